@@ -1,0 +1,1 @@
+//! A safe, synchronous layer over librados and librbd.

@@ -1,0 +1,2 @@
+//! Ceph RBD over REST.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Decoding of what librbd keeps in RADOS.

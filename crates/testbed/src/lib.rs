@@ -1,0 +1,1 @@
+//! Real parts for tests, benches and the demo.
