@@ -1,1 +1,31 @@
-//! A safe, synchronous layer over librados and librbd.
+//! A safe, synchronous layer over librados and librbd (Ceph 16 to 20).
+//!
+//! Handles own each other: an [`Image`] keeps its [`IoContext`], which keeps its [`Cluster`]. Every call may block for
+//! as long as a daemon is gone: run them on threads that may wait, with a deadline on the wait. Asynchronous are only
+//! the reads of omaps ([`IoContext::omaps`]) and of image data ([`Image::read`]).
+//!
+//! Functions are documented at <https://docs.ceph.com/en/latest/rados/api/librados/> and in `rbd/librbd.h`.
+
+mod cluster;
+mod error;
+mod group;
+mod image;
+mod ioctx;
+mod namespace;
+mod omap;
+mod progress;
+mod snapshot;
+mod text;
+mod trash;
+
+pub use cluster::{Cluster, ClusterSpace, Settings, Unconnected, exports, library_versions};
+pub use error::{Errno, Error, Result};
+pub use group::{GroupMember, GroupSnapshot};
+pub use image::{
+    Access, Child, CopyKind, Extent, Image, ImageRef, ImageSpec, LockMode, Locker, Locks, Pending, Stat, Watcher,
+};
+pub use ioctx::IoContext;
+pub use omap::{Entry, OmapChange, OmapPage, OmapRange};
+pub use progress::{Progress, unwatched};
+pub use snapshot::SnapshotInfo;
+pub use trash::TrashItem;

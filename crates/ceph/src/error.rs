@@ -1,0 +1,136 @@
+//! What can go wrong, with enough to act on: which call, on what, and the errno that Ceph gave.
+
+use std::ffi::c_int;
+use std::fmt;
+
+/// The result of every fallible call of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failed call, or bytes from RADOS that do not decode.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// librados or librbd answered with a negative errno.
+    #[error("{operation} {subject}: {errno}")]
+    Call {
+        /// The C function or RADOS operation, such as `rbd_open`.
+        operation: &'static str,
+        /// What it was called on: `pool`, `pool/namespace/image@snapshot`, an object's name.
+        subject: String,
+        /// The errno it gave.
+        errno: Errno,
+    },
+    /// An object held bytes that are not what librbd writes.
+    #[error("{subject} cannot be read: {source}")]
+    Decode {
+        /// The object, as `pool/object`.
+        subject: String,
+        /// What is wrong with its bytes.
+        source: rbd_format::DecodeError,
+    },
+    /// A name holds a NUL byte, which no C string can carry.
+    #[error("{0:?} holds a NUL byte")]
+    Nul(String),
+    /// The time that the caller set ran out; whether a change took effect is not known.
+    #[error("{operation} {subject}: no answer in time")]
+    Deadline {
+        /// What was waited for.
+        operation: &'static str,
+        /// On what.
+        subject: String,
+    },
+    /// The librbd or librados that is installed lacks a function that came with a later release.
+    #[error("{0} is not in the installed librbd")]
+    Missing(&'static str),
+}
+
+impl Error {
+    /// The errno, where Ceph gave one.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Call { errno, .. } => Some(*errno),
+            Self::Deadline { .. } => Some(Errno::ETIMEDOUT),
+            Self::Decode { .. } | Self::Nul(_) | Self::Missing(_) => None,
+        }
+    }
+
+    /// Whether Ceph gave exactly this errno.
+    pub fn is(&self, errno: Errno) -> bool {
+        self.errno() == Some(errno)
+    }
+}
+
+/// A positive errno of the system Ceph runs on (Linux numbering), see errno(3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Errno(pub c_int);
+
+macro_rules! errnos {
+    ($($name:ident $text:literal,)*) => {
+        impl Errno {
+            $(#[doc = $text] pub const $name: Self = Self(libc::$name);)*
+
+            /// The symbolic name, such as `ENOENT`; `E?` for one that Ceph does not use.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* _ => "E?" }
+            }
+
+            /// What the number means, in words.
+            pub fn text(self) -> &'static str {
+                match self { $(Self::$name => $text,)* _ => "unknown error" }
+            }
+        }
+    };
+}
+
+errnos! {
+    EPERM "operation not permitted",
+    ENOENT "no such file, object, pool or image",
+    EIO "input/output error",
+    ENXIO "no such device or address",
+    EAGAIN "try again",
+    ENOMEM "out of memory",
+    EACCES "access denied",
+    EBUSY "busy",
+    EEXIST "exists already",
+    EXDEV "in another pool or namespace",
+    ENODEV "no such device",
+    ENOTDIR "not a directory",
+    EISDIR "is a directory",
+    EINVAL "invalid argument",
+    EFBIG "too large",
+    ENOSPC "no space left",
+    EROFS "read-only",
+    EMLINK "too many links",
+    EDOM "outside the domain",
+    ERANGE "out of range",
+    ENAMETOOLONG "name too long",
+    ENOSYS "not implemented",
+    ENOTEMPTY "not empty",
+    ENODATA "no data",
+    EOVERFLOW "overflow",
+    EILSEQ "invalid byte sequence",
+    EOPNOTSUPP "not supported",
+    ENOTCONN "not connected",
+    ESHUTDOWN "shut down (blocklisted)",
+    ETIMEDOUT "timed out",
+    ECONNREFUSED "connection refused",
+    ESTALE "stale",
+    EDQUOT "quota exceeded",
+    ECANCELED "cancelled",
+    EKEYREJECTED "key rejected",
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}, {})", self.text(), self.name(), self.0)
+    }
+}
+
+/// A negative return value as an error, anything else as it is.
+pub(crate) fn check<T: Into<i64> + Copy>(operation: &'static str, subject: impl FnOnce() -> String, r: T) -> Result<T> {
+    let value: i64 = r.into();
+    if value >= 0 {
+        return Ok(r);
+    }
+    let errno = Errno(c_int::try_from(-value).unwrap_or(libc::EIO));
+    Err(Error::Call { operation, subject: subject(), errno })
+}

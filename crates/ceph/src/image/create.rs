@@ -1,0 +1,201 @@
+//! Making images: new, cloned, copied; renaming and removing.
+
+use std::ffi::c_int;
+
+use ceph_sys as sys;
+
+use super::Image;
+use crate::error::Result;
+use crate::ioctx::IoContext;
+use crate::progress::{Progress, with_progress};
+use crate::text::c_string;
+
+/// How a new image is laid out. What is `None` is the cluster's default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageSpec {
+    /// Feature bits, exactly these (the data pool's bit is added by librbd).
+    pub features: Option<u64>,
+    /// log2 of the object size, 12 (4 KiB) to 25 (32 MiB).
+    pub order: Option<u8>,
+    /// Striping: unit in bytes and number of objects.
+    pub striping: Option<(u64, u64)>,
+    /// The pool for the data objects.
+    pub data_pool: Option<String>,
+    /// For clones: 1 asks for a protected snapshot, 2 does not; `None` lets the cluster decide.
+    pub clone_format: Option<u64>,
+    /// For deep copies: whether the copy is independent of the source's parent.
+    pub flatten: bool,
+}
+
+/// What a copy takes along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyKind {
+    /// The data of the head or the opened snapshot only.
+    Data,
+    /// Snapshots and the link to the parent too.
+    Deep,
+}
+
+/// An owned `rbd_image_options_t`.
+struct Options(sys::rbd_image_options_t);
+
+impl Drop for Options {
+    fn drop(&mut self) {
+        // SAFETY: made by rbd_image_options_create, destroyed once.
+        unsafe { sys::rbd_image_options_destroy(self.0) };
+    }
+}
+
+impl Options {
+    fn new(spec: &ImageSpec) -> Result<Self> {
+        let mut raw = std::ptr::null_mut();
+        // SAFETY: a valid place to write to.
+        unsafe { sys::rbd_image_options_create(&raw mut raw) };
+        let options = Self(raw);
+        options.number(sys::RBD_IMAGE_OPTION_FORMAT, 2)?;
+        if let Some(features) = spec.features {
+            options.number(sys::RBD_IMAGE_OPTION_FEATURES, features)?;
+        }
+        if let Some(order) = spec.order {
+            options.number(sys::RBD_IMAGE_OPTION_ORDER, order.into())?;
+        }
+        if let Some((unit, count)) = spec.striping {
+            options.number(sys::RBD_IMAGE_OPTION_STRIPE_UNIT, unit)?;
+            options.number(sys::RBD_IMAGE_OPTION_STRIPE_COUNT, count)?;
+        }
+        if let Some(format) = spec.clone_format {
+            options.number(sys::RBD_IMAGE_OPTION_CLONE_FORMAT, format)?;
+        }
+        if spec.flatten {
+            options.number(sys::RBD_IMAGE_OPTION_FLATTEN, 1)?;
+        }
+        if let Some(pool) = &spec.data_pool {
+            let c_pool = c_string(pool)?;
+            let name = sys::RBD_IMAGE_OPTION_DATA_POOL.cast_signed();
+            // SAFETY: the options are open and the string lives during the call.
+            let r = unsafe { sys::rbd_image_options_set_string(options.0, name, c_pool.as_ptr()) };
+            crate::error::check("rbd_image_options_set_string", || pool.clone(), r)?;
+        }
+        Ok(options)
+    }
+
+    fn number(&self, name: u32, value: u64) -> Result<()> {
+        // SAFETY: the options are open.
+        let r = unsafe { sys::rbd_image_options_set_uint64(self.0, name.cast_signed(), value) };
+        crate::error::check("rbd_image_options_set_uint64", || format!("option {name}"), r).map(drop)
+    }
+}
+
+impl IoContext {
+    /// Makes an empty image of `size_bytes`.
+    ///
+    /// # Errors
+    /// `EEXIST`; `EINVAL` for a layout that librbd refuses; `ENOENT` for a missing data pool or namespace.
+    pub fn create_image(&self, name: &str, size_bytes: u64, spec: &ImageSpec) -> Result<()> {
+        let c_name = c_string(name)?;
+        let options = Options::new(spec)?;
+        // SAFETY: context, name and options are alive.
+        let r = unsafe { sys::rbd_create4(self.raw(), c_name.as_ptr(), size_bytes, options.0) };
+        self.check("rbd_create4", name, r).map(drop)
+    }
+
+    /// Makes a clone of a snapshot as `name` in this context, which may be of another pool or namespace.
+    ///
+    /// # Errors
+    /// `EEXIST`; `ENOENT` for a missing parent; `EINVAL` for an unprotected snapshot where the cluster asks for one.
+    pub fn clone_image(
+        &self,
+        parent: &Self,
+        parent_image: &str,
+        snapshot: &str,
+        name: &str,
+        spec: &ImageSpec,
+    ) -> Result<()> {
+        let (c_parent, c_snapshot, c_name) = (c_string(parent_image)?, c_string(snapshot)?, c_string(name)?);
+        let options = Options::new(spec)?;
+        // SAFETY: both contexts, the names and the options are alive.
+        let r = unsafe {
+            sys::rbd_clone3(
+                parent.raw(),
+                c_parent.as_ptr(),
+                c_snapshot.as_ptr(),
+                self.raw(),
+                c_name.as_ptr(),
+                options.0,
+            )
+        };
+        self.check("rbd_clone3", name, r).map(drop)
+    }
+
+    /// Renames an image within the context.
+    ///
+    /// # Errors
+    /// `ENOENT`; `EEXIST`.
+    pub fn rename_image(&self, from: &str, to: &str) -> Result<()> {
+        let (c_from, c_to) = (c_string(from)?, c_string(to)?);
+        // SAFETY: the context and both names are alive.
+        let r = unsafe { sys::rbd_rename(self.raw(), c_from.as_ptr(), c_to.as_ptr()) };
+        self.check("rbd_rename", from, r).map(drop)
+    }
+
+    /// Removes an image for good. Finishes an interrupted removal too. Cancelling leaves it half-removed.
+    ///
+    /// # Errors
+    /// `ENOENT`; `EBUSY` while somebody watches it; `ENOTEMPTY` with snapshots; `ECANCELED`.
+    pub fn remove_image(&self, name: &str, progress: &Progress<'_>) -> Result<()> {
+        let c_name = c_string(name)?;
+        let r = with_progress(progress, |callback, argument| {
+            // SAFETY: context and name are alive; the callback's argument lives until the call ends.
+            unsafe { sys::rbd_remove_with_progress(self.raw(), c_name.as_ptr(), callback, argument) }
+        });
+        self.check("rbd_remove", name, r).map(drop)
+    }
+}
+
+impl Image {
+    /// Copies the image (or the snapshot it is opened at) to a new one. librbd ignores a cancelling answer here.
+    ///
+    /// # Errors
+    /// `EEXIST`; `ENOENT` for a missing target pool's namespace; `ENOSPC`/`EDQUOT` in a full pool.
+    pub fn copy_to(
+        &self,
+        target: &IoContext,
+        name: &str,
+        kind: CopyKind,
+        spec: &ImageSpec,
+        progress: &Progress<'_>,
+    ) -> Result<()> {
+        let c_name = c_string(name)?;
+        let options = Options::new(spec)?;
+        let r: c_int = with_progress(progress, |callback, argument| match kind {
+            CopyKind::Deep => {
+                // SAFETY: image, context, name and options are alive; the argument lives until the call ends.
+                unsafe {
+                    sys::rbd_deep_copy_with_progress(
+                        self.raw(),
+                        target.raw(),
+                        c_name.as_ptr(),
+                        options.0,
+                        callback,
+                        argument,
+                    )
+                }
+            }
+            CopyKind::Data => {
+                // SAFETY: as above. Runs of zeros of 4 KiB and more are not written.
+                unsafe {
+                    sys::rbd_copy_with_progress4(
+                        self.raw(),
+                        target.raw(),
+                        c_name.as_ptr(),
+                        options.0,
+                        callback,
+                        argument,
+                        4096,
+                    )
+                }
+            }
+        });
+        target.check("rbd_copy", name, r).map(drop)
+    }
+}

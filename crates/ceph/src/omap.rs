@@ -1,0 +1,442 @@
+//! RADOS read operations over the key-value side of objects, hundreds in flight, and guarded writes to it.
+//!
+//! librbd keeps directories and image headers as omaps, so one read operation per image gives all that a listing
+//! shows, without opening the image.
+
+use std::collections::VecDeque;
+use std::ffi::{CString, c_char, c_int, c_uchar, c_void};
+use std::ptr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Instant;
+
+use ceph_sys as sys;
+
+use crate::error::{Errno, Error, Result};
+use crate::ioctx::IoContext;
+use crate::text::c_string;
+
+/// Key and value of an omap entry.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
+/// What to read of one object's omap.
+#[derive(Debug, Clone, Default)]
+pub struct OmapRange {
+    /// The object.
+    pub object: String,
+    /// Only keys after this one (empty: from the first).
+    pub after: Vec<u8>,
+    /// Only keys with this prefix.
+    pub prefix: String,
+    /// At most this many entries; the OSD may give fewer (`osd_max_omap_entries_per_request`, 1,024).
+    pub limit: u64,
+}
+
+/// One answer: the entries in key order, and whether more follow.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OmapPage {
+    /// Key and value, in key order.
+    pub entries: Vec<Entry>,
+    /// Whether the range has more.
+    pub more: bool,
+}
+
+/// One read operation on its way. Owned twice: by the batch that waits for it and by the completion's callback.
+struct Flight {
+    index: usize,
+    op: sys::rados_read_op_t,
+    completion: sys::rados_completion_t,
+    // Written by librados when the operation completes; read only after the callback has run. A leaked box, which
+    // `drop` takes back.
+    answer: *mut Answer,
+    // Kept alive while librados may read them.
+    object: CString,
+    _after: CString,
+    _prefix: CString,
+    _io: IoContext,
+}
+
+struct Answer {
+    iterator: sys::rados_omap_iter_t,
+    more: c_uchar,
+    result: c_int,
+}
+
+// SAFETY: the raw parts belong to this flight alone. librados writes the answer before it runs the callback, and the
+// batch reads it after the callback has sent the index through a channel, which orders the two.
+unsafe impl Send for Flight {}
+// SAFETY: as above; `&Flight` gives access to nothing before the callback, and to plain reads after it.
+unsafe impl Sync for Flight {}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        // SAFETY: leaked by `launch` for this flight; the operation is over, or was never started.
+        let answer = unsafe { Box::from_raw(self.answer) };
+        if !answer.iterator.is_null() {
+            // SAFETY: librados made the iterator for this operation, and gave it to the caller to end.
+            unsafe { sys::rados_omap_get_end(answer.iterator) };
+        }
+        // SAFETY: made by rados_create_read_op, released once. The operation is over, or was never started.
+        unsafe { sys::rados_release_read_op(self.op) };
+        if !self.completion.is_null() {
+            // SAFETY: made by rados_aio_create_completion2; librados keeps its own reference while it needs it.
+            unsafe { sys::rados_aio_release(self.completion) };
+        }
+    }
+}
+
+impl Flight {
+    /// What librados wrote. Only for a flight that has landed.
+    fn answer(&self) -> &Answer {
+        // SAFETY: allocated by `launch`, freed by `drop`; after the callback nobody writes to it.
+        unsafe { &*self.answer }
+    }
+}
+
+struct Landing {
+    flight: Option<Arc<Flight>>,
+    index: usize,
+    landed: Sender<usize>,
+}
+
+extern "C" fn landed(_completion: sys::rados_completion_t, argument: *mut c_void) {
+    // SAFETY: the argument is the `Landing` that `launch` leaked for this one call.
+    let landing = unsafe { Box::from_raw(argument.cast::<Landing>()) };
+    // A batch that gave up is not there any more; then the flight ends with the landing. Neither step can panic.
+    let _ = landing.landed.send(landing.index);
+}
+
+/// Reads of many omaps at once.
+struct Batch<'a> {
+    io: &'a IoContext,
+    sender: Sender<usize>,
+    landed: Receiver<usize>,
+    flights: Vec<Option<Arc<Flight>>>,
+    in_flight: usize,
+}
+
+impl<'a> Batch<'a> {
+    fn new(io: &'a IoContext) -> Self {
+        let (sender, landed) = channel();
+        Self { io, sender, landed, flights: Vec::new(), in_flight: 0 }
+    }
+
+    fn launch(&mut self, index: usize, range: &OmapRange) -> Result<()> {
+        let object = c_string(&range.object)?;
+        let after =
+            CString::new(range.after.as_slice()).map_err(|_| Error::Nul(String::from_utf8_lossy(&range.after).into_owned()))?;
+        let prefix = c_string(&range.prefix)?;
+        // SAFETY: takes nothing.
+        let op = unsafe { sys::rados_create_read_op() };
+        let answer = Box::into_raw(Box::new(Answer { iterator: ptr::null_mut(), more: 0, result: 0 }));
+        // SAFETY: `answer` is a live allocation.
+        let iterator = unsafe { &raw mut (*answer).iterator };
+        // SAFETY: as above.
+        let more = unsafe { &raw mut (*answer).more };
+        // SAFETY: as above.
+        let result = unsafe { &raw mut (*answer).result };
+        let prefix_pointer = if range.prefix.is_empty() { c"".as_ptr() } else { prefix.as_ptr() };
+        // SAFETY: the strings and the three places to write to live in the flight, which lives until the callback.
+        unsafe {
+            sys::rados_read_op_omap_get_vals2(
+                op,
+                after.as_ptr(),
+                prefix_pointer,
+                range.limit,
+                iterator,
+                more,
+                result,
+            );
+        }
+        let mut flight = Flight {
+            index,
+            op,
+            completion: ptr::null_mut(),
+            answer,
+            object,
+            _after: after,
+            _prefix: prefix,
+            _io: self.io.clone(),
+        };
+        let landing = Box::into_raw(Box::new(Landing { flight: None, index, landed: self.sender.clone() }));
+        // SAFETY: `landed` matches the callback's type and takes the leaked box, once.
+        let r = unsafe {
+            sys::rados_aio_create_completion2(landing.cast(), Some(landed), &raw mut flight.completion)
+        };
+        if r < 0 {
+            // SAFETY: no completion was made, so the callback will not run: take the box back.
+            drop(unsafe { Box::from_raw(landing) });
+            return self.io.check("rados_aio_create_completion2", &range.object, r).map(drop);
+        }
+        let flight = Arc::new(flight);
+        // SAFETY: the operation has not started, so nothing else reads the landing yet.
+        unsafe { (*landing).flight = Some(Arc::clone(&flight)) };
+        // SAFETY: context, operation, completion and name are alive, and stay so in the flight.
+        let r = unsafe {
+            sys::rados_aio_read_op_operate(
+                flight.op,
+                self.io.raw(),
+                flight.completion,
+                flight.object.as_ptr(),
+                sys::LIBRADOS_OPERATION_NOFLAG.cast_signed(),
+            )
+        };
+        if r < 0 {
+            // SAFETY: the operation was not started, so the callback will not run: take the box back.
+            drop(unsafe { Box::from_raw(landing) });
+            return self.io.check("rados_aio_read_op_operate", &range.object, r).map(drop);
+        }
+        if self.flights.len() <= index {
+            self.flights.resize(index + 1, None);
+        }
+        self.flights[index] = Some(flight);
+        self.in_flight += 1;
+        Ok(())
+    }
+
+    /// The next operation that completed, with its page; `None` when the deadline has passed.
+    fn land(&mut self, deadline: Option<Instant>) -> Option<(usize, std::result::Result<OmapPage, Errno>)> {
+        let index = match deadline {
+            None => self.landed.recv().ok()?,
+            Some(deadline) => match self.landed.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(index) => index,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
+            },
+        };
+        let flight = self.flights[index].take()?;
+        self.in_flight -= 1;
+        // SAFETY: the completion's callback has run, so its value is set.
+        let r = unsafe { sys::rados_aio_get_return_value(flight.completion) };
+        let r = if r < 0 { r } else { flight.answer().result };
+        if r < 0 {
+            return Some((index, Err(Errno(-r))));
+        }
+        Some((index, Ok(read_page(&flight))))
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        for flight in self.flights.iter().flatten() {
+            debug_assert!(flight.index < self.flights.len());
+            // SAFETY: the operation is on its way (or has just ended, which cancelling tolerates); its callback runs
+            // and frees the landing.
+            unsafe { sys::rados_aio_cancel(self.io.raw(), flight.completion) };
+        }
+    }
+}
+
+fn read_page(flight: &Flight) -> OmapPage {
+    let mut entries = Vec::new();
+    loop {
+        let (mut key, mut value): (*mut c_char, *mut c_char) = (ptr::null_mut(), ptr::null_mut());
+        let (mut key_length, mut value_length) = (0, 0);
+        // SAFETY: the iterator is the completed operation's; four valid places to write to.
+        let r = unsafe {
+            sys::rados_omap_get_next2(
+                flight.answer().iterator,
+                &raw mut key,
+                &raw mut value,
+                &raw mut key_length,
+                &raw mut value_length,
+            )
+        };
+        if r < 0 || key.is_null() {
+            break;
+        }
+        entries.push((copied(key, key_length), copied(value, value_length)));
+    }
+    OmapPage { entries, more: flight.answer().more != 0 }
+}
+
+fn copied(start: *const c_char, length: usize) -> Vec<u8> {
+    if start.is_null() || length == 0 {
+        return Vec::new();
+    }
+    // SAFETY: librados points to `length` bytes that live as long as the iterator.
+    unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) }.to_vec()
+}
+
+impl IoContext {
+    /// One page of an object's omap.
+    ///
+    /// # Errors
+    /// `ENOENT` when the object is missing; [`Error::Deadline`].
+    pub fn omap_page(&self, range: &OmapRange, deadline: Option<Instant>) -> Result<OmapPage> {
+        let mut batch = Batch::new(self);
+        batch.launch(0, range)?;
+        match batch.land(deadline) {
+            None => Err(Error::Deadline { operation: "omap read", subject: self.subject(&range.object) }),
+            Some((_, Ok(page))) => Ok(page),
+            Some((_, Err(errno))) => {
+                Err(Error::Call { operation: "omap read", subject: self.subject(&range.object), errno })
+            }
+        }
+    }
+
+    /// All entries of an object's omap with a prefix, page after page.
+    ///
+    /// # Errors
+    /// As [`IoContext::omap_page`].
+    pub fn omap_all(&self, object: &str, prefix: &str, deadline: Option<Instant>) -> Result<Vec<Entry>> {
+        let mut range = OmapRange {
+            object: object.to_owned(),
+            after: Vec::new(),
+            prefix: prefix.to_owned(),
+            limit: PAGE,
+        };
+        let mut all = Vec::new();
+        loop {
+            let page = self.omap_page(&range, deadline)?;
+            let last = page.entries.last().map(|(key, _)| key.clone());
+            all.extend(page.entries);
+            match last {
+                Some(last) if page.more => range.after = last,
+                _ => return Ok(all),
+            }
+        }
+    }
+
+    /// Reads the whole omaps of many objects, up to `in_flight` at once, and hands each to `each` as it comes, by its
+    /// index in `objects`, in no particular order.
+    ///
+    /// # Errors
+    /// Each object's own errno goes to `each` (`ENOENT` for a missing one). Fails as a whole with [`Error::Deadline`];
+    /// what is still on its way is then cancelled.
+    pub fn omaps(
+        &self,
+        objects: &[String],
+        in_flight: usize,
+        deadline: Option<Instant>,
+        mut each: impl FnMut(usize, std::result::Result<Vec<Entry>, Errno>),
+    ) -> Result<()> {
+        let mut batch = Batch::new(self);
+        let mut waiting: VecDeque<(usize, OmapRange)> = VecDeque::new();
+        let mut next = 0;
+        let mut partial: std::collections::HashMap<usize, Vec<Entry>> = std::collections::HashMap::new();
+        loop {
+            while batch.in_flight < in_flight.max(1) {
+                if let Some((index, range)) = waiting.pop_front() {
+                    batch.launch(index, &range)?;
+                } else if let Some(object) = objects.get(next) {
+                    batch.launch(next, &OmapRange { object: object.clone(), limit: PAGE, ..OmapRange::default() })?;
+                    next += 1;
+                } else {
+                    break;
+                }
+            }
+            if batch.in_flight == 0 {
+                return Ok(());
+            }
+            let Some((index, page)) = batch.land(deadline) else {
+                return Err(Error::Deadline { operation: "header read", subject: self.subject("") });
+            };
+            match page {
+                Err(errno) => {
+                    partial.remove(&index);
+                    each(index, Err(errno));
+                }
+                Ok(page) if page.more && !page.entries.is_empty() => {
+                    let last = page.entries.last().map(|(key, _)| key.clone());
+                    partial.entry(index).or_default().extend(page.entries);
+                    let object = objects[index].clone();
+                    let range =
+                        OmapRange { object, after: last.unwrap_or_default(), limit: PAGE, ..OmapRange::default() };
+                    waiting.push_back((index, range));
+                }
+                Ok(page) => {
+                    let entries = match partial.remove(&index) {
+                        Some(mut before) => {
+                            before.extend(page.entries);
+                            before
+                        }
+                        None => page.entries,
+                    };
+                    each(index, Ok(entries));
+                }
+            }
+        }
+    }
+
+    /// Applies changes to an object's omap in one atomic step, if all guards hold. The object is made if it is
+    /// missing. Works in a pool that is full, so that what frees space can be recorded.
+    ///
+    /// # Errors
+    /// `ECANCELED` when a guard does not hold.
+    pub fn omap_change(&self, object: &str, change: &OmapChange) -> Result<()> {
+        let c_object = c_string(object)?;
+        // SAFETY: takes nothing.
+        let op = WriteOp(unsafe { sys::rados_create_write_op() });
+        // SAFETY: the operation is open; not exclusive, no category.
+        unsafe { sys::rados_write_op_create(op.0, sys::LIBRADOS_CREATE_IDEMPOTENT.cast_signed(), ptr::null()) };
+        let mut results = vec![0_i32; change.guards.len()];
+        for ((key, value), result) in change.guards.iter().zip(&mut results) {
+            // A missing key compares as an empty value.
+            // SAFETY: key, value and result live until the operation has run.
+            unsafe {
+                sys::rados_write_op_omap_cmp2(
+                    op.0,
+                    key.as_ptr().cast(),
+                    u8::try_from(sys::LIBRADOS_CMPXATTR_OP_EQ).unwrap_or(1),
+                    value.as_ptr().cast(),
+                    key.len(),
+                    value.len(),
+                    &raw mut *result,
+                );
+            }
+        }
+        let keys: Vec<*const c_char> = change.set.iter().map(|(key, _)| key.as_ptr().cast()).collect();
+        let key_lengths: Vec<usize> = change.set.iter().map(|(key, _)| key.len()).collect();
+        let values: Vec<*const c_char> = change.set.iter().map(|(_, value)| value.as_ptr().cast()).collect();
+        let value_lengths: Vec<usize> = change.set.iter().map(|(_, value)| value.len()).collect();
+        if !keys.is_empty() {
+            // SAFETY: four arrays of `keys.len()` elements, copied by the call.
+            unsafe {
+                sys::rados_write_op_omap_set2(
+                    op.0,
+                    keys.as_ptr(),
+                    values.as_ptr(),
+                    key_lengths.as_ptr(),
+                    value_lengths.as_ptr(),
+                    keys.len(),
+                );
+            }
+        }
+        let removed: Vec<*const c_char> = change.remove.iter().map(|key| key.as_ptr().cast()).collect();
+        let removed_lengths: Vec<usize> = change.remove.iter().map(Vec::len).collect();
+        if !removed.is_empty() {
+            // SAFETY: two arrays of `removed.len()` elements, copied by the call.
+            unsafe {
+                sys::rados_write_op_omap_rm_keys2(op.0, removed.as_ptr(), removed_lengths.as_ptr(), removed.len());
+            }
+        }
+        let flags = sys::LIBRADOS_OPERATION_FULL_FORCE.cast_signed();
+        // SAFETY: operation, context and name are alive; no modification time.
+        let r =
+            unsafe { sys::rados_write_op_operate(op.0, self.raw(), c_object.as_ptr(), ptr::null_mut(), flags) };
+        self.check("omap write", object, r).map(drop)
+    }
+}
+
+/// Entries per read; the OSD's own default limit.
+const PAGE: u64 = 1024;
+
+/// An atomic change to an omap.
+#[derive(Debug, Clone, Default)]
+pub struct OmapChange {
+    /// Keys that must have these values now; a missing key has the empty value.
+    pub guards: Vec<Entry>,
+    /// Entries to write.
+    pub set: Vec<Entry>,
+    /// Keys to remove.
+    pub remove: Vec<Vec<u8>>,
+}
+
+struct WriteOp(sys::rados_write_op_t);
+
+impl Drop for WriteOp {
+    fn drop(&mut self) {
+        // SAFETY: made by rados_create_write_op, released once; it has run, or never will.
+        unsafe { sys::rados_release_write_op(self.0) };
+    }
+}
