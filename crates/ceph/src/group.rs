@@ -119,8 +119,7 @@ impl IoContext {
     pub fn add_to_group(&self, group: &str, images: &Self, image: &str) -> Result<()> {
         let (c_group, c_image) = (c_string(group)?, c_string(image)?);
         // SAFETY: both contexts and both names are alive.
-        let r =
-            unsafe { sys::rbd_group_image_add(self.raw(), c_group.as_ptr(), images.raw(), c_image.as_ptr()) };
+        let r = unsafe { sys::rbd_group_image_add(self.raw(), c_group.as_ptr(), images.raw(), c_image.as_ptr()) };
         self.check("rbd_group_image_add", group, r).map(drop)
     }
 
@@ -131,9 +130,7 @@ impl IoContext {
     pub fn remove_from_group(&self, group: &str, images: &Self, image: &str) -> Result<()> {
         let (c_group, c_image) = (c_string(group)?, c_string(image)?);
         // SAFETY: both contexts and both names are alive.
-        let r = unsafe {
-            sys::rbd_group_image_remove(self.raw(), c_group.as_ptr(), images.raw(), c_image.as_ptr())
-        };
+        let r = unsafe { sys::rbd_group_image_remove(self.raw(), c_group.as_ptr(), images.raw(), c_image.as_ptr()) };
         self.check("rbd_group_image_remove", group, r).map(drop)
     }
 
@@ -166,9 +163,7 @@ impl IoContext {
     pub fn rename_group_snapshot(&self, group: &str, from: &str, to: &str) -> Result<()> {
         let (c_group, c_from, c_to) = (c_string(group)?, c_string(from)?, c_string(to)?);
         // SAFETY: context and names are alive.
-        let r = unsafe {
-            sys::rbd_group_snap_rename(self.raw(), c_group.as_ptr(), c_from.as_ptr(), c_to.as_ptr())
-        };
+        let r = unsafe { sys::rbd_group_snap_rename(self.raw(), c_group.as_ptr(), c_from.as_ptr(), c_to.as_ptr()) };
         self.check("rbd_group_snap_rename", group, r).map(drop)
     }
 

@@ -41,8 +41,7 @@ impl Drop for Inner {
 impl IoContext {
     pub(crate) fn open(cluster: &Cluster, pool_id: i64, pool: &str, namespace: &str) -> Result<Self> {
         let c_namespace = c_string(namespace)?;
-        let raw =
-            cluster.raw_io_context(pool_id).map_err(|r| failure("rados_ioctx_create2", pool.to_owned(), r))?;
+        let raw = cluster.raw_io_context(pool_id).map_err(|r| failure("rados_ioctx_create2", pool.to_owned(), r))?;
         // SAFETY: a fresh context that nobody shares yet; the name lives during the call.
         unsafe { sys::rados_ioctx_set_namespace(raw, c_namespace.as_ptr()) };
         Ok(Self {
@@ -123,8 +122,8 @@ impl IoContext {
             // SAFETY: the buffer has `length` bytes.
             unsafe { sys::rados_application_list(self.raw(), buffer, &raw mut *length) }
         };
-        let buffer = crate::text::growing(256, fill)
-            .map_err(|r| failure("rados_application_list", self.subject(""), r))?;
+        let buffer =
+            crate::text::growing(256, fill).map_err(|r| failure("rados_application_list", self.subject(""), r))?;
         Ok(crate::text::separated(&buffer))
     }
 

@@ -19,8 +19,7 @@ impl IoContext {
             // SAFETY: the buffer has `length` bytes.
             unsafe { sys::rbd_namespace_list(self.raw(), buffer, &raw mut *length) }
         };
-        let buffer =
-            growing(4096, fill).map_err(|r| failure("rbd_namespace_list", self.subject(""), r))?;
+        let buffer = growing(4096, fill).map_err(|r| failure("rbd_namespace_list", self.subject(""), r))?;
         Ok(separated(&buffer))
     }
 

@@ -123,8 +123,8 @@ impl<'a> Batch<'a> {
 
     fn launch(&mut self, index: usize, range: &OmapRange) -> Result<()> {
         let object = c_string(&range.object)?;
-        let after =
-            CString::new(range.after.as_slice()).map_err(|_| Error::Nul(String::from_utf8_lossy(&range.after).into_owned()))?;
+        let after = CString::new(range.after.as_slice())
+            .map_err(|_| Error::Nul(String::from_utf8_lossy(&range.after).into_owned()))?;
         let prefix = c_string(&range.prefix)?;
         // SAFETY: takes nothing.
         let op = unsafe { sys::rados_create_read_op() };
@@ -138,15 +138,7 @@ impl<'a> Batch<'a> {
         let prefix_pointer = if range.prefix.is_empty() { c"".as_ptr() } else { prefix.as_ptr() };
         // SAFETY: the strings and the three places to write to live in the flight, which lives until the callback.
         unsafe {
-            sys::rados_read_op_omap_get_vals2(
-                op,
-                after.as_ptr(),
-                prefix_pointer,
-                range.limit,
-                iterator,
-                more,
-                result,
-            );
+            sys::rados_read_op_omap_get_vals2(op, after.as_ptr(), prefix_pointer, range.limit, iterator, more, result);
         }
         let mut flight = Flight {
             index,
@@ -160,9 +152,7 @@ impl<'a> Batch<'a> {
         };
         let landing = Box::into_raw(Box::new(Landing { flight: None, index, landed: self.sender.clone() }));
         // SAFETY: `landed` matches the callback's type and takes the leaked box, once.
-        let r = unsafe {
-            sys::rados_aio_create_completion2(landing.cast(), Some(landed), &raw mut flight.completion)
-        };
+        let r = unsafe { sys::rados_aio_create_completion2(landing.cast(), Some(landed), &raw mut flight.completion) };
         if r < 0 {
             // SAFETY: no completion was made, so the callback will not run: take the box back.
             drop(unsafe { Box::from_raw(landing) });
@@ -279,12 +269,8 @@ impl IoContext {
     /// # Errors
     /// As [`IoContext::omap_page`].
     pub fn omap_all(&self, object: &str, prefix: &str, deadline: Option<Instant>) -> Result<Vec<Entry>> {
-        let mut range = OmapRange {
-            object: object.to_owned(),
-            after: Vec::new(),
-            prefix: prefix.to_owned(),
-            limit: PAGE,
-        };
+        let mut range =
+            OmapRange { object: object.to_owned(), after: Vec::new(), prefix: prefix.to_owned(), limit: PAGE };
         let mut all = Vec::new();
         loop {
             let page = self.omap_page(&range, deadline)?;
@@ -412,8 +398,7 @@ impl IoContext {
         }
         let flags = sys::LIBRADOS_OPERATION_FULL_FORCE.cast_signed();
         // SAFETY: operation, context and name are alive; no modification time.
-        let r =
-            unsafe { sys::rados_write_op_operate(op.0, self.raw(), c_object.as_ptr(), ptr::null_mut(), flags) };
+        let r = unsafe { sys::rados_write_op_operate(op.0, self.raw(), c_object.as_ptr(), ptr::null_mut(), flags) };
         self.check("omap write", object, r).map(drop)
     }
 }

@@ -234,8 +234,7 @@ impl Image {
             // SAFETY: the buffer has `length` bytes.
             unsafe { sys::rbd_metadata_get(self.raw(), c_key.as_ptr(), buffer, &raw mut *length) }
         };
-        let buffer = growing(1024, fill)
-            .map_err(|r| failure("rbd_metadata_get", self.io_context().subject(key), r))?;
+        let buffer = growing(1024, fill).map_err(|r| failure("rbd_metadata_get", self.io_context().subject(key), r))?;
         let end = buffer.iter().position(|byte| *byte == 0).unwrap_or(buffer.len());
         Ok(String::from_utf8_lossy(&buffer[..end]).into_owned())
     }

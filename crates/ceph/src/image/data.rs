@@ -108,9 +108,7 @@ impl Image {
         let mut completion = ptr::null_mut();
         let slot: *mut Transfer<B, T> = Box::into_raw(Box::<Transfer<B, T>>::new_uninit()).cast();
         // SAFETY: the callback matches these types; the slot is filled before the operation starts.
-        let r = unsafe {
-            sys::rbd_aio_create_completion(slot.cast(), Some(transferred::<B, T>), &raw mut completion)
-        };
+        let r = unsafe { sys::rbd_aio_create_completion(slot.cast(), Some(transferred::<B, T>), &raw mut completion) };
         if let Err(error) = self.check("rbd_aio_create_completion", r) {
             // SAFETY: allocated above, never filled, and no callback will run.
             drop(unsafe { Box::from_raw(slot.cast::<std::mem::MaybeUninit<Transfer<B, T>>>()) });
@@ -155,11 +153,16 @@ impl Image {
     /// From the future: `ENOSPC`/`EDQUOT`, `EROFS`, `ESHUTDOWN` when this client was blocklisted.
     pub fn write<B: AsRef<[u8]> + Send + 'static>(&self, offset: u64, bytes: B) -> Result<Pending<()>> {
         let raw = self.raw;
-        self.transfer("rbd_aio_write", bytes, |_, _| (), |bytes, completion| {
-            let bytes: &[u8] = (*bytes).as_ref();
-            // SAFETY: the bytes live until the completion, and librbd only reads them.
-            unsafe { sys::rbd_aio_write(raw, offset, bytes.len(), bytes.as_ptr().cast(), completion) }
-        })
+        self.transfer(
+            "rbd_aio_write",
+            bytes,
+            |_, _| (),
+            |bytes, completion| {
+                let bytes: &[u8] = (*bytes).as_ref();
+                // SAFETY: the bytes live until the completion, and librbd only reads them.
+                unsafe { sys::rbd_aio_write(raw, offset, bytes.len(), bytes.as_ptr().cast(), completion) }
+            },
+        )
     }
 
     /// Starts writing everything that librbd has cached.
@@ -168,10 +171,15 @@ impl Image {
     /// From the future, as for writes.
     pub fn flush(&self) -> Result<Pending<()>> {
         let raw = self.raw;
-        self.transfer("rbd_aio_flush", (), |(), _| (), |(), completion| {
-            // SAFETY: the image is open.
-            unsafe { sys::rbd_aio_flush(raw, completion) }
-        })
+        self.transfer(
+            "rbd_aio_flush",
+            (),
+            |(), _| (),
+            |(), completion| {
+                // SAFETY: the image is open.
+                unsafe { sys::rbd_aio_flush(raw, completion) }
+            },
+        )
     }
 
     /// Starts discarding a part, which reads as zeros then.
@@ -180,10 +188,15 @@ impl Image {
     /// From the future, as for writes.
     pub fn discard(&self, offset: u64, length: u64) -> Result<Pending<()>> {
         let raw = self.raw;
-        self.transfer("rbd_aio_discard", (), |(), _| (), |(), completion| {
-            // SAFETY: the image is open.
-            unsafe { sys::rbd_aio_discard(raw, offset, length, completion) }
-        })
+        self.transfer(
+            "rbd_aio_discard",
+            (),
+            |(), _| (),
+            |(), completion| {
+                // SAFETY: the image is open.
+                unsafe { sys::rbd_aio_discard(raw, offset, length, completion) }
+            },
+        )
     }
 
     /// Calls `each` with the parts that hold data, in order; with `from`, with those that changed since that
