@@ -1,0 +1,72 @@
+//! The keeper: a small process per cluster that ends the cluster when its owner is gone.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::command::cannot_start;
+
+/// Waits for the end of its standard input, then kills whatever runs with this cluster's configuration file and removes
+/// the directory. `$1` is the directory, `$2` the argument by which this cluster's processes are known.
+///
+/// A process is known by its command line, not by a pid file: no pid is ever stale, no other cluster's daemon is ever
+/// hit, and a process that ended but was not waited for has an empty command line. SIGKILL also ends frozen processes.
+/// The second round catches what was being started during the first.
+const SCRIPT: &str = r#"
+trap '' HUP INT TERM
+while read -r _; do :; done
+round=0
+while [ "$round" -lt 200 ]; do
+    found=
+    # An argument ends with a zero byte: -z -x matches whole arguments only.
+    for file in $(grep -lzxF -e "$2" /proc/[0-9]*/cmdline 2>/dev/null); do
+        pid=${file#/proc/}
+        pid=${pid%/cmdline}
+        # This shell carries the argument too.
+        [ "$pid" != "$$" ] && kill -KILL "$pid" && found=yes
+    done
+    [ -z "$found" ] && [ "$round" -gt 0 ] && break
+    round=$((round + 1))
+    sleep 0.05
+done
+rm -rf -- "$1"
+"#;
+
+/// The keeper's process. Dropping it ends the cluster and waits until it is gone.
+pub struct Keeper {
+    child: Child,
+}
+
+impl Keeper {
+    /// Starts the keeper of the cluster in `dir`, whose processes all carry the argument `mark`.
+    pub fn start(dir: &Path, mark: &str) -> Result<Keeper> {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", SCRIPT, "sparrow-ceph-keeper"])
+            .arg(dir)
+            .arg(mark)
+            // Only this process holds the other end (it is close-on-exec), so however this process ends, the keeper knows.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // Out of reach of the terminal's Ctrl-C.
+            .process_group(0);
+        let child = command.spawn().map_err(|error| cannot_start(&command, error)).context("start the keeper")?;
+        Ok(Keeper { child })
+    }
+
+    /// The keeper's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // Closes its standard input, then waits: the script is bounded.
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}

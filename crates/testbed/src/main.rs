@@ -1,0 +1,81 @@
+//! `testbed`: runs a command beside real parts that are started for it and ended after it.
+
+use std::io::IsTerminal;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitCode, ExitStatus};
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use testbed::ceph::{Ceph, CephOptions, Store};
+
+/// Runs a command beside real parts that are started for it and ended after it.
+#[derive(Parser)]
+#[command(name = "testbed")]
+enum Arguments {
+    /// Beside a one-node Ceph on loopback: the command finds it by `SPARROW_TEST_CEPH_CONF`, `SPARROW_TEST_CEPH_KEYRING` and
+    /// `SPARROW_TEST_CEPH_DIR`. Exits as the command does, with 128 plus the signal if one ended it.
+    Ceph {
+        /// Where the OSD keeps its objects: 8 GiB in memory, or 12 GiB in a sparse file.
+        #[arg(long, value_enum, default_value_t = StoreName::Memory)]
+        store: StoreName,
+        /// Starts a manager too, for pool statistics and quotas.
+        #[arg(long)]
+        mgr: bool,
+        /// The command and its arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum StoreName {
+    Memory,
+    Bluestore,
+}
+
+fn main() -> ExitCode {
+    let Arguments::Ceph { store, mgr, command } = Arguments::parse();
+    let store = match store {
+        StoreName::Memory => Store::MEMORY,
+        StoreName::Bluestore => Store::BLUESTORE,
+    };
+    match run_beside_ceph(CephOptions { store, mgr }, &command) {
+        Ok(status) => {
+            let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+            ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+        }
+        Err(error) => {
+            eprintln!("testbed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_beside_ceph(options: CephOptions, command: &[String]) -> Result<ExitStatus> {
+    // A signal before this line, or one that cannot be caught, ends this process, and then the keeper ends the cluster.
+    let cluster = Ceph::start(options)?;
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("catch signals")?;
+    let (program, args) = command.split_first().context("no command given")?;
+    let mut child = Command::new(program)
+        .args(args)
+        .envs(cluster.variables())
+        .spawn()
+        .with_context(|| format!("cannot start {program}"))?;
+    let pid = Pid::from_child(&child);
+    // The thread ends with the process.
+    std::thread::spawn(move || {
+        for signal in &mut signals {
+            // Ctrl-C in a terminal reaches the command by itself.
+            if signal == SIGINT && std::io::stdin().is_terminal() {
+                continue;
+            }
+            if let Some(signal) = Signal::from_named_raw(signal) {
+                let _ = kill_process(pid, signal);
+            }
+        }
+    });
+    child.wait().with_context(|| format!("wait for {program}"))
+}
