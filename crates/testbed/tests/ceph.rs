@@ -253,3 +253,28 @@ fn a_start_that_fails_says_why_and_leaves_nothing() {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "something is left");
     }
 }
+
+#[test]
+fn all_test_processes_of_a_run_share_its_cluster() {
+    let cluster = Ceph::shared().unwrap();
+    assert!(std::ptr::eq(cluster, Ceph::shared().unwrap()));
+    assert!(cluster.pid(Daemon::Osd).unwrap().is_some());
+    let Some(dir) = std::env::var_os(testbed::ceph::DIR_VARIABLE) else {
+        // Not beside `testbed ceph`: this process owns it. Now the same test beside one.
+        assert!(cluster.keeper_pid().is_some());
+        let output = Command::new(env!("CARGO_BIN_EXE_testbed"))
+            .args(["ceph", "--"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "all_test_processes_of_a_run_share_its_cluster"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    };
+    assert_eq!(cluster.keeper_pid(), None);
+    assert_eq!(cluster.dir(), Path::new(&dir));
+    for (variable, path) in cluster.variables() {
+        assert_eq!(std::env::var_os(variable).unwrap(), path);
+    }
+}

@@ -108,6 +108,7 @@ bluestore_kv_sync_util_logging_s = 0
 mgr_data = {dir}/$name
 mgr_stats_period = 1
 mgr_tick_period = 1
+mgr_disabled_modules = {MGR_MODULES_OFF}
 "
     );
     // A daemon finds a monitor that was frozen or restarted within a second; a client keeps Ceph's own pace.
@@ -128,3 +129,8 @@ mgr_connect_retry_interval = 0.2
     }
     conf
 }
+
+/// Modules that a manager loads although nothing here enables them, each a tenth of a second or more. Those that are
+/// always on must stay: without them the cluster is `HEALTH_ERR`.
+const MGR_MODULES_OFF: &str = "alerts,influx,insights,iostat,localpool,mirroring,nfs,osd_perf_query,osd_support,prometheus,\
+                               restful,selftest,snap_schedule,stats,telegraf,test_orchestrator,zabbix";
