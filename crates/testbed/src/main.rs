@@ -65,8 +65,8 @@ fn run_beside_ceph(options: CephOptions, command: &[String]) -> Result<ExitStatu
         .spawn()
         .with_context(|| format!("cannot start {program}"))?;
     let pid = Pid::from_child(&child);
-    // The thread ends with the process.
-    std::thread::spawn(move || {
+    let handle = signals.handle();
+    let forwarder = std::thread::spawn(move || {
         for signal in &mut signals {
             // Ctrl-C in a terminal reaches the command by itself.
             if signal == SIGINT && std::io::stdin().is_terminal() {
@@ -77,5 +77,9 @@ fn run_beside_ceph(options: CephOptions, command: &[String]) -> Result<ExitStatu
             }
         }
     });
-    child.wait().with_context(|| format!("wait for {program}"))
+    let status = child.wait().with_context(|| format!("wait for {program}"));
+    // From here on the pid may be another's. The signals stay caught: what is left to do is to end the cluster.
+    handle.close();
+    let _ = forwarder.join();
+    status
 }
