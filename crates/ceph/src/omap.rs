@@ -3,7 +3,7 @@
 //! librbd keeps directories and image headers as omaps, so one read operation per image gives all that a listing
 //! shows, without opening the image.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::{CString, c_char, c_int, c_uchar, c_void};
 use std::ptr;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub struct OmapRange {
     pub after: Vec<u8>,
     /// Only keys with this prefix.
     pub prefix: String,
-    /// At most this many entries; the OSD may give fewer (`osd_max_omap_entries_per_request`, 1,024).
+    /// At most this many entries, 0 for 1,024; the OSD may give fewer (`osd_max_omap_entries_per_request`).
     pub limit: u64,
 }
 
@@ -283,30 +283,29 @@ impl IoContext {
         }
     }
 
-    /// Reads the whole omaps of many objects, up to `in_flight` at once, and hands each to `each` as it comes, by its
-    /// index in `objects`, in no particular order.
+    /// Reads many ranges to their ends, up to `in_flight` at once, and hands each to `each` as it comes, by its index
+    /// in `ranges`, in no particular order. A range's `limit` is that of one read (0: the OSD's default).
     ///
     /// # Errors
-    /// Each object's own errno goes to `each` (`ENOENT` for a missing one). Fails as a whole with [`Error::Deadline`];
-    /// what is still on its way is then cancelled.
+    /// Each range's own errno goes to `each` (`ENOENT` for a missing object). Fails as a whole with
+    /// [`Error::Deadline`]; what is still on its way is then cancelled.
     pub fn omaps(
         &self,
-        objects: &[String],
+        ranges: &[OmapRange],
         in_flight: usize,
         deadline: Option<Instant>,
         mut each: impl FnMut(usize, std::result::Result<Vec<Entry>, Errno>),
     ) -> Result<()> {
         let mut batch = Batch::new(self);
         let mut waiting: VecDeque<(usize, OmapRange)> = VecDeque::new();
-        let mut next = 0;
-        let mut partial: std::collections::HashMap<usize, Vec<Entry>> = std::collections::HashMap::new();
+        let mut partial: HashMap<usize, Vec<Entry>> = HashMap::new();
+        let mut fresh = ranges.iter().enumerate();
         loop {
             while batch.in_flight < in_flight.max(1) {
                 if let Some((index, range)) = waiting.pop_front() {
                     batch.launch(index, &range)?;
-                } else if let Some(object) = objects.get(next) {
-                    batch.launch(next, &OmapRange { object: object.clone(), limit: PAGE, ..OmapRange::default() })?;
-                    next += 1;
+                } else if let Some((index, range)) = fresh.next() {
+                    batch.launch(index, range)?;
                 } else {
                     break;
                 }
@@ -315,31 +314,25 @@ impl IoContext {
                 return Ok(());
             }
             let Some((index, page)) = batch.land(deadline) else {
-                return Err(Error::Deadline { operation: "header read", subject: self.subject("") });
+                return Err(Error::Deadline { operation: "omap reads", subject: self.subject("") });
             };
-            match page {
+            let page = match page {
+                Ok(page) => page,
                 Err(errno) => {
                     partial.remove(&index);
                     each(index, Err(errno));
+                    continue;
                 }
-                Ok(page) if page.more && !page.entries.is_empty() => {
-                    let last = page.entries.last().map(|(key, _)| key.clone());
-                    partial.entry(index).or_default().extend(page.entries);
-                    let object = objects[index].clone();
-                    let range =
-                        OmapRange { object, after: last.unwrap_or_default(), limit: PAGE, ..OmapRange::default() };
-                    waiting.push_back((index, range));
+            };
+            let last = page.entries.last().map(|(key, _)| key.clone());
+            let mut entries = partial.remove(&index).unwrap_or_default();
+            entries.extend(page.entries);
+            match last {
+                Some(after) if page.more => {
+                    waiting.push_back((index, OmapRange { after, ..ranges[index].clone() }));
+                    partial.insert(index, entries);
                 }
-                Ok(page) => {
-                    let entries = match partial.remove(&index) {
-                        Some(mut before) => {
-                            before.extend(page.entries);
-                            before
-                        }
-                        None => page.entries,
-                    };
-                    each(index, Ok(entries));
-                }
+                _ => each(index, Ok(entries)),
             }
         }
     }

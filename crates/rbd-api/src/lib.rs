@@ -1,1 +1,26 @@
 //! Ceph RBD over REST.
+//!
+//! ```text
+//! HTTP ─► server ─► auth ─► api (a handler) ─► workers (bounded, a deadline per call) ─► ceph ─► cluster
+//! ```
+//!
+//! [`endpoint`] is the list from which the router, the API description, authorization and metrics follow. [`link`]
+//! keeps the connection; [`listing`] reads images from RADOS without opening them; [`problem`] is what errors look
+//! like.
+
+pub mod api;
+pub mod app;
+pub mod auth;
+pub mod call;
+pub mod check;
+pub mod endpoint;
+pub mod envelope;
+pub mod link;
+pub mod listing;
+pub mod metrics;
+pub mod names;
+pub mod openapi;
+pub mod problem;
+pub mod server;
+pub mod settings;
+pub mod workers;

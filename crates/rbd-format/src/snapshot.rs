@@ -31,6 +31,16 @@ pub struct Snapshot {
     pub parent_overlap_bytes: Option<u64>,
 }
 
+impl Snapshot {
+    /// Decodes the value of one `snapshot_<id>` key of a header, without the rest of the header.
+    ///
+    /// # Errors
+    /// When the value is damaged.
+    pub fn decode(value: &[u8]) -> Result<Self> {
+        decode_snapshot(value).map(|(snapshot, _)| snapshot)
+    }
+}
+
 /// Whether a snapshot is protected from removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protection {

@@ -1,0 +1,244 @@
+//! One request in the hands of its handler.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
+use ceph::{Cluster, IoContext};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::app::Shared;
+use crate::auth::Principal;
+use crate::endpoint::{Answer, Endpoint};
+use crate::link::Connection;
+use crate::metrics::CallLabels;
+use crate::names::Place;
+use crate::problem::{Kind, Problem};
+
+/// JSON bodies are small; image data is streamed and not bound by this.
+pub const JSON_LIMIT_BYTES: usize = 64 << 10;
+
+/// One request in the hands of its handler.
+pub struct Call {
+    /// What all requests share.
+    pub app: Shared,
+    /// The endpoint called.
+    pub endpoint: Arc<Endpoint>,
+    /// The path's parameters, percent-decoded.
+    pub params: HashMap<String, String>,
+    /// The URI as it came.
+    pub uri: Uri,
+    /// The headers as they came.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Body,
+    /// Who calls.
+    pub principal: Principal,
+    /// The request's id, in the answer and in every log line.
+    pub request_id: String,
+    /// Until when Ceph is waited for.
+    pub deadline: Instant,
+}
+
+impl Call {
+    /// A parameter of the path; the endpoint's path has it.
+    pub fn param(&self, name: &str) -> &str {
+        self.params.get(name).map_or("", String::as_str)
+    }
+
+    /// The pool and namespace the path names.
+    pub fn place(&self) -> Place {
+        Place { pool: self.param("pool").to_owned(), namespace: self.param("namespace").to_owned() }
+    }
+
+    /// The query's parameters.
+    ///
+    /// # Errors
+    /// `invalid-field` with the parameter's name.
+    pub fn query<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let query = self.uri.query().unwrap_or("");
+        let deserializer = serde_urlencoded::Deserializer::new(percent_decoded_pairs(query));
+        serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            let path = error.path().to_string();
+            let field = if path == "." { "query".to_owned() } else { path };
+            Problem::new(Kind::InvalidField, format!("{field}: {}", error.inner()))
+                .correction("See the endpoint's parameters in /openapi.json.")
+                .with("field", field)
+        })
+    }
+
+    /// The body as JSON. Unknown fields are refused by the types.
+    ///
+    /// # Errors
+    /// `media-type`, `too-large`, `bad-request` for what is not JSON, `invalid-field` with the field's path.
+    pub async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
+        let media_type = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let essence = media_type.split(';').next().unwrap_or("").trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            return Err(Problem::new(Kind::MediaType, format!("The body is {media_type:?}."))
+                .correction("Send application/json with the header Content-Type: application/json."));
+        }
+        let bytes = self.small_body().await?;
+        let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
+        let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            let path = error.path().to_string();
+            let inner = error.into_inner();
+            if inner.is_data() {
+                let field = if path == "." { "body".to_owned() } else { path };
+                Problem::new(Kind::InvalidField, format!("{field}: {inner}"))
+                    .correction("See the endpoint's body in /openapi.json.")
+                    .with("field", field)
+            } else {
+                Problem::new(Kind::BadRequest, format!("The body is not JSON: {inner}."))
+            }
+        })?;
+        deserializer
+            .end()
+            .map_err(|error| Problem::new(Kind::BadRequest, format!("Something follows the JSON body: {error}.")))?;
+        Ok(value)
+    }
+
+    /// As [`Call::json`], or the default when there is no body at all.
+    ///
+    /// # Errors
+    /// As [`Call::json`].
+    pub async fn json_or_default<T: DeserializeOwned + Default>(&mut self) -> Result<T, Problem> {
+        use axum::body::HttpBody;
+        if self.body.is_end_stream() { Ok(T::default()) } else { self.json().await }
+    }
+
+    async fn small_body(&mut self) -> Result<bytes::Bytes, Problem> {
+        let body = std::mem::replace(&mut self.body, Body::empty());
+        let collected = tokio::time::timeout_at(self.deadline.into(), Limited::new(body, JSON_LIMIT_BYTES).collect());
+        match collected.await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                Err(Problem::new(Kind::TooLarge, format!("The body is larger than {JSON_LIMIT_BYTES} bytes.")))
+            }
+            Ok(Err(error)) => Err(Problem::new(Kind::BadRequest, format!("The body did not arrive: {error}."))),
+            Err(_) => Err(Problem::new(Kind::BadRequest, "The body did not arrive in time.")),
+        }
+    }
+
+    /// Calls the cluster in a worker.
+    ///
+    /// # Errors
+    /// What the call gives, `busy`, `ceph-unavailable`.
+    pub async fn cluster<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Cluster) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.in_lane("the cluster", move |connection| call(connection.cluster())).await
+    }
+
+    /// Calls the pool and namespace that the path names, in a worker of that pool.
+    ///
+    /// # Errors
+    /// What the call gives, `pool-not-found`, `namespace-not-found`, `busy`, `ceph-unavailable`.
+    pub async fn ceph<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&IoContext) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let place = self.place();
+        let lane = format!("pool {}", place.pool);
+        self.in_lane(&lane, move |connection| call(&connection.context(&place.pool, &place.namespace)?)).await
+    }
+
+    /// Calls Ceph in a worker of a lane.
+    ///
+    /// # Errors
+    /// What the call gives, `busy`, `ceph-unavailable`.
+    pub async fn in_lane<T: Send + 'static>(
+        &self,
+        lane: &str,
+        call: impl FnOnce(&Connection) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let connection = self.app.link.connection()?;
+        let labels = CallLabels { endpoint: self.endpoint.id.clone() };
+        let seconds = self.app.metrics.ceph_seconds.get_or_create_owned(&labels);
+        let link = self.app.link.clone();
+        let run = move || {
+            let start = Instant::now();
+            let result = call(&connection);
+            seconds.observe(start.elapsed().as_secs_f64());
+            if let Err(problem) = &result
+                && let Some(errno) = problem.ceph_errno()
+            {
+                link.suspect(errno);
+            }
+            result
+        };
+        self.app.workers.run(lane, self.deadline, run).await.map_err(|problem| self.explained(problem))
+    }
+
+    /// Adds which part of Ceph does not answer, where that is known.
+    fn explained(&self, problem: Problem) -> Problem {
+        if problem.kind() != Kind::CephUnavailable {
+            return problem;
+        }
+        match self.app.link.state().monitors_silent {
+            Some(silent) => {
+                problem.cause(format!("The monitors have not answered for {} s.", silent.as_secs().max(1)))
+            }
+            None => problem
+                .cause("The monitors answer, but an OSD that holds the object does not. The call goes on; whether a change takes effect is not known."),
+        }
+    }
+
+    /// A link to a path below `/api/v1`, right behind a prefix that a proxy stripped.
+    pub fn link(&self, path: &str) -> String {
+        format!("{}/api/v1{path}", self.prefix())
+    }
+
+    /// The prefix that a proxy stripped (`X-Forwarded-Prefix`), if it is a sane path.
+    pub fn prefix(&self) -> &str {
+        let prefix = self.headers.get("x-forwarded-prefix").and_then(|value| value.to_str().ok()).unwrap_or("");
+        let prefix = prefix.trim_end_matches('/');
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~%".contains(c);
+        if prefix.starts_with('/') && !prefix.starts_with("//") && prefix.chars().all(plain) { prefix } else { "" }
+    }
+}
+
+/// `+` is a space in a query; serde_urlencoded wants the pairs.
+fn percent_decoded_pairs(query: &str) -> form_urlencoded::Parse<'_> {
+    form_urlencoded::parse(query.as_bytes())
+}
+
+/// A JSON answer.
+///
+/// # Errors
+/// None in practice.
+pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
+    let body = serde_json::to_vec(value)
+        .map_err(|error| Problem::new(Kind::Internal, format!("The answer cannot be written: {error}.")))?;
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON_TYPE));
+    Ok(response)
+}
+
+/// An answer without a body.
+///
+/// # Errors
+/// None.
+#[expect(clippy::unnecessary_wraps, reason = "handlers end with it")]
+pub fn nothing() -> Answer {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}
+
+/// The media type of every JSON answer.
+pub const JSON_TYPE: &str = "application/json; charset=utf-8";
+
+/// Adds a `Location`.
+pub fn located(mut response: Response<Body>, location: &str) -> Response<Body> {
+    if let Ok(value) = HeaderValue::from_str(location) {
+        response.headers_mut().insert(header::LOCATION, value);
+    }
+    response
+}

@@ -1,0 +1,198 @@
+//! The list of endpoints, from which the router, the API description, authorization, metrics and the audit log follow.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{Method, Response, StatusCode};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use crate::auth::Role;
+use crate::call::Call;
+use crate::problem::Problem;
+
+/// What a handler gives.
+pub type Answer = Result<Response<Body>, Problem>;
+
+type Handler = Arc<dyn Fn(Call) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
+type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// What a request's body may be.
+#[derive(Clone, Copy)]
+pub enum BodyKind {
+    /// None.
+    None,
+    /// JSON of this schema.
+    Json(SchemaOf),
+    /// A stream of bytes of this media type.
+    Stream(&'static str),
+}
+
+/// One way a call can go well.
+#[derive(Clone, Copy)]
+pub struct Outcome {
+    /// Its status.
+    pub status: StatusCode,
+    /// When it is given.
+    pub description: &'static str,
+    /// Its body: media type, and the schema where it is JSON.
+    pub body: Option<(&'static str, Option<SchemaOf>)>,
+}
+
+/// One endpoint below `/api/v1`.
+///
+/// A path that begins with `{scope}` stands for two: below `/pools/{pool}` and below
+/// `/pools/{pool}/namespaces/{namespace}`.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// The method.
+    pub method: Method,
+    /// The path below `/api/v1`, with `{name}` for parameters.
+    pub path: String,
+    /// The operation's id in the API description.
+    pub id: String,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// More about it.
+    pub description: &'static str,
+    /// What it is about: the file it is in.
+    pub tag: &'static str,
+    /// The least role that may call it.
+    pub role: Role,
+    /// The query's parameters, as the schema of an object.
+    pub query: Option<SchemaOf>,
+    /// The body it takes.
+    pub body: BodyKind,
+    /// How it can go well.
+    pub outcomes: Vec<Outcome>,
+    handler: Handler,
+}
+
+const JSON: &str = "application/json";
+
+impl Endpoint {
+    /// An endpoint; viewers may call it if it is a `GET`, operators otherwise.
+    pub fn new<F, A>(
+        method: Method,
+        path: &'static str,
+        tag: &'static str,
+        id: &'static str,
+        summary: &'static str,
+        handler: F,
+    ) -> Self
+    where
+        F: Fn(Call) -> A + Send + Sync + 'static,
+        A: Future<Output = Answer> + Send + 'static,
+    {
+        let role = if method == Method::GET { Role::Viewer } else { Role::Operator };
+        Self {
+            method,
+            path: path.to_owned(),
+            id: id.to_owned(),
+            summary,
+            description: "",
+            tag,
+            role,
+            query: None,
+            body: BodyKind::None,
+            outcomes: Vec::new(),
+            handler: Arc::new(move |call| Box::pin(handler(call))),
+        }
+    }
+
+    /// More words about it.
+    #[must_use]
+    pub fn describe(mut self, description: &'static str) -> Self {
+        self.description = description;
+        self
+    }
+
+    /// Another least role.
+    #[must_use]
+    pub fn role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// Takes query parameters.
+    #[must_use]
+    pub fn query<Q: JsonSchema>(mut self) -> Self {
+        self.query = Some(|generator| generator.subschema_for::<Q>());
+        self
+    }
+
+    /// Takes a JSON body.
+    #[must_use]
+    pub fn takes<B: JsonSchema>(mut self) -> Self {
+        self.body = BodyKind::Json(|generator| generator.subschema_for::<B>());
+        self
+    }
+
+    /// Takes a stream of bytes.
+    #[must_use]
+    pub fn takes_stream(mut self, media_type: &'static str) -> Self {
+        self.body = BodyKind::Stream(media_type);
+        self
+    }
+
+    /// Answers JSON.
+    #[must_use]
+    pub fn answers<T: JsonSchema>(mut self, status: StatusCode, description: &'static str) -> Self {
+        let schema: SchemaOf = |generator| generator.subschema_for::<T>();
+        self.outcomes.push(Outcome { status, description, body: Some((JSON, Some(schema))) });
+        self
+    }
+
+    /// Answers another media type.
+    #[must_use]
+    pub fn answers_media(mut self, status: StatusCode, description: &'static str, media_type: &'static str) -> Self {
+        self.outcomes.push(Outcome { status, description, body: Some((media_type, None)) });
+        self
+    }
+
+    /// Answers without a body.
+    #[must_use]
+    pub fn answers_nothing(mut self, status: StatusCode, description: &'static str) -> Self {
+        self.outcomes.push(Outcome { status, description, body: None });
+        self
+    }
+
+    /// Whether it changes anything, and so is written to the audit log.
+    pub fn changes(&self) -> bool {
+        self.method != Method::GET && self.method != Method::HEAD
+    }
+
+    /// What it does, in the words of Kubernetes' authorization.
+    pub fn verb(&self) -> &'static str {
+        match self.method {
+            Method::GET if self.path.ends_with('}') => "get",
+            Method::GET => "list",
+            Method::DELETE => "delete",
+            Method::POST => "create",
+            _ => "update",
+        }
+    }
+
+    /// Runs it.
+    pub fn run(&self, call: Call) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+        (self.handler)(call)
+    }
+
+    /// The endpoint under both of the paths that `{scope}` stands for; itself without one.
+    fn scoped(self) -> Vec<Self> {
+        let Some(rest) = self.path.strip_prefix("{scope}") else { return vec![self] };
+        let in_pool = Self { path: format!("/pools/{{pool}}{rest}"), ..self.clone() };
+        let in_namespace = Self {
+            path: format!("/pools/{{pool}}/namespaces/{{namespace}}{rest}"),
+            id: format!("{}InNamespace", self.id),
+            ..self
+        };
+        vec![in_pool, in_namespace]
+    }
+}
+
+/// All endpoints, with `{scope}` resolved.
+pub fn all() -> Vec<Endpoint> {
+    crate::api::endpoints().into_iter().flat_map(Endpoint::scoped).collect()
+}

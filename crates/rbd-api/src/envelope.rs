@@ -1,0 +1,28 @@
+//! The envelope of lists, as consoles know it.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// A list. The three fields' names are those of the first publication.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct List<T> {
+    /// What it is a list of, such as `PoolList`.
+    #[serde(rename = "Kind")]
+    pub kind: &'static str,
+    /// `v1`.
+    #[serde(rename = "APIVersion")]
+    pub api_version: &'static str,
+    /// The things.
+    #[serde(rename = "Items")]
+    pub items: Vec<T>,
+    /// Where to go on: the value for `continue`; absent at the end.
+    #[serde(rename = "Continue", skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+impl<T> List<T> {
+    /// A whole list.
+    pub fn new(kind: &'static str, items: Vec<T>) -> Self {
+        Self { kind, api_version: "v1", items, next: None }
+    }
+}

@@ -1,0 +1,450 @@
+//! Images as the API shows them, read from RADOS without opening them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+use ceph::{Entry, Errno, IoContext, OmapRange};
+use jiff::Timestamp;
+use rbd_format::directory::{DIRECTORY_OBJECT, ID_PREFIX, NAME_PREFIX};
+use rbd_format::header::header_object;
+use rbd_format::trash::TRASH_OBJECT;
+use rbd_format::{
+    DirectoryEntry, ImageHeader, Protection, Snapshot as RawSnapshot, SnapshotNamespace, TrashEntry, TrashSource,
+    decode_header,
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::link::Connection;
+use crate::problem::Problem;
+
+/// RADOS reads in flight per listing.
+const IN_FLIGHT: usize = 256;
+
+/// The metadata key that marks an image whose data has not all arrived.
+pub const INCOMPLETE_KEY: &str = "sparrow.incomplete";
+
+/// Whether an image is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageState {
+    /// It can be used.
+    Ready,
+    /// Its removal was begun and not finished; it can only be removed again.
+    Removing,
+    /// Its import or copy was begun and not finished; it can be deleted.
+    Incomplete,
+}
+
+/// An image. What is null is not known, for the reason in `stateReason`, or does not apply.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Image {
+    /// Its name. Bytes that are not UTF-8 are shown as `\xNN`.
+    pub name: String,
+    /// Its id, which stays through renames.
+    pub id: String,
+    /// The pool.
+    pub pool: String,
+    /// The namespace; empty for the default one.
+    pub namespace: String,
+    /// Whether it is whole.
+    pub state: ImageState,
+    /// Why it is not.
+    pub state_reason: Option<String>,
+    /// Its size, in bytes.
+    pub size_bytes: Option<u64>,
+    /// The size of its objects, in bytes.
+    pub object_size_bytes: Option<u64>,
+    /// Its features, as `rbd info` names them.
+    pub features: Vec<&'static str>,
+    /// What is wrong with its object map, as `rbd info` names it.
+    pub flags: Vec<&'static str>,
+    /// The striping unit, in bytes; null for the default, one object.
+    pub stripe_unit_bytes: Option<u64>,
+    /// The number of objects a stripe goes over; null for the default, 1.
+    pub stripe_count: Option<u64>,
+    /// The pool of its data objects; null when they are in the image's own.
+    pub data_pool: Option<String>,
+    /// The snapshot it is a clone of.
+    pub parent: Option<Parent>,
+    /// Its snapshots, oldest first.
+    pub snapshots: Vec<Snapshot>,
+    /// When it was made.
+    #[schemars(with = "Option<String>")]
+    pub created_at: Option<Timestamp>,
+    /// When it was last read, to the cluster's granularity.
+    #[schemars(with = "Option<String>")]
+    pub accessed_at: Option<Timestamp>,
+    /// When it was last written, to the cluster's granularity.
+    #[schemars(with = "Option<String>")]
+    pub modified_at: Option<Timestamp>,
+    /// Its metadata.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// The parent of a clone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Parent {
+    /// Its pool; null when the pool is gone.
+    pub pool: Option<String>,
+    /// Its namespace; empty for the default one.
+    pub namespace: String,
+    /// Its name; null when it cannot be read.
+    pub image: Option<String>,
+    /// Its id.
+    pub image_id: String,
+    /// The snapshot's name; null when it cannot be read.
+    pub snapshot: Option<String>,
+    /// The snapshot's id.
+    pub snapshot_id: u64,
+    /// How much of the parent the clone still covers, in bytes.
+    pub overlap_bytes: Option<u64>,
+    /// Whether the parent is in the trash.
+    pub in_trash: bool,
+}
+
+/// A snapshot of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    /// Its name; for one in the trash, the name it had.
+    pub name: String,
+    /// Its id, unique within the pool.
+    pub id: u64,
+    /// The image's size when it was taken, in bytes.
+    pub size_bytes: u64,
+    /// Whether it is protected from removal.
+    pub protected: bool,
+    /// `user`, `group`, `trash`, `mirror` or `unknown`: who it belongs to.
+    pub kind: &'static str,
+    /// The number of clones that hold it (clone v2).
+    pub clones: u32,
+    /// When it was taken.
+    #[schemars(with = "Option<String>")]
+    pub created_at: Option<Timestamp>,
+}
+
+fn timestamp(at: rbd_format::Timestamp) -> Option<Timestamp> {
+    Timestamp::new(i64::from(at.seconds), i32::try_from(at.nanoseconds).ok()?).ok()
+}
+
+/// A snapshot as the API shows it.
+pub fn snapshot(raw: &RawSnapshot) -> Snapshot {
+    let (kind, name) = match &raw.namespace {
+        SnapshotNamespace::User => ("user", raw.name.to_string()),
+        SnapshotNamespace::Group { .. } => ("group", raw.name.to_string()),
+        SnapshotNamespace::Trash { original_name, .. } => ("trash", original_name.to_string()),
+        SnapshotNamespace::Mirror { .. } => ("mirror", raw.name.to_string()),
+        SnapshotNamespace::Unknown { .. } => ("unknown", raw.name.to_string()),
+    };
+    Snapshot {
+        name,
+        id: raw.id,
+        size_bytes: raw.size_bytes,
+        protected: raw.protection == Protection::Protected,
+        kind,
+        clones: raw.child_count,
+        created_at: raw.created.and_then(timestamp),
+    }
+}
+
+/// An image in the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+}
+
+/// A page of the directory.
+pub struct DirectoryPage {
+    /// The images, by name.
+    pub images: Vec<Named>,
+    /// Whether more follow.
+    pub more: bool,
+}
+
+/// Up to `limit` images of the directory after a name, with a prefix.
+///
+/// # Errors
+/// What reading gives; a directory that is missing is an empty one.
+pub fn directory(
+    io: &IoContext,
+    after: Option<&str>,
+    prefix: &str,
+    limit: usize,
+    deadline: Instant,
+) -> Result<DirectoryPage, Problem> {
+    let range = OmapRange {
+        object: DIRECTORY_OBJECT.to_owned(),
+        after: after.map(|name| format!("{NAME_PREFIX}{name}").into_bytes()).unwrap_or_default(),
+        prefix: format!("{NAME_PREFIX}{prefix}"),
+        limit: limit as u64,
+    };
+    let page = match io.omap_page(&range, Some(deadline)) {
+        Ok(page) => page,
+        Err(error) if error.is(Errno::ENOENT) => return Ok(DirectoryPage { images: Vec::new(), more: false }),
+        Err(error) => return Err(error.into()),
+    };
+    let images = page
+        .entries
+        .iter()
+        .filter_map(|(key, value)| match DirectoryEntry::decode(key, value) {
+            Ok(Some(DirectoryEntry::Name { name, id })) => Some(Named { name: name.to_string(), id }),
+            Ok(_) => None,
+            Err(error) => {
+                tracing::warn!(pool = io.pool(), %error, "an entry of rbd_directory cannot be read");
+                None
+            }
+        })
+        .collect();
+    Ok(DirectoryPage { images, more: page.more })
+}
+
+/// The image of a name, if the directory has it.
+///
+/// # Errors
+/// What reading gives.
+pub fn find(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Named>, Problem> {
+    // The first key with the prefix is the name itself, if it is there.
+    let page = directory(io, None, name, 1, deadline)?;
+    Ok(page.images.into_iter().find(|image| image.name == name))
+}
+
+/// The images in the trash whose removal was begun: librbd's own lists hide them.
+///
+/// # Errors
+/// What reading gives.
+pub fn removing(io: &IoContext, prefix: &str, deadline: Instant) -> Result<Vec<Image>, Problem> {
+    let items = trash(io, deadline)?;
+    Ok(items
+        .into_iter()
+        .filter(|item| item.source == TrashSource::Removing)
+        .filter(|item| item.name.to_string().starts_with(prefix))
+        .map(|item| {
+            let named = Named { name: item.name.to_string(), id: item.image_id };
+            unreadable(io, named, ImageState::Removing, "Its removal was begun and has not finished.")
+        })
+        .collect())
+}
+
+/// Everything in the trash.
+///
+/// # Errors
+/// What reading gives; a trash that is missing is an empty one.
+pub fn trash(io: &IoContext, deadline: Instant) -> Result<Vec<TrashEntry>, Problem> {
+    let entries = match io.omap_all(TRASH_OBJECT, ID_PREFIX, Some(deadline)) {
+        Ok(entries) => entries,
+        Err(error) if error.is(Errno::ENOENT) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(entries
+        .iter()
+        .filter_map(|(key, value)| match TrashEntry::decode(key, value) {
+            Ok(entry) => entry,
+            Err(error) => {
+                tracing::warn!(pool = io.pool(), %error, "an entry of rbd_trash cannot be read");
+                None
+            }
+        })
+        .collect())
+}
+
+fn unreadable(io: &IoContext, named: Named, state: ImageState, reason: &str) -> Image {
+    Image {
+        name: named.name,
+        id: named.id,
+        pool: io.pool().to_owned(),
+        namespace: io.namespace().to_owned(),
+        state,
+        state_reason: Some(reason.to_owned()),
+        size_bytes: None,
+        object_size_bytes: None,
+        features: Vec::new(),
+        flags: Vec::new(),
+        stripe_unit_bytes: None,
+        stripe_count: None,
+        data_pool: None,
+        parent: None,
+        snapshots: Vec::new(),
+        created_at: None,
+        accessed_at: None,
+        modified_at: None,
+        metadata: BTreeMap::new(),
+    }
+}
+
+type ParentKey = (i64, String, String);
+
+/// What is known of a parent image: whether it is in the trash, its name, its snapshots' names.
+#[derive(Default)]
+struct ParentNames {
+    image: Option<String>,
+    in_trash: bool,
+    snapshots: HashMap<u64, String>,
+}
+
+/// Details of images of one pool and namespace, in the order given. One that vanished meanwhile is left out.
+///
+/// # Errors
+/// What reading gives as a whole; an image that cannot be read is in the result, with the reason.
+pub fn details(
+    connection: &Connection,
+    io: &IoContext,
+    images: Vec<Named>,
+    deadline: Instant,
+) -> Result<Vec<Image>, Problem> {
+    let ranges: Vec<OmapRange> =
+        images.iter().map(|image| OmapRange { object: header_object(&image.id), ..OmapRange::default() }).collect();
+    let mut headers: Vec<Option<Result<ImageHeader, String>>> = Vec::new();
+    headers.resize_with(images.len(), || None);
+    io.omaps(&ranges, IN_FLIGHT, Some(deadline), |index, result| {
+        headers[index] = Some(decoded(result));
+    })?;
+    let parents = parent_names(connection, headers.iter().flatten().flatten(), deadline)?;
+    let mut shown = Vec::with_capacity(images.len());
+    for (named, header) in images.into_iter().zip(headers) {
+        match header {
+            Some(Ok(header)) => shown.push(image(connection, io, named, header, &parents)),
+            other => {
+                // Either the removal of this image was cut off, or it was removed since the directory was read.
+                if find(io, &named.name, deadline)?.is_some_and(|now| now.id == named.id) {
+                    let why = match other {
+                        Some(Err(why)) => why,
+                        _ => "it was not read".to_owned(),
+                    };
+                    let reason = format!("Its removal was begun and has not finished: {why}.");
+                    shown.push(unreadable(io, named, ImageState::Removing, &reason));
+                }
+            }
+        }
+    }
+    Ok(shown)
+}
+
+fn decoded(result: Result<Vec<Entry>, Errno>) -> Result<ImageHeader, String> {
+    let entries = result.map_err(|errno| match errno {
+        Errno::ENOENT => "its header object is missing".to_owned(),
+        other => format!("its header cannot be read: {other}"),
+    })?;
+    decode_header(entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice())))
+        .map_err(|error| format!("its header is damaged: {error}"))
+}
+
+fn parent_names<'a>(
+    connection: &Connection,
+    headers: impl Iterator<Item = &'a ImageHeader>,
+    deadline: Instant,
+) -> Result<HashMap<ParentKey, ParentNames>, Problem> {
+    let mut known: HashMap<ParentKey, ParentNames> = HashMap::new();
+    for parent in headers.filter_map(|header| header.parent.as_ref()) {
+        known.entry((parent.pool_id, parent.namespace.to_string(), parent.image_id.clone())).or_default();
+    }
+    let mut places: HashMap<(i64, String), Vec<String>> = HashMap::new();
+    for (pool_id, namespace, id) in known.keys() {
+        places.entry((*pool_id, namespace.clone())).or_default().push(id.clone());
+    }
+    for ((pool_id, namespace), ids) in places {
+        // A parent in a pool that is gone, or that this entity may not read, stays without names.
+        let Ok(pool) = connection.cluster().pool_name(pool_id) else { continue };
+        let Ok(io) = connection.cluster().io_context(&pool, &namespace) else { continue };
+        let range = |object: &str, prefix: String, limit| OmapRange {
+            object: object.to_owned(),
+            prefix,
+            limit,
+            after: Vec::new(),
+        };
+        let ranges: Vec<OmapRange> = ids
+            .iter()
+            .flat_map(|id| {
+                [
+                    range(&header_object(id), "snapshot_".into(), 0),
+                    range(DIRECTORY_OBJECT, format!("{ID_PREFIX}{id}"), 1),
+                    range(TRASH_OBJECT, format!("{ID_PREFIX}{id}"), 1),
+                ]
+            })
+            .collect();
+        io.omaps(&ranges, IN_FLIGHT, Some(deadline), |index, result| {
+            let id = &ids[index / 3];
+            let Some(names) = known.get_mut(&(pool_id, namespace.clone(), id.clone())) else { return };
+            for (key, value) in result.unwrap_or_default() {
+                match index % 3 {
+                    0 => {
+                        if let Ok(raw) = RawSnapshot::decode(&value) {
+                            names.snapshots.insert(raw.id, snapshot(&raw).name);
+                        }
+                    }
+                    1 => {
+                        if let Ok(Some(DirectoryEntry::Id { id: found, name })) = DirectoryEntry::decode(&key, &value)
+                            && found == *id
+                        {
+                            names.image = Some(name.to_string());
+                        }
+                    }
+                    _ => {
+                        if let Ok(Some(entry)) = TrashEntry::decode(&key, &value)
+                            && entry.image_id == *id
+                        {
+                            names.image = Some(entry.name.to_string());
+                            names.in_trash = true;
+                        }
+                    }
+                }
+            }
+        })?;
+    }
+    Ok(known)
+}
+
+fn image(
+    connection: &Connection,
+    io: &IoContext,
+    named: Named,
+    header: ImageHeader,
+    parents: &HashMap<ParentKey, ParentNames>,
+) -> Image {
+    let parent = header.parent.as_ref().map(|parent| {
+        let names = parents.get(&(parent.pool_id, parent.namespace.to_string(), parent.image_id.clone()));
+        Parent {
+            pool: connection.cluster().pool_name(parent.pool_id).ok(),
+            namespace: parent.namespace.to_string(),
+            image: names.and_then(|names| names.image.clone()),
+            image_id: parent.image_id.clone(),
+            snapshot: names.and_then(|names| names.snapshots.get(&parent.snap_id).cloned()),
+            snapshot_id: parent.snap_id,
+            overlap_bytes: parent.overlap_bytes,
+            in_trash: names.is_some_and(|names| names.in_trash),
+        }
+    });
+    let metadata: BTreeMap<String, String> = header
+        .metadata
+        .iter()
+        .map(|(key, value)| (key.to_string(), String::from_utf8_lossy(value).into_owned()))
+        .collect();
+    let incomplete = metadata.get(INCOMPLETE_KEY).cloned();
+    let data_pool = header.data_pool_id.filter(|id| *id != io.pool_id());
+    Image {
+        name: named.name,
+        id: named.id,
+        pool: io.pool().to_owned(),
+        namespace: io.namespace().to_owned(),
+        state: if incomplete.is_some() { ImageState::Incomplete } else { ImageState::Ready },
+        state_reason: incomplete,
+        size_bytes: Some(header.size_bytes),
+        object_size_bytes: Some(header.object_size_bytes()),
+        features: header.features.names().collect(),
+        flags: header.flags.names().collect(),
+        stripe_unit_bytes: header.striping.as_ref().map(|striping| striping.unit_bytes),
+        stripe_count: header.striping.as_ref().map(|striping| striping.count),
+        data_pool: data_pool.and_then(|id| connection.cluster().pool_name(id).ok()),
+        parent,
+        snapshots: header.snapshots.iter().map(snapshot).collect(),
+        created_at: header.created.and_then(timestamp),
+        accessed_at: header.accessed.and_then(timestamp),
+        modified_at: header.modified.and_then(timestamp),
+        metadata,
+    }
+}

@@ -1,0 +1,277 @@
+//! Serving: the router made from the list of endpoints, what happens around every call, and the end of the service.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{RawPathParams, Request};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, Uri, header};
+use axum::routing::{MethodFilter, get, on};
+use futures_util::FutureExt as _;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+
+use crate::app::{App, Shared};
+use crate::auth::Permission;
+use crate::call::Call;
+use crate::endpoint::{Answer, Endpoint, all};
+use crate::metrics::{CallLabels, RequestLabels};
+use crate::problem::{Kind, Problem};
+use crate::workers::within;
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How long a client may take to send a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How large a request's head may be.
+const HEAD_LIMIT_BYTES: usize = 32 << 10;
+
+/// The API's router.
+pub fn router(app: &Shared) -> Router {
+    let mut router = Router::new();
+    for endpoint in all() {
+        let endpoint = Arc::new(endpoint);
+        let path = format!("/api/v1{}", endpoint.path);
+        let Ok(filter) = MethodFilter::try_from(endpoint.method.clone()) else { continue };
+        let app = Arc::clone(app);
+        let handler = move |params: RawPathParams, request: Request| {
+            let (app, endpoint) = (Arc::clone(&app), Arc::clone(&endpoint));
+            let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            dispatch(app, endpoint, params, request)
+        };
+        router = router.route(&path, on(filter, handler));
+    }
+    let description = Arc::clone(app);
+    router
+        .route(
+            "/openapi.json",
+            get(async move || ([(header::CONTENT_TYPE, "application/json")], description.openapi.clone())),
+        )
+        .fallback(async |uri: Uri| {
+            Problem::new(Kind::NotFound, format!("There is nothing at {:?}.", uri.path()))
+                .correction("GET /openapi.json lists the paths; a name in a path is percent-encoded.")
+                .response(None)
+        })
+        .method_not_allowed_fallback(async |request: Request| {
+            let detail = format!("{:?} does not take {}.", request.uri().path(), request.method());
+            Problem::new(Kind::MethodNotAllowed, detail).response(None)
+        })
+}
+
+/// What happens around every call: its id, who calls and whether they may, panics, metrics, the audit log.
+async fn dispatch(
+    app: Shared,
+    endpoint: Arc<Endpoint>,
+    params: std::collections::HashMap<String, String>,
+    request: Request,
+) -> Response<Body> {
+    let start = Instant::now();
+    let (parts, body) = request.into_parts();
+    let request_id = request_id(&parts.headers);
+    app.metrics.in_flight.inc();
+    let _in_flight = Leave(&app);
+    let handled = async {
+        let principal = app.auth.authenticate(&parts.headers).await?;
+        let permission = Permission {
+            role: endpoint.role,
+            resource: endpoint.tag,
+            verb: endpoint.verb(),
+            pool: params.get("pool").map(String::as_str),
+            namespace: params.get("namespace").map_or("", String::as_str),
+        };
+        app.auth.authorize(&principal, permission).await?;
+        let call = Call {
+            app: Arc::clone(&app),
+            endpoint: Arc::clone(&endpoint),
+            params: params.clone(),
+            uri: parts.uri.clone(),
+            headers: parts.headers.clone(),
+            body,
+            principal,
+            request_id: request_id.clone(),
+            deadline: within(app.deadline),
+        };
+        endpoint.run(call).await
+    };
+    let answer: Answer = AssertUnwindSafe(handled).catch_unwind().await.unwrap_or_else(|_| {
+        Err(Problem::new(Kind::Internal, "The handler panicked.")
+            .correction("This is a fault of sparrow-rbd: report it with the log."))
+    });
+    let mut response = answer.unwrap_or_else(|problem| {
+        if problem.kind().status().is_server_error() {
+            tracing::warn!(request_id, endpoint = endpoint.id, %problem, "a request failed");
+        }
+        problem.response(Some(&request_id))
+    });
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert(REQUEST_ID.clone(), value);
+    }
+    if app.ending.load(Ordering::Relaxed) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let labels = RequestLabels {
+        method: endpoint.method.to_string(),
+        path: endpoint.path.clone(),
+        status: response.status().as_u16(),
+    };
+    app.metrics.requests.get_or_create(&labels).inc();
+    let labels = CallLabels { endpoint: endpoint.id.clone() };
+    app.metrics.request_seconds.get_or_create(&labels).observe(start.elapsed().as_secs_f64());
+    response
+}
+
+struct Leave<'a>(&'a App);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.in_flight.dec();
+    }
+}
+
+/// The client's id for the request if it is a sane one, else a new one.
+fn request_id(headers: &axum::http::HeaderMap) -> String {
+    headers
+        .get(&REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| (1..=64).contains(&id.len()) && id.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)))
+        .map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned)
+}
+
+/// The admin port's router: health, readiness, metrics.
+pub fn admin_router(app: &Shared) -> Router {
+    let ready = Arc::clone(app);
+    let metrics = Arc::clone(app);
+    Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(async move || readiness(&ready))).route(
+        "/metrics",
+        get(async move || {
+            let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, media_type)], metrics.metrics.text())
+        }),
+    )
+}
+
+/// Ready from the first connection on. A later outage of Ceph keeps it ready, so that requests get the reason.
+fn readiness(app: &App) -> (StatusCode, String) {
+    let state = app.link.state();
+    if app.ending.load(Ordering::Relaxed) {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready: the service is ending\n".into())
+    } else if !state.ever_connected {
+        (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", state.trouble.unwrap_or_default()))
+    } else {
+        let mut text = String::from("ready\n");
+        if let Some(trouble) = state.trouble {
+            text.push_str(&format!("but: {trouble}\n"));
+        }
+        (StatusCode::OK, text)
+    }
+}
+
+/// Both ports, until the end.
+pub struct Server {
+    app: Shared,
+    api: TcpListener,
+    admin: TcpListener,
+}
+
+impl Server {
+    /// Binds both addresses.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, by name.
+    pub async fn bind(app: Shared, api: SocketAddr, admin: SocketAddr) -> anyhow::Result<Self> {
+        let bind = async |flag: &str, address: SocketAddr| {
+            TcpListener::bind(address).await.with_context(|| format!("{flag} {address} cannot be bound"))
+        };
+        Ok(Self { app, api: bind("--listen", api).await?, admin: bind("--admin", admin).await? })
+    }
+
+    /// Where the API and the admin port listen.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn addresses(&self) -> anyhow::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.api.local_addr()?, self.admin.local_addr()?))
+    }
+
+    /// Serves until `end` comes; then not ready, but serving for `drain_delay`; then no new connections, and what is
+    /// in flight is finished, for `grace` at most since `end`.
+    pub async fn run(self, end: impl Future<Output = ()>, drain_delay: Duration, grace: Duration) {
+        let api = router(&self.app);
+        let admin = admin_router(&self.app);
+        let (drained, drain) = tokio::sync::watch::channel(false);
+        let admin = tokio::spawn(accept(self.admin, admin, drain.clone()));
+        let api = tokio::spawn(accept(self.api, api, drain));
+        end.await;
+        let latest = tokio::time::Instant::now() + grace;
+        self.app.ending.store(true, Ordering::Relaxed);
+        tracing::info!("ending: not ready any more, finishing what is in flight");
+        tokio::time::sleep(drain_delay.min(grace)).await;
+        let _ = drained.send(true);
+        if tokio::time::timeout_at(latest, api).await.is_err() {
+            tracing::warn!("some requests did not finish in time");
+        }
+        admin.abort();
+    }
+}
+
+/// Accepts connections until told to drain; then waits for them to finish.
+async fn accept(listener: TcpListener, router: Router, mut drain: tokio::sync::watch::Receiver<bool>) {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_LIMIT_BYTES);
+    let head_limit = u32::try_from(HEAD_LIMIT_BYTES).unwrap_or(u32::MAX);
+    builder.http2().timer(TokioTimer::new()).max_header_list_size(head_limit).max_concurrent_streams(128);
+    let connections = GracefulShutdown::new();
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of descriptors, most likely: those that end free some.
+                    tracing::warn!(%error, "a connection cannot be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+            _ = drain.wait_for(|drain| *drain) => break,
+        };
+        let _ = stream.set_nodelay(true);
+        let router = router.clone();
+        let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+            let mut router = router.clone();
+            async move { tower_service::Service::call(&mut router, without_trailing_slash(request)).await }
+        });
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let connection = connections.watch(connection.into_owned());
+        tokio::spawn(async move {
+            // Clients go away in many ways; none of them is news.
+            let _ = connection.await;
+        });
+    }
+    drop(listener);
+    connections.shutdown().await;
+}
+
+/// `/pools/` is `/pools`.
+fn without_trailing_slash<B>(mut request: hyper::Request<B>) -> hyper::Request<B> {
+    let uri = request.uri();
+    let path = uri.path();
+    if path.len() > 1 && path.ends_with('/') {
+        let trimmed = path.trim_end_matches('/');
+        let target = match uri.query() {
+            Some(query) => format!("{trimmed}?{query}"),
+            None => trimmed.to_owned(),
+        };
+        if let Ok(uri) = target.parse() {
+            *request.uri_mut() = uri;
+        }
+    }
+    request
+}
