@@ -61,25 +61,28 @@ cluster_addr = 127.0.0.1
 auth_cluster_required = cephx
 auth_service_required = cephx
 auth_client_required = cephx
-# Both the monitor and the manager look at these.
+# All daemons look at these.
 osd_pool_default_size = 1
 osd_pool_default_min_size = 1
 osd_pool_default_pg_num = 8
 osd_pool_default_pgp_num = 8
 osd_pool_default_pg_autoscale_mode = off
 osd_crush_chooseleaf_type = 0
+mon_max_pg_per_osd = 10000
 run_dir = {dir}/run
 keyring = {dir}/$name.keyring
 
 [mon]
 mon_data = {dir}/mon
 mon_initial_members = a
+# A port that is taken fails the start at once; it is then tried with another.
+ms_bind_retry_count = 1
+ms_bind_retry_delay = 0
 # Commit a change at once instead of collecting changes for a second.
 paxos_propose_interval = 0.05
 paxos_min_wait = 0.01
 mon_allow_pool_delete = true
 mon_allow_pool_size_one = true
-mon_max_pg_per_osd = 10000
 # Only what a test does may change the cluster's health.
 auth_allow_insecure_global_id_reclaim = false
 mon_warn_on_pool_no_redundancy = false

@@ -35,6 +35,7 @@ rm -rf -- "$1"
 "#;
 
 /// The keeper's process. Dropping it ends the cluster and waits until it is gone.
+#[derive(Debug)]
 pub struct Keeper {
     child: Child,
 }

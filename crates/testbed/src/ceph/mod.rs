@@ -129,6 +129,7 @@ impl Daemon {
 }
 
 /// A handle on a cluster: the owner's, which ends the cluster when dropped, or an attached one, which never does.
+#[derive(Debug)]
 pub struct Ceph {
     dir: PathBuf,
     conf: PathBuf,
@@ -150,7 +151,7 @@ impl Ceph {
         loop {
             match Ceph::try_start(options) {
                 // Another process took the monitor's port between our look and its bind.
-                Err(error) if attempt < 5 && format!("{error:#}").contains("Address already in use") => attempt += 1,
+                Err(error) if attempt < 5 && format!("{error:#}").contains("unable to bind monitor") => attempt += 1,
                 result => return result.context("start a one-node Ceph"),
             }
         }
@@ -492,8 +493,8 @@ impl Ceph {
         Ok(true)
     }
 
-    /// Starts a daemon that does not run, and waits until it serves. A memory-backed OSD comes back empty and without
-    /// its pools' placement groups: restart OSDs with [`Store::Bluestore`] only.
+    /// Starts a daemon that does not run, and waits until it serves. A memory-backed OSD comes back `up` but empty, and
+    /// calls on its pools block: restart OSDs with [`Store::Bluestore`] only.
     ///
     /// # Errors
     /// It runs already, or does not serve within a minute; the error shows the end of its log.
@@ -575,6 +576,7 @@ impl Drop for Ceph {
 }
 
 /// A frozen daemon, thawed on drop. See [`Ceph::frozen`].
+#[derive(Debug)]
 #[must_use = "dropping it thaws the daemon"]
 pub struct Frozen<'a> {
     cluster: &'a Ceph,
