@@ -135,10 +135,11 @@ impl<'a> Batch<'a> {
         let more = unsafe { &raw mut (*answer).more };
         // SAFETY: as above.
         let result = unsafe { &raw mut (*answer).result };
+        let limit = if range.limit == 0 { PAGE } else { range.limit };
         let prefix_pointer = if range.prefix.is_empty() { c"".as_ptr() } else { prefix.as_ptr() };
         // SAFETY: the strings and the three places to write to live in the flight, which lives until the callback.
         unsafe {
-            sys::rados_read_op_omap_get_vals2(op, after.as_ptr(), prefix_pointer, range.limit, iterator, more, result);
+            sys::rados_read_op_omap_get_vals2(op, after.as_ptr(), prefix_pointer, limit, iterator, more, result);
         }
         let mut flight = Flight {
             index,

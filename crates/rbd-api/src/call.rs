@@ -1,10 +1,10 @@
 //! One request in the hands of its handler.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use ceph::{Cluster, IoContext};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -22,6 +22,18 @@ use crate::problem::{Kind, Problem};
 /// JSON bodies are small; image data is streamed and not bound by this.
 pub const JSON_LIMIT_BYTES: usize = 64 << 10;
 
+/// What of a request is handed on as it came.
+pub struct Arrived {
+    /// The path's parameters, percent-decoded.
+    pub params: HashMap<String, String>,
+    /// The URI.
+    pub uri: Uri,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Body,
+}
+
 /// One request in the hands of its handler.
 pub struct Call {
     /// What all requests share.
@@ -34,8 +46,8 @@ pub struct Call {
     pub uri: Uri,
     /// The headers as they came.
     pub headers: HeaderMap,
-    /// The body.
-    pub body: Body,
+    /// The body. In a lock only because a `Body` is not `Sync`, and handlers share `&Call` across waits.
+    body: Mutex<Body>,
     /// Who calls.
     pub principal: Principal,
     /// The request's id, in the answer and in every log line.
@@ -45,6 +57,19 @@ pub struct Call {
 }
 
 impl Call {
+    /// A call of an endpoint by somebody who may call it, with the time of a request from now on.
+    pub fn new(
+        app: Shared,
+        endpoint: Arc<Endpoint>,
+        arrived: Arrived,
+        principal: Principal,
+        request_id: String,
+    ) -> Self {
+        let Arrived { params, uri, headers, body } = arrived;
+        let deadline = crate::workers::within(app.deadline);
+        Self { app, endpoint, params, uri, headers, body: Mutex::new(body), principal, request_id, deadline }
+    }
+
     /// A parameter of the path; the endpoint's path has it.
     pub fn param(&self, name: &str) -> &str {
         self.params.get(name).map_or("", String::as_str)
@@ -107,12 +132,18 @@ impl Call {
     /// # Errors
     /// As [`Call::json`].
     pub async fn json_or_default<T: DeserializeOwned + Default>(&mut self) -> Result<T, Problem> {
-        use axum::body::HttpBody;
-        if self.body.is_end_stream() { Ok(T::default()) } else { self.json().await }
+        let empty = HttpBody::is_end_stream(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
+        if empty { Ok(T::default()) } else { self.json().await }
+    }
+
+    /// The body, to be streamed; empty the second time.
+    pub fn take_body(&mut self) -> Body {
+        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(body, Body::empty())
     }
 
     async fn small_body(&mut self) -> Result<bytes::Bytes, Problem> {
-        let body = std::mem::replace(&mut self.body, Body::empty());
+        let body = self.take_body();
         let collected = tokio::time::timeout_at(self.deadline.into(), Limited::new(body, JSON_LIMIT_BYTES).collect());
         match collected.await {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),
@@ -203,7 +234,7 @@ impl Call {
     }
 }
 
-/// `+` is a space in a query; serde_urlencoded wants the pairs.
+/// `+` is a space in a query; `serde_urlencoded` wants the pairs.
 fn percent_decoded_pairs(query: &str) -> form_urlencoded::Parse<'_> {
     form_urlencoded::parse(query.as_bytes())
 }

@@ -308,7 +308,7 @@ pub fn details(
     let mut shown = Vec::with_capacity(images.len());
     for (named, header) in images.into_iter().zip(headers) {
         match header {
-            Some(Ok(header)) => shown.push(image(connection, io, named, header, &parents)),
+            Some(Ok(header)) => shown.push(image(connection, io, named, &header, &parents)),
             other => {
                 // Either the removal of this image was cut off, or it was removed since the directory was read.
                 if find(io, &named.name, deadline)?.is_some_and(|now| now.id == named.id) {
@@ -403,20 +403,20 @@ fn image(
     connection: &Connection,
     io: &IoContext,
     named: Named,
-    header: ImageHeader,
+    header: &ImageHeader,
     parents: &HashMap<ParentKey, ParentNames>,
 ) -> Image {
     let parent = header.parent.as_ref().map(|parent| {
-        let names = parents.get(&(parent.pool_id, parent.namespace.to_string(), parent.image_id.clone()));
+        let known = parents.get(&(parent.pool_id, parent.namespace.to_string(), parent.image_id.clone()));
         Parent {
             pool: connection.cluster().pool_name(parent.pool_id).ok(),
             namespace: parent.namespace.to_string(),
-            image: names.and_then(|names| names.image.clone()),
+            image: known.and_then(|known| known.image.clone()),
             image_id: parent.image_id.clone(),
-            snapshot: names.and_then(|names| names.snapshots.get(&parent.snap_id).cloned()),
+            snapshot: known.and_then(|known| known.snapshots.get(&parent.snap_id).cloned()),
             snapshot_id: parent.snap_id,
             overlap_bytes: parent.overlap_bytes,
-            in_trash: names.is_some_and(|names| names.in_trash),
+            in_trash: known.is_some_and(|known| known.in_trash),
         }
     });
     let metadata: BTreeMap<String, String> = header

@@ -21,11 +21,10 @@ use tokio::net::TcpListener;
 
 use crate::app::{App, Shared};
 use crate::auth::Permission;
-use crate::call::Call;
+use crate::call::{Arrived, Call};
 use crate::endpoint::{Answer, Endpoint, all};
 use crate::metrics::{CallLabels, RequestLabels};
 use crate::problem::{Kind, Problem};
-use crate::workers::within;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -88,17 +87,8 @@ async fn dispatch(
             namespace: params.get("namespace").map_or("", String::as_str),
         };
         app.auth.authorize(&principal, permission).await?;
-        let call = Call {
-            app: Arc::clone(&app),
-            endpoint: Arc::clone(&endpoint),
-            params: params.clone(),
-            uri: parts.uri.clone(),
-            headers: parts.headers.clone(),
-            body,
-            principal,
-            request_id: request_id.clone(),
-            deadline: within(app.deadline),
-        };
+        let arrived = Arrived { params, uri: parts.uri, headers: parts.headers, body };
+        let call = Call::new(Arc::clone(&app), Arc::clone(&endpoint), arrived, principal, request_id.clone());
         endpoint.run(call).await
     };
     let answer: Answer = AssertUnwindSafe(handled).catch_unwind().await.unwrap_or_else(|_| {
@@ -240,7 +230,7 @@ async fn accept(listener: TcpListener, router: Router, mut drain: tokio::sync::w
                     continue;
                 }
             },
-            _ = drain.wait_for(|drain| *drain) => break,
+            _ = drain.changed() => break,
         };
         let _ = stream.set_nodelay(true);
         let router = router.clone();
