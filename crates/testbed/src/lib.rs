@@ -1,6 +1,11 @@
 //! Real parts for tests, benches and the demo.
 //!
 //! - [`ceph`]: a real one-node Ceph on loopback, with faults on demand.
+//! - [`kube`]: a real Kubernetes API server with its etcd, with faults on demand.
+//! - [`service`]: `sparrow-rbd` as a process of its own, and a client for it.
 
 pub mod ceph;
 mod command;
+mod keeper;
+pub mod kube;
+pub mod service;

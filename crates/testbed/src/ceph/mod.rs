@@ -17,7 +17,6 @@
 //! their own with [`Ceph::start`].
 
 mod conf;
-mod keeper;
 mod process;
 
 use std::ffi::OsStr;
@@ -33,8 +32,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use self::conf::MonPorts;
-use self::keeper::Keeper;
 use crate::command;
+use crate::keeper::Keeper;
 
 /// Environment variable: path of the `ceph.conf` of the run's cluster.
 pub const CONF_VARIABLE: &str = "SPARROW_TEST_CEPH_CONF";
@@ -203,7 +202,7 @@ impl Ceph {
             "{} is too long for a Unix socket: set TMPDIR to a shorter path",
             longest.display()
         );
-        let keeper = Keeper::start(dir.path(), &mark(dir.path()))?;
+        let keeper = Keeper::start(dir.path(), &[&mark(dir.path())])?;
         // From here on the keeper removes it.
         let mut cluster = Ceph::at(dir.keep(), Some(keeper))?;
         let ports = MonPorts::pick()?;

@@ -1,4 +1,4 @@
-//! The keeper: a small process per cluster that ends the cluster when its owner is gone.
+//! The keeper: a small process that ends a group of daemons when their owner is gone.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -8,46 +8,50 @@ use anyhow::{Context, Result};
 
 use crate::command::cannot_start;
 
-/// Waits for the end of its standard input, then kills whatever runs with this cluster's configuration file and removes
-/// the directory. `$1` is the directory, `$2` the argument by which this cluster's processes are known.
+/// Waits for the end of its standard input, then kills whatever runs with one of the marks and removes the directory.
+/// `$1` is the directory, the rest are the marks: arguments by which the daemons are known.
 ///
-/// A process is known by its command line, not by a pid file: no pid is ever stale, no other cluster's daemon is ever
-/// hit, and a process that ended but was not waited for has an empty command line. SIGKILL also ends frozen processes.
+/// A process is known by its command line, not by a pid file: no pid is ever stale, no other owner's daemon is ever hit,
+/// and a process that ended but was not waited for has an empty command line. SIGKILL also ends frozen processes.
 /// The second round catches what was being started during the first.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 while read -r _; do :; done
+directory=$1
+shift
 round=0
 while [ "$round" -lt 200 ]; do
     found=
-    # An argument ends with a zero byte: -z -x matches whole arguments only.
-    for file in $(grep -lzxF -e "$2" /proc/[0-9]*/cmdline 2>/dev/null); do
-        pid=${file#/proc/}
-        pid=${pid%/cmdline}
-        # This shell carries the argument too.
-        [ "$pid" != "$$" ] && kill -KILL "$pid" && found=yes
+    for mark; do
+        # An argument ends with a zero byte: -z -x matches whole arguments only.
+        for file in $(grep -lzxF -e "$mark" /proc/[0-9]*/cmdline 2>/dev/null); do
+            pid=${file#/proc/}
+            pid=${pid%/cmdline}
+            # This shell carries the marks too.
+            [ "$pid" != "$$" ] && kill -KILL "$pid" && found=yes
+        done
     done
     [ -z "$found" ] && [ "$round" -gt 0 ] && break
     round=$((round + 1))
     sleep 0.05
 done
-rm -rf -- "$1"
+rm -rf -- "$directory"
 "#;
 
-/// The keeper's process. Dropping it ends the cluster and waits until it is gone.
+/// The keeper's process. Dropping it ends the daemons, removes the directory, and waits until that is done.
 #[derive(Debug)]
 pub struct Keeper {
     child: Child,
 }
 
 impl Keeper {
-    /// Starts the keeper of the cluster in `dir`, whose processes all carry the argument `mark`.
-    pub fn start(dir: &Path, mark: &str) -> Result<Keeper> {
+    /// Starts the keeper of `dir`, whose daemons each carry one of the arguments `marks`.
+    pub fn start(dir: &Path, marks: &[&str]) -> Result<Keeper> {
         let mut command = Command::new("sh");
         command
-            .args(["-c", SCRIPT, "sparrow-ceph-keeper"])
+            .args(["-c", SCRIPT, "sparrow-testbed-keeper"])
             .arg(dir)
-            .arg(mark)
+            .args(marks)
             // Only this process holds the other end (it is close-on-exec), so however this process ends, the keeper knows.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -1,0 +1,34 @@
+//! One service for all tests, and a pool for each.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use testbed::ceph::Ceph;
+use testbed::service::{Client, Service, ServiceOptions};
+
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_sparrow-rbd");
+
+/// The cluster of this run.
+pub fn ceph() -> &'static Ceph {
+    Ceph::shared().expect("a cluster")
+}
+
+/// The service that tests share; its keeper ends it with this process.
+pub fn service() -> &'static Service {
+    static SERVICE: OnceLock<Service> = OnceLock::new();
+    SERVICE.get_or_init(|| ServiceOptions::new(BINARY, ceph()).start().expect("a service"))
+}
+
+/// A client of the shared service, with paths as a user writes them.
+pub fn api() -> Client {
+    service().client.clone()
+}
+
+/// A pool of the test's own, made with Ceph's tools. Its name is new in each run.
+pub fn pool() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    ceph().create_pool(&name).expect("a pool");
+    name
+}

@@ -1,0 +1,341 @@
+//! `sparrow-rbd` as a process of its own, and a client for it.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::ceph::Ceph;
+use crate::keeper::Keeper;
+
+/// A running `sparrow-rbd`. Dropping it kills it; whoever starts it cannot leave it behind.
+#[derive(Debug)]
+pub struct Service {
+    api: SocketAddr,
+    admin: SocketAddr,
+    child: Child,
+    log: PathBuf,
+    // Removes the log's directory, and kills the service when this process dies before it.
+    _keeper: Keeper,
+    /// Sends requests to it.
+    pub client: Client,
+}
+
+/// How to start it.
+#[derive(Debug, Clone)]
+pub struct ServiceOptions {
+    /// The binary: `env!("CARGO_BIN_EXE_sparrow-rbd")` in a test of its package.
+    pub binary: PathBuf,
+    /// Further arguments of `serve`.
+    pub arguments: Vec<String>,
+    /// Whether to wait until it is ready.
+    pub wait_ready: bool,
+}
+
+impl ServiceOptions {
+    /// The binary with the keyring of a cluster's administrator, waited for.
+    pub fn new(binary: impl Into<PathBuf>, ceph: &Ceph) -> Self {
+        Self::with_files(binary, ceph.conf(), ceph.keyring())
+    }
+
+    /// The binary with these files.
+    pub fn with_files(binary: impl Into<PathBuf>, conf: &Path, keyring: &Path) -> Self {
+        let arguments =
+            ["--ceph-conf".into(), text(conf), "--keyring".into(), text(keyring), "--drain-delay".into(), "0s".into()];
+        Self { binary: binary.into(), arguments: arguments.to_vec(), wait_ready: true }
+    }
+
+    /// With more arguments of `serve`.
+    #[must_use]
+    pub fn arguments(mut self, more: &[&str]) -> Self {
+        self.arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
+    /// Without waiting until it is ready.
+    #[must_use]
+    pub fn unready(mut self) -> Self {
+        self.wait_ready = false;
+        self
+    }
+
+    /// Starts it on free loopback ports.
+    ///
+    /// # Errors
+    /// When it does not start, or is not ready within 20 s; its log is in the error.
+    pub fn start(&self) -> Result<Service> {
+        Service::start(self)
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn free_port() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+impl Service {
+    fn start(options: &ServiceOptions) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("sparrow-rbd-").tempdir()?;
+        let (api, admin) = (free_port()?, free_port()?);
+        // The admin address is this process's alone on the machine, so it marks the process for the keeper.
+        let mark = format!("--admin={admin}");
+        let keeper = Keeper::start(directory.path(), &[&mark])?;
+        let directory = directory.keep();
+        let log = directory.join("log");
+        let mut command = Command::new(&options.binary);
+        command.args(["serve", &format!("--listen={api}"), &mark]).args(&options.arguments);
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(std::fs::File::create(directory.join("out"))?)
+            .stderr(std::fs::File::create(&log)?)
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("start {}", options.binary.display()))?;
+        let mut service =
+            Self { api, admin, child, log, _keeper: keeper, client: Client::new(&format!("http://{api}")) };
+        service.wait(options.wait_ready)?;
+        Ok(service)
+    }
+
+    fn wait(&mut self, ready: bool) -> Result<()> {
+        let started = Instant::now();
+        let admin = Client::new(&format!("http://{}", self.admin));
+        let path = if ready { "/readyz" } else { "/healthz" };
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("sparrow-rbd ended with {status}: {}", self.log());
+            }
+            if admin.get(path).is_ok_and(|answer| answer.status == 200) {
+                return Ok(());
+            }
+            if started.elapsed() > Duration::from_secs(20) {
+                bail!("sparrow-rbd does not answer {path}: {}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Where the API is served.
+    pub fn api(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// Where health and metrics are served.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// A client of the admin port.
+    pub fn admin_client(&self) -> Client {
+        Client::new(&format!("http://{}", self.admin))
+    }
+
+    /// Its log so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// What it wrote to standard output so far: the audit log.
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(self.log.with_file_name("out")).unwrap_or_default()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("a process id")?;
+        kill_process(pid, signal).context("signal sparrow-rbd")
+    }
+
+    /// Kills it, as `kill -9`.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Sends SIGTERM and waits until it has ended.
+    ///
+    /// # Errors
+    /// When it does not end within the time.
+    pub fn terminate(&mut self, within: Duration) -> Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if started.elapsed() > within {
+                bail!("sparrow-rbd has not ended within {within:?} of SIGTERM: {}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Frozen ones too.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A plain HTTP client: no retries, no redirects, errors are answers. Cheap to clone; connections are kept.
+#[derive(Debug, Clone)]
+pub struct Client {
+    base: String,
+    agent: ureq::Agent,
+    token: Option<String>,
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers, in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Client {
+    /// A client whose paths are below `base`, such as `http://127.0.0.1:8080`.
+    pub fn new(base: &str) -> Self {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_global(Some(Duration::from_secs(120)))
+            .build();
+        Self { base: base.to_owned(), agent: config.into(), token: None }
+    }
+
+    /// The same with a bearer token.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// Sends a request with headers and a body.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let agent = &self.agent;
+        let response = if body.is_empty() { agent.run(request.body(())?) } else { agent.run(request.body(body)?) };
+        let mut response = response.with_context(|| format!("{method} {path}"))?;
+        let headers = response
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect();
+        let mut body = Vec::new();
+        let status = response.status().as_u16();
+        response
+            .body_mut()
+            .as_reader()
+            .read_to_end(&mut body)
+            .with_context(|| format!("the body of {method} {path}"))?;
+        Ok(Answer { status, headers, body })
+    }
+
+    /// `GET`.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn get(&self, path: &str) -> Result<Answer> {
+        self.send("GET", path, &[], &[])
+    }
+
+    /// `DELETE`.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn delete(&self, path: &str) -> Result<Answer> {
+        self.send("DELETE", path, &[], &[])
+    }
+
+    /// `POST` of JSON.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+        self.json("POST", path, body)
+    }
+
+    /// `PUT` of JSON.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn put(&self, path: &str, body: &Value) -> Result<Answer> {
+        self.json("PUT", path, body)
+    }
+
+    /// Any method with JSON.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn json(&self, method: &str, path: &str, body: &Value) -> Result<Answer> {
+        self.send(method, path, &[("content-type", "application/json")], &serde_json::to_vec(body)?)
+    }
+}
+
+impl Answer {
+    /// The body as JSON; a string of it when it is none, so that a failed comparison shows it.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| Value::String(self.text()))
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// A header; empty without it.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    /// The answer itself if it has the status.
+    ///
+    /// # Panics
+    /// When it has another; the body is in the message.
+    #[allow(clippy::return_self_not_must_use, reason = "often the status is all that matters")]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.text());
+        self
+    }
+
+    /// The slug of the problem's type; empty when it is none.
+    pub fn problem(&self) -> String {
+        let kind = self.json()["type"].as_str().unwrap_or_default().to_owned();
+        kind.strip_prefix("urn:sparrow:problem:").unwrap_or_default().to_owned()
+    }
+}
