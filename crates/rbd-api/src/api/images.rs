@@ -10,7 +10,7 @@ use futures_util::stream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Call, JSON_TYPE, json, located, nothing};
+use crate::call::{Call, JSON_TYPE, json, located};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
 use crate::link::Connection;
@@ -35,8 +35,6 @@ pub fn endpoints() -> Vec<Endpoint> {
             .answers::<Image>(StatusCode::CREATED, "The image was made."),
         Endpoint::new(Method::GET, "{scope}/images/{image}", TAG, "getImage", "Get an image", get)
             .answers::<Image>(StatusCode::OK, "The image."),
-        Endpoint::new(Method::DELETE, "{scope}/images/{image}", TAG, "deleteImage", "Delete an image", delete)
-            .answers_nothing(StatusCode::NO_CONTENT, "The image is in the trash."),
     ]
 }
 
@@ -355,17 +353,6 @@ async fn create(mut call: Call) -> Answer {
         })
         .await?;
     Ok(located(json(StatusCode::CREATED, &image)?, &location))
-}
-
-async fn delete(call: Call) -> Answer {
-    let name = call.param("image").to_owned();
-    let place = call.place();
-    call.ceph(move |io| {
-        io.trash_move(&name, 7 * 24 * 3600)
-            .map_err(|error| if error.is(Errno::ENOENT) { image_not_found(&place, &name) } else { error.into() })
-    })
-    .await?;
-    nothing()
 }
 
 #[cfg(test)]

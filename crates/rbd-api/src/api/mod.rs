@@ -1,11 +1,37 @@
 //! The endpoints, one file per resource.
 
+mod cluster;
+mod data;
+mod groups;
+mod image_settings;
+mod image_use;
+mod image_work;
 mod images;
+mod kubernetes;
+mod namespaces;
+mod operations;
 mod pools;
+mod snapshots;
+mod trash;
 
 use crate::endpoint::Endpoint;
 
-/// All endpoints of `/api/v1`.
+/// All endpoints of `/api/v1`, in the order of the reference.
 pub fn endpoints() -> Vec<Endpoint> {
-    [pools::endpoints(), images::endpoints()].concat()
+    [
+        cluster::endpoints(),
+        pools::endpoints(),
+        namespaces::endpoints(),
+        images::endpoints(),
+        image_settings::endpoints(),
+        image_use::endpoints(),
+        image_work::endpoints(),
+        data::endpoints(),
+        snapshots::endpoints(),
+        groups::endpoints(),
+        trash::endpoints(),
+        operations::endpoints(),
+        kubernetes::endpoints(),
+    ]
+    .concat()
 }

@@ -1,0 +1,8 @@
+//! The cluster.
+
+use crate::endpoint::Endpoint;
+
+/// The endpoints.
+pub fn endpoints() -> Vec<Endpoint> {
+    Vec::new()
+}

@@ -1,0 +1,8 @@
+//! Snapshots of an image.
+
+use crate::endpoint::Endpoint;
+
+/// The endpoints.
+pub fn endpoints() -> Vec<Endpoint> {
+    Vec::new()
+}

@@ -1,0 +1,1 @@
+//! An image's bytes: export, import, differences.

@@ -1,0 +1,1 @@
+//! What an image is set to: name, features, metadata, QoS.

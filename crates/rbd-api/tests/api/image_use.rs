@@ -1,0 +1,1 @@
+//! Who uses an image: parent, children, watchers, locks, space.

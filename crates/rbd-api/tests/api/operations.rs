@@ -1,0 +1,1 @@
+//! Long work: its state, waiting for it, cancelling it.
