@@ -19,8 +19,8 @@ fn header(name: &str) -> ImageHeader {
     decode_header(entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))).expect(name)
 }
 
-fn base_parent(snap_id: u64, overlap_bytes: Option<u64>) -> Option<Parent> {
-    Some(Parent { pool_id: 1, namespace: Name::default(), image_id: BASE_ID.into(), snap_id, overlap_bytes })
+fn base_parent(snap_id: u64, overlap_bytes: Option<u64>) -> Parent {
+    Parent { pool_id: 1, namespace: Name::default(), image_id: BASE_ID.into(), snap_id, overlap_bytes }
 }
 
 fn feature_names(header: &ImageHeader) -> String {
@@ -112,18 +112,18 @@ fn image_with_clones() {
 
 #[test]
 fn clones() {
-    assert_eq!(header("header-clone1.omap").parent, base_parent(4, Some(64 * MIB)));
-    assert_eq!(header("header-clone3.omap").parent, base_parent(6, Some(64 * MIB)));
+    assert_eq!(header("header-clone1.omap").parent, Some(base_parent(4, Some(64 * MIB))));
+    assert_eq!(header("header-clone3.omap").parent, Some(base_parent(6, Some(64 * MIB))));
     let shrunk = header("header-clone2.omap");
     assert_eq!(op_feature_names(&shrunk), "clone-child");
-    assert_eq!(shrunk.parent, base_parent(5, Some(32 * MIB)));
+    assert_eq!(shrunk.parent, Some(base_parent(5, Some(32 * MIB))));
     assert_eq!(shrunk.snapshots[0].parent_overlap_bytes, Some(32 * MIB));
 }
 
 #[test]
 fn flattened_clone_keeps_the_parent_for_its_snapshot() {
     let header = header("header-flat.omap");
-    assert_eq!(header.parent, base_parent(5, None));
+    assert_eq!(header.parent, Some(base_parent(5, None)));
     assert_eq!(header.snapshots[0].name, "old");
     assert_eq!(header.snapshots[0].parent_overlap_bytes, Some(64 * MIB));
 }

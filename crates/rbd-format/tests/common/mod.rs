@@ -76,8 +76,13 @@ impl Encoder {
         self
     }
 
+    /// The number of items or bytes that follow.
+    pub fn count(&mut self, count: usize) -> &mut Self {
+        self.u32(u32::try_from(count).expect("few items"))
+    }
+
     pub fn string(&mut self, value: &[u8]) -> &mut Self {
-        self.u32(u32::try_from(value.len()).expect("a short string")).raw(value)
+        self.count(value.len()).raw(value)
     }
 
     pub fn option(&mut self, value: Option<u64>) -> &mut Self {
