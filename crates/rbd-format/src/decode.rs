@@ -111,7 +111,7 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N]> {
+    pub fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N]> {
         let Some((taken, left)) = self.left.split_first_chunk::<N>() else {
             return Err(DecodeError::Truncated { what, needed_bytes: N as u64, left_bytes: self.left.len() });
         };
@@ -121,6 +121,10 @@ impl<'a> Cursor<'a> {
 
     pub fn u8(&mut self, what: &'static str) -> Result<u8> {
         self.array(what).map(|[byte]| byte)
+    }
+
+    pub fn u16(&mut self, what: &'static str) -> Result<u16> {
+        self.array(what).map(u16::from_le_bytes)
     }
 
     pub fn u32(&mut self, what: &'static str) -> Result<u32> {

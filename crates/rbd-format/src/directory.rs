@@ -1,6 +1,7 @@
-//! `rbd_directory`, which maps image names to ids and back, and `rbd_namespace`, which lists a pool's namespaces.
+//! `rbd_directory`, which maps image names to ids and back, `rbd_id.<name>`, which holds the id of one image, and
+//! `rbd_namespace`, which lists a pool's namespaces.
 //!
-//! Source: `dir_add_image`, `dir_state_set`, `namespace_add` in Ceph's `src/cls/rbd/cls_rbd.cc`.
+//! Source: `dir_add_image`, `dir_state_set`, `set_id`, `namespace_add` in Ceph's `src/cls/rbd/cls_rbd.cc`.
 
 use crate::Name;
 use crate::decode::{Cursor, DecodeError, Result, text};
@@ -64,4 +65,17 @@ fn decode_entry(key: &[u8], value: &[u8]) -> Result<Option<DirectoryEntry>> {
 /// The namespace named by a key of `rbd_namespace`, whose values are empty; `None` when the key is of no known kind.
 pub fn namespace_from_key(key: &[u8]) -> Option<Name> {
     key.strip_prefix(NAME_PREFIX.as_bytes()).map(Name::from)
+}
+
+/// The name of the object that holds the id of the image with this name, in its data rather than its omap.
+pub fn id_object(name: &Name) -> Vec<u8> {
+    [b"rbd_id.", name.as_bytes()].concat()
+}
+
+/// The image id in the data of `rbd_id.<name>`.
+///
+/// # Errors
+/// When the data is damaged.
+pub fn decode_id_object(data: &[u8]) -> Result<String, DecodeError> {
+    Cursor::new(data).text("image id")
 }

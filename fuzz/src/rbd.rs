@@ -1,0 +1,106 @@
+//! `rbd-format`.
+//!
+//! The input of [`header`], [`directory`], [`trash`], [`children`] and [`group`] is a list of omap entries: the key's
+//! length in one byte, the key, the value's length in two bytes (little-endian), the value. What is cut off at the end
+//! counts as shorter. That of [`snapshot`], [`lock`] and [`diff`] is the bytes themselves.
+
+use rbd_format::diff::{DiffError, DiffParser, Event};
+use rbd_format::{DirectoryEntry, GroupEntry, HeaderBuilder, LockInfo, TrashEntry, children as clones, decode_header};
+
+/// Whether an input is well-formed.
+type Target = fn(&[u8]) -> bool;
+
+/// The functions of this module, by the names of their targets.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("rbd_header", header),
+    ("rbd_snapshot", snapshot),
+    ("rbd_directory", directory),
+    ("rbd_trash", trash),
+    ("rbd_children", children),
+    ("rbd_group", group),
+    ("rbd_lock", lock),
+    ("rbd_diff", diff),
+];
+
+fn take<'a>(data: &mut &'a [u8], len: usize) -> &'a [u8] {
+    let (taken, left) = data.split_at(len.min(data.len()));
+    *data = left;
+    taken
+}
+
+fn entries(mut data: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    std::iter::from_fn(move || {
+        let len = usize::from(*take(&mut data, 1).first()?);
+        let key = take(&mut data, len);
+        let len = take(&mut data, 2).iter().rev().fold(0, |len, byte| len << 8 | usize::from(*byte));
+        Some((key, take(&mut data, len)))
+    })
+}
+
+pub fn header(data: &[u8]) -> bool {
+    let Ok(header) = decode_header(entries(data)) else { return false };
+    assert!(header.object_size_bytes().is_power_of_two());
+    assert!(header.snapshots.is_sorted_by_key(|snapshot| snapshot.id));
+    true
+}
+
+/// The id in the key is that of the value, so that the value alone decides.
+pub fn snapshot(data: &[u8]) -> bool {
+    let id = data.get(6..).and_then(|data| data.first_chunk()).map_or(0, |id| u64::from_le_bytes(*id));
+    HeaderBuilder::default().entry(format!("snapshot_{id:016x}").as_bytes(), data).is_ok()
+}
+
+pub fn directory(data: &[u8]) -> bool {
+    entries(data).all(|(key, value)| DirectoryEntry::decode(key, value).is_ok())
+}
+
+pub fn trash(data: &[u8]) -> bool {
+    entries(data).all(|(key, value)| TrashEntry::decode(key, value).is_ok())
+}
+
+pub fn children(data: &[u8]) -> bool {
+    entries(data).all(|(key, value)| clones::decode_children_entry(key, value).is_ok())
+}
+
+pub fn group(data: &[u8]) -> bool {
+    entries(data).all(|(key, value)| GroupEntry::decode(key, value).is_ok())
+}
+
+pub fn lock(data: &[u8]) -> bool {
+    LockInfo::decode(data).is_ok()
+}
+
+/// A stream says the same at once and byte by byte, and never writes outside the size that it gives.
+pub fn diff(data: &[u8]) -> bool {
+    let whole = replay(data, usize::MAX);
+    assert_eq!(whole, replay(data, 1));
+    whole.is_ok()
+}
+
+/// A description of all events and the number of bytes of data.
+fn replay(data: &[u8], chunk: usize) -> Result<(Vec<String>, u64), DiffError> {
+    let mut parser = DiffParser::new();
+    let (mut events, mut data_bytes, mut size_bytes) = (Vec::new(), 0, u64::MAX);
+    for mut piece in data.chunks(chunk) {
+        while let Some(event) = parser.next(&mut piece)? {
+            let end_bytes = match &event {
+                Event::Size(size) => {
+                    size_bytes = *size;
+                    0
+                }
+                Event::Data { offset_bytes, bytes } => {
+                    data_bytes += bytes.len() as u64;
+                    offset_bytes + bytes.len() as u64
+                }
+                Event::Zero { offset_bytes, length_bytes } => offset_bytes + length_bytes,
+                _ => 0,
+            };
+            assert!(end_bytes <= size_bytes);
+            if !matches!(event, Event::Data { .. }) {
+                events.push(format!("{event:?}"));
+            }
+        }
+    }
+    parser.finish()?;
+    Ok((events, data_bytes))
+}
