@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::auth::Authenticator;
 use crate::link::Link;
 use crate::metrics::Metrics;
+use crate::operations::Operations;
 use crate::workers::Workers;
 
 /// What all requests share.
@@ -15,10 +16,14 @@ pub struct App {
     pub link: Link,
     /// The threads that call it.
     pub workers: Workers,
+    /// Long work.
+    pub operations: Arc<Operations>,
     /// Who calls, and what they may.
     pub auth: Authenticator,
     /// What is counted.
     pub metrics: Metrics,
+    /// How long the trash keeps an image when the request does not say.
+    pub trash_retention: Duration,
     /// How long a request may wait for Ceph.
     pub deadline: Duration,
     /// Set when the service is ending: not ready, but it still serves.

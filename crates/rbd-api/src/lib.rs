@@ -20,6 +20,7 @@ pub mod listing;
 pub mod metrics;
 pub mod names;
 pub mod openapi;
+pub mod operations;
 pub mod problem;
 pub mod server;
 pub mod settings;

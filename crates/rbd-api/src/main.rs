@@ -10,6 +10,7 @@ use rbd_api::app::App;
 use rbd_api::auth::Authenticator;
 use rbd_api::link::Link;
 use rbd_api::metrics::Metrics;
+use rbd_api::operations::Operations;
 use rbd_api::server::Server;
 use rbd_api::settings::{AuthMethod, Cli, Command, Serve};
 use rbd_api::workers::{Limits, Workers};
@@ -58,9 +59,15 @@ fn run(serve: &Serve) -> anyhow::Result<()> {
         .thread_keep_alive(std::time::Duration::from_secs(5))
         .build()?;
     let result = runtime.block_on(async {
+        let link = Link::start(serve.ceph.settings());
+        let workers = Workers::new(limits);
+        let operations = Operations::new(link.clone(), workers.clone(), serve.operation_retention);
+        tokio::spawn(Arc::clone(&operations).sweep());
         let app = Arc::new(App {
-            link: Link::start(serve.ceph.settings()),
-            workers: Workers::new(limits),
+            link,
+            workers,
+            operations,
+            trash_retention: serve.trash_retention,
             auth: Authenticator::None,
             metrics: Metrics::new(),
             deadline: serve.deadline,

@@ -203,11 +203,14 @@ impl Server {
         let latest = tokio::time::Instant::now() + grace;
         self.app.ending.store(true, Ordering::Relaxed);
         tracing::info!("ending: not ready any more, finishing what is in flight");
+        let operations = Arc::clone(&self.app.operations);
+        let hand_over = tokio::spawn(async move { operations.hand_over(latest.into_std()).await });
         tokio::time::sleep(drain_delay.min(grace)).await;
         let _ = drained.send(true);
         if tokio::time::timeout_at(latest, api).await.is_err() {
             tracing::warn!("some requests did not finish in time");
         }
+        let _ = hand_over.await;
         admin.abort();
     }
 }

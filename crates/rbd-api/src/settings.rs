@@ -64,6 +64,12 @@ pub struct Serve {
     /// How long a request may wait for Ceph.
     #[arg(long, value_name = "TIME", env = "SPARROW_RBD_DEADLINE", default_value = "30s", value_parser = duration)]
     pub deadline: Duration,
+    /// How long the trash keeps a deleted image when the request does not say.
+    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_TRASH_RETENTION", default_value = "7d", value_parser = duration)]
+    pub trash_retention: Duration,
+    /// How long finished operations are remembered.
+    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_OPERATION_RETENTION", default_value = "24h", value_parser = duration)]
+    pub operation_retention: Duration,
     /// After SIGTERM: how long to go on serving, so that whoever balances the load can see that it is not ready.
     #[arg(long, value_name = "TIME", env = "SPARROW_RBD_DRAIN_DELAY", default_value = "5s", value_parser = duration)]
     pub drain_delay: Duration,
@@ -80,8 +86,13 @@ pub enum AuthMethod {
 }
 
 /// A time such as `30s`, `2m`, `500ms`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let signed: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+///
+/// # Errors
+/// What is wrong with it.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    // A day is 24 hours here: retentions are spans of time, not of the calendar.
+    let span: jiff::Span = text.parse().map_err(|error: jiff::Error| error.to_string())?;
+    let signed = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
     Duration::try_from(signed).map_err(|_| "must not be negative".to_owned())
 }
 

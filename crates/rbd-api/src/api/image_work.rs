@@ -1,29 +1,499 @@
 //! Long work on images: deleting, resizing, flattening, copying, sparsifying, rolling back.
 
-use axum::http::{Method, StatusCode};
-use ceph::Errno;
+use std::time::Instant;
 
-use super::images::image_not_found;
-use crate::call::{Call, nothing};
+use axum::http::{Method, StatusCode};
+use ceph::{Access, Errno, ImageRef, IoContext, unwatched};
+use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json as value;
+
+use super::images::{image_not_found, read_image};
+use crate::call::{Call, json};
 use crate::endpoint::{Answer, Endpoint};
+use crate::link::Connection;
+use crate::listing::{Image, ImageState};
+use crate::names::{Place, check_new};
+use crate::operations::record::{Operation, Work};
+use crate::problem::{Kind, Problem};
+use crate::settings::duration;
 
 const TAG: &str = "images";
+const ACCEPTED: &str = "The operation has begun: follow it at `Location`.";
 
 /// The endpoints.
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::new(Method::DELETE, "{scope}/images/{image}", TAG, "deleteImage", "Delete an image", delete)
-            .answers_nothing(StatusCode::NO_CONTENT, "The image is in the trash."),
+            .describe(
+                "Moves it to the trash, from which it can be restored until its retention is over. With permanent=true \
+                 it is removed for good. Refused while a client has it open, unless forced.",
+            )
+            .query::<DeleteImage>()
+            .answers::<Trashed>(StatusCode::OK, "The image is in the trash.")
+            .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
+        Endpoint::new(Method::POST, "{scope}/images/{image}/resize", TAG, "resizeImage", "Resize an image", resize)
+            .describe("Growing is done at once. Shrinking deletes data, must be asked for, and is an operation.")
+            .takes::<Resize>()
+            .answers::<Image>(StatusCode::OK, "The image has its new size.")
+            .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
+        Endpoint::new(Method::POST, "{scope}/images/{image}/flatten", TAG, "flattenImage", "Flatten a clone", flatten)
+            .describe("Copies what it still takes from its parent, after which it has none.")
+            .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
+        Endpoint::new(Method::POST, "{scope}/images/{image}/copy", TAG, "copyImage", "Copy an image", copy)
+            .takes::<CopyImage>()
+            .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
+        Endpoint::new(
+            Method::POST,
+            "{scope}/images/{image}/sparsify",
+            TAG,
+            "sparsifyImage",
+            "Give back space that holds only zeros",
+            sparsify,
+        )
+        .takes::<Sparsify>()
+        .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
+        Endpoint::new(
+            Method::POST,
+            "{scope}/images/{image}/rebuild-object-map",
+            TAG,
+            "rebuildObjectMap",
+            "Make the object map anew",
+            rebuild_object_map,
+        )
+        .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
+        Endpoint::new(
+            Method::POST,
+            "{scope}/images/{image}/snapshots/{snapshot}/rollback",
+            "snapshots",
+            "rollbackImage",
+            "Set an image back to a snapshot",
+            rollback,
+        )
+        .describe("What was written since is lost. Cannot be cancelled.")
+        .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
+        Endpoint::new(
+            Method::POST,
+            "{scope}/groups/{group}/snapshots/{snapshot}/rollback",
+            "groups",
+            "rollbackGroup",
+            "Set all images of a group back to a snapshot of it",
+            rollback_group,
+        )
+        .describe("What was written since is lost. Cannot be cancelled.")
+        .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
+        Endpoint::new(
+            Method::DELETE,
+            "{scope}/trash/{id}",
+            "trash",
+            "removeTrash",
+            "Remove an image in the trash for good",
+            remove_trash,
+        )
+        .describe("Before its retention is over only with force=true.")
+        .query::<Force>()
+        .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
+        Endpoint::new(
+            Method::POST,
+            "{scope}/trash/purge",
+            "trash",
+            "purgeTrash",
+            "Remove for good what the trash need not keep any more",
+            purge,
+        )
+        .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
     ]
 }
 
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct DeleteImage {
+    /// Removes it for good, now.
+    #[serde(default)]
+    permanent: bool,
+    /// Goes on although a client has the image open. Its writes will fail.
+    #[serde(default)]
+    force: bool,
+    /// How long the trash keeps it, such as `12h` or `30d`.
+    retention: Option<String>,
+}
+
+/// An image that was moved to the trash.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Trashed {
+    /// Its id, by which the trash knows it.
+    id: String,
+    /// The name it had.
+    name: String,
+    /// Until when it is kept.
+    #[schemars(with = "String")]
+    expires_at: Timestamp,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Resize {
+    /// The size it shall have, in bytes.
+    size_bytes: u64,
+    /// Whether data beyond a smaller size may be deleted.
+    #[serde(default)]
+    allow_shrink: bool,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CopyImage {
+    /// The copy's name.
+    name: String,
+    /// The copy's pool; the image's own if absent.
+    pool: Option<String>,
+    /// The copy's namespace; with `pool` absent the image's own, else the default one.
+    namespace: Option<String>,
+    /// The snapshot to copy; the image as it is now if absent.
+    snapshot: Option<String>,
+    /// Whether snapshots and the link to the parent go along.
+    #[serde(default)]
+    deep: bool,
+    /// With `deep`: whether the copy is made independent of the parent.
+    #[serde(default)]
+    flatten: bool,
+    /// The pool of the copy's data objects.
+    data_pool: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Sparsify {
+    /// The length of the runs of zeros looked for, in bytes: a power of two, 4,096 up to the object size; 4,096 if
+    /// absent.
+    run_bytes: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Force {
+    /// Removes it before its retention is over.
+    #[serde(default)]
+    force: bool,
+}
+
+impl Call {
+    /// Reads the image that the path names, and what `more` finds out of it, in a worker.
+    async fn image<T: Send + 'static>(
+        &self,
+        more: impl FnOnce(&Connection, &IoContext, &Image) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<(Image, T), Problem> {
+        let (place, name, deadline) = (self.place(), self.param("image").to_owned(), self.deadline);
+        self.in_lane(&format!("pool {}", place.pool), move |connection| {
+            let io = connection.context(&place.pool, &place.namespace)?;
+            let image = read_image(connection, &io, &name, deadline)?;
+            let found = more(connection, &io, &image)?;
+            Ok((image, found))
+        })
+        .await
+    }
+
+    /// The image that the path names, if it is whole.
+    async fn whole_image(&self) -> Result<Image, Problem> {
+        let (image, ()) = self.image(|_, _, image| whole(image)).await?;
+        Ok(image)
+    }
+}
+
+fn whole(image: &Image) -> Result<(), Problem> {
+    let problem = match image.state {
+        ImageState::Ready => return Ok(()),
+        ImageState::Removing => {
+            Problem::new(Kind::Removing, format!("The removal of image {:?} was begun.", image.name))
+                .correction("It can only be removed: DELETE it with ?permanent=true.")
+        }
+        ImageState::Incomplete => {
+            Problem::new(Kind::Conflict, format!("The data of image {:?} has not all arrived.", image.name))
+                .correction("Wait for the import or copy to end; if it was cut off, DELETE the image.")
+        }
+    };
+    Err(problem.cause(image.state_reason.clone().unwrap_or_default()))
+}
+
+/// Refuses when a client has the image open.
+fn unwatched_image(io: &IoContext, image: &Image) -> Result<(), Problem> {
+    let opened = match io.open_image(ImageRef::Id(&image.id), None, Access::ReadOnly) {
+        Ok(opened) => opened,
+        // Half-removed: nobody can have it open.
+        Err(error) if error.is(Errno::ENOENT) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let watchers = opened.watchers()?;
+    let locks = opened.locks()?;
+    opened.close()?;
+    if watchers.is_empty() {
+        return Ok(());
+    }
+    let watchers: Vec<_> = watchers
+        .iter()
+        .map(|watcher| value!({ "address": watcher.address, "client": format!("client.{}", watcher.client_id) }))
+        .collect();
+    let locks: Vec<_> = locks
+        .lockers
+        .iter()
+        .map(|lock| value!({ "client": lock.client, "cookie": lock.cookie, "address": lock.address }))
+        .collect();
+    Err(Problem::new(Kind::InUse, format!("Image {:?} is open in {} client(s).", image.name, watchers.len()))
+        .cause("A watch ends when its client closes the image, or about 31 s after it died.")
+        .correction("Detach the image there, or repeat with ?force=true: the client's writes will then fail.")
+        .with("watchers", watchers)
+        .with("locks", locks))
+}
+
+/// Refuses when the image has snapshots: librbd would.
+fn no_snapshots(image: &Image) -> Result<(), Problem> {
+    if image.snapshots.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = image.snapshots.iter().map(|snapshot| snapshot.name.clone()).collect();
+    let clones: u32 = image.snapshots.iter().map(|snapshot| snapshot.clones).sum();
+    Err(Problem::new(Kind::InUse, format!("Image {:?} has {} snapshot(s).", image.name, names.len()))
+        .cause(if clones > 0 { "Clones need some of them." } else { "They would be lost with it." })
+        .correction("Flatten or delete the clones, delete the snapshots, then the image; or move it to the trash.")
+        .with("snapshots", names))
+}
+
 async fn delete(call: Call) -> Answer {
-    let name = call.param("image").to_owned();
+    let query: DeleteImage = call.query()?;
     let place = call.place();
-    call.ceph(move |io| {
-        io.trash_move(&name, 7 * 24 * 3600)
-            .map_err(|error| if error.is(Errno::ENOENT) { image_not_found(&place, &name) } else { error.into() })
+    if query.permanent {
+        if query.retention.is_some() {
+            return Err(Problem::field("retention", "does not go with permanent=true", "one of the two"));
+        }
+        let (image, ()) = call
+            .image(move |_, io, image| {
+                if image.state != ImageState::Removing {
+                    no_snapshots(image)?;
+                    if !query.force {
+                        unwatched_image(io, image)?;
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        return call.operate(&place, Work::RemoveImage { image: image.name, image_id: image.id }).await;
+    }
+    let retention = match &query.retention {
+        None => call.app.trash_retention,
+        Some(text) => duration(text)
+            .map_err(|wrong| Problem::field("retention", format!("{text:?}: {wrong}"), "a time such as 12h or 30d"))?,
+    };
+    let expires_at = SignedDuration::try_from(retention)
+        .ok()
+        .and_then(|retention| Timestamp::now().checked_add(retention).ok())
+        .filter(|at| u32::try_from(at.as_second()).is_ok())
+        .ok_or_else(|| Problem::field("retention", "is too long", "a time that ends before the year 2106"))?;
+    let (image, ()) = call
+        .image(move |_, io, image| {
+            if image.state == ImageState::Removing {
+                return whole(image);
+            }
+            if !query.force {
+                unwatched_image(io, image)?;
+            }
+            io.trash_move(&image.name, retention.as_secs()).map_err(|error| match error.errno() {
+                Some(Errno::ENOENT) => image_not_found(
+                    &Place { pool: image.pool.clone(), namespace: image.namespace.clone() },
+                    &image.name,
+                ),
+                Some(Errno::EBUSY) => unwatched_image(io, image).err().unwrap_or_else(|| error.clone().into()),
+                Some(Errno::EDQUOT | Errno::ENOSPC) => Problem::from(error)
+                    .correction("A full pool may have no room for the trash: delete with ?permanent=true."),
+                _ => error.into(),
+            })
+        })
+        .await?;
+    json(StatusCode::OK, &Trashed { id: image.id, name: image.name, expires_at })
+}
+
+async fn resize(mut call: Call) -> Answer {
+    let Resize { size_bytes, allow_shrink } = call.json().await?;
+    super::images::check_size("sizeBytes", size_bytes)?;
+    let place = call.place();
+    let deadline = call.deadline;
+    let (image, grown) = call
+        .image(move |connection, io, image| {
+            whole(image)?;
+            let now = image.size_bytes.unwrap_or(0);
+            if size_bytes < now {
+                return Ok(None);
+            }
+            if size_bytes > now {
+                let opened = io.open_image(ImageRef::Id(&image.id), None, Access::ReadWrite)?;
+                opened.resize(size_bytes, false, &unwatched)?;
+                opened.close()?;
+            }
+            Ok(Some(read_image(connection, io, &image.name, deadline)?))
+        })
+        .await?;
+    if let Some(grown) = grown {
+        return json(StatusCode::OK, &grown);
+    }
+    let from_bytes = image.size_bytes.unwrap_or(0);
+    if !allow_shrink {
+        return Err(Problem::new(
+            Kind::Conflict,
+            format!("Image {:?} has {from_bytes} bytes, and {size_bytes} are asked for.", image.name),
+        )
+        .cause("Shrinking deletes what lies beyond the new size.")
+        .correction("Repeat with allowShrink: true if that is wanted.")
+        .with("sizeBytes", from_bytes));
+    }
+    call.operate(&place, Work::Shrink { image: image.name, image_id: image.id, from_bytes, to_bytes: size_bytes }).await
+}
+
+async fn flatten(call: Call) -> Answer {
+    let image = call.whole_image().await?;
+    if image.parent.is_none() {
+        return Err(Problem::new(Kind::Conflict, format!("Image {:?} has no parent.", image.name))
+            .correction("Only clones can be flattened, once."));
+    }
+    call.operate(&call.place(), Work::Flatten { image: image.name, image_id: image.id }).await
+}
+
+async fn copy(mut call: Call) -> Answer {
+    let body: CopyImage = call.json().await?;
+    check_new("name", &body.name)?;
+    let source = call.place();
+    let target = match (&body.pool, &body.namespace) {
+        (None, None) => source.clone(),
+        (None, Some(namespace)) => Place { pool: source.pool.clone(), namespace: namespace.clone() },
+        (Some(pool), namespace) => Place { pool: pool.clone(), namespace: namespace.clone().unwrap_or_default() },
+    };
+    if body.deep && body.snapshot.is_some() {
+        return Err(Problem::field("deep", "does not go with a snapshot", "one of the two"));
+    }
+    let image = call.whole_image().await?;
+    if let Some(snapshot) = &body.snapshot
+        && !image.snapshots.iter().any(|known| known.name == *snapshot)
+    {
+        return Err(snapshot_not_found(&image, snapshot));
+    }
+    // Say now what would fail later.
+    let (to, name, data_pool, deadline) = (target.clone(), body.name.clone(), body.data_pool.clone(), call.deadline);
+    call.in_lane(&format!("pool {}", target.pool), move |connection| {
+        let io = connection.context(&to.pool, &to.namespace)?;
+        if crate::listing::find(&io, &name, deadline)?.is_some() {
+            return Err(Problem::new(Kind::Exists, format!("There is an image {name:?} already.")));
+        }
+        match data_pool {
+            Some(pool) => connection.context(&pool, "").map(drop),
+            None => Ok(()),
+        }
     })
     .await?;
-    nothing()
+    let work = Work::Copy {
+        image: body.name,
+        source,
+        source_image: image.name,
+        source_id: image.id,
+        source_snapshot: body.snapshot,
+        deep: body.deep,
+        flatten: body.flatten,
+        data_pool: body.data_pool,
+    };
+    call.operate(&target, work).await
+}
+
+async fn sparsify(mut call: Call) -> Answer {
+    let Sparsify { run_bytes } = call.json_or_default().await?;
+    let image = call.whole_image().await?;
+    let object = image.object_size_bytes.unwrap_or(4 << 20);
+    let run_bytes = run_bytes.unwrap_or(4096);
+    if !run_bytes.is_power_of_two() || !(4096..=object).contains(&run_bytes) {
+        return Err(Problem::field(
+            "runBytes",
+            format!("is {run_bytes}"),
+            format!("a power of two from 4096 to the object size, {object}"),
+        ));
+    }
+    call.operate(&call.place(), Work::Sparsify { image: image.name, image_id: image.id, run_bytes }).await
+}
+
+async fn rebuild_object_map(call: Call) -> Answer {
+    let image = call.whole_image().await?;
+    if !image.features.contains(&"object-map") {
+        return Err(Problem::new(Kind::Conflict, format!("Image {:?} has no object map.", image.name))
+            .correction("Enable the feature object-map first."));
+    }
+    call.operate(&call.place(), Work::RebuildObjectMap { image: image.name, image_id: image.id }).await
+}
+
+async fn rollback(call: Call) -> Answer {
+    let snapshot = call.param("snapshot").to_owned();
+    let image = call.whole_image().await?;
+    if !image.snapshots.iter().any(|known| known.name == snapshot && known.kind != "trash") {
+        return Err(snapshot_not_found(&image, &snapshot));
+    }
+    call.operate(&call.place(), Work::Rollback { image: image.name, image_id: image.id, snapshot }).await
+}
+
+fn snapshot_not_found(image: &Image, snapshot: &str) -> Problem {
+    let names: Vec<_> = image.snapshots.iter().map(|known| known.name.clone()).collect();
+    Problem::new(Kind::SnapshotNotFound, format!("Image {:?} has no snapshot {snapshot:?}.", image.name))
+        .with("snapshots", names)
+}
+
+async fn rollback_group(call: Call) -> Answer {
+    let (group, snapshot) = (call.param("group").to_owned(), call.param("snapshot").to_owned());
+    let (named_group, named_snapshot) = (group.clone(), snapshot.clone());
+    call.ceph(move |io| {
+        let snapshots = io.group_snapshots(&named_group).map_err(|error| {
+            if error.is(Errno::ENOENT) {
+                return Problem::new(Kind::GroupNotFound, format!("There is no group {named_group:?}."));
+            }
+            error.into()
+        })?;
+        match snapshots.iter().find(|known| known.name == named_snapshot) {
+            None => Err(Problem::new(
+                Kind::SnapshotNotFound,
+                format!("Group {named_group:?} has no snapshot {named_snapshot:?}."),
+            )),
+            Some(known) if !known.complete => {
+                Err(Problem::new(Kind::Conflict, format!("Snapshot {named_snapshot:?} was not completed."))
+                    .correction("It can only be deleted."))
+            }
+            Some(_) => Ok(()),
+        }
+    })
+    .await?;
+    call.operate(&call.place(), Work::RollbackGroup { group, snapshot }).await
+}
+
+async fn remove_trash(call: Call) -> Answer {
+    let Force { force } = call.query()?;
+    let id = call.param("id").to_owned();
+    let deadline = call.deadline;
+    let name = call.ceph(move |io| removable_trash(io, &id, force, deadline)).await?;
+    let work = Work::RemoveTrash { image: name, image_id: call.param("id").to_owned() };
+    call.operate(&call.place(), work).await
+}
+
+/// The name of the image of that id in the trash, if it may be removed now.
+fn removable_trash(io: &IoContext, id: &str, force: bool, deadline: Instant) -> Result<String, Problem> {
+    let entry =
+        crate::listing::trash(io, deadline)?.into_iter().find(|entry| entry.image_id == id).ok_or_else(|| {
+            Problem::new(Kind::TrashNotFound, format!("The trash of {} holds no image of id {id:?}.", io.subject("")))
+        })?;
+    let kept_until = Timestamp::from_second(i64::from(entry.deferment_end.seconds)).unwrap_or(Timestamp::MAX);
+    let removing = entry.source == rbd_format::TrashSource::Removing;
+    if kept_until > Timestamp::now() && !force && !removing {
+        return Err(Problem::new(Kind::Conflict, format!("The trash keeps the image until {kept_until}."))
+            .correction("Wait, restore it, or repeat with ?force=true.")
+            .with("expiresAt", kept_until.to_string()));
+    }
+    Ok(entry.name.to_string())
+}
+
+async fn purge(call: Call) -> Answer {
+    // A missing pool or namespace is said now.
+    call.ceph(|_| Ok(())).await?;
+    call.operate(&call.place(), Work::PurgeTrash { expired_before: Timestamp::now() }).await
 }

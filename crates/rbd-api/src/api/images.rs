@@ -324,6 +324,20 @@ async fn get(call: Call) -> Answer {
     json(StatusCode::OK, &image)
 }
 
+/// The largest image: RBD's own limit lies beyond what any client can address.
+const LARGEST_BYTES: u64 = 1 << 60;
+
+/// Whether an image may have this size.
+///
+/// # Errors
+/// `invalid-field` with the field and what is allowed.
+pub fn check_size(field: &str, size_bytes: u64) -> Result<(), Problem> {
+    if (1..=LARGEST_BYTES).contains(&size_bytes) {
+        return Ok(());
+    }
+    Err(Problem::field(field, format!("is {size_bytes}"), format!("bytes, from 1 to {LARGEST_BYTES}")))
+}
+
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewImage {

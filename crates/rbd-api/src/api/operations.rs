@@ -1,8 +1,186 @@
 //! Long work: its state, waiting for it, cancelling it.
 
-use crate::endpoint::Endpoint;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use axum::response::IntoResponse;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::stream;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::call::{Call, json, located};
+use crate::endpoint::{Answer, Endpoint};
+use crate::envelope::List;
+use crate::names::Place;
+use crate::operations::Request;
+use crate::operations::record::{Operation, Work};
+use crate::problem::{Kind, Problem};
+
+const TAG: &str = "operations";
+
+/// The longest that a request may wait for an operation.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// The endpoints.
 pub fn endpoints() -> Vec<Endpoint> {
-    Vec::new()
+    vec![
+        Endpoint::new(Method::GET, "/operations", TAG, "listOperations", "List the operations of all pools", list_all)
+            .describe("Unfinished ones, and finished ones for as long as they are remembered; oldest first by pool.")
+            .answers::<List<Operation>>(StatusCode::OK, "The operations, whichever replica runs them."),
+        Endpoint::new(
+            Method::GET,
+            "/pools/{pool}/operations",
+            TAG,
+            "listPoolOperations",
+            "List the operations of a pool",
+            list,
+        )
+        .answers::<List<Operation>>(StatusCode::OK, "The operations, oldest first."),
+        Endpoint::new(Method::GET, "/operations/{operation}", TAG, "getOperation", "Get an operation", get)
+            .describe("With wait, the answer comes when the operation has ended, or when the time is over.")
+            .query::<Wait>()
+            .answers::<Operation>(StatusCode::OK, "The operation."),
+        Endpoint::new(
+            Method::DELETE,
+            "/operations/{operation}",
+            TAG,
+            "cancelOperation",
+            "Ask an operation to end early",
+            cancel,
+        )
+        .answers::<Operation>(StatusCode::ACCEPTED, "It was asked to; `state` becomes `cancelled` when it has ended."),
+        Endpoint::new(
+            Method::GET,
+            "/operations/{operation}/events",
+            TAG,
+            "watchOperation",
+            "Follow an operation as Server-Sent Events",
+            events,
+        )
+        .describe("An event `operation` with the operation at every change, until it has ended.")
+        .answers_media(StatusCode::OK, "The events.", "text/event-stream"),
+    ]
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Wait {
+    /// How long to wait for its end, such as `10s`; 60 s at most.
+    wait: Option<String>,
+}
+
+impl Call {
+    /// Begins an operation in the place that the path names, and answers 202 with it.
+    ///
+    /// # Errors
+    /// `conflict`, `busy`, what Ceph gives.
+    pub async fn operate(&self, place: &Place, work: Work) -> Answer {
+        let request = self.operation_request();
+        let operation = self.app.operations.begin(request, place, work).await?;
+        let location = self.link(&format!("/operations/{}", operation.id));
+        Ok(located(json(StatusCode::ACCEPTED, &operation)?, &location))
+    }
+
+    /// Who asks for an operation by this call.
+    pub fn operation_request(&self) -> Request {
+        Request {
+            requested_by: self.principal.name.clone(),
+            request_id: self.request_id.clone(),
+            deadline: self.deadline,
+        }
+    }
+}
+
+async fn list_all(call: Call) -> Answer {
+    let mut pools = call
+        .cluster(|cluster| {
+            cluster.refresh()?;
+            Ok(cluster.pools()?)
+        })
+        .await?;
+    pools.sort();
+    let call = &call;
+    let lists = pools.iter().map(async |pool| {
+        call.app.operations.list(pool, call.deadline).await.map_err(|problem| {
+            let detail = format!("The operations of pool {pool:?} cannot be read: {}", problem.detail());
+            Problem::new(problem.kind(), detail)
+                .correction("GET /api/v1/pools/{pool}/operations reads those of one pool.")
+                .retry_after(5)
+        })
+    });
+    let mut operations = Vec::new();
+    for list in futures_util::future::join_all(lists).await {
+        match list {
+            Ok(list) => operations.extend(list),
+            // Pools that this entity may not read, and those that vanished meanwhile, have none to show.
+            Err(problem) if matches!(problem.kind(), Kind::CephForbidden | Kind::PoolNotFound) => {}
+            Err(problem) => return Err(problem),
+        }
+    }
+    json(StatusCode::OK, &List::new("OperationList", operations))
+}
+
+async fn list(call: Call) -> Answer {
+    let operations = call.app.operations.list(call.param("pool"), call.deadline).await?;
+    json(StatusCode::OK, &List::new("OperationList", operations))
+}
+
+async fn get(call: Call) -> Answer {
+    let query: Wait = call.query()?;
+    let id = call.param("operation");
+    let operation = match query.wait {
+        None => call.app.operations.get(id, call.deadline).await?,
+        Some(wait) => {
+            let time = crate::settings::duration(&wait)
+                .ok()
+                .filter(|time| *time <= LONGEST_WAIT)
+                .ok_or_else(|| Problem::field("wait", format!("is {wait:?}"), "a time such as 10s, 60s at most"))?;
+            call.app.operations.wait(id, time, call.app.deadline).await?
+        }
+    };
+    json(StatusCode::OK, &operation)
+}
+
+async fn cancel(call: Call) -> Answer {
+    let operation = call.app.operations.cancel(call.param("operation"), call.deadline).await?;
+    json(StatusCode::ACCEPTED, &operation)
+}
+
+async fn events(call: Call) -> Answer {
+    let id = call.param("operation").to_owned();
+    // What is not there is a problem document, not a stream.
+    let first = call.app.operations.get(&id, call.deadline).await?;
+    let operations = std::sync::Arc::clone(&call.app.operations);
+    let app = std::sync::Arc::clone(&call.app);
+    let state = (Some(first), None::<Operation>);
+    let stream = stream::unfold(Some(state), move |state| {
+        let (operations, app, id) = (std::sync::Arc::clone(&operations), std::sync::Arc::clone(&app), id.clone());
+        async move {
+            let (ready, mut last) = state?;
+            let mut next = ready;
+            loop {
+                let operation = match next.take() {
+                    Some(operation) => operation,
+                    None => {
+                        tokio::time::sleep(Duration::from_millis(500)).await;
+                        // Ending: the client connects again, to another replica.
+                        if app.ending.load(std::sync::atomic::Ordering::Relaxed) {
+                            return None;
+                        }
+                        operations.get(&id, crate::workers::within(app.deadline)).await.ok()?
+                    }
+                };
+                if last.as_ref() != Some(&operation) {
+                    let event = Event::default().event("operation").data(serde_json::to_string(&operation).ok()?);
+                    let finished = operation.state.finished();
+                    last = Some(operation);
+                    let rest = (!finished).then_some((None, last));
+                    return Some((Ok::<_, Infallible>(event), rest));
+                }
+            }
+        }
+    });
+    Ok(Sse::new(stream).keep_alive(KeepAlive::default()).into_response())
 }

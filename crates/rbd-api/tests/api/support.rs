@@ -32,3 +32,14 @@ pub fn pool() -> String {
     ceph().create_pool(&name).expect("a pool");
     name
 }
+
+/// The operation at a path, when it has ended; panics when it does not within two minutes.
+pub fn finished(client: &Client, location: &str) -> serde_json::Value {
+    for _ in 0..12 {
+        let operation = client.get(&format!("{location}?wait=10s")).expect("an answer").expect(200).json();
+        if !["queued", "running"].contains(&operation["state"].as_str().unwrap_or_default()) {
+            return operation;
+        }
+    }
+    panic!("{location} does not end");
+}

@@ -1,0 +1,251 @@
+//! Doing the work of an operation, on a thread of its own.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ceph::{Access, CopyKind, Errno, Image, ImageRef, ImageSpec, IoContext};
+use rbd_format::directory::{DIRECTORY_OBJECT, ID_PREFIX};
+use rbd_format::{DirectoryEntry, TrashEntry, TrashSource};
+
+use super::record::{Progress, Work};
+use crate::link::Connection;
+use crate::listing;
+use crate::names::Place;
+use crate::problem::{Kind, Problem};
+
+/// How long a watch of a client that died lasts (`osd_client_watch_timeout`, 30 s), and some more.
+const WATCH_ENDS: Duration = Duration::from_secs(45);
+
+/// What the running work tells, and is told.
+#[derive(Debug, Default)]
+pub struct Signals {
+    done: AtomicU64,
+    total: AtomicU64,
+    waiting_for: Mutex<Option<String>>,
+    cancel: AtomicBool,
+}
+
+impl Signals {
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        Progress { done: self.done.load(Ordering::Relaxed), total: self.total.load(Ordering::Relaxed) }
+    }
+
+    /// What it waits for.
+    pub fn waiting_for(&self) -> Option<String> {
+        self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks it to end early.
+    pub fn cancel(&self) {
+        self.cancel.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was asked to.
+    pub fn cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+
+    fn told(&self, done: u64, total: u64) -> ControlFlow<()> {
+        self.done.store(done, Ordering::Relaxed);
+        self.total.store(total, Ordering::Relaxed);
+        if self.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Says how far it is, without asking whether to go on.
+    pub fn tell(&self, done: u64, total: u64) {
+        let _ = self.told(done, total);
+    }
+
+    fn wait_for(&self, what: Option<String>) {
+        *self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+}
+
+/// How long a read of a directory may take here: work has no client that waits.
+const READ: Duration = Duration::from_mins(1);
+
+/// Does the work. Blocks for as long as it takes.
+///
+/// # Errors
+/// Why it failed; `ECANCELED` when it was asked to end early.
+pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signals) -> Result<(), Problem> {
+    let io = connection.context(&place.pool, &place.namespace)?;
+    let progress = |done, total| signals.told(done, total);
+    match work {
+        Work::RemoveImage { image, image_id } => {
+            patiently(signals, || remove_image(&io, image, image_id, signals)).map_err(|error| in_the_way(&io, error))
+        }
+        Work::RemoveTrash { image_id, .. } => patiently(signals, || gone(io.trash_remove(image_id, true, &progress)))
+            .map_err(|error| in_the_way(&io, error)),
+        Work::PurgeTrash { expired_before } => purge(&io, *expired_before, signals),
+        Work::Flatten { image_id, .. } => {
+            let image = open(&io, image_id)?;
+            match image.flatten(&progress) {
+                // Flattened already, by the replica that began it.
+                Err(error) if error.is(Errno::EINVAL) => Ok(()),
+                other => other.map_err(Problem::from),
+            }
+            .and_then(|()| Ok(image.close()?))
+        }
+        Work::Shrink { image_id, to_bytes, .. } => {
+            let image = open(&io, image_id)?;
+            image.resize(*to_bytes, true, &progress)?;
+            Ok(image.close()?)
+        }
+        Work::Sparsify { image_id, run_bytes, .. } => {
+            let image = open(&io, image_id)?;
+            image.sparsify(usize::try_from(*run_bytes).unwrap_or(4096), &progress)?;
+            Ok(image.close()?)
+        }
+        Work::RebuildObjectMap { image_id, .. } => {
+            let image = open(&io, image_id)?;
+            image.rebuild_object_map(&progress)?;
+            Ok(image.close()?)
+        }
+        Work::Rollback { image_id, snapshot, .. } => {
+            let image = open(&io, image_id)?;
+            image.rollback(snapshot, &|done, total| signals.tell(done, total))?;
+            Ok(image.close()?)
+        }
+        Work::RollbackGroup { group, snapshot } => {
+            Ok(io.rollback_group(group, snapshot, &|done, total| signals.tell(done, total))?)
+        }
+        Work::Copy { image, source, source_id, source_snapshot, deep, flatten, data_pool, .. } => {
+            let from = connection.context(&source.pool, &source.namespace)?;
+            let opened = from
+                .open_image(ImageRef::Id(source_id), source_snapshot.as_deref(), Access::ReadOnly)
+                .map_err(Problem::from)?;
+            let spec = ImageSpec { flatten: *flatten, data_pool: data_pool.clone(), ..ImageSpec::default() };
+            let kind = if *deep { CopyKind::Deep } else { CopyKind::Data };
+            let copied = opened.copy_to(&io, image, kind, &spec, &progress);
+            opened.close()?;
+            copied.map_err(|error| {
+                if error.is(Errno::EEXIST) {
+                    return Problem::new(Kind::Exists, format!("There is an image {image:?} already."))
+                        .errno(Errno::EEXIST);
+                }
+                error.into()
+            })
+        }
+        Work::Import { .. } => Err(Problem::new(Kind::Internal, "An import runs with its request only.")),
+    }
+}
+
+fn open(io: &IoContext, image_id: &str) -> Result<Image, Problem> {
+    io.open_image(ImageRef::Id(image_id), None, Access::ReadWrite).map_err(|error| {
+        if error.is(Errno::ENOENT) {
+            return Problem::new(Kind::ImageNotFound, "The image was removed before the operation could run.")
+                .errno(Errno::ENOENT);
+        }
+        error.into()
+    })
+}
+
+/// `ENOENT` of a removal is what was wanted.
+fn gone(result: ceph::Result<()>) -> ceph::Result<()> {
+    match result {
+        Err(error) if error.is(Errno::ENOENT) => Ok(()),
+        other => other,
+    }
+}
+
+/// Repeats what fails with `EBUSY` until the watch of a client that died must have ended.
+fn patiently(signals: &Signals, mut attempt: impl FnMut() -> ceph::Result<()>) -> ceph::Result<()> {
+    let until = Instant::now() + WATCH_ENDS;
+    loop {
+        match attempt() {
+            Err(error) if error.is(Errno::EBUSY) && Instant::now() < until && !signals.cancelled() => {
+                signals.wait_for(Some(
+                    "the end of a client's watch; that of a client that died lasts about 31 s".to_owned(),
+                ));
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            other => {
+                signals.wait_for(None);
+                return other;
+            }
+        }
+    }
+}
+
+/// Removes the image of an id, wherever an earlier attempt has left it.
+fn remove_image(io: &IoContext, name: &str, image_id: &str, signals: &Signals) -> ceph::Result<()> {
+    let progress = |done, total| signals.told(done, total);
+    let deadline = Some(Instant::now() + READ);
+    let read = |object: &str| match io.omap_all(object, &format!("{ID_PREFIX}{image_id}"), deadline) {
+        Err(error) if error.is(Errno::ENOENT) => Ok(Vec::new()),
+        other => other,
+    };
+    let in_trash = read(rbd_format::trash::TRASH_OBJECT)?
+        .iter()
+        .filter_map(|(key, value)| TrashEntry::decode(key, value).ok().flatten())
+        .any(|entry| entry.image_id == image_id && entry.source == TrashSource::Removing);
+    if in_trash {
+        return gone(io.trash_remove(image_id, true, &progress));
+    }
+    let now_named = read(DIRECTORY_OBJECT)?.iter().find_map(|(key, value)| {
+        match DirectoryEntry::decode(key, value).ok().flatten() {
+            Some(DirectoryEntry::Id { id, name: now }) if id == image_id => Some(now.to_string()),
+            _ => None,
+        }
+    });
+    match now_named {
+        Some(now) => gone(io.remove_image(&now, &progress)),
+        // Only the other half of the directory entry is left: librbd finishes by name, unless another image has it.
+        None => match listing::find(io, name, Instant::now() + READ) {
+            Ok(Some(found)) if found.id == image_id => gone(io.remove_image(name, &progress)),
+            _ => Ok(()),
+        },
+    }
+}
+
+fn purge(io: &IoContext, expired_before: jiff::Timestamp, signals: &Signals) -> Result<(), Problem> {
+    let cutoff = u64::try_from(expired_before.as_second()).unwrap_or(0);
+    let expired: Vec<TrashEntry> = listing::trash(io, Instant::now() + READ)?
+        .into_iter()
+        .filter(|entry| matches!(entry.source, TrashSource::User | TrashSource::UserParent | TrashSource::Removing))
+        .filter(|entry| u64::from(entry.deferment_end.seconds) <= cutoff)
+        .collect();
+    let total = expired.len() as u64;
+    let mut first_problem: Option<Problem> = None;
+    let mut kept = 0_u64;
+    for (index, entry) in expired.iter().enumerate() {
+        if signals.told(index as u64, total).is_break() {
+            return Err(Problem::new(Kind::Conflict, "The purge was cancelled.").errno(Errno::ECANCELED));
+        }
+        let unwatched = |_, _| if signals.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        if let Err(error) = gone(io.trash_remove(&entry.image_id, false, &unwatched)) {
+            if error.is(Errno::ECANCELED) {
+                return Err(error.into());
+            }
+            kept += 1;
+            first_problem.get_or_insert_with(|| in_the_way(io, error));
+        }
+    }
+    let _ = signals.told(total, total);
+    match first_problem {
+        None => Ok(()),
+        // One image that cannot go does not keep the others.
+        Some(problem) => Err(Problem::new(
+            problem.kind(),
+            format!("{kept} of {total} expired images could not be removed; the first: {}", problem.detail()),
+        )),
+    }
+}
+
+fn in_the_way(io: &IoContext, error: ceph::Error) -> Problem {
+    let what = io.subject("");
+    match error.errno() {
+        Some(Errno::EBUSY) => Problem::new(Kind::InUse, format!("An image of {what} is still in use: {error}"))
+            .cause("A client has it open, or a clone still needs it.")
+            .correction("GET the image's watchers and children; end or flatten them, then delete again.")
+            .errno(Errno::EBUSY),
+        Some(Errno::ENOTEMPTY) => Problem::new(Kind::InUse, format!("An image of {what} has snapshots: {error}"))
+            .correction("Delete its snapshots first.")
+            .errno(Errno::ENOTEMPTY),
+        _ => error.into(),
+    }
+}
