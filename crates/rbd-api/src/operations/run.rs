@@ -193,13 +193,28 @@ fn remove_image(io: &IoContext, name: &str, image_id: &str, signals: &Signals) -
         }
     });
     match now_named {
-        Some(now) => gone(io.remove_image(&now, &progress)),
+        Some(now) => {
+            unwatched(io, image_id)?;
+            gone(io.remove_image(&now, &progress))
+        }
         // Only the other half of the directory entry is left: librbd finishes by name, unless another image has it.
         None => match listing::find(io, name, Instant::now() + READ) {
             Ok(Some(found)) if found.id == image_id => gone(io.remove_image(name, &progress)),
             _ => Ok(()),
         },
     }
+}
+
+/// `EBUSY` while a client has the image open. librbd would find out too, after waiting for its lock without a word.
+fn unwatched(io: &IoContext, image_id: &str) -> ceph::Result<()> {
+    let image = match io.open_image(ImageRef::Id(image_id), None, Access::ReadOnly) {
+        Err(error) if error.is(Errno::ENOENT) => return Ok(()),
+        other => other?,
+    };
+    if image.watchers()?.is_empty() {
+        return image.close();
+    }
+    Err(ceph::Error::Call { operation: "rbd_remove", subject: io.subject(image_id), errno: Errno::EBUSY })
 }
 
 fn purge(io: &IoContext, expired_before: jiff::Timestamp, signals: &Signals) -> Result<(), Problem> {
