@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::{Context, Result};
@@ -10,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use testbed::ceph::{Ceph, CephOptions, Store};
+use testbed::kube::ApiServer;
 
 /// Runs a command beside real parts that are started for it and ended after it.
 #[derive(Parser)]
@@ -28,6 +30,13 @@ enum Arguments {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
+    /// Beside a Kubernetes API server on loopback: the command finds it by `SPARROW_TEST_KUBE_DIR`. Exits as `ceph` does. For both,
+    /// one runs the other: `testbed ceph -- testbed kube -- COMMAND`.
+    Kube {
+        /// The command and its arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -37,12 +46,18 @@ enum StoreName {
 }
 
 fn main() -> ExitCode {
-    let Arguments::Ceph { store, mgr, command } = Arguments::parse();
-    let store = match store {
-        StoreName::Memory => Store::MEMORY,
-        StoreName::Bluestore => Store::BLUESTORE,
+    let result = match Arguments::parse() {
+        Arguments::Ceph { store, mgr, command } => {
+            let store = match store {
+                StoreName::Memory => Store::MEMORY,
+                StoreName::Bluestore => Store::BLUESTORE,
+            };
+            // A signal before `run`, or one that cannot be caught, ends this process, and then the keeper the cluster.
+            Ceph::start(CephOptions { store, mgr }).and_then(|cluster| run(&command, &cluster.variables()))
+        }
+        Arguments::Kube { command } => ApiServer::start().and_then(|server| run(&command, &server.variables())),
     };
-    match run_beside_ceph(CephOptions { store, mgr }, &command) {
+    match result {
         Ok(status) => {
             let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
             ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
@@ -54,14 +69,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run_beside_ceph(options: CephOptions, command: &[String]) -> Result<ExitStatus> {
-    // A signal before this line, or one that cannot be caught, ends this process, and then the keeper ends the cluster.
-    let cluster = Ceph::start(options)?;
+/// Runs a command with further variables in its environment, passes signals on to it, and waits for it.
+fn run(command: &[String], variables: &[(&str, &Path)]) -> Result<ExitStatus> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("catch signals")?;
     let (program, args) = command.split_first().context("no command given")?;
     let mut child = Command::new(program)
         .args(args)
-        .envs(cluster.variables())
+        .envs(variables.iter().copied())
         .spawn()
         .with_context(|| format!("cannot start {program}"))?;
     let pid = Pid::from_child(&child);
@@ -78,7 +92,7 @@ fn run_beside_ceph(options: CephOptions, command: &[String]) -> Result<ExitStatu
         }
     });
     let status = child.wait().with_context(|| format!("wait for {program}"));
-    // From here on the pid may be another's. The signals stay caught: what is left to do is to end the cluster.
+    // From here on the pid may be another's. The signals stay caught: what is left to do is to end what was started.
     handle.close();
     let _ = forwarder.join();
     status

@@ -1,0 +1,26 @@
+# What there is to do here. The work itself is in scripts/.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-check test reference fuzz bench-rbd
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: ## A real Ceph on this machine with sparrow-rbd on 127.0.0.1:8080 (DEMO_PORT), until Ctrl-C
+	@scripts/demo
+
+demo-check: ## The same without staying; fails if any answer is wrong
+	@scripts/demo --check
+
+test: ## Everything that can be checked, on real parts; installs what it needs
+	@scripts/test
+
+reference: ## Rewrites what is generated from the code: docs/reference, openapi
+	@scripts/reference
+
+fuzz: ## Fuzzes every parser of outside bytes for FUZZ_SECONDS each (default 60); needs a nightly Rust and cargo-fuzz
+	@scripts/fuzz
+
+bench-rbd: ## Measures sparrow-rbd against librbd and the rbd tool, and fails where it is short
+	@scripts/install-deps
+	cargo run --release --package benches --bin bench-rbd
