@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crate::audit::Audit;
 use crate::auth::Authenticator;
 use crate::link::Link;
 use crate::metrics::Metrics;
@@ -20,6 +21,8 @@ pub struct App {
     pub operations: Arc<Operations>,
     /// Who calls, and what they may.
     pub auth: Authenticator,
+    /// Who changed what.
+    pub audit: Audit,
     /// What is counted.
     pub metrics: Metrics,
     /// How long the trash keeps an image when the request does not say.

@@ -12,7 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::app::Shared;
-use crate::auth::Principal;
+use crate::audit::SharedNotes;
+use crate::auth::{Permission, Principal, Reach, Role};
 use crate::endpoint::{Answer, Endpoint};
 use crate::link::Connection;
 use crate::metrics::CallLabels;
@@ -32,6 +33,10 @@ pub struct Arrived {
     pub headers: HeaderMap,
     /// The body.
     pub body: Body,
+    /// Until when Ceph is waited for.
+    pub deadline: Instant,
+    /// Where the handler adds to the audit log's line.
+    pub notes: SharedNotes,
 }
 
 /// One request in the hands of its handler.
@@ -54,10 +59,11 @@ pub struct Call {
     pub request_id: String,
     /// Until when Ceph is waited for.
     pub deadline: Instant,
+    notes: SharedNotes,
 }
 
 impl Call {
-    /// A call of an endpoint by somebody who may call it, with the time of a request from now on.
+    /// A call of an endpoint by somebody who may call it.
     pub fn new(
         app: Shared,
         endpoint: Arc<Endpoint>,
@@ -65,9 +71,8 @@ impl Call {
         principal: Principal,
         request_id: String,
     ) -> Self {
-        let Arrived { params, uri, headers, body } = arrived;
-        let deadline = crate::workers::within(app.deadline);
-        Self { app, endpoint, params, uri, headers, body: Mutex::new(body), principal, request_id, deadline }
+        let Arrived { params, uri, headers, body, deadline, notes } = arrived;
+        Self { app, endpoint, params, uri, headers, body: Mutex::new(body), principal, request_id, deadline, notes }
     }
 
     /// A parameter of the path; the endpoint's path has it.
@@ -78,6 +83,40 @@ impl Call {
     /// The pool and namespace the path names.
     pub fn place(&self) -> Place {
         Place { pool: self.param("pool").to_owned(), namespace: self.param("namespace").to_owned() }
+    }
+
+    /// Whether the caller may also touch a place that the path does not name, such as the target of a clone or the pool
+    /// of an operation, and if so, adds it to the audit log's line. Ask before anything is done there; 403 comes before
+    /// 404, so that nobody learns what a foreign pool holds.
+    ///
+    /// A place that is only read takes [`Role::Viewer`], one that is changed [`Role::Operator`], whatever the endpoint's
+    /// own role is.
+    ///
+    /// # Errors
+    /// `forbidden`, `authentication-unavailable`.
+    pub async fn authorize_place(&self, place: &Place, role: Role) -> Result<(), Problem> {
+        // Kubernetes knows no roles: to read is "get", to change is what the endpoint does.
+        let verb = match role {
+            Role::Viewer => "get",
+            _ if self.endpoint.changes() => self.endpoint.verb(),
+            _ => "update",
+        };
+        let reach = Reach::Namespace { pool: &place.pool, namespace: &place.namespace };
+        let permission = Permission { role, resource: self.endpoint.tag, verb, reach };
+        self.app.auth.authorize(&self.principal, permission, self.deadline).await?;
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).place(place);
+        Ok(())
+    }
+
+    /// Those of the pools that the caller may see, for an endpoint that is
+    /// [filtered](crate::endpoint::Endpoint::filtered).
+    ///
+    /// # Errors
+    /// `forbidden`, `authentication-unavailable`.
+    pub async fn visible_pools(&self, pools: Vec<String>) -> Result<Vec<String>, Problem> {
+        let (resource, verb) = (self.endpoint.tag, self.endpoint.verb());
+        let permission = Permission { role: self.endpoint.role, resource, verb, reach: Reach::Cluster };
+        self.app.auth.visible_pools(&self.principal, permission, pools, self.deadline).await
     }
 
     /// The query's parameters.
@@ -108,6 +147,9 @@ impl Call {
                 .correction("Send application/json with the header Content-Type: application/json."));
         }
         let bytes = self.small_body().await?;
+        if let Ok(Named { name: Some(name) }) = serde_json::from_slice(&bytes) {
+            self.notes.lock().unwrap_or_else(PoisonError::into_inner).name(&name);
+        }
         let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
             let path = error.path().to_string();
@@ -232,6 +274,12 @@ impl Call {
         let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~%".contains(c);
         if prefix.starts_with('/') && !prefix.starts_with("//") && prefix.chars().all(plain) { prefix } else { "" }
     }
+}
+
+/// The name in a body, for the audit log.
+#[derive(serde::Deserialize)]
+struct Named {
+    name: Option<String>,
 }
 
 /// `+` is a space in a query; `serde_urlencoded` wants the pairs.

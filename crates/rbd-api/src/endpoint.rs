@@ -1,5 +1,6 @@
 //! The list of endpoints, from which the router, the API description, authorization, metrics and the audit log follow.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use crate::auth::Role;
+use crate::auth::{Reach, Role};
 use crate::call::Call;
 use crate::problem::Problem;
 
@@ -60,6 +61,10 @@ pub struct Endpoint {
     pub tag: &'static str,
     /// The least role that may call it.
     pub role: Role,
+    /// Whether its handler shows each caller what they may see, and asks for whatever it touches.
+    pub filtered: bool,
+    /// Whether it is one of the two that `{scope}` stands for, and so in a namespace even when its path names none.
+    pub in_namespace: bool,
     /// The query's parameters, as the schema of an object.
     pub query: Option<SchemaOf>,
     /// The body it takes.
@@ -94,6 +99,8 @@ impl Endpoint {
             description: "",
             tag,
             role,
+            filtered: false,
+            in_namespace: false,
             query: None,
             body: BodyKind::None,
             outcomes: Vec::new(),
@@ -112,6 +119,14 @@ impl Endpoint {
     #[must_use]
     pub fn role(mut self, role: Role) -> Self {
         self.role = role;
+        self
+    }
+
+    /// The path names no pool, and the handler keeps to what the caller may see and do, by
+    /// [`Call::visible_pools`] and [`Call::authorize_place`]. Without this only callers without a scope may call it.
+    #[must_use]
+    pub fn filtered(mut self) -> Self {
+        self.filtered = true;
         self
     }
 
@@ -163,6 +178,30 @@ impl Endpoint {
         self.method != Method::GET && self.method != Method::HEAD
     }
 
+    /// How far a call with these parameters of the path reaches.
+    pub fn reach<'a>(&self, params: &'a HashMap<String, String>) -> Reach<'a> {
+        match (params.get("pool"), params.get("namespace")) {
+            (Some(pool), Some(namespace)) => Reach::Namespace { pool, namespace },
+            (Some(pool), None) if self.in_namespace => Reach::Namespace { pool, namespace: "" },
+            (Some(pool), None) => Reach::Pool(pool),
+            (None, _) if self.filtered => Reach::Filtered,
+            (None, _) => Reach::Cluster,
+        }
+    }
+
+    /// The names of the query's parameters.
+    pub fn query_names(&self) -> Vec<String> {
+        let Some(query) = self.query else { return Vec::new() };
+        let mut generator = SchemaGenerator::default();
+        let schema = query(&mut generator);
+        let schema = match schema.get("$ref").and_then(|reference| reference.as_str()?.rsplit('/').next()) {
+            Some(name) => generator.definitions().get(name),
+            None => Some(schema.as_value()),
+        };
+        let properties = schema.and_then(|schema| schema.get("properties")?.as_object());
+        properties.map(|properties| properties.keys().cloned().collect()).unwrap_or_default()
+    }
+
     /// What it does, in the words of Kubernetes' authorization.
     pub fn verb(&self) -> &'static str {
         match self.method {
@@ -182,10 +221,11 @@ impl Endpoint {
     /// The endpoint under both of the paths that `{scope}` stands for; itself without one.
     fn scoped(self) -> Vec<Self> {
         let Some(rest) = self.path.strip_prefix("{scope}") else { return vec![self] };
-        let in_pool = Self { path: format!("/pools/{{pool}}{rest}"), ..self.clone() };
+        let in_pool = Self { path: format!("/pools/{{pool}}{rest}"), in_namespace: true, ..self.clone() };
         let in_namespace = Self {
             path: format!("/pools/{{pool}}/namespaces/{{namespace}}{rest}"),
             id: format!("{}InNamespace", self.id),
+            in_namespace: true,
             ..self
         };
         vec![in_pool, in_namespace]

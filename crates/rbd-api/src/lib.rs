@@ -10,6 +10,7 @@
 
 pub mod api;
 pub mod app;
+pub mod audit;
 pub mod auth;
 pub mod call;
 pub mod check;
@@ -22,6 +23,8 @@ pub mod names;
 pub mod openapi;
 pub mod operations;
 pub mod problem;
+pub mod reload;
 pub mod server;
 pub mod settings;
+pub mod tls;
 pub mod workers;

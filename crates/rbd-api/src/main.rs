@@ -7,12 +7,14 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Parser as _;
 use rbd_api::app::App;
-use rbd_api::auth::Authenticator;
+use rbd_api::audit::Audit;
+use rbd_api::auth::{Authenticator, tokens};
 use rbd_api::link::Link;
 use rbd_api::metrics::Metrics;
 use rbd_api::operations::Operations;
 use rbd_api::server::Server;
-use rbd_api::settings::{AuthMethod, Cli, Command, Serve};
+use rbd_api::settings::{Cli, Command, Serve, TokenArgs};
+use rbd_api::tls::Tls;
 use rbd_api::workers::{Limits, Workers};
 use rbd_api::{check, openapi};
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => run(&serve),
         Command::Check(ceph) => check::connect(&ceph.settings()).map(drop).map_err(anyhow::Error::msg),
         Command::Openapi => print(&openapi::text()),
+        Command::Token(token) => make_token(token),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -37,6 +40,21 @@ fn print(text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn make_token(args: TokenArgs) -> anyhow::Result<()> {
+    let TokenArgs { name, role, scope, expires_at, append } = args;
+    let (secret, token) = tokens::make(name, role, scope, expires_at)?;
+    match append {
+        Some(file) => {
+            tokens::append(&file, token)?;
+            print(&format!("{secret}\n"))
+        }
+        None => {
+            let both = serde_json::json!({ "secret": secret, "entry": token });
+            print(&format!("{both:#}\n"))
+        }
+    }
+}
+
 fn run(serve: &Serve) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .json()
@@ -45,12 +63,10 @@ fn run(serve: &Serve) -> anyhow::Result<()> {
             tracing_subscriber::EnvFilter::try_from_env("SPARROW_RBD_LOG").unwrap_or_else(|_| "info".into()),
         )
         .init();
-    if serve.auth == AuthMethod::None && !serve.listen.ip().is_loopback() && !serve.anyone_may_delete_everything {
-        anyhow::bail!(
-            "--listen {} is open to the network, and --auth none lets everybody do everything: choose --auth tokens or \
-             --auth kubernetes, listen on a loopback address, or accept it with --anyone-may-delete-everything",
-            serve.listen
-        );
+    let auth = serve.auth_settings()?;
+    let tls = serve.tls_settings();
+    if tls.is_none() && !serve.listen.ip().is_loopback() {
+        tracing::warn!("tokens and data travel in the clear unless something before --listen speaks TLS");
     }
     let limits = Limits::default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -59,6 +75,10 @@ fn run(serve: &Serve) -> anyhow::Result<()> {
         .thread_keep_alive(std::time::Duration::from_secs(5))
         .build()?;
     let result = runtime.block_on(async {
+        let metrics = Metrics::new();
+        let auth = Authenticator::start(&auth, &metrics).await?;
+        let tls = tls.map(|settings| Tls::start(&settings, &metrics)).transpose()?;
+        let audit = Audit::start(serve.audit_log.as_deref(), &metrics)?;
         let link = Link::start(serve.ceph.settings());
         let workers = Workers::new(limits);
         let operations = Operations::new(link.clone(), workers.clone(), serve.operation_retention);
@@ -68,13 +88,14 @@ fn run(serve: &Serve) -> anyhow::Result<()> {
             workers,
             operations,
             trash_retention: serve.trash_retention,
-            auth: Authenticator::None,
-            metrics: Metrics::new(),
+            auth,
+            audit,
+            metrics,
             deadline: serve.deadline,
             ending: AtomicBool::new(false),
             openapi: openapi::text().into_bytes(),
         });
-        let server = Server::bind(Arc::clone(&app), serve.listen, serve.admin).await?;
+        let server = Server::bind(Arc::clone(&app), tls, serve.listen, serve.admin).await?;
         let (api, admin) = server.addresses()?;
         tracing::info!(%api, %admin, "serving");
         let mut terminate = signal(SignalKind::terminate())?;

@@ -39,6 +39,7 @@ kinds! {
     BadRequest "bad-request" BAD_REQUEST "The request is not well-formed",
     InvalidField "invalid-field" BAD_REQUEST "A field has a value that is not allowed",
     NotAuthenticated "not-authenticated" UNAUTHORIZED "The caller is not known",
+    InvalidToken "invalid-token" UNAUTHORIZED "The token is not valid",
     Forbidden "forbidden" FORBIDDEN "The caller may not do this",
     CephForbidden "ceph-forbidden" FORBIDDEN "Ceph does not let this service do this",
     NotFound "not-found" NOT_FOUND "There is nothing at this path",
@@ -64,6 +65,7 @@ kinds! {
     Damaged "damaged" INTERNAL_SERVER_ERROR "What Ceph holds cannot be read",
     NotSupported "not-supported" NOT_IMPLEMENTED "The cluster cannot do this",
     Busy "busy" SERVICE_UNAVAILABLE "The service has no worker free",
+    AuthenticationUnavailable "authentication-unavailable" SERVICE_UNAVAILABLE "Nobody can tell who may do this",
     CephUnavailable "ceph-unavailable" SERVICE_UNAVAILABLE "Ceph does not answer",
     ShuttingDown "shutting-down" SERVICE_UNAVAILABLE "The service is ending",
 }
@@ -186,6 +188,11 @@ impl Problem {
         &self.0.detail
     }
 
+    /// Why it happened.
+    pub fn why(&self) -> Option<&str> {
+        self.0.cause.as_deref()
+    }
+
     /// The document as it is sent.
     pub fn document(&self, request_id: Option<&str>) -> ProblemDocument {
         let parts = &self.0;
@@ -213,8 +220,14 @@ impl Problem {
         if let Some(seconds) = self.0.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if self.0.kind == Kind::NotAuthenticated {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"sparrow-rbd\""));
+        // RFC 6750, section 3: the error only where there was a token.
+        let challenge = match self.0.kind {
+            Kind::NotAuthenticated => Some("Bearer realm=\"sparrow-rbd\""),
+            Kind::InvalidToken => Some("Bearer realm=\"sparrow-rbd\", error=\"invalid_token\""),
+            _ => None,
+        };
+        if let Some(challenge) = challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }

@@ -16,15 +16,19 @@ use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use prometheus_client::metrics::counter::Counter;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 
 use crate::app::{App, Shared};
+use crate::audit::{Attempt, SharedNotes};
 use crate::auth::Permission;
 use crate::call::{Arrived, Call};
 use crate::endpoint::{Answer, Endpoint, all};
 use crate::metrics::{CallLabels, RequestLabels};
 use crate::problem::{Kind, Problem};
+use crate::tls::Tls;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -75,19 +79,27 @@ async fn dispatch(
     let start = Instant::now();
     let (parts, body) = request.into_parts();
     let request_id = request_id(&parts.headers);
+    let deadline = crate::workers::within(app.deadline);
+    let from = parts.extensions.get::<Peer>().map(|peer| peer.0);
+    let mut attempt = endpoint
+        .changes()
+        .then(|| Attempt::new(&app.audit, &endpoint, &request_id, from, (&parts.uri, &parts.headers, &params)));
+    let notes = attempt.as_ref().map_or_else(SharedNotes::default, Attempt::notes);
     app.metrics.in_flight.inc();
     let _in_flight = Leave(&app);
     let handled = async {
-        let principal = app.auth.authenticate(&parts.headers).await?;
+        let principal = app.auth.authenticate(&parts.headers, deadline).await?;
+        if let Some(attempt) = &mut attempt {
+            attempt.who(&principal);
+        }
         let permission = Permission {
             role: endpoint.role,
             resource: endpoint.tag,
             verb: endpoint.verb(),
-            pool: params.get("pool").map(String::as_str),
-            namespace: params.get("namespace").map_or("", String::as_str),
+            reach: endpoint.reach(&params),
         };
-        app.auth.authorize(&principal, permission).await?;
-        let arrived = Arrived { params, uri: parts.uri, headers: parts.headers, body };
+        app.auth.authorize(&principal, permission, deadline).await?;
+        let arrived = Arrived { params, uri: parts.uri, headers: parts.headers, body, deadline, notes };
         let call = Call::new(Arc::clone(&app), Arc::clone(&endpoint), arrived, principal, request_id.clone());
         endpoint.run(call).await
     };
@@ -95,6 +107,7 @@ async fn dispatch(
         Err(Problem::new(Kind::Internal, "The handler panicked.")
             .correction("This is a fault of sparrow-rbd: report it with the log."))
     });
+    let problem = answer.as_ref().err().map(Problem::kind);
     let mut response = answer.unwrap_or_else(|problem| {
         if problem.kind().status().is_server_error() {
             tracing::warn!(request_id, endpoint = endpoint.id, %problem, "a request failed");
@@ -107,6 +120,9 @@ async fn dispatch(
     if app.ending.load(Ordering::Relaxed) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    if let Some(attempt) = attempt {
+        attempt.answered(response.status(), problem, response.headers()).await;
+    }
     let labels = RequestLabels {
         method: endpoint.method.to_string(),
         path: endpoint.path.clone(),
@@ -117,6 +133,10 @@ async fn dispatch(
     app.metrics.request_seconds.get_or_create(&labels).observe(start.elapsed().as_secs_f64());
     response
 }
+
+/// Who is at the other end of a request's connection.
+#[derive(Debug, Clone, Copy)]
+struct Peer(SocketAddr);
 
 struct Leave<'a>(&'a App);
 
@@ -158,7 +178,9 @@ fn readiness(app: &App) -> (StatusCode, String) {
     } else {
         let mut text = String::from("ready\n");
         if let Some(trouble) = state.trouble {
-            text.push_str(&format!("but: {trouble}\n"));
+            text += "but: ";
+            text += &trouble;
+            text.push('\n');
         }
         (StatusCode::OK, text)
     }
@@ -167,20 +189,21 @@ fn readiness(app: &App) -> (StatusCode, String) {
 /// Both ports, until the end.
 pub struct Server {
     app: Shared,
+    tls: Option<Tls>,
     api: TcpListener,
     admin: TcpListener,
 }
 
 impl Server {
-    /// Binds both addresses.
+    /// Binds both addresses. With `tls`, the API speaks it and nothing else; the admin port never does.
     ///
     /// # Errors
     /// An address that cannot be bound, by name.
-    pub async fn bind(app: Shared, api: SocketAddr, admin: SocketAddr) -> anyhow::Result<Self> {
+    pub async fn bind(app: Shared, tls: Option<Tls>, api: SocketAddr, admin: SocketAddr) -> anyhow::Result<Self> {
         let bind = async |flag: &str, address: SocketAddr| {
             TcpListener::bind(address).await.with_context(|| format!("{flag} {address} cannot be bound"))
         };
-        Ok(Self { app, api: bind("--listen", api).await?, admin: bind("--admin", admin).await? })
+        Ok(Self { app, tls, api: bind("--listen", api).await?, admin: bind("--admin", admin).await? })
     }
 
     /// Where the API and the admin port listen.
@@ -197,8 +220,9 @@ impl Server {
         let api = router(&self.app);
         let admin = admin_router(&self.app);
         let (drained, drain) = tokio::sync::watch::channel(false);
-        let admin = tokio::spawn(accept(self.admin, admin, drain.clone()));
-        let api = tokio::spawn(accept(self.api, api, drain));
+        let admin = tokio::spawn(accept(self.admin, admin, None, drain.clone()));
+        let tls = self.tls.map(|tls| (Arc::new(tls), self.app.metrics.tls_failures.clone()));
+        let api = tokio::spawn(accept(self.api, api, tls, drain));
         end.await;
         let latest = tokio::time::Instant::now() + grace;
         self.app.ending.store(true, Ordering::Relaxed);
@@ -211,21 +235,28 @@ impl Server {
             tracing::warn!("some requests did not finish in time");
         }
         let _ = hand_over.await;
+        self.app.audit.flush().await;
         admin.abort();
     }
 }
 
 /// Accepts connections until told to drain; then waits for them to finish.
-async fn accept(listener: TcpListener, router: Router, mut drain: tokio::sync::watch::Receiver<bool>) {
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<(Arc<Tls>, Counter)>,
+    mut drain: tokio::sync::watch::Receiver<bool>,
+) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_LIMIT_BYTES);
     let head_limit = u32::try_from(HEAD_LIMIT_BYTES).unwrap_or(u32::MAX);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(head_limit).max_concurrent_streams(128);
+    let builder = Arc::new(builder);
     let connections = GracefulShutdown::new();
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors, most likely: those that end free some.
                     tracing::warn!(%error, "a connection cannot be accepted");
@@ -236,20 +267,43 @@ async fn accept(listener: TcpListener, router: Router, mut drain: tokio::sync::w
             _ = drain.changed() => break,
         };
         let _ = stream.set_nodelay(true);
-        let router = router.clone();
-        let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-            let mut router = router.clone();
-            async move { tower_service::Service::call(&mut router, without_trailing_slash(request)).await }
-        });
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        let connection = connections.watch(connection.into_owned());
-        tokio::spawn(async move {
-            // Clients go away in many ways; none of them is news.
-            let _ = connection.await;
-        });
+        let (router, builder, watcher) = (router.clone(), Arc::clone(&builder), connections.watcher());
+        match tls.clone() {
+            None => drop(tokio::spawn(serve(stream, peer, router, builder, watcher))),
+            // In the connection's own task: a slow handshake holds nobody up.
+            Some((tls, failures)) => drop(tokio::spawn(async move {
+                match tls.accept(stream).await {
+                    Ok(stream) => serve(stream, peer, router, builder, watcher).await,
+                    Err(error) => {
+                        failures.inc();
+                        tracing::debug!(%peer, %error, "a TLS handshake failed");
+                    }
+                }
+            })),
+        }
     }
     drop(listener);
     connections.shutdown().await;
+}
+
+/// One connection, until its end.
+async fn serve<S>(
+    stream: S,
+    peer: SocketAddr,
+    router: Router,
+    builder: Arc<auto::Builder<TokioExecutor>>,
+    watcher: Watcher,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        let mut router = router.clone();
+        async move { tower_service::Service::call(&mut router, without_trailing_slash(request)).await }
+    });
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    // Clients go away in many ways; none of them is news.
+    let _ = watcher.watch(connection.into_owned()).await;
 }
 
 /// `/pools/` is `/pools`.

@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::auth::tokens::ScopeEntry;
+use crate::auth::{self, Role};
+use crate::tls;
+
 /// Ceph RBD pools, images, snapshots, clones and trash over REST.
 #[derive(Debug, Parser)]
 #[command(name = "sparrow-rbd", version, max_term_width = 120)]
@@ -24,6 +28,8 @@ pub enum Command {
     Check(CephArgs),
     /// Print the API description (OpenAPI 3.1).
     Openapi,
+    /// Make a token for `--auth tokens`: prints its secret, which is kept nowhere else, and its entry for the file.
+    Token(TokenArgs),
 }
 
 /// How to reach Ceph.
@@ -41,6 +47,26 @@ pub struct CephArgs {
     /// How long connecting to the monitors may take.
     #[arg(long, value_name = "TIME", env = "SPARROW_RBD_CONNECT_TIMEOUT", default_value = "5s", value_parser = duration)]
     pub connect_timeout: Duration,
+}
+
+/// Flags of `token`.
+#[derive(Debug, Clone, Args)]
+pub struct TokenArgs {
+    /// Whose it is, for the audit log.
+    #[arg(long)]
+    pub name: String,
+    /// What its bearer may do.
+    #[arg(long)]
+    pub role: Role,
+    /// Where: a pool, a namespace of it, or `POOL/` for its default namespace. May be repeated; without it, everywhere.
+    #[arg(long, value_name = "POOL[/NAMESPACE]")]
+    pub scope: Vec<ScopeEntry>,
+    /// Until when, e.g. `2031-01-01T00:00:00Z`. Without it, for ever.
+    #[arg(long, value_name = "TIME")]
+    pub expires_at: Option<jiff::Timestamp>,
+    /// Add the entry to this file, and print the secret alone. A running service sees it within two seconds.
+    #[arg(long, value_name = "FILE")]
+    pub append: Option<PathBuf>,
 }
 
 /// Flags of `serve`.
@@ -61,6 +87,27 @@ pub struct Serve {
     /// Let everybody who reaches the address do everything, pools' deletion included.
     #[arg(long, env = "SPARROW_RBD_ANYONE_MAY_DELETE_EVERYTHING")]
     pub anyone_may_delete_everything: bool,
+    /// With `--auth tokens`: the file of the tokens' hashes, read anew when it changes.
+    #[arg(long, value_name = "FILE", env = "SPARROW_RBD_TOKENS_FILE", required_if_eq("auth", "tokens"))]
+    pub tokens_file: Option<PathBuf>,
+    /// With `--auth kubernetes`: how to reach the API server. Without it, as the service account of the pod.
+    #[arg(long, value_name = "FILE", env = "SPARROW_RBD_KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+    /// With `--auth kubernetes`: the audience that tokens must be made for.
+    #[arg(long, value_name = "NAME", env = "SPARROW_RBD_AUDIENCE", default_value = "sparrow-rbd")]
+    pub audience: String,
+    /// Serve the API with TLS and this certificate (PEM, with its chain), read anew when it changes.
+    #[arg(long, value_name = "FILE", env = "SPARROW_RBD_TLS_CERT", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's key (PEM).
+    #[arg(long, value_name = "FILE", env = "SPARROW_RBD_TLS_KEY", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Let only those connect who have a certificate signed by one of these authorities (PEM).
+    #[arg(long, value_name = "FILE", env = "SPARROW_RBD_TLS_CLIENT_CA", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// Append the audit log to this file. Without it, it goes to standard output.
+    #[arg(long, value_name = "FILE", env = "SPARROW_RBD_AUDIT_LOG")]
+    pub audit_log: Option<PathBuf>,
     /// How long a request may wait for Ceph.
     #[arg(long, value_name = "TIME", env = "SPARROW_RBD_DEADLINE", default_value = "30s", value_parser = duration)]
     pub deadline: Duration,
@@ -83,6 +130,52 @@ pub struct Serve {
 pub enum AuthMethod {
     /// Not at all: only on a loopback address, unless the flag that names the risk is given.
     None,
+    /// By bearer tokens whose hashes are in a file.
+    Tokens,
+    /// By bearer tokens that the Kubernetes API reviews.
+    Kubernetes,
+}
+
+impl Serve {
+    /// How callers are to be known.
+    ///
+    /// # Errors
+    /// Flags that do not go together: what the operator wrote would be without effect.
+    pub fn auth_settings(&self) -> anyhow::Result<auth::Settings> {
+        anyhow::ensure!(
+            self.auth == AuthMethod::Tokens || self.tokens_file.is_none(),
+            "--tokens-file is for --auth tokens"
+        );
+        anyhow::ensure!(
+            self.auth == AuthMethod::Kubernetes || self.kubeconfig.is_none(),
+            "--kubeconfig is for --auth kubernetes"
+        );
+        let open = !self.listen.ip().is_loopback() && !self.anyone_may_delete_everything;
+        Ok(match (self.auth, &self.tokens_file) {
+            (AuthMethod::None, _) => {
+                anyhow::ensure!(
+                    !open,
+                    "--listen {} is open to the network, and --auth none lets everybody do everything: choose --auth \
+                     tokens or --auth kubernetes, listen on a loopback address, or accept it with \
+                     --anyone-may-delete-everything",
+                    self.listen
+                );
+                auth::Settings::None
+            }
+            (AuthMethod::Tokens, Some(file)) => auth::Settings::Tokens { file: file.clone() },
+            (AuthMethod::Tokens, None) => anyhow::bail!("--auth tokens takes --tokens-file FILE"),
+            (AuthMethod::Kubernetes, _) => auth::Settings::Kubernetes(auth::kubernetes::Settings {
+                kubeconfig: self.kubeconfig.clone(),
+                audience: self.audience.clone(),
+            }),
+        })
+    }
+
+    /// With which files TLS is spoken, if it is.
+    pub fn tls_settings(&self) -> Option<tls::Settings> {
+        let (cert, key) = self.tls_cert.clone().zip(self.tls_key.clone())?;
+        Some(tls::Settings { cert, key, client_ca: self.tls_client_ca.clone() })
+    }
 }
 
 /// A time such as `30s`, `2m`, `500ms`.

@@ -18,7 +18,8 @@ const TAG: &str = "pools";
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::new(Method::GET, "/pools", TAG, "listPools", "List the pools", list)
-            .describe("Current even when another client changed them a moment ago.")
+            .filtered()
+            .describe("Those that the caller may see; current even when another client changed them a moment ago.")
             .answers::<List<Pool>>(StatusCode::OK, "The pools, by name."),
         Endpoint::new(Method::POST, "/pools", TAG, "createPool", "Make a pool", create)
             .describe("The pool is initialised for rbd.")
@@ -57,12 +58,13 @@ struct DeletePool {
 }
 
 async fn list(call: Call) -> Answer {
-    let mut names = call
+    let names = call
         .cluster(|cluster| {
             cluster.refresh()?;
             Ok(cluster.pools()?)
         })
         .await?;
+    let mut names = call.visible_pools(names).await?;
     names.sort();
     json(StatusCode::OK, &List::new("PoolList", names.into_iter().map(|name| Pool { name }).collect()))
 }

@@ -1,12 +1,33 @@
 //! Who calls, and what they may do.
+//!
+//! [`Authenticator::authenticate`] and [`Authenticator::authorize`] are asked before every handler, with what the
+//! [list of endpoints](crate::endpoint) says: the role, the tag and verb, and how far the call [reaches](Reach). Two
+//! things only a handler can know, and asks about through its [`Call`](crate::call::Call):
+//!
+//! - a pool or namespace that is *not in the path* (the target of a clone or copy, the pool of an operation):
+//!   `call.authorize_place(&place, Role::Operator).await?`, before it is touched;
+//! - which of several pools the caller may see: `call.visible_pools(names).await?`. An endpoint that asks this, or
+//!   calls `authorize_place` for whatever it shows, says so in the list with
+//!   [`Endpoint::filtered`](crate::endpoint::Endpoint::filtered), and is then open to callers with a scope.
 
-use axum::http::HeaderMap;
+pub mod kubernetes;
+pub mod tokens;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use axum::http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 
-use crate::problem::Problem;
+use self::kubernetes::Kubernetes;
+use self::tokens::{Scope, Tokens};
+use crate::metrics::{Metrics, ReasonLabels};
+use crate::problem::{Kind, Problem};
 
 /// What an endpoint asks for, and what a caller may have. Each includes those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Reads everything but image data.
@@ -17,13 +38,77 @@ pub enum Role {
     Admin,
 }
 
+impl Role {
+    /// As it is written in files and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// How somebody was known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Not at all.
+    None,
+    /// By a token of the tokens file.
+    Token,
+    /// By a review of the Kubernetes API.
+    Kubernetes,
+}
+
 /// Who calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Principal {
     /// The name for the audit log and the records of operations.
     pub name: String,
     /// Groups, as Kubernetes gives them.
     pub groups: Vec<String>,
+    /// How they were known.
+    pub method: Method,
+    grant: Grant,
+}
+
+/// What decides about a principal's calls.
+#[derive(Debug, Clone)]
+enum Grant {
+    Everything,
+    Token { role: Role, scope: Scope },
+    Kubernetes(kubernetes::User),
+}
+
+/// How far a call reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach<'a> {
+    /// Beyond pools: no pool is named.
+    Cluster,
+    /// The handler shows each caller what they may see, and asks for whatever it touches.
+    Filtered,
+    /// A pool as a whole.
+    Pool(&'a str),
+    /// One namespace of a pool.
+    Namespace {
+        /// The pool.
+        pool: &'a str,
+        /// The namespace; empty for the default one.
+        namespace: &'a str,
+    },
+}
+
+impl std::fmt::Display for Reach<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cluster => f.write_str("the whole cluster"),
+            Self::Filtered => f.write_str("some pool"),
+            Self::Pool(pool) => write!(f, "pool {pool:?}"),
+            Self::Namespace { pool, namespace: "" } => write!(f, "the default namespace of pool {pool:?}"),
+            Self::Namespace { pool, namespace } => write!(f, "namespace {namespace:?} of pool {pool:?}"),
+        }
+    }
 }
 
 /// What a call wants to do.
@@ -35,38 +120,150 @@ pub struct Permission<'a> {
     pub resource: &'a str,
     /// `get`, `list`, `create`, `update`, `delete`.
     pub verb: &'a str,
-    /// The pool, where the endpoint has one.
-    pub pool: Option<&'a str>,
-    /// The namespace, where the endpoint has one; empty for the default one.
-    pub namespace: &'a str,
+    /// Where.
+    pub reach: Reach<'a>,
 }
 
-/// How callers are known.
-pub enum Authenticator {
-    /// They are not; everybody may do everything.
+/// How callers are to be known.
+#[derive(Debug, Clone)]
+pub enum Settings {
+    /// Not at all; everybody may do everything.
     None,
+    /// By tokens from a file.
+    Tokens {
+        /// The file; see [`tokens`] for its form.
+        file: PathBuf,
+    },
+    /// By the Kubernetes API.
+    Kubernetes(kubernetes::Settings),
+}
+
+/// Knows callers.
+pub struct Authenticator {
+    method: Known,
+    failures: prometheus_client::metrics::family::Family<ReasonLabels, prometheus_client::metrics::counter::Counter>,
+}
+
+enum Known {
+    None,
+    Tokens(Tokens),
+    Kubernetes(Box<Kubernetes>),
 }
 
 impl Authenticator {
+    /// Reads what the method needs: the tokens file, or the way to the API server, which is not yet asked.
+    ///
+    /// # Errors
+    /// A file that cannot be read or used.
+    pub async fn start(settings: &Settings, metrics: &Metrics) -> anyhow::Result<Self> {
+        let method = match settings {
+            Settings::None => Known::None,
+            Settings::Tokens { file } => Known::Tokens(Tokens::start(file, metrics)?),
+            Settings::Kubernetes(settings) => Known::Kubernetes(Box::new(Kubernetes::start(settings, metrics).await?)),
+        };
+        Ok(Self { method, failures: metrics.authentication_failures.clone() })
+    }
+
     /// Who sent these headers.
     ///
     /// # Errors
-    /// `not-authenticated`.
-    #[expect(clippy::unused_async, reason = "other methods ask over the network")]
-    pub async fn authenticate(&self, _headers: &HeaderMap) -> Result<Principal, Problem> {
-        match self {
-            Self::None => Ok(Principal { name: "anonymous".into(), groups: Vec::new() }),
-        }
+    /// `not-authenticated` without credentials, `invalid-token` with wrong ones, `authentication-unavailable` when who
+    /// would know does not answer before the deadline.
+    pub async fn authenticate(&self, headers: &HeaderMap, deadline: Instant) -> Result<Principal, Problem> {
+        let known = match &self.method {
+            Known::None => {
+                let name = "anonymous".to_owned();
+                Ok(Principal { name, groups: Vec::new(), method: Method::None, grant: Grant::Everything })
+            }
+            Known::Tokens(tokens) => bearer(headers).and_then(|secret| tokens.authenticate(secret)),
+            Known::Kubernetes(kubernetes) => match bearer(headers) {
+                Ok(token) => kubernetes.authenticate(token, deadline).await,
+                Err(problem) => Err(problem),
+            },
+        };
+        known.inspect_err(|problem| {
+            self.failures.get_or_create(&ReasonLabels { reason: problem.kind().slug().to_owned() }).inc();
+        })
     }
 
     /// Whether the caller may.
     ///
     /// # Errors
-    /// `forbidden`.
-    #[expect(clippy::unused_async, reason = "other methods ask over the network")]
-    pub async fn authorize(&self, _principal: &Principal, _permission: Permission<'_>) -> Result<(), Problem> {
-        match self {
-            Self::None => Ok(()),
+    /// `forbidden`; `authentication-unavailable` when who would know does not answer before the deadline.
+    pub async fn authorize(
+        &self,
+        principal: &Principal,
+        permission: Permission<'_>,
+        deadline: Instant,
+    ) -> Result<(), Problem> {
+        match (&self.method, &principal.grant) {
+            (_, Grant::Everything) => Ok(()),
+            (_, Grant::Token { role, scope }) => tokens::authorize(&principal.name, *role, scope, permission),
+            (Known::Kubernetes(kubernetes), Grant::Kubernetes(user)) => {
+                kubernetes.authorize(user, permission, deadline).await
+            }
+            (_, Grant::Kubernetes(_)) => Err(Problem::new(Kind::Forbidden, "Nobody can tell what this caller may do.")),
+        }
+    }
+
+    /// Those of the pools that the caller may see.
+    ///
+    /// # Errors
+    /// As [`Authenticator::authorize`]; `forbidden` for a user of Kubernetes who may see none of them.
+    pub async fn visible_pools(
+        &self,
+        principal: &Principal,
+        permission: Permission<'_>,
+        pools: Vec<String>,
+        deadline: Instant,
+    ) -> Result<Vec<String>, Problem> {
+        match (&self.method, &principal.grant) {
+            (_, Grant::Everything) => Ok(pools),
+            (_, Grant::Token { scope, .. }) => Ok(pools.into_iter().filter(|pool| scope.reaches_into(pool)).collect()),
+            (Known::Kubernetes(kubernetes), Grant::Kubernetes(user)) => {
+                kubernetes.visible_pools(user, permission, pools, deadline).await
+            }
+            (_, Grant::Kubernetes(_)) => Ok(Vec::new()),
+        }
+    }
+}
+
+/// The bearer token of a request (RFC 6750, section 2.1). The other places that the RFC allows, body and query, end up
+/// in logs.
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let unknown = || {
+        Problem::new(Kind::NotAuthenticated, "The request carries no bearer token.")
+            .correction("Send the header `Authorization: Bearer TOKEN`.")
+    };
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().ok_or_else(unknown)?;
+    if values.next().is_some() {
+        return Err(unknown().cause("There is more than one Authorization header."));
+    }
+    let (scheme, token) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(unknown)?;
+    let token = token.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+        return Err(unknown());
+    }
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn headers(values: &[&'static str]) -> HeaderMap {
+        values.iter().map(|value| (header::AUTHORIZATION, HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn only_a_single_bearer_token_is_one() {
+        assert_eq!(bearer(&headers(&["Bearer abc"])).unwrap(), "abc");
+        assert_eq!(bearer(&headers(&["bearer  abc"])).unwrap(), "abc");
+        for wrong in [&[][..], &["abc"], &["Bearer "], &["Basic abc"], &["Bearer"], &["Bearer a", "Bearer b"]] {
+            assert_eq!(bearer(&headers(wrong)).unwrap_err().kind(), Kind::NotAuthenticated, "{wrong:?}");
         }
     }
 }
