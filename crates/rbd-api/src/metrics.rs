@@ -1,11 +1,16 @@
 //! What is counted, in the Prometheus text format.
 
-use prometheus_client::encoding::EncodeLabelSet;
+use std::sync::atomic::Ordering;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
+
+use crate::app::App;
 
 /// Labels of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -48,9 +53,48 @@ pub struct FileLabels {
     pub file: String,
 }
 
+/// What a metric is, for the reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Its name as Prometheus shows it; of a histogram, what comes before `_bucket`, `_count` and `_sum`.
+    pub name: String,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it counts.
+    pub help: &'static str,
+}
+
+/// The metrics and what they are.
+struct List {
+    registry: Registry,
+    described: Vec<Described>,
+}
+
+impl List {
+    /// Adds a metric, and gives a handle on it.
+    fn add<M: Metric + EncodeMetric + Clone>(
+        &mut self,
+        name: &str,
+        labels: &'static [&'static str],
+        help: &'static str,
+        metric: M,
+    ) -> M {
+        let (kind, suffix) = match metric.metric_type() {
+            MetricType::Counter => ("counter", "_total"),
+            MetricType::Histogram => ("histogram", ""),
+            _ => ("gauge", ""),
+        };
+        self.described.push(Described { name: format!("{PREFIX}_{name}{suffix}"), kind, labels, help });
+        self.registry.register(name, help, metric.clone());
+        metric
+    }
+}
+
 /// All metrics.
 pub struct Metrics {
-    registry: Registry,
+    list: List,
     /// Requests answered.
     pub requests: Family<RequestLabels, Counter>,
     /// How long they took, in seconds.
@@ -71,7 +115,77 @@ pub struct Metrics {
     pub tls_failures: Counter,
     /// Lines of the audit log that could not be written.
     pub audit_lines_lost: Counter,
+    observed: Observed,
 }
+
+/// What others count, read when Prometheus asks.
+struct Observed {
+    workers_running: Gauge,
+    workers_stuck: Gauge,
+    workers_waiting: Gauge,
+    workers_rejected: Counter,
+    connected: Gauge,
+    connects: Counter,
+    failed_connects: Counter,
+    monitors_silent: Gauge,
+    operations_running: Gauge,
+    operations_begun: Counter,
+    operations_taken_over: Counter,
+    operations_interrupted: Counter,
+    operations_succeeded: Counter,
+    operations_failed: Counter,
+}
+
+impl Observed {
+    fn new(list: &mut List) -> Self {
+        let gauge = |list: &mut List, name, help| list.add(name, &[], help, Gauge::default());
+        let counter = |list: &mut List, name, help| list.add(name, &[], help, Counter::default());
+        Self {
+            workers_running: gauge(list, "workers_running", "Threads in a call to Ceph"),
+            workers_stuck: gauge(list, "workers_stuck", "Of these, those whose caller has stopped waiting"),
+            workers_waiting: gauge(list, "workers_waiting", "Calls that wait for a worker"),
+            workers_rejected: counter(list, "workers_rejected", "Calls turned away for want of a worker"),
+            connected: gauge(list, "ceph_connected", "1 while there is a connection to Ceph"),
+            connects: counter(list, "ceph_connects", "Connections made to Ceph"),
+            failed_connects: counter(list, "ceph_failed_connects", "Failed attempts to connect to Ceph"),
+            monitors_silent: gauge(list, "ceph_monitors_silent_seconds", "For how long the monitors have not answered"),
+            operations_running: gauge(list, "operations_running", "Operations that this replica runs"),
+            operations_begun: counter(list, "operations_begun", "Operations begun by this replica"),
+            operations_taken_over: counter(list, "operations_taken_over", "Operations taken over from another replica"),
+            operations_interrupted: counter(list, "operations_interrupted", "Operations found interrupted"),
+            operations_succeeded: counter(list, "operations_succeeded", "Operations that ended well here"),
+            operations_failed: counter(list, "operations_failed", "Operations that failed here"),
+        }
+    }
+
+    fn read(&self, app: &App) {
+        let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let load = app.workers.load();
+        self.workers_running.set(whole(load.running));
+        self.workers_stuck.set(whole(load.stuck));
+        self.workers_waiting.set(whole(load.waiting));
+        self.workers_rejected.inner().store(load.rejected, Ordering::Relaxed);
+        let link = app.link.state();
+        self.connected.set(i64::from(link.connected));
+        self.connects.inner().store(link.connects, Ordering::Relaxed);
+        self.failed_connects.inner().store(link.failed_connects, Ordering::Relaxed);
+        let silent = link.monitors_silent.map_or(0, |silent| silent.as_secs());
+        self.monitors_silent.set(i64::try_from(silent).unwrap_or(i64::MAX));
+        self.operations_running.set(whole(app.operations.running_now()));
+        let counts = &app.operations.counts;
+        for (counter, count) in [
+            (&self.operations_begun, &counts.begun),
+            (&self.operations_taken_over, &counts.taken_over),
+            (&self.operations_interrupted, &counts.interrupted),
+            (&self.operations_succeeded, &counts.succeeded),
+            (&self.operations_failed, &counts.failed),
+        ] {
+            counter.inner().store(count.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+}
+
+const PREFIX: &str = "sparrow_rbd";
 
 fn buckets() -> Histogram {
     Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
@@ -80,51 +194,60 @@ fn buckets() -> Histogram {
 impl Metrics {
     /// All metrics at zero.
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("sparrow_rbd");
-        let requests = Family::default();
-        registry.register("requests", "Requests answered", requests.clone());
-        let request_seconds = Family::new_with_constructor(buckets as fn() -> Histogram);
-        registry.register("request_seconds", "Time to answer a request", request_seconds.clone());
-        let ceph_seconds = Family::new_with_constructor(buckets as fn() -> Histogram);
-        registry.register("ceph_call_seconds", "Time in calls to Ceph", ceph_seconds.clone());
-        let in_flight = Gauge::default();
-        registry.register("requests_in_flight", "Requests in work", in_flight.clone());
-        let authentication_failures = Family::default();
-        registry.register(
-            "authentication_failures",
-            "Requests whose caller is not known",
-            authentication_failures.clone(),
-        );
-        let reviews = Family::default();
-        registry.register("kubernetes_reviews", "Reviews by the Kubernetes API", reviews.clone());
-        let reload_failures = Family::default();
-        registry.register("reload_failures", "Changed files that could not be used", reload_failures.clone());
-        let file_broken = Family::default();
-        registry.register("file_broken", "1 while an older content of a file is in force", file_broken.clone());
-        let tls_failures = Counter::default();
-        registry.register("tls_handshake_failures", "Failed TLS handshakes", tls_failures.clone());
-        let audit_lines_lost = Counter::default();
-        registry.register("audit_lines_lost", "Audit lines that could not be written", audit_lines_lost.clone());
+        let mut list = List { registry: Registry::with_prefix(PREFIX), described: Vec::new() };
+        let timed = || Family::new_with_constructor(buckets as fn() -> Histogram);
         Self {
-            registry,
-            requests,
-            request_seconds,
-            ceph_seconds,
-            in_flight,
-            authentication_failures,
-            reviews,
-            reload_failures,
-            file_broken,
-            tls_failures,
-            audit_lines_lost,
+            requests: list.add("requests", &["method", "path", "status"], "Requests answered", Family::default()),
+            request_seconds: list.add("request_seconds", &["endpoint"], "Time to answer a request", timed()),
+            ceph_seconds: list.add("ceph_call_seconds", &["endpoint"], "Time in calls to Ceph", timed()),
+            in_flight: list.add("requests_in_flight", &[], "Requests in work", Gauge::default()),
+            authentication_failures: list.add(
+                "authentication_failures",
+                &["reason"],
+                "Requests whose caller is not known",
+                Family::default(),
+            ),
+            reviews: list.add(
+                "kubernetes_reviews",
+                &["review", "outcome"],
+                "Reviews by the Kubernetes API",
+                Family::default(),
+            ),
+            reload_failures: list.add(
+                "reload_failures",
+                &["file"],
+                "Changed files that could not be used",
+                Family::default(),
+            ),
+            file_broken: list.add(
+                "file_broken",
+                &["file"],
+                "1 while an older content of a file is in force",
+                Family::default(),
+            ),
+            tls_failures: list.add("tls_handshake_failures", &[], "Failed TLS handshakes", Counter::default()),
+            audit_lines_lost: list.add(
+                "audit_lines_lost",
+                &[],
+                "Audit lines that could not be written",
+                Counter::default(),
+            ),
+            observed: Observed::new(&mut list),
+            list,
         }
     }
 
-    /// The text that Prometheus reads.
-    pub fn text(&self) -> String {
+    /// What all of them are, whether or not they have a value yet.
+    pub fn described(&self) -> &[Described] {
+        &self.list.described
+    }
+
+    /// The text that Prometheus reads, with what is true of the service now.
+    pub fn text(&self, app: &App) -> String {
+        self.observed.read(app);
         let mut text = String::new();
         // Writing to a string does not fail.
-        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.list.registry);
         text
     }
 }

@@ -163,7 +163,7 @@ pub fn admin_router(app: &Shared) -> Router {
         "/metrics",
         get(async move || {
             let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, media_type)], metrics.metrics.text())
+            ([(header::CONTENT_TYPE, media_type)], metrics.metrics.text(&metrics))
         }),
     )
 }
