@@ -1,34 +1,50 @@
 //! `sparrow-rbd`: flags, wiring, signals.
 
 use std::io::Write as _;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser as _;
 use rbd_api::app::App;
 use rbd_api::auth::Authenticator;
+use rbd_api::check::{self, State};
 use rbd_api::link::Link;
 use rbd_api::metrics::Metrics;
+use rbd_api::openapi;
 use rbd_api::server::Server;
-use rbd_api::settings::{AuthMethod, Cli, Command, Serve};
+use rbd_api::settings::{AuthMethod, Check, Cli, Command, Serve};
 use rbd_api::workers::{Limits, Workers};
-use rbd_api::{check, openapi};
 use tokio::signal::unix::{SignalKind, signal};
 
-fn main() -> ExitCode {
+fn main() {
     let result = match Cli::parse().command {
-        Command::Serve(serve) => run(&serve),
-        Command::Check(ceph) => check::connect(&ceph.settings()).map(drop).map_err(anyhow::Error::msg),
-        Command::Openapi => print(&openapi::text()),
+        Command::Serve(serve) => run(&serve).map(|()| 0),
+        Command::Check(arguments) => examine(&arguments),
+        Command::Openapi => print(&openapi::text()).map(|()| 0),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "sparrow-rbd: {error:#}");
-            ExitCode::FAILURE
-        }
+    let code = result.unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "sparrow-rbd: {error:#}");
+        1
+    });
+    let _ = std::io::stdout().flush();
+    // Connections may be closing, or stuck, on threads of their own.
+    ceph::end_process(code)
+}
+
+/// Prints what `check` finds; 1 if there is an error among it.
+fn examine(arguments: &Check) -> anyhow::Result<u8> {
+    let settings = arguments.ceph.settings();
+    let attempt = check::attempt(&settings);
+    let mut report = attempt.report;
+    if let Some(cluster) = &attempt.cluster {
+        report.findings.extend(check::capabilities(cluster, settings.connect_timeout));
     }
+    if arguments.json {
+        print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
+    } else {
+        print(&report.to_string())?;
+    }
+    Ok(u8::from(report.state() == State::Error))
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
