@@ -283,27 +283,45 @@ impl Cluster {
         Ok(until_nul(&buffer))
     }
 
-    /// Makes a pool with the cluster's default settings and waits until it is usable.
+    /// Makes a pool with the cluster's default settings and waits until this client knows it.
+    ///
+    /// It is the monitor command rather than `rados_pool_create`, which asks for `mon 'allow rw'` where the command asks
+    /// for no more than `allow command "osd pool create"`.
     ///
     /// # Errors
-    /// `EEXIST`; `EACCES` or `EPERM` when the entity lacks `mon 'allow rw'`-like caps; `ERANGE` when the cluster allows
-    /// no more placement groups.
+    /// `EEXIST`; `EACCES` without the caps; `EINVAL` for a name that Ceph keeps for itself (`.` first); `ERANGE` when the
+    /// cluster allows no more placement groups.
     pub fn create_pool(&self, pool: &str) -> Result<()> {
-        let name = c_string(pool)?;
-        // SAFETY: the handle is connected and the name lives during the call.
-        let r = unsafe { sys::rados_pool_create(self.raw(), name.as_ptr()) };
-        check("rados_pool_create", || pool.to_owned(), r).map(drop)
+        c_string(pool)?;
+        let command = serde_json::json!({ "prefix": "osd pool create", "pool": pool }).to_string();
+        let (_, status) = self.monitor_command_with_status(&command)?;
+        let refused = |errno| Err(Error::Call { operation: "osd pool create", subject: status.clone(), errno });
+        // The command is content with a pool that is there already, and with a name that it does not take.
+        if status.ends_with("already exists") {
+            return refused(Errno::EEXIST);
+        }
+        self.refresh()?;
+        if self.pool_id(pool).is_err() {
+            return refused(Errno::EINVAL);
+        }
+        Ok(())
     }
 
-    /// Deletes a pool with everything in it.
+    /// Deletes a pool with everything in it. Without an error when there is none. The monitor command, as
+    /// [`Cluster::create_pool`], and because it tells missing caps from a cluster that forbids deleting.
     ///
     /// # Errors
-    /// `ENOENT`; `EPERM` when `mon_allow_pool_delete` is off; `EACCES` without the caps; `EBUSY` when it is a tier.
+    /// `EPERM` when `mon_allow_pool_delete` is off; `EACCES` without the caps; `EBUSY` when it is a tier.
     pub fn delete_pool(&self, pool: &str) -> Result<()> {
-        let name = c_string(pool)?;
-        // SAFETY: the handle is connected and the name lives during the call.
-        let r = unsafe { sys::rados_pool_delete(self.raw(), name.as_ptr()) };
-        check("rados_pool_delete", || pool.to_owned(), r).map(drop)
+        c_string(pool)?;
+        let command = serde_json::json!({
+            "prefix": "osd pool delete",
+            "pool": pool,
+            "pool2": pool,
+            "yes_i_really_really_mean_it": true,
+        });
+        self.monitor_command(&command.to_string())?;
+        self.refresh()
     }
 
     /// An I/O context for a pool and one of its namespaces (empty for the default one).
@@ -321,6 +339,14 @@ impl Cluster {
     /// # Errors
     /// What the command answers; the status text of the monitors is in the subject. `ETIMEDOUT` without a monitor.
     pub fn monitor_command(&self, command: &str) -> Result<Vec<u8>> {
+        self.monitor_command_with_status(command).map(|(out, _)| out)
+    }
+
+    /// As [`Cluster::monitor_command`], with the monitors' status text beside the output.
+    ///
+    /// # Errors
+    /// As [`Cluster::monitor_command`].
+    pub fn monitor_command_with_status(&self, command: &str) -> Result<(Vec<u8>, String)> {
         let c_command = c_string(command)?;
         let mut commands: [*const c_char; 1] = [c_command.as_ptr()];
         let (mut out, mut out_length): (*mut c_char, usize) = (ptr::null_mut(), 0);
@@ -340,13 +366,12 @@ impl Cluster {
             )
         };
         let out = taken(out, out_length);
-        let status = taken(status, status_length);
+        let status = String::from_utf8_lossy(&taken(status, status_length)).into_owned();
         let subject = || {
-            let status = String::from_utf8_lossy(&status);
             if status.is_empty() { command.to_owned() } else { format!("{command} ({status})") }
         };
         check("rados_mon_command", subject, r)?;
-        Ok(out)
+        Ok((out, status))
     }
 
     pub(crate) fn raw_io_context(&self, id: i64) -> std::result::Result<sys::rados_ioctx_t, c_int> {

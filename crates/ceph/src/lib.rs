@@ -6,6 +6,7 @@
 //!
 //! Functions are documented at <https://docs.ceph.com/en/latest/rados/api/librados/> and in `rbd/librbd.h`.
 
+mod caps;
 mod cluster;
 mod error;
 mod group;
@@ -18,6 +19,7 @@ mod snapshot;
 mod text;
 mod trash;
 
+pub use caps::{PoolAccess, end_process};
 pub use cluster::{Cluster, ClusterSpace, Settings, Unconnected, exports, library_versions};
 pub use error::{Errno, Error, Result};
 pub use group::{GroupMember, GroupSnapshot};

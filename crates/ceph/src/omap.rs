@@ -411,7 +411,8 @@ pub struct OmapChange {
     pub remove: Vec<Vec<u8>>,
 }
 
-struct WriteOp(sys::rados_write_op_t);
+/// A write operation, released when dropped.
+pub(crate) struct WriteOp(pub(crate) sys::rados_write_op_t);
 
 impl Drop for WriteOp {
     fn drop(&mut self) {

@@ -10,10 +10,15 @@ use std::time::{Duration, Instant};
 
 use ceph::{Cluster, Errno, IoContext};
 
+use crate::check::{self, Attempt, State};
 use crate::problem::{Kind, Problem};
 
 /// How often the files are looked at and the monitors asked.
 const PULSE: Duration = Duration::from_secs(1);
+
+/// How old a connection must be to be made anew because Ceph refused something: capabilities that were widened since count
+/// for new connections only.
+const REFUSED_PAUSE: Duration = Duration::from_secs(10);
 
 /// The connection and who keeps it. Cheap to clone.
 #[derive(Clone)]
@@ -30,6 +35,7 @@ struct Inner {
     connects: AtomicU64,
     failed_connects: AtomicU64,
     suspect: AtomicBool,
+    refused: AtomicBool,
     /// When the monitors were last asked without having answered yet.
     asked: Mutex<Option<Instant>>,
     stop: Mutex<bool>,
@@ -70,6 +76,7 @@ impl Link {
             connects: AtomicU64::new(0),
             failed_connects: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
             asked: Mutex::new(None),
             stop: Mutex::new(false),
             stopped: Condvar::new(),
@@ -99,10 +106,12 @@ impl Link {
         })
     }
 
-    /// Told of an errno that may mean that this client was cut off; it then connects anew.
+    /// Told of an errno that may mean that this client was cut off, or may do more by now; it then connects anew.
     pub fn suspect(&self, errno: Errno) {
-        if matches!(errno, Errno::ESHUTDOWN | Errno::ENOTCONN) {
-            self.inner.suspect.store(true, Ordering::Relaxed);
+        match errno {
+            Errno::ESHUTDOWN | Errno::ENOTCONN => self.inner.suspect.store(true, Ordering::Relaxed),
+            Errno::EACCES | Errno::EPERM => self.inner.refused.store(true, Ordering::Relaxed),
+            _ => {}
         }
     }
 
@@ -141,35 +150,72 @@ impl Inner {
     }
 
     fn keep(&self) {
-        let mut files = self.fingerprint();
+        let mut files: Vec<PathBuf> = Vec::new();
+        let mut seen = fingerprint(&files);
+        let mut connected_at: Option<Instant> = None;
         loop {
-            let connected = self.current.read().unwrap_or_else(PoisonError::into_inner).is_some();
-            let now = self.fingerprint();
-            let changed = now != files;
+            let changed = fingerprint(&files) != seen;
             let suspect = self.suspect.swap(false, Ordering::Relaxed);
-            if !connected || changed || suspect {
-                match crate::check::connect(&self.settings) {
-                    Ok(cluster) => {
-                        tracing::info!(entity = cluster.entity(), "connected to Ceph");
-                        self.connects.fetch_add(1, Ordering::Relaxed);
-                        self.ever_connected.store(true, Ordering::Relaxed);
-                        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                        let connection = Connection { cluster, contexts: Mutex::new(HashMap::new()) };
-                        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(connection));
-                        files = now;
-                    }
-                    Err(trouble) => {
-                        self.failed_connects.fetch_add(1, Ordering::Relaxed);
-                        let mut known = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-                        if known.as_deref() != Some(&trouble) {
-                            tracing::error!(%trouble, kept = connected, "cannot connect to Ceph");
-                        }
-                        *known = Some(trouble);
-                    }
+            let refused = connected_at.is_some_and(|at| at.elapsed() > REFUSED_PAUSE)
+                && self.refused.swap(false, Ordering::Relaxed);
+            if connected_at.is_none() || changed || suspect || refused {
+                let Attempt { report, cluster, files: looked_at } = check::attempt(&self.settings);
+                // Those that were seen with a connection stay the reference: when they are back, all is well.
+                if cluster.is_some() || connected_at.is_none() {
+                    seen = fingerprint(&looked_at);
+                    files = looked_at;
                 }
+                if self.settle(report, cluster) {
+                    connected_at = Some(Instant::now());
+                } else {
+                    self.suspect.fetch_or(suspect, Ordering::Relaxed);
+                }
+            } else {
+                *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
             }
             if self.pause(PULSE) {
                 return;
+            }
+        }
+    }
+
+    /// Takes a connection into use, or notes why there is none; whether it did.
+    ///
+    /// The first connection must also be good for the images of some pool, else the service is not ready, and says
+    /// why. Later ones are taken as they are: what was lost since shows in the answers.
+    fn settle(&self, mut report: check::Report, cluster: Option<Cluster>) -> bool {
+        let first = !self.ever_connected.load(Ordering::Relaxed);
+        if let Some(cluster) = cluster.as_ref().filter(|_| first) {
+            report.findings.extend(check::capabilities(cluster, self.settings.connect_timeout));
+        }
+        let trouble = report.trouble();
+        let mut known = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = *known != trouble;
+        known.clone_from(&trouble);
+        drop(known);
+        for finding in report.findings.iter().filter(|_| first && news) {
+            let (subject, correction) = (finding.subject.name(), finding.correction.as_deref());
+            match finding.state {
+                State::Ok => tracing::info!(subject, "{}", finding.detail),
+                State::Warning => tracing::warn!(subject, correction, "{}", finding.detail),
+                State::Error => tracing::error!(subject, correction, "{}", finding.detail),
+            }
+        }
+        match (cluster, trouble) {
+            (Some(cluster), None) => {
+                tracing::info!(entity = cluster.entity(), "connected to Ceph");
+                self.connects.fetch_add(1, Ordering::Relaxed);
+                let connection = Connection { cluster, contexts: Mutex::new(HashMap::new()) };
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(connection));
+                self.ever_connected.store(true, Ordering::Relaxed);
+                true
+            }
+            (_, trouble) => {
+                self.failed_connects.fetch_add(1, Ordering::Relaxed);
+                if news && !first {
+                    tracing::error!(trouble, "cannot connect to Ceph anew; the connection there is stays");
+                }
+                false
             }
         }
     }
@@ -179,7 +225,7 @@ impl Inner {
         while !self.pause(PULSE) {
             let current = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
             let Some(connection) = current else { continue };
-            *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            self.asked.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
             let result = connection.cluster.refresh();
             if let Err(error) = result {
                 tracing::warn!(%error, "the monitors do not answer");
@@ -191,16 +237,15 @@ impl Inner {
             *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
+}
 
-    /// What tells whether the files have changed: their contents, not their times, which mounts of Secrets renew.
-    fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        let files: [Option<&PathBuf>; 2] = [self.settings.conf_file.as_ref(), self.settings.keyring.as_ref()];
-        for file in files.into_iter().flatten() {
-            std::fs::read(file).ok().hash(&mut hasher);
-        }
-        hasher.finish()
+/// What tells whether files have changed: their contents, not their times, which mounts of Secrets renew.
+fn fingerprint(files: &[PathBuf]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        std::fs::read(file).ok().hash(&mut hasher);
     }
+    hasher.finish()
 }
 
 impl Connection {

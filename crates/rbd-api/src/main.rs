@@ -1,12 +1,12 @@
 //! `sparrow-rbd`: flags, wiring, signals.
 
 use std::io::Write as _;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser as _;
 use rbd_api::app::App;
+<<<<<<< HEAD
 use rbd_api::audit::Audit;
 use rbd_api::auth::{Authenticator, tokens};
 use rbd_api::link::Link;
@@ -15,24 +15,54 @@ use rbd_api::operations::Operations;
 use rbd_api::server::Server;
 use rbd_api::settings::{Cli, Command, Serve, TokenArgs};
 use rbd_api::tls::Tls;
+=======
+use rbd_api::auth::Authenticator;
+use rbd_api::check::{self, State};
+use rbd_api::link::Link;
+use rbd_api::metrics::Metrics;
+use rbd_api::openapi;
+use rbd_api::server::Server;
+use rbd_api::settings::{AuthMethod, Check, Cli, Command, Serve};
+>>>>>>> check
 use rbd_api::workers::{Limits, Workers};
-use rbd_api::{check, openapi};
 use tokio::signal::unix::{SignalKind, signal};
 
-fn main() -> ExitCode {
+fn main() {
     let result = match Cli::parse().command {
+<<<<<<< HEAD
         Command::Serve(serve) => run(&serve),
         Command::Check(ceph) => check::connect(&ceph.settings()).map(drop).map_err(anyhow::Error::msg),
         Command::Openapi => print(&openapi::text()),
         Command::Token(token) => make_token(token),
+=======
+        Command::Serve(serve) => run(&serve).map(|()| 0),
+        Command::Check(arguments) => examine(&arguments),
+        Command::Openapi => print(&openapi::text()).map(|()| 0),
+>>>>>>> check
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "sparrow-rbd: {error:#}");
-            ExitCode::FAILURE
-        }
+    let code = result.unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "sparrow-rbd: {error:#}");
+        1
+    });
+    let _ = std::io::stdout().flush();
+    // Connections may be closing, or stuck, on threads of their own.
+    ceph::end_process(code)
+}
+
+/// Prints what `check` finds; 1 if there is an error among it.
+fn examine(arguments: &Check) -> anyhow::Result<u8> {
+    let settings = arguments.ceph.settings();
+    let attempt = check::attempt(&settings);
+    let mut report = attempt.report;
+    if let Some(cluster) = &attempt.cluster {
+        report.findings.extend(check::capabilities(cluster, settings.connect_timeout));
     }
+    if arguments.json {
+        print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
+    } else {
+        print(&report.to_string())?;
+    }
+    Ok(u8::from(report.state() == State::Error))
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

@@ -25,11 +25,22 @@ pub enum Command {
     /// Serve the API.
     Serve(Box<Serve>),
     /// Say what of configuration, keyring, monitors and capabilities is wrong, and what to do.
-    Check(CephArgs),
+    Check(Check),
     /// Print the API description (OpenAPI 3.1).
     Openapi,
     /// Make a token for `--auth tokens`: prints its secret, which is kept nowhere else, and its entry for the file.
     Token(TokenArgs),
+}
+
+/// Flags of `check`.
+#[derive(Debug, Clone, Args)]
+pub struct Check {
+    /// How to reach Ceph.
+    #[command(flatten)]
+    pub ceph: CephArgs,
+    /// Print the findings as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// How to reach Ceph.

@@ -1,11 +1,13 @@
 //! Pools.
 
 use axum::http::{Method, StatusCode};
+use ceph::Errno;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Role;
 use crate::call::{Call, json, located, nothing};
+use crate::check::pools_forbidden;
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
 use crate::link::pool_not_found;
@@ -13,6 +15,8 @@ use crate::names::{check_new, segment};
 use crate::problem::{Kind, Problem};
 
 const TAG: &str = "pools";
+/// The monitor command that deletes a pool.
+const DELETE: &str = "osd pool delete";
 
 /// The endpoints.
 pub fn endpoints() -> Vec<Endpoint> {
@@ -84,13 +88,20 @@ async fn get(call: Call) -> Answer {
 async fn create(mut call: Call) -> Answer {
     let NewPool { name } = call.json().await?;
     check_new("name", &name)?;
+    if name.starts_with('.') {
+        return Err(Problem::field("name", "starts with a dot", "a name that does not: Ceph keeps those for itself"));
+    }
     let location = call.link(&format!("/pools/{}", segment(&name)));
     let pool = call
         .cluster(move |cluster| {
+            // Asked before, so that no pool is left that cannot be used.
+            if let Some(command) = cluster.forbidden_pool_commands()?.iter().find(|command| **command != DELETE) {
+                return Err(pools_forbidden(cluster.entity(), command));
+            }
             cluster.create_pool(&name).map_err(|error| {
-                if error.is(ceph::Errno::EEXIST) {
+                if error.is(Errno::EEXIST) {
                     return Problem::new(Kind::Exists, format!("There is a pool {name:?} already."))
-                        .errno(ceph::Errno::EEXIST);
+                        .errno(Errno::EEXIST);
                 }
                 error.into()
             })?;
@@ -114,8 +125,17 @@ async fn delete(call: Call) -> Answer {
     call.cluster(move |cluster| {
         cluster.refresh()?;
         cluster.pool_id(&name).map_err(|_| pool_not_found(&name))?;
-        cluster.delete_pool(&name)?;
-        Ok(())
+        cluster.delete_pool(&name).map_err(|error| match error.errno() {
+            Some(Errno::EACCES) => pools_forbidden(cluster.entity(), DELETE),
+            Some(Errno::EPERM) => Problem::new(Kind::CephForbidden, format!("Ceph does not delete pool {name:?}."))
+                .cause(error.to_string())
+                .correction(
+                    "If the cluster forbids it to everybody, as an administrator of the cluster: `ceph config set mon \
+                     mon_allow_pool_delete true`. If the pool is protected: `ceph osd pool set POOL nodelete false`.",
+                )
+                .errno(Errno::EPERM),
+            _ => error.into(),
+        })
     })
     .await?;
     nothing()
