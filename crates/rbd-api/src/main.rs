@@ -6,39 +6,25 @@ use std::sync::atomic::AtomicBool;
 
 use clap::Parser as _;
 use rbd_api::app::App;
-<<<<<<< HEAD
 use rbd_api::audit::Audit;
 use rbd_api::auth::{Authenticator, tokens};
-use rbd_api::link::Link;
-use rbd_api::metrics::Metrics;
-use rbd_api::operations::Operations;
-use rbd_api::server::Server;
-use rbd_api::settings::{Cli, Command, Serve, TokenArgs};
-use rbd_api::tls::Tls;
-=======
-use rbd_api::auth::Authenticator;
 use rbd_api::check::{self, State};
 use rbd_api::link::Link;
 use rbd_api::metrics::Metrics;
 use rbd_api::openapi;
+use rbd_api::operations::Operations;
 use rbd_api::server::Server;
-use rbd_api::settings::{AuthMethod, Check, Cli, Command, Serve};
->>>>>>> check
+use rbd_api::settings::{Check, Cli, Command, Serve, TokenArgs};
+use rbd_api::tls::Tls;
 use rbd_api::workers::{Limits, Workers};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() {
     let result = match Cli::parse().command {
-<<<<<<< HEAD
-        Command::Serve(serve) => run(&serve),
-        Command::Check(ceph) => check::connect(&ceph.settings()).map(drop).map_err(anyhow::Error::msg),
-        Command::Openapi => print(&openapi::text()),
-        Command::Token(token) => make_token(token),
-=======
         Command::Serve(serve) => run(&serve).map(|()| 0),
         Command::Check(arguments) => examine(&arguments),
         Command::Openapi => print(&openapi::text()).map(|()| 0),
->>>>>>> check
+        Command::Token(token) => make_token(token).map(|()| 0),
     };
     let code = result.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "sparrow-rbd: {error:#}");
