@@ -108,6 +108,18 @@ impl Call {
         Ok(())
     }
 
+    /// Whether the caller may read in a place.
+    ///
+    /// # Errors
+    /// `authentication-unavailable`.
+    pub async fn may_see(&self, place: &Place) -> Result<bool, Problem> {
+        match self.authorize_place(place, Role::Viewer).await {
+            Ok(()) => Ok(true),
+            Err(problem) if problem.kind() == Kind::Forbidden => Ok(false),
+            Err(problem) => Err(problem),
+        }
+    }
+
     /// Those of the pools that the caller may see, for an endpoint that is
     /// [filtered](crate::endpoint::Endpoint::filtered).
     ///
@@ -304,7 +316,6 @@ pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
 ///
 /// # Errors
 /// None.
-#[expect(clippy::unnecessary_wraps, reason = "handlers end with it")]
 pub fn nothing() -> Answer {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json as value;
 
 use super::images::{image_not_found, read_image};
+use crate::auth::Role;
 use crate::call::{Call, json};
 use crate::endpoint::{Answer, Endpoint};
 use crate::link::Connection;
@@ -369,6 +370,11 @@ async fn copy(mut call: Call) -> Answer {
     };
     if body.deep && body.snapshot.is_some() {
         return Err(Problem::field("deep", "does not go with a snapshot", "one of the two"));
+    }
+    call.authorize_place(&target, Role::Operator).await?;
+    if let Some(pool) = &body.data_pool {
+        let place = Place { pool: pool.clone(), namespace: target.namespace.clone() };
+        call.authorize_place(&place, Role::Operator).await?;
     }
     let image = call.whole_image().await?;
     if let Some(snapshot) = &body.snapshot

@@ -1,5 +1,6 @@
 //! Long work: its state, waiting for it, cancelling it.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use futures_util::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::auth::Role;
 use crate::call::{Call, json, located};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
@@ -27,7 +29,8 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::new(Method::GET, "/operations", TAG, "listOperations", "List the operations of all pools", list_all)
-            .describe("Unfinished ones, and finished ones for as long as they are remembered; oldest first by pool.")
+            .filtered()
+            .describe("Those that the caller may see: unfinished ones, and finished ones for as long as they are remembered; oldest first by pool.")
             .answers::<List<Operation>>(StatusCode::OK, "The operations, whichever replica runs them."),
         Endpoint::new(
             Method::GET,
@@ -39,6 +42,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         )
         .answers::<List<Operation>>(StatusCode::OK, "The operations, oldest first."),
         Endpoint::new(Method::GET, "/operations/{operation}", TAG, "getOperation", "Get an operation", get)
+            .filtered()
             .describe("With wait, the answer comes when the operation has ended, or when the time is over.")
             .query::<Wait>()
             .answers::<Operation>(StatusCode::OK, "The operation."),
@@ -50,6 +54,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Ask an operation to end early",
             cancel,
         )
+        .filtered()
         .answers::<Operation>(StatusCode::ACCEPTED, "It was asked to; `state` becomes `cancelled` when it has ended."),
         Endpoint::new(
             Method::GET,
@@ -59,6 +64,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Follow an operation as Server-Sent Events",
             events,
         )
+        .filtered()
         .describe("An event `operation` with the operation at every change, until it has ended.")
         .answers_media(StatusCode::OK, "The events.", "text/event-stream"),
     ]
@@ -119,6 +125,14 @@ async fn list_all(call: Call) -> Answer {
             Err(problem) => return Err(problem),
         }
     }
+    let mut visible: HashMap<Place, bool> = HashMap::new();
+    for operation in &operations {
+        if !visible.contains_key(&operation.place) {
+            let may = call.may_see(&operation.place).await?;
+            visible.insert(operation.place.clone(), may);
+        }
+    }
+    operations.retain(|operation| visible.get(&operation.place) == Some(&true));
     json(StatusCode::OK, &List::new("OperationList", operations))
 }
 
@@ -130,8 +144,11 @@ async fn list(call: Call) -> Answer {
 async fn get(call: Call) -> Answer {
     let query: Wait = call.query()?;
     let id = call.param("operation");
+    // Before the wait: who may not see it need not wait to hear so. An operation's place stays the same.
+    let operation = call.app.operations.get(id, call.deadline).await?;
+    call.authorize_place(&operation.place, Role::Viewer).await?;
     let operation = match query.wait {
-        None => call.app.operations.get(id, call.deadline).await?,
+        None => operation,
         Some(wait) => {
             let time = crate::settings::duration(&wait)
                 .ok()
@@ -144,7 +161,10 @@ async fn get(call: Call) -> Answer {
 }
 
 async fn cancel(call: Call) -> Answer {
-    let operation = call.app.operations.cancel(call.param("operation"), call.deadline).await?;
+    let id = call.param("operation");
+    let operation = call.app.operations.get(id, call.deadline).await?;
+    call.authorize_place(&operation.place, Role::Operator).await?;
+    let operation = call.app.operations.cancel(id, call.deadline).await?;
     json(StatusCode::ACCEPTED, &operation)
 }
 
@@ -152,6 +172,7 @@ async fn events(call: Call) -> Answer {
     let id = call.param("operation").to_owned();
     // What is not there is a problem document, not a stream.
     let first = call.app.operations.get(&id, call.deadline).await?;
+    call.authorize_place(&first.place, Role::Viewer).await?;
     let operations = std::sync::Arc::clone(&call.app.operations);
     let app = std::sync::Arc::clone(&call.app);
     let state = (Some(first), None::<Operation>);
