@@ -9,10 +9,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json as value;
 
-use super::images::{image_not_found, read_image};
+use super::images::read_image;
 use crate::auth::Role;
 use crate::call::{Call, json};
 use crate::endpoint::{Answer, Endpoint};
+use crate::image::image_not_found;
 use crate::link::Connection;
 use crate::listing::{Image, ImageState};
 use crate::names::{Place, check_new};
@@ -210,6 +211,8 @@ fn whole(image: &Image) -> Result<(), Problem> {
             Problem::new(Kind::Removing, format!("The removal of image {:?} was begun.", image.name))
                 .correction("It can only be removed: DELETE it with ?permanent=true.")
         }
+        ImageState::Damaged => Problem::new(Kind::Damaged, format!("Image {:?} cannot be read.", image.name))
+            .correction("Look at its header with `rados listomapvals`, and restore or remove the image."),
         ImageState::Incomplete => {
             Problem::new(Kind::Conflict, format!("The data of image {:?} has not all arrived.", image.name))
                 .correction("Wait for the import or copy to end; if it was cut off, DELETE the image.")
@@ -316,7 +319,7 @@ async fn delete(call: Call) -> Answer {
 
 async fn resize(mut call: Call) -> Answer {
     let Resize { size_bytes, allow_shrink } = call.json().await?;
-    super::images::check_size("sizeBytes", size_bytes)?;
+    crate::layout::check_size("sizeBytes", size_bytes)?;
     let place = call.place();
     let deadline = call.deadline;
     let (image, grown) = call
