@@ -321,6 +321,14 @@ impl Cluster {
     /// # Errors
     /// What the command answers; the status text of the monitors is in the subject. `ETIMEDOUT` without a monitor.
     pub fn monitor_command(&self, command: &str) -> Result<Vec<u8>> {
+        self.monitor_command_with_status(command).map(|(out, _)| out)
+    }
+
+    /// As [`Cluster::monitor_command`], with the monitors' status text beside the output.
+    ///
+    /// # Errors
+    /// As [`Cluster::monitor_command`].
+    pub fn monitor_command_with_status(&self, command: &str) -> Result<(Vec<u8>, String)> {
         let c_command = c_string(command)?;
         let mut commands: [*const c_char; 1] = [c_command.as_ptr()];
         let (mut out, mut out_length): (*mut c_char, usize) = (ptr::null_mut(), 0);
@@ -340,13 +348,12 @@ impl Cluster {
             )
         };
         let out = taken(out, out_length);
-        let status = taken(status, status_length);
+        let status = String::from_utf8_lossy(&taken(status, status_length)).into_owned();
         let subject = || {
-            let status = String::from_utf8_lossy(&status);
             if status.is_empty() { command.to_owned() } else { format!("{command} ({status})") }
         };
         check("rados_mon_command", subject, r)?;
-        Ok(out)
+        Ok((out, status))
     }
 
     pub(crate) fn raw_io_context(&self, id: i64) -> std::result::Result<sys::rados_ioctx_t, c_int> {
