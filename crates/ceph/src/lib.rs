@@ -14,6 +14,7 @@ mod image;
 mod ioctx;
 mod namespace;
 mod omap;
+mod pool_stats;
 mod progress;
 mod snapshot;
 mod text;
@@ -28,6 +29,7 @@ pub use image::{
 };
 pub use ioctx::IoContext;
 pub use omap::{Entry, OmapChange, OmapPage, OmapRange};
+pub use pool_stats::{ImageTotals, PoolTotals};
 pub use progress::{Progress, unwatched};
 pub use snapshot::SnapshotInfo;
 pub use trash::TrashItem;

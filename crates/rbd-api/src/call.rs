@@ -187,7 +187,18 @@ impl Call {
     /// As [`Call::json`].
     pub async fn json_or_default<T: DeserializeOwned + Default>(&mut self) -> Result<T, Problem> {
         let empty = HttpBody::is_end_stream(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
-        if empty { Ok(T::default()) } else { self.json().await }
+        if empty {
+            return Ok(T::default());
+        }
+        // A body of no chunks is seen to be empty only when it is read.
+        if !self.headers.contains_key(header::CONTENT_TYPE) {
+            let bytes = self.small_body().await?;
+            if bytes.is_empty() {
+                return Ok(T::default());
+            }
+            *self.body.get_mut().unwrap_or_else(PoisonError::into_inner) = Body::from(bytes);
+        }
+        self.json().await
     }
 
     /// The body, to be streamed; empty the second time.

@@ -138,6 +138,13 @@ impl Problem {
             .with("allowed", allowed)
     }
 
+    /// The same with other words about what happened.
+    #[must_use]
+    pub fn about(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = detail.into();
+        self
+    }
+
     /// Why it happened.
     #[must_use]
     pub fn cause(mut self, cause: impl Into<String>) -> Self {
@@ -181,6 +188,11 @@ impl Problem {
     /// The errno that Ceph gave.
     pub fn ceph_errno(&self) -> Option<Errno> {
         self.0.errno
+    }
+
+    /// What to do about it.
+    pub fn advice(&self) -> Option<&str> {
+        self.0.correction.as_deref()
     }
 
     /// What happened.
