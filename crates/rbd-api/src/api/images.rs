@@ -17,6 +17,7 @@ pub use crate::image::image_not_found;
 use crate::link::Connection;
 use crate::listing::{self, Image};
 use crate::names::Place;
+use crate::operations::mark_being_filled;
 use crate::problem::Problem;
 
 const TAG: &str = "images";
@@ -139,7 +140,9 @@ fn step(
                     }
                 }
                 View::Full => {
-                    for image in listing::details(connection, io, page.images, deadline)? {
+                    let mut images = listing::details(connection, io, page.images, deadline)?;
+                    mark_being_filled(io, &mut images, deadline)?;
+                    for image in images {
                         write(&image)?;
                     }
                 }
@@ -288,9 +291,11 @@ pub fn read_image(
     deadline: std::time::Instant,
 ) -> Result<Image, Problem> {
     if let Some(named) = listing::find(io, name, deadline)?
-        && let Some(image) = listing::details(connection, io, vec![named], deadline)?.pop()
+        && let mut images = listing::details(connection, io, vec![named], deadline)?
+        && !images.is_empty()
     {
-        return Ok(image);
+        mark_being_filled(io, &mut images, deadline)?;
+        return Ok(images.remove(0));
     }
     let place = Place { pool: io.pool().to_owned(), namespace: io.namespace().to_owned() };
     let mut removing = listing::removing(io, name, deadline)?;

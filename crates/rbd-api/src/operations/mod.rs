@@ -9,7 +9,7 @@ pub mod record;
 mod run;
 mod store;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +24,7 @@ use self::run::Signals;
 pub use self::store::NAMESPACE as RADOS_NAMESPACE;
 use self::store::{Outcome, Store, Stored};
 use crate::link::Link;
-use crate::listing::INCOMPLETE_KEY;
+use crate::listing::{INCOMPLETE_KEY, Image, ImageState};
 use crate::names::Place;
 use crate::problem::{Kind, Problem};
 use crate::workers::{Workers, within};
@@ -631,18 +631,24 @@ impl Operations {
     }
 }
 
-/// The names of images of a place that unfinished operations fill. Blocks.
+/// Shows as incomplete those of some images of a place that an unfinished operation fills. Blocks.
 ///
 /// # Errors
-/// What reading gives.
-pub fn being_filled(io: &IoContext, deadline: Instant) -> Result<HashSet<String>, Problem> {
-    let all = Store::of(io)?.all(deadline)?;
-    Ok(all
-        .into_iter()
-        .map(|stored| stored.record.operation)
-        .filter(|operation| !operation.state.finished() && operation.place.namespace == io.namespace())
-        .filter_map(|operation| operation.work.fills().map(str::to_owned))
-        .collect())
+/// What reading gives; an entity that may not read the records sees none.
+pub fn mark_being_filled(io: &IoContext, images: &mut [Image], deadline: Instant) -> Result<(), Problem> {
+    let all = match Store::of(io)?.all(deadline) {
+        Err(problem) if problem.kind() == Kind::CephForbidden => return Ok(()),
+        other => other?,
+    };
+    for operation in all.into_iter().map(|stored| stored.record.operation) {
+        let here = !operation.state.finished() && operation.place.namespace == io.namespace();
+        let Some(filled) = operation.work.fills().filter(|_| here) else { continue };
+        for image in images.iter_mut().filter(|image| image.name == filled && image.state == ImageState::Ready) {
+            image.state = ImageState::Incomplete;
+            image.state_reason = Some(format!("Operation {} fills it.", operation.id));
+        }
+    }
+    Ok(())
 }
 
 /// Marks an image as one whose data has not all arrived, if it is there.
