@@ -18,7 +18,7 @@ const PULSE: Duration = Duration::from_secs(1);
 
 /// How old a connection must be to be made anew because Ceph refused something: capabilities that were widened since count
 /// for new connections only.
-const REFUSED_PAUSE: Duration = Duration::from_secs(10);
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 
 /// The connection and who keeps it. Cheap to clone.
 #[derive(Clone)]

@@ -21,8 +21,8 @@ fn ceph() -> &'static Ceph {
 
 /// A directory that every user may enter.
 fn directory() -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
     directory
 }
 
@@ -52,8 +52,8 @@ impl Checked {
 }
 
 fn run(mut command: Command) -> Checked {
-    let output = command.output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+    let output = command.output().expect("a run");
+    let text = String::from_utf8(output.stdout).expect("text");
     // A code at all: no end by a signal.
     let code = output.status.code().unwrap_or_else(|| panic!("{}: {text}", output.status));
     Checked { code, text }
@@ -73,17 +73,17 @@ fn check(conf: &Path, keyring: &Path, more: &[&str]) -> Checked {
 
 /// The cluster's configuration with another `mon_host`.
 fn conf_with_mon_host(directory: &Path, mon_host: &str) -> PathBuf {
-    let text = fs::read_to_string(ceph().conf()).unwrap();
+    let text = fs::read_to_string(ceph().conf()).expect("a configuration");
     let own = format!("mon_host = {}", ceph().mon_addr());
     assert!(text.contains(&own));
     let path = directory.join("ceph.conf");
-    fs::write(&path, text.replace(&own, &format!("mon_host = {mon_host}"))).unwrap();
+    fs::write(&path, text.replace(&own, &format!("mon_host = {mon_host}"))).expect("a file");
     path
 }
 
 fn client(ceph: &Ceph, name: &str, caps: &[(&str, &str)]) -> (String, PathBuf) {
     let name = format!("{name}-{}", std::process::id());
-    let keyring = ceph.add_client(&name, caps).unwrap();
+    let keyring = ceph.add_client(&name, caps).expect("an entity");
     (format!("client.{name}"), keyring)
 }
 
@@ -96,7 +96,7 @@ fn wait(what: &str, within: Duration, mut until: impl FnMut() -> bool) {
 }
 
 fn readiness(service: &Service) -> (u16, String) {
-    let answer = service.admin_client().get("/readyz").unwrap();
+    let answer = service.admin_client().get("/readyz").expect("an answer");
     (answer.status, answer.text())
 }
 
@@ -427,6 +427,36 @@ fn wrong_key() {
     ));
 }
 
+/// The arguments of a `ceph` command line as documentation and answers show it.
+fn words(command: &str) -> Vec<&str> {
+    let parts = command.strip_prefix("ceph ").expect("a command").split('\'').enumerate();
+    parts
+        .flat_map(|(index, part)| if index % 2 == 1 { vec![part] } else { part.split_whitespace().collect() })
+        .collect()
+}
+
+#[test]
+fn the_documented_command_makes_an_entity_that_works() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operating/ceph-access.md");
+    let page = fs::read_to_string(page).unwrap();
+    let line = |start: &str| page.lines().find(|line| line.starts_with(start)).unwrap();
+    let directory = directory();
+    let keyring = directory.path().join("ceph.client.sparrow.keyring");
+    let mut make = words(line("ceph auth get-or-create client.sparrow "));
+    assert_eq!(make.pop(), Some("/etc/ceph/ceph.client.sparrow.keyring"));
+    let path = keyring.display().to_string();
+    make.push(&path);
+    ceph().ceph(&make).unwrap();
+    let checked = check(ceph().conf(), &keyring, &["--id", "sparrow"]);
+    assert_eq!(checked.code, 0, "{}", checked.text);
+    checked.has("warning  pool capabilities: client.sparrow lacks mon 'allow command");
+    // And the one that lets it administer pools.
+    ceph().ceph(&words(line("ceph auth caps client.sparrow "))).unwrap();
+    let checked = check(ceph().conf(), &keyring, &["--id", "sparrow"]);
+    checked.expect("ok       pool capabilities: client.sparrow may create and delete pools.", "");
+    ceph().ceph(&["auth", "rm", "client.sparrow"]).unwrap();
+}
+
 #[test]
 fn capabilities_too_small() {
     let ceph = Ceph::start(CephOptions::default()).unwrap();
@@ -441,8 +471,8 @@ fn capabilities_too_small() {
     assert_eq!(checked.code, 1);
     checked.expect(
         &format!(
-            "error    image capabilities: {entity} may use the images of no pool for rbd (tried pools \"one\", \"two\"): it \
-             lacks the capability for osd."
+            "error    image capabilities: {entity} may use the images of no pool for rbd (tried pools \"one\", \"two\"): its \
+             capability for osd is missing or too small."
         ),
         &format!(
             "As an administrator of the cluster: `ceph auth caps {entity} mon 'profile rbd' osd 'profile rbd' mgr 'profile \
@@ -463,9 +493,15 @@ fn capabilities_too_small() {
     assert_eq!(checked.code, 0);
     checked.has(&format!("warning  image capabilities: {entity} may only read the images of pools \"one\", \"two\"."));
 
-    // A monitor that lets it in, but not read the maps.
-    let (checked, _) = check("blind", &[("mon", "allow command \"version\""), ("osd", "profile rbd")]);
-    checked.has("warning  image capabilities: Not known: ");
+    // The monitors let it in, but do not show it the maps.
+    let (checked, entity) = check("blind", &[("mon", "allow command \"version\""), ("osd", "profile rbd")]);
+    assert_eq!(checked.code, 1);
+    checked.expect(
+        &format!(
+            "error    image capabilities: {entity} may not read the cluster's maps: its capability for mon is too small."
+        ),
+        "As an administrator of the cluster: `ceph auth caps",
+    );
 
     let (checked, entity) = check("full", &FULL);
     assert_eq!(checked.code, 0);
@@ -571,7 +607,9 @@ fn serve_with_capabilities_too_small() {
         .unready()
         .start()
         .unwrap();
-    wait("said", Duration::from_secs(10), || readiness(&service).1.contains("it lacks the capability for osd."));
+    wait("said", Duration::from_secs(10), || {
+        readiness(&service).1.contains("its capability for osd is missing or too small.")
+    });
     assert_eq!(readiness(&service).0, 503);
 
     // With the capabilities of the documentation it is ready, and all but the administration of pools works.
@@ -597,13 +635,7 @@ fn serve_with_capabilities_too_small() {
 
     // What the answer says to do is enough, word for word, and counts without a restart.
     let correction = problem["correction"].as_str().unwrap();
-    let told = correction.split('`').nth(1).unwrap().strip_prefix("ceph ").unwrap();
-    let words: Vec<&str> = told.split('\'').flat_map(|part| [part]).collect();
-    let mut arguments: Vec<&str> = Vec::new();
-    for (index, part) in words.iter().enumerate() {
-        if index % 2 == 1 { arguments.push(part) } else { arguments.extend(part.split_whitespace()) }
-    }
-    ceph.ceph(&arguments).unwrap();
+    ceph.ceph(&words(correction.split('`').nth(1).unwrap())).unwrap();
     wait("made", Duration::from_secs(20), || {
         api.post("/api/v1/pools", &json!({ "name": "new" })).unwrap().status == 201
     });

@@ -9,6 +9,9 @@ use ceph::{Cluster, Errno, PoolAccess};
 use super::{Finding, Subject};
 use crate::problem::{Kind, Problem};
 
+/// What `ceph auth caps` does.
+const REPLACES: &str = "which replaces what it has";
+
 /// Asks monitors and OSDs what the entity of the connection may do. What does not answer in time is a warning.
 pub fn capabilities(cluster: &Cluster, within: Duration) -> Vec<Finding> {
     let (sender, receiver) = channel();
@@ -25,11 +28,7 @@ pub fn capabilities(cluster: &Cluster, within: Duration) -> Vec<Finding> {
     for (subject, who) in [(Subject::ImageCapabilities, "the OSDs"), (Subject::PoolCapabilities, "the monitors")] {
         let left = until.saturating_duration_since(std::time::Instant::now());
         let Some(finding) = started.then(|| receiver.recv_timeout(left).ok()).flatten() else {
-            findings.push(Finding::warning(
-                subject,
-                format!("Not known: {who} did not answer within {} s.", within.as_secs().max(1)),
-                "Look at `ceph health detail` on a host of the cluster.",
-            ));
+            findings.push(unknown(subject, &format!("{who} did not answer within {} s", within.as_secs().max(1))));
             break;
         };
         findings.push(finding);
@@ -44,15 +43,18 @@ fn images(cluster: &Cluster) -> Finding {
     let mut refused = Vec::new();
     let mut read_only = Vec::new();
     let mut first_error = None;
-    let pools = match cluster.refresh().and_then(|()| cluster.pools()) {
+    // Monitors do not refuse the maps to whom may not read them, they are silent; a command they refuse.
+    let may_list = cluster.monitor_command(r#"{"prefix":"osd pool ls"}"#);
+    let pools = match may_list.and_then(|_| cluster.refresh()).and_then(|()| cluster.pools()) {
         Ok(pools) => pools,
-        Err(error) => {
-            return Finding::warning(
+        Err(error) if error.is(Errno::EACCES) => {
+            return Finding::error(
                 Subject::ImageCapabilities,
-                format!("Not known: the pools cannot be listed: {error}."),
-                format!("If {entity} lacks the capability to read the maps: `{}`.", caps_command(entity, false)),
+                format!("{entity} may not read the cluster's maps: its capability for mon is too small."),
+                format!("As an administrator of the cluster: `{}`, {REPLACES}.", caps_command(entity, false)),
             );
         }
+        Err(error) => return unknown(Subject::ImageCapabilities, &format!("{error}")),
     };
     for pool in pools {
         let Ok(io) = cluster.io_context(&pool, "") else { continue };
@@ -69,7 +71,6 @@ fn images(cluster: &Cluster) -> Finding {
         all.push(pool);
     }
     let command = caps_command(entity, false);
-    let replaces = "which replaces what it has";
     if all.is_empty() {
         return Finding::ok(Subject::ImageCapabilities, "There is no pool for rbd yet to try them on.");
     }
@@ -77,10 +78,10 @@ fn images(cluster: &Cluster) -> Finding {
         return Finding::error(
             Subject::ImageCapabilities,
             format!(
-                "{entity} may use the images of no pool for rbd (tried {}): it lacks the capability for osd.",
+                "{entity} may use the images of no pool for rbd (tried {}): its capability for osd is missing or too small.",
                 some(&all)
             ),
-            format!("As an administrator of the cluster: `{command}`, {replaces}."),
+            format!("As an administrator of the cluster: `{command}`, {REPLACES}."),
         );
     }
     if !refused.is_empty() || !read_only.is_empty() {
@@ -94,15 +95,11 @@ fn images(cluster: &Cluster) -> Finding {
         return Finding::warning(
             Subject::ImageCapabilities,
             format!("{entity} may {}.", parts.join(", and ")),
-            format!("Unless this is as meant, as an administrator of the cluster: `{command}`, {replaces}."),
+            format!("Unless this is as meant, as an administrator of the cluster: `{command}`, {REPLACES}."),
         );
     }
     if let Some(error) = first_error {
-        return Finding::warning(
-            Subject::ImageCapabilities,
-            format!("Not known: {error}."),
-            "Look at `ceph health detail` on a host of the cluster.",
-        );
+        return unknown(Subject::ImageCapabilities, &error.to_string());
     }
     Finding::ok(Subject::ImageCapabilities, format!("{entity} may use the images of {}.", some(&all)))
 }
@@ -120,17 +117,14 @@ fn administration(cluster: &Cluster) -> Finding {
                 "{entity} lacks {}: creating or deleting pools answers 403, all else works.",
                 forbidden.iter().map(|command| format!("mon '{}'", allow(command))).collect::<Vec<_>>().join(", ")
             ),
-            format!(
-                "If it shall, as an administrator of the cluster: `{}`, which replaces what it has.",
-                caps_command(entity, true)
-            ),
+            format!("If it shall, as an administrator of the cluster: `{}`, {REPLACES}.", caps_command(entity, true)),
         ),
-        Err(error) => Finding::warning(
-            Subject::PoolCapabilities,
-            format!("Not known: {error}."),
-            "Look at `ceph health detail` on a host of the cluster.",
-        ),
+        Err(error) => unknown(Subject::PoolCapabilities, &error.to_string()),
     }
+}
+
+fn unknown(subject: Subject, why: &str) -> Finding {
+    Finding::warning(subject, format!("Not known: {why}."), "Look at `ceph health detail` on a host of the cluster.")
 }
 
 /// Names, but not hundreds.
@@ -162,7 +156,7 @@ pub fn pools_forbidden(entity: &str, command: &str) -> Problem {
     Problem::new(Kind::CephForbidden, format!("Ceph does not let {entity} do `{command}`."))
         .cause(format!("{entity} lacks the capability mon '{}'.", allow(command)))
         .correction(format!(
-            "As an administrator of the cluster: `{}`, which replaces what it has. It takes effect at once.",
+            "As an administrator of the cluster: `{}`, {REPLACES}. It counts within seconds.",
             caps_command(entity, true)
         ))
         .errno(Errno::EACCES)
