@@ -134,6 +134,17 @@ impl IoContext {
         self.check("rbd_group_image_remove", group, r).map(drop)
     }
 
+    /// Takes an image out of a group by its id, which also one in the trash has.
+    ///
+    /// # Errors
+    /// `ENOENT`.
+    pub fn remove_from_group_by_id(&self, group: &str, images: &Self, image_id: &str) -> Result<()> {
+        let (c_group, c_id) = (c_string(group)?, c_string(image_id)?);
+        // SAFETY: both contexts, the name and the id are alive.
+        let r = unsafe { sys::rbd_group_image_remove_by_id(self.raw(), c_group.as_ptr(), images.raw(), c_id.as_ptr()) };
+        self.check("rbd_group_image_remove_by_id", group, r).map(drop)
+    }
+
     /// Takes a snapshot of all images of a group at one moment.
     ///
     /// # Errors

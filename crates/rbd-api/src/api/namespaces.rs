@@ -1,8 +1,189 @@
 //! Namespaces of a pool.
 
-use crate::endpoint::Endpoint;
+use std::time::Instant;
+
+use axum::http::{Method, StatusCode};
+use ceph::{Errno, IoContext};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::call::{Call, json, located, nothing};
+use crate::endpoint::{Answer, Endpoint};
+use crate::envelope::List;
+use crate::listing;
+use crate::names::{check_new, segment};
+use crate::problem::{Kind, Problem};
+
+const TAG: &str = "namespaces";
+
+/// The namespace in which the service keeps records of its own, and no images.
+const RESERVED: &str = "sparrow";
+
+/// How many names of what stands in the way an answer gives.
+const NAMED: usize = 20;
 
 /// The endpoints.
 pub fn endpoints() -> Vec<Endpoint> {
-    Vec::new()
+    vec![
+        Endpoint::new(Method::GET, "/pools/{pool}/namespaces", TAG, "listNamespaces", "List a pool's namespaces", list)
+            .describe("The default namespace, which has no name, is not among them.")
+            .answers::<List<Namespace>>(StatusCode::OK, "The namespaces, by name."),
+        Endpoint::new(Method::POST, "/pools/{pool}/namespaces", TAG, "createNamespace", "Make a namespace", create)
+            .takes::<NewNamespace>()
+            .answers::<Namespace>(StatusCode::CREATED, "The namespace was made."),
+        Endpoint::new(Method::GET, "/pools/{pool}/namespaces/{namespace}", TAG, "getNamespace", "Get a namespace", get)
+            .answers::<Namespace>(StatusCode::OK, "The namespace."),
+        Endpoint::new(
+            Method::PUT,
+            "/pools/{pool}/namespaces/{namespace}",
+            TAG,
+            "putNamespace",
+            "Make a namespace unless it is there",
+            put,
+        )
+        .answers::<Namespace>(StatusCode::OK, "The namespace was there.")
+        .answers::<Namespace>(StatusCode::CREATED, "The namespace was made."),
+        Endpoint::new(
+            Method::DELETE,
+            "/pools/{pool}/namespaces/{namespace}",
+            TAG,
+            "deleteNamespace",
+            "Delete an empty namespace",
+            delete,
+        )
+        .describe("409 names the images, those in its trash, and the groups that it holds.")
+        .answers_nothing(StatusCode::NO_CONTENT, "The namespace is gone."),
+    ]
+}
+
+/// A namespace.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Namespace {
+    /// Its name.
+    name: String,
+    /// The pool.
+    pool: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewNamespace {
+    /// Its name.
+    name: String,
+}
+
+async fn list(call: Call) -> Answer {
+    let pool = call.param("pool").to_owned();
+    let mut names = call.ceph(|io| Ok(io.namespaces()?)).await?;
+    names.sort();
+    let items = names.into_iter().map(|name| Namespace { name, pool: pool.clone() }).collect();
+    json(StatusCode::OK, &List::new("NamespaceList", items))
+}
+
+async fn get(call: Call) -> Answer {
+    // Getting its context looks whether it is there.
+    call.ceph(|_| Ok(())).await?;
+    let place = call.place();
+    json(StatusCode::OK, &Namespace { name: place.namespace, pool: place.pool })
+}
+
+async fn create(mut call: Call) -> Answer {
+    let NewNamespace { name } = call.json().await?;
+    let made = make(&call, "name", &name).await?;
+    if !made {
+        return Err(Problem::new(Kind::Exists, format!("There is a namespace {name:?} already.")).errno(Errno::EEXIST));
+    }
+    answer(&call, name, StatusCode::CREATED)
+}
+
+async fn put(call: Call) -> Answer {
+    let name = call.param("namespace").to_owned();
+    let made = make(&call, "namespace", &name).await?;
+    answer(&call, name, if made { StatusCode::CREATED } else { StatusCode::OK })
+}
+
+fn answer(call: &Call, name: String, status: StatusCode) -> Answer {
+    let pool = call.param("pool").to_owned();
+    let location = call.link(&format!("/pools/{}/namespaces/{}", segment(&pool), segment(&name)));
+    let response = json(status, &Namespace { name, pool })?;
+    Ok(if status == StatusCode::CREATED { located(response, &location) } else { response })
+}
+
+/// Makes a namespace unless it is there; whether it was made.
+async fn make(call: &Call, field: &str, name: &str) -> Result<bool, Problem> {
+    check_new(field, name)?;
+    if name == RESERVED {
+        let wrong = format!("{RESERVED:?} is where this service keeps records of its own");
+        return Err(Problem::field(field, wrong, "another name"));
+    }
+    let pool = call.param("pool").to_owned();
+    let name = name.to_owned();
+    call.in_lane(&format!("pool {pool}"), move |connection| {
+        match connection.context(&pool, "")?.create_namespace(&name) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is(Errno::EEXIST) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    })
+    .await
+}
+
+async fn delete(call: Call) -> Answer {
+    let name = call.param("namespace").to_owned();
+    let deadline = call.deadline;
+    call.ceph(move |io| {
+        if let Some(problem) = held(io, &name, deadline)? {
+            return Err(problem);
+        }
+        io.in_namespace("")?.remove_namespace(&name).map_err(|error| {
+            if error.is(Errno::ENOENT) {
+                return Problem::new(
+                    Kind::NamespaceNotFound,
+                    format!("Pool {:?} has no namespace {name:?}.", io.pool()),
+                );
+            }
+            // Made since we looked.
+            match held(io, &name, deadline) {
+                Ok(Some(problem)) if error.is(Errno::EBUSY) => problem,
+                _ => error.into(),
+            }
+        })
+    })
+    .await?;
+    nothing()
+}
+
+/// What a namespace holds, as the reason not to remove it. librbd itself looks at images and trash, and drops groups.
+fn held(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Problem>, Problem> {
+    let images = listing::directory(io, None, "", NAMED, deadline)?;
+    let trash = listing::trash(io, deadline)?;
+    let groups = io.groups()?;
+    let mut holds = Vec::new();
+    if !images.images.is_empty() {
+        let more = if images.more { "more than " } else { "" };
+        holds.push(format!("{more}{} image(s)", images.images.len()));
+    }
+    if !trash.is_empty() {
+        holds.push(format!("{} in its trash", trash.len()));
+    }
+    if !groups.is_empty() {
+        holds.push(format!("{} group(s)", groups.len()));
+    }
+    if holds.is_empty() {
+        return Ok(None);
+    }
+    let images: Vec<String> = images.images.into_iter().map(|image| image.name).collect();
+    let trash: Vec<serde_json::Value> = trash
+        .into_iter()
+        .take(NAMED)
+        .map(|entry| serde_json::json!({ "id": entry.image_id, "name": entry.name.to_string() }))
+        .collect();
+    let groups: Vec<String> = groups.into_iter().take(NAMED).collect();
+    let problem = Problem::new(Kind::InUse, format!("Namespace {name:?} is not empty: it holds {}.", holds.join(", ")))
+        .correction("Delete its images for good, empty its trash, and delete its groups first.")
+        .with("images", images)
+        .with("trash", trash)
+        .with("groups", groups);
+    Ok(Some(problem))
 }
