@@ -233,6 +233,20 @@ impl Call {
         self.in_lane(&lane, move |connection| call(&connection.context(&place.pool, &place.namespace)?)).await
     }
 
+    /// As [`Call::ceph`], with the connection beside the context.
+    ///
+    /// # Errors
+    /// As [`Call::ceph`].
+    pub async fn placed<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Connection, &IoContext) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let place = self.place();
+        let lane = format!("pool {}", place.pool);
+        self.in_lane(&lane, move |connection| call(connection, &connection.context(&place.pool, &place.namespace)?))
+            .await
+    }
+
     /// Calls Ceph in a worker of a lane.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! [`endpoint`] is the list from which the router, the API description, authorization and metrics follow. [`link`]
-//! keeps the connection; [`listing`] reads images from RADOS without opening them; [`problem`] is what errors look
+//! keeps the connection; [`listing`] reads images from RADOS without opening them, [`image`] opens one; [`problem`] is what errors look
 //! like.
 
 pub mod api;
@@ -16,6 +16,8 @@ pub mod call;
 pub mod check;
 pub mod endpoint;
 pub mod envelope;
+pub mod image;
+pub mod layout;
 pub mod link;
 pub mod listing;
 pub mod metrics;

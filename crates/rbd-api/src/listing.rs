@@ -1,12 +1,13 @@
 //! Images as the API shows them, read from RADOS without opening them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 use ceph::{Entry, Errno, IoContext, OmapRange};
 use jiff::Timestamp;
 use rbd_format::directory::{DIRECTORY_OBJECT, ID_PREFIX, NAME_PREFIX};
-use rbd_format::header::header_object;
+use rbd_format::group::GROUP_DIRECTORY_OBJECT;
+use rbd_format::header::{Migration as RawMigration, MigrationRole, MigrationState, header_object};
 use rbd_format::trash::TRASH_OBJECT;
 use rbd_format::{
     DirectoryEntry, ImageHeader, Protection, Snapshot as RawSnapshot, SnapshotNamespace, TrashEntry, TrashSource,
@@ -34,6 +35,8 @@ pub enum ImageState {
     Removing,
     /// Its import or copy was begun and not finished; it can be deleted.
     Incomplete,
+    /// What Ceph holds of it cannot be read.
+    Damaged,
 }
 
 /// An image. What is null is not known, for the reason in `stateReason`, or does not apply.
@@ -70,6 +73,12 @@ pub struct Image {
     pub parent: Option<Parent>,
     /// Its snapshots, oldest first.
     pub snapshots: Vec<Snapshot>,
+    /// How many snapshots it may have; null for no limit.
+    pub snapshot_limit: Option<u64>,
+    /// The group it is in.
+    pub group: Option<Group>,
+    /// The live migration it is part of.
+    pub migration: Option<Migration>,
     /// When it was made.
     #[schemars(with = "Option<String>")]
     pub created_at: Option<Timestamp>,
@@ -81,7 +90,44 @@ pub struct Image {
     pub modified_at: Option<Timestamp>,
     /// Its metadata.
     pub metadata: BTreeMap<String, String>,
+    /// What will give trouble, and with what.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
+
+/// The group of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Group {
+    /// Its pool; null when the pool is gone.
+    pub pool: Option<String>,
+    /// Its namespace, which is the image's; empty for the default one.
+    pub namespace: String,
+    /// Its name; null when it cannot be read.
+    pub name: Option<String>,
+    /// Its id.
+    pub id: String,
+}
+
+/// A live migration of an image. Where one from outside RBD reads from is not shown: that may hold credentials.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Migration {
+    /// `source`, `destination` or `unknown`: which end of it this image is.
+    pub role: &'static str,
+    /// `error`, `preparing`, `prepared`, `executing`, `executed`, `aborting` or `unknown`.
+    pub state: &'static str,
+    /// The pool of the image at the other end; null when data comes from outside RBD or the pool is gone.
+    pub pool: Option<String>,
+    /// Its namespace; empty for the default one.
+    pub namespace: String,
+    /// Its name.
+    pub image: String,
+}
+
+/// How many snapshots of an image the kernel's client can map
+/// (`RBD_MAX_SNAP_COUNT` in Linux' `drivers/block/rbd.c`).
+pub const KRBD_SNAPSHOTS: usize = 510;
 
 /// The parent of a clone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -270,10 +316,14 @@ fn unreadable(io: &IoContext, named: Named, state: ImageState, reason: &str) -> 
         data_pool: None,
         parent: None,
         snapshots: Vec::new(),
+        snapshot_limit: None,
+        group: None,
+        migration: None,
         created_at: None,
         accessed_at: None,
         modified_at: None,
         metadata: BTreeMap::new(),
+        warnings: Vec::new(),
     }
 }
 
@@ -299,25 +349,31 @@ pub fn details(
 ) -> Result<Vec<Image>, Problem> {
     let ranges: Vec<OmapRange> =
         images.iter().map(|image| OmapRange { object: header_object(&image.id), ..OmapRange::default() }).collect();
-    let mut headers: Vec<Option<Result<ImageHeader, String>>> = Vec::new();
+    let mut headers: Vec<Option<Result<ImageHeader, Unread>>> = Vec::new();
     headers.resize_with(images.len(), || None);
     io.omaps(&ranges, IN_FLIGHT, Some(deadline), |index, result| {
         headers[index] = Some(decoded(result));
     })?;
-    let parents = parent_names(connection, headers.iter().flatten().flatten(), deadline)?;
+    let names = Names {
+        parents: parent_names(connection, headers.iter().flatten().flatten(), deadline)?,
+        groups: group_names(connection, io, headers.iter().flatten().flatten(), deadline)?,
+    };
     let mut shown = Vec::with_capacity(images.len());
     for (named, header) in images.into_iter().zip(headers) {
         match header {
-            Some(Ok(header)) => shown.push(image(connection, io, named, &header, &parents)),
+            Some(Ok(header)) => shown.push(image(connection, io, named, &header, &names)),
             other => {
-                // Either the removal of this image was cut off, or it was removed since the directory was read.
+                // It may have been removed since the directory was read.
                 if find(io, &named.name, deadline)?.is_some_and(|now| now.id == named.id) {
-                    let why = match other {
-                        Some(Err(why)) => why,
-                        _ => "it was not read".to_owned(),
+                    let (state, reason) = match other {
+                        Some(Err(Unread::Damaged(reason))) => (ImageState::Damaged, reason),
+                        _ => (
+                            ImageState::Removing,
+                            "Its header is missing: its removal, or its making, was begun and has not finished."
+                                .to_owned(),
+                        ),
                     };
-                    let reason = format!("Its removal was begun and has not finished: {why}.");
-                    shown.push(unreadable(io, named, ImageState::Removing, &reason));
+                    shown.push(unreadable(io, named, state, &reason));
                 }
             }
         }
@@ -325,13 +381,63 @@ pub fn details(
     Ok(shown)
 }
 
-fn decoded(result: Result<Vec<Entry>, Errno>) -> Result<ImageHeader, String> {
+/// Why there is no header.
+enum Unread {
+    /// The object is missing.
+    Missing,
+    /// It is there and cannot be read.
+    Damaged(String),
+}
+
+/// What is read besides the headers, to show names for ids.
+struct Names {
+    parents: HashMap<ParentKey, ParentNames>,
+    groups: HashMap<(i64, String), String>,
+}
+
+fn decoded(result: Result<Vec<Entry>, Errno>) -> Result<ImageHeader, Unread> {
     let entries = result.map_err(|errno| match errno {
-        Errno::ENOENT => "its header object is missing".to_owned(),
-        other => format!("its header cannot be read: {other}"),
+        Errno::ENOENT => Unread::Missing,
+        other => Unread::Damaged(format!("Its header cannot be read: {other}.")),
     })?;
     decode_header(entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice())))
-        .map_err(|error| format!("its header is damaged: {error}"))
+        .map_err(|error| Unread::Damaged(format!("Its header is damaged: {error}.")))
+}
+
+/// The names of the groups that images of one namespace are in: one read per group. A group is in the namespace of
+/// its images, and may be in another pool.
+fn group_names<'a>(
+    connection: &Connection,
+    io: &IoContext,
+    headers: impl Iterator<Item = &'a ImageHeader>,
+    deadline: Instant,
+) -> Result<HashMap<(i64, String), String>, Problem> {
+    let mut pools: HashMap<i64, BTreeSet<&str>> = HashMap::new();
+    for group in headers.filter_map(|header| header.group.as_ref()) {
+        pools.entry(group.pool_id).or_default().insert(&group.group_id);
+    }
+    let mut known = HashMap::new();
+    for (pool_id, ids) in pools {
+        let Ok(pool) = connection.cluster().pool_name(pool_id) else { continue };
+        let Ok(io) = connection.cluster().io_context(&pool, io.namespace()) else { continue };
+        let ranges: Vec<OmapRange> = ids
+            .iter()
+            .map(|id| OmapRange {
+                object: GROUP_DIRECTORY_OBJECT.to_owned(),
+                prefix: format!("{ID_PREFIX}{id}"),
+                limit: 1,
+                after: Vec::new(),
+            })
+            .collect();
+        io.omaps(&ranges, IN_FLIGHT, Some(deadline), |_, result| {
+            for (key, value) in result.unwrap_or_default() {
+                if let Ok(Some(DirectoryEntry::Id { id, name })) = DirectoryEntry::decode(&key, &value) {
+                    known.insert((pool_id, id), name.to_string());
+                }
+            }
+        })?;
+    }
+    Ok(known)
 }
 
 fn parent_names<'a>(
@@ -399,15 +505,9 @@ fn parent_names<'a>(
     Ok(known)
 }
 
-fn image(
-    connection: &Connection,
-    io: &IoContext,
-    named: Named,
-    header: &ImageHeader,
-    parents: &HashMap<ParentKey, ParentNames>,
-) -> Image {
+fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHeader, names: &Names) -> Image {
     let parent = header.parent.as_ref().map(|parent| {
-        let known = parents.get(&(parent.pool_id, parent.namespace.to_string(), parent.image_id.clone()));
+        let known = names.parents.get(&(parent.pool_id, parent.namespace.to_string(), parent.image_id.clone()));
         Parent {
             pool: connection.cluster().pool_name(parent.pool_id).ok(),
             namespace: parent.namespace.to_string(),
@@ -426,6 +526,19 @@ fn image(
         .collect();
     let incomplete = metadata.get(INCOMPLETE_KEY).cloned();
     let data_pool = header.data_pool_id.filter(|id| *id != io.pool_id());
+    let group = header.group.as_ref().map(|group| Group {
+        pool: connection.cluster().pool_name(group.pool_id).ok(),
+        namespace: io.namespace().to_owned(),
+        name: names.groups.get(&(group.pool_id, group.group_id.clone())).cloned(),
+        id: group.group_id.clone(),
+    });
+    let mut warnings = Vec::new();
+    if header.snapshots.len() > KRBD_SNAPSHOTS {
+        warnings.push(format!(
+            "It has {} snapshots; the Linux kernel maps images with up to {KRBD_SNAPSHOTS}.",
+            header.snapshots.len()
+        ));
+    }
     Image {
         name: named.name,
         id: named.id,
@@ -442,9 +555,35 @@ fn image(
         data_pool: data_pool.and_then(|id| connection.cluster().pool_name(id).ok()),
         parent,
         snapshots: header.snapshots.iter().map(snapshot).collect(),
+        snapshot_limit: header.snapshot_limit.filter(|limit| *limit != u64::MAX),
+        group,
+        migration: header.migration.as_ref().map(|raw| migration(connection, raw)),
         created_at: header.created.and_then(timestamp),
         accessed_at: header.accessed.and_then(timestamp),
         modified_at: header.modified.and_then(timestamp),
         metadata,
+        warnings,
+    }
+}
+
+fn migration(connection: &Connection, raw: &RawMigration) -> Migration {
+    Migration {
+        role: match raw.role {
+            MigrationRole::Source => "source",
+            MigrationRole::Destination => "destination",
+            MigrationRole::Unknown(_) => "unknown",
+        },
+        state: match raw.state {
+            MigrationState::Error => "error",
+            MigrationState::Preparing => "preparing",
+            MigrationState::Prepared => "prepared",
+            MigrationState::Executing => "executing",
+            MigrationState::Executed => "executed",
+            MigrationState::Aborting => "aborting",
+            MigrationState::Unknown(_) => "unknown",
+        },
+        pool: connection.cluster().pool_name(raw.pool_id).ok(),
+        namespace: raw.namespace.to_string(),
+        image: raw.image_name.to_string(),
     }
 }

@@ -1,22 +1,24 @@
-//! Images: listing, reading, making, moving to the trash.
+//! Images: listing and reading. Making them is in `image_new.rs`.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use ceph::{Errno, ImageSpec, IoContext};
+use ceph::IoContext;
 use futures_util::stream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Call, JSON_TYPE, json, located};
+use crate::call::{Call, JSON_TYPE, json};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
+pub use crate::image::image_not_found;
+pub use crate::layout::check_size;
 use crate::link::Connection;
 use crate::listing::{self, Image};
-use crate::names::{Place, check_new, segment};
-use crate::problem::{Kind, Problem};
+use crate::names::Place;
+use crate::problem::Problem;
 
 const TAG: &str = "images";
 
@@ -30,9 +32,6 @@ pub fn endpoints() -> Vec<Endpoint> {
             .describe("By name; those whose removal was cut off in the trash come last. Streamed.")
             .query::<ListImages>()
             .answers::<List<Image>>(StatusCode::OK, "The images; with view=names only their names."),
-        Endpoint::new(Method::POST, "{scope}/images", TAG, "createImage", "Make an image", create)
-            .takes::<NewImage>()
-            .answers::<Image>(StatusCode::CREATED, "The image was made."),
         Endpoint::new(Method::GET, "{scope}/images/{image}", TAG, "getImage", "Get an image", get)
             .answers::<Image>(StatusCode::OK, "The image."),
     ]
@@ -282,17 +281,6 @@ async fn list(call: Call) -> Answer {
     Ok(response)
 }
 
-/// There is no such image.
-pub fn image_not_found(place: &Place, image: &str) -> Problem {
-    let place = if place.namespace.is_empty() {
-        format!("Pool {:?}", place.pool)
-    } else {
-        format!("Namespace {:?} of pool {:?}", place.namespace, place.pool)
-    };
-    Problem::new(Kind::ImageNotFound, format!("{place} has no image {image:?}."))
-        .correction("GET the images of the pool; a deleted one may be in its trash.")
-}
-
 /// One image by name, read without opening it; also one whose removal was cut off.
 pub fn read_image(
     connection: &Connection,
@@ -313,60 +301,9 @@ pub fn read_image(
 
 async fn get(call: Call) -> Answer {
     let name = call.param("image").to_owned();
-    let place = call.place();
     let deadline = call.deadline;
-    let image = call
-        .in_lane(&format!("pool {}", place.pool), move |connection| {
-            let io = connection.context(&place.pool, &place.namespace)?;
-            read_image(connection, &io, &name, deadline)
-        })
-        .await?;
+    let image = call.placed(move |connection, io| read_image(connection, io, &name, deadline)).await?;
     json(StatusCode::OK, &image)
-}
-
-/// The largest image: RBD's own limit lies beyond what any client can address.
-const LARGEST_BYTES: u64 = 1 << 60;
-
-/// Whether an image may have this size.
-///
-/// # Errors
-/// `invalid-field` with the field and what is allowed.
-pub fn check_size(field: &str, size_bytes: u64) -> Result<(), Problem> {
-    if (1..=LARGEST_BYTES).contains(&size_bytes) {
-        return Ok(());
-    }
-    Err(Problem::field(field, format!("is {size_bytes}"), format!("bytes, from 1 to {LARGEST_BYTES}")))
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct NewImage {
-    /// Its name.
-    name: String,
-    /// Its size, in bytes.
-    size_bytes: u64,
-}
-
-async fn create(mut call: Call) -> Answer {
-    let NewImage { name, size_bytes } = call.json().await?;
-    check_new("name", &name)?;
-    let place = call.place();
-    let location = call.link(&format!("{}/images/{}", place.path(), segment(&name)));
-    let deadline = call.deadline;
-    let image = call
-        .in_lane(&format!("pool {}", place.pool), move |connection| {
-            let io = connection.context(&place.pool, &place.namespace)?;
-            io.create_image(&name, size_bytes, &ImageSpec::default()).map_err(|error| {
-                if error.is(Errno::EEXIST) {
-                    return Problem::new(Kind::Exists, format!("There is an image {name:?} already."))
-                        .errno(Errno::EEXIST);
-                }
-                error.into()
-            })?;
-            read_image(connection, &io, &name, deadline)
-        })
-        .await?;
-    Ok(located(json(StatusCode::CREATED, &image)?, &location))
 }
 
 #[cfg(test)]

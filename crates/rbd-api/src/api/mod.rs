@@ -3,6 +3,7 @@
 mod cluster;
 mod data;
 mod groups;
+mod image_new;
 mod image_settings;
 mod image_use;
 mod image_work;
@@ -23,6 +24,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         pools::endpoints(),
         namespaces::endpoints(),
         images::endpoints(),
+        image_new::endpoints(),
         image_settings::endpoints(),
         image_use::endpoints(),
         image_work::endpoints(),

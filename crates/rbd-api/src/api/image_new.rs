@@ -1,0 +1,303 @@
+//! Making images.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use axum::http::{Method, StatusCode};
+use ceph::{Access, Errno, ImageRef, ImageSpec, IoContext};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json as value};
+
+use super::image_settings::check_metadata;
+use super::images::read_image;
+use crate::call::{Call, json, located};
+use crate::endpoint::{Answer, Endpoint};
+use crate::image;
+use crate::layout::{FAST_DIFF, OBJECT_MAP, STRIPING, check_size, check_with_cluster};
+use crate::link::Connection;
+use crate::listing::Image;
+use crate::names::{check_new, segment};
+use crate::problem::{Kind, Problem};
+use crate::with_layout;
+
+const TAG: &str = "images";
+
+/// How long an image that another client is just making is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The endpoints.
+pub fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::new(Method::POST, "{scope}/images", TAG, "createImage", "Make an image", create)
+            .takes::<NewImage>()
+            .answers::<Image>(StatusCode::CREATED, "The image was made."),
+        Endpoint::new(
+            Method::PUT,
+            "{scope}/images/{image}",
+            TAG,
+            "putImage",
+            "Make an image, unless there is one like it",
+            put,
+        )
+        .describe(
+            "Safe to repeat. An image that is there must have the size, and every property that is sent; what is \
+             absent from the body is not compared. Metadata that it lacks is added, so that a request that was cut \
+             off is finished by repeating it.",
+        )
+        .takes::<WantedImage>()
+        .answers::<Image>(StatusCode::CREATED, "The image was made.")
+        .answers::<Image>(StatusCode::OK, "It was there, as asked for."),
+    ]
+}
+
+with_layout! {
+    /// An image to be made.
+    struct NewImage {
+        /// Its name: 1 to 128 bytes of UTF-8 without `/`, `@` and control characters, not beginning with a dot.
+        name: String,
+        /// Its size, in bytes: 1 to 1152921504606846976 (1 EiB).
+        size_bytes: u64,
+        /// Its metadata. Set one by one after the image was made: who lists meanwhile sees it without, and a failure in
+        /// between leaves it with a part; `PUT` with the same body then adds the rest.
+        #[serde(default)]
+        metadata: BTreeMap<String, String>,
+    }
+}
+
+with_layout! {
+    /// An image that shall be there.
+    struct WantedImage {
+        /// Its size, in bytes: 1 to 1152921504606846976 (1 EiB).
+        size_bytes: u64,
+        /// Its metadata. Set one by one after the image was made: who lists meanwhile sees it without.
+        #[serde(default)]
+        metadata: BTreeMap<String, String>,
+    }
+}
+
+/// A request that was checked.
+struct Wanted {
+    name: String,
+    size_bytes: u64,
+    spec: ImageSpec,
+    metadata: BTreeMap<String, String>,
+}
+
+impl Wanted {
+    fn new(
+        name: String,
+        size_bytes: u64,
+        layout: &crate::layout::Layout,
+        metadata: BTreeMap<String, String>,
+    ) -> Result<Self, Problem> {
+        check_new("name", &name)?;
+        check_size("sizeBytes", size_bytes)?;
+        for (key, value) in &metadata {
+            check_metadata("metadata", key, value)?;
+        }
+        Ok(Self { name, size_bytes, spec: layout.spec()?, metadata })
+    }
+}
+
+async fn create(mut call: Call) -> Answer {
+    let body: NewImage = call.json().await?;
+    let layout = body.layout();
+    let wanted = Wanted::new(body.name, body.size_bytes, &layout, body.metadata)?;
+    let location = location(&call, &wanted.name);
+    let deadline = call.deadline;
+    let image = call
+        .placed(move |connection, io| match make(io, &wanted)? {
+            true => read_image(connection, io, &wanted.name, deadline),
+            false => Err(taken(io, &wanted.name, deadline)),
+        })
+        .await?;
+    Ok(located(json(StatusCode::CREATED, &image)?, &location))
+}
+
+async fn put(mut call: Call) -> Answer {
+    let name = call.param("image").to_owned();
+    let body: WantedImage = call.json().await?;
+    let layout = body.layout();
+    let wanted = Wanted::new(name, body.size_bytes, &layout, body.metadata)?;
+    let location = location(&call, &wanted.name);
+    let deadline = call.deadline;
+    let (status, image) = call
+        .placed(move |connection, io| {
+            if make(io, &wanted)? {
+                return Ok((StatusCode::CREATED, read_image(connection, io, &wanted.name, deadline)?));
+            }
+            Ok((StatusCode::OK, compare(connection, io, &wanted, deadline)?))
+        })
+        .await?;
+    let answer = json(status, &image)?;
+    Ok(if status == StatusCode::CREATED { located(answer, &location) } else { answer })
+}
+
+fn location(call: &Call, name: &str) -> String {
+    call.link(&format!("{}/images/{}", call.place().path(), segment(name)))
+}
+
+/// Makes the image; false when the name is taken. Costs what `rbd_create` costs: the image is opened only to be given
+/// metadata.
+fn make(io: &IoContext, wanted: &Wanted) -> Result<bool, Problem> {
+    check_with_cluster(io.cluster(), wanted.size_bytes, &wanted.spec)?;
+    match io.create_image(&wanted.name, wanted.size_bytes, &wanted.spec) {
+        Ok(()) => {}
+        Err(error) if error.is(Errno::EEXIST) => return Ok(false),
+        Err(error) => return Err(refused(error)),
+    }
+    set_metadata(io, ImageRef::Name(&wanted.name), wanted.metadata.iter())?;
+    Ok(true)
+}
+
+fn set_metadata<'a>(
+    io: &IoContext,
+    image: ImageRef<'_>,
+    metadata: impl ExactSizeIterator<Item = (&'a String, &'a String)>,
+) -> Result<(), Problem> {
+    if metadata.len() == 0 {
+        return Ok(());
+    }
+    let set = || -> ceph::Result<()> {
+        let image = io.open_image(image, None, Access::ReadWrite)?;
+        for (key, value) in metadata {
+            image.set_metadata(key, value)?;
+        }
+        image.close()
+    };
+    set().map_err(|error| {
+        Problem::from(error)
+            .cause("The image is there; setting its metadata failed.")
+            .correction("PUT the image with the same body to add what is missing, or DELETE it.")
+    })
+}
+
+/// What librbd's refusal to make an image means.
+fn refused(error: ceph::Error) -> Problem {
+    if error.is(Errno::EINVAL) || error.is(Errno::ENOSYS) || error.is(Errno::EDOM) {
+        return Problem::new(Kind::InvalidField, format!("The cluster refuses this layout: {error}."))
+            .cause(
+                "Size, object size, striping, features and data pool do not go together; an erasure-coded data pool, \
+                 for instance, must allow overwrites.",
+            )
+            .correction("Leave out what may be the cluster's default; the service's log has librbd's own words.")
+            .errno(error.errno().unwrap_or(Errno::EINVAL));
+    }
+    error.into()
+}
+
+/// The name of a new image is taken: by an image, or by what a cut-off removal left.
+pub(super) fn taken(io: &IoContext, name: &str, deadline: Instant) -> Problem {
+    match image::find(io, name, deadline) {
+        Err(problem) if problem.kind() == Kind::Removing => problem,
+        _ => Problem::new(Kind::Exists, format!("There is an image {name:?} already."))
+            .correction("Choose another name, or PUT the image to accept one that is as asked for.")
+            .errno(Errno::EEXIST),
+    }
+}
+
+/// One property in which an image is not as asked for.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Difference {
+    field: String,
+    wanted: Value,
+    existing: Value,
+}
+
+/// The image that has the name, if it is as asked for.
+fn compare(connection: &Connection, io: &IoContext, wanted: &Wanted, deadline: Instant) -> Result<Image, Problem> {
+    let found = settled(io, &wanted.name, deadline)?;
+    let mut image = read_image(connection, io, &wanted.name, deadline)?;
+    let differences = differences(&image, &found.header, wanted);
+    if !differences.is_empty() {
+        let fields: Vec<String> = differences
+            .iter()
+            .map(|difference| format!("{} is {}, not {}", difference.field, difference.existing, difference.wanted))
+            .collect();
+        return Err(Problem::new(
+            Kind::Exists,
+            format!("There is another image {:?}: {}.", wanted.name, fields.join("; ")),
+        )
+        .correction("Choose another name, send what the image has, or change the image.")
+        .errno(Errno::EEXIST)
+        .with("differences", image::members(&differences)));
+    }
+    let lacks: BTreeMap<&String, &String> =
+        wanted.metadata.iter().filter(|(key, _)| !image.metadata.contains_key(*key)).collect();
+    if !lacks.is_empty() {
+        set_metadata(io, ImageRef::Id(&found.id), lacks.into_iter())?;
+        image = read_image(connection, io, &wanted.name, deadline)?;
+    }
+    Ok(image)
+}
+
+/// The image, once the client that is making it has come so far that it can be compared. librbd takes the name first,
+/// then writes the header, and the striping last.
+fn settled(io: &IoContext, name: &str, deadline: Instant) -> Result<image::Found, Problem> {
+    let until = deadline.min(Instant::now() + PATIENCE);
+    loop {
+        let found = image::find(io, name, deadline);
+        let done = match &found {
+            Ok(found) => found.header.features.0 & STRIPING == 0 || found.header.striping.is_some(),
+            Err(problem) => !matches!(problem.kind(), Kind::ImageNotFound | Kind::Removing),
+        };
+        if done {
+            return found;
+        }
+        if Instant::now() >= until {
+            return found.map_err(|problem| match problem.kind() {
+                Kind::ImageNotFound => Problem::new(
+                    Kind::Removing,
+                    format!(
+                        "The name {name:?} is taken, but there is no image: its making or its removal was cut off."
+                    ),
+                )
+                .correction("DELETE the image with ?permanent=true to free the name, then make it again.")
+                .errno(Errno::EEXIST),
+                _ => problem,
+            });
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn differences(image: &Image, header: &rbd_format::ImageHeader, wanted: &Wanted) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    let mut differ = |field: &str, wanted: Value, existing: Value| {
+        if wanted != existing {
+            differences.push(Difference { field: field.to_owned(), wanted, existing });
+        }
+    };
+    differ("sizeBytes", value!(wanted.size_bytes), value!(image.size_bytes));
+    if let Some(order) = wanted.spec.order {
+        differ("objectSizeBytes", value!(1_u64 << order), value!(image.object_size_bytes));
+    }
+    if let Some(features) = wanted.spec.features {
+        // librbd sets and clears these two together.
+        let features = if features & OBJECT_MAP == 0 { features } else { features | FAST_DIFF };
+        differ("features", names(features), names(header.features.0));
+    }
+    if let Some((unit, count)) = wanted.spec.striping {
+        // The default is not recorded.
+        let existing =
+            header.striping.map_or((header.object_size_bytes(), 1), |striping| (striping.unit_bytes, striping.count));
+        differ("stripeUnitBytes", value!(unit), value!(existing.0));
+        differ("stripeCount", value!(count), value!(existing.1));
+    }
+    if let Some(pool) = &wanted.spec.data_pool {
+        differ("dataPool", value!(pool), value!(image.data_pool.as_ref().unwrap_or(&image.pool)));
+    }
+    for (key, wanted) in &wanted.metadata {
+        if let Some(existing) = image.metadata.get(key) {
+            differ(&format!("metadata.{key}"), value!(wanted), value!(existing));
+        }
+    }
+    differences
+}
+
+/// The names of those features that can be asked for.
+fn names(features: u64) -> Value {
+    crate::layout::FEATURES.iter().filter(|(_, bit)| features & bit != 0).map(|(name, _)| *name).collect()
+}
