@@ -505,20 +505,36 @@ fn parent_names<'a>(
     Ok(known)
 }
 
+/// The parent of an image with this header: three RADOS reads, at once.
+///
+/// # Errors
+/// What reading gives as a whole; a parent that cannot be read has no names.
+pub fn parent(connection: &Connection, header: &ImageHeader, deadline: Instant) -> Result<Option<Parent>, Problem> {
+    let Some(raw) = &header.parent else { return Ok(None) };
+    let known = parent_names(connection, std::iter::once(header), deadline)?;
+    Ok(Some(shown_parent(connection, raw, &known)))
+}
+
+fn shown_parent(
+    connection: &Connection,
+    raw: &rbd_format::Parent,
+    parents: &HashMap<ParentKey, ParentNames>,
+) -> Parent {
+    let known = parents.get(&(raw.pool_id, raw.namespace.to_string(), raw.image_id.clone()));
+    Parent {
+        pool: connection.cluster().pool_name(raw.pool_id).ok(),
+        namespace: raw.namespace.to_string(),
+        image: known.and_then(|known| known.image.clone()),
+        image_id: raw.image_id.clone(),
+        snapshot: known.and_then(|known| known.snapshots.get(&raw.snap_id).cloned()),
+        snapshot_id: raw.snap_id,
+        overlap_bytes: raw.overlap_bytes,
+        in_trash: known.is_some_and(|known| known.in_trash),
+    }
+}
+
 fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHeader, names: &Names) -> Image {
-    let parent = header.parent.as_ref().map(|parent| {
-        let known = names.parents.get(&(parent.pool_id, parent.namespace.to_string(), parent.image_id.clone()));
-        Parent {
-            pool: connection.cluster().pool_name(parent.pool_id).ok(),
-            namespace: parent.namespace.to_string(),
-            image: known.and_then(|known| known.image.clone()),
-            image_id: parent.image_id.clone(),
-            snapshot: known.and_then(|known| known.snapshots.get(&parent.snap_id).cloned()),
-            snapshot_id: parent.snap_id,
-            overlap_bytes: parent.overlap_bytes,
-            in_trash: known.is_some_and(|known| known.in_trash),
-        }
-    });
+    let parent = header.parent.as_ref().map(|raw| shown_parent(connection, raw, &names.parents));
     let metadata: BTreeMap<String, String> = header
         .metadata
         .iter()

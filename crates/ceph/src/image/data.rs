@@ -200,7 +200,8 @@ impl Image {
     }
 
     /// Calls `each` with the parts that hold data, in order; with `from`, with those that changed since that
-    /// snapshot. `whole_objects` is quick with fast-diff, and gives whole objects. `Break` ends it early, with `Ok`.
+    /// snapshot. What a clone takes from its parent counts as data. `whole_objects` is quick with fast-diff, and gives
+    /// whole objects. `Break` ends it early, with `Ok`.
     ///
     /// # Errors
     /// `ENOENT` for a missing snapshot; `EINVAL` when `from` is newer.
@@ -212,19 +213,46 @@ impl Image {
         whole_objects: bool,
         each: &mut (dyn FnMut(Extent) -> ControlFlow<()> + Send),
     ) -> Result<()> {
+        self.walk(from, offset, length, true, whole_objects, each)
+    }
+
+    /// As [`Image::extents`], without what a clone takes from its parent: the space that is the image's own.
+    ///
+    /// # Errors
+    /// As [`Image::extents`].
+    pub fn own_extents(
+        &self,
+        from: Option<&str>,
+        offset: u64,
+        length: u64,
+        whole_objects: bool,
+        each: &mut (dyn FnMut(Extent) -> ControlFlow<()> + Send),
+    ) -> Result<()> {
+        self.walk(from, offset, length, false, whole_objects, each)
+    }
+
+    fn walk(
+        &self,
+        from: Option<&str>,
+        offset: u64,
+        length: u64,
+        with_parent: bool,
+        whole_objects: bool,
+        each: &mut (dyn FnMut(Extent) -> ControlFlow<()> + Send),
+    ) -> Result<()> {
         let c_from = from.map(c_string).transpose()?;
         let from_pointer: *const c_char = c_from.as_ref().map_or(ptr::null(), |from| from.as_ptr());
         let mut walk = Walk { each, panic: None, stopped: false };
         let argument: *mut Walk<'_> = &raw mut walk;
         // SAFETY: image and name are alive; the callback's argument lives until the call ends, and librbd calls it
-        // from one thread at a time. Data of a parent counts as data.
+        // from one thread at a time.
         let r = unsafe {
             sys::rbd_diff_iterate2(
                 self.raw,
                 from_pointer,
                 offset,
                 length,
-                1,
+                u8::from(with_parent),
                 u8::from(whole_objects),
                 Some(extent),
                 argument.cast(),

@@ -1,8 +1,411 @@
 //! Who uses an image: parent, children, watchers, locks, space.
 
-use crate::endpoint::Endpoint;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use axum::http::{Method, StatusCode};
+use ceph::{Access, Errno, IoContext};
+use rbd_format::{Protection, SnapshotNamespace};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::call::{Call, json, nothing};
+use crate::endpoint::{Answer, Endpoint};
+use crate::envelope::List;
+use crate::image::{self, Found, Lock, Watcher};
+use crate::link::Connection;
+use crate::listing::{self, Named, Parent};
+use crate::problem::{Kind, Problem};
+
+const TAG: &str = "images";
+
+/// The longest chain of clones that the kernel's client can follow
+/// (`RBD_MAX_PARENT_CHAIN_LEN` in Linux' `drivers/block/rbd.c`).
+pub(super) const KRBD_CHAIN: usize = 15;
+
+/// How many ancestors are followed: far more than anything can work with.
+const MOST_ANCESTORS: usize = 64;
 
 /// The endpoints.
 pub fn endpoints() -> Vec<Endpoint> {
-    Vec::new()
+    vec![
+        Endpoint::new(Method::GET, "{scope}/images/{image}/parent", TAG, "getParent", "What an image is a clone of", parent)
+            .answers::<Ancestry>(StatusCode::OK, "The snapshot it is a clone of, and what that is a clone of, and so on."),
+        Endpoint::new(
+            Method::GET,
+            "{scope}/images/{image}/children",
+            TAG,
+            "listChildren",
+            "List the clones of an image",
+            children,
+        )
+        .describe("Those of all its snapshots, of both formats, also those in the trash.")
+        .answers::<List<Child>>(StatusCode::OK, "The clones."),
+        Endpoint::new(
+            Method::GET,
+            "{scope}/images/{image}/watchers",
+            TAG,
+            "listWatchers",
+            "List who has an image open for writing",
+            watchers,
+        )
+        .describe(
+            "Reading adds no watcher. Of a client that died the watch ends by itself after about 30 s \
+             (`osd_client_watch_timeout`).",
+        )
+        .answers::<List<Watcher>>(StatusCode::OK, "The clients."),
+        Endpoint::new(Method::GET, "{scope}/images/{image}/locks", TAG, "listLocks", "List who holds the lock of an image", locks)
+            .answers::<List<Lock>>(StatusCode::OK, "The holders; none when it is free."),
+        Endpoint::new(
+            Method::DELETE,
+            "{scope}/images/{image}/locks",
+            TAG,
+            "breakLock",
+            "Take the lock of an image away from a client",
+            break_lock,
+        )
+        .describe(
+            "The client is blocklisted first, unless the cluster says otherwise (`rbd_blocklist_on_break_lock`): for an \
+             hour (`rbd_blocklist_expire_seconds`) it cannot write to any image of the cluster, and what it had not \
+             written is lost. Only for a client that has died or cannot be reached.",
+        )
+        .query::<LockHolder>()
+        .answers_nothing(StatusCode::NO_CONTENT, "The lock is free."),
+        Endpoint::new(Method::GET, "{scope}/images/{image}/usage", TAG, "getUsage", "Get the space an image takes", usage)
+            .describe(
+                "Of the image and of each of its snapshots, without what a clone takes from its parent, as `rbd du` counts: \
+                 with a valid fast-diff in whole objects, which is quick; else, or with `exact=true`, in bytes, for \
+                 which every object is looked at. What could not be counted within the request's time is null.",
+            )
+            .query::<UsageQuery>()
+            .answers::<Usage>(StatusCode::OK, "The space."),
+    ]
+}
+
+/// Where an image comes from.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Ancestry {
+    /// The snapshot it is a clone of; null when it is none.
+    parent: Option<Parent>,
+    /// The parent, the parent's parent and so on; the chain ends where one cannot be read.
+    ancestors: Vec<Parent>,
+    /// What will give trouble, and with what.
+    warnings: Vec<String>,
+}
+
+async fn parent(call: Call) -> Answer {
+    let name = call.param("image").to_owned();
+    let deadline = call.deadline;
+    let ancestry = call
+        .placed(move |connection, io| {
+            let found = image::find(io, &name, deadline)?;
+            let ancestors = ancestors(connection, io, Named { name: found.name, id: found.id }, deadline)?;
+            let warnings = chain_warning(ancestors.len()).into_iter().collect();
+            Ok(Ancestry { parent: ancestors.first().cloned(), ancestors, warnings })
+        })
+        .await?;
+    json(StatusCode::OK, &ancestry)
+}
+
+/// The parents of an image, nearest first: three RADOS reads each, at once.
+///
+/// # Errors
+/// What reading gives.
+pub(super) fn ancestors(
+    connection: &Connection,
+    io: &IoContext,
+    image: Named,
+    deadline: Instant,
+) -> Result<Vec<Parent>, Problem> {
+    let mut ancestors = Vec::new();
+    let (mut io, mut image) = (io.clone(), image);
+    while ancestors.len() < MOST_ANCESTORS {
+        let Some(header) = image::read_header(&io, &image.id, deadline)? else { break };
+        let Some(parent) = listing::parent(connection, &header, deadline)? else { break };
+        let place = parent.pool.as_deref().map(|pool| connection.cluster().io_context(pool, &parent.namespace));
+        image = Named { name: parent.image.clone().unwrap_or_default(), id: parent.image_id.clone() };
+        ancestors.push(parent);
+        match place {
+            Some(Ok(place)) => io = place,
+            _ => break,
+        }
+    }
+    Ok(ancestors)
+}
+
+/// What to say of a chain of this many ancestors.
+pub(super) fn chain_warning(ancestors: usize) -> Option<String> {
+    (ancestors > KRBD_CHAIN).then(|| {
+        format!(
+            "It has a chain of {ancestors} ancestors; the Linux kernel maps images with up to {KRBD_CHAIN}. Flatten it, \
+             or one of them."
+        )
+    })
+}
+
+/// A clone of a snapshot.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Child {
+    /// Its pool.
+    pub pool: String,
+    /// Its namespace; empty for the default one.
+    pub namespace: String,
+    /// Its name; of one in the trash, the name it had.
+    pub image: String,
+    /// Its id.
+    pub id: String,
+    /// Whether it is in the trash.
+    pub in_trash: bool,
+    /// The snapshot it is a clone of.
+    pub snapshot: String,
+}
+
+async fn children(call: Call) -> Answer {
+    let name = call.param("image").to_owned();
+    let deadline = call.deadline;
+    let children = call
+        .ceph(move |io| {
+            let found = image::find(io, &name, deadline)?;
+            children_of(io, &found, None, deadline)
+        })
+        .await?;
+    json(StatusCode::OK, &List::new("ChildList", children))
+}
+
+/// The clones of an image, or of one of its snapshots.
+///
+/// # Errors
+/// What librbd gives.
+pub(super) fn children_of(
+    io: &IoContext,
+    found: &Found,
+    snapshot: Option<u64>,
+    deadline: Instant,
+) -> Result<Vec<Child>, Problem> {
+    // A clone of format 2 is counted in the header, and one of format 1 needs a protected snapshot. librbd looks into
+    // every pool for those, so it is asked only where there can be some.
+    let mut candidates = found
+        .header
+        .snapshots
+        .iter()
+        .filter(|raw| snapshot.is_none_or(|id| raw.id == id))
+        .filter(|raw| raw.child_count > 0 || raw.protection != Protection::Unprotected)
+        .peekable();
+    let mut children = Vec::new();
+    if candidates.peek().is_none() {
+        return Ok(children);
+    }
+    let mut image = found.open(io, Access::ReadOnly, deadline)?;
+    for raw in candidates {
+        match image.set_snapshot(Some(raw.id)) {
+            // Removed meanwhile, and then it has none.
+            Err(error) if error.is(Errno::ENOENT) => continue,
+            other => other?,
+        }
+        let name = listing::snapshot(raw).name;
+        children.extend(image.children()?.into_iter().map(|child| Child {
+            pool: child.pool,
+            namespace: child.namespace,
+            image: child.name,
+            id: child.id,
+            in_trash: child.in_trash,
+            snapshot: name.clone(),
+        }));
+    }
+    Ok(children)
+}
+
+async fn watchers(call: Call) -> Answer {
+    let name = call.param("image").to_owned();
+    let deadline = call.deadline;
+    let watchers = call
+        .ceph(move |io| {
+            let found = image::find(io, &name, deadline)?;
+            image::watchers(&found.open(io, Access::ReadOnly, deadline)?)
+        })
+        .await?;
+    json(StatusCode::OK, &List::new("WatcherList", watchers))
+}
+
+async fn locks(call: Call) -> Answer {
+    let name = call.param("image").to_owned();
+    let deadline = call.deadline;
+    let locks = call
+        .ceph(move |io| {
+            let found = image::find(io, &name, deadline)?;
+            image::locks(&found.open(io, Access::ReadOnly, deadline)?)
+        })
+        .await?;
+    json(StatusCode::OK, &List::new("LockList", locks))
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LockHolder {
+    /// The client that holds the lock, such as `client.4123`.
+    client: String,
+    /// The cookie it holds it with.
+    cookie: String,
+}
+
+async fn break_lock(call: Call) -> Answer {
+    let name = call.param("image").to_owned();
+    let LockHolder { client, cookie } = call.query()?;
+    let deadline = call.deadline;
+    call.ceph(move |io| {
+        let found = image::find(io, &name, deadline)?;
+        // Read-only: opening for writing would add a watcher, and breaking a lock does not need it.
+        let image = found.open(io, Access::ReadOnly, deadline)?;
+        let locks = image::locks(&image)?;
+        let Some(lock) = locks.iter().find(|lock| lock.client == client && lock.cookie == cookie) else {
+            return Err(lock_not_found(&name, &client, &cookie, &locks));
+        };
+        if lock.this_service {
+            // It would cut this service off from the whole cluster.
+            return Err(Problem::new(
+                Kind::Conflict,
+                format!("The lock of image {name:?} is held by this service itself."),
+            )
+            .cause("A request or an operation on the image is running.")
+            .correction("Wait for it to end, or cancel the operation.")
+            .with("locks", image::members(&locks)));
+        }
+        image.break_lock(&client, &cookie).map_err(|error| {
+            if error.is(Errno::ENOENT) {
+                return lock_not_found(&name, &client, &cookie, &[]);
+            }
+            found.explain(io, error, deadline)
+        })
+    })
+    .await?;
+    nothing()
+}
+
+fn lock_not_found(image: &str, client: &str, cookie: &str, locks: &[Lock]) -> Problem {
+    Problem::new(
+        Kind::LockNotFound,
+        format!("The lock of image {image:?} is not held by {client:?} with the cookie {cookie:?}."),
+    )
+    .correction("GET the locks of the image, and give client and cookie as they are there.")
+    .with("locks", image::members(locks))
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct UsageQuery {
+    /// Counts bytes even where whole objects would be quicker.
+    #[serde(default)]
+    exact: bool,
+}
+
+/// The space an image takes.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Usage {
+    /// The image's size, in bytes: what it may come to take.
+    provisioned_bytes: u64,
+    /// What it takes with all its snapshots, in bytes; null when not all was counted.
+    used_bytes: Option<u64>,
+    /// Whether bytes were counted; else whole objects.
+    exact: bool,
+    /// Why something is null.
+    reason: Option<String>,
+    /// The image itself: what was written since its newest snapshot.
+    head: Space,
+    /// Its snapshots, oldest first; only those that users took. What others hold is counted with the next.
+    snapshots: Vec<Space>,
+}
+
+/// The space that a snapshot, or the image since the last of them, takes.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Space {
+    /// The snapshot; null for the image itself.
+    snapshot: Option<String>,
+    /// Its size, in bytes.
+    provisioned_bytes: u64,
+    /// What was written since the snapshot before, in bytes; null when it was not counted.
+    used_bytes: Option<u64>,
+}
+
+async fn usage(call: Call) -> Answer {
+    let name = call.param("image").to_owned();
+    let UsageQuery { exact } = call.query()?;
+    let deadline = call.deadline;
+    let usage = call
+        .ceph(move |io| {
+            let found = image::find(io, &name, deadline)?;
+            measure(io, &found, exact, deadline)
+        })
+        .await?;
+    json(StatusCode::OK, &usage)
+}
+
+fn measure(io: &IoContext, found: &Found, exact: bool, deadline: Instant) -> Result<Usage, Problem> {
+    const FAST_DIFF_INVALID: u64 = 1 << 1;
+    // Early enough to answer with what was counted until then.
+    let left = deadline.saturating_duration_since(Instant::now());
+    let until = deadline.checked_sub(left / 10 + Duration::from_millis(100)).unwrap_or(deadline);
+    let header = &found.header;
+    let taken: Vec<_> =
+        header.snapshots.iter().filter(|snapshot| snapshot.namespace == SnapshotNamespace::User).collect();
+    let fast = header.features.0 & crate::layout::FAST_DIFF != 0
+        && header.flags.0 & FAST_DIFF_INVALID == 0
+        && taken.iter().all(|snapshot| snapshot.flags & FAST_DIFF_INVALID == 0);
+    let exact = exact || !fast;
+    let mut image = found.open(io, Access::ReadOnly, deadline)?;
+    let mut spaces = Vec::with_capacity(taken.len() + 1);
+    let mut before: Option<String> = None;
+    let points = taken.iter().map(|snapshot| Some(*snapshot)).chain([None]);
+    for point in points {
+        let name = point.map(|snapshot| snapshot.name.to_string());
+        let size = point.map_or(header.size_bytes, |snapshot| snapshot.size_bytes);
+        image.set_snapshot(point.map(|snapshot| snapshot.id)).map_err(|error| found.explain(io, error, deadline))?;
+        let used = written(&image, before.as_deref(), size, exact.then_some(header.object_size_bytes()), until)
+            .map_err(|error| found.explain(io, error, deadline))?;
+        before.clone_from(&name);
+        spaces.push(Space { snapshot: name, provisioned_bytes: size, used_bytes: used });
+    }
+    let total: Option<u64> = spaces.iter().map(|space| space.used_bytes).sum();
+    let reason = total.is_none().then(|| {
+        "The time of the request ran out; a valid object map (feature fast-diff) would make it quick.".to_owned()
+    });
+    let Some(head) = spaces.pop() else {
+        return Err(Problem::new(Kind::Internal, "The image itself was not counted."));
+    };
+    Ok(Usage { provisioned_bytes: header.size_bytes, used_bytes: total, exact, reason, head, snapshots: spaces })
+}
+
+/// Bytes written since a snapshot; `None` when time ran out. In whole objects, or piece by piece of so many bytes per
+/// object, so that the clock is looked at even where there is nothing.
+fn written(
+    image: &ceph::Image,
+    since: Option<&str>,
+    size: u64,
+    by_object: Option<u64>,
+    until: Instant,
+) -> ceph::Result<Option<u64>> {
+    const OBJECTS: u64 = 4096;
+    let step = by_object.map_or(u64::MAX, |object| object.saturating_mul(OBJECTS));
+    let (mut used, mut offset) = (0_u64, 0_u64);
+    while offset < size {
+        let length = step.min(size - offset);
+        let mut late = Instant::now() >= until;
+        if !late {
+            image.own_extents(since, offset, length, by_object.is_none(), &mut |extent| {
+                if extent.exists {
+                    used = used.saturating_add(extent.length);
+                }
+                late = Instant::now() >= until;
+                if late { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+        }
+        if late {
+            return Ok(None);
+        }
+        offset += length;
+    }
+    Ok(Some(used))
 }
