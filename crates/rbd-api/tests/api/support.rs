@@ -25,6 +25,21 @@ pub fn api() -> Client {
     service().client.clone()
 }
 
+/// A connection of this process's own to the cluster: for what Ceph's tools cannot do, and as another client.
+pub fn cluster() -> ceph::Cluster {
+    let settings = ceph::Settings {
+        conf_file: Some(ceph().conf().to_owned()),
+        keyring: Some(ceph().keyring().to_owned()),
+        ..ceph::Settings::new("client.admin")
+    };
+    settings.configure().expect("a configuration").connect().expect("a connection")
+}
+
+/// A pool on a connection of this process's own.
+pub fn context(pool: &str) -> ceph::IoContext {
+    cluster().io_context(pool, "").expect("a context")
+}
+
 /// A pool of the test's own, made with Ceph's tools. Its name is new in each run.
 pub fn pool() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
