@@ -387,7 +387,7 @@ fn written(
     by_object: Option<u64>,
     until: Instant,
 ) -> ceph::Result<Option<u64>> {
-    const OBJECTS: u64 = 4096;
+    const OBJECTS: u64 = 512;
     let step = by_object.map_or(u64::MAX, |object| object.saturating_mul(OBJECTS));
     let (mut used, mut offset) = (0_u64, 0_u64);
     while offset < size {
