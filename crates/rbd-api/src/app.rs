@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::auth::Authenticator;
 use crate::link::Link;
 use crate::metrics::Metrics;
+use crate::streams::Streams;
 use crate::workers::Workers;
 
 /// What all requests share.
@@ -19,6 +20,8 @@ pub struct App {
     pub auth: Authenticator,
     /// What is counted.
     pub metrics: Metrics,
+    /// What streams of image data share.
+    pub streams: Streams,
     /// How long a request may wait for Ceph.
     pub deadline: Duration,
     /// Set when the service is ending: not ready, but it still serves.

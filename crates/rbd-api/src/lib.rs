@@ -23,4 +23,6 @@ pub mod openapi;
 pub mod problem;
 pub mod server;
 pub mod settings;
+pub mod stall;
+pub mod streams;
 pub mod workers;

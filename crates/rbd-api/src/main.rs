@@ -12,6 +12,7 @@ use rbd_api::link::Link;
 use rbd_api::metrics::Metrics;
 use rbd_api::server::Server;
 use rbd_api::settings::{AuthMethod, Cli, Command, Serve};
+use rbd_api::streams::Streams;
 use rbd_api::workers::{Limits, Workers};
 use rbd_api::{check, openapi};
 use tokio::signal::unix::{SignalKind, signal};
@@ -63,6 +64,7 @@ fn run(serve: &Serve) -> anyhow::Result<()> {
             workers: Workers::new(limits),
             auth: Authenticator::None,
             metrics: Metrics::new(),
+            streams: Streams::new(serve.stream_limits()),
             deadline: serve.deadline,
             ending: AtomicBool::new(false),
             openapi: openapi::text().into_bytes(),

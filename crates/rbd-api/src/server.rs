@@ -25,6 +25,7 @@ use crate::call::{Arrived, Call};
 use crate::endpoint::{Answer, Endpoint, all};
 use crate::metrics::{CallLabels, RequestLabels};
 use crate::problem::{Kind, Problem};
+use crate::stall::{self, Stall};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -196,9 +197,10 @@ impl Server {
     pub async fn run(self, end: impl Future<Output = ()>, drain_delay: Duration, grace: Duration) {
         let api = router(&self.app);
         let admin = admin_router(&self.app);
+        let client_idle = self.app.streams.limits().idle;
         let (drained, drain) = tokio::sync::watch::channel(false);
-        let admin = tokio::spawn(accept(self.admin, admin, drain.clone()));
-        let api = tokio::spawn(accept(self.api, api, drain));
+        let admin = tokio::spawn(accept(self.admin, admin, client_idle, drain.clone()));
+        let api = tokio::spawn(accept(self.api, api, client_idle, drain));
         end.await;
         let latest = tokio::time::Instant::now() + grace;
         self.app.ending.store(true, Ordering::Relaxed);
@@ -213,7 +215,12 @@ impl Server {
 }
 
 /// Accepts connections until told to drain; then waits for them to finish.
-async fn accept(listener: TcpListener, router: Router, mut drain: tokio::sync::watch::Receiver<bool>) {
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    client_idle: Duration,
+    mut drain: tokio::sync::watch::Receiver<bool>,
+) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_LIMIT_BYTES);
     let head_limit = u32::try_from(HEAD_LIMIT_BYTES).unwrap_or(u32::MAX);
@@ -232,13 +239,14 @@ async fn accept(listener: TcpListener, router: Router, mut drain: tokio::sync::w
             },
             _ = drain.changed() => break,
         };
-        let _ = stream.set_nodelay(true);
+        stall::prepare(&stream);
         let router = router.clone();
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
             let mut router = router.clone();
             async move { tower_service::Service::call(&mut router, without_trailing_slash(request)).await }
         });
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let stream = TokioIo::new(Stall::new(stream, client_idle));
+        let connection = builder.serve_connection_with_upgrades(stream, service);
         let connection = connections.watch(connection.into_owned());
         tokio::spawn(async move {
             // Clients go away in many ways; none of them is news.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::streams::StreamLimits;
+
 /// Ceph RBD pools, images, snapshots, clones and trash over REST.
 #[derive(Debug, Parser)]
 #[command(name = "sparrow-rbd", version, max_term_width = 120)]
@@ -64,6 +66,16 @@ pub struct Serve {
     /// How long a request may wait for Ceph.
     #[arg(long, value_name = "TIME", env = "SPARROW_RBD_DEADLINE", default_value = "30s", value_parser = duration)]
     pub deadline: Duration,
+    /// How many exports, imports and diffs may run at once, per pool; more are answered 503.
+    #[arg(long, value_name = "NUMBER", env = "SPARROW_RBD_STREAMS_PER_POOL", default_value_t = 32)]
+    pub streams_per_pool: usize,
+    /// Memory for reading ahead and writing behind, of all exports, imports and diffs together, in MiB. One chunk each, at most
+    /// 4 MiB, comes on top.
+    #[arg(long, value_name = "MIB", env = "SPARROW_RBD_STREAM_MEMORY_MIB", default_value_t = 256)]
+    pub stream_memory_mib: usize,
+    /// How long a client may take or send nothing in the middle of a body before it is cut off.
+    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_CLIENT_IDLE", default_value = "60s", value_parser = duration)]
+    pub client_idle: Duration,
     /// After SIGTERM: how long to go on serving, so that whoever balances the load can see that it is not ready.
     #[arg(long, value_name = "TIME", env = "SPARROW_RBD_DRAIN_DELAY", default_value = "5s", value_parser = duration)]
     pub drain_delay: Duration,
@@ -83,6 +95,17 @@ pub enum AuthMethod {
 fn duration(text: &str) -> Result<Duration, String> {
     let signed: jiff::SignedDuration = text.parse().map_err(|error: jiff::Error| error.to_string())?;
     Duration::try_from(signed).map_err(|_| "must not be negative".to_owned())
+}
+
+impl Serve {
+    /// What streams of image data may use.
+    pub fn stream_limits(&self) -> StreamLimits {
+        StreamLimits {
+            per_pool: self.streams_per_pool.max(1),
+            memory_bytes: self.stream_memory_mib.saturating_mul(1 << 20),
+            idle: self.client_idle,
+        }
+    }
 }
 
 impl CephArgs {
