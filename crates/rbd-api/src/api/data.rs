@@ -1,6 +1,10 @@
 //! An image's bytes: export, import, differences. Always streams: nothing is kept but what is on its way.
 
+mod diff;
 mod export;
+mod full;
+mod import;
+mod sink;
 mod source;
 
 use axum::http::{Method, StatusCode};
@@ -11,6 +15,7 @@ use crate::app::App;
 use crate::auth::Role;
 use crate::call::Call;
 use crate::endpoint::Endpoint;
+use crate::envelope::List;
 use crate::link::Connection;
 use crate::listing::{self, ImageState};
 use crate::names::Place;
@@ -22,12 +27,12 @@ const TAG: &str = "data";
 /// The media type of an image's bytes.
 const RAW_TYPE: &str = "application/octet-stream";
 /// The media type of what `rbd export-diff` writes. Not registered; `format=stream` asks for the same.
-#[expect(dead_code)]
 const DIFF_TYPE: &str = "application/vnd.ceph.rbd-diff";
 
 /// The endpoints.
 pub fn endpoints() -> Vec<Endpoint> {
     let data = "{scope}/images/{image}/data";
+    let diff = "{scope}/images/{image}/diff";
     vec![
         Endpoint::new(Method::GET, data, TAG, "exportImage", "Read an image's bytes", export::get)
             .describe(export::DESCRIPTION)
@@ -40,6 +45,21 @@ pub fn endpoints() -> Vec<Endpoint> {
             .role(Role::Operator)
             .query::<export::Export>()
             .answers_nothing(StatusCode::OK, "The headers of the export."),
+        Endpoint::new(Method::PUT, data, TAG, "importImage", "Make an image from bytes", import::put)
+            .describe(import::DESCRIPTION)
+            .query::<import::Import>()
+            .takes_stream(RAW_TYPE)
+            .answers::<listing::Image>(StatusCode::CREATED, "The image was made and has all bytes."),
+        Endpoint::new(Method::GET, diff, TAG, "diffImage", "See what changed between snapshots", diff::get)
+            .describe(diff::DESCRIPTION)
+            .role(Role::Operator)
+            .query::<diff::Diff>()
+            .answers::<List<diff::Changed>>(StatusCode::OK, "The parts, by offset.")
+            .answers_media(StatusCode::OK, "The same with data, for `rbd import-diff`.", DIFF_TYPE),
+        Endpoint::new(Method::POST, diff, TAG, "applyDiff", "Apply a diff to an image", diff::post)
+            .describe(diff::APPLY_DESCRIPTION)
+            .takes_stream(DIFF_TYPE)
+            .answers::<listing::Image>(StatusCode::OK, "The image has the state the diff leads to."),
     ]
 }
 

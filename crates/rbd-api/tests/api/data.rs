@@ -1,12 +1,14 @@
 //! Export, import, differences: always against what `rbd` itself reads and writes.
 
+mod diff;
 mod export;
+mod import;
 
 use std::path::PathBuf;
 
 use rbd_format::diff::{DiffVersion, Record};
 
-use crate::support::ceph;
+use crate::support::{api, ceph};
 
 const MIB: u64 = 1 << 20;
 
@@ -34,6 +36,19 @@ impl Files {
         ceph().rbd(&["export", "--no-progress", image, path.to_str().unwrap()]).unwrap();
         std::fs::read(&path).unwrap()
     }
+}
+
+/// An image's path.
+fn image(pool: &str, image: &str) -> String {
+    format!("/api/v1/pools/{pool}/images/{image}")
+}
+
+/// Its state, as the list of images has it.
+fn listed_state(pool: &str, name: &str) -> String {
+    let list = api().get(&format!("/api/v1/pools/{pool}/images?view=full")).unwrap().expect(200).json();
+    let items = list["Items"].as_array().unwrap();
+    let item = items.iter().find(|item| item["name"] == name).unwrap_or_else(|| panic!("{list}"));
+    item["state"].as_str().unwrap().to_owned()
 }
 
 /// Bytes that no compression or sparse file helps with, the same for the same seed.

@@ -40,7 +40,6 @@ const MAPPED_OBJECTS: u64 = 1 << 16;
 static ZEROS: [u8; FRAME_BYTES] = [0; FRAME_BYTES];
 
 /// Whether all bytes are zero.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the parts to come"))]
 pub fn is_zero(bytes: &[u8]) -> bool {
     bytes.chunks(ZEROS.len()).all(|part| *part == ZEROS[..part.len()])
 }
