@@ -44,6 +44,10 @@ impl IoContext {
         let raw = cluster.raw_io_context(pool_id).map_err(|r| failure("rados_ioctx_create2", pool.to_owned(), r))?;
         // SAFETY: a fresh context that nobody shares yet; the name lives during the call.
         unsafe { sys::rados_ioctx_set_namespace(raw, c_namespace.as_ptr()) };
+        // Without this, writes to a full pool wait until there is space; with it they fail with `ENOSPC` or `EDQUOT`, and
+        // what gives space back works. Images that are opened on this context inherit it.
+        // SAFETY: as above.
+        unsafe { sys::rados_set_pool_full_try(raw) };
         Ok(Self {
             inner: Arc::new(Inner {
                 raw,

@@ -9,6 +9,7 @@ use crate::auth::Authenticator;
 use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::operations::Operations;
+use crate::streams::Streams;
 use crate::workers::Workers;
 
 /// What all requests share.
@@ -27,6 +28,8 @@ pub struct App {
     pub metrics: Metrics,
     /// How long the trash keeps an image when the request does not say.
     pub trash_retention: Duration,
+    /// What streams of image data share.
+    pub streams: Streams,
     /// How long a request may wait for Ceph.
     pub deadline: Duration,
     /// Set when the service is ending: not ready, but it still serves.

@@ -90,7 +90,7 @@ impl Endpoint {
         F: Fn(Call) -> A + Send + Sync + 'static,
         A: Future<Output = Answer> + Send + 'static,
     {
-        let role = if method == Method::GET { Role::Viewer } else { Role::Operator };
+        let role = if matches!(method, Method::GET | Method::HEAD) { Role::Viewer } else { Role::Operator };
         Self {
             method,
             path: path.to_owned(),
@@ -205,6 +205,7 @@ impl Endpoint {
     /// What it does, in the words of Kubernetes' authorization.
     pub fn verb(&self) -> &'static str {
         match self.method {
+            Method::HEAD => "get",
             Method::GET if self.path.ends_with('}') => "get",
             Method::GET => "list",
             Method::DELETE => "delete",

@@ -30,5 +30,7 @@ pub mod problem;
 pub mod reload;
 pub mod server;
 pub mod settings;
+pub mod stall;
+pub mod streams;
 pub mod tls;
 pub mod workers;

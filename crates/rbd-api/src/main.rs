@@ -15,6 +15,7 @@ use rbd_api::openapi;
 use rbd_api::operations::Operations;
 use rbd_api::server::Server;
 use rbd_api::settings::{Check, Cli, Command, Serve, TokenArgs};
+use rbd_api::streams::Streams;
 use rbd_api::tls::Tls;
 use rbd_api::workers::{Limits, Workers};
 use tokio::signal::unix::{SignalKind, signal};
@@ -107,6 +108,7 @@ fn run(serve: &Serve) -> anyhow::Result<()> {
             auth,
             audit,
             metrics,
+            streams: Streams::new(serve.stream_limits()),
             deadline: serve.deadline,
             ending: AtomicBool::new(false),
             openapi: openapi::text().into_bytes(),

@@ -28,6 +28,7 @@ use crate::call::{Arrived, Call};
 use crate::endpoint::{Answer, Endpoint, all};
 use crate::metrics::{CallLabels, RequestLabels};
 use crate::problem::{Kind, Problem};
+use crate::stall::{self, Stall};
 use crate::tls::Tls;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -219,10 +220,11 @@ impl Server {
     pub async fn run(self, end: impl Future<Output = ()>, drain_delay: Duration, grace: Duration) {
         let api = router(&self.app);
         let admin = admin_router(&self.app);
+        let client_idle = self.app.streams.limits().idle;
         let (drained, drain) = tokio::sync::watch::channel(false);
-        let admin = tokio::spawn(accept(self.admin, admin, None, drain.clone()));
+        let admin = tokio::spawn(accept(self.admin, admin, None, client_idle, drain.clone()));
         let tls = self.tls.map(|tls| (Arc::new(tls), self.app.metrics.tls_failures.clone()));
-        let api = tokio::spawn(accept(self.api, api, tls, drain));
+        let api = tokio::spawn(accept(self.api, api, tls, client_idle, drain));
         end.await;
         let latest = tokio::time::Instant::now() + grace;
         self.app.ending.store(true, Ordering::Relaxed);
@@ -245,6 +247,7 @@ async fn accept(
     listener: TcpListener,
     router: Router,
     tls: Option<(Arc<Tls>, Counter)>,
+    client_idle: Duration,
     mut drain: tokio::sync::watch::Receiver<bool>,
 ) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -266,7 +269,8 @@ async fn accept(
             },
             _ = drain.changed() => break,
         };
-        let _ = stream.set_nodelay(true);
+        stall::prepare(&stream);
+        let stream = Stall::new(stream, client_idle);
         let (router, builder, watcher) = (router.clone(), Arc::clone(&builder), connections.watcher());
         match tls.clone() {
             None => drop(tokio::spawn(serve(stream, peer, router, builder, watcher))),

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::auth::tokens::ScopeEntry;
 use crate::auth::{self, Role};
+use crate::streams::StreamLimits;
 use crate::tls;
 
 /// Ceph RBD pools, images, snapshots, clones and trash over REST.
@@ -128,6 +129,16 @@ pub struct Serve {
     /// How long finished operations are remembered.
     #[arg(long, value_name = "TIME", env = "SPARROW_RBD_OPERATION_RETENTION", default_value = "24h", value_parser = duration)]
     pub operation_retention: Duration,
+    /// How many exports, imports and diffs may run at once, per pool; more are answered 503.
+    #[arg(long, value_name = "NUMBER", env = "SPARROW_RBD_STREAMS_PER_POOL", default_value_t = 32)]
+    pub streams_per_pool: usize,
+    /// Memory for reading ahead and writing behind, of all exports, imports and diffs together, in MiB. One chunk each, at most
+    /// 4 MiB, comes on top.
+    #[arg(long, value_name = "MIB", env = "SPARROW_RBD_STREAM_MEMORY_MIB", default_value_t = 256)]
+    pub stream_memory_mib: usize,
+    /// How long a client may take or send nothing in the middle of a body before it is cut off.
+    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_CLIENT_IDLE", default_value = "60s", value_parser = duration)]
+    pub client_idle: Duration,
     /// After SIGTERM: how long to go on serving, so that whoever balances the load can see that it is not ready.
     #[arg(long, value_name = "TIME", env = "SPARROW_RBD_DRAIN_DELAY", default_value = "5s", value_parser = duration)]
     pub drain_delay: Duration,
@@ -198,6 +209,17 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     let span: jiff::Span = text.parse().map_err(|error: jiff::Error| error.to_string())?;
     let signed = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
     Duration::try_from(signed).map_err(|_| "must not be negative".to_owned())
+}
+
+impl Serve {
+    /// What streams of image data may use.
+    pub fn stream_limits(&self) -> StreamLimits {
+        StreamLimits {
+            per_pool: self.streams_per_pool.max(1),
+            memory_bytes: self.stream_memory_mib.saturating_mul(1 << 20),
+            idle: self.client_idle,
+        }
+    }
 }
 
 impl CephArgs {

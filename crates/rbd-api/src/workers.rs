@@ -93,14 +93,14 @@ impl Workers {
         }
     }
 
-    fn lane(&self, name: &str) -> Arc<Lane> {
+    fn lane(&self, name: &str, running: usize) -> Arc<Lane> {
         let mut lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lane) = lanes.get(name) {
             return Arc::clone(lane);
         }
         // Lanes that nobody uses are forgotten, so that their number follows that of the pools in use.
         lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
-        let slots = Arc::new(Semaphore::new(self.inner.limits.running_per_pool));
+        let slots = Arc::new(Semaphore::new(running));
         let lane = Arc::new(Lane { slots, waiting: AtomicUsize::new(0) });
         lanes.insert(name.to_owned(), Arc::clone(&lane));
         lane
@@ -111,7 +111,7 @@ impl Workers {
     /// # Errors
     /// `busy` when the queue is full or no slot came free in time.
     pub async fn slot(&self, lane_name: &str, deadline: Instant) -> Result<Slot, Problem> {
-        let lane = self.lane(lane_name);
+        let lane = self.lane(lane_name, self.inner.limits.running_per_pool);
         let queue = Counted::new(&lane.waiting);
         let permit = match Arc::clone(&lane.slots).try_acquire_owned() {
             Ok(permit) => permit,
@@ -132,6 +132,21 @@ impl Workers {
         };
         drop(queue);
         Ok(Slot { _permit: permit, _lane: lane })
+    }
+
+    /// A slot of a lane that has `most` of them, at once or not at all, for work that goes on for long.
+    ///
+    /// # Errors
+    /// `busy` when all are taken.
+    pub fn try_slot(&self, lane_name: &str, most: usize) -> Result<Slot, Problem> {
+        let lane = self.lane(lane_name, most);
+        match Arc::clone(&lane.slots).try_acquire_owned() {
+            Ok(permit) => Ok(Slot { _permit: permit, _lane: lane }),
+            Err(_) => {
+                self.inner.rejected.fetch_add(1, Ordering::Relaxed);
+                Err(busy(lane_name, &format!("all {most} run")))
+            }
+        }
     }
 
     /// Runs a blocking call in a lane and waits for it until the deadline. After that the call goes on and keeps its

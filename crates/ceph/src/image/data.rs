@@ -199,6 +199,24 @@ impl Image {
         )
     }
 
+    /// Starts to make a part read as zeros, all of it: [`Image::discard`] may leave small parts as they are
+    /// (`rbd_skip_partial_discard`, `rbd_discard_granularity_bytes`).
+    ///
+    /// # Errors
+    /// From the future, as for writes.
+    pub fn write_zeroes(&self, offset: u64, length: usize) -> Result<Pending<()>> {
+        let raw = self.raw;
+        self.transfer(
+            "rbd_aio_write_zeroes",
+            (),
+            |(), _| (),
+            |(), completion| {
+                // SAFETY: the image is open. No flags: space is given back where it can be.
+                unsafe { sys::rbd_aio_write_zeroes(raw, offset, length, completion, 0, 0) }
+            },
+        )
+    }
+
     /// Calls `each` with the parts that hold data, in order; with `from`, with those that changed since that
     /// snapshot. What a clone takes from its parent counts as data. `whole_objects` is quick with fast-diff, and gives
     /// whole objects. `Break` ends it early, with `Ok`.

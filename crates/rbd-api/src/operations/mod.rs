@@ -110,13 +110,20 @@ impl Filling {
         self.running.signals.tell(done, total);
     }
 
-    /// Says how it ended, and waits until that is written.
-    pub async fn end(mut self, result: Result<(), Problem>) {
+    /// Says that it ended well, and waits until that is written.
+    pub async fn succeed(mut self) {
         let mut finished = self.running.finished.subscribe();
         if let Some(end) = self.end.take() {
-            let _ = end.send(result);
+            let _ = end.send(Ok(()));
         }
         let _ = tokio::time::timeout(RECORD_TIME, finished.wait_for(|finished| *finished)).await;
+    }
+
+    /// Says why it failed. That is written when Ceph answers.
+    pub fn fail(mut self, problem: Problem) {
+        if let Some(end) = self.end.take() {
+            let _ = end.send(Err(problem));
+        }
     }
 }
 
@@ -189,10 +196,11 @@ impl Operations {
             let unfinished = known.iter().filter(|stored| !stored.record.operation.state.finished()).filter(same_place);
             for stored in unfinished {
                 let other = &stored.record.operation;
-                if other.work == work {
+                if other.work == work && !matches!(work, Work::Import { .. }) {
                     return Ok((stored.clone(), true));
                 }
-                if work.image_id().is_some() && other.work.image_id() == work.image_id() {
+                let same_image = work.image_id().is_some() && other.work.image_id() == work.image_id();
+                if same_image || (work.fills().is_some() && other.work.fills() == work.fills()) {
                     return Err(Problem::new(
                         Kind::Conflict,
                         format!("Operation {} works on the image already.", other.id),

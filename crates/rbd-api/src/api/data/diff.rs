@@ -1,0 +1,437 @@
+//! What changed between two snapshots, as a list of parts or as the stream of `rbd export-diff`; and applying one.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use bytes::Bytes;
+use ceph::{Access, Errno, Image, unwatched};
+use futures_util::stream;
+use jiff::Timestamp;
+use rbd_format::Name;
+use rbd_format::diff::{DiffError, DiffParser, DiffVersion, Event, Record};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::export::{Opened, opened};
+use super::import::{read, unmark};
+use super::sink::{Failed, Incoming, Sink};
+use super::source::{Finder, Form, Layout, Piece, Reader, Search, is_zero};
+use super::{DIFF_TYPE, full, lane, open, slot, snapshot_not_found};
+use crate::call::{Call, JSON_TYPE};
+use crate::endpoint::Answer;
+use crate::listing::INCOMPLETE_KEY;
+use crate::problem::{Kind, Problem};
+use crate::streams::Held;
+use crate::workers::{Slot, within};
+
+pub const DESCRIPTION: &str = "The parts of an image that changed between two snapshots, by offset: `exists` false means that a part \
+reads as zeros now. Without `from`, all parts that hold data. With `Accept: application/vnd.ceph.rbd-diff` or `format=stream` the \
+same with data, as `rbd export-diff` writes it and `rbd import-diff` reads it.";
+
+pub const APPLY_DESCRIPTION: &str = "Applies what `rbd export-diff` or the diff of another image gave, as `rbd import-diff` does: the image \
+must have the snapshot the diff starts from and not the one it leads to, which is made at the end. Its size becomes that of the \
+diff. Meanwhile, and when it was cut off, the image is `state: incomplete`: applying the same diff again finishes it, and so does \
+a rollback to the snapshot. Refused while another client has the image open.";
+
+/// What a diff is answered as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    /// A list of parts.
+    Json,
+    /// The stream of `rbd export-diff`.
+    Stream,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Diff {
+    /// The snapshot to start from; without one, from nothing.
+    from: Option<String>,
+    /// The snapshot that it leads to; without one, the image as it is now.
+    to: Option<String>,
+    /// Whether whole objects will do, changed or not: quick where the object map can be trusted.
+    #[serde(default)]
+    whole_objects: bool,
+    /// A list or a stream; without it the `Accept` header decides.
+    format: Option<Format>,
+}
+
+/// A part of an image that changed.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Changed {
+    /// Where it begins, in bytes.
+    offset_bytes: u64,
+    /// Its length, in bytes.
+    length_bytes: u64,
+    /// Whether it holds data; else it reads as zeros.
+    exists: bool,
+}
+
+fn accepts_stream(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|item| {
+        let essence = item.split(';').next().unwrap_or("").trim();
+        essence.eq_ignore_ascii_case(DIFF_TYPE)
+    })
+}
+
+pub async fn get(call: Call) -> Answer {
+    let query: Diff = call.query()?;
+    let slot = slot(&call)?;
+    let Opened { held, size_bytes, layout, .. } = opened(&call, query.to.clone()).await?;
+    let held = match &query.from {
+        Some(from) => started_from(&call, held, from, query.to.as_deref()).await?,
+        None => held,
+    };
+    let range = 0..size_bytes;
+    let Diff { from, to, whole_objects, format } = query;
+    let stream = format.map_or_else(|| accepts_stream(&call.headers), |format| format == Format::Stream);
+    let search = Search { from: from.clone(), range, whole_objects, contiguous: false };
+    let mut finder = Finder::new(Arc::clone(&call.app), lane(&call.place()), layout, search);
+    // The first window decides the status; what fails later can only cut the answer off.
+    let (held, pieces) = if size_bytes == 0 { (held, Vec::new()) } else { finder.next(held).await? };
+    let (media_type, body) = if stream {
+        let form = Stream { from, to, size_bytes };
+        let request_id = call.request_id.clone();
+        (DIFF_TYPE, Reader::start(Arc::clone(&call.app), slot, request_id, finder, (held, pieces), form))
+    } else {
+        (JSON_TYPE, listed(call.request_id, slot, finder, held, pieces))
+    };
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
+    Ok(response)
+}
+
+/// Checks that the diff can start from a snapshot.
+async fn started_from(call: &Call, held: Held, from: &str, to: Option<&str>) -> Result<Held, Problem> {
+    let (image, from, to) = (call.param("image").to_owned(), from.to_owned(), to.map(str::to_owned));
+    let run = move |_: &crate::link::Connection| {
+        let snapshots = held.image().map(Image::snapshots).transpose()?.unwrap_or_default();
+        let id = |name: &str| snapshots.iter().find(|snapshot| snapshot.name == name).map(|snapshot| snapshot.id);
+        let first = id(&from).ok_or_else(|| snapshot_not_found(&image, &from))?;
+        match to.as_deref().and_then(id) {
+            Some(last) if last < first => {
+                Err(Problem::field("from", "is newer than `to`", "a snapshot older than the one in `to`"))
+            }
+            _ => Ok(held),
+        }
+    };
+    call.in_lane(&lane(&call.place()), run).await
+}
+
+/// A list that goes on while its answer is sent: a window of the image at a time.
+fn listed(request_id: String, slot: Slot, finder: Finder, held: Held, pieces: Vec<Piece>) -> Body {
+    struct Listing {
+        request_id: String,
+        // Given back with the image.
+        _slot: Slot,
+        finder: Finder,
+        held: Held,
+        begun: bool,
+    }
+    let listing = Listing { request_id, _slot: slot, finder, held, begun: false };
+    let parts = stream::unfold(Some((listing, pieces)), |state| async move {
+        let (mut listing, pieces) = state?;
+        let mut bytes = Vec::new();
+        if !listing.begun {
+            bytes.extend_from_slice(br#"{"Kind":"ExtentList","APIVersion":"v1","Items":["#);
+        }
+        for Piece { offset, length, data } in pieces {
+            if listing.begun {
+                bytes.push(b',');
+            }
+            listing.begun = true;
+            let item = Changed { offset_bytes: offset, length_bytes: length, exists: data };
+            if let Err(error) = serde_json::to_writer(&mut bytes, &item) {
+                return Some((Err(Problem::new(Kind::Internal, error.to_string())), None));
+            }
+        }
+        if listing.finder.done() {
+            bytes.extend_from_slice(b"]}");
+            return Some((Ok(Bytes::from(bytes)), None));
+        }
+        let Listing { request_id, _slot, mut finder, held, begun } = listing;
+        match finder.next(held).await {
+            Ok((held, pieces)) => {
+                let listing = Listing { request_id, _slot, finder, held, begun };
+                Some((Ok(Bytes::from(bytes)), Some((listing, pieces))))
+            }
+            Err(problem) => {
+                tracing::warn!(request_id, %problem, "a diff was cut off");
+                Some((Err(problem), None))
+            }
+        }
+    });
+    Body::from_stream(parts)
+}
+
+/// The stream of `rbd export-diff`.
+struct Stream {
+    from: Option<String>,
+    to: Option<String>,
+    size_bytes: u64,
+}
+
+fn encoded(records: &[Record<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for record in records {
+        // Names of snapshots that exist are short enough, and parts lie within an image.
+        let _ = record.encode(DiffVersion::V1, &mut bytes);
+    }
+    bytes
+}
+
+impl Form for Stream {
+    fn begin(&mut self) -> Bytes {
+        let mut bytes = DiffVersion::V1.banner().to_vec();
+        if let Some(from) = &self.from {
+            bytes.extend(encoded(&[Record::FromSnapshot(from.as_bytes())]));
+        }
+        if let Some(to) = &self.to {
+            bytes.extend(encoded(&[Record::ToSnapshot(to.as_bytes())]));
+        }
+        bytes.extend(encoded(&[Record::Size(self.size_bytes)]));
+        bytes.into()
+    }
+
+    fn data(&mut self, offset: u64, bytes: &[u8]) -> Option<Bytes> {
+        if is_zero(bytes) {
+            return None;
+        }
+        let record = Record::Data { offset_bytes: offset, length_bytes: bytes.len() as u64 };
+        Some(encoded(&[record]).into())
+    }
+
+    fn hole(&mut self, offset: u64, length: u64) -> (Bytes, u64) {
+        (encoded(&[Record::Zero { offset_bytes: offset, length_bytes: length }]).into(), 0)
+    }
+
+    fn end(&mut self) -> Bytes {
+        encoded(&[Record::End]).into()
+    }
+}
+
+pub async fn post(mut call: Call) -> Answer {
+    let slot = slot(&call)?;
+    let body = Incoming::new(call.take_body(), call.app.streams.limits().idle);
+    // A task of its own: when the client leaves, this handler is dropped, but the image must be closed.
+    let task = tokio::spawn(apply(call, body, slot));
+    task.await.map_err(|error| Problem::new(Kind::Internal, error.to_string()))?
+}
+
+async fn apply(mut call: Call, mut body: Incoming, slot: Slot) -> Answer {
+    let name = call.param("image").to_owned();
+    let mut parser = DiffParser::new();
+    let (plan, first) = match plan(&mut parser, &mut body).await {
+        Ok(planned) => planned,
+        Err(problem) => {
+            body.linger();
+            return Err(problem);
+        }
+    };
+    let (held, layout) = match begin(&call, &name, plan.clone()).await {
+        Ok(begun) => begun,
+        Err(problem) => {
+            body.linger();
+            return Err(problem);
+        }
+    };
+    let mut sink = Sink::new(Arc::clone(&call.app), lane(&call.place()), held, layout.chunk_bytes(), false);
+    let applied = match receive(&mut sink, &mut parser, &mut body, first).await {
+        Ok(()) => finish(sink, plan).await,
+        Err(problem) => Err(Failed { problem, sink: Some(Box::new(sink)) }),
+    };
+    match applied {
+        Ok(sink) => sink.abandon(|_| {}).await,
+        Err(Failed { problem, sink }) => {
+            let problem = full::explain(&call, problem).await;
+            body.linger();
+            tracing::warn!(request_id = call.request_id, image = name, %problem, "applying a diff was cut off");
+            if let Some(sink) = sink {
+                // Not waited for: Ceph may be what does not answer.
+                tokio::spawn(async move {
+                    sink.abandon(|_| {}).await;
+                    drop(slot);
+                });
+            }
+            return Err(problem);
+        }
+    }
+    drop(slot);
+    call.deadline = within(call.app.deadline);
+    crate::call::json(StatusCode::OK, &read(&call, name).await?)
+}
+
+/// What a diff says of itself before its data.
+#[derive(Debug, Clone, Default)]
+struct Plan {
+    from: Option<Name>,
+    to: Option<Name>,
+    protect: bool,
+    size_bytes: Option<u64>,
+}
+
+/// What came first of the data: kept, since the image is not open yet.
+enum First {
+    Data(u64, Bytes),
+    Zero(u64, u64),
+    End,
+}
+
+fn wrong(error: DiffError) -> Problem {
+    Problem::new(Kind::BadRequest, format!("The body is no diff: {error}."))
+        .correction("Send what `rbd export-diff` or GET of a diff with format=stream gives.")
+}
+
+/// Reads up to the first data. What came of it, and what came after it in the same piece, is returned.
+async fn plan(parser: &mut DiffParser, body: &mut Incoming) -> Result<(Plan, (First, Bytes)), Problem> {
+    let mut plan = Plan::default();
+    while let Some(bytes) = body.next().await? {
+        let mut input: &[u8] = &bytes;
+        while let Some(event) = parser.next(&mut input).map_err(wrong)? {
+            let first = match event {
+                Event::FromSnapshot(name) => {
+                    plan.from = Some(name);
+                    continue;
+                }
+                Event::ToSnapshot(name) => {
+                    plan.to = Some(name);
+                    continue;
+                }
+                Event::Protection(protect) => {
+                    plan.protect = protect;
+                    continue;
+                }
+                Event::Size(size) => {
+                    plan.size_bytes = Some(size);
+                    continue;
+                }
+                Event::Begin(_) | Event::Skipped { .. } => continue,
+                Event::Data { offset_bytes, bytes: data } => First::Data(offset_bytes, bytes.slice_ref(data)),
+                Event::Zero { offset_bytes, length_bytes } => First::Zero(offset_bytes, length_bytes),
+                Event::End => First::End,
+            };
+            let rest = bytes.slice_ref(input);
+            return Ok((plan, (first, rest)));
+        }
+    }
+    Err(parser.finish().err().map_or_else(|| Problem::new(Kind::BadRequest, "The body is empty."), wrong))
+}
+
+/// The clients that have the image open, as the problem names them.
+fn watchers(image: &Image) -> Result<Vec<Value>, Problem> {
+    let watchers = image.watchers()?;
+    Ok(watchers
+        .iter()
+        .map(|watcher| json!({ "address": watcher.address, "client": format!("client.{}", watcher.client_id) }))
+        .collect())
+}
+
+/// Checks that the diff fits the image, marks that as incomplete, and gives it its size.
+async fn begin(call: &Call, name: &str, plan: Plan) -> Result<(Held, Layout), Problem> {
+    let (name, place, deadline) = (name.to_owned(), call.place(), call.deadline);
+    let reason = format!(
+        "A diff was begun to be applied by {} at {:.0} and has not finished.",
+        call.principal.name,
+        Timestamp::now()
+    );
+    call.in_lane(&lane(&call.place()), move |connection| {
+        let io = connection.context(&place.pool, &place.namespace)?;
+        let reader = open(connection, &io, &name, Access::ReadOnly, deadline)?;
+        let snapshots = reader.snapshots()?;
+        let has = |snapshot: &Name| snapshots.iter().any(|known| known.name == snapshot.to_string());
+        if let Some(from) = plan.from.as_ref().filter(|from| !has(from)) {
+            let from = from.to_string();
+            return Err(snapshot_not_found(&name, &from).cause("The diff starts from it."));
+        }
+        if let Some(to) = plan.to.as_ref().filter(|to| has(to)) {
+            let to = to.to_string();
+            return Err(Problem::new(Kind::Exists, format!("Image {name:?} has the snapshot {to:?} already."))
+                .cause("The diff leads to it: it seems to be applied already.")
+                .with("snapshots", vec![Value::from(to)]));
+        }
+        // Ours comes with opening for writing.
+        let watchers = watchers(&reader)?;
+        if !watchers.is_empty() {
+            return Err(Problem::new(Kind::InUse, format!("Image {name:?} is open elsewhere."))
+                .cause("What uses it would not see the change, and would write over it.")
+                .correction("End what uses it; a client that died is forgotten after half a minute.")
+                .with("watchers", watchers));
+        }
+        full::check(connection, [Some(io.pool())])?;
+        drop(reader);
+        let image = open(connection, &io, &name, Access::ReadWrite, deadline)?;
+        image.set_metadata(INCOMPLETE_KEY, &reason)?;
+        let size_bytes = image.stat()?.size_bytes;
+        if let Some(wanted) = plan.size_bytes.filter(|wanted| *wanted != size_bytes) {
+            image.resize(wanted, true, &unwatched)?;
+        }
+        let layout = Layout::of(&image)?;
+        Ok((Held::new(image), layout))
+    })
+    .await
+}
+
+/// Writes what the diff holds, up to its end.
+async fn receive(
+    sink: &mut Sink,
+    parser: &mut DiffParser,
+    body: &mut Incoming,
+    (first, mut rest): (First, Bytes),
+) -> Result<(), Problem> {
+    let mut ended = false;
+    match first {
+        First::Data(offset, bytes) => sink.write(offset, &bytes).await?,
+        First::Zero(offset, length) => sink.zero(offset, length).await?,
+        First::End => ended = true,
+    }
+    loop {
+        let mut input: &[u8] = &rest;
+        while let Some(event) = parser.next(&mut input).map_err(wrong)? {
+            match event {
+                Event::Data { offset_bytes, bytes } => sink.write(offset_bytes, bytes).await?,
+                Event::Zero { offset_bytes, length_bytes } => sink.zero(offset_bytes, length_bytes).await?,
+                Event::End => ended = true,
+                // The parser lets nothing that describes the diff follow its data.
+                _ => {}
+            }
+        }
+        if ended && !input.is_empty() {
+            return Err(Problem::new(Kind::BadRequest, "Something follows the diff's end."));
+        }
+        match body.next().await? {
+            Some(bytes) => rest = bytes,
+            None => break,
+        }
+    }
+    parser.finish().map_err(wrong)?;
+    sink.flush().await
+}
+
+/// Takes the mark off and makes the snapshot. In this order: what is cut off between the two is whole, and can be applied
+/// again.
+async fn finish(sink: Sink, plan: Plan) -> Result<Sink, Failed> {
+    let sink = unmark(sink).await?;
+    let Some(to) = plan.to else { return Ok(sink) };
+    let (sink, ()) = sink
+        .call(move |image| {
+            let to = to.to_string();
+            match image.create_snapshot(&to) {
+                Err(error) if error.is(Errno::EEXIST) => {
+                    return Err(Problem::new(Kind::Exists, format!("The snapshot {to:?} was made meanwhile.")));
+                }
+                made => made?,
+            }
+            if plan.protect {
+                image.protect_snapshot(&to)?;
+            }
+            Ok(())
+        })
+        .await?;
+    Ok(sink)
+}

@@ -1,0 +1,250 @@
+//! Import: a new image from a body of bytes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::http::{StatusCode, header};
+use ceph::{Access, Errno, ImageRef, ImageSpec, IoContext};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::sink::{Failed, Incoming, Sink};
+use super::source::Layout;
+use super::{full, lane, slot};
+use crate::api::images::read_image;
+use crate::call::{Call, json, located};
+use crate::endpoint::Answer;
+use crate::link::Connection;
+use crate::listing::{INCOMPLETE_KEY, Image};
+use crate::names::{check_new, segment};
+use crate::operations::Filling;
+use crate::problem::{Kind, Problem};
+use crate::streams::Held;
+use crate::workers::{Slot, within};
+
+pub const DESCRIPTION: &str = "Makes an image of the body's bytes, as `rbd import` does; it must not exist. The size is \
+the Content-Length, or `sizeBytes` for a body sent in chunks, which must then have exactly so many bytes. Blocks of 4 KiB \
+of zeros are not written. Until the last byte is safe the image is `state: incomplete`; so it stays when the client \
+breaks off, sends less or more than it said, or Ceph fails. It can be deleted like any other; an import does not go on where \
+it was cut off.";
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Import {
+    /// The number of bytes that come, for a body without a Content-Length.
+    size_bytes: Option<u64>,
+    /// The size of the image's objects in bytes, a power of two from 4,096 to 33,554,432; without it the cluster's default.
+    object_size_bytes: Option<u64>,
+    /// The pool for the image's data objects; without it the image's own.
+    data_pool: Option<String>,
+}
+
+/// The largest image: offsets are `i64` within librbd.
+const SIZE_LIMIT_BYTES: u64 = i64::MAX as u64;
+
+impl Import {
+    /// The size the image gets.
+    fn size(&self, call: &Call) -> Result<u64, Problem> {
+        let length =
+            match call.headers.get(header::CONTENT_LENGTH) {
+                Some(value) => {
+                    Some(value.to_str().ok().and_then(|text| text.parse::<u64>().ok()).ok_or_else(|| {
+                        Problem::field("Content-Length", "is not a number", "the body's length in bytes")
+                    })?)
+                }
+                None => None,
+            };
+        let size = match (length, self.size_bytes) {
+            (Some(length), Some(size)) if length != size => {
+                let wrong = format!("is {size}, and the Content-Length is {length}");
+                return Err(Problem::field("sizeBytes", wrong, "the same as the Content-Length, or nothing"));
+            }
+            (Some(size), _) | (None, Some(size)) => size,
+            (None, None) => {
+                let allowed = "the number of bytes that come, or a Content-Length";
+                return Err(Problem::field("sizeBytes", "is missing, as is the Content-Length", allowed));
+            }
+        };
+        if size > SIZE_LIMIT_BYTES {
+            return Err(Problem::field("sizeBytes", format!("is {size}"), format!("at most {SIZE_LIMIT_BYTES}")));
+        }
+        Ok(size)
+    }
+
+    /// The layout the image gets.
+    fn spec(&self) -> Result<ImageSpec, Problem> {
+        let order = match self.object_size_bytes {
+            None => None,
+            Some(bytes) if bytes.is_power_of_two() && (12..=25).contains(&bytes.trailing_zeros()) => {
+                u8::try_from(bytes.trailing_zeros()).ok()
+            }
+            Some(bytes) => {
+                let allowed = "a power of two from 4096 to 33554432";
+                return Err(Problem::field("objectSizeBytes", format!("is {bytes}"), allowed));
+            }
+        };
+        Ok(ImageSpec { order, data_pool: self.data_pool.clone(), ..ImageSpec::default() })
+    }
+}
+
+pub async fn put(mut call: Call) -> Answer {
+    let query: Import = call.query()?;
+    let size_bytes = query.size(&call)?;
+    let spec = query.spec()?;
+    check_new("image", call.param("image"))?;
+    let slot = slot(&call)?;
+    let body = Incoming::new(call.take_body(), call.app.streams.limits().idle);
+    // A task of its own: when the client leaves, this handler is dropped, but the image must be marked and closed.
+    let task = tokio::spawn(import(call, body, size_bytes, spec, slot));
+    task.await.map_err(|error| Problem::new(Kind::Internal, error.to_string()))?
+}
+
+async fn import(mut call: Call, mut body: Incoming, size_bytes: u64, spec: ImageSpec, slot: Slot) -> Answer {
+    let name = call.param("image").to_owned();
+    let filling = match begin(&call, &name).await {
+        Ok(filling) => filling,
+        Err(problem) => {
+            body.linger();
+            return Err(problem);
+        }
+    };
+    let (held, layout) = match create(&call, &name, size_bytes, spec).await {
+        Ok(created) => created,
+        Err(problem) => {
+            filling.fail(problem.clone());
+            body.linger();
+            return Err(problem);
+        }
+    };
+    let sink = Sink::new(Arc::clone(&call.app), lane(&call.place()), held, layout.chunk_bytes(), true);
+    let made = match received(sink, &mut body, size_bytes).await {
+        Ok(sink) => unmark(sink).await,
+        Err(failed) => Err(failed),
+    };
+    match made {
+        Ok(sink) => {
+            sink.abandon(|_| {}).await;
+            filling.succeed().await;
+        }
+        Err(Failed { problem, sink }) => {
+            let problem = full::explain(&call, problem).await;
+            filling.fail(problem.clone());
+            body.linger();
+            let reason = format!("Its import was cut off: {}", problem.detail());
+            tracing::warn!(request_id = call.request_id, image = name, %problem, "an import was cut off");
+            let problem = problem.with("imageState", "incomplete");
+            if let Some(sink) = sink {
+                // Not waited for: Ceph may be what does not answer.
+                tokio::spawn(async move {
+                    sink.abandon(move |image| {
+                        // The mark is there already; this only says more.
+                        let _ = image.set_metadata(INCOMPLETE_KEY, &reason);
+                    })
+                    .await;
+                    drop(slot);
+                });
+            }
+            return Err(problem);
+        }
+    }
+    drop(slot);
+    call.deadline = within(call.app.deadline);
+    let image = read(&call, name.clone()).await?;
+    let location = call.link(&format!("{}/images/{}", call.place().path(), segment(&name)));
+    Ok(located(json(StatusCode::CREATED, &image)?, &location))
+}
+
+/// Records that an image is about to be filled: for as long as that is unfinished the image is shown as incomplete, and
+/// when this process is killed, another marks it. So nothing of an import is ever taken for a whole image.
+async fn begin(call: &Call, name: &str) -> Result<Filling, Problem> {
+    let (owned, deadline) = (name.to_owned(), call.deadline);
+    call.placed(move |connection, io| match crate::listing::find(io, &owned, deadline)? {
+        None => Ok(()),
+        Some(_) => Err(exists(connection, io, &owned, deadline)),
+    })
+    .await?;
+    call.app.operations.begin_filling(call.operation_request(), &call.place(), name).await
+}
+
+fn exists(connection: &Connection, io: &IoContext, name: &str, deadline: Instant) -> Problem {
+    let problem = Problem::new(Kind::Exists, format!("There is an image {name:?} already."));
+    match read_image(connection, io, name, deadline).map(|image| image.state_reason) {
+        Ok(Some(reason)) => problem.cause(reason).correction("Delete it first."),
+        _ => problem.correction("Choose another name, or delete the image first."),
+    }
+    .errno(Errno::EEXIST)
+}
+
+/// Makes the image, marks it as incomplete, and opens it.
+async fn create(call: &Call, name: &str, size_bytes: u64, spec: ImageSpec) -> Result<(Held, Layout), Problem> {
+    let (name, place, deadline) = (name.to_owned(), call.place(), call.deadline);
+    let reason =
+        format!("Its import by {} was begun at {:.0} and has not finished.", call.principal.name, Timestamp::now());
+    call.in_lane(&lane(&call.place()), move |connection| {
+        let io = connection.context(&place.pool, &place.namespace)?;
+        if let Some(pool) = &spec.data_pool {
+            // librbd says ENOENT, which could be anything.
+            connection.cluster().refresh()?;
+            connection.cluster().pool_id(pool).map_err(|_| {
+                Problem::field("dataPool", format!("there is no pool {pool:?}"), "the name of a pool of the cluster")
+            })?;
+        }
+        full::check(connection, [Some(io.pool()), spec.data_pool.as_deref()])?;
+        io.create_image(&name, size_bytes, &spec).map_err(|error| {
+            if error.is(Errno::EEXIST) { exists(connection, &io, &name, deadline) } else { error.into() }
+        })?;
+        let image = io.open_image(ImageRef::Name(&name), None, Access::ReadWrite)?;
+        image.set_metadata(INCOMPLETE_KEY, &reason)?;
+        let layout = Layout::of(&image)?;
+        Ok((Held::new(image), layout))
+    })
+    .await
+}
+
+/// Writes the whole body and makes it last.
+async fn received(mut sink: Sink, body: &mut Incoming, size_bytes: u64) -> Result<Sink, Failed> {
+    match receive(&mut sink, body, size_bytes).await {
+        Ok(()) => Ok(sink),
+        Err(problem) => Err(Failed { problem, sink: Some(Box::new(sink)) }),
+    }
+}
+
+async fn receive(sink: &mut Sink, body: &mut Incoming, size_bytes: u64) -> Result<(), Problem> {
+    let mut offset = 0;
+    while let Some(bytes) = body.next().await? {
+        if body.came > size_bytes {
+            let text = format!("More than the {size_bytes} bytes came that were promised.");
+            return Err(Problem::new(Kind::BadRequest, text).correction("Send sizeBytes as it is."));
+        }
+        sink.write(offset, &bytes).await?;
+        offset += bytes.len() as u64;
+    }
+    if offset != size_bytes {
+        let text = format!("{offset} bytes came instead of {size_bytes}.");
+        return Err(Problem::new(Kind::BadRequest, text)
+            .correction("Delete the image and send all bytes, or sizeBytes as it is."));
+    }
+    sink.flush().await
+}
+
+/// Takes the mark off: the image is whole.
+pub async fn unmark(sink: Sink) -> Result<Sink, Failed> {
+    let (sink, ()) = sink
+        .call(|image| match image.remove_metadata(INCOMPLETE_KEY) {
+            Err(error) if !error.is(Errno::ENOENT) => Err(error.into()),
+            _ => Ok(()),
+        })
+        .await?;
+    Ok(sink)
+}
+
+/// The image as the API shows it.
+pub async fn read(call: &Call, name: String) -> Result<Image, Problem> {
+    let (place, deadline) = (call.place(), call.deadline);
+    call.in_lane(&lane(&call.place()), move |connection| {
+        let io = connection.context(&place.pool, &place.namespace)?;
+        read_image(connection, &io, &name, deadline)
+    })
+    .await
+}

@@ -1,0 +1,350 @@
+//! Writing a stream into an image: gathered into chunks, zeros left out where the image is new, writes in flight.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use ceph::{Errno, Image, Pending};
+use http_body_util::BodyExt as _;
+
+use super::source::is_zero;
+use super::trouble;
+use crate::app::Shared;
+use crate::problem::{Kind, Problem};
+use crate::streams::{Held, Share};
+use crate::workers::within;
+
+/// Written behind per stream.
+const WINDOW_BYTES: usize = 32 << 20;
+/// Writes in flight per stream: small ones cost more than their bytes.
+const WINDOW_WRITES: usize = 128;
+/// The unit in which zeros are looked for and left out: what `rbd import` does by default (`--sparse-size`).
+const SPARSE_BYTES: usize = 4096;
+/// How long what the client still sends is read and dropped after its request failed, so that it sees the answer.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// A body as it arrives.
+pub struct Incoming {
+    body: Body,
+    idle: Duration,
+    /// Bytes that came.
+    pub came: u64,
+}
+
+impl Incoming {
+    /// A body whose client is cut off when it sends nothing for `idle`.
+    pub fn new(body: Body, idle: Duration) -> Self {
+        Self { body, idle, came: 0 }
+    }
+
+    /// What came next; `None` at the end.
+    ///
+    /// # Errors
+    /// `bad-request` when the client stands still or breaks off.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        loop {
+            let Ok(frame) = tokio::time::timeout(self.idle, self.body.frame()).await else {
+                let text = format!("Nothing came for {} s after {} bytes.", self.idle.as_secs(), self.came);
+                return Err(Problem::new(Kind::BadRequest, text));
+            };
+            let frame = match frame {
+                None => return Ok(None),
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => {
+                    let text = format!("The body broke off after {} bytes: {error}.", self.came);
+                    return Err(Problem::new(Kind::BadRequest, text));
+                }
+            };
+            // Trailers are no data.
+            if let Ok(bytes) = frame.into_data() {
+                self.came += bytes.len() as u64;
+                return Ok(Some(bytes));
+            }
+        }
+    }
+
+    /// Goes on taking what comes for a while, in the background: a connection that is closed with bytes unread is
+    /// reset, and the answer lost with it.
+    pub fn linger(mut self) {
+        tokio::spawn(tokio::time::timeout(LINGER, async move { while let Ok(Some(_)) = self.next().await {} }));
+    }
+}
+
+/// A part of a chunk. Has its chunk's memory until it is written.
+struct Span {
+    bytes: Bytes,
+    _share: Arc<Option<Share>>,
+}
+
+impl AsRef<[u8]> for Span {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Writes to an open image.
+pub struct Sink {
+    app: Shared,
+    lane: String,
+    held: Held,
+    chunk_bytes: usize,
+    /// Whether zeros need not be written: the image has none but zeros.
+    sparse: bool,
+    /// What is gathered, its place, and its memory.
+    chunk: Vec<u8>,
+    at: u64,
+    share: Option<Share>,
+    in_flight: VecDeque<(Pending<()>, usize)>,
+    in_flight_bytes: usize,
+}
+
+impl Sink {
+    /// Writes chunks of `chunk_bytes` to an image that is open for writing.
+    pub fn new(app: Shared, lane: String, held: Held, chunk_bytes: u64, sparse: bool) -> Self {
+        Self {
+            app,
+            lane,
+            held,
+            chunk_bytes: usize::try_from(chunk_bytes).unwrap_or(WINDOW_BYTES),
+            sparse,
+            chunk: Vec::new(),
+            at: 0,
+            share: None,
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
+        }
+    }
+
+    /// Writes bytes at an offset; what follows on the last ones is gathered with them.
+    ///
+    /// # Errors
+    /// What Ceph gives, for these or for earlier ones.
+    pub async fn write(&mut self, mut offset: u64, mut bytes: &[u8]) -> Result<(), Problem> {
+        if offset != self.at + self.chunk.len() as u64 {
+            self.send().await?;
+        }
+        while !bytes.is_empty() {
+            if self.chunk.is_empty() {
+                self.at = offset;
+                self.share = self.reserve().await?;
+                self.chunk.reserve_exact(self.room());
+            }
+            let length = (self.room() - self.chunk.len()).min(bytes.len());
+            let (now, later) = bytes.split_at(length);
+            self.chunk.extend_from_slice(now);
+            offset += length as u64;
+            bytes = later;
+            if self.chunk.len() == self.room() {
+                self.send().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How much goes into the present chunk: up to the next border, so that objects are written as wholes.
+    fn room(&self) -> usize {
+        let within = usize::try_from(self.at % self.chunk_bytes as u64).unwrap_or(0);
+        self.chunk_bytes - within
+    }
+
+    /// Memory for a chunk: shared, or beyond the share when nothing of this stream is in flight.
+    async fn reserve(&mut self) -> Result<Option<Share>, Problem> {
+        loop {
+            if let Some(share) = self.app.streams.share(self.chunk_bytes) {
+                return Ok(Some(share));
+            }
+            if self.in_flight.is_empty() {
+                return Ok(None);
+            }
+            self.oldest().await?;
+        }
+    }
+
+    /// Makes a part read as zeros.
+    ///
+    /// # Errors
+    /// What Ceph gives, for this or for earlier ones.
+    pub async fn zero(&mut self, mut offset: u64, mut length: u64) -> Result<(), Problem> {
+        // Large parts in steps, each of which is answered within the deadline.
+        const STEP_BYTES: u64 = 256 << 20;
+        self.send().await?;
+        while length > 0 {
+            let step = (STEP_BYTES - offset % STEP_BYTES).min(length);
+            let bytes = usize::try_from(step).unwrap_or(usize::MAX);
+            self.start(0, |image| image.write_zeroes(offset, bytes)).await?;
+            offset += step;
+            length -= step;
+        }
+        Ok(())
+    }
+
+    /// Starts to write what is gathered.
+    async fn send(&mut self) -> Result<(), Problem> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let bytes = Bytes::from(std::mem::take(&mut self.chunk));
+        let share = Arc::new(self.share.take());
+        let whole = 0..bytes.len();
+        let spans = if self.sparse { spans(&bytes) } else { vec![whole] };
+        for span in spans {
+            let offset = self.at + span.start as u64;
+            let part = Span { bytes: bytes.slice(span.clone()), _share: Arc::clone(&share) };
+            self.start(span.len(), |image| image.write(offset, part)).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts a write when there is room for it in the window.
+    async fn start(
+        &mut self,
+        bytes: usize,
+        write: impl FnOnce(&Image) -> ceph::Result<Pending<()>>,
+    ) -> Result<(), Problem> {
+        while self.in_flight_bytes + bytes > WINDOW_BYTES.max(bytes) || self.in_flight.len() >= WINDOW_WRITES {
+            self.oldest().await?;
+        }
+        // Errors are seen early: a pool that is full stops the client at once.
+        while let Some((pending, _)) = self.in_flight.front_mut() {
+            let Some(done) = ready(pending).await else { break };
+            self.landed(done)?;
+        }
+        let Some(image) = self.held.image() else {
+            return Err(Problem::new(Kind::Internal, "The image is closed already."));
+        };
+        let pending = write(image).map_err(|error| trouble(&self.app, error))?;
+        self.in_flight.push_back((pending, bytes));
+        self.in_flight_bytes += bytes;
+        Ok(())
+    }
+
+    /// Waits for the oldest write.
+    async fn oldest(&mut self) -> Result<(), Problem> {
+        let Some((pending, _)) = self.in_flight.front_mut() else { return Ok(()) };
+        match tokio::time::timeout(self.app.deadline, pending).await {
+            Ok(done) => self.landed(done),
+            Err(_) => Err(late()),
+        }
+    }
+
+    /// Takes the oldest write off, which is done.
+    fn landed(&mut self, done: ceph::Result<()>) -> Result<(), Problem> {
+        if let Some((_, bytes)) = self.in_flight.pop_front() {
+            self.in_flight_bytes -= bytes;
+        }
+        done.map_err(|error| trouble(&self.app, error))
+    }
+
+    /// Waits for all writes and makes them last.
+    ///
+    /// # Errors
+    /// What Ceph gives for any write.
+    pub async fn flush(&mut self) -> Result<(), Problem> {
+        self.send().await?;
+        self.start(0, Image::flush).await?;
+        while !self.in_flight.is_empty() {
+            self.oldest().await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a blocking call on the image, with nothing in flight.
+    ///
+    /// # Errors
+    /// What the call gives; then the image is closed.
+    pub async fn call<T: Send + 'static>(
+        self,
+        call: impl FnOnce(&Image) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<(Self, T), Failed> {
+        let Self { app, lane, held, chunk_bytes, sparse, chunk, at, share, in_flight, in_flight_bytes } = self;
+        let run = move || {
+            let Some(image) = held.image() else {
+                return Err(Problem::new(Kind::Internal, "The image is closed already."));
+            };
+            let answer = call(image);
+            Ok((held, answer))
+        };
+        let (held, answer) = match app.workers.run(&lane, within(app.deadline), run).await {
+            Ok(done) => done,
+            Err(problem) => return Err(Failed { problem, sink: None }),
+        };
+        let sink = Self { app, lane, held, chunk_bytes, sparse, chunk, at, share, in_flight, in_flight_bytes };
+        match answer {
+            Ok(answer) => Ok((sink, answer)),
+            Err(problem) => Err(Failed { problem, sink: Some(Box::new(sink)) }),
+        }
+    }
+
+    /// Waits for what librbd still does, without a thread, then does what is left to do, and closes the image.
+    pub async fn abandon(self, last: impl FnOnce(&Image) + Send + 'static) {
+        for (pending, _) in self.in_flight {
+            let _ = pending.await;
+        }
+        let close = move || {
+            if let Some(image) = self.held.take() {
+                last(&image);
+            }
+        };
+        let _ = tokio::task::spawn_blocking(close).await;
+    }
+}
+
+/// A call on a sink's image that failed; the sink is gone when the call did not come back in time.
+pub struct Failed {
+    pub problem: Problem,
+    pub sink: Option<Box<Sink>>,
+}
+
+/// Ceph does not write.
+fn late() -> Problem {
+    Problem::new(Kind::CephUnavailable, "Ceph has not written the data in time.").errno(Errno::ETIMEDOUT).retry_after(5)
+}
+
+/// The outcome of what is done already.
+async fn ready<T>(pending: &mut Pending<T>) -> Option<ceph::Result<T>> {
+    let mut pending = Pin::new(pending);
+    std::future::poll_fn(move |context| match pending.as_mut().poll(context) {
+        std::task::Poll::Ready(done) => std::task::Poll::Ready(Some(done)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
+}
+
+/// The parts of a chunk that are not zero, to blocks of [`SPARSE_BYTES`].
+fn spans(bytes: &[u8]) -> Vec<Range<usize>> {
+    let mut spans: Vec<Range<usize>> = Vec::new();
+    if is_zero(bytes) {
+        return spans;
+    }
+    for (block, start) in bytes.chunks(SPARSE_BYTES).zip((0..).step_by(SPARSE_BYTES)) {
+        if is_zero(block) {
+            continue;
+        }
+        match spans.last_mut() {
+            Some(last) if last.end == start => last.end += block.len(),
+            _ => spans.push(start..start + block.len()),
+        }
+    }
+    spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_of_zeros_are_left_out() {
+        let mut bytes = vec![0; 10 * SPARSE_BYTES + 100];
+        assert!(spans(&bytes).is_empty());
+        bytes[SPARSE_BYTES] = 1;
+        bytes[3 * SPARSE_BYTES - 1] = 1;
+        bytes[10 * SPARSE_BYTES + 99] = 1;
+        assert_eq!(spans(&bytes), [SPARSE_BYTES..3 * SPARSE_BYTES, 10 * SPARSE_BYTES..10 * SPARSE_BYTES + 100]);
+        assert!(spans(&[]).is_empty());
+    }
+}
