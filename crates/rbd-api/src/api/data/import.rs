@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::sink::{Failed, Incoming, Sink};
 use super::source::Layout;
-use super::{full, lane, slot};
+use super::{lane, slot};
 use crate::api::images::read_image;
 use crate::call::{Call, json, located};
 use crate::endpoint::Answer;
@@ -114,7 +114,6 @@ async fn import(mut call: Call, mut body: Incoming, size_bytes: u64, spec: Image
     match made {
         Ok(sink) => sink.abandon(|_| {}).await,
         Err(Failed { problem, sink }) => {
-            let problem = full::explain(&call, problem).await;
             body.linger();
             let reason = format!("Its import was cut off: {}", problem.detail());
             tracing::warn!(request_id = call.request_id, image = name, %problem, "an import was cut off");
@@ -157,7 +156,6 @@ async fn create(call: &Call, name: &str, size_bytes: u64, spec: ImageSpec) -> Re
                 Problem::field("dataPool", format!("there is no pool {pool:?}"), "the name of a pool of the cluster")
             })?;
         }
-        full::check(connection, [Some(io.pool()), spec.data_pool.as_deref()])?;
         io.create_image(&name, size_bytes, &spec).map_err(|error| {
             if !error.is(Errno::EEXIST) {
                 return Problem::from(error);
