@@ -2,7 +2,6 @@
 
 mod diff;
 mod export;
-mod full;
 mod import;
 mod sink;
 mod source;

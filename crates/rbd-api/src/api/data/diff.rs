@@ -18,7 +18,7 @@ use super::export::{Opened, opened};
 use super::import::{read, unmark};
 use super::sink::{Failed, Incoming, Sink};
 use super::source::{Finder, Form, Layout, Piece, Reader, Search, is_zero};
-use super::{DIFF_TYPE, full, lane, open, slot, snapshot_not_found};
+use super::{DIFF_TYPE, lane, open, slot, snapshot_not_found};
 use crate::call::{Call, JSON_TYPE};
 use crate::endpoint::Answer;
 use crate::listing::INCOMPLETE_KEY;
@@ -249,7 +249,6 @@ async fn apply(mut call: Call, mut body: Incoming, slot: Slot) -> Answer {
     match applied {
         Ok(sink) => sink.abandon(|_| {}).await,
         Err(Failed { problem, sink }) => {
-            let problem = full::explain(&call, problem).await;
             body.linger();
             tracing::warn!(request_id = call.request_id, image = name, %problem, "applying a diff was cut off");
             if let Some(sink) = sink {
@@ -363,7 +362,6 @@ async fn begin(call: &Call, name: &str, plan: Plan) -> Result<(Held, Layout), Pr
                 .correction("End what uses it; a client that died is forgotten after half a minute.")
                 .with("watchers", watchers));
         }
-        full::check(connection, [Some(io.pool())])?;
         drop(reader);
         let image = open(connection, &io, &name, Access::ReadWrite, deadline)?;
         image.set_metadata(INCOMPLETE_KEY, &reason)?;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::sink::{Failed, Incoming, Sink};
 use super::source::Layout;
-use super::{full, lane, slot};
+use super::{lane, slot};
 use crate::api::images::read_image;
 use crate::call::{Call, json, located};
 use crate::endpoint::Answer;
@@ -128,7 +128,6 @@ async fn import(mut call: Call, mut body: Incoming, size_bytes: u64, spec: Image
             filling.succeed().await;
         }
         Err(Failed { problem, sink }) => {
-            let problem = full::explain(&call, problem).await;
             filling.fail(problem.clone());
             body.linger();
             let reason = format!("Its import was cut off: {}", problem.detail());
@@ -190,7 +189,6 @@ async fn create(call: &Call, name: &str, size_bytes: u64, spec: ImageSpec) -> Re
                 Problem::field("dataPool", format!("there is no pool {pool:?}"), "the name of a pool of the cluster")
             })?;
         }
-        full::check(connection, [Some(io.pool()), spec.data_pool.as_deref()])?;
         io.create_image(&name, size_bytes, &spec).map_err(|error| {
             if error.is(Errno::EEXIST) { exists(connection, &io, &name, deadline) } else { error.into() }
         })?;

@@ -214,25 +214,38 @@ fn a_body_of_another_length_and_a_client_that_stands_still_are_told() {
 
 #[test]
 fn a_full_pool_is_507_at_once() {
+    use std::io::Read as _;
     let ceph = Ceph::start(CephOptions { store: Store::MEMORY, mgr: true }).unwrap();
     ceph.create_pool("small").unwrap();
     ceph.ceph(&["osd", "pool", "set-quota", "small", "max_bytes", "8000000"]).unwrap();
     let service = ServiceOptions::new(BINARY, &ceph).arguments(&["--deadline", "20s"]).start().unwrap();
     let put = |name: &str, length: u64| {
-        let path = format!("/api/v1/pools/small/images/{name}/data");
+        let path = format!("{}/data", image("small", name));
         service.client.send("PUT", &path, &[], &noise(1, length)).unwrap()
     };
+    let wait = |full: bool| {
+        let started = Instant::now();
+        while ceph.ceph(&["osd", "pool", "ls", "detail"]).unwrap().contains("full_quota") != full {
+            assert!(started.elapsed() < Duration::from_secs(60), "the pool stays as it is");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    // One is on its way when the pool becomes full.
+    let mut middle = begin(&service, &format!("{}/data", image("small", "middle")), 40 << 20, &noise(2, 8 * MIB));
     put("first", 12 * MIB).expect(201);
-    let started = Instant::now();
-    while !ceph.ceph(&["osd", "pool", "ls", "detail"]).unwrap().contains("full_quota") {
-        assert!(started.elapsed() < Duration::from_secs(40), "the pool does not become full");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    wait(true);
     let started = Instant::now();
     let answer = put("second", 12 * MIB).expect(507);
     assert_eq!(answer.problem(), "full", "{}", answer.text());
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
-    // Reading and deleting work as before.
-    service.client.get("/api/v1/pools/small/images/first/data").unwrap().expect(200);
-    ceph.rbd(&["rm", "--no-progress", "small/first"]).unwrap();
+    let _ = middle.write_all(&noise(3, 32 * MIB));
+    let mut answer = vec![0; 4096];
+    let length = middle.read(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]);
+    assert!(answer.starts_with("HTTP/1.1 507 ") && answer.contains("imageState"), "{answer}");
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    // Reading works as before, and writing does when there is space again.
+    service.client.get(&format!("{}/data", image("small", "first"))).unwrap().expect(200);
+    ceph.ceph(&["osd", "pool", "set-quota", "small", "max_bytes", "0"]).unwrap();
+    wait(false);
+    put("third", 12 * MIB).expect(201);
 }
