@@ -110,6 +110,20 @@ impl Call {
         Ok(())
     }
 
+    /// [`Call::authorize_place`] for the pool that is to take the data of an image, if it is another than the image's.
+    ///
+    /// # Errors
+    /// `forbidden`, `authentication-unavailable`.
+    pub async fn authorize_data_pool(&self, data_pool: Option<&str>, image: &Place) -> Result<(), Problem> {
+        match data_pool {
+            Some(pool) if pool != image.pool => {
+                let place = Place { pool: pool.to_owned(), namespace: image.namespace.clone() };
+                self.authorize_place(&place, Role::Operator).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the caller may read in a place.
     ///
     /// # Errors

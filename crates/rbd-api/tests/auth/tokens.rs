@@ -214,6 +214,15 @@ fn no_body_reaches_out_of_a_scope() {
             assert_eq!(answer.problem(), "forbidden", "{known:?} with {body}: {}", answer.text());
             tried += 1;
         }
+        for parameter in operation["parameters"].as_array().unwrap() {
+            let name = parameter["name"].as_str().unwrap();
+            if parameter["in"] == "query" && is_pool(name) {
+                let path = format!("{}?{name}={}", known.path, other.pool);
+                let answer = client.json(&known.method, &path, &json!({})).unwrap();
+                assert_eq!(answer.problem(), "forbidden", "{known:?} with {name}: {}", answer.text());
+                tried += 1;
+            }
+        }
     }
     assert!(tried >= 4, "{tried}");
     assert_eq!(other.state(), before);
