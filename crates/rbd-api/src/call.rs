@@ -23,6 +23,9 @@ use crate::problem::{Kind, Problem};
 /// JSON bodies are small; image data is streamed and not bound by this.
 pub const JSON_LIMIT_BYTES: usize = 64 << 10;
 
+/// A body that is taken once. In a lock also because a `Body` is not `Sync`, and handlers share `&Call` across waits.
+pub type SharedBody = Arc<Mutex<Body>>;
+
 /// What of a request is handed on as it came.
 pub struct Arrived {
     /// The path's parameters, percent-decoded.
@@ -31,8 +34,8 @@ pub struct Arrived {
     pub uri: Uri,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body.
-    pub body: Body,
+    /// The body, also in the hands of what runs around the handler, which reads what the handler leaves of it.
+    pub body: SharedBody,
     /// Until when Ceph is waited for.
     pub deadline: Instant,
     /// Where the handler adds to the audit log's line.
@@ -51,8 +54,7 @@ pub struct Call {
     pub uri: Uri,
     /// The headers as they came.
     pub headers: HeaderMap,
-    /// The body. In a lock only because a `Body` is not `Sync`, and handlers share `&Call` across waits.
-    body: Mutex<Body>,
+    body: SharedBody,
     /// Who calls.
     pub principal: Principal,
     /// The request's id, in the answer and in every log line.
@@ -72,7 +74,7 @@ impl Call {
         request_id: String,
     ) -> Self {
         let Arrived { params, uri, headers, body, deadline, notes } = arrived;
-        Self { app, endpoint, params, uri, headers, body: Mutex::new(body), principal, request_id, deadline, notes }
+        Self { app, endpoint, params, uri, headers, body, principal, request_id, deadline, notes }
     }
 
     /// A parameter of the path; the endpoint's path has it.
@@ -106,6 +108,20 @@ impl Call {
         self.app.auth.authorize(&self.principal, permission, self.deadline).await?;
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).place(place);
         Ok(())
+    }
+
+    /// [`Call::authorize_place`] for the pool that is to take the data of an image, if it is another than the image's.
+    ///
+    /// # Errors
+    /// `forbidden`, `authentication-unavailable`.
+    pub async fn authorize_data_pool(&self, data_pool: Option<&str>, image: &Place) -> Result<(), Problem> {
+        match data_pool {
+            Some(pool) if pool != image.pool => {
+                let place = Place { pool: pool.to_owned(), namespace: image.namespace.clone() };
+                self.authorize_place(&place, Role::Operator).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the caller may read in a place.
@@ -186,7 +202,7 @@ impl Call {
     /// # Errors
     /// As [`Call::json`].
     pub async fn json_or_default<T: DeserializeOwned + Default>(&mut self) -> Result<T, Problem> {
-        let empty = HttpBody::is_end_stream(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let empty = HttpBody::is_end_stream(&*self.body.lock().unwrap_or_else(PoisonError::into_inner));
         if empty {
             return Ok(T::default());
         }
@@ -196,15 +212,14 @@ impl Call {
             if bytes.is_empty() {
                 return Ok(T::default());
             }
-            *self.body.get_mut().unwrap_or_else(PoisonError::into_inner) = Body::from(bytes);
+            *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Body::from(bytes);
         }
         self.json().await
     }
 
     /// The body, to be streamed; empty the second time.
     pub fn take_body(&mut self) -> Body {
-        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(body, Body::empty())
+        std::mem::take(&mut *self.body.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn small_body(&mut self) -> Result<bytes::Bytes, Problem> {

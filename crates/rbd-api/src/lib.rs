@@ -5,8 +5,8 @@
 //! ```
 //!
 //! [`endpoint`] is the list from which the router, the API description, authorization and metrics follow. [`link`]
-//! keeps the connection; [`listing`] reads images from RADOS without opening them, [`image`] opens one; [`problem`] is what errors look
-//! like.
+//! keeps the connection; [`auth`] knows who calls and what they may, [`audit`] writes down what they did; [`listing`] reads
+//! images from RADOS without opening them, [`image`] opens one; [`problem`] is what errors look like.
 
 pub mod api;
 pub mod app;

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -13,6 +13,7 @@ use axum::extract::{RawPathParams, Request};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, Uri, header};
 use axum::routing::{MethodFilter, get, on};
 use futures_util::FutureExt as _;
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -24,7 +25,7 @@ use tokio::net::TcpListener;
 use crate::app::{App, Shared};
 use crate::audit::{Attempt, SharedNotes};
 use crate::auth::Permission;
-use crate::call::{Arrived, Call};
+use crate::call::{Arrived, Call, JSON_LIMIT_BYTES, SharedBody};
 use crate::endpoint::{Answer, Endpoint, all};
 use crate::metrics::{CallLabels, RequestLabels};
 use crate::problem::{Kind, Problem};
@@ -35,6 +36,8 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// How long a client may take to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to send the rest of a body that nobody wants.
+const REST_TIMEOUT: Duration = Duration::from_secs(1);
 /// How large a request's head may be.
 const HEAD_LIMIT_BYTES: usize = 32 << 10;
 
@@ -85,6 +88,9 @@ async fn dispatch(
     let mut attempt = endpoint
         .changes()
         .then(|| Attempt::new(&app.audit, &endpoint, &request_id, from, (&parts.uri, &parts.headers, &params)));
+    let body = SharedBody::new(Mutex::new(body));
+    let left = Arc::clone(&body);
+    let expects = parts.headers.contains_key(header::EXPECT);
     let notes = attempt.as_ref().map_or_else(SharedNotes::default, Attempt::notes);
     app.metrics.in_flight.inc();
     let _in_flight = Leave(&app);
@@ -118,7 +124,8 @@ async fn dispatch(
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
-    if app.ending.load(Ordering::Relaxed) {
+    let left = std::mem::take(&mut *left.lock().unwrap_or_else(PoisonError::into_inner));
+    if !read_rest(left, expects).await || app.ending.load(Ordering::Relaxed) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(attempt) = attempt {
@@ -133,6 +140,22 @@ async fn dispatch(
     let labels = CallLabels { endpoint: endpoint.id.clone() };
     app.metrics.request_seconds.get_or_create(&labels).observe(start.elapsed().as_secs_f64());
     response
+}
+
+/// Reads what a handler left of a small body. Otherwise the connection is closed under a client that is still sending,
+/// which may then never see why it was refused. False when not all of it was read.
+async fn read_rest(body: Body, expects: bool) -> bool {
+    use axum::body::HttpBody as _;
+
+    if body.is_end_stream() {
+        return true;
+    }
+    // Who waits for `100 Continue` has not sent it, and must not be told to.
+    if expects || body.size_hint().lower() > JSON_LIMIT_BYTES as u64 {
+        return false;
+    }
+    let rest = Limited::new(body, JSON_LIMIT_BYTES).collect();
+    matches!(tokio::time::timeout(REST_TIMEOUT, rest).await, Ok(Ok(_)))
 }
 
 /// Who is at the other end of a request's connection.
@@ -272,11 +295,17 @@ async fn accept(
         stall::prepare(&stream);
         let stream = Stall::new(stream, client_idle);
         let (router, builder, watcher) = (router.clone(), Arc::clone(&builder), connections.watcher());
+        let mut ending = drain.clone();
         match tls.clone() {
             None => drop(tokio::spawn(serve(stream, peer, router, builder, watcher))),
             // In the connection's own task: a slow handshake holds nobody up.
             Some((tls, failures)) => drop(tokio::spawn(async move {
-                match tls.accept(stream).await {
+                let accepted = tokio::select! {
+                    accepted = tls.accept(stream) => accepted,
+                    // Nothing was asked yet that would have to be answered.
+                    _ = ending.changed() => return,
+                };
+                match accepted {
                     Ok(stream) => serve(stream, peer, router, builder, watcher).await,
                     Err(error) => {
                         failures.inc();

@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::images::image_not_found;
+use crate::auth::Role;
 use crate::call::{Call, json, located, nothing};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
@@ -535,6 +536,7 @@ async fn add(mut call: Call) -> Answer {
     let ImageOf { image, pool } = call.json().await?;
     let place = call.place();
     let images = Place { pool: pool.unwrap_or_else(|| place.pool.clone()), namespace: place.namespace };
+    call.authorize_place(&images, Role::Operator).await?;
     let name = call.param("group").to_owned();
     let (group, deadline) = (name.clone(), call.deadline);
     let ((), group) = call
@@ -572,6 +574,7 @@ async fn remove(call: Call) -> Answer {
     let PoolOf { pool } = call.query()?;
     let place = call.place();
     let images = Place { pool: pool.unwrap_or_else(|| place.pool.clone()), namespace: place.namespace.clone() };
+    call.authorize_place(&images, Role::Operator).await?;
     let (group, image, deadline) = (call.param("group").to_owned(), call.param("image").to_owned(), call.deadline);
     call.in_lane(&format!("pool {}", place.pool), move |connection| {
         let io = connection.context(&place.pool, &place.namespace)?;

@@ -103,6 +103,7 @@ impl Wanted {
 async fn create(mut call: Call) -> Answer {
     let body: NewImage = call.json().await?;
     let layout = body.layout();
+    call.authorize_data_pool(layout.data_pool.as_deref(), &call.place()).await?;
     let wanted = Wanted::new(body.name, body.size_bytes, &layout, body.metadata)?;
     let location = location(&call, &wanted.name);
     let deadline = call.deadline;
@@ -119,6 +120,7 @@ async fn put(mut call: Call) -> Answer {
     let name = call.param("image").to_owned();
     let body: WantedImage = call.json().await?;
     let layout = body.layout();
+    call.authorize_data_pool(layout.data_pool.as_deref(), &call.place()).await?;
     let wanted = Wanted::new(name, body.size_bytes, &layout, body.metadata)?;
     let location = location(&call, &wanted.name);
     let deadline = call.deadline;

@@ -375,10 +375,7 @@ async fn copy(mut call: Call) -> Answer {
         return Err(Problem::field("deep", "does not go with a snapshot", "one of the two"));
     }
     call.authorize_place(&target, Role::Operator).await?;
-    if let Some(pool) = &body.data_pool {
-        let place = Place { pool: pool.clone(), namespace: target.namespace.clone() };
-        call.authorize_place(&place, Role::Operator).await?;
-    }
+    call.authorize_data_pool(body.data_pool.as_deref(), &target).await?;
     let image = call.whole_image().await?;
     if let Some(snapshot) = &body.snapshot
         && !image.snapshots.iter().any(|known| known.name == *snapshot)

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::image_new::taken;
 use super::image_use::{ancestors, chain_warning, children_of};
 use super::images::read_image;
+use crate::auth::Role;
 use crate::call::{Call, json, located, nothing};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
@@ -439,6 +440,8 @@ async fn clone(mut call: Call) -> Answer {
     let namespace =
         body.namespace.unwrap_or_else(|| if pool == source.pool { source.namespace.clone() } else { String::new() });
     let target = Place { pool, namespace };
+    call.authorize_place(&target, Role::Operator).await?;
+    call.authorize_data_pool(spec.data_pool.as_deref(), &target).await?;
     let name = body.name;
     let location = call.link(&format!("{}/images/{}", target.path(), segment(&name)));
     let deadline = call.deadline;

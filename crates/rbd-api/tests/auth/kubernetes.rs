@@ -155,11 +155,11 @@ fn resource_names_are_pools_and_namespaces() {
             "resourceNames": [tenant.pool],
         })
     };
-    let role = json!({
+    let one_pool = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
         "metadata": { "name": "test-one-pool" }, "rules": [rule("images"), rule("pools")],
     });
-    server.apply(&role.to_string()).unwrap();
+    server.apply(&one_pool.to_string()).unwrap();
     let owner = service.client.with_token(&account(server, "owner", Some("test-one-pool")));
     assert_eq!(pools(&owner), [tenant.pool.as_str()]);
     for place in ["", "/namespaces/team"] {
@@ -265,7 +265,7 @@ fn an_api_server_that_is_away_allows_nothing() {
     unavailable("a.b.c", Duration::from_millis(3500));
     server.start_daemon(Daemon::ApiServer).unwrap();
     eventually(Duration::from_secs(15), "it is found again", || get(&unknown).status == 200);
-    assert!(metric(&service, "sparrow_rbd_kubernetes_reviews_total{review=\"token\",outcome=\"error\"}") >= 3.0);
+    assert!(metric(&service, "sparrow_rbd_kubernetes_reviews_total{review=\"token\",outcome=\"error\"}") >= 3);
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn flags_and_files_that_cannot_work_fail_the_start() {
     for (arguments, says) in [
         (&["--auth", "tokens"][..], "--tokens-file"),
         (&["--auth", "tokens", "--tokens-file", "/nonexistent"], "/nonexistent cannot be read"),
-        (&["--auth", "tokens", "--tokens-file", &broken], "broken.json: missing field `hash` at line 1"),
+        (&["--auth", "tokens", "--tokens-file", &broken], "broken.json: tokens[0]: missing field `hash` at line 1"),
         (&["--auth", "none", "--tokens-file", &empty], "--tokens-file is for --auth tokens"),
         (&["--auth", "none", "--kubeconfig", &empty], "--kubeconfig is for --auth kubernetes"),
         (&["--auth", "kubernetes"], "--kubeconfig FILE"),

@@ -83,6 +83,12 @@ pub struct Known {
 }
 
 impl Known {
+    /// The call in the API description.
+    pub fn operation<'a>(&self, document: &'a Value) -> &'a Value {
+        let methods = document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap());
+        methods.map(|(_, operation)| operation).find(|operation| operation["operationId"] == self.id.as_str()).unwrap()
+    }
+
     pub fn changes(&self) -> bool {
         self.method != "GET"
     }
@@ -168,8 +174,8 @@ pub fn replace(path: &Path, content: &str) {
 }
 
 /// A metric's value; 0 while it is not there.
-pub fn metric(service: &Service, name: &str) -> f64 {
+pub fn metric(service: &Service, name: &str) -> u64 {
     let text = service.admin_client().get("/metrics").unwrap().expect(200).text();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
-    line.map_or(0.0, |value| value.parse().unwrap())
+    line.map_or(0, |value| value.parse().unwrap())
 }
