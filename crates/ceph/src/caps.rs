@@ -17,9 +17,9 @@ const NOTHING: &str = "sparrow.no-such-thing";
 
 impl Cluster {
     /// Which of the monitor commands that pool administration takes this entity may not give:
-    /// `osd pool create`, `osd pool delete`, `osd pool application enable`. Monitors look at the capabilities before
-    /// the arguments, and none of the commands sent can do anything: one asks for a type of pool that does not exist, one
-    /// lacks the confirmation, one names no pool that there is.
+    /// `osd pool create`, `osd pool delete`, `osd pool application enable`, `osd pool set-quota`. Monitors look at the
+    /// capabilities before the arguments, and none of the commands sent can do anything: one asks for a type of pool that
+    /// does not exist, one lacks the confirmation, the others name no pool that there is.
     ///
     /// # Errors
     /// `ETIMEDOUT` when no monitor answers.
@@ -28,6 +28,7 @@ impl Cluster {
             ("osd pool create", serde_json::json!({ "pool": NOTHING, "pool_type": "none" })),
             ("osd pool delete", serde_json::json!({ "pool": NOTHING })),
             ("osd pool application enable", serde_json::json!({ "pool": NOTHING, "app": "rbd" })),
+            ("osd pool set-quota", serde_json::json!({ "pool": NOTHING, "field": "max_objects", "val": "0" })),
         ];
         let mut forbidden = Vec::new();
         for (prefix, mut command) in commands {

@@ -509,12 +509,14 @@ fn capabilities_too_small() {
     checked.expect(
         &format!(
             "warning  pool capabilities: {entity} lacks mon 'allow command \"osd pool create\"', mon 'allow command \"osd \
-             pool delete\"', mon 'allow command \"osd pool application enable\"': creating or deleting pools answers 403, \
+             pool delete\"', mon 'allow command \"osd pool application enable\"', \
+             mon 'allow command \"osd pool set-quota\"': creating or deleting pools answers 403, \
              all else works."
         ),
         &format!(
             "If it shall, as an administrator of the cluster: `ceph auth caps {entity} mon 'profile rbd, allow command \"osd \
-             pool create\", allow command \"osd pool delete\", allow command \"osd pool application enable\"' osd 'profile \
+             pool create\", allow command \"osd pool delete\", allow command \"osd pool application enable\", \
+             allow command \"osd pool set-quota\"' osd 'profile \
              rbd' mgr 'profile rbd'`, which replaces what it has."
         ),
     );

@@ -23,6 +23,8 @@ use crate::problem::{Kind, Problem};
 const TAG: &str = "pools";
 /// The monitor command that deletes a pool.
 const DELETE: &str = "osd pool delete";
+/// The monitor command that bounds a pool.
+const SET_QUOTA: &str = "osd pool set-quota";
 
 /// The endpoints.
 pub fn endpoints() -> Vec<Endpoint> {
@@ -366,7 +368,9 @@ fn find_or_begin(cluster: &Cluster, name: &str, settings: &PoolSettings) -> Resu
     // A name that is refused for a new pool may still be that of one that is there.
     check_new("pool", name)?;
     // Asked before, so that no pool is left that cannot be used.
-    if let Some(command) = cluster.forbidden_pool_commands()?.iter().find(|command| **command != DELETE) {
+    let quotas = settings.quota_bytes.is_some() || settings.quota_objects.is_some();
+    let needed = |command: &&&str| **command != DELETE && (quotas || **command != SET_QUOTA);
+    if let Some(command) = cluster.forbidden_pool_commands()?.iter().find(needed) {
         return Err(pools_forbidden(cluster.entity(), command));
     }
     let mut command = value!({ "prefix": "osd pool create", "pool": name, "pool_type": "replicated" });

@@ -145,7 +145,7 @@ fn allow(command: &str) -> String {
 pub fn caps_command(entity: &str, pools: bool) -> String {
     let mut mon = vec!["profile rbd".to_owned()];
     if pools {
-        let commands = ["osd pool create", "osd pool delete", "osd pool application enable"];
+        let commands = ["osd pool create", "osd pool delete", "osd pool application enable", "osd pool set-quota"];
         mon.extend(commands.iter().map(|command| allow(command)));
     }
     format!("ceph auth caps {entity} mon '{}' osd 'profile rbd' mgr 'profile rbd'", mon.join(", "))
