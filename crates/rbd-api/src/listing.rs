@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::link::Connection;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 
 /// RADOS reads in flight per listing.
 const IN_FLIGHT: usize = 256;
@@ -128,6 +128,29 @@ pub struct Migration {
 /// How many snapshots of an image the kernel's client can map
 /// (`RBD_MAX_SNAP_COUNT` in Linux' `drivers/block/rbd.c`).
 pub const KRBD_SNAPSHOTS: usize = 510;
+
+impl Image {
+    /// Refuses when it cannot be used as it is.
+    ///
+    /// # Errors
+    /// `removing`, `conflict` for one that is incomplete, `damaged`.
+    pub fn whole(&self) -> Result<(), Problem> {
+        let problem = match self.state {
+            ImageState::Ready => return Ok(()),
+            ImageState::Removing => {
+                Problem::new(Kind::Removing, format!("The removal of image {:?} was begun.", self.name))
+                    .correction("It can only be removed: DELETE it with ?permanent=true.")
+            }
+            ImageState::Damaged => Problem::new(Kind::Damaged, format!("Image {:?} cannot be read.", self.name))
+                .correction("Look at its header with `rados listomapvals`, and restore or remove the self."),
+            ImageState::Incomplete => {
+                Problem::new(Kind::Conflict, format!("The data of image {:?} has not all arrived.", self.name))
+                    .correction("Wait for the import or copy to end; if it was cut off, DELETE the self.")
+            }
+        };
+        Err(problem.cause(self.state_reason.clone().unwrap_or_default()))
+    }
+}
 
 /// The parent of a clone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]

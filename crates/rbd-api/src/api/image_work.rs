@@ -199,26 +199,9 @@ impl Call {
 
     /// The image that the path names, if it is whole.
     async fn whole_image(&self) -> Result<Image, Problem> {
-        let (image, ()) = self.image(|_, _, image| whole(image)).await?;
+        let (image, ()) = self.image(|_, _, image| image.whole()).await?;
         Ok(image)
     }
-}
-
-fn whole(image: &Image) -> Result<(), Problem> {
-    let problem = match image.state {
-        ImageState::Ready => return Ok(()),
-        ImageState::Removing => {
-            Problem::new(Kind::Removing, format!("The removal of image {:?} was begun.", image.name))
-                .correction("It can only be removed: DELETE it with ?permanent=true.")
-        }
-        ImageState::Damaged => Problem::new(Kind::Damaged, format!("Image {:?} cannot be read.", image.name))
-            .correction("Look at its header with `rados listomapvals`, and restore or remove the image."),
-        ImageState::Incomplete => {
-            Problem::new(Kind::Conflict, format!("The data of image {:?} has not all arrived.", image.name))
-                .correction("Wait for the import or copy to end; if it was cut off, DELETE the image.")
-        }
-    };
-    Err(problem.cause(image.state_reason.clone().unwrap_or_default()))
 }
 
 /// Refuses when a client has the image open.
@@ -297,7 +280,7 @@ async fn delete(call: Call) -> Answer {
     let (image, ()) = call
         .image(move |_, io, image| {
             if image.state == ImageState::Removing {
-                return whole(image);
+                return image.whole();
             }
             if !query.force {
                 unwatched_image(io, image)?;
@@ -324,7 +307,7 @@ async fn resize(mut call: Call) -> Answer {
     let deadline = call.deadline;
     let (image, grown) = call
         .image(move |connection, io, image| {
-            whole(image)?;
+            image.whole()?;
             let now = image.size_bytes.unwrap_or(0);
             if size_bytes < now {
                 return Ok(None);

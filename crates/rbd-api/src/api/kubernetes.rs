@@ -11,7 +11,7 @@ use self::manifest::{Volume, dns_label, quantity};
 use super::images::read_image;
 use crate::call::{Call, json};
 use crate::endpoint::{Answer, Endpoint};
-use crate::listing::{Image, ImageState};
+use crate::listing::Image;
 use crate::problem::{Kind, Problem};
 
 const TAG: &str = "kubernetes";
@@ -188,15 +188,7 @@ impl Query {
     /// The volume that an image makes.
     fn volume(&self, image: &Image) -> Result<Volume, Problem> {
         let refuse = |detail: String| Problem::new(Kind::Conflict, detail);
-        match image.state {
-            ImageState::Ready => {}
-            ImageState::Removing => {
-                return Err(Problem::new(Kind::Removing, format!("Image {:?} is being removed.", image.name)));
-            }
-            ImageState::Incomplete => {
-                return Err(refuse(format!("Image {:?} is incomplete: its import or copy has not ended.", image.name)));
-            }
-        }
+        image.whole()?;
         let Some(size_bytes) = image.size_bytes.filter(|size| *size > 0) else {
             return Err(refuse(format!("Image {:?} has no size, and Kubernetes takes no volume of none.", image.name))
                 .correction("Resize it first."));
