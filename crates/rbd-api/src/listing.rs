@@ -377,14 +377,14 @@ pub fn details(
     io.omaps(&ranges, IN_FLIGHT, Some(deadline), |index, result| {
         headers[index] = Some(decoded(result));
     })?;
-    let names = Names {
+    let known = Names {
         parents: parent_names(connection, headers.iter().flatten().flatten(), deadline)?,
         groups: group_names(connection, io, headers.iter().flatten().flatten(), deadline)?,
     };
     let mut shown = Vec::with_capacity(images.len());
     for (named, header) in images.into_iter().zip(headers) {
         match header {
-            Some(Ok(header)) => shown.push(image(connection, io, named, &header, &names)),
+            Some(Ok(header)) => shown.push(image(connection, io, named, &header, &known)),
             other => {
                 // It may have been removed since the directory was read.
                 if find(io, &named.name, deadline)?.is_some_and(|now| now.id == named.id) {
@@ -556,8 +556,8 @@ fn shown_parent(
     }
 }
 
-fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHeader, names: &Names) -> Image {
-    let parent = header.parent.as_ref().map(|raw| shown_parent(connection, raw, &names.parents));
+fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHeader, known: &Names) -> Image {
+    let parent = header.parent.as_ref().map(|raw| shown_parent(connection, raw, &known.parents));
     let metadata: BTreeMap<String, String> = header
         .metadata
         .iter()
@@ -568,7 +568,7 @@ fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHe
     let group = header.group.as_ref().map(|group| Group {
         pool: connection.cluster().pool_name(group.pool_id).ok(),
         namespace: io.namespace().to_owned(),
-        name: names.groups.get(&(group.pool_id, group.group_id.clone())).cloned(),
+        name: known.groups.get(&(group.pool_id, group.group_id.clone())).cloned(),
         id: group.group_id.clone(),
     });
     let mut warnings = Vec::new();

@@ -108,9 +108,11 @@ async fn create(mut call: Call) -> Answer {
     let location = location(&call, &wanted.name);
     let deadline = call.deadline;
     let image = call
-        .placed(move |connection, io| match make(io, &wanted)? {
-            true => read_image(connection, io, &wanted.name, deadline),
-            false => Err(taken(io, &wanted.name, deadline)),
+        .placed(move |connection, io| {
+            if !make(io, &wanted)? {
+                return Err(taken(io, &wanted.name, deadline));
+            }
+            read_image(connection, io, &wanted.name, deadline)
         })
         .await?;
     Ok(located(json(StatusCode::CREATED, &image)?, &location))

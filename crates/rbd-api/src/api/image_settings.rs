@@ -176,6 +176,8 @@ async fn features(mut call: Call) -> Answer {
 /// What of the asked change is left to do.
 fn plan(found: &Found, enable: u64, disable: u64) -> Result<(u64, u64), Problem> {
     const MUTABLE: u64 = EXCLUSIVE_LOCK | OBJECT_MAP | FAST_DIFF | JOURNALING;
+    // librbd keeps these two together.
+    const PAIR: u64 = OBJECT_MAP | FAST_DIFF;
     let now = found.header.features.0;
     let (mut enable, mut disable) = (enable & !now, disable & now);
     let conflict = |detail: String| Problem::new(Kind::Conflict, detail);
@@ -189,8 +191,6 @@ fn plan(found: &Found, enable: u64, disable: u64) -> Result<(u64, u64), Problem>
             .correction("Copy the image to one that is made without it; nothing is gained by that, though."));
     }
     debug_assert_eq!(disable & !(MUTABLE | DEEP_FLATTEN), 0, "every other feature is refused by name");
-    // librbd keeps these two together.
-    const PAIR: u64 = OBJECT_MAP | FAST_DIFF;
     if enable & PAIR != 0 && disable & PAIR != 0 {
         return Err(
             conflict("\"object-map\" and \"fast-diff\" go together.".into()).correction("Turn both on or both off.")
@@ -477,9 +477,9 @@ async fn put_qos(mut call: Call) -> Answer {
                     }
                     Ok(())
                 };
-                let changed = change();
+                let outcome = change();
                 drop(image);
-                changed.map_err(|error| {
+                outcome.map_err(|error| {
                     found.explain(io, error, deadline).cause("Some limits may have been set; PUT them again.")
                 })?;
             }

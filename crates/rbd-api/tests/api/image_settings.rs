@@ -1,4 +1,4 @@
-//! What an image is set to: name, features, metadata, QoS.
+//! What an image is set to: name, features, metadata, `QoS`.
 
 use std::process::Command;
 

@@ -1,6 +1,8 @@
 //! The API against a real Ceph: one file per resource. Tests share one cluster and one service, and keep to pools and
 //! images of their own.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, also where clippy sees only their helpers")]
+
 mod cluster;
 mod data;
 mod groups;

@@ -113,6 +113,17 @@ fn a_scope_holds_for_places_that_the_path_does_not_name() {
     ] {
         assert_eq!(scoped.post(&copy, &body).unwrap().expect(403).problem(), "forbidden", "{body}");
     }
+    let images = format!("/api/v1/pools/{}/images", mine.pool);
+    let clone = format!("{images}/a/snapshots/s/clone");
+    for (path, body) in [
+        (&clone, json!({ "name": "b", "pool": other.pool, "cloneFormat": 2 })),
+        (&clone, json!({ "name": "b", "dataPool": other.pool, "cloneFormat": 2 })),
+        (&images, json!({ "name": "b", "sizeBytes": 1, "dataPool": other.pool })),
+    ] {
+        assert_eq!(scoped.post(path, &body).unwrap().expect(403).problem(), "forbidden", "{path} {body}");
+    }
+    let put = json!({ "sizeBytes": 1, "dataPool": other.pool });
+    scoped.put(&format!("{images}/b"), &put).unwrap().expect(403);
     assert_eq!(other.state(), before);
     // An operation belongs to the place it works in.
     let begun = wide.post(&copy, &json!({ "name": "b", "pool": other.pool })).unwrap().expect(202);
