@@ -365,9 +365,16 @@ impl<F: Form> Reader<F> {
             };
             self.deliver(part).await?;
         }
+        // A body with a known length is dropped as soon as that is reached, so nobody may be there to take this.
         let last = self.form.end();
-        self.send(Message::Part(last, 0, None)).await?;
-        self.send(Message::End).await
+        match self.send(Message::Part(last, 0, None)).await {
+            Ok(()) => match self.send(Message::End).await {
+                Err(Cut::Gone) => Ok(()),
+                sent => sent,
+            },
+            Err(Cut::Gone) => Ok(()),
+            Err(cut) => Err(cut),
+        }
     }
 
     fn found(&mut self, found: Result<Found, tokio::task::JoinError>) -> Result<(), Cut> {
