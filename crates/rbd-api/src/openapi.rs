@@ -1,5 +1,7 @@
 //! The API description, OpenAPI 3.1, made from the list of endpoints. See <https://spec.openapis.org/oas/v3.1.1>.
 
+use std::collections::BTreeSet;
+
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
@@ -16,12 +18,17 @@ pub fn document() -> Value {
     let mut generator = settings.into_generator();
     let problem = generator.subschema_for::<ProblemDocument>();
     let mut paths: Map<String, Value> = Map::new();
+    let mut tags: Vec<Value> = Vec::new();
     for endpoint in all() {
         let operation = operation(&endpoint, &mut generator);
         let path = paths.entry(format!("/api/v1{}", endpoint.path)).or_insert_with(|| json!({}));
         path[endpoint.method.as_str().to_lowercase()] = operation;
+        let tag = json!({ "name": endpoint.tag });
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
     }
-    json!({
+    let mut document = json!({
         "openapi": "3.1.1",
         "info": {
             "title": "sparrow-rbd",
@@ -31,6 +38,7 @@ pub fn document() -> Value {
         },
         "servers": [{ "url": "/" }],
         "security": [{ "bearer": [] }, {}],
+        "tags": tags,
         "paths": paths,
         "components": {
             "schemas": generator.take_definitions(true),
@@ -42,7 +50,39 @@ pub fn document() -> Value {
                 }
             },
         },
-    })
+    });
+    drop_unused_schemas(&mut document);
+    document
+}
+
+/// Drops the schemas that nothing refers to: those of queries, whose properties have become parameters.
+fn drop_unused_schemas(document: &mut Value) {
+    loop {
+        let mut used = BTreeSet::new();
+        references(document, &mut used);
+        let Some(schemas) = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut) else { return };
+        let before = schemas.len();
+        schemas.retain(|name, _| used.contains(&format!("#/components/schemas/{name}")));
+        if schemas.len() == before {
+            return;
+        }
+    }
+}
+
+/// All `$ref` below a value.
+fn references(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(target) if name == "$ref" => drop(found.insert(target.clone())),
+                    other => references(other, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        _ => {}
+    }
 }
 
 /// The document as it is checked in and served: indented, with a line's end.
@@ -52,27 +92,45 @@ pub fn text() -> String {
     text
 }
 
+/// What the parameters of paths stand for. Names are percent-encoded in paths.
+const IN_PATHS: [(&str, &str); 6] = [
+    ("pool", "The pool's name."),
+    ("namespace", "The name of the pool's namespace."),
+    ("image", "The image's name."),
+    ("snapshot", "The snapshot's name."),
+    ("group", "The group's name."),
+    ("id", "The id, as the list shows it."),
+];
+
 fn operation(endpoint: &Endpoint, generator: &mut schemars::SchemaGenerator) -> Value {
     let mut parameters: Vec<Value> = endpoint
         .path
         .split('/')
         .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
-        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+        .map(|name| {
+            let mut parameter = json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } });
+            if let Some((_, description)) = IN_PATHS.iter().find(|(known, _)| *known == name) {
+                parameter["description"] = (*description).into();
+            }
+            parameter
+        })
         .collect();
     if let Some(query) = endpoint.query {
         parameters.extend(query_parameters(query(generator).to_value(), generator));
     }
     let mut responses = Map::new();
     for outcome in &endpoint.outcomes {
-        let mut response = json!({ "description": outcome.description });
+        // An outcome may be given once for each media type.
+        let response = responses
+            .entry(outcome.status.as_u16().to_string())
+            .or_insert_with(|| json!({ "description": outcome.description }));
         if let Some((media_type, schema)) = outcome.body {
             let content = match schema {
                 Some(schema) => json!({ "schema": schema(generator) }),
                 None => json!({}),
             };
-            response["content"] = json!({ media_type: content });
+            response["content"][media_type] = content;
         }
-        responses.insert(outcome.status.as_u16().to_string(), response);
     }
     responses.insert("default".into(), json!({ "$ref": "#/components/responses/Problem" }));
     let role = match endpoint.role {
@@ -117,13 +175,16 @@ fn query_parameters(schema: Value, generator: &schemars::SchemaGenerator) -> Vec
         .map(|(name, schema)| {
             let mut schema = schema.clone();
             let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
-            json!({
+            let mut parameter = json!({
                 "name": name,
                 "in": "query",
                 "required": required.contains(&name.as_str()),
-                "description": description,
                 "schema": schema,
-            })
+            });
+            if let Some(description) = description {
+                parameter["description"] = description;
+            }
+            parameter
         })
         .collect()
 }

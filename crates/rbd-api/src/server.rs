@@ -62,6 +62,7 @@ pub fn router(app: &Shared) -> Router {
             "/openapi.json",
             get(async move || ([(header::CONTENT_TYPE, "application/json")], description.openapi.clone())),
         )
+        .route("/docs", get(async || crate::docs::page()))
         .fallback(async |uri: Uri| {
             Problem::new(Kind::NotFound, format!("There is nothing at {:?}.", uri.path()))
                 .correction("GET /openapi.json lists the paths; a name in a path is percent-encoded.")

@@ -183,20 +183,20 @@ struct DfStats {
 struct NewPool {
     /// Its name.
     name: String,
-    /// The number of its placement groups, 1 to 65536.
+    /// The number of its placement groups.
     #[schemars(range(min = 1, max = 65536))]
     pg_num: Option<u64>,
-    /// The number of replicas, 1 to 10.
+    /// The number of replicas.
     #[schemars(range(min = 1, max = 10))]
     size: Option<u64>,
     /// Whether Ceph changes the number of placement groups.
     autoscale_mode: Option<AutoscaleMode>,
     /// The name of the CRUSH rule that places its objects.
     crush_rule: Option<String>,
-    /// The most bytes it may store, from 1 on.
+    /// The most bytes it may store.
     #[schemars(range(min = 1))]
     quota_bytes: Option<u64>,
-    /// The most objects it may hold, from 1 on.
+    /// The most objects it may hold.
     #[schemars(range(min = 1))]
     quota_objects: Option<u64>,
 }
@@ -205,20 +205,20 @@ struct NewPool {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PoolSettings {
-    /// The number of its placement groups, 1 to 65536. Only compared where Ceph does not change it by itself.
+    /// The number of its placement groups. Only compared where Ceph does not change it by itself.
     #[schemars(range(min = 1, max = 65536))]
     pg_num: Option<u64>,
-    /// The number of replicas, 1 to 10.
+    /// The number of replicas.
     #[schemars(range(min = 1, max = 10))]
     size: Option<u64>,
     /// Whether Ceph changes the number of placement groups.
     autoscale_mode: Option<AutoscaleMode>,
     /// The name of the CRUSH rule that places its objects.
     crush_rule: Option<String>,
-    /// The most bytes it may store, from 1 on.
+    /// The most bytes it may store.
     #[schemars(range(min = 1))]
     quota_bytes: Option<u64>,
-    /// The most objects it may hold, from 1 on.
+    /// The most objects it may hold.
     #[schemars(range(min = 1))]
     quota_objects: Option<u64>,
 }

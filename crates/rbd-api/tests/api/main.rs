@@ -5,6 +5,7 @@
 
 mod cluster;
 mod data;
+mod docs;
 mod groups;
 mod image_settings;
 mod image_use;
