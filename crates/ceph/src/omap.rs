@@ -254,15 +254,36 @@ impl IoContext {
     /// # Errors
     /// `ENOENT` when the object is missing; [`Error::Deadline`].
     pub fn omap_page(&self, range: &OmapRange, deadline: Option<Instant>) -> Result<OmapPage> {
+        let [page] = self.omap_page_each([range], deadline)?;
+        page
+    }
+
+    /// One page of each of some omaps, read at the same time.
+    ///
+    /// # Errors
+    /// Each range's own error is in its place, as of [`IoContext::omap_page`]. Fails as a whole with
+    /// [`Error::Deadline`].
+    pub fn omap_page_each<const N: usize>(
+        &self,
+        ranges: [&OmapRange; N],
+        deadline: Option<Instant>,
+    ) -> Result<[Result<OmapPage>; N]> {
         let mut batch = Batch::new(self);
-        batch.launch(0, range)?;
-        match batch.land(deadline) {
-            None => Err(Error::Deadline { operation: "omap read", subject: self.subject(&range.object) }),
-            Some((_, Ok(page))) => Ok(page),
-            Some((_, Err(errno))) => {
-                Err(Error::Call { operation: "omap read", subject: self.subject(&range.object), errno })
-            }
+        for (index, range) in ranges.into_iter().enumerate() {
+            batch.launch(index, range)?;
         }
+        let mut pages = ranges.map(|_| Ok(OmapPage::default()));
+        while batch.in_flight > 0 {
+            let Some((index, page)) = batch.land(deadline) else {
+                return Err(Error::Deadline { operation: "omap read", subject: self.subject("") });
+            };
+            pages[index] = page.map_err(|errno| Error::Call {
+                operation: "omap read",
+                subject: self.subject(&ranges[index].object),
+                errno,
+            });
+        }
+        Ok(pages)
     }
 
     /// All entries of an object's omap with a prefix, page after page.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
-use ceph::{Entry, Errno, IoContext, OmapRange};
+use ceph::{Entry, Errno, IoContext, OmapPage, OmapRange};
 use jiff::Timestamp;
 use rbd_format::directory::{DIRECTORY_OBJECT, ID_PREFIX, NAME_PREFIX};
 use rbd_format::group::GROUP_DIRECTORY_OBJECT;
@@ -232,32 +232,29 @@ pub struct Named {
 pub struct DirectoryPage {
     /// The images, by name.
     pub images: Vec<Named>,
-    /// Whether more follow.
-    pub more: bool,
+    /// Where more follow, if they do: after this name, as the directory has it. Names are bytes there, and entries that
+    /// cannot be read are none of the images.
+    pub next: Option<Vec<u8>>,
 }
 
-/// Up to `limit` images of the directory after a name, with a prefix.
-///
-/// # Errors
-/// What reading gives; a directory that is missing is an empty one.
-pub fn directory(
-    io: &IoContext,
-    after: Option<&str>,
-    prefix: &str,
-    limit: usize,
-    deadline: Instant,
-) -> Result<DirectoryPage, Problem> {
-    let range = OmapRange {
+fn directory_range(after: Option<&[u8]>, prefix: &str, limit: usize) -> OmapRange {
+    OmapRange {
         object: DIRECTORY_OBJECT.to_owned(),
-        after: after.map(|name| format!("{NAME_PREFIX}{name}").into_bytes()).unwrap_or_default(),
+        after: after.map(|name| [NAME_PREFIX.as_bytes(), name].concat()).unwrap_or_default(),
         prefix: format!("{NAME_PREFIX}{prefix}"),
         limit: limit as u64,
-    };
-    let page = match io.omap_page(&range, Some(deadline)) {
-        Ok(page) => page,
-        Err(error) if error.is(Errno::ENOENT) => return Ok(DirectoryPage { images: Vec::new(), more: false }),
-        Err(error) => return Err(error.into()),
-    };
+    }
+}
+
+/// An object that is missing is an empty one: both are made with their first entry.
+fn or_empty(page: ceph::Result<OmapPage>) -> Result<OmapPage, Problem> {
+    match page {
+        Err(error) if error.is(Errno::ENOENT) => Ok(OmapPage::default()),
+        page => Ok(page?),
+    }
+}
+
+fn directory_page(io: &IoContext, page: OmapPage) -> DirectoryPage {
     let images = page
         .entries
         .iter()
@@ -270,7 +267,51 @@ pub fn directory(
             }
         })
         .collect();
-    Ok(DirectoryPage { images, more: page.more })
+    let last = page.entries.last().filter(|_| page.more);
+    let next = last.and_then(|(key, _)| key.strip_prefix(NAME_PREFIX.as_bytes())).map(<[u8]>::to_vec);
+    DirectoryPage { images, next }
+}
+
+/// Up to `limit` images of the directory after a name, with a prefix.
+///
+/// # Errors
+/// What reading gives; a directory that is missing is an empty one.
+pub fn directory(
+    io: &IoContext,
+    after: Option<&[u8]>,
+    prefix: &str,
+    limit: usize,
+    deadline: Instant,
+) -> Result<DirectoryPage, Problem> {
+    let page = io.omap_page(&directory_range(after, prefix, limit), Some(deadline));
+    Ok(directory_page(io, or_empty(page)?))
+}
+
+/// How a list begins: the first page of the directory and, if that is all of it, the images of [`removing`]. Both are
+/// read at the same time, which halves the time to list the names of a small pool.
+///
+/// # Errors
+/// As [`directory`] and [`removing`].
+pub fn opening(
+    io: &IoContext,
+    prefix: &str,
+    limit: usize,
+    deadline: Instant,
+) -> Result<(DirectoryPage, Option<Vec<Image>>), Problem> {
+    let images = directory_range(None, prefix, limit);
+    let trash = OmapRange { object: TRASH_OBJECT.to_owned(), prefix: ID_PREFIX.to_owned(), ..OmapRange::default() };
+    let [images, trash] = io.omap_page_each([&images, &trash], Some(deadline))?;
+    let directory = directory_page(io, or_empty(images)?);
+    if directory.next.is_some() {
+        return Ok((directory, None));
+    }
+    let trash = or_empty(trash)?;
+    let removing = if trash.more {
+        removing(io, prefix, deadline)?
+    } else {
+        only_removing(io, trash_entries(io, &trash.entries), prefix)
+    };
+    Ok((directory, Some(removing)))
 }
 
 /// The image of a name, if the directory has it.
@@ -288,8 +329,11 @@ pub fn find(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Name
 /// # Errors
 /// What reading gives.
 pub fn removing(io: &IoContext, prefix: &str, deadline: Instant) -> Result<Vec<Image>, Problem> {
-    let items = trash(io, deadline)?;
-    Ok(items
+    Ok(only_removing(io, trash(io, deadline)?, prefix))
+}
+
+fn only_removing(io: &IoContext, trash: Vec<TrashEntry>, prefix: &str) -> Vec<Image> {
+    trash
         .into_iter()
         .filter(|item| item.source == TrashSource::Removing)
         .filter(|item| item.name.to_string().starts_with(prefix))
@@ -297,7 +341,7 @@ pub fn removing(io: &IoContext, prefix: &str, deadline: Instant) -> Result<Vec<I
             let named = Named { name: item.name.to_string(), id: item.image_id };
             unreadable(io, named, ImageState::Removing, "Its removal was begun and has not finished.")
         })
-        .collect())
+        .collect()
 }
 
 /// Everything in the trash.
@@ -305,12 +349,15 @@ pub fn removing(io: &IoContext, prefix: &str, deadline: Instant) -> Result<Vec<I
 /// # Errors
 /// What reading gives; a trash that is missing is an empty one.
 pub fn trash(io: &IoContext, deadline: Instant) -> Result<Vec<TrashEntry>, Problem> {
-    let entries = match io.omap_all(TRASH_OBJECT, ID_PREFIX, Some(deadline)) {
-        Ok(entries) => entries,
-        Err(error) if error.is(Errno::ENOENT) => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
-    Ok(entries
+    match io.omap_all(TRASH_OBJECT, ID_PREFIX, Some(deadline)) {
+        Ok(entries) => Ok(trash_entries(io, &entries)),
+        Err(error) if error.is(Errno::ENOENT) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn trash_entries(io: &IoContext, entries: &[Entry]) -> Vec<TrashEntry> {
+    entries
         .iter()
         .filter_map(|(key, value)| match TrashEntry::decode(key, value) {
             Ok(entry) => entry,
@@ -319,7 +366,7 @@ pub fn trash(io: &IoContext, deadline: Instant) -> Result<Vec<TrashEntry>, Probl
                 None
             }
         })
-        .collect())
+        .collect()
 }
 
 fn unreadable(io: &IoContext, named: Named, state: ImageState, reason: &str) -> Image {
@@ -377,10 +424,12 @@ pub fn details(
     io.omaps(&ranges, IN_FLIGHT, Some(deadline), |index, result| {
         headers[index] = Some(decoded(result));
     })?;
-    let known = Names {
-        parents: parent_names(connection, headers.iter().flatten().flatten(), deadline)?,
-        groups: group_names(connection, io, headers.iter().flatten().flatten(), deadline)?,
-    };
+    let mut parents = parents_of(headers.iter().flatten().flatten());
+    let whole =
+        images.iter().zip(&headers).filter_map(|(named, header)| Some((named, header.as_ref()?.as_ref().ok()?)));
+    name_listed_parents(&mut parents, io, whole);
+    read_parent_names(connection, &mut parents, deadline)?;
+    let known = Names { parents, groups: group_names(connection, io, headers.iter().flatten().flatten(), deadline)? };
     let mut shown = Vec::with_capacity(images.len());
     for (named, header) in images.into_iter().zip(headers) {
         match header {
@@ -463,17 +512,39 @@ fn group_names<'a>(
     Ok(known)
 }
 
-fn parent_names<'a>(
-    connection: &Connection,
-    headers: impl Iterator<Item = &'a ImageHeader>,
-    deadline: Instant,
-) -> Result<HashMap<ParentKey, ParentNames>, Problem> {
-    let mut known: HashMap<ParentKey, ParentNames> = HashMap::new();
-    for parent in headers.filter_map(|header| header.parent.as_ref()) {
-        known.entry((parent.pool_id, parent.namespace.to_string(), parent.image_id.clone())).or_default();
+/// The parents that images with these headers have; their names are not known yet.
+fn parents_of<'a>(headers: impl Iterator<Item = &'a ImageHeader>) -> HashMap<ParentKey, ParentNames> {
+    headers
+        .filter_map(|header| header.parent.as_ref())
+        .map(|raw| ((raw.pool_id, raw.namespace.to_string(), raw.image_id.clone()), ParentNames::default()))
+        .collect()
+}
+
+/// Takes the names of parents that are themselves among the images of a listing, so that they need not be read again.
+fn name_listed_parents<'a>(
+    parents: &mut HashMap<ParentKey, ParentNames>,
+    io: &IoContext,
+    images: impl Iterator<Item = (&'a Named, &'a ImageHeader)>,
+) {
+    if parents.is_empty() {
+        return;
     }
+    for (named, header) in images {
+        if let Some(names) = parents.get_mut(&(io.pool_id(), io.namespace().to_owned(), named.id.clone())) {
+            names.image = Some(named.name.clone());
+            names.snapshots = header.snapshots.iter().map(|raw| (raw.id, snapshot(raw).name)).collect();
+        }
+    }
+}
+
+/// Reads the names of parents that are not known yet.
+fn read_parent_names(
+    connection: &Connection,
+    known: &mut HashMap<ParentKey, ParentNames>,
+    deadline: Instant,
+) -> Result<(), Problem> {
     let mut places: HashMap<(i64, String), Vec<String>> = HashMap::new();
-    for (pool_id, namespace, id) in known.keys() {
+    for (pool_id, namespace, id) in known.iter().filter(|(_, names)| names.image.is_none()).map(|(key, _)| key) {
         places.entry((*pool_id, namespace.clone())).or_default().push(id.clone());
     }
     for ((pool_id, namespace), ids) in places {
@@ -525,7 +596,7 @@ fn parent_names<'a>(
             }
         })?;
     }
-    Ok(known)
+    Ok(())
 }
 
 /// The parent of an image with this header: three RADOS reads, at once.
@@ -534,7 +605,8 @@ fn parent_names<'a>(
 /// What reading gives as a whole; a parent that cannot be read has no names.
 pub fn parent(connection: &Connection, header: &ImageHeader, deadline: Instant) -> Result<Option<Parent>, Problem> {
     let Some(raw) = &header.parent else { return Ok(None) };
-    let known = parent_names(connection, std::iter::once(header), deadline)?;
+    let mut known = parents_of(std::iter::once(header));
+    read_parent_names(connection, &mut known, deadline)?;
     Ok(Some(shown_parent(connection, raw, &known)))
 }
 

@@ -18,7 +18,7 @@ use crate::link::Connection;
 use crate::listing::{self, Image};
 use crate::names::Place;
 use crate::operations::mark_being_filled;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 
 const TAG: &str = "images";
 
@@ -73,7 +73,7 @@ struct OnlyName<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Cursor {
     /// In the directory, after this name.
-    Directory(Option<String>),
+    Directory(Option<Vec<u8>>),
     /// In the trash, after this id.
     Trash(Option<String>),
     /// At the end.
@@ -82,25 +82,23 @@ enum Cursor {
 
 impl Cursor {
     fn encode(&self) -> Option<String> {
-        let text = match self {
-            Self::Directory(after) => format!("d{}", after.as_deref().unwrap_or("")),
-            Self::Trash(after) => format!("t{}", after.as_deref().unwrap_or("")),
+        let (place, after) = match self {
+            Self::Directory(after) => (b'd', after.as_deref()),
+            Self::Trash(after) => (b't', after.as_deref().map(str::as_bytes)),
             Self::End => return None,
         };
-        Some(URL_SAFE_NO_PAD.encode(text))
+        Some(URL_SAFE_NO_PAD.encode([&[place], after.unwrap_or_default()].concat()))
     }
 
     fn decode(token: &str) -> Result<Self, Problem> {
         let wrong = || Problem::field("continue", "is not one of ours", "the Continue of the answer before");
-        let text =
-            URL_SAFE_NO_PAD.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(wrong)?;
-        let after = |rest: &str| (!rest.is_empty()).then(|| rest.to_owned());
-        if let Some(rest) = text.strip_prefix('d') {
-            Ok(Self::Directory(after(rest)))
-        } else if let Some(rest) = text.strip_prefix('t') {
-            Ok(Self::Trash(after(rest)))
-        } else {
-            Err(wrong())
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| wrong())?;
+        let (place, after) = bytes.split_first().ok_or_else(wrong)?;
+        let after = (!after.is_empty()).then(|| after.to_vec());
+        match place {
+            b'd' => Ok(Self::Directory(after)),
+            b't' => Ok(Self::Trash(after.map(String::from_utf8).transpose().map_err(|_| wrong())?)),
+            _ => Err(wrong()),
         }
     }
 }
@@ -112,6 +110,22 @@ struct Step {
     cursor: Cursor,
 }
 
+impl Step {
+    fn at(cursor: Cursor) -> Self {
+        Self { json: Vec::new(), items: 0, cursor }
+    }
+
+    fn write(&mut self, item: &impl Serialize) -> Result<(), Problem> {
+        if self.items > 0 {
+            self.json.push(b',');
+        }
+        self.items += 1;
+        serde_json::to_writer(&mut self.json, item)
+            .map_err(|error| Problem::new(Kind::Internal, format!("The answer cannot be written: {error}.")))
+    }
+}
+
+/// At most `limit` more images from where a listing stands.
 fn step(
     connection: &Connection,
     io: &IoContext,
@@ -120,68 +134,54 @@ fn step(
     limit: usize,
     deadline: std::time::Instant,
 ) -> Result<Step, Problem> {
-    let mut json = Vec::new();
-    let mut items = 0;
-    let mut write = |value: &dyn erased::Json| -> Result<(), Problem> {
-        if items > 0 {
-            json.push(b',');
-        }
-        items += 1;
-        value.write(&mut json)
-    };
-    let cursor = match cursor {
-        Cursor::Directory(after) => {
-            let page = listing::directory(io, after.as_deref(), &query.prefix, limit, deadline)?;
-            let last = page.images.last().map(|image| image.name.clone());
-            match query.view {
-                View::Names => {
-                    for image in &page.images {
-                        write(&OnlyName { name: &image.name })?;
-                    }
-                }
-                View::Full => {
-                    let mut images = listing::details(connection, io, page.images, deadline)?;
-                    mark_being_filled(io, &mut images, deadline)?;
-                    for image in images {
-                        write(&image)?;
-                    }
-                }
+    let mut step = Step::at(cursor);
+    if let Cursor::Directory(after) = &step.cursor {
+        // The trash comes with the directory's last page, so that a small pool takes one step.
+        let (page, removing) = match after {
+            None => listing::opening(io, &query.prefix, limit, deadline)?,
+            Some(after) => (listing::directory(io, Some(after), &query.prefix, limit, deadline)?, None),
+        };
+        let next = page.next.map_or(Cursor::Trash(None), |last| Cursor::Directory(Some(last)));
+        match query.view {
+            View::Names => {
+                page.images.iter().try_for_each(|image| step.write(&OnlyName { name: &image.name }))?;
             }
-            if page.more { Cursor::Directory(last) } else { Cursor::Trash(None) }
-        }
-        Cursor::Trash(after) => {
-            let mut removing = listing::removing(io, &query.prefix, deadline)?;
-            removing.sort_by(|a, b| a.id.cmp(&b.id));
-            let mut rest = removing.into_iter().filter(|image| after.as_ref().is_none_or(|after| image.id > *after));
-            let mut last = None;
-            for image in rest.by_ref().take(limit) {
-                match query.view {
-                    View::Names => write(&OnlyName { name: &image.name })?,
-                    View::Full => write(&image)?,
-                }
-                last = Some(image.id);
+            View::Full => {
+                let mut images = listing::details(connection, io, page.images, deadline)?;
+                mark_being_filled(io, &mut images, deadline)?;
+                images.iter().try_for_each(|image| step.write(image))?;
             }
-            if rest.next().is_some() { Cursor::Trash(last) } else { Cursor::End }
         }
-        Cursor::End => Cursor::End,
-    };
-    Ok(Step { json, items, cursor })
+        step.cursor = next;
+        if let Some(removing) = removing {
+            return with_removing(step, query.view, removing, limit);
+        }
+    }
+    if matches!(step.cursor, Cursor::Trash(_)) && step.items < limit {
+        let removing = listing::removing(io, &query.prefix, deadline)?;
+        return with_removing(step, query.view, removing, limit);
+    }
+    Ok(step)
 }
 
-mod erased {
-    //! Writing JSON of different types through one closure.
-    use crate::problem::{Kind, Problem};
-
-    pub trait Json {
-        fn write(&self, to: &mut Vec<u8>) -> Result<(), Problem>;
-    }
-
-    impl<T: serde::Serialize> Json for T {
-        fn write(&self, to: &mut Vec<u8>) -> Result<(), Problem> {
-            serde_json::to_writer(to, self)
-                .map_err(|error| Problem::new(Kind::Internal, format!("The answer cannot be written: {error}.")))
+/// Adds images whose removal was cut off in the trash, by their ids, up to the limit.
+fn with_removing(mut step: Step, view: View, mut removing: Vec<Image>, limit: usize) -> Result<Step, Problem> {
+    let Cursor::Trash(after) = &step.cursor else { return Ok(step) };
+    removing.retain(|image| after.as_ref().is_none_or(|after| image.id > *after));
+    removing.sort_by(|a, b| a.id.cmp(&b.id));
+    let fitting = removing.len().min(limit - step.items);
+    for image in &removing[..fitting] {
+        match view {
+            View::Names => step.write(&OnlyName { name: &image.name })?,
+            View::Full => step.write(image)?,
         }
     }
+    if fitting == removing.len() {
+        step.cursor = Cursor::End;
+    } else if let Some(last) = removing[..fitting].last() {
+        step.cursor = Cursor::Trash(Some(last.id.clone()));
+    }
+    Ok(step)
 }
 
 /// A listing that goes on while its answer is sent.
@@ -203,18 +203,7 @@ impl Listing {
             .call
             .in_lane(&format!("pool {}", place.pool), move |connection| {
                 let io = connection.context(&place.pool, &place.namespace)?;
-                let first = step(connection, &io, &query, cursor, limit, deadline)?;
-                // The trash comes with the directory's last page, so that a small pool takes one step.
-                if matches!(first.cursor, Cursor::Trash(None)) && first.items < limit {
-                    let second = step(connection, &io, &query, first.cursor, limit - first.items, deadline)?;
-                    let mut json = first.json;
-                    if first.items > 0 && second.items > 0 {
-                        json.push(b',');
-                    }
-                    json.extend(second.json);
-                    return Ok(Step { json, items: first.items + second.items, cursor: second.cursor });
-                }
-                Ok(first)
+                step(connection, &io, &query, cursor, limit, deadline)
             })
             .await?;
         let mut bytes = Vec::with_capacity(step.json.len() + 64);
@@ -316,8 +305,12 @@ mod tests {
 
     #[test]
     fn cursors_survive_their_tokens() {
-        for cursor in [Cursor::Directory(Some("a/ü".into())), Cursor::Directory(None), Cursor::Trash(Some("1f".into()))]
-        {
+        for cursor in [
+            Cursor::Directory(Some("a/ü".into())),
+            Cursor::Directory(Some(vec![0xff, b'a'])),
+            Cursor::Directory(None),
+            Cursor::Trash(Some("1f".into())),
+        ] {
             let token = cursor.encode().unwrap();
             assert_eq!(Cursor::decode(&token).unwrap(), cursor);
         }
