@@ -161,7 +161,7 @@ fn held(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Problem>
     let groups = io.groups()?;
     let mut holds = Vec::new();
     if !images.images.is_empty() {
-        let more = if images.more { "more than " } else { "" };
+        let more = if images.next.is_some() { "more than " } else { "" };
         holds.push(format!("{more}{} image(s)", images.images.len()));
     }
     if !trash.is_empty() {
