@@ -8,7 +8,7 @@ use ceph_sys as sys;
 use crate::cluster::failure;
 use crate::error::Result;
 use crate::ioctx::IoContext;
-use crate::progress::with_progress;
+use crate::progress::with_progress_to_the_end;
 use crate::text::{c_string, growing, owned, separated};
 
 /// An image of a group.
@@ -211,17 +211,14 @@ impl IoContext {
         }
     }
 
-    /// Sets all images of a group back to one of its snapshots. Not to be cancelled.
+    /// Sets all images of a group back to one of its snapshots. Not to be cancelled: a panic in `progress` resumes
+    /// only after the end.
     ///
     /// # Errors
     /// `ENOENT`; `EINVAL` for an incomplete snapshot.
     pub fn rollback_group(&self, group: &str, name: &str, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<()> {
         let (c_group, c_name) = (c_string(group)?, c_string(name)?);
-        let told = |done: u64, total: u64| {
-            progress(done, total);
-            std::ops::ControlFlow::Continue(())
-        };
-        let r = with_progress(&told, |callback, argument| {
+        let r = with_progress_to_the_end(progress, |callback, argument| {
             // SAFETY: context and names are alive; the argument lives until the call ends.
             unsafe {
                 sys::rbd_group_snap_rollback_with_progress(

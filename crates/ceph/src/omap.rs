@@ -43,7 +43,6 @@ pub struct OmapPage {
 
 /// One read operation on its way. Owned twice: by the batch that waits for it and by the completion's callback.
 struct Flight {
-    index: usize,
     op: sys::rados_read_op_t,
     completion: sys::rados_completion_t,
     // Written by librados when the operation completes; read only after the callback has run. A leaked box, which
@@ -136,13 +135,11 @@ impl<'a> Batch<'a> {
         // SAFETY: as above.
         let result = unsafe { &raw mut (*answer).result };
         let limit = if range.limit == 0 { PAGE } else { range.limit };
-        let prefix_pointer = if range.prefix.is_empty() { c"".as_ptr() } else { prefix.as_ptr() };
         // SAFETY: the strings and the three places to write to live in the flight, which lives until the callback.
         unsafe {
-            sys::rados_read_op_omap_get_vals2(op, after.as_ptr(), prefix_pointer, limit, iterator, more, result);
+            sys::rados_read_op_omap_get_vals2(op, after.as_ptr(), prefix.as_ptr(), limit, iterator, more, result);
         }
         let mut flight = Flight {
-            index,
             op,
             completion: ptr::null_mut(),
             answer,
@@ -209,7 +206,6 @@ impl<'a> Batch<'a> {
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
         for flight in self.flights.iter().flatten() {
-            debug_assert!(flight.index < self.flights.len());
             // SAFETY: the operation is on its way (or has just ended, which cancelling tolerates); its callback runs
             // and frees the landing.
             unsafe { sys::rados_aio_cancel(self.io.raw(), flight.completion) };
@@ -309,7 +305,8 @@ impl IoContext {
     /// in `ranges`, in no particular order. A range's `limit` is that of one read (0: the OSD's default).
     ///
     /// # Errors
-    /// Each range's own errno goes to `each` (`ENOENT` for a missing object). Fails as a whole with
+    /// Each range's own errno goes to `each`: `ENOENT` for a missing object; `EILSEQ` when a page that is not the last ends
+    /// with a key that holds a NUL byte, after which librados cannot be told to go on. Fails as a whole with
     /// [`Error::Deadline`]; what is still on its way is then cancelled.
     pub fn omaps(
         &self,
@@ -350,6 +347,7 @@ impl IoContext {
             let mut entries = partial.remove(&index).unwrap_or_default();
             entries.extend(page.entries);
             match last {
+                Some(after) if page.more && after.contains(&0) => each(index, Err(Errno::EILSEQ)),
                 Some(after) if page.more => {
                     waiting.push_back((index, OmapRange { after, ..ranges[index].clone() }));
                     partial.insert(index, entries);

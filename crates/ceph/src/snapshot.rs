@@ -7,7 +7,7 @@ use ceph_sys as sys;
 
 use crate::error::Result;
 use crate::image::Image;
-use crate::progress::{Progress, unwatched, with_progress};
+use crate::progress::{unwatched, with_progress, with_progress_to_the_end};
 use crate::text::{c_string, owned};
 
 /// A snapshot as librbd lists it.
@@ -31,11 +31,10 @@ impl Image {
         loop {
             let empty = sys::rbd_snap_info_t { id: 0, size: 0, name: ptr::null() };
             let mut raw = vec![empty; usize::try_from(most).unwrap_or(16).max(1)];
-            // SAFETY: `raw` has at least `most` elements; librbd writes one past the last as an end mark only when
-            // there is room for it.
+            // SAFETY: `raw` has at least `most` elements. librbd counts the end mark, a null name, among them: without room
+            // for it the answer is `ERANGE`, with the number needed.
             let r = unsafe { sys::rbd_snap_list(self.raw(), raw.as_mut_ptr(), &raw mut most) };
             if r == -libc::ERANGE {
-                most = most.saturating_add(1);
                 continue;
             }
             let count = usize::try_from(self.check("rbd_snap_list", r)?).unwrap_or(0);
@@ -140,18 +139,14 @@ impl Image {
         Ok(protected != 0)
     }
 
-    /// Sets the image back to a snapshot. Must not be cancelled: that would leave a mix of both; so it is not offered.
+    /// Sets the image back to a snapshot. Must not be cancelled: that would leave a mix of both; so it is not offered, and
+    /// a panic in `progress` resumes only after the end.
     ///
     /// # Errors
     /// `ENOENT`; `EROFS`; `EBUSY` when another client holds the exclusive lock and does not give it.
     pub fn rollback(&self, name: &str, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<()> {
         let c_name = c_string(name)?;
-        let told = |done: u64, total: u64| {
-            progress(done, total);
-            std::ops::ControlFlow::Continue(())
-        };
-        let watched: &Progress<'_> = &told;
-        let r = with_progress(watched, |callback, argument| {
+        let r = with_progress_to_the_end(progress, |callback, argument| {
             // SAFETY: image and name are alive; the argument lives until the call ends.
             unsafe { sys::rbd_snap_rollback_with_progress(self.raw(), c_name.as_ptr(), callback, argument) }
         });

@@ -131,11 +131,15 @@ impl Image {
                 size *= 4;
                 continue;
             }
-            self.check("rbd_list_lockers", r as i64)?;
-            let lockers = separated(&clients)
+            let count = usize::try_from(self.check("rbd_list_lockers", r as i64)?).unwrap_or(0);
+            // Not `separated`, which ends at an empty string: a cookie may be one.
+            let strings = |buffer: &[u8]| -> Vec<String> {
+                buffer.split(|byte| *byte == 0).take(count).map(|s| String::from_utf8_lossy(s).into_owned()).collect()
+            };
+            let lockers = strings(&clients)
                 .into_iter()
-                .zip(separated(&cookies))
-                .zip(separated(&addresses))
+                .zip(strings(&cookies))
+                .zip(strings(&addresses))
                 .map(|((client, cookie), address)| Locker { client, cookie, address })
                 .collect();
             let mode = if exclusive == 1 { LockMode::Exclusive } else { LockMode::Shared };
@@ -143,8 +147,7 @@ impl Image {
         }
     }
 
-    /// Takes a lock away from its holder. librbd's own exclusive lock is broken with blocklisting its holder; any
-    /// other only loses the lock.
+    /// Takes a lock away from its holder, which is blocklisted first (unless `rbd_blocklist_on_break_lock` is off).
     ///
     /// # Errors
     /// `ENOENT` when that client does not hold it with that cookie.

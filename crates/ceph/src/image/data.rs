@@ -92,13 +92,16 @@ extern "C" fn transferred<B, T>(completion: sys::rbd_completion_t, argument: *mu
 }
 
 impl Image {
-    /// Starts an operation on `buffer`, which the completion owns until librbd is done with it.
-    fn transfer<B: Send + 'static, T: Send + 'static>(
+    /// Starts an operation on `buffer`, which the completion owns until librbd is done with it. `locate` gives what
+    /// `start` needs of the buffer in its place: the operation may complete, and take the buffer away, before `start`
+    /// returns, so that it cannot borrow it.
+    fn transfer<B: Send + 'static, P, T: Send + 'static>(
         &self,
         operation: &'static str,
         buffer: B,
         finish: fn(B, usize) -> T,
-        start: impl FnOnce(&mut B, sys::rbd_completion_t) -> c_int,
+        locate: impl FnOnce(&mut B) -> P,
+        start: impl FnOnce(P, sys::rbd_completion_t) -> c_int,
     ) -> Result<Pending<T>> {
         let shared = Arc::new(Shared {
             operation,
@@ -117,8 +120,8 @@ impl Image {
         // SAFETY: `slot` is a live, unfilled allocation of this type.
         unsafe { slot.write(Transfer { buffer, finish, shared: Arc::clone(&shared) }) };
         // SAFETY: filled above; nothing else has access before the operation starts.
-        let in_place = unsafe { &mut (*slot).buffer };
-        let r = start(in_place, completion);
+        let located = locate(unsafe { &mut (*slot).buffer });
+        let r = start(located, completion);
         if let Err(error) = self.check(operation, r) {
             // SAFETY: the operation was not started, so the callback will not run: release the completion.
             unsafe { sys::rbd_aio_release(completion) };
@@ -132,7 +135,7 @@ impl Image {
     /// Starts reading `length` bytes at `offset`. The result is shorter at the end of the image.
     ///
     /// # Errors
-    /// From the future: `EIO` and the like.
+    /// From the future: `EINVAL` from the end of the image on; `EIO` and the like.
     pub fn read(&self, offset: u64, length: usize) -> Result<Pending<Vec<u8>>> {
         let raw = self.raw;
         let finish = |mut buffer: Vec<u8>, length: usize| {
@@ -141,26 +144,30 @@ impl Image {
             unsafe { buffer.set_len(length) };
             buffer
         };
-        self.transfer("rbd_aio_read", Vec::<u8>::with_capacity(length), finish, |buffer, completion| {
-            // SAFETY: the buffer has room for `length` bytes and lives until the completion.
-            unsafe { sys::rbd_aio_read(raw, offset, length, buffer.as_mut_ptr().cast(), completion) }
+        let buffer = Vec::<u8>::with_capacity(length);
+        self.transfer("rbd_aio_read", buffer, finish, Vec::as_mut_ptr, |start, completion| {
+            // SAFETY: at `start` is room for `length` bytes, until the completion.
+            unsafe { sys::rbd_aio_read(raw, offset, length, start.cast(), completion) }
         })
     }
 
     /// Starts writing all of `bytes` at `offset`.
     ///
     /// # Errors
-    /// From the future: `ENOSPC`/`EDQUOT`, `EROFS`, `ESHUTDOWN` when this client was blocklisted.
+    /// From the future: `EINVAL` from the end of the image on; `ENOSPC`/`EDQUOT`, `EROFS`, `ESHUTDOWN` when this client was blocklisted.
     pub fn write<B: AsRef<[u8]> + Send + 'static>(&self, offset: u64, bytes: B) -> Result<Pending<()>> {
         let raw = self.raw;
         self.transfer(
             "rbd_aio_write",
             bytes,
             |_, _| (),
-            |bytes, completion| {
+            |bytes| {
                 let bytes: &[u8] = (*bytes).as_ref();
+                (bytes.as_ptr(), bytes.len())
+            },
+            |(start, length), completion| {
                 // SAFETY: the bytes live until the completion, and librbd only reads them.
-                unsafe { sys::rbd_aio_write(raw, offset, bytes.len(), bytes.as_ptr().cast(), completion) }
+                unsafe { sys::rbd_aio_write(raw, offset, length, start.cast(), completion) }
             },
         )
     }
@@ -175,6 +182,7 @@ impl Image {
             "rbd_aio_flush",
             (),
             |(), _| (),
+            |()| (),
             |(), completion| {
                 // SAFETY: the image is open.
                 unsafe { sys::rbd_aio_flush(raw, completion) }
@@ -192,6 +200,7 @@ impl Image {
             "rbd_aio_discard",
             (),
             |(), _| (),
+            |()| (),
             |(), completion| {
                 // SAFETY: the image is open.
                 unsafe { sys::rbd_aio_discard(raw, offset, length, completion) }
@@ -210,6 +219,7 @@ impl Image {
             "rbd_aio_write_zeroes",
             (),
             |(), _| (),
+            |()| (),
             |(), completion| {
                 // SAFETY: the image is open. No flags: space is given back where it can be.
                 unsafe { sys::rbd_aio_write_zeroes(raw, offset, length, completion, 0, 0) }
@@ -293,8 +303,12 @@ struct Walk<'a> {
 }
 
 extern "C" fn extent(offset: u64, length: usize, exists: c_int, argument: *mut c_void) -> c_int {
-    // SAFETY: the argument is the `Walk` on the stack of `extents`, which waits for the call to end.
+    // SAFETY: the argument is the `Walk` on the stack of `walk`, which waits for the call to end.
     let walk = unsafe { &mut *argument.cast::<Walk<'_>>() };
+    // librbd may have more to tell of the object that it was at.
+    if walk.stopped || walk.panic.is_some() {
+        return -libc::ECANCELED;
+    }
     let extent = Extent { offset, length: length as u64, exists: exists != 0 };
     match catch_unwind(AssertUnwindSafe(|| (walk.each)(extent))) {
         Ok(ControlFlow::Continue(())) => 0,
