@@ -93,13 +93,15 @@ pub fn text() -> String {
 }
 
 /// What the parameters of paths stand for. Names are percent-encoded in paths.
-const IN_PATHS: [(&str, &str); 6] = [
+const IN_PATHS: [(&str, &str); 8] = [
     ("pool", "The pool's name."),
     ("namespace", "The name of the pool's namespace."),
     ("image", "The image's name."),
     ("snapshot", "The snapshot's name."),
     ("group", "The group's name."),
     ("id", "The id, as the list shows it."),
+    ("key", "The metadata's key."),
+    ("operation", "The operation's id."),
 ];
 
 fn operation(endpoint: &Endpoint, generator: &mut schemars::SchemaGenerator) -> Value {
