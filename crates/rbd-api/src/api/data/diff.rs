@@ -128,13 +128,13 @@ async fn started_from(call: &Call, held: Held, from: &str, to: Option<&str>) -> 
 fn listed(request_id: String, slot: Slot, finder: Finder, held: Held, pieces: Vec<Piece>) -> Body {
     struct Listing {
         request_id: String,
-        // Given back with the image.
-        _slot: Slot,
+        /// Given back with the image.
+        slot: Slot,
         finder: Finder,
         held: Held,
         begun: bool,
     }
-    let listing = Listing { request_id, _slot: slot, finder, held, begun: false };
+    let listing = Listing { request_id, slot, finder, held, begun: false };
     let parts = stream::unfold(Some((listing, pieces)), |state| async move {
         let (mut listing, pieces) = state?;
         let mut bytes = Vec::new();
@@ -155,10 +155,10 @@ fn listed(request_id: String, slot: Slot, finder: Finder, held: Held, pieces: Ve
             bytes.extend_from_slice(b"]}");
             return Some((Ok(Bytes::from(bytes)), None));
         }
-        let Listing { request_id, _slot, mut finder, held, begun } = listing;
+        let Listing { request_id, slot, mut finder, held, begun } = listing;
         match finder.next(held).await {
             Ok((held, pieces)) => {
-                let listing = Listing { request_id, _slot, finder, held, begun };
+                let listing = Listing { request_id, slot, finder, held, begun };
                 Some((Ok(Bytes::from(bytes)), Some((listing, pieces))))
             }
             Err(problem) => {
@@ -282,7 +282,7 @@ enum First {
     End,
 }
 
-fn wrong(error: DiffError) -> Problem {
+fn wrong(error: &DiffError) -> Problem {
     Problem::new(Kind::BadRequest, format!("The body is no diff: {error}."))
         .correction("Send what `rbd export-diff` or GET of a diff with format=stream gives.")
 }
@@ -292,7 +292,7 @@ async fn plan(parser: &mut DiffParser, body: &mut Incoming) -> Result<(Plan, (Fi
     let mut plan = Plan::default();
     while let Some(bytes) = body.next().await? {
         let mut input: &[u8] = &bytes;
-        while let Some(event) = parser.next(&mut input).map_err(wrong)? {
+        while let Some(event) = parser.next(&mut input).map_err(|error| wrong(&error))? {
             let first = match event {
                 Event::FromSnapshot(name) => {
                     plan.from = Some(name);
@@ -319,7 +319,10 @@ async fn plan(parser: &mut DiffParser, body: &mut Incoming) -> Result<(Plan, (Fi
             return Ok((plan, (first, rest)));
         }
     }
-    Err(parser.finish().err().map_or_else(|| Problem::new(Kind::BadRequest, "The body is empty."), wrong))
+    Err(parser
+        .finish()
+        .err()
+        .map_or_else(|| Problem::new(Kind::BadRequest, "The body is empty."), |error| wrong(&error)))
 }
 
 /// The clients that have the image open, as the problem names them.
@@ -390,7 +393,7 @@ async fn receive(
     }
     loop {
         let mut input: &[u8] = &rest;
-        while let Some(event) = parser.next(&mut input).map_err(wrong)? {
+        while let Some(event) = parser.next(&mut input).map_err(|error| wrong(&error))? {
             match event {
                 Event::Data { offset_bytes, bytes } => sink.write(offset_bytes, bytes).await?,
                 Event::Zero { offset_bytes, length_bytes } => sink.zero(offset_bytes, length_bytes).await?,
@@ -407,7 +410,7 @@ async fn receive(
             None => break,
         }
     }
-    parser.finish().map_err(wrong)?;
+    parser.finish().map_err(|error| wrong(&error))?;
     sink.flush().await
 }
 
