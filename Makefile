@@ -23,4 +23,5 @@ fuzz: ## Fuzzes every parser of outside bytes for FUZZ_SECONDS each (default 60)
 
 bench-rbd: ## Measures sparrow-rbd against librbd and the rbd tool, and fails where it is short
 	@scripts/install-deps
-	cargo run --release --package benches --bin bench-rbd
+	cargo build --release --package rbd-api --package benches
+	target/release/bench-rbd
