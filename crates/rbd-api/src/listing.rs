@@ -1,7 +1,7 @@
 //! Images as the API shows them, read from RADOS without opening them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ceph::{Entry, Errno, IoContext, OmapPage, OmapRange};
 use jiff::Timestamp;
@@ -21,6 +21,10 @@ use crate::problem::{Kind, Problem};
 
 /// RADOS reads in flight per listing.
 const IN_FLIGHT: usize = 256;
+
+/// How long names are waited for that only another pool knows, such as those of a clone's parent: one pool that does not
+/// answer keeps no list of another.
+const FOREIGN: Duration = Duration::from_secs(2);
 
 /// The metadata key that marks an image whose data has not all arrived.
 pub const INCOMPLETE_KEY: &str = "sparrow.incomplete";
@@ -428,7 +432,7 @@ pub fn details(
     let whole =
         images.iter().zip(&headers).filter_map(|(named, header)| Some((named, header.as_ref()?.as_ref().ok()?)));
     name_listed_parents(&mut parents, io, whole);
-    read_parent_names(connection, &mut parents, deadline)?;
+    read_parent_names(connection, io.pool_id(), &mut parents, deadline)?;
     let known = Names { parents, groups: group_names(connection, io, headers.iter().flatten().flatten(), deadline)? };
     let mut shown = Vec::with_capacity(images.len());
     for (named, header) in images.into_iter().zip(headers) {
@@ -476,6 +480,12 @@ fn decoded(result: Result<Vec<Entry>, Errno>) -> Result<ImageHeader, Unread> {
         .map_err(|error| Unread::Damaged(format!("Its header is damaged: {error}.")))
 }
 
+/// Until when to wait for a pool that is not the one asked for.
+fn foreign(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    now + FOREIGN.min(deadline.saturating_duration_since(now) / 2)
+}
+
 /// The names of the groups that images of one namespace are in: one read per group. A group is in the namespace of
 /// its images, and may be in another pool.
 fn group_names<'a>(
@@ -488,6 +498,7 @@ fn group_names<'a>(
     for group in headers.filter_map(|header| header.group.as_ref()) {
         pools.entry(group.pool_id).or_default().insert(&group.group_id);
     }
+    let (own, foreign) = (io.pool_id(), foreign(deadline));
     let mut known = HashMap::new();
     for (pool_id, ids) in pools {
         let Ok(pool) = connection.cluster().pool_name(pool_id) else { continue };
@@ -501,13 +512,17 @@ fn group_names<'a>(
                 after: Vec::new(),
             })
             .collect();
-        io.omaps(&ranges, IN_FLIGHT, Some(deadline), |_, result| {
+        let until = if pool_id == own { deadline } else { foreign };
+        let read = io.omaps(&ranges, IN_FLIGHT, Some(until), |_, result| {
             for (key, value) in result.unwrap_or_default() {
                 if let Ok(Some(DirectoryEntry::Id { id, name })) = DirectoryEntry::decode(&key, &value) {
                     known.insert((pool_id, id), name.to_string());
                 }
             }
-        })?;
+        });
+        if pool_id == own {
+            read?;
+        }
     }
     Ok(known)
 }
@@ -537,9 +552,10 @@ fn name_listed_parents<'a>(
     }
 }
 
-/// Reads the names of parents that are not known yet.
+/// Reads the names of parents that are not known yet. A pool other than `own` that does not answer leaves them without.
 fn read_parent_names(
     connection: &Connection,
+    own: i64,
     known: &mut HashMap<ParentKey, ParentNames>,
     deadline: Instant,
 ) -> Result<(), Problem> {
@@ -547,6 +563,7 @@ fn read_parent_names(
     for (pool_id, namespace, id) in known.iter().filter(|(_, names)| names.image.is_none()).map(|(key, _)| key) {
         places.entry((*pool_id, namespace.clone())).or_default().push(id.clone());
     }
+    let foreign = foreign(deadline);
     for ((pool_id, namespace), ids) in places {
         // A parent in a pool that is gone, or that this entity may not read, stays without names.
         let Ok(pool) = connection.cluster().pool_name(pool_id) else { continue };
@@ -567,7 +584,8 @@ fn read_parent_names(
                 ]
             })
             .collect();
-        io.omaps(&ranges, IN_FLIGHT, Some(deadline), |index, result| {
+        let until = if pool_id == own { deadline } else { foreign };
+        let read = io.omaps(&ranges, IN_FLIGHT, Some(until), |index, result| {
             let id = &ids[index / 3];
             let Some(names) = known.get_mut(&(pool_id, namespace.clone(), id.clone())) else { return };
             for (key, value) in result.unwrap_or_default() {
@@ -594,7 +612,10 @@ fn read_parent_names(
                     }
                 }
             }
-        })?;
+        });
+        if pool_id == own {
+            read?;
+        }
     }
     Ok(())
 }
@@ -606,7 +627,8 @@ fn read_parent_names(
 pub fn parent(connection: &Connection, header: &ImageHeader, deadline: Instant) -> Result<Option<Parent>, Problem> {
     let Some(raw) = &header.parent else { return Ok(None) };
     let mut known = parents_of(std::iter::once(header));
-    read_parent_names(connection, &mut known, deadline)?;
+    // That pool is what is asked about.
+    read_parent_names(connection, raw.pool_id, &mut known, deadline)?;
     Ok(Some(shown_parent(connection, raw, &known)))
 }
 

@@ -89,7 +89,8 @@ fn run(serve: &Serve) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(limits.threads + 16)
-        .thread_keep_alive(std::time::Duration::from_secs(5))
+        // Short: each call wakes another of the idle threads, so that a few calls a second would keep them all.
+        .thread_keep_alive(std::time::Duration::from_secs(1))
         .build()?;
     let result = runtime.block_on(async {
         let metrics = Metrics::new();

@@ -231,6 +231,9 @@ impl CephArgs {
             conf_file: conf,
             keyring: self.keyring.clone(),
             connect_timeout: self.connect_timeout,
+            // Monitors that were away are found again within three seconds. By default a client tries ever less often,
+            // in the end every half minute.
+            options: vec![("mon_client_hunt_interval_max_multiple".into(), "1".into())],
             ..ceph::Settings::new(entity)
         }
     }

@@ -8,7 +8,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 use serde_json::Value;
 
 use crate::ceph::Ceph;
@@ -46,8 +47,7 @@ impl ServiceOptions {
 
     /// The binary with these files.
     pub fn with_files(binary: impl Into<PathBuf>, conf: &Path, keyring: &Path) -> Self {
-        let arguments =
-            ["--ceph-conf".into(), text(conf), "--keyring".into(), text(keyring), "--drain-delay".into(), "0s".into()];
+        let arguments = ["--ceph-conf".into(), text(conf), "--keyring".into(), text(keyring)];
         Self { binary: binary.into(), arguments: arguments.to_vec(), wait_ready: true }
     }
 
@@ -94,6 +94,8 @@ impl Service {
         let mut command = Command::new(&options.binary);
         command.args(["serve", &format!("--listen={api}"), &mark]).args(&options.arguments);
         let child = command
+            // A test that wants to see the drain says so by flag, which goes before this.
+            .env("SPARROW_RBD_DRAIN_DELAY", "0s")
             .stdin(Stdio::null())
             .stdout(std::fs::File::create(directory.join("out"))?)
             .stderr(std::fs::File::create(&log)?)
@@ -171,6 +173,14 @@ impl Service {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     /// Sends SIGTERM and waits until it has ended.

@@ -112,7 +112,7 @@ async fn create(mut call: Call) -> Answer {
             if !make(io, &wanted)? {
                 return Err(taken(io, &wanted.name, deadline));
             }
-            read_image(connection, io, &wanted.name, deadline)
+            made(connection, io, &wanted.name, deadline)
         })
         .await?;
     Ok(located(json(StatusCode::CREATED, &image)?, &location))
@@ -129,7 +129,7 @@ async fn put(mut call: Call) -> Answer {
     let (status, image) = call
         .placed(move |connection, io| {
             if make(io, &wanted)? {
-                return Ok((StatusCode::CREATED, read_image(connection, io, &wanted.name, deadline)?));
+                return Ok((StatusCode::CREATED, made(connection, io, &wanted.name, deadline)?));
             }
             Ok((StatusCode::OK, compare(connection, io, &wanted, deadline)?))
         })
@@ -153,6 +153,16 @@ fn make(io: &IoContext, wanted: &Wanted) -> Result<bool, Problem> {
     }
     set_metadata(io, ImageRef::Name(&wanted.name), wanted.metadata.iter())?;
     Ok(true)
+}
+
+/// The image that was just made.
+fn made(connection: &Connection, io: &IoContext, name: &str, deadline: Instant) -> Result<Image, Problem> {
+    read_image(connection, io, name, deadline).map_err(|problem| match problem.kind() {
+        Kind::ImageNotFound => Problem::new(Kind::Conflict, format!("Image {name:?} was made, and is gone again."))
+            .cause("Another client removed, renamed or trashed it at once.")
+            .correction("Make it again if it is still wanted."),
+        _ => problem,
+    })
 }
 
 fn set_metadata<'a>(

@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use axum::http::{Method, StatusCode};
-use ceph::{Access, Errno, ImageRef, IoContext, unwatched};
+use ceph::{Access, Errno, ImageRef, IoContext, OmapChange, unwatched};
 use jiff::{SignedDuration, Timestamp};
+use rbd_format::trash::TRASH_OBJECT;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json as value;
@@ -212,9 +213,13 @@ fn unwatched_image(io: &IoContext, image: &Image) -> Result<(), Problem> {
         Err(error) if error.is(Errno::ENOENT) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    let watchers = opened.watchers()?;
-    let locks = opened.locks()?;
+    let open = opened.watchers().and_then(|watchers| Ok((watchers, opened.locks()?)));
     opened.close()?;
+    let (watchers, locks) = match open {
+        // Removed since it was opened.
+        Err(error) if error.is(Errno::ENOENT) => return Ok(()),
+        other => other?,
+    };
     if watchers.is_empty() {
         return Ok(());
     }
@@ -277,6 +282,7 @@ async fn delete(call: Call) -> Answer {
         .and_then(|retention| Timestamp::now().checked_add(retention).ok())
         .filter(|at| u32::try_from(at.as_second()).is_ok())
         .ok_or_else(|| Problem::field("retention", "is too long", "a time that ends before the year 2106"))?;
+    let deadline = call.deadline;
     let (image, ()) = call
         .image(move |_, io, image| {
             if image.state == ImageState::Removing {
@@ -285,7 +291,7 @@ async fn delete(call: Call) -> Answer {
             if !query.force {
                 unwatched_image(io, image)?;
             }
-            io.trash_move(&image.name, retention.as_secs()).map_err(|error| match error.errno() {
+            trash(io, image, retention.as_secs(), deadline).map_err(|error| match error.errno() {
                 Some(Errno::ENOENT) => image_not_found(
                     &Place { pool: image.pool.clone(), namespace: image.namespace.clone() },
                     &image.name,
@@ -298,6 +304,20 @@ async fn delete(call: Call) -> Answer {
         })
         .await?;
     json(StatusCode::OK, &Trashed { id: image.id, name: image.name, expires_at })
+}
+
+/// Moves an image to the trash.
+fn trash(io: &IoContext, image: &Image, delay_seconds: u64, deadline: Instant) -> ceph::Result<()> {
+    let moved = io.trash_move(&image.name, delay_seconds);
+    let Err(error) = &moved else { return moved };
+    // ENOENT also means that there is no trash and no room to make one. An empty one takes none, and then librbd only
+    // exchanges entries of lists, which a full pool allows.
+    let there = || crate::listing::find(io, &image.name, deadline).ok().flatten().is_some_and(|now| now.id == image.id);
+    if error.is(Errno::ENOENT) && there() {
+        io.omap_change(TRASH_OBJECT, &OmapChange::default())?;
+        return io.trash_move(&image.name, delay_seconds);
+    }
+    moved
 }
 
 async fn resize(mut call: Call) -> Answer {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use ceph::{Access, Errno, ImageRef, IoContext};
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use self::record::{Id, Operation, Progress, Record, State, Work};
 use self::run::Signals;
@@ -74,6 +74,10 @@ struct Running {
     operation: Mutex<Operation>,
     signals: Arc<Signals>,
     started: AtomicBool,
+    /// Asks for the record to be written now.
+    write_now: Notify,
+    /// The record says that it runs.
+    known_to_run: Notify,
     handover: AtomicBool,
     finished: watch::Sender<bool>,
 }
@@ -257,6 +261,8 @@ impl Operations {
             operation: Mutex::new(operation.clone()),
             signals: Arc::new(Signals::default()),
             started: AtomicBool::new(false),
+            write_now: Notify::new(),
+            known_to_run: Notify::new(),
             handover: AtomicBool::new(false),
             finished: watch::channel(false).0,
         });
@@ -278,16 +284,23 @@ impl Operations {
         let result = loop {
             tokio::select! {
                 result = &mut result => break result,
+                () = running.write_now.notified() => {}
                 () = tokio::time::sleep(BEAT) => {}
             }
             let mut record = stored.record.clone();
             record.beat += 1;
             record.operation = Operation { cancel_requested: record.operation.cancel_requested, ..running.now() };
             match self.write(&stored, record).await {
-                Ok(Some(written)) => stored = written,
+                Ok(Some(written)) => {
+                    stored = written;
+                    if stored.record.operation.state == State::Running {
+                        running.known_to_run.notify_one();
+                    }
+                }
                 // Another replica thinks that this one is dead, and goes on with it: leave it to that one.
                 Ok(None) => {
                     running.signals.cancel();
+                    running.known_to_run.notify_one();
                     let _ = result.await;
                     return;
                 }
@@ -339,6 +352,14 @@ impl Operations {
             return Err(cancelled());
         }
         running.started.store(true, Ordering::Relaxed);
+        if !job.resumable() {
+            // Whoever finds the record after this replica has died must not take it for one that never began.
+            running.write_now.notify_one();
+            running.known_to_run.notified().await;
+            if running.signals.cancelled() {
+                return Err(cancelled());
+            }
+        }
         let connection = self.link.connection()?;
         let signals = Arc::clone(&running.signals);
         let (send, receive) = oneshot::channel();
@@ -419,16 +440,23 @@ impl Operations {
         if let Some(running) = self.running().get(id) {
             return Ok(running.now());
         }
-        let (parsed, pool) = self.locate(id)?;
+        let (parsed, pool) = self.locate(id, deadline).await?;
         let found = self.records(&pool, deadline, move |io| Store::of(io)?.get(&parsed, deadline)).await?;
         found.map(|stored| stored.record.operation).ok_or_else(|| not_found(id))
     }
 
-    fn locate(&self, id: &str) -> Result<(Id, String), Problem> {
+    async fn locate(&self, id: &str, deadline: Instant) -> Result<(Id, String), Problem> {
         let parsed = Id::parse(id).ok_or_else(|| not_found(id))?;
         let connection = self.link.connection()?;
-        let pool = connection.cluster().pool_name(parsed.pool_id).map_err(|_| not_found(id))?;
-        Ok((parsed, pool))
+        let pool_id = parsed.pool_id;
+        // About a pool that it does not know librados asks the monitors, and waits for them. In a lane of its own, so
+        // that made-up ids keep nobody.
+        let name = move || match connection.cluster().pool_name(pool_id) {
+            Err(error) if error.is(Errno::ENOENT) => Ok(None),
+            name => Ok(Some(name?)),
+        };
+        let pool = self.workers.run(&format!("the pool of id {pool_id}"), deadline, name).await?;
+        Ok((parsed, pool.ok_or_else(|| not_found(id))?))
     }
 
     /// All operations of a pool, oldest first.
@@ -447,7 +475,8 @@ impl Operations {
             .collect())
     }
 
-    /// Waits until an operation has ended, for a time at most, and gives it as it is then.
+    /// Waits until an operation has ended, for a time at most, and gives it as it is then. A replica that ends itself
+    /// waits no longer: its client asks the next one.
     ///
     /// # Errors
     /// As [`Operations::get`].
@@ -455,14 +484,15 @@ impl Operations {
         let until = within(time);
         loop {
             let operation = self.get(id, within(deadline)).await?;
-            if operation.state.finished() || Instant::now() >= until {
+            let over = Instant::now() >= until || self.handing_over.load(Ordering::Relaxed);
+            if operation.state.finished() || over {
                 return Ok(operation);
             }
             let local = self.running().get(id).map(|running| running.finished.subscribe());
             let step = within(Duration::from_millis(500)).min(until);
             match local {
                 Some(mut finished) => {
-                    let _ = tokio::time::timeout_at(until.into(), finished.wait_for(|finished| *finished)).await;
+                    let _ = tokio::time::timeout_at(step.into(), finished.wait_for(|finished| *finished)).await;
                 }
                 None => tokio::time::sleep_until(step.into()).await,
             }
@@ -474,7 +504,7 @@ impl Operations {
     /// # Errors
     /// `conflict` when it has ended or librbd cannot end it; `operation-not-found`; what Ceph gives.
     pub async fn cancel(&self, id: &str, deadline: Instant) -> Result<Operation, Problem> {
-        let (parsed, pool) = self.locate(id)?;
+        let (parsed, pool) = self.locate(id, deadline).await?;
         let missing = not_found(id);
         let operation = self
             .records(&pool, deadline, move |io| {

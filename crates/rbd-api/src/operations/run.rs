@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use ceph::{Access, CopyKind, Errno, Image, ImageRef, ImageSpec, IoContext};
 use rbd_format::directory::{DIRECTORY_OBJECT, ID_PREFIX};
-use rbd_format::{DirectoryEntry, TrashEntry, TrashSource};
+use rbd_format::{DirectoryEntry, ImageHeader, TrashEntry, TrashSource};
 
 use super::record::{Progress, Work};
+use crate::image;
 use crate::link::Connection;
 use crate::listing;
 use crate::names::Place;
@@ -66,6 +67,12 @@ impl Signals {
 
 /// How long a read of a directory may take here: work has no client that waits.
 const READ: Duration = Duration::from_mins(1);
+
+/// How long an image without a header may be one that is being made. librbd takes some 10 ms for it.
+const MAKING: Duration = Duration::from_secs(3);
+
+/// For how long after its header was made other parts of an image may still be.
+const YOUNG: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
 
 /// Does the work. Blocks for as long as it takes.
 ///
@@ -194,7 +201,8 @@ fn remove_image(io: &IoContext, name: &str, image_id: &str, signals: &Signals) -
     });
     match now_named {
         Some(now) => {
-            unwatched(io, image_id)?;
+            let_settle(io, image_id, signals);
+            gone(unwatched(io, image_id))?;
             gone(io.remove_image(&now, &progress))
         }
         // Only the other half of the directory entry is left: librbd finishes by name, unless another image has it.
@@ -203,6 +211,29 @@ fn remove_image(io: &IoContext, name: &str, image_id: &str, signals: &Signals) -
             _ => Ok(()),
         },
     }
+}
+
+/// Waits a moment for an image that another client may be making just now: librbd lists it first, then makes its header,
+/// then its object map. Removed in between, the rest of that would leave objects that nothing lists.
+fn let_settle(io: &IoContext, image_id: &str, signals: &Signals) {
+    let until = Instant::now() + MAKING;
+    while Instant::now() < until && !signals.cancelled() {
+        match image::read_header(io, image_id, Instant::now() + READ) {
+            Ok(Some(header)) if young(&header) => {}
+            // No header: at the beginning of its making, or near the end of its removal.
+            Ok(None) => {}
+            Ok(Some(_)) | Err(_) => return,
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn young(header: &ImageHeader) -> bool {
+    let created = header
+        .created
+        .and_then(|at| jiff::Timestamp::new(i64::from(at.seconds), i32::try_from(at.nanoseconds).ok()?).ok());
+    // In the future: the OSD's clock goes before this one, and nothing is known.
+    created.is_some_and(|created| created.duration_until(jiff::Timestamp::now()) < YOUNG)
 }
 
 /// `EBUSY` while a client has the image open. librbd would find out too, after waiting for its lock without a word.

@@ -1,0 +1,16 @@
+//! Faults, each on a real Ceph: what the service answers while something is broken, how soon it is itself again, and what
+//! is left behind.
+//!
+//! Tests that break a daemon have a cluster of their own; the others share one and keep to pools of their own.
+
+mod keyring;
+mod killed;
+mod monitor;
+mod osd;
+mod quota;
+mod replicas;
+mod restart;
+mod streams;
+mod stuck_pool;
+mod support;
+mod terminate;

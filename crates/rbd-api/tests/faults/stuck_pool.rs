@@ -1,0 +1,87 @@
+//! One pool does not answer; all others do.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testbed::service::Answer;
+
+use crate::support::{
+    DEADLINE, Footprint, SLACK, ask, eventually, images, in_time, metric, new_image, pool, recovers, service, shared,
+};
+
+/// The service's bounds per pool: calls that run, and calls that wait (`Limits` in the service).
+const RUNNING: usize = 16;
+const WAITING: usize = 256;
+
+#[test]
+fn a_stuck_pool_fills_its_own_queue_and_starves_no_other() {
+    let ceph = shared();
+    let (stuck, fine) = (pool(ceph), pool(ceph));
+    let service = service(ceph, &[]);
+    let get = |path: &str| ("GET", path.to_owned(), Value::Null);
+    for pool in [&stuck, &fine] {
+        service.client.post(&images(pool), &new_image("a")).unwrap().expect(201);
+    }
+    // A clone in the one whose parent is in the other: lists show the parent's name.
+    let snapshot = format!("{stuck}/a@s");
+    ceph.rbd(&["snap", "create", &snapshot]).unwrap();
+    ceph.rbd(&["clone", "--rbd-default-clone-format", "2", &snapshot, &format!("{fine}/clone")]).unwrap();
+    let clone = format!("{}/clone", images(&fine));
+    assert_eq!(service.client.get(&clone).unwrap().expect(200).json()["parent"]["image"], "a");
+    let before = Footprint::idle(&service);
+    // Two copies on one OSD: with fewer than `min_size` of them a placement group serves nothing.
+    ceph.ceph(&["osd", "pool", "set", &stuck, "size", "2"]).unwrap();
+    ceph.ceph(&["osd", "pool", "set", &stuck, "min_size", "2"]).unwrap();
+    eventually("the pool is stuck", Duration::from_secs(20), || {
+        (ask(&service.client, &get(&images(&stuck))).0.status == 503).then_some(())
+    });
+
+    let count = RUNNING + WAITING + 28;
+    let (answers, slowest): (Vec<(Answer, Duration)>, Duration) = std::thread::scope(|scope| {
+        let client = &service.client;
+        let stuck = images(&stuck);
+        let flood: Vec<_> = (0..count)
+            .map(|n| {
+                let asked = ("POST", stuck.clone(), new_image(&format!("n{n}")));
+                scope.spawn(move || ask(client, &asked))
+            })
+            .collect();
+        // Meanwhile the other pool is answered as if nothing were.
+        let mut slowest = Duration::ZERO;
+        let started = Instant::now();
+        let mut n = 0;
+        while started.elapsed() < DEADLINE {
+            let made = in_time(client, &("POST", images(&fine), new_image(&format!("n{n}"))));
+            assert_eq!(made.status, 201, "{}", made.text());
+            let (listed, took) = ask(client, &get(&format!("{}/a", images(&fine))));
+            assert_eq!(listed.status, 200, "{}", listed.text());
+            slowest = slowest.max(took);
+            n += 1;
+        }
+        (flood.into_iter().map(|thread| thread.join().unwrap()).collect(), slowest)
+    });
+    assert!(slowest < DEADLINE / 2 + SLACK, "an image of the other pool took {slowest:?}");
+    let mut at_once = 0;
+    for (answer, took) in &answers {
+        assert_eq!(answer.status, 503, "{}", answer.text());
+        assert!(["busy", "ceph-unavailable"].contains(&answer.problem().as_str()), "{}", answer.text());
+        assert!(answer.header("retry-after").parse::<u32>().is_ok(), "{:?}", answer.headers);
+        // As many are sent at once as the machine has to make threads for: more than the usual slack.
+        assert!(*took <= DEADLINE + Duration::from_secs(1) + 2 * SLACK, "{took:?}: {}", answer.text());
+        at_once += usize::from(answer.problem() == "busy" && answer.text().contains("queue is full"));
+    }
+    assert!(at_once > 0, "none was turned away at once");
+    assert_eq!(metric(&service, "workers_stuck"), RUNNING as u64);
+    // What only the stuck pool knows is missing from the other's list, and nothing else.
+    let list = in_time(&service.client, &get(&format!("{}?view=full", images(&fine)))).expect(200).json();
+    let cloned = list["Items"].as_array().unwrap().iter().find(|item| item["name"] == "clone").unwrap();
+    assert_eq!((&cloned["parent"]["pool"], &cloned["parent"]["image"]), (&json!(stuck), &Value::Null), "{cloned}");
+    // The list of all operations says which pool it is.
+    let all = in_time(&service.client, &get("/api/v1/operations")).expect(503);
+    assert!(all.text().contains(&stuck), "{}", all.text());
+
+    ceph.ceph(&["osd", "pool", "set", &stuck, "min_size", "1"]).unwrap();
+    recovers(&service, &[(get(&images(&stuck)), 200), (("POST", images(&stuck), new_image("after")), 201)]);
+    assert_eq!(service.client.get(&clone).unwrap().expect(200).json()["parent"]["image"], "a");
+    before.returns(&service);
+}
