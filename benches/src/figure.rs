@@ -41,7 +41,7 @@ impl Samples {
 
     fn spread(&self) -> f64 {
         let (least, most) = (self.sorted[0], self.sorted[self.sorted.len() - 1]);
-        (most - least).as_secs_f64() / self.median().as_secs_f64().max(f64::EPSILON)
+        most.saturating_sub(least).as_secs_f64() / self.median().as_secs_f64().max(f64::EPSILON)
     }
 }
 

@@ -258,7 +258,7 @@ fn or_empty(page: ceph::Result<OmapPage>) -> Result<OmapPage, Problem> {
     }
 }
 
-fn directory_page(io: &IoContext, page: OmapPage) -> DirectoryPage {
+fn directory_page(io: &IoContext, page: &OmapPage) -> DirectoryPage {
     let images = page
         .entries
         .iter()
@@ -288,7 +288,7 @@ pub fn directory(
     deadline: Instant,
 ) -> Result<DirectoryPage, Problem> {
     let page = io.omap_page(&directory_range(after, prefix, limit), Some(deadline));
-    Ok(directory_page(io, or_empty(page)?))
+    Ok(directory_page(io, &or_empty(page)?))
 }
 
 /// How a list begins: the first page of the directory and, if that is all of it, the images of [`removing`]. Both are
@@ -305,7 +305,7 @@ pub fn opening(
     let images = directory_range(None, prefix, limit);
     let trash = OmapRange { object: TRASH_OBJECT.to_owned(), prefix: ID_PREFIX.to_owned(), ..OmapRange::default() };
     let [images, trash] = io.omap_page_each([&images, &trash], Some(deadline))?;
-    let directory = directory_page(io, or_empty(images)?);
+    let directory = directory_page(io, &or_empty(images)?);
     if directory.next.is_some() {
         return Ok((directory, None));
     }

@@ -305,7 +305,7 @@ impl Operations {
                     return;
                 }
                 Err(problem) => {
-                    tracing::warn!(operation = stored.record.operation.id, %problem, "a beat was not written")
+                    tracing::warn!(operation = stored.record.operation.id, %problem, "a beat was not written");
                 }
             }
             if stored.record.operation.cancel_requested && stored.record.operation.cancellable {
@@ -415,7 +415,7 @@ impl Operations {
             let mut old = old;
             for _ in 0..5 {
                 match store.change(&old, record.clone())? {
-                    Outcome::Written(stored) => return Ok(Some(stored)),
+                    Outcome::Written(stored) => return Ok(Some(*stored)),
                     Outcome::Lost => {}
                 }
                 let Some(id) = Id::parse(&record.operation.id) else { return Ok(None) };
@@ -550,10 +550,10 @@ impl Operations {
             pools.retain(|_, task| !task.is_finished());
             for name in names {
                 // A pool that is stuck has its one sweep waiting, and keeps no other.
-                if !pools.contains_key(&name) {
-                    let (operations, seen, pool) = (Arc::clone(&self), Arc::clone(&seen), name.clone());
-                    pools.insert(name, tokio::spawn(async move { operations.sweep_pool(&pool, &seen).await }));
-                }
+                pools.entry(name.clone()).or_insert_with(|| {
+                    let (operations, seen) = (Arc::clone(&self), Arc::clone(&seen));
+                    tokio::spawn(async move { operations.sweep_pool(&name, &seen).await })
+                });
             }
         }
     }
@@ -637,7 +637,7 @@ impl Operations {
             if resume {
                 tracing::info!(operation = id, "took an operation over");
                 self.counts.taken_over.fetch_add(1, Ordering::Relaxed);
-                self.drive(stored, Job::Thread);
+                self.drive(*stored, Job::Thread);
             } else {
                 tracing::warn!(operation = id, "an operation was interrupted");
                 self.counts.interrupted.fetch_add(1, Ordering::Relaxed);

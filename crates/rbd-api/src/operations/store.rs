@@ -34,7 +34,7 @@ pub struct Store {
 #[derive(Debug)]
 pub enum Outcome {
     /// It was written.
-    Written(Stored),
+    Written(Box<Stored>),
     /// Another changed it first.
     Lost,
 }
@@ -123,7 +123,7 @@ impl Store {
             remove: Vec::new(),
         };
         match self.io.omap_change(OBJECT, &change) {
-            Ok(()) => Ok(Outcome::Written(Stored { record, bytes })),
+            Ok(()) => Ok(Outcome::Written(Box::new(Stored { record, bytes }))),
             Err(error) if error.is(Errno::ECANCELED) => Ok(Outcome::Lost),
             Err(error) => Err(error.into()),
         }

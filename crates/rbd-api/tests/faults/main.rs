@@ -3,6 +3,8 @@
 //!
 //! Tests that break a daemon have a cluster of their own; the others share one and keep to pools of their own.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, also where clippy sees only their helpers")]
+
 mod keyring;
 mod killed;
 mod monitor;
