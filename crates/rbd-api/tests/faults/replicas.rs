@@ -33,7 +33,7 @@ fn two_replicas_on_the_same_names_leave_whole_images_and_nothing_else() {
                         let n = next.fetch_add(1, Ordering::Relaxed);
                         let name = NAMES[n as usize % NAMES.len()];
                         // As many of one as of the other, in changing order.
-                        let (what, asked) = if (n / 3_usize).is_multiple_of(2) {
+                        let (what, asked) = if (n / 3).is_multiple_of(2) {
                             ("create", ("POST", path.clone(), new_image(name)))
                         } else {
                             ("delete", ("DELETE", format!("{path}/{name}?permanent=true"), Value::Null))
