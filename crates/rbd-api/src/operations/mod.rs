@@ -1,7 +1,7 @@
 //! Long work: begun by a request, run by one replica, known to all.
 //!
-//! A record in RADOS says what is to be done, by whom, and how far it is ([`store`]). The replica that took the request
-//! runs it ([`run`]) and counts up the record's `beat`. A replica that sees a beat stand still for a [`LEASE`] takes the
+//! A record in RADOS says what is to be done, by whom, and how far it is (`store`). The replica that took the request
+//! runs it (`run`) and counts up the record's `beat`. A replica that sees a beat stand still for a [`LEASE`] takes the
 //! operation over: it resumes it, or says that it was interrupted. A replica that ends hands over what librbd lets
 //! it stop. Every change is guarded by what was read, so of two replicas only one succeeds.
 

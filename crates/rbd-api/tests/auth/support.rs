@@ -121,6 +121,11 @@ pub fn every_call(client: &Client, names: &[(&str, &str)]) -> Vec<Known> {
     calls
 }
 
+/// Whether an answer says that the caller may not. One to `HEAD` has only its status to say it.
+pub fn refused(known: &Known, answer: &testbed::service::Answer) -> bool {
+    answer.status == 403 && (known.method == "HEAD" || answer.problem() == "forbidden")
+}
+
 /// Makes the call, with a body for those that take one.
 pub fn call(client: &Client, call: &Known) -> testbed::service::Answer {
     let json: &[(&str, &str)] = &[("content-type", "application/json")];

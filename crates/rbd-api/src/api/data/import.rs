@@ -93,6 +93,7 @@ pub async fn put(mut call: Call) -> Answer {
     let size_bytes = query.size(&call)?;
     let spec = query.spec()?;
     check_new("image", call.param("image"))?;
+    call.authorize_data_pool(query.data_pool.as_deref(), &call.place()).await?;
     let slot = slot(&call)?;
     let body = Incoming::new(call.take_body(), call.app.streams.limits().idle);
     // A task of its own: when the client leaves, this handler is dropped, but the image must be marked and closed.
