@@ -91,10 +91,3 @@ fn allowed(result: Result<()>) -> Result<bool> {
         other => other.map(|()| true),
     }
 }
-
-/// Ends the process at once. The usual end destroys the libraries' statics while librados' own threads still use
-/// them, which now and then ends in an abort. Standard output and error must have been flushed.
-pub fn end_process(code: u8) -> ! {
-    // SAFETY: takes an integer and does not return; nothing of this process is used after it.
-    unsafe { libc::_exit(c_int::from(code)) }
-}

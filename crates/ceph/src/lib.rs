@@ -8,6 +8,7 @@
 
 mod caps;
 mod cluster;
+mod end;
 mod error;
 mod group;
 mod image;
@@ -20,8 +21,9 @@ mod snapshot;
 mod text;
 mod trash;
 
-pub use caps::{PoolAccess, end_process};
+pub use caps::PoolAccess;
 pub use cluster::{Cluster, ClusterSpace, Settings, Unconnected, exports, library_versions};
+pub use end::{end_at_once, end_process};
 pub use error::{Errno, Error, Result};
 pub use group::{GroupMember, GroupSnapshot};
 pub use image::{

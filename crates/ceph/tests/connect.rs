@@ -56,7 +56,7 @@ fn nothing_is_left_of_a_hundred_connections() {
     // The first of each kind makes what the libraries keep for the process.
     refused(&wrong);
     connect();
-    support::end_at_once();
+    ceph::end_at_once();
     let before = settled();
     for _ in 0..100 {
         refused(&wrong);

@@ -3,10 +3,8 @@
 // Each test file uses its part.
 #![allow(dead_code)]
 
-use std::ffi::{c_int, c_void};
 use std::future::Future;
 use std::pin::pin;
-use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -26,23 +24,8 @@ pub fn settings(ceph: &Ceph) -> Settings {
 
 pub fn connected(ceph: &Ceph) -> Cluster {
     let cluster = settings(ceph).configure().expect("a configuration").connect().expect("a connection");
-    end_at_once();
+    ceph::end_at_once();
     cluster
-}
-
-/// Lets this process end without destroying the libraries' statics, as [`ceph::end_process`] does: librados' threads may
-/// still use them. Call it after connecting, so that it comes before what the libraries have registered until then.
-pub fn end_at_once() {
-    extern "C" fn end(status: c_int, _: *mut c_void) {
-        ceph::end_process(u8::try_from(status).unwrap_or(u8::MAX));
-    }
-    unsafe extern "C" {
-        // on_exit(3): as atexit(3), with the status.
-        fn on_exit(function: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
-    }
-    // SAFETY: the function lives as long as the process and does not use its argument.
-    let r = unsafe { on_exit(end, ptr::null_mut()) };
-    assert_eq!(r, 0, "no room for another function");
 }
 
 /// A pool of its own on a cluster, prepared for images.

@@ -32,7 +32,9 @@ pub fn cluster() -> ceph::Cluster {
         keyring: Some(ceph().keyring().to_owned()),
         ..ceph::Settings::new("client.admin")
     };
-    settings.configure().expect("a configuration").connect().expect("a connection")
+    let cluster = settings.configure().expect("a configuration").connect().expect("a connection");
+    ceph::end_at_once();
+    cluster
 }
 
 /// A pool on a connection of this process's own.

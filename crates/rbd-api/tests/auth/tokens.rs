@@ -20,7 +20,7 @@ fn nobody_does_more_than_their_role() {
     let pools = || ceph().ceph(&["osd", "pool", "ls"]).unwrap();
     let (before, pools_before) = (tenant.state(), pools());
     let rank = |role: &str| ["viewer", "operator", "admin"].iter().position(|known| *known == role).unwrap();
-    let mut refused = [0; 3];
+    let mut refusals = [0; 3];
     for known in every_call(anonymous, &tenant.names()) {
         let answer = call(anonymous, &known);
         assert_eq!(answer.status, 401, "{known:?} without a token");
@@ -29,7 +29,7 @@ fn nobody_does_more_than_their_role() {
                 let answer = call(client, &known);
                 assert!(refused(&known, &answer), "{known:?} as {role}: {}", answer.text());
                 assert!(known.method == "HEAD" || answer.text().contains(&known.role), "{}", answer.text());
-                refused[rank(role)] += 1;
+                refusals[rank(role)] += 1;
             }
         }
         assert!(!known.changes() || known.role != "viewer", "a viewer may {known:?}");
@@ -38,7 +38,7 @@ fn nobody_does_more_than_their_role() {
             assert!(![401, 403].contains(&answer.status), "{known:?}: {}", answer.text());
         }
     }
-    assert!(refused[0] >= 10 && refused[1] >= 2, "{refused:?}");
+    assert!(refusals[0] >= 10 && refusals[1] >= 2, "{refusals:?}");
     assert_eq!((tenant.state(), pools()), (before, pools_before));
     // The others are not refused, as nothing here is there to be harmed.
     for known in every_call(anonymous, &[("pool", "no-such-pool")]) {
