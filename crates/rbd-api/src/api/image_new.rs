@@ -16,7 +16,7 @@ use crate::endpoint::{Answer, Endpoint};
 use crate::image;
 use crate::layout::{FAST_DIFF, OBJECT_MAP, STRIPING, check_size, check_with_cluster};
 use crate::link::Connection;
-use crate::listing::Image;
+use crate::listing::{self, Image};
 use crate::names::{check_new, segment};
 use crate::problem::{Kind, Problem};
 use crate::with_layout;
@@ -155,13 +155,13 @@ fn make(io: &IoContext, wanted: &Wanted) -> Result<bool, Problem> {
     Ok(true)
 }
 
-/// The image that was just made.
+/// The image that was just made. No operation fills it, so the records of operations need not be read.
 fn made(connection: &Connection, io: &IoContext, name: &str, deadline: Instant) -> Result<Image, Problem> {
-    read_image(connection, io, name, deadline).map_err(|problem| match problem.kind() {
-        Kind::ImageNotFound => Problem::new(Kind::Conflict, format!("Image {name:?} was made, and is gone again."))
+    let named = listing::find(io, name, deadline)?.into_iter().collect();
+    listing::details(connection, io, named, deadline)?.pop().ok_or_else(|| {
+        Problem::new(Kind::Conflict, format!("Image {name:?} was made, and is gone again."))
             .cause("Another client removed, renamed or trashed it at once.")
-            .correction("Make it again if it is still wanted."),
-        _ => problem,
+            .correction("Make it again if it is still wanted.")
     })
 }
 
