@@ -102,8 +102,15 @@ impl Service {
             .process_group(0)
             .spawn()
             .with_context(|| format!("start {}", options.binary.display()))?;
-        let mut service =
-            Self { api, admin, child, log, _keeper: keeper, client: Client::new(&format!("http://{api}")) };
+        let mut service = Self {
+            api,
+            admin,
+            child,
+            log: log.clone(),
+            _keeper: keeper,
+            client: Client::new(&format!("http://{api}")),
+        };
+        service.client.log = Some(log);
         service.wait(options.wait_ready)?;
         Ok(service)
     }
@@ -216,6 +223,8 @@ pub struct Client {
     base: String,
     agent: ureq::Agent,
     token: Option<String>,
+    // Of the process that is asked; its end is told when there is no answer.
+    log: Option<PathBuf>,
 }
 
 /// An answer.
@@ -237,7 +246,7 @@ impl Client {
             .max_redirects(0)
             .timeout_global(Some(Duration::from_mins(2)))
             .build();
-        Self { base: base.to_owned(), agent: config.into(), token: None }
+        Self { base: base.to_owned(), agent: config.into(), token: None, log: None }
     }
 
     /// The same with a bearer token.
@@ -260,7 +269,7 @@ impl Client {
         }
         let agent = &self.agent;
         let response = if body.is_empty() { agent.run(request.body(())?) } else { agent.run(request.body(body)?) };
-        let mut response = response.with_context(|| format!("{method} {path}"))?;
+        let mut response = response.with_context(|| format!("{method} {path}{}", self.end_of_log()))?;
         let headers = response
             .headers()
             .iter()
@@ -274,6 +283,17 @@ impl Client {
             .read_to_end(&mut body)
             .with_context(|| format!("the body of {method} {path}"))?;
         Ok(Answer { status, headers, body })
+    }
+
+    fn end_of_log(&self) -> String {
+        let Some(log) = &self.log else { return String::new() };
+        let text = match std::fs::read(log) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) => return format!("\nits log {}: {error}", log.display()),
+        };
+        let start = text.len().saturating_sub(16 << 10);
+        let start = (start..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or_default();
+        format!("\nthe end of its log:\n{}", &text[start..])
     }
 
     /// `GET`.

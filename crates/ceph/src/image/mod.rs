@@ -52,6 +52,7 @@ impl fmt::Display for ImageRef<'_> {
 pub struct Image {
     raw: sys::rbd_image_t,
     name: String,
+    access: Access,
     // After `raw`, so that the context outlives the image.
     io: IoContext,
 }
@@ -63,6 +64,7 @@ unsafe impl Send for Image {}
 impl Drop for Image {
     fn drop(&mut self) {
         if !self.raw.is_null() {
+            self.release_lock();
             // SAFETY: opened by rbd_open*, closed once.
             unsafe { sys::rbd_close(self.raw) };
         }
@@ -112,7 +114,7 @@ impl IoContext {
             None => image.to_string(),
         };
         self.check("rbd_open", &named, r)?;
-        Ok(Image { raw, name: named, io: self.clone() })
+        Ok(Image { raw, name: named, access, io: self.clone() })
     }
 
     /// Names and ids of all images, as librbd lists them.
@@ -166,10 +168,30 @@ impl Image {
     /// # Errors
     /// What flushing gave. The image is gone all the same.
     pub fn close(mut self) -> Result<()> {
+        self.release_lock();
         let raw = std::mem::replace(&mut self.raw, ptr::null_mut());
         // SAFETY: opened by rbd_open*, and taken out so that `drop` does not close it again.
         let r = unsafe { sys::rbd_close(raw) };
         self.check("rbd_close", r).map(drop)
+    }
+
+    /// Gives the exclusive lock back, if librbd took it for this image.
+    ///
+    /// The owner of the lock also does what other clients ask it to. When it closes the image right then, librbd 16 aborts
+    /// the process (`AsyncOpTracker::~AsyncOpTracker`: an operation is pending) or never comes back. An image that no
+    /// longer has the lock is asked nothing.
+    fn release_lock(&self) {
+        if self.access == Access::ReadOnly {
+            return;
+        }
+        let mut owner = 0;
+        // SAFETY: the image is open; `owner` outlives the call.
+        let r = unsafe { sys::rbd_is_exclusive_lock_owner(self.raw, &raw mut owner) };
+        if r == 0 && owner != 0 {
+            // Whatever it says, closing gives the lock back too.
+            // SAFETY: the image is open.
+            unsafe { sys::rbd_lock_release(self.raw) };
+        }
     }
 
     /// Size and layout.

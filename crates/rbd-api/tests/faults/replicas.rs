@@ -1,12 +1,16 @@
-//! Two replicas create and delete the same names at once.
+//! Two replicas change the same names, and the same image, at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{contents, eventually, finished, images, in_time, left_over, new_image, pool, service, shared};
+use testbed::service::ServiceOptions;
+
+use crate::support::{
+    BINARY, contents, eventually, finished, images, in_time, left_over, new_image, pool, service, shared,
+};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 const TIME: Duration = Duration::from_secs(10);
@@ -104,4 +108,29 @@ fn an_image_is_not_removed_between_the_steps_of_its_making() {
     let removed = finished(&service.client, removal.header("location"), Duration::from_secs(60));
     assert_eq!(removed["state"], "succeeded", "{removed}");
     assert_eq!(left_over(&before, &contents(ceph, &pool)), Vec::<String>::new());
+}
+
+#[test]
+fn replicas_that_change_one_image_at_the_same_time_outlive_it() {
+    // Whoever has the image's exclusive lock also does what the other asks it to: librbd 16 aborts the process when such a
+    // request meets the closing of the image.
+    let ceph = shared();
+    let pool = pool(ceph);
+    let mut replicas = [(); 2].map(|()| ServiceOptions::new(BINARY, ceph).start().unwrap());
+    replicas[0].client.post(&images(&pool), &new_image("a")).unwrap().expect(201);
+    let until = Instant::now() + Duration::from_secs(6);
+    std::thread::scope(|scope| {
+        for lane in 0..4 {
+            let client = replicas[lane % 2].client.clone();
+            let entry = format!("{}/a/metadata/lane{lane}", images(&pool));
+            scope.spawn(move || {
+                while Instant::now() < until {
+                    client.put(&entry, &json!({ "value": "x" })).unwrap().expect(200);
+                }
+            });
+        }
+    });
+    for replica in &mut replicas {
+        assert_eq!(replica.ended().unwrap(), None);
+    }
 }
