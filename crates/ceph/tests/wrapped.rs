@@ -162,12 +162,10 @@ const LEFT: &[Left] = &[
         title: "Locks of long-lived clients",
         reason: "An image is open for one request at a time; locks of others are listed and broken through what is wrapped.",
         functions: &[
-            "rbd_is_exclusive_lock_owner",
             "rbd_lock_acquire",
             "rbd_lock_break",
             "rbd_lock_get_owners",
             "rbd_lock_get_owners_cleanup",
-            "rbd_lock_release",
             "rbd_lock_shared",
             "rbd_unlock",
         ],
