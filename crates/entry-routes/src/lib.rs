@@ -1,0 +1,22 @@
+//! A snapshot of a cluster's objects becomes routes, and a verdict on every object.
+//!
+//! ```text
+//! Snapshot ──build──► Routes + Verdicts
+//! ```
+//!
+//! Pure: no clock, no files, no network, and no word of nginx. [`build`] makes everything anew each time; what it gives is
+//! sorted and depends on nothing but its arguments.
+
+mod routes;
+mod snapshot;
+mod verdict;
+
+pub use routes::{
+    Action, Backend, Certificate, CertificateId, Forward, Found, Host, HostName, PathMatch, Protocol, Request, Routes,
+    Rule, Scheme, Timeouts,
+};
+pub use snapshot::{
+    Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Key, Kind, LoadBalancerAddress, Meta,
+    Node, ObjectRef, PathType, PortRef, Secret, Service, ServiceKind, ServicePort, Snapshot,
+};
+pub use verdict::{Finding, Outcome, Reason, Verdict, Verdicts};
