@@ -184,6 +184,11 @@ impl Image {
         if self.access == Access::ReadOnly {
             return;
         }
+        // Reading the features takes notice of what just changed: after the feature was turned off, a lock that librbd still
+        // believes in can never be given back.
+        if !self.features().is_ok_and(|bits| bits & u64::from(sys::RBD_FEATURE_EXCLUSIVE_LOCK) != 0) {
+            return;
+        }
         let mut owner = 0;
         // SAFETY: the image is open; `owner` outlives the call.
         let r = unsafe { sys::rbd_is_exclusive_lock_owner(self.raw, &raw mut owner) };
