@@ -105,6 +105,9 @@ osd_mon_report_interval = 1
 # A frozen OSD must not end itself when it is thawed.
 osd_op_thread_suicide_timeout = 0
 osd_command_thread_suicide_timeout = 0
+# Nor may its placement groups wait for a renewed read lease (16 s): replicas renew it, and there are none. Without this some
+# groups do not answer for a minute after the thaw.
+osd_pool_default_read_lease_ratio = 1000
 bluestore_kv_sync_util_logging_s = 0
 
 [mgr]
