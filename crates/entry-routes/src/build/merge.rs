@@ -81,10 +81,8 @@ fn conflict<'a>(claim: &Claim<'a>, winner: usize, attached: &mut [Attached<'a>])
     let message = if own {
         format!("{what} is in this object already, and the first stays in force; remove one of them")
     } else {
-        // Whoever names a path comes before default backends of any age.
-        let why = if claim.weak { "names it or is older" } else { "is older" };
         let first = named(&attached[winner].object);
-        format!("{what} is taken by {first}, which {why} and stays in force; use another path or host")
+        format!("{what} is taken by {first}, which was first and stays in force; use another path or host")
     };
     attached[claim.owner].draft.lose(claim.place, Reason::Conflicted, message);
 }
@@ -98,7 +96,7 @@ fn default<'a>(claims: Vec<DefaultClaim<'a>>, attached: &mut [Attached<'a>]) -> 
     for DefaultClaim { owner, place, .. } in claims {
         let first = named(&origin);
         let message =
-            format!("{first}, which is older, serves what no rule matches, and stays in force; add rules with hosts");
+            format!("{first} was first to serve what no rule matches, and stays in force; add rules with hosts");
         attached[owner].draft.lose(place, Reason::Conflicted, message);
     }
     Some(Rule { path: PathMatch::Prefix("/".to_owned()), action, redirect_to_https: false, origin })

@@ -122,3 +122,36 @@ fn number(text: &str) -> Option<(u64, &str)> {
 fn protocol(text: &str) -> Result<Protocol, &'static str> {
     resolve::protocol(&text.to_ascii_lowercase()).ok_or("write `http`, `https`, `h2c`, `grpc` or `grpcs`")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        let ms = |text: &str| duration(text).map(|time| time.as_millis());
+        for (text, expected) in [("1ms", 1), ("500ms", 500), ("5s", 5_000), ("2m", 120_000), ("24h", 86_400_000)] {
+            assert_eq!(ms(text), Ok(expected), "{text}");
+        }
+        let huge = format!("{}h", u64::MAX);
+        for text in
+            ["", "5", "s", "0s", "-1s", "+1s", "1.5s", "5 s", " 5s", "5S", "1d", "86400001ms", "25h", &huge, "٥s"]
+        {
+            assert!(ms(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_may_have_units() {
+        let largest = i64::MAX.to_string();
+        for (text, expected) in [("0", 0), ("512", 512), ("1k", 1 << 10), ("10M", 10 << 20), ("1g", 1 << 30)] {
+            assert_eq!(size(text), Ok(expected), "{text}");
+        }
+        assert_eq!(size(&largest), Ok(i64::MAX.unsigned_abs()));
+        for text in
+            ["", "m", "-1", "1.5m", "1t", "1 m", "1mb", "9223372036854775808", "9007199254740992k", "17179869184g"]
+        {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+}

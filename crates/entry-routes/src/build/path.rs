@@ -52,3 +52,74 @@ pub fn prefix(mut path: String) -> String {
     }
     path
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_decoded_once() {
+        let longest = format!("/{}", "x".repeat(LONGEST - 1));
+        for (text, expected) in [
+            ("/", "/"),
+            ("/a/", "/a/"),
+            ("/a%20b", "/a b"),
+            ("/a b", "/a b"),
+            ("/%E4%BD%A0", "/你"),
+            ("/你", "/你"),
+            ("/%2541", "/%41"),
+            ("/%252F", "/%2F"),
+            ("/;$v{x}'\"\\", "/;$v{x}'\"\\"),
+            ("/%7B%24", "/{$"),
+            ("/...", "/..."),
+            ("/.well-known/x", "/.well-known/x"),
+            ("/a+b&c=d", "/a+b&c=d"),
+            ("/api/(.*)", "/api/(.*)"),
+            (&longest, &longest),
+        ] {
+            assert_eq!(path(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_paths_are_refused() {
+        for (text, hint) in [
+            ("", "`/` at the front"),
+            ("a", "`/` at the front"),
+            ("%2Fa", "`/` at the front"),
+            ("/%2f", "no separator"),
+            ("/a%2Fb", "no separator"),
+            ("/%", "two hexadecimal digits"),
+            ("/%1", "two hexadecimal digits"),
+            ("/%é", "two hexadecimal digits"),
+            ("/100%/x", "two hexadecimal digits"),
+            ("/%ff", "not UTF-8"),
+            ("/a?b", "what is before them"),
+            ("/a%3Fb", "what is before them"),
+            ("/a#b", "what is before them"),
+            ("/%23", "what is before them"),
+            ("/%00", "control character"),
+            ("/a\0", "control character"),
+            ("/a\nb", "control character"),
+            ("/a%7F", "control character"),
+            ("/\u{85}", "control character"),
+            ("//", "write `/` for `//`"),
+            ("/a//b", "write `/` for `//`"),
+            ("/.", "the path that they lead to"),
+            ("/a/../b", "the path that they lead to"),
+            ("/a/%2e%2E", "the path that they lead to"),
+            ("/a/./", "the path that they lead to"),
+            (&format!("/{}", "x".repeat(LONGEST)), "2048 bytes"),
+        ] {
+            let message = path(text).unwrap_err();
+            assert!(message.contains(hint), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn prefixes_have_no_final_slash() {
+        assert_eq!(prefix("/a/".to_owned()), "/a");
+        assert_eq!(prefix("/a".to_owned()), "/a");
+        assert_eq!(prefix("/".to_owned()), "/");
+    }
+}
