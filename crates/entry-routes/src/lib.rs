@@ -7,10 +7,13 @@
 //! Pure: no clock, no files, no network, and no word of nginx. [`build`] makes everything anew each time; what it gives is
 //! sorted and depends on nothing but its arguments.
 
+mod build;
 mod routes;
 mod snapshot;
+mod text;
 mod verdict;
 
+pub use build::{BuildSettings, Built, addresses, build};
 pub use routes::{
     Action, Backend, Certificate, CertificateId, Forward, Found, Host, HostName, PathMatch, Protocol, Request, Routes,
     Rule, Scheme, Timeouts,

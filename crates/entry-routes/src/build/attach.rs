@@ -1,0 +1,100 @@
+//! Which objects are this controller's.
+
+use std::collections::HashSet;
+
+use super::BuildSettings;
+use super::draft::{Draft, Place, cut};
+use crate::{Ingress, Kind, Meta, ObjectRef, Reason, Service, Snapshot, Verdicts};
+
+/// An object that asks for routes.
+#[derive(Debug)]
+pub struct Attached<'a> {
+    pub object: ObjectRef,
+    pub source: Source<'a>,
+    pub draft: Draft<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    Service(&'a Service),
+    Ingress(&'a Ingress),
+}
+
+impl<'a> Source<'a> {
+    fn meta(self) -> &'a Meta {
+        match self {
+            Self::Service(service) => &service.meta,
+            Self::Ingress(ingress) => &ingress.meta,
+        }
+    }
+}
+
+/// The Services with the label and the Ingresses of our classes, in the order in which they get what they ask for: the
+/// oldest first, of those made in the same second the first by kind, namespace and name.
+pub fn attach<'a>(snapshot: &'a Snapshot, settings: &BuildSettings) -> Vec<Attached<'a>> {
+    let (label, value) = &settings.service_selector;
+    let services = snapshot.services.values().filter(|service| service.meta.labels.get(label) == Some(value));
+    let classes = || snapshot.classes.values().filter(|class| class.controller == settings.controller);
+    let names: HashSet<_> = classes().map(|class| class.meta.name.as_str()).collect();
+    let without_class = classes().any(|class| class.default);
+    let ingresses = snapshot
+        .ingresses
+        .values()
+        .filter(|ingress| ingress.class.as_deref().map_or(without_class, |class| names.contains(class)));
+
+    let attached =
+        |kind, source: Source<'a>| Attached { object: source.meta().object(kind), source, draft: Draft::default() };
+    let services = services.map(|service| attached(Kind::Service, Source::Service(service)));
+    let ingresses = ingresses.map(|ingress| attached(Kind::Ingress, Source::Ingress(ingress)));
+    // What nginx refused, or could not be read, is told so at the end, and takes part in nothing.
+    let takes_part = |attached: &Attached<'_>| {
+        !settings.quarantine.contains_key(&attached.object) && !snapshot.unreadable.contains_key(&attached.object)
+    };
+    let mut all: Vec<_> = services.chain(ingresses).filter(takes_part).collect();
+    all.sort_by(|a, b| {
+        let created = |attached: &Attached<'_>| attached.source.meta().created;
+        created(a).cmp(&created(b)).then_with(|| a.object.cmp(&b.object))
+    });
+    all
+}
+
+/// The verdicts on what took part, and on what could not.
+pub fn verdicts(attached: Vec<Attached<'_>>, snapshot: &Snapshot, settings: &BuildSettings) -> Verdicts {
+    let finished = attached.into_iter().map(|Attached { object, source, draft }| {
+        let generation = source.meta().generation;
+        (object, draft.verdict(generation))
+    });
+    let mut verdicts: Verdicts = finished.collect();
+    let refused = |reason, message: String, generation| {
+        let mut draft = Draft::default();
+        draft.lose(Place::Whole, reason, message);
+        draft.verdict(generation)
+    };
+    for (object, words) in &settings.quarantine {
+        let message = format!(
+            "nginx refuses the configuration that this object leads to: {}. Nothing of it is served, all else is; it is \
+             tried again when it changes",
+            cut(words)
+        );
+        let generation = generation(snapshot, object);
+        verdicts.insert(object.clone(), refused(Reason::RefusedByNginx, message, generation));
+    }
+    for (object, words) in &snapshot.unreadable {
+        let message =
+            format!("The object cannot be read: {}. Nothing of it is served, all else is; correct it", cut(words));
+        verdicts.insert(object.clone(), refused(Reason::Invalid, message, 0));
+    }
+    verdicts
+}
+
+fn generation(snapshot: &Snapshot, object: &ObjectRef) -> i64 {
+    let key = &object.key;
+    let generation = match object.kind {
+        Kind::Service => snapshot.services.get(key).map(|found| found.meta.generation),
+        Kind::Ingress => snapshot.ingresses.get(key).map(|found| found.meta.generation),
+        Kind::IngressClass => snapshot.classes.get(key).map(|found| found.meta.generation),
+        Kind::Secret => snapshot.secrets.get(key).map(|found| found.meta.generation),
+        Kind::Node => snapshot.nodes.get(key).map(|found| found.meta.generation),
+    };
+    generation.unwrap_or(0)
+}

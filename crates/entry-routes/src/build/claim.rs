@@ -1,0 +1,345 @@
+//! What each object asks for.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use super::attach::{Attached, Source};
+use super::draft::{BackendPart, Draft, Place, PortPart, RulePart, TlsPart, named, quoted};
+use super::host::host;
+use super::options::{Options, options};
+use super::path::{path, prefix};
+use super::resolve::{self, Fault, Problem};
+use crate::{
+    Action, Backend, Forward, HostName, Ingress, IngressBackend, IngressPath, Key, Kind, ObjectRef, PathMatch,
+    PathType, PortRef, Protocol, Reason, Service, ServicePort, Snapshot,
+};
+
+/// What all objects ask for, the oldest object's first.
+#[derive(Debug, Default)]
+pub struct Asked<'a> {
+    pub rules: Vec<Claim<'a>>,
+    pub defaults: Vec<Default<'a>>,
+    pub tls: Vec<TlsClaim<'a>>,
+}
+
+/// A rule that is asked for.
+#[derive(Debug)]
+pub struct Claim<'a> {
+    pub host: HostName,
+    pub path: PathMatch,
+    pub action: Action,
+    /// What is said about redirecting to HTTPS.
+    pub redirect: Option<bool>,
+    /// Index of the object.
+    pub owner: usize,
+    pub place: Place<'a>,
+    /// From a default backend: it gets only what nobody names.
+    pub weak: bool,
+}
+
+/// What is to be done with requests that no rule matches.
+#[derive(Debug)]
+pub struct Default<'a> {
+    pub action: Action,
+    pub owner: usize,
+    pub place: Place<'a>,
+}
+
+/// A certificate that is asked for.
+#[derive(Debug)]
+pub struct TlsClaim<'a> {
+    pub owner: usize,
+    /// Index in `spec.tls`.
+    pub entry: usize,
+    pub hosts: Vec<(Place<'a>, HostName)>,
+    pub secret: Option<Key>,
+}
+
+/// Asks every object.
+pub fn claims<'a>(snapshot: &'a Snapshot, attached: &mut [Attached<'a>]) -> Asked<'a> {
+    let mut asked = Asked::default();
+    for (owner, Attached { source, draft, .. }) in attached.iter_mut().enumerate() {
+        match *source {
+            Source::Service(service) => asked.rules.extend(of_service(service, owner, draft)),
+            Source::Ingress(ingress) => OfIngress { snapshot, ingress, owner, draft }.ask(&mut asked),
+        }
+    }
+    asked
+}
+
+/// The rule of a Service with the label.
+fn of_service<'a>(service: &'a Service, owner: usize, draft: &mut Draft<'a>) -> Option<Claim<'a>> {
+    const PORT: Place<'_> = Place::Annotation("sparrow/port");
+    let options = options(Kind::Service, &service.meta.annotations, draft);
+    let unusable = |draft: &mut Draft<'a>, place, message: String| {
+        draft.lose(place, Reason::Invalid, format!("{message}. The Service is not served"));
+    };
+    let host = match options.host.filter(|text| !text.is_empty()).map_or(Ok(HostName::Any), host) {
+        Ok(host) => Some(host),
+        Err(message) => {
+            unusable(draft, Place::Annotation("sparrow/host"), message);
+            None
+        }
+    };
+    let (place, parsed) = match options.path {
+        Some(text) => (Place::Annotation("sparrow/path"), path(text)),
+        None => (Place::Name, path(&format!("/{}", service.meta.name))),
+    };
+    let path = match parsed {
+        Ok(path) => Some(PathMatch::Prefix(prefix(path))),
+        Err(message) => {
+            unusable(draft, place, message);
+            None
+        }
+    };
+
+    let address = match resolve::address(service) {
+        Ok(address) => Some(address),
+        Err(Problem { reason, fault: Fault::Kind, message }) => {
+            draft.lose(Place::ServiceType, reason, message);
+            return None;
+        }
+        Err(Problem { reason, message, .. }) => {
+            draft.lose(Place::ClusterIp, reason, unavailable(&message));
+            None
+        }
+    };
+    let found = match options.port {
+        Some(text) => resolve::port(service, &port_ref(text)).map(|(index, port)| (index, port, false)),
+        None => resolve::only_port(service),
+    };
+    let port = match found {
+        Ok((index, port, several)) => {
+            if several {
+                let message = format!(
+                    "The Service has several TCP ports, and one of them is served: {}, the first. Name the one that is meant \
+                     in the annotation sparrow/port, or call it `http`",
+                    port.port
+                );
+                draft.note(Place::Ports, Reason::Unsupported, message);
+            }
+            Some((index, port))
+        }
+        Err(Problem { reason, fault: Fault::Port, message }) => {
+            draft.lose(PORT, reason, unavailable(&message));
+            None
+        }
+        Err(Problem { reason, fault, message }) => {
+            let place = match fault {
+                _ if options.port.is_some() => PORT,
+                Fault::PortValue(index) => Place::Port(index, PortPart::Number),
+                _ => Place::Ports,
+            };
+            draft.lose(place, reason, format!("{message}. The Service is not served"));
+            return None;
+        }
+    };
+    let action = match (address, port) {
+        (Some(address), Some((index, port))) => {
+            let protocol = protocol(port, &options, Place::Port(index, PortPart::AppProtocol), draft);
+            forward(address, port, protocol, &options, true)
+        }
+        _ => Action::Unavailable,
+    };
+    Some(Claim { host: host?, path: path?, action, redirect: options.ssl_redirect, owner, place, weak: false })
+}
+
+/// An Ingress that is asked what it wants.
+struct OfIngress<'a, 'b> {
+    snapshot: &'a Snapshot,
+    ingress: &'a Ingress,
+    owner: usize,
+    draft: &'b mut Draft<'a>,
+}
+
+impl<'a> OfIngress<'a, '_> {
+    fn ask(mut self, asked: &mut Asked<'a>) {
+        let (ingress, owner) = (self.ingress, self.owner);
+        let options = options(Kind::Ingress, &ingress.meta.annotations, self.draft);
+        let mut hosts = BTreeSet::new();
+        for (n, rule) in ingress.rules.iter().enumerate() {
+            let host = match rule.host.as_deref().filter(|text| !text.is_empty()).map_or(Ok(HostName::Any), host) {
+                Ok(host) => host,
+                Err(message) => {
+                    let message = format!("{message}. This rule is not served, the others are");
+                    self.draft.lose(Place::Rule(n, RulePart::Host), Reason::Invalid, message);
+                    continue;
+                }
+            };
+            if rule.paths.is_empty() && ingress.default_backend.is_none() {
+                let message = "The rule has no paths, so nothing is served for its host; add one, or a default backend";
+                self.draft.lose(Place::Rule(n, RulePart::Paths), Reason::Invalid, message.to_owned());
+            }
+            for (m, entry) in rule.paths.iter().enumerate() {
+                let Some(path) = self.path(n, m, entry) else { continue };
+                let place = |part| Place::Rule(n, RulePart::Backend(m, part));
+                let action = self.action(&entry.backend, &options, place);
+                let (host, redirect, place) = (host.clone(), options.ssl_redirect, Place::Rule(n, RulePart::Path(m)));
+                asked.rules.push(Claim { host, path, action, redirect, owner, place, weak: false });
+            }
+            hosts.insert(host);
+        }
+        let tls_hosts = self.tls(&hosts, asked);
+
+        let Some(backend) = &ingress.default_backend else {
+            if ingress.rules.is_empty() {
+                let message =
+                    "The Ingress has neither rules nor a default backend, so nothing is served; add one of them";
+                self.draft.lose(Place::Spec, Reason::Invalid, message.to_owned());
+            }
+            return;
+        };
+        let action = self.action(backend, &options, Place::DefaultBackend);
+        let place = Place::DefaultBackend(BackendPart::Whole);
+        if ingress.rules.is_empty() {
+            // Without rules it is for all hosts; those that it has certificates for need rules to be known by name.
+            hosts = tls_hosts;
+            asked.defaults.push(Default { action: action.clone(), owner, place });
+        }
+        asked.rules.extend(hosts.into_iter().map(|host| {
+            let (path, action) = (PathMatch::Prefix("/".to_owned()), action.clone());
+            Claim { host, path, action, redirect: options.ssl_redirect, owner, place, weak: true }
+        }));
+    }
+
+    fn path(&mut self, n: usize, m: usize, entry: &IngressPath) -> Option<PathMatch> {
+        let parsed = match path(entry.path.as_deref().filter(|text| !text.is_empty()).unwrap_or("/")) {
+            Ok(path) => path,
+            Err(message) => {
+                let message = format!("{message}. This path is not served, the others are");
+                self.draft.lose(Place::Rule(n, RulePart::Path(m)), Reason::Invalid, message);
+                return None;
+            }
+        };
+        match &entry.path_type {
+            PathType::Exact => Some(PathMatch::Exact(parsed)),
+            PathType::Prefix | PathType::ImplementationSpecific => Some(PathMatch::Prefix(prefix(parsed))),
+            PathType::Unknown(text) => {
+                let message = format!(
+                    "The path type {} is not known, so this path is not served, the others are; write `Prefix` or `Exact`",
+                    quoted(text)
+                );
+                self.draft.lose(Place::Rule(n, RulePart::PathType(m)), Reason::Invalid, message);
+                None
+            }
+        }
+    }
+
+    /// What is done with what a backend is for. If it cannot be reached, the rule stands: else a shorter path, which may be
+    /// somebody else's, would get its requests.
+    fn action(
+        &mut self,
+        backend: &IngressBackend,
+        options: &Options<'_>,
+        place: impl Fn(BackendPart) -> Place<'a>,
+    ) -> Action {
+        let (name, wanted) = match backend {
+            IngressBackend::Service { name, port } => (name, port),
+            IngressBackend::Resource { kind, name } => {
+                let message = format!(
+                    "The backend is a resource, {} {}, which is not supported; name a Service",
+                    quoted(kind),
+                    quoted(name)
+                );
+                self.draft.lose(place(BackendPart::Resource), Reason::Unsupported, unavailable(&message));
+                return Action::Unavailable;
+            }
+        };
+        let key = Key { namespace: self.ingress.meta.namespace.clone(), name: name.clone() };
+        let Some(service) = self.snapshot.services.get(&key) else {
+            let object = named(&ObjectRef { kind: Kind::Service, key });
+            let message = format!("There is no {object}; make it, or name another");
+            self.draft.lose(place(BackendPart::Name), Reason::RefNotFound, unavailable(&message));
+            return Action::Unavailable;
+        };
+        let resolved = resolve::address(service).and_then(|address| Ok((address, resolve::port(service, wanted)?.1)));
+        match resolved {
+            Ok((address, port)) => {
+                let protocol = protocol(port, options, place(BackendPart::Port), self.draft);
+                forward(address, port, protocol, options, false)
+            }
+            Err(Problem { reason, fault, message }) => {
+                let part = match fault {
+                    Fault::Kind | Fault::Address => BackendPart::Name,
+                    Fault::Port | Fault::PortValue(_) => BackendPart::Port,
+                };
+                let object = named(&ObjectRef { kind: Kind::Service, key });
+                self.draft.lose(place(part), reason, unavailable(&format!("{object}: {message}")));
+                Action::Unavailable
+            }
+        }
+    }
+
+    /// Asks for certificates, and returns the hosts that they are for.
+    fn tls(&mut self, rules: &BTreeSet<HostName>, asked: &mut Asked<'a>) -> BTreeSet<HostName> {
+        let mut all = BTreeSet::new();
+        for (n, entry) in self.ingress.tls.iter().enumerate() {
+            let mut hosts = Vec::new();
+            for (m, text) in entry.hosts.iter().enumerate() {
+                let place = Place::TlsEntry(n, TlsPart::Host(m));
+                match host(text) {
+                    Ok(host) => hosts.push((place, host)),
+                    Err(message) => {
+                        let message = format!("{message}. It gets no certificate, the other hosts do");
+                        self.draft.lose(place, Reason::Invalid, message);
+                    }
+                }
+            }
+            if entry.hosts.is_empty() {
+                let place = Place::TlsEntry(n, TlsPart::Hosts);
+                hosts.extend(rules.iter().map(|host| (place, host.clone())));
+                if self.ingress.rules.is_empty() {
+                    hosts.push((place, HostName::Any));
+                }
+            }
+            all.extend(hosts.iter().map(|(_, host)| host.clone()));
+            let namespace = &self.ingress.meta.namespace;
+            let secret = entry.secret.as_ref().filter(|name| !name.is_empty());
+            let secret = secret.map(|name| Key { namespace: namespace.clone(), name: name.clone() });
+            asked.tls.push(TlsClaim { owner: self.owner, entry: n, hosts, secret });
+        }
+        all
+    }
+}
+
+/// A number is a port's number, all else its name.
+fn port_ref(text: &str) -> PortRef {
+    text.parse().map_or_else(|_| PortRef::Name(text.to_owned()), PortRef::Number)
+}
+
+fn unavailable(message: &str) -> String {
+    format!("{message}. Until then, requests for it are answered 503")
+}
+
+/// What is spoken on a port.
+fn protocol<'a>(port: &ServicePort, options: &Options<'_>, place: Place<'a>, draft: &mut Draft<'a>) -> Protocol {
+    let asked = || match port.app_protocol.as_deref() {
+        None | Some("") => Protocol::Http,
+        Some(name) => resolve::protocol(name).unwrap_or_else(|| {
+            let message = format!(
+                "The appProtocol {} of the port is not known, so HTTP/1.1 is spoken; write `http`, `https`, \
+                 `kubernetes.io/h2c`, `kubernetes.io/ws`, `kubernetes.io/wss`, `grpc` or `grpcs`",
+                quoted(name)
+            );
+            draft.note(place, Reason::Unsupported, message);
+            Protocol::Http
+        }),
+    };
+    options.protocol.unwrap_or_else(asked)
+}
+
+fn forward(
+    mut address: SocketAddr,
+    port: &ServicePort,
+    protocol: Protocol,
+    options: &Options<'_>,
+    strip_prefix: bool,
+) -> Action {
+    address.set_port(port.port);
+    Action::Forward(Forward {
+        backend: Backend { address, protocol },
+        strip_prefix: options.strip_prefix.unwrap_or(strip_prefix),
+        timeouts: options.timeouts,
+        max_body_bytes: options.max_body_bytes,
+    })
+}

@@ -1,0 +1,76 @@
+//! From a snapshot to routes, in passes that each have a file:
+//!
+//! 1. `attach`: which objects are this controller's, the oldest first.
+//! 2. `claim`: what each of them asks for, with `options` (annotations), `host`, `path` and `resolve` (Services and ports).
+//! 3. `tls`: which certificate each host has, with `certificate` (Secrets).
+//! 4. `merge`: who gets what several ask for, in the order in which rules are tried.
+//!
+//! All along, `draft` keeps what the owner of each object is told.
+
+mod addresses;
+mod attach;
+mod certificate;
+mod claim;
+mod draft;
+mod host;
+mod merge;
+mod options;
+mod path;
+mod resolve;
+mod tls;
+
+use std::collections::BTreeMap;
+
+use crate::{ObjectRef, Routes, Snapshot, Verdicts};
+
+pub use addresses::addresses;
+
+/// What [`build`] needs to know beside the objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildSettings {
+    /// `spec.controller` of the `IngressClasses` that are served here.
+    pub controller: String,
+    /// The label, name and value, of the Services that are served without an Ingress.
+    pub service_selector: (String, String),
+    /// The label, name and value, of the Nodes that clients reach.
+    pub node_selector: (String, String),
+    /// Whether there is an HTTPS listener. Without it no certificate is used and nothing is redirected.
+    pub https: bool,
+    /// The time, in seconds since 1970. Only what is said of certificates depends on it.
+    pub now: i64,
+    /// Objects whose configuration nginx refused, and its words. They contribute nothing until they change.
+    pub quarantine: BTreeMap<ObjectRef, String>,
+}
+
+impl Default for BuildSettings {
+    fn default() -> Self {
+        Self {
+            controller: "sparrow/entry".to_owned(),
+            service_selector: ("sparrow/expose".to_owned(), "true".to_owned()),
+            node_selector: ("role".to_owned(), "entry".to_owned()),
+            https: true,
+            now: 0,
+            quarantine: BTreeMap::new(),
+        }
+    }
+}
+
+/// What [`build`] makes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Built {
+    /// What is served.
+    pub routes: Routes,
+    /// What is said of each object that concerns this controller.
+    pub verdicts: Verdicts,
+}
+
+/// Makes routes of a snapshot, and a verdict on each object of this controller.
+///
+/// Never fails: what cannot be served is left out or answered 503, its object's verdict says so, and nothing else changes.
+pub fn build(snapshot: &Snapshot, settings: &BuildSettings) -> Built {
+    let mut attached = attach::attach(snapshot, settings);
+    let asked = claim::claims(snapshot, &mut attached);
+    let certificates = tls::certificates(snapshot, settings, &asked.tls, &mut attached);
+    let routes = merge::merge(asked, certificates, &mut attached);
+    Built { routes, verdicts: attach::verdicts(attached, snapshot, settings) }
+}

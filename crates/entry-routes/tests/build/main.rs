@@ -1,0 +1,9 @@
+//! What is built of objects, and what is said of them.
+
+mod certificates;
+mod ingresses;
+mod others;
+mod paths;
+mod properties;
+mod services;
+mod support;

@@ -1,0 +1,104 @@
+//! Quarantine, objects that cannot be read, messages, and addresses of nodes.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use entry_routes::{Kind, Meta, Node, ObjectRef, Outcome, Reason, Snapshot, addresses};
+
+use crate::support::{
+    Objects, assert_routes, assert_verdict, exposed, key, object, prefix, settings, texts, with_rule,
+};
+
+#[test]
+fn what_nginx_refused_contributes_nothing() {
+    let mut first = with_rule("first", None, vec![prefix("/same"), prefix("/first")]);
+    first.meta.created = -1;
+    let second = with_rule("second", None, vec![prefix("/same")]);
+    let mut settings = settings();
+    settings.quarantine.insert(object(Kind::Ingress, "first"), "unknown \"directive\"\nin x.conf".to_owned());
+    settings.quarantine.insert(object(Kind::Service, "web"), "no reason".to_owned());
+    let objects = Objects::new().service(exposed("web", [])).ingress(first).ingress(second);
+    let built = objects.build_with(&settings);
+    assert_routes(&built, &["* prefix /same -> 10.0.0.1:80 http (Ingress shop/second)"]);
+    let words =
+        ("", Reason::RefusedByNginx, "leads to: unknown \\\"directive\\\"\\nin x.conf. Nothing of it is served");
+    assert_verdict(&built, &object(Kind::Ingress, "first"), Outcome::Refused, &[words]);
+    assert_eq!(built.verdicts[&object(Kind::Ingress, "first")].generation, 3);
+    // Its own rule is gone; others' rules may still lead to it.
+    let words = ("", Reason::RefusedByNginx, "no reason");
+    assert_verdict(&built, &object(Kind::Service, "web"), Outcome::Refused, &[words]);
+    assert_verdict(&built, &object(Kind::Ingress, "second"), Outcome::Accepted, &[]);
+}
+
+#[test]
+fn what_cannot_be_read_is_refused() {
+    let mut objects = Objects::new().service(exposed("web", []));
+    objects.0.unreadable.insert(object(Kind::Ingress, "torn"), "line 3: mapping values are not allowed".to_owned());
+    let built = objects.build();
+    assert_routes(&built, &["* prefix /web -> 10.0.0.1:80 http strip (Service shop/web)"]);
+    let finding = ("", Reason::Invalid, "The object cannot be read: line 3");
+    assert_verdict(&built, &object(Kind::Ingress, "torn"), Outcome::Refused, &[finding]);
+}
+
+#[test]
+fn messages_hold_little_of_objects() {
+    let long = "x".repeat(5_000);
+    let path = format!("no\nslash{long}");
+    let annotations = [("sparrow/path", path.as_str()), ("sparrow/read-timeout", &long)];
+    let mut named = with_rule(&long, None, vec![prefix("/x"), prefix("/x")]);
+    named.meta.annotations = texts([(&*format!("sparrow/{long}"), "")]);
+    let mut twin = named.clone();
+    twin.meta.namespace.clone_from(&long);
+    let built = Objects::new().service(exposed("web", annotations)).ingress(named).ingress(twin).build();
+    let findings: Vec<_> = built.verdicts.values().flat_map(|verdict| &verdict.findings).collect();
+    assert!(findings.len() > 5, "{findings:#?}");
+    for finding in findings {
+        assert!(finding.message.len() < 600 && finding.field.len() < 200, "{finding:?}");
+        assert!(!finding.message.contains('\n'), "{finding:?}");
+    }
+    let message = &built.verdicts[&object(Kind::Service, "web")].findings[0].message;
+    assert!(message.starts_with(r#"The path "no\nslash"#), "{message}");
+    assert!(message.contains("xxx…\" cannot be used"), "{message}");
+}
+
+fn node(name: &str, external: &[&str], internal: &[&str], ready: bool) -> Node {
+    let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("an address")).collect();
+    let meta = Meta { name: name.to_owned(), labels: texts([("role", "entry")]), ..Meta::default() };
+    Node { meta, external: parse(external), internal: parse(internal), ready }
+}
+
+fn reached(nodes: Vec<Node>) -> Vec<String> {
+    let nodes: BTreeMap<_, _> = nodes.into_iter().map(|node| (key("", &node.meta.name), Arc::new(node))).collect();
+    let snapshot = Snapshot { nodes, ..Snapshot::default() };
+    addresses(&snapshot, &settings()).iter().map(IpAddr::to_string).collect()
+}
+
+#[test]
+fn nodes_are_reached_from_outside_if_they_can_be() {
+    let mut other = node("other", &["192.0.2.9"], &[], true);
+    other.meta.labels = texts([("role", "worker")]);
+    let nodes = vec![
+        other,
+        node("a", &["192.0.2.2", "2001:db8::2"], &["10.0.0.2"], true),
+        node("b", &[], &["10.0.0.10", "10.0.0.3"], true),
+        node("c", &["192.0.2.2"], &[], true),
+    ];
+    assert_eq!(reached(nodes), ["10.0.0.3", "10.0.0.10", "192.0.2.2", "2001:db8::2"]);
+}
+
+#[test]
+fn nodes_that_are_not_ready_are_left_out_unless_none_is() {
+    let down = || node("down", &[], &["10.0.0.1"], false);
+    assert_eq!(reached(vec![down(), node("up", &[], &["10.0.0.2"], true)]), ["10.0.0.2"]);
+    assert_eq!(reached(vec![down()]), ["10.0.0.1"]);
+    assert!(reached(vec![]).is_empty());
+}
+
+#[test]
+fn nothing_gives_nothing() {
+    let built = Objects(Snapshot::default()).build();
+    assert_eq!(built, entry_routes::Built::default());
+    let object = ObjectRef { kind: Kind::Node, key: key("", "a") };
+    assert_eq!(object.to_string(), "Node a");
+}
