@@ -1,0 +1,56 @@
+//! The answers of the entry itself.
+
+use crate::token::Token;
+use crate::writer::{Directive, directive, entry};
+
+/// The answers that are given where a rule decides: status, variable, text.
+const ANSWERS: [(&str, &str, &str); 4] = [
+    ("$sparrow_400", "400 Bad Request", "The path of this request is not in its plain form."),
+    ("$sparrow_404", "404 Not Found", "There is nothing at this address."),
+    ("$sparrow_421", "421 Misdirected Request", "This connection was opened for another host."),
+    ("$sparrow_503", "503 Service Unavailable", "What is behind this address is not there at the moment."),
+];
+
+/// The answers that are given where nginx fails.
+const FAILURES: [(&str, &str, &str); 5] = [
+    ("413", "413 Content Too Large", "The body of this request is too large."),
+    ("500", "500 Internal Server Error", "Something went wrong."),
+    ("502", "502 Bad Gateway", "What is behind this address did not answer as it should."),
+    ("503", "503 Service Unavailable", "What is behind this address is not there at the moment."),
+    ("504", "504 Gateway Timeout", "What is behind this address did not answer in time."),
+];
+
+/// What is at the level of `http`: the texts, and what they are for.
+pub fn http() -> Vec<Directive> {
+    // The empty source makes a constant of a map.
+    let constant = |(name, title, text): (&'static str, &'static str, &'static str)| {
+        directive("map").words(["\"\"", name]).block(vec![directive("default").token(page(title, text))])
+    };
+    let failures =
+        FAILURES.into_iter().map(|(status, title, text)| entry(Token::word(status)).token(page(title, text))).collect();
+    let mut all: Vec<_> = ANSWERS.into_iter().map(constant).collect();
+    all.push(directive("map").words(["$status", "$sparrow_failure"]).block(failures));
+    // 400 stays nginx's own: it is also answered to what could not be read as a request, which has no location.
+    all.push(directive("error_page").words(FAILURES.map(|(status, ..)| status)).words(["@sparrow_failure"]));
+    all
+}
+
+/// What a server needs: the location behind `error_page`, which keeps the status.
+pub fn location() -> Directive {
+    directive("location")
+        .words(["@sparrow_failure"])
+        .block(vec![directive("return").words(["200", "$sparrow_failure"])])
+}
+
+/// A page. The title and the text are of this program; `$request_id` is what the access log has too.
+fn page(title: &'static str, text: &'static str) -> Token {
+    let page = crate::token::Text::default()
+        .own("<!doctype html><meta charset=utf-8><title>")
+        .own(title)
+        .own("</title><h1>")
+        .own(title)
+        .own("</h1><p>")
+        .own(text)
+        .own("</p><p><small>$request_id</small></p>\n");
+    page.token().unwrap_or(Token::word("\"\""))
+}

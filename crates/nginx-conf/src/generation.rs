@@ -1,0 +1,166 @@
+//! A generation: the files of one state of the routes.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use entry_routes::{ObjectRef, Routes};
+use sha2::{Digest, Sha256};
+
+use crate::Settings;
+use crate::http;
+use crate::tls::Certificates;
+use crate::upstream::Upstreams;
+use crate::writer::Writer;
+
+/// The file that nginx is started with.
+pub(crate) const MAIN: &str = "nginx.conf";
+
+/// Stands where the hash of the generation is told, until it is known.
+pub(crate) const HASH_PLACE: &str = "????????????????????????????????";
+
+/// The files of one state of the routes. The same routes and settings give the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generation {
+    /// 32 lower-case hexadecimal digits: of the SHA-256 of all files, in which the place where this is told is blank.
+    pub hash: String,
+    /// Contents by path. Paths are relative, and so are those in the files; `nginx.conf` is the entry. Files below `certs/`
+    /// hold private keys.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// Whose lines are whose.
+    pub origins: Vec<Origin>,
+    /// What could not be written, and why.
+    pub notes: Vec<Note>,
+}
+
+/// Lines that are there because of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The file.
+    pub file: String,
+    /// The first line, counted from 1.
+    pub first_line: u32,
+    /// The last.
+    pub last_line: u32,
+    /// The object.
+    pub object: ObjectRef,
+}
+
+/// Something of an object that could not be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The object.
+    pub object: ObjectRef,
+    /// What is wrong and what becomes of it, in a sentence.
+    pub message: String,
+}
+
+/// Writes the routes as a configuration.
+pub fn render(routes: &Routes, settings: &Settings) -> Generation {
+    let mut notes = Vec::new();
+    let upstreams = Upstreams::of(routes, settings, &mut notes);
+    let certificates = Certificates::of(routes, settings);
+    let mut writer = Writer::new(MAIN);
+    http::write(&mut writer, routes, settings, &upstreams, &certificates, &mut notes);
+    let (text, mut origins) = writer.finish();
+    let mut files = BTreeMap::from([(MAIN.to_owned(), text.into_bytes())]);
+    certificates.write(&mut files, &mut origins);
+    finish(files, origins, notes)
+}
+
+/// Names the generation and tells the name in its main file.
+pub(crate) fn finish(mut files: BTreeMap<String, Vec<u8>>, origins: Vec<Origin>, notes: Vec<Note>) -> Generation {
+    let mut hasher = Sha256::new();
+    for (path, content) in &files {
+        // Lengths keep a path and a content apart.
+        hasher.update((path.len() as u64).to_le_bytes());
+        hasher.update(path);
+        hasher.update((content.len() as u64).to_le_bytes());
+        hasher.update(content);
+    }
+    let hash: String = hasher.finalize()[..16].iter().fold(String::new(), |mut hash, byte| {
+        let _ = write!(hash, "{byte:02x}");
+        hash
+    });
+    if let Some(main) = files.get_mut(MAIN)
+        // It is near the beginning, before anything from an object.
+        && let Some(at) = main.windows(HASH_PLACE.len()).position(|window| window == HASH_PLACE.as_bytes())
+    {
+        main[at..at + HASH_PLACE.len()].copy_from_slice(hash.as_bytes());
+    }
+    Generation { hash, files, origins, notes }
+}
+
+/// The object that an error of nginx is about, if it names a line or a certificate that is there because of one. The text is
+/// what `nginx -t` printed.
+pub fn origin_of(origins: &[Origin], error: &str) -> Option<ObjectRef> {
+    let failed = |line: &&str| ["[emerg]", "[alert]", "[crit]"].iter().any(|level| line.contains(level));
+    error.lines().filter(failed).find_map(|line| certificate(origins, line).or_else(|| line_of(origins, line)))
+}
+
+/// Reads `… in /x/nginx.conf:123`. What comes before may be text of an object, so the last place counts.
+fn line_of(origins: &[Origin], error: &str) -> Option<ObjectRef> {
+    let (_, place) = error.trim_end().rsplit_once(" in ")?;
+    let (path, line) = place.rsplit_once(':')?;
+    let line: u32 = line.parse().ok()?;
+    let name = path.rsplit('/').next()?;
+    origins
+        .iter()
+        .filter(|origin| origin.file == name && (origin.first_line..=origin.last_line).contains(&line))
+        // Blocks nest: the innermost one is to blame.
+        .min_by_key(|origin| origin.last_line - origin.first_line)
+        .map(|origin| origin.object.clone())
+}
+
+/// Reads `cannot load certificate "/x/certs/ID.pem": …` and its like.
+fn certificate(origins: &[Origin], error: &str) -> Option<ObjectRef> {
+    let (_, rest) = error.split_once("/certs/")?;
+    let (id, _) = rest.split_once(".pem")?;
+    let file = format!("certs/{id}.pem");
+    origins.iter().find(|origin| origin.file == file).map(|origin| origin.object.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use entry_routes::{Key, Kind};
+
+    fn object(name: &str) -> ObjectRef {
+        ObjectRef { kind: Kind::Ingress, key: Key { namespace: "shop".to_owned(), name: name.to_owned() } }
+    }
+
+    #[test]
+    fn an_error_of_nginx_leads_to_the_object() {
+        let origin = |file: &str, first_line, last_line, name| Origin {
+            file: file.to_owned(),
+            first_line,
+            last_line,
+            object: object(name),
+        };
+        let origins = [
+            origin(MAIN, 10, 30, "outer"),
+            origin(MAIN, 12, 14, "inner"),
+            origin("certs/ab12.pem", 1, 9, "certificate"),
+        ];
+        for (error, expected) in [
+            ("nginx: [emerg] unknown directive \"x\" in /v/generations/1/nginx.conf:13", Some("inner")),
+            (
+                "nginx: [emerg] x in /v/nginx.conf:20\nnginx: configuration file /v/nginx.conf test failed\n",
+                Some("outer"),
+            ),
+            ("nginx: [warn] x in /v/nginx.conf:13\nnginx: [emerg] y in /v/nginx.conf:30", Some("outer")),
+            // A text of an object that looks like a place.
+            ("nginx: [emerg] bad \"a in /v/nginx.conf:13\" in /v/nginx.conf:20", Some("outer")),
+            (
+                "nginx: [emerg] cannot load certificate \"/v/certs/ab12.pem\": PEM_read_bio_X509() failed",
+                Some("certificate"),
+            ),
+            ("nginx: [emerg] cannot load certificate key \"/v/certs/ab12.pem\": no start line", Some("certificate")),
+            ("nginx: [emerg] x in /v/nginx.conf:9", None),
+            ("nginx: [emerg] x in /v/other.conf:13", None),
+            ("nginx: [emerg] bind() to 0.0.0.0:80 failed (98: Address already in use)", None),
+            ("", None),
+        ] {
+            assert_eq!(origin_of(&origins, error), expected.map(object), "{error}");
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The main file: what all servers share, then the servers.
+
+use entry_routes::{Host, HostName, Routes};
+
+use crate::generation::HASH_PLACE;
+use crate::location::{duration, size};
+use crate::settings::path_token;
+use crate::tls::{self, Certificates};
+use crate::token::Token;
+use crate::upstream::Upstreams;
+use crate::writer::{Directive, Writer, directive, entry};
+use crate::{Note, Settings, Version, error_page, server};
+
+/// From here on a connection is not closed right after its last answer when workers change: no request is lost.
+const KEEPALIVE_MIN_TIMEOUT: Version = Version::new(1, 27, 4);
+
+/// A dot segment in the path as it was sent, in any form that some server takes for one: encoded dots, encoded or reversed
+/// slashes, and parameters after the dots. And a `#`, at which nginx ends the path and others do not.
+const DOT_SEGMENTS: &str = r#""~*^[^?]*(?:[/\\\\]|%2f|%5c)(?:\\.|%2e){1,2}(?:[/\\\\;?]|%2f|%5c|%3b|$)""#;
+
+/// Writes all of it.
+pub fn write(
+    writer: &mut Writer,
+    routes: &Routes,
+    settings: &Settings,
+    upstreams: &Upstreams<'_>,
+    certificates: &Certificates<'_>,
+    notes: &mut Vec<Note>,
+) {
+    for directive in main(settings) {
+        writer.write(&directive, 0);
+    }
+    writer.open("http");
+    // First the control server, so that the place of the hash is before any text of an object.
+    let shared = server::control(settings, Token::word(HASH_PLACE))
+        .into_iter()
+        .chain(basics(routes, settings))
+        .chain(maps(settings))
+        .chain(forwarding(settings, upstreams))
+        .chain(error_page::http())
+        .chain(if tls::has_https(settings) { tls::http() } else { Vec::new() });
+    for directive in shared.chain(upstreams.directives()) {
+        writer.write(&directive, 1);
+    }
+    let nothing = Host::default();
+    let any = routes.hosts.get(&HostName::Any).unwrap_or(&nothing);
+    let others = routes.hosts.iter().filter(|(name, _)| **name != HostName::Any);
+    for (name, host) in std::iter::once((&HostName::Any, any)).chain(others) {
+        if let Some(server) = server::of_host(name, host, routes, settings, upstreams, certificates, notes) {
+            writer.write(&server, 1);
+        }
+    }
+    if let Some(server) = server::rejecting(routes, settings, certificates) {
+        writer.write(&server, 1);
+    }
+    writer.close();
+}
+
+fn main(settings: &Settings) -> Vec<Directive> {
+    let mut all = Vec::new();
+    if let Some(user) = settings.user.as_deref().and_then(Token::constant) {
+        all.push(directive("user").token(user));
+    }
+    all.push(match settings.worker_processes {
+        Some(number) => directive("worker_processes").token(Token::number(number.max(1))),
+        None => directive("worker_processes").words(["auto"]),
+    });
+    all.push(directive("worker_shutdown_timeout").token(duration(settings.worker_shutdown_timeout)));
+    // Each connection may have one to a backend; the rest is for files and sockets.
+    let files = u64::from(settings.worker_connections) * 2 + 512;
+    all.push(directive("worker_rlimit_nofile").token(Token::number(files)));
+    if let Some(path) = path_token(&settings.error_log) {
+        all.push(directive("error_log").token(path).words(["warn"]));
+    }
+    if let Some(path) = path_token(&settings.runtime.join("nginx.pid")) {
+        all.push(directive("pid").token(path));
+    }
+    let connections = Token::number(settings.worker_connections.max(16));
+    all.push(directive("events").block(vec![directive("worker_connections").token(connections)]));
+    all
+}
+
+/// Logs, limits, times and sizes.
+fn basics(routes: &Routes, settings: &Settings) -> Vec<Directive> {
+    let modules = &settings.modules;
+    let mut all = vec![
+        directive("log_format").words([
+            "sparrow",
+            "escape=json",
+            concat!(
+                r#"'{"time":"$time_iso8601","id":"$request_id","client":"$remote_addr","scheme":"$scheme","host":"$host","#,
+                r#""method":"$request_method","uri":"$request_uri","protocol":"$server_protocol","status":$sparrow_status,"#,
+                r#""bytesReceived":$request_length,"bytesSent":$bytes_sent,"seconds":$request_time,"#,
+                r#""route":"$sparrow_route","upstream":"$upstream_addr","upstreamStatus":"$upstream_status","#,
+                r#""upstreamConnectSeconds":"$upstream_connect_time","upstreamHeaderSeconds":"$upstream_header_time","#,
+                r#""upstreamSeconds":"$upstream_response_time","referer":"$http_referer","userAgent":"$http_user_agent"}'"#
+            ),
+        ]),
+        match settings.access_log.as_deref().and_then(path_token) {
+            Some(path) => directive("access_log").token(path).words(["sparrow"]),
+            None => directive("access_log").words(["off"]),
+        },
+        directive("default_type").words(["text/html"]),
+        directive("server_tokens").words(["off"]),
+        directive("absolute_redirect").words(["off"]),
+        directive("tcp_nodelay").words(["on"]),
+        directive("reset_timedout_connection").words(["on"]),
+        directive("keepalive_timeout").token(duration(settings.keepalive_timeout)),
+        directive("keepalive_requests").words(["10000"]),
+        directive("client_max_body_size").token(size(settings.max_body_bytes)),
+    ];
+    if settings.version >= KEEPALIVE_MIN_TIMEOUT {
+        all.push(directive("keepalive_min_timeout").words(["5s"]));
+    }
+    for (name, present, path) in [
+        ("client_body_temp_path", true, "client_body"),
+        ("proxy_temp_path", true, "proxy"),
+        ("fastcgi_temp_path", modules.fastcgi, "fastcgi"),
+        ("uwsgi_temp_path", modules.uwsgi, "uwsgi"),
+        ("scgi_temp_path", modules.scgi, "scgi"),
+    ] {
+        if let Some(path) = path_token(&settings.runtime.join(path)).filter(|_| present) {
+            all.push(directive(name).token(path));
+        }
+    }
+    // Hash tables for as many names as there are: the default is too small from some hundred hosts on. The buckets must
+    // hold the longest name.
+    let exact =
+        || routes.hosts.keys().filter_map(|name| if let HostName::Exact(name) = name { Some(name) } else { None });
+    let longest = exact().map(String::len).max().unwrap_or(0).min(253);
+    let power = |number: usize, least: usize| Token::number(number.max(least).next_power_of_two() as u64);
+    all.push(directive("server_names_hash_max_size").token(power(exact().count() * 2, 1024)));
+    all.push(directive("server_names_hash_bucket_size").token(power(longest + 32, 128)));
+    all.push(directive("map_hash_bucket_size").words(["128"]));
+    all.push(directive("variables_hash_max_size").words(["2048"]));
+    all.push(directive("variables_hash_bucket_size").words(["128"]));
+    all
+}
+
+/// Variables that all servers share.
+fn maps(settings: &Settings) -> Vec<Directive> {
+    let map = |source: &'static str, name: &'static str, block: Vec<Directive>| {
+        directive("map").words([source, name]).block(block)
+    };
+    let case = |value: &'static str, result: &'static str| entry(Token::word(value)).words([result]);
+    let mut all = Vec::new();
+
+    // Whether the one that sent the request is believed.
+    let mut believed = vec![case("default", "0")];
+    let peer = if settings.modules.realip {
+        if !settings.trusted.is_empty() {
+            for net in &settings.trusted {
+                let net = Token::net(*net);
+                believed.push(entry(net.clone()).words(["1"]));
+                all.push(directive("set_real_ip_from").token(net));
+            }
+            let header = if settings.proxy_protocol { "proxy_protocol" } else { "X-Forwarded-For" };
+            all.push(directive("real_ip_header").words([header]));
+            all.push(directive("real_ip_recursive").words(["on"]));
+        }
+        // The PROXY protocol is of a proxy that does not read requests: its client wrote the headers.
+        if settings.proxy_protocol { "$remote_addr" } else { "$realip_remote_addr" }
+    } else {
+        "$remote_addr"
+    };
+    all.push(directive("geo").words([peer, "$sparrow_trusted"]).block(believed));
+
+    all.extend([
+        // What locations set; empty where none did.
+        map("\"\"", "$sparrow_route", vec![case("default", "\"\"")]),
+        map("\"\"", "$sparrow_prefix", vec![case("default", "\"\"")]),
+        // A connection that ended too early has the status 000, which is no number in JSON.
+        map("$status", "$sparrow_status", vec![case("default", "$status"), case("~^0", "0")]),
+        map("$request_uri", "$sparrow_dots", vec![case("default", "0"), case(DOT_SEGMENTS, "1"), case("~#", "1")]),
+        // Only HTTP/1.0 comes without a host.
+        map("$http_host", "$sparrow_host", vec![case("default", "$http_host"), case("\"\"", "$server_addr")]),
+        map(
+            "\"$sparrow_trusted:$http_x_forwarded_proto\"",
+            "$sparrow_scheme",
+            vec![case("default", "$scheme"), case("1:https", "https"), case("1:http", "http")],
+        ),
+        map(
+            "\"$sparrow_trusted:$http_x_forwarded_host\"",
+            "$sparrow_forwarded_host",
+            vec![case("default", "$sparrow_host"), case("\"~^1:.\"", "$http_x_forwarded_host")],
+        ),
+        map(
+            "\"$sparrow_trusted:$http_x_forwarded_port\"",
+            "$sparrow_forwarded_port",
+            vec![case("default", "$server_port"), case("\"~^1:[0-9]{1,5}$\"", "$http_x_forwarded_port")],
+        ),
+        // The address before the real one was found is that of the last hop.
+        map(
+            "\"$sparrow_trusted:$http_x_forwarded_for\"",
+            "$sparrow_forwarded_for",
+            vec![
+                case("default", "$remote_addr"),
+                case(
+                    "\"~^1:.\"",
+                    if settings.modules.realip {
+                        "\"$http_x_forwarded_for, $realip_remote_addr\""
+                    } else {
+                        "\"$http_x_forwarded_for, $remote_addr\""
+                    },
+                ),
+            ],
+        ),
+        map(
+            "\"$sparrow_trusted:$http_x_forwarded_prefix\"",
+            "$sparrow_forwarded_prefix",
+            vec![case("default", "$sparrow_prefix"), case("\"~^1:.\"", "\"$http_x_forwarded_prefix$sparrow_prefix\"")],
+        ),
+        map("$sparrow_trusted", "$sparrow_forwarded", vec![case("default", "\"\""), case("1", "$http_forwarded")]),
+        // WebSocket and its like go through. Not h2c: inside it requests would pass unseen.
+        map("$http_upgrade", "$sparrow_upgrade", vec![case("default", "$http_upgrade"), case("~*h2c", "\"\"")]),
+        map("$sparrow_upgrade", "$sparrow_connection", vec![case("default", "upgrade"), case("\"\"", "\"\"")]),
+    ]);
+    all
+}
+
+/// How requests are sent on, and with which headers.
+fn forwarding(settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Directive> {
+    let times = settings.timeouts;
+    let mut all = vec![
+        directive("proxy_http_version").words(["1.1"]),
+        // Both ways a body goes through as it comes.
+        directive("proxy_buffering").words(["off"]),
+        directive("proxy_request_buffering").words(["off"]),
+        directive("proxy_max_temp_file_size").words(["0"]),
+        directive("proxy_connect_timeout").token(duration(times.connect)),
+        directive("proxy_read_timeout").token(duration(times.read)),
+        directive("proxy_send_timeout").token(duration(times.send)),
+        directive("proxy_headers_hash_max_size").words(["1024"]),
+        directive("proxy_headers_hash_bucket_size").words(["128"]),
+        directive("proxy_set_header").words(["Upgrade", "$sparrow_upgrade"]),
+        directive("proxy_set_header").words(["HTTP2-Settings", "\"\""]),
+        directive("proxy_set_header").words(["Connection", "$sparrow_connection"]),
+    ];
+    let grpc = upstreams.any_grpc();
+    if grpc {
+        all.push(directive("grpc_connect_timeout").token(duration(times.connect)));
+        all.push(directive("grpc_read_timeout").token(duration(times.read)));
+        all.push(directive("grpc_send_timeout").token(duration(times.send)));
+    }
+    for (name, value) in [
+        ("Host", "$sparrow_host"),
+        ("X-Real-IP", "$remote_addr"),
+        ("X-Forwarded-For", "$sparrow_forwarded_for"),
+        ("X-Forwarded-Host", "$sparrow_forwarded_host"),
+        ("X-Forwarded-Port", "$sparrow_forwarded_port"),
+        ("X-Forwarded-Proto", "$sparrow_scheme"),
+        ("X-Forwarded-Prefix", "$sparrow_forwarded_prefix"),
+        ("X-Request-ID", "$request_id"),
+        ("Forwarded", "$sparrow_forwarded"),
+    ] {
+        all.push(directive("proxy_set_header").words([name, value]));
+        if grpc {
+            all.push(directive("grpc_set_header").words([name, value]));
+        }
+    }
+    all
+}

@@ -1,0 +1,26 @@
+//! Routes become the files of an nginx configuration.
+//!
+//! ```text
+//! Routes + Settings ──render──► Generation (files, their hash, which lines are whose)
+//! ```
+//!
+//! Pure: no clock, no files, no network. This is the only place where nginx's words are written, and every value from
+//! outside enters them through [`token`], whose constructors quote it or refuse it. What cannot be written is left out
+//! and named in [`Generation::notes`].
+
+mod error_page;
+mod generation;
+mod http;
+mod listen;
+mod location;
+mod server;
+mod settings;
+mod tls;
+mod token;
+mod upstream;
+mod version;
+mod writer;
+
+pub use generation::{Generation, Note, Origin, origin_of, render};
+pub use settings::{Settings, SettingsError, Timeouts};
+pub use version::{Modules, ParseVersionError, Version};

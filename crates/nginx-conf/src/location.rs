@@ -1,0 +1,234 @@
+//! Rules become locations.
+//!
+//! nginx matches the normalised path; what is forwarded is the path as it was sent. So that both are the same, the path as
+//! sent must begin with the rule's path, letter by letter, and have no dot segment anywhere ([`crate::http`]): else 400.
+//! Characters that clients percent-encode (all but those that RFC 3986 calls unreserved) may be encoded or not.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use entry_routes::{Action, Forward, PathMatch, Rule};
+
+use crate::token::{Pattern, Plain, Text, Token};
+use crate::upstream::{Upstreams, is_http2, is_tls};
+use crate::writer::{Directive, directive};
+use crate::{Note, Settings, Version};
+
+/// From here on `proxy_pass` speaks HTTP/2, which can send a path as it came, less its prefix. `grpc_pass` cannot.
+const PROXY_HTTP2: Version = Version::new(1, 29, 4);
+
+/// The locations of a host's rules, which are tried in this order.
+pub fn locations<'a>(
+    rules: impl IntoIterator<Item = &'a Rule>,
+    settings: &Settings,
+    upstreams: &Upstreams<'_>,
+    notes: &mut Vec<Note>,
+) -> Vec<Directive> {
+    let mut seen = Seen::default();
+    let mut all = Vec::new();
+    for rule in rules {
+        let places = seen.add(&rule.path);
+        for place in places {
+            match location(&place, rule, settings, upstreams) {
+                Some(location) => all.push(location.origin(&rule.origin)),
+                None => notes.push(Note {
+                    object: rule.origin.clone(),
+                    message: format!(
+                        "the path {:?} is not served: it is too long, or has a character that no path has",
+                        rule.path.path().chars().take(100).collect::<String>()
+                    ),
+                }),
+            }
+        }
+    }
+    if !seen.prefixes.contains("") {
+        all.push(directive("location").words(["/"]).block(vec![directive("return").words(["404", "$sparrow_404"])]));
+    }
+    all
+}
+
+/// Paths that are taken. nginx takes an exact path before a prefix, and a longer prefix before a shorter one; a rule that
+/// comes after one that matches all its paths is never reached, so it is left out.
+#[derive(Debug, Default)]
+struct Seen {
+    exact: BTreeSet<String>,
+    prefixes: BTreeSet<String>,
+}
+
+/// How a prefix is taken off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strip {
+    /// It is not.
+    No,
+    /// What follows it is sent as it came.
+    Raw,
+    /// nginx writes the path anew, so it must be one that is the same in all its forms: `grpc_pass` takes no path.
+    Rewrite,
+}
+
+impl Strip {
+    fn of(place: &Place<'_>, forward: &Forward, settings: &Settings) -> Self {
+        // A root has nothing to strip.
+        if !forward.strip_prefix || matches!(place, Place::Below("") | Place::Path("/")) {
+            Self::No
+        } else if is_http2(forward.backend.protocol) && settings.version < PROXY_HTTP2 {
+            Self::Rewrite
+        } else {
+            Self::Raw
+        }
+    }
+}
+
+/// Where a location stands.
+#[derive(Debug, PartialEq, Eq)]
+enum Place<'a> {
+    /// This path.
+    Path(&'a str),
+    /// The path of a prefix, without a final slash.
+    Top(&'a str),
+    /// What is below a prefix, which has no final slash here.
+    Below(&'a str),
+}
+
+impl Seen {
+    fn add<'a>(&mut self, path: &'a PathMatch) -> Vec<Place<'a>> {
+        match path {
+            PathMatch::Exact(exact) => {
+                if !exact.starts_with('/') || self.covers(exact) || !self.exact.insert(exact.clone()) {
+                    return Vec::new();
+                }
+                vec![Place::Path(exact)]
+            }
+            PathMatch::Prefix(prefix) => {
+                let prefix = prefix.trim_end_matches('/');
+                let is_path = prefix.is_empty() || prefix.starts_with('/');
+                if !is_path || self.covers(prefix) {
+                    return Vec::new();
+                }
+                self.prefixes.insert(prefix.to_owned());
+                let top = !prefix.is_empty() && self.exact.insert(prefix.to_owned());
+                top.then_some(Place::Top(prefix)).into_iter().chain([Place::Below(prefix)]).collect()
+            }
+        }
+    }
+
+    /// Whether a prefix that was seen matches a path and all below it.
+    fn covers(&self, path: &str) -> bool {
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        !self.prefixes.is_empty() && ends.into_iter().any(|end| self.prefixes.contains(&path[..end]))
+    }
+}
+
+fn location(place: &Place<'_>, rule: &Rule, settings: &Settings, upstreams: &Upstreams<'_>) -> Option<Directive> {
+    let mut block = vec![directive("set").words(["$sparrow_route"]).token(route_name(rule)?)];
+    let forward = match &rule.action {
+        Action::Forward(forward) => upstreams.name(&forward.backend).map(|name| (forward, name)),
+        Action::Unavailable => None,
+    };
+    let strip = forward.map_or(Strip::No, |(forward, _)| Strip::of(place, forward, settings));
+    block.push(
+        directive("if")
+            .words(["($request_uri", "!~"])
+            .token(raw_path(place, strip)?)
+            .words([")"])
+            .block(vec![directive("return").words(["400", "$sparrow_400"])]),
+    );
+    if rule.redirect_to_https {
+        let mut target = Text::default().own("https://$host");
+        if settings.public_https_port != 443 {
+            target = target.own(":").number(settings.public_https_port);
+        }
+        block.push(
+            directive("if")
+                .words(["($sparrow_scheme", "=", "http)"])
+                .block(vec![directive("return").words(["308"]).token(target.own("$request_uri").token()?)]),
+        );
+    }
+    match forward {
+        Some((forward, name)) => pass(&mut block, place, forward, name, strip)?,
+        None => block.push(directive("return").words(["503", "$sparrow_503"])),
+    }
+    let location = directive("location");
+    let location = match place {
+        Place::Path(path) | Place::Top(path) => location.words(["="]).token(Token::literal(path)?),
+        Place::Below(prefix) => location.words(["^~"]).token(Token::literal(&format!("{prefix}/"))?),
+    };
+    Some(location.block(block))
+}
+
+/// Matches the path as it was sent, with its query. What follows a prefix that is stripped becomes `$sparrow_rest`; a
+/// variable of a pattern is set by a negative comparison too, where it fails.
+fn raw_path(place: &Place<'_>, strip: Strip) -> Option<Token> {
+    let (path, rest) = match (place, strip) {
+        (Place::Path(path) | Place::Top(path), Strip::No) => (path, "(?:\\?|$)"),
+        (Place::Path(path) | Place::Top(path), Strip::Raw) => (path, ")(?<sparrow_rest>(?:\\?.*)?)$"),
+        (Place::Path(path) | Place::Top(path), Strip::Rewrite) => (path, ")(?:\\?|$)"),
+        (Place::Below(prefix), Strip::No) => (prefix, "/"),
+        (Place::Below(prefix), Strip::Raw) => (prefix, ")(?<sparrow_rest>/.*)$"),
+        (Place::Below(prefix), Strip::Rewrite) => (prefix, ")(?<sparrow_rest>/[^?]*)"),
+    };
+    Pattern::default().own(if strip == Strip::No { "^" } else { "^(?<sparrow_prefix>" }).path(path).own(rest).token()
+}
+
+/// Sends the request on.
+fn pass(block: &mut Vec<Directive>, place: &Place<'_>, forward: &Forward, name: &Plain, strip: Strip) -> Option<()> {
+    let protocol = forward.backend.protocol;
+    let grpc = is_http2(protocol) && strip != Strip::Raw;
+    let below = matches!(place, Place::Below(_));
+    if is_http2(protocol) && !grpc {
+        block.push(directive("proxy_http_version").words(["2"]));
+        block.push(directive("proxy_pass_trailers").words(["on"]));
+    }
+    if strip == Strip::Rewrite {
+        block.push(
+            directive("if")
+                .words(["($request_uri", "~", "\"^[^?]*(?:[^A-Za-z0-9._~/?-]|//)\")"])
+                .block(vec![directive("return").words(["400", "$sparrow_400"])]),
+        );
+        block.push(directive("rewrite").words(["^", if below { "$sparrow_rest" } else { "/" }, "break"]));
+    }
+    let url = Text::default().own(match (grpc, is_tls(protocol)) {
+        (true, true) => "grpcs://",
+        (true, false) => "grpc://",
+        (false, true) => "https://",
+        (false, false) => "http://",
+    });
+    let mut url = url.plain(name);
+    if strip == Strip::Raw {
+        url = url.own(if below { "$sparrow_rest" } else { "/$sparrow_rest" });
+    }
+    block.push(directive(if grpc { "grpc_pass" } else { "proxy_pass" }).token(url.token()?));
+    let times = forward.timeouts;
+    for (time, proxy_name, grpc_name) in [
+        (times.connect, "proxy_connect_timeout", "grpc_connect_timeout"),
+        (times.read, "proxy_read_timeout", "grpc_read_timeout"),
+        (times.send, "proxy_send_timeout", "grpc_send_timeout"),
+    ] {
+        if let Some(time) = time {
+            block.push(directive(if grpc { grpc_name } else { proxy_name }).token(duration(time)));
+        }
+    }
+    if let Some(bytes) = forward.max_body_bytes {
+        block.push(directive("client_max_body_size").token(size(bytes)));
+    }
+    Some(())
+}
+
+/// A time, in milliseconds: at least one, since 0 would end at once, and at most 30 days.
+pub fn duration(time: Duration) -> Token {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).clamp(1, 30 * 24 * 3600 * 1000);
+    Text::default().number(millis).own("ms").token().unwrap_or(Token::word("60s"))
+}
+
+/// A number of bytes, as far as nginx counts.
+pub fn size(bytes: u64) -> Token {
+    Token::number(bytes.min(i64::MAX.unsigned_abs()))
+}
+
+/// The object of a rule, for the access log. Names of Kubernetes are plain; others, from a file, are made so.
+fn route_name(rule: &Rule) -> Option<Token> {
+    let key = &rule.origin.key;
+    let (namespace, name) = (Plain::from(&key.namespace, '_'), Plain::from(&key.name, '_'));
+    let kind = Plain::from(&rule.origin.kind.to_string(), '_');
+    Text::default().plain(&kind).own(" ").plain(&namespace).own("/").plain(&name).token()
+}

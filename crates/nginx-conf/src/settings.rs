@@ -1,0 +1,184 @@
+//! What the operator decides.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::token::Token;
+use crate::{Modules, Version};
+
+/// What the operator decides, and what the nginx at hand is able to do. Paths are absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The version of nginx.
+    pub version: Version,
+    /// Its modules.
+    pub modules: Modules,
+    /// Where HTTP is listened for.
+    pub http: Vec<SocketAddr>,
+    /// Where HTTPS is listened for.
+    pub https: Vec<SocketAddr>,
+    /// The port of HTTPS as clients see it, to which they are redirected.
+    pub public_https_port: u16,
+    /// The proxies in front of this one whose `X-Forwarded-*` and PROXY protocol are believed.
+    pub trusted: Vec<IpNet>,
+    /// Whether connections begin with the PROXY protocol. Then `trusted` are those that may speak it.
+    pub proxy_protocol: bool,
+    /// The socket on which the workers tell their generation (`/generation`) and nginx its counters (`/status`).
+    pub control: PathBuf,
+    /// Directory of the pid file and of temporary files; it must exist.
+    pub runtime: PathBuf,
+    /// Number of workers; one per core if not given.
+    pub worker_processes: Option<u16>,
+    /// Connections of one worker, those to backends included.
+    pub worker_connections: u32,
+    /// How long the workers of an earlier generation may go on with what they have, such as WebSockets.
+    pub worker_shutdown_timeout: Duration,
+    /// How long an idle connection of a client is kept.
+    pub keepalive_timeout: Duration,
+    /// Times of forwarding.
+    pub timeouts: Timeouts,
+    /// Largest request body, in bytes; 0 is without limit, and the default: bodies stream through and are never stored.
+    pub max_body_bytes: u64,
+    /// Where requests are logged, one JSON object a line.
+    pub access_log: Option<PathBuf>,
+    /// Where errors are logged.
+    pub error_log: PathBuf,
+    /// The user that the workers run as, if nginx is started by root.
+    pub user: Option<String>,
+}
+
+/// Times of forwarding, where a route says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To connect to the backend.
+    pub connect: Duration,
+    /// Between two reads of its answer.
+    pub read: Duration,
+    /// Between two writes of the request.
+    pub send: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5), read: Duration::from_secs(60), send: Duration::from_secs(60) }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            version: Version::new(1, 22, 1),
+            modules: Modules::default(),
+            http: vec![SocketAddr::from(([0, 0, 0, 0], 80))],
+            https: Vec::new(),
+            public_https_port: 443,
+            trusted: Vec::new(),
+            proxy_protocol: false,
+            control: PathBuf::from("/run/sparrow/nginx.sock"),
+            runtime: PathBuf::from("/run/sparrow"),
+            worker_processes: None,
+            worker_connections: 8192,
+            worker_shutdown_timeout: Duration::from_secs(10),
+            keepalive_timeout: Duration::from_secs(75),
+            timeouts: Timeouts::default(),
+            max_body_bytes: 0,
+            access_log: Some(PathBuf::from("/dev/stdout")),
+            error_log: PathBuf::from("/dev/stderr"),
+            user: None,
+        }
+    }
+}
+
+/// Settings that nginx could not follow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// A path that cannot be written.
+    #[error(
+        "{name}: {path:?} cannot be written in an nginx configuration: take an absolute path of UTF-8 without `$` and \
+         control characters, below 1000 bytes"
+    )]
+    Path {
+        /// The field.
+        name: &'static str,
+        /// The path.
+        path: PathBuf,
+    },
+    /// A user that cannot be.
+    #[error("user: {0:?} is not the name of a user")]
+    User(String),
+    /// The PROXY protocol without one who may speak it.
+    #[error("proxy_protocol: name in `trusted` the proxies that may tell a client's address")]
+    Untrusted,
+    /// A module is missing.
+    #[error("{name}: this nginx is built without {module}")]
+    Module {
+        /// The field.
+        name: &'static str,
+        /// The module.
+        module: &'static str,
+    },
+}
+
+impl Settings {
+    /// Whether nginx can follow these settings. [`render`](crate::render) leaves out what it cannot write, so whoever takes
+    /// settings from outside asks here first.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        for (name, path) in [
+            ("control", Some(&self.control)),
+            ("runtime", Some(&self.runtime)),
+            ("access_log", self.access_log.as_ref()),
+            ("error_log", Some(&self.error_log)),
+        ] {
+            if let Some(path) = path
+                && (!path.is_absolute() || path_token(path).is_none())
+            {
+                return Err(SettingsError::Path { name, path: path.clone() });
+            }
+        }
+        if let Some(user) = &self.user
+            && (user.is_empty() || !user.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)))
+        {
+            return Err(SettingsError::User(user.clone()));
+        }
+        if !self.https.is_empty() && !self.modules.ssl {
+            return Err(SettingsError::Module { name: "https", module: "http_ssl_module" });
+        }
+        if !self.trusted.is_empty() && !self.modules.realip {
+            return Err(SettingsError::Module { name: "trusted", module: "http_realip_module" });
+        }
+        if self.proxy_protocol && self.trusted.is_empty() {
+            return Err(SettingsError::Untrusted);
+        }
+        Ok(())
+    }
+}
+
+/// A path of the settings, if it can be written.
+pub(crate) fn path_token(path: &Path) -> Option<Token> {
+    let text = path.to_str()?;
+    (text.len() < 1000 && !text.contains(|c: char| c.is_control())).then(|| Token::constant(text))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_nginx_cannot_follow_are_named() {
+        assert_eq!(Settings::default().check(), Ok(()));
+        for (settings, expected) in [
+            (Settings { control: "/run/$host".into(), ..Settings::default() }, "control: "),
+            (Settings { runtime: "run".into(), ..Settings::default() }, "runtime: "),
+            (Settings { access_log: Some("/a\nb".into()), ..Settings::default() }, "access_log: "),
+            (Settings { error_log: "/\0".into(), ..Settings::default() }, "error_log: "),
+            (Settings { user: Some("root; load_module x".to_owned()), ..Settings::default() }, "user: "),
+            (Settings { proxy_protocol: true, ..Settings::default() }, "proxy_protocol: "),
+        ] {
+            let error = settings.check().unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+}

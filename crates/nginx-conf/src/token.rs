@@ -1,0 +1,189 @@
+//! Tokens of a configuration: the one place where text becomes nginx's.
+//!
+//! nginx reads a quoted token up to the closing quote; inside it knows `\"`, `\'`, `\\`, `\t`, `\r` and `\n` only, and takes
+//! every other backslash as it is. Nothing escapes a `$`: where a directive has variables, [`Token::constant`] refuses it.
+//! A token must fit into the buffer of 4096 bytes that nginx reads a file with.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use ipnet::IpNet;
+
+/// Longest token, in bytes as it is printed: a little less than nginx's buffer.
+const LONGEST: usize = 4000;
+
+/// A token as it is printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token(Cow<'static, str>);
+
+impl Token {
+    /// A word of this program, printed as it is.
+    pub const fn word(word: &'static str) -> Self {
+        Self(Cow::Borrowed(word))
+    }
+
+    /// A number.
+    pub fn number(number: impl Into<u64>) -> Self {
+        Self(Cow::Owned(number.into().to_string()))
+    }
+
+    /// A range of addresses.
+    pub fn net(net: IpNet) -> Self {
+        Self(Cow::Owned(net.to_string()))
+    }
+
+    /// A text for a place where nginx knows no variables.
+    pub fn literal(text: &str) -> Option<Self> {
+        let mut out = String::with_capacity(text.len() + 2);
+        out.push('"');
+        for c in text.chars() {
+            match c {
+                '\0' => return None,
+                '"' => out.push_str("\\\""),
+                '\\' => out.push_str("\\\\"),
+                '\t' => out.push_str("\\t"),
+                '\r' => out.push_str("\\r"),
+                '\n' => out.push_str("\\n"),
+                _ => out.push(c),
+            }
+        }
+        out.push('"');
+        (out.len() <= LONGEST).then_some(Self(Cow::Owned(out)))
+    }
+
+    /// A text for a place where nginx knows variables: there must be none in it.
+    pub fn constant(text: &str) -> Option<Self> {
+        if text.contains('$') { None } else { Self::literal(text) }
+    }
+
+    /// What is printed.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Characters that are plain in nginx's configuration, in a regular expression, in a URL and in a file name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plain(String);
+
+impl Plain {
+    /// Takes letters, digits, `-`, `_` and `.`; puts `other` for the rest.
+    pub fn from(text: &str, other: char) -> Self {
+        Self(text.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { other }).collect())
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A quoted token of several parts: words of this program, in which variables are wanted, and values that are plain.
+#[derive(Debug, Default)]
+pub struct Text(String);
+
+impl Text {
+    /// Adds words of this program.
+    pub fn own(mut self, text: &'static str) -> Self {
+        self.0.push_str(text);
+        self
+    }
+
+    /// Adds a value.
+    pub fn plain(mut self, text: &Plain) -> Self {
+        self.0.push_str(text.as_str());
+        self
+    }
+
+    /// Adds a number.
+    pub fn number(mut self, number: impl Into<u64>) -> Self {
+        let _ = write!(self.0, "{}", number.into());
+        self
+    }
+
+    /// The token.
+    pub fn token(self) -> Option<Token> {
+        Token::literal(&self.0)
+    }
+}
+
+/// A regular expression of several parts: words of this program, and values that match themselves.
+#[derive(Debug, Default)]
+pub struct Pattern(String);
+
+impl Pattern {
+    /// Adds words of this program.
+    pub fn own(mut self, text: &'static str) -> Self {
+        self.0.push_str(text);
+        self
+    }
+
+    /// Adds a value that matches itself, byte by byte.
+    pub fn literal(mut self, text: &str) -> Self {
+        for byte in text.bytes() {
+            if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'/' {
+                self.0.push(byte.into());
+            } else {
+                let _ = write!(self.0, "\\x{byte:02x}");
+            }
+        }
+        self
+    }
+
+    /// Adds a path that matches itself as clients send it: the characters that RFC 3986 calls unreserved, and `/`, as they
+    /// are; all others as they are or percent-encoded.
+    pub fn path(mut self, path: &str) -> Self {
+        for byte in path.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'/' => self.0.push(byte.into()),
+                b'.' | b'_' | b'~' => {
+                    let _ = write!(self.0, "\\x{byte:02x}");
+                }
+                // They would end the path, or begin an encoding.
+                b'?' | b'#' | b'%' => {
+                    let _ = write!(self.0, "%(?i:{byte:02x})");
+                }
+                _ => {
+                    let _ = write!(self.0, "(?:\\x{byte:02x}|%(?i:{byte:02x}))");
+                }
+            }
+        }
+        self
+    }
+
+    /// The token.
+    pub fn token(self) -> Option<Token> {
+        Token::literal(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_quoted_or_refused() {
+        for (text, literal, constant) in [
+            ("/a", Some(r#""/a""#), true),
+            ("", Some(r#""""#), true),
+            ("a b;{}#'", Some(r#""a b;{}#'""#), true),
+            ("\"; x\\", Some(r#""\"; x\\""#), true),
+            ("a\n\r\tb", Some(r#""a\n\r\tb""#), true),
+            ("$host", Some(r#""$host""#), false),
+            ("麻雀", Some(r#""麻雀""#), true),
+            ("a\0", None, false),
+        ] {
+            assert_eq!(Token::literal(text).as_ref().map(Token::as_str), literal, "{text:?}");
+            assert_eq!(Token::constant(text).is_some(), constant, "{text:?}");
+        }
+        assert!(Token::literal(&"a".repeat(LONGEST - 2)).is_some());
+        assert!(Token::literal(&"a".repeat(LONGEST - 1)).is_none());
+    }
+
+    #[test]
+    fn a_path_matches_itself_and_its_encoding() {
+        let pattern = Pattern::default().path("/a.b/ä?(").token();
+        let expected = concat!(r#""/a\\x2eb/(?:\\xc3|%(?i:c3))(?:\\xa4|%(?i:a4))%(?i:3f)(?:\\x28|%(?i:28))""#);
+        assert_eq!(pattern.as_ref().map(Token::as_str), Some(expected));
+    }
+}

@@ -1,0 +1,101 @@
+//! Paths: what was sent, and what the backend saw or the status.
+
+use super::support::{Nginx, backend, binaries, exact, forward, prefix, routes};
+
+#[test]
+fn a_path_is_forwarded_as_it_was_sent() {
+    let (strip, keep, only, root) = (backend("strip"), backend("keep"), backend("only"), backend("root"));
+    let routes = routes([(
+        "*",
+        vec![
+            forward(exact("/only"), only, false),
+            forward(exact("/volume/exact"), only, true),
+            forward(prefix("/volume"), strip, true),
+            forward(prefix("/keep/deep"), strip, true),
+            forward(prefix("/keep"), keep, false),
+            forward(prefix("/麻 雀$host"), strip, true),
+            forward(prefix("/"), root, true),
+        ],
+    )]);
+    // Sent, and which backend saw what; or the status.
+    let table: &[(&str, Result<(&str, &str), u16>)] = &[
+        ("/volume/api/v1/pools", Ok(("strip", "/api/v1/pools"))),
+        ("/volume/api/v1/pools/?a=/../b&c=%2e%2e/", Ok(("strip", "/api/v1/pools/?a=/../b&c=%2e%2e/"))),
+        ("/volume", Ok(("strip", "/"))),
+        ("/volume?x=1", Ok(("strip", "/?x=1"))),
+        ("/volume/", Ok(("strip", "/"))),
+        ("/volume/?x=1", Ok(("strip", "/?x=1"))),
+        ("/volumes", Ok(("root", "/volumes"))),
+        ("/volumes/a", Ok(("root", "/volumes/a"))),
+        ("/Volume/a", Ok(("root", "/Volume/a"))),
+        ("/volume/a%2Fb", Ok(("strip", "/a%2Fb"))),
+        ("/volume/a%252Fb", Ok(("strip", "/a%252Fb"))),
+        ("/volume/x//y", Ok(("strip", "/x//y"))),
+        ("/volume//y", Ok(("strip", "//y"))),
+        ("/volume/a;b%3Bc", Ok(("strip", "/a;b%3Bc"))),
+        ("/volume/%E4%BD%A0", Ok(("strip", "/%E4%BD%A0"))),
+        ("/volume/你", Ok(("strip", "/你"))),
+        ("/volume/a%20b%3Fc", Ok(("strip", "/a%20b%3Fc"))),
+        ("/volume/$host${uri}", Ok(("strip", "/$host${uri}"))),
+        ("/volume/.well-known/...", Ok(("strip", "/.well-known/..."))),
+        ("/volume/a%0d%0aX:y", Ok(("strip", "/a%0d%0aX:y"))),
+        ("/volume/exact", Ok(("only", "/"))),
+        ("/volume/exact?q", Ok(("only", "/?q"))),
+        ("/volume/exact/", Ok(("strip", "/exact/"))),
+        ("/keep/a%2Fb//c;d", Ok(("keep", "/keep/a%2Fb//c;d"))),
+        ("/keep", Ok(("keep", "/keep"))),
+        ("/keep?x", Ok(("keep", "/keep?x"))),
+        ("/keep/deep/a", Ok(("strip", "/a"))),
+        ("/keep/deeper", Ok(("keep", "/keep/deeper"))),
+        ("/only", Ok(("only", "/only"))),
+        ("/only?x=%2F", Ok(("only", "/only?x=%2F"))),
+        ("/only/", Ok(("root", "/only/"))),
+        ("/%E9%BA%BB%20%E9%9B%80$host/x", Ok(("strip", "/x"))),
+        ("/%e9%ba%bb%20%e9%9b%80%24host/x", Ok(("strip", "/x"))),
+        ("/麻%20雀$host", Ok(("strip", "/"))),
+        ("/", Ok(("root", "/"))),
+        ("/?a", Ok(("root", "/?a"))),
+        ("/a//b", Ok(("root", "/a//b"))),
+        ("//a", Ok(("root", "//a"))),
+        // What was matched is not what would be forwarded.
+        ("//volume/a", Err(400)),
+        ("/%76olume/a", Err(400)),
+        ("/volume%2Fa", Err(400)),
+        ("/keep//deep/a", Err(400)),
+        ("/kee%70/a", Err(400)),
+        ("//only", Err(400)),
+        ("/volume/../keep", Err(400)),
+        ("/volume/./a", Err(400)),
+        ("/volume/a/..", Err(400)),
+        ("/volume/..?x", Err(400)),
+        ("/volume/%2e%2e/keep", Err(400)),
+        ("/volume/.%2E/keep", Err(400)),
+        ("/volume/..%2fkeep", Err(400)),
+        ("/volume%2f..%2Fkeep", Err(400)),
+        ("/volume/..;/keep", Err(400)),
+        ("/volume/..%3bx/keep", Err(400)),
+        ("/volume/..\\keep", Err(400)),
+        ("/volume\\..\\keep", Err(400)),
+        ("/volume/%5c..%5Ckeep", Err(400)),
+        ("/volume/a#/../b", Err(400)),
+        ("/..", Err(400)),
+        ("/volume/a%00", Err(400)),
+    ];
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        for (sent, expected) in table {
+            let answer = nginx.get("any.example", sent, "");
+            let found = if answer.status == 200 {
+                Ok((answer.header("Backend").unwrap_or_default(), answer.target()))
+            } else {
+                Err(answer.status)
+            };
+            assert_eq!(found, *expected, "{sent} with {}", binary.version);
+        }
+        let prefix = |sent| nginx.get("a.example", sent, "").seen("X-Forwarded-Prefix").map(str::to_owned);
+        assert_eq!(prefix("/volume/a").as_deref(), Some("/volume"));
+        assert_eq!(prefix("/volume").as_deref(), Some("/volume"));
+        assert_eq!(prefix("/%E9%BA%BB%20%E9%9B%80$host/x").as_deref(), Some("/%E9%BA%BB%20%E9%9B%80$host"));
+        assert_eq!(prefix("/keep/a"), None);
+    }
+}
