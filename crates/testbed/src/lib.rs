@@ -2,10 +2,12 @@
 //!
 //! - [`ceph`]: a real one-node Ceph on loopback, with faults on demand.
 //! - [`kube`]: a real Kubernetes API server with its etcd, with faults on demand.
+//! - [`nginx`]: the nginx binaries.
 //! - [`service`]: `sparrow-rbd` as a process of its own, and a client for it.
 
 pub mod ceph;
 mod command;
 mod keeper;
 pub mod kube;
+pub mod nginx;
 pub mod service;

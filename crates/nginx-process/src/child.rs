@@ -1,0 +1,227 @@
+//! nginx's processes: the one that tests, the one that serves.
+
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::sync::mpsc;
+
+use crate::proc::{Group, Process};
+use crate::{Error, Result, Settings};
+
+/// nginx's words in an outcome, in a log line: a configuration can make them long.
+const LONGEST: usize = 4096;
+const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What `nginx -V` prints: the version, and how it was built.
+///
+/// # Errors
+/// It cannot be run, does not end within 10 s, or fails.
+pub async fn version(nginx: &Path) -> Result<String> {
+    let failed = |reason: String| Error::Program { program: nginx.to_owned(), reason };
+    let output = Command::new(nginx).arg("-V").stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(VERSION_TIMEOUT, output)
+        .await
+        .map_err(|_| failed(format!("`-V` did not end within {VERSION_TIMEOUT:?}")))?
+        .map_err(|error| failed(error.to_string()))?;
+    let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if output.status.success() { Ok(text) } else { Err(failed(format!("{}: {}", output.status, cut(&text)))) }
+}
+
+/// Why a generation is not live.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// nginx refuses it.
+    Refused(String),
+    /// nginx would not take it, though it passed the test.
+    Failed(String),
+    /// Nothing is known about it: no room, no process, no time. Worth another try.
+    Trouble(String),
+}
+
+/// Runs `nginx -t` on a main file. It binds only what nothing else has bound, and lets it go again.
+pub(crate) async fn test(settings: &Settings, main: &Path) -> std::result::Result<(), Fault> {
+    let mut command = command(settings, main);
+    let mut child = command
+        .arg("-t")
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| Fault::Trouble(format!("cannot run {}: {error}", settings.nginx.display())))?;
+    let pid = child.id();
+    let stderr = child.stderr.take();
+    let run = async {
+        let text = match stderr {
+            Some(stderr) => read(stderr).await,
+            None => String::new(),
+        };
+        (child.wait().await, text)
+    };
+    let Ok((status, text)) = tokio::time::timeout(settings.test_timeout, run).await else {
+        // The whole group, and not waited for yet, so that the number is still its own.
+        if let Some(group) = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+        let _ = child.wait().await;
+        return Err(Fault::Trouble(format!("`nginx -t` did not end within {:?}", settings.test_timeout)));
+    };
+    match status {
+        Ok(status) if status.success() => {
+            for line in text.lines().filter(|line| line.contains("[warn]")) {
+                tracing::warn!(target: "nginx", "{}", cut(line));
+            }
+            Ok(())
+        }
+        // Ended by a signal: by the system, for want of memory, not by what it read. An end by itself says what is wrong.
+        Ok(status) if status.code().is_none() => Err(Fault::Trouble(format!("`nginx -t`: {status}: {}", cut(&text)))),
+        Ok(_) => Err(Fault::Refused(reason(&text))),
+        Err(error) => Err(Fault::Trouble(format!("`nginx -t`: {error}"))),
+    }
+}
+
+fn command(settings: &Settings, main: &Path) -> Command {
+    let mut command = Command::new(&settings.nginx);
+    command
+        // The prefix is what relative paths of logs and temporary files are relative to; `include` and certificates are
+        // relative to the main file.
+        .arg("-p")
+        .arg(&settings.runtime)
+        .args(["-e", "stderr", "-c"])
+        .arg(main)
+        .args(["-g", "daemon off;"])
+        // By this variable nginx inherits sockets.
+        .env_remove("NGINX")
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    command
+}
+
+/// All of a short text, the beginning of a long one. Reads to the end, so that the writer is never stuck.
+async fn read(mut from: impl AsyncRead + Unpin) -> String {
+    let mut text = Vec::new();
+    let _ = (&mut from).take(64 * 1024).read_to_end(&mut text).await;
+    let _ = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Of what a failed test prints: why, without the warnings before and "test failed" after it.
+fn reason(text: &str) -> String {
+    let grave = ["[emerg]", "[alert]", "[crit]", "[error]"];
+    let lines: Vec<&str> = text.lines().filter(|line| grave.iter().any(|level| line.contains(level))).collect();
+    cut(&if lines.is_empty() { text.trim().to_owned() } else { lines.join("\n") })
+}
+
+pub(crate) fn cut(text: &str) -> String {
+    let end = text.floor_char_boundary(LONGEST);
+    text[..end].to_owned()
+}
+
+/// The nginx that serves. Dropping it ends it without grace.
+#[derive(Debug)]
+pub(crate) struct Nginx {
+    child: Child,
+    pub(crate) group: Group,
+    complaints: mpsc::Receiver<String>,
+    ended: Option<ExitStatus>,
+}
+
+impl Nginx {
+    /// Starts it on a main file.
+    pub(crate) fn start(settings: &Settings, main: &Path) -> std::io::Result<Nginx> {
+        let mut child = command(settings, main).spawn()?;
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        // Not waited for yet, so it is there, dead or alive.
+        let process = pid.and_then(Process::find).ok_or_else(|| std::io::Error::other("/proc is not mounted"))?;
+        let (sender, complaints) = mpsc::channel(64);
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(pass_on(stderr, process.pid, sender));
+        }
+        Ok(Nginx { child, group: Group(process), complaints, ended: None })
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        self.group.0.pid
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.group.0.signal(signal);
+    }
+
+    /// Waits for the master's end. Cancelling loses nothing.
+    pub(crate) async fn wait(&mut self) -> String {
+        let status = match self.ended {
+            Some(status) => Ok(status),
+            None => self.child.wait().await,
+        };
+        match status {
+            Ok(status) => {
+                self.ended = Some(status);
+                status.to_string()
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// How the master ended, if it did.
+    pub(crate) fn ended(&mut self) -> Option<String> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().ok().flatten();
+        }
+        self.ended.map(|status| status.to_string())
+    }
+
+    /// What the master called an emergency since this was last asked: it does so when it cannot take a configuration.
+    pub(crate) fn complaint(&mut self) -> Option<String> {
+        let mut lines = Vec::new();
+        while let Ok(line) = self.complaints.try_recv() {
+            lines.push(line);
+        }
+        (!lines.is_empty()).then(|| cut(&lines.join("\n")))
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        if self.ended().is_none() {
+            self.signal(Signal::TERM);
+        }
+    }
+}
+
+/// Passes nginx's lines on as events, and the master's emergencies to the supervisor.
+async fn pass_on(mut stderr: ChildStderr, master: i32, complaints: mpsc::Sender<String>) {
+    let mut line = Vec::new();
+    let mut chunk = vec![0; 8192];
+    while let Ok(length @ 1..) = stderr.read(&mut chunk).await {
+        for &byte in &chunk[..length] {
+            if byte == b'\n' {
+                pass_line(&String::from_utf8_lossy(&line), master, &complaints);
+                line.clear();
+            } else if line.len() < LONGEST {
+                line.push(byte);
+            }
+        }
+    }
+}
+
+fn pass_line(line: &str, master: i32, complaints: &mpsc::Sender<String>) {
+    let level = line.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or("", |(level, _)| level);
+    match level {
+        "emerg" | "alert" | "crit" | "error" => tracing::error!(target: "nginx", "{line}"),
+        "warn" => tracing::warn!(target: "nginx", "{line}"),
+        "debug" => tracing::debug!(target: "nginx", "{line}"),
+        _ => tracing::info!(target: "nginx", "{line}"),
+    }
+    if level == "emerg" {
+        // `2026/01/02 03:04:05 [emerg] PID#THREAD: words`, or `nginx: [emerg] words` before the log is open.
+        let rest = line.split_once("[emerg] ").map_or("", |(_, rest)| rest);
+        let by = rest.split_once('#').and_then(|(pid, _)| pid.parse::<i32>().ok());
+        if by.is_none_or(|pid| pid == master) {
+            let _ = complaints.try_send(line.to_owned());
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What can go wrong, in words that an operator can act on.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error of the volume or of the supervisor.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The volume has no room; what was in force stays in force.
+    #[error(
+        "{path}: no room for the new generation, the one in force stays: {source}; make the volume larger (for an \
+         emptyDir: sizeLimit, or the pod's memory limit if it is in memory)"
+    )]
+    Full {
+        /// What was being written.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A system call on a file failed.
+    #[error("cannot {action} {path}: {source}")]
+    File {
+        /// What was tried, as a verb: `write`, `rename`.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A name that cannot be a generation's: it would be used as a directory's name.
+    #[error("{0:?} is no generation: expected 1 to 128 of the characters A-Z a-z 0-9 _ -")]
+    Hash(String),
+    /// A file of a generation whose path is not a relative one below the generation's directory.
+    #[error("{0:?} is no path inside a generation: expected a relative one, without `.` and `..`")]
+    Path(String),
+    /// A generation without the main file.
+    #[error("the generation {0} has no nginx.conf")]
+    NoMain(String),
+    /// A file of the volume holds what no generator or supervisor wrote.
+    #[error("{path} is not understood: {reason}; remove it, or empty the volume")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Another supervisor owns the runtime directory.
+    #[error("{0} belongs to another supervisor that is running: give each its own runtime directory")]
+    Owned(PathBuf),
+    /// The program cannot be run.
+    #[error("cannot run {program}: {reason}; is nginx installed there?")]
+    Program {
+        /// What was to be run.
+        program: PathBuf,
+        /// The system's error, or how it ended.
+        reason: String,
+    },
+    /// A setting that cannot work.
+    #[error("{0}")]
+    Setting(String),
+}
+
+impl Error {
+    /// An error of the file `path` while doing `action`; a lack of room is told apart.
+    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+        let path = path.to_owned();
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Error::Full { path, source }
+            }
+            _ => Error::File { action, path, source },
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! A small process that ends nginx when its supervisor is gone without having ended it (SIGKILL, out of memory).
+
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{Child, Command};
+
+use crate::proc::Group;
+
+/// Reads which nginx there is (pid and start time, or nothing), and waits for the end of its input. An orderly stop has said
+/// "nothing" before. The start time tells that the pid is not another process's by now.
+const SCRIPT: &str = r#"
+trap '' HUP INT TERM
+last=
+while read -r line; do last=$line; done
+pid=${last% *}
+start=${last#* }
+[ -n "$pid" ] || exit 0
+running() {
+    read -r stat 2>/dev/null <"/proc/$pid/stat" || return 1
+    set -- ${stat##*) }
+    [ "${20}" = "$start" ] && [ "$1" != Z ]
+}
+running && kill -TERM "$pid"
+round=0
+while running; do
+    round=$((round + 1))
+    [ "$round" -ge 50 ] && kill -KILL -- "-$pid" && exit 0
+    sleep 0.1
+done
+"#;
+
+/// The keeper, if this system has a shell.
+#[derive(Debug)]
+pub(crate) struct Keeper(Option<Child>);
+
+impl Keeper {
+    pub(crate) fn start() -> Keeper {
+        let child = Command::new("/bin/sh")
+            .args(["-c", SCRIPT, "sparrow-nginx-keeper"])
+            // Only this process holds the other end (it is close-on-exec): however this process ends, the keeper knows.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // A signal to the supervisor's group is not for it.
+            .process_group(0)
+            .spawn()
+            .inspect_err(|error| {
+                tracing::warn!(%error, "no /bin/sh: if this process is killed, its nginx stays until the next one starts");
+            });
+        Keeper(child.ok())
+    }
+
+    /// Says which nginx there is now.
+    pub(crate) async fn tell(&mut self, group: Option<Group>) {
+        let Some(stdin) = self.0.as_mut().and_then(|child| child.stdin.as_mut()) else { return };
+        let line = group.map_or_else(String::new, |group| format!("{} {}", group.0.pid, group.0.start));
+        if let Err(error) = stdin.write_all(format!("{line}\n").as_bytes()).await {
+            tracing::warn!(%error, "the keeper is gone: if this process is killed, its nginx stays");
+            self.0 = None;
+        }
+    }
+
+    /// Ends the keeper after an orderly stop.
+    pub(crate) async fn end(mut self) {
+        self.tell(None).await;
+        if let Some(mut child) = self.0.take() {
+            drop(child.stdin.take());
+            let _ = child.wait().await;
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! nginx as a child process: how a generation of its configuration reaches it, and what becomes of it.
+//!
+//! - [`Volume`]: the directory in which a generator offers generations and reads what became of them.
+//! - [`Supervisor`]: owns nginx. Tests what is offered, swaps it in, reloads, confirms that new connections are answered by
+//!   it, and goes back to the last good one if they are not.
+//!
+//! What a configuration must have for this: a server on the unix socket [`Settings::control`] that answers
+//! `GET /generation` with the hash, no `daemon` directive (it is given on the command line), and `error_log stderr`, so that
+//! the reason of a failed reload is known at once.
+
+mod child;
+mod control;
+mod error;
+mod keeper;
+mod proc;
+mod settings;
+mod supervisor;
+mod volume;
+mod watch;
+
+pub use child::version;
+pub use error::{Error, Result};
+pub use settings::{Handle, Settings, State, Status};
+pub use supervisor::Supervisor;
+pub use volume::{Offered, Outcome, OutcomeState, Volume};
+pub use watch::Watch;

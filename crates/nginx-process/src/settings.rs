@@ -1,0 +1,139 @@
+//! What a supervisor is told, and what it tells.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::{Error, Result};
+
+/// How nginx is run.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The program.
+    pub nginx: PathBuf,
+    /// The volume from which generations come, see [`crate::Volume`].
+    pub volume: PathBuf,
+    /// A directory of this supervisor alone: nginx's prefix, and the notes by which leftovers are found after a crash.
+    /// Sockets in it are removed before nginx starts.
+    pub runtime: PathBuf,
+    /// The unix socket on which each generation answers `GET /generation` with its hash.
+    pub control: PathBuf,
+    /// Between the starts of two reloads. The first change after a pause is applied at once; what arrives meanwhile is
+    /// folded into one.
+    pub holdoff: Duration,
+    /// For `nginx -t`.
+    pub test_timeout: Duration,
+    /// From the start, or the reload, until new connections are answered by the generation.
+    pub confirm_timeout: Duration,
+    /// Before a stop, while everything is still served: for the balancers in front to learn of it.
+    pub drain_delay: Duration,
+    /// For connections to end by themselves at a stop; then they are cut.
+    pub stop_timeout: Duration,
+    /// How many workers of former generations may go on serving long connections. Beyond, the oldest are ended.
+    pub max_old_workers: usize,
+}
+
+impl Settings {
+    /// The usual settings.
+    pub fn new(
+        nginx: impl Into<PathBuf>,
+        volume: impl Into<PathBuf>,
+        runtime: impl Into<PathBuf>,
+        control: impl Into<PathBuf>,
+    ) -> Settings {
+        Settings {
+            nginx: nginx.into(),
+            volume: volume.into(),
+            runtime: runtime.into(),
+            control: control.into(),
+            holdoff: Duration::from_millis(150),
+            test_timeout: Duration::from_secs(30),
+            confirm_timeout: Duration::from_secs(5),
+            drain_delay: Duration::ZERO,
+            stop_timeout: Duration::from_secs(30),
+            max_old_workers: 16,
+        }
+    }
+
+    /// With absolute paths, since nginx resolves relative ones against others than this process.
+    pub(crate) fn absolute(self) -> Result<Settings> {
+        let absolute = |path: PathBuf| std::path::absolute(&path).map_err(Error::file("resolve", &path));
+        // A program without a slash is looked up in PATH.
+        let nginx = if self.nginx.components().count() > 1 { absolute(self.nginx)? } else { self.nginx };
+        let settings = Settings {
+            nginx,
+            volume: absolute(self.volume)?,
+            runtime: absolute(self.runtime)?,
+            control: absolute(self.control)?,
+            ..self
+        };
+        // The size of a socket's address less the zero at its end.
+        if settings.control.as_os_str().len() > 107 {
+            return Err(Error::Setting(format!(
+                "{}: the path of a unix socket may have 107 bytes at most; choose a shorter one",
+                settings.control.display()
+            )));
+        }
+        Ok(settings)
+    }
+}
+
+/// What the supervisor is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum State {
+    /// Nothing that could be served was offered yet.
+    #[default]
+    Waiting,
+    /// Tests or starts the first generation.
+    Starting,
+    /// Serves the live generation.
+    Running,
+    /// Tests, reloads or confirms another one; the live one is served.
+    Reloading,
+    /// nginx ended without being told to, and is being started again.
+    Restarting,
+    /// Was told to stop; connections end.
+    Stopping,
+    /// nginx has ended.
+    Stopped,
+}
+
+/// What the supervisor tells, for readiness and metrics. Counts are since its start.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Status {
+    /// The generation that is confirmed to be served; none while nginx is not running.
+    pub live: Option<String>,
+    /// What is being done.
+    pub state: State,
+    /// Reloads that were asked of nginx, those that failed and those back to the last good generation included.
+    pub reloads: u64,
+    /// Generations that nginx refused when they were tested.
+    pub refused: u64,
+    /// Generations that failed after the test, or could not be tested.
+    pub failed: u64,
+    /// How often nginx ended by itself and was started again.
+    pub restarts: u64,
+    /// How long the last successful reload took, from the signal to the confirmation.
+    pub last_reload: Option<Duration>,
+    /// nginx's master process.
+    pub pid: Option<i32>,
+    /// Workers of former generations that finish what they have.
+    pub old_workers: usize,
+    /// Old workers that were ended because there were too many.
+    pub ended_workers: u64,
+}
+
+/// The view of a supervisor from outside.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    /// The newest status, and notice of each change.
+    pub status: watch::Receiver<Status>,
+}
+
+impl Handle {
+    /// The newest status.
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+}

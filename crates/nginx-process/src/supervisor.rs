@@ -1,0 +1,593 @@
+//! The state machine: one task that owns nginx.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::future::Future;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::child::{self, Fault, Nginx};
+use crate::control;
+use crate::keeper::Keeper;
+use crate::proc::{self, Group, Process, Role};
+use crate::{Error, Handle, Outcome, OutcomeState, Result, Settings, State, Status, Volume, Watch};
+
+/// Between two looks at a change that is under way.
+const LOOK: Duration = Duration::from_millis(5);
+/// Between two looks at the old workers while nothing happens.
+const TICK: Duration = Duration::from_secs(1);
+/// For a process that was told to end at once.
+const GRACE: Duration = Duration::from_secs(2);
+/// The wait before nginx is started again, doubled each time; and how long it must have run to begin anew.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+const STEADY: Duration = Duration::from_secs(30);
+/// The same for a generation about which nothing could be found out.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Owns nginx. Made by [`Supervisor::start`], works in [`Supervisor::run`].
+#[derive(Debug)]
+pub struct Supervisor {
+    settings: Settings,
+    volume: Volume,
+    status: watch::Sender<Status>,
+    keeper: Keeper,
+    nginx: Option<Nginx>,
+    /// Confirmed at least once; what to go back to.
+    good: Option<String>,
+    /// What was live before this process: tried when what is offered cannot be used.
+    former: Vec<String>,
+    /// The offer that is not tried again, or not before a moment.
+    aside: Option<(String, Option<Instant>)>,
+    retry: Duration,
+    outcome: Option<Outcome>,
+    /// Not on the volume yet.
+    unwritten: bool,
+    reloaded: Option<Instant>,
+    started: Instant,
+    start_at: Instant,
+    backoff: Duration,
+    told: BTreeMap<(i32, u64), Instant>,
+    _lock: File,
+}
+
+/// Why nginx does not serve a generation that it should.
+enum Unconfirmed {
+    /// The master said so and goes on with what it had.
+    Kept(String),
+    /// Nobody knows what it serves.
+    Unknown(String),
+    Died(String),
+}
+
+impl Supervisor {
+    /// Takes the runtime directory, ends what a former supervisor left there, and is ready to [`Supervisor::run`].
+    ///
+    /// Orphans of this process's children become its own children from now on (`PR_SET_CHILD_SUBREAPER`), so that none is
+    /// left behind as a zombie.
+    ///
+    /// # Errors
+    /// A setting that cannot work, a directory that cannot be written to, another supervisor in the same directory, or an
+    /// nginx that does not run.
+    pub async fn start(settings: Settings) -> Result<(Supervisor, Handle)> {
+        let settings = settings.absolute()?;
+        child::version(&settings.nginx).await?;
+        let volume = Volume::open(&settings.volume)?;
+        fs::create_dir_all(&settings.runtime).map_err(Error::file("create", &settings.runtime))?;
+        let lock = take(&settings.runtime)?;
+        volume.tidy();
+        if let Err(error) = rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1)) {
+            tracing::warn!(%error, "workers of a killed nginx may stay as zombies");
+        }
+        if let Some(group) = Group::read(&group_file(&settings))
+            && !group.members().is_empty()
+        {
+            tracing::warn!(pid = group.0.pid, "ending the nginx that a former supervisor left");
+            group.end(GRACE).await;
+        }
+        let outcome = volume.outcome().ok().flatten();
+        let mut former: Vec<String> = outcome.iter().filter_map(|outcome| outcome.live.clone()).collect();
+        former.extend(volume.live());
+        former.dedup();
+        let (status, receiver) = watch::channel(Status::default());
+        let now = Instant::now();
+        let supervisor = Supervisor {
+            settings,
+            volume,
+            status,
+            keeper: Keeper::start(),
+            nginx: None,
+            good: None,
+            former,
+            aside: None,
+            retry: RETRY.0,
+            outcome: None,
+            unwritten: false,
+            reloaded: None,
+            started: now,
+            start_at: now,
+            backoff: BACKOFF.0,
+            told: BTreeMap::new(),
+            _lock: lock,
+        };
+        Ok((supervisor, Handle { status: receiver }))
+    }
+
+    /// Serves what is offered until `shutdown`, then lets connections end and stops nginx.
+    ///
+    /// # Errors
+    /// None for what a generation or nginx does: that is told by [`Status`] and [`Outcome`].
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<()> {
+        let mut shutdown = pin!(shutdown);
+        let mut changes = self.volume.watch();
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                () = self.step(&mut changes) => {}
+            }
+        }
+        self.stop().await;
+        self.keeper.end().await;
+        Ok(())
+    }
+
+    /// Does one thing, or waits until there may be one to do. May be cancelled at any point: only a stop follows.
+    async fn step(&mut self, changes: &mut Watch) {
+        self.tend_workers();
+        if self.unwritten {
+            self.write_outcome();
+        }
+        if let Some(nginx) = &mut self.nginx
+            && let Some(end) = nginx.ended()
+        {
+            return self.bury(&end).await;
+        }
+        if self.wanted().is_some() {
+            if self.nginx.is_some()
+                && let Some(next) = self.reloaded.map(|at| at + self.settings.holdoff)
+                && next > Instant::now()
+            {
+                return self.idle(None, next).await;
+            }
+            match self.volume.claim() {
+                // Another may have been offered since; one that was tried may be offered again.
+                Ok(Some(hash)) if self.is_wanted(&hash) => return self.apply(&hash).await,
+                // Another offer is just being written. That does not hold up a restart.
+                Ok(_) => sleep(LOOK).await,
+                Err(error) => {
+                    tracing::error!(%error, "cannot take what is offered");
+                    self.idle(None, Instant::now() + TICK).await;
+                }
+            }
+            if self.nginx.is_some() {
+                return;
+            }
+        }
+        self.acknowledge();
+        if self.nginx.is_some() {
+            return self.idle(Some(changes), Instant::now() + TICK).await;
+        }
+        if let Some(good) = self.good.clone() {
+            if self.start_at > Instant::now() {
+                return self.idle(Some(changes), self.start_at).await;
+            }
+            return self.restart(&good).await;
+        }
+        if let Some(hash) = self.former.pop() {
+            return self.go_back(&hash).await;
+        }
+        self.idle(Some(changes), Instant::now() + TICK).await;
+    }
+
+    /// The generation in force is offered again, after another one that is not: its outcome is known.
+    fn acknowledge(&mut self) {
+        let Some(good) = &self.good else { return };
+        let told = self.outcome.as_ref().is_some_and(|outcome| outcome.hash == *good);
+        if !told && self.status.borrow().live == self.good && self.volume.offered().ok().flatten() == self.good {
+            self.aside = None;
+            let hash = good.clone();
+            self.outcome(&hash, OutcomeState::Live, String::new());
+        }
+    }
+
+    /// Waits for a moment, a change if asked for, or the end of nginx.
+    async fn idle(&mut self, changes: Option<&mut Watch>, until: Instant) {
+        let ended = async {
+            match &mut self.nginx {
+                Some(nginx) => drop(nginx.wait().await),
+                None => std::future::pending().await,
+            }
+        };
+        let changed = async {
+            match changes {
+                Some(changes) => changes.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = ended => {}
+            () = changed => {}
+            () = sleep_until(until) => {}
+        }
+    }
+
+    fn wanted(&self) -> Option<String> {
+        match self.volume.offered() {
+            Ok(offered) => offered.filter(|hash| self.is_wanted(hash)),
+            Err(error) => {
+                tracing::error!(%error, "cannot read what is offered");
+                None
+            }
+        }
+    }
+
+    fn is_wanted(&self, hash: &str) -> bool {
+        let set_aside = self
+            .aside
+            .as_ref()
+            .is_some_and(|(aside, until)| aside == hash && until.is_none_or(|until| until > Instant::now()));
+        !set_aside && self.good.as_deref() != Some(hash)
+    }
+
+    /// Tries a generation, whether nginx runs or not, and says what became of it.
+    async fn apply(&mut self, hash: &str) {
+        let running = self.nginx.is_some();
+        self.set_state(if running { State::Reloading } else { State::Starting });
+        let result = self.try_generation(hash).await;
+        let (state, message) = match result {
+            Ok(()) => {
+                self.good = Some(hash.to_owned());
+                self.former.clear();
+                self.aside = None;
+                self.retry = RETRY.0;
+                self.outcome(hash, OutcomeState::Live, String::new());
+                tracing::info!(generation = hash, "live");
+                return;
+            }
+            Err(Fault::Refused(message)) => {
+                self.aside = Some((hash.to_owned(), None));
+                self.status.send_modify(|status| status.refused += 1);
+                (OutcomeState::Refused, message)
+            }
+            Err(Fault::Failed(message)) => {
+                self.aside = Some((hash.to_owned(), None));
+                self.status.send_modify(|status| status.failed += 1);
+                (OutcomeState::Failed, message)
+            }
+            Err(Fault::Trouble(message)) => {
+                self.aside = Some((hash.to_owned(), Some(Instant::now() + self.retry)));
+                self.retry = (self.retry * 2).min(RETRY.1);
+                self.status.send_modify(|status| status.failed += 1);
+                (OutcomeState::Failed, message)
+            }
+        };
+        self.set_state(self.resting());
+        let stays = self.status.borrow().live.clone().unwrap_or_else(|| "nothing".to_owned());
+        tracing::error!(generation = hash, in_force = stays, "not put in force: {message}");
+        self.outcome(hash, state, message);
+    }
+
+    async fn try_generation(&mut self, hash: &str) -> std::result::Result<(), Fault> {
+        if !self.volume.has(hash) {
+            return Err(Fault::Trouble("offered, but not on the volume as a whole".to_owned()));
+        }
+        child::test(&self.settings, &self.volume.generation(hash).join("nginx.conf")).await?;
+        self.volume.swap(hash).map_err(|error| Fault::Trouble(error.to_string()))?;
+        if self.nginx.is_none() {
+            return match self.launch(hash).await {
+                Ok(()) => Ok(()),
+                Err(error) => {
+                    self.swap_back();
+                    Err(Fault::Failed(error))
+                }
+            };
+        }
+        let (message, unknown) = match self.reload(hash).await {
+            Ok(()) => return Ok(()),
+            Err(Unconfirmed::Kept(message)) => (message, false),
+            Err(Unconfirmed::Unknown(message)) => (message, true),
+            Err(Unconfirmed::Died(end)) => {
+                self.swap_back();
+                return Err(Fault::Failed(format!("nginx ended when it was to reload: {end}")));
+            }
+        };
+        self.swap_back();
+        if unknown && let Some(good) = self.good.clone() {
+            // Some workers may be of the new generation.
+            match self.reload(&good).await {
+                Ok(()) => {}
+                Err(Unconfirmed::Kept(message) | Unconfirmed::Unknown(message) | Unconfirmed::Died(message)) => {
+                    tracing::error!(generation = good, "cannot go back without a restart: {message}");
+                    if let Some(nginx) = &self.nginx {
+                        nginx.signal(Signal::TERM);
+                    }
+                }
+            }
+        }
+        Err(Fault::Failed(message))
+    }
+
+    fn swap_back(&mut self) {
+        if let Some(good) = &self.good
+            && let Err(error) = self.volume.swap(good)
+        {
+            tracing::error!(generation = good, %error, "cannot point back to the last good generation");
+        }
+    }
+
+    /// Has the running nginx read its configuration again, and waits until `hash` is what it serves.
+    async fn reload(&mut self, hash: &str) -> std::result::Result<(), Unconfirmed> {
+        let Some(nginx) = &mut self.nginx else { return Err(Unconfirmed::Died("not running".to_owned())) };
+        let begin = Instant::now();
+        let before = proc::children(nginx.pid());
+        nginx.complaint();
+        nginx.signal(Signal::HUP);
+        self.reloaded = Some(begin);
+        self.status.send_modify(|status| status.reloads += 1);
+        self.confirm(hash, &before).await?;
+        self.status.send_modify(|status| {
+            status.last_reload = Some(begin.elapsed());
+            status.live = Some(hash.to_owned());
+            status.state = State::Running;
+        });
+        Ok(())
+    }
+
+    /// Waits until new connections are answered by workers of `hash`, and none of the workers `before` takes any.
+    async fn confirm(&mut self, hash: &str, before: &[Process]) -> std::result::Result<(), Unconfirmed> {
+        let Some(nginx) = &mut self.nginx else { return Err(Unconfirmed::Died("not running".to_owned())) };
+        let deadline = Instant::now() + self.settings.confirm_timeout;
+        let mut in_a_row = 0;
+        let mut last = String::from("no answer");
+        loop {
+            if let Some(end) = nginx.ended() {
+                let said = nginx.complaint().unwrap_or_default();
+                return Err(Unconfirmed::Died(format!("{end}: {said}")));
+            }
+            // Before the question: what it leaves is seen by the answers that follow.
+            let left = before.iter().all(|process| !process.alive() || process.role() == Role::Leaving);
+            match control::generation(&self.settings.control, TICK).await {
+                Ok(answer) if answer == hash => in_a_row += 1,
+                Ok(answer) => {
+                    in_a_row = 0;
+                    last = format!("new connections are still answered by generation {answer:?}");
+                }
+                Err(error) => {
+                    in_a_row = 0;
+                    last = error.to_string();
+                }
+            }
+            // A worker says that it leaves just before it closes its sockets: one answer could still be its own.
+            if left && in_a_row >= 3 {
+                return Ok(());
+            }
+            if !(left && in_a_row > 0)
+                && let Some(complaint) = nginx.complaint()
+            {
+                return Err(Unconfirmed::Kept(complaint));
+            }
+            if Instant::now() >= deadline {
+                if in_a_row >= 50 {
+                    tracing::warn!("an old worker does not react, but takes no new connections");
+                    return Ok(());
+                }
+                let timeout = self.settings.confirm_timeout;
+                return Err(Unconfirmed::Unknown(format!("not confirmed within {timeout:?}: {last}")));
+            }
+            if in_a_row == 0 || !left {
+                sleep(LOOK).await;
+            }
+        }
+    }
+
+    /// Starts nginx on what `live` points to, and waits until it serves `hash`. If it does not, nothing is left of it.
+    async fn launch(&mut self, hash: &str) -> std::result::Result<(), String> {
+        remove_sockets(&self.settings);
+        let main = self.volume.dir().join("live/nginx.conf");
+        let nginx = Nginx::start(&self.settings, &main)
+            .map_err(|error| format!("cannot run {}: {error}", self.settings.nginx.display()))?;
+        if let Err(error) = nginx.group.write(&group_file(&self.settings)) {
+            tracing::warn!(%error, "if this process is killed, the next one will not find its nginx");
+        }
+        self.keeper.tell(Some(nginx.group)).await;
+        self.started = Instant::now();
+        let pid = nginx.pid();
+        self.nginx = Some(nginx);
+        match self.confirm(hash, &[]).await {
+            Ok(()) => {
+                self.status.send_modify(|status| {
+                    status.live = Some(hash.to_owned());
+                    status.state = State::Running;
+                    status.pid = Some(pid);
+                });
+                Ok(())
+            }
+            Err(Unconfirmed::Kept(message) | Unconfirmed::Unknown(message)) => {
+                self.end_nginx().await;
+                Err(message)
+            }
+            Err(Unconfirmed::Died(message)) => {
+                self.end_nginx().await;
+                Err(format!("nginx ended at its start: {message}"))
+            }
+        }
+    }
+
+    /// Ends whatever is left of nginx, at once.
+    async fn end_nginx(&mut self) {
+        if let Some(mut nginx) = self.nginx.take() {
+            nginx.group.end(GRACE).await;
+            nginx.wait().await;
+        }
+        self.keeper.tell(None).await;
+        let _ = fs::remove_file(group_file(&self.settings));
+        self.told.clear();
+        self.status.send_modify(|status| {
+            status.live = None;
+            status.pid = None;
+            status.old_workers = 0;
+        });
+    }
+
+    /// After the master's end: its workers still serve, but nobody can reload them, and they hold the addresses.
+    async fn bury(&mut self, end: &str) {
+        tracing::error!("nginx ended without being told to: {end}");
+        self.set_state(State::Restarting);
+        self.end_nginx().await;
+        if self.started.elapsed() >= STEADY {
+            self.backoff = BACKOFF.0;
+            self.start_at = Instant::now();
+        }
+    }
+
+    async fn restart(&mut self, good: &str) {
+        self.set_state(State::Restarting);
+        // The next start waits, should this one not last.
+        self.start_at = Instant::now() + self.backoff;
+        self.backoff = (self.backoff * 2).min(BACKOFF.1);
+        self.swap_back();
+        match self.launch(good).await {
+            Ok(()) => {
+                self.status.send_modify(|status| status.restarts += 1);
+                tracing::info!(generation = good, "nginx was started again");
+                self.renew_outcome();
+            }
+            Err(error) => {
+                tracing::error!(generation = good, wait = ?self.backoff, "nginx cannot be started again: {error}");
+            }
+        }
+    }
+
+    /// Starts what was live before this process, since what is offered cannot be used.
+    async fn go_back(&mut self, hash: &str) {
+        let before = self.outcome.clone();
+        self.apply(hash).await;
+        let live = self.status.borrow().live.clone();
+        // The generator asks what became of its offer, not of this one.
+        if let Some(before) = before {
+            if live.is_some() {
+                self.aside = Some((before.hash.clone(), None));
+            }
+            self.outcome = Some(Outcome { live, ..before });
+            self.write_outcome();
+        }
+    }
+
+    fn outcome(&mut self, hash: &str, state: OutcomeState, message: String) {
+        let live = self.status.borrow().live.clone();
+        self.outcome = Some(Outcome { hash: hash.to_owned(), state, message, at: jiff::Timestamp::now(), live });
+        self.write_outcome();
+    }
+
+    fn renew_outcome(&mut self) {
+        let live = self.status.borrow().live.clone();
+        if let Some(outcome) = &mut self.outcome
+            && outcome.live != live
+        {
+            outcome.live = live;
+            self.write_outcome();
+        }
+    }
+
+    fn write_outcome(&mut self) {
+        let Some(outcome) = &self.outcome else { return };
+        let written = self.volume.record(outcome);
+        if let Err(error) = &written
+            && !self.unwritten
+        {
+            tracing::error!(%error, "cannot write the outcome; trying again");
+        }
+        self.unwritten = written.is_err();
+    }
+
+    fn set_state(&self, state: State) {
+        self.status.send_if_modified(|status| {
+            let changed = status.state != state;
+            status.state = state;
+            changed
+        });
+    }
+
+    fn resting(&self) -> State {
+        match (&self.nginx, &self.good) {
+            (Some(_), _) => State::Running,
+            (None, Some(_)) => State::Restarting,
+            (None, None) => State::Waiting,
+        }
+    }
+
+    /// Counts the workers of former generations, and ends the oldest if there are too many.
+    fn tend_workers(&mut self) {
+        let Some(nginx) = &self.nginx else { return };
+        let mut old: Vec<Process> =
+            proc::children(nginx.pid()).into_iter().filter(|process| process.role() == Role::Leaving).collect();
+        old.sort_by_key(|process| process.start);
+        let excess = old.len().saturating_sub(self.settings.max_old_workers);
+        let mut ended = 0;
+        for process in &old[..excess] {
+            let told = *self.told.entry((process.pid, process.start)).or_insert_with(|| {
+                ended += 1;
+                process.signal(Signal::TERM);
+                Instant::now()
+            });
+            if told.elapsed() >= GRACE {
+                process.signal(Signal::KILL);
+            }
+        }
+        self.told.retain(|(pid, start), _| old.iter().any(|process| process.pid == *pid && process.start == *start));
+        if ended > 0 {
+            tracing::warn!(ended, "ended the oldest workers of former generations: there were too many");
+        }
+        self.status.send_if_modified(|status| {
+            let changed = status.old_workers != old.len() || ended > 0;
+            status.old_workers = old.len();
+            status.ended_workers += ended;
+            changed
+        });
+    }
+
+    async fn stop(&mut self) {
+        self.set_state(State::Stopping);
+        if let Some(nginx) = &mut self.nginx {
+            let _ = timeout(self.settings.drain_delay, nginx.wait()).await;
+            nginx.signal(Signal::QUIT);
+            if timeout(self.settings.stop_timeout, nginx.wait()).await.is_err() {
+                tracing::warn!("connections did not end within {:?}: they are cut", self.settings.stop_timeout);
+            }
+        }
+        self.end_nginx().await;
+        self.set_state(State::Stopped);
+    }
+}
+
+/// Makes the runtime directory this supervisor's own, until the returned file is closed.
+fn take(runtime: &Path) -> Result<File> {
+    let path = runtime.join("supervisor.lock");
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(Error::file("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Owned(runtime.to_owned())),
+        Err(TryLockError::Error(error)) => Err(Error::file("lock", &path)(error)),
+    }
+}
+
+fn group_file(settings: &Settings) -> PathBuf {
+    settings.runtime.join("nginx.group")
+}
+
+/// Removes sockets that an nginx which was killed has left: the next one could not bind to them.
+fn remove_sockets(settings: &Settings) {
+    let inside = fs::read_dir(&settings.runtime).into_iter().flatten().flatten().map(|entry| entry.path());
+    for path in inside.chain([settings.control.clone()]) {
+        if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}

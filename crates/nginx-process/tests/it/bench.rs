@@ -1,0 +1,165 @@
+//! A supervisor with a volume of its own, and configurations for it.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nginx_process::{Handle, Outcome, Settings, Status, Supervisor, Volume};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// Slack for a machine that does other work.
+pub const SOON: Duration = Duration::from_secs(30);
+
+pub fn both() -> [PathBuf; 2] {
+    [testbed::nginx::debian(), testbed::nginx::newest()]
+}
+
+pub struct Bench {
+    pub dir: TempDir,
+    pub volume: Volume,
+    pub settings: Settings,
+    pub port: u16,
+}
+
+impl Bench {
+    pub fn new(nginx: PathBuf) -> Bench {
+        let dir = tempfile::Builder::new().prefix("sparrow-nginx-").tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let volume = Volume::open(at("volume")).unwrap();
+        let settings = Settings::new(nginx, at("volume"), at("runtime"), at("runtime/control"));
+        // Let go again: nginx binds it.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Bench { dir, volume, settings, port }
+    }
+
+    pub fn newest(&self) -> bool {
+        self.settings.nginx == testbed::nginx::newest()
+    }
+
+    /// A configuration that answers every request with its hash. `http` and `server` are added at these levels.
+    pub fn files(&self, hash: &str, http: &str, server: &str) -> Files {
+        let runtime = self.settings.runtime.display();
+        // Only Debian's has these modules, with directories that are not there where it is only unpacked.
+        let temporary: String = ["fastcgi", "uwsgi", "scgi"]
+            .iter()
+            .filter(|_| !self.newest())
+            .map(|module| format!("{module}_temp_path {runtime}/{module};\n"))
+            .collect();
+        let min_timeout = if self.newest() { "keepalive_min_timeout 5s;" } else { "" };
+        let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+        let text = format!(
+            "{user}
+            worker_processes 2;
+            worker_shutdown_timeout 60s;
+            pid {runtime}/nginx.pid;
+            error_log stderr notice;
+            events {{ worker_connections 1024; }}
+            http {{
+                access_log off;
+                client_body_temp_path {runtime}/body;
+                proxy_temp_path {runtime}/proxy;
+                {temporary}
+                keepalive_timeout 60s;
+                keepalive_requests 1000000;
+                {min_timeout}
+                {http}
+                server {{ listen unix:{}; location = /generation {{ return 200 \"{hash}\"; }} }}
+                server {{ listen 127.0.0.1:{}; {server} location / {{ return 200 \"{hash}\"; }} }}
+            }}",
+            self.settings.control.display(),
+            self.port,
+        );
+        Files::from([("nginx.conf".to_owned(), text.into_bytes())])
+    }
+
+    pub fn offer(&self, hash: &str) {
+        self.volume.offer(hash, &self.files(hash, "", "")).unwrap();
+    }
+
+    pub async fn start(&self) -> Running {
+        let (supervisor, handle) = Supervisor::start(self.settings.clone()).await.unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(supervisor.run(async {
+            let _ = stopped.await;
+        }));
+        Running { handle, stop: Some(stop), task }
+    }
+
+    /// Waits until the supervisor has said something about `hash`.
+    pub async fn outcome(&self, hash: &str) -> Outcome {
+        let mut changes = self.volume.watch();
+        let wait = async {
+            loop {
+                if let Some(outcome) = self.volume.outcome().unwrap()
+                    && outcome.hash == hash
+                {
+                    return outcome;
+                }
+                changes.changed().await;
+            }
+        };
+        timeout(SOON, wait).await.unwrap_or_else(|_| panic!("no outcome of {hash}: {:?}", self.volume.outcome()))
+    }
+
+    /// What a new connection is answered.
+    pub async fn get(&self) -> std::io::Result<String> {
+        let answer = crate::bench::request(self.port, "GET / HTTP/1.0\r\n\r\n").await?;
+        Ok(answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned()))
+    }
+}
+
+/// Sends a request on a connection of its own and reads until its end.
+pub async fn request(port: u16, text: &str) -> std::io::Result<String> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.write_all(text.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+pub struct Running {
+    pub handle: Handle,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<nginx_process::Result<()>>,
+}
+
+impl Running {
+    /// Waits for a status.
+    pub async fn until(&mut self, what: &str, holds: impl Fn(&Status) -> bool) -> Status {
+        let mut status = self.handle.status.clone();
+        let found = timeout(SOON, status.wait_for(holds)).await.map(|status| status.unwrap().clone());
+        found.unwrap_or_else(|_| panic!("never {what}: {:?}", self.handle.status()))
+    }
+
+    pub fn tell_to_stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Stops it, and checks that nothing of nginx is left.
+    pub async fn stop(mut self) {
+        let pid = self.handle.status().pid;
+        self.tell_to_stop();
+        self.task.await.unwrap().unwrap();
+        if let Some(pid) = pid {
+            assert_eq!(group(pid), Vec::<i32>::new(), "processes are left");
+        }
+    }
+}
+
+/// The running processes of a group.
+pub fn group(leader: i32) -> Vec<i32> {
+    let stats = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        let fields: Vec<String> = stat.rsplit_once(')')?.1.split_ascii_whitespace().map(str::to_owned).collect();
+        (fields[2] == leader.to_string() && fields[0] != "Z").then_some(pid)
+    });
+    stats.collect()
+}

@@ -1,0 +1,4 @@
+//! With real nginx, the oldest and the newest that are supported.
+
+mod bench;
+mod supervisor;
