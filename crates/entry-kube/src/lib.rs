@@ -1,0 +1,16 @@
+//! Everything that knows the Kubernetes API: where objects come from, and what is written back.
+//!
+//! Two sources yield the same [`Snapshot`](entry_routes::Snapshot): a directory of manifests and an API server.
+
+mod convert;
+mod directory;
+mod error;
+mod follow;
+
+mod kinds;
+mod manifest;
+
+pub use convert::{Convert, Object, Unusable};
+pub use directory::DirectorySource;
+pub use error::{Error, Result};
+pub use kinds::{KINDS, KindInfo, VERSION};
