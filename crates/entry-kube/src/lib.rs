@@ -5,12 +5,20 @@
 mod convert;
 mod directory;
 mod error;
+mod events;
 mod follow;
 
 mod kinds;
+pub mod lease;
 mod manifest;
+mod roles;
+mod source;
+pub mod status;
+mod store;
 
 pub use convert::{Convert, Object, Unusable};
 pub use directory::DirectorySource;
 pub use error::{Error, Result};
 pub use kinds::{KINDS, KindInfo, VERSION};
+pub use roles::{Roles, roles};
+pub use source::{KubeSource, Options, TlsSecrets, Watching, client};

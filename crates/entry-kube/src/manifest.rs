@@ -15,6 +15,8 @@ use crate::kinds::{KINDS, KindInfo, VERSION};
 const MAX_DEPTH: usize = 64;
 /// How many values a document may have, those counted that aliases repeat.
 const MAX_VALUES: usize = 200_000;
+/// How many documents a text may have.
+const MAX_DOCUMENTS: usize = 5000;
 /// How long a message may be, in characters: it may quote the text.
 const MAX_MESSAGE: usize = 500;
 
@@ -49,7 +51,12 @@ impl Fault {
 /// Reads a text of YAML documents. JSON is read as the YAML that it is.
 pub(crate) fn read(text: &str) -> Manifest {
     let mut manifest = Manifest::default();
-    for (line, document) in documents(text) {
+    for (index, (line, document)) in documents(text).into_iter().enumerate() {
+        if index == MAX_DOCUMENTS {
+            let message = format!("only the first {MAX_DOCUMENTS} documents are read");
+            manifest.faults.push(Fault::new(line, None, &message));
+            break;
+        }
         match parse(document) {
             Ok(Value::Null) => {}
             Ok(value) => manifest.take(line, value, true),

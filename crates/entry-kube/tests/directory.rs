@@ -1,8 +1,9 @@
 //! A directory of manifests, on a real file system.
+#![allow(clippy::unwrap_used)]
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,7 +102,7 @@ apiVersion: v1
 kind: Node
 metadata: {name: n1, labels: {role: entry}}
 status:
-  addresses: [{type: InternalIP, address: 10.0.0.9}, {type: Hostname, address: n}, {type: ExternalIP, address: 192.0.2.9}]
+  addresses: [{type: InternalIP, address: 10.0.0.9}, {type: Hostname, address: n1}, {type: ExternalIP, address: 192.0.2.9}]
   conditions: [{type: Ready, status: "True"}]
 "#;
     let snapshot = read(&[("all.yaml", text), ("README.md", "{"), (".hidden.yaml", "{")]);
@@ -231,9 +232,9 @@ fn hostile_yaml_is_refused_soon() {
         let snapshot = read(&[("a.yaml", &service("a")), ("x.yaml", &text)]);
         assert_eq!(names(&snapshot), ["a"]);
         unreadable(&snapshot, "Manifest x.yaml");
-        eprintln!("{:?} {:?}", begun.elapsed(), text.get(..20));
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", text.get(..20));
     }
-    // As many documents as fit.
+    // Thousands of documents.
     let snapshot = read(&[("a.yaml", &service("a")), ("x.yaml", &"---\na\n".repeat(170_000))]);
     assert_eq!(names(&snapshot), ["a"]);
 }
@@ -386,19 +387,4 @@ async fn a_directory_that_goes_away_and_comes_back() {
     // It is watched, not only looked at now and then.
     fs::write(dir.join("c.yaml"), service("c")).unwrap();
     until(&mut receiver, "new", |snapshot| names(snapshot) == ["b", "c"]).await;
-}
-
-#[tokio::test]
-async fn rights_that_come_late() {
-    let dir = directory(&[("a.yaml", &service("a"))]);
-    let file = dir.path().join("a.yaml");
-    fs::set_permissions(&file, Permissions::from_mode(0)).unwrap();
-    if fs::read(&file).is_ok() {
-        // Root reads everything.
-        return;
-    }
-    let mut receiver = DirectorySource::watch(dir.path()).await.unwrap();
-    unreadable(&receiver.borrow(), "Manifest a.yaml: it cannot be read");
-    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
-    until(&mut receiver, "readable", |snapshot| names(snapshot) == ["a"]).await;
 }
