@@ -20,6 +20,8 @@ pub enum Kind {
     Secret,
     /// `v1` Node.
     Node,
+    /// No object: a file of a directory, or a part of one, that cannot be read as any. Its name is `FILE` or `FILE:LINE`.
+    Manifest,
 }
 
 impl fmt::Display for Kind {
@@ -275,6 +277,6 @@ pub struct Snapshot {
     pub secrets: BTreeMap<Key, Arc<Secret>>,
     /// Nodes.
     pub nodes: BTreeMap<Key, Arc<Node>>,
-    /// Objects that could not be read, and why. Only a directory has such.
+    /// Objects that could not be read, and why. One whose last good version is still in force is named as `Manifest`.
     pub unreadable: BTreeMap<ObjectRef, String>,
 }

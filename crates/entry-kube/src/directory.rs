@@ -1,0 +1,219 @@
+//! A directory of manifests: `*.yaml`, `*.yml` and `*.json`, not those of directories below it.
+//!
+//! What is broken never takes away what is in force: as long as something in a file cannot be read, the last good objects
+//! of that file stay. A file that is removed takes its objects with it. A file that someone is still writing is not read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use entry_routes::{Key, Kind, ObjectRef, Snapshot};
+use tokio::sync::watch;
+
+use crate::error::{Error, Result};
+use crate::manifest::{self, Fault, Manifest};
+
+/// Largest file that is read, in bytes.
+const MAX_FILE: u64 = 1 << 20;
+/// How much is read in all, in bytes.
+const MAX_TOTAL: u64 = 64 << 20;
+/// How many files are read.
+const MAX_FILES: usize = 10_000;
+
+/// The source that reads a directory.
+#[derive(Debug, Clone, Copy)]
+pub struct DirectorySource;
+
+impl DirectorySource {
+    /// Reads a directory once. It blocks: only on the disk.
+    ///
+    /// What cannot be read is named in [`Snapshot::unreadable`].
+    ///
+    /// # Errors
+    /// [`Error::Directory`]: it is not there, or cannot be listed.
+    pub fn read(dir: &Path) -> Result<Snapshot> {
+        Directory::new(dir).refresh(&BTreeSet::new(), &BTreeSet::new())
+    }
+
+    /// Reads a directory, and again whenever something in it changes, until the receiver is dropped.
+    ///
+    /// It also follows a `ConfigMap`'s or Secret's volume. When the directory goes away, the last snapshot stays.
+    ///
+    /// # Errors
+    /// As [`DirectorySource::read`], for the first time only.
+    pub async fn watch(dir: &Path) -> Result<watch::Receiver<Arc<Snapshot>>> {
+        crate::follow::watch(Directory::new(dir)).await
+    }
+}
+
+/// What was read of a directory.
+pub(crate) struct Directory {
+    pub(crate) dir: PathBuf,
+    files: BTreeMap<String, Known>,
+}
+
+/// What was read of a file.
+struct Known {
+    stamp: Option<Stamp>,
+    manifest: Manifest,
+    /// Objects that are in force though the file has no good version of them now.
+    held: Manifest,
+}
+
+/// Tells versions of a file apart: device, inode, length, and the times of the last writing and of the last change.
+type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
+
+fn stamp(data: &Metadata) -> Stamp {
+    (data.dev(), data.ino(), data.len(), (data.mtime(), data.mtime_nsec()), (data.ctime(), data.ctime_nsec()))
+}
+
+impl Directory {
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), files: BTreeMap::new() }
+    }
+
+    /// Reads what has changed. `touched` files are read even if they look unchanged; `busy` ones are being written, so
+    /// that what is known of them stays.
+    ///
+    /// # Errors
+    /// [`Error::Directory`]; what is known then stays known.
+    pub(crate) fn refresh(&mut self, touched: &BTreeSet<String>, busy: &BTreeSet<String>) -> Result<Snapshot> {
+        let names = self.names().map_err(|source| Error::Directory { dir: self.dir.clone(), source })?;
+        self.files.retain(|name, _| names.contains(name));
+        let root = fs::canonicalize(&self.dir).map_err(|source| Error::Directory { dir: self.dir.clone(), source })?;
+        let mut left = MAX_TOTAL;
+        for (index, name) in names.iter().enumerate() {
+            if busy.contains(name) {
+                continue;
+            }
+            let known = self.files.get(name).and_then(|known| known.stamp).filter(|_| !touched.contains(name));
+            let (stamp, manifest) = if index >= MAX_FILES {
+                (None, broken(&format!("it is not read: only the first {MAX_FILES} files are")))
+            } else {
+                match read_file(&root, name, known, &mut left) {
+                    Ok(None) => continue,
+                    Ok(Some((stamp, text))) => (Some(stamp), manifest::read(&text)),
+                    // Gone since it was listed.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && !self.dir.join(name).is_symlink() => {
+                        continue;
+                    }
+                    Err(error) => (None, broken(&format!("it cannot be read: {error}"))),
+                }
+            };
+            let before = self.files.remove(name);
+            self.files.insert(name.clone(), Known::new(stamp, manifest, before));
+        }
+        Ok(self.snapshot())
+    }
+
+    /// The names of all manifests.
+    fn names(&self) -> io::Result<BTreeSet<String>> {
+        let mut names = BTreeSet::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if is_manifest(&name) && !entry.file_type()?.is_dir() {
+                names.insert(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        let mut origin: BTreeMap<ObjectRef, String> = BTreeMap::new();
+        let mut faults: Vec<(&String, Fault)> = Vec::new();
+        for (name, known) in &self.files {
+            for (reference, (line, object)) in known.manifest.objects.iter().chain(&known.held.objects) {
+                if let Some(first) = origin.get(reference) {
+                    let message = format!("{reference} is already in {first}: this one is not used");
+                    faults.push((name, Fault::new(*line, Some(reference.clone()), &message)));
+                } else {
+                    origin.insert(reference.clone(), format!("{name}:{line}"));
+                    object.clone().put(&mut snapshot);
+                }
+            }
+        }
+        for (name, known) in &self.files {
+            faults.extend(known.manifest.faults.iter().map(|fault| (name, fault.clone())));
+        }
+        for (name, fault) in faults {
+            let place = if fault.line == 0 { name.clone() } else { format!("{name}:{}", fault.line) };
+            let held = !self.files[name].held.objects.is_empty();
+            let stays = if held { "; what the file said before stays in force" } else { "" };
+            let manifest =
+                || ObjectRef { kind: Kind::Manifest, key: Key { namespace: String::new(), name: place.clone() } };
+            let (reference, message) = match fault.object {
+                Some(object) if !origin.contains_key(&object) => (object, format!("{place}: {}{stays}", fault.message)),
+                Some(object) => (manifest(), format!("{object}: {}{stays}", fault.message)),
+                None => (manifest(), format!("{}{stays}", fault.message)),
+            };
+            // Several faults in one place, such as in the items of a list.
+            let said = snapshot.unreadable.entry(reference).or_default();
+            if said.is_empty() {
+                *said = message;
+            } else if said.len() < 2000 {
+                said.push_str("; ");
+                said.push_str(&message);
+            }
+        }
+        snapshot
+    }
+}
+
+impl Known {
+    fn new(stamp: Option<Stamp>, manifest: Manifest, before: Option<Known>) -> Self {
+        let mut held = Manifest::default();
+        if let Some(before) = before.filter(|_| !manifest.faults.is_empty()) {
+            held.objects = before.held.objects;
+            held.objects.extend(before.manifest.objects);
+            held.objects.retain(|reference, _| !manifest.objects.contains_key(reference));
+        }
+        Self { stamp, manifest, held }
+    }
+}
+
+/// A file that cannot be read at all.
+fn broken(message: &str) -> Manifest {
+    Manifest { faults: vec![Fault::new(0, None, message)], ..Manifest::default() }
+}
+
+/// Whether a file of this name is read. Hidden ones are not: editors keep their drafts in such.
+pub(crate) fn is_manifest(name: &str) -> bool {
+    let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
+    !name.starts_with('.') && matches!(extension, Some("yaml" | "yml" | "json"))
+}
+
+/// The text of a file; `None` if it is still the `known` one. Takes its length off what is `left`.
+fn read_file(root: &Path, name: &str, known: Option<Stamp>, left: &mut u64) -> io::Result<Option<(Stamp, String)>> {
+    let path = fs::canonicalize(root.join(name))?;
+    // A volume of a ConfigMap has links from `web.yaml` to `..data/web.yaml`, and from `..data` to a directory beside it.
+    if !path.starts_with(root) {
+        return Err(io::Error::other("it is a link that leads out of the directory"));
+    }
+    // Neither a link that came since, nor a pipe that nobody writes to.
+    let file = File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path)?;
+    let data = file.metadata()?;
+    if !data.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    if data.len() > MAX_FILE {
+        return Err(io::Error::other(format!("it is longer than {MAX_FILE} bytes")));
+    }
+    *left = left.checked_sub(data.len()).ok_or_else(|| {
+        io::Error::other(format!(
+            "the manifests are longer than {MAX_TOTAL} bytes in all, and those before it fill that"
+        ))
+    })?;
+    let stamp = stamp(&data);
+    if known == Some(stamp) {
+        return Ok(None);
+    }
+    let mut text = String::new();
+    // It may have grown.
+    file.take(MAX_FILE).read_to_string(&mut text)?;
+    Ok(Some((stamp, text)))
+}

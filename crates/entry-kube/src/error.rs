@@ -1,0 +1,42 @@
+//! What can go wrong.
+
+use std::io;
+use std::path::PathBuf;
+
+use entry_routes::Kind;
+
+/// What a source, a writer or the lease cannot do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A directory cannot be read or watched.
+    #[error("cannot read the manifests in {}: {source}", dir.display())]
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Objects of a kind cannot be read from the API server.
+    #[error("cannot list {kind} objects: {message}")]
+    List {
+        /// The kind.
+        kind: Kind,
+        /// Why; for a missing right, which rule is missing.
+        message: String,
+    },
+    /// There is no usable way to the API server.
+    #[error("cannot tell how to reach the API server: {0}; outside a cluster name a kubeconfig")]
+    Client(String),
+    /// The API server cannot be reached or refuses.
+    #[error(transparent)]
+    Api(#[from] Box<kube::Error>),
+}
+
+impl From<kube::Error> for Error {
+    fn from(error: kube::Error) -> Self {
+        Self::Api(Box::new(error))
+    }
+}
+
+/// The result of what talks to an API server or a directory.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

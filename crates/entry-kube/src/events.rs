@@ -1,0 +1,178 @@
+//! Events on objects whose verdict has changed.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use entry_routes::{Kind, Meta, ObjectRef, Outcome, Snapshot, Verdict};
+use futures_util::{StreamExt, stream};
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::api::{Api, PostParams};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::kinds::KindInfo;
+use crate::lease::Lease;
+use crate::source::chain;
+use crate::status::{Counters, Judged, LIMIT, PARALLEL, RETRY};
+
+/// The name under which events are reported.
+const CONTROLLER: &str = "sparrow/entry";
+/// At most so many events are written in each [`PACE`]. What changes again meanwhile is told once.
+const BATCH: usize = 20;
+const PACE: Duration = Duration::from_secs(1);
+/// Longest note, in bytes. Source: validation of `events.k8s.io/v1`.
+const MAX_NOTE: usize = 1024;
+/// Longest name of an object whose event is named after it, so that the whole fits into 253 bytes.
+const MAX_NAME: usize = 200;
+
+/// What was told last of an object; `None` as long as telling fails, with when to try again.
+struct Told {
+    verdict: Option<Verdict>,
+    again: Instant,
+}
+
+/// Writes events until the sender of `judged` is dropped.
+pub(crate) async fn run(
+    client: &Client,
+    lease: &Lease,
+    counters: &Counters,
+    mut judged: watch::Receiver<Option<Judged>>,
+) {
+    let mut state = lease.state();
+    let mut told: BTreeMap<ObjectRef, Told> = BTreeMap::new();
+    // Whether what was there before was looked at since the lease is held.
+    let mut begun = false;
+    loop {
+        let now = judged.borrow_and_update().clone();
+        let held = state.borrow_and_update().held;
+        let mut due = Vec::new();
+        let started = Instant::now();
+        if !held {
+            told.clear();
+            begun = false;
+        } else if let Some(now) = &now {
+            told.retain(|object, _| now.verdicts.contains_key(object));
+            for (object, verdict) in now.verdicts.iter() {
+                match told.get(object) {
+                    Some(known) if known.verdict.as_ref().is_some_and(|known| same(known, verdict)) => {}
+                    Some(known) if known.again > started => {}
+                    // What is served since before this process is no news.
+                    None if !begun && verdict.outcome == Outcome::Accepted => {
+                        told.insert(object.clone(), Told { verdict: Some(verdict.clone()), again: started });
+                    }
+                    _ if due.len() < BATCH => due.extend(
+                        event(&now.snapshot, object, verdict, lease.identity())
+                            .map(|event| (object.clone(), verdict.clone(), event)),
+                    ),
+                    // In the next round.
+                    _ => {}
+                }
+            }
+            begun = true;
+        }
+        if due.is_empty() {
+            let again = told.values().filter(|told| told.verdict.is_none()).map(|told| told.again).min();
+            tokio::select! {
+                changed = judged.changed() => if changed.is_err() { return },
+                changed = state.changed() => if changed.is_err() { return },
+                () = sleep_until(again.unwrap_or(started + RETRY).max(started + PACE)) => {}
+            }
+            continue;
+        }
+        let write = async |(object, verdict, event): (ObjectRef, Verdict, Event)| {
+            let namespace = event.metadata.namespace.clone().unwrap_or_default();
+            let api = Api::<Event>::namespaced(client.clone(), &namespace);
+            let outcome = match timeout(LIMIT, api.create(&PostParams::default(), &event)).await {
+                Ok(outcome) => outcome.map(drop).map_err(|error| chain(&error)),
+                Err(_) => Err(format!("no answer within {LIMIT:?}")),
+            };
+            (object, verdict, outcome)
+        };
+        let mut outcomes = stream::iter(due).map(write).buffer_unordered(PARALLEL);
+        while let Some((object, verdict, outcome)) = outcomes.next().await {
+            let verdict = match outcome {
+                Ok(()) => {
+                    counters.events.fetch_add(1, Ordering::Relaxed);
+                    Some(verdict)
+                }
+                Err(message) => {
+                    counters.failed.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!("an event on {object}: {message}");
+                    None
+                }
+            };
+            told.insert(object, Told { verdict, again: Instant::now() + RETRY });
+        }
+        sleep_until(started + PACE).await;
+    }
+}
+
+/// A new generation alone is no news.
+fn same(a: &Verdict, b: &Verdict) -> bool {
+    (a.outcome, &a.findings) == (b.outcome, &b.findings)
+}
+
+/// The event on an object; `None` for one that is no object of the cluster, or not any more.
+fn event(snapshot: &Snapshot, object: &ObjectRef, verdict: &Verdict, instance: &str) -> Option<Event> {
+    let info = KindInfo::of(object.kind)?;
+    let meta = meta(snapshot, object)?;
+    let now = Timestamp::now();
+    let (type_, reason) = match verdict.outcome {
+        Outcome::Accepted => ("Normal", "Accepted"),
+        Outcome::Partial => ("Warning", "Partial"),
+        Outcome::Refused => ("Warning", "Refused"),
+    };
+    let findings: Vec<String> = verdict
+        .findings
+        .iter()
+        .map(|finding| format!("{}: {} ({})", finding.field, finding.message, finding.reason))
+        .collect();
+    let note = if findings.is_empty() { "All of it is served.".to_owned() } else { findings.join("; ") };
+    let namespace = if object.key.namespace.is_empty() { "default" } else { &object.key.namespace };
+    let name = cut(&object.key.name, MAX_NAME).trim_end_matches(['.', '-']);
+    Some(Event {
+        metadata: ObjectMeta {
+            name: Some(format!("{name}.{:x}", rand::random::<u64>())),
+            namespace: Some(namespace.to_owned()),
+            ..ObjectMeta::default()
+        },
+        event_time: Some(MicroTime(now)),
+        type_: Some(type_.to_owned()),
+        reason: Some(reason.to_owned()),
+        action: Some("Route".to_owned()),
+        note: Some(cut(&note, MAX_NOTE).to_owned()),
+        regarding: Some(ObjectReference {
+            api_version: Some(info.api_version()),
+            kind: Some(info.name()),
+            name: Some(object.key.name.clone()),
+            namespace: info.namespaced.then(|| object.key.namespace.clone()),
+            uid: Some(meta.uid.clone()).filter(|uid| !uid.is_empty()),
+            ..ObjectReference::default()
+        }),
+        reporting_controller: Some(CONTROLLER.to_owned()),
+        reporting_instance: Some(cut(instance, 128).to_owned()),
+        ..Event::default()
+    })
+}
+
+fn meta<'a>(snapshot: &'a Snapshot, object: &ObjectRef) -> Option<&'a Meta> {
+    let key = &object.key;
+    match object.kind {
+        Kind::Service => snapshot.services.get(key).map(|object| &object.meta),
+        Kind::Ingress => snapshot.ingresses.get(key).map(|object| &object.meta),
+        Kind::IngressClass => snapshot.classes.get(key).map(|object| &object.meta),
+        Kind::Secret => snapshot.secrets.get(key).map(|object| &object.meta),
+        Kind::Node => snapshot.nodes.get(key).map(|object| &object.meta),
+        Kind::Manifest => None,
+    }
+}
+
+/// The first bytes of a text, as far as they are whole characters.
+fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}

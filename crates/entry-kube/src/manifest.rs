@@ -1,0 +1,213 @@
+//! The text of a manifest becomes objects. The text may be anything.
+
+use std::collections::BTreeMap;
+
+use entry_routes::{Key, Kind, ObjectRef};
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::networking::v1 as networking;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::convert::{Convert, Object};
+use crate::kinds::{KINDS, KindInfo, VERSION};
+
+/// How deep lists and maps may be in each other.
+const MAX_DEPTH: usize = 64;
+/// How many values a document may have, those counted that aliases repeat.
+const MAX_VALUES: usize = 200_000;
+/// How many documents a text may have.
+const MAX_DOCUMENTS: usize = 5000;
+/// How long a message may be, in characters: it may quote the text.
+const MAX_MESSAGE: usize = 500;
+
+/// What a text holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    /// The objects, each with the line where its document begins. Of two with the same name the first.
+    pub(crate) objects: BTreeMap<ObjectRef, (usize, Object)>,
+    /// What cannot be read.
+    pub(crate) faults: Vec<Fault>,
+}
+
+/// A part that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// The line, from 1; 0 for the file as a whole.
+    pub(crate) line: usize,
+    /// The object, if the text says which it is.
+    pub(crate) object: Option<ObjectRef>,
+    /// What is wrong.
+    pub(crate) message: String,
+}
+
+impl Fault {
+    pub(crate) fn new(line: usize, object: Option<ObjectRef>, message: &str) -> Self {
+        // Of one line, whatever it quotes.
+        let message = message.chars().map(|char| if char.is_control() { ' ' } else { char });
+        Self { line, object, message: message.take(MAX_MESSAGE).collect() }
+    }
+}
+
+/// Reads a text of YAML documents. JSON is read as the YAML that it is.
+pub(crate) fn read(text: &str) -> Manifest {
+    let mut manifest = Manifest::default();
+    for (index, (line, document)) in documents(text).into_iter().enumerate() {
+        if index == MAX_DOCUMENTS {
+            let message = format!("only the first {MAX_DOCUMENTS} documents are read");
+            manifest.faults.push(Fault::new(line, None, &message));
+            break;
+        }
+        match parse(document) {
+            Ok(Value::Null) => {}
+            Ok(value) => manifest.take(line, value, true),
+            Err((offset, message)) => manifest.faults.push(Fault::new(line + offset, None, &message)),
+        }
+    }
+    manifest
+}
+
+/// The documents of a text, each with its first line. A document that is broken then spoils no other.
+///
+/// By the specification a line that starts with `---` or `...` is a marker wherever it stands, also within a block of text.
+fn documents(text: &str) -> Vec<(usize, &str)> {
+    let mut documents = Vec::new();
+    let (mut start, mut start_line, mut position) = (0, 1, 0);
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let marker = |marker: &str| {
+            line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+        };
+        if marker("---") || marker("...") {
+            documents.push((start_line, &text[start..position]));
+            // What follows on the line of `---` is part of the document.
+            start = if marker("---") { position } else { position + line.len() };
+            start_line = if marker("---") { index + 1 } else { index + 2 };
+        }
+        position += line.len();
+    }
+    documents.push((start_line, &text[start..]));
+    documents.retain(|(_, document)| {
+        let meaning = |line: &str| !(line.trim().is_empty() || line.trim_start().starts_with('#'));
+        // Directives stand before the marker of the document they are for.
+        document.lines().any(|line| meaning(line) && !line.starts_with('%') && line.trim() != "---")
+    });
+    documents
+}
+
+/// Errors are the line within the document, from 0, and a message that does not show the text: it may be a key.
+fn parse(document: &str) -> Result<Value, (usize, String)> {
+    let budget = serde_saphyr::budget! {
+        max_depth: MAX_DEPTH,
+        max_nodes: MAX_VALUES,
+        max_events: 4 * MAX_VALUES,
+        flow_nesting_limit: MAX_DEPTH,
+    };
+    let mut options = serde_saphyr::options! { budget: budget, with_snippet: false };
+    options.alias_limits.max_total_replayed_events = MAX_VALUES;
+    serde_saphyr::from_str_with_options(document, options).map_err(|error| {
+        let line = error.location().map_or(0, |location| usize::try_from(location.line()).unwrap_or(0));
+        let message = error.without_snippet().to_string();
+        // It counts from the document's first line.
+        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+        (line.saturating_sub(1), message.to_owned())
+    })
+}
+
+impl Manifest {
+    /// Takes a document. `lists`: whether it may be a list of objects.
+    fn take(&mut self, line: usize, value: Value, lists: bool) {
+        let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
+        let (Some(api_version), Some(kind)) = (text("/apiVersion"), text("/kind")) else {
+            let message = "this is no object of Kubernetes: apiVersion or kind is missing";
+            return self.faults.push(Fault::new(line, None, message));
+        };
+        if let Some(base) = kind.strip_suffix("List")
+            && (base.is_empty() || KINDS.iter().any(|info| info.name() == base))
+        {
+            return self.take_list(line, value, lists);
+        }
+        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+        let ours = |info: &&KindInfo| {
+            info.name() == kind && (info.group == group || (info.kind == Kind::Ingress && group == "extensions"))
+        };
+        let Some(info) = KINDS.iter().find(ours) else { return };
+        let object = reference(info, &value);
+        if version != VERSION || info.group != group {
+            let message = format!("{kind} is read in the version {} only, not {api_version}", info.api_version());
+            return self.faults.push(Fault::new(line, object, &message));
+        }
+        match object_of(info, value) {
+            Ok(None) => {}
+            Ok(Some(new)) => match self.objects.get(&new.reference()) {
+                None => drop(self.objects.insert(new.reference(), (line, new))),
+                Some((first, _)) => {
+                    let message = format!("{} is already on line {first}: this one is not used", new.reference());
+                    self.faults.push(Fault::new(line, object, &message));
+                }
+            },
+            Err(message) => self.faults.push(Fault::new(line, object, &message)),
+        }
+    }
+
+    fn take_list(&mut self, line: usize, mut value: Value, lists: bool) {
+        let items = match value.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) if lists => items,
+            Some(Value::Array(_)) => {
+                return self.faults.push(Fault::new(line, None, "a list within a list is not read"));
+            }
+            None | Some(Value::Null) => return,
+            Some(_) => return self.faults.push(Fault::new(line, None, "items is not a list")),
+        };
+        for item in items {
+            self.take(line, item, false);
+        }
+    }
+}
+
+/// Which object it is, as far as can be told.
+fn reference(info: &KindInfo, value: &Value) -> Option<ObjectRef> {
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
+    let name = text("/metadata/name").filter(|name| is_name(name))?.to_owned();
+    let namespace = if info.namespaced { text("/metadata/namespace").unwrap_or("default") } else { "" };
+    (namespace.is_empty() || is_name(namespace))
+        .then(|| ObjectRef { kind: info.kind, key: Key { namespace: namespace.to_owned(), name } })
+}
+
+/// Whether an API server would take it as a name: at most 253 of lower-case letters, digits, `-` and `.`.
+fn is_name(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=253).contains(&name.len())
+        && name.bytes().all(|byte| inner(byte) || byte == b'-' || byte == b'.')
+        && name.bytes().next().is_some_and(inner)
+        && name.bytes().last().is_some_and(inner)
+}
+
+fn object_of(info: &KindInfo, mut value: Value) -> Result<Option<Object>, String> {
+    let metadata = value.get_mut("metadata").and_then(Value::as_object_mut).ok_or("metadata is missing")?;
+    if info.namespaced {
+        let namespace = metadata.entry("namespace").or_insert(Value::Null);
+        if namespace.is_null() || namespace == "" {
+            *namespace = "default".into();
+        }
+        if !namespace.as_str().is_some_and(|name| is_name(name) && name.len() <= 63 && !name.contains('.')) {
+            return Err("metadata.namespace: it must be up to 63 lower-case letters, digits and `-`".to_owned());
+        }
+    }
+    if !metadata.get("name").and_then(Value::as_str).is_some_and(is_name) {
+        return Err("metadata.name: it must be up to 253 lower-case letters, digits, `-` and `.`".to_owned());
+    }
+    match info.kind {
+        Kind::Service => typed::<core::Service>(value, true),
+        Kind::Ingress => typed::<networking::Ingress>(value, true),
+        Kind::IngressClass => typed::<networking::IngressClass>(value, true),
+        // What is wrong with a Secret is not quoted.
+        Kind::Secret => typed::<core::Secret>(value, false),
+        Kind::Node => typed::<core::Node>(value, true),
+        Kind::Manifest => Ok(None),
+    }
+}
+
+fn typed<T: DeserializeOwned + Convert>(value: Value, quote: bool) -> Result<Option<Object>, String> {
+    let object: T = serde_path_to_error::deserialize(value)
+        .map_err(|error| if quote { error.to_string() } else { format!("{}: it cannot be read", error.path()) })?;
+    object.convert().map_err(|error| error.to_string())
+}

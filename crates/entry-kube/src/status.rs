@@ -1,0 +1,282 @@
+//! Writes into the cluster what became of its objects: addresses into the status of Ingresses, and Events.
+//!
+//! Only the holder of the lease writes. What others have written into a status stays: which entries are ours is written
+//! down in the lease, so that the next holder knows it too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use entry_routes::{Key, Kind, LoadBalancerAddress, ObjectRef, Outcome, Snapshot, Verdicts};
+use futures_util::{StreamExt, stream};
+use k8s_openapi::api::networking::v1 as networking;
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::convert::load_balancer_address;
+use crate::events;
+use crate::lease::{Lease, State};
+use crate::source::chain;
+
+/// How many writes are planned at once; then it is looked whether something newer is known.
+const BATCH: usize = 64;
+/// How many are under way at the same time.
+pub(crate) const PARALLEL: usize = 8;
+/// How long one write may take.
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
+/// After how long a write is tried again that failed, or whose effect was not seen.
+pub(crate) const RETRY: Duration = Duration::from_secs(5);
+
+/// A snapshot with the verdicts on it.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// The objects.
+    pub snapshot: Arc<Snapshot>,
+    /// What became of those that concern this controller, accepted ones too.
+    pub verdicts: Arc<Verdicts>,
+}
+
+/// What was written.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Statuses written.
+    pub written: AtomicU64,
+    /// Statuses that were found to be right already.
+    pub unchanged: AtomicU64,
+    /// Events written.
+    pub events: AtomicU64,
+    /// Writes that failed, and will be tried again.
+    pub failed: AtomicU64,
+}
+
+/// The writer of status and Events.
+pub struct Writer {
+    client: Client,
+    lease: Lease,
+    counters: Arc<Counters>,
+}
+
+/// The addresses at which the cluster is entered: of each node that is ready the external ones, else the internal ones.
+/// In the order of the nodes' names, each once.
+pub fn addresses(snapshot: &Snapshot) -> Vec<LoadBalancerAddress> {
+    let mut addresses = Vec::new();
+    for node in snapshot.nodes.values().filter(|node| node.ready) {
+        for address in if node.external.is_empty() { &node.internal } else { &node.external } {
+            let address = LoadBalancerAddress::Ip(*address);
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+    }
+    addresses
+}
+
+impl Writer {
+    /// A writer that writes while it holds this lease.
+    pub fn new(client: Client, lease: Lease) -> Self {
+        Self { client, lease, counters: Arc::default() }
+    }
+
+    /// What it has written.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Writes until the sender of `judged` is dropped, then gives the lease back.
+    pub async fn run(self, judged: watch::Receiver<Option<Judged>>) {
+        tokio::join!(
+            self.statuses(judged.clone()),
+            events::run(&self.client, &self.lease, &self.counters, judged.clone()),
+        );
+        self.lease.release().await;
+    }
+
+    async fn statuses(&self, mut judged: watch::Receiver<Option<Judged>>) {
+        let mut state = self.lease.state();
+        let mut plan = Plan::default();
+        loop {
+            let now = judged.borrow_and_update().clone();
+            let lease = state.borrow_and_update().clone();
+            let jobs = match &now {
+                Some(now) if lease.held => plan.jobs(now, &lease),
+                _ => Vec::new(),
+            };
+            if jobs.is_empty() {
+                if let Some(now) = now.filter(|_| lease.held) {
+                    plan.settle(&now, &lease, &self.lease).await;
+                }
+                tokio::select! {
+                    changed = judged.changed() => if changed.is_err() { return },
+                    changed = state.changed() => if changed.is_err() { return },
+                    () = sleep_until(plan.due.unwrap_or_else(|| Instant::now() + RETRY)) => {}
+                }
+                continue;
+            }
+            // First it is written down what will be ours.
+            let ours: BTreeSet<String> = jobs.iter().flat_map(|job| job.add.iter().map(text)).collect();
+            if !ours.is_subset(&lease.addresses) {
+                let all = lease.addresses.union(&ours).cloned().collect();
+                if !self.lease.record(all).await {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                continue;
+            }
+            let write = async |job: Job| {
+                let outcome = match timeout(LIMIT, self.write(&job)).await {
+                    Ok(outcome) => outcome.map_err(|error| chain(&error)),
+                    Err(_) => Err(format!("no answer within {LIMIT:?}")),
+                };
+                (job, outcome)
+            };
+            let mut outcomes = stream::iter(jobs).map(write).buffer_unordered(PARALLEL);
+            while let Some((job, outcome)) = outcomes.next().await {
+                let counter = match outcome {
+                    Ok(true) => &self.counters.written,
+                    Ok(false) => &self.counters.unchanged,
+                    Err(message) => {
+                        tracing::warn!("status of Ingress {}/{}: {message}", job.key.namespace, job.key.name);
+                        &self.counters.failed
+                    }
+                };
+                counter.fetch_add(1, Ordering::Relaxed);
+                plan.done(job);
+            }
+        }
+    }
+
+    /// Whether it had to be written.
+    async fn write(&self, job: &Job) -> Result<bool, kube::Error> {
+        if !self.lease.held() {
+            return Ok(false);
+        }
+        let api = Api::<networking::Ingress>::namespaced(self.client.clone(), &job.key.namespace);
+        let gone = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 404);
+        let found = match api.get_status(&job.key.name).await {
+            Err(error) if gone(&error) => return Ok(false),
+            found => found?,
+        };
+        let version = found.metadata.resource_version;
+        let before = found.status.and_then(|status| status.load_balancer).and_then(|status| status.ingress);
+        let before = before.unwrap_or_default();
+        let mut after = before.clone();
+        after.retain(|entry| load_balancer_address(entry).is_none_or(|address| !job.remove.contains(&address)));
+        for address in &job.add {
+            if !after.iter().any(|entry| load_balancer_address(entry).as_ref() == Some(address)) {
+                after.push(entry(address));
+            }
+        }
+        if after == before {
+            return Ok(false);
+        }
+        let patch = json!({
+            // Another's change in between is not overwritten.
+            "metadata": { "resourceVersion": version },
+            "status": { "loadBalancer": { "ingress": after } },
+        });
+        match api.patch_status(&job.key.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            Err(error) if gone(&error) => Ok(false),
+            written => written.map(|_| true),
+        }
+    }
+}
+
+fn text(address: &LoadBalancerAddress) -> String {
+    match address {
+        LoadBalancerAddress::Ip(ip) => ip.to_string(),
+        LoadBalancerAddress::Hostname(name) => name.clone(),
+    }
+}
+
+fn entry(address: &LoadBalancerAddress) -> networking::IngressLoadBalancerIngress {
+    let (ip, hostname) = match address {
+        LoadBalancerAddress::Ip(ip) => (Some(ip.to_string()), None),
+        LoadBalancerAddress::Hostname(name) => (None, Some(name.clone())),
+    };
+    networking::IngressLoadBalancerIngress { ip, hostname, ports: None }
+}
+
+/// A status that has to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Job {
+    key: Key,
+    add: Vec<LoadBalancerAddress>,
+    remove: Vec<LoadBalancerAddress>,
+    /// What was known of the status.
+    seen: Vec<LoadBalancerAddress>,
+}
+
+/// Knows what was done lately.
+#[derive(Default)]
+struct Plan {
+    /// Jobs whose effect is not seen yet, with when to try again.
+    done: BTreeMap<Key, (Job, Instant)>,
+    /// Ingresses that were ours at some time.
+    mine: BTreeSet<Key>,
+    due: Option<Instant>,
+}
+
+impl Plan {
+    fn done(&mut self, job: Job) {
+        self.done.insert(job.key.clone(), (job, Instant::now() + RETRY));
+    }
+
+    /// The next statuses to write.
+    fn jobs(&mut self, judged: &Judged, lease: &State) -> Vec<Job> {
+        let (snapshot, verdicts) = (&judged.snapshot, &judged.verdicts);
+        let now = Instant::now();
+        self.due = None;
+        self.done.retain(|key, _| snapshot.ingresses.contains_key(key));
+        self.mine.retain(|key| snapshot.ingresses.contains_key(key));
+        let wanted = addresses(snapshot);
+        let mut jobs = Vec::new();
+        for (key, ingress) in &snapshot.ingresses {
+            let verdict = verdicts.get(&ObjectRef { kind: Kind::Ingress, key: key.clone() });
+            let is_ours = |address: &&LoadBalancerAddress| lease.addresses.contains(&text(address));
+            let ours: Vec<_> = ingress.addresses.iter().filter(is_ours).cloned().collect();
+            let job = match verdict {
+                // Without nodes there is nothing to say, and nothing is taken back.
+                Some(_) if wanted.is_empty() => continue,
+                // What is refused from the start gets no address; what had one keeps the right one.
+                Some(verdict) if verdict.outcome == Outcome::Refused && ours.is_empty() => continue,
+                Some(_) => {
+                    self.mine.insert(key.clone());
+                    let add = wanted.iter().filter(|address| !ingress.addresses.contains(address)).cloned().collect();
+                    let remove = ours.into_iter().filter(|address| !wanted.contains(address)).collect();
+                    Job { key: key.clone(), add, remove, seen: ingress.addresses.clone() }
+                }
+                // It went to another controller.
+                None if self.mine.contains(key) && !ours.is_empty() => {
+                    Job { key: key.clone(), add: Vec::new(), remove: ours, seen: ingress.addresses.clone() }
+                }
+                None => {
+                    self.mine.remove(key);
+                    continue;
+                }
+            };
+            if job.add.is_empty() && job.remove.is_empty() {
+                self.done.remove(key);
+                continue;
+            }
+            match self.done.get(key) {
+                Some((done, again)) if *done == job && *again > now => {
+                    self.due = Some(self.due.map_or(*again, |due| due.min(*again)));
+                }
+                _ if jobs.len() < BATCH => jobs.push(job),
+                _ => break,
+            }
+        }
+        jobs
+    }
+
+    /// When all statuses are right, addresses that are not ours any more are forgotten.
+    async fn settle(&mut self, judged: &Judged, state: &State, lease: &Lease) {
+        let wanted: BTreeSet<String> = addresses(&judged.snapshot).iter().map(text).collect();
+        if self.due.is_none() && !wanted.is_empty() && wanted != state.addresses && wanted.is_subset(&state.addresses) {
+            lease.record(wanted).await;
+        }
+    }
+}
