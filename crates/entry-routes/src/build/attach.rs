@@ -95,6 +95,7 @@ fn generation(snapshot: &Snapshot, object: &ObjectRef) -> i64 {
         Kind::IngressClass => snapshot.classes.get(key).map(|found| found.meta.generation),
         Kind::Secret => snapshot.secrets.get(key).map(|found| found.meta.generation),
         Kind::Node => snapshot.nodes.get(key).map(|found| found.meta.generation),
+        Kind::Manifest => None,
     };
     generation.unwrap_or(0)
 }

@@ -1,0 +1,152 @@
+//! The admin port: whether all is well, what is counted, and which routes there are.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use entry_kube::status::Counters;
+use entry_routes::{Kind, Routes};
+use nginx_process::Handle;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::metrics;
+use crate::pipeline::Progress;
+
+/// The parts of the process that there is something to tell of. A command has some of them.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// The loop that makes configurations.
+    pub progress: Option<watch::Receiver<Progress>>,
+    /// What cannot be read, by kind.
+    pub troubles: Option<watch::Receiver<BTreeMap<Kind, String>>>,
+    /// What was written into the cluster.
+    pub written: Option<Arc<Counters>>,
+    /// nginx.
+    pub nginx: Option<Handle>,
+    /// The socket on which nginx tells its own counters.
+    pub control: Option<PathBuf>,
+}
+
+impl Parts {
+    /// Why it is not ready; none when it is.
+    ///
+    /// Whoever makes configurations is ready once one was offered, whoever runs nginx once one is confirmed to be served.
+    pub fn unready(&self) -> Option<String> {
+        if let Some(nginx) = &self.nginx {
+            let status = nginx.status();
+            if status.live.is_none() {
+                return Some(format!("no configuration is served yet: nginx is {:?}", status.state).to_lowercase());
+            }
+        }
+        let progress = self.progress.as_ref()?.borrow();
+        if progress.offered.is_some() {
+            return None;
+        }
+        let troubles = self.troubles.as_ref().map(|troubles| troubles.borrow().clone()).unwrap_or_default();
+        let mut text = match &progress.trouble {
+            Some(trouble) => format!("no configuration could be offered: {trouble}"),
+            None => "the objects have not all been read yet".to_owned(),
+        };
+        for (kind, trouble) in troubles {
+            let _ = write!(text, "; {kind}: {trouble}");
+        }
+        Some(text)
+    }
+}
+
+/// The admin server.
+#[derive(Debug)]
+pub struct Admin {
+    serving: JoinHandle<()>,
+}
+
+impl Admin {
+    /// Serves on this address.
+    ///
+    /// # Errors
+    /// It cannot be listened on.
+    pub async fn start(address: SocketAddr, parts: Parts) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("--admin: cannot listen on {address}; choose another address"))?;
+        let router = Router::new()
+            .route("/", get(index))
+            .route("/healthz", get(async || "ok\n"))
+            .route("/readyz", get(ready))
+            .route("/metrics", get(counted))
+            .with_state(parts);
+        let serving = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "the admin port has ended");
+            }
+        });
+        tracing::info!(%address, "admin");
+        Ok(Self { serving })
+    }
+
+    /// Ends it.
+    pub fn end(self) {
+        self.serving.abort();
+    }
+}
+
+async fn ready(State(parts): State<Parts>) -> Response {
+    match parts.unready() {
+        None => "ready\n".into_response(),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+async fn counted(State(parts): State<Parts>) -> Response {
+    let text = metrics::text(&parts).await;
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+}
+
+/// A page with the routes.
+async fn index(State(parts): State<Parts>) -> Html<String> {
+    let routes = parts.progress.as_ref().map(|progress| Arc::clone(&progress.borrow().routes));
+    Html(page(routes.as_deref()))
+}
+
+fn page(routes: Option<&Routes>) -> String {
+    let mut page = "<!doctype html>\n<meta charset=\"utf-8\">\n<title>sparrow-entry</title>\n\
+        <style>body { font: 1rem sans-serif; margin: 2rem } td { padding: .2rem 1rem .2rem 0 }</style>\n\
+        <h1>Routes</h1>\n"
+        .to_owned();
+    match routes {
+        None => page.push_str("<p>They are known where configurations are made: ask <code>watch</code>.</p>\n"),
+        Some(routes) => {
+            page.push_str("<table>\n");
+            for line in routes.to_string().lines() {
+                let (from, to) = line.split_once(" -> ").unwrap_or((line, ""));
+                let _ = writeln!(page, "<tr><td>{}</td><td>{}</td></tr>", escape(from), escape(to));
+            }
+            page.push_str("</table>\n");
+        }
+    }
+    page
+}
+
+fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            c => safe.push(c),
+        }
+    }
+    safe
+}

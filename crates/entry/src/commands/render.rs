@@ -1,0 +1,40 @@
+//! `render`: what the objects give, without putting it in force.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use similar::TextDiff;
+
+use crate::settings::{Render, Settings};
+use crate::source;
+
+/// The file that is shown.
+const MAIN: &str = "nginx.conf";
+
+/// Prints the configuration, or what would change.
+pub async fn render(settings: &Settings, arguments: &Render) -> anyhow::Result<ExitCode> {
+    let mut maker = super::maker(settings).await?;
+    let made = maker.make(&source::read(settings).await?)?;
+    let mut said = String::new();
+    super::check::write(&mut said, &made.verdicts);
+    std::io::stderr().write_all(said.as_bytes())?;
+    let content = made.generation.files.get(MAIN).map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
+    let mut text = String::new();
+    let mut code = ExitCode::SUCCESS;
+    if arguments.routes {
+        write!(text, "{}", made.routes)?;
+    } else if arguments.diff {
+        let path = settings.volume.join("live").join(MAIN);
+        let live = std::fs::read_to_string(&path)
+            .with_context(|| format!("--diff: {}: nothing is live on this volume", path.display()))?;
+        let diff = TextDiff::from_lines(live.as_str(), &content);
+        write!(text, "{}", diff.unified_diff().context_radius(3).header("live", "rendered"))?;
+        code = ExitCode::from(u8::from(!text.is_empty()));
+    } else {
+        text.push_str(&content);
+    }
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(code)
+}

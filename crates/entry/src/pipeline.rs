@@ -1,0 +1,281 @@
+//! The loop: what is known of the cluster becomes a configuration on the volume, and what nginx says of it comes back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use entry_kube::status::Judged;
+use entry_routes::{Built, Finding, Kind, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts};
+use nginx_conf::{Generation, Origin};
+use nginx_process::{Offered, OutcomeState, Volume};
+use tokio::sync::watch;
+
+use crate::settings::Settings;
+
+/// How often everything is looked at without a change: certificates run out.
+const TICK: Duration = Duration::from_mins(1);
+/// How long after a failure to write it is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// What the loop did last.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    /// The snapshot and its verdicts; none until objects were read.
+    pub judged: Option<Judged>,
+    /// The routes that were made of it.
+    pub routes: Arc<Routes>,
+    /// The generation that was offered last.
+    pub offered: Option<String>,
+    /// Since when it is offered and not yet live; none when it is live.
+    pub pending_since: Option<jiff::Timestamp>,
+    /// Generations offered.
+    pub generations: u64,
+    /// Why the last one could not be written; none when it was.
+    pub trouble: Option<String>,
+}
+
+/// Makes configurations.
+#[derive(Debug)]
+pub struct Maker {
+    build: entry_routes::BuildSettings,
+    conf: nginx_conf::Settings,
+    template: Option<String>,
+    quarantine: BTreeMap<ObjectRef, Quarantined>,
+}
+
+/// An object that nginx refused, as it was then.
+#[derive(Debug)]
+struct Quarantined {
+    message: String,
+    as_it_was: Version,
+}
+
+/// Tells whether an object is the one that was refused.
+#[derive(Debug, PartialEq)]
+enum Version {
+    Service(Arc<entry_routes::Service>),
+    Ingress(Arc<entry_routes::Ingress>),
+    Secret(Arc<entry_routes::Secret>),
+    Other,
+}
+
+fn version(snapshot: &Snapshot, object: &ObjectRef) -> Option<Version> {
+    match object.kind {
+        Kind::Service => snapshot.services.get(&object.key).cloned().map(Version::Service),
+        Kind::Ingress => snapshot.ingresses.get(&object.key).cloned().map(Version::Ingress),
+        Kind::Secret => snapshot.secrets.get(&object.key).cloned().map(Version::Secret),
+        Kind::IngressClass | Kind::Node | Kind::Manifest => Some(Version::Other),
+    }
+}
+
+/// A configuration, and what it was made of.
+#[derive(Debug)]
+pub struct Made {
+    /// The routes.
+    pub routes: Routes,
+    /// The verdicts, with what could not be written.
+    pub verdicts: Verdicts,
+    /// The files.
+    pub generation: Generation,
+}
+
+impl Maker {
+    /// A maker for these settings and an nginx that says this of itself.
+    ///
+    /// # Errors
+    /// Settings that nginx cannot follow, or a template that cannot be read.
+    pub fn new(settings: &Settings, said: &str) -> anyhow::Result<Self> {
+        let template = settings.template.as_ref().map(|path| {
+            std::fs::read_to_string(path).map_err(|error| anyhow::anyhow!("--template {}: {error}", path.display()))
+        });
+        Ok(Self {
+            build: settings.build(),
+            conf: settings.conf(said)?,
+            template: template.transpose()?,
+            quarantine: BTreeMap::new(),
+        })
+    }
+
+    /// Makes a configuration of a snapshot.
+    ///
+    /// # Errors
+    /// The template fails.
+    pub fn make(&mut self, snapshot: &Snapshot) -> anyhow::Result<Made> {
+        self.quarantine.retain(|object, held| version(snapshot, object).as_ref() == Some(&held.as_it_was));
+        let mut settings = self.build.clone();
+        settings.now = jiff::Timestamp::now().as_second();
+        settings.quarantine =
+            self.quarantine.iter().map(|(object, held)| (object.clone(), held.message.clone())).collect();
+        let Built { routes, mut verdicts } = entry_routes::build(snapshot, &settings);
+        let generation = nginx_conf::render(&routes, &self.conf);
+        for note in &generation.notes {
+            let verdict = verdicts.entry(note.object.clone()).or_insert(Verdict {
+                generation: 0,
+                outcome: Outcome::Accepted,
+                findings: Vec::new(),
+            });
+            verdict.outcome = verdict.outcome.max(Outcome::Partial);
+            let message = note.message.clone();
+            verdict.findings.push(Finding { field: "spec".to_owned(), reason: Reason::Unsupported, message });
+        }
+        Ok(Made { routes, verdicts, generation })
+    }
+
+    /// Puts the object aside that nginx's words are about, until it changes. Gives its name, or none if the words are about
+    /// no object.
+    pub fn blame(&mut self, snapshot: &Snapshot, origins: &[Origin], message: &str) -> Option<ObjectRef> {
+        let object = nginx_conf::origin_of(origins, message)?;
+        let held = Quarantined { message: message.to_owned(), as_it_was: version(snapshot, &object)? };
+        self.quarantine.insert(object.clone(), held);
+        Some(object)
+    }
+}
+
+/// The loop. It ends when the snapshots end.
+pub struct Pipeline {
+    maker: Maker,
+    volume: Volume,
+    progress: watch::Sender<Progress>,
+    // What was offered last, for nginx's answer.
+    origins: Vec<Origin>,
+    snapshot: Option<Arc<Snapshot>>,
+}
+
+impl Pipeline {
+    /// A loop that writes to this volume, and what it tells.
+    pub fn new(maker: Maker, volume: Volume) -> (Self, watch::Receiver<Progress>) {
+        let (progress, receiver) = watch::channel(Progress::default());
+        (Self { maker, volume, progress, origins: Vec::new(), snapshot: None }, receiver)
+    }
+
+    /// Makes a configuration of a snapshot and offers it. What is wrong with it is told, and tried again later.
+    ///
+    /// # Errors
+    /// The volume takes nothing, or the template fails.
+    pub async fn offer(&mut self, snapshot: Arc<Snapshot>) -> anyhow::Result<Offered> {
+        let made = self.maker.make(&snapshot)?;
+        let before = self.progress.borrow().judged.as_ref().map(|judged| Arc::clone(&judged.verdicts));
+        tell(before.as_deref(), &made.verdicts);
+        let Generation { hash, files, origins, .. } = made.generation;
+        let verdicts = Arc::new(made.verdicts);
+        let routes = Arc::new(made.routes);
+        let judged = Judged { snapshot: Arc::clone(&snapshot), verdicts };
+        self.progress.send_modify(|progress| {
+            progress.judged = Some(judged);
+            progress.routes = routes;
+        });
+        self.snapshot = Some(snapshot);
+        let volume = self.volume.clone();
+        let name = hash.clone();
+        let offered = tokio::task::spawn_blocking(move || volume.offer(&name, &files)).await??;
+        self.origins = origins;
+        self.progress.send_modify(|progress| {
+            if offered == Offered::New {
+                progress.generations += 1;
+                progress.pending_since = Some(jiff::Timestamp::now());
+            }
+            progress.offered = Some(hash);
+        });
+        Ok(offered)
+    }
+
+    /// Follows snapshots and outcomes until the sender of snapshots is gone.
+    pub async fn run(mut self, mut snapshots: watch::Receiver<Option<Arc<Snapshot>>>) {
+        let mut outcomes = self.volume.watch();
+        let mut due = true;
+        loop {
+            let snapshot = snapshots.borrow_and_update().clone();
+            if let Some(snapshot) = snapshot.filter(|_| due) {
+                let result = self.offer(snapshot).await;
+                due = result.is_err();
+                self.trouble(result.err());
+            }
+            let pause = if due { RETRY } else { TICK };
+            tokio::select! {
+                changed = snapshots.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    due = true;
+                }
+                () = outcomes.changed() => due |= self.hear().await,
+                () = tokio::time::sleep(pause) => due = true,
+            }
+        }
+    }
+
+    /// Tells a trouble once, and its end.
+    fn trouble(&self, trouble: Option<anyhow::Error>) {
+        let trouble = trouble.map(|error| format!("{error:#}"));
+        self.progress.send_if_modified(|progress| {
+            if progress.trouble == trouble {
+                return false;
+            }
+            match &trouble {
+                Some(trouble) => {
+                    tracing::error!(trouble, "the configuration in force stays: a new one cannot be offered")
+                }
+                None => tracing::info!("configurations can be offered again"),
+            }
+            progress.trouble = trouble;
+            true
+        });
+    }
+
+    /// Looks at what nginx said; true if a configuration has to be made anew.
+    async fn hear(&mut self) -> bool {
+        let volume = self.volume.clone();
+        let outcome = match tokio::task::spawn_blocking(move || volume.outcome()).await {
+            Ok(Ok(Some(outcome))) => outcome,
+            Ok(Ok(None)) | Err(_) => return false,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "what became of the configuration is not known");
+                return false;
+            }
+        };
+        let offered = self.progress.borrow().offered.clone();
+        if offered.as_deref() != Some(&outcome.hash) {
+            return false;
+        }
+        match (outcome.state, self.snapshot.clone()) {
+            (OutcomeState::Live, _) => {
+                self.progress.send_if_modified(|progress| progress.pending_since.take().is_some());
+                false
+            }
+            (OutcomeState::Refused, Some(snapshot)) => {
+                match self.maker.blame(&snapshot, &self.origins, &outcome.message) {
+                    Some(object) => {
+                        tracing::warn!(%object, message = outcome.message, "nginx refused an object: the others go on without it");
+                        true
+                    }
+                    None => {
+                        tracing::error!(
+                            message = outcome.message,
+                            "nginx refused the configuration, and not because of one object: the one in force stays"
+                        );
+                        false
+                    }
+                }
+            }
+            (OutcomeState::Refused | OutcomeState::Failed, _) => {
+                tracing::error!(
+                    message = outcome.message,
+                    "the configuration could not be put in force: the last good one is"
+                );
+                false
+            }
+        }
+    }
+}
+
+/// Logs the verdicts that are new.
+fn tell(before: Option<&Verdicts>, now: &Verdicts) {
+    for (object, verdict) in now {
+        if before.and_then(|before| before.get(object)) == Some(verdict) {
+            continue;
+        }
+        for Finding { field, reason, message } in &verdict.findings {
+            tracing::warn!(%object, outcome = ?verdict.outcome, field, %reason, message, "verdict");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Where objects come from: an API server or a directory. What follows is the same for both.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use entry_kube::{DirectorySource, KubeSource};
+use entry_routes::{Kind, Snapshot};
+use kube::Client;
+use tokio::sync::watch;
+
+use crate::settings::{From, Settings};
+
+/// What is followed.
+pub struct Source {
+    /// The newest snapshot; `None` until all objects were read once.
+    pub snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    /// What cannot be read now, by kind. What was read before stays in force.
+    pub troubles: watch::Receiver<BTreeMap<Kind, String>>,
+    /// The cluster, if there is one.
+    pub client: Option<Client>,
+}
+
+async fn client(settings: &Settings) -> anyhow::Result<Client> {
+    entry_kube::client(settings.kubeconfig.as_deref()).await.context(
+        "no API server is known: run this in a pod with a service account, name a kubeconfig with --kubeconfig, or name a \
+         directory of manifests with --from",
+    )
+}
+
+/// Reads all objects once.
+///
+/// # Errors
+/// They cannot all be read.
+pub async fn read(settings: &Settings) -> anyhow::Result<Snapshot> {
+    match &settings.from {
+        From::Directory(dir) => Ok(DirectorySource::read(dir)?),
+        From::Kubernetes => Ok(KubeSource::read(client(settings).await?, &settings.kube()).await?),
+    }
+}
+
+/// Reads all objects and follows their changes.
+///
+/// # Errors
+/// A directory that cannot be read, or no API server to ask. One that does not answer is waited for.
+pub async fn follow(settings: &Settings) -> anyhow::Result<Source> {
+    match &settings.from {
+        From::Directory(dir) => {
+            let mut read = DirectorySource::watch(dir).await?;
+            let (sender, snapshots) = watch::channel(Some(read.borrow_and_update().clone()));
+            tokio::spawn(async move {
+                while read.changed().await.is_ok() {
+                    let snapshot = read.borrow_and_update().clone();
+                    if sender.send(Some(snapshot)).is_err() {
+                        break;
+                    }
+                }
+                // The last snapshot stays in force.
+                sender.closed().await;
+            });
+            Ok(Source { snapshots, troubles: watch::channel(BTreeMap::new()).1, client: None })
+        }
+        From::Kubernetes => {
+            let client = client(settings).await?;
+            let watching = KubeSource::start(client.clone(), settings.kube());
+            Ok(Source { snapshots: watching.snapshots, troubles: watching.troubles, client: Some(client) })
+        }
+    }
+}
