@@ -44,6 +44,8 @@ pub struct Supervisor {
     former: Vec<String>,
     /// The offer that is not tried again, or not before a moment.
     aside: Option<(String, Option<Instant>)>,
+    /// What nginx was to reload when it ended.
+    died: Option<String>,
     retry: Duration,
     outcome: Option<Outcome>,
     /// Not on the volume yet.
@@ -52,8 +54,15 @@ pub struct Supervisor {
     started: Instant,
     start_at: Instant,
     backoff: Duration,
-    told: BTreeMap<(i32, u64), Instant>,
+    /// Workers that leave, by pid and start time.
+    leaving: BTreeMap<(i32, u64), Leaving>,
     _lock: File,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Leaving {
+    since: Instant,
+    told: Option<Instant>,
 }
 
 /// Why nginx does not serve a generation that it should.
@@ -105,6 +114,7 @@ impl Supervisor {
             good: None,
             former,
             aside: None,
+            died: None,
             retry: RETRY.0,
             outcome: None,
             unwritten: false,
@@ -112,7 +122,7 @@ impl Supervisor {
             started: now,
             start_at: now,
             backoff: BACKOFF.0,
-            told: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             _lock: lock,
         };
         Ok((supervisor, Handle { status: receiver }))
@@ -149,10 +159,8 @@ impl Supervisor {
             return self.bury(&end).await;
         }
         if self.wanted().is_some() {
-            if self.nginx.is_some()
-                && let Some(next) = self.reloaded.map(|at| at + self.settings.holdoff)
-                && next > Instant::now()
-            {
+            let next = self.next_reload();
+            if self.nginx.is_some() && next > Instant::now() {
                 return self.idle(None, next).await;
             }
             match self.volume.claim() {
@@ -294,7 +302,10 @@ impl Supervisor {
             Err(Unconfirmed::Unknown(message)) => (message, true),
             Err(Unconfirmed::Died(end)) => {
                 self.swap_back();
-                return Err(Fault::Failed(format!("nginx ended when it was to reload: {end}")));
+                let message = format!("nginx ended when it was to reload: {end}");
+                // Once may be chance.
+                let again = self.died.replace(hash.to_owned()).as_deref() == Some(hash);
+                return Err(if again { Fault::Failed(message) } else { Fault::Trouble(message) });
             }
         };
         self.swap_back();
@@ -304,9 +315,8 @@ impl Supervisor {
                 Ok(()) => {}
                 Err(Unconfirmed::Kept(message) | Unconfirmed::Unknown(message) | Unconfirmed::Died(message)) => {
                     tracing::error!(generation = good, "cannot go back without a restart: {message}");
-                    if let Some(nginx) = &self.nginx {
-                        nginx.signal(Signal::TERM);
-                    }
+                    self.end_nginx().await;
+                    return Err(Fault::Trouble(format!("nginx does not react: {message}")));
                 }
             }
         }
@@ -427,7 +437,7 @@ impl Supervisor {
         }
         self.keeper.tell(None).await;
         let _ = fs::remove_file(group_file(&self.settings));
-        self.told.clear();
+        self.leaving.clear();
         self.status.send_modify(|status| {
             status.live = None;
             status.pid = None;
@@ -528,19 +538,22 @@ impl Supervisor {
         let mut old: Vec<Process> =
             proc::children(nginx.pid()).into_iter().filter(|process| process.role() == Role::Leaving).collect();
         old.sort_by_key(|process| process.start);
-        let excess = old.len().saturating_sub(self.settings.max_old_workers);
+        let known = std::mem::take(&mut self.leaving);
         let mut ended = 0;
-        for process in &old[..excess] {
-            let told = *self.told.entry((process.pid, process.start)).or_insert_with(|| {
+        for (index, process) in old.iter().enumerate() {
+            let key = (process.pid, process.start);
+            let mut leaving = known.get(&key).copied().unwrap_or(Leaving { since: Instant::now(), told: None });
+            let excess = index + self.settings.max_old_workers < old.len();
+            if excess && leaving.told.is_none() && leaving.since.elapsed() >= self.settings.old_worker_grace {
                 ended += 1;
+                leaving.told = Some(Instant::now());
                 process.signal(Signal::TERM);
-                Instant::now()
-            });
-            if told.elapsed() >= GRACE {
+            }
+            if leaving.told.is_some_and(|told| told.elapsed() >= GRACE) {
                 process.signal(Signal::KILL);
             }
+            self.leaving.insert(key, leaving);
         }
-        self.told.retain(|(pid, start), _| old.iter().any(|process| process.pid == *pid && process.start == *start));
         if ended > 0 {
             tracing::warn!(ended, "ended the oldest workers of former generations: there were too many");
         }
@@ -550,6 +563,15 @@ impl Supervisor {
             status.ended_workers += ended;
             changed
         });
+    }
+
+    /// When the next reload may start.
+    fn next_reload(&self) -> Instant {
+        let next = self.reloaded.map_or(self.started, |at| at + self.settings.holdoff);
+        // Too many that may not be ended yet: they get no more until the oldest has had its time, or fewer are left.
+        let grace = self.settings.old_worker_grace;
+        let young = self.leaving.values().filter(|leaving| leaving.since.elapsed() < grace).count();
+        if young >= self.settings.max_old_workers { next.max(Instant::now() + LOOK * 10) } else { next }
     }
 
     async fn stop(&mut self) {

@@ -21,10 +21,11 @@ pub fn both() -> [PathBuf; 2] {
 }
 
 pub struct Bench {
-    pub dir: TempDir,
+    dir: TempDir,
     pub volume: Volume,
     pub settings: Settings,
     pub port: u16,
+    newest: bool,
 }
 
 impl Bench {
@@ -32,14 +33,20 @@ impl Bench {
         let dir = tempfile::Builder::new().prefix("sparrow-nginx-").tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         let volume = Volume::open(at("volume")).unwrap();
+        let newest = nginx == testbed::nginx::newest();
         let settings = Settings::new(nginx, at("volume"), at("runtime"), at("runtime/control"));
         // Let go again: nginx binds it.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Bench { dir, volume, settings, port }
+        Bench { dir, volume, settings, port, newest }
+    }
+
+    /// A file beside the volume.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     pub fn newest(&self) -> bool {
-        self.settings.nginx == testbed::nginx::newest()
+        self.newest
     }
 
     /// A configuration that answers every request with its hash. `http` and `server` are added at these levels.
@@ -109,7 +116,7 @@ impl Bench {
 
     /// What a new connection is answered.
     pub async fn get(&self) -> std::io::Result<String> {
-        let answer = crate::bench::request(self.port, "GET / HTTP/1.0\r\n\r\n").await?;
+        let answer = request(self.port, "GET / HTTP/1.0\r\n\r\n").await?;
         Ok(answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned()))
     }
 }
