@@ -174,13 +174,18 @@ impl Nginx {
         self.ended.map(|status| status.to_string())
     }
 
-    /// What the master called an emergency since this was last asked: it does so when it cannot take a configuration.
-    pub(crate) fn complaint(&mut self) -> Option<String> {
-        let mut lines = Vec::new();
+    /// Adds what the master called an emergency since this was last asked; whether it has given up by that. It tries again
+    /// to bind an address in use, and says when it stops trying.
+    pub(crate) fn complaints(&mut self, said: &mut String) -> bool {
+        let mut final_words = false;
         while let Ok(line) = self.complaints.try_recv() {
-            lines.push(line);
+            final_words |= !(line.contains(" bind() to ") && line.contains("(98:"));
+            if said.len() + line.len() < LONGEST {
+                said.push_str(&line);
+                said.push('\n');
+            }
         }
-        (!lines.is_empty()).then(|| cut(&lines.join("\n")))
+        final_words
     }
 }
 

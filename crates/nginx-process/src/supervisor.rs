@@ -46,6 +46,8 @@ pub struct Supervisor {
     aside: Option<(String, Option<Instant>)>,
     /// What nginx was to reload when it ended.
     died: Option<String>,
+    /// How long the last test took: about as long as reading it takes a reload.
+    reading: Duration,
     retry: Duration,
     outcome: Option<Outcome>,
     /// Not on the volume yet.
@@ -115,6 +117,7 @@ impl Supervisor {
             former,
             aside: None,
             died: None,
+            reading: Duration::ZERO,
             retry: RETRY.0,
             outcome: None,
             unwritten: false,
@@ -285,7 +288,9 @@ impl Supervisor {
         if !self.volume.has(hash) {
             return Err(Fault::Trouble("offered, but not on the volume as a whole".to_owned()));
         }
+        let begin = Instant::now();
         child::test(&self.settings, &self.volume.generation(hash).join("nginx.conf")).await?;
+        self.reading = begin.elapsed();
         self.volume.swap(hash).map_err(|error| Fault::Trouble(error.to_string()))?;
         if self.nginx.is_none() {
             return match self.launch(hash).await {
@@ -296,10 +301,10 @@ impl Supervisor {
                 }
             };
         }
-        let (message, unknown) = match self.reload(hash).await {
+        let (message, kept) = match self.reload(hash).await {
             Ok(()) => return Ok(()),
-            Err(Unconfirmed::Kept(message)) => (message, false),
-            Err(Unconfirmed::Unknown(message)) => (message, true),
+            Err(Unconfirmed::Kept(message)) => (message, true),
+            Err(Unconfirmed::Unknown(message)) => (message, false),
             Err(Unconfirmed::Died(end)) => {
                 self.swap_back();
                 let message = format!("nginx ended when it was to reload: {end}");
@@ -309,7 +314,11 @@ impl Supervisor {
             }
         };
         self.swap_back();
-        if unknown && let Some(good) = self.good.clone() {
+        if let Some(good) = self.good.clone() {
+            let answer = control::generation(&self.settings.control, TICK).await;
+            if kept && answer.is_ok_and(|answer| answer == good) {
+                return Err(Fault::Failed(message));
+            }
             // Some workers may be of the new generation.
             match self.reload(&good).await {
                 Ok(()) => {}
@@ -336,7 +345,7 @@ impl Supervisor {
         let Some(nginx) = &mut self.nginx else { return Err(Unconfirmed::Died("not running".to_owned())) };
         let begin = Instant::now();
         let before = proc::children(nginx.pid());
-        nginx.complaint();
+        nginx.complaints(&mut String::new());
         nginx.signal(Signal::HUP);
         self.reloaded = Some(begin);
         self.status.send_modify(|status| status.reloads += 1);
@@ -352,12 +361,16 @@ impl Supervisor {
     /// Waits until new connections are answered by workers of `hash`, and none of the workers `before` takes any.
     async fn confirm(&mut self, hash: &str, before: &[Process]) -> std::result::Result<(), Unconfirmed> {
         let Some(nginx) = &mut self.nginx else { return Err(Unconfirmed::Died("not running".to_owned())) };
-        let deadline = Instant::now() + self.settings.confirm_timeout;
+        let patience = self.settings.confirm_timeout + self.reading * 4;
+        let deadline = Instant::now() + patience;
         let mut in_a_row = 0;
+        let mut said = String::new();
         let mut last = String::from("no answer");
         loop {
             if let Some(end) = nginx.ended() {
-                let said = nginx.complaint().unwrap_or_default();
+                // What it said last may be on its way.
+                sleep(LOOK * 4).await;
+                nginx.complaints(&mut said);
                 return Err(Unconfirmed::Died(format!("{end}: {said}")));
             }
             // Before the question: what it leaves is seen by the answers that follow.
@@ -377,18 +390,17 @@ impl Supervisor {
             if left && in_a_row >= 3 {
                 return Ok(());
             }
-            if !(left && in_a_row > 0)
-                && let Some(complaint) = nginx.complaint()
-            {
-                return Err(Unconfirmed::Kept(complaint));
+            if nginx.complaints(&mut said) && in_a_row == 0 && !before.is_empty() {
+                return Err(Unconfirmed::Kept(said));
             }
             if Instant::now() >= deadline {
-                if in_a_row >= 50 {
+                let forked = proc::children(nginx.pid()).iter().any(|process| !before.contains(process));
+                if in_a_row >= 50 && forked {
                     tracing::warn!("an old worker does not react, but takes no new connections");
                     return Ok(());
                 }
-                let timeout = self.settings.confirm_timeout;
-                return Err(Unconfirmed::Unknown(format!("not confirmed within {timeout:?}: {last}")));
+                let why = if forked { &last } else { "nginx's master does not react" };
+                return Err(Unconfirmed::Unknown(format!("not confirmed within {patience:?}: {why} {said}")));
             }
             if in_a_row == 0 || !left {
                 sleep(LOOK).await;

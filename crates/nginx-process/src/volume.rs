@@ -81,10 +81,9 @@ impl Volume {
     /// # Errors
     /// The directory cannot be created or written to.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Volume> {
-        let volume = Volume { dir: dir.into(), file_mode: 0o640, dir_mode: 0o750, keep: 3 };
-        let generations = volume.generations();
-        fs::create_dir_all(&generations).map_err(Error::file("create", &generations))?;
-        Ok(volume)
+        let dir = dir.into();
+        fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
+        Ok(Volume { dir, file_mode: 0o640, dir_mode: 0o750, keep: 3 })
     }
 
     /// With which permissions files and directories of a generation are created, whatever the umask: 0640 and 0750 unless
@@ -122,6 +121,12 @@ impl Volume {
         let lock = self.lock_file()?;
         lock.lock().map_err(Error::file("lock", &self.dir.join("lock")))?;
         let there = same(&self.generation(hash), files);
+        let generations = self.generations();
+        if !generations.is_dir() {
+            // Here and not by the supervisor, which may be another user: the generator writes in it.
+            fs::create_dir(&generations).map_err(Error::file("create", &generations))?;
+            self.set_dir_mode(&generations)?;
+        }
         // What cannot be read is as good as nothing: it is replaced.
         if there && self.offered().ok().flatten().as_deref() == Some(hash) {
             return Ok(Offered::Unchanged);
@@ -184,12 +189,17 @@ impl Volume {
             file.sync_all().map_err(Error::file("write", &path))?;
         }
         for directory in directories.iter().rev() {
-            let set_group_id = fs::metadata(directory).map_or(0, |metadata| metadata.permissions().mode() & 0o2000);
-            let mode = fs::Permissions::from_mode(self.dir_mode | set_group_id);
-            fs::set_permissions(directory, mode).map_err(Error::file("write", directory))?;
+            self.set_dir_mode(directory)?;
             sync(directory)?;
         }
         Ok(())
+    }
+
+    /// Of the directory, not of the process: a umask takes nothing away. Its group is still inherited if it was.
+    fn set_dir_mode(&self, directory: &Path) -> Result<()> {
+        let inherits = fs::metadata(directory).map_or(0, |metadata| metadata.permissions().mode() & 0o2000);
+        let mode = fs::Permissions::from_mode(self.dir_mode | inherits);
+        fs::set_permissions(directory, mode).map_err(Error::file("write", directory))
     }
 
     /// The hash that is offered; none if nothing was yet.
@@ -335,13 +345,19 @@ impl Volume {
 
     fn lock_file(&self) -> Result<File> {
         let path = self.dir.join("lock");
-        OpenOptions::new()
+        // Reading is enough to lock it, so the other side may be another user.
+        match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened.map_err(Error::file("open", &path)),
+        }
+        let file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
-            .mode(0o660)
             .open(&path)
-            .map_err(Error::file("open", &path))
+            .map_err(Error::file("create", &path))?;
+        file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(Error::file("create", &path))?;
+        Ok(file)
     }
 
     fn generations(&self) -> PathBuf {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nginx_process::{Handle, Outcome, Settings, Status, Supervisor, Volume};
@@ -30,7 +30,16 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(nginx: PathBuf) -> Bench {
-        let dir = tempfile::Builder::new().prefix("sparrow-nginx-").tempdir().unwrap();
+        Bench::new_in(nginx, &std::env::temp_dir())
+    }
+
+    /// In memory, as a pod's volume is: nothing waits for a disk.
+    pub fn in_memory(nginx: PathBuf) -> Bench {
+        Bench::new_in(nginx, Path::new("/dev/shm"))
+    }
+
+    fn new_in(nginx: PathBuf, parent: &Path) -> Bench {
+        let dir = tempfile::Builder::new().prefix("sparrow-nginx-").tempdir_in(parent).unwrap();
         let at = |name: &str| dir.path().join(name);
         let volume = Volume::open(at("volume")).unwrap();
         let newest = nginx == testbed::nginx::newest();

@@ -99,6 +99,34 @@ async fn a_reload_that_fails_after_the_test_leaves_the_last_good_generation() {
 }
 
 #[tokio::test]
+async fn an_address_in_use_is_waited_for_and_then_named() {
+    for nginx in both() {
+        let bench = Bench::new(nginx);
+        let running = bench.start().await;
+        bench.offer("one");
+        bench.outcome("one").await;
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listen = format!("listen {};", other.local_addr().unwrap());
+        bench.volume.offer("two", &bench.files("two", "", &listen)).unwrap();
+        let outcome = bench.outcome("two").await;
+        assert_eq!((outcome.state, outcome.live.as_deref()), (OutcomeState::Failed, Some("one")));
+        assert!(
+            outcome.message.contains("in use") && outcome.message.contains("still could not bind"),
+            "{}",
+            outcome.message
+        );
+        assert_eq!(bench.get().await.unwrap(), "one");
+        // nginx complains at once, and then gets it.
+        bench.volume.offer("three", &bench.files("three", "", &listen)).unwrap();
+        sleep(Duration::from_millis(1200)).await;
+        drop(other);
+        assert_eq!(bench.outcome("three").await.state, OutcomeState::Live);
+        assert_eq!(bench.get().await.unwrap(), "three");
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_generation_that_new_connections_do_not_confirm_is_taken_back() {
     for nginx in both() {
         let mut bench = Bench::new(nginx);
@@ -141,9 +169,8 @@ async fn a_test_that_hangs_is_ended_and_made_again() {
     assert_eq!((outcome.state, outcome.live.as_deref()), (OutcomeState::Failed, Some("one")));
     assert!(outcome.message.contains("did not end"), "{}", outcome.message);
     assert_eq!(bench.get().await.unwrap(), "one");
-    let sleeps = |entry: &fs::DirEntry| {
-        fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == b"sleep\x00271828\x00")
-    };
+    let sleeps =
+        |entry: &fs::DirEntry| fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == b"sleep\x00271828\x00");
     fs::remove_file(&hang).unwrap();
     // It said nothing about the generation: without another offer it is tried again.
     let mut status = running.handle.status.clone();
@@ -178,7 +205,7 @@ async fn what_is_not_whole_is_not_used() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_offers_are_folded_into_few_reloads() {
     for nginx in both() {
-        let bench = Bench::new(nginx);
+        let bench = Bench::in_memory(nginx);
         let running = bench.start().await;
         bench.offer("first");
         bench.outcome("first").await;

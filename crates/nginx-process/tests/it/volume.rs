@@ -62,7 +62,7 @@ fn names_that_leave_the_volume_are_refused() {
     }
     assert!(matches!(volume.offer("one", &Files::new()), Err(Error::NoMain(_))));
     assert_eq!(volume.offered().unwrap(), None);
-    assert_eq!(names(&dir.path().join("generations")), Vec::<String>::new());
+    assert_eq!(names(dir.path()), Vec::<String>::new());
 }
 
 #[test]
@@ -137,10 +137,13 @@ fn on_a_full_volume() {
         volume.offer(&format!("g{number}"), &large(size)).unwrap();
     }
     // Full of something else, and then not.
-    fs::write(dir.join("ballast"), vec![0; 200_000]).unwrap_err();
-    assert!(matches!(volume.offer("three", &large(250_000)), Err(Error::Full { .. })));
-    assert_eq!(volume.offered().unwrap().as_deref(), Some("g4"));
+    let volume = volume.keep(0);
+    volume.offer("g5", &large(100_000)).unwrap();
+    fs::write(dir.join("ballast"), vec![0; 600_000]).unwrap_err();
+    assert!(matches!(volume.offer("three", &large(50_000)), Err(Error::Full { .. })));
+    assert_eq!(volume.offered().unwrap().as_deref(), Some("g5"));
+    assert_eq!(names(&dir.join("generations")), ["g5"]);
     fs::remove_file(dir.join("ballast")).unwrap();
-    volume.offer("three", &large(250_000)).unwrap();
+    volume.offer("three", &large(50_000)).unwrap();
     assert_eq!(volume.offered().unwrap().as_deref(), Some("three"));
 }
