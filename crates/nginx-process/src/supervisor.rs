@@ -41,7 +41,7 @@ pub struct Supervisor {
     /// Confirmed at least once; what to go back to.
     good: Option<String>,
     /// What was live before this process: tried when what is offered cannot be used.
-    former: Vec<String>,
+    former: Option<String>,
     /// The offer that is not tried again, or not before a moment.
     aside: Option<(String, Option<Instant>)>,
     /// What nginx was to reload when it ended.
@@ -52,6 +52,8 @@ pub struct Supervisor {
     outcome: Option<Outcome>,
     /// Not on the volume yet.
     unwritten: bool,
+    /// Why the offer could not be read; said once.
+    unread: Option<String>,
     reloaded: Option<Instant>,
     started: Instant,
     start_at: Instant,
@@ -101,10 +103,7 @@ impl Supervisor {
             tracing::warn!(pid = group.0.pid, "ending the nginx that a former supervisor left");
             group.end(GRACE).await;
         }
-        let outcome = volume.outcome().ok().flatten();
-        let mut former: Vec<String> = outcome.iter().filter_map(|outcome| outcome.live.clone()).collect();
-        former.extend(volume.live());
-        former.dedup();
+        let former = volume.good();
         let (status, receiver) = watch::channel(Status::default());
         let now = Instant::now();
         let supervisor = Supervisor {
@@ -121,6 +120,7 @@ impl Supervisor {
             retry: RETRY.0,
             outcome: None,
             unwritten: false,
+            unread: None,
             reloaded: None,
             started: now,
             start_at: now,
@@ -190,7 +190,7 @@ impl Supervisor {
             }
             return self.restart(&good).await;
         }
-        if let Some(hash) = self.former.pop() {
+        if let Some(hash) = self.former.take() {
             return self.go_back(&hash).await;
         }
         self.idle(Some(changes), Instant::now() + TICK).await;
@@ -228,14 +228,16 @@ impl Supervisor {
         }
     }
 
-    fn wanted(&self) -> Option<String> {
-        match self.volume.offered() {
-            Ok(offered) => offered.filter(|hash| self.is_wanted(hash)),
-            Err(error) => {
-                tracing::error!(%error, "cannot read what is offered");
-                None
-            }
+    fn wanted(&mut self) -> Option<String> {
+        let offered = self.volume.offered();
+        let unread = offered.as_ref().err().map(ToString::to_string);
+        if let Some(error) = &unread
+            && self.unread != unread
+        {
+            tracing::error!(error, "cannot read what is offered");
         }
+        self.unread = unread;
+        offered.ok().flatten().filter(|hash| self.is_wanted(hash))
     }
 
     fn is_wanted(&self, hash: &str) -> bool {
@@ -254,7 +256,10 @@ impl Supervisor {
         let (state, message) = match result {
             Ok(()) => {
                 self.good = Some(hash.to_owned());
-                self.former.clear();
+                if let Err(error) = self.volume.approve(hash) {
+                    tracing::error!(generation = hash, %error, "cannot note that it was confirmed");
+                }
+                self.former = None;
                 self.aside = None;
                 self.retry = RETRY.0;
                 self.outcome(hash, OutcomeState::Live, String::new());

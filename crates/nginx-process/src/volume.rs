@@ -3,7 +3,7 @@
 //! ```text
 //! generations/HASH/…   whole generations; written beside as .tmp-…, synced, renamed
 //! offered              the hash that the generator wants, replaced by rename
-//! trying, live         symbolic links to generations/HASH: what is being tried, what nginx reads
+//! trying, live, good   symbolic links to generations/HASH: what is being tried, what nginx reads, what was confirmed last
 //! outcome              what became of the last offer, as JSON, replaced by rename
 //! lock                 held by whoever offers or claims, for that moment
 //! ```
@@ -267,6 +267,16 @@ impl Volume {
         self.point("live", hash)
     }
 
+    /// Notes that `hash` was confirmed: it is kept while others are tried, also if no outcome can be written.
+    pub(crate) fn approve(&self, hash: &str) -> Result<()> {
+        self.point("good", hash)
+    }
+
+    /// What was confirmed last.
+    pub(crate) fn good(&self) -> Option<String> {
+        self.target("good")
+    }
+
     /// Writes what became of a generation.
     pub(crate) fn record(&self, outcome: &Outcome) -> Result<()> {
         let text = serde_json::to_vec(outcome)
@@ -311,15 +321,11 @@ impl Volume {
     fn clean(&self, keep: usize) {
         remove_named(&self.generations(), UNFINISHED);
         remove_named(&self.dir, UNFINISHED);
-        let used: BTreeSet<String> = [
-            self.offered().ok().flatten(),
-            self.target("live"),
-            self.target("trying"),
-            self.outcome().ok().flatten().and_then(|outcome| outcome.live),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        let used: BTreeSet<String> =
+            [self.offered().ok().flatten(), self.target("live"), self.target("trying"), self.target("good")]
+                .into_iter()
+                .flatten()
+                .collect();
         let mut old: Vec<(SystemTime, PathBuf)> = fs::read_dir(self.generations())
             .into_iter()
             .flatten()

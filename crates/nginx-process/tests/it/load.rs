@@ -59,12 +59,13 @@ async fn client(
     while !end.load(Ordering::Relaxed) {
         if care == Care::Looks {
             // Nothing is to be read now: what is, is the end.
-            connection = connection.filter(|stream| stream.get_ref().try_read(&mut [0]).is_err_and(would_block));
+            connection =
+                connection.filter(|stream| stream.get_ref().try_read(&mut [0]).is_err_and(|error| would_block(&error)));
         }
         if connection.is_none() && no_new.load(Ordering::Relaxed) {
             break;
         }
-        let (method, body) = if (sent + number) % 2 == 0 { ("GET", "") } else { ("POST", "0123456789abcdef") };
+        let (method, body) = if (sent + number).is_multiple_of(2) { ("GET", "") } else { ("POST", "0123456789abcdef") };
         let request =
             format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         sent += 1;
@@ -79,7 +80,7 @@ async fn client(
     (sent, lost)
 }
 
-fn would_block(error: std::io::Error) -> bool {
+fn would_block(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::WouldBlock
 }
 

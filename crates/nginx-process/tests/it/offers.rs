@@ -1,10 +1,13 @@
 //! What becomes of offers.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nginx_process::{OutcomeState, State};
+use nginx_process::{Error, OutcomeState, State, Volume};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
 use crate::bench::{Bench, both};
@@ -152,7 +155,7 @@ async fn a_test_that_hangs_is_ended_and_made_again() {
     let mut bench = Bench::new(testbed::nginx::newest());
     let (hang, nginx) = (bench.path("hang"), bench.path("nginx"));
     let script = format!(
-        "#!/bin/sh\ncase \" $* \" in *' -t '*) [ -e {} ] && sleep 271828 ;; esac\nexec {} \"$@\"\n",
+        "#!/bin/sh\ncase \" $* \" in *' -t '*) [ -e {} ] && exec sleep 271828 ;; esac\nexec {} \"$@\"\n",
         hang.display(),
         bench.settings.nginx.display()
     );
@@ -228,4 +231,40 @@ async fn many_offers_are_folded_into_few_reloads() {
         assert!(kept <= 8, "{kept} generations are kept");
         running.stop().await;
     }
+}
+
+#[test]
+fn a_full_volume_disturbs_no_running_nginx() {
+    crate::bench::on_a_small_file_system("offers::with_a_full_volume");
+}
+
+#[tokio::test]
+#[ignore = "run by the test above, where SMALL is small"]
+async fn with_a_full_volume() {
+    let mut bench = Bench::new(testbed::nginx::newest());
+    let small = PathBuf::from(std::env::var_os("SMALL").unwrap());
+    bench.volume = Volume::open(&small).unwrap().keep(0);
+    bench.settings.volume.clone_from(&small);
+    let mut running = bench.start().await;
+    bench.offer("one");
+    bench.outcome("one").await;
+    fs::write(small.join("ballast"), vec![0; 600_000]).unwrap_err();
+    assert!(matches!(bench.volume.offer("two", &bench.files("two", "", "")), Err(Error::Full { .. })));
+    // What needs no room goes on.
+    let pid = Pid::from_raw(running.handle.status().pid.unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    running.until("restarted", |status| status.restarts == 1 && status.live.is_some()).await;
+    assert_eq!(bench.get().await.unwrap(), "one");
+    assert_eq!(bench.volume.offered().unwrap().as_deref(), Some("one"));
+    // There is room for the generation and, by what is written later, none for its outcome.
+    let ballast = || fs::OpenOptions::new().append(true).open(small.join("ballast")).unwrap();
+    let size = ballast().metadata().unwrap().len();
+    ballast().set_len(size - 12 * 1024).unwrap();
+    bench.offer("three");
+    let _ = ballast().write_all(&[0; 12 * 1024]);
+    running.until("three", |status| status.live.as_deref() == Some("three")).await;
+    assert_eq!(bench.get().await.unwrap(), "three");
+    fs::remove_file(small.join("ballast")).unwrap();
+    assert_eq!(bench.outcome("three").await.state, OutcomeState::Live);
+    running.stop().await;
 }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 
 use nginx_process::{Error, Offered, Volume};
@@ -98,23 +97,9 @@ fn racing_offers_leave_one_whole_generation_offered() {
     assert_eq!(names(dir.path()), ["generations", "offered"]);
 }
 
-/// Runs [`on_a_full_volume`] on a small file system in a mount namespace of its own, which ends with it.
 #[test]
 fn a_full_volume_keeps_the_old_state_and_works_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut command = Command::new("unshare");
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    let output = command
-        .args(["--mount", "sh", "-ec", "mount -t tmpfs -o size=512k tmpfs \"$SMALL\"; exec \"$0\" \"$@\""])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "--ignored", "--nocapture", "volume::on_a_full_volume"])
-        .env("SMALL", dir.path())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    crate::bench::on_a_small_file_system("volume::on_a_full_volume");
 }
 
 #[test]
