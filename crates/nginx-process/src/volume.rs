@@ -151,7 +151,8 @@ impl Volume {
                 .tempdir_in(&generations)
                 .map_err(Error::file("create a directory in", &generations))?;
             let fresh = staged.path().join("new");
-            self.write_files(&fresh, files)?;
+            let former = self.offered().ok().flatten().map(|hash| self.generation(&hash));
+            self.write_files(&fresh, files, former.as_deref())?;
             if generation.symlink_metadata().is_ok() {
                 // The same name with other content: left half removed, or not written by us.
                 let old = staged.path().join("old");
@@ -168,15 +169,21 @@ impl Volume {
         replaced
     }
 
-    fn write_files(&self, root: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
+    /// Writes files below `root`. Those that `former` has too become links to its ones: most of a generation is certificates
+    /// that are the same in the next, and neither room nor time is spent on them again.
+    fn write_files(&self, root: &Path, files: &BTreeMap<String, Vec<u8>>, former: Option<&Path>) -> Result<()> {
         let mut directories = BTreeSet::from([root.to_owned()]);
-        for (path, content) in files {
-            let path = root.join(path);
+        for (name, content) in files {
+            let path = root.join(name);
             let parent = path.parent().unwrap_or(root);
             for directory in parent.ancestors().take_while(|directory| directory.starts_with(root)) {
                 directories.insert(directory.to_owned());
             }
             fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(Error::file("create", parent))?;
+            let twin = former.map(|former| former.join(name)).filter(|twin| self.is_twin(twin, content));
+            if twin.is_some_and(|twin| fs::hard_link(twin, &path).is_ok()) {
+                continue;
+            }
             let mut file = OpenOptions::new()
                 .write(true)
                 .create_new(true)
@@ -193,6 +200,14 @@ impl Volume {
             sync(directory)?;
         }
         Ok(())
+    }
+
+    fn is_twin(&self, path: &Path, content: &[u8]) -> bool {
+        path.symlink_metadata().is_ok_and(|metadata| {
+            metadata.is_file()
+                && metadata.permissions().mode() & 0o7777 == self.file_mode
+                && metadata.len() == content.len() as u64
+        }) && fs::read(path).is_ok_and(|found| found == content)
     }
 
     /// Of the directory, not of the process: a umask takes nothing away. Its group is still inherited if it was.
@@ -298,8 +313,8 @@ impl Volume {
             .map_err(Error::file("create a link in", &self.dir))?
             .into_temp_path()
             .persist(&path)
-            .map_err(|error| Error::file("rename", &path)(error.error))?;
-        sync(&self.dir)
+            .map_err(|error| Error::file("rename", &path)(error.error))
+        // Not synced: after a crash of the machine the former link does as well, and a disk would delay the reload.
     }
 
     fn replace(&self, name: &'static str, prefix: &str, content: &[u8]) -> Result<()> {

@@ -36,7 +36,8 @@ impl Supervisor {
                 Ok(()) => Ok(()),
                 Err(error) => {
                     self.swap_back();
-                    Err(Fault::Failed(error))
+                    // It passed the test: what holds an address may let it go.
+                    Err(Fault::Trouble(error))
                 }
             };
         }

@@ -130,6 +130,21 @@ async fn an_address_in_use_is_waited_for_and_then_named() {
 }
 
 #[tokio::test]
+async fn a_first_start_is_tried_again_when_the_address_was_in_use() {
+    let bench = Bench::new(testbed::nginx::newest());
+    let mut running = bench.start().await;
+    let other = std::net::TcpListener::bind(("127.0.0.1", bench.port)).unwrap();
+    bench.offer("one");
+    let outcome = bench.outcome("one").await;
+    assert_eq!((outcome.state, outcome.live), (OutcomeState::Failed, None));
+    assert!(outcome.message.contains("still could not bind"), "{}", outcome.message);
+    drop(other);
+    running.until("one", |status| status.live.as_deref() == Some("one")).await;
+    assert_eq!(bench.get().await.unwrap(), "one");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_generation_that_new_connections_do_not_confirm_is_taken_back() {
     for nginx in both() {
         let mut bench = Bench::new(nginx);

@@ -1,7 +1,7 @@
 //! The volume by itself.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::thread;
 
@@ -45,6 +45,22 @@ fn an_offer_is_whole_and_readable_as_set() {
     fs::write(generation.join("nginx.conf"), "").unwrap();
     assert_eq!(volume.offer("one", &files("a")).unwrap(), Offered::New);
     assert_eq!(fs::read(generation.join("nginx.conf")).unwrap(), b"a");
+}
+
+#[test]
+fn what_did_not_change_is_not_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let volume = Volume::open(dir.path()).unwrap().keep(0);
+    volume.offer("one", &files("a")).unwrap();
+    let inode = |path: &str| fs::metadata(dir.path().join("generations").join(path)).unwrap().ino();
+    let (main, key) = (inode("one/nginx.conf"), inode("one/certs/deep/one.key"));
+    volume.offer("two", &files("b")).unwrap();
+    assert_eq!(names(&dir.path().join("generations")), ["two"]);
+    assert_eq!(inode("two/certs/deep/one.key"), key);
+    assert_ne!(inode("two/nginx.conf"), main);
+    // Another mode is a change.
+    volume.modes(0o600, 0o700).offer("three", &files("b")).unwrap();
+    assert_ne!(inode("three/certs/deep/one.key"), key);
 }
 
 #[test]
