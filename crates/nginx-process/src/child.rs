@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
@@ -51,7 +51,6 @@ pub(crate) async fn test(settings: &Settings, main: &Path) -> std::result::Resul
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| Fault::Trouble(format!("cannot run {}: {error}", settings.nginx.display())))?;
-    let pid = child.id();
     let stderr = child.stderr.take();
     let run = async {
         let text = match stderr {
@@ -61,11 +60,7 @@ pub(crate) async fn test(settings: &Settings, main: &Path) -> std::result::Resul
         (child.wait().await, text)
     };
     let Ok((status, text)) = tokio::time::timeout(settings.test_timeout, run).await else {
-        // The whole group, and not waited for yet, so that the number is still its own.
-        if let Some(group) = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
-            let _ = rustix::process::kill_process_group(group, Signal::KILL);
-        }
-        let _ = child.wait().await;
+        let _ = child.kill().await;
         return Err(Fault::Trouble(format!("`nginx -t` did not end within {:?}", settings.test_timeout)));
     };
     match status {
@@ -174,13 +169,18 @@ impl Nginx {
         self.ended.map(|status| status.to_string())
     }
 
-    /// What the master called an emergency since this was last asked: it does so when it cannot take a configuration.
-    pub(crate) fn complaint(&mut self) -> Option<String> {
-        let mut lines = Vec::new();
+    /// Adds what the master called an emergency since this was last asked; whether it has given up by that. It tries again
+    /// to bind an address in use, and says when it stops trying.
+    pub(crate) fn complaints(&mut self, said: &mut String) -> bool {
+        let mut final_words = false;
         while let Ok(line) = self.complaints.try_recv() {
-            lines.push(line);
+            final_words |= !(line.contains(" bind() to ") && line.contains("(98:"));
+            if said.len() + line.len() < LONGEST {
+                said.push_str(&line);
+                said.push('\n');
+            }
         }
-        (!lines.is_empty()).then(|| cut(&lines.join("\n")))
+        final_words
     }
 }
 

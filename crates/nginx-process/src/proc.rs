@@ -28,6 +28,8 @@ pub(crate) enum Role {
     Serving,
     /// Has closed its listening sockets and finishes what it has.
     Leaving,
+    /// Is just ending: it has no title any more, and may still have sockets.
+    Ending,
     /// Has no title of nginx: not nginx, or not yet.
     Other,
 }
@@ -54,7 +56,9 @@ impl Process {
 
     pub(crate) fn role(self) -> Role {
         let title = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
-        if !title.starts_with(b"nginx: ") {
+        if title.is_empty() {
+            Role::Ending
+        } else if !title.starts_with(b"nginx: ") {
             Role::Other
         } else if title.windows(16).any(|part| part == b"is shutting down") {
             Role::Leaving

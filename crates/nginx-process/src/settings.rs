@@ -30,8 +30,12 @@ pub struct Settings {
     pub drain_delay: Duration,
     /// For connections to end by themselves at a stop; then they are cut.
     pub stop_timeout: Duration,
-    /// How many workers of former generations may go on serving long connections. Beyond, the oldest are ended.
+    /// How many workers of former generations may go on serving long connections. Beyond, the oldest are ended. Each costs
+    /// about one copy of the configuration.
     pub max_old_workers: usize,
+    /// Old workers are not ended before they had this long; a reload waits while there are too many of these. Longer than
+    /// the configuration's `keepalive_min_timeout`, or idle clients lose a request.
+    pub old_worker_grace: Duration,
 }
 
 impl Settings {
@@ -52,7 +56,8 @@ impl Settings {
             confirm_timeout: Duration::from_secs(5),
             drain_delay: Duration::ZERO,
             stop_timeout: Duration::from_secs(30),
-            max_old_workers: 16,
+            max_old_workers: 32,
+            old_worker_grace: Duration::from_secs(6),
         }
     }
 

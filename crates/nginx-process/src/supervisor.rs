@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::future::Future;
-use std::os::unix::fs::FileTypeExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -13,10 +12,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::child::{self, Fault, Nginx};
-use crate::control;
 use crate::keeper::Keeper;
 use crate::proc::{self, Group, Process, Role};
 use crate::{Error, Handle, Outcome, OutcomeState, Result, Settings, State, Status, Volume, Watch};
+
+mod serve;
+
+use serve::group_file;
 
 /// Between two looks at a change that is under way.
 const LOOK: Duration = Duration::from_millis(5);
@@ -41,28 +43,32 @@ pub struct Supervisor {
     /// Confirmed at least once; what to go back to.
     good: Option<String>,
     /// What was live before this process: tried when what is offered cannot be used.
-    former: Vec<String>,
+    former: Option<String>,
     /// The offer that is not tried again, or not before a moment.
     aside: Option<(String, Option<Instant>)>,
+    /// What nginx was to reload when it ended.
+    died: Option<String>,
+    /// How long the last test took: about as long as reading it takes a reload.
+    reading: Duration,
     retry: Duration,
     outcome: Option<Outcome>,
     /// Not on the volume yet.
     unwritten: bool,
+    /// Why the offer could not be read; said once.
+    unread: Option<String>,
     reloaded: Option<Instant>,
     started: Instant,
     start_at: Instant,
     backoff: Duration,
-    told: BTreeMap<(i32, u64), Instant>,
+    /// Workers that leave, by pid and start time.
+    leaving: BTreeMap<(i32, u64), Leaving>,
     _lock: File,
 }
 
-/// Why nginx does not serve a generation that it should.
-enum Unconfirmed {
-    /// The master said so and goes on with what it had.
-    Kept(String),
-    /// Nobody knows what it serves.
-    Unknown(String),
-    Died(String),
+#[derive(Debug, Clone, Copy)]
+struct Leaving {
+    since: Instant,
+    told: Option<Instant>,
 }
 
 impl Supervisor {
@@ -90,10 +96,7 @@ impl Supervisor {
             tracing::warn!(pid = group.0.pid, "ending the nginx that a former supervisor left");
             group.end(GRACE).await;
         }
-        let outcome = volume.outcome().ok().flatten();
-        let mut former: Vec<String> = outcome.iter().filter_map(|outcome| outcome.live.clone()).collect();
-        former.extend(volume.live());
-        former.dedup();
+        let former = volume.good();
         let (status, receiver) = watch::channel(Status::default());
         let now = Instant::now();
         let supervisor = Supervisor {
@@ -105,14 +108,17 @@ impl Supervisor {
             good: None,
             former,
             aside: None,
+            died: None,
+            reading: Duration::ZERO,
             retry: RETRY.0,
             outcome: None,
             unwritten: false,
+            unread: None,
             reloaded: None,
             started: now,
             start_at: now,
             backoff: BACKOFF.0,
-            told: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             _lock: lock,
         };
         Ok((supervisor, Handle { status: receiver }))
@@ -149,10 +155,8 @@ impl Supervisor {
             return self.bury(&end).await;
         }
         if self.wanted().is_some() {
-            if self.nginx.is_some()
-                && let Some(next) = self.reloaded.map(|at| at + self.settings.holdoff)
-                && next > Instant::now()
-            {
+            let next = self.next_reload();
+            if self.nginx.is_some() && next > Instant::now() {
                 return self.idle(None, next).await;
             }
             match self.volume.claim() {
@@ -179,7 +183,7 @@ impl Supervisor {
             }
             return self.restart(&good).await;
         }
-        if let Some(hash) = self.former.pop() {
+        if let Some(hash) = self.former.take() {
             return self.go_back(&hash).await;
         }
         self.idle(Some(changes), Instant::now() + TICK).await;
@@ -217,14 +221,16 @@ impl Supervisor {
         }
     }
 
-    fn wanted(&self) -> Option<String> {
-        match self.volume.offered() {
-            Ok(offered) => offered.filter(|hash| self.is_wanted(hash)),
-            Err(error) => {
-                tracing::error!(%error, "cannot read what is offered");
-                None
-            }
+    fn wanted(&mut self) -> Option<String> {
+        let offered = self.volume.offered();
+        let unread = offered.as_ref().err().map(ToString::to_string);
+        if let Some(error) = &unread
+            && self.unread != unread
+        {
+            tracing::error!(error, "cannot read what is offered");
         }
+        self.unread = unread;
+        offered.ok().flatten().filter(|hash| self.is_wanted(hash))
     }
 
     fn is_wanted(&self, hash: &str) -> bool {
@@ -243,7 +249,10 @@ impl Supervisor {
         let (state, message) = match result {
             Ok(()) => {
                 self.good = Some(hash.to_owned());
-                self.former.clear();
+                if let Err(error) = self.volume.approve(hash) {
+                    tracing::error!(generation = hash, %error, "cannot note that it was confirmed");
+                }
+                self.former = None;
                 self.aside = None;
                 self.retry = RETRY.0;
                 self.outcome(hash, OutcomeState::Live, String::new());
@@ -271,168 +280,6 @@ impl Supervisor {
         let stays = self.status.borrow().live.clone().unwrap_or_else(|| "nothing".to_owned());
         tracing::error!(generation = hash, in_force = stays, "not put in force: {message}");
         self.outcome(hash, state, message);
-    }
-
-    async fn try_generation(&mut self, hash: &str) -> std::result::Result<(), Fault> {
-        if !self.volume.has(hash) {
-            return Err(Fault::Trouble("offered, but not on the volume as a whole".to_owned()));
-        }
-        child::test(&self.settings, &self.volume.generation(hash).join("nginx.conf")).await?;
-        self.volume.swap(hash).map_err(|error| Fault::Trouble(error.to_string()))?;
-        if self.nginx.is_none() {
-            return match self.launch(hash).await {
-                Ok(()) => Ok(()),
-                Err(error) => {
-                    self.swap_back();
-                    Err(Fault::Failed(error))
-                }
-            };
-        }
-        let (message, unknown) = match self.reload(hash).await {
-            Ok(()) => return Ok(()),
-            Err(Unconfirmed::Kept(message)) => (message, false),
-            Err(Unconfirmed::Unknown(message)) => (message, true),
-            Err(Unconfirmed::Died(end)) => {
-                self.swap_back();
-                return Err(Fault::Failed(format!("nginx ended when it was to reload: {end}")));
-            }
-        };
-        self.swap_back();
-        if unknown && let Some(good) = self.good.clone() {
-            // Some workers may be of the new generation.
-            match self.reload(&good).await {
-                Ok(()) => {}
-                Err(Unconfirmed::Kept(message) | Unconfirmed::Unknown(message) | Unconfirmed::Died(message)) => {
-                    tracing::error!(generation = good, "cannot go back without a restart: {message}");
-                    if let Some(nginx) = &self.nginx {
-                        nginx.signal(Signal::TERM);
-                    }
-                }
-            }
-        }
-        Err(Fault::Failed(message))
-    }
-
-    fn swap_back(&mut self) {
-        if let Some(good) = &self.good
-            && let Err(error) = self.volume.swap(good)
-        {
-            tracing::error!(generation = good, %error, "cannot point back to the last good generation");
-        }
-    }
-
-    /// Has the running nginx read its configuration again, and waits until `hash` is what it serves.
-    async fn reload(&mut self, hash: &str) -> std::result::Result<(), Unconfirmed> {
-        let Some(nginx) = &mut self.nginx else { return Err(Unconfirmed::Died("not running".to_owned())) };
-        let begin = Instant::now();
-        let before = proc::children(nginx.pid());
-        nginx.complaint();
-        nginx.signal(Signal::HUP);
-        self.reloaded = Some(begin);
-        self.status.send_modify(|status| status.reloads += 1);
-        self.confirm(hash, &before).await?;
-        self.status.send_modify(|status| {
-            status.last_reload = Some(begin.elapsed());
-            status.live = Some(hash.to_owned());
-            status.state = State::Running;
-        });
-        Ok(())
-    }
-
-    /// Waits until new connections are answered by workers of `hash`, and none of the workers `before` takes any.
-    async fn confirm(&mut self, hash: &str, before: &[Process]) -> std::result::Result<(), Unconfirmed> {
-        let Some(nginx) = &mut self.nginx else { return Err(Unconfirmed::Died("not running".to_owned())) };
-        let deadline = Instant::now() + self.settings.confirm_timeout;
-        let mut in_a_row = 0;
-        let mut last = String::from("no answer");
-        loop {
-            if let Some(end) = nginx.ended() {
-                let said = nginx.complaint().unwrap_or_default();
-                return Err(Unconfirmed::Died(format!("{end}: {said}")));
-            }
-            // Before the question: what it leaves is seen by the answers that follow.
-            let left = before.iter().all(|process| !process.alive() || process.role() == Role::Leaving);
-            match control::generation(&self.settings.control, TICK).await {
-                Ok(answer) if answer == hash => in_a_row += 1,
-                Ok(answer) => {
-                    in_a_row = 0;
-                    last = format!("new connections are still answered by generation {answer:?}");
-                }
-                Err(error) => {
-                    in_a_row = 0;
-                    last = error.to_string();
-                }
-            }
-            // A worker says that it leaves just before it closes its sockets: one answer could still be its own.
-            if left && in_a_row >= 3 {
-                return Ok(());
-            }
-            if !(left && in_a_row > 0)
-                && let Some(complaint) = nginx.complaint()
-            {
-                return Err(Unconfirmed::Kept(complaint));
-            }
-            if Instant::now() >= deadline {
-                if in_a_row >= 50 {
-                    tracing::warn!("an old worker does not react, but takes no new connections");
-                    return Ok(());
-                }
-                let timeout = self.settings.confirm_timeout;
-                return Err(Unconfirmed::Unknown(format!("not confirmed within {timeout:?}: {last}")));
-            }
-            if in_a_row == 0 || !left {
-                sleep(LOOK).await;
-            }
-        }
-    }
-
-    /// Starts nginx on what `live` points to, and waits until it serves `hash`. If it does not, nothing is left of it.
-    async fn launch(&mut self, hash: &str) -> std::result::Result<(), String> {
-        remove_sockets(&self.settings);
-        let main = self.volume.dir().join("live/nginx.conf");
-        let nginx = Nginx::start(&self.settings, &main)
-            .map_err(|error| format!("cannot run {}: {error}", self.settings.nginx.display()))?;
-        if let Err(error) = nginx.group.write(&group_file(&self.settings)) {
-            tracing::warn!(%error, "if this process is killed, the next one will not find its nginx");
-        }
-        self.keeper.tell(Some(nginx.group)).await;
-        self.started = Instant::now();
-        let pid = nginx.pid();
-        self.nginx = Some(nginx);
-        match self.confirm(hash, &[]).await {
-            Ok(()) => {
-                self.status.send_modify(|status| {
-                    status.live = Some(hash.to_owned());
-                    status.state = State::Running;
-                    status.pid = Some(pid);
-                });
-                Ok(())
-            }
-            Err(Unconfirmed::Kept(message) | Unconfirmed::Unknown(message)) => {
-                self.end_nginx().await;
-                Err(message)
-            }
-            Err(Unconfirmed::Died(message)) => {
-                self.end_nginx().await;
-                Err(format!("nginx ended at its start: {message}"))
-            }
-        }
-    }
-
-    /// Ends whatever is left of nginx, at once.
-    async fn end_nginx(&mut self) {
-        if let Some(mut nginx) = self.nginx.take() {
-            nginx.group.end(GRACE).await;
-            nginx.wait().await;
-        }
-        self.keeper.tell(None).await;
-        let _ = fs::remove_file(group_file(&self.settings));
-        self.told.clear();
-        self.status.send_modify(|status| {
-            status.live = None;
-            status.pid = None;
-            status.old_workers = 0;
-        });
     }
 
     /// After the master's end: its workers still serve, but nobody can reload them, and they hold the addresses.
@@ -528,19 +375,22 @@ impl Supervisor {
         let mut old: Vec<Process> =
             proc::children(nginx.pid()).into_iter().filter(|process| process.role() == Role::Leaving).collect();
         old.sort_by_key(|process| process.start);
-        let excess = old.len().saturating_sub(self.settings.max_old_workers);
+        let known = std::mem::take(&mut self.leaving);
         let mut ended = 0;
-        for process in &old[..excess] {
-            let told = *self.told.entry((process.pid, process.start)).or_insert_with(|| {
+        for (index, process) in old.iter().enumerate() {
+            let key = (process.pid, process.start);
+            let mut leaving = known.get(&key).copied().unwrap_or(Leaving { since: Instant::now(), told: None });
+            let excess = index + self.settings.max_old_workers < old.len();
+            if excess && leaving.told.is_none() && leaving.since.elapsed() >= self.settings.old_worker_grace {
                 ended += 1;
+                leaving.told = Some(Instant::now());
                 process.signal(Signal::TERM);
-                Instant::now()
-            });
-            if told.elapsed() >= GRACE {
+            }
+            if leaving.told.is_some_and(|told| told.elapsed() >= GRACE) {
                 process.signal(Signal::KILL);
             }
+            self.leaving.insert(key, leaving);
         }
-        self.told.retain(|(pid, start), _| old.iter().any(|process| process.pid == *pid && process.start == *start));
         if ended > 0 {
             tracing::warn!(ended, "ended the oldest workers of former generations: there were too many");
         }
@@ -550,6 +400,15 @@ impl Supervisor {
             status.ended_workers += ended;
             changed
         });
+    }
+
+    /// When the next reload may start.
+    fn next_reload(&self) -> Instant {
+        let next = self.reloaded.map_or(self.started, |at| at + self.settings.holdoff);
+        // Too many that may not be ended yet: they get no more until the oldest has had its time, or fewer are left.
+        let grace = self.settings.old_worker_grace;
+        let young = self.leaving.values().filter(|leaving| leaving.since.elapsed() < grace).count();
+        if young >= self.settings.max_old_workers { next.max(Instant::now() + LOOK * 10) } else { next }
     }
 
     async fn stop(&mut self) {
@@ -575,19 +434,5 @@ fn take(runtime: &Path) -> Result<File> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::Owned(runtime.to_owned())),
         Err(TryLockError::Error(error)) => Err(Error::file("lock", &path)(error)),
-    }
-}
-
-fn group_file(settings: &Settings) -> PathBuf {
-    settings.runtime.join("nginx.group")
-}
-
-/// Removes sockets that an nginx which was killed has left: the next one could not bind to them.
-fn remove_sockets(settings: &Settings) {
-    let inside = fs::read_dir(&settings.runtime).into_iter().flatten().flatten().map(|entry| entry.path());
-    for path in inside.chain([settings.control.clone()]) {
-        if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
-            let _ = fs::remove_file(&path);
-        }
     }
 }

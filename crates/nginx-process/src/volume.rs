@@ -3,7 +3,7 @@
 //! ```text
 //! generations/HASH/…   whole generations; written beside as .tmp-…, synced, renamed
 //! offered              the hash that the generator wants, replaced by rename
-//! trying, live         symbolic links to generations/HASH: what is being tried, what nginx reads
+//! trying, live, good   symbolic links to generations/HASH: what is being tried, what nginx reads, what was confirmed last
 //! outcome              what became of the last offer, as JSON, replaced by rename
 //! lock                 held by whoever offers or claims, for that moment
 //! ```
@@ -81,10 +81,9 @@ impl Volume {
     /// # Errors
     /// The directory cannot be created or written to.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Volume> {
-        let volume = Volume { dir: dir.into(), file_mode: 0o640, dir_mode: 0o750, keep: 3 };
-        let generations = volume.generations();
-        fs::create_dir_all(&generations).map_err(Error::file("create", &generations))?;
-        Ok(volume)
+        let dir = dir.into();
+        fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
+        Ok(Volume { dir, file_mode: 0o640, dir_mode: 0o750, keep: 3 })
     }
 
     /// With which permissions files and directories of a generation are created, whatever the umask: 0640 and 0750 unless
@@ -122,6 +121,12 @@ impl Volume {
         let lock = self.lock_file()?;
         lock.lock().map_err(Error::file("lock", &self.dir.join("lock")))?;
         let there = same(&self.generation(hash), files);
+        let generations = self.generations();
+        if !generations.is_dir() {
+            // Here and not by the supervisor, which may be another user: the generator writes in it.
+            fs::create_dir(&generations).map_err(Error::file("create", &generations))?;
+            self.set_dir_mode(&generations)?;
+        }
         // What cannot be read is as good as nothing: it is replaced.
         if there && self.offered().ok().flatten().as_deref() == Some(hash) {
             return Ok(Offered::Unchanged);
@@ -146,7 +151,8 @@ impl Volume {
                 .tempdir_in(&generations)
                 .map_err(Error::file("create a directory in", &generations))?;
             let fresh = staged.path().join("new");
-            self.write_files(&fresh, files)?;
+            let former = self.offered().ok().flatten().map(|hash| self.generation(&hash));
+            self.write_files(&fresh, files, former.as_deref())?;
             if generation.symlink_metadata().is_ok() {
                 // The same name with other content: left half removed, or not written by us.
                 let old = staged.path().join("old");
@@ -163,15 +169,21 @@ impl Volume {
         replaced
     }
 
-    fn write_files(&self, root: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
+    /// Writes files below `root`. Those that `former` has too become links to its ones: most of a generation is certificates
+    /// that are the same in the next, and neither room nor time is spent on them again.
+    fn write_files(&self, root: &Path, files: &BTreeMap<String, Vec<u8>>, former: Option<&Path>) -> Result<()> {
         let mut directories = BTreeSet::from([root.to_owned()]);
-        for (path, content) in files {
-            let path = root.join(path);
+        for (name, content) in files {
+            let path = root.join(name);
             let parent = path.parent().unwrap_or(root);
             for directory in parent.ancestors().take_while(|directory| directory.starts_with(root)) {
                 directories.insert(directory.to_owned());
             }
             fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(Error::file("create", parent))?;
+            let twin = former.map(|former| former.join(name)).filter(|twin| self.is_twin(twin, content));
+            if twin.is_some_and(|twin| fs::hard_link(twin, &path).is_ok()) {
+                continue;
+            }
             let mut file = OpenOptions::new()
                 .write(true)
                 .create_new(true)
@@ -184,12 +196,25 @@ impl Volume {
             file.sync_all().map_err(Error::file("write", &path))?;
         }
         for directory in directories.iter().rev() {
-            let set_group_id = fs::metadata(directory).map_or(0, |metadata| metadata.permissions().mode() & 0o2000);
-            let mode = fs::Permissions::from_mode(self.dir_mode | set_group_id);
-            fs::set_permissions(directory, mode).map_err(Error::file("write", directory))?;
+            self.set_dir_mode(directory)?;
             sync(directory)?;
         }
         Ok(())
+    }
+
+    fn is_twin(&self, path: &Path, content: &[u8]) -> bool {
+        path.symlink_metadata().is_ok_and(|metadata| {
+            metadata.is_file()
+                && metadata.permissions().mode() & 0o7777 == self.file_mode
+                && metadata.len() == content.len() as u64
+        }) && fs::read(path).is_ok_and(|found| found == content)
+    }
+
+    /// Of the directory, not of the process: a umask takes nothing away. Its group is still inherited if it was.
+    fn set_dir_mode(&self, directory: &Path) -> Result<()> {
+        let inherits = fs::metadata(directory).map_or(0, |metadata| metadata.permissions().mode() & 0o2000);
+        let mode = fs::Permissions::from_mode(self.dir_mode | inherits);
+        fs::set_permissions(directory, mode).map_err(Error::file("write", directory))
     }
 
     /// The hash that is offered; none if nothing was yet.
@@ -257,6 +282,16 @@ impl Volume {
         self.point("live", hash)
     }
 
+    /// Notes that `hash` was confirmed: it is kept while others are tried, also if no outcome can be written.
+    pub(crate) fn approve(&self, hash: &str) -> Result<()> {
+        self.point("good", hash)
+    }
+
+    /// What was confirmed last.
+    pub(crate) fn good(&self) -> Option<String> {
+        self.target("good")
+    }
+
     /// Writes what became of a generation.
     pub(crate) fn record(&self, outcome: &Outcome) -> Result<()> {
         let text = serde_json::to_vec(outcome)
@@ -278,8 +313,8 @@ impl Volume {
             .map_err(Error::file("create a link in", &self.dir))?
             .into_temp_path()
             .persist(&path)
-            .map_err(|error| Error::file("rename", &path)(error.error))?;
-        sync(&self.dir)
+            .map_err(|error| Error::file("rename", &path)(error.error))
+        // Not synced: after a crash of the machine the former link does as well, and a disk would delay the reload.
     }
 
     fn replace(&self, name: &'static str, prefix: &str, content: &[u8]) -> Result<()> {
@@ -301,15 +336,11 @@ impl Volume {
     fn clean(&self, keep: usize) {
         remove_named(&self.generations(), UNFINISHED);
         remove_named(&self.dir, UNFINISHED);
-        let used: BTreeSet<String> = [
-            self.offered().ok().flatten(),
-            self.target("live"),
-            self.target("trying"),
-            self.outcome().ok().flatten().and_then(|outcome| outcome.live),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        let used: BTreeSet<String> =
+            [self.offered().ok().flatten(), self.target("live"), self.target("trying"), self.target("good")]
+                .into_iter()
+                .flatten()
+                .collect();
         let mut old: Vec<(SystemTime, PathBuf)> = fs::read_dir(self.generations())
             .into_iter()
             .flatten()
@@ -335,13 +366,19 @@ impl Volume {
 
     fn lock_file(&self) -> Result<File> {
         let path = self.dir.join("lock");
-        OpenOptions::new()
+        // Reading is enough to lock it, so the other side may be another user.
+        match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened.map_err(Error::file("open", &path)),
+        }
+        let file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
-            .mode(0o660)
             .open(&path)
-            .map_err(Error::file("open", &path))
+            .map_err(Error::file("create", &path))?;
+        file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(Error::file("create", &path))?;
+        Ok(file)
     }
 
     fn generations(&self) -> PathBuf {

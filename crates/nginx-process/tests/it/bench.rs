@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use nginx_process::{Handle, Outcome, Settings, Status, Supervisor, Volume};
@@ -21,25 +22,41 @@ pub fn both() -> [PathBuf; 2] {
 }
 
 pub struct Bench {
-    pub dir: TempDir,
+    dir: TempDir,
     pub volume: Volume,
     pub settings: Settings,
     pub port: u16,
+    newest: bool,
 }
 
 impl Bench {
     pub fn new(nginx: PathBuf) -> Bench {
-        let dir = tempfile::Builder::new().prefix("sparrow-nginx-").tempdir().unwrap();
+        Bench::new_in(nginx, &std::env::temp_dir())
+    }
+
+    /// In memory, as a pod's volume is: nothing waits for a disk.
+    pub fn in_memory(nginx: PathBuf) -> Bench {
+        Bench::new_in(nginx, Path::new("/dev/shm"))
+    }
+
+    fn new_in(nginx: PathBuf, parent: &Path) -> Bench {
+        let dir = tempfile::Builder::new().prefix("sparrow-nginx-").tempdir_in(parent).unwrap();
         let at = |name: &str| dir.path().join(name);
         let volume = Volume::open(at("volume")).unwrap();
+        let newest = nginx == testbed::nginx::newest();
         let settings = Settings::new(nginx, at("volume"), at("runtime"), at("runtime/control"));
         // Let go again: nginx binds it.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Bench { dir, volume, settings, port }
+        Bench { dir, volume, settings, port, newest }
+    }
+
+    /// A file beside the volume.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     pub fn newest(&self) -> bool {
-        self.settings.nginx == testbed::nginx::newest()
+        self.newest
     }
 
     /// A configuration that answers every request with its hash. `http` and `server` are added at these levels.
@@ -109,7 +126,7 @@ impl Bench {
 
     /// What a new connection is answered.
     pub async fn get(&self) -> std::io::Result<String> {
-        let answer = crate::bench::request(self.port, "GET / HTTP/1.0\r\n\r\n").await?;
+        let answer = request(self.port, "GET / HTTP/1.0\r\n\r\n").await?;
         Ok(answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned()))
     }
 }
@@ -122,6 +139,24 @@ pub async fn request(port: u16, text: &str) -> std::io::Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(answer)
+}
+
+/// Runs an ignored test with SMALL being a file system of 512 KiB, in a mount namespace of its own, which ends with it.
+pub fn on_a_small_file_system(test: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let output = command
+        .args(["--mount", "sh", "-ec", "mount -t tmpfs -o size=512k tmpfs \"$SMALL\"; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "--nocapture", test])
+        .env("SMALL", dir.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
 }
 
 pub struct Running {

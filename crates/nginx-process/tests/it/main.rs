@@ -1,4 +1,10 @@
 //! With real nginx, the oldest and the newest that are supported.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, also where clippy sees only their helpers")]
+
+mod again;
 mod bench;
-mod supervisor;
+mod death;
+mod load;
+mod offers;
+mod volume;

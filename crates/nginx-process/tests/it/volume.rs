@@ -1,0 +1,150 @@
+//! The volume by itself.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::thread;
+
+use nginx_process::{Error, Offered, Volume};
+
+use crate::bench::Files;
+
+fn files(main: &str) -> Files {
+    Files::from([
+        ("nginx.conf".to_owned(), main.as_bytes().to_vec()),
+        ("certs/deep/one.key".to_owned(), b"key".to_vec()),
+    ])
+}
+
+/// Names in a directory, without the lock.
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name != "lock");
+    names.sort();
+    names
+}
+
+#[test]
+fn an_offer_is_whole_and_readable_as_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let volume = Volume::open(dir.path().join("new")).unwrap().modes(0o640, 0o750);
+    assert_eq!(volume.offered().unwrap(), None);
+    assert_eq!(volume.offer("one", &files("a")).unwrap(), Offered::New);
+    assert_eq!(volume.offer("one", &files("a")).unwrap(), Offered::Unchanged);
+    assert_eq!(volume.offered().unwrap().as_deref(), Some("one"));
+    let generation = volume.dir().join("generations/one");
+    assert_eq!(fs::read(generation.join("certs/deep/one.key")).unwrap(), b"key");
+    let mode = |path: &str| fs::metadata(generation.join(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(
+        [mode("certs/deep/one.key"), mode("nginx.conf"), mode("certs/deep"), mode("certs"), mode("")],
+        [0o640, 0o640, 0o750, 0o750, 0o750]
+    );
+    assert_eq!(names(volume.dir()), ["generations", "offered"]);
+    // The same name with other content is written anew.
+    fs::write(generation.join("nginx.conf"), "").unwrap();
+    assert_eq!(volume.offer("one", &files("a")).unwrap(), Offered::New);
+    assert_eq!(fs::read(generation.join("nginx.conf")).unwrap(), b"a");
+}
+
+#[test]
+fn what_did_not_change_is_not_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let volume = Volume::open(dir.path()).unwrap().keep(0);
+    volume.offer("one", &files("a")).unwrap();
+    let inode = |path: &str| fs::metadata(dir.path().join("generations").join(path)).unwrap().ino();
+    let (main, key) = (inode("one/nginx.conf"), inode("one/certs/deep/one.key"));
+    volume.offer("two", &files("b")).unwrap();
+    assert_eq!(names(&dir.path().join("generations")), ["two"]);
+    assert_eq!(inode("two/certs/deep/one.key"), key);
+    assert_ne!(inode("two/nginx.conf"), main);
+    // Another mode is a change.
+    volume.modes(0o600, 0o700).offer("three", &files("b")).unwrap();
+    assert_ne!(inode("three/certs/deep/one.key"), key);
+}
+
+#[test]
+fn names_that_leave_the_volume_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let volume = Volume::open(dir.path()).unwrap();
+    for hash in ["", ".", "..", "../x", "a/b", ".tmp-offer-x", "a\n", "é", &"a".repeat(129)] {
+        assert!(matches!(volume.offer(hash, &files("")), Err(Error::Hash(_))), "{hash:?}");
+    }
+    for path in ["", "/etc/x", "../x", "a/../../x", "a//b", "a/", "./a", "a\0b", "."] {
+        let mut files = files("");
+        files.insert(path.to_owned(), Vec::new());
+        assert!(matches!(volume.offer("one", &files), Err(Error::Path(_))), "{path:?}");
+    }
+    assert!(matches!(volume.offer("one", &Files::new()), Err(Error::NoMain(_))));
+    assert_eq!(volume.offered().unwrap(), None);
+    assert_eq!(names(dir.path()), Vec::<String>::new());
+}
+
+#[test]
+fn racing_offers_leave_one_whole_generation_offered() {
+    let dir = tempfile::tempdir().unwrap();
+    thread::scope(|scope| {
+        for generator in 0..4 {
+            let volume = Volume::open(dir.path()).unwrap();
+            scope.spawn(move || {
+                for number in 0..50 {
+                    // Two of them offer the same.
+                    let hash = format!("g{}-{number}", generator % 3);
+                    volume.offer(&hash, &files(&hash)).unwrap();
+                }
+            });
+        }
+        let volume = Volume::open(dir.path()).unwrap();
+        scope.spawn(move || {
+            for _ in 0..500 {
+                let Some(hash) = volume.offered().unwrap() else { continue };
+                // It may be replaced and removed by now, but it was never half there.
+                if let Ok(main) = fs::read_to_string(volume.dir().join("generations").join(&hash).join("nginx.conf")) {
+                    assert_eq!(main, hash);
+                }
+            }
+        });
+    });
+    let volume = Volume::open(dir.path()).unwrap();
+    let offered = volume.offered().unwrap().unwrap();
+    assert!(offered.ends_with("-49"), "{offered}");
+    let kept = names(&dir.path().join("generations"));
+    assert!(kept.contains(&offered) && kept.len() <= 4, "{kept:?}");
+    assert_eq!(names(dir.path()), ["generations", "offered"]);
+}
+
+#[test]
+fn a_full_volume_keeps_the_old_state_and_works_again() {
+    crate::bench::on_a_small_file_system("volume::on_a_full_volume");
+}
+
+#[test]
+#[ignore = "run by the test above, where SMALL is small"]
+fn on_a_full_volume() {
+    let dir = std::env::var_os("SMALL").unwrap();
+    let dir = Path::new(&dir);
+    let volume = Volume::open(dir).unwrap();
+    let large = |size: usize| Files::from([("nginx.conf".to_owned(), vec![b'#'; size])]);
+    volume.offer("one", &large(100_000)).unwrap();
+    let before = (names(dir), names(&dir.join("generations")));
+    let error = volume.offer("two", &large(600_000)).unwrap_err();
+    assert!(matches!(error, Error::Full { .. }), "{error}");
+    assert!(error.to_string().contains("sizeLimit"), "{error}");
+    assert_eq!((names(dir), names(&dir.join("generations"))), before);
+    assert_eq!(volume.offered().unwrap().as_deref(), Some("one"));
+    assert_eq!(volume.offer("one", &large(100_000)).unwrap(), Offered::Unchanged);
+    // There is room if what is only kept for looking at is given up.
+    for (number, size) in [100_000, 100_000, 100_000, 200_000, 200_000].into_iter().enumerate() {
+        volume.offer(&format!("g{number}"), &large(size)).unwrap();
+    }
+    // Full of something else, and then not.
+    let volume = volume.keep(0);
+    volume.offer("g5", &large(100_000)).unwrap();
+    fs::write(dir.join("ballast"), vec![0; 600_000]).unwrap_err();
+    assert!(matches!(volume.offer("three", &large(50_000)), Err(Error::Full { .. })));
+    assert_eq!(volume.offered().unwrap().as_deref(), Some("g5"));
+    assert_eq!(names(&dir.join("generations")), ["g5"]);
+    fs::remove_file(dir.join("ballast")).unwrap();
+    volume.offer("three", &large(50_000)).unwrap();
+    assert_eq!(volume.offered().unwrap().as_deref(), Some("three"));
+}
