@@ -6,7 +6,7 @@
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: ## A real Ceph on this machine with sparrow-rbd on 127.0.0.1:8080 (DEMO_PORT), until Ctrl-C
+demo: ## A real Ceph on this machine with nginx and sparrow-rbd on 127.0.0.1:28888 (DEMO_PORT), until Ctrl-C
 	@scripts/demo
 
 demo-check: ## The same without staying; fails if any answer is wrong
