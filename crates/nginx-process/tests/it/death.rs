@@ -99,6 +99,31 @@ async fn a_dropped_supervisor_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_stop_at_any_moment_leaves_nothing() {
+    for nginx in both() {
+        for moment in 0..20 {
+            let bench = Bench::new(nginx.clone());
+            let running = bench.start().await;
+            bench.offer("one");
+            if moment % 2 == 1 {
+                bench.outcome("one").await;
+                bench.offer("two");
+            }
+            sleep(Duration::from_millis(moment * 8)).await;
+            running.stop().await;
+            // The master and `nginx -t` name their directory; a worker that is left would answer.
+            let own = bench.settings.runtime.display().to_string();
+            let named = |entry: &fs::DirEntry| {
+                let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                String::from_utf8_lossy(&line).contains(&own)
+            };
+            until("gone", || !fs::read_dir("/proc").unwrap().flatten().any(|entry| named(&entry))).await;
+            assert!(bench.get().await.is_err(), "something still listens, stopped after {} ms", moment * 8);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_runtime_directory_has_one_supervisor() {
     let bench = Bench::new(testbed::nginx::newest());
     let running = bench.start().await;
