@@ -51,6 +51,25 @@ async fn a_killed_master_is_replaced_and_its_workers_are_ended() {
 }
 
 #[tokio::test]
+async fn a_generator_that_hangs_while_offering_holds_up_no_restart() {
+    let bench = Bench::new(testbed::nginx::newest());
+    let mut running = bench.start().await;
+    bench.offer("one");
+    bench.outcome("one").await;
+    // As a generator that is stopped in the middle of an offer.
+    let lock = fs::File::open(bench.volume.dir().join("lock")).unwrap();
+    lock.lock().unwrap();
+    fs::write(bench.volume.dir().join("offered"), "two\n").unwrap();
+    kill(running.handle.status().pid.unwrap(), Signal::KILL);
+    running.until("restarted", |status| status.restarts == 1 && status.live.is_some()).await;
+    assert_eq!(bench.get().await.unwrap(), "one");
+    drop(lock);
+    bench.offer("two");
+    running.until("two", |status| status.live.as_deref() == Some("two")).await;
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_killed_worker_is_its_masters_business() {
     for nginx in both() {
         let bench = Bench::new(nginx);
