@@ -33,6 +33,9 @@ const STEADY: Duration = Duration::from_secs(30);
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// Owns nginx. Made by [`Supervisor::start`], works in [`Supervisor::run`].
+///
+/// As root, with workers of another user, it needs `CAP_KILL` to end those that are left or too many (containers have it
+/// unless all capabilities are dropped). As the same user it needs nothing.
 #[derive(Debug)]
 pub struct Supervisor {
     settings: Settings,

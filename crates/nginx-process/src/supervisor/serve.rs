@@ -154,13 +154,14 @@ impl Supervisor {
         let main = self.volume.dir().join("live/nginx.conf");
         let nginx = Nginx::start(&self.settings, &main)
             .map_err(|error| format!("cannot run {}: {error}", self.settings.nginx.display()))?;
-        if let Err(error) = nginx.group.write(&group_file(&self.settings)) {
+        let (group, pid) = (nginx.group, nginx.pid());
+        // Before anything is waited for: whoever stops this must find it.
+        self.nginx = Some(nginx);
+        self.started = Instant::now();
+        if let Err(error) = group.write(&group_file(&self.settings)) {
             tracing::warn!(%error, "if this process is killed, the next one will not find its nginx");
         }
-        self.keeper.tell(Some(nginx.group)).await;
-        self.started = Instant::now();
-        let pid = nginx.pid();
-        self.nginx = Some(nginx);
+        self.keeper.tell(Some(group)).await;
         match self.confirm(hash, &[]).await {
             Ok(()) => {
                 self.status.send_modify(|status| {
@@ -183,10 +184,11 @@ impl Supervisor {
 
     /// Ends whatever is left of nginx, at once.
     pub(super) async fn end_nginx(&mut self) {
-        if let Some(mut nginx) = self.nginx.take() {
+        if let Some(nginx) = &mut self.nginx {
             nginx.group.end(GRACE).await;
             nginx.wait().await;
         }
+        self.nginx = None;
         self.keeper.tell(None).await;
         let _ = fs::remove_file(group_file(&self.settings));
         self.leaving.clear();

@@ -51,6 +51,25 @@ async fn a_killed_master_is_replaced_and_its_workers_are_ended() {
 }
 
 #[tokio::test]
+async fn a_generator_that_hangs_while_offering_holds_up_no_restart() {
+    let bench = Bench::new(testbed::nginx::newest());
+    let mut running = bench.start().await;
+    bench.offer("one");
+    bench.outcome("one").await;
+    // As a generator that is stopped in the middle of an offer.
+    let lock = fs::File::open(bench.volume.dir().join("lock")).unwrap();
+    lock.lock().unwrap();
+    fs::write(bench.volume.dir().join("offered"), "two\n").unwrap();
+    kill(running.handle.status().pid.unwrap(), Signal::KILL);
+    running.until("restarted", |status| status.restarts == 1 && status.live.is_some()).await;
+    assert_eq!(bench.get().await.unwrap(), "one");
+    drop(lock);
+    bench.offer("two");
+    running.until("two", |status| status.live.as_deref() == Some("two")).await;
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_killed_worker_is_its_masters_business() {
     for nginx in both() {
         let bench = Bench::new(nginx);
@@ -96,6 +115,31 @@ async fn a_dropped_supervisor_leaves_nothing() {
     let pid = handle.status().pid.unwrap();
     task.abort();
     until("gone", || !Path::new(&format!("/proc/{pid}")).exists()).await;
+}
+
+#[tokio::test]
+async fn a_stop_at_any_moment_leaves_nothing() {
+    for nginx in both() {
+        for moment in 0..20 {
+            let bench = Bench::new(nginx.clone());
+            let running = bench.start().await;
+            bench.offer("one");
+            if moment % 2 == 1 {
+                bench.outcome("one").await;
+                bench.offer("two");
+            }
+            sleep(Duration::from_millis(moment * 8)).await;
+            running.stop().await;
+            // The master and `nginx -t` name their directory; a worker that is left would answer.
+            let own = bench.settings.runtime.display().to_string();
+            let named = |entry: &fs::DirEntry| {
+                let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                String::from_utf8_lossy(&line).contains(&own)
+            };
+            until("gone", || !fs::read_dir("/proc").unwrap().flatten().any(|entry| named(&entry))).await;
+            assert!(bench.get().await.is_err(), "something still listens, stopped after {} ms", moment * 8);
+        }
+    }
 }
 
 #[tokio::test]
