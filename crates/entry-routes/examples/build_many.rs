@@ -1,6 +1,6 @@
 //! Prints how long it takes to build many routes: half of Services with the label, half of Ingresses with a host each.
 //!
-//! `cargo run --release -p entry-routes --example build_many`
+//! `cargo run --release -p entry-routes --example build_many [ROUTES...]`
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -50,7 +50,11 @@ fn snapshot(routes: u32) -> Snapshot {
 }
 
 fn main() {
-    for routes in [1_000, 10_000, 50_000] {
+    let mut sizes: Vec<_> = std::env::args().skip(1).filter_map(|size| size.parse().ok()).collect();
+    if sizes.is_empty() {
+        sizes = vec![1_000, 10_000, 50_000];
+    }
+    for routes in sizes {
         let snapshot = snapshot(routes);
         let settings = BuildSettings::default();
         let mut times: Vec<_> = (0..9)

@@ -29,8 +29,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The Services with the label and the Ingresses of our classes, in the order in which they get what they ask for: the
-/// oldest first, of those made in the same second the first by kind, namespace and name.
+/// The Services with the label and the Ingresses of our classes, by kind, namespace and name.
 pub fn attach<'a>(snapshot: &'a Snapshot, settings: &BuildSettings) -> Vec<Attached<'a>> {
     let (label, value) = &settings.service_selector;
     let services = snapshot.services.values().filter(|service| service.meta.labels.get(label) == Some(value));
@@ -50,12 +49,15 @@ pub fn attach<'a>(snapshot: &'a Snapshot, settings: &BuildSettings) -> Vec<Attac
     let takes_part = |attached: &Attached<'_>| {
         !settings.quarantine.contains_key(&attached.object) && !snapshot.unreadable.contains_key(&attached.object)
     };
-    let mut all: Vec<_> = services.chain(ingresses).filter(takes_part).collect();
-    all.sort_by(|a, b| {
-        let created = |attached: &Attached<'_>| attached.source.meta().created;
-        created(a).cmp(&created(b)).then_with(|| a.object.cmp(&b.object))
-    });
-    all
+    services.chain(ingresses).filter(takes_part).collect()
+}
+
+/// The order in which they get what they ask for: the oldest first, of those made in the same second the first by kind,
+/// namespace and name.
+pub fn by_age(attached: &[Attached<'_>]) -> Vec<usize> {
+    let mut order: Vec<_> = (0..attached.len()).collect();
+    order.sort_by_cached_key(|&n| attached[n].source.meta().created);
+    order
 }
 
 /// The verdicts on what took part, and on what could not.

@@ -20,11 +20,11 @@ pub fn path(text: &str) -> Result<String, String> {
     if text.len() > LONGEST {
         return wrong("write at most 2048 bytes");
     }
-    let mut escapes = text.split('%').skip(1).map(|after| after.as_bytes());
-    if !escapes.all(|after| after.len() >= 2 && after[..2].iter().all(u8::is_ascii_hexdigit)) {
+    let mut escapes = text.split('%').skip(1).map(str::as_bytes);
+    if !escapes.clone().all(|after| after.len() >= 2 && after[..2].iter().all(u8::is_ascii_hexdigit)) {
         return wrong("`%` is not followed by two hexadecimal digits; write `%25` for the character itself");
     }
-    if text.split('%').skip(1).any(|after| after.as_bytes()[..2].eq_ignore_ascii_case(b"2f")) {
+    if escapes.any(|after| after[..2].eq_ignore_ascii_case(b"2f")) {
         return wrong("`%2F` is no separator and cannot be matched; write `/`, or a shorter path");
     }
     let Ok(path) = percent_decode_str(text).decode_utf8() else {
