@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use super::attach::{Attached, Source, by_age};
+use super::attach::{Age, Attached, Source};
 use super::draft::{BackendPart, Draft, Place, PortPart, RulePart, TlsPart, named, quoted};
 use super::host::host;
 use super::options::{Options, options};
@@ -14,7 +14,7 @@ use crate::{
     PathType, PortRef, Protocol, Reason, Service, ServicePort, Snapshot,
 };
 
-/// What all objects ask for, the oldest object's first.
+/// What all objects ask for.
 #[derive(Debug, Default)]
 pub struct Asked<'a> {
     pub rules: Vec<(HostName, Claim<'a>)>,
@@ -29,8 +29,7 @@ pub struct Claim<'a> {
     pub action: Action,
     /// What is said about redirecting to HTTPS.
     pub redirect: Option<bool>,
-    /// Index of the object.
-    pub owner: usize,
+    pub owner: Age,
     pub place: Place<'a>,
     /// From a default backend: it gets only what nobody names.
     pub weak: bool,
@@ -40,14 +39,14 @@ pub struct Claim<'a> {
 #[derive(Debug)]
 pub struct Default<'a> {
     pub action: Action,
-    pub owner: usize,
+    pub owner: Age,
     pub place: Place<'a>,
 }
 
 /// A certificate that is asked for.
 #[derive(Debug)]
 pub struct TlsClaim<'a> {
-    pub owner: usize,
+    pub owner: Age,
     /// Index in `spec.tls`.
     pub entry: usize,
     pub hosts: Vec<(Place<'a>, HostName)>,
@@ -57,8 +56,8 @@ pub struct TlsClaim<'a> {
 /// Asks every object.
 pub fn claims<'a>(snapshot: &'a Snapshot, attached: &mut [Attached<'a>]) -> Asked<'a> {
     let mut asked = Asked::default();
-    for owner in by_age(attached) {
-        let Attached { source, draft, .. } = &mut attached[owner];
+    for (index, Attached { source, draft, .. }) in attached.iter_mut().enumerate() {
+        let owner = (source.meta().created, index);
         match *source {
             Source::Service(service) => asked.rules.extend(of_service(service, owner, draft)),
             Source::Ingress(ingress) => {
@@ -71,7 +70,7 @@ pub fn claims<'a>(snapshot: &'a Snapshot, attached: &mut [Attached<'a>]) -> Aske
 }
 
 /// The rule of a Service with the label.
-fn of_service<'a>(service: &'a Service, owner: usize, draft: &mut Draft<'a>) -> Option<(HostName, Claim<'a>)> {
+fn of_service<'a>(service: &'a Service, owner: Age, draft: &mut Draft<'a>) -> Option<(HostName, Claim<'a>)> {
     const PORT: Place<'_> = Place::Annotation("sparrow/port");
     let options = options(Kind::Service, &service.meta.annotations, draft);
     let unusable = |draft: &mut Draft<'a>, place, message: String| {
@@ -151,7 +150,7 @@ fn of_service<'a>(service: &'a Service, owner: usize, draft: &mut Draft<'a>) -> 
 struct OfIngress<'a, 'b> {
     snapshot: &'a Snapshot,
     ingress: &'a Ingress,
-    owner: usize,
+    owner: Age,
     draft: &'b mut Draft<'a>,
     /// The Service that is looked for; kept, since an Ingress may name thousands.
     service: ObjectRef,

@@ -23,7 +23,7 @@ pub fn merge<'a>(asked: Asked<'a>, mut certificates: Certificates<'a>, attached:
         let certificate = certificates.of(&name);
         let tls = certificate.is_some();
         let rules = rules(&name, claims, attached, |claim| {
-            without_tls[claim.owner] |= !tls && claim.redirect == Some(true);
+            without_tls[claim.owner.1] |= !tls && claim.redirect == Some(true);
             tls && claim.redirect.unwrap_or(true)
         });
         (name, Host { certificate, rules })
@@ -45,7 +45,7 @@ pub fn merge<'a>(asked: Asked<'a>, mut certificates: Certificates<'a>, attached:
     Routes { hosts, default, certificates }
 }
 
-/// The rules of a host, of claims of which the oldest object's come first.
+/// The rules of a host.
 fn rules<'a>(
     host: &HostName,
     claims: Vec<Claim<'a>>,
@@ -54,7 +54,8 @@ fn rules<'a>(
 ) -> Vec<Rule> {
     // In boxes, since a claim is large and sorting moves it often.
     let mut claims: Vec<_> = claims.into_iter().map(Box::new).collect();
-    claims.sort_by(|a, b| tried(&a.path, &b.path).then(a.weak.cmp(&b.weak)));
+    // Stable: of one object the first comes first.
+    claims.sort_by(|a, b| tried(&a.path, &b.path).then((a.weak, a.owner).cmp(&(b.weak, b.owner))));
     let mut rules: Vec<Rule> = Vec::with_capacity(claims.len());
     let mut winner = 0;
     for claim in claims {
@@ -62,7 +63,7 @@ fn rules<'a>(
             conflict(host, &claim, winner, attached);
             continue;
         }
-        winner = claim.owner;
+        winner = claim.owner.1;
         attached[winner].draft.serve();
         let redirect_to_https = redirects(&claim);
         let origin = attached[winner].object.clone();
@@ -83,7 +84,7 @@ fn tried(a: &PathMatch, b: &PathMatch) -> Ordering {
 
 /// Tells an object that another was first.
 fn conflict<'a>(host: &HostName, claim: &Claim<'a>, winner: usize, attached: &mut [Attached<'a>]) {
-    let own = winner == claim.owner;
+    let own = winner == claim.owner.1;
     if own && claim.weak {
         // A default backend is for the rest, and there is none.
         return;
@@ -98,16 +99,17 @@ fn conflict<'a>(host: &HostName, claim: &Claim<'a>, winner: usize, attached: &mu
         let first = named(&attached[winner].object);
         format!("{what} is taken by {first}, which was first and stays in force; use another path or host")
     };
-    attached[claim.owner].draft.lose(claim.place, Reason::Conflicted, message);
+    attached[claim.owner.1].draft.lose(claim.place, Reason::Conflicted, message);
 }
 
 /// What is done when no rule matches.
-fn default<'a>(claims: Vec<DefaultClaim<'a>>, attached: &mut [Attached<'a>]) -> Option<Rule> {
+fn default<'a>(mut claims: Vec<DefaultClaim<'a>>, attached: &mut [Attached<'a>]) -> Option<Rule> {
+    claims.sort_by_key(|claim| claim.owner);
     let mut claims = claims.into_iter();
-    let DefaultClaim { action, owner: winner, .. } = claims.next()?;
+    let DefaultClaim { action, owner: (_, winner), .. } = claims.next()?;
     attached[winner].draft.serve();
     let origin = attached[winner].object.clone();
-    for DefaultClaim { owner, place, .. } in claims {
+    for DefaultClaim { owner: (_, owner), place, .. } in claims {
         let first = named(&origin);
         let message =
             format!("{first} was first to serve what no rule matches, and stays in force; add rules with hosts");
