@@ -85,7 +85,7 @@ fn of_service<'a>(service: &'a Service, owner: Age, draft: &mut Draft<'a>) -> Op
     };
     let (place, parsed) = match options.path {
         Some(text) => (Place::Annotation("sparrow/path"), path(text)),
-        None => (Place::Name, path(&format!("/{}", service.meta.name))),
+        None => (Place::Name, path(&["/", &service.meta.name].concat())),
     };
     let path = match parsed {
         Ok(path) => Some(PathMatch::Prefix(prefix(path))),

@@ -29,6 +29,9 @@ pub struct Assigned<'a> {
 impl<'a> Certificates<'a> {
     /// The certificate of a host that is served: its own before one with a wildcard.
     pub fn of(&mut self, host: &HostName) -> Option<CertificateId> {
+        if self.by_host.is_empty() {
+            return None;
+        }
         let wildcard = match host {
             HostName::Exact(name) => name.split_once('.').map(|(_, parent)| HostName::Wildcard(parent.to_owned())),
             _ => None,
