@@ -6,6 +6,9 @@ use super::BuildSettings;
 use super::draft::{Draft, Place, cut};
 use crate::{Ingress, Kind, Meta, ObjectRef, Reason, Service, Snapshot, Verdicts};
 
+/// How old an object is among others: when it was made, and its index. Of those that ask for the same, the lowest gets it.
+pub type Age = (i64, usize);
+
 /// An object that asks for routes.
 #[derive(Debug)]
 pub struct Attached<'a> {
@@ -21,7 +24,7 @@ pub enum Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn meta(self) -> &'a Meta {
+    pub fn meta(self) -> &'a Meta {
         match self {
             Self::Service(service) => &service.meta,
             Self::Ingress(ingress) => &ingress.meta,
@@ -29,8 +32,8 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The Services with the label and the Ingresses of our classes, in the order in which they get what they ask for: the
-/// oldest first, of those made in the same second the first by kind, namespace and name.
+/// The Services with the label and the Ingresses of our classes, by kind, namespace and name: in the order in which a
+/// snapshot holds them, which is kind to caches.
 pub fn attach<'a>(snapshot: &'a Snapshot, settings: &BuildSettings) -> Vec<Attached<'a>> {
     let (label, value) = &settings.service_selector;
     let services = snapshot.services.values().filter(|service| service.meta.labels.get(label) == Some(value));
@@ -50,12 +53,7 @@ pub fn attach<'a>(snapshot: &'a Snapshot, settings: &BuildSettings) -> Vec<Attac
     let takes_part = |attached: &Attached<'_>| {
         !settings.quarantine.contains_key(&attached.object) && !snapshot.unreadable.contains_key(&attached.object)
     };
-    let mut all: Vec<_> = services.chain(ingresses).filter(takes_part).collect();
-    all.sort_by(|a, b| {
-        let created = |attached: &Attached<'_>| attached.source.meta().created;
-        created(a).cmp(&created(b)).then_with(|| a.object.cmp(&b.object))
-    });
-    all
+    services.chain(ingresses).filter(takes_part).collect()
 }
 
 /// The verdicts on what took part, and on what could not.

@@ -1,5 +1,6 @@
 //! From a Secret to a certificate.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use base64::Engine as _;
@@ -22,13 +23,13 @@ pub struct Loaded {
     /// From when to when it is valid, in seconds since 1970.
     pub valid: (i64, i64),
     /// The names that it is for, in lower case.
-    names: Vec<String>,
+    names: HashSet<String>,
 }
 
 impl Loaded {
     /// Whether clients accept it for a host.
     pub fn is_for(&self, host: &HostName) -> bool {
-        let named = |name: &str| self.names.iter().any(|known| known == name);
+        let named = |name: &str| self.names.contains(name);
         match host {
             HostName::Exact(name) => {
                 named(name) || name.split_once('.').is_some_and(|(_, parent)| named(&format!("*.{parent}")))

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use super::attach::{Attached, Source};
+use super::attach::{Age, Attached, Source};
 use super::draft::{BackendPart, Draft, Place, PortPart, RulePart, TlsPart, named, quoted};
 use super::host::host;
 use super::options::{Options, options};
@@ -14,10 +14,10 @@ use crate::{
     PathType, PortRef, Protocol, Reason, Service, ServicePort, Snapshot,
 };
 
-/// What all objects ask for, the oldest object's first.
+/// What all objects ask for.
 #[derive(Debug, Default)]
 pub struct Asked<'a> {
-    pub rules: Vec<Claim<'a>>,
+    pub rules: Vec<(HostName, Claim<'a>)>,
     pub defaults: Vec<Default<'a>>,
     pub tls: Vec<TlsClaim<'a>>,
 }
@@ -25,13 +25,11 @@ pub struct Asked<'a> {
 /// A rule that is asked for.
 #[derive(Debug)]
 pub struct Claim<'a> {
-    pub host: HostName,
     pub path: PathMatch,
     pub action: Action,
     /// What is said about redirecting to HTTPS.
     pub redirect: Option<bool>,
-    /// Index of the object.
-    pub owner: usize,
+    pub owner: Age,
     pub place: Place<'a>,
     /// From a default backend: it gets only what nobody names.
     pub weak: bool,
@@ -41,14 +39,14 @@ pub struct Claim<'a> {
 #[derive(Debug)]
 pub struct Default<'a> {
     pub action: Action,
-    pub owner: usize,
+    pub owner: Age,
     pub place: Place<'a>,
 }
 
 /// A certificate that is asked for.
 #[derive(Debug)]
 pub struct TlsClaim<'a> {
-    pub owner: usize,
+    pub owner: Age,
     /// Index in `spec.tls`.
     pub entry: usize,
     pub hosts: Vec<(Place<'a>, HostName)>,
@@ -58,17 +56,21 @@ pub struct TlsClaim<'a> {
 /// Asks every object.
 pub fn claims<'a>(snapshot: &'a Snapshot, attached: &mut [Attached<'a>]) -> Asked<'a> {
     let mut asked = Asked::default();
-    for (owner, Attached { source, draft, .. }) in attached.iter_mut().enumerate() {
+    for (index, Attached { source, draft, .. }) in attached.iter_mut().enumerate() {
+        let owner = (source.meta().created, index);
         match *source {
             Source::Service(service) => asked.rules.extend(of_service(service, owner, draft)),
-            Source::Ingress(ingress) => OfIngress { snapshot, ingress, owner, draft }.ask(&mut asked),
+            Source::Ingress(ingress) => {
+                let service = ObjectRef { kind: Kind::Service, key: ingress.meta.key() };
+                OfIngress { snapshot, ingress, owner, draft, service }.ask(&mut asked);
+            }
         }
     }
     asked
 }
 
 /// The rule of a Service with the label.
-fn of_service<'a>(service: &'a Service, owner: usize, draft: &mut Draft<'a>) -> Option<Claim<'a>> {
+fn of_service<'a>(service: &'a Service, owner: Age, draft: &mut Draft<'a>) -> Option<(HostName, Claim<'a>)> {
     const PORT: Place<'_> = Place::Annotation("sparrow/port");
     let options = options(Kind::Service, &service.meta.annotations, draft);
     let unusable = |draft: &mut Draft<'a>, place, message: String| {
@@ -83,7 +85,7 @@ fn of_service<'a>(service: &'a Service, owner: usize, draft: &mut Draft<'a>) -> 
     };
     let (place, parsed) = match options.path {
         Some(text) => (Place::Annotation("sparrow/path"), path(text)),
-        None => (Place::Name, path(&format!("/{}", service.meta.name))),
+        None => (Place::Name, path(&["/", &service.meta.name].concat())),
     };
     let path = match parsed {
         Ok(path) => Some(PathMatch::Prefix(prefix(path))),
@@ -141,15 +143,17 @@ fn of_service<'a>(service: &'a Service, owner: usize, draft: &mut Draft<'a>) -> 
         }
         _ => Action::Unavailable,
     };
-    Some(Claim { host: host?, path: path?, action, redirect: options.ssl_redirect, owner, place, weak: false })
+    Some((host?, Claim { path: path?, action, redirect: options.ssl_redirect, owner, place, weak: false }))
 }
 
 /// An Ingress that is asked what it wants.
 struct OfIngress<'a, 'b> {
     snapshot: &'a Snapshot,
     ingress: &'a Ingress,
-    owner: usize,
+    owner: Age,
     draft: &'b mut Draft<'a>,
+    /// The Service that is looked for; kept, since an Ingress may name thousands.
+    service: ObjectRef,
 }
 
 impl<'a> OfIngress<'a, '_> {
@@ -174,10 +178,12 @@ impl<'a> OfIngress<'a, '_> {
                 let Some(path) = self.path(n, m, entry) else { continue };
                 let place = |part| Place::Rule(n, RulePart::Backend(m, part));
                 let action = self.action(&entry.backend, &options, place);
-                let (host, redirect, place) = (host.clone(), options.ssl_redirect, Place::Rule(n, RulePart::Path(m)));
-                asked.rules.push(Claim { host, path, action, redirect, owner, place, weak: false });
+                let (redirect, place) = (options.ssl_redirect, Place::Rule(n, RulePart::Path(m)));
+                asked.rules.push((host.clone(), Claim { path, action, redirect, owner, place, weak: false }));
             }
-            hosts.insert(host);
+            if ingress.default_backend.is_some() || !ingress.tls.is_empty() {
+                hosts.insert(host);
+            }
         }
         let tls_hosts = self.tls(&hosts, asked);
 
@@ -198,7 +204,7 @@ impl<'a> OfIngress<'a, '_> {
         }
         asked.rules.extend(hosts.into_iter().map(|host| {
             let (path, action) = (PathMatch::Prefix("/".to_owned()), action.clone());
-            Claim { host, path, action, redirect: options.ssl_redirect, owner, place, weak: true }
+            (host, Claim { path, action, redirect: options.ssl_redirect, owner, place, weak: true })
         }));
     }
 
@@ -245,10 +251,9 @@ impl<'a> OfIngress<'a, '_> {
                 return Action::Unavailable;
             }
         };
-        let key = Key { namespace: self.ingress.meta.namespace.clone(), name: name.clone() };
-        let Some(service) = self.snapshot.services.get(&key) else {
-            let object = named(&ObjectRef { kind: Kind::Service, key });
-            let message = format!("There is no {object}; make it, or name another");
+        self.service.key.name.clone_from(name);
+        let Some(service) = self.snapshot.services.get(&self.service.key) else {
+            let message = format!("There is no {}; make it, or name another", named(&self.service));
             self.draft.lose(place(BackendPart::Name), Reason::RefNotFound, unavailable(&message));
             return Action::Unavailable;
         };
@@ -263,7 +268,7 @@ impl<'a> OfIngress<'a, '_> {
                     Fault::Kind | Fault::Address => BackendPart::Name,
                     Fault::Port | Fault::PortValue(_) => BackendPart::Port,
                 };
-                let object = named(&ObjectRef { kind: Kind::Service, key });
+                let object = named(&self.service);
                 self.draft.lose(place(part), reason, unavailable(&format!("{object}: {message}")));
                 Action::Unavailable
             }

@@ -1,7 +1,7 @@
 //! Who gets what several ask for, and the order in which rules are tried.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::attach::Attached;
 use super::claim::{Asked, Claim, Default as DefaultClaim};
@@ -11,50 +11,65 @@ use crate::{Host, HostName, PathMatch, Reason, Routes, Rule};
 
 /// Makes routes of what is asked for. Of several that ask for the same host and path the oldest gets it.
 pub fn merge<'a>(asked: Asked<'a>, mut certificates: Certificates<'a>, attached: &mut [Attached<'a>]) -> Routes {
-    let Asked { rules: mut claims, defaults, .. } = asked;
-    // Stable: of one object the first comes first.
-    claims.sort_by(|a, b| {
-        let same_path = || tried(&a.path, &b.path);
-        a.host.cmp(&b.host).then_with(same_path).then(a.weak.cmp(&b.weak)).then(a.owner.cmp(&b.owner))
-    });
-
-    let mut hosts: Vec<(HostName, Host)> = Vec::new();
-    // The object that has the last rule.
-    let mut last: Option<usize> = None;
-    let mut without_tls = vec![false; attached.len()];
-    for claim in claims {
-        if hosts.last().is_none_or(|(host, _)| *host != claim.host) {
-            let certificate = certificates.of(&claim.host);
-            hosts.push((claim.host.clone(), Host { certificate, rules: Vec::new() }));
-            last = None;
-        }
-        let Some((_, host)) = hosts.last_mut() else { continue };
-        let first = last.filter(|_| host.rules.last().is_some_and(|rule| rule.path == claim.path));
-        if let Some(winner) = first {
-            conflict(&claim, winner, attached);
-            continue;
-        }
-        last = Some(claim.owner);
-        attached[claim.owner].draft.serve();
-        let redirect_to_https = host.certificate.is_some() && claim.redirect.unwrap_or(true);
-        without_tls[claim.owner] |= host.certificate.is_none() && claim.redirect == Some(true);
-        let origin = attached[claim.owner].object.clone();
-        host.rules.push(Rule { path: claim.path, action: claim.action, redirect_to_https, origin });
+    let mut by_host: HashMap<HostName, Vec<Claim<'a>>> = HashMap::new();
+    for (host, claim) in asked.rules {
+        by_host.entry(host).or_default().push(claim);
     }
+    let mut hosts: Vec<_> = by_host.into_iter().collect();
+    // Findings on one field are in this order.
+    hosts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let mut without_tls = vec![false; attached.len()];
+    let merged = hosts.into_iter().map(|(name, claims)| {
+        let certificate = certificates.of(&name);
+        let tls = certificate.is_some();
+        let rules = rules(&name, claims, attached, |claim| {
+            without_tls[claim.owner.1] |= !tls && claim.redirect == Some(true);
+            tls && claim.redirect.unwrap_or(true)
+        });
+        (name, Host { certificate, rules })
+    });
+    let hosts: BTreeMap<_, _> = merged.collect();
 
     for (Attached { draft, .. }, _) in attached.iter_mut().zip(without_tls).filter(|(_, without_tls)| *without_tls) {
         let message =
             "A host of this object has no certificate, so requests for it are not redirected; declare TLS for it";
         draft.lose(Place::Annotation("sparrow/ssl-redirect"), Reason::RefNotFound, message.to_owned());
     }
-    let default = default(defaults, attached);
+    let default = default(asked.defaults, attached);
     let (certificates, unused) = certificates.finish();
     for (host, assigned) in unused {
         let message =
             format!("No rule is for the host {}, so its certificate is not used; add one", quoted(&host.to_string()));
         attached[assigned.owner].draft.lose(assigned.place, Reason::RefNotFound, message);
     }
-    Routes { hosts: BTreeMap::from_iter(hosts), default, certificates }
+    Routes { hosts, default, certificates }
+}
+
+/// The rules of a host.
+fn rules<'a>(
+    host: &HostName,
+    claims: Vec<Claim<'a>>,
+    attached: &mut [Attached<'a>],
+    mut redirects: impl FnMut(&Claim<'a>) -> bool,
+) -> Vec<Rule> {
+    // In boxes, since a claim is large and sorting moves it often.
+    let mut claims: Vec<_> = claims.into_iter().map(Box::new).collect();
+    // Stable: of one object the first comes first.
+    claims.sort_by(|a, b| tried(&a.path, &b.path).then((a.weak, a.owner).cmp(&(b.weak, b.owner))));
+    let mut rules: Vec<Rule> = Vec::with_capacity(claims.len());
+    let mut winner = 0;
+    for claim in claims {
+        if rules.last().is_some_and(|rule| rule.path == claim.path) {
+            conflict(host, &claim, winner, attached);
+            continue;
+        }
+        winner = claim.owner.1;
+        attached[winner].draft.serve();
+        let redirect_to_https = redirects(&claim);
+        let origin = attached[winner].object.clone();
+        rules.push(Rule { path: claim.path, action: claim.action, redirect_to_https, origin });
+    }
+    rules
 }
 
 /// The order in which paths are tried.
@@ -68,15 +83,15 @@ fn tried(a: &PathMatch, b: &PathMatch) -> Ordering {
 }
 
 /// Tells an object that another was first.
-fn conflict<'a>(claim: &Claim<'a>, winner: usize, attached: &mut [Attached<'a>]) {
-    let own = winner == claim.owner;
+fn conflict<'a>(host: &HostName, claim: &Claim<'a>, winner: usize, attached: &mut [Attached<'a>]) {
+    let own = winner == claim.owner.1;
     if own && claim.weak {
         // A default backend is for the rest, and there is none.
         return;
     }
-    let what = match claim.host {
+    let what = match host {
         HostName::Any => format!("The path {}", quoted(claim.path.path())),
-        ref host => format!("The path {} of the host {}", quoted(claim.path.path()), quoted(&host.to_string())),
+        host => format!("The path {} of the host {}", quoted(claim.path.path()), quoted(&host.to_string())),
     };
     let message = if own {
         format!("{what} is in this object already, and the first stays in force; remove one of them")
@@ -84,16 +99,17 @@ fn conflict<'a>(claim: &Claim<'a>, winner: usize, attached: &mut [Attached<'a>])
         let first = named(&attached[winner].object);
         format!("{what} is taken by {first}, which was first and stays in force; use another path or host")
     };
-    attached[claim.owner].draft.lose(claim.place, Reason::Conflicted, message);
+    attached[claim.owner.1].draft.lose(claim.place, Reason::Conflicted, message);
 }
 
 /// What is done when no rule matches.
-fn default<'a>(claims: Vec<DefaultClaim<'a>>, attached: &mut [Attached<'a>]) -> Option<Rule> {
+fn default<'a>(mut claims: Vec<DefaultClaim<'a>>, attached: &mut [Attached<'a>]) -> Option<Rule> {
+    claims.sort_by_key(|claim| claim.owner);
     let mut claims = claims.into_iter();
-    let DefaultClaim { action, owner: winner, .. } = claims.next()?;
+    let DefaultClaim { action, owner: (_, winner), .. } = claims.next()?;
     attached[winner].draft.serve();
     let origin = attached[winner].object.clone();
-    for DefaultClaim { owner, place, .. } in claims {
+    for DefaultClaim { owner: (_, owner), place, .. } in claims {
         let first = named(&origin);
         let message =
             format!("{first} was first to serve what no rule matches, and stays in force; add rules with hosts");

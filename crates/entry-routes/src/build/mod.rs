@@ -1,6 +1,6 @@
 //! From a snapshot to routes, in passes that each have a file:
 //!
-//! 1. `attach`: which objects are this controller's, the oldest first.
+//! 1. `attach`: which objects are this controller's.
 //! 2. `claim`: what each of them asks for, with `options` (annotations), `host`, `path` and `resolve` (Services and ports).
 //! 3. `tls`: which certificate each host has, with `certificate` (Secrets).
 //! 4. `merge`: who gets what several ask for, in the order in which rules are tried.
@@ -69,8 +69,8 @@ pub struct Built {
 /// Never fails: what cannot be served is left out or answered 503, its object's verdict says so, and nothing else changes.
 pub fn build(snapshot: &Snapshot, settings: &BuildSettings) -> Built {
     let mut attached = attach::attach(snapshot, settings);
-    let asked = claim::claims(snapshot, &mut attached);
-    let certificates = tls::certificates(snapshot, settings, &asked.tls, &mut attached);
+    let mut asked = claim::claims(snapshot, &mut attached);
+    let certificates = tls::certificates(snapshot, settings, &mut asked.tls, &mut attached);
     let routes = merge::merge(asked, certificates, &mut attached);
     Built { routes, verdicts: attach::verdicts(attached, snapshot, settings) }
 }

@@ -1,6 +1,7 @@
 //! Annotations.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::Duration;
 
 use super::draft::{Draft, Place, quoted};
@@ -36,7 +37,9 @@ pub struct Options<'a> {
 /// Reads annotations. One that cannot be used is as if it were not there, and a finding says so.
 pub fn options<'a>(kind: Kind, annotations: &'a BTreeMap<String, String>, draft: &mut Draft<'a>) -> Options<'a> {
     let mut options = Options::default();
-    let ours = annotations.range(OURS.to_owned()..).take_while(|(name, _)| name.starts_with(OURS));
+    let ours = annotations
+        .range::<str, _>((Bound::Included(OURS), Bound::Unbounded))
+        .take_while(|(name, _)| name.starts_with(OURS));
     for (name, value) in ours {
         let wrong = match (&name[OURS.len()..], kind) {
             ("path", Kind::Service) => set(&mut options.path, Ok(value)),

@@ -1,5 +1,7 @@
 //! Paths.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 
 use super::draft::quoted;
@@ -20,29 +22,42 @@ pub fn path(text: &str) -> Result<String, String> {
     if text.len() > LONGEST {
         return wrong("write at most 2048 bytes");
     }
-    let mut escapes = text.split('%').skip(1).map(|after| after.as_bytes());
-    if !escapes.all(|after| after.len() >= 2 && after[..2].iter().all(u8::is_ascii_hexdigit)) {
-        return wrong("`%` is not followed by two hexadecimal digits; write `%25` for the character itself");
-    }
-    if text.split('%').skip(1).any(|after| after.as_bytes()[..2].eq_ignore_ascii_case(b"2f")) {
-        return wrong("`%2F` is no separator and cannot be matched; write `/`, or a shorter path");
-    }
-    let Ok(path) = percent_decode_str(text).decode_utf8() else {
-        return wrong("it is not UTF-8 when decoded; write the encoded bytes of UTF-8");
+    let path = if text.contains('%') {
+        let mut escapes = text.split('%').skip(1).map(str::as_bytes);
+        if !escapes.clone().all(|after| after.len() >= 2 && after[..2].iter().all(u8::is_ascii_hexdigit)) {
+            return wrong("`%` is not followed by two hexadecimal digits; write `%25` for the character itself");
+        }
+        if escapes.any(|after| after[..2].eq_ignore_ascii_case(b"2f")) {
+            return wrong("`%2F` is no separator and cannot be matched; write `/`, or a shorter path");
+        }
+        let Ok(path) = percent_decode_str(text).decode_utf8() else {
+            return wrong("it is not UTF-8 when decoded; write the encoded bytes of UTF-8");
+        };
+        path
+    } else {
+        Cow::Borrowed(text)
     };
+    // There are many paths, and most are plain.
+    if path.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'/' || byte == b'-') && !doubled(&path) {
+        return Ok(path.into_owned());
+    }
     if path.contains(['?', '#']) {
         return wrong("`?` and `#` are not part of a path; write what is before them");
     }
     if path.contains(char::is_control) {
         return wrong("it holds a control character; write it without");
     }
-    if path.contains("//") {
+    if doubled(&path) {
         return wrong("requests are matched with doubled slashes merged; write `/` for `//`");
     }
     if path.split('/').any(|segment| segment == "." || segment == "..") {
         return wrong("requests are matched with `.` and `..` resolved; write the path that they lead to");
     }
     Ok(path.into_owned())
+}
+
+fn doubled(path: &str) -> bool {
+    path.as_bytes().windows(2).any(|two| two == b"//")
 }
 
 /// A path as a prefix: without its final slash, but for `/`.

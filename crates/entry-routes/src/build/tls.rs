@@ -29,6 +29,9 @@ pub struct Assigned<'a> {
 impl<'a> Certificates<'a> {
     /// The certificate of a host that is served: its own before one with a wildcard.
     pub fn of(&mut self, host: &HostName) -> Option<CertificateId> {
+        if self.by_host.is_empty() {
+            return None;
+        }
         let wildcard = match host {
             HostName::Exact(name) => name.split_once('.').map(|(_, parent)| HostName::Wildcard(parent.to_owned())),
             _ => None,
@@ -55,7 +58,7 @@ impl<'a> Certificates<'a> {
 pub fn certificates<'a>(
     snapshot: &Snapshot,
     settings: &BuildSettings,
-    claims: &[TlsClaim<'a>],
+    claims: &mut [TlsClaim<'a>],
     attached: &mut [Attached<'a>],
 ) -> Certificates<'a> {
     let mut given = Certificates::default();
@@ -69,7 +72,8 @@ pub fn certificates<'a>(
         return given;
     }
     let mut secrets: HashMap<&Key, Result<Loaded, (Reason, String)>> = HashMap::new();
-    for TlsClaim { owner, entry, hosts, secret } in claims {
+    claims.sort_by_key(|claim| claim.owner);
+    for TlsClaim { owner: (_, owner), entry, hosts, secret } in claims {
         let place = Place::TlsEntry(*entry, TlsPart::Secret);
         let found = match secret {
             Some(key) => secrets.entry(key).or_insert_with(|| read(snapshot, settings, key)).as_ref(),
