@@ -39,7 +39,7 @@ impl<'a> Certificates<'a> {
                 content.push(b'\n');
             }
             content.extend(&certificate.key);
-            let lines = content.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let lines = content.split(|byte| *byte == b'\n').count();
             let last_line = u32::try_from(lines).unwrap_or(u32::MAX);
             origins.push(Origin { file: file.clone(), first_line: 1, last_line, object: certificate.origin.clone() });
             files.insert(file, content);
