@@ -11,8 +11,12 @@
 mod error_page;
 mod generation;
 mod http;
+#[cfg(any(test, feature = "lexer"))]
+pub mod lexer;
 mod listen;
 mod location;
+#[cfg(test)]
+mod properties;
 mod server;
 mod settings;
 mod tls;
