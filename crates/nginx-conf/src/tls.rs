@@ -53,7 +53,7 @@ pub fn has_https(settings: &Settings) -> bool {
 }
 
 /// What is at the level of `http`. The ciphers are those of Mozilla's intermediate configuration.
-pub fn http() -> Vec<Directive> {
+pub fn http() -> Vec<Directive<'static>> {
     vec![
         directive("ssl_protocols").words(["TLSv1.2", "TLSv1.3"]),
         directive("ssl_ciphers")
