@@ -19,6 +19,8 @@ mod location;
 mod properties;
 mod server;
 mod settings;
+mod splice;
+mod template;
 mod tls;
 mod token;
 mod upstream;
@@ -27,4 +29,5 @@ mod writer;
 
 pub use generation::{Generation, Note, Origin, origin_of, render};
 pub use settings::{Settings, SettingsError, Timeouts};
+pub use template::{TemplateError, render_template};
 pub use version::{Modules, ParseVersionError, Version};

@@ -7,3 +7,4 @@ mod http2;
 mod paths;
 mod proxying;
 mod support;
+mod template;

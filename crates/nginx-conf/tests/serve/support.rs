@@ -107,11 +107,20 @@ pub fn start(binary: &Binary, dir: &Path) -> Child {
 impl Nginx {
     /// Starts it and waits until its workers tell the generation.
     pub fn start(binary: &Binary, routes: &Routes, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_with(binary, change, |settings| render(routes, settings))
+    }
+
+    /// The same, with a generation made otherwise.
+    pub fn start_with(
+        binary: &Binary,
+        change: impl FnOnce(&mut Settings),
+        render: impl FnOnce(&Settings) -> Generation,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = settings(binary, dir.path());
         change(&mut settings);
         settings.check().unwrap();
-        let generation = render(routes, &settings);
+        let generation = render(&settings);
         write(&generation, dir.path());
         let keeper = start(binary, dir.path());
         let (http, https) = (settings.http[0], settings.https[0]);
