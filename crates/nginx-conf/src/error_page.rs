@@ -21,12 +21,12 @@ const FAILURES: [(&str, &str, &str); 5] = [
 ];
 
 /// What is at the level of `http`: the texts, and what they are for.
-pub fn http() -> Vec<Directive> {
+pub fn http() -> Vec<Directive<'static>> {
     // The empty source makes a constant of a map.
     let constant = |(name, title, text): (&'static str, &'static str, &'static str)| {
         directive("map").words(["\"\"", name]).block(vec![directive("default").token(page(title, text))])
     };
-    let failures =
+    let failures: Vec<_> =
         FAILURES.into_iter().map(|(status, title, text)| entry(Token::word(status)).token(page(title, text))).collect();
     let mut all: Vec<_> = ANSWERS.into_iter().map(constant).collect();
     all.push(directive("map").words(["$status", "$sparrow_failure"]).block(failures));
@@ -36,7 +36,7 @@ pub fn http() -> Vec<Directive> {
 }
 
 /// What a server needs: the location behind `error_page`, which keeps the status.
-pub fn location() -> Directive {
+pub fn location() -> Directive<'static> {
     directive("location")
         .words(["@sparrow_failure"])
         .block(vec![directive("return").words(["200", "$sparrow_failure"])])

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Settings;
 use crate::http;
+use crate::server::Servers;
 use crate::tls::Certificates;
 use crate::upstream::Upstreams;
 use crate::writer::Writer;
@@ -60,7 +61,8 @@ pub fn render(routes: &Routes, settings: &Settings) -> Generation {
     let upstreams = Upstreams::of(routes, settings, &mut notes);
     let certificates = Certificates::of(routes, settings);
     let mut writer = Writer::new(MAIN);
-    http::write(&mut writer, routes, settings, &upstreams, &certificates, &mut notes);
+    let servers = Servers { routes, settings, upstreams: &upstreams, certificates: &certificates };
+    http::write(&mut writer, &servers, &mut notes);
     let (text, mut origins) = writer.finish();
     let mut files = BTreeMap::from([(MAIN.to_owned(), text.into_bytes())]);
     certificates.write(&mut files, &mut origins);

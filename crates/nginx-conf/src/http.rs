@@ -1,11 +1,12 @@
 //! The main file: what all servers share, then the servers.
 
-use entry_routes::{Host, HostName, Routes};
+use entry_routes::{HostName, Routes};
 
 use crate::generation::HASH_PLACE;
 use crate::location::{duration, size};
+use crate::server::Servers;
 use crate::settings::path_token;
-use crate::tls::{self, Certificates};
+use crate::tls;
 use crate::token::Token;
 use crate::upstream::Upstreams;
 use crate::writer::{Directive, Writer, directive, entry};
@@ -19,44 +20,31 @@ const KEEPALIVE_MIN_TIMEOUT: Version = Version::new(1, 27, 4);
 const DOT_SEGMENTS: &str = r#""~*^[^?]*(?:[/\\\\]|%2f|%5c)(?:\\.|%2e){1,2}(?:[/\\\\;?]|%2f|%5c|%3b|$)""#;
 
 /// Writes all of it.
-pub fn write(
-    writer: &mut Writer,
-    routes: &Routes,
-    settings: &Settings,
-    upstreams: &Upstreams<'_>,
-    certificates: &Certificates<'_>,
-    notes: &mut Vec<Note>,
-) {
+pub fn write<'a>(writer: &mut Writer<'a>, servers: &Servers<'a>, notes: &mut Vec<Note>) {
+    let settings = servers.settings;
     for directive in main(settings) {
-        writer.write(&directive, 0);
+        writer.write(&directive);
     }
-    writer.open("http");
+    writer.open(&directive("http"));
     // First the control server, so that the place of the hash is before any text of an object.
     let shared = server::control(settings, Token::word(HASH_PLACE))
         .into_iter()
-        .chain(basics(routes, settings))
+        .chain(basics(servers.routes, settings))
         .chain(maps(settings))
-        .chain(forwarding(settings, upstreams))
+        .chain(forwarding(settings, servers.upstreams))
         .chain(error_page::http())
         .chain(if tls::has_https(settings) { tls::http() } else { Vec::new() });
-    for directive in shared.chain(upstreams.directives()) {
-        writer.write(&directive, 1);
+    for directive in shared {
+        writer.write(&directive);
     }
-    let nothing = Host::default();
-    let any = routes.hosts.get(&HostName::Any).unwrap_or(&nothing);
-    let others = routes.hosts.iter().filter(|(name, _)| **name != HostName::Any);
-    for (name, host) in std::iter::once((&HostName::Any, any)).chain(others) {
-        if let Some(server) = server::of_host(name, host, routes, settings, upstreams, certificates, notes) {
-            writer.write(&server, 1);
-        }
+    for directive in servers.upstreams.directives() {
+        writer.write(&directive);
     }
-    if let Some(server) = server::rejecting(routes, settings, certificates) {
-        writer.write(&server, 1);
-    }
+    servers.write(writer, notes);
     writer.close();
 }
 
-fn main(settings: &Settings) -> Vec<Directive> {
+fn main(settings: &Settings) -> Vec<Directive<'static>> {
     let mut all = Vec::new();
     if let Some(user) = settings.user.as_deref().and_then(Token::constant) {
         all.push(directive("user").token(user));
@@ -81,7 +69,7 @@ fn main(settings: &Settings) -> Vec<Directive> {
 }
 
 /// Logs, limits, times and sizes.
-fn basics(routes: &Routes, settings: &Settings) -> Vec<Directive> {
+fn basics(routes: &Routes, settings: &Settings) -> Vec<Directive<'static>> {
     let modules = &settings.modules;
     let mut all = vec![
         directive("log_format").words([
@@ -138,8 +126,8 @@ fn basics(routes: &Routes, settings: &Settings) -> Vec<Directive> {
 }
 
 /// Variables that all servers share.
-fn maps(settings: &Settings) -> Vec<Directive> {
-    let map = |source: &'static str, name: &'static str, block: Vec<Directive>| {
+fn maps(settings: &Settings) -> Vec<Directive<'static>> {
+    let map = |source: &'static str, name: &'static str, block: Vec<Directive<'static>>| {
         directive("map").words([source, name]).block(block)
     };
     let case = |value: &'static str, result: &'static str| entry(Token::word(value)).words([result]);
@@ -219,7 +207,7 @@ fn maps(settings: &Settings) -> Vec<Directive> {
 }
 
 /// How requests are sent on, and with which headers.
-fn forwarding(settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Directive> {
+fn forwarding(settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Directive<'static>> {
     let times = settings.timeouts;
     let mut all = vec![
         directive("proxy_http_version").words(["1.1"]),

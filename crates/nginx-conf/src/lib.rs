@@ -11,10 +11,16 @@
 mod error_page;
 mod generation;
 mod http;
+#[cfg(any(test, feature = "lexer"))]
+pub mod lexer;
 mod listen;
 mod location;
+#[cfg(test)]
+mod properties;
 mod server;
 mod settings;
+mod splice;
+mod template;
 mod tls;
 mod token;
 mod upstream;
@@ -23,4 +29,5 @@ mod writer;
 
 pub use generation::{Generation, Note, Origin, origin_of, render};
 pub use settings::{Settings, SettingsError, Timeouts};
+pub use template::{TemplateError, render_template};
 pub use version::{Modules, ParseVersionError, Version};

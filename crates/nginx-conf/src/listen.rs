@@ -10,12 +10,12 @@ use crate::{Settings, Version};
 const HTTP2_DIRECTIVE: Version = Version::new(1, 25, 1);
 
 /// The `listen` directives for HTTP.
-pub fn http(settings: &Settings, default: bool) -> impl Iterator<Item = Directive> {
+pub fn http(settings: &Settings, default: bool) -> impl Iterator<Item = Directive<'static>> {
     settings.http.iter().filter_map(move |address| listen(*address, settings, default))
 }
 
 /// The `listen` directives for HTTPS.
-pub fn https(settings: &Settings, default: bool) -> impl Iterator<Item = Directive> {
+pub fn https(settings: &Settings, default: bool) -> impl Iterator<Item = Directive<'static>> {
     let http2 = settings.modules.http_v2 && settings.version < HTTP2_DIRECTIVE;
     settings.https.iter().filter_map(move |address| {
         let listen = listen(*address, settings, default)?.words(["ssl"]);
@@ -25,11 +25,11 @@ pub fn https(settings: &Settings, default: bool) -> impl Iterator<Item = Directi
 
 /// HTTP/2 for clients, where it is a directive. Without TLS nobody speaks it: browsers do not, and to guess it from the first
 /// bytes is a way around what a proxy in front has checked.
-pub fn http2(settings: &Settings) -> Option<Directive> {
+pub fn http2(settings: &Settings) -> Option<Directive<'static>> {
     (settings.modules.http_v2 && settings.version >= HTTP2_DIRECTIVE).then(|| directive("http2").words(["on"]))
 }
 
-fn listen(address: SocketAddr, settings: &Settings, default: bool) -> Option<Directive> {
+fn listen(address: SocketAddr, settings: &Settings, default: bool) -> Option<Directive<'static>> {
     let address = SocketAddr::new(address.ip(), address.port());
     let mut listen = directive("listen").token(Token::literal(&address.to_string())?);
     if default {

@@ -11,48 +11,57 @@ use entry_routes::{Action, Forward, PathMatch, Rule};
 
 use crate::token::{Pattern, Plain, Text, Token};
 use crate::upstream::{Upstreams, is_http2, is_tls};
-use crate::writer::{Directive, directive};
+use crate::writer::{Directive, Writer, constant, directive};
 use crate::{Note, Settings, Version};
 
 /// From here on `proxy_pass` speaks HTTP/2, which can send a path as it came, less its prefix. `grpc_pass` cannot.
 const PROXY_HTTP2: Version = Version::new(1, 29, 4);
 
 /// The locations of a host's rules, which are tried in this order.
-pub fn locations<'a>(
+pub fn write<'a>(
+    writer: &mut Writer<'a>,
     rules: impl IntoIterator<Item = &'a Rule>,
     settings: &Settings,
     upstreams: &Upstreams<'_>,
     notes: &mut Vec<Note>,
-) -> Vec<Directive> {
+) {
     let mut seen = Seen::default();
-    let mut all = Vec::new();
     for rule in rules {
-        let places = seen.add(&rule.path);
-        for place in places {
+        let path = rule.path.path();
+        let is_path = path.starts_with('/') || matches!(&rule.path, PathMatch::Prefix(path) if path.is_empty());
+        let places = if is_path { seen.add(&rule.path) } else { [None, None] };
+        let mut refused = !is_path;
+        for place in places.into_iter().flatten() {
             match location(&place, rule, settings, upstreams) {
-                Some(location) => all.push(location.origin(&rule.origin)),
-                None => notes.push(Note {
-                    object: rule.origin.clone(),
-                    message: format!(
-                        "the path {:?} is not served: it is too long, or has a character that no path has",
-                        rule.path.path().chars().take(100).collect::<String>()
-                    ),
-                }),
+                Some(location) => writer.write(&location.origin(Some(&rule.origin))),
+                None => refused = true,
             }
+        }
+        if refused {
+            let path: String = path.chars().take(100).collect();
+            let message = format!(
+                "the path {path:?} is not served: it does not begin with a slash, is too long, or has a character that no \
+                 path has"
+            );
+            notes.push(Note { object: rule.origin.clone(), message });
         }
     }
     if !seen.prefixes.contains("") {
-        all.push(directive("location").words(["/"]).block(vec![directive("return").words(["404", "$sparrow_404"])]));
+        writer.write(&directive("location").words(["/"]).block(&NOT_FOUND));
     }
-    all
 }
+
+static NOT_FOUND_ARGUMENTS: [Token; 2] = [Token::word("404"), Token::word("$sparrow_404")];
+static NOT_FOUND: [Directive<'static>; 1] = [constant("return", &NOT_FOUND_ARGUMENTS)];
+static BAD_REQUEST_ARGUMENTS: [Token; 2] = [Token::word("400"), Token::word("$sparrow_400")];
+static BAD_REQUEST: [Directive<'static>; 1] = [constant("return", &BAD_REQUEST_ARGUMENTS)];
 
 /// Paths that are taken. nginx takes an exact path before a prefix, and a longer prefix before a shorter one; a rule that
 /// comes after one that matches all its paths is never reached, so it is left out.
 #[derive(Debug, Default)]
-struct Seen {
-    exact: BTreeSet<String>,
-    prefixes: BTreeSet<String>,
+struct Seen<'a> {
+    exact: BTreeSet<&'a str>,
+    prefixes: BTreeSet<&'a str>,
 }
 
 /// How a prefix is taken off.
@@ -90,24 +99,21 @@ enum Place<'a> {
     Below(&'a str),
 }
 
-impl Seen {
-    fn add<'a>(&mut self, path: &'a PathMatch) -> Vec<Place<'a>> {
+impl<'a> Seen<'a> {
+    fn add(&mut self, path: &'a PathMatch) -> [Option<Place<'a>>; 2] {
         match path {
             PathMatch::Exact(exact) => {
-                if !exact.starts_with('/') || self.covers(exact) || !self.exact.insert(exact.clone()) {
-                    return Vec::new();
-                }
-                vec![Place::Path(exact)]
+                let new = !self.covers(exact) && self.exact.insert(exact);
+                [new.then_some(Place::Path(exact)), None]
             }
             PathMatch::Prefix(prefix) => {
                 let prefix = prefix.trim_end_matches('/');
-                let is_path = prefix.is_empty() || prefix.starts_with('/');
-                if !is_path || self.covers(prefix) {
-                    return Vec::new();
+                if self.covers(prefix) {
+                    return [None, None];
                 }
-                self.prefixes.insert(prefix.to_owned());
-                let top = !prefix.is_empty() && self.exact.insert(prefix.to_owned());
-                top.then_some(Place::Top(prefix)).into_iter().chain([Place::Below(prefix)]).collect()
+                self.prefixes.insert(prefix);
+                let top = !prefix.is_empty() && self.exact.insert(prefix);
+                [top.then_some(Place::Top(prefix)), Some(Place::Below(prefix))]
             }
         }
     }
@@ -119,7 +125,12 @@ impl Seen {
     }
 }
 
-fn location(place: &Place<'_>, rule: &Rule, settings: &Settings, upstreams: &Upstreams<'_>) -> Option<Directive> {
+fn location(
+    place: &Place<'_>,
+    rule: &Rule,
+    settings: &Settings,
+    upstreams: &Upstreams<'_>,
+) -> Option<Directive<'static>> {
     let mut block = vec![directive("set").words(["$sparrow_route"]).token(route_name(rule)?)];
     let forward = match &rule.action {
         Action::Forward(forward) => upstreams.name(&forward.backend).map(|name| (forward, name)),
@@ -127,11 +138,7 @@ fn location(place: &Place<'_>, rule: &Rule, settings: &Settings, upstreams: &Ups
     };
     let strip = forward.map_or(Strip::No, |(forward, _)| Strip::of(place, forward, settings));
     block.push(
-        directive("if")
-            .words(["($request_uri", "!~"])
-            .token(raw_path(place, strip)?)
-            .words([")"])
-            .block(vec![directive("return").words(["400", "$sparrow_400"])]),
+        directive("if").words(["($request_uri", "!~"]).token(raw_path(place, strip)?).words([")"]).block(&BAD_REQUEST),
     );
     if rule.redirect_to_https {
         let mut target = Text::default().own("https://$host");
@@ -171,7 +178,13 @@ fn raw_path(place: &Place<'_>, strip: Strip) -> Option<Token> {
 }
 
 /// Sends the request on.
-fn pass(block: &mut Vec<Directive>, place: &Place<'_>, forward: &Forward, name: &Plain, strip: Strip) -> Option<()> {
+fn pass(
+    block: &mut Vec<Directive<'static>>,
+    place: &Place<'_>,
+    forward: &Forward,
+    name: &Plain,
+    strip: Strip,
+) -> Option<()> {
     let protocol = forward.backend.protocol;
     let grpc = is_http2(protocol) && strip != Strip::Raw;
     let below = matches!(place, Place::Below(_));
@@ -181,9 +194,7 @@ fn pass(block: &mut Vec<Directive>, place: &Place<'_>, forward: &Forward, name: 
     }
     if strip == Strip::Rewrite {
         block.push(
-            directive("if")
-                .words(["($request_uri", "~", "\"^[^?]*(?:[^A-Za-z0-9._~/?-]|//)\")"])
-                .block(vec![directive("return").words(["400", "$sparrow_400"])]),
+            directive("if").words(["($request_uri", "~", "\"^[^?]*(?:[^A-Za-z0-9._~/?-]|//)\")"]).block(&BAD_REQUEST),
         );
         block.push(directive("rewrite").words(["^", if below { "$sparrow_rest" } else { "/" }, "break"]));
     }

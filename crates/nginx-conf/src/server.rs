@@ -1,57 +1,81 @@
 //! Hosts become servers.
 
-use entry_routes::{Host, HostName, ObjectRef, Routes};
+use entry_routes::{Host, HostName, Routes};
 
 use crate::tls::{self, Certificates};
 use crate::token::{Pattern, Token};
 use crate::upstream::Upstreams;
-use crate::writer::{Directive, directive};
+use crate::writer::{Directive, Writer, directive};
 use crate::{Note, Settings, error_page, listen, location};
 
-/// The server of a host: plain HTTP, and HTTPS if it has a certificate. `None` if no request can name the host.
-pub fn of_host(
-    name: &HostName,
-    host: &Host,
-    routes: &Routes,
-    settings: &Settings,
-    upstreams: &Upstreams<'_>,
-    certificates: &Certificates<'_>,
-    notes: &mut Vec<Note>,
-) -> Option<Directive> {
-    let default = *name == HostName::Any;
-    let mut block: Vec<_> = listen::http(settings, default).collect();
-    if !default {
-        let Some(name) = server_name(name) else {
-            notes.extend(first_origin(host).map(|object| Note {
-                object: object.clone(),
-                message: format!("the host {:?} is not served: no host has such a name", short(name)),
-            }));
-            return None;
-        };
-        block.push(directive("server_name").token(name));
+/// What the servers are made of.
+pub struct Servers<'a> {
+    /// The routes.
+    pub routes: &'a Routes,
+    /// The settings.
+    pub settings: &'a Settings,
+    /// The upstreams of the routes.
+    pub upstreams: &'a Upstreams<'a>,
+    /// The certificates of the routes.
+    pub certificates: &'a Certificates<'a>,
+}
+
+impl<'a> Servers<'a> {
+    /// Writes all of them.
+    pub fn write(&self, writer: &mut Writer<'a>, notes: &mut Vec<Note>) {
+        static NONE: Host = Host { certificate: None, rules: Vec::new() };
+        let any = self.routes.hosts.get(&HostName::Any).unwrap_or(&NONE);
+        self.write_host(&HostName::Any, any, writer, notes);
+        for (name, host) in self.routes.hosts.iter().filter(|(name, _)| **name != HostName::Any) {
+            self.write_host(name, host, writer, notes);
+        }
+        if let Some(server) = rejecting(self.routes, self.settings, self.certificates) {
+            writer.write(&server);
+        }
     }
-    if let Some(file) = certificates.file(host) {
-        block.extend(listen::https(settings, default));
-        block.extend(listen::http2(settings));
-        block.push(directive("ssl_certificate").token(file.clone()));
-        block.push(directive("ssl_certificate_key").token(file));
+
+    /// The server of a host: plain HTTP, and HTTPS if it has a certificate.
+    fn write_host(&self, name: &HostName, host: &'a Host, writer: &mut Writer<'a>, notes: &mut Vec<Note>) {
+        let settings = self.settings;
+        let default = *name == HostName::Any;
+        let first = host.rules.first().map(|rule| &rule.origin);
+        let certificate = self.certificates.file(host);
+        // Without any address, nginx would listen on port 80.
+        if settings.http.is_empty() && certificate.is_none() {
+            return;
+        }
+        let mut head: Vec<_> = listen::http(settings, default).collect();
+        if !default {
+            let Some(name) = server_name(name) else {
+                notes.extend(first.map(|object| Note {
+                    object: object.clone(),
+                    message: format!("the host {:?} is not served: no host has such a name", short(name)),
+                }));
+                return;
+            };
+            head.push(directive("server_name").token(name));
+        }
+        if let Some(file) = certificate {
+            head.extend(listen::https(settings, default));
+            head.extend(listen::http2(settings));
+            head.push(directive("ssl_certificate").token(file.clone()));
+            head.push(directive("ssl_certificate_key").token(file));
+        }
+        head.push(refuse_dot_segments());
+        head.push(error_page::location());
+        // Of the server for all other hosts nobody is to blame.
+        writer.open(&directive("server").origin(first.filter(|_| !default)));
+        for directive in &head {
+            writer.write(directive);
+        }
+        let rules = host.rules.iter().chain(&self.routes.default);
+        location::write(writer, rules, settings, self.upstreams, notes);
+        writer.close();
     }
-    // Without any, nginx would listen on port 80.
-    if settings.http.is_empty() && certificates.file(host).is_none() {
-        return None;
-    }
-    block.push(refuse_dot_segments());
-    block.extend(location::locations(host.rules.iter().chain(&routes.default), settings, upstreams, notes));
-    block.push(error_page::location());
-    let server = directive("server").block(block);
-    Some(match first_origin(host).filter(|_| !default) {
-        Some(origin) => server.origin(origin),
-        None => server,
-    })
 }
 
 /// The server of all names that are served over TLS to nobody: it ends the handshake.
-pub fn rejecting(routes: &Routes, settings: &Settings, certificates: &Certificates<'_>) -> Option<Directive> {
+pub fn rejecting(routes: &Routes, settings: &Settings, certificates: &Certificates<'_>) -> Option<Directive<'static>> {
     if !tls::has_https(settings) {
         return None;
     }
@@ -86,7 +110,7 @@ pub fn rejecting(routes: &Routes, settings: &Settings, certificates: &Certificat
 }
 
 /// What the workers tell of themselves.
-pub fn control(settings: &Settings, hash: Token) -> Option<Directive> {
+pub fn control(settings: &Settings, hash: Token) -> Option<Directive<'static>> {
     let path = settings.control.to_str()?;
     let mut block = vec![
         directive("listen").token(Token::constant(&format!("unix:{path}"))?),
@@ -102,12 +126,8 @@ pub fn control(settings: &Settings, hash: Token) -> Option<Directive> {
     Some(directive("server").block(block))
 }
 
-fn refuse_dot_segments() -> Directive {
+fn refuse_dot_segments() -> Directive<'static> {
     directive("if").words(["($sparrow_dots)"]).block(vec![directive("return").words(["400", "$sparrow_400"])])
-}
-
-fn first_origin(host: &Host) -> Option<&ObjectRef> {
-    host.rules.first().map(|rule| &rule.origin)
 }
 
 fn short(name: &HostName) -> String {

@@ -34,7 +34,7 @@ pub struct Settings {
     pub worker_processes: Option<u16>,
     /// Connections of one worker, those to backends included.
     pub worker_connections: u32,
-    /// How long the workers of an earlier generation may go on with what they have, such as WebSockets.
+    /// How long the workers of an earlier generation may go on with what they have, such as tunnels.
     pub worker_shutdown_timeout: Duration,
     /// How long an idle connection of a client is kept.
     pub keepalive_timeout: Duration,
@@ -125,6 +125,10 @@ pub enum SettingsError {
 impl Settings {
     /// Whether nginx can follow these settings. [`render`](crate::render) leaves out what it cannot write, so whoever takes
     /// settings from outside asks here first.
+    ///
+    /// # Errors
+    ///
+    /// The first field that nginx cannot follow.
     pub fn check(&self) -> Result<(), SettingsError> {
         for (name, path) in [
             ("control", Some(&self.control)),

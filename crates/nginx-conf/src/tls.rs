@@ -39,7 +39,7 @@ impl<'a> Certificates<'a> {
                 content.push(b'\n');
             }
             content.extend(&certificate.key);
-            let lines = content.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let lines = content.split(|byte| *byte == b'\n').count();
             let last_line = u32::try_from(lines).unwrap_or(u32::MAX);
             origins.push(Origin { file: file.clone(), first_line: 1, last_line, object: certificate.origin.clone() });
             files.insert(file, content);
@@ -53,7 +53,7 @@ pub fn has_https(settings: &Settings) -> bool {
 }
 
 /// What is at the level of `http`. The ciphers are those of Mozilla's intermediate configuration.
-pub fn http() -> Vec<Directive> {
+pub fn http() -> Vec<Directive<'static>> {
     vec![
         directive("ssl_protocols").words(["TLSv1.2", "TLSv1.3"]),
         directive("ssl_ciphers")

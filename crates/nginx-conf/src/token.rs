@@ -34,19 +34,25 @@ impl Token {
 
     /// A text for a place where nginx knows no variables.
     pub fn literal(text: &str) -> Option<Self> {
-        let mut out = String::with_capacity(text.len() + 2);
+        let mut out = String::with_capacity(text.len() + 16);
         out.push('"');
-        for c in text.chars() {
-            match c {
-                '\0' => return None,
-                '"' => out.push_str("\\\""),
-                '\\' => out.push_str("\\\\"),
-                '\t' => out.push_str("\\t"),
-                '\r' => out.push_str("\\r"),
-                '\n' => out.push_str("\\n"),
-                _ => out.push(c),
-            }
+        let mut plain = 0;
+        // All of these are one byte long in UTF-8 and part of no other character.
+        for (at, byte) in text.bytes().enumerate().filter(|(_, byte)| *byte < b' ' || *byte == b'"' || *byte == b'\\') {
+            let escape = match byte {
+                0 => return None,
+                b'"' => "\\\"",
+                b'\\' => "\\\\",
+                b'\t' => "\\t",
+                b'\r' => "\\r",
+                b'\n' => "\\n",
+                _ => continue,
+            };
+            out.push_str(&text[plain..at]);
+            out.push_str(escape);
+            plain = at + 1;
         }
+        out.push_str(&text[plain..]);
         out.push('"');
         (out.len() <= LONGEST).then_some(Self(Cow::Owned(out)))
     }

@@ -59,7 +59,7 @@ impl<'a> Upstreams<'a> {
     }
 
     /// Their directives.
-    pub fn directives(&self) -> impl Iterator<Item = Directive> {
+    pub fn directives(&self) -> impl Iterator<Item = Directive<'a>> {
         // nginx sets aside memory for each connection that may be kept: many upstreams get fewer each.
         let kept: u16 = match self.len() {
             0..=512 => 32,
@@ -76,7 +76,7 @@ impl<'a> Upstreams<'a> {
                 directive("keepalive_requests").words(["10000"]),
             ];
             let name = Text::default().plain(&upstream.name).token()?;
-            Some(directive("upstream").token(name).block(block).origin(upstream.origin))
+            Some(directive("upstream").token(name).block(block).origin(Some(upstream.origin)))
         })
     }
 }

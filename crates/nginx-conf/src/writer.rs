@@ -1,5 +1,7 @@
 //! Directives are values; one writer prints them and knows which lines are whose.
 
+use std::borrow::Cow;
+
 use entry_routes::ObjectRef;
 
 use crate::generation::Origin;
@@ -7,104 +9,138 @@ use crate::token::Token;
 
 /// A directive: its name, its arguments, and its block.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Directive {
+pub struct Directive<'a> {
     name: Token,
-    arguments: Vec<Token>,
-    block: Option<Vec<Directive>>,
-    origin: Option<ObjectRef>,
+    arguments: Cow<'static, [Token]>,
+    block: Option<Cow<'static, [Directive<'static>]>>,
+    origin: Option<&'a ObjectRef>,
 }
 
 /// A directive without arguments and without block.
-pub fn directive(name: &'static str) -> Directive {
+pub const fn directive(name: &'static str) -> Directive<'static> {
     entry(Token::word(name))
 }
 
 /// The same, of a block whose directives are values, such as those of a `map`.
-pub fn entry(name: Token) -> Directive {
-    Directive { name, arguments: Vec::new(), block: None, origin: None }
+pub const fn entry(name: Token) -> Directive<'static> {
+    Directive { name, arguments: Cow::Borrowed(&[]), block: None, origin: None }
 }
 
-impl Directive {
+/// A directive that is the same every time, and so costs nothing to make.
+pub const fn constant(name: &'static str, arguments: &'static [Token]) -> Directive<'static> {
+    Directive { name: Token::word(name), arguments: Cow::Borrowed(arguments), block: None, origin: None }
+}
+
+impl<'a> Directive<'a> {
     /// Adds words of this program as arguments.
-    pub fn words(mut self, words: impl IntoIterator<Item = &'static str>) -> Self {
-        self.arguments.extend(words.into_iter().map(Token::word));
+    pub fn words<const N: usize>(mut self, words: [&'static str; N]) -> Self {
+        self.arguments.to_mut().extend(words.map(Token::word));
         self
     }
 
     /// Adds an argument.
     pub fn token(mut self, token: Token) -> Self {
-        self.arguments.push(token);
+        self.arguments.to_mut().push(token);
         self
     }
 
     /// Gives it a block.
-    pub fn block(mut self, block: Vec<Directive>) -> Self {
-        self.block = Some(block);
+    pub fn block(mut self, block: impl Into<Cow<'static, [Directive<'static>]>>) -> Self {
+        self.block = Some(block.into());
         self
     }
 
     /// Says whose it is.
-    pub fn origin(mut self, origin: &ObjectRef) -> Self {
-        self.origin = Some(origin.clone());
-        self
+    pub fn origin(self, origin: Option<&'a ObjectRef>) -> Self {
+        Self { origin, ..self }
     }
 }
 
 /// Prints directives into one file.
 #[derive(Debug)]
-pub struct Writer {
+pub struct Writer<'a> {
     file: &'static str,
     out: String,
     lines: u32,
+    /// The blocks that are open: where they began, and whose they are.
+    open: Vec<(u32, Option<&'a ObjectRef>)>,
     origins: Vec<Origin>,
 }
 
-impl Writer {
+impl<'a> Writer<'a> {
     /// A writer of this file.
     pub fn new(file: &'static str) -> Self {
-        Self { file, out: String::new(), lines: 0, origins: Vec::new() }
+        Self { file, out: String::new(), lines: 0, open: Vec::new(), origins: Vec::new() }
     }
 
     /// Prints a directive at the end of the file.
-    pub fn write(&mut self, directive: &Directive, depth: usize) {
+    pub fn write(&mut self, directive: &Directive<'a>) {
         let first_line = self.lines + 1;
-        self.indent(depth);
-        self.out.push_str(directive.name.as_str());
-        for argument in &directive.arguments {
-            self.out.push(' ');
-            self.out.push_str(argument.as_str());
-        }
-        match &directive.block {
-            None => self.end_line(";"),
-            Some(block) => {
-                self.end_line(" {");
-                for directive in block {
-                    self.write(directive, depth + 1);
-                }
-                self.indent(depth);
-                self.end_line("}");
-            }
-        }
-        if let Some(object) = &directive.origin {
-            let (file, last_line) = (self.file.to_owned(), self.lines);
-            self.origins.push(Origin { file, first_line, last_line, object: object.clone() });
+        self.print(directive, self.open.len());
+        if let Some(object) = directive.origin {
+            self.own(first_line, object);
         }
     }
 
-    /// Opens a block whose directives are written one by one.
-    pub fn open(&mut self, name: &'static str) {
-        self.out.push_str(name);
+    /// Opens a block, whose directives are written one by one: those of a large one are never all in memory.
+    pub fn open(&mut self, directive: &Directive<'a>) {
+        let first_line = self.lines + 1;
+        self.words(directive, self.open.len());
         self.end_line(" {");
+        self.open.push((first_line, directive.origin));
     }
 
     /// Closes it.
     pub fn close(&mut self) {
-        self.end_line("}");
+        if let Some((first_line, origin)) = self.open.pop() {
+            self.indent(self.open.len());
+            self.end_line("}");
+            if let Some(object) = origin {
+                self.own(first_line, object);
+            }
+        }
     }
 
     /// The text, and whose lines are whose.
     pub fn finish(self) -> (String, Vec<Origin>) {
         (self.out, self.origins)
+    }
+
+    fn print(&mut self, directive: &Directive<'_>, depth: usize) {
+        self.words(directive, depth);
+        match &directive.block {
+            None => self.end_line(";"),
+            Some(block) => {
+                self.end_line(" {");
+                for directive in block.iter() {
+                    self.print(directive, depth + 1);
+                }
+                self.indent(depth);
+                self.end_line("}");
+            }
+        }
+    }
+
+    fn words(&mut self, directive: &Directive<'_>, depth: usize) {
+        self.indent(depth);
+        self.out.push_str(directive.name.as_str());
+        for argument in directive.arguments.iter() {
+            self.out.push(' ');
+            self.out.push_str(argument.as_str());
+        }
+    }
+
+    /// Lines of one object after each other are one piece.
+    fn own(&mut self, first_line: u32, object: &ObjectRef) {
+        match self.origins.last_mut() {
+            Some(last) if last.last_line + 1 == first_line && last.object == *object => last.last_line = self.lines,
+            _ => self.origins.push(Origin {
+                file: self.file.to_owned(),
+                first_line,
+                last_line: self.lines,
+                object: object.clone(),
+            }),
+        }
     }
 
     fn indent(&mut self, depth: usize) {

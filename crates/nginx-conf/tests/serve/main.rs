@@ -1,4 +1,10 @@
 //! What a real nginx does with the configuration, compared with what the routes say.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod hosts;
+mod http2;
 mod paths;
+mod proxying;
 mod support;
+mod template;

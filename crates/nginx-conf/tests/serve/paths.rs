@@ -2,6 +2,9 @@
 
 use super::support::{Nginx, backend, binaries, exact, forward, prefix, routes};
 
+/// The backend and the target that it saw, or the status.
+type Seen = Result<(&'static str, &'static str), u16>;
+
 #[test]
 fn a_path_is_forwarded_as_it_was_sent() {
     let (strip, keep, only, root) = (backend("strip"), backend("keep"), backend("only"), backend("root"));
@@ -18,7 +21,7 @@ fn a_path_is_forwarded_as_it_was_sent() {
         ],
     )]);
     // Sent, and which backend saw what; or the status.
-    let table: &[(&str, Result<(&str, &str), u16>)] = &[
+    let table: &[(&str, Seen)] = &[
         ("/volume/api/v1/pools", Ok(("strip", "/api/v1/pools"))),
         ("/volume/api/v1/pools/?a=/../b&c=%2e%2e/", Ok(("strip", "/api/v1/pools/?a=/../b&c=%2e%2e/"))),
         ("/volume", Ok(("strip", "/"))),

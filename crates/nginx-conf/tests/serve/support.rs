@@ -76,18 +76,6 @@ pub fn write(generation: &Generation, dir: &Path) {
     }
 }
 
-/// What `nginx -t` says: whether it is content, and its words.
-pub fn check(binary: &Binary, dir: &Path) -> (bool, String) {
-    let output = Command::new(&binary.path)
-        .args(["-t", "-e", "stderr", "-p"])
-        .arg(dir)
-        .arg("-c")
-        .arg(dir.join("nginx.conf"))
-        .output()
-        .unwrap();
-    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
 /// A running nginx.
 pub struct Nginx {
     pub dir: TempDir,
@@ -101,26 +89,40 @@ pub struct Nginx {
 /// Runs its arguments until its standard input ends: however the test ends, nginx does too.
 const KEEPER: &str = r#""$@" & pid=$!; trap '' INT TERM; while read -r _; do :; done; kill -TERM "$pid"; wait "$pid""#;
 
+/// Starts nginx on the configuration in a directory. It ends with the standard input of what is returned.
+pub fn start(binary: &Binary, dir: &Path) -> Child {
+    Command::new("sh")
+        .args(["-c", KEEPER, "keeper"])
+        .arg(&binary.path)
+        .args(["-e", "stderr", "-g", "daemon off;", "-p"])
+        .arg(dir)
+        .arg("-c")
+        .arg(dir.join("nginx.conf"))
+        .stdin(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap()
+}
+
 impl Nginx {
     /// Starts it and waits until its workers tell the generation.
     pub fn start(binary: &Binary, routes: &Routes, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_with(binary, change, |settings| render(routes, settings))
+    }
+
+    /// The same, with a generation made otherwise.
+    pub fn start_with(
+        binary: &Binary,
+        change: impl FnOnce(&mut Settings),
+        render: impl FnOnce(&Settings) -> Generation,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = settings(binary, dir.path());
         change(&mut settings);
         settings.check().unwrap();
-        let generation = render(routes, &settings);
+        let generation = render(&settings);
         write(&generation, dir.path());
-        let keeper = Command::new("sh")
-            .args(["-c", KEEPER, "keeper"])
-            .arg(&binary.path)
-            .args(["-e", "stderr", "-g", "daemon off;", "-p"])
-            .arg(dir.path())
-            .arg("-c")
-            .arg(dir.path().join("nginx.conf"))
-            .stdin(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .unwrap();
+        let keeper = start(binary, dir.path());
         let (http, https) = (settings.http[0], settings.https[0]);
         let nginx = Self { dir, settings, http, https, generation, keeper };
         let start = Instant::now();

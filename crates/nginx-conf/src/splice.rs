@@ -1,0 +1,161 @@
+//! Values are put into a text that a template made, each so that it stays inside the token where it stands.
+//!
+//! A template cannot know where its output stands: `http://{{ a }}:{{ b }}/`, `"{{ a }}"` and `location {{ a }} {` need
+//! different things. So a template prints a mark for each value, and the values come in here, where the text is read as
+//! nginx reads it.
+
+use crate::token::Token;
+
+/// Stands around the number of a value. Private to Unicode's users, so in no reasonable text; refused in unreasonable ones.
+pub const MARK: char = '\u{f8ff}';
+
+/// A value that cannot stand where it was put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misplaced {
+    /// Where its mark is, in bytes.
+    pub at: usize,
+    /// The value.
+    pub value: String,
+    /// What is wrong and what helps.
+    pub why: &'static str,
+}
+
+/// Where the reader is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Between,
+    /// In a token without quotes; `true` right after a `$`, where a brace belongs to it.
+    Bare(bool),
+    Quoted(char),
+    /// Right after quotes.
+    Closed,
+    Comment,
+}
+
+/// The text with its values, and the line of each value.
+pub fn splice(text: &str, values: &[String]) -> Result<(String, Vec<(u32, usize)>), Misplaced> {
+    let mut out = String::with_capacity(text.len());
+    let (mut lines, mut line) = (Vec::new(), 1);
+    let mut place = Place::Between;
+    let mut rest = text.char_indices().peekable();
+    while let Some((at, c)) = rest.next() {
+        if c == MARK {
+            let digits: String = std::iter::from_fn(|| rest.next_if(|(_, c)| *c != MARK)).map(|(_, c)| c).collect();
+            rest.next();
+            let Some((number, value)) =
+                digits.parse::<usize>().ok().and_then(|number| Some((number, values.get(number)?)))
+            else {
+                return Err(Misplaced { at, value: digits, why: "its mark was changed by a filter" });
+            };
+            let whole = place == Place::Between && rest.peek().is_none_or(|(_, c)| " \t\r\n;{".contains(*c));
+            let (text, next) = put(value, place, whole).map_err(|why| Misplaced { at, value: value.clone(), why })?;
+            out.push_str(&text);
+            place = next;
+            lines.push((line, number));
+            continue;
+        }
+        out.push(c);
+        line += u32::from(c == '\n');
+        let space = " \t\r\n".contains(c);
+        place = match place {
+            Place::Between if space || ";{}".contains(c) => Place::Between,
+            Place::Between if c == '#' => Place::Comment,
+            Place::Between if c == '"' || c == '\'' => Place::Quoted(c),
+            Place::Bare(false) if c == '{' => Place::Between,
+            Place::Bare(_) if space || c == ';' => Place::Between,
+            Place::Comment if c == '\n' => Place::Between,
+            Place::Closed if space || ";{)".contains(c) => Place::Between,
+            // An error of nginx.
+            Place::Closed => Place::Bare(false),
+            Place::Quoted(quote) if c == quote => Place::Closed,
+            Place::Between | Place::Bare(_) | Place::Quoted(_) if c == '\\' => {
+                if let Some((at, escaped)) = rest.next() {
+                    if escaped == MARK {
+                        return Err(Misplaced {
+                            at,
+                            value: String::new(),
+                            why: "there is a backslash right before it",
+                        });
+                    }
+                    out.push(escaped);
+                    line += u32::from(escaped == '\n');
+                }
+                if let Place::Quoted(_) = place { place } else { Place::Bare(false) }
+            }
+            Place::Between | Place::Bare(_) => Place::Bare(c == '$'),
+            Place::Quoted(_) | Place::Comment => place,
+        };
+    }
+    Ok((out, lines))
+}
+
+/// The form of a value at a place, and the place after it.
+fn put(value: &str, place: Place, whole: bool) -> Result<(String, Place), &'static str> {
+    const PART: &str =
+        "it is a part of a word and has characters that need quotes: put the whole word in quotes in the template";
+    const REFUSED: &str = "it has a character that cannot be quoted (a dollar sign or a zero), or is too long";
+    let plain = value.chars().all(|c| c.is_alphanumeric() || "-._~/:[]@%+,=&".contains(c));
+    match place {
+        Place::Between if whole && (!plain || value.is_empty()) => {
+            let token = Token::constant(value).ok_or(REFUSED)?;
+            Ok((token.as_str().to_owned(), Place::Between))
+        }
+        Place::Between | Place::Bare(_) if !plain => Err(PART),
+        // After a `$` it would be the name of a variable.
+        Place::Bare(true) => Err(PART),
+        Place::Between if value.is_empty() => Ok((String::new(), Place::Between)),
+        Place::Between | Place::Bare(_) => Ok((value.to_owned(), Place::Bare(false))),
+        Place::Quoted(_) => {
+            let token = Token::constant(value).ok_or(REFUSED)?;
+            let inner = &token.as_str()[1..token.as_str().len() - 1];
+            // nginx knows this escape in both kinds of quotes.
+            Ok((inner.replace('\'', "\\'"), place))
+        }
+        Place::Closed => Err("it follows quotes directly"),
+        Place::Comment => Err("values have no place in comments"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spliced(text: &str, value: &str) -> Result<String, &'static str> {
+        let text = text.replace('@', &format!("{MARK}0{MARK}"));
+        splice(&text, &[value.to_owned()]).map(|(text, _)| text).map_err(|misplaced| misplaced.why)
+    }
+
+    #[test]
+    fn a_value_stays_inside_its_token() {
+        for (text, value, expected) in [
+            ("location @ {", "/a", Some("location /a {")),
+            ("location @ {", "/a b;{}\"", Some("location \"/a b;{}\\\"\" {")),
+            ("x @;", "", Some("x \"\";")),
+            ("x http://@:80/;", "10.0.0.1", Some("x http://10.0.0.1:80/;")),
+            ("x @:80;", "[fd00::1]", Some("x [fd00::1]:80;")),
+            ("x http://@/;", "a;b", None),
+            ("x http://@/;", "a\"", None),
+            ("x @y;", "a b", None),
+            ("x @@;", "a b", None),
+            ("x \"@\";", "a\" \\;'", Some("x \"a\\\" \\\\;\\'\";")),
+            ("x '@';", "a' \n", Some("x 'a\\' \\n';")),
+            ("x @;", "$host", None),
+            ("x \"@\";", "$host", None),
+            ("x $@;", "host", None),
+            ("x a\\\"@;", "b;c", None),
+            ("x ${a}@;", "b", Some("x ${a}b;")),
+            ("if ($a = \"@\") {", "b)", Some("if ($a = \"b)\") {")),
+            ("if ($a = @) {", "b)", None),
+            ("# @\n", "a", None),
+            ("# don't\nx @;", "a b", Some("# don't\nx \"a b\";")),
+            ("x \"a\\\"\" @;", "c;", Some("x \"a\\\"\" \"c;\";")),
+            ("x \"a\"@;", "c;", None),
+            ("x \"\\@\";", "\" c;", None),
+            ("x \\@;", "c", None),
+        ] {
+            let found = spliced(text, value);
+            assert_eq!(found.as_deref().ok(), expected, "{text} {value:?} {found:?}");
+        }
+        assert!(splice(&format!("{MARK}9{MARK}"), &[]).is_err());
+    }
+}

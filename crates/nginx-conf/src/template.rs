@@ -1,0 +1,250 @@
+//! A template of the operator's in place of the built-in layout.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use entry_routes::{Action, HostName, ObjectRef, PathMatch, Protocol, Routes, Rule};
+use minijinja::value::Value;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, context};
+
+use crate::generation::{HASH_PLACE, MAIN, finish};
+use crate::splice::{MARK, splice};
+use crate::tls::Certificates;
+use crate::token::Token;
+use crate::upstream::Upstreams;
+use crate::writer::{Directive, Writer};
+use crate::{Generation, Origin, Settings, server};
+
+/// Largest template, in bytes.
+const LARGEST_TEMPLATE: usize = 256 << 10;
+
+/// Largest output, in bytes.
+const LARGEST_OUTPUT: usize = 64 << 20;
+
+/// Why a template gives no configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// It is too large.
+    #[error("the template has {0} bytes, and at most {LARGEST_TEMPLATE} are read")]
+    TooLarge(usize),
+    /// It cannot be read or followed.
+    #[error("line {line} of the template: {message}")]
+    Failed {
+        /// The line, counted from 1; 0 if there is none to name.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// A value cannot stand where the template puts it.
+    #[error("line {line} of the template: the value {value:?} cannot stand here: {why}")]
+    Misplaced {
+        /// The line, counted from 1.
+        line: usize,
+        /// The value, cut short.
+        value: String,
+        /// What is wrong and what helps.
+        why: &'static str,
+    },
+    /// Nothing in it tells which generation is served.
+    #[error(
+        "the template does not print `control_server`: write {{{{ control_server }}}} inside `http {{ }}`, so that it can be \
+         known which generation nginx serves"
+    )]
+    NoControlServer,
+}
+
+/// Writes the routes with a template in the language of Jinja. The result is `nginx.conf`, whole.
+///
+/// Every value is quoted as nginx needs it where it stands, or refused; the filter `raw_token` turns that off for one value.
+/// The template knows:
+///
+/// | name | what |
+/// |---|---|
+/// | `routes` | all rules that lead somewhere, each with `host` (`*` is any), `path`, `match` (`Exact`, `Prefix`), `cluster_ip` (in brackets if IPv6), `port`, `protocol`, `upstream`, `strip_prefix`, `redirect_to_https`, `certificate` (a file, or empty), `kind`, `namespace`, `name` |
+/// | `hosts` | the hosts, each with `name`, `certificate` and its `routes` |
+/// | `settings` | `http`, `https`, `trusted` (lists), `runtime`, `user`, `access_log`, `error_log`, `worker_processes` |
+/// | `control_server` | a server that tells the generation; it must be printed once, inside `http` |
+/// | `upstreams` | an `upstream` for each backend, by the name in `upstream` of a route |
+///
+/// # Errors
+///
+/// What is wrong with the template, with its line. Templates are limited in size, in steps and in output.
+pub fn render_template(template: &str, routes: &Routes, settings: &Settings) -> Result<Generation, TemplateError> {
+    if template.len() > LARGEST_TEMPLATE {
+        return Err(TemplateError::TooLarge(template.len()));
+    }
+    if let Some(at) = template.find(MARK) {
+        let line = template[..at].lines().count().max(1);
+        return Err(TemplateError::Failed { line, message: format!("the character {MARK:?} cannot be used") });
+    }
+    let mut notes = Vec::new();
+    let upstreams = Upstreams::of(routes, settings, &mut notes);
+    let certificates = Certificates::of(routes, settings);
+    let known = known(routes, settings, &upstreams, &certificates);
+
+    let values = Arc::new(Mutex::new(Vec::new()));
+    let environment = environment(&values, routes);
+    let template = environment.template_from_named_str("template", template).map_err(|error| failed(&error))?;
+    // Once to see that it ends in time and is not too long, and once for the text and where its parts are from.
+    template.render_captured_to(known.clone(), Limited { left: LARGEST_OUTPUT }).map_err(|error| failed(&error))?;
+    values.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    let (text, spans) = template.render_with_spans(known).map_err(|error| failed(&error))?;
+
+    let values = values.lock().unwrap_or_else(PoisonError::into_inner);
+    let (text, lines) = splice(&text, &values).map_err(|misplaced| TemplateError::Misplaced {
+        line: spans.iter().find(|span| span.output_range().contains(&misplaced.at)).map_or(0, |span| span.line()),
+        value: misplaced.value.chars().take(100).collect(),
+        why: misplaced.why,
+    })?;
+    if !text.contains(HASH_PLACE) {
+        return Err(TemplateError::NoControlServer);
+    }
+    let mut origins = origins(routes, &values, &lines);
+    let mut files = BTreeMap::from([(MAIN.to_owned(), text.into_bytes())]);
+    certificates.write(&mut files, &mut origins);
+    Ok(finish(files, origins, notes))
+}
+
+fn environment(values: &Arc<Mutex<Vec<String>>>, routes: &Routes) -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| AutoEscape::Custom("nginx".into()));
+    let rules = crate::upstream::rules(routes).count() as u64;
+    environment.set_fuel(Some(1_000_000 + 1_000 * rules));
+    let values = Arc::clone(values);
+    environment.set_formatter(move |out, _, value| {
+        let text = match value.as_str() {
+            Some(text) if value.is_safe() => return out.write_str(text).map_err(Error::from),
+            Some(text) => text.to_owned(),
+            None if value.is_undefined() || value.is_none() => {
+                return Err(Error::new(ErrorKind::UndefinedError, "there is no such value"));
+            }
+            None if value.is_number() => value.to_string(),
+            None => {
+                return Err(Error::new(ErrorKind::InvalidOperation, format!("a {} is not one token", value.kind())));
+            }
+        };
+        if text.contains(MARK) {
+            return Err(Error::new(ErrorKind::InvalidOperation, "the value has a character that cannot be used"));
+        }
+        let mut values = values.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = values.len();
+        values.push(text);
+        out.write_str(&format!("{MARK}{number}{MARK}")).map_err(Error::from)
+    });
+    environment.add_filter("raw_token", |text: String| {
+        if text.contains(MARK) {
+            return Err(Error::new(ErrorKind::InvalidOperation, "the value has a character that cannot be used"));
+        }
+        Ok(Value::from_safe_string(text))
+    });
+    environment
+}
+
+/// What a template knows.
+fn known(routes: &Routes, settings: &Settings, upstreams: &Upstreams<'_>, certificates: &Certificates<'_>) -> Value {
+    let mut all = Vec::new();
+    let mut hosts = Vec::new();
+    let default_of = |name: &HostName| (*name == HostName::Any).then_some(routes.default.as_ref()).flatten();
+    for (name, host) in &routes.hosts {
+        // Without quotes: it is a plain name.
+        let file = certificates.file(host);
+        let file = file.as_ref().map_or("", |file| file.as_str().trim_matches('"'));
+        let rules = host.rules.iter().chain(default_of(name));
+        let of_host: Vec<Value> = rules.filter_map(|rule| known_rule(name, rule, file, upstreams)).collect();
+        all.extend(of_host.iter().cloned());
+        hosts.push(context! { name => name.to_string(), certificate => file, routes => of_host });
+    }
+    if !routes.hosts.contains_key(&HostName::Any) {
+        all.extend(routes.default.as_ref().and_then(|rule| known_rule(&HostName::Any, rule, "", upstreams)));
+    }
+    let print = |directives: Vec<Directive<'_>>| {
+        let mut writer = Writer::new(MAIN);
+        for directive in &directives {
+            writer.write(directive);
+        }
+        Value::from_safe_string(writer.finish().0)
+    };
+    let list = |items: Vec<String>| Value::from(items);
+    let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    context! {
+        routes => all,
+        hosts => hosts,
+        upstreams => print(upstreams.directives().collect()),
+        control_server => print(server::control(settings, Token::word(HASH_PLACE)).into_iter().collect()),
+        settings => context! {
+            http => list(settings.http.iter().map(ToString::to_string).collect()),
+            https => list(settings.https.iter().map(ToString::to_string).collect()),
+            trusted => list(settings.trusted.iter().map(ToString::to_string).collect()),
+            runtime => path(&settings.runtime),
+            user => settings.user.clone().unwrap_or_default(),
+            access_log => settings.access_log.as_deref().map(path).unwrap_or_default(),
+            error_log => path(&settings.error_log),
+            worker_processes => settings.worker_processes.map_or_else(|| "auto".to_owned(), |number| number.to_string()),
+        },
+    }
+}
+
+fn known_rule(host: &HostName, rule: &Rule, certificate: &str, upstreams: &Upstreams<'_>) -> Option<Value> {
+    let Action::Forward(forward) = &rule.action else { return None };
+    let address = forward.backend.address;
+    let protocol = match forward.backend.protocol {
+        Protocol::Http => "http",
+        Protocol::Https => "https",
+        Protocol::Http2 => "h2c",
+        Protocol::Http2Tls => "h2",
+    };
+    let kind = if matches!(rule.path, PathMatch::Exact(_)) { "Exact" } else { "Prefix" };
+    Some(context! {
+        host => host.to_string(),
+        path => rule.path.path(),
+        r#match => kind,
+        cluster_ip => if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() },
+        port => address.port(),
+        protocol => protocol,
+        upstream => upstreams.name(&forward.backend)?.as_str(),
+        strip_prefix => forward.strip_prefix,
+        redirect_to_https => rule.redirect_to_https,
+        certificate => certificate,
+        kind => rule.origin.kind.to_string(),
+        namespace => rule.origin.key.namespace.clone(),
+        name => rule.origin.key.name.clone(),
+    })
+}
+
+/// A line with a path or a host of one object only is that object's.
+fn origins(routes: &Routes, values: &[String], lines: &[(u32, usize)]) -> Vec<Origin> {
+    let mut objects: HashMap<&str, Option<&ObjectRef>> = HashMap::new();
+    for rule in crate::upstream::rules(routes) {
+        let object = objects.entry(rule.path.path()).or_insert(Some(&rule.origin));
+        *object = object.filter(|object| **object == rule.origin);
+    }
+    let owned = lines.iter().filter_map(|(line, number)| {
+        let object = (*objects.get(values.get(*number)?.as_str())?)?;
+        Some(Origin { file: MAIN.to_owned(), first_line: *line, last_line: *line, object: object.clone() })
+    });
+    owned.collect()
+}
+
+fn failed(error: &Error) -> TemplateError {
+    let message =
+        error.detail().map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
+    TemplateError::Failed { line: error.line().unwrap_or(0), message }
+}
+
+/// Counts what is written, up to a limit.
+struct Limited {
+    left: usize,
+}
+
+impl io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.left = self.left.checked_sub(bytes.len()).ok_or_else(|| io::Error::other("the output is too long"))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,255 @@
+//! Hosts, certificates, redirects, and what is answered where there is nothing.
+
+use std::net::SocketAddr;
+
+use entry_routes::{Action, Certificate, CertificateId, Found, HostName, Request, Routes, Rule, Scheme};
+
+use super::support::{Nginx, backend, binaries, exact, forward, free, object, prefix, routes};
+
+/// Gives a host a certificate of its own, for these names.
+fn certify(routes: &mut Routes, host: &HostName, id: &str, names: &[&str]) {
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let id = CertificateId(id.repeat(32));
+    let certificate = Certificate {
+        origin: object("certificate"),
+        chain: made.cert.pem().into_bytes(),
+        key: made.signing_key.serialize_pem().into_bytes(),
+    };
+    routes.certificates.insert(id.clone(), certificate);
+    routes.hosts.get_mut(host).unwrap().certificate = Some(id);
+}
+
+fn unavailable(path: &str) -> Rule {
+    Rule { path: prefix(path), action: Action::Unavailable, redirect_to_https: false, origin: object("gone") }
+}
+
+fn redirected(mut rule: Rule) -> Rule {
+    rule.redirect_to_https = true;
+    rule
+}
+
+/// What the definition of matching says: the backend, or the status.
+fn expected(
+    routes: &Routes,
+    backends: &[(&'static str, SocketAddr)],
+    request: &Request<'_>,
+) -> Result<&'static str, u16> {
+    match routes.find(request) {
+        Found::Redirect(_) => Err(308),
+        Found::NotFound => Err(404),
+        Found::NoCertificate => Err(0),
+        Found::Rule(rule) => match &rule.action {
+            Action::Unavailable => Err(503),
+            Action::Forward(forward) => {
+                Ok(backends.iter().find(|(_, address)| *address == forward.backend.address).unwrap().0)
+            }
+        },
+    }
+}
+
+#[test]
+fn a_request_gets_what_the_routes_say() {
+    let backends = ["a", "b", "c", "d", "e", "f"].map(|name| (name, backend(name)));
+    let to = |name: &str| backends.iter().find(|(found, _)| *found == name).unwrap().1;
+    let mut with_any = routes([
+        (
+            "shop.example",
+            vec![
+                forward(exact("/cart"), to("a"), false),
+                redirected(forward(prefix("/cart/items"), to("b"), false)),
+                forward(prefix("/cart"), to("c"), false),
+                unavailable("/gone"),
+            ],
+        ),
+        ("*.example", vec![forward(prefix("/"), to("d"), false)]),
+        ("plain.example", vec![forward(prefix("/"), to("a"), false)]),
+        ("*.deep.example", vec![forward(prefix("/x"), to("e"), false)]),
+        ("xn--4gbwdl.xn--wgbh1c", vec![forward(prefix("/"), to("b"), false)]),
+        ("*", vec![redirected(forward(prefix("/"), to("f"), false))]),
+    ]);
+    certify(&mut with_any, &HostName::Exact("shop.example".to_owned()), "1a", &["shop.example"]);
+    certify(&mut with_any, &HostName::Wildcard("example".to_owned()), "2b", &["*.example"]);
+    let mut with_default = with_any.clone();
+    with_default.hosts.remove(&HostName::Any);
+    with_default.default = Some(forward(prefix("/"), to("e"), false));
+    let mut without = with_default.clone();
+    without.default = None;
+    // Every host has TLS here, but for one.
+    let mut all_over_tls = with_any.clone();
+    certify(&mut all_over_tls, &HostName::Any, "3c", &["any"]);
+    // An order that no longer says which rule is first by its length: what is shadowed is never reached.
+    let mut shadowed = without.clone();
+    if let Some(host) = shadowed.hosts.get_mut(&HostName::Exact("shop.example".to_owned())) {
+        host.rules.reverse();
+        host.rules.insert(2, forward(prefix("/cart/items/deeper"), to("f"), false));
+    }
+
+    let hosts = [
+        "shop.example",
+        "SHOP.Example",
+        "shop.example.",
+        "other.example",
+        "plain.example",
+        "a.b.example",
+        "a.deep.example",
+        "deep.example",
+        "example",
+        "xn--4gbwdl.xn--wgbh1c",
+        "unknown",
+        "shop.example.org",
+        "ashop.example",
+    ];
+    let paths =
+        ["/", "/cart", "/cart/", "/cart/items", "/cart/items/1", "/cart/items/deeper/2", "/carts", "/gone/x", "/x/y"];
+    for binary in binaries() {
+        for routes in [&with_any, &with_default, &without, &all_over_tls, &shadowed] {
+            let nginx = Nginx::start(&binary, routes, |_| {});
+            for host in hosts {
+                for path in paths {
+                    let expected = expected(routes, &backends, &Request { scheme: Scheme::Http, host, path });
+                    let answer = nginx.get(host, path, "");
+                    let found =
+                        if answer.status == 200 { Ok(answer.header("Backend").unwrap()) } else { Err(answer.status) };
+                    assert_eq!(found, expected, "http {host} {path} with {}\n{}", binary.version, nginx.config());
+                }
+                for path in ["/", "/cart/items"] {
+                    let expected = expected(routes, &backends, &Request { scheme: Scheme::Https, host, path });
+                    let (ok, text) = nginx.curl(host, path, &["-i", "--http1.1"]);
+                    let found = match text.split(' ').nth(1).and_then(|status| status.parse().ok()) {
+                        Some(200) => Ok(text.split_once("Backend: ").unwrap().1.lines().next().unwrap()),
+                        Some(status) if ok => Err(status),
+                        _ => Err(0),
+                    };
+                    assert_eq!(
+                        found,
+                        expected,
+                        "https {host} {path} with {}: {text}\n{}",
+                        binary.version,
+                        nginx.config()
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn each_host_shows_its_own_certificate_and_none_is_shown_to_a_stranger() {
+    let mut routes = routes([
+        ("one.example", vec![forward(prefix("/"), backend("one"), false)]),
+        ("two.example", vec![forward(prefix("/"), backend("two"), false)]),
+    ]);
+    certify(&mut routes, &HostName::Exact("one.example".to_owned()), "1a", &["one.example"]);
+    certify(&mut routes, &HostName::Exact("two.example".to_owned()), "2b", &["two.example"]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        for (host, id) in [("one.example", "1a"), ("two.example", "2b")] {
+            let file = nginx.dir.path().join(format!("certs/{}.pem", id.repeat(32)));
+            let (ok, text) =
+                nginx.curl(host, "/", &["-i", "--http2", "--no-insecure", "--cacert", file.to_str().unwrap()]);
+            assert!(ok && text.starts_with("HTTP/2 200"), "{text}");
+            // TLS 1.1 is refused; not for want of a cipher in curl.
+            let old = ["--tls-max", "1.1", "--tlsv1.1", "--ciphers", "DEFAULT@SECLEVEL=0"];
+            let (ok, text) = nginx.curl(host, "/", &old);
+            assert!(!ok && text.contains("alert"), "{text}");
+            for version in [["--tlsv1.2", "--tls-max", "1.2"], ["--tlsv1.3", "--tls-max", "1.3"]] {
+                let (ok, text) = nginx.curl(host, "/", &version);
+                assert!(ok, "{text}");
+            }
+        }
+        let (ok, text) = nginx.curl("three.example", "/", &[]);
+        assert!(!ok && text.contains("unrecognized name"), "{text}");
+        // A connection for one host does not lead to one without certificate, and may lead to another one with.
+        let (_, text) = nginx.curl("one.example", "/", &["-i", "--http1.1", "-H", "Host: three.example"]);
+        assert!(text.starts_with("HTTP/1.1 421"), "{text}");
+        let (_, text) = nginx.curl("one.example", "/", &["-i", "--http1.1", "-H", "Host: two.example"]);
+        assert!(text.contains("Backend: two"), "{text}");
+    }
+}
+
+#[test]
+fn http2_requests_of_one_connection_reach_their_backends() {
+    let mut routes = routes([(
+        "one.example",
+        vec![forward(prefix("/a"), backend("a"), true), forward(prefix("/b"), backend("b"), true)],
+    )]);
+    certify(&mut routes, &HostName::Exact("one.example".to_owned()), "1a", &["one.example"]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        let url = |path: &str| format!("https://one.example:{}{path}", nginx.https.port());
+        let (b, a) = (url("/b/%2F2"), url("/a/3"));
+        let (ok, text) = nginx.curl("one.example", "/a/1", &["--http2", "-w", "connects %{num_connects}\n", &b, &a]);
+        assert!(ok, "{text}");
+        let seen: Vec<_> = text.lines().filter(|line| line.starts_with("GET ")).collect();
+        assert_eq!(seen, ["GET /%2F2 HTTP/1.1", "GET /3 HTTP/1.1", "GET /1 HTTP/1.1"]);
+        let connects: Vec<_> = text.lines().filter(|line| line.starts_with("connects ")).collect();
+        assert_eq!(connects, ["connects 1", "connects 0", "connects 0"], "{text}");
+        assert!(text.contains("Host: one.example"), "{text}");
+    }
+}
+
+#[test]
+fn a_redirect_keeps_the_host_and_the_target_and_names_the_public_port() {
+    let routes = routes([("*", vec![redirected(forward(prefix("/a"), backend("a"), true))])]);
+    for binary in binaries() {
+        for (port, place) in [(443, "one.example"), (8443, "one.example:8443")] {
+            let nginx = Nginx::start(&binary, &routes, |settings| settings.public_https_port = port);
+            let answer = nginx.get("one.example:8080", "/a/b%2Fc//d?e=f", "");
+            assert_eq!(answer.status, 308);
+            assert_eq!(answer.header("Location"), Some(format!("https://{place}/a/b%2Fc//d?e=f").as_str()));
+            assert_eq!(nginx.get("one.example", "/a/../x", "").status, 400);
+        }
+        // A trusted proxy in front has ended TLS already.
+        let nginx = Nginx::start(&binary, &routes, |settings| settings.trusted = vec!["127.0.0.0/8".parse().unwrap()]);
+        assert_eq!(nginx.get("one.example", "/a/b", "X-Forwarded-Proto: https\r\n").target(), "/b");
+        assert_eq!(nginx.get("one.example", "/a/b", "X-Forwarded-Proto: http\r\n").status, 308);
+        assert_eq!(nginx.get("one.example", "/a/b", "X-Forwarded-Proto: ftp\r\n").status, 308);
+    }
+}
+
+#[test]
+fn the_own_errors_have_a_page_and_those_of_backends_are_theirs() {
+    let (silent, up) = (std::net::TcpListener::bind("127.0.0.1:0").unwrap(), backend("up"));
+    let mut slow = forward(prefix("/slow"), silent.local_addr().unwrap(), false);
+    if let Action::Forward(forward) = &mut slow.action {
+        forward.timeouts.read = Some(std::time::Duration::from_millis(200));
+    }
+    let mut small = forward(prefix("/small"), up, false);
+    if let Action::Forward(forward) = &mut small.action {
+        forward.max_body_bytes = Some(10);
+    }
+    let rules = vec![
+        slow,
+        small,
+        forward(prefix("/down"), free(), false),
+        forward(prefix("/up"), up, false),
+        unavailable("/gone"),
+    ];
+    let routes = routes([("*", rules)]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        for (target, headers, status) in [
+            ("/nothing", "", 404),
+            ("/up/../x", "", 400),
+            ("/down", "", 502),
+            ("/gone", "", 503),
+            ("/slow", "", 504),
+            ("/small", "Content-Length: 11\r\n", 413),
+        ] {
+            let answer = nginx.get("one.example", target, headers);
+            assert_eq!(answer.status, status, "{target}");
+            let page = &answer.body;
+            assert!(
+                page.starts_with(&format!("<!doctype html><meta charset=utf-8><title>{status} ")),
+                "{target}: {page}"
+            );
+            assert!(!page.contains("nginx") && !page.contains('$'), "{page}");
+            assert_eq!(answer.header("Content-Type"), Some("text/html"), "{target}");
+        }
+        let answer = nginx.get("one.example", "/up/fails", "");
+        assert_eq!((answer.status, answer.target()), (500, "/up/fails"));
+        // A request that cannot be read at all.
+        assert_eq!(super::support::send(nginx.http, "GET x y z\r\n\r\n").status, 400);
+    }
+}

@@ -1,0 +1,241 @@
+//! How requests are sent on: headers, streams, tunnels.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::support::{DEADLINE, Nginx, backend, binaries, forward, prefix, routes, send};
+
+fn connect(nginx: &Nginx) -> TcpStream {
+    let stream = TcpStream::connect(nginx.http).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+#[test]
+fn a_tunnel_goes_both_ways_and_http2_is_not_smuggled_in() {
+    let routes = routes([("*", vec![forward(prefix("/a"), backend("a"), true)])]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        let mut stream = connect(&nginx);
+        stream
+            .write_all(b"GET /a/socket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+            .unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(reader.read_line(&mut head).unwrap(), 0, "{head}");
+        }
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        for text in ["one\n", "two\n"] {
+            stream.write_all(text.as_bytes()).unwrap();
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            assert_eq!(line, text);
+        }
+        let answer = nginx.get("x", "/a/b", "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n");
+        assert_eq!((answer.seen("Upgrade"), answer.seen("HTTP2-Settings")), (None, None));
+        assert_eq!(answer.seen("Connection"), None);
+    }
+}
+
+#[test]
+fn events_arrive_while_the_answer_goes_on() {
+    let routes = routes([("*", vec![forward(prefix("/a"), backend("a"), true)])]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        let mut stream = connect(&nginx);
+        stream.write_all(b"GET /a/events HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        // The backend sends no more and keeps the connection: only an answer that is not buffered shows this line.
+        let found = BufReader::new(stream).lines().map_while(Result::ok).any(|line| line == "data: one");
+        assert!(found, "with {}", binary.version);
+    }
+}
+
+#[test]
+fn an_upload_streams_and_is_not_stored() {
+    // A backend that tells when the first part has come, while the client has yet to send the rest.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (first, arrived) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let (mut bytes, mut total) = (vec![0; 1 << 16], 0);
+            while let Ok(read @ 1..) = stream.read(&mut bytes) {
+                if total < 1 << 20 && total + read >= 1 << 20 {
+                    let _ = first.send(());
+                }
+                total += read;
+                if total >= 8 << 20 {
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                    break;
+                }
+            }
+        }
+    });
+    let routes = routes([("*", vec![forward(prefix("/"), address, false)])]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        let mut stream = connect(&nginx);
+        write!(stream, "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", 8 << 20)
+            .unwrap();
+        let half = vec![7; 4 << 20];
+        stream.write_all(&half).unwrap();
+        arrived.recv_timeout(DEADLINE).expect("the first part reaches the backend before the last is sent");
+        stream.write_all(&half).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let log = fs::read_to_string(&nginx.settings.error_log).unwrap();
+        assert!(!log.contains("buffered to a temporary file"), "{log}");
+        assert_eq!(fs::read_dir(nginx.dir.path().join("client_body")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn forwarded_headers_are_replaced_unless_a_trusted_proxy_sent_them() {
+    let routes = routes([("*", vec![forward(prefix("/a"), backend("a"), true)])]);
+    let sent = "X-Forwarded-For: 192.0.2.7, 198.51.100.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: outer.example\r\n\
+                X-Forwarded-Port: 444\r\nX-Forwarded-Prefix: /outer\r\nX-Real-IP: 192.0.2.8\r\nForwarded: for=192.0.2.9\r\n";
+    let names = [
+        "X-Forwarded-For",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Host",
+        "X-Forwarded-Port",
+        "X-Forwarded-Prefix",
+        "X-Real-IP",
+        "Forwarded",
+    ];
+    for binary in binaries() {
+        for (trusted, headers, expected) in [
+            (vec![], sent, ["127.0.0.1", "http", "in.example:81", "PORT", "/a", "127.0.0.1", "-"]),
+            (vec!["192.0.2.0/24"], sent, ["127.0.0.1", "http", "in.example:81", "PORT", "/a", "127.0.0.1", "-"]),
+            (
+                vec!["127.0.0.0/8", "198.51.100.0/24"],
+                sent,
+                [
+                    "192.0.2.7, 198.51.100.9, 127.0.0.1",
+                    "https",
+                    "outer.example",
+                    "444",
+                    "/outer/a",
+                    "192.0.2.7",
+                    "for=192.0.2.9",
+                ],
+            ),
+            // The first that is not trusted is the client.
+            (
+                vec!["127.0.0.0/8"],
+                sent,
+                [
+                    "192.0.2.7, 198.51.100.9, 127.0.0.1",
+                    "https",
+                    "outer.example",
+                    "444",
+                    "/outer/a",
+                    "198.51.100.9",
+                    "for=192.0.2.9",
+                ],
+            ),
+            (vec!["127.0.0.0/8"], "", ["127.0.0.1", "http", "in.example:81", "PORT", "/a", "127.0.0.1", "-"]),
+            (
+                vec!["127.0.0.0/8"],
+                "X-Forwarded-Proto: javascript\r\nX-Forwarded-Port: 1x\r\n",
+                ["127.0.0.1", "http", "in.example:81", "PORT", "/a", "127.0.0.1", "-"],
+            ),
+        ] {
+            let nginx = Nginx::start(&binary, &routes, |settings| {
+                settings.trusted = trusted.iter().map(|net| net.parse().unwrap()).collect();
+            });
+            let answer = nginx.get("in.example:81", "/a/b", headers);
+            let port = nginx.http.port().to_string();
+            let found = names.map(|name| answer.seen(name).unwrap_or("-"));
+            assert_eq!(found, expected.map(|value| if value == "PORT" { port.as_str() } else { value }), "{trusted:?}");
+            assert_eq!(answer.seen("Host"), Some("in.example:81"));
+        }
+    }
+}
+
+#[test]
+fn the_proxy_protocol_tells_the_client_of_a_trusted_proxy_only() {
+    let routes = routes([("*", vec![forward(prefix("/"), backend("a"), false)])]);
+    for binary in binaries() {
+        for (trusted, real) in [("127.0.0.0/8", "192.0.2.7"), ("192.0.2.0/24", "127.0.0.1")] {
+            let nginx = Nginx::start(&binary, &routes, |settings| {
+                settings.proxy_protocol = true;
+                settings.trusted = vec![trusted.parse().unwrap()];
+            });
+            let answer = send(
+                nginx.http,
+                "PROXY TCP4 192.0.2.7 127.0.0.1 4711 80\r\nGET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 203.0.113.1\r\n\
+                 Connection: close\r\n\r\n",
+            );
+            assert_eq!(answer.seen("X-Real-IP"), Some(real));
+            // 192.0.2.7 counts as trusted only where it could not have told so.
+            assert_eq!(answer.seen("X-Forwarded-For"), Some(real), "{trusted}");
+        }
+    }
+}
+
+#[test]
+fn connections_to_a_backend_are_kept() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (accepted, connections) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let _ = accepted.send(());
+            thread::spawn(move || {
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+                while lines.any(|line| line.is_empty()) {
+                    if (&stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    let routes = routes([("*", vec![forward(prefix("/a"), address, true), forward(prefix("/b"), address, false)])]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        for target in ["/a", "/a/x", "/b", "/b/y", "/a"] {
+            assert_eq!(nginx.get("x", target, "").body, "ok");
+        }
+        assert_eq!(connections.try_iter().count(), 1, "with {}", binary.version);
+    }
+}
+
+#[test]
+fn the_control_socket_and_the_log_tell_what_is_going_on() {
+    let routes = routes([("*", vec![forward(prefix("/a"), backend("a"), true)])]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        assert_eq!(nginx.control("/generation").unwrap().body, nginx.generation.hash);
+        let status = nginx.control("/status").unwrap();
+        assert_eq!(status.status == 200 && status.body.contains("Active connections"), binary.modules.stub_status);
+        assert_eq!(nginx.control("/other").unwrap().status, 404);
+        assert_eq!(nginx.get("x", "/generation", "").status, 404);
+
+        nginx.get("shop.example", "/a/b?c=\"d\"", "User-Agent: \"}\\\r\n");
+        // A client that says nothing of use.
+        let mut stream = connect(&nginx);
+        stream.write_all(b"\x16\x03\x01\r\n\r\n").unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+        let start = Instant::now();
+        let log = loop {
+            let log = fs::read_to_string(nginx.settings.access_log.as_ref().unwrap()).unwrap();
+            if log.lines().count() >= 3 {
+                break log;
+            }
+            assert!(start.elapsed() < DEADLINE, "{log}");
+            thread::sleep(Duration::from_millis(10));
+        };
+        let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let line = lines.iter().find(|line| line["host"] == "shop.example").unwrap();
+        assert_eq!((&line["status"], &line["route"]), (&200.into(), &"Service default/some".into()));
+        assert_eq!((&line["uri"], &line["userAgent"]), (&"/a/b?c=\"d\"".into(), &"\"}\\".into()));
+        assert_eq!(line["id"].as_str().unwrap().len(), 32);
+    }
+}

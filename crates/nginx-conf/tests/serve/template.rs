@@ -1,0 +1,101 @@
+//! A template of the operator's own.
+
+use nginx_conf::{TemplateError, render_template};
+
+use super::support::{Binary, Nginx, backend, binaries, forward, free, prefix, routes, settings};
+
+/// Of the kind that there was before: a loop over the routes, and all the rest by hand.
+const TEMPLATE: &str = r#"
+worker_processes 1;
+pid {{ settings.runtime }}/nginx.pid;
+error_log {{ settings.error_log }};
+{% if settings.user %}
+user {{ settings.user }};
+{% endif %}
+events { worker_connections 64; }
+http {
+    access_log off;
+    {{ control_server }}
+    server {
+        {% for address in settings.http %}
+        listen {{ address }};
+        {% endfor %}
+        {% for route in routes %}
+        location {{ route.path }} {
+            proxy_pass http://{{ route.cluster_ip }}:{{ route.port }}/;
+            proxy_redirect off;
+            proxy_set_header Host $host;
+            proxy_set_header X-Object "{{ route.namespace }}/{{ route.name }}";
+        }
+        {% endfor %}
+    }
+}
+"#;
+
+fn render(template: &str, routes: &entry_routes::Routes) -> Result<String, TemplateError> {
+    let [binary, _] = binaries();
+    let dir = tempfile::tempdir().unwrap();
+    let generation = render_template(template, routes, &settings(&binary, dir.path()))?;
+    Ok(String::from_utf8(generation.files["nginx.conf"].clone()).unwrap())
+}
+
+fn start(binary: &Binary, routes: &entry_routes::Routes, template: &str) -> Nginx {
+    Nginx::start_with(binary, |_| {}, |settings| render_template(template, routes, settings).unwrap())
+}
+
+#[test]
+fn a_template_with_a_loop_over_the_routes_serves() {
+    let mut spaced = forward(prefix("/b c;{}\"/"), backend("b"), true);
+    "ev\"il; return 200 x;".clone_into(&mut spaced.origin.key.name);
+    let routes = routes([("*", vec![forward(prefix("/volume"), backend("a"), true), spaced])]);
+    for binary in binaries() {
+        let nginx = start(&binary, &routes, TEMPLATE);
+        let answer = nginx.get("one.example", "/volume/api/v1/pools?x=1", "");
+        // As the template's author wrote it.
+        assert_eq!((answer.status, answer.target()), (200, "//api/v1/pools?x=1"));
+        assert_eq!(answer.seen("X-Object"), Some("default/some"));
+        let answer = nginx.get("one.example", "/b%20c;%7B%7D%22/x", "");
+        assert_eq!(answer.seen("X-Object"), Some("default/ev\"il; return 200 x;"));
+        assert_eq!(answer.header("Backend"), Some("b"));
+        let line = nginx.config().lines().position(|line| line.contains("location /volume ")).unwrap() + 1;
+        let origin = nginx.generation.origins.iter().find(|origin| origin.first_line as usize == line).unwrap();
+        assert_eq!(origin.object.key.name, "some");
+    }
+}
+
+#[test]
+fn a_template_that_cannot_be_followed_says_where() {
+    let address = free();
+    let some = routes([("*", vec![forward(prefix("/a b$c"), address, true)])]);
+    for (template, expected) in [
+        ("\n{% for %}", "line 2 of the template: "),
+        ("a;\n\n{{ nothing }};", "line 3 of the template: undefined value"),
+        ("{{ routes }};", "line 1 of the template: invalid operation: a sequence is not one token"),
+        (
+            "x;\nlocation {% for route in routes %}{{ route.path }}{% endfor %} {}",
+            "line 2 of the template: the value \"/a b$c\" cannot stand here: it has a character",
+        ),
+        ("# {{ settings.runtime }}", "cannot stand here: values have no place in comments"),
+        ("http {}", "the template does not print `control_server`"),
+        (
+            "{% for a in range(100000) %}{% for a in range(100000) %}{% endfor %}{% endfor %}",
+            "line 1 of the template: engine ran out of fuel",
+        ),
+        ("a \u{f8ff}0\u{f8ff};", "line 1 of the template: the character"),
+    ] {
+        let error = render(template, &some).unwrap_err().to_string();
+        assert!(error.contains(expected), "{template}: {error}");
+    }
+    let long = format!("{{% for a in range(100000) %}}{}{{% endfor %}}", "x".repeat(200_000));
+    assert!(matches!(render(&long, &some), Err(TemplateError::Failed { .. })));
+    assert!(matches!(render(&"x".repeat(300_000), &some), Err(TemplateError::TooLarge(300_000))));
+}
+
+#[test]
+fn quoting_is_turned_off_for_one_value_at_a_time() {
+    let some = routes([("*", vec![forward(prefix("/a b"), free(), true)])]);
+    let template =
+        "{{ control_server }}{% for route in routes %}x {{ route.path | raw_token }} {{ route.path }};{% endfor %}";
+    let text = render(template, &some).unwrap();
+    assert!(text.ends_with("x /a b \"/a b\";"), "{text}");
+}
