@@ -1,5 +1,6 @@
 //! A directory of manifests, on a real file system.
-#![allow(clippy::unwrap_used)]
+
+#![allow(clippy::unwrap_used, reason = "these are tests, also where clippy sees only their helpers")]
 
 use std::fs::{self, File};
 use std::io::Write;
