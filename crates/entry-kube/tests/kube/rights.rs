@@ -124,9 +124,10 @@ async fn a_missing_right_is_named_and_stops_nothing_else() {
     let client = tenant.account("less", &Options { tls_secrets: TlsSecrets::Named, ..tenant.options() }).await;
     let error = KubeSource::read(client.clone(), &tenant.options()).await.unwrap_err().to_string();
     assert!(
-        error.contains(r#"cannot list Secret objects"#) && error.contains(r#"resources ["secrets"], verbs ["list"]"#),
+        error.contains("cannot list Secret objects") && error.contains(r#"resources ["secrets"], verbs ["list"]"#),
         "{error}"
     );
+    let less = client.clone();
     let watching = KubeSource::start(client, tenant.options());
     let (mut receiver, mut troubles) = (watching.snapshots, watching.troubles);
     until(&mut receiver, "without Secrets", |new| new.services.len() == 1 && new.ingresses.len() == 1).await;
@@ -139,10 +140,21 @@ async fn a_missing_right_is_named_and_stops_nothing_else() {
     );
     tenant.service("a", 81);
     until(&mut receiver, "a change", |new| new.services[&tenant.key("a")].ports[0].port == 81).await;
+    // Who asks for all or nothing gets nothing.
+    let waiting = KubeSource::start(less, Options { go_without: false, ..tenant.options() });
+    let (mut whole, mut told) = (waiting.snapshots, waiting.troubles);
+    drop(
+        timeout(Duration::from_secs(20), told.wait_for(|told| told.contains_key(&Kind::Secret)))
+            .await
+            .unwrap()
+            .unwrap(),
+    );
+    assert!(timeout(Duration::from_secs(10), whole.changed()).await.is_err());
     // The right comes late.
     tenant.account("less", &tenant.options()).await;
     let over = timeout(Duration::from_secs(40), troubles.wait_for(|troubles| troubles.is_empty()));
     drop(over.await.unwrap().unwrap());
+    until(&mut whole, "all", |new| new.services.len() == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
