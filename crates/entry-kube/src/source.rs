@@ -106,7 +106,10 @@ pub async fn client(kubeconfig: Option<&Path>) -> Result<Client> {
             let options = KubeConfigOptions::default();
             Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| wrong(&error))?
         }
-        None => Config::infer().await.map_err(|error| wrong(&error))?,
+        None => match Config::incluster() {
+            Ok(config) => config,
+            Err(_) => Config::infer().await.map_err(|error| wrong(&error))?,
+        },
     };
     config.connect_timeout = Some(Duration::from_secs(10));
     config.read_timeout = Some(SILENCE);

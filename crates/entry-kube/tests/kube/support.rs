@@ -110,10 +110,7 @@ impl Tenant {
         let subject = json!([{ "kind": "ServiceAccount", "name": name, "namespace": self.namespace }]);
         let group = "rbac.authorization.k8s.io";
         let role_name = format!("{}-{name}", self.namespace);
-        let mut cluster = serde_json::to_value(&roles.cluster).unwrap();
-        cluster["apiVersion"] = json!(format!("{group}/v1"));
-        cluster["kind"] = json!("ClusterRole");
-        self.server.apply(&cluster.to_string()).unwrap();
+        self.server.apply(&serde_json::to_string(&roles.cluster).unwrap()).unwrap();
         let binding = json!({
             "apiVersion": format!("{group}/v1"), "kind": "ClusterRoleBinding", "metadata": { "name": role_name },
             "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": role_name }, "subjects": subject,
