@@ -171,6 +171,27 @@ async fn who_gets_an_address() {
     replica.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_fails_is_tried_again() {
+    let tenant = Tenant::new();
+    tenant.node("1", "192.0.2.1", true);
+    tenant.ingress("web");
+    let replica = Replica::start(&tenant, "a", accept()).await;
+    eventually("written", || tenant.status("web") == ips(&["192.0.2.1"])).await;
+    // The rights to write are taken away.
+    let mut role = entry_kube::roles(&format!("{}-a", tenant.namespace), &tenant.namespace, &tenant.options());
+    let role = role.namespaced.first_mut().unwrap();
+    role.rules.as_mut().unwrap().retain(|rule| !rule.verbs.iter().any(|verb| verb == "patch"));
+    tenant.server.apply(&serde_json::to_string(&role).unwrap()).unwrap();
+    sleep(Duration::from_secs(2)).await;
+    tenant.node("1", "192.0.2.7", true);
+    eventually("failed", || replica.counters.failed.load(Ordering::Relaxed) > 0).await;
+    assert_eq!(tenant.status("web"), ips(&["192.0.2.1"]));
+    tenant.account("a", &tenant.options()).await;
+    eventually("tried again", || tenant.status("web") == ips(&["192.0.2.7"])).await;
+    replica.stop().await;
+}
+
 /// All events of the namespace: the object's name, type, reason and note.
 fn events(tenant: &Tenant) -> Vec<(String, String, String, String)> {
     let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", tenant.namespace);
