@@ -95,7 +95,10 @@ impl Directory {
             } else {
                 match read_file(&root, name, known, &mut left) {
                     Ok(None) => continue,
-                    Ok(Some((stamp, text))) => (Some(stamp), manifest::read(&text)),
+                    Ok(Some((stamp, text))) => {
+                        let json = Path::new(name).extension().is_some_and(|extension| extension == "json");
+                        (Some(stamp), if json { manifest::read_json(&text) } else { manifest::read(&text) })
+                    }
                     // Gone since it was listed.
                     Err(error) if error.kind() == io::ErrorKind::NotFound && !self.dir.join(name).is_symlink() => {
                         continue;

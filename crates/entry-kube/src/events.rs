@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::kinds::KindInfo;
 use crate::lease::Lease;
 use crate::source::chain;
-use crate::status::{Counters, Judged, LIMIT, PARALLEL, RETRY};
+use crate::status::{Counters, Failures, Judged, LIMIT, PARALLEL, RETRY};
 
 /// The name under which events are reported.
 const CONTROLLER: &str = "sparrow/entry";
@@ -94,6 +94,7 @@ pub(crate) async fn run(
             (object, verdict, outcome)
         };
         let mut outcomes = stream::iter(due).map(write).buffer_unordered(PARALLEL);
+        let mut failures = Failures::default();
         while let Some((object, verdict, outcome)) = outcomes.next().await {
             let verdict = match outcome {
                 Ok(()) => {
@@ -102,12 +103,13 @@ pub(crate) async fn run(
                 }
                 Err(message) => {
                     counters.failed.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!("an event on {object}: {message}");
+                    failures.note(format!("an event on {object}: {message}"));
                     None
                 }
             };
             told.insert(object, Told { verdict, again: Instant::now() + RETRY });
         }
+        failures.tell().await;
         sleep_until(started + PACE).await;
     }
 }

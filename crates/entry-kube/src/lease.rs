@@ -76,7 +76,7 @@ impl Lease {
         let (orders, receiver) = mpsc::channel(1);
         let identity = terms.identity.clone();
         let api = Api::namespaced(client, &terms.namespace);
-        tokio::spawn(Elector { api, terms, sender, renewed: None, rival: None }.run(receiver));
+        tokio::spawn(Elector { api, terms, sender, renewed: None, rival: None, trouble: None }.run(receiver));
         Self { state, orders, identity }
     }
 
@@ -124,6 +124,8 @@ struct Elector {
     renewed: Option<Instant>,
     /// The version of another's lease, and when it was seen first.
     rival: Option<(Option<String>, Instant)>,
+    /// What was logged last, as long as it does not work.
+    trouble: Option<String>,
 }
 
 impl Elector {
@@ -157,6 +159,9 @@ impl Elector {
             Ok(outcome) => outcome,
             Err(_) => Err(format!("no answer within {limit:?}")),
         };
+        if outcome.is_ok() {
+            self.trouble = None;
+        }
         match outcome {
             Ok(Some(addresses)) => {
                 if self.renewed.replace(begun).is_none() {
@@ -170,7 +175,10 @@ impl Elector {
                 false
             }
             Err(message) => {
-                tracing::warn!("the lease {}/{LEASE}: {message}", self.terms.namespace);
+                if self.trouble.as_ref() != Some(&message) {
+                    tracing::warn!("the lease {}/{LEASE}: {message}", self.terms.namespace);
+                    self.trouble = Some(message);
+                }
                 if self.renewed.is_some_and(|renewed| renewed.elapsed() >= self.terms.duration / 3) {
                     self.lose("it could not be renewed in time");
                 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use entry_routes::{Key, Kind, ObjectRef};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::networking::v1 as networking;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -48,7 +49,27 @@ impl Fault {
     }
 }
 
-/// Reads a text of YAML documents. JSON is read as the YAML that it is.
+/// Reads a text of JSON values.
+pub(crate) fn read_json(text: &str) -> Manifest {
+    let mut manifest = Manifest::default();
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    loop {
+        let line = text[..values.byte_offset()].lines().count().max(1);
+        match values.next() {
+            None => return manifest,
+            Some(Ok(value)) => manifest.take(line, value, true),
+            // There is no telling where the next one begins.
+            Some(Err(error)) => {
+                let message = error.to_string();
+                let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+                manifest.faults.push(Fault::new(error.line(), None, message));
+                return manifest;
+            }
+        }
+    }
+}
+
+/// Reads a text of YAML documents.
 pub(crate) fn read(text: &str) -> Manifest {
     let mut manifest = Manifest::default();
     for (index, (line, document)) in documents(text).into_iter().enumerate() {
@@ -163,6 +184,29 @@ impl Manifest {
     }
 }
 
+/// The first field that was given and is not known: mistyped, it would change the meaning without a word.
+fn unknown(given: &Value, known: &Value) -> Option<String> {
+    match (given, known) {
+        (Value::Object(given), Value::Object(known)) => given.iter().find_map(|(name, value)| match known.get(name) {
+            // What others write there is not asked.
+            _ if name == "status" || name == "managedFields" || value.is_null() => None,
+            None => Some(name.clone()),
+            Some(known) => {
+                let field = unknown(value, known)?;
+                let dot = if field.starts_with('[') { "" } else { "." };
+                Some(format!("{name}{dot}{field}"))
+            }
+        }),
+        (Value::Array(given), Value::Array(known)) => {
+            given.iter().zip(known).enumerate().find_map(|(index, (given, known))| {
+                let field = unknown(given, known)?;
+                Some(format!("[{index}].{field}"))
+            })
+        }
+        _ => None,
+    }
+}
+
 /// Which object it is, as far as can be told.
 fn reference(info: &KindInfo, value: &Value) -> Option<ObjectRef> {
     let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
@@ -196,18 +240,25 @@ fn object_of(info: &KindInfo, mut value: Value) -> Result<Option<Object>, String
         return Err("metadata.name: it must be up to 253 lower-case letters, digits, `-` and `.`".to_owned());
     }
     match info.kind {
-        Kind::Service => typed::<core::Service>(value, true),
-        Kind::Ingress => typed::<networking::Ingress>(value, true),
-        Kind::IngressClass => typed::<networking::IngressClass>(value, true),
+        Kind::Service => typed::<core::Service>(&value, true),
+        Kind::Ingress => typed::<networking::Ingress>(&value, true),
+        Kind::IngressClass => typed::<networking::IngressClass>(&value, true),
         // What is wrong with a Secret is not quoted.
-        Kind::Secret => typed::<core::Secret>(value, false),
-        Kind::Node => typed::<core::Node>(value, true),
+        Kind::Secret => typed::<core::Secret>(&value, false),
+        Kind::Node => typed::<core::Node>(&value, true),
         Kind::Manifest => Ok(None),
     }
 }
 
-fn typed<T: DeserializeOwned + Convert>(value: Value, quote: bool) -> Result<Option<Object>, String> {
+fn typed<T: DeserializeOwned + Serialize + Convert>(value: &Value, quote: bool) -> Result<Option<Object>, String> {
     let object: T = serde_path_to_error::deserialize(value)
         .map_err(|error| if quote { error.to_string() } else { format!("{}: it cannot be read", error.path()) })?;
+    let known = serde_json::to_value(&object).map_err(|error| error.to_string())?;
+    if let Some(field) = unknown(value, &known) {
+        return Err(format!("{field}: there is no such field"));
+    }
     object.convert().map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,9 @@ pub struct Options {
     pub namespace: Option<String>,
     /// Whether Ingresses are read, and with them `IngressClasses` and Secrets.
     pub ingresses: bool,
+    /// Whether a kind that the API server refuses to list counts as one without objects after five seconds. Otherwise
+    /// there is no first snapshot until the right is given. What was listed once always stays.
+    pub go_without: bool,
 }
 
 impl Default for Options {
@@ -58,6 +61,7 @@ impl Default for Options {
             tls_secrets: TlsSecrets::Watched,
             namespace: None,
             ingresses: true,
+            go_without: true,
         }
     }
 }
@@ -102,7 +106,10 @@ pub async fn client(kubeconfig: Option<&Path>) -> Result<Client> {
             let options = KubeConfigOptions::default();
             Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| wrong(&error))?
         }
-        None => Config::infer().await.map_err(|error| wrong(&error))?,
+        None => match Config::incluster() {
+            Ok(config) => config,
+            Err(_) => Config::infer().await.map_err(|error| wrong(&error))?,
+        },
     };
     config.connect_timeout = Some(Duration::from_secs(10));
     config.read_timeout = Some(SILENCE);

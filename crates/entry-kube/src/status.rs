@@ -15,7 +15,7 @@ use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::convert::load_balancer_address;
 use crate::events;
@@ -28,6 +28,8 @@ const BATCH: usize = 64;
 pub(crate) const PARALLEL: usize = 8;
 /// How long one write may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
+/// How long nothing is written after a failure.
+const PAUSE: Duration = Duration::from_secs(1);
 /// After how long a write is tried again that failed, or whose effect was not seen.
 pub(crate) const RETRY: Duration = Duration::from_secs(5);
 
@@ -121,7 +123,7 @@ impl Writer {
             if !ours.is_subset(&lease.addresses) {
                 let all = lease.addresses.union(&ours).cloned().collect();
                 if !self.lease.record(all).await {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    sleep(PAUSE).await;
                 }
                 continue;
             }
@@ -133,18 +135,20 @@ impl Writer {
                 (job, outcome)
             };
             let mut outcomes = stream::iter(jobs).map(write).buffer_unordered(PARALLEL);
+            let mut failures = Failures::default();
             while let Some((job, outcome)) = outcomes.next().await {
-                let counter = match outcome {
-                    Ok(true) => &self.counters.written,
-                    Ok(false) => &self.counters.unchanged,
+                match outcome {
+                    Ok(true) => self.counters.written.fetch_add(1, Ordering::Relaxed),
+                    Ok(false) => self.counters.unchanged.fetch_add(1, Ordering::Relaxed),
                     Err(message) => {
-                        tracing::warn!("status of Ingress {}/{}: {message}", job.key.namespace, job.key.name);
-                        &self.counters.failed
+                        let place = format!("status of Ingress {}/{}", job.key.namespace, job.key.name);
+                        failures.note(format!("{place}: {message}"));
+                        self.counters.failed.fetch_add(1, Ordering::Relaxed)
                     }
                 };
-                counter.fetch_add(1, Ordering::Relaxed);
                 plan.done(job);
             }
+            failures.tell().await;
         }
     }
 
@@ -180,6 +184,28 @@ impl Writer {
         match api.patch_status(&job.key.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
             Err(error) if gone(&error) => Ok(false),
             written => written.map(|_| true),
+        }
+    }
+}
+
+/// What failed of a batch.
+#[derive(Default)]
+pub(crate) struct Failures {
+    count: usize,
+    first: Option<String>,
+}
+
+impl Failures {
+    pub(crate) fn note(&mut self, message: String) {
+        self.count += 1;
+        self.first.get_or_insert(message);
+    }
+
+    /// Says it once for all, and pauses: what failed for one will mostly fail for the next.
+    pub(crate) async fn tell(self) {
+        if let Some(first) = self.first {
+            tracing::warn!("{} writes failed and will be tried again, the first: {first}", self.count);
+            sleep(PAUSE).await;
         }
     }
 }

@@ -287,7 +287,7 @@ where
                     store.trouble(kind, Some(message));
                 }
                 refused = if forbidden { Some(refused.unwrap_or_else(Instant::now)) } else { None };
-                if refused.is_some_and(|since| since.elapsed() >= REFUSED) {
+                if options.go_without && refused.is_some_and(|since| since.elapsed() >= REFUSED) {
                     // Only before it was listed: what is known stays.
                     store.change(|kept| kept.missing.remove(&kind));
                 }

@@ -1,5 +1,6 @@
 //! A directory of manifests, on a real file system.
-#![allow(clippy::unwrap_used)]
+
+#![allow(clippy::unwrap_used, reason = "these are tests, also where clippy sees only their helpers")]
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -161,6 +162,11 @@ fn what_is_wrong_is_named() {
         ("{apiVersion: v1, kind: List, items: 1}", "items is not a list"),
         ("{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: List, items: []}]}", "a list within a list"),
         ("{apiVersion: v1, kind: Service, kind: Service, metadata: {name: a}}", "duplicate"),
+        (
+            "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {ports: [{port: 1}, {port: 2, prot: UDP}]}}",
+            "spec.ports[1].prot: there is no such field",
+        ),
+        ("{apiVersion: v1, kind: Service, metadata: {name: a, label: {}}}", "metadata.label: there is"),
     ];
     for (text, part) in cases {
         let snapshot = read(&[("x.yaml", text)]);
@@ -168,7 +174,7 @@ fn what_is_wrong_is_named() {
         unreadable(&snapshot, part);
     }
     unreadable(
-        &read(&[("x.yaml", &ingress("a", "other: 1"))]),
+        &read(&[("x.yaml", &ingress("a", ""))]),
         "Ingress default/a: x.yaml:1: spec.rules[0].http.paths[0].pathType",
     );
     // A type that does not exist is the routes' matter.
@@ -177,6 +183,53 @@ fn what_is_wrong_is_named() {
     // Others of the same name are not ours.
     let foreign = "{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {name: a}}";
     assert_eq!(read(&[("x.yaml", foreign)]), Snapshot::default());
+}
+
+#[test]
+fn json_is_read_as_such() {
+    let text = "{\n\t\"apiVersion\": \"v1\", \"kind\": \"Service\",\n\t\"metadata\": {\"name\": \"a\", \"annotations\": {\"sparrow/x\": \"\\ud83d\\udc26\"}}\n}\n";
+    let snapshot = read(&[("x.json", text)]);
+    assert_eq!(snapshot.unreadable.len(), 0, "{:?}", snapshot.unreadable);
+    assert_eq!(snapshot.services[&key("a")].meta.annotations["sparrow/x"], "🐦");
+    // As a stream, the end of which is broken.
+    let snapshot = read(&[("x.json", &format!("{text}{}{{\n1", text.replace("\"a\"", "\"b\"")))]);
+    assert_eq!(names(&snapshot), ["a", "b"]);
+    unreadable(&snapshot, "Manifest x.json:10: ");
+    unreadable(&read(&[("x.json", &"[".repeat(1_000_000))]), "Manifest x.json:1: recursion limit");
+}
+
+/// What is read of a cluster can be given to a directory.
+#[test]
+fn what_kubectl_prints_is_read() {
+    let text = r#"
+apiVersion: v1
+kind: Service
+metadata:
+  creationTimestamp: "2026-01-02T03:04:05Z"
+  managedFields: [{manager: kubectl, operation: Apply, apiVersion: v1, fieldsType: FieldsV1, fieldsV1: {"f:spec": {}}}]
+  name: a
+  namespace: default
+  resourceVersion: "12"
+  uid: 6d6c3a1e-5d9e-4f7f-9a8e-000000000000
+  labels: null
+spec:
+  clusterIP: 10.0.0.1
+  clusterIPs: [10.0.0.1]
+  internalTrafficPolicy: Cluster
+  ipFamilies: [IPv4]
+  ipFamilyPolicy: SingleStack
+  ports: [{name: http, nodePort: 30080, port: 80, protocol: TCP, targetPort: web}]
+  selector: {app: a}
+  sessionAffinity: ClientIP
+  sessionAffinityConfig: {clientIP: {timeoutSeconds: 10}}
+  type: NodePort
+status:
+  loadBalancer: {}
+  fromTheFuture: 1
+"#;
+    let snapshot = read(&[("x.yaml", text)]);
+    assert_eq!(snapshot.unreadable.len(), 0, "{:?}", snapshot.unreadable);
+    assert_eq!(snapshot.services[&key("a")].meta.created, 1_767_323_045);
 }
 
 #[test]

@@ -1,0 +1,188 @@
+//! The roles: enough, and nothing more.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use entry_kube::{KubeSource, Options, TlsSecrets};
+use entry_routes::Kind;
+use futures_util::{StreamExt, stream};
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
+use kube::api::{Api, PostParams};
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::support::{Tenant, until};
+
+/// What there is to have rights to.
+const RESOURCES: &[(&str, &str)] = &[
+    ("", "services"),
+    ("", "services/status"),
+    ("", "secrets"),
+    ("", "nodes"),
+    ("", "nodes/status"),
+    ("", "pods"),
+    ("", "pods/exec"),
+    ("", "configmaps"),
+    ("", "endpoints"),
+    ("", "events"),
+    ("", "namespaces"),
+    ("", "serviceaccounts"),
+    ("", "serviceaccounts/token"),
+    ("apps", "deployments"),
+    ("coordination.k8s.io", "leases"),
+    ("discovery.k8s.io", "endpointslices"),
+    ("events.k8s.io", "events"),
+    ("networking.k8s.io", "ingresses"),
+    ("networking.k8s.io", "ingresses/status"),
+    ("networking.k8s.io", "ingressclasses"),
+    ("networking.k8s.io", "networkpolicies"),
+    ("rbac.authorization.k8s.io", "clusterroles"),
+    ("rbac.authorization.k8s.io", "roles"),
+];
+const VERBS: &[&str] = &["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+
+/// All rights of a service account in a namespace, as `VERB GROUP/RESOURCE`, and with `NAME` for leases of that name.
+async fn rights(tenant: &Tenant, account: &str, namespace: &str) -> BTreeSet<String> {
+    let api = Api::<SubjectAccessReview>::all(tenant.admin().await);
+    let user = format!("system:serviceaccount:{}:{account}", tenant.namespace);
+    let mut asked = Vec::new();
+    for (group, resource) in RESOURCES {
+        for verb in VERBS {
+            asked.push((*group, *resource, *verb, "other"));
+            if *resource == "leases" {
+                asked.push((*group, *resource, *verb, "sparrow-entry"));
+            }
+        }
+    }
+    let review = async |(group, resource, verb, name): (&str, &str, &str, &str)| {
+        let (main, sub) = resource.split_once('/').unwrap_or((resource, ""));
+        let review = json!({ "metadata": {}, "spec": { "user": user, "groups": ["system:serviceaccounts"], "resourceAttributes": {
+            "group": group, "resource": main, "subresource": sub, "verb": verb, "namespace": namespace, "name": name,
+        }}});
+        let review = serde_json::from_value(review).unwrap();
+        let answer = api.create(&PostParams::default(), &review).await.unwrap();
+        let name = if resource == "leases" { format!(" {name}") } else { String::new() };
+        answer.status.unwrap().allowed.then(|| format!("{verb} {group}/{resource}{name}"))
+    };
+    stream::iter(asked).map(review).buffer_unordered(8).filter_map(async |right| right).collect().await
+}
+
+fn set(rights: &[&str]) -> BTreeSet<String> {
+    rights.iter().map(|right| (*right).to_owned()).collect()
+}
+
+const NODES: &[&str] = &["list /nodes", "watch /nodes"];
+const CLASSES: &[&str] = &["list networking.k8s.io/ingressclasses", "watch networking.k8s.io/ingressclasses"];
+const SECRETS: &[&str] = &["list /secrets", "watch /secrets"];
+const SERVICES: &[&str] = &["list /services", "watch /services", "create events.k8s.io/events"];
+const INGRESSES: &[&str] = &[
+    "list networking.k8s.io/ingresses",
+    "watch networking.k8s.io/ingresses",
+    "get networking.k8s.io/ingresses/status",
+    "patch networking.k8s.io/ingresses/status",
+];
+const LEASE: &[&str] = &[
+    "create coordination.k8s.io/leases other",
+    "create coordination.k8s.io/leases sparrow-entry",
+    "get coordination.k8s.io/leases sparrow-entry",
+    "update coordination.k8s.io/leases sparrow-entry",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_roles_are_these_and_no_others() {
+    let tenant = Tenant::new();
+    let own = tenant.namespace.as_str();
+    let whole = Options::default();
+    tenant.account("whole", &whole).await;
+    let everywhere = [NODES, CLASSES, SECRETS, SERVICES, INGRESSES].concat();
+    assert_eq!(rights(&tenant, "whole", "default").await, set(&everywhere));
+    assert_eq!(rights(&tenant, "whole", own).await, set(&[everywhere.as_slice(), LEASE].concat()));
+
+    tenant.account("named", &Options { tls_secrets: TlsSecrets::Named, ..whole.clone() }).await;
+    let without: Vec<&str> = everywhere.iter().copied().filter(|right| !SECRETS.contains(right)).collect();
+    assert_eq!(rights(&tenant, "named", "default").await, set(&without));
+
+    tenant.account("services", &Options { ingresses: false, ..whole.clone() }).await;
+    assert_eq!(rights(&tenant, "services", "default").await, set(&[NODES, SERVICES].concat()));
+
+    tenant.account("one", &Options { namespace: Some(own.to_owned()), ..whole.clone() }).await;
+    assert_eq!(rights(&tenant, "one", "default").await, set(&[NODES, CLASSES].concat()));
+    assert_eq!(rights(&tenant, "one", own).await, set(&[everywhere.as_slice(), LEASE].concat()));
+
+    let other = Tenant::new();
+    tenant.account("two", &Options { namespace: Some(other.namespace.clone()), ..whole }).await;
+    assert_eq!(rights(&tenant, "two", own).await, set(&[NODES, CLASSES, LEASE].concat()));
+    assert_eq!(rights(&tenant, "two", &other.namespace).await, set(&everywhere));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_right_is_named_and_stops_nothing_else() {
+    let tenant = Tenant::new();
+    tenant.service("a", 80);
+    tenant.ingress("web");
+    // The role does not have Secrets, which are asked for.
+    let client = tenant.account("less", &Options { tls_secrets: TlsSecrets::Named, ..tenant.options() }).await;
+    let error = KubeSource::read(client.clone(), &tenant.options()).await.unwrap_err().to_string();
+    assert!(
+        error.contains("cannot list Secret objects") && error.contains(r#"resources ["secrets"], verbs ["list"]"#),
+        "{error}"
+    );
+    let less = client.clone();
+    let watching = KubeSource::start(client, tenant.options());
+    let (mut receiver, mut troubles) = (watching.snapshots, watching.troubles);
+    until(&mut receiver, "without Secrets", |new| new.services.len() == 1 && new.ingresses.len() == 1).await;
+    let told = timeout(Duration::from_secs(20), troubles.wait_for(|troubles| troubles.contains_key(&Kind::Secret)));
+    let told = told.await.unwrap().unwrap().clone();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[&Kind::Secret].contains(r#"apiGroups [""], resources ["secrets"], verbs ["list", "watch"]"#),
+        "{told:?}"
+    );
+    tenant.service("a", 81);
+    until(&mut receiver, "a change", |new| new.services[&tenant.key("a")].ports[0].port == 81).await;
+    // Who asks for all or nothing gets nothing.
+    let waiting = KubeSource::start(less, Options { go_without: false, ..tenant.options() });
+    let (mut whole, mut told) = (waiting.snapshots, waiting.troubles);
+    drop(
+        timeout(Duration::from_secs(20), told.wait_for(|told| told.contains_key(&Kind::Secret)))
+            .await
+            .unwrap()
+            .unwrap(),
+    );
+    assert!(timeout(Duration::from_secs(10), whole.changed()).await.is_err());
+    // The right comes late.
+    tenant.account("less", &tenant.options()).await;
+    let over = timeout(Duration::from_secs(40), troubles.wait_for(|troubles| troubles.is_empty()));
+    drop(over.await.unwrap().unwrap());
+    until(&mut whole, "all", |new| new.services.len() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_one_by_one() {
+    let tenant = Tenant::new();
+    let options = Options { tls_secrets: TlsSecrets::Named, ..tenant.options() };
+    tenant.ingress("web");
+    let client = tenant.account("named", &options).await;
+    let watching = KubeSource::start(client.clone(), options.clone());
+    let (mut receiver, mut troubles) = (watching.snapshots, watching.troubles);
+    until(&mut receiver, "without", |new| new.ingresses.len() == 1 && new.secrets.is_empty()).await;
+    let told = timeout(Duration::from_secs(20), troubles.wait_for(|troubles| troubles.contains_key(&Kind::Secret)));
+    let told = told.await.unwrap().unwrap()[&Kind::Secret].clone();
+    assert!(told.contains(r#"verbs ["get"], resourceNames ["cert"]"#), "{told}");
+    // The owner of the namespace allows it, for this Secret.
+    let (group, user) = ("rbac.authorization.k8s.io", format!("{}-secrets", tenant.namespace));
+    tenant.apply(json!({ "apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": { "name": user },
+        "rules": [{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["cert"] }] }));
+    tenant.apply(json!({ "apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": { "name": user },
+        "roleRef": { "apiGroup": group, "kind": "Role", "name": user },
+        "subjects": [{ "kind": "ServiceAccount", "name": "named", "namespace": tenant.namespace }] }));
+    tenant.apply(json!({ "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": { "name": "cert" }, "stringData": { "tls.crt": "x", "tls.key": "y" } }));
+    until(&mut receiver, "it comes late", |new| new.secrets.contains_key(&tenant.key("cert"))).await;
+    assert!(troubles.wait_for(|troubles| troubles.is_empty()).await.is_ok());
+    let once = KubeSource::read(client, &options).await.unwrap();
+    assert!(once.secrets.contains_key(&tenant.key("cert")));
+    // Nobody names it any more.
+    tenant.delete("/apis/networking.k8s.io/v1/namespaces/NS/ingresses/web");
+    until(&mut receiver, "not named", |new| new.ingresses.is_empty() && new.secrets.is_empty()).await;
+}

@@ -1,0 +1,267 @@
+//! Listing and watching.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use entry_kube::{KubeSource, Options};
+use entry_routes::{Kind, LoadBalancerAddress, ServiceKind};
+use futures_util::{StreamExt, stream};
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{Api, PostParams};
+use serde_json::{Value, json};
+use testbed::kube::{ApiServer, Daemon};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+
+use crate::support::{Tenant, ingress, service, until, with_kubeconfig};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_there_and_what_changes() {
+    let tenant = Tenant::new();
+    tenant.service("a", 80);
+    tenant.apply(json!({ "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": { "name": "cert" }, "stringData": { "tls.crt": "x", "tls.key": "y" } }));
+    tenant.apply(json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "other" } }));
+    tenant.node("1", "192.0.2.1", true);
+    let class = format!("{}-class", tenant.namespace);
+    let class_object = json!({ "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
+        "metadata": { "name": class }, "spec": { "controller": "sparrow/entry" } });
+    tenant.server.apply(&class_object.to_string()).unwrap();
+    let client = tenant.admin().await;
+    let once = KubeSource::read(client.clone(), &tenant.options()).await.unwrap();
+    let mut receiver = KubeSource::watch(client, tenant.options());
+    let first = until(&mut receiver, "the first", |_| true).await;
+    // Other tests have classes of their own.
+    assert_eq!((&first.services, &first.secrets, &first.nodes), (&once.services, &once.secrets, &once.nodes));
+    let a = &first.services[&tenant.key("a")];
+    assert_eq!((&a.kind, a.ports[0].port, a.meta.uid.len()), (&ServiceKind::Headless, 80, 36));
+    assert!(a.meta.created > 1_600_000_000);
+    assert_eq!(first.secrets.keys().collect::<Vec<_>>(), [&tenant.key("cert")]);
+    assert_eq!(first.secrets[&tenant.key("cert")].certificate, b"x");
+    assert!(first.nodes.values().next().unwrap().ready);
+    assert!(first.classes.keys().any(|key| key.name == class && key.namespace.is_empty()));
+    // Change, creation, deletion.
+    tenant.service("a", 81);
+    until(&mut receiver, "a change", |new| new.services[&tenant.key("a")].ports[0].port == 81).await;
+    tenant.ingress("web");
+    let new = until(&mut receiver, "a creation", |new| new.ingresses.len() == 1).await;
+    let web = &new.ingresses[&tenant.key("web")];
+    assert_eq!((web.meta.generation, web.class.as_deref()), (1, Some("sparrow")));
+    let status = json!({ "status": { "loadBalancer": { "ingress": [{ "ip": "192.0.2.7" }, { "hostname": "h" }] } } });
+    let path = format!("/apis/networking.k8s.io/v1/namespaces/{}/ingresses/web/status", tenant.namespace);
+    assert_eq!(tenant.server.request("PATCH", &path, Some(&status.to_string())).unwrap().0, 200);
+    let wanted = [LoadBalancerAddress::Ip("192.0.2.7".parse().unwrap()), LoadBalancerAddress::Hostname("h".to_owned())];
+    until(&mut receiver, "a status", |new| new.ingresses[&tenant.key("web")].addresses == wanted).await;
+    tenant.delete("/api/v1/namespaces/NS/services/a");
+    until(&mut receiver, "a deletion", |new| new.services.is_empty()).await;
+    tenant.delete("/api/v1/namespaces/NS/secrets/cert");
+    until(&mut receiver, "a deletion", |new| new.secrets.is_empty()).await;
+    tenant.delete(&format!("/api/v1/nodes/{}-1", tenant.namespace));
+    until(&mut receiver, "a deletion", |new| new.nodes.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn services_alone_by_their_label() {
+    let tenant = Tenant::new();
+    tenant.service("a", 80);
+    let mut plain = service("b", 80);
+    plain["metadata"].as_object_mut().unwrap().remove("labels");
+    tenant.apply(plain);
+    tenant.ingress("web");
+    let options = Options { ingresses: false, ..tenant.options() };
+    let client = tenant.admin().await;
+    let once = KubeSource::read(client.clone(), &options).await.unwrap();
+    assert_eq!(once.services.keys().collect::<Vec<_>>(), [&tenant.key("a")]);
+    assert!(once.ingresses.is_empty() && once.classes.is_empty());
+    let mut receiver = KubeSource::watch(client, options);
+    assert_eq!(*until(&mut receiver, "the first", |_| true).await, once);
+    // The label is taken off.
+    let path = format!("/api/v1/namespaces/{}/services/a", tenant.namespace);
+    let body = json!({ "metadata": { "labels": { "sparrow/expose": null } } }).to_string();
+    assert_eq!(tenant.server.request("PATCH", &path, Some(&body)).unwrap().0, 200);
+    until(&mut receiver, "not exposed", |new| new.services.is_empty()).await;
+}
+
+/// Creates objects, many at a time.
+async fn create<K>(api: Api<K>, objects: Vec<K>)
+where
+    K: Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
+{
+    let done = stream::iter(objects).map(async |object| api.create(&PostParams::default(), &object).await.unwrap());
+    done.buffer_unordered(16).for_each(|_| async {}).await;
+}
+
+/// Resident memory of this process, in bytes.
+fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_thousand_of_each() {
+    // The others are not slowed down by it.
+    let server = ApiServer::start().unwrap();
+    let client = with_kubeconfig(server.admin_kubeconfig()).await;
+    let count = 5000;
+    let services = (0..count).map(|number| serde_json::from_value(service(&format!("s{number}"), 80)).unwrap());
+    create(Api::<Service>::namespaced(client.clone(), "default"), services.collect()).await;
+    let ingresses = (0..count).map(|number| serde_json::from_value(ingress(&format!("i{number}"))).unwrap());
+    let api = Api::<k8s_openapi::api::networking::v1::Ingress>::namespaced(client.clone(), "default");
+    create(api, ingresses.collect()).await;
+    let before = resident();
+    let options = Options::default();
+    let begun = Instant::now();
+    let mut receiver = KubeSource::watch(client.clone(), options.clone());
+    let all = until(&mut receiver, "all", |new| new.ingresses.len() == count).await;
+    eprintln!("followed after {:?}, {} KiB more", begun.elapsed(), resident().saturating_sub(before) >> 10);
+    assert_eq!(all.services.len(), count + 1, "with the Service `kubernetes`");
+    let begun = Instant::now();
+    let once = KubeSource::read(client.clone(), &options).await.unwrap();
+    eprintln!("read after {:?}", begun.elapsed());
+    assert_eq!(*all, once);
+    // A burst is folded, and its end arrives.
+    let api = Api::<Service>::namespaced(client, "default");
+    let more = (0..500).map(|number| serde_json::from_value(service(&format!("t{number}"), 80)).unwrap());
+    receiver.mark_unchanged();
+    let mut counting = receiver.clone();
+    let counter = tokio::spawn(async move {
+        let mut seen = 0;
+        while counting.changed().await.is_ok() {
+            seen += 1;
+            if counting.borrow_and_update().as_ref().is_some_and(|new| new.services.len() == count + 501) {
+                return seen;
+            }
+        }
+        seen
+    });
+    create(api, more.collect()).await;
+    let seen = timeout(Duration::from_secs(20), counter).await.unwrap().unwrap();
+    assert!(seen < 500, "{seen} snapshots");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_api_server_that_goes_away() {
+    let server = ApiServer::start().unwrap();
+    server.apply(&service("a", 80).to_string()).unwrap();
+    let watching = KubeSource::start(with_kubeconfig(server.admin_kubeconfig()).await, Options::default());
+    let mut receiver = watching.snapshots.clone();
+    let mut troubles = watching.troubles.clone();
+    until(&mut receiver, "the first", |new| new.services.len() == 2).await;
+    let before = receiver.borrow().clone();
+    for crash in [false, true] {
+        if crash {
+            server.kill_daemon(Daemon::ApiServer).unwrap();
+        } else {
+            server.stop_daemon(Daemon::ApiServer).unwrap();
+        }
+        let told = troubles.wait_for(|troubles| troubles.contains_key(&Kind::Service));
+        drop(timeout(Duration::from_secs(60), told).await.unwrap().unwrap());
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(*receiver.borrow(), before, "what was known is kept");
+        server.start_daemon(Daemon::ApiServer).unwrap();
+        let over = troubles.wait_for(|troubles| troubles.is_empty());
+        drop(timeout(Duration::from_secs(60), over).await.unwrap().unwrap());
+    }
+    server.apply(&service("b", 80).to_string()).unwrap();
+    until(&mut receiver, "after it", |new| new.services.len() == 3).await;
+    // etcd alone.
+    server.restart_daemon(Daemon::Etcd).unwrap();
+    server.apply(&service("c", 80).to_string()).unwrap();
+    until(&mut receiver, "after etcd", |new| new.services.len() == 4).await;
+}
+
+/// Passes connections on to an address as long as it is open; closing it cuts them.
+struct Pass {
+    address: SocketAddr,
+    open: Arc<AtomicBool>,
+}
+
+impl Pass {
+    async fn start(to: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let open = Arc::new(AtomicBool::new(true));
+        let flag = Arc::clone(&open);
+        tokio::spawn(async move {
+            while let Ok((mut inner, _)) = listener.accept().await {
+                let flag = Arc::clone(&flag);
+                tokio::spawn(async move {
+                    let closed = async {
+                        while flag.load(Ordering::Relaxed) {
+                            sleep(Duration::from_millis(20)).await;
+                        }
+                    };
+                    let pass = async {
+                        let mut outer = TcpStream::connect(to).await?;
+                        tokio::io::copy_bidirectional(&mut inner, &mut outer).await
+                    };
+                    tokio::select! {
+                        () = closed => {}
+                        _ = pass => {}
+                    }
+                });
+            }
+        });
+        Ok(Self { address, open })
+    }
+}
+
+/// Asks etcd by its JSON gateway.
+fn etcd(server: &ApiServer, path: &str, body: &Value) -> Value {
+    let output = Command::new("curl")
+        .args(["-q", "--silent", "--show-error", "--max-time", "10", "--unix-socket"])
+        .arg(server.dir().join("etcd.sock:1"))
+        .args(["--data", &body.to_string(), &format!("http://localhost{path}")])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text} {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+fn kubeconfig_through(server: &ApiServer, pass: &Pass, path: &Path) {
+    let text = fs::read_to_string(server.admin_kubeconfig()).unwrap();
+    fs::write(path, text.replace(server.url(), &format!("https://{}", pass.address))).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_that_is_gone() {
+    let server = ApiServer::start().unwrap();
+    for name in ["a", "b"] {
+        server.apply(&service(name, 80).to_string()).unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("kubeconfig");
+    let pass = Pass::start(server.url().trim_start_matches("https://").parse().unwrap()).await.unwrap();
+    kubeconfig_through(&server, &pass, &file);
+    let mut receiver = KubeSource::watch(with_kubeconfig(&file).await, Options::default());
+    until(&mut receiver, "the first", |new| new.services.len() == 3).await;
+    pass.open.store(false, Ordering::Relaxed);
+    sleep(Duration::from_millis(200)).await;
+    // While it is cut off: a deletion, a creation, and all history is thrown away.
+    let (_, list) = server.request("GET", "/api/v1/services?limit=1", None).unwrap();
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let version = list["metadata"]["resourceVersion"].as_str().unwrap();
+    assert_eq!(server.request("DELETE", "/api/v1/namespaces/default/services/a", None).unwrap().0, 200);
+    server.apply(&service("c", 81).to_string()).unwrap();
+    let revision = etcd(&server, "/v3/kv/range", &json!({ "key": "AA==" }))["header"]["revision"].clone();
+    let answer = etcd(&server, "/v3/kv/compaction", &json!({ "revision": revision, "physical": true }));
+    assert!(answer["header"].is_object(), "{answer}");
+    server.restart_daemon(Daemon::ApiServer).unwrap();
+    let watch = format!("/api/v1/services?watch=1&resourceVersion={version}&timeoutSeconds=2");
+    let (status, answer) = server.request("GET", &watch, None).unwrap();
+    assert!(status == 410 || answer.contains("410"), "its history is still there: {status} {answer}");
+    pass.open.store(true, Ordering::Relaxed);
+    let key = |name: &str| entry_routes::Key { namespace: "default".into(), name: name.into() };
+    let new = until(&mut receiver, "listed anew", |new| new.services.contains_key(&key("c"))).await;
+    assert!(!new.services.contains_key(&key("a")) && new.services.contains_key(&key("b")));
+    // And it is followed again.
+    server.apply(&service("d", 81).to_string()).unwrap();
+    until(&mut receiver, "followed", |new| new.services.contains_key(&key("d"))).await;
+}
