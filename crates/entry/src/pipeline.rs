@@ -107,7 +107,10 @@ impl Maker {
         settings.quarantine =
             self.quarantine.iter().map(|(object, held)| (object.clone(), held.message.clone())).collect();
         let Built { routes, mut verdicts } = entry_routes::build(snapshot, &settings);
-        let generation = nginx_conf::render(&routes, &self.conf);
+        let generation = match &self.template {
+            None => nginx_conf::render(&routes, &self.conf),
+            Some(template) => nginx_conf::render_template(template, &routes, &self.conf)?,
+        };
         for note in &generation.notes {
             let verdict = verdicts.entry(note.object.clone()).or_insert(Verdict {
                 generation: 0,
@@ -213,7 +216,7 @@ impl Pipeline {
             }
             match &trouble {
                 Some(trouble) => {
-                    tracing::error!(trouble, "the configuration in force stays: a new one cannot be offered")
+                    tracing::error!(trouble, "the configuration in force stays: a new one cannot be offered");
                 }
                 None => tracing::info!("configurations can be offered again"),
             }

@@ -75,7 +75,6 @@ pub enum TlsSecrets {
 
 /// The flags of all commands.
 #[derive(Debug, Clone, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Settings {
     /// `kubernetes`, or a directory of manifests of the same kinds, which is followed as it changes
     #[arg(long, global = true, value_name = "kubernetes|DIR", env = "SPARROW_ENTRY_FROM", default_value = "kubernetes",
@@ -95,7 +94,7 @@ pub struct Settings {
     #[arg(long, global = true, value_name = "LABEL=VALUE", env = "SPARROW_ENTRY_NODE_SELECTOR",
         default_value = "role=entry", value_parser = label, help_heading = "Objects")]
     pub node_selector: (String, String),
-    /// The controller that IngressClasses name for this entry
+    /// The controller that `IngressClasses` name for this entry
     #[arg(
         long,
         global = true,
@@ -105,7 +104,7 @@ pub struct Settings {
         help_heading = "Objects"
     )]
     pub controller: String,
-    /// Leave Ingresses, IngressClasses and Secrets alone: Services only
+    /// Leave Ingresses, `IngressClasses` and Secrets alone: Services only
     #[arg(long, global = true, env = "SPARROW_ENTRY_NO_INGRESSES", help_heading = "Objects")]
     pub no_ingresses: bool,
     /// How Secrets with certificates are read
@@ -265,7 +264,7 @@ pub struct Settings {
         help_heading = "nginx"
     )]
     pub worker_connections: u32,
-    /// How long workers of an earlier configuration may go on with what they have, such as WebSockets
+    /// How long workers of an earlier configuration may go on with what they have, such as `WebSockets`
     #[arg(long, global = true, value_name = "TIME", env = "SPARROW_ENTRY_WORKER_SHUTDOWN_TIMEOUT",
         default_value = "10s", value_parser = duration, help_heading = "nginx")]
     pub worker_shutdown_timeout: Duration,
@@ -343,6 +342,7 @@ impl Settings {
             },
             namespace: self.namespace.clone(),
             ingresses: !self.no_ingresses,
+            ..entry_kube::Options::default()
         }
     }
 
