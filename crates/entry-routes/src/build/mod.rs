@@ -67,6 +67,18 @@ pub struct Built {
 /// Makes routes of a snapshot, and a verdict on each object of this controller.
 ///
 /// Never fails: what cannot be served is left out or answered 503, its object's verdict says so, and nothing else changes.
+///
+/// - Services with the label: one prefix, `sparrow/path`, on `sparrow/host` (all hosts without it), to `sparrow/port`. Without
+///   that: to the only TCP port; of several to the one that is called `http`, else to the first, and the owner is told.
+/// - Ingresses of our classes. A path whose backend is not there, or not supported, stands and is answered 503: else a
+///   shorter path, perhaps somebody else's, would get its requests.
+/// - A default backend gets what no rule, of any object, names on the hosts of its Ingress; without rules, what no rule at
+///   all matches. A host that only `spec.tls` names counts as one of them then.
+/// - Paths are decoded once; so `/a%20b` and `/a b` are the same claim, as are `/a` and `/a/` as prefixes.
+/// - Of those who claim the same host and path, or a certificate for the same host, the oldest has it; of one second, the
+///   first by kind (Services before Ingresses), namespace and name.
+/// - All rules of a host with a certificate redirect to HTTPS unless their object says `sparrow/ssl-redirect: "false"`,
+///   whichever object the certificate came with.
 pub fn build(snapshot: &Snapshot, settings: &BuildSettings) -> Built {
     let mut attached = attach::attach(snapshot, settings);
     let mut asked = claim::claims(snapshot, &mut attached);

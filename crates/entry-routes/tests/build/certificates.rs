@@ -1,5 +1,7 @@
 //! TLS of Ingresses.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use entry_routes::{BuildSettings, Found, Ingress, Kind, Outcome, Reason, Request, Routes, Scheme, Secret};
 
 use crate::support::{
@@ -50,7 +52,31 @@ fn what_is_not_pem_is_not_passed_on() {
         part.extend(b"}\ntrailing $text\n");
     }
     let built = Objects::new().service(service("web")).ingress(web(&[], "tls")).secret(secret).build();
+    assert_routes(&built, &[REDIRECTED, "a.example.com certificate (Secret shop/tls)"]);
     assert_eq!(built, clean);
+}
+
+/// The key of a Secret in the older form that `openssl ecparam` writes, which PKCS #8 wraps (RFC 5915).
+fn sec1(secret: &Secret) -> String {
+    let text = String::from_utf8(secret.key.clone()).expect("PEM");
+    let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+    let pkcs8 = STANDARD.decode(body).expect("base64");
+    // Version 1 and a private key of 32 bytes, in a sequence.
+    let at = pkcs8.windows(5).position(|bytes| bytes == [2, 1, 1, 4, 32]).expect("a P-256 key") - 2;
+    let text = STANDARD.encode(&pkcs8[at..]);
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    let label = |text: &str| format!("-----{text} EC PRIVATE KEY-----\n");
+    format!("{}{}\n{}", label("BEGIN"), lines.join("\n"), label("END"))
+}
+
+#[test]
+fn a_key_keeps_its_form() {
+    let mut secret = secret("tls", &["a.example.com"]);
+    let key = sec1(&secret);
+    secret.key = key.clone().into_bytes();
+    let built = Objects::new().service(service("web")).ingress(web(&[], "tls")).secret(secret).build();
+    let certificate = built.routes.certificates.values().next().unwrap();
+    assert_eq!(String::from_utf8(certificate.key.clone()).unwrap(), key);
 }
 
 #[test]
@@ -176,11 +202,12 @@ fn a_hosts_own_certificate_comes_before_a_wildcard() {
 fn of_two_certificates_the_older_ingress_has_its() {
     let mut old = web(&["a.example.com"], "old");
     old.rules[0].paths[0].path = Some("/old".to_owned());
-    old.meta.name = "old".to_owned();
+    old.meta.name = "z-old".to_owned();
     let mut young = web(&["a.example.com"], "young");
     young.meta.created = 100;
     let mut same = web(&["a.example.com"], "old");
     same.meta.name = "same".to_owned();
+    same.meta.created = 200;
     same.rules[0].paths[0].path = Some("/same".to_owned());
     let built = Objects::new()
         .service(service("web"))
@@ -192,7 +219,7 @@ fn of_two_certificates_the_older_ingress_has_its() {
         .build();
     assert!(built.routes.to_string().ends_with("(Secret shop/old)\n"), "{}", built.routes);
     assert_eq!(built.routes.certificates.len(), 1);
-    let part = "Ingress shop/old has another certificate for \"a.example.com\", which stays in force";
+    let part = "Ingress shop/z-old has another certificate for \"a.example.com\", which stays in force";
     let finding = ("spec.tls[0].hosts[0]", Reason::Conflicted, part);
     assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[finding]);
     assert_verdict(&built, &object(Kind::Ingress, "same"), Outcome::Accepted, &[]);
@@ -247,4 +274,14 @@ fn a_secret_that_nginx_refused_is_not_used() {
     assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[(SECRET, Reason::InvalidRef, words)]);
     let finding = ("", Reason::RefusedByNginx, words);
     assert_verdict(&built, &object(Kind::Secret, "tls"), Outcome::Refused, &[finding]);
+}
+
+#[test]
+fn a_secret_that_cannot_be_read_is_not_used() {
+    let mut objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
+    objects.0.unreadable.insert(object(Kind::Secret, "tls"), "line 2: not base64".to_owned());
+    let built = objects.build();
+    assert_routes(&built, &[PLAIN]);
+    let finding = (SECRET, Reason::InvalidRef, "Secret shop/tls cannot be used: line 2: not base64");
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[finding]);
 }

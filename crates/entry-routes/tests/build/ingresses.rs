@@ -37,6 +37,7 @@ fn hosts_and_paths_lead_to_services() {
     };
     assert_eq!(origin("A.example.com."), "/", "the host's own name");
     assert_eq!(origin("b.example.com"), "/i", "one label more");
+    assert_eq!(origin(".example.com"), "/", "an empty label is none");
     assert_eq!(origin("c.b.example.com"), "/", "two labels more: as any other");
     assert_eq!(origin("example.com"), "/", "no label more: as any other");
 }
@@ -243,24 +244,24 @@ fn a_default_backend_without_rules_serves_all_that_no_rule_matches() {
     };
     let built = Objects::new()
         .service(service("web"))
-        .ingress(global("young", 200))
-        .ingress(global("old", 100))
+        .ingress(global("a-young", 200))
+        .ingress(global("z-old", 100))
         .ingress(with_rule("web", Some("a.example.com"), vec![exact("/a")]))
         .build();
     assert_routes(
         &built,
         &[
             "a.example.com exact /a -> 10.0.0.1:80 http (Ingress shop/web)",
-            "default -> 10.0.0.1:80 http (Ingress shop/old)",
+            "default -> 10.0.0.1:80 http (Ingress shop/z-old)",
         ],
     );
     for host in ["a.example.com", "b.example.com"] {
         let found = built.routes.find(&Request { scheme: Scheme::Http, host, path: "/other" });
         assert_eq!(found, Found::Rule(built.routes.default.as_ref().unwrap()), "{host}");
     }
-    assert_verdict(&built, &object(Kind::Ingress, "old"), Outcome::Accepted, &[]);
-    let finding = ("spec.defaultBackend", Reason::Conflicted, "Ingress shop/old was first");
-    assert_verdict(&built, &object(Kind::Ingress, "young"), Outcome::Refused, &[finding]);
+    assert_verdict(&built, &object(Kind::Ingress, "z-old"), Outcome::Accepted, &[]);
+    let finding = ("spec.defaultBackend", Reason::Conflicted, "Ingress shop/z-old was first");
+    assert_verdict(&built, &object(Kind::Ingress, "a-young"), Outcome::Refused, &[finding]);
 }
 
 #[test]

@@ -35,6 +35,8 @@ fn what_nginx_refused_contributes_nothing() {
 fn what_cannot_be_read_is_refused() {
     let mut objects = Objects::new().service(exposed("web", []));
     objects.0.unreadable.insert(object(Kind::Ingress, "torn"), "line 3: mapping values are not allowed".to_owned());
+    // Of what a source still has of it nothing is served: half an object is none.
+    let objects = objects.ingress(with_rule("torn", None, vec![prefix("/torn")]));
     let built = objects.build();
     assert_routes(&built, &["* prefix /web -> 10.0.0.1:80 http strip (Service shop/web)"]);
     let finding = ("", Reason::Invalid, "The object cannot be read: line 3");
