@@ -179,6 +179,24 @@ async fn an_api_server_that_goes_away() {
     until(&mut receiver, "after etcd", |new| new.services.len() == 4).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_api_server_that_is_silent() {
+    let server = ApiServer::start().unwrap();
+    let watching = KubeSource::start(with_kubeconfig(server.admin_kubeconfig()).await, Options::default());
+    let (mut receiver, mut troubles) = (watching.snapshots, watching.troubles);
+    until(&mut receiver, "the first", |new| new.services.len() == 1).await;
+    {
+        // Connections stay open: only the silence shows it.
+        let frozen = server.frozen(Daemon::ApiServer).unwrap();
+        let told = troubles.wait_for(|troubles| troubles.contains_key(&Kind::Service));
+        drop(timeout(Duration::from_secs(150), told).await.unwrap().unwrap());
+        drop(frozen);
+    }
+    server.apply(&service("a", 80).to_string()).unwrap();
+    until(&mut receiver, "after it", |new| new.services.len() == 2).await;
+    drop(timeout(Duration::from_secs(60), troubles.wait_for(|troubles| troubles.is_empty())).await.unwrap().unwrap());
+}
+
 /// Passes connections on to an address as long as it is open; closing it cuts them.
 struct Pass {
     address: SocketAddr,
