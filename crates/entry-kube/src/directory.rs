@@ -218,5 +218,9 @@ fn read_file(root: &Path, name: &str, known: Option<Stamp>, left: &mut u64) -> i
     let mut text = String::new();
     // It may have grown.
     file.take(MAX_FILE).read_to_string(&mut text)?;
+    // A byte order mark, with which some editors begin a file.
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
     Ok(Some((stamp, text)))
 }

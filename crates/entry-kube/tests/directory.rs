@@ -198,6 +198,15 @@ fn json_is_read_as_such() {
     unreadable(&read(&[("x.json", &"[".repeat(1_000_000))]), "Manifest x.json:1: recursion limit");
 }
 
+#[test]
+fn a_byte_order_mark_and_other_line_ends() {
+    let text = format!("\u{feff}{}---\n{}", service("a"), service("b")).replace('\n', "\r\n");
+    let json = "\u{feff}{\"apiVersion\": \"v1\",\r\n\"kind\": \"Service\", \"metadata\": {\"name\": \"c\"}}";
+    let snapshot = read(&[("x.yaml", &text), ("y.json", json)]);
+    assert_eq!(names(&snapshot), ["a", "b", "c"], "{:?}", snapshot.unreadable);
+    assert_eq!(snapshot.unreadable.len(), 0);
+}
+
 /// What is read of a cluster can be given to a directory.
 #[test]
 fn what_kubectl_prints_is_read() {

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use entry_kube::{KubeSource, Options};
@@ -19,7 +19,7 @@ use testbed::kube::{ApiServer, Daemon};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use crate::support::{Tenant, ingress, service, until, with_kubeconfig};
+use crate::support::{Tenant, eventually, ingress, service, until, with_kubeconfig};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_there_and_what_changes() {
@@ -120,7 +120,9 @@ async fn five_thousand_of_each() {
     let begun = Instant::now();
     let mut receiver = KubeSource::watch(client.clone(), options.clone());
     let all = until(&mut receiver, "all", |new| new.ingresses.len() == count).await;
-    eprintln!("followed after {:?}, {} KiB more", begun.elapsed(), resident().saturating_sub(before) >> 10);
+    let more = resident().saturating_sub(before);
+    eprintln!("followed after {:?}, {} KiB more", begun.elapsed(), more >> 10);
+    assert!(more < 64 << 20, "{more} bytes");
     assert_eq!(all.services.len(), count + 1, "with the Service `kubernetes`");
     let begun = Instant::now();
     let once = KubeSource::read(client.clone(), &options).await.unwrap();
@@ -177,10 +179,30 @@ async fn an_api_server_that_goes_away() {
     until(&mut receiver, "after etcd", |new| new.services.len() == 4).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_api_server_that_is_silent() {
+    let server = ApiServer::start().unwrap();
+    let watching = KubeSource::start(with_kubeconfig(server.admin_kubeconfig()).await, Options::default());
+    let (mut receiver, mut troubles) = (watching.snapshots, watching.troubles);
+    until(&mut receiver, "the first", |new| new.services.len() == 1).await;
+    {
+        // Connections stay open: only the silence shows it.
+        let frozen = server.frozen(Daemon::ApiServer).unwrap();
+        let told = troubles.wait_for(|troubles| troubles.contains_key(&Kind::Service));
+        drop(timeout(Duration::from_secs(150), told).await.unwrap().unwrap());
+        drop(frozen);
+    }
+    server.apply(&service("a", 80).to_string()).unwrap();
+    until(&mut receiver, "after it", |new| new.services.len() == 2).await;
+    drop(timeout(Duration::from_secs(60), troubles.wait_for(|troubles| troubles.is_empty())).await.unwrap().unwrap());
+}
+
 /// Passes connections on to an address as long as it is open; closing it cuts them.
 struct Pass {
     address: SocketAddr,
     open: Arc<AtomicBool>,
+    /// How many connections there are.
+    count: Arc<AtomicUsize>,
 }
 
 impl Pass {
@@ -189,10 +211,13 @@ impl Pass {
         let address = listener.local_addr()?;
         let open = Arc::new(AtomicBool::new(true));
         let flag = Arc::clone(&open);
+        let count = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&count);
         tokio::spawn(async move {
             while let Ok((mut inner, _)) = listener.accept().await {
-                let flag = Arc::clone(&flag);
+                let (flag, counter) = (Arc::clone(&flag), Arc::clone(&counter));
                 tokio::spawn(async move {
+                    counter.fetch_add(1, Ordering::Relaxed);
                     let closed = async {
                         while flag.load(Ordering::Relaxed) {
                             sleep(Duration::from_millis(20)).await;
@@ -206,10 +231,11 @@ impl Pass {
                         () = closed => {}
                         _ = pass => {}
                     }
+                    counter.fetch_sub(1, Ordering::Relaxed);
                 });
             }
         });
-        Ok(Self { address, open })
+        Ok(Self { address, open, count })
     }
 }
 
@@ -264,4 +290,18 @@ async fn history_that_is_gone() {
     // And it is followed again.
     server.apply(&service("d", 81).to_string()).unwrap();
     until(&mut receiver, "followed", |new| new.services.contains_key(&key("d"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_not_listened_to_stops() {
+    let tenant = Tenant::new();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("kubeconfig");
+    let pass = Pass::start(tenant.server.url().trim_start_matches("https://").parse().unwrap()).await.unwrap();
+    kubeconfig_through(tenant.server, &pass, &file);
+    let mut receiver = KubeSource::watch(with_kubeconfig(&file).await, tenant.options());
+    until(&mut receiver, "the first", |_| true).await;
+    assert!(pass.count.load(Ordering::Relaxed) > 0);
+    drop(receiver);
+    eventually("no connection is left", || pass.count.load(Ordering::Relaxed) == 0).await;
 }
