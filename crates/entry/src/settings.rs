@@ -342,7 +342,8 @@ impl Settings {
             },
             namespace: self.namespace.clone(),
             ingresses: !self.no_ingresses,
-            ..entry_kube::Options::default()
+            // Serving without a kind that may not be read would take away what is served: rather not ready.
+            go_without: false,
         }
     }
 
