@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn a_path_matches_itself_and_its_encoding() {
         let pattern = Pattern::default().path("/a.b/ä?(").token();
-        let expected = concat!(r#""/a\\x2eb/(?:\\xc3|%(?i:c3))(?:\\xa4|%(?i:a4))%(?i:3f)(?:\\x28|%(?i:28))""#);
+        let expected = r#""/a\\x2eb/(?:\\xc3|%(?i:c3))(?:\\xa4|%(?i:a4))%(?i:3f)(?:\\x28|%(?i:28))""#;
         assert_eq!(pattern.as_ref().map(Token::as_str), Some(expected));
     }
 }
