@@ -10,7 +10,7 @@ use crate::Settings;
 use crate::http;
 use crate::server::Servers;
 use crate::tls::Certificates;
-use crate::upstream::Upstreams;
+use crate::upstream::{Upstreams, rules};
 use crate::writer::Writer;
 
 /// The file that nginx is started with.
@@ -60,7 +60,8 @@ pub fn render(routes: &Routes, settings: &Settings) -> Generation {
     let mut notes = Vec::new();
     let upstreams = Upstreams::of(routes, settings, &mut notes);
     let certificates = Certificates::of(routes, settings);
-    let mut writer = Writer::new(MAIN);
+    let size = 8192 + 1024 * rules(routes).count() + 512 * routes.hosts.len();
+    let mut writer = Writer::new(MAIN, size);
     let servers = Servers { routes, settings, upstreams: &upstreams, certificates: &certificates };
     http::write(&mut writer, &servers, &mut notes);
     let (text, mut origins) = writer.finish();

@@ -4,10 +4,10 @@
 //! sent must begin with the rule's path, letter by letter, and have no dot segment anywhere ([`crate::http`]): else 400.
 //! Characters that clients percent-encode (all but those that RFC 3986 calls unreserved) may be encoded or not.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::time::Duration;
 
-use entry_routes::{Action, Forward, PathMatch, Rule};
+use entry_routes::{Action, Forward, Kind, PathMatch, Rule};
 
 use crate::token::{Pattern, Plain, Text, Token};
 use crate::upstream::{Upstreams, is_http2, is_tls};
@@ -60,8 +60,8 @@ static BAD_REQUEST: [Directive<'static>; 1] = [constant("return", &BAD_REQUEST_A
 /// comes after one that matches all its paths is never reached, so it is left out.
 #[derive(Debug, Default)]
 struct Seen<'a> {
-    exact: BTreeSet<&'a str>,
-    prefixes: BTreeSet<&'a str>,
+    exact: HashSet<&'a str>,
+    prefixes: HashSet<&'a str>,
 }
 
 /// How a prefix is taken off.
@@ -131,7 +131,8 @@ fn location(
     settings: &Settings,
     upstreams: &Upstreams<'_>,
 ) -> Option<Directive<'static>> {
-    let mut block = vec![directive("set").words(["$sparrow_route"]).token(route_name(rule)?)];
+    let mut block = Vec::with_capacity(4);
+    block.push(directive("set").words(["$sparrow_route"]).token(route_name(rule)?));
     let forward = match &rule.action {
         Action::Forward(forward) => upstreams.name(&forward.backend).map(|name| (forward, name)),
         Action::Unavailable => None,
@@ -239,7 +240,10 @@ pub fn size(bytes: u64) -> Token {
 /// The object of a rule, for the access log. Names of Kubernetes are plain; others, from a file, are made so.
 fn route_name(rule: &Rule) -> Option<Token> {
     let key = &rule.origin.key;
-    let (namespace, name) = (Plain::from(&key.namespace, '_'), Plain::from(&key.name, '_'));
-    let kind = Plain::from(&rule.origin.kind.to_string(), '_');
-    Text::default().plain(&kind).own(" ").plain(&namespace).own("/").plain(&name).token()
+    let text = Text::default().own(match rule.origin.kind {
+        Kind::Service => "Service ",
+        Kind::Ingress => "Ingress ",
+        _ => "",
+    });
+    text.plain_of(&key.namespace, '_').own("/").plain_of(&key.name, '_').token()
 }

@@ -14,7 +14,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use crate::lexer::{Statement, lex};
-use crate::{Modules, Settings, Version, render};
+use crate::splice::{MARK, splice};
+use crate::{Modules, Settings, Version, render, render_template};
 
 /// Text that means to break out, and any other.
 fn hostile() -> impl Strategy<Value = String> {
@@ -363,5 +364,34 @@ proptest! {
         }
         // The hash is of the files, but for the place where it stands.
         prop_assert_eq!(text.matches(&generation.hash).count(), 1);
+    }
+
+    #[test]
+    fn any_text_stays_where_a_template_put_it(routes in routes(None), settings in settings()) {
+        const TEMPLATE: &str = "{{ control_server }}{% for r in routes %}block {{ r.path }} x{{ r.name }} \"{{ r.namespace }}\" {\n\
+             one a{{ r.cluster_ip }}:{{ r.port }} '{{ r.name }}' {{ r.host }};two ${x}{{ r.match }};}\n{% endfor %}";
+        // Not all is quotable everywhere: what is not is refused.
+        if let Ok(generation) = render_template(TEMPLATE, &routes, &settings) {
+            let text = std::str::from_utf8(&generation.files["nginx.conf"]).unwrap();
+            let statements = lex(text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
+            for statement in &statements[1..] {
+                prop_assert_eq!((statement.words[0].as_str(), statement.words.len()), ("block", 4));
+                let names: Vec<_> = statement.block.iter().flatten().map(|inner| (inner.words[0].as_str(), inner.words.len())).collect();
+                prop_assert_eq!(names, [("one", 4), ("two", 2)]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_is_one_token_or_refused(value in hostile()) {
+        let text = format!("a {MARK}0{MARK} \"b{MARK}0{MARK}\";\n");
+        if let Ok((text, _)) = splice(&text, std::slice::from_ref(&value)) {
+            let expected = vec!["a".to_owned(), value.clone(), format!("b{value}")];
+            prop_assert_eq!(lex(&text).unwrap()[0].words.clone(), expected);
+        }
+        // A part of a word either stays one or is refused.
+        if let Ok((text, _)) = splice(&format!("a b{MARK}0{MARK}c;"), std::slice::from_ref(&value)) {
+            prop_assert_eq!(lex(&text).unwrap()[0].words.clone(), ["a".to_owned(), format!("b{value}c")]);
+        }
     }
 }

@@ -20,6 +20,9 @@ pub struct Misplaced {
     pub why: &'static str,
 }
 
+/// Longest part of a token, in bytes: some of them must fit into nginx's buffer.
+const LONGEST_PART: usize = 1000;
+
 /// Where the reader is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -96,10 +99,12 @@ fn put(value: &str, place: Place, whole: bool) -> Result<(String, Place), &'stat
     const REFUSED: &str = "it has a character that cannot be quoted (a dollar sign or a zero), or is too long";
     let plain = value.chars().all(|c| c.is_alphanumeric() || "-._~/:[]@%+,=&".contains(c));
     match place {
-        Place::Between if whole && (!plain || value.is_empty()) => {
+        Place::Between if whole => {
             let token = Token::constant(value).ok_or(REFUSED)?;
-            Ok((token.as_str().to_owned(), Place::Between))
+            let text = if plain && !value.is_empty() { value } else { token.as_str() };
+            Ok((text.to_owned(), Place::Between))
         }
+        _ if value.len() > LONGEST_PART => Err(REFUSED),
         Place::Between | Place::Bare(_) if !plain => Err(PART),
         // After a `$` it would be the name of a variable.
         Place::Bare(true) => Err(PART),

@@ -160,7 +160,7 @@ fn known(routes: &Routes, settings: &Settings, upstreams: &Upstreams<'_>, certif
         all.extend(routes.default.as_ref().and_then(|rule| known_rule(&HostName::Any, rule, "", upstreams)));
     }
     let print = |directives: Vec<Directive<'_>>| {
-        let mut writer = Writer::new(MAIN);
+        let mut writer = Writer::new(MAIN, 0);
         for directive in &directives {
             writer.write(directive);
         }

@@ -36,25 +36,8 @@ impl Token {
     pub fn literal(text: &str) -> Option<Self> {
         let mut out = String::with_capacity(text.len() + 16);
         out.push('"');
-        let mut plain = 0;
-        // All of these are one byte long in UTF-8 and part of no other character.
-        for (at, byte) in text.bytes().enumerate().filter(|(_, byte)| *byte < b' ' || *byte == b'"' || *byte == b'\\') {
-            let escape = match byte {
-                0 => return None,
-                b'"' => "\\\"",
-                b'\\' => "\\\\",
-                b'\t' => "\\t",
-                b'\r' => "\\r",
-                b'\n' => "\\n",
-                _ => continue,
-            };
-            out.push_str(&text[plain..at]);
-            out.push_str(escape);
-            plain = at + 1;
-        }
-        out.push_str(&text[plain..]);
-        out.push('"');
-        (out.len() <= LONGEST).then_some(Self(Cow::Owned(out)))
+        quote(&mut out, text)?;
+        close(out)
     }
 
     /// A text for a place where nginx knows variables: there must be none in it.
@@ -75,7 +58,7 @@ pub struct Plain(String);
 impl Plain {
     /// Takes letters, digits, `-`, `_` and `.`; puts `other` for the rest.
     pub fn from(text: &str, other: char) -> Self {
-        Self(text.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { other }).collect())
+        Self(plain(text, other).collect())
     }
 
     /// Its text.
@@ -84,20 +67,36 @@ impl Plain {
     }
 }
 
+fn plain(text: &str, other: char) -> impl Iterator<Item = char> {
+    text.chars().map(move |c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { other })
+}
+
 /// A quoted token of several parts: words of this program, in which variables are wanted, and values that are plain.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Text(String);
+
+impl Default for Text {
+    fn default() -> Self {
+        Self(quoted())
+    }
+}
 
 impl Text {
     /// Adds words of this program.
     pub fn own(mut self, text: &'static str) -> Self {
-        self.0.push_str(text);
+        quote(&mut self.0, text);
         self
     }
 
     /// Adds a value.
     pub fn plain(mut self, text: &Plain) -> Self {
         self.0.push_str(text.as_str());
+        self
+    }
+
+    /// Adds a value as [`Plain::from`] makes it.
+    pub fn plain_of(mut self, text: &str, other: char) -> Self {
+        self.0.extend(plain(text, other));
         self
     }
 
@@ -109,18 +108,24 @@ impl Text {
 
     /// The token.
     pub fn token(self) -> Option<Token> {
-        Token::literal(&self.0)
+        close(self.0)
     }
 }
 
 /// A regular expression of several parts: words of this program, and values that match themselves.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pattern(String);
+
+impl Default for Pattern {
+    fn default() -> Self {
+        Self(quoted())
+    }
+}
 
 impl Pattern {
     /// Adds words of this program.
     pub fn own(mut self, text: &'static str) -> Self {
-        self.0.push_str(text);
+        quote(&mut self.0, text);
         self
     }
 
@@ -130,7 +135,7 @@ impl Pattern {
             if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'/' {
                 self.0.push(byte.into());
             } else {
-                let _ = write!(self.0, "\\x{byte:02x}");
+                let _ = write!(self.0, "\\\\x{byte:02x}");
             }
         }
         self
@@ -143,14 +148,14 @@ impl Pattern {
             match byte {
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'/' => self.0.push(byte.into()),
                 b'.' | b'_' | b'~' => {
-                    let _ = write!(self.0, "\\x{byte:02x}");
+                    let _ = write!(self.0, "\\\\x{byte:02x}");
                 }
                 // They would end the path, or begin an encoding.
                 b'?' | b'#' | b'%' => {
                     let _ = write!(self.0, "%(?i:{byte:02x})");
                 }
                 _ => {
-                    let _ = write!(self.0, "(?:\\x{byte:02x}|%(?i:{byte:02x}))");
+                    let _ = write!(self.0, "(?:\\\\x{byte:02x}|%(?i:{byte:02x}))");
                 }
             }
         }
@@ -159,8 +164,43 @@ impl Pattern {
 
     /// The token.
     pub fn token(self) -> Option<Token> {
-        Token::literal(&self.0)
+        close(self.0)
     }
+}
+
+/// The beginning of a quoted token, with room for most.
+fn quoted() -> String {
+    let mut out = String::with_capacity(96);
+    out.push('"');
+    out
+}
+
+/// Its end.
+fn close(mut out: String) -> Option<Token> {
+    out.push('"');
+    (out.len() <= LONGEST).then_some(Token(Cow::Owned(out)))
+}
+
+/// Adds a text to what is inside quotes; `None` if it cannot be written.
+fn quote(out: &mut String, text: &str) -> Option<()> {
+    let mut plain = 0;
+    // All of these are one byte long in UTF-8 and part of no other character.
+    for (at, byte) in text.bytes().enumerate().filter(|(_, byte)| *byte < b' ' || *byte == b'"' || *byte == b'\\') {
+        let escape = match byte {
+            0 => return None,
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\t' => "\\t",
+            b'\r' => "\\r",
+            b'\n' => "\\n",
+            _ => continue,
+        };
+        out.push_str(&text[plain..at]);
+        out.push_str(escape);
+        plain = at + 1;
+    }
+    out.push_str(&text[plain..]);
+    Some(())
 }
 
 #[cfg(test)]
@@ -189,7 +229,7 @@ mod tests {
     #[test]
     fn a_path_matches_itself_and_its_encoding() {
         let pattern = Pattern::default().path("/a.b/ä?(").token();
-        let expected = concat!(r#""/a\\x2eb/(?:\\xc3|%(?i:c3))(?:\\xa4|%(?i:a4))%(?i:3f)(?:\\x28|%(?i:28))""#);
+        let expected = r#""/a\\x2eb/(?:\\xc3|%(?i:c3))(?:\\xa4|%(?i:a4))%(?i:3f)(?:\\x28|%(?i:28))""#;
         assert_eq!(pattern.as_ref().map(Token::as_str), Some(expected));
     }
 }

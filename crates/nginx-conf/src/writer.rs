@@ -34,14 +34,22 @@ pub const fn constant(name: &'static str, arguments: &'static [Token]) -> Direct
 impl<'a> Directive<'a> {
     /// Adds words of this program as arguments.
     pub fn words<const N: usize>(mut self, words: [&'static str; N]) -> Self {
-        self.arguments.to_mut().extend(words.map(Token::word));
+        self.arguments().extend(words.map(Token::word));
         self
     }
 
     /// Adds an argument.
     pub fn token(mut self, token: Token) -> Self {
-        self.arguments.to_mut().push(token);
+        self.arguments().push(token);
         self
+    }
+
+    fn arguments(&mut self) -> &mut Vec<Token> {
+        if self.arguments.is_empty() {
+            // Most have no more.
+            self.arguments = Cow::Owned(Vec::with_capacity(4));
+        }
+        self.arguments.to_mut()
     }
 
     /// Gives it a block.
@@ -68,9 +76,9 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// A writer of this file.
-    pub fn new(file: &'static str) -> Self {
-        Self { file, out: String::new(), lines: 0, open: Vec::new(), origins: Vec::new() }
+    /// A writer of this file, with room for so many bytes.
+    pub fn new(file: &'static str, size: usize) -> Self {
+        Self { file, out: String::with_capacity(size), lines: 0, open: Vec::new(), origins: Vec::new() }
     }
 
     /// Prints a directive at the end of the file.

@@ -148,7 +148,7 @@ impl Nginx {
 
     /// A request for a host and a target, with further header lines, each with its line end.
     pub fn get(&self, host: &str, target: &str, headers: &str) -> Answer {
-        send(self.http, &format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{headers}Connection: close\r\n\r\n"))
+        send(self.http, format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{headers}Connection: close\r\n\r\n"))
     }
 
     /// What curl prints for a URL of a host, over TLS.
