@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Pure: no clock, no files, no network. This is the only place where nginx's words are written, and every value from
-//! outside enters them through [`token`], whose constructors quote it or refuse it. What cannot be written is left out
+//! outside enters them through `token`, whose constructors quote it or refuse it. What cannot be written is left out
 //! and named in [`Generation::notes`].
 
 mod error_page;
