@@ -34,7 +34,7 @@ const ATTEMPTS: usize = 3;
 #[derive(Debug, Clone, Copy)]
 pub struct KubeSource;
 
-/// What is read from an API server. Follows the roles of [`crate::roles`].
+/// What is read from an API server. Follows the roles of [`crate::roles()`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// A label selector, such as `sparrow/expose=true`: which Services are exposed by annotations. It is sent to the API
