@@ -248,19 +248,11 @@ fn variables(argument: &str) {
     }
 }
 
-/// The binaries to test with: Debian's and the newest.
-fn binaries() -> [std::path::PathBuf; 2] {
-    let home = std::env::var("HOME").unwrap_or_default();
-    let newest = format!("{home}/.cache/sparrow/nginx-1.31.3/nginx");
-    [("SPARROW_NGINX_DEBIAN", "/usr/sbin/nginx"), ("SPARROW_NGINX_NEWEST", newest.as_str())]
-        .map(|(name, default)| std::env::var(name).unwrap_or_else(|_| default.to_owned()).into())
-}
-
 #[test]
 fn any_routes_are_accepted_by_nginx() {
     let made = rcgen::generate_simple_self_signed(["any.example".to_owned()]).unwrap();
     let pem = (made.cert.pem().into_bytes(), made.signing_key.serialize_pem().into_bytes());
-    let binaries = binaries().map(|path| {
+    let binaries = [testbed::nginx::debian(), testbed::nginx::newest()].map(|path| {
         let text = Command::new(&path).arg("-V").output().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let text = String::from_utf8(text.stderr).unwrap();
         (path, text.parse::<Version>().unwrap(), Modules::parse(&text))

@@ -31,12 +31,9 @@ pub struct Binary {
 
 /// Debian's and the newest.
 pub fn binaries() -> [Binary; 2] {
-    let home = std::env::var("HOME").unwrap_or_default();
-    let newest = format!("{home}/.cache/sparrow/nginx-1.31.3/nginx");
-    [("SPARROW_NGINX_DEBIAN", "/usr/sbin/nginx"), ("SPARROW_NGINX_NEWEST", newest.as_str())].map(|(name, default)| {
-        let path = PathBuf::from(std::env::var(name).unwrap_or_else(|_| default.to_owned()));
+    [testbed::nginx::debian(), testbed::nginx::newest()].map(|path| {
         let output = Command::new(&path).arg("-V").output();
-        let output = output.unwrap_or_else(|error| panic!("{}: {error}; set {name}", path.display()));
+        let output = output.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let text = String::from_utf8(output.stderr).unwrap();
         Binary { path, version: text.parse().unwrap(), modules: Modules::parse(&text) }
     })
