@@ -82,5 +82,7 @@ fn a_service_that_is_told_to_end_drains_hands_over_and_ends() {
     let other = service(ceph, &[]);
     let done = finished(&other.client, &location, Duration::from_secs(90));
     assert_eq!(done["state"], "succeeded", "{done}");
-    assert!(done["resumed"] == 1 || answer["state"] == "succeeded", "{done} {answer}");
+    // Replicas of other tests share the cluster: one may have taken it over and ended before.
+    let resumed = done["resumed"].as_u64().unwrap();
+    assert!(resumed >= 1 || answer["state"] == "succeeded", "{done} {answer}");
 }
