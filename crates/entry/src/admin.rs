@@ -20,13 +20,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::metrics;
-use crate::pipeline::Progress;
+use crate::pipeline::Told;
 
 /// The parts of the process that there is something to tell of. A command has some of them.
 #[derive(Debug, Clone, Default)]
 pub struct Parts {
     /// The loop that makes configurations.
-    pub progress: Option<watch::Receiver<Progress>>,
+    pub told: Option<Told>,
     /// What cannot be read, by kind.
     pub troubles: Option<watch::Receiver<BTreeMap<Kind, String>>>,
     /// What was written into the cluster.
@@ -48,7 +48,7 @@ impl Parts {
                 return Some(format!("no configuration is served yet: nginx is {:?}", status.state).to_lowercase());
             }
         }
-        let progress = self.progress.as_ref()?.borrow();
+        let progress = self.told.as_ref()?.progress.borrow();
         if progress.offered.is_some() {
             return None;
         }
@@ -114,7 +114,7 @@ async fn counted(State(parts): State<Parts>) -> Response {
 
 /// A page with the routes.
 async fn index(State(parts): State<Parts>) -> Html<String> {
-    let routes = parts.progress.as_ref().map(|progress| Arc::clone(&progress.borrow().routes));
+    let routes = parts.told.as_ref().map(|told| Arc::clone(&told.progress.borrow().routes));
     Html(page(routes.as_deref()))
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -112,13 +113,13 @@ impl Collector for Metrics {
 
 impl Metrics {
     fn made(&self, encoder: &mut DescriptorEncoder<'_>) -> Result {
-        let Some(progress) = &self.parts.progress else { return Ok(()) };
-        let progress = progress.borrow().clone();
+        let Some(told) = &self.parts.told else { return Ok(()) };
+        let progress = told.progress.borrow().clone();
         let rules = progress.routes.hosts.values().map(|host| host.rules.len() as u64).sum::<u64>();
         gauge(encoder, "routes", "Rules that are served", rules + u64::from(progress.routes.default.is_some()))?;
         gauge(encoder, "hosts", "Hosts that are served", progress.routes.hosts.len() as u64)?;
         gauge(encoder, "certificates", "Certificates in use", progress.routes.certificates.len() as u64)?;
-        let verdicts = progress.judged.map(|judged| judged.verdicts).unwrap_or_default();
+        let verdicts = told.judged.borrow().as_ref().map(|judged| Arc::clone(&judged.verdicts)).unwrap_or_default();
         let count = |outcome| verdicts.values().filter(|verdict| verdict.outcome == outcome).count();
         let outcomes = [
             ("accepted", count(Outcome::Accepted)),
@@ -139,13 +140,12 @@ impl Metrics {
             "Whether a configuration could not be offered",
             u64::from(progress.trouble.is_some()),
         )?;
-        let lag =
-            progress.pending_since.map_or(0.0, |since| jiff::Timestamp::now().duration_since(since).as_secs_f64());
+        let lag = progress.pending_since.map_or(0.0, |since| since.elapsed().as_secs_f64());
         value(
             encoder,
             "generation_lag_seconds",
             "For how long the newest configuration is not served yet; 0 when it is",
-            &ConstGauge::new(lag.max(0.0)),
+            &ConstGauge::new(lag),
         )?;
         let troubles = self.parts.troubles.as_ref().map(|troubles| troubles.borrow().clone()).unwrap_or_default();
         let kinds: Vec<String> = troubles.keys().map(ToString::to_string).collect();

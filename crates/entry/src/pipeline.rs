@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use entry_kube::status::Judged;
 use entry_routes::{Built, Finding, Kind, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts};
@@ -20,14 +20,12 @@ const RETRY: Duration = Duration::from_secs(2);
 /// What the loop did last.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
-    /// The snapshot and its verdicts; none until objects were read.
-    pub judged: Option<Judged>,
     /// The routes that were made of it.
     pub routes: Arc<Routes>,
     /// The generation that was offered last.
     pub offered: Option<String>,
     /// Since when it is offered and not yet live; none when it is live.
-    pub pending_since: Option<jiff::Timestamp>,
+    pub pending_since: Option<Instant>,
     /// Generations offered.
     pub generations: u64,
     /// Why the last one could not be written; none when it was.
@@ -47,24 +45,24 @@ pub struct Maker {
 #[derive(Debug)]
 struct Quarantined {
     message: String,
-    as_it_was: Version,
+    as_it_was: AsItWas,
 }
 
 /// Tells whether an object is the one that was refused.
 #[derive(Debug, PartialEq)]
-enum Version {
+enum AsItWas {
     Service(Arc<entry_routes::Service>),
     Ingress(Arc<entry_routes::Ingress>),
     Secret(Arc<entry_routes::Secret>),
     Other,
 }
 
-fn version(snapshot: &Snapshot, object: &ObjectRef) -> Option<Version> {
+fn as_it_is(snapshot: &Snapshot, object: &ObjectRef) -> Option<AsItWas> {
     match object.kind {
-        Kind::Service => snapshot.services.get(&object.key).cloned().map(Version::Service),
-        Kind::Ingress => snapshot.ingresses.get(&object.key).cloned().map(Version::Ingress),
-        Kind::Secret => snapshot.secrets.get(&object.key).cloned().map(Version::Secret),
-        Kind::IngressClass | Kind::Node | Kind::Manifest => Some(Version::Other),
+        Kind::Service => snapshot.services.get(&object.key).cloned().map(AsItWas::Service),
+        Kind::Ingress => snapshot.ingresses.get(&object.key).cloned().map(AsItWas::Ingress),
+        Kind::Secret => snapshot.secrets.get(&object.key).cloned().map(AsItWas::Secret),
+        Kind::IngressClass | Kind::Node | Kind::Manifest => Some(AsItWas::Other),
     }
 }
 
@@ -101,7 +99,7 @@ impl Maker {
     /// # Errors
     /// The template fails.
     pub fn make(&mut self, snapshot: &Snapshot) -> anyhow::Result<Made> {
-        self.quarantine.retain(|object, held| version(snapshot, object).as_ref() == Some(&held.as_it_was));
+        self.quarantine.retain(|object, held| as_it_is(snapshot, object).as_ref() == Some(&held.as_it_was));
         let mut settings = self.build.clone();
         settings.now = jiff::Timestamp::now().as_second();
         settings.quarantine =
@@ -128,10 +126,19 @@ impl Maker {
     /// no object.
     pub fn blame(&mut self, snapshot: &Snapshot, origins: &[Origin], message: &str) -> Option<ObjectRef> {
         let object = nginx_conf::origin_of(origins, message)?;
-        let held = Quarantined { message: message.to_owned(), as_it_was: version(snapshot, &object)? };
+        let held = Quarantined { message: message.to_owned(), as_it_was: as_it_is(snapshot, &object)? };
         self.quarantine.insert(object.clone(), held);
         Some(object)
     }
+}
+
+/// What the loop tells.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// What it did last.
+    pub progress: watch::Receiver<Progress>,
+    /// The newest snapshot and its verdicts; none until objects were read.
+    pub judged: watch::Receiver<Option<Judged>>,
 }
 
 /// The loop. It ends when the snapshots end.
@@ -139,6 +146,7 @@ pub struct Pipeline {
     maker: Maker,
     volume: Volume,
     progress: watch::Sender<Progress>,
+    judged: watch::Sender<Option<Judged>>,
     // What was offered last, for nginx's answer.
     origins: Vec<Origin>,
     snapshot: Option<Arc<Snapshot>>,
@@ -146,9 +154,11 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// A loop that writes to this volume, and what it tells.
-    pub fn new(maker: Maker, volume: Volume) -> (Self, watch::Receiver<Progress>) {
-        let (progress, receiver) = watch::channel(Progress::default());
-        (Self { maker, volume, progress, origins: Vec::new(), snapshot: None }, receiver)
+    pub fn new(maker: Maker, volume: Volume) -> (Self, Told) {
+        let (progress, progress_told) = watch::channel(Progress::default());
+        let (judged, judged_told) = watch::channel(None);
+        let told = Told { progress: progress_told, judged: judged_told };
+        (Self { maker, volume, progress, judged, origins: Vec::new(), snapshot: None }, told)
     }
 
     /// Makes a configuration of a snapshot and offers it. What is wrong with it is told, and tried again later.
@@ -157,16 +167,13 @@ impl Pipeline {
     /// The volume takes nothing, or the template fails.
     pub async fn offer(&mut self, snapshot: Arc<Snapshot>) -> anyhow::Result<Offered> {
         let made = self.maker.make(&snapshot)?;
-        let before = self.progress.borrow().judged.as_ref().map(|judged| Arc::clone(&judged.verdicts));
+        let before = self.judged.borrow().as_ref().map(|judged| Arc::clone(&judged.verdicts));
         tell(before.as_deref(), &made.verdicts);
         let Generation { hash, files, origins, .. } = made.generation;
-        let verdicts = Arc::new(made.verdicts);
+        let judged = Judged { snapshot: Arc::clone(&snapshot), verdicts: Arc::new(made.verdicts) };
+        self.judged.send_replace(Some(judged));
         let routes = Arc::new(made.routes);
-        let judged = Judged { snapshot: Arc::clone(&snapshot), verdicts };
-        self.progress.send_modify(|progress| {
-            progress.judged = Some(judged);
-            progress.routes = routes;
-        });
+        self.progress.send_modify(|progress| progress.routes = routes);
         self.snapshot = Some(snapshot);
         let volume = self.volume.clone();
         let name = hash.clone();
@@ -175,7 +182,7 @@ impl Pipeline {
         self.progress.send_modify(|progress| {
             if offered == Offered::New {
                 progress.generations += 1;
-                progress.pending_since = Some(jiff::Timestamp::now());
+                progress.pending_since = Some(Instant::now());
             }
             progress.offered = Some(hash);
         });

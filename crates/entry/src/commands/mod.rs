@@ -42,10 +42,9 @@ fn volume(settings: &Settings) -> anyhow::Result<Volume> {
 }
 
 async fn generate(settings: &Settings) -> anyhow::Result<()> {
-    let (mut pipeline, progress) = Pipeline::new(maker(settings).await?, volume(settings)?);
+    let (mut pipeline, told) = Pipeline::new(maker(settings).await?, volume(settings)?);
     let snapshot = source::read(settings).await?;
     pipeline.offer(snapshot.into()).await?;
-    let progress = progress.borrow();
-    tracing::info!(generation = progress.offered, "written");
+    tracing::info!(generation = told.progress.borrow().offered, "written");
     Ok(())
 }

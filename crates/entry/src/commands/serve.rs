@@ -1,7 +1,6 @@
 //! What stays: `watch`, `nginx`, and both in one process.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use entry_kube::lease::{Lease, Terms};
@@ -12,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::{Admin, Parts};
-use crate::pipeline::{Pipeline, Progress};
+use crate::pipeline::Pipeline;
 use crate::settings::Settings;
 use crate::source;
 
@@ -38,56 +37,32 @@ async fn until(mut shutdown: watch::Receiver<bool>) {
 /// The half that follows objects.
 struct Following {
     parts: Parts,
+    pipeline: JoinHandle<()>,
     writer: Option<JoinHandle<()>>,
-    relay: JoinHandle<()>,
 }
 
 async fn follow(settings: &Settings) -> anyhow::Result<Following> {
-    let (pipeline, progress) = Pipeline::new(super::maker(settings).await?, super::volume(settings)?);
+    let (pipeline, told) = Pipeline::new(super::maker(settings).await?, super::volume(settings)?);
     let source = source::follow(settings).await?;
-    tokio::spawn(pipeline.run(source.snapshots.clone()));
-    let (sender, judged) = watch::channel(None);
-    let relay = tokio::spawn(relay(progress.clone(), sender));
-    let mut parts = Parts { progress: Some(progress), troubles: Some(source.troubles), ..Parts::default() };
+    let pipeline = tokio::spawn(pipeline.run(source.snapshots));
+    let judged = told.judged.clone();
+    let mut parts = Parts { told: Some(told), troubles: Some(source.troubles), ..Parts::default() };
     let mut writer = None;
     if let Some(client) = source.client.filter(|_| !settings.no_status) {
         let namespace = settings.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
-        let lease = Arc::new(Terms::new(&namespace, &settings.identity));
-        let status = Writer::new(client.clone(), Lease::start(client, (*lease).clone()));
+        let lease = Lease::start(client.clone(), Terms::new(&namespace, &settings.identity));
+        let status = Writer::new(client, lease);
         parts.written = Some(status.counters());
         writer = Some(tokio::spawn(status.run(judged)));
     }
-    Ok(Following { parts, writer, relay })
-}
-
-/// Hands on what is known of objects to the one who writes it into the cluster.
-async fn relay(mut progress: watch::Receiver<Progress>, judged: watch::Sender<Option<entry_kube::status::Judged>>) {
-    loop {
-        let now = progress.borrow_and_update().judged.clone();
-        let new = |known: &mut Option<entry_kube::status::Judged>| {
-            let same = match (&*known, &now) {
-                (Some(known), Some(now)) => {
-                    Arc::ptr_eq(&known.snapshot, &now.snapshot) && Arc::ptr_eq(&known.verdicts, &now.verdicts)
-                }
-                (None, None) => true,
-                _ => false,
-            };
-            if !same {
-                known.clone_from(&now);
-            }
-            !same
-        };
-        judged.send_if_modified(new);
-        if progress.changed().await.is_err() {
-            return;
-        }
-    }
+    Ok(Following { parts, pipeline, writer })
 }
 
 impl Following {
     /// Ends what writes into the cluster, so that another replica does it at once.
     async fn end(self) {
-        self.relay.abort();
+        // The writer ends, and gives the lease back, when nothing is told any more.
+        self.pipeline.abort();
         if let Some(writer) = self.writer {
             let _ = tokio::time::timeout(std::time::Duration::from_secs(2), writer).await;
         }
