@@ -45,6 +45,9 @@ pub struct Render {
     /// Print the routes, a line each, instead of the configuration
     #[arg(long, conflicts_with = "diff")]
     pub routes: bool,
+    /// Print DNS records of the hosts, a line each as in a zone file, with the addresses of the Nodes that clients reach
+    #[arg(long, conflicts_with_all = ["diff", "routes"])]
+    pub zone: bool,
 }
 
 /// Flags of `check`.

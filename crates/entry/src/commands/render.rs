@@ -2,21 +2,26 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use entry_routes::{HostName, Routes};
 use similar::TextDiff;
 
 use crate::settings::{Render, Settings};
 use crate::source;
 
+/// How long others may keep a record: a node that goes is gone soon.
+const TTL_SECONDS: u32 = 60;
 /// The file that is shown.
 const MAIN: &str = "nginx.conf";
 
 /// Prints the configuration, or what would change.
 pub async fn render(settings: &Settings, arguments: &Render) -> anyhow::Result<ExitCode> {
     let mut maker = super::maker(settings).await?;
-    let made = maker.make(&source::read(settings).await?)?;
+    let snapshot = source::read(settings).await?;
+    let made = maker.make(&snapshot)?;
     let mut said = String::new();
     super::check::write(&mut said, &made.verdicts);
     std::io::stderr().write_all(said.as_bytes())?;
@@ -25,6 +30,8 @@ pub async fn render(settings: &Settings, arguments: &Render) -> anyhow::Result<E
     let mut code = ExitCode::SUCCESS;
     if arguments.routes {
         write!(text, "{}", made.routes)?;
+    } else if arguments.zone {
+        text = zone(&made.routes, &entry_routes::addresses(&snapshot, &settings.build()));
     } else if arguments.diff {
         let path = settings.volume.join("live").join(MAIN);
         let live = std::fs::read_to_string(&path)
@@ -37,4 +44,16 @@ pub async fn render(settings: &Settings, arguments: &Render) -> anyhow::Result<E
     }
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(code)
+}
+
+/// The records of all named hosts, in the form of RFC 1035, section 5.
+fn zone(routes: &Routes, addresses: &[IpAddr]) -> String {
+    let mut text = String::new();
+    for host in routes.hosts.keys().filter(|host| **host != HostName::Any) {
+        for address in addresses {
+            let kind = if address.is_ipv4() { "A" } else { "AAAA" };
+            let _ = writeln!(text, "{host}. {TTL_SECONDS} IN {kind} {address}");
+        }
+    }
+    text
 }
