@@ -4,7 +4,7 @@
 //! Snapshot ──build──► Routes + Verdicts
 //! ```
 //!
-//! Pure: no clock, no files, no network, and no word of nginx. [`build`] makes everything anew each time; what it gives is
+//! Pure: no clock, no files, no network, and no word of nginx. [`build()`] makes everything anew each time; what it gives is
 //! sorted and depends on nothing but its arguments.
 
 mod build;

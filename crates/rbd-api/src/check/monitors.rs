@@ -227,8 +227,8 @@ fn knock(addresses: &[SocketAddr], within: Duration) -> Vec<(SocketAddr, Knock)>
 }
 
 fn knock_at(address: SocketAddr, until: Instant) -> Knock {
-    // A little earlier than who waits for all; never zero, which is refused.
-    let left = || until.saturating_duration_since(Instant::now()).mul_f64(0.95).max(Duration::from_millis(1));
+    // Earlier than who waits for all, by more than a busy machine lets a thread wait; never zero, which is refused.
+    let left = || until.saturating_duration_since(Instant::now()).mul_f64(0.8).max(Duration::from_millis(1));
     let mut stream = match TcpStream::connect_timeout(&address, left()) {
         Ok(stream) => stream,
         Err(error) => {
