@@ -222,7 +222,8 @@ fn rights() {
     let mut text = page(
         "Rights of sparrow-entry in Kubernetes",
         "What `watch`, `generate` and `run` need, and no more; `nginx` needs nothing and should get no token. The rights \
-         follow from the list of kinds in the code; with less it is not ready, and says which rule is missing.",
+         follow from the list of kinds in the code; with less it is not ready, and says which rule is missing. RBAC knows no \
+         types of Secrets: those of the type `kubernetes.io/tls` are asked for, and the right is for all.",
     );
     let usual = Options::default();
     for (title, words, options) in [
