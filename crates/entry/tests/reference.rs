@@ -30,7 +30,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 fn checked_in(path: &str, expected: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
     if std::env::var_os(WRITE_VARIABLE).is_some() {
-        std::fs::write(&file, expected).unwrap();
+        std::fs::write(&file, expected).expect("write the page");
         return;
     }
     let found = std::fs::read_to_string(&file).unwrap_or_default();
@@ -74,7 +74,7 @@ fn row(argument: &Arg) -> String {
         let of = |value: &clap::builder::PossibleValue| {
             format!("`{}`: {}", value.get_name(), value.get_help().map(ToString::to_string).unwrap_or_default())
         };
-        write!(meaning, ". One of {}", possible.iter().map(of).collect::<Vec<_>>().join("; ")).unwrap();
+        meaning = format!("{meaning}. One of {}", possible.iter().map(of).collect::<Vec<_>>().join("; "));
     }
     let meaning = cell(meaning.trim_end_matches('.'));
     format!("| `{flag}` | {variable} | {} | {meaning}. |\n", defaults.join(" "))
@@ -127,11 +127,11 @@ fn flags() {
 
 /// What is counted when there is something of everything: a real nginx that serves, an object that is refused, a kind that
 /// cannot be read.
-async fn all_metrics() -> String {
-    let dir = tempfile::tempdir().unwrap();
+async fn all_metrics() -> anyhow::Result<String> {
+    let dir = tempfile::tempdir()?;
     let path = |name: &str| dir.path().join(name).display().to_string();
     let nginx = testbed::nginx::debian();
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let settings = Cli::parse_from([
         "sparrow-entry",
         "run",
@@ -147,17 +147,17 @@ async fn all_metrics() -> String {
         &path("runtime"),
     ])
     .settings;
-    let said = nginx_process::version(&nginx).await.unwrap();
-    let volume = Volume::open(&settings.volume).unwrap();
-    let (mut pipeline, told) = Pipeline::new(Maker::new(&settings, &said).unwrap(), volume);
+    let said = nginx_process::version(&nginx).await?;
+    let volume = Volume::open(&settings.volume)?;
+    let (mut pipeline, told) = Pipeline::new(Maker::new(&settings, &said)?, volume);
     let broken = ObjectRef { kind: Kind::Service, key: Key { namespace: "a".to_owned(), name: "b".to_owned() } };
     let unreadable = BTreeMap::from([(broken, "for a test".to_owned())]);
-    pipeline.offer(Arc::new(Snapshot { unreadable, ..Snapshot::default() })).await.unwrap();
-    let (supervisor, handle) = Supervisor::start(settings.process()).await.unwrap();
+    pipeline.offer(Arc::new(Snapshot { unreadable, ..Snapshot::default() })).await?;
+    let (supervisor, handle) = Supervisor::start(settings.process()).await?;
     let mut status = handle.status.clone();
     let (stop, stopped) = oneshot::channel::<()>();
     let running = tokio::spawn(supervisor.run(async { drop(stopped.await) }));
-    tokio::time::timeout(DEADLINE, status.wait_for(|status| status.live.is_some())).await.unwrap().unwrap();
+    tokio::time::timeout(DEADLINE, status.wait_for(|status| status.live.is_some())).await??;
     let troubles = BTreeMap::from([(Kind::Service, "for a test".to_owned())]);
     let parts = Parts {
         told: Some(told),
@@ -168,8 +168,8 @@ async fn all_metrics() -> String {
     };
     let text = metrics::text(&parts).await;
     drop(stop);
-    tokio::time::timeout(DEADLINE, running).await.unwrap().unwrap().unwrap();
-    text
+    tokio::time::timeout(DEADLINE, running).await???;
+    Ok(text)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,7 +181,7 @@ async fn metrics() {
          What nginx counts itself is there if it was built with `http_stub_status_module`.",
     );
     text.push_str("\n| metric | type | labels | meaning |\n|---|---|---|---|\n");
-    let told = all_metrics().await;
+    let told = all_metrics().await.unwrap();
     let mut help = "";
     let mut names = BTreeSet::new();
     for line in told.lines() {
@@ -204,16 +204,20 @@ async fn metrics() {
 /// The rules of a role in a table.
 fn rules(text: &mut String, role: &Value) {
     text.push_str("| API group | resources | names | verbs |\n|---|---|---|---|\n");
-    for rule in role["rules"].as_array().unwrap() {
+    for rule in role["rules"].as_array().into_iter().flatten() {
         let list = |field: &str| {
             let items = rule[field].as_array().map(Vec::as_slice).unwrap_or_default().iter();
-            items.map(
-                |item| if item == "" { "the core group".to_owned() } else { format!("`{}`", item.as_str().unwrap()) },
-            )
+            items.map(|item| {
+                if item == "" {
+                    "the core group".to_owned()
+                } else {
+                    format!("`{}`", item.as_str().unwrap_or_default())
+                }
+            })
         };
         let cells = ["apiGroups", "resources", "resourceNames", "verbs"]
             .map(|field| list(field).collect::<Vec<_>>().join(", "));
-        writeln!(text, "| {} |", cells.join(" | ")).unwrap();
+        text.push_str(&format!("| {} |\n", cells.join(" | ")));
     }
 }
 
