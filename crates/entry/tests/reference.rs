@@ -202,23 +202,18 @@ async fn metrics() {
 }
 
 /// The rules of a role in a table.
-fn rules(text: &mut String, role: &Value) {
-    text.push_str("| API group | resources | names | verbs |\n|---|---|---|---|\n");
-    for rule in role["rules"].as_array().into_iter().flatten() {
-        let list = |field: &str| {
-            let items = rule[field].as_array().map(Vec::as_slice).unwrap_or_default().iter();
-            items.map(|item| {
-                if item == "" {
-                    "the core group".to_owned()
-                } else {
-                    format!("`{}`", item.as_str().unwrap_or_default())
-                }
-            })
-        };
-        let cells = ["apiGroups", "resources", "resourceNames", "verbs"]
-            .map(|field| list(field).collect::<Vec<_>>().join(", "));
-        text.push_str(&format!("| {} |\n", cells.join(" | ")));
-    }
+fn rules(role: &Value) -> String {
+    let named = |item: &Value| match item.as_str() {
+        Some("") | None => "the core group".to_owned(),
+        Some(name) => format!("`{name}`"),
+    };
+    let list = |items: &Value| items.as_array().into_iter().flatten().map(named).collect::<Vec<_>>().join(", ");
+    let row = |rule: &Value| {
+        let cells = ["apiGroups", "resources", "resourceNames", "verbs"].map(|field| list(&rule[field]));
+        format!("| {} |\n", cells.join(" | "))
+    };
+    let rows: String = role["rules"].as_array().into_iter().flatten().map(row).collect();
+    format!("| API group | resources | names | verbs |\n|---|---|---|---|\n{rows}")
 }
 
 #[test]
@@ -244,7 +239,7 @@ fn rights() {
         let roles = roles("sparrow-entry", "OWN", &options);
         write!(text, "\n## {title}\n\n{words}").unwrap();
         text.push_str("A ClusterRole, with a ClusterRoleBinding:\n\n");
-        rules(&mut text, &serde_json::to_value(&roles.cluster).unwrap());
+        text.push_str(&rules(&serde_json::to_value(&roles.cluster).unwrap()));
         for role in roles.namespaced {
             let role = serde_json::to_value(&role).unwrap();
             let namespace = match role["metadata"]["namespace"].as_str().unwrap() {
@@ -252,7 +247,7 @@ fn rights() {
                 other => format!("the namespace `{other}`"),
             };
             write!(text, "\nA Role, with a RoleBinding, in {namespace}:\n\n").unwrap();
-            rules(&mut text, &role);
+            text.push_str(&rules(&role));
         }
     }
     checked_in("docs/reference/entry-rights.md", &text);
