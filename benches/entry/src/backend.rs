@@ -62,8 +62,8 @@ fn whole(buffer: &[u8]) -> Option<usize> {
     let head = buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&buffer[..head]).ok()?;
     let length = text.lines().filter_map(|line| line.split_once(": "));
-    let length = length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    let length: usize = length.last().map_or(Some(0), |(_, value)| value.parse().ok())?;
+    let mut length = length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length: usize = length.next().map_or(Some(0), |(_, value)| value.parse().ok())?;
     (buffer.len() >= head + length).then_some(head + length)
 }
 

@@ -1,5 +1,6 @@
 //! What a request costs nginx.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -58,7 +59,7 @@ async fn measure(stage: &Stage, nginx: &Path, name: &'static str) -> Result<Figu
     let entry = stage.run_from(directory.path(), nginx).await?;
     let said = Command::new(nginx).arg("-V").output().context("run nginx -V")?;
     let modules = Modules::parse(&String::from_utf8_lossy(&said.stderr));
-    let by_hand = ByHand::start(nginx, |address, runtime| plain(address, runtime, backend.address, &modules)).await?;
+    let by_hand = ByHand::start(nginx, |address, runtime| plain(address, runtime, backend.address, modules)).await?;
     let masters = [entry.nginx_pid()?, by_hand.nginx_pid()?];
     let length = Duration::from_secs(stage.either(4, 1));
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -74,7 +75,7 @@ async fn measure(stage: &Stage, nginx: &Path, name: &'static str) -> Result<Figu
         let p99 = Samples::new(turns.iter().map(|turn| turn.p99).collect()).median();
         format!("{:.0}/s p99 {}", rates[rates.len() / 2], time(p99))
     };
-    figure.detail += &format!("; service {}, by hand {}", of(&ours), of(&theirs));
+    let _ = write!(figure.detail, "; service {}, by hand {}", of(&ours), of(&theirs));
     Ok(figure)
 }
 
@@ -116,9 +117,9 @@ fn workers_cpu(master: u32) -> Result<Duration> {
     Ok(Duration::from_nanos(ticks * 1_000_000_000 / rustix::param::clock_ticks_per_second()))
 }
 
-/// What a person writes to have the same: the prefix stripped, WebSockets, streams that are not held back, connections to
+/// What a person writes to have the same: the prefix stripped, upgrades, streams that are not held back, connections to
 /// the backend that are kept, and the headers that tell the backend about the client.
-fn plain(address: SocketAddr, runtime: &Path, backend: SocketAddr, modules: &Modules) -> String {
+fn plain(address: SocketAddr, runtime: &Path, backend: SocketAddr, modules: Modules) -> String {
     let runtime = runtime.display();
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
     let temporary: String = [("fastcgi", modules.fastcgi), ("uwsgi", modules.uwsgi), ("scgi", modules.scgi)]

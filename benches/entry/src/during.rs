@@ -1,5 +1,6 @@
 //! What other routes feel while routes change.
 
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -55,7 +56,8 @@ async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
         pairs.push((Samples::new(ours.times).quantile(0.99), Samples::new(theirs.times).quantile(0.99)));
     }
     let mut figure = Pairs::new(&pairs).reported("during-p99", "by hand");
-    figure.detail += &format!(
+    let _ = write!(
+        figure.detail,
         "; without changes {}; lost: service {}, by hand {}",
         time(Samples::new(still).median()),
         lost[0],

@@ -42,7 +42,7 @@ pub fn many(stage: &Stage) -> Result<Vec<Figure>> {
 }
 
 fn generate(stage: &Stage, count: usize) -> Result<Figure> {
-    let from = stage.from_server(NAMESPACE)?;
+    let from = stage.server_flags(NAMESPACE)?;
     let mut times = Vec::new();
     for _ in 0..stage.either(7, 3) {
         let directory = tempfile::tempdir()?;
@@ -69,7 +69,7 @@ fn generate(stage: &Stage, count: usize) -> Result<Figure> {
 }
 
 async fn memory(stage: &Stage, count: usize) -> Result<Figure> {
-    let arguments = stage.from_server(NAMESPACE)?;
+    let arguments = stage.server_flags(NAMESPACE)?;
     let entry =
         Entry::start(Start { binary: &stage.binary, command: "watch", nginx: &stage.newest, arguments }).await?;
     let hosts = entry.metric("sparrow_entry_hosts").await?;

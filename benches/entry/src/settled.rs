@@ -145,7 +145,7 @@ async fn from_server(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
     let services = (0..others).map(|number| objects::service(&format!("other-{number}"), None, 80));
     let services = services.chain([objects::service("probe", Some(PROBE), ports[0])]);
     create::<Service>(&client, NAMESPACE, services).await?;
-    let entry = stage.run(stage.from_server(NAMESPACE)?, &stage.newest).await?;
+    let entry = stage.run(stage.server_flags(NAMESPACE)?, &stage.newest).await?;
     let api = Api::<Service>::namespaced(client, NAMESPACE);
     let change = async |to: usize| {
         let began = Instant::now();
@@ -153,12 +153,6 @@ async fn from_server(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
         Ok(began)
     };
     both(stage, &entry, ["settled-p50-api", "settled-p99-api"], change).await
-}
-
-async fn by_hand_at(by_hand: &ByHand, file: &str) -> Result<Instant> {
-    let began = Instant::now();
-    by_hand.change(file)?;
-    Ok(began)
 }
 
 /// Changes to and fro, in turns with the same by hand. `change` leads the Service `probe` to one of its two backends; it is
@@ -178,6 +172,11 @@ async fn both(
     settle(entry.http, answers(1), change(0)).await?;
     sleep(REST).await;
     let (batches, each) = stage.either((5, 20), (3, 4));
+    let change_by_hand = async |file: &str| {
+        let began = Instant::now();
+        by_hand.change(file)?;
+        Ok(began)
+    };
     let (mut pairs, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..batches {
         let (mut our_batch, mut their_batch) = (Vec::new(), Vec::new());
@@ -185,7 +184,7 @@ async fn both(
             let (from, to) = (number % 2, 1 - number % 2);
             our_batch.push(settle(entry.http, answers(from), change(to)).await?);
             sleep(REST).await;
-            their_batch.push(settle(by_hand.http, answers(from), by_hand_at(&by_hand, &files[to])).await?);
+            their_batch.push(settle(by_hand.http, answers(from), change_by_hand(&files[to])).await?);
             sleep(REST).await;
         }
         ours.extend_from_slice(&our_batch);

@@ -90,7 +90,7 @@ impl Stage {
     ///
     /// # Errors
     /// The API server does not start.
-    pub fn from_server(&self, namespace: &str) -> Result<Vec<String>> {
+    pub fn server_flags(&self, namespace: &str) -> Result<Vec<String>> {
         let kubeconfig = flag("kubeconfig", self.server()?.admin_kubeconfig());
         let more = [format!("--namespace={namespace}"), format!("--lease-namespace={namespace}")];
         Ok(["--from=kubernetes".to_owned(), kubeconfig].into_iter().chain(more).collect())

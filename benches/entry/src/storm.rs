@@ -97,7 +97,7 @@ async fn from_server(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
     let services = (0..others).map(|number| objects::service(&format!("other-{number}"), None, 80));
     let services = services.chain([objects::service("probe", Some(PROBE), ports[0])]);
     create::<Service>(&client, NAMESPACE, services).await?;
-    let entry = stage.run(stage.from_server(NAMESPACE)?, &stage.newest).await?;
+    let entry = stage.run(stage.server_flags(NAMESPACE)?, &stage.newest).await?;
     let api = Api::<Service>::namespaced(client, NAMESPACE);
     let storm = async |round: usize, began: Instant| {
         let changes = (0..CHANGES - 1).map(async |number| {

@@ -69,6 +69,9 @@ pub struct Pairs {
 
 impl Pairs {
     /// Measures pairs: A B A B. Each gives a time.
+    ///
+    /// # Errors
+    /// The first of either.
     pub fn measure(
         pairs: usize,
         mut service: impl FnMut() -> Result<Duration>,
@@ -194,6 +197,9 @@ pub fn time(time: Duration) -> String {
 }
 
 /// How long something takes, and what it gives.
+///
+/// # Errors
+/// Its own.
 pub fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(Duration, T)> {
     let started = Instant::now();
     let result = work()?;
