@@ -31,13 +31,32 @@ pub fn available() -> Result<Programs> {
     }
     let cache = cache()?;
     let etcd = format!("etcd-{}", required(ETCD_MODULE, "go.etcd.io/etcd/server/v3")?);
-    let kubernetes = format!("kube-{}", required(KUBERNETES_MODULE, "k8s.io/kubernetes")?);
+    let kubernetes = format!("kube-{}", version()?);
     let programs =
         Programs { etcd: cache.join(etcd).join("etcd"), kube_apiserver: cache.join(kubernetes).join("kube-apiserver") };
     if let Some(missing) = programs.missing() {
         bail!("{} is missing: run scripts/install-kube (5 to 10 minutes, once per machine)", missing.display());
     }
     Ok(programs)
+}
+
+/// The version of Kubernetes, e.g. `v1.36.3`.
+pub(crate) fn version() -> Result<&'static str> {
+    required(KUBERNETES_MODULE, "k8s.io/kubernetes")
+}
+
+/// A program of Kubernetes, e.g. `kubelet`, from the same places.
+pub(crate) fn kubernetes(name: &str) -> Result<PathBuf> {
+    if let Some(program) = directory("KUBEBUILDER_ASSETS").map(|dir| dir.join(name))
+        && program.is_file()
+    {
+        return Ok(program);
+    }
+    let program = cache()?.join(format!("kube-{}", version()?)).join(name);
+    if !program.is_file() {
+        bail!("{} is missing: run `scripts/install-kube {name}` (minutes, once per machine)", program.display());
+    }
+    Ok(program)
 }
 
 impl Programs {
@@ -51,7 +70,8 @@ fn directory(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-fn cache() -> Result<PathBuf> {
+/// Where the installation scripts keep programs.
+pub(crate) fn cache() -> Result<PathBuf> {
     if let Some(cache) = directory("SPARROW_CACHE") {
         return Ok(cache);
     }
