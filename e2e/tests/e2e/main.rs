@@ -1,0 +1,3 @@
+//! Both services in a real cluster, from outside of it.
+
+mod chain;
