@@ -179,7 +179,7 @@ impl Site {
         Client::new(&format!("http://{}:{port}", self.cluster.node_addresses()[0]))
     }
 
-    /// The token of a service account, made with the ClusterRole if there is none yet, good for the block storage API.
+    /// A token for the block storage API of a service account with a ClusterRole, which is made if there is none yet.
     ///
     /// # Errors
     /// The API server refuses.
@@ -191,7 +191,7 @@ impl Site {
              roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {role}}}\n\
              subjects: [{{kind: ServiceAccount, name: {account}, namespace: default}}]\n"
         ))?;
-        server.service_account_token("default", account, &[])
+        server.service_account_token("default", account, &["sparrow-rbd"])
     }
 
     /// What the cluster says about the pods, for a failure's message.
