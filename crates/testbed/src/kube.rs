@@ -34,7 +34,7 @@ use serde_json::{Value, json};
 
 use crate::keeper::Keeper;
 
-pub use self::programs::{Programs, available};
+pub use self::programs::{Programs, available, cached};
 
 /// Environment variable: directory of the run's API server.
 pub const DIR_VARIABLE: &str = "SPARROW_TEST_KUBE_DIR";
@@ -577,6 +577,8 @@ impl ApiServer {
             format!("--service-account-key-file={}", file("service-account.pub")),
             // From the range for documentation (RFC 5737): nothing listens there, and nothing must.
             "--service-cluster-ip-range=192.0.2.0/24".into(),
+            // With 28888, which the original deployment used, and the usual range.
+            "--service-node-port-range=28000-32767".into(),
             // It would publish this loopback address as the endpoint of the Service `kubernetes`, which is refused.
             "--endpoint-reconciler-type=none".into(),
             "--disable-admission-plugins=ServiceAccount".into(),

@@ -40,6 +40,18 @@ pub fn available() -> Result<Programs> {
     Ok(programs)
 }
 
+/// A program below the cache directory, e.g. `kubectl-1.36.3/kubectl`, that `script` puts there.
+///
+/// # Errors
+/// It is not there; the error says to run `script`.
+pub fn cached(program: &str, script: &str) -> Result<PathBuf> {
+    let path = cache()?.join(program);
+    if !path.is_file() {
+        bail!("{} is missing: run {script}", path.display());
+    }
+    Ok(path)
+}
+
 impl Programs {
     fn missing(&self) -> Option<&Path> {
         [&self.etcd, &self.kube_apiserver].into_iter().find(|program| !program.is_file()).map(PathBuf::as_path)
