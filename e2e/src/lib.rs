@@ -75,7 +75,8 @@ impl Site {
     /// The Secret of the base, as docs/operating/install.md makes it.
     fn make_ceph_secret(&self) -> Result<()> {
         let ceph = self.cluster.ceph();
-        let keyring = ceph.add_client("sparrow", &[("mon", "profile rbd"), ("osd", "profile rbd"), ("mgr", "profile rbd")])?;
+        let keyring =
+            ceph.add_client("sparrow", &[("mon", "profile rbd"), ("osd", "profile rbd"), ("mgr", "profile rbd")])?;
         let conf = self.ceph_conf()?;
         let keyring = format!("--from-file=ceph.client.sparrow.keyring={}", keyring.display());
         let conf = format!("--from-file=ceph.conf={}", conf.display());
@@ -179,7 +180,7 @@ impl Site {
         Client::new(&format!("http://{}:{port}", self.cluster.node_addresses()[0]))
     }
 
-    /// A token for the block storage API of a service account with a ClusterRole, which is made if there is none yet.
+    /// A token for the block storage API of a service account with a `ClusterRole`, which is made if there is none yet.
     ///
     /// # Errors
     /// The API server refuses.

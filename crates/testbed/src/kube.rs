@@ -34,8 +34,8 @@ use serde_json::{Value, json};
 
 use crate::keeper::Keeper;
 
-pub use self::programs::{Programs, available};
-pub(crate) use self::programs::{cache, kubernetes, version};
+pub use self::programs::{Programs, available, cached};
+pub(crate) use self::programs::{kubernetes, version};
 
 /// Environment variable: directory of the run's API server.
 pub const DIR_VARIABLE: &str = "SPARROW_TEST_KUBE_DIR";
@@ -62,8 +62,6 @@ pub(crate) struct ForNodes {
     pub names: Vec<String>,
     /// The addresses of Services, e.g. `10.96.0.0/16`, and the first of them, which is the API server's own.
     pub services: (String, Ipv4Addr),
-    /// The ports of Services of type `NodePort`, e.g. `30000-32767`.
-    pub node_ports: String,
 }
 
 /// One of the two daemons.
@@ -599,6 +597,8 @@ impl ApiServer {
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
             format!("--service-account-signing-key-file={}", file("service-account.key")),
             format!("--service-account-key-file={}", file("service-account.pub")),
+            // With 28888, which the original deployment used, and the usual range.
+            "--service-node-port-range=28000-32767".into(),
             "--allow-privileged=true".into(),
         ];
         args.extend(match nodes {
@@ -617,7 +617,6 @@ impl ApiServer {
                 "--authorization-mode=Node,RBAC".into(),
                 "--enable-admission-plugins=NodeRestriction".into(),
                 format!("--service-cluster-ip-range={}", nodes.services.0),
-                format!("--service-node-port-range={}", nodes.node_ports),
                 // Names of nodes are in no DNS.
                 "--kubelet-preferred-address-types=InternalIP".into(),
                 format!("--kubelet-client-certificate={}", file("admin.crt")),

@@ -34,7 +34,7 @@ fn pools_through_all_parts() {
             // A new connection each, since the kernel chooses a pod per connection.
             site.client(NODE_PORT).with_token(&token).get(PATH)?.expect(200);
         }
-        nginx.extend(served(site, "nginx-kit", "nginx", "GET /volume/api/v1/pools/"));
+        nginx.extend(served(site, "nginx-kit", "nginx", "\"uri\":\"/volume/api/v1/pools/\""));
         rbd.extend(answered(site));
         Ok(nginx.len() == 2 && rbd.len() == 2)
     })
@@ -54,8 +54,9 @@ fn answered(site: &Site) -> Vec<String> {
     let addresses = pods.iter().map(|pod| pod["status"]["podIP"].as_str().unwrap().to_owned());
     addresses
         .filter(|address| {
-            let metrics = testbed::service::Client::new(&format!("http://{address}:8081")).get("/metrics").unwrap().text();
-            metrics.lines().any(|line| line.contains("requests_total{") && line.contains("/api/v1/pools") && line.contains("200"))
+            let metrics =
+                testbed::service::Client::new(&format!("http://{address}:8081")).get("/metrics").unwrap().text();
+            metrics.lines().any(|line| line.starts_with("sparrow_rbd_requests_total{") && line.contains("\"/pools\""))
         })
         .collect()
 }

@@ -11,8 +11,6 @@ pub const SERVICES: &str = "10.96.0.0/16";
 pub const FIRST_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 /// Addresses of all pods.
 pub const PODS: &str = "10.244.0.0/16";
-/// Kubernetes' own range, 30000 to 32767, and 28888.
-pub const NODE_PORTS: &str = "28000-32767";
 
 /// The address of a node, from a range for documentation (RFC 5737): in the cluster's own network namespaces they are nobody else's.
 pub fn address(number: u8) -> Ipv4Addr {

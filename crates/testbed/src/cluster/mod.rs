@@ -32,7 +32,7 @@ use self::node::Node;
 use crate::ceph::{Ceph, CephOptions, Store};
 use crate::command;
 use crate::keeper::Keeper;
-use crate::kube::{self, ApiServer, ForNodes, cache, kubernetes, tail, write_private};
+use crate::kube::{self, ApiServer, ForNodes, kubernetes, tail, write_private};
 
 /// How long the nodes may take to be ready.
 const READY_TIMEOUT: Duration = Duration::from_mins(2);
@@ -134,7 +134,6 @@ impl Cluster {
                         address: first.address(),
                         names: nodes.iter().map(|node| node.name().to_owned()).collect(),
                         services: (config::SERVICES.into(), config::FIRST_SERVICE),
-                        node_ports: config::NODE_PORTS.into(),
                     }),
                 )
             });
@@ -317,16 +316,11 @@ fn is_ready(node: &Value) -> bool {
     conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
 }
 
-/// The directory of the `kubectl` that `scripts/install-cluster` installed, of the API server's version.
+/// The directory of the `kubectl` of the API server's version.
 fn kubectl() -> Result<PathBuf> {
     let version = kube::version()?.trim_start_matches('v');
-    let directory = cache()?.join(format!("kubectl-{version}"));
-    ensure!(
-        directory.join("kubectl").is_file(),
-        "kubectl is not in {}: run scripts/install-cluster",
-        directory.display()
-    );
-    Ok(directory)
+    let program = kube::cached(&format!("kubectl-{version}/kubectl"), "scripts/install-kubectl")?;
+    Ok(program.parent().context("a program in no directory")?.to_owned())
 }
 
 /// `PATH` with a directory before all others.

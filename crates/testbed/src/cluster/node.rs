@@ -14,7 +14,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{TOOL_TIMEOUT, config, create, with_path};
 use crate::command;
-use crate::kube::{cache, kubernetes, tail};
+use crate::kube::{cached, kubernetes, tail};
 
 /// How long a node's first processes may take.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -107,8 +107,8 @@ impl Node {
     /// Makes the namespaces and the network, and starts containerd.
     pub fn start(cluster: &Path, number: u8, first: Option<&Node>) -> Result<Node> {
         let name = format!("node-{number}");
-        let programs = cache()?.join("containers-debian");
-        ensure!(programs.join("pause.tar").is_file(), "{} is missing: run scripts/install-cluster", programs.display());
+        let pause = cached("containers-debian/pause.tar", "scripts/install-cluster")?;
+        let programs = pause.parent().context("a file in no directory")?.to_owned();
         let dir = cluster.join(&name);
         for part in ["cni", "kubelet", "pod-logs", "volume-plugins", "addresses"] {
             create(&dir.join(part))?;

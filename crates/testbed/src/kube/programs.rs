@@ -59,6 +59,18 @@ pub(crate) fn kubernetes(name: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// A program below the cache directory, e.g. `kubectl-1.36.3/kubectl`, that `script` puts there.
+///
+/// # Errors
+/// It is not there; the error says to run `script`.
+pub fn cached(program: &str, script: &str) -> Result<PathBuf> {
+    let path = cache()?.join(program);
+    if !path.is_file() {
+        bail!("{} is missing: run {script}", path.display());
+    }
+    Ok(path)
+}
+
 impl Programs {
     fn missing(&self) -> Option<&Path> {
         [&self.etcd, &self.kube_apiserver].into_iter().find(|program| !program.is_file()).map(PathBuf::as_path)
@@ -71,7 +83,7 @@ fn directory(variable: &str) -> Option<PathBuf> {
 }
 
 /// Where the installation scripts keep programs.
-pub(crate) fn cache() -> Result<PathBuf> {
+fn cache() -> Result<PathBuf> {
     if let Some(cache) = directory("SPARROW_CACHE") {
         return Ok(cache);
     }
