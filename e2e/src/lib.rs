@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,10 @@ pub struct Site {
 /// If it cannot be deployed; what the cluster says about its pods is in the message.
 pub fn site() -> MutexGuard<'static, Option<Site>> {
     static SITE: Mutex<Option<Site>> = Mutex::new(None);
-    let mut site = SITE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (mut site, failed) = match SITE.lock() {
+        Ok(site) => (site, false),
+        Err(poisoned) => (poisoned.into_inner(), true),
+    };
     let cluster = Cluster::shared().expect("a cluster");
     cluster.enter().expect("the cluster's network");
     if site.is_none() {
@@ -50,6 +53,12 @@ pub fn site() -> MutexGuard<'static, Option<Site>> {
             panic!("{error:#}\n{}", new.describe());
         }
         *site = Some(new);
+    } else if failed {
+        // The test before left it somewhere: what it changed most likely is set right.
+        SITE.clear_poison();
+        if let Err(error) = site.as_ref().context("no site").and_then(Site::restore) {
+            panic!("after a failed test: {error:#}");
+        }
     }
     site
 }
@@ -68,6 +77,14 @@ impl Site {
         }
         self.kubectl(&["apply", "--kustomize", &manifests("namespace")])?;
         self.make_ceph_secret()?;
+        self.apply("base")?;
+        self.wait_rollouts()
+    }
+
+    /// Brings everything back to the base.
+    fn restore(&self) -> Result<()> {
+        self.kubectl(&["label", "--overwrite", "node/node-1", "role=entry", "zone=ceph"])?;
+        self.kubectl(&["label", "--overwrite", "node/node-2", "role-", "zone=ceph"])?;
         self.apply("base")?;
         self.wait_rollouts()
     }

@@ -1,5 +1,7 @@
 //! Both services in a real cluster, from outside of it.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, also where clippy sees only their helpers")]
+
 mod chain;
 mod exposure;
 mod original;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::{NAMESPACE, NODE_PORT, Site, pool_names, site, wait};
+use e2e::{NODE_PORT, Site, pool_names, site, wait};
 
 /// The node port of the original.
 const ORIGINAL_PORT: u16 = 28888;
@@ -16,16 +16,16 @@ fn says_what_to_mount_then_serves_without_a_token() {
     fs::copy(site.ceph_conf().unwrap(), etc_ceph.join("ceph.conf")).unwrap();
     site.apply("overlays/original").unwrap();
 
-    wait("a pod that says that its keyring is missing", || {
-        let described =
-            site.kubectl_here(&["describe", "pods", "--selector", "app.kubernetes.io/name=rbd-rest-api"])?;
-        Ok(names_keyring(&described))
+    wait("a pod that is not ready", || Ok(waiting(site).len() == 1)).unwrap();
+    let pod = waiting(site).remove(0);
+    wait("the pod's events to say what is missing", || {
+        Ok(names_keyring(&site.kubectl_here(&["describe", "pod", &pod])?))
     })
     .unwrap();
-    let new = waiting(site);
-    assert_eq!(new.len(), 1, "one pod at a time is replaced");
-    let log = site.kubectl_here(&["logs", &new[0]]).unwrap();
+    let log = site.kubectl_here(&["logs", &pod]).unwrap();
     assert!(names_keyring(&log), "{log}");
+    // One pod at a time is replaced.
+    assert_eq!(waiting(site), [pod]);
     // Those that had all they need serve on.
     site.client(ORIGINAL_PORT).get(PATH).unwrap().expect(401);
 
@@ -43,9 +43,10 @@ fn says_what_to_mount_then_serves_without_a_token() {
     wait("the base's node port", || Ok(site.client(NODE_PORT).get(PATH)?.status == 401)).unwrap();
 }
 
-/// Whether it names the file that is missing, and says what to do.
+/// Whether it names the file that is missing, and says how to make it.
 fn names_keyring(text: &str) -> bool {
-    text.contains("/etc/ceph/ceph.client.admin.keyring") && text.contains("mount")
+    let missing = "The keyring /etc/ceph/ceph.client.admin.keyring for client.admin does not exist";
+    text.contains(missing) && text.contains("ceph auth get client.admin -o /etc/ceph/ceph.client.admin.keyring")
 }
 
 /// The pods of the block storage API that are not ready.
@@ -56,6 +57,5 @@ fn waiting(site: &Site) -> Vec<String> {
         conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
     };
     let waiting = pods.iter().filter(|pod| !is_ready(pod));
-    assert!(pods.iter().all(|pod| pod["metadata"]["namespace"] == NAMESPACE));
     waiting.map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect()
 }

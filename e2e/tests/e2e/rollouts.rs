@@ -50,7 +50,7 @@ fn under_load(site: &Site, token: &str, what: &str, work: impl FnOnce()) {
                         match client.get("/volume/api/v1/pools/") {
                             Ok(answer) if answer.status == 200 => {}
                             Ok(answer) => {
-                                lost.push(format!("client {number} at {at:?}: {} {}", answer.status, answer.text()))
+                                lost.push(format!("client {number} at {at:?}: {} {}", answer.status, answer.text()));
                             }
                             Err(error) => lost.push(format!("client {number} at {at:?}: {error:#}")),
                         }
