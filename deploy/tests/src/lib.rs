@@ -68,7 +68,7 @@ pub fn kustomize(directory: &Path) -> Result<String> {
 }
 
 /// The releases of helm that a chart must work with.
-pub const HELMS: [&str; 2] = ["helm-v3.22.0/helm", "helm-v4.3.1/helm"];
+pub const HELMS: [&str; 1] = ["helm-v3.22.0/helm"];
 
 /// helm with the configuration and caches in `home`, and no cluster.
 ///
