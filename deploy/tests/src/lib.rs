@@ -67,8 +67,10 @@ pub fn kustomize(directory: &Path) -> Result<String> {
     run(Command::new(cached("kubectl-1.36.3/kubectl", "scripts/install-kubectl")?).arg("kustomize").arg(directory))
 }
 
-/// The releases of helm that a chart must work with.
-pub const HELMS: [&str; 2] = ["helm-v3.22.0/helm", "helm-v4.3.1/helm"];
+/// The releases of helm that the chart must work with.
+pub const HELM_3: &str = "helm-v3.22.0/helm";
+/// The newer one.
+pub const HELM_4: &str = "helm-v4.3.1/helm";
 
 /// helm with the configuration and caches in `home`, and no cluster.
 ///

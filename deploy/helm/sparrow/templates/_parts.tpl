@@ -40,7 +40,7 @@ capabilities:
 {{- define "sparrow.token" -}}
 - name: token
   projected:
-    defaultMode: 0440
+    defaultMode: 288 # 0440, which YAML 1.1 and 1.2 read differently
     sources:
       - serviceAccountToken:
           path: token
