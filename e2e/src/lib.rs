@@ -82,10 +82,14 @@ impl Site {
     }
 
     /// Brings everything back to the base.
-    fn restore(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// As [`Site::kubectl`] and [`Site::wait_rollouts`].
+    pub fn restore(&self) -> Result<()> {
         self.kubectl(&["label", "--overwrite", "node/node-1", "role=entry", "zone=ceph"])?;
         self.kubectl(&["label", "--overwrite", "node/node-2", "role-", "zone=ceph"])?;
-        self.apply("base")?;
+        // Warnings are of what the pods of another overlay do, until they are replaced.
+        self.kubectl(&["apply", "--validate=strict", "--kustomize", &manifests("base")])?;
         self.wait_rollouts()
     }
 

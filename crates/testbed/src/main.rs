@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use testbed::ceph::{Ceph, CephOptions, Store};
-use testbed::cluster::{Cluster, ClusterOptions};
+use testbed::cluster::{self, Cluster, ClusterOptions};
 use testbed::kube::ApiServer;
 
 /// Runs a command beside real parts that are started for it and ended after it.
@@ -40,6 +40,9 @@ enum Arguments {
         /// Images to import into the nodes: archives of `docker save`.
         #[arg(long, value_name = "ARCHIVE")]
         image: Vec<PathBuf>,
+        /// Starts nothing, but says why no cluster can be started here, and exits 1 then.
+        #[arg(long)]
+        check: bool,
         /// The command and its arguments; without one it stays until Ctrl-C.
         #[arg(last = true)]
         command: Vec<String>,
@@ -69,7 +72,12 @@ fn main() -> ExitCode {
             // A signal before `run`, or one that cannot be caught, ends this process, and then the keeper the cluster.
             Ceph::start(CephOptions { store, mgr }).and_then(|cluster| run(&command, &cluster.variables()))
         }
-        Arguments::Cluster { nodes, image, command } => cluster(nodes, &image, &command),
+        Arguments::Cluster { check: true, .. } => {
+            let why = cluster::unavailable();
+            println!("{}", why.as_deref().unwrap_or("a cluster can be started"));
+            return if why.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+        Arguments::Cluster { nodes, image, command, .. } => beside_cluster(nodes, &image, &command),
         Arguments::Kube { command } => ApiServer::start().and_then(|server| run(&command, &server.variables())),
     };
     match result {
@@ -85,7 +93,7 @@ fn main() -> ExitCode {
 }
 
 /// Starts a cluster, and runs the command in its network or waits for a signal.
-fn cluster(nodes: u8, images: &[PathBuf], command: &[String]) -> Result<ExitStatus> {
+fn beside_cluster(nodes: u8, images: &[PathBuf], command: &[String]) -> Result<ExitStatus> {
     let cluster = Cluster::start(ClusterOptions { nodes })?;
     images.iter().try_for_each(|image| cluster.import(image))?;
     cluster.enter()?;

@@ -38,8 +38,7 @@ fn says_what_to_mount_then_serves_without_a_token() {
     assert_eq!(pool_names(&list.json()).unwrap().len(), e2e::POOLS.len());
 
     // Back to the base. What the overlay took away comes back with it.
-    site.apply("base").unwrap();
-    site.wait_rollouts().unwrap();
+    site.restore().unwrap();
     wait("the base's node port", || Ok(site.client(NODE_PORT).get(PATH)?.status == 401)).unwrap();
 }
 
