@@ -41,9 +41,6 @@ const POOL_REVIEWS_AT_ONCE: usize = 16;
 const YES_FOR: Duration = Duration::from_secs(10);
 /// How long a no is believed: what a new binding takes to work.
 const NO_FOR: Duration = Duration::from_secs(2);
-/// While the API server does not answer, how long one of its earlier answers is believed before it is asked again: callers
-/// would else all wait for a review that fails.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// How many answers of each sort are kept.
 const KEPT_ANSWERS: usize = 4096;
 
@@ -398,12 +395,13 @@ impl<K: Eq + Hash, V: Clone> Answers<K, V> {
         self.entries().get(key).filter(|answer| answer.fresh_until > Instant::now()).map(|answer| answer.value.clone())
     }
 
-    /// What was answered before, when the question was just asked again in vain.
+    /// What was answered before, when the question was just asked again in vain. It is believed for the usual time again, since
+    /// callers would else all wait for reviews that fail.
     fn get_in_outage(&self, key: &K) -> Option<V> {
         let now = Instant::now();
         let mut entries = self.entries();
         let answer = entries.get_mut(key).filter(|answer| answer.kept_until > now)?;
-        answer.fresh_until = (now + ASK_AGAIN_AFTER).min(answer.kept_until);
+        answer.fresh_until = (now + self.believed).min(answer.kept_until);
         Some(answer.value.clone())
     }
 
