@@ -31,3 +31,7 @@ bench-rbd: ## Measures sparrow-rbd against librbd and the rbd tool, and fails wh
 	@scripts/install-deps
 	cargo build --release --package rbd-api --package benches
 	target/release/bench-rbd
+
+.PHONY: images
+images: ## Builds the images of both services with buildah, podman or docker
+	@scripts/build-images

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::{CommandFactory as _, Parser as _};
-use deploy_tests::{kustomize, objects, overlay, overlays};
+use deploy_tests::{deploy, kustomize, objects, overlay, overlays};
 use entry_kube::{Options, TlsSecrets};
 use serde_json::{Value, json};
 
@@ -218,4 +218,20 @@ fn the_original_is_reproduced() {
     );
     assert_eq!(pod["imagePullSecrets"], json!([{ "name": "registry" }]));
     assert_eq!(find(&objects, "Service", "rbd-rest-api")["spec"]["ports"][0]["port"], 8080);
+}
+
+#[test]
+fn images_are_built_with_the_toolchain_and_the_users_of_this_checkout() {
+    let read = |path: &str| std::fs::read_to_string(deploy().join(path)).unwrap();
+    let toolchain = read("../rust-toolchain.toml");
+    let version = toolchain.lines().find_map(|line| line.strip_prefix("channel = ")).unwrap().trim_matches('"');
+    let (minor, _) = version.rsplit_once('.').unwrap();
+    let objects = of("base");
+    for (image, service) in [("entry", "nginx-kit"), ("rbd", "rbd-rest-api")] {
+        let file = read(&format!("images/{image}/Containerfile"));
+        assert!(file.contains(&format!("ARG BUILDER=docker.io/library/rust:{minor}-slim-")), "{image}: {version}");
+        let user = &find(&objects, "Deployment", service)["spec"]["template"]["spec"]["securityContext"]["runAsUser"];
+        assert!(file.contains(&format!("\nUSER {user}:{user}\n")), "{image}: {user}");
+        assert!(file.contains(&format!(" sparrow:{user} ")), "{image}: {user}");
+    }
 }

@@ -79,8 +79,7 @@ fn only_the_directory_of_a_node_needs_more_than_the_restricted_standard() {
 #[test]
 fn a_field_that_does_not_exist_is_refused() {
     let server = ApiServer::shared().unwrap();
-    let yaml =
-        kustomize(&overlay("base")).unwrap().replace("automountServiceAccountToken", "automountServiceAcountToken");
+    let yaml = kustomize(&overlay("base")).unwrap().replace("automountServiceAccountToken", "mountServiceAccountToken");
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "sparrow" } });
     apply(server, &["apply"], &namespace.to_string()).unwrap();
     let error = apply(server, &["apply", "--dry-run=server", "--validate=strict"], &yaml).unwrap_err();
