@@ -44,6 +44,10 @@ pub const DIR_VARIABLE: &str = "SPARROW_TEST_KUBE_DIR";
 /// taken, and only the owner of the directory can reach it. The `:1` is for etcd 3.4, which wants a port in every address.
 const ETCD_SOCKET: &str = "unix://etcd.sock:1";
 
+/// The addresses of Services unless others are asked for. From the range for documentation (RFC 5737): nothing listens
+/// there, and nothing must. There are few of them.
+const SERVICE_RANGE: &str = "192.0.2.0/24";
+
 /// How long a daemon may take to serve after its start.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a daemon may take to end after SIGTERM, before SIGKILL.
@@ -60,8 +64,8 @@ pub(crate) struct ForNodes {
     pub address: Ipv4Addr,
     /// The names of the nodes: each gets a certificate, `node-NAME.crt`.
     pub names: Vec<String>,
-    /// The addresses of Services, e.g. `10.96.0.0/16`, and the first of them, which is the API server's own.
-    pub services: (String, Ipv4Addr),
+    /// The first address of Services, which is the API server's own.
+    pub first_service: Ipv4Addr,
 }
 
 /// One of the two daemons.
@@ -107,6 +111,8 @@ pub struct ApiServer {
 struct Owned {
     programs: Programs,
     port: u16,
+    /// The addresses of Services.
+    range: &'static str,
     nodes: Option<ForNodes>,
     etcd: Mutex<Option<Child>>,
     api_server: Mutex<Option<Child>>,
@@ -140,14 +146,27 @@ impl ApiServer {
     /// # Errors
     /// As [`ApiServer::start`].
     pub fn start_with(programs: &Programs) -> Result<ApiServer> {
-        ApiServer::start_for(programs, None)
+        ApiServer::start_in(programs, SERVICE_RANGE, None)
     }
 
-    /// [`ApiServer::start_with`], for nodes.
-    pub(crate) fn start_for(programs: &Programs, nodes: Option<&ForNodes>) -> Result<ApiServer> {
+    /// [`ApiServer::start`] with Services whose addresses are of this range, e.g. `127.64.0.0/16`: many, on which this
+    /// machine can listen.
+    ///
+    /// # Errors
+    /// As [`ApiServer::start`].
+    pub fn start_with_services(range: &'static str) -> Result<ApiServer> {
+        ApiServer::start_in(&available()?, range, None)
+    }
+
+    /// [`ApiServer::start_with_services`] with these programs, and for nodes.
+    pub(crate) fn start_in(
+        programs: &Programs,
+        range: &'static str,
+        nodes: Option<&ForNodes>,
+    ) -> Result<ApiServer> {
         let mut attempt = 1;
         loop {
-            match ApiServer::try_start(programs, nodes) {
+            match ApiServer::try_start(programs, range, nodes) {
                 // Another process took the port between our look and its bind.
                 Err(error) if attempt < 5 && format!("{error:#}").contains("address already in use") => attempt += 1,
                 result => return result.context("start a Kubernetes API server"),
@@ -197,7 +216,7 @@ impl ApiServer {
         }
     }
 
-    fn try_start(programs: &Programs, nodes: Option<&ForNodes>) -> Result<ApiServer> {
+    fn try_start(programs: &Programs, range: &'static str, nodes: Option<&ForNodes>) -> Result<ApiServer> {
         let dir = tempfile::Builder::new().prefix("sparrow-kube-").tempdir().context("create the directory")?;
         ensure!(dir.path().to_str().is_some(), "the path {} is not UTF-8", dir.path().display());
         let marks = [Daemon::Etcd.mark(dir.path()), Daemon::ApiServer.mark(dir.path())];
@@ -208,6 +227,7 @@ impl ApiServer {
         let owned = Owned {
             programs: programs.clone(),
             port,
+            range,
             nodes: nodes.cloned(),
             etcd: Mutex::default(),
             api_server: Mutex::default(),
@@ -551,7 +571,7 @@ impl ApiServer {
         let (program, args) = match daemon {
             Daemon::Etcd => (&owned.programs.etcd, ApiServer::etcd_args()),
             Daemon::ApiServer => {
-                (&owned.programs.kube_apiserver, self.api_server_args(owned.port, owned.nodes.as_ref()))
+                (&owned.programs.kube_apiserver, self.api_server_args(owned.port, owned.range, owned.nodes.as_ref()))
             }
         };
         if daemon == Daemon::Etcd {
@@ -587,7 +607,7 @@ impl ApiServer {
         ]
     }
 
-    fn api_server_args(&self, port: u16, nodes: Option<&ForNodes>) -> Vec<String> {
+    fn api_server_args(&self, port: u16, range: &str, nodes: Option<&ForNodes>) -> Vec<String> {
         let file = |name: &str| self.dir.join(name).display().to_string();
         let mut args = vec![
             format!("--etcd-servers={ETCD_SOCKET}"),
@@ -597,6 +617,7 @@ impl ApiServer {
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
             format!("--service-account-signing-key-file={}", file("service-account.key")),
             format!("--service-account-key-file={}", file("service-account.pub")),
+            format!("--service-cluster-ip-range={range}"),
             // With 28888, which the original deployment used, and the usual range.
             "--service-node-port-range=28000-32767".into(),
             "--allow-privileged=true".into(),
@@ -605,8 +626,6 @@ impl ApiServer {
             None => vec![
                 "--bind-address=127.0.0.1".into(),
                 "--authorization-mode=RBAC".into(),
-                // From the range for documentation (RFC 5737): nothing listens there, and nothing must.
-                "--service-cluster-ip-range=192.0.2.0/24".into(),
                 // It would publish this loopback address as the endpoint of the Service `kubernetes`, which is refused.
                 "--endpoint-reconciler-type=none".into(),
                 "--disable-admission-plugins=ServiceAccount".into(),
@@ -616,7 +635,6 @@ impl ApiServer {
                 format!("--advertise-address={}", nodes.address),
                 "--authorization-mode=Node,RBAC".into(),
                 "--enable-admission-plugins=NodeRestriction".into(),
-                format!("--service-cluster-ip-range={}", nodes.services.0),
                 // Names of nodes are in no DNS.
                 "--kubelet-preferred-address-types=InternalIP".into(),
                 format!("--kubelet-client-certificate={}", file("admin.crt")),

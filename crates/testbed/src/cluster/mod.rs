@@ -128,12 +128,13 @@ impl Cluster {
         let (server, ceph) = std::thread::scope(|scope| {
             let server = scope.spawn(|| {
                 first.enter()?;
-                ApiServer::start_for(
+                ApiServer::start_in(
                     &programs,
+                    config::SERVICES,
                     Some(&ForNodes {
                         address: first.address(),
                         names: nodes.iter().map(|node| node.name().to_owned()).collect(),
-                        services: (config::SERVICES.into(), config::FIRST_SERVICE),
+                        first_service: config::FIRST_SERVICE,
                     }),
                 )
             });

@@ -27,7 +27,7 @@ pub fn write(dir: &Path, nodes: Option<&ForNodes>) -> Result<()> {
 
     let names = ["127.0.0.1", "localhost", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
     let mut names: Vec<String> = names.iter().map(ToString::to_string).collect();
-    names.extend(nodes.iter().flat_map(|nodes| [nodes.address.to_string(), nodes.services.1.to_string()]));
+    names.extend(nodes.iter().flat_map(|nodes| [nodes.address.to_string(), nodes.first_service.to_string()]));
     let mut server = leaf(subject("kube-apiserver", None), names, ExtendedKeyUsagePurpose::ServerAuth)?;
     server.use_authority_key_identifier_extension = true;
     let client = |name: &str, group| leaf(subject(name, Some(group)), Vec::new(), ExtendedKeyUsagePurpose::ClientAuth);
