@@ -159,11 +159,7 @@ impl ApiServer {
     }
 
     /// [`ApiServer::start_with_services`] with these programs, and for nodes.
-    pub(crate) fn start_in(
-        programs: &Programs,
-        range: &'static str,
-        nodes: Option<&ForNodes>,
-    ) -> Result<ApiServer> {
+    pub(crate) fn start_in(programs: &Programs, range: &'static str, nodes: Option<&ForNodes>) -> Result<ApiServer> {
         let mut attempt = 1;
         loop {
             match ApiServer::try_start(programs, range, nodes) {

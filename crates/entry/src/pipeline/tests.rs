@@ -44,3 +44,20 @@ async fn a_change_that_comes_with_nginxs_words_is_not_lost() {
     }
     task.abort();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_is_looked_at_now_and_then_without_a_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Cli::parse_from(["sparrow-entry", "run"]).settings;
+    let maker = Maker::new(&settings, "nginx version: nginx/1.22.1").unwrap();
+    let volume = Volume::open(dir.path().join("volume")).unwrap();
+    let (mut pipeline, mut told) = Pipeline::new(maker, volume);
+    // Longer than it takes until the loop looks for nginx's words, which must not put this off.
+    pipeline.tick = Duration::from_secs(5);
+    let (_sender, snapshots) = watch::channel(Some(snapshot(1)));
+    let task = tokio::spawn(pipeline.run(snapshots));
+    for _ in 0..2 {
+        timeout(Duration::from_secs(60), told.judged.changed()).await.expect("it is judged again").unwrap();
+    }
+    task.abort();
+}
