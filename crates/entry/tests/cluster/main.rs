@@ -1,0 +1,1 @@
+//! sparrow-entry on a real API server.
