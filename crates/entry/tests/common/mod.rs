@@ -67,10 +67,11 @@ impl Bench {
     /// With a source that is still to be named.
     pub fn without_source(nginx: &Path) -> Bench {
         let dir = tempfile::Builder::new().prefix("sparrow-entry-").tempdir().unwrap();
-        let mut bench =
-            Bench { dir, nginx: nginx.to_owned(), http: free(), https: free(), flags: Vec::new() };
+        let mut bench = Bench { dir, nginx: nginx.to_owned(), http: free(), https: free(), flags: Vec::new() };
         bench.flag("--nginx", bench.nginx.display().to_string());
         bench.flag("--volume", bench.path("volume").display().to_string());
+        bench.flag("--runtime", bench.path("run").display().to_string());
+        bench.flag("--access-log", "off");
         bench.flag("--http", bench.http);
         bench.flag("--workers", 2);
         if rustix::process::geteuid().is_root() {
@@ -153,7 +154,7 @@ impl Bench {
     pub fn start_by(&self, by: &[&str], command: &[&str]) -> Entry {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let [log, runtime] = ["log", "run"].map(|name| self.path(&format!("{name}{number}")));
+        let log = self.path(&format!("log{number}"));
         let admin = free();
         let file = File::create(&log).unwrap();
         // The kernel ends it with the thread that started it, however that ends. It has a keeper that ends nginx then.
@@ -163,10 +164,7 @@ impl Bench {
             .arg(env!("CARGO_BIN_EXE_sparrow-entry"))
             .args(command)
             .args(&self.flags)
-            .arg("--runtime")
-            .arg(runtime)
             .args(["--admin", &admin.to_string()])
-            .args(["--access-log", "off"])
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
@@ -220,7 +218,8 @@ impl Entry {
     /// A metric, by its name and labels as they are printed, without the prefix; 0 if it is not there.
     pub fn metric(&self, name: &str) -> f64 {
         let page = self.admin("/metrics").unwrap().body;
-        let value = page.lines().find_map(|line| line.strip_prefix("sparrow_entry_")?.strip_prefix(name)?.strip_prefix(' '));
+        let value =
+            page.lines().find_map(|line| line.strip_prefix("sparrow_entry_")?.strip_prefix(name)?.strip_prefix(' '));
         value.map_or(0.0, |value| value.parse().unwrap())
     }
 

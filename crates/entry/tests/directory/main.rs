@@ -6,3 +6,4 @@ mod commands;
 #[path = "../common/mod.rs"]
 mod common;
 mod follow;
+mod tls;
