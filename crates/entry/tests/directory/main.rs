@@ -5,5 +5,7 @@
 mod commands;
 #[path = "../common/mod.rs"]
 mod common;
+mod faults;
 mod follow;
+mod refused;
 mod tls;
