@@ -37,7 +37,7 @@ fn what_cannot_be_done_ends_with_2_and_says_why() {
     for command in ["generate", "nginx", "run", "render"] {
         let mut other = Bench::new(&testbed::nginx::debian());
         other.flags.retain(|flag| !flag.ends_with("/nginx") && flag != "--nginx");
-        other.flag("--nginx", other.path("nowhere").display());
+        other.flag("--nginx", other.path("nowhere").display().to_string());
         let (_, err) = other.ends(2, &[command]);
         assert!(err.contains(other.path("nowhere").to_str().unwrap()), "{err}");
     }

@@ -79,38 +79,40 @@ fn client(address: SocketAddr, number: u64, no_new: &AtomicBool) -> (u64, u64) {
         }
         sent += 1;
         match exchange(address, kept.take()) {
-            Some(connection) => kept = connection,
-            None => lost += 1,
+            Ok(connection) => kept = connection,
+            Err(_) => lost += 1,
         }
         // Gaps of 0 to 19 ms, different for each.
         sleep(Duration::from_millis((sent * 7 + number * 13) % 20));
     }
 }
 
-/// One request and its whole answer; the connection, if the answer leaves it open. None if there is no answer.
-fn exchange(address: SocketAddr, kept: Option<BufReader<TcpStream>>) -> Option<Option<BufReader<TcpStream>>> {
+/// One request and its whole answer. The connection, if the answer leaves it open.
+fn exchange(address: SocketAddr, kept: Option<BufReader<TcpStream>>) -> std::io::Result<Option<BufReader<TcpStream>>> {
     let mut stream = match kept {
         Some(stream) => stream,
-        None => BufReader::new(TcpStream::connect(address).ok()?),
+        None => BufReader::new(TcpStream::connect(address)?),
     };
-    stream.get_ref().set_read_timeout(Some(PATIENCE)).ok()?;
-    stream.get_mut().write_all(b"POST /shop HTTP/1.1\r\nHost: any\r\nContent-Length: 0\r\n\r\n").ok()?;
+    stream.get_ref().set_read_timeout(Some(PATIENCE))?;
+    stream.get_mut().write_all(b"POST /shop HTTP/1.1\r\nHost: any\r\nContent-Length: 0\r\n\r\n")?;
     let (mut length, mut keep, mut line) = (0, true, String::new());
-    stream.read_line(&mut line).ok()?;
+    stream.read_line(&mut line)?;
     if !line.starts_with("HTTP/1.1 200 ") {
-        return None;
+        return Err(std::io::Error::other(line));
     }
     while line != "\r\n" {
         line.clear();
-        stream.read_line(&mut line).ok().filter(|length| *length > 0)?;
+        if stream.read_line(&mut line)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
         match line.trim_end().split_once(": ") {
-            Some(("Content-Length", value)) => length = value.parse().ok()?,
+            Some(("Content-Length", value)) => length = value.parse().unwrap(),
             Some(("Connection", value)) => keep = value != "close",
             _ => {}
         }
     }
-    stream.read_exact(&mut vec![0; length]).ok()?;
-    Some(keep.then_some(stream))
+    stream.read_exact(&mut vec![0; length])?;
+    Ok(keep.then_some(stream))
 }
 
 #[test]
@@ -118,7 +120,7 @@ fn nothing_is_lost_when_it_is_told_to_end_under_load() {
     let port = backend("one");
     // The oldest closes idle connections at once, and a request may be on its way.
     let mut bench = Bench::new(&testbed::nginx::newest());
-    bench.flag("--drain-delay", "1s");
+    bench.flag("--drain-delay", "1s".to_owned());
     bench.write("shop.yaml", &service("shop", port));
     let mut entry = bench.start(&["run"]);
     bench.answers("/shop", 200, "one");

@@ -3,12 +3,14 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
 
 use crate::common::{Bench, CLASS, backend, both, eventually, ingress, service};
 use crate::tls::{curl, secret};
 
 /// A template with a fault that only nginx finds: what a Service's port is, nginx answers, and it knows codes up to 999.
-const TEMPLATE: &str = r#"
+const TEMPLATE: &str = r"
 worker_processes 1;
 pid {{ settings.runtime }}/nginx.pid;
 error_log {{ settings.error_log }} crit;
@@ -26,14 +28,14 @@ http {
         {% for address in settings.http %}
         listen {{ address }};
         {% endfor %}
+        location / { return 404; }
         {% for route in routes %}
-        location {{ route.path }} {
-            return {{ route.port }};
-        }
+        # In a line, by whose path it is known whose it is.
+        location {{ route.path }} { return {{ route.port }}; }
         {% endfor %}
     }
 }
-"#;
+";
 
 /// The template for an nginx: Debian's has modules that want directories.
 fn template(nginx: &Path) -> String {
@@ -47,12 +49,30 @@ fn with_template(nginx: &Path, template: &str) -> Bench {
     let mut bench = Bench::new(nginx);
     let file = bench.path("template");
     fs::write(&file, template).unwrap();
-    bench.flag("--template", file.display());
+    bench.flag("--template", file.display().to_string());
     bench
 }
 
 fn status(bench: &Bench, path: &str) -> u16 {
     bench.asks("any.example", path).0
+}
+
+#[test]
+fn a_template_of_the_operators_own_serves() {
+    let (one, two) = (backend("one"), backend("two"));
+    for nginx in both() {
+        let forward = "proxy_pass http://{{ route.cluster_ip }}:{{ route.port }}/;";
+        let bench = with_template(&nginx, &template(&nginx).replace("return {{ route.port }};", forward));
+        bench.write("shop.yaml", &service("shop", one));
+        let entry = bench.start(&["run"]);
+        bench.answers("/shop", 200, "one");
+        bench.write("shop.yaml", &service("shop", two));
+        bench.write("blog.yaml", &service("blog", one));
+        bench.answers("/shop", 200, "two");
+        bench.answers("/blog", 200, "one");
+        assert_eq!(bench.ends(0, &["render", "--diff"]).0, "");
+        entry.terminate();
+    }
 }
 
 #[test]
@@ -107,6 +127,9 @@ fn what_nobody_is_to_blame_for_leaves_everything_in_force() {
         bench.write("more.yaml", &service("more", 201));
         entry.says("nginx refused the configuration, and not because of one object: the one in force stays");
         entry.says("unknown directive \\\"nonsense\\\"");
+        // Once is enough, also when it is looked at again.
+        sleep(Duration::from_secs(3));
+        assert_eq!(entry.log().matches("and not because of one object").count(), 1);
         assert_eq!((status(&bench, "/good"), status(&bench, "/more")), (204, 404));
         assert_eq!(entry.count("nginx_refused"), 1);
         assert!(entry.metric("generation_lag_seconds") > 0.0);
