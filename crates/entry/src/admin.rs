@@ -42,12 +42,19 @@ impl Parts {
     ///
     /// Whoever makes configurations is ready once one was offered, whoever runs nginx once one is confirmed to be served.
     pub fn unready(&self) -> Option<String> {
-        if let Some(nginx) = &self.nginx {
-            let status = nginx.status();
-            if status.live.is_none() {
-                return Some(format!("no configuration is served yet: nginx is {:?}", status.state).to_lowercase());
-            }
-        }
+        let reasons: Vec<String> = [self.unserved(), self.unmade()].into_iter().flatten().collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+
+    fn unserved(&self) -> Option<String> {
+        let status = self.nginx.as_ref()?.status();
+        status
+            .live
+            .is_none()
+            .then(|| format!("no configuration is served yet: nginx is {:?}", status.state).to_lowercase())
+    }
+
+    fn unmade(&self) -> Option<String> {
         let progress = self.told.as_ref()?.progress.borrow();
         if progress.offered.is_some() {
             return None;

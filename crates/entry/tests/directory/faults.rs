@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle, sleep};
@@ -12,6 +11,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::common::clock::Clock;
 use crate::common::{Bench, CLASS, PATIENCE, backend, both, eventually, ingress, service, until};
 use crate::tls::secret;
 
@@ -181,66 +181,13 @@ fn a_full_volume_keeps_what_is_served() {
     entry.terminate();
 }
 
-/// A library that moves the clock of the day by what a file says, in seconds; other clocks go on.
-const CLOCK: &str = r#"
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/time.h>
-#include <time.h>
-
-static volatile long *moved;
-
-__attribute__((constructor)) static void start(void) {
-    int file = open(getenv("CLOCK_FILE"), O_RDONLY);
-    void *at = mmap(0, sizeof(long), PROT_READ, MAP_SHARED, file, 0);
-    if (file >= 0 && at != MAP_FAILED) moved = at;
-}
-
-int clock_gettime(clockid_t clock, struct timespec *now) {
-    static int (*real)(clockid_t, struct timespec *);
-    if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
-    int result = real(clock, now);
-    if (!result && moved && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec += *moved;
-    return result;
-}
-
-int gettimeofday(struct timeval *now, void *zone) {
-    (void)zone;
-    struct timespec exact;
-    int result = clock_gettime(CLOCK_REALTIME, &exact);
-    now->tv_sec = exact.tv_sec;
-    now->tv_usec = exact.tv_nsec / 1000;
-    return result;
-}
-
-time_t time(time_t *into) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    if (into) *into = now.tv_sec;
-    return now.tv_sec;
-}
-"#;
-
 #[test]
 fn the_clock_may_jump() {
     const YEAR: i64 = 365 * 24 * 3600;
     let (one, two) = (backend("one"), backend("two"));
     // Debian's, since the library has no hold of one that is linked statically.
     let bench = Bench::new(&testbed::nginx::debian()).with_https();
-    let (source, library, file) = (bench.path("clock.c"), bench.path("clock.so"), bench.path("clock"));
-    fs::write(&source, CLOCK).unwrap();
-    let output =
-        Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).arg("-ldl").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let jump = |seconds: i64| {
-        // In place: it is mapped.
-        let mut file = fs::File::options().write(true).create(true).truncate(false).open(&file).unwrap();
-        file.write_all(&seconds.to_ne_bytes()).unwrap();
-    };
-    jump(0);
+    let clock = Clock::new(&bench.path("clock"));
     let key = rcgen::KeyPair::generate().unwrap();
     let mut asked = rcgen::CertificateParams::new(["a.example".to_owned()]).unwrap();
     asked.not_after = rcgen::date_time_ymd(2100, 1, 1);
@@ -248,14 +195,13 @@ fn the_clock_may_jump() {
     bench.write("tls.yaml", &secret("tls", &certificate, &key.serialize_pem()));
     bench.write("web.yaml", &format!("{CLASS}---\n{}", ingress("web", "a.example", "shop", one, Some("tls"))));
     bench.write("shop.yaml", &service("shop", one));
-    let preload = [format!("LD_PRELOAD={}", library.display()), format!("CLOCK_FILE={}", file.display())];
-    let entry = bench.start_by(&["env", &preload[0], &preload[1]], &["run"]);
+    let entry = bench.start_by(&clock.by(), &["run"]);
     entry.wait_ready();
     let dated = |year: i64| format!("\"timestamp\":\"{year}");
     let year = || entry.log().lines().last().and_then(|line| line.get(14..18)?.parse::<i64>().ok()).unwrap();
     let now = year();
     for (round, years) in [-20, 0, 90, 30, -1].into_iter().enumerate() {
-        jump(years * YEAR);
+        clock.jump(years * YEAR);
         let (port, name) = if round % 2 == 0 { (two, "two") } else { (one, "one") };
         bench.write("shop.yaml", &service("shop", port));
         bench.answers("/shop", 200, name);
