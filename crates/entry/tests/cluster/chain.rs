@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use entry_kube::Options;
+use rustix::process::{Pid, Signal, kill_process};
 use testbed::kube::{ApiServer, Daemon};
 
 use crate::common::{backend_on, eventually, until};
@@ -74,13 +75,24 @@ fn in_a_network_of_its_own() {
     let (routes, _) = bench.ends(0, &["render", "--routes"]);
     assert!(routes.contains("web.example prefix / -> 192.0.2.") && routes.contains("* prefix /cart -> "), "{routes}");
 
+    // It hangs for a while and misses what happens. nginx goes on, and it catches up.
+    let process = Pid::from_raw(entry.pid().try_into().unwrap()).unwrap();
+    kill_process(process, Signal::STOP).unwrap();
+    tenant.service("blog", one);
+    tenant.ingress("web", "moved.example", "cart", one);
+    assert_eq!(bench.asks("web.example", "/"), (200, "one".to_owned()));
+    kill_process(process, Signal::CONT).unwrap();
+    bench.answers("/blog", 200, "one");
+    eventually("moved", || bench.asks("moved.example", "/") == (200, "one".to_owned()));
+    assert_eq!(bench.asks("web.example", "/").0, 404);
+
     // The API server goes away, and with it nothing else.
     server.kill_daemon(Daemon::ApiServer).unwrap();
     let begun = Instant::now();
     eventually("told", || entry.metric("source_failing{kind=\"Service\"}") > 0.0);
     while begun.elapsed() < Duration::from_secs(5) {
         assert_eq!(bench.asks("any.example", "/cart"), (200, "one".to_owned()));
-        assert_eq!(bench.asks("web.example", "/"), (200, "one".to_owned()));
+        assert_eq!(bench.asks("moved.example", "/"), (200, "one".to_owned()));
         assert_eq!(entry.admin("/readyz").unwrap().status, 200);
         sleep(Duration::from_millis(50));
     }

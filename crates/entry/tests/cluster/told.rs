@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::common::{eventually, until};
+use crate::common::{Bench, eventually, until};
 use crate::support::Tenant;
 
 #[test]
@@ -74,12 +74,29 @@ fn a_missing_right_is_named() {
     let at = bench.flags.iter().position(|flag| flag == "--namespace").unwrap();
     bench.flags[at + 1] = "default".to_owned();
     let (_, err) = bench.ends(2, &["generate"]);
-    assert!(err.contains("cannot list Service objects") || err.contains("cannot list"), "{err}");
+    assert!(err.contains("cannot list") && err.contains("its role needs the rule"), "{err}");
     assert!(!bench.path("volume/offered").exists(), "half of the objects are no configuration");
     let entry = bench.start_unready(&["run"]);
-    let body =
-        until("told", || entry.admin("/readyz").map(|answer| answer.body).filter(|body| body.contains("cannot list")));
-    assert!(body.contains("Service: ") || body.contains("Ingress: "), "{body}");
+    let body = until("told", || {
+        let body = entry.admin("/readyz").map(|answer| answer.body);
+        body.filter(|body| body.contains("Service: ") && body.contains("Ingress: "))
+    });
+    let rule = "its role needs the rule apiGroups [\"\"], resources [\"services\"], verbs [\"list\", \"watch\"]";
+    assert!(body.starts_with("no configuration is served yet") && body.contains(rule), "{body}");
+    // It is logged once, however often it is tried again.
+    assert_eq!(entry.log().matches("resources [\\\"services\\\"]").count(), 1);
     assert!(entry.metric("source_failing{kind=\"Service\"}") > 0.0);
     entry.terminate();
+}
+
+#[test]
+fn without_an_api_server_it_says_what_there_is_to_do() {
+    let mut bench = Bench::without_source(&testbed::nginx::debian());
+    let missing = bench.path("nowhere");
+    bench.flag("--kubeconfig", missing.display().to_string());
+    for command in ["generate", "run", "render", "check"] {
+        let (_, err) = bench.ends(2, &[command]);
+        assert!(err.contains("no API server is known") && err.contains("--from"), "{err}");
+        assert!(err.contains(missing.to_str().unwrap()), "{err}");
+    }
 }

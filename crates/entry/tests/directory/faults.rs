@@ -134,6 +134,7 @@ fn nothing_is_lost_when_it_is_told_to_end_under_load() {
     sleep(Duration::from_millis(500));
     entry.tell_to_end();
     // The balancers in front hear of it: everything is still served, and by and by there are no new connections.
+    eventually("told", || entry.admin("/readyz").is_some_and(|answer| answer.status == 503));
     sleep(Duration::from_millis(300));
     assert_eq!(bench.asks("any.example", "/shop").0, 200);
     no_new.store(true, Ordering::Relaxed);

@@ -2,10 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::common::{Bench, backend, both, eventually, service};
+use crate::common::{Bench, backend, both, eventually, service, until};
 
 #[test]
 fn what_is_edited_is_served_and_what_is_removed_is_not() {
@@ -35,6 +36,33 @@ fn what_is_edited_is_served_and_what_is_removed_is_not() {
         // It takes nginx with it.
         entry.terminate();
         assert!(bench.get("any.example", "/blog").is_none());
+    }
+}
+
+#[test]
+fn requests_are_logged_and_counted() {
+    let port = backend("one");
+    for nginx in both() {
+        let mut bench = Bench::new(&nginx);
+        bench.write("shop.yaml", &service("shop", port));
+        let log = bench.path("access");
+        let at = bench.flags.iter().position(|flag| flag == "off").unwrap();
+        bench.flags[at] = log.display().to_string();
+        let entry = bench.start(&["run"]);
+        bench.answers("/shop/x?q=%22", 200, "one");
+        assert_eq!(bench.asks("any.example", "/none").0, 404);
+        let lines =
+            until("logged", || Some(fs::read_to_string(&log).unwrap()).filter(|text| text.lines().count() >= 2));
+        let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let found = |status: u64| lines.iter().find(|line| line["status"] == status).unwrap();
+        assert_eq!(found(200)["uri"], "/shop/x?q=%22");
+        assert_eq!(found(200)["route"], "Service default/shop");
+        assert_eq!(found(200)["upstream"], format!("127.0.0.1:{port}"));
+        assert_eq!(found(404)["upstream"], "");
+        // Of its own counters nginx tells if it was built with the module for that.
+        let built = String::from_utf8(Command::new(&nginx).arg("-V").output().unwrap().stderr).unwrap();
+        assert_eq!(entry.count("nginx_requests") >= 2, built.contains("http_stub_status_module"));
+        entry.terminate();
     }
 }
 
@@ -84,7 +112,7 @@ fn it_is_not_ready_before_something_is_served() {
     let bench = Bench::new(&testbed::nginx::debian());
     // nginx alone, with nothing on the volume.
     let nginx = bench.start_unready(&["nginx"]);
-    let answer = crate::common::until("asked", || nginx.admin("/readyz"));
+    let answer = until("asked", || nginx.admin("/readyz"));
     assert_eq!(answer.status, 503);
     assert!(answer.body.contains("no configuration is served yet"), "{}", answer.body);
     assert_eq!(nginx.admin("/healthz").unwrap().status, 200);
