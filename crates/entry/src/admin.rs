@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::extract::State;
+use axum::extract;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use entry_kube::status::Counters;
 use entry_routes::{Kind, Routes};
-use nginx_process::Handle;
+use nginx_process::{Handle, State};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -40,14 +40,26 @@ pub struct Parts {
 impl Parts {
     /// Why it is not ready; none when it is.
     ///
-    /// Whoever makes configurations is ready once one was offered, whoever runs nginx once one is confirmed to be served.
+    /// Whoever makes configurations is ready once one was offered, whoever runs nginx once one is confirmed to be served,
+    /// and until it is told to end.
     pub fn unready(&self) -> Option<String> {
-        if let Some(nginx) = &self.nginx {
-            let status = nginx.status();
-            if status.live.is_none() {
-                return Some(format!("no configuration is served yet: nginx is {:?}", status.state).to_lowercase());
+        let reasons: Vec<String> = [self.unserved(), self.unmade()].into_iter().flatten().collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+
+    fn unserved(&self) -> Option<String> {
+        let status = self.nginx.as_ref()?.status();
+        match status.state {
+            // What is in front goes elsewhere from now on.
+            State::Stopping | State::Stopped => Some("it was told to end, and serves what still comes".to_owned()),
+            state if status.live.is_none() => {
+                Some(format!("no configuration is served yet: nginx is {state:?}").to_lowercase())
             }
+            _ => None,
         }
+    }
+
+    fn unmade(&self) -> Option<String> {
         let progress = self.told.as_ref()?.progress.borrow();
         if progress.offered.is_some() {
             return None;
@@ -100,20 +112,20 @@ impl Admin {
     }
 }
 
-async fn ready(State(parts): State<Parts>) -> Response {
+async fn ready(extract::State(parts): extract::State<Parts>) -> Response {
     match parts.unready() {
         None => "ready\n".into_response(),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
 }
 
-async fn counted(State(parts): State<Parts>) -> Response {
+async fn counted(extract::State(parts): extract::State<Parts>) -> Response {
     let text = metrics::text(&parts).await;
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }
 
 /// A page with the routes.
-async fn index(State(parts): State<Parts>) -> Html<String> {
+async fn index(extract::State(parts): extract::State<Parts>) -> Html<String> {
     let routes = parts.told.as_ref().map(|told| Arc::clone(&told.progress.borrow().routes));
     Html(page(routes.as_deref()))
 }

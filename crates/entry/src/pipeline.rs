@@ -150,6 +150,8 @@ pub struct Pipeline {
     // What was offered last, for nginx's answer.
     origins: Vec<Origin>,
     snapshot: Option<Arc<Snapshot>>,
+    // A failure that was logged: its hash and its words. It is looked at again and again.
+    logged: Option<(String, String)>,
 }
 
 impl Pipeline {
@@ -158,7 +160,7 @@ impl Pipeline {
         let (progress, progress_told) = watch::channel(Progress::default());
         let (judged, judged_told) = watch::channel(None);
         let told = Told { progress: progress_told, judged: judged_told };
-        (Self { maker, volume, progress, judged, origins: Vec::new(), snapshot: None }, told)
+        (Self { maker, volume, progress, judged, origins: Vec::new(), snapshot: None, logged: None }, told)
     }
 
     /// Makes a configuration of a snapshot and offers it. What is wrong with it is told, and tried again later.
@@ -194,11 +196,14 @@ impl Pipeline {
         let mut outcomes = self.volume.watch();
         let mut due = true;
         loop {
-            let snapshot = snapshots.borrow_and_update().clone();
-            if let Some(snapshot) = snapshot.filter(|_| due) {
-                let result = self.offer(snapshot).await;
-                due = result.is_err();
-                self.trouble(result.err());
+            if due {
+                // Only here it counts as seen: one that comes while nginx's words are read is still to be offered.
+                let snapshot = snapshots.borrow_and_update().clone();
+                if let Some(snapshot) = snapshot {
+                    let result = self.offer(snapshot).await;
+                    due = result.is_err();
+                    self.trouble(result.err());
+                }
             }
             let pause = if due { RETRY } else { TICK };
             tokio::select! {
@@ -247,34 +252,31 @@ impl Pipeline {
         if offered.as_deref() != Some(&outcome.hash) {
             return false;
         }
-        match (outcome.state, self.snapshot.clone()) {
+        let words = outcome.message;
+        let failure = match (outcome.state, &self.snapshot) {
             (OutcomeState::Live, _) => {
+                self.logged = None;
                 self.progress.send_if_modified(|progress| progress.pending_since.take().is_some());
-                false
+                return false;
             }
             (OutcomeState::Refused, Some(snapshot)) => {
-                match self.maker.blame(&snapshot, &self.origins, &outcome.message) {
-                    Some(object) => {
-                        tracing::warn!(%object, message = outcome.message, "nginx refused an object: the others go on without it");
-                        true
-                    }
-                    None => {
-                        tracing::error!(
-                            message = outcome.message,
-                            "nginx refused the configuration, and not because of one object: the one in force stays"
-                        );
-                        false
-                    }
+                if let Some(object) = self.maker.blame(snapshot, &self.origins, &words) {
+                    tracing::warn!(%object, words, "nginx refused an object: the others go on without it");
+                    return true;
                 }
+                "nginx refused the configuration, and not because of one object: the one in force stays"
             }
             (OutcomeState::Refused | OutcomeState::Failed, _) => {
-                tracing::error!(
-                    message = outcome.message,
-                    "the configuration could not be put in force: the last good one is"
-                );
-                false
+                "the configuration could not be put in force: the last good one is"
             }
+        };
+        let logged = Some((outcome.hash, words));
+        if self.logged != logged {
+            let words = logged.as_ref().map(|(_, words)| words);
+            tracing::error!(words, "{failure}");
+            self.logged = logged;
         }
+        false
     }
 }
 
@@ -285,7 +287,10 @@ fn tell(before: Option<&Verdicts>, now: &Verdicts) {
             continue;
         }
         for Finding { field, reason, message } in &verdict.findings {
-            tracing::warn!(%object, outcome = ?verdict.outcome, field, %reason, message, "verdict");
+            tracing::warn!(%object, outcome = ?verdict.outcome, field, %reason, "{message}");
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

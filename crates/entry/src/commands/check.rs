@@ -22,7 +22,8 @@ pub async fn check(settings: &Settings, arguments: &Check) -> anyhow::Result<Exi
     } else {
         write(&mut text, &made.verdicts);
         let wrong = made.verdicts.values().filter(|verdict| verdict.outcome != Outcome::Accepted).count();
-        writeln!(text, "{} objects, {wrong} not served as asked for", made.verdicts.len())?;
+        let all = made.verdicts.len();
+        writeln!(text, "{all} object{}, {wrong} not served as asked for", if all == 1 { "" } else { "s" })?;
     }
     std::io::stdout().write_all(text.as_bytes())?;
     let fine =
@@ -34,8 +35,10 @@ pub async fn check(settings: &Settings, arguments: &Check) -> anyhow::Result<Exi
 pub fn write(text: &mut String, verdicts: &Verdicts) {
     for (object, verdict) in verdicts {
         for finding in &verdict.findings {
-            let (outcome, field, reason) = (verdict.outcome, &finding.field, finding.reason);
-            let _ = writeln!(text, "{object}: {outcome:?}: {field}: {reason}: {}", finding.message);
+            let (outcome, reason) = (verdict.outcome, finding.reason);
+            // What cannot be read has no fields.
+            let field = if finding.field.is_empty() { String::new() } else { format!("{}: ", finding.field) };
+            let _ = writeln!(text, "{object}: {outcome:?}: {field}{reason}: {}", finding.message);
         }
     }
 }

@@ -1,0 +1,110 @@
+//! The commands that end by themselves: `generate`, `check`, `render`.
+
+use std::fs;
+
+use crate::common::{Bench, CLASS, both, ingress, service};
+
+#[test]
+fn generate_writes_and_ends() {
+    for nginx in both() {
+        let bench = Bench::new(&nginx);
+        bench.write("shop.yaml", &service("shop", 81));
+        bench.ends(0, &["generate"]);
+        let first = bench.offered();
+        assert!(first.contains("127.0.0.1:81") && first.contains("/shop"), "{first}");
+        bench.ends(0, &["generate"]);
+        assert_eq!(bench.offered(), first);
+        bench.write("shop.yaml", &service("shop", 82));
+        bench.ends(0, &["generate"]);
+        assert!(bench.offered().contains("127.0.0.1:82"));
+        // What is written before nginx runs is what it starts with.
+        let entry = bench.start(&["nginx"]);
+        assert!(bench.live().contains("127.0.0.1:82"));
+        entry.terminate();
+    }
+}
+
+#[test]
+fn what_cannot_be_done_ends_with_2_and_says_why() {
+    let bench = Bench::new(&testbed::nginx::debian());
+    let missing = bench.path("objects");
+    fs::remove_dir(&missing).unwrap();
+    for command in ["generate", "watch", "run", "render", "check"] {
+        let (out, err) = bench.ends(2, &[command]);
+        assert!(out.is_empty() && err.contains(missing.to_str().unwrap()), "{out}{err}");
+    }
+    fs::create_dir(&missing).unwrap();
+    for command in ["generate", "nginx", "run", "render"] {
+        let mut other = Bench::new(&testbed::nginx::debian());
+        other.flags.retain(|flag| !flag.ends_with("/nginx") && flag != "--nginx");
+        other.flag("--nginx", other.path("nowhere").display().to_string());
+        let (_, err) = other.ends(2, &[command]);
+        assert!(err.contains(other.path("nowhere").to_str().unwrap()), "{err}");
+    }
+    let (_, err) = bench.ends(2, &["generate", "--unknown"]);
+    assert!(err.contains("--unknown"), "{err}");
+    let (_, err) = bench.ends(2, &["render", "--diff"]);
+    assert!(err.contains("nothing is live on this volume"), "{err}");
+}
+
+#[test]
+fn check_says_what_is_wrong() {
+    let bench = Bench::new(&testbed::nginx::debian());
+    bench.write("shop.yaml", &service("shop", 81));
+    let (out, _) = bench.ends(0, &["check"]);
+    assert_eq!(out, "1 object, 0 not served as asked for\n");
+    let (out, _) = bench.ends(0, &["check", "--json"]);
+    assert!(out.contains("\"Service default/shop\"") && out.contains("\"Accepted\""), "{out}");
+
+    // Two that claim the same; something that is not done here; a file that is no manifest.
+    let claims = "  annotations: { sparrow/path: /shop }\n";
+    let twin = service("twin", 82).replace("  name: twin\n", &format!("  name: twin\n{claims}"));
+    bench.write("twin.yaml", &twin);
+    let unknown = "{ name: web, annotations: { sparrow/rewrite-target: /x } }";
+    let web = ingress("web", "web.example", "shop", 81, None).replace("{ name: web }", unknown);
+    bench.write("web.yaml", &format!("{CLASS}---\n{web}"));
+    bench.write("broken.yaml", "kind: [Service\n");
+    let (out, _) = bench.ends(1, &["check"]);
+    for part in [
+        "Service default/twin: Refused: metadata.annotations[sparrow/path]: Conflicted: ",
+        "Ingress default/web: Partial: metadata.annotations[sparrow/rewrite-target]: Unsupported: ",
+        "Manifest broken.yaml:1: Refused: Invalid: ",
+        "4 objects, 3 not served as asked for\n",
+    ] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+    let (json, _) = bench.ends(1, &["check", "--json"]);
+    let verdicts: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(verdicts["Service default/twin"]["outcome"], "Refused");
+    assert_eq!(verdicts["Service default/twin"]["findings"][0]["reason"], "Conflicted");
+    assert_eq!(verdicts["Ingress default/web"]["findings"][0]["reason"], "Unsupported");
+    assert_eq!(verdicts["Service default/shop"]["outcome"], "Accepted");
+
+    // The same in `render`, which prints the rest.
+    let (out, err) = bench.ends(0, &["render", "--routes"]);
+    assert_eq!(
+        out,
+        "web.example prefix / -> 127.0.0.1:81 http (Ingress default/web)\n\
+         * prefix /shop -> 127.0.0.1:81 http strip (Service default/shop)\n"
+    );
+    assert!(err.contains("Service default/twin: Refused: ") && err.contains("Manifest broken.yaml"), "{err}");
+    let (out, _) = bench.ends(0, &["render"]);
+    assert!(out.contains("127.0.0.1:81") && !out.contains("127.0.0.1:82"), "{out}");
+}
+
+#[test]
+fn render_tells_what_would_change() {
+    for nginx in both() {
+        let bench = Bench::new(&nginx);
+        bench.write("shop.yaml", &service("shop", 81));
+        let entry = bench.start(&["run"]);
+        assert_eq!(bench.ends(0, &["render", "--diff"]).0, "");
+        assert_eq!(bench.ends(0, &["render"]).0, bench.live());
+        entry.terminate();
+        bench.write("shop.yaml", &service("shop", 82));
+        let (out, _) = bench.ends(1, &["render", "--diff"]);
+        let changed = |sign: char, port: &str| out.lines().any(|line| line.starts_with(sign) && line.contains(port));
+        assert!(changed('-', "127.0.0.1:81") && changed('+', "127.0.0.1:82"), "{out}");
+        assert!(out.lines().count() < bench.live().lines().count() / 2, "only what changes: {out}");
+    }
+}
