@@ -18,6 +18,8 @@ pub struct Misplaced {
     pub value: String,
     /// What is wrong and what helps.
     pub why: &'static str,
+    /// Whether another value could stand there: then the fault is this one's, else the template's.
+    pub by_value: bool,
 }
 
 /// Longest part of a token, in bytes: some of them must fit into nginx's buffer.
@@ -48,10 +50,25 @@ pub fn splice(text: &str, values: &[String]) -> Result<(String, Vec<(u32, usize)
             let Some((number, value)) =
                 digits.parse::<usize>().ok().and_then(|number| Some((number, values.get(number)?)))
             else {
-                return Err(Misplaced { at, value: digits, why: "its mark was changed by a filter" });
+                // Nothing between marks: a value that is not quoted, and has a mark.
+                return Err(match digits.as_str() {
+                    "" => Misplaced {
+                        at,
+                        value: MARK.to_string(),
+                        why: "it has a character that is kept",
+                        by_value: true,
+                    },
+                    _ => Misplaced { at, value: digits, why: "its mark was changed by a filter", by_value: false },
+                });
             };
             let whole = place == Place::Between && rest.peek().is_none_or(|(_, c)| " \t\r\n;{".contains(*c));
-            let (text, next) = put(value, place, whole).map_err(|why| Misplaced { at, value: value.clone(), why })?;
+            let by_value = || put("a", place, whole).is_ok();
+            let (text, next) = put(value, place, whole).map_err(|why| Misplaced {
+                at,
+                value: value.clone(),
+                why,
+                by_value: by_value(),
+            })?;
             out.push_str(&text);
             place = next;
             lines.push((line, number));
@@ -78,6 +95,7 @@ pub fn splice(text: &str, values: &[String]) -> Result<(String, Vec<(u32, usize)
                             at,
                             value: String::new(),
                             why: "there is a backslash right before it",
+                            by_value: false,
                         });
                     }
                     out.push(escaped);
@@ -162,5 +180,24 @@ mod tests {
             assert_eq!(found.as_deref().ok(), expected, "{text} {value:?} {found:?}");
         }
         assert!(splice(&format!("{MARK}9{MARK}"), &[]).is_err());
+    }
+
+    #[test]
+    fn it_is_known_whether_a_value_or_the_template_is_to_blame() {
+        for (text, value, by_value) in [
+            ("x @;", "$a", true),
+            ("x \"@\";", "$a", true),
+            ("x a@;", "b c", true),
+            ("# @\n", "$a", false),
+            ("x \"a\"@;", "$a", false),
+            ("x $@;", "$a", false),
+            ("x \\@;", "$a", false),
+        ] {
+            let text = text.replace('@', &format!("{MARK}0{MARK}"));
+            let misplaced = splice(&text, &[value.to_owned()]).unwrap_err();
+            assert_eq!(misplaced.by_value, by_value, "{text}");
+        }
+        assert!(splice(&format!("{MARK}{MARK}"), &[]).unwrap_err().by_value);
+        assert!(!splice(&format!("{MARK}9{MARK}"), &[]).unwrap_err().by_value);
     }
 }

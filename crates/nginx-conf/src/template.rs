@@ -14,7 +14,7 @@ use crate::tls::Certificates;
 use crate::token::Token;
 use crate::upstream::Upstreams;
 use crate::writer::{Directive, Writer};
-use crate::{Generation, Origin, Settings, server};
+use crate::{Generation, Origin, Settings, blame, server};
 
 /// Largest template, in bytes.
 const LARGEST_TEMPLATE: usize = 256 << 10;
@@ -45,7 +45,13 @@ pub enum TemplateError {
         value: String,
         /// What is wrong and what helps.
         why: &'static str,
+        /// Whether another value could: then the fault is not the template's.
+        by_value: bool,
     },
+    /// Values of these objects cannot stand where the template puts them, and what is wrong with each. It is not the template's
+    /// fault: other values could.
+    #[error("{}", .0.iter().map(|(object, why)| format!("{object}: {why}")).collect::<Vec<_>>().join("; "))]
+    Objects(BTreeMap<ObjectRef, String>),
     /// Nothing in it tells which generation is served.
     #[error(
         "the template does not print `control_server`: write {{{{ control_server }}}} inside `http {{ }}`, so that it can be \
@@ -69,8 +75,20 @@ pub enum TemplateError {
 ///
 /// # Errors
 ///
-/// What is wrong with the template, with its line. Templates are limited in size, in steps and in output.
+/// What is wrong with the template, with its line. Templates are limited in size, in steps and in output. If values of some
+/// objects are what is wrong, it is [`TemplateError::Objects`], which names them.
 pub fn render_template(template: &str, routes: &Routes, settings: &Settings) -> Result<Generation, TemplateError> {
+    attempt(template, routes, settings).map_err(|error| match error {
+        TemplateError::Misplaced { by_value: true, .. } => {
+            let blamed = blame::blame(routes, |routes| attempt(template, routes, settings).err());
+            // What fails only together is nobody's.
+            if blamed.is_empty() { error } else { TemplateError::Objects(blamed) }
+        }
+        error => error,
+    })
+}
+
+fn attempt(template: &str, routes: &Routes, settings: &Settings) -> Result<Generation, TemplateError> {
     if template.len() > LARGEST_TEMPLATE {
         return Err(TemplateError::TooLarge(template.len()));
     }
@@ -96,6 +114,7 @@ pub fn render_template(template: &str, routes: &Routes, settings: &Settings) -> 
         line: spans.iter().find(|span| span.output_range().contains(&misplaced.at)).map_or(0, |span| span.line()),
         value: misplaced.value.chars().take(100).collect(),
         why: misplaced.why,
+        by_value: misplaced.by_value,
     })?;
     if !text.contains(HASH_PLACE) {
         return Err(TemplateError::NoControlServer);
@@ -125,20 +144,14 @@ fn environment(values: &Arc<Mutex<Vec<String>>>, routes: &Routes) -> Environment
                 return Err(Error::new(ErrorKind::InvalidOperation, format!("a {} is not one token", value.kind())));
             }
         };
-        if text.contains(MARK) {
-            return Err(Error::new(ErrorKind::InvalidOperation, "the value has a character that cannot be used"));
-        }
         let mut values = values.lock().unwrap_or_else(PoisonError::into_inner);
         let number = values.len();
         values.push(text);
         out.write_str(&format!("{MARK}{number}{MARK}")).map_err(Error::from)
     });
-    environment.add_filter("raw_token", |text: String| {
-        if text.contains(MARK) {
-            return Err(Error::new(ErrorKind::InvalidOperation, "the value has a character that cannot be used"));
-        }
-        Ok(Value::from_safe_string(text))
-    });
+    // A mark of its own becomes one without a number, which is refused as what it is: a fault of the value.
+    environment
+        .add_filter("raw_token", |text: String| Value::from_safe_string(text.replace(MARK, &format!("{MARK}{MARK}"))));
     environment
 }
 

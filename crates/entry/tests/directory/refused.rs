@@ -90,7 +90,9 @@ fn what_nginx_refuses_is_put_aside_until_it_changes() {
         assert_eq!(entry.metric("objects{outcome=\"refused\"}").to_string(), "2");
         assert_eq!((status(&bench, "/good"), status(&bench, "/bad1")), (204, 404));
         entry.says("nginx refused an object: the others go on without it");
-        entry.says("invalid return code \\\"8081\\\"");
+        // What nginx said, without the directories of the machine, and what to do.
+        entry.says("nginx refuses it: invalid return code \\\"8081\\\" in nginx.conf:");
+        entry.says("Nothing of it is served, all else is; correct it, and it is tried again");
         assert_eq!(entry.count("nginx_refused"), 2);
         eventually("all live", || entry.metric("generation_lag_seconds") == 0.0);
         // One is corrected; the other is changed, and no better.
@@ -139,6 +141,38 @@ fn what_nobody_is_to_blame_for_leaves_everything_in_force() {
         eventually("told", || entry.metric("generation_lag_seconds") == 0.0);
         entry.terminate();
     }
+}
+
+#[test]
+fn what_a_template_cannot_take_costs_its_object_only() {
+    let nginx = testbed::nginx::newest();
+    let bench = with_template(&nginx, &template(&nginx));
+    let dollar = |name: &str, path: &str| {
+        let metadata = format!("metadata:\n  annotations: {{ sparrow/path: \"{path}\" }}");
+        service(name, 202).replacen("metadata:", &metadata, 1)
+    };
+    bench.write("good.yaml", &service("good", 204));
+    // Two who ask for the same: when the first is put aside, the second comes in its place.
+    bench.write("bad.yaml", &format!("{}---\n{}", dollar("bad1", "/a$b"), dollar("bad2", "/a$b")));
+    let (out, _) = bench.ends(1, &["check"]);
+    let why = "the value \"/a$b\" cannot stand here: it has a character that cannot be quoted";
+    assert!(
+        out.contains("Service default/bad1: Refused: Unsupported: the template of this entry cannot take it"),
+        "{out}"
+    );
+    assert!(out.contains(why) && out.contains("all else is; correct it"), "{out}");
+    assert!(out.ends_with("3 objects, 2 not served as asked for\n"), "{out}");
+    let entry = bench.start(&["run"]);
+    eventually("served", || status(&bench, "/good") == 204);
+    assert_eq!(entry.metric("objects{outcome=\"refused\"}").to_string(), "2");
+    // Others go on.
+    bench.write("more.yaml", &service("more", 201));
+    eventually("followed", || status(&bench, "/more") == 201);
+    assert_eq!(entry.metric("offer_failing").to_string(), "0");
+    bench.write("bad.yaml", &dollar("bad1", "/ab"));
+    eventually("lifted", || status(&bench, "/ab") == 202);
+    assert_eq!(entry.metric("objects{outcome=\"refused\"}").to_string(), "0");
+    entry.terminate();
 }
 
 #[test]

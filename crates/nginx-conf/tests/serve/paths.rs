@@ -6,6 +6,7 @@ use super::support::{Nginx, backend, binaries, exact, forward, prefix, routes};
 type Seen = Result<(&'static str, &'static str), u16>;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn a_path_is_forwarded_as_it_was_sent() {
     let (strip, keep, only, root) = (backend("strip"), backend("keep"), backend("only"), backend("root"));
     let routes = routes([(
