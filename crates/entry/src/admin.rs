@@ -53,7 +53,11 @@ impl Parts {
             // What is in front goes elsewhere from now on.
             State::Stopping | State::Stopped => Some("it was told to end, and serves what still comes".to_owned()),
             state if status.live.is_none() => {
-                Some(format!("no configuration is served yet: nginx is {state:?}").to_lowercase())
+                let mut text = format!("no configuration is served yet: nginx is {state:?}").to_lowercase();
+                if let Some(trouble) = &status.trouble {
+                    let _ = write!(text, ": {}", nginx_conf::reason_of(trouble));
+                }
+                Some(text)
             }
             _ => None,
         }
@@ -76,6 +80,16 @@ impl Parts {
     }
 }
 
+/// Listens on the address of the admin port. First of all, so that nothing was begun if it cannot be had.
+///
+/// # Errors
+/// It cannot be listened on.
+pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("--admin: cannot listen on {address}; choose another address"))
+}
+
 /// The admin server.
 #[derive(Debug)]
 pub struct Admin {
@@ -83,14 +97,11 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Serves on this address.
-    ///
-    /// # Errors
-    /// It cannot be listened on.
-    pub async fn start(address: SocketAddr, parts: Parts) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("--admin: cannot listen on {address}; choose another address"))?;
+    /// Serves there.
+    pub fn start(listener: TcpListener, parts: Parts) -> Self {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "admin");
+        }
         let router = Router::new()
             .route("/", get(index))
             .route("/healthz", get(async || "ok\n"))
@@ -102,8 +113,7 @@ impl Admin {
                 tracing::error!(%error, "the admin port has ended");
             }
         });
-        tracing::info!(%address, "admin");
-        Ok(Self { serving })
+        Self { serving }
     }
 
     /// Ends it.

@@ -7,8 +7,8 @@ use clap::Parser as _;
 use entry::commands;
 use entry::settings::Cli;
 
-/// What is logged. The watcher says at each of its tries what the source of objects says once, in better words.
-const FILTER: &str = "info,kube_runtime::watcher=error";
+/// What is logged. The client and its watchers say at each of their tries what the source of objects says once, in better words.
+const FILTER: &str = "info,kube_client=off,kube_runtime=off";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

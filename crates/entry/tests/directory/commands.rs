@@ -32,6 +32,7 @@ fn what_cannot_be_done_ends_with_2_and_says_why() {
     for command in ["generate", "watch", "run", "render", "check"] {
         let (out, err) = bench.ends(2, &[command]);
         assert!(out.is_empty() && err.contains(missing.to_str().unwrap()), "{out}{err}");
+        assert_eq!(err.matches("os error 2").count(), 1, "{err}");
     }
     fs::create_dir(&missing).unwrap();
     for command in ["generate", "nginx", "run", "render"] {
@@ -45,6 +46,60 @@ fn what_cannot_be_done_ends_with_2_and_says_why() {
     assert!(err.contains("--unknown"), "{err}");
     let (_, err) = bench.ends(2, &["render", "--diff"]);
     assert!(err.contains("nothing is live on this volume"), "{err}");
+}
+
+#[test]
+fn a_flag_that_cannot_be_followed_is_named() {
+    for (flag, value, expected) in [
+        ("--read-timeout", "0s", "from 1ms to 720h"),
+        ("--connect-timeout", "500us", "from 1ms to 720h"),
+        ("--keepalive-timeout", "0s", "from 1ms to 720h"),
+        ("--worker-shutdown-timeout", "721h", "from 1ms to 720h"),
+        ("--worker-connections", "0", "16..=1000000"),
+        ("--workers", "0", "1..=65535"),
+        ("--public-https-port", "0", "1..=65535"),
+        ("--proxy-protocol", "", "--proxy-protocol: it needs trusted proxies"),
+        ("--runtime", "/nowhere/$host", "--runtime: \"/nowhere/$host/control.sock\" cannot be written"),
+        ("--user", "a;b", "--user: \"a;b\" is not the name of a user"),
+        ("--access-log", "requests", "--access-log: \"requests\" cannot be written"),
+    ] {
+        let mut bench = Bench::new(&testbed::nginx::debian());
+        if let Some(at) = bench.flags.iter().position(|set| set == flag) {
+            bench.flags.drain(at..at + 2);
+        }
+        bench.flags.push(flag.to_owned());
+        bench.flags.extend((!value.is_empty()).then(|| value.to_owned()));
+        let (_, err) = bench.ends(2, &["render"]);
+        assert!(err.contains(flag) && err.contains(expected), "{flag} {value}: {err}");
+    }
+    // No time is a time, where there need be none.
+    let mut bench = Bench::new(&testbed::nginx::debian());
+    bench.flag("--drain-delay", "0s".to_owned());
+    bench.ends(0, &["render"]);
+}
+
+#[test]
+fn check_names_what_is_nobodys_and_is_strict_if_asked_to_be() {
+    let bench = Bench::new(&testbed::nginx::debian());
+    let named =
+        |name: &str| ingress(name, "web.example", "shop", 81, None).replace("ClassName: sparrow", "ClassName: other");
+    bench.write("web.yaml", &named("web"));
+    let line = "1 Ingress has no class that this entry serves: default/web\n";
+    assert_eq!(bench.ends(0, &["check"]).0, format!("{line}0 objects, 0 not served as asked for\n"));
+    assert_eq!(bench.ends(0, &["check", "--json"]), ("{}\n".to_owned(), line.to_owned()));
+    bench.ends(1, &["check", "--strict"]);
+    let many: Vec<String> = (10..25).map(|number| named(&format!("web{number}"))).collect();
+    bench.write("web.yaml", &many.join("---\n"));
+    let (out, _) = bench.ends(0, &["check"]);
+    assert!(out.starts_with("15 Ingresses have no class that this entry serves: default/web10, "), "{out}");
+    assert!(out.contains("default/web19 and 5 more\n"), "{out}");
+    bench.remove("web.yaml");
+    // Served as asked for, and there is something to say of it: which of its ports was taken.
+    let ports = "ports: [{ port: 81, name: a }, { port: 82, name: b }]";
+    bench.write("shop.yaml", &service("shop", 81).replace("ports: [{ port: 81 }]", ports));
+    let (out, _) = bench.ends(0, &["check"]);
+    assert!(out.contains("Service default/shop: Accepted: spec.ports: "), "{out}");
+    bench.ends(1, &["check", "--strict"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,6 +66,54 @@ fn a_second_one_in_the_same_place_ends_at_once() {
     let (_, err) = bench.ends(2, &["nginx", "--admin", "127.0.0.1:0"]);
     assert!(err.contains(bench.path("run").to_str().unwrap()), "{err}");
     bench.answers("/", 404, "");
+    entry.terminate();
+}
+
+#[test]
+fn an_address_that_is_taken_is_named_and_nothing_else() {
+    let bench = Bench::new(&testbed::nginx::newest());
+    bench.write("shop.yaml", &service("shop", 81));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for command in ["watch", "nginx", "run"] {
+        let (_, err) = bench.ends(2, &[command, "--admin", &address]);
+        assert!(err.contains(&format!("--admin: cannot listen on {address}")), "{err}");
+        assert!(!err.contains("ERROR"), "{err}");
+        assert_eq!(err.matches("os error").count(), 1, "{err}");
+    }
+    // That of the traffic is waited for.
+    let taken = TcpListener::bind(bench.http).unwrap();
+    let entry = bench.start_unready(&["run"]);
+    let reason = format!("bind() to {} failed (98: ", bench.http);
+    eventually("told", || {
+        entry.admin("/readyz").is_some_and(|answer| answer.status == 503 && answer.body.contains(&reason))
+    });
+    let body = entry.admin("/readyz").unwrap().body;
+    assert!(!body.contains(bench.path("volume").to_str().unwrap()), "{body}");
+    drop(taken);
+    entry.wait_ready();
+    entry.terminate();
+}
+
+#[test]
+fn an_api_server_that_is_not_there_is_told_once() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut bench = Bench::without_source(&testbed::nginx::newest());
+    let kubeconfig = format!(
+        "apiVersion: v1\nkind: Config\nclusters: [{{ name: c, cluster: {{ server: \"http://{nobody}\" }} }}]\nusers: [{{ name: u, user: \
+         {{}} }}]\ncontexts: [{{ name: x, context: {{ cluster: c, user: u }} }}]\ncurrent-context: x\n"
+    );
+    fs::write(bench.path("kubeconfig"), kubeconfig).unwrap();
+    bench.flag("--kubeconfig", bench.path("kubeconfig").display().to_string());
+    bench.flags.push("--no-status".to_owned());
+    let entry = bench.start_unready(&["watch"]);
+    entry.says("cannot follow Service objects");
+    // It is tried again and again meanwhile.
+    sleep(Duration::from_secs(3));
+    let log = entry.log();
+    assert_eq!(log.matches("cannot follow Service objects").count(), 1, "{log}");
+    assert!(log.lines().filter(|line| line.contains("ERROR")).all(|line| line.contains("cannot follow")), "{log}");
+    assert!(!log.contains("\"WARN\"") && !log.contains("\"target\":\"kube"), "{log}");
     entry.terminate();
 }
 
@@ -171,6 +219,9 @@ fn a_full_volume_keeps_what_is_served() {
     bench.write("blog.yaml", &service("blog", port));
     eventually("told", || entry.metric("offer_failing") > 0.0);
     entry.says("the configuration in force stays: a new one cannot be offered");
+    for line in entry.log().lines().filter(|line| line.contains("cannot be offered")) {
+        assert_eq!(line.matches("os error 28").count(), 1, "{line}");
+    }
     assert_eq!(bench.asks("any.example", "/shop"), (200, "one".to_owned()));
     assert_eq!(bench.asks("any.example", "/blog").0, 404);
     assert_eq!(entry.admin("/readyz").unwrap().status, 200, "it serves");

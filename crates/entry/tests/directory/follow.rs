@@ -91,6 +91,8 @@ fn a_manifest_that_is_half_written_takes_nothing_away() {
         drop(file);
         eventually("told", || entry.metric("objects{outcome=\"refused\"}") > 0.0);
         entry.says("Manifest shop.yaml");
+        entry.says("stays in force: ");
+        assert!(!entry.log().contains("Nothing of it is served"), "it is");
         assert!(entry.metric("findings{reason=\"Invalid\"}") > 0.0);
         assert_eq!(entry.admin("/readyz").unwrap().status, 200, "it serves what it served");
         for path in ["/shop", "/blog"] {

@@ -130,6 +130,6 @@ fn an_expired_certificate_is_served_and_told_of() {
     let refused = curl(&bench, "a.example", &made).unwrap_err();
     assert!(refused.contains("expired"), "{refused}");
     assert!([301, 308].contains(&bench.asks("a.example", "/").0));
-    let (out, _) = bench.ends(1, &["check"]);
+    let (out, _) = bench.ends(1, &["check", "--strict"]);
     assert!(out.contains("has expired; renew it"), "{out}");
 }
