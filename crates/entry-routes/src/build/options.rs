@@ -67,7 +67,36 @@ pub fn options<'a>(kind: Kind, annotations: &'a BTreeMap<String, String>, draft:
             draft.lose(Place::Annotation(name), Reason::Invalid, message);
         }
     }
+    if kind == Kind::Ingress {
+        for name in annotations.keys() {
+            others(name, draft);
+        }
+    }
     options
+}
+
+/// Tells of an annotation by which another controller would do what is not done here.
+fn others<'a>(name: &'a str, draft: &mut Draft<'a>) {
+    let Some((domain, option)) = name.split_once('/') else { return };
+    if !domain.ends_with("ingress.kubernetes.io") && !["nginx.org", "nginx.com"].contains(&domain) {
+        return;
+    }
+    let ours = match option {
+        "backend-protocol" | "ssl-redirect" => option,
+        "force-ssl-redirect" => "ssl-redirect",
+        "proxy-body-size" | "client-max-body-size" => "max-body-size",
+        "proxy-connect-timeout" => "connect-timeout",
+        "proxy-read-timeout" => "read-timeout",
+        "proxy-send-timeout" => "send-timeout",
+        _ => "",
+    };
+    let hint = if ours.is_empty() {
+        "Nothing here does the same; remove it".to_owned()
+    } else {
+        format!("Write {OURS}{ours} instead")
+    };
+    let message = format!("The annotation is another controller's and has no effect. {hint}");
+    draft.lose(Place::Annotation(name), Reason::Unsupported, message);
 }
 
 /// Keeps a value, or returns what is wrong with it.

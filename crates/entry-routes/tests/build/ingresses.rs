@@ -308,3 +308,21 @@ fn the_first_claim_stands() {
         ],
     );
 }
+
+#[test]
+fn what_another_controller_would_do_is_told() {
+    let mut web = with_rule("web", Some("a.example.com"), vec![prefix("/")]);
+    let known = ["kubernetes.io/description", "cert-manager.io/issuer", "external-dns.alpha.kubernetes.io/ttl"];
+    let foreign = ["nginx.ingress.kubernetes.io/proxy-read-timeout", "nginx.org/rewrites"];
+    for name in known.iter().chain(&foreign) {
+        web.meta.annotations.insert((*name).to_owned(), "x".to_owned());
+    }
+    let built = Objects::new().service(service("web")).ingress(web).build();
+    let field = |name: &str| format!("metadata.annotations[{name}]");
+    let findings = [
+        (&*field(foreign[0]), Reason::Unsupported, "Write sparrow/read-timeout instead"),
+        (&*field(foreign[1]), Reason::Unsupported, "is another controller's and has no effect"),
+    ];
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &findings);
+    assert_routes(&built, &["a.example.com prefix / -> 10.0.0.1:80 http (Ingress shop/web)"]);
+}

@@ -60,14 +60,14 @@ fn check_says_what_is_wrong() {
     let claims = "  annotations: { sparrow/path: /shop }\n";
     let twin = service("twin", 82).replace("  name: twin\n", &format!("  name: twin\n{claims}"));
     bench.write("twin.yaml", &twin);
-    let unknown = "{ name: web, annotations: { sparrow/rewrite-target: /x } }";
+    let unknown = "{ name: web, annotations: { nginx.ingress.kubernetes.io/rewrite-target: /x } }";
     let web = ingress("web", "web.example", "shop", 81, None).replace("{ name: web }", unknown);
     bench.write("web.yaml", &format!("{CLASS}---\n{web}"));
     bench.write("broken.yaml", "kind: [Service\n");
     let (out, _) = bench.ends(1, &["check"]);
     for part in [
         "Service default/twin: Refused: metadata.annotations[sparrow/path]: Conflicted: ",
-        "Ingress default/web: Partial: metadata.annotations[sparrow/rewrite-target]: Unsupported: ",
+        "Ingress default/web: Partial: metadata.annotations[nginx.ingress.kubernetes.io/rewrite-target]: Unsupported: ",
         "Manifest broken.yaml:1: Refused: Invalid: ",
         "4 objects, 3 not served as asked for\n",
     ] {
