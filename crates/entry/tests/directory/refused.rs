@@ -30,8 +30,10 @@ http {
         {% endfor %}
         location / { return 404; }
         {% for route in routes %}
-        # In a line, by whose path it is known whose it is.
-        location {{ route.path }} { return {{ route.port }}; }
+        # By its path it is known whose block this is.
+        location {{ route.path }} {
+            return {{ route.port }};
+        }
         {% endfor %}
     }
 }
