@@ -10,6 +10,18 @@ use crate::{Kind, Protocol, Reason, Timeouts};
 
 /// All annotations that are ours begin with it.
 const OURS: &str = "sparrow/";
+/// Those of ingress-nginx, which this entry does not read.
+const THEIRS: &str = "nginx.ingress.kubernetes.io/";
+/// What does the same here as one of theirs.
+const EQUALS: [(&str, &str); 7] = [
+    ("backend-protocol", "`sparrow/backend-protocol` does the same"),
+    ("proxy-body-size", "`sparrow/max-body-size` does the same"),
+    ("proxy-connect-timeout", "`sparrow/connect-timeout` does the same, with a unit, such as `5s`"),
+    ("proxy-read-timeout", "`sparrow/read-timeout` does the same, with a unit, such as `60s`"),
+    ("proxy-send-timeout", "`sparrow/send-timeout` does the same, with a unit, such as `60s`"),
+    ("rewrite-target", "`sparrow/strip-prefix: \"true\"` takes the path of the rule off; there is no other rewriting"),
+    ("ssl-redirect", "`sparrow/ssl-redirect` does the same"),
+];
 /// Longest time.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -34,13 +46,25 @@ pub struct Options<'a> {
     pub ssl_redirect: Option<bool>,
 }
 
+/// Those whose names begin so.
+fn beginning<'a>(
+    annotations: &'a BTreeMap<String, String>,
+    prefix: &'static str,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let all = annotations.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+    all.map(|(name, value)| (name.as_str(), value.as_str())).take_while(move |(name, _)| name.starts_with(prefix))
+}
+
 /// Reads annotations. One that cannot be used is as if it were not there, and a finding says so.
 pub fn options<'a>(kind: Kind, annotations: &'a BTreeMap<String, String>, draft: &mut Draft<'a>) -> Options<'a> {
     let mut options = Options::default();
-    let ours = annotations
-        .range::<str, _>((Bound::Included(OURS), Bound::Unbounded))
-        .take_while(|(name, _)| name.starts_with(OURS));
-    for (name, value) in ours {
+    for (name, _) in beginning(annotations, THEIRS) {
+        let equal = EQUALS.iter().find(|(theirs, _)| *theirs == &name[THEIRS.len()..]).map(|(_, equal)| *equal);
+        let hint = equal.unwrap_or("nothing here does the same");
+        let message = format!("The annotation is one of ingress-nginx and has no effect: {hint}. Replace or remove it");
+        draft.lose(Place::Annotation(name), Reason::Unsupported, message);
+    }
+    for (name, value) in beginning(annotations, OURS) {
         let wrong = match (&name[OURS.len()..], kind) {
             ("path", Kind::Service) => set(&mut options.path, Ok(value)),
             ("host", Kind::Service) => set(&mut options.host, Ok(value)),
@@ -68,34 +92,35 @@ pub fn options<'a>(kind: Kind, annotations: &'a BTreeMap<String, String>, draft:
         }
     }
     if kind == Kind::Ingress {
-        for name in annotations.keys() {
-            others(name, draft);
+        for (name, value) in annotations {
+            others(name, value, draft);
         }
     }
     options
 }
 
 /// Tells of an annotation by which another controller would do what is not done here.
-fn others<'a>(name: &'a str, draft: &mut Draft<'a>) {
+fn others<'a>(name: &'a str, value: &str, draft: &mut Draft<'a>) {
     let Some((domain, option)) = name.split_once('/') else { return };
     if !domain.ends_with("ingress.kubernetes.io") && !["nginx.org", "nginx.com"].contains(&domain) {
         return;
     }
-    let ours = match option {
-        "backend-protocol" | "ssl-redirect" => option,
-        "force-ssl-redirect" => "ssl-redirect",
-        "proxy-body-size" | "client-max-body-size" => "max-body-size",
-        "proxy-connect-timeout" => "connect-timeout",
-        "proxy-read-timeout" => "read-timeout",
-        "proxy-send-timeout" => "send-timeout",
-        _ => "",
+    let hint = match (option, value) {
+        // So it is here, always.
+        ("service-upstream", "true")
+        | ("proxy-buffering" | "proxy-request-buffering", "off")
+        | ("proxy-http-version", "1.1")
+        | ("x-forwarded-prefix", _) => return,
+        ("backend-protocol", _) => "write sparrow/backend-protocol instead",
+        ("ssl-redirect", _) => "write sparrow/ssl-redirect instead",
+        ("proxy-body-size" | "client-max-body-size", _) => "write sparrow/max-body-size instead",
+        ("proxy-connect-timeout", _) => "write sparrow/connect-timeout instead, with a unit",
+        ("proxy-read-timeout", _) => "write sparrow/read-timeout instead, with a unit",
+        ("proxy-send-timeout", _) => "write sparrow/send-timeout instead, with a unit",
+        ("rewrite-target", _) => "write sparrow/strip-prefix instead, with a plain prefix as path",
+        _ => "remove it if you can do without",
     };
-    let hint = if ours.is_empty() {
-        "Nothing here does the same; remove it".to_owned()
-    } else {
-        format!("Write {OURS}{ours} instead")
-    };
-    let message = format!("The annotation is another controller's and has no effect. {hint}");
+    let message = format!("The annotation is another controller's and has no effect here: {hint}");
     draft.lose(Place::Annotation(name), Reason::Unsupported, message);
 }
 
