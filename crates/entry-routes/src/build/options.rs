@@ -91,37 +91,7 @@ pub fn options<'a>(kind: Kind, annotations: &'a BTreeMap<String, String>, draft:
             draft.lose(Place::Annotation(name), Reason::Invalid, message);
         }
     }
-    if kind == Kind::Ingress {
-        for (name, value) in annotations {
-            others(name, value, draft);
-        }
-    }
     options
-}
-
-/// Tells of an annotation by which another controller would do what is not done here.
-fn others<'a>(name: &'a str, value: &str, draft: &mut Draft<'a>) {
-    let Some((domain, option)) = name.split_once('/') else { return };
-    if !domain.ends_with("ingress.kubernetes.io") && !["nginx.org", "nginx.com"].contains(&domain) {
-        return;
-    }
-    let hint = match (option, value) {
-        // So it is here, always.
-        ("service-upstream", "true")
-        | ("proxy-buffering" | "proxy-request-buffering", "off")
-        | ("proxy-http-version", "1.1")
-        | ("x-forwarded-prefix", _) => return,
-        ("backend-protocol", _) => "write sparrow/backend-protocol instead",
-        ("ssl-redirect", _) => "write sparrow/ssl-redirect instead",
-        ("proxy-body-size" | "client-max-body-size", _) => "write sparrow/max-body-size instead",
-        ("proxy-connect-timeout", _) => "write sparrow/connect-timeout instead, with a unit",
-        ("proxy-read-timeout", _) => "write sparrow/read-timeout instead, with a unit",
-        ("proxy-send-timeout", _) => "write sparrow/send-timeout instead, with a unit",
-        ("rewrite-target", _) => "write sparrow/strip-prefix instead, with a plain prefix as path",
-        _ => "remove it if you can do without",
-    };
-    let message = format!("The annotation is another controller's and has no effect here: {hint}");
-    draft.lose(Place::Annotation(name), Reason::Unsupported, message);
 }
 
 /// Keeps a value, or returns what is wrong with it.

@@ -310,25 +310,6 @@ fn the_first_claim_stands() {
 }
 
 #[test]
-<<<<<<< HEAD
-fn what_another_controller_would_do_is_told() {
-    let mut web = with_rule("web", Some("a.example.com"), vec![prefix("/")]);
-    let known = ["kubernetes.io/description", "cert-manager.io/issuer", "external-dns.alpha.kubernetes.io/ttl"];
-    let foreign = ["nginx.ingress.kubernetes.io/proxy-read-timeout", "nginx.org/rewrites"];
-    for name in known.iter().chain(&foreign) {
-        web.meta.annotations.insert((*name).to_owned(), "x".to_owned());
-    }
-    // What it asks for is done.
-    web.meta.annotations.insert("nginx.ingress.kubernetes.io/service-upstream".to_owned(), "true".to_owned());
-    let built = Objects::new().service(service("web")).ingress(web).build();
-    let field = |name: &str| format!("metadata.annotations[{name}]");
-    let findings = [
-        (&*field(foreign[0]), Reason::Unsupported, "write sparrow/read-timeout instead, with a unit"),
-        (&*field(foreign[1]), Reason::Unsupported, "is another controller's and has no effect here: remove it"),
-    ];
-    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &findings);
-    assert_routes(&built, &["a.example.com prefix / -> 10.0.0.1:80 http (Ingress shop/web)"]);
-=======
 fn an_annotation_of_ingress_nginx_is_not_passed_over() {
     let mut web = with_rule("web", None, vec![prefix("/")]);
     for name in ["proxy-read-timeout", "configuration-snippet"] {
@@ -348,5 +329,4 @@ fn an_annotation_of_ingress_nginx_is_not_passed_over() {
         ],
     );
     assert_routes(&built, &["* prefix / -> 10.0.0.1:80 http (Ingress shop/web)"]);
->>>>>>> main
 }
