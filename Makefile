@@ -1,7 +1,7 @@
 # What there is to do here. The work itself is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check test reference fuzz bench-rbd
+.PHONY: help demo demo-check test reference fuzz bench-rbd bench-entry
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -23,5 +23,11 @@ fuzz: ## Fuzzes every parser of outside bytes for FUZZ_SECONDS each (default 60)
 
 bench-rbd: ## Measures sparrow-rbd against librbd and the rbd tool, and fails where it is short
 	@scripts/install-deps
-	cargo build --release --package rbd-api --package benches
+	cargo build --release --package rbd-api --package bench-rbd
 	target/release/bench-rbd
+
+bench-entry: ## Measures sparrow-entry against nginx driven by hand, and fails where it is short
+	@scripts/install-nginx
+	@scripts/install-kube
+	cargo build --release --package entry --package bench-entry
+	target/release/bench-entry

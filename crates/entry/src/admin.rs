@@ -47,6 +47,13 @@ impl Parts {
         (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 
+    /// Why it will not get well by itself; none while it may.
+    pub fn dead(&self) -> Option<&'static str> {
+        // What it tells ends with the loop, which ends before this port only by a fault of its own.
+        let ended = self.told.as_ref().is_some_and(|told| told.progress.has_changed().is_err());
+        ended.then_some("the loop that makes configurations has ended: what is served stays as it is until a restart")
+    }
+
     fn unserved(&self) -> Option<String> {
         let status = self.nginx.as_ref()?.status();
         match status.state {
@@ -104,7 +111,7 @@ impl Admin {
         }
         let router = Router::new()
             .route("/", get(index))
-            .route("/healthz", get(async || "ok\n"))
+            .route("/healthz", get(healthy))
             .route("/readyz", get(ready))
             .route("/metrics", get(counted))
             .with_state(parts);
@@ -119,6 +126,13 @@ impl Admin {
     /// Ends it.
     pub fn end(self) {
         self.serving.abort();
+    }
+}
+
+async fn healthy(extract::State(parts): extract::State<Parts>) -> Response {
+    match parts.dead() {
+        None => "ok\n".into_response(),
+        Some(reason) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{reason}\n")).into_response(),
     }
 }
 

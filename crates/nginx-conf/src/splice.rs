@@ -37,10 +37,51 @@ enum Place {
     Comment,
 }
 
-/// The text with its values, and the line of each value.
-pub fn splice(text: &str, values: &[String]) -> Result<(String, Vec<(u32, usize)>), Misplaced> {
+/// Where a value came to stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stand {
+    /// Which value.
+    pub number: usize,
+    /// Its line, counted from 1.
+    pub first_line: u32,
+    /// The same, or the last line of the block that its directive opens.
+    pub last_line: u32,
+}
+
+/// The blocks around what is being read.
+#[derive(Default)]
+struct Blocks {
+    /// Values of the directive that is being read.
+    directive: Vec<usize>,
+    /// For each open block, the values of the directive that opened it.
+    open: Vec<Vec<usize>>,
+}
+
+impl Blocks {
+    /// Takes note of a character at a place, on a line.
+    fn read(&mut self, c: char, place: Place, line: u32, stands: &mut [Stand]) {
+        match (c, place) {
+            (';', Place::Between | Place::Bare(_) | Place::Closed) => self.directive.clear(),
+            ('{', Place::Between | Place::Bare(false) | Place::Closed) => {
+                self.open.push(std::mem::take(&mut self.directive));
+            }
+            ('}', Place::Between) => {
+                for at in self.open.pop().into_iter().flatten() {
+                    if let Some(stand) = stands.get_mut(at) {
+                        stand.last_line = line;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The text with its values, and where each of them stands.
+pub fn splice(text: &str, values: &[String]) -> Result<(String, Vec<Stand>), Misplaced> {
     let mut out = String::with_capacity(text.len());
-    let (mut lines, mut line) = (Vec::new(), 1);
+    let (mut stands, mut line) = (Vec::new(), 1);
+    let mut blocks = Blocks::default();
     let mut place = Place::Between;
     let mut rest = text.char_indices().peekable();
     while let Some((at, c)) = rest.next() {
@@ -71,11 +112,13 @@ pub fn splice(text: &str, values: &[String]) -> Result<(String, Vec<(u32, usize)
             })?;
             out.push_str(&text);
             place = next;
-            lines.push((line, number));
+            blocks.directive.push(stands.len());
+            stands.push(Stand { number, first_line: line, last_line: line });
             continue;
         }
         out.push(c);
         line += u32::from(c == '\n');
+        blocks.read(c, place, line, &mut stands);
         let space = " \t\r\n".contains(c);
         place = match place {
             Place::Between if space || ";{}".contains(c) => Place::Between,
@@ -107,7 +150,7 @@ pub fn splice(text: &str, values: &[String]) -> Result<(String, Vec<(u32, usize)
             Place::Quoted(_) | Place::Comment => place,
         };
     }
-    Ok((out, lines))
+    Ok((out, stands))
 }
 
 /// The form of a value at a place, and the place after it.
@@ -199,5 +242,22 @@ mod tests {
         }
         assert!(splice(&format!("{MARK}{MARK}"), &[]).unwrap_err().by_value);
         assert!(!splice(&format!("{MARK}9{MARK}"), &[]).unwrap_err().by_value);
+    }
+
+    #[test]
+    fn the_block_that_a_value_opens_is_its() {
+        for (text, last_line) in [
+            ("x @;\ny {\n}\n", 1),
+            ("x @ {\n  y;\n}\nz {\n}\n", 3),
+            ("x \"@\"{\n  y { a b; }\n  \"}\" '}' c} # }\n;\n}\n}\n", 5),
+            ("s {\nx @ {\n}\n}\n", 3),
+            ("s {\nx @;\n}\n", 2),
+            ("x ${a}@ {\n}\n", 2),
+            ("x @ {\n  y;\n", 1),
+        ] {
+            let marked = text.replace('@', &format!("{MARK}0{MARK}"));
+            let (_, stands) = splice(&marked, &["v".to_owned()]).unwrap();
+            assert_eq!(stands.iter().map(|stand| stand.last_line).collect::<Vec<_>>(), [last_line], "{text}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, context};
 
 use crate::generation::{HASH_PLACE, MAIN, finish};
-use crate::splice::{MARK, splice};
+use crate::splice::{MARK, Stand, splice};
 use crate::tls::Certificates;
 use crate::token::Token;
 use crate::upstream::Upstreams;
@@ -110,7 +110,7 @@ fn attempt(template: &str, routes: &Routes, settings: &Settings) -> Result<Gener
     let (text, spans) = template.render_with_spans(known).map_err(|error| failed(&error))?;
 
     let values = values.lock().unwrap_or_else(PoisonError::into_inner);
-    let (text, lines) = splice(&text, &values).map_err(|misplaced| TemplateError::Misplaced {
+    let (text, stands) = splice(&text, &values).map_err(|misplaced| TemplateError::Misplaced {
         line: spans.iter().find(|span| span.output_range().contains(&misplaced.at)).map_or(0, |span| span.line()),
         value: misplaced.value.chars().take(100).collect(),
         why: misplaced.why,
@@ -119,7 +119,7 @@ fn attempt(template: &str, routes: &Routes, settings: &Settings) -> Result<Gener
     if !text.contains(HASH_PLACE) {
         return Err(TemplateError::NoControlServer);
     }
-    let mut origins = origins(routes, &values, &lines);
+    let mut origins = origins(routes, &values, &stands);
     let mut files = BTreeMap::from([(MAIN.to_owned(), text.into_bytes())]);
     certificates.write(&mut files, &mut origins);
     Ok(finish(files, origins, notes))
@@ -226,16 +226,17 @@ fn known_rule(host: &HostName, rule: &Rule, certificate: &str, upstreams: &Upstr
     })
 }
 
-/// A line with a path or a host of one object only is that object's.
-fn origins(routes: &Routes, values: &[String], lines: &[(u32, usize)]) -> Vec<Origin> {
+/// A line with a path of one object only is that object's, and so is the block that begins with it.
+fn origins(routes: &Routes, values: &[String], stands: &[Stand]) -> Vec<Origin> {
     let mut objects: HashMap<&str, Option<&ObjectRef>> = HashMap::new();
     for rule in crate::upstream::rules(routes) {
         let object = objects.entry(rule.path.path()).or_insert(Some(&rule.origin));
         *object = object.filter(|object| **object == rule.origin);
     }
-    let owned = lines.iter().filter_map(|(line, number)| {
-        let object = (*objects.get(values.get(*number)?.as_str())?)?;
-        Some(Origin { file: MAIN.to_owned(), first_line: *line, last_line: *line, object: object.clone() })
+    let owned = stands.iter().filter_map(|stand| {
+        let object = (*objects.get(values.get(stand.number)?.as_str())?)?;
+        let Stand { first_line, last_line, .. } = *stand;
+        Some(Origin { file: MAIN.to_owned(), first_line, last_line, object: object.clone() })
     });
     owned.collect()
 }

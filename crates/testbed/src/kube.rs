@@ -43,6 +43,10 @@ pub const DIR_VARIABLE: &str = "SPARROW_TEST_KUBE_DIR";
 /// taken, and only the owner of the directory can reach it. The `:1` is for etcd 3.4, which wants a port in every address.
 const ETCD_SOCKET: &str = "unix://etcd.sock:1";
 
+/// The addresses of Services unless others are asked for. From the range for documentation (RFC 5737): nothing listens
+/// there, and nothing must. There are few of them.
+const SERVICE_RANGE: &str = "192.0.2.0/24";
+
 /// How long a daemon may take to serve after its start.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a daemon may take to end after SIGTERM, before SIGKILL.
@@ -93,6 +97,7 @@ pub struct ApiServer {
 struct Owned {
     programs: Programs,
     port: u16,
+    range: &'static str,
     etcd: Mutex<Option<Child>>,
     api_server: Mutex<Option<Child>>,
     /// Dropped first of all by [`ApiServer`]'s own `Drop`.
@@ -125,9 +130,22 @@ impl ApiServer {
     /// # Errors
     /// As [`ApiServer::start`].
     pub fn start_with(programs: &Programs) -> Result<ApiServer> {
+        ApiServer::start_in(programs, SERVICE_RANGE)
+    }
+
+    /// [`ApiServer::start`] with Services whose addresses are of this range, e.g. `127.64.0.0/16`: many, on which this
+    /// machine can listen.
+    ///
+    /// # Errors
+    /// As [`ApiServer::start`].
+    pub fn start_with_services(range: &'static str) -> Result<ApiServer> {
+        ApiServer::start_in(&available()?, range)
+    }
+
+    fn start_in(programs: &Programs, range: &'static str) -> Result<ApiServer> {
         let mut attempt = 1;
         loop {
-            match ApiServer::try_start(programs) {
+            match ApiServer::try_start(programs, range) {
                 // Another process took the port between our look and its bind.
                 Err(error) if attempt < 5 && format!("{error:#}").contains("address already in use") => attempt += 1,
                 result => return result.context("start a Kubernetes API server"),
@@ -177,7 +195,7 @@ impl ApiServer {
         }
     }
 
-    fn try_start(programs: &Programs) -> Result<ApiServer> {
+    fn try_start(programs: &Programs, range: &'static str) -> Result<ApiServer> {
         let dir = tempfile::Builder::new().prefix("sparrow-kube-").tempdir().context("create the directory")?;
         ensure!(dir.path().to_str().is_some(), "the path {} is not UTF-8", dir.path().display());
         let marks = [Daemon::Etcd.mark(dir.path()), Daemon::ApiServer.mark(dir.path())];
@@ -188,6 +206,7 @@ impl ApiServer {
         let owned = Owned {
             programs: programs.clone(),
             port,
+            range,
             etcd: Mutex::default(),
             api_server: Mutex::default(),
             keeper: Some(keeper),
@@ -528,7 +547,7 @@ impl ApiServer {
         let owned = self.owned()?;
         let (program, args) = match daemon {
             Daemon::Etcd => (&owned.programs.etcd, ApiServer::etcd_args()),
-            Daemon::ApiServer => (&owned.programs.kube_apiserver, self.api_server_args(owned.port)),
+            Daemon::ApiServer => (&owned.programs.kube_apiserver, self.api_server_args(owned.port, owned.range)),
         };
         if daemon == Daemon::Etcd {
             // etcd 3.4 takes the socket of a killed one for a living one's. There is none at the first start.
@@ -563,7 +582,7 @@ impl ApiServer {
         ]
     }
 
-    fn api_server_args(&self, port: u16) -> Vec<String> {
+    fn api_server_args(&self, port: u16, range: &str) -> Vec<String> {
         let file = |name: &str| self.dir.join(name).display().to_string();
         vec![
             format!("--etcd-servers={ETCD_SOCKET}"),
@@ -575,8 +594,7 @@ impl ApiServer {
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
             format!("--service-account-signing-key-file={}", file("service-account.key")),
             format!("--service-account-key-file={}", file("service-account.pub")),
-            // From the range for documentation (RFC 5737): nothing listens there, and nothing must.
-            "--service-cluster-ip-range=192.0.2.0/24".into(),
+            format!("--service-cluster-ip-range={range}"),
             // It would publish this loopback address as the endpoint of the Service `kubernetes`, which is refused.
             "--endpoint-reconciler-type=none".into(),
             "--disable-admission-plugins=ServiceAccount".into(),

@@ -6,10 +6,12 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use entry_kube::Options;
+use entry_kube::{Options, TlsSecrets};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 use testbed::kube::{ApiServer, Daemon};
 
+use crate::common::tls::{Certificate, curl};
 use crate::common::{backend_on, eventually, until};
 use crate::support::Tenant;
 
@@ -117,4 +119,37 @@ fn in_a_network_of_its_own() {
     assert_eq!(tenant.addresses("web"), ["203.0.113.1"], "no restart empties a status");
     entry.terminate();
     assert_eq!(tenant.addresses("web"), ["203.0.113.1"]);
+
+    secrets_that_are_named(&server, one);
+}
+
+/// HTTPS without the right to read all Secrets: each is fetched by its name, under a Role of its own.
+fn secrets_that_are_named(server: &ApiServer, port: u16) {
+    let options = Options { tls_secrets: TlsSecrets::Named, ..Options::default() };
+    let tenant = Tenant::new(server, "safe".to_owned(), options);
+    let mut bench = tenant.bench(&testbed::nginx::newest()).with_https();
+    bench.flag("--tls-secrets", "named".to_owned());
+    tenant.class();
+    tenant.service("shop", port);
+    let secret = |name: &str, certificate: &Certificate| {
+        tenant.apply(json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": { "name": name },
+            "stringData": { "tls.crt": certificate.pem, "tls.key": certificate.key },
+        }));
+    };
+    let [a, b] = ["a.example", "b.example"].map(Certificate::new);
+    secret("tls-a", &a);
+    secret("tls-b", &b);
+    tenant.ingress_with("a", "a.example", "shop", port, Some("tls-a"));
+    tenant.ingress_with("b", "b.example", "shop", port, Some("tls-b"));
+    tenant.may_get_secret("tls-a");
+    let entry = bench.start(&["run"]);
+    eventually("HTTPS", || curl(&bench, "a.example", &a) == Ok("one".to_owned()));
+    assert_eq!(bench.asks("a.example", "/").0, 308);
+    // What it may not read is told, and served in the clear.
+    entry.says("resourceNames [\\\"tls-b\\\"]");
+    assert_eq!(bench.asks("b.example", "/"), (200, "one".to_owned()));
+    tenant.may_get_secret("tls-b");
+    eventually("HTTPS", || curl(&bench, "b.example", &b) == Ok("one".to_owned()));
+    entry.terminate();
 }

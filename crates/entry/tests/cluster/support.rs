@@ -117,15 +117,38 @@ impl<'a> Tenant<'a> {
 
     /// An Ingress for all of a host.
     pub fn ingress(&self, name: &str, host: &str, service: &str, port: u16) {
+        self.ingress_with(name, host, service, port, None);
+    }
+
+    /// The same with the certificate of a Secret.
+    pub fn ingress_with(&self, name: &str, host: &str, service: &str, port: u16, secret: Option<&str>) {
+        let tls: Vec<Value> =
+            secret.map(|secret| json!({ "hosts": [host], "secretName": secret })).into_iter().collect();
         let backend = json!({ "service": { "name": service, "port": { "number": port } } });
         self.apply(json!({
             "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": { "name": name },
             "spec": {
                 "ingressClassName": self.namespace,
+                "tls": tls,
                 "rules": [{ "host": host, "http": { "paths": [
                     { "path": "/", "pathType": "Prefix", "backend": backend },
                 ]}}],
             },
+        }));
+    }
+
+    /// Gives the account the right to read a Secret.
+    pub fn may_get_secret(&self, name: &str) {
+        let group = "rbac.authorization.k8s.io";
+        self.apply(json!({
+            "apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": { "name": name },
+            "rules": [{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": [name] }],
+        }));
+        let account = format!("sparrow-entry-{}", self.namespace);
+        self.apply(json!({
+            "apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": { "name": name },
+            "roleRef": { "apiGroup": group, "kind": "Role", "name": name },
+            "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": self.namespace }],
         }));
     }
 

@@ -1,6 +1,7 @@
 //! The commands that end by themselves: `generate`, `check`, `render`.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use crate::common::{Bench, CLASS, both, ingress, service};
 
@@ -115,14 +116,14 @@ fn check_says_what_is_wrong() {
     let claims = "  annotations: { sparrow/path: /shop }\n";
     let twin = service("twin", 82).replace("  name: twin\n", &format!("  name: twin\n{claims}"));
     bench.write("twin.yaml", &twin);
-    let unknown = "{ name: web, annotations: { sparrow/rewrite-target: /x } }";
+    let unknown = "{ name: web, annotations: { nginx.ingress.kubernetes.io/rewrite-target: /x } }";
     let web = ingress("web", "web.example", "shop", 81, None).replace("{ name: web }", unknown);
     bench.write("web.yaml", &format!("{CLASS}---\n{web}"));
     bench.write("broken.yaml", "kind: [Service\n");
     let (out, _) = bench.ends(1, &["check"]);
     for part in [
         "Service default/twin: Refused: metadata.annotations[sparrow/path]: Conflicted: ",
-        "Ingress default/web: Partial: metadata.annotations[sparrow/rewrite-target]: Unsupported: ",
+        "Ingress default/web: Partial: metadata.annotations[nginx.ingress.kubernetes.io/rewrite-target]: Unsupported: ",
         "Manifest broken.yaml:1: Refused: Invalid: ",
         "4 objects, 3 not served as asked for\n",
     ] {
@@ -161,5 +162,32 @@ fn render_tells_what_would_change() {
         let changed = |sign: char, port: &str| out.lines().any(|line| line.starts_with(sign) && line.contains(port));
         assert!(changed('-', "127.0.0.1:81") && changed('+', "127.0.0.1:82"), "{out}");
         assert!(out.lines().count() < bench.live().lines().count() / 2, "only what changes: {out}");
+    }
+}
+
+#[test]
+fn flags_may_come_from_the_environment() {
+    let bench = Bench::new(&testbed::nginx::debian());
+    bench.write("shop.yaml", &service("shop", 81));
+    let (by_flags, _) = bench.ends(0, &["render"]);
+    let by_environment = |change: Option<(&str, &str)>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sparrow-entry"));
+        for pair in bench.flags.chunks(2) {
+            let name = pair[0].trim_start_matches("--").replace('-', "_").to_uppercase();
+            command.env(format!("SPARROW_ENTRY_{name}"), &pair[1]);
+        }
+        command.arg("render").envs(change).stdin(Stdio::null()).output().unwrap()
+    };
+    assert_eq!(String::from_utf8(by_environment(None).stdout).unwrap(), by_flags);
+    // Several addresses, as in a flag that is repeated.
+    let more = by_environment(Some(("SPARROW_ENTRY_HTTP", "127.0.0.1:8001,127.0.0.1:8002")));
+    let text = String::from_utf8(more.stdout).unwrap();
+    assert!(text.contains("127.0.0.1:8001") && text.contains("127.0.0.1:8002"), "{text}");
+    for (name, value) in [("DRAIN_DELAY", "soon"), ("HTTP", "here"), ("SERVICE_SELECTOR", "x"), ("ACCESS_LOG", "a b$c")]
+    {
+        let wrong = by_environment(Some((&format!("SPARROW_ENTRY_{name}"), value)));
+        let err = String::from_utf8(wrong.stderr).unwrap();
+        assert_eq!(wrong.status.code(), Some(2), "{err}");
+        assert!(err.contains(&name.to_lowercase().replace('_', "-")) || err.contains(&name.to_lowercase()), "{err}");
     }
 }

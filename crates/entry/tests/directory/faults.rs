@@ -12,8 +12,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::clock::Clock;
+use crate::common::tls::{Certificate, secret};
 use crate::common::{Bench, CLASS, PATIENCE, backend, both, eventually, ingress, service, until};
-use crate::tls::secret;
 
 #[test]
 fn a_killed_nginx_is_started_again() {
@@ -240,11 +240,7 @@ fn the_clock_may_jump() {
     // Debian's, since the library has no hold of one that is linked statically.
     let bench = Bench::new(&testbed::nginx::debian()).with_https();
     let clock = Clock::new(&bench.path("clock"));
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut asked = rcgen::CertificateParams::new(["a.example".to_owned()]).unwrap();
-    asked.not_after = rcgen::date_time_ymd(2100, 1, 1);
-    let certificate = asked.self_signed(&key).unwrap().pem();
-    bench.write("tls.yaml", &secret("tls", &certificate, &key.serialize_pem()));
+    bench.write("tls.yaml", &secret("tls", &Certificate::until("a.example", 2100)));
     bench.write("web.yaml", &format!("{CLASS}---\n{}", ingress("web", "a.example", "shop", one, Some("tls"))));
     bench.write("shop.yaml", &service("shop", one));
     let entry = bench.start_by(&clock.by(), &["run"]);

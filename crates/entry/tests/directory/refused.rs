@@ -6,8 +6,8 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::common::tls::{Certificate, curl, secret};
 use crate::common::{Bench, CLASS, backend, both, eventually, ingress, service};
-use crate::tls::{curl, secret};
 
 /// A template with a fault that only nginx finds: what a Service's port is, nginx answers, and it knows codes up to 999.
 const TEMPLATE: &str = r"
@@ -30,8 +30,10 @@ http {
         {% endfor %}
         location / { return 404; }
         {% for route in routes %}
-        # In a line, by whose path it is known whose it is.
-        location {{ route.path }} { return {{ route.port }}; }
+        # By its path it is known whose block this is.
+        location {{ route.path }} {
+            return {{ route.port }};
+        }
         {% endfor %}
     }
 }
@@ -211,40 +213,40 @@ fn openssl(dir: &Path, arguments: &str) {
     assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A certificate for `a.example` of an authority that signs with SHA-1, and its key: it is well-formed, and nginx's TLS
+/// A certificate for `a.example` of an authority that signs with SHA-1: it is well-formed, and nginx's TLS
 /// library refuses it.
-fn signed_with_sha1(dir: &Path) -> (String, String) {
+fn signed_with_sha1(dir: &Path) -> Certificate {
     let new = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
     openssl(dir, &format!("req -x509 {new} -keyout ca.key -out ca.crt -subj /CN=ca -days 30"));
     let name = "-subj /CN=a.example -addext subjectAltName=DNS:a.example";
     openssl(dir, &format!("req {new} -keyout a.key -out a.csr {name}"));
     openssl(dir, "x509 -req -in a.csr -CA ca.crt -CAkey ca.key -sha1 -copy_extensions copy -days 30 -out a.crt");
     let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
-    (read("a.crt"), read("a.key"))
+    Certificate { pem: read("a.crt"), key: read("a.key") }
 }
 
 #[test]
 fn a_certificate_that_nginx_refuses_is_put_aside() {
     let port = backend("one");
-    let good = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
-    let (certificate, key) = (good.cert.pem(), good.signing_key.serialize_pem());
-    let broken = format!("{certificate}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let good = Certificate::new("a.example");
+    let more = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let broken = Certificate { pem: format!("{}{more}", good.pem), key: good.key.clone() };
     let dir = tempfile::tempdir().unwrap();
     let weak = signed_with_sha1(dir.path());
     for nginx in both() {
-        for (bad, bad_key) in [(&weak.0, &weak.1), (&broken, &key)] {
+        for bad in [&weak, &broken] {
             let bench = Bench::new(&nginx).with_https();
             let web = ingress("a", "a.example", "one", port, Some("tls"));
             bench.write("all.yaml", &format!("{CLASS}---\n{}---\n{web}", service("one", port)));
-            bench.write("tls.yaml", &secret("tls", bad, bad_key));
+            bench.write("tls.yaml", &secret("tls", bad));
             let entry = bench.start(&["run"]);
             // In the clear, which a route with a certificate would not be.
             eventually("served", || bench.asks("a.example", "/") == (200, "one".to_owned()));
             entry.says("Secret default/tls cannot be used: nginx refuses it");
-            assert!(curl(&bench, "a.example", &certificate).is_err());
+            assert!(curl(&bench, "a.example", &good).is_err());
             assert_eq!(entry.metric("objects{outcome=\"partial\"}").to_string(), "1");
-            bench.write("tls.yaml", &secret("tls", &certificate, &key));
-            eventually("lifted", || curl(&bench, "a.example", &certificate) == Ok("one".to_owned()));
+            bench.write("tls.yaml", &secret("tls", &good));
+            eventually("lifted", || curl(&bench, "a.example", &good) == Ok("one".to_owned()));
             entry.terminate();
         }
     }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use testbed::service::Client;
 
-use crate::figure::{Figure, Samples, time};
-use crate::process::{mib, resident_bytes};
 use crate::stage::Stage;
+use bench_figures::figure::{Figure, Samples, time};
+use bench_figures::process::{mib, resident_bytes};
 
 const CLIENTS: usize = 64;
 

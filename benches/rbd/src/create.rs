@@ -4,8 +4,8 @@ use anyhow::{Result, ensure};
 use ceph::ImageSpec;
 use serde_json::json;
 
-use crate::figure::{Figure, Pairs, Samples, timed};
 use crate::stage::{IMAGE_BYTES, Stage, images_path};
+use bench_figures::figure::{Figure, Pairs, Samples, timed};
 
 /// Making images over HTTP and with librbd, in turns, in the same pool. Each pair is of the medians of a batch of each.
 ///

@@ -4,11 +4,9 @@
 mod connections;
 mod create;
 mod data;
-mod figure;
 mod listing;
 mod load;
 mod memory;
-mod process;
 mod single;
 mod stage;
 
@@ -18,8 +16,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 
-use crate::figure::Figure;
 use crate::stage::Stage;
+use bench_figures::figure::Figure;
 
 /// Measures sparrow-rbd on a Ceph of its own, and fails where it is short.
 #[derive(Debug, Parser)]

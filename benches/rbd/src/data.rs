@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use ceph::unwatched;
 use testbed::service::Service;
 
-use crate::figure::{Figure, Pairs, timed};
 use crate::stage::{Stage, images_path};
+use bench_figures::figure::{Figure, Pairs, timed};
 
 const IMAGE_BYTES: u64 = 1 << 30;
 /// Every other object of 4 MiB holds data.

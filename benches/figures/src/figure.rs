@@ -39,6 +39,11 @@ impl Samples {
         self.quantile(0.5)
     }
 
+    /// Whether they spread so far that a comparison with them means little.
+    pub fn noisy(&self) -> bool {
+        self.spread() > NOISY
+    }
+
     fn spread(&self) -> f64 {
         let (least, most) = (self.sorted[0], self.sorted[self.sorted.len() - 1]);
         most.saturating_sub(least).as_secs_f64() / self.median().as_secs_f64().max(f64::EPSILON)
@@ -64,6 +69,9 @@ pub struct Pairs {
 
 impl Pairs {
     /// Measures pairs: A B A B. Each gives a time.
+    ///
+    /// # Errors
+    /// The first of either.
     pub fn measure(
         pairs: usize,
         mut service: impl FnMut() -> Result<Duration>,
@@ -92,11 +100,7 @@ impl Pairs {
     }
 
     fn detail(&self, reference: &str) -> String {
-        format!("sparrow-rbd {}, {reference} {}, {} pairs", self.service, self.reference, self.ratios.len())
-    }
-
-    fn noisy(&self) -> bool {
-        self.reference.spread() > NOISY
+        format!("service {}, {reference} {}, {} pairs", self.service, self.reference, self.ratios.len())
     }
 
     /// The service must take at most `most` times as long as the reference.
@@ -107,9 +111,14 @@ impl Pairs {
             measured: format!("{:.2} x", self.ratio()),
             limit: format!("<= {most:.2} x"),
             reached: self.ratio() <= most,
-            noisy: self.noisy(),
+            noisy: self.reference.noisy(),
             detail: format!("ratio {range}; {}", self.detail(reference)),
         }
+    }
+
+    /// What the ratio is; nothing must be reached.
+    pub fn reported(&self, name: &'static str, reference: &str) -> Figure {
+        Figure { limit: "-".to_owned(), reached: true, ..self.at_most(name, f64::INFINITY, reference) }
     }
 
     /// The service must be at least `least` times as fast as the reference.
@@ -121,7 +130,7 @@ impl Pairs {
             measured: format!("{faster:.2} x faster"),
             limit: format!(">= {least:.2} x"),
             reached: faster >= least,
-            noisy: self.noisy(),
+            noisy: self.reference.noisy(),
             detail: format!("ratio {range}; {}", self.detail(reference)),
         }
     }
@@ -188,6 +197,9 @@ pub fn time(time: Duration) -> String {
 }
 
 /// How long something takes, and what it gives.
+///
+/// # Errors
+/// Its own.
 pub fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(Duration, T)> {
     let started = Instant::now();
     let result = work()?;

@@ -32,7 +32,9 @@ fn status(pid: u32, field: &str) -> Result<u64> {
 /// Threads and open file descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handles {
+    /// Threads.
     pub threads: usize,
+    /// Open file descriptors.
     pub descriptors: usize,
 }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::figure::Figure;
-use crate::process::{mib, peak_bytes, resident_bytes};
 use crate::stage::{Stage, fill, images_path};
+use bench_figures::figure::Figure;
+use bench_figures::process::{mib, peak_bytes, resident_bytes};
 
 const MIB: u64 = 1 << 20;
 /// Connected, and nobody asks for anything.

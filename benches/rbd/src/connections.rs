@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use testbed::service::{Client, Service};
 
-use crate::figure::Figure;
-use crate::process::{Handles, resting_handles};
 use crate::stage::{IMAGE_BYTES, Stage, images_path, read, wait_until};
+use bench_figures::figure::Figure;
+use bench_figures::process::{Handles, resting_handles};
 
 /// How long the service may take to see a changed keyring and to connect with it.
 const NOTICE: Duration = Duration::from_secs(30);

@@ -9,8 +9,8 @@ use rbd_format::directory::{DIRECTORY_OBJECT, DirectoryEntry, NAME_PREFIX};
 use rbd_format::header::header_object;
 use serde_json::Value;
 
-use crate::figure::{Figure, Pairs, timed};
 use crate::stage::{Filled, Stage};
+use bench_figures::figure::{Figure, Pairs, timed};
 
 /// RADOS reads in flight, as many as the service allows itself.
 const IN_FLIGHT: usize = 256;

@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 use ceph::{Access, ImageRef, IoContext};
 
-use crate::figure::{Figure, Pairs, Samples, timed};
 use crate::stage::{IMAGE_BYTES, Stage};
+use bench_figures::figure::{Figure, Pairs, Samples, timed};
 
 /// Details of one image, against opening it, asking for its size and closing it. Each pair is of the medians of many
 /// requests and many opens in turns, over images of every kind.

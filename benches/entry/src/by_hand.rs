@@ -1,0 +1,114 @@
+//! The reference: the same nginx with a file that a person writes, tests with `nginx -t`, and puts in force with HUP.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::sleep;
+
+use crate::entry::{Entry, free_port, pid_in};
+use crate::guard::Guarded;
+use crate::http;
+
+/// How long nginx may take to serve.
+const READY: Duration = Duration::from_mins(1);
+
+/// An nginx that is driven by hand.
+#[derive(Debug)]
+pub struct ByHand {
+    process: Guarded,
+    nginx: PathBuf,
+    /// Where it serves.
+    pub http: SocketAddr,
+}
+
+impl ByHand {
+    /// Starts nginx with a configuration that `text` makes for an address and a runtime directory, and waits until it
+    /// serves.
+    ///
+    /// # Errors
+    /// nginx does not serve; what it said is in the error.
+    pub async fn start(nginx: &Path, text: impl FnOnce(SocketAddr, &Path) -> String) -> Result<Self> {
+        let address = free_port()?;
+        let process = Guarded::start(|directory| {
+            let runtime = directory.join("runtime");
+            fs::create_dir(&runtime)?;
+            let file = directory.join("nginx.conf");
+            fs::write(&file, text(address, &runtime))?;
+            let mut command = vec![nginx.display().to_string()];
+            command.extend(arguments(directory));
+            command.extend(["-g".to_owned(), "daemon off;".to_owned()]);
+            Ok(command)
+        })?;
+        let by_hand = Self { process, nginx: nginx.to_owned(), http: address };
+        let began = Instant::now();
+        while http::get(address, "/").await.is_err() {
+            ensure!(by_hand.process.runs(), "nginx has ended; it said:\n{}", by_hand.process.said());
+            ensure!(began.elapsed() < READY, "nginx does not serve; it said:\n{}", by_hand.process.said());
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(by_hand)
+    }
+
+    /// Starts nginx with a copy of the configuration that is live in an entry.
+    ///
+    /// # Errors
+    /// As [`ByHand::start`].
+    pub async fn copy(entry: &Entry, nginx: &Path) -> Result<Self> {
+        let live = entry.live()?;
+        Self::start(nginx, |address, runtime| moved(&live, entry, address, runtime)).await
+    }
+
+    /// The configuration that is live in an entry, as it is for this nginx.
+    ///
+    /// # Errors
+    /// None is live.
+    pub fn file_of(&self, entry: &Entry) -> Result<String> {
+        Ok(moved(&entry.live()?, entry, self.http, &self.process.directory().join("runtime")))
+    }
+
+    /// nginx's process id.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn nginx_pid(&self) -> Result<u32> {
+        pid_in(&self.process.directory().join("runtime/nginx.pid"))
+    }
+
+    /// What an operator does: writes the file, tests it, and sends HUP. Blocks.
+    ///
+    /// # Errors
+    /// nginx refuses the file.
+    pub fn change(&self, text: &str) -> Result<()> {
+        let directory = self.process.directory();
+        let draft = directory.join("draft");
+        fs::write(&draft, text)?;
+        fs::rename(draft, directory.join("nginx.conf"))?;
+        let test = Command::new(&self.nginx)
+            .args(["-t", "-q"])
+            .args(arguments(directory))
+            .stdin(Stdio::null())
+            .output()
+            .context("run nginx -t")?;
+        ensure!(test.status.success(), "nginx -t: {}", String::from_utf8_lossy(&test.stderr));
+        let pid = Pid::from_raw(i32::try_from(self.nginx_pid()?)?).context("nginx's process id")?;
+        kill_process(pid, Signal::HUP).context("signal nginx")
+    }
+}
+
+fn arguments(directory: &Path) -> Vec<String> {
+    let directory = directory.display();
+    let arguments = ["-p".to_owned(), format!("{directory}/"), "-e".to_owned(), "stderr".to_owned()];
+    arguments.into_iter().chain(["-c".to_owned(), format!("{directory}/nginx.conf")]).collect()
+}
+
+/// A configuration with another address and another runtime directory.
+fn moved(text: &str, entry: &Entry, address: SocketAddr, runtime: &Path) -> String {
+    let from = entry.runtime();
+    text.replace(&from.display().to_string(), &runtime.display().to_string())
+        .replace(&entry.http.to_string(), &address.to_string())
+}

@@ -1,0 +1,162 @@
+//! `sparrow-entry` as a process.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tokio::time::sleep;
+
+use crate::guard::Guarded;
+use crate::http;
+
+/// How long it may take to become ready.
+const READY: Duration = Duration::from_mins(2);
+
+/// A running `sparrow-entry`.
+#[derive(Debug)]
+pub struct Entry {
+    process: Guarded,
+    /// Where it serves.
+    pub http: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// How it is started.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// The program.
+    pub binary: &'a Path,
+    /// Its command: `run` or `watch`.
+    pub command: &'a str,
+    /// Its nginx.
+    pub nginx: &'a Path,
+    /// Its source and what else is set.
+    pub arguments: Vec<String>,
+}
+
+/// A port that was free a moment ago.
+///
+/// # Errors
+/// There is none.
+pub fn free_port() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// `--name=VALUE`
+pub fn flag(name: &str, value: impl AsRef<Path>) -> String {
+    format!("--{name}={}", value.as_ref().display())
+}
+
+/// What all commands are given for a directory of their own. As root, workers must reach what is in it.
+pub fn common(directory: &Path, nginx: &Path) -> Vec<String> {
+    let mut arguments = vec![
+        flag("nginx", nginx),
+        flag("volume", directory.join("volume")),
+        flag("runtime", directory.join("runtime")),
+        "--access-log=off".to_owned(),
+        "--workers=2".to_owned(),
+        "--stop-timeout=1s".to_owned(),
+    ];
+    if rustix::process::geteuid().is_root() {
+        arguments.push("--user=root".to_owned());
+    }
+    arguments
+}
+
+impl Entry {
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Errors
+    /// It ends, or is not ready in two minutes; what it said is in the error.
+    pub async fn start(start: Start<'_>) -> Result<Self> {
+        let (http, admin) = (free_port()?, free_port()?);
+        let process = Guarded::start(|directory| {
+            let mut command = vec![start.binary.display().to_string(), start.command.to_owned()];
+            command.extend(common(directory, start.nginx));
+            command.extend([format!("--http={http}"), format!("--admin={admin}")]);
+            command.extend(start.arguments);
+            Ok(command)
+        })?;
+        let entry = Self { process, http, admin };
+        let began = Instant::now();
+        while !http::get(admin, "/readyz").await.is_ok_and(|(status, _)| status == 200) {
+            ensure!(entry.process.runs(), "sparrow-entry has ended; it said:\n{}", entry.process.said());
+            ensure!(began.elapsed() < READY, "sparrow-entry is not ready; it said:\n{}", entry.process.said());
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(entry)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid
+    }
+
+    /// nginx's runtime directory.
+    pub fn runtime(&self) -> PathBuf {
+        self.process.directory().join("runtime")
+    }
+
+    /// The process id of its nginx.
+    ///
+    /// # Errors
+    /// nginx does not run.
+    pub fn nginx_pid(&self) -> Result<u32> {
+        pid_in(&self.runtime().join("nginx.pid"))
+    }
+
+    /// The configuration that is live.
+    ///
+    /// # Errors
+    /// None is.
+    pub fn live(&self) -> Result<String> {
+        let path = self.process.directory().join("volume/live/nginx.conf");
+        std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
+    }
+
+    /// A metric without labels.
+    ///
+    /// # Errors
+    /// There is no such metric.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let (status, text) = http::get(self.admin, "/metrics").await?;
+        ensure!(status == 200, "/metrics: {status}");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.with_context(|| format!("no metric {name}"))?.trim().parse()?)
+    }
+
+    /// Reloads so far.
+    ///
+    /// # Errors
+    /// As [`Entry::metric`].
+    pub async fn reloads(&self) -> Result<u64> {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+        let reloads = self.metric("sparrow_entry_nginx_reloads_total").await? as u64;
+        Ok(reloads)
+    }
+
+    /// Waits until so many reloads have happened and nothing is under way.
+    ///
+    /// # Errors
+    /// It takes longer than 30 seconds.
+    pub async fn reloaded(&self, reloads: u64) -> Result<()> {
+        let began = Instant::now();
+        while self.reloads().await? < reloads || self.metric("sparrow_entry_generation_lag_seconds").await? > 0.0 {
+            if began.elapsed() > Duration::from_secs(30) {
+                bail!("no reload number {reloads}; it said:\n{}", self.process.said());
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+}
+
+/// The process id in a file.
+///
+/// # Errors
+/// There is none.
+pub fn pid_in(path: &Path) -> Result<u32> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    text.trim().parse().with_context(|| format!("{text:?} in {}", path.display()))
+}

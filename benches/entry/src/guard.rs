@@ -1,0 +1,90 @@
+//! Processes that are not left behind, however this one ends.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result};
+
+/// Starts a command, tells its pid, and ends it with its directory when the standard input ends. Its children are of the
+/// same process group, so that none outlives it: nginx's workers would.
+const SCRIPT: &str = r#"
+trap : HUP INT TERM
+directory=$1
+shift
+"$@" </dev/null >"$directory/log" 2>&1 &
+child=$!
+echo "$child"
+while read -r _; do :; done
+kill -TERM "$child" 2>/dev/null
+(sleep 5; kill -KILL "$child" 2>/dev/null) &
+wait "$child"
+rm -rf -- "$directory"
+kill -KILL 0
+"#;
+
+/// A process with a directory of its own. Dropping it ends both.
+#[derive(Debug)]
+pub struct Guarded {
+    guard: Child,
+    directory: PathBuf,
+    /// Its process id.
+    pub pid: u32,
+}
+
+impl Guarded {
+    /// Makes a directory, then starts the command that `command` makes for it: the program and its arguments.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(command: impl FnOnce(&Path) -> Result<Vec<String>>) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("sparrow-bench-").tempdir()?;
+        let command = command(directory.path())?;
+        let mut guard = Command::new("sh")
+            .args(["-c", SCRIPT, "sparrow-bench-guard"])
+            .arg(directory.path())
+            .args(&command)
+            // Only this process holds the other end, so however this process ends, the guard knows.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // Out of reach of the terminal's Ctrl-C.
+            .process_group(0)
+            .spawn()
+            .context("start sh")?;
+        // From here on the guard removes it.
+        let directory = directory.keep();
+        let mut line = String::new();
+        let output = guard.stdout.take().context("the guard's standard output")?;
+        BufReader::new(output).read_line(&mut line)?;
+        let pid = line.trim().parse().with_context(|| format!("start {command:?}"))?;
+        Ok(Self { guard, directory, pid })
+    }
+
+    /// Its directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The end of what it has said.
+    pub fn said(&self) -> String {
+        let text = std::fs::read(self.directory.join("log")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
+    /// Whether it runs.
+    pub fn runs(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // Closes its standard input, then waits: the script is bounded.
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+    }
+}

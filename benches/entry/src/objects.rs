@@ -1,0 +1,76 @@
+//! The objects.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+/// A Service that is exposed below `/NAME`. Without an address, the API server gives it one.
+pub fn service(name: &str, address: Option<&str>, port: u16) -> Value {
+    let mut service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": name, "labels": { "sparrow/expose": "true" } },
+        "spec": { "ports": [{ "port": port }] },
+    });
+    if let Some(address) = address {
+        service["spec"]["clusterIP"] = address.into();
+    }
+    service
+}
+
+/// An Ingress with a host of its own, all of which leads to the Service.
+pub fn ingress(name: &str, service: &str) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": { "name": name },
+        "spec": {
+            "ingressClassName": "sparrow",
+            "rules": [{
+                "host": format!("{name}.example.com"),
+                "http": { "paths": [{
+                    "path": "/",
+                    "pathType": "Prefix",
+                    "backend": { "service": { "name": service, "port": { "number": 80 } } },
+                }] },
+            }],
+        },
+    })
+}
+
+/// The class of the Ingresses.
+pub fn class() -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "IngressClass",
+        "metadata": { "name": "sparrow" },
+        "spec": { "controller": "sparrow/entry" },
+    })
+}
+
+/// Writes a manifest as `kubectl` users do it right: beside, then renamed.
+///
+/// # Errors
+/// The directory cannot be written to.
+pub fn write(directory: &Path, name: &str, object: &Value) -> Result<()> {
+    let draft = directory.join(format!(".{name}"));
+    fs::write(&draft, object.to_string())?;
+    fs::rename(draft, directory.join(format!("{name}.json")))?;
+    Ok(())
+}
+
+/// Writes a manifest for each of many Services that nobody asks for, each with an address of its own on which nobody
+/// listens.
+///
+/// # Errors
+/// The directory cannot be written to.
+pub fn write_others(directory: &Path, count: u16) -> Result<()> {
+    for number in 0..count {
+        let [high, low] = number.to_be_bytes();
+        let name = format!("other-{number}");
+        write(directory, &name, &service(&name, Some(&format!("127.65.{high}.{low}")), 80))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! What is lost while configurations change.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use bench_figures::figure::Figure;
+use tempfile::TempDir;
+
+use crate::backend::Backend;
+use crate::by_hand::ByHand;
+use crate::entry::Entry;
+use crate::http::{Load, Traffic, request};
+use crate::objects;
+use crate::stage::Stage;
+
+/// Clients that keep their connection and never send a request a second time.
+const CLIENTS: usize = 32;
+/// The longest pause of a client between two requests.
+const PAUSE: Duration = Duration::from_millis(20);
+/// A reload in which no request is under way proves nothing.
+const LEAST: u64 = 32;
+
+/// Requests lost over 50 reloads: with the newest nginx none may be; with Debian's they are counted.
+///
+/// # Errors
+/// A part fails, or there was too little traffic to tell.
+pub fn reloads(stage: &Stage) -> Result<Vec<Figure>> {
+    let reloads = stage.either(50, 5);
+    stage.runtime.block_on(async {
+        let objects = tempfile::tempdir()?;
+        let (one, other) = (Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?);
+        objects::write_others(objects.path(), stage.either(100, 10))?;
+        let ports = [one.address.port(), other.address.port()];
+        let mut figures = Vec::new();
+        for (nginx, name, limit) in
+            [(&stage.newest, "reloads-lost-newest", Some(0)), (&stage.debian, "reloads-lost-debian", None)]
+        {
+            objects::write(objects.path(), "steady", &objects::service("steady", Some("127.0.0.1"), ports[0]))?;
+            objects::write(objects.path(), "probe", &objects::service("probe", Some("127.0.0.1"), ports[0]))?;
+            let entry = stage.run_from(objects.path(), nginx).await?;
+            let ours = change(&entry, &objects, ports, reloads).await?;
+            // The same files, put in force by hand.
+            let by_hand = ByHand::copy(&entry, nginx).await?;
+            let first = by_hand.file_of(&entry)?;
+            let before = entry.reloads().await?;
+            objects::write(objects.path(), "probe", &objects::service("probe", Some("127.0.0.1"), ports[1]))?;
+            entry.reloaded(before + 1).await?;
+            let files = [by_hand.file_of(&entry)?, first];
+            ensure!(files[0] != files[1], "the two configurations do not differ");
+            let theirs = change_by_hand(&by_hand, &files, reloads).await?;
+            figures.push(Figure {
+                name,
+                measured: format!("{} lost", ours.lost),
+                limit: limit.map_or("-".to_owned(), |limit| format!("<= {limit}")),
+                reached: limit.is_none_or(|limit| ours.lost <= limit),
+                noisy: false,
+                detail: format!(
+                    "of {} requests by {CLIENTS} clients over {reloads} reloads{}; the same file by hand: {} of {}",
+                    ours.sent,
+                    ours.why.map_or_else(String::new, |why| format!(" (first: {why})")),
+                    theirs.lost,
+                    theirs.sent
+                ),
+            });
+        }
+        Ok(figures)
+    })
+}
+
+fn load(address: std::net::SocketAddr) -> Load {
+    let requests = vec![request("GET", "/steady/a", ""), request("POST", "/steady/a", "0123456789abcdef")];
+    Load { address, clients: CLIENTS, requests, pause: PAUSE }
+}
+
+fn enough(traffic: Traffic, reloads: u64) -> Result<Traffic> {
+    ensure!(traffic.sent >= reloads * LEAST, "only {} requests: this proves nothing", traffic.sent);
+    Ok(traffic)
+}
+
+/// Leads the Service `probe` to one port and the other in turns, under load on the Service `steady`; begins and ends with
+/// the first port if the number is even.
+async fn change(entry: &Entry, objects: &TempDir, ports: [u16; 2], reloads: u64) -> Result<Traffic> {
+    let before = entry.reloads().await?;
+    let running = load(entry.http).start();
+    for number in 1..=reloads {
+        let port = ports[usize::from(number % 2 == 1)];
+        objects::write(objects.path(), "probe", &objects::service("probe", Some("127.0.0.1"), port))?;
+        entry.reloaded(before + number).await?;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let traffic = enough(running.stop().await?, reloads)?;
+    let counted = entry.reloads().await? - before;
+    ensure!(counted == reloads, "{counted} reloads, not {reloads}");
+    // As it was before.
+    objects::write(objects.path(), "probe", &objects::service("probe", Some("127.0.0.1"), ports[0]))?;
+    if reloads % 2 == 1 {
+        entry.reloaded(before + reloads + 1).await?;
+    }
+    Ok(traffic)
+}
+
+async fn change_by_hand(by_hand: &ByHand, files: &[String; 2], reloads: u64) -> Result<Traffic> {
+    let running = load(by_hand.http).start();
+    for number in 0..reloads {
+        by_hand.change(&files[usize::from(number % 2 == 1)])?;
+        // As far apart as the entry's reloads are at least.
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    enough(running.stop().await?, reloads)
+}

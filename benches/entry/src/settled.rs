@@ -1,0 +1,208 @@
+//! From a change to the last old answer.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bench_figures::figure::{Figure, Pairs, Samples, time};
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::backend::Backend;
+use crate::by_hand::ByHand;
+use crate::entry::Entry;
+use crate::http;
+use crate::objects;
+use crate::stage::{Stage, create};
+
+/// How often a pair of p50 may be as slow, and a p99.
+const LIMIT: f64 = 1.5;
+/// Without an old answer for so long, it is settled.
+const QUIET: Duration = Duration::from_millis(300);
+/// Longest wait for that.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between a settled change and the next one, so that none is held back because of the one before.
+const REST: Duration = Duration::from_millis(300);
+/// Clients that look; each waits this long between two looks.
+const LOOKERS: usize = 2;
+const LOOK: Duration = Duration::from_micros(500);
+/// The address of the Service that changes, in a cluster. It is of the part that is not given out unasked.
+const PROBE: &str = "127.64.0.201";
+const NAMESPACE: &str = "settled";
+
+/// What new connections are answered.
+#[derive(Debug, Default)]
+struct Seen {
+    last_old: Option<Instant>,
+    first_new: Option<Instant>,
+    wrong: Option<String>,
+}
+
+impl Seen {
+    fn note(&mut self, answer: std::io::Result<(u16, String)>, [old, new]: [&str; 2], now: Instant) {
+        match answer {
+            Ok((200, body)) if body == old => self.last_old = Some(now),
+            Ok((200, body)) if body == new => drop(self.first_new.get_or_insert(now)),
+            other => drop(self.wrong.get_or_insert_with(|| format!("{other:?}"))),
+        }
+    }
+}
+
+/// Makes a change, which tells when it was made, and tells how long after that the last old answer came on a new
+/// connection.
+///
+/// # Errors
+/// The change fails, an answer is neither old nor new, or old answers do not end.
+pub async fn settle(
+    address: SocketAddr,
+    [old, new]: [&'static str; 2],
+    change: impl Future<Output = Result<Instant>>,
+) -> Result<Duration> {
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let mut lookers = JoinSet::new();
+    for _ in 0..LOOKERS {
+        let seen = Arc::clone(&seen);
+        lookers.spawn(async move {
+            loop {
+                let answer = http::get(address, "/probe/").await;
+                let now = Instant::now();
+                seen.lock().unwrap_or_else(PoisonError::into_inner).note(answer, [old, new], now);
+                sleep(LOOK).await;
+            }
+        });
+    }
+    // The first looks are over.
+    sleep(Duration::from_millis(20)).await;
+    let began = change.await?;
+    loop {
+        sleep(Duration::from_millis(20)).await;
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wrong) = &seen.wrong {
+            bail!("answered {wrong}");
+        }
+        let last = seen.last_old.context("the old answer was never seen")?;
+        if seen.first_new.is_some() && last.elapsed() > QUIET {
+            return Ok(last.saturating_duration_since(began));
+        }
+        ensure!(began.elapsed() < PATIENCE, "old answers do not end");
+    }
+}
+
+/// Both names of the answers, in the order of a change from state `from`.
+pub fn answers(from: usize) -> [&'static str; 2] {
+    if from == 0 { ["one", "other"] } else { ["other", "one"] }
+}
+
+/// Changes of a manifest, and of a Service in the API server, beside the same file by hand.
+///
+/// # Errors
+/// A part fails.
+pub fn settled(stage: &Stage) -> Result<Vec<Figure>> {
+    let others = stage.either(1000, 100);
+    stage.runtime.block_on(async {
+        let mut figures = from_directory(stage, others).await?;
+        figures.extend(from_server(stage, others).await?);
+        Ok(figures)
+    })
+}
+
+async fn from_directory(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
+    let (one, other) = (Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?);
+    let probe = [&one, &other].map(|backend| objects::service("probe", Some("127.0.0.1"), backend.address.port()));
+    let directory = tempfile::tempdir()?;
+    objects::write_others(directory.path(), others)?;
+    objects::write(directory.path(), "probe", &probe[0])?;
+    let entry = stage.run_from(directory.path(), &stage.newest).await?;
+    let change = async |to: usize| {
+        let began = Instant::now();
+        objects::write(directory.path(), "probe", &probe[to])?;
+        Ok(began)
+    };
+    both(stage, &entry, ["settled-p50-dir", "settled-p99-dir"], change).await
+}
+
+/// Leads a Service to another port.
+///
+/// # Errors
+/// The API server refuses.
+pub async fn lead(api: &Api<Service>, name: &str, port: u16) -> Result<()> {
+    let patch = json!({ "spec": { "ports": [{ "port": port }] } });
+    api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+    Ok(())
+}
+
+async fn from_server(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
+    let (one, other) = (Backend::start(PROBE, "one").await?, Backend::start(PROBE, "other").await?);
+    let ports = [one.address.port(), other.address.port()];
+    let client = stage.client(NAMESPACE).await?;
+    let services = (0..others).map(|number| objects::service(&format!("other-{number}"), None, 80));
+    let services = services.chain([objects::service("probe", Some(PROBE), ports[0])]);
+    create::<Service>(&client, NAMESPACE, services).await?;
+    let entry = stage.run(stage.server_flags(NAMESPACE)?, &stage.newest).await?;
+    let api = Api::<Service>::namespaced(client, NAMESPACE);
+    let change = async |to: usize| {
+        let began = Instant::now();
+        lead(&api, "probe", ports[to]).await?;
+        Ok(began)
+    };
+    both(stage, &entry, ["settled-p50-api", "settled-p99-api"], change).await
+}
+
+/// Changes to and fro, in turns with the same by hand. `change` leads the Service `probe` to one of its two backends; it is
+/// at the first.
+async fn both(
+    stage: &Stage,
+    entry: &Entry,
+    names: [&'static str; 2],
+    change: impl AsyncFn(usize) -> Result<Instant>,
+) -> Result<Vec<Figure>> {
+    let by_hand = ByHand::copy(entry, &stage.newest).await?;
+    let first = by_hand.file_of(entry)?;
+    settle(entry.http, answers(0), change(1)).await?;
+    let files = [first, by_hand.file_of(entry)?];
+    ensure!(files[0] != files[1], "the two configurations do not differ");
+    sleep(REST).await;
+    settle(entry.http, answers(1), change(0)).await?;
+    sleep(REST).await;
+    let (batches, each) = stage.either((5, 20), (3, 4));
+    let change_by_hand = async |file: &str| {
+        let began = Instant::now();
+        by_hand.change(file)?;
+        Ok(began)
+    };
+    let (mut pairs, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..batches {
+        let (mut our_batch, mut their_batch) = (Vec::new(), Vec::new());
+        for number in 0..each {
+            let (from, to) = (number % 2, 1 - number % 2);
+            our_batch.push(settle(entry.http, answers(from), change(to)).await?);
+            sleep(REST).await;
+            their_batch.push(settle(by_hand.http, answers(from), change_by_hand(&files[to])).await?);
+            sleep(REST).await;
+        }
+        ours.extend_from_slice(&our_batch);
+        theirs.extend_from_slice(&their_batch);
+        pairs.push((Samples::new(our_batch).median(), Samples::new(their_batch).median()));
+    }
+    let pairs = Pairs::new(&pairs);
+    let (ours, theirs) = (Samples::new(ours), Samples::new(theirs));
+    let (our, their) = (ours.quantile(0.99), theirs.quantile(0.99));
+    let ratio = our.as_secs_f64() / their.as_secs_f64();
+    let p50 = pairs.at_most(names[0], LIMIT, "by hand");
+    let p99 = Figure {
+        name: names[1],
+        measured: format!("{ratio:.2} x"),
+        limit: format!("<= {LIMIT:.2} x"),
+        reached: ratio <= LIMIT,
+        noisy: p50.noisy,
+        detail: format!("p99 of {} changes each: service {}, by hand {}", batches * each, time(our), time(their)),
+    };
+    Ok(vec![p50, p99])
+}

@@ -1,0 +1,135 @@
+//! What the groups measure with.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, anyhow};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{Api, PostParams};
+use kube::{Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use testbed::kube::ApiServer;
+use tokio::runtime::Runtime;
+
+use crate::entry::{Entry, Start, flag};
+
+/// Addresses for Services, on all of which this machine can listen.
+const SERVICES: &str = "127.64.0.0/16";
+/// How many objects are created at a time.
+const AT_A_TIME: usize = 16;
+
+/// What the groups measure with.
+#[derive(Debug)]
+pub struct Stage {
+    /// Drives the clients and the backends.
+    pub runtime: Runtime,
+    /// `sparrow-entry`.
+    pub binary: PathBuf,
+    /// The newest nginx.
+    pub newest: PathBuf,
+    /// Debian's.
+    pub debian: PathBuf,
+    quick: bool,
+    server: OnceLock<Result<Server, String>>,
+}
+
+struct Server(ApiServer);
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.url())
+    }
+}
+
+impl Stage {
+    /// Nothing is started yet.
+    ///
+    /// # Errors
+    /// No threads can be made.
+    pub fn new(binary: PathBuf, quick: bool) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let (newest, debian) = (testbed::nginx::newest(), testbed::nginx::debian());
+        Ok(Self { runtime, binary, newest, debian, quick, server: OnceLock::new() })
+    }
+
+    /// The first; the second when it has to be quick.
+    pub fn either<T>(&self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+
+    /// The API server, started on first use.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn server(&self) -> Result<&ApiServer> {
+        let start = || {
+            let server = ApiServer::start_with_services(SERVICES).map_err(|error| format!("{error:#}"))?;
+            let class = crate::objects::class();
+            server.apply(&class.to_string()).map_err(|error| format!("{error:#}"))?;
+            Ok(Server(server))
+        };
+        self.server.get_or_init(start).as_ref().map(|server| &server.0).map_err(|error| anyhow!("{error}"))
+    }
+
+    /// A client of the API server, to which nothing is refused, and a namespace that is made if it is not there.
+    ///
+    /// # Errors
+    /// The API server does not start.
+    pub async fn client(&self, namespace: &str) -> Result<Client> {
+        let server = self.server()?;
+        server.apply(
+            &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } }).to_string(),
+        )?;
+        Ok(entry_kube::client(Some(server.admin_kubeconfig())).await?)
+    }
+
+    /// The arguments of an entry that follows a namespace of the API server.
+    ///
+    /// # Errors
+    /// The API server does not start.
+    pub fn server_flags(&self, namespace: &str) -> Result<Vec<String>> {
+        let kubeconfig = flag("kubeconfig", self.server()?.admin_kubeconfig());
+        let more = [format!("--namespace={namespace}"), format!("--lease-namespace={namespace}")];
+        Ok(["--from=kubernetes".to_owned(), kubeconfig].into_iter().chain(more).collect())
+    }
+
+    /// Starts `sparrow-entry run` with a directory of manifests.
+    ///
+    /// # Errors
+    /// As [`Entry::start`].
+    pub async fn run_from(&self, directory: &Path, nginx: &Path) -> Result<Entry> {
+        self.run(vec![flag("from", directory)], nginx).await
+    }
+
+    /// Starts `sparrow-entry run`.
+    ///
+    /// # Errors
+    /// As [`Entry::start`].
+    pub async fn run(&self, arguments: Vec<String>, nginx: &Path) -> Result<Entry> {
+        Entry::start(Start { binary: &self.binary, command: "run", nginx, arguments }).await
+    }
+}
+
+/// Creates objects, several at a time.
+///
+/// # Errors
+/// One cannot be created.
+pub async fn create<K>(client: &Client, namespace: &str, objects: impl IntoIterator<Item = Value>) -> Result<()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    K: Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
+    let api = Api::<K>::namespaced(client.clone(), namespace);
+    stream::iter(objects)
+        .map(async |object| {
+            let object: K = serde_json::from_value(object)?;
+            let created = api.create(&PostParams::default(), &object).await;
+            created.map(drop).context("create an object")
+        })
+        .buffer_unordered(AT_A_TIME)
+        .try_collect()
+        .await
+}
