@@ -81,9 +81,9 @@ impl Directory {
     /// # Errors
     /// [`Error::Directory`]; what is known then stays known.
     pub(crate) fn refresh(&mut self, touched: &BTreeSet<String>, busy: &BTreeSet<String>) -> Result<Snapshot> {
-        let names = self.names().map_err(|source| Error::Directory { dir: self.dir.clone(), source })?;
+        let names = self.names().map_err(|cause| Error::Directory { dir: self.dir.clone(), cause })?;
         self.files.retain(|name, _| names.contains(name));
-        let root = fs::canonicalize(&self.dir).map_err(|source| Error::Directory { dir: self.dir.clone(), source })?;
+        let root = fs::canonicalize(&self.dir).map_err(|cause| Error::Directory { dir: self.dir.clone(), cause })?;
         let mut left = MAX_TOTAL;
         for (index, name) in names.iter().enumerate() {
             if busy.contains(name) {
@@ -146,13 +146,16 @@ impl Directory {
         for (name, fault) in faults {
             let place = if fault.line == 0 { name.clone() } else { format!("{name}:{}", fault.line) };
             let held = !self.files[name].held.objects.is_empty();
-            let stays = if held { "; what the file said before stays in force" } else { "" };
             let manifest =
                 || ObjectRef { kind: Kind::Manifest, key: Key { namespace: String::new(), name: place.clone() } };
-            let (reference, message) = match fault.object {
-                Some(object) if !origin.contains_key(&object) => (object, format!("{place}: {}{stays}", fault.message)),
-                Some(object) => (manifest(), format!("{object}: {}{stays}", fault.message)),
-                None => (manifest(), format!("{}{stays}", fault.message)),
+            let fault_of = |what: &str| format!("{what}{}", fault.message);
+            let (reference, message) = match &fault.object {
+                Some(object) if !origin.contains_key(object) => (object.clone(), fault_of(&format!("{place}: "))),
+                // What is in force is said first: messages are cut.
+                Some(object) if held => (manifest(), fault_of(&format!("the {object} of before stays in force: "))),
+                Some(object) => (manifest(), fault_of(&format!("{object}: "))),
+                None if held => (manifest(), fault_of("what the file said before stays in force: ")),
+                None => (manifest(), fault_of("")),
             };
             // Several faults in one place, such as in the items of a list.
             let said = snapshot.unreadable.entry(reference).or_default();

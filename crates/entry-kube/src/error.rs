@@ -9,12 +9,12 @@ use entry_routes::Kind;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A directory cannot be read or watched.
-    #[error("cannot read the manifests in {}: {source}", dir.display())]
+    #[error("cannot read the manifests in {}: {cause}", dir.display())]
     Directory {
         /// The directory.
         dir: PathBuf,
-        /// Why.
-        source: io::Error,
+        /// Why. Not as its source: the message has it, and would be followed by it again.
+        cause: io::Error,
     },
     /// Objects of a kind cannot be read from the API server.
     #[error("cannot list {kind} objects: {message}")]

@@ -77,7 +77,7 @@ impl Pending {
 
 /// Reads a directory now and after each change, until the receiver is dropped.
 pub(crate) async fn watch(directory: Directory) -> Result<watch::Receiver<Arc<Snapshot>>> {
-    let failed = |source: io::Error| Error::Directory { dir: directory.dir.clone(), source };
+    let failed = |cause: io::Error| Error::Directory { dir: directory.dir.clone(), cause };
     let inotify = Inotify::init().map_err(failed)?;
     let mut watches = inotify.watches();
     // Before it is read, so that nothing is missed.
@@ -150,5 +150,5 @@ async fn refresh(
         (directory, snapshot)
     };
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Error::Directory { dir, source: io::Error::other(error) })
+    done.map_err(|error| Error::Directory { dir, cause: io::Error::other(error) })
 }

@@ -62,19 +62,10 @@ pub struct Writer {
     counters: Arc<Counters>,
 }
 
-/// The addresses at which the cluster is entered: of each node that is ready the external ones, else the internal ones.
-/// In the order of the nodes' names, each once.
+/// The addresses at which the cluster is entered, as [`entry_routes::reached`] has them: the source reads no other nodes than
+/// the entry's.
 pub fn addresses(snapshot: &Snapshot) -> Vec<LoadBalancerAddress> {
-    let mut addresses = Vec::new();
-    for node in snapshot.nodes.values().filter(|node| node.ready) {
-        for address in if node.external.is_empty() { &node.internal } else { &node.external } {
-            let address = LoadBalancerAddress::Ip(*address);
-            if !addresses.contains(&address) {
-                addresses.push(address);
-            }
-        }
-    }
-    addresses
+    entry_routes::reached(snapshot.nodes.values().map(Arc::as_ref)).into_iter().map(LoadBalancerAddress::Ip).collect()
 }
 
 impl Writer {

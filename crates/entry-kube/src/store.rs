@@ -36,6 +36,9 @@ const REFUSED: Duration = Duration::from_secs(5);
 const RENEW: Duration = Duration::from_secs(60);
 /// How often those that were not there, or could not be had.
 const RETRY: Duration = Duration::from_secs(5);
+/// How often it is asked whether the API server is there, and how long it may take to answer that.
+const ASK: Duration = Duration::from_secs(5);
+const SILENT: Duration = Duration::from_secs(10);
 /// How often it is looked whether Ingresses name new ones.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -75,6 +78,7 @@ pub(crate) fn start(client: Client, options: Options) -> Watching {
                 follow::<core::Node>(Api::all(client.clone()), Kind::Node, &options, &store),
                 ingresses,
                 secrets,
+                listen(&client, &options, &store),
                 publish(&store, &sender),
             )
         };
@@ -84,6 +88,18 @@ pub(crate) fn start(client: Client, options: Options) -> Watching {
         }
     });
     Watching { snapshots, troubles }
+}
+
+/// Asks the API server now and then whether it is there: a watch says nothing as long as nothing changes, so that a server
+/// that hangs would be noticed only when the watch should have ended.
+async fn listen(client: &Client, options: &Options, store: &Store) {
+    loop {
+        sleep(ASK).await;
+        // Whoever may do anything may ask for the version; a refusal is an answer too.
+        let asked = timeout(SILENT, client.apiserver_version()).await;
+        let silent = matches!(asked, Err(_) | Ok(Err(kube::Error::Service(_) | kube::Error::HyperError(_))));
+        store.silent(&options.kinds(), silent);
+    }
 }
 
 /// What is known, shared by those that follow a kind each.
@@ -194,6 +210,19 @@ impl Store {
             }
             changed
         });
+    }
+
+    /// It does not answer: a trouble for all kinds that have no other. Or it does again.
+    fn silent(&self, kinds: &BTreeSet<Kind>, silent: bool) {
+        let message = format!("the API server did not answer within {SILENT:?}");
+        for kind in kinds {
+            let before = self.troubles.borrow().get(kind).cloned();
+            match before {
+                None if silent => self.trouble(*kind, Some(message.clone())),
+                Some(before) if !silent && before == message => self.trouble(*kind, None),
+                _ => {}
+            }
+        }
     }
 
     fn trouble(&self, kind: Kind, message: Option<String>) {

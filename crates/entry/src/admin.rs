@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::extract::State;
+use axum::extract;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use entry_kube::status::Counters;
 use entry_routes::{Kind, Routes};
-use nginx_process::Handle;
+use nginx_process::{Handle, State};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -40,14 +40,37 @@ pub struct Parts {
 impl Parts {
     /// Why it is not ready; none when it is.
     ///
-    /// Whoever makes configurations is ready once one was offered, whoever runs nginx once one is confirmed to be served.
+    /// Whoever makes configurations is ready once one was offered, whoever runs nginx once one is confirmed to be served,
+    /// and until it is told to end.
     pub fn unready(&self) -> Option<String> {
-        if let Some(nginx) = &self.nginx {
-            let status = nginx.status();
-            if status.live.is_none() {
-                return Some(format!("no configuration is served yet: nginx is {:?}", status.state).to_lowercase());
+        let reasons: Vec<String> = [self.unserved(), self.unmade()].into_iter().flatten().collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+
+    /// Why it will not get well by itself; none while it may.
+    pub fn dead(&self) -> Option<&'static str> {
+        // What it tells ends with the loop, which ends before this port only by a fault of its own.
+        let ended = self.told.as_ref().is_some_and(|told| told.progress.has_changed().is_err());
+        ended.then_some("the loop that makes configurations has ended: what is served stays as it is until a restart")
+    }
+
+    fn unserved(&self) -> Option<String> {
+        let status = self.nginx.as_ref()?.status();
+        match status.state {
+            // What is in front goes elsewhere from now on.
+            State::Stopping | State::Stopped => Some("it was told to end, and serves what still comes".to_owned()),
+            state if status.live.is_none() => {
+                let mut text = format!("no configuration is served yet: nginx is {state:?}").to_lowercase();
+                if let Some(trouble) = &status.trouble {
+                    let _ = write!(text, ": {}", nginx_conf::reason_of(trouble));
+                }
+                Some(text)
             }
+            _ => None,
         }
+    }
+
+    fn unmade(&self) -> Option<String> {
         let progress = self.told.as_ref()?.progress.borrow();
         if progress.offered.is_some() {
             return None;
@@ -64,6 +87,16 @@ impl Parts {
     }
 }
 
+/// Listens on the address of the admin port. First of all, so that nothing was begun if it cannot be had.
+///
+/// # Errors
+/// It cannot be listened on.
+pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("--admin: cannot listen on {address}; choose another address"))
+}
+
 /// The admin server.
 #[derive(Debug)]
 pub struct Admin {
@@ -71,17 +104,14 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Serves on this address.
-    ///
-    /// # Errors
-    /// It cannot be listened on.
-    pub async fn start(address: SocketAddr, parts: Parts) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("--admin: cannot listen on {address}; choose another address"))?;
+    /// Serves there.
+    pub fn start(listener: TcpListener, parts: Parts) -> Self {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "admin");
+        }
         let router = Router::new()
             .route("/", get(index))
-            .route("/healthz", get(async || "ok\n"))
+            .route("/healthz", get(healthy))
             .route("/readyz", get(ready))
             .route("/metrics", get(counted))
             .with_state(parts);
@@ -90,8 +120,7 @@ impl Admin {
                 tracing::error!(%error, "the admin port has ended");
             }
         });
-        tracing::info!(%address, "admin");
-        Ok(Self { serving })
+        Self { serving }
     }
 
     /// Ends it.
@@ -100,20 +129,27 @@ impl Admin {
     }
 }
 
-async fn ready(State(parts): State<Parts>) -> Response {
+async fn healthy(extract::State(parts): extract::State<Parts>) -> Response {
+    match parts.dead() {
+        None => "ok\n".into_response(),
+        Some(reason) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{reason}\n")).into_response(),
+    }
+}
+
+async fn ready(extract::State(parts): extract::State<Parts>) -> Response {
     match parts.unready() {
         None => "ready\n".into_response(),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
 }
 
-async fn counted(State(parts): State<Parts>) -> Response {
+async fn counted(extract::State(parts): extract::State<Parts>) -> Response {
     let text = metrics::text(&parts).await;
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }
 
 /// A page with the routes.
-async fn index(State(parts): State<Parts>) -> Html<String> {
+async fn index(extract::State(parts): extract::State<Parts>) -> Html<String> {
     let routes = parts.told.as_ref().map(|told| Arc::clone(&told.progress.borrow().routes));
     Html(page(routes.as_deref()))
 }

@@ -7,6 +7,9 @@ use clap::Parser as _;
 use entry::commands;
 use entry::settings::Cli;
 
+/// What is logged. The client and its watchers say at each of their tries what the source of objects says once, in better words.
+const FILTER: &str = "info,kube_client=off,kube_runtime=off";
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Everything that is told, but for what a command is asked to print, goes to standard error.
@@ -14,7 +17,7 @@ fn main() -> ExitCode {
         .json()
         .with_writer(std::io::stderr)
         .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("SPARROW_ENTRY_LOG").unwrap_or_else(|_| "info".into()),
+            tracing_subscriber::EnvFilter::try_from_env("SPARROW_ENTRY_LOG").unwrap_or_else(|_| FILTER.into()),
         )
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use entry_kube::status::Judged;
 use entry_routes::{Built, Finding, Kind, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts};
-use nginx_conf::{Generation, Origin};
+use nginx_conf::{Generation, Origin, TemplateError};
 use nginx_process::{Offered, OutcomeState, Volume};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -42,10 +42,11 @@ pub struct Maker {
     quarantine: BTreeMap<ObjectRef, Quarantined>,
 }
 
-/// An object that nginx refused, as it was then.
+/// An object that is put aside, as it was then.
 #[derive(Debug)]
 struct Quarantined {
-    message: String,
+    reason: Reason,
+    words: String,
     as_it_was: AsItWas,
 }
 
@@ -103,12 +104,21 @@ impl Maker {
         self.quarantine.retain(|object, held| as_it_is(snapshot, object).as_ref() == Some(&held.as_it_was));
         let mut settings = self.build.clone();
         settings.now = jiff::Timestamp::now().as_second();
-        settings.quarantine =
-            self.quarantine.iter().map(|(object, held)| (object.clone(), held.message.clone())).collect();
-        let Built { routes, mut verdicts } = entry_routes::build(snapshot, &settings);
-        let generation = match &self.template {
-            None => nginx_conf::render(&routes, &self.conf),
-            Some(template) => nginx_conf::render_template(template, &routes, &self.conf)?,
+        let (routes, mut verdicts, generation) = loop {
+            let held = |(object, held): (&ObjectRef, &Quarantined)| (object.clone(), (held.reason, held.words.clone()));
+            settings.quarantine = self.quarantine.iter().map(held).collect();
+            let Built { routes, verdicts } = entry_routes::build(snapshot, &settings);
+            match self.render(&routes) {
+                Ok(generation) => break (routes, verdicts, generation),
+                // Without them others may come in their place, so it is looked again. There are fewer each time.
+                Err(TemplateError::Objects(objects)) => {
+                    for (object, why) in objects {
+                        let words = format!("the template of this entry cannot take it: {why}");
+                        anyhow::ensure!(self.hold(snapshot, &object, Reason::Unsupported, words), "{object}: {why}");
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
         };
         for note in &generation.notes {
             let verdict = verdicts.entry(note.object.clone()).or_insert(Verdict {
@@ -127,9 +137,21 @@ impl Maker {
     /// no object.
     pub fn blame(&mut self, snapshot: &Snapshot, origins: &[Origin], message: &str) -> Option<ObjectRef> {
         let object = nginx_conf::origin_of(origins, message)?;
-        let held = Quarantined { message: message.to_owned(), as_it_was: as_it_is(snapshot, &object)? };
-        self.quarantine.insert(object.clone(), held);
-        Some(object)
+        let words = format!("nginx refuses it: {}", nginx_conf::reason_of(message));
+        self.hold(snapshot, &object, Reason::RefusedByNginx, words).then_some(object)
+    }
+
+    /// Puts an object aside until it changes; false if it is not there, or is put aside already.
+    fn hold(&mut self, snapshot: &Snapshot, object: &ObjectRef, reason: Reason, words: String) -> bool {
+        let Some(as_it_was) = as_it_is(snapshot, object) else { return false };
+        self.quarantine.insert(object.clone(), Quarantined { reason, words, as_it_was }).is_none()
+    }
+
+    fn render(&self, routes: &Routes) -> Result<Generation, TemplateError> {
+        match &self.template {
+            None => Ok(nginx_conf::render(routes, &self.conf)),
+            Some(template) => nginx_conf::render_template(template, routes, &self.conf),
+        }
     }
 }
 
@@ -153,6 +175,8 @@ pub struct Pipeline {
     snapshot: Option<Arc<Snapshot>>,
     // How often everything is looked at without a change.
     tick: Duration,
+    // A failure that was logged: its hash and its words. It is looked at again and again.
+    logged: Option<(String, String)>,
 }
 
 impl Pipeline {
@@ -161,7 +185,7 @@ impl Pipeline {
         let (progress, progress_told) = watch::channel(Progress::default());
         let (judged, judged_told) = watch::channel(None);
         let told = Told { progress: progress_told, judged: judged_told };
-        (Self { maker, volume, progress, judged, origins: Vec::new(), snapshot: None, tick: TICK }, told)
+        (Self { maker, volume, progress, judged, origins: Vec::new(), snapshot: None, logged: None, tick: TICK }, told)
     }
 
     /// Makes a configuration of a snapshot and offers it. What is wrong with it is told, and tried again later.
@@ -256,34 +280,31 @@ impl Pipeline {
         if offered.as_deref() != Some(&outcome.hash) {
             return false;
         }
-        match (outcome.state, self.snapshot.clone()) {
+        let words = outcome.message;
+        let failure = match (outcome.state, &self.snapshot) {
             (OutcomeState::Live, _) => {
+                self.logged = None;
                 self.progress.send_if_modified(|progress| progress.pending_since.take().is_some());
-                false
+                return false;
             }
             (OutcomeState::Refused, Some(snapshot)) => {
-                match self.maker.blame(&snapshot, &self.origins, &outcome.message) {
-                    Some(object) => {
-                        tracing::warn!(%object, message = outcome.message, "nginx refused an object: the others go on without it");
-                        true
-                    }
-                    None => {
-                        tracing::error!(
-                            message = outcome.message,
-                            "nginx refused the configuration, and not because of one object: the one in force stays"
-                        );
-                        false
-                    }
+                if let Some(object) = self.maker.blame(snapshot, &self.origins, &words) {
+                    tracing::warn!(%object, words, "nginx refused an object: the others go on without it");
+                    return true;
                 }
+                "nginx refused the configuration, and not because of one object: the one in force stays"
             }
             (OutcomeState::Refused | OutcomeState::Failed, _) => {
-                tracing::error!(
-                    message = outcome.message,
-                    "the configuration could not be put in force: the last good one is"
-                );
-                false
+                "the configuration could not be put in force: the last good one is"
             }
+        };
+        let logged = Some((outcome.hash, words));
+        if self.logged != logged {
+            let words = logged.as_ref().map(|(_, words)| words);
+            tracing::error!(words, "{failure}");
+            self.logged = logged;
         }
+        false
     }
 }
 
@@ -294,7 +315,7 @@ fn tell(before: Option<&Verdicts>, now: &Verdicts) {
             continue;
         }
         for Finding { field, reason, message } in &verdict.findings {
-            tracing::warn!(%object, outcome = ?verdict.outcome, field, %reason, message, "verdict");
+            tracing::warn!(%object, outcome = ?verdict.outcome, field, %reason, "{message}");
         }
     }
 }

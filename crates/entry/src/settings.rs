@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
+use nginx_conf::SettingsError;
 
 /// nginx as the way into a cluster, generated from its Services and Ingresses.
 #[derive(Debug, Parser)]
@@ -32,7 +33,7 @@ pub enum Command {
     Run,
     /// Print the configuration that the objects give, and the verdicts on standard error
     Render(Render),
-    /// Say what is wrong with the objects; ends with 1 if anything is
+    /// Say what is wrong with the objects; ends with 1 if one is not served as asked for
     Check(Check),
 }
 
@@ -56,6 +57,10 @@ pub struct Check {
     /// Print the verdicts as JSON
     #[arg(long)]
     pub json: bool,
+    /// End with 1 also for what is only worth knowing: something to say of an object of which all is served, and Ingresses that
+    /// no class gives to this entry
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// Where objects come from.
@@ -165,6 +170,7 @@ pub struct Settings {
         value_name = "PORT",
         env = "SPARROW_ENTRY_PUBLIC_HTTPS_PORT",
         default_value_t = 443,
+        value_parser = clap::value_parser!(u16).range(1..),
         help_heading = "Traffic"
     )]
     pub public_https_port: u16,
@@ -183,15 +189,15 @@ pub struct Settings {
     pub proxy_protocol: bool,
     /// Time to connect to a backend, where no annotation says another
     #[arg(long, global = true, value_name = "TIME", env = "SPARROW_ENTRY_CONNECT_TIMEOUT", default_value = "5s",
-        value_parser = duration, help_heading = "Traffic")]
+        value_parser = some_time, help_heading = "Traffic")]
     pub connect_timeout: Duration,
     /// Time between two reads of a backend's answer, where no annotation says another
     #[arg(long, global = true, value_name = "TIME", env = "SPARROW_ENTRY_READ_TIMEOUT", default_value = "60s",
-        value_parser = duration, help_heading = "Traffic")]
+        value_parser = some_time, help_heading = "Traffic")]
     pub read_timeout: Duration,
     /// Time between two writes of a request, where no annotation says another
     #[arg(long, global = true, value_name = "TIME", env = "SPARROW_ENTRY_SEND_TIMEOUT", default_value = "60s",
-        value_parser = duration, help_heading = "Traffic")]
+        value_parser = some_time, help_heading = "Traffic")]
     pub send_timeout: Duration,
     /// Largest request body in bytes, where no annotation says another; 0 is without limit
     #[arg(
@@ -205,7 +211,7 @@ pub struct Settings {
     pub max_body_bytes: u64,
     /// How long an idle connection of a client is kept
     #[arg(long, global = true, value_name = "TIME", env = "SPARROW_ENTRY_KEEPALIVE_TIMEOUT", default_value = "75s",
-        value_parser = duration, help_heading = "Traffic")]
+        value_parser = some_time, help_heading = "Traffic")]
     pub keepalive_timeout: Duration,
     /// Where requests are logged, a JSON object a line; `off` for nowhere
     #[arg(
@@ -255,7 +261,8 @@ pub struct Settings {
     #[arg(long, global = true, value_name = "NAME", env = "SPARROW_ENTRY_USER", help_heading = "nginx")]
     pub user: Option<String>,
     /// Number of workers; one per core without it
-    #[arg(long, global = true, value_name = "N", env = "SPARROW_ENTRY_WORKERS", help_heading = "nginx")]
+    #[arg(long, global = true, value_name = "N", env = "SPARROW_ENTRY_WORKERS",
+        value_parser = clap::value_parser!(u16).range(1..), help_heading = "nginx")]
     pub workers: Option<u16>,
     /// Connections of a worker, those to backends included
     #[arg(
@@ -264,12 +271,13 @@ pub struct Settings {
         value_name = "N",
         env = "SPARROW_ENTRY_WORKER_CONNECTIONS",
         default_value_t = 8192,
+        value_parser = clap::value_parser!(u32).range(16..=1_000_000),
         help_heading = "nginx"
     )]
     pub worker_connections: u32,
     /// How long workers of an earlier configuration may go on with what they have, such as `WebSockets`
     #[arg(long, global = true, value_name = "TIME", env = "SPARROW_ENTRY_WORKER_SHUTDOWN_TIMEOUT",
-        default_value = "10s", value_parser = duration, help_heading = "nginx")]
+        default_value = "10s", value_parser = some_time, help_heading = "nginx")]
     pub worker_shutdown_timeout: Duration,
     /// Before a stop: how long everything is still served, so that the balancers in front learn of it
     #[arg(long, global = true, value_name = "TIME", env = "SPARROW_ENTRY_DRAIN_DELAY", default_value = "0s",
@@ -290,6 +298,17 @@ pub struct Settings {
         help_heading = "Administration"
     )]
     pub admin: SocketAddr,
+}
+
+/// What is wrong with settings, by the flag that sets them.
+fn in_flags(error: &SettingsError) -> anyhow::Error {
+    let flag = match error.field() {
+        // It is a file in that directory.
+        "control" => "--runtime".to_owned(),
+        field => format!("--{}", field.replace('_', "-")),
+    };
+    let hint = if *error == SettingsError::Untrusted { ": name them with --trusted" } else { "" };
+    anyhow::anyhow!("{flag}: {error}{hint}")
 }
 
 fn from(text: &str) -> Result<From, String> {
@@ -314,6 +333,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     let time: jiff::SignedDuration =
         text.parse().map_err(|error| format!("{error}; expected a time such as 500ms, 5s or 2m"))?;
     Duration::try_from(time).map_err(|_| "must not be negative".to_owned())
+}
+
+/// A time for which nginx has no meaning of zero that would be the one here.
+fn some_time(text: &str) -> Result<Duration, String> {
+    let allowed = Duration::from_millis(1)..=Duration::from_hours(30 * 24);
+    duration(text).and_then(|time| {
+        allowed.contains(&time).then_some(time).ok_or_else(|| "expected a time from 1ms to 720h".to_owned())
+    })
 }
 
 impl Settings {
@@ -388,7 +415,7 @@ impl Settings {
             user: self.user.clone(),
             ..nginx_conf::Settings::default()
         };
-        settings.check()?;
+        settings.check().map_err(|error| in_flags(&error))?;
         Ok(settings)
     }
 }

@@ -17,6 +17,9 @@ use crate::writer::Writer;
 /// The file that nginx is started with.
 pub(crate) const MAIN: &str = "nginx.conf";
 
+/// How bad it is when nginx does not go on.
+const LEVELS: [&str; 3] = ["[emerg]", "[alert]", "[crit]"];
+
 /// Stands where the hash of the generation is told, until it is known.
 pub(crate) const HASH_PLACE: &str = "????????????????????????????????";
 
@@ -97,8 +100,36 @@ pub(crate) fn finish(mut files: BTreeMap<String, Vec<u8>>, origins: Vec<Origin>,
 /// The object that an error of nginx is about, if it names a line or a certificate that is there because of one. The text is
 /// what `nginx -t` printed.
 pub fn origin_of(origins: &[Origin], error: &str) -> Option<ObjectRef> {
-    let failed = |line: &&str| ["[emerg]", "[alert]", "[crit]"].iter().any(|level| line.contains(level));
-    error.lines().filter(failed).find_map(|line| certificate(origins, line).or_else(|| line_of(origins, line)))
+    failures(error).find_map(|line| certificate(origins, line).or_else(|| line_of(origins, line)))
+}
+
+/// The lines in which nginx says what failed.
+fn failures(error: &str) -> impl Iterator<Item = &str> {
+    error.lines().filter(|line| LEVELS.iter().any(|level| line.contains(level)))
+}
+
+/// Why nginx refused, as it is told to others: its first complaint without time, process, and the directories of this machine.
+pub fn reason_of(error: &str) -> String {
+    let line = failures(error).next().unwrap_or(error).trim();
+    let after = |level: &&str| line.split_once(*level).map(|(_, rest)| rest.trim_start());
+    let mut said = LEVELS.iter().find_map(after).unwrap_or(line);
+    // `123#123: `
+    if let Some((process, rest)) = said.split_once(": ")
+        && process.contains('#')
+        && process.bytes().all(|b| b.is_ascii_digit() || b == b'#')
+    {
+        said = rest;
+    }
+    let mut said = match said.rsplit_once(" in /") {
+        Some((what, place)) => format!("{what} in {}", place.rsplit('/').next().unwrap_or(place)),
+        None => said.to_owned(),
+    };
+    if let Some(at) = said.find("/certs/")
+        && let Some(begin) = said[..at].rfind('"')
+    {
+        said.replace_range(begin + 1..=at, "");
+    }
+    said
 }
 
 /// Reads `… in /x/nginx.conf:123`. What comes before may be text of an object, so the last place counts.
@@ -130,6 +161,28 @@ mod tests {
 
     fn object(name: &str) -> ObjectRef {
         ObjectRef { kind: Kind::Ingress, key: Key { namespace: "shop".to_owned(), name: name.to_owned() } }
+    }
+
+    #[test]
+    fn the_reason_is_told_without_time_process_and_directories() {
+        for (error, expected) in [
+            (
+                "2026/11/23 08:00:00 [warn] 7#7: y in /v/nginx.conf:2\n2026/11/23 08:00:00 [emerg] 71#71: invalid return code \
+                 \"8081\" in /var/lib/sparrow-entry/generations/ab12/nginx.conf:31\nnginx: configuration file /v test failed",
+                "invalid return code \"8081\" in nginx.conf:31",
+            ),
+            (
+                "nginx: [emerg] cannot load certificate \"/v/generations/1/certs/ab12.pem\": PEM_read_bio_X509() failed (SSL: \
+                 error:0480006C:PEM routines::no start line)",
+                "cannot load certificate \"certs/ab12.pem\": PEM_read_bio_X509() failed (SSL: error:0480006C:PEM \
+                 routines::no start line)",
+            ),
+            ("nginx: [emerg] a: b in /v/nginx.conf:3", "a: b in nginx.conf:3"),
+            ("it did not answer", "it did not answer"),
+            ("", ""),
+        ] {
+            assert_eq!(reason_of(error), expected);
+        }
     }
 
     #[test]

@@ -19,6 +19,9 @@ const KEEPALIVE_MIN_TIMEOUT: Version = Version::new(1, 27, 4);
 /// slashes, and parameters after the dots. And a `#`, at which nginx ends the path and others do not.
 const DOT_SEGMENTS: &str = r#""~*^[^?]*(?:[/\\\\]|%2f|%5c)(?:\\.|%2e){1,2}(?:[/\\\\;?]|%2f|%5c|%3b|$)""#;
 
+/// A request whose target is no path: it names its host.
+const ABSOLUTE: &str = r#""~^[^ ]+ +[^/ ]""#;
+
 /// A path, with its query, that is the same as nginx understands it: nothing encoded, no doubled slash, no dot segment.
 const PLAIN: &str = r#""~^(?:/(?!\\.{1,2}(?:[/;?]|$))[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?(?:\\?[^#]+)?$""#;
 
@@ -164,8 +167,10 @@ fn maps(settings: &Settings) -> Vec<Directive<'static>> {
         map("$request_uri", "$sparrow_dots", vec![case("default", "0"), case(DOT_SEGMENTS, "1"), case("~#", "1")]),
         // The most expensive question is asked last.
         map("$sparrow_odd", "$sparrow_refused", vec![case("default", "$sparrow_dots"), case("0", "0")]),
+        // The host that routes: of a target that names one, and only then, it is not that of the header (RFC 9112, 3.2.2).
+        map("$request", "$sparrow_named", vec![case("default", "$http_host"), case(ABSOLUTE, "$host")]),
         // Only HTTP/1.0 comes without a host.
-        map("$http_host", "$sparrow_host", vec![case("default", "$http_host"), case("\"\"", "$server_addr")]),
+        map("$sparrow_named", "$sparrow_host", vec![case("default", "$sparrow_named"), case("\"\"", "$server_addr")]),
         map(
             "\"$sparrow_trusted:$http_x_forwarded_proto\"",
             "$sparrow_scheme",

@@ -8,6 +8,7 @@
 //! outside enters them through `token`, whose constructors quote it or refuse it. What cannot be written is left out
 //! and named in [`Generation::notes`].
 
+mod blame;
 mod error_page;
 mod generation;
 mod http;
@@ -27,7 +28,7 @@ mod upstream;
 mod version;
 mod writer;
 
-pub use generation::{Generation, Note, Origin, origin_of, render};
+pub use generation::{Generation, Note, Origin, origin_of, reason_of, render};
 pub use settings::{Settings, SettingsError, Timeouts};
 pub use template::{TemplateError, render_template};
 pub use version::{Modules, ParseVersionError, Version};

@@ -18,6 +18,8 @@ pub struct Misplaced {
     pub value: String,
     /// What is wrong and what helps.
     pub why: &'static str,
+    /// Whether another value could stand there: then the fault is this one's, else the template's.
+    pub by_value: bool,
 }
 
 /// Longest part of a token, in bytes: some of them must fit into nginx's buffer.
@@ -35,10 +37,51 @@ enum Place {
     Comment,
 }
 
-/// The text with its values, and the line of each value.
-pub fn splice(text: &str, values: &[String]) -> Result<(String, Vec<(u32, usize)>), Misplaced> {
+/// Where a value came to stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stand {
+    /// Which value.
+    pub number: usize,
+    /// Its line, counted from 1.
+    pub first_line: u32,
+    /// The same, or the last line of the block that its directive opens.
+    pub last_line: u32,
+}
+
+/// The blocks around what is being read.
+#[derive(Default)]
+struct Blocks {
+    /// Values of the directive that is being read.
+    directive: Vec<usize>,
+    /// For each open block, the values of the directive that opened it.
+    open: Vec<Vec<usize>>,
+}
+
+impl Blocks {
+    /// Takes note of a character at a place, on a line.
+    fn read(&mut self, c: char, place: Place, line: u32, stands: &mut [Stand]) {
+        match (c, place) {
+            (';', Place::Between | Place::Bare(_) | Place::Closed) => self.directive.clear(),
+            ('{', Place::Between | Place::Bare(false) | Place::Closed) => {
+                self.open.push(std::mem::take(&mut self.directive));
+            }
+            ('}', Place::Between) => {
+                for at in self.open.pop().into_iter().flatten() {
+                    if let Some(stand) = stands.get_mut(at) {
+                        stand.last_line = line;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The text with its values, and where each of them stands.
+pub fn splice(text: &str, values: &[String]) -> Result<(String, Vec<Stand>), Misplaced> {
     let mut out = String::with_capacity(text.len());
-    let (mut lines, mut line) = (Vec::new(), 1);
+    let (mut stands, mut line) = (Vec::new(), 1);
+    let mut blocks = Blocks::default();
     let mut place = Place::Between;
     let mut rest = text.char_indices().peekable();
     while let Some((at, c)) = rest.next() {
@@ -48,17 +91,34 @@ pub fn splice(text: &str, values: &[String]) -> Result<(String, Vec<(u32, usize)
             let Some((number, value)) =
                 digits.parse::<usize>().ok().and_then(|number| Some((number, values.get(number)?)))
             else {
-                return Err(Misplaced { at, value: digits, why: "its mark was changed by a filter" });
+                // Nothing between marks: a value that is not quoted, and has a mark.
+                return Err(match digits.as_str() {
+                    "" => Misplaced {
+                        at,
+                        value: MARK.to_string(),
+                        why: "it has a character that is kept",
+                        by_value: true,
+                    },
+                    _ => Misplaced { at, value: digits, why: "its mark was changed by a filter", by_value: false },
+                });
             };
             let whole = place == Place::Between && rest.peek().is_none_or(|(_, c)| " \t\r\n;{".contains(*c));
-            let (text, next) = put(value, place, whole).map_err(|why| Misplaced { at, value: value.clone(), why })?;
+            let by_value = || put("a", place, whole).is_ok();
+            let (text, next) = put(value, place, whole).map_err(|why| Misplaced {
+                at,
+                value: value.clone(),
+                why,
+                by_value: by_value(),
+            })?;
             out.push_str(&text);
             place = next;
-            lines.push((line, number));
+            blocks.directive.push(stands.len());
+            stands.push(Stand { number, first_line: line, last_line: line });
             continue;
         }
         out.push(c);
         line += u32::from(c == '\n');
+        blocks.read(c, place, line, &mut stands);
         let space = " \t\r\n".contains(c);
         place = match place {
             Place::Between if space || ";{}".contains(c) => Place::Between,
@@ -78,6 +138,7 @@ pub fn splice(text: &str, values: &[String]) -> Result<(String, Vec<(u32, usize)
                             at,
                             value: String::new(),
                             why: "there is a backslash right before it",
+                            by_value: false,
                         });
                     }
                     out.push(escaped);
@@ -89,7 +150,7 @@ pub fn splice(text: &str, values: &[String]) -> Result<(String, Vec<(u32, usize)
             Place::Quoted(_) | Place::Comment => place,
         };
     }
-    Ok((out, lines))
+    Ok((out, stands))
 }
 
 /// The form of a value at a place, and the place after it.
@@ -162,5 +223,41 @@ mod tests {
             assert_eq!(found.as_deref().ok(), expected, "{text} {value:?} {found:?}");
         }
         assert!(splice(&format!("{MARK}9{MARK}"), &[]).is_err());
+    }
+
+    #[test]
+    fn it_is_known_whether_a_value_or_the_template_is_to_blame() {
+        for (text, value, by_value) in [
+            ("x @;", "$a", true),
+            ("x \"@\";", "$a", true),
+            ("x a@;", "b c", true),
+            ("# @\n", "$a", false),
+            ("x \"a\"@;", "$a", false),
+            ("x $@;", "$a", false),
+            ("x \\@;", "$a", false),
+        ] {
+            let text = text.replace('@', &format!("{MARK}0{MARK}"));
+            let misplaced = splice(&text, &[value.to_owned()]).unwrap_err();
+            assert_eq!(misplaced.by_value, by_value, "{text}");
+        }
+        assert!(splice(&format!("{MARK}{MARK}"), &[]).unwrap_err().by_value);
+        assert!(!splice(&format!("{MARK}9{MARK}"), &[]).unwrap_err().by_value);
+    }
+
+    #[test]
+    fn the_block_that_a_value_opens_is_its() {
+        for (text, last_line) in [
+            ("x @;\ny {\n}\n", 1),
+            ("x @ {\n  y;\n}\nz {\n}\n", 3),
+            ("x \"@\"{\n  y { a b; }\n  \"}\" '}' c} # }\n;\n}\n}\n", 5),
+            ("s {\nx @ {\n}\n}\n", 3),
+            ("s {\nx @;\n}\n", 2),
+            ("x ${a}@ {\n}\n", 2),
+            ("x @ {\n  y;\n", 1),
+        ] {
+            let marked = text.replace('@', &format!("{MARK}0{MARK}"));
+            let (_, stands) = splice(&marked, &["v".to_owned()]).unwrap();
+            assert_eq!(stands.iter().map(|stand| stand.last_line).collect::<Vec<_>>(), [last_line], "{text}");
+        }
     }
 }

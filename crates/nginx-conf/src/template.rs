@@ -9,12 +9,12 @@ use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, context};
 
 use crate::generation::{HASH_PLACE, MAIN, finish};
-use crate::splice::{MARK, splice};
+use crate::splice::{MARK, Stand, splice};
 use crate::tls::Certificates;
 use crate::token::Token;
 use crate::upstream::Upstreams;
 use crate::writer::Writer;
-use crate::{Generation, Origin, Settings, server};
+use crate::{Generation, Origin, Settings, blame, server};
 
 /// Largest template, in bytes.
 const LARGEST_TEMPLATE: usize = 256 << 10;
@@ -45,7 +45,13 @@ pub enum TemplateError {
         value: String,
         /// What is wrong and what helps.
         why: &'static str,
+        /// Whether another value could: then the fault is not the template's.
+        by_value: bool,
     },
+    /// Values of these objects cannot stand where the template puts them, and what is wrong with each. It is not the template's
+    /// fault: other values could.
+    #[error("{}", .0.iter().map(|(object, why)| format!("{object}: {why}")).collect::<Vec<_>>().join("; "))]
+    Objects(BTreeMap<ObjectRef, String>),
     /// Nothing in it tells which generation is served.
     #[error(
         "the template does not print `control_server`: write {{{{ control_server }}}} inside `http {{ }}`, so that it can be \
@@ -69,8 +75,20 @@ pub enum TemplateError {
 ///
 /// # Errors
 ///
-/// What is wrong with the template, with its line. Templates are limited in size, in steps and in output.
+/// What is wrong with the template, with its line. Templates are limited in size, in steps and in output. If values of some
+/// objects are what is wrong, it is [`TemplateError::Objects`], which names them.
 pub fn render_template(template: &str, routes: &Routes, settings: &Settings) -> Result<Generation, TemplateError> {
+    attempt(template, routes, settings).map_err(|error| match error {
+        TemplateError::Misplaced { by_value: true, .. } => {
+            let blamed = blame::blame(routes, |routes| attempt(template, routes, settings).err());
+            // What fails only together is nobody's.
+            if blamed.is_empty() { error } else { TemplateError::Objects(blamed) }
+        }
+        error => error,
+    })
+}
+
+fn attempt(template: &str, routes: &Routes, settings: &Settings) -> Result<Generation, TemplateError> {
     if template.len() > LARGEST_TEMPLATE {
         return Err(TemplateError::TooLarge(template.len()));
     }
@@ -92,15 +110,16 @@ pub fn render_template(template: &str, routes: &Routes, settings: &Settings) -> 
     let (text, spans) = template.render_with_spans(known).map_err(|error| failed(&error))?;
 
     let values = values.lock().unwrap_or_else(PoisonError::into_inner);
-    let (text, lines) = splice(&text, &values).map_err(|misplaced| TemplateError::Misplaced {
+    let (text, stands) = splice(&text, &values).map_err(|misplaced| TemplateError::Misplaced {
         line: spans.iter().find(|span| span.output_range().contains(&misplaced.at)).map_or(0, |span| span.line()),
         value: misplaced.value.chars().take(100).collect(),
         why: misplaced.why,
+        by_value: misplaced.by_value,
     })?;
     if !text.contains(HASH_PLACE) {
         return Err(TemplateError::NoControlServer);
     }
-    let mut origins = origins(routes, &values, &lines);
+    let mut origins = origins(routes, &values, &stands);
     let mut files = BTreeMap::from([(MAIN.to_owned(), text.into_bytes())]);
     certificates.write(&mut files, &mut origins);
     Ok(finish(files, origins, notes))
@@ -125,20 +144,14 @@ fn environment(values: &Arc<Mutex<Vec<String>>>, routes: &Routes) -> Environment
                 return Err(Error::new(ErrorKind::InvalidOperation, format!("a {} is not one token", value.kind())));
             }
         };
-        if text.contains(MARK) {
-            return Err(Error::new(ErrorKind::InvalidOperation, "the value has a character that cannot be used"));
-        }
         let mut values = values.lock().unwrap_or_else(PoisonError::into_inner);
         let number = values.len();
         values.push(text);
         out.write_str(&format!("{MARK}{number}{MARK}")).map_err(Error::from)
     });
-    environment.add_filter("raw_token", |text: String| {
-        if text.contains(MARK) {
-            return Err(Error::new(ErrorKind::InvalidOperation, "the value has a character that cannot be used"));
-        }
-        Ok(Value::from_safe_string(text))
-    });
+    // A mark of its own becomes one without a number, which is refused as what it is: a fault of the value.
+    environment
+        .add_filter("raw_token", |text: String| Value::from_safe_string(text.replace(MARK, &format!("{MARK}{MARK}"))));
     environment
 }
 
@@ -214,16 +227,17 @@ fn known_rule(host: &HostName, rule: &Rule, certificate: &str, upstreams: &Upstr
     })
 }
 
-/// A line with a path or a host of one object only is that object's.
-fn origins(routes: &Routes, values: &[String], lines: &[(u32, usize)]) -> Vec<Origin> {
+/// A line with a path of one object only is that object's, and so is the block that begins with it.
+fn origins(routes: &Routes, values: &[String], stands: &[Stand]) -> Vec<Origin> {
     let mut objects: HashMap<&str, Option<&ObjectRef>> = HashMap::new();
     for rule in crate::upstream::rules(routes) {
         let object = objects.entry(rule.path.path()).or_insert(Some(&rule.origin));
         *object = object.filter(|object| **object == rule.origin);
     }
-    let owned = lines.iter().filter_map(|(line, number)| {
-        let object = (*objects.get(values.get(*number)?.as_str())?)?;
-        Some(Origin { file: MAIN.into(), first_line: *line, last_line: *line, object: object.clone() })
+    let owned = stands.iter().filter_map(|stand| {
+        let object = (*objects.get(values.get(stand.number)?.as_str())?)?;
+        let Stand { first_line, last_line, .. } = *stand;
+        Some(Origin { file: MAIN.into(), first_line, last_line, object: object.clone() })
     });
     owned.collect()
 }

@@ -12,24 +12,24 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// The volume has no room; what was in force stays in force.
     #[error(
-        "{path}: no room for the new generation, the one in force stays: {source}; make the volume larger (for an \
+        "{path}: no room for the new generation, the one in force stays: {cause}; make the volume larger (for an \
          emptyDir: sizeLimit, or the pod's memory limit if it is in memory)"
     )]
     Full {
         /// What was being written.
         path: PathBuf,
-        /// The system's error.
-        source: io::Error,
+        /// The system's error. Not as its source: the message has it, and would be followed by it again.
+        cause: io::Error,
     },
     /// A system call on a file failed.
-    #[error("cannot {action} {path}: {source}")]
+    #[error("cannot {action} {path}: {cause}")]
     File {
         /// What was tried, as a verb: `write`, `rename`.
         action: &'static str,
         /// On what.
         path: PathBuf,
-        /// The system's error.
-        source: io::Error,
+        /// The system's error. Not as its source: the message has it, and would be followed by it again.
+        cause: io::Error,
     },
     /// A name that cannot be a generation's: it would be used as a directory's name.
     #[error("{0:?} is no generation: expected 1 to 128 of the characters A-Z a-z 0-9 _ -")]
@@ -68,11 +68,11 @@ impl Error {
     /// An error of the file `path` while doing `action`; a lack of room is told apart.
     pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
         let path = path.to_owned();
-        move |source| match source.kind() {
+        move |cause| match cause.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                Error::Full { path, source }
+                Error::Full { path, cause }
             }
-            _ => Error::File { action, path, source },
+            _ => Error::File { action, path, cause },
         }
     }
 }

@@ -198,6 +198,7 @@ impl Supervisor {
         let told = self.outcome.as_ref().is_some_and(|outcome| outcome.hash == *good);
         if !told && self.status.borrow().live == self.good && self.volume.offered().ok().flatten() == self.good {
             self.aside = None;
+            self.status.send_modify(|status| status.trouble = None);
             let hash = good.clone();
             self.outcome(&hash, OutcomeState::Live, String::new());
         }
@@ -258,6 +259,7 @@ impl Supervisor {
                 self.former = None;
                 self.aside = None;
                 self.retry = RETRY.0;
+                self.status.send_modify(|status| status.trouble = None);
                 self.outcome(hash, OutcomeState::Live, String::new());
                 tracing::info!(generation = hash, "live");
                 return;
@@ -279,6 +281,7 @@ impl Supervisor {
                 (OutcomeState::Failed, message)
             }
         };
+        self.status.send_modify(|status| status.trouble = Some(message.clone()));
         self.set_state(self.resting());
         let stays = self.status.borrow().live.clone().unwrap_or_else(|| "nothing".to_owned());
         tracing::error!(generation = hash, in_force = stays, "not put in force: {message}");
@@ -304,11 +307,15 @@ impl Supervisor {
         self.swap_back();
         match self.launch(good).await {
             Ok(()) => {
-                self.status.send_modify(|status| status.restarts += 1);
+                self.status.send_modify(|status| {
+                    status.restarts += 1;
+                    status.trouble = None;
+                });
                 tracing::info!(generation = good, "nginx was started again");
                 self.renew_outcome();
             }
             Err(error) => {
+                self.status.send_modify(|status| status.trouble = Some(error.clone()));
                 tracing::error!(generation = good, wait = ?self.backoff, "nginx cannot be started again: {error}");
             }
         }

@@ -130,10 +130,14 @@ async fn addresses_follow_the_nodes() {
     let wanted = json!([foreign, { "ip": "192.0.2.3" }]);
     eventually("the next", || tenant.status("web") == wanted).await;
     assert!(b.written() > 0);
-    // No node is ready: what is there stays.
+    // No node is ready: what is there stays, and nothing is emptied for a bad minute.
     tenant.node("3", "192.0.2.3", false);
     sleep(Duration::from_secs(2)).await;
     assert_eq!(tenant.status("web"), wanted);
+    // It leads where it may lead somewhere, also for one that is new to it.
+    tenant.node("4", "192.0.2.4", false);
+    let wanted = json!([foreign, { "ip": "192.0.2.3" }, { "ip": "192.0.2.4" }]);
+    eventually("all of them", || tenant.status("web") == wanted).await;
     // It goes to another controller: only that one's entry stays.
     b.say.send_replace(Arc::new(|_| None));
     eventually("given away", || tenant.status("web") == json!([foreign])).await;

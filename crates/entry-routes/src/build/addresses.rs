@@ -2,20 +2,25 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::BuildSettings;
 use crate::{Node, Snapshot};
 
-/// The addresses of the entry's nodes, sorted: of each its external ones, else its internal ones.
+/// The addresses of the entry's nodes, as [`reached`] has them.
+pub fn addresses(snapshot: &Snapshot, settings: &BuildSettings) -> Vec<IpAddr> {
+    let (label, value) = &settings.node_selector;
+    let nodes = snapshot.nodes.values().map(Arc::as_ref);
+    reached(nodes.filter(|node| node.meta.labels.get(label) == Some(value)))
+}
+
+/// The addresses at which these nodes are reached, sorted, each once: of each its external ones, else its internal ones.
 ///
 /// Nodes that are not ready are left out, unless none is ready: names that lead nowhere are worse than names that may
 /// lead somewhere.
-pub fn addresses(snapshot: &Snapshot, settings: &BuildSettings) -> Vec<IpAddr> {
-    let (label, value) = &settings.node_selector;
-    let selected = || snapshot.nodes.values().filter(|node| node.meta.labels.get(label) == Some(value));
-    let any_ready = selected().any(|node| node.ready);
-    let reachable = |node: &Node| if node.external.is_empty() { node.internal.clone() } else { node.external.clone() };
-    let unique: BTreeSet<_> =
-        selected().filter(|node| node.ready || !any_ready).flat_map(|node| reachable(node)).collect();
+pub fn reached<'a>(nodes: impl Iterator<Item = &'a Node> + Clone) -> Vec<IpAddr> {
+    let any_ready = nodes.clone().any(|node| node.ready);
+    let of = |node: &'a Node| if node.external.is_empty() { &node.internal } else { &node.external };
+    let unique: BTreeSet<_> = nodes.filter(|node| node.ready || !any_ready).flat_map(of).copied().collect();
     unique.into_iter().collect()
 }

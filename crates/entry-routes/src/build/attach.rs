@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::BuildSettings;
-use super::draft::{Draft, Place, cut};
+use super::draft::{Draft, Place, words};
 use crate::{Ingress, Kind, Meta, ObjectRef, Reason, Service, Snapshot, Verdicts};
 
 /// How old an object is among others: when it was made, and its index. Of those that ask for the same, the lowest gets it.
@@ -68,18 +68,20 @@ pub fn verdicts(attached: Vec<Attached<'_>>, snapshot: &Snapshot, settings: &Bui
         draft.lose(Place::Whole, reason, message);
         draft.verdict(generation)
     };
-    for (object, words) in &settings.quarantine {
-        let message = format!(
-            "nginx refuses the configuration that this object leads to: {}. Nothing of it is served, all else is; it is \
-             tried again when it changes",
-            cut(words)
-        );
-        let generation = generation(snapshot, object);
-        verdicts.insert(object.clone(), refused(Reason::RefusedByNginx, message, generation));
-    }
-    for (object, words) in &snapshot.unreadable {
+    for (object, (reason, text)) in &settings.quarantine {
         let message =
-            format!("The object cannot be read: {}. Nothing of it is served, all else is; correct it", cut(words));
+            format!("{}. Nothing of it is served, all else is; correct it, and it is tried again", words(text));
+        let generation = generation(snapshot, object);
+        verdicts.insert(object.clone(), refused(*reason, message, generation));
+    }
+    for (object, text) in &snapshot.unreadable {
+        let message = match object.kind {
+            // Of a file, what was good before may be served; its words say so.
+            Kind::Manifest => format!("This cannot be read: {}. All else is served; correct it", words(text)),
+            _ => {
+                format!("The object cannot be read: {}. Nothing of it is served, all else is; correct it", words(text))
+            }
+        };
         verdicts.insert(object.clone(), refused(Reason::Invalid, message, 0));
     }
     verdicts

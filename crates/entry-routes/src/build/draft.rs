@@ -89,6 +89,9 @@ impl fmt::Display for Place<'_> {
     }
 }
 
+/// How many findings are told of one object: they go into Events, the log and metrics.
+const MOST: usize = 20;
+
 /// A verdict in the making.
 #[derive(Debug, Default)]
 pub struct Draft<'a> {
@@ -118,6 +121,12 @@ impl<'a> Draft<'a> {
     pub fn verdict(mut self, generation: i64) -> Verdict {
         // Stable: what is said of the same field stays in the order in which it was found.
         self.findings.sort_by_key(|&(place, ..)| place);
+        let more = self.findings.len().saturating_sub(MOST);
+        if let Some(&(_, reason, _)) = self.findings.get(MOST) {
+            self.findings.truncate(MOST);
+            let message = format!("And {more} more findings, which are told when there are fewer; correct these first");
+            self.findings.push((Place::Whole, reason, message));
+        }
         let outcome = match (self.lost, self.served) {
             (false, _) => Outcome::Accepted,
             (true, true) => Outcome::Partial,
@@ -140,6 +149,22 @@ pub fn cut(text: &str) -> String {
     let end = text.char_indices().nth(LONGEST);
     let shown = &text[..end.map_or(text.len(), |(at, _)| at)];
     format!("{}{}", shown.escape_debug(), if end.is_some() { "…" } else { "" })
+}
+
+/// What a program said, for a message: on one line, at most 300 characters of it, so that its reason is in it.
+pub fn words(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let mut shown = String::new();
+    for c in text.chars().take(LONGEST) {
+        match c {
+            '"' | '\'' => shown.push(c),
+            c => shown.extend(c.escape_debug()),
+        }
+    }
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// An object, for a message: `Ingress shop/web`.

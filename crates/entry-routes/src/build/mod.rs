@@ -21,9 +21,9 @@ mod tls;
 
 use std::collections::BTreeMap;
 
-use crate::{ObjectRef, Routes, Snapshot, Verdicts};
+use crate::{ObjectRef, Reason, Routes, Snapshot, Verdicts};
 
-pub use addresses::addresses;
+pub use addresses::{addresses, reached};
 
 /// What [`build`] needs to know beside the objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +38,9 @@ pub struct BuildSettings {
     pub https: bool,
     /// The time, in seconds since 1970. Only what is said of certificates depends on it.
     pub now: i64,
-    /// Objects whose configuration nginx refused, and its words. They contribute nothing until they change.
-    pub quarantine: BTreeMap<ObjectRef, String>,
+    /// Objects that are put aside: why, and in words what is wrong with each, to which is added what becomes of it. They
+    /// contribute nothing.
+    pub quarantine: BTreeMap<ObjectRef, (Reason, String)>,
 }
 
 impl Default for BuildSettings {

@@ -7,7 +7,7 @@ use super::BuildSettings;
 use super::attach::{Attached, Source};
 use super::certificate::{Loaded, load};
 use super::claim::TlsClaim;
-use super::draft::{Place, TlsPart, cut, named, quoted};
+use super::draft::{Place, TlsPart, named, quoted, words};
 use crate::{Certificate, CertificateId, HostName, Key, Kind, ObjectRef, Reason, Snapshot};
 
 /// The certificates that hosts get.
@@ -141,11 +141,11 @@ fn give<'a>(
 fn read(snapshot: &Snapshot, settings: &BuildSettings, key: &Key) -> Result<Loaded, (Reason, String)> {
     let object = ObjectRef { kind: Kind::Secret, key: key.clone() };
     let invalid = |words: &str| Err((Reason::InvalidRef, format!("{} cannot be used: {words}", named(&object))));
-    if let Some(words) = settings.quarantine.get(&object) {
-        return invalid(&format!("nginx refuses it: {}", cut(words)));
+    if let Some((_, text)) = settings.quarantine.get(&object) {
+        return invalid(&words(text));
     }
-    if let Some(words) = snapshot.unreadable.get(&object) {
-        return invalid(&cut(words));
+    if let Some(text) = snapshot.unreadable.get(&object) {
+        return invalid(&words(text));
     }
     let Some(secret) = snapshot.secrets.get(key) else {
         let message = format!("There is no {} of the type kubernetes.io/tls; make it", named(&object));

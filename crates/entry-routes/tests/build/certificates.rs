@@ -267,7 +267,7 @@ fn a_secret_that_nginx_refused_is_not_used() {
     let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
     let objects = objects.secret(secret("tls", &["a.example.com"]));
     let mut settings = settings();
-    settings.quarantine.insert(object(Kind::Secret, "tls"), "ee key too small".to_owned());
+    settings.quarantine.insert(object(Kind::Secret, "tls"), (Reason::RefusedByNginx, "ee key too small".to_owned()));
     let built = objects.build_with(&settings);
     assert_routes(&built, &[PLAIN]);
     let words = "ee key too small";

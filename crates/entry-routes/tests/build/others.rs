@@ -16,17 +16,23 @@ fn what_nginx_refused_contributes_nothing() {
     first.meta.created = -1;
     let second = with_rule("second", None, vec![prefix("/same")]);
     let mut settings = settings();
-    settings.quarantine.insert(object(Kind::Ingress, "first"), "unknown \"directive\"\nin x.conf".to_owned());
-    settings.quarantine.insert(object(Kind::Service, "web"), "no reason".to_owned());
+    let refused = |words: &str| (Reason::RefusedByNginx, words.to_owned());
+    // Its reason is at the end, as nginx puts it.
+    let long = format!("{}: unknown \"directive\"\nin x.conf", "x".repeat(200));
+    settings.quarantine.insert(object(Kind::Ingress, "first"), refused(&long));
+    settings.quarantine.insert(object(Kind::Service, "web"), (Reason::Unsupported, "no reason".to_owned()));
     let objects = Objects::new().service(exposed("web", [])).ingress(first).ingress(second);
     let built = objects.build_with(&settings);
     assert_routes(&built, &["* prefix /same -> 10.0.0.1:80 http (Ingress shop/second)"]);
-    let words =
-        ("", Reason::RefusedByNginx, "leads to: unknown \\\"directive\\\"\\nin x.conf. Nothing of it is served");
+    let words = (
+        "",
+        Reason::RefusedByNginx,
+        "xxx: unknown \"directive\"\\nin x.conf. Nothing of it is served, all else is; correct it",
+    );
     assert_verdict(&built, &object(Kind::Ingress, "first"), Outcome::Refused, &[words]);
     assert_eq!(built.verdicts[&object(Kind::Ingress, "first")].generation, 3);
     // Its own rule is gone; others' rules may still lead to it.
-    let words = ("", Reason::RefusedByNginx, "no reason");
+    let words = ("", Reason::Unsupported, "no reason");
     assert_verdict(&built, &object(Kind::Service, "web"), Outcome::Refused, &[words]);
     assert_verdict(&built, &object(Kind::Ingress, "second"), Outcome::Accepted, &[]);
 }
@@ -41,6 +47,16 @@ fn what_cannot_be_read_is_refused() {
     assert_routes(&built, &["* prefix /web -> 10.0.0.1:80 http strip (Service shop/web)"]);
     let finding = ("", Reason::Invalid, "The object cannot be read: line 3");
     assert_verdict(&built, &object(Kind::Ingress, "torn"), Outcome::Refused, &[finding]);
+}
+
+#[test]
+fn of_a_file_that_cannot_be_read_the_good_parts_may_be_served() {
+    let mut objects = Objects::new();
+    let file = object(Kind::Manifest, "web.yaml:3");
+    objects.0.unreadable.insert(file.clone(), "what the file said before stays in force: torn".to_owned());
+    let verdict = &objects.build().verdicts[&file];
+    let message = "This cannot be read: what the file said before stays in force: torn. All else is served; correct it";
+    assert_eq!((verdict.outcome, verdict.findings[0].message.as_str()), (Outcome::Refused, message));
 }
 
 #[test]
@@ -62,6 +78,19 @@ fn messages_hold_little_of_objects() {
     let message = &built.verdicts[&object(Kind::Service, "web")].findings[0].message;
     assert!(message.starts_with(r#"The path "no\nslash"#), "{message}");
     assert!(message.contains("xxx…\" cannot be used"), "{message}");
+}
+
+#[test]
+fn of_very_many_findings_the_first_are_told() {
+    for (all, told) in [(20, 20), (21, 21), (10_000, 21)] {
+        let paths = (0..all).map(|number| prefix(&format!("no-slash{number}")));
+        let built = Objects::new().ingress(with_rule("many", None, paths.collect())).build();
+        let verdict = &built.verdicts[&object(Kind::Ingress, "many")];
+        assert_eq!((verdict.outcome, verdict.findings.len()), (Outcome::Refused, told));
+        assert_eq!(verdict.findings[19].field, "spec.rules[0].http.paths[19].path");
+        let last = verdict.findings.last().expect("some");
+        assert_eq!(last.message.starts_with(&format!("And {} more findings", all - 20)), all > 20, "{last:?}");
+    }
 }
 
 fn node(name: &str, external: &[&str], internal: &[&str], ready: bool) -> Node {

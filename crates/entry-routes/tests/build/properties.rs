@@ -218,7 +218,7 @@ proptest! {
         let mut without = snapshot.clone();
         without.ingresses.remove(&key);
         let mut expected = build(&without, &settings);
-        settings.quarantine.insert(object.clone(), "no".to_owned());
+        settings.quarantine.insert(object.clone(), (entry_routes::Reason::RefusedByNginx, "no".to_owned()));
         let mut built = build(&snapshot, &settings);
         prop_assert_eq!(built.verdicts[&object].outcome, Outcome::Refused);
         built.verdicts.remove(&object);

@@ -5,37 +5,63 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use entry_routes::{Outcome, Verdicts};
+use entry_routes::{Key, Kind, ObjectRef, Outcome, Snapshot, Verdicts};
 
 use crate::settings::{Check, Settings};
 use crate::source;
 
+/// How many Ingresses are named of those that are not served here.
+const NAMED: usize = 10;
+
 /// Prints the verdicts; 1 if an object is not served as it was asked for.
 pub async fn check(settings: &Settings, arguments: &Check) -> anyhow::Result<ExitCode> {
     let mut maker = super::maker(settings).await?;
-    let made = maker.make(&source::read(settings).await?)?;
+    let snapshot = source::read(settings).await?;
+    let made = maker.make(&snapshot)?;
+    let foreign = foreign(&snapshot, &made.verdicts);
     let mut text = String::new();
     if arguments.json {
         let verdicts: BTreeMap<_, _> =
             made.verdicts.iter().map(|(object, verdict)| (object.to_string(), verdict)).collect();
         writeln!(text, "{}", serde_json::to_string_pretty(&verdicts)?)?;
+        std::io::stderr().write_all(foreign.as_bytes())?;
     } else {
         write(&mut text, &made.verdicts);
+        text.push_str(&foreign);
         let wrong = made.verdicts.values().filter(|verdict| verdict.outcome != Outcome::Accepted).count();
-        writeln!(text, "{} objects, {wrong} not served as asked for", made.verdicts.len())?;
+        let all = made.verdicts.len();
+        writeln!(text, "{all} object{}, {wrong} not served as asked for", if all == 1 { "" } else { "s" })?;
     }
     std::io::stdout().write_all(text.as_bytes())?;
-    let fine =
-        made.verdicts.values().all(|verdict| verdict.findings.is_empty() && verdict.outcome == Outcome::Accepted);
+    let as_asked_for = made.verdicts.values().all(|verdict| verdict.outcome == Outcome::Accepted);
+    let nothing_to_say = foreign.is_empty() && made.verdicts.values().all(|verdict| verdict.findings.is_empty());
+    let fine = as_asked_for && (nothing_to_say || !arguments.strict);
     Ok(ExitCode::from(u8::from(!fine)))
+}
+
+/// A line that names the Ingresses of which nothing is said, since they are not this entry's; empty if there is none.
+fn foreign(snapshot: &Snapshot, verdicts: &Verdicts) -> String {
+    let of = |key: &Key| ObjectRef { kind: Kind::Ingress, key: key.clone() };
+    let foreign: Vec<_> = snapshot.ingresses.keys().filter(|key| !verdicts.contains_key(&of(key))).collect();
+    let named: Vec<_> = foreign.iter().take(NAMED).map(|key| format!("{}/{}", key.namespace, key.name)).collect();
+    let more = foreign.len() - named.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let named = named.join(", ");
+    match foreign.len() {
+        0 => String::new(),
+        1 => format!("1 Ingress has no class that this entry serves: {named}\n"),
+        n => format!("{n} Ingresses have no class that this entry serves: {named}{more}\n"),
+    }
 }
 
 /// A line for each finding.
 pub fn write(text: &mut String, verdicts: &Verdicts) {
     for (object, verdict) in verdicts {
         for finding in &verdict.findings {
-            let (outcome, field, reason) = (verdict.outcome, &finding.field, finding.reason);
-            let _ = writeln!(text, "{object}: {outcome:?}: {field}: {reason}: {}", finding.message);
+            let (outcome, reason) = (verdict.outcome, finding.reason);
+            // What cannot be read has no fields.
+            let field = if finding.field.is_empty() { String::new() } else { format!("{}: ", finding.field) };
+            let _ = writeln!(text, "{object}: {outcome:?}: {field}{reason}: {}", finding.message);
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::admin::{Admin, Parts};
+use crate::admin::{self, Admin, Parts};
 use crate::pipeline::Pipeline;
 use crate::settings::Settings;
 use crate::source;
@@ -72,8 +72,9 @@ impl Following {
 /// Follows objects until it is told to end.
 pub async fn watch(settings: &Settings) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown()?;
+    let listener = admin::listen(settings.admin).await?;
     let following = follow(settings).await?;
-    let admin = Admin::start(settings.admin, following.parts.clone()).await?;
+    let admin = Admin::start(listener, following.parts.clone());
     until(shutdown).await;
     following.end().await;
     admin.end();
@@ -83,9 +84,10 @@ pub async fn watch(settings: &Settings) -> anyhow::Result<ExitCode> {
 /// Runs nginx until it is told to end.
 pub async fn nginx(settings: &Settings) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown()?;
+    let listener = admin::listen(settings.admin).await?;
     let (supervisor, handle) = Supervisor::start(settings.process()).await.context("nginx")?;
     let parts = Parts { nginx: Some(handle), control: Some(settings.control()), ..Parts::default() };
-    let admin = Admin::start(settings.admin, parts).await?;
+    let admin = Admin::start(listener, parts);
     supervisor.run(until(shutdown)).await?;
     admin.end();
     Ok(ExitCode::SUCCESS)
@@ -94,10 +96,18 @@ pub async fn nginx(settings: &Settings) -> anyhow::Result<ExitCode> {
 /// Both.
 pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown()?;
+    let listener = admin::listen(settings.admin).await?;
     let following = follow(settings).await?;
-    let (supervisor, handle) = Supervisor::start(settings.process()).await.context("nginx")?;
+    let (supervisor, handle) = match Supervisor::start(settings.process()).await.context("nginx") {
+        Ok(started) => started,
+        Err(error) => {
+            // In good order: what is under way would be told as a failure of its own.
+            following.end().await;
+            return Err(error);
+        }
+    };
     let parts = Parts { nginx: Some(handle), control: Some(settings.control()), ..following.parts.clone() };
-    let admin = Admin::start(settings.admin, parts).await?;
+    let admin = Admin::start(listener, parts);
     supervisor.run(until(shutdown)).await?;
     following.end().await;
     admin.end();

@@ -1,10 +1,14 @@
 //! What comes at the same moment as something else.
 
+use std::path::Path;
+
 use clap::Parser as _;
 use entry_routes::{Meta, Service, ServiceKind, ServicePort};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::*;
+use crate::admin::Parts;
 use crate::settings::Cli;
 
 /// A snapshot with one exposed Service.
@@ -18,15 +22,26 @@ fn snapshot(port: u16) -> Arc<Snapshot> {
     Arc::new(Snapshot { services, ..Snapshot::default() })
 }
 
+/// The loop before it runs, on a volume in this directory.
+fn pipeline(dir: &Path) -> (Pipeline, Told, Volume) {
+    let settings = Cli::parse_from(["sparrow-entry", "run"]).settings;
+    let maker = Maker::new(&settings, "nginx version: nginx/1.22.1").unwrap();
+    let volume = Volume::open(dir.join("volume")).unwrap();
+    let (pipeline, told) = Pipeline::new(maker, volume.clone());
+    (pipeline, told, volume)
+}
+
+/// The loop, on a volume in this directory.
+fn start(dir: &Path) -> (watch::Sender<Option<Arc<Snapshot>>>, Told, Volume, JoinHandle<()>) {
+    let (pipeline, told, volume) = pipeline(dir);
+    let (sender, snapshots) = watch::channel(None);
+    (sender, told, volume, tokio::spawn(pipeline.run(snapshots)))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_comes_with_nginxs_words_is_not_lost() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = Cli::parse_from(["sparrow-entry", "run"]).settings;
-    let maker = Maker::new(&settings, "nginx version: nginx/1.22.1").unwrap();
-    let volume = Volume::open(dir.path().join("volume")).unwrap();
-    let (pipeline, told) = Pipeline::new(maker, volume.clone());
-    let (sender, snapshots) = watch::channel(None);
-    let task = tokio::spawn(pipeline.run(snapshots));
+    let (sender, told, volume, _task) = start(dir.path());
     let mut progress = told.progress.clone();
     for round in 1..=100_u16 {
         // A little later each time, so that some come while the outcome is read.
@@ -42,16 +57,31 @@ async fn a_change_that_comes_with_nginxs_words_is_not_lost() {
         std::fs::rename(dir.path().join("beside"), volume.dir().join("outcome")).unwrap();
         assert_eq!(volume.outcome().unwrap().unwrap().state, OutcomeState::Live);
     }
+}
+
+#[tokio::test]
+async fn without_the_loop_it_is_not_healthy() {
+    let dir = tempfile::tempdir().unwrap();
+    let (sender, told, _, task) = start(dir.path());
+    let parts = Parts { told: Some(told), ..Parts::default() };
+    assert!(parts.dead().is_none() && parts.unready().is_some());
+    sender.send_replace(Some(snapshot(80)));
+    let offered = async {
+        while parts.unready().is_some() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), offered).await.unwrap();
+    assert_eq!(parts.dead(), None);
     task.abort();
+    assert!(task.await.is_err());
+    assert!(parts.dead().is_some_and(|reason| reason.contains("has ended")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_looked_at_now_and_then_without_a_change() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = Cli::parse_from(["sparrow-entry", "run"]).settings;
-    let maker = Maker::new(&settings, "nginx version: nginx/1.22.1").unwrap();
-    let volume = Volume::open(dir.path().join("volume")).unwrap();
-    let (mut pipeline, mut told) = Pipeline::new(maker, volume);
+    let (mut pipeline, mut told, _) = pipeline(dir.path());
     // Longer than it takes until the loop looks for nginx's words, which must not put this off.
     pipeline.tick = Duration::from_secs(5);
     let (_sender, snapshots) = watch::channel(Some(snapshot(1)));

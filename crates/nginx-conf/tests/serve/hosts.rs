@@ -209,6 +209,34 @@ fn a_redirect_keeps_the_host_and_the_target_and_names_the_public_port() {
 }
 
 #[test]
+fn a_backend_sees_the_host_that_routed() {
+    let routes = routes([
+        ("a.example", vec![forward(prefix("/"), backend("a"), false)]),
+        ("b.example", vec![forward(prefix("/"), backend("b"), false)]),
+        ("*", vec![forward(prefix("/"), backend("any"), false)]),
+    ]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        for (target, header, backend, host) in [
+            ("/x", "Host: a.example\r\n", "a", "a.example"),
+            ("/x", "Host: A.example:8080\r\n", "a", "A.example:8080"),
+            ("/http://b.example/x", "Host: a.example\r\n", "a", "a.example"),
+            // RFC 9112, section 3.2.2: the host of the target, whatever the header says.
+            ("http://b.example/x", "Host: a.example\r\n", "b", "b.example"),
+            ("HTTP://b.example/x", "Host: a.example\r\n", "b", "b.example"),
+            ("http://a.example/x?http://b.example", "Host: b.example\r\n", "a", "a.example"),
+            ("http://other.example/x", "Host: a.example\r\n", "any", "other.example"),
+        ] {
+            let request = format!("GET {target} HTTP/1.1\r\n{header}Connection: close\r\n\r\n");
+            let answer = super::support::send(nginx.http, request);
+            assert_eq!(answer.header("Backend"), Some(backend), "{target} {header}");
+            assert_eq!(answer.seen("Host"), Some(host), "{target} {header}");
+            assert_eq!(answer.seen("X-Forwarded-Host"), Some(host), "{target} {header}");
+        }
+    }
+}
+
+#[test]
 fn the_own_errors_have_a_page_and_those_of_backends_are_theirs() {
     let (silent, up) = (std::net::TcpListener::bind("127.0.0.1:0").unwrap(), backend("up"));
     let mut slow = forward(prefix("/slow"), silent.local_addr().unwrap(), false);

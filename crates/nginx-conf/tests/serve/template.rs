@@ -92,6 +92,43 @@ fn a_template_that_cannot_be_followed_says_where() {
 }
 
 #[test]
+fn whose_values_cannot_stand_there_is_known() {
+    let rule = |name: &str, path: &str| {
+        let mut rule = forward(prefix(path), free(), true);
+        name.clone_into(&mut rule.origin.key.name);
+        rule
+    };
+    let fine = (0..50).map(|number| rule(&format!("fine{number}"), &format!("/fine{number}")));
+    let bad =
+        [rule("dollar", "/a$b"), rule("mark", "/\u{f8ff}0\u{f8ff}"), rule("space", "/a b"), rule("dollar", "/b$")];
+    let all = routes([("*", fine.chain(bad).collect()), ("*.example", vec![rule("wild", "/")])]);
+    let names = |template: &str| match render(&format!("{{{{ control_server }}}}{template}"), &all) {
+        Err(TemplateError::Objects(objects)) => {
+            objects.into_iter().map(|(object, why)| (object.key.name, why)).collect::<Vec<_>>()
+        }
+        other => panic!("{template}: {other:?}"),
+    };
+    let each = |body: &str| format!("{{% for route in routes %}}{body}\n{{% endfor %}}");
+    let [(name, why)] = &names(&each("x {{ route.path }};"))[..] else { panic!() };
+    assert_eq!(name, "dollar");
+    assert!(why.contains("\"/a$b\" cannot stand here: it has a character that cannot be quoted"), "{why}");
+    let only_names = |body: &str| names(&each(body)).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    // A value that a filter made is its object's too.
+    assert_eq!(only_names("x http://{{ route.path ~ '/' }};"), ["dollar", "mark", "space"]);
+    assert_eq!(only_names("{% if route.host != '*' %}x a.{{ route.host }};{% endif %}"), ["wild"]);
+    assert_eq!(only_names("x {{ route.path | raw_token }};"), ["mark"]);
+    // The template's own faults are nobody's, also where only some meet them.
+    for template in [each("# {{ route.path }}"), each("x \\{{ route.path }};"), each("{{ route.no }}")] {
+        let error = render(&format!("{{{{ control_server }}}}{template}"), &all).unwrap_err();
+        assert!(!matches!(error, TemplateError::Objects(_)), "{template}: {error}");
+    }
+    // So is what fails only together.
+    let together = "{% if routes | length > 2 %}x a{{ '$' }};{% endif %}";
+    let error = render(&format!("{{{{ control_server }}}}{together}"), &all).unwrap_err();
+    assert!(matches!(error, TemplateError::Misplaced { .. }), "{error}");
+}
+
+#[test]
 fn quoting_is_turned_off_for_one_value_at_a_time() {
     let some = routes([("*", vec![forward(prefix("/a b"), free(), true)])]);
     let template =

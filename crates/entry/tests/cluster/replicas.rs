@@ -1,0 +1,95 @@
+//! Two of them: one writes, and the other goes on when it goes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use crate::common::clock::Clock;
+use crate::common::{Bench, Entry, eventually};
+use crate::support::Tenant;
+
+/// The name of the replica that holds the lease; empty if none does.
+fn holder(tenant: &Tenant<'_>) -> String {
+    let leases = tenant.read("/apis/coordination.k8s.io/v1/namespaces/NS/leases");
+    let spec = &leases["items"][0]["spec"];
+    let holder = spec["holderIdentity"].as_str().unwrap_or_default();
+    holder.split('_').next().unwrap_or_default().to_owned()
+}
+
+fn written(replica: &Entry) -> u64 {
+    replica.count("statuses_written")
+}
+
+fn replica(tenant: &Tenant<'_>, name: &str) -> Bench {
+    let mut bench = tenant.bench(&testbed::nginx::newest());
+    bench.flag("--identity", name.to_owned());
+    bench
+}
+
+#[test]
+fn one_writes_and_the_other_goes_on() {
+    let tenant = Tenant::shared();
+    tenant.class();
+    tenant.service("cart", 80);
+    tenant.node("1", "203.0.113.1", true);
+    tenant.ingress("web", "web.example", "cart", 80);
+    let [a, b] = ["a", "b"].map(|name| replica(&tenant, name));
+    let first = a.start(&["watch"]);
+    eventually("its address", || tenant.addresses("web") == ["203.0.113.1"]);
+    assert_eq!(holder(&tenant), "a");
+    // From now on it is never without an address.
+    let (end, emptied) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let watcher = {
+        let (end, emptied) = (Arc::clone(&end), Arc::clone(&emptied));
+        let path = format!("/apis/networking.k8s.io/v1/namespaces/{}/ingresses/web", tenant.namespace);
+        let server = tenant.server;
+        thread::spawn(move || {
+            while !end.load(Ordering::Relaxed) {
+                let (_, body) = server.request("GET", &path, None).unwrap();
+                if !body.contains("203.0.113.") {
+                    emptied.store(true, Ordering::Relaxed);
+                }
+                sleep(Duration::from_millis(50));
+            }
+        })
+    };
+    // The other one's clock is an hour ahead: by it, the lease would have run out.
+    let clock = Clock::new(&b.path("clock"));
+    clock.jump(3600);
+    let second = b.start_by(&clock.by(), &["watch"]);
+    second.wait_ready();
+    tenant.node("2", "203.0.113.2", true);
+    eventually("followed", || tenant.addresses("web") == ["203.0.113.1", "203.0.113.2"]);
+    sleep(Duration::from_secs(3));
+    assert_eq!((holder(&tenant), written(&first), written(&second)), ("a".to_owned(), 2, 0));
+    // Both make configurations, whoever holds the lease.
+    tenant.service("blog", 81);
+    for bench in [&a, &b] {
+        eventually("written", || bench.offered().contains("/blog"));
+    }
+    // Given back, not run out: that would take 15 s.
+    first.terminate();
+    let begun = Instant::now();
+    eventually("handed over", || holder(&tenant) == "b");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(tenant.addresses("web"), ["203.0.113.1", "203.0.113.2"]);
+    // The next one knows which of the entries are theirs.
+    tenant.node("1", "203.0.113.1", false);
+    eventually("followed", || tenant.addresses("web") == ["203.0.113.2"]);
+    // The first comes back, and leaves it at that; even when clocks jump.
+    let first = a.start(&["watch"]);
+    clock.jump(-7200);
+    tenant.node("3", "203.0.113.3", true);
+    eventually("followed", || tenant.addresses("web") == ["203.0.113.2", "203.0.113.3"]);
+    clock.jump(7200);
+    sleep(Duration::from_secs(3));
+    assert_eq!((holder(&tenant), written(&first), written(&second)), ("b".to_owned(), 0, 2));
+    // No holder is left, and no status is emptied.
+    second.terminate();
+    first.terminate();
+    end.store(true, Ordering::Relaxed);
+    watcher.join().unwrap();
+    assert!(!emptied.load(Ordering::Relaxed));
+    assert_eq!(tenant.addresses("web"), ["203.0.113.2", "203.0.113.3"]);
+}

@@ -1,0 +1,193 @@
+//! The commands that end by themselves: `generate`, `check`, `render`.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use crate::common::{Bench, CLASS, both, ingress, service};
+
+#[test]
+fn generate_writes_and_ends() {
+    for nginx in both() {
+        let bench = Bench::new(&nginx);
+        bench.write("shop.yaml", &service("shop", 81));
+        bench.ends(0, &["generate"]);
+        let first = bench.offered();
+        assert!(first.contains("127.0.0.1:81") && first.contains("/shop"), "{first}");
+        bench.ends(0, &["generate"]);
+        assert_eq!(bench.offered(), first);
+        bench.write("shop.yaml", &service("shop", 82));
+        bench.ends(0, &["generate"]);
+        assert!(bench.offered().contains("127.0.0.1:82"));
+        // What is written before nginx runs is what it starts with.
+        let entry = bench.start(&["nginx"]);
+        assert!(bench.live().contains("127.0.0.1:82"));
+        entry.terminate();
+    }
+}
+
+#[test]
+fn what_cannot_be_done_ends_with_2_and_says_why() {
+    let bench = Bench::new(&testbed::nginx::debian());
+    let missing = bench.path("objects");
+    fs::remove_dir(&missing).unwrap();
+    for command in ["generate", "watch", "run", "render", "check"] {
+        let (out, err) = bench.ends(2, &[command]);
+        assert!(out.is_empty() && err.contains(missing.to_str().unwrap()), "{out}{err}");
+        assert_eq!(err.matches("os error 2").count(), 1, "{err}");
+    }
+    fs::create_dir(&missing).unwrap();
+    for command in ["generate", "nginx", "run", "render"] {
+        let mut other = Bench::new(&testbed::nginx::debian());
+        other.flags.retain(|flag| !flag.ends_with("/nginx") && flag != "--nginx");
+        other.flag("--nginx", other.path("nowhere").display().to_string());
+        let (_, err) = other.ends(2, &[command]);
+        assert!(err.contains(other.path("nowhere").to_str().unwrap()), "{err}");
+    }
+    let (_, err) = bench.ends(2, &["generate", "--unknown"]);
+    assert!(err.contains("--unknown"), "{err}");
+    let (_, err) = bench.ends(2, &["render", "--diff"]);
+    assert!(err.contains("nothing is live on this volume"), "{err}");
+}
+
+#[test]
+fn a_flag_that_cannot_be_followed_is_named() {
+    for (flag, value, expected) in [
+        ("--read-timeout", "0s", "from 1ms to 720h"),
+        ("--connect-timeout", "500us", "from 1ms to 720h"),
+        ("--keepalive-timeout", "0s", "from 1ms to 720h"),
+        ("--worker-shutdown-timeout", "721h", "from 1ms to 720h"),
+        ("--worker-connections", "0", "16..=1000000"),
+        ("--workers", "0", "1..=65535"),
+        ("--public-https-port", "0", "1..=65535"),
+        ("--proxy-protocol", "", "--proxy-protocol: it needs trusted proxies"),
+        ("--runtime", "/nowhere/$host", "--runtime: \"/nowhere/$host/control.sock\" cannot be written"),
+        ("--user", "a;b", "--user: \"a;b\" is not the name of a user"),
+        ("--access-log", "requests", "--access-log: \"requests\" cannot be written"),
+    ] {
+        let mut bench = Bench::new(&testbed::nginx::debian());
+        if let Some(at) = bench.flags.iter().position(|set| set == flag) {
+            bench.flags.drain(at..at + 2);
+        }
+        bench.flags.push(flag.to_owned());
+        bench.flags.extend((!value.is_empty()).then(|| value.to_owned()));
+        let (_, err) = bench.ends(2, &["render"]);
+        assert!(err.contains(flag) && err.contains(expected), "{flag} {value}: {err}");
+    }
+    // No time is a time, where there need be none.
+    let mut bench = Bench::new(&testbed::nginx::debian());
+    bench.flag("--drain-delay", "0s".to_owned());
+    bench.ends(0, &["render"]);
+}
+
+#[test]
+fn check_names_what_is_nobodys_and_is_strict_if_asked_to_be() {
+    let bench = Bench::new(&testbed::nginx::debian());
+    let named =
+        |name: &str| ingress(name, "web.example", "shop", 81, None).replace("ClassName: sparrow", "ClassName: other");
+    bench.write("web.yaml", &named("web"));
+    let line = "1 Ingress has no class that this entry serves: default/web\n";
+    assert_eq!(bench.ends(0, &["check"]).0, format!("{line}0 objects, 0 not served as asked for\n"));
+    assert_eq!(bench.ends(0, &["check", "--json"]), ("{}\n".to_owned(), line.to_owned()));
+    bench.ends(1, &["check", "--strict"]);
+    let many: Vec<String> = (10..25).map(|number| named(&format!("web{number}"))).collect();
+    bench.write("web.yaml", &many.join("---\n"));
+    let (out, _) = bench.ends(0, &["check"]);
+    assert!(out.starts_with("15 Ingresses have no class that this entry serves: default/web10, "), "{out}");
+    assert!(out.contains("default/web19 and 5 more\n"), "{out}");
+    bench.remove("web.yaml");
+    // Served as asked for, and there is something to say of it: which of its ports was taken.
+    let ports = "ports: [{ port: 81, name: a }, { port: 82, name: b }]";
+    bench.write("shop.yaml", &service("shop", 81).replace("ports: [{ port: 81 }]", ports));
+    let (out, _) = bench.ends(0, &["check"]);
+    assert!(out.contains("Service default/shop: Accepted: spec.ports: "), "{out}");
+    bench.ends(1, &["check", "--strict"]);
+}
+
+#[test]
+fn check_says_what_is_wrong() {
+    let bench = Bench::new(&testbed::nginx::debian());
+    bench.write("shop.yaml", &service("shop", 81));
+    let (out, _) = bench.ends(0, &["check"]);
+    assert_eq!(out, "1 object, 0 not served as asked for\n");
+    let (out, _) = bench.ends(0, &["check", "--json"]);
+    assert!(out.contains("\"Service default/shop\"") && out.contains("\"Accepted\""), "{out}");
+
+    // Two that claim the same; something that is not done here; a file that is no manifest.
+    let claims = "  annotations: { sparrow/path: /shop }\n";
+    let twin = service("twin", 82).replace("  name: twin\n", &format!("  name: twin\n{claims}"));
+    bench.write("twin.yaml", &twin);
+    let unknown = "{ name: web, annotations: { nginx.ingress.kubernetes.io/rewrite-target: /x } }";
+    let web = ingress("web", "web.example", "shop", 81, None).replace("{ name: web }", unknown);
+    bench.write("web.yaml", &format!("{CLASS}---\n{web}"));
+    bench.write("broken.yaml", "kind: [Service\n");
+    let (out, _) = bench.ends(1, &["check"]);
+    for part in [
+        "Service default/twin: Refused: metadata.annotations[sparrow/path]: Conflicted: ",
+        "Ingress default/web: Partial: metadata.annotations[nginx.ingress.kubernetes.io/rewrite-target]: Unsupported: ",
+        "Manifest broken.yaml:1: Refused: Invalid: ",
+        "4 objects, 3 not served as asked for\n",
+    ] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+    let (json, _) = bench.ends(1, &["check", "--json"]);
+    let verdicts: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(verdicts["Service default/twin"]["outcome"], "Refused");
+    assert_eq!(verdicts["Service default/twin"]["findings"][0]["reason"], "Conflicted");
+    assert_eq!(verdicts["Ingress default/web"]["findings"][0]["reason"], "Unsupported");
+    assert_eq!(verdicts["Service default/shop"]["outcome"], "Accepted");
+
+    // The same in `render`, which prints the rest.
+    let (out, err) = bench.ends(0, &["render", "--routes"]);
+    assert_eq!(
+        out,
+        "web.example prefix / -> 127.0.0.1:81 http (Ingress default/web)\n\
+         * prefix /shop -> 127.0.0.1:81 http strip (Service default/shop)\n"
+    );
+    assert!(err.contains("Service default/twin: Refused: ") && err.contains("Manifest broken.yaml"), "{err}");
+    let (out, _) = bench.ends(0, &["render"]);
+    assert!(out.contains("127.0.0.1:81") && !out.contains("127.0.0.1:82"), "{out}");
+}
+
+#[test]
+fn render_tells_what_would_change() {
+    for nginx in both() {
+        let bench = Bench::new(&nginx);
+        bench.write("shop.yaml", &service("shop", 81));
+        let entry = bench.start(&["run"]);
+        assert_eq!(bench.ends(0, &["render", "--diff"]).0, "");
+        assert_eq!(bench.ends(0, &["render"]).0, bench.live());
+        entry.terminate();
+        bench.write("shop.yaml", &service("shop", 82));
+        let (out, _) = bench.ends(1, &["render", "--diff"]);
+        let changed = |sign: char, port: &str| out.lines().any(|line| line.starts_with(sign) && line.contains(port));
+        assert!(changed('-', "127.0.0.1:81") && changed('+', "127.0.0.1:82"), "{out}");
+        assert!(out.lines().count() < bench.live().lines().count() / 2, "only what changes: {out}");
+    }
+}
+
+#[test]
+fn flags_may_come_from_the_environment() {
+    let bench = Bench::new(&testbed::nginx::debian());
+    bench.write("shop.yaml", &service("shop", 81));
+    let (by_flags, _) = bench.ends(0, &["render"]);
+    let by_environment = |change: Option<(&str, &str)>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sparrow-entry"));
+        for pair in bench.flags.chunks(2) {
+            let name = pair[0].trim_start_matches("--").replace('-', "_").to_uppercase();
+            command.env(format!("SPARROW_ENTRY_{name}"), &pair[1]);
+        }
+        command.arg("render").envs(change).stdin(Stdio::null()).output().unwrap()
+    };
+    assert_eq!(String::from_utf8(by_environment(None).stdout).unwrap(), by_flags);
+    // Several addresses, as in a flag that is repeated.
+    let more = by_environment(Some(("SPARROW_ENTRY_HTTP", "127.0.0.1:8001,127.0.0.1:8002")));
+    let text = String::from_utf8(more.stdout).unwrap();
+    assert!(text.contains("127.0.0.1:8001") && text.contains("127.0.0.1:8002"), "{text}");
+    for (name, value) in [("DRAIN_DELAY", "soon"), ("HTTP", "here"), ("SERVICE_SELECTOR", "x"), ("ACCESS_LOG", "a b$c")]
+    {
+        let wrong = by_environment(Some((&format!("SPARROW_ENTRY_{name}"), value)));
+        let err = String::from_utf8(wrong.stderr).unwrap();
+        assert_eq!(wrong.status.code(), Some(2), "{err}");
+        assert!(err.contains(&name.to_lowercase().replace('_', "-")) || err.contains(&name.to_lowercase()), "{err}");
+    }
+}

@@ -1,0 +1,269 @@
+//! What goes wrong around it: nginx dies, it dies itself, the volume is full, the clock jumps; and the end under load.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle, sleep};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::common::clock::Clock;
+use crate::common::tls::{Certificate, secret};
+use crate::common::{Bench, CLASS, PATIENCE, backend, both, eventually, ingress, service, until};
+
+#[test]
+fn a_killed_nginx_is_started_again() {
+    let port = backend("one");
+    for nginx in both() {
+        let bench = Bench::new(&nginx);
+        bench.write("shop.yaml", &service("shop", port));
+        let entry = bench.start(&["run"]);
+        for round in 1..=2 {
+            bench.answers("/shop", 200, "one");
+            let master = until("its pid", || entry.nginx());
+            kill_process(master, Signal::KILL).unwrap();
+            eventually("counted", || entry.count("nginx_restarts") == round);
+            assert_ne!(entry.nginx(), Some(master));
+            entry.wait_ready();
+        }
+        bench.answers("/shop", 200, "one");
+        // And it can still be told new things.
+        bench.write("shop.yaml", &service("blog", port));
+        bench.answers("/blog", 200, "one");
+        entry.terminate();
+    }
+}
+
+#[test]
+fn killed_itself_it_leaves_nothing_and_goes_on_where_it_was() {
+    let port = backend("one");
+    for nginx in both() {
+        let bench = Bench::new(&nginx);
+        bench.write("shop.yaml", &service("shop", port));
+        let entry = bench.start(&["run"]);
+        bench.answers("/shop", 200, "one");
+        let master = until("its pid", || entry.nginx());
+        kill_process(Pid::from_raw(entry.pid().try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
+        drop(entry);
+        eventually("gone", || !Path::new(&format!("/proc/{}", master.as_raw_nonzero())).exists());
+        assert!(bench.get("any.example", "/shop").is_none());
+        let entry = bench.start(&["run"]);
+        bench.answers("/shop", 200, "one");
+        assert_eq!(entry.count("nginx_reloads"), 0);
+        entry.terminate();
+    }
+}
+
+#[test]
+fn a_second_one_in_the_same_place_ends_at_once() {
+    let bench = Bench::new(&testbed::nginx::newest());
+    bench.write("shop.yaml", &service("shop", 81));
+    let entry = bench.start(&["run"]);
+    let (_, err) = bench.ends(2, &["nginx", "--admin", "127.0.0.1:0"]);
+    assert!(err.contains(bench.path("run").to_str().unwrap()), "{err}");
+    bench.answers("/", 404, "");
+    entry.terminate();
+}
+
+#[test]
+fn an_address_that_is_taken_is_named_and_nothing_else() {
+    let bench = Bench::new(&testbed::nginx::newest());
+    bench.write("shop.yaml", &service("shop", 81));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for command in ["watch", "nginx", "run"] {
+        let (_, err) = bench.ends(2, &[command, "--admin", &address]);
+        assert!(err.contains(&format!("--admin: cannot listen on {address}")), "{err}");
+        assert!(!err.contains("ERROR"), "{err}");
+        assert_eq!(err.matches("os error").count(), 1, "{err}");
+    }
+    // That of the traffic is waited for.
+    let taken = TcpListener::bind(bench.http).unwrap();
+    let entry = bench.start_unready(&["run"]);
+    let reason = format!("bind() to {} failed (98: ", bench.http);
+    eventually("told", || {
+        entry.admin("/readyz").is_some_and(|answer| answer.status == 503 && answer.body.contains(&reason))
+    });
+    let body = entry.admin("/readyz").unwrap().body;
+    assert!(!body.contains(bench.path("volume").to_str().unwrap()), "{body}");
+    drop(taken);
+    entry.wait_ready();
+    entry.terminate();
+}
+
+#[test]
+fn an_api_server_that_is_not_there_is_told_once() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut bench = Bench::without_source(&testbed::nginx::newest());
+    let kubeconfig = format!(
+        "apiVersion: v1\nkind: Config\nclusters: [{{ name: c, cluster: {{ server: \"http://{nobody}\" }} }}]\nusers: [{{ name: u, user: \
+         {{}} }}]\ncontexts: [{{ name: x, context: {{ cluster: c, user: u }} }}]\ncurrent-context: x\n"
+    );
+    fs::write(bench.path("kubeconfig"), kubeconfig).unwrap();
+    bench.flag("--kubeconfig", bench.path("kubeconfig").display().to_string());
+    bench.flags.push("--no-status".to_owned());
+    let entry = bench.start_unready(&["watch"]);
+    entry.says("cannot follow Service objects");
+    // It is tried again and again meanwhile.
+    sleep(Duration::from_secs(3));
+    let log = entry.log();
+    assert_eq!(log.matches("cannot follow Service objects").count(), 1, "{log}");
+    assert!(log.lines().filter(|line| line.contains("ERROR")).all(|line| line.contains("cannot follow")), "{log}");
+    assert!(!log.contains("\"WARN\"") && !log.contains("\"target\":\"kube"), "{log}");
+    entry.terminate();
+}
+
+/// A client that keeps its connection and never sends a request a second time. Requests, and those without a whole answer.
+fn client(address: SocketAddr, number: u64, no_new: &AtomicBool) -> (u64, u64) {
+    let (mut sent, mut lost) = (0, 0);
+    let mut kept: Option<BufReader<TcpStream>> = None;
+    loop {
+        if kept.is_none() && no_new.load(Ordering::Relaxed) {
+            return (sent, lost);
+        }
+        sent += 1;
+        match exchange(address, kept.take()) {
+            Ok(connection) => kept = connection,
+            Err(_) => lost += 1,
+        }
+        // Gaps of 0 to 19 ms, different for each.
+        sleep(Duration::from_millis((sent * 7 + number * 13) % 20));
+    }
+}
+
+/// One request and its whole answer. The connection, if the answer leaves it open.
+fn exchange(address: SocketAddr, kept: Option<BufReader<TcpStream>>) -> std::io::Result<Option<BufReader<TcpStream>>> {
+    let mut stream = match kept {
+        Some(stream) => stream,
+        None => BufReader::new(TcpStream::connect(address)?),
+    };
+    stream.get_ref().set_read_timeout(Some(PATIENCE))?;
+    stream.get_mut().write_all(b"POST /shop HTTP/1.1\r\nHost: any\r\nContent-Length: 0\r\n\r\n")?;
+    let (mut length, mut keep, mut line) = (0, true, String::new());
+    stream.read_line(&mut line)?;
+    if !line.starts_with("HTTP/1.1 200 ") {
+        return Err(std::io::Error::other(line));
+    }
+    while line != "\r\n" {
+        line.clear();
+        if stream.read_line(&mut line)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        match line.trim_end().split_once(": ") {
+            Some(("Content-Length", value)) => length = value.parse().unwrap(),
+            Some(("Connection", value)) => keep = value != "close",
+            _ => {}
+        }
+    }
+    stream.read_exact(&mut vec![0; length])?;
+    Ok(keep.then_some(stream))
+}
+
+#[test]
+fn nothing_is_lost_when_it_is_told_to_end_under_load() {
+    let port = backend("one");
+    // The oldest closes idle connections at once, and a request may be on its way.
+    let mut bench = Bench::new(&testbed::nginx::newest());
+    bench.flag("--drain-delay", "1s".to_owned());
+    bench.write("shop.yaml", &service("shop", port));
+    let mut entry = bench.start(&["run"]);
+    bench.answers("/shop", 200, "one");
+    let no_new = Arc::new(AtomicBool::new(false));
+    let clients: Vec<JoinHandle<(u64, u64)>> = (0..16)
+        .map(|number| {
+            let (address, no_new) = (bench.http, Arc::clone(&no_new));
+            thread::spawn(move || client(address, number, &no_new))
+        })
+        .collect();
+    sleep(Duration::from_millis(500));
+    entry.tell_to_end();
+    // The balancers in front hear of it: everything is still served, and by and by there are no new connections.
+    eventually("told", || entry.admin("/readyz").is_some_and(|answer| answer.status == 503));
+    sleep(Duration::from_millis(300));
+    assert_eq!(bench.asks("any.example", "/shop").0, 200);
+    no_new.store(true, Ordering::Relaxed);
+    assert!(entry.ended().success());
+    // Each was told `Connection: close`, so they end by themselves.
+    let (sent, lost) = clients
+        .into_iter()
+        .map(|client| client.join().unwrap())
+        .fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+    assert!(sent > 200, "only {sent} requests: this proves nothing");
+    assert_eq!(lost, 0, "of {sent}");
+}
+
+#[test]
+fn a_full_volume_keeps_what_is_served() {
+    let port = backend("one");
+    let bench = Bench::new(&testbed::nginx::newest());
+    let volume = bench.path("volume");
+    fs::create_dir(&volume).unwrap();
+    bench.write("shop.yaml", &service("shop", port));
+    // In a mount namespace of its own, which ends with it, the volume is small.
+    let root = rustix::process::geteuid().is_root();
+    let small = format!("mount -t tmpfs -o size=512k tmpfs '{}'; exec \"$0\" \"$@\"", volume.display());
+    let mut by = vec!["unshare", "--mount"];
+    if !root {
+        by.extend(["--user", "--map-root-user"]);
+    }
+    by.extend(["sh", "-ec", &small]);
+    let entry = bench.start_by(&by, &["run"]);
+    entry.wait_ready();
+    bench.answers("/shop", 200, "one");
+    let ballast = PathBuf::from(format!("/proc/{}/root{}/ballast", entry.pid(), volume.display()));
+    fs::write(&ballast, vec![0; 1 << 20]).unwrap_err();
+    bench.write("blog.yaml", &service("blog", port));
+    eventually("told", || entry.metric("offer_failing") > 0.0);
+    entry.says("the configuration in force stays: a new one cannot be offered");
+    for line in entry.log().lines().filter(|line| line.contains("cannot be offered")) {
+        assert_eq!(line.matches("os error 28").count(), 1, "{line}");
+    }
+    assert_eq!(bench.asks("any.example", "/shop"), (200, "one".to_owned()));
+    assert_eq!(bench.asks("any.example", "/blog").0, 404);
+    assert_eq!(entry.admin("/readyz").unwrap().status, 200, "it serves");
+    // Once there is room, it goes on without another change.
+    fs::remove_file(&ballast).unwrap();
+    bench.answers("/blog", 200, "one");
+    entry.says("configurations can be offered again");
+    assert_eq!(entry.metric("offer_failing").to_string(), "0");
+    entry.terminate();
+}
+
+#[test]
+fn the_clock_may_jump() {
+    const YEAR: i64 = 365 * 24 * 3600;
+    let (one, two) = (backend("one"), backend("two"));
+    // Debian's, since the library has no hold of one that is linked statically.
+    let bench = Bench::new(&testbed::nginx::debian()).with_https();
+    let clock = Clock::new(&bench.path("clock"));
+    bench.write("tls.yaml", &secret("tls", &Certificate::until("a.example", 2100)));
+    bench.write("web.yaml", &format!("{CLASS}---\n{}", ingress("web", "a.example", "shop", one, Some("tls"))));
+    bench.write("shop.yaml", &service("shop", one));
+    let entry = bench.start_by(&clock.by(), &["run"]);
+    entry.wait_ready();
+    let dated = |year: i64| format!("\"timestamp\":\"{year}");
+    let year = || entry.log().lines().last().and_then(|line| line.get(14..18)?.parse::<i64>().ok()).unwrap();
+    let now = year();
+    for (round, years) in [-20, 0, 90, 30, -1].into_iter().enumerate() {
+        clock.jump(years * YEAR);
+        let (port, name) = if round % 2 == 0 { (two, "two") } else { (one, "one") };
+        bench.write("shop.yaml", &service("shop", port));
+        bench.answers("/shop", 200, name);
+        eventually("live", || entry.metric("generation_lag_seconds") == 0.0);
+        // It did jump, and what depends on the date is told at the next change.
+        let expired = years == 90;
+        eventually("the date", || {
+            entry.log().contains(&dated(now + years)) || entry.log().contains(&dated(now + years - 1))
+        });
+        eventually("the certificate", || (entry.metric("findings{reason=\"InvalidRef\"}") > 0.0) == expired);
+        let master = until("its pid", || entry.nginx());
+        kill_process(master, Signal::KILL).unwrap();
+        eventually("started again", || entry.count("nginx_restarts") == round as u64 + 1);
+        bench.answers("/shop", 200, name);
+    }
+    entry.terminate();
+}

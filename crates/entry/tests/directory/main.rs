@@ -1,0 +1,11 @@
+//! sparrow-entry on a directory of manifests, with real nginx: the oldest that is supported, and the newest.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, also where clippy sees only their helpers")]
+
+mod commands;
+#[path = "../common/mod.rs"]
+mod common;
+mod faults;
+mod follow;
+mod refused;
+mod tls;

@@ -1,0 +1,98 @@
+//! HTTPS: certificates by name, redirects, Secrets that come late or are broken.
+
+use crate::common::tls::{Certificate, curl, secret};
+use crate::common::{Bench, CLASS, backend, both, eventually, ingress, service};
+
+#[test]
+fn each_host_has_its_certificate() {
+    let (one, two) = (backend("one"), backend("two"));
+    let [a, b] = ["a.example", "b.example"].map(Certificate::new);
+    for nginx in both() {
+        let bench = Bench::new(&nginx).with_https();
+        bench.write("class.yaml", &format!("{CLASS}---\n{}---\n{}", service("one", one), service("two", two)));
+        bench.write("secret-a.yaml", &secret("a", &a));
+        bench.write("secret-b.yaml", &secret("b", &b));
+        bench.write("a.yaml", &ingress("a", "a.example", "one", one, Some("a")));
+        bench.write("b.yaml", &ingress("b", "b.example", "two", two, Some("b")));
+        let entry = bench.start(&["run"]);
+        assert_eq!(curl(&bench, "a.example", &a).unwrap(), "one");
+        assert_eq!(curl(&bench, "b.example", &b).unwrap(), "two");
+        assert!(curl(&bench, "b.example", &a).is_err(), "that is not its certificate");
+        let unknown = curl(&bench, "c.example", &a).unwrap_err();
+        assert!(unknown.contains("unrecognized name") || unknown.contains("alert"), "{unknown}");
+        // In the clear they are sent there, by the port that clients know.
+        let answer = bench.get("a.example", "/x%2Fy?z").unwrap();
+        assert!([301, 308].contains(&answer.status), "{}", answer.status);
+        let port = bench.https.port();
+        assert_eq!(answer.header("Location"), Some(format!("https://a.example:{port}/x%2Fy?z").as_str()));
+        // But for one that does not want it.
+        let plain = ingress("a", "a.example", "one", one, Some("a"))
+            .replace("{ name: a }", "{ name: a, annotations: { sparrow/ssl-redirect: \"false\" } }");
+        bench.write("a.yaml", &plain);
+        eventually("no redirect", || bench.asks("a.example", "/") == (200, "one".to_owned()));
+        assert_eq!(curl(&bench, "a.example", &a).unwrap(), "one");
+        assert_eq!(entry.metric("certificates").to_string(), "2");
+        // A renewed one is taken at once.
+        let renewed = Certificate::new("a.example");
+        bench.write("secret-a.yaml", &secret("a", &renewed));
+        eventually("renewed", || curl(&bench, "a.example", &renewed).is_ok());
+        assert_eq!(curl(&bench, "b.example", &b).unwrap(), "two");
+        entry.terminate();
+    }
+}
+
+#[test]
+fn a_secret_that_is_late_or_broken_is_waited_for_in_the_clear() {
+    let port = backend("one");
+    let own = Certificate::new("a.example");
+    let foreign = Certificate { pem: own.pem.clone(), ..Certificate::new("a.example") };
+    for nginx in both() {
+        let bench = Bench::new(&nginx).with_https();
+        let rest = ingress("rest", "rest.example", "one", port, None);
+        let web = ingress("a", "a.example", "one", port, Some("tls"));
+        bench.write("all.yaml", &format!("{CLASS}---\n{}---\n{web}---\n{rest}", service("one", port)));
+        let entry = bench.start(&["run"]);
+        let plain = |why: &str, reason: &str| {
+            entry.says(why);
+            eventually(why, || entry.metric(&format!("findings{{reason=\"{reason}\"}}")) > 0.0);
+            let (out, _) = bench.ends(1, &["check"]);
+            assert!(out.contains("Ingress default/a: Partial: spec.tls[0].secretName: ") && out.contains(why), "{out}");
+            for host in ["a.example", "rest.example"] {
+                assert_eq!(bench.asks(host, "/"), (200, "one".to_owned()), "{why}");
+            }
+            assert!(curl(&bench, "a.example", &own).is_err());
+        };
+        plain("There is no Secret default/tls", "RefNotFound");
+        bench.write("tls.yaml", &secret("tls", &Certificate { pem: "none".to_owned(), key: "none".to_owned() }));
+        plain("tls.crt holds no certificate in PEM", "InvalidRef");
+        bench.write("tls.yaml", &secret("tls", &foreign));
+        plain("tls.key is not the key of the first certificate", "InvalidRef");
+        // And then it is right.
+        bench.write("tls.yaml", &secret("tls", &own));
+        eventually("served", || curl(&bench, "a.example", &own) == Ok("one".to_owned()));
+        assert!([301, 308].contains(&bench.asks("a.example", "/").0));
+        assert_eq!(bench.asks("rest.example", "/").0, 200);
+        bench.ends(0, &["check"]);
+        // It breaks later: the certificate in force would be another's by now.
+        bench.write("tls.yaml", &secret("tls", &foreign));
+        eventually("in the clear again", || bench.asks("a.example", "/").0 == 200);
+        entry.terminate();
+    }
+}
+
+#[test]
+fn an_expired_certificate_is_served_and_told_of() {
+    let port = backend("one");
+    let expired = Certificate::until("a.example", 2020);
+    let bench = Bench::new(&testbed::nginx::newest()).with_https();
+    bench.write("tls.yaml", &secret("tls", &expired));
+    let web = ingress("a", "a.example", "one", port, Some("tls"));
+    bench.write("all.yaml", &format!("{CLASS}---\n{}---\n{web}", service("one", port)));
+    let entry = bench.start(&["run"]);
+    entry.says("has expired; renew it");
+    let refused = curl(&bench, "a.example", &expired).unwrap_err();
+    assert!(refused.contains("expired"), "{refused}");
+    assert!([301, 308].contains(&bench.asks("a.example", "/").0));
+    let (out, _) = bench.ends(1, &["check", "--strict"]);
+    assert!(out.contains("has expired; renew it"), "{out}");
+}

@@ -1,0 +1,47 @@
+//! Whose values a template cannot take.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use entry_routes::{Host, ObjectRef, Routes};
+
+use crate::TemplateError;
+use crate::upstream::rules;
+
+/// The objects that fail also when there are no others, because of a value of theirs, and what is wrong with each.
+///
+/// Filters of a template change values, so whose a value is cannot be seen on it. It is found by halves: of many objects with
+/// one bad one, all together are tried about twice.
+pub fn blame(routes: &Routes, attempt: impl Fn(&Routes) -> Option<TemplateError>) -> BTreeMap<ObjectRef, String> {
+    let objects: BTreeSet<&ObjectRef> = rules(routes).map(|rule| &rule.origin).collect();
+    let objects: Vec<_> = objects.into_iter().collect();
+    let mut blamed = BTreeMap::new();
+    let mut parts = vec![objects.as_slice()];
+    while let Some(part) = parts.pop() {
+        let Some(error) = (!part.is_empty()).then(|| attempt(&only(routes, part))).flatten() else { continue };
+        match part {
+            [object] => {
+                if let TemplateError::Misplaced { by_value: true, .. } = error {
+                    blamed.insert((*object).clone(), error.to_string());
+                }
+            }
+            part => {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.extend([first, second]);
+            }
+        }
+    }
+    blamed
+}
+
+/// What these objects, which are sorted, have of the routes.
+fn only(routes: &Routes, objects: &[&ObjectRef]) -> Routes {
+    let theirs = |origin: &ObjectRef| objects.binary_search(&origin).is_ok();
+    let hosts = routes.hosts.iter().filter_map(|(name, host)| {
+        let rules: Vec<_> = host.rules.iter().filter(|rule| theirs(&rule.origin)).cloned().collect();
+        (!rules.is_empty()).then(|| (name.clone(), Host { certificate: host.certificate.clone(), rules }))
+    });
+    let hosts: BTreeMap<_, _> = hosts.collect();
+    let named = hosts.values().filter_map(|host| host.certificate.as_ref());
+    let certificates = named.filter_map(|id| Some((id.clone(), routes.certificates.get(id)?.clone()))).collect();
+    Routes { hosts, default: routes.default.clone().filter(|rule| theirs(&rule.origin)), certificates }
+}
