@@ -91,7 +91,7 @@ pub async fn settle(
         if seen.first_new.is_some() && last.elapsed() > QUIET {
             return Ok(last.saturating_duration_since(began));
         }
-        ensure!(began.elapsed() < PATIENCE, "old answers do not end");
+        ensure!(began.elapsed() < PATIENCE, "old answers do not end: {seen:?}, now {:?}", Instant::now());
     }
 }
 

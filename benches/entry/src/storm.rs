@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use bench_figures::figure::{Figure, Samples, time};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Service;
@@ -129,7 +129,7 @@ async fn measure(
             made_in = began.elapsed();
             Ok(last)
         };
-        storms.live.push(settle(entry.http, answers(round % 2), all).await?);
+        storms.live.push(settle(entry.http, answers(round % 2), all).await.with_context(|| entry.said())?);
         sleep(REST).await;
         storms.made_in.push(made_in);
         storms.reloads.push(entry.reloads().await? - before);
