@@ -30,7 +30,7 @@ pub use image::{
     Access, Child, CopyKind, Extent, Image, ImageRef, ImageSpec, LockMode, Locker, Locks, Pending, Stat, Watcher,
 };
 pub use ioctx::IoContext;
-pub use omap::{Entry, OmapChange, OmapPage, OmapRange};
+pub use omap::{Entry, OmapChange, OmapPage, OmapRange, omap_values};
 pub use pool_stats::{ImageTotals, PoolTotals};
 pub use progress::{Progress, unwatched};
 pub use snapshot::SnapshotInfo;

@@ -41,6 +41,13 @@ pub struct OmapPage {
     pub more: bool,
 }
 
+/// Where librados writes an answer to.
+struct Places {
+    iterator: *mut sys::rados_omap_iter_t,
+    more: *mut c_uchar,
+    result: *mut c_int,
+}
+
 /// One read operation on its way. Owned twice: by the batch that waits for it and by the completion's callback.
 struct Flight {
     op: sys::rados_read_op_t,
@@ -48,10 +55,8 @@ struct Flight {
     // Written by librados when the operation completes; read only after the callback has run. A leaked box, which
     // `drop` takes back.
     answer: *mut Answer,
-    // Kept alive while librados may read them.
+    // Kept alive while librados may read it.
     object: CString,
-    _after: CString,
-    _prefix: CString,
     _io: IoContext,
 }
 
@@ -121,40 +126,69 @@ impl<'a> Batch<'a> {
     }
 
     fn launch(&mut self, index: usize, range: &OmapRange) -> Result<()> {
-        let object = c_string(&range.object)?;
         let after = CString::new(range.after.as_slice())
             .map_err(|_| Error::Nul(String::from_utf8_lossy(&range.after).into_owned()))?;
         let prefix = c_string(&range.prefix)?;
+        let limit = if range.limit == 0 { PAGE } else { range.limit };
+        self.start(index, &range.object, |op, places| {
+            // SAFETY: the strings are copied by the call; the three places to write to live as long as the flight,
+            // which lives until the callback.
+            unsafe {
+                sys::rados_read_op_omap_get_vals2(
+                    op,
+                    after.as_ptr(),
+                    prefix.as_ptr(),
+                    limit,
+                    places.iterator,
+                    places.more,
+                    places.result,
+                );
+            }
+        })
+    }
+
+    fn launch_keys(&mut self, index: usize, object: &str, keys: &[Vec<u8>]) -> Result<()> {
+        let starts: Vec<*const c_char> = keys.iter().map(|key| key.as_ptr().cast()).collect();
+        let lengths: Vec<usize> = keys.iter().map(Vec::len).collect();
+        self.start(index, object, |op, places| {
+            // SAFETY: two arrays of `keys.len()` elements and what they point to, copied by the call; the two places to
+            // write to live as long as the flight, which lives until the callback.
+            unsafe {
+                sys::rados_read_op_omap_get_vals_by_keys2(
+                    op,
+                    starts.as_ptr(),
+                    keys.len(),
+                    lengths.as_ptr(),
+                    places.iterator,
+                    places.result,
+                );
+            }
+        })
+    }
+
+    /// Starts a read operation of one object, which `ask` fills with what to read and where to put the answer.
+    fn start(&mut self, index: usize, object: &str, ask: impl FnOnce(sys::rados_read_op_t, &Places)) -> Result<()> {
+        let c_object = c_string(object)?;
         // SAFETY: takes nothing.
         let op = unsafe { sys::rados_create_read_op() };
         let answer = Box::into_raw(Box::new(Answer { iterator: ptr::null_mut(), more: 0, result: 0 }));
-        // SAFETY: `answer` is a live allocation.
-        let iterator = unsafe { &raw mut (*answer).iterator };
-        // SAFETY: as above.
-        let more = unsafe { &raw mut (*answer).more };
-        // SAFETY: as above.
-        let result = unsafe { &raw mut (*answer).result };
-        let limit = if range.limit == 0 { PAGE } else { range.limit };
-        // SAFETY: the strings and the three places to write to live in the flight, which lives until the callback.
-        unsafe {
-            sys::rados_read_op_omap_get_vals2(op, after.as_ptr(), prefix.as_ptr(), limit, iterator, more, result);
-        }
-        let mut flight = Flight {
-            op,
-            completion: ptr::null_mut(),
-            answer,
-            object,
-            _after: after,
-            _prefix: prefix,
-            _io: self.io.clone(),
+        let places = Places {
+            // SAFETY: `answer` is a live allocation.
+            iterator: unsafe { &raw mut (*answer).iterator },
+            // SAFETY: as above.
+            more: unsafe { &raw mut (*answer).more },
+            // SAFETY: as above.
+            result: unsafe { &raw mut (*answer).result },
         };
+        ask(op, &places);
+        let mut flight = Flight { op, completion: ptr::null_mut(), answer, object: c_object, _io: self.io.clone() };
         let landing = Box::into_raw(Box::new(Landing { flight: None, index, landed: self.sender.clone() }));
         // SAFETY: `landed` matches the callback's type and takes the leaked box, once.
         let r = unsafe { sys::rados_aio_create_completion2(landing.cast(), Some(landed), &raw mut flight.completion) };
         if r < 0 {
             // SAFETY: no completion was made, so the callback will not run: take the box back.
             drop(unsafe { Box::from_raw(landing) });
-            return self.io.check("rados_aio_create_completion2", &range.object, r).map(drop);
+            return self.io.check("rados_aio_create_completion2", object, r).map(drop);
         }
         let flight = Arc::new(flight);
         // SAFETY: the operation has not started, so nothing else reads the landing yet.
@@ -172,7 +206,7 @@ impl<'a> Batch<'a> {
         if r < 0 {
             // SAFETY: the operation was not started, so the callback will not run: take the box back.
             drop(unsafe { Box::from_raw(landing) });
-            return self.io.check("rados_aio_read_op_operate", &range.object, r).map(drop);
+            return self.io.check("rados_aio_read_op_operate", object, r).map(drop);
         }
         if self.flights.len() <= index {
             self.flights.resize(index + 1, None);
@@ -414,6 +448,40 @@ impl IoContext {
         let r = unsafe { sys::rados_write_op_operate(op.0, self.raw(), c_object.as_ptr(), ptr::null_mut(), flags) };
         self.check("omap write", object, r).map(drop)
     }
+}
+
+/// The values of some keys of one object in many places, read at once: one result per place, in their order. Keys may
+/// hold any bytes; those that are missing are left out.
+///
+/// # Errors
+/// Per place: `ENOENT` for a missing object; [`Error::Deadline`] for a place that does not answer, whose read is then
+/// cancelled.
+pub fn omap_values(
+    places: &[IoContext],
+    object: &str,
+    keys: &[Vec<u8>],
+    deadline: Option<Instant>,
+) -> Vec<Result<Vec<Entry>>> {
+    let launched: Vec<Result<Batch<'_>>> = places
+        .iter()
+        .map(|io| {
+            let mut batch = Batch::new(io);
+            batch.launch_keys(0, object, keys)?;
+            Ok(batch)
+        })
+        .collect();
+    launched
+        .into_iter()
+        .map(|batch| {
+            let mut batch = batch?;
+            let subject = batch.io.subject(object);
+            match batch.land(deadline) {
+                None => Err(Error::Deadline { operation: "omap read", subject }),
+                Some((_, Ok(page))) => Ok(page.entries),
+                Some((_, Err(errno))) => Err(Error::Call { operation: "omap read", subject, errno }),
+            }
+        })
+        .collect()
 }
 
 /// Entries per read; the OSD's own default limit.

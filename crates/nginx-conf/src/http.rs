@@ -19,6 +19,9 @@ const KEEPALIVE_MIN_TIMEOUT: Version = Version::new(1, 27, 4);
 /// slashes, and parameters after the dots. And a `#`, at which nginx ends the path and others do not.
 const DOT_SEGMENTS: &str = r#""~*^[^?]*(?:[/\\\\]|%2f|%5c)(?:\\.|%2e){1,2}(?:[/\\\\;?]|%2f|%5c|%3b|$)""#;
 
+/// A path, with its query, that is the same as nginx understands it: nothing encoded, no doubled slash, no dot segment.
+const PLAIN: &str = r#""~^(?:/(?!\\.{1,2}(?:[/;?]|$))[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?(?:\\?[^#]+)?$""#;
+
 /// Writes all of it.
 pub fn write<'a>(writer: &mut Writer<'a>, servers: &Servers<'a>, notes: &mut Vec<Note>) {
     let settings = servers.settings;
@@ -159,7 +162,10 @@ fn maps(settings: &Settings) -> Vec<Directive<'static>> {
         map("\"\"", "$sparrow_prefix", vec![case("default", "\"\"")]),
         // A connection that ended too early has the status 000, which is no number in JSON.
         map("$status", "$sparrow_status", vec![case("default", "$status"), case("~^0", "0")]),
+        map("$request_uri", "$sparrow_odd", vec![case("default", "1"), case(PLAIN, "0")]),
         map("$request_uri", "$sparrow_dots", vec![case("default", "0"), case(DOT_SEGMENTS, "1"), case("~#", "1")]),
+        // The most expensive question is asked last.
+        map("$sparrow_odd", "$sparrow_refused", vec![case("default", "$sparrow_dots"), case("0", "0")]),
         // Only HTTP/1.0 comes without a host.
         map("$http_host", "$sparrow_host", vec![case("default", "$http_host"), case("\"\"", "$server_addr")]),
         map(
@@ -211,6 +217,8 @@ fn forwarding(settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Directive<'
     let times = settings.timeouts;
     let mut all = vec![
         directive("proxy_http_version").words(["1.1"]),
+        // What a backend says of its own address is passed on as it is.
+        directive("proxy_redirect").words(["off"]),
         // Both ways a body goes through as it comes.
         directive("proxy_buffering").words(["off"]),
         directive("proxy_request_buffering").words(["off"]),

@@ -3,13 +3,17 @@
 //! nginx matches the normalised path; what is forwarded is the path as it was sent. So that both are the same, the path as
 //! sent must begin with the rule's path, letter by letter, and have no dot segment anywhere ([`crate::http`]): else 400.
 //! Characters that clients percent-encode (all but those that RFC 3986 calls unreserved) may be encoded or not.
+//!
+//! Nearly all requests are plain: what was sent is what nginx matched, to the letter ([`crate::http`]). For them `proxy_pass`
+//! takes a prefix off without any variable: with one, nginx would look for the upstream among all of them, at each request.
+//! The others go aside, to a location that all rules of a host with the same limits share.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use entry_routes::{Action, Forward, Kind, PathMatch, Rule};
+use entry_routes::{Action, Forward, Kind, PathMatch, Protocol, Rule, Timeouts};
 
-use crate::token::{Pattern, Plain, Text, Token};
+use crate::token::{Pattern, Plain, Text, Token, is_unreserved};
 use crate::upstream::{Upstreams, is_http2, is_tls};
 use crate::writer::{Directive, Writer, constant, directive};
 use crate::{Note, Settings, Version};
@@ -26,13 +30,14 @@ pub fn write<'a>(
     notes: &mut Vec<Note>,
 ) {
     let mut seen = Seen::default();
+    let mut asides = Asides::default();
     for rule in rules {
         let path = rule.path.path();
         let is_path = path.starts_with('/') || matches!(&rule.path, PathMatch::Prefix(path) if path.is_empty());
         let places = if is_path { seen.add(&rule.path) } else { [None, None] };
         let mut refused = !is_path;
         for place in places.into_iter().flatten() {
-            match location(&place, rule, settings, upstreams) {
+            match location(&place, rule, settings, upstreams, &mut asides) {
                 Some(location) => writer.write(&location.origin(Some(&rule.origin))),
                 None => refused = true,
             }
@@ -49,6 +54,7 @@ pub fn write<'a>(
     if !seen.prefixes.contains("") {
         writer.write(&directive("location").words(["/"]).block(&NOT_FOUND));
     }
+    asides.write(writer);
 }
 
 static NOT_FOUND_ARGUMENTS: [Token; 2] = [Token::word("404"), Token::word("$sparrow_404")];
@@ -69,6 +75,8 @@ struct Seen<'a> {
 enum Strip {
     /// It is not.
     No,
+    /// What follows it is sent as it came; the prefix is the same in all its forms.
+    Plain,
     /// What follows it is sent as it came.
     Raw,
     /// nginx writes the path anew, so it must be one that is the same in all its forms: `grpc_pass` takes no path.
@@ -78,10 +86,13 @@ enum Strip {
 impl Strip {
     fn of(place: &Place<'_>, forward: &Forward, settings: &Settings) -> Self {
         // A root has nothing to strip.
+        let (Place::Path(path) | Place::Top(path) | Place::Below(path)) = place;
         if !forward.strip_prefix || matches!(place, Place::Below("") | Place::Path("/")) {
             Self::No
         } else if is_http2(forward.backend.protocol) && settings.version < PROXY_HTTP2 {
             Self::Rewrite
+        } else if path.bytes().all(is_unreserved) {
+            Self::Plain
         } else {
             Self::Raw
         }
@@ -130,17 +141,19 @@ fn location(
     rule: &Rule,
     settings: &Settings,
     upstreams: &Upstreams<'_>,
+    asides: &mut Asides,
 ) -> Option<Directive<'static>> {
-    let mut block = Vec::with_capacity(4);
+    let mut block = Vec::with_capacity(8);
     block.push(directive("set").words(["$sparrow_route"]).token(route_name(rule)?));
     let forward = match &rule.action {
         Action::Forward(forward) => upstreams.name(&forward.backend).map(|name| (forward, name)),
         Action::Unavailable => None,
     };
     let strip = forward.map_or(Strip::No, |(forward, _)| Strip::of(place, forward, settings));
-    block.push(
-        directive("if").words(["($request_uri", "!~"]).token(raw_path(place, strip)?).words([")"]).block(&BAD_REQUEST),
-    );
+    if strip != Strip::Plain {
+        let raw = raw_path(place, strip)?;
+        block.push(directive("if").words(["($request_uri", "!~"]).token(raw).words([")"]).block(&BAD_REQUEST));
+    }
     if rule.redirect_to_https {
         let mut target = Text::default().own("https://$host");
         if settings.public_https_port != 443 {
@@ -153,7 +166,15 @@ fn location(
         );
     }
     match forward {
-        Some((forward, name)) => pass(&mut block, place, forward, name, strip)?,
+        Some((forward, name)) => {
+            if let (Strip::Plain, Place::Path(prefix) | Place::Top(prefix) | Place::Below(prefix)) = (strip, place) {
+                block.push(directive("set").words(["$sparrow_prefix"]).token(Token::literal(prefix)?));
+                block.push(directive("set").words(["$sparrow_upstream"]).token(Text::default().plain(name).token()?));
+                let rewrite = directive("rewrite").words(["^"]).token(asides.name(place, forward)).words(["last"]);
+                block.push(directive("if").words(["($sparrow_odd)"]).block(vec![rewrite]));
+            }
+            pass(&mut block, place, forward, name, strip)?;
+        }
         None => block.push(directive("return").words(["503", "$sparrow_503"])),
     }
     let location = directive("location");
@@ -169,11 +190,11 @@ fn location(
 fn raw_path(place: &Place<'_>, strip: Strip) -> Option<Token> {
     let (path, rest) = match (place, strip) {
         (Place::Path(path) | Place::Top(path), Strip::No) => (path, "(?:\\?|$)"),
-        (Place::Path(path) | Place::Top(path), Strip::Raw) => (path, ")(?<sparrow_rest>(?:\\?.*)?)$"),
         (Place::Path(path) | Place::Top(path), Strip::Rewrite) => (path, ")(?:\\?|$)"),
+        (Place::Path(path) | Place::Top(path), _) => (path, ")(?<sparrow_rest>(?:\\?.*)?)$"),
         (Place::Below(prefix), Strip::No) => (prefix, "/"),
-        (Place::Below(prefix), Strip::Raw) => (prefix, ")(?<sparrow_rest>/.*)$"),
         (Place::Below(prefix), Strip::Rewrite) => (prefix, ")(?<sparrow_rest>/[^?]*)"),
+        (Place::Below(prefix), _) => (prefix, ")(?<sparrow_rest>/.*)$"),
     };
     Pattern::default().own(if strip == Strip::No { "^" } else { "^(?<sparrow_prefix>" }).path(path).own(rest).token()
 }
@@ -186,31 +207,53 @@ fn pass(
     name: &Plain,
     strip: Strip,
 ) -> Option<()> {
-    let protocol = forward.backend.protocol;
-    let grpc = is_http2(protocol) && strip != Strip::Raw;
     let below = matches!(place, Place::Below(_));
-    if is_http2(protocol) && !grpc {
-        block.push(directive("proxy_http_version").words(["2"]));
-        block.push(directive("proxy_pass_trailers").words(["on"]));
-    }
     if strip == Strip::Rewrite {
         block.push(
             directive("if").words(["($request_uri", "~", "\"^[^?]*(?:[^A-Za-z0-9._~/?-]|//)\")"]).block(&BAD_REQUEST),
         );
         block.push(directive("rewrite").words(["^", if below { "$sparrow_rest" } else { "/" }, "break"]));
     }
-    let url = Text::default().own(match (grpc, is_tls(protocol)) {
+    let path = match strip {
+        Strip::No | Strip::Rewrite => "",
+        Strip::Plain => "/",
+        Strip::Raw => rest(below),
+    };
+    let protocol = forward.backend.protocol;
+    let grpc = is_http2(protocol) && matches!(strip, Strip::No | Strip::Rewrite);
+    let url = Text::default().own(scheme(protocol, grpc)).plain(name).own(path);
+    block.push(directive(if grpc { "grpc_pass" } else { "proxy_pass" }).token(url.token()?));
+    limits(block, protocol, forward.timeouts, forward.max_body_bytes, grpc);
+    Some(())
+}
+
+/// What is asked of the backend, when a prefix was taken off the path as it was sent.
+const fn rest(below: bool) -> &'static str {
+    if below { "$sparrow_rest" } else { "/$sparrow_rest" }
+}
+
+/// How `proxy_pass` and `grpc_pass` name what they speak.
+fn scheme(protocol: Protocol, grpc: bool) -> &'static str {
+    match (grpc, is_tls(protocol)) {
         (true, true) => "grpcs://",
         (true, false) => "grpc://",
         (false, true) => "https://",
         (false, false) => "http://",
-    });
-    let mut url = url.plain(name);
-    if strip == Strip::Raw {
-        url = url.own(if below { "$sparrow_rest" } else { "/$sparrow_rest" });
     }
-    block.push(directive(if grpc { "grpc_pass" } else { "proxy_pass" }).token(url.token()?));
-    let times = forward.timeouts;
+}
+
+/// How it is sent, how long it may take and how large it may be, as far as that is not as for all others.
+fn limits(
+    block: &mut Vec<Directive<'static>>,
+    protocol: Protocol,
+    times: Timeouts,
+    max_body_bytes: Option<u64>,
+    grpc: bool,
+) {
+    if is_http2(protocol) && !grpc {
+        block.push(directive("proxy_http_version").words(["2"]));
+        block.push(directive("proxy_pass_trailers").words(["on"]));
+    }
     for (time, proxy_name, grpc_name) in [
         (times.connect, "proxy_connect_timeout", "grpc_connect_timeout"),
         (times.read, "proxy_read_timeout", "grpc_read_timeout"),
@@ -220,10 +263,63 @@ fn pass(
             block.push(directive(if grpc { grpc_name } else { proxy_name }).token(duration(time)));
         }
     }
-    if let Some(bytes) = forward.max_body_bytes {
+    if let Some(bytes) = max_body_bytes {
         block.push(directive("client_max_body_size").token(size(bytes)));
     }
-    Some(())
+}
+
+/// The locations of a host for requests that are not plain, of rules that strip a prefix: one for all that are sent on alike.
+#[derive(Debug, Default)]
+struct Asides(BTreeMap<Alike, usize>);
+
+/// What requests have in common that one location can send on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Alike {
+    below: bool,
+    protocol: Protocol,
+    times: [Option<Duration>; 3],
+    max_body_bytes: Option<u64>,
+}
+
+impl Asides {
+    /// The name of the location for such requests. The rule's own sets `$sparrow_prefix` and `$sparrow_upstream`.
+    fn name(&mut self, place: &Place<'_>, forward: &Forward) -> Token {
+        let Timeouts { connect, read, send } = forward.timeouts;
+        let alike = Alike {
+            below: matches!(place, Place::Below(_)),
+            protocol: forward.backend.protocol,
+            times: [connect, read, send],
+            max_body_bytes: forward.max_body_bytes,
+        };
+        let next = self.0.len();
+        aside(*self.0.entry(alike).or_insert(next))
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) {
+        for (alike, index) in &self.0 {
+            let pattern = if alike.below {
+                "\"^(?<sparrow_matched>[^ ]+) \\\\k<sparrow_matched>(?<sparrow_rest>/.*)$\")"
+            } else {
+                "\"^(?<sparrow_matched>[^ ]+) \\\\k<sparrow_matched>(?<sparrow_rest>(?:\\\\?.*)?)$\")"
+            };
+            let mut block = vec![
+                directive("internal"),
+                directive("set").words(["$sparrow_sent", "\"$sparrow_prefix $request_uri\""]),
+                directive("if").words(["($sparrow_sent", "!~", pattern]).block(&BAD_REQUEST),
+            ];
+            let [connect, read, send] = alike.times;
+            let url =
+                Text::default().own(scheme(alike.protocol, false)).own("$sparrow_upstream").own(rest(alike.below));
+            block.extend(url.token().map(|url| directive("proxy_pass").token(url)));
+            limits(&mut block, alike.protocol, Timeouts { connect, read, send }, alike.max_body_bytes, false);
+            writer.write(&directive("location").words(["="]).token(aside(*index)).block(block));
+        }
+    }
+}
+
+/// No path begins like this, so only a rewrite leads there.
+fn aside(index: usize) -> Token {
+    Text::default().own("sparrow-aside-").number(index as u64).token().unwrap_or(Token::word("sparrow-aside"))
 }
 
 /// A time, in milliseconds: at least one, since 0 would end at once, and at most 30 days.

@@ -163,6 +163,7 @@ struct Shape {
     locations: Vec<(String, String)>,
     names: Vec<String>,
     servers: usize,
+    asides: usize,
 }
 
 /// The directives that may stand in a block, with the numbers of arguments.
@@ -182,9 +183,10 @@ fn allowed(context: &str) -> &'static [(&'static str, std::ops::RangeInclusive<u
             ("default_type", 1..=1),
             ("keepalive_timeout", 1..=1),
         ],
-        "location" => &[
+        "aside" | "location" => &[
+            ("internal", 0..=0),
             ("set", 2..=2),
-            ("if", 3..=4),
+            ("if", 1..=4),
             ("return", 1..=2),
             ("rewrite", 3..=3),
             ("stub_status", 0..=0),
@@ -200,7 +202,7 @@ fn allowed(context: &str) -> &'static [(&'static str, std::ops::RangeInclusive<u
             ("grpc_send_timeout", 1..=1),
             ("client_max_body_size", 1..=1),
         ],
-        "if" => &[("return", 2..=2)],
+        "if" => &[("return", 2..=2), ("rewrite", 3..=3)],
         "upstream" => {
             &[("server", 1..=1), ("keepalive", 1..=1), ("keepalive_timeout", 1..=1), ("keepalive_requests", 1..=1)]
         }
@@ -218,6 +220,12 @@ impl Shape {
             match name.as_str() {
                 "location" => {
                     if let [modifier, path] = arguments {
+                        // Those where requests go that are not plain: no path of an object is like this.
+                        if modifier == "=" && path.starts_with("sparrow-aside-") {
+                            self.asides += 1;
+                            self.read(statement.block.as_deref().unwrap(), "aside");
+                            continue;
+                        }
                         self.locations.push((modifier.clone(), path.clone()));
                     } else {
                         assert!(["/", "@sparrow_failure"].contains(&arguments[0].as_str()), "{arguments:?}");
@@ -225,11 +233,13 @@ impl Shape {
                 }
                 "server_name" => self.names.push(arguments[0].clone()),
                 // What is special in a pattern of a text is encoded: whatever else there is, is this program's.
-                "if" if context == "location" => {
+                "if" if context == "location" && arguments.len() > 1 => {
                     let pattern = arguments[2].trim_end_matches(")$").trim_end_matches("|$)");
                     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/\\()?:|%^<>_.*[]=~-".contains(&b);
                     assert!(pattern.bytes().all(plain), "{arguments:?}");
                 }
+                // This program's in whole.
+                "if" if context == "aside" => {}
                 _ => arguments.iter().for_each(|argument| variables(argument)),
             }
             if let Some(block) = &statement.block {

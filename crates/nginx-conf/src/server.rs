@@ -127,7 +127,7 @@ pub fn control(settings: &Settings, hash: Token) -> Option<Directive<'static>> {
 }
 
 fn refuse_dot_segments() -> Directive<'static> {
-    directive("if").words(["($sparrow_dots)"]).block(vec![directive("return").words(["400", "$sparrow_400"])])
+    directive("if").words(["($sparrow_refused)"]).block(vec![directive("return").words(["400", "$sparrow_400"])])
 }
 
 fn short(name: &HostName) -> String {

@@ -168,6 +168,11 @@ impl Pattern {
     }
 }
 
+/// Whether a byte of a path has one form only: RFC 3986 calls it unreserved, or it is a `/`.
+pub const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/')
+}
+
 /// The beginning of a quoted token, with room for most.
 fn quoted() -> String {
     let mut out = String::with_capacity(96);

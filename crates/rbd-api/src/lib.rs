@@ -14,6 +14,7 @@ pub mod audit;
 pub mod auth;
 pub mod call;
 pub mod check;
+pub mod children;
 pub mod docs;
 pub mod endpoint;
 pub mod envelope;

@@ -401,14 +401,18 @@ fn unreadable(io: &IoContext, named: Named, state: ImageState, reason: &str) -> 
     }
 }
 
-type ParentKey = (i64, String, String);
+/// An image by its pool's id, its namespace and its own id.
+pub type ParentKey = (i64, String, String);
 
-/// What is known of a parent image: whether it is in the trash, its name, its snapshots' names.
-#[derive(Default)]
-struct ParentNames {
-    image: Option<String>,
-    in_trash: bool,
-    snapshots: HashMap<u64, String>,
+/// What is known of an image that is named by its id: its name, whether it is in the trash, its snapshots' names.
+#[derive(Debug, Default)]
+pub struct ParentNames {
+    /// Its name; of one in the trash, the name it had.
+    pub image: Option<String>,
+    /// Whether it is in the trash.
+    pub in_trash: bool,
+    /// The names of its snapshots by their ids.
+    pub snapshots: HashMap<u64, String>,
 }
 
 /// Details of images of one pool and namespace, in the order given. One that vanished meanwhile is left out.
@@ -432,7 +436,7 @@ pub fn details(
     let whole =
         images.iter().zip(&headers).filter_map(|(named, header)| Some((named, header.as_ref()?.as_ref().ok()?)));
     name_listed_parents(&mut parents, io, whole);
-    read_parent_names(connection, io.pool_id(), &mut parents, deadline)?;
+    read_parent_names(connection.cluster(), io.pool_id(), &mut parents, deadline)?;
     let known = Names { parents, groups: group_names(connection, io, headers.iter().flatten().flatten(), deadline)? };
     let mut shown = Vec::with_capacity(images.len());
     for (named, header) in images.into_iter().zip(headers) {
@@ -552,9 +556,13 @@ fn name_listed_parents<'a>(
     }
 }
 
-/// Reads the names of parents that are not known yet. A pool other than `own` that does not answer leaves them without.
-fn read_parent_names(
-    connection: &Connection,
+/// Reads the names of images that are not known yet. One in a pool that is gone, or that this entity may not read, stays
+/// without names; so does one in a pool other than `own` that does not answer.
+///
+/// # Errors
+/// What reading gives.
+pub(crate) fn read_parent_names(
+    cluster: &ceph::Cluster,
     own: i64,
     known: &mut HashMap<ParentKey, ParentNames>,
     deadline: Instant,
@@ -565,9 +573,8 @@ fn read_parent_names(
     }
     let foreign = foreign(deadline);
     for ((pool_id, namespace), ids) in places {
-        // A parent in a pool that is gone, or that this entity may not read, stays without names.
-        let Ok(pool) = connection.cluster().pool_name(pool_id) else { continue };
-        let Ok(io) = connection.cluster().io_context(&pool, &namespace) else { continue };
+        let Ok(pool) = cluster.pool_name(pool_id) else { continue };
+        let Ok(io) = cluster.io_context(&pool, &namespace) else { continue };
         let range = |object: &str, prefix: String, limit| OmapRange {
             object: object.to_owned(),
             prefix,
@@ -628,7 +635,7 @@ pub fn parent(connection: &Connection, header: &ImageHeader, deadline: Instant) 
     let Some(raw) = &header.parent else { return Ok(None) };
     let mut known = parents_of(std::iter::once(header));
     // That pool is what is asked about.
-    read_parent_names(connection, raw.pool_id, &mut known, deadline)?;
+    read_parent_names(connection.cluster(), raw.pool_id, &mut known, deadline)?;
     Ok(Some(shown_parent(connection, raw, &known)))
 }
 

@@ -34,6 +34,16 @@ pub struct ParentSnapshot {
     pub snap_id: u64,
 }
 
+impl ParentSnapshot {
+    /// The key of `rbd_children` under which the clones of this snapshot are.
+    pub fn key(&self) -> Vec<u8> {
+        let id = self.image_id.as_bytes();
+        // Ids are of a few bytes, by which librbd makes them.
+        let length = u32::try_from(id.len()).unwrap_or(u32::MAX);
+        [&self.pool_id.to_le_bytes()[..], &length.to_le_bytes(), id, &self.snap_id.to_le_bytes()].concat()
+    }
+}
+
 /// Decodes one omap entry of `rbd_children`: the parent snapshot and the ids of its clones in this pool and namespace.
 /// The keys are binary and hold NUL bytes.
 ///

@@ -238,6 +238,7 @@ fn children_of_format_1() {
     let [(key, value)] = &entries("children.omap")[..] else { panic!("one entry") };
     let parent = ParentSnapshot { pool_id: 1, image_id: BASE_ID.into(), snap_id: 4 };
     let ids = vec!["1031e452115d".to_owned(), "1033f1823a59".to_owned()];
+    assert_eq!(parent.key(), *key);
     assert_eq!(children::decode_children_entry(key, value), Ok((parent, ids)));
 }
 

@@ -10,6 +10,18 @@ use crate::{Kind, Protocol, Reason, Timeouts};
 
 /// All annotations that are ours begin with it.
 const OURS: &str = "sparrow/";
+/// Those of ingress-nginx, which this entry does not read.
+const THEIRS: &str = "nginx.ingress.kubernetes.io/";
+/// What does the same here as one of theirs.
+const EQUALS: [(&str, &str); 7] = [
+    ("backend-protocol", "`sparrow/backend-protocol` does the same"),
+    ("proxy-body-size", "`sparrow/max-body-size` does the same"),
+    ("proxy-connect-timeout", "`sparrow/connect-timeout` does the same, with a unit, such as `5s`"),
+    ("proxy-read-timeout", "`sparrow/read-timeout` does the same, with a unit, such as `60s`"),
+    ("proxy-send-timeout", "`sparrow/send-timeout` does the same, with a unit, such as `60s`"),
+    ("rewrite-target", "`sparrow/strip-prefix: \"true\"` takes the path of the rule off; there is no other rewriting"),
+    ("ssl-redirect", "`sparrow/ssl-redirect` does the same"),
+];
 /// Longest time.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -34,13 +46,25 @@ pub struct Options<'a> {
     pub ssl_redirect: Option<bool>,
 }
 
+/// Those whose names begin so.
+fn beginning<'a>(
+    annotations: &'a BTreeMap<String, String>,
+    prefix: &'static str,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let all = annotations.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+    all.map(|(name, value)| (name.as_str(), value.as_str())).take_while(move |(name, _)| name.starts_with(prefix))
+}
+
 /// Reads annotations. One that cannot be used is as if it were not there, and a finding says so.
 pub fn options<'a>(kind: Kind, annotations: &'a BTreeMap<String, String>, draft: &mut Draft<'a>) -> Options<'a> {
     let mut options = Options::default();
-    let ours = annotations
-        .range::<str, _>((Bound::Included(OURS), Bound::Unbounded))
-        .take_while(|(name, _)| name.starts_with(OURS));
-    for (name, value) in ours {
+    for (name, _) in beginning(annotations, THEIRS) {
+        let equal = EQUALS.iter().find(|(theirs, _)| *theirs == &name[THEIRS.len()..]).map(|(_, equal)| *equal);
+        let hint = equal.unwrap_or("nothing here does the same");
+        let message = format!("The annotation is one of ingress-nginx and has no effect: {hint}. Replace or remove it");
+        draft.lose(Place::Annotation(name), Reason::Unsupported, message);
+    }
+    for (name, value) in beginning(annotations, OURS) {
         let wrong = match (&name[OURS.len()..], kind) {
             ("path", Kind::Service) => set(&mut options.path, Ok(value)),
             ("host", Kind::Service) => set(&mut options.host, Ok(value)),

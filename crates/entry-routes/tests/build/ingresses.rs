@@ -308,3 +308,25 @@ fn the_first_claim_stands() {
         ],
     );
 }
+
+#[test]
+fn an_annotation_of_ingress_nginx_is_not_passed_over() {
+    let mut web = with_rule("web", None, vec![prefix("/")]);
+    for name in ["proxy-read-timeout", "configuration-snippet"] {
+        web.meta.annotations.insert(format!("nginx.ingress.kubernetes.io/{name}"), "60".to_owned());
+    }
+    web.meta.annotations.insert("example.com/other".to_owned(), "60".to_owned());
+    let built = Objects::new().service(service("web")).ingress(web).build();
+    let field = |name: &str| format!("metadata.annotations[nginx.ingress.kubernetes.io/{name}]");
+    let (snippet, timeout) = (field("configuration-snippet"), field("proxy-read-timeout"));
+    assert_verdict(
+        &built,
+        &object(Kind::Ingress, "web"),
+        Outcome::Partial,
+        &[
+            (&snippet, Reason::Unsupported, "nothing here does the same"),
+            (&timeout, Reason::Unsupported, "`sparrow/read-timeout` does the same"),
+        ],
+    );
+    assert_routes(&built, &["* prefix / -> 10.0.0.1:80 http (Ingress shop/web)"]);
+}

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use axum::http::{Method, StatusCode};
 use ceph::{Access, Errno, IoContext};
-use rbd_format::{Protection, SnapshotNamespace};
+use rbd_format::SnapshotNamespace;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, json, nothing};
+use crate::children::{Child, clones};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
 use crate::image::{self, Found, Lock, Watcher};
@@ -144,77 +145,16 @@ pub(super) fn chain_warning(ancestors: usize) -> Option<String> {
     })
 }
 
-/// A clone of a snapshot.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Child {
-    /// Its pool.
-    pub pool: String,
-    /// Its namespace; empty for the default one.
-    pub namespace: String,
-    /// Its name; of one in the trash, the name it had.
-    pub image: String,
-    /// Its id.
-    pub id: String,
-    /// Whether it is in the trash.
-    pub in_trash: bool,
-    /// The snapshot it is a clone of.
-    pub snapshot: String,
-}
-
 async fn children(call: Call) -> Answer {
     let name = call.param("image").to_owned();
     let deadline = call.deadline;
     let children = call
         .ceph(move |io| {
             let found = image::find(io, &name, deadline)?;
-            children_of(io, &found, None, deadline)
+            clones(io, &found, None, deadline)
         })
         .await?;
     json(StatusCode::OK, &List::new("ChildList", children))
-}
-
-/// The clones of an image, or of one of its snapshots.
-///
-/// # Errors
-/// What librbd gives.
-pub(super) fn children_of(
-    io: &IoContext,
-    found: &Found,
-    snapshot: Option<u64>,
-    deadline: Instant,
-) -> Result<Vec<Child>, Problem> {
-    // A clone of format 2 is counted in the header, and one of format 1 needs a protected snapshot. librbd looks into
-    // every pool for those, so it is asked only where there can be some.
-    let mut candidates = found
-        .header
-        .snapshots
-        .iter()
-        .filter(|raw| snapshot.is_none_or(|id| raw.id == id))
-        .filter(|raw| raw.child_count > 0 || raw.protection != Protection::Unprotected)
-        .peekable();
-    let mut children = Vec::new();
-    if candidates.peek().is_none() {
-        return Ok(children);
-    }
-    let mut image = found.open(io, Access::ReadOnly, deadline)?;
-    for raw in candidates {
-        match image.set_snapshot(Some(raw.id)) {
-            // Removed meanwhile, and then it has none.
-            Err(error) if error.is(Errno::ENOENT) => continue,
-            other => other?,
-        }
-        let name = listing::snapshot(raw).name;
-        children.extend(image.children()?.into_iter().map(|child| Child {
-            pool: child.pool,
-            namespace: child.namespace,
-            image: child.name,
-            id: child.id,
-            in_trash: child.in_trash,
-            snapshot: name.clone(),
-        }));
-    }
-    Ok(children)
 }
 
 async fn watchers(call: Call) -> Answer {

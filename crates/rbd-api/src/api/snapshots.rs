@@ -7,10 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::image_new::taken;
-use super::image_use::{ancestors, chain_warning, children_of};
+use super::image_use::{ancestors, chain_warning};
 use super::images::read_image;
 use crate::auth::Role;
 use crate::call::{Call, json, located, nothing};
+use crate::children::{Child, clones};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
 use crate::image::{self, Found};
@@ -284,12 +285,12 @@ fn with_children(
     raw: &RawSnapshot,
     deadline: std::time::Instant,
 ) -> Problem {
-    match children_of(io, found, Some(raw.id), deadline) {
-        Ok(children) if children.is_empty() => problem
+    match clones(io, found, Some(raw.id), deadline) {
+        Ok(children) if children.iter().all(|child| child.format != 1) => problem
             .correction("DELETE the snapshot's protection, then the snapshot.")
-            .with("children", Vec::<String>::new()),
+            .with("children", image::members(&children)),
         Ok(children) => problem
-            .cause("It has clones.")
+            .cause("It has clones of format 1.")
             .correction(
                 "Flatten or delete the clones, those in the trash too; then DELETE the snapshot's protection, then the \
                  snapshot.",
@@ -382,26 +383,37 @@ async fn unprotect(call: Call) -> Answer {
         if raw.protection == Protection::Unprotected {
             return Ok(());
         }
+        // librbd looks for clones in every pool, and waits for ever for one that does not answer: so it is not asked
+        // while there are some, nor while that cannot be told.
+        let children = clones(io, &found, Some(raw.id), deadline)?;
+        if let Some(problem) = held_by_clones(&image, &name, &children) {
+            return Err(problem);
+        }
         match found.change(io, deadline, |open| open.unprotect_snapshot(&name))? {
             Ok(()) => Ok(()),
             // Another client did it meanwhile.
             Err(error) if error.is(Errno::EINVAL) => Ok(()),
             Err(error) if error.is(Errno::ENOENT) => Err(gone(io, &found, &name, error, deadline)),
             Err(error) if error.is(Errno::EBUSY) => {
-                let children = children_of(io, &found, Some(raw.id), deadline)?;
-                if children.is_empty() {
-                    return Err(found.explain(io, error, deadline));
-                }
-                Err(Problem::new(Kind::InUse, format!("Snapshot {name:?} of image {image:?} has clones."))
-                    .correction("Flatten or delete the clones, those in the trash too, then lift the protection.")
-                    .errno(Errno::EBUSY)
-                    .with("children", image::members(&children)))
+                let children = clones(io, &found, Some(raw.id), deadline)?;
+                Err(held_by_clones(&image, &name, &children).unwrap_or_else(|| found.explain(io, error, deadline)))
             }
             Err(error) => Err(found.explain(io, error, deadline)),
         }
     })
     .await?;
     nothing()
+}
+
+/// The clones of format 1 that a snapshot must stay protected for. Those of format 2 need no protection.
+fn held_by_clones(image: &str, snapshot: &str, children: &[Child]) -> Option<Problem> {
+    let held: Vec<&Child> = children.iter().filter(|child| child.format == 1).collect();
+    (!held.is_empty()).then(|| {
+        Problem::new(Kind::InUse, format!("Snapshot {snapshot:?} of image {image:?} has clones of format 1."))
+            .correction("Flatten or delete the clones, those in the trash too, then lift the protection.")
+            .errno(Errno::EBUSY)
+            .with("children", image::members(&held))
+    })
 }
 
 with_layout! {

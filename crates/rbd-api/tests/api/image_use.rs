@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use ceph::{Access, ImageRef};
 use serde_json::{Value, json};
+use testbed::ceph::{Ceph, CephOptions};
 use testbed::service::ServiceOptions;
 
 use crate::support::{BINARY, api, ceph, cluster, context, pool};
@@ -81,6 +82,47 @@ fn parent_and_children_of_both_formats() {
     assert_eq!(api().get(&format!("{far}/children")).unwrap().expect(200).json()["Items"], json!([]));
     let none = api().get(&format!("/api/v1/pools/{pool}/images/none/children")).unwrap().expect(404);
     assert_eq!(none.problem(), "image-not-found");
+}
+
+#[test]
+fn a_pool_that_does_not_answer_hides_no_other_pools_clones() {
+    let ceph = Ceph::start(CephOptions::default()).unwrap();
+    ceph.create_pool("p").unwrap();
+    let service = ServiceOptions::new(BINARY, &ceph).arguments(&["--deadline", "4s"]).start().unwrap();
+    let client = &service.client;
+    let images = "/api/v1/pools/p/images";
+    client.post(images, &json!({ "name": "a", "sizeBytes": 1 << 20 })).unwrap().expect(201);
+    let snapshots = format!("{images}/a/snapshots");
+    for (snapshot, format) in [("s1", 1), ("s2", 2)] {
+        client.put(&format!("{snapshots}/{snapshot}"), &json!(null)).unwrap().expect(201);
+        if format == 1 {
+            client.put(&format!("{snapshots}/{snapshot}/protection"), &json!(null)).unwrap().expect(200);
+        }
+        let clone = json!({ "name": format!("c{format}"), "cloneFormat": format });
+        client.post(&format!("{snapshots}/{snapshot}/clone"), &clone).unwrap().expect(201);
+    }
+    let children = format!("{images}/a/children");
+    assert_eq!(client.get(&children).unwrap().expect(200).json()["Items"].as_array().unwrap().len(), 2);
+    // Three OSDs are needed, and there is one: it never becomes active.
+    ceph.ceph(&["osd", "erasure-code-profile", "set", "three", "k=2", "m=1", "crush-failure-domain=osd"]).unwrap();
+    ceph.ceph(&["osd", "pool", "create", "silent", "erasure", "three"]).unwrap();
+    for (method, path) in [("GET", &children), ("DELETE", &format!("{snapshots}/s1/protection"))] {
+        let started = Instant::now();
+        let problem = client.send(method, path, &[], &[]).unwrap().expect(503);
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert_eq!(problem.json()["pools"], json!(["silent"]), "{}", problem.text());
+    }
+    // Clones of format 2 are known without it.
+    let other = format!("{images}/b");
+    client.put(&other, &json!({ "sizeBytes": 1 << 20 })).unwrap().expect(201);
+    client.put(&format!("{other}/snapshots/s"), &json!(null)).unwrap().expect(201);
+    let clone = json!({ "name": "c3", "cloneFormat": 2 });
+    client.post(&format!("{other}/snapshots/s/clone"), &clone).unwrap().expect(201);
+    let known = client.get(&format!("{other}/children")).unwrap().expect(200).json();
+    assert_eq!((&known["Items"][0]["image"], &known["Items"][0]["format"]), (&json!("c3"), &json!(2)), "{known}");
+    // Marked as another application's, it cannot have clones.
+    ceph.ceph(&["osd", "pool", "application", "enable", "silent", "rgw"]).unwrap();
+    assert_eq!(client.get(&children).unwrap().expect(200).json()["Items"].as_array().unwrap().len(), 2);
 }
 
 #[test]

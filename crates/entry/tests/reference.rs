@@ -1,0 +1,254 @@
+//! The pages that are made from the code are checked in, so that they can be read and their changes reviewed. Each test
+//! fails when one is stale; `make reference` rewrites them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Arg, CommandFactory as _, Parser as _};
+use entry::admin::Parts;
+use entry::metrics;
+use entry::pipeline::{Maker, Pipeline};
+use entry::settings::Cli;
+use entry_kube::status::Counters;
+use entry_kube::{Options, TlsSecrets, roles};
+use entry_routes::{Key, Kind, ObjectRef, Snapshot};
+use nginx_process::{Supervisor, Volume};
+use serde_json::Value;
+use tokio::sync::{oneshot, watch};
+
+/// Set by `make reference`: the pages are written instead of compared.
+const WRITE_VARIABLE: &str = "SPARROW_REFERENCE_WRITE";
+
+/// How long nginx may take to start.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Compares a checked-in file with what it should be, or writes it.
+fn checked_in(path: &str, expected: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    if std::env::var_os(WRITE_VARIABLE).is_some() {
+        std::fs::write(&file, expected).expect("write the page");
+        return;
+    }
+    let found = std::fs::read_to_string(&file).unwrap_or_default();
+    let (mut found, mut expected) = (found.lines(), expected.lines());
+    for line in 1.. {
+        match (found.next(), expected.next()) {
+            (None, None) => return,
+            (found, expected) if found == expected => {}
+            (found, expected) => panic!(
+                "{path} is stale at line {line}: run `make reference` and read the difference\n  checked in: {found:?}\n  \
+                 the code's: {expected:?}"
+            ),
+        }
+    }
+}
+
+/// A page with the note that it is generated.
+fn page(title: &str, introduction: &str) -> String {
+    format!("<!-- Made from the code by `make reference`. Do not edit. -->\n# {title}\n\n{introduction}\n")
+}
+
+/// A cell of a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
+
+/// A row of a table of flags.
+fn row(argument: &Arg) -> String {
+    let takes = argument.get_action().takes_values();
+    let values = argument.get_value_names().unwrap_or_default().iter().map(|name| format!(" {name}"));
+    let values: String = values.filter(|_| takes).collect();
+    let flag = format!("--{}{}", argument.get_long().unwrap_or_default(), cell(&values));
+    let variable = argument.get_env().map(|name| format!("`{}`", name.display())).unwrap_or_default();
+    // A switch's default says nothing.
+    let defaults = argument.get_default_values().iter().filter(|_| takes);
+    let defaults: Vec<_> = defaults.map(|value| format!("`{}`", value.display())).collect();
+    let mut meaning =
+        argument.get_long_help().or_else(|| argument.get_help()).map(ToString::to_string).unwrap_or_default();
+    let possible: Vec<_> = argument.get_possible_values().into_iter().filter(|_| takes).collect();
+    if !possible.is_empty() {
+        let of = |value: &clap::builder::PossibleValue| {
+            format!("`{}`: {}", value.get_name(), value.get_help().map(ToString::to_string).unwrap_or_default())
+        };
+        meaning = format!("{meaning}. One of {}", possible.iter().map(of).collect::<Vec<_>>().join("; "));
+    }
+    let meaning = cell(meaning.trim_end_matches('.'));
+    format!("| `{flag}` | {variable} | {} | {meaning}. |\n", defaults.join(" "))
+}
+
+/// A table of flags.
+fn table<'a>(text: &mut String, arguments: impl Iterator<Item = &'a Arg>) {
+    text.push_str("| flag | variable | default | meaning |\n|---|---|---|---|\n");
+    text.extend(arguments.map(row));
+}
+
+#[test]
+fn flags() {
+    let mut text = page(
+        "Flags of sparrow-entry",
+        "The same flags are known to all commands, so that the containers of a pod can share one list of them; each command \
+         heeds those that concern it. Every flag can also be given as the environment variable beside it; the flag wins. \
+         Lists are written with commas in a variable. Times are written like `500ms`, `30s`, `2m`. `SPARROW_ENTRY_LOG` \
+         sets the level of the log, in the syntax of `RUST_LOG` (`info` if it is not set).",
+    );
+    let mut command = Cli::command();
+    command.build();
+    let shown = |argument: &&Arg| !argument.is_hide_set() && !["help", "version"].contains(&argument.get_id().as_str());
+    text.push_str("\n## Commands\n\n| command | what it does |\n|---|---|\n");
+    let commands: Vec<_> = command.get_subcommands().filter(|command| command.get_name() != "help").collect();
+    for command in &commands {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        writeln!(text, "| `{}` | {} |", command.get_name(), cell(&about)).unwrap();
+    }
+    let mut headings: Vec<&str> = Vec::new();
+    for heading in command.get_arguments().filter(shown).filter_map(Arg::get_help_heading) {
+        if !headings.contains(&heading) {
+            headings.push(heading);
+        }
+    }
+    for heading in headings {
+        write!(text, "\n## {heading}\n\n").unwrap();
+        let arguments = command.get_arguments().filter(shown);
+        table(&mut text, arguments.filter(|argument| argument.get_help_heading() == Some(heading)));
+    }
+    for command in commands {
+        let own = || command.get_arguments().filter(shown).filter(|argument| !argument.is_global_set());
+        if own().next().is_some() {
+            write!(text, "\n## Of {} only\n\n", command.get_name()).unwrap();
+            table(&mut text, own());
+        }
+    }
+    checked_in("docs/reference/entry-flags.md", &text);
+}
+
+/// What is counted when there is something of everything: a real nginx that serves, an object that is refused, a kind that
+/// cannot be read.
+async fn all_metrics() -> anyhow::Result<String> {
+    let dir = tempfile::tempdir()?;
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let nginx = testbed::nginx::debian();
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+    let settings = Cli::parse_from([
+        "sparrow-entry",
+        "run",
+        "--http",
+        &free.to_string(),
+        "--access-log",
+        "off",
+        "--nginx",
+        &nginx.display().to_string(),
+        "--volume",
+        &path("volume"),
+        "--runtime",
+        &path("runtime"),
+    ])
+    .settings;
+    let said = nginx_process::version(&nginx).await?;
+    let volume = Volume::open(&settings.volume)?;
+    let (mut pipeline, told) = Pipeline::new(Maker::new(&settings, &said)?, volume);
+    let broken = ObjectRef { kind: Kind::Service, key: Key { namespace: "a".to_owned(), name: "b".to_owned() } };
+    let unreadable = BTreeMap::from([(broken, "for a test".to_owned())]);
+    pipeline.offer(Arc::new(Snapshot { unreadable, ..Snapshot::default() })).await?;
+    let (supervisor, handle) = Supervisor::start(settings.process()).await?;
+    let mut status = handle.status.clone();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(supervisor.run(async { drop(stopped.await) }));
+    tokio::time::timeout(DEADLINE, status.wait_for(|status| status.live.is_some())).await??;
+    let troubles = BTreeMap::from([(Kind::Service, "for a test".to_owned())]);
+    let parts = Parts {
+        told: Some(told),
+        troubles: Some(watch::channel(troubles).1),
+        written: Some(Arc::new(Counters::default())),
+        nginx: Some(handle),
+        control: Some(settings.control()),
+    };
+    let text = metrics::text(&parts).await;
+    drop(stop);
+    tokio::time::timeout(DEADLINE, running).await???;
+    Ok(text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics() {
+    let mut text = page(
+        "Metrics of sparrow-entry",
+        "`GET /metrics` on the admin port, in the OpenMetrics text format. Times are in seconds. `watch` tells what it reads, \
+         makes and writes into the cluster; `nginx` tells what begins with `sparrow_entry_nginx_`; `run` tells all of it. \
+         What nginx counts itself is there if it was built with `http_stub_status_module`.",
+    );
+    text.push_str("\n| metric | type | labels | meaning |\n|---|---|---|---|\n");
+    let told = all_metrics().await.unwrap();
+    let mut help = "";
+    let mut names = BTreeSet::new();
+    for line in told.lines() {
+        if let Some((_, words)) = line.strip_prefix("# HELP ").and_then(|line| line.split_once(' ')) {
+            help = words;
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|line| line.split_once(' ')) {
+            let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+            let sample = told.lines().find_map(|line| line.strip_prefix(&name)?.strip_prefix('{'));
+            let label = sample.and_then(|sample| sample.split_once('=')).map(|(label, _)| format!("`{label}`"));
+            writeln!(text, "| `{name}` | {kind} | {} | {} |", label.unwrap_or_default(), cell(help)).unwrap();
+            assert!(names.insert(name), "{line}");
+        }
+    }
+    for part in ["ready", "routes", "findings", "source_failing", "events_written_total", "nginx_requests_total"] {
+        assert!(names.contains(&format!("sparrow_entry_{part}")), "{part}: {told}");
+    }
+    checked_in("docs/reference/entry-metrics.md", &text);
+}
+
+/// The rules of a role in a table.
+fn rules(role: &Value) -> String {
+    let named = |item: &Value| match item.as_str() {
+        Some("") | None => "the core group".to_owned(),
+        Some(name) => format!("`{name}`"),
+    };
+    let list = |items: &Value| items.as_array().into_iter().flatten().map(named).collect::<Vec<_>>().join(", ");
+    let row = |rule: &Value| {
+        let cells = ["apiGroups", "resources", "resourceNames", "verbs"].map(|field| list(&rule[field]));
+        format!("| {} |\n", cells.join(" | "))
+    };
+    let rows: String = role["rules"].as_array().into_iter().flatten().map(row).collect();
+    format!("| API group | resources | names | verbs |\n|---|---|---|---|\n{rows}")
+}
+
+#[test]
+fn rights() {
+    let mut text = page(
+        "Rights of sparrow-entry in Kubernetes",
+        "What `watch`, `generate` and `run` need, and no more; `nginx` needs nothing and should get no token. The rights \
+         follow from the list of kinds in the code; with less it is not ready, and says which rule is missing. RBAC knows no \
+         types of Secrets: those of the type `kubernetes.io/tls` are asked for, and the right is for all.",
+    );
+    let usual = Options::default();
+    for (title, words, options) in [
+        ("Usually", "", usual.clone()),
+        (
+            "With `--tls-secrets named`",
+            "No right to any Secret by itself. Each namespace whose Ingresses name Secrets gives a Role with `get` on those \
+             names, and binds it to the entry's service account.\n\n",
+            Options { tls_secrets: TlsSecrets::Named, ..usual.clone() },
+        ),
+        ("With `--no-ingresses`", "", Options { ingresses: false, ..usual.clone() }),
+        ("With `--namespace shop`", "", Options { namespace: Some("shop".to_owned()), ..usual }),
+    ] {
+        let roles = roles("sparrow-entry", "OWN", &options);
+        write!(text, "\n## {title}\n\n{words}").unwrap();
+        text.push_str("A ClusterRole, with a ClusterRoleBinding:\n\n");
+        text.push_str(&rules(&serde_json::to_value(&roles.cluster).unwrap()));
+        for role in roles.namespaced {
+            let role = serde_json::to_value(&role).unwrap();
+            let namespace = match role["metadata"]["namespace"].as_str().unwrap() {
+                "OWN" => "the namespace of the entry itself, where its lease is".to_owned(),
+                other => format!("the namespace `{other}`"),
+            };
+            write!(text, "\nA Role, with a RoleBinding, in {namespace}:\n\n").unwrap();
+            text.push_str(&rules(&role));
+        }
+    }
+    checked_in("docs/reference/entry-rights.md", &text);
+}

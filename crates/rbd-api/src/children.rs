@@ -1,0 +1,141 @@
+//! The clones of an image, read from RADOS.
+//!
+//! librbd's own list looks into every pool of the cluster for clones of format 1 and waits for ever for one that does
+//! not answer, even where there can be no such clone.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use ceph::{Errno, IoContext, omap_values};
+use rbd_format::children::{CHILDREN_OBJECT, decode_children_entry};
+use rbd_format::{ParentSnapshot, Protection, Snapshot as RawSnapshot};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::image::Found;
+use crate::listing::{self, ParentKey, ParentNames};
+use crate::problem::{Kind, Problem};
+
+/// A clone of a snapshot.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Child {
+    /// Its pool; null when the pool is gone.
+    pub pool: Option<String>,
+    /// Its namespace; empty for the default one.
+    pub namespace: String,
+    /// Its name; of one in the trash, the name it had. Null when it cannot be read.
+    pub image: Option<String>,
+    /// Its id.
+    pub id: String,
+    /// Whether it is in the trash.
+    pub in_trash: bool,
+    /// The snapshot it is a clone of.
+    pub snapshot: String,
+    /// 1: its snapshot must stay protected. 2: it need not.
+    pub format: u8,
+}
+
+/// The clones of an image, or of one of its snapshots, by snapshot. Those of format 2 are in the image's own header. For
+/// those of format 1, which only a protected snapshot can have, every pool is asked, all at once.
+///
+/// # Errors
+/// `ceph-unavailable` with the pools that do not answer, when clones of format 1 may be in them.
+pub fn clones(io: &IoContext, found: &Found, snapshot: Option<u64>, deadline: Instant) -> Result<Vec<Child>, Problem> {
+    let header = &found.header;
+    let wanted: Vec<&RawSnapshot> =
+        header.snapshots.iter().filter(|raw| snapshot.is_none_or(|id| raw.id == id)).collect();
+    let protected: Vec<u64> =
+        wanted.iter().filter(|raw| raw.protection != Protection::Unprotected).map(|raw| raw.id).collect();
+    let mut first = format_1(io, &found.id, &protected, deadline)?;
+    let mut clones: Vec<(&RawSnapshot, u8, ParentKey)> = Vec::new();
+    for raw in wanted {
+        let second = header.children.get(&raw.id).into_iter().flatten();
+        clones
+            .extend(second.map(|child| (raw, 2, (child.pool_id, child.namespace.to_string(), child.image_id.clone()))));
+        clones.extend(first.remove(&raw.id).unwrap_or_default().into_iter().map(|key| (raw, 1, key)));
+    }
+    let mut names: HashMap<ParentKey, ParentNames> =
+        clones.iter().map(|(_, _, key)| (key.clone(), ParentNames::default())).collect();
+    listing::read_parent_names(io.cluster(), io.pool_id(), &mut names, deadline)?;
+    Ok(clones
+        .into_iter()
+        .map(|(raw, format, key)| {
+            let known = names.get(&key);
+            let (pool_id, namespace, id) = &key;
+            Child {
+                pool: io.cluster().pool_name(*pool_id).ok(),
+                namespace: namespace.clone(),
+                image: known.and_then(|known| known.image.clone()),
+                id: id.clone(),
+                in_trash: known.is_some_and(|known| known.in_trash),
+                snapshot: listing::snapshot(raw).name,
+                format,
+            }
+        })
+        .collect())
+}
+
+/// Clones of format 1, by snapshot. They are in any pool, but in the namespace of their parent.
+fn format_1(
+    io: &IoContext,
+    image_id: &str,
+    snapshots: &[u64],
+    deadline: Instant,
+) -> Result<HashMap<u64, Vec<ParentKey>>, Problem> {
+    let mut children: HashMap<u64, Vec<ParentKey>> = HashMap::new();
+    let Ok(pool_id) = u64::try_from(io.pool_id()) else { return Ok(children) };
+    if snapshots.is_empty() {
+        return Ok(children);
+    }
+    let keys: Vec<Vec<u8>> = snapshots
+        .iter()
+        .map(|snap_id| ParentSnapshot { pool_id, image_id: image_id.to_owned(), snap_id: *snap_id }.key())
+        .collect();
+    io.cluster().refresh()?;
+    let mut places = Vec::new();
+    for pool in io.cluster().pools()? {
+        // One that was deleted since has no clones.
+        let Ok(place) = io.cluster().io_context(&pool, io.namespace()) else { continue };
+        // Nor has one that is another application's; the map that this client has says so.
+        let applications = place.applications().unwrap_or_default();
+        if applications.is_empty() || applications.iter().any(|name| name == "rbd") {
+            places.push(place);
+        }
+    }
+    let now = Instant::now();
+    let until = now + deadline.saturating_duration_since(now) / 2;
+    let mut silent = Vec::new();
+    for (place, read) in places.iter().zip(omap_values(&places, CHILDREN_OBJECT, &keys, Some(until))) {
+        let entries = match read {
+            Ok(entries) => entries,
+            Err(ceph::Error::Deadline { .. }) => {
+                silent.push(place.pool().to_owned());
+                continue;
+            }
+            // Without clones of format 1; without omaps, as erasure-coded ones are; or of no concern to this entity.
+            Err(error)
+                if matches!(error.errno(), Some(Errno::ENOENT | Errno::EOPNOTSUPP | Errno::EPERM | Errno::EACCES)) =>
+            {
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for (key, value) in entries {
+            let (parent, ids) = decode_children_entry(&key, &value)
+                .map_err(|source| ceph::Error::Decode { subject: place.subject(CHILDREN_OBJECT), source })?;
+            children
+                .entry(parent.snap_id)
+                .or_default()
+                .extend(ids.into_iter().map(|id| (place.pool_id(), place.namespace().to_owned(), id)));
+        }
+    }
+    if silent.is_empty() {
+        return Ok(children);
+    }
+    let detail = format!("Whether there are clones of format 1 in {} cannot be told: no answer.", silent.join(", "));
+    Err(Problem::new(Kind::CephUnavailable, detail)
+        .correction("Look at `ceph -s`: placement groups of these pools are not active.")
+        .with("pools", silent)
+        .retry_after(5))
+}
