@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use bench_figures::figure::{Figure, Samples, time};
+use bench_figures::process::thread_time;
 use entry_routes::{
     BuildSettings, Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, Meta, PathType, PortRef, Service,
     ServiceKind, ServicePort, Snapshot, build,
@@ -56,19 +57,13 @@ fn snapshot(routes: u32) -> Snapshot {
     snapshot
 }
 
-/// The processor time of this thread so far: what else the machine does is not in it.
-fn processor() -> Result<Duration> {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Ok(Duration::new(time.tv_sec.try_into()?, time.tv_nsec.try_into()?))
-}
-
 /// The time that passed, and the processor time.
 fn once(snapshot: &Snapshot, routes: u32) -> Result<(Duration, Duration)> {
     let (build_settings, conf) = (BuildSettings::default(), nginx_conf::Settings::default());
-    let (began, before) = (Instant::now(), processor()?);
+    let (began, before) = (Instant::now(), thread_time()?);
     let built = build(snapshot, &build_settings);
     let generation = nginx_conf::render(&built.routes, &conf);
-    let took = (began.elapsed(), processor()?.saturating_sub(before));
+    let took = (began.elapsed(), thread_time()?.saturating_sub(before));
     let count: usize = built.routes.hosts.values().map(|host| host.rules.len()).sum();
     ensure!(count == routes as usize, "{count} routes of {routes}");
     ensure!(generation.notes.is_empty(), "not all was written: {:?}", generation.notes.first());
