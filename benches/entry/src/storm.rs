@@ -20,8 +20,8 @@ use crate::stage::{Stage, create};
 const CHANGES: u32 = 500;
 /// In which they are made.
 const WITHIN: Duration = Duration::from_millis(950);
-/// Reloads of a storm at most.
-const RELOADS: u64 = 8;
+/// Reloads at most, for each second in which a storm is made.
+const RELOADS: f64 = 8.0;
 /// Until the last change is all that new connections see.
 const LIVE: Duration = Duration::from_secs(1);
 /// Between two storms.
@@ -139,14 +139,17 @@ async fn measure(
 
 impl Storms {
     fn figures(self, [reloads, live]: [&'static str; 2]) -> Vec<Figure> {
-        let most = self.reloads.iter().max().copied().unwrap_or(u64::MAX);
+        let rate = |(reloads, made_in): (&u64, &Duration)| {
+            f64::from(u32::try_from(*reloads).unwrap_or(u32::MAX)) / made_in.as_secs_f64().max(1.0)
+        };
+        let most = self.reloads.iter().zip(&self.made_in).map(rate).fold(0.0, f64::max);
         let each: Vec<String> = self.reloads.iter().map(u64::to_string).collect();
         let (settled, made_in) = (Samples::new(self.live), Samples::new(self.made_in));
         vec![
             Figure {
                 name: reloads,
-                measured: format!("{most} reloads"),
-                limit: format!("<= {RELOADS}"),
+                measured: format!("{most:.1} /s"),
+                limit: format!("<= {RELOADS:.1} /s"),
                 reached: most <= RELOADS,
                 noisy: false,
                 detail: format!(
