@@ -116,7 +116,7 @@ pub fn settled(stage: &Stage) -> Result<Vec<Figure>> {
 async fn from_directory(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
     let (one, other) = (Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?);
     let probe = [&one, &other].map(|backend| objects::service("probe", Some("127.0.0.1"), backend.address.port()));
-    let directory = tempfile::tempdir()?;
+    let directory = stage.directory()?;
     objects::write_others(directory.path(), others)?;
     objects::write(directory.path(), "probe", &probe[0])?;
     let entry = stage.run_from(directory.path(), &stage.newest).await?;

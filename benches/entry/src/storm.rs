@@ -67,7 +67,7 @@ async fn from_directory(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
     let (one, other) = (Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?);
     let ports = [one.address.port(), other.address.port()];
     let probe = |to: usize| objects::service("probe", Some("127.0.0.1"), ports[to]);
-    let directory = tempfile::tempdir()?;
+    let directory = stage.directory()?;
     objects::write_others(directory.path(), others)?;
     objects::write(directory.path(), "probe", &probe(0))?;
     let entry = stage.run_from(directory.path(), &stage.newest).await?;
