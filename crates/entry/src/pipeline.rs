@@ -9,6 +9,7 @@ use entry_routes::{Built, Finding, Kind, ObjectRef, Outcome, Reason, Routes, Sna
 use nginx_conf::{Generation, Origin};
 use nginx_process::{Offered, OutcomeState, Volume};
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
 use crate::settings::Settings;
 
@@ -150,6 +151,8 @@ pub struct Pipeline {
     // What was offered last, for nginx's answer.
     origins: Vec<Origin>,
     snapshot: Option<Arc<Snapshot>>,
+    // How often everything is looked at without a change.
+    tick: Duration,
 }
 
 impl Pipeline {
@@ -158,7 +161,7 @@ impl Pipeline {
         let (progress, progress_told) = watch::channel(Progress::default());
         let (judged, judged_told) = watch::channel(None);
         let told = Told { progress: progress_told, judged: judged_told };
-        (Self { maker, volume, progress, judged, origins: Vec::new(), snapshot: None }, told)
+        (Self { maker, volume, progress, judged, origins: Vec::new(), snapshot: None, tick: TICK }, told)
     }
 
     /// Makes a configuration of a snapshot and offers it. What is wrong with it is told, and tried again later.
@@ -193,14 +196,19 @@ impl Pipeline {
     pub async fn run(mut self, mut snapshots: watch::Receiver<Option<Arc<Snapshot>>>) {
         let mut outcomes = self.volume.watch();
         let mut due = true;
+        // Not a sleep of each turn: looking for nginx's words ends one every two seconds.
+        let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + self.tick, self.tick);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let snapshot = snapshots.borrow_and_update().clone();
-            if let Some(snapshot) = snapshot.filter(|_| due) {
-                let result = self.offer(snapshot).await;
-                due = result.is_err();
-                self.trouble(result.err());
+            if due {
+                // Only here it counts as seen: one that comes while nginx's words are read is still to be offered.
+                let snapshot = snapshots.borrow_and_update().clone();
+                if let Some(snapshot) = snapshot {
+                    let result = self.offer(snapshot).await;
+                    due = result.is_err();
+                    self.trouble(result.err());
+                }
             }
-            let pause = if due { RETRY } else { TICK };
             tokio::select! {
                 changed = snapshots.changed() => {
                     if changed.is_err() {
@@ -209,7 +217,8 @@ impl Pipeline {
                     due = true;
                 }
                 () = outcomes.changed() => due |= self.hear().await,
-                () = tokio::time::sleep(pause) => due = true,
+                _ = tick.tick() => due = true,
+                () = tokio::time::sleep(RETRY), if due => {}
             }
         }
     }
@@ -289,3 +298,6 @@ fn tell(before: Option<&Verdicts>, now: &Verdicts) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

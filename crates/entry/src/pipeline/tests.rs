@@ -1,0 +1,63 @@
+//! What comes at the same moment as something else.
+
+use clap::Parser as _;
+use entry_routes::{Meta, Service, ServiceKind, ServicePort};
+use tokio::time::{sleep, timeout};
+
+use super::*;
+use crate::settings::Cli;
+
+/// A snapshot with one exposed Service.
+fn snapshot(port: u16) -> Arc<Snapshot> {
+    let label = ("sparrow/expose".to_owned(), "true".to_owned());
+    let meta = Meta { namespace: "a".into(), name: "b".into(), labels: [label].into(), ..Meta::default() };
+    let ports = vec![ServicePort { name: String::new(), port, protocol: "TCP".into(), app_protocol: None }];
+    let cluster_ips = vec![[127, 0, 0, 1].into()];
+    let service = Service { meta, kind: ServiceKind::ClusterIp, cluster_ips, ports };
+    let services = [(service.meta.key(), service.into())].into();
+    Arc::new(Snapshot { services, ..Snapshot::default() })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_comes_with_nginxs_words_is_not_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Cli::parse_from(["sparrow-entry", "run"]).settings;
+    let maker = Maker::new(&settings, "nginx version: nginx/1.22.1").unwrap();
+    let volume = Volume::open(dir.path().join("volume")).unwrap();
+    let (pipeline, told) = Pipeline::new(maker, volume.clone());
+    let (sender, snapshots) = watch::channel(None);
+    let task = tokio::spawn(pipeline.run(snapshots));
+    let mut progress = told.progress.clone();
+    for round in 1..=100_u16 {
+        // A little later each time, so that some come while the outcome is read.
+        sleep(Duration::from_micros(u64::from(round) * 30)).await;
+        sender.send_replace(Some(snapshot(round)));
+        let offered = progress.wait_for(|progress| progress.generations == u64::from(round));
+        let progress = timeout(Duration::from_secs(10), offered).await;
+        let hash = progress.unwrap_or_else(|_| panic!("change {round} is lost")).unwrap().offered.clone().unwrap();
+        // As the supervisor does.
+        let at = jiff::Timestamp::now();
+        let outcome = serde_json::json!({ "hash": hash, "state": "live", "message": "", "at": at, "live": hash });
+        std::fs::write(dir.path().join("beside"), outcome.to_string()).unwrap();
+        std::fs::rename(dir.path().join("beside"), volume.dir().join("outcome")).unwrap();
+        assert_eq!(volume.outcome().unwrap().unwrap().state, OutcomeState::Live);
+    }
+    task.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_is_looked_at_now_and_then_without_a_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Cli::parse_from(["sparrow-entry", "run"]).settings;
+    let maker = Maker::new(&settings, "nginx version: nginx/1.22.1").unwrap();
+    let volume = Volume::open(dir.path().join("volume")).unwrap();
+    let (mut pipeline, mut told) = Pipeline::new(maker, volume);
+    // Longer than it takes until the loop looks for nginx's words, which must not put this off.
+    pipeline.tick = Duration::from_secs(5);
+    let (_sender, snapshots) = watch::channel(Some(snapshot(1)));
+    let task = tokio::spawn(pipeline.run(snapshots));
+    for _ in 0..2 {
+        timeout(Duration::from_secs(60), told.judged.changed()).await.expect("it is judged again").unwrap();
+    }
+    task.abort();
+}
