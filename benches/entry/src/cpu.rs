@@ -52,7 +52,7 @@ pub fn cpu(stage: &Stage) -> Result<Vec<Figure>> {
 
 async fn measure(stage: &Stage, nginx: &Path, name: &'static str) -> Result<Figure> {
     let backend = Backend::start("127.0.0.1", &"x".repeat(BODY)).await?;
-    let directory = tempfile::tempdir()?;
+    let directory = stage.directory()?;
     objects::write_others(directory.path(), 20)?;
     let steady = objects::service("steady", Some("127.0.0.1"), backend.address.port());
     objects::write(directory.path(), "steady", &steady)?;

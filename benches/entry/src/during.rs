@@ -30,7 +30,7 @@ pub fn during(stage: &Stage) -> Result<Vec<Figure>> {
 async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
     let (one, other) = (Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?);
     let probe = [&one, &other].map(|backend| objects::service("probe", Some("127.0.0.1"), backend.address.port()));
-    let directory = tempfile::tempdir()?;
+    let directory = stage.directory()?;
     let write = |to: usize| objects::write(directory.path(), "probe", &probe[to]);
     objects::write_others(directory.path(), stage.either(1000, 100))?;
     objects::write(directory.path(), "steady", &objects::service("steady", Some("127.0.0.1"), one.address.port()))?;

@@ -93,6 +93,11 @@ impl Entry {
         self.process.pid
     }
 
+    /// The end of what it has said.
+    pub fn said(&self) -> String {
+        self.process.said()
+    }
+
     /// nginx's runtime directory.
     pub fn runtime(&self) -> PathBuf {
         self.process.directory().join("runtime")

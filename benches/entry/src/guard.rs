@@ -48,6 +48,8 @@ impl Guarded {
             // Only this process holds the other end, so however this process ends, the guard knows.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Where it would say that it killed what had to be killed.
+            .stderr(Stdio::null())
             // Out of reach of the terminal's Ctrl-C.
             .process_group(0)
             .spawn()
@@ -86,5 +88,35 @@ impl Drop for Guarded {
         // Closes its standard input, then waits: the script is bounded.
         drop(self.guard.stdin.take());
         let _ = self.guard.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_started_ends_with_its_children_and_its_directory() {
+        let script = "trap '' TERM; sleep 1000 & echo $!; wait";
+        let guarded = Guarded::start(|_| Ok(["sh", "-c", script].map(str::to_owned).to_vec())).unwrap();
+        let (pid, directory) = (guarded.pid, guarded.directory().to_owned());
+        while guarded.said().is_empty() {
+            assert!(guarded.runs());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let child: u32 = guarded.said().trim().parse().unwrap();
+        let runs = |pid: u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+        };
+        assert!(runs(pid) && runs(child));
+        drop(guarded);
+        // The kernel needs a moment for those that the guard does not wait for.
+        let began = std::time::Instant::now();
+        while runs(pid) || runs(child) {
+            assert!(began.elapsed() < std::time::Duration::from_secs(10));
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert!(!directory.exists());
     }
 }

@@ -220,3 +220,46 @@ async fn once(address: SocketAddr, kept: Option<Connection>, request: &[u8]) -> 
     }
     Ok(answer.keep.then_some(connection))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Backend;
+
+    fn load(address: SocketAddr) -> Load {
+        let requests = vec![request("GET", "/a", ""), request("POST", "/a", "body")];
+        Load { address, clients: 4, requests, pause: Duration::ZERO }
+    }
+
+    #[tokio::test]
+    async fn every_request_is_answered_or_lost() {
+        let backend = Backend::start("127.0.0.1", "hello").await.unwrap();
+        assert_eq!(get(backend.address, "/a").await.unwrap(), (200, "hello".to_owned()));
+        let running = load(backend.address).start();
+        while running.answered() < 100 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let traffic = running.stop().await.unwrap();
+        assert_eq!((traffic.lost, traffic.why), (0, None));
+        assert_eq!(traffic.times.len() as u64, traffic.sent);
+
+        let nobody = crate::entry::free_port().unwrap();
+        let running = load(nobody).start();
+        sleep(Duration::from_millis(50)).await;
+        let traffic = running.stop().await.unwrap();
+        assert!(traffic.sent >= 4 && traffic.lost == traffic.sent, "{traffic:?}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_in_the_middle_is_a_lost_request() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf").await;
+            }
+        });
+        assert!(get(address, "/").await.is_err());
+    }
+}

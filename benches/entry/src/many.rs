@@ -45,7 +45,7 @@ fn generate(stage: &Stage, count: usize) -> Result<Figure> {
     let from = stage.server_flags(NAMESPACE)?;
     let mut times = Vec::new();
     for _ in 0..stage.either(7, 3) {
-        let directory = tempfile::tempdir()?;
+        let directory = stage.directory()?;
         let mut command = Command::new(&stage.binary);
         command.arg("generate").args(common(directory.path(), &stage.newest)).args(&from).stdin(Stdio::null());
         let (took, output) = timed(|| command.output().context("run sparrow-entry generate"))?;

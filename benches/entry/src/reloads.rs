@@ -27,7 +27,7 @@ const LEAST: u64 = 32;
 pub fn reloads(stage: &Stage) -> Result<Vec<Figure>> {
     let reloads = stage.either(50, 5);
     stage.runtime.block_on(async {
-        let objects = tempfile::tempdir()?;
+        let objects = stage.directory()?;
         let (one, other) = (Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?);
         objects::write_others(objects.path(), stage.either(100, 10))?;
         let ports = [one.address.port(), other.address.port()];

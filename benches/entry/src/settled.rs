@@ -91,7 +91,7 @@ pub async fn settle(
         if seen.first_new.is_some() && last.elapsed() > QUIET {
             return Ok(last.saturating_duration_since(began));
         }
-        ensure!(began.elapsed() < PATIENCE, "old answers do not end");
+        ensure!(began.elapsed() < PATIENCE, "old answers do not end: {seen:?}, now {:?}", Instant::now());
     }
 }
 
@@ -116,7 +116,7 @@ pub fn settled(stage: &Stage) -> Result<Vec<Figure>> {
 async fn from_directory(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
     let (one, other) = (Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?);
     let probe = [&one, &other].map(|backend| objects::service("probe", Some("127.0.0.1"), backend.address.port()));
-    let directory = tempfile::tempdir()?;
+    let directory = stage.directory()?;
     objects::write_others(directory.path(), others)?;
     objects::write(directory.path(), "probe", &probe[0])?;
     let entry = stage.run_from(directory.path(), &stage.newest).await?;
@@ -205,4 +205,50 @@ async fn both(
         detail: format!("p99 of {} changes each: service {}, by hand {}", batches * each, time(our), time(their)),
     };
     Ok(vec![p50, p99])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    /// Answers in turns after a change, as nginx does while old workers leave, and settles 200 ms after it.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn it_is_the_last_old_answer_that_counts() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let changed: &'static Mutex<Option<Instant>> = Box::leak(Box::default());
+        tokio::spawn(async move {
+            let number = AtomicU64::new(0);
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 1024]).await;
+                let since = changed.lock().unwrap().map(|at| at.elapsed());
+                let turn = number.fetch_add(1, Ordering::Relaxed);
+                let old = match since {
+                    None => true,
+                    Some(since) => since < Duration::from_millis(200) && turn.is_multiple_of(2),
+                };
+                let body = if old { "one" } else { "other" };
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        let change = async {
+            let now = Instant::now();
+            *changed.lock().unwrap() = Some(now);
+            Ok(now)
+        };
+        let settled = settle(address, answers(0), change).await.unwrap();
+        // From the first new answer on it would be no time at all; much later, and it were not the last old one.
+        assert!(settled > Duration::from_millis(100), "{settled:?}");
+        assert!(settled < Duration::from_secs(5), "{settled:?}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_neither_old_nor_new_ends_it() {
+        let backend = Backend::start("127.0.0.1", "third").await.unwrap();
+        assert!(settle(backend.address, answers(0), async { Ok(Instant::now()) }).await.is_err());
+    }
 }

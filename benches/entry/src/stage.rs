@@ -11,10 +11,12 @@ use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use testbed::kube::ApiServer;
 use tokio::runtime::Runtime;
 
 use crate::entry::{Entry, Start, flag};
+use crate::guard::Guarded;
 
 /// Addresses for Services, on all of which this machine can listen.
 const SERVICES: &str = "127.64.0.0/16";
@@ -33,6 +35,8 @@ pub struct Stage {
     /// Debian's.
     pub debian: PathBuf,
     quick: bool,
+    // Holds the directories of all groups, so that none is left however this process ends.
+    scratch: Guarded,
     server: OnceLock<Result<Server, String>>,
 }
 
@@ -48,16 +52,25 @@ impl Stage {
     /// Nothing is started yet.
     ///
     /// # Errors
-    /// No threads can be made.
+    /// No threads or processes can be made.
     pub fn new(binary: PathBuf, quick: bool) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let (newest, debian) = (testbed::nginx::newest(), testbed::nginx::debian());
-        Ok(Self { runtime, binary, newest, debian, quick, server: OnceLock::new() })
+        let scratch = Guarded::start(|_| Ok(vec!["sleep".to_owned(), "infinity".to_owned()]))?;
+        Ok(Self { runtime, binary, newest, debian, quick, scratch, server: OnceLock::new() })
     }
 
     /// The first; the second when it has to be quick.
     pub fn either<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
+    }
+
+    /// An empty directory.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn directory(&self) -> Result<TempDir> {
+        Ok(tempfile::tempdir_in(self.scratch.directory())?)
     }
 
     /// The API server, started on first use.

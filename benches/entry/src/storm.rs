@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use bench_figures::figure::{Figure, Samples, time};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Service;
@@ -20,8 +20,8 @@ use crate::stage::{Stage, create};
 const CHANGES: u32 = 500;
 /// In which they are made.
 const WITHIN: Duration = Duration::from_millis(950);
-/// Reloads of a storm at most.
-const RELOADS: u64 = 8;
+/// Reloads at most, for each second in which a storm is made.
+const RELOADS: f64 = 8.0;
 /// Until the last change is all that new connections see.
 const LIVE: Duration = Duration::from_secs(1);
 /// Between two storms.
@@ -67,7 +67,7 @@ async fn from_directory(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
     let (one, other) = (Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?);
     let ports = [one.address.port(), other.address.port()];
     let probe = |to: usize| objects::service("probe", Some("127.0.0.1"), ports[to]);
-    let directory = tempfile::tempdir()?;
+    let directory = stage.directory()?;
     objects::write_others(directory.path(), others)?;
     objects::write(directory.path(), "probe", &probe(0))?;
     let entry = stage.run_from(directory.path(), &stage.newest).await?;
@@ -129,7 +129,7 @@ async fn measure(
             made_in = began.elapsed();
             Ok(last)
         };
-        storms.live.push(settle(entry.http, answers(round % 2), all).await?);
+        storms.live.push(settle(entry.http, answers(round % 2), all).await.with_context(|| entry.said())?);
         sleep(REST).await;
         storms.made_in.push(made_in);
         storms.reloads.push(entry.reloads().await? - before);
@@ -139,14 +139,17 @@ async fn measure(
 
 impl Storms {
     fn figures(self, [reloads, live]: [&'static str; 2]) -> Vec<Figure> {
-        let most = self.reloads.iter().max().copied().unwrap_or(u64::MAX);
+        let rate = |(reloads, made_in): (&u64, &Duration)| {
+            f64::from(u32::try_from(*reloads).unwrap_or(u32::MAX)) / made_in.as_secs_f64().max(1.0)
+        };
+        let most = self.reloads.iter().zip(&self.made_in).map(rate).fold(0.0, f64::max);
         let each: Vec<String> = self.reloads.iter().map(u64::to_string).collect();
         let (settled, made_in) = (Samples::new(self.live), Samples::new(self.made_in));
         vec![
             Figure {
                 name: reloads,
-                measured: format!("{most} reloads"),
-                limit: format!("<= {RELOADS}"),
+                measured: format!("{most:.1} /s"),
+                limit: format!("<= {RELOADS:.1} /s"),
                 reached: most <= RELOADS,
                 noisy: false,
                 detail: format!(

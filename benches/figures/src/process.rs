@@ -68,6 +68,17 @@ pub fn resting_handles(pid: u32) -> Result<Handles> {
     Ok(least)
 }
 
+/// The processor time of the calling thread so far: what else the machine does is not in it.
+///
+/// # Errors
+/// The kernel does not count it (`CONFIG_SCHED_INFO`).
+pub fn thread_time() -> Result<Duration> {
+    let path = "/proc/thread-self/schedstat";
+    let text = fs::read_to_string(path).with_context(|| format!("read {path}"))?;
+    let nanos = text.split(' ').next().context("an empty file")?;
+    Ok(Duration::from_nanos(nanos.parse().with_context(|| format!("{nanos:?} in {path}"))?))
+}
+
 /// Bytes as MiB.
 pub fn mib(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "for people")]

@@ -245,6 +245,23 @@ fn daemons_stop_freeze_and_come_back_with_what_was_stored() {
 }
 
 #[test]
+fn services_have_addresses_of_the_range_that_is_asked_for() {
+    let server = ApiServer::start_with_services("127.64.0.0/16").unwrap();
+    let path = "/api/v1/namespaces/default/services";
+    for (name, asked) in [("any", None), ("this", Some("127.64.0.201"))] {
+        let mut service = json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": { "name": name }, "spec": { "ports": [{ "port": 80 }] },
+        });
+        if let Some(asked) = asked {
+            service["spec"]["clusterIP"] = asked.into();
+        }
+        let address = create(&server, path, &service)["spec"]["clusterIP"].as_str().unwrap().to_owned();
+        assert!(address.starts_with("127.64."), "{address}");
+        assert!(asked.is_none_or(|asked| asked == address), "{address}");
+    }
+}
+
+#[test]
 fn an_attached_handle_uses_the_server_and_leaves_it_alone() {
     let server = ApiServer::shared().unwrap();
     let attached = ApiServer::attach(server.dir()).unwrap();
