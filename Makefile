@@ -1,16 +1,22 @@
 # What there is to do here. The work itself is in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check test reference fuzz bench-rbd bench-entry
+.PHONY: help cluster demo demo-check e2e test reference fuzz bench-rbd bench-entry
 
 help: ## This list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: ## A real Ceph on this machine with nginx and sparrow-rbd on 127.0.0.1:28888 (DEMO_PORT), until Ctrl-C
 	@scripts/demo
 
 demo-check: ## The same without staying; fails if any answer is wrong
 	@scripts/demo --check
+
+cluster: ## A real Kubernetes cluster with a Ceph beside it, in a network of its own, until Ctrl-C; needs root
+	@scripts/cluster
+
+e2e: ## Both services in such a cluster: builds the images, applies the manifests, asks from outside; needs root
+	@scripts/e2e
 
 test: ## Everything that can be checked, on real parts; installs what it needs
 	@scripts/test
@@ -31,3 +37,7 @@ bench-entry: ## Measures sparrow-entry against nginx driven by hand, and fails w
 	@scripts/install-kube
 	cargo build --release --package entry --package bench-entry
 	target/release/bench-entry
+
+.PHONY: images
+images: ## Builds the images of both services with buildah, podman or docker
+	@scripts/build-images

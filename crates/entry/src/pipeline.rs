@@ -9,6 +9,7 @@ use entry_routes::{Built, Finding, Kind, ObjectRef, Outcome, Reason, Routes, Sna
 use nginx_conf::{Generation, Origin};
 use nginx_process::{Offered, OutcomeState, Volume};
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
 use crate::settings::Settings;
 
@@ -152,6 +153,8 @@ pub struct Pipeline {
     snapshot: Option<Arc<Snapshot>>,
     // A failure that was logged: its hash and its words. It is looked at again and again.
     logged: Option<(String, String)>,
+    // How often everything is looked at without a change.
+    tick: Duration,
 }
 
 impl Pipeline {
@@ -160,7 +163,9 @@ impl Pipeline {
         let (progress, progress_told) = watch::channel(Progress::default());
         let (judged, judged_told) = watch::channel(None);
         let told = Told { progress: progress_told, judged: judged_told };
-        (Self { maker, volume, progress, judged, origins: Vec::new(), snapshot: None, logged: None }, told)
+        let pipeline =
+            Self { maker, volume, progress, judged, origins: Vec::new(), snapshot: None, logged: None, tick: TICK };
+        (pipeline, told)
     }
 
     /// Makes a configuration of a snapshot and offers it. What is wrong with it is told, and tried again later.
@@ -195,6 +200,9 @@ impl Pipeline {
     pub async fn run(mut self, mut snapshots: watch::Receiver<Option<Arc<Snapshot>>>) {
         let mut outcomes = self.volume.watch();
         let mut due = true;
+        // Not a sleep of each turn: looking for nginx's words ends one every two seconds.
+        let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + self.tick, self.tick);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if due {
                 // Only here it counts as seen: one that comes while nginx's words are read is still to be offered.
@@ -205,7 +213,6 @@ impl Pipeline {
                     self.trouble(result.err());
                 }
             }
-            let pause = if due { RETRY } else { TICK };
             tokio::select! {
                 changed = snapshots.changed() => {
                     if changed.is_err() {
@@ -214,7 +221,8 @@ impl Pipeline {
                     due = true;
                 }
                 () = outcomes.changed() => due |= self.hear().await,
-                () = tokio::time::sleep(pause) => due = true,
+                _ = tick.tick() => due = true,
+                () = tokio::time::sleep(RETRY), if due => {}
             }
         }
     }

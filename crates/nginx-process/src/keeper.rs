@@ -30,12 +30,16 @@ while running; do
 done
 "#;
 
-/// The keeper, if this system has a shell.
+/// The keeper, if there is use for one, and this system has a shell.
 #[derive(Debug)]
 pub(crate) struct Keeper(Option<Child>);
 
 impl Keeper {
     pub(crate) fn start() -> Keeper {
+        // The first process of a container takes all others with it, and its image needs no shell.
+        if std::process::id() == 1 {
+            return Keeper(None);
+        }
         let child = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "sparrow-nginx-keeper"])
             // Only this process holds the other end (it is close-on-exec): however this process ends, the keeper knows.

@@ -108,6 +108,10 @@ pub struct Serve {
     /// With `--auth kubernetes`: the audience that tokens must be made for.
     #[arg(long, value_name = "NAME", env = "SPARROW_RBD_AUDIENCE", default_value = "sparrow-rbd")]
     pub audience: String,
+    /// With `--auth kubernetes`: how long a caller is still allowed what they were allowed before, while the API server does not
+    /// answer. A restart of it then loses nobody's requests. Never less than 10 seconds.
+    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_AUTH_OUTAGE", default_value = "1m", value_parser = duration)]
+    pub auth_outage: Duration,
     /// Serve the API with TLS and this certificate (PEM, with its chain), read anew when it changes.
     #[arg(long, value_name = "FILE", env = "SPARROW_RBD_TLS_CERT", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
@@ -189,6 +193,7 @@ impl Serve {
             (AuthMethod::Kubernetes, _) => auth::Settings::Kubernetes(auth::kubernetes::Settings {
                 kubeconfig: self.kubeconfig.clone(),
                 audience: self.audience.clone(),
+                outage: self.auth_outage,
             }),
         })
     }

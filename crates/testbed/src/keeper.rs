@@ -1,4 +1,6 @@
 //! The keeper: a small process that ends a group of daemons when their owner is gone.
+//!
+//! Control groups that have the name of the daemons' directory are removed too, with all below them.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -34,6 +36,15 @@ while [ "$round" -lt 200 ]; do
     [ -z "$found" ] && [ "$round" -gt 0 ] && break
     round=$((round + 1))
     sleep 0.05
+done
+# A control group can be removed once the last process in it is gone, which is also when nothing writes to the directory.
+round=0
+while [ "$round" -lt 200 ]; do
+    groups=$(find /sys/fs/cgroup -depth -type d \( -path "*/${directory##*/}/*" -o -name "${directory##*/}" \) 2>/dev/null)
+    [ -z "$groups" ] && break
+    # Names of control groups have no spaces.
+    rmdir $groups 2>/dev/null || sleep 0.05
+    round=$((round + 1))
 done
 rm -rf -- "$directory"
 "#;

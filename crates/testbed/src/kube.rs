@@ -34,7 +34,8 @@ use serde_json::{Value, json};
 
 use crate::keeper::Keeper;
 
-pub use self::programs::{Programs, available};
+pub use self::programs::{Programs, available, cached};
+pub(crate) use self::programs::{kubernetes, version};
 
 /// Environment variable: directory of the run's API server.
 pub const DIR_VARIABLE: &str = "SPARROW_TEST_KUBE_DIR";
@@ -55,6 +56,17 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the API server may take to serve the kind of a new `CustomResourceDefinition`.
 const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a server for real nodes needs to know; without it, it serves its API on loopback and nothing else.
+#[derive(Debug, Clone)]
+pub(crate) struct ForNodes {
+    /// Its own address, which nodes and pods reach.
+    pub address: Ipv4Addr,
+    /// The names of the nodes: each gets a certificate, `node-NAME.crt`.
+    pub names: Vec<String>,
+    /// The first address of Services, which is the API server's own.
+    pub first_service: Ipv4Addr,
+}
 
 /// One of the two daemons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +96,7 @@ impl Daemon {
 }
 
 /// A handle on an API server: the owner's, which ends it when dropped, or an attached one, which never does.
+#[derive(Debug)]
 pub struct ApiServer {
     dir: PathBuf,
     url: String,
@@ -94,10 +107,13 @@ pub struct ApiServer {
 }
 
 /// What only the process that started the daemons has.
+#[derive(Debug)]
 struct Owned {
     programs: Programs,
     port: u16,
+    /// The addresses of Services.
     range: &'static str,
+    nodes: Option<ForNodes>,
     etcd: Mutex<Option<Child>>,
     api_server: Mutex<Option<Child>>,
     /// Dropped first of all by [`ApiServer`]'s own `Drop`.
@@ -130,7 +146,7 @@ impl ApiServer {
     /// # Errors
     /// As [`ApiServer::start`].
     pub fn start_with(programs: &Programs) -> Result<ApiServer> {
-        ApiServer::start_in(programs, SERVICE_RANGE)
+        ApiServer::start_in(programs, SERVICE_RANGE, None)
     }
 
     /// [`ApiServer::start`] with Services whose addresses are of this range, e.g. `127.64.0.0/16`: many, on which this
@@ -139,13 +155,14 @@ impl ApiServer {
     /// # Errors
     /// As [`ApiServer::start`].
     pub fn start_with_services(range: &'static str) -> Result<ApiServer> {
-        ApiServer::start_in(&available()?, range)
+        ApiServer::start_in(&available()?, range, None)
     }
 
-    fn start_in(programs: &Programs, range: &'static str) -> Result<ApiServer> {
+    /// [`ApiServer::start_with_services`] with these programs, and for nodes.
+    pub(crate) fn start_in(programs: &Programs, range: &'static str, nodes: Option<&ForNodes>) -> Result<ApiServer> {
         let mut attempt = 1;
         loop {
-            match ApiServer::try_start(programs, range) {
+            match ApiServer::try_start(programs, range, nodes) {
                 // Another process took the port between our look and its bind.
                 Err(error) if attempt < 5 && format!("{error:#}").contains("address already in use") => attempt += 1,
                 result => return result.context("start a Kubernetes API server"),
@@ -195,7 +212,7 @@ impl ApiServer {
         }
     }
 
-    fn try_start(programs: &Programs, range: &'static str) -> Result<ApiServer> {
+    fn try_start(programs: &Programs, range: &'static str, nodes: Option<&ForNodes>) -> Result<ApiServer> {
         let dir = tempfile::Builder::new().prefix("sparrow-kube-").tempdir().context("create the directory")?;
         ensure!(dir.path().to_str().is_some(), "the path {} is not UTF-8", dir.path().display());
         let marks = [Daemon::Etcd.mark(dir.path()), Daemon::ApiServer.mark(dir.path())];
@@ -207,12 +224,14 @@ impl ApiServer {
             programs: programs.clone(),
             port,
             range,
+            nodes: nodes.cloned(),
             etcd: Mutex::default(),
             api_server: Mutex::default(),
             keeper: Some(keeper),
         };
-        let server = ApiServer::at(&dir, format!("https://127.0.0.1:{port}"), Some(owned));
-        credentials::write(&dir)?;
+        let address = nodes.map_or(Ipv4Addr::LOCALHOST, |nodes| nodes.address);
+        let server = ApiServer::at(&dir, format!("https://{address}:{port}"), Some(owned));
+        credentials::write(&dir, nodes)?;
         let user = json!({
             "client-certificate": dir.join("admin.crt"),
             "client-key": dir.join("admin.key"),
@@ -411,7 +430,7 @@ impl ApiServer {
         Ok(path)
     }
 
-    fn kubeconfig(&self, user: &Value) -> String {
+    pub(crate) fn kubeconfig(&self, user: &Value) -> String {
         let config = json!({
             "apiVersion": "v1",
             "kind": "Config",
@@ -547,7 +566,9 @@ impl ApiServer {
         let owned = self.owned()?;
         let (program, args) = match daemon {
             Daemon::Etcd => (&owned.programs.etcd, ApiServer::etcd_args()),
-            Daemon::ApiServer => (&owned.programs.kube_apiserver, self.api_server_args(owned.port, owned.range)),
+            Daemon::ApiServer => {
+                (&owned.programs.kube_apiserver, self.api_server_args(owned.port, owned.range, owned.nodes.as_ref()))
+            }
         };
         if daemon == Daemon::Etcd {
             // etcd 3.4 takes the socket of a killed one for a living one's. There is none at the first start.
@@ -582,24 +603,41 @@ impl ApiServer {
         ]
     }
 
-    fn api_server_args(&self, port: u16, range: &str) -> Vec<String> {
+    fn api_server_args(&self, port: u16, range: &str, nodes: Option<&ForNodes>) -> Vec<String> {
         let file = |name: &str| self.dir.join(name).display().to_string();
-        vec![
+        let mut args = vec![
             format!("--etcd-servers={ETCD_SOCKET}"),
-            "--bind-address=127.0.0.1".into(),
             format!("--secure-port={port}"),
             format!("--tls-private-key-file={}", file("server.key")),
             format!("--client-ca-file={}", file("ca.crt")),
-            "--authorization-mode=RBAC".into(),
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
             format!("--service-account-signing-key-file={}", file("service-account.key")),
             format!("--service-account-key-file={}", file("service-account.pub")),
             format!("--service-cluster-ip-range={range}"),
-            // It would publish this loopback address as the endpoint of the Service `kubernetes`, which is refused.
-            "--endpoint-reconciler-type=none".into(),
-            "--disable-admission-plugins=ServiceAccount".into(),
+            // With 28888, which the original deployment used, and the usual range.
+            "--service-node-port-range=28000-32767".into(),
             "--allow-privileged=true".into(),
-        ]
+        ];
+        args.extend(match nodes {
+            None => vec![
+                "--bind-address=127.0.0.1".into(),
+                "--authorization-mode=RBAC".into(),
+                // It would publish this loopback address as the endpoint of the Service `kubernetes`, which is refused.
+                "--endpoint-reconciler-type=none".into(),
+                "--disable-admission-plugins=ServiceAccount".into(),
+            ],
+            Some(nodes) => vec![
+                format!("--bind-address={}", nodes.address),
+                format!("--advertise-address={}", nodes.address),
+                "--authorization-mode=Node,RBAC".into(),
+                "--enable-admission-plugins=NodeRestriction".into(),
+                // Names of nodes are in no DNS.
+                "--kubelet-preferred-address-types=InternalIP".into(),
+                format!("--kubelet-client-certificate={}", file("admin.crt")),
+                format!("--kubelet-client-key={}", file("admin.key")),
+            ],
+        });
+        args
     }
 
     fn wait_ready(&self) -> Result<()> {
@@ -672,13 +710,13 @@ fn free_port() -> Result<u16> {
 }
 
 /// Writes a file that only the owner can read.
-fn write_private(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| format!("write {}", path.display()))
 }
 
 /// The last lines of a log, for an error message.
-fn tail(path: &Path, lines: usize) -> String {
+pub(crate) fn tail(path: &Path, lines: usize) -> String {
     let Ok(bytes) = fs::read(path) else { return String::new() };
     let text = String::from_utf8_lossy(&bytes);
     let all: Vec<&str> = text.lines().collect();

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::{Context, Result};
@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use testbed::ceph::{Ceph, CephOptions, Store};
+use testbed::cluster::{self, Cluster, ClusterOptions};
 use testbed::kube::ApiServer;
 
 /// Runs a command beside real parts that are started for it and ended after it.
@@ -28,6 +29,22 @@ enum Arguments {
         mgr: bool,
         /// The command and its arguments.
         #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// In the network of a real cluster with a Ceph beside it: `kubectl`, `KUBECONFIG` and the variables of `ceph` are set.
+    /// Needs root. Exits as `ceph` does.
+    Cluster {
+        /// How many nodes.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+        nodes: u8,
+        /// Images to import into the nodes: archives of `docker save`.
+        #[arg(long, value_name = "ARCHIVE")]
+        image: Vec<PathBuf>,
+        /// Starts nothing, but says why no cluster can be started here, and exits 1 then.
+        #[arg(long)]
+        check: bool,
+        /// The command and its arguments; without one it stays until Ctrl-C.
+        #[arg(last = true)]
         command: Vec<String>,
     },
     /// Beside a Kubernetes API server on loopback: the command finds it by `SPARROW_TEST_KUBE_DIR`. Exits as `ceph` does. For both,
@@ -55,6 +72,12 @@ fn main() -> ExitCode {
             // A signal before `run`, or one that cannot be caught, ends this process, and then the keeper the cluster.
             Ceph::start(CephOptions { store, mgr }).and_then(|cluster| run(&command, &cluster.variables()))
         }
+        Arguments::Cluster { check: true, .. } => {
+            let why = cluster::unavailable();
+            println!("{}", why.as_deref().unwrap_or("a cluster can be started"));
+            return if why.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+        Arguments::Cluster { nodes, image, command, .. } => beside_cluster(nodes, &image, &command),
         Arguments::Kube { command } => ApiServer::start().and_then(|server| run(&command, &server.variables())),
     };
     match result {
@@ -67,6 +90,22 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Starts a cluster, and runs the command in its network or waits for a signal.
+fn beside_cluster(nodes: u8, images: &[PathBuf], command: &[String]) -> Result<ExitStatus> {
+    let cluster = Cluster::start(ClusterOptions { nodes })?;
+    images.iter().try_for_each(|image| cluster.import(image))?;
+    cluster.enter()?;
+    let path = cluster.path();
+    let kubeconfig = cluster.api_server().admin_kubeconfig();
+    let mut variables = vec![("KUBECONFIG", kubeconfig), ("PATH", Path::new(&path))];
+    variables.extend(cluster.ceph().variables());
+    if command.is_empty() {
+        println!("{}", cluster.usage());
+        return run(&["sleep".into(), "infinity".into()], &variables);
+    }
+    run(command, &variables)
 }
 
 /// Runs a command with further variables in its environment, passes signals on to it, and waits for it.

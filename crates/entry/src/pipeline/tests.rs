@@ -22,12 +22,17 @@ fn snapshot(port: u16) -> Arc<Snapshot> {
     Arc::new(Snapshot { services, ..Snapshot::default() })
 }
 
-/// The loop, on a volume in this directory.
-fn start(dir: &Path) -> (watch::Sender<Option<Arc<Snapshot>>>, Told, Volume, JoinHandle<()>) {
+/// A loop that writes to a volume in this directory.
+fn pipeline(dir: &Path) -> (Pipeline, Told) {
     let settings = Cli::parse_from(["sparrow-entry", "run"]).settings;
     let maker = Maker::new(&settings, "nginx version: nginx/1.22.1").unwrap();
-    let volume = Volume::open(dir.join("volume")).unwrap();
-    let (pipeline, told) = Pipeline::new(maker, volume.clone());
+    Pipeline::new(maker, Volume::open(dir.join("volume")).unwrap())
+}
+
+/// The same, running, and what it is given snapshots by.
+fn start(dir: &Path) -> (watch::Sender<Option<Arc<Snapshot>>>, Told, Volume, JoinHandle<()>) {
+    let (pipeline, told) = pipeline(dir);
+    let volume = pipeline.volume.clone();
     let (sender, snapshots) = watch::channel(None);
     (sender, told, volume, tokio::spawn(pipeline.run(snapshots)))
 }
@@ -70,4 +75,18 @@ async fn without_the_loop_it_is_not_healthy() {
     task.abort();
     assert!(task.await.is_err());
     assert!(parts.dead().is_some_and(|reason| reason.contains("has ended")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_is_looked_at_now_and_then_without_a_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut pipeline, mut told) = pipeline(dir.path());
+    // Longer than it takes until the loop looks for nginx's words, which must not put this off.
+    pipeline.tick = Duration::from_secs(5);
+    let (_sender, snapshots) = watch::channel(Some(snapshot(1)));
+    let task = tokio::spawn(pipeline.run(snapshots));
+    for _ in 0..2 {
+        timeout(Duration::from_secs(60), told.judged.changed()).await.expect("it is judged again").unwrap();
+    }
+    task.abort();
 }

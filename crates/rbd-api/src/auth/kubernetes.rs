@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -51,6 +51,8 @@ pub struct Settings {
     pub kubeconfig: Option<PathBuf>,
     /// What tokens must be meant for.
     pub audience: String,
+    /// How long a yes is believed while the API server does not answer, if that is longer than [`YES_FOR`].
+    pub outage: Duration,
 }
 
 /// A user as the API server described them.
@@ -111,10 +113,11 @@ impl Kubernetes {
             audience: settings.audience.clone(),
             reviews: metrics.reviews.clone(),
             running: Semaphore::new(REVIEWS_AT_ONCE),
-            known: Answers::new(YES_FOR),
-            unknown: Answers::new(NO_FOR),
-            allowed: Answers::new(YES_FOR),
-            refused: Answers::new(NO_FOR),
+            known: Answers::new(YES_FOR, settings.outage),
+            // A no is no reason to keep anybody out when it cannot be asked again: the answer is then 503.
+            unknown: Answers::new(NO_FOR, NO_FOR),
+            allowed: Answers::new(YES_FOR, settings.outage),
+            refused: Answers::new(NO_FOR, NO_FOR),
         })
     }
 
@@ -129,15 +132,18 @@ impl Kubernetes {
         }
         let user = match self.known.get(&key) {
             Some(user) => user,
-            None => match self.review_token(token, deadline).await? {
-                Ok(user) => {
+            None => match self.review_token(token, deadline).await {
+                Ok(Ok(user)) => {
                     self.known.put(key, user.clone());
                     user
                 }
-                Err(problem) => {
+                Ok(Err(problem)) => {
+                    // Also for the next outage.
+                    self.known.forget(&key);
                     self.unknown.put(key, problem.clone());
                     return Err(problem);
                 }
+                Err(unavailable) => self.known.get_in_outage(&key).ok_or(unavailable)?,
             },
         };
         Ok(Principal {
@@ -267,14 +273,24 @@ impl Kubernetes {
             ..SubjectAccessReviewSpec::default()
         };
         let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
-        let allowed = self.ask("access", deadline, review).await?.status.is_some_and(|status| status.allowed);
+        let answer = match self.ask("access", deadline, review).await {
+            Ok(answer) => answer,
+            Err(unavailable) => {
+                return self.allowed.get_in_outage(&question).map(|()| true).ok_or(unavailable);
+            }
+        };
+        let allowed = answer.status.is_some_and(|status| status.allowed);
         self.count("access", if allowed { "allowed" } else { "denied" });
-        let answers = if allowed { &self.allowed } else { &self.refused };
-        answers.put(question, ());
+        if allowed {
+            self.allowed.put(question, ());
+        } else {
+            self.allowed.forget(&question);
+            self.refused.put(question, ());
+        }
         Ok(allowed)
     }
 
-    /// Sends a review. Whatever stands in the way is never a yes.
+    /// Sends a review. Whatever stands in the way is not a yes; only an earlier one can be.
     async fn ask<R>(&self, kind: &'static str, deadline: Instant, review: R) -> Result<R, Problem>
     where
         R: kube::Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
@@ -353,29 +369,60 @@ impl User {
 /// Answers that are believed for a while; so many and no more.
 struct Answers<K, V> {
     believed: Duration,
-    entries: Mutex<HashMap<K, (Instant, V)>>,
+    in_outage: Duration,
+    entries: Mutex<HashMap<K, Answer<V>>>,
+}
+
+/// An answer of the API server.
+struct Answer<V> {
+    value: V,
+    /// Until when it is believed without another question.
+    fresh_until: Instant,
+    /// Until when it is believed if the question is not answered.
+    kept_until: Instant,
 }
 
 impl<K: Eq + Hash, V: Clone> Answers<K, V> {
-    fn new(believed: Duration) -> Self {
-        Self { believed, entries: Mutex::new(HashMap::new()) }
+    fn new(believed: Duration, in_outage: Duration) -> Self {
+        Self { believed, in_outage: in_outage.max(believed), entries: Mutex::new(HashMap::new()) }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<K, Answer<V>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn get(&self, key: &K) -> Option<V> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.get(key).filter(|(end, _)| *end > Instant::now()).map(|(_, value)| value.clone())
+        self.entries().get(key).filter(|answer| answer.fresh_until > Instant::now()).map(|answer| answer.value.clone())
+    }
+
+    /// What was answered before, when the question was just asked again in vain. It is believed for the usual time again, since
+    /// callers would else all wait for reviews that fail.
+    fn get_in_outage(&self, key: &K) -> Option<V> {
+        let now = Instant::now();
+        let mut entries = self.entries();
+        let answer = entries.get_mut(key).filter(|answer| answer.kept_until > now)?;
+        answer.fresh_until = (now + self.believed).min(answer.kept_until);
+        Some(answer.value.clone())
     }
 
     fn put(&self, key: K, value: V) {
         let now = Instant::now();
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries();
         if entries.len() >= KEPT_ANSWERS {
-            entries.retain(|_, (end, _)| *end > now);
+            entries.retain(|_, answer| answer.kept_until > now);
+        }
+        if entries.len() >= KEPT_ANSWERS {
+            entries.retain(|_, answer| answer.fresh_until > now);
         }
         // One that finds no room is asked for again.
         if entries.len() < KEPT_ANSWERS {
-            entries.insert(key, (now + self.believed, value));
+            let (fresh_until, kept_until) = (now + self.believed, now + self.in_outage);
+            entries.insert(key, Answer { value, fresh_until, kept_until });
         }
+    }
+
+    fn forget(&self, key: &K) {
+        self.entries().remove(key);
     }
 }
 
@@ -385,16 +432,46 @@ mod tests {
 
     #[test]
     fn answers_are_believed_for_their_time_and_are_bounded() {
-        let answers = Answers::new(Duration::from_millis(500));
+        let answers = Answers::new(Duration::from_millis(500), Duration::ZERO);
         for number in 0..KEPT_ANSWERS + 10 {
             answers.put(number, ());
         }
         assert!(answers.get(&0).is_some());
         assert_eq!(answers.get(&KEPT_ANSWERS), None);
-        assert_eq!(answers.entries.lock().unwrap().len(), KEPT_ANSWERS);
+        assert_eq!(answers.entries().len(), KEPT_ANSWERS);
         std::thread::sleep(Duration::from_millis(510));
         assert_eq!(answers.get(&0), None);
+        assert_eq!(answers.get_in_outage(&0), None);
         answers.put(KEPT_ANSWERS, ());
-        assert_eq!(answers.entries.lock().unwrap().len(), 1);
+        assert_eq!(answers.entries().len(), 1);
+    }
+
+    #[test]
+    fn an_outage_prolongs_answers_and_no_further_than_said() {
+        let answers = Answers::new(Duration::from_millis(100), Duration::from_millis(1000));
+        answers.put(1, "yes");
+        answers.put(2, "yes");
+        std::thread::sleep(Duration::from_millis(110));
+        assert_eq!(answers.get(&1), None);
+        assert_eq!(answers.get_in_outage(&1), Some("yes"));
+        // The next caller does not wait for another question.
+        assert_eq!(answers.get(&1), Some("yes"));
+        answers.forget(&2);
+        assert_eq!(answers.get_in_outage(&2), None);
+        assert_eq!(answers.get_in_outage(&3), None);
+        std::thread::sleep(Duration::from_millis(900));
+        assert_eq!(answers.get(&1), None);
+        assert_eq!(answers.get_in_outage(&1), None);
+    }
+
+    #[test]
+    fn what_is_kept_for_an_outage_makes_room_for_what_is_fresh() {
+        let answers = Answers::new(Duration::from_millis(300), Duration::from_mins(1));
+        for number in 0..KEPT_ANSWERS {
+            answers.put(number, ());
+        }
+        std::thread::sleep(Duration::from_millis(310));
+        answers.put(KEPT_ANSWERS, ());
+        assert!(answers.get(&KEPT_ANSWERS).is_some());
     }
 }

@@ -9,9 +9,10 @@ use anyhow::{Result, bail};
 
 use super::{CephOptions, Store};
 
-/// The monitor's two ports on 127.0.0.1: messenger v2 and v1.
+/// The monitor's address, and its two ports there: messenger v2 and v1.
 #[derive(Debug, Clone, Copy)]
 pub struct MonPorts {
+    pub address: Ipv4Addr,
     pub v2: u16,
     pub v1: u16,
 }
@@ -19,32 +20,33 @@ pub struct MonPorts {
 impl MonPorts {
     /// Two free ports below the range that Linux hands to outgoing connections (32768 and up): a monitor that is
     /// stopped for a while finds its port free again.
-    pub fn pick() -> Result<MonPorts> {
+    pub fn pick(address: Ipv4Addr) -> Result<MonPorts> {
         let mut free = Vec::new();
         for _ in 0..1000 {
             // The hasher's random seed is all the randomness needed here.
             let port = 15_000 + u16::try_from(RandomState::new().hash_one(()) % 15_000)?;
             // The listener is kept until both are found, so they differ.
-            if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            if let Ok(listener) = TcpListener::bind((address, port)) {
                 free.push((listener, port));
             }
             if let [(_, v2), (_, v1)] = free[..] {
-                return Ok(MonPorts { v2, v1 });
+                return Ok(MonPorts { address, v2, v1 });
             }
         }
-        bail!("no two free TCP ports on 127.0.0.1 between 15000 and 30000")
+        bail!("no two free TCP ports on {address} between 15000 and 30000")
     }
 
     /// The address vector, in the form of `mon_host` and `monmaptool --addv`.
-    pub fn address(self) -> String {
-        format!("[v2:127.0.0.1:{}/0,v1:127.0.0.1:{}/0]", self.v2, self.v1)
+    pub fn vector(self) -> String {
+        format!("[v2:{0}:{1}/0,v1:{0}:{2}/0]", self.address, self.v2, self.v1)
     }
 }
 
 /// Renders `ceph.conf`. What only daemons need stands in their sections, so that a client sees Ceph's defaults.
 pub fn render(options: &CephOptions, dir: &Path, fsid: &str, ports: MonPorts) -> String {
     let dir = dir.display();
-    let address = ports.address();
+    let address = ports.address;
+    let monitor = ports.vector();
     let store = match options.store {
         Store::Memory { bytes } => format!("osd_objectstore = memstore\nmemstore_device_bytes = {bytes}\n"),
         Store::Bluestore { bytes } => format!(
@@ -55,9 +57,9 @@ pub fn render(options: &CephOptions, dir: &Path, fsid: &str, ports: MonPorts) ->
     let mut conf = format!(
         "[global]
 fsid = {fsid}
-mon_host = {address}
-public_addr = 127.0.0.1
-cluster_addr = 127.0.0.1
+mon_host = {monitor}
+public_addr = {address}
+cluster_addr = {address}
 auth_cluster_required = cephx
 auth_service_required = cephx
 auth_client_required = cephx

@@ -21,6 +21,7 @@ mod process;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -146,9 +147,18 @@ impl Ceph {
     /// A Ceph program is missing or fails, or a daemon does not serve within a minute; the error then shows the end of its
     /// log. Nothing is left behind.
     pub fn start(options: CephOptions) -> Result<Ceph> {
+        Ceph::start_at(Ipv4Addr::LOCALHOST, options)
+    }
+
+    /// [`Ceph::start`] on another address than loopback, which the calling thread's network has. Clients on other
+    /// addresses reach it there; nothing keeps them out but their keys.
+    ///
+    /// # Errors
+    /// As [`Ceph::start`].
+    pub fn start_at(address: Ipv4Addr, options: CephOptions) -> Result<Ceph> {
         let mut attempt = 1;
         loop {
-            match Ceph::try_start(options) {
+            match Ceph::try_start(address, options) {
                 // Another process took the monitor's port between our look and its bind.
                 Err(error) if attempt < 5 && format!("{error:#}").contains("unable to bind monitor") => attempt += 1,
                 result => return result.context("start a one-node Ceph"),
@@ -194,7 +204,7 @@ impl Ceph {
         Ok(Ceph { dir, conf, keyring, mon_address: String::new(), children: Mutex::default(), keeper })
     }
 
-    fn try_start(options: CephOptions) -> Result<Ceph> {
+    fn try_start(address: Ipv4Addr, options: CephOptions) -> Result<Ceph> {
         let dir = tempfile::Builder::new().prefix("sparrow-ceph-").tempdir().context("create the directory")?;
         let longest = dir.path().join("run").join("osd.0.asok");
         ensure!(
@@ -205,8 +215,8 @@ impl Ceph {
         let keeper = Keeper::start(dir.path(), &[&mark(dir.path())])?;
         // From here on the keeper removes it.
         let mut cluster = Ceph::at(dir.keep(), Some(keeper))?;
-        let ports = MonPorts::pick()?;
-        cluster.mon_address = ports.address();
+        let ports = MonPorts::pick(address)?;
+        cluster.mon_address = ports.vector();
         cluster.make_mon(options, ports)?;
         cluster.start_daemon(Daemon::Mon)?;
         cluster.make_osd()?;

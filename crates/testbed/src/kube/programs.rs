@@ -31,13 +31,44 @@ pub fn available() -> Result<Programs> {
     }
     let cache = cache()?;
     let etcd = format!("etcd-{}", required(ETCD_MODULE, "go.etcd.io/etcd/server/v3")?);
-    let kubernetes = format!("kube-{}", required(KUBERNETES_MODULE, "k8s.io/kubernetes")?);
+    let kubernetes = format!("kube-{}", version()?);
     let programs =
         Programs { etcd: cache.join(etcd).join("etcd"), kube_apiserver: cache.join(kubernetes).join("kube-apiserver") };
     if let Some(missing) = programs.missing() {
         bail!("{} is missing: run scripts/install-kube (5 to 10 minutes, once per machine)", missing.display());
     }
     Ok(programs)
+}
+
+/// The version of Kubernetes, e.g. `v1.36.3`.
+pub(crate) fn version() -> Result<&'static str> {
+    required(KUBERNETES_MODULE, "k8s.io/kubernetes")
+}
+
+/// A program of Kubernetes, e.g. `kubelet`, from the same places.
+pub(crate) fn kubernetes(name: &str) -> Result<PathBuf> {
+    if let Some(program) = directory("KUBEBUILDER_ASSETS").map(|dir| dir.join(name))
+        && program.is_file()
+    {
+        return Ok(program);
+    }
+    let program = cache()?.join(format!("kube-{}", version()?)).join(name);
+    if !program.is_file() {
+        bail!("{} is missing: run `scripts/install-kube {name}` (minutes, once per machine)", program.display());
+    }
+    Ok(program)
+}
+
+/// A program below the cache directory, e.g. `kubectl-1.36.3/kubectl`, that `script` puts there.
+///
+/// # Errors
+/// It is not there; the error says to run `script`.
+pub fn cached(program: &str, script: &str) -> Result<PathBuf> {
+    let path = cache()?.join(program);
+    if !path.is_file() {
+        bail!("{} is missing: run {script}", path.display());
+    }
+    Ok(path)
 }
 
 impl Programs {
@@ -51,6 +82,7 @@ fn directory(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
+/// Where the installation scripts keep programs.
 fn cache() -> Result<PathBuf> {
     if let Some(cache) = directory("SPARROW_CACHE") {
         return Ok(cache);

@@ -1,0 +1,237 @@
+//! What is in the manifests agrees with the programs.
+
+use std::collections::BTreeMap;
+
+use clap::{CommandFactory as _, Parser as _};
+use deploy_tests::{deploy, kustomize, objects, overlay, overlays};
+use entry_kube::{Options, TlsSecrets};
+use serde_json::{Value, json};
+
+/// The objects of an overlay.
+fn of(overlay_name: &str) -> Vec<Value> {
+    objects(&kustomize(&overlay(overlay_name)).unwrap()).unwrap()
+}
+
+fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    objects
+        .iter()
+        .find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
+        .unwrap_or_else(|| panic!("there is no {kind} {name}"))
+}
+
+/// The settings of a service, which are in a ConfigMap whose name ends with a hash.
+fn settings<'a>(objects: &'a [Value], service: &str) -> &'a Value {
+    let mine = |object: &&Value| {
+        object["kind"] == "ConfigMap" && object["metadata"]["name"].as_str().unwrap().starts_with(service)
+    };
+    &objects.iter().find(mine).unwrap()["data"]
+}
+
+fn deployments(objects: &[Value]) -> impl Iterator<Item = &Value> {
+    objects.iter().filter(|object| object["kind"] == "Deployment")
+}
+
+fn containers(deployment: &Value) -> Vec<&Value> {
+    let spec = &deployment["spec"]["template"]["spec"];
+    let list = |name: &str| spec[name].as_array().map(Vec::as_slice).unwrap_or_default();
+    list("initContainers").iter().chain(list("containers")).collect()
+}
+
+/// The rules in one order.
+fn rules(role: &Value) -> Vec<String> {
+    let mut rules: Vec<String> = role["rules"].as_array().unwrap().iter().map(Value::to_string).collect();
+    rules.sort();
+    rules
+}
+
+#[test]
+fn rights_are_those_that_the_entry_needs() {
+    for (name, tls_secrets) in [("base", TlsSecrets::Watched), ("entry-only", TlsSecrets::Named)] {
+        let objects = of(name);
+        let options = Options { tls_secrets, ..Options::default() };
+        let needed = entry_kube::roles("nginx-kit", "sparrow", &options);
+        let cluster = serde_json::to_value(&needed.cluster).unwrap();
+        assert_eq!(rules(find(&objects, "ClusterRole", "nginx-kit")), rules(&cluster), "{name}");
+        let [own] = needed.namespaced.as_slice() else { panic!("one Role, in the namespace of the entry") };
+        assert_eq!(rules(find(&objects, "Role", "nginx-kit")), rules(&serde_json::to_value(own).unwrap()), "{name}");
+        let expected = if tls_secrets == TlsSecrets::Watched { "watched" } else { "named" };
+        assert_eq!(settings(&objects, "nginx-kit")["SPARROW_ENTRY_TLS_SECRETS"], expected, "{name}");
+    }
+}
+
+/// The command line that means the same as these environment variables.
+fn command_line(program: &clap::Command, subcommand: &str, variables: &Value) -> Vec<String> {
+    let all = program.get_arguments().chain(program.find_subcommand(subcommand).unwrap().get_arguments());
+    let flags: BTreeMap<String, &clap::Arg> =
+        all.filter_map(|argument| Some((argument.get_env()?.to_str()?.to_owned(), argument))).collect();
+    let mut line = vec![program.get_name().to_owned(), subcommand.to_owned()];
+    for (variable, value) in variables.as_object().unwrap() {
+        let flag = flags.get(variable).unwrap_or_else(|| panic!("{} has no {variable}", program.get_name()));
+        let (flag, takes_value) = (flag.get_long().unwrap(), flag.get_action().takes_values());
+        let value = value.as_str().unwrap();
+        if takes_value {
+            line.push(format!("--{flag}={value}"));
+        } else {
+            assert_eq!(value, "true", "{variable}");
+            line.push(format!("--{flag}"));
+        }
+    }
+    line
+}
+
+#[test]
+fn settings_are_flags_of_the_programs() {
+    for name in overlays().unwrap() {
+        let objects = of(&name);
+        for deployment in deployments(&objects) {
+            let service = deployment["metadata"]["name"].as_str().unwrap();
+            if service.starts_with("nginx-kit") {
+                let program = entry::settings::Cli::command();
+                for container in containers(deployment) {
+                    let arguments = container["args"].as_array().unwrap();
+                    let mut line = command_line(&program, arguments[0].as_str().unwrap(), settings(&objects, service));
+                    line.extend(arguments[1..].iter().map(|argument| argument.as_str().unwrap().to_owned()));
+                    let cli = entry::settings::Cli::try_parse_from(&line).unwrap_or_else(|error| panic!("{error}"));
+                    let settings = cli.settings;
+                    assert_eq!(settings.volume.to_str(), container["volumeMounts"][0]["mountPath"].as_str());
+                    // What terminates in time: the drain, connections that end, and some time for `watch` after it.
+                    let grace =
+                        deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap();
+                    assert!((settings.drain_delay + settings.stop_timeout).as_secs() + 5 <= grace);
+                    assert!(settings.drain_delay.as_secs() >= 3, "kube-proxy needs a moment to take a pod out");
+                    let (label, value) = settings.node_selector;
+                    assert_eq!(deployment["spec"]["template"]["spec"]["nodeSelector"], json!({ label: value }));
+                }
+            } else {
+                let program = rbd_api::settings::Cli::command();
+                let line = command_line(&program, "serve", settings(&objects, service));
+                let cli = rbd_api::settings::Cli::try_parse_from(&line).unwrap_or_else(|error| panic!("{error}"));
+                let rbd_api::settings::Command::Serve(serve) = cli.command else { panic!("{line:?}") };
+                serve.auth_settings().unwrap();
+                let grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap();
+                assert!(serve.grace.as_secs() < grace && serve.drain_delay.as_secs() >= 3);
+            }
+        }
+    }
+}
+
+#[test]
+fn ports_are_those_that_the_programs_listen_on() {
+    let objects = of("base");
+    let entry = settings(&objects, "nginx-kit");
+    let nginx = containers(find(&objects, "Deployment", "nginx-kit")).pop().unwrap().clone();
+    assert_eq!(nginx["name"], "nginx");
+    let port = |container: &Value, name: &str| {
+        let ports = container["ports"].as_array().unwrap();
+        ports.iter().find(|port| port["name"] == name).unwrap()["containerPort"].to_string()
+    };
+    assert_eq!(entry["SPARROW_ENTRY_HTTP"], format!("0.0.0.0:{}", port(&nginx, "http")));
+    assert_eq!(entry["SPARROW_ENTRY_HTTPS"], format!("0.0.0.0:{}", port(&nginx, "https")));
+    let https = find(&objects, "Service", "nginx-kit")["spec"]["ports"][1]["nodePort"].to_string();
+    assert_eq!(entry["SPARROW_ENTRY_PUBLIC_HTTPS_PORT"], https);
+    let storage = settings(&objects, "rbd-rest-api");
+    let rbd = containers(find(&objects, "Deployment", "rbd-rest-api")).pop().unwrap().clone();
+    assert_eq!(storage["SPARROW_RBD_LISTEN"], format!("0.0.0.0:{}", port(&rbd, "http")));
+    assert_eq!(storage["SPARROW_RBD_ADMIN"], format!("0.0.0.0:{}", port(&rbd, "admin")));
+}
+
+#[test]
+fn only_who_asks_the_api_server_has_a_token_and_nobody_may_write_or_rise() {
+    for name in overlays().unwrap() {
+        let objects = of(&name);
+        for deployment in deployments(&objects) {
+            let spec = &deployment["spec"]["template"]["spec"];
+            assert_eq!(spec["automountServiceAccountToken"], false, "{name}");
+            assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault", "{name}");
+            for container in containers(deployment) {
+                let asks = match container["name"].as_str().unwrap() {
+                    "generate" | "watch" => true,
+                    "nginx" => false,
+                    "sparrow-rbd" => name != "original",
+                    other => panic!("{other}"),
+                };
+                let mounts = container["volumeMounts"].as_array().unwrap();
+                let has =
+                    mounts.iter().any(|mount| mount["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount");
+                assert_eq!(has, asks, "{name}: {}", container["name"]);
+                let security = &container["securityContext"];
+                assert_eq!(security["readOnlyRootFilesystem"], true, "{name}");
+                assert_eq!(security["allowPrivilegeEscalation"], false, "{name}");
+                assert_eq!(security["capabilities"], json!({ "drop": ["ALL"] }), "{name}");
+                assert!(container["resources"]["limits"]["memory"].is_string(), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn selectors_meet_the_pods() {
+    for name in overlays().unwrap() {
+        let objects = of(&name);
+        for deployment in deployments(&objects) {
+            let service = deployment["metadata"]["name"].as_str().unwrap();
+            let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+            for (kind, pointer) in [
+                ("Deployment", "/spec/selector/matchLabels"),
+                ("Service", "/spec/selector"),
+                ("PodDisruptionBudget", "/spec/selector/matchLabels"),
+                ("NetworkPolicy", "/spec/podSelector/matchLabels"),
+            ] {
+                let selector = find(&objects, kind, service).pointer(pointer).unwrap().as_object().unwrap();
+                assert!(!selector.is_empty(), "{name}: {kind}");
+                for (label, value) in selector {
+                    assert_eq!(&labels[label], value, "{name}: {kind}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn all_objects_have_the_recommended_labels() {
+    for name in overlays().unwrap() {
+        for object in of(&name) {
+            let labels = &object["metadata"]["labels"];
+            assert_eq!(labels["app.kubernetes.io/part-of"], "sparrow", "{name}: {object}");
+            if object["kind"] != "Namespace" {
+                assert!(labels["app.kubernetes.io/name"].is_string(), "{name}: {object}");
+                assert_eq!(labels["app.kubernetes.io/version"], env!("CARGO_PKG_VERSION"), "{name}: {object}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_original_is_reproduced() {
+    let objects = of("original");
+    let service = find(&objects, "Service", "nginx-kit");
+    assert_eq!(service["spec"]["type"], "NodePort");
+    assert_eq!(service["spec"]["ports"][0]["nodePort"], 28888);
+    let pod = &find(&objects, "Deployment", "rbd-rest-api")["spec"]["template"]["spec"];
+    assert_eq!(pod["nodeSelector"], json!({ "zone": "ceph" }));
+    let ceph = &pod["volumes"][0];
+    assert_eq!((&ceph["name"], &ceph["hostPath"]["path"]), (&json!("ceph"), &json!("/etc/ceph")));
+    assert_eq!(ceph.get("secret"), None);
+    assert_eq!(
+        pod["containers"][0]["volumeMounts"],
+        json!([{ "mountPath": "/etc/ceph", "name": "ceph", "readOnly": true }])
+    );
+    assert_eq!(pod["imagePullSecrets"], json!([{ "name": "registry" }]));
+    assert_eq!(find(&objects, "Service", "rbd-rest-api")["spec"]["ports"][0]["port"], 8080);
+}
+
+#[test]
+fn images_are_built_with_the_toolchain_and_the_users_of_this_checkout() {
+    let read = |path: &str| std::fs::read_to_string(deploy().join(path)).unwrap();
+    let toolchain = read("../rust-toolchain.toml");
+    let version = toolchain.lines().find_map(|line| line.strip_prefix("channel = ")).unwrap().trim_matches('"');
+    let (minor, _) = version.rsplit_once('.').unwrap();
+    let objects = of("base");
+    for (image, service) in [("entry", "nginx-kit"), ("rbd", "rbd-rest-api")] {
+        let file = read(&format!("images/{image}/Containerfile"));
+        assert!(file.contains(&format!("ARG BUILDER=docker.io/library/rust:{minor}-slim-")), "{image}: {version}");
+        let user = &find(&objects, "Deployment", service)["spec"]["template"]["spec"]["securityContext"]["runAsUser"];
+        assert!(file.contains(&format!("\nUSER {user}:{user}\n")), "{image}: {user}");
+        assert!(file.contains(&format!(" sparrow:{user} ")), "{image}: {user}");
+    }
+}

@@ -1,0 +1,5 @@
+//! Manifests and chart, on a real API server.
+
+mod chart;
+mod content;
+mod overlays;
