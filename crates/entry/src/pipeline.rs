@@ -173,10 +173,10 @@ pub struct Pipeline {
     // What was offered last, for nginx's answer.
     origins: Vec<Origin>,
     snapshot: Option<Arc<Snapshot>>,
-    // How often everything is looked at without a change.
-    tick: Duration,
     // A failure that was logged: its hash and its words. It is looked at again and again.
     logged: Option<(String, String)>,
+    // How often everything is looked at without a change.
+    tick: Duration,
 }
 
 impl Pipeline {
@@ -185,7 +185,9 @@ impl Pipeline {
         let (progress, progress_told) = watch::channel(Progress::default());
         let (judged, judged_told) = watch::channel(None);
         let told = Told { progress: progress_told, judged: judged_told };
-        (Self { maker, volume, progress, judged, origins: Vec::new(), snapshot: None, logged: None, tick: TICK }, told)
+        let pipeline =
+            Self { maker, volume, progress, judged, origins: Vec::new(), snapshot: None, logged: None, tick: TICK };
+        (pipeline, told)
     }
 
     /// Makes a configuration of a snapshot and offers it. What is wrong with it is told, and tried again later.

@@ -22,18 +22,17 @@ fn snapshot(port: u16) -> Arc<Snapshot> {
     Arc::new(Snapshot { services, ..Snapshot::default() })
 }
 
-/// The loop before it runs, on a volume in this directory.
-fn pipeline(dir: &Path) -> (Pipeline, Told, Volume) {
+/// A loop that writes to a volume in this directory.
+fn pipeline(dir: &Path) -> (Pipeline, Told) {
     let settings = Cli::parse_from(["sparrow-entry", "run"]).settings;
     let maker = Maker::new(&settings, "nginx version: nginx/1.22.1").unwrap();
-    let volume = Volume::open(dir.join("volume")).unwrap();
-    let (pipeline, told) = Pipeline::new(maker, volume.clone());
-    (pipeline, told, volume)
+    Pipeline::new(maker, Volume::open(dir.join("volume")).unwrap())
 }
 
-/// The loop, on a volume in this directory.
+/// The same, running, and what it is given snapshots by.
 fn start(dir: &Path) -> (watch::Sender<Option<Arc<Snapshot>>>, Told, Volume, JoinHandle<()>) {
-    let (pipeline, told, volume) = pipeline(dir);
+    let (pipeline, told) = pipeline(dir);
+    let volume = pipeline.volume.clone();
     let (sender, snapshots) = watch::channel(None);
     (sender, told, volume, tokio::spawn(pipeline.run(snapshots)))
 }
@@ -81,7 +80,7 @@ async fn without_the_loop_it_is_not_healthy() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_is_looked_at_now_and_then_without_a_change() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut pipeline, mut told, _) = pipeline(dir.path());
+    let (mut pipeline, mut told) = pipeline(dir.path());
     // Longer than it takes until the loop looks for nginx's words, which must not put this off.
     pipeline.tick = Duration::from_secs(5);
     let (_sender, snapshots) = watch::channel(Some(snapshot(1)));

@@ -176,11 +176,13 @@ impl<'a> Tenant<'a> {
         assert_eq!(code, 200, "{body}");
     }
 
-    /// What Events say of Ingresses: the name, the reason and the note of each.
+    /// What Events of sparrow-entry say: the name of the object, the reason and the note of each.
     pub fn events(&self) -> Vec<(String, String, String)> {
         let list = self.read("/apis/events.k8s.io/v1/namespaces/NS/events");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let items = list["items"].as_array().unwrap().iter();
+        // The API server has things to say of Services now and then.
+        let items =
+            list["items"].as_array().unwrap().iter().filter(|event| event["reportingController"] == "sparrow/entry");
         items.map(|event| (text(&event["regarding"]["name"]), text(&event["reason"]), text(&event["note"]))).collect()
     }
 }
