@@ -19,7 +19,7 @@ fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
         .unwrap_or_else(|| panic!("there is no {kind} {name}"))
 }
 
-/// The settings of a service, which are in a ConfigMap whose name ends with a hash.
+/// The settings of a service, which are in a `ConfigMap` whose name ends with a hash.
 fn settings<'a>(objects: &'a [Value], service: &str) -> &'a Value {
     let mine = |object: &&Value| {
         object["kind"] == "ConfigMap" && object["metadata"]["name"].as_str().unwrap().starts_with(service)
