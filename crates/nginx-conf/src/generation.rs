@@ -1,5 +1,6 @@
 //! A generation: the files of one state of the routes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -37,7 +38,7 @@ pub struct Generation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// The file.
-    pub file: String,
+    pub file: Cow<'static, str>,
     /// The first line, counted from 1.
     pub first_line: u32,
     /// The last.
@@ -134,7 +135,7 @@ mod tests {
     #[test]
     fn an_error_of_nginx_leads_to_the_object() {
         let origin = |file: &str, first_line, last_line, name| Origin {
-            file: file.to_owned(),
+            file: file.to_owned().into(),
             first_line,
             last_line,
             object: object(name),

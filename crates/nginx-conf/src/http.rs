@@ -40,9 +40,7 @@ pub fn write<'a>(writer: &mut Writer<'a>, servers: &Servers<'a>, notes: &mut Vec
     for directive in shared {
         writer.write(&directive);
     }
-    for directive in servers.upstreams.directives() {
-        writer.write(&directive);
-    }
+    servers.upstreams.write(writer);
     servers.write(writer, notes);
     writer.close();
 }

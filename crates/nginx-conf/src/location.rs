@@ -37,9 +37,10 @@ pub fn write<'a>(
         let places = if is_path { seen.add(&rule.path) } else { [None, None] };
         let mut refused = !is_path;
         for place in places.into_iter().flatten() {
-            match location(&place, rule, settings, upstreams, &mut asides) {
-                Some(location) => writer.write(&location.origin(Some(&rule.origin))),
-                None => refused = true,
+            let mark = writer.mark();
+            if location(writer, &place, rule, settings, upstreams, &mut asides).is_none() {
+                writer.take_back(&mark);
+                refused = true;
             }
         }
         if refused {
@@ -54,7 +55,8 @@ pub fn write<'a>(
     if !seen.prefixes.contains("") {
         writer.write(&directive("location").words(["/"]).block(&NOT_FOUND));
     }
-    asides.write(writer);
+    // Of words of this program and numbers: nginx can read them.
+    let _ = asides.write(writer);
 }
 
 static NOT_FOUND_ARGUMENTS: [Token; 2] = [Token::word("404"), Token::word("$sparrow_404")];
@@ -136,58 +138,53 @@ impl<'a> Seen<'a> {
     }
 }
 
-fn location(
+/// Writes the location; `None` if nginx could not read it, which is then to be taken back.
+fn location<'a>(
+    writer: &mut Writer<'a>,
     place: &Place<'_>,
-    rule: &Rule,
+    rule: &'a Rule,
     settings: &Settings,
     upstreams: &Upstreams<'_>,
     asides: &mut Asides,
-) -> Option<Directive<'static>> {
-    let mut block = Vec::with_capacity(8);
-    block.push(directive("set").words(["$sparrow_route"]).token(route_name(rule)?));
+) -> Option<()> {
+    let location = writer.line("location");
+    match place {
+        Place::Path(path) | Place::Top(path) => location.words(["="]).literal(path),
+        Place::Below(prefix) => location.words(["^~"]).literal_of([prefix, "/"]),
+    }
+    .open(Some(&rule.origin))?;
+    writer.line("set").words(["$sparrow_route"]).text(|text| route_name(text, rule)).end()?;
     let forward = match &rule.action {
         Action::Forward(forward) => upstreams.name(&forward.backend).map(|name| (forward, name)),
         Action::Unavailable => None,
     };
     let strip = forward.map_or(Strip::No, |(forward, _)| Strip::of(place, forward, settings));
     if strip != Strip::Plain {
-        let raw = raw_path(place, strip)?;
-        block.push(directive("if").words(["($request_uri", "!~"]).token(raw).words([")"]).block(&BAD_REQUEST));
+        let condition = writer.line("if").words(["($request_uri", "!~"]);
+        condition.pattern(|pattern| raw_path(pattern, place, strip)).words([")"]).open(None)?;
+        writer.write(&BAD_REQUEST[0]);
+        writer.close();
     }
     if rule.redirect_to_https {
-        let mut target = Text::default().own("https://$host");
-        if settings.public_https_port != 443 {
-            target = target.own(":").number(settings.public_https_port);
-        }
-        block.push(
-            directive("if")
-                .words(["($sparrow_scheme", "=", "http)"])
-                .block(vec![directive("return").words(["308"]).token(target.own("$request_uri").token()?)]),
-        );
+        writer.line("if").words(["($sparrow_scheme", "=", "http)"]).open(None)?;
+        let target = |text: Text| match settings.public_https_port {
+            443 => text.own("https://$host$request_uri"),
+            port => text.own("https://$host:").number(port).own("$request_uri"),
+        };
+        writer.line("return").words(["308"]).text(target).end()?;
+        writer.close();
     }
     match forward {
-        Some((forward, name)) => {
-            if let (Strip::Plain, Place::Path(prefix) | Place::Top(prefix) | Place::Below(prefix)) = (strip, place) {
-                block.push(directive("set").words(["$sparrow_prefix"]).token(Token::literal(prefix)?));
-                block.push(directive("set").words(["$sparrow_upstream"]).token(Text::default().plain(name).token()?));
-                let rewrite = directive("rewrite").words(["^"]).token(asides.name(place, forward)).words(["last"]);
-                block.push(directive("if").words(["($sparrow_odd)"]).block(vec![rewrite]));
-            }
-            pass(&mut block, place, forward, name, strip)?;
-        }
-        None => block.push(directive("return").words(["503", "$sparrow_503"])),
+        Some((forward, name)) => pass(writer, place, forward, name, strip, asides)?,
+        None => writer.line("return").words(["503", "$sparrow_503"]).end()?,
     }
-    let location = directive("location");
-    let location = match place {
-        Place::Path(path) | Place::Top(path) => location.words(["="]).token(Token::literal(path)?),
-        Place::Below(prefix) => location.words(["^~"]).token(Token::literal(&format!("{prefix}/"))?),
-    };
-    Some(location.block(block))
+    writer.close();
+    Some(())
 }
 
 /// Matches the path as it was sent, with its query. What follows a prefix that is stripped becomes `$sparrow_rest`; a
 /// variable of a pattern is set by a negative comparison too, where it fails.
-fn raw_path(place: &Place<'_>, strip: Strip) -> Option<Token> {
+fn raw_path(pattern: Pattern, place: &Place<'_>, strip: Strip) -> Pattern {
     let (path, rest) = match (place, strip) {
         (Place::Path(path) | Place::Top(path), Strip::No) => (path, "(?:\\?|$)"),
         (Place::Path(path) | Place::Top(path), Strip::Rewrite) => (path, ")(?:\\?|$)"),
@@ -196,23 +193,33 @@ fn raw_path(place: &Place<'_>, strip: Strip) -> Option<Token> {
         (Place::Below(prefix), Strip::Rewrite) => (prefix, ")(?<sparrow_rest>/[^?]*)"),
         (Place::Below(prefix), _) => (prefix, ")(?<sparrow_rest>/.*)$"),
     };
-    Pattern::default().own(if strip == Strip::No { "^" } else { "^(?<sparrow_prefix>" }).path(path).own(rest).token()
+    pattern.own(if strip == Strip::No { "^" } else { "^(?<sparrow_prefix>" }).path(path).own(rest)
 }
 
 /// Sends the request on.
 fn pass(
-    block: &mut Vec<Directive<'static>>,
+    writer: &mut Writer<'_>,
     place: &Place<'_>,
     forward: &Forward,
     name: &Plain,
     strip: Strip,
+    asides: &mut Asides,
 ) -> Option<()> {
     let below = matches!(place, Place::Below(_));
+    if let (Strip::Plain, Place::Path(prefix) | Place::Top(prefix) | Place::Below(prefix)) = (strip, place) {
+        writer.line("set").words(["$sparrow_prefix"]).literal(prefix).end()?;
+        writer.line("set").words(["$sparrow_upstream"]).text(|text| text.plain(name)).end()?;
+        writer.line("if").words(["($sparrow_odd)"]).open(None)?;
+        let index = asides.index(place, forward);
+        writer.line("rewrite").words(["^"]).text(|text| aside(text, index)).words(["last"]).end()?;
+        writer.close();
+    }
     if strip == Strip::Rewrite {
-        block.push(
-            directive("if").words(["($request_uri", "~", "\"^[^?]*(?:[^A-Za-z0-9._~/?-]|//)\")"]).block(&BAD_REQUEST),
-        );
-        block.push(directive("rewrite").words(["^", if below { "$sparrow_rest" } else { "/" }, "break"]));
+        let condition = ["($request_uri", "~", "\"^[^?]*(?:[^A-Za-z0-9._~/?-]|//)\")"];
+        writer.line("if").words(condition).open(None)?;
+        writer.write(&BAD_REQUEST[0]);
+        writer.close();
+        writer.line("rewrite").words(["^", if below { "$sparrow_rest" } else { "/" }, "break"]).end()?;
     }
     let path = match strip {
         Strip::No | Strip::Rewrite => "",
@@ -221,10 +228,9 @@ fn pass(
     };
     let protocol = forward.backend.protocol;
     let grpc = is_http2(protocol) && matches!(strip, Strip::No | Strip::Rewrite);
-    let url = Text::default().own(scheme(protocol, grpc)).plain(name).own(path);
-    block.push(directive(if grpc { "grpc_pass" } else { "proxy_pass" }).token(url.token()?));
-    limits(block, protocol, forward.timeouts, forward.max_body_bytes, grpc);
-    Some(())
+    let url = |text: Text| text.own(scheme(protocol, grpc)).plain(name).own(path);
+    writer.line(if grpc { "grpc_pass" } else { "proxy_pass" }).text(url).end()?;
+    limits(writer, protocol, forward.timeouts, forward.max_body_bytes, grpc)
 }
 
 /// What is asked of the backend, when a prefix was taken off the path as it was sent.
@@ -244,15 +250,15 @@ fn scheme(protocol: Protocol, grpc: bool) -> &'static str {
 
 /// How it is sent, how long it may take and how large it may be, as far as that is not as for all others.
 fn limits(
-    block: &mut Vec<Directive<'static>>,
+    writer: &mut Writer<'_>,
     protocol: Protocol,
     times: Timeouts,
     max_body_bytes: Option<u64>,
     grpc: bool,
-) {
+) -> Option<()> {
     if is_http2(protocol) && !grpc {
-        block.push(directive("proxy_http_version").words(["2"]));
-        block.push(directive("proxy_pass_trailers").words(["on"]));
+        writer.line("proxy_http_version").words(["2"]).end()?;
+        writer.line("proxy_pass_trailers").words(["on"]).end()?;
     }
     for (time, proxy_name, grpc_name) in [
         (times.connect, "proxy_connect_timeout", "grpc_connect_timeout"),
@@ -260,17 +266,18 @@ fn limits(
         (times.send, "proxy_send_timeout", "grpc_send_timeout"),
     ] {
         if let Some(time) = time {
-            block.push(directive(if grpc { grpc_name } else { proxy_name }).token(duration(time)));
+            writer.line(if grpc { grpc_name } else { proxy_name }).token(&duration(time)).end()?;
         }
     }
     if let Some(bytes) = max_body_bytes {
-        block.push(directive("client_max_body_size").token(size(bytes)));
+        writer.line("client_max_body_size").token(&size(bytes)).end()?;
     }
+    Some(())
 }
 
 /// The locations of a host for requests that are not plain, of rules that strip a prefix: one for all that are sent on alike.
 #[derive(Debug, Default)]
-struct Asides(BTreeMap<Alike, usize>);
+struct Asides(BTreeMap<Alike, u32>);
 
 /// What requests have in common that one location can send on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -282,8 +289,8 @@ struct Alike {
 }
 
 impl Asides {
-    /// The name of the location for such requests. The rule's own sets `$sparrow_prefix` and `$sparrow_upstream`.
-    fn name(&mut self, place: &Place<'_>, forward: &Forward) -> Token {
+    /// The location for such requests. The rule's own sets `$sparrow_prefix` and `$sparrow_upstream`.
+    fn index(&mut self, place: &Place<'_>, forward: &Forward) -> u32 {
         let Timeouts { connect, read, send } = forward.timeouts;
         let alike = Alike {
             below: matches!(place, Place::Below(_)),
@@ -291,35 +298,37 @@ impl Asides {
             times: [connect, read, send],
             max_body_bytes: forward.max_body_bytes,
         };
-        let next = self.0.len();
-        aside(*self.0.entry(alike).or_insert(next))
+        let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        *self.0.entry(alike).or_insert(next)
     }
 
-    fn write(&self, writer: &mut Writer<'_>) {
+    fn write(&self, writer: &mut Writer<'_>) -> Option<()> {
         for (alike, index) in &self.0 {
             let pattern = if alike.below {
                 "\"^(?<sparrow_matched>[^ ]+) \\\\k<sparrow_matched>(?<sparrow_rest>/.*)$\")"
             } else {
                 "\"^(?<sparrow_matched>[^ ]+) \\\\k<sparrow_matched>(?<sparrow_rest>(?:\\\\?.*)?)$\")"
             };
-            let mut block = vec![
-                directive("internal"),
-                directive("set").words(["$sparrow_sent", "\"$sparrow_prefix $request_uri\""]),
-                directive("if").words(["($sparrow_sent", "!~", pattern]).block(&BAD_REQUEST),
-            ];
-            let [connect, read, send] = alike.times;
+            writer.line("location").words(["="]).text(|text| aside(text, *index)).open(None)?;
+            writer.line("internal").end()?;
+            writer.line("set").words(["$sparrow_sent", "\"$sparrow_prefix $request_uri\""]).end()?;
+            writer.line("if").words(["($sparrow_sent", "!~", pattern]).open(None)?;
+            writer.write(&BAD_REQUEST[0]);
+            writer.close();
             let url =
-                Text::default().own(scheme(alike.protocol, false)).own("$sparrow_upstream").own(rest(alike.below));
-            block.extend(url.token().map(|url| directive("proxy_pass").token(url)));
-            limits(&mut block, alike.protocol, Timeouts { connect, read, send }, alike.max_body_bytes, false);
-            writer.write(&directive("location").words(["="]).token(aside(*index)).block(block));
+                |text: Text| text.own(scheme(alike.protocol, false)).own("$sparrow_upstream").own(rest(alike.below));
+            writer.line("proxy_pass").text(url).end()?;
+            let [connect, read, send] = alike.times;
+            limits(writer, alike.protocol, Timeouts { connect, read, send }, alike.max_body_bytes, false)?;
+            writer.close();
         }
+        Some(())
     }
 }
 
 /// No path begins like this, so only a rewrite leads there.
-fn aside(index: usize) -> Token {
-    Text::default().own("sparrow-aside-").number(index as u64).token().unwrap_or(Token::word("sparrow-aside"))
+fn aside(text: Text, index: u32) -> Text {
+    text.own("sparrow-aside-").number(index)
 }
 
 /// A time, in milliseconds: at least one, since 0 would end at once, and at most 30 days.
@@ -334,12 +343,12 @@ pub fn size(bytes: u64) -> Token {
 }
 
 /// The object of a rule, for the access log. Names of Kubernetes are plain; others, from a file, are made so.
-fn route_name(rule: &Rule) -> Option<Token> {
+fn route_name(text: Text, rule: &Rule) -> Text {
     let key = &rule.origin.key;
-    let text = Text::default().own(match rule.origin.kind {
-        Kind::Service => "Service ",
-        Kind::Ingress => "Ingress ",
-        _ => "",
-    });
-    text.plain_of(&key.namespace, '_').own("/").plain_of(&key.name, '_').token()
+    let text = match rule.origin.kind {
+        Kind::Service => text.own("Service "),
+        Kind::Ingress => text.own("Ingress "),
+        _ => text,
+    };
+    text.plain_of(&key.namespace, '_').own("/").plain_of(&key.name, '_')
 }

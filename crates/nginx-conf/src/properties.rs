@@ -355,7 +355,7 @@ proptest! {
         // Lines of origins are lines of their objects, and files are where they should be.
         let lines = u32::try_from(text.lines().count()).unwrap();
         for origin in &generation.origins {
-            prop_assert!(generation.files.contains_key(&origin.file));
+            prop_assert!(generation.files.contains_key(&*origin.file));
             prop_assert!(origin.first_line >= 1 && origin.first_line <= origin.last_line);
             prop_assert!(origin.file != "nginx.conf" || origin.last_line <= lines);
         }

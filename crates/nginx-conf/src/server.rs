@@ -20,14 +20,32 @@ pub struct Servers<'a> {
     pub certificates: &'a Certificates<'a>,
 }
 
+/// What servers have in common.
+struct Shared {
+    http: Vec<Directive<'static>>,
+    https: Vec<Directive<'static>>,
+    all: [Directive<'static>; 2],
+}
+
+impl Shared {
+    fn of(settings: &Settings, default: bool) -> Self {
+        Self {
+            http: listen::http(settings, default).collect(),
+            https: listen::https(settings, default).chain(listen::http2(settings)).collect(),
+            all: [refuse_dot_segments(), error_page::location()],
+        }
+    }
+}
+
 impl<'a> Servers<'a> {
     /// Writes all of them.
     pub fn write(&self, writer: &mut Writer<'a>, notes: &mut Vec<Note>) {
         static NONE: Host = Host { certificate: None, rules: Vec::new() };
         let any = self.routes.hosts.get(&HostName::Any).unwrap_or(&NONE);
-        self.write_host(&HostName::Any, any, writer, notes);
+        self.write_host(&HostName::Any, any, &Shared::of(self.settings, true), writer, notes);
+        let shared = Shared::of(self.settings, false);
         for (name, host) in self.routes.hosts.iter().filter(|(name, _)| **name != HostName::Any) {
-            self.write_host(name, host, writer, notes);
+            self.write_host(name, host, &shared, writer, notes);
         }
         if let Some(server) = rejecting(self.routes, self.settings, self.certificates) {
             writer.write(&server);
@@ -35,41 +53,48 @@ impl<'a> Servers<'a> {
     }
 
     /// The server of a host: plain HTTP, and HTTPS if it has a certificate.
-    fn write_host(&self, name: &HostName, host: &'a Host, writer: &mut Writer<'a>, notes: &mut Vec<Note>) {
-        let settings = self.settings;
+    fn write_host(
+        &self,
+        name: &HostName,
+        host: &'a Host,
+        shared: &Shared,
+        writer: &mut Writer<'a>,
+        notes: &mut Vec<Note>,
+    ) {
         let default = *name == HostName::Any;
         let first = host.rules.first().map(|rule| &rule.origin);
         let certificate = self.certificates.file(host);
         // Without any address, nginx would listen on port 80.
-        if settings.http.is_empty() && certificate.is_none() {
+        if self.settings.http.is_empty() && certificate.is_none() {
             return;
         }
-        let mut head: Vec<_> = listen::http(settings, default).collect();
-        if !default {
-            let Some(name) = server_name(name) else {
-                notes.extend(first.map(|object| Note {
-                    object: object.clone(),
-                    message: format!("the host {:?} is not served: no host has such a name", short(name)),
-                }));
-                return;
-            };
-            head.push(directive("server_name").token(name));
+        let server_name = server_name(name);
+        if server_name.is_none() && !default {
+            notes.extend(first.map(|object| Note {
+                object: object.clone(),
+                message: format!("the host {:?} is not served: no host has such a name", short(name)),
+            }));
+            return;
         }
-        if let Some(file) = certificate {
-            head.extend(listen::https(settings, default));
-            head.extend(listen::http2(settings));
-            head.push(directive("ssl_certificate").token(file.clone()));
-            head.push(directive("ssl_certificate_key").token(file));
-        }
-        head.push(refuse_dot_segments());
-        head.push(error_page::location());
         // Of the server for all other hosts nobody is to blame.
         writer.open(&directive("server").origin(first.filter(|_| !default)));
-        for directive in &head {
-            writer.write(directive);
+        let write = |writer: &mut Writer<'a>, directives: &[Directive<'static>]| {
+            for directive in directives {
+                writer.write(directive);
+            }
+        };
+        write(writer, &shared.http);
+        if let Some(name) = server_name {
+            writer.write(&directive("server_name").token(name));
         }
+        if let Some(file) = certificate {
+            write(writer, &shared.https);
+            writer.write(&directive("ssl_certificate").token(file.clone()));
+            writer.write(&directive("ssl_certificate_key").token(file));
+        }
+        write(writer, &shared.all);
         let rules = host.rules.iter().chain(&self.routes.default);
-        location::write(writer, rules, settings, self.upstreams, notes);
+        location::write(writer, rules, self.settings, self.upstreams, notes);
         writer.close();
     }
 }

@@ -13,7 +13,7 @@ use crate::splice::{MARK, splice};
 use crate::tls::Certificates;
 use crate::token::Token;
 use crate::upstream::Upstreams;
-use crate::writer::{Directive, Writer};
+use crate::writer::Writer;
 use crate::{Generation, Origin, Settings, server};
 
 /// Largest template, in bytes.
@@ -159,20 +159,14 @@ fn known(routes: &Routes, settings: &Settings, upstreams: &Upstreams<'_>, certif
     if !routes.hosts.contains_key(&HostName::Any) {
         all.extend(routes.default.as_ref().and_then(|rule| known_rule(&HostName::Any, rule, "", upstreams)));
     }
-    let print = |directives: Vec<Directive<'_>>| {
-        let mut writer = Writer::new(MAIN, 0);
-        for directive in &directives {
-            writer.write(directive);
-        }
-        Value::from_safe_string(writer.finish().0)
-    };
+    let control = server::control(settings, Token::word(HASH_PLACE));
     let list = |items: Vec<String>| Value::from(items);
     let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
     context! {
         routes => all,
         hosts => hosts,
-        upstreams => print(upstreams.directives().collect()),
-        control_server => print(server::control(settings, Token::word(HASH_PLACE)).into_iter().collect()),
+        upstreams => printed(|writer| upstreams.write(writer)),
+        control_server => printed(|writer| control.iter().for_each(|server| writer.write(server))),
         settings => context! {
             http => list(settings.http.iter().map(ToString::to_string).collect()),
             https => list(settings.https.iter().map(ToString::to_string).collect()),
@@ -184,6 +178,13 @@ fn known(routes: &Routes, settings: &Settings, upstreams: &Upstreams<'_>, certif
             worker_processes => settings.worker_processes.map_or_else(|| "auto".to_owned(), |number| number.to_string()),
         },
     }
+}
+
+/// What is written.
+fn printed<'a>(write: impl FnOnce(&mut Writer<'a>)) -> Value {
+    let mut writer = Writer::new(MAIN, 0);
+    write(&mut writer);
+    Value::from_safe_string(writer.finish().0)
 }
 
 fn known_rule(host: &HostName, rule: &Rule, certificate: &str, upstreams: &Upstreams<'_>) -> Option<Value> {
@@ -222,7 +223,7 @@ fn origins(routes: &Routes, values: &[String], lines: &[(u32, usize)]) -> Vec<Or
     }
     let owned = lines.iter().filter_map(|(line, number)| {
         let object = (*objects.get(values.get(*number)?.as_str())?)?;
-        Some(Origin { file: MAIN.to_owned(), first_line: *line, last_line: *line, object: object.clone() })
+        Some(Origin { file: MAIN.into(), first_line: *line, last_line: *line, object: object.clone() })
     });
     owned.collect()
 }

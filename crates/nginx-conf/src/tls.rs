@@ -41,7 +41,12 @@ impl<'a> Certificates<'a> {
             content.extend(&certificate.key);
             let lines = content.split(|byte| *byte == b'\n').count();
             let last_line = u32::try_from(lines).unwrap_or(u32::MAX);
-            origins.push(Origin { file: file.clone(), first_line: 1, last_line, object: certificate.origin.clone() });
+            origins.push(Origin {
+                file: file.clone().into(),
+                first_line: 1,
+                last_line,
+                object: certificate.origin.clone(),
+            });
             files.insert(file, content);
         }
     }

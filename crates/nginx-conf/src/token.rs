@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
@@ -34,10 +35,8 @@ impl Token {
 
     /// A text for a place where nginx knows no variables.
     pub fn literal(text: &str) -> Option<Self> {
-        let mut out = String::with_capacity(text.len() + 16);
-        out.push('"');
-        quote(&mut out, text)?;
-        close(out)
+        let (out, whole) = literal(String::with_capacity(text.len() + 16), &[text]);
+        whole.then_some(Self(Cow::Owned(out)))
     }
 
     /// A text for a place where nginx knows variables: there must be none in it.
@@ -58,7 +57,9 @@ pub struct Plain(String);
 impl Plain {
     /// Takes letters, digits, `-`, `_` and `.`; puts `other` for the rest.
     pub fn from(text: &str, other: char) -> Self {
-        Self(plain(text, other).collect())
+        let mut out = String::with_capacity(text.len());
+        plain(&mut out, text, other);
+        Self(out)
     }
 
     /// Its text.
@@ -67,75 +68,101 @@ impl Plain {
     }
 }
 
-fn plain(text: &str, other: char) -> impl Iterator<Item = char> {
-    text.chars().map(move |c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { other })
+fn plain(out: &mut String, text: &str, other: char) {
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
+        out.push_str(text);
+    } else {
+        out.extend(text.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { other }));
+    }
 }
 
 /// A quoted token of several parts: words of this program, in which variables are wanted, and values that are plain.
 #[derive(Debug)]
-pub struct Text(String);
+pub struct Text(Quoted);
 
 impl Default for Text {
     fn default() -> Self {
-        Self(quoted())
+        Self::after(String::with_capacity(96))
     }
 }
 
 impl Text {
+    /// A token at the end of a file.
+    pub fn after(out: String) -> Self {
+        Self(Quoted::after(out))
+    }
+
     /// Adds words of this program.
     pub fn own(mut self, text: &'static str) -> Self {
-        quote(&mut self.0, text);
+        quote(&mut self.0.out, text);
         self
     }
 
     /// Adds a value.
     pub fn plain(mut self, text: &Plain) -> Self {
-        self.0.push_str(text.as_str());
+        self.0.out.push_str(text.as_str());
         self
     }
 
     /// Adds a value as [`Plain::from`] makes it.
     pub fn plain_of(mut self, text: &str, other: char) -> Self {
-        self.0.extend(plain(text, other));
+        plain(&mut self.0.out, text, other);
         self
     }
 
     /// Adds a number.
     pub fn number(mut self, number: impl Into<u64>) -> Self {
-        let _ = write!(self.0, "{}", number.into());
+        let _ = write!(self.0.out, "{}", number.into());
+        self
+    }
+
+    /// Adds an address with its port; without the scope of an IPv6 address, which nginx does not know.
+    pub fn address(mut self, address: SocketAddr) -> Self {
+        let _ = write!(self.0.out, "{}", SocketAddr::new(address.ip(), address.port()));
         self
     }
 
     /// The token.
     pub fn token(self) -> Option<Token> {
-        close(self.0)
+        self.0.token()
+    }
+
+    /// The file with the token at its end, and whether it can be read.
+    pub fn close(self) -> (String, bool) {
+        self.0.close()
     }
 }
 
 /// A regular expression of several parts: words of this program, and values that match themselves.
 #[derive(Debug)]
-pub struct Pattern(String);
+pub struct Pattern(Quoted);
 
 impl Default for Pattern {
     fn default() -> Self {
-        Self(quoted())
+        Self::after(String::with_capacity(96))
     }
 }
 
 impl Pattern {
+    /// A token at the end of a file.
+    pub fn after(out: String) -> Self {
+        Self(Quoted::after(out))
+    }
+
     /// Adds words of this program.
     pub fn own(mut self, text: &'static str) -> Self {
-        quote(&mut self.0, text);
+        quote(&mut self.0.out, text);
         self
     }
 
     /// Adds a value that matches itself, byte by byte.
     pub fn literal(mut self, text: &str) -> Self {
+        let out = &mut self.0.out;
         for byte in text.bytes() {
             if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'/' {
-                self.0.push(byte.into());
+                out.push(byte.into());
             } else {
-                let _ = write!(self.0, "\\\\x{byte:02x}");
+                let _ = write!(out, "\\\\x{byte:02x}");
             }
         }
         self
@@ -144,18 +171,19 @@ impl Pattern {
     /// Adds a path that matches itself as clients send it: the characters that RFC 3986 calls unreserved, and `/`, as they
     /// are; all others as they are or percent-encoded.
     pub fn path(mut self, path: &str) -> Self {
+        let out = &mut self.0.out;
         for byte in path.bytes() {
             match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'/' => self.0.push(byte.into()),
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'/' => out.push(byte.into()),
                 b'.' | b'_' | b'~' => {
-                    let _ = write!(self.0, "\\\\x{byte:02x}");
+                    let _ = write!(out, "\\\\x{byte:02x}");
                 }
                 // They would end the path, or begin an encoding.
                 b'?' | b'#' | b'%' => {
-                    let _ = write!(self.0, "%(?i:{byte:02x})");
+                    let _ = write!(out, "%(?i:{byte:02x})");
                 }
                 _ => {
-                    let _ = write!(self.0, "(?:\\\\x{byte:02x}|%(?i:{byte:02x}))");
+                    let _ = write!(out, "(?:\\\\x{byte:02x}|%(?i:{byte:02x}))");
                 }
             }
         }
@@ -164,8 +192,47 @@ impl Pattern {
 
     /// The token.
     pub fn token(self) -> Option<Token> {
-        close(self.0)
+        self.0.token()
     }
+
+    /// The file with the token at its end, and whether it can be read.
+    pub fn close(self) -> (String, bool) {
+        self.0.close()
+    }
+}
+
+/// A quoted token in the making, after what else is in the string.
+#[derive(Debug)]
+struct Quoted {
+    out: String,
+    start: usize,
+}
+
+impl Quoted {
+    fn after(mut out: String) -> Self {
+        let start = out.len();
+        out.push('"');
+        Self { out, start }
+    }
+
+    fn close(mut self) -> (String, bool) {
+        self.out.push('"');
+        let fits = self.out.len() - self.start <= LONGEST;
+        (self.out, fits)
+    }
+
+    fn token(self) -> Option<Token> {
+        let (out, fits) = self.close();
+        fits.then_some(Token(Cow::Owned(out)))
+    }
+}
+
+/// Adds a text, of these parts, to the end of a file as [`Token::literal`] has it, and says whether it can be read.
+pub fn literal(out: String, parts: &[&str]) -> (String, bool) {
+    let mut quoted = Quoted::after(out);
+    let whole = parts.iter().all(|part| quote(&mut quoted.out, part).is_some());
+    let (out, fits) = quoted.close();
+    (out, whole && fits)
 }
 
 /// Whether a byte of a path has one form only: RFC 3986 calls it unreserved, or it is a `/`.
@@ -173,21 +240,12 @@ pub const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/')
 }
 
-/// The beginning of a quoted token, with room for most.
-fn quoted() -> String {
-    let mut out = String::with_capacity(96);
-    out.push('"');
-    out
-}
-
-/// Its end.
-fn close(mut out: String) -> Option<Token> {
-    out.push('"');
-    (out.len() <= LONGEST).then_some(Token(Cow::Owned(out)))
-}
-
 /// Adds a text to what is inside quotes; `None` if it cannot be written.
 fn quote(out: &mut String, text: &str) -> Option<()> {
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push_str(text);
+        return Some(());
+    }
     let mut plain = 0;
     // All of these are one byte long in UTF-8 and part of no other character.
     for (at, byte) in text.bytes().enumerate().filter(|(_, byte)| *byte < b' ' || *byte == b'"' || *byte == b'\\') {

@@ -1,12 +1,11 @@
 //! Backends: an `upstream` each, for only such keep connections.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use entry_routes::{Action, Backend, ObjectRef, Protocol, Routes, Rule};
 
-use crate::token::{Plain, Text, Token};
-use crate::writer::{Directive, directive};
+use crate::token::{Plain, Token};
+use crate::writer::{Writer, directive};
 use crate::{Note, Settings};
 
 /// The upstreams, by backend.
@@ -58,26 +57,29 @@ impl<'a> Upstreams<'a> {
         self.by_backend.len()
     }
 
-    /// Their directives.
-    pub fn directives(&self) -> impl Iterator<Item = Directive<'a>> {
+    /// Writes them.
+    pub fn write(&self, writer: &mut Writer<'a>) {
         // nginx sets aside memory for each connection that may be kept: many upstreams get fewer each.
         let kept: u16 = match self.len() {
             0..=512 => 32,
             513..=2048 => 16,
             _ => 8,
         };
-        self.by_backend.iter().filter_map(move |(backend, upstream)| {
-            let address = Token::literal(&address(backend.address))?;
-            let block = vec![
-                directive("server").token(address),
-                directive("keepalive").token(Token::number(kept)),
-                // Many servers close an idle connection after 5 s; a request that is sent in that moment is lost.
-                directive("keepalive_timeout").words(["4s"]),
-                directive("keepalive_requests").words(["10000"]),
-            ];
-            let name = Text::default().plain(&upstream.name).token()?;
-            Some(directive("upstream").token(name).block(block).origin(Some(upstream.origin)))
-        })
+        let shared = [
+            directive("keepalive").token(Token::number(kept)),
+            // Many servers close an idle connection after 5 s; a request that is sent in that moment is lost.
+            directive("keepalive_timeout").words(["4s"]),
+            directive("keepalive_requests").words(["10000"]),
+        ];
+        for (backend, upstream) in &self.by_backend {
+            // Addresses and names of them are of characters that nginx can read.
+            let _ = writer.line("upstream").text(|text| text.plain(&upstream.name)).open(Some(upstream.origin));
+            let _ = writer.line("server").text(|text| text.address(backend.address)).end();
+            for directive in &shared {
+                writer.write(directive);
+            }
+            writer.close();
+        }
     }
 }
 
@@ -107,11 +109,6 @@ fn missing(backend: &Backend, settings: &Settings) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// Without the scope of an IPv6 address, which nginx does not know.
-fn address(address: SocketAddr) -> String {
-    SocketAddr::new(address.ip(), address.port()).to_string()
 }
 
 /// A name made of the address and the protocol only: connections are kept by name, and must not be shared between protocols.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use entry_routes::ObjectRef;
 
 use crate::generation::Origin;
-use crate::token::Token;
+use crate::token::{Pattern, Text, Token, literal};
 
 /// A directive: its name, its arguments, and its block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +109,27 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Begins a directive that is written word by word, for which nothing is set aside. [`Line::end`] or [`Line::open`] ends
+    /// it.
+    pub fn line(&mut self, name: &'static str) -> Line<'_, 'a> {
+        self.indent(self.open.len());
+        self.out.push_str(name);
+        Line { writer: self, whole: true }
+    }
+
+    /// Where it stands.
+    pub fn mark(&self) -> Mark {
+        Mark { bytes: self.out.len(), lines: self.lines, open: self.open.len(), origins: self.origins.len() }
+    }
+
+    /// Takes back what was written since.
+    pub fn take_back(&mut self, mark: &Mark) {
+        self.out.truncate(mark.bytes);
+        self.lines = mark.lines;
+        self.open.truncate(mark.open);
+        self.origins.truncate(mark.origins);
+    }
+
     /// The text, and whose lines are whose.
     pub fn finish(self) -> (String, Vec<Origin>) {
         (self.out, self.origins)
@@ -143,7 +164,7 @@ impl<'a> Writer<'a> {
         match self.origins.last_mut() {
             Some(last) if last.last_line + 1 == first_line && last.object == *object => last.last_line = self.lines,
             _ => self.origins.push(Origin {
-                file: self.file.to_owned(),
+                file: self.file.into(),
                 first_line,
                 last_line: self.lines,
                 object: object.clone(),
@@ -161,5 +182,83 @@ impl<'a> Writer<'a> {
         self.out.push_str(end);
         self.out.push('\n');
         self.lines += 1;
+    }
+}
+
+/// A place in a file.
+#[derive(Debug)]
+pub struct Mark {
+    bytes: usize,
+    lines: u32,
+    open: usize,
+    origins: usize,
+}
+
+/// A directive in the making, at the end of a file.
+#[derive(Debug)]
+#[must_use]
+pub struct Line<'w, 'a> {
+    writer: &'w mut Writer<'a>,
+    /// Whether nginx can read each of its words.
+    whole: bool,
+}
+
+impl<'a> Line<'_, 'a> {
+    /// Adds words of this program.
+    pub fn words<const N: usize>(self, words: [&'static str; N]) -> Self {
+        for word in words {
+            self.writer.out.push(' ');
+            self.writer.out.push_str(word);
+        }
+        self
+    }
+
+    /// Adds a token.
+    pub fn token(self, token: &Token) -> Self {
+        self.writer.out.push(' ');
+        self.writer.out.push_str(token.as_str());
+        self
+    }
+
+    /// Adds a text for a place where nginx knows no variables.
+    pub fn literal(self, text: &str) -> Self {
+        self.quoted(|out| literal(out, &[text]))
+    }
+
+    /// Adds a text of two parts for such a place.
+    pub fn literal_of(self, parts: [&str; 2]) -> Self {
+        self.quoted(|out| literal(out, &parts))
+    }
+
+    /// Adds a token of several parts.
+    pub fn text(self, parts: impl FnOnce(Text) -> Text) -> Self {
+        self.quoted(|out| parts(Text::after(out)).close())
+    }
+
+    /// Adds a regular expression.
+    pub fn pattern(self, parts: impl FnOnce(Pattern) -> Pattern) -> Self {
+        self.quoted(|out| parts(Pattern::after(out)).close())
+    }
+
+    fn quoted(mut self, add: impl FnOnce(String) -> (String, bool)) -> Self {
+        self.writer.out.push(' ');
+        let (out, whole) = add(std::mem::take(&mut self.writer.out));
+        self.writer.out = out;
+        self.whole &= whole;
+        self
+    }
+
+    /// Ends it; `None` if nginx could not read it.
+    pub fn end(self) -> Option<()> {
+        self.writer.end_line(";");
+        self.whole.then_some(())
+    }
+
+    /// Opens its block, which [`Writer::close`] closes; `None` if nginx could not read it.
+    pub fn open(self, origin: Option<&'a ObjectRef>) -> Option<()> {
+        self.writer.end_line(" {");
+        let first_line = self.writer.lines;
+        self.writer.open.push((first_line, origin));
+        self.whole.then_some(())
     }
 }
