@@ -23,7 +23,8 @@ const DOT_SEGMENTS: &str = r#""~*^[^?]*(?:[/\\\\]|%2f|%5c)(?:\\.|%2e){1,2}(?:[/\
 const ABSOLUTE: &str = r#""~^[^ ]+ +[^/ ]""#;
 
 /// A path, with its query, that is the same as nginx understands it: nothing encoded, no doubled slash, no dot segment.
-const PLAIN: &str = r#""~^(?:/(?!\\.{1,2}(?:[/;?]|$))[A-Za-z0-9._~!$&'()*+,;=:@-]+)*/?(?:\\?[^#]+)?$""#;
+/// What begins with a dot is left to the rest, so that this is told in one look.
+const PLAIN: &str = r#""~^(?:/[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*+)*+/?(?:\\?[^#]++)?$""#;
 
 /// Writes all of it.
 pub fn write<'a>(writer: &mut Writer<'a>, servers: &Servers<'a>, notes: &mut Vec<Note>) {
@@ -36,7 +37,8 @@ pub fn write<'a>(writer: &mut Writer<'a>, servers: &Servers<'a>, notes: &mut Vec
     let shared = server::control(settings, Token::word(HASH_PLACE))
         .into_iter()
         .chain(basics(servers.routes, settings))
-        .chain(maps(settings))
+        .chain(trusted(settings))
+        .chain(maps())
         .chain(forwarding(settings, servers.upstreams))
         .chain(error_page::http())
         .chain(if tls::has_https(settings) { tls::http() } else { Vec::new() });
@@ -57,6 +59,9 @@ fn main(settings: &Settings) -> Vec<Directive<'static>> {
         Some(number) => directive("worker_processes").token(Token::number(number.max(1))),
         None => directive("worker_processes").words(["auto"]),
     });
+    if settings.modules.pcre_jit {
+        all.push(directive("pcre_jit").words(["on"]));
+    }
     all.push(directive("worker_shutdown_timeout").token(duration(settings.worker_shutdown_timeout)));
     // Each connection may have one to a backend; the rest is for files and sockets.
     let files = u64::from(settings.worker_connections) * 2 + 512;
@@ -129,48 +134,63 @@ fn basics(routes: &Routes, settings: &Settings) -> Vec<Directive<'static>> {
     all
 }
 
-/// Variables that all servers share.
-fn maps(settings: &Settings) -> Vec<Directive<'static>> {
-    let map = |source: &'static str, name: &'static str, block: Vec<Directive<'static>>| {
-        directive("map").words([source, name]).block(block)
-    };
-    let case = |value: &'static str, result: &'static str| entry(Token::word(value)).words([result]);
-    let mut all = Vec::new();
+fn map(source: &'static str, name: &'static str, cases: Vec<Directive<'static>>) -> Directive<'static> {
+    directive("map").words([source, name]).block(cases)
+}
 
+fn case(value: &'static str, result: &'static str) -> Directive<'static> {
+    entry(Token::word(value)).words([result])
+}
+
+/// What backends are told of the client: header and value. Where no proxy is trusted, what it says is not even looked at.
+fn client(settings: &Settings) -> [(&'static str, &'static str); 6] {
+    let trusting = !settings.trusted.is_empty();
+    let value = |with: &'static str, without: &'static str| if trusting { with } else { without };
+    [
+        ("X-Forwarded-For", value("$sparrow_forwarded_for", "$remote_addr")),
+        ("X-Forwarded-Host", value("$sparrow_forwarded_host", "$sparrow_host")),
+        ("X-Forwarded-Port", value("$sparrow_forwarded_port", "$server_port")),
+        ("X-Forwarded-Proto", scheme(settings)),
+        ("X-Forwarded-Prefix", value("$sparrow_forwarded_prefix", "$sparrow_prefix")),
+        ("Forwarded", value("$sparrow_forwarded", "\"\"")),
+    ]
+}
+
+/// The variable with how the client came.
+pub fn scheme(settings: &Settings) -> &'static str {
+    if settings.trusted.is_empty() { "$scheme" } else { "$sparrow_scheme" }
+}
+
+/// What trusted proxies say of the client.
+fn trusted(settings: &Settings) -> Vec<Directive<'static>> {
+    let mut all = Vec::new();
+    if settings.trusted.is_empty() {
+        return all;
+    }
     // Whether the one that sent the request is believed.
     let mut believed = vec![case("default", "0")];
-    let peer = if settings.modules.realip {
-        if !settings.trusted.is_empty() {
-            for net in &settings.trusted {
-                let net = Token::net(*net);
-                believed.push(entry(net.clone()).words(["1"]));
-                all.push(directive("set_real_ip_from").token(net));
-            }
-            let header = if settings.proxy_protocol { "proxy_protocol" } else { "X-Forwarded-For" };
-            all.push(directive("real_ip_header").words([header]));
-            all.push(directive("real_ip_recursive").words(["on"]));
+    for net in &settings.trusted {
+        let net = Token::net(*net);
+        believed.push(entry(net.clone()).words(["1"]));
+        if settings.modules.realip {
+            all.push(directive("set_real_ip_from").token(net));
         }
-        // The PROXY protocol is of a proxy that does not read requests: its client wrote the headers.
-        if settings.proxy_protocol { "$remote_addr" } else { "$realip_remote_addr" }
+    }
+    if settings.modules.realip {
+        let header = if settings.proxy_protocol { "proxy_protocol" } else { "X-Forwarded-For" };
+        all.push(directive("real_ip_header").words([header]));
+        all.push(directive("real_ip_recursive").words(["on"]));
+    }
+    // The PROXY protocol is of a proxy that does not read requests: its client wrote the headers.
+    let peer = if settings.modules.realip && !settings.proxy_protocol { "$realip_remote_addr" } else { "$remote_addr" };
+    // The address before the real one was found is that of the last hop.
+    let hops = if settings.modules.realip {
+        "\"$http_x_forwarded_for, $realip_remote_addr\""
     } else {
-        "$remote_addr"
+        "\"$http_x_forwarded_for, $remote_addr\""
     };
-    all.push(directive("geo").words([peer, "$sparrow_trusted"]).block(believed));
-
     all.extend([
-        // What locations set; empty where none did.
-        map("\"\"", "$sparrow_route", vec![case("default", "\"\"")]),
-        map("\"\"", "$sparrow_prefix", vec![case("default", "\"\"")]),
-        // A connection that ended too early has the status 000, which is no number in JSON.
-        map("$status", "$sparrow_status", vec![case("default", "$status"), case("~^0", "0")]),
-        map("$request_uri", "$sparrow_odd", vec![case("default", "1"), case(PLAIN, "0")]),
-        map("$request_uri", "$sparrow_dots", vec![case("default", "0"), case(DOT_SEGMENTS, "1"), case("~#", "1")]),
-        // The most expensive question is asked last.
-        map("$sparrow_odd", "$sparrow_refused", vec![case("default", "$sparrow_dots"), case("0", "0")]),
-        // The host that routes: of a target that names one, and only then, it is not that of the header (RFC 9112, 3.2.2).
-        map("$request", "$sparrow_named", vec![case("default", "$http_host"), case(ABSOLUTE, "$host")]),
-        // Only HTTP/1.0 comes without a host.
-        map("$sparrow_named", "$sparrow_host", vec![case("default", "$sparrow_named"), case("\"\"", "$server_addr")]),
+        directive("geo").words([peer, "$sparrow_trusted"]).block(believed),
         map(
             "\"$sparrow_trusted:$http_x_forwarded_proto\"",
             "$sparrow_scheme",
@@ -186,21 +206,10 @@ fn maps(settings: &Settings) -> Vec<Directive<'static>> {
             "$sparrow_forwarded_port",
             vec![case("default", "$server_port"), case("\"~^1:[0-9]{1,5}$\"", "$http_x_forwarded_port")],
         ),
-        // The address before the real one was found is that of the last hop.
         map(
             "\"$sparrow_trusted:$http_x_forwarded_for\"",
             "$sparrow_forwarded_for",
-            vec![
-                case("default", "$remote_addr"),
-                case(
-                    "\"~^1:.\"",
-                    if settings.modules.realip {
-                        "\"$http_x_forwarded_for, $realip_remote_addr\""
-                    } else {
-                        "\"$http_x_forwarded_for, $remote_addr\""
-                    },
-                ),
-            ],
+            vec![case("default", "$remote_addr"), case("\"~^1:.\"", hops)],
         ),
         map(
             "\"$sparrow_trusted:$http_x_forwarded_prefix\"",
@@ -208,11 +217,34 @@ fn maps(settings: &Settings) -> Vec<Directive<'static>> {
             vec![case("default", "$sparrow_prefix"), case("\"~^1:.\"", "\"$http_x_forwarded_prefix$sparrow_prefix\"")],
         ),
         map("$sparrow_trusted", "$sparrow_forwarded", vec![case("default", "\"\""), case("1", "$http_forwarded")]),
-        // WebSocket and its like go through. Not h2c: inside it requests would pass unseen.
-        map("$http_upgrade", "$sparrow_upgrade", vec![case("default", "$http_upgrade"), case("~*h2c", "\"\"")]),
-        map("$sparrow_upgrade", "$sparrow_connection", vec![case("default", "upgrade"), case("\"\"", "\"\"")]),
     ]);
     all
+}
+
+/// Variables that all servers share.
+fn maps() -> Vec<Directive<'static>> {
+    vec![
+        // What locations set; empty where none did.
+        map("\"\"", "$sparrow_route", vec![case("default", "\"\"")]),
+        map("\"\"", "$sparrow_prefix", vec![case("default", "\"\"")]),
+        // A connection that ended too early has the status 000, which is no number in JSON.
+        map("$status", "$sparrow_status", vec![case("default", "$status"), case("~^0", "0")]),
+        map("$request_uri", "$sparrow_odd", vec![case("default", "1"), case(PLAIN, "0")]),
+        map("$request_uri", "$sparrow_dots", vec![case("default", "0"), case(DOT_SEGMENTS, "1"), case("~#", "1")]),
+        // The most expensive question is asked last.
+        map("$sparrow_odd", "$sparrow_refused", vec![case("default", "$sparrow_dots"), case("0", "0")]),
+        // The host that routes: of a target that names one, and only then, it is not that of the header (RFC 9112, 3.2.2).
+        map("$request", "$sparrow_named", vec![case("default", "$http_host"), case(ABSOLUTE, "$host")]),
+        // Only HTTP/1.0 comes without a host.
+        map("$sparrow_named", "$sparrow_host", vec![case("default", "$sparrow_named"), case("\"\"", "$server_addr")]),
+        // WebSocket and its like go through. Not h2c: inside it requests would pass unseen.
+        map(
+            "$http_upgrade",
+            "$sparrow_upgrade",
+            vec![case("default", "$http_upgrade"), case("\"\"", "\"\""), case("~*h2c", "\"\"")],
+        ),
+        map("$sparrow_upgrade", "$sparrow_connection", vec![case("default", "upgrade"), case("\"\"", "\"\"")]),
+    ]
 }
 
 /// How requests are sent on, and with which headers.
@@ -241,17 +273,10 @@ fn forwarding(settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Directive<'
         all.push(directive("grpc_read_timeout").token(duration(times.read)));
         all.push(directive("grpc_send_timeout").token(duration(times.send)));
     }
-    for (name, value) in [
-        ("Host", "$sparrow_host"),
-        ("X-Real-IP", "$remote_addr"),
-        ("X-Forwarded-For", "$sparrow_forwarded_for"),
-        ("X-Forwarded-Host", "$sparrow_forwarded_host"),
-        ("X-Forwarded-Port", "$sparrow_forwarded_port"),
-        ("X-Forwarded-Proto", "$sparrow_scheme"),
-        ("X-Forwarded-Prefix", "$sparrow_forwarded_prefix"),
-        ("X-Request-ID", "$request_id"),
-        ("Forwarded", "$sparrow_forwarded"),
-    ] {
+    for (name, value) in [("Host", "$sparrow_host"), ("X-Real-IP", "$remote_addr"), ("X-Request-ID", "$request_id")]
+        .into_iter()
+        .chain(client(settings))
+    {
         all.push(directive("proxy_set_header").words([name, value]));
         if grpc {
             all.push(directive("grpc_set_header").words([name, value]));

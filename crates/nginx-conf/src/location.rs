@@ -16,7 +16,7 @@ use entry_routes::{Action, Forward, Kind, PathMatch, Protocol, Rule, Timeouts};
 use crate::token::{Pattern, Plain, Text, Token, is_unreserved};
 use crate::upstream::{Upstreams, is_http2, is_tls};
 use crate::writer::{Directive, Writer, constant, directive};
-use crate::{Note, Settings, Version};
+use crate::{Note, Settings, Version, http};
 
 /// From here on `proxy_pass` speaks HTTP/2, which can send a path as it came, less its prefix. `grpc_pass` cannot.
 const PROXY_HTTP2: Version = Version::new(1, 29, 4);
@@ -166,7 +166,8 @@ fn location<'a>(
         writer.close();
     }
     if rule.redirect_to_https {
-        writer.line("if").words(["($sparrow_scheme", "=", "http)"]).open(None)?;
+        let scheme = if http::scheme(settings) == "$scheme" { "($scheme" } else { "($sparrow_scheme" };
+        writer.line("if").words([scheme, "=", "http)"]).open(None)?;
         let target = |text: Text| match settings.public_https_port {
             443 => text.own("https://$host$request_uri"),
             port => text.own("https://$host:").number(port).own("$request_uri"),
@@ -208,8 +209,8 @@ fn pass(
     let below = matches!(place, Place::Below(_));
     if let (Strip::Plain, Place::Path(prefix) | Place::Top(prefix) | Place::Below(prefix)) = (strip, place) {
         writer.line("set").words(["$sparrow_prefix"]).literal(prefix).end()?;
-        writer.line("set").words(["$sparrow_upstream"]).text(|text| text.plain(name)).end()?;
         writer.line("if").words(["($sparrow_odd)"]).open(None)?;
+        writer.line("set").words(["$sparrow_upstream"]).text(|text| text.plain(name)).end()?;
         let index = asides.index(place, forward);
         writer.line("rewrite").words(["^"]).text(|text| aside(text, index)).words(["last"]).end()?;
         writer.close();

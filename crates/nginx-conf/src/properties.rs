@@ -135,16 +135,10 @@ fn routes(pem: Option<(Vec<u8>, Vec<u8>)>) -> impl Strategy<Value = Routes> {
 
 fn settings() -> impl Strategy<Value = Settings> {
     let version = prop::sample::select(vec![Version::new(1, 22, 1), Version::new(1, 26, 3), Version::new(1, 31, 3)]);
-    let bits = any::<[bool; 8]>().prop_map(|[ssl, http_v2, grpc, realip, stub_status, fastcgi, uwsgi, scgi]| Modules {
-        ssl,
-        http_v2,
-        grpc,
-        realip,
-        stub_status,
-        fastcgi,
-        uwsgi,
-        scgi,
-    });
+    let bits =
+        any::<[bool; 9]>().prop_map(|[ssl, http_v2, grpc, realip, stub_status, fastcgi, uwsgi, scgi, pcre_jit]| {
+            Modules { ssl, http_v2, grpc, realip, stub_status, fastcgi, uwsgi, scgi, pcre_jit }
+        });
     let modules = prop_oneof![Just(Modules::default()), bits];
     (version, modules, any::<[bool; 3]>()).prop_map(|(version, modules, [https, proxy_protocol, trusted])| Settings {
         version,
@@ -202,7 +196,7 @@ fn allowed(context: &str) -> &'static [(&'static str, std::ops::RangeInclusive<u
             ("grpc_send_timeout", 1..=1),
             ("client_max_body_size", 1..=1),
         ],
-        "if" => &[("return", 2..=2), ("rewrite", 3..=3)],
+        "if" => &[("return", 2..=2), ("set", 2..=2), ("rewrite", 3..=3)],
         "upstream" => {
             &[("server", 1..=1), ("keepalive", 1..=1), ("keepalive_timeout", 1..=1), ("keepalive_requests", 1..=1)]
         }
@@ -253,7 +247,7 @@ impl Shape {
 fn variables(argument: &str) {
     for (at, _) in argument.match_indices('$') {
         let name: String = argument[at + 1..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        let known = ["host", "request_uri"].contains(&name.as_str()) || name.starts_with("sparrow_");
+        let known = ["host", "request_uri", "scheme"].contains(&name.as_str()) || name.starts_with("sparrow_");
         assert!(known, "{argument}");
     }
 }
