@@ -395,7 +395,13 @@ async fn fetch(client: &Client, store: &Store) {
                         match found {
                             Ok(Some(object)) => store.change(|kept| kept.put((reference, Ok(object)))),
                             Ok(None) => store.change(|kept| kept.remove(&reference)),
-                            Err(message) => trouble = Some(format!("{}/{}: {message}", key.namespace, key.name)),
+                            Err(message) => {
+                                trouble = Some(format!("{}/{}: {message}", key.namespace, key.name));
+                                // One that is known stays as it is; of one that is not, its owner is told why.
+                                store.change(|kept| {
+                                    !kept.snapshot.secrets.contains_key(&key) && kept.put((reference, Err(message)))
+                                });
+                            }
                         }
                         due.insert(key, now + if there { RENEW } else { RETRY });
                     }

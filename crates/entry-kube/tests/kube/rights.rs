@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use entry_kube::{KubeSource, Options, TlsSecrets};
-use entry_routes::Kind;
+use entry_routes::{Kind, ObjectRef};
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use kube::api::{Api, PostParams};
@@ -168,7 +168,11 @@ async fn secrets_one_by_one() {
     until(&mut receiver, "without", |new| new.ingresses.len() == 1 && new.secrets.is_empty()).await;
     let told = timeout(Duration::from_secs(20), troubles.wait_for(|troubles| troubles.contains_key(&Kind::Secret)));
     let told = told.await.unwrap().unwrap()[&Kind::Secret].clone();
-    assert!(told.contains(r#"verbs ["get"], resourceNames ["cert"]"#), "{told}");
+    let rule = r#"verbs ["get"], resourceNames ["cert"]"#;
+    assert!(told.contains(rule), "{told}");
+    // So is who named it: it is not said that there is none.
+    let cert = ObjectRef { kind: Kind::Secret, key: tenant.key("cert") };
+    until(&mut receiver, "why", |new| new.unreadable.get(&cert).is_some_and(|why| why.contains(rule))).await;
     // The owner of the namespace allows it, for this Secret.
     let (group, user) = ("rbac.authorization.k8s.io", format!("{}-secrets", tenant.namespace));
     tenant.apply(json!({ "apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": { "name": user },
@@ -179,6 +183,7 @@ async fn secrets_one_by_one() {
     tenant.apply(json!({ "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
         "metadata": { "name": "cert" }, "stringData": { "tls.crt": "x", "tls.key": "y" } }));
     until(&mut receiver, "it comes late", |new| new.secrets.contains_key(&tenant.key("cert"))).await;
+    assert!(receiver.borrow().as_ref().unwrap().unreadable.is_empty());
     assert!(troubles.wait_for(|troubles| troubles.is_empty()).await.is_ok());
     let once = KubeSource::read(client, &options).await.unwrap();
     assert!(once.secrets.contains_key(&tenant.key("cert")));
