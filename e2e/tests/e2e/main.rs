@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, also where clippy sees only their helpers")]
 
 mod chain;
+mod chart;
 mod ends;
 mod exposure;
 mod original;
