@@ -51,7 +51,7 @@ pub struct Settings {
     pub kubeconfig: Option<PathBuf>,
     /// What tokens must be meant for.
     pub audience: String,
-    /// How long a yes is believed while the API server does not answer, if that is longer than [`YES_FOR`].
+    /// How long a yes is believed while the API server does not answer, if that is longer than it is believed otherwise.
     pub outage: Duration,
 }
 
