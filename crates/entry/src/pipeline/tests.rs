@@ -1,6 +1,6 @@
 //! What comes at the same moment as something else.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
 use entry_routes::{Meta, Service, ServiceKind, ServicePort};
@@ -29,7 +29,15 @@ fn pipeline(dir: &Path) -> (Pipeline, Told) {
     Pipeline::new(maker, Volume::open(dir.join("volume")).unwrap())
 }
 
-/// The same, running, and what it is given snapshots by.
+/// Runs a test in a directory. What still writes into it when the test is over is waited for.
+fn in_directory(test: impl AsyncFnOnce(PathBuf)) {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(test(dir.path().to_owned()));
+    drop(runtime);
+}
+
+/// A loop that runs, and what it is given snapshots by.
 fn start(dir: &Path) -> (watch::Sender<Option<Arc<Snapshot>>>, Told, Volume, JoinHandle<()>) {
     let (pipeline, told) = pipeline(dir);
     let volume = pipeline.volume.clone();
@@ -37,56 +45,59 @@ fn start(dir: &Path) -> (watch::Sender<Option<Arc<Snapshot>>>, Told, Volume, Joi
     (sender, told, volume, tokio::spawn(pipeline.run(snapshots)))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_that_comes_with_nginxs_words_is_not_lost() {
-    let dir = tempfile::tempdir().unwrap();
-    let (sender, told, volume, _task) = start(dir.path());
-    let mut progress = told.progress.clone();
-    for round in 1..=100_u16 {
-        // A little later each time, so that some come while the outcome is read.
-        sleep(Duration::from_micros(u64::from(round) * 30)).await;
-        sender.send_replace(Some(snapshot(round)));
-        let offered = progress.wait_for(|progress| progress.generations == u64::from(round));
-        let progress = timeout(Duration::from_secs(10), offered).await;
-        let hash = progress.unwrap_or_else(|_| panic!("change {round} is lost")).unwrap().offered.clone().unwrap();
-        // As the supervisor does.
-        let at = jiff::Timestamp::now();
-        let outcome = serde_json::json!({ "hash": hash, "state": "live", "message": "", "at": at, "live": hash });
-        std::fs::write(dir.path().join("beside"), outcome.to_string()).unwrap();
-        std::fs::rename(dir.path().join("beside"), volume.dir().join("outcome")).unwrap();
-        assert_eq!(volume.outcome().unwrap().unwrap().state, OutcomeState::Live);
-    }
-}
-
-#[tokio::test]
-async fn without_the_loop_it_is_not_healthy() {
-    let dir = tempfile::tempdir().unwrap();
-    let (sender, told, _, task) = start(dir.path());
-    let parts = Parts { told: Some(told), ..Parts::default() };
-    assert!(parts.dead().is_none() && parts.unready().is_some());
-    sender.send_replace(Some(snapshot(80)));
-    let offered = async {
-        while parts.unready().is_some() {
-            sleep(Duration::from_millis(5)).await;
+#[test]
+fn a_change_that_comes_with_nginxs_words_is_not_lost() {
+    in_directory(async |dir| {
+        let (sender, told, volume, _task) = start(&dir);
+        let mut progress = told.progress.clone();
+        for round in 1..=100_u16 {
+            // A little later each time, so that some come while the outcome is read.
+            sleep(Duration::from_micros(u64::from(round) * 30)).await;
+            sender.send_replace(Some(snapshot(round)));
+            let offered = progress.wait_for(|progress| progress.generations == u64::from(round));
+            let progress = timeout(Duration::from_secs(10), offered).await;
+            let hash = progress.unwrap_or_else(|_| panic!("change {round} is lost")).unwrap().offered.clone().unwrap();
+            // As the supervisor does.
+            let at = jiff::Timestamp::now();
+            let outcome = serde_json::json!({ "hash": hash, "state": "live", "message": "", "at": at, "live": hash });
+            std::fs::write(dir.join("beside"), outcome.to_string()).unwrap();
+            std::fs::rename(dir.join("beside"), volume.dir().join("outcome")).unwrap();
+            assert_eq!(volume.outcome().unwrap().unwrap().state, OutcomeState::Live);
         }
-    };
-    timeout(Duration::from_secs(20), offered).await.unwrap();
-    assert_eq!(parts.dead(), None);
-    task.abort();
-    assert!(task.await.is_err());
-    assert!(parts.dead().is_some_and(|reason| reason.contains("has ended")));
+    });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn everything_is_looked_at_now_and_then_without_a_change() {
-    let dir = tempfile::tempdir().unwrap();
-    let (mut pipeline, mut told) = pipeline(dir.path());
-    // Longer than it takes until the loop looks for nginx's words, which must not put this off.
-    pipeline.tick = Duration::from_secs(5);
-    let (_sender, snapshots) = watch::channel(Some(snapshot(1)));
-    let task = tokio::spawn(pipeline.run(snapshots));
-    for _ in 0..2 {
-        timeout(Duration::from_secs(60), told.judged.changed()).await.expect("it is judged again").unwrap();
-    }
-    task.abort();
+#[test]
+fn without_the_loop_it_is_not_healthy() {
+    in_directory(async |dir| {
+        let (sender, told, _, task) = start(&dir);
+        let parts = Parts { told: Some(told), ..Parts::default() };
+        assert!(parts.dead().is_none() && parts.unready().is_some());
+        sender.send_replace(Some(snapshot(80)));
+        let offered = async {
+            while parts.unready().is_some() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), offered).await.unwrap();
+        assert_eq!(parts.dead(), None);
+        task.abort();
+        assert!(task.await.is_err());
+        assert!(parts.dead().is_some_and(|reason| reason.contains("has ended")));
+    });
+}
+
+#[test]
+fn everything_is_looked_at_now_and_then_without_a_change() {
+    in_directory(async |dir| {
+        let (mut pipeline, mut told) = pipeline(&dir);
+        // Longer than it takes until the loop looks for nginx's words, which must not put this off.
+        pipeline.tick = Duration::from_secs(5);
+        let (_sender, snapshots) = watch::channel(Some(snapshot(1)));
+        let task = tokio::spawn(pipeline.run(snapshots));
+        for _ in 0..2 {
+            timeout(Duration::from_secs(60), told.judged.changed()).await.expect("it is judged again").unwrap();
+        }
+        task.abort();
+    });
 }
