@@ -1,6 +1,9 @@
 # What there is to do here. The work itself is in scripts/.
 
 .DEFAULT_GOAL := help
+
+# The scripts run what they have built from target/, also for those who build all their projects elsewhere.
+unexport CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR
 .PHONY: help cluster demo demo-check e2e test reference fuzz bench-rbd bench-entry
 
 help: ## This list

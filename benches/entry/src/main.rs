@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
-use bench_figures::figure::Figure;
+use bench_figures::figure::{Figure, Group, measure};
 use clap::Parser;
 
 use crate::stage::Stage;
@@ -40,11 +40,9 @@ struct Args {
     quick: bool,
 }
 
-type Group = (&'static str, fn(&Stage) -> Result<Vec<Figure>>);
-
 /// The groups of figures, in the order in which they are measured. What needs the API server with few objects in it comes
 /// before what fills it.
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group<Stage>; 7] = [
     ("render", render::render),
     ("reloads", reloads::reloads),
     ("settled", settled::settled),
@@ -80,15 +78,5 @@ fn run(args: &Args) -> Result<bool> {
     ensure!(service.exists(), "{} is missing: cargo build --release -p entry", service.display());
     let stage = Stage::new(service, args.quick)?;
     println!("{}", Figure::heading(args.quick));
-    let mut reached = true;
-    for (name, group) in GROUPS {
-        if !args.only.is_empty() && !args.only.iter().any(|only| only == name) {
-            continue;
-        }
-        for figure in group(&stage).with_context(|| format!("measure {name}"))? {
-            println!("{figure}");
-            reached &= figure.reached();
-        }
-    }
-    Ok(reached)
+    measure(&GROUPS, &args.only, &stage)
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 /// How far a reference may spread, from its least to its most relative to its median, before it counts as noisy.
 const NOISY: f64 = 0.3;
@@ -204,6 +204,27 @@ pub fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(Duration, T)> {
     let started = Instant::now();
     let result = work()?;
     Ok((started.elapsed(), result))
+}
+
+/// Figures that are measured together: their name, and how they are measured on what the bench has started.
+pub type Group<Stage> = (&'static str, fn(&Stage) -> Result<Vec<Figure>>);
+
+/// Measures the groups of these names, all if there are none, and prints each figure at once; whether all are reached.
+///
+/// # Errors
+/// A group could not be measured.
+pub fn measure<Stage>(groups: &[Group<Stage>], only: &[String], stage: &Stage) -> Result<bool> {
+    let mut reached = true;
+    for (name, group) in groups {
+        if !only.is_empty() && !only.iter().any(|only| only == name) {
+            continue;
+        }
+        for figure in group(stage).with_context(|| format!("measure {name}"))? {
+            println!("{figure}");
+            reached &= figure.reached();
+        }
+    }
+    Ok(reached)
 }
 
 #[cfg(test)]

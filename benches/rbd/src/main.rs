@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 
 use crate::stage::Stage;
-use bench_figures::figure::Figure;
+use bench_figures::figure::{Figure, Group, measure};
 
 /// Measures sparrow-rbd on a Ceph of its own, and fails where it is short.
 #[derive(Debug, Parser)]
@@ -35,10 +35,8 @@ struct Args {
     quick: bool,
 }
 
-type Group = (&'static str, fn(&Stage) -> Result<Vec<Figure>>);
-
 /// The groups of figures, in the order in which they are measured.
-const GROUPS: [Group; 8] = [
+const GROUPS: [Group<Stage>; 8] = [
     ("details", listing::details),
     ("names", listing::names),
     ("image", single::image),
@@ -73,15 +71,5 @@ fn run(args: &Args) -> Result<bool> {
     ensure!(service.exists(), "{} is missing: cargo build --release -p rbd-api", service.display());
     let stage = Stage::start(service, args.quick)?;
     println!("{}", Figure::heading(args.quick));
-    let mut reached = true;
-    for (name, group) in GROUPS {
-        if !args.only.is_empty() && !args.only.iter().any(|only| only == name) {
-            continue;
-        }
-        for figure in group(&stage).with_context(|| format!("measure {name}"))? {
-            println!("{figure}");
-            reached &= figure.reached();
-        }
-    }
-    Ok(reached)
+    measure(&GROUPS, &args.only, &stage)
 }
