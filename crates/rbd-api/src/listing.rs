@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use ceph::{Entry, Errno, IoContext, OmapPage, OmapRange};
+use ceph::{Entry, Errno, IoContext, OmapPage, OmapRange, omap_values};
 use jiff::Timestamp;
 use rbd_format::directory::{DIRECTORY_OBJECT, ID_PREFIX, NAME_PREFIX};
 use rbd_format::group::GROUP_DIRECTORY_OBJECT;
@@ -323,9 +323,11 @@ pub fn opening(
 /// # Errors
 /// What reading gives.
 pub fn find(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Named>, Problem> {
-    // The first key with the prefix is the name itself, if it is there.
-    let page = directory(io, None, name, 1, deadline)?;
-    Ok(page.images.into_iter().find(|image| image.name == name))
+    let key = format!("{NAME_PREFIX}{name}").into_bytes();
+    let read = omap_values(std::slice::from_ref(io), DIRECTORY_OBJECT, &[key], Some(deadline)).pop();
+    let entries = read.unwrap_or_else(|| Ok(Vec::new()));
+    let page = or_empty(entries.map(|entries| OmapPage { entries, more: false }))?;
+    Ok(directory_page(io, &page).images.pop())
 }
 
 /// The images in the trash whose removal was begun: librbd's own lists hide them.

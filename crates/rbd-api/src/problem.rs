@@ -58,6 +58,7 @@ kinds! {
     Conflict "conflict" CONFLICT "The state does not allow this",
     Removing "removing" CONFLICT "The image is being removed",
     TooLarge "too-large" PAYLOAD_TOO_LARGE "The body is too large",
+    HeadTooLarge "head-too-large" REQUEST_HEADER_FIELDS_TOO_LARGE "The request's target and headers are too large",
     MediaType "media-type" UNSUPPORTED_MEDIA_TYPE "The body is of another type",
     Range "range" RANGE_NOT_SATISFIABLE "The range is outside the image",
     Full "full" INSUFFICIENT_STORAGE "There is no space left",

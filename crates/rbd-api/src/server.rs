@@ -40,6 +40,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const REST_TIMEOUT: Duration = Duration::from_secs(1);
 /// How large a request's head may be.
 const HEAD_LIMIT_BYTES: usize = 32 << 10;
+/// How much of a connection is read at a time, at most: large bodies cost a change of tasks for each part.
+const READ_LIMIT_BYTES: usize = 512 << 10;
 
 /// The API's router.
 pub fn router(app: &Shared) -> Router {
@@ -275,7 +277,7 @@ async fn accept(
     mut drain: tokio::sync::watch::Receiver<bool>,
 ) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_LIMIT_BYTES);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(READ_LIMIT_BYTES);
     let head_limit = u32::try_from(HEAD_LIMIT_BYTES).unwrap_or(u32::MAX);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(head_limit).max_concurrent_streams(128);
     let builder = Arc::new(builder);
@@ -333,11 +335,23 @@ async fn serve<S>(
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
         let mut router = router.clone();
-        async move { tower_service::Service::call(&mut router, without_trailing_slash(request)).await }
+        async move {
+            if head_bytes(&request) > HEAD_LIMIT_BYTES {
+                let detail = format!("The request's target and headers have more than {HEAD_LIMIT_BYTES} bytes.");
+                return Ok(Problem::new(Kind::HeadTooLarge, detail).response(None));
+            }
+            tower_service::Service::call(&mut router, without_trailing_slash(request)).await
+        }
     });
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     // Clients go away in many ways; none of them is news.
     let _ = watcher.watch(connection.into_owned()).await;
+}
+
+/// What a request's target and headers take, as they are held.
+fn head_bytes<B>(request: &hyper::Request<B>) -> usize {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    request.headers().iter().fold(target, |sum, (name, value)| sum + name.as_str().len() + value.len())
 }
 
 /// `/pools/` is `/pools`.

@@ -57,7 +57,7 @@ impl Streams {
 }
 
 /// An open image that can be held across waits: wherever it is dropped, it is closed on a thread that may block.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Held(Option<Image>);
 
 impl Held {

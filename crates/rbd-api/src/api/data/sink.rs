@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -23,6 +23,8 @@ use crate::workers::within;
 const WINDOW_BYTES: usize = 32 << 20;
 /// Writes in flight per stream: small ones cost more than their bytes.
 const WINDOW_WRITES: usize = 128;
+/// Written chunks whose memory a stream keeps for the next.
+const STOCK_CHUNKS: usize = 2;
 /// The unit in which zeros are looked for and left out: what `rbd import` does by default (`--sparse-size`).
 const SPARSE_BYTES: usize = 4096;
 /// How long what the client still sends is read and dropped after its request failed, so that it sees the answer.
@@ -75,15 +77,36 @@ impl Incoming {
     }
 }
 
-/// A part of a chunk. Has its chunk's memory until it is written.
+/// Memory of chunks that were written, for those to come: fresh memory costs a page fault for every 4 KiB.
+type Stock = Arc<Mutex<Vec<(Vec<u8>, Option<Share>)>>>;
+
+/// What is gathered. Its memory goes back to the stock when the last of it is written.
+struct Chunk {
+    bytes: Vec<u8>,
+    share: Option<Share>,
+    stock: Stock,
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        let mut stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
+        if stock.len() < STOCK_CHUNKS {
+            let mut bytes = std::mem::take(&mut self.bytes);
+            bytes.clear();
+            stock.push((bytes, self.share.take()));
+        }
+    }
+}
+
+/// A part of a chunk.
 struct Span {
-    bytes: Bytes,
-    _share: Arc<Option<Share>>,
+    chunk: Arc<Chunk>,
+    part: Range<usize>,
 }
 
 impl AsRef<[u8]> for Span {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        &self.chunk.bytes[self.part.clone()]
     }
 }
 
@@ -95,10 +118,12 @@ pub struct Sink {
     chunk_bytes: usize,
     /// Whether zeros need not be written: the image has none but zeros.
     sparse: bool,
-    /// What is gathered, its place, and its memory.
-    chunk: Vec<u8>,
+    /// Where what is gathered begins.
     at: u64,
-    share: Option<Share>,
+    /// Zeros that are gathered without memory, when nothing else is yet.
+    zeros: usize,
+    chunk: Option<Chunk>,
+    stock: Stock,
     in_flight: VecDeque<(Pending<()>, usize)>,
     in_flight_bytes: usize,
 }
@@ -112,9 +137,10 @@ impl Sink {
             held,
             chunk_bytes: usize::try_from(chunk_bytes).unwrap_or(WINDOW_BYTES),
             sparse,
-            chunk: Vec::new(),
             at: 0,
-            share: None,
+            zeros: 0,
+            chunk: None,
+            stock: Stock::default(),
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
         }
@@ -125,25 +151,28 @@ impl Sink {
     /// # Errors
     /// What Ceph gives, for these or for earlier ones.
     pub async fn write(&mut self, mut offset: u64, mut bytes: &[u8]) -> Result<(), Problem> {
-        if offset != self.at + self.chunk.len() as u64 {
+        if offset != self.at + self.gathered() as u64 {
             self.send().await?;
         }
         while !bytes.is_empty() {
-            if self.chunk.is_empty() {
+            if self.gathered() == 0 {
                 self.at = offset;
-                self.share = self.reserve().await?;
-                self.chunk.reserve_exact(self.room());
             }
-            let length = (self.room() - self.chunk.len()).min(bytes.len());
+            let length = (self.room() - self.gathered()).min(bytes.len());
             let (now, later) = bytes.split_at(length);
-            self.chunk.extend_from_slice(now);
+            self.gather(now).await?;
             offset += length as u64;
             bytes = later;
-            if self.chunk.len() == self.room() {
+            if self.gathered() == self.room() {
                 self.send().await?;
             }
         }
         Ok(())
+    }
+
+    /// How much is gathered.
+    fn gathered(&self) -> usize {
+        self.chunk.as_ref().map_or(self.zeros, |chunk| chunk.bytes.len())
     }
 
     /// How much goes into the present chunk: up to the next border, so that objects are written as wholes.
@@ -152,14 +181,35 @@ impl Sink {
         self.chunk_bytes - within
     }
 
-    /// Memory for a chunk: shared, or beyond the share when nothing of this stream is in flight.
-    async fn reserve(&mut self) -> Result<Option<Share>, Problem> {
+    /// Takes up bytes for which there is room.
+    async fn gather(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        if self.chunk.is_none() {
+            if self.sparse && is_zero(bytes) {
+                self.zeros += bytes.len();
+                return Ok(());
+            }
+            let (mut memory, share) = self.reserve().await?;
+            memory.reserve_exact(self.room());
+            memory.resize(std::mem::take(&mut self.zeros), 0);
+            self.chunk = Some(Chunk { bytes: memory, share, stock: Arc::clone(&self.stock) });
+        }
+        if let Some(chunk) = &mut self.chunk {
+            chunk.bytes.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    /// Memory for a chunk: used before, or shared, or beyond the share when nothing of this stream is in flight.
+    async fn reserve(&mut self) -> Result<(Vec<u8>, Option<Share>), Problem> {
         loop {
+            if let Some(used) = self.stock.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+                return Ok(used);
+            }
             if let Some(share) = self.app.streams.share(self.chunk_bytes) {
-                return Ok(Some(share));
+                return Ok((Vec::new(), Some(share)));
             }
             if self.in_flight.is_empty() {
-                return Ok(None);
+                return Ok((Vec::new(), None));
             }
             self.oldest().await?;
         }
@@ -185,17 +235,16 @@ impl Sink {
 
     /// Starts to write what is gathered.
     async fn send(&mut self) -> Result<(), Problem> {
-        if self.chunk.is_empty() {
-            return Ok(());
-        }
-        let bytes = Bytes::from(std::mem::take(&mut self.chunk));
-        let share = Arc::new(self.share.take());
-        let whole = 0..bytes.len();
-        let spans = if self.sparse { spans(&bytes) } else { vec![whole] };
-        for span in spans {
-            let offset = self.at + span.start as u64;
-            let part = Span { bytes: bytes.slice(span.clone()), _share: Arc::clone(&share) };
-            self.start(span.len(), |image| image.write(offset, part)).await?;
+        // Zeros alone are there already.
+        self.zeros = 0;
+        let Some(chunk) = self.chunk.take() else { return Ok(()) };
+        let whole = 0..chunk.bytes.len();
+        let spans = if self.sparse { spans(&chunk.bytes) } else { vec![whole] };
+        let chunk = Arc::new(chunk);
+        for part in spans {
+            let (offset, length) = (self.at + part.start as u64, part.len());
+            let span = Span { chunk: Arc::clone(&chunk), part };
+            self.start(length, |image| image.write(offset, span)).await?;
         }
         Ok(())
     }
@@ -258,10 +307,10 @@ impl Sink {
     /// # Errors
     /// What the call gives; then the image is closed.
     pub async fn call<T: Send + 'static>(
-        self,
+        mut self,
         call: impl FnOnce(&Image) -> Result<T, Problem> + Send + 'static,
     ) -> Result<(Self, T), Failed> {
-        let Self { app, lane, held, chunk_bytes, sparse, chunk, at, share, in_flight, in_flight_bytes } = self;
+        let held = std::mem::take(&mut self.held);
         let run = move || {
             let Some(image) = held.image() else {
                 return Err(Problem::new(Kind::Internal, "The image is closed already."));
@@ -269,14 +318,14 @@ impl Sink {
             let answer = call(image);
             Ok((held, answer))
         };
-        let (held, answer) = match app.workers.run(&lane, within(app.deadline), run).await {
+        let (held, answer) = match self.app.workers.run(&self.lane, within(self.app.deadline), run).await {
             Ok(done) => done,
             Err(problem) => return Err(Failed { problem, sink: None }),
         };
-        let sink = Self { app, lane, held, chunk_bytes, sparse, chunk, at, share, in_flight, in_flight_bytes };
+        self.held = held;
         match answer {
-            Ok(answer) => Ok((sink, answer)),
-            Err(problem) => Err(Failed { problem, sink: Some(Box::new(sink)) }),
+            Ok(answer) => Ok((self, answer)),
+            Err(problem) => Err(Failed { problem, sink: Some(Box::new(self)) }),
         }
     }
 
