@@ -182,6 +182,7 @@ fn allowed(context: &str) -> &'static [(&'static str, std::ops::RangeInclusive<u
             ("set", 2..=2),
             ("if", 1..=4),
             ("return", 1..=2),
+            ("add_header", 3..=3),
             ("rewrite", 3..=3),
             ("stub_status", 0..=0),
             ("proxy_http_version", 1..=1),
