@@ -15,6 +15,7 @@ mod render;
 mod settled;
 mod stage;
 mod storm;
+mod websockets;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
