@@ -23,7 +23,7 @@ const WEBSOCKETS: usize = 8;
 /// A reload in which no request is under way proves nothing.
 const LEAST: u64 = 32;
 
-/// Requests lost over 50 reloads: with the newest nginx none may be; with Debian's they are counted. WebSockets apart: each
+/// Requests lost over 50 reloads: with the newest nginx none may be; with Debian's they are counted. `WebSockets` apart: each
 /// must live as long as workers may that are leaving.
 ///
 /// # Errors

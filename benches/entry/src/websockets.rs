@@ -1,4 +1,4 @@
-//! WebSockets that stay open across reloads, and are opened again when they end.
+//! `WebSockets` that stay open across reloads, and are opened again when they end.
 
 use std::io;
 use std::net::SocketAddr;
