@@ -201,6 +201,44 @@ fn any_routes_are_accepted_by_nginx() {
     result.unwrap();
 }
 
+/// Values where they may stand.
+const PLACES: &str = "{{ control_server }}{% for r in routes %}block {{ r.path }} x{{ r.name }} \"{{ r.namespace }}\" {\n\
+                      one a{{ r.cluster_ip }}:{{ r.port }} '{{ r.name }}' {{ r.host }};two ${x}{{ r.match }};}\n{% endfor %}";
+
+#[test]
+fn a_template_gets_every_value() {
+    const REST: &str = "{{ control_server }}{{ upstreams }}{% for h in hosts %}{{ h.name }} '{{ h.certificate }}';\
+                        {% for r in h.routes %}{{ r.protocol }} {{ r.upstream }} '{{ r.certificate }}' {{ r.kind }} \
+                        {{ 1 if r.strip_prefix else 0 }} {{ 1 if r.redirect_to_https else 0 }};{% endfor %}{% endfor %}\
+                        {% for a in settings.http + settings.https + settings.trusted %}{{ a }};{% endfor %}\
+                        {{ settings.runtime }} '{{ settings.user }}' '{{ settings.access_log }}' {{ settings.error_log }} \
+                        {{ settings.worker_processes }};";
+    let object = |name: &str| ObjectRef {
+        kind: Kind::Ingress,
+        key: Key { namespace: "default".to_owned(), name: name.to_owned() },
+    };
+    let rule = |path: PathMatch| Rule {
+        path,
+        action: Action::Forward(Forward {
+            backend: Backend { address: SocketAddr::from(([127, 0, 0, 1], 80)), protocol: Protocol::Http },
+            strip_prefix: true,
+            timeouts: Timeouts::default(),
+            max_body_bytes: None,
+        }),
+        redirect_to_https: false,
+        origin: object("web"),
+    };
+    let rules = vec![rule(PathMatch::Exact("/b".to_owned())), rule(PathMatch::Prefix("/a".to_owned()))];
+    let hosts = BTreeMap::from([(HostName::Any, Host { certificate: None, rules })]);
+    let routes = Routes { hosts, ..Routes::default() };
+    let generation = render_template(PLACES, &routes, &Settings::default()).unwrap();
+    let text = std::str::from_utf8(&generation.files["nginx.conf"]).unwrap();
+    for line in ["two ${x}Exact;", "two ${x}Prefix;", "one a127.0.0.1:80 'web' \"*\";"] {
+        assert!(text.contains(line), "{text}");
+    }
+    render_template(REST, &routes, &Settings::default()).unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -213,10 +251,8 @@ proptest! {
 
     #[test]
     fn any_text_stays_where_a_template_put_it(routes in routes(None), settings in settings()) {
-        const TEMPLATE: &str = "{{ control_server }}{% for r in routes %}block {{ r.path }} x{{ r.name }} \"{{ r.namespace }}\" {\n\
-             one a{{ r.cluster_ip }}:{{ r.port }} '{{ r.name }}' {{ r.host }};two ${x}{{ r.match }};}\n{% endfor %}";
         // Not all is quotable everywhere: what is not is refused.
-        if let Ok(generation) = render_template(TEMPLATE, &routes, &settings) {
+        if let Ok(generation) = render_template(PLACES, &routes, &settings) {
             let text = std::str::from_utf8(&generation.files["nginx.conf"]).unwrap();
             let statements = lex(text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
             for statement in &statements[1..] {
