@@ -38,6 +38,7 @@ bench-rbd: ## Measures sparrow-rbd against librbd and the rbd tool, and fails wh
 bench-entry: ## Measures sparrow-entry against nginx driven by hand, and fails where it is short
 	@scripts/install-nginx
 	@scripts/install-kube
+	@scripts/install-traefik
 	cargo build --release --package entry --package bench-entry
 	target/release/bench-entry
 

@@ -15,6 +15,8 @@ mod render;
 mod settled;
 mod stage;
 mod storm;
+mod traefik;
+mod websockets;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,10 +44,11 @@ struct Args {
 
 /// The groups of figures, in the order in which they are measured. What needs the API server with few objects in it comes
 /// before what fills it.
-const GROUPS: [Group<Stage>; 7] = [
+const GROUPS: [Group<Stage>; 8] = [
     ("render", render::render),
     ("reloads", reloads::reloads),
     ("settled", settled::settled),
+    ("traefik", traefik::traefik),
     ("storm", storm::storm),
     ("during", during::during),
     ("cpu", cpu::cpu),

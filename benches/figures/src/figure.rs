@@ -39,6 +39,12 @@ impl Samples {
         self.quantile(0.5)
     }
 
+    /// Their number.
+    #[expect(clippy::len_without_is_empty, reason = "there is at least one")]
+    pub fn len(&self) -> usize {
+        self.sorted.len()
+    }
+
     /// Whether they spread so far that a comparison with them means little.
     pub fn noisy(&self) -> bool {
         self.spread() > NOISY

@@ -1,7 +1,7 @@
 //! The answers of the entry itself.
 
 use crate::token::Token;
-use crate::writer::{Directive, directive, entry};
+use crate::writer::{Directive, constant, directive, entry};
 
 /// The answers that are given where a rule decides: status, variable, text.
 const ANSWERS: [(&str, &str, &str); 4] = [
@@ -20,6 +20,25 @@ const FAILURES: [(&str, &str, &str); 5] = [
     ("504", "504 Gateway Timeout", "What is behind this address did not answer in time."),
 ];
 
+/// What the same is to a client of gRPC, which takes a page for a broken message: the code of gRPC, for which statuses, and
+/// the words. Codes: gRPC's "Status codes and their use", and "HTTP to gRPC Status Code Mapping".
+const GRPC: [(&str, &str, &str); 4] = [
+    ("8", r#""~^application/grpc.* 413$""#, "\"The body of this request is too large.\""),
+    ("12", r#""~^application/grpc.* 404$""#, "\"There is nothing at this address.\""),
+    ("13", r#""~^application/grpc.* 500$""#, "\"Something went wrong.\""),
+    ("14", r#""~^application/grpc.* 50[234]$""#, "\"What is behind this address is not there at the moment.\""),
+];
+
+static GRPC_STATUS: [Token; 3] =
+    [Token::word("grpc-status"), Token::word("$sparrow_grpc_status"), Token::word("always")];
+static GRPC_MESSAGE: [Token; 3] =
+    [Token::word("grpc-message"), Token::word("$sparrow_grpc_message"), Token::word("always")];
+
+/// What a location needs that answers itself: the code and the words for a client of gRPC. To others they are empty, and
+/// so not sent.
+pub static FOR_GRPC: [Directive<'static>; 2] =
+    [constant("add_header", &GRPC_STATUS), constant("add_header", &GRPC_MESSAGE)];
+
 /// What is at the level of `http`: the texts, and what they are for.
 pub fn http() -> Vec<Directive<'static>> {
     // The empty source makes a constant of a map.
@@ -30,6 +49,14 @@ pub fn http() -> Vec<Directive<'static>> {
         FAILURES.into_iter().map(|(status, title, text)| entry(Token::word(status)).token(page(title, text))).collect();
     let mut all: Vec<_> = ANSWERS.into_iter().map(constant).collect();
     all.push(directive("map").words(["$status", "$sparrow_failure"]).block(failures));
+    for (source, name, cases) in [
+        ("\"$content_type $status\"", "$sparrow_grpc_status", GRPC.map(|(code, statuses, _)| (statuses, code))),
+        ("$sparrow_grpc_status", "$sparrow_grpc_message", GRPC.map(|(code, _, words)| (code, words))),
+    ] {
+        let none = directive("default").words(["\"\""]);
+        let cases = cases.map(|(value, result)| entry(Token::word(value)).words([result]));
+        all.push(directive("map").words([source, name]).block([vec![none], cases.into()].concat()));
+    }
     // 400 stays nginx's own: it is also answered to what could not be read as a request, which has no location.
     all.push(directive("error_page").words(FAILURES.map(|(status, ..)| status)).words(["@sparrow_failure"]));
     all
@@ -39,7 +66,7 @@ pub fn http() -> Vec<Directive<'static>> {
 pub fn location() -> Directive<'static> {
     directive("location")
         .words(["@sparrow_failure"])
-        .block(vec![directive("return").words(["200", "$sparrow_failure"])])
+        .block([&FOR_GRPC[..], &[directive("return").words(["200", "$sparrow_failure"])]].concat())
 }
 
 /// A page. The title and the text are of this program; `$request_id` is what the access log has too.

@@ -26,6 +26,9 @@ const ABSOLUTE: &str = r#""~^[^ ]+ +[^/ ]""#;
 /// What begins with a dot is left to the rest, so that this is told in one look.
 const PLAIN: &str = r#""~^(?:/[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*+)*+/?(?:\\?[^#]++)?$""#;
 
+/// A client that reads trailers, among what else it says (RFC 9110, 10.1.4).
+const TRAILERS: &str = r#""~*(?:^|,)[ \t]*trailers[ \t]*(?:,|$)""#;
+
 /// Writes all of it.
 pub fn write<'a>(writer: &mut Writer<'a>, servers: &Servers<'a>, notes: &mut Vec<Note>) {
     let settings = servers.settings;
@@ -267,7 +270,14 @@ fn forwarding(settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Directive<'
         directive("proxy_set_header").words(["HTTP2-Settings", "\"\""]),
         directive("proxy_set_header").words(["Connection", "$sparrow_connection"]),
     ];
-    let grpc = upstreams.any_grpc();
+    // Over HTTP/2, where locations set it, a backend is told that the client reads trailers, as `grpc_pass` does by itself:
+    // servers of gRPC ask for that.
+    if upstreams.any_proxy_http2(settings) {
+        all.push(map("\"\"", "$sparrow_te", vec![case("default", "\"\"")]));
+        all.push(map("$http_te", "$sparrow_trailers", vec![case("default", "\"\""), case(TRAILERS, "trailers")]));
+        all.push(directive("proxy_set_header").words(["TE", "$sparrow_te"]));
+    }
+    let grpc = upstreams.any_grpc(settings);
     if grpc {
         all.push(directive("grpc_connect_timeout").token(duration(times.connect)));
         all.push(directive("grpc_read_timeout").token(duration(times.read)));

@@ -20,6 +20,8 @@ mod location;
 mod properties;
 mod server;
 mod settings;
+#[cfg(any(test, feature = "lexer"))]
+pub mod shape;
 mod splice;
 mod template;
 mod tls;

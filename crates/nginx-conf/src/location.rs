@@ -13,13 +13,11 @@ use std::time::Duration;
 
 use entry_routes::{Action, Forward, Kind, PathMatch, Protocol, Rule, Timeouts};
 
+use crate::error_page::FOR_GRPC;
 use crate::token::{Pattern, Plain, Text, Token, is_unreserved};
-use crate::upstream::{Upstreams, is_http2, is_tls};
+use crate::upstream::{Upstreams, by_grpc, is_http2, is_tls};
 use crate::writer::{Directive, Writer, constant, directive};
-use crate::{Note, Settings, Version, http};
-
-/// From here on `proxy_pass` speaks HTTP/2, which can send a path as it came, less its prefix. `grpc_pass` cannot.
-const PROXY_HTTP2: Version = Version::new(1, 29, 4);
+use crate::{Note, Settings, http};
 
 /// The locations of a host's rules, which are tried in this order.
 pub fn write<'a>(
@@ -53,7 +51,7 @@ pub fn write<'a>(
         }
     }
     if !seen.prefixes.contains("") {
-        writer.write(&directive("location").words(["/"]).block(&NOT_FOUND));
+        writer.write(&directive("location").words(["/"]).block([&FOR_GRPC[..], &NOT_FOUND].concat()));
     }
     // Of words of this program and numbers: nginx can read them.
     let _ = asides.write(writer);
@@ -91,7 +89,7 @@ impl Strip {
         let (Place::Path(path) | Place::Top(path) | Place::Below(path)) = place;
         if !forward.strip_prefix || matches!(place, Place::Below("") | Place::Path("/")) {
             Self::No
-        } else if is_http2(forward.backend.protocol) && settings.version < PROXY_HTTP2 {
+        } else if by_grpc(forward.backend.protocol, settings) {
             Self::Rewrite
         } else if path.bytes().all(is_unreserved) {
             Self::Plain
@@ -176,8 +174,13 @@ fn location<'a>(
         writer.close();
     }
     match forward {
-        Some((forward, name)) => pass(writer, place, forward, name, strip, asides)?,
-        None => writer.line("return").words(["503", "$sparrow_503"]).end()?,
+        Some((forward, name)) => pass(writer, place, forward, name, strip, settings, asides)?,
+        None => {
+            for directive in &FOR_GRPC {
+                writer.write(directive);
+            }
+            writer.line("return").words(["503", "$sparrow_503"]).end()?;
+        }
     }
     writer.close();
     Some(())
@@ -204,6 +207,7 @@ fn pass(
     forward: &Forward,
     name: &Plain,
     strip: Strip,
+    settings: &Settings,
     asides: &mut Asides,
 ) -> Option<()> {
     let below = matches!(place, Place::Below(_));
@@ -228,7 +232,7 @@ fn pass(
         Strip::Raw => rest(below),
     };
     let protocol = forward.backend.protocol;
-    let grpc = is_http2(protocol) && matches!(strip, Strip::No | Strip::Rewrite);
+    let grpc = by_grpc(protocol, settings);
     let url = |text: Text| text.own(scheme(protocol, grpc)).plain(name).own(path);
     writer.line(if grpc { "grpc_pass" } else { "proxy_pass" }).text(url).end()?;
     limits(writer, protocol, forward.timeouts, forward.max_body_bytes, grpc)
@@ -260,6 +264,7 @@ fn limits(
     if is_http2(protocol) && !grpc {
         writer.line("proxy_http_version").words(["2"]).end()?;
         writer.line("proxy_pass_trailers").words(["on"]).end()?;
+        writer.line("set").words(["$sparrow_te", "$sparrow_trailers"]).end()?;
     }
     for (time, proxy_name, grpc_name) in [
         (times.connect, "proxy_connect_timeout", "grpc_connect_timeout"),

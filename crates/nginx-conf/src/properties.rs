@@ -1,6 +1,6 @@
 //! Whatever is in the routes, the configuration has the shape that this program gave it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use crate::lexer::{Statement, lex};
+use crate::lexer::lex;
+use crate::shape::check;
 use crate::splice::{MARK, splice};
 use crate::{Modules, Settings, Version, render, render_template};
 
@@ -151,107 +152,6 @@ fn settings() -> impl Strategy<Value = Settings> {
     })
 }
 
-/// Each place where text of an object may stand, and nothing else. Panics on what this program does not write.
-#[derive(Default)]
-struct Shape {
-    locations: Vec<(String, String)>,
-    names: Vec<String>,
-    servers: usize,
-    asides: usize,
-}
-
-/// The directives that may stand in a block, with the numbers of arguments.
-fn allowed(context: &str) -> &'static [(&'static str, std::ops::RangeInclusive<usize>)] {
-    match context {
-        "server" => &[
-            ("listen", 1..=5),
-            ("server_name", 1..=1),
-            ("http2", 1..=1),
-            ("ssl_certificate", 1..=1),
-            ("ssl_certificate_key", 1..=1),
-            ("ssl_reject_handshake", 1..=1),
-            ("if", 1..=1),
-            ("location", 1..=2),
-            ("return", 2..=2),
-            ("access_log", 1..=1),
-            ("default_type", 1..=1),
-            ("keepalive_timeout", 1..=1),
-        ],
-        "aside" | "location" => &[
-            ("internal", 0..=0),
-            ("set", 2..=2),
-            ("if", 1..=4),
-            ("return", 1..=2),
-            ("rewrite", 3..=3),
-            ("stub_status", 0..=0),
-            ("proxy_http_version", 1..=1),
-            ("proxy_pass_trailers", 1..=1),
-            ("proxy_pass", 1..=1),
-            ("grpc_pass", 1..=1),
-            ("proxy_connect_timeout", 1..=1),
-            ("proxy_read_timeout", 1..=1),
-            ("proxy_send_timeout", 1..=1),
-            ("grpc_connect_timeout", 1..=1),
-            ("grpc_read_timeout", 1..=1),
-            ("grpc_send_timeout", 1..=1),
-            ("client_max_body_size", 1..=1),
-        ],
-        "if" => &[("return", 2..=2), ("set", 2..=2), ("rewrite", 3..=3)],
-        "upstream" => {
-            &[("server", 1..=1), ("keepalive", 1..=1), ("keepalive_timeout", 1..=1), ("keepalive_requests", 1..=1)]
-        }
-        _ => panic!("no block is expected in {context}"),
-    }
-}
-
-impl Shape {
-    fn read(&mut self, statements: &[Statement], context: &str) {
-        for statement in statements {
-            let (name, arguments) = statement.words.split_first().unwrap();
-            let known = allowed(context).iter().find(|(known, _)| known == name);
-            let (_, numbers) = known.unwrap_or_else(|| panic!("line {}: {name} in {context}", statement.line));
-            assert!(numbers.contains(&arguments.len()), "line {}: {:?}", statement.line, statement.words);
-            match name.as_str() {
-                "location" => {
-                    if let [modifier, path] = arguments {
-                        // Those where requests go that are not plain: no path of an object is like this.
-                        if modifier == "=" && path.starts_with("sparrow-aside-") {
-                            self.asides += 1;
-                            self.read(statement.block.as_deref().unwrap(), "aside");
-                            continue;
-                        }
-                        self.locations.push((modifier.clone(), path.clone()));
-                    } else {
-                        assert!(["/", "@sparrow_failure"].contains(&arguments[0].as_str()), "{arguments:?}");
-                    }
-                }
-                "server_name" => self.names.push(arguments[0].clone()),
-                // What is special in a pattern of a text is encoded: whatever else there is, is this program's.
-                "if" if context == "location" && arguments.len() > 1 => {
-                    let pattern = arguments[2].trim_end_matches(")$").trim_end_matches("|$)");
-                    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/\\()?:|%^<>_.*[]=~-".contains(&b);
-                    assert!(pattern.bytes().all(plain), "{arguments:?}");
-                }
-                // This program's in whole.
-                "if" if context == "aside" => {}
-                _ => arguments.iter().for_each(|argument| variables(argument)),
-            }
-            if let Some(block) = &statement.block {
-                self.read(block, name);
-            }
-        }
-    }
-}
-
-/// No variable that this program does not use.
-fn variables(argument: &str) {
-    for (at, _) in argument.match_indices('$') {
-        let name: String = argument[at + 1..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        let known = ["host", "request_uri", "scheme"].contains(&name.as_str()) || name.starts_with("sparrow_");
-        assert!(known, "{argument}");
-    }
-}
-
 #[test]
 fn any_routes_are_accepted_by_nginx() {
     let made = rcgen::generate_simple_self_signed(["any.example".to_owned()]).unwrap();
@@ -301,6 +201,44 @@ fn any_routes_are_accepted_by_nginx() {
     result.unwrap();
 }
 
+/// Values where they may stand.
+const PLACES: &str = "{{ control_server }}{% for r in routes %}block {{ r.path }} x{{ r.name }} \"{{ r.namespace }}\" {\n\
+                      one a{{ r.cluster_ip }}:{{ r.port }} '{{ r.name }}' {{ r.host }};two ${x}{{ r.match }};}\n{% endfor %}";
+
+#[test]
+fn a_template_gets_every_value() {
+    const REST: &str = "{{ control_server }}{{ upstreams }}{% for h in hosts %}{{ h.name }} '{{ h.certificate }}';\
+                        {% for r in h.routes %}{{ r.protocol }} {{ r.upstream }} '{{ r.certificate }}' {{ r.kind }} \
+                        {{ 1 if r.strip_prefix else 0 }} {{ 1 if r.redirect_to_https else 0 }};{% endfor %}{% endfor %}\
+                        {% for a in settings.http + settings.https + settings.trusted %}{{ a }};{% endfor %}\
+                        {{ settings.runtime }} '{{ settings.user }}' '{{ settings.access_log }}' {{ settings.error_log }} \
+                        {{ settings.worker_processes }};";
+    let object = |name: &str| ObjectRef {
+        kind: Kind::Ingress,
+        key: Key { namespace: "default".to_owned(), name: name.to_owned() },
+    };
+    let rule = |path: PathMatch| Rule {
+        path,
+        action: Action::Forward(Forward {
+            backend: Backend { address: SocketAddr::from(([127, 0, 0, 1], 80)), protocol: Protocol::Http },
+            strip_prefix: true,
+            timeouts: Timeouts::default(),
+            max_body_bytes: None,
+        }),
+        redirect_to_https: false,
+        origin: object("web"),
+    };
+    let rules = vec![rule(PathMatch::Exact("/b".to_owned())), rule(PathMatch::Prefix("/a".to_owned()))];
+    let hosts = BTreeMap::from([(HostName::Any, Host { certificate: None, rules })]);
+    let routes = Routes { hosts, ..Routes::default() };
+    let generation = render_template(PLACES, &routes, &Settings::default()).unwrap();
+    let text = std::str::from_utf8(&generation.files["nginx.conf"]).unwrap();
+    for line in ["two ${x}Exact;", "two ${x}Prefix;", "one a127.0.0.1:80 'web' \"*\";"] {
+        assert!(text.contains(line), "{text}");
+    }
+    render_template(REST, &routes, &Settings::default()).unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -308,66 +246,13 @@ proptest! {
     fn any_text_stays_where_it_was_put(routes in routes(None), settings in settings()) {
         let generation = render(&routes, &settings);
         prop_assert_eq!(&generation, &render(&routes, &settings));
-        let text = std::str::from_utf8(&generation.files["nginx.conf"]).unwrap();
-        let statements = lex(text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
-        let http = statements.iter().find(|statement| statement.words == ["http"]).unwrap().block.as_ref().unwrap();
-        let mut shape = Shape::default();
-        for statement in http {
-            if statement.words == ["server"] {
-                shape.servers += 1;
-                shape.read(statement.block.as_ref().unwrap(), "server");
-            } else if statement.words[0] == "upstream" {
-                prop_assert!(statement.words[1].bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)));
-                shape.read(statement.block.as_ref().unwrap(), "upstream");
-            } else {
-                prop_assert!(statement.block.is_none() || ["map", "geo"].contains(&statement.words[0].as_str()));
-            }
-        }
-        // Control, any host, each other host, and the one that rejects.
-        prop_assert!(shape.servers <= routes.hosts.len() + 3);
-        let rules = routes.hosts.values().flat_map(|host| &host.rules).chain(&routes.default);
-        let mut expected = BTreeSet::from([("=".to_owned(), "/generation".to_owned()), ("=".to_owned(), "/status".to_owned())]);
-        for rule in rules {
-            match &rule.path {
-                PathMatch::Exact(path) => { expected.insert(("=".to_owned(), path.clone())); }
-                PathMatch::Prefix(path) => {
-                    let path = path.trim_end_matches('/');
-                    expected.insert(("=".to_owned(), path.to_owned()));
-                    expected.insert(("^~".to_owned(), format!("{path}/")));
-                }
-            }
-        }
-        for location in &shape.locations {
-            prop_assert!(expected.contains(location), "{:?}", location);
-        }
-        for name in &shape.names {
-            let exact = routes.hosts.contains_key(&HostName::Exact(name.clone()));
-            let wildcard = || name.strip_prefix("~^[^.]+\\.").and_then(|name| name.strip_suffix('$'));
-            let plain = |name: &str| name.replace("\\x2e", ".").replace("\\x5f", "_");
-            prop_assert!(exact || wildcard().is_some_and(|name| routes.hosts.contains_key(&HostName::Wildcard(plain(name)))), "{name}");
-        }
-        // Lines of origins are lines of their objects, and files are where they should be.
-        let lines = u32::try_from(text.lines().count()).unwrap();
-        for origin in &generation.origins {
-            prop_assert!(generation.files.contains_key(&*origin.file));
-            prop_assert!(origin.first_line >= 1 && origin.first_line <= origin.last_line);
-            prop_assert!(origin.file != "nginx.conf" || origin.last_line <= lines);
-        }
-        for file in generation.files.keys() {
-            let certificate = file.strip_prefix("certs/").and_then(|file| file.strip_suffix(".pem"));
-            let plain = certificate.is_some_and(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
-            prop_assert!(file == "nginx.conf" || plain, "{file}");
-        }
-        // The hash is of the files, but for the place where it stands.
-        prop_assert_eq!(text.matches(&generation.hash).count(), 1);
+        check(&routes, &generation);
     }
 
     #[test]
     fn any_text_stays_where_a_template_put_it(routes in routes(None), settings in settings()) {
-        const TEMPLATE: &str = "{{ control_server }}{% for r in routes %}block {{ r.path }} x{{ r.name }} \"{{ r.namespace }}\" {\n\
-             one a{{ r.cluster_ip }}:{{ r.port }} '{{ r.name }}' {{ r.host }};two ${x}{{ r.match }};}\n{% endfor %}";
         // Not all is quotable everywhere: what is not is refused.
-        if let Ok(generation) = render_template(TEMPLATE, &routes, &settings) {
+        if let Ok(generation) = render_template(PLACES, &routes, &settings) {
             let text = std::str::from_utf8(&generation.files["nginx.conf"]).unwrap();
             let statements = lex(text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
             for statement in &statements[1..] {

@@ -213,7 +213,6 @@ fn known_rule(host: &HostName, rule: &Rule, certificate: &str, upstreams: &Upstr
     Some(context! {
         host => host.to_string(),
         path => rule.path.path(),
-        r#match => kind,
         cluster_ip => if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() },
         port => address.port(),
         protocol => protocol,
@@ -224,6 +223,8 @@ fn known_rule(host: &HostName, rule: &Rule, certificate: &str, upstreams: &Upstr
         kind => rule.origin.kind.to_string(),
         namespace => rule.origin.key.namespace.clone(),
         name => rule.origin.key.name.clone(),
+        // A word of Rust, which cannot be written as the others.
+        ..BTreeMap::from([("match", kind)])
     })
 }
 

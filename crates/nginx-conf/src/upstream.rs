@@ -6,7 +6,10 @@ use entry_routes::{Action, Backend, ObjectRef, Protocol, Routes, Rule};
 
 use crate::token::{Plain, Token};
 use crate::writer::{Writer, directive};
-use crate::{Note, Settings};
+use crate::{Note, Settings, Version};
+
+/// From here on `proxy_pass` speaks HTTP/2, which can send a path as it came, less its prefix. `grpc_pass` cannot.
+const PROXY_HTTP2: Version = Version::new(1, 29, 4);
 
 /// The upstreams, by backend.
 #[derive(Debug)]
@@ -48,8 +51,13 @@ impl<'a> Upstreams<'a> {
     }
 
     /// Whether there is one that is spoken to with `grpc_pass`.
-    pub fn any_grpc(&self) -> bool {
-        self.by_backend.keys().any(|backend| is_http2(backend.protocol))
+    pub fn any_grpc(&self, settings: &Settings) -> bool {
+        self.by_backend.keys().any(|backend| by_grpc(backend.protocol, settings))
+    }
+
+    /// Whether there is one that is spoken to with HTTP/2 by `proxy_pass`.
+    pub fn any_proxy_http2(&self, settings: &Settings) -> bool {
+        self.by_backend.keys().any(|backend| is_http2(backend.protocol) && !by_grpc(backend.protocol, settings))
     }
 
     /// Their number.
@@ -88,6 +96,12 @@ pub fn is_http2(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::Http2 | Protocol::Http2Tls)
 }
 
+/// Whether `grpc_pass` speaks it, for want of better. Never beside `proxy_pass`: neither can use a connection to an upstream
+/// that the other has kept, and the request fails.
+pub fn by_grpc(protocol: Protocol, settings: &Settings) -> bool {
+    is_http2(protocol) && settings.version < PROXY_HTTP2
+}
+
 /// Whether TLS is spoken.
 pub fn is_tls(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::Https | Protocol::Http2Tls)
@@ -102,8 +116,10 @@ pub fn rules(routes: &Routes) -> impl Iterator<Item = &Rule> {
 fn missing(backend: &Backend, settings: &Settings) -> Option<&'static str> {
     if backend.address.port() == 0 {
         Some("for 0 is no port")
-    } else if is_http2(backend.protocol) && !settings.modules.grpc {
+    } else if by_grpc(backend.protocol, settings) && !settings.modules.grpc {
         Some("for this nginx is built without http_grpc_module")
+    } else if is_http2(backend.protocol) && !settings.modules.http_v2 {
+        Some("for this nginx is built without http_v2_module")
     } else if is_tls(backend.protocol) && !settings.modules.ssl {
         Some("for this nginx is built without http_ssl_module")
     } else {

@@ -7,5 +7,7 @@ mod commands;
 mod common;
 mod faults;
 mod follow;
+mod grpc;
 mod refused;
 mod tls;
+mod words;

@@ -1,0 +1,177 @@
+//! The shape that this program gives to a configuration, whatever is in the routes. For tests and fuzzing.
+
+use std::collections::BTreeSet;
+
+use entry_routes::{HostName, PathMatch, Routes};
+
+use crate::Generation;
+use crate::lexer::{Statement, lex};
+
+/// Checks what was made of routes: nginx can read it, texts of objects are where they were put and each is one token, no
+/// directive and no variable is there that this program does not write, and lines and files are those that it says.
+///
+/// # Panics
+///
+/// Anything else.
+pub fn check(routes: &Routes, generation: &Generation) {
+    let text = std::str::from_utf8(&generation.files["nginx.conf"]).expect("UTF-8");
+    let statements = lex(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let http = statements.iter().find(|statement| statement.words == ["http"]);
+    let http = http.and_then(|http| http.block.as_ref()).expect("a block `http`");
+    let mut shape = Shape::default();
+    for statement in http {
+        if statement.words == ["server"] {
+            shape.servers += 1;
+            shape.read(statement.block.as_ref().expect("a block"), "server");
+        } else if statement.words[0] == "upstream" {
+            assert!(statement.words[1].bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)));
+            shape.read(statement.block.as_ref().expect("a block"), "upstream");
+        } else {
+            assert!(statement.block.is_none() || ["map", "geo"].contains(&statement.words[0].as_str()));
+        }
+    }
+    // Control, any host, each other host, and the one that rejects.
+    assert!(shape.servers <= routes.hosts.len() + 3);
+    shape.compare(routes);
+    // Lines of origins are lines of their objects, and files are where they should be.
+    let lines = text.lines().count();
+    for origin in &generation.origins {
+        assert!(generation.files.contains_key(&*origin.file));
+        assert!(origin.first_line >= 1 && origin.first_line <= origin.last_line);
+        assert!(origin.file != "nginx.conf" || usize::try_from(origin.last_line).is_ok_and(|last| last <= lines));
+    }
+    for file in generation.files.keys() {
+        let certificate = file.strip_prefix("certs/").and_then(|file| file.strip_suffix(".pem"));
+        let plain = certificate.is_some_and(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+        assert!(file == "nginx.conf" || plain, "{file}");
+    }
+    // The hash is of the files, but for the place where it stands.
+    assert_eq!(text.matches(&generation.hash).count(), 1);
+}
+
+/// Each place where text of an object may stand, and nothing else. Panics on what this program does not write.
+#[derive(Default)]
+struct Shape {
+    locations: Vec<(String, String)>,
+    names: Vec<String>,
+    servers: usize,
+    asides: usize,
+}
+
+/// The directives that may stand in a block, with the numbers of arguments.
+fn allowed(context: &str) -> &'static [(&'static str, std::ops::RangeInclusive<usize>)] {
+    match context {
+        "server" => &[
+            ("listen", 1..=5),
+            ("server_name", 1..=1),
+            ("http2", 1..=1),
+            ("ssl_certificate", 1..=1),
+            ("ssl_certificate_key", 1..=1),
+            ("ssl_reject_handshake", 1..=1),
+            ("if", 1..=1),
+            ("location", 1..=2),
+            ("return", 2..=2),
+            ("access_log", 1..=1),
+            ("default_type", 1..=1),
+            ("keepalive_timeout", 1..=1),
+        ],
+        "aside" | "location" => &[
+            ("internal", 0..=0),
+            ("set", 2..=2),
+            ("if", 1..=4),
+            ("return", 1..=2),
+            ("add_header", 3..=3),
+            ("rewrite", 3..=3),
+            ("stub_status", 0..=0),
+            ("proxy_http_version", 1..=1),
+            ("proxy_pass_trailers", 1..=1),
+            ("proxy_pass", 1..=1),
+            ("grpc_pass", 1..=1),
+            ("proxy_connect_timeout", 1..=1),
+            ("proxy_read_timeout", 1..=1),
+            ("proxy_send_timeout", 1..=1),
+            ("grpc_connect_timeout", 1..=1),
+            ("grpc_read_timeout", 1..=1),
+            ("grpc_send_timeout", 1..=1),
+            ("client_max_body_size", 1..=1),
+        ],
+        "if" => &[("return", 2..=2), ("set", 2..=2), ("rewrite", 3..=3)],
+        "upstream" => {
+            &[("server", 1..=1), ("keepalive", 1..=1), ("keepalive_timeout", 1..=1), ("keepalive_requests", 1..=1)]
+        }
+        _ => panic!("no block is expected in {context}"),
+    }
+}
+
+impl Shape {
+    fn read(&mut self, statements: &[Statement], context: &str) {
+        for statement in statements {
+            let (name, arguments) = statement.words.split_first().expect("a word");
+            let known = allowed(context).iter().find(|(known, _)| known == name);
+            let (_, numbers) = known.unwrap_or_else(|| panic!("line {}: {name} in {context}", statement.line));
+            assert!(numbers.contains(&arguments.len()), "line {}: {:?}", statement.line, statement.words);
+            match name.as_str() {
+                "location" => {
+                    if let [modifier, path] = arguments {
+                        // Those where requests go that are not plain: no path of an object is like this.
+                        if modifier == "=" && path.starts_with("sparrow-aside-") {
+                            self.asides += 1;
+                            self.read(statement.block.as_deref().expect("a block"), "aside");
+                            continue;
+                        }
+                        self.locations.push((modifier.clone(), path.clone()));
+                    } else {
+                        assert!(["/", "@sparrow_failure"].contains(&arguments[0].as_str()), "{arguments:?}");
+                    }
+                }
+                "server_name" => self.names.push(arguments[0].clone()),
+                // What is special in a pattern of a text is encoded: whatever else there is, is this program's.
+                "if" if context == "location" && arguments.len() > 1 => {
+                    let pattern = arguments[2].trim_end_matches(")$").trim_end_matches("|$)");
+                    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/\\()?:|%^<>_.*[]=~-".contains(&b);
+                    assert!(pattern.bytes().all(plain), "{arguments:?}");
+                }
+                // This program's in whole.
+                "if" if context == "aside" => {}
+                _ => arguments.iter().for_each(|argument| variables(argument)),
+            }
+            if let Some(block) = &statement.block {
+                self.read(block, name);
+            }
+        }
+    }
+
+    /// Paths and names are those of the routes, to the letter.
+    fn compare(&self, routes: &Routes) {
+        let mut expected = BTreeSet::from(["/generation", "/status"].map(|path| ("=", path.to_owned())));
+        for rule in routes.hosts.values().flat_map(|host| &host.rules).chain(&routes.default) {
+            match &rule.path {
+                PathMatch::Exact(path) => drop(expected.insert(("=", path.clone()))),
+                PathMatch::Prefix(path) => {
+                    let path = path.trim_end_matches('/');
+                    expected.insert(("=", path.to_owned()));
+                    expected.insert(("^~", format!("{path}/")));
+                }
+            }
+        }
+        for (modifier, path) in &self.locations {
+            assert!(expected.contains(&(modifier.as_str(), path.clone())), "{modifier} {path:?}");
+        }
+        for name in &self.names {
+            let exact = routes.hosts.contains_key(&HostName::Exact(name.clone()));
+            let wildcard = name.strip_prefix("~^[^.]+\\.").and_then(|name| name.strip_suffix('$'));
+            let plain = |name: &str| name.replace("\\x2e", ".").replace("\\x5f", "_");
+            let known = |name| routes.hosts.contains_key(&HostName::Wildcard(plain(name)));
+            assert!(exact || wildcard.is_some_and(known), "{name}");
+        }
+    }
+}
+
+/// No variable that this program does not use.
+fn variables(argument: &str) {
+    for (at, _) in argument.match_indices('$') {
+        let name: String = argument[at + 1..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        let known = ["host", "request_uri", "scheme"].contains(&name.as_str()) || name.starts_with("sparrow_");
+        assert!(known, "{argument}");
+    }
+}
