@@ -21,9 +21,9 @@ mod tls;
 
 use std::collections::BTreeMap;
 
-use crate::{ObjectRef, Reason, Routes, Snapshot, Verdicts};
+use crate::{Key, ObjectRef, Reason, Routes, Snapshot, Verdicts};
 
-pub use addresses::{addresses, reached};
+pub use addresses::{addresses, balanced, reached};
 
 /// What [`build`] needs to know beside the objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct BuildSettings {
     pub service_selector: (String, String),
     /// The label, name and value, of the Nodes that clients reach.
     pub node_selector: (String, String),
+    /// The Service whose load balancer clients reach instead of the Nodes.
+    pub publish_service: Option<Key>,
     /// Whether there is an HTTPS listener. Without it no certificate is used and nothing is redirected.
     pub https: bool,
     /// The time, in seconds since 1970. Only what is said of certificates depends on it.
@@ -49,6 +51,7 @@ impl Default for BuildSettings {
             controller: "sparrow/entry".to_owned(),
             service_selector: ("sparrow/expose".to_owned(), "true".to_owned()),
             node_selector: ("role".to_owned(), "entry".to_owned()),
+            publish_service: None,
             https: true,
             now: 0,
             quarantine: BTreeMap::new(),
