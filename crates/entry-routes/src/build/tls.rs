@@ -15,7 +15,7 @@ use crate::{Certificate, CertificateId, HostName, Key, Kind, ObjectRef, Reason, 
 #[derive(Debug, Default)]
 pub struct Certificates<'a> {
     by_host: HashMap<HostName, Assigned<'a>>,
-    certificates: BTreeMap<CertificateId, Certificate>,
+    by_id: BTreeMap<CertificateId, Certificate>,
     /// As [`super::Built::good`].
     pub good: BTreeMap<Key, Arc<Secret>>,
 }
@@ -56,7 +56,7 @@ impl<'a> Certificates<'a> {
 
     /// The certificates that hosts got, and what no host got.
     pub fn finish(self) -> (BTreeMap<CertificateId, Certificate>, Vec<(HostName, Assigned<'a>)>) {
-        let Self { by_host, mut certificates, .. } = self;
+        let Self { by_host, by_id: mut certificates, .. } = self;
         let used: std::collections::HashSet<_> =
             by_host.values().filter(|assigned| assigned.used).map(|assigned| &assigned.id).collect();
         certificates.retain(|id, _| used.contains(id));
@@ -118,7 +118,7 @@ pub fn certificates<'a>(
             let message = format!("The certificate is served, and clients refuse it, since it {hint}");
             attached[*owner].draft.note(place, Reason::InvalidRef, message);
         }
-        given.certificates.entry(loaded.id.clone()).or_insert_with(|| loaded.certificate.clone());
+        given.by_id.entry(loaded.id.clone()).or_insert_with(|| loaded.certificate.clone());
         for (place, host) in hosts {
             give(&mut given.by_host, *owner, *place, host, loaded, attached);
         }
