@@ -51,6 +51,7 @@ fn snapshot(routes: u32) -> Snapshot {
             kind: ServiceKind::ClusterIp,
             cluster_ips: vec![IpAddr::from([10, b, c, d])],
             ports: vec![port],
+            addresses: Vec::new(),
             meta,
         };
         snapshot.services.insert(service.meta.key(), Arc::new(service));

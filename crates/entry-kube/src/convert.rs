@@ -145,7 +145,10 @@ impl Convert for core::Service {
             });
         }
         let meta = meta(self.metadata, true, |name| name.starts_with("sparrow/"));
-        Ok(Some(Object::Service(Arc::new(Service { meta, kind, cluster_ips, ports }))))
+        let status = self.status.and_then(|status| status.load_balancer).and_then(|status| status.ingress);
+        let addresses = status.unwrap_or_default().into_iter().filter_map(|entry| address(entry.ip, entry.hostname));
+        let addresses = addresses.collect();
+        Ok(Some(Object::Service(Arc::new(Service { meta, kind, cluster_ips, ports, addresses }))))
     }
 }
 
@@ -178,9 +181,13 @@ impl Convert for networking::Ingress {
 
 /// An entry of an Ingress's status; `None` if it names neither an address nor a host.
 pub(crate) fn load_balancer_address(entry: &networking::IngressLoadBalancerIngress) -> Option<LoadBalancerAddress> {
-    match entry.ip.as_deref().and_then(|ip| ip.parse().ok()) {
+    address(entry.ip.clone(), entry.hostname.clone())
+}
+
+fn address(ip: Option<String>, hostname: Option<String>) -> Option<LoadBalancerAddress> {
+    match ip.and_then(|ip| ip.parse().ok()) {
         Some(ip) => Some(LoadBalancerAddress::Ip(ip)),
-        None => given(entry.hostname.clone()).map(LoadBalancerAddress::Hostname),
+        None => given(hostname).map(LoadBalancerAddress::Hostname),
     }
 }
 

@@ -59,19 +59,24 @@ pub struct Counters {
 pub struct Writer {
     client: Client,
     lease: Lease,
+    publish_service: Option<Key>,
     counters: Arc<Counters>,
 }
 
-/// The addresses at which the cluster is entered, as [`entry_routes::reached`] has them: the source reads no other nodes than
-/// the entry's.
-pub fn addresses(snapshot: &Snapshot) -> Vec<LoadBalancerAddress> {
-    entry_routes::reached(snapshot.nodes.values().map(Arc::as_ref)).into_iter().map(LoadBalancerAddress::Ip).collect()
+/// The addresses at which the cluster is entered: those of the Service that is published, else those of the nodes, as
+/// [`entry_routes::reached`] has them; the source reads no other nodes than the entry's.
+pub fn addresses(snapshot: &Snapshot, publish_service: Option<&Key>) -> Vec<LoadBalancerAddress> {
+    let nodes = || entry_routes::reached(snapshot.nodes.values().map(Arc::as_ref)).into_iter();
+    match publish_service {
+        Some(service) => entry_routes::balanced(snapshot, service),
+        None => nodes().map(LoadBalancerAddress::Ip).collect(),
+    }
 }
 
 impl Writer {
-    /// A writer that writes while it holds this lease.
-    pub fn new(client: Client, lease: Lease) -> Self {
-        Self { client, lease, counters: Arc::default() }
+    /// A writer that writes while it holds this lease; with a Service, its load balancer's addresses instead of the nodes'.
+    pub fn new(client: Client, lease: Lease, publish_service: Option<Key>) -> Self {
+        Self { client, lease, publish_service, counters: Arc::default() }
     }
 
     /// What it has written.
@@ -91,16 +96,22 @@ impl Writer {
     async fn statuses(&self, mut judged: watch::Receiver<Option<Judged>>) {
         let mut state = self.lease.state();
         let mut plan = Plan::default();
+        let mut missing = false;
         loop {
             let now = judged.borrow_and_update().clone();
             let lease = state.borrow_and_update().clone();
             let jobs = match &now {
-                Some(now) if lease.held => plan.jobs(now, &lease),
+                Some(now) if lease.held => {
+                    let wanted = addresses(&now.snapshot, self.publish_service.as_ref());
+                    self.tell_missing(&wanted, &mut missing);
+                    plan.jobs(now, &lease, &wanted)
+                }
                 _ => Vec::new(),
             };
             if jobs.is_empty() {
                 if let Some(now) = now.filter(|_| lease.held) {
-                    plan.settle(&now, &lease, &self.lease).await;
+                    let wanted = addresses(&now.snapshot, self.publish_service.as_ref());
+                    plan.settle(&wanted, &lease, &self.lease).await;
                 }
                 tokio::select! {
                     changed = judged.changed() => if changed.is_err() { return },
@@ -140,6 +151,20 @@ impl Writer {
                 plan.done(job);
             }
             failures.tell().await;
+        }
+    }
+
+    /// Says once that the Service has no address.
+    fn tell_missing(&self, wanted: &[LoadBalancerAddress], missing: &mut bool) {
+        let Some(Key { namespace, name }) = self.publish_service.as_ref().filter(|_| wanted.is_empty()) else {
+            *missing = false;
+            return;
+        };
+        if !std::mem::replace(missing, true) {
+            tracing::warn!(
+                "Service {namespace}/{name} is not there, or its load balancer has no address: the status of Ingresses \
+                 stays as it is until it has one"
+            );
         }
     }
 
@@ -242,20 +267,19 @@ impl Plan {
     }
 
     /// The next statuses to write.
-    fn jobs(&mut self, judged: &Judged, lease: &State) -> Vec<Job> {
+    fn jobs(&mut self, judged: &Judged, lease: &State, wanted: &[LoadBalancerAddress]) -> Vec<Job> {
         let (snapshot, verdicts) = (&judged.snapshot, &judged.verdicts);
         let now = Instant::now();
         self.due = None;
         self.done.retain(|key, _| snapshot.ingresses.contains_key(key));
         self.mine.retain(|key| snapshot.ingresses.contains_key(key));
-        let wanted = addresses(snapshot);
         let mut jobs = Vec::new();
         for (key, ingress) in &snapshot.ingresses {
             let verdict = verdicts.get(&ObjectRef { kind: Kind::Ingress, key: key.clone() });
             let is_ours = |address: &&LoadBalancerAddress| lease.addresses.contains(&text(address));
             let ours: Vec<_> = ingress.addresses.iter().filter(is_ours).cloned().collect();
             let job = match verdict {
-                // Without nodes there is nothing to say, and nothing is taken back.
+                // Without addresses there is nothing to say, and nothing is taken back.
                 Some(_) if wanted.is_empty() => continue,
                 // What is refused from the start gets no address; what had one keeps the right one.
                 Some(verdict) if verdict.outcome == Outcome::Refused && ours.is_empty() => continue,
@@ -290,8 +314,8 @@ impl Plan {
     }
 
     /// When all statuses are right, addresses that are not ours any more are forgotten.
-    async fn settle(&mut self, judged: &Judged, state: &State, lease: &Lease) {
-        let wanted: BTreeSet<String> = addresses(&judged.snapshot).iter().map(text).collect();
+    async fn settle(&mut self, wanted: &[LoadBalancerAddress], state: &State, lease: &Lease) {
+        let wanted: BTreeSet<String> = wanted.iter().map(text).collect();
         if self.due.is_none() && !wanted.is_empty() && wanted != state.addresses && wanted.is_subset(&state.addresses) {
             lease.record(wanted).await;
         }

@@ -13,7 +13,7 @@ mod snapshot;
 mod text;
 mod verdict;
 
-pub use build::{BuildSettings, Built, addresses, build, reached};
+pub use build::{BuildSettings, Built, addresses, balanced, build, reached};
 pub use routes::{
     Action, Backend, Certificate, CertificateId, Forward, Found, Host, HostName, PathMatch, Protocol, Request, Routes,
     Rule, Scheme, Timeouts,

@@ -112,6 +112,8 @@ pub struct Service {
     pub cluster_ips: Vec<IpAddr>,
     /// Its ports.
     pub ports: Vec<ServicePort>,
+    /// `status.loadBalancer.ingress`: where its load balancer is reached.
+    pub addresses: Vec<LoadBalancerAddress>,
 }
 
 /// A port of a Service.

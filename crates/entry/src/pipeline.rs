@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use entry_kube::status::Judged;
-use entry_routes::{Built, Finding, Kind, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts};
+use entry_routes::{Built, Finding, Key, Kind, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts};
 use nginx_conf::{Generation, Origin, TemplateError};
 use nginx_process::{Offered, OutcomeState, Volume};
 use tokio::sync::watch;
@@ -40,6 +40,7 @@ pub struct Maker {
     conf: nginx_conf::Settings,
     template: Option<String>,
     quarantine: BTreeMap<ObjectRef, Quarantined>,
+    last_good: BTreeMap<Key, Arc<entry_routes::Secret>>,
 }
 
 /// An object that is put aside, as it was then.
@@ -93,6 +94,7 @@ impl Maker {
             conf: settings.conf(said)?,
             template: template.transpose()?,
             quarantine: BTreeMap::new(),
+            last_good: BTreeMap::new(),
         })
     }
 
@@ -104,12 +106,16 @@ impl Maker {
         self.quarantine.retain(|object, held| as_it_is(snapshot, object).as_ref() == Some(&held.as_it_was));
         let mut settings = self.build.clone();
         settings.now = jiff::Timestamp::now().as_second();
+        settings.last_good.clone_from(&self.last_good);
         let (routes, mut verdicts, generation) = loop {
             let held = |(object, held): (&ObjectRef, &Quarantined)| (object.clone(), (held.reason, held.words.clone()));
             settings.quarantine = self.quarantine.iter().map(held).collect();
-            let Built { routes, verdicts } = entry_routes::build(snapshot, &settings);
+            let Built { routes, verdicts, good } = entry_routes::build(snapshot, &settings);
             match self.render(&routes) {
-                Ok(generation) => break (routes, verdicts, generation),
+                Ok(generation) => {
+                    self.last_good = good;
+                    break (routes, verdicts, generation);
+                }
                 // Without them others may come in their place, so it is looked again. There are fewer each time.
                 Err(TemplateError::Objects(objects)) => {
                     for (object, why) in objects {

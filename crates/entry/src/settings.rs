@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use entry_routes::Key;
 use ipnet::IpNet;
 use nginx_conf::SettingsError;
 
@@ -46,7 +47,7 @@ pub struct Render {
     /// Print the routes, a line each, instead of the configuration
     #[arg(long, conflicts_with = "diff")]
     pub routes: bool,
-    /// Print DNS records of the hosts, a line each as in a zone file, with the addresses of the Nodes that clients reach
+    /// Print DNS records of the hosts, a line each as in a zone file, with the addresses that clients reach
     #[arg(long, conflicts_with_all = ["diff", "routes"])]
     pub zone: bool,
 }
@@ -102,6 +103,10 @@ pub struct Settings {
     #[arg(long, global = true, value_name = "LABEL=VALUE", env = "SPARROW_ENTRY_NODE_SELECTOR",
         default_value = "role=entry", value_parser = label, help_heading = "Objects")]
     pub node_selector: (String, String),
+    /// A Service whose load balancer clients reach instead of the Nodes: its addresses go into the status of Ingresses
+    #[arg(long, global = true, value_name = "NAMESPACE/NAME", env = "SPARROW_ENTRY_PUBLISH_SERVICE",
+        value_parser = object_key, help_heading = "Objects")]
+    pub publish_service: Option<Key>,
     /// The controller that `IngressClasses` name for this entry
     #[arg(
         long,
@@ -329,6 +334,16 @@ fn label(text: &str) -> Result<(String, String), String> {
     }
 }
 
+fn object_key(text: &str) -> Result<Key, String> {
+    let part = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c));
+    match text.split_once('/') {
+        Some((namespace, name)) if part(namespace) && part(name) => {
+            Ok(Key { namespace: namespace.to_owned(), name: name.to_owned() })
+        }
+        _ => Err("expected NAMESPACE/NAME, such as sparrow/nginx-kit".to_owned()),
+    }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let time: jiff::SignedDuration =
         text.parse().map_err(|error| format!("{error}; expected a time such as 500ms, 5s or 2m"))?;
@@ -355,6 +370,7 @@ impl Settings {
             controller: self.controller.clone(),
             service_selector: self.service_selector.clone(),
             node_selector: self.node_selector.clone(),
+            publish_service: self.publish_service.clone(),
             https: !self.https.is_empty(),
             ..entry_routes::BuildSettings::default()
         }

@@ -1,6 +1,7 @@
 //! `testbed`: runs a command beside real parts that are started for it and ended after it.
 
 use std::io::IsTerminal;
+use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
@@ -18,7 +19,7 @@ use testbed::kube::ApiServer;
 #[derive(Parser)]
 #[command(name = "testbed")]
 enum Arguments {
-    /// Beside a one-node Ceph on loopback: the command finds it by `SPARROW_TEST_CEPH_CONF`, `SPARROW_TEST_CEPH_KEYRING` and
+    /// Beside a one-node Ceph: the command finds it by `SPARROW_TEST_CEPH_CONF`, `SPARROW_TEST_CEPH_KEYRING` and
     /// `SPARROW_TEST_CEPH_DIR`. Exits as the command does, with 128 plus the signal if one ended it.
     Ceph {
         /// Where the OSD keeps its objects: 8 GiB in memory, or 12 GiB in a sparse file.
@@ -27,6 +28,9 @@ enum Arguments {
         /// Starts a manager too, for pool statistics and quotas.
         #[arg(long)]
         mgr: bool,
+        /// Where it listens: an address of this network namespace. Elsewhere than on loopback nothing but keys keeps clients out.
+        #[arg(long, default_value_t = Ipv4Addr::LOCALHOST)]
+        address: Ipv4Addr,
         /// The command and its arguments.
         #[arg(last = true, required = true)]
         command: Vec<String>,
@@ -64,13 +68,13 @@ enum StoreName {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse() {
-        Arguments::Ceph { store, mgr, command } => {
+        Arguments::Ceph { store, mgr, address, command } => {
             let store = match store {
                 StoreName::Memory => Store::MEMORY,
                 StoreName::Bluestore => Store::BLUESTORE,
             };
             // A signal before `run`, or one that cannot be caught, ends this process, and then the keeper the cluster.
-            Ceph::start(CephOptions { store, mgr }).and_then(|cluster| run(&command, &cluster.variables()))
+            Ceph::start_at(address, CephOptions { store, mgr }).and_then(|cluster| run(&command, &cluster.variables()))
         }
         Arguments::Cluster { check: true, .. } => {
             let why = cluster::unavailable();

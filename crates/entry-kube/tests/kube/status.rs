@@ -8,13 +8,13 @@ use std::time::Duration;
 use entry_kube::lease::{Lease, Terms};
 use entry_kube::status::{Counters, Judged, Writer};
 use entry_kube::{KubeSource, Options};
-use entry_routes::{Finding, Kind, ObjectRef, Outcome, Reason, Snapshot, Verdict, Verdicts};
+use entry_routes::{Finding, Key, Kind, ObjectRef, Outcome, Reason, Snapshot, Verdict, Verdicts};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{PATIENCE, Tenant, eventually};
+use crate::support::{PATIENCE, Tenant, eventually, service};
 
 fn verdict(outcome: Outcome, message: &str) -> Verdict {
     let field = "spec.rules[0].host".to_owned();
@@ -45,6 +45,10 @@ struct Replica {
 
 impl Replica {
     async fn start(tenant: &Tenant, name: &str, say: Say) -> Self {
+        Self::start_publishing(tenant, name, say, None).await
+    }
+
+    async fn start_publishing(tenant: &Tenant, name: &str, say: Say, service: Option<Key>) -> Self {
         let options: Options = tenant.options();
         let client = tenant.account(name, &options).await;
         let mut snapshots = KubeSource::watch(client.clone(), options);
@@ -54,7 +58,7 @@ impl Replica {
             ..Terms::new(&tenant.namespace, name)
         };
         let lease = Lease::start(client.clone(), terms);
-        let writer = Writer::new(client, lease);
+        let writer = Writer::new(client, lease, service);
         let counters = writer.counters();
         let (judged, receiver) = watch::channel(None);
         let (say, mut said) = watch::channel(say);
@@ -89,8 +93,16 @@ impl Replica {
 }
 
 fn put_status(tenant: &Tenant, name: &str, entries: &Value) {
+    put_status_at(
+        tenant,
+        &format!("apis/networking.k8s.io/v1/namespaces/{}/ingresses/{name}", tenant.namespace),
+        entries,
+    );
+}
+
+fn put_status_at(tenant: &Tenant, object: &str, entries: &Value) {
     let status = json!({ "status": { "loadBalancer": { "ingress": entries } } });
-    let path = format!("/apis/networking.k8s.io/v1/namespaces/{}/ingresses/{name}/status", tenant.namespace);
+    let path = format!("/{object}/status");
     let (code, body) = tenant.server.request("PATCH", &path, Some(&status.to_string())).unwrap();
     assert_eq!(code, 200, "{body}");
 }
@@ -142,6 +154,36 @@ async fn addresses_follow_the_nodes() {
     b.say.send_replace(Arc::new(|_| None));
     eventually("given away", || tenant.status("web") == json!([foreign])).await;
     b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_is_published_instead_of_the_nodes() {
+    let tenant = Tenant::new();
+    tenant.node("1", "192.0.2.1", true);
+    tenant.ingress("web");
+    let nodes = Replica::start(&tenant, "a", accept()).await;
+    eventually("the node's", || tenant.status("web") == ips(&["192.0.2.1"])).await;
+    nodes.stop().await;
+    // The entry is given a balancer, which takes a while to come.
+    let mut service = service("lb", 80);
+    service["spec"]["type"] = json!("LoadBalancer");
+    service["spec"].as_object_mut().unwrap().remove("clusterIP");
+    tenant.apply(service);
+    let object = format!("api/v1/namespaces/{}/services/lb", tenant.namespace);
+    let replica = Replica::start_publishing(&tenant, "b", accept(), Some(tenant.key("lb"))).await;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(tenant.status("web"), ips(&["192.0.2.1"]), "nothing is taken out of DNS for nothing");
+    let both = json!([{ "ip": "198.51.100.7" }, { "hostname": "lb.example" }]);
+    put_status_at(&tenant, &object, &both);
+    eventually("the balancer's", || tenant.status("web") == both).await;
+    put_status_at(&tenant, &object, &ips(&["198.51.100.8"]));
+    eventually("followed", || tenant.status("web") == ips(&["198.51.100.8"])).await;
+    // Nodes are no concern of it any more, nor is the end of the Service.
+    tenant.node("2", "192.0.2.2", true);
+    tenant.delete(&format!("/{object}"));
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(tenant.status("web"), ips(&["198.51.100.8"]));
+    replica.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,17 +1,29 @@
-//! Where clients reach the nodes.
+//! Where clients reach the entry.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::BuildSettings;
-use crate::{Node, Snapshot};
+use crate::{Key, LoadBalancerAddress, Node, Snapshot};
 
-/// The addresses of the entry's nodes, as [`reached`] has them.
-pub fn addresses(snapshot: &Snapshot, settings: &BuildSettings) -> Vec<IpAddr> {
+/// The addresses of the entry: those of the Service that is published, else those of the entry's nodes, as [`reached`] has
+/// them.
+pub fn addresses(snapshot: &Snapshot, settings: &BuildSettings) -> Vec<LoadBalancerAddress> {
+    if let Some(service) = &settings.publish_service {
+        return balanced(snapshot, service);
+    }
     let (label, value) = &settings.node_selector;
     let nodes = snapshot.nodes.values().map(Arc::as_ref);
-    reached(nodes.filter(|node| node.meta.labels.get(label) == Some(value)))
+    let nodes = nodes.filter(|node| node.meta.labels.get(label) == Some(value));
+    reached(nodes).into_iter().map(LoadBalancerAddress::Ip).collect()
+}
+
+/// The addresses of a Service's load balancer, sorted, each once; none if there is no such Service, or it has none yet.
+pub fn balanced(snapshot: &Snapshot, service: &Key) -> Vec<LoadBalancerAddress> {
+    let addresses = snapshot.services.get(service).map(|service| &service.addresses);
+    let unique: BTreeSet<_> = addresses.into_iter().flatten().cloned().collect();
+    unique.into_iter().collect()
 }
 
 /// The addresses at which these nodes are reached, sorted, each once: of each its external ones, else its internal ones.

@@ -20,10 +20,11 @@ mod resolve;
 mod tls;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::{ObjectRef, Reason, Routes, Snapshot, Verdicts};
+use crate::{Key, ObjectRef, Reason, Routes, Secret, Snapshot, Verdicts};
 
-pub use addresses::{addresses, reached};
+pub use addresses::{addresses, balanced, reached};
 
 /// What [`build`] needs to know beside the objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct BuildSettings {
     pub service_selector: (String, String),
     /// The label, name and value, of the Nodes that clients reach.
     pub node_selector: (String, String),
+    /// The Service whose load balancer clients reach instead of the Nodes.
+    pub publish_service: Option<Key>,
     /// Whether there is an HTTPS listener. Without it no certificate is used and nothing is redirected.
     pub https: bool,
     /// The time, in seconds since 1970. Only what is said of certificates depends on it.
@@ -41,6 +44,9 @@ pub struct BuildSettings {
     /// Objects that are put aside: why, and in words what is wrong with each, to which is added what becomes of it. They
     /// contribute nothing.
     pub quarantine: BTreeMap<ObjectRef, (Reason, String)>,
+    /// Secrets as they were when they last gave a certificate, as [`Built::good`] has them: one that is broken now goes on
+    /// giving it.
+    pub last_good: BTreeMap<Key, Arc<Secret>>,
 }
 
 impl Default for BuildSettings {
@@ -49,9 +55,11 @@ impl Default for BuildSettings {
             controller: "sparrow/entry".to_owned(),
             service_selector: ("sparrow/expose".to_owned(), "true".to_owned()),
             node_selector: ("role".to_owned(), "entry".to_owned()),
+            publish_service: None,
             https: true,
             now: 0,
             quarantine: BTreeMap::new(),
+            last_good: BTreeMap::new(),
         }
     }
 }
@@ -63,6 +71,8 @@ pub struct Built {
     pub routes: Routes,
     /// What is said of each object that concerns this controller.
     pub verdicts: Verdicts,
+    /// The Secrets that gave a certificate, as they were when they were good.
+    pub good: BTreeMap<Key, Arc<Secret>>,
 }
 
 /// Makes routes of a snapshot, and a verdict on each object of this controller.
@@ -83,7 +93,8 @@ pub struct Built {
 pub fn build(snapshot: &Snapshot, settings: &BuildSettings) -> Built {
     let mut attached = attach::attach(snapshot, settings);
     let mut asked = claim::claims(snapshot, &mut attached);
-    let certificates = tls::certificates(snapshot, settings, &mut asked.tls, &mut attached);
+    let mut certificates = tls::certificates(snapshot, settings, &mut asked.tls, &mut attached);
+    let good = std::mem::take(&mut certificates.good);
     let routes = merge::merge(asked, certificates, &mut attached);
-    Built { routes, verdicts: attach::verdicts(attached, snapshot, settings) }
+    Built { routes, verdicts: attach::verdicts(attached, snapshot, settings), good }
 }

@@ -2,19 +2,31 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::BuildSettings;
 use super::attach::{Attached, Source};
 use super::certificate::{Loaded, load};
 use super::claim::TlsClaim;
 use super::draft::{Place, TlsPart, named, quoted, words};
-use crate::{Certificate, CertificateId, HostName, Key, Kind, ObjectRef, Reason, Snapshot};
+use crate::{Certificate, CertificateId, HostName, Key, Kind, ObjectRef, Reason, Secret, Snapshot};
 
 /// The certificates that hosts get.
 #[derive(Debug, Default)]
 pub struct Certificates<'a> {
     by_host: HashMap<HostName, Assigned<'a>>,
-    certificates: BTreeMap<CertificateId, Certificate>,
+    by_id: BTreeMap<CertificateId, Certificate>,
+    /// As [`super::Built::good`].
+    pub good: BTreeMap<Key, Arc<Secret>>,
+}
+
+/// What a Secret gives.
+struct Found {
+    loaded: Loaded,
+    /// The Secret as it was when it gave this.
+    secret: Arc<Secret>,
+    /// What is wrong with it now.
+    broken: Option<String>,
 }
 
 /// A certificate that a host gets.
@@ -44,7 +56,7 @@ impl<'a> Certificates<'a> {
 
     /// The certificates that hosts got, and what no host got.
     pub fn finish(self) -> (BTreeMap<CertificateId, Certificate>, Vec<(HostName, Assigned<'a>)>) {
-        let Self { by_host, mut certificates } = self;
+        let Self { by_host, by_id: mut certificates, .. } = self;
         let used: std::collections::HashSet<_> =
             by_host.values().filter(|assigned| assigned.used).map(|assigned| &assigned.id).collect();
         certificates.retain(|id, _| used.contains(id));
@@ -71,7 +83,7 @@ pub fn certificates<'a>(
         }
         return given;
     }
-    let mut secrets: HashMap<&Key, Result<Loaded, (Reason, String)>> = HashMap::new();
+    let mut secrets: HashMap<&Key, Result<Found, (Reason, String)>> = HashMap::new();
     claims.sort_by_key(|claim| claim.owner);
     for TlsClaim { owner: (_, owner), entry, hosts, secret } in claims {
         let place = Place::TlsEntry(*entry, TlsPart::Secret);
@@ -82,14 +94,20 @@ pub fn certificates<'a>(
                 "No Secret is named, and there is no certificate for all; name one".to_owned(),
             )),
         };
-        let loaded = match found {
-            Ok(loaded) => loaded,
+        let Found { loaded, broken, .. } = match found {
+            Ok(found) => found,
             Err((reason, message)) => {
                 let message = format!("{message}. Until then, the hosts are served over HTTP only, without redirect");
                 attached[*owner].draft.lose(place, *reason, message);
                 continue;
             }
         };
+        if let Some(words) = broken {
+            let message = format!(
+                "{words}. Until it can, the certificate that it held before is served, which a restart of the entry forgets"
+            );
+            attached[*owner].draft.lose(place, Reason::InvalidRef, message);
+        }
         let (from, to) = loaded.valid;
         let age = match settings.now {
             now if now > to => Some("has expired; renew it"),
@@ -100,11 +118,13 @@ pub fn certificates<'a>(
             let message = format!("The certificate is served, and clients refuse it, since it {hint}");
             attached[*owner].draft.note(place, Reason::InvalidRef, message);
         }
-        given.certificates.entry(loaded.id.clone()).or_insert_with(|| loaded.certificate.clone());
+        given.by_id.entry(loaded.id.clone()).or_insert_with(|| loaded.certificate.clone());
         for (place, host) in hosts {
             give(&mut given.by_host, *owner, *place, host, loaded, attached);
         }
     }
+    let good = secrets.into_iter().filter_map(|(key, found)| Some((key.clone(), found.ok()?.secret)));
+    given.good = good.collect();
     given
 }
 
@@ -138,9 +158,10 @@ fn give<'a>(
     }
 }
 
-fn read(snapshot: &Snapshot, settings: &BuildSettings, key: &Key) -> Result<Loaded, (Reason, String)> {
+fn read(snapshot: &Snapshot, settings: &BuildSettings, key: &Key) -> Result<Found, (Reason, String)> {
     let object = ObjectRef { kind: Kind::Secret, key: key.clone() };
-    let invalid = |words: &str| Err((Reason::InvalidRef, format!("{} cannot be used: {words}", named(&object))));
+    let said = |words: &str| format!("{} cannot be used: {words}", named(&object));
+    let invalid = |words: &str| Err((Reason::InvalidRef, said(words)));
     if let Some((_, text)) = settings.quarantine.get(&object) {
         return invalid(&words(text));
     }
@@ -151,5 +172,14 @@ fn read(snapshot: &Snapshot, settings: &BuildSettings, key: &Key) -> Result<Load
         let message = format!("There is no {} of the type kubernetes.io/tls; make it", named(&object));
         return Err((Reason::RefNotFound, message));
     };
-    load(secret).or_else(|words| invalid(&words))
+    let words = match load(secret) {
+        Ok(loaded) => return Ok(Found { loaded, secret: Arc::clone(secret), broken: None }),
+        Err(words) => words,
+    };
+    // A renewal that went wrong is no reason to take HTTPS away. A Secret that is gone is: its owner takes it back.
+    let before = settings.last_good.get(key).and_then(|secret| Some((load(secret).ok()?, secret)));
+    match before {
+        Some((loaded, secret)) => Ok(Found { loaded, secret: Arc::clone(secret), broken: Some(said(&words)) }),
+        None => invalid(&words),
+    }
 }

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use entry_routes::{BuildSettings, Found, Ingress, Kind, Outcome, Reason, Request, Routes, Scheme, Secret};
+use entry_routes::{BuildSettings, Built, Found, Ingress, Kind, Outcome, Reason, Request, Routes, Scheme, Secret};
 
 use crate::support::{
     NOW, Objects, assert_routes, assert_verdict, backend, exposed, ingress, meta, object, prefix, secret, service,
@@ -53,7 +53,7 @@ fn what_is_not_pem_is_not_passed_on() {
     }
     let built = Objects::new().service(service("web")).ingress(web(&[], "tls")).secret(secret).build();
     assert_routes(&built, &[REDIRECTED, "a.example.com certificate (Secret shop/tls)"]);
-    assert_eq!(built, clean);
+    assert_eq!((built.routes, built.verdicts), (clean.routes, clean.verdicts));
 }
 
 /// The key of a Secret in the older form that `openssl ecparam` writes, which PKCS #8 wraps (RFC 5915).
@@ -140,6 +140,48 @@ fn a_secret_that_is_missing_or_broken_leaves_http() {
     let built = Objects::new().service(service("web")).ingress(nameless).build();
     let finding = (SECRET, Reason::Unsupported, "No Secret is named");
     assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[finding]);
+}
+
+#[test]
+fn a_renewal_that_went_wrong_leaves_the_certificate_before() {
+    let serving = "a.example.com certificate (Secret shop/tls)";
+    let with = |secret: Option<Secret>, last: &Built| {
+        let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
+        let settings = BuildSettings { last_good: last.good.clone(), ..settings() };
+        secret.into_iter().fold(objects, Objects::secret).build_with(&settings)
+    };
+    let old = signed("tls", &["a.example.com"], (2020, 2025));
+    let first = with(Some(old.clone()), &Built::default());
+    assert_eq!(first.good.values().map(|secret| &**secret).collect::<Vec<_>>(), [&old]);
+    let broken = Secret { certificate: b"-".to_vec(), ..old.clone() };
+    let mut last = first.clone();
+    // However often it is looked at.
+    for _ in 0..2 {
+        last = with(Some(broken.clone()), &last);
+        assert_eq!((&last.routes, &last.good), (&first.routes, &first.good));
+        assert_routes(&last, &[REDIRECTED, serving]);
+        let told = [
+            (
+                SECRET,
+                Reason::InvalidRef,
+                "tls.crt holds no certificate in PEM. Until it can, the certificate that it held",
+            ),
+            (SECRET, Reason::InvalidRef, "has expired"),
+        ];
+        assert_verdict(&last, &object(Kind::Ingress, "web"), Outcome::Partial, &told);
+    }
+    // The next one that is right is taken, and then it is what is kept.
+    let renewed = secret("tls", &["a.example.com"]);
+    let next = with(Some(renewed.clone()), &last);
+    assert_ne!(next.routes, first.routes);
+    assert_verdict(&next, &object(Kind::Ingress, "web"), Outcome::Accepted, &[]);
+    assert_eq!(with(Some(broken.clone()), &next).routes, next.routes);
+    // A Secret that is gone is taken back by its owner, and nothing of it is kept; nor if nobody asks for it any more.
+    let gone = with(None, &next);
+    assert_routes(&gone, &[PLAIN]);
+    assert_routes(&with(Some(broken), &gone), &[PLAIN]);
+    let alone = Objects::new().secret(renewed);
+    assert!(alone.build_with(&BuildSettings { last_good: next.good, ..settings() }).good.is_empty());
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Quarantine, objects that cannot be read, messages, and addresses of nodes.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use entry_routes::{Kind, Meta, Node, ObjectRef, Outcome, Reason, Snapshot, addresses};
+use entry_routes::{
+    BuildSettings, Key, Kind, LoadBalancerAddress, Meta, Node, ObjectRef, Outcome, Reason, Snapshot, addresses,
+};
 
 use crate::support::{
-    Objects, assert_routes, assert_verdict, exposed, key, object, prefix, settings, texts, with_rule,
+    Objects, assert_routes, assert_verdict, exposed, key, object, prefix, service, settings, texts, with_rule,
 };
 
 #[test]
@@ -102,7 +103,33 @@ fn node(name: &str, external: &[&str], internal: &[&str], ready: bool) -> Node {
 fn reached(nodes: Vec<Node>) -> Vec<String> {
     let nodes: BTreeMap<_, _> = nodes.into_iter().map(|node| (key("", &node.meta.name), Arc::new(node))).collect();
     let snapshot = Snapshot { nodes, ..Snapshot::default() };
-    addresses(&snapshot, &settings()).iter().map(IpAddr::to_string).collect()
+    addresses(&snapshot, &settings()).iter().map(text).collect()
+}
+
+fn text(address: &LoadBalancerAddress) -> String {
+    match address {
+        LoadBalancerAddress::Ip(ip) => ip.to_string(),
+        LoadBalancerAddress::Hostname(name) => name.clone(),
+    }
+}
+
+#[test]
+fn a_service_is_published_instead_of_the_nodes() {
+    let mut balanced = service("lb");
+    let ip = |text: &str| LoadBalancerAddress::Ip(text.parse().expect("an address"));
+    balanced.addresses =
+        vec![LoadBalancerAddress::Hostname("lb.example".into()), ip("192.0.2.8"), ip("192.0.2.7"), ip("192.0.2.8")];
+    let mut snapshot = Objects::new().service(balanced).service(service("none")).0;
+    snapshot.nodes.insert(key("", "a"), Arc::new(node("a", &["192.0.2.1"], &[], true)));
+    let published = |service: Option<Key>| {
+        let settings = BuildSettings { publish_service: service, ..settings() };
+        addresses(&snapshot, &settings).iter().map(text).collect::<Vec<_>>()
+    };
+    assert_eq!(published(None), ["192.0.2.1"]);
+    assert_eq!(published(Some(key("shop", "lb"))), ["192.0.2.7", "192.0.2.8", "lb.example"]);
+    for missing in ["none", "nobody"] {
+        assert!(published(Some(key("shop", missing))).is_empty(), "{missing}: not the nodes', which would be wrong");
+    }
 }
 
 #[test]

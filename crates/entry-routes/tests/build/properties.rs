@@ -72,7 +72,7 @@ fn any_service() -> impl Strategy<Value = Service> {
             let mut meta = if labelled { exposed(&name, []).meta } else { meta(&name) };
             meta.created = created;
             meta.annotations = annotations;
-            Service { meta, kind, cluster_ips, ports }
+            Service { meta, kind, cluster_ips, ports, addresses: Vec::new() }
         },
     )
 }

@@ -39,6 +39,7 @@ pub fn service(name: &str) -> Service {
         kind: ServiceKind::ClusterIp,
         cluster_ips: vec![IpAddr::from([10, 0, 0, 1])],
         ports: vec![port("", 80)],
+        addresses: Vec::new(),
     }
 }
 

@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::IpAddr;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use entry_routes::{HostName, Routes};
+use entry_routes::{HostName, LoadBalancerAddress, Routes};
 use similar::TextDiff;
 
 use crate::settings::{Render, Settings};
@@ -47,12 +46,17 @@ pub async fn render(settings: &Settings, arguments: &Render) -> anyhow::Result<E
 }
 
 /// The records of all named hosts, in the form of RFC 1035, section 5.
-fn zone(routes: &Routes, addresses: &[IpAddr]) -> String {
+fn zone(routes: &Routes, addresses: &[LoadBalancerAddress]) -> String {
     let mut text = String::new();
     for host in routes.hosts.keys().filter(|host| **host != HostName::Any) {
         for address in addresses {
-            let kind = if address.is_ipv4() { "A" } else { "AAAA" };
-            let _ = writeln!(text, "{host}. {TTL_SECONDS} IN {kind} {address}");
+            let _ = match address {
+                LoadBalancerAddress::Ip(ip) => {
+                    let kind = if ip.is_ipv4() { "A" } else { "AAAA" };
+                    writeln!(text, "{host}. {TTL_SECONDS} IN {kind} {ip}")
+                }
+                LoadBalancerAddress::Hostname(name) => writeln!(text, "{host}. {TTL_SECONDS} IN CNAME {name}."),
+            };
         }
     }
     text

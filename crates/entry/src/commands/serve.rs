@@ -51,7 +51,7 @@ async fn follow(settings: &Settings) -> anyhow::Result<Following> {
     if let Some(client) = source.client.filter(|_| !settings.no_status) {
         let namespace = settings.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
         let lease = Lease::start(client.clone(), Terms::new(&namespace, &settings.identity));
-        let status = Writer::new(client, lease);
+        let status = Writer::new(client, lease, settings.publish_service.clone());
         parts.written = Some(status.counters());
         writer = Some(tokio::spawn(status.run(judged)));
     }

@@ -17,7 +17,7 @@ fn snapshot(port: u16) -> Arc<Snapshot> {
     let meta = Meta { namespace: "a".into(), name: "b".into(), labels: [label].into(), ..Meta::default() };
     let ports = vec![ServicePort { name: String::new(), port, protocol: "TCP".into(), app_protocol: None }];
     let cluster_ips = vec![[127, 0, 0, 1].into()];
-    let service = Service { meta, kind: ServiceKind::ClusterIp, cluster_ips, ports };
+    let service = Service { meta, kind: ServiceKind::ClusterIp, cluster_ips, ports, addresses: Vec::new() };
     let services = [(service.meta.key(), service.into())].into();
     Arc::new(Snapshot { services, ..Snapshot::default() })
 }

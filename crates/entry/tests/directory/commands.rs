@@ -50,6 +50,27 @@ fn what_cannot_be_done_ends_with_2_and_says_why() {
 }
 
 #[test]
+fn a_zone_has_the_addresses_that_clients_reach() {
+    let mut bench = Bench::new(&testbed::nginx::debian());
+    bench.write("web.yaml", &format!("{CLASS}---\n{}", ingress("web", "web.example", "shop", 80, None)));
+    bench.write(
+        "node.yaml",
+        "apiVersion: v1\nkind: Node\nmetadata: { name: a, labels: { role: entry } }\nstatus: { addresses: [\
+         { type: InternalIP, address: 192.0.2.1 }, { type: InternalIP, address: \"2001:db8::1\" }] }\n",
+    );
+    bench.write(
+        "lb.yaml",
+        "apiVersion: v1\nkind: Service\nmetadata: { name: lb, namespace: sparrow }\nspec: { ports: [{ port: 80 }] }\n\
+         status: { loadBalancer: { ingress: [{ ip: 198.51.100.7 }, { hostname: lb.example }] } }\n",
+    );
+    let (zone, _) = bench.ends(0, &["render", "--zone"]);
+    assert_eq!(zone, "web.example. 60 IN A 192.0.2.1\nweb.example. 60 IN AAAA 2001:db8::1\n");
+    bench.flag("--publish-service", "sparrow/lb".to_owned());
+    let (zone, _) = bench.ends(0, &["render", "--zone"]);
+    assert_eq!(zone, "web.example. 60 IN A 198.51.100.7\nweb.example. 60 IN CNAME lb.example.\n");
+}
+
+#[test]
 fn a_flag_that_cannot_be_followed_is_named() {
     for (flag, value, expected) in [
         ("--read-timeout", "0s", "from 1ms to 720h"),
@@ -58,6 +79,8 @@ fn a_flag_that_cannot_be_followed_is_named() {
         ("--worker-shutdown-timeout", "721h", "from 1ms to 720h"),
         ("--worker-connections", "0", "16..=1000000"),
         ("--workers", "0", "1..=65535"),
+        ("--publish-service", "nginx-kit", "expected NAMESPACE/NAME"),
+        ("--publish-service", "sparrow/", "expected NAMESPACE/NAME"),
         ("--public-https-port", "0", "1..=65535"),
         ("--proxy-protocol", "", "--proxy-protocol: it needs trusted proxies"),
         ("--runtime", "/nowhere/$host", "--runtime: \"/nowhere/$host/control.sock\" cannot be written"),

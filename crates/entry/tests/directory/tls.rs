@@ -73,9 +73,22 @@ fn a_secret_that_is_late_or_broken_is_waited_for_in_the_clear() {
         assert!([301, 308].contains(&bench.asks("a.example", "/").0));
         assert_eq!(bench.asks("rest.example", "/").0, 200);
         bench.ends(0, &["check"]);
-        // It breaks later: the certificate in force would be another's by now.
-        bench.write("tls.yaml", &secret("tls", &foreign));
+        // A renewal that goes wrong takes nothing away, and is told.
+        let generations = entry.count("generations");
+        let none = Certificate { pem: "none".to_owned(), key: "none".to_owned() };
+        for (broken, why) in [(&foreign, "is not the key of"), (&none, "holds no certificate")] {
+            bench.write("tls.yaml", &secret("tls", broken));
+            let tells =
+                |line: &str| line.contains(why) && line.contains("the certificate that it held before is served");
+            eventually(why, || entry.log().lines().any(tells));
+            assert_eq!(curl(&bench, "a.example", &own), Ok("one".to_owned()));
+            assert!([301, 308].contains(&bench.asks("a.example", "/").0));
+        }
+        assert_eq!(entry.count("generations"), generations, "nothing changed");
+        // Who takes the Secret away takes the certificate away.
+        bench.remove("tls.yaml");
         eventually("in the clear again", || bench.asks("a.example", "/").0 == 200);
+        assert!(curl(&bench, "a.example", &own).is_err());
         entry.terminate();
     }
 }

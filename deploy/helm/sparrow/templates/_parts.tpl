@@ -81,6 +81,9 @@ imagePullSecrets:
   "SPARROW_ENTRY_WORKERS" "2"
   "SPARROW_ENTRY_DRAIN_DELAY" "5s"
   "SPARROW_ENTRY_STOP_TIMEOUT" "30s" }}
+{{- if eq .Values.entry.service.type "LoadBalancer" }}
+{{- $_ := set $settings "SPARROW_ENTRY_PUBLISH_SERVICE" (printf "%s/%s" .Release.Namespace .Values.entry.name) }}
+{{- end }}
 {{- range $name, $value := merge (dict) .Values.entry.settings $settings }}
 {{ $name }}: {{ $value | quote }}
 {{- end }}

@@ -1,10 +1,11 @@
 //! What is in the manifests agrees with the programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{CommandFactory as _, Parser as _};
 use deploy_tests::{deploy, kustomize, objects, overlay, overlays};
 use entry_kube::{Options, TlsSecrets};
+use entry_routes::Key;
 use serde_json::{Value, json};
 
 /// The objects of an overlay.
@@ -101,6 +102,13 @@ fn settings_are_flags_of_the_programs() {
                     assert!(settings.drain_delay.as_secs() >= 3, "kube-proxy needs a moment to take a pod out");
                     let (label, value) = settings.node_selector;
                     assert_eq!(deployment["spec"]["template"]["spec"]["nodeSelector"], json!({ label: value }));
+                    // Whoever has a balancer is known by its addresses, whoever has none by the nodes'.
+                    let own = find(&objects, "Service", service);
+                    let balanced = (own["spec"]["type"] == "LoadBalancer").then(|| {
+                        let text = |field: &str| own["metadata"][field].as_str().unwrap().to_owned();
+                        Key { namespace: text("namespace"), name: text("name") }
+                    });
+                    assert_eq!(settings.publish_service, balanced, "{name}");
                 }
             } else {
                 let program = rbd_api::settings::Cli::command();
@@ -184,6 +192,101 @@ fn selectors_meet_the_pods() {
                 }
             }
         }
+    }
+}
+
+/// The ports of a pod's containers, by name.
+fn ports(deployment: &Value) -> BTreeSet<String> {
+    let ports = containers(deployment).into_iter().filter_map(|container| container["ports"].as_array()).flatten();
+    ports.map(|port| port["name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Who may reach which ports of a policy's pods: the peers of each rule that has the port, as they stand; `null` is everybody.
+fn let_in<'a>(policy: &'a Value, port: &str) -> Vec<&'a Value> {
+    let rules = policy["spec"]["ingress"].as_array().unwrap().iter();
+    let having = rules.filter(|rule| rule["ports"].as_array().unwrap().iter().any(|own| own["port"] == port));
+    having
+        .flat_map(|rule| match rule["from"].as_array() {
+            Some(peers) => peers.iter().collect(),
+            None => vec![&Value::Null],
+        })
+        .collect()
+}
+
+#[test]
+fn policies_let_in_whom_the_services_are_for_and_keep_the_admin_ports() {
+    let metrics = json!({ "namespaceSelector": { "matchLabels": { "sparrow/metrics": "true" } } });
+    let storage = json!({ "namespaceSelector": { "matchLabels": { "sparrow/block-storage": "true" } } });
+    for name in overlays().unwrap() {
+        let objects = of(&name);
+        for deployment in deployments(&objects) {
+            let service = deployment["metadata"]["name"].as_str().unwrap();
+            let policy = find(&objects, "NetworkPolicy", service);
+            let ports = ports(deployment);
+            let served = find(&objects, "Service", service)["spec"]["ports"].as_array().unwrap();
+            let served: BTreeSet<&str> = served.iter().map(|port| port["targetPort"].as_str().unwrap()).collect();
+            // A policy's port that no container has lets nobody in.
+            for rule in policy["spec"]["ingress"].as_array().unwrap() {
+                for port in rule["ports"].as_array().unwrap() {
+                    assert!(ports.contains(port["port"].as_str().unwrap()), "{name}: {service}: {port}");
+                }
+            }
+            for port in &ports {
+                let peers = let_in(policy, port);
+                if !served.contains(port.as_str()) {
+                    assert_eq!(peers, [&metrics], "{name}: {service}: {port}");
+                } else if service.starts_with("nginx-kit") {
+                    assert_eq!(peers, [&Value::Null], "{name}: {service}: {port}");
+                } else {
+                    let [nginx, other] = peers[..] else { panic!("{name}: {peers:?}") };
+                    assert_eq!(other, &storage, "{name}");
+                    // Pods of its own namespace, if they have these labels: those of the entry do.
+                    assert_eq!(nginx.as_object().unwrap().len(), 1, "{name}");
+                    let wanted = nginx["podSelector"]["matchLabels"].as_object().unwrap();
+                    let entry = if name == "storage-only" { of("base") } else { of(&name) };
+                    let labels = &find(&entry, "Deployment", "nginx-kit")["spec"]["template"]["metadata"]["labels"];
+                    assert!(
+                        !wanted.is_empty() && wanted.iter().all(|(label, value)| labels[label] == *value),
+                        "{name}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn policies_let_out_to_what_the_programs_talk_to() {
+    let objects = of("base");
+    // Any Service may be a backend of nginx.
+    assert_eq!(find(&objects, "NetworkPolicy", "nginx-kit")["spec"]["policyTypes"], json!(["Ingress"]));
+    let policy = &find(&objects, "NetworkPolicy", "rbd-rest-api")["spec"];
+    assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]));
+    let rules = policy["egress"].as_array().unwrap();
+    assert!(rules.iter().all(|rule| rule["to"].is_null()), "addresses are not known here");
+    let ports: Vec<&Value> = rules.iter().flat_map(|rule| rule["ports"].as_array().unwrap()).collect();
+    let allowed = |number: u64, protocol: &str| {
+        ports.iter().any(|port| {
+            let first = port["port"].as_u64().unwrap();
+            let last = port["endPort"].as_u64().unwrap_or(first);
+            port["protocol"].as_str().unwrap_or("TCP") == protocol && (first..=last).contains(&number)
+        })
+    };
+    // DNS; the API server; monitors by both messengers; managers and OSDs: ms_bind_port_min and ms_bind_port_max of Ceph.
+    for (number, protocol) in [
+        (53, "UDP"),
+        (53, "TCP"),
+        (443, "TCP"),
+        (6443, "TCP"),
+        (3300, "TCP"),
+        (6789, "TCP"),
+        (6800, "TCP"),
+        (7568, "TCP"),
+    ] {
+        assert!(allowed(number, protocol), "{number} {protocol}");
+    }
+    for number in [22, 80, 2379, 8080, 10250] {
+        assert!(!allowed(number, "TCP"), "{number}");
     }
 }
 
