@@ -22,9 +22,13 @@ const DOT_SEGMENTS: &str = r#""~*^[^?]*(?:[/\\\\]|%2f|%5c)(?:\\.|%2e){1,2}(?:[/\
 /// A request whose target is no path: it names its host.
 const ABSOLUTE: &str = r#""~^[^ ]+ +[^/ ]""#;
 
-/// A path, with its query, that is the same as nginx understands it: nothing encoded, no doubled slash, no dot segment.
-/// What begins with a dot is left to the rest, so that this is told in one look.
-const PLAIN: &str = r#""~^(?:/[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*+)*+/?(?:\\?[^#]++)?$""#;
+/// A request whose path, with its query, is the same as nginx understands it: nothing encoded, no doubled slash, no dot
+/// segment. What begins with a dot is left to the rest, so that this is told in one look. And one that has a host in its
+/// header, and none in its target.
+const PLAIN: &str = concat!(
+    r#""~^[A-Z]++ (?:/[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*+)*+/?(?:\\?[^ #]++)?"#,
+    r#" HTTP/(?:1\\.1|[23]\\.0)$""#
+);
 
 /// A client that reads trailers, among what else it says (RFC 9110, 10.1.4).
 const TRAILERS: &str = r#""~*(?:^|,)[ \t]*trailers[ \t]*(?:,|$)""#;
@@ -62,9 +66,8 @@ fn main(settings: &Settings) -> Vec<Directive<'static>> {
         Some(number) => directive("worker_processes").token(Token::number(number.max(1))),
         None => directive("worker_processes").words(["auto"]),
     });
-    if settings.modules.pcre_jit {
-        all.push(directive("pcre_jit").words(["on"]));
-    }
+    // Where its library cannot, nginx warns, and goes on without.
+    all.push(directive("pcre_jit").words(["on"]));
     all.push(directive("worker_shutdown_timeout").token(duration(settings.worker_shutdown_timeout)));
     // Each connection may have one to a backend; the rest is for files and sockets.
     let files = u64::from(settings.worker_connections) * 2 + 512;
@@ -232,11 +235,11 @@ fn maps() -> Vec<Directive<'static>> {
         map("\"\"", "$sparrow_prefix", vec![case("default", "\"\"")]),
         // A connection that ended too early has the status 000, which is no number in JSON.
         map("$status", "$sparrow_status", vec![case("default", "$status"), case("~^0", "0")]),
-        map("$request_uri", "$sparrow_odd", vec![case("default", "1"), case(PLAIN, "0")]),
+        map("$request", "$sparrow_odd", vec![case("default", "1"), case(PLAIN, "0")]),
         map("$request_uri", "$sparrow_dots", vec![case("default", "0"), case(DOT_SEGMENTS, "1"), case("~#", "1")]),
         // The most expensive question is asked last.
         map("$sparrow_odd", "$sparrow_refused", vec![case("default", "$sparrow_dots"), case("0", "0")]),
-        // The host that routes: of a target that names one, and only then, it is not that of the header (RFC 9112, 3.2.2).
+        // For what is plain, locations set the header's. The host that routes: of a target that names one, and only then, it is not that of the header (RFC 9112, 3.2.2).
         map("$request", "$sparrow_named", vec![case("default", "$http_host"), case(ABSOLUTE, "$host")]),
         // Only HTTP/1.0 comes without a host.
         map("$sparrow_named", "$sparrow_host", vec![case("default", "$sparrow_named"), case("\"\"", "$server_addr")]),

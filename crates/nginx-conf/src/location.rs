@@ -4,9 +4,10 @@
 //! sent must begin with the rule's path, letter by letter, and have no dot segment anywhere ([`crate::http`]): else 400.
 //! Characters that clients percent-encode (all but those that RFC 3986 calls unreserved) may be encoded or not.
 //!
-//! Nearly all requests are plain: what was sent is what nginx matched, to the letter ([`crate::http`]). For them `proxy_pass`
-//! takes a prefix off without any variable: with one, nginx would look for the upstream among all of them, at each request.
-//! The others go aside, to a location that all rules of a host with the same limits share.
+//! Nearly all requests are plain: what was sent is what nginx matched, to the letter ([`crate::http`]). For them a location
+//! does no more than one that a person would write: `proxy_pass` takes a prefix off without any variable (with one, nginx
+//! would look for the upstream among all of them, at each request), and the host is that of the header. The others go aside,
+//! to a location that all rules of a host with the same limits share, where what makes them different is looked at.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -51,7 +52,8 @@ pub fn write<'a>(
         }
     }
     if !seen.prefixes.contains("") {
-        writer.write(&directive("location").words(["/"]).block([&FOR_GRPC[..], &NOT_FOUND].concat()));
+        let block = [&[refuse_dot_segments()], &FOR_GRPC[..], &NOT_FOUND].concat();
+        writer.write(&directive("location").words(["/"]).block(block));
     }
     // Of words of this program and numbers: nginx can read them.
     let _ = asides.write(writer);
@@ -62,6 +64,11 @@ static NOT_FOUND: [Directive<'static>; 1] = [constant("return", &NOT_FOUND_ARGUM
 static BAD_REQUEST_ARGUMENTS: [Token; 2] = [Token::word("400"), Token::word("$sparrow_400")];
 static BAD_REQUEST: [Directive<'static>; 1] = [constant("return", &BAD_REQUEST_ARGUMENTS)];
 
+/// Whatever becomes of a request, one with dot segments is refused.
+fn refuse_dot_segments() -> Directive<'static> {
+    directive("if").words(["($sparrow_refused)"]).block(BAD_REQUEST.to_vec())
+}
+
 /// Paths that are taken. nginx takes an exact path before a prefix, and a longer prefix before a shorter one; a rule that
 /// comes after one that matches all its paths is never reached, so it is left out.
 #[derive(Debug, Default)]
@@ -70,32 +77,37 @@ struct Seen<'a> {
     prefixes: HashSet<&'a str>,
 }
 
-/// How a prefix is taken off.
+/// How a location sees to it that what was matched is what is forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Strip {
-    /// It is not.
-    No,
-    /// What follows it is sent as it came; the prefix is the same in all its forms.
+enum Way {
+    /// Plain requests go on as they are, others aside.
     Plain,
-    /// What follows it is sent as it came.
-    Raw,
+    /// Every request is compared: the path may be sent in several forms.
+    Compared,
     /// nginx writes the path anew, so it must be one that is the same in all its forms: `grpc_pass` takes no path.
-    Rewrite,
+    Rewritten,
 }
 
-impl Strip {
-    fn of(place: &Place<'_>, forward: &Forward, settings: &Settings) -> Self {
+/// How a location sends requests on.
+struct Sent<'a> {
+    forward: &'a Forward,
+    upstream: &'a Plain,
+    way: Way,
+    /// Whether the path of the place is taken off.
+    strips: bool,
+}
+
+impl<'a> Sent<'a> {
+    fn of(place: &Place<'_>, forward: &'a Forward, upstream: &'a Plain, settings: &Settings) -> Self {
         // A root has nothing to strip.
+        let strips = forward.strip_prefix && !matches!(place, Place::Below("") | Place::Path("/"));
         let (Place::Path(path) | Place::Top(path) | Place::Below(path)) = place;
-        if !forward.strip_prefix || matches!(place, Place::Below("") | Place::Path("/")) {
-            Self::No
-        } else if by_grpc(forward.backend.protocol, settings) {
-            Self::Rewrite
-        } else if path.bytes().all(is_unreserved) {
-            Self::Plain
-        } else {
-            Self::Raw
-        }
+        let way = match by_grpc(forward.backend.protocol, settings) {
+            true if strips => Way::Rewritten,
+            false if path.bytes().all(is_unreserved) => Way::Plain,
+            _ => Way::Compared,
+        };
+        Self { forward, upstream, way, strips }
     }
 }
 
@@ -152,17 +164,6 @@ fn location<'a>(
     }
     .open(Some(&rule.origin))?;
     writer.line("set").words(["$sparrow_route"]).text(|text| route_name(text, rule)).end()?;
-    let forward = match &rule.action {
-        Action::Forward(forward) => upstreams.name(&forward.backend).map(|name| (forward, name)),
-        Action::Unavailable => None,
-    };
-    let strip = forward.map_or(Strip::No, |(forward, _)| Strip::of(place, forward, settings));
-    if strip != Strip::Plain {
-        let condition = writer.line("if").words(["($request_uri", "!~"]);
-        condition.pattern(|pattern| raw_path(pattern, place, strip)).words([")"]).open(None)?;
-        writer.write(&BAD_REQUEST[0]);
-        writer.close();
-    }
     if rule.redirect_to_https {
         let scheme = if http::scheme(settings) == "$scheme" { "($scheme" } else { "($sparrow_scheme" };
         writer.line("if").words([scheme, "=", "http)"]).open(None)?;
@@ -173,9 +174,21 @@ fn location<'a>(
         writer.line("return").words(["308"]).text(target).end()?;
         writer.close();
     }
-    match forward {
-        Some((forward, name)) => pass(writer, place, forward, name, strip, settings, asides)?,
+    let upstream = match &rule.action {
+        Action::Forward(forward) => upstreams.name(&forward.backend).map(|name| (forward, name)),
+        Action::Unavailable => None,
+    };
+    match upstream {
+        Some((forward, name)) => {
+            let sent = Sent::of(place, forward, name, settings);
+            match sent.way {
+                Way::Plain => turn_aside(writer, place, &sent, asides)?,
+                Way::Compared | Way::Rewritten => compare(writer, place, &sent)?,
+            }
+            pass(writer, place, &sent, settings)?;
+        }
         None => {
+            writer.write(&refuse_dot_segments());
             for directive in &FOR_GRPC {
                 writer.write(directive);
             }
@@ -186,56 +199,67 @@ fn location<'a>(
     Some(())
 }
 
-/// Matches the path as it was sent, with its query. What follows a prefix that is stripped becomes `$sparrow_rest`; a
-/// variable of a pattern is set by a negative comparison too, where it fails.
-fn raw_path(pattern: Pattern, place: &Place<'_>, strip: Strip) -> Pattern {
-    let (path, rest) = match (place, strip) {
-        (Place::Path(path) | Place::Top(path), Strip::No) => (path, "(?:\\?|$)"),
-        (Place::Path(path) | Place::Top(path), Strip::Rewrite) => (path, ")(?:\\?|$)"),
-        (Place::Path(path) | Place::Top(path), _) => (path, ")(?<sparrow_rest>(?:\\?.*)?)$"),
-        (Place::Below(prefix), Strip::No) => (prefix, "/"),
-        (Place::Below(prefix), Strip::Rewrite) => (prefix, ")(?<sparrow_rest>/[^?]*)"),
-        (Place::Below(prefix), _) => (prefix, ")(?<sparrow_rest>/.*)$"),
-    };
-    pattern.own(if strip == Strip::No { "^" } else { "^(?<sparrow_prefix>" }).path(path).own(rest)
+/// Sends aside what is not plain. What stays names no other host than its header does.
+fn turn_aside(writer: &mut Writer<'_>, place: &Place<'_>, sent: &Sent<'_>, asides: &mut Asides) -> Option<()> {
+    let (Place::Path(path) | Place::Top(path) | Place::Below(path)) = place;
+    if sent.strips {
+        writer.line("set").words(["$sparrow_prefix"]).literal(path).end()?;
+    }
+    writer.line("if").words(["($sparrow_odd)"]).open(None)?;
+    writer.line("set").words(["$sparrow_path"]).literal(path).end()?;
+    writer.line("set").words(["$sparrow_upstream"]).text(|text| text.plain(sent.upstream)).end()?;
+    let index = asides.index(place, sent);
+    writer.line("rewrite").words(["^"]).text(|text| aside(text, index)).words(["last"]).end()?;
+    writer.close();
+    writer.line("set").words(["$sparrow_host", "$http_host"]).end()
 }
 
-/// Sends the request on.
-fn pass(
-    writer: &mut Writer<'_>,
-    place: &Place<'_>,
-    forward: &Forward,
-    name: &Plain,
-    strip: Strip,
-    settings: &Settings,
-    asides: &mut Asides,
-) -> Option<()> {
-    let below = matches!(place, Place::Below(_));
-    if let (Strip::Plain, Place::Path(prefix) | Place::Top(prefix) | Place::Below(prefix)) = (strip, place) {
-        writer.line("set").words(["$sparrow_prefix"]).literal(prefix).end()?;
-        writer.line("if").words(["($sparrow_odd)"]).open(None)?;
-        writer.line("set").words(["$sparrow_upstream"]).text(|text| text.plain(name)).end()?;
-        let index = asides.index(place, forward);
-        writer.line("rewrite").words(["^"]).text(|text| aside(text, index)).words(["last"]).end()?;
-        writer.close();
-    }
-    if strip == Strip::Rewrite {
+/// Refuses what does not begin with the path as it was sent.
+fn compare(writer: &mut Writer<'_>, place: &Place<'_>, sent: &Sent<'_>) -> Option<()> {
+    writer.write(&refuse_dot_segments());
+    let condition = writer.line("if").words(["($request_uri", "!~"]);
+    condition.pattern(|pattern| raw_path(pattern, place, sent)).words([")"]).open(None)?;
+    writer.write(&BAD_REQUEST[0]);
+    writer.close();
+    if sent.way == Way::Rewritten {
         let condition = ["($request_uri", "~", "\"^[^?]*(?:[^A-Za-z0-9._~/?-]|//)\")"];
         writer.line("if").words(condition).open(None)?;
         writer.write(&BAD_REQUEST[0]);
         writer.close();
-        writer.line("rewrite").words(["^", if below { "$sparrow_rest" } else { "/" }, "break"]).end()?;
+        let path = if matches!(place, Place::Below(_)) { "$sparrow_rest" } else { "/" };
+        writer.line("rewrite").words(["^", path, "break"]).end()?;
     }
-    let path = match strip {
-        Strip::No | Strip::Rewrite => "",
-        Strip::Plain => "/",
-        Strip::Raw => rest(below),
+    Some(())
+}
+
+/// Matches the path as it was sent, with its query. What follows a prefix that is stripped becomes `$sparrow_rest`; a
+/// variable of a pattern is set by a negative comparison too, where it fails.
+fn raw_path(pattern: Pattern, place: &Place<'_>, sent: &Sent<'_>) -> Pattern {
+    let rewritten = sent.way == Way::Rewritten;
+    let (path, rest) = match place {
+        Place::Path(path) | Place::Top(path) if !sent.strips => (path, "(?:\\?|$)"),
+        Place::Path(path) | Place::Top(path) if rewritten => (path, ")(?:\\?|$)"),
+        Place::Path(path) | Place::Top(path) => (path, ")(?<sparrow_rest>(?:\\?.*)?)$"),
+        Place::Below(prefix) if !sent.strips => (prefix, "/"),
+        Place::Below(prefix) if rewritten => (prefix, ")(?<sparrow_rest>/[^?]*)"),
+        Place::Below(prefix) => (prefix, ")(?<sparrow_rest>/.*)$"),
     };
-    let protocol = forward.backend.protocol;
-    let grpc = by_grpc(protocol, settings);
-    let url = |text: Text| text.own(scheme(protocol, grpc)).plain(name).own(path);
+    pattern.own(if sent.strips { "^(?<sparrow_prefix>" } else { "^" }).path(path).own(rest)
+}
+
+/// Sends the request on.
+fn pass(writer: &mut Writer<'_>, place: &Place<'_>, sent: &Sent<'_>, settings: &Settings) -> Option<()> {
+    let path = match sent.way {
+        _ if !sent.strips => "",
+        Way::Plain => "/",
+        Way::Compared => rest(matches!(place, Place::Below(_))),
+        Way::Rewritten => "",
+    };
+    let Forward { backend, timeouts, max_body_bytes, .. } = sent.forward;
+    let grpc = by_grpc(backend.protocol, settings);
+    let url = |text: Text| text.own(scheme(backend.protocol, grpc)).plain(sent.upstream).own(path);
     writer.line(if grpc { "grpc_pass" } else { "proxy_pass" }).text(url).end()?;
-    limits(writer, protocol, forward.timeouts, forward.max_body_bytes, grpc)
+    limits(writer, backend.protocol, *timeouts, *max_body_bytes, grpc)
 }
 
 /// What is asked of the backend, when a prefix was taken off the path as it was sent.
@@ -281,7 +305,7 @@ fn limits(
     Some(())
 }
 
-/// The locations of a host for requests that are not plain, of rules that strip a prefix: one for all that are sent on alike.
+/// The locations of a host for requests that are not plain: one for all that are sent on alike.
 #[derive(Debug, Default)]
 struct Asides(BTreeMap<Alike, u32>);
 
@@ -289,20 +313,22 @@ struct Asides(BTreeMap<Alike, u32>);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Alike {
     below: bool,
+    strips: bool,
     protocol: Protocol,
     times: [Option<Duration>; 3],
     max_body_bytes: Option<u64>,
 }
 
 impl Asides {
-    /// The location for such requests. The rule's own sets `$sparrow_prefix` and `$sparrow_upstream`.
-    fn index(&mut self, place: &Place<'_>, forward: &Forward) -> u32 {
-        let Timeouts { connect, read, send } = forward.timeouts;
+    /// The location for such requests. The rule's own sets `$sparrow_path` and `$sparrow_upstream`.
+    fn index(&mut self, place: &Place<'_>, sent: &Sent<'_>) -> u32 {
+        let Timeouts { connect, read, send } = sent.forward.timeouts;
         let alike = Alike {
             below: matches!(place, Place::Below(_)),
-            protocol: forward.backend.protocol,
+            strips: sent.strips,
+            protocol: sent.forward.backend.protocol,
             times: [connect, read, send],
-            max_body_bytes: forward.max_body_bytes,
+            max_body_bytes: sent.forward.max_body_bytes,
         };
         let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
         *self.0.entry(alike).or_insert(next)
@@ -310,19 +336,22 @@ impl Asides {
 
     fn write(&self, writer: &mut Writer<'_>) -> Option<()> {
         for (alike, index) in &self.0 {
-            let pattern = if alike.below {
-                "\"^(?<sparrow_matched>[^ ]+) \\\\k<sparrow_matched>(?<sparrow_rest>/.*)$\")"
-            } else {
-                "\"^(?<sparrow_matched>[^ ]+) \\\\k<sparrow_matched>(?<sparrow_rest>(?:\\\\?.*)?)$\")"
+            // Both in one text, so that one can be compared with the other.
+            let pattern = match (alike.below, alike.strips) {
+                (true, true) => r#""^(?<sparrow_matched>[^ ]*) \\k<sparrow_matched>(?<sparrow_rest>/.*)$")"#,
+                (false, true) => r#""^(?<sparrow_matched>[^ ]*) \\k<sparrow_matched>(?<sparrow_rest>(?:\\?.*)?)$")"#,
+                (true, false) => r#""^(?<sparrow_matched>[^ ]*) \\k<sparrow_matched>/")"#,
+                (false, false) => r#""^(?<sparrow_matched>[^ ]*) \\k<sparrow_matched>(?:\\?|$)")"#,
             };
             writer.line("location").words(["="]).text(|text| aside(text, *index)).open(None)?;
             writer.line("internal").end()?;
-            writer.line("set").words(["$sparrow_sent", "\"$sparrow_prefix $request_uri\""]).end()?;
+            writer.write(&refuse_dot_segments());
+            writer.line("set").words(["$sparrow_sent", "\"$sparrow_path $request_uri\""]).end()?;
             writer.line("if").words(["($sparrow_sent", "!~", pattern]).open(None)?;
             writer.write(&BAD_REQUEST[0]);
             writer.close();
-            let url =
-                |text: Text| text.own(scheme(alike.protocol, false)).own("$sparrow_upstream").own(rest(alike.below));
+            let path = if alike.strips { rest(alike.below) } else { "$request_uri" };
+            let url = |text: Text| text.own(scheme(alike.protocol, false)).own("$sparrow_upstream").own(path);
             writer.line("proxy_pass").text(url).end()?;
             let [connect, read, send] = alike.times;
             limits(writer, alike.protocol, Timeouts { connect, read, send }, alike.max_body_bytes, false)?;

@@ -136,10 +136,16 @@ fn routes(pem: Option<(Vec<u8>, Vec<u8>)>) -> impl Strategy<Value = Routes> {
 
 fn settings() -> impl Strategy<Value = Settings> {
     let version = prop::sample::select(vec![Version::new(1, 22, 1), Version::new(1, 26, 3), Version::new(1, 31, 3)]);
-    let bits =
-        any::<[bool; 9]>().prop_map(|[ssl, http_v2, grpc, realip, stub_status, fastcgi, uwsgi, scgi, pcre_jit]| {
-            Modules { ssl, http_v2, grpc, realip, stub_status, fastcgi, uwsgi, scgi, pcre_jit }
-        });
+    let bits = any::<[bool; 8]>().prop_map(|[ssl, http_v2, grpc, realip, stub_status, fastcgi, uwsgi, scgi]| Modules {
+        ssl,
+        http_v2,
+        grpc,
+        realip,
+        stub_status,
+        fastcgi,
+        uwsgi,
+        scgi,
+    });
     let modules = prop_oneof![Just(Modules::default()), bits];
     (version, modules, any::<[bool; 3]>()).prop_map(|(version, modules, [https, proxy_protocol, trusted])| Settings {
         version,

@@ -24,7 +24,7 @@ pub struct Servers<'a> {
 struct Shared {
     http: Vec<Directive<'static>>,
     https: Vec<Directive<'static>>,
-    all: [Directive<'static>; 2],
+    all: [Directive<'static>; 1],
 }
 
 impl Shared {
@@ -32,7 +32,7 @@ impl Shared {
         Self {
             http: listen::http(settings, default).collect(),
             https: listen::https(settings, default).chain(listen::http2(settings)).collect(),
-            all: [refuse_dot_segments(), error_page::location()],
+            all: [error_page::location()],
         }
     }
 }
@@ -149,10 +149,6 @@ pub fn control(settings: &Settings, hash: Token) -> Option<Directive<'static>> {
         block.push(directive("location").words(["=", "/status"]).block(vec![directive("stub_status")]));
     }
     Some(directive("server").block(block))
-}
-
-fn refuse_dot_segments() -> Directive<'static> {
-    directive("if").words(["($sparrow_refused)"]).block(vec![directive("return").words(["400", "$sparrow_400"])])
 }
 
 fn short(name: &HostName) -> String {

@@ -69,8 +69,6 @@ pub struct Modules {
     pub uwsgi: bool,
     /// Speaks SCGI; not used, but it wants a directory.
     pub scgi: bool,
-    /// Regular expressions that are compiled for the processor.
-    pub pcre_jit: bool,
 }
 
 impl Modules {
@@ -93,7 +91,6 @@ impl Modules {
             fastcgi: !with("--without-http_fastcgi_module"),
             uwsgi: !with("--without-http_uwsgi_module"),
             scgi: !with("--without-http_scgi_module"),
-            pcre_jit: with("--with-pcre-jit"),
         }
     }
 }
@@ -110,7 +107,6 @@ impl Default for Modules {
             fastcgi: true,
             uwsgi: true,
             scgi: true,
-            pcre_jit: true,
         }
     }
 }

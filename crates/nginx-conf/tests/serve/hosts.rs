@@ -212,7 +212,7 @@ fn a_redirect_keeps_the_host_and_the_target_and_names_the_public_port() {
 fn a_backend_sees_the_host_that_routed() {
     let routes = routes([
         ("a.example", vec![forward(prefix("/"), backend("a"), false)]),
-        ("b.example", vec![forward(prefix("/"), backend("b"), false)]),
+        ("b.example", vec![forward(prefix("/s"), backend("b-s"), true), forward(prefix("/"), backend("b"), false)]),
         ("*", vec![forward(prefix("/"), backend("any"), false)]),
     ]);
     for binary in binaries() {
@@ -225,6 +225,9 @@ fn a_backend_sees_the_host_that_routed() {
             ("http://b.example/x", "Host: a.example\r\n", "b", "b.example"),
             ("HTTP://b.example/x", "Host: a.example\r\n", "b", "b.example"),
             ("http://a.example/x?http://b.example", "Host: b.example\r\n", "a", "a.example"),
+            ("http://b.example/s/x", "Host: a.example\r\n", "b-s", "b.example"),
+            ("http://b.example/s/%2Fx", "Host: a.example\r\n", "b-s", "b.example"),
+            ("/s/%2Fx", "Host: B.example\r\n", "b-s", "B.example"),
             ("http://other.example/x", "Host: a.example\r\n", "any", "other.example"),
         ] {
             let request = format!("GET {target} HTTP/1.1\r\n{header}Connection: close\r\n\r\n");
