@@ -27,7 +27,7 @@ test: ## Everything that can be checked, on real parts; installs what it needs
 reference: ## Rewrites what is generated from the code: docs/reference, openapi
 	@scripts/reference
 
-fuzz: ## Fuzzes every parser of outside bytes for FUZZ_SECONDS each (default 60); needs a nightly Rust and cargo-fuzz
+fuzz: ## Fuzzes what reads outside bytes for FUZZ_SECONDS each (default 60); needs a nightly Rust and cargo-fuzz
 	@scripts/fuzz
 
 bench-rbd: ## Measures sparrow-rbd against librbd and the rbd tool, and fails where it is short

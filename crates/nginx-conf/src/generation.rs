@@ -110,7 +110,9 @@ fn failures(error: &str) -> impl Iterator<Item = &str> {
 
 /// Why nginx refused, as it is told to others: its first complaint without time, process, and the directories of this machine.
 pub fn reason_of(error: &str) -> String {
-    let line = failures(error).next().unwrap_or(error).trim();
+    // What ended it before it could complain says so in its own way.
+    let any = || error.lines().find(|line| !line.trim().is_empty());
+    let line = failures(error).next().or_else(any).unwrap_or_default().trim();
     let after = |level: &&str| line.split_once(*level).map(|(_, rest)| rest.trim_start());
     let mut said = LEVELS.iter().find_map(after).unwrap_or(line);
     // `123#123: `
@@ -179,6 +181,7 @@ mod tests {
             ),
             ("nginx: [emerg] a: b in /v/nginx.conf:3", "a: b in nginx.conf:3"),
             ("it did not answer", "it did not answer"),
+            ("\nnginx: error while loading shared libraries\nand more", "nginx: error while loading shared libraries"),
             ("", ""),
         ] {
             assert_eq!(reason_of(error), expected);

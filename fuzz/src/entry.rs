@@ -1,0 +1,252 @@
+//! `sparrow-entry`: what it reads of others, as far as it becomes a configuration.
+//!
+//! Whatever is in it, what is made of it is checked with `nginx_conf::shape`: no text of an object becomes more than the one
+//! token that it is, and no directive is there that the program does not write.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use entry_kube::DirectorySource;
+use entry_routes::{
+    Action, Backend, BuildSettings, Certificate, CertificateId, Forward, Host, HostName, Ingress, IngressBackend,
+    IngressClass, IngressPath, IngressRule, IngressTls, Key, Kind, Meta, ObjectRef, PathMatch, PathType, PortRef,
+    Protocol, Routes, Rule, Secret, Service, ServiceKind, ServicePort, Snapshot, Timeouts, build,
+};
+use nginx_conf::lexer::lex;
+use nginx_conf::shape::check;
+use nginx_conf::{Modules, Origin, Settings, TemplateError, Version, origin_of, reason_of, render, render_template};
+
+/// Whether an input is well-formed.
+type Target = fn(&[u8]) -> bool;
+
+/// The functions of this module, by the names of their targets.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("entry_manifests", manifests),
+    ("entry_certificate", certificate),
+    ("nginx_conf_values", values),
+    ("entry_template", template),
+    ("nginx_words", words),
+];
+
+/// The oldest nginx and the newest, with everything that makes a configuration longer.
+fn settings() -> [Settings; 2] {
+    [Version::new(1, 22, 1), Version::new(1, 31, 3)].map(|version| Settings {
+        version,
+        http: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
+        https: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8443))],
+        trusted: "10.0.0.0/8".parse().into_iter().collect(),
+        ..Settings::default()
+    })
+}
+
+/// Makes routes and configurations of a snapshot; the routes.
+fn served(snapshot: &Snapshot) -> Routes {
+    let built = build(snapshot, &BuildSettings::default());
+    for settings in settings() {
+        check(&built.routes, &render(&built.routes, &settings));
+    }
+    built.routes
+}
+
+/// A file in a directory of manifests: as YAML, and as JSON. Well-formed if all of it can be read as YAML.
+pub fn manifests(data: &[u8]) -> bool {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut good = false;
+    for name in ["any.json", "any.yaml"] {
+        let file = directory.path().join(name);
+        std::fs::write(&file, data).expect("a file");
+        let snapshot = DirectorySource::read(directory.path()).expect("the directory is there");
+        good = snapshot.unreadable.is_empty();
+        served(&snapshot);
+        std::fs::remove_file(file).expect("the file is there");
+    }
+    good
+}
+
+fn meta(name: &str) -> Meta {
+    Meta { namespace: "default".to_owned(), name: name.to_owned(), ..Meta::default() }
+}
+
+/// A Secret of type `kubernetes.io/tls`: the chain, a NUL, and the key. Well-formed if its certificate is served.
+pub fn certificate(data: &[u8]) -> bool {
+    let end = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
+    let (chain, key) = (&data[..end], data.get(end + 1..).unwrap_or_default());
+    let port = ServicePort { name: String::new(), port: 80, protocol: "TCP".to_owned(), app_protocol: None };
+    let service = Service {
+        meta: meta("web"),
+        kind: ServiceKind::ClusterIp,
+        cluster_ips: vec![IpAddr::from(Ipv4Addr::LOCALHOST)],
+        ports: vec![port],
+    };
+    let backend = IngressBackend::Service { name: "web".to_owned(), port: PortRef::Number(80) };
+    let host = "any.example".to_owned();
+    let ingress = Ingress {
+        meta: meta("web"),
+        class: Some("sparrow".to_owned()),
+        default_backend: None,
+        rules: vec![IngressRule {
+            host: Some(host.clone()),
+            paths: vec![IngressPath { path: Some("/".to_owned()), path_type: PathType::Prefix, backend }],
+        }],
+        tls: vec![IngressTls { hosts: vec![host], secret: Some("tls".to_owned()) }],
+        addresses: Vec::new(),
+    };
+    let class = IngressClass {
+        meta: Meta { namespace: String::new(), ..meta("sparrow") },
+        controller: "sparrow/entry".to_owned(),
+        default: false,
+    };
+    let secret = Secret { meta: meta("tls"), certificate: chain.to_vec(), key: key.to_vec() };
+    let snapshot = Snapshot {
+        services: BTreeMap::from([(service.meta.key(), Arc::new(service))]),
+        ingresses: BTreeMap::from([(ingress.meta.key(), Arc::new(ingress))]),
+        classes: BTreeMap::from([(class.meta.key(), Arc::new(class))]),
+        secrets: BTreeMap::from([(secret.meta.key(), Arc::new(secret))]),
+        ..Snapshot::default()
+    };
+    let routes = served(&snapshot);
+    assert_eq!(routes.hosts.len(), 1);
+    !routes.certificates.is_empty()
+}
+
+fn take<'a>(data: &mut &'a [u8], len: usize) -> &'a [u8] {
+    let (taken, left) = data.split_at(len.min(data.len()));
+    *data = left;
+    taken
+}
+
+fn byte(data: &mut &[u8]) -> u8 {
+    take(data, 1).first().copied().unwrap_or(0)
+}
+
+/// A text: its length in two bytes (little-endian), then its bytes. What is no UTF-8 becomes U+FFFD.
+fn text(data: &mut &[u8]) -> String {
+    let len = usize::from(byte(data)) | usize::from(byte(data)) << 8;
+    String::from_utf8_lossy(take(data, len)).into_owned()
+}
+
+/// Routes of any texts: for each rule a byte of choices, an address of four bytes, then its host, its path, the namespace and
+/// the name of its object, and the name of its certificate.
+fn routes(mut data: &[u8]) -> Routes {
+    let mut routes = Routes::default();
+    while !data.is_empty() {
+        let choices = byte(&mut data);
+        let bit = |bit: u8| choices >> bit & 1 == 1;
+        let ip: [u8; 4] = std::array::from_fn(|_| byte(&mut data));
+        let [host, path, namespace, name, id] = std::array::from_fn(|_| text(&mut data));
+        let protocol = match choices & 3 {
+            0 => Protocol::Http,
+            1 => Protocol::Https,
+            2 => Protocol::Http2,
+            _ => Protocol::Http2Tls,
+        };
+        let origin = ObjectRef { kind: Kind::Ingress, key: Key { namespace, name } };
+        let action = Action::Forward(Forward {
+            backend: Backend { address: SocketAddr::from((ip, u16::from(choices))), protocol },
+            strip_prefix: bit(2),
+            timeouts: Timeouts::default(),
+            max_body_bytes: bit(2).then_some(u64::from(choices)),
+        });
+        let host = match (bit(3), host.is_empty()) {
+            (_, true) => HostName::Any,
+            (true, _) => HostName::Wildcard(host),
+            (false, _) => HostName::Exact(host),
+        };
+        let id = (!id.is_empty()).then_some(CertificateId(id));
+        if let Some(id) = id.clone().filter(|_| bit(4)) {
+            let (chain, key) = (path.clone().into_bytes(), Vec::new());
+            routes.certificates.insert(id, Certificate { origin: origin.clone(), chain, key });
+        }
+        let path = if bit(5) { PathMatch::Exact(path) } else { PathMatch::Prefix(path) };
+        let rule = Rule { path, action, redirect_to_https: bit(6), origin };
+        if bit(7) {
+            routes.default = Some(rule);
+        } else {
+            let host: &mut Host = routes.hosts.entry(host).or_default();
+            host.certificate = id.or(host.certificate.take());
+            host.rules.push(rule);
+        }
+    }
+    routes
+}
+
+/// Where a value may stand in a template: as a word, within one, within quotes of both kinds.
+const PLACES: &str = "{{ control_server }}{% for r in routes %}block {{ r.path }} x{{ r.name }} \"{{ r.namespace }}\" {\n\
+                      one a{{ r.port }} '{{ r.name }}' {{ r.host }};two ${x}{{ r.match }};}\n{% endfor %}";
+
+/// Any text in any field of routes. Well-formed if all of it can be written, by a template too.
+pub fn values(data: &[u8]) -> bool {
+    let routes = routes(data);
+    let mut good = true;
+    for settings in settings() {
+        let generation = render(&routes, &settings);
+        check(&routes, &generation);
+        good &= generation.notes.is_empty();
+        let Ok(generation) = render_template(PLACES, &routes, &settings) else {
+            good = false;
+            continue;
+        };
+        let text = std::str::from_utf8(&generation.files["nginx.conf"]).expect("UTF-8");
+        let statements = lex(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        for statement in &statements[1..] {
+            assert_eq!((statement.words[0].as_str(), statement.words.len()), ("block", 4), "{text}");
+            let inner = statement.block.iter().flatten();
+            let inner: Vec<_> = inner.map(|inner| (inner.words[0].as_str(), inner.words.len())).collect();
+            assert_eq!(inner, [("one", 4), ("two", 2)], "{text}");
+        }
+    }
+    good
+}
+
+/// Any template. It ends, says of which line an error is, and gives the same twice. Well-formed if it gives a configuration.
+pub fn template(data: &[u8]) -> bool {
+    let Ok(template) = std::str::from_utf8(data) else { return false };
+    // Some of what is in the corpus of `values`: a plain rule, and one that means to break out.
+    let mut rules = Vec::new();
+    for (choices, host, path) in [(4, "any.example", "/a"), (36, "", "/a\"; return 200 $host; # {{ x }} {% raw %}")] {
+        rules.extend([choices, 127, 0, 0, 1]);
+        for text in [host, path, "default", "web", ""] {
+            rules.extend(u16::try_from(text.len()).unwrap_or(0).to_le_bytes());
+            rules.extend(text.as_bytes());
+        }
+    }
+    let routes = routes(&rules);
+    let [_, settings] = settings();
+    let made = render_template(template, &routes, &settings);
+    match &made {
+        Ok(generation) => {
+            let text = std::str::from_utf8(&generation.files["nginx.conf"]).expect("UTF-8");
+            assert!(text.contains(&generation.hash));
+        }
+        Err(TemplateError::Failed { line, .. } | TemplateError::Misplaced { line, .. }) => {
+            assert!(*line <= template.lines().count() + 1, "{made:?}");
+        }
+        Err(_) => {}
+    }
+    assert_eq!(made, render_template(template, &routes, &settings));
+    made.is_ok()
+}
+
+/// What nginx says: `-v`, `-V`, and why it refuses a configuration. Well-formed if it is about an object.
+pub fn words(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let _ = (text.parse::<Version>(), Modules::parse(text));
+    let reason = reason_of(text);
+    assert_eq!(reason.lines().count().max(1), 1, "{reason}");
+    let key = |name: &str| Key { namespace: "default".to_owned(), name: name.to_owned() };
+    let origin = |file: &str, [first_line, last_line]: [u32; 2], name: &str| Origin {
+        file: file.to_owned().into(),
+        first_line,
+        last_line,
+        object: ObjectRef { kind: Kind::Ingress, key: key(name) },
+    };
+    let origins = [
+        origin("nginx.conf", [1, 99], "outer"),
+        origin("nginx.conf", [10, 20], "inner"),
+        origin("certs/abc.pem", [1, 9], "certificate"),
+    ];
+    let found = origin_of(&origins, text);
+    assert!(found.iter().all(|found| origins.iter().any(|origin| origin.object == *found)));
+    found.is_some()
+}
