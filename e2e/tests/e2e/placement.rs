@@ -2,6 +2,7 @@
 
 use e2e::{Site, site, wait};
 use serde_json::Value;
+use testbed::service::Client;
 
 const INGRESS: &str = "
 apiVersion: networking.k8s.io/v1
@@ -48,6 +49,35 @@ fn follow_labels() {
     site.wait_rollouts().unwrap();
     assert_eq!(nodes(site, "nginx-kit"), ["node-1", "node-1"]);
     has_addresses(site, &[first.to_string()]);
+    site.kubectl_here(&["delete", "ingress/placed"]).unwrap();
+}
+
+/// The test plays the part of the cloud: it gives the Service an address, from a range for documentation.
+#[test]
+fn a_load_balancer_is_where_ingresses_are() {
+    const BALANCER: &str = "203.0.113.80";
+    let site = site();
+    let site = site.as_ref().unwrap();
+    let first = site.cluster.node_addresses()[0].to_string();
+    site.apply_yaml(INGRESS).unwrap();
+    has_addresses(site, std::slice::from_ref(&first));
+    site.apply("overlays/load-balancer").unwrap();
+    site.wait_rollouts().unwrap();
+    // Nothing is taken out of DNS before there is something to put in.
+    has_addresses(site, std::slice::from_ref(&first));
+    let status = format!(r#"{{"status":{{"loadBalancer":{{"ingress":[{{"ip":"{BALANCER}"}}]}}}}}}"#);
+    site.kubectl_here(&["patch", "service/nginx-kit", "--subresource=status", "--type=merge", "--patch", &status])
+        .unwrap();
+    has_addresses(site, &[BALANCER.to_owned()]);
+
+    // What goes to that address comes to nginx, at the ports that clients know.
+    let output = site.cluster.command("ip").args(["route", "add", BALANCER, "dev", "node0"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let client = Client::new(&format!("http://{BALANCER}"));
+    wait("the balancer to lead to nginx", || Ok(client.get("/volume/api/v1/pools/")?.status == 401)).unwrap();
+
+    site.restore().unwrap();
+    has_addresses(site, &[first]);
     site.kubectl_here(&["delete", "ingress/placed"]).unwrap();
 }
 
