@@ -30,6 +30,9 @@ const PLAIN: &str = concat!(
     r#" HTTP/(?:1\\.1|[23]\\.0)$""#
 );
 
+/// A path, and one that was sent which begins with it. The rest needs no closer look: nginx matched it, without dot segments.
+const BEGINS_ALIKE: &str = r#""~^(?<sparrow_matched>[^ ]*) (?=/)\\k<sparrow_matched>(?:[/?]|$)""#;
+
 /// A client that reads trailers, among what else it says (RFC 9110, 10.1.4).
 const TRAILERS: &str = r#""~*(?:^|,)[ \t]*trailers[ \t]*(?:,|$)""#;
 
@@ -232,17 +235,25 @@ fn maps() -> Vec<Directive<'static>> {
     vec![
         // What locations set; empty where none did.
         map("\"\"", "$sparrow_route", vec![case("default", "\"\"")]),
+        map("\"\"", "$sparrow_path", vec![case("default", "\"\"")]),
         map("\"\"", "$sparrow_prefix", vec![case("default", "\"\"")]),
         // A connection that ended too early has the status 000, which is no number in JSON.
         map("$status", "$sparrow_status", vec![case("default", "$status"), case("~^0", "0")]),
         map("$request", "$sparrow_odd", vec![case("default", "1"), case(PLAIN, "0")]),
         map("$request_uri", "$sparrow_dots", vec![case("default", "0"), case(DOT_SEGMENTS, "1"), case("~#", "1")]),
-        // The most expensive question is asked last.
-        map("$sparrow_odd", "$sparrow_refused", vec![case("default", "$sparrow_dots"), case("0", "0")]),
-        // For what is plain, locations set the header's. The host that routes: of a target that names one, and only then, it is not that of the header (RFC 9112, 3.2.2).
-        map("$request", "$sparrow_named", vec![case("default", "$http_host"), case(ABSOLUTE, "$host")]),
+        // Two paths in one text, so that they can be compared: the one that a location stands for, and the one that was sent.
+        map(
+            "\"$sparrow_path $request_uri\"",
+            "$sparrow_strayed",
+            vec![case("default", "1"), case(BEGINS_ALIKE, "$sparrow_dots")],
+        ),
+        // The most expensive questions are asked last.
+        map("$sparrow_odd", "$sparrow_refused", vec![case("default", "$sparrow_strayed"), case("0", "0")]),
+        // The host that routes: of a target that names one, and only then, it is not that of the header (RFC 9112, 3.2.2).
+        map("$sparrow_odd", "$sparrow_host", vec![case("default", "$sparrow_named"), case("0", "$http_host")]),
+        map("$request", "$sparrow_named", vec![case("default", "$sparrow_headed"), case(ABSOLUTE, "$host")]),
         // Only HTTP/1.0 comes without a host.
-        map("$sparrow_named", "$sparrow_host", vec![case("default", "$sparrow_named"), case("\"\"", "$server_addr")]),
+        map("$http_host", "$sparrow_headed", vec![case("default", "$http_host"), case("\"\"", "$server_addr")]),
         // WebSocket and its like go through. Not h2c: inside it requests would pass unseen.
         map(
             "$http_upgrade",

@@ -5,9 +5,9 @@
 //! Characters that clients percent-encode (all but those that RFC 3986 calls unreserved) may be encoded or not.
 //!
 //! Nearly all requests are plain: what was sent is what nginx matched, to the letter ([`crate::http`]). For them a location
-//! does no more than one that a person would write: `proxy_pass` takes a prefix off without any variable (with one, nginx
-//! would look for the upstream among all of them, at each request), and the host is that of the header. The others go aside,
-//! to a location that all rules of a host with the same limits share, where what makes them different is looked at.
+//! does no more than one that a person would write, and `proxy_pass` takes a prefix off without any variable: with one, nginx
+//! would look for the upstream among all of them, at each request. Others with a prefix to take off go aside, to a location
+//! that all rules of a host with the same limits share.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use entry_routes::{Action, Forward, Kind, PathMatch, Protocol, Rule, Timeouts};
 use crate::error_page::FOR_GRPC;
 use crate::token::{Pattern, Plain, Text, Token, is_unreserved};
 use crate::upstream::{Upstreams, by_grpc, is_http2, is_tls};
-use crate::writer::{Directive, Writer, constant, directive};
+use crate::writer::{Directive, Writer, constant, constant_block, directive};
 use crate::{Note, Settings, http};
 
 /// The locations of a host's rules, which are tried in this order.
@@ -52,7 +52,7 @@ pub fn write<'a>(
         }
     }
     if !seen.prefixes.contains("") {
-        let block = [&[refuse_dot_segments()], &FOR_GRPC[..], &NOT_FOUND].concat();
+        let block = [&[REFUSE.clone()], &FOR_GRPC[..], &NOT_FOUND].concat();
         writer.write(&directive("location").words(["/"]).block(block));
     }
     // Of words of this program and numbers: nginx can read them.
@@ -64,10 +64,10 @@ static NOT_FOUND: [Directive<'static>; 1] = [constant("return", &NOT_FOUND_ARGUM
 static BAD_REQUEST_ARGUMENTS: [Token; 2] = [Token::word("400"), Token::word("$sparrow_400")];
 static BAD_REQUEST: [Directive<'static>; 1] = [constant("return", &BAD_REQUEST_ARGUMENTS)];
 
-/// Whatever becomes of a request, one with dot segments is refused.
-fn refuse_dot_segments() -> Directive<'static> {
-    directive("if").words(["($sparrow_refused)"]).block(BAD_REQUEST.to_vec())
-}
+static REFUSE_ARGUMENTS: [Token; 1] = [Token::word("($sparrow_refused)")];
+/// Whatever becomes of a request, one with dot segments is refused; and if `$sparrow_path` is set, one that does not begin
+/// with it.
+static REFUSE: Directive<'static> = constant_block("if", &REFUSE_ARGUMENTS, &BAD_REQUEST);
 
 /// Paths that are taken. nginx takes an exact path before a prefix, and a longer prefix before a shorter one; a rule that
 /// comes after one that matches all its paths is never reached, so it is left out.
@@ -80,7 +80,7 @@ struct Seen<'a> {
 /// How a location sees to it that what was matched is what is forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// Plain requests go on as they are, others aside.
+    /// Plain requests go on, others are compared first.
     Plain,
     /// Every request is compared: the path may be sent in several forms.
     Compared,
@@ -182,13 +182,13 @@ fn location<'a>(
         Some((forward, name)) => {
             let sent = Sent::of(place, forward, name, settings);
             match sent.way {
-                Way::Plain => turn_aside(writer, place, &sent, asides)?,
+                Way::Plain => guard(writer, place, &sent, asides)?,
                 Way::Compared | Way::Rewritten => compare(writer, place, &sent)?,
             }
             pass(writer, place, &sent, settings)?;
         }
         None => {
-            writer.write(&refuse_dot_segments());
+            writer.write(&REFUSE);
             for directive in &FOR_GRPC {
                 writer.write(directive);
             }
@@ -199,24 +199,28 @@ fn location<'a>(
     Some(())
 }
 
-/// Sends aside what is not plain. What stays names no other host than its header does.
-fn turn_aside(writer: &mut Writer<'_>, place: &Place<'_>, sent: &Sent<'_>, asides: &mut Asides) -> Option<()> {
+/// Refuses what does not begin with the path as it was sent, of what is not plain; where the path is taken off, aside.
+fn guard(writer: &mut Writer<'_>, place: &Place<'_>, sent: &Sent<'_>, asides: &mut Asides) -> Option<()> {
     let (Place::Path(path) | Place::Top(path) | Place::Below(path)) = place;
-    if sent.strips {
-        writer.line("set").words(["$sparrow_prefix"]).literal(path).end()?;
+    if !sent.strips {
+        if !path.is_empty() {
+            writer.line("set").words(["$sparrow_path"]).literal(path).end()?;
+        }
+        writer.write(&REFUSE);
+        return Some(());
     }
+    writer.line("set").words(["$sparrow_prefix"]).literal(path).end()?;
     writer.line("if").words(["($sparrow_odd)"]).open(None)?;
-    writer.line("set").words(["$sparrow_path"]).literal(path).end()?;
     writer.line("set").words(["$sparrow_upstream"]).text(|text| text.plain(sent.upstream)).end()?;
-    let index = asides.index(place, sent);
+    let index = asides.index(place, sent.forward);
     writer.line("rewrite").words(["^"]).text(|text| aside(text, index)).words(["last"]).end()?;
     writer.close();
-    writer.line("set").words(["$sparrow_host", "$http_host"]).end()
+    Some(())
 }
 
 /// Refuses what does not begin with the path as it was sent.
 fn compare(writer: &mut Writer<'_>, place: &Place<'_>, sent: &Sent<'_>) -> Option<()> {
-    writer.write(&refuse_dot_segments());
+    writer.write(&REFUSE);
     let condition = writer.line("if").words(["($request_uri", "!~"]);
     condition.pattern(|pattern| raw_path(pattern, place, sent)).words([")"]).open(None)?;
     writer.write(&BAD_REQUEST[0]);
@@ -305,7 +309,7 @@ fn limits(
     Some(())
 }
 
-/// The locations of a host for requests that are not plain: one for all that are sent on alike.
+/// The locations of a host for requests that are not plain, of rules that strip a prefix: one for all that are sent on alike.
 #[derive(Debug, Default)]
 struct Asides(BTreeMap<Alike, u32>);
 
@@ -313,22 +317,20 @@ struct Asides(BTreeMap<Alike, u32>);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Alike {
     below: bool,
-    strips: bool,
     protocol: Protocol,
     times: [Option<Duration>; 3],
     max_body_bytes: Option<u64>,
 }
 
 impl Asides {
-    /// The location for such requests. The rule's own sets `$sparrow_path` and `$sparrow_upstream`.
-    fn index(&mut self, place: &Place<'_>, sent: &Sent<'_>) -> u32 {
-        let Timeouts { connect, read, send } = sent.forward.timeouts;
+    /// The location for such requests. The rule's own sets `$sparrow_prefix` and `$sparrow_upstream`.
+    fn index(&mut self, place: &Place<'_>, forward: &Forward) -> u32 {
+        let Timeouts { connect, read, send } = forward.timeouts;
         let alike = Alike {
             below: matches!(place, Place::Below(_)),
-            strips: sent.strips,
-            protocol: sent.forward.backend.protocol,
+            protocol: forward.backend.protocol,
             times: [connect, read, send],
-            max_body_bytes: sent.forward.max_body_bytes,
+            max_body_bytes: forward.max_body_bytes,
         };
         let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
         *self.0.entry(alike).or_insert(next)
@@ -336,22 +338,20 @@ impl Asides {
 
     fn write(&self, writer: &mut Writer<'_>) -> Option<()> {
         for (alike, index) in &self.0 {
-            // Both in one text, so that one can be compared with the other.
-            let pattern = match (alike.below, alike.strips) {
-                (true, true) => r#""^(?<sparrow_matched>[^ ]*) \\k<sparrow_matched>(?<sparrow_rest>/.*)$")"#,
-                (false, true) => r#""^(?<sparrow_matched>[^ ]*) \\k<sparrow_matched>(?<sparrow_rest>(?:\\?.*)?)$")"#,
-                (true, false) => r#""^(?<sparrow_matched>[^ ]*) \\k<sparrow_matched>/")"#,
-                (false, false) => r#""^(?<sparrow_matched>[^ ]*) \\k<sparrow_matched>(?:\\?|$)")"#,
+            // All in one text, so that its parts can be compared: no dot segments, and the prefix is what the path begins with.
+            let pattern = if alike.below {
+                r#""^0(?<sparrow_matched>[^ ]+) \\k<sparrow_matched>(?<sparrow_rest>/.*)$")"#
+            } else {
+                r#""^0(?<sparrow_matched>[^ ]+) \\k<sparrow_matched>(?<sparrow_rest>(?:\\?.*)?)$")"#
             };
             writer.line("location").words(["="]).text(|text| aside(text, *index)).open(None)?;
             writer.line("internal").end()?;
-            writer.write(&refuse_dot_segments());
-            writer.line("set").words(["$sparrow_sent", "\"$sparrow_path $request_uri\""]).end()?;
+            writer.line("set").words(["$sparrow_sent", r#""$sparrow_dots$sparrow_prefix $request_uri""#]).end()?;
             writer.line("if").words(["($sparrow_sent", "!~", pattern]).open(None)?;
             writer.write(&BAD_REQUEST[0]);
             writer.close();
-            let path = if alike.strips { rest(alike.below) } else { "$request_uri" };
-            let url = |text: Text| text.own(scheme(alike.protocol, false)).own("$sparrow_upstream").own(path);
+            let url =
+                |text: Text| text.own(scheme(alike.protocol, false)).own("$sparrow_upstream").own(rest(alike.below));
             writer.line("proxy_pass").text(url).end()?;
             let [connect, read, send] = alike.times;
             limits(writer, alike.protocol, Timeouts { connect, read, send }, alike.max_body_bytes, false)?;

@@ -171,8 +171,7 @@ impl Shape {
 fn variables(argument: &str) {
     for (at, _) in argument.match_indices('$') {
         let name: String = argument[at + 1..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        let known =
-            ["host", "http_host", "request_uri", "scheme"].contains(&name.as_str()) || name.starts_with("sparrow_");
+        let known = ["host", "request_uri", "scheme"].contains(&name.as_str()) || name.starts_with("sparrow_");
         assert!(known, "{argument}");
     }
 }

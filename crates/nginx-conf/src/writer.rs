@@ -31,6 +31,16 @@ pub const fn constant(name: &'static str, arguments: &'static [Token]) -> Direct
     Directive { name: Token::word(name), arguments: Cow::Borrowed(arguments), block: None, origin: None }
 }
 
+/// The same with a block.
+pub const fn constant_block(
+    name: &'static str,
+    arguments: &'static [Token],
+    block: &'static [Directive<'static>],
+) -> Directive<'static> {
+    let (arguments, block) = (Cow::Borrowed(arguments), Some(Cow::Borrowed(block)));
+    Directive { name: Token::word(name), arguments, block, origin: None }
+}
+
 impl<'a> Directive<'a> {
     /// Adds words of this program as arguments.
     pub fn words<const N: usize>(mut self, words: [&'static str; N]) -> Self {

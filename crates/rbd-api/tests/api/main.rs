@@ -12,6 +12,7 @@ mod image_use;
 mod image_work;
 mod images;
 mod kubernetes;
+mod limits;
 mod namespaces;
 mod operations;
 mod pools;
