@@ -78,6 +78,7 @@ pub fn certificate(data: &[u8]) -> bool {
         kind: ServiceKind::ClusterIp,
         cluster_ips: vec![IpAddr::from(Ipv4Addr::LOCALHOST)],
         ports: vec![port],
+        addresses: Vec::new(),
     };
     let backend = IngressBackend::Service { name: "web".to_owned(), port: PortRef::Number(80) };
     let host = "any.example".to_owned();
@@ -141,7 +142,7 @@ fn routes(mut data: &[u8]) -> Routes {
             2 => Protocol::Http2,
             _ => Protocol::Http2Tls,
         };
-        let origin = ObjectRef { kind: Kind::Ingress, key: Key { namespace, name } };
+        let origin = ObjectRef::new(Kind::Ingress, Key { namespace, name });
         let action = Action::Forward(Forward {
             backend: Backend { address: SocketAddr::from((ip, u16::from(choices))), protocol },
             strip_prefix: bit(2),
@@ -239,7 +240,7 @@ pub fn words(data: &[u8]) -> bool {
         file: file.to_owned().into(),
         first_line,
         last_line,
-        object: ObjectRef { kind: Kind::Ingress, key: key(name) },
+        object: ObjectRef::new(Kind::Ingress, key(name)),
     };
     let origins = [
         origin("nginx.conf", [1, 99], "outer"),

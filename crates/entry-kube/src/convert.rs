@@ -62,7 +62,7 @@ impl Object {
 
     /// Puts it into a snapshot, in place of one of the same name.
     pub fn put(self, snapshot: &mut Snapshot) {
-        let key = self.reference().key;
+        let key = Arc::unwrap_or_clone(self.reference().key);
         match self {
             Self::Service(object) => drop(snapshot.services.insert(key, object)),
             Self::Ingress(object) => drop(snapshot.ingresses.insert(key, object)),

@@ -213,7 +213,7 @@ fn reference(info: &KindInfo, value: &Value) -> Option<ObjectRef> {
     let name = text("/metadata/name").filter(|name| is_name(name))?.to_owned();
     let namespace = if info.namespaced { text("/metadata/namespace").unwrap_or("default") } else { "" };
     (namespace.is_empty() || is_name(namespace))
-        .then(|| ObjectRef { kind: info.kind, key: Key { namespace: namespace.to_owned(), name } })
+        .then(|| ObjectRef::new(info.kind, Key { namespace: namespace.to_owned(), name }))
 }
 
 /// Whether an API server would take it as a name: at most 253 of lower-case letters, digits, `-` and `.`.

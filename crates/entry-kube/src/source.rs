@@ -236,7 +236,7 @@ pub(crate) fn reduce<K: Convert + ResourceExt>(kind: Kind, object: K) -> Option<
 pub(crate) fn reference<K: ResourceExt>(kind: Kind, object: &K) -> ObjectRef {
     let namespaced = KindInfo::of(kind).is_some_and(|info| info.namespaced);
     let namespace = object.namespace().filter(|_| namespaced).unwrap_or_default();
-    ObjectRef { kind, key: Key { namespace, name: object.name_any() } }
+    ObjectRef::new(kind, Key { namespace, name: object.name_any() })
 }
 
 async fn list<K>(api: Api<K>, kind: Kind, options: &Options, wanted: bool) -> Result<Vec<Read>>

@@ -275,7 +275,7 @@ impl Plan {
         self.mine.retain(|key| snapshot.ingresses.contains_key(key));
         let mut jobs = Vec::new();
         for (key, ingress) in &snapshot.ingresses {
-            let verdict = verdicts.get(&ObjectRef { kind: Kind::Ingress, key: key.clone() });
+            let verdict = verdicts.get(&ObjectRef::new(Kind::Ingress, key.clone()));
             let is_ours = |address: &&LoadBalancerAddress| lease.addresses.contains(&text(address));
             let ours: Vec<_> = ingress.addresses.iter().filter(is_ours).cloned().collect();
             let job = match verdict {

@@ -175,7 +175,7 @@ impl Kept {
             Kind::Node => snapshot.nodes.keys().cloned().collect(),
             Kind::Manifest => BTreeSet::new(),
         };
-        keys.extend(snapshot.unreadable.keys().filter(|object| object.kind == kind).map(|object| object.key.clone()));
+        keys.extend(snapshot.unreadable.keys().filter(|object| object.kind == kind).map(|object| (*object.key).clone()));
         keys
     }
 }
@@ -206,7 +206,7 @@ impl Store {
                 changed |= kept.put(read);
             }
             for key in gone {
-                changed |= kept.remove(&ObjectRef { kind, key });
+                changed |= kept.remove(&ObjectRef::new(kind, key));
             }
             changed
         });
@@ -390,7 +390,7 @@ async fn fetch(client: &Client, store: &Store) {
             match timeout(RENEW, fetch_secrets(client, keys)).await {
                 Ok(all) => {
                     for (key, found) in all {
-                        let reference = ObjectRef { kind: Kind::Secret, key: key.clone() };
+                        let reference = ObjectRef::new(Kind::Secret, key.clone());
                         let there = matches!(found, Ok(Some(_)));
                         match found {
                             Ok(Some(object)) => store.change(|kept| kept.put((reference, Ok(object)))),
@@ -413,7 +413,7 @@ async fn fetch(client: &Client, store: &Store) {
         store.change(|kept| {
             let mut changed = kept.missing.remove(&Kind::Secret);
             for key in kept.keys(Kind::Secret).difference(&wanted) {
-                changed |= kept.remove(&ObjectRef { kind: Kind::Secret, key: key.clone() });
+                changed |= kept.remove(&ObjectRef::new(Kind::Secret, key.clone()));
             }
             changed
         });

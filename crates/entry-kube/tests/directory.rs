@@ -32,7 +32,7 @@ fn key(name: &str) -> Key {
 }
 
 fn manifest(name: &str) -> ObjectRef {
-    ObjectRef { kind: Kind::Manifest, key: Key { namespace: String::new(), name: name.into() } }
+    ObjectRef::new(Kind::Manifest, Key { namespace: String::new(), name: name.into() })
 }
 
 fn directory(files: &[(&str, &str)]) -> TempDir {

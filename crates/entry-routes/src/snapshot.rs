@@ -39,14 +39,21 @@ pub struct Key {
     pub name: String,
 }
 
-/// Names an object.
+/// Names an object. Cheap to clone: each line of a configuration has one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectRef {
     /// Its kind.
     pub kind: Kind,
     /// Its namespace and name.
     #[serde(flatten)]
-    pub key: Key,
+    pub key: Arc<Key>,
+}
+
+impl ObjectRef {
+    /// The reference to the object of this kind with this key.
+    pub fn new(kind: Kind, key: Key) -> Self {
+        Self { kind, key: Arc::new(key) }
+    }
 }
 
 impl fmt::Display for ObjectRef {
@@ -86,7 +93,7 @@ impl Meta {
 
     /// The reference to the object, which is of this kind.
     pub fn object(&self, kind: Kind) -> ObjectRef {
-        ObjectRef { kind, key: self.key() }
+        ObjectRef::new(kind, self.key())
     }
 }
 

@@ -150,7 +150,7 @@ async fn all_metrics() -> anyhow::Result<String> {
     let said = nginx_process::version(&nginx).await?;
     let volume = Volume::open(&settings.volume)?;
     let (mut pipeline, told) = Pipeline::new(Maker::new(&settings, &said)?, volume);
-    let broken = ObjectRef { kind: Kind::Service, key: Key { namespace: "a".to_owned(), name: "b".to_owned() } };
+    let broken = ObjectRef::new(Kind::Service, Key { namespace: "a".to_owned(), name: "b".to_owned() });
     let unreadable = BTreeMap::from([(broken, "for a test".to_owned())]);
     pipeline.offer(Arc::new(Snapshot { unreadable, ..Snapshot::default() })).await?;
     let (supervisor, handle) = Supervisor::start(settings.process()).await?;

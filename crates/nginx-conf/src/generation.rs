@@ -162,7 +162,7 @@ mod tests {
     use entry_routes::{Key, Kind};
 
     fn object(name: &str) -> ObjectRef {
-        ObjectRef { kind: Kind::Ingress, key: Key { namespace: "shop".to_owned(), name: name.to_owned() } }
+        ObjectRef::new(Kind::Ingress, Key { namespace: "shop".to_owned(), name: name.to_owned() })
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn host() -> impl Strategy<Value = HostName> {
 }
 
 fn object() -> impl Strategy<Value = ObjectRef> {
-    (hostile(), hostile()).prop_map(|(namespace, name)| ObjectRef { kind: Kind::Ingress, key: Key { namespace, name } })
+    (hostile(), hostile()).prop_map(|(namespace, name)| ObjectRef::new(Kind::Ingress, Key { namespace, name }))
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
@@ -219,10 +219,7 @@ fn a_template_gets_every_value() {
                         {% for a in settings.http + settings.https + settings.trusted %}{{ a }};{% endfor %}\
                         {{ settings.runtime }} '{{ settings.user }}' '{{ settings.access_log }}' {{ settings.error_log }} \
                         {{ settings.worker_processes }};";
-    let object = |name: &str| ObjectRef {
-        kind: Kind::Ingress,
-        key: Key { namespace: "default".to_owned(), name: name.to_owned() },
-    };
+    let object = |name: &str| ObjectRef::new(Kind::Ingress, Key { namespace: "default".to_owned(), name: name.to_owned() });
     let rule = |path: PathMatch| Rule {
         path,
         action: Action::Forward(Forward {

@@ -171,7 +171,7 @@ async fn secrets_one_by_one() {
     let rule = r#"verbs ["get"], resourceNames ["cert"]"#;
     assert!(told.contains(rule), "{told}");
     // So is who named it: it is not said that there is none.
-    let cert = ObjectRef { kind: Kind::Secret, key: tenant.key("cert") };
+    let cert = ObjectRef::new(Kind::Secret, tenant.key("cert"));
     until(&mut receiver, "why", |new| new.unreadable.get(&cert).is_some_and(|why| why.contains(rule))).await;
     // The owner of the namespace allows it, for this Secret.
     let (group, user) = ("rbac.authorization.k8s.io", format!("{}-secrets", tenant.namespace));

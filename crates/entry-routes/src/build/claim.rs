@@ -61,7 +61,7 @@ pub fn claims<'a>(snapshot: &'a Snapshot, attached: &mut [Attached<'a>]) -> Aske
         match *source {
             Source::Service(service) => asked.rules.extend(of_service(service, owner, draft)),
             Source::Ingress(ingress) => {
-                let service = ObjectRef { kind: Kind::Service, key: ingress.meta.key() };
+                let service = ingress.meta.key();
                 OfIngress { snapshot, ingress, owner, draft, service }.ask(&mut asked);
             }
         }
@@ -153,7 +153,7 @@ struct OfIngress<'a, 'b> {
     owner: Age,
     draft: &'b mut Draft<'a>,
     /// The Service that is looked for; kept, since an Ingress may name thousands.
-    service: ObjectRef,
+    service: Key,
 }
 
 impl<'a> OfIngress<'a, '_> {
@@ -251,9 +251,9 @@ impl<'a> OfIngress<'a, '_> {
                 return Action::Unavailable;
             }
         };
-        self.service.key.name.clone_from(name);
-        let Some(service) = self.snapshot.services.get(&self.service.key) else {
-            let message = format!("There is no {}; make it, or name another", named(&self.service));
+        self.service.name.clone_from(name);
+        let Some(service) = self.snapshot.services.get(&self.service) else {
+            let message = format!("There is no {}; make it, or name another", self.named_service());
             self.draft.lose(place(BackendPart::Name), Reason::RefNotFound, unavailable(&message));
             return Action::Unavailable;
         };
@@ -268,11 +268,15 @@ impl<'a> OfIngress<'a, '_> {
                     Fault::Kind | Fault::Address => BackendPart::Name,
                     Fault::Port | Fault::PortValue(_) => BackendPart::Port,
                 };
-                let object = named(&self.service);
+                let object = self.named_service();
                 self.draft.lose(place(part), reason, unavailable(&format!("{object}: {message}")));
                 Action::Unavailable
             }
         }
+    }
+
+    fn named_service(&self) -> String {
+        named(&ObjectRef::new(Kind::Service, self.service.clone()))
     }
 
     /// Asks for certificates, and returns the hosts that they are for.

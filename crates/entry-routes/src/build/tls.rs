@@ -159,7 +159,7 @@ fn give<'a>(
 }
 
 fn read(snapshot: &Snapshot, settings: &BuildSettings, key: &Key) -> Result<Found, (Reason, String)> {
-    let object = ObjectRef { kind: Kind::Secret, key: key.clone() };
+    let object = ObjectRef::new(Kind::Secret, key.clone());
     let said = |words: &str| format!("{} cannot be used: {words}", named(&object));
     let invalid = |words: &str| Err((Reason::InvalidRef, said(words)));
     if let Some((_, text)) = settings.quarantine.get(&object) {

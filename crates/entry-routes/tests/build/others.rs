@@ -157,6 +157,6 @@ fn nodes_that_are_not_ready_are_left_out_unless_none_is() {
 fn nothing_gives_nothing() {
     let built = Objects(Snapshot::default()).build();
     assert_eq!(built, entry_routes::Built::default());
-    let object = ObjectRef { kind: Kind::Node, key: key("", "a") };
+    let object = ObjectRef::new(Kind::Node, key("", "a"));
     assert_eq!(object.to_string(), "Node a");
 }

@@ -213,7 +213,7 @@ proptest! {
         else {
             return Ok(());
         };
-        let object = ObjectRef { kind: Kind::Ingress, key: key.clone() };
+        let object = ObjectRef::new(Kind::Ingress, key.clone());
         let mut settings = settings();
         let mut without = snapshot.clone();
         without.ingresses.remove(&key);
@@ -238,7 +238,7 @@ proptest! {
             std::sync::Arc::make_mut(ingress).default_backend = None;
         }
         let before = build(&snapshot, &settings());
-        let object = ObjectRef { kind: Kind::Ingress, key: young.meta.key() };
+        let object = ObjectRef::new(Kind::Ingress, young.meta.key());
         snapshot.ingresses.insert(young.meta.key(), young.into());
         let mut after = build(&snapshot, &settings());
         for host in after.routes.hosts.values_mut() {

@@ -17,7 +17,7 @@ pub fn key(namespace: &str, name: &str) -> Key {
 }
 
 pub fn object(kind: Kind, name: &str) -> ObjectRef {
-    ObjectRef { kind, key: key("shop", name) }
+    ObjectRef::new(kind, key("shop", name))
 }
 
 pub fn meta(name: &str) -> Meta {

@@ -41,7 +41,7 @@ pub async fn check(settings: &Settings, arguments: &Check) -> anyhow::Result<Exi
 
 /// A line that names the Ingresses of which nothing is said, since they are not this entry's; empty if there is none.
 fn foreign(snapshot: &Snapshot, verdicts: &Verdicts) -> String {
-    let of = |key: &Key| ObjectRef { kind: Kind::Ingress, key: key.clone() };
+    let of = |key: &Key| ObjectRef::new(Kind::Ingress, key.clone());
     let foreign: Vec<_> = snapshot.ingresses.keys().filter(|key| !verdicts.contains_key(&of(key))).collect();
     let named: Vec<_> = foreign.iter().take(NAMED).map(|key| format!("{}/{}", key.namespace, key.name)).collect();
     let more = foreign.len() - named.len();

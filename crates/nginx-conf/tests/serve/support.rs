@@ -273,7 +273,7 @@ fn serve(stream: &TcpStream, name: &str) -> Option<()> {
 
 /// An object.
 pub fn object(name: &str) -> ObjectRef {
-    ObjectRef { kind: Kind::Service, key: Key { namespace: "default".to_owned(), name: name.to_owned() } }
+    ObjectRef::new(Kind::Service, Key { namespace: "default".to_owned(), name: name.to_owned() })
 }
 
 /// A rule that forwards over HTTP/1.1.

@@ -2,7 +2,7 @@
 
 use nginx_conf::{TemplateError, render_template};
 
-use super::support::{Binary, Nginx, backend, binaries, forward, free, prefix, routes, settings};
+use super::support::{Binary, Nginx, backend, binaries, forward, free, object, prefix, routes, settings};
 
 /// Of the kind that there was before: a loop over the routes, and all the rest by hand.
 const TEMPLATE: &str = r#"
@@ -46,7 +46,7 @@ fn start(binary: &Binary, routes: &entry_routes::Routes, template: &str) -> Ngin
 #[test]
 fn a_template_with_a_loop_over_the_routes_serves() {
     let mut spaced = forward(prefix("/b c;{}\"/"), backend("b"), true);
-    "ev\"il; return 200 x;".clone_into(&mut spaced.origin.key.name);
+    spaced.origin = object("ev\"il; return 200 x;");
     let routes = routes([("*", vec![forward(prefix("/volume"), backend("a"), true), spaced])]);
     for binary in binaries() {
         let nginx = start(&binary, &routes, TEMPLATE);
@@ -95,7 +95,7 @@ fn a_template_that_cannot_be_followed_says_where() {
 fn whose_values_cannot_stand_there_is_known() {
     let rule = |name: &str, path: &str| {
         let mut rule = forward(prefix(path), free(), true);
-        name.clone_into(&mut rule.origin.key.name);
+        rule.origin = object(name);
         rule
     };
     let fine = (0..50).map(|number| rule(&format!("fine{number}"), &format!("/fine{number}")));
@@ -104,7 +104,7 @@ fn whose_values_cannot_stand_there_is_known() {
     let all = routes([("*", fine.chain(bad).collect()), ("*.example", vec![rule("wild", "/")])]);
     let names = |template: &str| match render(&format!("{{{{ control_server }}}}{template}"), &all) {
         Err(TemplateError::Objects(objects)) => {
-            objects.into_iter().map(|(object, why)| (object.key.name, why)).collect::<Vec<_>>()
+            objects.into_iter().map(|(object, why)| (object.key.name.clone(), why)).collect::<Vec<_>>()
         }
         other => panic!("{template}: {other:?}"),
     };
