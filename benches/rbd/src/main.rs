@@ -11,7 +11,6 @@ mod single;
 mod stage;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
@@ -51,15 +50,17 @@ fn groups() -> Vec<&'static str> {
     GROUPS.iter().map(|(name, _)| *name).collect()
 }
 
-fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+fn main() {
+    let code = match run(&Args::parse()) {
+        Ok(true) => 0,
+        Ok(false) => 1,
         Err(error) => {
             eprintln!("bench-rbd: {error:#}");
-            ExitCode::from(2)
+            2
         }
-    }
+    };
+    // Lines are flushed as they are printed.
+    ceph::end_process(code)
 }
 
 /// Whether every figure is reached.

@@ -15,8 +15,8 @@ use std::time::Duration;
 use entry_routes::{Action, Forward, Kind, PathMatch, Protocol, Rule, Timeouts};
 
 use crate::error_page::FOR_GRPC;
-use crate::token::{Pattern, Plain, Text, Token, is_unreserved};
-use crate::upstream::{Upstreams, by_grpc, is_http2, is_tls};
+use crate::token::{Pattern, Text, Token, is_unreserved};
+use crate::upstream::{Name, Upstreams, by_grpc, is_http2, is_tls};
 use crate::writer::{Directive, Writer, constant, constant_block, directive};
 use crate::{Note, Settings, http};
 
@@ -91,14 +91,14 @@ enum Way {
 /// How a location sends requests on.
 struct Sent<'a> {
     forward: &'a Forward,
-    upstream: &'a Plain,
+    upstream: Name<'a>,
     way: Way,
     /// Whether the path of the place is taken off.
     strips: bool,
 }
 
 impl<'a> Sent<'a> {
-    fn of(place: &Place<'_>, forward: &'a Forward, upstream: &'a Plain, settings: &Settings) -> Self {
+    fn of(place: &Place<'_>, forward: &'a Forward, upstream: Name<'a>, settings: &Settings) -> Self {
         // A root has nothing to strip.
         let strips = forward.strip_prefix && !matches!(place, Place::Below("") | Place::Path("/"));
         let (Place::Path(path) | Place::Top(path) | Place::Below(path)) = place;
@@ -211,7 +211,7 @@ fn guard(writer: &mut Writer<'_>, place: &Place<'_>, sent: &Sent<'_>, asides: &m
     }
     writer.line("set").words(["$sparrow_prefix"]).literal(path).end()?;
     writer.line("if").words(["($sparrow_odd)"]).open(None)?;
-    writer.line("set").words(["$sparrow_upstream"]).text(|text| text.plain(sent.upstream)).end()?;
+    writer.line("set").words(["$sparrow_upstream"]).text(|text| text.upstream(sent.upstream)).end()?;
     let index = asides.index(place, sent.forward);
     writer.line("rewrite").words(["^"]).text(|text| aside(text, index)).words(["last"]).end()?;
     writer.close();
@@ -261,7 +261,7 @@ fn pass(writer: &mut Writer<'_>, place: &Place<'_>, sent: &Sent<'_>, settings: &
     };
     let Forward { backend, timeouts, max_body_bytes, .. } = sent.forward;
     let grpc = by_grpc(backend.protocol, settings);
-    let url = |text: Text| text.own(scheme(backend.protocol, grpc)).plain(sent.upstream).own(path);
+    let url = |text: Text| text.own(scheme(backend.protocol, grpc)).upstream(sent.upstream).own(path);
     writer.line(if grpc { "grpc_pass" } else { "proxy_pass" }).text(url).end()?;
     limits(writer, backend.protocol, *timeouts, *max_body_bytes, grpc)
 }

@@ -219,7 +219,8 @@ fn a_template_gets_every_value() {
                         {% for a in settings.http + settings.https + settings.trusted %}{{ a }};{% endfor %}\
                         {{ settings.runtime }} '{{ settings.user }}' '{{ settings.access_log }}' {{ settings.error_log }} \
                         {{ settings.worker_processes }};";
-    let object = |name: &str| ObjectRef::new(Kind::Ingress, Key { namespace: "default".to_owned(), name: name.to_owned() });
+    let object =
+        |name: &str| ObjectRef::new(Kind::Ingress, Key { namespace: "default".to_owned(), name: name.to_owned() });
     let rule = |path: PathMatch| Rule {
         path,
         action: Action::Forward(Forward {

@@ -68,8 +68,8 @@ impl<'a> Servers<'a> {
         if self.settings.http.is_empty() && certificate.is_none() {
             return;
         }
-        let server_name = server_name(name);
-        if server_name.is_none() && !default {
+        let named = is_named(name);
+        if !named && !default {
             notes.extend(first.map(|object| Note {
                 object: object.clone(),
                 message: format!("the host {:?} is not served: no host has such a name", short(name)),
@@ -84,8 +84,12 @@ impl<'a> Servers<'a> {
             }
         };
         write(writer, &shared.http);
-        if let Some(name) = server_name {
-            writer.write(&directive("server_name").token(name));
+        if named {
+            // What is a name, nginx can read.
+            let _ = match name {
+                HostName::Exact(exact) => writer.line("server_name").literal(exact).end(),
+                _ => server_name(name).and_then(|name| writer.line("server_name").token(&name).end()),
+            };
         }
         if let Some(file) = certificate {
             write(writer, &shared.https);
@@ -163,6 +167,14 @@ fn server_name(name: &HostName) -> Option<Token> {
             is_name(parent).then(|| Pattern::default().own("~^[^.]+\\.").literal(parent).own("$").token())?
         }
         HostName::Any => None,
+    }
+}
+
+/// Whether a server can have this name.
+fn is_named(name: &HostName) -> bool {
+    match name {
+        HostName::Exact(name) | HostName::Wildcard(name) => is_name(name),
+        HostName::Any => false,
     }
 }
 

@@ -216,7 +216,7 @@ fn known_rule(host: &HostName, rule: &Rule, certificate: &str, upstreams: &Upstr
         cluster_ip => if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() },
         port => address.port(),
         protocol => protocol,
-        upstream => upstreams.name(&forward.backend)?.as_str(),
+        upstream => upstreams.name(&forward.backend)?.to_string(),
         strip_prefix => forward.strip_prefix,
         redirect_to_https => rule.redirect_to_https,
         certificate => certificate,

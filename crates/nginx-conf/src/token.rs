@@ -10,6 +10,8 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
+use crate::upstream::Name;
+
 /// Longest token, in bytes as it is printed: a little less than nginx's buffer.
 const LONGEST: usize = 4000;
 
@@ -101,6 +103,12 @@ impl Text {
     /// Adds a value.
     pub fn plain(mut self, text: &Plain) -> Self {
         self.0.out.push_str(text.as_str());
+        self
+    }
+
+    /// Adds the name of an upstream.
+    pub fn upstream(mut self, name: Name<'_>) -> Self {
+        name.write(&mut self.0.out);
         self
     }
 

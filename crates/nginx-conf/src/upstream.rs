@@ -1,33 +1,29 @@
 //! Backends: an `upstream` each, for only such keep connections.
 
-use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::net::IpAddr;
 
 use entry_routes::{Action, Backend, ObjectRef, Protocol, Routes, Rule};
 
-use crate::token::{Plain, Token};
+use crate::token::Token;
 use crate::writer::{Writer, directive};
 use crate::{Note, Settings, Version};
 
 /// From here on `proxy_pass` speaks HTTP/2, which can send a path as it came, less its prefix. `grpc_pass` cannot.
 const PROXY_HTTP2: Version = Version::new(1, 29, 4);
 
-/// The upstreams, by backend.
+/// The upstreams.
 #[derive(Debug)]
 pub struct Upstreams<'a> {
-    by_backend: BTreeMap<&'a Backend, Upstream<'a>>,
-}
-
-#[derive(Debug)]
-struct Upstream<'a> {
-    name: Plain,
-    /// The first that asked for it.
-    origin: &'a ObjectRef,
+    settings: &'a Settings,
+    /// The backends in order, each with the first that asked for it.
+    backends: Vec<(&'a Backend, &'a ObjectRef)>,
 }
 
 impl<'a> Upstreams<'a> {
     /// Those that the routes lead to. What this nginx is not able to speak is left out, and its routes answer 503.
-    pub fn of(routes: &'a Routes, settings: &Settings, notes: &mut Vec<Note>) -> Self {
-        let mut by_backend = BTreeMap::new();
+    pub fn of(routes: &'a Routes, settings: &'a Settings, notes: &mut Vec<Note>) -> Self {
+        let mut backends = Vec::new();
         for rule in rules(routes) {
             let Action::Forward(forward) = &rule.action else { continue };
             let backend = &forward.backend;
@@ -39,30 +35,32 @@ impl<'a> Upstreams<'a> {
                 );
                 notes.push(Note { object: rule.origin.clone(), message });
             } else {
-                by_backend.entry(backend).or_insert_with(|| Upstream { name: name(backend), origin: &rule.origin });
+                backends.push((backend, &rule.origin));
             }
         }
-        Self { by_backend }
+        backends.sort_by_key(|(backend, _)| *backend);
+        backends.dedup_by_key(|(backend, _)| *backend);
+        Self { settings, backends }
     }
 
-    /// The name of the upstream of a backend.
-    pub fn name(&self, backend: &Backend) -> Option<&Plain> {
-        self.by_backend.get(backend).map(|upstream| &upstream.name)
+    /// The name of the upstream of a backend, which is one of the routes'.
+    pub fn name<'b>(&self, backend: &'b Backend) -> Option<Name<'b>> {
+        missing(backend, self.settings).is_none().then_some(Name(backend))
     }
 
     /// Whether there is one that is spoken to with `grpc_pass`.
     pub fn any_grpc(&self, settings: &Settings) -> bool {
-        self.by_backend.keys().any(|backend| by_grpc(backend.protocol, settings))
+        self.backends.iter().any(|(backend, _)| by_grpc(backend.protocol, settings))
     }
 
     /// Whether there is one that is spoken to with HTTP/2 by `proxy_pass`.
     pub fn any_proxy_http2(&self, settings: &Settings) -> bool {
-        self.by_backend.keys().any(|backend| is_http2(backend.protocol) && !by_grpc(backend.protocol, settings))
+        self.backends.iter().any(|(backend, _)| is_http2(backend.protocol) && !by_grpc(backend.protocol, settings))
     }
 
     /// Their number.
     pub fn len(&self) -> usize {
-        self.by_backend.len()
+        self.backends.len()
     }
 
     /// Writes them.
@@ -79,9 +77,9 @@ impl<'a> Upstreams<'a> {
             directive("keepalive_timeout").words(["4s"]),
             directive("keepalive_requests").words(["10000"]),
         ];
-        for (backend, upstream) in &self.by_backend {
+        for (backend, origin) in &self.backends {
             // Addresses and names of them are of characters that nginx can read.
-            let _ = writer.line("upstream").text(|text| text.plain(&upstream.name)).open(Some(upstream.origin));
+            let _ = writer.line("upstream").text(|text| text.upstream(Name(backend))).open(Some(origin));
             let _ = writer.line("server").text(|text| text.address(backend.address)).end();
             for directive in &shared {
                 writer.write(directive);
@@ -127,14 +125,72 @@ fn missing(backend: &Backend, settings: &Settings) -> Option<&'static str> {
     }
 }
 
-/// A name made of the address and the protocol only: connections are kept by name, and must not be shared between protocols.
-fn name(backend: &Backend) -> Plain {
-    let protocol = match backend.protocol {
-        Protocol::Http => "http",
-        Protocol::Https => "https",
-        Protocol::Http2 => "http2",
-        Protocol::Http2Tls => "http2-tls",
-    };
-    let address = backend.address;
-    Plain::from(&format!("{}_{}_{protocol}", address.ip(), address.port()), '-')
+/// The name of an upstream, of the backend's address and protocol only: connections are kept by name, and must not be shared
+/// between protocols.
+#[derive(Debug, Clone, Copy)]
+pub struct Name<'a>(&'a Backend);
+
+impl Name<'_> {
+    /// Adds it to a text. It is plain everywhere: letters, digits, `.`, `-` and `_`.
+    pub fn write(self, out: &mut String) {
+        match self.0.address.ip() {
+            IpAddr::V4(ip) => {
+                for (place, octet) in ip.octets().into_iter().enumerate() {
+                    if place > 0 {
+                        out.push('.');
+                    }
+                    decimal(out, octet.into());
+                }
+            }
+            IpAddr::V6(ip) => {
+                let start = out.len();
+                let _ = write!(out, "{ip}");
+                let name = out.split_off(start).replace(':', "-");
+                out.push_str(&name);
+            }
+        }
+        out.push('_');
+        decimal(out, self.0.address.port());
+        out.push_str(match self.0.protocol {
+            Protocol::Http => "_http",
+            Protocol::Https => "_https",
+            Protocol::Http2 => "_http2",
+            Protocol::Http2Tls => "_http2-tls",
+        });
+    }
+}
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = String::new();
+        self.write(&mut out);
+        f.write_str(&out)
+    }
+}
+
+/// Adds a number: what `write!` does, in a tenth of the time, for what stands in every route.
+fn decimal(out: &mut String, number: u16) {
+    if number >= 10 {
+        decimal(out, number / 10);
+    }
+    out.push(char::from(b'0' + (number % 10) as u8));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_of_the_address_and_the_protocol() {
+        for (address, protocol, name) in [
+            ("10.96.0.1:80", Protocol::Http, "10.96.0.1_80_http"),
+            ("255.0.10.9:65535", Protocol::Https, "255.0.10.9_65535_https"),
+            ("[fd00::1]:8080", Protocol::Http2, "fd00--1_8080_http2"),
+            ("[::ffff:1.2.3.4]:1", Protocol::Http2Tls, "--ffff-1.2.3.4_1_http2-tls"),
+        ] {
+            let mut out = "a ".to_owned();
+            Name(&Backend { address: address.parse().unwrap(), protocol }).write(&mut out);
+            assert_eq!(out, format!("a {name}"));
+        }
+    }
 }

@@ -56,13 +56,14 @@ pub struct TlsClaim<'a> {
 /// Asks every object.
 pub fn claims<'a>(snapshot: &'a Snapshot, attached: &mut [Attached<'a>]) -> Asked<'a> {
     let mut asked = Asked::default();
+    let mut service = Key { namespace: String::new(), name: String::new() };
     for (index, Attached { source, draft, .. }) in attached.iter_mut().enumerate() {
         let owner = (source.meta().created, index);
         match *source {
             Source::Service(service) => asked.rules.extend(of_service(service, owner, draft)),
             Source::Ingress(ingress) => {
-                let service = ingress.meta.key();
-                OfIngress { snapshot, ingress, owner, draft, service }.ask(&mut asked);
+                service.namespace.clone_from(&ingress.meta.namespace);
+                OfIngress { snapshot, ingress, owner, draft, service: &mut service }.ask(&mut asked);
             }
         }
     }
@@ -152,8 +153,8 @@ struct OfIngress<'a, 'b> {
     ingress: &'a Ingress,
     owner: Age,
     draft: &'b mut Draft<'a>,
-    /// The Service that is looked for; kept, since an Ingress may name thousands.
-    service: Key,
+    /// The Service that is looked for; kept, since thousands may be.
+    service: &'b mut Key,
 }
 
 impl<'a> OfIngress<'a, '_> {
@@ -252,7 +253,7 @@ impl<'a> OfIngress<'a, '_> {
             }
         };
         self.service.name.clone_from(name);
-        let Some(service) = self.snapshot.services.get(&self.service) else {
+        let Some(service) = self.snapshot.services.get(self.service) else {
             let message = format!("There is no {}; make it, or name another", self.named_service());
             self.draft.lose(place(BackendPart::Name), Reason::RefNotFound, unavailable(&message));
             return Action::Unavailable;
