@@ -22,6 +22,8 @@ const GROWTH: f64 = 0.03;
 pub fn load(stage: &Stage) -> Result<Vec<Figure>> {
     let thousand = stage.thousand()?;
     let service = stage.service()?;
+    // Threads and what is allocated for each come with the first requests, one after the other.
+    let warm = Duration::from_secs(stage.either(60, 5));
     let duration = Duration::from_secs(stage.either(60, 10));
     let paths: Vec<String> = (0..thousand.names.len())
         .map(|number| match number % 10 {
@@ -58,6 +60,7 @@ pub fn load(stage: &Stage) -> Result<Vec<Figure>> {
     };
     let (clients, resident) = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || client(number))).collect();
+        std::thread::sleep(warm);
         let resident = watch(service.pid(), duration);
         end.store(true, Ordering::Relaxed);
         (clients.into_iter().map(|client| client.join()).collect::<Vec<_>>(), resident)
@@ -76,7 +79,7 @@ pub fn load(stage: &Stage) -> Result<Vec<Figure>> {
     let (before, after) = (median(&resident[third..2 * third]), median(&resident[2 * third..]));
     #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
     let growth = after as f64 / before as f64 - 1.0;
-    let seconds = duration.as_secs();
+    let seconds = (warm + duration).as_secs();
     Ok(vec![
         Figure {
             name: "load-64-errors",

@@ -146,8 +146,7 @@ impl Directory {
         for (name, fault) in faults {
             let place = if fault.line == 0 { name.clone() } else { format!("{name}:{}", fault.line) };
             let held = !self.files[name].held.objects.is_empty();
-            let manifest =
-                || ObjectRef::new(Kind::Manifest, Key { namespace: String::new(), name: place.clone() });
+            let manifest = || ObjectRef::new(Kind::Manifest, Key { namespace: String::new(), name: place.clone() });
             let fault_of = |what: &str| format!("{what}{}", fault.message);
             let (reference, message) = match &fault.object {
                 Some(object) if !origin.contains_key(object) => (object.clone(), fault_of(&format!("{place}: "))),

@@ -175,7 +175,9 @@ impl Kept {
             Kind::Node => snapshot.nodes.keys().cloned().collect(),
             Kind::Manifest => BTreeSet::new(),
         };
-        keys.extend(snapshot.unreadable.keys().filter(|object| object.kind == kind).map(|object| (*object.key).clone()));
+        keys.extend(
+            snapshot.unreadable.keys().filter(|object| object.kind == kind).map(|object| (*object.key).clone()),
+        );
         keys
     }
 }

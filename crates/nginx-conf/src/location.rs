@@ -52,7 +52,7 @@ pub fn write<'a>(
         }
     }
     if !seen.prefixes.contains("") {
-        let block = [&[REFUSE.clone()], &FOR_GRPC[..], &NOT_FOUND].concat();
+        let block = [std::slice::from_ref(&REFUSE), &FOR_GRPC[..], &NOT_FOUND].concat();
         writer.write(&directive("location").words(["/"]).block(block));
     }
     // Of words of this program and numbers: nginx can read them.
