@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use e2e::{NODE_PORT, PATIENCE, Site, site};
+use e2e::{NODE_PORT, PATIENCE, Site, site, wait};
 use testbed::kube::Daemon;
 
 const CLIENTS: usize = 4;
@@ -45,7 +45,11 @@ fn a_restart_of_the_api_server_loses_nothing() {
 /// Does something while clients with kept connections ask, each as soon as it has an answer; all must be 200.
 fn under_load(site: &Site, work: impl FnOnce()) {
     let token = &site.token("load", "sparrow-rbd-viewer").unwrap();
-    site.client(NODE_PORT).with_token(token).get("/volume/api/v1/pools/").unwrap().expect(200);
+    // Every replica must know the new token; the API server, which another test may just have restarted, tells it.
+    let known = || -> anyhow::Result<bool> {
+        Ok(site.client(NODE_PORT).with_token(token).get("/volume/api/v1/pools/")?.status == 200)
+    };
+    wait("every replica to know the token", || Ok((0..40).all(|_| matches!(known(), Ok(true))))).unwrap();
     let (stop, asked) = (AtomicBool::new(false), AtomicU64::new(0));
     let started = Instant::now();
     let lost: Vec<String> = std::thread::scope(|scope| {
