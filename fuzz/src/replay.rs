@@ -5,8 +5,14 @@ use std::path::PathBuf;
 type Target = fn(&[u8]) -> bool;
 
 /// Where the inputs of a target are; the crate that asks is in `crates/`.
-pub fn corpus(target: &str) -> PathBuf {
+fn corpus(target: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target)
+}
+
+/// Writes a seed of a target.
+pub fn write_seed(target: &str, name: &str, input: &[u8]) {
+    std::fs::create_dir_all(corpus(target)).expect("the corpus");
+    std::fs::write(corpus(target).join(name), input).expect("a seed");
 }
 
 /// The inputs of a target, with their file names.

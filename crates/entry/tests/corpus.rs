@@ -5,6 +5,8 @@ mod replay;
 #[path = "../../../fuzz/src/entry.rs"]
 mod targets;
 
+use replay::write_seed;
+
 /// Per target; all of them take about ten seconds without optimization.
 const MUTATIONS: usize = 300;
 
@@ -22,19 +24,15 @@ fn damaged_seeds_do_no_harm() {
 #[test]
 #[ignore = "writes fuzz/corpus"]
 fn write_corpus() {
-    let write = |target: &str, name: &str, input: &[u8]| {
-        std::fs::create_dir_all(replay::corpus(target)).expect("the corpus");
-        std::fs::write(replay::corpus(target).join(name), input).expect("a seed");
-    };
     let cases = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases");
     for case in ["conflicts", "default-backend", "hosts", "ingress-paths", "ingress-tls", "migration", "protocols"] {
         let objects = std::fs::read(cases.join(case).join("objects.yaml")).expect("a case");
-        write("entry_manifests", case, &objects);
+        write_seed("entry_manifests", case, &objects);
     }
     let made = rcgen::generate_simple_self_signed(["any.example".to_owned()]).expect("a certificate");
     let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-    write("entry_certificate", "one", format!("{chain}\0{key}").as_bytes());
-    write("entry_certificate", "with-words", format!("Issuer: nobody\n{chain}\n\0words before\n{key}").as_bytes());
+    write_seed("entry_certificate", "one", format!("{chain}\0{key}").as_bytes());
+    write_seed("entry_certificate", "with-words", format!("Issuer: nobody\n{chain}\n\0words before\n{key}").as_bytes());
 
     // A rule: choices, address, host, path, namespace, name, certificate.
     let rule = |choices: u8, texts: [&str; 5]| {
@@ -50,9 +48,9 @@ fn write_corpus() {
     let wildcard = rule(0x0e, ["example", "/\u{9ebb}\u{96c0}", "default", "web", ""]);
     let exact = rule(0x23, ["", "/a\";{} #'\\", "default", "web", ""]);
     let default = rule(0xc0, ["", "/", "default", "web", ""]);
-    write("nginx_conf_values", "plain", &plain);
-    write("nginx_conf_values", "wildcard", &wildcard);
-    write("nginx_conf_values", "several", &[plain, secure, wildcard, exact, default].concat());
+    write_seed("nginx_conf_values", "plain", &plain);
+    write_seed("nginx_conf_values", "wildcard", &wildcard);
+    write_seed("nginx_conf_values", "several", &[plain, secure, wildcard, exact, default].concat());
 
     for (name, template) in [
         ("least", "events {} http { {{ control_server }} }"),
@@ -67,7 +65,7 @@ fn write_corpus() {
             "{{ control_server }}{% set n = routes | length %}a {{ n }};{% if n > 1 %}b '{{ n | string | upper }}';{% endif %}",
         ),
     ] {
-        write("entry_template", name, template.as_bytes());
+        write_seed("entry_template", name, template.as_bytes());
     }
     for (name, words) in [
         ("line", "2026/01/01 00:00:00 [emerg] 1#1: unknown directive \"x\" in /var/lib/sparrow/nginx.conf:12\n"),
@@ -76,6 +74,6 @@ fn write_corpus() {
             "nginx: [emerg] cannot load certificate \"/var/lib/sparrow/certs/abc.pem\": PEM_read_bio_X509_AUX() failed\n",
         ),
     ] {
-        write("nginx_words", name, words.as_bytes());
+        write_seed("nginx_words", name, words.as_bytes());
     }
 }

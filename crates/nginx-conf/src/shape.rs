@@ -55,7 +55,6 @@ struct Shape {
     locations: Vec<(String, String)>,
     names: Vec<String>,
     servers: usize,
-    asides: usize,
 }
 
 /// The directives that may stand in a block, with the numbers of arguments.
@@ -115,7 +114,6 @@ impl Shape {
                     if let [modifier, path] = arguments {
                         // Those where requests go that are not plain: no path of an object is like this.
                         if modifier == "=" && path.starts_with("sparrow-aside-") {
-                            self.asides += 1;
                             self.read(statement.block.as_deref().expect("a block"), "aside");
                             continue;
                         }

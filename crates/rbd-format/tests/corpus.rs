@@ -7,7 +7,7 @@ mod replay;
 mod targets;
 
 use common::{all_fixtures, data, entries};
-use replay::corpus;
+use replay::write_seed;
 
 /// Per target; all of them take about two seconds without optimization.
 const MUTATIONS: usize = 20_000;
@@ -26,10 +26,6 @@ fn damaged_seeds_do_no_harm() {
 #[test]
 #[ignore = "writes fuzz/corpus"]
 fn write_corpus() {
-    let write = |target: &str, name: &str, input: &[u8]| {
-        std::fs::create_dir_all(corpus(target)).expect("the corpus");
-        std::fs::write(corpus(target).join(name), input).expect("a seed");
-    };
     for fixture in all_fixtures(".omap") {
         let name = fixture.trim_end_matches(".omap");
         let target = match name {
@@ -42,7 +38,7 @@ fn write_corpus() {
         let mut input = Vec::new();
         for (key, value) in entries(&fixture) {
             if key.starts_with(b"snapshot_") && target == "rbd_header" {
-                write("rbd_snapshot", &format!("{name}-{}", key[key.len() - 1].escape_ascii()), &value);
+                write_seed("rbd_snapshot", &format!("{name}-{}", key[key.len() - 1].escape_ascii()), &value);
             }
             input.push(u8::try_from(key.len()).expect("a short key"));
             input.extend(&key);
@@ -51,20 +47,20 @@ fn write_corpus() {
         }
         // Namespaces have no values to decode.
         if name != "namespace" {
-            write(target, name, &input);
+            write_seed(target, name, &input);
         }
     }
     for fixture in all_fixtures(".xattr") {
-        write("rbd_lock", fixture.trim_end_matches(".xattr"), &entries(&fixture)[0].1);
+        write_seed("rbd_lock", fixture.trim_end_matches(".xattr"), &entries(&fixture)[0].1);
     }
     for fixture in all_fixtures(".diff") {
         // Long runs of data teach a fuzzer nothing.
         let stream = data(&fixture);
         if stream.len() < 1024 {
-            write("rbd_diff", fixture.trim_end_matches(".diff"), &stream);
+            write_seed("rbd_diff", fixture.trim_end_matches(".diff"), &stream);
         }
     }
     let export = data("image-v2.export");
     let at = export.windows(12).rposition(|window| window == b"rbd diff v2\n").expect("a diff");
-    write("rbd_diff", "v2", &export[at..]);
+    write_seed("rbd_diff", "v2", &export[at..]);
 }
