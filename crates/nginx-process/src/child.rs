@@ -42,6 +42,14 @@ pub(crate) enum Fault {
     Trouble(String),
 }
 
+impl Fault {
+    pub(crate) fn message(&self) -> &str {
+        match self {
+            Fault::Refused(message) | Fault::Failed(message) | Fault::Trouble(message) => message,
+        }
+    }
+}
+
 /// Runs `nginx -t` on a main file. It binds only what nothing else has bound, and lets it go again.
 pub(crate) async fn test(settings: &Settings, main: &Path) -> std::result::Result<(), Fault> {
     let mut command = command(settings, main);

@@ -51,7 +51,7 @@ pub struct Supervisor {
     aside: Option<(String, Option<Instant>)>,
     /// What nginx was to reload when it ended.
     died: Option<String>,
-    /// How long the last test took: about as long as reading it takes a reload.
+    /// How long the last test or reload took: the next may take about as long.
     reading: Duration,
     retry: Duration,
     outcome: Option<Outcome>,

@@ -16,20 +16,35 @@ use crate::{Settings, State};
 /// Why nginx does not serve a generation that it should.
 enum Unconfirmed {
     /// The master said so and goes on with what it had.
-    Kept(String),
+    Kept(Fault),
     /// Nobody knows what it serves.
-    Unknown(String),
+    Unknown(Fault),
     Died(String),
 }
 
+impl std::fmt::Display for Unconfirmed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Unconfirmed::Kept(fault) | Unconfirmed::Unknown(fault) => fault.message().fmt(f),
+            Unconfirmed::Died(end) => end.fmt(f),
+        }
+    }
+}
+
 impl Supervisor {
+    /// Puts a generation in force.
+    ///
+    /// A running nginx reads it at once, since its master keeps what it has when it cannot read the new. A test before that
+    /// costs a second reading, so it is made only where a reading can do harm or is likely to fail: before a start, and
+    /// after an offer that came to nothing. One that the master does not take is tested to learn why.
     pub(super) async fn try_generation(&mut self, hash: &str) -> Result<(), Fault> {
         if !self.volume.has(hash) {
             return Err(Fault::Trouble("offered, but not on the volume as a whole".to_owned()));
         }
-        let begin = Instant::now();
-        child::test(&self.settings, &self.volume.generation(hash).join("nginx.conf")).await?;
-        self.reading = begin.elapsed();
+        let tested = self.nginx.is_none() || self.aside.is_some();
+        if tested {
+            self.test(hash).await?;
+        }
         self.volume.swap(hash).map_err(|error| Fault::Trouble(error.to_string()))?;
         if self.nginx.is_none() {
             return match self.launch(hash).await {
@@ -41,10 +56,10 @@ impl Supervisor {
                 }
             };
         }
-        let (message, kept) = match self.reload(hash).await {
+        let (fault, kept) = match self.reload(hash, tested).await {
             Ok(()) => return Ok(()),
-            Err(Unconfirmed::Kept(message)) => (message, true),
-            Err(Unconfirmed::Unknown(message)) => (message, false),
+            Err(Unconfirmed::Kept(fault)) => (fault, true),
+            Err(Unconfirmed::Unknown(fault)) => (fault, false),
             Err(Unconfirmed::Died(end)) => {
                 self.swap_back();
                 let message = format!("nginx ended when it was to reload: {end}");
@@ -57,19 +72,24 @@ impl Supervisor {
         if let Some(good) = self.good.clone() {
             let answer = control::generation(&self.settings.control, TICK).await;
             if kept && answer.is_ok_and(|answer| answer == good) {
-                return Err(Fault::Failed(message));
+                return Err(fault);
             }
             // Some workers may be of the new generation.
-            match self.reload(&good).await {
-                Ok(()) => {}
-                Err(Unconfirmed::Kept(message) | Unconfirmed::Unknown(message) | Unconfirmed::Died(message)) => {
-                    tracing::error!(generation = good, "cannot go back without a restart: {message}");
-                    self.end_nginx().await;
-                    return Err(Fault::Trouble(format!("nginx does not react: {message}")));
-                }
+            if let Err(error) = self.reload(&good, true).await {
+                let error = error.to_string();
+                tracing::error!(generation = good, "cannot go back without a restart: {error}");
+                self.end_nginx().await;
+                return Err(Fault::Trouble(format!("nginx does not react: {error}")));
             }
         }
-        Err(Fault::Failed(message))
+        Err(fault)
+    }
+
+    async fn test(&mut self, hash: &str) -> Result<(), Fault> {
+        let begin = Instant::now();
+        child::test(&self.settings, &self.volume.generation(hash).join("nginx.conf")).await?;
+        self.reading = begin.elapsed();
+        Ok(())
     }
 
     pub(super) fn swap_back(&mut self) {
@@ -80,8 +100,9 @@ impl Supervisor {
         }
     }
 
-    /// Has the running nginx read its configuration again, and waits until `hash` is what it serves.
-    async fn reload(&mut self, hash: &str) -> Result<(), Unconfirmed> {
+    /// Has the running nginx read its configuration again, and waits until `hash` is what it serves. One that was not
+    /// `tested` and is not confirmed is tested now.
+    async fn reload(&mut self, hash: &str, tested: bool) -> Result<(), Unconfirmed> {
         let Some(nginx) = &mut self.nginx else { return Err(Unconfirmed::Died("not running".to_owned())) };
         let begin = Instant::now();
         let before = proc::children(nginx.pid());
@@ -89,7 +110,19 @@ impl Supervisor {
         nginx.signal(Signal::HUP);
         self.reloaded = Some(begin);
         self.status.send_modify(|status| status.reloads += 1);
-        self.confirm(hash, &before).await?;
+        let mut confirmed = self.confirm(hash, &before).await;
+        if !tested && let Err(Unconfirmed::Kept(fault) | Unconfirmed::Unknown(fault)) = &mut confirmed {
+            match self.test(hash).await {
+                Err(found) => *fault = found,
+                // Now it is known how long reading takes.
+                Ok(()) if matches!(confirmed, Err(Unconfirmed::Unknown(_))) => {
+                    confirmed = self.confirm(hash, &before).await;
+                }
+                Ok(()) => {}
+            }
+        }
+        confirmed?;
+        self.reading = begin.elapsed();
         self.status.send_modify(|status| {
             status.last_reload = Some(begin.elapsed());
             status.live = Some(hash.to_owned());
@@ -131,7 +164,7 @@ impl Supervisor {
                 return Ok(());
             }
             if nginx.complaints(&mut said) && in_a_row == 0 && !before.is_empty() {
-                return Err(Unconfirmed::Kept(said));
+                return Err(Unconfirmed::Kept(Fault::Failed(said)));
             }
             if Instant::now() >= deadline {
                 let forked = proc::children(nginx.pid()).iter().any(|process| !before.contains(process));
@@ -140,7 +173,8 @@ impl Supervisor {
                     return Ok(());
                 }
                 let why = if forked { &last } else { "nginx's master does not react" };
-                return Err(Unconfirmed::Unknown(format!("not confirmed within {patience:?}: {why} {said}")));
+                let message = format!("not confirmed within {patience:?}: {why} {said}");
+                return Err(Unconfirmed::Unknown(Fault::Failed(message)));
             }
             if in_a_row == 0 || !left {
                 sleep(LOOK).await;
@@ -171,13 +205,10 @@ impl Supervisor {
                 });
                 Ok(())
             }
-            Err(Unconfirmed::Kept(message) | Unconfirmed::Unknown(message)) => {
+            Err(error) => {
                 self.end_nginx().await;
-                Err(message)
-            }
-            Err(Unconfirmed::Died(message)) => {
-                self.end_nginx().await;
-                Err(format!("nginx ended at its start: {message}"))
+                let died = matches!(error, Unconfirmed::Died(_));
+                Err(if died { format!("nginx ended at its start: {error}") } else { error.to_string() })
             }
         }
     }

@@ -52,15 +52,60 @@ async fn a_refused_generation_stays_out_and_is_tried_once() {
         bench.volume.offer("bad", &bad).unwrap();
         sleep(Duration::from_millis(500)).await;
         let status = running.handle.status();
-        assert_eq!((status.refused, status.reloads, status.state), (1, 0, State::Running));
+        // One signal: its words were enough, and the test's, for nginx to be left in peace.
+        assert_eq!((status.refused, status.reloads, status.state), (1, 1, State::Running));
         // Back to what is in force: nothing to do, but it has an outcome.
         bench.offer("good");
         assert_eq!(bench.outcome("good").await.state, OutcomeState::Live);
-        assert_eq!(running.handle.status().reloads, 0);
+        assert_eq!(running.handle.status().reloads, 1);
         // Something else was offered between: it is tried again.
         bench.volume.offer("bad", &bad).unwrap();
         bench.outcome("bad").await;
         assert_eq!(running.handle.status().refused, 2);
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_nginx_writes_elsewhere_is_found_by_a_test() {
+    for nginx in both() {
+        let mut bench = Bench::new(nginx);
+        bench.settings.confirm_timeout = Duration::from_secs(1);
+        let running = bench.start().await;
+        let log = format!("error_log {} notice;", bench.path("log").display());
+        let silent = |hash: &str, http: &str| {
+            let mut files = bench.files(hash, http, "");
+            let main = files.get_mut("nginx.conf").unwrap();
+            *main = String::from_utf8(main.clone()).unwrap().replace("error_log stderr notice;", &log).into_bytes();
+            bench.volume.offer(hash, &files).unwrap();
+        };
+        silent("one", "");
+        bench.outcome("one").await;
+        silent("bad", "no_such_directive on;");
+        let outcome = bench.outcome("bad").await;
+        assert_eq!((outcome.state, outcome.live.as_deref()), (OutcomeState::Refused, Some("one")));
+        assert!(outcome.message.contains("unknown directive \"no_such_directive\""), "{}", outcome.message);
+        assert_eq!(bench.get().await.unwrap(), "one");
+        silent("two", "");
+        assert_eq!(bench.outcome("two").await.state, OutcomeState::Live);
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn one_that_takes_longer_to_read_than_any_before_goes_live() {
+    for nginx in both() {
+        let mut bench = Bench::new(nginx);
+        bench.settings.confirm_timeout = Duration::from_millis(50);
+        let running = bench.start().await;
+        bench.offer("small");
+        bench.outcome("small").await;
+        let many: String = (0..10_000).map(|number| format!("location /{number} {{ return 204; }}\n")).collect();
+        bench.volume.offer("large", &bench.files("large", "", &many)).unwrap();
+        let outcome = bench.outcome("large").await;
+        assert_eq!(outcome.state, OutcomeState::Live, "{outcome:?}");
+        let status = running.handle.status();
+        assert_eq!((status.failed, status.restarts, status.reloads), (0, 0, 1));
         running.stop().await;
     }
 }
@@ -181,10 +226,14 @@ async fn a_test_that_hangs_is_ended_and_made_again() {
     let running = bench.start().await;
     bench.offer("one");
     bench.outcome("one").await;
+    // After a refusal, what comes next is tested before nginx reads it.
+    bench.volume.offer("bad", &bench.files("bad", "no_such_directive on;", "")).unwrap();
+    assert_eq!(bench.outcome("bad").await.state, OutcomeState::Refused);
     fs::write(&hang, "").unwrap();
     bench.offer("two");
     let outcome = bench.outcome("two").await;
     assert_eq!((outcome.state, outcome.live.as_deref()), (OutcomeState::Failed, Some("one")));
+    assert_eq!(running.handle.status().reloads, 1);
     assert!(outcome.message.contains("did not end"), "{}", outcome.message);
     assert_eq!(bench.get().await.unwrap(), "one");
     let sleeps =
