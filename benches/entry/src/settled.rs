@@ -20,7 +20,7 @@ use crate::by_hand::ByHand;
 use crate::entry::Entry;
 use crate::http;
 use crate::objects;
-use crate::stage::{Stage, create};
+use crate::stage::{SETTLED_PROBE, Stage, create};
 
 /// How often a pair of p50 may be as slow, and a p99.
 const LIMIT: f64 = 1.5;
@@ -33,8 +33,6 @@ const REST: Duration = Duration::from_millis(300);
 /// Clients that look; each waits this long between two looks.
 const LOOKERS: usize = 2;
 const LOOK: Duration = Duration::from_micros(500);
-/// The address of the Service that changes, in a cluster. It is of the part that is not given out unasked.
-const PROBE: &str = "127.64.0.201";
 const NAMESPACE: &str = "settled";
 
 /// What new connections are answered.
@@ -139,11 +137,11 @@ pub async fn lead(api: &Api<Service>, name: &str, port: u16) -> Result<()> {
 }
 
 async fn from_server(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
-    let (one, other) = (Backend::start(PROBE, "one").await?, Backend::start(PROBE, "other").await?);
+    let (one, other) = (Backend::start(SETTLED_PROBE, "one").await?, Backend::start(SETTLED_PROBE, "other").await?);
     let ports = [one.address.port(), other.address.port()];
     let client = stage.client(NAMESPACE).await?;
     let services = (0..others).map(|number| objects::service(&format!("other-{number}"), None, 80));
-    let services = services.chain([objects::service("probe", Some(PROBE), ports[0])]);
+    let services = services.chain([objects::service("probe", Some(SETTLED_PROBE), ports[0])]);
     create::<Service>(&client, NAMESPACE, services).await?;
     let entry = stage.run(stage.server_flags(NAMESPACE)?, &stage.newest).await?;
     let api = Api::<Service>::namespaced(client, NAMESPACE);

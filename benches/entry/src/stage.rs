@@ -20,6 +20,11 @@ use crate::guard::Guarded;
 
 /// Addresses for Services, on all of which this machine can listen.
 const SERVICES: &str = "127.64.0.0/16";
+/// The addresses that groups choose for Services which change: each another, since they share the API server, and of the
+/// part that is not given out unasked.
+pub const SETTLED_PROBE: &str = "127.64.0.201";
+pub const STORM_PROBE: &str = "127.64.0.202";
+pub const TRAEFIK_PROBES: [&str; 2] = ["127.64.0.203", "127.64.0.204"];
 /// How many objects are created at a time.
 const AT_A_TIME: usize = 16;
 

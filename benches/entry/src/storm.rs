@@ -14,7 +14,7 @@ use crate::backend::Backend;
 use crate::entry::Entry;
 use crate::objects;
 use crate::settled::{answers, lead, settle};
-use crate::stage::{Stage, create};
+use crate::stage::{STORM_PROBE, Stage, create};
 
 /// Changes of a storm, the last of which is looked for.
 const CHANGES: u32 = 500;
@@ -28,8 +28,6 @@ const LIVE: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_secs(1);
 /// Requests to the API server at a time.
 const AT_A_TIME: usize = 32;
-/// The address of the Service that is looked for, in a cluster.
-const PROBE: &str = "127.64.0.202";
 const NAMESPACE: &str = "storm";
 
 /// What storms did.
@@ -91,11 +89,11 @@ fn change_other(directory: &Path, number: u16, port: u16) -> Result<()> {
 }
 
 async fn from_server(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
-    let (one, other) = (Backend::start(PROBE, "one").await?, Backend::start(PROBE, "other").await?);
+    let (one, other) = (Backend::start(STORM_PROBE, "one").await?, Backend::start(STORM_PROBE, "other").await?);
     let ports = [one.address.port(), other.address.port()];
     let client = stage.client(NAMESPACE).await?;
     let services = (0..others).map(|number| objects::service(&format!("other-{number}"), None, 80));
-    let services = services.chain([objects::service("probe", Some(PROBE), ports[0])]);
+    let services = services.chain([objects::service("probe", Some(STORM_PROBE), ports[0])]);
     create::<Service>(&client, NAMESPACE, services).await?;
     let entry = stage.run(stage.server_flags(NAMESPACE)?, &stage.newest).await?;
     let api = Api::<Service>::namespaced(client, NAMESPACE);

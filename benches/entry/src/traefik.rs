@@ -18,7 +18,7 @@ use crate::guard::Guarded;
 use crate::http;
 use crate::objects;
 use crate::settled::{answers, figures, settle};
-use crate::stage::{Stage, create};
+use crate::stage::{Stage, TRAEFIK_PROBES, create};
 
 /// The version that `scripts/install-traefik` makes available.
 const VERSION: &str = "3.7.15";
@@ -26,8 +26,6 @@ const VERSION: &str = "3.7.15";
 const CONTROLLER: &str = "traefik.io/ingress-controller";
 const CLASS: &str = "both";
 const NAMESPACE: &str = "beside";
-/// The addresses of the two Services to which the Ingress `probe` leads in turns.
-const ADDRESSES: [&str; 2] = ["127.64.0.202", "127.64.0.203"];
 /// Before each change. Traefik puts off one that comes within 2 s of the one before.
 const REST: Duration = Duration::from_secs(3);
 /// How long it may take to serve, or to follow.
@@ -102,7 +100,7 @@ async fn beside(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
         let why = format!("{} is not there: run scripts/install-traefik", binary.display());
         return Ok(names.map(|name| Figure { reached: true, ..Figure::missing(name, "-", &why) }).into());
     }
-    let backends = [Backend::start(ADDRESSES[0], "one").await?, Backend::start(ADDRESSES[1], "other").await?];
+    let backends = [Backend::start(TRAEFIK_PROBES[0], "one").await?, Backend::start(TRAEFIK_PROBES[1], "other").await?];
     let ports = [&backends[0], &backends[1]].map(|backend| backend.address.port());
     let client = stage.client(NAMESPACE).await?;
     let server = stage.server()?;
@@ -117,7 +115,7 @@ async fn beside(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
         service
     };
     let services = (0..others).map(|number| plain(&format!("other-{number}"), None, 80));
-    let led = [0, 1].map(|at| plain(["one", "other"][at], Some(ADDRESSES[at]), ports[at]));
+    let led = [0, 1].map(|at| plain(["one", "other"][at], Some(TRAEFIK_PROBES[at]), ports[at]));
     create::<Service>(&client, NAMESPACE, services.chain(led)).await?;
     let ingresses = (0..others).map(|number| format!("other-{number}")).map(|name| ingress(&name, &name, 80));
     create::<Ingress>(&client, NAMESPACE, ingresses.chain([ingress("probe", "one", ports[0])])).await?;
