@@ -1,12 +1,15 @@
 //! An image's bytes: export and import.
 
+use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{Read, Seek as _, SeekFrom, Write as _};
+use std::io::{Cursor, Read, Seek as _, SeekFrom, Take, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use ceph::unwatched;
+use rbd_format::diff::{DiffVersion, Record};
+use serde_json::json;
 use testbed::service::Service;
 
 use crate::stage::{Stage, images_path};
@@ -22,6 +25,7 @@ const HOLE_BYTES: usize = 4096;
 
 const EXPORT: &str = "export-vs-rbd-export";
 const IMPORT: &str = "import-vs-rbd-import";
+const SPARSE: &str = "import-sparse-vs-rbd-import";
 
 /// Export of an image of 1 GiB, half empty, to a file, and its import from that file; against the `rbd` tool with the
 /// same files.
@@ -33,7 +37,11 @@ pub fn data(stage: &Stage) -> Result<Vec<Figure>> {
     let service = stage.service()?;
     if service.client.get(&data_path("none"))?.problem() != "image-not-found" {
         let why = "the service has no endpoints for data";
-        return Ok(vec![Figure::missing(EXPORT, ">= 0.95 x", why), Figure::missing(IMPORT, ">= 0.95 x", why)]);
+        return Ok(vec![
+            Figure::missing(EXPORT, ">= 0.95 x", why),
+            Figure::missing(IMPORT, ">= 0.95 x", why),
+            Figure::missing(SPARSE, ">= 0.95 x", why),
+        ]);
     }
     let directory = tempfile::tempdir()?;
     let file = |name: &str| directory.path().join(name);
@@ -56,25 +64,35 @@ pub fn data(stage: &Stage) -> Result<Vec<Figure>> {
     ensure_same(&ours, &source)?;
     ensure_same(&theirs, &source)?;
     remove(&theirs)?;
-    let import = Pairs::measure(
-        pairs,
-        || {
-            let (time, ()) = timed(|| import_from(&agent, &service, &source, "ours"))?;
-            io.remove_image("ours", &unwatched)?;
-            Ok(time)
-        },
-        || {
-            let (time, _) = timed(|| stage.ceph.rbd(&["import", "--no-progress", &text(&source), "data/theirs"]))?;
-            io.remove_image("theirs", &unwatched)?;
-            Ok(time)
-        },
-    )?;
-    import_from(&agent, &service, &source, "ours")?;
-    remove(&ours)?;
-    stage.ceph.rbd(&["export", "--no-progress", "data/ours", &text(&ours)])?;
-    ensure_same(&ours, &source)?;
+    let imports = |import: &dyn Fn() -> Result<()>| -> Result<Pairs> {
+        let measured = Pairs::measure(
+            pairs,
+            || {
+                let (time, ()) = timed(import)?;
+                io.remove_image("ours", &unwatched)?;
+                Ok(time)
+            },
+            || {
+                let (time, _) = timed(|| stage.ceph.rbd(&["import", "--no-progress", &text(&source), "data/theirs"]))?;
+                io.remove_image("theirs", &unwatched)?;
+                Ok(time)
+            },
+        )?;
+        import()?;
+        remove(&ours)?;
+        stage.ceph.rbd(&["export", "--no-progress", "data/ours", &text(&ours)])?;
+        ensure_same(&ours, &source)?;
+        io.remove_image("ours", &unwatched)?;
+        Ok(measured)
+    };
+    let import = imports(&|| import_from(&agent, &service, &source, "ours"))?;
+    let sparse = imports(&|| import_sparsely_from(&agent, &service, &source, "ours"))?;
     stage.ceph.delete_pool("data")?;
-    Ok(vec![export.faster(EXPORT, 0.95, "`rbd export`"), import.faster(IMPORT, 0.95, "`rbd import`")])
+    Ok(vec![
+        export.faster(EXPORT, 0.95, "`rbd export`"),
+        import.faster(IMPORT, 0.95, "`rbd import`"),
+        sparse.faster(SPARSE, 0.95, "`rbd import`"),
+    ])
 }
 
 fn data_path(image: &str) -> String {
@@ -134,6 +152,77 @@ fn import_from(agent: &ureq::Agent, service: &Service, path: &Path, image: &str)
     let response = agent.put(&url).header("content-type", "application/octet-stream").send(&file)?;
     ensure!(response.status().is_success(), "import was answered {}", response.status());
     Ok(())
+}
+
+/// Makes an image and sends it what the file holds, without the holes, as a diff from nothing.
+fn import_sparsely_from(agent: &ureq::Agent, service: &Service, path: &Path, image: &str) -> Result<()> {
+    let answer = service.client.post(&images_path("data"), &json!({ "name": image, "sizeBytes": IMAGE_BYTES }))?;
+    ensure!(answer.status == 201, "{}", answer.text());
+    let url = format!("http://{}{}/{image}/diff", service.api(), images_path("data"));
+    let mut body = Difference::from_nothing_to(path)?;
+    let request = agent
+        .post(&url)
+        .header("content-type", "application/vnd.ceph.rbd-diff")
+        .header("content-length", body.length_bytes().to_string());
+    let response = request.send(ureq::SendBody::from_reader(&mut body))?;
+    ensure!(response.status().is_success(), "the diff was answered {}", response.status());
+    Ok(())
+}
+
+/// A file as the stream that `rbd export-diff` writes.
+struct Difference {
+    parts: VecDeque<(Cursor<Vec<u8>>, Take<File>)>,
+}
+
+impl Difference {
+    fn from_nothing_to(path: &Path) -> Result<Difference> {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        let mut head = DiffVersion::V1.banner().to_vec();
+        Record::Size(size).encode(DiffVersion::V1, &mut head)?;
+        let mut parts = VecDeque::new();
+        let mut at = 0;
+        while let Some(begin) = seek(&file, rustix::fs::SeekFrom::Data(at))? {
+            at = seek(&file, rustix::fs::SeekFrom::Hole(begin))?.unwrap_or(size);
+            let record = Record::Data { offset_bytes: begin, length_bytes: at - begin };
+            record.encode(DiffVersion::V1, &mut head)?;
+            let mut part = File::open(path)?;
+            part.seek(SeekFrom::Start(begin))?;
+            parts.push_back((Cursor::new(std::mem::take(&mut head)), part.take(at - begin)));
+        }
+        Record::End.encode(DiffVersion::V1, &mut head)?;
+        parts.push_back((Cursor::new(head), file.take(0)));
+        Ok(Difference { parts })
+    }
+
+    fn length_bytes(&self) -> u64 {
+        self.parts.iter().map(|(head, data)| head.get_ref().len() as u64 + data.limit()).sum()
+    }
+}
+
+/// Where that is; none behind the last.
+fn seek(file: &File, from: rustix::fs::SeekFrom) -> Result<Option<u64>> {
+    match rustix::fs::seek(file, from) {
+        Ok(at) => Ok(Some(at)),
+        Err(rustix::io::Errno::NXIO) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Read for Difference {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while let Some((head, data)) = self.parts.front_mut() {
+            let mut length = head.read(buffer)?;
+            if length == 0 {
+                length = data.read(buffer)?;
+            }
+            if length > 0 {
+                return Ok(length);
+            }
+            self.parts.pop_front();
+        }
+        Ok(0)
+    }
 }
 
 /// Reads until the buffer is full or nothing follows.

@@ -12,6 +12,7 @@ use ceph_sys as sys;
 use crate::error::{Errno, Error, Result, check};
 use crate::ioctx::IoContext;
 use crate::text::{c_string, growing, separated};
+use crate::validation::Validation;
 
 /// How to reach a cluster and as whom.
 #[derive(Debug, Clone, Default)]
@@ -28,12 +29,16 @@ pub struct Settings {
     pub monitor_timeout: Duration,
     /// More options, set last: name and value.
     pub options: Vec<(String, String)>,
+    /// Whether librbd looks only once at each pool if it may hold images, instead of before each image it makes there: a
+    /// read less (`rbd_validate_pool`).
+    pub validate_once: bool,
 }
 
 /// A configured handle that has not connected: it can be asked for options.
 pub struct Unconnected {
     handle: Handle,
     entity: String,
+    validation: Option<Validation>,
 }
 
 /// A connection to a cluster. Cheap to clone; the last clone closes it.
@@ -45,6 +50,7 @@ pub struct Cluster {
 struct Inner {
     handle: Handle,
     entity: String,
+    validation: Option<Validation>,
 }
 
 /// An owned `rados_t`.
@@ -53,8 +59,8 @@ struct Handle(sys::rados_t);
 // SAFETY: librados documents a cluster handle as usable from any thread once it is created, and its functions lock
 // inside; nothing here depends on the thread that made it.
 unsafe impl Send for Handle {}
-// SAFETY: as above: concurrent calls on one connected handle are librados' normal use. Options are set only before
-// connecting, through `&mut`.
+// SAFETY: as above: concurrent calls on one connected handle are librados' normal use, setting and reading an option,
+// which lock its configuration, among them.
 unsafe impl Sync for Handle {}
 
 impl Drop for Handle {
@@ -108,7 +114,8 @@ impl Settings {
         // SAFETY: the handle is open; a null name means `CEPH_ARGS`.
         let r = unsafe { sys::rados_conf_parse_env(handle.0, ptr::null()) };
         check("rados_conf_parse_env", || "CEPH_ARGS".into(), r)?;
-        let mut unconnected = Unconnected { handle, entity: self.entity.clone() };
+        let validation = self.validate_once.then(Validation::default);
+        let mut unconnected = Unconnected { handle, entity: self.entity.clone(), validation };
         if let Some(keyring) = &self.keyring {
             unconnected.set("keyring", &keyring.to_string_lossy())?;
         }
@@ -123,10 +130,7 @@ impl Settings {
 
 impl Unconnected {
     fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        let (c_name, c_value) = (c_string(name)?, c_string(value)?);
-        // SAFETY: the handle is open and both strings live during the call.
-        let r = unsafe { sys::rados_conf_set(self.handle.0, c_name.as_ptr(), c_value.as_ptr()) };
-        check("rados_conf_set", || format!("{name}={value}"), r).map(drop)
+        set_option(&self.handle, name, value)
     }
 
     /// The value an option has now, by file, environment and default.
@@ -147,8 +151,15 @@ impl Unconnected {
         // it would leak threads and descriptors.
         let r = unsafe { sys::rados_connect(self.handle.0) };
         check("rados_connect", || self.entity.clone(), r)?;
-        Ok(Cluster { inner: Arc::new(Inner { handle: self.handle, entity: self.entity }) })
+        Ok(Cluster { inner: Arc::new(Inner { handle: self.handle, entity: self.entity, validation: self.validation }) })
     }
+}
+
+fn set_option(handle: &Handle, name: &str, value: &str) -> Result<()> {
+    let (c_name, c_value) = (c_string(name)?, c_string(value)?);
+    // SAFETY: the handle is open and both strings live during the call.
+    let r = unsafe { sys::rados_conf_set(handle.0, c_name.as_ptr(), c_value.as_ptr()) };
+    check("rados_conf_set", || format!("{name}={value}"), r).map(drop)
 }
 
 fn option(handle: &Handle, name: &str) -> Result<String> {
@@ -209,6 +220,18 @@ impl Cluster {
     /// `ENOENT` for an option that does not exist.
     pub fn option(&self, name: &str) -> Result<String> {
         option(&self.inner.handle, name)
+    }
+
+    /// Sets an option for all that this connection does from now on.
+    ///
+    /// # Errors
+    /// `ENOENT` for an option that does not exist, `ENOSYS` for one that cannot be changed while connected.
+    pub(crate) fn set_option(&self, name: &str, value: &str) -> Result<()> {
+        set_option(&self.inner.handle, name, value)
+    }
+
+    pub(crate) fn validation(&self) -> Option<&Validation> {
+        self.inner.validation.as_ref()
     }
 
     /// Space of the whole cluster. Zero without a manager, and stale without an error when it has stopped.

@@ -112,9 +112,19 @@ impl IoContext {
     /// # Errors
     /// `EACCES`/`EPERM` without the caps for it; `EINVAL` when the pool belongs to another application.
     pub fn init_rbd(&self) -> Result<()> {
-        // SAFETY: the context is open.
-        let r = unsafe { sys::rbd_pool_init(self.raw(), false) };
-        self.check("rbd_pool_init", "", r).map(drop)
+        self.validated(None, || {
+            // SAFETY: the context is open.
+            let r = unsafe { sys::rbd_pool_init(self.raw(), false) };
+            self.check("rbd_pool_init", "", r).map(drop)
+        })
+    }
+
+    /// Makes something in this pool, with its data in `data_pool` if that is another.
+    pub(crate) fn validated<T>(&self, data_pool: Option<&str>, make: impl FnOnce() -> Result<T>) -> Result<T> {
+        match self.cluster().validation() {
+            Some(validation) => validation.once(self.cluster(), (self.pool_id(), data_pool), make),
+            None => make(),
+        }
     }
 
     /// The applications the pool is marked for, such as `rbd`.

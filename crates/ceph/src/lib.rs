@@ -20,6 +20,7 @@ mod progress;
 mod snapshot;
 mod text;
 mod trash;
+mod validation;
 
 pub use caps::PoolAccess;
 pub use cluster::{Cluster, ClusterSpace, Settings, Unconnected, exports, library_versions};

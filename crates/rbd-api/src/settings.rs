@@ -227,6 +227,17 @@ impl Serve {
     }
 }
 
+/// What this client does otherwise than by Ceph's defaults.
+const OPTIONS: [(&str, &str); 3] = [
+    // Monitors that were away are found again within three seconds. By default a client tries ever less often, in the end
+    // every half minute.
+    ("mon_client_hunt_interval_max_multiple", "1"),
+    // Streams write large parts once, and flush at the end. What is written is not changed until it lies in Ceph, so librbd
+    // need not copy it.
+    ("rbd_cache", "false"),
+    ("rbd_disable_zero_copy_writes", "false"),
+];
+
 impl CephArgs {
     /// As the `ceph` crate takes them. `CEPH_CONF` is honoured as Ceph's own tools do.
     pub fn settings(&self) -> ceph::Settings {
@@ -236,9 +247,8 @@ impl CephArgs {
             conf_file: conf,
             keyring: self.keyring.clone(),
             connect_timeout: self.connect_timeout,
-            // Monitors that were away are found again within three seconds. By default a client tries ever less often,
-            // in the end every half minute.
-            options: vec![("mon_client_hunt_interval_max_multiple".into(), "1".into())],
+            options: OPTIONS.map(|(name, value)| (name.into(), value.into())).to_vec(),
+            validate_once: true,
             ..ceph::Settings::new(entity)
         }
     }

@@ -94,9 +94,11 @@ impl IoContext {
     pub fn create_image(&self, name: &str, size_bytes: u64, spec: &ImageSpec) -> Result<()> {
         let c_name = c_string(name)?;
         let options = Options::new(spec)?;
-        // SAFETY: context, name and options are alive.
-        let r = unsafe { sys::rbd_create4(self.raw(), c_name.as_ptr(), size_bytes, options.0) };
-        self.check("rbd_create4", name, r).map(drop)
+        self.validated(spec.data_pool.as_deref(), || {
+            // SAFETY: context, name and options are alive.
+            let r = unsafe { sys::rbd_create4(self.raw(), c_name.as_ptr(), size_bytes, options.0) };
+            self.check("rbd_create4", name, r).map(drop)
+        })
     }
 
     /// Makes a clone of a snapshot as `name` in this context, which may be of another pool or namespace.
@@ -113,18 +115,20 @@ impl IoContext {
     ) -> Result<()> {
         let (c_parent, c_snapshot, c_name) = (c_string(parent_image)?, c_string(snapshot)?, c_string(name)?);
         let options = Options::new(spec)?;
-        // SAFETY: both contexts, the names and the options are alive.
-        let r = unsafe {
-            sys::rbd_clone3(
-                parent.raw(),
-                c_parent.as_ptr(),
-                c_snapshot.as_ptr(),
-                self.raw(),
-                c_name.as_ptr(),
-                options.0,
-            )
-        };
-        self.check("rbd_clone3", name, r).map(drop)
+        self.validated(spec.data_pool.as_deref(), || {
+            // SAFETY: both contexts, the names and the options are alive.
+            let r = unsafe {
+                sys::rbd_clone3(
+                    parent.raw(),
+                    c_parent.as_ptr(),
+                    c_snapshot.as_ptr(),
+                    self.raw(),
+                    c_name.as_ptr(),
+                    options.0,
+                )
+            };
+            self.check("rbd_clone3", name, r).map(drop)
+        })
     }
 
     /// Renames an image within the context.
@@ -167,35 +171,37 @@ impl Image {
     ) -> Result<()> {
         let c_name = c_string(name)?;
         let options = Options::new(spec)?;
-        let r: c_int = with_progress(progress, |callback, argument| match kind {
-            CopyKind::Deep => {
-                // SAFETY: image, context, name and options are alive; the argument lives until the call ends.
-                unsafe {
-                    sys::rbd_deep_copy_with_progress(
-                        self.raw(),
-                        target.raw(),
-                        c_name.as_ptr(),
-                        options.0,
-                        callback,
-                        argument,
-                    )
+        target.validated(spec.data_pool.as_deref(), || {
+            let r: c_int = with_progress(progress, |callback, argument| match kind {
+                CopyKind::Deep => {
+                    // SAFETY: image, context, name and options are alive; the argument lives until the call ends.
+                    unsafe {
+                        sys::rbd_deep_copy_with_progress(
+                            self.raw(),
+                            target.raw(),
+                            c_name.as_ptr(),
+                            options.0,
+                            callback,
+                            argument,
+                        )
+                    }
                 }
-            }
-            CopyKind::Data => {
-                // SAFETY: as above. Runs of zeros of 4 KiB and more are not written.
-                unsafe {
-                    sys::rbd_copy_with_progress4(
-                        self.raw(),
-                        target.raw(),
-                        c_name.as_ptr(),
-                        options.0,
-                        callback,
-                        argument,
-                        4096,
-                    )
+                CopyKind::Data => {
+                    // SAFETY: as above. Runs of zeros of 4 KiB and more are not written.
+                    unsafe {
+                        sys::rbd_copy_with_progress4(
+                            self.raw(),
+                            target.raw(),
+                            c_name.as_ptr(),
+                            options.0,
+                            callback,
+                            argument,
+                            4096,
+                        )
+                    }
                 }
-            }
-        });
-        target.check("rbd_copy", name, r).map(drop)
+            });
+            target.check("rbd_copy", name, r).map(drop)
+        })
     }
 }

@@ -188,7 +188,7 @@ fn set_metadata<'a>(
 }
 
 /// What librbd's refusal to make an image means.
-fn refused(error: ceph::Error) -> Problem {
+pub(super) fn refused(error: ceph::Error) -> Problem {
     if error.is(Errno::EINVAL) || error.is(Errno::ENOSYS) || error.is(Errno::EDOM) {
         return Problem::new(Kind::InvalidField, format!("The cluster refuses this layout: {error}."))
             .cause(

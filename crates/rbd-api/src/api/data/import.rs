@@ -12,9 +12,11 @@ use serde::Deserialize;
 use super::sink::{Failed, Incoming, Sink};
 use super::source::Layout;
 use super::{lane, slot};
+use crate::api::image_new::refused;
 use crate::api::images::read_image;
 use crate::call::{Call, json, located};
 use crate::endpoint::Answer;
+use crate::layout::check_with_cluster;
 use crate::link::Connection;
 use crate::listing::{INCOMPLETE_KEY, Image};
 use crate::names::{check_new, segment};
@@ -25,7 +27,7 @@ use crate::workers::{Slot, within};
 
 pub const DESCRIPTION: &str = "Makes an image of the body's bytes, as `rbd import` does; it must not exist. The size is \
 the Content-Length, or `sizeBytes` for a body sent in chunks, which must then have exactly so many bytes. Blocks of 4 KiB \
-of zeros are not written. Until the last byte is safe the image is `state: incomplete`; so it stays when the client \
+of zeros are not written; to send none either, make the image and apply a diff from nothing to it. Until the last byte is safe the image is `state: incomplete`; so it stays when the client \
 breaks off, sends less or more than it said, or Ceph fails. It can be deleted like any other; an import does not go on where \
 it was cut off.";
 
@@ -34,9 +36,17 @@ it was cut off.";
 pub struct Import {
     /// The number of bytes that come, for a body without a Content-Length.
     size_bytes: Option<u64>,
-    /// The size of the image's objects in bytes, a power of two from 4,096 to 33,554,432; without it the cluster's default.
+    /// Its features, exactly these, with commas between: `layering`, `exclusive-lock`, `object-map`, `fast-diff`,
+    /// `deep-flatten`, `journaling`. Default: the cluster's (`rbd_default_features`).
+    features: Option<String>,
+    /// The size of its objects, in bytes: a power of two from 4096 (4 KiB) to 33554432 (32 MiB). Default: the cluster's.
     object_size_bytes: Option<u64>,
-    /// The pool for the image's data objects; without it the image's own.
+    /// How much goes to one object before the next, in bytes: a power of two from 512 up to the object size. Together with
+    /// `stripeCount`. Default: the object size.
+    stripe_unit_bytes: Option<u64>,
+    /// How many objects a stripe goes over, 1 to 4096. Together with `stripeUnitBytes`. Default: 1.
+    stripe_count: Option<u64>,
+    /// The pool of its data objects, which may be an erasure-coded one. Default: the image's own pool.
     data_pool: Option<String>,
 }
 
@@ -74,17 +84,15 @@ impl Import {
 
     /// The layout the image gets.
     fn spec(&self) -> Result<ImageSpec, Problem> {
-        let order = match self.object_size_bytes {
-            None => None,
-            Some(bytes) if bytes.is_power_of_two() && (12..=25).contains(&bytes.trailing_zeros()) => {
-                u8::try_from(bytes.trailing_zeros()).ok()
-            }
-            Some(bytes) => {
-                let allowed = "a power of two from 4096 to 33554432";
-                return Err(Problem::field("objectSizeBytes", format!("is {bytes}"), allowed));
-            }
+        let names = |text: &String| text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        let layout = crate::layout::Layout {
+            features: self.features.as_ref().map(names),
+            object_size_bytes: self.object_size_bytes,
+            stripe_unit_bytes: self.stripe_unit_bytes,
+            stripe_count: self.stripe_count,
+            data_pool: self.data_pool.clone(),
         };
-        Ok(ImageSpec { order, data_pool: self.data_pool.clone(), ..ImageSpec::default() })
+        layout.spec()
     }
 }
 
@@ -183,15 +191,9 @@ async fn create(call: &Call, name: &str, size_bytes: u64, spec: ImageSpec) -> Re
         format!("Its import by {} was begun at {:.0} and has not finished.", call.principal.name, Timestamp::now());
     call.in_lane(&lane(&call.place()), move |connection| {
         let io = connection.context(&place.pool, &place.namespace)?;
-        if let Some(pool) = &spec.data_pool {
-            // librbd says ENOENT, which could be anything.
-            connection.cluster().refresh()?;
-            connection.cluster().pool_id(pool).map_err(|_| {
-                Problem::field("dataPool", format!("there is no pool {pool:?}"), "the name of a pool of the cluster")
-            })?;
-        }
+        check_with_cluster(io.cluster(), size_bytes, &spec)?;
         io.create_image(&name, size_bytes, &spec).map_err(|error| {
-            if error.is(Errno::EEXIST) { exists(connection, &io, &name, deadline) } else { error.into() }
+            if error.is(Errno::EEXIST) { exists(connection, &io, &name, deadline) } else { refused(error) }
         })?;
         let image = io.open_image(ImageRef::Name(&name), None, Access::ReadWrite)?;
         image.set_metadata(INCOMPLETE_KEY, &reason)?;

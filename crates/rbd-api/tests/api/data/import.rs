@@ -49,8 +49,24 @@ fn an_import_equals_rbds() {
     same_as_rbd(&half_empty(3, 2 * MIB + 511, 4096), "", &[]);
     same_as_rbd(&noise(4, 5 * MIB + 3), "?objectSizeBytes=1048576", &["--object-size", "1M"]);
     same_as_rbd(&half_empty(5, 70 * MIB, 5 * MIB), "?objectSizeBytes=33554432", &["--object-size", "32M"]);
+    let striped = "?objectSizeBytes=1048576&stripeUnitBytes=65536&stripeCount=4";
+    let layout = ["--object-size", "1M", "--stripe-unit", "64K", "--stripe-count", "4"];
+    same_as_rbd(&half_empty(6, 9 * MIB + 5, MIB), striped, &layout);
+    same_as_rbd(&half_empty(7, 9 * MIB + 5, MIB), "?features=layering", &["--image-feature", "layering"]);
     same_as_rbd(&vec![0; 8 << 20], "", &[]);
     same_as_rbd(&[7], "", &[]);
+}
+
+#[test]
+fn an_import_gets_the_layout_asked_for() {
+    let pool = pool();
+    let query = "?features=layering,exclusive-lock&objectSizeBytes=1048576&stripeUnitBytes=65536&stripeCount=4";
+    let made =
+        api().send("PUT", &format!("{}/data{query}", image(&pool, "a")), &[], b"abc").unwrap().expect(201).json();
+    assert_eq!(made["features"], serde_json::json!(["layering", "striping", "exclusive-lock"]), "{made}");
+    assert_eq!((&made["stripeUnitBytes"], &made["stripeCount"]), (&65536.into(), &4.into()), "{made}");
+    let none = api().send("PUT", &format!("{}/data?features=", image(&pool, "b")), &[], b"abc").unwrap();
+    assert_eq!(none.expect(201).json()["features"], serde_json::json!([]));
 }
 
 #[test]
@@ -84,6 +100,9 @@ fn what_is_wrong_with_a_request_is_named_before_anything_is_made() {
         ("?objectSizeBytes=5000", "objectSizeBytes"),
         ("?objectSizeBytes=2048", "objectSizeBytes"),
         ("?dataPool=no-such-pool", "dataPool"),
+        ("?features=layering,fast", "features"),
+        ("?features=object-map", "features"),
+        ("?stripeUnitBytes=4096", "stripeCount"),
         ("?size=3", "size"),
     ] {
         assert_eq!(put("a", query).expect(400).json()["field"], field, "{query}");
