@@ -26,6 +26,8 @@ const LOOK: Duration = Duration::from_millis(5);
 const TICK: Duration = Duration::from_secs(1);
 /// For a process that was told to end at once.
 const GRACE: Duration = Duration::from_secs(2);
+/// For a supervisor that is ending to let go of the runtime directory.
+const HANDOVER: Duration = Duration::from_millis(500);
 /// The wait before nginx is started again, doubled each time; and how long it must have run to begin anew.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 const STEADY: Duration = Duration::from_secs(30);
@@ -88,7 +90,7 @@ impl Supervisor {
         child::version(&settings.nginx).await?;
         let volume = Volume::open(&settings.volume)?;
         fs::create_dir_all(&settings.runtime).map_err(Error::file("create", &settings.runtime))?;
-        let lock = take(&settings.runtime)?;
+        let lock = take(&settings.runtime).await?;
         volume.tidy();
         if let Err(error) = rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1)) {
             tracing::warn!(%error, "workers of a killed nginx may stay as zombies");
@@ -435,14 +437,19 @@ impl Supervisor {
     }
 }
 
-/// Makes the runtime directory this supervisor's own, until the returned file is closed.
-fn take(runtime: &Path) -> Result<File> {
+/// Makes the runtime directory this supervisor's own, until the returned file is closed. One that is just ending gets a
+/// moment: a process that it was starting holds the lock until it is what it shall be.
+async fn take(runtime: &Path) -> Result<File> {
     let path = runtime.join("supervisor.lock");
     let file =
         OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(Error::file("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Owned(runtime.to_owned())),
-        Err(TryLockError::Error(error)) => Err(Error::file("lock", &path)(error)),
+    let until = Instant::now() + HANDOVER;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(LOOK).await,
+            Err(TryLockError::WouldBlock) => return Err(Error::Owned(runtime.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(Error::file("lock", &path)(error)),
+        }
     }
 }
