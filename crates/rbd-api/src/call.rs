@@ -223,11 +223,12 @@ impl Call {
     }
 
     async fn small_body(&mut self) -> Result<bytes::Bytes, Problem> {
-        let body = self.take_body();
-        let collected = tokio::time::timeout_at(self.deadline.into(), Limited::new(body, JSON_LIMIT_BYTES).collect());
-        match collected.await {
+        let mut body = self.take_body();
+        let collected = Limited::new(&mut body, JSON_LIMIT_BYTES).collect();
+        match tokio::time::timeout_at(self.deadline.into(), collected).await {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                crate::streams::linger(body);
                 Err(Problem::new(Kind::TooLarge, format!("The body is larger than {JSON_LIMIT_BYTES} bytes.")))
             }
             Ok(Err(error)) => Err(Problem::new(Kind::BadRequest, format!("The body did not arrive: {error}."))),

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use ceph::Image;
+use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What streams may use.
@@ -23,6 +25,15 @@ impl Default for StreamLimits {
     fn default() -> Self {
         Self { per_pool: 32, memory_bytes: 256 << 20, idle: Duration::from_mins(1) }
     }
+}
+
+/// How long what the client still sends is read and dropped after its request failed, so that it sees the answer.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Goes on taking what comes for a while, in the background: a connection that is closed with bytes unread is reset, and
+/// the answer lost with it.
+pub fn linger(mut body: Body) {
+    tokio::spawn(tokio::time::timeout(LINGER, async move { while let Some(Ok(_)) = body.frame().await {} }));
 }
 
 /// What streams share.

@@ -16,7 +16,7 @@ use super::source::is_zero;
 use super::trouble;
 use crate::app::Shared;
 use crate::problem::{Kind, Problem};
-use crate::streams::{Held, Share};
+use crate::streams::{Held, Share, linger};
 use crate::workers::within;
 
 /// Written behind per stream.
@@ -27,8 +27,6 @@ const WINDOW_WRITES: usize = 128;
 const STOCK_CHUNKS: usize = 2;
 /// The unit in which zeros are looked for and left out: what `rbd import` does by default (`--sparse-size`).
 const SPARSE_BYTES: usize = 4096;
-/// How long what the client still sends is read and dropped after its request failed, so that it sees the answer.
-const LINGER: Duration = Duration::from_secs(5);
 
 /// A body as it arrives.
 pub struct Incoming {
@@ -70,10 +68,9 @@ impl Incoming {
         }
     }
 
-    /// Goes on taking what comes for a while, in the background: a connection that is closed with bytes unread is
-    /// reset, and the answer lost with it.
-    pub fn linger(mut self) {
-        tokio::spawn(tokio::time::timeout(LINGER, async move { while let Ok(Some(_)) = self.next().await {} }));
+    /// See [`linger`].
+    pub fn linger(self) {
+        linger(self.body);
     }
 }
 
