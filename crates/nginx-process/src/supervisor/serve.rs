@@ -207,8 +207,10 @@ impl Supervisor {
             }
             Err(error) => {
                 self.end_nginx().await;
-                let died = matches!(error, Unconfirmed::Died(_));
-                Err(if died { format!("nginx ended at its start: {error}") } else { error.to_string() })
+                Err(match error {
+                    Unconfirmed::Died(end) => format!("nginx ended at its start: {end}"),
+                    other => other.to_string(),
+                })
             }
         }
     }

@@ -27,9 +27,9 @@ use crate::workers::{Slot, within};
 
 pub const DESCRIPTION: &str = "Makes an image of the body's bytes, as `rbd import` does; it must not exist. The size is \
 the Content-Length, or `sizeBytes` for a body sent in chunks, which must then have exactly so many bytes. Blocks of 4 KiB \
-of zeros are not written; to send none either, make the image and apply a diff from nothing to it. Until the last byte is safe the image is `state: incomplete`; so it stays when the client \
-breaks off, sends less or more than it said, or Ceph fails. It can be deleted like any other; an import does not go on where \
-it was cut off.";
+of zeros are not written; to send none either, make the image and apply a diff from nothing to it. Until the last byte is \
+safe the image is `state: incomplete`; so it stays when the client breaks off, sends less or more than it said, or Ceph fails. \
+It can be deleted like any other; an import does not go on where it was cut off.";
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -84,7 +84,10 @@ impl Import {
 
     /// The layout the image gets.
     fn spec(&self) -> Result<ImageSpec, Problem> {
-        let names = |text: &String| text.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        let names = |text: &String| match text.as_str() {
+            "" => Vec::new(),
+            names => names.split(',').map(str::to_owned).collect(),
+        };
         let layout = crate::layout::Layout {
             features: self.features.as_ref().map(names),
             object_size_bytes: self.object_size_bytes,

@@ -102,6 +102,7 @@ fn what_is_wrong_with_a_request_is_named_before_anything_is_made() {
         ("?dataPool=no-such-pool", "dataPool"),
         ("?features=layering,fast", "features"),
         ("?features=object-map", "features"),
+        ("?features=layering,", "features"),
         ("?stripeUnitBytes=4096", "stripeCount"),
         ("?size=3", "size"),
     ] {
