@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{Cursor, Read, Seek as _, SeekFrom, Take, Write as _};
+use std::io::{BufRead as _, BufReader, Cursor, Read, Seek as _, SeekFrom, Take, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,8 +19,10 @@ use bench_figures::figure::{Figure, Pairs, timed};
 const IMAGE_BYTES: u64 = 1 << 30;
 /// Every other object of 4 MiB holds data.
 const OBJECT_BYTES: usize = 4 << 20;
-/// What a client reads at a time.
+/// What a client reads or sends at a time.
 const BUFFER_BYTES: usize = 1 << 20;
+/// How long a client waits.
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Runs of zeros of this length become holes in the file, as the `rbd` tool does it.
 const HOLE_BYTES: usize = 4096;
 
@@ -54,7 +57,7 @@ pub fn data(stage: &Stage) -> Result<Vec<Figure>> {
         pairs,
         || {
             remove(&ours)?;
-            Ok(timed(|| export_to(&agent, &service, &ours))?.0)
+            Ok(timed(|| export_to(&service, &ours))?.0)
         },
         || {
             remove(&theirs)?;
@@ -104,12 +107,7 @@ fn text(path: &Path) -> String {
 }
 
 fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_mins(2)))
-        .input_buffer_size(BUFFER_BYTES)
-        .output_buffer_size(BUFFER_BYTES)
-        .build()
-        .into()
+    ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).output_buffer_size(BUFFER_BYTES).build().into()
 }
 
 /// Makes a file of which every other object is a hole, and the rest bytes that do not repeat.
@@ -125,10 +123,21 @@ fn write_half(path: &Path) -> Result<()> {
     Ok(file.set_len(IMAGE_BYTES)?)
 }
 
-fn export_to(agent: &ureq::Agent, service: &Service, path: &Path) -> Result<()> {
-    let url = format!("http://{}{}", service.api(), data_path("half"));
-    let mut response = agent.get(&url).call()?;
-    let mut body = response.body_mut().as_reader();
+/// Not with the agent of the imports, which copies what it receives once more than a reader of a socket must.
+fn export_to(service: &Service, path: &Path) -> Result<()> {
+    let mut connection = TcpStream::connect(service.api())?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    write!(connection, "GET {} HTTP/1.1\r\nhost: {}\r\n\r\n", data_path("half"), service.api())?;
+    // What is read in pieces as large as its buffer goes past it.
+    let mut response = BufReader::with_capacity(BUFFER_BYTES, connection);
+    let mut line = String::new();
+    response.read_line(&mut line)?;
+    ensure!(line.starts_with("HTTP/1.1 200 "), "the export was answered {line}");
+    while line != "\r\n" {
+        line.clear();
+        ensure!(response.read_line(&mut line)? > 0, "the export's head broke off");
+    }
+    let mut body = response.take(IMAGE_BYTES);
     let mut file = File::create_new(path)?;
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut length = 0;

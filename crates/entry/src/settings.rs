@@ -28,7 +28,7 @@ pub enum Command {
     Generate,
     /// Keep the configuration on the volume true while objects change: a sidecar
     Watch,
-    /// Run nginx with what comes to the volume: test, reload, confirm, drain
+    /// Run nginx with what comes to the volume: reload, confirm, drain
     Nginx,
     /// `watch` and `nginx` in one process
     Run,
