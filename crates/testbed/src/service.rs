@@ -86,13 +86,15 @@ impl Service {
     fn start(options: &ServiceOptions) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("sparrow-rbd-").tempdir()?;
         let (api, admin) = (free_port()?, free_port()?);
-        // The admin address is this process's alone on the machine, so it marks the process for the keeper.
-        let mark = format!("--admin={admin}");
+        // The name by which it is started is in a directory of its own, so it marks the process for the keeper. An address would
+        // not do: as soon as it is free another test may have it, and this keeper would end that one's service and keeper.
+        let mark = text(&directory.path().join("sparrow-rbd"));
         let keeper = Keeper::start(directory.path(), &[&mark])?;
         let directory = directory.keep();
         let log = directory.join("log");
         let mut command = Command::new(&options.binary);
-        command.args(["serve", &format!("--listen={api}"), &mark]).args(&options.arguments);
+        command.arg0(&mark).args(["serve", &format!("--listen={api}"), &format!("--admin={admin}")]);
+        command.args(&options.arguments);
         let child = command
             // A test that wants to see the drain says so by flag, which goes before this.
             .env("SPARROW_RBD_DRAIN_DELAY", "0s")
