@@ -20,7 +20,7 @@ use crate::objects;
 use crate::settled::{answers, figures, settle};
 use crate::stage::{Stage, TRAEFIK_PROBES, create};
 
-/// The version that `scripts/install-traefik` makes available.
+/// The version that `scripts/install-from-pypi traefik` makes available.
 const VERSION: &str = "3.7.15";
 /// The only controller of an `IngressClass` that it follows; so the entry is told to follow it too.
 const CONTROLLER: &str = "traefik.io/ingress-controller";
@@ -31,7 +31,7 @@ const REST: Duration = Duration::from_secs(3);
 /// How long it may take to serve, or to follow.
 const READY: Duration = Duration::from_mins(2);
 
-/// `SPARROW_TRAEFIK`, else what `scripts/install-traefik` has made available.
+/// `SPARROW_TRAEFIK`, else what `scripts/install-from-pypi traefik` has made available.
 fn binary() -> PathBuf {
     let set = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("SPARROW_TRAEFIK").unwrap_or_else(|| {
@@ -97,7 +97,7 @@ async fn beside(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
     let names = ["settled-p50-traefik", "settled-p99-traefik"];
     let binary = binary();
     if !binary.is_file() {
-        let why = format!("{} is not there: run scripts/install-traefik", binary.display());
+        let why = format!("{} is not there: run scripts/install-from-pypi traefik", binary.display());
         return Ok(names.map(|name| Figure { reached: true, ..Figure::missing(name, "-", &why) }).into());
     }
     let backends = [Backend::start(TRAEFIK_PROBES[0], "one").await?, Backend::start(TRAEFIK_PROBES[1], "other").await?];

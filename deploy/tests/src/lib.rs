@@ -54,7 +54,7 @@ pub fn run(command: &mut Command) -> Result<String> {
 /// # Errors
 /// It is missing.
 pub fn kubectl(server: &ApiServer) -> Result<Command> {
-    let mut command = Command::new(cached("kubectl-1.36.3/kubectl", "scripts/install-kubectl")?);
+    let mut command = Command::new(cached("kubectl-1.36.3/kubectl", "scripts/install-from-pypi kubectl")?);
     command.arg("--kubeconfig").arg(server.admin_kubeconfig()).arg("--warnings-as-errors");
     Ok(command)
 }
@@ -64,7 +64,9 @@ pub fn kubectl(server: &ApiServer) -> Result<Command> {
 /// # Errors
 /// It fails.
 pub fn kustomize(directory: &Path) -> Result<String> {
-    run(Command::new(cached("kubectl-1.36.3/kubectl", "scripts/install-kubectl")?).arg("kustomize").arg(directory))
+    run(Command::new(cached("kubectl-1.36.3/kubectl", "scripts/install-from-pypi kubectl")?)
+        .arg("kustomize")
+        .arg(directory))
 }
 
 /// The releases of helm that the chart must work with.

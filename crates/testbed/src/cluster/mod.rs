@@ -320,7 +320,7 @@ fn is_ready(node: &Value) -> bool {
 /// The directory of the `kubectl` of the API server's version.
 fn kubectl() -> Result<PathBuf> {
     let version = kube::version()?.trim_start_matches('v');
-    let program = kube::cached(&format!("kubectl-{version}/kubectl"), "scripts/install-kubectl")?;
+    let program = kube::cached(&format!("kubectl-{version}/kubectl"), "scripts/install-from-pypi kubectl")?;
     Ok(program.parent().context("a program in no directory")?.to_owned())
 }
 
