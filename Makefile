@@ -4,7 +4,7 @@
 
 # The scripts run what they have built from target/, also for those who build all their projects elsewhere.
 unexport CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR
-.PHONY: help cluster demo demo-check e2e test reference fuzz bench-rbd bench-entry
+.PHONY: help cluster demo demo-check e2e test fresh reference fuzz bench-rbd bench-entry
 
 help: ## This list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -24,6 +24,9 @@ e2e: ## Both services in such a cluster: builds the images, applies the manifest
 test: ## Everything that can be checked, on real parts; installs what it needs
 	@scripts/test
 
+fresh: ## `make demo` and `make test` in a new minimal Debian 12 without any cache; needs root, an hour and 25 GB
+	@scripts/fresh
+
 reference: ## Rewrites what is generated from the code: docs/reference, openapi
 	@scripts/reference
 
@@ -38,7 +41,7 @@ bench-rbd: ## Measures sparrow-rbd against librbd and the rbd tool, and fails wh
 bench-entry: ## Measures sparrow-entry against nginx driven by hand, and fails where it is short
 	@scripts/install-nginx
 	@scripts/install-kube
-	@scripts/install-traefik
+	@scripts/install-from-pypi traefik
 	cargo build --release --package entry --package bench-entry
 	target/release/bench-entry
 
