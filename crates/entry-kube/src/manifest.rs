@@ -60,9 +60,7 @@ pub(crate) fn read_json(text: &str) -> Manifest {
             Some(Ok(value)) => manifest.take(line, value, true),
             // There is no telling where the next one begins.
             Some(Err(error)) => {
-                let message = error.to_string();
-                let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-                manifest.faults.push(Fault::new(error.line(), None, message));
+                manifest.faults.push(Fault::new(error.line(), None, &words::of_json(&error)));
                 return manifest;
             }
         }
@@ -81,7 +79,7 @@ pub(crate) fn read(text: &str) -> Manifest {
         match parse(document) {
             Ok(Value::Null) => {}
             Ok(value) => manifest.take(line, value, true),
-            Err((offset, message)) => manifest.faults.push(Fault::new(line + offset, None, &message)),
+            Err((offset, message)) => manifest.faults.push(Fault::new(line + offset, None, message)),
         }
     }
     manifest
@@ -115,7 +113,7 @@ fn documents(text: &str) -> Vec<(usize, &str)> {
 }
 
 /// Errors are the line within the document, from 0, and a message that does not show the text: it may be a key.
-fn parse(document: &str) -> Result<Value, (usize, String)> {
+fn parse(document: &str) -> Result<Value, (usize, &'static str)> {
     let budget = serde_saphyr::budget! {
         max_depth: MAX_DEPTH,
         max_nodes: MAX_VALUES,
@@ -126,10 +124,8 @@ fn parse(document: &str) -> Result<Value, (usize, String)> {
     options.alias_limits.max_total_replayed_events = MAX_VALUES;
     serde_saphyr::from_str_with_options(document, options).map_err(|error| {
         let line = error.location().map_or(0, |location| usize::try_from(location.line()).unwrap_or(0));
-        let message = error.without_snippet().to_string();
         // It counts from the document's first line.
-        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-        (line.saturating_sub(1), message.to_owned())
+        (line.saturating_sub(1), words::of_yaml(&error))
     })
 }
 
@@ -153,7 +149,7 @@ impl Manifest {
         let Some(info) = KINDS.iter().find(ours) else { return };
         let object = reference(info, &value);
         if version != VERSION || info.group != group {
-            let message = format!("{kind} is read in the version {} only, not {api_version}", info.api_version());
+            let message = format!("{kind} is read in the version {} only", info.api_version());
             return self.faults.push(Fault::new(line, object, &message));
         }
         match object_of(info, value) {
@@ -243,7 +239,7 @@ fn object_of(info: &KindInfo, mut value: Value) -> Result<Option<Object>, String
         Kind::Service => typed::<core::Service>(&value, true),
         Kind::Ingress => typed::<networking::Ingress>(&value, true),
         Kind::IngressClass => typed::<networking::IngressClass>(&value, true),
-        // What is wrong with a Secret is not quoted.
+        // Nothing of a Secret is quoted.
         Kind::Secret => typed::<core::Secret>(&value, false),
         Kind::Node => typed::<core::Node>(&value, true),
         Kind::Manifest => Ok(None),
@@ -251,14 +247,21 @@ fn object_of(info: &KindInfo, mut value: Value) -> Result<Option<Object>, String
 }
 
 fn typed<T: DeserializeOwned + Serialize + Convert>(value: &Value, quote: bool) -> Result<Option<Object>, String> {
-    let object: T = serde_path_to_error::deserialize(value)
-        .map_err(|error| if quote { error.to_string() } else { format!("{}: it cannot be read", error.path()) })?;
-    let known = serde_json::to_value(&object).map_err(|error| error.to_string())?;
-    if let Some(field) = unknown(value, &known) {
-        return Err(format!("{field}: there is no such field"));
+    let field = |path: String| if quote { path } else { words::field_of_secret(&path) };
+    let object: T = serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = field(error.path().to_string());
+        if quote { format!("{path}: {}", words::of_type(error.inner())) } else { format!("{path}: it cannot be read") }
+    })?;
+    let known = serde_json::to_value(&object).map_err(|_| "it cannot be read".to_owned())?;
+    if let Some(unknown) = unknown(value, &known) {
+        let place = field(unknown.clone());
+        let which = if place == unknown { "there is no such field" } else { "it has a field that is not known" };
+        return Err(format!("{place}: {which}"));
     }
     object.convert().map_err(|error| error.to_string())
 }
+
+mod words;
 
 #[cfg(test)]
 mod tests;

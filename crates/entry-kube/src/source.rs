@@ -141,7 +141,18 @@ pub(crate) fn explain(kind: Kind, verbs: &str, error: &kube::Error) -> String {
                  resources [{resource:?}], verbs [{verbs}]"
             )
         }
-        _ => chain(error),
+        _ => reason(error),
+    }
+}
+
+/// What went wrong when the API server was asked. An answer that cannot be read is not quoted: Secrets may be in it.
+pub(crate) fn reason(error: &kube::Error) -> String {
+    match error {
+        kube::Error::SerdeError(error) => {
+            format!("its answer cannot be read, from line {}, column {} of it on", error.line(), error.column())
+        }
+        kube::Error::FromUtf8(_) => "its answer is no UTF-8".to_owned(),
+        error => chain(error),
     }
 }
 
@@ -297,7 +308,7 @@ pub(crate) async fn fetch_secrets(client: &Client, keys: BTreeSet<Key>) -> Vec<(
                  resources [\"secrets\"], verbs [\"get\"], resourceNames [{:?}]",
                 key.namespace, key.name
             )),
-            Err(error) => Err(chain(&error)),
+            Err(error) => Err(reason(&error)),
         };
         (key, found)
     };

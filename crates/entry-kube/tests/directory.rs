@@ -161,7 +161,7 @@ fn what_is_wrong_is_named() {
         ("{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {clusterIP: here}}", "`here` is no IP address"),
         ("{apiVersion: v1, kind: List, items: 1}", "items is not a list"),
         ("{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: List, items: []}]}", "a list within a list"),
-        ("{apiVersion: v1, kind: Service, kind: Service, metadata: {name: a}}", "duplicate"),
+        ("{apiVersion: v1, kind: Service, kind: Service, metadata: {name: a}}", "a key is there twice"),
         (
             "{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {ports: [{port: 1}, {port: 2, prot: UDP}]}}",
             "spec.ports[1].prot: there is no such field",

@@ -6,20 +6,23 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use entry::commands;
 use entry::settings::Cli;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::prelude::*;
 
-/// What is logged. The client and its watchers say at each of their tries what the source of objects says once, in better words.
-const FILTER: &str = "info,kube_client=off,kube_runtime=off";
+/// What is logged unless `SPARROW_ENTRY_LOG` says otherwise.
+const FILTER: &str = "info";
+/// Never logged, whatever is asked for: the Kubernetes client and its watchers print whole answers of the API server when they
+/// cannot read them, and Secrets are in these. What they have to say the source of objects says once, in better words.
+const SILENT: [&str; 2] = ["kube_client", "kube_runtime"];
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Everything that is told, but for what a command is asked to print, goes to standard error.
-    tracing_subscriber::fmt()
-        .json()
-        .with_writer(std::io::stderr)
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("SPARROW_ENTRY_LOG").unwrap_or_else(|_| FILTER.into()),
-        )
-        .init();
+    let level = EnvFilter::try_from_env("SPARROW_ENTRY_LOG").unwrap_or_else(|_| FILTER.into());
+    let told = filter_fn(|metadata| !SILENT.iter().any(|silent| metadata.target().starts_with(silent)));
+    let log = tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(log.with_filter(level).with_filter(told)).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
         let result = runtime.block_on(commands::run(cli));

@@ -93,7 +93,7 @@ fn flags() {
         "The same flags are known to all commands, so that the containers of a pod can share one list of them; each command \
          heeds those that concern it. Every flag can also be given as the environment variable beside it; the flag wins. \
          Lists are written with commas in a variable. Times are written like `500ms`, `30s`, `2m`. `SPARROW_ENTRY_LOG` \
-         sets the level of the log, in the syntax of `RUST_LOG` (without it `info`, but for the Kubernetes client's own lines).",
+         sets the level of the log, in the syntax of `RUST_LOG` (without it `info`); the Kubernetes client's own lines are never logged.",
     );
     let mut command = Cli::command();
     command.build();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use entry_routes::{ObjectRef, Routes};
 use sha2::{Digest, Sha256};
@@ -24,7 +24,7 @@ const LEVELS: [&str; 3] = ["[emerg]", "[alert]", "[crit]"];
 pub(crate) const HASH_PLACE: &str = "????????????????????????????????";
 
 /// The files of one state of the routes. The same routes and settings give the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Generation {
     /// 32 lower-case hexadecimal digits: of the SHA-256 of all files, in which the place where this is told is blank.
     pub hash: String,
@@ -35,6 +35,14 @@ pub struct Generation {
     pub origins: Vec<Origin>,
     /// What could not be written, and why.
     pub notes: Vec<Note>,
+}
+
+impl fmt::Debug for Generation {
+    /// Names the files and shows none: private keys are in them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files: Vec<_> = self.files.keys().collect();
+        f.debug_struct("Generation").field("hash", &self.hash).field("files", &files).finish_non_exhaustive()
+    }
 }
 
 /// Lines that are there because of an object.

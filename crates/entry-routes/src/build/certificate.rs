@@ -47,7 +47,8 @@ impl Loaded {
 pub fn load(secret: &Secret) -> Result<Loaded, String> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&secret.certificate)
         .collect::<Result<_, _>>()
-        .map_err(|error| format!("tls.crt is no PEM: {error}"))?;
+        // Not the library's words: they quote the text, and a key may be in it.
+        .map_err(|_| "tls.crt is no PEM: a line of it is not base64, or a block does not end")?;
     let first = chain.first().ok_or("tls.crt holds no certificate in PEM")?;
     let key = PrivateKeyDer::from_pem_slice(&secret.key).map_err(|_| "tls.key holds no private key in PEM")?;
     let (_, parsed) =

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod clock;
+pub mod secrecy;
 pub mod tls;
 
 use std::fs::{self, File};

@@ -9,5 +9,6 @@ mod faults;
 mod follow;
 mod grpc;
 mod refused;
+mod secrecy;
 mod tls;
 mod words;
