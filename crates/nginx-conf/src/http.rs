@@ -10,7 +10,7 @@ use crate::tls;
 use crate::token::Token;
 use crate::upstream::Upstreams;
 use crate::writer::{Directive, Writer, directive, entry};
-use crate::{Note, Settings, Version, error_page, server};
+use crate::{Note, Settings, Version, error_page, server, steering};
 
 /// From here on a connection is not closed right after its last answer when workers change: no request is lost.
 const KEEPALIVE_MIN_TIMEOUT: Version = Version::new(1, 27, 4);
@@ -50,6 +50,7 @@ pub fn write<'a>(writer: &mut Writer<'a>, servers: &Servers<'a>, notes: &mut Vec
         .chain(trusted(settings))
         .chain(maps())
         .chain(forwarding(settings, servers.upstreams))
+        .chain(steering::http(settings))
         .chain(error_page::http())
         .chain(if tls::has_https(settings) { tls::http() } else { Vec::new() });
     for directive in shared {

@@ -23,6 +23,7 @@ mod settings;
 #[cfg(any(test, feature = "lexer"))]
 pub mod shape;
 mod splice;
+mod steering;
 mod template;
 mod tls;
 mod token;

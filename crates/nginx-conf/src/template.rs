@@ -13,8 +13,8 @@ use crate::splice::{MARK, Stand, splice};
 use crate::tls::Certificates;
 use crate::token::Token;
 use crate::upstream::Upstreams;
-use crate::writer::Writer;
-use crate::{Generation, Origin, Settings, blame, server};
+use crate::writer::{Directive, Writer};
+use crate::{Generation, Origin, Settings, blame, server, steering};
 
 /// Largest template, in bytes.
 const LARGEST_TEMPLATE: usize = 256 << 10;
@@ -70,7 +70,7 @@ pub enum TemplateError {
 /// | `routes` | all rules that lead somewhere, each with `host` (`*` is any), `path`, `match` (`Exact`, `Prefix`), `cluster_ip` (in brackets if IPv6), `port`, `protocol`, `upstream`, `strip_prefix`, `redirect_to_https`, `certificate` (a file, or empty), `kind`, `namespace`, `name` |
 /// | `hosts` | the hosts, each with `name`, `certificate` and its `routes` |
 /// | `settings` | `http`, `https`, `trusted` (lists), `runtime`, `user`, `access_log`, `error_log`, `worker_processes` |
-/// | `control_server` | a server that tells the generation; it must be printed once, inside `http` |
+/// | `control_server` | a server that tells the generation; it must be printed once, inside `http`. Before it stands that no `X-Accel-*` of a backend is obeyed, unless the template has a `proxy_ignore_headers` or `grpc_ignore_headers` of its own |
 /// | `upstreams` | an `upstream` for each backend, by the name in `upstream` of a route |
 ///
 /// # Errors
@@ -99,7 +99,8 @@ fn attempt(template: &str, routes: &Routes, settings: &Settings) -> Result<Gener
     let mut notes = Vec::new();
     let upstreams = Upstreams::of(routes, settings, &mut notes);
     let certificates = Certificates::of(routes, settings);
-    let known = known(routes, settings, &upstreams, &certificates);
+    let orders = if steering::decides(template) { Vec::new() } else { steering::http(settings).collect() };
+    let known = known(routes, settings, &upstreams, &certificates, &orders);
 
     let values = Arc::new(Mutex::new(Vec::new()));
     let environment = environment(&values, routes);
@@ -156,7 +157,13 @@ fn environment(values: &Arc<Mutex<Vec<String>>>, routes: &Routes) -> Environment
 }
 
 /// What a template knows.
-fn known(routes: &Routes, settings: &Settings, upstreams: &Upstreams<'_>, certificates: &Certificates<'_>) -> Value {
+fn known(
+    routes: &Routes,
+    settings: &Settings,
+    upstreams: &Upstreams<'_>,
+    certificates: &Certificates<'_>,
+    orders: &[Directive<'static>],
+) -> Value {
     let mut all = Vec::new();
     let mut hosts = Vec::new();
     let default_of = |name: &HostName| (*name == HostName::Any).then_some(routes.default.as_ref()).flatten();
@@ -179,7 +186,7 @@ fn known(routes: &Routes, settings: &Settings, upstreams: &Upstreams<'_>, certif
         routes => all,
         hosts => hosts,
         upstreams => printed(|writer| upstreams.write(writer)),
-        control_server => printed(|writer| control.iter().for_each(|server| writer.write(server))),
+        control_server => printed(|writer| orders.iter().chain(&control).for_each(|directive| writer.write(directive))),
         settings => context! {
             http => list(settings.http.iter().map(ToString::to_string).collect()),
             https => list(settings.https.iter().map(ToString::to_string).collect()),

@@ -4,9 +4,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::process::Child;
 
-use entry_routes::{Action, Protocol, Rule};
+use entry_routes::Protocol;
 
-use super::support::{DEADLINE, Nginx, binaries, exact, forward, free, prefix, routes, start};
+use super::support::{Nginx, binaries, exact, forward, free, prefix, routes, speaking, start, wait_for};
 
 struct Backend {
     plain: SocketAddr,
@@ -32,11 +32,7 @@ impl Backend {
         );
         fs::write(dir.path().join("nginx.conf"), config).unwrap();
         let keeper = start(&newest, dir.path());
-        let begin = std::time::Instant::now();
-        while std::net::TcpStream::connect(tls).is_err() {
-            assert!(begin.elapsed() < DEADLINE);
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
+        wait_for("the backend", || std::net::TcpStream::connect(tls).is_ok().then_some(()));
         Self { plain, tls, keeper, _dir: dir }
     }
 }
@@ -46,13 +42,6 @@ impl Drop for Backend {
         drop(self.keeper.stdin.take());
         let _ = self.keeper.wait();
     }
-}
-
-fn speaking(mut rule: Rule, protocol: Protocol) -> Rule {
-    if let Action::Forward(forward) = &mut rule.action {
-        forward.backend.protocol = protocol;
-    }
-    rule
 }
 
 #[test]

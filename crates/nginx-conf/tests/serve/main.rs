@@ -6,5 +6,6 @@ mod hosts;
 mod http2;
 mod paths;
 mod proxying;
+mod steering;
 mod support;
 mod template;

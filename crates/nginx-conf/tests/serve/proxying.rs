@@ -4,9 +4,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread;
-use std::time::{Duration, Instant};
 
-use super::support::{DEADLINE, Nginx, backend, binaries, forward, prefix, routes, send};
+use super::support::{DEADLINE, Nginx, backend, binaries, forward, lines_of, prefix, routes, send};
 
 fn connect(nginx: &Nginx) -> TcpStream {
     let stream = TcpStream::connect(nginx.http).unwrap();
@@ -223,16 +222,8 @@ fn the_control_socket_and_the_log_tell_what_is_going_on() {
         let mut stream = connect(&nginx);
         stream.write_all(b"\x16\x03\x01\r\n\r\n").unwrap();
         let _ = stream.read_to_end(&mut Vec::new());
-        let start = Instant::now();
-        let log = loop {
-            let log = fs::read_to_string(nginx.settings.access_log.as_ref().unwrap()).unwrap();
-            if log.lines().count() >= 3 {
-                break log;
-            }
-            assert!(start.elapsed() < DEADLINE, "{log}");
-            thread::sleep(Duration::from_millis(10));
-        };
-        let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let log = lines_of(nginx.settings.access_log.as_ref().unwrap(), 3);
+        let lines: Vec<serde_json::Value> = log.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         let line = lines.iter().find(|line| line["host"] == "shop.example").unwrap();
         assert_eq!((&line["status"], &line["route"]), (&200.into(), &"Service default/some".into()));
         assert_eq!((&line["uri"], &line["userAgent"]), (&"/a/b?c=\"d\"".into(), &"\"}\\".into()));

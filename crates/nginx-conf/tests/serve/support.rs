@@ -73,6 +73,30 @@ pub fn write(generation: &Generation, dir: &Path) {
     }
 }
 
+/// Waits until there is something.
+///
+/// # Panics
+/// There is nothing for too long.
+pub fn wait_for<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < DEADLINE, "{what} is not there in time");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The lines of a log, once there are so many; a line that is not whole yet does not count.
+pub fn lines_of(log: &Path, number: usize) -> Vec<String> {
+    wait_for("the log", || {
+        let bytes = fs::read(log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        (text.matches('\n').count() >= number).then(|| text.lines().map(str::to_owned).collect())
+    })
+}
+
 /// A running nginx.
 pub struct Nginx {
     pub dir: TempDir,
@@ -122,11 +146,8 @@ impl Nginx {
         let keeper = start(binary, dir.path());
         let (http, https) = (settings.http[0], settings.https[0]);
         let nginx = Self { dir, settings, http, https, generation, keeper };
-        let start = Instant::now();
-        while nginx.control("/generation").is_none_or(|answer| answer.body != nginx.generation.hash) {
-            assert!(start.elapsed() < DEADLINE, "nginx does not start:\n{}", nginx.config());
-            thread::sleep(Duration::from_millis(10));
-        }
+        let up = || nginx.control("/generation").filter(|answer| answer.body == nginx.generation.hash);
+        wait_for("nginx", up);
         nginx
     }
 
@@ -289,6 +310,14 @@ pub fn forward(path: PathMatch, address: SocketAddr, strip_prefix: bool) -> Rule
         redirect_to_https: false,
         origin: object("some"),
     }
+}
+
+/// The same rule for a backend that speaks this.
+pub fn speaking(mut rule: Rule, protocol: Protocol) -> Rule {
+    if let Action::Forward(forward) = &mut rule.action {
+        forward.backend.protocol = protocol;
+    }
+    rule
 }
 
 /// `Prefix`.

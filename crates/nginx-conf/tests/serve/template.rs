@@ -2,6 +2,7 @@
 
 use nginx_conf::{TemplateError, render_template};
 
+use super::steering::saying;
 use super::support::{Binary, Nginx, backend, binaries, forward, free, object, prefix, routes, settings};
 
 /// Of the kind that there was before: a loop over the routes, and all the rest by hand.
@@ -15,6 +16,11 @@ user {{ settings.user }};
 events { worker_connections 64; }
 http {
     access_log off;
+    client_body_temp_path {{ settings.runtime }}/client_body;
+    proxy_temp_path {{ settings.runtime }}/proxy;
+    fastcgi_temp_path {{ settings.runtime }}/fastcgi;
+    uwsgi_temp_path {{ settings.runtime }}/uwsgi;
+    scgi_temp_path {{ settings.runtime }}/scgi;
     {{ control_server }}
     server {
         {% for address in settings.http %}
@@ -135,4 +141,24 @@ fn quoting_is_turned_off_for_one_value_at_a_time() {
         "{{ control_server }}{% for route in routes %}x {{ route.path | raw_token }} {{ route.path }};{% endfor %}";
     let text = render(template, &some).unwrap();
     assert!(text.ends_with("x /a b \"/a b\";"), "{text}");
+}
+
+#[test]
+fn a_backend_behind_a_template_steers_nothing_unless_the_template_says_so() {
+    let evil = saying("X-Accel-Redirect: /other/x\r\n");
+    let routes =
+        routes([("*", vec![forward(prefix("/evil"), evil, true), forward(prefix("/other"), backend("other"), true)])]);
+    let own = |line: &str| TEMPLATE.replace("access_log off;", &format!("access_log off;\n{line}"));
+    for binary in binaries() {
+        for (template, obeyed) in [
+            (TEMPLATE.to_owned(), false),
+            (own("# proxy_ignore_headers X-Accel-Expires;"), false),
+            (own("proxy_ignore_headers X-Accel-Redirect;"), false),
+            (own("proxy_ignore_headers X-Accel-Expires; # Redirect is wanted"), true),
+        ] {
+            let nginx = start(&binary, &routes, &template);
+            let answer = nginx.get("one.example", "/evil/a", "");
+            assert_eq!(answer.header("Backend") == Some("other"), obeyed, "{template}");
+        }
+    }
 }
