@@ -27,7 +27,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Whether clients accept it for a host.
+    /// Whether clients accept it for a host. None is for every host.
     pub fn is_for(&self, host: &HostName) -> bool {
         let named = |name: &str| self.names.contains(name);
         match host {
@@ -35,7 +35,7 @@ impl Loaded {
                 named(name) || name.split_once('.').is_some_and(|(_, parent)| named(&format!("*.{parent}")))
             }
             HostName::Wildcard(parent) => named(&format!("*.{parent}")),
-            HostName::Any => true,
+            HostName::Any => false,
         }
     }
 }

@@ -49,7 +49,8 @@ pub struct TlsClaim<'a> {
     pub owner: Age,
     /// Index in `spec.tls`.
     pub entry: usize,
-    pub hosts: Vec<(Place<'a>, HostName)>,
+    /// The hosts that it names; none for those that the object has.
+    pub hosts: Option<Vec<(Place<'a>, HostName)>>,
     pub secret: Option<Key>,
 }
 
@@ -182,11 +183,11 @@ impl<'a> OfIngress<'a, '_> {
                 let (redirect, place) = (options.ssl_redirect, Place::Rule(n, RulePart::Path(m)));
                 asked.rules.push((host.clone(), Claim { path, action, redirect, owner, place, weak: false }));
             }
-            if ingress.default_backend.is_some() || !ingress.tls.is_empty() {
+            if ingress.default_backend.is_some() {
                 hosts.insert(host);
             }
         }
-        let tls_hosts = self.tls(&hosts, asked);
+        let tls_hosts = self.tls(asked);
 
         let Some(backend) = &ingress.default_backend else {
             if ingress.rules.is_empty() {
@@ -280,35 +281,36 @@ impl<'a> OfIngress<'a, '_> {
         named(&ObjectRef::new(Kind::Service, self.service.clone()))
     }
 
-    /// Asks for certificates, and returns the hosts that they are for.
-    fn tls(&mut self, rules: &BTreeSet<HostName>, asked: &mut Asked<'a>) -> BTreeSet<HostName> {
+    /// Asks for certificates, and returns the hosts that they are for by name.
+    fn tls(&mut self, asked: &mut Asked<'a>) -> BTreeSet<HostName> {
         let mut all = BTreeSet::new();
         for (n, entry) in self.ingress.tls.iter().enumerate() {
-            let mut hosts = Vec::new();
-            for (m, text) in entry.hosts.iter().enumerate() {
-                let place = Place::TlsEntry(n, TlsPart::Host(m));
-                match host(text) {
-                    Ok(host) => hosts.push((place, host)),
-                    Err(message) => {
-                        let message = format!("{message}. It gets no certificate, the other hosts do");
-                        self.draft.lose(place, Reason::Invalid, message);
-                    }
-                }
+            let hosts = (!entry.hosts.is_empty()).then(|| self.tls_hosts(n, &entry.hosts));
+            match &hosts {
+                Some(hosts) => all.extend(hosts.iter().map(|(_, host)| host.clone())),
+                None => drop(all.insert(HostName::Any)),
             }
-            if entry.hosts.is_empty() {
-                let place = Place::TlsEntry(n, TlsPart::Hosts);
-                hosts.extend(rules.iter().map(|host| (place, host.clone())));
-                if self.ingress.rules.is_empty() {
-                    hosts.push((place, HostName::Any));
-                }
-            }
-            all.extend(hosts.iter().map(|(_, host)| host.clone()));
             let namespace = &self.ingress.meta.namespace;
             let secret = entry.secret.as_ref().filter(|name| !name.is_empty());
             let secret = secret.map(|name| Key { namespace: namespace.clone(), name: name.clone() });
             asked.tls.push(TlsClaim { owner: self.owner, entry: n, hosts, secret });
         }
         all
+    }
+
+    fn tls_hosts(&mut self, entry: usize, texts: &[String]) -> Vec<(Place<'a>, HostName)> {
+        let mut hosts = Vec::new();
+        for (m, text) in texts.iter().enumerate() {
+            let place = Place::TlsEntry(entry, TlsPart::Host(m));
+            match host(text) {
+                Ok(host) => hosts.push((place, host)),
+                Err(message) => {
+                    let message = format!("{message}. It gets no certificate, the other hosts do");
+                    self.draft.lose(place, Reason::Invalid, message);
+                }
+            }
+        }
+        hosts
     }
 }
 

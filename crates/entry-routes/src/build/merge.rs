@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::attach::Attached;
 use super::claim::{Asked, Claim, Default as DefaultClaim};
 use super::draft::{Place, named, quoted};
-use super::tls::Certificates;
+use super::offers::{Certificates, Given};
 use crate::{Host, HostName, PathMatch, Reason, Routes, Rule};
 
 /// Makes routes of what is asked for. Of several that ask for the same host and path the oldest gets it.
@@ -18,58 +18,58 @@ pub fn merge<'a>(asked: Asked<'a>, mut certificates: Certificates<'a>, attached:
     let mut hosts: Vec<_> = by_host.into_iter().collect();
     // Findings on one field are in this order.
     hosts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    let mut without_tls = vec![false; attached.len()];
+    let mut unredirected = vec![false; attached.len()];
     let merged = hosts.into_iter().map(|(name, claims)| {
-        let certificate = certificates.of(&name);
-        let tls = certificate.is_some();
-        let rules = rules(&name, claims, attached, |claim| {
-            without_tls[claim.owner.1] |= !tls && claim.redirect == Some(true);
-            tls && claim.redirect.unwrap_or(true)
+        let won = won(&name, claims, attached);
+        let given = certificates.give(&name, &won, attached);
+        let rules = won.into_iter().map(|claim| {
+            let redirect = redirects(&name, claim.redirect, given.as_ref());
+            unredirected[claim.owner.1] |= !redirect && claim.redirect == Some(true);
+            let origin = attached[claim.owner.1].object.clone();
+            Rule { path: claim.path, action: claim.action, redirect_to_https: redirect, origin }
         });
-        (name, Host { certificate, rules })
+        let rules = rules.collect();
+        (name, Host { certificate: given.map(|given| given.id), rules })
     });
     let hosts: BTreeMap<_, _> = merged.collect();
 
-    for (Attached { draft, .. }, _) in attached.iter_mut().zip(without_tls).filter(|(_, without_tls)| *without_tls) {
-        let message =
-            "A host of this object has no certificate, so requests for it are not redirected; declare TLS for it";
+    for (Attached { draft, .. }, _) in attached.iter_mut().zip(unredirected).filter(|(_, unredirected)| *unredirected) {
+        let message = "A host of this object has no certificate, or one that is not for it, so requests for it are not \
+                       redirected; declare TLS for it";
         draft.lose(Place::Annotation("sparrow/ssl-redirect"), Reason::RefNotFound, message.to_owned());
     }
     let default = default(asked.defaults, attached);
-    let (certificates, unused) = certificates.finish();
-    for (host, assigned) in unused {
-        let message =
-            format!("No rule is for the host {}, so its certificate is not used; add one", quoted(&host.to_string()));
-        attached[assigned.owner].draft.lose(assigned.place, Reason::RefNotFound, message);
-    }
+    let certificates = certificates.finish(attached);
     Routes { hosts, default, certificates }
 }
 
-/// The rules of a host.
-fn rules<'a>(
-    host: &HostName,
-    claims: Vec<Claim<'a>>,
-    attached: &mut [Attached<'a>],
-    mut redirects: impl FnMut(&Claim<'a>) -> bool,
-) -> Vec<Rule> {
+/// Whether requests over HTTP are sent to HTTPS. Never to a certificate that is not for the host: clients refuse it, and what
+/// was served would not be any more. None is for every host, so there an object has to ask for it.
+fn redirects(host: &HostName, asked: Option<bool>, given: Option<&Given>) -> bool {
+    match (host, given) {
+        (HostName::Any, Some(_)) => asked == Some(true),
+        (_, Some(given)) => given.is_for && asked.unwrap_or(true),
+        (_, None) => false,
+    }
+}
+
+/// The claims of a host that stand, in the order in which they are tried.
+fn won<'a>(host: &HostName, claims: Vec<Claim<'a>>, attached: &mut [Attached<'a>]) -> Vec<Box<Claim<'a>>> {
     // In boxes, since a claim is large and sorting moves it often.
     let mut claims: Vec<_> = claims.into_iter().map(Box::new).collect();
     // Stable: of one object the first comes first.
     claims.sort_by(|a, b| tried(&a.path, &b.path).then((a.weak, a.owner).cmp(&(b.weak, b.owner))));
-    let mut rules: Vec<Rule> = Vec::with_capacity(claims.len());
-    let mut winner = 0;
+    let mut won: Vec<Box<Claim<'a>>> = Vec::with_capacity(claims.len());
     for claim in claims {
-        if rules.last().is_some_and(|rule| rule.path == claim.path) {
-            conflict(host, &claim, winner, attached);
-            continue;
+        match won.last() {
+            Some(first) if first.path == claim.path => conflict(host, &claim, first.owner.1, attached),
+            _ => {
+                attached[claim.owner.1].draft.serve();
+                won.push(claim);
+            }
         }
-        winner = claim.owner.1;
-        attached[winner].draft.serve();
-        let redirect_to_https = redirects(&claim);
-        let origin = attached[winner].object.clone();
-        rules.push(Rule { path: claim.path, action: claim.action, redirect_to_https, origin });
     }
-    rules
+    won
 }
 
 /// The order in which paths are tried.

@@ -2,8 +2,9 @@
 //!
 //! 1. `attach`: which objects are this controller's.
 //! 2. `claim`: what each of them asks for, with `options` (annotations), `host`, `path` and `resolve` (Services and ports).
-//! 3. `tls`: which certificate each host has, with `certificate` (Secrets).
-//! 4. `merge`: who gets what several ask for, in the order in which rules are tried.
+//! 3. `tls`: which certificates objects bring, with `certificate` (Secrets).
+//! 4. `merge`: who gets what several ask for, in the order in which rules are tried, with `offers` (whose certificate a host
+//!    gets).
 //!
 //! All along, `draft` keeps what the owner of each object is told.
 
@@ -14,6 +15,7 @@ mod claim;
 mod draft;
 mod host;
 mod merge;
+mod offers;
 mod options;
 mod path;
 mod resolve;
@@ -86,10 +88,13 @@ pub struct Built {
 /// - A default backend gets what no rule, of any object, names on the hosts of its Ingress; without rules, what no rule at
 ///   all matches. A host that only `spec.tls` names counts as one of them then.
 /// - Paths are decoded once; so `/a%20b` and `/a b` are the same claim, as are `/a` and `/a/` as prefixes.
-/// - Of those who claim the same host and path, or a certificate for the same host, the oldest has it; of one second, the
-///   first by kind (Services before Ingresses), namespace and name.
-/// - All rules of a host with a certificate redirect to HTTPS unless their object says `sparrow/ssl-redirect: "false"`,
-///   whichever object the certificate came with.
+/// - Of those who claim the same host and path the oldest has it; of one second, the first by kind (Services before
+///   Ingresses), namespace and name.
+/// - A certificate goes to hosts on which its object has a rule, and from a wildcard to the hosts below it of the same
+///   namespace. Of several, a host gets one that is for it before another, then the oldest object's.
+/// - All rules of a host with a certificate that is for it redirect to HTTPS unless their object says
+///   `sparrow/ssl-redirect: "false"`, whichever object the certificate came with. No certificate is for every host, so rules
+///   without a host redirect only if their object says `"true"`.
 pub fn build(snapshot: &Snapshot, settings: &BuildSettings) -> Built {
     let mut attached = attach::attach(snapshot, settings);
     let mut asked = claim::claims(snapshot, &mut attached);

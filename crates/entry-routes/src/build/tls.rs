@@ -1,72 +1,27 @@
-//! Which certificate each host has.
+//! Which certificates objects bring.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::BuildSettings;
 use super::attach::{Attached, Source};
 use super::certificate::{Loaded, load};
 use super::claim::TlsClaim;
-use super::draft::{Place, TlsPart, named, quoted, words};
-use crate::{Certificate, CertificateId, HostName, Key, Kind, ObjectRef, Reason, Secret, Snapshot};
-
-/// The certificates that hosts get.
-#[derive(Debug, Default)]
-pub struct Certificates<'a> {
-    by_host: HashMap<HostName, Assigned<'a>>,
-    by_id: BTreeMap<CertificateId, Certificate>,
-    /// As [`super::Built::good`].
-    pub good: BTreeMap<Key, Arc<Secret>>,
-}
+use super::draft::{Place, TlsPart, named, words};
+use super::offers::{Certificates, Offer};
+use crate::{Key, Kind, ObjectRef, Reason, Secret, Snapshot};
 
 /// What a Secret gives.
 struct Found {
-    loaded: Loaded,
+    loaded: Rc<Loaded>,
     /// The Secret as it was when it gave this.
     secret: Arc<Secret>,
     /// What is wrong with it now.
     broken: Option<String>,
 }
 
-/// A certificate that a host gets.
-#[derive(Debug)]
-pub struct Assigned<'a> {
-    id: CertificateId,
-    pub owner: usize,
-    pub place: Place<'a>,
-    used: bool,
-}
-
-impl<'a> Certificates<'a> {
-    /// The certificate of a host that is served: its own before one with a wildcard.
-    pub fn of(&mut self, host: &HostName) -> Option<CertificateId> {
-        if self.by_host.is_empty() {
-            return None;
-        }
-        let wildcard = match host {
-            HostName::Exact(name) => name.split_once('.').map(|(_, parent)| HostName::Wildcard(parent.to_owned())),
-            _ => None,
-        };
-        let found = if self.by_host.contains_key(host) { Some(host) } else { wildcard.as_ref() };
-        let assigned = self.by_host.get_mut(found?)?;
-        assigned.used = true;
-        Some(assigned.id.clone())
-    }
-
-    /// The certificates that hosts got, and what no host got.
-    pub fn finish(self) -> (BTreeMap<CertificateId, Certificate>, Vec<(HostName, Assigned<'a>)>) {
-        let Self { by_host, by_id: mut certificates, .. } = self;
-        let used: std::collections::HashSet<_> =
-            by_host.values().filter(|assigned| assigned.used).map(|assigned| &assigned.id).collect();
-        certificates.retain(|id, _| used.contains(id));
-        let mut unused: Vec<_> = by_host.into_iter().filter(|(_, assigned)| !assigned.used).collect();
-        unused.sort_by(|(a, _), (b, _)| a.cmp(b));
-        (certificates, unused)
-    }
-}
-
-/// Gives certificates to hosts. Of several that are asked for, a host gets the oldest object's.
+/// Reads the certificates that objects bring, the oldest object's first.
 pub fn certificates<'a>(
     snapshot: &Snapshot,
     settings: &BuildSettings,
@@ -85,7 +40,7 @@ pub fn certificates<'a>(
     }
     let mut secrets: HashMap<&Key, Result<Found, (Reason, String)>> = HashMap::new();
     claims.sort_by_key(|claim| claim.owner);
-    for TlsClaim { owner: (_, owner), entry, hosts, secret } in claims {
+    for TlsClaim { owner: (created, owner), entry, hosts, secret } in claims {
         let place = Place::TlsEntry(*entry, TlsPart::Secret);
         let found = match secret {
             Some(key) => secrets.entry(key).or_insert_with(|| read(snapshot, settings, key)).as_ref(),
@@ -118,44 +73,22 @@ pub fn certificates<'a>(
             let message = format!("The certificate is served, and clients refuse it, since it {hint}");
             attached[*owner].draft.note(place, Reason::InvalidRef, message);
         }
-        given.by_id.entry(loaded.id.clone()).or_insert_with(|| loaded.certificate.clone());
-        for (place, host) in hosts {
-            give(&mut given.by_host, *owner, *place, host, loaded, attached);
+        let offer = |place, host| Offer {
+            owner: (*created, *owner),
+            place,
+            host,
+            loaded: Rc::clone(loaded),
+            heard: false,
+            used: false,
+        };
+        match hosts {
+            Some(hosts) => hosts.iter().for_each(|(place, host)| given.add(offer(*place, Some(host.clone())))),
+            None => given.add(offer(Place::TlsEntry(*entry, TlsPart::Hosts), None)),
         }
     }
     let good = secrets.into_iter().filter_map(|(key, found)| Some((key.clone(), found.ok()?.secret)));
     given.good = good.collect();
     given
-}
-
-fn give<'a>(
-    by_host: &mut HashMap<HostName, Assigned<'a>>,
-    owner: usize,
-    place: Place<'a>,
-    host: &HostName,
-    loaded: &Loaded,
-    attached: &mut [Attached<'a>],
-) {
-    match by_host.entry(host.clone()) {
-        Entry::Vacant(free) => {
-            free.insert(Assigned { id: loaded.id.clone(), owner, place, used: false });
-            if !loaded.is_for(host) {
-                let host = quoted(&host.to_string());
-                let message =
-                    format!("The certificate is served, and clients refuse it, since it is not for {host}; renew it");
-                attached[owner].draft.note(place, Reason::InvalidRef, message);
-            }
-        }
-        Entry::Occupied(taken) if taken.get().id != loaded.id => {
-            let first = named(&attached[taken.get().owner].object);
-            let host = quoted(&host.to_string());
-            let message = format!(
-                "{first} has another certificate for {host}, which stays in force; name the host in one of them"
-            );
-            attached[owner].draft.lose(place, Reason::Conflicted, message);
-        }
-        Entry::Occupied(_) => {}
-    }
 }
 
 fn read(snapshot: &Snapshot, settings: &BuildSettings, key: &Key) -> Result<Found, (Reason, String)> {
@@ -173,13 +106,15 @@ fn read(snapshot: &Snapshot, settings: &BuildSettings, key: &Key) -> Result<Foun
         return Err((Reason::RefNotFound, message));
     };
     let words = match load(secret) {
-        Ok(loaded) => return Ok(Found { loaded, secret: Arc::clone(secret), broken: None }),
+        Ok(loaded) => return Ok(Found { loaded: Rc::new(loaded), secret: Arc::clone(secret), broken: None }),
         Err(words) => words,
     };
     // A renewal that went wrong is no reason to take HTTPS away. A Secret that is gone is: its owner takes it back.
     let before = settings.last_good.get(key).and_then(|secret| Some((load(secret).ok()?, secret)));
     match before {
-        Some((loaded, secret)) => Ok(Found { loaded, secret: Arc::clone(secret), broken: Some(said(&words)) }),
+        Some((loaded, secret)) => {
+            Ok(Found { loaded: Rc::new(loaded), secret: Arc::clone(secret), broken: Some(said(&words)) })
+        }
         None => invalid(&words),
     }
 }

@@ -98,8 +98,11 @@ fn redirects_can_be_turned_off_and_need_a_certificate() {
         &object(Kind::Ingress, "web"),
         Outcome::Partial,
         &[
-            (annotation, Reason::RefNotFound, "has no certificate, so requests for it are not redirected"),
-            ("spec.tls[0].hosts[0]", Reason::InvalidRef, "it is not for \"b.example.com\""),
+            (
+                annotation,
+                Reason::RefNotFound,
+                "has no certificate, or one that is not for it, so requests for it are not",
+            ),
             ("spec.tls[0].hosts[0]", Reason::RefNotFound, "No rule is for the host \"b.example.com\""),
         ],
     );
@@ -290,7 +293,7 @@ fn a_default_backend_is_served_over_tls_for_the_hosts_that_are_named() {
     global.tls[0].hosts.clear();
     let objects = Objects::new().service(service("web")).secret(secret("tls", &["a.example.com"]));
     let built = objects.ingress(global).build();
-    let any = "* prefix / -> 10.0.0.1:80 http redirect (Ingress shop/web)";
+    let any = "* prefix / -> 10.0.0.1:80 http (Ingress shop/web)";
     assert_routes(&built, &[any, default, "* certificate (Secret shop/tls)"]);
 }
 

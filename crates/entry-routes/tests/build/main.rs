@@ -5,5 +5,6 @@ mod ingresses;
 mod others;
 mod paths;
 mod properties;
+mod reach;
 mod services;
 mod support;

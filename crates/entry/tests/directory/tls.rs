@@ -110,3 +110,50 @@ fn an_expired_certificate_is_served_and_told_of() {
     let (out, _) = bench.ends(1, &["check", "--strict"]);
     assert!(out.contains("has expired; renew it"), "{out}");
 }
+
+/// A manifest's objects in another namespace.
+fn moved(namespace: &str, text: &str) -> String {
+    text.replace("metadata: { name: ", &format!("metadata: {{ namespace: {namespace}, name: "))
+        .replace("metadata:\n  name: ", &format!("metadata:\n  namespace: {namespace}\n  name: "))
+}
+
+#[test]
+fn a_tenant_brings_no_certificate_to_the_hosts_of_others() {
+    let (one, two) = (backend("one"), backend("two"));
+    let [mine, theirs, wild] = ["e.example", "a.example", "*.wild.example"].map(Certificate::new);
+    for nginx in both() {
+        let bench = Bench::new(&nginx).with_https();
+        let rule = ingress("web", "a.example", "one", one, None);
+        let exposed = service("one", one);
+        let every =
+            ingress("wild", "*.wild.example", "one", one, Some("wild")).replace("*.wild.example", "\"*.wild.example\"");
+        let theirs_all = format!("{exposed}---\n{rule}---\n{every}---\n{}", secret("wild", &wild));
+        bench.write("a.yaml", &format!("{CLASS}---\n{}", moved("victim", &theirs_all)));
+        for certificate in [&mine, &theirs] {
+            let foreign = ingress("web", "a.example", "two", two, Some("e"));
+            let foreign = foreign.replace("- host: a.example", "- host: e.example");
+            let all = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: { name: all }\nspec:\n  ingressClassName: sparrow\n";
+            let all = format!(
+                "{all}  defaultBackend: {{ service: {{ name: two, port: {{ number: {two} }} }} }}\n  tls: [{{ secretName: e }}]\n"
+            );
+            let login = ingress("login", "login.wild.example", "two", two, None);
+            let evil = [service("two", two), foreign, all, login, secret("e", certificate)].join("---\n");
+            bench.write("evil.yaml", &moved("evil", &evil));
+            let entry = bench.start(&["run"]);
+            // Whoever was there first is served as before, in the clear.
+            for (host, path, backend) in
+                [("a.example", "/", "one"), ("login.wild.example", "/", "two"), ("any.example", "/one", "one")]
+            {
+                assert_eq!(bench.asks(host, path), (200, backend.to_owned()), "{host}");
+                for trusted in [certificate, &wild] {
+                    let refused = curl(&bench, host, trusted).unwrap_err();
+                    assert!(refused.contains("unrecognized name") || refused.contains("alert"), "{host}: {refused}");
+                }
+            }
+            assert_eq!(curl(&bench, "any.wild.example", &wild), Ok("one".to_owned()));
+            let (out, _) = bench.ends(1, &["check"]);
+            assert!(out.contains("Ingress evil/web: Partial: spec.tls[0].hosts[0]: Conflicted: "), "{out}");
+            entry.terminate();
+        }
+    }
+}
