@@ -55,14 +55,16 @@ pub struct PoolAccess {
 }
 
 impl IoContext {
-    /// What this entity may do with the pool's objects. Blocks while an OSD does not answer.
+    /// What this entity may do with the objects of the pool, or of the namespace. Blocks while an OSD does not answer.
     ///
     /// # Errors
     /// Any but those that say no.
     pub fn access(&self) -> Result<PoolAccess> {
         let range = OmapRange { object: NOTHING.into(), limit: 1, ..OmapRange::default() };
         let read = allowed(self.omap_page(&range, None).map(drop))?;
-        let execute = allowed(self.namespace_exists(NOTHING).map(drop))?;
+        // Looks into the namespace it is asked about: of a pool as a whole, into one that nobody has.
+        let namespace = if self.namespace().is_empty() { NOTHING } else { self.namespace() };
+        let execute = allowed(self.namespace_exists(namespace).map(drop))?;
         let write = allowed(self.write_nothing())?;
         Ok(PoolAccess { read, write, execute })
     }

@@ -30,6 +30,8 @@ pub struct OmapRange {
     pub prefix: String,
     /// At most this many entries, 0 for 1,024; the OSD may give fewer (`osd_max_omap_entries_per_request`).
     pub limit: u64,
+    /// At most this many bytes of the object's data, from its start, in the same step; the first page brings them.
+    pub data_bytes: usize,
 }
 
 /// One answer: the entries in key order, and whether more follow.
@@ -39,6 +41,8 @@ pub struct OmapPage {
     pub entries: Vec<Entry>,
     /// Whether the range has more.
     pub more: bool,
+    /// The object's data, as far as it was asked for.
+    pub data: Vec<u8>,
 }
 
 /// Where librados writes an answer to.
@@ -46,6 +50,9 @@ struct Places {
     iterator: *mut sys::rados_omap_iter_t,
     more: *mut c_uchar,
     result: *mut c_int,
+    data: *mut c_char,
+    data_length: *mut usize,
+    data_result: *mut c_int,
 }
 
 /// One read operation on its way. Owned twice: by the batch that waits for it and by the completion's callback.
@@ -64,6 +71,10 @@ struct Answer {
     iterator: sys::rados_omap_iter_t,
     more: c_uchar,
     result: c_int,
+    // Filled to `data_length`; never grown while librados may write to it.
+    data: Vec<u8>,
+    data_length: usize,
+    data_result: c_int,
 }
 
 // SAFETY: the raw parts belong to this flight alone. librados writes the answer before it runs the callback, and the
@@ -130,7 +141,7 @@ impl<'a> Batch<'a> {
             .map_err(|_| Error::Nul(String::from_utf8_lossy(&range.after).into_owned()))?;
         let prefix = c_string(&range.prefix)?;
         let limit = if range.limit == 0 { PAGE } else { range.limit };
-        self.start(index, &range.object, |op, places| {
+        self.start(index, &range.object, range.data_bytes, |op, places| {
             // SAFETY: the strings are copied by the call; the three places to write to live as long as the flight,
             // which lives until the callback.
             unsafe {
@@ -150,7 +161,7 @@ impl<'a> Batch<'a> {
     fn launch_keys(&mut self, index: usize, object: &str, keys: &[Vec<u8>]) -> Result<()> {
         let starts: Vec<*const c_char> = keys.iter().map(|key| key.as_ptr().cast()).collect();
         let lengths: Vec<usize> = keys.iter().map(Vec::len).collect();
-        self.start(index, object, |op, places| {
+        self.start(index, object, 0, |op, places| {
             // SAFETY: two arrays of `keys.len()` elements and what they point to, copied by the call; the two places to
             // write to live as long as the flight, which lives until the callback.
             unsafe {
@@ -166,12 +177,30 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// Starts a read operation of one object, which `ask` fills with what to read and where to put the answer.
-    fn start(&mut self, index: usize, object: &str, ask: impl FnOnce(sys::rados_read_op_t, &Places)) -> Result<()> {
+    fn launch_data(&mut self, index: usize, object: &str, bytes: usize) -> Result<()> {
+        self.start(index, object, bytes, |_, _| {})
+    }
+
+    /// Starts a read operation of one object, which `ask` fills with what to read and where to put the answer; with
+    /// `data_bytes` it also reads that much of the object's data.
+    fn start(
+        &mut self,
+        index: usize,
+        object: &str,
+        data_bytes: usize,
+        ask: impl FnOnce(sys::rados_read_op_t, &Places),
+    ) -> Result<()> {
         let c_object = c_string(object)?;
         // SAFETY: takes nothing.
         let op = unsafe { sys::rados_create_read_op() };
-        let answer = Box::into_raw(Box::new(Answer { iterator: ptr::null_mut(), more: 0, result: 0 }));
+        let answer = Box::into_raw(Box::new(Answer {
+            iterator: ptr::null_mut(),
+            more: 0,
+            result: 0,
+            data: vec![0; data_bytes],
+            data_length: 0,
+            data_result: 0,
+        }));
         let places = Places {
             // SAFETY: `answer` is a live allocation.
             iterator: unsafe { &raw mut (*answer).iterator },
@@ -179,8 +208,21 @@ impl<'a> Batch<'a> {
             more: unsafe { &raw mut (*answer).more },
             // SAFETY: as above.
             result: unsafe { &raw mut (*answer).result },
+            // SAFETY: as above; the buffer is its own allocation, which nobody else touches before the callback.
+            data: unsafe { (*answer).data.as_mut_ptr().cast() },
+            // SAFETY: as above.
+            data_length: unsafe { &raw mut (*answer).data_length },
+            // SAFETY: as above.
+            data_result: unsafe { &raw mut (*answer).data_result },
         };
         ask(op, &places);
+        if data_bytes > 0 {
+            // SAFETY: the buffer has `data_bytes` bytes; it and the two places live as long as the flight, which lives until
+            // the callback.
+            unsafe {
+                sys::rados_read_op_read(op, 0, data_bytes, places.data, places.data_length, places.data_result);
+            }
+        }
         let mut flight = Flight { op, completion: ptr::null_mut(), answer, object: c_object, _io: self.io.clone() };
         let landing = Box::into_raw(Box::new(Landing { flight: None, index, landed: self.sender.clone() }));
         // SAFETY: `landed` matches the callback's type and takes the leaked box, once.
@@ -229,7 +271,8 @@ impl<'a> Batch<'a> {
         self.in_flight -= 1;
         // SAFETY: the completion's callback has run, so its value is set.
         let r = unsafe { sys::rados_aio_get_return_value(flight.completion) };
-        let r = if r < 0 { r } else { flight.answer().result };
+        let answer = flight.answer();
+        let r = [r, answer.result, answer.data_result].into_iter().find(|r| *r < 0).unwrap_or(0);
         if r < 0 {
             return Some((index, Err(Errno(-r))));
         }
@@ -248,8 +291,11 @@ impl Drop for Batch<'_> {
 }
 
 fn read_page(flight: &Flight) -> OmapPage {
+    let answer = flight.answer();
+    let data = answer.data[..answer.data_length.min(answer.data.len())].to_vec();
     let mut entries = Vec::new();
-    loop {
+    // There is none where only data was read.
+    while !answer.iterator.is_null() {
         let (mut key, mut value): (*mut c_char, *mut c_char) = (ptr::null_mut(), ptr::null_mut());
         let (mut key_length, mut value_length) = (0, 0);
         // SAFETY: the iterator is the completed operation's; four valid places to write to.
@@ -267,7 +313,7 @@ fn read_page(flight: &Flight) -> OmapPage {
         }
         entries.push((copied(key, key_length), copied(value, value_length)));
     }
-    OmapPage { entries, more: flight.answer().more != 0 }
+    OmapPage { entries, more: answer.more != 0, data }
 }
 
 fn copied(start: *const c_char, length: usize) -> Vec<u8> {
@@ -322,7 +368,7 @@ impl IoContext {
     /// As [`IoContext::omap_page`].
     pub fn omap_all(&self, object: &str, prefix: &str, deadline: Option<Instant>) -> Result<Vec<Entry>> {
         let mut range =
-            OmapRange { object: object.to_owned(), after: Vec::new(), prefix: prefix.to_owned(), limit: PAGE };
+            OmapRange { object: object.to_owned(), prefix: prefix.to_owned(), limit: PAGE, ..OmapRange::default() };
         let mut all = Vec::new();
         loop {
             let page = self.omap_page(&range, deadline)?;
@@ -383,12 +429,38 @@ impl IoContext {
             match last {
                 Some(after) if page.more && after.contains(&0) => each(index, Err(Errno::EILSEQ)),
                 Some(after) if page.more => {
-                    waiting.push_back((index, OmapRange { after, ..ranges[index].clone() }));
+                    waiting.push_back((index, OmapRange { after, data_bytes: 0, ..ranges[index].clone() }));
                     partial.insert(index, entries);
                 }
                 _ => each(index, Ok(entries)),
             }
         }
+    }
+
+    /// The beginning of an object's data, at most `bytes`; less when the object is shorter.
+    ///
+    /// # Errors
+    /// `ENOENT` when the object is missing; [`Error::Deadline`].
+    pub fn read_data(&self, object: &str, bytes: usize, deadline: Option<Instant>) -> Result<Vec<u8>> {
+        let mut batch = Batch::new(self);
+        batch.launch_data(0, object, bytes)?;
+        let subject = self.subject(object);
+        match batch.land(deadline) {
+            None => Err(Error::Deadline { operation: "read", subject }),
+            Some((_, Err(errno))) => Err(Error::Call { operation: "read", subject, errno }),
+            Some((_, Ok(page))) => Ok(page.data),
+        }
+    }
+
+    /// Removes an object; also when there is none.
+    ///
+    /// # Errors
+    /// `EPERM` without the right to.
+    pub fn remove_object(&self, object: &str) -> Result<()> {
+        let c_object = c_string(object)?;
+        // SAFETY: context and name are alive.
+        let r = unsafe { sys::rados_remove(self.raw(), c_object.as_ptr()) };
+        if r == -libc::ENOENT { Ok(()) } else { self.check("rados_remove", object, r).map(drop) }
     }
 
     /// Applies changes to an object's omap in one atomic step, if all guards hold. The object is made if it is

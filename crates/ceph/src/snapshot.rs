@@ -93,6 +93,16 @@ impl Image {
         self.check("rbd_snap_remove2", r).map(drop)
     }
 
+    /// Removes a snapshot by its id, whatever its name is by now.
+    ///
+    /// # Errors
+    /// As [`Image::remove_snapshot`].
+    pub fn remove_snapshot_by_id(&self, id: u64) -> Result<()> {
+        // SAFETY: the image is open.
+        let r = unsafe { sys::rbd_snap_remove_by_id(self.raw(), id) };
+        self.check("rbd_snap_remove_by_id", r).map(drop)
+    }
+
     /// Renames a snapshot.
     ///
     /// # Errors

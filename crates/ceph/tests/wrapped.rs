@@ -192,7 +192,6 @@ const LEFT: &[Left] = &[
             "rbd_image_options_get_*",
             "rbd_image_options_is_*",
             "rbd_image_options_unset",
-            "rbd_snap_remove_by_id",
             "rbd_snap_set_limit",
         ],
     },
