@@ -3,7 +3,7 @@
 //! librbd's own list looks into every pool of the cluster for clones of format 1 and waits for ever for one that does
 //! not answer, even where there can be no such clone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 use ceph::{Errno, IoContext, omap_values};
@@ -14,7 +14,9 @@ use serde::Serialize;
 
 use crate::image::Found;
 use crate::listing::{self, ParentKey, ParentNames};
-use crate::problem::{Kind, Problem};
+use crate::pool_use;
+use crate::problem::Problem;
+use crate::unread::{self, Unread};
 
 /// A clone of a snapshot.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -36,18 +38,39 @@ pub struct Child {
     pub format: u8,
 }
 
+/// The clones of snapshots, as far as they could be found.
+#[derive(Debug, Default)]
+pub struct Clones {
+    /// Those that were found.
+    pub children: Vec<Child>,
+    /// The pools that did not answer: more clones may be in them, or the names of those that were found.
+    pub unread: Vec<Unread>,
+}
+
+impl Clones {
+    /// All of them.
+    ///
+    /// # Errors
+    /// `ceph-unavailable` with the pools that did not answer.
+    pub fn all(self) -> Result<Vec<Child>, Problem> {
+        unread::refuse_unread("Whether there are clones of format 1", &self.unread)?;
+        Ok(self.children)
+    }
+}
+
 /// The clones of an image, or of one of its snapshots, by snapshot. Those of format 2 are in the image's own header. For
-/// those of format 1, which only a protected snapshot can have, every pool is asked, all at once.
+/// those of format 1, which only a protected snapshot can have, every pool that may hold images is asked, all at once.
 ///
 /// # Errors
-/// `ceph-unavailable` with the pools that do not answer, when clones of format 1 may be in them.
-pub fn clones(io: &IoContext, found: &Found, snapshot: Option<u64>, deadline: Instant) -> Result<Vec<Child>, Problem> {
+/// What reading the image's own pool gives.
+pub fn clones(io: &IoContext, found: &Found, snapshot: Option<u64>, deadline: Instant) -> Result<Clones, Problem> {
     let header = &found.header;
     let wanted: Vec<&RawSnapshot> =
         header.snapshots.iter().filter(|raw| snapshot.is_none_or(|id| raw.id == id)).collect();
     let protected: Vec<u64> =
         wanted.iter().filter(|raw| raw.protection != Protection::Unprotected).map(|raw| raw.id).collect();
-    let mut first = format_1(io, &found.id, &protected, deadline)?;
+    let mut silent = BTreeSet::new();
+    let mut first = format_1(io, &found.id, &protected, deadline, &mut silent)?;
     let mut clones: Vec<(&RawSnapshot, u8, ParentKey)> = Vec::new();
     for raw in wanted {
         let second = header.children.get(&raw.id).into_iter().flatten();
@@ -57,31 +80,34 @@ pub fn clones(io: &IoContext, found: &Found, snapshot: Option<u64>, deadline: In
     }
     let mut names: HashMap<ParentKey, ParentNames> =
         clones.iter().map(|(_, _, key)| (key.clone(), ParentNames::default())).collect();
-    listing::read_parent_names(io.cluster(), io.pool_id(), &mut names, deadline)?;
-    Ok(clones
-        .into_iter()
-        .map(|(raw, format, key)| {
-            let known = names.get(&key);
-            let (pool_id, namespace, id) = &key;
-            Child {
-                pool: io.cluster().pool_name(*pool_id).ok(),
-                namespace: namespace.clone(),
-                image: known.and_then(|known| known.image.clone()),
-                id: id.clone(),
-                in_trash: known.is_some_and(|known| known.in_trash),
-                snapshot: listing::snapshot(raw).name,
-                format,
-            }
-        })
-        .collect())
+    silent.extend(listing::read_parent_names(io.cluster(), io.pool_id(), &mut names, deadline)?);
+    let child = |(raw, format, key): (&RawSnapshot, u8, ParentKey)| {
+        let known = names.get(&key);
+        let (pool_id, namespace, id) = key;
+        Child {
+            pool: io.cluster().pool_name(pool_id).ok(),
+            namespace,
+            image: known.and_then(|known| known.image.clone()),
+            id,
+            in_trash: known.is_some_and(|known| known.in_trash),
+            snapshot: listing::snapshot(raw).name,
+            format,
+        }
+    };
+    Ok(Clones {
+        children: clones.into_iter().map(child).collect(),
+        unread: silent.iter().map(|pool| Unread::silent(pool)).collect(),
+    })
 }
 
-/// Clones of format 1, by snapshot. They are in any pool, but in the namespace of their parent.
+/// Clones of format 1, by snapshot. They are in any pool, but in the namespace of their parent. Pools that do not answer are
+/// added to `silent`.
 fn format_1(
     io: &IoContext,
     image_id: &str,
     snapshots: &[u64],
     deadline: Instant,
+    silent: &mut BTreeSet<String>,
 ) -> Result<HashMap<u64, Vec<ParentKey>>, Problem> {
     let mut children: HashMap<u64, Vec<ParentKey>> = HashMap::new();
     let Ok(pool_id) = u64::try_from(io.pool_id()) else { return Ok(children) };
@@ -93,24 +119,16 @@ fn format_1(
         .map(|snap_id| ParentSnapshot { pool_id, image_id: image_id.to_owned(), snap_id: *snap_id }.key())
         .collect();
     io.cluster().refresh()?;
-    let mut places = Vec::new();
-    for pool in io.cluster().pools()? {
-        // One that was deleted since has no clones.
-        let Ok(place) = io.cluster().io_context(&pool, io.namespace()) else { continue };
-        // Nor has one that is another application's; the map that this client has says so.
-        let applications = place.applications().unwrap_or_default();
-        if applications.is_empty() || applications.iter().any(|name| name == "rbd") {
-            places.push(place);
-        }
-    }
-    let now = Instant::now();
-    let until = now + deadline.saturating_duration_since(now) / 2;
-    let mut silent = Vec::new();
+    let pools = pool_use::with_images(io.cluster())?;
+    // One that was deleted since has no clones.
+    let places: Vec<IoContext> =
+        pools.iter().filter_map(|pool| io.cluster().io_context(pool, io.namespace()).ok()).collect();
+    let until = unread::patience(deadline);
     for (place, read) in places.iter().zip(omap_values(&places, CHILDREN_OBJECT, &keys, Some(until))) {
         let entries = match read {
             Ok(entries) => entries,
             Err(ceph::Error::Deadline { .. }) => {
-                silent.push(place.pool().to_owned());
+                silent.insert(place.pool().to_owned());
                 continue;
             }
             // Without clones of format 1; without omaps, as erasure-coded ones are; or of no concern to this entity.
@@ -130,12 +148,5 @@ fn format_1(
                 .extend(ids.into_iter().map(|id| (place.pool_id(), place.namespace().to_owned(), id)));
         }
     }
-    if silent.is_empty() {
-        return Ok(children);
-    }
-    let detail = format!("Whether there are clones of format 1 in {} cannot be told: no answer.", silent.join(", "));
-    Err(Problem::new(Kind::CephUnavailable, detail)
-        .correction("Look at `ceph -s`: placement groups of these pools are not active.")
-        .with("pools", silent)
-        .retry_after(5))
+    Ok(children)
 }

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::unread::Unread;
+
 /// A list. The three fields' names are those of the first publication.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct List<T> {
@@ -25,4 +27,15 @@ impl<T> List<T> {
     pub fn new(kind: &'static str, items: Vec<T>) -> Self {
         Self { kind, api_version: "v1", items, next: None }
     }
+}
+
+/// A list out of many pools, with what could not be read.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PartialList<T> {
+    /// The list of what could be read.
+    #[serde(flatten)]
+    pub list: List<T>,
+    /// The pools that could not be read; empty when the list is whole.
+    #[serde(rename = "Unread")]
+    pub unread: Vec<Unread>,
 }

@@ -5,6 +5,7 @@
 
 use ceph::{Cluster, ImageSpec};
 
+use crate::pool_use::refuse_foreign_data_pool;
 use crate::problem::Problem;
 
 /// The smallest image, in bytes. librbd takes 0 too, but such an image can hold nothing and most clients fail on it.
@@ -227,7 +228,7 @@ fn order(field: &str, size_bytes: u64) -> Result<u8, Problem> {
 /// cluster's defaults. Asks nothing over the network unless the pool is unknown.
 ///
 /// # Errors
-/// `invalid-field`.
+/// `invalid-field`; `foreign-pool` for a data pool of another application.
 pub fn check_with_cluster(cluster: &Cluster, size_bytes: u64, spec: &ImageSpec) -> Result<(), Problem> {
     if let Some(pool) = &spec.data_pool
         && cluster.pool_id(pool).is_err()
@@ -239,6 +240,7 @@ pub fn check_with_cluster(cluster: &Cluster, size_bytes: u64, spec: &ImageSpec) 
             return Err(Problem::field("dataPool", wrong, "the name of a pool that GET /api/v1/pools lists"));
         }
     }
+    refuse_foreign_data_pool(cluster, spec.data_pool.as_deref())?;
     let order = spec.order.or_else(|| default_order(cluster)).unwrap_or(22);
     if let Some((unit, _)) = spec.striping
         && unit > 1 << order

@@ -247,6 +247,7 @@ fn directory_range(after: Option<&[u8]>, prefix: &str, limit: usize) -> OmapRang
         after: after.map(|name| [NAME_PREFIX.as_bytes(), name].concat()).unwrap_or_default(),
         prefix: format!("{NAME_PREFIX}{prefix}"),
         limit: limit as u64,
+        ..OmapRange::default()
     }
 }
 
@@ -326,7 +327,7 @@ pub fn find(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Name
     let key = format!("{NAME_PREFIX}{name}").into_bytes();
     let read = omap_values(std::slice::from_ref(io), DIRECTORY_OBJECT, &[key], Some(deadline)).pop();
     let entries = read.unwrap_or_else(|| Ok(Vec::new()));
-    let page = or_empty(entries.map(|entries| OmapPage { entries, more: false }))?;
+    let page = or_empty(entries.map(|entries| OmapPage { entries, ..OmapPage::default() }))?;
     Ok(directory_page(io, &page).images.pop())
 }
 
@@ -439,7 +440,7 @@ pub fn details(
         images.iter().zip(&headers).filter_map(|(named, header)| Some((named, header.as_ref()?.as_ref().ok()?)));
     name_listed_parents(&mut parents, io, whole);
     read_parent_names(connection.cluster(), io.pool_id(), &mut parents, deadline)?;
-    let known = Names { parents, groups: group_names(connection, io, headers.iter().flatten().flatten(), deadline)? };
+    let known = Names { parents, groups: group_names(io, headers.iter().flatten().flatten(), deadline)? };
     let mut shown = Vec::with_capacity(images.len());
     for (named, header) in images.into_iter().zip(headers) {
         match header {
@@ -492,10 +493,12 @@ fn foreign(deadline: Instant) -> Instant {
     now + FOREIGN.min(deadline.saturating_duration_since(now) / 2)
 }
 
-/// The names of the groups that images of one namespace are in: one read per group. A group is in the namespace of
-/// its images, and may be in another pool.
-fn group_names<'a>(
-    connection: &Connection,
+/// The names of the groups that images of one namespace are in: one read per group, of all pools at once. A group is in the
+/// namespace of its images, and may be in another pool.
+///
+/// # Errors
+/// What reading the images' own pool gives.
+pub(crate) fn group_names<'a>(
     io: &IoContext,
     headers: impl Iterator<Item = &'a ImageHeader>,
     deadline: Instant,
@@ -504,33 +507,48 @@ fn group_names<'a>(
     for group in headers.filter_map(|header| header.group.as_ref()) {
         pools.entry(group.pool_id).or_default().insert(&group.group_id);
     }
+    let cluster = io.cluster();
+    let places: Vec<(IoContext, BTreeSet<&str>)> = pools
+        .into_iter()
+        .filter_map(|(pool_id, ids)| {
+            let pool = cluster.pool_name(pool_id).ok()?;
+            Some((cluster.io_context(&pool, io.namespace()).ok()?, ids))
+        })
+        .collect();
     let (own, foreign) = (io.pool_id(), foreign(deadline));
+    let read = at_once(&places, |(place, ids)| {
+        group_names_in(place, ids, if place.pool_id() == own { deadline } else { foreign })
+    });
     let mut known = HashMap::new();
-    for (pool_id, ids) in pools {
-        let Ok(pool) = connection.cluster().pool_name(pool_id) else { continue };
-        let Ok(io) = connection.cluster().io_context(&pool, io.namespace()) else { continue };
-        let ranges: Vec<OmapRange> = ids
-            .iter()
-            .map(|id| OmapRange {
-                object: GROUP_DIRECTORY_OBJECT.to_owned(),
-                prefix: format!("{ID_PREFIX}{id}"),
-                limit: 1,
-                after: Vec::new(),
-            })
-            .collect();
-        let until = if pool_id == own { deadline } else { foreign };
-        let read = io.omaps(&ranges, IN_FLIGHT, Some(until), |_, result| {
-            for (key, value) in result.unwrap_or_default() {
-                if let Ok(Some(DirectoryEntry::Id { id, name })) = DirectoryEntry::decode(&key, &value) {
-                    known.insert((pool_id, id), name.to_string());
-                }
-            }
-        });
-        if pool_id == own {
-            read?;
+    for ((place, _), (names, ended)) in places.iter().zip(read) {
+        known.extend(names.into_iter().map(|(id, name)| ((place.pool_id(), id), name)));
+        if place.pool_id() == own {
+            ended?;
         }
     }
     Ok(known)
+}
+
+/// The names of groups of one place, by their ids, as far as they came in time.
+fn group_names_in(io: &IoContext, ids: &BTreeSet<&str>, until: Instant) -> (HashMap<String, String>, ceph::Result<()>) {
+    let ranges: Vec<OmapRange> = ids
+        .iter()
+        .map(|id| OmapRange {
+            object: GROUP_DIRECTORY_OBJECT.to_owned(),
+            prefix: format!("{ID_PREFIX}{id}"),
+            limit: 1,
+            ..OmapRange::default()
+        })
+        .collect();
+    let mut known = HashMap::new();
+    let ended = io.omaps(&ranges, IN_FLIGHT, Some(until), |_, result| {
+        for (key, value) in result.unwrap_or_default() {
+            if let Ok(Some(DirectoryEntry::Id { id, name })) = DirectoryEntry::decode(&key, &value) {
+                known.insert(id, name.to_string());
+            }
+        }
+    });
+    (known, ended)
 }
 
 /// The parents that images with these headers have; their names are not known yet.
@@ -558,8 +576,9 @@ fn name_listed_parents<'a>(
     }
 }
 
-/// Reads the names of images that are not known yet. One in a pool that is gone, or that this entity may not read, stays
-/// without names; so does one in a pool other than `own` that does not answer.
+/// Reads the names of images that are not known yet, in all their pools at once. One in a pool that is gone, or that this
+/// entity may not read, stays without names; so does one in a pool other than `own` that does not answer: the names of those
+/// pools are the result.
 ///
 /// # Errors
 /// What reading gives.
@@ -568,65 +587,104 @@ pub(crate) fn read_parent_names(
     own: i64,
     known: &mut HashMap<ParentKey, ParentNames>,
     deadline: Instant,
-) -> Result<(), Problem> {
-    let mut places: HashMap<(i64, String), Vec<String>> = HashMap::new();
+) -> Result<Vec<String>, Problem> {
+    let mut ids: HashMap<(i64, String), Vec<String>> = HashMap::new();
     for (pool_id, namespace, id) in known.iter().filter(|(_, names)| names.image.is_none()).map(|(key, _)| key) {
-        places.entry((*pool_id, namespace.clone())).or_default().push(id.clone());
+        ids.entry((*pool_id, namespace.clone())).or_default().push(id.clone());
     }
+    let places: Vec<(IoContext, Vec<String>)> = ids
+        .into_iter()
+        .filter_map(|((pool_id, namespace), ids)| {
+            let pool = cluster.pool_name(pool_id).ok()?;
+            Some((cluster.io_context(&pool, &namespace).ok()?, ids))
+        })
+        .collect();
     let foreign = foreign(deadline);
-    for ((pool_id, namespace), ids) in places {
-        let Ok(pool) = cluster.pool_name(pool_id) else { continue };
-        let Ok(io) = cluster.io_context(&pool, &namespace) else { continue };
-        let range = |object: &str, prefix: String, limit| OmapRange {
-            object: object.to_owned(),
-            prefix,
-            limit,
-            after: Vec::new(),
-        };
-        let ranges: Vec<OmapRange> = ids
-            .iter()
-            .flat_map(|id| {
-                [
-                    range(&header_object(id), "snapshot_".into(), 0),
-                    range(DIRECTORY_OBJECT, format!("{ID_PREFIX}{id}"), 1),
-                    range(TRASH_OBJECT, format!("{ID_PREFIX}{id}"), 1),
-                ]
-            })
-            .collect();
-        let until = if pool_id == own { deadline } else { foreign };
-        let read = io.omaps(&ranges, IN_FLIGHT, Some(until), |index, result| {
-            let id = &ids[index / 3];
-            let Some(names) = known.get_mut(&(pool_id, namespace.clone(), id.clone())) else { return };
-            for (key, value) in result.unwrap_or_default() {
-                match index % 3 {
-                    0 => {
-                        if let Ok(raw) = RawSnapshot::decode(&value) {
-                            names.snapshots.insert(raw.id, snapshot(&raw).name);
-                        }
-                    }
-                    1 => {
-                        if let Ok(Some(DirectoryEntry::Id { id: found, name })) = DirectoryEntry::decode(&key, &value)
-                            && found == *id
-                        {
-                            names.image = Some(name.to_string());
-                        }
-                    }
-                    _ => {
-                        if let Ok(Some(entry)) = TrashEntry::decode(&key, &value)
-                            && entry.image_id == *id
-                        {
-                            names.image = Some(entry.name.to_string());
-                            names.in_trash = true;
-                        }
-                    }
-                }
-            }
-        });
-        if pool_id == own {
-            read?;
+    let read = at_once(&places, |(io, ids)| {
+        let until = if io.pool_id() == own { deadline } else { foreign };
+        names_in(io, ids, until)
+    });
+    let mut silent = Vec::new();
+    for ((io, _), (names, ended)) in places.iter().zip(read) {
+        for (id, names) in names {
+            known.insert((io.pool_id(), io.namespace().to_owned(), id), names);
+        }
+        match ended {
+            Err(error) if io.pool_id() == own => return Err(error.into()),
+            Err(_) => silent.push(io.pool().to_owned()),
+            Ok(()) => {}
         }
     }
-    Ok(())
+    Ok(silent)
+}
+
+/// Calls `read` for all places, one after the other only if there is one: a place that does not answer takes no time from
+/// another.
+fn at_once<P: Sync, T: Send>(places: &[P], read: impl Fn(&P) -> T + Sync) -> Vec<T> {
+    if let [place] = places {
+        return vec![read(place)];
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = places.iter().map(|place| scope.spawn(|| read(place))).collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    })
+}
+
+/// The names of images of one place, by their ids, as far as they came in time.
+fn names_in(io: &IoContext, ids: &[String], until: Instant) -> (HashMap<String, ParentNames>, ceph::Result<()>) {
+    let range = |object: &str, prefix: String, limit| OmapRange {
+        object: object.to_owned(),
+        prefix,
+        limit,
+        ..OmapRange::default()
+    };
+    let ranges: Vec<OmapRange> = ids
+        .iter()
+        .flat_map(|id| {
+            [
+                range(&header_object(id), "snapshot_".into(), 0),
+                range(DIRECTORY_OBJECT, format!("{ID_PREFIX}{id}"), 1),
+                range(TRASH_OBJECT, format!("{ID_PREFIX}{id}"), 1),
+            ]
+        })
+        .collect();
+    let mut known: HashMap<String, ParentNames> = HashMap::new();
+    let ended = io.omaps(&ranges, IN_FLIGHT, Some(until), |index, result| {
+        let id = &ids[index / 3];
+        let names = known.entry(id.clone()).or_default();
+        for (key, value) in result.unwrap_or_default() {
+            names.take(id, index % 3, &key, &value);
+        }
+    });
+    (known, ended)
+}
+
+impl ParentNames {
+    /// Takes one entry of the three objects that name an image, by their number in [`names_in`].
+    fn take(&mut self, id: &str, object: usize, key: &[u8], value: &[u8]) {
+        match object {
+            0 => {
+                if let Ok(raw) = RawSnapshot::decode(value) {
+                    self.snapshots.insert(raw.id, snapshot(&raw).name);
+                }
+            }
+            1 => {
+                if let Ok(Some(DirectoryEntry::Id { id: found, name })) = DirectoryEntry::decode(key, value)
+                    && found == id
+                {
+                    self.image = Some(name.to_string());
+                }
+            }
+            _ => {
+                if let Ok(Some(entry)) = TrashEntry::decode(key, value)
+                    && entry.image_id == id
+                {
+                    self.image = Some(entry.name.to_string());
+                    self.in_trash = true;
+                }
+            }
+        }
+    }
 }
 
 /// The parent of an image with this header: three RADOS reads, at once.

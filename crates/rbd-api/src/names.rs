@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::problem::Problem;
 
 /// A pool and one of its namespaces.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Place {
     /// The pool.

@@ -51,11 +51,13 @@ kinds! {
     TrashNotFound "trash-not-found" NOT_FOUND "The trash holds no such image",
     MetadataNotFound "metadata-not-found" NOT_FOUND "The metadata key does not exist",
     LockNotFound "lock-not-found" NOT_FOUND "The lock does not exist",
+    ScheduleNotFound "schedule-not-found" NOT_FOUND "The schedule does not exist",
     OperationNotFound "operation-not-found" NOT_FOUND "The operation does not exist",
     MethodNotAllowed "method-not-allowed" METHOD_NOT_ALLOWED "The path does not take this method",
     Exists "exists" CONFLICT "The name is taken",
     InUse "in-use" CONFLICT "Something stands in the way",
     Conflict "conflict" CONFLICT "The state does not allow this",
+    ForeignPool "foreign-pool" CONFLICT "The pool is for another application",
     Removing "removing" CONFLICT "The image is being removed",
     TooLarge "too-large" PAYLOAD_TOO_LARGE "The body is too large",
     HeadTooLarge "head-too-large" REQUEST_HEADER_FIELDS_TOO_LARGE "The request's target and headers are too large",
@@ -111,7 +113,7 @@ pub struct ProblemDocument {
     /// The request, as in the `X-Request-Id` header and the logs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// What stands in the way: `snapshots`, `children`, `watchers`, `locks`, or the `field` and what is `allowed`.
+    /// What stands in the way: `snapshots`, `children`, `watchers`, `locks`, `failures`, or the `field` and what is `allowed`.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -179,6 +181,11 @@ impl Problem {
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
         self.0.extra.insert(member.to_owned(), value.into());
         self
+    }
+
+    /// Whether it has a further member.
+    pub fn has(&self, member: &str) -> bool {
+        self.0.extra.contains_key(member)
     }
 
     /// Its kind.

@@ -1,14 +1,13 @@
 //! Groups of images and their snapshots.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::time::Instant;
 
 use axum::http::{Method, StatusCode};
 use ceph::{Errno, IoContext, OmapRange};
-use rbd_format::directory::{DIRECTORY_OBJECT, ID_PREFIX, NAME_PREFIX};
+use rbd_format::directory::NAME_PREFIX;
 use rbd_format::group::{GROUP_DIRECTORY_OBJECT, group_header_object};
-use rbd_format::trash::TRASH_OBJECT;
-use rbd_format::{DirectoryEntry, GroupEntry, TrashEntry};
+use rbd_format::{DirectoryEntry, GroupEntry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,13 +18,13 @@ use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
 use crate::link::Connection;
 use crate::listing;
+use crate::listing::ParentNames;
 use crate::names::{Place, check_new, segment};
+use crate::pool_use;
 use crate::problem::{Kind, Problem};
+use crate::unread::Unread;
 
 const TAG: &str = "groups";
-
-/// RADOS reads in flight.
-const IN_FLIGHT: usize = 64;
 
 /// The endpoints.
 pub fn endpoints() -> Vec<Endpoint> {
@@ -166,6 +165,8 @@ struct Group {
     images: Vec<Member>,
     /// Its snapshots, by name.
     snapshots: Vec<GroupSnapshot>,
+    /// The pools that could not be read, whose images have no names here; empty when all could.
+    unread: Vec<Unread>,
 }
 
 /// An image of a group.
@@ -275,7 +276,7 @@ fn group_id(io: &IoContext, group: &str, deadline: Instant) -> Result<String, Pr
         // The first key with the prefix is the name itself, if it is there.
         prefix: format!("{NAME_PREFIX}{group}"),
         limit: 1,
-        after: Vec::new(),
+        ..OmapRange::default()
     };
     let page = match io.omap_page(&range, Some(deadline)) {
         Ok(page) => page,
@@ -312,15 +313,19 @@ fn read(connection: &Connection, io: &IoContext, group: &str, deadline: Instant)
     }
     let known = members
         .iter()
-        .map(|member| (member.pool_id, member.image_id.clone()))
-        .chain(parts.iter().flat_map(|part| part.images.iter().map(|image| (image.pool_id, image.image_id.clone()))));
-    let names = names(connection, io, known, deadline)?;
+        .map(|member| (member.pool_id, &member.image_id))
+        .chain(parts.iter().flat_map(|part| part.images.iter().map(|image| (image.pool_id, &image.image_id))));
+    // Images of a pool that is gone, that does not answer, or that this entity may not read, stay without names.
+    let key = |pool_id: i64, image_id: &str| (pool_id, io.namespace().to_owned(), image_id.to_owned());
+    let mut names: HashMap<_, _> =
+        known.map(|(pool_id, image_id)| (key(pool_id, image_id), ParentNames::default())).collect();
+    let silent = listing::read_parent_names(io.cluster(), io.pool_id(), &mut names, deadline)?;
     let pool = |id: i64| connection.cluster().pool_name(id).ok();
-    let name = |pool_id: i64, image_id: &str| names.get(&(pool_id, image_id.to_owned()));
+    let name = |pool_id: i64, image_id: &str| names.get(&key(pool_id, image_id));
     let images = members
         .into_iter()
         .map(|member| Member {
-            image: name(member.pool_id, &member.image_id).map(|named| named.name.clone()),
+            image: name(member.pool_id, &member.image_id).and_then(|named| named.image.clone()),
             in_trash: name(member.pool_id, &member.image_id).is_some_and(|named| named.in_trash),
             pool: pool(member.pool_id),
             image_id: member.image_id,
@@ -337,7 +342,7 @@ fn read(connection: &Connection, io: &IoContext, group: &str, deadline: Instant)
                 .images
                 .into_iter()
                 .map(|part| SnapshotPart {
-                    image: name(part.pool_id, &part.image_id).map(|named| named.name.clone()),
+                    image: name(part.pool_id, &part.image_id).and_then(|named| named.image.clone()),
                     pool: pool(part.pool_id),
                     image_id: part.image_id,
                     // `CEPH_NOSNAP` and `CEPH_SNAPDIR`.
@@ -354,65 +359,8 @@ fn read(connection: &Connection, io: &IoContext, group: &str, deadline: Instant)
         namespace: io.namespace().to_owned(),
         images,
         snapshots,
+        unread: silent.iter().map(|pool| Unread::silent(pool)).collect(),
     })
-}
-
-/// What an id stands for.
-struct Named {
-    name: String,
-    in_trash: bool,
-}
-
-/// The names of images by pool id and image id: from the directory, or from the trash.
-fn names(
-    connection: &Connection,
-    io: &IoContext,
-    ids: impl Iterator<Item = (i64, String)>,
-    deadline: Instant,
-) -> Result<BTreeMap<(i64, String), Named>, Problem> {
-    let mut places: BTreeMap<i64, Vec<String>> = BTreeMap::new();
-    for (pool_id, image_id) in ids {
-        let ids = places.entry(pool_id).or_default();
-        if !ids.contains(&image_id) {
-            ids.push(image_id);
-        }
-    }
-    let mut known = BTreeMap::new();
-    for (pool_id, ids) in places {
-        // Images of a pool that is gone, or that this entity may not read, stay without names.
-        let Ok(pool) = connection.cluster().pool_name(pool_id) else { continue };
-        let Ok(images) = connection.cluster().io_context(&pool, io.namespace()) else { continue };
-        let range = |object: &str, id: &String| OmapRange {
-            object: object.to_owned(),
-            prefix: format!("{ID_PREFIX}{id}"),
-            limit: 1,
-            after: Vec::new(),
-        };
-        let ranges: Vec<OmapRange> =
-            ids.iter().flat_map(|id| [range(DIRECTORY_OBJECT, id), range(TRASH_OBJECT, id)]).collect();
-        images.omaps(&ranges, IN_FLIGHT, Some(deadline), |index, result| {
-            let id = &ids[index / 2];
-            for (key, value) in result.unwrap_or_default() {
-                let named = if index % 2 == 0 {
-                    match DirectoryEntry::decode(&key, &value) {
-                        Ok(Some(DirectoryEntry::Id { id: found, name })) if found == *id => {
-                            Named { name: name.to_string(), in_trash: false }
-                        }
-                        _ => continue,
-                    }
-                } else {
-                    match TrashEntry::decode(&key, &value) {
-                        Ok(Some(entry)) if entry.image_id == *id => {
-                            Named { name: entry.name.to_string(), in_trash: true }
-                        }
-                        _ => continue,
-                    }
-                };
-                known.insert((pool_id, id.clone()), named);
-            }
-        })?;
-    }
-    Ok(known)
 }
 
 impl Group {
@@ -459,10 +407,13 @@ async fn get(call: Call) -> Answer {
 async fn make(call: &Call, field: &str, name: &str) -> Result<(bool, Group), Problem> {
     check_new(field, name)?;
     let owned = name.to_owned();
-    call.group(name.to_owned(), move |_, io| match io.create_group(&owned) {
-        Ok(()) => Ok(true),
-        Err(error) if error.is(Errno::EEXIST) => Ok(false),
-        Err(error) => Err(error.into()),
+    call.group(name.to_owned(), move |_, io| {
+        pool_use::refuse_foreign(io)?;
+        match io.create_group(&owned) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is(Errno::EEXIST) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     })
     .await
 }

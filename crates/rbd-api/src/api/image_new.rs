@@ -18,6 +18,7 @@ use crate::layout::{FAST_DIFF, OBJECT_MAP, STRIPING, check_size, check_with_clus
 use crate::link::Connection;
 use crate::listing::{self, Image};
 use crate::names::{check_new, segment};
+use crate::pool_use;
 use crate::problem::{Kind, Problem};
 use crate::with_layout;
 
@@ -145,6 +146,7 @@ fn location(call: &Call, name: &str) -> String {
 /// Makes the image; false when the name is taken. Costs what `rbd_create` costs: the image is opened only to be given
 /// metadata.
 fn make(io: &IoContext, wanted: &Wanted) -> Result<bool, Problem> {
+    pool_use::refuse_foreign(io)?;
     check_with_cluster(io.cluster(), wanted.size_bytes, &wanted.spec)?;
     match io.create_image(&wanted.name, wanted.size_bytes, &wanted.spec) {
         Ok(()) => {}

@@ -10,9 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, json, nothing};
-use crate::children::{Child, clones};
+use crate::children::{Child, Clones, clones};
 use crate::endpoint::{Answer, Endpoint};
-use crate::envelope::List;
+use crate::envelope::{List, PartialList};
 use crate::image::{self, Found, Lock, Watcher};
 use crate::link::Connection;
 use crate::listing::{self, Named, Parent};
@@ -41,7 +41,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             children,
         )
         .describe("Those of all its snapshots, of both formats, also those in the trash.")
-        .answers::<List<Child>>(StatusCode::OK, "The clones."),
+        .answers::<PartialList<Child>>(StatusCode::OK, "The clones, and the pools that could not be read."),
         Endpoint::new(
             Method::GET,
             "{scope}/images/{image}/watchers",
@@ -148,13 +148,13 @@ pub(super) fn chain_warning(ancestors: usize) -> Option<String> {
 async fn children(call: Call) -> Answer {
     let name = call.param("image").to_owned();
     let deadline = call.deadline;
-    let children = call
+    let Clones { children, unread } = call
         .ceph(move |io| {
             let found = image::find(io, &name, deadline)?;
             clones(io, &found, None, deadline)
         })
         .await?;
-    json(StatusCode::OK, &List::new("ChildList", children))
+    json(StatusCode::OK, &PartialList { list: List::new("ChildList", children), unread })
 }
 
 async fn watchers(call: Call) -> Answer {

@@ -8,10 +8,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, json, located, nothing};
+use crate::check::place_forbidden;
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
 use crate::listing;
-use crate::names::{check_new, segment};
+use crate::names::{Place, check_new, segment};
+use crate::operations::forget_namespace;
+use crate::pool_use;
 use crate::problem::{Kind, Problem};
 
 const TAG: &str = "namespaces";
@@ -120,13 +123,26 @@ async fn make(call: &Call, field: &str, name: &str) -> Result<bool, Problem> {
     let pool = call.param("pool").to_owned();
     let name = name.to_owned();
     call.in_lane(&format!("pool {pool}"), move |connection| {
-        match connection.context(&pool, "")?.create_namespace(&name) {
+        let io = connection.context(&pool, "")?;
+        pool_use::refuse_foreign(&io)?;
+        match io.create_namespace(&name) {
             Ok(()) => Ok(true),
             Err(error) if error.is(Errno::EEXIST) => Ok(false),
-            Err(error) => Err(error.into()),
+            // Who has rights for a namespace alone may not change the list of them, but sees that it is there.
+            Err(error) if forbidden(&error) && io.namespace_exists(&name).unwrap_or(false) => Ok(false),
+            // The list of namespaces is the pool's.
+            Err(error) => Err(place_forbidden(
+                error.into(),
+                connection.cluster().entity(),
+                &Place { pool, namespace: String::new() },
+            )),
         }
     })
     .await
+}
+
+fn forbidden(error: &ceph::Error) -> bool {
+    error.is(Errno::EPERM) || error.is(Errno::EACCES)
 }
 
 async fn delete(call: Call) -> Answer {
@@ -136,7 +152,8 @@ async fn delete(call: Call) -> Answer {
         if let Some(problem) = held(io, &name, deadline)? {
             return Err(problem);
         }
-        io.in_namespace("")?.remove_namespace(&name).map_err(|error| {
+        let whole = io.in_namespace("")?;
+        whole.remove_namespace(&name).map_err(|error| {
             if error.is(Errno::ENOENT) {
                 return Problem::new(
                     Kind::NamespaceNotFound,
@@ -148,7 +165,8 @@ async fn delete(call: Call) -> Answer {
                 Ok(Some(problem)) if error.is(Errno::EBUSY) => problem,
                 _ => error.into(),
             }
-        })
+        })?;
+        forget_namespace(io, &name, deadline)
     })
     .await?;
     nothing()

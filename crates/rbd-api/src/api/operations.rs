@@ -14,11 +14,13 @@ use serde::Deserialize;
 use crate::auth::Role;
 use crate::call::{Call, json, located};
 use crate::endpoint::{Answer, Endpoint};
-use crate::envelope::List;
+use crate::envelope::{List, PartialList};
 use crate::names::Place;
 use crate::operations::Request;
 use crate::operations::record::{Operation, Work};
+use crate::pool_use;
 use crate::problem::{Kind, Problem};
+use crate::unread::{self, Unread};
 
 const TAG: &str = "operations";
 
@@ -30,8 +32,8 @@ pub fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::new(Method::GET, "/operations", TAG, "listOperations", "List the operations of all pools", list_all)
             .filtered()
-            .describe("Those that the caller may see: unfinished ones, and finished ones for as long as they are remembered; oldest first by pool.")
-            .answers::<List<Operation>>(StatusCode::OK, "The operations, whichever replica runs them."),
+            .describe("Those that the caller may see: unfinished ones, and finished ones for as long as they are remembered; oldest first by pool. A pool that does not answer is named in `Unread`, and takes nothing from the others.")
+            .answers::<PartialList<Operation>>(StatusCode::OK, "The operations, whichever replica runs them."),
         Endpoint::new(
             Method::GET,
             "/pools/{pool}/operations",
@@ -39,6 +41,15 @@ pub fn endpoints() -> Vec<Endpoint> {
             "listPoolOperations",
             "List the operations of a pool",
             list,
+        )
+        .answers::<List<Operation>>(StatusCode::OK, "The operations, oldest first."),
+        Endpoint::new(
+            Method::GET,
+            "/pools/{pool}/namespaces/{namespace}/operations",
+            TAG,
+            "listNamespaceOperations",
+            "List the operations of a namespace",
+            list_of_namespace,
         )
         .answers::<List<Operation>>(StatusCode::OK, "The operations, oldest first."),
         Endpoint::new(Method::GET, "/operations/{operation}", TAG, "getOperation", "Get an operation", get)
@@ -100,29 +111,23 @@ impl Call {
 }
 
 async fn list_all(call: Call) -> Answer {
-    let mut pools = call
+    let pools = call
         .cluster(|cluster| {
             cluster.refresh()?;
-            Ok(cluster.pools()?)
+            pool_use::with_images(cluster)
         })
         .await?;
-    pools.sort();
+    let until = unread::patience(call.deadline);
     let call = &call;
-    let lists = pools.iter().map(async |pool| {
-        call.app.operations.list(pool, call.deadline).await.map_err(|problem| {
-            let detail = format!("The operations of pool {pool:?} cannot be read: {}", problem.detail());
-            Problem::new(problem.kind(), detail)
-                .correction("GET /api/v1/pools/{pool}/operations reads those of one pool.")
-                .retry_after(5)
-        })
-    });
-    let mut operations = Vec::new();
-    for list in futures_util::future::join_all(lists).await {
+    let lists = pools.iter().map(async |pool| call.app.operations.list(pool, until).await);
+    let (mut operations, mut unread) = (Vec::new(), Vec::new());
+    for (pool, list) in pools.iter().zip(futures_util::future::join_all(lists).await) {
         match list {
             Ok(list) => operations.extend(list),
-            // Pools that this entity may not read, and those that vanished meanwhile, have none to show.
-            Err(problem) if matches!(problem.kind(), Kind::CephForbidden | Kind::PoolNotFound) => {}
-            Err(problem) => return Err(problem),
+            // Pools that this entity may not read, those that hold no omaps, and those that vanished meanwhile, have none to show.
+            Err(problem) if matches!(problem.kind(), Kind::CephForbidden | Kind::PoolNotFound | Kind::NotSupported) => {
+            }
+            Err(problem) => unread.push(Unread { pool: pool.clone(), reason: problem.detail().to_owned() }),
         }
     }
     let mut visible: HashMap<Place, bool> = HashMap::new();
@@ -133,11 +138,23 @@ async fn list_all(call: Call) -> Answer {
         }
     }
     operations.retain(|operation| visible.get(&operation.place) == Some(&true));
-    json(StatusCode::OK, &List::new("OperationList", operations))
+    if !unread.is_empty() {
+        // Nobody learns the names of pools that are not theirs.
+        let theirs = call.visible_pools(unread.iter().map(|unread| unread.pool.clone()).collect()).await?;
+        unread.retain(|unread| theirs.contains(&unread.pool));
+    }
+    json(StatusCode::OK, &PartialList { list: List::new("OperationList", operations), unread })
 }
 
 async fn list(call: Call) -> Answer {
     let operations = call.app.operations.list(call.param("pool"), call.deadline).await?;
+    json(StatusCode::OK, &List::new("OperationList", operations))
+}
+
+async fn list_of_namespace(call: Call) -> Answer {
+    // A missing pool or namespace is said as such.
+    call.ceph(|_| Ok(())).await?;
+    let operations = call.app.operations.list_place(&call.place(), call.deadline).await?;
     json(StatusCode::OK, &List::new("OperationList", operations))
 }
 

@@ -18,6 +18,7 @@ use crate::link::pool_not_found;
 use crate::monitor::{self, Status};
 use crate::names::{check_new, segment};
 use crate::pool::{AutoscaleMode, Pool};
+use crate::pool_use;
 use crate::problem::{Kind, Problem};
 
 const TAG: &str = "pools";
@@ -228,6 +229,9 @@ struct PoolSettings {
 struct DeletePool {
     /// The pool's name once more, since everything in it goes with it.
     confirm: Option<String>,
+    /// Deletes it although another application uses it, the object gateway or `CephFS`.
+    #[serde(default)]
+    force: bool,
 }
 
 impl PoolSettings {
@@ -453,7 +457,10 @@ async fn delete(call: Call) -> Answer {
     }
     call.cluster(move |cluster| {
         cluster.refresh()?;
-        cluster.pool_id(&name).map_err(|_| pool_not_found(&name))?;
+        let io = cluster.io_context(&name, "").map_err(|_| pool_not_found(&name))?;
+        if !query.force {
+            refuse_used_by_others(&io)?;
+        }
         let command = value!({
             "prefix": "osd pool delete", "pool": name, "pool2": name, "yes_i_really_really_mean_it": true,
         });
@@ -469,6 +476,18 @@ async fn delete(call: Call) -> Answer {
     })
     .await?;
     nothing()
+}
+
+/// Refuses to delete what another application keeps in a pool.
+fn refuse_used_by_others(io: &IoContext) -> Result<(), Problem> {
+    let others: Vec<String> = io.applications()?.into_iter().filter(|name| name != pool_use::RBD).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    let detail = format!("Pool {:?} is used by {}, whose data would go with it.", io.pool(), others.join(", "));
+    Err(Problem::new(Kind::ForeignPool, detail)
+        .correction("Repeat with &force=true if nobody needs that data any more.")
+        .with("applications", others))
 }
 
 async fn statistics(call: Call) -> Answer {

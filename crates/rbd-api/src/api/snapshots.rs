@@ -11,13 +11,14 @@ use super::image_use::{ancestors, chain_warning};
 use super::images::read_image;
 use crate::auth::Role;
 use crate::call::{Call, json, located, nothing};
-use crate::children::{Child, clones};
+use crate::children::{Child, Clones, clones};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
 use crate::image::{self, Found};
 use crate::layout::{LAYERING, check_with_cluster};
 use crate::listing::{Image, KRBD_SNAPSHOTS, Named, Snapshot, snapshot as shown};
 use crate::names::{Place, check_new, segment};
+use crate::pool_use;
 use crate::problem::{Kind, Problem};
 use crate::with_layout;
 
@@ -285,7 +286,7 @@ fn with_children(
     raw: &RawSnapshot,
     deadline: std::time::Instant,
 ) -> Problem {
-    match clones(io, found, Some(raw.id), deadline) {
+    match clones(io, found, Some(raw.id), deadline).and_then(Clones::all) {
         Ok(children) if children.iter().all(|child| child.format != 1) => problem
             .correction("DELETE the snapshot's protection, then the snapshot.")
             .with("children", image::members(&children)),
@@ -385,7 +386,7 @@ async fn unprotect(call: Call) -> Answer {
         }
         // librbd looks for clones in every pool, and waits for ever for one that does not answer: so it is not asked
         // while there are some, nor while that cannot be told.
-        let children = clones(io, &found, Some(raw.id), deadline)?;
+        let children = clones(io, &found, Some(raw.id), deadline)?.all()?;
         if let Some(problem) = held_by_clones(&image, &name, &children) {
             return Err(problem);
         }
@@ -395,7 +396,7 @@ async fn unprotect(call: Call) -> Answer {
             Err(error) if error.is(Errno::EINVAL) => Ok(()),
             Err(error) if error.is(Errno::ENOENT) => Err(gone(io, &found, &name, error, deadline)),
             Err(error) if error.is(Errno::EBUSY) => {
-                let children = clones(io, &found, Some(raw.id), deadline)?;
+                let children = clones(io, &found, Some(raw.id), deadline)?.all()?;
                 Err(held_by_clones(&image, &name, &children).unwrap_or_else(|| found.explain(io, error, deadline)))
             }
             Err(error) => Err(found.explain(io, error, deadline)),
@@ -468,6 +469,7 @@ async fn clone(mut call: Call) -> Answer {
                 features: spec.features.or(Some(found.header.features.0)),
                 ..spec.clone()
             };
+            pool_use::refuse_foreign(&to)?;
             check_with_cluster(connection.cluster(), raw.size_bytes, &whole)?;
             match to.clone_image(io, &image, &snapshot, &name, &spec) {
                 Ok(()) => {}

@@ -13,6 +13,12 @@ use crate::support::{
 const RUNNING: usize = 16;
 const WAITING: usize = 256;
 
+/// The pools that an answer could not read.
+fn unread(answer: &Value) -> Vec<String> {
+    let unread = answer["Unread"].as_array().unwrap_or_else(|| panic!("no Unread in {answer}"));
+    unread.iter().map(|one| one["pool"].as_str().unwrap().to_owned()).collect()
+}
+
 #[test]
 fn a_stuck_pool_fills_its_own_queue_and_starves_no_other() {
     let ceph = shared();
@@ -28,6 +34,16 @@ fn a_stuck_pool_fills_its_own_queue_and_starves_no_other() {
     ceph.rbd(&["clone", "--rbd-default-clone-format", "2", &snapshot, &format!("{fine}/clone")]).unwrap();
     let clone = format!("{}/clone", images(&fine));
     assert_eq!(service.client.get(&clone).unwrap().expect(200).json()["parent"]["image"], "a");
+    let protected = format!("{fine}/protected@s");
+    service.client.post(&images(&fine), &new_image("protected")).unwrap().expect(201);
+    ceph.rbd(&["snap", "create", &protected]).unwrap();
+    ceph.rbd(&["snap", "protect", &protected]).unwrap();
+    ceph.rbd(&["clone", "--rbd-default-clone-format", "1", &protected, &format!("{fine}/first")]).unwrap();
+    // Another application's pool does not answer either, and nobody asks it.
+    let foreign = format!("{stuck}-files");
+    ceph.ceph(&["osd", "pool", "create", &foreign, "--size", "2"]).unwrap();
+    ceph.ceph(&["osd", "pool", "application", "enable", &foreign, "cephfs"]).unwrap();
+    ceph.ceph(&["osd", "pool", "set", &foreign, "min_size", "2"]).unwrap();
     let before = Footprint::idle(&service);
     // Two copies on one OSD: with fewer than `min_size` of them a placement group serves nothing.
     ceph.ceph(&["osd", "pool", "set", &stuck, "size", "2"]).unwrap();
@@ -76,10 +92,27 @@ fn a_stuck_pool_fills_its_own_queue_and_starves_no_other() {
     let list = in_time(&service.client, &get(&format!("{}?view=full", images(&fine)))).expect(200).json();
     let cloned = list["Items"].as_array().unwrap().iter().find(|item| item["name"] == "clone").unwrap();
     assert_eq!((&cloned["parent"]["pool"], &cloned["parent"]["image"]), (&json!(stuck), &Value::Null), "{cloned}");
-    // The list of all operations says which pool it is.
-    let all = in_time(&service.client, &get("/api/v1/operations")).expect(503);
-    assert!(all.text().contains(&stuck), "{}", all.text());
+    // The list of all operations has what can be read, and says which pool could not.
+    let purge =
+        service.client.send("POST", &format!("/api/v1/pools/{fine}/trash/purge"), &[], &[]).unwrap().expect(202);
+    let all = in_time(&service.client, &get("/api/v1/operations")).expect(200).json();
+    assert!(unread(&all).contains(&stuck) && !unread(&all).contains(&foreign), "{all}");
+    let items = all["Items"].as_array().unwrap();
+    assert!(items.iter().any(|item| purge.header("location").ends_with(item["id"].as_str().unwrap())), "{all}");
+    // Clones of a protected snapshot may be in any pool.
+    let children = in_time(&service.client, &get(&format!("{}/protected/children", images(&fine)))).expect(200).json();
+    assert_eq!(
+        (children["Items"].as_array().unwrap().len(), &children["Items"][0]["image"]),
+        (1, &json!("first")),
+        "{children}"
+    );
+    assert!(unread(&children).contains(&stuck) && !unread(&children).contains(&foreign), "{children}");
+    // What must be known is not guessed: the protection stays.
+    let lift = ("DELETE", format!("{}/protected/snapshots?unprotect=true", images(&fine)), Value::Null);
+    let lift = in_time(&service.client, &lift).expect(503);
+    assert!(lift.text().contains(&stuck), "{}", lift.text());
 
+    ceph.delete_pool(&foreign).unwrap();
     ceph.ceph(&["osd", "pool", "set", &stuck, "min_size", "1"]).unwrap();
     recovers(&service, &[(get(&images(&stuck)), 200), (("POST", images(&stuck), new_image("after")), 201)]);
     assert_eq!(service.client.get(&clone).unwrap().expect(200).json()["parent"]["image"], "a");

@@ -21,6 +21,7 @@ use crate::link::Connection;
 use crate::listing::{INCOMPLETE_KEY, Image};
 use crate::names::{check_new, segment};
 use crate::operations::Filling;
+use crate::pool_use;
 use crate::problem::{Kind, Problem};
 use crate::streams::Held;
 use crate::workers::{Slot, within};
@@ -194,6 +195,7 @@ async fn create(call: &Call, name: &str, size_bytes: u64, spec: ImageSpec) -> Re
         format!("Its import by {} was begun at {:.0} and has not finished.", call.principal.name, Timestamp::now());
     call.in_lane(&lane(&call.place()), move |connection| {
         let io = connection.context(&place.pool, &place.namespace)?;
+        pool_use::refuse_foreign(&io)?;
         check_with_cluster(io.cluster(), size_bytes, &spec)?;
         io.create_image(&name, size_bytes, &spec).map_err(|error| {
             if error.is(Errno::EEXIST) { exists(connection, &io, &name, deadline) } else { refused(error) }
