@@ -143,6 +143,38 @@ impl Pool {
     }
 }
 
+/// `ceph df`. One that the manager has not reported yet is missing.
+#[derive(Debug, Deserialize)]
+struct Df {
+    pools: Vec<DfPool>,
+}
+
+#[derive(Debug, Deserialize)]
+struct DfPool {
+    name: String,
+    stats: DfStats,
+}
+
+/// See `PGMapDigest::dump_object_stat_sum` in Ceph's `src/mon/PGMap.cc`.
+#[derive(Debug, Deserialize)]
+struct DfStats {
+    /// From 0 to 1.
+    percent_used: f64,
+}
+
+/// How much of the space that a pool can have is used, in percent, or why that is not known.
+///
+/// # Errors
+/// As [`monitor::ask`].
+pub fn used_percent(cluster: &Cluster, pool: &str) -> Result<Result<f64, &'static str>, Problem> {
+    if let Some(reason) = monitor::Status::read(cluster)?.no_report() {
+        return Ok(Err(reason));
+    }
+    let df: Df = monitor::ask(cluster, "df")?;
+    let found = df.pools.into_iter().find(|found| found.name == pool);
+    Ok(found.map(|found| found.stats.percent_used * 100.0).ok_or("The manager has not reported this pool yet."))
+}
+
 /// A time as Ceph writes it, `2026-11-23T05:53:18.278039+0000`.
 fn time(text: &str) -> Option<Timestamp> {
     strtime::parse("%Y-%m-%dT%H:%M:%S%.f%z", text).ok()?.to_timestamp().ok()

@@ -14,13 +14,16 @@ use super::images::read_image;
 use crate::auth::Role;
 use crate::call::{Call, json};
 use crate::endpoint::{Answer, Endpoint};
-use crate::image::image_not_found;
+use crate::image::{Found, image_not_found};
 use crate::link::Connection;
 use crate::listing::{Image, ImageState};
 use crate::names::{Place, check_new};
 use crate::operations::record::{Operation, Work};
+use crate::operations::snapshot_purge;
+use crate::pool_use;
 use crate::problem::{Kind, Problem};
 use crate::settings::duration;
+use crate::trash;
 
 const TAG: &str = "images";
 const ACCEPTED: &str = "The operation has begun: follow it at `Location`.";
@@ -94,8 +97,10 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Remove an image in the trash for good",
             remove_trash,
         )
-        .describe("Before its retention is over only with force=true.")
-        .query::<Force>()
+        .describe(
+            "Before its retention is over only with force=true. One with snapshots only with deleteSnapshots=true; when some of              them cannot be deleted, the answer is 409 with all of these, and nothing is.",
+        )
+        .query::<RemoveTrash>()
         .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
         Endpoint::new(
             Method::POST,
@@ -104,6 +109,10 @@ pub fn endpoints() -> Vec<Endpoint> {
             "purgeTrash",
             "Remove for good what the trash need not keep any more",
             purge,
+        )
+        .describe(
+            "Again and again until nothing changes: a clone that goes frees its parent. The operation fails when some could not be \
+             removed, and names each in `failures`; the others are gone.",
         )
         .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
     ]
@@ -118,6 +127,9 @@ struct DeleteImage {
     /// Goes on although a client has the image open. Its writes will fail.
     #[serde(default)]
     force: bool,
+    /// Deletes its snapshots with it, for good: only with permanent=true. In the trash an image keeps its snapshots.
+    #[serde(default)]
+    delete_snapshots: bool,
     /// How long the trash keeps it, such as `12h` or `30d`.
     retention: Option<String>,
 }
@@ -176,10 +188,13 @@ struct Sparsify {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Force {
+struct RemoveTrash {
     /// Removes it before its retention is over.
     #[serde(default)]
     force: bool,
+    /// Deletes its snapshots with it.
+    #[serde(default)]
+    delete_snapshots: bool,
 }
 
 impl Call {
@@ -248,8 +263,18 @@ fn no_snapshots(image: &Image) -> Result<(), Problem> {
     let clones: u32 = image.snapshots.iter().map(|snapshot| snapshot.clones).sum();
     Err(Problem::new(Kind::InUse, format!("Image {:?} has {} snapshot(s).", image.name, names.len()))
         .cause(if clones > 0 { "Clones need some of them." } else { "They would be lost with it." })
-        .correction("Flatten or delete the clones, delete the snapshots, then the image; or move it to the trash.")
+        .correction(
+            "Flatten or delete the clones, then repeat with ?deleteSnapshots=true, or move the image to the trash, which keeps \
+             its snapshots.",
+        )
         .with("snapshots", names))
+}
+
+/// Refuses when some of the snapshots that are to go with the image cannot.
+fn refuse_kept_snapshots(io: &IoContext, image: &Image, deadline: Instant) -> Result<(), Problem> {
+    let Some(header) = crate::image::read_header(io, &image.id, deadline)? else { return Ok(()) };
+    let found = Found { name: image.name.clone(), id: image.id.clone(), header };
+    snapshot_purge::refuse_kept(io, &found, u64::MAX, false, deadline)
 }
 
 async fn delete(call: Call) -> Answer {
@@ -259,10 +284,15 @@ async fn delete(call: Call) -> Answer {
         if query.retention.is_some() {
             return Err(Problem::field("retention", "does not go with permanent=true", "one of the two"));
         }
+        let deadline = call.deadline;
         let (image, ()) = call
             .image(move |_, io, image| {
                 if image.state != ImageState::Removing {
-                    no_snapshots(image)?;
+                    if query.delete_snapshots {
+                        refuse_kept_snapshots(io, image, deadline)?;
+                    } else {
+                        no_snapshots(image)?;
+                    }
                     if !query.force {
                         unwatched_image(io, image)?;
                     }
@@ -270,7 +300,13 @@ async fn delete(call: Call) -> Answer {
                 Ok(())
             })
             .await?;
-        return call.operate(&place, Work::RemoveImage { image: image.name, image_id: image.id }).await;
+        let delete_snapshots = query.delete_snapshots;
+        let work = Work::RemoveImage { image: image.name, image_id: image.id, delete_snapshots };
+        return call.operate(&place, work).await;
+    }
+    if query.delete_snapshots {
+        let allowed = "permanent=true with it, or neither: in the trash an image keeps its snapshots";
+        return Err(Problem::field("deleteSnapshots", "is without permanent=true", allowed));
     }
     let retention = match &query.retention {
         None => call.app.trash_retention,
@@ -291,7 +327,7 @@ async fn delete(call: Call) -> Answer {
             if !query.force {
                 unwatched_image(io, image)?;
             }
-            trash(io, image, retention.as_secs(), deadline).map_err(|error| match error.errno() {
+            move_to_trash(io, image, retention.as_secs(), deadline).map_err(|error| match error.errno() {
                 Some(Errno::ENOENT) => image_not_found(
                     &Place { pool: image.pool.clone(), namespace: image.namespace.clone() },
                     &image.name,
@@ -307,7 +343,7 @@ async fn delete(call: Call) -> Answer {
 }
 
 /// Moves an image to the trash.
-fn trash(io: &IoContext, image: &Image, delay_seconds: u64, deadline: Instant) -> ceph::Result<()> {
+fn move_to_trash(io: &IoContext, image: &Image, delay_seconds: u64, deadline: Instant) -> ceph::Result<()> {
     let moved = io.trash_move(&image.name, delay_seconds);
     let Err(error) = &moved else { return moved };
     // ENOENT also means that there is no trash and no room to make one. An empty one takes none, and then librbd only
@@ -389,6 +425,8 @@ async fn copy(mut call: Call) -> Answer {
     let (to, name, data_pool, deadline) = (target.clone(), body.name.clone(), body.data_pool.clone(), call.deadline);
     call.in_lane(&format!("pool {}", target.pool), move |connection| {
         let io = connection.context(&to.pool, &to.namespace)?;
+        pool_use::refuse_foreign(&io)?;
+        pool_use::refuse_foreign_data_pool(io.cluster(), data_pool.as_deref())?;
         if crate::listing::find(&io, &name, deadline)?.is_some() {
             return Err(Problem::new(Kind::Exists, format!("There is an image {name:?} already.")));
         }
@@ -477,32 +515,26 @@ async fn rollback_group(call: Call) -> Answer {
 }
 
 async fn remove_trash(call: Call) -> Answer {
-    let Force { force } = call.query()?;
+    let RemoveTrash { force, delete_snapshots } = call.query()?;
     let id = call.param("id").to_owned();
     let deadline = call.deadline;
-    let name = call.ceph(move |io| removable_trash(io, &id, force, deadline)).await?;
-    let work = Work::RemoveTrash { image: name, image_id: call.param("id").to_owned() };
+    let image = call
+        .ceph(move |io| {
+            let image = trash::find(io, &id, deadline)?;
+            trash::refuse_kept(&image, force, delete_snapshots)?;
+            let name = image.entry.name.to_string();
+            if delete_snapshots && image.header.is_some() {
+                snapshot_purge::refuse_kept(io, &image.found()?, u64::MAX, false, deadline)?;
+            }
+            Ok(name)
+        })
+        .await?;
+    let work = Work::RemoveTrash { image, image_id: call.param("id").to_owned(), delete_snapshots };
     call.operate(&call.place(), work).await
-}
-
-/// The name of the image of that id in the trash, if it may be removed now.
-fn removable_trash(io: &IoContext, id: &str, force: bool, deadline: Instant) -> Result<String, Problem> {
-    let entry =
-        crate::listing::trash(io, deadline)?.into_iter().find(|entry| entry.image_id == id).ok_or_else(|| {
-            Problem::new(Kind::TrashNotFound, format!("The trash of {} holds no image of id {id:?}.", io.subject("")))
-        })?;
-    let kept_until = Timestamp::from_second(i64::from(entry.deferment_end.seconds)).unwrap_or(Timestamp::MAX);
-    let removing = entry.source == rbd_format::TrashSource::Removing;
-    if kept_until > Timestamp::now() && !force && !removing {
-        return Err(Problem::new(Kind::Conflict, format!("The trash keeps the image until {kept_until}."))
-            .correction("Wait, restore it, or repeat with ?force=true.")
-            .with("expiresAt", kept_until.to_string()));
-    }
-    Ok(entry.name.to_string())
 }
 
 async fn purge(call: Call) -> Answer {
     // A missing pool or namespace is said now.
     call.ceph(|_| Ok(())).await?;
-    call.operate(&call.place(), Work::PurgeTrash { expired_before: Timestamp::now() }).await
+    call.operate(&call.place(), Work::PurgeTrash { expired_before: Timestamp::now(), deleted_before: None }).await
 }

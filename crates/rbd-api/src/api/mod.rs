@@ -12,8 +12,10 @@ mod kubernetes;
 mod namespaces;
 mod operations;
 mod pools;
+mod snapshot_purge;
 mod snapshots;
 mod trash;
+mod trash_schedule;
 
 use crate::endpoint::Endpoint;
 
@@ -30,8 +32,10 @@ pub fn endpoints() -> Vec<Endpoint> {
         image_work::endpoints(),
         data::endpoints(),
         snapshots::endpoints(),
+        snapshot_purge::endpoints(),
         groups::endpoints(),
         trash::endpoints(),
+        trash_schedule::endpoints(),
         operations::endpoints(),
         kubernetes::endpoints(),
     ]

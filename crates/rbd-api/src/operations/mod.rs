@@ -7,7 +7,11 @@
 
 pub mod record;
 mod run;
+pub mod schedule;
+mod schedules;
+pub mod snapshot_purge;
 mod store;
+mod trash_purge;
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -22,10 +26,13 @@ use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use self::record::{Id, Operation, Progress, Record, State, Work};
 use self::run::Signals;
 pub use self::store::NAMESPACE as RADOS_NAMESPACE;
+use self::store::OBJECT_IN_NAMESPACE;
 use self::store::{Outcome, Store, Stored};
+use crate::check::place_forbidden;
 use crate::link::Link;
 use crate::listing::{INCOMPLETE_KEY, Image, ImageState};
 use crate::names::Place;
+use crate::pool_use;
 use crate::problem::{Kind, Problem};
 use crate::workers::{Workers, within};
 
@@ -194,10 +201,15 @@ impl Operations {
         let deadline = request.deadline;
         let place = place.clone();
         self.records(&place.pool.clone(), deadline, move |io| {
-            let store = Store::of(io)?;
-            let known = store.all(deadline)?;
+            let (store, contents) = Store::for_place(io, &place.namespace, deadline)?;
+            let known = contents.records;
+            let elsewhere = store.elsewhere(&place.namespace, deadline)?;
             let same_place = |stored: &&Stored| stored.record.operation.place == place;
-            let unfinished = known.iter().filter(|stored| !stored.record.operation.state.finished()).filter(same_place);
+            let unfinished = known
+                .iter()
+                .chain(&elsewhere)
+                .filter(|stored| !stored.record.operation.state.finished())
+                .filter(same_place);
             for stored in unfinished {
                 let other = &stored.record.operation;
                 if other.work == work && !matches!(work, Work::Import { .. }) {
@@ -215,7 +227,7 @@ impl Operations {
             }
             let now = Timestamp::now();
             let operation = Operation {
-                id: Id::new(io.pool_id()).to_string(),
+                id: store.new_id().to_string(),
                 cancellable: work.cancellable(),
                 work,
                 place,
@@ -245,9 +257,12 @@ impl Operations {
         call: impl FnOnce(&IoContext) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let connection = self.link.connection()?;
+        let entity = connection.cluster().entity().to_owned();
         let name = pool.to_owned();
         let run = move || call(&connection.context(&name, "")?);
-        self.workers.run(&format!("operations of pool {pool}"), deadline, run).await
+        let whole = Place { pool: pool.to_owned(), namespace: String::new() };
+        let named = |problem| place_forbidden(problem, &entity, &whole);
+        self.workers.run(&format!("operations of pool {pool}"), deadline, run).await.map_err(named)
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Running>>> {
@@ -411,14 +426,14 @@ impl Operations {
         let (old, owner) = (old.clone(), self.owner.clone());
         let pool = record.operation.place.pool.clone();
         self.records(&pool, deadline, move |io| {
-            let store = Store::of(io)?;
+            let Some(id) = Id::parse(&record.operation.id) else { return Ok(None) };
+            let store = Store::holding(io, &id)?;
             let mut old = old;
             for _ in 0..5 {
                 match store.change(&old, record.clone())? {
                     Outcome::Written(stored) => return Ok(Some(*stored)),
                     Outcome::Lost => {}
                 }
-                let Some(id) = Id::parse(&record.operation.id) else { return Ok(None) };
                 match store.get(&id, deadline)? {
                     Some(now) if now.record.owner == owner && !now.record.operation.state.finished() => {
                         record.operation.cancel_requested |= now.record.operation.cancel_requested;
@@ -441,7 +456,8 @@ impl Operations {
             return Ok(running.now());
         }
         let (parsed, pool) = self.locate(id, deadline).await?;
-        let found = self.records(&pool, deadline, move |io| Store::of(io)?.get(&parsed, deadline)).await?;
+        let found =
+            self.records(&pool, deadline, move |io| Store::holding(io, &parsed)?.get(&parsed, deadline)).await?;
         found.map(|stored| stored.record.operation).ok_or_else(|| not_found(id))
     }
 
@@ -459,20 +475,43 @@ impl Operations {
         Ok((parsed, pool.ok_or_else(|| not_found(id))?))
     }
 
-    /// All operations of a pool, oldest first.
+    /// All operations of a pool, oldest first. An entity that may not read the records of the whole pool sees those of the
+    /// namespaces that it was asked for.
     ///
     /// # Errors
     /// `pool-not-found`; what Ceph gives.
     pub async fn list(&self, pool: &str, deadline: Instant) -> Result<Vec<Operation>, Problem> {
-        let all = self.records(pool, deadline, move |io| Store::of(io)?.all(deadline)).await?;
+        let namespaces = self.link.connection()?.used_namespaces(pool);
+        let all = self.records(pool, deadline, move |io| all_of_pool(io, &namespaces, deadline)).await?;
+        Ok(self.as_they_are(all))
+    }
+
+    /// The operations of a pool's namespace, oldest first.
+    ///
+    /// # Errors
+    /// `pool-not-found`; what Ceph gives.
+    pub async fn list_place(&self, place: &Place, deadline: Instant) -> Result<Vec<Operation>, Problem> {
+        let namespace = place.namespace.clone();
+        let read = move |io: &IoContext| {
+            let (store, contents) = Store::for_place(io, &namespace, deadline)?;
+            let mut all = contents.records;
+            all.retain(|stored| stored.record.operation.place.namespace == namespace);
+            all.extend(store.elsewhere(&namespace, deadline)?);
+            all.sort_by_key(|stored| stored.record.operation.created_at);
+            Ok(all)
+        };
+        let all = self.records(&place.pool, deadline, read).await?;
+        Ok(self.as_they_are(all))
+    }
+
+    /// What the records say, or what this replica knows better.
+    fn as_they_are(&self, records: Vec<Stored>) -> Vec<Operation> {
         let running = self.running();
-        Ok(all
-            .into_iter()
-            .map(|stored| {
-                let operation = stored.record.operation;
-                running.get(&operation.id).map_or(operation, |running| running.now())
-            })
-            .collect())
+        let now = |stored: Stored| {
+            let operation = stored.record.operation;
+            running.get(&operation.id).map_or(operation, |running| running.now())
+        };
+        records.into_iter().map(now).collect()
     }
 
     /// Waits until an operation has ended, for a time at most, and gives it as it is then. A replica that ends itself
@@ -508,7 +547,7 @@ impl Operations {
         let missing = not_found(id);
         let operation = self
             .records(&pool, deadline, move |io| {
-                let store = Store::of(io)?;
+                let store = Store::holding(io, &parsed)?;
                 loop {
                     let stored = store.get(&parsed, deadline)?.ok_or_else(|| missing.clone())?;
                     let operation = &stored.record.operation;
@@ -546,7 +585,7 @@ impl Operations {
                 return;
             }
             let Ok(connection) = self.link.connection() else { continue };
-            let Ok(names) = connection.cluster().pools() else { continue };
+            let Ok(names) = pool_use::with_images(connection.cluster()) else { continue };
             pools.retain(|_, task| !task.is_finished());
             for name in names {
                 // A pool that is stuck has its one sweep waiting, and keeps no other.
@@ -559,26 +598,76 @@ impl Operations {
     }
 
     async fn sweep_pool(self: &Arc<Self>, pool: &str, seen: &Mutex<HashMap<String, (u64, Instant)>>) {
+        let namespaces = match self.link.connection() {
+            Ok(connection) => connection.used_namespaces(pool),
+            Err(_) => Vec::new(),
+        };
+        match self.sweep_store(pool, None, seen).await {
+            Err(problem) if problem.kind() == Kind::CephForbidden => {
+                for namespace in namespaces {
+                    let _ = self.sweep_store(pool, Some(namespace), seen).await;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Looks through the records of a pool, or of one of its namespaces.
+    async fn sweep_store(
+        self: &Arc<Self>,
+        pool: &str,
+        namespace: Option<String>,
+        seen: &Mutex<HashMap<String, (u64, Instant)>>,
+    ) -> Result<(), Problem> {
         let deadline = within(RECORD_TIME);
         let retention = jiff::SignedDuration::try_from(self.retention).unwrap_or(jiff::SignedDuration::MAX);
+        let within_namespace = namespace.clone();
         let read = self.records(pool, deadline, move |io| {
-            let store = Store::of(io)?;
-            let all = store.all(deadline)?;
+            let store = match &within_namespace {
+                Some(namespace) => Store::within(io, namespace)?,
+                None => Store::of(io)?,
+            };
+            let contents = store.contents(deadline)?;
             if let Ok(before) = Timestamp::now().checked_sub(retention) {
-                store.expire(&all, before)?;
+                store.expire(&contents.records, before)?;
             }
-            Ok(all)
+            Ok(contents)
         });
-        let all = read.await;
+        let contents = match read.await {
+            Ok(contents) => contents,
+            Err(problem) => {
+                // Those that this entity may not read are none of its own.
+                if problem.kind() != Kind::CephForbidden {
+                    self.unread(pool, seen);
+                }
+                return Err(problem);
+            }
+        };
+        self.run_schedules(pool, namespace, &contents).await;
+        self.take_over_orphans(pool, contents.records, seen).await;
+        Ok(())
+    }
+
+    /// What cannot be read cannot have stood still. Records of other pools can have.
+    fn unread(&self, pool: &str, seen: &Mutex<HashMap<String, (u64, Instant)>>) {
+        let Ok(Ok(pool_id)) = self.link.connection().map(|connection| connection.cluster().pool_id(pool)) else {
+            return;
+        };
+        for (id, (_, since)) in seen.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+            if Id::parse(id).is_some_and(|id| id.pool_id == pool_id) {
+                *since = Instant::now();
+            }
+        }
+    }
+
+    async fn take_over_orphans(
+        self: &Arc<Self>,
+        pool: &str,
+        all: Vec<Stored>,
+        seen: &Mutex<HashMap<String, (u64, Instant)>>,
+    ) {
         let orphans: Vec<Stored> = {
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-            let Ok(all) = all else {
-                // What cannot be read cannot have stood still.
-                for (_, since) in seen.values_mut() {
-                    *since = Instant::now();
-                }
-                return;
-            };
             all.into_iter()
                 .filter(|stored| !stored.record.operation.state.finished())
                 .filter(|stored| !self.running().contains_key(&stored.record.operation.id))
@@ -630,7 +719,8 @@ impl Operations {
                 if let Some(image) = filled {
                     mark_incomplete(&io.in_namespace(&place.namespace)?, &image)?;
                 }
-                Store::of(io)?.change(&orphan, record)
+                let Some(id) = Id::parse(&record.operation.id) else { return Ok(Outcome::Lost) };
+                Store::holding(io, &id)?.change(&orphan, record)
             })
             .await?;
         if let Outcome::Written(stored) = outcome {
@@ -674,9 +764,13 @@ impl Operations {
 /// # Errors
 /// What reading gives; an entity that may not read the records sees none.
 pub fn mark_being_filled(io: &IoContext, images: &mut [Image], deadline: Instant) -> Result<(), Problem> {
-    let all = match Store::of(io)?.all(deadline) {
+    let all = match Store::for_place(io, io.namespace(), deadline) {
         Err(problem) if problem.kind() == Kind::CephForbidden => return Ok(()),
-        other => other?,
+        Err(problem) => return Err(problem),
+        Ok((store, mut contents)) => {
+            contents.records.extend(store.elsewhere(io.namespace(), deadline)?);
+            contents.records
+        }
     };
     for operation in all.into_iter().map(|stored| stored.record.operation) {
         let here = !operation.state.finished() && operation.place.namespace == io.namespace();
@@ -687,6 +781,30 @@ pub fn mark_being_filled(io: &IoContext, images: &mut [Image], deadline: Instant
         }
     }
     Ok(())
+}
+
+/// Removes what this service keeps for a namespace that is gone: its schedule, and the records that were kept in it. Blocks.
+///
+/// # Errors
+/// What Ceph gives.
+pub fn forget_namespace(io: &IoContext, namespace: &str, deadline: Instant) -> Result<(), Problem> {
+    Store::of(io)?.remove_schedule(namespace, deadline)?;
+    Ok(io.in_namespace(namespace)?.remove_object(OBJECT_IN_NAMESPACE)?)
+}
+
+/// The records of a pool, or of these of its namespaces when the entity may not read those of the pool.
+fn all_of_pool(io: &IoContext, namespaces: &[String], deadline: Instant) -> Result<Vec<Stored>, Problem> {
+    let all = Store::of(io)?.all(deadline);
+    match all {
+        Err(problem) if problem.kind() == Kind::CephForbidden && !namespaces.is_empty() => {
+            let mut all = Vec::new();
+            for namespace in namespaces {
+                all.extend(Store::within(io, namespace)?.all(deadline)?);
+            }
+            Ok(all)
+        }
+        all => all,
+    }
 }
 
 /// Marks an image as one whose data has not all arrived, if it is there.

@@ -1,5 +1,7 @@
 //! What is written of an operation, and what clients see of it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -42,6 +44,9 @@ pub enum Work {
         image: String,
         /// Its id.
         image_id: String,
+        /// Whether its snapshots are deleted first.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        delete_snapshots: bool,
     },
     /// Removes an image in the trash for good.
     RemoveTrash {
@@ -49,12 +54,31 @@ pub enum Work {
         image: String,
         /// Its id.
         image_id: String,
+        /// Whether its snapshots are deleted first.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        delete_snapshots: bool,
     },
     /// Removes all images in the trash whose time was over at a moment.
     PurgeTrash {
         /// That moment.
         #[schemars(with = "String")]
         expired_before: Timestamp,
+        /// Only those that were put there by this moment.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Option<String>")]
+        deleted_before: Option<Timestamp>,
+    },
+    /// Deletes the snapshots of an image, also of one in the trash.
+    PurgeSnapshots {
+        /// Its name; of one in the trash, the name it had.
+        image: String,
+        /// Its id.
+        image_id: String,
+        /// The id of the newest snapshot when it was asked for: those taken since stay.
+        through: u64,
+        /// Whether protection is lifted where no clone needs it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unprotect: bool,
     },
     /// Copies what a clone takes from its parent.
     Flatten {
@@ -141,6 +165,7 @@ impl Work {
             Self::RemoveImage { .. }
             | Self::RemoveTrash { .. }
             | Self::PurgeTrash { .. }
+            | Self::PurgeSnapshots { .. }
             | Self::Flatten { .. }
             | Self::Shrink { .. }
             | Self::Sparsify { .. }
@@ -158,6 +183,7 @@ impl Work {
             Self::RemoveImage { .. }
             | Self::RemoveTrash { .. }
             | Self::PurgeTrash { .. }
+            | Self::PurgeSnapshots { .. }
             | Self::Flatten { .. }
             | Self::Sparsify { .. }
             | Self::RebuildObjectMap { .. } => true,
@@ -174,6 +200,7 @@ impl Work {
         match self {
             Self::RemoveImage { image_id, .. }
             | Self::RemoveTrash { image_id, .. }
+            | Self::PurgeSnapshots { image_id, .. }
             | Self::Flatten { image_id, .. }
             | Self::Shrink { image_id, .. }
             | Self::Sparsify { image_id, .. }
@@ -274,32 +301,48 @@ pub struct Record {
     pub beat: u64,
 }
 
-/// An operation's id: the pool that keeps its record, and its key there.
+/// An operation's id: where its record is kept, and its key there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Id {
     /// The pool's id.
     pub pool_id: i64,
     /// The record's key, a UUID of version 7, so that keys sort by time.
     pub key: String,
+    /// The namespace, of a record that is kept in it rather than for the whole pool.
+    pub namespace: Option<String>,
 }
 
 impl Id {
     /// A new one.
-    pub fn new(pool_id: i64) -> Self {
-        Self { pool_id, key: uuid::Uuid::now_v7().to_string() }
+    pub fn new(pool_id: i64, namespace: Option<String>) -> Self {
+        Self { pool_id, key: uuid::Uuid::now_v7().to_string(), namespace }
     }
 
     /// From its text; `None` for what never was one.
     pub fn parse(text: &str) -> Option<Self> {
-        let (pool_id, key) = text.split_once('.')?;
+        let (pool_id, rest) = text.split_once('.')?;
+        let (key, namespace) = match rest.split_once('.') {
+            None => (rest, None),
+            Some((key, namespace)) => {
+                let namespace = String::from_utf8(URL_SAFE_NO_PAD.decode(namespace).ok()?).ok()?;
+                (key, Some(namespace).filter(|name| !name.is_empty() && !name.contains('\0')))
+            }
+        };
+        if rest.contains('.') && namespace.is_none() {
+            return None;
+        }
         let uuid: uuid::Uuid = key.parse().ok()?;
-        Some(Self { pool_id: pool_id.parse().ok().filter(|id| *id >= 0)?, key: uuid.to_string() })
+        Some(Self { pool_id: pool_id.parse().ok().filter(|id| *id >= 0)?, key: uuid.to_string(), namespace })
     }
 }
 
 impl std::fmt::Display for Id {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.pool_id, self.key)
+        write!(f, "{}.{}", self.pool_id, self.key)?;
+        match &self.namespace {
+            Some(namespace) => write!(f, ".{}", URL_SAFE_NO_PAD.encode(namespace)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -309,9 +352,12 @@ mod tests {
 
     #[test]
     fn records_survive_their_bytes() {
-        let id = Id::new(3);
+        let id = Id::new(3, None);
         assert_eq!(Id::parse(&id.to_string()), Some(id.clone()));
-        for wrong in ["", "3", "3.", "x.y", "-1.0198c5a0-0000-7000-8000-000000000000", "3.1"] {
+        let within = Id::new(3, Some("team/ä.".into()));
+        assert_eq!(Id::parse(&within.to_string()), Some(within.clone()));
+        let (empty, odd) = (format!("{id}."), format!("{id}.!"));
+        for wrong in ["", "3", "3.", "x.y", "-1.0198c5a0-0000-7000-8000-000000000000", "3.1", &empty, &odd] {
             assert_eq!(Id::parse(wrong), None, "{wrong}");
         }
         let now = Timestamp::UNIX_EPOCH;

@@ -10,6 +10,8 @@ use rbd_format::directory::{DIRECTORY_OBJECT, ID_PREFIX};
 use rbd_format::{DirectoryEntry, ImageHeader, TrashEntry, TrashSource};
 
 use super::record::{Progress, Work};
+use super::snapshot_purge;
+use super::trash_purge::{self, Expired};
 use crate::image;
 use crate::link::Connection;
 use crate::listing;
@@ -49,7 +51,8 @@ impl Signals {
         self.cancel.load(Ordering::Relaxed)
     }
 
-    fn told(&self, done: u64, total: u64) -> ControlFlow<()> {
+    /// Says how far it is, and asks whether to go on.
+    pub(super) fn told(&self, done: u64, total: u64) -> ControlFlow<()> {
         self.done.store(done, Ordering::Relaxed);
         self.total.store(total, Ordering::Relaxed);
         if self.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -66,7 +69,7 @@ impl Signals {
 }
 
 /// How long a read of a directory may take here: work has no client that waits.
-const READ: Duration = Duration::from_mins(1);
+pub(super) const READ: Duration = Duration::from_mins(1);
 
 /// How long an image without a header may be one that is being made. librbd takes some 10 ms for it.
 const MAKING: Duration = Duration::from_secs(3);
@@ -82,12 +85,22 @@ pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signal
     let io = connection.context(&place.pool, &place.namespace)?;
     let progress = |done, total| signals.told(done, total);
     match work {
-        Work::RemoveImage { image, image_id } => {
+        Work::RemoveImage { image, image_id, delete_snapshots } => {
+            without_snapshots(&io, (image, image_id), *delete_snapshots, signals)?;
             patiently(signals, || remove_image(&io, image, image_id, signals)).map_err(|error| in_the_way(&io, error))
         }
-        Work::RemoveTrash { image_id, .. } => patiently(signals, || gone(io.trash_remove(image_id, true, &progress)))
-            .map_err(|error| in_the_way(&io, error)),
-        Work::PurgeTrash { expired_before } => purge(&io, *expired_before, signals),
+        Work::RemoveTrash { image, image_id, delete_snapshots } => {
+            without_snapshots(&io, (image, image_id), *delete_snapshots, signals)?;
+            patiently(signals, || gone(io.trash_remove(image_id, true, &progress)))
+                .map_err(|error| in_the_way(&io, error))
+        }
+        Work::PurgeTrash { expired_before, deleted_before } => {
+            let expired = Expired { before: *expired_before, deleted_before: *deleted_before };
+            trash_purge::run(&io, expired, signals)
+        }
+        Work::PurgeSnapshots { image, image_id, through, unprotect } => {
+            snapshot_purge::run(&io, (image, image_id), *through, *unprotect, signals)
+        }
         Work::Flatten { image_id, .. } => {
             let image = open(&io, image_id)?;
             match image.flatten(&progress) {
@@ -141,6 +154,11 @@ pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signal
     }
 }
 
+/// Deletes the snapshots of an image that is about to be removed, if that was asked for.
+fn without_snapshots(io: &IoContext, image: (&str, &str), asked: bool, signals: &Signals) -> Result<(), Problem> {
+    if asked { snapshot_purge::run(io, image, u64::MAX, false, signals) } else { Ok(()) }
+}
+
 fn open(io: &IoContext, image_id: &str) -> Result<Image, Problem> {
     io.open_image(ImageRef::Id(image_id), None, Access::ReadWrite).map_err(|error| {
         if error.is(Errno::ENOENT) {
@@ -152,7 +170,7 @@ fn open(io: &IoContext, image_id: &str) -> Result<Image, Problem> {
 }
 
 /// `ENOENT` of a removal is what was wanted.
-fn gone(result: ceph::Result<()>) -> ceph::Result<()> {
+pub(super) fn gone(result: ceph::Result<()>) -> ceph::Result<()> {
     match result {
         Err(error) if error.is(Errno::ENOENT) => Ok(()),
         other => other,
@@ -246,40 +264,6 @@ fn unwatched(io: &IoContext, image_id: &str) -> ceph::Result<()> {
         return image.close();
     }
     Err(ceph::Error::Call { operation: "rbd_remove", subject: io.subject(image_id), errno: Errno::EBUSY })
-}
-
-fn purge(io: &IoContext, expired_before: jiff::Timestamp, signals: &Signals) -> Result<(), Problem> {
-    let cutoff = u64::try_from(expired_before.as_second()).unwrap_or(0);
-    let expired: Vec<TrashEntry> = listing::trash(io, Instant::now() + READ)?
-        .into_iter()
-        .filter(|entry| matches!(entry.source, TrashSource::User | TrashSource::UserParent | TrashSource::Removing))
-        .filter(|entry| u64::from(entry.deferment_end.seconds) <= cutoff)
-        .collect();
-    let total = expired.len() as u64;
-    let mut first_problem: Option<Problem> = None;
-    let mut kept = 0_u64;
-    for (index, entry) in expired.iter().enumerate() {
-        if signals.told(index as u64, total).is_break() {
-            return Err(Problem::new(Kind::Conflict, "The purge was cancelled.").errno(Errno::ECANCELED));
-        }
-        let unwatched = |_, _| if signals.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-        if let Err(error) = gone(io.trash_remove(&entry.image_id, false, &unwatched)) {
-            if error.is(Errno::ECANCELED) {
-                return Err(error.into());
-            }
-            kept += 1;
-            first_problem.get_or_insert_with(|| in_the_way(io, error));
-        }
-    }
-    let _ = signals.told(total, total);
-    match first_problem {
-        None => Ok(()),
-        // One image that cannot go does not keep the others.
-        Some(problem) => Err(Problem::new(
-            problem.kind(),
-            format!("{kept} of {total} expired images could not be removed; the first: {}", problem.detail()),
-        )),
-    }
 }
 
 fn in_the_way(io: &IoContext, error: ceph::Error) -> Problem {

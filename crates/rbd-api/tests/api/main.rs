@@ -6,6 +6,7 @@
 mod cluster;
 mod data;
 mod docs;
+mod foreign_pools;
 mod groups;
 mod image_settings;
 mod image_use;
@@ -16,6 +17,8 @@ mod limits;
 mod namespaces;
 mod operations;
 mod pools;
+mod snapshot_purge;
 mod snapshots;
 mod support;
 mod trash;
+mod trash_purge;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{api, ceph, pool};
 
-fn trashed(pool: &str, name: &str) -> Value {
+pub fn trashed(pool: &str, name: &str) -> Value {
     let list = api().get(&format!("/api/v1/pools/{pool}/trash")).expect("an answer").expect(200).json();
     let found = list["Items"].as_array().expect("a list").iter().find(|item| item["name"] == name);
     found.unwrap_or_else(|| panic!("no {name} in {list}")).clone()
@@ -12,7 +12,7 @@ fn trashed(pool: &str, name: &str) -> Value {
 
 /// Makes an entry of the trash one of a removal that was cut off, by its first byte after version, compatible version
 /// and length: its source.
-fn cut_off_removal(pool: &str, id: &str) {
+pub fn cut_off_removal(pool: &str, id: &str) {
     let file = ceph().dir().join(format!("trash-{pool}-{id}"));
     let (path, key) = (file.to_str().expect("UTF-8"), format!("id_{id}"));
     ceph().rados(&["-p", pool, "getomapval", "rbd_trash", &key, path]).expect("done");

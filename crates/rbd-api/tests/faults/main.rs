@@ -8,6 +8,7 @@
 mod keyring;
 mod killed;
 mod monitor;
+mod namespace_rights;
 mod osd;
 mod quota;
 mod replicas;
@@ -16,3 +17,4 @@ mod streams;
 mod stuck_pool;
 mod support;
 mod terminate;
+mod trash_schedule;
