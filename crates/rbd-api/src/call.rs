@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::app::Shared;
 use crate::audit::SharedNotes;
 use crate::auth::{Permission, Principal, Reach, Role};
+use crate::check::place_forbidden;
 use crate::endpoint::{Answer, Endpoint};
 use crate::link::Connection;
 use crate::metrics::CallLabels;
@@ -22,6 +23,9 @@ use crate::problem::{Kind, Problem};
 
 /// JSON bodies are small; image data is streamed and not bound by this.
 pub const JSON_LIMIT_BYTES: usize = 64 << 10;
+
+/// The lane of calls to the monitors.
+const CLUSTER_LANE: &str = "the cluster";
 
 /// A body that is taken once. In a lock also because a `Body` is not `Sync`, and handlers share `&Call` across waits.
 pub type SharedBody = Arc<Mutex<Body>>;
@@ -244,7 +248,7 @@ impl Call {
         &self,
         call: impl FnOnce(&Cluster) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        self.in_lane("the cluster", move |connection| call(connection.cluster())).await
+        self.in_lane(CLUSTER_LANE, move |connection| call(connection.cluster())).await
     }
 
     /// Calls the pool and namespace that the path names, in a worker of that pool.
@@ -284,6 +288,7 @@ impl Call {
         call: impl FnOnce(&Connection) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let connection = self.app.link.connection()?;
+        let entity = connection.cluster().entity().to_owned();
         let labels = CallLabels { endpoint: self.endpoint.id.clone() };
         let seconds = self.app.metrics.ceph_seconds.get_or_create_owned(&labels);
         let link = self.app.link.clone();
@@ -298,7 +303,10 @@ impl Call {
             }
             result
         };
-        self.app.workers.run(lane, self.deadline, run).await.map_err(|problem| self.explained(problem))
+        // What monitors refuse has nothing to do with the pool's objects.
+        let place = if lane == CLUSTER_LANE { Place::default() } else { self.place() };
+        let named = |problem| place_forbidden(self.explained(problem), &entity, &place);
+        self.app.workers.run(lane, self.deadline, run).await.map_err(named)
     }
 
     /// Adds which part of Ceph does not answer, where that is known.

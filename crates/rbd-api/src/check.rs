@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use ceph::Cluster;
 use serde::Serialize;
 
-pub use access::{capabilities, caps_command, pools_forbidden};
+pub use access::{capabilities, caps_command, place_forbidden, pools_forbidden};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

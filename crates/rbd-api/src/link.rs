@@ -1,7 +1,7 @@
 //! The one connection to Ceph: made when Ceph comes, made anew when its files change or it is refused, and the I/O
 //! contexts on it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use ceph::{Cluster, Errno, IoContext};
 
 use crate::check::{self, Attempt, State};
+use crate::names::Place;
 use crate::problem::{Kind, Problem};
 
 /// How often the files are looked at and the monitors asked.
@@ -38,14 +39,18 @@ struct Inner {
     refused: AtomicBool,
     /// When the monitors were last asked without having answered yet.
     asked: Mutex<Option<Instant>>,
+    /// The namespaces that were used since the start, whatever the connection, each after its pool.
+    namespaces: Arc<Mutex<BTreeSet<(String, String)>>>,
     stop: Mutex<bool>,
     stopped: Condvar,
+    told: Vec<Place>,
 }
 
 /// A connection and the contexts opened on it.
 pub struct Connection {
     cluster: Cluster,
     contexts: Mutex<HashMap<(String, String), IoContext>>,
+    namespaces: Arc<Mutex<BTreeSet<(String, String)>>>,
 }
 
 /// How the connection is, for readiness and metrics.
@@ -67,7 +72,10 @@ pub struct LinkState {
 
 impl Link {
     /// Starts to connect, on a thread of its own. Returns at once.
-    pub fn start(settings: ceph::Settings) -> Self {
+    ///
+    /// `told` are namespaces that the entity has rights for where it has none for their pools.
+    pub fn start(settings: ceph::Settings, told: Vec<Place>) -> Self {
+        let named = told.clone().into_iter().map(|place| (place.pool, place.namespace));
         let inner = Arc::new(Inner {
             settings,
             current: RwLock::new(None),
@@ -78,6 +86,8 @@ impl Link {
             suspect: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             asked: Mutex::new(None),
+            namespaces: Arc::new(Mutex::new(named.collect())),
+            told,
             stop: Mutex::new(false),
             stopped: Condvar::new(),
         });
@@ -186,7 +196,7 @@ impl Inner {
     fn settle(&self, mut report: check::Report, cluster: Option<Cluster>) -> bool {
         let first = !self.ever_connected.load(Ordering::Relaxed);
         if let Some(cluster) = cluster.as_ref().filter(|_| first) {
-            report.findings.extend(check::capabilities(cluster, self.settings.connect_timeout));
+            report.findings.extend(check::capabilities(cluster, &self.told, self.settings.connect_timeout));
         }
         let trouble = report.trouble();
         let mut known = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,7 +215,8 @@ impl Inner {
             (Some(cluster), None) => {
                 tracing::info!(entity = cluster.entity(), "connected to Ceph");
                 self.connects.fetch_add(1, Ordering::Relaxed);
-                let connection = Connection { cluster, contexts: Mutex::new(HashMap::new()) };
+                let namespaces = Arc::clone(&self.namespaces);
+                let connection = Connection { cluster, contexts: Mutex::default(), namespaces };
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(connection));
                 self.ever_connected.store(true, Ordering::Relaxed);
                 true
@@ -279,13 +290,28 @@ impl Connection {
             }
         };
         // librbd lists a missing namespace as an empty one.
-        if !namespace.is_empty() && !self.context(pool, "")?.namespace_exists(namespace)? {
-            return Err(Problem::new(
-                Kind::NamespaceNotFound,
-                format!("Pool {pool:?} has no namespace {namespace:?}."),
-            ));
+        if namespace.is_empty() {
+            return Ok(io);
         }
-        Ok(io)
+        let key = (pool.to_owned(), namespace.to_owned());
+        if io.namespace_exists(namespace)? {
+            self.used().insert(key);
+            return Ok(io);
+        }
+        // Made-up names must not fill the memory.
+        self.used().remove(&key);
+        self.contexts.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        Err(Problem::new(Kind::NamespaceNotFound, format!("Pool {pool:?} has no namespace {namespace:?}.")))
+    }
+
+    fn used(&self) -> std::sync::MutexGuard<'_, BTreeSet<(String, String)>> {
+        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The namespaces of a pool that were used since the service started. An entity that has rights for namespaces alone cannot
+    /// list them.
+    pub fn used_namespaces(&self, pool: &str) -> Vec<String> {
+        self.used().iter().filter(|(known, _)| known == pool).map(|(_, namespace)| namespace.clone()).collect()
     }
 }
 

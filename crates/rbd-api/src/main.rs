@@ -42,7 +42,7 @@ fn examine(arguments: &Check) -> anyhow::Result<u8> {
     let attempt = check::attempt(&settings);
     let mut report = attempt.report;
     if let Some(cluster) = &attempt.cluster {
-        report.findings.extend(check::capabilities(cluster, settings.connect_timeout));
+        report.findings.extend(check::capabilities(cluster, &arguments.ceph.namespaces, settings.connect_timeout));
     }
     if arguments.json {
         print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
@@ -97,7 +97,7 @@ fn run(serve: &Serve) -> anyhow::Result<()> {
         let auth = Authenticator::start(&auth, &metrics).await?;
         let tls = tls.map(|settings| Tls::start(&settings, &metrics)).transpose()?;
         let audit = Audit::start(serve.audit_log.as_deref(), &metrics)?;
-        let link = Link::start(serve.ceph.settings());
+        let link = Link::start(serve.ceph.settings(), serve.ceph.namespaces.clone());
         let workers = Workers::new(limits);
         let operations = Operations::new(link.clone(), workers.clone(), serve.operation_retention);
         tokio::spawn(Arc::clone(&operations).sweep());

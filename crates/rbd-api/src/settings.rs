@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::auth::tokens::ScopeEntry;
 use crate::auth::{self, Role};
+use crate::names::Place;
 use crate::streams::StreamLimits;
 use crate::tls;
 
@@ -59,6 +60,16 @@ pub struct CephArgs {
     /// How long connecting to the monitors may take.
     #[arg(long, value_name = "TIME", env = "SPARROW_RBD_CONNECT_TIMEOUT", default_value = "5s", value_parser = duration)]
     pub connect_timeout: Duration,
+    /// A namespace that the entity has rights for, where it has none for the whole pool. May be repeated. `check` tries these
+    /// instead of whole pools, and the service looks after them from its start instead of from their first use.
+    #[arg(
+        long = "namespace",
+        value_name = "POOL/NAMESPACE",
+        env = "SPARROW_RBD_NAMESPACES",
+        value_delimiter = ',',
+        value_parser = namespace
+    )]
+    pub namespaces: Vec<Place>,
 }
 
 /// Flags of `token`.
@@ -202,6 +213,19 @@ impl Serve {
     pub fn tls_settings(&self) -> Option<tls::Settings> {
         let (cert, key) = self.tls_cert.clone().zip(self.tls_key.clone())?;
         Some(tls::Settings { cert, key, client_ca: self.tls_client_ca.clone() })
+    }
+}
+
+/// A namespace as `POOL/NAMESPACE`.
+///
+/// # Errors
+/// What is wrong with it.
+fn namespace(text: &str) -> Result<Place, String> {
+    match text.split_once('/') {
+        Some((pool, namespace)) if !pool.is_empty() && !namespace.is_empty() && !namespace.contains('/') => {
+            Ok(Place { pool: pool.to_owned(), namespace: namespace.to_owned() })
+        }
+        _ => Err("a namespace is given as POOL/NAMESPACE".to_owned()),
     }
 }
 
