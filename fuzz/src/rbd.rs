@@ -1,11 +1,16 @@
 //! `rbd-format`.
 //!
-//! The input of [`header`], [`directory`], [`trash`], [`children`] and [`group`] is a list of omap entries: the key's
+//! The input of [`header`], [`directory`], [`trash`], [`children`], [`group`] and [`mirror`] is a list of omap entries: the key's
 //! length in one byte, the key, the value's length in two bytes (little-endian), the value. What is cut off at the end
-//! counts as shorter. That of [`snapshot`], [`lock`] and [`diff`] is the bytes themselves.
+//! counts as shorter. That of [`snapshot`], [`lock`] and [`diff`] is the bytes themselves, that of
+//! [`format1`] after one that says which.
 
 use rbd_format::diff::{DiffError, DiffParser, Event};
-use rbd_format::{DirectoryEntry, GroupEntry, HeaderBuilder, LockInfo, TrashEntry, children as clones, decode_header};
+use rbd_format::mirror::TAG_PREFIX;
+use rbd_format::{
+    DirectoryEntry, GroupEntry, HeaderBuilder, LockInfo, MirrorImage, TrashEntry, children as clones,
+    decode_format_1_directory, decode_format_1_header, decode_header, decode_journal_tag,
+};
 
 /// Whether an input is well-formed.
 type Target = fn(&[u8]) -> bool;
@@ -20,6 +25,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("rbd_group", group),
     ("rbd_lock", lock),
     ("rbd_diff", diff),
+    ("rbd_format1", format1),
+    ("rbd_mirror", mirror),
 ];
 
 fn take<'a>(data: &mut &'a [u8], len: usize) -> &'a [u8] {
@@ -68,6 +75,28 @@ pub fn group(data: &[u8]) -> bool {
 
 pub fn lock(data: &[u8]) -> bool {
     LockInfo::decode(data).is_ok()
+}
+
+/// The first byte says of what: a directory, or a header.
+pub fn format1(data: &[u8]) -> bool {
+    match data.split_first() {
+        Some((b'd', data)) => decode_format_1_directory(data).is_ok(),
+        Some((b'h', data)) => {
+            decode_format_1_header(data).is_ok_and(|header| header.object_size_bytes().is_power_of_two())
+        }
+        _ => false,
+    }
+}
+
+/// Entries of the list of mirrored images, and tags of a journal.
+pub fn mirror(data: &[u8]) -> bool {
+    entries(data).all(|(key, value)| {
+        if key.starts_with(TAG_PREFIX.as_bytes()) {
+            decode_journal_tag(value).is_ok()
+        } else {
+            MirrorImage::decode(key, value).is_ok()
+        }
+    })
 }
 
 /// A stream says the same at once and byte by byte, and never writes outside the size that it gives.

@@ -1,6 +1,6 @@
 //! `rbd_header.<image id>`: everything that describes an image of format 2, as omap entries of one object.
 //!
-//! Images of format 1 (deprecated, their header is the object `<name>.rbd`) are not covered.
+//! Images of format 1 have another header, [`crate::format1`].
 //!
 //! Source: `create`, `image::parent`, `metadata_set`, `image_group_add`, `set_migration` and their kin in Ceph's
 //! `src/cls/rbd/cls_rbd.cc`; `cls_rbd_parent` in `cls_rbd.h`; feature and flag bits in `src/include/rbd/features.h`.

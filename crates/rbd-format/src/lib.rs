@@ -10,6 +10,8 @@
 //! | `rbd_header.<image id>` | [`header`], with [`snapshot`] |
 //! | `rbd_trash` | [`trash`] |
 //! | `rbd_children` (clones of format 1) | [`children`] |
+//! | `<name>.rbd`, the data of `rbd_directory` (images of format 1) | [`format1`] |
+//! | `rbd_mirroring`, `journal.<image id>` | [`mirror`] |
 //! | `rbd_group_directory`, `rbd_group_header.<group id>` | [`group`] |
 //! | extended attribute `lock.rbd_lock` of the header | [`lock`] |
 //! | the output of `rbd export-diff` | [`diff`] |
@@ -26,9 +28,11 @@ pub mod children;
 mod decode;
 pub mod diff;
 pub mod directory;
+pub mod format1;
 pub mod group;
 pub mod header;
 pub mod lock;
+pub mod mirror;
 mod name;
 pub mod snapshot;
 pub mod trash;
@@ -36,9 +40,11 @@ pub mod trash;
 pub use children::{ChildImage, ParentSnapshot};
 pub use decode::{DecodeError, Timestamp};
 pub use directory::DirectoryEntry;
+pub use format1::{Format1Header, decode_format_1_directory, decode_format_1_header};
 pub use group::GroupEntry;
 pub use header::{HeaderBuilder, ImageHeader, Parent, decode_header};
 pub use lock::LockInfo;
+pub use mirror::{MirrorImage, MirrorMode, MirrorRole, MirrorState, decode_journal_tag};
 pub use name::Name;
 pub use snapshot::{Protection, Snapshot, SnapshotNamespace};
 pub use trash::{TrashEntry, TrashSource, TrashState};

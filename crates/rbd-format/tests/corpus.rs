@@ -32,6 +32,7 @@ fn write_corpus() {
             "group-header" => "rbd_group",
             "trash" => "rbd_trash",
             "children" => "rbd_children",
+            "mirroring" | "journal-journaled" | "journal-demoted" => "rbd_mirror",
             name if name.starts_with("header") => "rbd_header",
             _ => "rbd_directory",
         };
@@ -49,6 +50,9 @@ fn write_corpus() {
         if name != "namespace" {
             write_seed(target, name, &input);
         }
+    }
+    for (name, kind) in [("directory-format-1", b'd'), ("header-format-1", b'h'), ("header-format-1-plain", b'h')] {
+        write_seed("rbd_format1", name, &[&[kind], data(&format!("{name}.object")).as_slice()].concat());
     }
     for fixture in all_fixtures(".xattr") {
         write_seed("rbd_lock", fixture.trim_end_matches(".xattr"), &entries(&fixture)[0].1);

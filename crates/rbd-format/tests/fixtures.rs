@@ -3,12 +3,14 @@
 mod common;
 
 use common::{data, entries};
+use rbd_format::format1::{Format1Snapshot, is_header};
 use rbd_format::group::{GroupImage, GroupSnapshot, GroupSnapshotImage};
 use rbd_format::header::{GroupMembership, MigrationRole, MigrationState, Striping};
 use rbd_format::lock::LockKind;
 use rbd_format::{
-    ChildImage, DecodeError, DirectoryEntry, GroupEntry, ImageHeader, LockInfo, Name, Parent, ParentSnapshot,
-    Protection, SnapshotNamespace, TrashEntry, TrashSource, TrashState, children, decode_header, directory,
+    ChildImage, DecodeError, DirectoryEntry, GroupEntry, ImageHeader, LockInfo, MirrorImage, MirrorMode, MirrorRole,
+    MirrorState, Name, Parent, ParentSnapshot, Protection, SnapshotNamespace, TrashEntry, TrashSource, TrashState,
+    children, decode_format_1_directory, decode_format_1_header, decode_header, decode_journal_tag, directory,
 };
 
 const MIB: u64 = 1 << 20;
@@ -292,4 +294,42 @@ fn locks() {
     let exclusive = lock("lock-exclusive.xattr");
     assert_eq!((exclusive.kind, exclusive.is_automatic()), (LockKind::Exclusive, true));
     assert_eq!(summary(&exclusive), r#"client.4263 auto 140641120030688 127.0.0.1:0/1228797027 """#);
+}
+
+#[test]
+fn images_of_format_1() {
+    let names = decode_format_1_directory(&data("directory-format-1.object")).expect("a directory");
+    assert_eq!(names.iter().map(ToString::to_string).collect::<Vec<_>>(), ["old", "plain1"]);
+    assert_eq!(decode_format_1_directory(&[]), Ok(Vec::new()));
+    let header = decode_format_1_header(&data("header-format-1.object")).expect("a header");
+    assert_eq!((header.size_bytes, header.order, header.object_size_bytes()), (12 * MIB, 22, 4 * MIB));
+    assert_eq!((header.object_prefix.as_str(), header.snap_seq), ("rb.0.100a.6b8b4567", 7));
+    let snapshot = |id, name: &str, size_bytes| Format1Snapshot { id, name: name.into(), size_bytes };
+    assert_eq!(header.snapshots, [snapshot(6, "s1", 10 * MIB), snapshot(7, "s2", 12 * MIB)]);
+    let plain = decode_format_1_header(&data("header-format-1-plain.object")).expect("a header");
+    assert_eq!((plain.size_bytes, plain.order, plain.snapshots.len()), (3 * MIB, 21, 0));
+    assert!(is_header(&data("header-format-1.object")) && !is_header(&data("id-plain.object")));
+}
+
+#[test]
+fn mirrored_images() {
+    let decoded = entries("mirroring.omap");
+    let images: Vec<MirrorImage> =
+        decoded.iter().filter_map(|(key, value)| MirrorImage::decode(key, value).expect("an entry")).collect();
+    let found: Vec<_> = images.iter().map(|image| (image.image_id.as_str(), image.state, image.mode)).collect();
+    let enabled = |id, mode| (id, MirrorState::Enabled, mode);
+    assert_eq!(
+        found,
+        [
+            enabled("101458ce7598", MirrorMode::Snapshot),
+            enabled("102331222fde", MirrorMode::Journal),
+            enabled("1027f9357799", MirrorMode::Journal)
+        ]
+    );
+    assert_eq!(images[0].global_id, "4068ed1e-f203-4eaa-8a82-2547f0a3c39b");
+    for (fixture, role) in [("journaled", MirrorRole::Primary), ("demoted", MirrorRole::Demoted)] {
+        let journal = entries(&format!("journal-{fixture}.omap"));
+        let (_, newest) = journal.iter().rfind(|(key, _)| key.starts_with(b"tag_")).expect("a tag");
+        assert_eq!(decode_journal_tag(newest), Ok(role), "{fixture}");
+    }
 }
