@@ -41,8 +41,15 @@ pub fn many(stage: &Stage) -> Result<Vec<Figure>> {
     })
 }
 
+/// All objects are in one namespace, which may have more than one usually may.
+fn flags(stage: &Stage) -> Result<Vec<String>> {
+    let mut flags = stage.server_flags(NAMESPACE)?;
+    flags.extend(["--max-hosts-per-namespace=5000", "--max-rules-per-namespace=10000"].map(str::to_owned));
+    Ok(flags)
+}
+
 fn generate(stage: &Stage, count: usize) -> Result<Figure> {
-    let from = stage.server_flags(NAMESPACE)?;
+    let from = flags(stage)?;
     let mut times = Vec::new();
     for _ in 0..stage.either(7, 3) {
         let directory = stage.directory()?;
@@ -69,7 +76,7 @@ fn generate(stage: &Stage, count: usize) -> Result<Figure> {
 }
 
 async fn memory(stage: &Stage, count: usize) -> Result<Figure> {
-    let arguments = stage.server_flags(NAMESPACE)?;
+    let arguments = flags(stage)?;
     let entry =
         Entry::start(Start { binary: &stage.binary, command: "watch", nginx: &stage.newest, arguments }).await?;
     let hosts = entry.metric("sparrow_entry_hosts").await?;

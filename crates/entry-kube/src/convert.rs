@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use entry_routes::{
-    Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Kind, LoadBalancerAddress, Meta, Node,
-    ObjectRef, PathType, PortRef, Secret, Service, ServiceKind, ServicePort, Snapshot,
+    Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Kind, LoadBalancerAddress, Meta,
+    Namespace, Node, ObjectRef, PathType, PortRef, Secret, Service, ServiceKind, ServicePort, Snapshot,
 };
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1 as core;
@@ -15,6 +15,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// The type of Secrets that hold a certificate.
 pub(crate) const TLS_SECRET: &str = "kubernetes.io/tls";
+
+/// The annotation of a Namespace that lists its hosts.
+const HOSTS: &str = "sparrow/hosts";
 
 /// A copy of the whole object, which `kubectl apply` leaves on it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -46,6 +49,8 @@ pub enum Object {
     Secret(Arc<Secret>),
     /// A Node.
     Node(Arc<Node>),
+    /// A Namespace with an annotation.
+    Namespace(Arc<Namespace>),
 }
 
 impl Object {
@@ -57,6 +62,7 @@ impl Object {
             Self::IngressClass(object) => object.meta.object(Kind::IngressClass),
             Self::Secret(object) => object.meta.object(Kind::Secret),
             Self::Node(object) => object.meta.object(Kind::Node),
+            Self::Namespace(object) => object.meta.object(Kind::Namespace),
         }
     }
 
@@ -69,6 +75,7 @@ impl Object {
             Self::IngressClass(object) => drop(snapshot.classes.insert(key, object)),
             Self::Secret(object) => drop(snapshot.secrets.insert(key, object)),
             Self::Node(object) => drop(snapshot.nodes.insert(key, object)),
+            Self::Namespace(object) => drop(snapshot.namespaces.insert(key, object)),
         }
     }
 }
@@ -254,6 +261,16 @@ impl Convert for core::Secret {
         let (certificate, key) = (take("tls.crt"), take("tls.key"));
         let meta = meta(self.metadata, false, |_| false);
         Ok(Some(Object::Secret(Arc::new(Secret { meta, certificate, key }))))
+    }
+}
+
+impl Convert for core::Namespace {
+    /// Only one that lists hosts.
+    fn convert(self) -> Result<Option<Object>, Unusable> {
+        let mut meta = meta(self.metadata, false, |name| name == HOSTS);
+        meta.namespace.clear();
+        let hosts = std::mem::take(&mut meta.annotations).remove(HOSTS);
+        Ok(hosts.map(|hosts| Object::Namespace(Arc::new(Namespace { meta, hosts: Some(hosts) }))))
     }
 }
 

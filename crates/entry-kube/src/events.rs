@@ -170,7 +170,8 @@ fn meta<'a>(snapshot: &'a Snapshot, object: &ObjectRef) -> Option<&'a Meta> {
         Kind::IngressClass => snapshot.classes.get(key).map(|object| &object.meta),
         Kind::Secret => snapshot.secrets.get(key).map(|object| &object.meta),
         Kind::Node => snapshot.nodes.get(key).map(|object| &object.meta),
-        Kind::Manifest => None,
+        // Events on it would need a right of their own where one namespace is looked at; the log has it, and `check`.
+        Kind::Namespace | Kind::Manifest => None,
     }
 }
 

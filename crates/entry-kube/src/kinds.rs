@@ -19,12 +19,13 @@ pub struct KindInfo {
 pub const VERSION: &str = "v1";
 
 /// All kinds that are read.
-pub const KINDS: [KindInfo; 5] = [
+pub const KINDS: [KindInfo; 6] = [
     KindInfo { kind: Kind::Service, group: "", resource: "services", namespaced: true },
     KindInfo { kind: Kind::Ingress, group: "networking.k8s.io", resource: "ingresses", namespaced: true },
     KindInfo { kind: Kind::IngressClass, group: "networking.k8s.io", resource: "ingressclasses", namespaced: false },
     KindInfo { kind: Kind::Secret, group: "", resource: "secrets", namespaced: true },
     KindInfo { kind: Kind::Node, group: "", resource: "nodes", namespaced: false },
+    KindInfo { kind: Kind::Namespace, group: "", resource: "namespaces", namespaced: false },
 ];
 
 impl KindInfo {

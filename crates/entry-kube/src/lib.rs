@@ -11,6 +11,7 @@ mod follow;
 mod kinds;
 pub mod lease;
 mod manifest;
+pub mod record;
 mod roles;
 mod source;
 pub mod status;

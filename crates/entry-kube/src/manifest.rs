@@ -242,6 +242,7 @@ fn object_of(info: &KindInfo, mut value: Value) -> Result<Option<Object>, String
         // Nothing of a Secret is quoted.
         Kind::Secret => typed::<core::Secret>(&value, false),
         Kind::Node => typed::<core::Node>(&value, true),
+        Kind::Namespace => typed::<core::Namespace>(&value, true),
         Kind::Manifest => Ok(None),
     }
 }

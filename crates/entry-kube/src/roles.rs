@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::kinds::{KINDS, KindInfo};
 use crate::lease::LEASE;
+use crate::record::RECORD;
 use crate::source::{Options, TlsSecrets};
 
 /// The roles for a service account.
@@ -40,7 +41,7 @@ pub fn roles(name: &str, own: &str, options: &Options) -> Roles {
     in_namespaces.push(rule("events.k8s.io", "events", &["create"]));
     let mut cluster: Vec<PolicyRule> =
         whole.iter().map(|info| rule(info.group, info.resource, &["list", "watch"])).collect();
-    let lease = vec![
+    let mut lease = vec![
         // The name of what is created is not known to the authoriser.
         rule("coordination.k8s.io", "leases", &["create"]),
         PolicyRule {
@@ -48,6 +49,15 @@ pub fn roles(name: &str, own: &str, options: &Options) -> Roles {
             ..rule("coordination.k8s.io", "leases", &["get", "update"])
         },
     ];
+    if options.ownership {
+        lease.extend([
+            rule("", "configmaps", &["create"]),
+            PolicyRule {
+                resource_names: Some(vec![RECORD.to_owned()]),
+                ..rule("", "configmaps", &["get", "list", "watch", "update"])
+            },
+        ]);
+    }
     let role = |namespace: &str, rules| Role { metadata: metadata(Some(namespace)), rules: Some(rules) };
     let namespaced = match options.namespace.as_deref() {
         None => {

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use crate::convert::{Convert, Object, TLS_SECRET};
 use crate::error::{Error, Result};
 use crate::kinds::KindInfo;
+use crate::record;
 
 /// How many objects are asked for at once.
 pub(crate) const PAGE: u32 = 500;
@@ -48,6 +49,10 @@ pub struct Options {
     pub namespace: Option<String>,
     /// Whether Ingresses are read, and with them `IngressClasses` and Secrets.
     pub ingresses: bool,
+    /// Whether hosts have owners, for which Namespaces are read.
+    pub ownership: bool,
+    /// The namespace of the record of which namespace holds what; it is read if there is one.
+    pub record: Option<String>,
     /// Whether a kind that the API server refuses to list counts as one without objects after five seconds. Otherwise
     /// there is no first snapshot until the right is given. What was listed once always stays.
     pub go_without: bool,
@@ -61,6 +66,8 @@ impl Default for Options {
             tls_secrets: TlsSecrets::Watched,
             namespace: None,
             ingresses: true,
+            ownership: true,
+            record: None,
             go_without: true,
         }
     }
@@ -79,7 +86,12 @@ impl Options {
     /// The kinds that are read.
     pub fn kinds(&self) -> BTreeSet<Kind> {
         let kinds = crate::KINDS.iter().map(|info| info.kind);
-        kinds.filter(|kind| self.ingresses || matches!(kind, Kind::Service | Kind::Node)).collect()
+        let wanted = |kind: &Kind| match kind {
+            Kind::Service | Kind::Node => true,
+            Kind::Namespace => self.ownership,
+            _ => self.ingresses,
+        };
+        kinds.filter(wanted).collect()
     }
 
     /// The label and the field selector with which a kind is asked for.
@@ -176,7 +188,7 @@ impl KubeSource {
         let kinds = options.kinds();
         let named = options.tls_secrets == TlsSecrets::Named;
         let has = |kind: Kind| kinds.contains(&kind) && !(named && kind == Kind::Secret);
-        let (services, ingresses, classes, secrets, nodes) = tokio::try_join!(
+        let (services, ingresses, classes, secrets, nodes, namespaces) = tokio::try_join!(
             list::<core::Service>(namespaced(&client, options), Kind::Service, options, has(Kind::Service)),
             list::<networking::Ingress>(namespaced(&client, options), Kind::Ingress, options, has(Kind::Ingress)),
             list::<networking::IngressClass>(
@@ -187,15 +199,19 @@ impl KubeSource {
             ),
             list::<core::Secret>(namespaced(&client, options), Kind::Secret, options, has(Kind::Secret)),
             list::<core::Node>(Api::all(client.clone()), Kind::Node, options, has(Kind::Node)),
+            list::<core::Namespace>(Api::all(client.clone()), Kind::Namespace, options, has(Kind::Namespace)),
         )?;
         let mut snapshot = Snapshot::default();
-        for part in [services, ingresses, classes, secrets, nodes] {
+        for part in [services, ingresses, classes, secrets, nodes, namespaces] {
             for (reference, object) in part {
                 match object {
                     Ok(object) => object.put(&mut snapshot),
                     Err(message) => drop(snapshot.unreadable.insert(reference, message)),
                 }
             }
+        }
+        if let Some(namespace) = &options.record {
+            snapshot.held = record::read(&client, namespace).await?;
         }
         if named && kinds.contains(&Kind::Secret) {
             for (key, found) in fetch_secrets(&client, named_secrets(&snapshot)).await {

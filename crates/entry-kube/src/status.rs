@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use entry_routes::{Key, Kind, LoadBalancerAddress, ObjectRef, Outcome, Snapshot, Verdicts};
+use entry_routes::{Holdings, Key, Kind, LoadBalancerAddress, ObjectRef, Outcome, Snapshot, Verdicts};
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::networking::v1 as networking;
 use kube::Client;
@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::convert::load_balancer_address;
 use crate::events;
 use crate::lease::{Lease, State};
+use crate::record;
 use crate::source::chain;
 
 /// How many writes are planned at once; then it is looked whether something newer is known.
@@ -40,6 +41,8 @@ pub struct Judged {
     pub snapshot: Arc<Snapshot>,
     /// What became of those that concern this controller, accepted ones too.
     pub verdicts: Arc<Verdicts>,
+    /// Which namespace holds what from now on.
+    pub held: Arc<Holdings>,
 }
 
 /// What was written.
@@ -60,6 +63,8 @@ pub struct Writer {
     client: Client,
     lease: Lease,
     publish_service: Option<Key>,
+    /// The namespace of the record of hosts, if it is written.
+    record: Option<String>,
     counters: Arc<Counters>,
 }
 
@@ -76,7 +81,13 @@ pub fn addresses(snapshot: &Snapshot, publish_service: Option<&Key>) -> Vec<Load
 impl Writer {
     /// A writer that writes while it holds this lease; with a Service, its load balancer's addresses instead of the nodes'.
     pub fn new(client: Client, lease: Lease, publish_service: Option<Key>) -> Self {
-        Self { client, lease, publish_service, counters: Arc::default() }
+        Self { client, lease, publish_service, record: None, counters: Arc::default() }
+    }
+
+    /// Writes the record of hosts too, into this namespace.
+    #[must_use]
+    pub fn recording(self, namespace: Option<String>) -> Self {
+        Self { record: namespace, ..self }
     }
 
     /// What it has written.
@@ -89,8 +100,15 @@ impl Writer {
         tokio::join!(
             self.statuses(judged.clone()),
             events::run(&self.client, &self.lease, &self.counters, judged.clone()),
+            self.record(judged.clone()),
         );
         self.lease.release().await;
+    }
+
+    async fn record(&self, judged: watch::Receiver<Option<Judged>>) {
+        if let Some(namespace) = &self.record {
+            record::write(&self.client, namespace, &self.lease, judged).await;
+        }
     }
 
     async fn statuses(&self, mut judged: watch::Receiver<Option<Judged>>) {

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use entry_routes::{Key, Kind, ObjectRef, Snapshot};
+use entry_routes::{Holdings, Key, Kind, ObjectRef, Snapshot};
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::networking::v1 as networking;
@@ -17,6 +17,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::convert::{Convert, Object};
+use crate::record;
 use crate::source::{
     Options, PAGE, Read, TlsSecrets, Watching, explain, fetch_secrets, named_secrets, namespaced, reduce, reference,
 };
@@ -47,7 +48,11 @@ pub(crate) fn start(client: Client, options: Options) -> Watching {
     let (sender, snapshots) = watch::channel(None);
     let (trouble_sender, troubles) = watch::channel(BTreeMap::new());
     let store = Arc::new(Store {
-        kept: Mutex::new(Kept { missing: options.kinds(), ..Kept::default() }),
+        kept: Mutex::new(Kept {
+            missing: options.kinds(),
+            without_record: options.record.is_some(),
+            ..Kept::default()
+        }),
         changed: Notify::new(),
         troubles: trouble_sender,
     });
@@ -73,11 +78,23 @@ pub(crate) fn start(client: Client, options: Options) -> Watching {
                     );
                 }
             };
+            let namespaces = async {
+                if wants(Kind::Namespace) {
+                    follow(Api::<core::Namespace>::all(client.clone()), Kind::Namespace, &options, &store).await;
+                }
+            };
+            let record = async {
+                if let Some(namespace) = &options.record {
+                    record::follow(&client, namespace, |held| store.hold(held)).await;
+                }
+            };
             tokio::join!(
                 follow::<core::Service>(namespaced(&client, &options), Kind::Service, &options, &store),
                 follow::<core::Node>(Api::all(client.clone()), Kind::Node, &options, &store),
                 ingresses,
                 secrets,
+                namespaces,
+                record,
                 listen(&client, &options, &store),
                 publish(&store, &sender),
             )
@@ -114,6 +131,8 @@ struct Kept {
     snapshot: Snapshot,
     /// Kinds that were not listed yet.
     missing: BTreeSet<Kind>,
+    /// Whether the record of hosts was not read yet.
+    without_record: bool,
     /// Whether the snapshot was not published yet.
     dirty: bool,
     /// Counts the changes.
@@ -130,6 +149,7 @@ impl Kept {
             Kind::IngressClass => snapshot.classes.remove(key).is_some(),
             Kind::Secret => snapshot.secrets.remove(key).is_some(),
             Kind::Node => snapshot.nodes.remove(key).is_some(),
+            Kind::Namespace => snapshot.namespaces.remove(key).is_some(),
             Kind::Manifest => false,
         };
         removed || unreadable
@@ -147,6 +167,7 @@ impl Kept {
                     Object::IngressClass(new) => snapshot.classes.get(key) == Some(new),
                     Object::Secret(new) => snapshot.secrets.get(key) == Some(new),
                     Object::Node(new) => snapshot.nodes.get(key) == Some(new),
+                    Object::Namespace(new) => snapshot.namespaces.get(key) == Some(new),
                 };
                 if same {
                     return false;
@@ -173,6 +194,7 @@ impl Kept {
             Kind::IngressClass => snapshot.classes.keys().cloned().collect(),
             Kind::Secret => snapshot.secrets.keys().cloned().collect(),
             Kind::Node => snapshot.nodes.keys().cloned().collect(),
+            Kind::Namespace => snapshot.namespaces.keys().cloned().collect(),
             Kind::Manifest => BTreeSet::new(),
         };
         keys.extend(
@@ -196,6 +218,16 @@ impl Store {
             drop(kept);
             self.changed.notify_one();
         }
+    }
+
+    /// This is what namespaces hold, as it is written down.
+    fn hold(&self, held: Arc<Holdings>) {
+        self.change(|kept| {
+            let first = std::mem::take(&mut kept.without_record);
+            let changed = kept.snapshot.held != held;
+            kept.snapshot.held = held;
+            first || changed
+        });
     }
 
     /// These are all objects of a kind.
@@ -255,7 +287,7 @@ async fn publish(store: &Store, sender: &watch::Sender<Option<Arc<Snapshot>>>) {
         let due = Instant::now() + FOLD;
         let snapshot = {
             let mut kept = store.kept();
-            let ready = kept.missing.is_empty() && std::mem::take(&mut kept.dirty);
+            let ready = kept.missing.is_empty() && !kept.without_record && std::mem::take(&mut kept.dirty);
             ready.then(|| Arc::new(kept.snapshot.clone()))
         };
         if let Some(snapshot) = snapshot {

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use crate::ObjectRef;
 
+/// Where certificate authorities ask for proofs over plain HTTP (RFC 8555, section 8.3): what is below is never redirected.
+pub const CHALLENGE: &str = "/.well-known/acme-challenge/";
+
 /// Everything that is served.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Routes {
@@ -45,8 +48,11 @@ impl fmt::Display for HostName {
 pub struct Host {
     /// Its certificate; without one it is not served over TLS.
     pub certificate: Option<CertificateId>,
-    /// Sorted as they are tried: exact paths first, then longer prefixes before shorter ones.
+    /// Sorted as they are tried: exact paths first, then longer prefixes before shorter ones. Without any, nothing is found
+    /// there: the name is kept for its owner.
     pub rules: Vec<Rule>,
+    /// Whether what no rule matches is not found, though there is a default: that is another namespace's.
+    pub closed: bool,
 }
 
 /// Names a certificate: the lower-case hexadecimal SHA-256 of its chain and key.
@@ -77,7 +83,7 @@ pub struct Rule {
     pub path: PathMatch,
     /// What is done.
     pub action: Action,
-    /// Whether a request over plain HTTP is sent to HTTPS instead.
+    /// Whether a request over plain HTTP is sent to HTTPS instead, but for one below [`CHALLENGE`].
     pub redirect_to_https: bool,
     /// The object that asked for it.
     pub origin: ObjectRef,
@@ -213,9 +219,11 @@ impl Routes {
         if request.scheme == Scheme::Https && host.is_none_or(|host| host.certificate.is_none()) {
             return Found::NoCertificate;
         }
-        let mut rules = host.into_iter().flat_map(|host| &host.rules).chain(&self.default);
+        let default = self.default.iter().filter(|_| host.is_none_or(|host| !host.closed));
+        let mut rules = host.into_iter().flat_map(|host| &host.rules).chain(default);
+        let in_clear = request.scheme == Scheme::Http && !request.path.starts_with(CHALLENGE);
         match rules.find(|rule| rule.path.matches(request.path)) {
-            Some(rule) if rule.redirect_to_https && request.scheme == Scheme::Http => Found::Redirect(rule),
+            Some(rule) if rule.redirect_to_https && in_clear => Found::Redirect(rule),
             Some(rule) => Found::Rule(rule),
             None => Found::NotFound,
         }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Holdings;
+
 /// The kinds of objects that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
@@ -20,6 +22,8 @@ pub enum Kind {
     Secret,
     /// `v1` Node.
     Node,
+    /// `v1` Namespace.
+    Namespace,
     /// No object: a file of a directory, or a part of one, that cannot be read as any. Its name is `FILE` or `FILE:LINE`.
     Manifest,
 }
@@ -273,6 +277,15 @@ pub struct Node {
     pub ready: bool,
 }
 
+/// A Namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace {
+    /// What all objects have.
+    pub meta: Meta,
+    /// The annotation `sparrow/hosts`: the only hosts that its objects may claim, which are closed to those of others.
+    pub hosts: Option<String>,
+}
+
 /// All objects known at a moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -286,6 +299,10 @@ pub struct Snapshot {
     pub secrets: BTreeMap<Key, Arc<Secret>>,
     /// Nodes.
     pub nodes: BTreeMap<Key, Arc<Node>>,
+    /// Namespaces, as far as they have something to say.
+    pub namespaces: BTreeMap<Key, Arc<Namespace>>,
+    /// Which namespace holds what since earlier, as the source has it written down.
+    pub held: Arc<Holdings>,
     /// Objects that could not be read, and why. One whose last good version is still in force is named as `Manifest`.
     pub unreadable: BTreeMap<ObjectRef, String>,
 }

@@ -21,6 +21,7 @@ impl fmt::Display for Routes {
     ///
     /// ```text
     /// shop.example.com prefix /cart -> 10.0.0.7:80 http strip redirect read=5s (Ingress shop/web)
+    /// shop.example.com without default
     /// default -> unavailable (Ingress shop/rest)
     /// shop.example.com certificate 9f86d081884c (Secret shop/tls)
     /// ```
@@ -28,6 +29,11 @@ impl fmt::Display for Routes {
         for (name, host) in &self.hosts {
             for rule in &host.rules {
                 line(f, Some(name), rule)?;
+            }
+            if host.rules.is_empty() {
+                writeln!(f, "{name} kept for its owner")?;
+            } else if host.closed && self.default.is_some() {
+                writeln!(f, "{name} without default")?;
             }
         }
         if let Some(rule) = &self.default {

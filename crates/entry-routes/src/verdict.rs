@@ -54,8 +54,10 @@ pub enum Reason {
     RefNotFound,
     /// What is named is there and cannot be used, such as a certificate with a foreign key.
     InvalidRef,
-    /// Another object claimed the same host and path before.
+    /// Another object claimed the same host and path before, or the host belongs to another namespace.
     Conflicted,
+    /// More is asked for than is served of one namespace, or of all.
+    BoundExceeded,
     /// nginx refused the configuration that the object leads to.
     RefusedByNginx,
 }

@@ -10,8 +10,10 @@
 //! configuration, `nginx-process` puts it in force. Here are the flags, the loop, and what is told outside.
 
 pub mod admin;
+pub mod bounds;
 pub mod commands;
 pub mod metrics;
 pub mod pipeline;
+pub mod record;
 pub mod settings;
 pub mod source;

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use entry_kube::status::Judged;
-use entry_routes::{Built, Finding, Key, Kind, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts};
+use entry_routes::{
+    Built, Finding, Holdings, Key, Kind, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts,
+};
 use nginx_conf::{Generation, Origin, TemplateError};
 use nginx_process::{Offered, OutcomeState, Volume};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use crate::record::Record;
 use crate::settings::Settings;
 
 /// How often everything is looked at without a change: certificates run out.
@@ -41,6 +44,10 @@ pub struct Maker {
     template: Option<String>,
     quarantine: BTreeMap<ObjectRef, Quarantined>,
     last_good: BTreeMap<Key, Arc<entry_routes::Secret>>,
+    /// Which namespace holds what, by the last configuration.
+    held: Arc<Holdings>,
+    /// Where that is kept over restarts.
+    record: Option<Record>,
 }
 
 /// An object that is put aside, as it was then.
@@ -65,7 +72,7 @@ fn as_it_is(snapshot: &Snapshot, object: &ObjectRef) -> Option<AsItWas> {
         Kind::Service => snapshot.services.get(&object.key).cloned().map(AsItWas::Service),
         Kind::Ingress => snapshot.ingresses.get(&object.key).cloned().map(AsItWas::Ingress),
         Kind::Secret => snapshot.secrets.get(&object.key).cloned().map(AsItWas::Secret),
-        Kind::IngressClass | Kind::Node | Kind::Manifest => Some(AsItWas::Other),
+        Kind::IngressClass | Kind::Node | Kind::Namespace | Kind::Manifest => Some(AsItWas::Other),
     }
 }
 
@@ -84,17 +91,20 @@ impl Maker {
     /// A maker for these settings and an nginx that says this of itself.
     ///
     /// # Errors
-    /// Settings that nginx cannot follow, or a template that cannot be read.
+    /// Settings that nginx cannot follow, a template that cannot be read, or a record of hosts where it must not be.
     pub fn new(settings: &Settings, said: &str) -> anyhow::Result<Self> {
         let template = settings.template.as_ref().map(|path| {
             std::fs::read_to_string(path).map_err(|error| anyhow::anyhow!("--template {}: {error}", path.display()))
         });
+        let record = settings.host_record.as_ref().map(|path| Record::new(path, &settings.volume)).transpose()?;
         Ok(Self {
             build: settings.build(),
             conf: settings.conf(said)?,
             template: template.transpose()?,
             quarantine: BTreeMap::new(),
             last_good: BTreeMap::new(),
+            held: record.as_ref().map(Record::read).unwrap_or_default(),
+            record,
         })
     }
 
@@ -107,13 +117,15 @@ impl Maker {
         let mut settings = self.build.clone();
         settings.now = jiff::Timestamp::now().as_second();
         settings.last_good.clone_from(&self.last_good);
+        settings.held = vec![Arc::clone(&self.held)];
         let (routes, mut verdicts, generation) = loop {
             let held = |(object, held): (&ObjectRef, &Quarantined)| (object.clone(), (held.reason, held.words.clone()));
             settings.quarantine = self.quarantine.iter().map(held).collect();
-            let Built { routes, verdicts, good } = entry_routes::build(snapshot, &settings);
+            let Built { routes, verdicts, good, held } = entry_routes::build(snapshot, &settings);
             match self.render(&routes) {
                 Ok(generation) => {
                     self.last_good = good;
+                    self.held = held;
                     break (routes, verdicts, generation);
                 }
                 // Without them others may come in their place, so it is looked again. There are fewer each time.
@@ -205,11 +217,18 @@ impl Pipeline {
         let before = self.judged.borrow().as_ref().map(|judged| Arc::clone(&judged.verdicts));
         tell(before.as_deref(), &made.verdicts);
         let Generation { hash, files, origins, .. } = made.generation;
-        let judged = Judged { snapshot: Arc::clone(&snapshot), verdicts: Arc::new(made.verdicts) };
+        let judged = Judged {
+            snapshot: Arc::clone(&snapshot),
+            verdicts: Arc::new(made.verdicts),
+            held: Arc::clone(&self.maker.held),
+        };
         self.judged.send_replace(Some(judged));
         let routes = Arc::new(made.routes);
         self.progress.send_modify(|progress| progress.routes = routes);
         self.snapshot = Some(snapshot);
+        if let Some(record) = self.maker.record.as_mut() {
+            record.write(&self.maker.held);
+        }
         let volume = self.volume.clone();
         let name = hash.clone();
         let offered = tokio::task::spawn_blocking(move || volume.offer(&name, &files)).await??;

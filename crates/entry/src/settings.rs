@@ -9,6 +9,8 @@ use entry_routes::Key;
 use ipnet::IpNet;
 use nginx_conf::SettingsError;
 
+use crate::bounds::BoundFlags;
+
 /// nginx as the way into a cluster, generated from its Services and Ingresses.
 #[derive(Debug, Parser)]
 #[command(name = "sparrow-entry", version, about, max_term_width = 100)]
@@ -82,6 +84,15 @@ pub enum TlsSecrets {
     Named,
 }
 
+/// Whose hosts are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum HostOwnership {
+    /// Each host belongs to one namespace: to that whose annotation `sparrow/hosts` names it, else to the first that claims it
+    Namespace,
+    /// Each path of a host belongs to the first object that claims it, of any namespace
+    None,
+}
+
 /// The flags of all commands.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
@@ -120,6 +131,23 @@ pub struct Settings {
     /// Leave Ingresses, `IngressClasses` and Secrets alone: Services only
     #[arg(long, global = true, env = "SPARROW_ENTRY_NO_INGRESSES", help_heading = "Objects")]
     pub no_ingresses: bool,
+    /// Whose hosts are
+    #[arg(
+        long,
+        global = true,
+        value_name = "RULE",
+        env = "SPARROW_ENTRY_HOST_OWNERSHIP",
+        default_value = "namespace",
+        help_heading = "Objects"
+    )]
+    pub host_ownership: HostOwnership,
+    /// A file in which it is kept, over restarts, which namespace holds which hosts; for manifests of a directory, since a
+    /// cluster keeps it itself. Not on the volume, which nginx can write to
+    #[arg(long, global = true, value_name = "FILE", env = "SPARROW_ENTRY_HOST_RECORD", help_heading = "Objects")]
+    pub host_record: Option<PathBuf>,
+    /// The limits on what is served.
+    #[command(flatten)]
+    pub bounds: BoundFlags,
     /// How Secrets with certificates are read
     #[arg(
         long,
@@ -367,6 +395,19 @@ impl Settings {
     /// What routes are built with.
     pub fn build(&self) -> entry_routes::BuildSettings {
         entry_routes::BuildSettings {
+            ownership: match self.host_ownership {
+                HostOwnership::Namespace => entry_routes::Ownership::Namespace,
+                HostOwnership::None => entry_routes::Ownership::None,
+            },
+            bounds: self.bounds.bounds(),
+            defaults: entry_routes::Defaults {
+                timeouts: entry_routes::Timeouts {
+                    connect: Some(self.connect_timeout),
+                    read: Some(self.read_timeout),
+                    send: Some(self.send_timeout),
+                },
+                max_body_bytes: self.max_body_bytes,
+            },
             controller: self.controller.clone(),
             service_selector: self.service_selector.clone(),
             node_selector: self.node_selector.clone(),
@@ -388,6 +429,9 @@ impl Settings {
             },
             namespace: self.namespace.clone(),
             ingresses: !self.no_ingresses,
+            ownership: self.host_ownership == HostOwnership::Namespace,
+            // Its namespace may be that of the client.
+            record: None,
             // Serving without a kind that may not be read would take away what is served: rather not ready.
             go_without: false,
         }

@@ -28,6 +28,18 @@ async fn client(settings: &Settings) -> anyhow::Result<Client> {
     )
 }
 
+/// The namespace of the lease and of the record of hosts.
+pub fn own_namespace(settings: &Settings, client: &Client) -> String {
+    settings.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned())
+}
+
+/// What is read, with the record of hosts.
+fn options(settings: &Settings, client: &Client) -> entry_kube::Options {
+    let options = settings.kube();
+    let record = options.ownership.then(|| own_namespace(settings, client));
+    entry_kube::Options { record, ..options }
+}
+
 /// Reads all objects once.
 ///
 /// # Errors
@@ -35,7 +47,11 @@ async fn client(settings: &Settings) -> anyhow::Result<Client> {
 pub async fn read(settings: &Settings) -> anyhow::Result<Snapshot> {
     match &settings.from {
         From::Directory(dir) => Ok(DirectorySource::read(dir)?),
-        From::Kubernetes => Ok(KubeSource::read(client(settings).await?, &settings.kube()).await?),
+        From::Kubernetes => {
+            let client = client(settings).await?;
+            let options = options(settings, &client);
+            Ok(KubeSource::read(client, &options).await?)
+        }
     }
 }
 
@@ -62,7 +78,7 @@ pub async fn follow(settings: &Settings) -> anyhow::Result<Source> {
         }
         From::Kubernetes => {
             let client = client(settings).await?;
-            let watching = KubeSource::start(client.clone(), settings.kube());
+            let watching = KubeSource::start(client.clone(), options(settings, &client));
             Ok(Source { snapshots: watching.snapshots, troubles: watching.troubles, client: Some(client) })
         }
     }

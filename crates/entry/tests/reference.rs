@@ -234,6 +234,7 @@ fn rights() {
             Options { tls_secrets: TlsSecrets::Named, ..usual.clone() },
         ),
         ("With `--no-ingresses`", "", Options { ingresses: false, ..usual.clone() }),
+        ("With `--host-ownership none`", "", Options { ownership: false, ..usual.clone() }),
         ("With `--namespace shop`", "", Options { namespace: Some("shop".to_owned()), ..usual }),
     ] {
         let roles = roles("sparrow-entry", "OWN", &options);
@@ -243,7 +244,7 @@ fn rights() {
         for role in roles.namespaced {
             let role = serde_json::to_value(&role).unwrap();
             let namespace = match role["metadata"]["namespace"].as_str().unwrap() {
-                "OWN" => "the namespace of the entry itself, where its lease is".to_owned(),
+                "OWN" => "the namespace of the entry itself, where its lease is and its record of hosts".to_owned(),
                 other => format!("the namespace `{other}`"),
             };
             write!(text, "\nA Role, with a RoleBinding, in {namespace}:\n\n").unwrap();

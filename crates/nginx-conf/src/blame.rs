@@ -38,7 +38,8 @@ fn only(routes: &Routes, objects: &[&ObjectRef]) -> Routes {
     let theirs = |origin: &ObjectRef| objects.binary_search(&origin).is_ok();
     let hosts = routes.hosts.iter().filter_map(|(name, host)| {
         let rules: Vec<_> = host.rules.iter().filter(|rule| theirs(&rule.origin)).cloned().collect();
-        (!rules.is_empty()).then(|| (name.clone(), Host { certificate: host.certificate.clone(), rules }))
+        (!rules.is_empty())
+            .then(|| (name.clone(), Host { certificate: host.certificate.clone(), rules, closed: host.closed }))
     });
     let hosts: BTreeMap<_, _> = hosts.collect();
     let named = hosts.values().filter_map(|host| host.certificate.as_ref());

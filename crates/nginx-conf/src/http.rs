@@ -36,6 +36,10 @@ const BEGINS_ALIKE: &str = r#""~^(?<sparrow_matched>[^ ]*) (?=/)\\k<sparrow_matc
 /// A client that reads trailers, among what else it says (RFC 9110, 10.1.4).
 const TRAILERS: &str = r#""~*(?:^|,)[ \t]*trailers[ \t]*(?:,|$)""#;
 
+/// A request in the clear that may be sent to HTTPS: not one for a proof to a certificate authority, which follows no redirect to
+/// another port (see `CHALLENGE` of `entry_routes`).
+const IN_CLEAR: &str = r#""~^http:(?!/\.well-known/acme-challenge/)""#;
+
 /// Writes all of it.
 pub fn write<'a>(writer: &mut Writer<'a>, servers: &Servers<'a>, notes: &mut Vec<Note>) {
     let settings = servers.settings;
@@ -49,6 +53,7 @@ pub fn write<'a>(writer: &mut Writer<'a>, servers: &Servers<'a>, notes: &mut Vec
         .chain(basics(servers.routes, settings))
         .chain(trusted(settings))
         .chain(maps())
+        .chain([in_clear(settings)])
         .chain(forwarding(settings, servers.upstreams))
         .chain(steering::http(settings))
         .chain(error_page::http())
@@ -229,6 +234,12 @@ fn trusted(settings: &Settings) -> Vec<Directive<'static>> {
         map("$sparrow_trusted", "$sparrow_forwarded", vec![case("default", "\"\""), case("1", "$http_forwarded")]),
     ]);
     all
+}
+
+/// Whether a request came in the clear and may be sent to HTTPS.
+fn in_clear(settings: &Settings) -> Directive<'static> {
+    let source = if scheme(settings) == "$scheme" { "$scheme:$uri" } else { "$sparrow_scheme:$uri" };
+    map(source, "$sparrow_in_clear", vec![case("default", "0"), case(IN_CLEAR, "1")])
 }
 
 /// Variables that all servers share.

@@ -18,7 +18,7 @@ use crate::error_page::FOR_GRPC;
 use crate::token::{Pattern, Text, Token, is_unreserved};
 use crate::upstream::{Name, Upstreams, by_grpc, is_http2, is_tls};
 use crate::writer::{Directive, Writer, constant, constant_block, directive};
-use crate::{Note, Settings, http};
+use crate::{Note, Settings};
 
 /// The locations of a host's rules, which are tried in this order.
 pub fn write<'a>(
@@ -165,8 +165,7 @@ fn location<'a>(
     .open(Some(&rule.origin))?;
     writer.line("set").words(["$sparrow_route"]).text(|text| route_name(text, rule)).end()?;
     if rule.redirect_to_https {
-        let scheme = if http::scheme(settings) == "$scheme" { "($scheme" } else { "($sparrow_scheme" };
-        writer.line("if").words([scheme, "=", "http)"]).open(None)?;
+        writer.line("if").words(["($sparrow_in_clear)"]).open(None)?;
         let target = |text: Text| match settings.public_https_port {
             443 => text.own("https://$host$request_uri"),
             port => text.own("https://$host:").number(port).own("$request_uri"),

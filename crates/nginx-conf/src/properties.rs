@@ -127,7 +127,7 @@ fn routes(pem: Option<(Vec<u8>, Vec<u8>)>) -> impl Strategy<Value = Routes> {
                 if let Some(id) = id.as_ref().filter(|_| index % 3 != 2) {
                     certificates.insert(id.clone(), certificate.clone());
                 }
-                named.insert(name, Host { certificate: id, rules });
+                named.insert(name, Host { certificate: id, rules, closed: false });
             }
             Routes { hosts: named, default, certificates }
         },
@@ -233,7 +233,7 @@ fn a_template_gets_every_value() {
         origin: object("web"),
     };
     let rules = vec![rule(PathMatch::Exact("/b".to_owned())), rule(PathMatch::Prefix("/a".to_owned()))];
-    let hosts = BTreeMap::from([(HostName::Any, Host { certificate: None, rules })]);
+    let hosts = BTreeMap::from([(HostName::Any, Host { rules, ..Host::default() })]);
     let routes = Routes { hosts, ..Routes::default() };
     let generation = render_template(PLACES, &routes, &Settings::default()).unwrap();
     let text = std::str::from_utf8(&generation.files["nginx.conf"]).unwrap();

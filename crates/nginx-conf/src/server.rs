@@ -40,7 +40,7 @@ impl Shared {
 impl<'a> Servers<'a> {
     /// Writes all of them.
     pub fn write(&self, writer: &mut Writer<'a>, notes: &mut Vec<Note>) {
-        static NONE: Host = Host { certificate: None, rules: Vec::new() };
+        static NONE: Host = Host { certificate: None, rules: Vec::new(), closed: false };
         let any = self.routes.hosts.get(&HostName::Any).unwrap_or(&NONE);
         self.write_host(&HostName::Any, any, &Shared::of(self.settings, true), writer, notes);
         let shared = Shared::of(self.settings, false);
@@ -97,7 +97,7 @@ impl<'a> Servers<'a> {
             writer.write(&directive("ssl_certificate_key").token(file));
         }
         write(writer, &shared.all);
-        let rules = host.rules.iter().chain(&self.routes.default);
+        let rules = host.rules.iter().chain(self.routes.default.iter().filter(|_| !host.closed));
         location::write(writer, rules, self.settings, self.upstreams, notes);
         writer.close();
     }

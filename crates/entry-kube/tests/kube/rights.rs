@@ -41,7 +41,7 @@ const RESOURCES: &[(&str, &str)] = &[
 ];
 const VERBS: &[&str] = &["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
 
-/// All rights of a service account in a namespace, as `VERB GROUP/RESOURCE`, and with `NAME` for leases of that name.
+/// All rights of a service account in a namespace, as `VERB GROUP/RESOURCE`, and with `NAME` for leases and config maps of that name.
 async fn rights(tenant: &Tenant, account: &str, namespace: &str) -> BTreeSet<String> {
     let api = Api::<SubjectAccessReview>::all(tenant.admin().await);
     let user = format!("system:serviceaccount:{}:{account}", tenant.namespace);
@@ -49,8 +49,10 @@ async fn rights(tenant: &Tenant, account: &str, namespace: &str) -> BTreeSet<Str
     for (group, resource) in RESOURCES {
         for verb in VERBS {
             asked.push((*group, *resource, *verb, "other"));
-            if *resource == "leases" {
-                asked.push((*group, *resource, *verb, "sparrow-entry"));
+            match *resource {
+                "leases" => asked.push((*group, *resource, *verb, "sparrow-entry")),
+                "configmaps" => asked.push((*group, *resource, *verb, "sparrow-entry-hosts")),
+                _ => {}
             }
         }
     }
@@ -61,7 +63,7 @@ async fn rights(tenant: &Tenant, account: &str, namespace: &str) -> BTreeSet<Str
         }}});
         let review = serde_json::from_value(review).unwrap();
         let answer = api.create(&PostParams::default(), &review).await.unwrap();
-        let name = if resource == "leases" { format!(" {name}") } else { String::new() };
+        let name = if ["leases", "configmaps"].contains(&resource) { format!(" {name}") } else { String::new() };
         answer.status.unwrap().allowed.then(|| format!("{verb} {group}/{resource}{name}"))
     };
     stream::iter(asked).map(review).buffer_unordered(8).filter_map(async |right| right).collect().await
@@ -71,7 +73,7 @@ fn set(rights: &[&str]) -> BTreeSet<String> {
     rights.iter().map(|right| (*right).to_owned()).collect()
 }
 
-const NODES: &[&str] = &["list /nodes", "watch /nodes"];
+const NODES: &[&str] = &["list /nodes", "watch /nodes", "list /namespaces", "watch /namespaces"];
 const CLASSES: &[&str] = &["list networking.k8s.io/ingressclasses", "watch networking.k8s.io/ingressclasses"];
 const SECRETS: &[&str] = &["list /secrets", "watch /secrets"];
 const SERVICES: &[&str] = &["list /services", "watch /services", "create events.k8s.io/events"];
@@ -86,6 +88,12 @@ const LEASE: &[&str] = &[
     "create coordination.k8s.io/leases sparrow-entry",
     "get coordination.k8s.io/leases sparrow-entry",
     "update coordination.k8s.io/leases sparrow-entry",
+    "create /configmaps other",
+    "create /configmaps sparrow-entry-hosts",
+    "get /configmaps sparrow-entry-hosts",
+    "list /configmaps sparrow-entry-hosts",
+    "watch /configmaps sparrow-entry-hosts",
+    "update /configmaps sparrow-entry-hosts",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -33,7 +33,7 @@ fn accept() -> Say {
 fn judge(snapshot: &Arc<Snapshot>, say: &Say) -> Judged {
     let objects = snapshot.ingresses.values().map(|ingress| ingress.meta.object(Kind::Ingress));
     let verdicts: Verdicts = objects.filter_map(|object| Some((object.clone(), say(&object)?))).collect();
-    Judged { snapshot: Arc::clone(snapshot), verdicts: Arc::new(verdicts) }
+    Judged { snapshot: Arc::clone(snapshot), verdicts: Arc::new(verdicts), held: Arc::default() }
 }
 
 /// A replica: source, lease, writer, with the rights that are shipped.

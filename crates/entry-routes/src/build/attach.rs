@@ -35,25 +35,40 @@ impl<'a> Source<'a> {
 /// The Services with the label and the Ingresses of our classes, by kind, namespace and name: in the order in which a
 /// snapshot holds them, which is kind to caches.
 pub fn attach<'a>(snapshot: &'a Snapshot, settings: &BuildSettings) -> Vec<Attached<'a>> {
+    let put_aside = |object: &ObjectRef| is_aside(snapshot, settings, object);
+    all(snapshot, settings).filter(|attached| !put_aside(&attached.object)).collect()
+}
+
+/// The same, of those that are put aside: they take part in nothing, and what their namespace has stays with it.
+pub fn aside<'a>(snapshot: &'a Snapshot, settings: &BuildSettings) -> Vec<Attached<'a>> {
+    if settings.quarantine.is_empty() && snapshot.unreadable.is_empty() {
+        return Vec::new();
+    }
+    let put_aside = |object: &ObjectRef| is_aside(snapshot, settings, object);
+    all(snapshot, settings).filter(|attached| put_aside(&attached.object)).collect()
+}
+
+/// What nginx refused, or could not be read: it is told so at the end.
+fn is_aside(snapshot: &Snapshot, settings: &BuildSettings, object: &ObjectRef) -> bool {
+    settings.quarantine.contains_key(object) || snapshot.unreadable.contains_key(object)
+}
+
+fn all<'a>(snapshot: &'a Snapshot, settings: &BuildSettings) -> impl Iterator<Item = Attached<'a>> {
     let (label, value) = &settings.service_selector;
-    let services = snapshot.services.values().filter(|service| service.meta.labels.get(label) == Some(value));
+    let services = snapshot.services.values().filter(move |service| service.meta.labels.get(label) == Some(value));
     let classes = || snapshot.classes.values().filter(|class| class.controller == settings.controller);
     let names: HashSet<_> = classes().map(|class| class.meta.name.as_str()).collect();
     let without_class = classes().any(|class| class.default);
     let ingresses = snapshot
         .ingresses
         .values()
-        .filter(|ingress| ingress.class.as_deref().map_or(without_class, |class| names.contains(class)));
+        .filter(move |ingress| ingress.class.as_deref().map_or(without_class, |class| names.contains(class)));
 
     let attached =
         |kind, source: Source<'a>| Attached { object: source.meta().object(kind), source, draft: Draft::default() };
-    let services = services.map(|service| attached(Kind::Service, Source::Service(service)));
-    let ingresses = ingresses.map(|ingress| attached(Kind::Ingress, Source::Ingress(ingress)));
-    // What nginx refused, or could not be read, is told so at the end, and takes part in nothing.
-    let takes_part = |attached: &Attached<'_>| {
-        !settings.quarantine.contains_key(&attached.object) && !snapshot.unreadable.contains_key(&attached.object)
-    };
-    services.chain(ingresses).filter(takes_part).collect()
+    let services = services.map(move |service| attached(Kind::Service, Source::Service(service)));
+    let ingresses = ingresses.map(move |ingress| attached(Kind::Ingress, Source::Ingress(ingress)));
+    services.chain(ingresses)
 }
 
 /// The verdicts on what took part, and on what could not.
@@ -95,6 +110,7 @@ fn generation(snapshot: &Snapshot, object: &ObjectRef) -> i64 {
         Kind::IngressClass => snapshot.classes.get(key).map(|found| found.meta.generation),
         Kind::Secret => snapshot.secrets.get(key).map(|found| found.meta.generation),
         Kind::Node => snapshot.nodes.get(key).map(|found| found.meta.generation),
+        Kind::Namespace => snapshot.namespaces.get(key).map(|found| found.meta.generation),
         Kind::Manifest => None,
     };
     generation.unwrap_or(0)

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use super::BuildSettings;
 use super::attach::{Age, Attached, Source};
 use super::draft::{BackendPart, Draft, Place, PortPart, RulePart, TlsPart, named, quoted};
 use super::host::host;
 use super::options::{Options, options};
 use super::path::{path, prefix};
+use super::pattern;
 use super::resolve::{self, Fault, Problem};
+use super::theirs::Context;
 use crate::{
     Action, Backend, Forward, HostName, Ingress, IngressBackend, IngressPath, Key, Kind, ObjectRef, PathMatch,
     PathType, PortRef, Protocol, Reason, Service, ServicePort, Snapshot,
@@ -55,16 +58,16 @@ pub struct TlsClaim<'a> {
 }
 
 /// Asks every object.
-pub fn claims<'a>(snapshot: &'a Snapshot, attached: &mut [Attached<'a>]) -> Asked<'a> {
+pub fn claims<'a>(snapshot: &'a Snapshot, settings: &BuildSettings, attached: &mut [Attached<'a>]) -> Asked<'a> {
     let mut asked = Asked::default();
     let mut service = Key { namespace: String::new(), name: String::new() };
     for (index, Attached { source, draft, .. }) in attached.iter_mut().enumerate() {
         let owner = (source.meta().created, index);
         match *source {
-            Source::Service(service) => asked.rules.extend(of_service(service, owner, draft)),
+            Source::Service(service) => asked.rules.extend(of_service(service, settings, owner, draft)),
             Source::Ingress(ingress) => {
                 service.namespace.clone_from(&ingress.meta.namespace);
-                OfIngress { snapshot, ingress, owner, draft, service: &mut service }.ask(&mut asked);
+                OfIngress { snapshot, settings, ingress, owner, draft, service: &mut service }.ask(&mut asked);
             }
         }
     }
@@ -72,9 +75,15 @@ pub fn claims<'a>(snapshot: &'a Snapshot, attached: &mut [Attached<'a>]) -> Aske
 }
 
 /// The rule of a Service with the label.
-fn of_service<'a>(service: &'a Service, owner: Age, draft: &mut Draft<'a>) -> Option<(HostName, Claim<'a>)> {
+fn of_service<'a>(
+    service: &'a Service,
+    settings: &BuildSettings,
+    owner: Age,
+    draft: &mut Draft<'a>,
+) -> Option<(HostName, Claim<'a>)> {
     const PORT: Place<'_> = Place::Annotation("sparrow/port");
-    let options = options(Kind::Service, &service.meta.annotations, draft);
+    let context = Context { defaults: &settings.defaults, paths: &[] };
+    let options = options(Kind::Service, &service.meta.annotations, &context, draft);
     let unusable = |draft: &mut Draft<'a>, place, message: String| {
         draft.lose(place, Reason::Invalid, format!("{message}. The Service is not served"));
     };
@@ -90,7 +99,12 @@ fn of_service<'a>(service: &'a Service, owner: Age, draft: &mut Draft<'a>) -> Op
         None => (Place::Name, path(&["/", &service.meta.name].concat())),
     };
     let path = match parsed {
-        Ok(path) => Some(PathMatch::Prefix(prefix(path))),
+        Ok(path) => {
+            if let Some(message) = options.path.and_then(looks_like_pattern) {
+                draft.lose(place, Reason::Unsupported, message);
+            }
+            Some(PathMatch::Prefix(prefix(path)))
+        }
         Err(message) => {
             unusable(draft, place, message);
             None
@@ -151,6 +165,7 @@ fn of_service<'a>(service: &'a Service, owner: Age, draft: &mut Draft<'a>) -> Op
 /// An Ingress that is asked what it wants.
 struct OfIngress<'a, 'b> {
     snapshot: &'a Snapshot,
+    settings: &'b BuildSettings,
     ingress: &'a Ingress,
     owner: Age,
     draft: &'b mut Draft<'a>,
@@ -161,7 +176,10 @@ struct OfIngress<'a, 'b> {
 impl<'a> OfIngress<'a, '_> {
     fn ask(mut self, asked: &mut Asked<'a>) {
         let (ingress, owner) = (self.ingress, self.owner);
-        let options = options(Kind::Ingress, &ingress.meta.annotations, self.draft);
+        let paths = ingress.rules.iter().flat_map(|rule| &rule.paths);
+        let paths: Vec<&str> = paths.map(|path| path.path.as_deref().unwrap_or("/")).collect();
+        let context = Context { defaults: &self.settings.defaults, paths: &paths };
+        let options = options(Kind::Ingress, &ingress.meta.annotations, &context, self.draft);
         let mut hosts = BTreeSet::new();
         for (n, rule) in ingress.rules.iter().enumerate() {
             let host = match rule.host.as_deref().filter(|text| !text.is_empty()).map_or(Ok(HostName::Any), host) {
@@ -211,8 +229,14 @@ impl<'a> OfIngress<'a, '_> {
     }
 
     fn path(&mut self, n: usize, m: usize, entry: &IngressPath) -> Option<PathMatch> {
-        let parsed = match path(entry.path.as_deref().filter(|text| !text.is_empty()).unwrap_or("/")) {
-            Ok(path) => path,
+        let text = entry.path.as_deref().filter(|text| !text.is_empty()).unwrap_or("/");
+        let parsed = match path(text) {
+            Ok(path) => {
+                if let Some(message) = looks_like_pattern(text) {
+                    self.draft.lose(Place::Rule(n, RulePart::Path(m)), Reason::Unsupported, message);
+                }
+                path
+            }
             Err(message) => {
                 let message = format!("{message}. This path is not served, the others are");
                 self.draft.lose(Place::Rule(n, RulePart::Path(m)), Reason::Invalid, message);
@@ -312,6 +336,17 @@ impl<'a> OfIngress<'a, '_> {
         }
         hosts
     }
+}
+
+/// What is said of a path that looks like a pattern.
+fn looks_like_pattern(text: &str) -> Option<String> {
+    let instead = pattern::instead(text)?;
+    Some(format!(
+        "The path {} looks like a pattern, and there are none: each of its characters stands for itself, and so it is served. Write \
+         {} with the type `Prefix`, which is for all that is below it; `sparrow/strip-prefix` takes it off",
+        quoted(text),
+        quoted(&instead)
+    ))
 }
 
 /// A number is a port's number, all else its name.

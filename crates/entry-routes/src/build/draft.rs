@@ -1,11 +1,12 @@
 //! What the owner of an object will be told, as it is gathered.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use crate::{Finding, ObjectRef, Outcome, Reason, Verdict};
 
 /// A field of an object. Ordered as the fields are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place<'a> {
     /// The object as a whole.
     Whole,
@@ -22,13 +23,13 @@ pub enum Place<'a> {
     TlsEntry(usize, TlsPart),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PortPart {
     AppProtocol,
     Number,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RulePart {
     Host,
     Paths,
@@ -37,7 +38,7 @@ pub enum RulePart {
     Backend(usize, BackendPart),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BackendPart {
     Whole,
     Resource,
@@ -45,7 +46,7 @@ pub enum BackendPart {
     Port,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TlsPart {
     Hosts,
     Host(usize),
@@ -110,6 +111,18 @@ impl<'a> Draft<'a> {
     /// All is served, and there is something to know.
     pub fn note(&mut self, place: Place<'a>, reason: Reason, message: String) {
         self.findings.push((place, reason, message));
+    }
+
+    /// Takes back what was said of the backends of these claims: nothing leads there.
+    pub fn forget_backends(&mut self, claims: &HashSet<Place<'a>>) {
+        let claim = |place: Place<'a>| match place {
+            Place::Rule(n, RulePart::Backend(m, _)) => Some(Place::Rule(n, RulePart::Path(m))),
+            Place::DefaultBackend(BackendPart::Resource | BackendPart::Name | BackendPart::Port) => {
+                Some(Place::DefaultBackend(BackendPart::Whole))
+            }
+            _ => None,
+        };
+        self.findings.retain(|&(place, ..)| claim(place).is_none_or(|claim| !claims.contains(&claim)));
     }
 
     /// A rule of the object stands. One that is answered 503 counts too: nobody else gets its path.

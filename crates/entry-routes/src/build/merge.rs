@@ -7,6 +7,7 @@ use super::attach::Attached;
 use super::claim::{Asked, Claim, Default as DefaultClaim};
 use super::draft::{Place, named, quoted};
 use super::offers::{Certificates, Given};
+use super::solver::is_challenge;
 use crate::{Host, HostName, PathMatch, Reason, Routes, Rule};
 
 /// Makes routes of what is asked for. Of several that ask for the same host and path the oldest gets it.
@@ -24,12 +25,13 @@ pub fn merge<'a>(asked: Asked<'a>, mut certificates: Certificates<'a>, attached:
         let given = certificates.give(&name, &won, attached);
         let rules = won.into_iter().map(|claim| {
             let redirect = redirects(&name, claim.redirect, given.as_ref());
+            let redirect_to_https = redirect && !is_challenge(&claim.path);
             unredirected[claim.owner.1] |= !redirect && claim.redirect == Some(true);
             let origin = attached[claim.owner.1].object.clone();
-            Rule { path: claim.path, action: claim.action, redirect_to_https: redirect, origin }
+            Rule { path: claim.path, action: claim.action, redirect_to_https, origin }
         });
         let rules = rules.collect();
-        (name, Host { certificate: given.map(|given| given.id), rules })
+        (name, Host { certificate: given.map(|given| given.id), rules, closed: false })
     });
     let hosts: BTreeMap<_, _> = merged.collect();
 
@@ -73,7 +75,7 @@ fn won<'a>(host: &HostName, claims: Vec<Claim<'a>>, attached: &mut [Attached<'a>
 }
 
 /// The order in which paths are tried.
-fn tried(a: &PathMatch, b: &PathMatch) -> Ordering {
+pub fn tried(a: &PathMatch, b: &PathMatch) -> Ordering {
     match (a, b) {
         (PathMatch::Exact(a), PathMatch::Exact(b)) => a.cmp(b),
         (PathMatch::Exact(_), PathMatch::Prefix(_)) => Ordering::Less,

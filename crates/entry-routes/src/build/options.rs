@@ -6,22 +6,11 @@ use std::time::Duration;
 
 use super::draft::{Draft, Place, quoted};
 use super::resolve;
+use super::theirs::{self, Context, Effect, effect};
 use crate::{Kind, Protocol, Reason, Timeouts};
 
 /// All annotations that are ours begin with it.
 const OURS: &str = "sparrow/";
-/// Those of ingress-nginx, which this entry does not read.
-const THEIRS: &str = "nginx.ingress.kubernetes.io/";
-/// What does the same here as one of theirs.
-const EQUALS: [(&str, &str); 7] = [
-    ("backend-protocol", "`sparrow/backend-protocol` does the same"),
-    ("proxy-body-size", "`sparrow/max-body-size` does the same"),
-    ("proxy-connect-timeout", "`sparrow/connect-timeout` does the same, with a unit, such as `5s`"),
-    ("proxy-read-timeout", "`sparrow/read-timeout` does the same, with a unit, such as `60s`"),
-    ("proxy-send-timeout", "`sparrow/send-timeout` does the same, with a unit, such as `60s`"),
-    ("rewrite-target", "`sparrow/strip-prefix: \"true\"` takes the path of the rule off; there is no other rewriting"),
-    ("ssl-redirect", "`sparrow/ssl-redirect` does the same"),
-];
 /// Longest time.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -56,13 +45,28 @@ fn beginning<'a>(
 }
 
 /// Reads annotations. One that cannot be used is as if it were not there, and a finding says so.
-pub fn options<'a>(kind: Kind, annotations: &'a BTreeMap<String, String>, draft: &mut Draft<'a>) -> Options<'a> {
+pub fn options<'a>(
+    kind: Kind,
+    annotations: &'a BTreeMap<String, String>,
+    context: &Context<'_>,
+    draft: &mut Draft<'a>,
+) -> Options<'a> {
     let mut options = Options::default();
-    for (name, _) in beginning(annotations, THEIRS) {
-        let equal = EQUALS.iter().find(|(theirs, _)| *theirs == &name[THEIRS.len()..]).map(|(_, equal)| *equal);
-        let hint = equal.unwrap_or("nothing here does the same");
-        let message = format!("The annotation is one of ingress-nginx and has no effect: {hint}. Replace or remove it");
-        draft.lose(Place::Annotation(name), Reason::Unsupported, message);
+    for (name, value) in beginning(annotations, theirs::PREFIX) {
+        let place = Place::Annotation(name);
+        match effect(&name[theirs::PREFIX.len()..], value, context, &mut options) {
+            Effect::Same => {}
+            Effect::Unknown => {
+                let message = "The annotation has no effect: neither ingress-nginx nor this entry knows one of this name; \
+                               correct or remove it";
+                draft.note(place, Reason::Unsupported, message.to_owned());
+            }
+            Effect::Lost(hint) => {
+                let message =
+                    format!("The annotation is one of ingress-nginx and has no effect: {hint}. Replace or remove it");
+                draft.lose(place, Reason::Unsupported, message);
+            }
+        }
     }
     for (name, value) in beginning(annotations, OURS) {
         let wrong = match (&name[OURS.len()..], kind) {
@@ -125,7 +129,7 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
 }
 
 /// A size in bytes. `k`, `m` and `g` are powers of 1024.
-fn size(text: &str) -> Result<u64, &'static str> {
+pub fn size(text: &str) -> Result<u64, &'static str> {
     const HINT: &str =
         "write a whole number of bytes, or one with `k`, `m` or `g`, such as `10m`; `0` is without limit";
     let (number, unit) = number(text).ok_or(HINT)?;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use super::draft::quoted;
+use super::pattern;
 
 /// Longest path, in bytes.
 const LONGEST: usize = 2048;
@@ -42,6 +43,13 @@ pub fn path(text: &str) -> Result<String, String> {
         return Ok(path.into_owned());
     }
     if path.contains(['?', '#']) {
+        if let Some(instead) = pattern::instead(&path) {
+            let hint = format!(
+                "it looks like a pattern, and there are none; write {} with the type `Prefix`",
+                quoted(&instead)
+            );
+            return wrong(&hint);
+        }
         return wrong("`?` and `#` are not part of a path; write what is before them");
     }
     if path.contains(char::is_control) {

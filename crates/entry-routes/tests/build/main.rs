@@ -1,8 +1,10 @@
 //! What is built of objects, and what is said of them.
 
+mod bounds;
 mod certificates;
 mod ingresses;
 mod others;
+mod owners;
 mod paths;
 mod properties;
 mod reach;

@@ -96,7 +96,9 @@ fn a_wildcards_certificate_is_for_hosts_of_its_namespace() {
     let mut wild = with_rule("wild", Some("*.wild.example"), vec![prefix("/")]);
     wild.tls = vec![tls(&["*.wild.example"], "wild")];
     let own = with_rule("own", Some("own.wild.example"), vec![prefix("/")]);
-    let login = evil(with_rule("web", Some("login.wild.example"), vec![prefix("/")]));
+    // It was there before the wildcard, so it is not the wildcard's.
+    let mut login = evil(with_rule("web", Some("login.wild.example"), vec![prefix("/")]));
+    login.meta.created = -100;
     let built = Objects::new()
         .service(service("web"))
         .service(evil_service())

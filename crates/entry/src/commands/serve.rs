@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin, Parts};
 use crate::pipeline::Pipeline;
-use crate::settings::Settings;
+use crate::settings::{HostOwnership, Settings};
 use crate::source;
 
 /// Becomes true at SIGTERM or SIGINT.
@@ -49,9 +49,10 @@ async fn follow(settings: &Settings) -> anyhow::Result<Following> {
     let mut parts = Parts { told: Some(told), troubles: Some(source.troubles), ..Parts::default() };
     let mut writer = None;
     if let Some(client) = source.client.filter(|_| !settings.no_status) {
-        let namespace = settings.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
+        let namespace = source::own_namespace(settings, &client);
+        let record = (settings.host_ownership == HostOwnership::Namespace).then(|| namespace.clone());
         let lease = Lease::start(client.clone(), Terms::new(&namespace, &settings.identity));
-        let status = Writer::new(client, lease, settings.publish_service.clone());
+        let status = Writer::new(client, lease, settings.publish_service.clone()).recording(record);
         parts.written = Some(status.counters());
         writer = Some(tokio::spawn(status.run(judged)));
     }

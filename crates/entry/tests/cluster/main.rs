@@ -7,4 +7,5 @@ mod chain;
 mod common;
 mod replicas;
 mod support;
+mod tenants;
 mod told;

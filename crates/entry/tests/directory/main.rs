@@ -10,5 +10,6 @@ mod follow;
 mod grpc;
 mod refused;
 mod secrecy;
+mod tenants;
 mod tls;
 mod words;

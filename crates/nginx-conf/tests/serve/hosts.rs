@@ -209,6 +209,56 @@ fn a_redirect_keeps_the_host_and_the_target_and_names_the_public_port() {
 }
 
 #[test]
+fn a_proof_for_a_certificate_is_never_redirected() {
+    let routes = routes([("*", vec![redirected(forward(prefix("/"), backend("a"), false))])]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        for (path, status) in [
+            ("/.well-known/acme-challenge/token", 200),
+            ("/.well-known/acme%2Dchallenge/token?x", 200),
+            ("/.well-known/acme-challenge", 308),
+            ("/.well-known/acme-challenges/x", 308),
+            ("/.well-known/acme-challenge/../x", 308),
+            ("/.well-known/acme-challenge/%2e%2e/x", 308),
+            ("/x/.well-known/acme-challenge/x", 308),
+            ("/?/.well-known/acme-challenge/x", 308),
+        ] {
+            assert_eq!(nginx.get("one.example", path, "").status, status, "{path}");
+        }
+        let nginx = Nginx::start(&binary, &routes, |settings| settings.trusted = vec!["127.0.0.0/8".parse().unwrap()]);
+        let header = "X-Forwarded-Proto: http\r\n";
+        assert_eq!(nginx.get("one.example", "/.well-known/acme-challenge/x", header).status, 200);
+        assert_eq!(nginx.get("one.example", "/x", header).status, 308);
+    }
+}
+
+#[test]
+fn a_default_does_not_reach_into_hosts_that_are_closed_to_it() {
+    let own = || vec![forward(prefix("/own"), backend("own"), false)];
+    let mut routes =
+        routes([("a.example", own()), ("b.example", own()), ("*.c.example", own()), ("kept.example", vec![])]);
+    routes.default = Some(forward(prefix("/"), backend("default"), false));
+    for (name, host) in &mut routes.hosts {
+        host.closed = name.to_string() != "b.example";
+    }
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        for host in ["a.example", "b.example", "x.c.example", "kept.example", "unknown.example"] {
+            for path in ["/own", "/", "/other"] {
+                let request = entry_routes::Request { scheme: entry_routes::Scheme::Http, host, path };
+                let expected = match routes.find(&request) {
+                    entry_routes::Found::Rule(_) => 200,
+                    _ => 404,
+                };
+                assert_eq!(nginx.get(host, path, "").status, expected, "{host}{path}");
+            }
+        }
+        assert_eq!(nginx.get("kept.example", "/", "").status, 404);
+        assert_eq!(nginx.get("b.example", "/", "").header("Backend"), Some("default"));
+    }
+}
+
+#[test]
 fn a_backend_sees_the_host_that_routed() {
     let routes = routes([
         ("a.example", vec![forward(prefix("/"), backend("a"), false)]),

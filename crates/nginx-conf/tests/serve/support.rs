@@ -338,6 +338,6 @@ pub fn routes<const N: usize>(hosts: [(&str, Vec<Rule>); N]) -> Routes {
         None => HostName::Exact(name.to_owned()),
     };
     let hosts: BTreeMap<_, _> =
-        hosts.into_iter().map(|(name, rules)| (named(name), Host { certificate: None, rules })).collect();
+        hosts.into_iter().map(|(name, rules)| (named(name), Host { rules, ..Host::default() })).collect();
     Routes { hosts, ..Routes::default() }
 }

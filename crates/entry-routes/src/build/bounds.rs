@@ -1,0 +1,153 @@
+//! How much of what is asked for is served. The newest claims beyond a bound are left out, so that nobody else pays for them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::attach::{Age, Attached};
+use super::claim::{Asked, Claim};
+use super::draft::Place;
+use super::owners::{keep_rules, namespace_of, place};
+use crate::holdings::Unit;
+use crate::{Bound, Bounds, Holdings, HostName, PathMatch, Reason};
+
+/// A path of so many bytes counts as one rule more.
+const LONG: usize = 256;
+
+/// What a rule counts.
+fn weight(path: &PathMatch) -> usize {
+    1 + path.path().len() / LONG
+}
+
+/// What is over a bound, in a sentence, and what becomes of it.
+pub fn exceeded(what: &str, most: usize, flag: &str) -> String {
+    format!(
+        "Of {what} at most {most} are served ({flag}), and others were first, so this is not served and they are; remove some, or \
+         ask whoever runs the entry for more"
+    )
+}
+
+/// Takes from what is asked for whatever is over a bound, and tells who asked.
+pub fn apply<'a>(bounds: &Bounds, held: &[Arc<Holdings>], asked: &mut Asked<'a>, attached: &mut [Attached<'a>]) {
+    if fits(bounds, &asked.rules, attached) {
+        return;
+    }
+    let mut keep = vec![true; asked.rules.len()];
+    let mut counts = Counts { bounds, of: HashMap::new(), all: Count::default(), seen: HashSet::new() };
+    for index in by_age(held, &asked.rules, attached) {
+        let (host, claim) = &asked.rules[index];
+        if let Err((place, message)) = counts.take(host, claim, namespace_of(attached, claim.owner)) {
+            keep[index] = false;
+            attached[claim.owner.1].draft.lose(place, Reason::BoundExceeded, message);
+        }
+    }
+    keep_rules(asked, &keep, attached);
+}
+
+/// Whether it is so little that no bound can be reached: each rule may be a host.
+fn fits(bounds: &Bounds, rules: &[(HostName, Claim<'_>)], attached: &[Attached<'_>]) -> bool {
+    let least = |of: fn(&Bound) -> usize| {
+        let patterns = rules.iter().any(|(host, _)| matches!(host, HostName::Wildcard(_)));
+        let patterns = if patterns { of(&bounds.patterns) } else { usize::MAX };
+        of(&bounds.hosts).min(of(&bounds.rules)).min(patterns)
+    };
+    let all: usize = rules.iter().map(|(_, claim)| weight(&claim.path)).sum();
+    if all <= least(|bound| bound.namespace.min(bound.all)) {
+        return true;
+    }
+    let mut each: HashMap<&str, usize> = HashMap::new();
+    for (_, claim) in rules {
+        *each.entry(namespace_of(attached, claim.owner)).or_default() += weight(&claim.path);
+    }
+    all <= least(|bound| bound.all) && each.values().all(|count| *count <= least(|bound| bound.namespace))
+}
+
+/// The rules from the oldest claim to the newest. What is held since earlier, as many rules of a namespace as were served then,
+/// is older than all else, whatever its object's age.
+fn by_age(held: &[Arc<Holdings>], rules: &[(HostName, Claim<'_>)], attached: &[Attached<'_>]) -> Vec<usize> {
+    let mut order: Vec<(bool, Age, usize)> =
+        rules.iter().enumerate().map(|(index, (_, claim))| (true, claim.owner, index)).collect();
+    order.sort_unstable();
+    if held.iter().any(|holdings| !holdings.is_empty()) {
+        let mut counted: HashMap<&str, usize> = HashMap::new();
+        for (new, owner, index) in &mut order {
+            let (host, claim) = &rules[*index];
+            let (key, namespace) = (Unit::of(host, &claim.path).key(), namespace_of(attached, *owner));
+            let of = held.iter().find(|holdings| holdings.holder(&key) == Some(namespace));
+            let count = counted.entry(namespace).or_default();
+            *new = of.is_none_or(|holdings| *count >= holdings.rules(namespace));
+            *count += usize::from(!*new);
+        }
+        order.sort_unstable();
+    }
+    order.into_iter().map(|(.., index)| index).collect()
+}
+
+/// What is counted of a namespace, or of all.
+#[derive(Debug, Default)]
+struct Count {
+    hosts: usize,
+    patterns: usize,
+    rules: usize,
+}
+
+struct Counts<'a, 'b> {
+    bounds: &'b Bounds,
+    of: HashMap<&'a str, Count>,
+    all: Count,
+    /// What was counted: hosts of a namespace, and with a path its rules.
+    seen: HashSet<(&'a str, &'b HostName, Option<&'b PathMatch>)>,
+}
+
+impl<'a, 'b> Counts<'a, 'b> {
+    /// Counts a rule if there is room for it.
+    ///
+    /// # Errors
+    /// There is none: for which field, and the sentence.
+    fn take(
+        &mut self,
+        host: &'b HostName,
+        claim: &'b Claim<'a>,
+        namespace: &'a str,
+    ) -> Result<(), (Place<'a>, String)> {
+        let rule = (namespace, host, Some(&claim.path));
+        if self.seen.contains(&rule) {
+            return Ok(());
+        }
+        let new = *host != HostName::Any && !self.seen.contains(&(namespace, host, None));
+        let pattern = new && matches!(host, HostName::Wildcard(_));
+        let (hosts, patterns, rules) = (usize::from(new), usize::from(pattern), weight(&claim.path));
+        let (Bounds { hosts: most_hosts, patterns: most_patterns, rules: most_rules, .. }, all) =
+            (self.bounds, &mut self.all);
+        let own = self.of.entry(namespace).or_default();
+        let of_host = place(host, claim.place);
+        room("hosts", "hosts", most_hosts, (own.hosts, all.hosts), hosts).map_err(|message| (of_host, message))?;
+        room("hosts with `*`", "patterns", most_patterns, (own.patterns, all.patterns), patterns)
+            .map_err(|message| (of_host, message))?;
+        room("rules", "rules", most_rules, (own.rules, all.rules), rules).map_err(|message| (claim.place, message))?;
+        for count in [own, all] {
+            count.hosts += hosts;
+            count.patterns += patterns;
+            count.rules += rules;
+        }
+        self.seen.extend([(namespace, host, None), rule]);
+        Ok(())
+    }
+}
+
+/// Whether there is room for more, beside what there is of the namespace and of all.
+fn room(what: &str, flag: &str, bound: &Bound, (own, all): (usize, usize), more: usize) -> Result<(), String> {
+    if more == 0 {
+        return Ok(());
+    }
+    if own + more > bound.namespace {
+        return Err(exceeded(
+            &format!("the {what} of one namespace"),
+            bound.namespace,
+            &format!("--max-{flag}-per-namespace"),
+        ));
+    }
+    if all + more > bound.all {
+        return Err(exceeded(&format!("the {what} of all namespaces"), bound.all, &format!("--max-{flag}")));
+    }
+    Ok(())
+}
