@@ -114,7 +114,7 @@ fn replay(data: &[u8], chunk: usize) -> Result<(Vec<String>, u64), DiffError> {
         while let Some(event) = parser.next(&mut piece)? {
             let end_bytes = match &event {
                 Event::Size(size) => {
-                    size_bytes = *size;
+                    size_bytes = size.bytes();
                     0
                 }
                 Event::Data { offset_bytes, bytes } => {

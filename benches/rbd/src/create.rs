@@ -1,7 +1,7 @@
 //! Making an image.
 
 use anyhow::{Result, ensure};
-use ceph::ImageSpec;
+use ceph::{ImageSize, ImageSpec};
 use serde_json::json;
 
 use crate::stage::{IMAGE_BYTES, Stage, images_path};
@@ -22,7 +22,8 @@ pub fn create(stage: &Stage) -> Result<Vec<Figure>> {
     };
     let spec = ImageSpec::default();
     make("first-a")?;
-    io.create_image("first-b", IMAGE_BYTES, &spec)?;
+    let size = ImageSize::try_from(IMAGE_BYTES)?;
+    io.create_image("first-b", size, &spec)?;
     let (batches, batch) = stage.either((9, 60), (5, 20));
     let mut pairs = Vec::new();
     for number in 0..batches {
@@ -30,7 +31,7 @@ pub fn create(stage: &Stage) -> Result<Vec<Figure>> {
         for image in 0..batch {
             over_http.push(timed(|| make(&format!("a-{number}-{image}")))?.0);
             let name = format!("b-{number}-{image}");
-            reference.push(timed(|| Ok(io.create_image(&name, IMAGE_BYTES, &spec)?))?.0);
+            reference.push(timed(|| Ok(io.create_image(&name, size, &spec)?))?.0);
         }
         pairs.push((Samples::new(over_http).median(), Samples::new(reference).median()));
     }

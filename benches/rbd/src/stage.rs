@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use ceph::{Access, Cluster, ImageRef, ImageSpec, IoContext};
+use ceph::{Access, Cluster, ImageRef, ImageSize, ImageSpec, IoContext};
 use testbed::ceph::{Ceph, CephOptions, Store};
 use testbed::service::{Service, ServiceOptions};
 
@@ -161,7 +161,7 @@ fn fill_ten(io: &IoContext, names: &[String]) -> Result<()> {
             io.clone_image(io, &names[8], "daily-0", name, &clone)?;
             continue;
         }
-        io.create_image(name, IMAGE_BYTES, &spec)?;
+        io.create_image(name, ImageSize::try_from(IMAGE_BYTES)?, &spec)?;
         if number >= 7 {
             let image = io.open_image(ImageRef::Name(name), None, Access::ReadWrite)?;
             // The number of the ten decides, so that each run has the same images.

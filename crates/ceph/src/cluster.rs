@@ -1,10 +1,11 @@
 //! The connection to a cluster: configuration, connecting, pools, monitor commands.
 
+use std::collections::HashMap;
 use std::ffi::{CString, c_char, c_int};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ceph_sys as sys;
@@ -51,6 +52,8 @@ struct Inner {
     handle: Handle,
     entity: String,
     validation: Option<Validation>,
+    /// The names of pools that were asked about, by their ids.
+    names: Mutex<HashMap<i64, String>>,
 }
 
 /// An owned `rados_t`.
@@ -151,7 +154,14 @@ impl Unconnected {
         // it would leak threads and descriptors.
         let r = unsafe { sys::rados_connect(self.handle.0) };
         check("rados_connect", || self.entity.clone(), r)?;
-        Ok(Cluster { inner: Arc::new(Inner { handle: self.handle, entity: self.entity, validation: self.validation }) })
+        Ok(Cluster {
+            inner: Arc::new(Inner {
+                handle: self.handle,
+                entity: self.entity,
+                validation: self.validation,
+                names: Mutex::default(),
+            }),
+        })
     }
 }
 
@@ -289,7 +299,9 @@ impl Cluster {
         let name = c_string(pool)?;
         // SAFETY: the handle is connected and the name lives during the call.
         let r = unsafe { sys::rados_pool_lookup(self.raw(), name.as_ptr()) };
-        check("rados_pool_lookup", || pool.to_owned(), r)
+        let id = check("rados_pool_lookup", || pool.to_owned(), r)?;
+        self.remember(id, pool);
+        Ok(id)
     }
 
     /// The name of a pool by its id.
@@ -303,7 +315,26 @@ impl Cluster {
         };
         let buffer = growing(256, fill)
             .or_else(|r| check("rados_pool_reverse_lookup", || id.to_string(), r).map(|_| Vec::new()))?;
-        Ok(until_nul(&buffer))
+        let name = until_nul(&buffer);
+        self.remember(id, &name);
+        Ok(name)
+    }
+
+    /// The name that a pool had when it was last asked about on this connection, also after it was deleted: Ceph itself
+    /// forgets it then.
+    pub fn former_pool_name(&self, id: i64) -> Option<String> {
+        self.names().get(&id).cloned()
+    }
+
+    fn remember(&self, id: i64, name: &str) {
+        let mut names = self.names();
+        if names.get(&id).is_none_or(|known| known != name) {
+            names.insert(id, name.to_owned());
+        }
+    }
+
+    fn names(&self) -> MutexGuard<'_, HashMap<i64, String>> {
+        self.inner.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a pool with the cluster's default settings and waits until this client knows it.

@@ -1,5 +1,6 @@
 //! What can go wrong, with enough to act on: which call, on what, and the errno that Ceph gave.
 
+use std::borrow::Cow;
 use std::ffi::c_int;
 use std::fmt;
 
@@ -27,6 +28,24 @@ pub enum Error {
         /// What is wrong with its bytes.
         source: rbd_format::DecodeError,
     },
+    /// An image larger, or laid out otherwise, than librbd can work with. Handing it to librbd could end this process.
+    #[error("{subject} {source}")]
+    Unbounded {
+        /// The image.
+        subject: String,
+        /// What of it is beyond the bounds.
+        source: rbd_format::Unbounded,
+    },
+    /// An image needs a pool that is gone. librbd ends this process where it copies such an image.
+    #[error("{subject} needs the pool of id {pool_id}, which held {holds} and is gone")]
+    PoolGone {
+        /// The image.
+        subject: String,
+        /// The pool's id.
+        pool_id: i64,
+        /// What of the image it held: `its data`, `its parent`, `the source of its migration`.
+        holds: &'static str,
+    },
     /// A name holds a NUL byte, which no C string can carry.
     #[error("{0:?} holds a NUL byte")]
     Nul(String),
@@ -49,7 +68,22 @@ impl Error {
         match self {
             Self::Call { errno, .. } => Some(*errno),
             Self::Deadline { .. } => Some(Errno::ETIMEDOUT),
-            Self::Decode { .. } | Self::Nul(_) | Self::Missing(_) => None,
+            Self::Decode { .. } | Self::Unbounded { .. } | Self::PoolGone { .. } | Self::Nul(_) | Self::Missing(_) => {
+                None
+            }
+        }
+    }
+
+    /// What it is about: `pool`, `pool/namespace/image`, an object, a name.
+    pub fn subject(&self) -> &str {
+        match self {
+            Self::Call { subject, .. }
+            | Self::Decode { subject, .. }
+            | Self::Unbounded { subject, .. }
+            | Self::PoolGone { subject, .. }
+            | Self::Deadline { subject, .. } => subject,
+            Self::Nul(name) => name,
+            Self::Missing(function) => function,
         }
     }
 
@@ -73,9 +107,12 @@ macro_rules! errnos {
                 match self { $(Self::$name => stringify!($name),)* _ => "E?" }
             }
 
-            /// What the number means, in words.
-            pub fn text(self) -> &'static str {
-                match self { $(Self::$name => $text,)* _ => "unknown error" }
+            /// What the number means, in words; those of the system's own for one that Ceph does not use.
+            pub fn text(self) -> Cow<'static, str> {
+                match self {
+                    $(Self::$name => Cow::Borrowed($text),)*
+                    Self(number) => Cow::Owned(std::io::Error::from_raw_os_error(number).to_string()),
+                }
             }
         }
     };
@@ -85,6 +122,7 @@ errnos! {
     EPERM "operation not permitted",
     ENOENT "no such file, object, pool or image",
     EIO "input/output error",
+    EBADF "bad file descriptor; of a new image: its random id is taken",
     ENXIO "no such device or address",
     EAGAIN "try again",
     ENOMEM "out of memory",

@@ -28,11 +28,13 @@ pub use end::{end_at_once, end_process};
 pub use error::{Errno, Error, Result};
 pub use group::{GroupMember, GroupSnapshot};
 pub use image::{
-    Access, Child, CopyKind, Extent, Image, ImageRef, ImageSpec, LockMode, Locker, Locks, Pending, Stat, Watcher,
+    Access, Child, CopyKind, Extent, Image, ImageRef, ImageSpec, LockMode, Locker, Locks, MirrorMode, MirrorState,
+    Mirroring, Pending, Stat, Watcher,
 };
 pub use ioctx::IoContext;
 pub use omap::{Entry, OmapChange, OmapPage, OmapRange, omap_values};
 pub use pool_stats::{ImageTotals, PoolTotals};
 pub use progress::{Progress, unwatched};
+pub use rbd_format::{ImageSize, Unbounded};
 pub use snapshot::SnapshotInfo;
 pub use trash::TrashItem;

@@ -72,6 +72,7 @@ impl Image {
     /// # Errors
     /// `EEXIST`; `EDQUOT` at the image's snapshot limit; `EROFS`.
     pub fn create_snapshot(&self, name: &str) -> Result<()> {
+        self.check_walkable()?;
         let c_name = c_string(name)?;
         let r = with_progress(&unwatched, |callback, argument| {
             // SAFETY: image and name are alive; the argument lives until the call ends.
@@ -155,6 +156,7 @@ impl Image {
     /// # Errors
     /// `ENOENT`; `EROFS`; `EBUSY` when another client holds the exclusive lock and does not give it.
     pub fn rollback(&self, name: &str, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<()> {
+        self.check_walkable()?;
         let c_name = c_string(name)?;
         let r = with_progress_to_the_end(progress, |callback, argument| {
             // SAFETY: image and name are alive; the argument lives until the call ends.

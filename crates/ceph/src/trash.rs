@@ -91,6 +91,7 @@ impl IoContext {
     /// `ENOENT`; `EPERM` before its time; `EBUSY` while watched or with linked clones; `ENOTEMPTY` with snapshots.
     pub fn trash_remove(&self, id: &str, force: bool, progress: &Progress<'_>) -> Result<()> {
         let c_id = c_string(id)?;
+        self.check_removable(id)?;
         let r = with_progress(progress, |callback, argument| {
             // SAFETY: context and id are alive; the argument lives until the call ends.
             unsafe { sys::rbd_trash_remove_with_progress(self.raw(), c_id.as_ptr(), force, callback, argument) }

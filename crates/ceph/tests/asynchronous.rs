@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ceph::{Access, Entry, Errno, Error, Image, ImageRef, ImageSpec, IoContext, OmapChange, OmapRange};
-use support::wait;
+use support::{size, wait};
 use testbed::ceph::{Ceph, CephOptions, Daemon};
 
 fn soon() -> Instant {
@@ -164,7 +164,7 @@ fn compare_and_set_loses_no_update() {
 const SIZE: u64 = (3 << 20) + 100;
 
 fn image(io: &IoContext) -> Image {
-    io.create_image("i", SIZE, &ImageSpec { order: Some(20), ..ImageSpec::default() }).expect("an image");
+    io.create_image("i", size(SIZE), &ImageSpec { order: Some(20), ..ImageSpec::default() }).expect("an image");
     io.open_image(ImageRef::Name("i"), None, Access::ReadWrite).expect("open")
 }
 

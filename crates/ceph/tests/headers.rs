@@ -2,6 +2,7 @@
 //! features that it accepts, and what the life of an image leaves in its header.
 
 mod support;
+use support::size;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -130,7 +131,7 @@ fn combination(io: &IoContext, data: &IoContext, features: u64) -> bool {
         data_pool: (features & DATA_POOL != 0).then(|| data.pool().to_owned()),
         ..ImageSpec::default()
     };
-    match io.create_image(&name, (features + 1) * 123_457, &spec) {
+    match io.create_image(&name, size((features + 1) * 123_457), &spec) {
         Err(error) if error.is(Errno::EINVAL) => return false,
         result => result.unwrap_or_else(|error| panic!("{name}: {error}")),
     }
@@ -150,7 +151,7 @@ fn combination(io: &IoContext, data: &IoContext, features: u64) -> bool {
     if features & LAYERING != 0 {
         image.protect_snapshot("s").expect("protected");
     }
-    image.resize(made.size_bytes * 2, false, &unwatched).expect("larger");
+    image.resize(size(made.size_bytes * 2), false, &unwatched).expect("larger");
     drop(image);
     let changed = compared(io, &name);
     assert_eq!(changed.size_bytes, made.size_bytes * 2);
@@ -199,12 +200,12 @@ fn snapshots_and_clones() {
         features: Some(LAYERING | EXCLUSIVE_LOCK | OBJECT_MAP | FAST_DIFF | DEEP_FLATTEN),
         ..ImageSpec::default()
     };
-    io.create_image("base", 40 << 20, &spec).expect("an image");
+    io.create_image("base", size(40 << 20), &spec).expect("an image");
     let base = opened(&io, "base");
     support::wait(base.write(0, vec![7_u8; 9 << 20]).expect("a write")).expect("written");
     base.create_snapshot("s1").expect("a snapshot");
     base.protect_snapshot("s1").expect("protected");
-    base.resize(24 << 20, true, &unwatched).expect("smaller");
+    base.resize(size(24 << 20), true, &unwatched).expect("smaller");
     base.create_snapshot("s2").expect("a snapshot");
     drop(base);
 
@@ -247,8 +248,8 @@ fn snapshots_and_clones() {
     // The overlap shrinks with the clone, for good; a snapshot keeps its own.
     let clone = opened(&space, "v2-space");
     clone.create_snapshot("before").expect("a snapshot");
-    clone.resize(6 << 20, true, &unwatched).expect("smaller");
-    clone.resize(30 << 20, false, &unwatched).expect("larger");
+    clone.resize(size(6 << 20), true, &unwatched).expect("smaller");
+    clone.resize(size(30 << 20), false, &unwatched).expect("larger");
     drop(clone);
     let shrunk = compared(&space, "v2-space");
     assert_eq!(shrunk.parent.expect("a parent").overlap_bytes, Some(6 << 20));
@@ -281,7 +282,7 @@ fn snapshot_id_of(clone: &ImageHeader) -> u64 {
 fn metadata_flags_and_groups() {
     let io = support::shared_pool();
     let spec = ImageSpec { features: Some(LAYERING | EXCLUSIVE_LOCK), order: Some(16), ..ImageSpec::default() };
-    io.create_image("i", 1 << 20, &spec).expect("an image");
+    io.create_image("i", size(1 << 20), &spec).expect("an image");
     let image = opened(&io, "i");
     let long = "v".repeat(5000);
     for (key, value) in [("conf_rbd_qos_iops_limit", "100"), ("schlüssel", "größe"), ("long", &long)] {
@@ -321,7 +322,8 @@ fn metadata_flags_and_groups() {
 #[test]
 fn a_lock_with_an_empty_cookie_is_listed() {
     let io = support::shared_pool();
-    io.create_image("i", 1 << 20, &ImageSpec { features: Some(LAYERING), ..ImageSpec::default() }).expect("an image");
+    io.create_image("i", size(1 << 20), &ImageSpec { features: Some(LAYERING), ..ImageSpec::default() })
+        .expect("an image");
     let image = opened(&io, "i");
     image.lock_exclusive("").expect("locked");
     let locks = image.locks().expect("locks");

@@ -8,14 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ceph::{Access, Errno, Extent, Image, ImageRef, ImageSpec, IoContext, unwatched};
-use support::wait;
+use support::{size, wait};
 
 const OBJECTS: u64 = 256;
 
 /// An image of small objects without an object map, so that removing goes through each of them.
 fn image(io: &IoContext) -> Image {
     let spec = ImageSpec { features: Some(1), order: Some(12), ..ImageSpec::default() };
-    io.create_image("i", OBJECTS << 12, &spec).expect("an image");
+    io.create_image("i", size(OBJECTS << 12), &spec).expect("an image");
     io.open_image(ImageRef::Name("i"), None, Access::ReadWrite).expect("open")
 }
 
@@ -60,9 +60,9 @@ fn a_panic_cancels_a_removal_and_resumes() {
 fn a_cancelled_resize_can_be_repeated() {
     let io = support::shared_pool();
     let image = image(&io);
-    let cancelled = image.resize(1 << 12, true, &|_, _| ControlFlow::Break(()));
+    let cancelled = image.resize(size(1 << 12), true, &|_, _| ControlFlow::Break(()));
     assert!(cancelled.as_ref().is_err_and(|error| error.is(Errno::ECANCELED)), "{cancelled:?}");
-    image.resize(1 << 12, true, &unwatched).expect("smaller");
+    image.resize(size(1 << 12), true, &unwatched).expect("smaller");
     assert_eq!(image.stat().expect("a stat").size_bytes, 1 << 12);
 }
 

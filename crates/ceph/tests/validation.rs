@@ -5,6 +5,7 @@ mod support;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ceph::{Cluster, Errno, ImageSpec, IoContext, Settings};
+use support::size;
 use testbed::ceph::Ceph;
 
 fn connected(ceph: &Ceph) -> Cluster {
@@ -34,19 +35,19 @@ fn each_pool_is_looked_at_before_its_first_image() {
     let spec = ImageSpec::default();
     let good = support::pool(ceph, &cluster);
     assert_eq!(looks(&cluster), "true");
-    good.create_image("one", 1 << 20, &spec).expect("an image");
+    good.create_image("one", size(1 << 20), &spec).expect("an image");
     assert_eq!(looks(&cluster), "false");
-    good.create_image("two", 1 << 20, &spec).expect("an image");
+    good.create_image("two", size(1 << 20), &spec).expect("an image");
     let bad = snapped(ceph, &cluster);
     for _ in 0..2 {
-        let refused = bad.create_image("i", 1 << 20, &spec);
+        let refused = bad.create_image("i", size(1 << 20), &spec);
         assert!(refused.as_ref().is_err_and(|error| error.is(Errno::EINVAL)), "{refused:?}");
         assert_eq!(looks(&cluster), "false");
     }
     assert_eq!(bad.list_images().expect("a list"), []);
     // As the pool for the data of an image in another.
     let data = ImageSpec { data_pool: Some(bad.pool().to_owned()), ..ImageSpec::default() };
-    let refused = good.create_image("three", 1 << 20, &data);
+    let refused = good.create_image("three", size(1 << 20), &data);
     assert!(refused.as_ref().is_err_and(|error| error.is(Errno::EINVAL)), "{refused:?}");
 }
 
@@ -57,5 +58,6 @@ fn what_the_configuration_does_not_want_is_not_done() {
     let settings = Settings { validate_once: true, options, ..support::settings(ceph) };
     let cluster = settings.configure().expect("a configuration").connect().expect("a connection");
     let bad = snapped(ceph, &cluster);
-    bad.create_image("i", 1 << 20, &ImageSpec::default()).expect("an image, as librbd makes it when told not to look");
+    bad.create_image("i", size(1 << 20), &ImageSpec::default())
+        .expect("an image, as librbd makes it when told not to look");
 }

@@ -3,15 +3,14 @@
 //! The limits are those of librbd, `validate_layout`, `validate_features` and `validate_striping` in Ceph's
 //! `src/librbd/image/CreateRequest.cc`, and of the object map, `src/cls/rbd/cls_rbd.cc`.
 
-use ceph::{Cluster, ImageSpec};
+use ceph::{Cluster, ImageSize, ImageSpec};
+use rbd_format::bounds::{MAX_STRIPE_UNITS, check_striping};
 
 use crate::pool_use::refuse_foreign_data_pool;
 use crate::problem::Problem;
 
 /// The smallest image, in bytes. librbd takes 0 too, but such an image can hold nothing and most clients fail on it.
 pub const MIN_SIZE_BYTES: u64 = 1;
-/// The largest image, in bytes: 1 EiB.
-pub const MAX_SIZE_BYTES: u64 = 1 << 60;
 /// The largest stripe, in objects. librbd sets no limit; this one only stops mistakes of unit.
 const MAX_STRIPE_COUNT: u64 = 4096;
 /// How many objects an object map can describe (`MAX_OBJECT_MAP_OBJECT_COUNT` in Ceph's `src/include/rbd_types.h`).
@@ -105,16 +104,27 @@ macro_rules! with_layout {
     };
 }
 
-/// The size of a new image.
+/// The size that an image shall have.
 ///
 /// # Errors
 /// `invalid-field`.
-pub fn check_size(field: &str, size_bytes: u64) -> Result<(), Problem> {
-    if (MIN_SIZE_BYTES..=MAX_SIZE_BYTES).contains(&size_bytes) {
-        return Ok(());
-    }
-    let allowed = format!("a number of bytes from {MIN_SIZE_BYTES} to {MAX_SIZE_BYTES} (1 EiB)");
-    Err(Problem::field(field, format!("is {size_bytes}"), allowed))
+pub fn image_size(field: &str, size_bytes: u64) -> Result<ImageSize, Problem> {
+    image_size_from(MIN_SIZE_BYTES, field, size_bytes)
+}
+
+/// The same for an image made of bytes that come, which may be none.
+///
+/// # Errors
+/// `invalid-field`.
+pub fn image_size_or_empty(field: &str, size_bytes: u64) -> Result<ImageSize, Problem> {
+    image_size_from(0, field, size_bytes)
+}
+
+fn image_size_from(least: u64, field: &str, size_bytes: u64) -> Result<ImageSize, Problem> {
+    ImageSize::new(size_bytes).filter(|size| size.bytes() >= least).ok_or_else(|| {
+        let allowed = format!("a number of bytes from {least} to {} (1 EiB)", ImageSize::MAX);
+        Problem::field(field, format!("is {size_bytes}"), allowed)
+    })
 }
 
 /// Features by name, as bits.
@@ -229,7 +239,7 @@ fn order(field: &str, size_bytes: u64) -> Result<u8, Problem> {
 ///
 /// # Errors
 /// `invalid-field`; `foreign-pool` for a data pool of another application.
-pub fn check_with_cluster(cluster: &Cluster, size_bytes: u64, spec: &ImageSpec) -> Result<(), Problem> {
+pub fn check_with_cluster(cluster: &Cluster, size: ImageSize, spec: &ImageSpec) -> Result<(), Problem> {
     if let Some(pool) = &spec.data_pool
         && cluster.pool_id(pool).is_err()
     {
@@ -242,23 +252,34 @@ pub fn check_with_cluster(cluster: &Cluster, size_bytes: u64, spec: &ImageSpec) 
     }
     refuse_foreign_data_pool(cluster, spec.data_pool.as_deref())?;
     let order = spec.order.or_else(|| default_order(cluster)).unwrap_or(22);
-    if let Some((unit, _)) = spec.striping
-        && unit > 1 << order
+    if let Some((unit, count)) = spec.striping
+        && check_striping(Some(order), unit, count).is_err()
     {
-        let allowed = format!("a power of two from 512 to the object size, {}", 1_u64 << order);
-        return Err(Problem::field("stripeUnitBytes", format!("is {unit}"), allowed));
-    }
-    let features = spec.features.or_else(|| default_features(cluster)).unwrap_or(0);
-    if features & OBJECT_MAP != 0 && size_bytes.div_ceil(1 << order) > MAX_MAPPED_OBJECTS {
-        let most = MAX_MAPPED_OBJECTS << order;
         let allowed = format!(
-            "at most {most} bytes with the feature object-map and objects of {} bytes, larger objects, or features \
-             without object-map",
+            "a power of two from 512 to the object size, {}, of which a stripe has at most {MAX_STRIPE_UNITS}",
             1_u64 << order
         );
-        return Err(Problem::field("sizeBytes", format!("is {size_bytes}"), allowed));
+        return Err(Problem::field("stripeUnitBytes", format!("is {unit} with a stripeCount of {count}"), allowed));
     }
-    Ok(())
+    let features = spec.features.or_else(|| default_features(cluster)).unwrap_or(0);
+    check_object_map(size, features, order)
+}
+
+/// Whether an object map can describe an image of that size, if it has one.
+///
+/// # Errors
+/// `invalid-field`.
+pub fn check_object_map(size: ImageSize, features: u64, order: u8) -> Result<(), Problem> {
+    if features & OBJECT_MAP == 0 || size.bytes().div_ceil(1 << order) <= MAX_MAPPED_OBJECTS {
+        return Ok(());
+    }
+    let most = MAX_MAPPED_OBJECTS << order;
+    let allowed = format!(
+        "at most {most} bytes with the feature object-map and objects of {} bytes, larger objects, or features \
+         without object-map",
+        1_u64 << order
+    );
+    Err(Problem::field("sizeBytes", format!("is {size}"), allowed))
 }
 
 fn default_order(cluster: &Cluster) -> Option<u8> {
@@ -310,8 +331,11 @@ mod tests {
         assert_eq!(refused(&striped(Some(4096), Some(8192), Some(2))), "stripeUnitBytes");
         assert_eq!(refused(&striped(None, Some(3000), Some(2))), "stripeUnitBytes");
         assert_eq!(refused(&striped(None, Some(4096), Some(0))), "stripeCount");
-        for wrong in [0, MAX_SIZE_BYTES + 1] {
-            assert!(check_size("sizeBytes", wrong).is_err());
+        let max = ImageSize::MAX.bytes();
+        for wrong in [0, max + 1, 1 << 63, u64::MAX] {
+            assert!(image_size("sizeBytes", wrong).is_err());
         }
+        assert!(image_size("sizeBytes", max).is_ok());
+        assert!(image_size_or_empty("sizeBytes", 0).is_ok());
     }
 }

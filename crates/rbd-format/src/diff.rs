@@ -8,7 +8,7 @@
 
 use thiserror::Error;
 
-use crate::Name;
+use crate::{ImageSize, Name};
 
 /// The longest snapshot name that `rbd import-diff` takes.
 pub const MAX_NAME_BYTES: usize = 4096;
@@ -181,7 +181,7 @@ pub enum Event<'a> {
     /// Whether to protect that snapshot.
     Protection(bool),
     /// The size to give the image, before any data.
-    Size(u64),
+    Size(ImageSize),
     /// Data to write. A record comes as one or more of these, as its bytes arrive.
     Data {
         /// Where in the image.
@@ -230,7 +230,7 @@ enum State {
 /// let mut size_bytes = None;
 /// while let Some(event) = parser.next(&mut input)? {
 ///     if let Event::Size(size) = event {
-///         size_bytes = Some(size);
+///         size_bytes = Some(size.bytes());
 ///     }
 /// }
 /// parser.finish()?;
@@ -246,7 +246,7 @@ pub struct DiffParser {
     /// The describing records that came.
     seen: Vec<u8>,
     data_begun: bool,
-    size_bytes: Option<u64>,
+    size: Option<ImageSize>,
 }
 
 impl Default for DiffParser {
@@ -264,7 +264,7 @@ impl DiffParser {
             field: Vec::new(),
             seen: Vec::new(),
             data_begun: false,
-            size_bytes: None,
+            size: None,
         }
     }
 
@@ -272,7 +272,7 @@ impl DiffParser {
     /// when `input` is used up and more is needed.
     ///
     /// # Errors
-    /// When the stream is no diff; data would lie outside the image's new size; a describing record comes twice or
+    /// When the stream is no diff; the size is above [`ImageSize::MAX`]; data would lie outside the image's new size; a describing record comes twice or
     /// after data. The parser is of no further use then.
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, DiffError> {
         loop {
@@ -423,15 +423,18 @@ impl DiffParser {
             }
             PROTECTION => Ok(Some(Event::Protection(field.iter().any(|byte| *byte != 0)))),
             SIZE => {
-                let size_bytes = u64_at(field, 0);
-                self.size_bytes = Some(size_bytes);
-                Ok(Some(Event::Size(size_bytes)))
+                let reason = "is more than 1152921504606846976 bytes (1 EiB), the largest size of an image";
+                let size =
+                    ImageSize::new(u64_at(field, 0)).ok_or(DiffError::Invalid { record: record_name(tag), reason })?;
+                self.size = Some(size);
+                Ok(Some(Event::Size(size)))
             }
             _ => {
                 let offset_bytes = u64_at(field, 0);
                 let length_bytes = u64_at(field, 8);
                 let end_bytes = check_range(tag, offset_bytes, length_bytes)?;
-                if self.size_bytes.is_some_and(|size_bytes| end_bytes > size_bytes) {
+                // Without a size the image keeps the one that it has, which is not above the largest.
+                if end_bytes > self.size.unwrap_or(ImageSize::MAX).bytes() {
                     let reason = "lies outside the image's size";
                     return Err(DiffError::Invalid { record: record_name(tag), reason });
                 }

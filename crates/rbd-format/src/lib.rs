@@ -24,6 +24,7 @@
 //! known and the rest of it skipped, unless it says that it cannot be understood that way
 //! ([`DecodeError::Unsupported`]).
 
+pub mod bounds;
 pub mod children;
 mod decode;
 pub mod diff;
@@ -37,6 +38,7 @@ mod name;
 pub mod snapshot;
 pub mod trash;
 
+pub use bounds::{ImageSize, Unbounded};
 pub use children::{ChildImage, ParentSnapshot};
 pub use decode::{DecodeError, Timestamp};
 pub use directory::DirectoryEntry;

@@ -4,8 +4,8 @@ mod common;
 
 use common::{all_fixtures, data};
 use proptest::prelude::*;
-use rbd_format::Name;
 use rbd_format::diff::{DiffError, DiffParser, DiffVersion, Event, MAX_NAME_BYTES, Record};
+use rbd_format::{ImageSize, Name};
 
 /// An event without borrowed data; consecutive pieces of data are joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ fn parse(mut input: &[u8], chunk: usize) -> Result<(Vec<Owned>, &[u8]), DiffErro
                 Event::FromSnapshot(name) => Owned::Other(Event::FromSnapshot(name)),
                 Event::ToSnapshot(name) => Owned::Other(Event::ToSnapshot(name)),
                 Event::Protection(protected) => Owned::Other(Event::Protection(protected)),
-                Event::Size(size_bytes) => Owned::Other(Event::Size(size_bytes)),
+                Event::Size(size) => Owned::Other(Event::Size(size)),
                 Event::Zero { offset_bytes, length_bytes } => Owned::Other(Event::Zero { offset_bytes, length_bytes }),
                 Event::Skipped { tag, length_bytes } => Owned::Other(Event::Skipped { tag, length_bytes }),
                 Event::End => Owned::Other(Event::End),
@@ -75,7 +75,7 @@ fn encode(events: &[Owned]) -> Vec<u8> {
             Owned::Other(Event::FromSnapshot(name)) => Record::FromSnapshot(name.as_bytes()),
             Owned::Other(Event::ToSnapshot(name)) => Record::ToSnapshot(name.as_bytes()),
             Owned::Other(Event::Protection(protected)) => Record::Protection(*protected),
-            Owned::Other(Event::Size(size_bytes)) => Record::Size(*size_bytes),
+            Owned::Other(Event::Size(size)) => Record::Size(size.bytes()),
             Owned::Other(Event::Zero { offset_bytes, length_bytes }) => {
                 Record::Zero { offset_bytes: *offset_bytes, length_bytes: *length_bytes }
             }
@@ -90,6 +90,10 @@ fn encode(events: &[Owned]) -> Vec<u8> {
     out
 }
 
+fn size(bytes: u64) -> ImageSize {
+    ImageSize::new(bytes).expect("a size within the bound")
+}
+
 fn other(event: Event<'static>) -> Owned {
     Owned::Other(event)
 }
@@ -100,7 +104,7 @@ fn reads_and_rewrites_what_rbd_wrote() {
     let full = [
         other(Event::Begin(DiffVersion::V1)),
         other(Event::ToSnapshot(Name::from("s1"))),
-        other(Event::Size(32 << 10)),
+        other(Event::Size(size(32 << 10))),
         Owned::Data(0, [written.clone(), written].concat()),
         other(Event::End),
     ];
@@ -109,7 +113,7 @@ fn reads_and_rewrites_what_rbd_wrote() {
         other(Event::Begin(DiffVersion::V1)),
         other(Event::FromSnapshot(Name::from("s1"))),
         other(Event::ToSnapshot(Name::from("s2"))),
-        other(Event::Size(24 << 10)),
+        other(Event::Size(size(24 << 10))),
         Owned::Data(0, b"g".repeat(512)),
         other(Event::Zero { offset_bytes: 4096, length_bytes: 4096 }),
         other(Event::End),
@@ -192,6 +196,22 @@ fn refuses_what_cannot_be() {
 }
 
 #[test]
+fn sizes_end_at_the_largest_image() {
+    let read = |bytes: u64| parse_whole(&v1(&[b"s", &bytes.to_le_bytes(), b"e"]));
+    let max = ImageSize::MAX.bytes();
+    for bytes in [0, 1, max] {
+        assert_eq!(read(bytes).unwrap()[1], other(Event::Size(size(bytes))));
+    }
+    for bytes in [max + 1, 1 << 63, u64::MAX] {
+        let refused = read(bytes);
+        assert!(matches!(refused, Err(DiffError::Invalid { record: "size", .. })), "{bytes}: {refused:?}");
+    }
+    // Nor does data lie beyond, when no size says where it ends.
+    let beyond = parse_whole(&v1(&[b"z", &(max - 1).to_le_bytes(), &2_u64.to_le_bytes()]));
+    assert!(matches!(beyond, Err(DiffError::Invalid { record: "zero", .. })));
+}
+
+#[test]
 fn version_2_skips_unknown_records() {
     let stream = v2(&[b"?\x03\0\0\0\0\0\0\0abc", b"!\0\0\0\0\0\0\0\0", b"e"]);
     for chunk in [1, 2, 5, usize::MAX] {
@@ -243,7 +263,7 @@ prop_compose! {
         events.extend(from.map(|name| other(Event::FromSnapshot(Name::from(name)))));
         events.extend(to.map(|name| other(Event::ToSnapshot(Name::from(name)))));
         events.extend(protection.map(|protected| other(Event::Protection(protected))));
-        events.push(other(Event::Size(end_bytes)));
+        events.push(other(Event::Size(size(end_bytes))));
         events.extend(data);
         events.push(other(Event::End));
         events

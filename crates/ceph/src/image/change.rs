@@ -1,20 +1,23 @@
 //! Changing an open image: size, features, parent, sparseness, object map.
 
 use ceph_sys as sys;
+use rbd_format::ImageSize;
 
 use super::Image;
 use crate::error::Result;
 use crate::progress::{Progress, with_progress};
 
 impl Image {
-    /// Grows the image, or shrinks it if that is allowed. Shrinking deletes data and honours cancelling.
+    /// Grows the image, or shrinks it if that is allowed. Shrinking deletes data and honours cancelling. An image that is too
+    /// large can be shrunk.
     ///
     /// # Errors
     /// `EINVAL` for a smaller size without `allow_shrink`; `EROFS` when opened read-only; `ECANCELED`.
-    pub fn resize(&self, size_bytes: u64, allow_shrink: bool, progress: &Progress<'_>) -> Result<()> {
+    pub fn resize(&self, size: ImageSize, allow_shrink: bool, progress: &Progress<'_>) -> Result<()> {
+        self.check_layout()?;
         let r = with_progress(progress, |callback, argument| {
             // SAFETY: the image is open; the argument lives until the call ends.
-            unsafe { sys::rbd_resize2(self.raw(), size_bytes, allow_shrink, callback, argument) }
+            unsafe { sys::rbd_resize2(self.raw(), size.bytes(), allow_shrink, callback, argument) }
         });
         self.check("rbd_resize2", r).map(drop)
     }
@@ -34,6 +37,7 @@ impl Image {
     /// # Errors
     /// `EINVAL` without a parent; `EROFS`; `ECANCELED`.
     pub fn flatten(&self, progress: &Progress<'_>) -> Result<()> {
+        self.check_walkable()?;
         let r = with_progress(progress, |callback, argument| {
             // SAFETY: the image is open; the argument lives until the call ends.
             unsafe { sys::rbd_flatten_with_progress(self.raw(), callback, argument) }
@@ -47,6 +51,7 @@ impl Image {
     /// # Errors
     /// `EINVAL` for a bad run length; `EROFS`; `ECANCELED`.
     pub fn sparsify(&self, run_bytes: usize, progress: &Progress<'_>) -> Result<()> {
+        self.check_walkable()?;
         let r = with_progress(progress, |callback, argument| {
             // SAFETY: the image is open; the argument lives until the call ends.
             unsafe { sys::rbd_sparsify_with_progress(self.raw(), run_bytes, callback, argument) }
@@ -59,6 +64,7 @@ impl Image {
     /// # Errors
     /// `EINVAL` when the image has none; `EROFS`; `ECANCELED`.
     pub fn rebuild_object_map(&self, progress: &Progress<'_>) -> Result<()> {
+        self.check_walkable()?;
         let r = with_progress(progress, |callback, argument| {
             // SAFETY: the image is open; the argument lives until the call ends.
             unsafe { sys::rbd_rebuild_object_map(self.raw(), callback, argument) }

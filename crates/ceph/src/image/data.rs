@@ -137,6 +137,7 @@ impl Image {
     /// # Errors
     /// From the future: `EINVAL` from the end of the image on; `EIO` and the like.
     pub fn read(&self, offset: u64, length: usize) -> Result<Pending<Vec<u8>>> {
+        self.check_walkable()?;
         let raw = self.raw;
         let finish = |mut buffer: Vec<u8>, length: usize| {
             let length = length.min(buffer.capacity());
@@ -156,6 +157,7 @@ impl Image {
     /// # Errors
     /// From the future: `EINVAL` from the end of the image on; `ENOSPC`/`EDQUOT`, `EROFS`, `ESHUTDOWN` when this client was blocklisted.
     pub fn write<B: AsRef<[u8]> + Send + 'static>(&self, offset: u64, bytes: B) -> Result<Pending<()>> {
+        self.check_walkable()?;
         let raw = self.raw;
         self.transfer(
             "rbd_aio_write",
@@ -195,6 +197,7 @@ impl Image {
     /// # Errors
     /// From the future, as for writes.
     pub fn discard(&self, offset: u64, length: u64) -> Result<Pending<()>> {
+        self.check_walkable()?;
         let raw = self.raw;
         self.transfer(
             "rbd_aio_discard",
@@ -214,6 +217,7 @@ impl Image {
     /// # Errors
     /// From the future, as for writes.
     pub fn write_zeroes(&self, offset: u64, length: usize) -> Result<Pending<()>> {
+        self.check_walkable()?;
         let raw = self.raw;
         self.transfer(
             "rbd_aio_write_zeroes",
@@ -232,7 +236,7 @@ impl Image {
     /// whole objects. `Break` ends it early, with `Ok`.
     ///
     /// # Errors
-    /// `ENOENT` for a missing snapshot; `EINVAL` when `from` is newer.
+    /// `ENOENT` for a missing snapshot; `EINVAL` when `from` is newer; [`Error::Unbounded`].
     pub fn extents(
         &self,
         from: Option<&str>,
@@ -268,6 +272,7 @@ impl Image {
         whole_objects: bool,
         each: &mut (dyn FnMut(Extent) -> ControlFlow<()> + Send),
     ) -> Result<()> {
+        self.check_walkable()?;
         let c_from = from.map(c_string).transpose()?;
         let from_pointer: *const c_char = c_from.as_ref().map_or(ptr::null(), |from| from.as_ptr());
         let mut walk = Walk { each, panic: None, stopped: false };

@@ -4,7 +4,11 @@ mod admin;
 mod change;
 mod create;
 mod data;
+mod lock;
+mod mirroring;
+mod walkable;
 
+use std::cell::OnceCell;
 use std::ffi::c_char;
 use std::fmt;
 use std::ptr;
@@ -18,6 +22,7 @@ use crate::text::{c_string, growing};
 pub use admin::{Child, LockMode, Locker, Locks, Watcher};
 pub use create::{CopyKind, ImageSpec};
 pub use data::{Extent, Pending};
+pub use mirroring::{MirrorMode, MirrorState, Mirroring};
 
 /// Whether an image is opened to be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +58,8 @@ pub struct Image {
     raw: sys::rbd_image_t,
     name: String,
     access: Access,
+    /// Whether librbd can walk over it, once that was looked at.
+    walkable: OnceCell<Result<()>>,
     // After `raw`, so that the context outlives the image.
     io: IoContext,
 }
@@ -114,7 +121,7 @@ impl IoContext {
             None => image.to_string(),
         };
         self.check("rbd_open", &named, r)?;
-        Ok(Image { raw, name: named, access, io: self.clone() })
+        Ok(Image { raw, name: named, access, walkable: OnceCell::new(), io: self.clone() })
     }
 
     /// Names and ids of all images, as librbd lists them.
@@ -199,11 +206,21 @@ impl Image {
         }
     }
 
-    /// Size and layout.
+    /// Size of the image, or of the snapshot it was opened at or switched to, in bytes.
     ///
     /// # Errors
     /// None in practice.
+    pub fn size_bytes(&self) -> Result<u64> {
+        self.number("rbd_get_size", sys::rbd_get_size)
+    }
+
+    /// Size and layout.
+    ///
+    /// # Errors
+    /// [`Error::Unbounded`](crate::Error::Unbounded).
     pub fn stat(&self) -> Result<Stat> {
+        // librbd divides by the number of objects in a stripe.
+        self.check_walkable()?;
         // SAFETY: plain numbers and bytes, for which zero is a value.
         let mut info: sys::rbd_image_info_t = unsafe { std::mem::zeroed() };
         // SAFETY: the image is open; `info` has the size given.

@@ -63,3 +63,8 @@ pub fn wait<T>(future: impl Future<Output = T>) -> T {
         }
     }
 }
+
+/// A size within the bound.
+pub fn size(bytes: u64) -> ceph::ImageSize {
+    ceph::ImageSize::new(bytes).expect("a size within the bound")
+}
