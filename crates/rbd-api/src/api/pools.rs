@@ -19,6 +19,7 @@ use crate::monitor::{self, Status};
 use crate::names::{check_new, segment};
 use crate::pool::{AutoscaleMode, Pool};
 use crate::pool_use;
+use crate::pool_users;
 use crate::problem::{Kind, Problem};
 
 const TAG: &str = "pools";
@@ -52,6 +53,9 @@ pub fn endpoints() -> Vec<Endpoint> {
             .answers::<Pool>(StatusCode::OK, "The pool was there, as asked for.")
             .answers::<Pool>(StatusCode::CREATED, "The pool was made."),
         Endpoint::new(Method::DELETE, "/pools/{pool}", TAG, "deletePool", "Delete a pool and everything in it", delete)
+            .describe(
+                "Refused while images of other pools need it, as their parents' pool or that of their data, unless forced.",
+            )
             .role(Role::Admin)
             .query::<DeletePool>()
             .answers_nothing(StatusCode::NO_CONTENT, "The pool is gone."),
@@ -229,7 +233,8 @@ struct PoolSettings {
 struct DeletePool {
     /// The pool's name once more, since everything in it goes with it.
     confirm: Option<String>,
-    /// Deletes it although another application uses it, the object gateway or `CephFS`.
+    /// Deletes it although another application uses it, the object gateway or `CephFS`, or although images of other pools need
+    /// it: clones of its images, and images whose data it holds.
     #[serde(default)]
     force: bool,
 }
@@ -455,11 +460,13 @@ async fn delete(call: Call) -> Answer {
             format!("?confirm={}, since everything in the pool goes with it", segment(&name)),
         ));
     }
+    let deadline = call.deadline;
     call.cluster(move |cluster| {
         cluster.refresh()?;
         let io = cluster.io_context(&name, "").map_err(|_| pool_not_found(&name))?;
         if !query.force {
             refuse_used_by_others(&io)?;
+            pool_users::refuse_needed(&io, deadline)?;
         }
         let command = value!({
             "prefix": "osd pool delete", "pool": name, "pool2": name, "yes_i_really_really_mean_it": true,
