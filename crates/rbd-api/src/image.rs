@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::listing;
 use crate::names::Place;
 use crate::problem::{Kind, Problem};
+use crate::why::{self, Act};
 
 /// An image that exists, as its header describes it.
 #[derive(Debug, Clone)]
@@ -96,6 +97,14 @@ fn missing(io: &IoContext, name: &str, deadline: Instant) -> Problem {
     }
 }
 
+/// The image went while something was done with it.
+pub fn gone(io: &IoContext, name: &str, deadline: Instant) -> Problem {
+    find(io, name, deadline).err().unwrap_or_else(|| {
+        Problem::new(Kind::Conflict, format!("Image {name:?} was removed, and another has its name now."))
+            .correction("GET the image, and repeat the call if it is meant for that one.")
+    })
+}
+
 /// There is no such image.
 pub fn image_not_found(place: &Place, image: &str) -> Problem {
     let place = if place.namespace.is_empty() {
@@ -157,35 +166,17 @@ impl Found {
             .ok_or_else(|| snapshot_not_found(&self.name, name))
     }
 
-    /// What an error from a call on this image means. `ENOENT` is looked into; `EBUSY` and `EROFS` name the clients
-    /// that have the image open and those that hold its lock.
+    /// What an error from a call on this image means, see [`why::explain`].
     pub fn explain(&self, io: &IoContext, error: ceph::Error, deadline: Instant) -> Problem {
-        match error.errno() {
-            Some(Errno::ENOENT) => match find(io, &self.name, deadline) {
-                // It is there, so something else is missing, which the error names.
-                Ok(_) => error.into(),
-                Err(problem) => problem,
-            },
-            Some(Errno::EBUSY | Errno::EROFS | Errno::EAGAIN) => self.in_use(io, error),
-            _ => error.into(),
-        }
+        why::explain(io, &self.name, &self.id, error, deadline)
     }
 
-    fn in_use(&self, io: &IoContext, error: ceph::Error) -> Problem {
-        let Ok(image) = io.open_image(ImageRef::Id(&self.id), None, Access::ReadOnly) else { return error.into() };
-        let (Ok(watchers), Ok(locks)) = (watchers(&image), locks(&image)) else { return error.into() };
-        let errno = error.errno();
-        let problem = Problem::new(Kind::InUse, format!("Image {:?} is in use by another client: {error}.", self.name))
-            .correction(
-                "Unmap or close the image there. Of a client that has died, the watch ends by itself after about 30 s; \
-                 a lock that is left can be taken away with DELETE on the image's locks.",
-            )
-            .with("watchers", members(&watchers))
-            .with("locks", members(&locks));
-        match errno {
-            Some(errno) => problem.errno(errno),
-            None => problem,
-        }
+    /// Refuses an act that something stands in the way of, see [`why::before`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn ready_for(&self, io: &IoContext, act: Act, deadline: Instant) -> Result<(), Problem> {
+        why::before(io, &self.name, &self.id, act, deadline)
     }
 }
 

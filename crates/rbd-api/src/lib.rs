@@ -6,7 +6,7 @@
 //!
 //! [`endpoint`] is the list from which the router, the API description, authorization and metrics follow. [`link`]
 //! keeps the connection; [`auth`] knows who calls and what they may, [`audit`] writes down what they did; [`listing`] reads
-//! images from RADOS without opening them, [`image`] opens one; [`problem`] is what errors look like.
+//! images from RADOS without opening them, [`image`] opens one, [`why`] knows what stands in the way of one; [`problem`] is what errors look like.
 
 pub mod api;
 pub mod app;
@@ -18,6 +18,7 @@ pub mod children;
 pub mod docs;
 pub mod endpoint;
 pub mod envelope;
+pub mod group;
 pub mod image;
 pub mod layout;
 pub mod link;
@@ -29,6 +30,7 @@ pub mod openapi;
 pub mod operations;
 pub mod pool;
 pub mod pool_use;
+pub mod pool_users;
 pub mod problem;
 pub mod reload;
 pub mod server;
@@ -38,4 +40,5 @@ pub mod streams;
 pub mod tls;
 pub mod trash;
 pub mod unread;
+pub mod why;
 pub mod workers;

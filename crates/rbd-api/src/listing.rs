@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::link::Connection;
 use crate::problem::{Kind, Problem};
+use crate::why::{self, Act, Reason};
 
 /// RADOS reads in flight per listing.
 const IN_FLIGHT: usize = 256;
@@ -41,6 +42,8 @@ pub enum ImageState {
     Incomplete,
     /// What Ceph holds of it cannot be read.
     Damaged,
+    /// librbd cannot work with it: a pool that it needs is gone, or it is too large. It can be deleted.
+    Unusable,
 }
 
 /// An image. What is null is not known, for the reason in `stateReason`, or does not apply.
@@ -97,6 +100,9 @@ pub struct Image {
     /// What will give trouble, and with what.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What its header says that stands in the way of something.
+    #[serde(skip)]
+    pub reasons: Vec<Reason>,
 }
 
 /// The group of an image.
@@ -134,13 +140,28 @@ pub struct Migration {
 pub const KRBD_SNAPSHOTS: usize = 510;
 
 impl Image {
+    /// Refuses when it is not whole, or something stands in the way of the act. Blocks.
+    ///
+    /// # Errors
+    /// As [`Image::whole`] and [`why::before`].
+    pub fn ready_for(&self, io: &IoContext, act: Act, deadline: Instant) -> Result<(), Problem> {
+        if self.state != ImageState::Unusable {
+            self.whole()?;
+        }
+        why::before(io, &self.name, &self.id, act, deadline)
+    }
+
     /// Refuses when it cannot be used as it is.
     ///
     /// # Errors
-    /// `removing`, `conflict` for one that is incomplete, `damaged`.
+    /// `removing`, `conflict` for one that is incomplete, `damaged`, `image-unusable`, `pool-missing`.
     pub fn whole(&self) -> Result<(), Problem> {
         let problem = match self.state {
             ImageState::Ready => return Ok(()),
+            ImageState::Unusable => match self.reasons.iter().find(|reason| reason.unusable()) {
+                Some(reason) => return Err(reason.problem(&self.name)),
+                None => return Ok(()),
+            },
             ImageState::Removing => {
                 Problem::new(Kind::Removing, format!("The removal of image {:?} was begun.", self.name))
                     .correction("It can only be removed: DELETE it with ?permanent=true.")
@@ -401,6 +422,7 @@ fn unreadable(io: &IoContext, named: Named, state: ImageState, reason: &str) -> 
         modified_at: None,
         metadata: BTreeMap::new(),
         warnings: Vec::new(),
+        reasons: Vec::new(),
     }
 }
 
@@ -732,6 +754,8 @@ fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHe
         name: known.groups.get(&(group.pool_id, group.group_id.clone())).cloned(),
         id: group.group_id.clone(),
     });
+    let reasons = why::standing(io, header);
+    let (state, state_reason) = state(&reasons, incomplete);
     let mut warnings = Vec::new();
     if header.snapshots.len() > KRBD_SNAPSHOTS {
         warnings.push(format!(
@@ -744,8 +768,8 @@ fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHe
         id: named.id,
         pool: io.pool().to_owned(),
         namespace: io.namespace().to_owned(),
-        state: if incomplete.is_some() { ImageState::Incomplete } else { ImageState::Ready },
-        state_reason: incomplete,
+        state,
+        state_reason,
         size_bytes: Some(header.size_bytes),
         object_size_bytes: Some(header.object_size_bytes()),
         features: header.features.names().collect(),
@@ -763,6 +787,16 @@ fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHe
         modified_at: header.modified.and_then(timestamp),
         metadata,
         warnings,
+        reasons,
+    }
+}
+
+/// The state of an image with a header, and why it is not ready.
+fn state(reasons: &[Reason], incomplete: Option<String>) -> (ImageState, Option<String>) {
+    match reasons.iter().find(|reason| reason.unusable()) {
+        Some(reason) => (ImageState::Unusable, Some(format!("It {}.", reason.text()))),
+        None if incomplete.is_some() => (ImageState::Incomplete, incomplete),
+        None => (ImageState::Ready, None),
     }
 }
 

@@ -6,6 +6,8 @@ use ceph::Errno;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::why::Reason;
+
 /// Defines the kinds of problems: variant, slug of the `type` URN, status, title.
 macro_rules! kinds {
     ($($variant:ident $slug:literal $status:ident $title:literal,)*) => {
@@ -59,6 +61,10 @@ kinds! {
     Conflict "conflict" CONFLICT "The state does not allow this",
     ForeignPool "foreign-pool" CONFLICT "The pool is for another application",
     Removing "removing" CONFLICT "The image is being removed",
+    Migrating "migrating" CONFLICT "The image is being migrated",
+    NotPrimary "not-primary" CONFLICT "The image is mirrored from another cluster",
+    PoolMissing "pool-missing" CONFLICT "A pool that the image needs is gone",
+    ImageUnusable "image-unusable" CONFLICT "librbd cannot work with the image",
     TooLarge "too-large" PAYLOAD_TOO_LARGE "The body is too large",
     HeadTooLarge "head-too-large" REQUEST_HEADER_FIELDS_TOO_LARGE "The request's target and headers are too large",
     MediaType "media-type" UNSUPPORTED_MEDIA_TYPE "The body is of another type",
@@ -257,6 +263,9 @@ impl Problem {
 impl From<ceph::Error> for Problem {
     fn from(error: ceph::Error) -> Self {
         let Some(errno) = error.errno() else {
+            if let Some(reason) = Reason::of(&error) {
+                return reason.problem_of(error.subject());
+            }
             return match &error {
                 ceph::Error::Nul(_) => Self::new(Kind::BadRequest, error.to_string()),
                 ceph::Error::Missing(_) => {
@@ -270,8 +279,12 @@ impl From<ceph::Error> for Problem {
         let problem = match errno {
             Errno::ENOENT => Self::new(Kind::NotFound, detail),
             Errno::EEXIST => Self::new(Kind::Exists, detail),
-            Errno::EBUSY | Errno::ENOTEMPTY | Errno::EROFS => Self::new(Kind::InUse, detail),
-            Errno::EINVAL | Errno::EDOM | Errno::ERANGE => Self::new(Kind::Conflict, detail),
+            Errno::EBUSY | Errno::ENOTEMPTY | Errno::EROFS | Errno::EMLINK => Self::new(Kind::InUse, detail),
+            Errno::EINVAL | Errno::EDOM | Errno::ERANGE | Errno::ENODEV => Self::new(Kind::Conflict, detail),
+            Errno::ESTALE | Errno::EAGAIN => Self::new(Kind::Conflict, detail)
+                .cause("Another client changed the same thing at the same time.")
+                .correction("Read it again, and repeat the call if it is still wanted.")
+                .retry_after(1),
             Errno::EPERM | Errno::EACCES => Self::new(Kind::CephForbidden, detail).correction(
                 "Give the entity of this service the missing capability with `ceph auth caps`; \
                  `sparrow-rbd check` names it.",

@@ -9,16 +9,16 @@ mod source;
 use axum::http::{Method, StatusCode};
 use ceph::{Access, Errno, Image, ImageRef, IoContext};
 
-use super::images::read_image;
 use crate::app::App;
 use crate::auth::Role;
 use crate::call::Call;
 use crate::endpoint::Endpoint;
 use crate::envelope::List;
-use crate::link::Connection;
-use crate::listing::{self, ImageState};
+use crate::image;
+use crate::listing;
 use crate::names::Place;
 use crate::problem::{Kind, Problem};
+use crate::why::Act;
 use crate::workers::Slot;
 
 const TAG: &str = "data";
@@ -73,28 +73,19 @@ fn lane(place: &Place) -> String {
     format!("pool {}", place.pool)
 }
 
-/// Opens an image, or says why it cannot be: missing, or its removal was begun.
-fn open(
-    connection: &Connection,
-    io: &IoContext,
-    name: &str,
-    access: Access,
-    deadline: std::time::Instant,
-) -> Result<Image, Problem> {
-    io.open_image(ImageRef::Name(name), None, access).map_err(|error| {
-        if !error.is(Errno::ENOENT) {
-            return error.into();
+/// Opens an image whose data is to be read or written, or says why it cannot be.
+fn open(io: &IoContext, name: &str, access: Access, deadline: std::time::Instant) -> Result<Image, Problem> {
+    let found = match image::find(io, name, deadline) {
+        Ok(found) => found,
+        Err(problem) if problem.kind() == Kind::ImageNotFound => {
+            // Of format 1, which has no header to be found.
+            let opened = io.open_image(ImageRef::Name(name), None, access);
+            return opened.map_err(|error| if error.is(Errno::ENOENT) { problem } else { error.into() });
         }
-        match read_image(connection, io, name, deadline) {
-            Ok(image) if image.state == ImageState::Removing => {
-                Problem::new(Kind::Removing, format!("Image {name:?} is being removed."))
-                    .cause(image.state_reason.unwrap_or_default())
-                    .correction("Delete it again to finish its removal.")
-            }
-            Ok(_) => error.into(),
-            Err(problem) => problem,
-        }
-    })
+        Err(problem) => return Err(problem),
+    };
+    found.ready_for(io, Act::Read, deadline)?;
+    found.open(io, access, deadline)
 }
 
 /// Why an image's data is not whole, if it is not.

@@ -4,10 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use axum::http::{Method, StatusCode};
-use ceph::{Errno, IoContext, OmapRange};
-use rbd_format::directory::NAME_PREFIX;
-use rbd_format::group::{GROUP_DIRECTORY_OBJECT, group_header_object};
-use rbd_format::{DirectoryEntry, GroupEntry};
+use ceph::{Errno, IoContext};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +13,7 @@ use crate::auth::Role;
 use crate::call::{Call, json, located, nothing};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
+use crate::group::{self, RawGroup, group_id, group_not_found, snapshot_not_found};
 use crate::link::Connection;
 use crate::listing;
 use crate::listing::ParentNames;
@@ -23,6 +21,7 @@ use crate::names::{Place, check_new, segment};
 use crate::pool_use;
 use crate::problem::{Kind, Problem};
 use crate::unread::Unread;
+use crate::why;
 
 const TAG: &str = "groups";
 
@@ -259,58 +258,9 @@ struct PoolOf {
     pool: Option<String>,
 }
 
-fn group_not_found(io: &IoContext, group: &str) -> Problem {
-    Problem::new(Kind::GroupNotFound, format!("{:?} has no group {group:?}.", io.subject("")))
-        .correction("GET the groups of the pool or namespace.")
-}
-
-fn snapshot_not_found(group: &str, snapshot: &str) -> Problem {
-    Problem::new(Kind::SnapshotNotFound, format!("Group {group:?} has no snapshot {snapshot:?}."))
-        .correction("GET the snapshots of the group.")
-}
-
-/// The id of a group. librbd's own calls do not tell.
-fn group_id(io: &IoContext, group: &str, deadline: Instant) -> Result<String, Problem> {
-    let range = OmapRange {
-        object: GROUP_DIRECTORY_OBJECT.to_owned(),
-        // The first key with the prefix is the name itself, if it is there.
-        prefix: format!("{NAME_PREFIX}{group}"),
-        limit: 1,
-        ..OmapRange::default()
-    };
-    let page = match io.omap_page(&range, Some(deadline)) {
-        Ok(page) => page,
-        Err(error) if error.is(Errno::ENOENT) => return Err(group_not_found(io, group)),
-        Err(error) => return Err(error.into()),
-    };
-    for (key, value) in &page.entries {
-        if let Ok(Some(DirectoryEntry::Name { name, id })) = DirectoryEntry::decode(key, value)
-            && name.as_bytes() == group.as_bytes()
-        {
-            return Ok(id);
-        }
-    }
-    Err(group_not_found(io, group))
-}
-
-/// A group with all that belongs to it. It is read from RADOS and not asked of librbd, whose list of a group's images
-/// is empty as soon as one of them is in the trash.
+/// A group with all that belongs to it.
 fn read(connection: &Connection, io: &IoContext, group: &str, deadline: Instant) -> Result<Group, Problem> {
-    let id = group_id(io, group, deadline)?;
-    let entries = match io.omap_all(&group_header_object(&id), "", Some(deadline)) {
-        Ok(entries) => entries,
-        Err(error) if error.is(Errno::ENOENT) => return Err(group_not_found(io, group)),
-        Err(error) => return Err(error.into()),
-    };
-    let (mut members, mut parts) = (Vec::new(), Vec::new());
-    for (key, value) in &entries {
-        match GroupEntry::decode(key, value) {
-            Ok(Some(GroupEntry::Image(image))) => members.push(image),
-            Ok(Some(GroupEntry::Snapshot(snapshot))) => parts.push(snapshot),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(pool = io.pool(), group, %error, "an entry of a group cannot be read"),
-        }
-    }
+    let RawGroup { id, images: members, snapshots: parts } = group::read(io, group, deadline)?;
     let known = members
         .iter()
         .map(|member| (member.pool_id, &member.image_id))
@@ -508,13 +458,8 @@ async fn add(mut call: Call) -> Answer {
                         .correction("Take it out of that group first.")
                         .errno(Errno::EEXIST))
                 }
-                // Its header is missing: its removal was cut off.
-                Err(error) if error.is(Errno::ENOENT) => {
-                    Err(Problem::new(Kind::Removing, format!("Image {image:?} cannot be opened: it is being removed."))
-                        .correction("Delete it again to finish that.")
-                        .errno(Errno::ENOENT))
-                }
-                Err(error) => Err(error.into()),
+                // With `ENOENT` its header is missing, or the pool of its parent.
+                Err(error) => Err(why::explain(&other, &found.name, &found.id, error, deadline)),
             }
         })
         .await?;

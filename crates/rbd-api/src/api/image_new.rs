@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use axum::http::{Method, StatusCode};
-use ceph::{Access, Errno, ImageRef, ImageSpec, IoContext};
+use ceph::{Access, Errno, ImageRef, ImageSize, ImageSpec, IoContext};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json as value};
@@ -14,7 +14,7 @@ use super::images::read_image;
 use crate::call::{Call, json, located};
 use crate::endpoint::{Answer, Endpoint};
 use crate::image;
-use crate::layout::{FAST_DIFF, OBJECT_MAP, STRIPING, check_size, check_with_cluster};
+use crate::layout::{FAST_DIFF, OBJECT_MAP, STRIPING, check_with_cluster, image_size};
 use crate::link::Connection;
 use crate::listing::{self, Image};
 use crate::names::{check_new, segment};
@@ -80,7 +80,7 @@ with_layout! {
 /// A request that was checked.
 struct Wanted {
     name: String,
-    size_bytes: u64,
+    size: ImageSize,
     spec: ImageSpec,
     metadata: BTreeMap<String, String>,
 }
@@ -93,11 +93,11 @@ impl Wanted {
         metadata: BTreeMap<String, String>,
     ) -> Result<Self, Problem> {
         check_new("name", &name)?;
-        check_size("sizeBytes", size_bytes)?;
+        let size = image_size("sizeBytes", size_bytes)?;
         for (key, value) in &metadata {
             check_metadata("metadata", key, value)?;
         }
-        Ok(Self { name, size_bytes, spec: layout.spec()?, metadata })
+        Ok(Self { name, size, spec: layout.spec()?, metadata })
     }
 }
 
@@ -147,8 +147,8 @@ fn location(call: &Call, name: &str) -> String {
 /// metadata.
 fn make(io: &IoContext, wanted: &Wanted) -> Result<bool, Problem> {
     pool_use::refuse_foreign(io)?;
-    check_with_cluster(io.cluster(), wanted.size_bytes, &wanted.spec)?;
-    match io.create_image(&wanted.name, wanted.size_bytes, &wanted.spec) {
+    check_with_cluster(io.cluster(), wanted.size, &wanted.spec)?;
+    match io.create_image(&wanted.name, wanted.size, &wanted.spec) {
         Ok(()) => {}
         Err(error) if error.is(Errno::EEXIST) => return Ok(false),
         Err(error) => return Err(refused(error)),
@@ -286,7 +286,7 @@ fn differences(image: &Image, header: &rbd_format::ImageHeader, wanted: &Wanted)
             differences.push(Difference { field: field.to_owned(), wanted, existing });
         }
     };
-    differ("sizeBytes", value!(wanted.size_bytes), value!(image.size_bytes));
+    differ("sizeBytes", value!(wanted.size.bytes()), value!(image.size_bytes));
     if let Some(order) = wanted.spec.order {
         differ("objectSizeBytes", value!(1_u64 << order), value!(image.object_size_bytes));
     }

@@ -17,6 +17,7 @@ use crate::image::{self, Found, Lock, Watcher};
 use crate::link::Connection;
 use crate::listing::{self, Named, Parent};
 use crate::problem::{Kind, Problem};
+use crate::why::Act;
 
 const TAG: &str = "images";
 
@@ -295,6 +296,7 @@ fn measure(io: &IoContext, found: &Found, exact: bool, deadline: Instant) -> Res
         && header.flags.0 & FAST_DIFF_INVALID == 0
         && taken.iter().all(|snapshot| snapshot.flags & FAST_DIFF_INVALID == 0);
     let exact = exact || !fast;
+    found.ready_for(io, Act::Read, deadline)?;
     let mut image = found.open(io, Access::ReadOnly, deadline)?;
     let mut spaces = Vec::with_capacity(taken.len() + 1);
     let mut before: Option<String> = None;

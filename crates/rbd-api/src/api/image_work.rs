@@ -3,18 +3,19 @@
 use std::time::Instant;
 
 use axum::http::{Method, StatusCode};
-use ceph::{Access, Errno, ImageRef, IoContext, OmapChange, unwatched};
+use ceph::{Access, Errno, ImageRef, ImageSize, IoContext, OmapChange, unwatched};
 use jiff::{SignedDuration, Timestamp};
 use rbd_format::trash::TRASH_OBJECT;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json as value;
 
 use super::images::read_image;
 use crate::auth::Role;
 use crate::call::{Call, json};
 use crate::endpoint::{Answer, Endpoint};
+use crate::group;
 use crate::image::{Found, image_not_found};
+use crate::layout::{OBJECT_MAP, check_object_map, image_size};
 use crate::link::Connection;
 use crate::listing::{Image, ImageState};
 use crate::names::{Place, check_new};
@@ -24,9 +25,13 @@ use crate::pool_use;
 use crate::problem::{Kind, Problem};
 use crate::settings::duration;
 use crate::trash;
+use crate::why::{self, Act};
 
 const TAG: &str = "images";
 const ACCEPTED: &str = "The operation has begun: follow it at `Location`.";
+
+const ROLLBACK: &str = "What was written since is lost. Refused while a client has the image, or one of the images, open, \
+unless forced. Cannot be cancelled.";
 
 /// The endpoints.
 pub fn endpoints() -> Vec<Endpoint> {
@@ -40,7 +45,11 @@ pub fn endpoints() -> Vec<Endpoint> {
             .answers::<Trashed>(StatusCode::OK, "The image is in the trash.")
             .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
         Endpoint::new(Method::POST, "{scope}/images/{image}/resize", TAG, "resizeImage", "Resize an image", resize)
-            .describe("Growing is done at once. Shrinking deletes data, must be asked for, and is an operation.")
+            .describe(
+                "Growing is done at once. Shrinking deletes data, must be asked for, is refused while a client has the \
+                 image open, unless forced, and is an operation.",
+            )
+            .query::<Insist>()
             .takes::<Resize>()
             .answers::<Image>(StatusCode::OK, "The image has its new size.")
             .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
@@ -77,7 +86,9 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Set an image back to a snapshot",
             rollback,
         )
-        .describe("What was written since is lost. Cannot be cancelled.")
+        .describe(ROLLBACK)
+        .query::<Insist>()
+        .takes::<Insist>()
         .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
         Endpoint::new(
             Method::POST,
@@ -87,7 +98,9 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Set all images of a group back to a snapshot of it",
             rollback_group,
         )
-        .describe("What was written since is lost. Cannot be cancelled.")
+        .describe(ROLLBACK)
+        .query::<Insist>()
+        .takes::<Insist>()
         .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
         Endpoint::new(
             Method::DELETE,
@@ -155,6 +168,18 @@ struct Resize {
     /// Whether data beyond a smaller size may be deleted.
     #[serde(default)]
     allow_shrink: bool,
+    /// Goes on with shrinking although clients have the image open.
+    #[serde(default)]
+    force: bool,
+}
+
+/// Whether clients are passed over.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Insist {
+    /// Goes on although clients have an image open.
+    #[serde(default)]
+    force: bool,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -213,45 +238,12 @@ impl Call {
         .await
     }
 
-    /// The image that the path names, if it is whole.
-    async fn whole_image(&self) -> Result<Image, Problem> {
-        let (image, ()) = self.image(|_, _, image| image.whole()).await?;
+    /// The image that the path names, if it is whole and nothing stands in the way of the act.
+    async fn image_for(&self, act: Act) -> Result<Image, Problem> {
+        let deadline = self.deadline;
+        let (image, ()) = self.image(move |_, io, image| image.ready_for(io, act, deadline)).await?;
         Ok(image)
     }
-}
-
-/// Refuses when a client has the image open.
-fn unwatched_image(io: &IoContext, image: &Image) -> Result<(), Problem> {
-    let opened = match io.open_image(ImageRef::Id(&image.id), None, Access::ReadOnly) {
-        Ok(opened) => opened,
-        // Half-removed: nobody can have it open.
-        Err(error) if error.is(Errno::ENOENT) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    let open = opened.watchers().and_then(|watchers| Ok((watchers, opened.locks()?)));
-    opened.close()?;
-    let (watchers, locks) = match open {
-        // Removed since it was opened.
-        Err(error) if error.is(Errno::ENOENT) => return Ok(()),
-        other => other?,
-    };
-    if watchers.is_empty() {
-        return Ok(());
-    }
-    let watchers: Vec<_> = watchers
-        .iter()
-        .map(|watcher| value!({ "address": watcher.address, "client": format!("client.{}", watcher.client_id) }))
-        .collect();
-    let locks: Vec<_> = locks
-        .lockers
-        .iter()
-        .map(|lock| value!({ "client": lock.client, "cookie": lock.cookie, "address": lock.address }))
-        .collect();
-    Err(Problem::new(Kind::InUse, format!("Image {:?} is open in {} client(s).", image.name, watchers.len()))
-        .cause("A watch ends when its client closes the image, or about 31 s after it died.")
-        .correction("Detach the image there, or repeat with ?force=true: the client's writes will then fail.")
-        .with("watchers", watchers)
-        .with("locks", locks))
 }
 
 /// Refuses when the image has snapshots: librbd would.
@@ -279,7 +271,7 @@ fn refuse_kept_snapshots(io: &IoContext, image: &Image, deadline: Instant) -> Re
 
 async fn delete(call: Call) -> Answer {
     let query: DeleteImage = call.query()?;
-    let place = call.place();
+    let (place, deadline) = (call.place(), call.deadline);
     if query.permanent {
         if query.retention.is_some() {
             return Err(Problem::field("retention", "does not go with permanent=true", "one of the two"));
@@ -287,17 +279,15 @@ async fn delete(call: Call) -> Answer {
         let deadline = call.deadline;
         let (image, ()) = call
             .image(move |_, io, image| {
-                if image.state != ImageState::Removing {
-                    if query.delete_snapshots {
-                        refuse_kept_snapshots(io, image, deadline)?;
-                    } else {
-                        no_snapshots(image)?;
-                    }
-                    if !query.force {
-                        unwatched_image(io, image)?;
-                    }
+                if image.state == ImageState::Removing {
+                    return Ok(());
                 }
-                Ok(())
+                if query.delete_snapshots {
+                    refuse_kept_snapshots(io, image, deadline)?;
+                } else {
+                    no_snapshots(image)?;
+                }
+                why::before(io, &image.name, &image.id, Act::Remove { force: query.force }, deadline)
             })
             .await?;
         let delete_snapshots = query.delete_snapshots;
@@ -318,24 +308,20 @@ async fn delete(call: Call) -> Answer {
         .and_then(|retention| Timestamp::now().checked_add(retention).ok())
         .filter(|at| u32::try_from(at.as_second()).is_ok())
         .ok_or_else(|| Problem::field("retention", "is too long", "a time that ends before the year 2106"))?;
-    let deadline = call.deadline;
     let (image, ()) = call
         .image(move |_, io, image| {
             if image.state == ImageState::Removing {
                 return image.whole();
             }
-            if !query.force {
-                unwatched_image(io, image)?;
-            }
+            why::before(io, &image.name, &image.id, Act::Trash { force: query.force }, deadline)?;
             move_to_trash(io, image, retention.as_secs(), deadline).map_err(|error| match error.errno() {
                 Some(Errno::ENOENT) => image_not_found(
                     &Place { pool: image.pool.clone(), namespace: image.namespace.clone() },
                     &image.name,
                 ),
-                Some(Errno::EBUSY) => unwatched_image(io, image).err().unwrap_or_else(|| error.clone().into()),
                 Some(Errno::EDQUOT | Errno::ENOSPC) => Problem::from(error)
                     .correction("A full pool may have no room for the trash: delete with ?permanent=true."),
-                _ => error.into(),
+                _ => why::explain(io, &image.name, &image.id, error, deadline),
             })
         })
         .await?;
@@ -357,21 +343,23 @@ fn move_to_trash(io: &IoContext, image: &Image, delay_seconds: u64, deadline: In
 }
 
 async fn resize(mut call: Call) -> Answer {
-    let Resize { size_bytes, allow_shrink } = call.json().await?;
-    crate::layout::check_size("sizeBytes", size_bytes)?;
-    let place = call.place();
-    let deadline = call.deadline;
+    let Resize { size_bytes, allow_shrink, force } = call.json().await?;
+    let force = force || call.query::<Insist>()?.force;
+    let size = image_size("sizeBytes", size_bytes)?;
+    let (place, deadline) = (call.place(), call.deadline);
     let (image, grown) = call
         .image(move |connection, io, image| {
-            image.whole()?;
             let now = image.size_bytes.unwrap_or(0);
             if size_bytes < now {
+                if !allow_shrink {
+                    return Err(shrinks(image, size));
+                }
+                image.ready_for(io, Act::Shrink { force }, deadline)?;
                 return Ok(None);
             }
+            image.whole()?;
             if size_bytes > now {
-                let opened = io.open_image(ImageRef::Id(&image.id), None, Access::ReadWrite)?;
-                opened.resize(size_bytes, false, &unwatched)?;
-                opened.close()?;
+                grow(io, image, size, deadline)?;
             }
             Ok(Some(read_image(connection, io, &image.name, deadline)?))
         })
@@ -380,20 +368,34 @@ async fn resize(mut call: Call) -> Answer {
         return json(StatusCode::OK, &grown);
     }
     let from_bytes = image.size_bytes.unwrap_or(0);
-    if !allow_shrink {
-        return Err(Problem::new(
-            Kind::Conflict,
-            format!("Image {:?} has {from_bytes} bytes, and {size_bytes} are asked for.", image.name),
-        )
+    let work = Work::Shrink { image: image.name, image_id: image.id, from_bytes, to_bytes: size_bytes, force };
+    call.operate(&place, work).await
+}
+
+/// Shrinking was not asked for.
+fn shrinks(image: &Image, size: ImageSize) -> Problem {
+    let from_bytes = image.size_bytes.unwrap_or(0);
+    Problem::new(Kind::Conflict, format!("Image {:?} has {from_bytes} bytes, and {size} are asked for.", image.name))
         .cause("Shrinking deletes what lies beyond the new size.")
         .correction("Repeat with allowShrink: true if that is wanted.")
-        .with("sizeBytes", from_bytes));
-    }
-    call.operate(&place, Work::Shrink { image: image.name, image_id: image.id, from_bytes, to_bytes: size_bytes }).await
+        .with("sizeBytes", from_bytes)
+}
+
+fn grow(io: &IoContext, image: &Image, size: ImageSize, deadline: Instant) -> Result<(), Problem> {
+    image.ready_for(io, Act::Rewrite, deadline)?;
+    let features = if image.features.contains(&"object-map") { OBJECT_MAP } else { 0 };
+    let order = image.object_size_bytes.map_or(22, u64::trailing_zeros);
+    check_object_map(size, features, u8::try_from(order).unwrap_or(22))?;
+    let grow = || -> ceph::Result<()> {
+        let opened = io.open_image(ImageRef::Id(&image.id), None, Access::ReadWrite)?;
+        opened.resize(size, false, &unwatched)?;
+        opened.close()
+    };
+    grow().map_err(|error| why::explain(io, &image.name, &image.id, error, deadline))
 }
 
 async fn flatten(call: Call) -> Answer {
-    let image = call.whole_image().await?;
+    let image = call.image_for(Act::Rewrite).await?;
     if image.parent.is_none() {
         return Err(Problem::new(Kind::Conflict, format!("Image {:?} has no parent.", image.name))
             .correction("Only clones can be flattened, once."));
@@ -415,7 +417,7 @@ async fn copy(mut call: Call) -> Answer {
     }
     call.authorize_place(&target, Role::Operator).await?;
     call.authorize_data_pool(body.data_pool.as_deref(), &target).await?;
-    let image = call.whole_image().await?;
+    let image = call.image_for(Act::Read).await?;
     if let Some(snapshot) = &body.snapshot
         && !image.snapshots.iter().any(|known| known.name == *snapshot)
     {
@@ -451,7 +453,7 @@ async fn copy(mut call: Call) -> Answer {
 
 async fn sparsify(mut call: Call) -> Answer {
     let Sparsify { run_bytes } = call.json_or_default().await?;
-    let image = call.whole_image().await?;
+    let image = call.image_for(Act::Rewrite).await?;
     let object = image.object_size_bytes.unwrap_or(4 << 20);
     let run_bytes = run_bytes.unwrap_or(4096);
     if !run_bytes.is_power_of_two() || !(4096..=object).contains(&run_bytes) {
@@ -465,7 +467,7 @@ async fn sparsify(mut call: Call) -> Answer {
 }
 
 async fn rebuild_object_map(call: Call) -> Answer {
-    let image = call.whole_image().await?;
+    let image = call.image_for(Act::Rewrite).await?;
     if !image.features.contains(&"object-map") {
         return Err(Problem::new(Kind::Conflict, format!("Image {:?} has no object map.", image.name))
             .correction("Enable the feature object-map first."));
@@ -473,13 +475,19 @@ async fn rebuild_object_map(call: Call) -> Answer {
     call.operate(&call.place(), Work::RebuildObjectMap { image: image.name, image_id: image.id }).await
 }
 
-async fn rollback(call: Call) -> Answer {
-    let snapshot = call.param("snapshot").to_owned();
-    let image = call.whole_image().await?;
-    if !image.snapshots.iter().any(|known| known.name == snapshot && known.kind != "trash") {
-        return Err(snapshot_not_found(&image, &snapshot));
-    }
-    call.operate(&call.place(), Work::Rollback { image: image.name, image_id: image.id, snapshot }).await
+async fn rollback(mut call: Call) -> Answer {
+    let force = call.query::<Insist>()?.force || call.json_or_default::<Insist>().await?.force;
+    let (snapshot, deadline) = (call.param("snapshot").to_owned(), call.deadline);
+    let wanted = snapshot.clone();
+    let (image, ()) = call
+        .image(move |_, io, image| {
+            if !image.snapshots.iter().any(|known| known.name == wanted && known.kind != "trash") {
+                return Err(snapshot_not_found(image, &wanted));
+            }
+            image.ready_for(io, Act::Overwrite { force }, deadline)
+        })
+        .await?;
+    call.operate(&call.place(), Work::Rollback { image: image.name, image_id: image.id, snapshot, force }).await
 }
 
 fn snapshot_not_found(image: &Image, snapshot: &str) -> Problem {
@@ -488,30 +496,12 @@ fn snapshot_not_found(image: &Image, snapshot: &str) -> Problem {
         .with("snapshots", names)
 }
 
-async fn rollback_group(call: Call) -> Answer {
+async fn rollback_group(mut call: Call) -> Answer {
+    let force = call.query::<Insist>()?.force || call.json_or_default::<Insist>().await?.force;
     let (group, snapshot) = (call.param("group").to_owned(), call.param("snapshot").to_owned());
-    let (named_group, named_snapshot) = (group.clone(), snapshot.clone());
-    call.ceph(move |io| {
-        let snapshots = io.group_snapshots(&named_group).map_err(|error| {
-            if error.is(Errno::ENOENT) {
-                return Problem::new(Kind::GroupNotFound, format!("There is no group {named_group:?}."));
-            }
-            error.into()
-        })?;
-        match snapshots.iter().find(|known| known.name == named_snapshot) {
-            None => Err(Problem::new(
-                Kind::SnapshotNotFound,
-                format!("Group {named_group:?} has no snapshot {named_snapshot:?}."),
-            )),
-            Some(known) if !known.complete => {
-                Err(Problem::new(Kind::Conflict, format!("Snapshot {named_snapshot:?} was not completed."))
-                    .correction("It can only be deleted."))
-            }
-            Some(_) => Ok(()),
-        }
-    })
-    .await?;
-    call.operate(&call.place(), Work::RollbackGroup { group, snapshot }).await
+    let (named_group, named_snapshot, deadline) = (group.clone(), snapshot.clone(), call.deadline);
+    call.ceph(move |io| group::before_rollback(io, &named_group, &named_snapshot, force, deadline)).await?;
+    call.operate(&call.place(), Work::RollbackGroup { group, snapshot, force }).await
 }
 
 async fn remove_trash(call: Call) -> Answer {

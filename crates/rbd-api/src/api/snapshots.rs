@@ -1,7 +1,7 @@
 //! Snapshots of an image.
 
 use axum::http::{Method, StatusCode};
-use ceph::{Errno, ImageSpec, IoContext};
+use ceph::{Errno, ImageSize, ImageSpec, IoContext};
 use rbd_format::{Protection, Snapshot as RawSnapshot, SnapshotNamespace};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,7 @@ use crate::listing::{Image, KRBD_SNAPSHOTS, Named, Snapshot, snapshot as shown};
 use crate::names::{Place, check_new, segment};
 use crate::pool_use;
 use crate::problem::{Kind, Problem};
+use crate::why::{self, Act, Reason};
 use crate::with_layout;
 
 const TAG: &str = "snapshots";
@@ -237,6 +238,11 @@ async fn delete(call: Call) -> Answer {
         .ceph(move |io| {
             let found = image::find(io, &image, deadline)?;
             let raw = changeable(&found, &name)?;
+            if let Some(reason) =
+                why::standing(io, &found.header).into_iter().find(|reason| reason.keeps(Act::DropSnapshot))
+            {
+                return Err(reason.problem(&image));
+            }
             if raw.protection != Protection::Unprotected {
                 return Err(protected(io, &found, raw, deadline));
             }
@@ -307,7 +313,7 @@ fn gone(io: &IoContext, found: &Found, name: &str, error: ceph::Error, deadline:
         Err(problem) => problem,
         Ok(now) => match now.snapshot(name) {
             Err(problem) => problem,
-            Ok(_) => error.into(),
+            Ok(_) => found.explain(io, error, deadline),
         },
     }
 }
@@ -470,12 +476,14 @@ async fn clone(mut call: Call) -> Answer {
                 ..spec.clone()
             };
             pool_use::refuse_foreign(&to)?;
-            check_with_cluster(connection.cluster(), raw.size_bytes, &whole)?;
+            let size =
+                ImageSize::try_from(raw.size_bytes).map_err(|source| Reason::Unbounded(source).problem(&image))?;
+            check_with_cluster(connection.cluster(), size, &whole)?;
             match to.clone_image(io, &image, &snapshot, &name, &spec) {
                 Ok(()) => {}
                 Err(error) if error.is(Errno::EEXIST) => return Err(taken(&to, &name, deadline)),
                 Err(error) if error.is(Errno::ENOENT) => return Err(gone(io, &found, &snapshot, error, deadline)),
-                Err(error) => return Err(not_cloned(&found, raw, &target, error)),
+                Err(error) => return Err(not_cloned(io, &found, raw, &target, error, deadline)),
             }
             let mut made = read_image(connection, &to, &name, deadline)?;
             let clone = Named { name: made.name.clone(), id: made.id.clone() };
@@ -487,7 +495,14 @@ async fn clone(mut call: Call) -> Answer {
 }
 
 /// Why librbd refused to make a clone.
-fn not_cloned(found: &Found, raw: &RawSnapshot, target: &Place, error: ceph::Error) -> Problem {
+fn not_cloned(
+    io: &IoContext,
+    found: &Found,
+    raw: &RawSnapshot,
+    target: &Place,
+    error: ceph::Error,
+    deadline: std::time::Instant,
+) -> Problem {
     let name = raw.name.to_string();
     let image = &found.name;
     if found.header.features.0 & LAYERING == 0 {
@@ -521,6 +536,6 @@ fn not_cloned(found: &Found, raw: &RawSnapshot, target: &Place, error: ceph::Err
         )
         .correction("Leave out what may be as the parent's; the service's log has librbd's own words.")
         .errno(Errno::EINVAL),
-        _ => error.into(),
+        _ => found.explain(io, error, deadline),
     }
 }

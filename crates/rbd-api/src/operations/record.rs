@@ -97,6 +97,9 @@ pub enum Work {
         from_bytes: u64,
         /// Its size after, in bytes.
         to_bytes: u64,
+        /// Whether clients that have it open are passed over.
+        #[serde(default)]
+        force: bool,
     },
     /// Gives back space that holds only zeros.
     Sparsify {
@@ -122,6 +125,9 @@ pub enum Work {
         image_id: String,
         /// The snapshot.
         snapshot: String,
+        /// Whether clients that have it open are passed over.
+        #[serde(default)]
+        force: bool,
     },
     /// Sets all images of a group back to a snapshot of it.
     RollbackGroup {
@@ -129,6 +135,9 @@ pub enum Work {
         group: String,
         /// Its snapshot.
         snapshot: String,
+        /// Whether clients that have its images open are passed over.
+        #[serde(default)]
+        force: bool,
     },
     /// Copies an image into this place.
     Copy {
@@ -364,7 +373,13 @@ mod tests {
         let record = Record {
             operation: Operation {
                 id: id.to_string(),
-                work: Work::Shrink { image: "a".into(), image_id: "1f".into(), from_bytes: 2, to_bytes: 1 },
+                work: Work::Shrink {
+                    image: "a".into(),
+                    image_id: "1f".into(),
+                    from_bytes: 2,
+                    to_bytes: 1,
+                    force: true,
+                },
                 place: Place { pool: "p".into(), namespace: String::new() },
                 state: State::Running,
                 progress: Progress { done: 1, total: 2 },

@@ -12,11 +12,14 @@ use rbd_format::{DirectoryEntry, ImageHeader, TrashEntry, TrashSource};
 use super::record::{Progress, Work};
 use super::snapshot_purge;
 use super::trash_purge::{self, Expired};
+use crate::group;
 use crate::image;
+use crate::layout::image_size;
 use crate::link::Connection;
 use crate::listing;
 use crate::names::Place;
 use crate::problem::{Kind, Problem};
+use crate::why::{self, Act};
 
 /// How long a watch of a client that died lasts (`osd_client_watch_timeout`, 30 s), and some more.
 const WATCH_ENDS: Duration = Duration::from_secs(45);
@@ -86,13 +89,18 @@ pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signal
     let progress = |done, total| signals.told(done, total);
     match work {
         Work::RemoveImage { image, image_id, delete_snapshots } => {
+            let target = Target { io: &io, name: image, id: image_id };
+            target.before(Act::Remove { force: true })?;
             without_snapshots(&io, (image, image_id), *delete_snapshots, signals)?;
-            patiently(signals, || remove_image(&io, image, image_id, signals)).map_err(|error| in_the_way(&io, error))
+            patiently(signals, || remove_image(&io, image, image_id, signals))
+                .map_err(|error| in_the_way(target, error))
         }
         Work::RemoveTrash { image, image_id, delete_snapshots } => {
+            let target = Target { io: &io, name: image, id: image_id };
+            target.before(Act::Remove { force: true })?;
             without_snapshots(&io, (image, image_id), *delete_snapshots, signals)?;
             patiently(signals, || gone(io.trash_remove(image_id, true, &progress)))
-                .map_err(|error| in_the_way(&io, error))
+                .map_err(|error| in_the_way(target, error))
         }
         Work::PurgeTrash { expired_before, deleted_before } => {
             let expired = Expired { before: *expired_before, deleted_before: *deleted_before };
@@ -101,53 +109,59 @@ pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signal
         Work::PurgeSnapshots { image, image_id, through, unprotect } => {
             snapshot_purge::run(&io, (image, image_id), *through, *unprotect, signals)
         }
-        Work::Flatten { image_id, .. } => {
-            let image = open(&io, image_id)?;
-            match image.flatten(&progress) {
+        Work::Flatten { image, image_id } => {
+            Target { io: &io, name: image, id: image_id }.change(Act::Rewrite, |image| match image.flatten(&progress) {
                 // Flattened already, by the replica that began it.
                 Err(error) if error.is(Errno::EINVAL) => Ok(()),
-                other => other.map_err(Problem::from),
-            }
-            .and_then(|()| Ok(image.close()?))
+                flattened => flattened,
+            })
         }
-        Work::Shrink { image_id, to_bytes, .. } => {
-            let image = open(&io, image_id)?;
-            image.resize(*to_bytes, true, &progress)?;
-            Ok(image.close()?)
+        Work::Shrink { image, image_id, to_bytes, force, .. } => {
+            let size = image_size("toBytes", *to_bytes)?;
+            Target { io: &io, name: image, id: image_id }
+                .change(Act::Shrink { force: *force }, |image| image.resize(size, true, &progress))
         }
-        Work::Sparsify { image_id, run_bytes, .. } => {
-            let image = open(&io, image_id)?;
-            image.sparsify(usize::try_from(*run_bytes).unwrap_or(4096), &progress)?;
-            Ok(image.close()?)
+        Work::Sparsify { image, image_id, run_bytes } => {
+            let run_bytes = usize::try_from(*run_bytes).unwrap_or(4096);
+            Target { io: &io, name: image, id: image_id }
+                .change(Act::Rewrite, |image| image.sparsify(run_bytes, &progress))
         }
-        Work::RebuildObjectMap { image_id, .. } => {
-            let image = open(&io, image_id)?;
-            image.rebuild_object_map(&progress)?;
-            Ok(image.close()?)
+        Work::RebuildObjectMap { image, image_id } => Target { io: &io, name: image, id: image_id }
+            .change(Act::Rewrite, |image| image.rebuild_object_map(&progress)),
+        Work::Rollback { image, image_id, snapshot, force } => Target { io: &io, name: image, id: image_id }
+            .change(Act::Overwrite { force: *force }, |image| {
+                image.rollback(snapshot, &|done, total| signals.tell(done, total))
+            }),
+        Work::RollbackGroup { group, snapshot, force } => {
+            group::before_rollback(&io, group, snapshot, *force, Instant::now() + READ)?;
+            let rolled_back = io.rollback_group(group, snapshot, &|done, total| signals.tell(done, total));
+            // One that is looked at without force says who was in the way.
+            rolled_back.map_err(|error| {
+                let why = group::before_rollback(&io, group, snapshot, false, Instant::now() + READ).err();
+                let errno = error.errno();
+                match (why, errno) {
+                    (Some(why), Some(errno)) => why.errno(errno),
+                    _ => error.into(),
+                }
+            })
         }
-        Work::Rollback { image_id, snapshot, .. } => {
-            let image = open(&io, image_id)?;
-            image.rollback(snapshot, &|done, total| signals.tell(done, total))?;
-            Ok(image.close()?)
-        }
-        Work::RollbackGroup { group, snapshot } => {
-            Ok(io.rollback_group(group, snapshot, &|done, total| signals.tell(done, total))?)
-        }
-        Work::Copy { image, source, source_id, source_snapshot, deep, flatten, data_pool, .. } => {
+        Work::Copy { image, source, source_image, source_id, source_snapshot, deep, flatten, data_pool } => {
             let from = connection.context(&source.pool, &source.namespace)?;
+            let target = Target { io: &from, name: source_image, id: source_id };
+            target.before(Act::Read)?;
             let opened = from
                 .open_image(ImageRef::Id(source_id), source_snapshot.as_deref(), Access::ReadOnly)
-                .map_err(Problem::from)?;
+                .map_err(|error| target.explain(error))?;
             let spec = ImageSpec { flatten: *flatten, data_pool: data_pool.clone(), ..ImageSpec::default() };
             let kind = if *deep { CopyKind::Deep } else { CopyKind::Data };
             let copied = opened.copy_to(&io, image, kind, &spec, &progress);
-            opened.close()?;
+            opened.close().map_err(|error| target.explain(error))?;
             copied.map_err(|error| {
                 if error.is(Errno::EEXIST) {
                     return Problem::new(Kind::Exists, format!("There is an image {image:?} already."))
                         .errno(Errno::EEXIST);
                 }
-                error.into()
+                target.explain(error)
             })
         }
         Work::Import { .. } => Err(Problem::new(Kind::Internal, "An import runs with its request only.")),
@@ -159,14 +173,35 @@ fn without_snapshots(io: &IoContext, image: (&str, &str), asked: bool, signals: 
     if asked { snapshot_purge::run(io, image, u64::MAX, false, signals) } else { Ok(()) }
 }
 
-fn open(io: &IoContext, image_id: &str) -> Result<Image, Problem> {
-    io.open_image(ImageRef::Id(image_id), None, Access::ReadWrite).map_err(|error| {
-        if error.is(Errno::ENOENT) {
-            return Problem::new(Kind::ImageNotFound, "The image was removed before the operation could run.")
-                .errno(Errno::ENOENT);
-        }
-        error.into()
-    })
+/// An image that an operation works on: whoever has its name by now, it is the one with the id.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    io: &'a IoContext,
+    name: &'a str,
+    id: &'a str,
+}
+
+impl Target<'_> {
+    /// Refuses when something stands in the way now: that was asked before the operation was accepted, and it may have waited.
+    fn before(self, act: Act) -> Result<(), Problem> {
+        why::before(self.io, self.name, self.id, act, Instant::now() + READ)
+    }
+
+    fn explain(self, error: ceph::Error) -> Problem {
+        why::explain(self.io, self.name, self.id, error, Instant::now() + READ)
+    }
+
+    /// Opens it, changes it, and closes it again.
+    fn change(self, act: Act, change: impl FnOnce(&Image) -> ceph::Result<()>) -> Result<(), Problem> {
+        self.before(act)?;
+        let opened = self.io.open_image(ImageRef::Id(self.id), None, Access::ReadWrite);
+        let changed = opened.and_then(|image| {
+            let changed = change(&image);
+            let closed = image.close();
+            changed.and(closed)
+        });
+        changed.map_err(|error| self.explain(error))
+    }
 }
 
 /// `ENOENT` of a removal is what was wanted.
@@ -266,16 +301,12 @@ fn unwatched(io: &IoContext, image_id: &str) -> ceph::Result<()> {
     Err(ceph::Error::Call { operation: "rbd_remove", subject: io.subject(image_id), errno: Errno::EBUSY })
 }
 
-fn in_the_way(io: &IoContext, error: ceph::Error) -> Problem {
-    let what = io.subject("");
-    match error.errno() {
-        Some(Errno::EBUSY) => Problem::new(Kind::InUse, format!("An image of {what} is still in use: {error}"))
-            .cause("A client has it open, or a clone still needs it.")
-            .correction("GET the image's watchers and children; end or flatten them, then delete again.")
-            .errno(Errno::EBUSY),
-        Some(Errno::ENOTEMPTY) => Problem::new(Kind::InUse, format!("An image of {what} has snapshots: {error}"))
+/// Why a removal failed.
+fn in_the_way(target: Target<'_>, error: ceph::Error) -> Problem {
+    if error.is(Errno::ENOTEMPTY) {
+        return Problem::new(Kind::InUse, format!("Image {:?} has snapshots: {error}.", target.name))
             .correction("Delete its snapshots first.")
-            .errno(Errno::ENOTEMPTY),
-        _ => error.into(),
+            .errno(Errno::ENOTEMPTY);
     }
+    target.explain(error)
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use testbed::ceph::{Ceph, CephOptions};
 use testbed::service::ServiceOptions;
 
-use crate::support::{BINARY, api, ceph, cluster, context, pool};
+use crate::support::{BINARY, api, ceph, cluster, context, pool, size};
 
 fn image(features: &[&str]) -> (String, String) {
     image_of(features, 4 << 20)
@@ -274,7 +274,7 @@ fn usage_is_that_of_rbd_du() {
             write(&open, 40 << 20, 6 << 20);
             open.create_snapshot("s2").unwrap();
             write(&open, 20 << 20, 100_000);
-            open.resize(80 << 20, false, &ceph::unwatched).unwrap();
+            open.resize(size(80 << 20), false, &ceph::unwatched).unwrap();
             open.close().unwrap();
         }
         ceph()

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{api, ceph, context, pool};
+use crate::support::{api, ceph, context, pool, size};
 
 #[test]
 fn an_image_is_made_listed_and_put_into_the_trash() {
@@ -360,7 +360,7 @@ fn a_long_list_is_read_page_by_page() {
                 for number in 0..55 {
                     let prefix = if number < 50 { "vol-" } else { "x-" };
                     let name = format!("{prefix}{:03}", part * 55 + number);
-                    io.create_image(&name, 1 << 20, &ceph::ImageSpec { features: Some(1), ..Default::default() })
+                    io.create_image(&name, size(1 << 20), &ceph::ImageSpec { features: Some(1), ..Default::default() })
                         .unwrap();
                 }
             });
@@ -399,7 +399,7 @@ fn names_that_others_gave_are_reached_percent_encoded() {
     let long = "n".repeat(300);
     let names = ["a/b@c", "ü %+&?#", "..", ".hidden", long.as_str()];
     for name in names {
-        io.create_image(name, 1 << 20, &ceph::ImageSpec::default()).unwrap();
+        io.create_image(name, size(1 << 20), &ceph::ImageSpec::default()).unwrap();
     }
     let images = format!("/api/v1/pools/{pool}/images");
     let encoded = |name: &str| rbd_api::names::segment(name);
@@ -429,11 +429,11 @@ fn an_image_whose_removal_was_cut_off_is_shown_and_never_used() {
     let io = context(&pool);
     let images = format!("/api/v1/pools/{pool}/images");
     // Cut off after the header went: listed, but without one.
-    io.create_image("headless", 1 << 20, &ceph::ImageSpec::default()).unwrap();
+    io.create_image("headless", size(1 << 20), &ceph::ImageSpec::default()).unwrap();
     let id = api().get(&format!("{images}/headless")).unwrap().json()["id"].as_str().unwrap().to_owned();
     ceph().rados(&["-p", &pool, "rm", &format!("rbd_header.{id}")]).unwrap();
     // Cut off while it deleted data: in the trash, where Ceph's own lists hide it.
-    io.create_image("trashed", 1 << 40, &ceph::ImageSpec { features: Some(1), ..Default::default() }).unwrap();
+    io.create_image("trashed", size(1 << 40), &ceph::ImageSpec { features: Some(1), ..Default::default() }).unwrap();
     let cut = io.remove_image("trashed", &|done, _| {
         if done > 3 { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
     });
@@ -468,7 +468,7 @@ fn an_image_whose_removal_was_cut_off_is_shown_and_never_used() {
     let taken = api().put(&format!("{images}/headless"), &json!({ "sizeBytes": 1 })).unwrap().expect(409);
     assert_eq!(taken.problem(), "removing");
     // A damaged header is not called a removal.
-    io.create_image("damaged", 1 << 20, &ceph::ImageSpec::default()).unwrap();
+    io.create_image("damaged", size(1 << 20), &ceph::ImageSpec::default()).unwrap();
     let id = api().get(&format!("{images}/damaged")).unwrap().json()["id"].as_str().unwrap().to_owned();
     ceph().rados(&["-p", &pool, "setomapval", &format!("rbd_header.{id}"), "size", "x"]).unwrap();
     let image = api().get(&format!("{images}/damaged")).unwrap().expect(200).json();

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, also where clippy sees only their helpers")]
 
+mod bounds;
+mod clients;
 mod cluster;
 mod data;
 mod docs;
@@ -14,6 +16,7 @@ mod image_work;
 mod images;
 mod kubernetes;
 mod limits;
+mod missing_pools;
 mod namespaces;
 mod operations;
 mod pools;
@@ -22,3 +25,4 @@ mod snapshots;
 mod support;
 mod trash;
 mod trash_purge;
+mod why;

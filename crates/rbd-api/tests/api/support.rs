@@ -60,3 +60,8 @@ pub fn finished(client: &Client, location: &str) -> serde_json::Value {
     }
     panic!("{location} does not end");
 }
+
+/// A size within the bound.
+pub fn size(bytes: u64) -> ceph::ImageSize {
+    ceph::ImageSize::new(bytes).expect("a size within the bound")
+}

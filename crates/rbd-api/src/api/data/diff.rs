@@ -1,18 +1,20 @@
 //! What changed between two snapshots, as a list of parts or as the stream of `rbd export-diff`; and applying one.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
-use ceph::{Access, Errno, Image, unwatched};
+use ceph::{Access, Errno, Image, ImageSize};
 use futures_util::stream;
 use jiff::Timestamp;
 use rbd_format::Name;
 use rbd_format::diff::{DiffError, DiffParser, DiffVersion, Event, Record};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::export::{Opened, opened};
 use super::import::{read, unmark};
@@ -21,9 +23,12 @@ use super::source::{Finder, Form, Layout, Piece, Reader, Search, is_zero};
 use super::{DIFF_TYPE, lane, open, slot, snapshot_not_found};
 use crate::call::{Call, JSON_TYPE};
 use crate::endpoint::Answer;
+use crate::image;
+use crate::layout::check_object_map;
 use crate::listing::INCOMPLETE_KEY;
 use crate::problem::{Kind, Problem};
 use crate::streams::Held;
+use crate::why::Act;
 use crate::workers::{Slot, within};
 
 pub const DESCRIPTION: &str = "The parts of an image that changed between two snapshots, by offset: `exists` false means that a part \
@@ -272,7 +277,7 @@ struct Plan {
     from: Option<Name>,
     to: Option<Name>,
     protect: bool,
-    size_bytes: Option<u64>,
+    size: Option<ImageSize>,
 }
 
 /// What came first of the data: kept, since the image is not open yet.
@@ -307,7 +312,7 @@ async fn plan(parser: &mut DiffParser, body: &mut Incoming) -> Result<(Plan, (Fi
                     continue;
                 }
                 Event::Size(size) => {
-                    plan.size_bytes = Some(size);
+                    plan.size = Some(size);
                     continue;
                 }
                 Event::Begin(_) | Event::Skipped { .. } => continue,
@@ -325,15 +330,6 @@ async fn plan(parser: &mut DiffParser, body: &mut Incoming) -> Result<(Plan, (Fi
         .map_or_else(|| Problem::new(Kind::BadRequest, "The body is empty."), |error| wrong(&error)))
 }
 
-/// The clients that have the image open, as the problem names them.
-fn watchers(image: &Image) -> Result<Vec<Value>, Problem> {
-    let watchers = image.watchers()?;
-    Ok(watchers
-        .iter()
-        .map(|watcher| json!({ "address": watcher.address, "client": format!("client.{}", watcher.client_id) }))
-        .collect())
-}
-
 /// Checks that the diff fits the image, marks that as incomplete, and gives it its size.
 async fn begin(call: &Call, name: &str, plan: Plan) -> Result<(Held, Layout), Problem> {
     let (name, place, deadline) = (name.to_owned(), call.place(), call.deadline);
@@ -344,7 +340,7 @@ async fn begin(call: &Call, name: &str, plan: Plan) -> Result<(Held, Layout), Pr
     );
     call.in_lane(&lane(&call.place()), move |connection| {
         let io = connection.context(&place.pool, &place.namespace)?;
-        let reader = open(connection, &io, &name, Access::ReadOnly, deadline)?;
+        let reader = open(&io, &name, Access::ReadOnly, deadline)?;
         let snapshots = reader.snapshots()?;
         let has = |snapshot: &Name| snapshots.iter().any(|known| known.name == snapshot.to_string());
         if let Some(from) = plan.from.as_ref().filter(|from| !has(from)) {
@@ -357,25 +353,40 @@ async fn begin(call: &Call, name: &str, plan: Plan) -> Result<(Held, Layout), Pr
                 .cause("The diff leads to it: it seems to be applied already.")
                 .with("snapshots", vec![Value::from(to)]));
         }
-        // Ours comes with opening for writing.
-        let watchers = watchers(&reader)?;
-        if !watchers.is_empty() {
-            return Err(Problem::new(Kind::InUse, format!("Image {name:?} is open elsewhere."))
-                .cause("What uses it would not see the change, and would write over it.")
-                .correction("End what uses it; a client that died is forgotten after half a minute.")
-                .with("watchers", watchers));
-        }
         drop(reader);
-        let image = open(connection, &io, &name, Access::ReadWrite, deadline)?;
-        image.set_metadata(INCOMPLETE_KEY, &reason)?;
-        let size_bytes = image.stat()?.size_bytes;
-        if let Some(wanted) = plan.size_bytes.filter(|wanted| *wanted != size_bytes) {
-            image.resize(wanted, true, &unwatched)?;
+        let found = image::find(&io, &name, deadline)?;
+        // Ours comes with opening for writing.
+        found.ready_for(&io, Act::Overwrite { force: false }, deadline)?;
+        let size = plan.size.filter(|wanted| wanted.bytes() != found.header.size_bytes);
+        if let Some(size) = size {
+            check_object_map(size, found.header.features.0, found.header.order)?;
         }
+        let image = found.open(&io, Access::ReadWrite, deadline)?;
+        let resized = image
+            .set_metadata(INCOMPLETE_KEY, &reason)
+            .and_then(|()| size.map_or(Ok(()), |size| image.resize(size, true, &in_time(deadline))));
+        resized.map_err(
+            |error| if error.is(Errno::ECANCELED) { late(&name) } else { found.explain(&io, error, deadline) },
+        )?;
         let layout = Layout::of(&image)?;
         Ok((Held::new(image), layout))
     })
     .await
+}
+
+/// Progress that ends what takes longer than a request may.
+fn in_time(deadline: Instant) -> impl Fn(u64, u64) -> ControlFlow<()> + Sync {
+    move |_, _| if Instant::now() < deadline { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+}
+
+/// Giving the image its size took too long.
+fn late(image: &str) -> Problem {
+    Problem::new(
+        Kind::Conflict,
+        format!("Shrinking image {image:?} to the size of the diff takes longer than a request."),
+    )
+    .correction("Resize it to that size first, which is an operation; then apply the diff again.")
+    .errno(Errno::ECANCELED)
 }
 
 /// Writes what the diff holds, up to its end.

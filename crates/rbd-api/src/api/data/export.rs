@@ -47,7 +47,7 @@ pub async fn opened(call: &Call, snapshot: Option<String>) -> Result<Opened, Pro
     let (place, name, deadline) = (call.place(), call.param("image").to_owned(), call.deadline);
     call.in_lane(&lane(&call.place()), move |connection| {
         let io = connection.context(&place.pool, &place.namespace)?;
-        let mut image = open(connection, &io, &name, Access::ReadOnly, deadline)?;
+        let mut image = open(&io, &name, Access::ReadOnly, deadline)?;
         let mut etag = None;
         if let Some(snapshot) = &snapshot {
             let snapshots = image.snapshots()?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::http::{StatusCode, header};
-use ceph::{Access, Errno, ImageRef, ImageSpec, IoContext};
+use ceph::{Access, Errno, ImageRef, ImageSize, ImageSpec, IoContext};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use crate::api::image_new::refused;
 use crate::api::images::read_image;
 use crate::call::{Call, json, located};
 use crate::endpoint::Answer;
-use crate::layout::check_with_cluster;
+use crate::layout::{check_with_cluster, image_size_or_empty};
 use crate::link::Connection;
 use crate::listing::{INCOMPLETE_KEY, Image};
 use crate::names::{check_new, segment};
@@ -51,12 +51,9 @@ pub struct Import {
     data_pool: Option<String>,
 }
 
-/// The largest image: offsets are `i64` within librbd.
-const SIZE_LIMIT_BYTES: u64 = i64::MAX as u64;
-
 impl Import {
     /// The size the image gets.
-    fn size(&self, call: &Call) -> Result<u64, Problem> {
+    fn size(&self, call: &Call) -> Result<ImageSize, Problem> {
         let length =
             match call.headers.get(header::CONTENT_LENGTH) {
                 Some(value) => {
@@ -77,10 +74,7 @@ impl Import {
                 return Err(Problem::field("sizeBytes", "is missing, as is the Content-Length", allowed));
             }
         };
-        if size > SIZE_LIMIT_BYTES {
-            return Err(Problem::field("sizeBytes", format!("is {size}"), format!("at most {SIZE_LIMIT_BYTES}")));
-        }
-        Ok(size)
+        image_size_or_empty("sizeBytes", size)
     }
 
     /// The layout the image gets.
@@ -102,18 +96,18 @@ impl Import {
 
 pub async fn put(mut call: Call) -> Answer {
     let query: Import = call.query()?;
-    let size_bytes = query.size(&call)?;
+    let size = query.size(&call)?;
     let spec = query.spec()?;
     check_new("image", call.param("image"))?;
     call.authorize_data_pool(query.data_pool.as_deref(), &call.place()).await?;
     let slot = slot(&call)?;
     let body = Incoming::new(call.take_body(), call.app.streams.limits().idle);
     // A task of its own: when the client leaves, this handler is dropped, but the image must be marked and closed.
-    let task = tokio::spawn(import(call, body, size_bytes, spec, slot));
+    let task = tokio::spawn(import(call, body, size, spec, slot));
     task.await.map_err(|error| Problem::new(Kind::Internal, error.to_string()))?
 }
 
-async fn import(mut call: Call, mut body: Incoming, size_bytes: u64, spec: ImageSpec, slot: Slot) -> Answer {
+async fn import(mut call: Call, mut body: Incoming, size: ImageSize, spec: ImageSpec, slot: Slot) -> Answer {
     let name = call.param("image").to_owned();
     let filling = match begin(&call, &name).await {
         Ok(filling) => filling,
@@ -122,7 +116,7 @@ async fn import(mut call: Call, mut body: Incoming, size_bytes: u64, spec: Image
             return Err(problem);
         }
     };
-    let (held, layout) = match create(&call, &name, size_bytes, spec).await {
+    let (held, layout) = match create(&call, &name, size, spec).await {
         Ok(created) => created,
         Err(problem) => {
             filling.fail(problem.clone());
@@ -131,7 +125,7 @@ async fn import(mut call: Call, mut body: Incoming, size_bytes: u64, spec: Image
         }
     };
     let sink = Sink::new(Arc::clone(&call.app), lane(&call.place()), held, layout.chunk_bytes(), true);
-    let made = match received(sink, &mut body, size_bytes).await {
+    let made = match received(sink, &mut body, size.bytes()).await {
         Ok(sink) => unmark(sink).await,
         Err(failed) => Err(failed),
     };
@@ -189,15 +183,15 @@ fn exists(connection: &Connection, io: &IoContext, name: &str, deadline: Instant
 }
 
 /// Makes the image, marks it as incomplete, and opens it.
-async fn create(call: &Call, name: &str, size_bytes: u64, spec: ImageSpec) -> Result<(Held, Layout), Problem> {
+async fn create(call: &Call, name: &str, size: ImageSize, spec: ImageSpec) -> Result<(Held, Layout), Problem> {
     let (name, place, deadline) = (name.to_owned(), call.place(), call.deadline);
     let reason =
         format!("Its import by {} was begun at {:.0} and has not finished.", call.principal.name, Timestamp::now());
     call.in_lane(&lane(&call.place()), move |connection| {
         let io = connection.context(&place.pool, &place.namespace)?;
         pool_use::refuse_foreign(&io)?;
-        check_with_cluster(io.cluster(), size_bytes, &spec)?;
-        io.create_image(&name, size_bytes, &spec).map_err(|error| {
+        check_with_cluster(io.cluster(), size, &spec)?;
+        io.create_image(&name, size, &spec).map_err(|error| {
             if error.is(Errno::EEXIST) { exists(connection, &io, &name, deadline) } else { refused(error) }
         })?;
         let image = io.open_image(ImageRef::Name(&name), None, Access::ReadWrite)?;

@@ -1,0 +1,137 @@
+//! Images whose parent's or data's pool is gone, and pools that others need.
+
+use serde_json::{Value, json};
+
+use crate::support::{api, ceph, finished, pool};
+
+fn path(pool: &str, name: &str) -> String {
+    format!("/api/v1/pools/{pool}/images/{name}")
+}
+
+/// Waits until the service knows that a pool is gone.
+fn gone(pool: &str) {
+    let started = std::time::Instant::now();
+    while api().get(&format!("/api/v1/pools/{pool}")).unwrap().status != 404 {
+        assert!(started.elapsed().as_secs() < 10);
+        std::thread::yield_now();
+    }
+}
+
+fn listed(pool: &str, name: &str) -> Value {
+    let list = api().get(&format!("/api/v1/pools/{pool}/images?view=full")).unwrap().expect(200).json();
+    list["Items"].as_array().unwrap().iter().find(|item| item["name"] == name).unwrap().clone()
+}
+
+/// A clone `clone` of an image in a pool, and an image `data` whose data is in another: home, parents, data.
+fn made() -> (String, String, String) {
+    let (home, parents, data) = (pool(), pool(), pool());
+    ceph().rbd(&["create", "--size", "8M", &format!("{parents}/p")]).unwrap();
+    ceph().rbd(&["snap", "create", "--no-progress", &format!("{parents}/p@s")]).unwrap();
+    for name in ["clone", "trashed", "removed"] {
+        let clone = format!("{home}/{name}");
+        ceph().rbd(&["clone", "--rbd-default-clone-format", "2", &format!("{parents}/p@s"), &clone]).unwrap();
+    }
+    ceph().rbd(&["create", "--size", "8M", "--data-pool", &data, &format!("{home}/data")]).unwrap();
+    ceph().rbd(&["snap", "create", "--no-progress", &format!("{home}/data@s")]).unwrap();
+    ceph().rbd(&["create", "--size", "8M", &format!("{home}/plain")]).unwrap();
+    (home, parents, data)
+}
+
+#[test]
+fn a_pool_that_others_need_is_refused_with_their_names_unless_forced() {
+    let (home, parents, data) = made();
+    ceph().rbd(&["namespace", "create", &format!("{home}/ns")]).unwrap();
+    let clone = format!("{home}/ns/inner");
+    ceph().rbd(&["clone", "--rbd-default-clone-format", "2", &format!("{parents}/p@s"), &clone]).unwrap();
+    ceph().rbd(&["trash", "mv", &format!("{home}/trashed")]).unwrap();
+    let delete = |pool: &str, more: &str| api().delete(&format!("/api/v1/pools/{pool}?confirm={pool}{more}")).unwrap();
+    let refused = delete(&parents, "").expect(409);
+    assert_eq!(refused.problem(), "in-use", "{}", refused.text());
+    let problem = refused.json();
+    let mut named: Vec<String> = problem["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|image| {
+            assert_eq!((&image["pool"], &image["holds"]), (&json!(home), &json!("its parent")), "{image}");
+            format!(
+                "{}/{} {}",
+                image["namespace"].as_str().unwrap(),
+                image["image"].as_str().unwrap(),
+                image["inTrash"]
+            )
+        })
+        .collect();
+    named.sort();
+    assert_eq!(named, ["/clone false", "/removed false", "/trashed true", "ns/inner false"], "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains(&format!("{home}/clone")), "{problem}");
+    let refused = delete(&data, "").expect(409).json();
+    assert_eq!((&refused["images"][0]["image"], &refused["images"][0]["holds"]), (&json!("data"), &json!("its data")));
+    // Its own images hold no pool.
+    delete(&parents, "&force=true").expect(204);
+    delete(&home, "").expect(204);
+    delete(&data, "").expect(204);
+}
+
+#[test]
+fn an_image_without_its_parents_or_its_datas_pool_says_so_everywhere() {
+    let (home, parents, data) = made();
+    let ids: Vec<Value> = [&parents, &data]
+        .iter()
+        .map(|pool| api().get(&format!("/api/v1/pools/{pool}")).unwrap().expect(200).json()["id"].clone())
+        .collect();
+    for name in ["clone", "data"] {
+        assert_eq!(api().get(&path(&home, name)).unwrap().expect(200).json()["state"], "ready");
+    }
+    for pool in [&parents, &data] {
+        ceph().ceph(&["osd", "pool", "rm", pool, pool, "--yes-i-really-really-mean-it"]).unwrap();
+        gone(pool);
+    }
+    for (name, pool, id, held) in [("clone", &parents, &ids[0], "its parent"), ("data", &data, &ids[1], "its data")] {
+        let image = path(&home, name);
+        let shown = api().get(&image).unwrap().expect(200).json();
+        let words = format!("needs the pool {pool:?} (id {id}), which held {held} and is gone");
+        assert_eq!((&shown["state"], &shown["stateReason"]), (&json!("unusable"), &json!(format!("It {words}."))));
+        assert_eq!(listed(&home, name)["stateReason"], shown["stateReason"]);
+        let refused = |answer: testbed::service::Answer, what: &str| {
+            let answer = answer.expect(409);
+            assert_eq!(answer.problem(), "pool-missing", "{name} {what}: {}", answer.text());
+            let problem = answer.json();
+            assert_eq!(problem["detail"], format!("Image {name:?} {words}."), "{name} {what}");
+            assert_eq!(problem["missingPool"], json!({ "id": id, "name": pool }), "{name} {what}");
+        };
+        for query in ["usage", "data", "diff"] {
+            refused(api().get(&format!("{image}/{query}")).unwrap(), query);
+        }
+        for (work, body) in [
+            ("flatten", json!({})),
+            ("sparsify", json!({})),
+            ("rebuild-object-map", json!({})),
+            ("copy", json!({ "name": "copied" })),
+            ("copy", json!({ "name": "copied", "deep": true })),
+            ("resize", json!({ "sizeBytes": 16 << 20 })),
+            ("resize", json!({ "sizeBytes": 4 << 20, "allowShrink": true })),
+            ("snapshots", json!({ "name": "t" })),
+        ] {
+            refused(api().post(&format!("{image}/{work}"), &body).unwrap(), work);
+        }
+    }
+    let rollback = api().post(&format!("{}/snapshots/s/rollback", path(&home, "data")), &json!({})).unwrap();
+    assert_eq!(rollback.expect(409).problem(), "pool-missing");
+    // It can be deleted, and others are as they were.
+    api().delete(&path(&home, "trashed")).unwrap().expect(200);
+    for name in ["removed", "data"] {
+        for snapshot in listed(&home, name)["snapshots"].as_array().unwrap() {
+            let name = snapshot["name"].as_str().unwrap();
+            ceph().rbd(&["snap", "rm", "--no-progress", &format!("{home}/data@{name}")]).unwrap_or_default();
+        }
+        let removed = api().delete(&format!("{}?permanent=true", path(&home, name))).unwrap();
+        if removed.status == 202 {
+            let done = finished(&api(), removed.header("location"));
+            assert_eq!(done["state"], "succeeded", "{name}: {done}");
+        } else {
+            assert_eq!(name, "data", "{}", removed.text());
+        }
+    }
+    api().get(&format!("{}/usage", path(&home, "plain"))).unwrap().expect(200);
+}
