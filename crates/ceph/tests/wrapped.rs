@@ -21,7 +21,7 @@ struct Left {
 const LEFT: &[Left] = &[
     Left {
         title: "Mirroring",
-        reason: "Copies between clusters are set up by who runs them, not by who uses images; the service has no part in it.",
+        reason: "Copies between clusters are set up by who runs them, not by who uses images; the service only tells which end an image is.",
         functions: &[
             "rbd_mirror_*",
             "rbd_aio_mirror_*",
@@ -93,7 +93,6 @@ const LEFT: &[Left] = &[
             "rbd_diff_iterate",
             "rbd_flatten",
             "rbd_get_old_format",
-            "rbd_get_size",
             "rbd_group_snap_create",
             "rbd_group_snap_rollback",
             "rbd_image_spec_cleanup",
@@ -162,7 +161,6 @@ const LEFT: &[Left] = &[
         title: "Locks of long-lived clients",
         reason: "An image is open for one request at a time; locks of others are listed and broken through what is wrapped.",
         functions: &[
-            "rbd_lock_acquire",
             "rbd_lock_break",
             "rbd_lock_get_owners",
             "rbd_lock_get_owners_cleanup",

@@ -99,7 +99,7 @@ pub fn before_rollback(
     deadline: Instant,
 ) -> Result<(), Problem> {
     let raw = read(io, group, deadline)?;
-    let Some(found) = raw.snapshots.iter().find(|known| known.name.to_string() == snapshot) else {
+    let Some(found) = raw.snapshots.iter().find(|known| known.name == snapshot) else {
         return Err(snapshot_not_found(group, snapshot));
     };
     if !found.complete {
@@ -109,7 +109,7 @@ pub fn before_rollback(
     same_images(io, group, &raw, found, deadline)?;
     let problems: Vec<Problem> =
         raw.images.iter().filter_map(|image| before_one(io, image, Act::Overwrite { force }, deadline).err()).collect();
-    match together(group, problems) {
+    match together(group, &problems) {
         Some(problem) => Err(problem),
         None => Ok(()),
     }
@@ -166,7 +166,7 @@ fn image_name(io: &IoContext, pool_id: i64, id: &str, deadline: Instant) -> Stri
 }
 
 /// Problems of several images of a group as one, with all clients.
-fn together(group: &str, problems: Vec<Problem>) -> Option<Problem> {
+fn together(group: &str, problems: &[Problem]) -> Option<Problem> {
     let first = problems.first()?;
     let details: Vec<&str> = problems.iter().map(Problem::detail).collect();
     let detail = format!("Group {group:?} cannot be rolled back: {}", details.join(" "));

@@ -122,17 +122,17 @@ fn users(io: &IoContext, pool_id: i64, until: Instant) -> Result<Vec<User>, Prob
         let mut after: Option<Vec<u8>> = None;
         loop {
             let page = listing::directory(&place, after.as_deref(), "", PAGE, until)?;
-            found.extend(of_those(&place, page.images, false, pool_id, until)?);
+            found.extend(of_those(&place, &page.images, false, pool_id, until)?);
             match page.next {
                 Some(next) => after = Some(next),
                 None => break,
             }
         }
-        let trashed = listing::trash(&place, until)?
+        let trashed: Vec<Named> = listing::trash(&place, until)?
             .into_iter()
             .map(|entry| Named { name: entry.name.to_string(), id: entry.image_id })
             .collect();
-        found.extend(of_those(&place, trashed, true, pool_id, until)?);
+        found.extend(of_those(&place, &trashed, true, pool_id, until)?);
     }
     Ok(found)
 }
@@ -151,7 +151,7 @@ fn namespaces(io: &IoContext, until: Instant) -> Result<Vec<String>, Problem> {
 /// Those of some images that need a pool. One whose header cannot be read is passed over.
 fn of_those(
     io: &IoContext,
-    images: Vec<Named>,
+    images: &[Named],
     in_trash: bool,
     pool_id: i64,
     until: Instant,

@@ -102,7 +102,7 @@ fn with_free_id(mut make: impl FnMut() -> Result<()>) -> Result<()> {
     for _ in 1..DRAWS {
         match make() {
             Err(error) if error.is(Errno::EBADF) => {}
-            made => return made,
+            outcome => return outcome,
         }
     }
     make()
