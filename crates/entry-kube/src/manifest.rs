@@ -240,11 +240,22 @@ fn object_of(info: &KindInfo, mut value: Value) -> Result<Option<Object>, String
         Kind::Ingress => typed::<networking::Ingress>(&value, true),
         Kind::IngressClass => typed::<networking::IngressClass>(&value, true),
         // Nothing of a Secret is quoted.
-        Kind::Secret => typed::<core::Secret>(&value, false),
+        Kind::Secret => typed::<core::Secret>(&unwrapped(value), false),
         Kind::Node => typed::<core::Node>(&value, true),
         Kind::Namespace => typed::<core::Namespace>(&value, true),
         Kind::Manifest => Ok(None),
     }
+}
+
+/// A Secret whose base64 is without the line breaks and spaces that programs put into it, as `kubectl kustomize` does.
+fn unwrapped(mut secret: Value) -> Value {
+    let data = secret.get_mut("data").and_then(Value::as_object_mut);
+    for value in data.into_iter().flat_map(|data| data.values_mut()) {
+        if let Value::String(text) = value {
+            text.retain(|c| !c.is_ascii_whitespace());
+        }
+    }
+    secret
 }
 
 fn typed<T: DeserializeOwned + Serialize + Convert>(value: &Value, quote: bool) -> Result<Option<Object>, String> {

@@ -255,6 +255,32 @@ fn a_key_is_never_shown() {
     }
 }
 
+/// What `kubectl kustomize` writes for a generated Secret, and what editors make of it.
+#[test]
+fn base64_may_have_line_breaks() {
+    let head = "apiVersion: v1\nkind: Secret\ntype: kubernetes.io/tls\nmetadata: {name: cert}\n";
+    let secret = |data: &str| {
+        let snapshot = read(&[("x.yaml", &format!("{head}{data}"))]);
+        let found = snapshot.secrets.get(&key("cert"));
+        let secret = found.unwrap_or_else(|| panic!("{data}: {:?}", snapshot.unreadable));
+        (secret.certificate.clone(), secret.key.clone())
+    };
+    let expected = (b"certificate".to_vec(), b"private key".to_vec());
+    for data in [
+        "data:\n  tls.crt: |\n    Y2Vy\n    dGlmaWNhdGU=\n  tls.key: |\n    cHJpdmF0\n    ZSBrZXk=\n",
+        "data:\r\n  tls.crt: |\r\n    Y2Vy\r\n    dGlmaWNhdGU=\r\n  tls.key: |-\r\n    cHJpdmF0\r\n    ZSBrZXk=\r\n",
+        "data:\n  tls.crt: >-\n    Y2Vy\n    dGlmaWNhdGU=\n  tls.key: >\n    cHJpdmF0\n    ZSBrZXk=\n",
+        "data:\n  tls.crt: \"Y2Vy\\n  dGlmaWNhdGU=\\r\\n\"\n  tls.key: ' cHJpdmF0 ZSBrZXk= '\n",
+        "data:\n  tls.crt: Y2Vy\n    dGlmaWNhdGU=\n  tls.key: \"cHJpdmF0\\tZSBrZXk=\"\n",
+        "data: {tls.crt: Y2VydGlmaWNhdGU=, tls.key: b2xk}\nstringData: {tls.key: private key}\n",
+    ] {
+        assert_eq!(secret(data), expected, "{data}");
+    }
+    for data in ["data: {tls.key: 'a!b='}", "data: {tls.key: abc}"] {
+        unreadable(&read(&[("x.yaml", &format!("{head}{data}"))]), "data.tls.key: it cannot be read");
+    }
+}
+
 #[test]
 fn of_two_the_first_file_wins() {
     let snapshot = read(&[("b.yaml", &service("a").replace("80", "81")), ("a.yaml", &service("a"))]);
