@@ -16,7 +16,7 @@ mod text;
 mod verdict;
 
 pub use bounds::{Bound, Bounds};
-pub use build::{BuildSettings, Built, Defaults, Ownership, addresses, balanced, build, reached};
+pub use build::{BuildSettings, Built, Defaults, GoodSecret, Ownership, addresses, balanced, build, reached};
 pub use holdings::Holdings;
 pub use routes::{
     Action, Backend, CHALLENGE, Certificate, CertificateId, Forward, Found, Host, HostName, PathMatch, Protocol,

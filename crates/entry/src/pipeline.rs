@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use entry_kube::status::Judged;
 use entry_routes::{
-    Built, Finding, Holdings, Key, Kind, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts,
+    Built, Finding, GoodSecret, Holdings, Key, Kind, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts,
 };
 use nginx_conf::{Generation, Origin, TemplateError};
 use nginx_process::{Offered, OutcomeState, Volume};
@@ -43,7 +43,7 @@ pub struct Maker {
     conf: nginx_conf::Settings,
     template: Option<String>,
     quarantine: BTreeMap<ObjectRef, Quarantined>,
-    last_good: BTreeMap<Key, Arc<entry_routes::Secret>>,
+    last_good: BTreeMap<Key, GoodSecret>,
     /// Which namespace holds what, by the last configuration.
     held: Arc<Holdings>,
     /// Where that is kept over restarts.

@@ -5,15 +5,16 @@ use std::fmt::Write;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rustls::crypto::ring::sign::any_supported_type;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
 use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::X509Certificate;
 
+use super::chain::{self, Remark};
+use super::private_key::{self, PrivateKey};
 use crate::{Certificate, CertificateId, HostName, Kind, Secret};
+
+/// Most bytes of a chain, in PEM.
+const LARGEST: usize = 32 * 1024;
 
 /// A certificate whose key fits.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Loaded {
     pub certificate: Certificate,
     /// From when to when it is valid, in seconds since 1970.
     pub valid: (i64, i64),
+    /// What its owner should know.
+    pub remarks: Vec<Remark>,
     /// The names that it is for, in lower case.
     names: HashSet<String>,
 }
@@ -38,42 +41,31 @@ impl Loaded {
             HostName::Any => false,
         }
     }
+
+    /// What of the Secret is left out, if anything is.
+    pub fn damage(&self) -> Option<&str> {
+        self.remarks.iter().find(|remark| remark.lost).map(|remark| remark.message.as_str())
+    }
 }
 
 /// Reads a Secret. What is kept is written anew, so that nothing but certificates and one key is passed on.
 ///
 /// # Errors
-/// What is wrong with it, in a sentence.
+/// What is wrong with it, in a sentence of fixed words: nothing of it is quoted.
 pub fn load(secret: &Secret) -> Result<Loaded, String> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&secret.certificate)
-        .collect::<Result<_, _>>()
-        // Not the library's words: they quote the text, and a key may be in it.
-        .map_err(|_| "tls.crt is no PEM: a line of it is not base64, or a block does not end")?;
-    let first = chain.first().ok_or("tls.crt holds no certificate in PEM")?;
-    let key = PrivateKeyDer::from_pem_slice(&secret.key).map_err(|_| "tls.key holds no private key in PEM")?;
-    let (_, parsed) =
-        X509Certificate::from_der(first).map_err(|_| "the first certificate of tls.crt cannot be read")?;
-    let valid = (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
-    let names = parsed.subject_alternative_name().ok().flatten().map(|names| {
-        names.value.general_names.iter().filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-            _ => None,
-        })
-    });
-    let names = names.map(Iterator::collect).unwrap_or_default();
+    let (chain, mut remarks) = chain::read(&secret.certificate)?;
+    let parsed: Vec<_> = chain.iter().filter_map(|der| chain::parse(der)).collect();
+    let first = parsed.first().ok_or("the first certificate of tls.crt cannot be read")?;
+    let key = key_of(&parsed, &secret.key)?;
+    let valid = (first.validity().not_before.timestamp(), first.validity().not_after.timestamp());
+    let (names, remark) = names(first);
+    remarks.extend(remark);
 
-    let signing = any_supported_type(&key).map_err(|_| "tls.key is of a kind that is not supported, or broken")?;
-    CertifiedKey::new(chain.clone(), signing)
-        .keys_match()
-        .map_err(|_| "tls.key is not the key of the first certificate in tls.crt")?;
-
-    let label = match key {
-        PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
-        PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
-        _ => "PRIVATE KEY",
-    };
     let chain = chain.iter().map(|der| pem("CERTIFICATE", der)).collect::<String>().into_bytes();
-    let key = pem(label, key.secret_der()).into_bytes();
+    if chain.len() > LARGEST {
+        return Err(format!("the chain in tls.crt is longer than {} KiB; keep what clients need", LARGEST / 1024));
+    }
+    let key = pem(key.label, &key.der).into_bytes();
     let digest = Sha256::new().chain_update(&chain).chain_update(&key).finalize();
     let id = digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
         // Writing to a String does not fail.
@@ -81,7 +73,47 @@ pub fn load(secret: &Secret) -> Result<Loaded, String> {
         hex
     });
     let certificate = Certificate { origin: secret.meta.object(Kind::Secret), chain, key };
-    Ok(Loaded { id: CertificateId(id), certificate, valid, names })
+    Ok(Loaded { id: CertificateId(id), certificate, valid, remarks, names })
+}
+
+/// The private key of the first certificate.
+fn key_of(chain: &[X509Certificate<'_>], text: &[u8]) -> Result<PrivateKey, String> {
+    let mut wrong = None;
+    for key in private_key::read(text) {
+        let key = match key {
+            Ok(key) => key,
+            Err(why) => {
+                wrong.get_or_insert(why.to_owned());
+                continue;
+            }
+        };
+        match chain.iter().position(|certificate| key.is_of(certificate.public_key())) {
+            Some(0) => return Ok(key),
+            Some(n) => {
+                let n = n + 1;
+                wrong = Some(format!(
+                    "tls.key is the key of certificate {n} in tls.crt, not of the first; put that one first"
+                ));
+            }
+            None => wrong = Some("tls.key is not the key of the first certificate in tls.crt".to_owned()),
+        }
+    }
+    Err(wrong.unwrap_or_else(|| "tls.key holds no private key in PEM".to_owned()))
+}
+
+/// The names of DNS that a certificate is for, in lower case.
+fn names(certificate: &X509Certificate<'_>) -> (HashSet<String>, Option<Remark>) {
+    if let Ok(Some(names)) = certificate.subject_alternative_name() {
+        let names = names.value.general_names.iter().filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        });
+        return (names.collect(), None);
+    }
+    let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+    let message = "The certificate names its hosts in its subject only, where most clients do not look any more; have it \
+                   issued with a subjectAltName";
+    (common.map(str::to_ascii_lowercase).collect(), Some(Remark { message: message.to_owned(), lost: false }))
 }
 
 /// Writes PEM. Source: RFC 7468.

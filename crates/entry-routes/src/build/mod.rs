@@ -3,7 +3,7 @@
 //! 1. `attach`: which objects are this controller's.
 //! 2. `claim`: what each of them asks for, with `options` (annotations), `host`, `path` and `resolve` (Services and ports).
 //! 3. `owners`: what of it belongs to other namespaces; `bounds`: what of it is too much.
-//! 4. `tls`: which certificates objects bring, with `certificate` (Secrets).
+//! 4. `tls`: which certificates objects bring, with `certificate` (Secrets), and for that `pem`, `chain` and `private_key`.
 //! 5. `merge`: who gets what several ask for, in the order in which rules are tried, with `offers` (whose certificate a host
 //!    gets); `solver`: hosts for proofs only.
 //!
@@ -13,6 +13,7 @@ mod addresses;
 mod attach;
 mod bounds;
 mod certificate;
+mod chain;
 mod claim;
 mod draft;
 mod host;
@@ -22,6 +23,8 @@ mod options;
 mod owners;
 mod path;
 mod pattern;
+mod pem;
+mod private_key;
 mod resolve;
 mod solver;
 mod theirs;
@@ -30,11 +33,12 @@ mod tls;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{Bounds, Holdings, Key, ObjectRef, Reason, Routes, Secret, Snapshot, Timeouts, Verdicts};
+use crate::{Bounds, Holdings, Key, ObjectRef, Reason, Routes, Snapshot, Timeouts, Verdicts};
 
 use owners::Listed;
 
 pub use addresses::{addresses, balanced, reached};
+pub use tls::GoodSecret;
 
 /// Who may have what of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,9 +85,11 @@ pub struct BuildSettings {
     /// Objects that are put aside: why, and in words what is wrong with each, to which is added what becomes of it. They
     /// contribute nothing.
     pub quarantine: BTreeMap<ObjectRef, (Reason, String)>,
-    /// Secrets as they were when they last gave a certificate, as [`Built::good`] has them: one that is broken now goes on
-    /// giving it.
-    pub last_good: BTreeMap<Key, Arc<Secret>>,
+    /// Secrets as they were when they last gave a whole certificate, as [`Built::good`] has them: one that is broken now goes
+    /// on giving it.
+    pub last_good: BTreeMap<Key, GoodSecret>,
+    /// The Secret for entries of `spec.tls` that name none.
+    pub default_certificate: Option<Key>,
 }
 
 impl Default for BuildSettings {
@@ -102,6 +108,7 @@ impl Default for BuildSettings {
             defaults: Defaults::default(),
             quarantine: BTreeMap::new(),
             last_good: BTreeMap::new(),
+            default_certificate: None,
         }
     }
 }
@@ -114,7 +121,7 @@ pub struct Built {
     /// What is said of each object that concerns this controller.
     pub verdicts: Verdicts,
     /// The Secrets that gave a certificate, as they were when they were good.
-    pub good: BTreeMap<Key, Arc<Secret>>,
+    pub good: BTreeMap<Key, GoodSecret>,
     /// Which namespace holds what from now on; nothing without ownership.
     pub held: Arc<Holdings>,
 }

@@ -1,14 +1,14 @@
 //! Which certificate each host gets.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::attach::{Age, Attached};
 use super::certificate::Loaded;
 use super::claim::Claim;
 use super::draft::{Place, named, quoted};
-use crate::{Certificate, CertificateId, HostName, Key, ObjectRef, Reason, Secret};
+use super::tls::GoodSecret;
+use crate::{Certificate, CertificateId, HostName, Key, ObjectRef, Reason};
 
 /// The certificates that objects bring.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub struct Certificates<'a> {
     /// Offers for whatever hosts their object has, by object.
     unnamed: HashMap<usize, Vec<usize>>,
     /// As [`super::Built::good`].
-    pub good: BTreeMap<Key, Arc<Secret>>,
+    pub good: BTreeMap<Key, GoodSecret>,
 }
 
 /// A certificate that an object brings for one host, or for all that it has.
@@ -29,7 +29,7 @@ pub struct Offer<'a> {
     pub place: Place<'a>,
     /// The host; none for all that the object has.
     pub host: Option<HostName>,
-    pub loaded: Rc<Loaded>,
+    pub loaded: Arc<Loaded>,
     /// Whether there is a host that it names or could be for; what became of it is told then.
     pub heard: bool,
     pub used: bool,

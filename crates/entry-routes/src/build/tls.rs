@@ -1,25 +1,50 @@
 //! Which certificates objects bring.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::BuildSettings;
 use super::attach::{Attached, Source};
 use super::certificate::{Loaded, load};
 use super::claim::TlsClaim;
-use super::draft::{Place, TlsPart, named, words};
+use super::draft::{Draft, Place, TlsPart, named, words};
 use super::offers::{Certificates, Offer};
 use crate::{Key, Kind, ObjectRef, Reason, Secret, Snapshot};
 
+/// A Secret that gave a whole certificate, and what was read of it: it is read once, not with every change of something else.
+#[derive(Debug, Clone)]
+pub struct GoodSecret {
+    secret: Arc<Secret>,
+    loaded: Arc<Loaded>,
+}
+
+impl GoodSecret {
+    /// The Secret as it was then.
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+}
+
+impl PartialEq for GoodSecret {
+    /// What was read of it follows from it.
+    fn eq(&self, other: &Self) -> bool {
+        self.secret == other.secret
+    }
+}
+
+impl Eq for GoodSecret {}
+
 /// What a Secret gives.
 struct Found {
-    loaded: Rc<Loaded>,
-    /// The Secret as it was when it gave this.
-    secret: Arc<Secret>,
-    /// What is wrong with it now.
+    loaded: Arc<Loaded>,
+    /// To be kept for when it is broken.
+    good: Option<GoodSecret>,
+    /// What is wrong with it, if this is what it gave before.
     broken: Option<String>,
 }
+
+/// Why a Secret gives nothing.
+type Missing = (Reason, String);
 
 /// Reads the certificates that objects bring, the oldest object's first.
 pub fn certificates<'a>(
@@ -38,46 +63,33 @@ pub fn certificates<'a>(
         }
         return given;
     }
-    let mut secrets: HashMap<&Key, Result<Found, (Reason, String)>> = HashMap::new();
+    let mut secrets: HashMap<Key, Result<Found, Missing>> = HashMap::new();
     claims.sort_by_key(|claim| claim.owner);
     for TlsClaim { owner: (created, owner), entry, hosts, secret } in claims {
         let place = Place::TlsEntry(*entry, TlsPart::Secret);
-        let found = match secret {
-            Some(key) => secrets.entry(key).or_insert_with(|| read(snapshot, settings, key)).as_ref(),
+        let draft = &mut attached[*owner].draft;
+        let found = match secret.as_ref().or(settings.default_certificate.as_ref()) {
+            Some(key) => secrets.entry(key.clone()).or_insert_with(|| read(snapshot, settings, key)).as_ref(),
             None => Err(&(
                 Reason::Unsupported,
-                "No Secret is named, and there is no certificate for all; name one".to_owned(),
+                "No Secret is named, and this entry has no default certificate (--default-certificate); name one"
+                    .to_owned(),
             )),
         };
-        let Found { loaded, broken, .. } = match found {
+        let found = match found {
             Ok(found) => found,
             Err((reason, message)) => {
                 let message = format!("{message}. Until then, the hosts are served over HTTP only, without redirect");
-                attached[*owner].draft.lose(place, *reason, message);
+                draft.lose(place, *reason, message);
                 continue;
             }
         };
-        if let Some(words) = broken {
-            let message = format!(
-                "{words}. Until it can, the certificate that it held before is served, which a restart of the entry forgets"
-            );
-            attached[*owner].draft.lose(place, Reason::InvalidRef, message);
-        }
-        let (from, to) = loaded.valid;
-        let age = match settings.now {
-            now if now > to => Some("has expired; renew it"),
-            now if now < from => Some("is not valid yet; check the clock"),
-            _ => None,
-        };
-        if let Some(hint) = age {
-            let message = format!("The certificate is served, and clients refuse it, since it {hint}");
-            attached[*owner].draft.note(place, Reason::InvalidRef, message);
-        }
+        tell(found, settings.now, place, draft);
         let offer = |place, host| Offer {
             owner: (*created, *owner),
             place,
             host,
-            loaded: Rc::clone(loaded),
+            loaded: Arc::clone(&found.loaded),
             heard: false,
             used: false,
         };
@@ -86,12 +98,42 @@ pub fn certificates<'a>(
             None => given.add(offer(Place::TlsEntry(*entry, TlsPart::Hosts), None)),
         }
     }
-    let good = secrets.into_iter().filter_map(|(key, found)| Some((key.clone(), found.ok()?.secret)));
+    let good = secrets.into_iter().filter_map(|(key, found)| Some((key, found.ok()?.good?)));
     given.good = good.collect();
     given
 }
 
-fn read(snapshot: &Snapshot, settings: &BuildSettings, key: &Key) -> Result<Found, (Reason, String)> {
+/// Tells an owner what there is to know of a certificate that is used.
+fn tell<'a>(found: &Found, now: i64, place: Place<'a>, draft: &mut Draft<'a>) {
+    let Found { loaded, broken, .. } = found;
+    if let Some(words) = broken {
+        let message = format!(
+            "{words}. Until it can, the certificate that it held before is served, which a restart of the entry forgets"
+        );
+        draft.lose(place, Reason::InvalidRef, message);
+    }
+    for remark in &loaded.remarks {
+        if remark.lost {
+            let message =
+                format!("{}. The rest is served, and clients may refuse it; correct the Secret", remark.message);
+            draft.lose(place, Reason::InvalidRef, message);
+        } else {
+            draft.note(place, Reason::InvalidRef, remark.message.clone());
+        }
+    }
+    let (from, to) = loaded.valid;
+    let age = match now {
+        now if now > to => Some("has expired; renew it"),
+        now if now < from => Some("is not valid yet; check the clock"),
+        _ => None,
+    };
+    if let Some(hint) = age {
+        let message = format!("The certificate is served, and clients refuse it, since it {hint}");
+        draft.note(place, Reason::InvalidRef, message);
+    }
+}
+
+fn read(snapshot: &Snapshot, settings: &BuildSettings, key: &Key) -> Result<Found, Missing> {
     let object = ObjectRef::new(Kind::Secret, key.clone());
     let said = |words: &str| format!("{} cannot be used: {words}", named(&object));
     let invalid = |words: &str| Err((Reason::InvalidRef, said(words)));
@@ -105,16 +147,25 @@ fn read(snapshot: &Snapshot, settings: &BuildSettings, key: &Key) -> Result<Foun
         let message = format!("There is no {} of the type kubernetes.io/tls; make it", named(&object));
         return Err((Reason::RefNotFound, message));
     };
-    let words = match load(secret) {
-        Ok(loaded) => return Ok(Found { loaded: Rc::new(loaded), secret: Arc::clone(secret), broken: None }),
-        Err(words) => words,
-    };
+    let before = settings.last_good.get(key);
+    if let Some(good) = before.filter(|good| Arc::ptr_eq(&good.secret, secret)) {
+        return Ok(Found { loaded: Arc::clone(&good.loaded), good: Some(good.clone()), broken: None });
+    }
     // A renewal that went wrong is no reason to take HTTPS away. A Secret that is gone is: its owner takes it back.
-    let before = settings.last_good.get(key).and_then(|secret| Some((load(secret).ok()?, secret)));
-    match before {
-        Some((loaded, secret)) => {
-            Ok(Found { loaded: Rc::new(loaded), secret: Arc::clone(secret), broken: Some(said(&words)) })
-        }
-        None => invalid(&words),
+    let as_before = |good: &GoodSecret, words: &str| {
+        Ok(Found { loaded: Arc::clone(&good.loaded), good: Some(good.clone()), broken: Some(said(words)) })
+    };
+    match (load(secret), before) {
+        (Err(words), Some(good)) => as_before(good, &words),
+        (Err(words), None) => invalid(&words),
+        (Ok(loaded), before) => match (loaded.damage(), before) {
+            (Some(damage), Some(good)) => as_before(good, damage),
+            (damage, _) => {
+                let whole = damage.is_none();
+                let loaded = Arc::new(loaded);
+                let good = GoodSecret { secret: Arc::clone(secret), loaded: Arc::clone(&loaded) };
+                Ok(Found { loaded, good: whole.then_some(good), broken: None })
+            }
+        },
     }
 }

@@ -2,7 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use entry_routes::{BuildSettings, Built, Found, Ingress, Kind, Outcome, Reason, Request, Routes, Scheme, Secret};
+use entry_routes::{
+    BuildSettings, Built, Found, GoodSecret, Ingress, Kind, Outcome, Reason, Request, Routes, Scheme, Secret,
+};
 
 use crate::support::{
     NOW, Objects, assert_routes, assert_verdict, backend, exposed, ingress, meta, object, prefix, secret, service,
@@ -61,9 +63,12 @@ fn sec1(secret: &Secret) -> String {
     let text = String::from_utf8(secret.key.clone()).expect("PEM");
     let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
     let pkcs8 = STANDARD.decode(body).expect("base64");
-    // Version 1 and a private key of 32 bytes, in a sequence.
-    let at = pkcs8.windows(5).position(|bytes| bytes == [2, 1, 1, 4, 32]).expect("a P-256 key") - 2;
-    let text = STANDARD.encode(&pkcs8[at..]);
+    // Version 1 and a private key of 32 bytes, in a sequence. The curve is named around it; here it stands between them.
+    let at = pkcs8.windows(5).position(|bytes| bytes == [2, 1, 1, 4, 32]).expect("a P-256 key");
+    let curve = [0xa0, 10, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+    let parts = [&pkcs8[at..at + 37], &curve, &pkcs8[at + 37..]].concat();
+    let length = u8::try_from(parts.len()).expect("short");
+    let text = STANDARD.encode([&[0x30, length][..], &parts].concat());
     let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
     let label = |text: &str| format!("-----{text} EC PRIVATE KEY-----\n");
     format!("{}{}\n{}", label("BEGIN"), lines.join("\n"), label("END"))
@@ -125,9 +130,9 @@ fn a_secret_that_is_missing_or_broken_leaves_http() {
         (Some(foreign), Reason::InvalidRef, "Secret shop/tls cannot be used: tls.key is not the key of the first"),
         (Some(without_key), Reason::InvalidRef, "tls.key holds no private key"),
         (Some(no_pem), Reason::InvalidRef, "tls.crt holds no certificate"),
-        (Some(no_certificate), Reason::InvalidRef, "the first certificate of tls.crt cannot be read"),
+        (Some(no_certificate), Reason::InvalidRef, "tls.crt holds no certificate that can be read"),
         (Some(empty), Reason::InvalidRef, "tls.crt holds no certificate"),
-        (Some(unfinished), Reason::InvalidRef, "tls.crt is no PEM"),
+        (Some(unfinished), Reason::InvalidRef, "tls.crt holds no certificate that can be read"),
     ];
     for (secret, reason, part) in cases {
         let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
@@ -155,7 +160,7 @@ fn a_renewal_that_went_wrong_leaves_the_certificate_before() {
     };
     let old = signed("tls", &["a.example.com"], (2020, 2025));
     let first = with(Some(old.clone()), &Built::default());
-    assert_eq!(first.good.values().map(|secret| &**secret).collect::<Vec<_>>(), [&old]);
+    assert_eq!(first.good.values().map(GoodSecret::secret).collect::<Vec<_>>(), [&old]);
     let broken = Secret { certificate: b"-".to_vec(), ..old.clone() };
     let mut last = first.clone();
     // However often it is looked at.

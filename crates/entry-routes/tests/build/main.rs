@@ -2,6 +2,7 @@
 
 mod bounds;
 mod certificates;
+mod chains;
 mod ingresses;
 mod others;
 mod owners;

@@ -8,6 +8,7 @@ mod common;
 mod faults;
 mod follow;
 mod grpc;
+mod keys;
 mod refused;
 mod secrecy;
 mod tenants;
