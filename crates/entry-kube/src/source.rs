@@ -45,6 +45,8 @@ pub struct Options {
     pub node_selector: String,
     /// How Secrets are read.
     pub tls_secrets: TlsSecrets,
+    /// The Secret for entries of `spec.tls` that name none, which [`TlsSecrets::Named`] has to fetch too.
+    pub default_certificate: Option<Key>,
     /// The only namespace to look at; all if there is none.
     pub namespace: Option<String>,
     /// Whether Ingresses are read, and with them `IngressClasses` and Secrets.
@@ -64,6 +66,7 @@ impl Default for Options {
             service_selector: "sparrow/expose=true".into(),
             node_selector: "role=entry".into(),
             tls_secrets: TlsSecrets::Watched,
+            default_certificate: None,
             namespace: None,
             ingresses: true,
             ownership: true,
@@ -214,7 +217,9 @@ impl KubeSource {
             snapshot.held = record::read(&client, namespace).await?;
         }
         if named && kinds.contains(&Kind::Secret) {
-            for (key, found) in fetch_secrets(&client, named_secrets(&snapshot)).await {
+            for (key, found) in
+                fetch_secrets(&client, named_secrets(&snapshot, options.default_certificate.as_ref())).await
+            {
                 match found {
                     Ok(Some(object)) => object.put(&mut snapshot),
                     Ok(None) => {}
@@ -303,12 +308,12 @@ where
     }
 }
 
-/// The Secrets that Ingresses name.
-pub(crate) fn named_secrets(snapshot: &Snapshot) -> BTreeSet<Key> {
+/// The Secrets that Ingresses name, and the default one if there are entries that name none.
+pub(crate) fn named_secrets(snapshot: &Snapshot, default: Option<&Key>) -> BTreeSet<Key> {
     let of = |ingress: &entry_routes::Ingress| {
-        let namespace = ingress.meta.namespace.clone();
-        let names = ingress.tls.iter().filter_map(|tls| tls.secret.clone());
-        names.map(|name| Key { namespace: namespace.clone(), name }).collect::<Vec<_>>()
+        let own = |name: &String| Key { namespace: ingress.meta.namespace.clone(), name: name.clone() };
+        let keys = ingress.tls.iter().filter_map(|tls| tls.secret.as_ref().map(own).or_else(|| default.cloned()));
+        keys.collect::<Vec<_>>()
     };
     snapshot.ingresses.values().flat_map(|ingress| of(ingress)).collect()
 }

@@ -65,7 +65,7 @@ pub(crate) fn start(client: Client, options: Options) -> Watching {
                     TlsSecrets::Watched => {
                         follow::<core::Secret>(namespaced(&client, &options), Kind::Secret, &options, &store).await;
                     }
-                    TlsSecrets::Named => fetch(&client, &store).await,
+                    TlsSecrets::Named => fetch(&client, options.default_certificate.as_ref(), &store).await,
                 }
             };
             let ingresses = async {
@@ -397,7 +397,7 @@ fn describe(kind: Kind, error: &watcher::Error) -> (String, bool) {
 }
 
 /// Fetches the Secrets that Ingresses name, for ever.
-async fn fetch(client: &Client, store: &Store) {
+async fn fetch(client: &Client, default: Option<&Key>, store: &Store) {
     let mut wanted: BTreeSet<Key> = BTreeSet::new();
     let mut due: BTreeMap<Key, Instant> = BTreeMap::new();
     let mut seen = None;
@@ -405,7 +405,7 @@ async fn fetch(client: &Client, store: &Store) {
         let news = {
             let kept = store.kept();
             let listed = !kept.missing.contains(&Kind::Ingress);
-            (listed && seen != Some(kept.changes)).then(|| (kept.changes, named_secrets(&kept.snapshot)))
+            (listed && seen != Some(kept.changes)).then(|| (kept.changes, named_secrets(&kept.snapshot, default)))
         };
         if let Some((changes, named)) = news {
             seen = Some(changes);

@@ -158,6 +158,10 @@ pub struct Settings {
         help_heading = "Objects"
     )]
     pub tls_secrets: TlsSecrets,
+    /// The Secret with the certificate for entries of `spec.tls` that name none; it serves hosts that it is for
+    #[arg(long, global = true, value_name = "NAMESPACE/NAME", env = "SPARROW_ENTRY_DEFAULT_CERTIFICATE",
+        value_parser = object_key, help_heading = "Objects")]
+    pub default_certificate: Option<Key>,
     /// Write nothing into the cluster: neither addresses into the status of Ingresses, nor Events
     #[arg(long, global = true, env = "SPARROW_ENTRY_NO_STATUS", help_heading = "Objects")]
     pub no_status: bool,
@@ -413,6 +417,7 @@ impl Settings {
             node_selector: self.node_selector.clone(),
             publish_service: self.publish_service.clone(),
             https: !self.https.is_empty(),
+            default_certificate: self.default_certificate.clone(),
             ..entry_routes::BuildSettings::default()
         }
     }
@@ -427,6 +432,7 @@ impl Settings {
                 TlsSecrets::Watched => entry_kube::TlsSecrets::Watched,
                 TlsSecrets::Named => entry_kube::TlsSecrets::Named,
             },
+            default_certificate: self.default_certificate.clone(),
             namespace: self.namespace.clone(),
             ingresses: !self.no_ingresses,
             ownership: self.host_ownership == HostOwnership::Namespace,
