@@ -13,6 +13,7 @@ use crate::listing::Image;
 use crate::names::{check_new, segment};
 use crate::problem::{Kind, Problem};
 use crate::trash::{self, Source, State, TrashItem};
+use crate::why;
 
 const TAG: &str = "trash";
 
@@ -79,7 +80,7 @@ async fn restore(mut call: Call) -> Answer {
                     Problem::new(Kind::TrashNotFound, format!("Image {id:?} has left the trash in the meantime."))
                         .errno(Errno::ENOENT)
                 }
-                _ => error.into(),
+                _ => why::explain(&io, &name, &id, error, deadline),
             })?;
             read_image(connection, &io, &name, deadline)
         })
