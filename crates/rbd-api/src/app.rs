@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::audit::Audit;
 use crate::auth::Authenticator;
+use crate::hosts::Guard;
 use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::operations::Operations;
@@ -22,6 +23,8 @@ pub struct App {
     pub operations: Arc<Operations>,
     /// Who calls, and what they may.
     pub auth: Authenticator,
+    /// What keeps pages of other sites out, where callers are not known.
+    pub guard: Option<Guard>,
     /// Who changed what.
     pub audit: Audit,
     /// What is counted.
@@ -30,6 +33,8 @@ pub struct App {
     pub trash_retention: Duration,
     /// What streams of image data share.
     pub streams: Streams,
+    /// How long a connection is kept for its next request.
+    pub keep_alive: Duration,
     /// How long a request may wait for Ceph.
     pub deadline: Duration,
     /// Set when the service is ending: not ready, but it still serves.

@@ -157,6 +157,7 @@ impl Call {
     /// `invalid-field` with the parameter's name.
     pub fn query<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let query = self.uri.query().unwrap_or("");
+        crate::names::utf8(query, "query")?;
         let deserializer = serde_urlencoded::Deserializer::new(percent_decoded_pairs(query));
         serde_path_to_error::deserialize(deserializer).map_err(|error| {
             let path = error.path().to_string();
@@ -167,7 +168,7 @@ impl Call {
         })
     }
 
-    /// The body as JSON. Unknown fields are refused by the types.
+    /// The body as JSON: an object with the type's fields, each at most once.
     ///
     /// # Errors
     /// `media-type`, `too-large`, `bad-request` for what is not JSON, `invalid-field` with the field's path.
@@ -182,23 +183,7 @@ impl Call {
         if let Ok(Named { name: Some(name) }) = serde_json::from_slice(&bytes) {
             self.notes.lock().unwrap_or_else(PoisonError::into_inner).name(&name);
         }
-        let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
-        let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            let path = error.path().to_string();
-            let inner = error.into_inner();
-            if inner.is_data() {
-                let field = if path == "." { "body".to_owned() } else { path };
-                Problem::new(Kind::InvalidField, format!("{field}: {inner}"))
-                    .correction("See the endpoint's body in /openapi.json.")
-                    .with("field", field)
-            } else {
-                Problem::new(Kind::BadRequest, format!("The body is not JSON: {inner}."))
-            }
-        })?;
-        deserializer
-            .end()
-            .map_err(|error| Problem::new(Kind::BadRequest, format!("Something follows the JSON body: {error}.")))?;
-        Ok(value)
+        crate::body::read(&bytes)
     }
 
     /// As [`Call::json`], or the default when there is no body at all.
@@ -330,11 +315,16 @@ impl Call {
 
     /// The prefix that a proxy stripped (`X-Forwarded-Prefix`), if it is a sane path.
     pub fn prefix(&self) -> &str {
-        let prefix = self.headers.get("x-forwarded-prefix").and_then(|value| value.to_str().ok()).unwrap_or("");
-        let prefix = prefix.trim_end_matches('/');
-        let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~%".contains(c);
-        if prefix.starts_with('/') && !prefix.starts_with("//") && prefix.chars().all(plain) { prefix } else { "" }
+        prefix(&self.headers)
     }
+}
+
+/// The prefix that a proxy stripped (`X-Forwarded-Prefix`), if it is a sane path.
+pub fn prefix(headers: &HeaderMap) -> &str {
+    let prefix = headers.get("x-forwarded-prefix").and_then(|value| value.to_str().ok()).unwrap_or("");
+    let prefix = prefix.trim_end_matches('/');
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~%".contains(c);
+    if prefix.starts_with('/') && !prefix.starts_with("//") && prefix.chars().all(plain) { prefix } else { "" }
 }
 
 /// The name in a body, for the audit log.

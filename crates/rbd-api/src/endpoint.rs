@@ -17,15 +17,21 @@ use crate::problem::Problem;
 pub type Answer = Result<Response<Body>, Problem>;
 
 type Handler = Arc<dyn Fn(Call) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
-type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+/// How a type's schema is made.
+pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
 /// What a request's body may be.
 #[derive(Clone, Copy)]
 pub enum BodyKind {
     /// None.
     None,
-    /// JSON of this schema.
-    Json(SchemaOf),
+    /// JSON.
+    Json {
+        /// Its schema.
+        schema: SchemaOf,
+        /// Whether it must be there.
+        required: bool,
+    },
     /// A stream of bytes of this media type.
     Stream(&'static str),
 }
@@ -37,8 +43,19 @@ pub struct Outcome {
     pub status: StatusCode,
     /// When it is given.
     pub description: &'static str,
-    /// Its body: media type, and the schema where it is JSON.
-    pub body: Option<(&'static str, Option<SchemaOf>)>,
+    /// Its body.
+    pub body: OutcomeBody,
+}
+
+/// What an answer's body is.
+#[derive(Clone, Copy)]
+pub enum OutcomeBody {
+    /// Empty.
+    Nothing,
+    /// JSON of this schema.
+    Json(SchemaOf),
+    /// Text or bytes of this media type.
+    Media(&'static str),
 }
 
 /// One endpoint below `/api/v1`.
@@ -67,14 +84,14 @@ pub struct Endpoint {
     pub in_namespace: bool,
     /// The query's parameters, as the schema of an object.
     pub query: Option<SchemaOf>,
+    /// The parameter of the path that is the name of a new thing.
+    pub names: Option<&'static str>,
     /// The body it takes.
     pub body: BodyKind,
     /// How it can go well.
     pub outcomes: Vec<Outcome>,
     handler: Handler,
 }
-
-const JSON: &str = "application/json";
 
 impl Endpoint {
     /// An endpoint; viewers may call it if it is a `GET`, operators otherwise.
@@ -102,6 +119,7 @@ impl Endpoint {
             filtered: false,
             in_namespace: false,
             query: None,
+            names: None,
             body: BodyKind::None,
             outcomes: Vec::new(),
             handler: Arc::new(move |call| Box::pin(handler(call))),
@@ -140,7 +158,21 @@ impl Endpoint {
     /// Takes a JSON body.
     #[must_use]
     pub fn takes<B: JsonSchema>(mut self) -> Self {
-        self.body = BodyKind::Json(|generator| generator.subschema_for::<B>());
+        self.body = BodyKind::Json { schema: |generator| generator.subschema_for::<B>(), required: true };
+        self
+    }
+
+    /// Takes a JSON body, or none for the defaults.
+    #[must_use]
+    pub fn may_take<B: JsonSchema>(mut self) -> Self {
+        self.body = BodyKind::Json { schema: |generator| generator.subschema_for::<B>(), required: false };
+        self
+    }
+
+    /// Makes a thing whose name is this parameter of the path.
+    #[must_use]
+    pub fn names(mut self, parameter: &'static str) -> Self {
+        self.names = Some(parameter);
         self
     }
 
@@ -155,21 +187,21 @@ impl Endpoint {
     #[must_use]
     pub fn answers<T: JsonSchema>(mut self, status: StatusCode, description: &'static str) -> Self {
         let schema: SchemaOf = |generator| generator.subschema_for::<T>();
-        self.outcomes.push(Outcome { status, description, body: Some((JSON, Some(schema))) });
+        self.outcomes.push(Outcome { status, description, body: OutcomeBody::Json(schema) });
         self
     }
 
     /// Answers another media type.
     #[must_use]
     pub fn answers_media(mut self, status: StatusCode, description: &'static str, media_type: &'static str) -> Self {
-        self.outcomes.push(Outcome { status, description, body: Some((media_type, None)) });
+        self.outcomes.push(Outcome { status, description, body: OutcomeBody::Media(media_type) });
         self
     }
 
     /// Answers without a body.
     #[must_use]
     pub fn answers_nothing(mut self, status: StatusCode, description: &'static str) -> Self {
-        self.outcomes.push(Outcome { status, description, body: None });
+        self.outcomes.push(Outcome { status, description, body: OutcomeBody::Nothing });
         self
     }
 

@@ -7,6 +7,7 @@ use crate::unread::Unread;
 
 /// A list. The three fields' names are those of the first publication.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
 pub struct List<T> {
     /// What it is a list of, such as `PoolList`.
     #[serde(rename = "Kind")]

@@ -8,25 +8,25 @@
 //! keeps the connection; [`auth`] knows who calls and what they may, [`audit`] writes down what they did; [`listing`] reads
 //! images from RADOS without opening them, [`image`] opens one, [`why`] knows what stands in the way of one; [`problem`] is what errors look like.
 
+pub mod activity;
 pub mod api;
 pub mod app;
 pub mod audit;
 pub mod auth;
+pub mod body;
 pub mod call;
 pub mod check;
 pub mod children;
 pub mod docs;
-pub mod encryption;
 pub mod endpoint;
 pub mod envelope;
-pub mod format_1;
 pub mod group;
+pub mod hosts;
 pub mod image;
 pub mod layout;
 pub mod link;
 pub mod listing;
 pub mod metrics;
-pub mod mirroring;
 pub mod monitor;
 pub mod names;
 pub mod openapi;
@@ -36,6 +36,7 @@ pub mod pool_use;
 pub mod pool_users;
 pub mod problem;
 pub mod reload;
+pub mod schema;
 pub mod server;
 pub mod settings;
 pub mod stall;

@@ -9,8 +9,11 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use ceph::{Cluster, Errno, IoContext};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 
 use crate::check::{self, Attempt, State};
+use crate::metrics::ErrnoLabels;
 use crate::names::Place;
 use crate::problem::{Kind, Problem};
 
@@ -29,6 +32,7 @@ pub struct Link {
 
 struct Inner {
     settings: ceph::Settings,
+    errors: Family<ErrnoLabels, Counter>,
     current: RwLock<Option<Arc<Connection>>>,
     /// Why there is no connection.
     trouble: Mutex<Option<String>>,
@@ -74,10 +78,11 @@ impl Link {
     /// Starts to connect, on a thread of its own. Returns at once.
     ///
     /// `told` are namespaces that the entity has rights for where it has none for their pools.
-    pub fn start(settings: ceph::Settings, told: Vec<Place>) -> Self {
+    pub fn start(settings: ceph::Settings, told: Vec<Place>, errors: Family<ErrnoLabels, Counter>) -> Self {
         let named = told.clone().into_iter().map(|place| (place.pool, place.namespace));
         let inner = Arc::new(Inner {
             settings,
+            errors,
             current: RwLock::new(None),
             trouble: Mutex::new(Some("The service has just started and has not connected yet.".into())),
             ever_connected: AtomicBool::new(false),
@@ -116,8 +121,10 @@ impl Link {
         })
     }
 
-    /// Told of an errno that may mean that this client was cut off, or may do more by now; it then connects anew.
+    /// Told of every errno that Ceph gives: it is counted, and it may mean that this client was cut off, or may do more by
+    /// now; then it connects anew.
     pub fn suspect(&self, errno: Errno) {
+        self.inner.errors.get_or_create(&ErrnoLabels { errno: errno.name().to_owned() }).inc();
         match errno {
             Errno::ESHUTDOWN | Errno::ENOTCONN => self.inner.suspect.store(true, Ordering::Relaxed),
             Errno::EACCES | Errno::EPERM => self.inner.refused.store(true, Ordering::Relaxed),
@@ -294,7 +301,12 @@ impl Connection {
             return Ok(io);
         }
         let key = (pool.to_owned(), namespace.to_owned());
-        if io.namespace_exists(namespace)? {
+        // Nor can there be one whose name is longer than Ceph takes.
+        let exists = match io.namespace_exists(namespace) {
+            Err(error) if error.is(Errno::ENAMETOOLONG) => false,
+            exists => exists?,
+        };
+        if exists {
             self.used().insert(key);
             return Ok(io);
         }

@@ -16,10 +16,7 @@ use rbd_format::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::encryption::{self, Encryption};
-use crate::format_1;
 use crate::link::Connection;
-use crate::mirroring::{self, Mirroring};
 use crate::problem::{Kind, Problem};
 use crate::why::{self, Act, Reason};
 
@@ -55,10 +52,8 @@ pub enum ImageState {
 pub struct Image {
     /// Its name. Bytes that are not UTF-8 are shown as `\xNN`.
     pub name: String,
-    /// Its id, which stays through renames; empty for an image of format 1, which has none.
+    /// Its id, which stays through renames.
     pub id: String,
-    /// Its format: 2, or 1, which is deprecated and only shown.
-    pub format: u8,
     /// The pool.
     pub pool: String,
     /// The namespace; empty for the default one.
@@ -91,27 +86,15 @@ pub struct Image {
     pub group: Option<Group>,
     /// The live migration it is part of.
     pub migration: Option<Migration>,
-    /// How it is mirrored to other clusters; null when it is not.
-    pub mirroring: Option<Mirroring>,
-    /// How its data is encrypted by librbd; null when that is not known, for the reason in `unknown`.
-    pub encryption: Option<Encryption>,
     /// When it was made.
-    #[schemars(with = "Option<String>")]
     pub created_at: Option<Timestamp>,
     /// When it was last read, to the cluster's granularity.
-    #[schemars(with = "Option<String>")]
     pub accessed_at: Option<Timestamp>,
     /// When it was last written, to the cluster's granularity.
-    #[schemars(with = "Option<String>")]
     pub modified_at: Option<Timestamp>,
     /// Its metadata.
     pub metadata: BTreeMap<String, String>,
-    /// Why a field is null that could have a value, by the field's name.
-    pub unknown: BTreeMap<String, String>,
-    /// The object that its first bytes are in.
-    #[serde(skip)]
-    pub first_object: Option<String>,
-    /// What will give trouble, and with what.
+    /// What will give trouble, and with what; absent when nothing will.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// What its header says that stands in the way of something.
@@ -122,6 +105,7 @@ pub struct Image {
 /// The group of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "GroupOfImage")]
 pub struct Group {
     /// Its pool; null when the pool is gone.
     pub pool: Option<String>,
@@ -181,10 +165,10 @@ impl Image {
                     .correction("It can only be removed: DELETE it with ?permanent=true.")
             }
             ImageState::Damaged => Problem::new(Kind::Damaged, format!("Image {:?} cannot be read.", self.name))
-                .correction("Look at its header with `rados listomapvals`, and restore or remove the self."),
+                .correction("Look at its header with `rados listomapvals`, and restore or remove the image."),
             ImageState::Incomplete => {
                 Problem::new(Kind::Conflict, format!("The data of image {:?} has not all arrived.", self.name))
-                    .correction("Wait for the import or copy to end; if it was cut off, DELETE the self.")
+                    .correction("Wait for the import or copy to end; if it was cut off, DELETE the image.")
             }
         };
         Err(problem.cause(self.state_reason.clone().unwrap_or_default()))
@@ -230,7 +214,6 @@ pub struct Snapshot {
     /// The number of clones that hold it (clone v2).
     pub clones: u32,
     /// When it was taken.
-    #[schemars(with = "Option<String>")]
     pub created_at: Option<Timestamp>,
 }
 
@@ -327,30 +310,23 @@ pub fn directory(
     Ok(directory_page(io, &or_empty(page)?))
 }
 
-/// How a list begins.
-pub struct Opening {
-    /// The first page of the directory.
-    pub directory: DirectoryPage,
-    /// The names of the images of format 1.
-    pub format_1: Vec<String>,
-    /// The images of [`removing`], if the page is all of the directory.
-    pub removing: Option<Vec<Image>>,
-}
-
 /// How a list begins: the first page of the directory and, if that is all of it, the images of [`removing`]. Both are
-/// read at the same time, which halves the time to list the names of a small pool; so are the names of images of format 1.
+/// read at the same time, which halves the time to list the names of a small pool.
 ///
 /// # Errors
 /// As [`directory`] and [`removing`].
-pub fn opening(io: &IoContext, prefix: &str, limit: usize, deadline: Instant) -> Result<Opening, Problem> {
-    let images = OmapRange { data_bytes: format_1::MOST_BYTES, ..directory_range(None, prefix, limit) };
+pub fn opening(
+    io: &IoContext,
+    prefix: &str,
+    limit: usize,
+    deadline: Instant,
+) -> Result<(DirectoryPage, Option<Vec<Image>>), Problem> {
+    let images = directory_range(None, prefix, limit);
     let trash = OmapRange { object: TRASH_OBJECT.to_owned(), prefix: ID_PREFIX.to_owned(), ..OmapRange::default() };
     let [images, trash] = io.omap_page_each([&images, &trash], Some(deadline))?;
-    let page = or_empty(images)?;
-    let format_1 = format_1::names(io, &page.data, prefix);
-    let directory = directory_page(io, &page);
+    let directory = directory_page(io, &or_empty(images)?);
     if directory.next.is_some() {
-        return Ok(Opening { directory, format_1, removing: None });
+        return Ok((directory, None));
     }
     let trash = or_empty(trash)?;
     let removing = if trash.more {
@@ -358,7 +334,7 @@ pub fn opening(io: &IoContext, prefix: &str, limit: usize, deadline: Instant) ->
     } else {
         only_removing(io, trash_entries(io, &trash.entries), prefix)
     };
-    Ok(Opening { directory, format_1, removing: Some(removing) })
+    Ok((directory, Some(removing)))
 }
 
 /// The image of a name, if the directory has it.
@@ -418,12 +394,10 @@ fn trash_entries(io: &IoContext, entries: &[Entry]) -> Vec<TrashEntry> {
         .collect()
 }
 
-/// An image of which nothing but its name is known, with its state and the reason for that.
-pub fn unreadable(io: &IoContext, named: Named, state: ImageState, reason: &str) -> Image {
+fn unreadable(io: &IoContext, named: Named, state: ImageState, reason: &str) -> Image {
     Image {
         name: named.name,
         id: named.id,
-        format: 2,
         pool: io.pool().to_owned(),
         namespace: io.namespace().to_owned(),
         state,
@@ -440,10 +414,6 @@ pub fn unreadable(io: &IoContext, named: Named, state: ImageState, reason: &str)
         snapshot_limit: None,
         group: None,
         migration: None,
-        mirroring: None,
-        encryption: None,
-        unknown: BTreeMap::new(),
-        first_object: None,
         created_at: None,
         accessed_at: None,
         modified_at: None,
@@ -477,21 +447,6 @@ pub fn details(
     images: Vec<Named>,
     deadline: Instant,
 ) -> Result<Vec<Image>, Problem> {
-    let mut images = headers(connection, io, images, deadline)?;
-    encryption::look(io, &mut images, deadline);
-    Ok(images)
-}
-
-/// As [`details`], without what the images' data says.
-///
-/// # Errors
-/// As [`details`].
-pub fn headers(
-    connection: &Connection,
-    io: &IoContext,
-    images: Vec<Named>,
-    deadline: Instant,
-) -> Result<Vec<Image>, Problem> {
     let ranges: Vec<OmapRange> =
         images.iter().map(|image| OmapRange { object: header_object(&image.id), ..OmapRange::default() }).collect();
     let mut headers: Vec<Option<Result<ImageHeader, Unread>>> = Vec::new();
@@ -504,12 +459,7 @@ pub fn headers(
         images.iter().zip(&headers).filter_map(|(named, header)| Some((named, header.as_ref()?.as_ref().ok()?)));
     name_listed_parents(&mut parents, io, whole);
     read_parent_names(connection.cluster(), io.pool_id(), &mut parents, deadline)?;
-    let groups = group_names(io, headers.iter().flatten().flatten(), deadline)?;
-    let whole = images
-        .iter()
-        .zip(&headers)
-        .filter_map(|(named, header)| Some((named.id.as_str(), header.as_ref()?.as_ref().ok()?)));
-    let known = Names { parents, groups, mirroring: mirroring::read(io, whole, deadline)? };
+    let known = Names { parents, groups: group_names(io, headers.iter().flatten().flatten(), deadline)? };
     let mut shown = Vec::with_capacity(images.len());
     for (named, header) in images.into_iter().zip(headers) {
         match header {
@@ -545,7 +495,6 @@ enum Unread {
 struct Names {
     parents: HashMap<ParentKey, ParentNames>,
     groups: HashMap<(i64, String), String>,
-    mirroring: HashMap<String, Mirroring>,
 }
 
 fn decoded(result: Result<Vec<Entry>, Errno>) -> Result<ImageHeader, Unread> {
@@ -690,7 +639,7 @@ pub(crate) fn read_parent_names(
 
 /// Calls `read` for all places, one after the other only if there is one: a place that does not answer takes no time from
 /// another.
-pub(crate) fn at_once<P: Sync, T: Send>(places: &[P], read: impl Fn(&P) -> T + Sync) -> Vec<T> {
+fn at_once<P: Sync, T: Send>(places: &[P], read: impl Fn(&P) -> T + Sync) -> Vec<T> {
     if let [place] = places {
         return vec![read(place)];
     }
@@ -812,13 +761,8 @@ fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHe
         ));
     }
     Image {
-        mirroring: known.mirroring.get(&named.id).cloned(),
-        encryption: None,
-        unknown: BTreeMap::new(),
-        first_object: Some(format!("{}.{:016x}", header.object_prefix, 0)),
         name: named.name,
         id: named.id,
-        format: 2,
         pool: io.pool().to_owned(),
         namespace: io.namespace().to_owned(),
         state,

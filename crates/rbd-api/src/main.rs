@@ -97,7 +97,8 @@ fn run(serve: &Serve) -> anyhow::Result<()> {
         let auth = Authenticator::start(&auth, &metrics).await?;
         let tls = tls.map(|settings| Tls::start(&settings, &metrics)).transpose()?;
         let audit = Audit::start(serve.audit_log.as_deref(), &metrics)?;
-        let link = Link::start(serve.ceph.settings(), serve.ceph.namespaces.clone());
+        let namespaces = serve.ceph.namespaces.clone();
+        let link = Link::start(serve.ceph.settings(), namespaces, metrics.ceph_errors.clone());
         let workers = Workers::new(limits);
         let operations = Operations::new(link.clone(), workers.clone(), serve.operation_retention);
         tokio::spawn(Arc::clone(&operations).sweep());
@@ -107,9 +108,11 @@ fn run(serve: &Serve) -> anyhow::Result<()> {
             operations,
             trash_retention: serve.trash_retention,
             auth,
+            guard: serve.guard(),
             audit,
             metrics,
             streams: Streams::new(serve.stream_limits()),
+            keep_alive: serve.keep_alive,
             deadline: serve.deadline,
             ending: AtomicBool::new(false),
             openapi: openapi::text().into_bytes(),

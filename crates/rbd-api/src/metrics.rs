@@ -1,4 +1,6 @@
-//! What is counted, in the Prometheus text format.
+//! What is counted.
+
+mod exposition;
 
 use std::sync::atomic::Ordering;
 
@@ -10,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
+pub use self::exposition::Form;
 use crate::app::App;
 
 /// Labels of a request.
@@ -28,6 +31,20 @@ pub struct RequestLabels {
 pub struct CallLabels {
     /// The endpoint's id.
     pub endpoint: String,
+}
+
+/// Labels of an error of Ceph's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ErrnoLabels {
+    /// Its errno, such as `ENOENT`.
+    pub errno: String,
+}
+
+/// Labels of the bytes of images.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StreamLabels {
+    /// `in` for what clients send, `out` for what they get.
+    pub direction: &'static str,
 }
 
 /// Labels of a refused authentication.
@@ -101,6 +118,12 @@ pub struct Metrics {
     pub request_seconds: Family<CallLabels, Histogram>,
     /// How long calls to Ceph took, in seconds.
     pub ceph_seconds: Family<CallLabels, Histogram>,
+    /// Errors that Ceph gave.
+    pub ceph_errors: Family<ErrnoLabels, Counter>,
+    /// Bytes of exports and diffs that clients took.
+    pub bytes_out: Counter,
+    /// Bytes of imports and diffs that clients sent.
+    pub bytes_in: Counter,
     /// Requests in work.
     pub in_flight: Gauge,
     /// Requests whose caller is not known.
@@ -196,7 +219,19 @@ impl Metrics {
     pub fn new() -> Self {
         let mut list = List { registry: Registry::with_prefix(PREFIX), described: Vec::new() };
         let timed = || Family::new_with_constructor(buckets as fn() -> Histogram);
+        let bytes: Family<StreamLabels, Counter> =
+            list.add("stream_bytes", &["direction"], "Bytes of exports, imports and diffs", Family::default());
+        let bytes = |direction| bytes.get_or_create_owned(&StreamLabels { direction });
+        let (bytes_in, bytes_out) = (bytes("in"), bytes("out"));
         Self {
+            bytes_in,
+            bytes_out,
+            ceph_errors: list.add(
+                "ceph_errors",
+                &["errno"],
+                "Errors that Ceph gave, the expected ones too",
+                Family::default(),
+            ),
             requests: list.add("requests", &["method", "path", "status"], "Requests answered", Family::default()),
             request_seconds: list.add("request_seconds", &["endpoint"], "Time to answer a request", timed()),
             ceph_seconds: list.add("ceph_call_seconds", &["endpoint"], "Time in calls to Ceph", timed()),
@@ -243,12 +278,15 @@ impl Metrics {
     }
 
     /// The text that Prometheus reads, with what is true of the service now.
-    pub fn text(&self, app: &App) -> String {
+    pub fn text(&self, app: &App, form: Form) -> String {
         self.observed.read(app);
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.list.registry);
-        text
+        match form {
+            Form::OpenMetrics => text,
+            Form::Text => exposition::text_format(&text),
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Names: where things are, and which names new things may have.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 
 /// A pool and one of its namespaces.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -38,6 +38,25 @@ pub fn segment(name: &str) -> String {
 
 /// The longest name of a new thing, in bytes. RBD object names carry it, and Kubernetes' volume handles.
 pub const NAME_LIMIT_BYTES: usize = 128;
+
+/// The names that new things may have, as a regular expression (ECMA-262), but for their length in bytes. White space is what
+/// Unicode has as such.
+pub const PATTERN: &str =
+    r"^[^\s./@\u0000-\u001F\u007F-\u009F](?:[^/@\u0000-\u001F\u007F-\u009F]*[^\s/@\u0000-\u001F\u007F-\u009F])?$";
+
+/// Whether percent-encoded text stands for UTF-8. In a name of Ceph's any bytes can be, but paths and queries of this API
+/// hold text.
+///
+/// # Errors
+/// `bad-request`.
+pub fn utf8(encoded: &str, what: &str) -> Result<(), Problem> {
+    match percent_decode_str(encoded).decode_utf8() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Problem::new(Kind::BadRequest, format!("The {what} holds bytes that are not UTF-8."))
+            .cause("Names that are not UTF-8 are shown with `\\xNN` for such a byte, and no path can hold them.")
+            .correction("Give the thing a name of UTF-8 with Ceph's own tools, such as `rbd rename`, and use that.")),
+    }
+}
 
 /// Whether a new thing may have this name. Things that others named otherwise can still be read and removed.
 ///

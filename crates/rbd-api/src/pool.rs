@@ -38,7 +38,6 @@ pub struct Pool {
     /// The most objects it may hold; null for any number.
     pub quota_objects: Option<u64>,
     /// When it was made; null on releases that do not tell.
-    #[schemars(with = "Option<String>")]
     pub created_at: Option<Timestamp>,
 }
 

@@ -43,6 +43,8 @@ kinds! {
     NotAuthenticated "not-authenticated" UNAUTHORIZED "The caller is not known",
     InvalidToken "invalid-token" UNAUTHORIZED "The token is not valid",
     Forbidden "forbidden" FORBIDDEN "The caller may not do this",
+    HostNotAllowed "host-not-allowed" FORBIDDEN "The request is for a host that is not this service",
+    CrossSite "cross-site" FORBIDDEN "A page of another site may not do this",
     CephForbidden "ceph-forbidden" FORBIDDEN "Ceph does not let this service do this",
     NotFound "not-found" NOT_FOUND "There is nothing at this path",
     PoolNotFound "pool-not-found" NOT_FOUND "The pool does not exist",
@@ -77,6 +79,13 @@ kinds! {
     AuthenticationUnavailable "authentication-unavailable" SERVICE_UNAVAILABLE "Nobody can tell who may do this",
     CephUnavailable "ceph-unavailable" SERVICE_UNAVAILABLE "Ceph does not answer",
     ShuttingDown "shutting-down" SERVICE_UNAVAILABLE "The service is ending",
+}
+
+impl Kind {
+    /// Whether it says that something that was just there is not.
+    pub fn missing(self) -> bool {
+        self.status() == StatusCode::NOT_FOUND
+    }
 }
 
 /// A problem on its way to the client.
@@ -301,6 +310,9 @@ impl From<ceph::Error> for Problem {
             }
             Errno::EOPNOTSUPP | Errno::ENOSYS => Self::new(Kind::NotSupported, detail),
             Errno::ECANCELED => Self::new(Kind::Conflict, detail),
+            Errno::ENAMETOOLONG => Self::new(Kind::BadRequest, detail)
+                .cause("A name is longer than Ceph takes.")
+                .correction("Use a shorter name."),
             _ => Self::new(Kind::Internal, detail),
         };
         problem.errno(errno)

@@ -1,5 +1,6 @@
 //! Serving: the router made from the list of endpoints, what happens around every call, and the end of the service.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
@@ -9,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request};
-use axum::http::{HeaderName, HeaderValue, Response, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use axum::routing::{MethodFilter, get, on};
 use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, Limited};
@@ -22,12 +24,15 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 
+use crate::activity::{Activity, Limits, Watched};
 use crate::app::{App, Shared};
 use crate::audit::{Attempt, SharedNotes};
 use crate::auth::Permission;
-use crate::call::{Arrived, Call, JSON_LIMIT_BYTES, SharedBody};
+use crate::call::{Arrived, Call, JSON_LIMIT_BYTES, SharedBody, json, prefix};
 use crate::endpoint::{Answer, Endpoint, all};
-use crate::metrics::{CallLabels, RequestLabels};
+use crate::hosts::{self, Guard, Host};
+use crate::metrics::{CallLabels, Form, RequestLabels};
+use crate::names;
 use crate::problem::{Kind, Problem};
 use crate::stall::{self, Stall};
 use crate::tls::Tls;
@@ -51,29 +56,63 @@ pub fn router(app: &Shared) -> Router {
         let path = format!("/api/v1{}", endpoint.path);
         let Ok(filter) = MethodFilter::try_from(endpoint.method.clone()) else { continue };
         let app = Arc::clone(app);
-        let handler = move |params: RawPathParams, request: Request| {
-            let (app, endpoint) = (Arc::clone(&app), Arc::clone(&endpoint));
+        let handler = async move |params: Result<RawPathParams, RawPathParamsRejection>, request: Request| {
+            let Ok(params) = params else {
+                // The only way to fail; `names::utf8` has the words for it.
+                let problem = names::utf8(request.uri().path(), "path").err();
+                let problem = problem.unwrap_or_else(|| Problem::new(Kind::BadRequest, "The path is not UTF-8."));
+                return refused(&problem, request).await;
+            };
             let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-            dispatch(app, endpoint, params, request)
+            dispatch(app, endpoint, params, request).await
         };
         router = router.route(&path, on(filter, handler));
     }
     let description = Arc::clone(app);
     router
+        .route("/", get(async |headers: HeaderMap| index(&headers)))
         .route(
             "/openapi.json",
             get(async move || ([(header::CONTENT_TYPE, "application/json")], description.openapi.clone())),
         )
         .route("/docs", get(async || crate::docs::page()))
-        .fallback(async |uri: Uri| {
-            Problem::new(Kind::NotFound, format!("There is nothing at {:?}.", uri.path()))
-                .correction("GET /openapi.json lists the paths; a name in a path is percent-encoded.")
-                .response(None)
+        .fallback(async |request: Request| {
+            let problem = Problem::new(Kind::NotFound, format!("There is nothing at {:?}.", request.uri().path()))
+                .correction("/docs shows the API, /openapi.json describes it; a name in a path is percent-encoded.");
+            refused(&problem, request).await
         })
         .method_not_allowed_fallback(async |request: Request| {
             let detail = format!("{:?} does not take {}.", request.uri().path(), request.method());
-            Problem::new(Kind::MethodNotAllowed, detail).response(None)
+            let problem = Problem::new(Kind::MethodNotAllowed, detail)
+                .correction("The header Allow names the methods that it takes.");
+            refused(&problem, request).await
         })
+}
+
+/// The answer to a request that no endpoint sees. Its body is read all the same: see [`read_rest`].
+async fn refused<B>(problem: &Problem, request: hyper::Request<B>) -> Response<Body>
+where
+    B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    let expects = request.headers().contains_key(header::EXPECT);
+    let mut response = problem.response(None);
+    if !read_rest(Body::new(request.into_body()), expects).await {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// What is at the top: where to go on.
+fn index(headers: &HeaderMap) -> Response<Body> {
+    let prefix = prefix(headers);
+    let index = serde_json::json!({
+        "service": "sparrow-rbd",
+        "docs": format!("{prefix}/docs"),
+        "openapi": format!("{prefix}/openapi.json"),
+        "api": format!("{prefix}/api/v1"),
+    });
+    json(StatusCode::OK, &index).unwrap_or_else(|problem| problem.response(None))
 }
 
 /// What happens around every call: its id, who calls and whether they may, panics, metrics, the audit log.
@@ -98,6 +137,13 @@ async fn dispatch(
     app.metrics.in_flight.inc();
     let _in_flight = Leave(&app);
     let handled = async {
+        if let Some(guard) = &app.guard {
+            let host = parts.extensions.get::<Option<Host>>().cloned().flatten();
+            guard.check_host(host.as_ref())?;
+            if endpoint.changes() {
+                Guard::check_origin(&parts.headers, host.as_ref())?;
+            }
+        }
         let principal = app.auth.authenticate(&parts.headers, deadline).await?;
         if let Some(attempt) = &mut attempt {
             attempt.who(&principal);
@@ -188,9 +234,9 @@ pub fn admin_router(app: &Shared) -> Router {
     let metrics = Arc::clone(app);
     Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(async move || readiness(&ready))).route(
         "/metrics",
-        get(async move || {
-            let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, media_type)], metrics.metrics.text(&metrics))
+        get(async move |headers: HeaderMap| {
+            let form = Form::of(&headers);
+            ([(header::CONTENT_TYPE, form.media_type())], metrics.metrics.text(&metrics, form))
         }),
     )
 }
@@ -246,11 +292,14 @@ impl Server {
     pub async fn run(self, end: impl Future<Output = ()>, drain_delay: Duration, grace: Duration) {
         let api = router(&self.app);
         let admin = admin_router(&self.app);
-        let client_idle = self.app.streams.limits().idle;
+        let patience = Patience {
+            stall: self.app.streams.limits().idle,
+            limits: Limits { head: HEAD_TIMEOUT, idle: self.app.keep_alive },
+        };
         let (drained, drain) = tokio::sync::watch::channel(false);
-        let admin = tokio::spawn(accept(self.admin, admin, None, client_idle, drain.clone()));
+        let admin = tokio::spawn(accept(self.admin, admin, None, patience, drain.clone()));
         let tls = self.tls.map(|tls| (Arc::new(tls), self.app.metrics.tls_failures.clone()));
-        let api = tokio::spawn(accept(self.api, api, tls, client_idle, drain));
+        let api = tokio::spawn(accept(self.api, api, tls, patience, drain));
         end.await;
         let latest = tokio::time::Instant::now() + grace;
         self.app.ending.store(true, Ordering::Relaxed);
@@ -268,16 +317,26 @@ impl Server {
     }
 }
 
+/// How long clients are waited for.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// Until one takes something of an answer.
+    stall: Duration,
+    /// Until one asks something.
+    limits: Limits,
+}
+
 /// Accepts connections until told to drain; then waits for them to finish.
 async fn accept(
     listener: TcpListener,
     router: Router,
     tls: Option<(Arc<Tls>, Counter)>,
-    client_idle: Duration,
+    patience: Patience,
     mut drain: tokio::sync::watch::Receiver<bool>,
 ) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(READ_LIMIT_BYTES);
+    // How long it is waited for a head is for `Watched` to say.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(READ_LIMIT_BYTES);
     let head_limit = u32::try_from(HEAD_LIMIT_BYTES).unwrap_or(u32::MAX);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(head_limit).max_concurrent_streams(128);
     let builder = Arc::new(builder);
@@ -296,11 +355,11 @@ async fn accept(
             _ = drain.changed() => break,
         };
         stall::prepare(&stream);
-        let stream = Stall::new(stream, client_idle);
+        let stream = Stall::new(stream, patience.stall);
         let (router, builder, watcher) = (router.clone(), Arc::clone(&builder), connections.watcher());
         let mut ending = drain.clone();
         match tls.clone() {
-            None => drop(tokio::spawn(serve(stream, peer, router, builder, watcher))),
+            None => drop(tokio::spawn(serve(stream, peer, router, builder, watcher, patience.limits))),
             // In the connection's own task: a slow handshake holds nobody up.
             Some((tls, failures)) => drop(tokio::spawn(async move {
                 let accepted = tokio::select! {
@@ -309,7 +368,7 @@ async fn accept(
                     _ = ending.changed() => return,
                 };
                 match accepted {
-                    Ok(stream) => serve(stream, peer, router, builder, watcher).await,
+                    Ok(stream) => serve(stream, peer, router, builder, watcher, patience.limits).await,
                     Err(error) => {
                         failures.inc();
                         tracing::debug!(%peer, %error, "a TLS handshake failed");
@@ -329,23 +388,38 @@ async fn serve<S>(
     router: Router,
     builder: Arc<auto::Builder<TokioExecutor>>,
     watcher: Watcher,
+    limits: Limits,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        let mut router = router.clone();
+    let activity = Activity::begun();
+    let stream = Watched::new(stream, activity.clone(), limits);
+    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+        let running = activity.begin(request.version() >= Version::HTTP_2);
+        let router = router.clone();
         async move {
-            if head_bytes(&request) > HEAD_LIMIT_BYTES {
-                let detail = format!("The request's target and headers have more than {HEAD_LIMIT_BYTES} bytes.");
-                return Ok(Problem::new(Kind::HeadTooLarge, detail).response(None));
-            }
-            tower_service::Service::call(&mut router, without_trailing_slash(request)).await
+            let response = answer(router, peer, request).await;
+            Ok::<_, Infallible>(response.map(|body| running.until_sent(body)))
         }
     });
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     // Clients go away in many ways; none of them is news.
     let _ = watcher.watch(connection.into_owned()).await;
+}
+
+/// The answer to a request; to one whose head is not as it must be, why.
+async fn answer(mut router: Router, peer: SocketAddr, mut request: hyper::Request<Incoming>) -> Response<Body> {
+    if head_bytes(&request) > HEAD_LIMIT_BYTES {
+        let detail = format!("The request's target and headers have more than {HEAD_LIMIT_BYTES} bytes.");
+        return refused(&Problem::new(Kind::HeadTooLarge, detail), request).await;
+    }
+    match hosts::of(&request) {
+        Ok(host) => request.extensions_mut().insert(host),
+        Err(problem) => return refused(&problem, request).await,
+    };
+    request.extensions_mut().insert(Peer(peer));
+    let Ok(response) = tower_service::Service::call(&mut router, without_trailing_slash(request)).await;
+    response
 }
 
 /// What a request's target and headers take, as they are held.

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::auth::tokens::ScopeEntry;
 use crate::auth::{self, Role};
+use crate::hosts::{Allowed, Guard};
 use crate::names::Place;
 use crate::streams::StreamLimits;
 use crate::tls;
@@ -110,6 +111,11 @@ pub struct Serve {
     /// Let everybody who reaches the address do everything, pools' deletion included.
     #[arg(long, env = "SPARROW_RBD_ANYONE_MAY_DELETE_EVERYTHING")]
     pub anyone_may_delete_everything: bool,
+    /// With `--auth none`: a further name that requests may be for, `*.NAME` for all below it, or `*` for all. Without it they
+    /// must be for an address or `localhost`, so that no web page can reach the service by a name of its own. May be repeated;
+    /// the variable takes commas.
+    #[arg(long, value_name = "HOST", env = "SPARROW_RBD_ALLOWED_HOST", value_delimiter = ',')]
+    pub allowed_host: Vec<Allowed>,
     /// With `--auth tokens`: the file of the tokens' hashes, read anew when it changes.
     #[arg(long, value_name = "FILE", env = "SPARROW_RBD_TOKENS_FILE", required_if_eq("auth", "tokens"))]
     pub tokens_file: Option<PathBuf>,
@@ -154,6 +160,10 @@ pub struct Serve {
     /// How long a client may take or send nothing in the middle of a body before it is cut off.
     #[arg(long, value_name = "TIME", env = "SPARROW_RBD_CLIENT_IDLE", default_value = "60s", value_parser = duration)]
     pub client_idle: Duration,
+    /// How long a connection is kept for its next request. Longer than what is before the service keeps its own, such as
+    /// nginx's 60 s, so that no request is sent just when the service closes. A request's head must still come within 10 s.
+    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_KEEP_ALIVE", default_value = "75s", value_parser = duration)]
+    pub keep_alive: Duration,
     /// After SIGTERM: how long to go on serving, so that whoever balances the load can see that it is not ready.
     #[arg(long, value_name = "TIME", env = "SPARROW_RBD_DRAIN_DELAY", default_value = "5s", value_parser = duration)]
     pub drain_delay: Duration,
@@ -187,6 +197,10 @@ impl Serve {
             self.auth == AuthMethod::Kubernetes || self.kubeconfig.is_none(),
             "--kubeconfig is for --auth kubernetes"
         );
+        anyhow::ensure!(
+            self.auth == AuthMethod::None || self.allowed_host.is_empty(),
+            "--allowed-host is for --auth none: where callers are known, any name will do"
+        );
         let open = !self.listen.ip().is_loopback() && !self.anyone_may_delete_everything;
         Ok(match (self.auth, &self.tokens_file) {
             (AuthMethod::None, _) => {
@@ -207,6 +221,11 @@ impl Serve {
                 outage: self.auth_outage,
             }),
         })
+    }
+
+    /// What keeps pages of other sites out. A token is nothing that a browser sends by itself.
+    pub fn guard(&self) -> Option<Guard> {
+        (self.auth == AuthMethod::None).then(|| Guard::new(self.allowed_host.clone()))
     }
 
     /// With which files TLS is spoken, if it is.

@@ -46,10 +46,8 @@ pub struct TrashItem {
     /// The names of its snapshots; null when its header cannot be read.
     pub snapshots: Option<Vec<String>>,
     /// When it was put there.
-    #[schemars(with = "Option<String>")]
     pub deleted_at: Option<Timestamp>,
     /// When its retention ends; before that it is removed only when forced.
-    #[schemars(with = "Option<String>")]
     pub expires_at: Option<Timestamp>,
     /// Whether it can be removed for good now, without force.
     pub removable: bool,

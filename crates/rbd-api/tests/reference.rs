@@ -141,7 +141,8 @@ fn problems() {
 fn metrics() {
     let mut text = page(
         "Metrics of sparrow-rbd",
-        "`GET /metrics` on the admin port, in the OpenMetrics text format. Times are in seconds.",
+        "`GET /metrics` on the admin port: in the OpenMetrics text format where `Accept` prefers it, else in the Prometheus text \
+         format. Times are in seconds.",
     );
     text.push_str("\n| metric | type | labels | meaning |\n|---|---|---|---|\n");
     for metric in Metrics::new().described() {

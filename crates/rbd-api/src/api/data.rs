@@ -46,6 +46,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             .answers_nothing(StatusCode::OK, "The headers of the export."),
         Endpoint::new(Method::PUT, data, TAG, "importImage", "Make an image from bytes", import::put)
             .describe(import::DESCRIPTION)
+            .names("image")
             .query::<import::Import>()
             .takes_stream(RAW_TYPE)
             .answers::<listing::Image>(StatusCode::CREATED, "The image was made and has all bytes."),
@@ -57,7 +58,8 @@ pub fn endpoints() -> Vec<Endpoint> {
             .answers_media(StatusCode::OK, "The same with data, for `rbd import-diff`.", DIFF_TYPE),
         Endpoint::new(Method::POST, diff, TAG, "applyDiff", "Apply a diff to an image", diff::post)
             .describe(diff::APPLY_DESCRIPTION)
-            .takes_stream(DIFF_TYPE)
+            // Generators know no other type of bytes. The diff's own is taken, too.
+            .takes_stream(RAW_TYPE)
             .answers::<listing::Image>(StatusCode::OK, "The image has the state the diff leads to."),
     ]
 }

@@ -8,6 +8,7 @@ use ceph::{Errno, IoContext};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::image_new::PUT_TRIES;
 use super::images::image_not_found;
 use crate::auth::Role;
 use crate::call::{Call, json, located, nothing};
@@ -20,6 +21,7 @@ use crate::listing::ParentNames;
 use crate::names::{Place, check_new, segment};
 use crate::pool_use;
 use crate::problem::{Kind, Problem};
+use crate::schema;
 use crate::unread::Unread;
 use crate::why;
 
@@ -37,6 +39,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             .describe("With its images and its snapshots.")
             .answers::<Group>(StatusCode::OK, "The group."),
         Endpoint::new(Method::PUT, "{scope}/groups/{group}", TAG, "putGroup", "Make a group unless it is there", put)
+            .names("group")
             .answers::<Group>(StatusCode::OK, "The group was there.")
             .answers::<Group>(StatusCode::CREATED, "The group was made."),
         Endpoint::new(Method::PATCH, "{scope}/groups/{group}", TAG, "renameGroup", "Rename a group", rename)
@@ -230,6 +233,7 @@ struct SnapshotPart {
 #[schemars(rename = "GroupOrSnapshotName")]
 struct NewName {
     /// The name.
+    #[schemars(with = "schema::NewName")]
     name: String,
 }
 
@@ -246,8 +250,10 @@ struct DeleteGroup {
 #[schemars(rename = "AddGroupImage")]
 struct ImageOf {
     /// Its name.
+    #[schemars(with = "schema::Name")]
     image: String,
     /// Its pool; without it, the group's. Its namespace is the group's.
+    #[schemars(with = "Option<schema::Name>")]
     pool: Option<String>,
 }
 
@@ -379,7 +385,15 @@ async fn create(mut call: Call) -> Answer {
 }
 
 async fn put(call: Call) -> Answer {
-    let (made, group) = make(&call, "group", call.param("group")).await?;
+    let mut outcome = make(&call, "group", call.param("group")).await;
+    for _ in 1..PUT_TRIES {
+        // Another client deleted it when it was just there.
+        if !outcome.as_ref().is_err_and(|problem| problem.kind() == Kind::GroupNotFound) {
+            break;
+        }
+        outcome = make(&call, "group", call.param("group")).await;
+    }
+    let (made, group) = outcome?;
     if !made {
         return json(StatusCode::OK, &group);
     }
@@ -512,15 +526,19 @@ async fn get_snapshot(call: Call) -> Answer {
 async fn create_snapshot(mut call: Call) -> Answer {
     let NewName { name } = call.json().await?;
     check_new("name", &name)?;
-    let (owned, group_name, deadline) = (name.clone(), call.param("group").to_owned(), call.deadline);
+    let (owned, group_name) = (name.clone(), call.param("group").to_owned());
     let ((), group) = call
         .group(group_name.clone(), move |_, io| {
             io.create_group_snapshot(&group_name, &owned).map_err(|error| match error.errno() {
+                Some(Errno::ENOENT) => group_not_found(io, &group_name),
                 Some(Errno::EEXIST) => {
                     Problem::new(Kind::Exists, format!("Group {group_name:?} has a snapshot {owned:?} already."))
                         .errno(Errno::EEXIST)
                 }
-                _ => group::explain(io, &group_name, error, deadline),
+                Some(Errno::EBUSY) => Problem::new(Kind::InUse, "A client does not give up its lock on an image.")
+                    .correction("Look at the locks and watchers of the group's images.")
+                    .errno(Errno::EBUSY),
+                _ => error.into(),
             })
         })
         .await?;

@@ -12,9 +12,7 @@ use serde_json::{Value, json as value};
 use super::image_settings::check_metadata;
 use super::images::read_image;
 use crate::call::{Call, json, located};
-use crate::encryption::Encryption;
 use crate::endpoint::{Answer, Endpoint};
-use crate::format_1;
 use crate::image;
 use crate::layout::{FAST_DIFF, OBJECT_MAP, STRIPING, check_with_cluster, image_size};
 use crate::link::Connection;
@@ -22,6 +20,7 @@ use crate::listing::{self, Image};
 use crate::names::{check_new, segment};
 use crate::pool_use;
 use crate::problem::{Kind, Problem};
+use crate::schema;
 use crate::with_layout;
 
 const TAG: &str = "images";
@@ -48,6 +47,7 @@ pub fn endpoints() -> Vec<Endpoint> {
              absent from the body is not compared. Metadata that it lacks is added, so that a request that was cut \
              off is finished by repeating it.",
         )
+        .names("image")
         .takes::<WantedImage>()
         .answers::<Image>(StatusCode::CREATED, "The image was made.")
         .answers::<Image>(StatusCode::OK, "It was there, as asked for."),
@@ -58,12 +58,15 @@ with_layout! {
     /// An image to be made.
     struct NewImage {
         /// Its name: 1 to 128 bytes of UTF-8 without `/`, `@` and control characters, not beginning with a dot.
+        #[schemars(with = "schema::NewName")]
         name: String,
         /// Its size, in bytes: 1 to 1152921504606846976 (1 EiB).
+        #[schemars(with = "schema::Size")]
         size_bytes: u64,
         /// Its metadata. Set one by one after the image was made: who lists meanwhile sees it without, and a failure in
         /// between leaves it with a part; `PUT` with the same body then adds the rest.
         #[serde(default)]
+        #[schemars(with = "schema::Entries")]
         metadata: BTreeMap<String, String>,
     }
 }
@@ -72,9 +75,11 @@ with_layout! {
     /// An image that shall be there.
     struct WantedImage {
         /// Its size, in bytes: 1 to 1152921504606846976 (1 EiB).
+        #[schemars(with = "schema::Size")]
         size_bytes: u64,
         /// Its metadata. Set one by one after the image was made: who lists meanwhile sees it without.
         #[serde(default)]
+        #[schemars(with = "schema::Entries")]
         metadata: BTreeMap<String, String>,
     }
 }
@@ -131,14 +136,30 @@ async fn put(mut call: Call) -> Answer {
     let deadline = call.deadline;
     let (status, image) = call
         .placed(move |connection, io| {
-            if make(io, &wanted)? {
-                return Ok((StatusCode::CREATED, made(connection, io, &wanted.name, deadline)?));
-            }
-            Ok((StatusCode::OK, compare(connection, io, &wanted, deadline)?))
+            or_again(|| {
+                if make(io, &wanted)? {
+                    return Ok((StatusCode::CREATED, made(connection, io, &wanted.name, deadline)?));
+                }
+                Ok((StatusCode::OK, compare(connection, io, &wanted, deadline)?))
+            })
         })
         .await?;
     let answer = json(status, &image)?;
     Ok(if status == StatusCode::CREATED { located(answer, &location) } else { answer })
+}
+
+/// How often a PUT begins anew.
+pub(super) const PUT_TRIES: usize = 3;
+
+/// Makes a thing or finds the one that is there; anew when another client removes it between the two.
+pub(super) fn or_again<T>(mut put: impl FnMut() -> Result<T, Problem>) -> Result<T, Problem> {
+    for _ in 1..PUT_TRIES {
+        match put() {
+            Err(problem) if problem.kind().missing() => {}
+            outcome => return outcome,
+        }
+    }
+    put()
 }
 
 fn location(call: &Call, name: &str) -> String {
@@ -162,9 +183,7 @@ fn make(io: &IoContext, wanted: &Wanted) -> Result<bool, Problem> {
 /// The image that was just made. No operation fills it, so the records of operations need not be read.
 fn made(connection: &Connection, io: &IoContext, name: &str, deadline: Instant) -> Result<Image, Problem> {
     let named = listing::find(io, name, deadline)?.into_iter().collect();
-    // Nothing was written yet, so there is no LUKS header to look for.
-    let made = listing::headers(connection, io, named, deadline)?.pop();
-    made.map(|image| Image { encryption: Some(Encryption::None), ..image }).ok_or_else(|| {
+    listing::details(connection, io, named, deadline)?.pop().ok_or_else(|| {
         Problem::new(Kind::Conflict, format!("Image {name:?} was made, and is gone again."))
             .cause("Another client removed, renamed or trashed it at once.")
             .correction("Make it again if it is still wanted.")
@@ -201,7 +220,7 @@ pub(super) fn refused(error: ceph::Error) -> Problem {
                 "Size, object size, striping, features and data pool do not go together; an erasure-coded data pool, \
                  for instance, must allow overwrites.",
             )
-            .correction("Leave out what may be the cluster's default; the service's log has librbd's own words.")
+            .correction("Leave out what may be the cluster's default. `rbd create` with the same settings prints librbd's own words.")
             .errno(error.errno().unwrap_or(Errno::EINVAL));
     }
     error.into()
@@ -211,7 +230,6 @@ pub(super) fn refused(error: ceph::Error) -> Problem {
 pub(super) fn taken(io: &IoContext, name: &str, deadline: Instant) -> Problem {
     match image::find(io, name, deadline) {
         Err(problem) if problem.kind() == Kind::Removing => problem,
-        Err(problem) if problem.has("format") => format_1::taken(name),
         _ => Problem::new(Kind::Exists, format!("There is an image {name:?} already."))
             .correction("Choose another name, or PUT the image to accept one that is as asked for.")
             .errno(Errno::EEXIST),
@@ -265,7 +283,7 @@ fn settled(io: &IoContext, name: &str, deadline: Instant) -> Result<image::Found
             Err(problem) => !matches!(problem.kind(), Kind::ImageNotFound | Kind::Removing),
         };
         if done {
-            return found.map_err(|problem| if problem.has("format") { format_1::taken(name) } else { problem });
+            return found;
         }
         if Instant::now() >= until {
             return found.map_err(|problem| match problem.kind() {

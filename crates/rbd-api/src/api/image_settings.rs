@@ -19,6 +19,7 @@ use crate::layout::{
 use crate::listing::Image;
 use crate::names::check_new;
 use crate::problem::{Kind, Problem};
+use crate::schema;
 
 const TAG: &str = "images";
 
@@ -76,6 +77,7 @@ pub fn endpoints() -> Vec<Endpoint> {
              service and to Ceph. Those that begin with `conf_` change how every client that uses librbd treats the \
              image, this service too, and can only be set as QoS.",
         )
+        .names("key")
         .takes::<MetadataValue>()
         .answers::<MetadataEntry>(StatusCode::OK, "The entry."),
         Endpoint::new(
@@ -103,8 +105,10 @@ pub fn endpoints() -> Vec<Endpoint> {
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "ImageNewName")]
 struct NewName {
     /// The new name: 1 to 128 bytes of UTF-8 without `/`, `@` and control characters, not beginning with a dot.
+    #[schemars(with = "schema::NewName")]
     name: String,
 }
 
@@ -132,9 +136,11 @@ async fn rename(mut call: Call) -> Answer {
 struct FeatureChange {
     /// Features to turn on.
     #[serde(default)]
+    #[schemars(with = "Vec<schema::Feature>")]
     enable: Vec<String>,
     /// Features to turn off.
     #[serde(default)]
+    #[schemars(with = "Vec<schema::Feature>")]
     disable: Vec<String>,
 }
 
@@ -241,6 +247,7 @@ struct MetadataEntry {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct MetadataValue {
     /// The value, up to 16384 bytes.
+    #[schemars(with = "schema::MetadataValue")]
     value: String,
 }
 
@@ -357,12 +364,15 @@ macro_rules! limits {
             $(
                 $(#[$doc])*
                 #[serde(default)]
+                #[schemars(range(max = MOST))]
                 $limit: Option<u64>,
                 /// Up to how much for a short time; not less than the limit, which must be set too. 0 is no burst.
                 #[serde(default)]
+                #[schemars(range(max = MOST))]
                 $burst: Option<u64>,
                 /// For how many seconds a burst may last; 1 or more. Ceph's default is 1.
                 #[serde(default)]
+                #[schemars(range(min = 1, max = MOST_SECONDS))]
                 $seconds: Option<u64>,
             )*
         }
@@ -409,8 +419,12 @@ limits! {
     write_bps_limit write_bps_burst write_bps_burst_seconds "write_bps" "writeBps",
 }
 
+/// The largest limit.
+const MOST: u64 = 1 << 60;
+/// The longest burst.
+const MOST_SECONDS: u64 = 86_400;
+
 fn check_limit(field: &str, limit: Option<u64>, burst: Option<u64>, seconds: Option<u64>) -> Result<(), Problem> {
-    const MOST: u64 = 1 << 60;
     let limited = limit.unwrap_or(0);
     if let Some(burst) = burst.filter(|burst| *burst != 0)
         && (limited == 0 || burst < limited || burst > MOST)
@@ -422,7 +436,7 @@ fn check_limit(field: &str, limit: Option<u64>, burst: Option<u64>, seconds: Opt
         return Err(Problem::field(&format!("{field}Limit"), format!("is {limited}"), format!("at most {MOST}")));
     }
     if let Some(seconds) = seconds
-        && !(1..=86_400).contains(&seconds)
+        && !(1..=MOST_SECONDS).contains(&seconds)
     {
         return Err(Problem::field(&format!("{field}BurstSeconds"), format!("is {seconds}"), "1 to 86400"));
     }

@@ -262,6 +262,7 @@ struct Usage {
 /// The space that a snapshot, or the image since the last of them, takes.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "UsedSpace")]
 struct Space {
     /// The snapshot; null for the image itself.
     snapshot: Option<String>,

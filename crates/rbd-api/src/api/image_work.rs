@@ -13,18 +13,17 @@ use super::images::read_image;
 use crate::auth::Role;
 use crate::call::{Call, json};
 use crate::endpoint::{Answer, Endpoint};
-use crate::format_1;
 use crate::group;
 use crate::image::{Found, image_not_found};
 use crate::layout::{OBJECT_MAP, check_object_map, image_size};
 use crate::link::Connection;
 use crate::listing::{Image, ImageState};
-use crate::mirroring::refuse_primary;
 use crate::names::{Place, check_new};
 use crate::operations::record::{Operation, Work};
 use crate::operations::snapshot_purge;
 use crate::pool_use;
 use crate::problem::{Kind, Problem};
+use crate::schema;
 use crate::settings::duration;
 use crate::trash;
 use crate::why::{self, Act};
@@ -69,7 +68,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Give back space that holds only zeros",
             sparsify,
         )
-        .takes::<Sparsify>()
+        .may_take::<Sparsify>()
         .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
         Endpoint::new(
             Method::POST,
@@ -90,7 +89,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         )
         .describe(ROLLBACK)
         .query::<Insist>()
-        .takes::<Insist>()
+        .may_take::<Insist>()
         .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
         Endpoint::new(
             Method::POST,
@@ -102,7 +101,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         )
         .describe(ROLLBACK)
         .query::<Insist>()
-        .takes::<Insist>()
+        .may_take::<Insist>()
         .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
         Endpoint::new(
             Method::DELETE,
@@ -139,14 +138,14 @@ struct DeleteImage {
     /// Removes it for good, now.
     #[serde(default)]
     permanent: bool,
-    /// Goes on although a client has the image open, whose writes will fail, or although it is mirrored and the primary, whose
-    /// copies in other clusters will be deleted.
+    /// Goes on although a client has the image open. Its writes will fail.
     #[serde(default)]
     force: bool,
     /// Deletes its snapshots with it, for good: only with permanent=true. In the trash an image keeps its snapshots.
     #[serde(default)]
     delete_snapshots: bool,
     /// How long the trash keeps it, such as `12h` or `30d`.
+    #[schemars(with = "Option<schema::Retention>")]
     retention: Option<String>,
 }
 
@@ -159,7 +158,6 @@ struct Trashed {
     /// The name it had.
     name: String,
     /// Until when it is kept.
-    #[schemars(with = "String")]
     expires_at: Timestamp,
 }
 
@@ -167,6 +165,7 @@ struct Trashed {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Resize {
     /// The size it shall have, in bytes.
+    #[schemars(with = "schema::Size")]
     size_bytes: u64,
     /// Whether data beyond a smaller size may be deleted.
     #[serde(default)]
@@ -189,12 +188,15 @@ struct Insist {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CopyImage {
     /// The copy's name.
+    #[schemars(with = "schema::NewName")]
     name: String,
     /// The copy's pool; the image's own if absent.
+    #[schemars(with = "Option<schema::Name>")]
     pool: Option<String>,
     /// The copy's namespace; with `pool` absent the image's own, else the default one.
     namespace: Option<String>,
     /// The snapshot to copy; the image as it is now if absent.
+    #[schemars(with = "Option<schema::Name>")]
     snapshot: Option<String>,
     /// Whether snapshots and the link to the parent go along.
     #[serde(default)]
@@ -203,6 +205,7 @@ struct CopyImage {
     #[serde(default)]
     flatten: bool,
     /// The pool of the copy's data objects.
+    #[schemars(with = "Option<schema::Name>")]
     data_pool: Option<String>,
 }
 
@@ -211,6 +214,7 @@ struct CopyImage {
 struct Sparsify {
     /// The length of the runs of zeros looked for, in bytes: a power of two, 4,096 up to the object size; 4,096 if
     /// absent.
+    #[schemars(with = "Option<schema::ObjectSize>")]
     run_bytes: Option<u64>,
 }
 
@@ -235,9 +239,6 @@ impl Call {
         self.in_lane(&format!("pool {}", place.pool), move |connection| {
             let io = connection.context(&place.pool, &place.namespace)?;
             let image = read_image(connection, &io, &name, deadline)?;
-            if image.format == 1 {
-                return Err(format_1::only_shown(&name));
-            }
             let found = more(connection, &io, &image)?;
             Ok((image, found))
         })
@@ -252,13 +253,12 @@ impl Call {
     }
 }
 
-/// Refuses when the image has snapshots: librbd would, but for those of mirroring.
+/// Refuses when the image has snapshots: librbd would.
 fn no_snapshots(image: &Image) -> Result<(), Problem> {
-    let kept = image.snapshots.iter().filter(|snapshot| snapshot.kind != "mirror");
-    let names: Vec<_> = kept.map(|snapshot| snapshot.name.clone()).collect();
-    if names.is_empty() {
+    if image.snapshots.is_empty() {
         return Ok(());
     }
+    let names: Vec<_> = image.snapshots.iter().map(|snapshot| snapshot.name.clone()).collect();
     let clones: u32 = image.snapshots.iter().map(|snapshot| snapshot.clones).sum();
     Err(Problem::new(Kind::InUse, format!("Image {:?} has {} snapshot(s).", image.name, names.len()))
         .cause(if clones > 0 { "Clones need some of them." } else { "They would be lost with it." })
@@ -273,7 +273,7 @@ fn no_snapshots(image: &Image) -> Result<(), Problem> {
 fn refuse_kept_snapshots(io: &IoContext, image: &Image, deadline: Instant) -> Result<(), Problem> {
     let Some(header) = crate::image::read_header(io, &image.id, deadline)? else { return Ok(()) };
     let found = Found { name: image.name.clone(), id: image.id.clone(), header };
-    snapshot_purge::refuse_kept(io, &found, snapshot_purge::REMOVAL, false, deadline)
+    snapshot_purge::refuse_kept(io, &found, u64::MAX, false, deadline)
 }
 
 async fn delete(call: Call) -> Answer {
@@ -283,13 +283,11 @@ async fn delete(call: Call) -> Answer {
         if query.retention.is_some() {
             return Err(Problem::field("retention", "does not go with permanent=true", "one of the two"));
         }
+        let deadline = call.deadline;
         let (image, ()) = call
             .image(move |_, io, image| {
                 if image.state == ImageState::Removing {
                     return Ok(());
-                }
-                if !query.force {
-                    refuse_primary(&image.name, image.mirroring.as_ref())?;
                 }
                 if query.delete_snapshots {
                     refuse_kept_snapshots(io, image, deadline)?;
@@ -321,9 +319,6 @@ async fn delete(call: Call) -> Answer {
         .image(move |_, io, image| {
             if image.state == ImageState::Removing {
                 return image.whole();
-            }
-            if !query.force {
-                refuse_primary(&image.name, image.mirroring.as_ref())?;
             }
             why::before(io, &image.name, &image.id, Act::Trash { force: query.force }, deadline)?;
             move_to_trash(io, image, retention.as_secs(), deadline).map_err(|error| match error.errno() {
@@ -526,7 +521,7 @@ async fn remove_trash(call: Call) -> Answer {
             trash::refuse_kept(&image, force, delete_snapshots)?;
             let name = image.entry.name.to_string();
             if delete_snapshots && image.header.is_some() {
-                snapshot_purge::refuse_kept(io, &image.found()?, snapshot_purge::REMOVAL, false, deadline)?;
+                snapshot_purge::refuse_kept(io, &image.found()?, u64::MAX, false, deadline)?;
             }
             Ok(name)
         })

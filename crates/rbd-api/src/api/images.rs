@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 use crate::call::{Call, JSON_TYPE, json};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
-use crate::format_1;
 pub use crate::image::image_not_found;
 use crate::link::Connection;
 use crate::listing::{self, Image};
 use crate::names::Place;
 use crate::operations::mark_being_filled;
 use crate::problem::{Kind, Problem};
+use crate::schema;
 
 const TAG: &str = "images";
 
@@ -30,11 +30,12 @@ const PAGE: usize = 1024;
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::new(Method::GET, "{scope}/images", TAG, "listImages", "List the images", list)
-            .describe(
-                "By name; after them those of format 1, and last those whose removal was cut off in the trash. Streamed.",
-            )
+            .describe("By name; those whose removal was cut off in the trash come last. Streamed.")
             .query::<ListImages>()
-            .answers::<List<Image>>(StatusCode::OK, "The images; with view=names only their names."),
+            .answers::<List<ImageItem>>(
+                StatusCode::OK,
+                "The images; with view=names, as without a view, only their names.",
+            ),
         Endpoint::new(Method::GET, "{scope}/images/{image}", TAG, "getImage", "Get an image", get)
             .answers::<Image>(StatusCode::OK, "The image."),
     ]
@@ -43,6 +44,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 /// How much of each image a list shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "ImageView")]
 enum View {
     /// Everything.
     Full,
@@ -58,18 +60,34 @@ struct ListImages {
     #[serde(default)]
     view: View,
     /// At most this many images; then `Continue` in the answer says where to go on.
+    #[schemars(range(min = 1))]
     limit: Option<usize>,
     /// The `Continue` of the answer before.
     #[serde(rename = "continue")]
+    #[schemars(with = "Option<schema::Continue>")]
     from: Option<String>,
     /// Only images whose names begin so.
     #[serde(default)]
     prefix: String,
 }
 
-#[derive(Debug, Serialize)]
-struct OnlyName<'a> {
-    name: &'a str,
+// Items are written as they are read, and never as this.
+/// An image, or its name alone.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is the description of what is written")]
+enum ImageItem {
+    /// With view=full.
+    Full(Box<Image>),
+    /// With view=names.
+    Name(ImageName),
+}
+
+/// The name of an image.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ImageName {
+    /// Its name. Bytes that are not UTF-8 are shown as `\xNN`.
+    name: String,
 }
 
 /// Where a listing stands.
@@ -77,8 +95,6 @@ struct OnlyName<'a> {
 enum Cursor {
     /// In the directory, after this name.
     Directory(Option<Vec<u8>>),
-    /// Among the images of format 1, after this name.
-    Format1(Option<String>),
     /// In the trash, after this id.
     Trash(Option<String>),
     /// At the end.
@@ -89,7 +105,6 @@ impl Cursor {
     fn encode(&self) -> Option<String> {
         let (place, after) = match self {
             Self::Directory(after) => (b'd', after.as_deref()),
-            Self::Format1(after) => (b'f', after.as_deref().map(str::as_bytes)),
             Self::Trash(after) => (b't', after.as_deref().map(str::as_bytes)),
             Self::End => return None,
         };
@@ -103,8 +118,8 @@ impl Cursor {
         let after = (!after.is_empty()).then(|| after.to_vec());
         match place {
             b'd' => Ok(Self::Directory(after)),
-            b'f' => Ok(Self::Format1(after.map(String::from_utf8).transpose().map_err(|_| wrong())?)),
-            b't' => Ok(Self::Trash(after.map(String::from_utf8).transpose().map_err(|_| wrong())?)),
+            // An id that is none leads to no other place.
+            b't' => Ok(Self::Trash(after.map(|after| String::from_utf8_lossy(&after).into_owned()))),
             _ => Err(wrong()),
         }
     }
@@ -143,19 +158,15 @@ fn step(
 ) -> Result<Step, Problem> {
     let mut step = Step::at(cursor);
     if let Cursor::Directory(after) = &step.cursor {
-        // What follows comes with the directory's last page, so that a small pool takes one step.
-        let opening = match after {
+        // The trash comes with the directory's last page, so that a small pool takes one step.
+        let (page, removing) = match after {
             None => listing::opening(io, &query.prefix, limit, deadline)?,
-            Some(after) => {
-                let directory = listing::directory(io, Some(after), &query.prefix, limit, deadline)?;
-                listing::Opening { directory, format_1: Vec::new(), removing: None }
-            }
+            Some(after) => (listing::directory(io, Some(after), &query.prefix, limit, deadline)?, None),
         };
-        let page = opening.directory;
-        let next = page.next.map_or(Cursor::Format1(None), |last| Cursor::Directory(Some(last)));
+        let next = page.next.map_or(Cursor::Trash(None), |last| Cursor::Directory(Some(last)));
         match query.view {
             View::Names => {
-                page.images.iter().try_for_each(|image| step.write(&OnlyName { name: &image.name }))?;
+                page.images.iter().try_for_each(|image| step.write(&ImageName { name: image.name.clone() }))?;
             }
             View::Full => {
                 let mut images = listing::details(connection, io, page.images, deadline)?;
@@ -164,45 +175,13 @@ fn step(
             }
         }
         step.cursor = next;
-        if let Some(removing) = opening.removing {
-            let step = with_format_1(step, io, query.view, opening.format_1, limit, deadline)?;
+        if let Some(removing) = removing {
             return with_removing(step, query.view, removing, limit);
         }
-    }
-    if matches!(step.cursor, Cursor::Format1(_)) && step.items < limit {
-        let names = format_1::all_names(io, &query.prefix, deadline)?;
-        step = with_format_1(step, io, query.view, names, limit, deadline)?;
     }
     if matches!(step.cursor, Cursor::Trash(_)) && step.items < limit {
         let removing = listing::removing(io, &query.prefix, deadline)?;
         return with_removing(step, query.view, removing, limit);
-    }
-    Ok(step)
-}
-
-/// Adds images of format 1, by their names, up to the limit.
-fn with_format_1(
-    mut step: Step,
-    io: &IoContext,
-    view: View,
-    mut names: Vec<String>,
-    limit: usize,
-    deadline: std::time::Instant,
-) -> Result<Step, Problem> {
-    let Cursor::Format1(after) = &step.cursor else { return Ok(step) };
-    names.retain(|name| after.as_ref().is_none_or(|after| name > after));
-    let fitting = names.len().min(limit - step.items);
-    for name in &names[..fitting] {
-        match view {
-            View::Names => step.write(&OnlyName { name })?,
-            // One that is gone meanwhile is left out.
-            View::Full => format_1::find(io, name, deadline)?.iter().try_for_each(|image| step.write(image))?,
-        }
-    }
-    if fitting == names.len() {
-        step.cursor = Cursor::Trash(None);
-    } else if let Some(last) = names[..fitting].last() {
-        step.cursor = Cursor::Format1(Some(last.clone()));
     }
     Ok(step)
 }
@@ -215,7 +194,7 @@ fn with_removing(mut step: Step, view: View, mut removing: Vec<Image>, limit: us
     let fitting = removing.len().min(limit - step.items);
     for image in &removing[..fitting] {
         match view {
-            View::Names => step.write(&OnlyName { name: &image.name })?,
+            View::Names => step.write(&ImageName { name: image.name.clone() })?,
             View::Full => step.write(image)?,
         }
     }
@@ -329,9 +308,6 @@ pub fn read_image(
         mark_being_filled(io, &mut images, deadline)?;
         return Ok(images.remove(0));
     }
-    if let Some(image) = format_1::find(io, name, deadline)? {
-        return Ok(image);
-    }
     let place = Place { pool: io.pool().to_owned(), namespace: io.namespace().to_owned() };
     let mut removing = listing::removing(io, name, deadline)?;
     removing.retain(|image| image.name == name);
@@ -355,8 +331,6 @@ mod tests {
             Cursor::Directory(Some("a/ü".into())),
             Cursor::Directory(Some(vec![0xff, b'a'])),
             Cursor::Directory(None),
-            Cursor::Format1(None),
-            Cursor::Format1(Some("ü".into())),
             Cursor::Trash(Some("1f".into())),
         ] {
             let token = cursor.encode().unwrap();

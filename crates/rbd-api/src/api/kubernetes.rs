@@ -13,6 +13,7 @@ use crate::call::{Call, json};
 use crate::endpoint::{Answer, Endpoint};
 use crate::listing::Image;
 use crate::problem::{Kind, Problem};
+use crate::schema;
 
 const TAG: &str = "kubernetes";
 
@@ -93,25 +94,32 @@ enum Mounter {
 struct Query {
     /// The cluster's id in ceph-csi's configuration; often the cluster's fsid.
     #[serde(rename = "clusterID")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[^\u0000-\u001F\u007F-\u009F]*$"))]
     cluster_id: String,
     /// The name of the Secret with `userID` and `userKey` for mapping the image.
     #[serde(default = "default_secret")]
+    #[schemars(with = "schema::Subdomain")]
     secret_name: String,
     /// The Secret's namespace in Kubernetes.
     #[serde(default = "default_namespace")]
+    #[schemars(with = "schema::Label")]
     secret_namespace: String,
     /// The CSI driver's name; Rook's has its operator's namespace before it.
     #[serde(default = "default_driver")]
+    #[schemars(with = "schema::Driver")]
     driver: String,
     /// For an image in a namespace of its pool: that namespace once more, to say that the configuration of `clusterID`
     /// has it as its `radosNamespace`, since no manifest can say so.
     rados_namespace: Option<String>,
     /// The claim's namespace in Kubernetes.
     #[serde(default = "default_namespace")]
+    #[schemars(with = "schema::Label")]
     claim_namespace: String,
     /// The claim's name; without it, made of the image's.
+    #[schemars(with = "Option<schema::Subdomain>")]
     claim_name: Option<String>,
     /// The volume's name, unique in the whole Kubernetes cluster; without it, made of pool, namespace and image.
+    #[schemars(with = "Option<schema::Subdomain>")]
     volume_name: Option<String>,
     /// How pods see the volume.
     #[serde(default)]

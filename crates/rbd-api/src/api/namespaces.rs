@@ -16,6 +16,7 @@ use crate::names::{Place, check_new, segment};
 use crate::operations::forget_namespace;
 use crate::pool_use;
 use crate::problem::{Kind, Problem};
+use crate::schema;
 
 const TAG: &str = "namespaces";
 
@@ -44,6 +45,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Make a namespace unless it is there",
             put,
         )
+        .names("namespace")
         .answers::<Namespace>(StatusCode::OK, "The namespace was there.")
         .answers::<Namespace>(StatusCode::CREATED, "The namespace was made."),
         Endpoint::new(
@@ -73,6 +75,7 @@ struct Namespace {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewNamespace {
     /// Its name.
+    #[schemars(with = "schema::NewName")]
     name: String,
 }
 

@@ -20,6 +20,7 @@ use crate::operations::Request;
 use crate::operations::record::{Operation, Work};
 use crate::pool_use;
 use crate::problem::{Kind, Problem};
+use crate::schema;
 use crate::unread::{self, Unread};
 
 const TAG: &str = "operations";
@@ -85,6 +86,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Wait {
     /// How long to wait for its end, such as `10s`; 60 s at most.
+    #[schemars(with = "Option<schema::Wait>")]
     wait: Option<String>,
 }
 

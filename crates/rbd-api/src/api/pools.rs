@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json as value;
 
+use super::image_new::PUT_TRIES;
 use crate::auth::Role;
 use crate::call::{Call, json, located, nothing};
 use crate::check::pools_forbidden;
@@ -21,6 +22,7 @@ use crate::pool::{AutoscaleMode, Pool};
 use crate::pool_use;
 use crate::pool_users;
 use crate::problem::{Kind, Problem};
+use crate::schema;
 
 const TAG: &str = "pools";
 /// The monitor command that deletes a pool.
@@ -35,7 +37,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             .filtered()
             .describe("Those that the caller may see; current even when another client changed them a moment ago.")
             .query::<ListPools>()
-            .answers::<List<PoolItem>>(StatusCode::OK, "The pools, by name; with view=names only their names."),
+            .answers::<List<PoolItem>>(StatusCode::OK, "The pools, by name; with view=names, as without a view, only their names."),
         Endpoint::new(Method::POST, "/pools", TAG, "createPool", "Make a pool", create)
             .describe(
                 "The pool is initialised for rbd. If that fails, the pool is there without an application: the same call \
@@ -49,7 +51,8 @@ pub fn endpoints() -> Vec<Endpoint> {
         Endpoint::new(Method::PUT, "/pools/{pool}", TAG, "putPool", "Make a pool unless it is there", put)
             .describe("A pool that is there is never changed; if it is not as asked for, the answer is 409.")
             .role(Role::Admin)
-            .takes::<PoolSettings>()
+            .names("pool")
+            .may_take::<PoolSettings>()
             .answers::<Pool>(StatusCode::OK, "The pool was there, as asked for.")
             .answers::<Pool>(StatusCode::CREATED, "The pool was made."),
         Endpoint::new(Method::DELETE, "/pools/{pool}", TAG, "deletePool", "Delete a pool and everything in it", delete)
@@ -99,10 +102,14 @@ enum PoolItem {
     /// With view=full.
     Full(Box<Pool>),
     /// With view=names.
-    Name {
-        /// Its name.
-        name: String,
-    },
+    Name(PoolName),
+}
+
+/// The name of a pool.
+#[derive(Debug, Serialize, JsonSchema)]
+struct PoolName {
+    /// Its name.
+    name: String,
 }
 
 /// How much a pool holds. What is null is not known, for the reason in `unknown`.
@@ -187,6 +194,7 @@ struct DfStats {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewPool {
     /// Its name.
+    #[schemars(with = "schema::NewName")]
     name: String,
     /// The number of its placement groups.
     #[schemars(range(min = 1, max = 65536))]
@@ -197,12 +205,13 @@ struct NewPool {
     /// Whether Ceph changes the number of placement groups.
     autoscale_mode: Option<AutoscaleMode>,
     /// The name of the CRUSH rule that places its objects.
+    #[schemars(with = "Option<schema::Name>")]
     crush_rule: Option<String>,
     /// The most bytes it may store.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = i64::MAX))]
     quota_bytes: Option<u64>,
     /// The most objects it may hold.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = i64::MAX))]
     quota_objects: Option<u64>,
 }
 
@@ -219,12 +228,13 @@ struct PoolSettings {
     /// Whether Ceph changes the number of placement groups.
     autoscale_mode: Option<AutoscaleMode>,
     /// The name of the CRUSH rule that places its objects.
+    #[schemars(with = "Option<schema::Name>")]
     crush_rule: Option<String>,
     /// The most bytes it may store.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = i64::MAX))]
     quota_bytes: Option<u64>,
     /// The most objects it may hold.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = i64::MAX))]
     quota_objects: Option<u64>,
 }
 
@@ -232,6 +242,7 @@ struct PoolSettings {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct DeletePool {
     /// The pool's name once more, since everything in it goes with it.
+    #[schemars(required)]
     confirm: Option<String>,
     /// Deletes it although another application uses it, the object gateway or `CephFS`, or although images of other pools need
     /// it: clones of its images, and images whose data it holds.
@@ -290,7 +301,7 @@ async fn list(call: Call) -> Answer {
     let mut names = call.visible_pools(names).await?;
     names.sort();
     let items = match query.view {
-        View::Names => names.into_iter().map(|name| PoolItem::Name { name }).collect(),
+        View::Names => names.into_iter().map(|name| PoolItem::Name(PoolName { name })).collect(),
         View::Full => {
             let mut pools = call.cluster(Pool::all).await?;
             pools.retain(|pool| names.binary_search(&pool.name).is_ok());
@@ -322,7 +333,15 @@ async fn create(mut call: Call) -> Answer {
 async fn put(mut call: Call) -> Answer {
     let settings: PoolSettings = call.json_or_default().await?;
     let name = call.param("pool").to_owned();
-    match make(&call, &name, settings).await? {
+    let mut outcome = make(&call, &name, settings.clone()).await;
+    for _ in 1..PUT_TRIES {
+        // Another client deleted it when it was just there.
+        if !outcome.as_ref().is_err_and(|problem| problem.kind() == Kind::PoolNotFound) {
+            break;
+        }
+        outcome = make(&call, &name, settings.clone()).await;
+    }
+    match outcome? {
         Outcome::Made(pool) => made(&call, &pool),
         Outcome::WasThere(pool) => json(StatusCode::OK, &pool),
     }

@@ -6,7 +6,7 @@ use rbd_format::{Protection, Snapshot as RawSnapshot, SnapshotNamespace};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::image_new::taken;
+use super::image_new::{or_again, taken};
 use super::image_use::{ancestors, chain_warning};
 use super::images::read_image;
 use crate::auth::Role;
@@ -20,6 +20,7 @@ use crate::listing::{Image, KRBD_SNAPSHOTS, Named, Snapshot, snapshot as shown};
 use crate::names::{Place, check_new, segment};
 use crate::pool_use;
 use crate::problem::{Kind, Problem};
+use crate::schema;
 use crate::why::{self, Act, Reason};
 use crate::with_layout;
 
@@ -45,6 +46,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             put,
         )
         .describe("Safe to repeat. One that is there is left as it is.")
+        .names("snapshot")
         .answers::<Taken>(StatusCode::CREATED, "The snapshot was taken.")
         .answers::<Taken>(StatusCode::OK, "It was there."),
         Endpoint::new(
@@ -113,16 +115,18 @@ pub fn endpoints() -> Vec<Endpoint> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewSnapshot {
     /// Its name: 1 to 128 bytes of UTF-8 without `/`, `@` and control characters, not beginning with a dot.
+    #[schemars(with = "schema::NewName")]
     name: String,
 }
 
 /// A snapshot that was taken.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "TakenSnapshot")]
 struct Taken {
     /// The snapshot.
     #[serde(flatten)]
     snapshot: Snapshot,
-    /// What will give trouble, and with what.
+    /// What will give trouble, and with what; absent when nothing will.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
@@ -169,34 +173,43 @@ async fn take(call: Call, name: String, repeatable: bool) -> Answer {
     let deadline = call.deadline;
     let (status, taken) = call
         .ceph(move |io| {
-            let found = image::find(io, &image, deadline)?;
-            let exists = || {
-                Problem::new(Kind::Exists, format!("Image {image:?} has a snapshot {name:?} already."))
-                    .correction("Choose another name, or PUT the snapshot to accept the one that is there.")
-                    .errno(Errno::EEXIST)
-            };
-            // Without opening, which would ask other clients for the exclusive lock for nothing.
-            let mut status = StatusCode::OK;
-            if found.snapshot(&name).is_err() {
-                match found.change(io, deadline, |open| open.create_snapshot(&name))? {
-                    Ok(()) => status = StatusCode::CREATED,
-                    Err(error) if error.is(Errno::EEXIST) => {}
-                    Err(error) if error.is(Errno::EDQUOT) && found.header.snapshot_limit.is_some() => {
-                        return Err(at_limit(&found));
-                    }
-                    Err(error) => return Err(found.explain(io, error, deadline)),
-                }
-            }
-            if status == StatusCode::OK && !repeatable {
-                return Err(exists());
-            }
-            let found = image::find(io, &image, deadline)?;
-            let snapshot = shown(found.snapshot(&name)?);
-            Ok((status, Taken { snapshot, warnings: warnings(&found) }))
+            let once = || take_once(io, &image, &name, repeatable, deadline);
+            if repeatable { or_again(once) } else { once() }
         })
         .await?;
     let answer = json(status, &taken)?;
     Ok(if status == StatusCode::CREATED { located(answer, &location) } else { answer })
+}
+
+/// Takes a snapshot, or finds the one that is there.
+fn take_once(
+    io: &IoContext,
+    image: &str,
+    name: &str,
+    repeatable: bool,
+    deadline: std::time::Instant,
+) -> Result<(StatusCode, Taken), Problem> {
+    let found = image::find(io, image, deadline)?;
+    // Without opening, which would ask other clients for the exclusive lock for nothing.
+    let mut status = StatusCode::OK;
+    if found.snapshot(name).is_err() {
+        match found.change(io, deadline, |open| open.create_snapshot(name))? {
+            Ok(()) => status = StatusCode::CREATED,
+            Err(error) if error.is(Errno::EEXIST) => {}
+            Err(error) if error.is(Errno::EDQUOT) && found.header.snapshot_limit.is_some() => {
+                return Err(at_limit(&found));
+            }
+            Err(error) => return Err(found.explain(io, error, deadline)),
+        }
+    }
+    if status == StatusCode::OK && !repeatable {
+        return Err(Problem::new(Kind::Exists, format!("Image {image:?} has a snapshot {name:?} already."))
+            .correction("Choose another name, or PUT the snapshot to accept the one that is there.")
+            .errno(Errno::EEXIST));
+    }
+    let found = image::find(io, image, deadline)?;
+    let snapshot = shown(found.snapshot(name)?);
+    Ok((status, Taken { snapshot, warnings: warnings(&found) }))
 }
 
 fn at_limit(found: &Found) -> Problem {
@@ -427,13 +440,16 @@ with_layout! {
     /// A clone to be made.
     struct NewClone {
         /// Its name: 1 to 128 bytes of UTF-8 without `/`, `@` and control characters, not beginning with a dot.
+        #[schemars(with = "schema::NewName")]
         name: String,
         /// Its pool. Default: the image's.
+        #[schemars(with = "Option<schema::Name>")]
         pool: Option<String>,
         /// Its namespace; empty for the default one. Default: the image's if the pool is the image's, else the default one.
         namespace: Option<String>,
         /// 1: the snapshot must be protected, and stay so. 2: it need not, and clients older than Mimic cannot open the
         /// clone. Default: as the cluster has it (`rbd_default_clone_format`).
+        #[schemars(range(min = 1, max = 2))]
         clone_format: Option<u64>,
     }
 }
@@ -534,7 +550,7 @@ fn not_cloned(
             Kind::InvalidField,
             format!("The cluster refuses this layout of a clone: {error}."),
         )
-        .correction("Leave out what may be as the parent's; the service's log has librbd's own words.")
+        .correction("Leave out what may be as the parent's. `rbd clone` with the same settings prints librbd's own words.")
         .errno(Errno::EINVAL),
         _ => found.explain(io, error, deadline),
     }

@@ -12,8 +12,8 @@ use crate::envelope::List;
 use crate::listing::Image;
 use crate::names::{check_new, segment};
 use crate::problem::{Kind, Problem};
+use crate::schema;
 use crate::trash::{self, Source, State, TrashItem};
-use crate::why;
 
 const TAG: &str = "trash";
 
@@ -33,7 +33,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             "Take an image out of the trash",
             restore,
         )
-        .takes::<Restore>()
+        .may_take::<Restore>()
         .answers::<Image>(StatusCode::OK, "The image, which can be used again."),
     ]
 }
@@ -43,6 +43,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 #[schemars(rename = "RestoreTrash")]
 struct Restore {
     /// Its name from now on; without it, the one that it had.
+    #[schemars(with = "Option<schema::NewName>")]
     name: Option<String>,
 }
 
@@ -80,7 +81,7 @@ async fn restore(mut call: Call) -> Answer {
                     Problem::new(Kind::TrashNotFound, format!("Image {id:?} has left the trash in the meantime."))
                         .errno(Errno::ENOENT)
                 }
-                _ => why::explain(&io, &name, &id, error, deadline),
+                _ => error.into(),
             })?;
             read_image(connection, &io, &name, deadline)
         })

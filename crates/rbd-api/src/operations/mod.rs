@@ -387,7 +387,12 @@ impl Operations {
         if let Err(error) = thread {
             return Err(Problem::new(Kind::Busy, format!("No thread could be started: {error}.")));
         }
-        receive.await.unwrap_or_else(|_| Err(Problem::new(Kind::Internal, "The operation's thread is gone.")))
+        let result =
+            receive.await.unwrap_or_else(|_| Err(Problem::new(Kind::Internal, "The operation's thread is gone.")));
+        if let Some(errno) = result.as_ref().err().and_then(Problem::ceph_errno) {
+            self.link.suspect(errno);
+        }
+        result
     }
 
     fn ended(&self, before: &Record, running: &Running, result: Result<(), Problem>) -> Record {

@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::names::Place;
+use crate::problem::ProblemDocument;
 
 /// The state of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "OperationState")]
 pub enum State {
     /// Waits for a replica to run it.
     Queued,
@@ -61,11 +63,9 @@ pub enum Work {
     /// Removes all images in the trash whose time was over at a moment.
     PurgeTrash {
         /// That moment.
-        #[schemars(with = "String")]
         expired_before: Timestamp,
         /// Only those that were put there by this moment.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schemars(with = "Option<String>")]
         deleted_before: Option<Timestamp>,
     },
     /// Deletes the snapshots of an image, also of one in the trash.
@@ -279,20 +279,18 @@ pub struct Operation {
     /// The request that asked for it.
     pub request_id: String,
     /// When it was asked for.
-    #[schemars(with = "String")]
     pub created_at: Timestamp,
     /// When this was last written.
-    #[schemars(with = "String")]
     pub updated_at: Timestamp,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
     pub finished_at: Option<Timestamp>,
     /// How often another replica has taken it over.
     #[serde(default)]
     pub resumed: u32,
     /// Why it failed, as a problem document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<ProblemDocument>")]
     pub problem: Option<Value>,
 }
 

@@ -135,7 +135,15 @@ pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signal
         Work::RollbackGroup { group, snapshot, force } => {
             group::before_rollback(&io, group, snapshot, *force, Instant::now() + READ)?;
             let rolled_back = io.rollback_group(group, snapshot, &|done, total| signals.tell(done, total));
-            rolled_back.map_err(|error| group::explain(&io, group, error, Instant::now() + READ))
+            // One that is looked at without force says who was in the way.
+            rolled_back.map_err(|error| {
+                let why = group::before_rollback(&io, group, snapshot, false, Instant::now() + READ).err();
+                let errno = error.errno();
+                match (why, errno) {
+                    (Some(why), Some(errno)) => why.errno(errno),
+                    _ => error.into(),
+                }
+            })
         }
         Work::Copy { image, source, source_image, source_id, source_snapshot, deep, flatten, data_pool } => {
             let from = connection.context(&source.pool, &source.namespace)?;
@@ -162,7 +170,7 @@ pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signal
 
 /// Deletes the snapshots of an image that is about to be removed, if that was asked for.
 fn without_snapshots(io: &IoContext, image: (&str, &str), asked: bool, signals: &Signals) -> Result<(), Problem> {
-    if asked { snapshot_purge::run(io, image, snapshot_purge::REMOVAL, false, signals) } else { Ok(()) }
+    if asked { snapshot_purge::run(io, image, u64::MAX, false, signals) } else { Ok(()) }
 }
 
 /// An image that an operation works on: whoever has its name by now, it is the one with the id.

@@ -11,7 +11,6 @@ use crate::children::{Child, clones};
 use crate::image::{self, Found};
 use crate::listing;
 use crate::problem::{Kind, Problem};
-use crate::why::{self, Act};
 
 /// A snapshot that cannot be deleted as things are.
 #[derive(Debug, Serialize)]
@@ -63,14 +62,9 @@ fn named(child: &Child) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
 }
 
-/// Through here go the snapshots of an image that is about to be removed: all but those of mirroring, which librbd removes
-/// with the image.
-pub const REMOVAL: u64 = u64::MAX;
-
 /// The snapshots that a purge is about: those that were there when it was asked for.
 fn wanted(found: &Found, through: u64) -> impl Iterator<Item = &RawSnapshot> {
-    let left = move |raw: &RawSnapshot| through == REMOVAL && matches!(raw.namespace, SnapshotNamespace::Mirror(_));
-    found.header.snapshots.iter().filter(move |raw| raw.id <= through && !left(raw))
+    found.header.snapshots.iter().filter(move |raw| raw.id <= through)
 }
 
 /// The id of the newest snapshot; those taken later are not meant by who asks now.
@@ -90,9 +84,6 @@ pub fn refuse_kept(
     unprotect: bool,
     deadline: Instant,
 ) -> Result<(), Problem> {
-    if let Some(reason) = why::standing(io, &found.header).into_iter().find(|reason| reason.keeps(Act::DropSnapshot)) {
-        return Err(reason.problem(&found.name));
-    }
     let children = clones(io, found, None, deadline)?.all()?;
     let kept: Vec<Kept> = wanted(found, through).filter_map(|raw| kept(raw, &children, unprotect)).collect();
     if kept.is_empty() {

@@ -101,6 +101,7 @@ imagePullSecrets:
   "SPARROW_RBD_GRACE" "25s" }}
 {{- if eq .Values.storage.authentication "none" }}
 {{- $_ := set $settings "SPARROW_RBD_ANYONE_MAY_DELETE_EVERYTHING" "true" }}
+{{- $_ := set $settings "SPARROW_RBD_ALLOWED_HOST" "rbd-rest-api,*.svc,*.cluster.local" }}
 {{- end }}
 {{- range $name, $value := merge (dict) .Values.storage.settings $settings }}
 {{ $name }}: {{ $value | quote }}

@@ -43,6 +43,7 @@ a rollback to the snapshot. Refused while another client has the image open.";
 /// What a diff is answered as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "DiffFormat")]
 enum Format {
     /// A list of parts.
     Json,
@@ -223,7 +224,7 @@ impl Form for Stream {
 
 pub async fn post(mut call: Call) -> Answer {
     let slot = slot(&call)?;
-    let body = Incoming::new(call.take_body(), call.app.streams.limits().idle);
+    let body = Incoming::of(&mut call, DIFF_TYPE)?;
     // A task of its own: when the client leaves, this handler is dropped, but the image must be closed.
     let task = tokio::spawn(apply(call, body, slot));
     task.await.map_err(|error| Problem::new(Kind::Internal, error.to_string()))?

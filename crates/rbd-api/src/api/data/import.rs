@@ -11,12 +11,11 @@ use serde::Deserialize;
 
 use super::sink::{Failed, Incoming, Sink};
 use super::source::Layout;
-use super::{lane, slot};
+use super::{RAW_TYPE, lane, slot};
 use crate::api::image_new::refused;
 use crate::api::images::read_image;
 use crate::call::{Call, json, located};
 use crate::endpoint::Answer;
-use crate::format_1;
 use crate::layout::{check_with_cluster, image_size_or_empty};
 use crate::link::Connection;
 use crate::listing::{INCOMPLETE_KEY, Image};
@@ -24,6 +23,7 @@ use crate::names::{check_new, segment};
 use crate::operations::Filling;
 use crate::pool_use;
 use crate::problem::{Kind, Problem};
+use crate::schema;
 use crate::streams::Held;
 use crate::workers::{Slot, within};
 
@@ -37,18 +37,24 @@ It can be deleted like any other; an import does not go on where it was cut off.
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Import {
     /// The number of bytes that come, for a body without a Content-Length.
+    #[schemars(range(max = ImageSize::MAX.bytes()))]
     size_bytes: Option<u64>,
     /// Its features, exactly these, with commas between: `layering`, `exclusive-lock`, `object-map`, `fast-diff`,
     /// `deep-flatten`, `journaling`. Default: the cluster's (`rbd_default_features`).
+    #[schemars(with = "Option<schema::FeatureList>")]
     features: Option<String>,
     /// The size of its objects, in bytes: a power of two from 4096 (4 KiB) to 33554432 (32 MiB). Default: the cluster's.
+    #[schemars(with = "Option<schema::ObjectSize>")]
     object_size_bytes: Option<u64>,
     /// How much goes to one object before the next, in bytes: a power of two from 512 up to the object size. Together with
     /// `stripeCount`. Default: the object size.
+    #[schemars(with = "Option<schema::StripeUnit>")]
     stripe_unit_bytes: Option<u64>,
     /// How many objects a stripe goes over, 1 to 4096. Together with `stripeUnitBytes`. Default: 1.
+    #[schemars(with = "Option<schema::StripeCount>")]
     stripe_count: Option<u64>,
     /// The pool of its data objects, which may be an erasure-coded one. Default: the image's own pool.
+    #[schemars(with = "Option<schema::Name>")]
     data_pool: Option<String>,
 }
 
@@ -102,7 +108,7 @@ pub async fn put(mut call: Call) -> Answer {
     check_new("image", call.param("image"))?;
     call.authorize_data_pool(query.data_pool.as_deref(), &call.place()).await?;
     let slot = slot(&call)?;
-    let body = Incoming::new(call.take_body(), call.app.streams.limits().idle);
+    let body = Incoming::of(&mut call, RAW_TYPE)?;
     // A task of its own: when the client leaves, this handler is dropped, but the image must be marked and closed.
     let task = tokio::spawn(import(call, body, size, spec, slot));
     task.await.map_err(|error| Problem::new(Kind::Internal, error.to_string()))?
@@ -176,11 +182,7 @@ async fn begin(call: &Call, name: &str) -> Result<Filling, Problem> {
 
 fn exists(connection: &Connection, io: &IoContext, name: &str, deadline: Instant) -> Problem {
     let problem = Problem::new(Kind::Exists, format!("There is an image {name:?} already."));
-    let image = read_image(connection, io, name, deadline);
-    if image.as_ref().is_ok_and(|image| image.format == 1) {
-        return format_1::taken(name);
-    }
-    match image.map(|image| image.state_reason) {
+    match read_image(connection, io, name, deadline).map(|image| image.state_reason) {
         Ok(Some(reason)) => problem.cause(reason).correction("Delete it first."),
         _ => problem.correction("Choose another name, or delete the image first."),
     }

@@ -8,13 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::header;
 use bytes::Bytes;
 use ceph::{Errno, Image, Pending};
 use http_body_util::BodyExt as _;
+use prometheus_client::metrics::counter::Counter;
 
 use super::source::is_zero;
 use super::trouble;
 use crate::app::Shared;
+use crate::call::Call;
 use crate::problem::{Kind, Problem};
 use crate::streams::{Held, Share, linger};
 use crate::workers::within;
@@ -28,18 +31,33 @@ const STOCK_CHUNKS: usize = 2;
 /// The unit in which zeros are looked for and left out: what `rbd import` does by default (`--sparse-size`).
 const SPARSE_BYTES: usize = 4096;
 
+/// What bytes are said to be where nothing is known of them: by the standard, and by curl and Python when they are told nothing.
+const UNKNOWN_TYPES: [&str; 2] = ["application/octet-stream", "application/x-www-form-urlencoded"];
+
 /// A body as it arrives.
 pub struct Incoming {
     body: Body,
     idle: Duration,
+    counted: Counter,
     /// Bytes that came.
     pub came: u64,
 }
 
 impl Incoming {
-    /// A body whose client is cut off when it sends nothing for `idle`.
-    pub fn new(body: Body, idle: Duration) -> Self {
-        Self { body, idle, came: 0 }
+    /// The body of a call, which must be of the media type or say nothing of it; its client is cut off when it sends nothing
+    /// for too long.
+    ///
+    /// # Errors
+    /// `media-type`.
+    pub fn of(call: &mut Call, media_type: &str) -> Result<Self, Problem> {
+        let said = call.headers.get(header::CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("?"));
+        let essence = said.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        if !essence.is_empty() && essence != media_type && !UNKNOWN_TYPES.contains(&essence.as_str()) {
+            return Err(Problem::new(Kind::MediaType, format!("The body is {said:?}."))
+                .correction(format!("Send the bytes with the header Content-Type: {media_type}.")));
+        }
+        let (idle, counted) = (call.app.streams.limits().idle, call.app.metrics.bytes_in.clone());
+        Ok(Self { body: call.take_body(), idle, counted, came: 0 })
     }
 
     /// What came next; `None` at the end.
@@ -63,6 +81,7 @@ impl Incoming {
             // Trailers are no data.
             if let Ok(bytes) = frame.into_data() {
                 self.came += bytes.len() as u64;
+                self.counted.inc_by(bytes.len() as u64);
                 return Ok(Some(bytes));
             }
         }

@@ -14,6 +14,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use ceph::{Extent, Image, Pending};
 use futures_util::Stream;
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -292,7 +293,15 @@ impl<F: Form> Reader<F> {
     ) -> Body {
         let (sender, receiver) = mpsc::channel(1);
         let taken = Arc::new(AtomicU64::new(0));
-        let body = Parts { receiver, bytes: Bytes::new(), zeros: 0, share: None, ended: false, taken: taken.clone() };
+        let body = Parts {
+            receiver,
+            bytes: Bytes::new(),
+            zeros: 0,
+            share: None,
+            ended: false,
+            taken: taken.clone(),
+            counted: app.metrics.bytes_out.clone(),
+        };
         let reader = Self {
             app,
             slot,
@@ -497,6 +506,13 @@ struct Parts {
     share: Option<Share>,
     ended: bool,
     taken: Arc<AtomicU64>,
+    counted: Counter,
+}
+
+impl Parts {
+    fn count(&self, length: usize) {
+        self.counted.inc_by(length as u64);
+    }
 }
 
 impl Stream for Parts {
@@ -507,12 +523,14 @@ impl Stream for Parts {
         loop {
             if !self.bytes.is_empty() {
                 let length = self.bytes.len().min(FRAME_BYTES);
+                self.count(length);
                 return Poll::Ready(Some(Ok(self.bytes.split_to(length))));
             }
             self.share = None;
             if self.zeros > 0 {
                 let length = usize::try_from(self.zeros).unwrap_or(FRAME_BYTES).min(FRAME_BYTES);
                 self.zeros -= length as u64;
+                self.count(length);
                 return Poll::Ready(Some(Ok(Bytes::from_static(&ZEROS[..length]))));
             }
             if self.ended {

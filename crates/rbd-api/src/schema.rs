@@ -1,0 +1,104 @@
+//! What values of fields may be, for the API description: types that stand for a field's own in its schema.
+//!
+//! `#[schemars(with = "schema::NewName")]` says of a `String` what only its check knows otherwise.
+
+use std::borrow::Cow;
+
+use ceph::ImageSize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::layout::{FEATURES, MIN_SIZE_BYTES};
+use crate::names::{NAME_LIMIT_BYTES, PATTERN};
+
+/// Defines types that stand for schemas: name, what it is, and the schema.
+macro_rules! shapes {
+    ($($(#[$doc:meta])* $name:ident $schema:expr;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug)]
+            pub struct $name;
+
+            impl JsonSchema for $name {
+                fn inline_schema() -> bool {
+                    true
+                }
+
+                fn schema_name() -> Cow<'static, str> {
+                    stringify!($name).into()
+                }
+
+                fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                    $schema
+                }
+            }
+        )*
+    };
+}
+
+shapes! {
+    /// The name of a new thing.
+    NewName json_schema!({ "type": "string", "minLength": 1, "maxLength": NAME_LIMIT_BYTES, "pattern": PATTERN });
+    /// The name of something that is there.
+    Name json_schema!({ "type": "string", "minLength": 1 });
+    /// The size of an image, in bytes.
+    Size json_schema!({ "type": "integer", "format": "uint64", "minimum": MIN_SIZE_BYTES, "maximum": ImageSize::MAX.bytes() });
+    /// A feature that a new image may have.
+    Feature json_schema!({ "type": "string", "enum": FEATURES.map(|(name, _)| name) });
+    /// Features with commas between; none at all is an empty text.
+    FeatureList json_schema!({ "type": "string", "pattern": feature_list() });
+    /// The size of objects, in bytes.
+    ObjectSize json_schema!({ "type": "integer", "enum": powers(12) });
+    /// The unit of striping, in bytes.
+    StripeUnit json_schema!({ "type": "integer", "enum": powers(9) });
+    /// The number of objects of a stripe.
+    StripeCount json_schema!({ "type": "integer", "format": "uint64", "minimum": 1, "maximum": 4096 });
+    /// A time such as `12h` or `30d`.
+    Retention json_schema!({
+        "type": "string",
+        "pattern": "^(?:[0-9]{1,4}d|[0-9]{1,5}h|[0-9]{1,6}m|[0-9]{1,8}s|[0-9]{1,9}ms)$",
+    });
+    /// A time such as `10s`, 60 s at most.
+    Wait json_schema!({ "type": "string", "pattern": "^(?:[0-9]{1,4}ms|[0-5]?[0-9]s|60s|[01]m)$" });
+    /// Where a list goes on: a base64url text, the first byte of which is one of two.
+    Continue json_schema!({
+        "type": "string",
+        "pattern": "^[Zd](?:A|[A-P](?:[AEIMQUYcgkosw048]|[\\w-]{2}(?:[\\w-]{4})*(?:[\\w-][AQgw]|[\\w-]{2}[AEIMQUYcgkosw048])?))$"
+            .replace("\\w", "A-Za-z0-9_"),
+    });
+    /// The key of a metadata entry that clients may set.
+    MetadataKey json_schema!({
+        "type": "string", "minLength": 1, "maxLength": 256,
+        "pattern": r"^(?!sparrow\.|conf_)[^.\u0000-\u001F\u007F-\u009F][^\u0000-\u001F\u007F-\u009F]*$",
+    });
+    /// The value of a metadata entry.
+    MetadataValue json_schema!({ "type": "string", "maxLength": 16384, "pattern": r"^[^\u0000]*$" });
+    /// Metadata entries.
+    Entries json_schema!({
+        "type": "object",
+        "propertyNames": inline::<MetadataKey>(),
+        "additionalProperties": inline::<MetadataValue>(),
+    });
+    /// A DNS label.
+    Label json_schema!({ "type": "string", "maxLength": 63, "pattern": "^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$" });
+    /// A DNS name.
+    Subdomain json_schema!({ "type": "string", "maxLength": 253, "pattern": SUBDOMAIN });
+    /// The name of a CSI driver.
+    Driver json_schema!({ "type": "string", "maxLength": 63, "pattern": SUBDOMAIN });
+}
+
+const SUBDOMAIN: &str = r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$";
+
+/// The schema that a type stands for.
+pub fn inline<T: JsonSchema>() -> Schema {
+    T::json_schema(&mut SchemaGenerator::default())
+}
+
+/// The powers of two from this one to that of the largest object.
+fn powers(first: u32) -> Vec<u64> {
+    (first..=25).map(|power| 1 << power).collect()
+}
+
+fn feature_list() -> String {
+    let name = format!("(?:{})", FEATURES.map(|(name, _)| name).join("|"));
+    format!("^(?:{name}(?:,{name})*)?$")
+}
