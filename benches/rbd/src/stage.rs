@@ -73,12 +73,12 @@ impl Stage {
 
     /// How services are started here.
     pub fn options(&self) -> ServiceOptions {
-        ServiceOptions::new(&self.binary, &self.ceph)
+        ServiceOptions::new(&self.binary, &self.ceph).unchecked()
     }
 
     /// How services are started here with another keyring.
     pub fn options_with_keyring(&self, keyring: &std::path::Path) -> ServiceOptions {
-        ServiceOptions::with_files(&self.binary, self.ceph.conf(), keyring)
+        ServiceOptions::with_files(&self.binary, self.ceph.conf(), keyring).unchecked()
     }
 
     /// How this process connects.

@@ -1,7 +1,7 @@
 //! `sparrow-rbd` as a process of its own, and a client for it.
 
-use std::io::Read;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,6 +13,7 @@ use rustix::process::{Pid, kill_process};
 use serde_json::Value;
 
 use crate::ceph::Ceph;
+use crate::description::{Asked, Description, Shared};
 use crate::keeper::Keeper;
 
 /// A running `sparrow-rbd`. Dropping it kills it; whoever starts it cannot leave it behind.
@@ -37,6 +38,8 @@ pub struct ServiceOptions {
     pub arguments: Vec<String>,
     /// Whether to wait until it is ready.
     pub wait_ready: bool,
+    /// Whether its client compares every answer with the API description.
+    pub checked: bool,
 }
 
 impl ServiceOptions {
@@ -48,7 +51,7 @@ impl ServiceOptions {
     /// The binary with these files.
     pub fn with_files(binary: impl Into<PathBuf>, conf: &Path, keyring: &Path) -> Self {
         let arguments = ["--ceph-conf".into(), text(conf), "--keyring".into(), text(keyring)];
-        Self { binary: binary.into(), arguments: arguments.to_vec(), wait_ready: true }
+        Self { binary: binary.into(), arguments: arguments.to_vec(), wait_ready: true, checked: true }
     }
 
     /// With more arguments of `serve`.
@@ -62,6 +65,13 @@ impl ServiceOptions {
     #[must_use]
     pub fn unready(mut self) -> Self {
         self.wait_ready = false;
+        self
+    }
+
+    /// With a client that compares no answers, where their time counts.
+    #[must_use]
+    pub fn unchecked(mut self) -> Self {
+        self.checked = false;
         self
     }
 
@@ -113,6 +123,7 @@ impl Service {
             client: Client::new(&format!("http://{api}")),
         };
         service.client.log = Some(log);
+        service.client.description = options.checked.then(Shared::default);
         service.wait(options.wait_ready)?;
         Ok(service)
     }
@@ -219,6 +230,24 @@ impl Drop for Service {
     }
 }
 
+/// Sends a request as it is written, and reads what comes until the connection ends: for what no client sends.
+///
+/// # Errors
+/// When there is no answer.
+pub fn exchange(address: SocketAddr, request: &[u8]) -> Result<Answer> {
+    let mut connection = TcpStream::connect(address)?;
+    connection.set_read_timeout(Some(Duration::from_secs(30)))?;
+    connection.write_all(request)?;
+    let mut bytes = Vec::new();
+    connection.read_to_end(&mut bytes)?;
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").context("no answer")?;
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let mut lines = head.lines();
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).context("no status")?;
+    let header = |line: &str| line.split_once(':').map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()));
+    Ok(Answer { status, headers: lines.filter_map(header).collect(), body: bytes[end + 4..].to_vec() })
+}
+
 /// A plain HTTP client: no retries, no redirects, errors are answers. Cheap to clone; connections are kept.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -227,6 +256,8 @@ pub struct Client {
     token: Option<String>,
     // Of the process that is asked; its end is told when there is no answer.
     log: Option<PathBuf>,
+    // Of the API that is asked: every answer is compared with it.
+    description: Option<Shared>,
 }
 
 /// An answer.
@@ -248,7 +279,7 @@ impl Client {
             .max_redirects(0)
             .timeout_global(Some(Duration::from_mins(2)))
             .build();
-        Self { base: base.to_owned(), agent: config.into(), token: None, log: None }
+        Self { base: base.to_owned(), agent: config.into(), token: None, log: None, description: None }
     }
 
     /// The same with a bearer token.
@@ -261,7 +292,34 @@ impl Client {
     ///
     /// # Errors
     /// When there is no answer.
+    ///
+    /// # Panics
+    /// When a service answers otherwise than its API description says.
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
+        let answer = self.ask(method, path, headers, body)?;
+        let asked = Asked { method, target: path, headers, body };
+        if let Some(Err(error)) = self.description()?.map(|description| description.check(asked, &answer)) {
+            panic!(
+                "{method} {path} is answered {} otherwise than the API description says: {error:#}\n{}",
+                answer.status,
+                answer.text()
+            );
+        }
+        Ok(answer)
+    }
+
+    /// The API description of the service that is asked, if this is the client of one.
+    fn description(&self) -> Result<Option<&Description>> {
+        let Some(shared) = &self.description else { return Ok(None) };
+        if let Some(known) = shared.get() {
+            return Ok(Some(known));
+        }
+        let read = self.ask("GET", "/openapi.json", &[], &[])?;
+        let description = Description::new(&read.body)?;
+        Ok(Some(shared.get_or_init(|| description)))
+    }
+
+    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
         let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));

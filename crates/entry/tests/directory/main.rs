@@ -7,7 +7,6 @@ mod commands;
 mod common;
 mod faults;
 mod follow;
-mod full;
 mod grpc;
 mod keys;
 mod refused;

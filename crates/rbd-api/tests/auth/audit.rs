@@ -138,7 +138,7 @@ fn a_client_that_goes_away_leaves_a_line() {
     let frozen = ceph.frozen(Daemon::Osd).unwrap();
     let mut stream = TcpStream::connect(service.api()).unwrap();
     let body = r#"{"name":"a","sizeBytes":1}"#;
-    let head = "POST /api/v1/pools/p/images HTTP/1.1\r\nhost: x\r\ncontent-type: application/json";
+    let head = "POST /api/v1/pools/p/images HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json";
     write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(service.output(), "");

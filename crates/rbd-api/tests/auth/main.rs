@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, also where clippy sees only their helpers")]
 
 mod audit;
+mod browsers;
 mod kubernetes;
 mod start;
 mod support;

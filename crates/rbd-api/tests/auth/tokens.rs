@@ -378,7 +378,7 @@ fn who_is_refused_while_still_sending_hears_why() {
     let mut stream = TcpStream::connect(service.api()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let mut refused = |length: usize, more: &str, sent: usize| {
-        let head = "POST /api/v1/pools HTTP/1.1\r\nhost: x\r\ncontent-type: application/json";
+        let head = "POST /api/v1/pools HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json";
         write!(stream, "{head}\r\n{more}content-length: {length}\r\n\r\n").unwrap();
         std::thread::sleep(Duration::from_millis(200));
         stream.write_all(&vec![b'x'; sent]).unwrap();

@@ -268,7 +268,7 @@ impl Download {
     pub fn start(service: &Service, path: &str) -> Self {
         let mut stream = TcpStream::connect(service.api()).expect("a connection");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").expect("sent");
         let mut download = Self { stream: BufReader::new(stream), status: 0, length: 0 };
         for line in download.stream.by_ref().lines() {
             let line = line.expect("a head").to_lowercase();
@@ -299,7 +299,7 @@ impl Upload {
         let mut stream = TcpStream::connect(service.api()).expect("a connection");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
         stream.set_write_timeout(Some(Duration::from_secs(30))).expect("a timeout");
-        write!(stream, "PUT {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n").expect("sent");
+        write!(stream, "PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n\r\n").expect("sent");
         Self(stream)
     }
 

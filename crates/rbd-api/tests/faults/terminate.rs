@@ -60,7 +60,7 @@ fn a_service_that_is_told_to_end_drains_hands_over_and_ends() {
     });
     // Whoever has not seen that yet is served all the same, and told to go elsewhere with the next request.
     assert!(told.elapsed() < Duration::from_secs(4), "the test was too slow to see the drain");
-    let request = "GET /api/v1/pools HTTP/1.1\r\nHost: x\r\n\r\n";
+    let request = "GET /api/v1/pools HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
     let text = raw(&ending, request).unwrap().to_lowercase();
     assert!(text.starts_with("http/1.1 200") && text.contains("connection: close"), "{text}");
     let refused = ending.client.post(&format!("{images}/b/flatten"), &json!({})).unwrap();

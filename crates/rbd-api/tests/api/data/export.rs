@@ -170,7 +170,7 @@ fn released(service: &Service, before: (usize, usize)) {
 /// A request whose answer is read by hand.
 fn raw(service: &Service, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(service.api()).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
     stream
 }
 

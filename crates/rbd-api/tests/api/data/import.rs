@@ -118,7 +118,7 @@ fn what_is_wrong_with_a_request_is_named_before_anything_is_made() {
 /// Sends the head of an import of `promised` bytes and the bytes given.
 fn begin(service: &Service, path: &str, promised: usize, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(service.api()).unwrap();
-    write!(stream, "PUT {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {promised}\r\n\r\n").unwrap();
+    write!(stream, "PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {promised}\r\n\r\n").unwrap();
     stream.write_all(bytes).unwrap();
     stream
 }
@@ -199,8 +199,11 @@ fn a_body_of_another_length_and_a_client_that_stands_still_are_told() {
     let chunked = |name: &str, promised: u64, length: usize| {
         let path = format!("{}/data?sizeBytes={promised}", image(&pool, name));
         let mut stream = TcpStream::connect(service.api()).unwrap();
-        write!(stream, "PUT {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
-            .unwrap();
+        write!(
+            stream,
+            "PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        .unwrap();
         let body = noise(9, length as u64);
         for part in body.chunks(100_000) {
             write!(stream, "{:x}\r\n", part.len()).unwrap();
