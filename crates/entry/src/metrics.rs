@@ -115,9 +115,11 @@ impl Metrics {
     fn made(&self, encoder: &mut DescriptorEncoder<'_>) -> Result {
         let Some(told) = &self.parts.told else { return Ok(()) };
         let progress = told.progress.borrow().clone();
-        let rules = progress.routes.hosts.values().map(|host| host.rules.len() as u64).sum::<u64>();
+        // One without rules is only kept for its owner.
+        let hosts = progress.routes.hosts.values().filter(|host| !host.rules.is_empty());
+        let rules = hosts.clone().map(|host| host.rules.len() as u64).sum::<u64>();
         gauge(encoder, "routes", "Rules that are served", rules + u64::from(progress.routes.default.is_some()))?;
-        gauge(encoder, "hosts", "Hosts that are served", progress.routes.hosts.len() as u64)?;
+        gauge(encoder, "hosts", "Hosts that are served", hosts.count() as u64)?;
         gauge(encoder, "certificates", "Certificates in use", progress.routes.certificates.len() as u64)?;
         let verdicts = told.judged.borrow().as_ref().map(|judged| Arc::clone(&judged.verdicts)).unwrap_or_default();
         let count = |outcome| verdicts.values().filter(|verdict| verdict.outcome == outcome).count();

@@ -48,7 +48,9 @@ pub async fn render(settings: &Settings, arguments: &Render) -> anyhow::Result<E
 /// The records of all named hosts, in the form of RFC 1035, section 5.
 fn zone(routes: &Routes, addresses: &[LoadBalancerAddress]) -> String {
     let mut text = String::new();
-    for host in routes.hosts.keys().filter(|host| **host != HostName::Any) {
+    // One without rules is only kept for its owner.
+    let served = routes.hosts.iter().filter(|(name, host)| **name != HostName::Any && !host.rules.is_empty());
+    for (host, _) in served {
         for address in addresses {
             let _ = match address {
                 LoadBalancerAddress::Ip(ip) => {
