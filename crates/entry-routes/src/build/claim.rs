@@ -1,9 +1,8 @@
 //! What each object asks for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
 
-use super::BuildSettings;
 use super::attach::{Age, Attached, Source};
 use super::draft::{BackendPart, Draft, Place, PortPart, RulePart, TlsPart, named, quoted};
 use super::host::host;
@@ -12,6 +11,7 @@ use super::path::{path, prefix};
 use super::pattern;
 use super::resolve::{self, Fault, Problem};
 use super::theirs::Context;
+use super::{BuildSettings, Ownership};
 use crate::{
     Action, Backend, Forward, HostName, Ingress, IngressBackend, IngressPath, Key, Kind, ObjectRef, PathMatch,
     PathType, PortRef, Protocol, Reason, Service, ServicePort, Snapshot,
@@ -60,6 +60,9 @@ pub struct TlsClaim<'a> {
 /// Asks every object.
 pub fn claims<'a>(snapshot: &'a Snapshot, settings: &BuildSettings, attached: &mut [Attached<'a>]) -> Asked<'a> {
     let mut asked = Asked::default();
+    // A certificate comes from an Ingress of the same namespace, unless namespaces share hosts.
+    let with_tls = attached.iter().filter(|attached| brings_certificate(attached));
+    let with_tls: HashSet<&str> = with_tls.map(|attached| attached.source.meta().namespace.as_str()).collect();
     let mut service = Key { namespace: String::new(), name: String::new() };
     for (index, Attached { source, draft, .. }) in attached.iter_mut().enumerate() {
         let owner = (source.meta().created, index);
@@ -67,11 +70,18 @@ pub fn claims<'a>(snapshot: &'a Snapshot, settings: &BuildSettings, attached: &m
             Source::Service(service) => asked.rules.extend(of_service(service, settings, owner, draft)),
             Source::Ingress(ingress) => {
                 service.namespace.clone_from(&ingress.meta.namespace);
-                OfIngress { snapshot, settings, ingress, owner, draft, service: &mut service }.ask(&mut asked);
+                let namespace = ingress.meta.namespace.as_str();
+                let shared = settings.ownership == Ownership::None && !with_tls.is_empty();
+                let tls = settings.https && (shared || with_tls.contains(namespace));
+                OfIngress { snapshot, settings, tls, ingress, owner, draft, service: &mut service }.ask(&mut asked);
             }
         }
     }
     asked
+}
+
+fn brings_certificate(attached: &Attached<'_>) -> bool {
+    matches!(attached.source, Source::Ingress(ingress) if !ingress.tls.is_empty())
 }
 
 /// The rule of a Service with the label.
@@ -82,7 +92,7 @@ fn of_service<'a>(
     draft: &mut Draft<'a>,
 ) -> Option<(HostName, Claim<'a>)> {
     const PORT: Place<'_> = Place::Annotation("sparrow/port");
-    let context = Context { defaults: &settings.defaults, paths: &[] };
+    let context = Context { defaults: &settings.defaults, paths: &[], tls: true };
     let options = options(Kind::Service, &service.meta.annotations, &context, draft);
     let unusable = |draft: &mut Draft<'a>, place, message: String| {
         draft.lose(place, Reason::Invalid, format!("{message}. The Service is not served"));
@@ -166,6 +176,8 @@ fn of_service<'a>(
 struct OfIngress<'a, 'b> {
     snapshot: &'a Snapshot,
     settings: &'b BuildSettings,
+    /// Whether its hosts may have certificates.
+    tls: bool,
     ingress: &'a Ingress,
     owner: Age,
     draft: &'b mut Draft<'a>,
@@ -178,7 +190,7 @@ impl<'a> OfIngress<'a, '_> {
         let (ingress, owner) = (self.ingress, self.owner);
         let paths = ingress.rules.iter().flat_map(|rule| &rule.paths);
         let paths: Vec<&str> = paths.map(|path| path.path.as_deref().unwrap_or("/")).collect();
-        let context = Context { defaults: &self.settings.defaults, paths: &paths };
+        let context = Context { defaults: &self.settings.defaults, paths: &paths, tls: self.tls };
         let options = options(Kind::Ingress, &ingress.meta.annotations, &context, self.draft);
         let mut hosts = BTreeSet::new();
         for (n, rule) in ingress.rules.iter().enumerate() {

@@ -25,6 +25,8 @@ pub struct Context<'a> {
     pub defaults: &'a Defaults,
     /// The paths of the Ingress.
     pub paths: &'a [&'a str],
+    /// Whether a host of the Ingress may have a certificate.
+    pub tls: bool,
 }
 
 /// What does the same here as one of theirs.
@@ -232,6 +234,8 @@ pub fn effect(name: &str, value: &str, context: &Context<'_>, options: &mut Opti
             options.protocol = Some(Protocol::Http);
             true
         }
+        // Without a certificate nothing is redirected anyway.
+        "ssl-redirect" if value.eq_ignore_ascii_case("false") => !context.tls,
         "proxy-connect-timeout" => seconds(timeouts.connect),
         "proxy-read-timeout" => seconds(timeouts.read),
         "proxy-send-timeout" => seconds(timeouts.send),
@@ -270,7 +274,7 @@ mod tests {
         let timeouts = Timeouts { connect: time(5), read: time(60), send: time(60) };
         let defaults = Defaults { timeouts, max_body_bytes: 0 };
         let of = |name: &str, value: &str, paths: &[&str]| {
-            effect(name, value, &Context { defaults: &defaults, paths }, &mut Options::default())
+            effect(name, value, &Context { defaults: &defaults, paths, tls: true }, &mut Options::default())
         };
         for (name, value) in [
             ("ssl-redirect", "true"),
@@ -307,6 +311,8 @@ mod tests {
         for paths in [&["/x"][..], &["/", "/x"], &[]] {
             assert!(matches!(of("rewrite-target", "/", paths), Effect::Lost(_)), "{paths:?}");
         }
+        let context = Context { defaults: &defaults, paths: &["/"], tls: false };
+        assert_eq!(effect("ssl-redirect", "false", &context, &mut Options::default()), Effect::Same);
         for name in ["rate-limit", "hsts", "proxy-buffers", "ssl-protocols", "", "Rewrite-Target"] {
             assert_eq!(of(name, "1", &["/"]), Effect::Unknown, "{name}");
         }
