@@ -1,12 +1,15 @@
 //! Hosts belong to namespaces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use entry_routes::{
-    BuildSettings, Built, Found, Holdings, Ingress, Key, Kind, Meta, Namespace, ObjectRef, Outcome, Ownership, Reason,
-    Request, Scheme, Service,
+    BuildSettings, Built, Found, Holdings, HostName, Ingress, Key, Kind, Meta, Namespace, ObjectRef, Outcome,
+    Ownership, Reason, Request, Scheme, Service,
 };
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample;
 
 use crate::support::{
     Objects, assert_routes, assert_verdict, backend, exposed, ingress, key, prefix, rule, service, settings, with_rule,
@@ -337,4 +340,60 @@ fn a_solver_takes_nothing_else_away() {
     let wild = claim("a", 1, Some("*.w.example"), "/");
     let built = objects(&[wild, solver("evil", "a.w.example")]).build();
     assert_eq!(origin(&built, "a.w.example", CHALLENGE), "a");
+}
+
+/// What three namespaces may claim: the namespace, the age of the object, the host and the path.
+fn claims() -> impl Strategy<Value = Vec<Ingress>> {
+    const HOSTS: &[Option<&str>] =
+        &[None, Some("a.w.example"), Some("b.w.example"), Some("*.w.example"), Some("w.example")];
+    const PATHS: &[&str] = &["/", "/a", "/a/b", "/b"];
+    let one = (0..3_usize, 0..4_i64, sample::select(HOSTS), sample::select(PATHS), any::<bool>());
+    vec(one, 1..10).prop_map(|all| {
+        let of_one = |(n, (namespace, created, host, path, rest)): (usize, (usize, i64, Option<&str>, &str, bool))| {
+            let mut ingress = claim(["a", "b", "c"][namespace], created, host, path);
+            ingress.meta.name = format!("web-{n}");
+            ingress.default_backend = rest.then(|| backend("web"));
+            ingress
+        };
+        all.into_iter().enumerate().map(of_one).collect()
+    })
+}
+
+fn every_answer(built: &Built) -> Vec<String> {
+    let hosts = ["a.w.example", "b.w.example", "c.w.example", "w.example", "x.example"];
+    let paths = ["/", "/a", "/a/b/c", "/b", "/c"];
+    hosts.iter().flat_map(|host| paths.iter().map(|path| origin(built, host, path))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_host_has_one_owner_who_stays_whatever_becomes_of_ages(ingresses in claims(), ages in vec(0..9_i64, 10)) {
+        let built = objects(&ingresses).build();
+        for (name, host) in built.routes.hosts.iter().filter(|(name, _)| **name != HostName::Any) {
+            let owners: BTreeSet<_> = host.rules.iter().map(|rule| &rule.origin.key.namespace).collect();
+            prop_assert_eq!(owners.len(), 1, "{}: {}", name, built.routes);
+            let default = built.routes.default.as_ref().map(|rule| &rule.origin.key.namespace);
+            prop_assert!(host.closed || default.is_none_or(|default| owners.contains(default)), "{}", built.routes);
+        }
+        // However old the objects seem from now on.
+        let mut others = ingresses.clone();
+        for (ingress, age) in others.iter_mut().zip(&ages) {
+            ingress.meta.created = *age;
+        }
+        let later = after(&built, &others);
+        let owners = |built: &Built| -> Vec<String> {
+            built.routes.hosts.iter().filter(|(name, _)| **name != HostName::Any).map(|(name, host)| {
+                format!("{name} {}", host.rules[0].origin.key.namespace)
+            }).collect()
+        };
+        prop_assert_eq!(owners(&later), owners(&built));
+        prop_assert_eq!(every_answer(&later), every_answer(&built), "{}\n{}", built.routes, later.routes);
+        // And another replica that knows the record finds the same.
+        let (read, _) = Holdings::read(&built.held.write(usize::MAX));
+        let mut snapshot = objects(&others);
+        snapshot.0.held = Arc::new(read);
+        prop_assert_eq!(every_answer(&snapshot.build()), every_answer(&built));
+    }
 }
