@@ -31,4 +31,16 @@ impl Bounds {
     /// No bounds.
     pub const NONE: Self =
         Self { hosts: Bound::NONE, rules: Bound::NONE, patterns: Bound::NONE, certificates: Bound::NONE };
+
+    /// The same for each namespace, and none for all.
+    #[must_use]
+    pub fn of_namespaces(&self) -> Self {
+        let alone = |bound: Bound| Bound { all: usize::MAX, ..bound };
+        Self {
+            hosts: alone(self.hosts),
+            rules: alone(self.rules),
+            patterns: alone(self.patterns),
+            certificates: alone(self.certificates),
+        }
+    }
 }

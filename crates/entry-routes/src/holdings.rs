@@ -73,7 +73,7 @@ impl Holdings {
         self.holders.get(key).map(|namespace| &**namespace)
     }
 
-    /// How many rules of a namespace were served.
+    /// How many rules of a namespace were served, long ones counted as bounds do.
     pub(crate) fn rules(&self, namespace: &str) -> usize {
         self.rules.get(namespace).copied().unwrap_or(0)
     }
@@ -87,12 +87,12 @@ impl Holdings {
         self.holders.insert(key.into_owned(), namespace);
     }
 
-    /// Counts a rule.
-    pub(crate) fn count(&mut self, namespace: &str) {
+    /// Counts a rule, or one as long as several.
+    pub(crate) fn count(&mut self, namespace: &str, weight: usize) {
         if let Some(count) = self.rules.get_mut(namespace) {
-            *count += 1;
+            *count += weight;
         } else {
-            self.rules.insert(namespace.into(), 1);
+            self.rules.insert(namespace.into(), weight);
         }
     }
 
@@ -176,8 +176,8 @@ mod tests {
         }
         holdings.hold(Unit::Segment("你 x").key(), "other");
         holdings.hold(Unit::Segment("volume").key(), "other");
-        holdings.count("shop");
-        holdings.count("shop");
+        holdings.count("shop", 1);
+        holdings.count("shop", 1);
         let texts = holdings.write(LARGE);
         let first: Vec<_> = texts["shop"].lines().take(2).collect();
         assert_eq!(first, ["rules 2", long_key(&long).as_str()], "{texts:?}");

@@ -14,7 +14,7 @@ use crate::{Bound, Bounds, Holdings, HostName, PathMatch, Reason};
 const LONG: usize = 256;
 
 /// What a rule counts.
-fn weight(path: &PathMatch) -> usize {
+pub fn weight(path: &PathMatch) -> usize {
     1 + path.path().len() / LONG
 }
 
@@ -61,21 +61,26 @@ fn fits(bounds: &Bounds, rules: &[(HostName, Claim<'_>)], attached: &[Attached<'
     all <= least(|bound| bound.all) && each.values().all(|count| *count <= least(|bound| bound.namespace))
 }
 
-/// The rules from the oldest claim to the newest. What is held since earlier, as many rules of a namespace as were served then,
-/// is older than all else, whatever its object's age.
+/// The rules from the oldest claim to the newest. What is held since earlier, as much of a namespace as was served then, is
+/// older than all else, whatever its object's age.
 fn by_age(held: &[Arc<Holdings>], rules: &[(HostName, Claim<'_>)], attached: &[Attached<'_>]) -> Vec<usize> {
     let mut order: Vec<(bool, Age, usize)> =
         rules.iter().enumerate().map(|(index, (_, claim))| (true, claim.owner, index)).collect();
     order.sort_unstable();
     if held.iter().any(|holdings| !holdings.is_empty()) {
         let mut counted: HashMap<&str, usize> = HashMap::new();
+        let mut seen = HashSet::new();
         for (new, owner, index) in &mut order {
             let (host, claim) = &rules[*index];
             let (key, namespace) = (Unit::of(host, &claim.path).key(), namespace_of(attached, *owner));
+            if !seen.insert((namespace, host, &claim.path)) {
+                // It counts once.
+                continue;
+            }
             let of = held.iter().find(|holdings| holdings.holder(&key) == Some(namespace));
-            let count = counted.entry(namespace).or_default();
-            *new = of.is_none_or(|holdings| *count >= holdings.rules(namespace));
-            *count += usize::from(!*new);
+            let (count, weight) = (counted.entry(namespace).or_default(), weight(&claim.path));
+            *new = of.is_none_or(|holdings| *count + weight > holdings.rules(namespace));
+            *count += if *new { 0 } else { weight };
         }
         order.sort_unstable();
     }

@@ -140,7 +140,7 @@ pub struct Built {
 /// - A host belongs to one namespace, with all its paths, what no path matches, and the names below its wildcard: to those that
 ///   an annotation of theirs names, else to the one that holds it since earlier, else to that of the oldest object that claims
 ///   it. So does a first segment on hosts that no rule names. Claims of others are left out.
-/// - What is over a bound is left out, the newest claims first.
+/// - What is over a bound is left out, the newest claims first; over that of its namespace, it keeps nothing from others.
 /// - Of those who claim the same host and path the oldest has it; of one second, the first by kind (Services before
 ///   Ingresses), namespace and name.
 /// - A certificate goes to hosts on which its object has a rule, and from a wildcard to the hosts below it of the same
@@ -156,8 +156,12 @@ pub fn build(snapshot: &Snapshot, settings: &BuildSettings) -> Built {
     let mut held = Arc::default();
     let records: Vec<_> = std::iter::once(&snapshot.held).chain(&settings.held).filter(|_| owned).cloned().collect();
     let mut aside = attach::aside(snapshot, settings);
-    let asked_aside = claim::claims(snapshot, settings, &mut aside);
+    let mut asked_aside = claim::claims(snapshot, settings, &mut aside);
     if owned {
+        // What is over the bounds of a namespace claims nothing: else it would be kept from others and served to nobody.
+        let bounds = settings.bounds.of_namespaces();
+        bounds::apply(&bounds, &records, &mut asked, &mut attached);
+        bounds::apply(&bounds, &records, &mut asked_aside, &mut aside);
         owners::settle(&listed, &records, &mut asked, &mut attached, (&asked_aside, &aside));
     }
     bounds::apply(&settings.bounds, &records, &mut asked, &mut attached);

@@ -18,6 +18,8 @@ pub struct Certificates<'a> {
     named: HashMap<HostName, Vec<usize>>,
     /// Offers for whatever hosts their object has, by object.
     unnamed: HashMap<usize, Vec<usize>>,
+    /// What each object has offered for which host.
+    known: HashSet<(usize, Option<HostName>, CertificateId)>,
     /// As [`super::Built::good`].
     pub good: BTreeMap<Key, GoodSecret>,
 }
@@ -32,6 +34,8 @@ pub struct Offer<'a> {
     pub loaded: Arc<Loaded>,
     /// Whether there is a host that it names or could be for; what became of it is told then.
     pub heard: bool,
+    /// Whether it was told that another is served; of one host is enough.
+    pub told: bool,
     pub used: bool,
 }
 
@@ -63,7 +67,11 @@ impl<'a> Holders<'a> {
 }
 
 impl<'a> Certificates<'a> {
+    /// Adds an offer. The same of the same object is one: every host looks at all that there are.
     pub fn add(&mut self, offer: Offer<'a>) {
+        if !self.known.insert((offer.owner.1, offer.host.clone(), offer.loaded.id.clone())) {
+            return;
+        }
         let index = self.offers.len();
         match &offer.host {
             Some(host) => self.named.entry(host.clone()).or_default().push(index),
@@ -98,7 +106,8 @@ impl<'a> Certificates<'a> {
             attached[owner].draft.lose(place, Reason::InvalidRef, message);
         }
         for &(_, distant, _, index) in &able[1..] {
-            if !distant && self.offers[index].loaded.id != given.id {
+            let offer = &mut self.offers[index];
+            if !distant && offer.loaded.id != given.id && !std::mem::replace(&mut offer.told, true) {
                 self.tell_conflict(host, index, &attached[owner].object.clone(), attached);
             }
         }

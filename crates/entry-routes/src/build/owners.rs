@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::attach::{Age, Attached};
+use super::bounds::weight;
 use super::claim::Asked;
 use super::draft::{Draft, Place, RulePart, quoted};
 use super::host::host;
@@ -303,11 +304,14 @@ pub fn holdings<'a>(
     attached: &[Attached<'a>],
     aside: (&Asked<'a>, &[Attached<'a>]),
 ) -> Holdings {
-    let mut holdings = Holdings::default();
+    let (mut holdings, mut seen) = (Holdings::default(), HashSet::new());
     for (host, claim) in &asked.rules {
         let namespace = namespace_of(attached, claim.owner);
         holdings.hold(Unit::of(host, &claim.path).key(), namespace);
-        holdings.count(namespace);
+        // As bounds count: else who asks for the same often would have room for more than is served.
+        if seen.insert((namespace, host, &claim.path)) {
+            holdings.count(namespace, weight(&claim.path));
+        }
     }
     for claim in &asked.defaults {
         holdings.hold(REST.key(), namespace_of(attached, claim.owner));

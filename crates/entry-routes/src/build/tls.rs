@@ -91,6 +91,7 @@ pub fn certificates<'a>(
             host,
             loaded: Arc::clone(&found.loaded),
             heard: false,
+            told: false,
             used: false,
         };
         match hosts {

@@ -83,7 +83,12 @@ fn rules_and_patterns_have_bounds_of_their_own() {
     let mut many = with_rule("many", None, paths);
     many.meta.namespace = "a".to_owned();
     let stars = |prefix: &str| hosts(prefix, 2).map(|host| format!("*.{host}")).collect::<Vec<_>>();
-    let ingresses = [many, of("b", "w", 1, stars("b")), of("c", "w", 2, stars("c")), of("d", "w", 3, stars("d"))];
+    let ingresses = [
+        many,
+        of("b", "w", 1, stars("b")),
+        of("c", "w", 2, stars("c")),
+        of("d", "w", 3, stars("d").into_iter().take(1)),
+    ];
     let built = with(bounds, &Built::default(), &ingresses);
     let path = |n| format!("spec.rules[0].http.paths[{n}].path");
     let part = "(--max-rules-per-namespace)";
@@ -94,7 +99,7 @@ fn rules_and_patterns_have_bounds_of_their_own() {
         assert_eq!(told(&built, &at(namespace, "w"), part), ["spec.rules[1].host"]);
     }
     let part = "Of the hosts with `*` of all namespaces at most 2 are served (--max-patterns)";
-    assert_eq!(told(&built, &at("d", "w"), part).len(), 2);
+    assert_eq!(told(&built, &at("d", "w"), part).len(), 1);
 }
 
 #[test]
@@ -110,6 +115,44 @@ fn rules_of_an_old_object_that_is_edited_push_out_nobodys() {
     let built = with(bounds, &before, &[with_paths("a", 1, 100), with_paths("b", 2, 5)]);
     assert!(told(&built, &at("b", "web"), "").is_empty());
     assert_eq!(built.routes.hosts.values().map(|host| host.rules.len()).collect::<Vec<_>>(), [1, 5]);
+}
+
+#[test]
+fn rules_that_become_longer_push_out_nobodys() {
+    let bounds = Bounds { rules: Bound { all: 6, ..NONE }, ..Bounds::NONE };
+    let with_paths = |namespace: &str, created, paths: &[String]| {
+        let paths = paths.iter().map(|path| prefix(path)).collect();
+        let mut ingress = with_rule("web", Some(&format!("{namespace}.example")), paths);
+        (ingress.meta.namespace, ingress.meta.created) = (namespace.to_owned(), created);
+        ingress
+    };
+    let plain = |count: usize| (0..count).map(|n| format!("/{n}")).collect::<Vec<_>>();
+    let long = (0..2).map(|n| format!("/{n}{}", "x".repeat(600))).collect::<Vec<_>>();
+    let theirs = with_paths("b", 2, &plain(4));
+    // What is asked for twice is one rule, and makes room for no other.
+    for before in [plain(2), [plain(2), plain(2), plain(2)].concat()] {
+        let before = with(bounds, &Built::default(), &[with_paths("a", 1, &before), theirs.clone()]);
+        for now in [&long, &plain(6)] {
+            let built = with(bounds, &before, &[with_paths("a", 1, now), theirs.clone()]);
+            assert!(told(&built, &at("b", "web"), "").is_empty(), "{now:?}: {}", built.routes);
+        }
+    }
+}
+
+#[test]
+fn what_is_over_a_bound_is_kept_from_nobody() {
+    let bounds = Bounds { hosts: Bound { namespace: 2, ..NONE }, ..Bounds::NONE };
+    let theirs = of("b", "web", 9, ["h0.example".to_owned(), "h5.example".to_owned()]);
+    let evil = of("a", "web", 1, hosts("h", 9));
+    let built = with(bounds, &Built::default(), &[evil.clone(), theirs.clone()]);
+    assert_eq!(served(&built), ["h0.example", "h1.example", "h5.example"]);
+    let conflicts = built.verdicts[&at("b", "web")].findings.iter().filter(|told| told.reason == Reason::Conflicted);
+    assert_eq!(conflicts.count(), 1, "h0.example is the other's");
+    // No more of it when it is put aside.
+    let objects = Objects::new().ingress(evil).ingress(theirs);
+    let quarantine = [(at("a", "web"), (Reason::RefusedByNginx, "no".to_owned()))].into();
+    let built = objects.build_with(&BuildSettings { bounds, quarantine, ..settings() });
+    assert_eq!(served(&built), ["h5.example"]);
 }
 
 #[test]

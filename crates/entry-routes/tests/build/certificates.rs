@@ -7,8 +7,8 @@ use entry_routes::{
 };
 
 use crate::support::{
-    NOW, Objects, assert_routes, assert_verdict, backend, exposed, ingress, meta, object, prefix, secret, service,
-    settings, signed, tls, with_rule,
+    NOW, Objects, assert_routes, assert_verdict, backend, exposed, ingress, meta, object, prefix, rule, secret,
+    service, settings, signed, tls, with_rule,
 };
 
 fn web(hosts: &[&str], secret: &str) -> Ingress {
@@ -333,5 +333,19 @@ fn a_secret_that_cannot_be_read_is_not_used() {
     let built = objects.build();
     assert_routes(&built, &[PLAIN]);
     let finding = (SECRET, Reason::InvalidRef, "Secret shop/tls cannot be used: line 2: not base64");
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[finding]);
+}
+
+#[test]
+fn an_object_that_offers_the_same_again_and_again_is_told_once() {
+    let hosts: Vec<_> = (0..10).map(|number| format!("h{number}.example")).collect();
+    let names: Vec<_> = hosts.iter().map(String::as_str).collect();
+    let rules = names.iter().map(|&host| rule(Some(host), vec![prefix("/")])).collect();
+    let tls = (0..40).map(|entry| tls(&[], if entry % 2 == 0 { "one" } else { "other" })).collect();
+    let objects = Objects::new().service(service("web")).ingress(Ingress { rules, tls, ..ingress("web") });
+    let built = objects.secret(secret("one", &names)).secret(secret("other", &names)).build();
+    assert_eq!(built.routes.certificates.len(), 1);
+    let part = "Ingress shop/web has another certificate for \"h0.example\", which stays in force";
+    let finding = ("spec.tls[1].hosts", Reason::Conflicted, part);
     assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[finding]);
 }
