@@ -44,6 +44,8 @@ pub struct Maker {
     template: Option<String>,
     quarantine: BTreeMap<ObjectRef, Quarantined>,
     last_good: BTreeMap<Key, GoodSecret>,
+    /// The same as it was when nginx took what was made of it.
+    live_good: BTreeMap<Key, GoodSecret>,
     /// Which namespace holds what, by the last configuration.
     held: Arc<Holdings>,
     /// Where that is kept over restarts.
@@ -103,6 +105,7 @@ impl Maker {
             template: template.transpose()?,
             quarantine: BTreeMap::new(),
             last_good: BTreeMap::new(),
+            live_good: BTreeMap::new(),
             held: record.as_ref().map(Record::read).unwrap_or_default(),
             record,
         })
@@ -156,6 +159,8 @@ impl Maker {
     pub fn blame(&mut self, snapshot: &Snapshot, origins: &[Origin], message: &str) -> Option<ObjectRef> {
         let object = nginx_conf::origin_of(origins, message)?;
         let words = format!("nginx refuses it: {}", nginx_conf::reason_of(message));
+        // What the Secret held before is better.
+        self.last_good.clone_from(&self.live_good);
         self.hold(snapshot, &object, Reason::RefusedByNginx, words).then_some(object)
     }
 
@@ -311,6 +316,7 @@ impl Pipeline {
         let failure = match (outcome.state, &self.snapshot) {
             (OutcomeState::Live, _) => {
                 self.logged = None;
+                self.maker.live_good.clone_from(&self.maker.last_good);
                 self.progress.send_if_modified(|progress| progress.pending_since.take().is_some());
                 return false;
             }

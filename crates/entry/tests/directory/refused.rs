@@ -244,6 +244,15 @@ fn a_certificate_that_nginx_refuses_is_put_aside() {
         assert_eq!(entry.metric("objects{outcome=\"partial\"}").to_string(), "1");
         bench.write("tls.yaml", &secret("tls", &good));
         eventually("lifted", || curl(&bench, "a.example", &good) == Ok("one".to_owned()));
+        eventually("all live", || entry.metric("generation_lag_seconds") == 0.0);
+        // A renewal that nginx refuses leaves the certificate before.
+        let before = entry.count("nginx_refused");
+        bench.write("tls.yaml", &secret("tls", &weak));
+        let told = |line: &str| line.contains("nginx refuses it") && line.contains("that it held before is served");
+        eventually("told", || entry.log().lines().any(told));
+        eventually("all live", || entry.metric("generation_lag_seconds") == 0.0);
+        assert_eq!(curl(&bench, "a.example", &good), Ok("one".to_owned()));
+        assert_eq!(entry.count("nginx_refused") + entry.count("nginx_failed"), before + 1);
         entry.terminate();
     }
 }
