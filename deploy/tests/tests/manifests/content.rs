@@ -258,8 +258,17 @@ fn policies_let_in_whom_the_services_are_for_and_keep_the_admin_ports() {
 #[test]
 fn policies_let_out_to_what_the_programs_talk_to() {
     let objects = of("base");
-    // Any Service may be a backend of nginx.
-    assert_eq!(find(&objects, "NetworkPolicy", "nginx-kit")["spec"]["policyTypes"], json!(["Ingress"]));
+    // Any Service may be a backend of nginx; what a cloud tells a node of itself is none.
+    let policy = &find(&objects, "NetworkPolicy", "nginx-kit")["spec"];
+    assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]));
+    let [rule] = policy["egress"].as_array().unwrap().as_slice() else { panic!("{policy}") };
+    assert!(rule["ports"].is_null(), "any port may be a backend's");
+    let peers = rule["to"].as_array().unwrap();
+    let block = |cidr: &str, except: &[&str]| json!({ "ipBlock": { "cidr": cidr, "except": except } });
+    assert!(peers.contains(&json!({ "namespaceSelector": {} })), "{peers:?}");
+    assert!(peers.contains(&block("0.0.0.0/0", &["169.254.0.0/16"])), "{peers:?}");
+    assert!(peers.contains(&block("::/0", &["fe80::/10", "fd00:ec2::254/128"])), "{peers:?}");
+    assert_eq!(peers.len(), 3);
     let policy = &find(&objects, "NetworkPolicy", "rbd-rest-api")["spec"];
     assert_eq!(policy["policyTypes"], json!(["Ingress", "Egress"]));
     let rules = policy["egress"].as_array().unwrap();
