@@ -1,4 +1,4 @@
-//! A directory of manifests: `*.yaml`, `*.yml` and `*.json`, not those of directories below it.
+//! A directory of manifests: `*.yaml`, `*.yml` and `*.json`, in any case, not those of directories below it.
 //!
 //! What is broken never takes away what is in force: as long as something in a file cannot be read, the last good objects
 //! of that file stay. A file that is removed takes its objects with it. A file that someone is still writing is not read.
@@ -96,7 +96,7 @@ impl Directory {
                 match read_file(&root, name, known, &mut left) {
                     Ok(None) => continue,
                     Ok(Some((stamp, text))) => {
-                        let json = Path::new(name).extension().is_some_and(|extension| extension == "json");
+                        let json = extension(name).as_deref() == Some("json");
                         (Some(stamp), if json { manifest::read_json(&text) } else { manifest::read(&text) })
                     }
                     // Gone since it was listed.
@@ -188,8 +188,12 @@ fn broken(message: &str) -> Manifest {
 
 /// Whether a file of this name is read. Hidden ones are not: editors keep their drafts in such.
 pub(crate) fn is_manifest(name: &str) -> bool {
-    let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
-    !name.starts_with('.') && matches!(extension, Some("yaml" | "yml" | "json"))
+    !name.starts_with('.') && matches!(extension(name).as_deref(), Some("yaml" | "yml" | "json"))
+}
+
+/// What a name ends in, in lower case.
+fn extension(name: &str) -> Option<String> {
+    Path::new(name).extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase)
 }
 
 /// The text of a file; `None` if it is still the `known` one. Takes its length off what is `left`.

@@ -141,6 +141,21 @@ fn one_broken_document_spoils_no_other() {
 }
 
 #[test]
+fn the_ending_of_a_name_may_be_in_any_case() {
+    let json = |name: &str| format!(r#"{{"apiVersion": "v1", "kind": "Service", "metadata": {{"name": "{name}"}}}}"#);
+    let snapshot = read(&[
+        ("a.YAML", &service("a")),
+        ("b.Yml", &service("b")),
+        ("c.JSON", &(json("c") + &json("d"))),
+        ("e.yaml.bak", &service("e")),
+        ("YAML", &service("f")),
+    ]);
+    let names: Vec<_> = snapshot.services.keys().map(|key| key.name.as_str()).collect();
+    assert_eq!(names, ["a", "b", "c", "d"], "{:?}", snapshot.unreadable);
+    assert!(snapshot.unreadable.is_empty(), "{:?}", snapshot.unreadable);
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let cases: &[(&str, &str)] = &[
         ("a: 1", "apiVersion or kind is missing"),
