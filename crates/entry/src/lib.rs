@@ -13,6 +13,7 @@ pub mod admin;
 pub mod bounds;
 pub mod commands;
 pub mod metrics;
+mod newer;
 pub mod pipeline;
 pub mod record;
 pub mod settings;

@@ -13,6 +13,7 @@ use nginx_process::{Offered, OutcomeState, Volume};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use crate::newer::Newer;
 use crate::record::Record;
 use crate::settings::Settings;
 
@@ -28,7 +29,7 @@ pub struct Progress {
     pub routes: Arc<Routes>,
     /// The generation that was offered last.
     pub offered: Option<String>,
-    /// Since when it is offered and not yet live; none when it is live.
+    /// Since when there is a newer configuration than the one in force, or none can be made; none when the newest is live.
     pub pending_since: Option<Instant>,
     /// Generations offered.
     pub generations: u64,
@@ -196,6 +197,7 @@ pub struct Pipeline {
     // What was offered last, for nginx's answer.
     origins: Vec<Origin>,
     snapshot: Option<Arc<Snapshot>>,
+    newer: Newer,
     // A failure that was logged: its hash and its words. It is looked at again and again.
     logged: Option<(String, String)>,
     // How often everything is looked at without a change.
@@ -208,8 +210,17 @@ impl Pipeline {
         let (progress, progress_told) = watch::channel(Progress::default());
         let (judged, judged_told) = watch::channel(None);
         let told = Told { progress: progress_told, judged: judged_told };
-        let pipeline =
-            Self { maker, volume, progress, judged, origins: Vec::new(), snapshot: None, logged: None, tick: TICK };
+        let pipeline = Self {
+            maker,
+            volume,
+            progress,
+            judged,
+            origins: Vec::new(),
+            snapshot: None,
+            newer: Newer::default(),
+            logged: None,
+            tick: TICK,
+        };
         (pipeline, told)
     }
 
@@ -218,7 +229,11 @@ impl Pipeline {
     /// # Errors
     /// The volume takes nothing, or the template fails.
     pub async fn offer(&mut self, snapshot: Arc<Snapshot>) -> anyhow::Result<Offered> {
-        let made = self.maker.make(&snapshot)?;
+        let made = self.maker.make(&snapshot);
+        // Told before it is offered: that may take long, and whoever waits for it should see so.
+        self.newer.made(made.as_ref().ok().map(|made| made.generation.hash.as_str()));
+        self.tell_pending();
+        let made = made?;
         let before = self.judged.borrow().as_ref().map(|judged| Arc::clone(&judged.verdicts));
         tell(before.as_deref(), &made.verdicts);
         let Generation { hash, files, origins, .. } = made.generation;
@@ -241,7 +256,6 @@ impl Pipeline {
         self.progress.send_modify(|progress| {
             if offered == Offered::New {
                 progress.generations += 1;
-                progress.pending_since = Some(Instant::now());
             }
             progress.offered = Some(hash);
         });
@@ -261,7 +275,12 @@ impl Pipeline {
                 let snapshot = snapshots.borrow_and_update().clone();
                 if let Some(snapshot) = snapshot {
                     let result = self.offer(snapshot).await;
-                    due = result.is_err();
+                    due = match &result {
+                        Err(_) => true,
+                        // It may be live already: of before a restart.
+                        Ok(Offered::Unchanged) if self.newer.since().is_some() => self.hear().await,
+                        Ok(_) => false,
+                    };
                     self.trouble(result.err());
                 }
             }
@@ -277,6 +296,12 @@ impl Pipeline {
                 () = tokio::time::sleep(RETRY), if due => {}
             }
         }
+    }
+
+    /// Tells since when the newest configuration is not in force.
+    fn tell_pending(&self) {
+        let since = self.newer.since();
+        self.progress.send_if_modified(|progress| std::mem::replace(&mut progress.pending_since, since) != since);
     }
 
     /// Tells a trouble once, and its end.
@@ -308,6 +333,8 @@ impl Pipeline {
                 return false;
             }
         };
+        self.newer.live(outcome.live.as_deref());
+        self.tell_pending();
         let offered = self.progress.borrow().offered.clone();
         if offered.as_deref() != Some(&outcome.hash) {
             return false;
@@ -317,7 +344,6 @@ impl Pipeline {
             (OutcomeState::Live, _) => {
                 self.logged = None;
                 self.maker.live_good.clone_from(&self.maker.last_good);
-                self.progress.send_if_modified(|progress| progress.pending_since.take().is_some());
                 return false;
             }
             (OutcomeState::Refused, Some(snapshot)) => {

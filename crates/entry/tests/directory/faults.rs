@@ -268,3 +268,28 @@ fn the_clock_may_jump() {
     }
     entry.terminate();
 }
+
+#[test]
+fn the_lag_counts_while_the_volume_is_locked() {
+    let port = backend("one");
+    for nginx in both() {
+        let bench = Bench::new(&nginx);
+        bench.write("shop.yaml", &service("shop", port));
+        let entry = bench.start(&["run"]);
+        bench.answers("/shop", 200, "one");
+        eventually("live", || entry.metric("generation_lag_seconds") <= 0.0);
+        let lock = fs::File::open(bench.path("volume/lock")).unwrap();
+        lock.lock().unwrap();
+        bench.write("shop.yaml", &service("blog", port));
+        eventually("told", || entry.metric("generation_lag_seconds") > 1.0);
+        // A change more does not begin anew.
+        let before = entry.metric("generation_lag_seconds");
+        bench.write("more.yaml", &service("more", port));
+        eventually("it goes on", || entry.metric("generation_lag_seconds") > before + 1.0);
+        lock.unlock().unwrap();
+        bench.answers("/blog", 200, "one");
+        bench.answers("/more", 200, "one");
+        eventually("live again", || entry.metric("generation_lag_seconds") <= 0.0);
+        entry.terminate();
+    }
+}

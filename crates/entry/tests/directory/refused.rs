@@ -171,6 +171,7 @@ fn what_a_template_cannot_take_costs_its_object_only() {
     bench.write("more.yaml", &service("more", 201));
     eventually("followed", || status(&bench, "/more") == 201);
     assert_eq!(entry.metric("offer_failing").to_string(), "0");
+    eventually("the newest is live", || entry.metric("generation_lag_seconds") <= 0.0);
     bench.write("bad.yaml", &dollar("bad1", "/ab"));
     eventually("lifted", || status(&bench, "/ab") == 202);
     assert_eq!(entry.metric("objects{outcome=\"refused\"}").to_string(), "0");
@@ -193,6 +194,8 @@ fn a_template_that_fails_leaves_everything_in_force() {
     });
     entry.says("undefined value");
     assert_eq!(entry.metric("offer_failing").to_string(), "1");
+    // What is newest cannot even be offered.
+    assert!(entry.metric("generation_lag_seconds") > 0.0);
     bench.ends(2, &["generate"]);
     bench.remove("more.yaml");
     entry.wait_ready();
@@ -200,7 +203,7 @@ fn a_template_that_fails_leaves_everything_in_force() {
     assert_eq!(entry.metric("offer_failing").to_string(), "0");
     // And later.
     bench.write("more.yaml", &service("more", 201));
-    eventually("told", || entry.metric("offer_failing") > 0.0);
+    eventually("told", || entry.metric("offer_failing") > 0.0 && entry.metric("generation_lag_seconds") > 0.0);
     assert_eq!((status(&bench, "/good"), entry.admin("/readyz").unwrap().status), (204, 200));
     bench.remove("good.yaml");
     eventually("good again", || status(&bench, "/more") == 201);
