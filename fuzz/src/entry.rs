@@ -144,7 +144,11 @@ fn routes(mut data: &[u8]) -> Routes {
         };
         let origin = ObjectRef::new(Kind::Ingress, Key { namespace, name });
         let action = Action::Forward(Forward {
-            backend: Backend { address: SocketAddr::from((ip, u16::from(choices))), protocol },
+            backend: Backend {
+                address: SocketAddr::from((ip, u16::from(choices))),
+                protocol,
+                keep_alive: choices & 2 == 0,
+            },
             strip_prefix: bit(2),
             timeouts: Timeouts::default(),
             max_body_bytes: bit(2).then_some(u64::from(choices)),

@@ -127,6 +127,8 @@ pub struct Backend {
     pub address: SocketAddr,
     /// What is spoken there.
     pub protocol: Protocol,
+    /// Whether a connection is kept for further requests, whose ever they are.
+    pub keep_alive: bool,
 }
 
 /// What a backend speaks. Source: `appProtocol` of KEP-1422 and KEP-3726.

@@ -78,6 +78,9 @@ fn to(f: &mut fmt::Formatter<'_>, forward: &Forward) -> fmt::Result {
     if *strip_prefix {
         f.write_str(" strip")?;
     }
+    if !backend.keep_alive {
+        f.write_str(" once")?;
+    }
     let mut time = |name, time: Option<Duration>| time.map_or(Ok(()), |time| write!(f, " {name}={time:?}"));
     time("connect", timeouts.connect)?;
     time("read", timeouts.read)?;

@@ -91,10 +91,10 @@ fn rule() -> impl Strategy<Value = Rule> {
         Protocol::Http2Tls,
     ]);
     let time = || proptest::option::of(any::<u64>().prop_map(Duration::from_millis));
-    let forward = (any::<SocketAddr>(), protocol, any::<bool>(), (time(), time(), time()), any::<Option<u64>>())
-        .prop_map(|(address, protocol, strip_prefix, (connect, read, send), max_body_bytes)| {
+    let forward = (any::<SocketAddr>(), protocol, any::<[bool; 2]>(), (time(), time(), time()), any::<Option<u64>>())
+        .prop_map(|(address, protocol, [strip_prefix, keep_alive], (connect, read, send), max_body_bytes)| {
             Action::Forward(Forward {
-                backend: Backend { address, protocol },
+                backend: Backend { address, protocol, keep_alive },
                 strip_prefix,
                 timeouts: Timeouts { connect, read, send },
                 max_body_bytes,
@@ -224,7 +224,11 @@ fn a_template_gets_every_value() {
     let rule = |path: PathMatch| Rule {
         path,
         action: Action::Forward(Forward {
-            backend: Backend { address: SocketAddr::from(([127, 0, 0, 1], 80)), protocol: Protocol::Http },
+            backend: Backend {
+                address: SocketAddr::from(([127, 0, 0, 1], 80)),
+                protocol: Protocol::Http,
+                keep_alive: true,
+            },
             strip_prefix: true,
             timeouts: Timeouts::default(),
             max_body_bytes: None,

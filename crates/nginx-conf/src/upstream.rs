@@ -12,6 +12,9 @@ use crate::{Note, Settings, Version};
 /// From here on `proxy_pass` speaks HTTP/2, which can send a path as it came, less its prefix. `grpc_pass` cannot.
 const PROXY_HTTP2: Version = Version::new(1, 29, 4);
 
+/// From here on connections to backends are kept where nothing says otherwise.
+const KEPT_BY_DEFAULT: Version = Version::new(1, 29, 7);
+
 /// The upstreams.
 #[derive(Debug)]
 pub struct Upstreams<'a> {
@@ -58,6 +61,11 @@ impl<'a> Upstreams<'a> {
         self.backends.iter().any(|(backend, _)| is_http2(backend.protocol) && !by_grpc(backend.protocol, settings))
     }
 
+    /// Whether there is one that is spoken to with TLS.
+    pub fn any_tls(&self) -> bool {
+        self.backends.iter().any(|(backend, _)| is_tls(backend.protocol))
+    }
+
     /// Their number.
     pub fn len(&self) -> usize {
         self.backends.len()
@@ -81,7 +89,9 @@ impl<'a> Upstreams<'a> {
             // Addresses and names of them are of characters that nginx can read.
             let _ = writer.line("upstream").text(|text| text.upstream(Name(backend))).open(Some(origin));
             let _ = writer.line("server").text(|text| text.address(backend.address)).end();
-            for directive in &shared {
+            let once = (self.settings.version >= KEPT_BY_DEFAULT).then(|| directive("keepalive").words(["0"]));
+            let directives = if backend.keep_alive { &shared[..] } else { once.as_slice() };
+            for directive in directives {
                 writer.write(directive);
             }
             writer.close();
@@ -125,8 +135,8 @@ fn missing(backend: &Backend, settings: &Settings) -> Option<&'static str> {
     }
 }
 
-/// The name of an upstream, of the backend's address and protocol only: connections are kept by name, and must not be shared
-/// between protocols.
+/// The name of an upstream, of what the backend is only: connections are kept by name, and must not be shared between
+/// protocols, nor used again where they are for one request each.
 #[derive(Debug, Clone, Copy)]
 pub struct Name<'a>(&'a Backend);
 
@@ -157,6 +167,9 @@ impl Name<'_> {
             Protocol::Http2 => "_http2",
             Protocol::Http2Tls => "_http2-tls",
         });
+        if !self.0.keep_alive {
+            out.push_str("_once");
+        }
     }
 }
 
@@ -189,8 +202,10 @@ mod tests {
             ("[::ffff:1.2.3.4]:1", Protocol::Http2Tls, "--ffff-1.2.3.4_1_http2-tls"),
         ] {
             let mut out = "a ".to_owned();
-            Name(&Backend { address: address.parse().unwrap(), protocol }).write(&mut out);
+            Name(&Backend { address: address.parse().unwrap(), protocol, keep_alive: true }).write(&mut out);
             assert_eq!(out, format!("a {name}"));
+            let once = Backend { address: address.parse().unwrap(), protocol, keep_alive: false };
+            assert_eq!(Name(&once).to_string(), format!("{name}_once"));
         }
     }
 }

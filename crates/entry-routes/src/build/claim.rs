@@ -396,7 +396,7 @@ fn forward(
 ) -> Action {
     address.set_port(port.port);
     Action::Forward(Forward {
-        backend: Backend { address, protocol },
+        backend: Backend { address, protocol, keep_alive: options.keep_alive.unwrap_or(true) },
         strip_prefix: options.strip_prefix.unwrap_or(strip_prefix),
         timeouts: options.timeouts,
         max_body_bytes: options.max_body_bytes,

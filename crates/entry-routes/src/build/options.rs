@@ -31,6 +31,8 @@ pub struct Options<'a> {
     pub max_body_bytes: Option<u64>,
     /// `sparrow/backend-protocol`: rather than the port's `appProtocol`.
     pub protocol: Option<Protocol>,
+    /// `sparrow/keep-alive`: whether connections to the backend are kept.
+    pub keep_alive: Option<bool>,
     /// `sparrow/ssl-redirect`.
     pub ssl_redirect: Option<bool>,
 }
@@ -79,6 +81,7 @@ pub fn options<'a>(
             ("send-timeout", _) => set(&mut options.timeouts.send, duration(value)),
             ("max-body-size", _) => set(&mut options.max_body_bytes, size(value)),
             ("backend-protocol", _) => set(&mut options.protocol, protocol(value)),
+            ("keep-alive", _) => set(&mut options.keep_alive, boolean(value)),
             ("ssl-redirect", _) => set(&mut options.ssl_redirect, boolean(value)),
             (other, _) => {
                 let hint = match other {

@@ -40,6 +40,7 @@ const KEYS: &[&str] = &[
     "sparrow/host",
     "sparrow/port",
     "sparrow/strip-prefix",
+    "sparrow/keep-alive",
     "sparrow/read-timeout",
     "sparrow/max-body-size",
     "sparrow/backend-protocol",

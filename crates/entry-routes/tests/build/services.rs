@@ -20,6 +20,7 @@ fn annotations_say_the_rest() {
             ("sparrow/backend-protocol", "GRPC"),
             ("sparrow/connect-timeout", "500ms"),
             ("sparrow/host", "Bücher.Example"),
+            ("sparrow/keep-alive", "false"),
             ("sparrow/max-body-size", "10m"),
             ("sparrow/path", "/a%20b/"),
             ("sparrow/port", "api"),
@@ -35,7 +36,7 @@ fn annotations_say_the_rest() {
     assert_routes(
         &built,
         &[
-            "xn--bcher-kva.example prefix \"/a b\" -> 10.0.0.1:8080 h2c connect=500ms read=120s send=86400s body=10485760 \
+            "xn--bcher-kva.example prefix \"/a b\" -> 10.0.0.1:8080 h2c once connect=500ms read=120s send=86400s body=10485760 \
            (Service shop/volume)",
         ],
     );
@@ -49,6 +50,7 @@ fn an_annotation_that_cannot_be_used_leaves_the_default() {
         [
             ("sparrow/backend-protocol", "gopher"),
             ("sparrow/connect-timeout", "5"),
+            ("sparrow/keep-alive", "off"),
             ("sparrow/max-body-size", "9223372036854775808"),
             ("sparrow/read-timeout", "0s"),
             ("sparrow/retries", "3"),
@@ -67,6 +69,7 @@ fn an_annotation_that_cannot_be_used_leaves_the_default() {
             "\"gopher\" cannot be used, the default stays in force: write `http`",
         ),
         (field("connect-timeout"), Reason::Invalid, "write a whole number with `ms`, `s`, `m` or `h`"),
+        (field("keep-alive"), Reason::Invalid, "write `true` or `false`"),
         (field("max-body-size"), Reason::Invalid, "`0` is without limit"),
         (field("read-timeout"), Reason::Invalid, "from `1ms` to `24h`"),
         (field("retries"), Reason::Unsupported, "there is none of this name"),

@@ -302,7 +302,7 @@ pub fn forward(path: PathMatch, address: SocketAddr, strip_prefix: bool) -> Rule
     Rule {
         path,
         action: Action::Forward(Forward {
-            backend: Backend { address, protocol: Protocol::Http },
+            backend: Backend { address, protocol: Protocol::Http, keep_alive: true },
             strip_prefix,
             timeouts: Timeouts::default(),
             max_body_bytes: None,
