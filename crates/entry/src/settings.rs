@@ -221,6 +221,17 @@ pub struct Settings {
         help_heading = "Traffic"
     )]
     pub trusted: Vec<IpNet>,
+    /// Headers about the client that the trusted proxies write, such as X-Forwarded-Client-Cert; may be repeated. From others,
+    /// and without this from everybody, such headers are dropped
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "SPARROW_ENTRY_TRUSTED_HEADERS",
+        value_delimiter = ',',
+        help_heading = "Traffic"
+    )]
+    pub trusted_headers: Vec<String>,
     /// Connections begin with the PROXY protocol, which the trusted proxies speak
     #[arg(long, global = true, env = "SPARROW_ENTRY_PROXY_PROTOCOL", help_heading = "Traffic")]
     pub proxy_protocol: bool,
@@ -246,6 +257,17 @@ pub struct Settings {
         help_heading = "Traffic"
     )]
     pub max_body_bytes: u64,
+    /// Longest request line, and longest line of a request's header, in bytes; a head has at most four times as many
+    #[arg(
+        long,
+        global = true,
+        value_name = "BYTES",
+        env = "SPARROW_ENTRY_MAX_HEADER_BYTES",
+        default_value_t = 8192,
+        value_parser = clap::value_parser!(u32).range(1024..=1_048_576),
+        help_heading = "Traffic"
+    )]
+    pub max_header_bytes: u32,
     /// How long an idle connection of a client is kept
     #[arg(long, global = true, value_name = "TIME", env = "SPARROW_ENTRY_KEEPALIVE_TIMEOUT", default_value = "75s",
         value_parser = some_time, help_heading = "Traffic")]
@@ -344,7 +366,7 @@ fn in_flags(error: &SettingsError) -> anyhow::Error {
         "control" => "--runtime".to_owned(),
         field => format!("--{}", field.replace('_', "-")),
     };
-    let hint = if *error == SettingsError::Untrusted { ": name them with --trusted" } else { "" };
+    let hint = if matches!(error, SettingsError::Untrusted { .. }) { ": name them with --trusted" } else { "" };
     anyhow::anyhow!("{flag}: {error}{hint}")
 }
 
@@ -464,6 +486,7 @@ impl Settings {
             https: self.https.clone(),
             public_https_port: self.public_https_port,
             trusted: self.trusted.clone(),
+            trusted_headers: self.trusted_headers.clone(),
             proxy_protocol: self.proxy_protocol,
             control: std::path::absolute(self.control())?,
             runtime: std::path::absolute(&self.runtime)?,
@@ -477,6 +500,7 @@ impl Settings {
                 send: self.send_timeout,
             },
             max_body_bytes: self.max_body_bytes,
+            max_header_bytes: self.max_header_bytes,
             access_log: (self.access_log.as_os_str() != "off").then(|| self.access_log.clone()),
             user: self.user.clone(),
             ..nginx_conf::Settings::default()

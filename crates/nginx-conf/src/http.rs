@@ -10,7 +10,7 @@ use crate::tls;
 use crate::token::Token;
 use crate::upstream::Upstreams;
 use crate::writer::{Directive, Writer, directive, entry};
-use crate::{Note, Settings, Version, error_page, server, steering};
+use crate::{Note, Settings, Version, access_log, client, error_page, server, steering};
 
 /// From here on a connection is not closed right after its last answer when workers change: no request is lost.
 const KEEPALIVE_MIN_TIMEOUT: Version = Version::new(1, 27, 4);
@@ -33,6 +33,9 @@ const PLAIN: &str = concat!(
 /// A path, and one that was sent which begins with it. The rest needs no closer look: nginx matched it, without dot segments.
 const BEGINS_ALIKE: &str = r#""~^(?<sparrow_matched>[^ ]*) (?=/)\\k<sparrow_matched>(?:[/?]|$)""#;
 
+/// The root, and a target without a path, which stands for it: `http://any.example?x=1`.
+const NO_PATH: &str = r#""~^/? \\?""#;
+
 /// A client that reads trailers, among what else it says (RFC 9110, 10.1.4).
 const TRAILERS: &str = r#""~*(?:^|,)[ \t]*trailers[ \t]*(?:,|$)""#;
 
@@ -51,9 +54,10 @@ pub fn write<'a>(writer: &mut Writer<'a>, servers: &Servers<'a>, notes: &mut Vec
     let shared = server::control(settings, Token::word(HASH_PLACE))
         .into_iter()
         .chain(basics(servers.routes, settings))
-        .chain(trusted(settings))
+        .chain(access_log::http(settings))
+        .chain(client::variables(settings))
         .chain(maps())
-        .chain([in_clear(settings)])
+        .chain(in_clear(settings))
         .chain(forwarding(settings, servers.upstreams))
         .chain(steering::http(settings))
         .chain(error_page::http())
@@ -96,22 +100,6 @@ fn main(settings: &Settings) -> Vec<Directive<'static>> {
 fn basics(routes: &Routes, settings: &Settings) -> Vec<Directive<'static>> {
     let modules = &settings.modules;
     let mut all = vec![
-        directive("log_format").words([
-            "sparrow",
-            "escape=json",
-            concat!(
-                r#"'{"time":"$time_iso8601","id":"$request_id","client":"$remote_addr","scheme":"$scheme","host":"$host","#,
-                r#""method":"$request_method","uri":"$request_uri","protocol":"$server_protocol","status":$sparrow_status,"#,
-                r#""bytesReceived":$request_length,"bytesSent":$bytes_sent,"seconds":$request_time,"#,
-                r#""route":"$sparrow_route","upstream":"$upstream_addr","upstreamStatus":"$upstream_status","#,
-                r#""upstreamConnectSeconds":"$upstream_connect_time","upstreamHeaderSeconds":"$upstream_header_time","#,
-                r#""upstreamSeconds":"$upstream_response_time","referer":"$http_referer","userAgent":"$http_user_agent"}'"#
-            ),
-        ]),
-        match settings.access_log.as_deref().and_then(path_token) {
-            Some(path) => directive("access_log").token(path).words(["sparrow"]),
-            None => directive("access_log").words(["off"]),
-        },
         directive("default_type").words(["text/html"]),
         directive("server_tokens").words(["off"]),
         directive("absolute_redirect").words(["off"]),
@@ -120,6 +108,8 @@ fn basics(routes: &Routes, settings: &Settings) -> Vec<Directive<'static>> {
         directive("keepalive_timeout").token(duration(settings.keepalive_timeout)),
         directive("keepalive_requests").words(["10000"]),
         directive("client_max_body_size").token(size(settings.max_body_bytes)),
+        // The longest request line, and the longest line of a header; so many of them in all.
+        directive("large_client_header_buffers").words(["4"]).token(size(settings.max_header_bytes.into())),
     ];
     if settings.version >= KEEPALIVE_MIN_TIMEOUT {
         all.push(directive("keepalive_min_timeout").words(["5s"]));
@@ -149,97 +139,23 @@ fn basics(routes: &Routes, settings: &Settings) -> Vec<Directive<'static>> {
     all
 }
 
-fn map(source: &'static str, name: &'static str, cases: Vec<Directive<'static>>) -> Directive<'static> {
+/// A `map`.
+pub fn map(source: &'static str, name: &'static str, cases: Vec<Directive<'static>>) -> Directive<'static> {
     directive("map").words([source, name]).block(cases)
 }
 
-fn case(value: &'static str, result: &'static str) -> Directive<'static> {
+/// What a `map` makes of a value.
+pub fn case(value: &'static str, result: &'static str) -> Directive<'static> {
     entry(Token::word(value)).words([result])
 }
 
-/// What backends are told of the client: header and value. Where no proxy is trusted, what it says is not even looked at.
-fn client(settings: &Settings) -> [(&'static str, &'static str); 6] {
-    let trusting = !settings.trusted.is_empty();
-    let value = |with: &'static str, without: &'static str| if trusting { with } else { without };
+/// Whether a request came in the clear and may be sent to HTTPS; and whether it names no host to which it could be sent.
+fn in_clear(settings: &Settings) -> [Directive<'static>; 2] {
+    let source = if client::scheme(settings) == "$scheme" { "$scheme:$uri" } else { "$sparrow_scheme:$uri" };
     [
-        ("X-Forwarded-For", value("$sparrow_forwarded_for", "$remote_addr")),
-        ("X-Forwarded-Host", value("$sparrow_forwarded_host", "$sparrow_host")),
-        ("X-Forwarded-Port", value("$sparrow_forwarded_port", "$server_port")),
-        ("X-Forwarded-Proto", scheme(settings)),
-        ("X-Forwarded-Prefix", value("$sparrow_forwarded_prefix", "$sparrow_prefix")),
-        ("Forwarded", value("$sparrow_forwarded", "\"\"")),
+        map(source, "$sparrow_in_clear", vec![case("default", "0"), case(IN_CLEAR, "1")]),
+        map("\"$sparrow_in_clear:$host\"", "$sparrow_nameless", vec![case("default", "0"), case("1:", "1")]),
     ]
-}
-
-/// The variable with how the client came.
-pub fn scheme(settings: &Settings) -> &'static str {
-    if settings.trusted.is_empty() { "$scheme" } else { "$sparrow_scheme" }
-}
-
-/// What trusted proxies say of the client.
-fn trusted(settings: &Settings) -> Vec<Directive<'static>> {
-    let mut all = Vec::new();
-    if settings.trusted.is_empty() {
-        return all;
-    }
-    // Whether the one that sent the request is believed.
-    let mut believed = vec![case("default", "0")];
-    for net in &settings.trusted {
-        let net = Token::net(*net);
-        believed.push(entry(net.clone()).words(["1"]));
-        if settings.modules.realip {
-            all.push(directive("set_real_ip_from").token(net));
-        }
-    }
-    if settings.modules.realip {
-        let header = if settings.proxy_protocol { "proxy_protocol" } else { "X-Forwarded-For" };
-        all.push(directive("real_ip_header").words([header]));
-        all.push(directive("real_ip_recursive").words(["on"]));
-    }
-    // The PROXY protocol is of a proxy that does not read requests: its client wrote the headers.
-    let peer = if settings.modules.realip && !settings.proxy_protocol { "$realip_remote_addr" } else { "$remote_addr" };
-    // The address before the real one was found is that of the last hop.
-    let hops = if settings.modules.realip {
-        "\"$http_x_forwarded_for, $realip_remote_addr\""
-    } else {
-        "\"$http_x_forwarded_for, $remote_addr\""
-    };
-    all.extend([
-        directive("geo").words([peer, "$sparrow_trusted"]).block(believed),
-        map(
-            "\"$sparrow_trusted:$http_x_forwarded_proto\"",
-            "$sparrow_scheme",
-            vec![case("default", "$scheme"), case("1:https", "https"), case("1:http", "http")],
-        ),
-        map(
-            "\"$sparrow_trusted:$http_x_forwarded_host\"",
-            "$sparrow_forwarded_host",
-            vec![case("default", "$sparrow_host"), case("\"~^1:.\"", "$http_x_forwarded_host")],
-        ),
-        map(
-            "\"$sparrow_trusted:$http_x_forwarded_port\"",
-            "$sparrow_forwarded_port",
-            vec![case("default", "$server_port"), case("\"~^1:[0-9]{1,5}$\"", "$http_x_forwarded_port")],
-        ),
-        map(
-            "\"$sparrow_trusted:$http_x_forwarded_for\"",
-            "$sparrow_forwarded_for",
-            vec![case("default", "$remote_addr"), case("\"~^1:.\"", hops)],
-        ),
-        map(
-            "\"$sparrow_trusted:$http_x_forwarded_prefix\"",
-            "$sparrow_forwarded_prefix",
-            vec![case("default", "$sparrow_prefix"), case("\"~^1:.\"", "\"$http_x_forwarded_prefix$sparrow_prefix\"")],
-        ),
-        map("$sparrow_trusted", "$sparrow_forwarded", vec![case("default", "\"\""), case("1", "$http_forwarded")]),
-    ]);
-    all
-}
-
-/// Whether a request came in the clear and may be sent to HTTPS.
-fn in_clear(settings: &Settings) -> Directive<'static> {
-    let source = if scheme(settings) == "$scheme" { "$scheme:$uri" } else { "$sparrow_scheme:$uri" };
-    map(source, "$sparrow_in_clear", vec![case("default", "0"), case(IN_CLEAR, "1")])
 }
 
 /// Variables that all servers share.
@@ -249,15 +165,13 @@ fn maps() -> Vec<Directive<'static>> {
         map("\"\"", "$sparrow_route", vec![case("default", "\"\"")]),
         map("\"\"", "$sparrow_path", vec![case("default", "\"\"")]),
         map("\"\"", "$sparrow_prefix", vec![case("default", "\"\"")]),
-        // A connection that ended too early has the status 000, which is no number in JSON.
-        map("$status", "$sparrow_status", vec![case("default", "$status"), case("~^0", "0")]),
         map("$request", "$sparrow_odd", vec![case("default", "1"), case(PLAIN, "0")]),
         map("$request_uri", "$sparrow_dots", vec![case("default", "0"), case(DOT_SEGMENTS, "1"), case("~#", "1")]),
         // Two paths in one text, so that they can be compared: the one that a location stands for, and the one that was sent.
         map(
             "\"$sparrow_path $request_uri\"",
             "$sparrow_strayed",
-            vec![case("default", "1"), case(BEGINS_ALIKE, "$sparrow_dots")],
+            vec![case("default", "1"), case(BEGINS_ALIKE, "$sparrow_dots"), case(NO_PATH, "$sparrow_dots")],
         ),
         // The most expensive questions are asked last.
         map("$sparrow_odd", "$sparrow_refused", vec![case("default", "$sparrow_strayed"), case("0", "0")]),
@@ -309,14 +223,18 @@ fn forwarding(settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Directive<'
         all.push(directive("grpc_read_timeout").token(duration(times.read)));
         all.push(directive("grpc_send_timeout").token(duration(times.send)));
     }
-    for (name, value) in [("Host", "$sparrow_host"), ("X-Real-IP", "$remote_addr"), ("X-Request-ID", "$request_id")]
-        .into_iter()
-        .chain(client(settings))
-    {
-        all.push(directive("proxy_set_header").words([name, value]));
+    if upstreams.any_tls() {
+        // The name that the client asked for: it is in the `Host` that the backend gets, too.
+        all.push(directive("proxy_ssl_server_name").words(["on"]));
+        all.push(directive("proxy_ssl_name").words(["$host"]));
+        // A session that is taken up again is one of the host that it was made for.
+        all.push(directive("proxy_ssl_session_reuse").words(["off"]));
         if grpc {
-            all.push(directive("grpc_set_header").words([name, value]));
+            all.push(directive("grpc_ssl_server_name").words(["on"]));
+            all.push(directive("grpc_ssl_name").words(["$host"]));
+            all.push(directive("grpc_ssl_session_reuse").words(["off"]));
         }
     }
+    all.extend(client::headers(settings, upstreams));
     all
 }

@@ -8,7 +8,9 @@
 //! outside enters them through `token`, whose constructors quote it or refuse it. What cannot be written is left out
 //! and named in [`Generation::notes`].
 
+mod access_log;
 mod blame;
+mod client;
 mod error_page;
 mod generation;
 mod http;
@@ -31,6 +33,7 @@ mod upstream;
 mod version;
 mod writer;
 
+pub use client::CLIENT_HEADERS;
 pub use generation::{Generation, Note, Origin, origin_of, reason_of, render};
 pub use settings::{Settings, SettingsError, Timeouts};
 pub use template::{TemplateError, render_template};

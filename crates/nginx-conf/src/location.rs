@@ -9,7 +9,7 @@
 //! would look for the upstream among all of them, at each request. Others with a prefix to take off go aside, to a location
 //! that all rules of a host with the same limits share.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use entry_routes::{Action, Forward, Kind, PathMatch, Protocol, Rule, Timeouts};
@@ -20,14 +20,18 @@ use crate::upstream::{Name, Upstreams, by_grpc, is_http2, is_tls};
 use crate::writer::{Directive, Writer, constant, constant_block, directive};
 use crate::{Note, Settings};
 
+/// What the locations of a server have in common.
+pub struct Context<'a> {
+    /// The settings.
+    pub settings: &'a Settings,
+    /// The upstreams of all routes.
+    pub upstreams: &'a Upstreams<'a>,
+    /// Whether requests may come here that name no host, as HTTP/1.0 allows.
+    pub nameless: bool,
+}
+
 /// The locations of a host's rules, which are tried in this order.
-pub fn write<'a>(
-    writer: &mut Writer<'a>,
-    rules: impl IntoIterator<Item = &'a Rule>,
-    settings: &Settings,
-    upstreams: &Upstreams<'_>,
-    notes: &mut Vec<Note>,
-) {
+pub fn write<'a>(writer: &mut Writer<'a>, rules: &[&'a Rule], context: &Context<'_>, notes: &mut Vec<Note>) {
     let mut seen = Seen::default();
     let mut asides = Asides::default();
     for rule in rules {
@@ -37,7 +41,7 @@ pub fn write<'a>(
         let mut refused = !is_path;
         for place in places.into_iter().flatten() {
             let mark = writer.mark();
-            if location(writer, &place, rule, settings, upstreams, &mut asides).is_none() {
+            if location(writer, &place, rule, context, &mut asides).is_none() {
                 writer.take_back(&mark);
                 refused = true;
             }
@@ -51,18 +55,65 @@ pub fn write<'a>(
             notes.push(Note { object: rule.origin.clone(), message });
         }
     }
+    without_slash(writer, rules, &seen, context, &mut asides);
     if !seen.prefixes.contains("") {
-        let block = [std::slice::from_ref(&REFUSE), &FOR_GRPC[..], &NOT_FOUND].concat();
-        writer.write(&directive("location").words(["/"]).block(block));
+        writer.write(&directive("location").words(["/"]).block(not_found()));
     }
     // Of words of this program and numbers: nginx can read them.
     let _ = asides.write(writer);
+}
+
+/// Says what becomes of a path without a final slash where an exact path is the same with one: nginx would by itself send
+/// clients from the one to the other.
+fn without_slash<'a>(
+    writer: &mut Writer<'a>,
+    rules: &[&'a Rule],
+    seen: &Seen<'a>,
+    context: &Context<'_>,
+    asides: &mut Asides,
+) {
+    let bare = |path: &&'a str| path.strip_suffix('/');
+    let is_free = |path: &&str| !path.is_empty() && !seen.exact.contains(path);
+    for path in seen.exact.iter().filter_map(bare).filter(is_free).collect::<BTreeSet<_>>() {
+        let rule = rules.iter().find(|rule| matches!(rule.path, PathMatch::Prefix(_)) && rule.path.matches(path));
+        let mark = writer.mark();
+        let written = match rule {
+            Some(rule) => {
+                let place = Place::Within { path, prefix: rule.path.path().trim_end_matches('/') };
+                location(writer, &place, rule, context, asides)
+            }
+            None => nothing(writer, path),
+        };
+        // One that cannot be written was not written with its slash either.
+        if written.is_none() {
+            writer.take_back(&mark);
+        }
+    }
+}
+
+fn nothing(writer: &mut Writer<'_>, path: &str) -> Option<()> {
+    writer.line("location").words(["="]).literal(path).open(None)?;
+    for directive in not_found() {
+        writer.write(&directive);
+    }
+    writer.close();
+    Some(())
+}
+
+fn not_found() -> Vec<Directive<'static>> {
+    [std::slice::from_ref(&REFUSE), &FOR_GRPC[..], &NOT_FOUND].concat()
 }
 
 static NOT_FOUND_ARGUMENTS: [Token; 2] = [Token::word("404"), Token::word("$sparrow_404")];
 static NOT_FOUND: [Directive<'static>; 1] = [constant("return", &NOT_FOUND_ARGUMENTS)];
 static BAD_REQUEST_ARGUMENTS: [Token; 2] = [Token::word("400"), Token::word("$sparrow_400")];
 static BAD_REQUEST: [Directive<'static>; 1] = [constant("return", &BAD_REQUEST_ARGUMENTS)];
+
+static NAMELESS_ARGUMENTS: [Token; 1] = [Token::word("($sparrow_nameless)")];
+static NO_HOST_ARGUMENTS: [Token; 1] = [Token::word("400")];
+static NO_HOST: [Directive<'static>; 1] = [constant("return", &NO_HOST_ARGUMENTS)];
+/// A request that names no host cannot be sent to another address of it.
+static NAMELESS: Directive<'static> = constant_block("if", &NAMELESS_ARGUMENTS, &NO_HOST);
 
 static REFUSE_ARGUMENTS: [Token; 1] = [Token::word("($sparrow_refused)")];
 /// Whatever becomes of a request, one with dot segments is refused; and if `$sparrow_path` is set, one that does not begin
@@ -100,10 +151,12 @@ struct Sent<'a> {
 impl<'a> Sent<'a> {
     fn of(place: &Place<'_>, forward: &'a Forward, upstream: Name<'a>, settings: &Settings) -> Self {
         // A root has nothing to strip.
-        let strips = forward.strip_prefix && !matches!(place, Place::Below("") | Place::Path("/"));
-        let (Place::Path(path) | Place::Top(path) | Place::Below(path)) = place;
+        let path = place.path();
+        let strips = forward.strip_prefix && !matches!(place, Place::Path("/")) && !path.is_empty();
         let way = match by_grpc(forward.backend.protocol, settings) {
             true if strips => Way::Rewritten,
+            // `proxy_pass` can take off no less than the whole path of the location.
+            _ if strips && matches!(place, Place::Within { .. }) => Way::Compared,
             false if path.bytes().all(is_unreserved) => Way::Plain,
             _ => Way::Compared,
         };
@@ -120,6 +173,27 @@ enum Place<'a> {
     Top(&'a str),
     /// What is below a prefix, which has no final slash here.
     Below(&'a str),
+    /// One path below such a prefix.
+    Within {
+        /// The path.
+        path: &'a str,
+        /// The prefix.
+        prefix: &'a str,
+    },
+}
+
+impl<'a> Place<'a> {
+    /// The path of the rule.
+    fn path(&self) -> &'a str {
+        match self {
+            Self::Path(path) | Self::Top(path) | Self::Below(path) | Self::Within { prefix: path, .. } => path,
+        }
+    }
+
+    /// Whether it is for what is below the path of the rule.
+    fn is_below(&self) -> bool {
+        matches!(self, Self::Below(_) | Self::Within { .. })
+    }
 }
 
 impl<'a> Seen<'a> {
@@ -153,18 +227,21 @@ fn location<'a>(
     writer: &mut Writer<'a>,
     place: &Place<'_>,
     rule: &'a Rule,
-    settings: &Settings,
-    upstreams: &Upstreams<'_>,
+    context: &Context<'_>,
     asides: &mut Asides,
 ) -> Option<()> {
+    let settings = context.settings;
     let location = writer.line("location");
     match place {
-        Place::Path(path) | Place::Top(path) => location.words(["="]).literal(path),
+        Place::Path(path) | Place::Top(path) | Place::Within { path, .. } => location.words(["="]).literal(path),
         Place::Below(prefix) => location.words(["^~"]).literal_of([prefix, "/"]),
     }
     .open(Some(&rule.origin))?;
     writer.line("set").words(["$sparrow_route"]).text(|text| route_name(text, rule)).end()?;
     if rule.redirect_to_https {
+        if context.nameless {
+            writer.write(&NAMELESS);
+        }
         writer.line("if").words(["($sparrow_in_clear)"]).open(None)?;
         let target = |text: Text| match settings.public_https_port {
             443 => text.own("https://$host$request_uri"),
@@ -174,7 +251,7 @@ fn location<'a>(
         writer.close();
     }
     let upstream = match &rule.action {
-        Action::Forward(forward) => upstreams.name(&forward.backend).map(|name| (forward, name)),
+        Action::Forward(forward) => context.upstreams.name(&forward.backend).map(|name| (forward, name)),
         Action::Unavailable => None,
     };
     match upstream {
@@ -200,7 +277,7 @@ fn location<'a>(
 
 /// Refuses what does not begin with the path as it was sent, of what is not plain; where the path is taken off, aside.
 fn guard(writer: &mut Writer<'_>, place: &Place<'_>, sent: &Sent<'_>, asides: &mut Asides) -> Option<()> {
-    let (Place::Path(path) | Place::Top(path) | Place::Below(path)) = place;
+    let path = place.path();
     if !sent.strips {
         if !path.is_empty() {
             writer.line("set").words(["$sparrow_path"]).literal(path).end()?;
@@ -229,7 +306,7 @@ fn compare(writer: &mut Writer<'_>, place: &Place<'_>, sent: &Sent<'_>) -> Optio
         writer.line("if").words(condition).open(None)?;
         writer.write(&BAD_REQUEST[0]);
         writer.close();
-        let path = if matches!(place, Place::Below(_)) { "$sparrow_rest" } else { "/" };
+        let path = if place.is_below() { "$sparrow_rest" } else { "/" };
         writer.line("rewrite").words(["^", path, "break"]).end()?;
     }
     Some(())
@@ -239,14 +316,15 @@ fn compare(writer: &mut Writer<'_>, place: &Place<'_>, sent: &Sent<'_>) -> Optio
 /// variable of a pattern is set by a negative comparison too, where it fails.
 fn raw_path(pattern: Pattern, place: &Place<'_>, sent: &Sent<'_>) -> Pattern {
     let rewritten = sent.way == Way::Rewritten;
-    let (path, rest) = match place {
-        Place::Path(path) | Place::Top(path) if !sent.strips => (path, "(?:\\?|$)"),
-        Place::Path(path) | Place::Top(path) if rewritten => (path, ")(?:\\?|$)"),
-        Place::Path(path) | Place::Top(path) => (path, ")(?<sparrow_rest>(?:\\?.*)?)$"),
-        Place::Below(prefix) if !sent.strips => (prefix, "/"),
-        Place::Below(prefix) if rewritten => (prefix, ")(?<sparrow_rest>/[^?]*)"),
-        Place::Below(prefix) => (prefix, ")(?<sparrow_rest>/.*)$"),
+    let rest = match place.is_below() {
+        false if !sent.strips => "(?:\\?|$)",
+        false if rewritten => ")(?:\\?|$)",
+        false => ")(?<sparrow_rest>(?:\\?.*)?)$",
+        true if !sent.strips => "/",
+        true if rewritten => ")(?<sparrow_rest>/[^?]*)",
+        true => ")(?<sparrow_rest>/.*)$",
     };
+    let path = place.path();
     pattern.own(if sent.strips { "^(?<sparrow_prefix>" } else { "^" }).path(path).own(rest)
 }
 
@@ -255,7 +333,7 @@ fn pass(writer: &mut Writer<'_>, place: &Place<'_>, sent: &Sent<'_>, settings: &
     let path = match sent.way {
         _ if !sent.strips => "",
         Way::Plain => "/",
-        Way::Compared => rest(matches!(place, Place::Below(_))),
+        Way::Compared => rest(place.is_below()),
         Way::Rewritten => "",
     };
     let Forward { backend, timeouts, max_body_bytes, .. } = sent.forward;
@@ -326,7 +404,7 @@ impl Asides {
     fn index(&mut self, place: &Place<'_>, forward: &Forward) -> u32 {
         let Timeouts { connect, read, send } = forward.timeouts;
         let alike = Alike {
-            below: matches!(place, Place::Below(_)),
+            below: place.is_below(),
             protocol: forward.backend.protocol,
             times: [connect, read, send],
             max_body_bytes: forward.max_body_bytes,

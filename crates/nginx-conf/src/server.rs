@@ -2,11 +2,12 @@
 
 use entry_routes::{Host, HostName, Routes};
 
+use crate::location::Context;
 use crate::tls::{self, Certificates};
 use crate::token::{Pattern, Token};
 use crate::upstream::Upstreams;
 use crate::writer::{Directive, Writer, directive};
-use crate::{Note, Settings, error_page, listen, location};
+use crate::{Note, Settings, client, error_page, listen, location};
 
 /// What the servers are made of.
 pub struct Servers<'a> {
@@ -24,7 +25,7 @@ pub struct Servers<'a> {
 struct Shared {
     http: Vec<Directive<'static>>,
     https: Vec<Directive<'static>>,
-    all: [Directive<'static>; 1],
+    all: Vec<Directive<'static>>,
 }
 
 impl Shared {
@@ -32,7 +33,7 @@ impl Shared {
         Self {
             http: listen::http(settings, default).collect(),
             https: listen::https(settings, default).chain(listen::http2(settings)).collect(),
-            all: [error_page::location()],
+            all: client::check_host(settings).into_iter().chain([error_page::location()]).collect(),
         }
     }
 }
@@ -97,8 +98,9 @@ impl<'a> Servers<'a> {
             writer.write(&directive("ssl_certificate_key").token(file));
         }
         write(writer, &shared.all);
-        let rules = host.rules.iter().chain(self.routes.default.iter().filter(|_| !host.closed));
-        location::write(writer, rules, self.settings, self.upstreams, notes);
+        let rules: Vec<_> = host.rules.iter().chain(self.routes.default.iter().filter(|_| !host.closed)).collect();
+        let context = Context { settings: self.settings, upstreams: self.upstreams, nameless: default };
+        location::write(writer, &rules, &context, notes);
         writer.close();
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::token::Token;
-use crate::{Modules, Version};
+use crate::{Modules, Version, client};
 
 /// What the operator decides, and what the nginx at hand is able to do. Paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Settings {
     pub public_https_port: u16,
     /// The proxies in front of this one whose `X-Forwarded-*` and PROXY protocol are believed.
     pub trusted: Vec<IpNet>,
+    /// Headers that trusted proxies write about the client. From anybody else they are dropped.
+    pub trusted_headers: Vec<String>,
     /// Whether connections begin with the PROXY protocol. Then `trusted` are those that may speak it.
     pub proxy_protocol: bool,
     /// The socket on which the workers tell their generation (`/generation`) and nginx its counters (`/status`).
@@ -42,6 +44,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Largest request body, in bytes; 0 is without limit, and the default: bodies stream through and are never stored.
     pub max_body_bytes: u64,
+    /// Longest request line and longest line of a header, in bytes; a head has at most four times as many.
+    pub max_header_bytes: u32,
     /// Where requests are logged, one JSON object a line.
     pub access_log: Option<PathBuf>,
     /// Where errors are logged.
@@ -76,6 +80,7 @@ impl Default for Settings {
             https: Vec::new(),
             public_https_port: 443,
             trusted: Vec::new(),
+            trusted_headers: Vec::new(),
             proxy_protocol: false,
             control: PathBuf::from("/run/sparrow/nginx.sock"),
             runtime: PathBuf::from("/run/sparrow"),
@@ -85,6 +90,7 @@ impl Default for Settings {
             keepalive_timeout: Duration::from_secs(75),
             timeouts: Timeouts::default(),
             max_body_bytes: 0,
+            max_header_bytes: 8192,
             access_log: Some(PathBuf::from("/dev/stdout")),
             error_log: PathBuf::from("/dev/stderr"),
             user: None,
@@ -109,9 +115,18 @@ pub enum SettingsError {
     /// A user that cannot be.
     #[error("{0:?} is not the name of a user")]
     User(String),
-    /// The PROXY protocol without one who may speak it.
-    #[error("it needs trusted proxies, which may tell a client's address")]
-    Untrusted,
+    /// What only a trusted proxy may say, and no proxy is trusted.
+    #[error("it needs trusted proxies, which may tell who the client is")]
+    Untrusted {
+        /// The field.
+        name: &'static str,
+    },
+    /// A header that cannot be left to trusted proxies.
+    #[error(
+        "the header {0:?} cannot be left to trusted proxies: it is no name of up to 40 letters, digits and `-`, or one that \
+         is always written anew"
+    )]
+    Header(String),
     /// A module is missing.
     #[error("this nginx is built without {module}")]
     Module {
@@ -126,9 +141,9 @@ impl SettingsError {
     /// The field of [`Settings`] that it is about. Its text does not have it: users know fields by other names.
     pub fn field(&self) -> &'static str {
         match self {
-            Self::Path { name, .. } | Self::Module { name, .. } => name,
+            Self::Path { name, .. } | Self::Module { name, .. } | Self::Untrusted { name } => name,
             Self::User(_) => "user",
-            Self::Untrusted => "proxy_protocol",
+            Self::Header(_) => "trusted_headers",
         }
     }
 }
@@ -164,8 +179,15 @@ impl Settings {
         if !self.trusted.is_empty() && !self.modules.realip {
             return Err(SettingsError::Module { name: "trusted", module: "http_realip_module" });
         }
-        if self.proxy_protocol && self.trusted.is_empty() {
-            return Err(SettingsError::Untrusted);
+        for (name, wanted) in
+            [("proxy_protocol", self.proxy_protocol), ("trusted_headers", !self.trusted_headers.is_empty())]
+        {
+            if wanted && self.trusted.is_empty() {
+                return Err(SettingsError::Untrusted { name });
+            }
+        }
+        if let Some(name) = self.trusted_headers.iter().find(|name| !client::can_be_kept(name)) {
+            return Err(SettingsError::Header(name.clone()));
         }
         Ok(())
     }
@@ -191,6 +213,15 @@ mod tests {
             (Settings { error_log: "/\0".into(), ..Settings::default() }, "error_log"),
             (Settings { user: Some("root; load_module x".to_owned()), ..Settings::default() }, "user"),
             (Settings { proxy_protocol: true, ..Settings::default() }, "proxy_protocol"),
+            (Settings { trusted_headers: vec!["X-User".to_owned()], ..Settings::default() }, "trusted_headers"),
+            (
+                Settings {
+                    trusted: vec!["::/0".parse().unwrap()],
+                    trusted_headers: vec!["x; y".to_owned()],
+                    ..Settings::default()
+                },
+                "trusted_headers",
+            ),
         ] {
             let error = settings.check().unwrap_err();
             assert_eq!(error.field(), expected, "{error}");

@@ -94,7 +94,7 @@ fn allowed(context: &str) -> &'static [(&'static str, std::ops::RangeInclusive<u
             ("grpc_send_timeout", 1..=1),
             ("client_max_body_size", 1..=1),
         ],
-        "if" => &[("return", 2..=2), ("set", 2..=2), ("rewrite", 3..=3)],
+        "if" => &[("return", 1..=2), ("set", 2..=2), ("rewrite", 3..=3)],
         "upstream" => {
             &[("server", 1..=1), ("keepalive", 1..=1), ("keepalive_timeout", 1..=1), ("keepalive_requests", 1..=1)]
         }
@@ -144,7 +144,11 @@ impl Shape {
         let mut expected = BTreeSet::from(["/generation", "/status"].map(|path| ("=", path.to_owned())));
         for rule in routes.hosts.values().flat_map(|host| &host.rules).chain(&routes.default) {
             match &rule.path {
-                PathMatch::Exact(path) => drop(expected.insert(("=", path.clone()))),
+                PathMatch::Exact(path) => {
+                    expected.insert(("=", path.clone()));
+                    // Where there is one for a path with a final slash, there is one for the same without.
+                    expected.extend(path.strip_suffix('/').map(|path| ("=", path.to_owned())));
+                }
                 PathMatch::Prefix(path) => {
                     let path = path.trim_end_matches('/');
                     expected.insert(("=", path.to_owned()));

@@ -7,7 +7,7 @@ use entry_routes::{Action, Certificate, CertificateId, Found, HostName, Request,
 use super::support::{Nginx, backend, binaries, exact, forward, free, object, prefix, routes};
 
 /// Gives a host a certificate of its own, for these names.
-fn certify(routes: &mut Routes, host: &HostName, id: &str, names: &[&str]) {
+pub fn certify(routes: &mut Routes, host: &HostName, id: &str, names: &[&str]) {
     let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     let id = CertificateId(id.repeat(32));
@@ -199,6 +199,11 @@ fn a_redirect_keeps_the_host_and_the_target_and_names_the_public_port() {
             assert_eq!(answer.status, 308);
             assert_eq!(answer.header("Location"), Some(format!("https://{place}/a/b%2Fc//d?e=f").as_str()));
             assert_eq!(nginx.get("one.example", "/a/../x", "").status, 400);
+            // It cannot be told where to.
+            let answer = super::support::send(nginx.http, "GET /a/b HTTP/1.0\r\n\r\n");
+            assert_eq!((answer.status, answer.header("Location")), (400, None), "{answer:?}");
+            let answer = super::support::send(nginx.http, "GET /a/b HTTP/1.0\r\nHost: one.example\r\n\r\n");
+            assert_eq!(answer.header("Location"), Some(format!("https://{place}/a/b").as_str()));
         }
         // A trusted proxy in front has ended TLS already.
         let nginx = Nginx::start(&binary, &routes, |settings| settings.trusted = vec!["127.0.0.0/8".parse().unwrap()]);

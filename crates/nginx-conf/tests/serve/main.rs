@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod client;
 mod hosts;
 mod http2;
+mod log;
 mod paths;
 mod proxying;
 mod steering;

@@ -1,6 +1,8 @@
 //! Paths: what was sent, and what the backend saw or the status.
 
-use super::support::{Nginx, backend, binaries, exact, forward, prefix, routes};
+use entry_routes::Protocol;
+
+use super::support::{Nginx, backend, binaries, exact, forward, prefix, routes, speaking};
 
 /// The backend and the target that it saw, or the status.
 type Seen = Result<(&'static str, &'static str), u16>;
@@ -48,7 +50,25 @@ const TABLE: &[(&str, Seen)] = &[
     ("/%E9%BA%BB%20%E9%9B%80$host/x", Ok(("strip", "/x"))),
     ("/%e9%ba%bb%20%e9%9b%80%24host/x", Ok(("strip", "/x"))),
     ("/麻%20雀$host", Ok(("strip", "/"))),
+    // The same path without its final slash is another one, which nginx does not lead there.
+    ("/slash/", Ok(("only", "/slash/"))),
+    ("/slash/?a", Ok(("only", "/slash/?a"))),
+    ("/slash", Ok(("root", "/slash"))),
+    ("/slash?a=%2F", Ok(("root", "/slash?a=%2F"))),
+    ("/sl%61sh", Ok(("root", "/sl%61sh"))),
+    ("//slash", Ok(("root", "//slash"))),
+    ("/slash//", Ok(("only", "/slash//"))),
+    ("/volume/slash", Ok(("strip", "/slash"))),
+    ("/volume/sl%61sh?a", Ok(("strip", "/sl%61sh?a"))),
+    ("/volume/slash/", Ok(("only", "/"))),
+    ("/vol%75me/slash", Err(400)),
+    ("/keep/slash/", Ok(("only", "/keep/slash/"))),
+    ("/keep/slash", Ok(("keep", "/keep/slash"))),
     ("/", Ok(("root", "/"))),
+    // A whole URL, and one without a path.
+    ("http://any.example/only", Ok(("only", "/only"))),
+    ("http://any.example?x=1", Ok(("root", "/?x=1"))),
+    ("http://any.example", Ok(("root", "/"))),
     ("/?a", Ok(("root", "/?a"))),
     ("/a//b", Ok(("root", "/a//b"))),
     ("//a", Ok(("root", "//a"))),
@@ -90,6 +110,9 @@ fn a_path_is_forwarded_as_it_was_sent() {
         vec![
             forward(exact("/only"), only, false),
             forward(exact("/volume/exact"), only, true),
+            forward(exact("/slash/"), only, false),
+            forward(exact("/volume/slash/"), only, true),
+            forward(exact("/keep/slash/"), only, false),
             forward(prefix("/volume"), strip, true),
             forward(prefix("/keep/deep"), strip, true),
             forward(prefix("/keep"), keep, false),
@@ -113,5 +136,33 @@ fn a_path_is_forwarded_as_it_was_sent() {
         assert_eq!(prefix("/volume").as_deref(), Some("/volume"));
         assert_eq!(prefix("/%E9%BA%BB%20%E9%9B%80$host/x").as_deref(), Some("/%E9%BA%BB%20%E9%9B%80$host"));
         assert_eq!(prefix("/keep/a"), None);
+    }
+}
+
+#[test]
+fn without_its_final_slash_an_exact_path_is_what_the_other_rules_say() {
+    let (exactly, h2) = (backend("exactly"), backend("unused"));
+    let over_http2 = |rule| speaking(rule, Protocol::Http2);
+    let rules = vec![
+        forward(exact("/bar/"), exactly, false),
+        forward(exact("/api/v1/"), exactly, true),
+        over_http2(forward(exact("/grpc/x/"), h2, true)),
+        forward(exact("/"), exactly, false),
+    ];
+    let mut with_default = routes([("*", rules.clone())]);
+    with_default.default = Some(forward(prefix("/"), backend("default"), false));
+    let without = routes([("*", rules)]);
+    for binary in binaries() {
+        for (routes, expected) in [(&without, 404), (&with_default, 200)] {
+            let nginx = Nginx::start(&binary, routes, |_| {});
+            for target in ["/bar", "/bar?x", "/api/v1", "/grpc/x", "/b%61r", "/bar/x"] {
+                let answer = nginx.get("any.example", target, "");
+                assert_eq!(answer.status, expected, "{target} with {}: {}", binary.version, answer.head);
+                assert!(expected == 404 || answer.header("Backend") == Some("default"), "{target}");
+            }
+            assert_eq!(nginx.get("any.example", "/bar/", "").header("Backend"), Some("exactly"));
+            assert_eq!(nginx.get("any.example", "/", "").header("Backend"), Some("exactly"));
+            assert_eq!(nginx.get("any.example", "http://any.example?x", "").header("Backend"), Some("exactly"));
+        }
     }
 }

@@ -1,0 +1,94 @@
+//! The access log: one JSON object a line, whatever clients send.
+//!
+//! nginx escapes what JSON wants escaped, and passes bytes from 0x80 on as they are: clients may send any, and a line with
+//! bytes that are not UTF-8 is no JSON. So a line with such a value is written in another format, in which each of these
+//! values has the characters of ASCII as they were, and one U+FFFD for what was between them.
+
+use crate::Settings;
+use crate::http::{case, map};
+use crate::settings::path_token;
+use crate::token::{Pattern, Text};
+use crate::writer::{Directive, directive, entry};
+
+/// What is logged of a client's choice: the field, the variable, and the variable that has it in UTF-8.
+const VALUES: [(&str, &str); 4] = [
+    ("$host", "$sparrow_log_host"),
+    ("$request_uri", "$sparrow_log_uri"),
+    ("$http_referer", "$sparrow_log_referer"),
+    ("$http_user_agent", "$sparrow_log_user_agent"),
+];
+
+/// All of them; a blank ends what another one has begun.
+const ALL: &str = "\"$host $request_uri $http_referer $http_user_agent\"";
+
+/// UTF-8, as Unicode's table 3-7 has it.
+const UTF8: &str = concat!(
+    r#""~^(?:[\\x00-\\x7f]++|[\\xc2-\\xdf][\\x80-\\xbf]|\\xe0[\\xa0-\\xbf][\\x80-\\xbf]|"#,
+    r#"[\\xe1-\\xec\\xee\\xef][\\x80-\\xbf]{2}|\\xed[\\x80-\\x9f][\\x80-\\xbf]|\\xf0[\\x90-\\xbf][\\x80-\\xbf]{2}|"#,
+    r#"[\\xf1-\\xf3][\\x80-\\xbf]{3}|\\xf4[\\x80-\\x8f][\\x80-\\xbf]{2})*+$""#
+);
+
+/// How many pieces of ASCII a mended value has at most. What is behind them is left out, and the mark stands for it.
+const PIECES: usize = 6;
+
+/// A line: fields that are the same in both formats, and those that may be mended.
+macro_rules! format {
+    ($host:literal, $uri:literal, $referer:literal, $user_agent:literal) => {
+        concat!(
+            r#"'{"time":"$time_iso8601","id":"$request_id","client":"$remote_addr","scheme":"$scheme","host":""#,
+            $host,
+            r#"","method":"$request_method","uri":""#,
+            $uri,
+            r#"","protocol":"$server_protocol","status":$sparrow_status,"#,
+            r#""bytesReceived":$request_length,"bytesSent":$bytes_sent,"seconds":$request_time,"#,
+            r#""route":"$sparrow_route","upstream":"$upstream_addr","upstreamStatus":"$upstream_status","#,
+            r#""upstreamConnectSeconds":"$upstream_connect_time","upstreamHeaderSeconds":"$upstream_header_time","#,
+            r#""upstreamSeconds":"$upstream_response_time","referer":""#,
+            $referer,
+            r#"","userAgent":""#,
+            $user_agent,
+            r#""}'"#
+        )
+    };
+}
+
+/// What is at the level of `http`.
+pub fn http(settings: &Settings) -> Vec<Directive<'static>> {
+    let Some(path) = settings.access_log.as_deref().and_then(path_token) else {
+        return vec![directive("access_log").words(["off"])];
+    };
+    let plain = format!("$host", "$request_uri", "$http_referer", "$http_user_agent");
+    let mended = format!("$sparrow_log_host", "$sparrow_log_uri", "$sparrow_log_referer", "$sparrow_log_user_agent");
+    let mut all = vec![
+        // A connection that ended too early has the status 000, which is no number in JSON.
+        map("$status", "$sparrow_status", vec![case("default", "$status"), case("~^0", "0")]),
+        map(ALL, "$sparrow_utf8", vec![case("default", "0"), case(UTF8, "1")]),
+        map("$sparrow_utf8", "$sparrow_not_utf8", vec![case("default", "1"), case("1", "0")]),
+        directive("log_format").words(["sparrow", "escape=json", plain]),
+        directive("log_format").words(["sparrow_mended", "escape=json", mended]),
+        directive("access_log").token(path.clone()).words(["sparrow", "if=$sparrow_utf8"]),
+        directive("access_log").token(path).words(["sparrow_mended", "if=$sparrow_not_utf8"]),
+    ];
+    all.extend(VALUES.map(|(value, mended)| {
+        let utf8 = vec![case("default", "\"\u{fffd}\""), case(UTF8, value)];
+        map(value, mended, [utf8, pieces()].concat())
+    }));
+    all
+}
+
+/// For each number of pieces, how they are told from what is between them, and what they become. The last one is for more.
+fn pieces() -> Vec<Directive<'static>> {
+    let of = |number: usize, whole: bool| {
+        let mut pattern = Pattern::default().own("~^(?<sparrow_piece_0>[ -~]*+)");
+        let mut text = Text::default().own("$sparrow_piece_0");
+        for piece in 1..=number {
+            let name = piece.to_string();
+            pattern = pattern.own("[^ -~]++(?<sparrow_piece_").literal(&name).own(">[ -~]*+)");
+            text = text.own("\u{fffd}$sparrow_piece_").number(piece as u64);
+        }
+        let (pattern, text) = if whole { (pattern.own("$"), text) } else { (pattern, text.own("\u{fffd}")) };
+        // Of words of this program and numbers, far shorter than any that nginx does not take.
+        Some(entry(pattern.token()?).token(text.token()?))
+    };
+    (1..=PIECES).filter_map(|number| of(number, true)).chain(of(PIECES, false)).collect()
+}

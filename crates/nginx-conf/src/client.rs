@@ -1,0 +1,360 @@
+//! What backends are told of the client: one rule for every header that says who or where it is.
+//!
+//! - Those of [`told`] are written anew. A proxy that is trusted may say them: the first value of its first line counts, since
+//!   that is what the client used, and only if it is well formed.
+//! - Those of [`CLIENT_HEADERS`] say the same under other names, or what only a proxy can know. They are dropped, whoever sends
+//!   them: proxies that do not know a header pass on what their client wrote. `Settings::trusted_headers` names those that a
+//!   trusted proxy does write.
+
+use ipnet::IpNet;
+
+use crate::http::{case, map};
+use crate::token::{Text, Token};
+use crate::upstream::Upstreams;
+use crate::writer::{Directive, constant, directive, entry};
+use crate::{Settings, Version};
+
+/// Headers that clients may not send: what they say is believed by applications, frameworks or servers, and this entry says
+/// it in others. nginx drops spellings with an underscore by itself.
+pub const CLIENT_HEADERS: [&str; 66] = [
+    // How the client came.
+    "X-Forwarded-Ssl",
+    "X-Forwarded-Scheme",
+    "X-Forwarded-Protocol",
+    "X-Scheme",
+    "X-Url-Scheme",
+    "Front-End-Https",
+    // From where.
+    "X-Original-Forwarded-For",
+    "X-Forwarded",
+    "Forwarded-For",
+    "X-Forwarded-By",
+    "X-Forwarded-Server",
+    "X-Client-IP",
+    "X-Cluster-Client-IP",
+    "X-Remote-IP",
+    "X-Remote-Addr",
+    "X-Originating-IP",
+    "Client-IP",
+    "True-Client-IP",
+    "CF-Connecting-IP",
+    "Fastly-Client-IP",
+    "Proxy-Client-IP",
+    "WL-Proxy-Client-IP",
+    "X-Envoy-External-Address",
+    // What it asked for.
+    "X-Original-Host",
+    "X-Host",
+    "X-Forwarded-Uri",
+    "X-Forwarded-Path",
+    "X-Forwarded-Method",
+    "X-Original-URL",
+    "X-Original-URI",
+    "X-Original-Method",
+    "X-Rewrite-URL",
+    "X-Script-Name",
+    // Who it is.
+    "X-Forwarded-User",
+    "X-Forwarded-Email",
+    "X-Forwarded-Groups",
+    "X-Auth-Request-User",
+    "X-Auth-Request-Email",
+    "X-Auth-Request-Groups",
+    "X-Remote-User",
+    "X-Remote-Group",
+    "X-Remote-Groups",
+    "Remote-User",
+    "Remote-Name",
+    "Remote-Email",
+    "Remote-Groups",
+    "X-Authenticated-User",
+    "X-WebAuth-User",
+    // Its certificate.
+    "Client-Cert",
+    "Client-Cert-Chain",
+    "X-Client-Cert",
+    "X-Client-Verify",
+    "X-Client-DN",
+    "X-Forwarded-Client-Cert",
+    "X-Forwarded-Tls-Client-Cert",
+    "X-SSL-Client-Cert",
+    "X-SSL-Client-Verify",
+    "X-SSL-Client-DN",
+    "X-SSL-Client-S-DN",
+    "X-SSL-Client-CN",
+    "Ssl-Client-Cert",
+    "Ssl-Client-Verify",
+    "Ssl-Client-Subject-DN",
+    "Ssl-Client-S-DN",
+    "Ssl-Client-Issuer-DN",
+    // Which programs of the CGI kind take for the variable HTTP_PROXY.
+    "Proxy",
+];
+
+/// From here on nginx answers 400 to a `Host` that is none; before, it routes by what is in front of the first colon.
+const STRICT_HOST: Version = Version::new(1, 31, 0);
+
+/// A `Host` as RFC 3986 has it: a name or an address, and a port.
+const HOST: &str = r#""~^(?:[A-Za-z0-9._~!$&()*+,;=%-]+|\\[[0-9A-Fa-f:.]+\\])(?::[0-9]{0,5})?$""#;
+
+/// The port of a host, from 1 to 65535.
+const PORT_OF_HOST: &str = concat!(
+    r#""~:(?<sparrow_port_named>[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|"#,
+    r#"6553[0-5])$""#
+);
+
+// What a trusted proxy says, after `1:`. Each pattern names what it takes by a name of its own, so that none overwrites
+// another's.
+const HTTPS: &str = r#""~*^1:[ \t]*https[ \t]*(?:,|$)""#;
+const HTTP: &str = r#""~*^1:[ \t]*http[ \t]*(?:,|$)""#;
+const FORWARDED_HOST: &str = concat!(
+    r#""~^1:[ \t]*(?<sparrow_host_told>(?:[A-Za-z0-9][A-Za-z0-9._-]*|\\[[0-9A-Fa-f:.]+\\])(?::[0-9]{1,5})?)"#,
+    r#"[ \t]*(?:,|$)""#
+);
+const FORWARDED_PORT: &str = concat!(
+    r#""~^1:[ \t]*(?<sparrow_port_told>[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|"#,
+    r#"6553[0-5])[ \t]*(?:,|$)""#
+);
+const PROXIED_PORT: &str = concat!(
+    r#""~^1:(?<sparrow_port_proxied>[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|"#,
+    r#"6553[0-5])$""#
+);
+/// Addresses, some with their port, and what proxies write that hide them.
+const FORWARDED_FOR: &str = concat!(
+    r#""~^1:(?:[ \t]*(?:unknown|[0-9]{1,3}(?:\\.[0-9]{1,3}){3}(?::[0-9]{1,5})?|(?=[0-9A-Fa-f.]*:)[0-9A-Fa-f:.]++|"#,
+    r#"\\[[0-9A-Fa-f:.]++\\](?::[0-9]{1,5})?)[ \t]*(?:,(?!$)|$))+$""#
+);
+const FORWARDED_PREFIX: &str =
+    r#""~^1:[ \t]*(?<sparrow_prefix_told>(?:/[A-Za-z0-9._~!$&'()*+;=:@%-]++)++)/?[ \t]*(?:,|$)""#;
+/// The first element of RFC 7239.
+const FORWARDED: &str = concat!(
+    r#""~^1:[ \t]*(?<sparrow_forwarded_told>[A-Za-z0-9-]+=(?:[][A-Za-z0-9._~:!#$%&'*+^`|-]+|\"[^\"\\\\]*\")"#,
+    r#"(?:[ \t]*;[ \t]*[A-Za-z0-9-]+=(?:[][A-Za-z0-9._~:!#$%&'*+^`|-]+|\"[^\"\\\\]*\"))*)[ \t]*(?:,|$)""#
+);
+
+/// Whether there are proxies that are believed.
+fn trusting(settings: &Settings) -> bool {
+    !settings.trusted.is_empty() && settings.modules.realip
+}
+
+/// The variable with how the client came.
+pub fn scheme(settings: &Settings) -> &'static str {
+    if trusting(settings) { "$sparrow_scheme" } else { "$scheme" }
+}
+
+/// What backends are told, header and value. Where no proxy is trusted, what one says is not even looked at.
+fn told(settings: &Settings) -> [(&'static str, &'static str); 9] {
+    let trusting = trusting(settings);
+    let value = |with: &'static str, without: &'static str| if trusting { with } else { without };
+    [
+        ("Host", "$sparrow_host"),
+        ("X-Real-IP", "$remote_addr"),
+        ("X-Request-ID", "$request_id"),
+        ("X-Forwarded-For", value("$sparrow_forwarded_for", "$remote_addr")),
+        ("X-Forwarded-Host", value("$sparrow_forwarded_host", "$sparrow_host")),
+        ("X-Forwarded-Port", value("$sparrow_forwarded_port", "$sparrow_port")),
+        ("X-Forwarded-Proto", scheme(settings)),
+        ("X-Forwarded-Prefix", value("$sparrow_forwarded_prefix", "$sparrow_prefix")),
+        ("Forwarded", value("$sparrow_forwarded", "\"\"")),
+    ]
+}
+
+/// The directives with which requests get these headers.
+pub fn headers(settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Directive<'static>> {
+    let mut names = vec!["proxy_set_header"];
+    if upstreams.any_grpc(settings) {
+        names.push("grpc_set_header");
+    }
+    let kept = kept(settings);
+    let mut all = Vec::new();
+    for name in names {
+        all.extend(told(settings).map(|(header, value)| directive(name).words([header, value])));
+        let is_kept = |header: &str| kept.iter().any(|(kept, ..)| kept.eq_ignore_ascii_case(header));
+        // A constant that is empty costs a request nothing but the look-up that each of its headers has anyway.
+        let dropped = CLIENT_HEADERS.into_iter().filter(|header| !is_kept(header));
+        all.extend(dropped.map(|header| directive(name).words([header, "\"\""])));
+        for (header, variable, _) in &kept {
+            all.extend(Token::literal(header).map(|header| directive(name).token(header).token(variable.clone())));
+        }
+    }
+    all
+}
+
+/// The headers that trusted proxies write, each with the variable of what is passed on and that of what was sent.
+fn kept(settings: &Settings) -> Vec<(&str, Token, Token)> {
+    let names = settings.trusted_headers.iter().filter(|_| trusting(settings)).enumerate();
+    let all = names.filter_map(|(index, name)| {
+        let kept = Text::default().own("$sparrow_kept_").number(index as u64).token()?;
+        let sent = Text::default().own("$http_").plain_of(&name.to_ascii_lowercase().replace('-', "_"), '_').token()?;
+        Some((name.as_str(), kept, sent))
+    });
+    all.collect()
+}
+
+/// Whether a header can be left to trusted proxies: it is none that is written here, and none of the connection's.
+pub fn can_be_kept(name: &str) -> bool {
+    const OTHERS: [&str; 10] = [
+        "Connection",
+        "Content-Length",
+        "Expect",
+        "HTTP2-Settings",
+        "Keep-Alive",
+        "Proxy",
+        "TE",
+        "Trailer",
+        "Transfer-Encoding",
+        "Upgrade",
+    ];
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let told = told(&Settings::default()).map(|(header, _)| header);
+    // Longer ones do not fit into nginx's table of headers.
+    name.len() <= 40 && is_name(name) && !told.iter().chain(&OTHERS).any(|other| other.eq_ignore_ascii_case(name))
+}
+
+/// The variables that they need.
+pub fn variables(settings: &Settings) -> Vec<Directive<'static>> {
+    let mut all = Vec::new();
+    if settings.version < STRICT_HOST {
+        let cases = vec![case("default", "1"), case("\"\"", "0"), case(HOST, "0")];
+        all.push(map("$http_host", "$sparrow_no_host", cases));
+    }
+    let host = if trusting(settings) { "$sparrow_forwarded_host" } else { "$sparrow_host" };
+    all.extend(believed(settings));
+    all.push(map(scheme(settings), "$sparrow_scheme_port", vec![case("default", "80"), case("https", "443")]));
+    let by_scheme = case("default", "$sparrow_scheme_port");
+    all.push(map(host, "$sparrow_port", vec![by_scheme, case(PORT_OF_HOST, "$sparrow_port_named")]));
+    all
+}
+
+static NO_HOST_ARGUMENTS: [Token; 1] = [Token::word("($sparrow_no_host)")];
+static BAD_REQUEST_ARGUMENTS: [Token; 1] = [Token::word("400")];
+static BAD_REQUEST: [Directive<'static>; 1] = [constant("return", &BAD_REQUEST_ARGUMENTS)];
+
+/// What a server needs to refuse a `Host` that is none.
+pub fn check_host(settings: &Settings) -> Option<Directive<'static>> {
+    let check = crate::writer::constant_block("if", &NO_HOST_ARGUMENTS, &BAD_REQUEST);
+    (settings.version < STRICT_HOST).then_some(check)
+}
+
+/// What trusted proxies say of the client.
+fn believed(settings: &Settings) -> Vec<Directive<'static>> {
+    if !trusting(settings) {
+        return Vec::new();
+    }
+    let mut all = trust(settings);
+    let told = |header: &'static str, name: &'static str, default: &'static str, cases: Vec<Directive<'static>>| {
+        map(header, name, [vec![case("default", default)], cases].concat())
+    };
+    // The address before the real one was found is that of the last hop.
+    let hops = if settings.proxy_protocol {
+        "\"$http_x_forwarded_for, $remote_addr\""
+    } else {
+        "\"$http_x_forwarded_for, $realip_remote_addr\""
+    };
+    let port = if settings.proxy_protocol { "$sparrow_port_of_listener" } else { "$sparrow_port" };
+    let prefixed = "\"$sparrow_prefix_told$sparrow_prefix\"";
+    all.extend([
+        told(
+            "\"$sparrow_trusted:$http_x_forwarded_proto\"",
+            "$sparrow_scheme",
+            "$scheme",
+            vec![case(HTTPS, "https"), case(HTTP, "http")],
+        ),
+        told(
+            "\"$sparrow_trusted:$http_x_forwarded_host\"",
+            "$sparrow_forwarded_host",
+            "$sparrow_host",
+            vec![case(FORWARDED_HOST, "$sparrow_host_told")],
+        ),
+        told(
+            "\"$sparrow_trusted:$http_x_forwarded_port\"",
+            "$sparrow_forwarded_port",
+            port,
+            vec![case(FORWARDED_PORT, "$sparrow_port_told")],
+        ),
+        told(
+            "\"$sparrow_trusted:$http_x_forwarded_for\"",
+            "$sparrow_forwarded_for",
+            "$remote_addr",
+            vec![case(FORWARDED_FOR, hops)],
+        ),
+        told(
+            "\"$sparrow_trusted:$http_x_forwarded_prefix\"",
+            "$sparrow_forwarded_prefix",
+            "$sparrow_prefix",
+            vec![case(FORWARDED_PREFIX, prefixed)],
+        ),
+        told(
+            "\"$sparrow_trusted:$http_forwarded\"",
+            "$sparrow_forwarded",
+            "\"\"",
+            vec![case(FORWARDED, "$sparrow_forwarded_told")],
+        ),
+    ]);
+    for (_, kept, sent) in kept(settings) {
+        let cases = vec![case("default", "\"\""), entry(Token::word("1")).token(sent)];
+        all.push(directive("map").words(["$sparrow_trusted"]).token(kept).block(cases));
+    }
+    all
+}
+
+/// A range of addresses; of all addresses the halves, since the whole is what nginx takes `default` for.
+fn halves(net: &IpNet) -> Vec<IpNet> {
+    if net.prefix_len() > 0 { vec![*net] } else { net.subnets(1).map(Iterator::collect).unwrap_or_default() }
+}
+
+/// Who is believed: `$sparrow_trusted` is 1 for a request that a trusted proxy has sent.
+fn trust(settings: &Settings) -> Vec<Directive<'static>> {
+    let mut all: Vec<_> =
+        settings.trusted.iter().map(|net| directive("set_real_ip_from").token(Token::net(*net))).collect();
+    let header = if settings.proxy_protocol { "proxy_protocol" } else { "X-Forwarded-For" };
+    all.push(directive("real_ip_header").words([header]));
+    all.push(directive("real_ip_recursive").words(["on"]));
+    let among_trusted = |address: &'static str, name: &'static str| {
+        let nets = settings.trusted.iter().flat_map(halves).map(|net| entry(Token::net(net)).words(["1"]));
+        directive("geo")
+            .words([address, name])
+            .block([case("default", "0")].into_iter().chain(nets).collect::<Vec<_>>())
+    };
+    if !settings.proxy_protocol {
+        all.push(among_trusted("$realip_remote_addr", "$sparrow_trusted"));
+        return all;
+    }
+    // The PROXY protocol is of a proxy that does not read requests: its client wrote the headers. Where it names none
+    // (`UNKNOWN`, `LOCAL`), nobody is known who could be believed.
+    let both = "\"$sparrow_trusted_peer$sparrow_trusted_client:$proxy_protocol_addr\"";
+    all.extend([
+        among_trusted("$realip_remote_addr", "$sparrow_trusted_peer"),
+        among_trusted("$proxy_protocol_addr", "$sparrow_trusted_client"),
+        map(both, "$sparrow_trusted", vec![case("default", "0"), case("\"~^11:.\"", "1")]),
+        map(
+            "\"$sparrow_trusted_peer:$proxy_protocol_server_port\"",
+            "$sparrow_port_of_listener",
+            vec![case("default", "$sparrow_port"), case(PROXIED_PORT, "$sparrow_port_proxied")],
+        ),
+    ]);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_names_every_header_that_clients_may_not_send() {
+        let page = include_str!("../../../docs/reference/entry-paths.md");
+        let missing: Vec<_> = CLIENT_HEADERS.iter().filter(|name| !page.contains(&format!("`{name}`"))).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn headers_that_are_written_here_are_left_to_nobody() {
+        for name in
+            ["X-Forwarded-For", "host", "Forwarded", "transfer-encoding", "Proxy", "", "a b", "a_b", "x: y", "é"]
+        {
+            assert!(!can_be_kept(name), "{name}");
+        }
+        assert!(can_be_kept("X-Remote-User") && can_be_kept("x-own") && !can_be_kept(&"x".repeat(41)));
+    }
+}
