@@ -18,6 +18,7 @@ use crate::image::{self, Found};
 use crate::listing;
 use crate::problem::{Kind, Problem};
 use crate::unread;
+use crate::why::{self, Act, Reason};
 
 /// RADOS reads in flight.
 const IN_FLIGHT: usize = 256;
@@ -94,6 +95,8 @@ pub enum State {
 /// What keeps an image in the trash from being removed for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Obstacle {
+    /// Its header says that librbd cannot or may not remove it: what it is, and what to do.
+    Standing(String, String),
     /// A migration reads from it.
     Migration,
     /// So many clones of its snapshots need it.
@@ -123,6 +126,7 @@ impl Obstacle {
     /// What it is.
     pub fn what(&self) -> String {
         match self {
+            Self::Standing(what, _) => format!("It {what}"),
             Self::Migration => "It is the source of a migration".to_owned(),
             Self::Clones(count) => format!("{count} clone(s) of its snapshots need it"),
             Self::Snapshots(count) => format!("It has snapshots, {count}"),
@@ -135,8 +139,9 @@ impl Obstacle {
     }
 
     /// What to do about it.
-    pub fn advice(&self) -> &'static str {
+    pub fn advice(&self) -> &str {
         match self {
+            Self::Standing(_, advice) => advice,
             Self::Migration => "commit or abort that with `rbd migration` first.",
             Self::Clones(_) => "flatten or delete them first.",
             Self::Snapshots(_) => "DELETE its snapshots first, or DELETE it with ?deleteSnapshots=true.",
@@ -195,12 +200,15 @@ impl InTrash {
     }
 
     /// What keeps it, as far as its entry and its header tell.
-    pub fn obstacle(&self, now: Timestamp) -> Option<Obstacle> {
+    pub fn obstacle(&self, io: &IoContext, now: Timestamp) -> Option<Obstacle> {
         let clones: u32 =
             self.header.as_ref().map_or(0, |header| header.snapshots.iter().map(|raw| raw.child_count).sum());
         let snapshots = self.header.as_ref().map_or(0, |header| header.snapshots.len());
         let migrating = self.header.as_ref().is_some_and(|header| header.migration.is_some());
         let expires_at = timestamp(self.entry.deferment_end).filter(|expires_at| *expires_at > now);
+        if let Some(standing) = self.standing(io) {
+            return Some(standing);
+        }
         if self.state() == State::Removing {
             return None;
         }
@@ -217,6 +225,19 @@ impl InTrash {
         } else {
             expires_at.map(Obstacle::Retained)
         }
+    }
+
+    /// What its header says that librbd fails on, or refuses. Groups and sources of migrations have words of their own here.
+    fn standing(&self, io: &IoContext) -> Option<Obstacle> {
+        let removing = self.state() == State::Removing;
+        let reason = why::standing(io, self.header.as_ref()?).into_iter().find(|reason| match reason {
+            Reason::Member { .. } | Reason::MigrationSource(_) => false,
+            // What was begun is finished, but where that ends the process.
+            Reason::Unbounded(_) => reason.keeps(Act::Remove { force: true }),
+            reason => !removing && reason.keeps(Act::Remove { force: true }),
+        })?;
+        let advice = reason.problem(&self.entry.name.to_string()).advice().unwrap_or_default().to_owned();
+        Some(Obstacle::Standing(reason.text(), advice))
     }
 
     /// The image as the API shows it.
@@ -269,10 +290,11 @@ pub fn clients(io: &IoContext, image_id: &str) -> ceph::Result<Vec<String>> {
 
 /// What keeps an image, clients that have it open among it.
 fn any_obstacle(io: &IoContext, image: &InTrash, now: Timestamp) -> Option<Obstacle> {
-    if image.state() == State::Removing {
+    let known = image.obstacle(io, now);
+    if known.is_none() && image.state() == State::Removing {
         return None;
     }
-    image.obstacle(now).or_else(|| match clients(io, &image.entry.image_id) {
+    known.or_else(|| match clients(io, &image.entry.image_id) {
         Ok(clients) => (!clients.is_empty()).then_some(Obstacle::Open(clients)),
         // One that cannot be opened has nobody who could have it open.
         Err(_) => None,
@@ -287,7 +309,7 @@ fn obstacles(io: &IoContext, images: &[InTrash], now: Timestamp, until: Instant)
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(image) = images.get(index) else { return };
-            let settled = image.obstacle(now).is_some() || image.state() == State::Removing;
+            let settled = image.obstacle(io, now).is_some() || image.state() == State::Removing;
             if settled || Instant::now() < until {
                 let obstacle = any_obstacle(io, image, now);
                 found.lock().unwrap_or_else(PoisonError::into_inner)[index] = obstacle;
@@ -377,8 +399,8 @@ fn not_found(io: &IoContext, id: &str) -> Problem {
 ///
 /// # Errors
 /// `conflict` before its retention is over; `in-use` with what keeps it.
-pub fn refuse_kept(image: &InTrash, force: bool, delete_snapshots: bool) -> Result<(), Problem> {
-    let Some(obstacle) = image.obstacle(Timestamp::now()) else { return Ok(()) };
+pub fn refuse_kept(io: &IoContext, image: &InTrash, force: bool, delete_snapshots: bool) -> Result<(), Problem> {
+    let Some(obstacle) = image.obstacle(io, Timestamp::now()) else { return Ok(()) };
     let name = image.entry.name.to_string();
     let retained = timestamp(image.entry.deferment_end).filter(|until| *until > Timestamp::now() && !force);
     if let Some(until) = retained {

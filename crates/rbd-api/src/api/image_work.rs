@@ -518,7 +518,7 @@ async fn remove_trash(call: Call) -> Answer {
     let image = call
         .ceph(move |io| {
             let image = trash::find(io, &id, deadline)?;
-            trash::refuse_kept(&image, force, delete_snapshots)?;
+            trash::refuse_kept(io, &image, force, delete_snapshots)?;
             let name = image.entry.name.to_string();
             if delete_snapshots && image.header.is_some() {
                 snapshot_purge::refuse_kept(io, &image.found()?, u64::MAX, false, deadline)?;

@@ -11,6 +11,7 @@ use crate::children::{Child, clones};
 use crate::image::{self, Found};
 use crate::listing;
 use crate::problem::{Kind, Problem};
+use crate::why::{self, Act};
 
 /// A snapshot that cannot be deleted as things are.
 #[derive(Debug, Serialize)]
@@ -84,6 +85,13 @@ pub fn refuse_kept(
     unprotect: bool,
     deadline: Instant,
 ) -> Result<(), Problem> {
+    if wanted(found, through).next().is_none() {
+        return Ok(());
+    }
+    // What librbd fails on, or refuses, whichever of the snapshots it is.
+    if let Some(reason) = why::standing(io, &found.header).into_iter().find(|reason| reason.keeps(Act::DropSnapshot)) {
+        return Err(reason.problem(&found.name));
+    }
     let children = clones(io, found, None, deadline)?.all()?;
     let kept: Vec<Kept> = wanted(found, through).filter_map(|raw| kept(raw, &children, unprotect)).collect();
     if kept.is_empty() {

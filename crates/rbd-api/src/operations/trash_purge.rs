@@ -103,7 +103,7 @@ impl Purge {
             ceph_errno: errno.map(Errno::name),
         };
         // What its header tells need not be found out by librbd, which would open it and ask for its lock.
-        if let Some(obstacle) = image.obstacle(Timestamp::now()) {
+        if let Some(obstacle) = image.obstacle(io, Timestamp::now()) {
             self.failures.insert(id.clone(), failure(obstacle.to_string(), None));
             return Ok(());
         }

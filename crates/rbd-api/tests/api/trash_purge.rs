@@ -126,3 +126,25 @@ fn only_what_can_be_removed_is_said_to_be() {
         assert_eq!(refused.problem(), "in-use", "{}", refused.text());
     }
 }
+
+/// librbd makes an image with such stripes for anybody, and divides by zero when it removes it.
+#[test]
+fn a_purge_outlives_an_image_that_librbd_fails_on() {
+    let pool = pool();
+    image(&pool, "free", "8M");
+    let stripes = ["--object-size", "32M", "--stripe-unit", "32M", "--stripe-count", "4294967296"];
+    let broken = format!("{pool}/broken");
+    let create = [&["create", "--size", "1G", "--image-feature", "layering"], &stripes[..], &[&broken]].concat();
+    ceph().rbd(&create).unwrap();
+    for name in ["broken", "free"] {
+        to_trash(&pool, name);
+    }
+    let item = trashed(&pool, "broken");
+    assert_eq!(item["removable"], false, "{item}");
+    let purged = purge(&pool);
+    let failures = &purged["problem"]["failures"];
+    assert_eq!((failures.as_array().unwrap().len(), &failures[0]["name"]), (1, &json!("broken")), "{purged}");
+    assert_eq!(names(&pool), BTreeSet::from(["broken".to_owned()]));
+    let path = format!("/api/v1/pools/{pool}/trash/{}", item["id"].as_str().unwrap());
+    api().delete(&format!("{path}?force=true&deleteSnapshots=true")).unwrap().expect(409);
+}
