@@ -32,6 +32,7 @@ pub mod names;
 pub mod openapi;
 pub mod operations;
 pub mod pool;
+pub mod pool_clients;
 pub mod pool_use;
 pub mod pool_users;
 pub mod problem;

@@ -119,14 +119,8 @@ fn users(io: &IoContext, pool_id: i64, until: Instant) -> Result<Vec<User>, Prob
     let mut found = Vec::new();
     for namespace in namespaces(io, until)? {
         let place = io.in_namespace(&namespace)?;
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = listing::directory(&place, after.as_deref(), "", PAGE, until)?;
-            found.extend(of_those(&place, &page.images, false, pool_id, until)?);
-            match page.next {
-                Some(next) => after = Some(next),
-                None => break,
-            }
+        for page in images(&place, until)?.chunks(PAGE) {
+            found.extend(of_those(&place, page, false, pool_id, until)?);
         }
         let trashed: Vec<Named> = listing::trash(&place, until)?
             .into_iter()
@@ -137,8 +131,21 @@ fn users(io: &IoContext, pool_id: i64, until: Instant) -> Result<Vec<User>, Prob
     Ok(found)
 }
 
+/// The images of one namespace.
+pub(crate) fn images(place: &IoContext, until: Instant) -> Result<Vec<Named>, Problem> {
+    let (mut all, mut after) = (Vec::new(), None::<Vec<u8>>);
+    loop {
+        let page = listing::directory(place, after.as_deref(), "", PAGE, until)?;
+        all.extend(page.images);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(all),
+        }
+    }
+}
+
 /// The namespaces of a pool, with the default one. librbd's own call has no deadline.
-fn namespaces(io: &IoContext, until: Instant) -> Result<Vec<String>, Problem> {
+pub(crate) fn namespaces(io: &IoContext, until: Instant) -> Result<Vec<String>, Problem> {
     let entries = match io.omap_all(NAMESPACES_OBJECT, NAMESPACE_PREFIX, Some(until)) {
         Err(error) if error.is(Errno::ENOENT) => Vec::new(),
         entries => entries?,

@@ -19,6 +19,7 @@ use crate::link::pool_not_found;
 use crate::monitor::{self, Status};
 use crate::names::{check_new, segment};
 use crate::pool::{AutoscaleMode, Pool};
+use crate::pool_clients;
 use crate::pool_use;
 use crate::pool_users;
 use crate::problem::{Kind, Problem};
@@ -57,7 +58,8 @@ pub fn endpoints() -> Vec<Endpoint> {
             .answers::<Pool>(StatusCode::CREATED, "The pool was made."),
         Endpoint::new(Method::DELETE, "/pools/{pool}", TAG, "deletePool", "Delete a pool and everything in it", delete)
             .describe(
-                "Refused while images of other pools need it, as their parents' pool or that of their data, unless forced.",
+                "Refused while images of other pools need it, as their parents' pool or that of their data, or while clients have images \
+                 of it open, unless forced.",
             )
             .role(Role::Admin)
             .query::<DeletePool>()
@@ -245,7 +247,7 @@ struct DeletePool {
     #[schemars(required)]
     confirm: Option<String>,
     /// Deletes it although another application uses it, the object gateway or `CephFS`, or although images of other pools need
-    /// it: clones of its images, and images whose data it holds.
+    /// it, clones of its images and images whose data it holds, or although clients have images of it open.
     #[serde(default)]
     force: bool,
 }
@@ -486,6 +488,7 @@ async fn delete(call: Call) -> Answer {
         if !query.force {
             refuse_used_by_others(&io)?;
             pool_users::refuse_needed(&io, deadline)?;
+            pool_clients::refuse_open(&io, deadline)?;
         }
         let command = value!({
             "prefix": "osd pool delete", "pool": name, "pool2": name, "yes_i_really_really_mean_it": true,

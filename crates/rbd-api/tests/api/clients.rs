@@ -207,3 +207,29 @@ fn what_changes_nothing_that_a_client_can_see_needs_no_force() {
     }
     live.resize(crate::support::size(9 * MIB), false, &unwatched).unwrap();
 }
+
+#[test]
+fn a_pool_with_images_that_clients_have_open_is_not_deleted_unless_forced() {
+    let pool = pool();
+    ceph().rbd(&["namespace", "create", &format!("{pool}/ns")]).unwrap();
+    for name in ["a", "b", "ns/c"] {
+        ceph().rbd(&["create", "--size", "8M", &format!("{pool}/{name}")]).unwrap();
+    }
+    let first = open(&pool, "b");
+    let inner = context(&pool).in_namespace("ns").unwrap();
+    let second = inner.open_image(ImageRef::Name("c"), None, Access::ReadWrite).unwrap();
+    let delete = format!("/api/v1/pools/{pool}?confirm={pool}");
+    let refused = api().delete(&delete).unwrap().expect(409);
+    assert_eq!(refused.problem(), "in-use", "{}", refused.text());
+    let problem = refused.json();
+    let held: Vec<(&Value, &Value)> = problem["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|image| (&image["image"], &image["watchers"][0]["client"]))
+        .collect();
+    assert_eq!(held, [(&json!("b"), &json!(client(&first))), (&json!("c"), &json!(client(&second)))], "{problem}");
+    first.close().unwrap();
+    second.close().unwrap();
+    api().delete(&delete).unwrap().expect(204);
+}
