@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use entry_routes::{Bound, Bounds, BuildSettings, Built, Ingress, Kind, ObjectRef, Outcome, Reason};
+use entry_routes::{Bound, Bounds, BuildSettings, Built, HostName, Ingress, Kind, ObjectRef, Outcome, Reason};
 
 use crate::support::{Objects, exposed, ingress, key, prefix, rule, service, settings, with_rule};
 
@@ -175,4 +175,19 @@ fn services_have_the_same_bounds() {
         .build_with(&BuildSettings { bounds, ..settings() });
     let object = ObjectRef::new(Kind::Service, key("shop", "b"));
     assert_eq!(told(&built, &object, "(--max-rules-per-namespace)"), ["metadata.name"]);
+}
+
+#[test]
+fn what_hosts_for_proofs_take_over_counts() {
+    let bounds = Bounds { rules: Bound { namespace: 30, ..NONE }, ..Bounds::NONE };
+    let paths = (0..10).map(|number| prefix(&format!("/{number}"))).collect();
+    let solver =
+        |number: usize| rule(Some(&format!("s{number}.w.example")), vec![prefix("/.well-known/acme-challenge/t")]);
+    let mut web = with_rule("web", Some("*.w.example"), paths);
+    web.rules.extend((0..9).map(solver));
+    let built = Objects::new().ingress(web).build_with(&BuildSettings { bounds, ..settings() });
+    let count = |name: &str| built.routes.hosts[&HostName::Exact(name.to_owned())].rules.len();
+    assert_eq!([count("s0.w.example"), count("s1.w.example"), count("s8.w.example")], [11, 1, 1]);
+    let told = told(&built, &at("shop", "web"), "serves proofs only. Of the rules of one namespace, with");
+    assert_eq!(told.len(), 8);
 }
