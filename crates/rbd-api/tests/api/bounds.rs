@@ -62,7 +62,7 @@ fn sizes_end_at_the_bound_however_an_image_is_made() {
         let mut stream = TcpStream::connect(service().api()).unwrap();
         write!(
             stream,
-            "PUT {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+            "PUT {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
         )
         .unwrap();
         let mut answer = String::new();
