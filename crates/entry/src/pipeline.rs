@@ -9,7 +9,7 @@ use entry_routes::{
     Built, Finding, GoodSecret, Holdings, Key, Kind, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts,
 };
 use nginx_conf::{Generation, Origin, TemplateError};
-use nginx_process::{Offered, OutcomeState, Volume};
+use nginx_process::{Offered, OutcomeState, Shortage, Volume};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
@@ -171,6 +171,35 @@ impl Maker {
         self.quarantine.insert(object.clone(), Quarantined { reason, words, as_it_was }).is_none()
     }
 
+    /// Puts certificates aside for which the volume has no room: the newest Secrets of those that are not on it yet. Nothing
+    /// that was served before is taken away. False if there are none.
+    fn make_room(&mut self, snapshot: &Snapshot, generation: &Generation, shortage: &Shortage) -> bool {
+        let created = |object: &ObjectRef| snapshot.secrets.get(&object.key).map(|secret| secret.meta.created);
+        let unwritten = generation.origins.iter().filter_map(|Origin { file, object, .. }| {
+            let bytes = shortage.unwritten.get(&**file).filter(|_| object.kind == Kind::Secret)?;
+            Some((created(object), object.clone(), *bytes))
+        });
+        let mut newest: Vec<_> = unwritten.collect();
+        newest.sort_unstable_by(|a, b| b.cmp(a));
+        let mut left = shortage.bytes;
+        let mut any = false;
+        for (_, object, bytes) in newest {
+            if left == 0 {
+                break;
+            }
+            let words = "the volume of this entry has no room for it, and it is among the newest; have the volume made larger \
+                         (for an emptyDir: sizeLimit), or remove certificates";
+            any |= self.hold(snapshot, &object, Reason::BoundExceeded, words.to_owned());
+            left = left.saturating_sub(bytes);
+        }
+        any
+    }
+
+    /// Looks anew whether there is room for what was put aside for want of it.
+    fn look_for_room(&mut self) {
+        self.quarantine.retain(|_, held| held.reason != Reason::BoundExceeded);
+    }
+
     fn render(&self, routes: &Routes) -> Result<Generation, TemplateError> {
         match &self.template {
             None => Ok(nginx_conf::render(routes, &self.conf)),
@@ -229,7 +258,7 @@ impl Pipeline {
     /// # Errors
     /// The volume takes nothing, or the template fails.
     pub async fn offer(&mut self, snapshot: Arc<Snapshot>) -> anyhow::Result<Offered> {
-        let made = self.maker.make(&snapshot);
+        let made = self.fitting(&snapshot).await;
         // Told before it is offered: that may take long, and whoever waits for it should see so.
         self.newer.made(made.as_ref().ok().map(|made| made.generation.hash.as_str()));
         self.tell_pending();
@@ -262,6 +291,25 @@ impl Pipeline {
         Ok(offered)
     }
 
+    /// Makes a configuration that has room on the volume, as far as certificates are what is too much.
+    async fn fitting(&mut self, snapshot: &Snapshot) -> anyhow::Result<Made> {
+        loop {
+            let good = self.maker.last_good.clone();
+            let mut made = self.maker.make(snapshot)?;
+            let volume = self.volume.clone();
+            let files = std::mem::take(&mut made.generation.files);
+            let look = move || (volume.shortage(&files), files);
+            let (shortage, files) = tokio::task::spawn_blocking(look).await?;
+            made.generation.files = files;
+            let short = shortage.filter(|shortage| self.maker.make_room(snapshot, &made.generation, shortage));
+            if short.is_none() {
+                return Ok(made);
+            }
+            // What the Secrets held that are put aside now is what is served of them.
+            self.maker.last_good = good;
+        }
+    }
+
     /// Follows snapshots and outcomes until the sender of snapshots is gone.
     pub async fn run(mut self, mut snapshots: watch::Receiver<Option<Arc<Snapshot>>>) {
         let mut outcomes = self.volume.watch();
@@ -292,7 +340,10 @@ impl Pipeline {
                     due = true;
                 }
                 () = outcomes.changed() => due |= self.hear().await,
-                _ = tick.tick() => due = true,
+                _ = tick.tick() => {
+                    self.maker.look_for_room();
+                    due = true;
+                }
                 () = tokio::time::sleep(RETRY), if due => {}
             }
         }

@@ -22,5 +22,5 @@ pub use child::version;
 pub use error::{Error, Result};
 pub use settings::{Handle, Settings, State, Status};
 pub use supervisor::Supervisor;
-pub use volume::{Offered, Outcome, OutcomeState, Volume};
+pub use volume::{Offered, Outcome, OutcomeState, Shortage, Volume};
 pub use watch::Watch;

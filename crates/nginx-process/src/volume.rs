@@ -25,6 +25,10 @@ const UNFINISHED: &str = ".tmp-offer-";
 /// The same for the supervisor, of which there is one.
 const UNFINISHED_HERE: &str = ".tmp-live-";
 const MAIN: &str = "nginx.conf";
+/// Bytes that are left for what the supervisor writes.
+const RESERVE: u64 = 64 * 1024;
+/// A file takes whole pages.
+const PAGE: u64 = 4096;
 /// More than any outcome that is written: a message is cut to 4 KiB.
 const LARGEST: u64 = 64 * 1024;
 
@@ -44,6 +48,15 @@ pub enum Offered {
     New,
     /// The same was offered already; nothing was written.
     Unchanged,
+}
+
+/// What of a generation has no room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortage {
+    /// So many bytes are too much.
+    pub bytes: u64,
+    /// The files that are to be written, with the bytes that each takes. Others are there from the generation before.
+    pub unwritten: BTreeMap<String, u64>,
 }
 
 /// What became of an offered generation.
@@ -140,6 +153,35 @@ impl Volume {
         // Also after a failure: a generation that is not offered is not in use.
         self.clean(self.keep);
         written.map(|()| Offered::New)
+    }
+
+    /// What has no room, if these files were offered now; none if all have. Blocking.
+    pub fn shortage(&self, files: &BTreeMap<String, Vec<u8>>) -> Option<Shortage> {
+        let takes = |content: &Vec<u8>| (content.len() as u64).next_multiple_of(PAGE);
+        if files.values().map(takes).sum::<u64>() + RESERVE <= self.room()? {
+            return None;
+        }
+        let former = self.offered().ok().flatten().map(|hash| self.generation(&hash));
+        let is_there = |name: &str, content: &[u8]| {
+            former.as_ref().is_some_and(|former| self.is_twin(&former.join(name), content))
+        };
+        let unwritten = files.iter().filter(|(name, content)| !is_there(name, content));
+        let unwritten: BTreeMap<_, _> = unwritten.map(|(name, content)| (name.clone(), takes(content))).collect();
+        let needed = unwritten.values().sum::<u64>() + RESERVE;
+        if needed > self.room()? {
+            // What is kept for looking at is given up first.
+            let lock = self.lock_file().ok()?;
+            lock.lock().ok()?;
+            self.clean(0);
+        }
+        let bytes = needed.saturating_sub(self.room()?);
+        (bytes > 0).then_some(Shortage { bytes, unwritten })
+    }
+
+    /// The bytes that can still be written; none if the system does not say.
+    fn room(&self) -> Option<u64> {
+        let found = rustix::fs::statvfs(&self.dir).ok()?;
+        Some(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
     fn write(&self, hash: &str, files: &BTreeMap<String, Vec<u8>>, there: bool) -> Result<()> {

@@ -249,3 +249,45 @@ fn a_default_certificate_is_for_entries_without_a_secret() {
         &[service, (SECRET, Reason::Unsupported, "has no default certificate")],
     );
 }
+
+#[test]
+fn certificates_are_bounded_and_the_oldest_come_first() {
+    let web = |name: &str, created: i64| {
+        let host = format!("{name}.example");
+        let mut web = with_rule(name, Some(&host), vec![prefix("/")]);
+        web.tls = vec![tls(&[&host], name)];
+        web.meta.created = created;
+        web
+    };
+    let names = ["a", "b", "c", "d"];
+    let objects = (0_i64..).zip(names).fold(Objects::new().service(service("web")), |objects, (n, name)| {
+        objects.ingress(web(name, 10 - n)).secret(secret(name, &[&format!("{name}.example")]))
+    });
+    for (namespace, all, flag) in
+        [(2, 9, "--max-certificates-per-namespace"), (9, 2, "--max-certificates)"), (2, 2, "--max-certificates")]
+    {
+        let mut settings = settings();
+        settings.bounds.certificates = entry_routes::Bound { namespace, all };
+        let built = objects.build_with(&settings);
+        assert_eq!(built.routes.certificates.len(), 2);
+        for (name, served) in [("d", true), ("c", true), ("b", false), ("a", false)] {
+            let outcome = if served { Outcome::Accepted } else { Outcome::Partial };
+            let told = [(SECRET, Reason::BoundExceeded, flag)];
+            assert_verdict(&built, &object(Kind::Ingress, name), outcome, if served { &[] } else { &told });
+        }
+    }
+}
+
+#[test]
+fn a_renewal_that_is_put_aside_leaves_the_certificate_before() {
+    let Chain { leaf, middle, key, .. } = &*CHAIN;
+    let first = objects(with(format!("{leaf}{middle}"), key)).build();
+    let renewed = Chain::new();
+    let mut settings = BuildSettings { last_good: first.good.clone(), ..settings() };
+    settings.quarantine.insert(object(Kind::Secret, "tls"), (Reason::BoundExceeded, "there is no room".to_owned()));
+    let built = objects(with(renewed.leaf, &renewed.key)).build_with(&settings);
+    assert_eq!(built.routes, first.routes);
+    let told =
+        (SECRET, Reason::InvalidRef, "there is no room. Until it can, the certificate that it held before is served");
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[told]);
+}

@@ -7,6 +7,7 @@ mod commands;
 mod common;
 mod faults;
 mod follow;
+mod full;
 mod grpc;
 mod keys;
 mod refused;
