@@ -140,7 +140,7 @@ impl<'a, 'b> Counts<'a, 'b> {
 }
 
 /// Whether there is room for more, beside what there is of the namespace and of all.
-fn room(what: &str, flag: &str, bound: &Bound, (own, all): (usize, usize), more: usize) -> Result<(), String> {
+pub fn room(what: &str, flag: &str, bound: &Bound, (own, all): (usize, usize), more: usize) -> Result<(), String> {
     if more == 0 {
         return Ok(());
     }

@@ -8,10 +8,16 @@ use super::claim::{Asked, Claim, Default as DefaultClaim};
 use super::draft::{Place, named, quoted};
 use super::offers::{Certificates, Given};
 use super::solver::is_challenge;
-use crate::{Host, HostName, PathMatch, Reason, Routes, Rule};
+use crate::{Bound, Host, HostName, PathMatch, Reason, Routes, Rule};
 
-/// Makes routes of what is asked for. Of several that ask for the same host and path the oldest gets it.
-pub fn merge<'a>(asked: Asked<'a>, mut certificates: Certificates<'a>, attached: &mut [Attached<'a>]) -> Routes {
+/// Makes routes of what is asked for, with at most so many certificates. Of several that ask for the same host and path the oldest
+/// gets it.
+pub fn merge<'a>(
+    asked: Asked<'a>,
+    mut certificates: Certificates<'a>,
+    most: &Bound,
+    attached: &mut [Attached<'a>],
+) -> Routes {
     let mut by_host: HashMap<HostName, Vec<Claim<'a>>> = HashMap::new();
     for (host, claim) in asked.rules {
         by_host.entry(host).or_default().push(claim);
@@ -33,8 +39,16 @@ pub fn merge<'a>(asked: Asked<'a>, mut certificates: Certificates<'a>, attached:
         let rules = rules.collect();
         (name, Host { certificate: given.map(|given| given.id), rules, closed: false })
     });
-    let hosts: BTreeMap<_, _> = merged.collect();
+    let mut hosts: BTreeMap<_, _> = merged.collect();
 
+    let over = certificates.over(most, attached);
+    if !over.is_empty() {
+        let without = |host: &&mut Host| host.certificate.as_ref().is_some_and(|id| over.contains(id));
+        for host in hosts.values_mut().filter(without) {
+            host.certificate = None;
+            host.rules.iter_mut().for_each(|rule| rule.redirect_to_https = false);
+        }
+    }
     for (Attached { draft, .. }, _) in attached.iter_mut().zip(unredirected).filter(|(_, unredirected)| *unredirected) {
         let message = "A host of this object has no certificate, or one that is not for it, so requests for it are not \
                        redirected; declare TLS for it";

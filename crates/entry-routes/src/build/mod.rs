@@ -170,7 +170,7 @@ pub fn build(snapshot: &Snapshot, settings: &BuildSettings) -> Built {
     }
     let mut certificates = tls::certificates(snapshot, settings, &mut asked.tls, &mut attached);
     let good = std::mem::take(&mut certificates.good);
-    let mut routes = merge::merge(asked, certificates, &mut attached);
+    let mut routes = merge::merge(asked, certificates, &settings.bounds.certificates, &mut attached);
     solver::inherit(&mut routes, &settings.bounds.rules, &mut attached, |rule, host| {
         !owned || host.rules.iter().all(|own| own.origin.key.namespace == rule.origin.key.namespace)
     });

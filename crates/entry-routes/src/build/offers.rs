@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::attach::{Age, Attached};
+use super::bounds::room;
 use super::certificate::Loaded;
 use super::claim::Claim;
-use super::draft::{Place, named, quoted};
+use super::draft::{Place, TlsPart, named, quoted};
 use super::tls::GoodSecret;
-use crate::{Certificate, CertificateId, HostName, Key, ObjectRef, Reason};
+use crate::{Bound, Certificate, CertificateId, HostName, Key, ObjectRef, Reason};
 
 /// The certificates that objects bring.
 #[derive(Debug, Default)]
@@ -160,6 +161,44 @@ impl<'a> Certificates<'a> {
             format!("{first} has another certificate for {host}, which stays in force; name the host in one of them");
         let Offer { owner: (_, owner), place, .. } = self.offers[index];
         attached[owner].draft.lose(place, Reason::Conflicted, message);
+    }
+
+    /// The certificates that hosts got and that are over a bound, those of the newest objects. Their owners are told, and no host
+    /// may have them. Only those that hosts got count: else one namespace could fill the bound of all with what is never served.
+    pub fn over(&mut self, most: &Bound, attached: &mut [Attached<'a>]) -> HashSet<CertificateId> {
+        let mut used: Vec<usize> = (0..self.offers.len()).filter(|index| self.offers[*index].used).collect();
+        used.sort_by_key(|index| self.offers[*index].owner);
+        let (mut within, mut over) = (HashSet::new(), HashSet::new());
+        let mut of: HashMap<String, usize> = HashMap::new();
+        for index in used {
+            let Offer { owner: (_, owner), place, loaded, .. } = &self.offers[index];
+            let Attached { object, draft, .. } = &mut attached[*owner];
+            if within.contains(&loaded.id) {
+                continue;
+            }
+            let own = of.entry(object.key.namespace.clone()).or_default();
+            match room("certificates", "certificates", most, (*own, within.len()), 1) {
+                Ok(()) => {
+                    *own += 1;
+                    within.insert(loaded.id.clone());
+                }
+                Err(message) => {
+                    let place = match *place {
+                        Place::TlsEntry(entry, _) => Place::TlsEntry(entry, TlsPart::Secret),
+                        place => place,
+                    };
+                    let message = format!("{message}. The hosts are served over HTTP only, without redirect");
+                    draft.lose(place, Reason::BoundExceeded, message);
+                    over.insert(loaded.id.clone());
+                }
+            }
+        }
+        // Of two namespaces with the same certificate one may have room for it.
+        over.retain(|id| !within.contains(id));
+        for offer in &mut self.offers {
+            offer.used &= !over.contains(&offer.loaded.id);
+        }
+        over
     }
 
     /// The certificates that hosts got. Owners are told of those that no host could take.

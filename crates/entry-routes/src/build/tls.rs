@@ -1,16 +1,15 @@
 //! Which certificates objects bring.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::BuildSettings;
 use super::attach::{Attached, Source};
-use super::bounds::exceeded;
 use super::certificate::{Loaded, load};
 use super::claim::TlsClaim;
 use super::draft::{Draft, Place, TlsPart, named, words};
 use super::offers::{Certificates, Offer};
-use crate::{Bound, CertificateId, Key, Kind, ObjectRef, Reason, Secret, Snapshot};
+use crate::{Key, Kind, ObjectRef, Reason, Secret, Snapshot};
 
 /// A Secret that gave a whole certificate, and what was read of it: it is read once, not with every change of something else.
 #[derive(Debug, Clone)]
@@ -65,11 +64,10 @@ pub fn certificates<'a>(
         return given;
     }
     let mut secrets: HashMap<Key, Result<Found, Missing>> = HashMap::new();
-    let mut counts = Counts::default();
     claims.sort_by_key(|claim| claim.owner);
     for TlsClaim { owner: (created, owner), entry, hosts, secret } in claims {
         let place = Place::TlsEntry(*entry, TlsPart::Secret);
-        let Attached { source, draft, .. } = &mut attached[*owner];
+        let draft = &mut attached[*owner].draft;
         let found = match secret.as_ref().or(settings.default_certificate.as_ref()) {
             Some(key) => secrets.entry(key.clone()).or_insert_with(|| read(snapshot, settings, key)).as_ref(),
             None => Err(&(
@@ -86,11 +84,6 @@ pub fn certificates<'a>(
                 continue;
             }
         };
-        let namespace = source.meta().namespace.as_str();
-        if let Err(message) = counts.take(namespace, &found.loaded.id, &settings.bounds.certificates) {
-            draft.lose(place, Reason::BoundExceeded, message);
-            continue;
-        }
         tell(found, settings.now, place, draft);
         let offer = |place, host| Offer {
             owner: (*created, *owner),
@@ -109,30 +102,6 @@ pub fn certificates<'a>(
     let good = secrets.into_iter().filter_map(|(key, found)| Some((key, found.ok()?.good?)));
     given.good = good.collect();
     given
-}
-
-/// The certificates that are counted, of a namespace and of all.
-#[derive(Default)]
-struct Counts<'a> {
-    of: HashMap<&'a str, HashSet<CertificateId>>,
-    all: HashSet<CertificateId>,
-}
-
-impl<'a> Counts<'a> {
-    /// Counts a certificate if there is room for it.
-    fn take(&mut self, namespace: &'a str, id: &CertificateId, bound: &Bound) -> Result<(), String> {
-        let of = self.of.entry(namespace).or_default();
-        if !of.contains(id) && of.len() >= bound.namespace {
-            let what = "the certificates of one namespace";
-            return Err(exceeded(what, bound.namespace, "--max-certificates-per-namespace"));
-        }
-        if !self.all.contains(id) && self.all.len() >= bound.all {
-            return Err(exceeded("all certificates", bound.all, "--max-certificates"));
-        }
-        of.insert(id.clone());
-        self.all.insert(id.clone());
-        Ok(())
-    }
 }
 
 /// Tells an owner what there is to know of a certificate that is used.

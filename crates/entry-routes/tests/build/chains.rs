@@ -291,3 +291,33 @@ fn a_renewal_that_is_put_aside_leaves_the_certificate_before() {
         (SECRET, Reason::InvalidRef, "there is no room. Until it can, the certificate that it held before is served");
     assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[told]);
 }
+
+#[test]
+fn a_certificate_that_no_host_gets_takes_no_room() {
+    let mut fills = with_rule("old", Some("old.example"), vec![prefix("/")]);
+    fills.tls = vec![tls(&["x.example"], "x"), tls(&["y.example"], "y"), tls(&["old.example"], "old")];
+    fills.meta.created = 1;
+    let mut web = with_rule("new", Some("new.example"), vec![prefix("/")]);
+    web.tls = vec![tls(&["new.example"], "new")];
+    web.meta.created = 2;
+    let objects = ["x", "y", "old", "new"].iter().fold(Objects::new().service(service("web")), |objects, name| {
+        objects.secret(secret(name, &[&format!("{name}.example")]))
+    });
+    let mut settings = settings();
+    settings.bounds.certificates = entry_routes::Bound { namespace: 2, all: 2 };
+    let built = objects.ingress(fills).ingress(web).build_with(&settings);
+    assert_eq!(built.routes.certificates.len(), 2);
+    assert_verdict(&built, &object(Kind::Ingress, "new"), Outcome::Accepted, &[]);
+}
+
+#[test]
+fn a_host_whose_certificate_is_over_the_bound_is_not_redirected() {
+    let mut web = with_rule("web", Some("a.example"), vec![prefix("/")]);
+    web.tls = vec![tls(&["a.example"], "tls")];
+    let mut settings = settings();
+    settings.bounds.certificates = entry_routes::Bound { namespace: 0, all: 0 };
+    let objects = Objects::new().service(service("web")).ingress(web).secret(secret("tls", &["a.example"]));
+    let built = objects.build_with(&settings);
+    let host = built.routes.hosts.values().next().unwrap();
+    assert!(host.certificate.is_none() && !host.rules[0].redirect_to_https, "{host:?}");
+}
