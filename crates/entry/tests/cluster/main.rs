@@ -6,6 +6,7 @@ mod chain;
 #[path = "../common/mod.rs"]
 mod common;
 mod replicas;
+mod secrecy;
 mod support;
 mod tenants;
 mod told;
