@@ -39,7 +39,7 @@ fn lines(nginx: &Nginx, number: usize) -> Vec<serde_json::Value> {
     let log = nginx.settings.access_log.as_ref().unwrap();
     let bytes = wait_for("the log", || {
         let bytes = fs::read(log).unwrap_or_default();
-        (bytes.iter().filter(|byte| **byte == b'\n').count() >= number).then_some(bytes)
+        (bytes.split(|byte| *byte == b'\n').count() > number).then_some(bytes)
     });
     let text = String::from_utf8(bytes).expect("UTF-8");
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
