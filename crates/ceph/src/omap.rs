@@ -452,6 +452,36 @@ impl IoContext {
         }
     }
 
+    /// The beginnings of the data of many objects, at most `bytes` of each, up to `in_flight` at once: each is handed to `each`
+    /// as it comes, by its index in `objects`, in no particular order.
+    ///
+    /// # Errors
+    /// Each object's own errno goes to `each`: `ENOENT` for a missing one. Fails as a whole with [`Error::Deadline`].
+    pub fn read_data_of(
+        &self,
+        objects: &[&str],
+        bytes: usize,
+        in_flight: usize,
+        deadline: Option<Instant>,
+        mut each: impl FnMut(usize, std::result::Result<Vec<u8>, Errno>),
+    ) -> Result<()> {
+        let mut batch = Batch::new(self);
+        let mut left = objects.iter().enumerate();
+        loop {
+            while batch.in_flight < in_flight.max(1) {
+                let Some((index, object)) = left.next() else { break };
+                batch.launch_data(index, object, bytes)?;
+            }
+            if batch.in_flight == 0 {
+                return Ok(());
+            }
+            let Some((index, page)) = batch.land(deadline) else {
+                return Err(Error::Deadline { operation: "reads", subject: self.subject("") });
+            };
+            each(index, page.map(|page| page.data));
+        }
+    }
+
     /// Removes an object; also when there is none.
     ///
     /// # Errors

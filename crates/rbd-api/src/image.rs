@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::format_1;
 use crate::listing;
 use crate::names::Place;
 use crate::problem::{Kind, Problem};
@@ -89,6 +90,7 @@ pub fn read_header(io: &IoContext, id: &str, deadline: Instant) -> Result<Option
 fn missing(io: &IoContext, name: &str, deadline: Instant) -> Problem {
     match listing::removing(io, name, deadline) {
         Ok(images) if images.iter().any(|image| image.name == name) => removing(name),
+        Ok(_) if format_1::exists(io, name, deadline).is_ok_and(|exists| exists) => format_1::only_shown(name),
         Ok(_) => {
             let place = Place { pool: io.pool().to_owned(), namespace: io.namespace().to_owned() };
             image_not_found(&place, name)

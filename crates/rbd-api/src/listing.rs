@@ -16,7 +16,10 @@ use rbd_format::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::encryption::{self, Encryption};
+use crate::format_1;
 use crate::link::Connection;
+use crate::mirroring::{self, Mirroring};
 use crate::problem::{Kind, Problem};
 use crate::why::{self, Act, Reason};
 
@@ -52,8 +55,10 @@ pub enum ImageState {
 pub struct Image {
     /// Its name. Bytes that are not UTF-8 are shown as `\xNN`.
     pub name: String,
-    /// Its id, which stays through renames.
+    /// Its id, which stays through renames; empty for an image of format 1, which has none.
     pub id: String,
+    /// Its format: 2, or 1, which is deprecated and only shown.
+    pub format: u8,
     /// The pool.
     pub pool: String,
     /// The namespace; empty for the default one.
@@ -86,6 +91,10 @@ pub struct Image {
     pub group: Option<Group>,
     /// The live migration it is part of.
     pub migration: Option<Migration>,
+    /// How it is mirrored to other clusters; null when it is not.
+    pub mirroring: Option<Mirroring>,
+    /// How its data is encrypted by librbd; null when that is not known, for the reason in `unknown`.
+    pub encryption: Option<Encryption>,
     /// When it was made.
     pub created_at: Option<Timestamp>,
     /// When it was last read, to the cluster's granularity.
@@ -94,6 +103,11 @@ pub struct Image {
     pub modified_at: Option<Timestamp>,
     /// Its metadata.
     pub metadata: BTreeMap<String, String>,
+    /// Why a field is null that could have a value, by the field's name.
+    pub unknown: BTreeMap<String, String>,
+    /// The object that its first bytes are in.
+    #[serde(skip)]
+    pub first_object: Option<String>,
     /// What will give trouble, and with what; absent when nothing will.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -310,23 +324,30 @@ pub fn directory(
     Ok(directory_page(io, &or_empty(page)?))
 }
 
+/// How a list begins.
+pub struct Opening {
+    /// The first page of the directory.
+    pub directory: DirectoryPage,
+    /// The names of the images of format 1.
+    pub format_1: Vec<String>,
+    /// The images of [`removing`], if the page is all of the directory.
+    pub removing: Option<Vec<Image>>,
+}
+
 /// How a list begins: the first page of the directory and, if that is all of it, the images of [`removing`]. Both are
-/// read at the same time, which halves the time to list the names of a small pool.
+/// read at the same time, which halves the time to list the names of a small pool; so are the names of images of format 1.
 ///
 /// # Errors
 /// As [`directory`] and [`removing`].
-pub fn opening(
-    io: &IoContext,
-    prefix: &str,
-    limit: usize,
-    deadline: Instant,
-) -> Result<(DirectoryPage, Option<Vec<Image>>), Problem> {
-    let images = directory_range(None, prefix, limit);
+pub fn opening(io: &IoContext, prefix: &str, limit: usize, deadline: Instant) -> Result<Opening, Problem> {
+    let images = OmapRange { data_bytes: format_1::MOST_BYTES, ..directory_range(None, prefix, limit) };
     let trash = OmapRange { object: TRASH_OBJECT.to_owned(), prefix: ID_PREFIX.to_owned(), ..OmapRange::default() };
     let [images, trash] = io.omap_page_each([&images, &trash], Some(deadline))?;
-    let directory = directory_page(io, &or_empty(images)?);
+    let page = or_empty(images)?;
+    let format_1 = format_1::names(io, &page.data, prefix);
+    let directory = directory_page(io, &page);
     if directory.next.is_some() {
-        return Ok((directory, None));
+        return Ok(Opening { directory, format_1, removing: None });
     }
     let trash = or_empty(trash)?;
     let removing = if trash.more {
@@ -334,7 +355,7 @@ pub fn opening(
     } else {
         only_removing(io, trash_entries(io, &trash.entries), prefix)
     };
-    Ok((directory, Some(removing)))
+    Ok(Opening { directory, format_1, removing: Some(removing) })
 }
 
 /// The image of a name, if the directory has it.
@@ -394,10 +415,12 @@ fn trash_entries(io: &IoContext, entries: &[Entry]) -> Vec<TrashEntry> {
         .collect()
 }
 
-fn unreadable(io: &IoContext, named: Named, state: ImageState, reason: &str) -> Image {
+/// An image of which nothing but its name is known, with its state and the reason for that.
+pub fn unreadable(io: &IoContext, named: Named, state: ImageState, reason: &str) -> Image {
     Image {
         name: named.name,
         id: named.id,
+        format: 2,
         pool: io.pool().to_owned(),
         namespace: io.namespace().to_owned(),
         state,
@@ -414,6 +437,10 @@ fn unreadable(io: &IoContext, named: Named, state: ImageState, reason: &str) -> 
         snapshot_limit: None,
         group: None,
         migration: None,
+        mirroring: None,
+        encryption: None,
+        unknown: BTreeMap::new(),
+        first_object: None,
         created_at: None,
         accessed_at: None,
         modified_at: None,
@@ -447,6 +474,21 @@ pub fn details(
     images: Vec<Named>,
     deadline: Instant,
 ) -> Result<Vec<Image>, Problem> {
+    let mut images = headers(connection, io, images, deadline)?;
+    encryption::look(io, &mut images, deadline);
+    Ok(images)
+}
+
+/// As [`details`], without what the images' data says.
+///
+/// # Errors
+/// As [`details`].
+pub fn headers(
+    connection: &Connection,
+    io: &IoContext,
+    images: Vec<Named>,
+    deadline: Instant,
+) -> Result<Vec<Image>, Problem> {
     let ranges: Vec<OmapRange> =
         images.iter().map(|image| OmapRange { object: header_object(&image.id), ..OmapRange::default() }).collect();
     let mut headers: Vec<Option<Result<ImageHeader, Unread>>> = Vec::new();
@@ -459,7 +501,12 @@ pub fn details(
         images.iter().zip(&headers).filter_map(|(named, header)| Some((named, header.as_ref()?.as_ref().ok()?)));
     name_listed_parents(&mut parents, io, whole);
     read_parent_names(connection.cluster(), io.pool_id(), &mut parents, deadline)?;
-    let known = Names { parents, groups: group_names(io, headers.iter().flatten().flatten(), deadline)? };
+    let groups = group_names(io, headers.iter().flatten().flatten(), deadline)?;
+    let whole = images
+        .iter()
+        .zip(&headers)
+        .filter_map(|(named, header)| Some((named.id.as_str(), header.as_ref()?.as_ref().ok()?)));
+    let known = Names { parents, groups, mirroring: mirroring::read(io, whole, deadline)? };
     let mut shown = Vec::with_capacity(images.len());
     for (named, header) in images.into_iter().zip(headers) {
         match header {
@@ -495,6 +542,7 @@ enum Unread {
 struct Names {
     parents: HashMap<ParentKey, ParentNames>,
     groups: HashMap<(i64, String), String>,
+    mirroring: HashMap<String, Mirroring>,
 }
 
 fn decoded(result: Result<Vec<Entry>, Errno>) -> Result<ImageHeader, Unread> {
@@ -639,7 +687,7 @@ pub(crate) fn read_parent_names(
 
 /// Calls `read` for all places, one after the other only if there is one: a place that does not answer takes no time from
 /// another.
-fn at_once<P: Sync, T: Send>(places: &[P], read: impl Fn(&P) -> T + Sync) -> Vec<T> {
+pub(crate) fn at_once<P: Sync, T: Send>(places: &[P], read: impl Fn(&P) -> T + Sync) -> Vec<T> {
     if let [place] = places {
         return vec![read(place)];
     }
@@ -761,8 +809,13 @@ fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHe
         ));
     }
     Image {
+        mirroring: known.mirroring.get(&named.id).cloned(),
+        encryption: None,
+        unknown: BTreeMap::new(),
+        first_object: Some(format!("{}.{:016x}", header.object_prefix, 0)),
         name: named.name,
         id: named.id,
+        format: 2,
         pool: io.pool().to_owned(),
         namespace: io.namespace().to_owned(),
         state,

@@ -12,7 +12,9 @@ use serde_json::{Value, json as value};
 use super::image_settings::check_metadata;
 use super::images::read_image;
 use crate::call::{Call, json, located};
+use crate::encryption::Encryption;
 use crate::endpoint::{Answer, Endpoint};
+use crate::format_1;
 use crate::image;
 use crate::layout::{FAST_DIFF, OBJECT_MAP, STRIPING, check_with_cluster, image_size};
 use crate::link::Connection;
@@ -183,7 +185,9 @@ fn make(io: &IoContext, wanted: &Wanted) -> Result<bool, Problem> {
 /// The image that was just made. No operation fills it, so the records of operations need not be read.
 fn made(connection: &Connection, io: &IoContext, name: &str, deadline: Instant) -> Result<Image, Problem> {
     let named = listing::find(io, name, deadline)?.into_iter().collect();
-    listing::details(connection, io, named, deadline)?.pop().ok_or_else(|| {
+    // Nothing was written yet, so there is no LUKS header to look for.
+    let made = listing::headers(connection, io, named, deadline)?.pop();
+    made.map(|image| Image { encryption: Some(Encryption::None), ..image }).ok_or_else(|| {
         Problem::new(Kind::Conflict, format!("Image {name:?} was made, and is gone again."))
             .cause("Another client removed, renamed or trashed it at once.")
             .correction("Make it again if it is still wanted.")
@@ -230,6 +234,7 @@ pub(super) fn refused(error: ceph::Error) -> Problem {
 pub(super) fn taken(io: &IoContext, name: &str, deadline: Instant) -> Problem {
     match image::find(io, name, deadline) {
         Err(problem) if problem.kind() == Kind::Removing => problem,
+        Err(problem) if problem.has("format") => format_1::taken(name),
         _ => Problem::new(Kind::Exists, format!("There is an image {name:?} already."))
             .correction("Choose another name, or PUT the image to accept one that is as asked for.")
             .errno(Errno::EEXIST),
@@ -283,7 +288,7 @@ fn settled(io: &IoContext, name: &str, deadline: Instant) -> Result<image::Found
             Err(problem) => !matches!(problem.kind(), Kind::ImageNotFound | Kind::Removing),
         };
         if done {
-            return found;
+            return found.map_err(|problem| if problem.has("format") { format_1::taken(name) } else { problem });
         }
         if Instant::now() >= until {
             return found.map_err(|problem| match problem.kind() {

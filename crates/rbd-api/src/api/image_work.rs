@@ -13,11 +13,13 @@ use super::images::read_image;
 use crate::auth::Role;
 use crate::call::{Call, json};
 use crate::endpoint::{Answer, Endpoint};
+use crate::format_1;
 use crate::group;
 use crate::image::{Found, image_not_found};
 use crate::layout::{OBJECT_MAP, check_object_map, image_size};
 use crate::link::Connection;
 use crate::listing::{Image, ImageState};
+use crate::mirroring::refuse_primary;
 use crate::names::{Place, check_new};
 use crate::operations::record::{Operation, Work};
 use crate::operations::snapshot_purge;
@@ -138,7 +140,8 @@ struct DeleteImage {
     /// Removes it for good, now.
     #[serde(default)]
     permanent: bool,
-    /// Goes on although a client has the image open. Its writes will fail.
+    /// Goes on although a client has the image open, whose writes will fail, or although it is mirrored and the primary, whose
+    /// copies in other clusters will be deleted.
     #[serde(default)]
     force: bool,
     /// Deletes its snapshots with it, for good: only with permanent=true. In the trash an image keeps its snapshots.
@@ -239,6 +242,9 @@ impl Call {
         self.in_lane(&format!("pool {}", place.pool), move |connection| {
             let io = connection.context(&place.pool, &place.namespace)?;
             let image = read_image(connection, &io, &name, deadline)?;
+            if image.format == 1 {
+                return Err(format_1::only_shown(&name));
+            }
             let found = more(connection, &io, &image)?;
             Ok((image, found))
         })
@@ -253,12 +259,13 @@ impl Call {
     }
 }
 
-/// Refuses when the image has snapshots: librbd would.
+/// Refuses when the image has snapshots: librbd would, but for those of mirroring.
 fn no_snapshots(image: &Image) -> Result<(), Problem> {
-    if image.snapshots.is_empty() {
+    let kept = image.snapshots.iter().filter(|snapshot| snapshot.kind != "mirror");
+    let names: Vec<_> = kept.map(|snapshot| snapshot.name.clone()).collect();
+    if names.is_empty() {
         return Ok(());
     }
-    let names: Vec<_> = image.snapshots.iter().map(|snapshot| snapshot.name.clone()).collect();
     let clones: u32 = image.snapshots.iter().map(|snapshot| snapshot.clones).sum();
     Err(Problem::new(Kind::InUse, format!("Image {:?} has {} snapshot(s).", image.name, names.len()))
         .cause(if clones > 0 { "Clones need some of them." } else { "They would be lost with it." })
@@ -273,7 +280,7 @@ fn no_snapshots(image: &Image) -> Result<(), Problem> {
 fn refuse_kept_snapshots(io: &IoContext, image: &Image, deadline: Instant) -> Result<(), Problem> {
     let Some(header) = crate::image::read_header(io, &image.id, deadline)? else { return Ok(()) };
     let found = Found { name: image.name.clone(), id: image.id.clone(), header };
-    snapshot_purge::refuse_kept(io, &found, u64::MAX, false, deadline)
+    snapshot_purge::refuse_kept(io, &found, snapshot_purge::REMOVAL, false, deadline)
 }
 
 async fn delete(call: Call) -> Answer {
@@ -283,11 +290,13 @@ async fn delete(call: Call) -> Answer {
         if query.retention.is_some() {
             return Err(Problem::field("retention", "does not go with permanent=true", "one of the two"));
         }
-        let deadline = call.deadline;
         let (image, ()) = call
             .image(move |_, io, image| {
                 if image.state == ImageState::Removing {
                     return Ok(());
+                }
+                if !query.force {
+                    refuse_primary(&image.name, image.mirroring.as_ref())?;
                 }
                 if query.delete_snapshots {
                     refuse_kept_snapshots(io, image, deadline)?;
@@ -319,6 +328,9 @@ async fn delete(call: Call) -> Answer {
         .image(move |_, io, image| {
             if image.state == ImageState::Removing {
                 return image.whole();
+            }
+            if !query.force {
+                refuse_primary(&image.name, image.mirroring.as_ref())?;
             }
             why::before(io, &image.name, &image.id, Act::Trash { force: query.force }, deadline)?;
             move_to_trash(io, image, retention.as_secs(), deadline).map_err(|error| match error.errno() {
@@ -521,7 +533,7 @@ async fn remove_trash(call: Call) -> Answer {
             trash::refuse_kept(io, &image, force, delete_snapshots)?;
             let name = image.entry.name.to_string();
             if delete_snapshots && image.header.is_some() {
-                snapshot_purge::refuse_kept(io, &image.found()?, u64::MAX, false, deadline)?;
+                snapshot_purge::refuse_kept(io, &image.found()?, snapshot_purge::REMOVAL, false, deadline)?;
             }
             Ok(name)
         })

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::call::{Call, JSON_TYPE, json};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
+use crate::format_1;
 pub use crate::image::image_not_found;
 use crate::link::Connection;
 use crate::listing::{self, Image};
@@ -30,7 +31,9 @@ const PAGE: usize = 1024;
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::new(Method::GET, "{scope}/images", TAG, "listImages", "List the images", list)
-            .describe("By name; those whose removal was cut off in the trash come last. Streamed.")
+            .describe(
+                "By name; after them those of format 1, and last those whose removal was cut off in the trash. Streamed.",
+            )
             .query::<ListImages>()
             .answers::<List<ImageItem>>(
                 StatusCode::OK,
@@ -95,6 +98,8 @@ struct ImageName {
 enum Cursor {
     /// In the directory, after this name.
     Directory(Option<Vec<u8>>),
+    /// Among the images of format 1, after this name.
+    Format1(Option<String>),
     /// In the trash, after this id.
     Trash(Option<String>),
     /// At the end.
@@ -105,6 +110,7 @@ impl Cursor {
     fn encode(&self) -> Option<String> {
         let (place, after) = match self {
             Self::Directory(after) => (b'd', after.as_deref()),
+            Self::Format1(after) => (b'f', after.as_deref().map(str::as_bytes)),
             Self::Trash(after) => (b't', after.as_deref().map(str::as_bytes)),
             Self::End => return None,
         };
@@ -118,7 +124,8 @@ impl Cursor {
         let after = (!after.is_empty()).then(|| after.to_vec());
         match place {
             b'd' => Ok(Self::Directory(after)),
-            // An id that is none leads to no other place.
+            // A name or an id that is none leads to no other place.
+            b'f' => Ok(Self::Format1(after.map(|after| String::from_utf8_lossy(&after).into_owned()))),
             b't' => Ok(Self::Trash(after.map(|after| String::from_utf8_lossy(&after).into_owned()))),
             _ => Err(wrong()),
         }
@@ -158,12 +165,16 @@ fn step(
 ) -> Result<Step, Problem> {
     let mut step = Step::at(cursor);
     if let Cursor::Directory(after) = &step.cursor {
-        // The trash comes with the directory's last page, so that a small pool takes one step.
-        let (page, removing) = match after {
+        // What follows comes with the directory's last page, so that a small pool takes one step.
+        let opening = match after {
             None => listing::opening(io, &query.prefix, limit, deadline)?,
-            Some(after) => (listing::directory(io, Some(after), &query.prefix, limit, deadline)?, None),
+            Some(after) => {
+                let directory = listing::directory(io, Some(after), &query.prefix, limit, deadline)?;
+                listing::Opening { directory, format_1: Vec::new(), removing: None }
+            }
         };
-        let next = page.next.map_or(Cursor::Trash(None), |last| Cursor::Directory(Some(last)));
+        let page = opening.directory;
+        let next = page.next.map_or(Cursor::Format1(None), |last| Cursor::Directory(Some(last)));
         match query.view {
             View::Names => {
                 page.images.iter().try_for_each(|image| step.write(&ImageName { name: image.name.clone() }))?;
@@ -175,13 +186,45 @@ fn step(
             }
         }
         step.cursor = next;
-        if let Some(removing) = removing {
+        if let Some(removing) = opening.removing {
+            let step = with_format_1(step, io, query.view, opening.format_1, limit, deadline)?;
             return with_removing(step, query.view, removing, limit);
         }
+    }
+    if matches!(step.cursor, Cursor::Format1(_)) && step.items < limit {
+        let names = format_1::all_names(io, &query.prefix, deadline)?;
+        step = with_format_1(step, io, query.view, names, limit, deadline)?;
     }
     if matches!(step.cursor, Cursor::Trash(_)) && step.items < limit {
         let removing = listing::removing(io, &query.prefix, deadline)?;
         return with_removing(step, query.view, removing, limit);
+    }
+    Ok(step)
+}
+
+/// Adds images of format 1, by their names, up to the limit.
+fn with_format_1(
+    mut step: Step,
+    io: &IoContext,
+    view: View,
+    mut names: Vec<String>,
+    limit: usize,
+    deadline: std::time::Instant,
+) -> Result<Step, Problem> {
+    let Cursor::Format1(after) = &step.cursor else { return Ok(step) };
+    names.retain(|name| after.as_ref().is_none_or(|after| name > after));
+    let fitting = names.len().min(limit - step.items);
+    for name in &names[..fitting] {
+        match view {
+            View::Names => step.write(&ImageName { name: name.clone() })?,
+            // One that is gone meanwhile is left out.
+            View::Full => format_1::find(io, name, deadline)?.iter().try_for_each(|image| step.write(image))?,
+        }
+    }
+    if fitting == names.len() {
+        step.cursor = Cursor::Trash(None);
+    } else if let Some(last) = names[..fitting].last() {
+        step.cursor = Cursor::Format1(Some(last.clone()));
     }
     Ok(step)
 }
@@ -308,6 +351,9 @@ pub fn read_image(
         mark_being_filled(io, &mut images, deadline)?;
         return Ok(images.remove(0));
     }
+    if let Some(image) = format_1::find(io, name, deadline)? {
+        return Ok(image);
+    }
     let place = Place { pool: io.pool().to_owned(), namespace: io.namespace().to_owned() };
     let mut removing = listing::removing(io, name, deadline)?;
     removing.retain(|image| image.name == name);
@@ -331,6 +377,8 @@ mod tests {
             Cursor::Directory(Some("a/ü".into())),
             Cursor::Directory(Some(vec![0xff, b'a'])),
             Cursor::Directory(None),
+            Cursor::Format1(None),
+            Cursor::Format1(Some("ü".into())),
             Cursor::Trash(Some("1f".into())),
         ] {
             let token = cursor.encode().unwrap();

@@ -170,7 +170,7 @@ pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signal
 
 /// Deletes the snapshots of an image that is about to be removed, if that was asked for.
 fn without_snapshots(io: &IoContext, image: (&str, &str), asked: bool, signals: &Signals) -> Result<(), Problem> {
-    if asked { snapshot_purge::run(io, image, u64::MAX, false, signals) } else { Ok(()) }
+    if asked { snapshot_purge::run(io, image, snapshot_purge::REMOVAL, false, signals) } else { Ok(()) }
 }
 
 /// An image that an operation works on: whoever has its name by now, it is the one with the id.

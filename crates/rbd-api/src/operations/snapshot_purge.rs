@@ -63,9 +63,14 @@ fn named(child: &Child) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
 }
 
+/// Through here go the snapshots of an image that is about to be removed: all but those of mirroring, which librbd removes
+/// with the image.
+pub const REMOVAL: u64 = u64::MAX;
+
 /// The snapshots that a purge is about: those that were there when it was asked for.
 fn wanted(found: &Found, through: u64) -> impl Iterator<Item = &RawSnapshot> {
-    found.header.snapshots.iter().filter(move |raw| raw.id <= through)
+    let left = move |raw: &RawSnapshot| through == REMOVAL && matches!(raw.namespace, SnapshotNamespace::Mirror(_));
+    found.header.snapshots.iter().filter(move |raw| raw.id <= through && !left(raw))
 }
 
 /// The id of the newest snapshot; those taken later are not meant by who asks now.

@@ -16,6 +16,7 @@ use crate::api::image_new::refused;
 use crate::api::images::read_image;
 use crate::call::{Call, json, located};
 use crate::endpoint::Answer;
+use crate::format_1;
 use crate::layout::{check_with_cluster, image_size_or_empty};
 use crate::link::Connection;
 use crate::listing::{INCOMPLETE_KEY, Image};
@@ -182,7 +183,11 @@ async fn begin(call: &Call, name: &str) -> Result<Filling, Problem> {
 
 fn exists(connection: &Connection, io: &IoContext, name: &str, deadline: Instant) -> Problem {
     let problem = Problem::new(Kind::Exists, format!("There is an image {name:?} already."));
-    match read_image(connection, io, name, deadline).map(|image| image.state_reason) {
+    let image = read_image(connection, io, name, deadline);
+    if image.as_ref().is_ok_and(|image| image.format == 1) {
+        return format_1::taken(name);
+    }
+    match image.map(|image| image.state_reason) {
         Ok(Some(reason)) => problem.cause(reason).correction("Delete it first."),
         _ => problem.correction("Choose another name, or delete the image first."),
     }
