@@ -10,7 +10,7 @@ use rbd_format::{DirectoryEntry, GroupEntry};
 use serde_json::Value;
 
 use crate::problem::{Kind, Problem};
-use crate::why::{self, Act};
+use crate::why::{self, Act, MissingPool, Reason};
 
 /// A group, read from RADOS and not asked of librbd, whose list of a group's images is empty as soon as one of them is in
 /// the trash.
@@ -144,19 +144,49 @@ fn same_images(
         .with("removed", gone))
 }
 
-/// The image's context; an error when its pool is gone.
+/// Refuses an act on one image of a group.
 fn before_one(io: &IoContext, image: &GroupImage, act: Act, deadline: Instant) -> Result<(), Problem> {
     let name = image_name(io, image.pool_id, &image.image_id, deadline);
-    let pool = io.cluster().pool_name(image.pool_id)?;
-    let place = io.cluster().io_context(&pool, io.namespace())?;
-    why::before(&place, &name, &image.image_id, act, deadline)
+    match place(io, image.pool_id) {
+        Ok(place) => why::before(&place, &name, &image.image_id, act, deadline),
+        Err(error) if error.is(Errno::ENOENT) => Err(pool_gone(io, image.pool_id).problem(&name)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Where an image of a group is.
+fn place(io: &IoContext, pool_id: i64) -> ceph::Result<IoContext> {
+    io.cluster().io_context(&io.cluster().pool_name(pool_id)?, io.namespace())
+}
+
+fn pool_gone(io: &IoContext, id: i64) -> Reason {
+    Reason::PoolGone(MissingPool { id, name: io.cluster().former_pool_name(id), held: "it" })
+}
+
+/// What a failed call on all images of a group means: the state of the first image that explains it. Blocks.
+pub fn explain(io: &IoContext, group: &str, error: ceph::Error, deadline: Instant) -> Problem {
+    let Some(errno) = error.errno() else { return error.into() };
+    let raw = match read(io, group, deadline) {
+        Ok(raw) => raw,
+        Err(problem) => return problem,
+    };
+    let obstacle = raw.images.iter().find_map(|image| {
+        let reason = match place(io, image.pool_id) {
+            Ok(place) => why::obstacle(&place, &image.image_id, errno, deadline),
+            Err(gone) => gone.is(Errno::ENOENT).then(|| pool_gone(io, image.pool_id)),
+        };
+        Some((image, reason?))
+    });
+    match obstacle {
+        Some((image, reason)) => reason.problem(&image_name(io, image.pool_id, &image.image_id, deadline)).errno(errno),
+        None => error.into(),
+    }
 }
 
 /// The name of an image by its id; the id where it cannot be read.
 fn image_name(io: &IoContext, pool_id: i64, id: &str, deadline: Instant) -> String {
     let read = || -> ceph::Result<Option<String>> {
-        let place = io.cluster().io_context(&io.cluster().pool_name(pool_id)?, io.namespace())?;
-        let entries = place.omap_all(DIRECTORY_OBJECT, &format!("{ID_PREFIX}{id}"), Some(deadline))?;
+        let entries = place(io, pool_id)?.omap_all(DIRECTORY_OBJECT, &format!("{ID_PREFIX}{id}"), Some(deadline))?;
         Ok(entries.iter().find_map(|(key, value)| match DirectoryEntry::decode(key, value).ok().flatten() {
             Some(DirectoryEntry::Id { id: found, name }) if found == id => Some(name.to_string()),
             _ => None,

@@ -526,19 +526,15 @@ async fn get_snapshot(call: Call) -> Answer {
 async fn create_snapshot(mut call: Call) -> Answer {
     let NewName { name } = call.json().await?;
     check_new("name", &name)?;
-    let (owned, group_name) = (name.clone(), call.param("group").to_owned());
+    let (owned, group_name, deadline) = (name.clone(), call.param("group").to_owned(), call.deadline);
     let ((), group) = call
         .group(group_name.clone(), move |_, io| {
             io.create_group_snapshot(&group_name, &owned).map_err(|error| match error.errno() {
-                Some(Errno::ENOENT) => group_not_found(io, &group_name),
                 Some(Errno::EEXIST) => {
                     Problem::new(Kind::Exists, format!("Group {group_name:?} has a snapshot {owned:?} already."))
                         .errno(Errno::EEXIST)
                 }
-                Some(Errno::EBUSY) => Problem::new(Kind::InUse, "A client does not give up its lock on an image.")
-                    .correction("Look at the locks and watchers of the group's images.")
-                    .errno(Errno::EBUSY),
-                _ => error.into(),
+                _ => group::explain(io, &group_name, error, deadline),
             })
         })
         .await?;

@@ -14,6 +14,7 @@ use crate::names::{check_new, segment};
 use crate::problem::{Kind, Problem};
 use crate::schema;
 use crate::trash::{self, Source, State, TrashItem};
+use crate::why;
 
 const TAG: &str = "trash";
 
@@ -81,7 +82,7 @@ async fn restore(mut call: Call) -> Answer {
                     Problem::new(Kind::TrashNotFound, format!("Image {id:?} has left the trash in the meantime."))
                         .errno(Errno::ENOENT)
                 }
-                _ => error.into(),
+                _ => why::explain(&io, &name, &id, error, deadline),
             })?;
             read_image(connection, &io, &name, deadline)
         })

@@ -135,15 +135,7 @@ pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signal
         Work::RollbackGroup { group, snapshot, force } => {
             group::before_rollback(&io, group, snapshot, *force, Instant::now() + READ)?;
             let rolled_back = io.rollback_group(group, snapshot, &|done, total| signals.tell(done, total));
-            // One that is looked at without force says who was in the way.
-            rolled_back.map_err(|error| {
-                let why = group::before_rollback(&io, group, snapshot, false, Instant::now() + READ).err();
-                let errno = error.errno();
-                match (why, errno) {
-                    (Some(why), Some(errno)) => why.errno(errno),
-                    _ => error.into(),
-                }
-            })
+            rolled_back.map_err(|error| group::explain(&io, group, error, Instant::now() + READ))
         }
         Work::Copy { image, source, source_image, source_id, source_snapshot, deep, flatten, data_pool } => {
             let from = connection.context(&source.pool, &source.namespace)?;

@@ -181,6 +181,13 @@ pub fn explain(io: &IoContext, name: &str, id: &str, error: ceph::Error, deadlin
     }
 }
 
+/// The state of an image that explains an errno, of a call on more than this image.
+pub fn obstacle(io: &IoContext, id: &str, errno: Errno, deadline: Instant) -> Option<Reason> {
+    let header = image::read_header(io, id, deadline).ok().flatten()?;
+    let reason = reason(io, &header, id, errno)?;
+    Some(named(io, &header, reason, deadline))
+}
+
 fn with_name(cluster: &Cluster, reason: Reason) -> Reason {
     match reason {
         Reason::PoolGone(pool) => {
@@ -218,10 +225,17 @@ fn reason(io: &IoContext, header: &ImageHeader, id: &str, errno: Errno) -> Optio
     held.filter(explains)
 }
 
-/// A parent whose header is missing.
+/// A parent whose header is missing, or whose pool is: one that only snapshots need is none of [`standing`].
 fn parent_gone(io: &IoContext, header: &ImageHeader) -> Option<Reason> {
     let parent = header.parent.as_ref()?;
-    let pool = io.cluster().pool_name(parent.pool_id).ok()?;
+    let id = parent.pool_id;
+    let pool = match io.cluster().pool_name(id) {
+        Err(error) if error.is(Errno::ENOENT) => {
+            let name = io.cluster().former_pool_name(id);
+            return Some(Reason::PoolGone(MissingPool { id, name, held: "its parent" }));
+        }
+        pool => pool.ok()?,
+    };
     let place = io.cluster().io_context(&pool, &parent.namespace.to_string()).ok()?;
     let missing = place.omap_all(&rbd_format::header::header_object(&parent.image_id), "", None);
     missing

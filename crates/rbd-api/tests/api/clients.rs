@@ -144,6 +144,22 @@ fn assert_held(problem: &Value, holder: &str) {
 }
 
 #[test]
+fn a_group_names_the_client_that_keeps_it_from_a_snapshot() {
+    let pool = pool();
+    ceph().rbd(&["group", "create", &format!("{pool}/g")]).unwrap();
+    for name in ["a", "b"] {
+        changed(&pool, name);
+        ceph().rbd(&["group", "image", "add", &format!("{pool}/g"), &format!("{pool}/{name}")]).unwrap();
+    }
+    let live = open(&pool, "b");
+    live.keep_exclusive_lock().unwrap();
+    let snapshots = format!("/api/v1/pools/{pool}/groups/g/snapshots");
+    let refused = api().post(&snapshots, &json!({ "name": "gs" })).unwrap().expect(409).json();
+    assert_held(&refused, &client(&live));
+    assert!(refused["detail"].as_str().unwrap().starts_with("Image \"b\""), "{refused}");
+}
+
+#[test]
 fn a_lock_that_was_taken_by_hand_counts_as_a_client() {
     let pool = pool();
     changed(&pool, "a");

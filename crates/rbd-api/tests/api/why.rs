@@ -98,3 +98,15 @@ fn an_image_of_a_group_is_not_removed_and_the_group_is_named() {
         assert!(refused.json()["detail"].as_str().unwrap().contains("\"g\""), "{}", refused.text());
     }
 }
+
+#[test]
+fn the_snapshots_of_a_migrations_destination_are_kept() {
+    let pool = pool();
+    create(&pool, "from");
+    ceph().rbd(&["migration", "prepare", &format!("{pool}/from"), &format!("{pool}/to")]).unwrap();
+    for path in [format!("{}/snapshots/s", path(&pool, "to")), format!("{}/snapshots", path(&pool, "to"))] {
+        let refused = api().delete(&path).unwrap().expect(409);
+        assert_eq!(refused.problem(), "migrating", "{path}: {}", refused.text());
+    }
+    ceph().rbd(&["migration", "abort", "--no-progress", &format!("{pool}/to")]).unwrap();
+}

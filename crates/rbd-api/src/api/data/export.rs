@@ -14,6 +14,7 @@ use super::source::{Finder, Form, Layout, Reader, Search};
 use super::{RAW_TYPE, incomplete, lane, open, slot, snapshot_not_found};
 use crate::call::Call;
 use crate::endpoint::Answer;
+use crate::image;
 use crate::problem::{Kind, Problem};
 use crate::streams::Held;
 
@@ -53,7 +54,10 @@ pub async fn opened(call: &Call, snapshot: Option<String>) -> Result<Opened, Pro
             let snapshots = image.snapshots()?;
             let found = snapshots.iter().find(|known| known.name == *snapshot);
             let id = found.ok_or_else(|| snapshot_not_found(&name, snapshot))?.id;
-            image.set_snapshot(Some(id))?;
+            image.set_snapshot(Some(id)).map_err(|error| match image::find(&io, &name, deadline) {
+                Ok(found) => found.explain(&io, error, deadline),
+                Err(problem) => problem,
+            })?;
             etag = Some(format!("\"{}-{id}\"", image.id()?));
         } else if let Some(reason) = incomplete(&image)? {
             return Err(Problem::new(Kind::Conflict, format!("The data of image {name:?} is not whole."))
