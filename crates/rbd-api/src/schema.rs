@@ -59,10 +59,10 @@ shapes! {
     });
     /// A time such as `10s`, 60 s at most.
     Wait json_schema!({ "type": "string", "pattern": "^(?:[0-9]{1,4}ms|[0-5]?[0-9]s|60s|[01]m)$" });
-    /// Where a list goes on: a base64url text, the first byte of which is one of two.
+    /// Where a list goes on: a base64url text, the first byte of which is `d`, `f` or `t`.
     Continue json_schema!({
         "type": "string",
-        "pattern": "^[Zd](?:A|[A-P](?:[AEIMQUYcgkosw048]|[\\w-]{2}(?:[\\w-]{4})*(?:[\\w-][AQgw]|[\\w-]{2}[AEIMQUYcgkosw048])?))$"
+        "pattern": "^(?:[Zd]A|Zg|(?:[Zd][A-P]|Z[g-v])(?:[AEIMQUYcgkosw048]|[\\w-]{2}(?:[\\w-]{4})*(?:[\\w-][AQgw]|[\\w-]{2}[AEIMQUYcgkosw048])?))$"
             .replace("\\w", "A-Za-z0-9_"),
     });
     /// The key of a metadata entry that clients may set.

@@ -104,7 +104,7 @@ const CORRUPTIONS: &[Corruption] = &[
     |text| text.replace("-----", ""),
     |text| text.replace("-----\n", "-----"),
     |text| text.replacen("BEGIN", "BEGN", 1),
-    |text| text.replacen("END", "EDN", 1),
+    |text| text.replacen("END", "FIN", 1),
     |text| text.replace("BEGIN ", ""),
     |text| text.replace("PRIVATE KEY", "SECRET").replace("CERTIFICATE", "CERT"),
     |text| text.replace("PRIVATE KEY", "CERTIFICATE"),

@@ -102,7 +102,7 @@ fn attack(port: u16) -> Vec<Value> {
 }
 
 #[test]
-fn a_hostile_namespace_gets_nothing_of_anothers_hosts() {
+fn a_hostile_namespace_gets_nothing_of_other_hosts() {
     let (good, bad) = (backend("good"), backend("bad"));
     let certificate = Certificate::new("shop.example");
     for nginx in both() {
@@ -145,7 +145,7 @@ fn a_hostile_namespace_gets_nothing_of_anothers_hosts() {
         };
         write(&bench, "evil.yaml", &attack(bad));
         eventually("its own", || bench.asks("unknown.example", "/") == (200, "bad".to_owned()));
-        assert_eq!(bench.asks("unknown.example", "/free").1, "bad");
+        eventually("free", || bench.asks("unknown.example", "/free").1 == "bad");
         stays();
         entry.says("belongs to the namespace victim");
         let (out, _) = bench.ends(1, &["check"]);
@@ -226,10 +226,12 @@ fn an_operator_says_whose_hosts_are() {
         write(&bench, "namespace.yaml", &[namespace("*.team-a.example, shop.example, kept.example")]);
         let rules = ["shop.example", "x.team-a.example"].map(|host| rule(host, &["/"], good));
         write(&bench, "team-a.yaml", &[ingress("team-a", "web", 2020, json!({ "rules": rules }))]);
-        eventually("theirs", || bench.asks("shop.example", "/").1 == "good");
-        assert_eq!(bench.asks("x.team-a.example", "/").1, "good");
+        // For a moment workers of both configurations answer.
+        for host in ["shop.example", "x.team-a.example"] {
+            eventually("theirs", || bench.asks(host, "/").1 == "good");
+        }
         for host in ["y.team-a.example", "kept.example"] {
-            assert_eq!(bench.asks(host, "/").0, 404, "{host} is kept for them");
+            eventually("kept for them", || bench.asks(host, "/").0 == 404);
         }
         assert_eq!(bench.asks("free.example", "/").1, "bad");
         entry.says("is kept for the namespace team-a by the annotation sparrow/hosts");
@@ -290,7 +292,7 @@ fn a_proof_for_a_certificate_comes_in_the_clear_and_takes_nothing_away() {
         service["metadata"]["name"] = "solver".into();
         write(&bench, "solver.yaml", &[service, object]);
         eventually("the solver", || bench.asks("x.w.example", "/.well-known/acme-challenge/token").1 == "solver");
-        assert_eq!(bench.asks("x.w.example", "/.well-known/acme-challenge/other").1, "app");
+        eventually("the others'", || bench.asks("x.w.example", "/.well-known/acme-challenge/other").1 == "app");
         assert_eq!(bench.asks("x.w.example", "/").0, 308);
         assert_eq!(curl(&bench, "x.w.example", &certificate), Ok("app".to_owned()));
         let (out, _) = bench.ends(0, &["check", "--strict"]);

@@ -129,7 +129,7 @@ fn kept(raw: &RawSnapshot, children: &[Child], unprotect: bool) -> Option<Kept> 
 }
 
 fn advice(kept: &[Kept]) -> String {
-    let advices = [
+    let hints = [
         (Reason::Cloned, "Flatten or delete the clones, those in the trash too."),
         (Reason::Protected, "Lift the protection: DELETE …/snapshots?unprotect=true does that with deleting."),
         (Reason::Group, "Delete the snapshot of the group."),
@@ -137,7 +137,7 @@ fn advice(kept: &[Kept]) -> String {
         (Reason::Unknown, "Delete it with the `rbd` of the release that made it."),
     ];
     let wanted = |(reason, _): &&(Reason, &str)| kept.iter().any(|kept| kept.reason == *reason);
-    advices.iter().filter(wanted).map(|(_, advice)| *advice).collect::<Vec<_>>().join(" ")
+    hints.iter().filter(wanted).map(|(_, advice)| *advice).collect::<Vec<_>>().join(" ")
 }
 
 /// A snapshot that could not be deleted.

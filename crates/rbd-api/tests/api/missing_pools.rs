@@ -74,7 +74,7 @@ fn a_pool_that_others_need_is_refused_with_their_names_unless_forced() {
 }
 
 #[test]
-fn an_image_without_its_parents_or_its_datas_pool_says_so_everywhere() {
+fn an_image_without_the_pool_of_its_parent_or_data_says_so_everywhere() {
     let (home, parents, data) = made();
     let ids: Vec<Value> = [&parents, &data]
         .iter()
