@@ -7,7 +7,7 @@ use ceph::{Entry, Errno, IoContext, OmapPage, OmapRange, omap_values};
 use jiff::Timestamp;
 use rbd_format::directory::{DIRECTORY_OBJECT, ID_PREFIX, NAME_PREFIX};
 use rbd_format::group::GROUP_DIRECTORY_OBJECT;
-use rbd_format::header::{Migration as RawMigration, MigrationRole, MigrationState, header_object};
+use rbd_format::header::{Migration as RawMigration, MigrationRole, header_object};
 use rbd_format::trash::TRASH_OBJECT;
 use rbd_format::{
     DirectoryEntry, ImageHeader, Protection, Snapshot as RawSnapshot, SnapshotNamespace, TrashEntry, TrashSource,
@@ -857,15 +857,7 @@ fn migration(connection: &Connection, raw: &RawMigration) -> Migration {
             MigrationRole::Destination => "destination",
             MigrationRole::Unknown(_) => "unknown",
         },
-        state: match raw.state {
-            MigrationState::Error => "error",
-            MigrationState::Preparing => "preparing",
-            MigrationState::Prepared => "prepared",
-            MigrationState::Executing => "executing",
-            MigrationState::Executed => "executed",
-            MigrationState::Aborting => "aborting",
-            MigrationState::Unknown(_) => "unknown",
-        },
+        state: why::migration_state(raw.state),
         pool: connection.cluster().pool_name(raw.pool_id).ok(),
         namespace: raw.namespace.to_string(),
         image: raw.image_name.to_string(),

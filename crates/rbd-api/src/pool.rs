@@ -154,11 +154,32 @@ struct DfPool {
     stats: DfStats,
 }
 
-/// See `PGMapDigest::dump_object_stat_sum` in Ceph's `src/mon/PGMap.cc`.
+/// The space of a pool. See `PGMapDigest::dump_object_stat_sum` in Ceph's `src/mon/PGMap.cc`.
 #[derive(Debug, Deserialize)]
-struct DfStats {
-    /// From 0 to 1.
-    percent_used: f64,
+pub struct DfStats {
+    /// Bytes that clients have stored.
+    pub stored: u64,
+    /// Bytes that they take on disks, copies included.
+    pub bytes_used: u64,
+    /// Bytes that clients can still store.
+    pub max_avail: u64,
+    /// The number of objects.
+    pub objects: u64,
+    /// How much of the space that the pool can have is used, from 0 to 1.
+    pub percent_used: f64,
+}
+
+/// The space of a pool, or why it is not known.
+///
+/// # Errors
+/// As [`monitor::ask`].
+pub fn space(cluster: &Cluster, pool: &str) -> Result<Result<DfStats, &'static str>, Problem> {
+    if let Some(reason) = monitor::Status::read(cluster)?.no_report() {
+        return Ok(Err(reason));
+    }
+    let df: Df = monitor::ask(cluster, "df")?;
+    let found = df.pools.into_iter().find(|found| found.name == pool);
+    Ok(found.map(|found| found.stats).ok_or("The manager has not reported this pool yet."))
 }
 
 /// How much of the space that a pool can have is used, in percent, or why that is not known.
@@ -166,12 +187,7 @@ struct DfStats {
 /// # Errors
 /// As [`monitor::ask`].
 pub fn used_percent(cluster: &Cluster, pool: &str) -> Result<Result<f64, &'static str>, Problem> {
-    if let Some(reason) = monitor::Status::read(cluster)?.no_report() {
-        return Ok(Err(reason));
-    }
-    let df: Df = monitor::ask(cluster, "df")?;
-    let found = df.pools.into_iter().find(|found| found.name == pool);
-    Ok(found.map(|found| found.stats.percent_used * 100.0).ok_or("The manager has not reported this pool yet."))
+    Ok(space(cluster, pool)?.map(|stats| stats.percent_used * 100.0))
 }
 
 /// A time as Ceph writes it, `2026-11-23T05:53:18.278039+0000`.

@@ -7,5 +7,5 @@
 mod ask;
 mod reason;
 
-pub use ask::{before, clients, explain, obstacle, standing};
+pub use ask::{before, clients, explain, migration_state, obstacle, standing};
 pub use reason::{Act, MissingPool, Other, Reason};

@@ -123,7 +123,7 @@ fn bits(number: &[u8]) -> usize {
 }
 
 fn is_weak_digest(algorithm: &Oid<'_>) -> bool {
-    // Of the last two the registry has no names: ecdsa-with-SHA1 and md2WithRSAEncryption.
+    // The crate has no constants for ecdsa-with-SHA1 and md2WithRSAEncryption, which are the two in numbers.
     let named = [OID_PKCS1_MD5WITHRSAENC, OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA, OID_HASH_SHA1];
     named.contains(algorithm)
         || ["1.2.840.10045.4.1", "1.2.840.113549.1.1.2"].contains(&algorithm.to_id_string().as_str())

@@ -16,9 +16,9 @@ use crate::check::pools_forbidden;
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
 use crate::link::pool_not_found;
-use crate::monitor::{self, Status};
+use crate::monitor;
 use crate::names::{check_new, segment};
-use crate::pool::{AutoscaleMode, Pool};
+use crate::pool::{self, AutoscaleMode, Pool};
 use crate::pool_clients;
 use crate::pool_use;
 use crate::pool_users;
@@ -167,28 +167,6 @@ impl Totals {
         self.provisioned_bytes = self.provisioned_bytes.saturating_add(more.provisioned_bytes);
         self.snapshots += more.snapshots;
     }
-}
-
-/// `ceph df`.
-#[derive(Debug, Deserialize)]
-struct Df {
-    pools: Vec<DfPool>,
-}
-
-/// A pool of `ceph df`. One that the manager has not reported yet is missing.
-#[derive(Debug, Deserialize)]
-struct DfPool {
-    name: String,
-    stats: DfStats,
-}
-
-/// The numbers of `ceph df`. See `PGMapDigest::dump_object_stat_sum` in Ceph's `src/mon/PGMap.cc`.
-#[derive(Debug, Deserialize)]
-struct DfStats {
-    stored: u64,
-    bytes_used: u64,
-    max_avail: u64,
-    objects: u64,
 }
 
 /// A pool to be made. What is not given is as the cluster's defaults have it.
@@ -552,16 +530,13 @@ async fn statistics(call: Call) -> Answer {
 }
 
 /// The pool's space, or why it is not known.
-fn space(cluster: &Cluster, pool: &str) -> Result<Result<Space, &'static str>, Problem> {
-    if let Some(reason) = Status::read(cluster)?.no_report() {
-        return Ok(Err(reason));
-    }
-    let df: Df = monitor::ask(cluster, "df")?;
-    let Some(found) = df.pools.into_iter().find(|found| found.name == pool) else {
-        return Ok(Err("The manager has not reported this pool yet."));
-    };
-    let DfStats { stored, bytes_used, max_avail, objects } = found.stats;
-    Ok(Ok(Space { stored_bytes: stored, used_bytes: bytes_used, available_bytes: max_avail, objects }))
+fn space(cluster: &Cluster, name: &str) -> Result<Result<Space, &'static str>, Problem> {
+    Ok(pool::space(cluster, name)?.map(|stats| Space {
+        stored_bytes: stats.stored,
+        used_bytes: stats.bytes_used,
+        available_bytes: stats.max_avail,
+        objects: stats.objects,
+    }))
 }
 
 /// What the images and the trash of all namespaces add up to, and the number of namespaces.

@@ -54,7 +54,7 @@ fn migrating(cluster: &Cluster, migration: &Migration) -> Option<Reason> {
         Ok(pool) => format!("{pool}/{}", migration.namespace),
         Err(_) => "elsewhere".to_owned(),
     };
-    let state = state(migration.state);
+    let state = migration_state(migration.state);
     let other = Other { subject: format!("{place}/{}", migration.image_name), state };
     match migration.role {
         MigrationRole::Source => Some(Reason::MigrationSource(other)),
@@ -64,7 +64,7 @@ fn migrating(cluster: &Cluster, migration: &Migration) -> Option<Reason> {
 }
 
 /// How far a migration is, as the API names it.
-fn state(state: MigrationState) -> &'static str {
+pub fn migration_state(state: MigrationState) -> &'static str {
     match state {
         MigrationState::Error => "error",
         MigrationState::Preparing => "preparing",
