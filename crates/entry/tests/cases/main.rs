@@ -1,0 +1,137 @@
+//! Golden cases, in `cases/`: objects, and beside them the routes, the verdicts and the configuration that they lead to. They
+//! change only together with what makes them; `make reference` rewrites them.
+//!
+//! Each case is rendered for the oldest nginx that is supported and for the newest. What every configuration has stands in the case
+//! `nothing` alone: the others have what their objects add to it, see [`frame`].
+
+mod frame;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use frame::Frame;
+
+/// Set by `make reference`: the files are written instead of compared.
+const WRITE_VARIABLE: &str = "SPARROW_REFERENCE_WRITE";
+
+/// The case whose configuration is written out whole.
+const NOTHING: &str = "nothing";
+
+/// What a case begins with of which only the words are kept.
+const WORDS_ONLY: &str = "# Words only";
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases")
+}
+
+fn cases() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory()).expect("read cases");
+    let mut cases: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_dir()).collect();
+    cases.sort();
+    assert!(cases.len() >= 40, "{} cases", cases.len());
+    cases
+}
+
+fn sparrow_entry(command: &str, case: &Path, nginx: &Path) -> Command {
+    let flags = std::fs::read_to_string(case.join("flags")).unwrap_or_default();
+    let mut entry = Command::new(env!("CARGO_BIN_EXE_sparrow-entry"));
+    entry.env_clear().arg(command).arg("--from").arg(case).arg("--nginx").arg(nginx).args(flags.lines());
+    entry
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().expect("run a program");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+fn render(case: &Path, nginx: &Path) -> Output {
+    run(&mut sparrow_entry("render", case, nginx))
+}
+
+/// Configurations of one nginx: that of the case `nothing`, which the others are compared with.
+struct Nginx {
+    binary: PathBuf,
+    nothing: String,
+}
+
+impl Nginx {
+    fn new(binary: PathBuf) -> Self {
+        let nothing = frame::without_revision(&text(render(&directory().join(NOTHING), &binary).stdout));
+        Self { binary, nothing }
+    }
+
+    /// What is checked in of a case's configuration.
+    fn excerpt(&self, case: &Path) -> String {
+        if case.ends_with(NOTHING) {
+            return self.nothing.clone();
+        }
+        let whole = frame::without_revision(&text(render(case, &self.binary).stdout));
+        Frame::of(&self.nothing).excerpt(&whole)
+    }
+}
+
+/// The golden files of a case, by name; those with nothing in them are not there, but for the verdicts.
+fn golden(case: &Path, oldest: &Nginx, newest: &Nginx) -> Vec<(&'static str, Option<String>)> {
+    let routes = run(sparrow_entry("render", case, &newest.binary).arg("--routes"));
+    let mut files = vec![("routes.txt", Some(text(routes.stdout))), ("verdicts.txt", Some(text(routes.stderr)))];
+    let objects = std::fs::read_to_string(case.join("objects.yaml")).expect("read the objects");
+    if !objects.starts_with(WORDS_ONLY) {
+        let (on_oldest, on_newest) = (oldest.excerpt(case), newest.excerpt(case));
+        files.push(("nginx-oldest.diff", frame::difference(&on_newest, &on_oldest)));
+        files.push(("nginx.conf", Some(on_newest)));
+    }
+    files
+}
+
+#[test]
+fn objects_lead_to_the_golden_files() {
+    let write = std::env::var_os(WRITE_VARIABLE).is_some();
+    let (oldest, newest) = (Nginx::new(testbed::nginx::debian()), Nginx::new(testbed::nginx::newest()));
+    let mut stale = Vec::new();
+    for case in cases() {
+        for (name, text) in golden(&case, &oldest, &newest) {
+            let file = case.join(name);
+            match text {
+                Some(text) if write => std::fs::write(&file, text).expect("write a golden file"),
+                None if write => drop(std::fs::remove_file(&file)),
+                text if std::fs::read_to_string(&file).ok() != text => stale.push(file.display().to_string()),
+                _ => {}
+            }
+        }
+    }
+    assert!(stale.is_empty(), "not as checked in; run `make reference` and read the difference: {stale:#?}");
+}
+
+#[test]
+fn nginx_accepts_the_configuration_of_every_case_without_a_warning() {
+    for binary in [testbed::nginx::debian(), testbed::nginx::newest()] {
+        for case in cases() {
+            let directory = tempfile::tempdir().expect("a directory");
+            let [volume, runtime] = ["volume", "runtime"].map(|name| directory.path().join(name));
+            std::fs::create_dir(&runtime).expect("make a directory");
+            let mut generate = sparrow_entry("generate", &case, &binary);
+            run(generate.arg("--volume").arg(&volume).arg("--runtime").arg(&runtime));
+            let revisions = std::fs::read_dir(volume.join("generations")).expect("read the volume");
+            for revision in revisions {
+                let main = revision.expect("an entry").path().join("nginx.conf");
+                // The test binds what the configuration listens on: sockets of its own instead of the ports of all.
+                let mut configuration = std::fs::read_to_string(&main).expect("read the configuration");
+                for port in ["80", "443"] {
+                    let socket = format!("\"unix:{}\"", runtime.join(port).display());
+                    configuration = configuration.replace(&format!("\"0.0.0.0:{port}\""), &socket);
+                }
+                std::fs::write(&main, configuration).expect("write the configuration");
+                let mut test = Command::new(&binary);
+                test.arg("-p").arg(&runtime).args(["-t", "-q", "-e", "stderr", "-c"]).arg(&main);
+                let stderr = text(run(&mut test).stderr);
+                let quiet = stderr.lines().all(|line| line.contains("the \"user\" directive makes sense only"));
+                assert!(quiet, "{}: {stderr}", case.display());
+            }
+        }
+    }
+}
