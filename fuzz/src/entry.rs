@@ -8,11 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use entry_kube::DirectorySource;
-use entry_routes::{
-    Action, Backend, BuildSettings, Certificate, CertificateId, Forward, Host, HostName, Ingress, IngressBackend,
-    IngressClass, IngressPath, IngressRule, IngressTls, Key, Kind, Meta, ObjectRef, PathMatch, PathType, PortRef,
-    Protocol, Routes, Rule, Secret, Service, ServiceKind, ServicePort, Snapshot, Timeouts, build,
+use entry_model::{
+    Action, Backend, Certificate, CertificateId, Forward, Host, HostName, Ingress, IngressBackend, IngressClass,
+    IngressPath, IngressRule, IngressTls, Key, Kind, Meta, ObjectRef, PathMatch, PathType, PortRef, Protocol, Routes,
+    Rule, Secret, Service, ServiceKind, ServicePort, Snapshot, Timeouts,
 };
+use entry_translate::{BuildSettings, build};
 use nginx_conf::lexer::lex;
 use nginx_conf::shape::check;
 use nginx_conf::{Modules, Origin, Settings, TemplateError, Version, origin_of, reason_of, render, render_template};

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use bench_figures::figure::{Figure, Samples, time};
 use bench_figures::process::thread_time;
-use entry_routes::{
-    BuildSettings, Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, Meta, PathType, PortRef, Service,
-    ServiceKind, ServicePort, Snapshot, build,
+use entry_model::{
+    Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, Meta, PathType, PortRef, Service, ServiceKind,
+    ServicePort, Snapshot,
 };
+use entry_translate::{BuildSettings, build};
 
 use crate::stage::Stage;
 

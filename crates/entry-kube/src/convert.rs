@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use entry_routes::{
+use entry_model::{
     Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Kind, LoadBalancerAddress, Meta,
     Namespace, Node, ObjectRef, PathType, PortRef, Secret, Service, ServiceKind, ServicePort, Snapshot,
 };

@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use entry_routes::{Key, Kind, ObjectRef, Snapshot};
+use entry_model::{Key, Kind, ObjectRef, Snapshot};
 use tokio::sync::watch;
 
 use crate::error::{Error, Result};

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use entry_routes::Kind;
+use entry_model::Kind;
 
 /// What a source, a writer or the lease cannot do.
 #[derive(Debug, thiserror::Error)]

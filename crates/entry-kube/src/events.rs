@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use entry_routes::{Kind, Meta, ObjectRef, Outcome, Snapshot, Verdict};
+use entry_model::{Kind, Meta, ObjectRef, Outcome, Snapshot, Verdict};
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use entry_routes::Snapshot;
+use entry_model::Snapshot;
 use futures_util::StreamExt;
 use inotify::{EventMask, EventOwned, Inotify, WatchMask, Watches};
 use tokio::sync::watch;

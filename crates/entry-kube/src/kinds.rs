@@ -1,6 +1,6 @@
 //! The one list of kinds that are watched. The sources, the roles and the writers all follow it.
 
-use entry_routes::Kind;
+use entry_model::Kind;
 
 /// What is known of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Everything that knows the Kubernetes API: where objects come from, and what is written back.
 //!
-//! Two sources yield the same [`Snapshot`](entry_routes::Snapshot): a directory of manifests and an API server.
+//! Two sources yield the same [`Snapshot`](entry_model::Snapshot): a directory of manifests and an API server.
 
 mod convert;
 mod directory;

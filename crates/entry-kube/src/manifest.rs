@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use entry_routes::{Key, Kind, ObjectRef};
+use entry_model::{Key, Kind, ObjectRef};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::networking::v1 as networking;
 use serde::Serialize;

@@ -1,6 +1,6 @@
 //! The rights that are needed, and no others. They follow from the list of kinds.
 
-use entry_routes::Kind;
+use entry_model::Kind;
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 

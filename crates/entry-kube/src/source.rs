@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use entry_routes::{Key, Kind, ObjectRef, Snapshot};
+use entry_model::{Key, Kind, ObjectRef, Snapshot};
 use futures_util::{StreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1 as core;
@@ -310,7 +310,7 @@ where
 
 /// The Secrets that Ingresses name, and the default one if there are entries that name none.
 pub(crate) fn named_secrets(snapshot: &Snapshot, default: Option<&Key>) -> BTreeSet<Key> {
-    let of = |ingress: &entry_routes::Ingress| {
+    let of = |ingress: &entry_model::Ingress| {
         let own = |name: &String| Key { namespace: ingress.meta.namespace.clone(), name: name.clone() };
         let keys = ingress.tls.iter().filter_map(|tls| tls.secret.as_ref().map(own).or_else(|| default.cloned()));
         keys.collect::<Vec<_>>()

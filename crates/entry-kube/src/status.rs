@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use entry_routes::{Holdings, Key, Kind, LoadBalancerAddress, ObjectRef, Outcome, Snapshot, Verdicts};
+use entry_model::{Holdings, Key, Kind, LoadBalancerAddress, ObjectRef, Outcome, Snapshot, Verdicts};
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::networking::v1 as networking;
 use kube::Client;
@@ -69,11 +69,11 @@ pub struct Writer {
 }
 
 /// The addresses at which the cluster is entered: those of the Service that is published, else those of the nodes, as
-/// [`entry_routes::reached`] has them; the source reads no other nodes than the entry's.
+/// [`entry_model::reached`] has them; the source reads no other nodes than the entry's.
 pub fn addresses(snapshot: &Snapshot, publish_service: Option<&Key>) -> Vec<LoadBalancerAddress> {
-    let nodes = || entry_routes::reached(snapshot.nodes.values().map(Arc::as_ref)).into_iter();
+    let nodes = || entry_model::reached(snapshot.nodes.values().map(Arc::as_ref)).into_iter();
     match publish_service {
-        Some(service) => entry_routes::balanced(snapshot, service),
+        Some(service) => entry_model::balanced(snapshot, service),
         None => nodes().map(LoadBalancerAddress::Ip).collect(),
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use entry_routes::{Holdings, Key, Kind, ObjectRef, Snapshot};
+use entry_model::{Holdings, Key, Kind, ObjectRef, Snapshot};
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::networking::v1 as networking;

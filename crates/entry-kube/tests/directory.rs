@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entry_kube::DirectorySource;
-use entry_routes::{Key, Kind, ObjectRef, PathType, PortRef, ServiceKind, Snapshot};
+use entry_model::{Key, Kind, ObjectRef, PathType, PortRef, ServiceKind, Snapshot};
 use tempfile::TempDir;
 use tokio::sync::watch::Receiver;
 use tokio::time::timeout;

@@ -13,7 +13,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use entry_kube::status::Counters;
-use entry_routes::{Kind, Routes};
+use entry_model::{Kind, Routes};
 use nginx_process::{Handle, State};
 use tokio::net::TcpListener;
 use tokio::sync::watch;

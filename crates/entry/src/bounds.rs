@@ -1,7 +1,7 @@
 //! The flags of bounds.
 
 use clap::Args;
-use entry_routes::{Bound, Bounds};
+use entry_translate::{Bound, Bounds};
 
 /// How much is served. The defaults are for the memory that the manifests give nginx, 1 GiB.
 #[derive(Debug, Clone, Args)]

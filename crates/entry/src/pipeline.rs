@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use entry_kube::status::Judged;
-use entry_routes::{
-    Built, Finding, GoodSecret, Holdings, Key, Kind, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts,
-};
+use entry_model::{Finding, Holdings, Key, Kind, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts};
+use entry_translate::{Built, GoodSecret};
 use nginx_conf::{Generation, Origin, TemplateError};
 use nginx_process::{Offered, OutcomeState, Shortage, Volume};
 use tokio::sync::watch;
@@ -40,7 +39,7 @@ pub struct Progress {
 /// Makes configurations.
 #[derive(Debug)]
 pub struct Maker {
-    build: entry_routes::BuildSettings,
+    build: entry_translate::BuildSettings,
     conf: nginx_conf::Settings,
     template: Option<String>,
     quarantine: BTreeMap<ObjectRef, Quarantined>,
@@ -64,9 +63,9 @@ struct Quarantined {
 /// Tells whether an object is the one that was refused.
 #[derive(Debug, PartialEq)]
 enum AsItWas {
-    Service(Arc<entry_routes::Service>),
-    Ingress(Arc<entry_routes::Ingress>),
-    Secret(Arc<entry_routes::Secret>),
+    Service(Arc<entry_model::Service>),
+    Ingress(Arc<entry_model::Ingress>),
+    Secret(Arc<entry_model::Secret>),
     Other,
 }
 
@@ -125,7 +124,7 @@ impl Maker {
         let (routes, mut verdicts, generation) = loop {
             let held = |(object, held): (&ObjectRef, &Quarantined)| (object.clone(), (held.reason, held.words.clone()));
             settings.quarantine = self.quarantine.iter().map(held).collect();
-            let Built { routes, verdicts, good, held } = entry_routes::build(snapshot, &settings);
+            let Built { routes, verdicts, good, held } = entry_translate::build(snapshot, &settings);
             match self.render(&routes) {
                 Ok(generation) => {
                     self.last_good = good;

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use entry_routes::Holdings;
+use entry_model::Holdings;
 
 /// Longest file that is read or written, in bytes.
 const LARGEST: usize = 16 << 20;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use entry_routes::Key;
+use entry_model::Key;
 use ipnet::IpNet;
 use nginx_conf::SettingsError;
 
@@ -419,15 +419,15 @@ impl Settings {
     }
 
     /// What routes are built with.
-    pub fn build(&self) -> entry_routes::BuildSettings {
-        entry_routes::BuildSettings {
+    pub fn build(&self) -> entry_translate::BuildSettings {
+        entry_translate::BuildSettings {
             ownership: match self.host_ownership {
-                HostOwnership::Namespace => entry_routes::Ownership::Namespace,
-                HostOwnership::None => entry_routes::Ownership::None,
+                HostOwnership::Namespace => entry_translate::Ownership::Namespace,
+                HostOwnership::None => entry_translate::Ownership::None,
             },
             bounds: self.bounds.bounds(),
-            defaults: entry_routes::Defaults {
-                timeouts: entry_routes::Timeouts {
+            defaults: entry_translate::Defaults {
+                timeouts: entry_model::Timeouts {
                     connect: Some(self.connect_timeout),
                     read: Some(self.read_timeout),
                     send: Some(self.send_timeout),
@@ -436,11 +436,9 @@ impl Settings {
             },
             controller: self.controller.clone(),
             service_selector: self.service_selector.clone(),
-            node_selector: self.node_selector.clone(),
-            publish_service: self.publish_service.clone(),
             https: !self.https.is_empty(),
             default_certificate: self.default_certificate.clone(),
-            ..entry_routes::BuildSettings::default()
+            ..entry_translate::BuildSettings::default()
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use entry_kube::{DirectorySource, KubeSource};
-use entry_routes::{Kind, Snapshot};
+use entry_model::{Kind, Snapshot};
 use kube::Client;
 use tokio::sync::watch;
 

@@ -15,7 +15,7 @@ use entry::pipeline::{Maker, Pipeline};
 use entry::settings::Cli;
 use entry_kube::status::Counters;
 use entry_kube::{Options, TlsSecrets, roles};
-use entry_routes::{Key, Kind, ObjectRef, Snapshot};
+use entry_model::{Key, Kind, ObjectRef, Snapshot};
 use nginx_process::{Supervisor, Volume};
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};

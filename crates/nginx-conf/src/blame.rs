@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entry_routes::{Host, ObjectRef, Routes};
+use entry_model::{Host, ObjectRef, Routes};
 
 use crate::TemplateError;
 use crate::upstream::rules;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use entry_routes::{ObjectRef, Routes};
+use entry_model::{ObjectRef, Routes};
 use sha2::{Digest, Sha256};
 
 use crate::Settings;
@@ -167,7 +167,7 @@ fn certificate(origins: &[Origin], error: &str) -> Option<ObjectRef> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use entry_routes::{Key, Kind};
+    use entry_model::{Key, Kind};
 
     fn object(name: &str) -> ObjectRef {
         ObjectRef::new(Kind::Ingress, Key { namespace: "shop".to_owned(), name: name.to_owned() })

@@ -1,6 +1,6 @@
 //! The main file: what all servers share, then the servers.
 
-use entry_routes::{HostName, Routes};
+use entry_model::{HostName, Routes};
 
 use crate::generation::HASH_PLACE;
 use crate::location::{duration, size};
@@ -40,7 +40,7 @@ const NO_PATH: &str = r#""~^/? \\?""#;
 const TRAILERS: &str = r#""~*(?:^|,)[ \t]*trailers[ \t]*(?:,|$)""#;
 
 /// A request in the clear that may be sent to HTTPS: not one for a proof to a certificate authority, which follows no redirect to
-/// another port (see `CHALLENGE` of `entry_routes`).
+/// another port (see `CHALLENGE` of `entry_model`).
 const IN_CLEAR: &str = r#""~^http:(?!/\.well-known/acme-challenge/)""#;
 
 /// Writes all of it.

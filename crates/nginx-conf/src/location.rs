@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use entry_routes::{Action, Forward, Kind, PathMatch, Protocol, Rule, Timeouts};
+use entry_model::{Action, Forward, Kind, PathMatch, Protocol, Rule, Timeouts};
 
 use crate::error_page::FOR_GRPC;
 use crate::token::{Pattern, Text, Token, is_unreserved};

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use entry_routes::{
+use entry_model::{
     Action, Backend, Certificate, CertificateId, Forward, Host, HostName, Key, Kind, ObjectRef, PathMatch, Protocol,
     Routes, Rule, Timeouts,
 };

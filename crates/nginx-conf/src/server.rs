@@ -1,6 +1,6 @@
 //! Hosts become servers.
 
-use entry_routes::{Host, HostName, Routes};
+use entry_model::{Host, HostName, Routes};
 
 use crate::location::Context;
 use crate::tls::{self, Certificates};

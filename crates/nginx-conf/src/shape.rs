@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use entry_routes::{HostName, PathMatch, Routes};
+use entry_model::{HostName, PathMatch, Routes};
 
 use crate::Generation;
 use crate::lexer::{Statement, lex};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use entry_routes::{Action, HostName, ObjectRef, PathMatch, Protocol, Routes, Rule};
+use entry_model::{Action, HostName, ObjectRef, PathMatch, Protocol, Routes, Rule};
 use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, context};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use entry_routes::{Certificate, CertificateId, Host, Routes};
+use entry_model::{Certificate, CertificateId, Host, Routes};
 use sha2::{Digest, Sha256};
 
 use crate::token::{Plain, Text, Token};

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
-use entry_routes::{Action, Backend, ObjectRef, Protocol, Routes, Rule};
+use entry_model::{Action, Backend, ObjectRef, Protocol, Routes, Rule};
 
 use crate::token::Token;
 use crate::writer::{Writer, directive};

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use entry_routes::ObjectRef;
+use entry_model::ObjectRef;
 
 use crate::generation::Origin;
 use crate::token::{Pattern, Text, Token, literal};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use entry_kube::{KubeSource, Options, TlsSecrets};
-use entry_routes::{Kind, ObjectRef};
+use entry_model::{Kind, ObjectRef};
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use kube::api::{Api, PostParams};

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use entry_kube::{KubeSource, Options};
-use entry_routes::{Kind, LoadBalancerAddress, ServiceKind};
+use entry_model::{Kind, LoadBalancerAddress, ServiceKind};
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Api, PostParams};
@@ -284,7 +284,7 @@ async fn history_that_is_gone() {
     let (status, answer) = server.request("GET", &watch, None).unwrap();
     assert!(status == 410 || answer.contains("410"), "its history is still there: {status} {answer}");
     pass.open.store(true, Ordering::Relaxed);
-    let key = |name: &str| entry_routes::Key { namespace: "default".into(), name: name.into() };
+    let key = |name: &str| entry_model::Key { namespace: "default".into(), name: name.into() };
     let new = until(&mut receiver, "listed anew", |new| new.services.contains_key(&key("c"))).await;
     assert!(!new.services.contains_key(&key("a")) && new.services.contains_key(&key("b")));
     // And it is followed again.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use entry_kube::lease::{Lease, Terms};
 use entry_kube::status::{Counters, Judged, Writer};
 use entry_kube::{KubeSource, Options};
-use entry_routes::{Finding, Key, Kind, ObjectRef, Outcome, Reason, Snapshot, Verdict, Verdicts};
+use entry_model::{Finding, Key, Kind, ObjectRef, Outcome, Reason, Snapshot, Verdict, Verdicts};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use entry_kube::{Options, client};
-use entry_routes::{Key, Snapshot};
+use entry_model::{Key, Snapshot};
 use kube::Client;
 use serde_json::{Value, json};
 use testbed::kube::ApiServer;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use entry_routes::{Key, Kind, ObjectRef, Outcome, Snapshot, Verdicts};
+use entry_model::{Key, Kind, ObjectRef, Outcome, Snapshot, Verdicts};
 
 use crate::settings::{Check, Settings};
 use crate::source;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use entry_routes::{HostName, LoadBalancerAddress, Routes};
+use entry_model::{HostName, LoadBalancerAddress, Routes};
 use similar::TextDiff;
 
 use crate::settings::{Render, Settings};
@@ -30,7 +30,10 @@ pub async fn render(settings: &Settings, arguments: &Render) -> anyhow::Result<E
     if arguments.routes {
         write!(text, "{}", made.routes)?;
     } else if arguments.zone {
-        text = zone(&made.routes, &entry_routes::addresses(&snapshot, &settings.build()));
+        text = zone(
+            &made.routes,
+            &entry_model::addresses(&snapshot, settings.publish_service.as_ref(), &settings.node_selector),
+        );
     } else if arguments.diff {
         let path = settings.volume.join("live").join(MAIN);
         let live = std::fs::read_to_string(&path)

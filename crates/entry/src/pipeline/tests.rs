@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
-use entry_routes::{Meta, Service, ServiceKind, ServicePort};
+use entry_model::{Meta, Service, ServiceKind, ServicePort};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 

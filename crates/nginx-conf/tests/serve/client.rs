@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use entry_routes::{Action, Protocol, Routes};
+use entry_model::{Action, Protocol, Routes};
 use nginx_conf::{CLIENT_HEADERS, Settings};
 
 use super::hosts::certify;
@@ -230,7 +230,7 @@ fn of_what_a_trusted_proxy_says_the_first_value_counts_if_it_is_well_formed() {
 #[test]
 fn the_port_is_the_one_that_the_client_used() {
     let mut routes = routes([("a.example", vec![forward(prefix("/"), backend("a"), false)])]);
-    certify(&mut routes, &entry_routes::HostName::Exact("a.example".to_owned()), "1a", &["a.example"]);
+    certify(&mut routes, &entry_model::HostName::Exact("a.example".to_owned()), "1a", &["a.example"]);
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
         for (host, port) in [("a.example", "80"), ("a.example:80", "80"), ("A.example:30080", "30080")] {

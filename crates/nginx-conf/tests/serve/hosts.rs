@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use entry_routes::{Action, Certificate, CertificateId, Found, HostName, Request, Routes, Rule, Scheme};
+use entry_model::{Action, Certificate, CertificateId, Found, HostName, Request, Routes, Rule, Scheme};
 
 use super::support::{Nginx, backend, binaries, exact, forward, free, object, prefix, routes};
 
@@ -250,9 +250,9 @@ fn a_default_does_not_reach_into_hosts_that_are_closed_to_it() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
         for host in ["a.example", "b.example", "x.c.example", "kept.example", "unknown.example"] {
             for path in ["/own", "/", "/other"] {
-                let request = entry_routes::Request { scheme: entry_routes::Scheme::Http, host, path };
+                let request = entry_model::Request { scheme: entry_model::Scheme::Http, host, path };
                 let expected = match routes.find(&request) {
-                    entry_routes::Found::Rule(_) => 200,
+                    entry_model::Found::Rule(_) => 200,
                     _ => 404,
                 };
                 assert_eq!(nginx.get(host, path, "").status, expected, "{host}{path}");

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::process::Child;
 
-use entry_routes::Protocol;
+use entry_model::Protocol;
 
 use super::support::{Nginx, binaries, exact, forward, free, prefix, routes, speaking, start, wait_for};
 

@@ -110,7 +110,7 @@ fn a_line_of_what_is_no_request_is_json_too() {
 #[test]
 fn a_client_of_http2_and_the_proxy_protocol_change_nothing() {
     let mut routes = routes([("a.example", vec![forward(prefix("/"), backend("a"), false)])]);
-    super::hosts::certify(&mut routes, &entry_routes::HostName::Exact("a.example".to_owned()), "1a", &["a.example"]);
+    super::hosts::certify(&mut routes, &entry_model::HostName::Exact("a.example".to_owned()), "1a", &["a.example"]);
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
         // Not UTF-8 on a command line: curl reads the header from a file.

@@ -1,6 +1,6 @@
 //! Paths: what was sent, and what the backend saw or the status.
 
-use entry_routes::Protocol;
+use entry_model::Protocol;
 
 use super::support::{Nginx, backend, binaries, exact, forward, prefix, routes, speaking};
 

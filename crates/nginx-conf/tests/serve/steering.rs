@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Child;
 use std::thread;
 
-use entry_routes::{Protocol, Routes};
+use entry_model::{Protocol, Routes};
 
 use super::support::{
     Answer, Binary, DEADLINE, Nginx, backend, binaries, exact, forward, free, header, lines_of, prefix, routes, send,

@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use entry_routes::{
+use entry_model::{
     Action, Backend, Forward, Host, HostName, Key, Kind, ObjectRef, PathMatch, Protocol, Routes, Rule, Timeouts,
 };
 use nginx_conf::{Generation, Modules, Settings, Version, render};

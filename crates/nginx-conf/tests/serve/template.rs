@@ -38,14 +38,14 @@ http {
 }
 "#;
 
-fn render(template: &str, routes: &entry_routes::Routes) -> Result<String, TemplateError> {
+fn render(template: &str, routes: &entry_model::Routes) -> Result<String, TemplateError> {
     let [binary, _] = binaries();
     let dir = tempfile::tempdir().unwrap();
     let generation = render_template(template, routes, &settings(&binary, dir.path()))?;
     Ok(String::from_utf8(generation.files["nginx.conf"].clone()).unwrap())
 }
 
-fn start(binary: &Binary, routes: &entry_routes::Routes, template: &str) -> Nginx {
+fn start(binary: &Binary, routes: &entry_model::Routes, template: &str) -> Nginx {
     Nginx::start_with(binary, |_| {}, |settings| render_template(template, routes, settings).unwrap())
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::{CommandFactory as _, Parser as _};
 use deploy_tests::{deploy, kustomize, objects, overlay, overlays};
 use entry_kube::{Options, TlsSecrets};
-use entry_routes::Key;
+use entry_model::Key;
 use serde_json::{Value, json};
 
 /// The objects of an overlay.

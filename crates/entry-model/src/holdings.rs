@@ -1,0 +1,135 @@
+//! Which namespace holds what, since earlier.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// What the line with the number of rules begins with.
+const RULES: &str = "rules ";
+
+/// Which namespace holds which hosts and first segments, and how many rules of each are served: what makes a claim older than
+/// the object says that asks for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holdings {
+    holders: HashMap<String, Arc<str>>,
+    rules: HashMap<Arc<str>, usize>,
+}
+
+impl Holdings {
+    /// Longest key that is written as it is, in bytes. A longer one is written as its digest, so that a record of as many hosts
+    /// as there may be fits into an object of 1 MiB.
+    pub const LONGEST_KEY: usize = 40;
+    /// What a digest begins with, which no host does.
+    pub const DIGEST: char = '#';
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.holders.is_empty()
+    }
+
+    /// The namespace that holds what this key stands for.
+    pub fn holder(&self, key: &str) -> Option<&str> {
+        self.holders.get(key).map(|namespace| &**namespace)
+    }
+
+    /// How many rules of a namespace were served, long ones counted as bounds do.
+    pub fn rules(&self, namespace: &str) -> usize {
+        self.rules.get(namespace).copied().unwrap_or(0)
+    }
+
+    /// Notes that a namespace holds this, unless another does.
+    pub fn hold(&mut self, key: Cow<'_, str>, namespace: &str) {
+        if self.holders.contains_key(&*key) {
+            return;
+        }
+        let namespace = self.name(namespace);
+        self.holders.insert(key.into_owned(), namespace);
+    }
+
+    /// Counts a rule, or one as long as several.
+    pub fn count(&mut self, namespace: &str, weight: usize) {
+        if let Some(count) = self.rules.get_mut(namespace) {
+            *count += weight;
+        } else {
+            self.rules.insert(namespace.into(), weight);
+        }
+    }
+
+    /// The name of a namespace, kept once.
+    fn name(&mut self, namespace: &str) -> Arc<str> {
+        if let Some((name, _)) = self.rules.get_key_value(namespace) {
+            return Arc::clone(name);
+        }
+        let name: Arc<str> = namespace.into();
+        self.rules.insert(Arc::clone(&name), 0);
+        name
+    }
+
+    /// As text, by namespace: a line for each host (`shop.example`, `*.shop.example`) and each first segment (`*/volume`), and
+    /// one with the number of rules. Of more bytes than `limit` in all, the rest of the lines is left out. The same for the
+    /// same holdings.
+    pub fn write(&self, limit: usize) -> BTreeMap<String, String> {
+        let mut sorted: Vec<_> = self.holders.iter().map(|(key, namespace)| (&**namespace, key.as_str())).collect();
+        sorted.sort_unstable();
+        let mut texts = BTreeMap::new();
+        let mut left = limit;
+        for (namespace, key) in sorted {
+            let first = || format!("{RULES}{}\n", self.rules(namespace));
+            let room = key.len() + 1 + if texts.contains_key(namespace) { 0 } else { namespace.len() + first().len() };
+            let Some(rest) = left.checked_sub(room) else { continue };
+            left = rest;
+            let text: &mut String = texts.entry(namespace.to_owned()).or_insert_with(first);
+            text.push_str(key);
+            text.push('\n');
+        }
+        texts
+    }
+
+    /// Reads what [`Holdings::write`] wrote, and how many lines of it cannot be read, which are passed over.
+    pub fn read(texts: &BTreeMap<String, String>) -> (Self, usize) {
+        let (mut holdings, mut garbled) = (Self::default(), 0);
+        for (namespace, text) in texts {
+            let name = holdings.name(namespace);
+            for line in text.split('\n').filter(|line| !line.is_empty()) {
+                match line.strip_prefix(RULES).map(str::parse) {
+                    Some(Ok(count)) => drop(holdings.rules.insert(Arc::clone(&name), count)),
+                    Some(Err(_)) => garbled += 1,
+                    // A key of two namespaces is the first's, as everywhere.
+                    None if is_key(line) && !holdings.holders.contains_key(line) => {
+                        holdings.holders.insert(line.to_owned(), Arc::clone(&name));
+                    }
+                    None => garbled += 1,
+                }
+            }
+        }
+        (holdings, garbled)
+    }
+}
+
+/// Whether a line can be a key. What can be none is only said: it would match nothing.
+fn is_key(line: &str) -> bool {
+    let digest = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let name = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    match line.strip_prefix(Holdings::DIGEST) {
+        Some(text) => digest(text),
+        None => {
+            line.len() <= Holdings::LONGEST_KEY
+                && (line.starts_with("*/") && !line[2..].contains('/') || name(line.strip_prefix("*.").unwrap_or(line)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_passed_over() {
+        let text = "rules x\nrules -1\na.example\n{\"a\": 1}\n\u{0}\n#zz\n*/a/b\n\nb.example\n";
+        let texts = BTreeMap::from([("a".to_owned(), text.to_owned()), ("b".to_owned(), "a.example\n".to_owned())]);
+        let (read, garbled) = Holdings::read(&texts);
+        assert_eq!(garbled, 7);
+        assert_eq!([read.holder("a.example"), read.holder("b.example")], [Some("a"), Some("a")]);
+        assert_eq!(read.rules("a"), 0);
+    }
+}

@@ -1,0 +1,27 @@
+//! Values: the objects of a cluster, what is served of them, and what their owners are told.
+//!
+//! ```text
+//! Snapshot ──entry-translate──► Routes + Verdicts
+//! ```
+//!
+//! The contract between all parts of the entry: no word of Kubernetes' API or of nginx, no clock, no files, no network, and no
+//! dependency but `serde`, so that whatever serves routes can share the types.
+
+mod addresses;
+mod holdings;
+mod routes;
+mod snapshot;
+mod text;
+mod verdict;
+
+pub use addresses::{addresses, balanced, reached};
+pub use holdings::Holdings;
+pub use routes::{
+    Action, Backend, CHALLENGE, Certificate, CertificateId, Forward, Found, Host, HostName, PathMatch, Protocol,
+    Request, Routes, Rule, Scheme, Timeouts,
+};
+pub use snapshot::{
+    Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Key, Kind, LoadBalancerAddress, Meta,
+    Namespace, Node, ObjectRef, PathType, PortRef, Secret, Service, ServiceKind, ServicePort, Snapshot,
+};
+pub use verdict::{Finding, Outcome, Reason, Verdict, Verdicts};

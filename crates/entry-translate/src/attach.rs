@@ -1,0 +1,118 @@
+//! Which objects are this controller's.
+
+use std::collections::HashSet;
+
+use entry_model::{Ingress, Kind, Meta, ObjectRef, Reason, Service, Snapshot, Verdicts};
+
+use crate::BuildSettings;
+use crate::draft::{Draft, Place, words};
+
+/// How old an object is among others: when it was made, and its index. Of those that ask for the same, the lowest gets it.
+pub type Age = (i64, usize);
+
+/// An object that asks for routes.
+#[derive(Debug)]
+pub struct Attached<'a> {
+    pub object: ObjectRef,
+    pub source: Source<'a>,
+    pub draft: Draft<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'a> {
+    Service(&'a Service),
+    Ingress(&'a Ingress),
+}
+
+impl<'a> Source<'a> {
+    pub fn meta(self) -> &'a Meta {
+        match self {
+            Self::Service(service) => &service.meta,
+            Self::Ingress(ingress) => &ingress.meta,
+        }
+    }
+}
+
+/// The Services with the label and the Ingresses of our classes, by kind, namespace and name: in the order in which a
+/// snapshot holds them, which is kind to caches.
+pub fn attach<'a>(snapshot: &'a Snapshot, settings: &BuildSettings) -> Vec<Attached<'a>> {
+    let put_aside = |object: &ObjectRef| is_aside(snapshot, settings, object);
+    all(snapshot, settings).filter(|attached| !put_aside(&attached.object)).collect()
+}
+
+/// The same, of those that are put aside: they take part in nothing, and what their namespace has stays with it.
+pub fn aside<'a>(snapshot: &'a Snapshot, settings: &BuildSettings) -> Vec<Attached<'a>> {
+    if settings.quarantine.is_empty() && snapshot.unreadable.is_empty() {
+        return Vec::new();
+    }
+    let put_aside = |object: &ObjectRef| is_aside(snapshot, settings, object);
+    all(snapshot, settings).filter(|attached| put_aside(&attached.object)).collect()
+}
+
+/// What nginx refused, or could not be read: it is told so at the end.
+fn is_aside(snapshot: &Snapshot, settings: &BuildSettings, object: &ObjectRef) -> bool {
+    settings.quarantine.contains_key(object) || snapshot.unreadable.contains_key(object)
+}
+
+fn all<'a>(snapshot: &'a Snapshot, settings: &BuildSettings) -> impl Iterator<Item = Attached<'a>> {
+    let (label, value) = &settings.service_selector;
+    let services = snapshot.services.values().filter(move |service| service.meta.labels.get(label) == Some(value));
+    let classes = || snapshot.classes.values().filter(|class| class.controller == settings.controller);
+    let names: HashSet<_> = classes().map(|class| class.meta.name.as_str()).collect();
+    let without_class = classes().any(|class| class.default);
+    let ingresses = snapshot
+        .ingresses
+        .values()
+        .filter(move |ingress| ingress.class.as_deref().map_or(without_class, |class| names.contains(class)));
+
+    let attached =
+        |kind, source: Source<'a>| Attached { object: source.meta().object(kind), source, draft: Draft::default() };
+    let services = services.map(move |service| attached(Kind::Service, Source::Service(service)));
+    let ingresses = ingresses.map(move |ingress| attached(Kind::Ingress, Source::Ingress(ingress)));
+    services.chain(ingresses)
+}
+
+/// The verdicts on what took part, and on what could not.
+pub fn verdicts(attached: Vec<Attached<'_>>, snapshot: &Snapshot, settings: &BuildSettings) -> Verdicts {
+    let finished = attached.into_iter().map(|Attached { object, source, draft }| {
+        let generation = source.meta().generation;
+        (object, draft.verdict(generation))
+    });
+    let mut verdicts: Verdicts = finished.collect();
+    let refused = |reason, message: String, generation| {
+        let mut draft = Draft::default();
+        draft.lose(Place::Whole, reason, message);
+        draft.verdict(generation)
+    };
+    for (object, (reason, text)) in &settings.quarantine {
+        let message =
+            format!("{}. Nothing of it is served, all else is; correct it, and it is tried again", words(text));
+        let generation = generation(snapshot, object);
+        verdicts.insert(object.clone(), refused(*reason, message, generation));
+    }
+    for (object, text) in &snapshot.unreadable {
+        let message = match object.kind {
+            // Of a file, what was good before may be served; its words say so.
+            Kind::Manifest => format!("This cannot be read: {}. All else is served; correct it", words(text)),
+            _ => {
+                format!("The object cannot be read: {}. Nothing of it is served, all else is; correct it", words(text))
+            }
+        };
+        verdicts.insert(object.clone(), refused(Reason::Invalid, message, 0));
+    }
+    verdicts
+}
+
+fn generation(snapshot: &Snapshot, object: &ObjectRef) -> i64 {
+    let key = &object.key;
+    let generation = match object.kind {
+        Kind::Service => snapshot.services.get(key).map(|found| found.meta.generation),
+        Kind::Ingress => snapshot.ingresses.get(key).map(|found| found.meta.generation),
+        Kind::IngressClass => snapshot.classes.get(key).map(|found| found.meta.generation),
+        Kind::Secret => snapshot.secrets.get(key).map(|found| found.meta.generation),
+        Kind::Node => snapshot.nodes.get(key).map(|found| found.meta.generation),
+        Kind::Namespace => snapshot.namespaces.get(key).map(|found| found.meta.generation),
+        Kind::Manifest => None,
+    };
+    generation.unwrap_or(0)
+}

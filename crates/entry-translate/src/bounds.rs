@@ -1,0 +1,204 @@
+//! How much of what is asked for is served. The newest claims beyond a bound are left out, so that nobody else pays for them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use entry_model::{Holdings, HostName, PathMatch, Reason};
+
+use crate::attach::{Age, Attached};
+use crate::claim::{Asked, Claim};
+use crate::draft::Place;
+use crate::owners::{keep_rules, namespace_of, place};
+use crate::unit::Unit;
+
+/// How much of one thing is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bound {
+    /// Of the objects of one namespace.
+    pub namespace: usize,
+    /// Of all objects together.
+    pub all: usize,
+}
+
+impl Bound {
+    /// No bound.
+    pub const NONE: Self = Self { namespace: usize::MAX, all: usize::MAX };
+}
+
+/// How much is served. What is asked for beyond a bound is left out, the newest claims first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Hosts with a name, wildcards among them.
+    pub hosts: Bound,
+    /// Rules. One with a long path counts once more for each 256 bytes.
+    pub rules: Bound,
+    /// Hosts that are wildcards: each is a pattern, and patterns are tried in turn.
+    pub patterns: Bound,
+    /// Certificates that are served, by their content.
+    pub certificates: Bound,
+}
+
+impl Bounds {
+    /// No bounds.
+    pub const NONE: Self =
+        Self { hosts: Bound::NONE, rules: Bound::NONE, patterns: Bound::NONE, certificates: Bound::NONE };
+
+    /// The same for each namespace, and none for all.
+    #[must_use]
+    pub fn of_namespaces(&self) -> Self {
+        let alone = |bound: Bound| Bound { all: usize::MAX, ..bound };
+        Self {
+            hosts: alone(self.hosts),
+            rules: alone(self.rules),
+            patterns: alone(self.patterns),
+            certificates: alone(self.certificates),
+        }
+    }
+}
+
+/// A path of so many bytes counts as one rule more.
+const LONG: usize = 256;
+
+/// What a rule counts.
+pub fn weight(path: &PathMatch) -> usize {
+    1 + path.path().len() / LONG
+}
+
+/// What is over a bound, in a sentence, and what becomes of it.
+pub fn exceeded(what: &str, most: usize, flag: &str) -> String {
+    format!(
+        "Of {what} at most {most} are served ({flag}), and others were first, so this is not served and they are; remove some, or \
+         ask whoever runs the entry for more"
+    )
+}
+
+/// Takes from what is asked for whatever is over a bound, and tells who asked.
+pub fn apply<'a>(bounds: &Bounds, held: &[Arc<Holdings>], asked: &mut Asked<'a>, attached: &mut [Attached<'a>]) {
+    if fits(bounds, &asked.rules, attached) {
+        return;
+    }
+    let mut keep = vec![true; asked.rules.len()];
+    let mut counts = Counts { bounds, of: HashMap::new(), all: Count::default(), seen: HashSet::new() };
+    for index in by_age(held, &asked.rules, attached) {
+        let (host, claim) = &asked.rules[index];
+        if let Err((place, message)) = counts.take(host, claim, namespace_of(attached, claim.owner)) {
+            keep[index] = false;
+            attached[claim.owner.1].draft.lose(place, Reason::BoundExceeded, message);
+        }
+    }
+    keep_rules(asked, &keep, attached);
+}
+
+/// Whether it is so little that no bound can be reached: each rule may be a host.
+fn fits(bounds: &Bounds, rules: &[(HostName, Claim<'_>)], attached: &[Attached<'_>]) -> bool {
+    let least = |of: fn(&Bound) -> usize| {
+        let patterns = rules.iter().any(|(host, _)| matches!(host, HostName::Wildcard(_)));
+        let patterns = if patterns { of(&bounds.patterns) } else { usize::MAX };
+        of(&bounds.hosts).min(of(&bounds.rules)).min(patterns)
+    };
+    let all: usize = rules.iter().map(|(_, claim)| weight(&claim.path)).sum();
+    if all <= least(|bound| bound.namespace.min(bound.all)) {
+        return true;
+    }
+    let mut each: HashMap<&str, usize> = HashMap::new();
+    for (_, claim) in rules {
+        *each.entry(namespace_of(attached, claim.owner)).or_default() += weight(&claim.path);
+    }
+    all <= least(|bound| bound.all) && each.values().all(|count| *count <= least(|bound| bound.namespace))
+}
+
+/// The rules from the oldest claim to the newest. What is held since earlier, as much of a namespace as was served then, is
+/// older than all else, whatever its object's age.
+fn by_age(held: &[Arc<Holdings>], rules: &[(HostName, Claim<'_>)], attached: &[Attached<'_>]) -> Vec<usize> {
+    let mut order: Vec<(bool, Age, usize)> =
+        rules.iter().enumerate().map(|(index, (_, claim))| (true, claim.owner, index)).collect();
+    order.sort_unstable();
+    if held.iter().any(|holdings| !holdings.is_empty()) {
+        let mut counted: HashMap<&str, usize> = HashMap::new();
+        let mut seen = HashSet::new();
+        for (new, owner, index) in &mut order {
+            let (host, claim) = &rules[*index];
+            let (key, namespace) = (Unit::of(host, &claim.path).key(), namespace_of(attached, *owner));
+            if !seen.insert((namespace, host, &claim.path)) {
+                // It counts once.
+                continue;
+            }
+            let of = held.iter().find(|holdings| holdings.holder(&key) == Some(namespace));
+            let (count, weight) = (counted.entry(namespace).or_default(), weight(&claim.path));
+            *new = of.is_none_or(|holdings| *count + weight > holdings.rules(namespace));
+            *count += if *new { 0 } else { weight };
+        }
+        order.sort_unstable();
+    }
+    order.into_iter().map(|(.., index)| index).collect()
+}
+
+/// What is counted of a namespace, or of all.
+#[derive(Debug, Default)]
+struct Count {
+    hosts: usize,
+    patterns: usize,
+    rules: usize,
+}
+
+struct Counts<'a, 'b> {
+    bounds: &'b Bounds,
+    of: HashMap<&'a str, Count>,
+    all: Count,
+    /// What was counted: hosts of a namespace, and with a path its rules.
+    seen: HashSet<(&'a str, &'b HostName, Option<&'b PathMatch>)>,
+}
+
+impl<'a, 'b> Counts<'a, 'b> {
+    /// Counts a rule if there is room for it.
+    ///
+    /// # Errors
+    /// There is none: for which field, and the sentence.
+    fn take(
+        &mut self,
+        host: &'b HostName,
+        claim: &'b Claim<'a>,
+        namespace: &'a str,
+    ) -> Result<(), (Place<'a>, String)> {
+        let rule = (namespace, host, Some(&claim.path));
+        if self.seen.contains(&rule) {
+            return Ok(());
+        }
+        let new = *host != HostName::Any && !self.seen.contains(&(namespace, host, None));
+        let pattern = new && matches!(host, HostName::Wildcard(_));
+        let (hosts, patterns, rules) = (usize::from(new), usize::from(pattern), weight(&claim.path));
+        let (Bounds { hosts: most_hosts, patterns: most_patterns, rules: most_rules, .. }, all) =
+            (self.bounds, &mut self.all);
+        let own = self.of.entry(namespace).or_default();
+        let of_host = place(host, claim.place);
+        room("hosts", "hosts", most_hosts, (own.hosts, all.hosts), hosts).map_err(|message| (of_host, message))?;
+        room("hosts with `*`", "patterns", most_patterns, (own.patterns, all.patterns), patterns)
+            .map_err(|message| (of_host, message))?;
+        room("rules", "rules", most_rules, (own.rules, all.rules), rules).map_err(|message| (claim.place, message))?;
+        for count in [own, all] {
+            count.hosts += hosts;
+            count.patterns += patterns;
+            count.rules += rules;
+        }
+        self.seen.extend([(namespace, host, None), rule]);
+        Ok(())
+    }
+}
+
+/// Whether there is room for more, beside what there is of the namespace and of all.
+pub fn room(what: &str, flag: &str, bound: &Bound, (own, all): (usize, usize), more: usize) -> Result<(), String> {
+    if more == 0 {
+        return Ok(());
+    }
+    if own + more > bound.namespace {
+        return Err(exceeded(
+            &format!("the {what} of one namespace"),
+            bound.namespace,
+            &format!("--max-{flag}-per-namespace"),
+        ));
+    }
+    if all + more > bound.all {
+        return Err(exceeded(&format!("the {what} of all namespaces"), bound.all, &format!("--max-{flag}")));
+    }
+    Ok(())
+}

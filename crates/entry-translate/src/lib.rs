@@ -1,0 +1,45 @@
+//! A snapshot of a cluster's objects becomes routes, and a verdict on every object.
+//!
+//! ```text
+//! Snapshot ──build──► Routes + Verdicts
+//! ```
+//!
+//! Pure: no clock, no files, no network, and no word of nginx. [`build()`] makes everything anew each time; what it gives is
+//! sorted and depends on nothing but its arguments. Its passes have a file each:
+//!
+//! 1. `attach`: which objects are this controller's.
+//! 2. `claim`: what each of them asks for, with `options` (annotations), `host`, `path` and `resolve` (Services and ports).
+//! 3. `owners`: what of it belongs to other namespaces; `bounds`: what of it is too much.
+//! 4. `tls`: which certificates objects bring, with `certificate` (Secrets), and for that `pem`, `chain` and `private_key`.
+//! 5. `merge`: who gets what several ask for, in the order in which rules are tried, with `offers` (whose certificate a host
+//!    gets); `solver`: hosts for proofs only.
+//!
+//! All along, `draft` keeps what the owner of each object is told.
+
+mod attach;
+mod bounds;
+mod certificate;
+mod chain;
+mod claim;
+mod draft;
+mod host;
+mod merge;
+mod offers;
+mod options;
+mod owners;
+mod path;
+mod pattern;
+mod pem;
+mod private_key;
+mod resolve;
+mod settings;
+mod solver;
+mod theirs;
+mod tls;
+mod translate;
+mod unit;
+
+pub use bounds::{Bound, Bounds};
+pub use settings::{BuildSettings, Defaults, Ownership};
+pub use tls::GoodSecret;
+pub use translate::{Built, build};

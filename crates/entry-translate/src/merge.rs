@@ -1,0 +1,137 @@
+//! Who gets what several ask for, and the order in which rules are tried.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, HashMap};
+
+use entry_model::{Host, HostName, PathMatch, Reason, Routes, Rule};
+
+use crate::Bound;
+use crate::attach::Attached;
+use crate::claim::{Asked, Claim, Default as DefaultClaim};
+use crate::draft::{Place, named, quoted};
+use crate::offers::{Certificates, Given};
+use crate::solver::is_challenge;
+
+/// Makes routes of what is asked for, with at most so many certificates. Of several that ask for the same host and path the oldest
+/// gets it.
+pub fn merge<'a>(
+    asked: Asked<'a>,
+    mut certificates: Certificates<'a>,
+    most: &Bound,
+    attached: &mut [Attached<'a>],
+) -> Routes {
+    let mut by_host: HashMap<HostName, Vec<Claim<'a>>> = HashMap::new();
+    for (host, claim) in asked.rules {
+        by_host.entry(host).or_default().push(claim);
+    }
+    let mut hosts: Vec<_> = by_host.into_iter().collect();
+    // Findings on one field are in this order.
+    hosts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let mut unredirected = vec![false; attached.len()];
+    let merged = hosts.into_iter().map(|(name, claims)| {
+        let won = won(&name, claims, attached);
+        let given = certificates.give(&name, &won, attached);
+        let rules = won.into_iter().map(|claim| {
+            let redirect = redirects(&name, claim.redirect, given.as_ref());
+            let redirect_to_https = redirect && !is_challenge(&claim.path);
+            unredirected[claim.owner.1] |= !redirect && claim.redirect == Some(true);
+            let origin = attached[claim.owner.1].object.clone();
+            Rule { path: claim.path, action: claim.action, redirect_to_https, origin }
+        });
+        let rules = rules.collect();
+        (name, Host { certificate: given.map(|given| given.id), rules, closed: false })
+    });
+    let mut hosts: BTreeMap<_, _> = merged.collect();
+
+    let over = certificates.over(most, attached);
+    if !over.is_empty() {
+        let without = |host: &&mut Host| host.certificate.as_ref().is_some_and(|id| over.contains(id));
+        for host in hosts.values_mut().filter(without) {
+            host.certificate = None;
+            host.rules.iter_mut().for_each(|rule| rule.redirect_to_https = false);
+        }
+    }
+    for (Attached { draft, .. }, _) in attached.iter_mut().zip(unredirected).filter(|(_, unredirected)| *unredirected) {
+        let message = "A host of this object has no certificate, or one that is not for it, so requests for it are not \
+                       redirected; declare TLS for it";
+        draft.lose(Place::Annotation("sparrow/ssl-redirect"), Reason::RefNotFound, message.to_owned());
+    }
+    let default = default(asked.defaults, attached);
+    let certificates = certificates.finish(attached);
+    Routes { hosts, default, certificates }
+}
+
+/// Whether requests over HTTP are sent to HTTPS. Never to a certificate that is not for the host: clients refuse it, and what
+/// was served would not be any more. None is for every host, so there an object has to ask for it.
+fn redirects(host: &HostName, asked: Option<bool>, given: Option<&Given>) -> bool {
+    match (host, given) {
+        (HostName::Any, Some(_)) => asked == Some(true),
+        (_, Some(given)) => given.is_for && asked.unwrap_or(true),
+        (_, None) => false,
+    }
+}
+
+/// The claims of a host that stand, in the order in which they are tried.
+fn won<'a>(host: &HostName, claims: Vec<Claim<'a>>, attached: &mut [Attached<'a>]) -> Vec<Box<Claim<'a>>> {
+    // In boxes, since a claim is large and sorting moves it often.
+    let mut claims: Vec<_> = claims.into_iter().map(Box::new).collect();
+    // Stable: of one object the first comes first.
+    claims.sort_by(|a, b| tried(&a.path, &b.path).then((a.weak, a.owner).cmp(&(b.weak, b.owner))));
+    let mut won: Vec<Box<Claim<'a>>> = Vec::with_capacity(claims.len());
+    for claim in claims {
+        match won.last() {
+            Some(first) if first.path == claim.path => conflict(host, &claim, first.owner.1, attached),
+            _ => {
+                attached[claim.owner.1].draft.serve();
+                won.push(claim);
+            }
+        }
+    }
+    won
+}
+
+/// The order in which paths are tried.
+pub fn tried(a: &PathMatch, b: &PathMatch) -> Ordering {
+    match (a, b) {
+        (PathMatch::Exact(a), PathMatch::Exact(b)) => a.cmp(b),
+        (PathMatch::Exact(_), PathMatch::Prefix(_)) => Ordering::Less,
+        (PathMatch::Prefix(_), PathMatch::Exact(_)) => Ordering::Greater,
+        (PathMatch::Prefix(a), PathMatch::Prefix(b)) => Reverse(a.len()).cmp(&Reverse(b.len())).then_with(|| a.cmp(b)),
+    }
+}
+
+/// Tells an object that another was first.
+fn conflict<'a>(host: &HostName, claim: &Claim<'a>, winner: usize, attached: &mut [Attached<'a>]) {
+    let own = winner == claim.owner.1;
+    if own && claim.weak {
+        // A default backend is for the rest, and there is none.
+        return;
+    }
+    let what = match host {
+        HostName::Any => format!("The path {}", quoted(claim.path.path())),
+        host => format!("The path {} of the host {}", quoted(claim.path.path()), quoted(&host.to_string())),
+    };
+    let message = if own {
+        format!("{what} is in this object already, and the first stays in force; remove one of them")
+    } else {
+        let first = named(&attached[winner].object);
+        format!("{what} is taken by {first}, which was first and stays in force; use another path or host")
+    };
+    attached[claim.owner.1].draft.lose(claim.place, Reason::Conflicted, message);
+}
+
+/// What is done when no rule matches.
+fn default<'a>(mut claims: Vec<DefaultClaim<'a>>, attached: &mut [Attached<'a>]) -> Option<Rule> {
+    claims.sort_by_key(|claim| claim.owner);
+    let mut claims = claims.into_iter();
+    let DefaultClaim { action, owner: (_, winner), .. } = claims.next()?;
+    attached[winner].draft.serve();
+    let origin = attached[winner].object.clone();
+    for DefaultClaim { owner: (_, owner), place, .. } in claims {
+        let first = named(&origin);
+        let message =
+            format!("{first} was first to serve what no rule matches, and stays in force; add rules with hosts");
+        attached[owner].draft.lose(place, Reason::Conflicted, message);
+    }
+    Some(Rule { path: PathMatch::Prefix("/".to_owned()), action, redirect_to_https: false, origin })
+}

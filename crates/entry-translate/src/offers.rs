@@ -1,0 +1,224 @@
+//! Which certificate each host gets.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use entry_model::{Certificate, CertificateId, HostName, Key, ObjectRef, Reason};
+
+use crate::Bound;
+use crate::attach::{Age, Attached};
+use crate::bounds::room;
+use crate::certificate::Loaded;
+use crate::claim::Claim;
+use crate::draft::{Place, TlsPart, named, quoted};
+use crate::tls::GoodSecret;
+
+/// The certificates that objects bring.
+#[derive(Debug, Default)]
+pub struct Certificates<'a> {
+    offers: Vec<Offer<'a>>,
+    /// Offers by the host that they name.
+    named: HashMap<HostName, Vec<usize>>,
+    /// Offers for whatever hosts their object has, by object.
+    unnamed: HashMap<usize, Vec<usize>>,
+    /// What each object has offered for which host.
+    known: HashSet<(usize, Option<HostName>, CertificateId)>,
+    /// As [`crate::Built::good`].
+    pub good: BTreeMap<Key, GoodSecret>,
+}
+
+/// A certificate that an object brings for one host, or for all that it has.
+#[derive(Debug)]
+pub struct Offer<'a> {
+    pub owner: Age,
+    pub place: Place<'a>,
+    /// The host; none for all that the object has.
+    pub host: Option<HostName>,
+    pub loaded: Arc<Loaded>,
+    /// Whether there is a host that it names or could be for; what became of it is told then.
+    pub heard: bool,
+    /// Whether it was told that another is served; of one host is enough.
+    pub told: bool,
+    pub used: bool,
+}
+
+/// The certificate that a host gets.
+#[derive(Debug)]
+pub struct Given {
+    pub id: CertificateId,
+    /// Whether clients accept it for the host.
+    pub is_for: bool,
+}
+
+/// Who has a say on a host: those whose rules stand there. A default backend has one only among its own namespace's rules, since
+/// it can be claimed for any host.
+struct Holders<'a> {
+    owners: HashSet<usize>,
+    namespaces: HashSet<&'a str>,
+}
+
+impl<'a> Holders<'a> {
+    fn of(won: &[Box<Claim<'_>>], attached: &'a [Attached<'_>]) -> Self {
+        let namespace = |claim: &Claim<'_>| attached[claim.owner.1].object.key.namespace.as_str();
+        let alone = won.windows(2).all(|two| namespace(&two[0]) == namespace(&two[1]));
+        let holding = || won.iter().filter(|claim| alone || !claim.weak);
+        Self {
+            owners: holding().map(|claim| claim.owner.1).collect(),
+            namespaces: holding().map(|claim| namespace(claim)).collect(),
+        }
+    }
+}
+
+impl<'a> Certificates<'a> {
+    /// Adds an offer. The same of the same object is one: every host looks at all that there are.
+    pub fn add(&mut self, offer: Offer<'a>) {
+        if !self.known.insert((offer.owner.1, offer.host.clone(), offer.loaded.id.clone())) {
+            return;
+        }
+        let index = self.offers.len();
+        match &offer.host {
+            Some(host) => self.named.entry(host.clone()).or_default().push(index),
+            None => self.unnamed.entry(offer.owner.1).or_default().push(index),
+        }
+        self.offers.push(offer);
+    }
+
+    /// Gives a host the certificate of an object that has a rule there: first one that is for the host, then one that names
+    /// it before one that names its wildcard, then the oldest object's. The certificate of a wildcard is for hosts of its own
+    /// namespace only.
+    pub fn give(&mut self, host: &HostName, won: &[Box<Claim<'a>>], attached: &mut [Attached<'a>]) -> Option<Given> {
+        if self.offers.is_empty() {
+            return None;
+        }
+        let mut able = self.able(host, &Holders::of(won, attached), attached);
+        self.tell_others(host, won, attached);
+        able.sort_unstable();
+        let &(stranger, _, _, first) = able.first()?;
+        for &(.., index) in &able {
+            self.offers[index].heard = true;
+        }
+        let given = Given { id: self.offers[first].loaded.id.clone(), is_for: !stranger };
+        self.offers[first].used = true;
+        let Offer { owner: (_, owner), place, .. } = self.offers[first];
+        if stranger && *host != HostName::Any {
+            let host = quoted(&host.to_string());
+            let message = format!(
+                "The certificate is served, and clients refuse it, since it is not for {host}; requests over HTTP are not \
+                 redirected to it. Renew it"
+            );
+            attached[owner].draft.lose(place, Reason::InvalidRef, message);
+        }
+        for &(_, distant, _, index) in &able[1..] {
+            let offer = &mut self.offers[index];
+            if !distant && offer.loaded.id != given.id && !std::mem::replace(&mut offer.told, true) {
+                self.tell_conflict(host, index, &attached[owner].object.clone(), attached);
+            }
+        }
+        Some(given)
+    }
+
+    /// The offers that a host could take: whether it is not for the host, whether it only names the wildcard, its owner.
+    fn able(&self, host: &HostName, holders: &Holders<'_>, attached: &[Attached<'a>]) -> Vec<(bool, bool, Age, usize)> {
+        let wildcard = match host {
+            HostName::Exact(name) => name.split_once('.').map(|(_, parent)| HostName::Wildcard(parent.to_owned())),
+            _ => None,
+        };
+        let rank = |index: usize, distant: bool| {
+            let Offer { owner, loaded, .. } = &self.offers[index];
+            (!loaded.is_for(host), distant, *owner, index)
+        };
+        let offers = |name: &HostName| self.named.get(name).into_iter().flatten().copied();
+        let holds = |index: usize| holders.owners.contains(&self.offers[index].owner.1);
+        let near = offers(host).filter(|index| holds(*index));
+        let unnamed = holders.owners.iter().filter_map(|owner| self.unnamed.get(owner)).flatten().copied();
+        let related = |index: usize| {
+            let Offer { owner, loaded, .. } = &self.offers[index];
+            let namespace = attached[owner.1].object.key.namespace.as_str();
+            holds(index) || (holders.namespaces.contains(namespace) && loaded.is_for(host))
+        };
+        let distant = wildcard.iter().flat_map(offers).filter(|index| related(*index));
+        near.chain(unnamed).map(|index| rank(index, false)).chain(distant.map(|index| rank(index, true))).collect()
+    }
+
+    /// Tells those that name a host and have no rule there.
+    fn tell_others(&mut self, host: &HostName, won: &[Box<Claim<'a>>], attached: &mut [Attached<'a>]) {
+        let Some(first) = won.first().map(|claim| named(&attached[claim.owner.1].object)) else { return };
+        let holders = Holders::of(won, attached).owners;
+        for &index in self.named.get(host).into_iter().flatten() {
+            let offer = &mut self.offers[index];
+            if !std::mem::replace(&mut offer.heard, true) && !holders.contains(&offer.owner.1) {
+                let host = quoted(&host.to_string());
+                let message = format!(
+                    "The host {host} is served for {first}, and no rule of this object is in force there, so its certificate \
+                     is not used; remove the host here"
+                );
+                attached[offer.owner.1].draft.lose(offer.place, Reason::Conflicted, message);
+            }
+        }
+    }
+
+    fn tell_conflict(&self, host: &HostName, index: usize, first: &ObjectRef, attached: &mut [Attached<'a>]) {
+        let (first, host) = (named(first), quoted(&host.to_string()));
+        let message =
+            format!("{first} has another certificate for {host}, which stays in force; name the host in one of them");
+        let Offer { owner: (_, owner), place, .. } = self.offers[index];
+        attached[owner].draft.lose(place, Reason::Conflicted, message);
+    }
+
+    /// The certificates that hosts got and that are over a bound, those of the newest objects. Their owners are told, and no host
+    /// may have them. Only those that hosts got count: else one namespace could fill the bound of all with what is never served.
+    pub fn over(&mut self, most: &Bound, attached: &mut [Attached<'a>]) -> HashSet<CertificateId> {
+        let mut used: Vec<usize> = (0..self.offers.len()).filter(|index| self.offers[*index].used).collect();
+        used.sort_by_key(|index| self.offers[*index].owner);
+        let (mut within, mut over) = (HashSet::new(), HashSet::new());
+        let mut of: HashMap<String, usize> = HashMap::new();
+        for index in used {
+            let Offer { owner: (_, owner), place, loaded, .. } = &self.offers[index];
+            let Attached { object, draft, .. } = &mut attached[*owner];
+            if within.contains(&loaded.id) {
+                continue;
+            }
+            let own = of.entry(object.key.namespace.clone()).or_default();
+            match room("certificates", "certificates", most, (*own, within.len()), 1) {
+                Ok(()) => {
+                    *own += 1;
+                    within.insert(loaded.id.clone());
+                }
+                Err(message) => {
+                    let place = match *place {
+                        Place::TlsEntry(entry, _) => Place::TlsEntry(entry, TlsPart::Secret),
+                        place => place,
+                    };
+                    let message = format!("{message}. The hosts are served over HTTP only, without redirect");
+                    draft.lose(place, Reason::BoundExceeded, message);
+                    over.insert(loaded.id.clone());
+                }
+            }
+        }
+        // Of two namespaces with the same certificate one may have room for it.
+        over.retain(|id| !within.contains(id));
+        for offer in &mut self.offers {
+            offer.used &= !over.contains(&offer.loaded.id);
+        }
+        over
+    }
+
+    /// The certificates that hosts got. Owners are told of those that no host could take.
+    pub fn finish(self, attached: &mut [Attached<'a>]) -> BTreeMap<CertificateId, Certificate> {
+        for Offer { owner: (_, owner), place, host, .. } in self.offers.iter().filter(|offer| !offer.heard) {
+            let message = match host {
+                Some(host) => {
+                    let host = quoted(&host.to_string());
+                    format!("No rule is for the host {host}, so its certificate is not used; add one")
+                }
+                None => {
+                    "No rule of this object is in force on a host, so its certificate is not used; add rules with hosts"
+                        .to_owned()
+                }
+            };
+            attached[*owner].draft.note(*place, Reason::RefNotFound, message);
+        }
+        let used = self.offers.into_iter().filter(|offer| offer.used);
+        used.map(|offer| (offer.loaded.id.clone(), offer.loaded.certificate.clone())).collect()
+    }
+}

@@ -1,0 +1,329 @@
+//! Whose a host is. A namespace that has a host has all of it: its paths, what no path matches, its certificate. So it is with a
+//! first segment on hosts that no rule names.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use entry_model::{Holdings, HostName, Kind, ObjectRef, Reason, Routes, Snapshot, Verdict};
+
+use crate::attach::{Age, Attached};
+use crate::bounds::weight;
+use crate::claim::Asked;
+use crate::draft::{Draft, Place, RulePart, quoted};
+use crate::host::host;
+use crate::unit::Unit;
+
+/// What operators have written on Namespaces: which hosts are whose.
+#[derive(Debug, Default)]
+pub struct Listed<'a> {
+    /// The namespaces that list a host.
+    by_host: HashMap<HostName, Vec<&'a str>>,
+    /// The namespaces that list hosts, and may claim no others; and whether they may claim paths of hosts that no rule names.
+    limited: HashMap<&'a str, bool>,
+}
+
+/// The annotation of a Namespace that lists its hosts.
+const HOSTS: &str = "sparrow/hosts";
+
+impl<'a> Listed<'a> {
+    /// Reads the annotations of all Namespaces. What of one cannot be read is told.
+    pub fn read(snapshot: &'a Snapshot) -> (Self, Vec<(ObjectRef, Verdict)>) {
+        let (mut listed, mut verdicts) = (Self::default(), Vec::new());
+        for namespace in snapshot.namespaces.values() {
+            let Some(text) = &namespace.hosts else { continue };
+            let (name, mut draft) = (namespace.meta.name.as_str(), Draft::default());
+            // The annotation holds, whatever is in it: a mistyped host opens nothing.
+            draft.serve();
+            let mut any = false;
+            for text in text.split(|c: char| c == ',' || c.is_whitespace()).filter(|text| !text.is_empty()) {
+                match host(text) {
+                    _ if text == "*" => any = true,
+                    Ok(host) => {
+                        let names = listed.by_host.entry(host).or_default();
+                        if !names.contains(&name) {
+                            names.push(name);
+                        }
+                    }
+                    Err(message) => {
+                        let message = format!("{message}. The other hosts of the list are this namespace's");
+                        draft.lose(Place::Annotation(HOSTS), Reason::Invalid, message);
+                    }
+                }
+            }
+            listed.limited.insert(name, any);
+            let verdict = draft.verdict(namespace.meta.generation);
+            if !verdict.findings.is_empty() {
+                verdicts.push((namespace.meta.object(Kind::Namespace), verdict));
+            }
+        }
+        (listed, verdicts)
+    }
+
+    /// The namespaces that list a host; if none does, those that list the wildcard above it.
+    fn of(&self, host: &HostName) -> Option<&[&'a str]> {
+        if self.by_host.is_empty() {
+            return None;
+        }
+        let above = || self.by_host.get(&above(host)?);
+        self.by_host.get(host).or_else(above).map(Vec::as_slice)
+    }
+
+    /// Whether a namespace may claim this, as far as lists say.
+    fn allows(&self, namespace: &str, unit: Unit<'_>) -> bool {
+        match unit {
+            Unit::Segment(_) => self.limited.get(namespace).is_none_or(|any| *any),
+            Unit::Host(host) => match self.of(host) {
+                Some(namespaces) => namespaces.contains(&namespace),
+                None => !self.limited.contains_key(namespace),
+            },
+        }
+    }
+
+    /// Closes what is served to the defaults of others, if hosts have owners, and keeps hosts for those who list them.
+    pub fn close(&self, routes: &mut Routes, owned: bool) {
+        for name in self.by_host.keys() {
+            routes.hosts.entry(name.clone()).or_default();
+        }
+        let Some(default) = routes.default.as_ref().filter(|_| owned) else { return };
+        let namespace = default.origin.key.namespace.as_str();
+        for (name, host) in routes.hosts.iter_mut().filter(|(name, _)| **name != HostName::Any) {
+            let own = || host.rules.first().is_some_and(|rule| rule.origin.key.namespace == namespace);
+            host.closed = !self.of(name).map_or_else(own, |namespaces| namespaces.contains(&namespace));
+        }
+    }
+}
+
+/// The wildcard that stands for a host among others.
+pub fn above(host: &HostName) -> Option<HostName> {
+    match host {
+        HostName::Exact(name) => name.split_once('.').map(|(_, parent)| HostName::Wildcard(parent.to_owned())),
+        _ => None,
+    }
+}
+
+/// A claim, of the oldest object of a namespace.
+#[derive(Debug, Clone, Copy)]
+struct First<'a> {
+    namespace: &'a str,
+    age: Age,
+    /// Whether the namespace holds it since earlier.
+    held: bool,
+}
+
+/// All claims, by what is claimed.
+struct Interests<'a, 'b> {
+    listed: &'b Listed<'a>,
+    held: &'b [Arc<Holdings>],
+    /// The namespaces that claim it, each with its oldest object.
+    by_unit: HashMap<Unit<'b>, Vec<(&'a str, Age)>>,
+    wildcards: bool,
+}
+
+/// Why a namespace does not get what it claims.
+enum Denial<'a, 'b> {
+    /// Others list it.
+    Listed(&'b [&'a str]),
+    /// It lists hosts, and not this one.
+    NotListed,
+    /// Another namespace has it.
+    Owned(&'a str),
+    /// Another namespace has the wildcard above it.
+    Below(&'a str),
+}
+
+impl<'a, 'b> Interests<'a, 'b> {
+    fn add(&mut self, unit: Unit<'b>, namespace: &'a str, age: Age) {
+        self.wildcards |= matches!(unit, Unit::Host(HostName::Wildcard(_)));
+        let claims = self.by_unit.entry(unit).or_default();
+        match claims.iter_mut().find(|(known, _)| *known == namespace) {
+            Some((_, first)) => *first = age.min(*first),
+            None => claims.push((namespace, age)),
+        }
+    }
+
+    /// Who is first of those that may claim it.
+    fn first(&self, unit: Unit<'_>) -> Option<First<'a>> {
+        let claims = self.by_unit.get(&unit)?;
+        let allowed = || claims.iter().filter(|(namespace, _)| self.listed.allows(namespace, unit));
+        if self.held.iter().any(|holdings| !holdings.is_empty()) {
+            let key = unit.key();
+            let of = |namespace: &str| allowed().find(|(claimant, _)| *claimant == namespace);
+            // The first record whose holder still claims it.
+            let holder = self.held.iter().find_map(|holdings| of(holdings.holder(&key)?));
+            if let Some(&(namespace, age)) = holder {
+                return Some(First { namespace, age, held: true });
+            }
+        }
+        let &(namespace, age) = allowed().min_by_key(|(_, age)| *age)?;
+        Some(First { namespace, age, held: false })
+    }
+
+    /// Why this namespace does not get it; none if it does.
+    fn denial(&self, unit: Unit<'b>, namespace: &str) -> Option<Denial<'a, 'b>> {
+        if let Unit::Host(host) = unit
+            && let Some(namespaces) = self.listed.of(host)
+        {
+            return (!namespaces.contains(&namespace)).then_some(Denial::Listed(namespaces));
+        }
+        if !self.listed.allows(namespace, unit) {
+            return Some(Denial::NotListed);
+        }
+        let first = self.first(unit)?;
+        if let Unit::Host(host) = unit
+            && self.wildcards
+            && !first.held
+            && let Some(wildcard) = above(host)
+            && let Some(above) = self.first(Unit::Host(&wildcard))
+            && (above.held || above.age < first.age)
+        {
+            return (above.namespace != namespace).then_some(Denial::Below(above.namespace));
+        }
+        (first.namespace != namespace).then_some(Denial::Owned(first.namespace))
+    }
+}
+
+/// The namespace of an object that asks.
+pub fn namespace_of<'a>(attached: &[Attached<'a>], owner: Age) -> &'a str {
+    &attached[owner.1].source.meta().namespace
+}
+
+/// A default backend is for the rest of the hosts that no rule names.
+const REST: Unit<'static> = Unit::Segment("");
+
+/// Takes from what is asked for whatever belongs to other namespaces, and tells who asked.
+///
+/// A host belongs to the namespaces that list it. Of one that none lists, to the namespace that holds it, or the wildcard above
+/// it, since earlier; else to that of the oldest object that claims one of them. `aside` are claims of objects that are put
+/// aside: they are not served, and what their namespace has stays with it.
+pub fn settle<'a>(
+    listed: &Listed<'a>,
+    held: &[Arc<Holdings>],
+    asked: &mut Asked<'a>,
+    attached: &mut [Attached<'a>],
+    aside: (&Asked<'a>, &[Attached<'a>]),
+) {
+    let mut interests = Interests { listed, held, by_unit: HashMap::new(), wildcards: false };
+    for (asked, attached) in [(&*asked, &*attached), aside] {
+        for (host, claim) in &asked.rules {
+            interests.add(Unit::of(host, &claim.path), namespace_of(attached, claim.owner), claim.owner);
+        }
+        for claim in &asked.defaults {
+            interests.add(REST, namespace_of(attached, claim.owner), claim.owner);
+        }
+    }
+    let mut told: Option<(usize, Place<'a>)> = None;
+    let mut decide = |unit, owner: Age, place| {
+        let Some(denial) = interests.denial(unit, namespace_of(attached, owner)) else { return true };
+        // Of one host it is told once, however many paths there are.
+        if told.replace((owner.1, place)) != Some((owner.1, place)) {
+            let message = message(unit, &denial, namespace_of(attached, owner));
+            attached[owner.1].draft.lose(place, Reason::Conflicted, message);
+        }
+        false
+    };
+    let rules = asked.rules.iter();
+    let rules: Vec<bool> =
+        rules.map(|(host, claim)| decide(Unit::of(host, &claim.path), claim.owner, place(host, claim.place))).collect();
+    let defaults: Vec<bool> = asked.defaults.iter().map(|claim| decide(REST, claim.owner, claim.place)).collect();
+    keep_rules(asked, &rules, attached);
+    let mut defaults = defaults.into_iter();
+    asked.defaults.retain(|_| defaults.next().unwrap_or(true));
+}
+
+/// Keeps those rules for which it is said. Of the others nothing is said any more but that.
+pub fn keep_rules<'a>(asked: &mut Asked<'a>, keep: &[bool], attached: &mut [Attached<'a>]) {
+    let mut left_out: HashMap<usize, HashSet<Place<'a>>> = HashMap::new();
+    let mut keep = keep.iter();
+    asked.rules.retain(|(_, claim)| {
+        let keeps = keep.next().copied().unwrap_or(true);
+        if !keeps {
+            left_out.entry(claim.owner.1).or_default().insert(claim.place);
+        }
+        keeps
+    });
+    // The default backend of several hosts may still lead somewhere.
+    for (_, claim) in asked.rules.iter().filter(|(_, claim)| claim.weak) {
+        if let Some(places) = left_out.get_mut(&claim.owner.1) {
+            places.remove(&claim.place);
+        }
+    }
+    for (owner, places) in left_out {
+        attached[owner].draft.forget_backends(&places);
+    }
+}
+
+/// The field that names the host of a rule.
+pub fn place<'a>(host: &HostName, place: Place<'a>) -> Place<'a> {
+    match place {
+        Place::Rule(n, _) if *host != HostName::Any => Place::Rule(n, RulePart::Host),
+        Place::Annotation(_) | Place::Name if *host != HostName::Any => Place::Annotation("sparrow/host"),
+        place => place,
+    }
+}
+
+fn message(unit: Unit<'_>, denial: &Denial<'_, '_>, namespace: &str) -> String {
+    let what = match unit {
+        Unit::Host(host) => format!("The host {}", quoted(&host.to_string())),
+        Unit::Segment("") => "What no rule matches on hosts that no rule names".to_owned(),
+        Unit::Segment(segment) => format!("The path {} on hosts that no rule names", quoted(&format!("/{segment}"))),
+    };
+    let use_another = match unit {
+        Unit::Host(_) => "use another host",
+        Unit::Segment("") => "use a host of your own",
+        Unit::Segment(_) => "use another path, or a host of your own",
+    };
+    match denial {
+        Denial::Listed(namespaces) => {
+            let namespaces = match namespaces {
+                [one] => format!("the namespace {one}"),
+                [one, ..] => format!("the namespace {one} and {} more", namespaces.len() - 1),
+                [] => "nobody".to_owned(),
+            };
+            format!(
+                "{what} is kept for {namespaces} by the annotation {HOSTS}, and nothing of this object is served there; {use_another}"
+            )
+        }
+        Denial::NotListed => format!(
+            "{what} is not in the annotation {HOSTS} of the namespace {namespace}, which names all that its objects may claim, so \
+             nothing of this object is served there; use a host that is named, or ask whoever writes that annotation"
+        ),
+        Denial::Owned(owner) => format!(
+            "{what} belongs to the namespace {owner}, which had it first and keeps it, so nothing of this object is served there; \
+             {use_another}"
+        ),
+        Denial::Below(owner) => format!(
+            "{what} is below a wildcard that belongs to the namespace {owner}, which had it first and keeps it, so nothing of this \
+             object is served there; {use_another}"
+        ),
+    }
+}
+
+/// Who holds what from now on: whoever is served, and whoever held what an object of theirs that is put aside still claims.
+pub fn holdings<'a>(
+    held: &[Arc<Holdings>],
+    asked: &Asked<'a>,
+    attached: &[Attached<'a>],
+    aside: (&Asked<'a>, &[Attached<'a>]),
+) -> Holdings {
+    let (mut holdings, mut seen) = (Holdings::default(), HashSet::new());
+    for (host, claim) in &asked.rules {
+        let namespace = namespace_of(attached, claim.owner);
+        holdings.hold(Unit::of(host, &claim.path).key(), namespace);
+        // As bounds count: else who asks for the same often would have room for more than is served.
+        if seen.insert((namespace, host, &claim.path)) {
+            holdings.count(namespace, weight(&claim.path));
+        }
+    }
+    for claim in &asked.defaults {
+        holdings.hold(REST.key(), namespace_of(attached, claim.owner));
+    }
+    let (asked, attached) = aside;
+    let units = asked.rules.iter().map(|(host, claim)| (Unit::of(host, &claim.path), claim.owner));
+    for (unit, owner) in units.chain(asked.defaults.iter().map(|claim| (REST, claim.owner))) {
+        let (key, namespace) = (unit.key(), namespace_of(attached, owner));
+        if held.iter().any(|holdings| holdings.holder(&key) == Some(namespace)) {
+            holdings.hold(key, namespace);
+        }
+    }
+    holdings
+}

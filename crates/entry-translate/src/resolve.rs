@@ -1,0 +1,130 @@
+//! From a Service and a port to an address.
+
+use std::net::SocketAddr;
+
+use entry_model::{PortRef, Protocol, Reason, Service, ServiceKind, ServicePort};
+
+/// Why a Service or a port cannot be reached.
+#[derive(Debug)]
+pub struct Problem {
+    pub reason: Reason,
+    pub fault: Fault,
+    /// A sentence, and what to do.
+    pub message: String,
+}
+
+/// What of a Service is at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Its kind: it can never be reached as it is.
+    Kind,
+    /// It has no cluster IP.
+    Address,
+    /// The port is not there.
+    Port,
+    /// The port, with this index, cannot be used.
+    PortValue(usize),
+}
+
+/// The address of a Service; its port is to be set.
+pub fn address(service: &Service) -> Result<SocketAddr, Problem> {
+    let refused =
+        |message: &str| Problem { reason: Reason::Unsupported, fault: Fault::Kind, message: message.to_owned() };
+    match service.kind {
+        ServiceKind::ClusterIp => {}
+        ServiceKind::Headless => {
+            return Err(refused(
+                "A headless Service has no address of its own, and its pods' are not followed; use a Service with a cluster IP",
+            ));
+        }
+        ServiceKind::ExternalName(_) => {
+            return Err(refused(
+                "A Service of the type ExternalName is refused, since it would lead requests to any name its owner likes; \
+                 use a Service with a cluster IP",
+            ));
+        }
+    }
+    match service.cluster_ips.first() {
+        Some(ip) if ip.is_unspecified() || ip.is_multicast() => Err(Problem {
+            reason: Reason::InvalidRef,
+            fault: Fault::Address,
+            message: format!("The cluster IP {ip} is no address of a Service; correct it"),
+        }),
+        Some(ip) => Ok(SocketAddr::new(*ip, 0)),
+        None => Err(Problem {
+            reason: Reason::RefNotFound,
+            fault: Fault::Address,
+            message: "The Service has no cluster IP yet; it is served as soon as it has one".to_owned(),
+        }),
+    }
+}
+
+/// The port of a Service that is meant, with its index.
+pub fn port<'a>(service: &'a Service, wanted: &PortRef) -> Result<(usize, &'a ServicePort), Problem> {
+    let is_wanted = |port: &ServicePort| match wanted {
+        PortRef::Number(number) => port.port == *number,
+        PortRef::Name(name) => !name.is_empty() && port.name == *name,
+    };
+    // The same number can be there once for each protocol.
+    let mut found = service.ports.iter().enumerate().filter(|(_, port)| is_wanted(port));
+    let first = found.clone().next();
+    let (index, port) = found.find(|(_, port)| port.protocol == "TCP").or(first).ok_or_else(|| Problem {
+        reason: Reason::RefNotFound,
+        fault: Fault::Port,
+        message: format!("The Service has no such port; it has {}", ports(service)),
+    })?;
+    check(index, port)
+}
+
+/// The port of a Service when none is named: the one that is called `http`, else the first. True if others are left out
+/// and no name says which is meant.
+pub fn only_port(service: &Service) -> Result<(usize, &ServicePort, bool), Problem> {
+    let mut tcp = service.ports.iter().enumerate().filter(|(_, port)| port.protocol == "TCP");
+    let http = tcp.clone().find(|(_, port)| port.name == "http");
+    let several = http.is_none() && tcp.clone().count() > 1;
+    let (index, port) = http.or_else(|| tcp.next()).ok_or_else(|| Problem {
+        reason: Reason::Unsupported,
+        fault: Fault::Kind,
+        message: "The Service has no TCP port, and HTTP needs one; add one".to_owned(),
+    })?;
+    check(index, port).map(|(index, port)| (index, port, several))
+}
+
+fn check(index: usize, port: &ServicePort) -> Result<(usize, &ServicePort), Problem> {
+    let problem =
+        |message: String| Err(Problem { reason: Reason::InvalidRef, fault: Fault::PortValue(index), message });
+    if port.protocol != "TCP" {
+        return problem(format!("The port {} is no TCP port, and HTTP needs one; name another", port.port));
+    }
+    if port.port == 0 {
+        return problem("The port 0 cannot be reached; write one from 1 to 65535".to_owned());
+    }
+    Ok((index, port))
+}
+
+/// The ports of a Service, for a message. Few are enough for whoever mistyped one.
+fn ports(service: &Service) -> String {
+    const SHOWN: usize = 5;
+    let shown = service.ports.iter().take(SHOWN).map(|port| match port.name.as_str() {
+        "" => port.port.to_string(),
+        name => format!("{} ({})", port.port, crate::draft::cut(name)),
+    });
+    let mut shown: Vec<_> = shown.collect();
+    match service.ports.len() {
+        0 => return "none".to_owned(),
+        all if all > SHOWN => shown.push(format!("{} more", all - SHOWN)),
+        _ => {}
+    }
+    shown.join(", ")
+}
+
+/// What a name of a protocol means.
+pub fn protocol(name: &str) -> Option<Protocol> {
+    Some(match name {
+        "http" | "kubernetes.io/ws" | "ws" => Protocol::Http,
+        "https" | "kubernetes.io/wss" | "wss" => Protocol::Https,
+        "kubernetes.io/h2c" | "h2c" | "grpc" => Protocol::Http2,
+        "grpcs" => Protocol::Http2Tls,
+        _ => return None,
+    })
+}

@@ -1,0 +1,75 @@
+//! What a translation needs to know beside the objects.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use entry_model::{Holdings, Key, ObjectRef, Reason, Timeouts};
+
+use crate::{Bounds, GoodSecret};
+
+/// Who may have what of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ownership {
+    /// All of it belongs to one namespace.
+    Namespace,
+    /// Each path to whoever claims it first.
+    None,
+}
+
+/// What listeners do where no annotation says otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// Times.
+    pub timeouts: Timeouts,
+    /// Largest request body, in bytes; 0 is without limit.
+    pub max_body_bytes: u64,
+}
+
+/// What [`crate::build`] needs to know beside the objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildSettings {
+    /// `spec.controller` of the `IngressClasses` that are served here.
+    pub controller: String,
+    /// The label, name and value, of the Services that are served without an Ingress.
+    pub service_selector: (String, String),
+    /// Whether there is an HTTPS listener. Without it no certificate is used and nothing is redirected.
+    pub https: bool,
+    /// The time, in seconds since 1970. Only what is said of certificates depends on it.
+    pub now: i64,
+    /// Who may have what of a host.
+    pub ownership: Ownership,
+    /// How much is served.
+    pub bounds: Bounds,
+    /// Which namespace holds what since earlier, as [`crate::Built::held`] has it, the record that counts more first. It comes after
+    /// what the snapshot has.
+    pub held: Vec<Arc<Holdings>>,
+    /// What listeners do where no annotation says otherwise. Only what is said of foreign annotations depends on it.
+    pub defaults: Defaults,
+    /// Objects that are put aside: why, and in words what is wrong with each, to which is added what becomes of it. They
+    /// contribute nothing.
+    pub quarantine: BTreeMap<ObjectRef, (Reason, String)>,
+    /// Secrets as they were when they last gave a whole certificate, as [`crate::Built::good`] has them: one that is broken now goes
+    /// on giving it.
+    pub last_good: BTreeMap<Key, GoodSecret>,
+    /// The Secret for entries of `spec.tls` that name none.
+    pub default_certificate: Option<Key>,
+}
+
+impl Default for BuildSettings {
+    /// As the flags have it, but for bounds, of which there are none.
+    fn default() -> Self {
+        Self {
+            controller: "sparrow/entry".to_owned(),
+            service_selector: ("sparrow/expose".to_owned(), "true".to_owned()),
+            https: true,
+            now: 0,
+            ownership: Ownership::Namespace,
+            bounds: Bounds::NONE,
+            held: Vec::new(),
+            defaults: Defaults::default(),
+            quarantine: BTreeMap::new(),
+            last_good: BTreeMap::new(),
+            default_certificate: None,
+        }
+    }
+}

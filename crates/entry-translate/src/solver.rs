@@ -1,0 +1,91 @@
+//! Hosts that are there for a proof to a certificate authority only, such as those of cert-manager's solvers. They come and go,
+//! and take nothing else away.
+
+use std::collections::HashMap;
+
+use entry_model::{CHALLENGE, Host, HostName, PathMatch, Reason, Routes, Rule};
+
+use crate::Bound;
+use crate::attach::Attached;
+use crate::bounds::{exceeded, weight};
+use crate::draft::{Place, quoted};
+use crate::owners::above;
+
+/// Whether a rule is for proofs to a certificate authority only.
+pub fn is_challenge(path: &PathMatch) -> bool {
+    path.path().starts_with(CHALLENGE)
+        || matches!(path, PathMatch::Prefix(path) if *path == CHALLENGE[..CHALLENGE.len() - 1])
+}
+
+/// Gives a host of which nothing else is asked for what it would have without: the rules of the wildcard above it, or of all
+/// hosts, as far as `may` says that they are its owner's. They are served once more, so they count once more: where there is
+/// no room, the host stays without, and its owner is told.
+pub fn inherit(routes: &mut Routes, bound: &Bound, attached: &mut [Attached<'_>], may: impl Fn(&Rule, &Host) -> bool) {
+    let only = |host: &Host| !host.rules.is_empty() && host.rules.iter().all(|rule| is_challenge(&rule.path));
+    let solvers = routes.hosts.iter().filter(|(name, host)| **name != HostName::Any && only(host));
+    let names: Vec<HostName> = solvers.map(|(name, _)| name.clone()).collect();
+    let mut room = (!names.is_empty()).then(|| Room::of(routes, *bound));
+    for name in names {
+        let Some(room) = &mut room else { return };
+        let wildcard = above(&name).filter(|wildcard| routes.hosts.contains_key(wildcard));
+        let from = routes.hosts.get(&wildcard.unwrap_or(HostName::Any));
+        let (Some(from), Some(host)) = (from, routes.hosts.get(&name)) else { continue };
+        let more = from.rules.iter().filter(|rule| host.rules.iter().all(|own| own.path != rule.path));
+        let more: Vec<&Rule> = more.filter(|rule| may(rule, host)).collect();
+        let Some(first) = host.rules.first().map(|rule| &rule.origin) else { continue };
+        if let Err(message) = room.take(&first.key.namespace, more.iter().map(|rule| weight(&rule.path)).sum()) {
+            if let Some(owner) = attached.iter_mut().find(|attached| attached.object == *first) {
+                let message = format!("The host {} serves proofs only. {message}", quoted(&name.to_string()));
+                owner.draft.lose(Place::Spec, Reason::BoundExceeded, message);
+            }
+            continue;
+        }
+        let certificate = from.certificate.clone().filter(|_| more.len() == from.rules.len());
+        let more: Vec<Rule> = more.into_iter().cloned().collect();
+        let Some(host) = routes.hosts.get_mut(&name) else { continue };
+        host.certificate = host.certificate.take().or(certificate);
+        let tls = host.certificate.is_some();
+        host.rules
+            .extend(more.into_iter().map(|rule| Rule { redirect_to_https: rule.redirect_to_https && tls, ..rule }));
+        host.rules.sort_by(|a, b| crate::merge::tried(&a.path, &b.path));
+    }
+}
+
+/// How many rules there are, and how many there may be.
+struct Room {
+    bound: Bound,
+    of: HashMap<String, usize>,
+    all: usize,
+}
+
+impl Room {
+    fn of(routes: &Routes, bound: Bound) -> Self {
+        let mut room = Self { bound, of: HashMap::new(), all: 0 };
+        for rule in routes.hosts.values().flat_map(|host| &host.rules) {
+            room.add(&rule.origin.key.namespace, weight(&rule.path));
+        }
+        room
+    }
+
+    fn add(&mut self, namespace: &str, more: usize) {
+        self.all += more;
+        *self.of.entry(namespace.to_owned()).or_default() += more;
+    }
+
+    /// Counts rules if there is room for them.
+    ///
+    /// # Errors
+    /// There is none: the sentence.
+    fn take(&mut self, namespace: &str, more: usize) -> Result<(), String> {
+        let what = "with those that a host for proofs has from the wildcard above it or from all hosts,";
+        if self.of.get(namespace).copied().unwrap_or(0) + more > self.bound.namespace {
+            let what = format!("the rules of one namespace, {what}");
+            return Err(exceeded(&what, self.bound.namespace, "--max-rules-per-namespace"));
+        }
+        if self.all + more > self.bound.all {
+            return Err(exceeded(&format!("the rules of all namespaces, {what}"), self.bound.all, "--max-rules"));
+        }
+        self.add(namespace, more);
+        Ok(())
+    }
+}

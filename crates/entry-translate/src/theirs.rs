@@ -1,0 +1,322 @@
+//! Annotations of ingress-nginx, which this entry does not follow: which of them change nothing, and what there is instead of the
+//! others.
+
+use entry_model::Protocol;
+
+use crate::Defaults;
+use crate::options::{Options, size};
+
+/// Those of ingress-nginx begin with it.
+pub const PREFIX: &str = "nginx.ingress.kubernetes.io/";
+
+/// What a foreign annotation comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// None: what it asks for is what happens.
+    Same,
+    /// None, here as there: ingress-nginx knows no such name.
+    Unknown,
+    /// What it asks for does not happen; what does the same.
+    Lost(&'static str),
+}
+
+/// What is known beside the annotation.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// What listeners do where no annotation says otherwise.
+    pub defaults: &'a Defaults,
+    /// The paths of the Ingress.
+    pub paths: &'a [&'a str],
+    /// Whether a host of the Ingress may have a certificate.
+    pub tls: bool,
+}
+
+/// What does the same here as one of theirs.
+const EQUALS: [(&str, &str); 7] = [
+    ("backend-protocol", "`sparrow/backend-protocol` does the same"),
+    ("proxy-body-size", "`sparrow/max-body-size` does the same"),
+    ("proxy-connect-timeout", "`sparrow/connect-timeout` does the same, with a unit, such as `5s`"),
+    ("proxy-read-timeout", "`sparrow/read-timeout` does the same, with a unit, such as `60s`"),
+    ("proxy-send-timeout", "`sparrow/send-timeout` does the same, with a unit, such as `60s`"),
+    ("rewrite-target", "`sparrow/strip-prefix: \"true\"` takes the path of the rule off; there is no other rewriting"),
+    ("ssl-redirect", "`sparrow/ssl-redirect` does the same"),
+];
+
+/// Values that ask for what happens here anyway.
+const SAME: [(&str, &str); 31] = [
+    ("canary", "false"),
+    ("enable-access-log", "true"),
+    ("enable-cors", "false"),
+    ("enable-global-auth", "true"),
+    ("enable-modsecurity", "false"),
+    ("enable-opentelemetry", "false"),
+    ("enable-owasp-core-rules", "false"),
+    ("enable-rewrite-log", "false"),
+    ("force-ssl-redirect", "false"),
+    ("from-to-www-redirect", "false"),
+    ("http2-push-preload", "false"),
+    ("limit-connections", "0"),
+    ("limit-rate", "0"),
+    ("limit-rate-after", "0"),
+    ("limit-rpm", "0"),
+    ("limit-rps", "0"),
+    ("load-balance", "round_robin"),
+    ("preserve-trailing-slash", "false"),
+    ("proxy-buffering", "off"),
+    ("proxy-http-version", "1.1"),
+    ("proxy-max-temp-file-size", "0"),
+    ("proxy-redirect-from", "off"),
+    ("proxy-redirect-to", "off"),
+    ("proxy-request-buffering", "off"),
+    ("proxy-ssl-verify", "off"),
+    ("satisfy", "all"),
+    ("service-upstream", "true"),
+    ("ssl-passthrough", "false"),
+    ("ssl-prefer-server-ciphers", "false"),
+    ("ssl-redirect", "true"),
+    ("use-regex", "false"),
+];
+
+/// All that ingress-nginx 1.15 reads.
+const KNOWN: &[&str] = &[
+    "affinity",
+    "affinity-canary-behavior",
+    "affinity-mode",
+    "allowlist-source-range",
+    "app-root",
+    "auth-always-set-cookie",
+    "auth-cache-duration",
+    "auth-cache-key",
+    "auth-keepalive",
+    "auth-keepalive-requests",
+    "auth-keepalive-share-vars",
+    "auth-keepalive-timeout",
+    "auth-method",
+    "auth-proxy-set-headers",
+    "auth-realm",
+    "auth-request-redirect",
+    "auth-response-headers",
+    "auth-secret",
+    "auth-secret-type",
+    "auth-signin",
+    "auth-signin-redirect-param",
+    "auth-snippet",
+    "auth-tls-error-page",
+    "auth-tls-match-cn",
+    "auth-tls-pass-certificate-to-upstream",
+    "auth-tls-secret",
+    "auth-tls-verify-client",
+    "auth-tls-verify-depth",
+    "auth-type",
+    "auth-url",
+    "backend-protocol",
+    "canary",
+    "canary-by-cookie",
+    "canary-by-header",
+    "canary-by-header-pattern",
+    "canary-by-header-value",
+    "canary-weight",
+    "canary-weight-total",
+    "client-body-buffer-size",
+    "configuration-snippet",
+    "connection-proxy-header",
+    "cors-allow-credentials",
+    "cors-allow-headers",
+    "cors-allow-methods",
+    "cors-allow-origin",
+    "cors-expose-headers",
+    "cors-max-age",
+    "custom-headers",
+    "custom-http-errors",
+    "default-backend",
+    "denylist-source-range",
+    "disable-proxy-intercept-errors",
+    "enable-access-log",
+    "enable-cors",
+    "enable-global-auth",
+    "enable-modsecurity",
+    "enable-opentelemetry",
+    "enable-owasp-core-rules",
+    "enable-rewrite-log",
+    "fastcgi-index",
+    "fastcgi-params-configmap",
+    "force-ssl-redirect",
+    "from-to-www-redirect",
+    "http2-push-preload",
+    "limit-allowlist",
+    "limit-burst-multiplier",
+    "limit-connections",
+    "limit-rate",
+    "limit-rate-after",
+    "limit-rpm",
+    "limit-rps",
+    "limit-whitelist",
+    "load-balance",
+    "mirror-host",
+    "mirror-request-body",
+    "mirror-target",
+    "modsecurity-snippet",
+    "modsecurity-transaction-id",
+    "opentelemetry-operation-name",
+    "opentelemetry-trust-incoming-span",
+    "permanent-redirect",
+    "permanent-redirect-code",
+    "preserve-trailing-slash",
+    "proxy-body-size",
+    "proxy-buffer-size",
+    "proxy-buffering",
+    "proxy-buffers-number",
+    "proxy-busy-buffers-size",
+    "proxy-connect-timeout",
+    "proxy-cookie-domain",
+    "proxy-cookie-path",
+    "proxy-http-version",
+    "proxy-max-temp-file-size",
+    "proxy-next-upstream",
+    "proxy-next-upstream-timeout",
+    "proxy-next-upstream-tries",
+    "proxy-read-timeout",
+    "proxy-redirect-from",
+    "proxy-redirect-to",
+    "proxy-request-buffering",
+    "proxy-send-timeout",
+    "proxy-ssl-ciphers",
+    "proxy-ssl-name",
+    "proxy-ssl-protocols",
+    "proxy-ssl-secret",
+    "proxy-ssl-server-name",
+    "proxy-ssl-verify",
+    "proxy-ssl-verify-depth",
+    "relative-redirects",
+    "rewrite-target",
+    "satisfy",
+    "server-alias",
+    "server-snippet",
+    "service-upstream",
+    "session-cookie-change-on-failure",
+    "session-cookie-conditional-samesite-none",
+    "session-cookie-domain",
+    "session-cookie-expires",
+    "session-cookie-max-age",
+    "session-cookie-name",
+    "session-cookie-path",
+    "session-cookie-samesite",
+    "session-cookie-secure",
+    "ssl-ciphers",
+    "ssl-passthrough",
+    "ssl-prefer-server-ciphers",
+    "ssl-redirect",
+    "stream-snippet",
+    "temporal-redirect",
+    "temporal-redirect-code",
+    "upstream-hash-by",
+    "upstream-hash-by-subset",
+    "upstream-hash-by-subset-size",
+    "upstream-vhost",
+    "use-regex",
+    "whitelist-source-range",
+    "x-forwarded-prefix",
+];
+
+/// What an annotation comes to, of which the prefix is taken off. One that is worth it is kept in the options: it says the same
+/// as the default, which something else may change.
+pub fn effect(name: &str, value: &str, context: &Context<'_>, options: &mut Options<'_>) -> Effect {
+    if KNOWN.binary_search(&name).is_err() {
+        return Effect::Unknown;
+    }
+    let value = value.trim();
+    let timeouts = &context.defaults.timeouts;
+    let seconds = |default: Option<std::time::Duration>| {
+        default.is_some_and(|default| {
+            value.parse().is_ok_and(|seconds| default == std::time::Duration::from_secs(seconds))
+        })
+    };
+    let same = match name {
+        "backend-protocol" if value.eq_ignore_ascii_case("http") => {
+            options.protocol = Some(Protocol::Http);
+            true
+        }
+        // Without a certificate nothing is redirected anyway.
+        "ssl-redirect" if value.eq_ignore_ascii_case("false") => !context.tls,
+        "proxy-connect-timeout" => seconds(timeouts.connect),
+        "proxy-read-timeout" => seconds(timeouts.read),
+        "proxy-send-timeout" => seconds(timeouts.send),
+        "proxy-body-size" => size(value) == Ok(context.defaults.max_body_bytes),
+        "rewrite-target" => !context.paths.is_empty() && context.paths.iter().all(|path| *path == value),
+        "allowlist-source-range" | "whitelist-source-range" => {
+            value.split(',').any(|range| range.trim() == "0.0.0.0/0")
+        }
+        _ => SAME.iter().any(|(same, of)| *same == name && value.eq_ignore_ascii_case(of)),
+    };
+    if same {
+        return Effect::Same;
+    }
+    let equal = EQUALS.iter().find(|(theirs, _)| *theirs == name).map(|(_, equal)| *equal);
+    Effect::Lost(equal.unwrap_or("nothing here does the same"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use entry_model::Timeouts;
+
+    #[test]
+    fn names_are_sorted() {
+        assert!(KNOWN.is_sorted());
+        for (name, _) in SAME.iter().chain(&EQUALS) {
+            assert!(KNOWN.binary_search(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn values_that_change_nothing_are_known() {
+        let time = |seconds| Some(Duration::from_secs(seconds));
+        let timeouts = Timeouts { connect: time(5), read: time(60), send: time(60) };
+        let defaults = Defaults { timeouts, max_body_bytes: 0 };
+        let of = |name: &str, value: &str, paths: &[&str]| {
+            effect(name, value, &Context { defaults: &defaults, paths, tls: true }, &mut Options::default())
+        };
+        for (name, value) in [
+            ("ssl-redirect", "true"),
+            ("ssl-redirect", "True"),
+            ("backend-protocol", "http"),
+            ("backend-protocol", "HTTP"),
+            ("proxy-read-timeout", "60"),
+            ("proxy-connect-timeout", " 5 "),
+            ("proxy-body-size", "0"),
+            ("rewrite-target", "/"),
+            ("whitelist-source-range", "0.0.0.0/0,::/0"),
+            ("allowlist-source-range", "::/0, 0.0.0.0/0"),
+            ("use-regex", "false"),
+            ("proxy-http-version", "1.1"),
+        ] {
+            assert_eq!(of(name, value, &["/", "/"]), Effect::Same, "{name}: {value}");
+        }
+        for (name, value) in [
+            ("ssl-redirect", "false"),
+            ("force-ssl-redirect", "true"),
+            ("backend-protocol", "HTTPS"),
+            ("proxy-read-timeout", "61"),
+            ("proxy-read-timeout", "60s"),
+            ("proxy-connect-timeout", "60"),
+            ("proxy-body-size", "1m"),
+            ("rewrite-target", "/x"),
+            ("whitelist-source-range", "10.0.0.0/8"),
+            ("whitelist-source-range", ""),
+            ("use-regex", "true"),
+            ("configuration-snippet", ""),
+        ] {
+            assert!(matches!(of(name, value, &["/", "/"]), Effect::Lost(_)), "{name}: {value}");
+        }
+        for paths in [&["/x"][..], &["/", "/x"], &[]] {
+            assert!(matches!(of("rewrite-target", "/", paths), Effect::Lost(_)), "{paths:?}");
+        }
+        let context = Context { defaults: &defaults, paths: &["/"], tls: false };
+        assert_eq!(effect("ssl-redirect", "false", &context, &mut Options::default()), Effect::Same);
+        for name in ["rate-limit", "hsts", "proxy-buffers", "ssl-protocols", "", "Rewrite-Target"] {
+            assert_eq!(of(name, "1", &["/"]), Effect::Unknown, "{name}");
+        }
+    }
+}

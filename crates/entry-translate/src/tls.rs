@@ -1,0 +1,177 @@
+//! Which certificates objects bring.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use entry_model::{Key, Kind, ObjectRef, Reason, Secret, Snapshot};
+
+use crate::BuildSettings;
+use crate::attach::{Attached, Source};
+use crate::certificate::{Loaded, load};
+use crate::claim::TlsClaim;
+use crate::draft::{Draft, Place, TlsPart, named, words};
+use crate::offers::{Certificates, Offer};
+
+/// A Secret that gave a whole certificate, and what was read of it: it is read once, not with every change of something else.
+#[derive(Debug, Clone)]
+pub struct GoodSecret {
+    secret: Arc<Secret>,
+    loaded: Arc<Loaded>,
+}
+
+impl GoodSecret {
+    /// The Secret as it was then.
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+}
+
+impl PartialEq for GoodSecret {
+    /// What was read of it follows from it.
+    fn eq(&self, other: &Self) -> bool {
+        self.secret == other.secret
+    }
+}
+
+impl Eq for GoodSecret {}
+
+/// What a Secret gives.
+struct Found {
+    loaded: Arc<Loaded>,
+    /// To be kept for when it is broken.
+    good: Option<GoodSecret>,
+    /// What is wrong with it, if this is what it gave before.
+    broken: Option<String>,
+}
+
+/// Why a Secret gives nothing.
+type Missing = (Reason, String);
+
+/// Reads the certificates that objects bring, the oldest object's first.
+pub fn certificates<'a>(
+    snapshot: &Snapshot,
+    settings: &BuildSettings,
+    claims: &mut [TlsClaim<'a>],
+    attached: &mut [Attached<'a>],
+) -> Certificates<'a> {
+    let mut given = Certificates::default();
+    if !settings.https {
+        for Attached { source, draft, .. } in attached {
+            if matches!(source, Source::Ingress(ingress) if !ingress.tls.is_empty()) {
+                let message = "There is no HTTPS listener here; the hosts are served over HTTP, without redirect";
+                draft.lose(Place::Tls, Reason::Unsupported, message.to_owned());
+            }
+        }
+        return given;
+    }
+    let mut secrets: HashMap<Key, Result<Found, Missing>> = HashMap::new();
+    claims.sort_by_key(|claim| claim.owner);
+    for TlsClaim { owner: (created, owner), entry, hosts, secret } in claims {
+        let place = Place::TlsEntry(*entry, TlsPart::Secret);
+        let draft = &mut attached[*owner].draft;
+        let found = match secret.as_ref().or(settings.default_certificate.as_ref()) {
+            Some(key) => secrets.entry(key.clone()).or_insert_with(|| read(snapshot, settings, key)).as_ref(),
+            None => Err(&(
+                Reason::Unsupported,
+                "No Secret is named, and this entry has no default certificate (--default-certificate); name one"
+                    .to_owned(),
+            )),
+        };
+        let found = match found {
+            Ok(found) => found,
+            Err((reason, message)) => {
+                let message = format!("{message}. Until then, the hosts are served over HTTP only, without redirect");
+                draft.lose(place, *reason, message);
+                continue;
+            }
+        };
+        tell(found, settings.now, place, draft);
+        let offer = |place, host| Offer {
+            owner: (*created, *owner),
+            place,
+            host,
+            loaded: Arc::clone(&found.loaded),
+            heard: false,
+            told: false,
+            used: false,
+        };
+        match hosts {
+            Some(hosts) => hosts.iter().for_each(|(place, host)| given.add(offer(*place, Some(host.clone())))),
+            None => given.add(offer(Place::TlsEntry(*entry, TlsPart::Hosts), None)),
+        }
+    }
+    let good = secrets.into_iter().filter_map(|(key, found)| Some((key, found.ok()?.good?)));
+    given.good = good.collect();
+    given
+}
+
+/// Tells an owner what there is to know of a certificate that is used.
+fn tell<'a>(found: &Found, now: i64, place: Place<'a>, draft: &mut Draft<'a>) {
+    let Found { loaded, broken, .. } = found;
+    if let Some(words) = broken {
+        let message = format!(
+            "{words}. Until it can, the certificate that it held before is served, which a restart of the entry forgets"
+        );
+        draft.lose(place, Reason::InvalidRef, message);
+    }
+    for remark in &loaded.remarks {
+        if remark.lost {
+            let message =
+                format!("{}. The rest is served, and clients may refuse it; correct the Secret", remark.message);
+            draft.lose(place, Reason::InvalidRef, message);
+        } else {
+            draft.note(place, Reason::InvalidRef, remark.message.clone());
+        }
+    }
+    let (from, to) = loaded.valid;
+    let age = match now {
+        now if now > to => Some("has expired; renew it"),
+        now if now < from => Some("is not valid yet; check the clock"),
+        _ => None,
+    };
+    if let Some(hint) = age {
+        let message = format!("The certificate is served, and clients refuse it, since it {hint}");
+        draft.note(place, Reason::InvalidRef, message);
+    }
+}
+
+fn read(snapshot: &Snapshot, settings: &BuildSettings, key: &Key) -> Result<Found, Missing> {
+    let object = ObjectRef::new(Kind::Secret, key.clone());
+    let said = |words: &str| format!("{} cannot be used: {words}", named(&object));
+    let invalid = |words: &str| Err((Reason::InvalidRef, said(words)));
+    let before = settings.last_good.get(key);
+    // A renewal that went wrong is no reason to take HTTPS away. A Secret that is gone is: its owner takes it back.
+    let as_before = |good: &GoodSecret, words: &str| {
+        Ok(Found { loaded: Arc::clone(&good.loaded), good: Some(good.clone()), broken: Some(said(words)) })
+    };
+    if let Some((_, text)) = settings.quarantine.get(&object) {
+        let now = snapshot.secrets.get(key);
+        return match before.filter(|good| now.is_some_and(|now| good.secret != *now)) {
+            Some(good) => as_before(good, &words(text)),
+            None => invalid(&words(text)),
+        };
+    }
+    if let Some(text) = snapshot.unreadable.get(&object) {
+        return invalid(&words(text));
+    }
+    let Some(secret) = snapshot.secrets.get(key) else {
+        let message = format!("There is no {} of the type kubernetes.io/tls; make it", named(&object));
+        return Err((Reason::RefNotFound, message));
+    };
+    if let Some(good) = before.filter(|good| Arc::ptr_eq(&good.secret, secret)) {
+        return Ok(Found { loaded: Arc::clone(&good.loaded), good: Some(good.clone()), broken: None });
+    }
+    match (load(secret), before) {
+        (Err(words), Some(good)) => as_before(good, &words),
+        (Err(words), None) => invalid(&words),
+        (Ok(loaded), before) => match (loaded.damage(), before) {
+            (Some(damage), Some(good)) => as_before(good, damage),
+            (damage, _) => {
+                let whole = damage.is_none();
+                let loaded = Arc::new(loaded);
+                let good = GoodSecret { secret: Arc::clone(secret), loaded: Arc::clone(&loaded) };
+                Ok(Found { loaded, good: whole.then_some(good), broken: None })
+            }
+        },
+    }
+}

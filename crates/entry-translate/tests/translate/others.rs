@@ -1,0 +1,163 @@
+//! Quarantine, objects that cannot be read, messages, and addresses of nodes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use entry_model::{Key, Kind, LoadBalancerAddress, Meta, Node, ObjectRef, Outcome, Reason, Snapshot, addresses};
+
+use crate::support::{
+    Objects, assert_routes, assert_verdict, exposed, key, object, prefix, service, settings, texts, with_rule,
+};
+
+#[test]
+fn what_nginx_refused_contributes_nothing() {
+    let mut first = with_rule("first", None, vec![prefix("/same"), prefix("/first")]);
+    first.meta.created = -1;
+    let second = with_rule("second", None, vec![prefix("/same")]);
+    let mut settings = settings();
+    let refused = |words: &str| (Reason::RefusedByNginx, words.to_owned());
+    // Its reason is at the end, as nginx puts it.
+    let long = format!("{}: unknown \"directive\"\nin x.conf", "x".repeat(200));
+    settings.quarantine.insert(object(Kind::Ingress, "first"), refused(&long));
+    settings.quarantine.insert(object(Kind::Service, "web"), (Reason::Unsupported, "no reason".to_owned()));
+    let objects = Objects::new().service(exposed("web", [])).ingress(first).ingress(second);
+    let built = objects.build_with(&settings);
+    assert_routes(&built, &["* prefix /same -> 10.0.0.1:80 http (Ingress shop/second)"]);
+    let words = (
+        "",
+        Reason::RefusedByNginx,
+        "xxx: unknown \"directive\"\\nin x.conf. Nothing of it is served, all else is; correct it",
+    );
+    assert_verdict(&built, &object(Kind::Ingress, "first"), Outcome::Refused, &[words]);
+    assert_eq!(built.verdicts[&object(Kind::Ingress, "first")].generation, 3);
+    // Its own rule is gone; others' rules may still lead to it.
+    let words = ("", Reason::Unsupported, "no reason");
+    assert_verdict(&built, &object(Kind::Service, "web"), Outcome::Refused, &[words]);
+    assert_verdict(&built, &object(Kind::Ingress, "second"), Outcome::Accepted, &[]);
+}
+
+#[test]
+fn what_cannot_be_read_is_refused() {
+    let mut objects = Objects::new().service(exposed("web", []));
+    objects.0.unreadable.insert(object(Kind::Ingress, "torn"), "line 3: mapping values are not allowed".to_owned());
+    // Of what a source still has of it nothing is served: half an object is none.
+    let objects = objects.ingress(with_rule("torn", None, vec![prefix("/torn")]));
+    let built = objects.build();
+    assert_routes(&built, &["* prefix /web -> 10.0.0.1:80 http strip (Service shop/web)"]);
+    let finding = ("", Reason::Invalid, "The object cannot be read: line 3");
+    assert_verdict(&built, &object(Kind::Ingress, "torn"), Outcome::Refused, &[finding]);
+}
+
+#[test]
+fn of_a_file_that_cannot_be_read_the_good_parts_may_be_served() {
+    let mut objects = Objects::new();
+    let file = object(Kind::Manifest, "web.yaml:3");
+    objects.0.unreadable.insert(file.clone(), "what the file said before stays in force: torn".to_owned());
+    let verdict = &objects.build().verdicts[&file];
+    let message = "This cannot be read: what the file said before stays in force: torn. All else is served; correct it";
+    assert_eq!((verdict.outcome, verdict.findings[0].message.as_str()), (Outcome::Refused, message));
+}
+
+#[test]
+fn messages_hold_little_of_objects() {
+    let long = "x".repeat(5_000);
+    let path = format!("no\nslash{long}");
+    let annotations = [("sparrow/path", path.as_str()), ("sparrow/read-timeout", &long)];
+    let mut named = with_rule(&long, None, vec![prefix("/x"), prefix("/x")]);
+    named.meta.annotations = texts([(&*format!("sparrow/{long}"), "")]);
+    let mut twin = named.clone();
+    twin.meta.namespace.clone_from(&long);
+    let built = Objects::new().service(exposed("web", annotations)).ingress(named).ingress(twin).build();
+    let findings: Vec<_> = built.verdicts.values().flat_map(|verdict| &verdict.findings).collect();
+    assert!(findings.len() > 5, "{findings:#?}");
+    for finding in findings {
+        assert!(finding.message.len() < 600 && finding.field.len() < 200, "{finding:?}");
+        assert!(!finding.message.contains('\n'), "{finding:?}");
+    }
+    let message = &built.verdicts[&object(Kind::Service, "web")].findings[0].message;
+    assert!(message.starts_with(r#"The path "no\nslash"#), "{message}");
+    assert!(message.contains("xxx…\" cannot be used"), "{message}");
+}
+
+#[test]
+fn of_very_many_findings_the_first_are_told() {
+    for (all, told) in [(20, 20), (21, 21), (10_000, 21)] {
+        let paths = (0..all).map(|number| prefix(&format!("no-slash{number}")));
+        let built = Objects::new().ingress(with_rule("many", None, paths.collect())).build();
+        let verdict = &built.verdicts[&object(Kind::Ingress, "many")];
+        assert_eq!((verdict.outcome, verdict.findings.len()), (Outcome::Refused, told));
+        assert_eq!(verdict.findings[19].field, "spec.rules[0].http.paths[19].path");
+        let last = verdict.findings.last().expect("some");
+        assert_eq!(last.message.starts_with(&format!("And {} more findings", all - 20)), all > 20, "{last:?}");
+    }
+}
+
+fn node(name: &str, external: &[&str], internal: &[&str], ready: bool) -> Node {
+    let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("an address")).collect();
+    let meta = Meta { name: name.to_owned(), labels: texts([("role", "entry")]), ..Meta::default() };
+    Node { meta, external: parse(external), internal: parse(internal), ready }
+}
+
+fn node_label() -> (String, String) {
+    ("role".to_owned(), "entry".to_owned())
+}
+
+fn reached(nodes: Vec<Node>) -> Vec<String> {
+    let nodes: BTreeMap<_, _> = nodes.into_iter().map(|node| (key("", &node.meta.name), Arc::new(node))).collect();
+    let snapshot = Snapshot { nodes, ..Snapshot::default() };
+    addresses(&snapshot, None, &node_label()).iter().map(text).collect()
+}
+
+fn text(address: &LoadBalancerAddress) -> String {
+    match address {
+        LoadBalancerAddress::Ip(ip) => ip.to_string(),
+        LoadBalancerAddress::Hostname(name) => name.clone(),
+    }
+}
+
+#[test]
+fn a_service_is_published_instead_of_the_nodes() {
+    let mut balanced = service("lb");
+    let ip = |text: &str| LoadBalancerAddress::Ip(text.parse().expect("an address"));
+    balanced.addresses =
+        vec![LoadBalancerAddress::Hostname("lb.example".into()), ip("192.0.2.8"), ip("192.0.2.7"), ip("192.0.2.8")];
+    let mut snapshot = Objects::new().service(balanced).service(service("none")).0;
+    snapshot.nodes.insert(key("", "a"), Arc::new(node("a", &["192.0.2.1"], &[], true)));
+    let published = |service: Option<Key>| {
+        addresses(&snapshot, service.as_ref(), &node_label()).iter().map(text).collect::<Vec<_>>()
+    };
+    assert_eq!(published(None), ["192.0.2.1"]);
+    assert_eq!(published(Some(key("shop", "lb"))), ["192.0.2.7", "192.0.2.8", "lb.example"]);
+    for missing in ["none", "nobody"] {
+        assert!(published(Some(key("shop", missing))).is_empty(), "{missing}: not the nodes', which would be wrong");
+    }
+}
+
+#[test]
+fn nodes_are_reached_from_outside_if_they_can_be() {
+    let mut other = node("other", &["192.0.2.9"], &[], true);
+    other.meta.labels = texts([("role", "worker")]);
+    let nodes = vec![
+        other,
+        node("a", &["192.0.2.2", "2001:db8::2"], &["10.0.0.2"], true),
+        node("b", &[], &["10.0.0.10", "10.0.0.3"], true),
+        node("c", &["192.0.2.2"], &[], true),
+    ];
+    assert_eq!(reached(nodes), ["10.0.0.3", "10.0.0.10", "192.0.2.2", "2001:db8::2"]);
+}
+
+#[test]
+fn nodes_that_are_not_ready_are_left_out_unless_none_is() {
+    let down = || node("down", &[], &["10.0.0.1"], false);
+    assert_eq!(reached(vec![down(), node("up", &[], &["10.0.0.2"], true)]), ["10.0.0.2"]);
+    assert_eq!(reached(vec![down()]), ["10.0.0.1"]);
+    assert!(reached(vec![]).is_empty());
+}
+
+#[test]
+fn nothing_gives_nothing() {
+    let built = Objects(Snapshot::default()).build();
+    assert_eq!(built, entry_translate::Built::default());
+    let object = ObjectRef::new(Kind::Node, key("", "a"));
+    assert_eq!(object.to_string(), "Node a");
+}

@@ -1,0 +1,325 @@
+//! What holds for all objects, whatever is in them.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::LazyLock;
+
+use entry_model::{
+    Action, Found, HostName, Ingress, IngressBackend, IngressPath, IngressRule, IngressTls, Kind, ObjectRef, Outcome,
+    PathMatch, PathType, PortRef, Request, Rule, Scheme, Secret, Service, ServiceKind, ServicePort, Snapshot,
+};
+use entry_translate::{BuildSettings, Built, build};
+use proptest::collection::{btree_map, vec};
+use proptest::option::of;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+
+use crate::support::{Objects, class, exposed, ingress, meta, prefix, secret, service, settings, with_rule};
+
+/// Anything, and often one of a few, so that objects meet.
+fn text(few: &'static [&'static str]) -> impl Strategy<Value = String> {
+    prop_oneof![20 => proptest::sample::select(few).prop_map(str::to_owned), 1 => any::<String>(), 1 => "[ -~]{0,12}"]
+}
+
+const NAMES: &[&str] = &["a", "a", "b", "b", "c", "d", "e", "a%2Fb"];
+const HOSTS: &[&str] = &[
+    "a.example.com",
+    "a.example.com",
+    "A.example.com.",
+    "*.example.com",
+    "b.example.com",
+    "",
+    "例子.中国",
+    "*",
+    "::1",
+];
+const PATHS: &[&str] = &["/", "/a", "/a/", "/a/b", "/%61", "/a b", "/a//b", "/..", "a", "/{$;", ""];
+const PROTOCOLS: &[&str] = &["http", "https", "kubernetes.io/h2c", "grpc", "x"];
+const KEYS: &[&str] = &[
+    "sparrow/path",
+    "sparrow/host",
+    "sparrow/port",
+    "sparrow/strip-prefix",
+    "sparrow/keep-alive",
+    "sparrow/read-timeout",
+    "sparrow/max-body-size",
+    "sparrow/backend-protocol",
+    "sparrow/ssl-redirect",
+    "sparrow/x",
+];
+const VALUES: &[&str] = &["/a", "a.example.com", "80", "http", "true", "false", "5s", "1g", "*.example.com", "/"];
+
+fn annotations() -> impl Strategy<Value = std::collections::BTreeMap<String, String>> {
+    btree_map(text(KEYS), text(VALUES), 0..4)
+}
+
+fn any_service() -> impl Strategy<Value = Service> {
+    let kind = prop_oneof![
+        8 => Just(ServiceKind::ClusterIp),
+        1 => Just(ServiceKind::Headless),
+        1 => text(HOSTS).prop_map(ServiceKind::ExternalName)
+    ];
+    let port = (
+        text(&["", "http", "web"]),
+        proptest::sample::select(&[0, 80, 80, 80, 81][..]),
+        text(&["TCP", "TCP", "TCP", "UDP"]),
+        of(text(PROTOCOLS)),
+    );
+    let port = port.prop_map(|(name, port, protocol, app_protocol)| ServicePort { name, port, protocol, app_protocol });
+    let parts = (text(NAMES), 0..3_i64, annotations(), any::<bool>());
+    (parts, kind, prop_oneof![9 => vec(any::<IpAddr>(), 1..3), 1 => Just(Vec::new())], vec(port, 0..4)).prop_map(
+        |(parts, kind, cluster_ips, ports)| {
+            let (name, created, annotations, labelled) = parts;
+            let mut meta = if labelled { exposed(&name, []).meta } else { meta(&name) };
+            meta.created = created;
+            meta.annotations = annotations;
+            Service { meta, kind, cluster_ips, ports, addresses: Vec::new() }
+        },
+    )
+}
+
+fn any_backend() -> impl Strategy<Value = IngressBackend> {
+    let port = prop_oneof![Just(PortRef::Number(80)), text(&["http", "web", ""]).prop_map(PortRef::Name)];
+    prop_oneof![
+        6 => (text(NAMES), port).prop_map(|(name, port)| IngressBackend::Service { name, port }),
+        1 => (text(NAMES), text(NAMES)).prop_map(|(kind, name)| IngressBackend::Resource { kind, name })
+    ]
+}
+
+fn any_ingress() -> impl Strategy<Value = Ingress> {
+    let path_type = prop_oneof![
+        3 => Just(PathType::Prefix),
+        2 => Just(PathType::Exact),
+        1 => Just(PathType::ImplementationSpecific),
+        1 => text(&["Regex"]).prop_map(PathType::Unknown)
+    ];
+    let path = (of(text(PATHS)), path_type, any_backend());
+    let path = path.prop_map(|(path, path_type, backend)| IngressPath { path, path_type, backend });
+    let rule = (of(text(HOSTS)), vec(path, 0..4)).prop_map(|(host, paths)| IngressRule { host, paths });
+    let tls = (vec(text(HOSTS), 0..3), proptest::option::weighted(0.9, text(NAMES)))
+        .prop_map(|(hosts, secret)| IngressTls { hosts, secret });
+    let parts = (text(NAMES), 0..3_i64, annotations(), proptest::option::weighted(0.9, text(&["sparrow"])));
+    (parts, of(any_backend()), vec(rule, 0..4), vec(tls, 0..3)).prop_map(|(parts, default_backend, rules, tls)| {
+        let (name, created, annotations, class) = parts;
+        let mut ingress = Ingress { class, default_backend, rules, tls, ..ingress(&name) };
+        ingress.meta.created = created;
+        ingress.meta.annotations = annotations;
+        ingress
+    })
+}
+
+/// Making keys takes time.
+static SECRETS: LazyLock<[Secret; 2]> =
+    LazyLock::new(|| [secret("a", &["a.example.com"]), secret("b", &["*.example.com"])]);
+
+fn any_secret() -> impl Strategy<Value = Secret> {
+    let part = |part: fn(&Secret) -> &Vec<u8>| {
+        prop_oneof![
+            8 => (0..2_usize).prop_map(move |n| part(&SECRETS[n]).clone()),
+            1 => vec(any::<u8>(), 0..200),
+            // One byte is another.
+            1 => (any::<prop::sample::Index>(), any::<u8>()).prop_map(move |(at, byte)| {
+                let mut bytes = part(&SECRETS[0]).clone();
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+                bytes
+            })
+        ]
+    };
+    (text(NAMES), part(|secret| &secret.certificate), part(|secret| &secret.key))
+        .prop_map(|(name, certificate, key)| Secret { meta: meta(&name), certificate, key })
+}
+
+fn any_snapshot() -> impl Strategy<Value = Snapshot> {
+    let objects = (vec(any_service(), 0..10), vec(any_ingress(), 0..6), vec(any_secret(), 0..5), any::<bool>());
+    objects.prop_map(|(services, ingresses, secrets, default)| {
+        let mut class = class("sparrow");
+        class.default = default;
+        let objects = Objects::new().class(class);
+        let objects = services.into_iter().fold(objects, Objects::service);
+        let objects = ingresses.into_iter().fold(objects, Objects::ingress);
+        secrets.into_iter().fold(objects, Objects::secret).0
+    })
+}
+
+fn rules(built: &Built) -> impl Iterator<Item = &Rule> {
+    built.routes.hosts.values().flat_map(|host| &host.rules).chain(&built.routes.default)
+}
+
+/// The documented order: exact paths first, then longer prefixes before shorter ones.
+fn place(rule: &Rule) -> (bool, std::cmp::Reverse<usize>, &str) {
+    match &rule.path {
+        PathMatch::Exact(path) => (false, std::cmp::Reverse(0), path),
+        PathMatch::Prefix(path) => (true, std::cmp::Reverse(path.len()), path),
+    }
+}
+
+fn assert_sound(built: &Built, settings: &BuildSettings) {
+    for (name, host) in &built.routes.hosts {
+        let (HostName::Exact(text) | HostName::Wildcard(text)) = name else { continue };
+        let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+        assert!(text.bytes().all(legal) && !text.is_empty() && text.len() <= 253, "{name}");
+        assert!(text.parse::<IpAddr>().is_err(), "{name}");
+        assert!(!host.rules.is_empty(), "{name} is served and has no rule");
+        assert!(settings.https || host.certificate.is_none());
+    }
+    for host in built.routes.hosts.values() {
+        assert!(host.rules.windows(2).all(|two| place(&two[0]) < place(&two[1])), "not in order: {:#?}", host.rules);
+        assert!(host.certificate.iter().all(|id| built.routes.certificates.contains_key(id)));
+        assert!(host.certificate.is_some() || host.rules.iter().all(|rule| !rule.redirect_to_https));
+    }
+    let used: BTreeSet<_> = built.routes.hosts.values().filter_map(|host| host.certificate.as_ref()).collect();
+    assert_eq!(used, built.routes.certificates.keys().collect(), "certificates that no host uses");
+    for rule in rules(built) {
+        let path = rule.path.path();
+        assert!(path.starts_with('/') && path.len() <= 2048, "{path:?}");
+        assert!(!path.contains(char::is_control) && !path.contains("//") && !path.contains(['?', '#']), "{path:?}");
+        assert!(!path.split('/').any(|segment| segment == "." || segment == ".."), "{path:?}");
+        let slash = matches!(rule.path, PathMatch::Prefix(_)) && path.len() > 1 && path.ends_with('/');
+        assert!(!slash, "{path:?}");
+        if let Action::Forward(forward) = &rule.action {
+            assert_ne!(forward.backend.address.port(), 0);
+        }
+    }
+    let origins: BTreeSet<_> = rules(built).map(|rule| &rule.origin).collect();
+    for (object, verdict) in &built.verdicts {
+        assert_eq!(origins.contains(object), verdict.outcome != Outcome::Refused, "{object}: {verdict:#?}");
+        assert!(verdict.outcome == Outcome::Accepted || !verdict.findings.is_empty(), "{object} is not told why");
+        for finding in &verdict.findings {
+            assert!(finding.message.len() < 2_000 && !finding.message.contains(char::is_control), "{finding:?}");
+            assert!(finding.field.len() < 1_000 && !finding.field.contains(char::is_control), "{finding:?}");
+        }
+    }
+    assert!(origins.iter().all(|object| built.verdicts.contains_key(object)), "a rule without a verdict on its object");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_built_is_sound(snapshot in any_snapshot(), https: bool, now: i64) {
+        let settings = BuildSettings { https, now, ..BuildSettings::default() };
+        let built = build(&snapshot, &settings);
+        assert_sound(&built, &settings);
+        assert_eq!(built, build(&snapshot, &settings));
+        // Renders whatever is in it.
+        prop_assert!(built.routes.to_string().lines().count() >= rules(&built).count());
+    }
+
+    /// Quarantine is as good as removal, for all others.
+    #[test]
+    fn what_is_quarantined_might_as_well_not_be_there(snapshot in any_snapshot(), which: prop::sample::Index) {
+        let Some(key) = (!snapshot.ingresses.is_empty())
+            .then(|| snapshot.ingresses.keys().nth(which.index(snapshot.ingresses.len())).unwrap().clone())
+        else {
+            return Ok(());
+        };
+        let object = ObjectRef::new(Kind::Ingress, key.clone());
+        let mut settings = settings();
+        let mut without = snapshot.clone();
+        without.ingresses.remove(&key);
+        let mut expected = build(&without, &settings);
+        settings.quarantine.insert(object.clone(), (entry_model::Reason::RefusedByNginx, "no".to_owned()));
+        let mut built = build(&snapshot, &settings);
+        prop_assert_eq!(built.verdicts[&object].outcome, Outcome::Refused);
+        built.verdicts.remove(&object);
+        expected.verdicts.remove(&object);
+        prop_assert_eq!(built, expected);
+    }
+
+    /// What is younger than all others changes nothing of theirs but what a default backend had, whatever is in it.
+    #[test]
+    fn a_younger_object_takes_nothing(snapshot in any_snapshot(), mut young in any_ingress()) {
+        young.meta.created = 100;
+        young.meta.name = "young".to_owned();
+        young.default_backend = None;
+        young.tls.clear();
+        let mut snapshot = snapshot;
+        for ingress in snapshot.ingresses.values_mut() {
+            std::sync::Arc::make_mut(ingress).default_backend = None;
+        }
+        let before = build(&snapshot, &settings());
+        let object = ObjectRef::new(Kind::Ingress, young.meta.key());
+        snapshot.ingresses.insert(young.meta.key(), young.into());
+        let mut after = build(&snapshot, &settings());
+        for host in after.routes.hosts.values_mut() {
+            host.rules.retain(|rule| rule.origin != object);
+        }
+        let left = after.routes.hosts.iter().filter(|(_, host)| !host.rules.is_empty());
+        prop_assert!(left.eq(&before.routes.hosts), "{}\n{}", before.routes, after.routes);
+    }
+}
+
+/// A rule of a simple Ingress: its host, whether exact, its path.
+type Simple = (&'static str, bool, &'static str);
+
+/// What is expected: the index of the Ingress whose rule a request gets, by going through all of them.
+fn naive(ingresses: &[Vec<Simple>], host: &str, path: &str) -> Option<usize> {
+    let all = || ingresses.iter().enumerate().flat_map(|(n, rules)| rules.iter().map(move |rule| (n, *rule)));
+    let parent = host.split_once('.').map(|(_, parent)| format!("*.{parent}")).unwrap_or_default();
+    let best = [host, parent.as_str(), ""].into_iter().find(|name| all().any(|(_, (host, ..))| host == *name))?;
+    let ours = || all().filter(|(_, (host, ..))| *host == best);
+    if let Some((n, _)) = ours().find(|(_, (_, exact, rule))| *exact && *rule == path) {
+        return Some(n);
+    }
+    let segments = |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let wanted = segments(path);
+    let below = ours().filter(|(_, (_, exact, rule))| !exact && wanted.starts_with(&segments(rule)));
+    // The first of the longest: max_by_key gives the last.
+    below.collect::<Vec<_>>().into_iter().rev().max_by_key(|(_, (.., rule))| segments(rule).len()).map(|(n, _)| n)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn requests_get_the_rule_that_a_naive_model_says(
+        ingresses in vec(vec((
+            proptest::sample::select(&["", "a.example.com", "*.example.com", "b.example.com", "example.com"][..]),
+            any::<bool>(),
+            proptest::sample::select(&["/", "/a", "/a/", "/a/b", "/a/b/", "/ab", "/b/c/d", "/你", "/A"][..]),
+        ), 0..5), 0..5),
+        host in proptest::sample::select(&["a.example.com", "x.example.com", "example.com", "y.x.example.com", "z"][..]),
+        path in proptest::sample::select(&["/", "/a", "/a/", "/a/b", "/a/b/", "/a/b/c", "/ab", "/b/c", "/b/c/d/", "/你/", "/A"][..]),
+    ) {
+        let mut objects = Objects::new().service(service("web"));
+        for (n, rules) in ingresses.iter().enumerate() {
+            let rules = rules.iter().map(|&(host, exact, path)| {
+                let path_type = if exact { PathType::Exact } else { PathType::Prefix };
+                let path = IngressPath { path_type, ..prefix(path) };
+                IngressRule { host: (!host.is_empty()).then(|| host.to_owned()), paths: vec![path] }
+            });
+            // Names run against age, so that age decides.
+            let mut ingress = with_rule(&format!("n{}", 9 - n), None, vec![]);
+            ingress.rules = rules.collect();
+            ingress.meta.created = i64::try_from(n).unwrap();
+            objects = objects.ingress(ingress);
+        }
+        let built = objects.build();
+        let found = match built.routes.find(&Request { scheme: Scheme::Http, host, path }) {
+            Found::Rule(rule) => Some(rule.origin.key.name.clone()),
+            Found::NotFound => None,
+            other => panic!("{other:?}"),
+        };
+        let expected = naive(&ingresses, host, path).map(|n| format!("n{}", 9 - n));
+        prop_assert_eq!(found, expected, "{}", built.routes);
+    }
+}
+
+#[test]
+fn the_strategies_reach_what_they_are_for() {
+    // A strategy that only makes refused objects would prove nothing.
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let (mut outcomes, mut redirects, mut forwards) = (BTreeSet::new(), 0, 0);
+    for _ in 0..300 {
+        let snapshot = any_snapshot().new_tree(&mut runner).unwrap().current();
+        let built = build(&snapshot, &settings());
+        outcomes.extend(built.verdicts.values().map(|verdict| verdict.outcome));
+        redirects += rules(&built).filter(|rule| rule.redirect_to_https).count();
+        forwards += rules(&built).filter(|rule| matches!(rule.action, Action::Forward(_))).count();
+    }
+    assert_eq!(outcomes.len(), 3);
+    assert!(redirects > 10 && forwards > 100, "{redirects} {forwards}");
+    // And so would a model that always says the same.
+    assert_eq!(naive(&[vec![("", false, "/a")], vec![("", false, "/a/b")]], "x", "/a/b/c"), Some(1));
+}
