@@ -11,7 +11,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// librados or librbd answered with a negative errno.
-    #[error("{operation} {subject}: {errno}")]
+    #[error("{operation} of {subject} failed: {errno}")]
     Call {
         /// The C function or RADOS operation, such as `rbd_open`.
         operation: &'static str,
@@ -50,7 +50,7 @@ pub enum Error {
     #[error("{0:?} holds a NUL byte")]
     Nul(String),
     /// The time that the caller set ran out; whether a change took effect is not known.
-    #[error("{operation} {subject}: no answer in time")]
+    #[error("{operation} of {subject} had no answer in time")]
     Deadline {
         /// What was waited for.
         operation: &'static str,
@@ -122,7 +122,7 @@ errnos! {
     EPERM "operation not permitted",
     ENOENT "no such file, object, pool or image",
     EIO "input/output error",
-    EBADF "bad file descriptor; of a new image: its random id is taken",
+    EBADF "bad file descriptor, or the random id of a new image is taken",
     ENXIO "no such device or address",
     EAGAIN "try again",
     ENOMEM "out of memory",

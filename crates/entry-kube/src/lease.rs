@@ -171,7 +171,7 @@ impl Elector {
                 true
             }
             Ok(None) => {
-                self.lose("another has it");
+                self.lose("another replica has it");
                 false
             }
             Err(message) => {

@@ -93,7 +93,7 @@ pub fn verdicts(attached: Vec<Attached<'_>>, snapshot: &Snapshot, settings: &Bui
     for (object, text) in &snapshot.unreadable {
         let message = match object.kind {
             // Of a file, what was good before may be served; its words say so.
-            Kind::Manifest => format!("This cannot be read: {}. All else is served; correct it", words(text)),
+            Kind::Manifest => format!("The manifest cannot be read: {}. All else is served; correct it", words(text)),
             _ => {
                 format!("The object cannot be read: {}. Nothing of it is served, all else is; correct it", words(text))
             }

@@ -68,7 +68,7 @@ pub fn weight(path: &PathMatch) -> usize {
 pub fn exceeded(what: &str, most: usize, flag: &str) -> String {
     format!(
         "Of {what} at most {most} are served ({flag}), and others were first, so this is not served and they are; remove some, or \
-         ask whoever runs the entry for more"
+         ask the operator of the entry for more"
     )
 }
 

@@ -285,7 +285,7 @@ fn message(unit: Unit<'_>, denial: &Denial<'_, '_>, namespace: &str) -> String {
         }
         Denial::NotListed => format!(
             "{what} is not in the annotation {HOSTS} of the namespace {namespace}, which names all that its objects may claim, so \
-             nothing of this object is served there; use a host that is named, or ask whoever writes that annotation"
+             nothing of this object is served there; use a host that is named, or have it named there"
         ),
         Denial::Owned(owner) => format!(
             "{what} belongs to the namespace {owner}, which had it first and keeps it, so nothing of this object is served there; \

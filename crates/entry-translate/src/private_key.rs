@@ -26,7 +26,7 @@ const ED25519: Oid<'_> = oid!(1.3.101.112);
 const BROKEN: &str = "tls.key holds a private key that is broken, or no key at all";
 const UNSUPPORTED: &str = "tls.key is of a kind that is not supported; use RSA of 2048 to 8192 bits, ECDSA with P-224, P-256, \
                            P-384, P-521 or secp256k1, or Ed25519";
-const ENCRYPTED: &str = "tls.key is encrypted, and nobody is there to give the password; decrypt it, as \
+const ENCRYPTED: &str = "tls.key is encrypted, and the entry has no password for it; decrypt it, as \
                          `openssl pkey -in tls.key` does";
 
 /// A private key that is sound. Not to be shown.

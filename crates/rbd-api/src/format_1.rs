@@ -104,7 +104,7 @@ fn image(io: &IoContext, named: Named, header: &Format1Header) -> Image {
 
 /// Images of format 1 are shown, and nothing else is done with them.
 pub fn only_shown(name: &str) -> Problem {
-    Problem::new(Kind::Conflict, format!("Image {name:?} is of format 1, of which this service only shows what there is."))
+    Problem::new(Kind::Conflict, format!("Image {name:?} is of format 1, which this service only shows."))
         .cause("Ceph has deprecated the format; it has no ids, locks, clones or trash.")
         .correction(
             "Make an image of format 2 of it, with `rbd cp` under another name, or with `rbd migration prepare`, `execute` and \

@@ -148,7 +148,7 @@ impl Guard {
         Err(Problem::new(Kind::HostNotAllowed, format!("The request is for the host {:?}.", host.name))
             .cause(
                 "This service does not know its callers (--auth none), so that a web page with a name of its own could act \
-                 for whoever opens it.",
+                 for the user who opens it.",
             )
             .correction(
                 "Use the service's address or localhost; or, if the name is this service's, start it with \
@@ -163,7 +163,7 @@ impl Guard {
     pub fn check_origin(headers: &HeaderMap, host: Option<&Host>) -> Result<(), Problem> {
         let refused = |what: String| {
             Problem::new(Kind::CrossSite, what)
-                .cause("This service does not know its callers (--auth none), and another site's page may not act for them.")
+                .cause("This service does not know its callers (--auth none), and a page of another site may not act for its visitors.")
                 .correction("Send the change from a program, or from a page of this very host and port.")
         };
         for value in headers.get_all("sec-fetch-site") {

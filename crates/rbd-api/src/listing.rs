@@ -179,7 +179,9 @@ impl Image {
                     .correction("It can only be removed: DELETE it with ?permanent=true.")
             }
             ImageState::Damaged => Problem::new(Kind::Damaged, format!("Image {:?} cannot be read.", self.name))
-                .correction("Look at its header with `rados listomapvals`, and restore or remove the image."),
+                .correction(
+                    "Look at its header with `rados listomapvals`, and restore the image from a backup, or remove it.",
+                ),
             ImageState::Incomplete => {
                 Problem::new(Kind::Conflict, format!("The data of image {:?} has not all arrived.", self.name))
                     .correction("Wait for the import or copy to end; if it was cut off, DELETE the image.")

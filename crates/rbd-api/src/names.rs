@@ -54,7 +54,9 @@ pub fn utf8(encoded: &str, what: &str) -> Result<(), Problem> {
         Ok(_) => Ok(()),
         Err(_) => Err(Problem::new(Kind::BadRequest, format!("The {what} holds bytes that are not UTF-8."))
             .cause("Names that are not UTF-8 are shown with `\\xNN` for such a byte, and no path can hold them.")
-            .correction("Give the thing a name of UTF-8 with Ceph's own tools, such as `rbd rename`, and use that.")),
+            .correction(
+                "Rename it to a name of UTF-8 with Ceph's own tools, such as `rbd rename`, and use that name.",
+            )),
     }
 }
 

@@ -76,7 +76,7 @@ kinds! {
     Damaged "damaged" INTERNAL_SERVER_ERROR "What Ceph holds cannot be read",
     NotSupported "not-supported" NOT_IMPLEMENTED "The cluster cannot do this",
     Busy "busy" SERVICE_UNAVAILABLE "The service has no worker free",
-    AuthenticationUnavailable "authentication-unavailable" SERVICE_UNAVAILABLE "Nobody can tell who may do this",
+    AuthenticationUnavailable "authentication-unavailable" SERVICE_UNAVAILABLE "It cannot be found out who may do this",
     CephUnavailable "ceph-unavailable" SERVICE_UNAVAILABLE "Ceph does not answer",
     ShuttingDown "shutting-down" SERVICE_UNAVAILABLE "The service is ending",
 }
@@ -280,8 +280,9 @@ impl From<ceph::Error> for Problem {
                 ceph::Error::Missing(_) => {
                     Self::new(Kind::NotSupported, error.to_string()).correction("Upgrade librbd beside this service.")
                 }
-                _ => Self::new(Kind::Damaged, error.to_string())
-                    .correction("Look at the object with `rados listomapvals`, and restore or remove the image."),
+                _ => Self::new(Kind::Damaged, error.to_string()).correction(
+                    "Look at the object with `rados listomapvals`, and restore the image from a backup, or remove it.",
+                ),
             };
         };
         let detail = error.to_string();
@@ -291,7 +292,7 @@ impl From<ceph::Error> for Problem {
             Errno::EBUSY | Errno::ENOTEMPTY | Errno::EROFS | Errno::EMLINK => Self::new(Kind::InUse, detail),
             Errno::EINVAL | Errno::EDOM | Errno::ERANGE | Errno::ENODEV => Self::new(Kind::Conflict, detail),
             Errno::ESTALE | Errno::EAGAIN => Self::new(Kind::Conflict, detail)
-                .cause("Another client changed the same thing at the same time.")
+                .cause("Another client changed the same object at the same time.")
                 .correction("Read it again, and repeat the call if it is still wanted.")
                 .retry_after(1),
             Errno::EPERM | Errno::EACCES => Self::new(Kind::CephForbidden, detail).correction(

@@ -126,15 +126,15 @@ impl Obstacle {
     /// What it is.
     pub fn what(&self) -> String {
         match self {
-            Self::Standing(what, _) => format!("It {what}"),
-            Self::Migration => "It is the source of a migration".to_owned(),
+            Self::Standing(what, _) => format!("The image {what}"),
+            Self::Migration => "The image is the source of a migration".to_owned(),
             Self::Clones(count) => format!("{count} clone(s) of its snapshots need it"),
-            Self::Snapshots(count) => format!("It has snapshots, {count}"),
-            Self::Group => "It is in a group".to_owned(),
-            Self::Moving => "Something else is being done to it".to_owned(),
-            Self::Open(clients) => format!("It is open elsewhere, by {}", clients.join(", ")),
-            Self::Unseen => "Whether a client has it open was not answered in time".to_owned(),
-            Self::Retained(until) => format!("Its retention ends at {until}"),
+            Self::Snapshots(count) => format!("The image has {count} snapshot(s)"),
+            Self::Group => "The image is in a group".to_owned(),
+            Self::Moving => "The image is being moved into the trash or out of it, or that was cut off".to_owned(),
+            Self::Open(clients) => format!("The image is open elsewhere, by {}", clients.join(", ")),
+            Self::Unseen => "Ceph did not say in time whether a client has the image open".to_owned(),
+            Self::Retained(until) => format!("The retention of the image ends at {until}"),
         }
     }
 
@@ -148,7 +148,7 @@ impl Obstacle {
             Self::Group => "take it out of the group first.",
             Self::Moving => "wait, or restore it.",
             Self::Open(_) => "close it there; the watch of a client that died ends after about 31 s.",
-            Self::Unseen => "GET this image alone.",
+            Self::Unseen => "GET this image alone to ask again.",
             Self::Retained(_) => "force its removal, or wait.",
         }
     }

@@ -43,8 +43,11 @@ pub fn refuse_unread(what: &str, unread: &[Unread]) -> Result<(), Problem> {
         return Ok(());
     }
     let pools: Vec<String> = unread.iter().map(|unread| unread.pool.clone()).collect();
-    Err(Problem::new(Kind::CephUnavailable, format!("{what} in {} cannot be told: no answer.", pools.join(", ")))
-        .correction("Look at `ceph -s`: placement groups of these pools are not active.")
-        .with("pools", pools)
-        .retry_after(5))
+    Err(Problem::new(
+        Kind::CephUnavailable,
+        format!("{what} cannot be told: no answer came from {}.", pools.join(", ")),
+    )
+    .correction("Look at `ceph -s`: placement groups of these pools are not active.")
+    .with("pools", pools)
+    .retry_after(5))
 }

@@ -182,7 +182,7 @@ impl Workers {
                     let _stuck = Counted::new(&inner.stuck);
                     let _ = task.await;
                 });
-                Err(Problem::new(Kind::CephUnavailable, format!("Ceph has not answered in time ({lane})"))
+                Err(Problem::new(Kind::CephUnavailable, format!("Ceph has not answered in time ({lane})."))
                     .cause("The call goes on; whether a change takes effect is not known.")
                     .correction("Look at `ceph -s`, and read the object again before repeating a change.")
                     .retry_after(5))

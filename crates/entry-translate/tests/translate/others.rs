@@ -54,7 +54,8 @@ fn of_a_file_that_cannot_be_read_the_good_parts_may_be_served() {
     let file = object(Kind::Manifest, "web.yaml:3");
     objects.0.unreadable.insert(file.clone(), "what the file said before stays in force: torn".to_owned());
     let verdict = &objects.build().verdicts[&file];
-    let message = "This cannot be read: what the file said before stays in force: torn. All else is served; correct it";
+    let message =
+        "The manifest cannot be read: what the file said before stays in force: torn. All else is served; correct it";
     assert_eq!((verdict.outcome, verdict.findings[0].message.as_str()), (Outcome::Refused, message));
 }
 

@@ -378,7 +378,9 @@ async fn create(mut call: Call) -> Answer {
     let NewName { name } = call.json().await?;
     let (made, group) = make(&call, "name", &name).await?;
     if !made {
-        return Err(Problem::new(Kind::Exists, format!("There is a group {name:?} already.")).errno(Errno::EEXIST));
+        return Err(Problem::new(Kind::Exists, format!("There is a group {name:?} already."))
+            .correction("Choose another name, or PUT the group to accept the one that is there.")
+            .errno(Errno::EEXIST));
     }
     let location = call.link(&group.path());
     Ok(located(json(StatusCode::CREATED, &group)?, &location))
@@ -412,9 +414,9 @@ async fn rename(mut call: Call) -> Answer {
             }
             io.rename_group(&from, &to).map_err(|error| match error.errno() {
                 Some(Errno::ENOENT) => group_not_found(io, &from),
-                Some(Errno::EEXIST) => {
-                    Problem::new(Kind::Exists, format!("There is a group {to:?} already.")).errno(Errno::EEXIST)
-                }
+                Some(Errno::EEXIST) => Problem::new(Kind::Exists, format!("There is a group {to:?} already."))
+                    .correction("Choose another name.")
+                    .errno(Errno::EEXIST),
                 _ => error.into(),
             })
         })
@@ -532,6 +534,7 @@ async fn create_snapshot(mut call: Call) -> Answer {
             io.create_group_snapshot(&group_name, &owned).map_err(|error| match error.errno() {
                 Some(Errno::EEXIST) => {
                     Problem::new(Kind::Exists, format!("Group {group_name:?} has a snapshot {owned:?} already."))
+                        .correction("Choose another name.")
                         .errno(Errno::EEXIST)
                 }
                 _ => group::explain(io, &group_name, error, deadline),
@@ -561,6 +564,7 @@ async fn rename_snapshot(mut call: Call) -> Answer {
                 Some(Errno::ENOENT) => snapshot_not_found(&group_name, &from),
                 Some(Errno::EEXIST) => {
                     Problem::new(Kind::Exists, format!("Group {group_name:?} has a snapshot {to:?} already."))
+                        .correction("Choose another name.")
                         .errno(Errno::EEXIST)
                 }
                 _ => error.into(),

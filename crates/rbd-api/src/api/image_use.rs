@@ -316,7 +316,7 @@ fn measure(io: &IoContext, found: &Found, exact: bool, deadline: Instant) -> Res
         "The time of the request ran out; a valid object map (feature fast-diff) would make it quick.".to_owned()
     });
     let Some(head) = spaces.pop() else {
-        return Err(Problem::new(Kind::Internal, "The image itself was not counted."));
+        return Err(Problem::new(Kind::Internal, "The space of the image was not counted."));
     };
     Ok(Usage { provisioned_bytes: header.size_bytes, used_bytes: total, exact, reason, head, snapshots: spaces })
 }

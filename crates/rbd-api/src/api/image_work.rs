@@ -449,7 +449,8 @@ async fn copy(mut call: Call) -> Answer {
         pool_use::refuse_foreign(&io)?;
         pool_use::refuse_foreign_data_pool(io.cluster(), data_pool.as_deref())?;
         if crate::listing::find(&io, &name, deadline)?.is_some() {
-            return Err(Problem::new(Kind::Exists, format!("There is an image {name:?} already.")));
+            return Err(Problem::new(Kind::Exists, format!("There is an image {name:?} already."))
+                .correction("Choose another name for the copy."));
         }
         match data_pool {
             Some(pool) => connection.context(&pool, "").map(drop),
@@ -512,6 +513,7 @@ async fn rollback(mut call: Call) -> Answer {
 fn snapshot_not_found(image: &Image, snapshot: &str) -> Problem {
     let names: Vec<_> = image.snapshots.iter().map(|known| known.name.clone()).collect();
     Problem::new(Kind::SnapshotNotFound, format!("Image {:?} has no snapshot {snapshot:?}.", image.name))
+        .correction("GET the snapshots of the image.")
         .with("snapshots", names)
 }
 

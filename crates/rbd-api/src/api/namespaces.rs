@@ -98,7 +98,9 @@ async fn create(mut call: Call) -> Answer {
     let NewNamespace { name } = call.json().await?;
     let made = make(&call, "name", &name).await?;
     if !made {
-        return Err(Problem::new(Kind::Exists, format!("There is a namespace {name:?} already.")).errno(Errno::EEXIST));
+        return Err(Problem::new(Kind::Exists, format!("There is a namespace {name:?} already."))
+            .correction("Choose another name, or PUT the namespace to accept the one that is there.")
+            .errno(Errno::EEXIST));
     }
     answer(&call, name, StatusCode::CREATED)
 }

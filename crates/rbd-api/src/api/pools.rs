@@ -493,7 +493,7 @@ fn refuse_used_by_others(io: &IoContext) -> Result<(), Problem> {
     }
     let detail = format!("Pool {:?} is used by {}, whose data would go with it.", io.pool(), others.join(", "));
     Err(Problem::new(Kind::ForeignPool, detail)
-        .correction("Repeat with &force=true if nobody needs that data any more.")
+        .correction("Repeat with &force=true if that data is not needed any more.")
         .with("applications", others))
 }
 

@@ -215,7 +215,7 @@ fn take_once(
 fn at_limit(found: &Found) -> Problem {
     let limit = found.header.snapshot_limit.unwrap_or_default();
     let names: Vec<String> = found.header.snapshots.iter().map(|raw| shown(raw).name).collect();
-    Problem::new(Kind::Conflict, format!("Image {:?} may have {limit} snapshots, and has them.", found.name))
+    Problem::new(Kind::Conflict, format!("Image {:?} has as many snapshots as it may have, {limit}.", found.name))
         .correction("Delete snapshots, or raise the limit with `rbd snap limit set`.")
         .errno(Errno::EDQUOT)
         .with("snapshots", names)
@@ -238,7 +238,7 @@ fn changeable<'a>(found: &'a Found, name: &str) -> Result<&'a RawSnapshot, Probl
         SnapshotNamespace::User => return Ok(raw),
         SnapshotNamespace::Group { .. } => "a snapshot of a group",
         SnapshotNamespace::Mirror(_) => "mirroring",
-        SnapshotNamespace::Trash { .. } | SnapshotNamespace::Unknown(_) => "something else",
+        SnapshotNamespace::Trash { .. } | SnapshotNamespace::Unknown(_) => "something that this service does not know",
     };
     Err(Problem::new(Kind::Conflict, format!("Snapshot {name:?} of image {:?} belongs to {owner}.", found.name))
         .correction("Change or delete it there: a group's snapshot as a whole, below the pool's groups."))

@@ -319,7 +319,7 @@ impl Kubernetes {
                 .cause(chain(&error))
                 .correction("Look at the API server, and at the way to it from this service."),
             Err(_) => unavailable
-                .cause("The time for it is over.")
+                .cause("The time of the request is over.")
                 .correction("Look at the API server, and at the way to it from this service."),
         };
         self.count(kind, "error");

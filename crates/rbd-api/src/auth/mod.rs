@@ -202,7 +202,7 @@ impl Authenticator {
             (Known::Kubernetes(kubernetes), Grant::Kubernetes(user)) => {
                 kubernetes.authorize(user, permission, deadline).await
             }
-            (_, Grant::Kubernetes(_)) => Err(Problem::new(Kind::Forbidden, "Nobody can tell what this caller may do.")),
+            (_, Grant::Kubernetes(_)) => Err(Problem::new(Kind::Forbidden, "It is not known what this caller may do.")),
         }
     }
 

@@ -273,7 +273,11 @@ pub(super) fn authorize(name: &str, role: Role, scope: &Scope, permission: Permi
     if role < permission.role {
         return Err(Problem::new(
             Kind::Forbidden,
-            format!("This takes the role {}; the token {name:?} has the role {}.", permission.role.name(), role.name()),
+            format!(
+                "The request takes the role {}; the token {name:?} has the role {}.",
+                permission.role.name(),
+                role.name()
+            ),
         )
         .correction(format!("Use a token with the role {}.", permission.role.name())));
     }

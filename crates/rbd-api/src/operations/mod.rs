@@ -447,7 +447,8 @@ impl Operations {
                     _ => return Ok(None),
                 }
             }
-            Err(Problem::new(Kind::Conflict, "The record of the operation changes all the time."))
+            Err(Problem::new(Kind::Conflict, "The record of the operation was changed at each try.")
+                .correction("Repeat the call."))
         })
         .await
     }

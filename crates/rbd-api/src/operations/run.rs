@@ -151,6 +151,7 @@ pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signal
             copied.map_err(|error| {
                 if error.is(Errno::EEXIST) {
                     return Problem::new(Kind::Exists, format!("There is an image {image:?} already."))
+                        .correction("Choose another name for the copy.")
                         .errno(Errno::EEXIST);
                 }
                 target.explain(error)

@@ -248,7 +248,7 @@ fn unexplained(name: &str, errno: Errno, error: ceph::Error) -> Problem {
     let words = error.to_string();
     match errno {
         Errno::EBUSY | Errno::EROFS | Errno::EAGAIN => {
-            Problem::new(Kind::InUse, format!("Image {name:?} was in use, and nothing of that is to be seen any more."))
+            Problem::new(Kind::InUse, format!("Image {name:?} was in use; by whom cannot be seen any more."))
                 .cause(words)
                 .correction("Repeat the call.")
                 .retry_after(1)
@@ -260,7 +260,7 @@ fn unexplained(name: &str, errno: Errno, error: ceph::Error) -> Problem {
                 .retry_after(1)
         }
         Errno::EINVAL | Errno::EDOM | Errno::ERANGE | Errno::ENODEV | Errno::EMLINK => {
-            Problem::new(Kind::Conflict, format!("librbd does not do this with image {name:?} as it is."))
+            Problem::new(Kind::Conflict, format!("librbd refuses this for image {name:?} as it is."))
                 .cause(words)
                 .correction("GET the image: its features, snapshots and parent may not allow it.")
         }

@@ -65,7 +65,7 @@ fn a_snapshot_lives() {
     api().post(&snapshots, &json!({ "name": "one" })).unwrap().expect(201);
     let problem = api().post(&snapshots, &json!({ "name": "two" })).unwrap().expect(409).json();
     assert_eq!(problem["snapshots"], json!(["one"]), "{problem}");
-    assert!(problem["detail"].as_str().unwrap().contains("1 snapshots"));
+    assert!(problem["detail"].as_str().unwrap().contains("may have, 1"));
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn what_stands_in_the_way_of_removal_is_said() {
     ceph().rbd(&["trash", "mv", &format!("{pool}/parent")]).unwrap();
     let parent = trashed(&pool, "parent");
     assert_eq!(parent["snapshots"], json!(["s"]));
-    assert!(parent["notRemovableReason"].as_str().unwrap().contains("has snapshots"), "{parent}");
+    assert!(parent["notRemovableReason"].as_str().unwrap().contains("has 1 snapshot(s)"), "{parent}");
     let id = parent["id"].as_str().unwrap();
     api().send("POST", &format!("/api/v1/pools/{pool}/trash/{id}/restore"), &[], &[]).unwrap().expect(200);
     let (from, to) = (format!("{pool}/parent@s"), format!("{pool}/clone"));

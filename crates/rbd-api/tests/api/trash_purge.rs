@@ -69,7 +69,7 @@ fn every_image_that_stays_is_named_with_its_reason() {
     let failures = purged["problem"]["failures"].as_array().unwrap();
     let found: BTreeSet<(&str, bool)> = failures
         .iter()
-        .map(|one| (one["name"].as_str().unwrap(), one["reason"].as_str().unwrap().contains("has snapshots")))
+        .map(|one| (one["name"].as_str().unwrap(), one["reason"].as_str().unwrap().contains("has 1 snapshot(s)")))
         .collect();
     assert_eq!(found, BTreeSet::from([("one", true), ("two", true), ("open", false)]), "{purged}");
     assert_eq!(purged["problem"]["removed"], 1, "{purged}");

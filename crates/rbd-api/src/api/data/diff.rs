@@ -325,10 +325,10 @@ async fn plan(parser: &mut DiffParser, body: &mut Incoming) -> Result<(Plan, (Fi
             return Ok((plan, (first, rest)));
         }
     }
-    Err(parser
-        .finish()
-        .err()
-        .map_or_else(|| Problem::new(Kind::BadRequest, "The body is empty."), |error| wrong(&error)))
+    Err(parser.finish().err().map_or_else(
+        || Problem::new(Kind::BadRequest, "The body is empty; a diff has a header at least."),
+        |error| wrong(&error),
+    ))
 }
 
 /// Checks that the diff fits the image, marks that as incomplete, and gives it its size.
@@ -415,7 +415,8 @@ async fn receive(
             }
         }
         if ended && !input.is_empty() {
-            return Err(Problem::new(Kind::BadRequest, "Something follows the diff's end."));
+            return Err(Problem::new(Kind::BadRequest, "The body goes on after the end of the diff.")
+                .correction("Send one diff and nothing after it: to apply it again finishes the image."));
         }
         match body.next().await? {
             Some(bytes) => rest = bytes,
@@ -436,7 +437,8 @@ async fn finish(sink: Sink, plan: Plan) -> Result<Sink, Failed> {
             let to = to.to_string();
             match image.create_snapshot(&to) {
                 Err(error) if error.is(Errno::EEXIST) => {
-                    return Err(Problem::new(Kind::Exists, format!("The snapshot {to:?} was made meanwhile.")));
+                    return Err(Problem::new(Kind::Exists, format!("Another client has made the snapshot {to:?} meanwhile."))
+                        .correction("Look at that snapshot; if it is not what the diff leads to, delete it and apply the diff again."));
                 }
                 made => made?,
             }

@@ -161,8 +161,9 @@ pub async fn get(call: Call) -> Answer {
         Wanted::All => (StatusCode::OK, 0..size_bytes),
         Wanted::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
         Wanted::Unsatisfiable => {
-            let problem = Problem::new(Kind::Range, format!("There are {size_bytes} bytes."))
-                .correction("Send a Range that begins before the end, or none.");
+            let problem =
+                Problem::new(Kind::Range, format!("The image has {size_bytes} bytes, of which none is in the range."))
+                    .correction("Send a Range that begins before the end, or none.");
             let mut response = problem.response(Some(&call.request_id));
             insert(&mut response, header::CONTENT_RANGE, &format!("bytes */{size_bytes}"));
             return Ok(response);

@@ -67,7 +67,8 @@ impl Incoming {
     pub async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
             let Ok(frame) = tokio::time::timeout(self.idle, self.body.frame()).await else {
-                let text = format!("Nothing came for {} s after {} bytes.", self.idle.as_secs(), self.came);
+                let text =
+                    format!("The client has sent nothing for {} s after {} bytes.", self.idle.as_secs(), self.came);
                 return Err(Problem::new(Kind::BadRequest, text));
             };
             let frame = match frame {

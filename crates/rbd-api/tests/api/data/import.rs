@@ -224,8 +224,11 @@ fn a_body_of_another_length_and_a_client_that_stands_still_are_told() {
     let mut still = begin(&service, &format!("{}/data", image(&pool, "still")), 8 << 20, b"abc");
     let mut answer = String::new();
     let _ = still.read_to_string(&mut answer);
-    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("Nothing came for 1 s after 3 bytes"), "{answer}");
-    for (name, reason) in [("short", "came instead"), ("long", "More than"), ("still", "Nothing came")] {
+    assert!(
+        answer.starts_with("HTTP/1.1 400 ") && answer.contains("The client has sent nothing for 1 s after 3 bytes"),
+        "{answer}"
+    );
+    for (name, reason) in [("short", "came instead"), ("long", "More than"), ("still", "sent nothing")] {
         incomplete(&image(&pool, name), reason);
         deleted(&image(&pool, name));
     }
