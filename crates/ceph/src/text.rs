@@ -2,6 +2,8 @@
 
 use std::ffi::{CStr, CString, c_char, c_int};
 
+use rbd_format::Name;
+
 use crate::error::{Error, Result};
 
 /// A C string of a name; a NUL byte in it is the caller's mistake and an error.
@@ -9,7 +11,7 @@ pub(crate) fn c_string(name: &str) -> Result<CString> {
     CString::new(name).map_err(|_| Error::Nul(name.to_owned()))
 }
 
-/// Text that librbd owns, copied. Names need not be UTF-8 in Ceph; what is not becomes U+FFFD.
+/// Text that librbd owns, copied. A name that is not UTF-8 is shown as [`Name`] shows it.
 ///
 /// # Safety
 /// `text` is null or points to a NUL-terminated string that stays valid during the call.
@@ -18,15 +20,15 @@ pub(crate) unsafe fn owned(text: *const c_char) -> String {
         return String::new();
     }
     // SAFETY: not null, and NUL-terminated by the caller's promise.
-    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+    Name::from(unsafe { CStr::from_ptr(text) }.to_bytes()).to_string()
 }
 
-/// A buffer of NUL-separated strings as librados and librbd fill them, up to the first empty one.
+/// A buffer of NUL-separated strings as librados and librbd fill them, up to the first empty one; see [`owned`].
 pub(crate) fn separated(buffer: &[u8]) -> Vec<String> {
     buffer
         .split(|byte| *byte == 0)
         .take_while(|part| !part.is_empty())
-        .map(|part| String::from_utf8_lossy(part).into_owned())
+        .map(|part| Name::from(part).to_string())
         .collect()
 }
 

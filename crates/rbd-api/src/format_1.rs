@@ -7,10 +7,11 @@ use std::time::Instant;
 use ceph::{Errno, IoContext};
 use rbd_format::directory::DIRECTORY_OBJECT;
 use rbd_format::format1::{header_object, is_header};
-use rbd_format::{Format1Header, decode_format_1_directory, decode_format_1_header};
+use rbd_format::{Format1Header, Name, decode_format_1_directory, decode_format_1_header};
 
 use crate::encryption;
 use crate::listing::{Image, ImageState, Named, Snapshot, unreadable};
+use crate::names::NotText;
 use crate::problem::{Kind, Problem};
 
 /// How much of the list, or of a header, is read: more than a hundred thousand snapshots take.
@@ -71,7 +72,7 @@ pub fn find(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Imag
 }
 
 fn shown(io: &IoContext, name: &str, data: &[u8]) -> Image {
-    let named = Named { name: name.to_owned(), id: String::new() };
+    let named = Named::new(&Name::from(name), String::new());
     match decode_format_1_header(data) {
         Ok(header) => image(io, named, &header),
         Err(error) => {
@@ -84,6 +85,7 @@ fn shown(io: &IoContext, name: &str, data: &[u8]) -> Image {
 fn image(io: &IoContext, named: Named, header: &Format1Header) -> Image {
     let snapshots = header.snapshots.iter().map(|raw| Snapshot {
         name: raw.name.to_string(),
+        name_base64: NotText::of(&raw.name).map(|name| name.base64()),
         id: raw.id,
         size_bytes: raw.size_bytes,
         protected: false,

@@ -10,7 +10,7 @@ use rbd_format::group::GROUP_DIRECTORY_OBJECT;
 use rbd_format::header::{Migration as RawMigration, MigrationRole, header_object};
 use rbd_format::trash::TRASH_OBJECT;
 use rbd_format::{
-    DirectoryEntry, ImageHeader, Protection, Snapshot as RawSnapshot, SnapshotNamespace, TrashEntry, TrashSource,
+    DirectoryEntry, ImageHeader, Name, Protection, Snapshot as RawSnapshot, SnapshotNamespace, TrashEntry, TrashSource,
     decode_header,
 };
 use schemars::JsonSchema;
@@ -20,6 +20,7 @@ use crate::encryption::{self, Encryption};
 use crate::format_1;
 use crate::link::Connection;
 use crate::mirroring::{self, Mirroring};
+use crate::names::NotText;
 use crate::problem::{Kind, Problem};
 use crate::why::{self, Act, Reason};
 
@@ -45,7 +46,7 @@ pub enum ImageState {
     Incomplete,
     /// What Ceph holds of it cannot be read.
     Damaged,
-    /// librbd cannot work with it: a pool that it needs is gone, or it is too large. It can be deleted.
+    /// It cannot be worked with: a pool that it needs is gone, it is too large, or its name is not UTF-8. The reason says more.
     Unusable,
 }
 
@@ -53,8 +54,11 @@ pub enum ImageState {
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Image {
-    /// Its name. Bytes that are not UTF-8 are shown as `\xNN`.
+    /// Its name. One that is not UTF-8 is only shown, with a slash before it and `\xNN` for such bytes.
     pub name: String,
+    /// The bytes of a name that is not UTF-8, in base64; absent when the name is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_base64: Option<String>,
     /// Its id, which stays through renames; empty for an image of format 1, which has none.
     pub id: String,
     /// Its format: 2, or 1, which is deprecated and only shown.
@@ -217,8 +221,12 @@ pub struct Parent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Snapshot {
-    /// Its name; for one in the trash, the name it had.
+    /// Its name; for one in the trash, the name it had. One that is not UTF-8 is only shown, with a slash before it and `\xNN`
+    /// for such bytes; `rbd snap rename` gives it another.
     pub name: String,
+    /// The bytes of a name that is not UTF-8, in base64; absent when the name is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_base64: Option<String>,
     /// Its id, unique within the pool.
     pub id: u64,
     /// The image's size when it was taken, in bytes.
@@ -240,14 +248,15 @@ fn timestamp(at: rbd_format::Timestamp) -> Option<Timestamp> {
 /// A snapshot as the API shows it.
 pub fn snapshot(raw: &RawSnapshot) -> Snapshot {
     let (kind, name) = match &raw.namespace {
-        SnapshotNamespace::User => ("user", raw.name.to_string()),
-        SnapshotNamespace::Group { .. } => ("group", raw.name.to_string()),
-        SnapshotNamespace::Trash { original_name, .. } => ("trash", original_name.to_string()),
-        SnapshotNamespace::Mirror { .. } => ("mirror", raw.name.to_string()),
-        SnapshotNamespace::Unknown { .. } => ("unknown", raw.name.to_string()),
+        SnapshotNamespace::User => ("user", &raw.name),
+        SnapshotNamespace::Group { .. } => ("group", &raw.name),
+        SnapshotNamespace::Trash { original_name, .. } => ("trash", original_name),
+        SnapshotNamespace::Mirror { .. } => ("mirror", &raw.name),
+        SnapshotNamespace::Unknown { .. } => ("unknown", &raw.name),
     };
     Snapshot {
-        name,
+        name: name.to_string(),
+        name_base64: NotText::of(name).map(|name| name.base64()),
         id: raw.id,
         size_bytes: raw.size_bytes,
         protected: raw.protection == Protection::Protected,
@@ -262,8 +271,22 @@ pub fn snapshot(raw: &RawSnapshot) -> Snapshot {
 pub struct Named {
     /// Its name.
     pub name: String,
+    /// What is known of a name that is no text.
+    pub not_text: Option<NotText>,
     /// Its id.
     pub id: String,
+}
+
+impl Named {
+    /// An image by its name as stored.
+    pub fn new(name: &Name, id: String) -> Self {
+        Self { name: name.to_string(), not_text: NotText::of(name), id }
+    }
+
+    /// The name as stored.
+    fn stored(&self) -> &[u8] {
+        self.not_text.as_ref().map_or(self.name.as_bytes(), NotText::as_bytes)
+    }
 }
 
 /// A page of the directory.
@@ -298,7 +321,7 @@ fn directory_page(io: &IoContext, page: &OmapPage) -> DirectoryPage {
         .entries
         .iter()
         .filter_map(|(key, value)| match DirectoryEntry::decode(key, value) {
-            Ok(Some(DirectoryEntry::Name { name, id })) => Some(Named { name: name.to_string(), id }),
+            Ok(Some(DirectoryEntry::Name { name, id })) => Some(Named::new(&name, id)),
             Ok(_) => None,
             Err(error) => {
                 tracing::warn!(pool = io.pool(), %error, "an entry of rbd_directory cannot be read");
@@ -365,7 +388,11 @@ pub fn opening(io: &IoContext, prefix: &str, limit: usize, deadline: Instant) ->
 /// # Errors
 /// What reading gives.
 pub fn find(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Named>, Problem> {
-    let key = format!("{NAME_PREFIX}{name}").into_bytes();
+    find_stored(io, name.as_bytes(), deadline)
+}
+
+fn find_stored(io: &IoContext, name: &[u8], deadline: Instant) -> Result<Option<Named>, Problem> {
+    let key = [NAME_PREFIX.as_bytes(), name].concat();
     let read = omap_values(std::slice::from_ref(io), DIRECTORY_OBJECT, &[key], Some(deadline)).pop();
     let entries = read.unwrap_or_else(|| Ok(Vec::new()));
     let page = or_empty(entries.map(|entries| OmapPage { entries, ..OmapPage::default() }))?;
@@ -384,9 +411,9 @@ fn only_removing(io: &IoContext, trash: Vec<TrashEntry>, prefix: &str) -> Vec<Im
     trash
         .into_iter()
         .filter(|item| item.source == TrashSource::Removing)
-        .filter(|item| item.name.to_string().starts_with(prefix))
+        .filter(|item| item.name.as_bytes().starts_with(prefix.as_bytes()))
         .map(|item| {
-            let named = Named { name: item.name.to_string(), id: item.image_id };
+            let named = Named::new(&item.name, item.image_id);
             unreadable(io, named, ImageState::Removing, "Its removal was begun and has not finished.")
         })
         .collect()
@@ -420,6 +447,7 @@ fn trash_entries(io: &IoContext, entries: &[Entry]) -> Vec<TrashEntry> {
 /// An image of which nothing but its name is known, with its state and the reason for that.
 pub fn unreadable(io: &IoContext, named: Named, state: ImageState, reason: &str) -> Image {
     Image {
+        name_base64: named.not_text.as_ref().map(NotText::base64),
         name: named.name,
         id: named.id,
         format: 2,
@@ -515,7 +543,7 @@ pub fn headers(
             Some(Ok(header)) => shown.push(image(connection, io, named, &header, &known)),
             other => {
                 // It may have been removed since the directory was read.
-                if find(io, &named.name, deadline)?.is_some_and(|now| now.id == named.id) {
+                if find_stored(io, named.stored(), deadline)?.is_some_and(|now| now.id == named.id) {
                     let (state, reason) = match other {
                         Some(Err(Unread::Damaged(reason))) => (ImageState::Damaged, reason),
                         _ => (
@@ -802,7 +830,10 @@ fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHe
         id: group.group_id.clone(),
     });
     let reasons = why::standing(io, header);
-    let (state, state_reason) = state(&reasons, incomplete);
+    let (state, state_reason) = match &named.not_text {
+        Some(name) => (ImageState::Unusable, Some(name.reason(io.pool(), io.namespace()))),
+        None => state(&reasons, incomplete),
+    };
     let mut warnings = Vec::new();
     if header.snapshots.len() > KRBD_SNAPSHOTS {
         warnings.push(format!(
@@ -815,6 +846,7 @@ fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHe
         encryption: None,
         unknown: BTreeMap::new(),
         first_object: Some(format!("{}.{:016x}", header.object_prefix, 0)),
+        name_base64: named.not_text.as_ref().map(NotText::base64),
         name: named.name,
         id: named.id,
         format: 2,

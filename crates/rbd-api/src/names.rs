@@ -1,6 +1,9 @@
 //! Names: where things are, and which names new things may have.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use rbd_format::Name;
 use serde::{Deserialize, Serialize};
 
 use crate::problem::{Kind, Problem};
@@ -39,10 +42,43 @@ pub fn segment(name: &str) -> String {
 /// The longest name of a new thing, in bytes. RBD object names carry it, and Kubernetes' volume handles.
 pub const NAME_LIMIT_BYTES: usize = 128;
 
-/// The names that new things may have, as a regular expression (ECMA-262), but for their length in bytes. White space is what
-/// Unicode has as such.
+/// The names that new things may have, as a regular expression (ECMA-262), but for their length. White space is what Unicode
+/// has as such.
 pub const PATTERN: &str =
     r"^[^\s./@\u0000-\u001F\u007F-\u009F](?:[^/@\u0000-\u001F\u007F-\u009F]*[^\s/@\u0000-\u001F\u007F-\u009F])?$";
+
+/// Says of a name whether it is text, and how it is changed if it is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotText(Name);
+
+impl NotText {
+    /// What is known of a name that is not UTF-8; nothing of another.
+    pub fn of(name: &Name) -> Option<Self> {
+        name.as_str().is_none().then(|| Self(name.clone()))
+    }
+
+    /// Its bytes, in base64.
+    pub fn base64(&self) -> String {
+        STANDARD.encode(self.0.as_bytes())
+    }
+
+    /// The bytes themselves.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// Why no request can name the image of this name, and what can be done.
+    pub fn reason(&self, pool: &str, namespace: &str) -> String {
+        let quoted = |bytes: &[u8]| format!("$'{}'", bytes.escape_ascii());
+        let place = if namespace.is_empty() { pool.to_owned() } else { format!("{pool}/{namespace}") };
+        let name = quoted(&[place.as_bytes(), b"/", self.0.as_bytes()].concat());
+        format!(
+            "Its name is not UTF-8, so no request can name it. Rename it with Ceph's own tool; in bash: \
+             rbd rename {name} {}",
+            quoted(format!("{place}/NEW-NAME").as_bytes())
+        )
+    }
+}
 
 /// Whether percent-encoded text stands for UTF-8. In a name of Ceph's any bytes can be, but paths and queries of this API
 /// hold text.

@@ -122,10 +122,8 @@ fn users(io: &IoContext, pool_id: i64, until: Instant) -> Result<Vec<User>, Prob
         for page in images(&place, until)?.chunks(PAGE) {
             found.extend(of_those(&place, page, false, pool_id, until)?);
         }
-        let trashed: Vec<Named> = listing::trash(&place, until)?
-            .into_iter()
-            .map(|entry| Named { name: entry.name.to_string(), id: entry.image_id })
-            .collect();
+        let trashed: Vec<Named> =
+            listing::trash(&place, until)?.into_iter().map(|entry| Named::new(&entry.name, entry.image_id)).collect();
         found.extend(of_those(&place, &trashed, true, pool_id, until)?);
     }
     Ok(found)
@@ -170,7 +168,7 @@ fn of_those(
         let Ok(entries) = result else { return };
         let header = decode_header(entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice())));
         let Some(holds) = header.ok().and_then(|header| needs(&header, pool_id)) else { return };
-        let Named { name, id } = images[index].clone();
+        let Named { name, id, .. } = images[index].clone();
         let (pool, namespace) = (io.pool().to_owned(), io.namespace().to_owned());
         found.push(User { pool, namespace, image: name, id, in_trash, holds });
     })?;

@@ -32,7 +32,7 @@ const OPENED_AT_ONCE: usize = 16;
 pub struct TrashItem {
     /// Its id, by which it is restored and removed.
     pub id: String,
-    /// The name that it had.
+    /// The name that it had. One that is not UTF-8 is shown with a slash before it and `\xNN` for such bytes.
     pub name: String,
     /// The pool.
     pub pool: String,

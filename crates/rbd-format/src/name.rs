@@ -70,9 +70,13 @@ impl PartialEq<&str> for Name {
     }
 }
 
-/// For people: text as it is, bytes that are not UTF-8 as `\xNN`. Not reversible; address by [`Name::as_bytes`].
+/// For people: text as it is. A name that is not UTF-8 has a slash before it, which no tool of Ceph's takes in a name, and
+/// `\xNN` for such bytes: so it looks like no other. Not reversible; address by [`Name::as_bytes`].
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.as_str().is_none() {
+            f.write_str("/")?;
+        }
         for chunk in self.0.utf8_chunks() {
             f.write_str(chunk.valid())?;
             write!(f, "{}", chunk.invalid().escape_ascii())?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::{Method, StatusCode};
 use ceph::{Access, Errno, IoContext};
-use rbd_format::SnapshotNamespace;
+use rbd_format::{Name, SnapshotNamespace};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -102,7 +102,7 @@ async fn parent(call: Call) -> Answer {
     let ancestry = call
         .placed(move |connection, io| {
             let found = image::find(io, &name, deadline)?;
-            let ancestors = ancestors(connection, io, Named { name: found.name, id: found.id }, deadline)?;
+            let ancestors = ancestors(connection, io, Named::new(&Name::from(&*found.name), found.id), deadline)?;
             let warnings = chain_warning(ancestors.len()).into_iter().collect();
             Ok(Ancestry { parent: ancestors.first().cloned(), ancestors, warnings })
         })
@@ -126,7 +126,7 @@ pub(super) fn ancestors(
         let Some(header) = image::read_header(&io, &image.id, deadline)? else { break };
         let Some(parent) = listing::parent(connection, &header, deadline)? else { break };
         let place = parent.pool.as_deref().map(|pool| connection.cluster().io_context(pool, &parent.namespace));
-        image = Named { name: parent.image.clone().unwrap_or_default(), id: parent.image_id.clone() };
+        image = Named::new(&Name::from(parent.image.as_deref().unwrap_or_default()), parent.image_id.clone());
         ancestors.push(parent);
         match place {
             Some(Ok(place)) => io = place,

@@ -16,8 +16,8 @@ use crate::envelope::List;
 use crate::format_1;
 pub use crate::image::image_not_found;
 use crate::link::Connection;
-use crate::listing::{self, Image};
-use crate::names::Place;
+use crate::listing::{self, Image, Named};
+use crate::names::{NotText, Place};
 use crate::operations::mark_being_filled;
 use crate::problem::{Kind, Problem};
 use crate::schema;
@@ -89,8 +89,18 @@ enum ImageItem {
 /// The name of an image.
 #[derive(Debug, Serialize, JsonSchema)]
 struct ImageName {
-    /// Its name. Bytes that are not UTF-8 are shown as `\xNN`.
+    /// Its name. One that is not UTF-8 is only shown, with a slash before it and `\xNN` for such bytes; with view=full its
+    /// `stateReason` says what to do.
     name: String,
+    /// The bytes of a name that is not UTF-8, in base64; absent when the name is text.
+    #[serde(rename = "nameBase64", skip_serializing_if = "Option::is_none")]
+    name_base64: Option<String>,
+}
+
+impl ImageName {
+    fn of(image: &Named) -> Self {
+        Self { name: image.name.clone(), name_base64: image.not_text.as_ref().map(NotText::base64) }
+    }
 }
 
 /// Where a listing stands.
@@ -177,7 +187,7 @@ fn step(
         let next = page.next.map_or(Cursor::Format1(None), |last| Cursor::Directory(Some(last)));
         match query.view {
             View::Names => {
-                page.images.iter().try_for_each(|image| step.write(&ImageName { name: image.name.clone() }))?;
+                page.images.iter().try_for_each(|image| step.write(&ImageName::of(image)))?;
             }
             View::Full => {
                 let mut images = listing::details(connection, io, page.images, deadline)?;
@@ -216,7 +226,7 @@ fn with_format_1(
     let fitting = names.len().min(limit - step.items);
     for name in &names[..fitting] {
         match view {
-            View::Names => step.write(&ImageName { name: name.clone() })?,
+            View::Names => step.write(&ImageName { name: name.clone(), name_base64: None })?,
             // One that is gone meanwhile is left out.
             View::Full => format_1::find(io, name, deadline)?.iter().try_for_each(|image| step.write(image))?,
         }
@@ -237,7 +247,9 @@ fn with_removing(mut step: Step, view: View, mut removing: Vec<Image>, limit: us
     let fitting = removing.len().min(limit - step.items);
     for image in &removing[..fitting] {
         match view {
-            View::Names => step.write(&ImageName { name: image.name.clone() })?,
+            View::Names => {
+                step.write(&ImageName { name: image.name.clone(), name_base64: image.name_base64.clone() })?;
+            }
             View::Full => step.write(image)?,
         }
     }

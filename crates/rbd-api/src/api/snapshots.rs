@@ -2,7 +2,7 @@
 
 use axum::http::{Method, StatusCode};
 use ceph::{Errno, ImageSize, ImageSpec, IoContext};
-use rbd_format::{Protection, Snapshot as RawSnapshot, SnapshotNamespace};
+use rbd_format::{Name, Protection, Snapshot as RawSnapshot, SnapshotNamespace};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -502,7 +502,7 @@ async fn clone(mut call: Call) -> Answer {
                 Err(error) => return Err(not_cloned(io, &found, raw, &target, error, deadline)),
             }
             let mut made = read_image(connection, &to, &name, deadline)?;
-            let clone = Named { name: made.name.clone(), id: made.id.clone() };
+            let clone = Named::new(&Name::from(&*made.name), made.id.clone());
             made.warnings.extend(chain_warning(ancestors(connection, &to, clone, deadline)?.len()));
             Ok(made)
         })

@@ -20,6 +20,7 @@ mod limits;
 mod mirroring;
 mod missing_pools;
 mod namespaces;
+mod not_utf_8;
 mod operations;
 mod pools;
 mod requests;
