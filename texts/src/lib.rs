@@ -16,8 +16,8 @@ const ELSEWHERE: &str = "endpoints";
 const KINDS: [&str; 3] = ["Kind", "Reason", "State"];
 /// Methods that say which part of a problem their argument is.
 const PARTS: [&str; 2] = ["cause", "correction"];
-/// The call, `Problem::field`, of which also single words are texts.
-const TERSE: &str = "field";
+/// The calls, such as `Problem::field`, of which also single words are texts.
+const TERSE: [&str; 2] = ["field", "field_conflict"];
 /// What only texts for nginx have.
 const NGINX: [&str; 4] = ["(?", "\"$", "~^", "~*"];
 
@@ -88,7 +88,7 @@ fn words(tokens: &[TokenTree], part: &str, braced: bool, said: &mut Paragraph) {
                 if SILENT.contains(&name.as_str()) || (attribute && name != "error") {
                     continue;
                 }
-                let names_part = PARTS.contains(&name.as_str()) || (name == TERSE && is(2, ':'));
+                let names_part = PARTS.contains(&name.as_str()) || (TERSE.contains(&name.as_str()) && is(2, ':'));
                 let part = if names_part { &name } else { &kind };
                 match (attribute, inner.get(1)) {
                     (true, Some(TokenTree::Group(text))) => words(&format::filled(text), part, false, said),
@@ -97,7 +97,7 @@ fn words(tokens: &[TokenTree], part: &str, braced: bool, said: &mut Paragraph) {
                 }
             }
             TokenTree::Literal(literal) => {
-                let text = text(literal).filter(|text| part == TERSE || is_words(text));
+                let text = text(literal).filter(|text| TERSE.contains(&part) || is_words(text));
                 let colon = if kind.is_empty() { "" } else { ": " };
                 said.extend(text.map(|text| format!("{kind}{colon}{}", shown(&text))));
             }

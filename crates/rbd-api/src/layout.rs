@@ -182,7 +182,7 @@ impl Layout {
                 let bits = feature_bits("features", names)?;
                 if let Some((feature, needed)) = unmet_need(bits) {
                     let allowed = format!("{needed:?} too, or not {feature:?}");
-                    return Err(Problem::field("features", format!("{feature:?} needs {needed:?}"), allowed));
+                    return Err(Problem::field_conflict("features", format!("{feature:?} needs {needed:?}"), allowed));
                 }
                 Some(bits)
             }
@@ -205,10 +205,14 @@ impl Layout {
             (None, None) => return Ok(None),
             (Some(unit), Some(count)) => (unit, count),
             (Some(_), None) => {
-                return Err(Problem::field("stripeCount", "is missing", "stripeUnitBytes and stripeCount together"));
+                return Err(Problem::field_conflict(
+                    "stripeCount",
+                    "is missing",
+                    "stripeUnitBytes and stripeCount together",
+                ));
             }
             (None, Some(_)) => {
-                return Err(Problem::field(
+                return Err(Problem::field_conflict(
                     "stripeUnitBytes",
                     "is missing",
                     "stripeUnitBytes and stripeCount together",
@@ -216,9 +220,12 @@ impl Layout {
             }
         };
         let most = self.object_size_bytes.unwrap_or(1 << MAX_ORDER);
-        if !unit.is_power_of_two() || !(512..=most).contains(&unit) {
-            let allowed = format!("a power of two from 512 to the object size, at most {most}");
+        let allowed = format!("a power of two from 512 to the object size, at most {most}");
+        if !unit.is_power_of_two() || !(512..=1 << MAX_ORDER).contains(&unit) {
             return Err(Problem::field("stripeUnitBytes", format!("is {unit}"), allowed));
+        }
+        if unit > most {
+            return Err(Problem::field_conflict("stripeUnitBytes", format!("is {unit}"), allowed));
         }
         if !(1..=MAX_STRIPE_COUNT).contains(&count) {
             return Err(Problem::field(
@@ -231,7 +238,11 @@ impl Layout {
     }
 }
 
-fn order(field: &str, size_bytes: u64) -> Result<u8, Problem> {
+/// The binary logarithm of a size of objects.
+///
+/// # Errors
+/// `invalid-field`.
+pub fn order(field: &str, size_bytes: u64) -> Result<u8, Problem> {
     let order = u8::try_from(size_bytes.trailing_zeros()).unwrap_or(0);
     if size_bytes.is_power_of_two() && (MIN_ORDER..=MAX_ORDER).contains(&order) {
         return Ok(order);
@@ -253,7 +264,7 @@ pub fn check_with_cluster(cluster: &Cluster, size: ImageSize, spec: &ImageSpec) 
         cluster.refresh()?;
         if cluster.pool_id(pool).is_err() {
             let wrong = format!("there is no pool {pool:?}");
-            return Err(Problem::field("dataPool", wrong, "the name of a pool that GET /api/v1/pools lists"));
+            return Err(Problem::field_conflict("dataPool", wrong, "the name of a pool that GET /api/v1/pools lists"));
         }
     }
     refuse_foreign_data_pool(cluster, spec.data_pool.as_deref())?;
@@ -265,7 +276,11 @@ pub fn check_with_cluster(cluster: &Cluster, size: ImageSize, spec: &ImageSpec) 
             "a power of two from 512 to the object size, {}, of which a stripe has at most {MAX_STRIPE_UNITS}",
             1_u64 << order
         );
-        return Err(Problem::field("stripeUnitBytes", format!("is {unit} with a stripeCount of {count}"), allowed));
+        return Err(Problem::field_conflict(
+            "stripeUnitBytes",
+            format!("is {unit} with a stripeCount of {count}"),
+            allowed,
+        ));
     }
     let features = spec.features.or_else(|| default_features(cluster)).unwrap_or(0);
     check_object_map(size, features, order)
@@ -285,7 +300,7 @@ pub fn check_object_map(size: ImageSize, features: u64, order: u8) -> Result<(),
          without object-map",
         1_u64 << order
     );
-    Err(Problem::field("sizeBytes", format!("is {size}"), allowed))
+    Err(Problem::field_conflict("sizeBytes", format!("is {size}"), allowed))
 }
 
 fn default_order(cluster: &Cluster) -> Option<u8> {

@@ -39,8 +39,9 @@ pub fn segment(name: &str) -> String {
     utf8_percent_encode(name, SEGMENT).to_string()
 }
 
-/// The longest name of a new thing, in bytes. RBD object names carry it, and Kubernetes' volume handles.
-pub const NAME_LIMIT_BYTES: usize = 128;
+/// The longest name of a new thing, in characters, as JSON Schema counts them. RBD object names carry it, which may have 2048
+/// bytes.
+pub const NAME_LIMIT: usize = 128;
 
 /// The names that new things may have, as a regular expression (ECMA-262), but for their length. White space is what Unicode
 /// has as such.
@@ -89,7 +90,7 @@ pub fn utf8(encoded: &str, what: &str) -> Result<(), Problem> {
     match percent_decode_str(encoded).decode_utf8() {
         Ok(_) => Ok(()),
         Err(_) => Err(Problem::new(Kind::BadRequest, format!("The {what} holds bytes that are not UTF-8."))
-            .cause("Names that are not UTF-8 are shown with `\\xNN` for such a byte, and no path can hold them.")
+            .cause("Names that are not UTF-8 have a slash before them and `\\xNN` for such a byte in lists.")
             .correction(
                 "Rename it to a name of UTF-8 with Ceph's own tools, such as `rbd rename`, and use that name.",
             )),
@@ -103,8 +104,8 @@ pub fn utf8(encoded: &str, what: &str) -> Result<(), Problem> {
 pub fn check_new(field: &str, name: &str) -> Result<(), Problem> {
     let wrong = if name.is_empty() {
         "is empty".to_owned()
-    } else if name.len() > NAME_LIMIT_BYTES {
-        format!("has {} bytes", name.len())
+    } else if name.chars().count() > NAME_LIMIT {
+        format!("has {} characters", name.chars().count())
     } else if let Some(bad) = name.chars().find(|c| matches!(c, '/' | '@') || c.is_control()) {
         format!("holds {bad:?}")
     } else if name.starts_with('.') {
@@ -118,7 +119,7 @@ pub fn check_new(field: &str, name: &str) -> Result<(), Problem> {
         field,
         wrong,
         format!(
-            "1 to {NAME_LIMIT_BYTES} bytes of UTF-8 without '/', '@' and control characters, not beginning with a dot or a space"
+            "1 to {NAME_LIMIT} characters without '/', '@' and control characters, not beginning with a dot or a space"
         ),
     ))
 }

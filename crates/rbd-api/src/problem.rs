@@ -61,6 +61,8 @@ kinds! {
     Exists "exists" CONFLICT "The name is taken",
     InUse "in-use" CONFLICT "Something stands in the way",
     Conflict "conflict" CONFLICT "The state does not allow this",
+    FieldConflict "field-conflict" CONFLICT "A field does not go with another, or with what is there",
+    NotADiff "not-a-diff" CONFLICT "The body is no diff that could be applied",
     ForeignPool "foreign-pool" CONFLICT "The pool is for another application",
     Removing "removing" CONFLICT "The image is being removed",
     Migrating "migrating" CONFLICT "The image is being migrated",
@@ -147,10 +149,19 @@ impl Problem {
         }))
     }
 
-    /// A field with a value that is not allowed: which, what is wrong, and what is allowed.
+    /// A field with a value that its schema rules out: which, what is wrong, and what is allowed.
     pub fn field(field: &str, wrong: impl AsRef<str>, allowed: impl Into<String>) -> Self {
-        let allowed = allowed.into();
-        Self::new(Kind::InvalidField, format!("{field}: {}", wrong.as_ref()))
+        Self::of_field(Kind::InvalidField, field, wrong.as_ref(), allowed.into())
+    }
+
+    /// A field with a value that its schema allows, and that does not go with another field or with what is there: which,
+    /// what is wrong, and what would do.
+    pub fn field_conflict(field: &str, wrong: impl AsRef<str>, allowed: impl Into<String>) -> Self {
+        Self::of_field(Kind::FieldConflict, field, wrong.as_ref(), allowed.into())
+    }
+
+    fn of_field(kind: Kind, field: &str, wrong: &str, allowed: String) -> Self {
+        Self::new(kind, format!("{field}: {wrong}"))
             .correction(format!("Send {allowed}."))
             .with("field", field)
             .with("allowed", allowed)

@@ -8,7 +8,7 @@ use ceph::ImageSize;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::layout::{FEATURES, MIN_SIZE_BYTES};
-use crate::names::{NAME_LIMIT_BYTES, PATTERN};
+use crate::names::{NAME_LIMIT, PATTERN};
 
 /// Defines types that stand for schemas: name, what it is, and the schema.
 macro_rules! shapes {
@@ -37,7 +37,7 @@ macro_rules! shapes {
 
 shapes! {
     /// The name of a new thing.
-    NewName json_schema!({ "type": "string", "minLength": 1, "maxLength": NAME_LIMIT_BYTES, "pattern": PATTERN });
+    NewName json_schema!({ "type": "string", "minLength": 1, "maxLength": NAME_LIMIT, "pattern": PATTERN });
     /// The name of something that is there.
     Name json_schema!({ "type": "string", "minLength": 1 });
     /// The size of an image, in bytes.
@@ -57,6 +57,18 @@ shapes! {
         "type": "string",
         "pattern": "^(?:[0-9]{1,4}d|[0-9]{1,5}h|[0-9]{1,6}m|[0-9]{1,8}s|[0-9]{1,9}ms)$",
     });
+    /// A time such as `12h`, from a minute to 366 days.
+    Interval json_schema!({
+        "type": "string",
+        "pattern": format!("^(?:[1-9][0-9]?|[12][0-9]{{2}}|{UP_TO_366})d$|^[1-9][0-9]{{0,2}}h$|^[1-9][0-9]{{0,4}}m$|^[1-9][0-9]{{2,6}}s$"),
+    });
+    /// A time such as `30d`, up to 366 days.
+    Age json_schema!({
+        "type": "string",
+        "pattern": format!("^(?:[0-9]{{1,2}}|[12][0-9]{{2}}|{UP_TO_366})d$|^[0-9]{{1,3}}h$|^[0-9]{{1,5}}m$|^[0-9]{{1,7}}s$"),
+    });
+    /// A point in time (RFC 3339).
+    Instant json_schema!({ "type": "string", "format": "date-time" });
     /// A time such as `10s`, 60 s at most.
     Wait json_schema!({ "type": "string", "pattern": "^(?:[0-9]{1,4}ms|[0-5]?[0-9]s|60s|[01]m)$" });
     /// Where a list goes on: a base64url text, the first byte of which is `d`, `f` or `t`.
@@ -70,6 +82,8 @@ shapes! {
         "type": "string", "minLength": 1, "maxLength": 256,
         "pattern": r"^(?!sparrow\.|conf_)[^.\u0000-\u001F\u007F-\u009F][^\u0000-\u001F\u007F-\u009F]*$",
     });
+    /// The key of a metadata entry that clients may remove.
+    RemovableKey json_schema!({ "type": "string", "minLength": 1, "pattern": r"^(?!sparrow\.|\.)" });
     /// The value of a metadata entry.
     MetadataValue json_schema!({ "type": "string", "maxLength": 16384, "pattern": r"^[^\u0000]*$" });
     /// Metadata entries.
@@ -85,6 +99,9 @@ shapes! {
     /// The name of a CSI driver.
     Driver json_schema!({ "type": "string", "maxLength": 63, "pattern": SUBDOMAIN });
 }
+
+/// The days from 300 to 366.
+const UP_TO_366: &str = "3[0-5][0-9]|36[0-6]";
 
 const SUBDOMAIN: &str = r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$";
 

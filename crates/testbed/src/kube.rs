@@ -337,7 +337,12 @@ impl ApiServer {
         let objects: Vec<Value> = serde_saphyr::from_multiple(yaml).context("parse the YAML")?;
         // A document of comments alone reads as null.
         for object in objects.iter().filter(|object| !object.is_null()) {
-            self.apply_object(object)?;
+            // A list stands for what is in it, as for kubectl.
+            let items = object["items"].as_array().filter(|_| object["kind"] == "List");
+            items
+                .map_or(std::slice::from_ref(object), Vec::as_slice)
+                .iter()
+                .try_for_each(|item| self.apply_object(item))?;
         }
         Ok(())
     }

@@ -59,7 +59,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 with_layout! {
     /// An image to be made.
     struct NewImage {
-        /// Its name: 1 to 128 bytes of UTF-8 without `/`, `@` and control characters, not beginning with a dot.
+        /// Its name: 1 to 128 characters without `/`, `@` and control characters, not beginning with a dot.
         #[schemars(with = "schema::NewName")]
         name: String,
         /// Its size, in bytes: 1 to 1152921504606846976 (1 EiB).
@@ -219,7 +219,7 @@ fn set_metadata<'a>(
 /// What librbd's refusal to make an image means.
 pub(super) fn refused(error: ceph::Error) -> Problem {
     if error.is(Errno::EINVAL) || error.is(Errno::ENOSYS) || error.is(Errno::EDOM) {
-        return Problem::new(Kind::InvalidField, format!("The cluster refuses this layout: {error}."))
+        return Problem::new(Kind::FieldConflict, format!("The cluster refuses this layout: {error}."))
             .cause(
                 "Size, object size, striping, features and data pool do not go together; an erasure-coded data pool, \
                  for instance, must allow overwrites.",

@@ -73,7 +73,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             put_metadata_entry,
         )
         .describe(
-            "Keys have 1 to 256 bytes, values up to 16384. Keys that begin with `sparrow.` or a dot belong to this \
+            "Keys have 1 to 256 characters, values up to 16384. Keys that begin with `sparrow.` or a dot belong to this \
              service and to Ceph. Those that begin with `conf_` change how every client that uses librbd treats the \
              image, this service too, and can only be set as QoS.",
         )
@@ -107,7 +107,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(rename = "ImageNewName")]
 struct NewName {
-    /// The new name: 1 to 128 bytes of UTF-8 without `/`, `@` and control characters, not beginning with a dot.
+    /// The new name: 1 to 128 characters without `/`, `@` and control characters, not beginning with a dot.
     #[schemars(with = "schema::NewName")]
     name: String,
 }
@@ -151,7 +151,11 @@ async fn features(mut call: Call) -> Answer {
     let disable = feature_bits("disable", &change.disable)?;
     if enable & disable != 0 {
         let both = feature_name(lowest(enable & disable));
-        return Err(Problem::field("disable", format!("{both:?} is in enable too"), "each feature in one of them"));
+        return Err(Problem::field_conflict(
+            "disable",
+            format!("{both:?} is in enable too"),
+            "each feature in one of them",
+        ));
     }
     let deadline = call.deadline;
     let image = call
@@ -246,13 +250,13 @@ struct MetadataEntry {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct MetadataValue {
-    /// The value, up to 16384 bytes.
+    /// The value, up to 16384 characters.
     #[schemars(with = "schema::MetadataValue")]
     value: String,
 }
 
-const KEY_LIMIT_BYTES: usize = 256;
-const VALUE_LIMIT_BYTES: usize = 16 << 10;
+const KEY_LIMIT: usize = 256;
+const VALUE_LIMIT: usize = 16 << 10;
 
 /// Whether clients may set this metadata entry. Larger values would make every listing slow.
 ///
@@ -261,24 +265,24 @@ const VALUE_LIMIT_BYTES: usize = 16 << 10;
 pub(super) fn check_metadata(field: &str, key: &str, value: &str) -> Result<(), Problem> {
     let wrong = if key.is_empty() {
         "a key is empty".to_owned()
-    } else if key.len() > KEY_LIMIT_BYTES {
-        format!("a key has {} bytes", key.len())
+    } else if key.chars().count() > KEY_LIMIT {
+        format!("a key has {} characters", key.chars().count())
     } else if let Some(bad) = key.chars().find(|c| c.is_control()) {
         format!("the key {key:?} holds {bad:?}")
     } else if key.starts_with("sparrow.") || key.starts_with('.') {
         format!("the key {key:?} is reserved")
     } else if key.starts_with("conf_") {
         format!("the key {key:?} changes how clients treat the image")
-    } else if value.len() > VALUE_LIMIT_BYTES {
-        format!("the value of {key:?} has {} bytes", value.len())
+    } else if value.chars().count() > VALUE_LIMIT {
+        format!("the value of {key:?} has {} characters", value.chars().count())
     } else if value.contains('\0') {
         format!("the value of {key:?} holds a NUL byte")
     } else {
         return Ok(());
     };
     let allowed = format!(
-        "keys of 1 to {KEY_LIMIT_BYTES} bytes without control characters, not beginning with 'sparrow.', '.' or \
-         'conf_' (limits are set with PUT …/qos), and values of up to {VALUE_LIMIT_BYTES} bytes"
+        "keys of 1 to {KEY_LIMIT} characters without control characters, not beginning with 'sparrow.', '.' or \
+         'conf_' (limits are set with PUT …/qos), and values of up to {VALUE_LIMIT} characters"
     );
     Err(Problem::field(field, wrong, allowed))
 }
@@ -427,13 +431,19 @@ const MOST_SECONDS: u64 = 86_400;
 fn check_limit(field: &str, limit: Option<u64>, burst: Option<u64>, seconds: Option<u64>) -> Result<(), Problem> {
     let limited = limit.unwrap_or(0);
     if let Some(burst) = burst.filter(|burst| *burst != 0)
-        && (limited == 0 || burst < limited || burst > MOST)
+        && (limited == 0 || burst < limited)
     {
         let allowed = format!("a burst that is at least {field}Limit, which must be set, or 0");
-        return Err(Problem::field(&format!("{field}Burst"), format!("is {burst} with a limit of {limited}"), allowed));
+        return Err(Problem::field_conflict(
+            &format!("{field}Burst"),
+            format!("is {burst} with a limit of {limited}"),
+            allowed,
+        ));
     }
-    if limited > MOST {
-        return Err(Problem::field(&format!("{field}Limit"), format!("is {limited}"), format!("at most {MOST}")));
+    for (part, number) in [("Limit", limited), ("Burst", burst.unwrap_or(0))] {
+        if number > MOST {
+            return Err(Problem::field(&format!("{field}{part}"), format!("is {number}"), format!("at most {MOST}")));
+        }
     }
     if let Some(seconds) = seconds
         && !(1..=MOST_SECONDS).contains(&seconds)

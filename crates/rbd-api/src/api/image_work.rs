@@ -16,6 +16,7 @@ use crate::endpoint::{Answer, Endpoint};
 use crate::format_1;
 use crate::group;
 use crate::image::{Found, image_not_found};
+use crate::layout::order;
 use crate::layout::{OBJECT_MAP, check_object_map, image_size};
 use crate::link::Connection;
 use crate::listing::{Image, ImageState};
@@ -251,6 +252,14 @@ impl Call {
         .await
     }
 
+    /// Whether query or body say to go on although clients have an image open. Both are read: what is wrong in one is not
+    /// passed over because the other says it.
+    async fn insists(&mut self) -> Result<bool, Problem> {
+        let asked: Insist = self.query()?;
+        let sent: Insist = self.json_or_default().await?;
+        Ok(asked.force || sent.force)
+    }
+
     /// The image that the path names, if it is whole and nothing stands in the way of the act.
     async fn image_for(&self, act: Act) -> Result<Image, Problem> {
         let deadline = self.deadline;
@@ -288,7 +297,7 @@ async fn delete(call: Call) -> Answer {
     let (place, deadline) = (call.place(), call.deadline);
     if query.permanent {
         if query.retention.is_some() {
-            return Err(Problem::field("retention", "does not go with permanent=true", "one of the two"));
+            return Err(Problem::field_conflict("retention", "does not go with permanent=true", "one of the two"));
         }
         let (image, ()) = call
             .image(move |_, io, image| {
@@ -312,7 +321,7 @@ async fn delete(call: Call) -> Answer {
     }
     if query.delete_snapshots {
         let allowed = "permanent=true with it, or neither: in the trash an image keeps its snapshots";
-        return Err(Problem::field("deleteSnapshots", "is without permanent=true", allowed));
+        return Err(Problem::field_conflict("deleteSnapshots", "is without permanent=true", allowed));
     }
     let retention = match &query.retention {
         None => call.app.trash_retention,
@@ -363,7 +372,7 @@ fn move_to_trash(io: &IoContext, image: &Image, delay_seconds: u64, deadline: In
 
 async fn resize(mut call: Call) -> Answer {
     let Resize { size_bytes, allow_shrink, force } = call.json().await?;
-    let force = force || call.query::<Insist>()?.force;
+    let force = call.query::<Insist>()?.force || force;
     let size = image_size("sizeBytes", size_bytes)?;
     let (place, deadline) = (call.place(), call.deadline);
     let (image, grown) = call
@@ -432,7 +441,7 @@ async fn copy(mut call: Call) -> Answer {
         (Some(pool), namespace) => Place { pool: pool.clone(), namespace: namespace.clone().unwrap_or_default() },
     };
     if body.deep && body.snapshot.is_some() {
-        return Err(Problem::field("deep", "does not go with a snapshot", "one of the two"));
+        return Err(Problem::field_conflict("deep", "does not go with a snapshot", "one of the two"));
     }
     call.authorize_place(&target, Role::Operator).await?;
     call.authorize_data_pool(body.data_pool.as_deref(), &target).await?;
@@ -473,11 +482,14 @@ async fn copy(mut call: Call) -> Answer {
 
 async fn sparsify(mut call: Call) -> Answer {
     let Sparsify { run_bytes } = call.json_or_default().await?;
+    if let Some(wrong) = run_bytes.filter(|bytes| order("runBytes", *bytes).is_err()) {
+        return Err(Problem::field("runBytes", format!("is {wrong}"), "a power of two from 4096 to the object size"));
+    }
     let image = call.image_for(Act::Rewrite).await?;
     let object = image.object_size_bytes.unwrap_or(4 << 20);
     let run_bytes = run_bytes.unwrap_or(4096);
-    if !run_bytes.is_power_of_two() || !(4096..=object).contains(&run_bytes) {
-        return Err(Problem::field(
+    if run_bytes > object {
+        return Err(Problem::field_conflict(
             "runBytes",
             format!("is {run_bytes}"),
             format!("a power of two from 4096 to the object size, {object}"),
@@ -496,7 +508,7 @@ async fn rebuild_object_map(call: Call) -> Answer {
 }
 
 async fn rollback(mut call: Call) -> Answer {
-    let force = call.query::<Insist>()?.force || call.json_or_default::<Insist>().await?.force;
+    let force = call.insists().await?;
     let (snapshot, deadline) = (call.param("snapshot").to_owned(), call.deadline);
     let wanted = snapshot.clone();
     let (image, ()) = call
@@ -518,7 +530,7 @@ fn snapshot_not_found(image: &Image, snapshot: &str) -> Problem {
 }
 
 async fn rollback_group(mut call: Call) -> Answer {
-    let force = call.query::<Insist>()?.force || call.json_or_default::<Insist>().await?.force;
+    let force = call.insists().await?;
     let (group, snapshot) = (call.param("group").to_owned(), call.param("snapshot").to_owned());
     let (named_group, named_snapshot, deadline) = (group.clone(), snapshot.clone(), call.deadline);
     call.ceph(move |io| group::before_rollback(io, &named_group, &named_snapshot, force, deadline)).await?;

@@ -17,6 +17,10 @@ use crate::schema;
 
 const TAG: &str = "kubernetes";
 
+/// The longest handle of a volume, which for a static one is the image's name
+/// (<https://github.com/container-storage-interface/spec/blob/master/spec.md#size-limits>).
+const HANDLE_LIMIT_BYTES: usize = 128;
+
 /// The media type of YAML (RFC 9512).
 const YAML: &str = "application/yaml";
 
@@ -33,7 +37,7 @@ pub fn endpoints() -> Vec<Endpoint> {
         )
         .describe(
             "For static volumes of ceph-csi, see https://github.com/ceph/ceph-csi/blob/devel/docs/static-pvc.md: what \
-             `kubectl apply -f -` takes. YAML, or a List in JSON with `Accept: application/json`. Nothing is made or \
+             `kubectl apply -f -` takes. A List in YAML, or in JSON with `Accept: application/json`. Nothing is made or \
              changed by the call, and the volume's reclaim policy is Retain: Kubernetes never deletes the image.",
         )
         .query::<Query>()
@@ -148,11 +152,14 @@ fn default_driver() -> String {
 
 impl Query {
     fn check(&self, namespace: &str) -> Result<(), Problem> {
-        if self.cluster_id.is_empty() || self.cluster_id.len() > 253 || self.cluster_id.chars().any(char::is_control) {
+        if self.cluster_id.is_empty()
+            || self.cluster_id.chars().count() > 253
+            || self.cluster_id.chars().any(char::is_control)
+        {
             return Err(Problem::field(
                 "clusterID",
                 "is not an id of ceph-csi's configuration",
-                "1 to 253 bytes without control characters: the clusterID of an entry of ceph-csi's config.json",
+                "1 to 253 characters, no control characters: the clusterID of an entry of ceph-csi's config.json",
             ));
         }
         manifest::check_subdomain("secretName", &self.secret_name)?;
@@ -165,14 +172,18 @@ impl Query {
             }
         }
         if self.access_mode == AccessMode::ReadWriteMany && self.volume_mode == VolumeMode::Filesystem {
-            return Err(Problem::field(
+            return Err(Problem::field_conflict(
                 "accessMode",
                 "is ReadWriteMany for a file system, which several nodes would destroy",
                 "ReadWriteMany only with volumeMode=Block",
             ));
         }
         if self.fs_type.is_some() && self.volume_mode == VolumeMode::Block {
-            return Err(Problem::field("fsType", "is given for a block device", "it only with volumeMode=Filesystem"));
+            return Err(Problem::field_conflict(
+                "fsType",
+                "is given for a block device",
+                "it only with volumeMode=Filesystem",
+            ));
         }
         if self.rados_namespace.as_deref().unwrap_or("") != namespace {
             let (wrong, allowed) = if namespace.is_empty() {
@@ -188,7 +199,7 @@ impl Query {
                     ),
                 )
             };
-            return Err(Problem::field("radosNamespace", wrong, allowed));
+            return Err(Problem::field_conflict("radosNamespace", wrong, allowed));
         }
         Ok(())
     }
@@ -207,6 +218,14 @@ impl Query {
         {
             return Err(refuse(format!("The name {:?} cannot be ceph-csi's handle of a volume.", image.name))
                 .correction("Rename the image first."));
+        }
+        if image.name.len() > HANDLE_LIMIT_BYTES {
+            return Err(refuse(format!(
+                "The name of image {:?} has {} bytes, and the handle of a volume at most {HANDLE_LIMIT_BYTES}.",
+                image.name,
+                image.name.len()
+            ))
+            .correction("Rename the image first."));
         }
         let journaling = image.features.contains(&"journaling");
         if journaling && self.mounter == Mounter::Rbd {

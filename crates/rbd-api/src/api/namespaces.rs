@@ -123,7 +123,7 @@ async fn make(call: &Call, field: &str, name: &str) -> Result<bool, Problem> {
     check_new(field, name)?;
     if name == RESERVED {
         let wrong = format!("{RESERVED:?} is where this service keeps records of its own");
-        return Err(Problem::field(field, wrong, "another name"));
+        return Err(Problem::field_conflict(field, wrong, "another name"));
     }
     let pool = call.param("pool").to_owned();
     let name = name.to_owned();

@@ -238,6 +238,13 @@ impl PoolSettings {
             }
             _ => Ok(()),
         };
+        if self.crush_rule.as_deref() == Some("") {
+            return Err(Problem::field(
+                "crushRule",
+                "is empty",
+                "the name of a rule that `ceph osd crush rule ls` lists",
+            ));
+        }
         within("pgNum", self.pg_num, 65536)?;
         within("size", self.size, 10)?;
         // The monitors read quotas as signed numbers.
@@ -399,7 +406,7 @@ fn find_or_begin(cluster: &Cluster, name: &str, settings: &PoolSettings) -> Resu
     let status = monitor::run(cluster, &command).map_err(|problem| match problem.ceph_errno() {
         Some(Errno::ENOENT | Errno::EINVAL | Errno::ERANGE) => {
             let detail = problem.detail().to_owned();
-            Problem::new(Kind::InvalidField, detail).correction("Send other settings, or none to take the defaults.")
+            Problem::new(Kind::FieldConflict, detail).correction("Send other settings, or none to take the defaults.")
         }
         _ => problem,
     })?;
@@ -410,7 +417,7 @@ fn find_or_begin(cluster: &Cluster, name: &str, settings: &PoolSettings) -> Resu
         return fitting(pool, settings).map(Some);
     }
     if cluster.pool_id(name).is_err() {
-        return Err(Problem::field("name", "is not one that Ceph takes", "another name"));
+        return Err(Problem::field_conflict("name", "is not one that Ceph takes", "another name"));
     }
     Ok(None)
 }
@@ -453,11 +460,11 @@ async fn delete(call: Call) -> Answer {
     let name = call.param("pool").to_owned();
     let query: DeletePool = call.query()?;
     if query.confirm.as_deref() != Some(&name) {
-        return Err(Problem::field(
-            "confirm",
-            "is not the pool's name",
-            format!("?confirm={}, since everything in the pool goes with it", segment(&name)),
-        ));
+        let allowed = format!("?confirm={}, since everything in the pool goes with it", segment(&name));
+        return Err(match query.confirm {
+            Some(_) => Problem::field_conflict("confirm", "is not the pool's name", allowed),
+            None => Problem::field("confirm", "is missing", allowed),
+        });
     }
     let deadline = call.deadline;
     call.cluster(move |cluster| {

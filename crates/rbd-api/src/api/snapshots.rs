@@ -114,7 +114,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewSnapshot {
-    /// Its name: 1 to 128 bytes of UTF-8 without `/`, `@` and control characters, not beginning with a dot.
+    /// Its name: 1 to 128 characters without `/`, `@` and control characters, not beginning with a dot.
     #[schemars(with = "schema::NewName")]
     name: String,
 }
@@ -439,7 +439,7 @@ fn held_by_clones(image: &str, snapshot: &str, children: &[Child]) -> Option<Pro
 with_layout! {
     /// A clone to be made.
     struct NewClone {
-        /// Its name: 1 to 128 bytes of UTF-8 without `/`, `@` and control characters, not beginning with a dot.
+        /// Its name: 1 to 128 characters without `/`, `@` and control characters, not beginning with a dot.
         #[schemars(with = "schema::NewName")]
         name: String,
         /// Its pool. Default: the image's.
@@ -460,7 +460,7 @@ async fn clone(mut call: Call) -> Answer {
     check_new("name", &body.name)?;
     let mut spec = body.layout().spec()?;
     if spec.features.is_some_and(|features| features & LAYERING == 0) {
-        return Err(Problem::field(
+        return Err(Problem::field_conflict(
             "features",
             "are without \"layering\"",
             "\"layering\" too, which every clone needs",
@@ -547,7 +547,7 @@ fn not_cloned(
         )
         .errno(Errno::EINVAL),
         Some(Errno::EINVAL | Errno::ENOSYS) => Problem::new(
-            Kind::InvalidField,
+            Kind::FieldConflict,
             format!("The cluster refuses this layout of a clone: {error}."),
         )
         .correction("Leave out what may be as the parent's. `rbd clone` with the same settings prints librbd's own words.")

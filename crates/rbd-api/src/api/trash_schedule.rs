@@ -12,6 +12,7 @@ use crate::endpoint::{Answer, Endpoint};
 use crate::operations::schedule::{LONGEST, SHORTEST, Schedule, seconds};
 use crate::pool_use;
 use crate::problem::Problem;
+use crate::schema;
 use crate::settings::duration;
 
 const TAG: &str = "trash";
@@ -43,13 +44,15 @@ pub fn endpoints() -> Vec<Endpoint> {
 #[schemars(rename = "NewTrashSchedule")]
 struct NewSchedule {
     /// The time between two purges, such as `12h`; from a minute to a year.
+    #[schemars(with = "schema::Interval")]
     interval: String,
     /// When the first is. Default: one interval from now.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<schema::Instant>")]
     start_at: Option<Timestamp>,
     /// Only removes images that have been in the trash for so long, such as `30d`, besides having outlived their retention.
     #[serde(default)]
+    #[schemars(with = "Option<schema::Age>")]
     older_than: Option<String>,
     /// Only purges while more of the pool's space than this is used, in percent. Needs a manager, which reports it.
     #[serde(default)]

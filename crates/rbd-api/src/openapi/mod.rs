@@ -2,7 +2,7 @@
 
 mod schemas;
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use self::schemas::Schemas;
@@ -134,7 +134,8 @@ fn response(outcome: &Outcome) -> Value {
 /// The schema of a body that is no JSON: generators drop one that has none.
 fn media(media_type: &str) -> Value {
     if media_type.starts_with("text/") || media_type.ends_with("yaml") {
-        json!({ "type": "string" })
+        // To some tools it is the text, to others what the text stands for: an event, a document of YAML.
+        json!({})
     } else if media_type.ends_with("json") {
         json!({ "type": "object" })
     } else {
@@ -150,6 +151,7 @@ fn path_parameters(endpoint: &Endpoint) -> Vec<Value> {
             let schema = match (endpoint.names == Some(name), name) {
                 (true, "key") => schema::inline::<schema::MetadataKey>(),
                 (true, _) => schema::inline::<schema::NewName>(),
+                (false, "key") if endpoint.method == Method::DELETE => schema::inline::<schema::RemovableKey>(),
                 (false, _) => schema::inline::<schema::Name>(),
             };
             let description = IN_PATHS.iter().find(|(known, _)| *known == name).map(|(_, description)| description);

@@ -86,8 +86,8 @@ fn a_diff_gives_no_size_above_the_bound() {
     let path = image(&pool, "a");
     ceph().rbd(&["create", "--size", "8M", "--image-feature", "layering", &format!("{pool}/a")]).unwrap();
     for bytes in BEYOND {
-        let refused = apply(&path, bytes).expect(400);
-        assert_eq!(refused.problem(), "bad-request");
+        let refused = apply(&path, bytes).expect(409);
+        assert_eq!(refused.problem(), "not-a-diff");
         assert!(refused.text().contains("1 EiB"), "{}", refused.text());
     }
     for bytes in [0, MAX] {
@@ -96,7 +96,7 @@ fn a_diff_gives_no_size_above_the_bound() {
     }
     // Within the bound, and more than an object map can describe.
     ceph().rbd(&["create", "--size", "8M", &format!("{pool}/mapped")]).unwrap();
-    let refused = apply(&image(&pool, "mapped"), MAX).expect(400).json();
+    let refused = apply(&image(&pool, "mapped"), MAX).expect(409).json();
     assert!(refused["allowed"].as_str().unwrap().contains("object-map"), "{refused}");
     let untouched = api().get(&image(&pool, "mapped")).unwrap().expect(200).json();
     assert_eq!((&untouched["state"], &untouched["sizeBytes"]), (&json!("ready"), &json!(8 << 20)));
@@ -252,6 +252,6 @@ fn stripes_that_librbd_divides_by_zero_on_end_nothing() {
     let body = json!({
         "name": "b", "sizeBytes": 1_u64 << 40, "objectSizeBytes": 32 << 20, "stripeUnitBytes": 512, "stripeCount": 4096,
     });
-    let refused = api().post(&format!("/api/v1/pools/{pool}/images"), &body).unwrap().expect(400).json();
+    let refused = api().post(&format!("/api/v1/pools/{pool}/images"), &body).unwrap().expect(409).json();
     assert_eq!(refused["field"], "stripeUnitBytes", "{refused}");
 }

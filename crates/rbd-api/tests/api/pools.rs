@@ -32,6 +32,8 @@ fn a_pool_is_made_and_deleted() {
     ceph().rbd(&["create", "--size", "1", &format!("{name}/a")]).unwrap();
     assert_eq!(api().post("/api/v1/pools", &json!({ "name": name })).unwrap().expect(409).problem(), "exists");
     assert_eq!(api().delete(&path).unwrap().expect(400).json()["field"], "confirm");
+    let other = api().delete(&format!("{path}?confirm=other")).unwrap().expect(409);
+    assert_eq!((&*other.problem(), &other.json()["field"]), ("field-conflict", &json!("confirm")));
     api().delete(&format!("{path}?confirm={name}")).unwrap().expect(204);
     assert_eq!(api().get(&path).unwrap().expect(404).problem(), "pool-not-found");
 }
@@ -72,8 +74,9 @@ fn putting_a_pool_is_idempotent() {
     assert_eq!(api().post("/api/v1/pools", &json!({ "name": name })).unwrap().expect(409).problem(), "exists");
     assert_eq!(api().put(&path, &json!({ "replicas": 2 })).unwrap().expect(400).json()["field"], "replicas");
     assert_eq!(api().put(&path, &json!({ "pgNum": 0 })).unwrap().expect(400).json()["field"], "pgNum");
+    assert_eq!(api().put(&path, &json!({ "crushRule": "" })).unwrap().expect(400).json()["field"], "crushRule");
     assert_eq!(api().put("/api/v1/pools/.x", &json!({})).unwrap().expect(400).json()["field"], "pool");
-    let refused = api().put("/api/v1/pools/norule", &json!({ "crushRule": "none-such" })).unwrap().expect(400);
+    let refused = api().put("/api/v1/pools/norule", &json!({ "crushRule": "none-such" })).unwrap().expect(409);
     assert!(refused.json()["detail"].as_str().unwrap().contains("none-such"), "{}", refused.text());
 }
 

@@ -139,7 +139,7 @@ fn an_image_is_removed_with_its_snapshots_when_that_is_asked_for() {
     let path = format!("/api/v1/pools/{pool}/images/a");
     let refused = api().delete(&format!("{path}?permanent=true")).unwrap().expect(409);
     assert!(refused.json()["correction"].as_str().unwrap().contains("deleteSnapshots=true"), "{}", refused.text());
-    let alone = api().delete(&format!("{path}?deleteSnapshots=true")).unwrap().expect(400);
+    let alone = api().delete(&format!("{path}?deleteSnapshots=true")).unwrap().expect(409);
     assert_eq!(alone.json()["field"], "deleteSnapshots");
     let removed = api().delete(&format!("{path}?permanent=true&deleteSnapshots=true")).unwrap().expect(202);
     assert_eq!(finished(&api(), removed.header("location"))["state"], "succeeded");

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use testbed::ceph::Ceph;
-use testbed::service::{Client, Service, ServiceOptions};
+use testbed::service::{Answer, Client, Service, ServiceOptions};
 
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_sparrow-rbd");
@@ -59,6 +59,19 @@ pub fn finished(client: &Client, location: &str) -> serde_json::Value {
         }
     }
     panic!("{location} does not end");
+}
+
+/// The field that an answer refuses: with 400 a value that the schema rules out, with 409 one that does not go with another
+/// field or with what is there.
+pub fn refused_field(answer: &Answer) -> String {
+    let problem = answer.problem();
+    assert!(
+        [(400, "invalid-field"), (409, "field-conflict")].contains(&(answer.status, &*problem)),
+        "{}: {}",
+        answer.status,
+        answer.text()
+    );
+    answer.json()["field"].as_str().expect("a field").to_owned()
 }
 
 /// A size within the bound.

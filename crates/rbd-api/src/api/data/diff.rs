@@ -122,7 +122,7 @@ async fn started_from(call: &Call, held: Held, from: &str, to: Option<&str>) -> 
         let first = id(&from).ok_or_else(|| snapshot_not_found(&image, &from))?;
         match to.as_deref().and_then(id) {
             Some(last) if last < first => {
-                Err(Problem::field("from", "is newer than `to`", "a snapshot older than the one in `to`"))
+                Err(Problem::field_conflict("from", "is newer than `to`", "a snapshot older than the one in `to`"))
             }
             _ => Ok(held),
         }
@@ -289,7 +289,7 @@ enum First {
 }
 
 fn wrong(error: &DiffError) -> Problem {
-    Problem::new(Kind::BadRequest, format!("The body is no diff: {error}."))
+    Problem::new(Kind::NotADiff, format!("The body is no diff: {error}."))
         .correction("Send what `rbd export-diff` or GET of a diff with format=stream gives.")
 }
 
@@ -326,7 +326,7 @@ async fn plan(parser: &mut DiffParser, body: &mut Incoming) -> Result<(Plan, (Fi
         }
     }
     Err(parser.finish().err().map_or_else(
-        || Problem::new(Kind::BadRequest, "The body is empty; a diff has a header at least."),
+        || Problem::new(Kind::NotADiff, "The body is empty; a diff has a header at least."),
         |error| wrong(&error),
     ))
 }
@@ -415,7 +415,7 @@ async fn receive(
             }
         }
         if ended && !input.is_empty() {
-            return Err(Problem::new(Kind::BadRequest, "The body goes on after the end of the diff.")
+            return Err(Problem::new(Kind::NotADiff, "The body goes on after the end of the diff.")
                 .correction("Send one diff and nothing after it: to apply it again finishes the image."));
         }
         match body.next().await? {

@@ -74,12 +74,12 @@ impl Import {
         let size = match (length, self.size_bytes) {
             (Some(length), Some(size)) if length != size => {
                 let wrong = format!("is {size}, and the Content-Length is {length}");
-                return Err(Problem::field("sizeBytes", wrong, "the same as the Content-Length, or nothing"));
+                return Err(Problem::field_conflict("sizeBytes", wrong, "the same as the Content-Length, or nothing"));
             }
             (Some(size), _) | (None, Some(size)) => size,
             (None, None) => {
                 let allowed = "the number of bytes that come, or a Content-Length";
-                return Err(Problem::field("sizeBytes", "is missing, as is the Content-Length", allowed));
+                return Err(Problem::field_conflict("sizeBytes", "is missing, as is the Content-Length", allowed));
             }
         };
         image_size_or_empty("sizeBytes", size)
@@ -227,14 +227,14 @@ async fn receive(sink: &mut Sink, body: &mut Incoming, size_bytes: u64) -> Resul
     while let Some(bytes) = body.next().await? {
         if body.came > size_bytes {
             let text = format!("More than the {size_bytes} bytes came that were promised.");
-            return Err(Problem::new(Kind::BadRequest, text).correction("Send sizeBytes as it is."));
+            return Err(Problem::new(Kind::FieldConflict, text).correction("Send sizeBytes as it is."));
         }
         sink.write(offset, &bytes).await?;
         offset += bytes.len() as u64;
     }
     if offset != size_bytes {
         let text = format!("{offset} bytes came instead of {size_bytes}.");
-        return Err(Problem::new(Kind::BadRequest, text)
+        return Err(Problem::new(Kind::FieldConflict, text)
             .correction("Delete the image and send all bytes, or sizeBytes as it is."));
     }
     sink.flush().await

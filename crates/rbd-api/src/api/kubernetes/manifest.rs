@@ -106,7 +106,7 @@ impl Volume {
         json!({ "apiVersion": "v1", "kind": "List", "items": self.manifests() })
     }
 
-    /// Both as YAML documents.
+    /// The same list in YAML: one document, since not every reader takes several.
     pub fn yaml(&self) -> String {
         let mut yaml = String::new();
         if !self.rados_namespace.is_empty() {
@@ -117,15 +117,12 @@ impl Volume {
                 quoted(&self.rados_namespace)
             );
         }
-        for manifest in self.manifests() {
-            yaml.push_str("---\n");
-            write_yaml(&mut yaml, &manifest, 0);
-        }
+        write_yaml(&mut yaml, &self.list(), 0);
         yaml
     }
 }
 
-/// Writes a mapping or a list of strings as block YAML. Every leaf is quoted, so that nothing in it means anything.
+/// Writes a mapping or a list as block YAML. Every leaf is quoted, so that nothing in it means anything.
 fn write_yaml(yaml: &mut String, value: &Value, depth: usize) {
     let indent = "  ".repeat(depth);
     match value {
@@ -145,7 +142,10 @@ fn write_yaml(yaml: &mut String, value: &Value, depth: usize) {
         }
         Value::Array(items) => {
             for item in items {
-                let _ = writeln!(yaml, "{indent}- {}", scalar(item));
+                // A dash is two columns of the item's own indent.
+                let start = yaml.len();
+                write_yaml(yaml, item, depth + 1);
+                yaml.replace_range(start..start + indent.len() + 2, &format!("{indent}- "));
             }
         }
         leaf => {

@@ -140,7 +140,7 @@ fn a_diff_that_was_cut_off_leaves_the_image_incomplete_and_finishes_when_sent_ag
     let pool = changed(&[], &files);
     let path = image(&pool, "a");
     let stream = diff(11, 24 * MIB, &[(0, 9 * MIB), (12 * MIB, MIB)], &[(10 * MIB, MIB)]);
-    let answer = apply(&path, &stream[..stream.len() - 1]).expect(400);
+    let answer = apply(&path, &stream[..stream.len() - 1]).expect(409);
     assert!(answer.text().contains("ends in the middle"), "{}", answer.text());
     assert_eq!(listed_state(&pool, "a"), "incomplete");
     // The image is closed behind the answer.
@@ -175,13 +175,13 @@ fn what_cannot_be_compared_or_applied_is_told() {
     let path = image(&pool, "a");
     let get = |query: &str| api().get(&format!("{path}/diff{query}")).unwrap();
     assert_eq!(get("?from=no").expect(404).problem(), "snapshot-not-found");
-    assert_eq!(get("?from=s2&to=s1").expect(400).json()["field"], "from");
+    assert_eq!(get("?from=s2&to=s1").expect(409).json()["field"], "from");
     assert_eq!(get("?form=s1").expect(400).json()["field"], "form");
     assert_eq!(get("?from=s1").expect(200).json()["Items"], json!([]));
     for body in
         [&b""[..], b"rbd", b"rbd diff v3\n", b"rbd diff v1\nx", &[b"rbd diff v1\ne".as_slice(), b"more"].concat()]
     {
-        assert_eq!(apply(&path, body).expect(400).problem(), "bad-request", "{}", String::from_utf8_lossy(body));
+        assert_eq!(apply(&path, body).expect(409).problem(), "not-a-diff", "{}", String::from_utf8_lossy(body));
     }
     assert_eq!(apply(&image(&pool, "b"), b"rbd diff v1\ne").expect(404).problem(), "image-not-found");
     // Nobody is written behind the back of: another import has the image open.
