@@ -3,15 +3,13 @@
 //! Whatever is in it, what is made of it is checked with `nginx_conf::shape`: no text of an object becomes more than the one
 //! token that it is, and no directive is there that the program does not write.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
 use entry_kube::DirectorySource;
 use entry_model::{
     Action, Backend, Certificate, CertificateId, Forward, Host, HostName, Ingress, IngressBackend, IngressClass,
-    IngressPath, IngressRule, IngressTls, Key, Kind, Meta, ObjectRef, PathMatch, PathType, PortRef, Protocol, Routes,
-    Rule, Secret, Service, ServiceKind, ServicePort, Snapshot, Timeouts,
+    IngressPath, IngressRule, IngressTls, Key, Kind, Meta, Object, ObjectRef, PathMatch, PathType, PortRef, Protocol,
+    Routes, Rule, Secret, Service, ServiceKind, ServicePort, Snapshot, Timeouts,
 };
 use entry_translate::{BuildSettings, build};
 use nginx_conf::lexer::lex;
@@ -100,13 +98,10 @@ pub fn certificate(data: &[u8]) -> bool {
         default: false,
     };
     let secret = Secret { meta: meta("tls"), certificate: chain.to_vec(), key: key.to_vec() };
-    let snapshot = Snapshot {
-        services: BTreeMap::from([(service.meta.key(), Arc::new(service))]),
-        ingresses: BTreeMap::from([(ingress.meta.key(), Arc::new(ingress))]),
-        classes: BTreeMap::from([(class.meta.key(), Arc::new(class))]),
-        secrets: BTreeMap::from([(secret.meta.key(), Arc::new(secret))]),
-        ..Snapshot::default()
-    };
+    let mut snapshot = Snapshot::default();
+    for object in [Object::from(service), ingress.into(), class.into(), secret.into()] {
+        snapshot.put(object);
+    }
     let routes = served(&snapshot);
     assert_eq!(routes.hosts.len(), 1);
     !routes.certificates.is_empty()

@@ -1,7 +1,6 @@
 //! From objects to a configuration, in this process.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -26,7 +25,7 @@ fn snapshot(routes: u32) -> Snapshot {
     let mut snapshot = Snapshot::default();
     let class = Meta { name: "sparrow".to_owned(), ..Meta::default() };
     let class = IngressClass { meta: class, controller: "sparrow/entry".to_owned(), default: true };
-    snapshot.classes.insert(class.meta.key(), Arc::new(class));
+    snapshot.put(class);
     for number in 0..routes / 2 {
         let mut meta = Meta {
             namespace: format!("team-{}", number % 50),
@@ -44,7 +43,7 @@ fn snapshot(routes: u32) -> Snapshot {
             tls: Vec::new(),
             addresses: Vec::new(),
         };
-        snapshot.ingresses.insert(meta.key(), Arc::new(ingress));
+        snapshot.put(ingress);
         meta.labels.insert("sparrow/expose".to_owned(), "true".to_owned());
         let port = ServicePort { name: "http".to_owned(), port: 80, protocol: "TCP".to_owned(), app_protocol: None };
         let [_, b, c, d] = number.to_be_bytes();
@@ -55,7 +54,7 @@ fn snapshot(routes: u32) -> Snapshot {
             addresses: Vec::new(),
             meta,
         };
-        snapshot.services.insert(service.meta.key(), Arc::new(service));
+        snapshot.put(service);
     }
     snapshot
 }

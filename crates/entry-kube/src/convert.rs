@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use entry_model::{
-    Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Kind, LoadBalancerAddress, Meta,
-    Namespace, Node, ObjectRef, PathType, PortRef, Secret, Service, ServiceKind, ServicePort, Snapshot,
+    Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, LoadBalancerAddress, Meta, Namespace,
+    Node, Object, PathType, PortRef, Secret, Service, ServiceKind, ServicePort,
 };
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1 as core;
@@ -34,50 +33,6 @@ pub struct Unusable {
 
 fn unusable<T>(field: impl Into<String>, problem: impl Into<String>) -> Result<T, Unusable> {
     Err(Unusable { field: field.into(), problem: problem.into() })
-}
-
-/// An object of a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Object {
-    /// A Service.
-    Service(Arc<Service>),
-    /// An Ingress.
-    Ingress(Arc<Ingress>),
-    /// An `IngressClass`.
-    IngressClass(Arc<IngressClass>),
-    /// A Secret of the type `kubernetes.io/tls`.
-    Secret(Arc<Secret>),
-    /// A Node.
-    Node(Arc<Node>),
-    /// A Namespace with an annotation.
-    Namespace(Arc<Namespace>),
-}
-
-impl Object {
-    /// Its kind and name.
-    pub fn reference(&self) -> ObjectRef {
-        match self {
-            Self::Service(object) => object.meta.object(Kind::Service),
-            Self::Ingress(object) => object.meta.object(Kind::Ingress),
-            Self::IngressClass(object) => object.meta.object(Kind::IngressClass),
-            Self::Secret(object) => object.meta.object(Kind::Secret),
-            Self::Node(object) => object.meta.object(Kind::Node),
-            Self::Namespace(object) => object.meta.object(Kind::Namespace),
-        }
-    }
-
-    /// Puts it into a snapshot, in place of one of the same name.
-    pub fn put(self, snapshot: &mut Snapshot) {
-        let key = Arc::unwrap_or_clone(self.reference().key);
-        match self {
-            Self::Service(object) => drop(snapshot.services.insert(key, object)),
-            Self::Ingress(object) => drop(snapshot.ingresses.insert(key, object)),
-            Self::IngressClass(object) => drop(snapshot.classes.insert(key, object)),
-            Self::Secret(object) => drop(snapshot.secrets.insert(key, object)),
-            Self::Node(object) => drop(snapshot.nodes.insert(key, object)),
-            Self::Namespace(object) => drop(snapshot.namespaces.insert(key, object)),
-        }
-    }
 }
 
 /// A type of the API that becomes an object of a snapshot.
@@ -155,7 +110,7 @@ impl Convert for core::Service {
         let status = self.status.and_then(|status| status.load_balancer).and_then(|status| status.ingress);
         let addresses = status.unwrap_or_default().into_iter().filter_map(|entry| address(entry.ip, entry.hostname));
         let addresses = addresses.collect();
-        Ok(Some(Object::Service(Arc::new(Service { meta, kind, cluster_ips, ports, addresses }))))
+        Ok(Some(Service { meta, kind, cluster_ips, ports, addresses }.into()))
     }
 }
 
@@ -182,7 +137,7 @@ impl Convert for networking::Ingress {
             .collect();
         let status = self.status.and_then(|status| status.load_balancer).and_then(|status| status.ingress);
         let addresses = status.unwrap_or_default().iter().filter_map(load_balancer_address).collect();
-        Ok(Some(Object::Ingress(Arc::new(Ingress { meta, class, default_backend, rules, tls, addresses }))))
+        Ok(Some(Ingress { meta, class, default_backend, rules, tls, addresses }.into()))
     }
 }
 
@@ -244,7 +199,7 @@ impl Convert for networking::IngressClass {
         meta.namespace.clear();
         let default = std::mem::take(&mut meta.annotations).into_values().any(|value| value == "true");
         let controller = self.spec.and_then(|spec| spec.controller).unwrap_or_default();
-        Ok(Some(Object::IngressClass(Arc::new(IngressClass { meta, controller, default }))))
+        Ok(Some(IngressClass { meta, controller, default }.into()))
     }
 }
 
@@ -260,7 +215,7 @@ impl Convert for core::Secret {
         let mut take = |name: &str| data.remove(name).map(|value| value.0).unwrap_or_default();
         let (certificate, key) = (take("tls.crt"), take("tls.key"));
         let meta = meta(self.metadata, false, |_| false);
-        Ok(Some(Object::Secret(Arc::new(Secret { meta, certificate, key }))))
+        Ok(Some(Secret { meta, certificate, key }.into()))
     }
 }
 
@@ -270,7 +225,7 @@ impl Convert for core::Namespace {
         let mut meta = meta(self.metadata, false, |name| name == HOSTS);
         meta.namespace.clear();
         let hosts = std::mem::take(&mut meta.annotations).remove(HOSTS);
-        Ok(hosts.map(|hosts| Object::Namespace(Arc::new(Namespace { meta, hosts: Some(hosts) }))))
+        Ok(hosts.map(|hosts| Namespace { meta, hosts: Some(hosts) }.into()))
     }
 }
 
@@ -290,6 +245,6 @@ impl Convert for core::Node {
         }
         let conditions = status.conditions.unwrap_or_default();
         let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-        Ok(Some(Object::Node(Arc::new(Node { meta, external, internal, ready }))))
+        Ok(Some(Node { meta, external, internal, ready }.into()))
     }
 }

@@ -136,7 +136,7 @@ impl Directory {
                     faults.push((name, Fault::new(*line, Some(reference.clone()), &message)));
                 } else {
                     origin.insert(reference.clone(), format!("{name}:{line}"));
-                    object.clone().put(&mut snapshot);
+                    snapshot.put(object.clone());
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use entry_model::{Kind, Meta, ObjectRef, Outcome, Snapshot, Verdict};
+use entry_model::{Kind, ObjectRef, Outcome, Snapshot, Verdict};
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
@@ -122,7 +122,9 @@ fn same(a: &Verdict, b: &Verdict) -> bool {
 /// The event on an object; `None` for one that is no object of the cluster, or not any more.
 fn event(snapshot: &Snapshot, object: &ObjectRef, verdict: &Verdict, instance: &str) -> Option<Event> {
     let info = KindInfo::of(object.kind)?;
-    let meta = meta(snapshot, object)?;
+    // Events on it would need a right of their own where one namespace is looked at; the log has it, and `check`.
+    let found = snapshot.get(object).filter(|object| object.kind() != Kind::Namespace)?;
+    let meta = found.meta();
     let now = Timestamp::now();
     let (type_, reason) = match verdict.outcome {
         Outcome::Accepted => ("Normal", "Accepted"),
@@ -160,19 +162,6 @@ fn event(snapshot: &Snapshot, object: &ObjectRef, verdict: &Verdict, instance: &
         reporting_instance: Some(cut(instance, 128).to_owned()),
         ..Event::default()
     })
-}
-
-fn meta<'a>(snapshot: &'a Snapshot, object: &ObjectRef) -> Option<&'a Meta> {
-    let key = &object.key;
-    match object.kind {
-        Kind::Service => snapshot.services.get(key).map(|object| &object.meta),
-        Kind::Ingress => snapshot.ingresses.get(key).map(|object| &object.meta),
-        Kind::IngressClass => snapshot.classes.get(key).map(|object| &object.meta),
-        Kind::Secret => snapshot.secrets.get(key).map(|object| &object.meta),
-        Kind::Node => snapshot.nodes.get(key).map(|object| &object.meta),
-        // Events on it would need a right of their own where one namespace is looked at; the log has it, and `check`.
-        Kind::Namespace | Kind::Manifest => None,
-    }
 }
 
 /// The first bytes of a text, as far as they are whole characters.

@@ -17,7 +17,7 @@ mod source;
 pub mod status;
 mod store;
 
-pub use convert::{Convert, Object, Unusable};
+pub use convert::{Convert, Unusable};
 pub use directory::DirectorySource;
 pub use error::{Error, Result};
 pub use kinds::{KINDS, KindInfo, VERSION};

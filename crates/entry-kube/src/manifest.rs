@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use entry_model::{Key, Kind, ObjectRef};
+use entry_model::{Key, Kind, Object, ObjectRef};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::networking::v1 as networking;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::convert::{Convert, Object};
+use crate::convert::Convert;
 use crate::kinds::{KINDS, KindInfo, VERSION};
 
 /// How deep lists and maps may be in each other.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use entry_model::{Key, Kind, ObjectRef, Snapshot};
+use entry_model::{Key, Kind, Object, ObjectRef, Snapshot};
 use futures_util::{StreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1 as core;
@@ -17,7 +17,7 @@ use kube::{Client, Config, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use crate::convert::{Convert, Object, TLS_SECRET};
+use crate::convert::{Convert, TLS_SECRET};
 use crate::error::{Error, Result};
 use crate::kinds::KindInfo;
 use crate::record;
@@ -208,7 +208,7 @@ impl KubeSource {
         for part in [services, ingresses, classes, secrets, nodes, namespaces] {
             for (reference, object) in part {
                 match object {
-                    Ok(object) => object.put(&mut snapshot),
+                    Ok(object) => drop(snapshot.put(object)),
                     Err(message) => drop(snapshot.unreadable.insert(reference, message)),
                 }
             }
@@ -221,7 +221,7 @@ impl KubeSource {
                 fetch_secrets(&client, named_secrets(&snapshot, options.default_certificate.as_ref())).await
             {
                 match found {
-                    Ok(Some(object)) => object.put(&mut snapshot),
+                    Ok(Some(object)) => drop(snapshot.put(object)),
                     Ok(None) => {}
                     // One that cannot be had is told like one that is not there: the others count.
                     Err(message) => tracing::error!("cannot read Secret {}/{}: {message}", key.namespace, key.name),

@@ -262,7 +262,7 @@ fn entry(address: &LoadBalancerAddress) -> networking::IngressLoadBalancerIngres
 /// A status that has to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Job {
-    key: Key,
+    key: Arc<Key>,
     add: Vec<LoadBalancerAddress>,
     remove: Vec<LoadBalancerAddress>,
     /// What was known of the status.
@@ -273,9 +273,9 @@ struct Job {
 #[derive(Default)]
 struct Plan {
     /// Jobs whose effect is not seen yet, with when to try again.
-    done: BTreeMap<Key, (Job, Instant)>,
+    done: BTreeMap<Arc<Key>, (Job, Instant)>,
     /// Ingresses that were ours at some time.
-    mine: BTreeSet<Key>,
+    mine: BTreeSet<Arc<Key>>,
     due: Option<Instant>,
 }
 
@@ -293,7 +293,7 @@ impl Plan {
         self.mine.retain(|key| snapshot.ingresses.contains_key(key));
         let mut jobs = Vec::new();
         for (key, ingress) in &snapshot.ingresses {
-            let verdict = verdicts.get(&ObjectRef::new(Kind::Ingress, key.clone()));
+            let verdict = verdicts.get(&ObjectRef { kind: Kind::Ingress, key: Arc::clone(key) });
             let is_ours = |address: &&LoadBalancerAddress| lease.addresses.contains(&text(address));
             let ours: Vec<_> = ingress.addresses.iter().filter(is_ours).cloned().collect();
             let job = match verdict {

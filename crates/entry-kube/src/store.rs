@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::convert::{Convert, Object};
+use crate::convert::Convert;
 use crate::record;
 use crate::source::{
     Options, PAGE, Read, TlsSecrets, Watching, explain, fetch_secrets, named_secrets, namespaced, reduce, reference,
@@ -141,18 +141,8 @@ struct Kept {
 
 impl Kept {
     fn remove(&mut self, object: &ObjectRef) -> bool {
-        let (snapshot, key) = (&mut self.snapshot, &object.key);
-        let unreadable = snapshot.unreadable.remove(object).is_some();
-        let removed = match object.kind {
-            Kind::Service => snapshot.services.remove(key).is_some(),
-            Kind::Ingress => snapshot.ingresses.remove(key).is_some(),
-            Kind::IngressClass => snapshot.classes.remove(key).is_some(),
-            Kind::Secret => snapshot.secrets.remove(key).is_some(),
-            Kind::Node => snapshot.nodes.remove(key).is_some(),
-            Kind::Namespace => snapshot.namespaces.remove(key).is_some(),
-            Kind::Manifest => false,
-        };
-        removed || unreadable
+        let unreadable = self.snapshot.unreadable.remove(object).is_some();
+        self.snapshot.remove(object) || unreadable
     }
 
     /// Whether anything changed by it.
@@ -160,21 +150,8 @@ impl Kept {
         let (reference, object) = read;
         match object {
             Ok(object) => {
-                let (snapshot, key) = (&self.snapshot, &reference.key);
-                let same = match &object {
-                    Object::Service(new) => snapshot.services.get(key) == Some(new),
-                    Object::Ingress(new) => snapshot.ingresses.get(key) == Some(new),
-                    Object::IngressClass(new) => snapshot.classes.get(key) == Some(new),
-                    Object::Secret(new) => snapshot.secrets.get(key) == Some(new),
-                    Object::Node(new) => snapshot.nodes.get(key) == Some(new),
-                    Object::Namespace(new) => snapshot.namespaces.get(key) == Some(new),
-                };
-                if same {
-                    return false;
-                }
-                self.snapshot.unreadable.remove(&reference);
-                object.put(&mut self.snapshot);
-                true
+                let unreadable = self.snapshot.unreadable.remove(&reference).is_some();
+                self.snapshot.put(object) || unreadable
             }
             Err(message) if self.snapshot.unreadable.get(&reference) == Some(&message) => false,
             Err(message) => {
@@ -186,21 +163,9 @@ impl Kept {
     }
 
     /// The objects of a kind that are known.
-    fn keys(&self, kind: Kind) -> BTreeSet<Key> {
-        let snapshot = &self.snapshot;
-        let mut keys: BTreeSet<Key> = match kind {
-            Kind::Service => snapshot.services.keys().cloned().collect(),
-            Kind::Ingress => snapshot.ingresses.keys().cloned().collect(),
-            Kind::IngressClass => snapshot.classes.keys().cloned().collect(),
-            Kind::Secret => snapshot.secrets.keys().cloned().collect(),
-            Kind::Node => snapshot.nodes.keys().cloned().collect(),
-            Kind::Namespace => snapshot.namespaces.keys().cloned().collect(),
-            Kind::Manifest => BTreeSet::new(),
-        };
-        keys.extend(
-            snapshot.unreadable.keys().filter(|object| object.kind == kind).map(|object| (*object.key).clone()),
-        );
-        keys
+    fn keys(&self, kind: Kind) -> BTreeSet<Arc<Key>> {
+        let unreadable = self.snapshot.unreadable.keys().filter(|object| object.kind == kind).map(|object| &object.key);
+        self.snapshot.keys(kind).chain(unreadable).cloned().collect()
     }
 }
 
@@ -240,7 +205,7 @@ impl Store {
                 changed |= kept.put(read);
             }
             for key in gone {
-                changed |= kept.remove(&ObjectRef::new(kind, key));
+                changed |= kept.remove(&ObjectRef { kind, key });
             }
             changed
         });
@@ -446,8 +411,8 @@ async fn fetch(client: &Client, default: Option<&Key>, store: &Store) {
         }
         store.change(|kept| {
             let mut changed = kept.missing.remove(&Kind::Secret);
-            for key in kept.keys(Kind::Secret).difference(&wanted) {
-                changed |= kept.remove(&ObjectRef::new(Kind::Secret, key.clone()));
+            for key in kept.keys(Kind::Secret).into_iter().filter(|key| !wanted.contains(&**key)) {
+                changed |= kept.remove(&ObjectRef { kind: Kind::Secret, key });
             }
             changed
         });

@@ -1,31 +1,137 @@
-//! What is known of a cluster: its objects, reduced to what routes are made of.
+//! What is known of a cluster at a moment: its objects, by kind.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Holdings;
+use crate::{Holdings, Ingress, IngressClass, Key, Meta, Namespace, Node, ObjectRef, Secret, Service, SortedMap};
 
-/// The kinds of objects that matter here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Kind {
+/// Makes all that there is one of for each kind, of a row for each. The name of a kind is that of its type.
+macro_rules! kinds {
+    ($($(#[$documentation:meta])* $kind:ident in $field:ident;)+) => {
+        /// The kinds of objects that matter here.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Kind {
+            $($(#[$documentation])* $kind,)+
+            /// No object: a file of a directory, or a part of one, that cannot be read as any. Its name is `FILE` or
+            /// `FILE:LINE`.
+            Manifest,
+        }
+
+        impl Kind {
+            /// The kinds of which there are objects.
+            pub const ALL: &[Self] = &[$(Self::$kind),+];
+        }
+
+        /// An object of a snapshot.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Object {
+            $($(#[$documentation])* $kind(Arc<$kind>),)+
+        }
+
+        impl Object {
+            /// Its kind.
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$kind(_) => Kind::$kind,)+
+                }
+            }
+
+            /// What all objects have.
+            pub fn meta(&self) -> &Meta {
+                match self {
+                    $(Self::$kind(object) => &object.meta,)+
+                }
+            }
+        }
+
+        $(
+            impl From<$kind> for Object {
+                fn from(object: $kind) -> Self {
+                    Self::$kind(Arc::new(object))
+                }
+            }
+        )+
+
+        /// All objects known at a moment. Cheap to clone, and to compare with one that it was cloned of.
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        pub struct Snapshot {
+            $($(#[$documentation])* pub $field: SortedMap<Arc<Key>, Arc<$kind>>,)+
+            /// Which namespace holds what since earlier, as the source has it written down.
+            pub held: Arc<Holdings>,
+            /// Objects that could not be read, and why. One whose last good version is still in force is named as `Manifest`.
+            pub unreadable: BTreeMap<ObjectRef, String>,
+        }
+
+        impl Snapshot {
+            /// The object of this kind and name.
+            pub fn get(&self, object: &ObjectRef) -> Option<Object> {
+                match object.kind {
+                    $(Kind::$kind => self.$field.get(&*object.key).cloned().map(Object::$kind),)+
+                    Kind::Manifest => None,
+                }
+            }
+
+            /// Puts an object in, in place of one of its name; whether that changes anything.
+            pub fn put(&mut self, object: impl Into<Object>) -> bool {
+                match object.into() {
+                    $(Object::$kind(object) => {
+                        let key = Arc::new(object.meta.key());
+                        if self.$field.get(&*key) == Some(&object) {
+                            return false;
+                        }
+                        self.$field.insert(key, object);
+                    })+
+                }
+                true
+            }
+
+            /// Takes an object out; whether it was there.
+            pub fn remove(&mut self, object: &ObjectRef) -> bool {
+                match object.kind {
+                    $(Kind::$kind => self.$field.remove(&*object.key).is_some(),)+
+                    Kind::Manifest => false,
+                }
+            }
+
+            /// The names of all objects of a kind, in their order.
+            pub fn keys(&self, kind: Kind) -> Box<dyn Iterator<Item = &Arc<Key>> + '_> {
+                match kind {
+                    $(Kind::$kind => Box::new(self.$field.keys()),)+
+                    Kind::Manifest => Box::new(std::iter::empty()),
+                }
+            }
+
+            /// The objects that are not the same in two snapshots, or that only one of them has, by kind and name.
+            pub fn changed(&self, before: &Self) -> Vec<ObjectRef> {
+                let mut changed = Vec::new();
+                $(
+                    // What was not changed is the same object.
+                    let same = |a: &Arc<$kind>, b: &Arc<$kind>| Arc::ptr_eq(a, b);
+                    let keys = self.$field.changed_keys(&before.$field, same);
+                    changed.extend(keys.into_iter().map(|key| ObjectRef { kind: Kind::$kind, key: Arc::clone(key) }));
+                )+
+                changed
+            }
+        }
+    };
+}
+
+kinds! {
     /// `v1` Service.
-    Service,
+    Service in services;
     /// `networking.k8s.io/v1` Ingress.
-    Ingress,
+    Ingress in ingresses;
     /// `networking.k8s.io/v1` `IngressClass`.
-    IngressClass,
-    /// `v1` Secret.
-    Secret,
+    IngressClass in classes;
+    /// `v1` Secret of the type `kubernetes.io/tls`.
+    Secret in secrets;
     /// `v1` Node.
-    Node,
-    /// `v1` Namespace.
-    Namespace,
-    /// No object: a file of a directory, or a part of one, that cannot be read as any. Its name is `FILE` or `FILE:LINE`.
-    Manifest,
+    Node in nodes;
+    /// `v1` Namespace that has something to say.
+    Namespace in namespaces;
 }
 
 impl fmt::Display for Kind {
@@ -34,275 +140,33 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Names an object of a namespace.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Key {
-    /// Its namespace; empty for kinds of the whole cluster.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-/// Names an object. Cheap to clone: each line of a configuration has one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ObjectRef {
-    /// Its kind.
-    pub kind: Kind,
-    /// Its namespace and name.
-    #[serde(flatten)]
-    pub key: Arc<Key>,
-}
-
-impl ObjectRef {
-    /// The reference to the object of this kind with this key.
-    pub fn new(kind: Kind, key: Key) -> Self {
-        Self { kind, key: Arc::new(key) }
+impl Object {
+    /// Its kind and name.
+    pub fn reference(&self) -> ObjectRef {
+        self.meta().object(self.kind())
     }
 }
 
-impl fmt::Display for ObjectRef {
-    /// `Ingress shop/web`, `Node a`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.key.namespace.as_str() {
-            "" => write!(f, "{} {}", self.kind, self.key.name),
-            namespace => write!(f, "{} {namespace}/{}", self.kind, self.key.name),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn object_that_is_put_twice_changes_nothing() {
+        let meta = |namespace: &str| Meta { namespace: namespace.to_owned(), name: "a".to_owned(), ..Meta::default() };
+        let class =
+            |controller: &str| IngressClass { meta: meta(""), controller: controller.to_owned(), default: false };
+        let mut snapshot = Snapshot::default();
+        assert!(snapshot.put(class("x")) && !snapshot.put(class("x")));
+        let before = snapshot.clone();
+        assert!(snapshot.put(class("y")));
+        let object = Object::from(class("y"));
+        assert_eq!(snapshot.get(&object.reference()), Some(object.clone()));
+        assert_eq!(snapshot.keys(Kind::IngressClass).map(|key| key.name.as_str()).collect::<Vec<_>>(), ["a"]);
+        assert_eq!(snapshot.changed(&before), [object.reference()]);
+        assert_eq!(before.changed(&before.clone()), []);
+        assert!(snapshot.remove(&object.reference()) && !snapshot.remove(&object.reference()));
+        assert_eq!((snapshot.keys(Kind::IngressClass).count(), snapshot.get(&object.reference())), (0, None));
+        assert_eq!(before.get(&object.reference()), Some(class("x").into()));
     }
-}
-
-/// What all objects have. Labels and annotations are those that matter here: a source may leave others out.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Meta {
-    /// Namespace; empty for kinds of the whole cluster.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-    /// The API server's id of this object; empty from a directory.
-    pub uid: String,
-    /// Counts changes of the specification; 0 from a directory.
-    pub generation: i64,
-    /// When it was made, in seconds since 1970. The older of two objects that claim the same wins.
-    pub created: i64,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Annotations.
-    pub annotations: BTreeMap<String, String>,
-}
-
-impl Meta {
-    /// The key of the object.
-    pub fn key(&self) -> Key {
-        Key { namespace: self.namespace.clone(), name: self.name.clone() }
-    }
-
-    /// The reference to the object, which is of this kind.
-    pub fn object(&self, kind: Kind) -> ObjectRef {
-        ObjectRef::new(kind, self.key())
-    }
-}
-
-/// How a Service is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ServiceKind {
-    /// By its cluster IPs: `ClusterIP`, `NodePort` and `LoadBalancer` alike.
-    ClusterIp,
-    /// Headless (`clusterIP: None`): by the addresses of its pods only.
-    Headless,
-    /// Another name in DNS.
-    ExternalName(String),
-}
-
-/// A Service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Service {
-    /// What all objects have.
-    pub meta: Meta,
-    /// How it is reached.
-    pub kind: ServiceKind,
-    /// Its cluster IPs, first the one of its first family; empty until it has one.
-    pub cluster_ips: Vec<IpAddr>,
-    /// Its ports.
-    pub ports: Vec<ServicePort>,
-    /// `status.loadBalancer.ingress`: where its load balancer is reached.
-    pub addresses: Vec<LoadBalancerAddress>,
-}
-
-/// A port of a Service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServicePort {
-    /// Its name; empty if the only port has none.
-    pub name: String,
-    /// The port of the cluster IP.
-    pub port: u16,
-    /// `TCP`, `UDP` or `SCTP`.
-    pub protocol: String,
-    /// `appProtocol`: what is spoken on it.
-    pub app_protocol: Option<String>,
-}
-
-/// An Ingress.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ingress {
-    /// What all objects have.
-    pub meta: Meta,
-    /// `spec.ingressClassName`, else the annotation `kubernetes.io/ingress.class`.
-    pub class: Option<String>,
-    /// `spec.defaultBackend`.
-    pub default_backend: Option<IngressBackend>,
-    /// `spec.rules`.
-    pub rules: Vec<IngressRule>,
-    /// `spec.tls`.
-    pub tls: Vec<IngressTls>,
-    /// `status.loadBalancer.ingress`.
-    pub addresses: Vec<LoadBalancerAddress>,
-}
-
-/// A rule of an Ingress.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IngressRule {
-    /// The host; every host without it.
-    pub host: Option<String>,
-    /// `http.paths`.
-    pub paths: Vec<IngressPath>,
-}
-
-/// A path of a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IngressPath {
-    /// The path; `None` means `/`.
-    pub path: Option<String>,
-    /// How it is matched.
-    pub path_type: PathType,
-    /// Where it leads.
-    pub backend: IngressBackend,
-}
-
-/// How a path is matched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathType {
-    /// The whole path.
-    Exact,
-    /// By its segments.
-    Prefix,
-    /// As this controller likes: the same as `Prefix`.
-    ImplementationSpecific,
-    /// Something else, which only a directory can hold.
-    Unknown(String),
-}
-
-/// Where a path leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IngressBackend {
-    /// A Service of the Ingress's namespace.
-    Service {
-        /// Its name.
-        name: String,
-        /// Its port.
-        port: PortRef,
-    },
-    /// Another object, which is not supported.
-    Resource {
-        /// Its kind.
-        kind: String,
-        /// Its name.
-        name: String,
-    },
-}
-
-/// Names a port of a Service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PortRef {
-    /// By number.
-    Number(u16),
-    /// By name.
-    Name(String),
-}
-
-/// A part of `spec.tls`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IngressTls {
-    /// The hosts; all hosts of the rules when empty.
-    pub hosts: Vec<String>,
-    /// The Secret with the certificate.
-    pub secret: Option<String>,
-}
-
-/// An entry of `status.loadBalancer.ingress`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LoadBalancerAddress {
-    /// An address.
-    Ip(IpAddr),
-    /// A name.
-    Hostname(String),
-}
-
-/// An `IngressClass`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IngressClass {
-    /// What all objects have.
-    pub meta: Meta,
-    /// `spec.controller`.
-    pub controller: String,
-    /// Whether Ingresses without a class are of this one: annotation `ingressclass.kubernetes.io/is-default-class`.
-    pub default: bool,
-}
-
-/// A Secret of the type `kubernetes.io/tls`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret {
-    /// What all objects have.
-    pub meta: Meta,
-    /// `tls.crt`: a chain of certificates in PEM; empty when missing.
-    pub certificate: Vec<u8>,
-    /// `tls.key`: a private key in PEM; empty when missing.
-    pub key: Vec<u8>,
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Secret").field("meta", &self.meta).finish_non_exhaustive()
-    }
-}
-
-/// A Node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
-    /// What all objects have.
-    pub meta: Meta,
-    /// Addresses of the type `ExternalIP`.
-    pub external: Vec<IpAddr>,
-    /// Addresses of the type `InternalIP`.
-    pub internal: Vec<IpAddr>,
-    /// Whether its condition `Ready` is true.
-    pub ready: bool,
-}
-
-/// A Namespace.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Namespace {
-    /// What all objects have.
-    pub meta: Meta,
-    /// The annotation `sparrow/hosts`: the only hosts that its objects may claim, which are closed to those of others.
-    pub hosts: Option<String>,
-}
-
-/// All objects known at a moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Services.
-    pub services: BTreeMap<Key, Arc<Service>>,
-    /// Ingresses.
-    pub ingresses: BTreeMap<Key, Arc<Ingress>>,
-    /// Classes of Ingresses.
-    pub classes: BTreeMap<Key, Arc<IngressClass>>,
-    /// Secrets of the type `kubernetes.io/tls`.
-    pub secrets: BTreeMap<Key, Arc<Secret>>,
-    /// Nodes.
-    pub nodes: BTreeMap<Key, Arc<Node>>,
-    /// Namespaces, as far as they have something to say.
-    pub namespaces: BTreeMap<Key, Arc<Namespace>>,
-    /// Which namespace holds what since earlier, as the source has it written down.
-    pub held: Arc<Holdings>,
-    /// Objects that could not be read, and why. One whose last good version is still in force is named as `Manifest`.
-    pub unreadable: BTreeMap<ObjectRef, String>,
 }

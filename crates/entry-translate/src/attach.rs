@@ -87,7 +87,7 @@ pub fn verdicts(attached: Vec<Attached<'_>>, snapshot: &Snapshot, settings: &Bui
     for (object, (reason, text)) in &settings.quarantine {
         let message =
             format!("{}. Nothing of it is served, all else is; correct it, and it is tried again", words(text));
-        let generation = generation(snapshot, object);
+        let generation = snapshot.get(object).map_or(0, |object| object.meta().generation);
         verdicts.insert(object.clone(), refused(*reason, message, generation));
     }
     for (object, text) in &snapshot.unreadable {
@@ -101,18 +101,4 @@ pub fn verdicts(attached: Vec<Attached<'_>>, snapshot: &Snapshot, settings: &Bui
         verdicts.insert(object.clone(), refused(Reason::Invalid, message, 0));
     }
     verdicts
-}
-
-fn generation(snapshot: &Snapshot, object: &ObjectRef) -> i64 {
-    let key = &object.key;
-    let generation = match object.kind {
-        Kind::Service => snapshot.services.get(key).map(|found| found.meta.generation),
-        Kind::Ingress => snapshot.ingresses.get(key).map(|found| found.meta.generation),
-        Kind::IngressClass => snapshot.classes.get(key).map(|found| found.meta.generation),
-        Kind::Secret => snapshot.secrets.get(key).map(|found| found.meta.generation),
-        Kind::Node => snapshot.nodes.get(key).map(|found| found.meta.generation),
-        Kind::Namespace => snapshot.namespaces.get(key).map(|found| found.meta.generation),
-        Kind::Manifest => None,
-    };
-    generation.unwrap_or(0)
 }

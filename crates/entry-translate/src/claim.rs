@@ -291,7 +291,7 @@ impl<'a> OfIngress<'a, '_> {
             }
         };
         self.service.name.clone_from(name);
-        let Some(service) = self.snapshot.services.get(self.service) else {
+        let Some(service) = self.snapshot.services.get(&*self.service) else {
             let message = format!("There is no {}; make it, or name another", self.named_service());
             self.draft.lose(place(BackendPart::Name), Reason::RefNotFound, unavailable(&message));
             return Action::Unavailable;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use entry_kube::status::Judged;
-use entry_model::{Finding, Holdings, Key, Kind, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts};
+use entry_model::{
+    Finding, Holdings, Key, Kind, Object, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts,
+};
 use entry_translate::{Built, GoodSecret};
 use nginx_conf::{Generation, Origin, TemplateError};
 use nginx_process::{Offered, OutcomeState, Shortage, Volume};
@@ -57,25 +59,7 @@ pub struct Maker {
 struct Quarantined {
     reason: Reason,
     words: String,
-    as_it_was: AsItWas,
-}
-
-/// Tells whether an object is the one that was refused.
-#[derive(Debug, PartialEq)]
-enum AsItWas {
-    Service(Arc<entry_model::Service>),
-    Ingress(Arc<entry_model::Ingress>),
-    Secret(Arc<entry_model::Secret>),
-    Other,
-}
-
-fn as_it_is(snapshot: &Snapshot, object: &ObjectRef) -> Option<AsItWas> {
-    match object.kind {
-        Kind::Service => snapshot.services.get(&object.key).cloned().map(AsItWas::Service),
-        Kind::Ingress => snapshot.ingresses.get(&object.key).cloned().map(AsItWas::Ingress),
-        Kind::Secret => snapshot.secrets.get(&object.key).cloned().map(AsItWas::Secret),
-        Kind::IngressClass | Kind::Node | Kind::Namespace | Kind::Manifest => Some(AsItWas::Other),
-    }
+    as_it_was: Object,
 }
 
 /// A configuration, and what it was made of.
@@ -116,7 +100,7 @@ impl Maker {
     /// # Errors
     /// The template fails.
     pub fn make(&mut self, snapshot: &Snapshot) -> anyhow::Result<Made> {
-        self.quarantine.retain(|object, held| as_it_is(snapshot, object).as_ref() == Some(&held.as_it_was));
+        self.quarantine.retain(|object, held| snapshot.get(object).as_ref() == Some(&held.as_it_was));
         let mut settings = self.build.clone();
         settings.now = jiff::Timestamp::now().as_second();
         settings.last_good.clone_from(&self.last_good);
@@ -166,14 +150,14 @@ impl Maker {
 
     /// Puts an object aside until it changes; false if it is not there, or is put aside already.
     fn hold(&mut self, snapshot: &Snapshot, object: &ObjectRef, reason: Reason, words: String) -> bool {
-        let Some(as_it_was) = as_it_is(snapshot, object) else { return false };
+        let Some(as_it_was) = snapshot.get(object) else { return false };
         self.quarantine.insert(object.clone(), Quarantined { reason, words, as_it_was }).is_none()
     }
 
     /// Puts certificates aside for which the volume has no room: the newest Secrets of those that are not on it yet. Nothing
     /// that was served before is taken away. False if there are none.
     fn make_room(&mut self, snapshot: &Snapshot, generation: &Generation, shortage: &Shortage) -> bool {
-        let created = |object: &ObjectRef| snapshot.secrets.get(&object.key).map(|secret| secret.meta.created);
+        let created = |object: &ObjectRef| snapshot.secrets.get(&*object.key).map(|secret| secret.meta.created);
         let unwritten = generation.origins.iter().filter_map(|Origin { file, object, .. }| {
             let bytes = shortage.unwritten.get(&**file).filter(|_| object.kind == Kind::Secret)?;
             Some((created(object), object.clone(), *bytes))

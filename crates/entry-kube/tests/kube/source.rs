@@ -42,7 +42,7 @@ async fn what_is_there_and_what_changes() {
     let a = &first.services[&tenant.key("a")];
     assert_eq!((&a.kind, a.ports[0].port, a.meta.uid.len()), (&ServiceKind::Headless, 80, 36));
     assert!(a.meta.created > 1_600_000_000);
-    assert_eq!(first.secrets.keys().collect::<Vec<_>>(), [&tenant.key("cert")]);
+    assert_eq!(first.secrets.keys().map(|key| &**key).collect::<Vec<_>>(), [&tenant.key("cert")]);
     assert_eq!(first.secrets[&tenant.key("cert")].certificate, b"x");
     assert!(first.nodes.values().next().unwrap().ready);
     assert!(first.classes.keys().any(|key| key.name == class && key.namespace.is_empty()));
@@ -77,7 +77,7 @@ async fn services_alone_by_their_label() {
     let options = Options { ingresses: false, ..tenant.options() };
     let client = tenant.admin().await;
     let once = KubeSource::read(client.clone(), &options).await.unwrap();
-    assert_eq!(once.services.keys().collect::<Vec<_>>(), [&tenant.key("a")]);
+    assert_eq!(once.services.keys().map(|key| &**key).collect::<Vec<_>>(), [&tenant.key("a")]);
     assert!(once.ingresses.is_empty() && once.classes.is_empty());
     let mut receiver = KubeSource::watch(client, options);
     assert_eq!(*until(&mut receiver, "the first", |_| true).await, once);

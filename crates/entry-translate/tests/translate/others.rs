@@ -1,8 +1,5 @@
 //! Quarantine, objects that cannot be read, messages, and addresses of nodes.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use entry_model::{Key, Kind, LoadBalancerAddress, Meta, Node, ObjectRef, Outcome, Reason, Snapshot, addresses};
 
 use crate::support::{
@@ -104,8 +101,10 @@ fn node_label() -> (String, String) {
 }
 
 fn reached(nodes: Vec<Node>) -> Vec<String> {
-    let nodes: BTreeMap<_, _> = nodes.into_iter().map(|node| (key("", &node.meta.name), Arc::new(node))).collect();
-    let snapshot = Snapshot { nodes, ..Snapshot::default() };
+    let mut snapshot = Snapshot::default();
+    for node in nodes {
+        snapshot.put(node);
+    }
     addresses(&snapshot, None, &node_label()).iter().map(text).collect()
 }
 
@@ -123,7 +122,7 @@ fn a_service_is_published_instead_of_the_nodes() {
     balanced.addresses =
         vec![LoadBalancerAddress::Hostname("lb.example".into()), ip("192.0.2.8"), ip("192.0.2.7"), ip("192.0.2.8")];
     let mut snapshot = Objects::new().service(balanced).service(service("none")).0;
-    snapshot.nodes.insert(key("", "a"), Arc::new(node("a", &["192.0.2.1"], &[], true)));
+    snapshot.put(node("a", &["192.0.2.1"], &[], true));
     let published = |service: Option<Key>| {
         addresses(&snapshot, service.as_ref(), &node_label()).iter().map(text).collect::<Vec<_>>()
     };

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use entry_model::{
-    Found, Holdings, HostName, Ingress, Key, Kind, Meta, Namespace, ObjectRef, Outcome, Reason, Request, Scheme,
-    Service,
+    Found, Holdings, HostName, Ingress, Kind, Meta, Namespace, ObjectRef, Outcome, Reason, Request, Scheme, Service,
 };
 use entry_translate::{BuildSettings, Built, Ownership};
 use proptest::collection::vec;
@@ -41,7 +40,7 @@ fn at(namespace: &str) -> ObjectRef {
 fn listing(objects: &mut Objects, name: &str, hosts: &str) {
     let meta = Meta { name: name.to_owned(), ..Meta::default() };
     let namespace = Namespace { meta, hosts: Some(hosts.to_owned()) };
-    objects.0.namespaces.insert(Key { namespace: String::new(), name: name.to_owned() }, Arc::new(namespace));
+    objects.0.put(namespace);
 }
 
 /// With a Service `web` in each of these namespaces.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use entry_model::{
     Action, Found, HostName, Ingress, IngressBackend, IngressPath, IngressRule, IngressTls, Kind, ObjectRef, Outcome,
@@ -214,10 +214,10 @@ proptest! {
         else {
             return Ok(());
         };
-        let object = ObjectRef::new(Kind::Ingress, key.clone());
+        let object = ObjectRef { kind: Kind::Ingress, key: Arc::clone(&key) };
         let mut settings = settings();
         let mut without = snapshot.clone();
-        without.ingresses.remove(&key);
+        without.remove(&object);
         let mut expected = build(&without, &settings);
         settings.quarantine.insert(object.clone(), (entry_model::Reason::RefusedByNginx, "no".to_owned()));
         let mut built = build(&snapshot, &settings);
@@ -240,7 +240,7 @@ proptest! {
         }
         let before = build(&snapshot, &settings());
         let object = ObjectRef::new(Kind::Ingress, young.meta.key());
-        snapshot.ingresses.insert(young.meta.key(), young.into());
+        snapshot.put(young);
         let mut after = build(&snapshot, &settings());
         for host in after.routes.hosts.values_mut() {
             host.rules.retain(|rule| rule.origin != object);

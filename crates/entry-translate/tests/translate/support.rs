@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use entry_model::{
     Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Key, Kind, Meta, ObjectRef, Outcome,
@@ -125,22 +124,22 @@ impl Objects {
     }
 
     pub fn class(mut self, class: IngressClass) -> Self {
-        self.0.classes.insert(class.meta.key(), Arc::new(class));
+        self.0.put(class);
         self
     }
 
     pub fn service(mut self, service: Service) -> Self {
-        self.0.services.insert(service.meta.key(), Arc::new(service));
+        self.0.put(service);
         self
     }
 
     pub fn ingress(mut self, ingress: Ingress) -> Self {
-        self.0.ingresses.insert(ingress.meta.key(), Arc::new(ingress));
+        self.0.put(ingress);
         self
     }
 
     pub fn secret(mut self, secret: Secret) -> Self {
-        self.0.secrets.insert(secret.meta.key(), Arc::new(secret));
+        self.0.put(secret);
         self
     }
 

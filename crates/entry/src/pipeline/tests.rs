@@ -18,8 +18,9 @@ fn snapshot(port: u16) -> Arc<Snapshot> {
     let ports = vec![ServicePort { name: String::new(), port, protocol: "TCP".into(), app_protocol: None }];
     let cluster_ips = vec![[127, 0, 0, 1].into()];
     let service = Service { meta, kind: ServiceKind::ClusterIp, cluster_ips, ports, addresses: Vec::new() };
-    let services = [(service.meta.key(), service.into())].into();
-    Arc::new(Snapshot { services, ..Snapshot::default() })
+    let mut snapshot = Snapshot::default();
+    snapshot.put(service);
+    Arc::new(snapshot)
 }
 
 /// A loop that writes to a volume in this directory.
