@@ -192,7 +192,7 @@ fn directories() {
     let shown: Vec<_> = names.iter().map(|(name, _)| name.to_string()).collect();
     assert_eq!(
         shown,
-        ["base", "clone1", "clone1b", "clone3", "flat", "full", "mirrored", r"odd name\xff", "plain", "t2"]
+        ["base", "clone1", "clone1b", "clone3", "flat", "full", "mirrored", r"/odd name\xff", "plain", "t2"]
     );
     let odd = names.iter().find(|(_, id)| id == "1059eab8bb1c").map(|(name, _)| name).expect("the odd name");
     assert_eq!((odd.as_bytes(), odd.as_str()), (b"odd name\xff".as_slice(), None));
