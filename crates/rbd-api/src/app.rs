@@ -7,11 +7,11 @@ use std::time::Duration;
 use crate::audit::Audit;
 use crate::auth::Authenticator;
 use crate::hosts::Guard;
-use crate::link::Link;
 use crate::metrics::Metrics;
-use crate::operations::Operations;
 use crate::streams::Streams;
-use crate::workers::Workers;
+use rbd::link::Link;
+use rbd::operations::Operations;
+use rbd::workers::Workers;
 
 /// What all requests share.
 pub struct App {

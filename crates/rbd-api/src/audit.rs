@@ -32,8 +32,8 @@ use serde::Serialize;
 use crate::auth::{Method, Principal};
 use crate::endpoint::Endpoint;
 use crate::metrics::Metrics;
-use crate::names::Place;
 use crate::problem::Kind;
+use rbd::names::Place;
 
 /// Lines that wait for the writer.
 const QUEUE: usize = 1024;

@@ -11,7 +11,8 @@ use serde::de::{
 };
 use serde::{Deserialize, forward_to_deserialize_any};
 
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
+use rbd::fault;
 
 /// A body's value from its bytes.
 ///
@@ -26,12 +27,12 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         if inner.is_data() {
             wrong(&path, &inner.to_string())
         } else {
-            Problem::new(Kind::BadRequest, format!("The body is not JSON: {inner}."))
+            Problem::new(fault::Kind::BadRequest, format!("The body is not JSON: {inner}."))
                 .correction("Send one JSON object, as the endpoint's body in /openapi.json.")
         }
     })?;
     reader.end().map_err(|error| {
-        Problem::new(Kind::BadRequest, format!("Something follows the JSON body: {error}."))
+        Problem::new(fault::Kind::BadRequest, format!("Something follows the JSON body: {error}."))
             .correction("Send one JSON object and nothing after it.")
     })?;
     serde_path_to_error::deserialize(tree).map_err(|error| wrong(&error.path().to_string(), &error.inner().to_string()))
@@ -39,7 +40,7 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 
 fn wrong(path: &str, what: &str) -> Problem {
     let field = if path == "." { "body" } else { path };
-    Problem::new(Kind::InvalidField, format!("{field}: {what}"))
+    Problem::new(fault::Kind::InvalidField, format!("{field}: {what}"))
         .correction("See the endpoint's body in /openapi.json.")
         .with("field", field)
 }
@@ -288,7 +289,7 @@ mod tests {
         mode: Option<Mode>,
     }
 
-    fn refused(text: &str) -> (Kind, String) {
+    fn refused(text: &str) -> (crate::problem::Kind, String) {
         let problem = read::<Outer>(text.as_bytes()).unwrap_err();
         let field = problem.document(None).extra.get("field").and_then(|field| field.as_str().map(str::to_owned));
         (problem.kind(), field.unwrap_or_default())
@@ -328,10 +329,10 @@ mod tests {
             ("null", "body"),
             ("5", "body"),
         ] {
-            assert_eq!(refused(text), (Kind::InvalidField, field.to_owned()), "{text}");
+            assert_eq!(refused(text), (fault::Kind::InvalidField.into(), field.to_owned()), "{text}");
         }
         for text in ["", "{", r#"{"name":"a"} x"#, "\u{feff}{}", "{'name':'a'}", "NaN"] {
-            assert_eq!(refused(text).0, Kind::BadRequest, "{text:?}");
+            assert_eq!(refused(text).0, fault::Kind::BadRequest.into(), "{text:?}");
         }
     }
 }

@@ -14,12 +14,13 @@ use serde::de::DeserializeOwned;
 use crate::app::Shared;
 use crate::audit::SharedNotes;
 use crate::auth::{Permission, Principal, Reach, Role};
-use crate::check::place_forbidden;
 use crate::endpoint::{Answer, Endpoint};
-use crate::link::Connection;
 use crate::metrics::CallLabels;
-use crate::names::Place;
 use crate::problem::{Kind, Problem};
+use rbd::check::place_forbidden;
+use rbd::fault::{self, Fault};
+use rbd::link::Connection;
+use rbd::names::Place;
 
 /// JSON bodies are small; image data is streamed and not bound by this.
 pub const JSON_LIMIT_BYTES: usize = 64 << 10;
@@ -162,7 +163,7 @@ impl Call {
         serde_path_to_error::deserialize(deserializer).map_err(|error| {
             let path = error.path().to_string();
             let field = if path == "." { "query".to_owned() } else { path };
-            Problem::new(Kind::InvalidField, format!("{field}: {}", error.inner()))
+            Problem::new(fault::Kind::InvalidField, format!("{field}: {}", error.inner()))
                 .correction("See the endpoint's parameters in /openapi.json.")
                 .with("field", field)
         })
@@ -220,8 +221,8 @@ impl Call {
                 crate::streams::linger(body);
                 Err(Problem::new(Kind::TooLarge, format!("The body is larger than {JSON_LIMIT_BYTES} bytes.")))
             }
-            Ok(Err(error)) => Err(Problem::new(Kind::BadRequest, format!("The body did not arrive: {error}."))),
-            Err(_) => Err(Problem::new(Kind::BadRequest, "The body did not arrive in time.")),
+            Ok(Err(error)) => Err(Problem::new(fault::Kind::BadRequest, format!("The body did not arrive: {error}."))),
+            Err(_) => Err(Problem::new(fault::Kind::BadRequest, "The body did not arrive in time.")),
         }
     }
 
@@ -231,8 +232,8 @@ impl Call {
     /// What the call gives, `busy`, `ceph-unavailable`.
     pub async fn cluster<T: Send + 'static>(
         &self,
-        call: impl FnOnce(&Cluster) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
+        call: impl FnOnce(&Cluster) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
         self.in_lane(CLUSTER_LANE, move |connection| call(connection.cluster())).await
     }
 
@@ -242,8 +243,8 @@ impl Call {
     /// What the call gives, `pool-not-found`, `namespace-not-found`, `busy`, `ceph-unavailable`.
     pub async fn ceph<T: Send + 'static>(
         &self,
-        call: impl FnOnce(&IoContext) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
+        call: impl FnOnce(&IoContext) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
         let place = self.place();
         let lane = format!("pool {}", place.pool);
         self.in_lane(&lane, move |connection| call(&connection.context(&place.pool, &place.namespace)?)).await
@@ -255,8 +256,8 @@ impl Call {
     /// As [`Call::ceph`].
     pub async fn placed<T: Send + 'static>(
         &self,
-        call: impl FnOnce(&Connection, &IoContext) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
+        call: impl FnOnce(&Connection, &IoContext) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
         let place = self.place();
         let lane = format!("pool {}", place.pool);
         self.in_lane(&lane, move |connection| call(connection, &connection.context(&place.pool, &place.namespace)?))
@@ -270,8 +271,8 @@ impl Call {
     pub async fn in_lane<T: Send + 'static>(
         &self,
         lane: &str,
-        call: impl FnOnce(&Connection) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
+        call: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
         let connection = self.app.link.connection()?;
         let entity = connection.cluster().entity().to_owned();
         let labels = CallLabels { endpoint: self.endpoint.id.clone() };
@@ -281,8 +282,8 @@ impl Call {
             let start = Instant::now();
             let result = call(&connection);
             seconds.observe(start.elapsed().as_secs_f64());
-            if let Err(problem) = &result
-                && let Some(errno) = problem.ceph_errno()
+            if let Err(fault) = &result
+                && let Some(errno) = fault.ceph_errno()
             {
                 link.suspect(errno);
             }
@@ -290,20 +291,20 @@ impl Call {
         };
         // What monitors refuse has nothing to do with the pool's objects.
         let place = if lane == CLUSTER_LANE { Place::default() } else { self.place() };
-        let named = |problem| place_forbidden(self.explained(problem), &entity, &place);
+        let named = |fault| place_forbidden(self.explained(fault), &entity, &place);
         self.app.workers.run(lane, self.deadline, run).await.map_err(named)
     }
 
     /// Adds which part of Ceph does not answer, where that is known.
-    fn explained(&self, problem: Problem) -> Problem {
-        if problem.kind() != Kind::CephUnavailable {
-            return problem;
+    fn explained(&self, fault: Fault) -> Fault {
+        if fault.kind() != fault::Kind::CephUnavailable {
+            return fault;
         }
         match self.app.link.state().monitors_silent {
             Some(silent) => {
-                problem.cause(format!("The monitors have not answered for {} s.", silent.as_secs().max(1)))
+                fault.cause(format!("The monitors have not answered for {} s.", silent.as_secs().max(1)))
             }
-            None => problem
+            None => fault
                 .cause("The monitors answer, but an OSD that holds the object does not. The call goes on; whether a change takes effect is not known."),
         }
     }
@@ -344,7 +345,7 @@ fn percent_decoded_pairs(query: &str) -> form_urlencoded::Parse<'_> {
 /// None in practice.
 pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
     let body = serde_json::to_vec(value)
-        .map_err(|error| Problem::new(Kind::Internal, format!("The answer cannot be written: {error}.")))?;
+        .map_err(|error| Problem::new(fault::Kind::Internal, format!("The answer cannot be written: {error}.")))?;
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON_TYPE));

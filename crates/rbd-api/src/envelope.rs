@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::unread::Unread;
+use rbd::unread::Unread;
 
 /// A list. The three fields' names are those of the first publication.
 #[derive(Debug, Serialize, JsonSchema)]

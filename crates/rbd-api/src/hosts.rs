@@ -10,6 +10,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Request, Version, header};
 
 use crate::problem::{Kind, Problem};
+use rbd::fault;
 
 /// What a request says its host is: name or address, and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +59,7 @@ impl Host {
 /// `bad-request` when it says none, more than one, or none that could be.
 pub fn of<B>(request: &Request<B>) -> Result<Option<Host>, Problem> {
     let wrong = |what: &str| {
-        Problem::new(Kind::BadRequest, format!("The request {what}."))
+        Problem::new(fault::Kind::BadRequest, format!("The request {what}."))
             .correction("Send one header `Host: NAME[:PORT]` with the name or address that you connect to.")
     };
     let mut values = request.headers().get_all(header::HOST).iter();
@@ -246,7 +247,11 @@ mod tests {
             (Version::HTTP_2, "http://a/", &["b"]),
             (Version::HTTP_10, "/", &["a", "b"]),
         ] {
-            assert_eq!(asked(version, uri, hosts), Err(Kind::BadRequest), "{version:?} {uri} {hosts:?}");
+            assert_eq!(
+                asked(version, uri, hosts),
+                Err(Kind::Fault(fault::Kind::BadRequest)),
+                "{version:?} {uri} {hosts:?}"
+            );
         }
     }
 

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser as _;
+use rbd::check::{self, State};
+use rbd::link::Link;
+use rbd::operations::Operations;
+use rbd::workers::{Limits, Workers};
 use rbd_api::app::App;
 use rbd_api::audit::Audit;
 use rbd_api::auth::{Authenticator, tokens};
-use rbd_api::check::{self, State};
-use rbd_api::link::Link;
-use rbd_api::metrics::Metrics;
-use rbd_api::openapi;
-use rbd_api::operations::Operations;
+use rbd_api::metrics::{ErrnoLabels, Metrics};
 use rbd_api::server::Server;
 use rbd_api::settings::{Check, Cli, Command, Serve, TokenArgs};
 use rbd_api::streams::Streams;
 use rbd_api::tls::Tls;
-use rbd_api::workers::{Limits, Workers};
+use rbd_api::{openapi, problem};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() {
@@ -98,9 +98,14 @@ fn run(serve: &Serve) -> anyhow::Result<()> {
         let tls = tls.map(|settings| Tls::start(&settings, &metrics)).transpose()?;
         let audit = Audit::start(serve.audit_log.as_deref(), &metrics)?;
         let namespaces = serve.ceph.namespaces.clone();
-        let link = Link::start(serve.ceph.settings(), namespaces, metrics.ceph_errors.clone());
+        let errors = metrics.ceph_errors.clone();
+        let count = move |errno: ceph::Errno| {
+            errors.get_or_create(&ErrnoLabels { errno: errno.name().to_owned() }).inc();
+        };
+        let link = Link::start(serve.ceph.settings(), namespaces, Box::new(count));
         let workers = Workers::new(limits);
-        let operations = Operations::new(link.clone(), workers.clone(), serve.operation_retention);
+        let operations =
+            Operations::new(link.clone(), workers.clone(), serve.operation_retention, problem::of_operation);
         tokio::spawn(Arc::clone(&operations).sweep());
         let app = Arc::new(App {
             link,

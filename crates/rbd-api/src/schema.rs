@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use ceph::ImageSize;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::layout::{FEATURES, MIN_SIZE_BYTES};
-use crate::names::{NAME_LIMIT, PATTERN};
+use rbd::layout::{FEATURES, MIN_SIZE_BYTES};
+use rbd::names::{NAME_LIMIT, PATTERN};
 
 /// Defines types that stand for schemas: name, what it is, and the schema.
 macro_rules! shapes {

@@ -36,6 +36,7 @@ use crate::names;
 use crate::problem::{Kind, Problem};
 use crate::stall::{self, Stall};
 use crate::tls::Tls;
+use rbd::fault;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -60,7 +61,8 @@ pub fn router(app: &Shared) -> Router {
             let Ok(params) = params else {
                 // The only way to fail; `names::utf8` has the words for it.
                 let problem = names::utf8(request.uri().path(), "path").err();
-                let problem = problem.unwrap_or_else(|| Problem::new(Kind::BadRequest, "The path is not UTF-8."));
+                let problem =
+                    problem.unwrap_or_else(|| Problem::new(fault::Kind::BadRequest, "The path is not UTF-8."));
                 return refused(&problem, request).await;
             };
             let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -77,8 +79,11 @@ pub fn router(app: &Shared) -> Router {
         )
         .route("/docs", get(async || crate::docs::page()))
         .fallback(async |request: Request| {
-            let problem = Problem::new(Kind::NotFound, format!("There is nothing at {:?}.", request.uri().path()))
-                .correction("/docs shows the API, /openapi.json describes it; a name in a path is percent-encoded.");
+            let problem =
+                Problem::new(fault::Kind::NotFound, format!("There is nothing at {:?}.", request.uri().path()))
+                    .correction(
+                        "/docs shows the API, /openapi.json describes it; a name in a path is percent-encoded.",
+                    );
             refused(&problem, request).await
         })
         .method_not_allowed_fallback(async |request: Request| {
@@ -125,7 +130,7 @@ async fn dispatch(
     let start = Instant::now();
     let (parts, body) = request.into_parts();
     let request_id = request_id(&parts.headers);
-    let deadline = crate::workers::within(app.deadline);
+    let deadline = rbd::workers::within(app.deadline);
     let from = parts.extensions.get::<Peer>().map(|peer| peer.0);
     let mut attempt = endpoint
         .changes()
@@ -160,7 +165,7 @@ async fn dispatch(
         endpoint.run(call).await
     };
     let answer: Answer = AssertUnwindSafe(handled).catch_unwind().await.unwrap_or_else(|_| {
-        Err(Problem::new(Kind::Internal, "The handler panicked.")
+        Err(Problem::new(fault::Kind::Internal, "The handler panicked.")
             .correction("This is a fault of sparrow-rbd: report it with the log."))
     });
     let problem = answer.as_ref().err().map(Problem::kind);

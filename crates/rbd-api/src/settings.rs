@@ -9,9 +9,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::auth::tokens::ScopeEntry;
 use crate::auth::{self, Role};
 use crate::hosts::{Allowed, Guard};
-use crate::names::Place;
 use crate::streams::StreamLimits;
 use crate::tls;
+use rbd::names::Place;
 
 /// Ceph RBD pools, images, snapshots, clones and trash over REST.
 #[derive(Debug, Parser)]

@@ -130,7 +130,7 @@ fn problems() {
          every occurrence; `detail` says what happened this time, `cause` why, and `correction` what to do.",
     );
     text.push_str("\n| `type` | status | `title` |\n|---|---|---|\n");
-    for kind in Kind::ALL {
+    for kind in Kind::all() {
         let status = kind.status().as_u16();
         writeln!(text, "| `urn:sparrow:problem:{}` | {status} | {} |", kind.slug(), cell(kind.title())).unwrap();
     }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, json};
 use crate::endpoint::{Answer, Endpoint};
-use crate::monitor::{self, Status};
-use crate::problem::{Kind, Problem};
+use rbd::fault::{Fault as Problem, Kind};
+use rbd::monitor::{self, Status};
 
 const TAG: &str = "cluster";
 

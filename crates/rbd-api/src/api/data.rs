@@ -14,12 +14,12 @@ use crate::auth::Role;
 use crate::call::Call;
 use crate::endpoint::Endpoint;
 use crate::envelope::List;
-use crate::image;
-use crate::listing;
-use crate::names::Place;
-use crate::problem::{Kind, Problem};
-use crate::why::Act;
-use crate::workers::Slot;
+use rbd::fault::{Fault as Problem, Kind};
+use rbd::image;
+use rbd::listing;
+use rbd::names::Place;
+use rbd::why::Act;
+use rbd::workers::Slot;
 
 const TAG: &str = "data";
 

@@ -14,16 +14,17 @@ use crate::auth::Role;
 use crate::call::{Call, json, located, nothing};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
-use crate::group::{self, RawGroup, group_id, group_not_found, snapshot_not_found};
-use crate::link::Connection;
-use crate::listing;
-use crate::listing::ParentNames;
-use crate::names::{Place, check_new, segment};
-use crate::pool_use;
-use crate::problem::{Kind, Problem};
+use crate::names::{path_of, segment};
 use crate::schema;
-use crate::unread::Unread;
-use crate::why;
+use rbd::fault::{Fault as Problem, Kind};
+use rbd::group::{self, RawGroup, group_id, group_not_found, snapshot_not_found};
+use rbd::link::Connection;
+use rbd::listing;
+use rbd::listing::ParentNames;
+use rbd::names::{Place, check_new};
+use rbd::pool_use;
+use rbd::unread::Unread;
+use rbd::why;
 
 const TAG: &str = "groups";
 
@@ -326,7 +327,7 @@ impl Group {
 
     fn path(&self) -> String {
         let place = Place { pool: self.pool.clone(), namespace: self.namespace.clone() };
-        format!("{}/groups/{}", place.path(), segment(&self.name))
+        format!("{}/groups/{}", path_of(&place), segment(&self.name))
     }
 }
 
@@ -380,7 +381,8 @@ async fn create(mut call: Call) -> Answer {
     if !made {
         return Err(Problem::new(Kind::Exists, format!("There is a group {name:?} already."))
             .correction("Choose another name, or PUT the group to accept the one that is there.")
-            .errno(Errno::EEXIST));
+            .errno(Errno::EEXIST)
+            .into());
     }
     let location = call.link(&group.path());
     Ok(located(json(StatusCode::CREATED, &group)?, &location))

@@ -11,19 +11,20 @@ use serde_json::{Value, json as value};
 
 use super::image_settings::check_metadata;
 use super::images::read_image;
+use super::layout_fields::with_layout;
 use crate::call::{Call, json, located};
-use crate::encryption::Encryption;
 use crate::endpoint::{Answer, Endpoint};
-use crate::format_1;
-use crate::image;
-use crate::layout::{FAST_DIFF, OBJECT_MAP, STRIPING, check_with_cluster, image_size};
-use crate::link::Connection;
-use crate::listing::{self, Image};
-use crate::names::{check_new, segment};
-use crate::pool_use;
-use crate::problem::{Kind, Problem};
+use crate::names::{path_of, segment};
 use crate::schema;
-use crate::with_layout;
+use rbd::encryption::Encryption;
+use rbd::fault::{Fault as Problem, Kind};
+use rbd::format_1;
+use rbd::image;
+use rbd::layout::{FAST_DIFF, OBJECT_MAP, STRIPING, check_with_cluster, image_size};
+use rbd::link::Connection;
+use rbd::listing::{self, Image};
+use rbd::names::check_new;
+use rbd::pool_use;
 
 const TAG: &str = "images";
 
@@ -98,7 +99,7 @@ impl Wanted {
     fn new(
         name: String,
         size_bytes: u64,
-        layout: &crate::layout::Layout,
+        layout: &rbd::layout::Layout,
         metadata: BTreeMap<String, String>,
     ) -> Result<Self, Problem> {
         check_new("name", &name)?;
@@ -165,7 +166,7 @@ pub(super) fn or_again<T>(mut put: impl FnMut() -> Result<T, Problem>) -> Result
 }
 
 fn location(call: &Call, name: &str) -> String {
-    call.link(&format!("{}/images/{}", call.place().path(), segment(name)))
+    call.link(&format!("{}/images/{}", path_of(&call.place()), segment(name)))
 }
 
 /// Makes the image; false when the name is taken. Costs what `rbd_create` costs: the image is opened only to be given
@@ -343,5 +344,5 @@ fn differences(image: &Image, header: &rbd_format::ImageHeader, wanted: &Wanted)
 
 /// The names of those features that can be asked for.
 fn names(features: u64) -> Value {
-    crate::layout::FEATURES.iter().filter(|(_, bit)| features & bit != 0).map(|(name, _)| *name).collect()
+    rbd::layout::FEATURES.iter().filter(|(_, bit)| features & bit != 0).map(|(name, _)| *name).collect()
 }

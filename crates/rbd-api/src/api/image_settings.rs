@@ -11,15 +11,15 @@ use super::image_new::taken;
 use super::images::read_image;
 use crate::call::{Call, json, nothing};
 use crate::endpoint::{Answer, Endpoint};
-use crate::image::{self, Found};
-use crate::layout::{
+use crate::schema;
+use rbd::fault::{Fault as Problem, Kind};
+use rbd::image::{self, Found};
+use rbd::layout::{
     DEEP_FLATTEN, EXCLUSIVE_LOCK, FAST_DIFF, JOURNALING, LAYERING, NEEDS, OBJECT_MAP, feature_bits, feature_name,
     unmet_need,
 };
-use crate::listing::Image;
-use crate::names::check_new;
-use crate::problem::{Kind, Problem};
-use crate::schema;
+use rbd::listing::Image;
+use rbd::names::check_new;
 
 const TAG: &str = "images";
 
@@ -155,7 +155,8 @@ async fn features(mut call: Call) -> Answer {
             "disable",
             format!("{both:?} is in enable too"),
             "each feature in one of them",
-        ));
+        )
+        .into());
     }
     let deadline = call.deadline;
     let image = call
@@ -341,7 +342,8 @@ async fn delete_metadata_entry(call: Call) -> Answer {
             "key",
             format!("{key:?} is reserved"),
             "a key that does not begin with 'sparrow.' or '.'",
-        ));
+        )
+        .into());
     }
     let deadline = call.deadline;
     call.ceph(move |io| {

@@ -10,14 +10,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, json, nothing};
-use crate::children::{Child, Clones, clones};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::{List, PartialList};
-use crate::image::{self, Found, Lock, Watcher};
-use crate::link::Connection;
-use crate::listing::{self, Named, Parent};
-use crate::problem::{Kind, Problem};
-use crate::why::Act;
+use rbd::children::{Child, Clones, clones};
+use rbd::fault::{Fault as Problem, Kind};
+use rbd::image::{self, Found, Lock, Watcher};
+use rbd::link::Connection;
+use rbd::listing::{self, Named, Parent};
+use rbd::why::Act;
 
 const TAG: &str = "images";
 
@@ -293,7 +293,7 @@ fn measure(io: &IoContext, found: &Found, exact: bool, deadline: Instant) -> Res
     let header = &found.header;
     let taken: Vec<_> =
         header.snapshots.iter().filter(|snapshot| snapshot.namespace == SnapshotNamespace::User).collect();
-    let fast = header.features.0 & crate::layout::FAST_DIFF != 0
+    let fast = header.features.0 & rbd::layout::FAST_DIFF != 0
         && header.flags.0 & FAST_DIFF_INVALID == 0
         && taken.iter().all(|snapshot| snapshot.flags & FAST_DIFF_INVALID == 0);
     let exact = exact || !fast;

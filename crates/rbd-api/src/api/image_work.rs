@@ -13,23 +13,22 @@ use super::images::read_image;
 use crate::auth::Role;
 use crate::call::{Call, json};
 use crate::endpoint::{Answer, Endpoint};
-use crate::format_1;
-use crate::group;
-use crate::image::{Found, image_not_found};
-use crate::layout::order;
-use crate::layout::{OBJECT_MAP, check_object_map, image_size};
-use crate::link::Connection;
-use crate::listing::{Image, ImageState};
-use crate::mirroring::refuse_primary;
-use crate::names::{Place, check_new};
-use crate::operations::record::{Operation, Work};
-use crate::operations::snapshot_purge;
-use crate::pool_use;
-use crate::problem::{Kind, Problem};
 use crate::schema;
 use crate::settings::duration;
-use crate::trash;
-use crate::why::{self, Act};
+use rbd::fault::{Fault as Problem, Kind};
+use rbd::format_1;
+use rbd::group;
+use rbd::image::{Found, image_not_found};
+use rbd::layout::{OBJECT_MAP, check_object_map, image_size, order};
+use rbd::link::Connection;
+use rbd::listing::{Image, ImageState};
+use rbd::mirroring::refuse_primary;
+use rbd::names::{Place, check_new};
+use rbd::operations::record::{Operation, Work};
+use rbd::operations::snapshot_purge;
+use rbd::pool_use;
+use rbd::trash;
+use rbd::why::{self, Act};
 
 const TAG: &str = "images";
 const ACCEPTED: &str = "The operation has begun: follow it at `Location`.";
@@ -254,7 +253,7 @@ impl Call {
 
     /// Whether query or body say to go on although clients have an image open. Both are read: what is wrong in one is not
     /// passed over because the other says it.
-    async fn insists(&mut self) -> Result<bool, Problem> {
+    async fn insists(&mut self) -> Result<bool, crate::problem::Problem> {
         let asked: Insist = self.query()?;
         let sent: Insist = self.json_or_default().await?;
         Ok(asked.force || sent.force)
@@ -287,7 +286,7 @@ fn no_snapshots(image: &Image) -> Result<(), Problem> {
 
 /// Refuses when some of the snapshots that are to go with the image cannot.
 fn refuse_kept_snapshots(io: &IoContext, image: &Image, deadline: Instant) -> Result<(), Problem> {
-    let Some(header) = crate::image::read_header(io, &image.id, deadline)? else { return Ok(()) };
+    let Some(header) = rbd::image::read_header(io, &image.id, deadline)? else { return Ok(()) };
     let found = Found { name: image.name.clone(), id: image.id.clone(), header };
     snapshot_purge::refuse_kept(io, &found, snapshot_purge::REMOVAL, false, deadline)
 }
@@ -297,7 +296,9 @@ async fn delete(call: Call) -> Answer {
     let (place, deadline) = (call.place(), call.deadline);
     if query.permanent {
         if query.retention.is_some() {
-            return Err(Problem::field_conflict("retention", "does not go with permanent=true", "one of the two"));
+            return Err(
+                Problem::field_conflict("retention", "does not go with permanent=true", "one of the two").into()
+            );
         }
         let (image, ()) = call
             .image(move |_, io, image| {
@@ -321,7 +322,7 @@ async fn delete(call: Call) -> Answer {
     }
     if query.delete_snapshots {
         let allowed = "permanent=true with it, or neither: in the trash an image keeps its snapshots";
-        return Err(Problem::field_conflict("deleteSnapshots", "is without permanent=true", allowed));
+        return Err(Problem::field_conflict("deleteSnapshots", "is without permanent=true", allowed).into());
     }
     let retention = match &query.retention {
         None => call.app.trash_retention,
@@ -362,7 +363,7 @@ fn move_to_trash(io: &IoContext, image: &Image, delay_seconds: u64, deadline: In
     let Err(error) = &moved else { return moved };
     // ENOENT also means that there is no trash and no room to make one. An empty one takes none, and then librbd only
     // exchanges entries of lists, which a full pool allows.
-    let there = || crate::listing::find(io, &image.name, deadline).ok().flatten().is_some_and(|now| now.id == image.id);
+    let there = || rbd::listing::find(io, &image.name, deadline).ok().flatten().is_some_and(|now| now.id == image.id);
     if error.is(Errno::ENOENT) && there() {
         io.omap_change(TRASH_OBJECT, &OmapChange::default())?;
         return io.trash_move(&image.name, delay_seconds);
@@ -426,7 +427,8 @@ async fn flatten(call: Call) -> Answer {
     let image = call.image_for(Act::Rewrite).await?;
     if image.parent.is_none() {
         return Err(Problem::new(Kind::Conflict, format!("Image {:?} has no parent.", image.name))
-            .correction("Only clones can be flattened, once."));
+            .correction("Only clones can be flattened, once.")
+            .into());
     }
     call.operate(&call.place(), Work::Flatten { image: image.name, image_id: image.id }).await
 }
@@ -441,7 +443,7 @@ async fn copy(mut call: Call) -> Answer {
         (Some(pool), namespace) => Place { pool: pool.clone(), namespace: namespace.clone().unwrap_or_default() },
     };
     if body.deep && body.snapshot.is_some() {
-        return Err(Problem::field_conflict("deep", "does not go with a snapshot", "one of the two"));
+        return Err(Problem::field_conflict("deep", "does not go with a snapshot", "one of the two").into());
     }
     call.authorize_place(&target, Role::Operator).await?;
     call.authorize_data_pool(body.data_pool.as_deref(), &target).await?;
@@ -449,7 +451,7 @@ async fn copy(mut call: Call) -> Answer {
     if let Some(snapshot) = &body.snapshot
         && !image.snapshots.iter().any(|known| known.name == *snapshot)
     {
-        return Err(snapshot_not_found(&image, snapshot));
+        return Err(snapshot_not_found(&image, snapshot).into());
     }
     // Say now what would fail later.
     let (to, name, data_pool, deadline) = (target.clone(), body.name.clone(), body.data_pool.clone(), call.deadline);
@@ -457,7 +459,7 @@ async fn copy(mut call: Call) -> Answer {
         let io = connection.context(&to.pool, &to.namespace)?;
         pool_use::refuse_foreign(&io)?;
         pool_use::refuse_foreign_data_pool(io.cluster(), data_pool.as_deref())?;
-        if crate::listing::find(&io, &name, deadline)?.is_some() {
+        if rbd::listing::find(&io, &name, deadline)?.is_some() {
             return Err(Problem::new(Kind::Exists, format!("There is an image {name:?} already."))
                 .correction("Choose another name for the copy."));
         }
@@ -483,7 +485,9 @@ async fn copy(mut call: Call) -> Answer {
 async fn sparsify(mut call: Call) -> Answer {
     let Sparsify { run_bytes } = call.json_or_default().await?;
     if let Some(wrong) = run_bytes.filter(|bytes| order("runBytes", *bytes).is_err()) {
-        return Err(Problem::field("runBytes", format!("is {wrong}"), "a power of two from 4096 to the object size"));
+        return Err(
+            Problem::field("runBytes", format!("is {wrong}"), "a power of two from 4096 to the object size").into()
+        );
     }
     let image = call.image_for(Act::Rewrite).await?;
     let object = image.object_size_bytes.unwrap_or(4 << 20);
@@ -493,7 +497,8 @@ async fn sparsify(mut call: Call) -> Answer {
             "runBytes",
             format!("is {run_bytes}"),
             format!("a power of two from 4096 to the object size, {object}"),
-        ));
+        )
+        .into());
     }
     call.operate(&call.place(), Work::Sparsify { image: image.name, image_id: image.id, run_bytes }).await
 }
@@ -502,7 +507,8 @@ async fn rebuild_object_map(call: Call) -> Answer {
     let image = call.image_for(Act::Rewrite).await?;
     if !image.features.contains(&"object-map") {
         return Err(Problem::new(Kind::Conflict, format!("Image {:?} has no object map.", image.name))
-            .correction("Enable the feature object-map first."));
+            .correction("Enable the feature object-map first.")
+            .into());
     }
     call.operate(&call.place(), Work::RebuildObjectMap { image: image.name, image_id: image.id }).await
 }

@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 use crate::call::{Call, JSON_TYPE, json};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
-use crate::format_1;
-pub use crate::image::image_not_found;
-use crate::link::Connection;
-use crate::listing::{self, Image, Named};
-use crate::names::{NotText, Place};
-use crate::operations::mark_being_filled;
-use crate::problem::{Kind, Problem};
 use crate::schema;
+use rbd::fault::{Fault as Problem, Kind};
+use rbd::format_1;
+pub use rbd::image::image_not_found;
+use rbd::link::Connection;
+use rbd::listing::{self, Image, Named};
+use rbd::names::{NotText, Place};
+use rbd::operations::mark_being_filled;
 
 const TAG: &str = "images";
 
@@ -311,7 +311,7 @@ impl Listing {
 async fn list(call: Call) -> Answer {
     let query: ListImages = call.query()?;
     if query.limit == Some(0) {
-        return Err(Problem::field("limit", "is 0", "a number from 1 on"));
+        return Err(Problem::field("limit", "is 0", "a number from 1 on").into());
     }
     let cursor = match &query.from {
         Some(token) => Cursor::decode(token)?,
@@ -333,7 +333,7 @@ async fn list(call: Call) -> Answer {
                 return None;
             }
             // Each step gets the time of a request: a long list to a slow reader is not late.
-            listing.call.deadline = crate::workers::within(listing.call.app.deadline);
+            listing.call.deadline = rbd::workers::within(listing.call.app.deadline);
             match listing.next().await {
                 Ok(bytes) => Some((Ok(Bytes::from(bytes)), Some((None, listing)))),
                 Err(problem) => {

@@ -11,9 +11,9 @@ use self::manifest::{Volume, dns_label, quantity};
 use super::images::read_image;
 use crate::call::{Call, json};
 use crate::endpoint::{Answer, Endpoint};
-use crate::listing::Image;
-use crate::problem::{Kind, Problem};
 use crate::schema;
+use rbd::fault::{Fault as Problem, Kind};
+use rbd::listing::Image;
 
 const TAG: &str = "kubernetes";
 

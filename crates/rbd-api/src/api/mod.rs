@@ -9,6 +9,7 @@ mod image_use;
 mod image_work;
 mod images;
 mod kubernetes;
+mod layout_fields;
 mod namespaces;
 mod operations;
 mod pools;

@@ -8,15 +8,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, json, located, nothing};
-use crate::check::place_forbidden;
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
-use crate::listing;
-use crate::names::{Place, check_new, segment};
-use crate::operations::forget_namespace;
-use crate::pool_use;
-use crate::problem::{Kind, Problem};
+use crate::names::segment;
 use crate::schema;
+use rbd::check::place_forbidden;
+use rbd::fault::{Fault as Problem, Kind};
+use rbd::listing;
+use rbd::names::{Place, check_new};
+use rbd::operations::forget_namespace;
+use rbd::pool_use;
 
 const TAG: &str = "namespaces";
 
@@ -100,7 +101,8 @@ async fn create(mut call: Call) -> Answer {
     if !made {
         return Err(Problem::new(Kind::Exists, format!("There is a namespace {name:?} already."))
             .correction("Choose another name, or PUT the namespace to accept the one that is there.")
-            .errno(Errno::EEXIST));
+            .errno(Errno::EEXIST)
+            .into());
     }
     answer(&call, name, StatusCode::CREATED)
 }

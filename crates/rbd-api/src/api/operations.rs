@@ -15,13 +15,13 @@ use crate::auth::Role;
 use crate::call::{Call, json, located};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::{List, PartialList};
-use crate::names::Place;
-use crate::operations::Request;
-use crate::operations::record::{Operation, Work};
-use crate::pool_use;
-use crate::problem::{Kind, Problem};
 use crate::schema;
-use crate::unread::{self, Unread};
+use rbd::fault::{Fault as Problem, Kind};
+use rbd::names::Place;
+use rbd::operations::Request;
+use rbd::operations::record::{Operation, Work};
+use rbd::pool_use;
+use rbd::unread::{self, Unread};
 
 const TAG: &str = "operations";
 
@@ -209,7 +209,7 @@ async fn events(call: Call) -> Answer {
                         if app.ending.load(std::sync::atomic::Ordering::Relaxed) {
                             return None;
                         }
-                        operations.get(&id, crate::workers::within(app.deadline)).await.ok()?
+                        operations.get(&id, rbd::workers::within(app.deadline)).await.ok()?
                     }
                 };
                 if last.as_ref() != Some(&operation) {

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::Body;
-use axum::http::{Method, Response, StatusCode};
+use axum::http::{Method, StatusCode};
 use ceph::{Cluster, Errno, IoContext};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,18 +11,19 @@ use serde_json::json as value;
 use super::image_new::PUT_TRIES;
 use crate::auth::Role;
 use crate::call::{Call, json, located, nothing};
-use crate::check::pools_forbidden;
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
-use crate::link::pool_not_found;
-use crate::monitor;
-use crate::names::{check_new, segment};
-use crate::pool::{self, AutoscaleMode, Pool};
-use crate::pool_clients;
-use crate::pool_use;
-use crate::pool_users;
-use crate::problem::{Kind, Problem};
+use crate::names::segment;
 use crate::schema;
+use rbd::check::pools_forbidden;
+use rbd::fault::{Fault as Problem, Kind};
+use rbd::link::pool_not_found;
+use rbd::monitor;
+use rbd::names::check_new;
+use rbd::pool::{self, AutoscaleMode, Pool};
+use rbd::pool_clients;
+use rbd::pool_use;
+use rbd::pool_users;
 
 const TAG: &str = "pools";
 /// The monitor command that deletes a pool.
@@ -312,7 +312,7 @@ async fn create(mut call: Call) -> Answer {
         Outcome::Made(pool) => made(&call, &pool),
         Outcome::WasThere(_) => {
             let problem = Problem::new(Kind::Exists, format!("There is a pool {name:?} already."));
-            Err(problem.correction("Choose another name, or PUT the pool to use the one that is there."))
+            Err(problem.correction("Choose another name, or PUT the pool to use the one that is there.").into())
         }
     }
 }
@@ -334,7 +334,7 @@ async fn put(mut call: Call) -> Answer {
     }
 }
 
-fn made(call: &Call, pool: &Pool) -> Result<Response<Body>, Problem> {
+fn made(call: &Call, pool: &Pool) -> Answer {
     let location = call.link(&format!("/pools/{}", segment(&pool.name)));
     Ok(located(json(StatusCode::CREATED, pool)?, &location))
 }
@@ -464,7 +464,8 @@ async fn delete(call: Call) -> Answer {
         return Err(match query.confirm {
             Some(_) => Problem::field_conflict("confirm", "is not the pool's name", allowed),
             None => Problem::field("confirm", "is missing", allowed),
-        });
+        }
+        .into());
     }
     let deadline = call.deadline;
     call.cluster(move |cluster| {

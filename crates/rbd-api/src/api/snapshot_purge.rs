@@ -8,12 +8,12 @@ use serde::Deserialize;
 use crate::call::{Call, json};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
-use crate::image::{self, Found};
-use crate::listing::{Snapshot, snapshot};
-use crate::operations::record::{Operation, Work};
-use crate::operations::snapshot_purge::{newest, refuse_kept};
-use crate::problem::Problem;
-use crate::trash;
+use rbd::fault::Fault as Problem;
+use rbd::image::{self, Found};
+use rbd::listing::{Snapshot, snapshot};
+use rbd::operations::record::{Operation, Work};
+use rbd::operations::snapshot_purge::{newest, refuse_kept};
+use rbd::trash;
 
 const TAG: &str = "snapshots";
 const ACCEPTED: &str = "The operation has begun: follow it at `Location`.";

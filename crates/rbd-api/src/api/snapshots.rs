@@ -9,20 +9,21 @@ use serde::{Deserialize, Serialize};
 use super::image_new::{or_again, taken};
 use super::image_use::{ancestors, chain_warning};
 use super::images::read_image;
+use super::layout_fields::with_layout;
 use crate::auth::Role;
 use crate::call::{Call, json, located, nothing};
-use crate::children::{Child, Clones, clones};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
-use crate::image::{self, Found};
-use crate::layout::{LAYERING, check_with_cluster};
-use crate::listing::{Image, KRBD_SNAPSHOTS, Named, Snapshot, snapshot as shown};
-use crate::names::{Place, check_new, segment};
-use crate::pool_use;
-use crate::problem::{Kind, Problem};
+use crate::names::{path_of, segment};
 use crate::schema;
-use crate::why::{self, Act, Reason};
-use crate::with_layout;
+use rbd::children::{Child, Clones, clones};
+use rbd::fault::{Fault as Problem, Kind};
+use rbd::image::{self, Found};
+use rbd::layout::{LAYERING, check_with_cluster};
+use rbd::listing::{Image, KRBD_SNAPSHOTS, Named, Snapshot, snapshot as shown};
+use rbd::names::{Place, check_new};
+use rbd::pool_use;
+use rbd::why::{self, Act, Reason};
 
 const TAG: &str = "snapshots";
 
@@ -168,7 +169,7 @@ async fn put(call: Call) -> Answer {
 async fn take(call: Call, name: String, repeatable: bool) -> Answer {
     check_new("name", &name)?;
     let image = call.param("image").to_owned();
-    let path = format!("{}/images/{}/snapshots/{}", call.place().path(), segment(&image), segment(&name));
+    let path = format!("{}/images/{}/snapshots/{}", path_of(&call.place()), segment(&image), segment(&name));
     let location = call.link(&path);
     let deadline = call.deadline;
     let (status, taken) = call
@@ -464,10 +465,11 @@ async fn clone(mut call: Call) -> Answer {
             "features",
             "are without \"layering\"",
             "\"layering\" too, which every clone needs",
-        ));
+        )
+        .into());
     }
     if !matches!(body.clone_format, None | Some(1 | 2)) {
-        return Err(Problem::field("cloneFormat", "is neither 1 nor 2", "1, 2 or nothing"));
+        return Err(Problem::field("cloneFormat", "is neither 1 nor 2", "1, 2 or nothing").into());
     }
     spec.clone_format = body.clone_format;
     let source = call.place();
@@ -478,7 +480,7 @@ async fn clone(mut call: Call) -> Answer {
     call.authorize_place(&target, Role::Operator).await?;
     call.authorize_data_pool(spec.data_pool.as_deref(), &target).await?;
     let name = body.name;
-    let location = call.link(&format!("{}/images/{}", target.path(), segment(&name)));
+    let location = call.link(&format!("{}/images/{}", path_of(&target), segment(&name)));
     let deadline = call.deadline;
     let made = call
         .placed(move |connection, io| {

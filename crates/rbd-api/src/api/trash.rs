@@ -9,12 +9,13 @@ use super::images::read_image;
 use crate::call::{Call, json, located};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
-use crate::listing::Image;
-use crate::names::{check_new, segment};
-use crate::problem::{Kind, Problem};
+use crate::names::{path_of, segment};
 use crate::schema;
-use crate::trash::{self, Source, State, TrashItem};
-use crate::why;
+use rbd::fault::{Fault as Problem, Kind};
+use rbd::listing::Image;
+use rbd::names::check_new;
+use rbd::trash::{self, Source, State, TrashItem};
+use rbd::why;
 
 const TAG: &str = "trash";
 
@@ -87,7 +88,7 @@ async fn restore(mut call: Call) -> Answer {
             read_image(connection, &io, &name, deadline)
         })
         .await?;
-    let location = call.link(&format!("{}/images/{}", call.place().path(), segment(&image.name)));
+    let location = call.link(&format!("{}/images/{}", path_of(&call.place()), segment(&image.name)));
     Ok(located(json(StatusCode::OK, &image)?, &location))
 }
 

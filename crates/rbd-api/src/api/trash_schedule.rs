@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, json, located, nothing};
 use crate::endpoint::{Answer, Endpoint};
-use crate::operations::schedule::{LONGEST, SHORTEST, Schedule, seconds};
-use crate::pool_use;
-use crate::problem::Problem;
+use crate::names::path_of;
 use crate::schema;
 use crate::settings::duration;
+use rbd::fault::Fault as Problem;
+use rbd::operations::schedule::{LONGEST, SHORTEST, Schedule, seconds};
+use rbd::pool_use;
 
 const TAG: &str = "trash";
 const PATH: &str = "{scope}/trash/schedule";
@@ -165,7 +166,7 @@ async fn put(mut call: Call) -> Answer {
     let (schedule, new) = call.app.operations.set_schedule(schedule, call.deadline).await?;
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     let answer = json(status, &TrashSchedule::from(schedule))?;
-    let location = call.link(&format!("{}/trash/schedule", call.place().path()));
+    let location = call.link(&format!("{}/trash/schedule", path_of(&call.place())));
     Ok(if new { located(answer, &location) } else { answer })
 }
 

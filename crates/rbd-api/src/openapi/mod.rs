@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use self::schemas::Schemas;
 use crate::auth::Role;
 use crate::endpoint::{BodyKind, Endpoint, Outcome, OutcomeBody, all};
-use crate::problem::ProblemDocument;
 use crate::schema;
+use rbd::problem_document::ProblemDocument;
 
 /// The document.
 pub fn document() -> Value {

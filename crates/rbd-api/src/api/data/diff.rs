@@ -23,13 +23,13 @@ use super::source::{Finder, Form, Layout, Piece, Reader, Search, is_zero};
 use super::{DIFF_TYPE, lane, open, slot, snapshot_not_found};
 use crate::call::{Call, JSON_TYPE};
 use crate::endpoint::Answer;
-use crate::image;
-use crate::layout::check_object_map;
-use crate::listing::INCOMPLETE_KEY;
-use crate::problem::{Kind, Problem};
 use crate::streams::Held;
-use crate::why::Act;
-use crate::workers::{Slot, within};
+use rbd::fault::{Fault as Problem, Kind};
+use rbd::image;
+use rbd::layout::check_object_map;
+use rbd::listing::INCOMPLETE_KEY;
+use rbd::why::Act;
+use rbd::workers::{Slot, within};
 
 pub const DESCRIPTION: &str = "The parts of an image that changed between two snapshots, by offset: `exists` false means that a part \
 reads as zeros now. Without `from`, all parts that hold data. With `Accept: application/vnd.ceph.rbd-diff` or `format=stream` the \
@@ -116,7 +116,7 @@ pub async fn get(call: Call) -> Answer {
 /// Checks that the diff can start from a snapshot.
 async fn started_from(call: &Call, held: Held, from: &str, to: Option<&str>) -> Result<Held, Problem> {
     let (image, from, to) = (call.param("image").to_owned(), from.to_owned(), to.map(str::to_owned));
-    let run = move |_: &crate::link::Connection| {
+    let run = move |_: &rbd::link::Connection| {
         let snapshots = held.image().map(Image::snapshots).transpose()?.unwrap_or_default();
         let id = |name: &str| snapshots.iter().find(|snapshot| snapshot.name == name).map(|snapshot| snapshot.id);
         let first = id(&from).ok_or_else(|| snapshot_not_found(&image, &from))?;
@@ -237,14 +237,14 @@ async fn apply(mut call: Call, mut body: Incoming, slot: Slot) -> Answer {
         Ok(planned) => planned,
         Err(problem) => {
             body.linger();
-            return Err(problem);
+            return Err(problem.into());
         }
     };
     let (held, layout) = match begin(&call, &name, plan.clone()).await {
         Ok(begun) => begun,
         Err(problem) => {
             body.linger();
-            return Err(problem);
+            return Err(problem.into());
         }
     };
     let mut sink = Sink::new(Arc::clone(&call.app), lane(&call.place()), held, layout.chunk_bytes(), false);
@@ -264,7 +264,7 @@ async fn apply(mut call: Call, mut body: Incoming, slot: Slot) -> Answer {
                     drop(slot);
                 });
             }
-            return Err(problem);
+            return Err(problem.into());
         }
     }
     drop(slot);

@@ -14,9 +14,10 @@ use super::source::{Finder, Form, Layout, Reader, Search};
 use super::{RAW_TYPE, incomplete, lane, open, slot, snapshot_not_found};
 use crate::call::Call;
 use crate::endpoint::Answer;
-use crate::image;
-use crate::problem::{Kind, Problem};
+use crate::problem;
 use crate::streams::Held;
+use rbd::fault::{Fault as Problem, Kind};
+use rbd::image;
 
 pub const DESCRIPTION: &str = "The same bytes as `rbd export` writes, streamed. Parts without data are not read from \
 Ceph. Takes one `Range` of bytes (RFC 9110, section 14). A snapshot never changes: its answer has an `ETag`, which \
@@ -161,10 +162,12 @@ pub async fn get(call: Call) -> Answer {
         Wanted::All => (StatusCode::OK, 0..size_bytes),
         Wanted::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
         Wanted::Unsatisfiable => {
-            let problem =
-                Problem::new(Kind::Range, format!("The image has {size_bytes} bytes, of which none is in the range."))
-                    .correction("Send a Range that begins before the end, or none.");
-            let mut response = problem.response(Some(&call.request_id));
+            let range = problem::Problem::new(
+                problem::Kind::Range,
+                format!("The image has {size_bytes} bytes, of which none is in the range."),
+            )
+            .correction("Send a Range that begins before the end, or none.");
+            let mut response = range.response(Some(&call.request_id));
             insert(&mut response, header::CONTENT_RANGE, &format!("bytes */{size_bytes}"));
             return Ok(response);
         }

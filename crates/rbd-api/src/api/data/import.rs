@@ -16,17 +16,18 @@ use crate::api::image_new::refused;
 use crate::api::images::read_image;
 use crate::call::{Call, json, located};
 use crate::endpoint::Answer;
-use crate::format_1;
-use crate::layout::{check_with_cluster, image_size_or_empty};
-use crate::link::Connection;
-use crate::listing::{INCOMPLETE_KEY, Image};
-use crate::names::{check_new, segment};
-use crate::operations::Filling;
-use crate::pool_use;
-use crate::problem::{Kind, Problem};
+use crate::names::{path_of, segment};
 use crate::schema;
 use crate::streams::Held;
-use crate::workers::{Slot, within};
+use rbd::fault::{Fault as Problem, Kind};
+use rbd::format_1;
+use rbd::layout::{check_with_cluster, image_size_or_empty};
+use rbd::link::Connection;
+use rbd::listing::{INCOMPLETE_KEY, Image};
+use rbd::names::check_new;
+use rbd::operations::Filling;
+use rbd::pool_use;
+use rbd::workers::{Slot, within};
 
 pub const DESCRIPTION: &str = "Makes an image of the body's bytes, as `rbd import` does; it must not exist. The size is \
 the Content-Length, or `sizeBytes` for a body sent in chunks, which must then have exactly so many bytes. Blocks of 4 KiB \
@@ -91,7 +92,7 @@ impl Import {
             "" => Vec::new(),
             names => names.split(',').map(str::to_owned).collect(),
         };
-        let layout = crate::layout::Layout {
+        let layout = rbd::layout::Layout {
             features: self.features.as_ref().map(names),
             object_size_bytes: self.object_size_bytes,
             stripe_unit_bytes: self.stripe_unit_bytes,
@@ -121,7 +122,7 @@ async fn import(mut call: Call, mut body: Incoming, size: ImageSize, spec: Image
         Ok(filling) => filling,
         Err(problem) => {
             body.linger();
-            return Err(problem);
+            return Err(problem.into());
         }
     };
     let (held, layout) = match create(&call, &name, size, spec).await {
@@ -129,7 +130,7 @@ async fn import(mut call: Call, mut body: Incoming, size: ImageSize, spec: Image
         Err(problem) => {
             filling.fail(problem.clone());
             body.linger();
-            return Err(problem);
+            return Err(problem.into());
         }
     };
     let sink = Sink::new(Arc::clone(&call.app), lane(&call.place()), held, layout.chunk_bytes(), true);
@@ -159,13 +160,13 @@ async fn import(mut call: Call, mut body: Incoming, size: ImageSize, spec: Image
                     drop(slot);
                 });
             }
-            return Err(problem);
+            return Err(problem.into());
         }
     }
     drop(slot);
     call.deadline = within(call.app.deadline);
     let image = read(&call, name.clone()).await?;
-    let location = call.link(&format!("{}/images/{}", call.place().path(), segment(&name)));
+    let location = call.link(&format!("{}/images/{}", path_of(&call.place()), segment(&name)));
     Ok(located(json(StatusCode::CREATED, &image)?, &location))
 }
 
@@ -173,7 +174,7 @@ async fn import(mut call: Call, mut body: Incoming, size: ImageSize, spec: Image
 /// when this process is killed, another marks it. So nothing of an import is ever taken for a whole image.
 async fn begin(call: &Call, name: &str) -> Result<Filling, Problem> {
     let (owned, deadline) = (name.to_owned(), call.deadline);
-    call.placed(move |connection, io| match crate::listing::find(io, &owned, deadline)? {
+    call.placed(move |connection, io| match rbd::listing::find(io, &owned, deadline)? {
         None => Ok(()),
         Some(_) => Err(exists(connection, io, &owned, deadline)),
     })

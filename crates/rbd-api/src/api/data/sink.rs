@@ -18,9 +18,10 @@ use super::source::is_zero;
 use super::trouble;
 use crate::app::Shared;
 use crate::call::Call;
-use crate::problem::{Kind, Problem};
+use crate::problem;
 use crate::streams::{Held, Share, linger};
-use crate::workers::within;
+use rbd::fault::{Fault as Problem, Kind};
+use rbd::workers::within;
 
 /// Written behind per stream.
 const WINDOW_BYTES: usize = 32 << 20;
@@ -49,11 +50,11 @@ impl Incoming {
     ///
     /// # Errors
     /// `media-type`.
-    pub fn of(call: &mut Call, media_type: &str) -> Result<Self, Problem> {
+    pub fn of(call: &mut Call, media_type: &str) -> Result<Self, problem::Problem> {
         let said = call.headers.get(header::CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("?"));
         let essence = said.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         if !essence.is_empty() && essence != media_type && !UNKNOWN_TYPES.contains(&essence.as_str()) {
-            return Err(Problem::new(Kind::MediaType, format!("The body is {said:?}."))
+            return Err(problem::Problem::new(problem::Kind::MediaType, format!("The body is {said:?}."))
                 .correction(format!("Send the bytes with the header Content-Type: {media_type}.")));
         }
         let (idle, counted) = (call.app.streams.limits().idle, call.app.metrics.bytes_in.clone());

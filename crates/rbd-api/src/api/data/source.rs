@@ -20,9 +20,9 @@ use tokio::task::JoinHandle;
 
 use super::trouble;
 use crate::app::Shared;
-use crate::problem::{Kind, Problem};
 use crate::streams::{Held, Share};
-use crate::workers::{Slot, within};
+use rbd::fault::{Fault as Problem, Kind};
+use rbd::workers::{Slot, within};
 
 /// Read ahead per stream.
 const WINDOW_BYTES: usize = 32 << 20;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::problem::Problem;
+use rbd::fault::Fault as Problem;
 
 /// The longest DNS label (RFC 1123).
 const LABEL: usize = 63;

@@ -1,0 +1,152 @@
+//! The clones of an image, read from RADOS.
+//!
+//! librbd's own list looks into every pool of the cluster for clones of format 1 and waits for ever for one that does
+//! not answer, even where there can be no such clone.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
+
+use ceph::{Errno, IoContext, omap_values};
+use rbd_format::children::{CHILDREN_OBJECT, decode_children_entry};
+use rbd_format::{ParentSnapshot, Protection, Snapshot as RawSnapshot};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::fault::Fault as Problem;
+use crate::image::Found;
+use crate::listing::{self, ParentKey, ParentNames};
+use crate::pool_use;
+use crate::unread::{self, Unread};
+
+/// A clone of a snapshot.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Child {
+    /// Its pool; null when the pool is gone.
+    pub pool: Option<String>,
+    /// Its namespace; empty for the default one.
+    pub namespace: String,
+    /// Its name; of one in the trash, the name it had. Null when it cannot be read.
+    pub image: Option<String>,
+    /// Its id.
+    pub id: String,
+    /// Whether it is in the trash.
+    pub in_trash: bool,
+    /// The snapshot it is a clone of.
+    pub snapshot: String,
+    /// 1: its snapshot must stay protected. 2: it need not.
+    pub format: u8,
+}
+
+/// The clones of snapshots, as far as they could be found.
+#[derive(Debug, Default)]
+pub struct Clones {
+    /// Those that were found.
+    pub children: Vec<Child>,
+    /// The pools that did not answer: more clones may be in them, or the names of those that were found.
+    pub unread: Vec<Unread>,
+}
+
+impl Clones {
+    /// All of them.
+    ///
+    /// # Errors
+    /// `ceph-unavailable` with the pools that did not answer.
+    pub fn all(self) -> Result<Vec<Child>, Problem> {
+        unread::refuse_unread("Whether there are clones of format 1", &self.unread)?;
+        Ok(self.children)
+    }
+}
+
+/// The clones of an image, or of one of its snapshots, by snapshot. Those of format 2 are in the image's own header. For
+/// those of format 1, which only a protected snapshot can have, every pool that may hold images is asked, all at once.
+///
+/// # Errors
+/// What reading the image's own pool gives.
+pub fn clones(io: &IoContext, found: &Found, snapshot: Option<u64>, deadline: Instant) -> Result<Clones, Problem> {
+    let header = &found.header;
+    let wanted: Vec<&RawSnapshot> =
+        header.snapshots.iter().filter(|raw| snapshot.is_none_or(|id| raw.id == id)).collect();
+    let protected: Vec<u64> =
+        wanted.iter().filter(|raw| raw.protection != Protection::Unprotected).map(|raw| raw.id).collect();
+    let mut silent = BTreeSet::new();
+    let mut first = format_1(io, &found.id, &protected, deadline, &mut silent)?;
+    let mut clones: Vec<(&RawSnapshot, u8, ParentKey)> = Vec::new();
+    for raw in wanted {
+        let second = header.children.get(&raw.id).into_iter().flatten();
+        clones
+            .extend(second.map(|child| (raw, 2, (child.pool_id, child.namespace.to_string(), child.image_id.clone()))));
+        clones.extend(first.remove(&raw.id).unwrap_or_default().into_iter().map(|key| (raw, 1, key)));
+    }
+    let mut names: HashMap<ParentKey, ParentNames> =
+        clones.iter().map(|(_, _, key)| (key.clone(), ParentNames::default())).collect();
+    silent.extend(listing::read_parent_names(io.cluster(), io.pool_id(), &mut names, deadline)?);
+    let child = |(raw, format, key): (&RawSnapshot, u8, ParentKey)| {
+        let known = names.get(&key);
+        let (pool_id, namespace, id) = key;
+        Child {
+            pool: io.cluster().pool_name(pool_id).ok(),
+            namespace,
+            image: known.and_then(|known| known.image.clone()),
+            id,
+            in_trash: known.is_some_and(|known| known.in_trash),
+            snapshot: listing::snapshot(raw).name,
+            format,
+        }
+    };
+    Ok(Clones {
+        children: clones.into_iter().map(child).collect(),
+        unread: silent.iter().map(|pool| Unread::silent(pool)).collect(),
+    })
+}
+
+/// Clones of format 1, by snapshot. They are in any pool, but in the namespace of their parent. Pools that do not answer are
+/// added to `silent`.
+fn format_1(
+    io: &IoContext,
+    image_id: &str,
+    snapshots: &[u64],
+    deadline: Instant,
+    silent: &mut BTreeSet<String>,
+) -> Result<HashMap<u64, Vec<ParentKey>>, Problem> {
+    let mut children: HashMap<u64, Vec<ParentKey>> = HashMap::new();
+    let Ok(pool_id) = u64::try_from(io.pool_id()) else { return Ok(children) };
+    if snapshots.is_empty() {
+        return Ok(children);
+    }
+    let keys: Vec<Vec<u8>> = snapshots
+        .iter()
+        .map(|snap_id| ParentSnapshot { pool_id, image_id: image_id.to_owned(), snap_id: *snap_id }.key())
+        .collect();
+    io.cluster().refresh()?;
+    let pools = pool_use::with_images(io.cluster())?;
+    // One that was deleted since has no clones.
+    let places: Vec<IoContext> =
+        pools.iter().filter_map(|pool| io.cluster().io_context(pool, io.namespace()).ok()).collect();
+    let until = unread::patience(deadline);
+    for (place, read) in places.iter().zip(omap_values(&places, CHILDREN_OBJECT, &keys, Some(until))) {
+        let entries = match read {
+            Ok(entries) => entries,
+            Err(ceph::Error::Deadline { .. }) => {
+                silent.insert(place.pool().to_owned());
+                continue;
+            }
+            // Without clones of format 1; without omaps, as erasure-coded ones are; or of no concern to this entity.
+            Err(error)
+                if matches!(error.errno(), Some(Errno::ENOENT | Errno::EOPNOTSUPP | Errno::EPERM | Errno::EACCES)) =>
+            {
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for (key, value) in entries {
+            let (parent, ids) = decode_children_entry(&key, &value)
+                .map_err(|source| ceph::Error::Decode { subject: place.subject(CHILDREN_OBJECT), source })?;
+            children
+                .entry(parent.snap_id)
+                .or_default()
+                .extend(ids.into_iter().map(|id| (place.pool_id(), place.namespace().to_owned(), id)));
+        }
+    }
+    Ok(children)
+}

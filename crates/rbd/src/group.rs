@@ -1,0 +1,215 @@
+//! A group as RADOS has it, and whether something stands in the way of what is done with all its images.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use ceph::{Errno, IoContext, OmapRange};
+use rbd_format::directory::{DIRECTORY_OBJECT, ID_PREFIX, NAME_PREFIX};
+use rbd_format::group::{GROUP_DIRECTORY_OBJECT, GroupImage, GroupSnapshot, group_header_object};
+use rbd_format::{DirectoryEntry, GroupEntry};
+use serde_json::Value;
+
+use crate::fault::{Fault as Problem, Kind};
+use crate::why::{self, Act, MissingPool, Reason};
+
+/// A group, read from RADOS and not asked of librbd, whose list of a group's images is empty as soon as one of them is in
+/// the trash.
+#[derive(Debug, Clone)]
+pub struct RawGroup {
+    /// Its id.
+    pub id: String,
+    /// Its images.
+    pub images: Vec<GroupImage>,
+    /// Its snapshots.
+    pub snapshots: Vec<GroupSnapshot>,
+}
+
+/// The id of a group.
+///
+/// # Errors
+/// `group-not-found`; what reading gives.
+pub fn group_id(io: &IoContext, group: &str, deadline: Instant) -> Result<String, Problem> {
+    let range = OmapRange {
+        object: GROUP_DIRECTORY_OBJECT.to_owned(),
+        // The first key with the prefix is the name itself, if it is there.
+        prefix: format!("{NAME_PREFIX}{group}"),
+        limit: 1,
+        ..OmapRange::default()
+    };
+    let page = match io.omap_page(&range, Some(deadline)) {
+        Ok(page) => page,
+        Err(error) if error.is(Errno::ENOENT) => return Err(group_not_found(io, group)),
+        Err(error) => return Err(error.into()),
+    };
+    for (key, value) in &page.entries {
+        if let Ok(Some(DirectoryEntry::Name { name, id })) = DirectoryEntry::decode(key, value)
+            && name.as_bytes() == group.as_bytes()
+        {
+            return Ok(id);
+        }
+    }
+    Err(group_not_found(io, group))
+}
+
+/// Reads a group by its name.
+///
+/// # Errors
+/// `group-not-found`; what reading gives.
+pub fn read(io: &IoContext, group: &str, deadline: Instant) -> Result<RawGroup, Problem> {
+    let id = group_id(io, group, deadline)?;
+    let entries = match io.omap_all(&group_header_object(&id), "", Some(deadline)) {
+        Ok(entries) => entries,
+        Err(error) if error.is(Errno::ENOENT) => return Err(group_not_found(io, group)),
+        Err(error) => return Err(error.into()),
+    };
+    let mut raw = RawGroup { id, images: Vec::new(), snapshots: Vec::new() };
+    for (key, value) in &entries {
+        match GroupEntry::decode(key, value) {
+            Ok(Some(GroupEntry::Image(image))) => raw.images.push(image),
+            Ok(Some(GroupEntry::Snapshot(snapshot))) => raw.snapshots.push(snapshot),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(pool = io.pool(), group, %error, "an entry of a group cannot be read"),
+        }
+    }
+    Ok(raw)
+}
+
+/// There is no such group.
+pub fn group_not_found(io: &IoContext, group: &str) -> Problem {
+    Problem::new(Kind::GroupNotFound, format!("{:?} has no group {group:?}.", io.subject("")))
+        .correction("GET the groups of the pool or namespace.")
+}
+
+/// The group has no such snapshot.
+pub fn snapshot_not_found(group: &str, snapshot: &str) -> Problem {
+    Problem::new(Kind::SnapshotNotFound, format!("Group {group:?} has no snapshot {snapshot:?}."))
+        .correction("GET the snapshots of the group.")
+}
+
+/// Refuses to set a group back to a snapshot of it when that cannot be done, or when something stands in the way at one of
+/// its images: all of those are named. `force` goes on although clients have them open.
+///
+/// # Errors
+/// `group-not-found`, `snapshot-not-found`, `conflict`; what stands in the way.
+pub fn before_rollback(
+    io: &IoContext,
+    group: &str,
+    snapshot: &str,
+    force: bool,
+    deadline: Instant,
+) -> Result<(), Problem> {
+    let raw = read(io, group, deadline)?;
+    let Some(found) = raw.snapshots.iter().find(|known| known.name == snapshot) else {
+        return Err(snapshot_not_found(group, snapshot));
+    };
+    if !found.complete {
+        return Err(Problem::new(Kind::Conflict, format!("Snapshot {snapshot:?} was not completed."))
+            .correction("It can only be deleted."));
+    }
+    same_images(io, group, &raw, found, deadline)?;
+    let problems: Vec<Problem> =
+        raw.images.iter().filter_map(|image| before_one(io, image, Act::Overwrite { force }, deadline).err()).collect();
+    match together(group, &problems) {
+        Some(problem) => Err(problem),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a snapshot of other images than those that the group has now.
+fn same_images(
+    io: &IoContext,
+    group: &str,
+    raw: &RawGroup,
+    snapshot: &GroupSnapshot,
+    deadline: Instant,
+) -> Result<(), Problem> {
+    let now: BTreeSet<(i64, &str)> = raw.images.iter().map(|image| (image.pool_id, image.image_id.as_str())).collect();
+    let then: BTreeSet<(i64, &str)> =
+        snapshot.images.iter().map(|part| (part.pool_id, part.image_id.as_str())).collect();
+    let names = |ids: Vec<&(i64, &str)>| -> Vec<String> {
+        ids.into_iter().map(|(pool_id, id)| image_name(io, *pool_id, id, deadline)).collect()
+    };
+    let (added, gone) = (names(now.difference(&then).collect()), names(then.difference(&now).collect()));
+    if added.is_empty() && gone.is_empty() {
+        return Ok(());
+    }
+    let detail = format!(
+        "The images of group {group:?} are others than when snapshot {:?} was taken.",
+        snapshot.name.to_string()
+    );
+    Err(Problem::new(Kind::Conflict, detail)
+        .cause(format!("Since then: added {added:?}, taken out {gone:?}."))
+        .correction("Make the group have the same images again, or roll the images back one by one.")
+        .with("added", added)
+        .with("removed", gone))
+}
+
+/// Refuses an act on one image of a group.
+fn before_one(io: &IoContext, image: &GroupImage, act: Act, deadline: Instant) -> Result<(), Problem> {
+    let name = image_name(io, image.pool_id, &image.image_id, deadline);
+    match place(io, image.pool_id) {
+        Ok(place) => why::before(&place, &name, &image.image_id, act, deadline),
+        Err(error) if error.is(Errno::ENOENT) => Err(pool_gone(io, image.pool_id).problem(&name)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Where an image of a group is.
+fn place(io: &IoContext, pool_id: i64) -> ceph::Result<IoContext> {
+    io.cluster().io_context(&io.cluster().pool_name(pool_id)?, io.namespace())
+}
+
+fn pool_gone(io: &IoContext, id: i64) -> Reason {
+    Reason::PoolGone(MissingPool { id, name: io.cluster().former_pool_name(id), held: "it" })
+}
+
+/// What a failed call on all images of a group means: the state of the first image that explains it. Blocks.
+pub fn explain(io: &IoContext, group: &str, error: ceph::Error, deadline: Instant) -> Problem {
+    let Some(errno) = error.errno() else { return error.into() };
+    let raw = match read(io, group, deadline) {
+        Ok(raw) => raw,
+        Err(problem) => return problem,
+    };
+    let obstacle = raw.images.iter().find_map(|image| {
+        let reason = match place(io, image.pool_id) {
+            Ok(place) => why::obstacle(&place, &image.image_id, errno, deadline),
+            Err(gone) => gone.is(Errno::ENOENT).then(|| pool_gone(io, image.pool_id)),
+        };
+        Some((image, reason?))
+    });
+    match obstacle {
+        Some((image, reason)) => reason.problem(&image_name(io, image.pool_id, &image.image_id, deadline)).errno(errno),
+        None => error.into(),
+    }
+}
+
+/// The name of an image by its id; the id where it cannot be read.
+fn image_name(io: &IoContext, pool_id: i64, id: &str, deadline: Instant) -> String {
+    let read = || -> ceph::Result<Option<String>> {
+        let entries = place(io, pool_id)?.omap_all(DIRECTORY_OBJECT, &format!("{ID_PREFIX}{id}"), Some(deadline))?;
+        Ok(entries.iter().find_map(|(key, value)| match DirectoryEntry::decode(key, value).ok().flatten() {
+            Some(DirectoryEntry::Id { id: found, name }) if found == id => Some(name.to_string()),
+            _ => None,
+        }))
+    };
+    read().ok().flatten().unwrap_or_else(|| format!("id {id}"))
+}
+
+/// Problems of several images of a group as one, with all clients.
+fn together(group: &str, problems: &[Problem]) -> Option<Problem> {
+    let first = problems.first()?;
+    let details: Vec<&str> = problems.iter().map(Problem::detail).collect();
+    let detail = format!("Group {group:?} cannot be rolled back: {}", details.join(" "));
+    let mut problem = first.clone().about(detail);
+    for member in ["watchers", "locks"] {
+        let all: Vec<Value> = problems
+            .iter()
+            .filter_map(|problem| problem.member(member).and_then(Value::as_array).cloned())
+            .flatten()
+            .collect();
+        if !all.is_empty() {
+            problem = problem.with(member, all);
+        }
+    }
+    Some(problem)
+}

@@ -1,0 +1,305 @@
+//! Doing the work of an operation, on a thread of its own.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ceph::{Access, CopyKind, Errno, Image, ImageRef, ImageSpec, IoContext};
+use rbd_format::directory::{DIRECTORY_OBJECT, ID_PREFIX};
+use rbd_format::{DirectoryEntry, ImageHeader, TrashEntry, TrashSource};
+
+use super::record::{Progress, Work};
+use super::snapshot_purge;
+use super::trash_purge::{self, Expired};
+use crate::fault::{Fault as Problem, Kind};
+use crate::group;
+use crate::image;
+use crate::layout::image_size;
+use crate::link::Connection;
+use crate::listing;
+use crate::names::Place;
+use crate::why::{self, Act};
+
+/// How long a watch of a client that died lasts (`osd_client_watch_timeout`, 30 s), and some more.
+const WATCH_ENDS: Duration = Duration::from_secs(45);
+
+/// What the running work tells, and is told.
+#[derive(Debug, Default)]
+pub struct Signals {
+    done: AtomicU64,
+    total: AtomicU64,
+    waiting_for: Mutex<Option<String>>,
+    cancel: AtomicBool,
+}
+
+impl Signals {
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        Progress { done: self.done.load(Ordering::Relaxed), total: self.total.load(Ordering::Relaxed) }
+    }
+
+    /// What it waits for.
+    pub fn waiting_for(&self) -> Option<String> {
+        self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks it to end early.
+    pub fn cancel(&self) {
+        self.cancel.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was asked to.
+    pub fn cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+
+    /// Says how far it is, and asks whether to go on.
+    pub(super) fn told(&self, done: u64, total: u64) -> ControlFlow<()> {
+        self.done.store(done, Ordering::Relaxed);
+        self.total.store(total, Ordering::Relaxed);
+        if self.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Says how far it is, without asking whether to go on.
+    pub fn tell(&self, done: u64, total: u64) {
+        let _ = self.told(done, total);
+    }
+
+    fn wait_for(&self, what: Option<String>) {
+        *self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+}
+
+/// How long a read of a directory may take here: work has no client that waits.
+pub(super) const READ: Duration = Duration::from_mins(1);
+
+/// How long an image without a header may be one that is being made. librbd takes some 10 ms for it.
+const MAKING: Duration = Duration::from_secs(3);
+
+/// For how long after its header was made other parts of an image may still be.
+const YOUNG: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
+
+/// Does the work. Blocks for as long as it takes.
+///
+/// # Errors
+/// Why it failed; `ECANCELED` when it was asked to end early.
+pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signals) -> Result<(), Problem> {
+    let io = connection.context(&place.pool, &place.namespace)?;
+    let progress = |done, total| signals.told(done, total);
+    match work {
+        Work::RemoveImage { image, image_id, delete_snapshots } => {
+            let target = Target { io: &io, name: image, id: image_id };
+            target.before(Act::Remove { force: true })?;
+            without_snapshots(&io, (image, image_id), *delete_snapshots, signals)?;
+            patiently(signals, || remove_image(&io, image, image_id, signals))
+                .map_err(|error| in_the_way(target, error))
+        }
+        Work::RemoveTrash { image, image_id, delete_snapshots } => {
+            let target = Target { io: &io, name: image, id: image_id };
+            target.before(Act::Remove { force: true })?;
+            without_snapshots(&io, (image, image_id), *delete_snapshots, signals)?;
+            patiently(signals, || gone(io.trash_remove(image_id, true, &progress)))
+                .map_err(|error| in_the_way(target, error))
+        }
+        Work::PurgeTrash { expired_before, deleted_before } => {
+            let expired = Expired { before: *expired_before, deleted_before: *deleted_before };
+            trash_purge::run(&io, expired, signals)
+        }
+        Work::PurgeSnapshots { image, image_id, through, unprotect } => {
+            snapshot_purge::run(&io, (image, image_id), *through, *unprotect, signals)
+        }
+        Work::Flatten { image, image_id } => {
+            Target { io: &io, name: image, id: image_id }.change(Act::Rewrite, |image| match image.flatten(&progress) {
+                // Flattened already, by the replica that began it.
+                Err(error) if error.is(Errno::EINVAL) => Ok(()),
+                flattened => flattened,
+            })
+        }
+        Work::Shrink { image, image_id, to_bytes, force, .. } => {
+            let size = image_size("toBytes", *to_bytes)?;
+            Target { io: &io, name: image, id: image_id }
+                .change(Act::Shrink { force: *force }, |image| image.resize(size, true, &progress))
+        }
+        Work::Sparsify { image, image_id, run_bytes } => {
+            let run_bytes = usize::try_from(*run_bytes).unwrap_or(4096);
+            Target { io: &io, name: image, id: image_id }
+                .change(Act::Rewrite, |image| image.sparsify(run_bytes, &progress))
+        }
+        Work::RebuildObjectMap { image, image_id } => Target { io: &io, name: image, id: image_id }
+            .change(Act::Rewrite, |image| image.rebuild_object_map(&progress)),
+        Work::Rollback { image, image_id, snapshot, force } => Target { io: &io, name: image, id: image_id }
+            .change(Act::Overwrite { force: *force }, |image| {
+                image.rollback(snapshot, &|done, total| signals.tell(done, total))
+            }),
+        Work::RollbackGroup { group, snapshot, force } => {
+            group::before_rollback(&io, group, snapshot, *force, Instant::now() + READ)?;
+            let rolled_back = io.rollback_group(group, snapshot, &|done, total| signals.tell(done, total));
+            rolled_back.map_err(|error| group::explain(&io, group, error, Instant::now() + READ))
+        }
+        Work::Copy { image, source, source_image, source_id, source_snapshot, deep, flatten, data_pool } => {
+            let from = connection.context(&source.pool, &source.namespace)?;
+            let target = Target { io: &from, name: source_image, id: source_id };
+            target.before(Act::Read)?;
+            let opened = from
+                .open_image(ImageRef::Id(source_id), source_snapshot.as_deref(), Access::ReadOnly)
+                .map_err(|error| target.explain(error))?;
+            let spec = ImageSpec { flatten: *flatten, data_pool: data_pool.clone(), ..ImageSpec::default() };
+            let kind = if *deep { CopyKind::Deep } else { CopyKind::Data };
+            let copied = opened.copy_to(&io, image, kind, &spec, &progress);
+            opened.close().map_err(|error| target.explain(error))?;
+            copied.map_err(|error| {
+                if error.is(Errno::EEXIST) {
+                    return Problem::new(Kind::Exists, format!("There is an image {image:?} already."))
+                        .correction("Choose another name for the copy.")
+                        .errno(Errno::EEXIST);
+                }
+                target.explain(error)
+            })
+        }
+        Work::Import { .. } => Err(Problem::new(Kind::Internal, "An import runs with its request only.")),
+    }
+}
+
+/// Deletes the snapshots of an image that is about to be removed, if that was asked for.
+fn without_snapshots(io: &IoContext, image: (&str, &str), asked: bool, signals: &Signals) -> Result<(), Problem> {
+    if asked { snapshot_purge::run(io, image, snapshot_purge::REMOVAL, false, signals) } else { Ok(()) }
+}
+
+/// An image that an operation works on: whoever has its name by now, it is the one with the id.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    io: &'a IoContext,
+    name: &'a str,
+    id: &'a str,
+}
+
+impl Target<'_> {
+    /// Refuses when something stands in the way now: that was asked before the operation was accepted, and it may have waited.
+    fn before(self, act: Act) -> Result<(), Problem> {
+        why::before(self.io, self.name, self.id, act, Instant::now() + READ)
+    }
+
+    fn explain(self, error: ceph::Error) -> Problem {
+        why::explain(self.io, self.name, self.id, error, Instant::now() + READ)
+    }
+
+    /// Opens it, changes it, and closes it again.
+    fn change(self, act: Act, change: impl FnOnce(&Image) -> ceph::Result<()>) -> Result<(), Problem> {
+        self.before(act)?;
+        let opened = self.io.open_image(ImageRef::Id(self.id), None, Access::ReadWrite);
+        let changed = opened.and_then(|image| {
+            let changed = change(&image);
+            let closed = image.close();
+            changed.and(closed)
+        });
+        changed.map_err(|error| self.explain(error))
+    }
+}
+
+/// `ENOENT` of a removal is what was wanted.
+pub(super) fn gone(result: ceph::Result<()>) -> ceph::Result<()> {
+    match result {
+        Err(error) if error.is(Errno::ENOENT) => Ok(()),
+        other => other,
+    }
+}
+
+/// Repeats what fails with `EBUSY` until the watch of a client that died must have ended.
+fn patiently(signals: &Signals, mut attempt: impl FnMut() -> ceph::Result<()>) -> ceph::Result<()> {
+    let until = Instant::now() + WATCH_ENDS;
+    loop {
+        match attempt() {
+            Err(error) if error.is(Errno::EBUSY) && Instant::now() < until && !signals.cancelled() => {
+                signals.wait_for(Some(
+                    "the end of a client's watch; that of a client that died lasts about 31 s".to_owned(),
+                ));
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            other => {
+                signals.wait_for(None);
+                return other;
+            }
+        }
+    }
+}
+
+/// Removes the image of an id, wherever an earlier attempt has left it.
+fn remove_image(io: &IoContext, name: &str, image_id: &str, signals: &Signals) -> ceph::Result<()> {
+    let progress = |done, total| signals.told(done, total);
+    let deadline = Some(Instant::now() + READ);
+    let read = |object: &str| match io.omap_all(object, &format!("{ID_PREFIX}{image_id}"), deadline) {
+        Err(error) if error.is(Errno::ENOENT) => Ok(Vec::new()),
+        other => other,
+    };
+    let in_trash = read(rbd_format::trash::TRASH_OBJECT)?
+        .iter()
+        .filter_map(|(key, value)| TrashEntry::decode(key, value).ok().flatten())
+        .any(|entry| entry.image_id == image_id && entry.source == TrashSource::Removing);
+    if in_trash {
+        return gone(io.trash_remove(image_id, true, &progress));
+    }
+    let now_named = read(DIRECTORY_OBJECT)?.iter().find_map(|(key, value)| {
+        match DirectoryEntry::decode(key, value).ok().flatten() {
+            Some(DirectoryEntry::Id { id, name: now }) if id == image_id => Some(now.to_string()),
+            _ => None,
+        }
+    });
+    match now_named {
+        Some(now) => {
+            let_settle(io, image_id, signals);
+            gone(unwatched(io, image_id))?;
+            gone(io.remove_image(&now, &progress))
+        }
+        // Only the other half of the directory entry is left: librbd finishes by name, unless another image has it.
+        None => match listing::find(io, name, Instant::now() + READ) {
+            Ok(Some(found)) if found.id == image_id => gone(io.remove_image(name, &progress)),
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Waits a moment for an image that another client may be making just now: librbd lists it first, then makes its header,
+/// then its object map. Removed in between, the rest of that would leave objects that nothing lists.
+fn let_settle(io: &IoContext, image_id: &str, signals: &Signals) {
+    let until = Instant::now() + MAKING;
+    while Instant::now() < until && !signals.cancelled() {
+        match image::read_header(io, image_id, Instant::now() + READ) {
+            Ok(Some(header)) if young(&header) => {}
+            // No header: at the beginning of its making, or near the end of its removal.
+            Ok(None) => {}
+            Ok(Some(_)) | Err(_) => return,
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn young(header: &ImageHeader) -> bool {
+    let created = header
+        .created
+        .and_then(|at| jiff::Timestamp::new(i64::from(at.seconds), i32::try_from(at.nanoseconds).ok()?).ok());
+    // In the future: the OSD's clock goes before this one, and nothing is known.
+    created.is_some_and(|created| created.duration_until(jiff::Timestamp::now()) < YOUNG)
+}
+
+/// `EBUSY` while a client has the image open. librbd would find out too, after waiting for its lock without a word.
+fn unwatched(io: &IoContext, image_id: &str) -> ceph::Result<()> {
+    let image = match io.open_image(ImageRef::Id(image_id), None, Access::ReadOnly) {
+        Err(error) if error.is(Errno::ENOENT) => return Ok(()),
+        other => other?,
+    };
+    if image.watchers()?.is_empty() {
+        return image.close();
+    }
+    Err(ceph::Error::Call { operation: "rbd_remove", subject: io.subject(image_id), errno: Errno::EBUSY })
+}
+
+/// Why a removal failed.
+fn in_the_way(target: Target<'_>, error: ceph::Error) -> Problem {
+    if error.is(Errno::ENOTEMPTY) {
+        return Problem::new(Kind::InUse, format!("Image {:?} has snapshots: {error}.", target.name))
+            .correction("Delete its snapshots first.")
+            .errno(Errno::ENOTEMPTY);
+    }
+    target.explain(error)
+}

@@ -1,0 +1,148 @@
+//! The schedules of all trashes: read, set, and run.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::schedule::{Last, Schedule};
+use super::store::{Contents, Store, StoredSchedule};
+use super::{Job, Operations, RECORD_TIME};
+use crate::fault::{Fault as Problem, Kind};
+use crate::names::Place;
+use crate::pool::used_percent;
+use crate::workers::within;
+
+impl Operations {
+    /// The schedule by which the trash of a place is purged.
+    ///
+    /// # Errors
+    /// `schedule-not-found`; what Ceph gives.
+    pub async fn schedule(&self, place: &Place, deadline: Instant) -> Result<Schedule, Problem> {
+        let (place, missing) = (place.clone(), schedule_not_found(place));
+        let found = self
+            .records(&place.pool.clone(), deadline, move |io| {
+                Store::for_place(io, &place.namespace, deadline)?.0.schedule(&place.namespace, deadline)
+            })
+            .await?;
+        found.map(|stored| stored.schedule).ok_or(missing)
+    }
+
+    /// Sets the schedule of a trash; whether there was none before.
+    ///
+    /// # Errors
+    /// What Ceph gives.
+    pub async fn set_schedule(&self, schedule: Schedule, deadline: Instant) -> Result<(Schedule, bool), Problem> {
+        self.records(&schedule.place.pool.clone(), deadline, move |io| {
+            let namespace = schedule.place.namespace.clone();
+            let (store, _) = Store::for_place(io, &namespace, deadline)?;
+            let before = store.schedule(&namespace, deadline)?;
+            let new = before.is_none();
+            let schedule = Schedule { last: before.and_then(|stored| stored.schedule.last), ..schedule };
+            store.set_schedule(&schedule)?;
+            Ok((schedule, new))
+        })
+        .await
+    }
+
+    /// Takes the schedule of a trash away. A purge that it has begun goes on.
+    ///
+    /// # Errors
+    /// `schedule-not-found`; what Ceph gives.
+    pub async fn remove_schedule(&self, place: &Place, deadline: Instant) -> Result<(), Problem> {
+        let (place, missing) = (place.clone(), schedule_not_found(place));
+        let removed = self
+            .records(&place.pool.clone(), deadline, move |io| {
+                Store::for_place(io, &place.namespace, deadline)?.0.remove_schedule(&place.namespace, deadline)
+            })
+            .await?;
+        if removed { Ok(()) } else { Err(missing) }
+    }
+
+    /// Begins what is due by the schedules of a store, those that no other replica begins first.
+    pub(super) async fn run_schedules(self: &Arc<Self>, pool: &str, namespace: Option<String>, contents: &Contents) {
+        let now = Timestamp::now();
+        for stored in contents.schedules.iter().filter(|stored| stored.schedule.due(now)) {
+            let held_up = stored.schedule.held_up(contents);
+            if let Err(problem) = self.run_schedule(pool, namespace.clone(), stored.clone(), held_up).await {
+                tracing::warn!(pool, %problem, "the schedule of a trash could not be followed");
+            }
+        }
+    }
+
+    async fn run_schedule(
+        self: &Arc<Self>,
+        pool: &str,
+        namespace: Option<String>,
+        stored: StoredSchedule,
+        held_up: Option<String>,
+    ) -> Result<(), Problem> {
+        let deadline = within(RECORD_TIME);
+        let place = stored.schedule.place.clone();
+        if self.forgotten(&place, deadline).await? {
+            return Ok(());
+        }
+        let skipped = match held_up {
+            None => self.not_full(&stored.schedule, deadline).await?,
+            held_up => held_up,
+        };
+        let owner = self.owner.clone();
+        let begun = self
+            .records(pool, deadline, move |io| {
+                let store = match &namespace {
+                    Some(namespace) => Store::within(io, namespace)?,
+                    None => Store::of(io)?,
+                };
+                let (now, schedule) = (Timestamp::now(), &stored.schedule);
+                if skipped.is_some() {
+                    let next = schedule.after(now, Last { at: now, operation: None, skipped });
+                    return store.advance(&stored, &next, None);
+                }
+                let record = schedule.record(store.new_id().to_string(), owner, now);
+                let last = Last { at: now, operation: Some(record.operation.id.clone()), skipped: None };
+                let known = store.all(deadline)?;
+                store.advance(&stored, &schedule.after(now, last), Some((&record, &known)))
+            })
+            .await?;
+        if let Some(begun) = begun {
+            tracing::info!(operation = begun.record.operation.id, pool, "a schedule begins to purge a trash");
+            self.drive(begun, Job::Thread);
+        }
+        Ok(())
+    }
+
+    /// Forgets the schedule of a namespace that is gone; whether it did.
+    async fn forgotten(&self, place: &Place, deadline: Instant) -> Result<bool, Problem> {
+        let connection = self.link.connection()?;
+        let looked = place.clone();
+        let lane = format!("operations of pool {}", place.pool);
+        let look = move || connection.context(&looked.pool, &looked.namespace).map(drop);
+        match self.workers.run(&lane, deadline, look).await {
+            Err(problem) if problem.kind() == Kind::NamespaceNotFound => {
+                self.remove_schedule(place, deadline).await?;
+                Ok(true)
+            }
+            looked => looked.map(|()| false),
+        }
+    }
+
+    /// Why a schedule that waits for the pool to fill does not purge now.
+    async fn not_full(&self, schedule: &Schedule, deadline: Instant) -> Result<Option<String>, Problem> {
+        let Some(least) = schedule.pool_fuller_than_percent else { return Ok(None) };
+        let (connection, pool) = (self.link.connection()?, schedule.place.pool.clone());
+        let ask = move || used_percent(connection.cluster(), &pool);
+        let used = self.workers.run("the cluster", deadline, ask).await?;
+        Ok(match used {
+            Ok(used) if used > f64::from(least) => None,
+            Ok(used) => Some(format!("{used:.1} % of the pool are used, not more than {least} %.")),
+            Err(unknown) => Some(format!("How full the pool is is not known: {unknown}")),
+        })
+    }
+}
+
+fn schedule_not_found(place: &Place) -> Problem {
+    let trash =
+        if place.namespace.is_empty() { place.pool.clone() } else { format!("{}/{}", place.pool, place.namespace) };
+    Problem::new(Kind::ScheduleNotFound, format!("The trash of {trash:?} has no schedule: it is not purged by itself."))
+        .correction("PUT one.")
+}

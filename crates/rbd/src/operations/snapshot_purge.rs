@@ -1,0 +1,212 @@
+//! Deleting all snapshots of an image, also of one in the trash.
+
+use std::time::Instant;
+
+use ceph::{Access, Errno, IoContext};
+use rbd_format::{Protection, Snapshot as RawSnapshot, SnapshotNamespace};
+use serde::Serialize;
+
+use super::run::{READ, Signals};
+use crate::children::{Child, clones};
+use crate::fault::{Fault as Problem, Kind};
+use crate::image::{self, Found};
+use crate::listing;
+use crate::why::{self, Act};
+
+/// A snapshot that cannot be deleted as things are.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Kept {
+    snapshot: String,
+    id: u64,
+    reason: Reason,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    children: Vec<Child>,
+}
+
+/// Why a snapshot cannot be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Reason {
+    /// Clones need it.
+    Cloned,
+    /// It is protected.
+    Protected,
+    /// It is part of a group's snapshot.
+    Group,
+    /// It is mirroring's.
+    Mirroring,
+    /// It is of a kind that is not known.
+    Unknown,
+}
+
+impl Kept {
+    /// In words, such as `"a" is protected`.
+    fn text(&self) -> String {
+        let name = &self.snapshot;
+        match self.reason {
+            Reason::Cloned => {
+                let clones: Vec<String> = self.children.iter().map(named).collect();
+                format!("{name:?} is needed by {}", clones.join(", "))
+            }
+            Reason::Protected => format!("{name:?} is protected"),
+            Reason::Group => format!("{name:?} is part of a group's snapshot"),
+            Reason::Mirroring => format!("{name:?} belongs to mirroring"),
+            Reason::Unknown => format!("{name:?} is of an unknown kind"),
+        }
+    }
+}
+
+/// A clone as `pool/namespace/image`, by its id where it has no name.
+fn named(child: &Child) -> String {
+    let parts = [child.pool.as_deref().unwrap_or("?"), &child.namespace, child.image.as_deref().unwrap_or(&child.id)];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+}
+
+/// Through here go the snapshots of an image that is about to be removed: all but those of mirroring, which librbd removes
+/// with the image.
+pub const REMOVAL: u64 = u64::MAX;
+
+/// The snapshots that a purge is about: those that were there when it was asked for.
+fn wanted(found: &Found, through: u64) -> impl Iterator<Item = &RawSnapshot> {
+    let left = move |raw: &RawSnapshot| through == REMOVAL && matches!(raw.namespace, SnapshotNamespace::Mirror(_));
+    found.header.snapshots.iter().filter(move |raw| raw.id <= through && !left(raw))
+}
+
+/// The id of the newest snapshot; those taken later are not meant by who asks now.
+pub fn newest(found: &Found) -> u64 {
+    found.header.snapshots.iter().map(|raw| raw.id).max().unwrap_or(0)
+}
+
+/// Refuses when some of the snapshots cannot be deleted; then none is. With `unprotect`, protection keeps only those that have
+/// clones.
+///
+/// # Errors
+/// `in-use` with every such snapshot, and its clones; `ceph-unavailable` when pools that may hold clones do not answer.
+pub fn refuse_kept(
+    io: &IoContext,
+    found: &Found,
+    through: u64,
+    unprotect: bool,
+    deadline: Instant,
+) -> Result<(), Problem> {
+    if wanted(found, through).next().is_none() {
+        return Ok(());
+    }
+    // What librbd fails on, or refuses, whichever of the snapshots it is.
+    if let Some(reason) = why::standing(io, &found.header).into_iter().find(|reason| reason.keeps(Act::DropSnapshot)) {
+        return Err(reason.problem(&found.name));
+    }
+    let children = clones(io, found, None, deadline)?.all()?;
+    let kept: Vec<Kept> = wanted(found, through).filter_map(|raw| kept(raw, &children, unprotect)).collect();
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let texts: Vec<String> = kept.iter().map(Kept::text).collect();
+    let total = wanted(found, through).count();
+    let detail = format!(
+        "{} of {total} snapshot(s) of image {:?} cannot be deleted: {}. None was deleted.",
+        kept.len(),
+        found.name,
+        texts.join("; ")
+    );
+    Err(Problem::new(Kind::InUse, detail).correction(advice(&kept)).with("snapshots", image::members(&kept)))
+}
+
+fn kept(raw: &RawSnapshot, children: &[Child], unprotect: bool) -> Option<Kept> {
+    let shown = listing::snapshot(raw);
+    let children: Vec<Child> = children.iter().filter(|child| child.snapshot == shown.name).cloned().collect();
+    let reason = match &raw.namespace {
+        SnapshotNamespace::Group { .. } => Reason::Group,
+        SnapshotNamespace::Mirror(_) => Reason::Mirroring,
+        SnapshotNamespace::Unknown(_) => Reason::Unknown,
+        _ if !children.is_empty() || raw.child_count > 0 => Reason::Cloned,
+        _ if raw.protection != Protection::Unprotected && !unprotect => Reason::Protected,
+        // One in the trash of snapshots without clones is about to go by itself.
+        SnapshotNamespace::User | SnapshotNamespace::Trash { .. } => return None,
+    };
+    Some(Kept { snapshot: shown.name, id: raw.id, reason, children })
+}
+
+fn advice(kept: &[Kept]) -> String {
+    let hints = [
+        (Reason::Cloned, "Flatten or delete the clones, those in the trash too."),
+        (Reason::Protected, "Lift the protection: DELETE …/snapshots?unprotect=true does that with deleting."),
+        (Reason::Group, "Delete the snapshot of the group."),
+        (Reason::Mirroring, "Disable mirroring of the image with `rbd mirror image disable`."),
+        (Reason::Unknown, "Delete it with the `rbd` of the release that made it."),
+    ];
+    let wanted = |(reason, _): &&(Reason, &str)| kept.iter().any(|kept| kept.reason == *reason);
+    hints.iter().filter(wanted).map(|(_, advice)| *advice).collect::<Vec<_>>().join(" ")
+}
+
+/// A snapshot that could not be deleted.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failure {
+    snapshot: String,
+    id: u64,
+    reason: String,
+}
+
+/// Deletes the snapshots of an image up to an id. An image that is gone has none.
+///
+/// # Errors
+/// As [`refuse_kept`]; `conflict` with every snapshot that could not be deleted; `ECANCELED` when asked to end early.
+pub fn run(
+    io: &IoContext,
+    (name, image_id): (&str, &str),
+    through: u64,
+    unprotect: bool,
+    signals: &Signals,
+) -> Result<(), Problem> {
+    let deadline = Instant::now() + READ;
+    let Some(header) = image::read_header(io, image_id, deadline)? else { return Ok(()) };
+    let found = Found { name: name.to_owned(), id: image_id.to_owned(), header };
+    refuse_kept(io, &found, through, unprotect, deadline)?;
+    let all: Vec<&RawSnapshot> = wanted(&found, through).collect();
+    if all.is_empty() {
+        return Ok(());
+    }
+    let opened = found.open(io, Access::ReadWrite, deadline)?;
+    let mut failures = Vec::new();
+    for (index, raw) in all.iter().enumerate() {
+        if signals.told(index as u64, all.len() as u64).is_break() {
+            return Err(Problem::new(Kind::Conflict, "Deleting the snapshots was cancelled.").errno(Errno::ECANCELED));
+        }
+        if let Err(error) = delete(&opened, raw) {
+            failures.push(Failure { snapshot: raw.name.to_string(), id: raw.id, reason: error.to_string() });
+        }
+    }
+    opened.close()?;
+    signals.tell(all.len() as u64, all.len() as u64);
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = failures.iter().map(|one| format!("{:?} ({})", one.snapshot, one.reason)).collect();
+    let detail = format!(
+        "{} of {} snapshot(s) of image {name:?} could not be deleted: {}.",
+        failures.len(),
+        all.len(),
+        names.join("; ")
+    );
+    Err(Problem::new(Kind::Conflict, detail)
+        .correction("GET the snapshots to see what is left, and repeat.")
+        .with("failures", image::members(&failures)))
+}
+
+fn delete(image: &ceph::Image, raw: &RawSnapshot) -> ceph::Result<()> {
+    if raw.protection != Protection::Unprotected
+        && let Some(name) = raw.name.as_str()
+    {
+        match image.unprotect_snapshot(name) {
+            // Another did it meanwhile.
+            Err(error) if error.is(Errno::EINVAL) => {}
+            other => other?,
+        }
+    }
+    match image.remove_snapshot_by_id(raw.id) {
+        Err(error) if error.is(Errno::ENOENT) => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,317 @@
+//! Records in RADOS: one omap per pool, in the pool's RADOS namespace `sparrow`, each change guarded by what was read.
+//!
+//! An entity that has rights for one namespace only cannot reach that. It keeps the records of the namespace in an omap there.
+
+use std::time::Instant;
+
+use ceph::{Errno, IoContext, OmapChange, omap_values};
+use jiff::Timestamp;
+
+use super::record::{Id, Record};
+use super::schedule::{self, Schedule};
+use crate::fault::{Fault as Problem, Kind};
+
+/// The RADOS namespace of a pool in which this service keeps its records. No RBD namespace may have this name.
+pub const NAMESPACE: &str = "sparrow";
+
+/// The object that holds them there.
+const OBJECT: &str = "operations";
+
+/// The object that holds them in an RBD namespace.
+pub const OBJECT_IN_NAMESPACE: &str = "sparrow.operations";
+
+/// How many records a pool keeps; the oldest finished ones make room.
+const MOST_RECORDS: usize = 1000;
+
+/// A record and its bytes as read, which guard the next change.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// The record.
+    pub record: Record,
+    bytes: Vec<u8>,
+}
+
+/// A schedule and its bytes as read, which guard the next change.
+#[derive(Debug, Clone)]
+pub struct StoredSchedule {
+    /// The schedule.
+    pub schedule: Schedule,
+    bytes: Vec<u8>,
+}
+
+/// What a store holds.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// Operations, oldest first.
+    pub records: Vec<Stored>,
+    /// Schedules.
+    pub schedules: Vec<StoredSchedule>,
+}
+
+/// The records of one pool, or of one of its namespaces.
+pub struct Store {
+    io: IoContext,
+    object: &'static str,
+    /// The namespace, of a store that is in it.
+    namespace: Option<String>,
+}
+
+/// What came of a guarded change.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It was written.
+    Written(Box<Stored>),
+    /// Another changed it first.
+    Lost,
+}
+
+impl Store {
+    /// The records of the pool of a context.
+    ///
+    /// # Errors
+    /// `ENOENT` when the pool is gone.
+    pub fn of(io: &IoContext) -> Result<Self, Problem> {
+        Ok(Self { io: io.in_namespace(NAMESPACE)?, object: OBJECT, namespace: None })
+    }
+
+    /// The records that are kept in a namespace of the pool.
+    ///
+    /// # Errors
+    /// `ENOENT` when the pool is gone.
+    pub fn within(io: &IoContext, namespace: &str) -> Result<Self, Problem> {
+        let io = io.in_namespace(namespace)?;
+        Ok(Self { io, object: OBJECT_IN_NAMESPACE, namespace: Some(namespace.to_owned()) })
+    }
+
+    /// The store that an id was made for.
+    ///
+    /// # Errors
+    /// As [`Store::of`].
+    pub fn holding(io: &IoContext, id: &Id) -> Result<Self, Problem> {
+        match &id.namespace {
+            Some(namespace) => Self::within(io, namespace),
+            None => Self::of(io),
+        }
+    }
+
+    /// The store in which this entity keeps what is new in a namespace, and what it holds: the pool's, or that of the
+    /// namespace when the entity may use nothing else of the pool.
+    ///
+    /// # Errors
+    /// `ceph-forbidden` when it may use neither; what reading gives.
+    pub fn for_place(io: &IoContext, namespace: &str, deadline: Instant) -> Result<(Self, Contents), Problem> {
+        let store = Self::of(io)?;
+        match store.contents(deadline) {
+            Err(problem) if problem.kind() == Kind::CephForbidden && !namespace.is_empty() => {
+                let store = Self::within(io, namespace)?;
+                let contents = store.contents(deadline)?;
+                Ok((store, contents))
+            }
+            contents => Ok((store, contents?)),
+        }
+    }
+
+    /// The operations of a namespace that are in a store this entity may read, but not in its own for that place: those of
+    /// services with rights for the namespace alone.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub fn elsewhere(&self, namespace: &str, deadline: Instant) -> Result<Vec<Stored>, Problem> {
+        if namespace.is_empty() || self.namespace.is_some() {
+            return Ok(Vec::new());
+        }
+        match Self::within(&self.io, namespace)?.contents(deadline) {
+            Err(problem) if problem.kind() == Kind::CephForbidden => Ok(Vec::new()),
+            contents => Ok(contents?.records),
+        }
+    }
+
+    /// The id of a new record of this store.
+    pub fn new_id(&self) -> Id {
+        Id::new(self.io.pool_id(), self.namespace.clone())
+    }
+
+    /// All that it holds. What cannot be read, of a newer release perhaps, is left alone.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub fn contents(&self, deadline: Instant) -> Result<Contents, Problem> {
+        let entries = match self.io.omap_all(self.object, "", Some(deadline)) {
+            Ok(entries) => entries,
+            Err(error) if error.is(Errno::ENOENT) => return Ok(Contents::default()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut contents = Contents::default();
+        for (key, bytes) in entries {
+            if schedule::is_key(&key) {
+                let read = serde_json::from_slice(&bytes).ok();
+                contents.schedules.extend(read.map(|schedule| StoredSchedule { schedule, bytes }));
+            } else if let Ok(record) = serde_json::from_slice(&bytes) {
+                contents.records.push(Stored { record, bytes });
+            }
+        }
+        Ok(contents)
+    }
+
+    /// All operations, oldest first.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub fn all(&self, deadline: Instant) -> Result<Vec<Stored>, Problem> {
+        Ok(self.contents(deadline)?.records)
+    }
+
+    /// The value of one key.
+    fn value(&self, key: &[u8], deadline: Instant) -> Result<Option<Vec<u8>>, Problem> {
+        let read = omap_values(std::slice::from_ref(&self.io), self.object, &[key.to_vec()], Some(deadline)).pop();
+        match read.unwrap_or_else(|| Ok(Vec::new())) {
+            Err(error) if error.is(Errno::ENOENT) => Ok(None),
+            entries => Ok(entries?.pop().map(|(_, bytes)| bytes)),
+        }
+    }
+
+    /// One record.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub fn get(&self, id: &Id, deadline: Instant) -> Result<Option<Stored>, Problem> {
+        let bytes = self.value(id.key.as_bytes(), deadline)?;
+        Ok(bytes.and_then(|bytes| Some(Stored { record: serde_json::from_slice(&bytes).ok()?, bytes })))
+    }
+
+    /// The schedule of a namespace.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub fn schedule(&self, namespace: &str, deadline: Instant) -> Result<Option<StoredSchedule>, Problem> {
+        let bytes = self.value(&schedule::key(namespace), deadline)?;
+        Ok(bytes.and_then(|bytes| Some(StoredSchedule { schedule: serde_json::from_slice(&bytes).ok()?, bytes })))
+    }
+
+    /// Writes a schedule over whatever is there.
+    ///
+    /// # Errors
+    /// What writing gives.
+    pub fn set_schedule(&self, schedule: &Schedule) -> Result<(), Problem> {
+        let set = vec![(schedule::key(&schedule.place.namespace), encode(schedule)?)];
+        Ok(self.io.omap_change(self.object, &OmapChange { set, ..OmapChange::default() })?)
+    }
+
+    /// Forgets the schedule of a namespace; whether there was one.
+    ///
+    /// # Errors
+    /// What writing gives.
+    pub fn remove_schedule(&self, namespace: &str, deadline: Instant) -> Result<bool, Problem> {
+        let key = schedule::key(namespace);
+        if self.value(&key, deadline)?.is_none() {
+            return Ok(false);
+        }
+        self.io.omap_change(self.object, &OmapChange { remove: vec![key], ..OmapChange::default() })?;
+        Ok(true)
+    }
+
+    /// Writes a schedule over the one read, together with the record of the operation that it begins, if nobody changed the
+    /// schedule meanwhile: of several replicas one begins it. The record as stored; none when
+    /// another was first, or when there is none.
+    ///
+    /// # Errors
+    /// `busy` when too many are unfinished; what writing gives.
+    pub fn advance(
+        &self,
+        old: &StoredSchedule,
+        schedule: &Schedule,
+        begun: Option<(&Record, &[Stored])>,
+    ) -> Result<Option<Stored>, Problem> {
+        let key = schedule::key(&schedule.place.namespace);
+        let mut change = OmapChange {
+            guards: vec![(key.clone(), old.bytes.clone())],
+            set: vec![(key, encode(schedule)?)],
+            remove: Vec::new(),
+        };
+        let mut stored = None;
+        if let Some((record, known)) = begun {
+            stored = Some(self.put(&mut change, record, known)?);
+        }
+        match self.io.omap_change(self.object, &change) {
+            Ok(()) => Ok(stored),
+            Err(error) if error.is(Errno::ECANCELED) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes a new record. When there are too many, the oldest finished ones make room.
+    ///
+    /// # Errors
+    /// `busy` when too many are unfinished; what writing gives.
+    pub fn add(&self, record: &Record, known: &[Stored]) -> Result<Stored, Problem> {
+        let mut change = OmapChange::default();
+        let stored = self.put(&mut change, record, known)?;
+        self.io.omap_change(self.object, &change)?;
+        Ok(stored)
+    }
+
+    /// Adds a new record to a change.
+    fn put(&self, change: &mut OmapChange, record: &Record, known: &[Stored]) -> Result<Stored, Problem> {
+        if known.len() >= MOST_RECORDS {
+            let spare = known.len() + 1 - MOST_RECORDS;
+            let finished = known.iter().filter(|stored| stored.record.operation.state.finished());
+            change.remove.extend(finished.take(spare).filter_map(|stored| key_of(&stored.record)));
+            if change.remove.len() < spare {
+                return Err(Problem::new(
+                    Kind::Busy,
+                    format!("Pool {:?} has {} unfinished operations.", self.io.pool(), known.len()),
+                )
+                .correction("Wait until some have ended, or cancel some.")
+                .retry_after(10));
+            }
+        }
+        let key = key_of(record).unwrap_or_default();
+        let bytes = encode(record)?;
+        change.guards.push((key.clone(), Vec::new()));
+        change.set.push((key, bytes.clone()));
+        Ok(Stored { record: record.clone(), bytes })
+    }
+
+    /// Writes a record over the one read, if nobody changed it meanwhile.
+    ///
+    /// # Errors
+    /// What writing gives.
+    pub fn change(&self, old: &Stored, mut record: Record) -> Result<Outcome, Problem> {
+        record.operation.updated_at = Timestamp::now();
+        let bytes = encode(&record)?;
+        let key = key_of(&record).unwrap_or_default();
+        let change = OmapChange {
+            guards: vec![(key.clone(), old.bytes.clone())],
+            set: vec![(key, bytes.clone())],
+            remove: Vec::new(),
+        };
+        match self.io.omap_change(self.object, &change) {
+            Ok(()) => Ok(Outcome::Written(Box::new(Stored { record, bytes }))),
+            Err(error) if error.is(Errno::ECANCELED) => Ok(Outcome::Lost),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Forgets records that have ended before a moment.
+    ///
+    /// # Errors
+    /// What writing gives.
+    pub fn expire(&self, known: &[Stored], before: Timestamp) -> Result<(), Problem> {
+        let old = known.iter().filter(|stored| stored.record.operation.finished_at.is_some_and(|at| at < before));
+        let remove: Vec<Vec<u8>> = old.filter_map(|stored| key_of(&stored.record)).collect();
+        if remove.is_empty() {
+            return Ok(());
+        }
+        // Unguarded: a finished record does not change any more.
+        Ok(self.io.omap_change(self.object, &OmapChange { remove, ..OmapChange::default() })?)
+    }
+}
+
+fn key_of(record: &Record) -> Option<Vec<u8>> {
+    Id::parse(&record.operation.id).map(|id| id.key.into_bytes())
+}
+
+fn encode(record: &impl serde::Serialize) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(record)
+        .map_err(|error| Problem::new(Kind::Internal, format!("The record cannot be written: {error}.")))
+}

@@ -1,0 +1,157 @@
+//! Removing for good what the trash need not keep any more.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use ceph::{Errno, IoContext};
+use jiff::Timestamp;
+use rbd_format::TrashSource;
+use serde::Serialize;
+
+use super::run::{READ, Signals, gone};
+use crate::fault::{Fault as Problem, Kind};
+use crate::image::members;
+use crate::trash::{self, InTrash, State};
+
+/// How many failures a problem names in full; its text has their number.
+const NAMED: usize = 100;
+
+/// Which images of a trash a purge removes.
+#[derive(Debug, Clone, Copy)]
+pub struct Expired {
+    /// Their retention had ended at this moment.
+    pub before: Timestamp,
+    /// They were put there at this moment or before; whenever, without it.
+    pub deleted_before: Option<Timestamp>,
+}
+
+impl Expired {
+    fn covers(self, image: &InTrash) -> bool {
+        let seconds = |at: Timestamp| u64::try_from(at.as_second()).unwrap_or(0);
+        let entry = &image.entry;
+        matches!(entry.source, TrashSource::User | TrashSource::UserParent | TrashSource::Removing)
+            && u64::from(entry.deferment_end.seconds) <= seconds(self.before)
+            && self.deleted_before.is_none_or(|before| u64::from(entry.deleted.seconds) <= seconds(before))
+    }
+}
+
+/// An image that could not be removed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failure {
+    id: String,
+    name: String,
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ceph_errno: Option<&'static str>,
+}
+
+/// How far a purge is.
+#[derive(Debug, Default)]
+struct Purge {
+    removed: u64,
+    /// By the images' ids. What goes in a later pass leaves it again.
+    failures: BTreeMap<String, Failure>,
+}
+
+/// Removes what has expired, pass after pass until nothing changes: a clone that goes frees its parent for the next pass. What
+/// is small goes first, and what was half removed last of all, so that one huge image keeps none waiting.
+///
+/// # Errors
+/// `in-use` with every image that could not be removed, and why; `ECANCELED` when asked to end early.
+pub fn run(io: &IoContext, expired: Expired, signals: &Signals) -> Result<(), Problem> {
+    let mut purge = Purge::default();
+    for half_removed_too in [false, true] {
+        while purge.pass(io, expired, half_removed_too, signals)? {}
+    }
+    purge.end(io, signals)
+}
+
+impl Purge {
+    /// One pass; whether it removed anything.
+    fn pass(
+        &mut self,
+        io: &IoContext,
+        expired: Expired,
+        half_removed_too: bool,
+        signals: &Signals,
+    ) -> Result<bool, Problem> {
+        let mut images = trash::read(io, Instant::now() + READ)?;
+        images.retain(|image| expired.covers(image));
+        let total = self.removed + images.len() as u64;
+        images.retain(|image| half_removed_too || image.state() != State::Removing);
+        images.sort_by_key(|image| {
+            (image.state() == State::Removing, image.header.as_ref().map_or(0, |header| header.size_bytes))
+        });
+        let before = self.removed;
+        for image in &images {
+            if signals.told(self.removed, total).is_break() {
+                return Err(cancelled());
+            }
+            self.remove(io, image, signals)?;
+        }
+        Ok(self.removed > before)
+    }
+
+    fn remove(&mut self, io: &IoContext, image: &InTrash, signals: &Signals) -> Result<(), Problem> {
+        let id = &image.entry.image_id;
+        let failure = |reason: String, errno: Option<Errno>| Failure {
+            id: id.clone(),
+            name: image.entry.name.to_string(),
+            reason,
+            ceph_errno: errno.map(Errno::name),
+        };
+        // What its header tells need not be found out by librbd, which would open it and ask for its lock.
+        if let Some(obstacle) = image.obstacle(io, Timestamp::now()) {
+            self.failures.insert(id.clone(), failure(obstacle.to_string(), None));
+            return Ok(());
+        }
+        let unwatched = |_, _| if signals.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        match gone(io.trash_remove(id, false, &unwatched)) {
+            Ok(()) => {
+                self.removed += 1;
+                self.failures.remove(id);
+            }
+            Err(error) if error.is(Errno::ECANCELED) => return Err(error.into()),
+            Err(error) => {
+                self.failures.insert(id.clone(), failure(reason(io, image, &error), error.errno()));
+            }
+        }
+        Ok(())
+    }
+
+    fn end(self, io: &IoContext, signals: &Signals) -> Result<(), Problem> {
+        let kept = self.failures.len();
+        signals.tell(self.removed, self.removed + kept as u64);
+        if kept == 0 {
+            return Ok(());
+        }
+        let named: Vec<&Failure> = self.failures.values().take(NAMED).collect();
+        let texts: Vec<String> = named.iter().map(|one| format!("{:?} ({})", one.name, one.reason)).collect();
+        let more = if kept > named.len() { "; and more" } else { "" };
+        let detail = format!(
+            "{kept} of {} expired images in the trash of {} could not be removed: {}{more}",
+            self.removed + kept as u64,
+            io.subject(""),
+            texts.join("; ")
+        );
+        // One image that cannot go does not keep the others.
+        Err(Problem::new(Kind::InUse, detail)
+            .correction("Do what each of `failures` says, and purge again.")
+            .with("failures", members(&named))
+            .with("removed", self.removed))
+    }
+}
+
+/// Why librbd refused to remove an image that its header lets go.
+fn reason(io: &IoContext, image: &InTrash, error: &ceph::Error) -> String {
+    match trash::clients(io, &image.entry.image_id) {
+        Ok(clients) if error.is(Errno::EBUSY) && !clients.is_empty() => trash::Obstacle::Open(clients).to_string(),
+        _ => error.to_string(),
+    }
+}
+
+fn cancelled() -> Problem {
+    Problem::new(Kind::Conflict, "The purge was cancelled.").errno(Errno::ECANCELED)
+}

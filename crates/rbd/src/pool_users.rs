@@ -1,0 +1,192 @@
+//! The images of other pools that need a pool: clones of images in it, and images whose data is in it.
+
+use std::time::Instant;
+
+use ceph::{Cluster, Errno, IoContext, OmapRange};
+use rbd_format::header::{MigrationRole, header_object};
+use rbd_format::{ImageHeader, decode_header};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::fault::{Fault as Problem, Kind};
+use crate::image::members;
+use crate::listing::{self, Named};
+use crate::pool_use;
+
+/// Headers read at once, and images read per page.
+const IN_FLIGHT: usize = 256;
+const PAGE: usize = 1024;
+/// The object that lists the namespaces of a pool, and the beginning of its keys (`namespace_add` in Ceph's
+/// `src/cls/rbd/cls_rbd.cc`).
+const NAMESPACES_OBJECT: &str = "rbd_namespace";
+const NAMESPACE_PREFIX: &str = "name_";
+/// How many images a problem names in its text, and in its list.
+const NAMED: usize = 5;
+const LISTED: usize = 1000;
+
+/// An image that needs a pool other than its own.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    /// Its pool.
+    pub pool: String,
+    /// Its namespace; empty for the default one.
+    pub namespace: String,
+    /// Its name; of one in the trash, the name it had.
+    pub image: String,
+    /// Its id.
+    pub id: String,
+    /// Whether it is in the trash.
+    pub in_trash: bool,
+    /// What of it the pool holds.
+    pub holds: &'static str,
+}
+
+impl User {
+    fn text(&self) -> String {
+        let place =
+            if self.namespace.is_empty() { self.pool.clone() } else { format!("{}/{}", self.pool, self.namespace) };
+        let trash = if self.in_trash { ", in the trash" } else { "" };
+        format!("{place}/{} ({}{trash})", self.image, self.holds)
+    }
+}
+
+/// Refuses to delete a pool that images of other pools need. All pools that may hold images are read, at once.
+///
+/// # Errors
+/// `in-use` with those images; `ceph-unavailable` with the pools that do not answer in time; what reading gives.
+pub fn refuse_needed(io: &IoContext, deadline: Instant) -> Result<(), Problem> {
+    let (pool, pool_id) = (io.pool(), io.pool_id());
+    let others = others(io.cluster(), pool_id)?;
+    // Early enough to name those that do not answer.
+    let now = Instant::now();
+    let until = now + deadline.saturating_duration_since(now) * 3 / 4;
+    let read: Vec<Result<Vec<User>, Problem>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = others.iter().map(|io| scope.spawn(move || users(io, pool_id, until))).collect();
+        let panicked = || Problem::new(Kind::Internal, "Reading a pool panicked.");
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(panicked()))).collect()
+    });
+    let (mut found, mut silent) = (Vec::new(), Vec::new());
+    for (io, read) in others.iter().zip(read) {
+        match read {
+            Ok(users) => found.extend(users),
+            // Without omaps, as erasure-coded ones are, or gone: without images.
+            Err(problem) if matches!(problem.ceph_errno(), Some(Errno::EOPNOTSUPP | Errno::ENOENT)) => {}
+            Err(problem) => silent.push((io.pool().to_owned(), problem)),
+        }
+    }
+    if !found.is_empty() {
+        return Err(needed(pool, &found));
+    }
+    match silent.first() {
+        None => Ok(()),
+        Some((_, first)) => Err(unknown(pool, first, silent.iter().map(|(name, _)| name.clone()).collect())),
+    }
+}
+
+fn needed(pool: &str, users: &[User]) -> Problem {
+    let names: Vec<String> = users.iter().take(NAMED).map(User::text).collect();
+    let more = if users.len() > NAMED { format!(" and {} more", users.len() - NAMED) } else { String::new() };
+    let detail =
+        format!("Pool {pool:?} holds what {} image(s) of other pools need: {}{more}.", users.len(), names.join(", "));
+    Problem::new(Kind::InUse, detail)
+        .cause("They cannot be used any more when the pool is gone.")
+        .correction("Flatten, copy or delete those images first; or repeat with force=true to lose them.")
+        .with("images", members(&users[..users.len().min(LISTED)]))
+}
+
+fn unknown(pool: &str, first: &Problem, silent: Vec<String>) -> Problem {
+    let detail =
+        format!("Whether images of {} need pool {pool:?} cannot be told: {}", silent.join(", "), first.detail());
+    Problem::new(Kind::CephUnavailable, detail)
+        .correction(
+            "Look at `ceph -s` and the rights of this service; or repeat with force=true to delete it all the same.",
+        )
+        .with("pools", silent)
+        .retry_after(5)
+}
+
+/// The pools other than this one that may hold images.
+fn others(cluster: &Cluster, pool_id: i64) -> Result<Vec<IoContext>, Problem> {
+    let pools = pool_use::with_images(cluster)?;
+    // One that was deleted since holds none.
+    let contexts = pools.iter().filter_map(|pool| cluster.io_context(pool, "").ok());
+    Ok(contexts.filter(|io| io.pool_id() != pool_id).collect())
+}
+
+/// The images of one pool, in all its namespaces, that need another.
+fn users(io: &IoContext, pool_id: i64, until: Instant) -> Result<Vec<User>, Problem> {
+    let mut found = Vec::new();
+    for namespace in namespaces(io, until)? {
+        let place = io.in_namespace(&namespace)?;
+        for page in images(&place, until)?.chunks(PAGE) {
+            found.extend(of_those(&place, page, false, pool_id, until)?);
+        }
+        let trashed: Vec<Named> =
+            listing::trash(&place, until)?.into_iter().map(|entry| Named::new(&entry.name, entry.image_id)).collect();
+        found.extend(of_those(&place, &trashed, true, pool_id, until)?);
+    }
+    Ok(found)
+}
+
+/// The images of one namespace.
+pub(crate) fn images(place: &IoContext, until: Instant) -> Result<Vec<Named>, Problem> {
+    let (mut all, mut after) = (Vec::new(), None::<Vec<u8>>);
+    loop {
+        let page = listing::directory(place, after.as_deref(), "", PAGE, until)?;
+        all.extend(page.images);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(all),
+        }
+    }
+}
+
+/// The namespaces of a pool, with the default one. librbd's own call has no deadline.
+pub(crate) fn namespaces(io: &IoContext, until: Instant) -> Result<Vec<String>, Problem> {
+    let entries = match io.omap_all(NAMESPACES_OBJECT, NAMESPACE_PREFIX, Some(until)) {
+        Err(error) if error.is(Errno::ENOENT) => Vec::new(),
+        entries => entries?,
+    };
+    let named = entries.iter().filter_map(|(key, _)| key.strip_prefix(NAMESPACE_PREFIX.as_bytes()));
+    let named = named.map(|name| String::from_utf8_lossy(name).into_owned());
+    Ok(std::iter::once(String::new()).chain(named).collect())
+}
+
+/// Those of some images that need a pool. One whose header cannot be read is passed over.
+fn of_those(
+    io: &IoContext,
+    images: &[Named],
+    in_trash: bool,
+    pool_id: i64,
+    until: Instant,
+) -> Result<Vec<User>, Problem> {
+    let ranges: Vec<OmapRange> =
+        images.iter().map(|image| OmapRange { object: header_object(&image.id), ..OmapRange::default() }).collect();
+    let mut found = Vec::new();
+    io.omaps(&ranges, IN_FLIGHT, Some(until), |index, result| {
+        let Ok(entries) = result else { return };
+        let header = decode_header(entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice())));
+        let Some(holds) = header.ok().and_then(|header| needs(&header, pool_id)) else { return };
+        let Named { name, id, .. } = images[index].clone();
+        let (pool, namespace) = (io.pool().to_owned(), io.namespace().to_owned());
+        found.push(User { pool, namespace, image: name, id, in_trash, holds });
+    })?;
+    Ok(found)
+}
+
+/// What of an image a pool holds.
+fn needs(header: &ImageHeader, pool_id: i64) -> Option<&'static str> {
+    if header.data_pool_id == Some(pool_id) {
+        return Some("its data");
+    }
+    if header.parent.as_ref().is_some_and(|parent| parent.pool_id == pool_id) {
+        return Some("its parent");
+    }
+    let source = header.migration.as_ref().filter(|migration| migration.pool_id == pool_id)?;
+    Some(if source.role == MigrationRole::Source {
+        "the destination of its migration"
+    } else {
+        "the source of its migration"
+    })
+}

@@ -1,0 +1,425 @@
+//! Images in the trash, and what keeps each from being removed for good; read from RADOS without opening them.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use ceph::{Access, Errno, ImageRef, IoContext, OmapRange, omap_values};
+use jiff::Timestamp;
+use rbd_format::directory::ID_PREFIX;
+use rbd_format::header::header_object;
+use rbd_format::trash::TRASH_OBJECT;
+use rbd_format::{ImageHeader, SnapshotNamespace, TrashEntry, TrashSource, TrashState, decode_header};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::fault::{Fault as Problem, Kind};
+use crate::image::{self, Found};
+use crate::listing;
+use crate::unread;
+use crate::why::{self, Act, Reason};
+
+/// RADOS reads in flight.
+const IN_FLIGHT: usize = 256;
+
+/// Images opened at once, to see who else has them open.
+const OPENED_AT_ONCE: usize = 16;
+
+/// An image in the trash.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrashItem {
+    /// Its id, by which it is restored and removed.
+    pub id: String,
+    /// The name that it had. One that is not UTF-8 is shown with a slash before it and `\xNN` for such bytes.
+    pub name: String,
+    /// The pool.
+    pub pool: String,
+    /// The namespace; empty for the default one.
+    pub namespace: String,
+    /// Who put it there.
+    pub source: Source,
+    /// What is being done to it.
+    pub state: State,
+    /// Its size, in bytes; null when its header cannot be read.
+    pub size_bytes: Option<u64>,
+    /// The names of its snapshots; null when its header cannot be read.
+    pub snapshots: Option<Vec<String>>,
+    /// When it was put there.
+    pub deleted_at: Option<Timestamp>,
+    /// When its retention ends; before that it is removed only when forced.
+    pub expires_at: Option<Timestamp>,
+    /// Whether it can be removed for good now, without force.
+    pub removable: bool,
+    /// Why not.
+    pub not_removable_reason: Option<String>,
+}
+
+/// Who put an image into the trash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "TrashSource")]
+pub enum Source {
+    /// A person or program, to be restored or removed later.
+    User,
+    /// rbd-mirror.
+    Mirroring,
+    /// A migration: it is its source.
+    Migration,
+    /// A removal that was begun.
+    Removing,
+    /// A removal, while clones still need it: it goes with the last of them.
+    UserParent,
+    /// None of these.
+    Unknown,
+}
+
+/// What is being done to an image in the trash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "TrashState")]
+pub enum State {
+    /// Nothing: it can be restored.
+    Trashed,
+    /// It is being moved in, or that was cut off.
+    Moving,
+    /// Its removal was begun; it can only be removed again.
+    Removing,
+    /// It is being restored, or that was cut off: restoring it again finishes it.
+    Restoring,
+    /// None of these.
+    Unknown,
+}
+
+/// What keeps an image in the trash from being removed for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Its header says that librbd cannot or may not remove it: what it is, and what to do.
+    Standing(String, String),
+    /// A migration reads from it.
+    Migration,
+    /// So many clones of its snapshots need it.
+    Clones(u32),
+    /// It has so many snapshots.
+    Snapshots(usize),
+    /// It is in a group.
+    Group,
+    /// It is being moved in or out.
+    Moving,
+    /// Clients have it open.
+    Open(Vec<String>),
+    /// Who has it open was not looked at in time.
+    Unseen,
+    /// Its retention has not ended.
+    Retained(Timestamp),
+}
+
+impl Obstacle {
+    /// Whether `force` removes the image all the same.
+    pub fn yields_to_force(&self) -> bool {
+        matches!(self, Self::Retained(_))
+    }
+}
+
+impl Obstacle {
+    /// What it is.
+    pub fn what(&self) -> String {
+        match self {
+            Self::Standing(what, _) => format!("The image {what}"),
+            Self::Migration => "The image is the source of a migration".to_owned(),
+            Self::Clones(count) => format!("{count} clone(s) of its snapshots need it"),
+            Self::Snapshots(count) => format!("The image has {count} snapshot(s)"),
+            Self::Group => "The image is in a group".to_owned(),
+            Self::Moving => "The image is being moved into the trash or out of it, or that was cut off".to_owned(),
+            Self::Open(clients) => format!("The image is open elsewhere, by {}", clients.join(", ")),
+            Self::Unseen => "Ceph did not say in time whether a client has the image open".to_owned(),
+            Self::Retained(until) => format!("The retention of the image ends at {until}"),
+        }
+    }
+
+    /// What to do about it.
+    pub fn advice(&self) -> &str {
+        match self {
+            Self::Standing(_, advice) => advice,
+            Self::Migration => "commit or abort that with `rbd migration` first.",
+            Self::Clones(_) => "flatten or delete them first.",
+            Self::Snapshots(_) => "DELETE its snapshots first, or DELETE it with ?deleteSnapshots=true.",
+            Self::Group => "take it out of the group first.",
+            Self::Moving => "wait, or restore it.",
+            Self::Open(_) => "close it there; the watch of a client that died ends after about 31 s.",
+            Self::Unseen => "GET this image alone to ask again.",
+            Self::Retained(_) => "force its removal, or wait.",
+        }
+    }
+}
+
+impl std::fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.what(), self.advice())
+    }
+}
+
+/// An image in the trash as RADOS has it.
+#[derive(Debug, Clone)]
+pub struct InTrash {
+    /// Its entry in the list.
+    pub entry: TrashEntry,
+    /// What its header says; nothing when it cannot be read.
+    pub header: Option<ImageHeader>,
+}
+
+fn timestamp(at: rbd_format::Timestamp) -> Option<Timestamp> {
+    Timestamp::new(i64::from(at.seconds), i32::try_from(at.nanoseconds).ok()?).ok()
+}
+
+impl InTrash {
+    /// What is being done to it.
+    pub fn state(&self) -> State {
+        match (self.entry.source, self.entry.state) {
+            (TrashSource::Removing, _) | (_, TrashState::Removing) => State::Removing,
+            (_, TrashState::Normal) => State::Trashed,
+            (_, TrashState::Moving) => State::Moving,
+            (_, TrashState::Restoring) => State::Restoring,
+            (_, TrashState::Unknown(_)) => State::Unknown,
+        }
+    }
+
+    /// The image as those who work on its snapshots want it.
+    ///
+    /// # Errors
+    /// `removing` for one without a header.
+    pub fn found(self) -> Result<Found, Problem> {
+        let (name, id) = (self.entry.name.to_string(), self.entry.image_id);
+        match self.header {
+            Some(header) => Ok(Found { name, id, header }),
+            None => Err(Problem::new(Kind::Removing, format!("Image {name:?} in the trash has no header any more."))
+                .cause("Its removal was begun and has not finished.")
+                .correction("DELETE it from the trash to finish that.")),
+        }
+    }
+
+    /// What keeps it, as far as its entry and its header tell.
+    pub fn obstacle(&self, io: &IoContext, now: Timestamp) -> Option<Obstacle> {
+        let clones: u32 =
+            self.header.as_ref().map_or(0, |header| header.snapshots.iter().map(|raw| raw.child_count).sum());
+        let snapshots = self.header.as_ref().map_or(0, |header| header.snapshots.len());
+        let migrating = self.header.as_ref().is_some_and(|header| header.migration.is_some());
+        let expires_at = timestamp(self.entry.deferment_end).filter(|expires_at| *expires_at > now);
+        if let Some(standing) = self.standing(io) {
+            return Some(standing);
+        }
+        if self.state() == State::Removing {
+            return None;
+        }
+        if self.entry.source == TrashSource::Migration || migrating {
+            Some(Obstacle::Migration)
+        } else if self.header.as_ref().is_some_and(|header| header.group.is_some()) {
+            Some(Obstacle::Group)
+        } else if clones > 0 {
+            Some(Obstacle::Clones(clones))
+        } else if snapshots > 0 {
+            Some(Obstacle::Snapshots(snapshots))
+        } else if self.state() != State::Trashed {
+            Some(Obstacle::Moving)
+        } else {
+            expires_at.map(Obstacle::Retained)
+        }
+    }
+
+    /// What its header says that librbd fails on, or refuses. Groups and sources of migrations have words of their own here.
+    fn standing(&self, io: &IoContext) -> Option<Obstacle> {
+        let removing = self.state() == State::Removing;
+        let reason = why::standing(io, self.header.as_ref()?).into_iter().find(|reason| match reason {
+            Reason::Member { .. } | Reason::MigrationSource(_) => false,
+            // What was begun is finished, but where that ends the process.
+            Reason::Unbounded(_) => reason.keeps(Act::Remove { force: true }),
+            reason => !removing && reason.keeps(Act::Remove { force: true }),
+        })?;
+        let advice = reason.problem(&self.entry.name.to_string()).advice().unwrap_or_default().to_owned();
+        Some(Obstacle::Standing(reason.text(), advice))
+    }
+
+    /// The image as the API shows it.
+    fn shown(&self, io: &IoContext, obstacle: Option<&Obstacle>) -> TrashItem {
+        let entry = &self.entry;
+        TrashItem {
+            id: entry.image_id.clone(),
+            name: entry.name.to_string(),
+            pool: io.pool().to_owned(),
+            namespace: io.namespace().to_owned(),
+            source: match entry.source {
+                TrashSource::User => Source::User,
+                TrashSource::Mirroring => Source::Mirroring,
+                TrashSource::Migration => Source::Migration,
+                TrashSource::Removing => Source::Removing,
+                TrashSource::UserParent => Source::UserParent,
+                TrashSource::Unknown(_) => Source::Unknown,
+            },
+            state: self.state(),
+            size_bytes: self.header.as_ref().map(|header| header.size_bytes),
+            snapshots: self.snapshot_names(),
+            deleted_at: timestamp(entry.deleted),
+            expires_at: timestamp(entry.deferment_end),
+            removable: obstacle.is_none(),
+            not_removable_reason: obstacle.map(ToString::to_string),
+        }
+    }
+
+    /// The names of its snapshots. Those of an image that clones hold are in its own trash, under names that mean nothing.
+    fn snapshot_names(&self) -> Option<Vec<String>> {
+        let name = |snapshot: &rbd_format::Snapshot| match &snapshot.namespace {
+            SnapshotNamespace::Trash { original_name, .. } => original_name.to_string(),
+            _ => snapshot.name.to_string(),
+        };
+        self.header.as_ref().map(|header| header.snapshots.iter().map(name).collect())
+    }
+}
+
+/// Who has an image open for writing, as `address (client)`; nobody when it is gone.
+///
+/// # Errors
+/// What librbd gives.
+pub fn clients(io: &IoContext, image_id: &str) -> ceph::Result<Vec<String>> {
+    let listed = io.open_image(ImageRef::Id(image_id), None, Access::ReadOnly).and_then(|image| image.watchers());
+    match listed {
+        Err(error) if error.is(Errno::ENOENT) => Ok(Vec::new()),
+        listed => Ok(listed?.iter().map(|one| format!("{} (client.{})", one.address, one.client_id)).collect()),
+    }
+}
+
+/// What keeps an image, clients that have it open among it.
+fn any_obstacle(io: &IoContext, image: &InTrash, now: Timestamp) -> Option<Obstacle> {
+    let known = image.obstacle(io, now);
+    if known.is_none() && image.state() == State::Removing {
+        return None;
+    }
+    known.or_else(|| match clients(io, &image.entry.image_id) {
+        Ok(clients) => (!clients.is_empty()).then_some(Obstacle::Open(clients)),
+        // One that cannot be opened has nobody who could have it open.
+        Err(_) => None,
+    })
+}
+
+/// The obstacles of many images, some opened at once. What is not looked at in time counts as open.
+fn obstacles(io: &IoContext, images: &[InTrash], now: Timestamp, until: Instant) -> Vec<Option<Obstacle>> {
+    let found = Mutex::new(vec![Some(Obstacle::Unseen); images.len()]);
+    let next = AtomicUsize::new(0);
+    let look = || {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(image) = images.get(index) else { return };
+            let settled = image.obstacle(io, now).is_some() || image.state() == State::Removing;
+            if settled || Instant::now() < until {
+                let obstacle = any_obstacle(io, image, now);
+                found.lock().unwrap_or_else(PoisonError::into_inner)[index] = obstacle;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..OPENED_AT_ONCE.min(images.len()) {
+            scope.spawn(look);
+        }
+        look();
+    });
+    found.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is in the trash as RADOS has it, in the order of the ids.
+///
+/// # Errors
+/// What reading gives as a whole; an image without a header is in the result.
+pub fn read(io: &IoContext, deadline: Instant) -> Result<Vec<InTrash>, Problem> {
+    let entries = listing::trash(io, deadline)?;
+    let ranges: Vec<OmapRange> = entries
+        .iter()
+        .map(|entry| OmapRange { object: header_object(&entry.image_id), ..OmapRange::default() })
+        .collect();
+    let mut images: Vec<InTrash> = entries.into_iter().map(|entry| InTrash { entry, header: None }).collect();
+    io.omaps(&ranges, IN_FLIGHT, Some(deadline), |index, result| {
+        let Ok(pairs) = result else { return };
+        images[index].header = decode_header(pairs.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))).ok();
+    })?;
+    Ok(images)
+}
+
+/// What is in the trash as the API shows it, the one deleted last first.
+///
+/// # Errors
+/// As [`read`].
+pub fn items(io: &IoContext, deadline: Instant) -> Result<Vec<TrashItem>, Problem> {
+    let images = read(io, deadline)?;
+    let obstacles = obstacles(io, &images, Timestamp::now(), unread::patience(deadline));
+    let mut items: Vec<TrashItem> =
+        images.iter().zip(obstacles).map(|(image, obstacle)| image.shown(io, obstacle.as_ref())).collect();
+    items.sort_by(|a, b| b.deleted_at.cmp(&a.deleted_at).then_with(|| a.id.cmp(&b.id)));
+    Ok(items)
+}
+
+/// One image in the trash as RADOS has it: two reads.
+///
+/// # Errors
+/// `trash-not-found`; what reading gives.
+pub fn find(io: &IoContext, id: &str, deadline: Instant) -> Result<InTrash, Problem> {
+    let key = format!("{ID_PREFIX}{id}").into_bytes();
+    let read = omap_values(std::slice::from_ref(io), TRASH_OBJECT, std::slice::from_ref(&key), Some(deadline)).pop();
+    let values = match read.unwrap_or_else(|| Ok(Vec::new())) {
+        Err(error) if error.is(Errno::ENOENT) => Vec::new(),
+        values => values?,
+    };
+    let Some((key, value)) = values.into_iter().next() else { return Err(not_found(io, id)) };
+    let entry = TrashEntry::decode(&key, &value)
+        .map_err(|source| ceph::Error::Decode { subject: io.subject(TRASH_OBJECT), source })?
+        .ok_or_else(|| not_found(io, id))?;
+    // A header that is damaged is none here: what is known is shown.
+    let header = match image::read_header(io, id, deadline) {
+        Err(problem) if problem.kind() == Kind::Damaged => None,
+        header => header?,
+    };
+    Ok(InTrash { entry, header })
+}
+
+/// One image in the trash as the API shows it.
+///
+/// # Errors
+/// As [`find`].
+pub fn item(io: &IoContext, id: &str, deadline: Instant) -> Result<TrashItem, Problem> {
+    let image = find(io, id, deadline)?;
+    let obstacle = any_obstacle(io, &image, Timestamp::now());
+    Ok(image.shown(io, obstacle.as_ref()))
+}
+
+fn not_found(io: &IoContext, id: &str) -> Problem {
+    Problem::new(Kind::TrashNotFound, format!("The trash of {:?} holds no image with the id {id:?}.", io.subject("")))
+        .correction("GET the trash: it lists ids and names.")
+}
+
+/// Refuses to remove an image for good as long as something is in the way that is known beforehand. Clients that have it open
+/// are not: their watches may be those of the dead, which the removal outwaits.
+///
+/// # Errors
+/// `conflict` before its retention is over; `in-use` with what keeps it.
+pub fn refuse_kept(io: &IoContext, image: &InTrash, force: bool, delete_snapshots: bool) -> Result<(), Problem> {
+    let Some(obstacle) = image.obstacle(io, Timestamp::now()) else { return Ok(()) };
+    let name = image.entry.name.to_string();
+    let retained = timestamp(image.entry.deferment_end).filter(|until| *until > Timestamp::now() && !force);
+    if let Some(until) = retained {
+        return Err(Problem::new(Kind::Conflict, format!("The trash keeps the image until {until}."))
+            .correction("Wait, restore it, or repeat with ?force=true.")
+            .with("expiresAt", until.to_string()));
+    }
+    if obstacle.yields_to_force()
+        || (delete_snapshots && matches!(obstacle, Obstacle::Snapshots(_) | Obstacle::Clones(_)))
+    {
+        return Ok(());
+    }
+    Err(Problem::new(Kind::InUse, format!("Image {name:?} in the trash cannot be removed for good."))
+        .cause(format!("{}.", obstacle.what()))
+        .correction(capitalised(obstacle.advice()))
+        .with("snapshots", image.snapshot_names().unwrap_or_default()))
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

@@ -1,0 +1,310 @@
+//! One state of an image that stands in the way, in words.
+
+use ceph::{ImageSize, Unbounded};
+use serde_json::json;
+
+use crate::fault::{Fault as Problem, Kind};
+use crate::image::{Lock, Watcher, members};
+
+/// What is to be done with an image. `force` goes on although clients have it open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Its data is read: exported, compared, counted, copied.
+    Read,
+    /// Its data is written anew without a change of what it holds, or it grows.
+    Rewrite,
+    /// Data that it holds is replaced.
+    Overwrite {
+        /// Whether clients are passed over.
+        force: bool,
+    },
+    /// Data beyond a smaller size is deleted.
+    Shrink {
+        /// Whether clients are passed over.
+        force: bool,
+    },
+    /// One of its snapshots is removed.
+    DropSnapshot,
+    /// It is moved to the trash.
+    Trash {
+        /// Whether clients are passed over.
+        force: bool,
+    },
+    /// It is removed for good.
+    Remove {
+        /// Whether clients are passed over.
+        force: bool,
+    },
+}
+
+impl Act {
+    /// Whether librbd walks over its objects, and over those of its ancestors.
+    pub(super) fn walks(self) -> bool {
+        matches!(self, Self::Read | Self::Rewrite | Self::Overwrite { .. })
+    }
+
+    /// Whether clients that have it open stand in the way.
+    pub(super) fn needs_quiet(self) -> bool {
+        match self {
+            Self::Read | Self::Rewrite | Self::DropSnapshot => false,
+            Self::Overwrite { force } | Self::Shrink { force } | Self::Trash { force } | Self::Remove { force } => {
+                !force
+            }
+        }
+    }
+
+    pub(super) fn removes(self) -> bool {
+        matches!(self, Self::Trash { .. } | Self::Remove { .. })
+    }
+}
+
+/// A pool that an image needs and that is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingPool {
+    /// Its id.
+    pub id: i64,
+    /// The name that it had, if this process has seen it.
+    pub name: Option<String>,
+    /// What of the image it held: `its data`, `its parent`, `the source of its migration`.
+    pub held: &'static str,
+}
+
+/// The image at the other end of a migration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    /// As `pool/namespace/image`, or what is known of it.
+    pub subject: String,
+    /// How far the migration is.
+    pub state: &'static str,
+}
+
+/// A state of an image that stands in the way of something.
+#[derive(Debug, Clone)]
+pub enum Reason {
+    /// librbd cannot work with its size or layout.
+    Unbounded(Unbounded),
+    /// A pool that it needs is gone.
+    PoolGone(MissingPool),
+    /// The image that it is a clone of is gone.
+    ParentGone {
+        /// Its pool.
+        pool: String,
+        /// Its id.
+        image_id: String,
+    },
+    /// It is mirrored from another cluster, where it is changed.
+    NonPrimary,
+    /// Data is copied from it by a migration.
+    MigrationSource(Other),
+    /// Data is copied to it by a migration.
+    MigrationDestination(Other),
+    /// It is in a group.
+    Member {
+        /// The group's pool; `None` when that is gone.
+        pool: Option<String>,
+        /// The group's name, or its id where the name cannot be read.
+        group: String,
+    },
+    /// Clients have it open for writing.
+    Open {
+        /// Those clients.
+        watchers: Vec<Watcher>,
+        /// Who of them, or of others, holds its lock.
+        locks: Vec<Lock>,
+    },
+    /// A client holds its lock.
+    Locked {
+        /// Who.
+        locks: Vec<Lock>,
+    },
+}
+
+impl Reason {
+    /// The reason that an error of the `ceph` crate is, where it says one.
+    pub fn of(error: &ceph::Error) -> Option<Self> {
+        match error {
+            ceph::Error::Unbounded { source, .. } => Some(Self::Unbounded(source.clone())),
+            ceph::Error::PoolGone { pool_id, holds, .. } => {
+                Some(Self::PoolGone(MissingPool { id: *pool_id, name: None, held: holds }))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it makes the image one that nothing but removing it can be done with.
+    pub fn unusable(&self) -> bool {
+        matches!(self, Self::Unbounded(_) | Self::PoolGone(_) | Self::ParentGone { .. })
+    }
+
+    /// Whether it stands in the way of an act.
+    pub fn keeps(&self, act: Act) -> bool {
+        match self {
+            Self::Unbounded(Unbounded::Striping { .. } | Unbounded::ObjectSize { .. }) => {
+                !matches!(act, Act::Trash { .. })
+            }
+            Self::Unbounded(_) => !act.removes() && !matches!(act, Act::Shrink { .. } | Act::DropSnapshot),
+            Self::PoolGone(_) | Self::ParentGone { .. } => !act.removes() && act != Act::DropSnapshot,
+            Self::NonPrimary | Self::MigrationSource(_) => act != Act::Read,
+            // Without a snapshot that its source has, librbd ends the process that executes the migration.
+            Self::MigrationDestination(_) => act.removes() || act == Act::DropSnapshot,
+            Self::Member { .. } => matches!(act, Act::Remove { .. }),
+            Self::Open { .. } | Self::Locked { .. } => act.needs_quiet(),
+        }
+    }
+
+    /// In words, as the end of a sentence that begins with the image.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Unbounded(what) => what.to_string(),
+            Self::PoolGone(MissingPool { id, name: Some(name), held }) => {
+                format!("needs the pool {name:?} (id {id}), which held {held} and is gone")
+            }
+            Self::PoolGone(MissingPool { id, name: None, held }) => {
+                format!("needs the pool with the id {id}, which held {held} and is gone")
+            }
+            Self::ParentGone { pool, image_id } => {
+                format!("needs its parent, the image with the id {image_id} in pool {pool:?}, which is gone")
+            }
+            Self::NonPrimary => "is mirrored from another cluster, and not primary in this one".to_owned(),
+            Self::MigrationSource(Other { subject, state }) => {
+                format!("is the source of a migration to {subject}, which is {state}")
+            }
+            Self::MigrationDestination(Other { subject, state }) => {
+                format!("is the destination of a migration from {subject}, which is {state}")
+            }
+            Self::Member { pool: Some(pool), group } => format!("is in the group {group:?} of pool {pool:?}"),
+            Self::Member { pool: None, group } => format!("is in the group {group:?} of a pool that is gone"),
+            Self::Open { watchers, .. } => {
+                let clients: Vec<String> =
+                    watchers.iter().map(|watcher| format!("{} at {}", watcher.client, watcher.address)).collect();
+                format!("is open in {} client(s): {}", clients.len(), clients.join(", "))
+            }
+            Self::Locked { locks } => {
+                let holders: Vec<String> =
+                    locks.iter().map(|lock| format!("{} at {}", lock.client, lock.address)).collect();
+                format!("is locked by {}", holders.join(", "))
+            }
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Unbounded(_) | Self::ParentGone { .. } => Kind::ImageUnusable,
+            Self::PoolGone(_) => Kind::PoolMissing,
+            Self::NonPrimary => Kind::NotPrimary,
+            Self::MigrationSource(_) | Self::MigrationDestination(_) => Kind::Migrating,
+            Self::Member { .. } | Self::Open { .. } | Self::Locked { .. } => Kind::InUse,
+        }
+    }
+
+    fn correction(&self) -> String {
+        match self {
+            Self::Unbounded(Unbounded::Size { .. }) => {
+                format!("Resize it to at most {} bytes with allowShrink, or delete it.", ImageSize::MAX)
+            }
+            Self::Unbounded(Unbounded::Snapshot { .. }) => "Delete that snapshot, or the image.".to_owned(),
+            Self::Unbounded(_) => {
+                "Move it to the trash; copy its data and remove it with the client that made it.".to_owned()
+            }
+            Self::PoolGone(_) | Self::ParentGone { .. } => {
+                "What was there is lost. DELETE the image, and restore it from a backup.".to_owned()
+            }
+            Self::NonPrimary => {
+                "Change it in the cluster where it is primary, or promote it here with `rbd mirror image promote`."
+                    .to_owned()
+            }
+            Self::MigrationSource(_) | Self::MigrationDestination(_) => {
+                "Finish the migration with `rbd migration execute` and `commit`, or undo it with `rbd migration abort`."
+                    .to_owned()
+            }
+            Self::Member { group, .. } => format!("Take it out of the group {group:?} first."),
+            Self::Open { .. } => {
+                "Unmap or close the image there; or repeat the call with force=true: what those clients have \
+                                  in their caches and what they write later is then mixed with, or lost to, the change."
+                    .to_owned()
+            }
+            Self::Locked { .. } => {
+                "Release the lock there. One that is left of a client that has died can be taken away \
+                                    with DELETE on the image's locks."
+                    .to_owned()
+            }
+        }
+    }
+
+    fn cause(&self) -> Option<&'static str> {
+        match self {
+            Self::Open { .. } => Some("A watch ends when its client closes the image, or about 31 s after it died."),
+            _ => None,
+        }
+    }
+
+    /// The answer to who asked for what it stands in the way of.
+    pub fn problem(&self, image: &str) -> Problem {
+        self.problem_of(&format!("Image {image:?}"))
+    }
+
+    /// The same about a subject in other words, such as `pool/image`.
+    pub fn problem_of(&self, subject: &str) -> Problem {
+        let problem = Problem::new(self.kind(), format!("{subject} {}.", self.text())).correction(self.correction());
+        let problem = match self.cause() {
+            Some(cause) => problem.cause(cause),
+            None => problem,
+        };
+        match self {
+            Self::PoolGone(pool) => problem.with("missingPool", json!({ "id": pool.id, "name": pool.name })),
+            Self::Member { pool, group } => problem.with("group", json!({ "pool": pool, "name": group })),
+            Self::MigrationSource(other) | Self::MigrationDestination(other) => {
+                problem.with("migration", json!({ "with": other.subject, "state": other.state }))
+            }
+            Self::Open { watchers, locks } => problem.with("watchers", members(watchers)).with("locks", members(locks)),
+            Self::Locked { locks } => problem.with("locks", members(locks)),
+            _ => problem,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open() -> Reason {
+        let watcher =
+            Watcher { client: "client.7".into(), address: "10.0.0.7:0/1".into(), cookie: 1, this_service: false };
+        Reason::Open { watchers: vec![watcher], locks: Vec::new() }
+    }
+
+    #[test]
+    fn clients_keep_only_what_destroys_and_only_unless_forced() {
+        for act in [Act::Overwrite { force: false }, Act::Shrink { force: false }, Act::Remove { force: false }] {
+            assert!(open().keeps(act), "{act:?}");
+        }
+        for act in [Act::Read, Act::Rewrite, Act::Overwrite { force: true }, Act::Trash { force: true }] {
+            assert!(!open().keeps(act), "{act:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_can_be_shrunk_and_removed_and_nothing_else() {
+        let large = Reason::Unbounded(Unbounded::Size { bytes: u64::MAX });
+        for act in [Act::Shrink { force: false }, Act::Trash { force: false }, Act::Remove { force: false }] {
+            assert!(!large.keeps(act), "{act:?}");
+        }
+        for act in [Act::Read, Act::Rewrite, Act::Overwrite { force: true }] {
+            assert!(large.keeps(act), "{act:?}");
+        }
+        let striped = Reason::Unbounded(Unbounded::Striping { unit_bytes: 1 << 22, count: 1 << 32, order: 22 });
+        assert!(striped.keeps(Act::Remove { force: true }) && striped.keeps(Act::Shrink { force: true }));
+    }
+
+    #[test]
+    fn a_pool_that_is_gone_is_named_by_what_is_known_of_it() {
+        let gone = |name: Option<&str>| {
+            Reason::PoolGone(MissingPool { id: 7, name: name.map(str::to_owned), held: "its parent" }).problem("a")
+        };
+        assert_eq!(gone(None).detail(), "Image \"a\" needs the pool with the id 7, which held its parent and is gone.");
+        assert_eq!(
+            gone(Some("gold")).detail(),
+            "Image \"a\" needs the pool \"gold\" (id 7), which held its parent and is gone."
+        );
+    }
+}
