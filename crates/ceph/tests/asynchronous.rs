@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use ceph::{Access, Entry, Errno, Error, Image, ImageRef, ImageSpec, IoContext, OmapChange, OmapRange};
 use support::{size, wait};
 use testbed::ceph::{Ceph, CephOptions, Daemon};
+use testbed::daemon::Daemons as _;
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(30)

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,7 +130,7 @@ async fn all_metrics() -> anyhow::Result<String> {
     let dir = tempfile::tempdir()?;
     let path = |name: &str| dir.path().join(name).display().to_string();
     let nginx = testbed::nginx::debian();
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+    let free = testbed::http::free_address()?;
     let settings = Cli::parse_from([
         "sparrow-entry",
         "run",

@@ -29,9 +29,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 use serde_json::{Value, json};
 
+use crate::daemon::{Daemons, tail};
 use crate::keeper::Keeper;
 
 pub use self::programs::{Programs, available, cached};
@@ -50,8 +51,6 @@ const SERVICE_RANGE: &str = "192.0.2.0/24";
 
 /// How long a daemon may take to serve after its start.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
-/// How long a daemon may take to end after SIGTERM, before SIGKILL.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the API server may take to serve the kind of a new `CustomResourceDefinition`.
@@ -454,120 +453,12 @@ impl ApiServer {
         self.owned.as_ref().context("this handle is attached: only the process that started a daemon can do that")
     }
 
-    /// The process id of a daemon, none if it does not run.
-    ///
-    /// # Errors
-    /// This handle is attached.
-    pub fn pid(&self, daemon: Daemon) -> Result<Option<u32>> {
-        let mut child = self.owned()?.child(daemon);
-        let Some(running) = child.as_mut() else { return Ok(None) };
-        let ended = running.try_wait().with_context(|| format!("look at {}", daemon.name()))?;
-        Ok(ended.is_none().then(|| running.id()))
-    }
-
-    fn signal(&self, daemon: Daemon, signal: Signal) -> Result<()> {
-        let mut child = self.owned()?.child(daemon);
-        let running = child.as_mut().with_context(|| format!("{} does not run", daemon.name()))?;
-        // Only a child that is not waited for yet is sure to still have its pid.
-        let ended = running.try_wait().with_context(|| format!("look at {}", daemon.name()))?;
-        ensure!(ended.is_none(), "{} does not run", daemon.name());
-        kill_process(Pid::from_child(running), signal).with_context(|| format!("signal {}", daemon.name()))
-    }
-
-    /// Freezes a daemon (SIGSTOP): connections to it stay open and answer nothing.
-    ///
-    /// # Errors
-    /// It does not run, or this handle is attached.
-    pub fn freeze(&self, daemon: Daemon) -> Result<()> {
-        self.signal(daemon, Signal::STOP)
-    }
-
-    /// Thaws a frozen daemon (SIGCONT); without effect on one that is not frozen.
-    ///
-    /// # Errors
-    /// As [`ApiServer::freeze`].
-    pub fn thaw(&self, daemon: Daemon) -> Result<()> {
-        self.signal(daemon, Signal::CONT)
-    }
-
-    /// Freezes a daemon until the returned value is dropped, also when a test panics.
-    ///
-    /// # Errors
-    /// As [`ApiServer::freeze`].
-    pub fn frozen(&self, daemon: Daemon) -> Result<Frozen<'_>> {
-        self.freeze(daemon)?;
-        Ok(Frozen { server: self, daemon })
-    }
-
-    /// Stops a daemon in good order (SIGTERM), and waits until it is gone; after ten seconds it is killed. A frozen one
-    /// is thawed first.
-    ///
-    /// # Errors
-    /// As [`ApiServer::freeze`].
-    pub fn stop_daemon(&self, daemon: Daemon) -> Result<()> {
-        self.signal(daemon, Signal::TERM)?;
-        // It may already be gone.
-        let _ = self.thaw(daemon);
-        if !self.gone_within(daemon, STOP_TIMEOUT)? {
-            self.kill_daemon(daemon)?;
-        }
-        Ok(())
-    }
-
-    /// Kills a daemon (SIGKILL), as a crash would, and waits until it is gone. What was stored before stays stored.
-    ///
-    /// # Errors
-    /// As [`ApiServer::freeze`].
-    pub fn kill_daemon(&self, daemon: Daemon) -> Result<()> {
-        self.signal(daemon, Signal::KILL)?;
-        ensure!(self.gone_within(daemon, STOP_TIMEOUT)?, "{} outlived SIGKILL", daemon.name());
-        Ok(())
-    }
-
-    fn gone_within(&self, daemon: Daemon, timeout: Duration) -> Result<bool> {
-        let started = Instant::now();
-        while self.pid(daemon)?.is_some() {
-            if started.elapsed() >= timeout {
-                return Ok(false);
-            }
-            sleep(Duration::from_millis(5));
-        }
-        Ok(true)
-    }
-
-    /// Starts a daemon that does not run, at the address it had, and waits until the API server is ready.
-    ///
-    /// # Errors
-    /// It runs already, the API server is not ready within a minute (the error shows the end of both logs), or this handle
-    /// is attached.
-    pub fn start_daemon(&self, daemon: Daemon) -> Result<()> {
-        self.spawn(daemon)?;
-        self.wait_ready().with_context(|| {
-            let log = |daemon| tail(&self.log(daemon), 15);
-            format!(
-                "start {}; the end of etcd's log:\n{}\nthe end of kube-apiserver's log:\n{}",
-                daemon.name(),
-                log(Daemon::Etcd),
-                log(Daemon::ApiServer),
-            )
-        })
-    }
-
-    /// Stops a daemon as [`ApiServer::stop_daemon`] and starts it again as [`ApiServer::start_daemon`].
-    ///
-    /// # Errors
-    /// As those.
-    pub fn restart_daemon(&self, daemon: Daemon) -> Result<()> {
-        self.stop_daemon(daemon)?;
-        self.start_daemon(daemon)
-    }
-
     fn log(&self, daemon: Daemon) -> PathBuf {
         self.dir.join(format!("{}.log", daemon.name()))
     }
 
     fn spawn(&self, daemon: Daemon) -> Result<()> {
-        ensure!(self.pid(daemon)?.is_none(), "{} runs already", daemon.name());
+        ensure!(self.find(daemon)?.is_none(), "{} runs already", daemon.name());
         let owned = self.owned()?;
         let (program, args) = match daemon {
             Daemon::Etcd => (&owned.programs.etcd, ApiServer::etcd_args()),
@@ -649,7 +540,7 @@ impl ApiServer {
         let started = Instant::now();
         loop {
             for daemon in [Daemon::Etcd, Daemon::ApiServer] {
-                ensure!(self.pid(daemon)?.is_some(), "{} does not run", daemon.name());
+                ensure!(self.find(daemon)?.is_some(), "{} does not run", daemon.name());
             }
             // Briefly, so that a daemon's end is noticed soon.
             let ready = |path| matches!(self.send("GET", path, None, Duration::from_secs(2)), Ok((200, _)));
@@ -664,6 +555,36 @@ impl ApiServer {
     }
 }
 
+/// Only the owner's handle knows its daemons: on an attached one all of this is an error.
+impl Daemons for ApiServer {
+    type Daemon = Daemon;
+
+    fn name(&self, daemon: Daemon) -> &'static str {
+        daemon.name()
+    }
+
+    fn find(&self, daemon: Daemon) -> Result<Option<Pid>> {
+        let mut child = self.owned()?.child(daemon);
+        let Some(running) = child.as_mut() else { return Ok(None) };
+        // Only a child that is not waited for yet is sure to still have its pid.
+        let ended = running.try_wait().with_context(|| format!("look at {}", daemon.name()))?;
+        Ok(ended.is_none().then(|| Pid::from_child(running)))
+    }
+
+    fn start_daemon(&self, daemon: Daemon) -> Result<()> {
+        self.spawn(daemon)?;
+        self.wait_ready().with_context(|| {
+            let log = |daemon| tail(&self.log(daemon), 15);
+            format!(
+                "start {}; the end of etcd's log:\n{}\nthe end of kube-apiserver's log:\n{}",
+                daemon.name(),
+                log(Daemon::Etcd),
+                log(Daemon::ApiServer),
+            )
+        })
+    }
+}
+
 impl Drop for ApiServer {
     fn drop(&mut self) {
         if let Some(owned) = &mut self.owned {
@@ -675,20 +596,6 @@ impl Drop for ApiServer {
                 }
             }
         }
-    }
-}
-
-/// A frozen daemon, thawed on drop. See [`ApiServer::frozen`].
-#[must_use = "dropping it thaws the daemon"]
-pub struct Frozen<'a> {
-    server: &'a ApiServer,
-    daemon: Daemon,
-}
-
-impl Drop for Frozen<'_> {
-    fn drop(&mut self) {
-        // It fails only if the daemon was ended meanwhile.
-        let _ = self.server.thaw(self.daemon);
     }
 }
 
@@ -718,12 +625,4 @@ fn free_port() -> Result<u16> {
 pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| format!("write {}", path.display()))
-}
-
-/// The last lines of a log, for an error message.
-pub(crate) fn tail(path: &Path, lines: usize) -> String {
-    let Ok(bytes) = fs::read(path) else { return String::new() };
-    let text = String::from_utf8_lossy(&bytes);
-    let all: Vec<&str> = text.lines().collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
 }

@@ -1,7 +1,7 @@
 //! `sparrow-rbd` as a process of its own, and a client for it.
 
-use std::io::{Read, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Read as _;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,7 +13,10 @@ use rustix::process::{Pid, kill_process};
 use serde_json::Value;
 
 use crate::ceph::Ceph;
+use crate::daemon::tail;
 use crate::description::{Asked, Description, Shared};
+pub use crate::http::Answer;
+use crate::http::free_address;
 use crate::keeper::Keeper;
 
 /// A running `sparrow-rbd`. Dropping it kills it; whoever starts it cannot leave it behind.
@@ -88,14 +91,10 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn free_port() -> Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
-}
-
 impl Service {
     fn start(options: &ServiceOptions) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("sparrow-rbd-").tempdir()?;
-        let (api, admin) = (free_port()?, free_port()?);
+        let (api, admin) = (free_address()?, free_address()?);
         // The name by which it is started is in a directory of its own, so it marks the process for the keeper. An address would
         // not do: as soon as it is free another test may have it, and this keeper would end that one's service and keeper.
         let mark = text(&directory.path().join("sparrow-rbd"));
@@ -230,24 +229,6 @@ impl Drop for Service {
     }
 }
 
-/// Sends a request as it is written, and reads what comes until the connection ends: for what no client sends.
-///
-/// # Errors
-/// When there is no answer.
-pub fn exchange(address: SocketAddr, request: &[u8]) -> Result<Answer> {
-    let mut connection = TcpStream::connect(address)?;
-    connection.set_read_timeout(Some(Duration::from_secs(30)))?;
-    connection.write_all(request)?;
-    let mut bytes = Vec::new();
-    connection.read_to_end(&mut bytes)?;
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").context("no answer")?;
-    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let mut lines = head.lines();
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).context("no status")?;
-    let header = |line: &str| line.split_once(':').map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()));
-    Ok(Answer { status, headers: lines.filter_map(header).collect(), body: bytes[end + 4..].to_vec() })
-}
-
 /// A plain HTTP client: no retries, no redirects, errors are answers. Cheap to clone; connections are kept.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -258,17 +239,6 @@ pub struct Client {
     log: Option<PathBuf>,
     // Of the API that is asked: every answer is compared with it.
     description: Option<Shared>,
-}
-
-/// An answer.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// The status.
-    pub status: u16,
-    /// The headers, in lower case.
-    pub headers: Vec<(String, String)>,
-    /// The body.
-    pub body: Vec<u8>,
 }
 
 impl Client {
@@ -347,13 +317,7 @@ impl Client {
 
     fn end_of_log(&self) -> String {
         let Some(log) = &self.log else { return String::new() };
-        let text = match std::fs::read(log) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) => return format!("\nits log {}: {error}", log.display()),
-        };
-        let start = text.len().saturating_sub(16 << 10);
-        let start = (start..=text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or_default();
-        format!("\nthe end of its log:\n{}", &text[start..])
+        format!("\nthe end of its log:\n{}", tail(log, 100))
     }
 
     /// `GET`.
@@ -398,31 +362,6 @@ impl Client {
 }
 
 impl Answer {
-    /// The body as JSON; a string of it when it is none, so that a failed comparison shows it.
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| Value::String(self.text()))
-    }
-
-    /// The body as text.
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// A header; empty without it.
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
-    }
-
-    /// The answer itself if it has the status.
-    ///
-    /// # Panics
-    /// When it has another; the body is in the message.
-    #[allow(clippy::return_self_not_must_use, reason = "often the status is all that matters")]
-    pub fn expect(self, status: u16) -> Self {
-        assert_eq!(self.status, status, "{}", self.text());
-        self
-    }
-
     /// The slug of the problem's type; empty when it is none.
     pub fn problem(&self) -> String {
         let kind = self.json()["type"].as_str().unwrap_or_default().to_owned();

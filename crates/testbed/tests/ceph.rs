@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use testbed::ceph::{Ceph, CephOptions, Daemon, Store};
+use testbed::daemon::Daemons as _;
 
 const MIB: u64 = 1 << 20;
 

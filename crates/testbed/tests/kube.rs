@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use serde_json::{Value, json};
+use testbed::daemon::Daemons as _;
 use testbed::kube::{ApiServer, Daemon, Programs, available};
 
 fn get(server: &ApiServer, path: &str) -> Value {

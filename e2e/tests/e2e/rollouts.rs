@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::{NODE_PORT, PATIENCE, Site, site, wait};
+use testbed::daemon::Daemons as _;
 use testbed::kube::Daemon;
 
 const CLIENTS: usize = 4;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use entry_kube::Options;
 use entry_kube::lease::{Lease, Terms};
 use serde_json::Value;
+use testbed::daemon::Daemons as _;
 use testbed::kube::{ApiServer, Daemon};
 use tokio::time::timeout;
 

@@ -15,6 +15,7 @@ use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Api, PostParams};
 use serde_json::{Value, json};
+use testbed::daemon::Daemons as _;
 use testbed::kube::{ApiServer, Daemon};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use entry_kube::{Options, TlsSecrets};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
+use testbed::daemon::Daemons as _;
 use testbed::kube::{ApiServer, Daemon};
 
 use crate::common::tls::{Certificate, curl};
@@ -109,7 +110,7 @@ fn in_a_network_of_its_own() {
     let entry = bench.start_unready(&["run"]);
     bench.answers("/cart", 200, "one");
     let answer = until("asked", || entry.admin("/readyz"));
-    assert!(answer.status == 503 && answer.body.contains("the objects have not all been read yet"), "{answer:?}");
+    assert!(answer.status == 503 && answer.text().contains("the objects have not all been read yet"), "{answer:?}");
     server.start_daemon(Daemon::ApiServer).unwrap();
     entry.wait_ready();
     tenant.service("news", two);

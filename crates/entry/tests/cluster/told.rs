@@ -78,7 +78,7 @@ fn a_missing_right_is_named() {
     assert!(!bench.path("volume/offered").exists(), "half of the objects are no configuration");
     let entry = bench.start_unready(&["run"]);
     let body = until("told", || {
-        let body = entry.admin("/readyz").map(|answer| answer.body);
+        let body = entry.admin("/readyz").map(|answer| answer.text());
         body.filter(|body| body.contains("Service: ") && body.contains("Ingress: "))
     });
     let rule = "its role needs the rule apiGroups [\"\"], resources [\"services\"], verbs [\"list\", \"watch\"]";

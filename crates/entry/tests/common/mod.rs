@@ -7,8 +7,8 @@ pub mod secrecy;
 pub mod tls;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use testbed::http::{self, Answer, Connection};
 
 /// How long anything may take that has to happen. The machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,7 +29,7 @@ pub fn both() -> [PathBuf; 2] {
 
 /// An address that nobody listens on.
 pub fn free() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    http::free_address().unwrap()
 }
 
 /// Waits until something is there.
@@ -179,13 +180,13 @@ impl Bench {
 
     /// What a path of a host is answered; none if there is no answer.
     pub fn get(&self, host: &str, path: &str) -> Option<Answer> {
-        get(self.http, host, path)
+        http::get(self.http, host, path, "").ok()
     }
 
     /// The status of a path of a host, and which backend answered; 0 if there is no answer.
     pub fn asks(&self, host: &str, path: &str) -> (u16, String) {
         let answer = self.get(host, path);
-        answer.map_or((0, String::new()), |answer| (answer.status, answer.header("Backend").unwrap_or("").to_owned()))
+        answer.map_or((0, String::new()), |answer| (answer.status, answer.header("Backend").to_owned()))
     }
 
     /// Waits until a path of every host is answered so.
@@ -216,12 +217,12 @@ impl Entry {
 
     /// Asks its admin port.
     pub fn admin(&self, path: &str) -> Option<Answer> {
-        get(self.admin, "admin", path)
+        http::get(self.admin, "admin", path, "").ok()
     }
 
     /// A metric, by its name and labels as they are printed, without the prefix; 0 if it is not there.
     pub fn metric(&self, name: &str) -> f64 {
-        let page = self.admin("/metrics").unwrap().body;
+        let page = self.admin("/metrics").unwrap().text();
         let value =
             page.lines().find_map(|line| line.strip_prefix("sparrow_entry_")?.strip_prefix(name)?.strip_prefix(' '));
         value.map_or(0.0, |value| value.parse().unwrap())
@@ -296,35 +297,6 @@ impl Drop for Entry {
     }
 }
 
-/// An answer.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
-}
-
-impl Answer {
-    /// A header.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-    }
-}
-
-/// Asks on a connection of its own.
-pub fn get(address: SocketAddr, host: &str, path: &str) -> Option<Answer> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
-    let mut bytes = Vec::new();
-    // A reset after the answer changes nothing.
-    let _ = stream.read_to_end(&mut bytes);
-    let text = String::from_utf8_lossy(&bytes);
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    Some(Answer { status: head.split(' ').nth(1)?.parse().ok()?, head: head.to_owned(), body: body.to_owned() })
-}
-
 /// A backend on a free port of 127.0.0.1, which tells its name in the header `Backend` and the request's target as body.
 pub fn backend(name: &'static str) -> u16 {
     backend_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), name)
@@ -333,28 +305,16 @@ pub fn backend(name: &'static str) -> u16 {
 /// The same where one listens already.
 pub fn backend_on(listener: TcpListener, name: &'static str) -> u16 {
     let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            thread::spawn(move || serve(&stream, name));
-        }
-    });
+    http::serve_connections(listener, move |connection| answer_targets(connection, name));
     port
 }
 
-/// Answers requests without a body until there are no more.
-fn serve(mut stream: &TcpStream, name: &str) -> Option<()> {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut lines = Vec::new();
-        while lines.last().is_none_or(|line: &String| line != "\r\n") {
-            let mut line = String::new();
-            reader.read_line(&mut line).ok().filter(|length| *length > 0)?;
-            lines.push(line);
-        }
-        let target = lines[0].split(' ').nth(1)?;
-        let length = target.len();
-        write!(stream, "HTTP/1.1 200 OK\r\nBackend: {name}\r\nContent-Length: {length}\r\n\r\n{target}").ok()?;
+fn answer_targets(mut connection: Connection, name: &str) -> io::Result<()> {
+    while let Some(request) = connection.request()? {
+        let (target, length) = (request.target(), request.target().len());
+        write!(connection, "HTTP/1.1 200 OK\r\nBackend: {name}\r\nContent-Length: {length}\r\n\r\n{target}")?;
     }
+    Ok(())
 }
 
 /// A Service that is exposed by its annotations, at `/NAME`.

@@ -1,19 +1,17 @@
 //! What goes wrong around it: nginx dies, it dies itself, the volume is full, the clock jumps; and the end under load.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle, sleep};
+use std::thread::sleep;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use testbed::clients::{Clients, Reuse, Traffic};
 
 use crate::common::clock::Clock;
 use crate::common::tls::{Certificate, secret};
-use crate::common::{Bench, CLASS, PATIENCE, backend, both, eventually, ingress, service, until};
+use crate::common::{Bench, CLASS, backend, both, eventually, ingress, service, until};
 
 #[test]
 fn a_killed_nginx_is_started_again() {
@@ -86,9 +84,9 @@ fn an_address_that_is_taken_is_named_and_nothing_else() {
     let entry = bench.start_unready(&["run"]);
     let reason = format!("bind() to {} failed (98: ", bench.http);
     eventually("told", || {
-        entry.admin("/readyz").is_some_and(|answer| answer.status == 503 && answer.body.contains(&reason))
+        entry.admin("/readyz").is_some_and(|answer| answer.status == 503 && answer.text().contains(&reason))
     });
-    let body = entry.admin("/readyz").unwrap().body;
+    let body = entry.admin("/readyz").unwrap().text();
     assert!(!body.contains(bench.path("volume").to_str().unwrap()), "{body}");
     drop(taken);
     entry.wait_ready();
@@ -117,52 +115,6 @@ fn an_api_server_that_is_not_there_is_told_once() {
     entry.terminate();
 }
 
-/// A client that keeps its connection and never sends a request a second time. Requests, and those without a whole answer.
-fn client(address: SocketAddr, number: u64, no_new: &AtomicBool) -> (u64, u64) {
-    let (mut sent, mut lost) = (0, 0);
-    let mut kept: Option<BufReader<TcpStream>> = None;
-    loop {
-        if kept.is_none() && no_new.load(Ordering::Relaxed) {
-            return (sent, lost);
-        }
-        sent += 1;
-        match exchange(address, kept.take()) {
-            Ok(connection) => kept = connection,
-            Err(_) => lost += 1,
-        }
-        // Gaps of 0 to 19 ms, different for each.
-        sleep(Duration::from_millis((sent * 7 + number * 13) % 20));
-    }
-}
-
-/// One request and its whole answer. The connection, if the answer leaves it open.
-fn exchange(address: SocketAddr, kept: Option<BufReader<TcpStream>>) -> std::io::Result<Option<BufReader<TcpStream>>> {
-    let mut stream = match kept {
-        Some(stream) => stream,
-        None => BufReader::new(TcpStream::connect(address)?),
-    };
-    stream.get_ref().set_read_timeout(Some(PATIENCE))?;
-    stream.get_mut().write_all(b"POST /shop HTTP/1.1\r\nHost: any\r\nContent-Length: 0\r\n\r\n")?;
-    let (mut length, mut keep, mut line) = (0, true, String::new());
-    stream.read_line(&mut line)?;
-    if !line.starts_with("HTTP/1.1 200 ") {
-        return Err(std::io::Error::other(line));
-    }
-    while line != "\r\n" {
-        line.clear();
-        if stream.read_line(&mut line)? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        match line.trim_end().split_once(": ") {
-            Some(("Content-Length", value)) => length = value.parse().unwrap(),
-            Some(("Connection", value)) => keep = value != "close",
-            _ => {}
-        }
-    }
-    stream.read_exact(&mut vec![0; length])?;
-    Ok(keep.then_some(stream))
-}
-
 #[test]
 fn nothing_is_lost_when_it_is_told_to_end_under_load() {
     let port = backend("one");
@@ -172,26 +124,17 @@ fn nothing_is_lost_when_it_is_told_to_end_under_load() {
     bench.write("shop.yaml", &service("shop", port));
     let mut entry = bench.start(&["run"]);
     bench.answers("/shop", 200, "one");
-    let no_new = Arc::new(AtomicBool::new(false));
-    let clients: Vec<JoinHandle<(u64, u64)>> = (0..16)
-        .map(|number| {
-            let (address, no_new) = (bench.http, Arc::clone(&no_new));
-            thread::spawn(move || client(address, number, &no_new))
-        })
-        .collect();
+    let clients = Clients::start(16, bench.http, "/shop", Reuse::Blindly);
     sleep(Duration::from_millis(500));
     entry.tell_to_end();
     // The balancers in front hear of it: everything is still served, and by and by there are no new connections.
     eventually("told", || entry.admin("/readyz").is_some_and(|answer| answer.status == 503));
     sleep(Duration::from_millis(300));
     assert_eq!(bench.asks("any.example", "/shop").0, 200);
-    no_new.store(true, Ordering::Relaxed);
+    clients.stop_connecting();
     assert!(entry.ended().success());
     // Each was told `Connection: close`, so they end by themselves.
-    let (sent, lost) = clients
-        .into_iter()
-        .map(|client| client.join().unwrap())
-        .fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+    let Traffic { sent, lost } = clients.join();
     assert!(sent > 200, "only {sent} requests: this proves nothing");
     assert_eq!(lost, 0, "of {sent}");
 }

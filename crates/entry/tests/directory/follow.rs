@@ -16,7 +16,7 @@ fn what_is_edited_is_served_and_what_is_removed_is_not() {
         bench.write("shop.yaml", &service("shop", one));
         let entry = bench.start(&["run"]);
         let answer = bench.get("any.example", "/shop/a%2Fb?c").unwrap();
-        assert_eq!((answer.status, answer.body.as_str()), (200, "/a%2Fb?c"));
+        assert_eq!((answer.status, &*answer.text()), (200, "/a%2Fb?c"));
         // Live.
         bench.write("shop.yaml", &service("shop", two));
         bench.answers("/shop", 200, "two");
@@ -27,7 +27,7 @@ fn what_is_edited_is_served_and_what_is_removed_is_not() {
         bench.answers("/shop", 404, "");
         assert_eq!(bench.asks("any.example", "/blog"), (200, "one".to_owned()));
         // What is told of it.
-        let page = entry.admin("/").unwrap().body;
+        let page = entry.admin("/").unwrap().text();
         assert!(page.contains("prefix /blog") && !page.contains("/shop"), "{page}");
         let [routes, accepted] = ["routes", "objects{outcome=\"accepted\"}"].map(|name| entry.metric(name));
         assert_eq!((routes.to_string(), accepted.to_string()), ("1".to_owned(), "1".to_owned()));
@@ -116,7 +116,7 @@ fn it_is_not_ready_before_something_is_served() {
     let nginx = bench.start_unready(&["nginx"]);
     let answer = until("asked", || nginx.admin("/readyz"));
     assert_eq!(answer.status, 503);
-    assert!(answer.body.contains("no configuration is served yet"), "{}", answer.body);
+    assert!(answer.text().contains("no configuration is served yet"), "{}", answer.text());
     assert_eq!(nginx.admin("/healthz").unwrap().status, 200);
     assert_eq!(nginx.metric("ready").to_string(), "0");
     bench.ends(0, &["generate"]);

@@ -190,7 +190,7 @@ fn a_template_that_fails_leaves_everything_in_force() {
     eventually("told", || {
         entry
             .admin("/readyz")
-            .is_some_and(|answer| answer.status == 503 && answer.body.contains("no configuration is served yet"))
+            .is_some_and(|answer| answer.status == 503 && answer.text().contains("no configuration is served yet"))
     });
     entry.says("undefined value");
     assert_eq!(entry.metric("offer_failing").to_string(), "1");

@@ -24,7 +24,7 @@ fn each_host_has_its_certificate() {
         let answer = bench.get("a.example", "/x%2Fy?z").unwrap();
         assert!([301, 308].contains(&answer.status), "{}", answer.status);
         let port = bench.https.port();
-        assert_eq!(answer.header("Location"), Some(format!("https://a.example:{port}/x%2Fy?z").as_str()));
+        assert_eq!(answer.header("Location"), format!("https://a.example:{port}/x%2Fy?z"));
         // But for one that does not want it.
         let plain = ingress("a", "a.example", "one", one, Some("a"))
             .replace("{ name: a }", "{ name: a, annotations: { sparrow/ssl-redirect: \"false\" } }");

@@ -2,38 +2,33 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, channel};
-use std::thread;
 
 use entry_model::{Action, Protocol, Routes};
 use nginx_conf::{CLIENT_HEADERS, Settings};
+use testbed::http::{self, Request, header_of};
 
 use super::hosts::certify;
 use super::support::{
-    Answer, DEADLINE, Nginx, backend, binaries, exact, forward, free, header, prefix, routes, send, speaking, start,
-    wait_for,
+    DEADLINE, Echo as _, Nginx, NginxBackend, backend, binaries, exact, forward, prefix, routes, speaking,
 };
 
-/// A backend that hands over the head of each request, and answers; 101 to one for an upgrade.
-fn recording() -> (SocketAddr, Receiver<String>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let (address, (heads, seen)) = (listener.local_addr().unwrap(), channel());
-    thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let mut head = String::new();
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).is_ok_and(|read| read > 0) {}
-            let status = match header(&head, "Upgrade") {
-                Some(_) => "101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade",
-                None => "200 OK\r\nContent-Length: 0\r\nConnection: close",
-            };
-            let _ = stream.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes());
-            let _ = heads.send(head);
-        }
-    });
-    (address, seen)
+/// A backend that hands over each request, and answers; 101 to one for an upgrade.
+fn recording() -> (SocketAddr, Receiver<Request>) {
+    let (requests, seen) = channel();
+    let serve = move |mut connection: http::Connection| {
+        let Some(request) = connection.request()? else { return Ok(()) };
+        let status = match request.header("Upgrade") {
+            Some(_) => "101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade",
+            None => "200 OK\r\nContent-Length: 0\r\nConnection: close",
+        };
+        write!(connection, "HTTP/1.1 {status}\r\n\r\n")?;
+        let _ = requests.send(request);
+        Ok(())
+    };
+    (http::serve(serve).unwrap(), seen)
 }
 
 fn trust(nets: &[&str]) -> impl Fn(&mut Settings) {
@@ -56,7 +51,7 @@ fn identities() -> String {
 
 #[test]
 fn nobody_says_who_a_client_is_but_a_trusted_proxy_in_headers_that_are_left_to_it() {
-    let (address, heads) = recording();
+    let (address, requests) = recording();
     let routes = routes([(
         "*",
         vec![
@@ -91,21 +86,21 @@ fn nobody_says_who_a_client_is_but_a_trusted_proxy_in_headers_that_are_left_to_i
             for target in targets {
                 for upgrade in ["", "Upgrade: websocket\r\n"] {
                     let connection = if upgrade.is_empty() { "close" } else { "upgrade" };
-                    let mut stream = TcpStream::connect(nginx.http).unwrap();
-                    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+                    let mut client = nginx.connect();
                     write!(
-                        stream,
+                        client,
                         "GET {target} HTTP/1.1\r\nHost: x\r\n{lines}{upgrade}Connection: {connection}\r\n\r\n"
                     )
                     .unwrap();
-                    let head = heads.recv_timeout(DEADLINE).expect(target).to_ascii_lowercase();
+                    let request = requests.recv_timeout(DEADLINE).expect(target);
+                    let head = request.head.to_ascii_lowercase();
                     let mut told: Vec<_> = head.lines().filter_map(|line| Some(line.split_once(": evil")?.0)).collect();
                     told.sort_unstable();
                     told.dedup();
                     let mut expected = expected.clone();
                     expected.sort_unstable();
                     assert_eq!(told, expected, "{target} {upgrade} {nets:?} with {}:\n{head}", binary.version);
-                    assert_eq!(header(&head, "x-real-ip"), Some("127.0.0.1"), "{head}");
+                    assert_eq!(request.header("x-real-ip"), Some("127.0.0.1"), "{head}");
                 }
             }
             let log = fs::read_to_string(&nginx.settings.error_log).unwrap();
@@ -117,23 +112,20 @@ fn nobody_says_who_a_client_is_but_a_trusted_proxy_in_headers_that_are_left_to_i
 #[test]
 fn backends_of_http2_are_told_the_same() {
     let [_, newest] = binaries();
-    let (dir, address) = (tempfile::tempdir().unwrap(), free());
     let variables: String =
         CLIENT_HEADERS.iter().map(|name| format!("$http_{}", name.to_ascii_lowercase().replace('-', "_"))).collect();
-    let config = format!(
-        "worker_processes 1; pid nginx.pid; error_log stderr; user root; events {{ }}\n\
-         http {{ access_log off; large_client_header_buffers 8 32k; server {{ listen {address}; http2 on;\n\
-         return 200 \"GET / HTTP/1.1\\nAll: {variables}.\\nPort: $http_x_forwarded_port\\nFor: $http_x_forwarded_for\\n\"; \
-         }} }}"
-    );
-    fs::write(dir.path().join("nginx.conf"), config).unwrap();
-    let mut keeper = start(&newest, dir.path());
-    wait_for("the backend", || TcpStream::connect(address).is_ok().then_some(()));
+    let NginxBackend { address, .. } = &NginxBackend::start(&newest, |address| {
+        format!(
+            "access_log off; large_client_header_buffers 8 32k; server {{ listen {address}; http2 on;\n\
+             return 200 \"GET / HTTP/1.1\\nAll: {variables}.\\nPort: $http_x_forwarded_port\\nFor: $http_x_forwarded_for\\n\"; \
+             }}"
+        )
+    });
     let routes = routes([(
         "*",
         vec![
-            speaking(forward(prefix("/strip"), address, true), Protocol::Http2),
-            speaking(forward(prefix("/"), address, false), Protocol::Http2),
+            speaking(forward(prefix("/strip"), *address, true), Protocol::Http2),
+            speaking(forward(prefix("/"), *address, false), Protocol::Http2),
         ],
     )]);
     for binary in binaries() {
@@ -149,8 +141,6 @@ fn backends_of_http2_are_told_the_same() {
             assert!(!log.contains("[warn]"), "{log}");
         }
     }
-    drop(keeper.stdin.take());
-    let _ = keeper.wait();
 }
 
 /// What a backend is told of the client: a proxy's word, and what is made of it.
@@ -239,7 +229,7 @@ fn the_port_is_the_one_that_the_client_used() {
         for (host, port) in [("a.example", "443"), ("a.example:443", "443"), ("a.example:30443", "30443")] {
             for version in ["--http1.1", "--http2"] {
                 let (_, text) = nginx.curl("a.example", "/", &[version, "-H", &format!("Host: {host}")]);
-                assert_eq!(header(&text, "X-Forwarded-Port"), Some(port), "{host} {version}: {text}");
+                assert_eq!(header_of(&text, "X-Forwarded-Port"), Some(port), "{host} {version}: {text}");
             }
         }
         for (trusted, expected) in [("127.0.0.0/8", ["4443", "4443", "81"]), ("192.0.2.0/24", ["81", "80", "81"])] {
@@ -256,7 +246,7 @@ fn the_port_is_the_one_that_the_client_used() {
             .zip(expected)
             {
                 let request = format!("{proxy}\r\nGET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-                assert_eq!(send(nginx.http, request).seen("X-Forwarded-Port"), Some(port), "{proxy} {host} {trusted}");
+                assert_eq!(nginx.send(request).seen("X-Forwarded-Port"), Some(port), "{proxy} {host} {trusted}");
             }
         }
     }
@@ -279,7 +269,7 @@ fn where_the_proxy_protocol_names_no_client_nobody_is_believed() {
                 trust(nets)(settings);
             });
             for proxy in [&b"PROXY UNKNOWN\r\n"[..], b"PROXY UNKNOWN 192.0.2.7 192.0.2.8 1 2\r\n", LOCAL] {
-                let answer = send(nginx.http, [proxy, SAID.as_bytes()].concat());
+                let answer = nginx.send([proxy, SAID.as_bytes()].concat());
                 let names = [
                     "X-Forwarded-For",
                     "X-Forwarded-Proto",
@@ -298,7 +288,7 @@ fn where_the_proxy_protocol_names_no_client_nobody_is_believed() {
             assert!(!log.contains("[warn]"), "{log}");
             // A trusted proxy behind one that speaks the protocol is believed, and is the last hop.
             let request = [b"PROXY TCP4 127.0.0.9 127.0.0.1 4711 80\r\n", SAID.as_bytes()].concat();
-            let answer = send(nginx.http, request);
+            let answer = nginx.send(request);
             assert_eq!(answer.seen("X-Forwarded-For"), Some("192.0.2.7, 127.0.0.9"));
             assert_eq!((answer.seen("X-Forwarded-Host"), answer.seen("X-Own")), (Some("evil.example"), Some("evil")));
         }
@@ -329,15 +319,15 @@ fn a_host_that_is_none_is_answered_400() {
             "a b",
         ] {
             let answer = nginx.get(host, "/", "");
-            assert_eq!(answer.status, 400, "{host} with {}: {}", binary.version, answer.body);
+            assert_eq!(answer.status, 400, "{host} with {}: {}", binary.version, answer.text());
         }
         for host in ["a.example", "a.example:", "a.example:80", "A.EXAMPLE.:81"] {
-            assert_eq!(nginx.get(host, "/", "").header("Backend"), Some("a"), "{host} with {}", binary.version);
+            assert_eq!(nginx.get(host, "/", "").header("Backend"), "a", "{host} with {}", binary.version);
         }
         for host in ["[::1]", "[::1]:80", "127.0.0.1:8080", "a_b.example"] {
-            assert_eq!(nginx.get(host, "/", "").header("Backend"), Some("any"), "{host} with {}", binary.version);
+            assert_eq!(nginx.get(host, "/", "").header("Backend"), "any", "{host} with {}", binary.version);
         }
-        assert_eq!(send(nginx.http, "GET / HTTP/1.0\r\n\r\n").header("Backend"), Some("any"));
+        assert_eq!(nginx.send("GET / HTTP/1.0\r\n\r\n").header("Backend"), "any");
     }
 }
 
@@ -358,29 +348,18 @@ fn a_head_may_be_as_large_as_is_said() {
 
 #[test]
 fn connections_are_kept_for_others_unless_the_backend_is_not_for_that() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap();
     // It takes whoever asks on a connection for the one who logged in on it.
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            thread::spawn(move || {
-                let (mut reader, mut writer, mut user) = (BufReader::new(&stream), &stream, "nobody".to_owned());
-                loop {
-                    let mut head = String::new();
-                    while !head.ends_with("\r\n\r\n") {
-                        if reader.read_line(&mut head).unwrap_or(0) == 0 {
-                            return;
-                        }
-                    }
-                    if let Some(name) = header(&head, "Authorization") {
-                        name.clone_into(&mut user);
-                    }
-                    let length = user.len();
-                    let _ = write!(writer, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{user}");
-                }
-            });
+    let serve = |mut connection: http::Connection| {
+        let mut user = "nobody".to_owned();
+        while let Some(request) = connection.request()? {
+            if let Some(name) = request.header("Authorization") {
+                name.clone_into(&mut user);
+            }
+            write!(connection, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{user}", user.len())?;
         }
-    });
+        Ok(())
+    };
+    let address = http::serve(serve).unwrap();
     let once = |path: &str, strip_prefix| {
         let mut rule = forward(prefix(path), address, strip_prefix);
         if let Action::Forward(forward) = &mut rule.action {
@@ -395,9 +374,8 @@ fn connections_are_kept_for_others_unless_the_backend_is_not_for_that() {
         for (target, second) in
             [("/once", "nobody"), ("/strip/x", "nobody"), ("/strip/%20", "nobody"), ("/kept", "alice")]
         {
-            assert_eq!(nginx.get("x", target, "Authorization: alice\r\n").body, "alice");
-            let Answer { body, .. } = nginx.get("x", target, "");
-            assert_eq!(body, second, "{target} with {}", binary.version);
+            assert_eq!(nginx.get("x", target, "Authorization: alice\r\n").text(), "alice");
+            assert_eq!(nginx.get("x", target, "").text(), second, "{target} with {}", binary.version);
         }
     }
 }
@@ -405,25 +383,20 @@ fn connections_are_kept_for_others_unless_the_backend_is_not_for_that() {
 #[test]
 fn a_backend_over_tls_is_asked_for_the_host_of_the_request() {
     let [_, newest] = binaries();
-    let (dir, address) = (tempfile::tempdir().unwrap(), free());
-    let made = rcgen::generate_simple_self_signed(["backend".to_owned()]).unwrap();
-    fs::write(dir.path().join("cert.pem"), made.cert.pem() + &made.signing_key.serialize_pem()).unwrap();
-    let config = format!(
-        "worker_processes 1; pid nginx.pid; error_log stderr; user root; events {{ }}\n\
-         http {{ access_log off; keepalive_timeout 0; ssl_certificate cert.pem; ssl_certificate_key cert.pem; http2 on;\n\
-         server {{ listen {address} ssl default_server; ssl_reject_handshake on; }}\n\
-         server {{ listen {address} ssl; server_name a.example b.example;\n\
-         return 200 \"GET / HTTP/1.1\\nName: $ssl_server_name\\n\"; }} }}"
-    );
-    fs::write(dir.path().join("nginx.conf"), config).unwrap();
-    let mut keeper = start(&newest, dir.path());
-    wait_for("the backend", || TcpStream::connect(address).is_ok().then_some(()));
+    let NginxBackend { address, .. } = &NginxBackend::start(&newest, |address| {
+        format!(
+            "access_log off; keepalive_timeout 0; ssl_certificate cert.pem; ssl_certificate_key cert.pem; http2 on;\n\
+             server {{ listen {address} ssl default_server; ssl_reject_handshake on; }}\n\
+             server {{ listen {address} ssl; server_name a.example b.example;\n\
+             return 200 \"GET / HTTP/1.1\\nName: $ssl_server_name\\n\"; }}"
+        )
+    });
     let routes = routes([(
         "*",
         vec![
-            speaking(forward(prefix("/h2"), address, true), Protocol::Http2Tls),
-            speaking(forward(prefix("/strip"), address, true), Protocol::Https),
-            speaking(forward(prefix("/"), address, false), Protocol::Https),
+            speaking(forward(prefix("/h2"), *address, true), Protocol::Http2Tls),
+            speaking(forward(prefix("/strip"), *address, true), Protocol::Https),
+            speaking(forward(prefix("/"), *address, false), Protocol::Https),
         ],
     )]);
     for binary in binaries() {
@@ -436,6 +409,4 @@ fn a_backend_over_tls_is_asked_for_the_host_of_the_request() {
             assert_eq!(nginx.get("c.example", target, "").status, 502);
         }
     }
-    drop(keeper.stdin.take());
-    let _ = keeper.wait();
 }

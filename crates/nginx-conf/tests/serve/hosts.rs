@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use entry_model::{Action, Certificate, CertificateId, Found, HostName, Request, Routes, Rule, Scheme};
 
-use super::support::{Nginx, backend, binaries, exact, forward, free, object, prefix, routes};
+use super::support::{Echo as _, Nginx, backend, binaries, exact, forward, free, object, prefix, routes};
 
 /// Gives a host a certificate of its own, for these names.
 pub fn certify(routes: &mut Routes, host: &HostName, id: &str, names: &[&str]) {
@@ -109,8 +109,7 @@ fn a_request_gets_what_the_routes_say() {
                 for path in paths {
                     let expected = expected(routes, &backends, &Request { scheme: Scheme::Http, host, path });
                     let answer = nginx.get(host, path, "");
-                    let found =
-                        if answer.status == 200 { Ok(answer.header("Backend").unwrap()) } else { Err(answer.status) };
+                    let found = if answer.status == 200 { Ok(answer.header("Backend")) } else { Err(answer.status) };
                     assert_eq!(found, expected, "http {host} {path} with {}\n{}", binary.version, nginx.config());
                 }
                 for path in ["/", "/cart/items"] {
@@ -197,13 +196,13 @@ fn a_redirect_keeps_the_host_and_the_target_and_names_the_public_port() {
             let nginx = Nginx::start(&binary, &routes, |settings| settings.public_https_port = port);
             let answer = nginx.get("one.example:8080", "/a/b%2Fc//d?e=f", "");
             assert_eq!(answer.status, 308);
-            assert_eq!(answer.header("Location"), Some(format!("https://{place}/a/b%2Fc//d?e=f").as_str()));
+            assert_eq!(answer.header("Location"), format!("https://{place}/a/b%2Fc//d?e=f"));
             assert_eq!(nginx.get("one.example", "/a/../x", "").status, 400);
             // It cannot be told where to.
-            let answer = super::support::send(nginx.http, "GET /a/b HTTP/1.0\r\n\r\n");
-            assert_eq!((answer.status, answer.header("Location")), (400, None), "{answer:?}");
-            let answer = super::support::send(nginx.http, "GET /a/b HTTP/1.0\r\nHost: one.example\r\n\r\n");
-            assert_eq!(answer.header("Location"), Some(format!("https://{place}/a/b").as_str()));
+            let answer = nginx.send("GET /a/b HTTP/1.0\r\n\r\n");
+            assert_eq!((answer.status, answer.header("Location")), (400, ""), "{answer:?}");
+            let answer = nginx.send("GET /a/b HTTP/1.0\r\nHost: one.example\r\n\r\n");
+            assert_eq!(answer.header("Location"), format!("https://{place}/a/b"));
         }
         // A trusted proxy in front has ended TLS already.
         let nginx = Nginx::start(&binary, &routes, |settings| settings.trusted = vec!["127.0.0.0/8".parse().unwrap()]);
@@ -259,7 +258,7 @@ fn a_default_does_not_reach_into_hosts_that_are_closed_to_it() {
             }
         }
         assert_eq!(nginx.get("kept.example", "/", "").status, 404);
-        assert_eq!(nginx.get("b.example", "/", "").header("Backend"), Some("default"));
+        assert_eq!(nginx.get("b.example", "/", "").header("Backend"), "default");
     }
 }
 
@@ -286,8 +285,8 @@ fn a_backend_sees_the_host_that_routed() {
             ("http://other.example/x", "Host: a.example\r\n", "any", "other.example"),
         ] {
             let request = format!("GET {target} HTTP/1.1\r\n{header}Connection: close\r\n\r\n");
-            let answer = super::support::send(nginx.http, request);
-            assert_eq!(answer.header("Backend"), Some(backend), "{target} {header}");
+            let answer = nginx.send(request);
+            assert_eq!(answer.header("Backend"), backend, "{target} {header}");
             assert_eq!(answer.seen("Host"), Some(host), "{target} {header}");
             assert_eq!(answer.seen("X-Forwarded-Host"), Some(host), "{target} {header}");
         }
@@ -325,17 +324,17 @@ fn the_own_errors_have_a_page_and_those_of_backends_are_theirs() {
         ] {
             let answer = nginx.get("one.example", target, headers);
             assert_eq!(answer.status, status, "{target}");
-            let page = &answer.body;
+            let page = answer.text();
             assert!(
                 page.starts_with(&format!("<!doctype html><meta charset=utf-8><title>{status} ")),
                 "{target}: {page}"
             );
             assert!(!page.contains("nginx") && !page.contains('$'), "{page}");
-            assert_eq!(answer.header("Content-Type"), Some("text/html"), "{target}");
+            assert_eq!(answer.header("Content-Type"), "text/html", "{target}");
         }
         let answer = nginx.get("one.example", "/up/fails", "");
         assert_eq!((answer.status, answer.target()), (500, "/up/fails"));
         // A request that cannot be read at all.
-        assert_eq!(super::support::send(nginx.http, "GET x y z\r\n\r\n").status, 400);
+        assert_eq!(nginx.send("GET x y z\r\n\r\n").status, 400);
     }
 }

@@ -1,53 +1,22 @@
 //! Backends that speak HTTP/2 or TLS. The backend is the newest nginx, which tells what it saw.
 
-use std::fs;
-use std::net::SocketAddr;
-use std::process::Child;
-
 use entry_model::Protocol;
 
-use super::support::{Nginx, binaries, exact, forward, free, prefix, routes, speaking, start, wait_for};
-
-struct Backend {
-    plain: SocketAddr,
-    tls: SocketAddr,
-    keeper: Child,
-    _dir: tempfile::TempDir,
-}
-
-impl Backend {
-    fn start() -> Self {
-        let [_, newest] = binaries();
-        let dir = tempfile::tempdir().unwrap();
-        let (plain, tls) = (free(), free());
-        let made = rcgen::generate_simple_self_signed(["backend".to_owned()]).unwrap();
-        fs::write(dir.path().join("cert.pem"), made.cert.pem() + &made.signing_key.serialize_pem()).unwrap();
-        let config = format!(
-            "worker_processes 1; pid nginx.pid; error_log stderr; user root; events {{ }}\n\
-             http {{ access_log off; server {{ listen {plain}; listen {tls} ssl; http2 on; keepalive_requests 2;\n\
-             ssl_certificate cert.pem; ssl_certificate_key cert.pem;\n\
-             add_trailer Last $request_uri always;\n\
-             return 200 \"GET $request_uri $server_protocol\\nscheme: $scheme\\nhost: $http_host\\nte: $http_te\\n\
-             prefix: $http_x_forwarded_prefix\\nfor: $http_x_forwarded_for\\n\"; }} }}"
-        );
-        fs::write(dir.path().join("nginx.conf"), config).unwrap();
-        let keeper = start(&newest, dir.path());
-        wait_for("the backend", || std::net::TcpStream::connect(tls).is_ok().then_some(()));
-        Self { plain, tls, keeper, _dir: dir }
-    }
-}
-
-impl Drop for Backend {
-    fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
-    }
-}
+use super::support::{Nginx, NginxBackend, binaries, exact, forward, free, prefix, routes, speaking};
 
 #[test]
 fn backends_are_spoken_to_in_their_protocol() {
-    let backend = Backend::start();
-    let (plain, tls) = (backend.plain, backend.tls);
+    let ([_, newest], tls) = (binaries(), free());
+    let backend = NginxBackend::start(&newest, |plain| {
+        format!(
+            "access_log off; server {{ listen {plain}; listen {tls} ssl; http2 on; keepalive_requests 2;\n\
+             ssl_certificate cert.pem; ssl_certificate_key cert.pem;\n\
+             add_trailer Last $request_uri always;\n\
+             return 200 \"GET $request_uri $server_protocol\\nscheme: $scheme\\nhost: $http_host\\nte: $http_te\\n\
+             prefix: $http_x_forwarded_prefix\\nfor: $http_x_forwarded_for\\n\"; }}"
+        )
+    });
+    let plain = backend.address;
     let mut rules = vec![speaking(forward(exact("/exact"), plain, true), Protocol::Http2)];
     for (path, address, protocol) in [
         ("/http", plain, Protocol::Http),
@@ -80,7 +49,7 @@ fn backends_are_spoken_to_in_their_protocol() {
                         assert_eq!(answer.status, 400, "{target}");
                         continue;
                     };
-                    let body = &answer.body;
+                    let body = answer.text();
                     assert!(
                         body.contains(&format!("GET {seen} HTTP/{version}\nscheme: {scheme}\n")),
                         "{target}: {answer:?}"
@@ -91,6 +60,6 @@ fn backends_are_spoken_to_in_their_protocol() {
                 }
             }
         }
-        assert!(nginx.get("x", "/exact?y", "").body.starts_with("GET /?y HTTP/2.0"), "{}", nginx.config());
+        assert!(nginx.get("x", "/exact?y", "").text().starts_with("GET /?y HTTP/2.0"), "{}", nginx.config());
     }
 }

@@ -1,10 +1,10 @@
 //! The access log is JSON, whatever clients send.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 
-use super::support::{DEADLINE, Nginx, backend, binaries, forward, prefix, routes, wait_for};
+use testbed::http;
+
+use super::support::{Nginx, backend, binaries, forward, lines_of, prefix, routes};
 
 /// What is sent in the path, the query and the headers; what the log has of it as `uri`, and as `userAgent`.
 const CASES: [(&[u8], &str); 16] = [
@@ -27,22 +27,10 @@ const CASES: [(&[u8], &str); 16] = [
     (b"1\xff2\xff3\xff4\xff5\xff6\xff7\xff8", "1\u{fffd}2\u{fffd}3\u{fffd}4\u{fffd}5\u{fffd}6\u{fffd}7\u{fffd}"),
 ];
 
-fn send(nginx: &Nginx, request: &[u8]) {
-    let mut stream = TcpStream::connect(nginx.http).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.write_all(request).unwrap();
-    let _ = stream.read_to_end(&mut Vec::new());
-}
-
 /// The lines, once there are so many.
 fn lines(nginx: &Nginx, number: usize) -> Vec<serde_json::Value> {
-    let log = nginx.settings.access_log.as_ref().unwrap();
-    let bytes = wait_for("the log", || {
-        let bytes = fs::read(log).unwrap_or_default();
-        (bytes.split(|byte| *byte == b'\n').count() > number).then_some(bytes)
-    });
-    let text = String::from_utf8(bytes).expect("UTF-8");
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+    let lines = lines_of(nginx.settings.access_log.as_ref().unwrap(), number);
+    lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
 #[test]
@@ -63,7 +51,7 @@ fn each_line_is_json_in_utf8_and_says_what_was_sent() {
                 value,
                 b"\r\nConnection: close\r\n\r\n",
             ];
-            send(&nginx, &request.concat());
+            nginx.send(request.concat());
         }
         let lines = lines(&nginx, CASES.len());
         for ((value, expected), line) in CASES.iter().zip(&lines) {
@@ -100,7 +88,8 @@ fn a_line_of_what_is_no_request_is_json_too() {
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
         for request in requests {
-            send(&nginx, request);
+            // Not all of these are answered.
+            let _ = http::exchange(nginx.http, request);
         }
         let lines = lines(&nginx, requests.len());
         assert!(lines.iter().all(|line| line["status"].is_number() && line["id"].is_string()), "{lines:?}");
@@ -123,7 +112,7 @@ fn a_client_of_http2_and_the_proxy_protocol_change_nothing() {
             settings.proxy_protocol = true;
             settings.trusted = vec!["127.0.0.0/8".parse().unwrap()];
         });
-        send(&nginx, b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 80\r\nGET / HTTP/1.1\r\nHost: a.example\r\nReferer: \xff\r\nConnection: close\r\n\r\n");
+        nginx.send(b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 80\r\nGET / HTTP/1.1\r\nHost: a.example\r\nReferer: \xff\r\nConnection: close\r\n\r\n");
         let line = &lines(&nginx, 1)[0];
         assert_eq!((&line["client"], &line["referer"]), (&"192.0.2.7".into(), &"\u{fffd}".into()));
     }

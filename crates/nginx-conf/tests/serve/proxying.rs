@@ -1,37 +1,26 @@
 //! How requests are sent on: headers, streams, tunnels.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::thread;
+use std::io::{BufRead as _, Read as _, Write as _};
 
-use super::support::{DEADLINE, Nginx, backend, binaries, forward, lines_of, prefix, routes, send};
+use testbed::http;
 
-fn connect(nginx: &Nginx) -> TcpStream {
-    let stream = TcpStream::connect(nginx.http).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream
-}
+use super::support::{DEADLINE, Echo as _, Nginx, backend, binaries, forward, lines_of, prefix, routes};
 
 #[test]
 fn a_tunnel_goes_both_ways_and_http2_is_not_smuggled_in() {
     let routes = routes([("*", vec![forward(prefix("/a"), backend("a"), true)])]);
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
-        let mut stream = connect(&nginx);
-        stream
+        let mut connection = nginx.connect();
+        connection
             .write_all(b"GET /a/socket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
             .unwrap();
-        let mut reader = BufReader::new(stream.try_clone().unwrap());
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            assert_ne!(reader.read_line(&mut head).unwrap(), 0, "{head}");
-        }
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        assert_eq!(connection.answer_head().unwrap().status, 101);
         for text in ["one\n", "two\n"] {
-            stream.write_all(text.as_bytes()).unwrap();
+            connection.write_all(text.as_bytes()).unwrap();
             let mut line = String::new();
-            reader.read_line(&mut line).unwrap();
+            connection.read_line(&mut line).unwrap();
             assert_eq!(line, text);
         }
         let answer = nginx.get("x", "/a/b", "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n");
@@ -45,10 +34,10 @@ fn events_arrive_while_the_answer_goes_on() {
     let routes = routes([("*", vec![forward(prefix("/a"), backend("a"), true)])]);
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
-        let mut stream = connect(&nginx);
-        stream.write_all(b"GET /a/events HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut connection = nginx.connect();
+        connection.write_all(b"GET /a/events HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         // The backend sends no more and keeps the connection: only an answer that is not buffered shows this line.
-        let found = BufReader::new(stream).lines().map_while(Result::ok).any(|line| line == "data: one");
+        let found = connection.lines().map_while(Result::ok).any(|line| line == "data: one");
         assert!(found, "with {}", binary.version);
     }
 }
@@ -56,37 +45,29 @@ fn events_arrive_while_the_answer_goes_on() {
 #[test]
 fn an_upload_streams_and_is_not_stored() {
     // A backend that tells when the first part has come, while the client has yet to send the rest.
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap();
     let (first, arrived) = std::sync::mpsc::channel();
-    thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let (mut bytes, mut total) = (vec![0; 1 << 16], 0);
-            while let Ok(read @ 1..) = stream.read(&mut bytes) {
-                if total < 1 << 20 && total + read >= 1 << 20 {
-                    let _ = first.send(());
-                }
-                total += read;
-                if total >= 8 << 20 {
-                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-                    break;
-                }
+    let serve = move |mut connection: http::Connection| {
+        connection.request_head()?;
+        let mut part = vec![0; 1 << 20];
+        for number in 0..8 {
+            connection.read_exact(&mut part)?;
+            if number == 0 {
+                let _ = first.send(());
             }
         }
-    });
+        connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    };
+    let address = http::serve(serve).unwrap();
     let routes = routes([("*", vec![forward(prefix("/"), address, false)])]);
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
-        let mut stream = connect(&nginx);
-        write!(stream, "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", 8 << 20)
+        let mut connection = nginx.connect();
+        write!(connection, "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", 8 << 20)
             .unwrap();
         let half = vec![7; 4 << 20];
-        stream.write_all(&half).unwrap();
+        connection.write_all(&half).unwrap();
         arrived.recv_timeout(DEADLINE).expect("the first part reaches the backend before the last is sent");
-        stream.write_all(&half).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert_eq!(connection.exchange(&half).unwrap().status, 200);
         let log = fs::read_to_string(&nginx.settings.error_log).unwrap();
         assert!(!log.contains("buffered to a temporary file"), "{log}");
         assert_eq!(fs::read_dir(nginx.dir.path().join("client_body")).unwrap().count(), 0);
@@ -165,8 +146,7 @@ fn the_proxy_protocol_tells_the_client_of_a_trusted_proxy_only() {
                 settings.proxy_protocol = true;
                 settings.trusted = vec![trusted.parse().unwrap()];
             });
-            let answer = send(
-                nginx.http,
+            let answer = nginx.send(
                 "PROXY TCP4 192.0.2.7 127.0.0.1 4711 80\r\nGET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 203.0.113.1\r\n\
                  Connection: close\r\n\r\n",
             );
@@ -179,27 +159,20 @@ fn the_proxy_protocol_tells_the_client_of_a_trusted_proxy_only() {
 
 #[test]
 fn connections_to_a_backend_are_kept() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap();
     let (accepted, connections) = std::sync::mpsc::channel();
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let _ = accepted.send(());
-            thread::spawn(move || {
-                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-                while lines.any(|line| line.is_empty()) {
-                    if (&stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").is_err() {
-                        break;
-                    }
-                }
-            });
+    let serve = move |mut connection: http::Connection| {
+        let _ = accepted.send(());
+        while connection.request()?.is_some() {
+            connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
         }
-    });
+        Ok(())
+    };
+    let address = http::serve(serve).unwrap();
     let routes = routes([("*", vec![forward(prefix("/a"), address, true), forward(prefix("/b"), address, false)])]);
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
         for target in ["/a", "/a/x", "/b", "/b/y", "/a"] {
-            assert_eq!(nginx.get("x", target, "").body, "ok");
+            assert_eq!(nginx.get("x", target, "").text(), "ok");
         }
         assert_eq!(connections.try_iter().count(), 1, "with {}", binary.version);
     }
@@ -210,17 +183,15 @@ fn the_control_socket_and_the_log_tell_what_is_going_on() {
     let routes = routes([("*", vec![forward(prefix("/a"), backend("a"), true)])]);
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
-        assert_eq!(nginx.control("/generation").unwrap().body, nginx.generation.hash);
+        assert_eq!(nginx.control("/generation").unwrap().text(), nginx.generation.hash);
         let status = nginx.control("/status").unwrap();
-        assert_eq!(status.status == 200 && status.body.contains("Active connections"), binary.modules.stub_status);
+        assert_eq!(status.status == 200 && status.text().contains("Active connections"), binary.modules.stub_status);
         assert_eq!(nginx.control("/other").unwrap().status, 404);
         assert_eq!(nginx.get("x", "/generation", "").status, 404);
 
         nginx.get("shop.example", "/a/b?c=\"d\"", "User-Agent: \"}\\\r\n");
         // A client that says nothing of use.
-        let mut stream = connect(&nginx);
-        stream.write_all(b"\x16\x03\x01\r\n\r\n").unwrap();
-        let _ = stream.read_to_end(&mut Vec::new());
+        nginx.send(b"\x16\x03\x01\r\n\r\n");
         let log = lines_of(nginx.settings.access_log.as_ref().unwrap(), 3);
         let lines: Vec<serde_json::Value> = log.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         let line = lines.iter().find(|line| line["host"] == "shop.example").unwrap();

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,6 +16,7 @@ use entry_model::{
 };
 use nginx_conf::{Generation, Modules, Settings, Version, render};
 use tempfile::TempDir;
+use testbed::http::{self, Answer, Connection, header_of};
 
 /// How long anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -39,9 +39,9 @@ pub fn binaries() -> [Binary; 2] {
     })
 }
 
-/// A port that nobody listens on.
+/// An address that nobody listens on.
 pub fn free() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    http::free_address().unwrap()
 }
 
 /// Settings for a test, with everything in this directory.
@@ -111,7 +111,7 @@ pub struct Nginx {
 const KEEPER: &str = r#""$@" & pid=$!; trap '' INT TERM; while read -r _; do :; done; kill -TERM "$pid"; wait "$pid""#;
 
 /// Starts nginx on the configuration in a directory. It ends with the standard input of what is returned.
-pub fn start(binary: &Binary, dir: &Path) -> Child {
+fn start(binary: &Binary, dir: &Path) -> Child {
     Command::new("sh")
         .args(["-c", KEEPER, "keeper"])
         .arg(&binary.path)
@@ -123,6 +123,40 @@ pub fn start(binary: &Binary, dir: &Path) -> Child {
         .process_group(0)
         .spawn()
         .unwrap()
+}
+
+/// An nginx with a configuration by hand, as a backend.
+pub struct NginxBackend {
+    pub address: SocketAddr,
+    pub dir: TempDir,
+    keeper: Child,
+}
+
+impl NginxBackend {
+    /// Starts it with what `http` makes of an address to listen on, and waits until it does. A certificate and its key for the
+    /// name `backend` are in `cert.pem`.
+    pub fn start(binary: &Binary, http: impl FnOnce(SocketAddr) -> String) -> Self {
+        let (dir, address) = (tempfile::tempdir().unwrap(), free());
+        let made = rcgen::generate_simple_self_signed(["backend".to_owned()]).unwrap();
+        fs::write(dir.path().join("cert.pem"), made.cert.pem() + &made.signing_key.serialize_pem()).unwrap();
+        let config = format!(
+            "worker_processes 1; pid nginx.pid; error_log stderr; user root; events {{ }}\n\
+             http {{ client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi;\n\
+             scgi_temp_path scgi; {} }}",
+            http(address)
+        );
+        fs::write(dir.path().join("nginx.conf"), config).unwrap();
+        let keeper = start(binary, dir.path());
+        wait_for("the backend", || TcpStream::connect(address).is_ok().then_some(()));
+        Self { address, dir, keeper }
+    }
+}
+
+impl Drop for NginxBackend {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
 }
 
 impl Nginx {
@@ -146,17 +180,15 @@ impl Nginx {
         let keeper = start(binary, dir.path());
         let (http, https) = (settings.http[0], settings.https[0]);
         let nginx = Self { dir, settings, http, https, generation, keeper };
-        let up = || nginx.control("/generation").filter(|answer| answer.body == nginx.generation.hash);
+        let up = || nginx.control("/generation").filter(|answer| answer.text() == nginx.generation.hash);
         wait_for("nginx", up);
         nginx
     }
 
     /// Asks the control socket.
     pub fn control(&self, path: &str) -> Option<Answer> {
-        let mut stream = UnixStream::connect(&self.settings.control).ok()?;
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: control\r\nConnection: close\r\n\r\n").ok()?;
-        Answer::read(&mut stream)
+        let request = format!("GET {path} HTTP/1.1\r\nHost: control\r\nConnection: close\r\n\r\n");
+        Connection::open_unix(&self.settings.control).ok()?.exchange(request).ok()
     }
 
     /// Its configuration.
@@ -166,7 +198,17 @@ impl Nginx {
 
     /// A request for a host and a target, with further header lines, each with its line end.
     pub fn get(&self, host: &str, target: &str, headers: &str) -> Answer {
-        send(self.http, format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{headers}Connection: close\r\n\r\n"))
+        http::get(self.http, host, target, headers).expect("an answer")
+    }
+
+    /// Sends bytes on a connection of their own, and reads the answer.
+    pub fn send(&self, request: impl AsRef<[u8]>) -> Answer {
+        http::exchange(self.http, request).expect("an answer")
+    }
+
+    /// A connection to it.
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.http).unwrap()
     }
 
     /// What curl prints for a URL of a host, over TLS.
@@ -194,102 +236,52 @@ impl Drop for Nginx {
     }
 }
 
-/// An answer.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
-}
-
-impl Answer {
-    /// Reads one until the connection ends.
-    pub fn read(stream: &mut impl Read) -> Option<Self> {
-        let mut bytes = Vec::new();
-        // A reset after the answer changes nothing.
-        let _ = stream.read_to_end(&mut bytes);
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some(Self { status, head: head.to_owned(), body: body.to_owned() })
-    }
-
-    /// A header of the answer.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        header(&self.head, name)
-    }
-
+/// The answer of [`backend`], whose body is the head that it saw.
+pub trait Echo {
     /// A header that the backend saw.
-    pub fn seen(&self, name: &str) -> Option<&str> {
-        header(&self.body, name)
-    }
+    fn seen(&self, name: &str) -> Option<&str>;
 
     /// The target that the backend saw.
-    pub fn target(&self) -> &str {
-        self.body.lines().next().unwrap_or_default().split(' ').nth(1).unwrap_or_default()
+    fn target(&self) -> &str;
+}
+
+impl Echo for Answer {
+    fn seen(&self, name: &str) -> Option<&str> {
+        header_of(std::str::from_utf8(&self.body).unwrap(), name)
     }
-}
 
-/// A header's value, the first one of that name.
-pub fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
-    lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-}
-
-/// Sends bytes and reads the answer.
-pub fn send(address: SocketAddr, request: impl AsRef<[u8]>) -> Answer {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.write_all(request.as_ref()).unwrap();
-    Answer::read(&mut stream).expect("an answer")
+    fn target(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap().split(' ').nth(1).unwrap_or_default()
+    }
 }
 
 /// Starts a backend that answers with the head of the request as it came. `name` is in the header `Backend`.
 pub fn backend(name: &'static str) -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            thread::spawn(move || serve(&stream, name));
-        }
-    });
-    address
+    http::serve(move |connection| echo(connection, name)).unwrap()
 }
 
-fn serve(stream: &TcpStream, name: &str) -> Option<()> {
-    let mut reader = BufReader::new(stream);
-    let mut writer = stream;
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            let mut line = Vec::new();
-            if reader.read_until(b'\n', &mut line).ok()? == 0 {
-                return None;
-            }
-            head.push_str(&String::from_utf8_lossy(&line));
-        }
-        let target = head.split(' ').nth(1)?.to_owned();
+fn echo(mut connection: Connection, name: &str) -> io::Result<()> {
+    while let Some(request) = connection.request()? {
+        let target = request.target();
         if target.ends_with("/socket") {
-            write!(writer, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n")
-                .ok()?;
-            loop {
-                let mut bytes = [0; 100];
-                let read = reader.read(&mut bytes).ok().filter(|read| *read > 0)?;
-                writer.write_all(&bytes[..read]).ok()?;
+            let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
+            connection.write_all(head.as_bytes())?;
+            let mut bytes = [0; 100];
+            while let read @ 1.. = connection.read(&mut bytes)? {
+                connection.write_all(&bytes[..read])?;
             }
+            return Ok(());
         }
         if target.ends_with("/events") {
-            write!(writer, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: one\n\n").ok()?;
+            write!(connection, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: one\n\n")?;
             // The second event comes only when the client, having seen the first, has asked on another connection.
-            reader.read_line(&mut String::new()).ok();
-            return None;
+            return connection.read_line(&mut String::new()).map(drop);
         }
-        let length: usize = header(&head, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
         let status = if target.ends_with("/fails") { "500 Own Error" } else { "200 OK" };
-        write!(writer, "HTTP/1.1 {status}\r\nBackend: {name}\r\nContent-Length: {}\r\n\r\n{head}", head.len()).ok()?;
+        let (head, length) = (&request.head, request.head.len());
+        write!(connection, "HTTP/1.1 {status}\r\nBackend: {name}\r\nContent-Length: {length}\r\n\r\n{head}")?;
     }
+    Ok(())
 }
 
 /// An object.

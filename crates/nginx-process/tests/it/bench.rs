@@ -1,7 +1,7 @@
 //! A supervisor with a volume of its own, and configurations for it.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub struct Bench {
     dir: TempDir,
     pub volume: Volume,
     pub settings: Settings,
-    pub port: u16,
+    pub address: SocketAddr,
     newest: bool,
 }
 
@@ -45,9 +45,8 @@ impl Bench {
         let volume = Volume::open(at("volume")).unwrap();
         let newest = nginx == testbed::nginx::newest();
         let settings = Settings::new(nginx, at("volume"), at("runtime"), at("runtime/control"));
-        // Let go again: nginx binds it.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Bench { dir, volume, settings, port, newest }
+        let address = testbed::http::free_address().unwrap();
+        Bench { dir, volume, settings, address, newest }
     }
 
     /// A file beside the volume.
@@ -87,10 +86,10 @@ impl Bench {
                 {min_timeout}
                 {http}
                 server {{ listen unix:{}; location = /generation {{ return 200 \"{hash}\"; }} }}
-                server {{ listen 127.0.0.1:{}; {server} location / {{ return 200 \"{hash}\"; }} }}
+                server {{ listen {}; {server} location / {{ return 200 \"{hash}\"; }} }}
             }}",
             self.settings.control.display(),
-            self.port,
+            self.address,
         );
         Files::from([("nginx.conf".to_owned(), text.into_bytes())])
     }
@@ -126,19 +125,14 @@ impl Bench {
 
     /// What a new connection is answered.
     pub async fn get(&self) -> std::io::Result<String> {
-        let answer = request(self.port, "GET / HTTP/1.0\r\n\r\n").await?;
-        Ok(answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned()))
+        let address = self.address;
+        Ok(blocking(move || testbed::http::get(address, "any.example", "/", "")).await?.text())
     }
 }
 
-/// Sends a request on a connection of its own and reads until its end.
-pub async fn request(port: u16, text: &str) -> std::io::Result<String> {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
-    stream.write_all(text.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer)
+/// Waits for what blocks, while the supervisor goes on.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
 }
 
 /// Runs an ignored test with SMALL being a file system of 512 KiB, in a mount namespace of its own, which ends with it.

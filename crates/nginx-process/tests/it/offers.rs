@@ -178,7 +178,7 @@ async fn an_address_in_use_is_waited_for_and_then_named() {
 async fn a_first_start_is_tried_again_when_the_address_was_in_use() {
     let bench = Bench::new(testbed::nginx::newest());
     let mut running = bench.start().await;
-    let other = std::net::TcpListener::bind(("127.0.0.1", bench.port)).unwrap();
+    let other = std::net::TcpListener::bind(bench.address).unwrap();
     bench.offer("one");
     let outcome = bench.outcome("one").await;
     assert_eq!((outcome.state, outcome.live), (OutcomeState::Failed, None));

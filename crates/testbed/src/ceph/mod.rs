@@ -30,10 +30,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 
 use self::conf::MonPorts;
 use crate::command;
+use crate::daemon::{Daemons, tail};
 use crate::keeper::Keeper;
 
 /// Environment variable: path of the `ceph.conf` of the run's cluster.
@@ -47,8 +48,6 @@ pub const DIR_VARIABLE: &str = "SPARROW_TEST_CEPH_DIR";
 const TOOL_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a daemon may take to serve after its start.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
-/// How long a daemon may take to end after SIGTERM, before SIGKILL.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Path names of Unix sockets, with their closing zero byte (`unix(7)`).
 const SOCKET_PATH_BYTES: usize = 108;
 
@@ -80,7 +79,7 @@ pub struct CephOptions {
     /// Where the OSD keeps its objects.
     pub store: Store,
     /// Starts a manager too, about two seconds and 300 MiB: without one, pool statistics read 0 and quotas are not
-    /// enforced. It can be started later with [`Ceph::start_daemon`].
+    /// enforced. It can be started later with [`Daemons::start_daemon`].
     pub mgr: bool,
 }
 
@@ -418,123 +417,9 @@ impl Ceph {
         }
     }
 
-    /// The process id of a daemon, none if it does not run.
-    ///
-    /// # Errors
-    /// `/proc` cannot be read.
-    pub fn pid(&self, daemon: Daemon) -> Result<Option<u32>> {
-        Ok(self.find(daemon)?.map(|pid| pid.as_raw_nonzero().get().unsigned_abs()))
-    }
-
-    fn find(&self, daemon: Daemon) -> Result<Option<Pid>> {
-        process::find(daemon.program(), &mark(&self.dir))
-    }
-
     /// The keeper's process id, none for an attached handle.
     pub fn keeper_pid(&self) -> Option<u32> {
         self.keeper.as_ref().map(Keeper::pid)
-    }
-
-    fn signal(&self, daemon: Daemon, signal: Signal) -> Result<()> {
-        let pid = self.find(daemon)?.with_context(|| format!("{} does not run", daemon.name()))?;
-        kill_process(pid, signal).with_context(|| format!("signal {}", daemon.name()))
-    }
-
-    /// Freezes a daemon (SIGSTOP): connections to it stay open and answer nothing.
-    ///
-    /// # Errors
-    /// It does not run.
-    pub fn freeze(&self, daemon: Daemon) -> Result<()> {
-        self.signal(daemon, Signal::STOP)
-    }
-
-    /// Thaws a frozen daemon (SIGCONT); without effect on one that is not frozen.
-    ///
-    /// # Errors
-    /// It does not run.
-    pub fn thaw(&self, daemon: Daemon) -> Result<()> {
-        self.signal(daemon, Signal::CONT)
-    }
-
-    /// Freezes a daemon until the returned value is dropped, also when a test panics.
-    ///
-    /// # Errors
-    /// It does not run.
-    pub fn frozen(&self, daemon: Daemon) -> Result<Frozen<'_>> {
-        self.freeze(daemon)?;
-        Ok(Frozen { cluster: self, daemon })
-    }
-
-    /// Stops a daemon in good order (SIGTERM), and waits until it is gone; after ten seconds it is killed. A frozen one
-    /// is thawed first. An OSD that is stopped so is `down` at once.
-    ///
-    /// # Errors
-    /// It does not run.
-    pub fn stop_daemon(&self, daemon: Daemon) -> Result<()> {
-        self.signal(daemon, Signal::TERM)?;
-        // It may already be gone.
-        let _ = self.thaw(daemon);
-        if !self.gone_within(daemon, STOP_TIMEOUT)? {
-            self.kill_daemon(daemon)?;
-        }
-        Ok(())
-    }
-
-    /// Kills a daemon (SIGKILL), as a crash would, and waits until it is gone. The monitor does not notice the end of the
-    /// only OSD: it stays `up` in the map.
-    ///
-    /// # Errors
-    /// It does not run.
-    pub fn kill_daemon(&self, daemon: Daemon) -> Result<()> {
-        self.signal(daemon, Signal::KILL)?;
-        ensure!(self.gone_within(daemon, STOP_TIMEOUT)?, "{} outlived SIGKILL", daemon.name());
-        Ok(())
-    }
-
-    fn gone_within(&self, daemon: Daemon, timeout: Duration) -> Result<bool> {
-        let started = Instant::now();
-        while self.find(daemon)?.is_some() {
-            if started.elapsed() >= timeout {
-                return Ok(false);
-            }
-            sleep(Duration::from_millis(5));
-        }
-        Ok(true)
-    }
-
-    /// Starts a daemon that does not run, and waits until it serves. A memory-backed OSD comes back `up` but empty, and
-    /// calls on its pools block: restart OSDs with [`Store::Bluestore`] only.
-    ///
-    /// # Errors
-    /// It runs already, or does not serve within a minute; the error shows the end of its log.
-    pub fn start_daemon(&self, daemon: Daemon) -> Result<()> {
-        let name = daemon.name();
-        ensure!(self.find(daemon)?.is_none(), "{name} runs already");
-        if daemon == Daemon::Mgr {
-            // Else it makes a pool of its own. Only the monitor's configuration can say so, and before the first start
-            // it has to be forced, since the monitor does not know the manager's modules yet.
-            self.ceph(&["config", "set", "mgr", "mgr/devicehealth/enable_monitoring", "false", "--force"])?;
-        }
-        let output = self.dir.join("log").join(format!("{name}.out"));
-        let out = File::create(&output).with_context(|| format!("create {}", output.display()))?;
-        let mut command = Command::new(daemon.program());
-        command
-            .arg(mark(&self.dir))
-            .args(["-f", "--id", daemon.id()])
-            .stdin(Stdio::null())
-            .stdout(out.try_clone().context("share the daemon's output")?)
-            .stderr(out)
-            // Out of reach of the terminal's Ctrl-C.
-            .process_group(0);
-        let mut child = command.spawn().map_err(|error| command::cannot_start(&command, error))?;
-        let result = self.wait_serving(daemon, &mut child);
-        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
-        children.retain_mut(|child| !matches!(child.try_wait(), Ok(Some(_))));
-        children.push(child);
-        result.with_context(|| {
-            let log = self.dir.join("log").join(format!("{name}.log"));
-            format!("start {name}; the end of its output:\n{}\n{}", process::tail(&output, 20), process::tail(&log, 20))
-        })
     }
 
     fn wait_serving(&self, daemon: Daemon, child: &mut Child) -> Result<()> {
@@ -561,14 +446,49 @@ impl Ceph {
         let Ok(answer) = serde_json::from_str::<serde_json::Value>(&answer) else { return Ok(false) };
         Ok(answer[field] == expected && (daemon != Daemon::Mgr || answer["available"] == true))
     }
+}
 
-    /// Stops a daemon as [`Ceph::stop_daemon`] and starts it again as [`Ceph::start_daemon`].
-    ///
-    /// # Errors
-    /// As those.
-    pub fn restart_daemon(&self, daemon: Daemon) -> Result<()> {
-        self.stop_daemon(daemon)?;
-        self.start_daemon(daemon)
+impl Daemons for Ceph {
+    type Daemon = Daemon;
+
+    fn name(&self, daemon: Daemon) -> &'static str {
+        daemon.name()
+    }
+
+    fn find(&self, daemon: Daemon) -> Result<Option<Pid>> {
+        process::find(daemon.program(), &mark(&self.dir))
+    }
+
+    /// Starts a daemon that does not run, and waits until it serves. A memory-backed OSD comes back `up` but empty, and
+    /// calls on its pools block: restart OSDs with [`Store::Bluestore`] only.
+    fn start_daemon(&self, daemon: Daemon) -> Result<()> {
+        let name = daemon.name();
+        ensure!(self.find(daemon)?.is_none(), "{name} runs already");
+        if daemon == Daemon::Mgr {
+            // Else it makes a pool of its own. Only the monitor's configuration can say so, and before the first start
+            // it has to be forced, since the monitor does not know the manager's modules yet.
+            self.ceph(&["config", "set", "mgr", "mgr/devicehealth/enable_monitoring", "false", "--force"])?;
+        }
+        let output = self.dir.join("log").join(format!("{name}.out"));
+        let out = File::create(&output).with_context(|| format!("create {}", output.display()))?;
+        let mut command = Command::new(daemon.program());
+        command
+            .arg(mark(&self.dir))
+            .args(["-f", "--id", daemon.id()])
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().context("share the daemon's output")?)
+            .stderr(out)
+            // Out of reach of the terminal's Ctrl-C.
+            .process_group(0);
+        let mut child = command.spawn().map_err(|error| command::cannot_start(&command, error))?;
+        let result = self.wait_serving(daemon, &mut child);
+        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        children.retain_mut(|child| !matches!(child.try_wait(), Ok(Some(_))));
+        children.push(child);
+        result.with_context(|| {
+            let log = self.dir.join("log").join(format!("{name}.log"));
+            format!("start {name}; the end of its output:\n{}\n{}", tail(&output, 20), tail(&log, 20))
+        })
     }
 }
 
@@ -581,21 +501,6 @@ impl Drop for Ceph {
                 let _ = child.wait();
             }
         }
-    }
-}
-
-/// A frozen daemon, thawed on drop. See [`Ceph::frozen`].
-#[derive(Debug)]
-#[must_use = "dropping it thaws the daemon"]
-pub struct Frozen<'a> {
-    cluster: &'a Ceph,
-    daemon: Daemon,
-}
-
-impl Drop for Frozen<'_> {
-    fn drop(&mut self) {
-        // It fails only if the daemon was ended meanwhile.
-        let _ = self.cluster.thaw(self.daemon);
     }
 }
 

@@ -47,11 +47,3 @@ pub fn ask(socket: &Path, command: &str) -> Result<String> {
     ensure!(answer.len() as u64 == length, "{}: the answer was cut short", context());
     Ok(answer)
 }
-
-/// The last lines of a log, for an error message.
-pub fn tail(path: &Path, lines: usize) -> String {
-    let Ok(bytes) = fs::read(path) else { return String::new() };
-    let text = String::from_utf8_lossy(&bytes);
-    let all: Vec<&str> = text.lines().collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
-}

@@ -31,8 +31,9 @@ use serde_json::{Value, json};
 use self::node::Node;
 use crate::ceph::{Ceph, CephOptions, Store};
 use crate::command;
+use crate::daemon::tail;
 use crate::keeper::Keeper;
-use crate::kube::{self, ApiServer, ForNodes, kubernetes, tail, write_private};
+use crate::kube::{self, ApiServer, ForNodes, kubernetes, write_private};
 
 /// How long the nodes may take to be ready.
 const READY_TIMEOUT: Duration = Duration::from_mins(2);

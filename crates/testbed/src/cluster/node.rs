@@ -14,7 +14,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{TOOL_TIMEOUT, config, create, with_path};
 use crate::command;
-use crate::kube::{cached, kubernetes, tail};
+use crate::daemon::tail;
+use crate::kube::{cached, kubernetes};
 
 /// How long a node's first processes may take.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
