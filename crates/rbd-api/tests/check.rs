@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use testbed::ceph::{Ceph, CephOptions, Daemon};
+use testbed::daemon::Daemons as _;
 use testbed::service::{Service, ServiceOptions};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_sparrow-rbd");

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use testbed::ceph::{Ceph, CephOptions, Daemon};
+use testbed::daemon::Daemons as _;
 use testbed::service::ServiceOptions;
 
 use crate::support::{BINARY, api, ceph};

@@ -188,7 +188,7 @@ fn the_top_leads_to_the_documentation() {
 
 #[test]
 fn a_request_says_once_which_host_it_is_for() {
-    let ask = |head: &str| testbed::service::exchange(service().api(), head.as_bytes()).unwrap();
+    let ask = |head: &str| testbed::http::exchange(service().api(), head).unwrap();
     let close = "connection: close\r\n\r\n";
     let good = ask(&format!("GET /api/v1/pools HTTP/1.1\r\nhost: 127.0.0.1\r\n{close}"));
     assert_eq!(good.status, 200);

@@ -1,11 +1,12 @@
 //! The audit log.
 
 use std::io::Write as _;
-use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use testbed::ceph::{Ceph, CephOptions, Daemon};
+use testbed::daemon::Daemons as _;
+use testbed::http::Connection;
 use testbed::service::ServiceOptions;
 
 use crate::support::{BINARY, Tenant, TokensFile, eventually, pool, serve};
@@ -136,7 +137,7 @@ fn a_client_that_goes_away_leaves_a_line() {
     ceph.create_pool("p").unwrap();
     let service = ServiceOptions::new(BINARY, &ceph).start().unwrap();
     let frozen = ceph.frozen(Daemon::Osd).unwrap();
-    let mut stream = TcpStream::connect(service.api()).unwrap();
+    let mut stream = Connection::open(service.api()).unwrap();
     let body = r#"{"name":"a","sizeBytes":1}"#;
     let head = "POST /api/v1/pools/p/images HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json";
     write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();

@@ -1,14 +1,15 @@
 //! Without authentication: pages of other sites are kept out, by the host that a request is for and by where it comes from.
 
 use serde_json::json;
-use testbed::service::{Answer, Service, exchange};
+use testbed::http::exchange;
+use testbed::service::{Answer, Service};
 
 use crate::support::{pool, serve};
 
 fn ask(service: &Service, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let request = format!("{method} {target} HTTP/1.1\r\n{headers}content-length: 0\r\nconnection: close\r\n\r\n");
-    exchange(service.api(), request.as_bytes()).unwrap()
+    exchange(service.api(), request).unwrap()
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use testbed::daemon::Daemons as _;
 use testbed::kube::{ApiServer, Daemon};
 use testbed::service::{Client, Service, ServiceOptions};
 

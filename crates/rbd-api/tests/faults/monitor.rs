@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use testbed::ceph::Daemon;
+use testbed::daemon::Daemons as _;
 
 use crate::support::{Footprint, all_in_time, images, in_time, new_image, own, pool, readiness, recovers, service};
 

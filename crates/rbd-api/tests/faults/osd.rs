@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use testbed::ceph::Daemon;
+use testbed::daemon::Daemons as _;
 
 use crate::support::{
     Download, Footprint, MIB, SLACK, Upload, all_in_time, data, eventually, finished, images, import, in_time,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use testbed::ceph::Daemon;
+use testbed::daemon::Daemons as _;
 use testbed::service::Client;
 
 use crate::support::{Footprint, all_in_time, durable, images, in_time, new_image, pool, readiness, recovers, service};

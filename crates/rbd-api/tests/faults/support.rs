@@ -1,13 +1,13 @@
 //! What is measured in every fault: how long answers take, how soon all is well again, what is left behind.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::net::TcpStream;
+use std::io::{Read, Write as _};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use testbed::ceph::{Ceph, CephOptions, Store};
+use testbed::http::Connection;
 use testbed::service::{Answer, Client, Service, ServiceOptions};
 
 /// The binary under test.
@@ -256,7 +256,7 @@ pub fn import(service: &Service, pool: &str, image: &str, bytes: &[u8]) {
 
 /// A download on a connection of its own, read at the test's pace.
 pub struct Download {
-    stream: BufReader<TcpStream>,
+    connection: Connection,
     /// The status.
     pub status: u16,
     /// The bytes that the body has.
@@ -266,41 +266,29 @@ pub struct Download {
 impl Download {
     /// Sends the request and reads the answer's head.
     pub fn start(service: &Service, path: &str) -> Self {
-        let mut stream = TcpStream::connect(service.api()).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").expect("sent");
-        let mut download = Self { stream: BufReader::new(stream), status: 0, length: 0 };
-        for line in download.stream.by_ref().lines() {
-            let line = line.expect("a head").to_lowercase();
-            if let Some(length) = line.strip_prefix("content-length: ") {
-                download.length = length.parse().expect("a length");
-            } else if let Some(status) = line.strip_prefix("http/1.1 ") {
-                download.status = status[..3].parse().expect("a status");
-            } else if line.is_empty() {
-                break;
-            }
-        }
-        download
+        let mut connection = Connection::open(service.api()).expect("a connection");
+        write!(connection, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").expect("sent");
+        let head = connection.answer_head().expect("a head");
+        let length = head.header("content-length").parse().unwrap_or(0);
+        Self { connection, status: head.status, length }
     }
 }
 
 impl Read for Download {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.stream.read(buffer)
+        self.connection.read(buffer)
     }
 }
 
 /// An import on a connection of its own, sent at the test's pace.
-pub struct Upload(TcpStream);
+pub struct Upload(Connection);
 
 impl Upload {
     /// Sends the request's head: a body of `length` bytes will follow.
     pub fn start(service: &Service, path: &str, length: u64) -> Self {
-        let mut stream = TcpStream::connect(service.api()).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
-        stream.set_write_timeout(Some(Duration::from_secs(30))).expect("a timeout");
-        write!(stream, "PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n\r\n").expect("sent");
-        Self(stream)
+        let mut connection = Connection::open(service.api()).expect("a connection");
+        write!(connection, "PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n\r\n").expect("sent");
+        Self(connection)
     }
 
     /// Sends some of the body.
@@ -309,9 +297,7 @@ impl Upload {
     }
 
     /// The answer's status.
-    pub fn status(self) -> u16 {
-        let mut line = String::new();
-        BufReader::new(self.0).read_line(&mut line).expect("an answer");
-        line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest[..3].parse().ok()).unwrap_or_else(|| panic!("{line:?}"))
+    pub fn status(mut self) -> u16 {
+        self.0.answer_head().expect("an answer").status
     }
 }

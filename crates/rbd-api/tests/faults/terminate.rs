@@ -1,25 +1,17 @@
 //! SIGTERM: not ready, still serving, then an end in good order.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use testbed::service::{Service, Signal};
+use testbed::http::exchange;
+use testbed::service::Signal;
 
 use crate::support::{
     Download, MIB, SLACK, data, eventually, finished, images, import, large_image, noise, pool, readiness, service,
     shared,
 };
-
-/// One request on a connection of its own, all of the answer as text.
-fn raw(service: &Service, request: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(service.api())?;
-    stream.write_all(request.as_bytes())?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    Ok(text)
-}
 
 #[test]
 fn a_service_that_is_told_to_end_drains_hands_over_and_ends() {
@@ -60,9 +52,8 @@ fn a_service_that_is_told_to_end_drains_hands_over_and_ends() {
     });
     // Whoever has not seen that yet is served all the same, and told to go elsewhere with the next request.
     assert!(told.elapsed() < Duration::from_secs(4), "the test was too slow to see the drain");
-    let request = "GET /api/v1/pools HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
-    let text = raw(&ending, request).unwrap().to_lowercase();
-    assert!(text.starts_with("http/1.1 200") && text.contains("connection: close"), "{text}");
+    let answer = exchange(ending.api(), "GET /api/v1/pools HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap().expect(200);
+    assert!(!answer.keeps_connection(), "{:?}", answer.headers);
     let refused = ending.client.post(&format!("{images}/b/flatten"), &json!({})).unwrap();
     assert_eq!(refused.status, 409, "{}", refused.text());
     // After the drain nobody is accepted any more.

@@ -1,11 +1,9 @@
 //! Differences between snapshots.
 
-use std::io::Write as _;
-use std::net::TcpStream;
-
 use serde_json::{Value, json};
 use testbed::service::Answer;
 
+use super::import::begin;
 use super::{Files, MIB, assert_same, diff, half_empty, image, listed_state, noise};
 use crate::support::{api, ceph, pool, service};
 
@@ -186,8 +184,7 @@ fn what_cannot_be_compared_or_applied_is_told() {
     assert_eq!(apply(&image(&pool, "b"), b"rbd diff v1\ne").expect(404).problem(), "image-not-found");
     // Nobody is written behind the back of: another import has the image open.
     let other = image(&pool, "other");
-    let mut stream = TcpStream::connect(service().api()).unwrap();
-    write!(stream, "PUT {other}/data HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000\r\n\r\nabc").unwrap();
+    let import = begin(service(), &format!("{other}/data"), 100_000, b"abc");
     let started = std::time::Instant::now();
     while api().get(&other).unwrap().json()["state"] != "incomplete" {
         assert!(started.elapsed() < std::time::Duration::from_secs(10));
@@ -195,7 +192,7 @@ fn what_cannot_be_compared_or_applied_is_told() {
     let used = apply(&other, b"rbd diff v1\ne").expect(409);
     assert_eq!(used.problem(), "in-use");
     assert!(used.json()["watchers"][0]["client"].as_str().unwrap().starts_with("client."), "{}", used.text());
-    drop(stream);
+    drop(import);
     // An answer is not cut short: the whole list of an empty image.
     ceph().rbd(&["create", "--size", "0", &format!("{pool}/empty")]).unwrap();
     let list = api().get(&format!("{}/diff", image(&pool, "empty"))).unwrap().expect(200).text();

@@ -1,11 +1,12 @@
 //! Import.
 
 use std::io::Write as _;
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use testbed::ceph::{Ceph, CephOptions, Store};
+use testbed::http::{Connection, exchange};
 use testbed::service::{Service, ServiceOptions};
 
 use super::{Files, MIB, assert_same, half_empty, image, listed_state, noise};
@@ -116,11 +117,11 @@ fn what_is_wrong_with_a_request_is_named_before_anything_is_made() {
 }
 
 /// Sends the head of an import of `promised` bytes and the bytes given.
-fn begin(service: &Service, path: &str, promised: usize, bytes: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(service.api()).unwrap();
-    write!(stream, "PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {promised}\r\n\r\n").unwrap();
-    stream.write_all(bytes).unwrap();
-    stream
+pub fn begin(service: &Service, path: &str, promised: usize, bytes: &[u8]) -> Connection {
+    let mut connection = Connection::open(service.api()).unwrap();
+    write!(connection, "PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {promised}\r\n\r\n").unwrap();
+    connection.write_all(bytes).unwrap();
+    connection
 }
 
 /// Waits until an image is listed, with the reason why it is not whole.
@@ -193,54 +194,38 @@ fn an_import_that_is_killed_is_listed_incomplete_and_can_be_deleted() {
 
 #[test]
 fn a_body_of_another_length_and_a_client_that_stands_still_are_told() {
-    use std::io::Read as _;
     let pool = pool();
     let service = ServiceOptions::new(BINARY, ceph()).arguments(&["--client-idle", "1s"]).start().unwrap();
     let chunked = |name: &str, promised: u64, length: usize| {
         let path = format!("{}/data?sizeBytes={promised}", image(&pool, name));
-        let mut stream = TcpStream::connect(service.api()).unwrap();
-        write!(
-            stream,
-            "PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )
-        .unwrap();
-        let body = noise(9, length as u64);
-        for part in body.chunks(100_000) {
-            write!(stream, "{:x}\r\n", part.len()).unwrap();
-            stream.write_all(part).unwrap();
-            stream.write_all(b"\r\n").unwrap();
+        let mut request =
+            format!("PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n").into_bytes();
+        for part in noise(9, length as u64).chunks(100_000) {
+            request.extend([format!("{:x}\r\n", part.len()).as_bytes(), part, b"\r\n"].concat());
         }
-        stream.write_all(b"0\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        request.extend(b"0\r\n\r\n");
+        exchange(service.api(), request).unwrap()
     };
-    let right = chunked("right", 3 * MIB, 3 << 20);
-    assert!(right.starts_with("HTTP/1.1 201 "), "{right}");
-    let short = chunked("short", 3 * MIB, 1 << 20);
-    assert!(short.starts_with("HTTP/1.1 409 ") && short.contains("1048576 bytes came instead of 3145728"), "{short}");
-    let long = chunked("long", 3 * MIB, 12 << 20);
-    assert!(long.starts_with("HTTP/1.1 409 ") && long.contains("More than the 3145728 bytes"), "{long}");
+    chunked("right", 3 * MIB, 3 << 20).expect(201);
+    let short = chunked("short", 3 * MIB, 1 << 20).expect(409).text();
+    assert!(short.contains("1048576 bytes came instead of 3145728"), "{short}");
+    let long = chunked("long", 3 * MIB, 12 << 20).expect(409).text();
+    assert!(long.contains("More than the 3145728 bytes"), "{long}");
     let mut still = begin(&service, &format!("{}/data", image(&pool, "still")), 8 << 20, b"abc");
-    let mut answer = String::new();
-    let _ = still.read_to_string(&mut answer);
-    assert!(
-        answer.starts_with("HTTP/1.1 400 ") && answer.contains("The client has sent nothing for 1 s after 3 bytes"),
-        "{answer}"
-    );
+    let answer = still.answer().unwrap().expect(400).text();
+    assert!(answer.contains("The client has sent nothing for 1 s after 3 bytes"), "{answer}");
     for (name, reason) in [("short", "came instead"), ("long", "More than"), ("still", "sent nothing")] {
         incomplete(&image(&pool, name), reason);
         deleted(&image(&pool, name));
     }
     // An upload whose end the client announces by closing its side of the connection is cut off too.
     let half = begin(&service, &format!("{}/data", image(&pool, "half")), 8 << 20, b"abc");
-    half.shutdown(Shutdown::Write).unwrap();
+    half.stream().shutdown(Shutdown::Write).unwrap();
     incomplete(&image(&pool, "half"), "broke off after 3 bytes");
 }
 
 #[test]
 fn a_full_pool_is_507_at_once() {
-    use std::io::Read as _;
     let ceph = Ceph::start(CephOptions { store: Store::MEMORY, mgr: true }).unwrap();
     ceph.create_pool("small").unwrap();
     ceph.ceph(&["osd", "pool", "set-quota", "small", "max_bytes", "8000000"]).unwrap();
@@ -264,10 +249,8 @@ fn a_full_pool_is_507_at_once() {
     let answer = put("second", 12 * MIB).expect(507);
     assert_eq!(answer.problem(), "full", "{}", answer.text());
     let _ = middle.write_all(&noise(3, 32 * MIB));
-    let mut answer = vec![0; 4096];
-    let length = middle.read(&mut answer).unwrap();
-    let answer = String::from_utf8_lossy(&answer[..length]);
-    assert!(answer.starts_with("HTTP/1.1 507 ") && answer.contains("imageState"), "{answer}");
+    let answer = middle.answer().unwrap().expect(507).text();
+    assert!(answer.contains("imageState"), "{answer}");
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     // Reading works as before, and writing does when there is space again.
     service.client.get(&format!("{}/data", image("small", "first"))).unwrap().expect(200);
