@@ -385,7 +385,7 @@ impl IoContext {
     /// in `ranges`, in no particular order. A range's `limit` is that of one read (0: the OSD's default).
     ///
     /// # Errors
-    /// Each range's own errno goes to `each`: `ENOENT` for a missing object; `EILSEQ` when a page that is not the last ends
+    /// Each range's own errno goes to `each`: `ENOENT` for a missing object; `EINVAL` for a name that holds a NUL byte; `EILSEQ` when a page that is not the last ends
     /// with a key that holds a NUL byte, after which librados cannot be told to go on. Fails as a whole with
     /// [`Error::Deadline`]; what is still on its way is then cancelled.
     pub fn omaps(
@@ -404,6 +404,10 @@ impl IoContext {
                 if let Some((index, range)) = waiting.pop_front() {
                     batch.launch(index, &range)?;
                 } else if let Some((index, range)) = fresh.next() {
+                    if unspeakable(&range.object) {
+                        each(index, Err(Errno::EINVAL));
+                        continue;
+                    }
                     batch.launch(index, range)?;
                 } else {
                     break;
@@ -470,6 +474,10 @@ impl IoContext {
         loop {
             while batch.in_flight < in_flight.max(1) {
                 let Some((index, object)) = left.next() else { break };
+                if unspeakable(object) {
+                    each(index, Err(Errno::EINVAL));
+                    continue;
+                }
                 batch.launch_data(index, object, bytes)?;
             }
             if batch.in_flight == 0 {
@@ -584,6 +592,11 @@ pub fn omap_values(
             }
         })
         .collect()
+}
+
+/// Whether no C string can carry the name of an object. Of many objects, whose names others chose, only that one is not read.
+fn unspeakable(object: &str) -> bool {
+    object.contains('\0')
 }
 
 /// Entries per read; the OSD's own default limit.

@@ -54,10 +54,10 @@ pub fn decode_children_entry(key: &[u8], value: &[u8]) -> Result<(ParentSnapshot
         let mut parent = Cursor::new(key);
         let parent = ParentSnapshot {
             pool_id: parent.u64("parent pool id")?,
-            image_id: parent.text("parent image id")?,
+            image_id: parent.id("parent image id")?,
             snap_id: parent.u64("parent snapshot id")?,
         };
-        let children = Cursor::new(value).list("child image ids", 4, |item| item.text("child image id"))?;
+        let children = Cursor::new(value).list("child image ids", 4, |item| item.id("child image id"))?;
         Ok((parent, children))
     };
     decode().map_err(|error: DecodeError| error.at_key(key))
@@ -70,7 +70,7 @@ pub(crate) fn decode_snap_children(value: &[u8]) -> Result<Vec<ChildImage>> {
     Cursor::new(value).list("child images", MIN_BYTES, |item| {
         let (version, mut child) = item.structure("ChildImageSpec", 2)?;
         let pool_id = child.i64("child pool id")?;
-        let image_id = child.text("child image id")?;
+        let image_id = child.id("child image id")?;
         let namespace = if version.written >= 2 { child.name("child namespace")? } else { Name::default() };
         Ok(ChildImage { pool_id, namespace, image_id })
     })

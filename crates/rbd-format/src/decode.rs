@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use thiserror::Error;
 
 use crate::Name;
+use crate::id::id;
 
 /// Why bytes could not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -163,6 +164,17 @@ impl<'a> Cursor<'a> {
     /// A string that Ceph itself generates, so that it is ASCII unless the record is damaged.
     pub fn text(&mut self, what: &'static str) -> Result<String> {
         text(self.bytes(what)?, what)
+    }
+
+    /// The id of an image or a group.
+    pub fn id(&mut self, what: &'static str) -> Result<String> {
+        id(self.bytes(what)?, what)
+    }
+
+    /// The same where none is written as an empty one.
+    pub fn optional_id(&mut self, what: &'static str) -> Result<String> {
+        let bytes = self.bytes(what)?;
+        if bytes.is_empty() { Ok(String::new()) } else { id(bytes, what) }
     }
 
     pub fn timestamp(&mut self, what: &'static str) -> Result<Timestamp> {

@@ -4,7 +4,8 @@
 //! Source: `dir_add_image`, `dir_state_set`, `set_id`, `namespace_add` in Ceph's `src/cls/rbd/cls_rbd.cc`.
 
 use crate::Name;
-use crate::decode::{Cursor, DecodeError, Result, text};
+use crate::decode::{Cursor, DecodeError, Result};
+use crate::id::id;
 
 /// The object with one pair of entries per image, in each namespace of a pool.
 pub const DIRECTORY_OBJECT: &str = "rbd_directory";
@@ -14,6 +15,9 @@ pub const NAMESPACE_OBJECT: &str = "rbd_namespace";
 pub const NAME_PREFIX: &str = "name_";
 /// What the keys of [`DirectoryEntry::Id`] begin with.
 pub const ID_PREFIX: &str = "id_";
+
+/// What the name of the object begins with that holds the id of the image of a name.
+pub const ID_OBJECT_PREFIX: &str = "rbd_id.";
 
 /// One omap entry of `rbd_directory`. Each image has one of each kind, unless its creation or removal was interrupted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +47,7 @@ impl DirectoryEntry {
     /// Decodes one entry; `None` when the key is of no known kind.
     ///
     /// # Errors
-    /// When the value is damaged; the error names the key, and other entries are not affected.
+    /// When the value is damaged, or is no id; the error names the key, and other entries are not affected.
     pub fn decode(key: &[u8], value: &[u8]) -> Result<Option<Self>, DecodeError> {
         decode_entry(key, value).map_err(|error| error.at_key(key))
     }
@@ -52,9 +56,9 @@ impl DirectoryEntry {
 fn decode_entry(key: &[u8], value: &[u8]) -> Result<Option<DirectoryEntry>> {
     let mut value = Cursor::new(value);
     Ok(Some(if let Some(name) = key.strip_prefix(NAME_PREFIX.as_bytes()) {
-        DirectoryEntry::Name { name: Name::from(name), id: value.text("image id")? }
-    } else if let Some(id) = key.strip_prefix(ID_PREFIX.as_bytes()) {
-        DirectoryEntry::Id { id: text(id, "image id")?, name: value.name("image name")? }
+        DirectoryEntry::Name { name: Name::from(name), id: value.id("id")? }
+    } else if let Some(key_id) = key.strip_prefix(ID_PREFIX.as_bytes()) {
+        DirectoryEntry::Id { id: id(key_id, "id")?, name: value.name("name")? }
     } else if key == b"state" {
         DirectoryEntry::State { ready: value.u8("directory state")? == 0 }
     } else {
@@ -69,7 +73,7 @@ pub fn namespace_from_key(key: &[u8]) -> Option<Name> {
 
 /// The name of the object that holds the id of the image with this name, in its data rather than its omap.
 pub fn id_object(name: &Name) -> Vec<u8> {
-    [b"rbd_id.", name.as_bytes()].concat()
+    [ID_OBJECT_PREFIX.as_bytes(), name.as_bytes()].concat()
 }
 
 /// The image id in the data of `rbd_id.<name>`.
@@ -77,5 +81,5 @@ pub fn id_object(name: &Name) -> Vec<u8> {
 /// # Errors
 /// When the data is damaged.
 pub fn decode_id_object(data: &[u8]) -> Result<String, DecodeError> {
-    Cursor::new(data).text("image id")
+    Cursor::new(data).id("image id")
 }

@@ -5,7 +5,8 @@
 //! `GroupSnapshot` in `cls_rbd_types.cc`.
 
 use crate::Name;
-use crate::decode::{Cursor, DecodeError, Result, hex_id, text};
+use crate::decode::{Cursor, DecodeError, Result, hex_id};
+use crate::id::id;
 
 /// The object that maps group names to ids and back, in each namespace of a pool.
 pub const GROUP_DIRECTORY_OBJECT: &str = "rbd_group_directory";
@@ -79,7 +80,7 @@ fn decode_entry(key: &[u8], value: &[u8]) -> Result<Option<GroupEntry>> {
         let pool_id = i64::try_from(hex_id(pool_id, "group image key")?).map_err(|_| INVALID_KEY)?;
         return Ok(Some(GroupEntry::Image(GroupImage {
             pool_id,
-            image_id: text(image_id, "image id")?,
+            image_id: id(image_id, "image id")?,
             attached: value.u8("group image state")? == 0,
         })));
     }
@@ -95,7 +96,7 @@ fn decode_entry(key: &[u8], value: &[u8]) -> Result<Option<GroupEntry>> {
                 let (_, mut image) = item.structure("ImageSnapshotSpec", 1)?;
                 Ok(GroupSnapshotImage {
                     pool_id: image.i64("pool id")?,
-                    image_id: image.text("image id")?,
+                    image_id: image.id("image id")?,
                     snap_id: image.u64("snapshot id")?,
                 })
             })?,

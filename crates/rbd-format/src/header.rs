@@ -271,7 +271,13 @@ impl HeaderBuilder {
             b"features" => self.features = Some(cursor.u64("features")?),
             b"flags" => self.flags = cursor.u64("flags")?,
             b"op_features" => self.op_features = cursor.u64("operation features")?,
-            b"object_prefix" => self.object_prefix = Some(cursor.text("object prefix")?),
+            b"object_prefix" => {
+                let prefix = cursor.text("object prefix")?;
+                if prefix.contains('\0') {
+                    return Err(DecodeError::Invalid { what: "object prefix", reason: "holds a NUL byte" });
+                }
+                self.object_prefix = Some(prefix);
+            }
             b"data_pool_id" => self.data_pool_id = Some(cursor.i64("data pool id")?),
             b"stripe_unit" => self.stripe_unit = Some(cursor.u64("stripe unit")?),
             b"stripe_count" => self.stripe_count = Some(cursor.u64("stripe count")?),
@@ -350,7 +356,7 @@ pub(crate) fn decode_parent(outer: &mut Cursor<'_>) -> Result<Option<Parent>> {
     let (version, mut value) = outer.structure("cls_rbd_parent", 2)?;
     let pool_id = value.i64("parent pool id")?;
     let namespace = if version.written >= 2 { value.name("parent namespace")? } else { Name::default() };
-    let image_id = value.text("parent image id")?;
+    let image_id = value.optional_id("parent image id")?;
     let snap_id = value.u64("parent snapshot id")?;
     let overlap_bytes =
         if version.written >= 2 { value.optional_u64("parent overlap")? } else { Some(value.u64("parent overlap")?) };
@@ -362,7 +368,7 @@ pub(crate) fn decode_parent(outer: &mut Cursor<'_>) -> Result<Option<Parent>> {
 fn decode_group_membership(outer: &mut Cursor<'_>) -> Result<Option<GroupMembership>> {
     let (_, mut value) = outer.structure("GroupSpec", 1)?;
     let pool_id = value.i64("group pool id")?;
-    let group_id = value.text("group id")?;
+    let group_id = value.optional_id("group id")?;
     Ok((pool_id != -1 && !group_id.is_empty()).then_some(GroupMembership { pool_id, group_id }))
 }
 
@@ -376,7 +382,7 @@ fn decode_migration(outer: &mut Cursor<'_>) -> Result<Migration> {
     let pool_id = value.i64("migration pool id")?;
     let namespace = value.name("migration namespace")?;
     let image_name = value.name("migration image name")?;
-    let image_id = value.text("migration image id")?;
+    let image_id = value.optional_id("migration image id")?;
     value.list("migration snapshot ids", 16, |item| item.take(16, "migration snapshot ids").map(|_| ()))?;
     value.u64("migration overlap")?;
     value.bool("migration flatten")?;

@@ -3,7 +3,8 @@
 //! Source: `MirrorImage` in Ceph's `src/cls/rbd/cls_rbd_types.cc`, `mirror_image_set` in `cls_rbd.cc`; `cls::journal::Tag` in
 //! `src/cls/journal/cls_journal_types.cc`, `TagData` in `src/librbd/journal/Types.cc`.
 
-use crate::decode::{Cursor, DecodeError, Result, text};
+use crate::decode::{Cursor, DecodeError, Result};
+use crate::id::id;
 
 /// The object that lists mirrored images, in each namespace of a pool.
 pub const MIRRORING_OBJECT: &str = "rbd_mirroring";
@@ -83,10 +84,10 @@ impl MirrorImage {
     }
 }
 
-fn decode_image(id: &[u8], value: &[u8]) -> Result<MirrorImage> {
+fn decode_image(key_id: &[u8], value: &[u8]) -> Result<MirrorImage> {
     let (version, mut value) = Cursor::new(value).structure("MirrorImage", 2)?;
     Ok(MirrorImage {
-        image_id: text(id, "image id")?,
+        image_id: id(key_id, "image id")?,
         global_id: value.text("global image id")?,
         state: match value.u8("mirror image state")? {
             0 => MirrorState::Disabling,

@@ -3,8 +3,9 @@
 //! Source: `TrashImageSpec` in Ceph's `src/cls/rbd/cls_rbd_types.cc`, `trash_add` in `cls_rbd.cc`.
 
 use crate::Name;
-use crate::decode::{Cursor, DecodeError, Result, Timestamp, text};
+use crate::decode::{Cursor, DecodeError, Result, Timestamp};
 use crate::directory::ID_PREFIX;
+use crate::id::id;
 
 /// The object with one entry per image in the trash, in each namespace of a pool.
 pub const TRASH_OBJECT: &str = "rbd_trash";
@@ -59,6 +60,36 @@ pub enum TrashState {
 }
 
 impl TrashEntry {
+    /// The value under which the entry is kept, in the version that Ceph has written since Nautilus. A source or a state that is
+    /// not known here keeps its number.
+    pub fn value(&self) -> Vec<u8> {
+        let source = match self.source {
+            TrashSource::User => 0,
+            TrashSource::Mirroring => 1,
+            TrashSource::Migration => 2,
+            TrashSource::Removing => 3,
+            TrashSource::UserParent => 4,
+            TrashSource::Unknown(other) => other,
+        };
+        let state = match self.state {
+            TrashState::Normal => 0,
+            TrashState::Moving => 1,
+            TrashState::Removing => 2,
+            TrashState::Restoring => 3,
+            TrashState::Unknown(other) => other,
+        };
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
+        let name = self.name.as_bytes();
+        let mut content = [&[source][..], &length(name), name].concat();
+        for moment in [self.deleted, self.deferment_end] {
+            content.extend(moment.seconds.to_le_bytes());
+            content.extend(moment.nanoseconds.to_le_bytes());
+        }
+        content.push(state);
+        // Written in version 2, for readers of version 1 and newer.
+        [&[2, 1][..], &length(&content), &content].concat()
+    }
+
     /// Decodes one omap entry of `rbd_trash`; `None` when the key is of no known kind.
     ///
     /// # Errors
@@ -69,10 +100,10 @@ impl TrashEntry {
     }
 }
 
-fn decode_entry(id: &[u8], value: &[u8]) -> Result<TrashEntry> {
+fn decode_entry(key_id: &[u8], value: &[u8]) -> Result<TrashEntry> {
     let (version, mut value) = Cursor::new(value).structure("TrashImageSpec", 2)?;
     Ok(TrashEntry {
-        image_id: text(id, "image id")?,
+        image_id: id(key_id, "image id")?,
         source: match value.u8("trash source")? {
             0 => TrashSource::User,
             1 => TrashSource::Mirroring,

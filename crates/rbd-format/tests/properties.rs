@@ -359,14 +359,18 @@ proptest! {
         ];
         let states = [TrashState::Normal, TrashState::Moving, TrashState::Removing, TrashState::Restoring];
         let state = if version >= 2 { state } else { 0 };
-        prop_assert_eq!(TrashEntry::decode(b"id_ab", &value.0), Ok(Some(TrashEntry {
+        let expected = TrashEntry {
             image_id: "ab".into(),
             source: sources.get(usize::from(source)).copied().unwrap_or(TrashSource::Unknown(source)),
             name,
             deleted,
             deferment_end,
             state: states.get(usize::from(state)).copied().unwrap_or(TrashState::Unknown(state)),
-        })));
+        };
+        if version == 2 {
+            prop_assert_eq!(expected.value(), value.0.clone());
+        }
+        prop_assert_eq!(TrashEntry::decode(b"id_ab", &value.0), Ok(Some(expected)));
     }
 
     #[test]

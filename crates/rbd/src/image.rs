@@ -58,12 +58,13 @@ pub struct Lock {
     pub this_service: bool,
 }
 
-/// Finds an image by its name and reads its header: two RADOS reads, nothing is opened.
+/// Finds an image by its name and reads its header: three RADOS reads, nothing is opened.
 ///
 /// # Errors
 /// `image-not-found`; `removing` for one whose removal was cut off; `damaged`.
 pub fn find(io: &IoContext, name: &str, deadline: Instant) -> Result<Found, Problem> {
     let Some(named) = listing::find(io, name, deadline)? else { return Err(missing(io, name, deadline)) };
+    let named = named.sound()?;
     match read_header(io, &named.id, deadline)? {
         Some(header) => Ok(Found { name: named.name, id: named.id, header }),
         None => Err(removing(name)),

@@ -27,6 +27,9 @@ use crate::why::{self, Act, Reason};
 /// RADOS reads in flight per listing.
 const IN_FLIGHT: usize = 256;
 
+/// How often a name is looked up anew that is renamed at the same time.
+const RENAMES: usize = 3;
+
 /// How long names are waited for that only another pool knows, such as those of a clone's parent: one pool that does not
 /// answer keeps no list of another.
 const FOREIGN: Duration = Duration::from_secs(2);
@@ -59,7 +62,8 @@ pub struct Image {
     /// The bytes of a name that is not UTF-8, in base64; absent when the name is text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name_base64: Option<String>,
-    /// Its id, which stays through renames; empty for an image of format 1, which has none.
+    /// Its id, which stays through renames; empty for an image of format 1, which has none, and where the directory has none that
+    /// could be its own.
     pub id: String,
     /// Its format: 2, or 1, which is deprecated and only shown.
     pub format: u8,
@@ -167,6 +171,11 @@ impl Image {
         why::before(io, &self.name, &self.id, act, deadline)
     }
 
+    /// Whether its entry in the directory is damaged, so that its name leads to no image.
+    pub fn is_only_a_name(&self) -> bool {
+        self.state == ImageState::Damaged && self.id.is_empty()
+    }
+
     /// Refuses when it cannot be used as it is.
     ///
     /// # Errors
@@ -182,6 +191,7 @@ impl Image {
                 Problem::new(Kind::Removing, format!("The removal of image {:?} was begun.", self.name))
                     .correction("It can only be removed: DELETE it with ?permanent=true.")
             }
+            ImageState::Damaged if self.is_only_a_name() => damaged_entry(&self.name),
             ImageState::Damaged => Problem::new(Kind::Damaged, format!("Image {:?} cannot be read.", self.name))
                 .correction(
                     "Look at its header with `rados listomapvals`, and restore the image from a backup, or remove it.",
@@ -273,28 +283,51 @@ pub struct Named {
     pub name: String,
     /// What is known of a name that is no text.
     pub not_text: Option<NotText>,
-    /// Its id.
+    /// Its id; empty when its entry is damaged.
     pub id: String,
+    /// What is wrong with its entry, so that the name leads to no image.
+    pub damage: Option<String>,
 }
 
 impl Named {
     /// An image by its name as stored.
     pub fn new(name: &Name, id: String) -> Self {
-        Self { name: name.to_string(), not_text: NotText::of(name), id }
+        Self { name: name.to_string(), not_text: NotText::of(name), id, damage: None }
     }
 
     /// The name as stored.
     fn stored(&self) -> &[u8] {
         self.not_text.as_ref().map_or(self.name.as_bytes(), NotText::as_bytes)
     }
+
+    /// The same name, whose entry is damaged.
+    fn damaged(self, damage: String) -> Self {
+        Self { id: String::new(), damage: Some(damage), ..self }
+    }
+
+    /// Itself, unless its entry is damaged.
+    ///
+    /// # Errors
+    /// `damaged`.
+    pub fn sound(self) -> Result<Self, Problem> {
+        match &self.damage {
+            None => Ok(self),
+            Some(damage) => Err(damaged_entry(&self.name).cause(damage)),
+        }
+    }
+}
+
+/// The name of an image is there and leads to none.
+fn damaged_entry(name: &str) -> Problem {
+    Problem::new(Kind::Damaged, format!("The entry of image {name:?} in the directory of its pool is damaged."))
+        .correction("DELETE it with ?permanent=true to free the name; no image is touched by that.")
 }
 
 /// A page of the directory.
 pub struct DirectoryPage {
     /// The images, by name.
     pub images: Vec<Named>,
-    /// Where more follow, if they do: after this name, as the directory has it. Names are bytes there, and entries that
-    /// cannot be read are none of the images.
+    /// Where more follow, if they do: after this name, as the directory has it. Names are bytes there.
     pub next: Option<Vec<u8>>,
 }
 
@@ -316,7 +349,7 @@ fn or_empty(page: ceph::Result<OmapPage>) -> Result<OmapPage, Problem> {
     }
 }
 
-fn directory_page(io: &IoContext, page: &OmapPage) -> DirectoryPage {
+fn directory_page(page: &OmapPage) -> DirectoryPage {
     let images = page
         .entries
         .iter()
@@ -324,8 +357,9 @@ fn directory_page(io: &IoContext, page: &OmapPage) -> DirectoryPage {
             Ok(Some(DirectoryEntry::Name { name, id })) => Some(Named::new(&name, id)),
             Ok(_) => None,
             Err(error) => {
-                tracing::warn!(pool = io.pool(), %error, "an entry of rbd_directory cannot be read");
-                None
+                let name = Name::from(key.strip_prefix(NAME_PREFIX.as_bytes())?);
+                let damage = format!("Its entry in {DIRECTORY_OBJECT} is damaged: {error}.");
+                Some(Named::new(&name, String::new()).damaged(damage))
             }
         })
         .collect();
@@ -346,7 +380,7 @@ pub fn directory(
     deadline: Instant,
 ) -> Result<DirectoryPage, Problem> {
     let page = io.omap_page(&directory_range(after, prefix, limit), Some(deadline));
-    Ok(directory_page(io, &or_empty(page)?))
+    Ok(directory_page(&or_empty(page)?))
 }
 
 /// How a list begins.
@@ -370,7 +404,7 @@ pub fn opening(io: &IoContext, prefix: &str, limit: usize, deadline: Instant) ->
     let [images, trash] = io.omap_page_each([&images, &trash], Some(deadline))?;
     let page = or_empty(images)?;
     let format_1 = format_1::names(io, &page.data, prefix);
-    let directory = directory_page(io, &page);
+    let directory = directory_page(&page);
     if directory.next.is_some() {
         return Ok(Opening { directory, format_1, removing: None });
     }
@@ -378,12 +412,12 @@ pub fn opening(io: &IoContext, prefix: &str, limit: usize, deadline: Instant) ->
     let removing = if trash.more {
         removing(io, prefix, deadline)?
     } else {
-        only_removing(io, trash_entries(io, &trash.entries), prefix)
+        only_removing(io, trash_entries(&trash.entries), prefix)
     };
     Ok(Opening { directory, format_1, removing: Some(removing) })
 }
 
-/// The image of a name, if the directory has it.
+/// The image of a name, if the directory has it. An entry with the id of another image is a damaged one.
 ///
 /// # Errors
 /// What reading gives.
@@ -392,11 +426,100 @@ pub fn find(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Name
 }
 
 fn find_stored(io: &IoContext, name: &[u8], deadline: Instant) -> Result<Option<Named>, Problem> {
-    let key = [NAME_PREFIX.as_bytes(), name].concat();
-    let read = omap_values(std::slice::from_ref(io), DIRECTORY_OBJECT, &[key], Some(deadline)).pop();
+    let mut id = None;
+    // Renamed again and again, it is what was read last.
+    for _ in 0..RENAMES {
+        match look_up(io, name, id.as_deref(), deadline)? {
+            Some(named) if named.damage.is_none() && id.as_ref() != Some(&named.id) => id = Some(named.id),
+            found => return Ok(found),
+        }
+    }
+    look_up(io, name, None, deadline)
+}
+
+/// What the directory has for a name and, in the same step, whether an id is that of this name.
+fn look_up(io: &IoContext, name: &[u8], id: Option<&str>, deadline: Instant) -> Result<Option<Named>, Problem> {
+    let keys: Vec<Vec<u8>> = id.map(id_key).into_iter().chain([name_key(name)]).collect();
+    let entries = directory_values(io, &keys, deadline)?;
+    let owners = owners(&entries);
+    let found = directory_page(&OmapPage { entries, ..OmapPage::default() }).images.pop();
+    Ok(found.map(|named| match owners.get(&named.id) {
+        Some(owner) if owner.as_bytes() != named.stored() => another_image(named, owner),
+        _ => named,
+    }))
+}
+
+/// The values of some keys of the directory.
+fn directory_values(io: &IoContext, keys: &[Vec<u8>], deadline: Instant) -> Result<Vec<Entry>, Problem> {
+    let read = omap_values(std::slice::from_ref(io), DIRECTORY_OBJECT, keys, Some(deadline)).pop();
     let entries = read.unwrap_or_else(|| Ok(Vec::new()));
-    let page = or_empty(entries.map(|entries| OmapPage { entries, ..OmapPage::default() }))?;
-    Ok(directory_page(io, &page).images.pop())
+    Ok(or_empty(entries.map(|entries| OmapPage { entries, ..OmapPage::default() }))?.entries)
+}
+
+fn name_key(name: &[u8]) -> Vec<u8> {
+    [NAME_PREFIX.as_bytes(), name].concat()
+}
+
+fn id_key(id: &str) -> Vec<u8> {
+    format!("{ID_PREFIX}{id}").into_bytes()
+}
+
+/// The names that ids have, of those entries that say one.
+fn owners(entries: &[Entry]) -> HashMap<String, Name> {
+    let decoded = entries.iter().filter_map(|(key, value)| DirectoryEntry::decode(key, value).ok().flatten());
+    decoded
+        .filter_map(|entry| match entry {
+            DirectoryEntry::Id { id, name } => Some((id, name)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// A name that was given the id of another image: what is done to it would be done to that one.
+fn another_image(named: Named, owner: &Name) -> Named {
+    let (id, owner) = (&named.id, owner.to_string());
+    let damage = format!("Its entry in {DIRECTORY_OBJECT} gives the id {id}, which is that of image {owner:?}.");
+    named.damaged(damage)
+}
+
+/// Some images of the directory, each that has the id of another one as damaged. One that was renamed meanwhile is looked up
+/// again.
+fn with_owners(io: &IoContext, images: Vec<Named>, deadline: Instant) -> Result<Vec<Named>, Problem> {
+    let keys: Vec<Vec<u8>> =
+        images.iter().filter(|named| named.damage.is_none()).map(|named| id_key(&named.id)).collect();
+    if keys.is_empty() {
+        return Ok(images);
+    }
+    let owners = owners(&directory_values(io, &keys, deadline)?);
+    let mut checked = Vec::with_capacity(images.len());
+    for named in images {
+        match owners.get(&named.id) {
+            Some(owner) if owner.as_bytes() != named.stored() => {
+                checked.extend(find_stored(io, named.stored(), deadline)?);
+            }
+            _ => checked.push(named),
+        }
+    }
+    Ok(checked)
+}
+
+/// The name that the directory has for an id.
+///
+/// # Errors
+/// What reading gives.
+pub fn owner(io: &IoContext, id: &str, deadline: Instant) -> Result<Option<Name>, Problem> {
+    Ok(owners(&directory_values(io, &[id_key(id)], deadline)?).remove(id))
+}
+
+/// The entry of a damaged name, as the directory holds it; `None` when it is sound, or there is none.
+///
+/// # Errors
+/// What reading gives.
+pub fn damaged(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Entry>, Problem> {
+    if find(io, name, deadline)?.is_none_or(|named| named.damage.is_none()) {
+        return Ok(None);
+    }
+    Ok(directory_values(io, &[name_key(name.as_bytes())], deadline)?.pop())
 }
 
 /// The images in the trash whose removal was begun: librbd's own lists hide them.
@@ -407,8 +530,9 @@ pub fn removing(io: &IoContext, prefix: &str, deadline: Instant) -> Result<Vec<I
     Ok(only_removing(io, trash(io, deadline)?, prefix))
 }
 
-fn only_removing(io: &IoContext, trash: Vec<TrashEntry>, prefix: &str) -> Vec<Image> {
+fn only_removing(io: &IoContext, trash: Trash, prefix: &str) -> Vec<Image> {
     trash
+        .entries
         .into_iter()
         .filter(|item| item.source == TrashSource::Removing)
         .filter(|item| item.name.as_bytes().starts_with(prefix.as_bytes()))
@@ -423,25 +547,48 @@ fn only_removing(io: &IoContext, trash: Vec<TrashEntry>, prefix: &str) -> Vec<Im
 ///
 /// # Errors
 /// What reading gives; a trash that is missing is an empty one.
-pub fn trash(io: &IoContext, deadline: Instant) -> Result<Vec<TrashEntry>, Problem> {
+pub fn trash(io: &IoContext, deadline: Instant) -> Result<Trash, Problem> {
     match io.omap_all(TRASH_OBJECT, ID_PREFIX, Some(deadline)) {
-        Ok(entries) => Ok(trash_entries(io, &entries)),
-        Err(error) if error.is(Errno::ENOENT) => Ok(Vec::new()),
+        Ok(entries) => Ok(trash_entries(&entries)),
+        Err(error) if error.is(Errno::ENOENT) => Ok(Trash::default()),
         Err(error) => Err(error.into()),
     }
 }
 
-fn trash_entries(io: &IoContext, entries: &[Entry]) -> Vec<TrashEntry> {
-    entries
-        .iter()
-        .filter_map(|(key, value)| match TrashEntry::decode(key, value) {
-            Ok(entry) => entry,
-            Err(error) => {
-                tracing::warn!(pool = io.pool(), %error, "an entry of rbd_trash cannot be read");
-                None
-            }
-        })
-        .collect()
+/// What a trash holds.
+#[derive(Debug, Default)]
+pub struct Trash {
+    /// The images.
+    pub entries: Vec<TrashEntry>,
+    /// Entries that cannot be read.
+    pub damaged: Vec<DamagedTrash>,
+}
+
+/// An entry of a trash that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedTrash {
+    /// What its key gives for an id. It need not be one.
+    pub id: Name,
+    /// What is wrong with it.
+    pub reason: String,
+    /// Its value.
+    pub value: Vec<u8>,
+}
+
+/// Entries of `rbd_trash`, those that can be read and those that cannot.
+pub(crate) fn trash_entries(entries: &[Entry]) -> Trash {
+    let mut trash = Trash::default();
+    for (key, value) in entries {
+        match TrashEntry::decode(key, value) {
+            Ok(entry) => trash.entries.extend(entry),
+            Err(error) => trash.damaged.push(DamagedTrash {
+                id: Name::from(key.strip_prefix(ID_PREFIX.as_bytes()).unwrap_or(key)),
+                reason: format!("Its entry in {TRASH_OBJECT} is damaged: {error}."),
+                value: value.clone(),
+            }),
+        }
+    }
+    trash
 }
 
 /// An image of which nothing but its name is known, with its state and the reason for that.
@@ -497,7 +644,7 @@ pub struct ParentNames {
     pub snapshots: HashMap<u64, String>,
 }
 
-/// Details of images of one pool and namespace, in the order given. One that vanished meanwhile is left out.
+/// Details of images of one pool and namespace, in the order given, which is that of their names. One that vanished meanwhile is left out.
 ///
 /// # Errors
 /// What reading gives as a whole; an image that cannot be read is in the result, with the reason.
@@ -522,6 +669,8 @@ pub fn headers(
     images: Vec<Named>,
     deadline: Instant,
 ) -> Result<Vec<Image>, Problem> {
+    let (images, damaged): (Vec<Named>, Vec<Named>) =
+        with_owners(io, images, deadline)?.into_iter().partition(|named| named.damage.is_none());
     let ranges: Vec<OmapRange> =
         images.iter().map(|image| OmapRange { object: header_object(&image.id), ..OmapRange::default() }).collect();
     let mut headers: Vec<Option<Result<ImageHeader, Unread>>> = Vec::new();
@@ -540,7 +689,7 @@ pub fn headers(
         .zip(&headers)
         .filter_map(|(named, header)| Some((named.id.as_str(), header.as_ref()?.as_ref().ok()?)));
     let known = Names { parents, groups, mirroring: mirroring::read(io, whole, deadline)? };
-    let mut shown = Vec::with_capacity(images.len());
+    let mut shown = Vec::with_capacity(images.len() + damaged.len());
     for (named, header) in images.into_iter().zip(headers) {
         match header {
             Some(Ok(header)) => shown.push(image(connection, io, named, &header, &known)),
@@ -559,6 +708,13 @@ pub fn headers(
                 }
             }
         }
+    }
+    if !damaged.is_empty() {
+        shown.extend(damaged.into_iter().map(|named| {
+            let reason = named.damage.clone().unwrap_or_default();
+            unreadable(io, named, ImageState::Damaged, &reason)
+        }));
+        shown.sort_by(|a, b| a.name.cmp(&b.name));
     }
     Ok(shown)
 }

@@ -122,8 +122,11 @@ fn users(io: &IoContext, pool_id: i64, until: Instant) -> Result<Vec<User>, Prob
         for page in images(&place, until)?.chunks(PAGE) {
             found.extend(of_those(&place, page, false, pool_id, until)?);
         }
-        let trashed: Vec<Named> =
-            listing::trash(&place, until)?.into_iter().map(|entry| Named::new(&entry.name, entry.image_id)).collect();
+        let trashed: Vec<Named> = listing::trash(&place, until)?
+            .entries
+            .into_iter()
+            .map(|entry| Named::new(&entry.name, entry.image_id))
+            .collect();
         found.extend(of_those(&place, &trashed, true, pool_id, until)?);
     }
     Ok(found)

@@ -5,18 +5,18 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use ceph::{Access, Errno, ImageRef, IoContext, OmapRange, omap_values};
+use ceph::{Access, Errno, ImageRef, IoContext, OmapChange, OmapRange, omap_values};
 use jiff::Timestamp;
 use rbd_format::directory::ID_PREFIX;
 use rbd_format::header::header_object;
 use rbd_format::trash::TRASH_OBJECT;
-use rbd_format::{ImageHeader, SnapshotNamespace, TrashEntry, TrashSource, TrashState, decode_header};
+use rbd_format::{ImageHeader, SnapshotNamespace, TrashEntry, TrashSource, TrashState, decode_header, is_id};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::fault::{Fault as Problem, Kind};
 use crate::image::{self, Found};
-use crate::listing;
+use crate::listing::{self, DamagedTrash};
 use crate::unread;
 use crate::why::{self, Act, Reason};
 
@@ -42,6 +42,8 @@ pub struct TrashItem {
     pub source: Source,
     /// What is being done to it.
     pub state: State,
+    /// What is wrong with its entry in the list; null when nothing is.
+    pub state_reason: Option<String>,
     /// Its size, in bytes; null when its header cannot be read.
     pub size_bytes: Option<u64>,
     /// The names of its snapshots; null when its header cannot be read.
@@ -88,6 +90,8 @@ pub enum State {
     Removing,
     /// It is being restored, or that was cut off: restoring it again finishes it.
     Restoring,
+    /// Its entry in the list cannot be read; it can only be removed.
+    Damaged,
     /// None of these.
     Unknown,
 }
@@ -257,6 +261,7 @@ impl InTrash {
                 TrashSource::Unknown(_) => Source::Unknown,
             },
             state: self.state(),
+            state_reason: None,
             size_bytes: self.header.as_ref().map(|header| header.size_bytes),
             snapshots: self.snapshot_names(),
             deleted_at: timestamp(entry.deleted),
@@ -273,6 +278,25 @@ impl InTrash {
             _ => snapshot.name.to_string(),
         };
         self.header.as_ref().map(|header| header.snapshots.iter().map(name).collect())
+    }
+}
+
+/// An entry that cannot be read, as the API shows it.
+fn shown_damaged(io: &IoContext, entry: &DamagedTrash) -> TrashItem {
+    TrashItem {
+        id: entry.id.to_string(),
+        name: String::new(),
+        pool: io.pool().to_owned(),
+        namespace: io.namespace().to_owned(),
+        source: Source::Unknown,
+        state: State::Damaged,
+        state_reason: Some(entry.reason.clone()),
+        size_bytes: None,
+        snapshots: None,
+        deleted_at: None,
+        expires_at: None,
+        removable: true,
+        not_removable_reason: None,
     }
 }
 
@@ -325,12 +349,15 @@ fn obstacles(io: &IoContext, images: &[InTrash], now: Timestamp, until: Instant)
     found.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is in the trash as RADOS has it, in the order of the ids.
+/// The images in the trash as RADOS has them, in the order of the ids.
 ///
 /// # Errors
 /// What reading gives as a whole; an image without a header is in the result.
 pub fn read(io: &IoContext, deadline: Instant) -> Result<Vec<InTrash>, Problem> {
-    let entries = listing::trash(io, deadline)?;
+    with_headers(io, listing::trash(io, deadline)?.entries, deadline)
+}
+
+fn with_headers(io: &IoContext, entries: Vec<TrashEntry>, deadline: Instant) -> Result<Vec<InTrash>, Problem> {
     let ranges: Vec<OmapRange> = entries
         .iter()
         .map(|entry| OmapRange { object: header_object(&entry.image_id), ..OmapRange::default() })
@@ -348,29 +375,50 @@ pub fn read(io: &IoContext, deadline: Instant) -> Result<Vec<InTrash>, Problem> 
 /// # Errors
 /// As [`read`].
 pub fn items(io: &IoContext, deadline: Instant) -> Result<Vec<TrashItem>, Problem> {
-    let images = read(io, deadline)?;
+    let trash = listing::trash(io, deadline)?;
+    let images = with_headers(io, trash.entries, deadline)?;
     let obstacles = obstacles(io, &images, Timestamp::now(), unread::patience(deadline));
     let mut items: Vec<TrashItem> =
         images.iter().zip(obstacles).map(|(image, obstacle)| image.shown(io, obstacle.as_ref())).collect();
+    items.extend(trash.damaged.iter().map(|entry| shown_damaged(io, entry)));
     items.sort_by(|a, b| b.deleted_at.cmp(&a.deleted_at).then_with(|| a.id.cmp(&b.id)));
     Ok(items)
 }
 
-/// One image in the trash as RADOS has it: two reads.
-///
-/// # Errors
-/// `trash-not-found`; what reading gives.
-pub fn find(io: &IoContext, id: &str, deadline: Instant) -> Result<InTrash, Problem> {
+/// The entry of an id: an image's, or one that cannot be read.
+fn entry(io: &IoContext, id: &str, deadline: Instant) -> Result<Result<TrashEntry, DamagedTrash>, Problem> {
     let key = format!("{ID_PREFIX}{id}").into_bytes();
     let read = omap_values(std::slice::from_ref(io), TRASH_OBJECT, std::slice::from_ref(&key), Some(deadline)).pop();
     let values = match read.unwrap_or_else(|| Ok(Vec::new())) {
         Err(error) if error.is(Errno::ENOENT) => Vec::new(),
         values => values?,
     };
-    let Some((key, value)) = values.into_iter().next() else { return Err(not_found(io, id)) };
-    let entry = TrashEntry::decode(&key, &value)
-        .map_err(|source| ceph::Error::Decode { subject: io.subject(TRASH_OBJECT), source })?
-        .ok_or_else(|| not_found(io, id))?;
+    let mut trash = listing::trash_entries(&values);
+    match (trash.entries.pop(), trash.damaged.pop()) {
+        (Some(entry), _) => Ok(Ok(entry)),
+        (None, Some(damaged)) => Ok(Err(damaged)),
+        (None, None) => Err(not_found(io, id)),
+    }
+}
+
+/// An entry that cannot be read, by its id; `None` when it can be.
+///
+/// # Errors
+/// `trash-not-found`; what reading gives.
+pub fn damaged(io: &IoContext, id: &str, deadline: Instant) -> Result<Option<DamagedTrash>, Problem> {
+    Ok(entry(io, id, deadline)?.err())
+}
+
+/// One image in the trash as RADOS has it: two reads.
+///
+/// # Errors
+/// `trash-not-found`; `damaged` for an entry that cannot be read; what reading gives.
+pub fn find(io: &IoContext, id: &str, deadline: Instant) -> Result<InTrash, Problem> {
+    let entry = entry(io, id, deadline)?.map_err(|damaged| {
+        Problem::new(Kind::Damaged, format!("The entry of {id:?} in the trash cannot be read."))
+            .cause(damaged.reason)
+            .correction("DELETE it from the trash to remove it for good.")
+    })?;
     // A header that is damaged is none here: what is known is shown.
     let header = match image::read_header(io, id, deadline) {
         Err(problem) if problem.kind() == Kind::Damaged => None,
@@ -384,6 +432,9 @@ pub fn find(io: &IoContext, id: &str, deadline: Instant) -> Result<InTrash, Prob
 /// # Errors
 /// As [`find`].
 pub fn item(io: &IoContext, id: &str, deadline: Instant) -> Result<TrashItem, Problem> {
+    if let Some(damaged) = damaged(io, id, deadline)? {
+        return Ok(shown_damaged(io, &damaged));
+    }
     let image = find(io, id, deadline)?;
     let obstacle = any_obstacle(io, &image, Timestamp::now());
     Ok(image.shown(io, obstacle.as_ref()))
@@ -392,6 +443,49 @@ pub fn item(io: &IoContext, id: &str, deadline: Instant) -> Result<TrashItem, Pr
 fn not_found(io: &IoContext, id: &str) -> Problem {
     Problem::new(Kind::TrashNotFound, format!("The trash of {:?} holds no image with the id {id:?}.", io.subject("")))
         .correction("GET the trash: it lists ids and names.")
+}
+
+/// Makes an entry that cannot be read one with which its image can be removed: the id stands for the name that is lost. An entry
+/// whose key is no id is taken away, since no image can have it. Blocks.
+///
+/// # Errors
+/// What Ceph gives.
+pub fn mend(io: &IoContext, id: &str, deadline: Instant) -> Result<(), Problem> {
+    match entry(io, id, deadline) {
+        Ok(Err(damaged)) => mend_entry(io, &damaged),
+        Ok(Ok(_)) => Ok(()),
+        Err(problem) if problem.kind() == Kind::TrashNotFound => Ok(()),
+        Err(problem) => Err(problem),
+    }
+}
+
+fn mend_entry(io: &IoContext, damaged: &DamagedTrash) -> Result<(), Problem> {
+    let key = [ID_PREFIX.as_bytes(), damaged.id.as_bytes()].concat();
+    let guards = vec![(key.clone(), damaged.value.clone())];
+    let change = match damaged.id.as_str().filter(|id| is_id(id.as_bytes())) {
+        Some(id) => {
+            let mended = TrashEntry {
+                image_id: id.to_owned(),
+                source: TrashSource::User,
+                name: damaged.id.clone(),
+                deleted: rbd_format::Timestamp::default(),
+                deferment_end: rbd_format::Timestamp::default(),
+                state: TrashState::Normal,
+            };
+            OmapChange { guards, set: vec![(key, mended.value())], remove: Vec::new() }
+        }
+        None => OmapChange { guards, set: Vec::new(), remove: vec![key] },
+    };
+    Ok(io.omap_change(TRASH_OBJECT, &change)?)
+}
+
+/// Takes away the entries whose keys are no ids: no image can have one. Blocks.
+///
+/// # Errors
+/// What Ceph gives.
+pub fn drop_impossible(io: &IoContext, deadline: Instant) -> Result<(), Problem> {
+    let damaged = listing::trash(io, deadline)?.damaged;
+    damaged.iter().filter(|entry| !is_id(entry.id.as_bytes())).try_for_each(|entry| mend_entry(io, entry))
 }
 
 /// Refuses to remove an image for good as long as something is in the way that is known beforehand. Clients that have it open

@@ -462,7 +462,8 @@ async fn add(mut call: Call) -> Answer {
         .group(name, move |connection, io| {
             group_id(io, &group, deadline)?;
             let other = connection.context(&images.pool, &images.namespace)?;
-            let found = listing::find(&other, &image, deadline)?.ok_or_else(|| image_not_found(&images, &image))?;
+            let found =
+                listing::find(&other, &image, deadline)?.ok_or_else(|| image_not_found(&images, &image))?.sound()?;
             match io.add_to_group(&group, &other, &image) {
                 Ok(()) => Ok(()),
                 // In a group: in this one already, or in another.

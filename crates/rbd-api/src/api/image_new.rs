@@ -234,7 +234,7 @@ pub(super) fn refused(error: ceph::Error) -> Problem {
 /// The name of a new image is taken: by an image, or by what a cut-off removal left.
 pub(super) fn taken(io: &IoContext, name: &str, deadline: Instant) -> Problem {
     match image::find(io, name, deadline) {
-        Err(problem) if problem.kind() == Kind::Removing => problem,
+        Err(problem) if matches!(problem.kind(), Kind::Removing | Kind::Damaged) => problem,
         Err(problem) if problem.has("format") => format_1::taken(name),
         _ => Problem::new(Kind::Exists, format!("There is an image {name:?} already."))
             .correction("Choose another name, or PUT the image to accept one that is as asked for.")

@@ -302,7 +302,7 @@ async fn delete(call: Call) -> Answer {
         }
         let (image, ()) = call
             .image(move |_, io, image| {
-                if image.state == ImageState::Removing {
+                if image.state == ImageState::Removing || image.is_only_a_name() {
                     return Ok(());
                 }
                 if !query.force {
@@ -336,7 +336,7 @@ async fn delete(call: Call) -> Answer {
         .ok_or_else(|| Problem::field("retention", "is too long", "a time that ends before the year 2106"))?;
     let (image, ()) = call
         .image(move |_, io, image| {
-            if image.state == ImageState::Removing {
+            if image.state == ImageState::Removing || image.is_only_a_name() {
                 return image.whole();
             }
             if !query.force {
@@ -549,6 +549,9 @@ async fn remove_trash(call: Call) -> Answer {
     let deadline = call.deadline;
     let image = call
         .ceph(move |io| {
+            if trash::damaged(io, &id, deadline)?.is_some() {
+                return Ok(String::new());
+            }
             let image = trash::find(io, &id, deadline)?;
             trash::refuse_kept(io, &image, force, delete_snapshots)?;
             let name = image.entry.name.to_string();

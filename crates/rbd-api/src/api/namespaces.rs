@@ -189,8 +189,9 @@ fn held(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Problem>
         let more = if images.next.is_some() { "more than " } else { "" };
         holds.push(format!("{more}{} image(s)", images.images.len()));
     }
-    if !trash.is_empty() {
-        holds.push(format!("{} in its trash", trash.len()));
+    let trashed = trash.entries.len() + trash.damaged.len();
+    if trashed > 0 {
+        holds.push(format!("{trashed} in its trash"));
     }
     if !groups.is_empty() {
         holds.push(format!("{} group(s)", groups.len()));
@@ -199,11 +200,10 @@ fn held(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Problem>
         return Ok(None);
     }
     let images: Vec<String> = images.images.into_iter().map(|image| image.name).collect();
-    let trash: Vec<serde_json::Value> = trash
-        .into_iter()
-        .take(NAMED)
-        .map(|entry| serde_json::json!({ "id": entry.image_id, "name": entry.name.to_string() }))
-        .collect();
+    let sound = trash.entries.iter().map(|entry| (entry.image_id.clone(), entry.name.to_string()));
+    let damaged = trash.damaged.iter().map(|entry| (entry.id.to_string(), String::new()));
+    let trash: Vec<serde_json::Value> =
+        sound.chain(damaged).take(NAMED).map(|(id, name)| serde_json::json!({ "id": id, "name": name })).collect();
     let groups: Vec<String> = groups.into_iter().take(NAMED).collect();
     let problem = Problem::new(Kind::InUse, format!("Namespace {name:?} is not empty: it holds {}.", holds.join(", ")))
         .correction("Delete its images for good, empty its trash, and delete its groups first.")

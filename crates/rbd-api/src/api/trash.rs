@@ -1,7 +1,9 @@
 //! The trash.
 
+use std::time::Instant;
+
 use axum::http::{Method, StatusCode};
-use ceph::Errno;
+use ceph::{Errno, IoContext};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -12,6 +14,7 @@ use crate::envelope::List;
 use crate::names::{path_of, segment};
 use crate::schema;
 use rbd::fault::{Fault as Problem, Kind};
+use rbd::image;
 use rbd::listing::Image;
 use rbd::names::check_new;
 use rbd::trash::{self, Source, State, TrashItem};
@@ -74,7 +77,7 @@ async fn restore(mut call: Call) -> Answer {
             let io = connection.context(&place.pool, &place.namespace)?;
             let item = trash::item(&io, &id, deadline)?;
             let name = name.unwrap_or_else(|| item.name.clone());
-            refuse_unrestorable(&item)?;
+            refuse_unrestorable(&io, &item, deadline)?;
             io.trash_restore(&id, &name).map_err(|error| match error.errno() {
                 Some(Errno::EEXIST) => Problem::new(Kind::Exists, format!("There is an image {name:?} already."))
                     .correction("Restore it under another name: {\"name\": \"…\"}.")
@@ -92,8 +95,12 @@ async fn restore(mut call: Call) -> Answer {
     Ok(located(json(StatusCode::OK, &image)?, &location))
 }
 
-fn refuse_unrestorable(item: &TrashItem) -> Result<(), Problem> {
-    if item.state == State::Removing {
+fn refuse_unrestorable(io: &IoContext, item: &TrashItem, deadline: Instant) -> Result<(), Problem> {
+    if item.state == State::Damaged {
+        return trash::find(io, &item.id, deadline).map(drop);
+    }
+    let headless = image::read_header(io, &item.id, deadline).is_ok_and(|header| header.is_none());
+    if item.state == State::Removing || headless {
         return Err(Problem::new(Kind::Removing, format!("Image {:?} is being removed for good.", item.name))
             .cause("A part of its data is gone already, so that nothing whole can be restored.")
             .correction("Remove it again to finish that."));

@@ -6,6 +6,7 @@
 mod bounds;
 mod clients;
 mod cluster;
+mod damaged_entries;
 mod data;
 mod docs;
 mod foreign_pools;

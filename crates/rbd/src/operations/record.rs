@@ -204,7 +204,7 @@ impl Work {
         }
     }
 
-    /// The id of the image it works on, where it is one that exists already.
+    /// The id of the image it works on, where it is one that exists already. A name that leads to no image has none.
     pub fn image_id(&self) -> Option<&str> {
         match self {
             Self::RemoveImage { image_id, .. }

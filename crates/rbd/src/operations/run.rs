@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ceph::{Access, CopyKind, Errno, Image, ImageRef, ImageSpec, IoContext};
-use rbd_format::directory::{DIRECTORY_OBJECT, ID_PREFIX};
-use rbd_format::{DirectoryEntry, ImageHeader, TrashEntry, TrashSource};
+use ceph::{Access, CopyKind, Errno, Image, ImageRef, ImageSpec, IoContext, OmapChange};
+use rbd_format::directory::{DIRECTORY_OBJECT, ID_OBJECT_PREFIX, ID_PREFIX, decode_id_object};
+use rbd_format::{DirectoryEntry, ImageHeader, TrashEntry, TrashSource, is_id};
 
 use super::record::{Progress, Work};
 use super::snapshot_purge;
@@ -19,6 +19,7 @@ use crate::layout::image_size;
 use crate::link::Connection;
 use crate::listing;
 use crate::names::Place;
+use crate::trash;
 use crate::why::{self, Act};
 
 /// How long a watch of a client that died lasts (`osd_client_watch_timeout`, 30 s), and some more.
@@ -74,6 +75,9 @@ impl Signals {
 /// How long a read of a directory may take here: work has no client that waits.
 pub(super) const READ: Duration = Duration::from_mins(1);
 
+/// More than any id takes in the object that holds it.
+const MOST_ID_BYTES: usize = 4096;
+
 /// How long an image without a header may be one that is being made. librbd takes some 10 ms for it.
 const MAKING: Duration = Duration::from_secs(3);
 
@@ -88,6 +92,11 @@ pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signal
     let io = connection.context(&place.pool, &place.namespace)?;
     let progress = |done, total| signals.told(done, total);
     match work {
+        Work::RemoveImage { image, image_id, .. } if !is_id(image_id.as_bytes()) => {
+            let Some(id) = free_name(&io, image)? else { return Ok(()) };
+            let target = Target { io: &io, name: image, id: &id };
+            patiently(signals, || remove_image(&io, image, &id, signals)).map_err(|error| in_the_way(target, error))
+        }
         Work::RemoveImage { image, image_id, delete_snapshots } => {
             let target = Target { io: &io, name: image, id: image_id };
             target.before(Act::Remove { force: true })?;
@@ -96,6 +105,10 @@ pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signal
                 .map_err(|error| in_the_way(target, error))
         }
         Work::RemoveTrash { image, image_id, delete_snapshots } => {
+            trash::mend(&io, image_id, Instant::now() + READ)?;
+            if !is_id(image_id.as_bytes()) {
+                return Ok(());
+            }
             let target = Target { io: &io, name: image, id: image_id };
             target.before(Act::Remove { force: true })?;
             without_snapshots(&io, (image, image_id), *delete_snapshots, signals)?;
@@ -159,6 +172,32 @@ pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signal
         }
         Work::Import { .. } => Err(Problem::new(Kind::Internal, "An import runs with its request only.")),
     }
+}
+
+/// Frees a name whose entry in the directory is damaged. librbd is not asked: it ends the process over an empty id, and removes
+/// another's image where the id is that one's. Where all else says which image has the name, the entry is mended, and the image's
+/// id is the result. A name that leads to an image by now is left alone.
+fn free_name(io: &IoContext, name: &str) -> Result<Option<String>, Problem> {
+    let deadline = Instant::now() + READ;
+    let Some((key, value)) = listing::damaged(io, name, deadline)? else { return Ok(None) };
+    let guards = vec![(key.clone(), value)];
+    let object = format!("{ID_OBJECT_PREFIX}{name}");
+    let data = match io.read_data(&object, MOST_ID_BYTES, Some(deadline)) {
+        Err(error) if error.is(Errno::ENOENT) => Vec::new(),
+        data => data?,
+    };
+    if let Ok(id) = decode_id_object(&data)
+        && listing::owner(io, &id, deadline)?.is_some_and(|owner| owner == *name)
+    {
+        // That object and the entry hold the same bytes.
+        let change = OmapChange { guards, set: vec![(key, data)], remove: Vec::new() };
+        io.omap_change(DIRECTORY_OBJECT, &change)?;
+        return Ok(Some(id));
+    }
+    // A new image of the name would find this one's place taken.
+    io.remove_object(&object)?;
+    io.omap_change(DIRECTORY_OBJECT, &OmapChange { guards, set: Vec::new(), remove: vec![key] })?;
+    Ok(None)
 }
 
 /// Deletes the snapshots of an image that is about to be removed, if that was asked for.

@@ -61,6 +61,7 @@ struct Purge {
 /// # Errors
 /// `in-use` with every image that could not be removed, and why; `ECANCELED` when asked to end early.
 pub fn run(io: &IoContext, expired: Expired, signals: &Signals) -> Result<(), Problem> {
+    trash::drop_impossible(io, Instant::now() + READ)?;
     let mut purge = Purge::default();
     for half_removed_too in [false, true] {
         while purge.pass(io, expired, half_removed_too, signals)? {}

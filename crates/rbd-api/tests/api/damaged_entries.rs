@@ -1,0 +1,153 @@
+//! Directories of Ceph with entries that no client of Ceph writes: whoever may write in a pool can.
+
+use ceph::OmapChange;
+use rbd_format::directory::DIRECTORY_OBJECT;
+use rbd_format::trash::TRASH_OBJECT;
+use serde_json::{Value, json};
+
+use crate::support::{api, ceph, context, finished, pool};
+
+/// Writes an entry of an object, whatever bytes it has.
+fn put(pool: &str, object: &str, key: &[u8], value: &[u8]) {
+    let set = vec![(key.to_vec(), value.to_vec())];
+    context(pool).omap_change(object, &OmapChange { set, ..OmapChange::default() }).unwrap();
+}
+
+/// A string as Ceph writes it.
+fn string(bytes: &[u8]) -> Vec<u8> {
+    [&u32::try_from(bytes.len()).unwrap().to_le_bytes()[..], bytes].concat()
+}
+
+fn create(pool: &str, name: &str) -> String {
+    let body = json!({ "name": name, "sizeBytes": 8 << 20 });
+    let image = api().post(&format!("/api/v1/pools/{pool}/images"), &body).unwrap().expect(201).json();
+    image["id"].as_str().unwrap().to_owned()
+}
+
+fn remove(path: &str) -> Value {
+    let accepted = api().delete(path).unwrap().expect(202);
+    finished(&api(), accepted.header("location"))
+}
+
+#[test]
+fn a_name_without_an_image_is_listed_as_damaged_and_can_be_freed() {
+    let pool = pool();
+    let images = format!("/api/v1/pools/{pool}/images");
+    let id = create(&pool, "whole");
+    for (name, value) in [
+        ("empty", string(b"")),
+        ("nul", string(b"a\0b")),
+        ("slash", string(b"../x")),
+        ("short", b"\xff\xff".to_vec()),
+        ("nothing", Vec::new()),
+        ("other", string(id.as_bytes())),
+    ] {
+        put(&pool, DIRECTORY_OBJECT, format!("name_{name}").as_bytes(), &value);
+        let list = api().get(&format!("{images}?view=full")).unwrap().expect(200).json();
+        let states: Vec<(&str, &str)> = list["Items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| (item["name"].as_str().unwrap(), item["state"].as_str().unwrap()))
+            .collect();
+        let mut expected = [(name, "damaged"), ("whole", "ready")];
+        expected.sort_unstable();
+        assert_eq!(states, expected);
+        let path = format!("{images}/{name}");
+        let image = api().get(&path).unwrap().expect(200).json();
+        assert_eq!((&image["state"], &image["id"]), (&json!("damaged"), &json!("")), "{image}");
+        assert!(image["stateReason"].as_str().unwrap().contains("rbd_directory"), "{image}");
+        for answer in [
+            api().get(&format!("{path}/locks")).unwrap(),
+            api().delete(&path).unwrap(),
+            api().post(&format!("{path}/flatten"), &json!({})).unwrap(),
+            api().post(&format!("{path}/rename"), &json!({ "name": "elsewhere" })).unwrap(),
+            api().post(&images, &json!({ "name": name, "sizeBytes": 1 })).unwrap(),
+            api().put(&path, &json!({ "sizeBytes": 1 })).unwrap(),
+        ] {
+            assert_eq!(answer.problem(), "damaged", "{}", answer.text());
+            assert!(answer.json()["correction"].as_str().unwrap().contains("permanent=true"), "{}", answer.text());
+        }
+        let removed = remove(&format!("{path}?permanent=true"));
+        assert_eq!(removed["state"], "succeeded", "{removed}");
+        assert_eq!(api().get(&path).unwrap().expect(404).problem(), "image-not-found");
+        // The name is free, and no other image was touched.
+        create(&pool, name);
+        assert_eq!(remove(&format!("{path}?permanent=true"))["state"], "succeeded");
+        assert_eq!(api().get(&format!("{images}/whole")).unwrap().expect(200).json()["id"], id);
+    }
+    ceph().rbd(&["info", &format!("{pool}/whole")]).unwrap();
+}
+
+#[test]
+fn an_image_of_which_only_the_name_is_damaged_goes_with_it() {
+    let pool = pool();
+    let id = create(&pool, "a");
+    put(&pool, DIRECTORY_OBJECT, b"name_a", b"\xff");
+    let path = format!("/api/v1/pools/{pool}/images/a");
+    assert_eq!(api().get(&path).unwrap().expect(200).json()["state"], "damaged");
+    let removed = remove(&format!("{path}?permanent=true"));
+    assert_eq!(removed["state"], "succeeded", "{removed}");
+    let left = ceph().rados(&["-p", &pool, "ls"]).unwrap();
+    assert!(!left.contains(&id), "{left}");
+}
+
+#[test]
+fn headers_with_impossible_names_cost_nobody_else_a_list() {
+    let pool = pool();
+    let images = format!("/api/v1/pools/{pool}/images");
+    create(&pool, "whole");
+    let (prefix, parent) = (create(&pool, "prefix"), create(&pool, "parent"));
+    put(&pool, &format!("rbd_header.{prefix}"), b"object_prefix", &string(b"rbd_data.\0"));
+    // A parent in this pool: version 2 for readers of 1, its length, pool, namespace, id, snapshot, no overlap.
+    let own = context(&pool).pool_id();
+    let content = [&own.to_le_bytes()[..], &string(b""), &string(b"a\0b"), &7_u64.to_le_bytes(), b"\0"].concat();
+    put(&pool, &format!("rbd_header.{parent}"), b"parent", &[&[2, 1][..], &string(&content)].concat());
+    let list = api().get(&format!("{images}?view=full")).unwrap().expect(200).json();
+    let states: Vec<&str> =
+        list["Items"].as_array().unwrap().iter().map(|item| item["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["damaged", "damaged", "ready"], "{list}");
+    let read = api().get(&format!("{images}/parent")).unwrap().expect(200).json();
+    assert!(read["stateReason"].as_str().unwrap().contains("parent image id"), "{read}");
+}
+
+#[test]
+fn entries_of_the_trash_that_cannot_be_read_are_listed_and_removed() {
+    let pool = pool();
+    let trash = format!("/api/v1/pools/{pool}/trash");
+    let id = create(&pool, "a");
+    api().delete(&format!("/api/v1/pools/{pool}/images/a")).unwrap().expect(200);
+    put(&pool, TRASH_OBJECT, format!("id_{id}").as_bytes(), b"\xff");
+    put(&pool, TRASH_OBJECT, b"id_", b"\xff");
+    put(&pool, TRASH_OBJECT, b"id_a\0b", b"\xff");
+    let list = api().get(&trash).unwrap().expect(200).json();
+    assert_eq!(list["Items"].as_array().unwrap().len(), 3, "{list}");
+    let item = api().get(&format!("{trash}/{id}")).unwrap().expect(200).json();
+    assert_eq!((&item["state"], &item["removable"]), (&json!("damaged"), &json!(true)), "{item}");
+    assert!(item["stateReason"].as_str().unwrap().contains("rbd_trash"), "{item}");
+    let refused = api().post(&format!("{trash}/{id}/restore"), &json!({ "name": "b" })).unwrap();
+    assert_eq!(refused.problem(), "damaged", "{}", refused.text());
+    // With all that there is of the image.
+    let removed = remove(&format!("{trash}/{id}"));
+    assert_eq!(removed["state"], "succeeded", "{removed}");
+    let left = ceph().rados(&["-p", &pool, "ls"]).unwrap();
+    assert!(!left.contains(&id), "{left}");
+    // What no path can name goes with a purge.
+    let purge = api().post(&format!("{trash}/purge"), &json!({})).unwrap().expect(202);
+    assert_eq!(finished(&api(), purge.header("location"))["state"], "succeeded");
+    let list = api().get(&trash).unwrap().expect(200).json();
+    assert_eq!(list["Items"], json!([]), "{list}");
+}
+
+#[test]
+fn an_image_in_the_trash_without_a_header_is_not_restored() {
+    let pool = pool();
+    let id = create(&pool, "a");
+    api().delete(&format!("/api/v1/pools/{pool}/images/a")).unwrap().expect(200);
+    ceph().rados(&["-p", &pool, "rm", &format!("rbd_header.{id}")]).unwrap();
+    let refused = api().post(&format!("/api/v1/pools/{pool}/trash/{id}/restore"), &json!({})).unwrap().expect(409);
+    assert_eq!(refused.problem(), "removing");
+    assert_eq!(api().get(&format!("/api/v1/pools/{pool}/images")).unwrap().json()["Items"], json!([]));
+    let removed = remove(&format!("/api/v1/pools/{pool}/trash/{id}?force=true"));
+    assert_eq!(removed["state"], "succeeded", "{removed}");
+}
