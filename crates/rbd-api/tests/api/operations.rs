@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use ceph::OmapChange;
 use serde_json::{Value, json};
 use testbed::service::ServiceOptions;
 
-use crate::support::{BINARY, api, ceph, finished, pool};
+use crate::support::{BINARY, api, ceph, context, finished, pool};
 
 /// An image whose removal takes a while: 24,576 objects, each to be looked for.
 fn large_image(pool: &str, name: &str) {
@@ -133,4 +134,50 @@ fn the_same_removal_twice_is_one_operation() {
     }
     let location = format!("/api/v1/operations/{}", first["id"].as_str().unwrap());
     assert_eq!(finished(&api(), &location)["state"], "succeeded");
+}
+
+/// The key and the record of the newest operation of a pool, as they are kept.
+fn newest_record(pool: &str) -> (String, Value) {
+    let io = context(pool).in_namespace("sparrow").unwrap();
+    let (key, bytes) = io.omap_all("operations", "0", None).unwrap().pop().unwrap();
+    (String::from_utf8(key).unwrap(), serde_json::from_slice(&bytes).unwrap())
+}
+
+/// Leaves a record as a replica does that died while it ran the operation, after so many others had.
+fn died_running(pool: &str, key: &str, record: &Value, image_id: &str, deaths: u32) -> String {
+    let mut record = record.clone();
+    let key = format!("{}{deaths:02}", &key[..key.len() - 2]);
+    let pool_id = record["id"].as_str().unwrap().split('.').next().unwrap().to_owned();
+    record["id"] = json!(format!("{pool_id}.{key}"));
+    record["state"] = json!("running");
+    record["owner"] = json!("a replica that is gone");
+    record["image"] = json!("a");
+    record["imageId"] = json!(image_id);
+    record["deaths"] = json!(deaths);
+    record.as_object_mut().unwrap().remove("finishedAt");
+    let set = vec![(key.clone().into_bytes(), serde_json::to_vec(&record).unwrap())];
+    let change = OmapChange { set, ..OmapChange::default() };
+    context(pool).in_namespace("sparrow").unwrap().omap_change("operations", &change).unwrap();
+    format!("/api/v1/operations/{pool_id}.{key}")
+}
+
+#[test]
+fn an_operation_that_ends_its_replicas_is_not_begun_again_for_ever() {
+    let pool = pool();
+    let images = format!("/api/v1/pools/{pool}/images");
+    api().post(&images, &json!({ "name": "first", "sizeBytes": 1 << 20 })).unwrap().expect(201);
+    let removal = api().delete(&format!("{images}/first?permanent=true")).unwrap().expect(202);
+    assert_eq!(finished(&api(), removal.header("location"))["state"], "succeeded");
+    let (key, record) = newest_record(&pool);
+    let made = api().post(&images, &json!({ "name": "a", "sizeBytes": 1 << 20 })).unwrap().expect(201).json();
+    let id = made["id"].as_str().unwrap();
+    // It was run three times.
+    let failed = finished(&api(), &died_running(&pool, &key, &record, id, 2));
+    assert_eq!((&failed["state"], &failed["kind"]), (&json!("failed"), &json!("removeImage")), "{failed}");
+    assert!(failed["problem"]["detail"].as_str().unwrap().contains("3 times"), "{failed}");
+    api().get(&format!("{images}/a")).unwrap().expect(200);
+    // It was run twice.
+    let resumed = finished(&api(), &died_running(&pool, &key, &record, id, 1));
+    assert_eq!(resumed["state"], "succeeded", "{resumed}");
+    assert_eq!(api().get(&format!("{images}/a")).unwrap().status, 404);
 }

@@ -2,7 +2,7 @@
 //!
 //! A record in RADOS says what is to be done, by whom, and how far it is (`store`). The replica that took the request
 //! runs it (`run`) and counts up the record's `beat`. A replica that sees a beat stand still for a [`LEASE`] takes the
-//! operation over: it resumes it, or says that it was interrupted. A replica that ends hands over what librbd lets
+//! operation over: it resumes it, or says that it was interrupted, or that too many replicas have died of it. A replica that ends hands over what librbd lets
 //! it stop. Every change is guarded by what was read, so of two replicas only one succeeds.
 
 pub mod record;
@@ -45,6 +45,8 @@ const BEAT: Duration = Duration::from_secs(2);
 const SWEEP: Duration = Duration::from_secs(2);
 /// How long a read or write of records may take.
 const RECORD_TIME: Duration = Duration::from_secs(5);
+/// How many replicas may end while they run an operation, before it is not begun again.
+const MOST_DEATHS: u32 = 3;
 /// Operations that run at once in one pool, per replica.
 const RUNNING_PER_POOL: usize = 4;
 
@@ -249,7 +251,7 @@ impl Operations {
                 resumed: 0,
                 problem: None,
             };
-            let stored = store.add(&Record { operation, owner, beat: 0 }, &known)?;
+            let stored = store.add(&Record { operation, owner, beat: 0, deaths: 0 }, &known)?;
             Ok((stored, false))
         })
         .await
@@ -325,6 +327,13 @@ impl Operations {
                     let _ = result.await;
                     return;
                 }
+                // The record went with its pool, and with it all that was to be done.
+                Err(problem) if problem.kind() == Kind::PoolNotFound => {
+                    running.signals.cancel();
+                    running.known_to_run.notify_one();
+                    let _ = result.await;
+                    return;
+                }
                 Err(problem) => {
                     tracing::warn!(operation = stored.record.operation.id, %problem, "a beat was not written");
                 }
@@ -373,13 +382,12 @@ impl Operations {
             return Err(cancelled());
         }
         running.started.store(true, Ordering::Relaxed);
-        if !job.resumable() {
-            // Whoever finds the record after this replica has died must not take it for one that never began.
-            running.write_now.notify_one();
-            running.known_to_run.notified().await;
-            if running.signals.cancelled() {
-                return Err(cancelled());
-            }
+        // Whoever finds the record after this replica has died must not take it for one that never began: it may be what
+        // ended the replica.
+        running.write_now.notify_one();
+        running.known_to_run.notified().await;
+        if running.signals.cancelled() {
+            return Err(cancelled());
         }
         let connection = self.link.connection()?;
         let signals = Arc::clone(&running.signals);
@@ -709,17 +717,24 @@ impl Operations {
         let mut record = orphan.record.clone();
         let operation = &mut record.operation;
         let unbegun = operation.state == State::Queued && !matches!(operation.work, Work::Import { .. });
-        let resume = operation.work.resumable() || unbegun;
+        let died = operation.state == State::Running && !record.owner.is_empty();
+        record.deaths += u32::from(died);
+        let deadly = record.deaths >= MOST_DEATHS;
+        let resume = (operation.work.resumable() || unbegun) && !deadly;
         record.owner.clone_from(&self.owner);
         record.beat += 1;
         if resume {
             operation.resumed += 1;
             operation.state = State::Queued;
         } else {
-            operation.state = State::Interrupted;
+            let (state, problem) = if deadly {
+                (State::Failed, ended_its_replicas(record.deaths))
+            } else {
+                let gone = Problem::new(Kind::Internal, "The replica that ran the operation is gone.");
+                (State::Interrupted, gone.correction(operation.work.after_interruption()))
+            };
+            operation.state = state;
             operation.finished_at = Some(Timestamp::now());
-            let problem = Problem::new(Kind::Internal, "The replica that ran the operation is gone.")
-                .correction(operation.work.after_interruption());
             operation.problem = Some((self.describe)(&problem, &operation.request_id));
         }
         let place = operation.place.clone();
@@ -741,8 +756,9 @@ impl Operations {
                 self.counts.taken_over.fetch_add(1, Ordering::Relaxed);
                 self.drive(*stored, Job::Thread);
             } else {
-                tracing::warn!(operation = id, "an operation was interrupted");
-                self.counts.interrupted.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(operation = id, deaths = stored.record.deaths, "an operation was interrupted");
+                let counted = if deadly { &self.counts.failed } else { &self.counts.interrupted };
+                counted.fetch_add(1, Ordering::Relaxed);
             }
         }
         Ok(())
@@ -829,6 +845,14 @@ fn mark_incomplete(io: &IoContext, image: &str) -> Result<(), Problem> {
         Err(error) if error.is(Errno::ENOENT) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// An operation that is not begun once more: it may be what ends its replicas, one after the other.
+fn ended_its_replicas(deaths: u32) -> Problem {
+    let detail = format!("It was run {deaths} times, and each time the replica that ran it ended before it did.");
+    Problem::new(Kind::Internal, detail)
+        .cause("What it works on may be damaged in a way that ends the process that touches it.")
+        .correction("Look into the logs of the replicas for why they ended; begin it again when that is mended.")
 }
 
 fn cancelled() -> Problem {

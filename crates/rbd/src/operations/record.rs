@@ -214,7 +214,7 @@ impl Work {
             | Self::Shrink { image_id, .. }
             | Self::Sparsify { image_id, .. }
             | Self::RebuildObjectMap { image_id, .. }
-            | Self::Rollback { image_id, .. } => Some(image_id),
+            | Self::Rollback { image_id, .. } => Some(image_id.as_str()).filter(|id| !id.is_empty()),
             Self::PurgeTrash { .. } | Self::RollbackGroup { .. } | Self::Copy { .. } | Self::Import { .. } => None,
         }
     }
@@ -306,6 +306,9 @@ pub struct Record {
     /// Counts up while it runs. A replica that sees it stand still for the length of a lease takes the operation over:
     /// that needs no clock that two machines agree on.
     pub beat: u64,
+    /// How many replicas have ended, without handing it over, while they ran it.
+    #[serde(default)]
+    pub deaths: u32,
 }
 
 /// An operation's id: where its record is kept, and its key there.
@@ -394,6 +397,7 @@ mod tests {
             },
             owner: "o".into(),
             beat: 7,
+            deaths: 0,
         };
         let bytes = serde_json::to_vec(&record).unwrap();
         assert_eq!(serde_json::from_slice::<Record>(&bytes).unwrap(), record);

@@ -117,7 +117,7 @@ impl Schedule {
             resumed: 0,
             problem: None,
         };
-        Record { operation, owner, beat: 0 }
+        Record { operation, owner, beat: 0, deaths: 0 }
     }
 
     /// Why it begins nothing now, as far as the other records tell: a purge of the same trash has not ended.
