@@ -306,7 +306,7 @@ fn measure(io: &IoContext, found: &Found, exact: bool, deadline: Instant) -> Res
         let name = point.map(|snapshot| snapshot.name.to_string());
         let size = point.map_or(header.size_bytes, |snapshot| snapshot.size_bytes);
         image.set_snapshot(point.map(|snapshot| snapshot.id)).map_err(|error| found.explain(io, error, deadline))?;
-        let used = written(&image, before.as_deref(), size, exact.then_some(header.object_size_bytes()), until)
+        let used = written(&image, before.as_deref(), size, header.object_size_bytes(), exact, until)
             .map_err(|error| found.explain(io, error, deadline))?;
         before.clone_from(&name);
         spaces.push(Space { snapshot: name, provisioned_bytes: size, used_bytes: used });
@@ -321,23 +321,47 @@ fn measure(io: &IoContext, found: &Found, exact: bool, deadline: Instant) -> Res
     Ok(Usage { provisioned_bytes: header.size_bytes, used_bytes: total, exact, reason, head, snapshots: spaces })
 }
 
-/// Bytes written since a snapshot; `None` when time ran out. In whole objects, or piece by piece of so many bytes per
-/// object, so that the clock is looked at even where there is nothing.
+/// How many objects one call of librbd walks over. The clock is looked at between two: a call cannot be ended where there is
+/// nothing to tell of. With an object map it looks at that alone and takes as long for one object as for a million; when the map
+/// is missing or damaged, whatever the header says, it asks for object after object.
+#[derive(Debug, Clone, Copy)]
+struct Step(u64);
+
+impl Step {
+    const FIRST: Self = Self(512);
+    const MOST: u64 = 1 << 22;
+    const QUICK: Duration = Duration::from_millis(250);
+    const SLOW: Duration = Duration::from_secs(1);
+
+    /// The next one, after one that took so long.
+    fn after(self, took: Duration) -> Self {
+        if took < Self::QUICK {
+            Self((self.0 * 2).min(Self::MOST))
+        } else if took > Self::SLOW {
+            Self((self.0 / 2).max(Self::FIRST.0))
+        } else {
+            self
+        }
+    }
+}
+
+/// Bytes written since a snapshot, exact or in whole objects; `None` when time ran out.
 fn written(
     image: &ceph::Image,
     since: Option<&str>,
     size: u64,
-    by_object: Option<u64>,
+    object_bytes: u64,
+    exact: bool,
     until: Instant,
 ) -> ceph::Result<Option<u64>> {
-    const OBJECTS: u64 = 512;
-    let step = by_object.map_or(u64::MAX, |object| object.saturating_mul(OBJECTS));
+    let mut step = Step::FIRST;
     let (mut used, mut offset) = (0_u64, 0_u64);
     while offset < size {
-        let length = step.min(size - offset);
-        let mut late = Instant::now() >= until;
+        let length = object_bytes.saturating_mul(step.0).min(size - offset);
+        let started = Instant::now();
+        let mut late = started >= until;
         if !late {
-            image.own_extents(since, offset, length, by_object.is_none(), &mut |extent| {
+            image.own_extents(since, offset, length, !exact, &mut |extent| {
                 if extent.exists {
                     used = used.saturating_add(extent.length);
                 }
@@ -349,6 +373,21 @@ fn written(
             return Ok(None);
         }
         offset += length;
+        step = step.after(started.elapsed());
     }
     Ok(Some(used))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_grow_while_they_are_quick_and_stay_within_bounds() {
+        let many = |took: Duration| (0..64).fold(Step::FIRST, |step, _| step.after(took)).0;
+        assert_eq!(many(Duration::from_millis(1)), Step::MOST);
+        assert_eq!(many(Duration::from_millis(500)), Step::FIRST.0);
+        assert_eq!(Step(4096).after(Duration::from_secs(2)).0, 2048);
+        assert_eq!(many(Duration::from_secs(2)), Step::FIRST.0);
+    }
 }

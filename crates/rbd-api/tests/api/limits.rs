@@ -7,7 +7,7 @@ use serde_json::json;
 use testbed::http::Connection;
 use testbed::service::{Service, ServiceOptions};
 
-use crate::support::{BINARY, api, ceph, service};
+use crate::support::{BINARY, api, ceph, pool, service};
 
 #[test]
 fn a_body_that_is_too_large_is_refused_and_nothing_is_made() {
@@ -84,4 +84,27 @@ fn an_idle_connection_is_kept_and_a_head_that_does_not_arrive_is_not_waited_for(
             assert!((9..30).contains(&ended.as_secs()), "{ended:?} instead of 10 s");
         });
     });
+}
+
+#[test]
+fn the_usage_of_a_huge_image_without_its_object_map_is_given_up_in_time() {
+    let pool = pool();
+    ceph().rbd(&["create", "--size", "4P", "--object-size", "32M", &format!("{pool}/huge")]).unwrap();
+    let path = format!("/api/v1/pools/{pool}/images/huge");
+    let image = api().get(&path).unwrap().expect(200).json();
+    assert!(image["features"].as_array().unwrap().contains(&json!("fast-diff")), "{image}");
+    ceph().rados(&["-p", &pool, "rm", &format!("rbd_object_map.{}", image["id"].as_str().unwrap())]).unwrap();
+    let service = ServiceOptions::new(BINARY, ceph()).arguments(&["--deadline", "3s"]).start().unwrap();
+    // More than a pool has workers.
+    std::thread::scope(|scope| {
+        let asked: Vec<_> =
+            (0..20).map(|_| scope.spawn(|| service.client.get(&format!("{path}/usage")).unwrap())).collect();
+        for answer in asked {
+            let answer = answer.join().unwrap();
+            assert!(answer.status == 200 || answer.problem() == "busy", "{}", answer.text());
+            assert!(answer.status != 200 || answer.json()["usedBytes"].is_null(), "{}", answer.text());
+        }
+    });
+    // None of them is still at it.
+    service.client.get(&format!("/api/v1/pools/{pool}/images")).unwrap().expect(200);
 }
