@@ -249,3 +249,25 @@ fn a_pool_with_images_that_clients_have_open_is_not_deleted_unless_forced() {
     second.close().unwrap();
     api().delete(&delete).unwrap().expect(204);
 }
+
+#[test]
+fn a_lock_taken_on_purpose_is_named_before_an_operation_is_accepted() {
+    let pool = pool();
+    let path = format!("/api/v1/pools/{pool}/images/a");
+    let body = json!({ "name": "a", "sizeBytes": 8 << 20 });
+    api().post(&format!("/api/v1/pools/{pool}/images"), &body).unwrap().expect(201);
+    api().post(&format!("{path}/snapshots"), &json!({ "name": "s" })).unwrap().expect(201);
+    ceph().rbd(&["lock", "add", &format!("{pool}/a"), "mine"]).unwrap();
+    for answer in [
+        api().post(&format!("{path}/sparsify"), &json!({})).unwrap(),
+        api().post(&format!("{path}/rebuild-object-map"), &json!({})).unwrap(),
+        api().delete(&format!("{path}/snapshots")).unwrap(),
+        api().delete(&format!("{path}?permanent=true&deleteSnapshots=true&force=true")).unwrap(),
+    ] {
+        let problem = answer.expect(409).json();
+        assert_eq!(problem["locks"][0]["cookie"], "mine", "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("is locked by client."), "{problem}");
+    }
+    let operations = api().get(&format!("/api/v1/pools/{pool}/operations")).unwrap().expect(200).json();
+    assert_eq!(operations["Items"], json!([]), "{operations}");
+}

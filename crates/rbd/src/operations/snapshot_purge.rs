@@ -94,9 +94,7 @@ pub fn refuse_kept(
         return Ok(());
     }
     // What librbd fails on, or refuses, whichever of the snapshots it is.
-    if let Some(reason) = why::standing(io, &found.header).into_iter().find(|reason| reason.keeps(Act::DropSnapshot)) {
-        return Err(reason.problem(&found.name));
-    }
+    why::before(io, &found.name, &found.id, Act::DropSnapshot, deadline)?;
     let children = clones(io, found, None, deadline)?.all()?;
     let kept: Vec<Kept> = wanted(found, through).filter_map(|raw| kept(raw, &children, unprotect)).collect();
     if kept.is_empty() {
@@ -175,10 +173,18 @@ pub fn run(
             return Err(Problem::new(Kind::Conflict, "Deleting the snapshots was cancelled.").errno(Errno::ECANCELED));
         }
         if let Err(error) = delete(&opened, raw) {
-            failures.push(Failure { snapshot: raw.name.to_string(), id: raw.id, reason: error.to_string() });
+            failures.push((raw, error));
         }
     }
     opened.close()?;
+    // Only now: among the clients that have it open would be this service.
+    let failures: Vec<Failure> = failures
+        .into_iter()
+        .map(|(raw, error)| {
+            let problem = found.explain(io, error, Instant::now() + READ);
+            Failure { snapshot: raw.name.to_string(), id: raw.id, reason: problem.detail().to_owned() }
+        })
+        .collect();
     signals.tell(all.len() as u64, all.len() as u64);
     if failures.is_empty() {
         return Ok(());

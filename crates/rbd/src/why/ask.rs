@@ -11,7 +11,7 @@ use rbd_format::{DirectoryEntry, ImageHeader};
 use super::reason::{Act, MissingPool, Other, Reason};
 use crate::fault::{Fault as Problem, Kind};
 use crate::image::{self, locks, watchers};
-use crate::layout::JOURNALING;
+use crate::layout::{EXCLUSIVE_LOCK, JOURNALING};
 
 /// Bit of the feature `non-primary`, which mirroring by snapshots sets.
 const NON_PRIMARY: u64 = 1 << 10;
@@ -119,7 +119,11 @@ fn asked(image: &Image, header: Option<&ImageHeader>, act: Act) -> Result<Option
     if Reason::NonPrimary.keeps(act) && header.is_some_and(|header| not_primary(image, header)) {
         return Ok(Some(Reason::NonPrimary));
     }
-    Ok(if act.needs_quiet() { clients(image)? } else { None })
+    if act.needs_quiet() {
+        return clients(image);
+    }
+    let exclusive = header.is_some_and(|header| header.features.0 & EXCLUSIVE_LOCK != 0);
+    if act.needs_lock() && exclusive { locked(image) } else { Ok(None) }
 }
 
 /// Whether an image is the end of mirroring by journal that is not changed. An entity that may not see that sees none.
@@ -134,14 +138,18 @@ fn not_primary(image: &Image, header: &ImageHeader) -> bool {
 /// # Errors
 /// What librbd gives.
 pub fn clients(image: &Image) -> Result<Option<Reason>, Problem> {
-    let (watchers, locks) = (watchers(image)?, locks(image)?);
-    Ok(if !watchers.is_empty() {
-        Some(Reason::Open { watchers, locks })
-    } else if locks.iter().any(|lock| !lock.cookie.starts_with("auto ")) {
-        Some(Reason::Locked { locks })
-    } else {
-        None
-    })
+    let watchers = watchers(image)?;
+    if watchers.is_empty() {
+        return locked(image);
+    }
+    Ok(Some(Reason::Open { watchers, locks: locks(image)? }))
+}
+
+/// The clients that have locked an open image on purpose.
+fn locked(image: &Image) -> Result<Option<Reason>, Problem> {
+    let locks = locks(image)?;
+    let on_purpose = locks.iter().any(|lock| !lock.cookie.starts_with("auto "));
+    Ok(on_purpose.then_some(Reason::Locked { locks }))
 }
 
 /// The reason with the name of the group in it.

@@ -53,6 +53,12 @@ impl Act {
         }
     }
 
+    /// Whether librbd needs the image's lock for it, which a client with the feature exclusive-lock hands over, but not one that
+    /// has locked the image on purpose.
+    pub(super) fn needs_lock(self) -> bool {
+        matches!(self, Self::Rewrite | Self::DropSnapshot)
+    }
+
     pub(super) fn removes(self) -> bool {
         matches!(self, Self::Trash { .. } | Self::Remove { .. })
     }
@@ -148,7 +154,8 @@ impl Reason {
             // Without a snapshot that its source has, librbd ends the process that executes the migration.
             Self::MigrationDestination(_) => act.removes() || act == Act::DropSnapshot,
             Self::Member { .. } => matches!(act, Act::Remove { .. }),
-            Self::Open { .. } | Self::Locked { .. } => act.needs_quiet(),
+            Self::Open { .. } => act.needs_quiet(),
+            Self::Locked { .. } => act.needs_quiet() || act.needs_lock(),
         }
     }
 
