@@ -180,6 +180,15 @@ impl Call {
             return Err(Problem::new(Kind::MediaType, format!("The body is {media_type:?}."))
                 .correction("Send application/json with the header Content-Type: application/json."));
         }
+        let charset = media_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
+        let charset = charset.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+        for (_, charset) in charset {
+            let charset = charset.trim().trim_matches('"');
+            if !charset.eq_ignore_ascii_case("utf-8") {
+                return Err(Problem::new(Kind::MediaType, format!("The body is in the charset {charset:?}."))
+                    .correction("Send JSON in UTF-8, which needs no charset."));
+            }
+        }
         let bytes = self.small_body().await?;
         if let Ok(Named { name: Some(name) }) = serde_json::from_slice(&bytes) {
             self.notes.lock().unwrap_or_else(PoisonError::into_inner).name(&name);

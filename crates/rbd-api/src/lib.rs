@@ -18,6 +18,7 @@ pub mod call;
 pub mod docs;
 pub mod endpoint;
 pub mod envelope;
+pub mod head;
 pub mod hosts;
 pub mod metrics;
 pub mod names;

@@ -30,6 +30,7 @@ use crate::audit::{Attempt, SharedNotes};
 use crate::auth::Permission;
 use crate::call::{Arrived, Call, JSON_LIMIT_BYTES, SharedBody, json, prefix};
 use crate::endpoint::{Answer, Endpoint, all};
+use crate::head;
 use crate::hosts::{self, Guard, Host};
 use crate::metrics::{CallLabels, Form, RequestLabels};
 use crate::names;
@@ -413,11 +414,24 @@ async fn serve<S>(
 }
 
 /// The answer to a request; to one whose head is not as it must be, why.
-async fn answer(mut router: Router, peer: SocketAddr, mut request: hyper::Request<Incoming>) -> Response<Body> {
+async fn answer(router: Router, peer: SocketAddr, request: hyper::Request<Incoming>) -> Response<Body> {
     if head_bytes(&request) > HEAD_LIMIT_BYTES {
         let detail = format!("The request's target and headers have more than {HEAD_LIMIT_BYTES} bytes.");
         return refused(&Problem::new(Kind::HeadTooLarge, detail), request).await;
     }
+    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let mut response = match head::check(&request) {
+        Ok(()) => routed(router, peer, request).await,
+        Err(problem) => refused(&problem, request).await,
+    };
+    // hyper does not show a Content-Length that follows a Transfer-Encoding: whoever sends both gets one request in.
+    if chunked {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn routed(mut router: Router, peer: SocketAddr, mut request: hyper::Request<Incoming>) -> Response<Body> {
     match hosts::of(&request) {
         Ok(host) => request.extensions_mut().insert(host),
         Err(problem) => return refused(&problem, request).await,

@@ -1,6 +1,8 @@
 //! What holds for every request, whatever it is about. The calls are those of the API description, for things that are not
 //! there: a body or name that is refused is refused before anything is looked for.
 
+use std::io::{Read as _, Write as _};
+
 use serde_json::{Value, json};
 use testbed::service::Answer;
 
@@ -238,4 +240,70 @@ fn metrics_come_in_the_form_that_the_reader_asks_for() {
     let open = admin.send("GET", "/metrics", accept, &[]).unwrap().expect(200);
     assert!(open.header("content-type").starts_with("application/openmetrics-text; version=1.0.0"));
     assert!(open.text().ends_with("# EOF\n"));
+}
+
+#[test]
+fn bodies_in_other_encodings_and_charsets_are_refused() {
+    let pool = pool();
+    let images = format!("/api/v1/pools/{pool}/images");
+    let body = br#"{"name":"a","sizeBytes":1048576}"#;
+    for headers in [
+        &[("content-type", "application/json"), ("content-encoding", "gzip")][..],
+        &[("content-type", "application/json; charset=utf-16")],
+        &[("content-type", "application/json; charset=\"iso-8859-1\"")],
+    ] {
+        let answer = api().send("POST", &images, headers, body).unwrap().expect(415);
+        assert_eq!(answer.problem(), "media-type");
+    }
+    let headers = &[("content-type", "application/json; charset=UTF-8"), ("content-encoding", "identity")];
+    api().send("POST", &images, headers, body).unwrap().expect(201);
+    let gzip = &[("content-type", "application/octet-stream"), ("content-encoding", "gzip")];
+    let answer = api().send("PUT", &format!("{images}/b/data"), gzip, b"\x1f\x8b").unwrap().expect(415);
+    assert_eq!(answer.problem(), "media-type");
+    assert_eq!(api().get(&format!("{images}/b")).unwrap().status, 404);
+}
+
+#[test]
+fn a_change_under_a_condition_that_cannot_be_told_is_not_made() {
+    let pool = pool();
+    let path = format!("/api/v1/pools/{pool}/images/a");
+    api().put(&path, &json!({ "sizeBytes": 1 << 20 })).unwrap().expect(201);
+    let json = ("content-type", "application/json");
+    for (condition, status, problem) in [
+        (("if-match", "\"zz\""), 412, "precondition-failed"),
+        (("if-none-match", "*"), 412, "precondition-failed"),
+        (("if-unmodified-since", "Sat, 29 Oct 1994 19:43:31 GMT"), 412, "precondition-failed"),
+        (("expect", "foo"), 417, "expectation-failed"),
+    ] {
+        let body = br#"{"sizeBytes":2097152}"#;
+        let answer = api().send("POST", &format!("{path}/resize"), &[json, condition], body).unwrap().expect(status);
+        assert_eq!(answer.problem(), problem);
+    }
+    assert_eq!(api().get(&path).unwrap().expect(200).json()["sizeBytes"], 1 << 20);
+}
+
+/// The answer to a request as it goes over the wire, to the end of the connection.
+fn raw(request: &str) -> String {
+    let mut connection = std::net::TcpStream::connect(service().api()).unwrap();
+    connection.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_body_with_two_lengths_never_leaves_a_second_request() {
+    let head = "POST /api/v1/pools HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
+    let rest = "0\r\n\r\nGET /api/v1/cluster HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let both = raw(&format!("{head}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n{rest}"));
+    assert!(both.starts_with("HTTP/1.1 400 ") && both.contains("bad-request"), "{both}");
+    for order in ["content-length: 5\r\ntransfer-encoding: chunked", "transfer-encoding: chunked\r\ncontent-length: 5"]
+    {
+        let answers = raw(&format!("{head}{order}\r\n\r\n{rest}"));
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{order}: {answers}");
+        assert!(answers.to_lowercase().contains("connection: close"), "{order}: {answers}");
+    }
+    let twice = "GET /api/v1/pools HTTP/1.1\r\nhost: localhost\r\nrange: bytes=0-1\r\nrange: bytes=2-3\r\n\
+                 connection: close\r\n\r\n";
+    assert!(raw(twice).starts_with("HTTP/1.1 400 "));
 }

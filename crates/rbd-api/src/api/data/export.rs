@@ -152,6 +152,14 @@ pub async fn get(call: Call) -> Answer {
     {
         return Ok(headed(StatusCode::NOT_MODIFIED, Some(etag), Body::empty()));
     }
+    if let Some(known) = text(&call.headers, header::IF_MATCH)
+        && !etag.is_some_and(|etag| lists(known, etag))
+    {
+        let wrong = "The bytes are not those that If-Match asks for.";
+        return Err(problem::Problem::new(problem::Kind::PreconditionFailed, wrong)
+            .cause("Only the bytes of a snapshot have an entity tag.")
+            .correction("GET them without If-Match, and use the ETag of that answer."));
+    }
     let wanted = match (text(&call.headers, header::RANGE), text(&call.headers, header::IF_RANGE)) {
         (None, _) => Wanted::All,
         // What changes has no tag, so a range of it is never a part of what the client has.
