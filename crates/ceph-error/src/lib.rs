@@ -38,6 +38,14 @@ pub enum Error {
         /// What of it is beyond the bounds.
         source: rbd_format::Unbounded,
     },
+    /// An image that librbd must not open: it would not come back, or read what is not Ceph's.
+    #[error("{subject} {source}")]
+    Unopenable {
+        /// The image, or its ancestor.
+        subject: String,
+        /// Why.
+        source: rbd_format::Unopenable,
+    },
     /// An image needs a pool that is gone. librbd ends this process where it copies such an image.
     #[error("{subject} needs the pool of id {pool_id}, which held {holds} and is gone")]
     PoolGone {
@@ -70,9 +78,12 @@ impl Error {
         match self {
             Self::Call { errno, .. } => Some(*errno),
             Self::Deadline { .. } => Some(Errno::ETIMEDOUT),
-            Self::Decode { .. } | Self::Unbounded { .. } | Self::PoolGone { .. } | Self::Nul(_) | Self::Missing(_) => {
-                None
-            }
+            Self::Decode { .. }
+            | Self::Unbounded { .. }
+            | Self::Unopenable { .. }
+            | Self::PoolGone { .. }
+            | Self::Nul(_)
+            | Self::Missing(_) => None,
         }
     }
 
@@ -82,6 +93,7 @@ impl Error {
             Self::Call { subject, .. }
             | Self::Decode { subject, .. }
             | Self::Unbounded { subject, .. }
+            | Self::Unopenable { subject, .. }
             | Self::PoolGone { subject, .. }
             | Self::Deadline { subject, .. } => subject,
             Self::Nul(name) => name,
@@ -124,6 +136,7 @@ errnos! {
     EPERM "operation not permitted",
     ENOENT "no such file, object, pool or image",
     EIO "input/output error",
+    EBADMSG "what is stored does not fit together",
     EBADF "bad file descriptor, or the random id of a new image is taken",
     ENXIO "no such device or address",
     EAGAIN "try again",

@@ -1,12 +1,16 @@
 //! Groups: images whose snapshots are taken at one moment.
 
+use std::collections::BTreeSet;
 use std::ffi::c_char;
 use std::ptr;
 
 use ceph_sys as sys;
+use rbd_format::GroupEntry;
+use rbd_format::group::{GROUP_DIRECTORY_OBJECT, group_header_object};
 
 use crate::cluster::failure;
-use crate::error::Result;
+use crate::error::{Errno, Error, Result};
+use crate::image::ImageRef;
 use crate::ioctx::IoContext;
 use crate::progress::with_progress_to_the_end;
 use crate::text::{c_string, growing, owned, separated};
@@ -118,6 +122,7 @@ impl IoContext {
     /// `ENOENT`; `EEXIST` when it is in a group already.
     pub fn add_to_group(&self, group: &str, images: &Self, image: &str) -> Result<()> {
         let (c_group, c_image) = (c_string(group)?, c_string(image)?);
+        images.openable_id(ImageRef::Name(image))?;
         // SAFETY: both contexts and both names are alive.
         let r = unsafe { sys::rbd_group_image_add(self.raw(), c_group.as_ptr(), images.raw(), c_image.as_ptr()) };
         self.check("rbd_group_image_add", group, r).map(drop)
@@ -151,6 +156,7 @@ impl IoContext {
     /// `ENOENT`; `EEXIST`; `EBUSY` when an image's client does not give up its lock.
     pub fn create_group_snapshot(&self, group: &str, name: &str) -> Result<()> {
         let (c_group, c_name) = (c_string(group)?, c_string(name)?);
+        self.check_members_openable(group)?;
         // SAFETY: context and names are alive.
         let r = unsafe { sys::rbd_group_snap_create2(self.raw(), c_group.as_ptr(), c_name.as_ptr(), 0) };
         self.check("rbd_group_snap_create2", group, r).map(drop)
@@ -162,6 +168,7 @@ impl IoContext {
     /// `ENOENT`.
     pub fn remove_group_snapshot(&self, group: &str, name: &str) -> Result<()> {
         let (c_group, c_name) = (c_string(group)?, c_string(name)?);
+        self.check_members_openable(group)?;
         // SAFETY: context and names are alive.
         let r = unsafe { sys::rbd_group_snap_remove(self.raw(), c_group.as_ptr(), c_name.as_ptr()) };
         self.check("rbd_group_snap_remove", group, r).map(drop)
@@ -218,6 +225,7 @@ impl IoContext {
     /// `ENOENT`; `EINVAL` for an incomplete snapshot.
     pub fn rollback_group(&self, group: &str, name: &str, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<()> {
         let (c_group, c_name) = (c_string(group)?, c_string(name)?);
+        self.check_members_openable(group)?;
         let r = with_progress_to_the_end(progress, |callback, argument| {
             // SAFETY: context and names are alive; the argument lives until the call ends.
             unsafe {
@@ -231,5 +239,32 @@ impl IoContext {
             }
         });
         self.check("rbd_group_snap_rollback", group, r).map(drop)
+    }
+
+    /// Refuses what librbd does with all images of a group, and of its snapshots, where it must not open one of them.
+    fn check_members_openable(&self, group: &str) -> Result<()> {
+        let Some(id) = self.directory_id(GROUP_DIRECTORY_OBJECT, group)? else { return Ok(()) };
+        let object = group_header_object(&id);
+        let mut members = BTreeSet::new();
+        for (key, value) in self.omap_all(&object, "", None)? {
+            let entry = GroupEntry::decode(&key, &value)
+                .map_err(|source| Error::Decode { subject: self.subject(&object), source })?;
+            match entry {
+                Some(GroupEntry::Image(image)) => drop(members.insert((image.pool_id, image.image_id))),
+                Some(GroupEntry::Snapshot(snapshot)) => {
+                    members.extend(snapshot.images.into_iter().map(|image| (image.pool_id, image.image_id)));
+                }
+                None => {}
+            }
+        }
+        for (pool_id, image_id) in members {
+            let pool = match self.cluster().pool_name(pool_id) {
+                // What is gone, librbd does not open.
+                Err(error) if error.is(Errno::ENOENT) => continue,
+                pool => pool?,
+            };
+            self.cluster().io_context(&pool, self.namespace())?.check_openable(&image_id)?;
+        }
+        Ok(())
     }
 }

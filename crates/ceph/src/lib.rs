@@ -35,6 +35,6 @@ pub use ioctx::IoContext;
 pub use omap::{Entry, OmapChange, OmapPage, OmapRange, omap_values};
 pub use pool_stats::{ImageTotals, PoolTotals};
 pub use progress::{Progress, unwatched};
-pub use rbd_format::{ImageSize, Unbounded};
+pub use rbd_format::{ImageSize, Unbounded, Unopenable};
 pub use snapshot::SnapshotInfo;
 pub use trash::TrashItem;

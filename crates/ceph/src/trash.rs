@@ -30,6 +30,7 @@ impl IoContext {
     /// `ENOENT`; `EBUSY` while somebody holds its exclusive lock. An image that is only open is moved.
     pub fn trash_move(&self, name: &str, delay_seconds: u64) -> Result<()> {
         let c_name = c_string(name)?;
+        self.check_openable_alone(name)?;
         // SAFETY: context and name are alive.
         let r = unsafe { sys::rbd_trash_move(self.raw(), c_name.as_ptr(), delay_seconds) };
         self.check("rbd_trash_move", name, r).map(drop)

@@ -13,7 +13,7 @@ use crate::snapshot::decode_snapshot;
 use crate::{ChildImage, Name, Snapshot};
 
 /// Ceph's `CEPH_NOSNAP`: no snapshot, which in a parent means that there is no parent.
-const NO_SNAPSHOT: u64 = u64::MAX - 1;
+pub(crate) const NO_SNAPSHOT: u64 = u64::MAX - 1;
 const SNAPSHOT_PREFIX: &[u8] = b"snapshot_";
 const CHILDREN_PREFIX: &[u8] = b"snap_children_";
 const METADATA_PREFIX: &[u8] = b"metadata_";

@@ -36,6 +36,7 @@ mod id;
 pub mod lock;
 pub mod mirror;
 mod name;
+pub mod openable;
 pub mod snapshot;
 pub mod trash;
 
@@ -50,5 +51,6 @@ pub use id::is_id;
 pub use lock::LockInfo;
 pub use mirror::{MirrorImage, MirrorMode, MirrorRole, MirrorState, decode_journal_tag};
 pub use name::Name;
+pub use openable::Unopenable;
 pub use snapshot::{Protection, Snapshot, SnapshotNamespace};
 pub use trash::{TrashEntry, TrashSource, TrashState};

@@ -243,6 +243,9 @@ impl From<ceph::Error> for Fault {
             Errno::EEXIST => Self::new(Kind::Exists, detail),
             Errno::EBUSY | Errno::ENOTEMPTY | Errno::EROFS | Errno::EMLINK => Self::new(Kind::InUse, detail),
             Errno::EINVAL | Errno::EDOM | Errno::ERANGE | Errno::ENODEV => Self::new(Kind::Conflict, detail),
+            Errno::EBADMSG => Self::new(Kind::Damaged, detail).correction(
+                "Look at the object with `rados listomapvals`, and restore the image from a backup, or remove it.",
+            ),
             Errno::ESTALE | Errno::EAGAIN => Self::new(Kind::Conflict, detail)
                 .cause("Another client changed the same object at the same time.")
                 .correction("Read it again, and repeat the call if it is still wanted.")

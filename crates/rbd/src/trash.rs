@@ -237,7 +237,7 @@ impl InTrash {
         let reason = why::standing(io, self.header.as_ref()?).into_iter().find(|reason| match reason {
             Reason::Member { .. } | Reason::MigrationSource(_) => false,
             // What was begun is finished, but where that ends the process.
-            Reason::Unbounded(_) => reason.keeps(Act::Remove { force: true }),
+            Reason::Unbounded(_) | Reason::Unopenable(_) => reason.keeps(Act::Remove { force: true }),
             reason => !removing && reason.keeps(Act::Remove { force: true }),
         })?;
         let advice = reason.problem(&self.entry.name.to_string()).advice().unwrap_or_default().to_owned();

@@ -6,7 +6,7 @@ use ceph_sys as sys;
 use rbd_format::ImageSize;
 use rbd_format::bounds::check_striping;
 
-use super::{Image, walkable};
+use super::{Image, ImageRef, walkable};
 use crate::error::{Errno, Error, Result};
 use crate::ioctx::IoContext;
 use crate::progress::{Progress, with_progress};
@@ -167,6 +167,7 @@ impl IoContext {
     /// `ENOENT`; `EEXIST`.
     pub fn rename_image(&self, from: &str, to: &str) -> Result<()> {
         let (c_from, c_to) = (c_string(from)?, c_string(to)?);
+        self.openable_id(ImageRef::Name(from))?;
         // SAFETY: the context and both names are alive.
         let r = unsafe { sys::rbd_rename(self.raw(), c_from.as_ptr(), c_to.as_ptr()) };
         self.check("rbd_rename", from, r).map(drop)

@@ -98,24 +98,23 @@ pub struct Stat {
 }
 
 impl IoContext {
-    /// Opens an image, at a snapshot if one is named.
+    /// Opens an image of format 2, at a snapshot if one is named.
     ///
     /// # Errors
-    /// `ENOENT` for a missing image or snapshot, and for an image whose removal was interrupted.
+    /// `ENOENT` for a missing image or snapshot, and for an image whose removal was interrupted;
+    /// [`Error::Unopenable`](crate::Error::Unopenable).
     pub fn open_image(&self, image: ImageRef<'_>, snapshot: Option<&str>, access: Access) -> Result<Image> {
         let c_snapshot = snapshot.map(c_string).transpose()?;
         let snapshot_pointer: *const c_char = c_snapshot.as_ref().map_or(ptr::null(), |s| s.as_ptr());
         let mut raw = ptr::null_mut();
-        let (ImageRef::Name(text) | ImageRef::Id(text)) = image;
-        let c_text = c_string(text)?;
-        let open = match (image, access) {
-            (ImageRef::Name(_), Access::ReadOnly) => sys::rbd_open_read_only,
-            (ImageRef::Name(_), Access::ReadWrite) => sys::rbd_open,
-            (ImageRef::Id(_), Access::ReadOnly) => sys::rbd_open_by_id_read_only,
-            (ImageRef::Id(_), Access::ReadWrite) => sys::rbd_open_by_id,
+        let id = self.openable_id(image)?;
+        let c_id = c_string(&id)?;
+        let open = match access {
+            Access::ReadOnly => sys::rbd_open_by_id_read_only,
+            Access::ReadWrite => sys::rbd_open_by_id,
         };
         // SAFETY: context and strings are alive during the call; a null snapshot means the head.
-        let r = unsafe { open(self.raw(), c_text.as_ptr(), &raw mut raw, snapshot_pointer) };
+        let r = unsafe { open(self.raw(), c_id.as_ptr(), &raw mut raw, snapshot_pointer) };
         let named = match snapshot {
             Some(snapshot) => format!("{image}@{snapshot}"),
             None => image.to_string(),

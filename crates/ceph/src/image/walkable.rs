@@ -1,10 +1,12 @@
-//! Whether librbd can walk over an image without ending this process: another client may have made it too large, or a pool
-//! that it needs may be gone (`ceph_assert(m_ictx->data_ctx.is_valid())` in `ObjectRequest`).
+//! Whether librbd can open an image and come back, and walk over it without ending this process: another client may have made it its
+//! own ancestor, or too large, or a pool that it needs may be gone (`ceph_assert(m_ictx->data_ctx.is_valid())` in `ObjectRequest`).
+
+use std::collections::HashSet;
 
 use rbd_format::header::{MigrationRole, header_object};
-use rbd_format::{DirectoryEntry, ImageHeader, ImageSize, decode_header};
+use rbd_format::{DecodeError, DirectoryEntry, ImageHeader, ImageSize, Unopenable, decode_header};
 
-use super::Image;
+use super::{Image, ImageRef};
 use crate::error::{Errno, Error, Result};
 use crate::ioctx::IoContext;
 
@@ -23,11 +25,16 @@ impl IoContext {
             .map_err(|source| Error::Decode { subject: self.subject(&object), source })
     }
 
-    /// The id that the directory has for a name.
+    /// The id that the directory of images has for a name.
     pub(crate) fn image_id(&self, name: &str) -> Result<Option<String>> {
-        use rbd_format::directory::{DIRECTORY_OBJECT, NAME_PREFIX};
+        self.directory_id(rbd_format::directory::DIRECTORY_OBJECT, name)
+    }
+
+    /// The id that a directory, of images or of groups, has for a name.
+    pub(crate) fn directory_id(&self, directory: &str, name: &str) -> Result<Option<String>> {
+        use rbd_format::directory::NAME_PREFIX;
         let key = format!("{NAME_PREFIX}{name}").into_bytes();
-        let read = crate::omap::omap_values(std::slice::from_ref(self), DIRECTORY_OBJECT, &[key], None).pop();
+        let read = crate::omap::omap_values(std::slice::from_ref(self), directory, &[key], None).pop();
         let entries = match read {
             Some(Err(error)) if error.is(Errno::ENOENT) => return Ok(None),
             read => read.transpose()?.unwrap_or_default(),
@@ -46,29 +53,85 @@ impl IoContext {
         check(self, name, id)
     }
 
-    /// Refuses to have librbd remove the objects of an image whose layout would end this process. An image without a header
-    /// that can be read is left to librbd.
+    /// The id of an image that librbd may open: it is opened by that, so that it is the one that was looked at.
+    pub(crate) fn openable_id(&self, image: ImageRef<'_>) -> Result<String> {
+        let id = match image {
+            ImageRef::Id(id) => id.to_owned(),
+            ImageRef::Name(name) => match self.image_id(name)? {
+                Some(id) => id,
+                None => self.check("rbd_open", name, -libc::ENOENT).map(|_| String::new())?,
+            },
+        };
+        check_openable(self, &image.to_string(), &id)?;
+        Ok(id)
+    }
+
+    /// Refuses an image that librbd must not open.
+    pub(crate) fn check_openable(&self, id: &str) -> Result<()> {
+        check_openable(self, &format!("id {id}"), id)
+    }
+
+    /// As [`IoContext::openable_id`], where librbd opens the image without its ancestors.
+    pub(crate) fn check_openable_alone(&self, name: &str) -> Result<()> {
+        let Some(id) = self.image_id(name)? else { return Ok(()) };
+        self.header(&id).map_or(Ok(()), |header| check_header(self, name, &header))
+    }
+
+    /// Refuses to have librbd remove the objects of an image that it must not open, or whose layout would end this process. An
+    /// image without a header that can be read is left to librbd.
     pub(crate) fn check_removable(&self, id: &str) -> Result<()> {
-        let Ok(header) = self.header(id) else { return Ok(()) };
-        header.check_layout().map_err(|source| Error::Unbounded { subject: self.subject(&format!("id {id}")), source })
+        self.header(id).map_or(Ok(()), |header| check_header(self, &format!("id {id}"), &header))
     }
 }
 
 /// Refuses an image that librbd cannot walk over, or one with such an ancestor.
 pub(crate) fn check(io: &IoContext, name: &str, id: &str) -> Result<()> {
-    let mut header = io.header(id)?;
-    check_one(io, name, &header)?;
-    for _ in 0..MOST_ANCESTORS {
-        let Some((ancestor, id)) = origin(io, name, &header)? else { return Ok(()) };
-        header = match ancestor.header(&id) {
-            Ok(header) => header,
-            // Without it librbd does not open the image either, unless it is of format 1.
-            Err(error) if error.is(Errno::ENOENT) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        check_one(&ancestor, &format!("id {id}"), &header)?;
+    with_ancestors(io, name, id, check_one)
+}
+
+/// Refuses an image that librbd must not open, or one with such an ancestor: librbd opens them with it. What the headers do not
+/// say, such as that there is none, librbd says itself.
+pub(crate) fn check_openable(io: &IoContext, name: &str, id: &str) -> Result<()> {
+    match with_ancestors(io, name, id, |_, _, _| Ok(())) {
+        Err(error) if error.is(Errno::ENOENT) => Ok(()),
+        checked => checked,
     }
-    Ok(())
+}
+
+/// Looks at the header of an image and at those of its ancestors, each of which can be opened.
+fn with_ancestors(
+    io: &IoContext,
+    name: &str,
+    id: &str,
+    look: impl Fn(&IoContext, &str, &ImageHeader) -> Result<()>,
+) -> Result<()> {
+    let (mut io, mut name, mut id) = (io.clone(), name.to_owned(), id.to_owned());
+    let mut seen = HashSet::new();
+    for _ in 0..=MOST_ANCESTORS {
+        let header = match io.header(&id) {
+            // Without it librbd does not open the image either, unless it is of format 1.
+            Err(error) if error.is(Errno::ENOENT) && !seen.is_empty() => return Ok(()),
+            header => header?,
+        };
+        check_header(&io, &name, &header)?;
+        look(&io, &name, &header)?;
+        if !seen.insert((io.pool_id(), io.namespace().to_owned(), id.clone())) {
+            return Err(unopenable(&io, &name, Unopenable::AncestorLoop { image_id: id }));
+        }
+        let Some((ancestor, ancestor_id)) = origin(&io, &name, &header)? else { return Ok(()) };
+        (io, name, id) = (ancestor, format!("id {ancestor_id}"), ancestor_id);
+    }
+    Err(unopenable(&io, &name, Unopenable::Ancestors { most: MOST_ANCESTORS }))
+}
+
+/// Refuses a header with which librbd would not come back from opening the image, or end this process when it closes it.
+fn check_header(io: &IoContext, name: &str, header: &ImageHeader) -> Result<()> {
+    header.check_openable().map_err(|source| unopenable(io, name, source))?;
+    header.check_layout().map_err(|source| Error::Unbounded { subject: io.subject(name), source })
+}
+
+fn unopenable(io: &IoContext, name: &str, source: Unopenable) -> Error {
+    Error::Unopenable { subject: io.subject(name), source }
 }
 
 fn check_one(io: &IoContext, name: &str, header: &ImageHeader) -> Result<()> {
@@ -88,15 +151,19 @@ fn pool(io: &IoContext, name: &str, pool_id: i64, holds: &'static str) -> Result
 
 /// Where an image takes data from that it does not have itself: its parent, or the source of its migration.
 fn origin(io: &IoContext, name: &str, header: &ImageHeader) -> Result<Option<(IoContext, String)>> {
-    let migration = header.migration.as_ref().filter(|migration| migration.role == MigrationRole::Destination);
+    let migration = header.migration_in_force().filter(|migration| migration.role == MigrationRole::Destination);
     let (pool_id, namespace, id, holds) = match (migration, &header.parent) {
         (Some(source), _) => (source.pool_id, &source.namespace, &source.image_id, "the source of its migration"),
         (None, Some(parent)) => (parent.pool_id, &parent.namespace, &parent.image_id, "its parent"),
         (None, None) => return Ok(None),
     };
-    // From outside RBD, or of format 1.
+    // Without a pool there is no parent; without an id it is an image of format 1.
     if pool_id < 0 || id.is_empty() {
         return Ok(None);
+    }
+    if id.contains('\0') {
+        let source = DecodeError::Invalid { what: "id of the parent", reason: "holds a NUL byte" };
+        return Err(Error::Decode { subject: io.subject(name), source });
     }
     let pool = match pool(io, name, pool_id, holds) {
         // Only snapshots need it any more; librbd says so when one is opened.

@@ -232,12 +232,18 @@ fn stripes_that_librbd_divides_by_zero_on_end_nothing() {
     assert_eq!(shrink.expect(409).problem(), "image-unusable");
     let removed = api().delete(&format!("{path}?permanent=true")).unwrap().expect(409);
     assert_eq!(removed.problem(), "image-unusable", "{}", removed.text());
-    // In the trash librbd would divide too.
-    let id =
-        api().delete(&format!("{path}?retention=0s")).unwrap().expect(200).json()["id"].as_str().unwrap().to_owned();
-    let location = api().delete(&format!("/api/v1/pools/{pool}/trash/{id}?force=true")).unwrap();
-    if location.status == 202 {
-        assert_eq!(finished(&api(), location.header("location"))["state"], "failed");
+    // librbd divides whenever it has opened the image to change it.
+    ceph().rbd(&["group", "create", &format!("{pool}/g")]).unwrap();
+    let group = format!("/api/v1/pools/{pool}/groups/g");
+    for (what, answer) in [
+        ("trash", api().delete(&format!("{path}?retention=0s")).unwrap()),
+        ("metadata", api().put(&format!("{path}/metadata/k"), &json!({ "value": "v" })).unwrap()),
+        ("qos", api().put(&format!("{path}/qos"), &json!({ "iopsLimit": 5 })).unwrap()),
+        ("rename", api().post(&format!("{path}/rename"), &json!({ "name": "b" })).unwrap()),
+        ("features", api().post(&format!("{path}/features"), &json!({ "enable": ["exclusive-lock"] })).unwrap()),
+        ("group", api().post(&format!("{group}/images"), &json!({ "image": "a" })).unwrap()),
+    ] {
+        assert_eq!((answer.status, answer.problem().as_str()), (409, "image-unusable"), "{what}: {}", answer.text());
     }
     lives();
     // A layout of which one stripe would take gigabytes to look at is not made.

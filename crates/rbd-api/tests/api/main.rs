@@ -30,4 +30,5 @@ mod snapshots;
 mod support;
 mod trash;
 mod trash_purge;
+mod unopenable;
 mod why;

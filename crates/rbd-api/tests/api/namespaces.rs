@@ -33,8 +33,8 @@ fn a_namespace_is_made_listed_and_deleted() {
 fn the_service_keeps_its_own_namespace_for_itself() {
     let pool = pool();
     let path = format!("/api/v1/pools/{pool}/namespaces");
-    assert_eq!(api().post(&path, &json!({ "name": "sparrow" })).unwrap().expect(400).json()["field"], "name");
-    let put = api().send("PUT", &format!("{path}/sparrow"), &[], &[]).unwrap().expect(400);
+    assert_eq!(api().post(&path, &json!({ "name": "sparrow" })).unwrap().expect(409).json()["field"], "name");
+    let put = api().send("PUT", &format!("{path}/sparrow"), &[], &[]).unwrap().expect(409);
     assert_eq!(put.json()["field"], "namespace");
     // One that somebody made all the same is shown.
     ceph().rbd(&["namespace", "create", &format!("{pool}/sparrow")]).unwrap();

@@ -325,6 +325,8 @@ fn young(header: &ImageHeader) -> bool {
 fn unwatched(io: &IoContext, image_id: &str) -> ceph::Result<()> {
     let image = match io.open_image(ImageRef::Id(image_id), None, Access::ReadOnly) {
         Err(error) if error.is(Errno::ENOENT) => return Ok(()),
+        // No client can open it either.
+        Err(ceph::Error::PoolGone { .. } | ceph::Error::Unopenable { .. }) => return Ok(()),
         other => other?,
     };
     if image.watchers()?.is_empty() {

@@ -20,6 +20,7 @@ const NON_PRIMARY: u64 = 1 << 10;
 /// of a group is its id here.
 pub fn standing(io: &IoContext, header: &ImageHeader) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = header.check_bounds().err().map(Reason::Unbounded).into_iter().collect();
+    reasons.extend(header.check_openable().err().map(Reason::Unopenable));
     reasons.extend(missing_pools(io.cluster(), header).into_iter().map(Reason::PoolGone));
     if header.features.0 & NON_PRIMARY != 0 {
         reasons.push(Reason::NonPrimary);
@@ -103,7 +104,12 @@ pub fn before(io: &IoContext, name: &str, id: &str, act: Act, deadline: Instant)
     let asked = match io.open_image(ImageRef::Id(id), None, Access::ReadOnly) {
         Ok(image) => asked(&image, header.as_ref(), act),
         Err(error) if error.is(Errno::ENOENT) => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(error) => match Reason::of(&error) {
+            // No client can have it open either.
+            Some(reason) if !reason.keeps(act) => Ok(None),
+            Some(reason) => Ok(Some(reason)),
+            None => Err(error.into()),
+        },
     };
     match asked {
         Ok(None) => Ok(()),
@@ -180,7 +186,7 @@ pub fn explain(io: &IoContext, name: &str, id: &str, error: ceph::Error, deadlin
         Ok(None) if matches!(errno, Errno::ENOENT | Errno::ESTALE) => return image::gone(io, name, deadline),
         Ok(None) | Err(_) => return error.into(),
     };
-    match reason(io, &header, id, errno) {
+    match reason(io, &header, id, errno, deadline) {
         Some(reason) => {
             let problem = named(io, &header, reason, deadline).problem(name).errno(errno);
             if problem.why().is_some() { problem } else { problem.cause(error.to_string()) }
@@ -192,7 +198,7 @@ pub fn explain(io: &IoContext, name: &str, id: &str, error: ceph::Error, deadlin
 /// The state of an image that explains an errno, of a call on more than this image.
 pub fn obstacle(io: &IoContext, id: &str, errno: Errno, deadline: Instant) -> Option<Reason> {
     let header = image::read_header(io, id, deadline).ok().flatten()?;
-    let reason = reason(io, &header, id, errno)?;
+    let reason = reason(io, &header, id, errno, deadline)?;
     Some(named(io, &header, reason, deadline))
 }
 
@@ -206,9 +212,10 @@ fn with_name(cluster: &Cluster, reason: Reason) -> Reason {
 }
 
 /// The state of an image that explains an errno.
-fn reason(io: &IoContext, header: &ImageHeader, id: &str, errno: Errno) -> Option<Reason> {
+fn reason(io: &IoContext, header: &ImageHeader, id: &str, errno: Errno, deadline: Instant) -> Option<Reason> {
     let explains = |reason: &Reason| match reason {
         Reason::Unbounded(_) => errno == Errno::EINVAL,
+        Reason::Unopenable(_) => true,
         Reason::PoolGone(_) | Reason::ParentGone { .. } => matches!(errno, Errno::ENOENT | Errno::ENODEV),
         Reason::NonPrimary => matches!(errno, Errno::EROFS | Errno::EPERM | Errno::EINVAL | Errno::EBUSY),
         Reason::MigrationSource(_) => matches!(errno, Errno::EBUSY | Errno::EROFS | Errno::EINVAL | Errno::EPERM),
@@ -220,7 +227,7 @@ fn reason(io: &IoContext, header: &ImageHeader, id: &str, errno: Errno) -> Optio
         return Some(reason);
     }
     if errno == Errno::ENOENT {
-        return parent_gone(io, header);
+        return parent_gone(io, header, deadline);
     }
     let image = io.open_image(ImageRef::Id(id), None, Access::ReadOnly).ok()?;
     if not_primary(&image, header) && explains(&Reason::NonPrimary) {
@@ -233,8 +240,8 @@ fn reason(io: &IoContext, header: &ImageHeader, id: &str, errno: Errno) -> Optio
     held.filter(explains)
 }
 
-/// A parent whose header is missing, or whose pool is: one that only snapshots need is none of [`standing`].
-fn parent_gone(io: &IoContext, header: &ImageHeader) -> Option<Reason> {
+/// A parent whose header, snapshot or pool is missing: one that only snapshots need is none of [`standing`].
+fn parent_gone(io: &IoContext, header: &ImageHeader, deadline: Instant) -> Option<Reason> {
     let parent = header.parent.as_ref()?;
     let id = parent.pool_id;
     let pool = match io.cluster().pool_name(id) {
@@ -245,10 +252,14 @@ fn parent_gone(io: &IoContext, header: &ImageHeader) -> Option<Reason> {
         pool => pool.ok()?,
     };
     let place = io.cluster().io_context(&pool, &parent.namespace.to_string()).ok()?;
-    let missing = place.omap_all(&rbd_format::header::header_object(&parent.image_id), "", None);
-    missing
-        .is_err_and(|error| error.is(Errno::ENOENT))
-        .then(|| Reason::ParentGone { pool, image_id: parent.image_id.clone() })
+    let (image_id, snapshot) = (parent.image_id.clone(), parent.snap_id);
+    match image::read_header(&place, &parent.image_id, deadline) {
+        Ok(None) => Some(Reason::ParentGone { pool, image_id, snapshot_id: None }),
+        Ok(Some(header)) if !header.snapshots.iter().any(|existing| existing.id == snapshot) => {
+            Some(Reason::ParentGone { pool, image_id, snapshot_id: Some(snapshot) })
+        }
+        _ => None,
+    }
 }
 
 /// The image is as it should be, by all that can be seen of it now.

@@ -1,6 +1,6 @@
 //! One state of an image that stands in the way, in words.
 
-use ceph::{ImageSize, Unbounded};
+use ceph::{ImageSize, Unbounded, Unopenable};
 use serde_json::json;
 
 use crate::fault::{Fault as Problem, Kind};
@@ -91,12 +91,16 @@ pub enum Reason {
     Unbounded(Unbounded),
     /// A pool that it needs is gone.
     PoolGone(MissingPool),
-    /// The image that it is a clone of is gone.
+    /// librbd must not open it.
+    Unopenable(Unopenable),
+    /// The image that it is a clone of is gone, or that image's snapshot is.
     ParentGone {
         /// Its pool.
         pool: String,
         /// Its id.
         image_id: String,
+        /// The id of the snapshot, where only that is gone.
+        snapshot_id: Option<u64>,
     },
     /// It is mirrored from another cluster, where it is changed.
     NonPrimary,
@@ -130,6 +134,7 @@ impl Reason {
     pub fn of(error: &ceph::Error) -> Option<Self> {
         match error {
             ceph::Error::Unbounded { source, .. } => Some(Self::Unbounded(source.clone())),
+            ceph::Error::Unopenable { source, .. } => Some(Self::Unopenable(source.clone())),
             ceph::Error::PoolGone { pool_id, holds, .. } => {
                 Some(Self::PoolGone(MissingPool { id: *pool_id, name: None, held: holds }))
             }
@@ -139,15 +144,17 @@ impl Reason {
 
     /// Whether it makes the image one that nothing but removing it can be done with.
     pub fn unusable(&self) -> bool {
-        matches!(self, Self::Unbounded(_) | Self::PoolGone(_) | Self::ParentGone { .. })
+        matches!(self, Self::Unbounded(_) | Self::Unopenable(_) | Self::PoolGone(_) | Self::ParentGone { .. })
     }
 
     /// Whether it stands in the way of an act.
     pub fn keeps(&self, act: Act) -> bool {
         match self {
-            Self::Unbounded(Unbounded::Striping { .. } | Unbounded::ObjectSize { .. }) => {
-                !matches!(act, Act::Trash { .. })
-            }
+            // librbd divides by its parts whenever it opens the image to change it, also to move it to the trash.
+            Self::Unbounded(Unbounded::Striping { .. } | Unbounded::ObjectSize { .. }) => true,
+            // librbd opens an image without its ancestors when it removes it.
+            Self::Unopenable(Unopenable::AncestorLoop { .. } | Unopenable::Ancestors { .. }) => !act.removes(),
+            Self::Unopenable(_) => true,
             Self::Unbounded(_) => !act.removes() && !matches!(act, Act::Shrink { .. } | Act::DropSnapshot),
             Self::PoolGone(_) | Self::ParentGone { .. } => !act.removes() && act != Act::DropSnapshot,
             Self::NonPrimary | Self::MigrationSource(_) => act != Act::Read,
@@ -163,14 +170,21 @@ impl Reason {
     pub fn text(&self) -> String {
         match self {
             Self::Unbounded(what) => what.to_string(),
+            Self::Unopenable(what) => what.to_string(),
             Self::PoolGone(MissingPool { id, name: Some(name), held }) => {
                 format!("needs the pool {name:?} (id {id}), which held {held} and is gone")
             }
             Self::PoolGone(MissingPool { id, name: None, held }) => {
                 format!("needs the pool with the id {id}, which held {held} and is gone")
             }
-            Self::ParentGone { pool, image_id } => {
+            Self::ParentGone { pool, image_id, snapshot_id: None } => {
                 format!("needs its parent, the image with the id {image_id} in pool {pool:?}, which is gone")
+            }
+            Self::ParentGone { pool, image_id, snapshot_id: Some(id) } => {
+                format!(
+                    "needs the snapshot with the id {id} of its parent, the image with the id {image_id} in pool {pool:?}, \
+                     which is gone"
+                )
             }
             Self::NonPrimary => "is mirrored from another cluster, and not primary in this one".to_owned(),
             Self::MigrationSource(Other { subject, state }) => {
@@ -196,7 +210,13 @@ impl Reason {
 
     fn kind(&self) -> Kind {
         match self {
-            Self::Unbounded(_) | Self::ParentGone { .. } => Kind::ImageUnusable,
+            Self::Unopenable(
+                Unopenable::NoMigration
+                | Unopenable::MigrationNotKnown
+                | Unopenable::MigrationNotPrepared
+                | Unopenable::OutsideSource,
+            ) => Kind::Migrating,
+            Self::Unbounded(_) | Self::Unopenable(_) | Self::ParentGone { .. } => Kind::ImageUnusable,
             Self::PoolGone(_) => Kind::PoolMissing,
             Self::NonPrimary => Kind::NotPrimary,
             Self::MigrationSource(_) | Self::MigrationDestination(_) => Kind::Migrating,
@@ -211,10 +231,23 @@ impl Reason {
             }
             Self::Unbounded(Unbounded::Snapshot { .. }) => "Delete that snapshot, or the image.".to_owned(),
             Self::Unbounded(_) => {
-                "Move it to the trash; copy its data and remove it with the client that made it.".to_owned()
+                "Copy its data and remove it with the client that made it.".to_owned()
             }
             Self::PoolGone(_) | Self::ParentGone { .. } => {
                 "What was there is lost. DELETE the image, and restore it from a backup.".to_owned()
+            }
+            Self::Unopenable(Unopenable::OutsideSource) => {
+                "Finish the import with `rbd migration execute` and `commit`, or undo it with `rbd migration abort`.".to_owned()
+            }
+            Self::Unopenable(
+                Unopenable::NoMigration | Unopenable::MigrationNotKnown | Unopenable::MigrationNotPrepared,
+            ) => "Undo the migration with `rbd migration abort`.".to_owned(),
+            Self::Unopenable(Unopenable::AncestorLoop { .. } | Unopenable::Ancestors { .. }) => {
+                "Another client has damaged the record of its parent. DELETE the image, and restore it from a backup.".to_owned()
+            }
+            Self::Unopenable(_) => {
+                "Another client has damaged its header. Mend that with `rados setomapval`, or restore the image from a backup."
+                    .to_owned()
             }
             Self::NonPrimary => {
                 "Change it in the cluster where it is primary, or promote it here with `rbd mirror image promote`."
