@@ -8,8 +8,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use entry_kube::DirectorySource;
 use entry_model::{
     Action, Backend, Certificate, CertificateId, Forward, Host, HostName, Ingress, IngressBackend, IngressClass,
-    IngressPath, IngressRule, IngressTls, Key, Kind, Meta, Object, ObjectRef, PathMatch, PathType, PortRef, Protocol,
-    Routes, Rule, Secret, Service, ServiceKind, ServicePort, Snapshot, Timeouts,
+    IngressPath, IngressRule, IngressTls, Key, Kind, Listener, ListenerSet, Match, Meta, Object, ObjectRef, PathMatch,
+    PathRewrite, PathType, Policy, PortRef, Protocol, Routes, Rule, Secret, Service, ServiceKind, ServicePort,
+    Snapshot,
 };
 use entry_translate::{BuildSettings, build};
 use nginx_conf::lexer::lex;
@@ -32,8 +33,6 @@ pub const TARGETS: &[(&str, Target)] = &[
 fn settings() -> [Settings; 2] {
     [Version::new(1, 22, 1), Version::new(1, 31, 3)].map(|version| Settings {
         version,
-        http: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
-        https: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8443))],
         trusted: "10.0.0.0/8".parse().into_iter().collect(),
         ..Settings::default()
     })
@@ -126,7 +125,8 @@ fn text(data: &mut &[u8]) -> String {
 /// Routes of any texts: for each rule a byte of choices, an address of four bytes, then its host, its path, the namespace and
 /// the name of its object, and the name of its certificate.
 fn routes(mut data: &[u8]) -> Routes {
-    let mut routes = Routes::default();
+    let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut routes = Routes { listeners: Listener::set(&[local(8080)], &[local(8443)]), ..Routes::default() };
     while !data.is_empty() {
         let choices = byte(&mut data);
         let bit = |bit: u8| choices >> bit & 1 == 1;
@@ -139,34 +139,34 @@ fn routes(mut data: &[u8]) -> Routes {
             _ => Protocol::Http2Tls,
         };
         let origin = ObjectRef::new(Kind::Ingress, Key { namespace, name });
-        let action = Action::Forward(Forward {
-            backend: Backend {
-                address: SocketAddr::from((ip, u16::from(choices))),
-                protocol,
-                keep_alive: choices & 2 == 0,
-            },
-            strip_prefix: bit(2),
-            timeouts: Timeouts::default(),
+        let backend =
+            Backend { address: SocketAddr::from((ip, u16::from(choices))), protocol, keep_alive: choices & 2 == 0 };
+        let rewrite = if bit(2) { PathRewrite::StripPrefix } else { PathRewrite::Keep };
+        let action = Action::Forward(Forward::to(backend, rewrite));
+        let policy = routes.policies.intern(&Policy {
             max_body_bytes: bit(2).then_some(u64::from(choices)),
+            redirect_to_https: bit(6),
+            ..Policy::default()
         });
         let host = match (bit(3), host.is_empty()) {
             (_, true) => HostName::Any,
-            (true, _) => HostName::Wildcard(host),
+            (true, _) => HostName::OneLabel(host),
             (false, _) => HostName::Exact(host),
         };
-        let id = (!id.is_empty()).then_some(CertificateId(id));
+        let id = (!id.is_empty()).then(|| CertificateId(id.into()));
         if let Some(id) = id.clone().filter(|_| bit(4)) {
             let (chain, key) = (path.clone().into_bytes(), Vec::new());
-            routes.certificates.insert(id, Certificate { origin: origin.clone(), chain, key });
+            routes.certificates.insert(id, Certificate { origin: origin.clone(), chain, key }.into());
         }
         let path = if bit(5) { PathMatch::Exact(path) } else { PathMatch::Prefix(path) };
-        let rule = Rule { path, action, redirect_to_https: bit(6), origin };
+        let rule = Rule { listeners: ListenerSet::ALL, matches: Match::path(path), action, policy, origin };
         if bit(7) {
             routes.default = Some(rule);
         } else {
-            let host: &mut Host = routes.hosts.entry(host).or_default();
-            host.certificate = id.or(host.certificate.take());
-            host.rules.push(rule);
+            let mut of_host = routes.hosts.get(&host).map(|host| Host::clone(host)).unwrap_or_default();
+            of_host.certificate = id.or(of_host.certificate.take());
+            of_host.rules.push(rule);
+            routes.hosts.insert(host, of_host.into());
         }
     }
     routes

@@ -5,27 +5,41 @@
 //! ```
 //!
 //! The contract between all parts of the entry: no word of Kubernetes' API or of nginx, no clock, no files, no network, and no
-//! dependency but `serde`, so that whatever serves routes can share the types.
+//! dependency but `serde`, so that whatever serves routes can share the types. What a request's route is, [`Routes::find`]
+//! defines.
 
+mod action;
 mod addresses;
 mod holdings;
+mod host_name;
+mod listener;
 mod objects;
+mod pattern;
+mod policy;
+mod request;
+mod request_match;
+mod rewrite;
 mod routes;
+mod routes_text;
 mod snapshot;
 mod sorted_map;
-mod text;
 mod verdict;
 
+pub use action::{Action, Backend, Destination, Forward, Protocol, WeightedBackend};
 pub use addresses::{addresses, balanced, reached};
 pub use holdings::Holdings;
+pub use host_name::HostName;
+pub use listener::{Listener, ListenerId, ListenerSet};
 pub use objects::{
     Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Key, LoadBalancerAddress, Meta,
     Namespace, Node, ObjectRef, PathType, PortRef, Secret, Service, ServiceKind, ServicePort,
 };
-pub use routes::{
-    Action, Backend, CHALLENGE, Certificate, CertificateId, Forward, Found, Host, HostName, PathMatch, Protocol,
-    Request, Routes, Rule, Scheme, Timeouts,
-};
+pub use pattern::{Pattern, PatternEngine};
+pub use policy::{Policies, Policy, PolicyId, Timeouts};
+pub use request::{Request, Scheme};
+pub use request_match::{HeaderMatch, Match, ParameterMatch, PathMatch, ValueMatch};
+pub use rewrite::{PathRewrite, Redirect};
+pub use routes::{CHALLENGE, Certificate, CertificateId, Found, Host, Routes, Rule};
 pub use snapshot::{Kind, Object, Snapshot};
 pub use sorted_map::SortedMap;
 pub use verdict::{Finding, Outcome, Reason, Verdict, Verdicts};

@@ -9,6 +9,9 @@ use std::sync::Arc;
 /// Most entries of a chunk. A change copies one chunk, and a list of all of them.
 const MOST: usize = 64;
 
+/// Some entries, in the order of their keys.
+type Chunk<K, V> = Arc<Vec<(K, V)>>;
+
 /// A sorted map that is cheap to clone: a clone shares all that neither has changed since. So it is cheap to keep one of each
 /// moment, and to tell what changed between two.
 ///
@@ -17,7 +20,7 @@ const MOST: usize = 64;
 /// ```
 pub struct SortedMap<K, V> {
     /// None is empty, and all keys of one are below those of the next.
-    chunks: Arc<Vec<Arc<Vec<(K, V)>>>>,
+    chunks: Arc<Vec<Chunk<K, V>>>,
     len: usize,
 }
 
@@ -114,7 +117,7 @@ impl<K: Ord, V> SortedMap<K, V> {
 
 /// A place in a map.
 struct Cursor<'a, K, V> {
-    chunks: &'a [Arc<Vec<(K, V)>>],
+    chunks: &'a [Chunk<K, V>],
     at: usize,
 }
 
@@ -202,10 +205,15 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
         }
     }
 
-    /// All values, to be changed, in the order of their keys. All of the map is copied if it is shared.
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+    /// All entries, their values to be changed, in the order of their keys. All of the map is copied if it is shared.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
         let chunks = Arc::make_mut(&mut self.chunks).iter_mut();
-        chunks.flat_map(|chunk| Arc::make_mut(chunk).iter_mut().map(|(_, value)| value))
+        chunks.flat_map(|chunk| Arc::make_mut(chunk).iter_mut().map(|(key, value)| (&*key, value)))
+    }
+
+    /// As [`SortedMap::iter_mut`], without keys.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.iter_mut().map(|(_, value)| value)
     }
 
     /// The value of a key, to be changed.
@@ -299,7 +307,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn map_is_the_same_as_a_b_tree_whatever_is_done(

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{Holdings, HostName, PathMatch, Reason};
+use entry_model::{Holdings, HostName, Match, Reason};
 
 use crate::attach::{Age, Attached};
-use crate::claim::{Asked, Claim};
+use crate::claim::{Claim, Claims};
 use crate::draft::Place;
 use crate::owners::{keep_rules, namespace_of, place};
 use crate::unit::Unit;
@@ -60,8 +60,8 @@ impl Bounds {
 const LONG: usize = 256;
 
 /// What a rule counts.
-pub fn weight(path: &PathMatch) -> usize {
-    1 + path.path().len() / LONG
+pub fn weight(matches: &Match) -> usize {
+    1 + matches.path.text().len() / LONG
 }
 
 /// What is over a bound, in a sentence, and what becomes of it.
@@ -73,7 +73,7 @@ pub fn exceeded(what: &str, most: usize, flag: &str) -> String {
 }
 
 /// Takes from what is asked for whatever is over a bound, and tells who asked.
-pub fn apply<'a>(bounds: &Bounds, held: &[Arc<Holdings>], asked: &mut Asked<'a>, attached: &mut [Attached<'a>]) {
+pub fn apply<'a>(bounds: &Bounds, held: &[Arc<Holdings>], asked: &mut Claims<'a>, attached: &mut [Attached<'a>]) {
     if fits(bounds, &asked.rules, attached) {
         return;
     }
@@ -92,17 +92,17 @@ pub fn apply<'a>(bounds: &Bounds, held: &[Arc<Holdings>], asked: &mut Asked<'a>,
 /// Whether it is so little that no bound can be reached: each rule may be a host.
 fn fits(bounds: &Bounds, rules: &[(HostName, Claim<'_>)], attached: &[Attached<'_>]) -> bool {
     let least = |of: fn(&Bound) -> usize| {
-        let patterns = rules.iter().any(|(host, _)| matches!(host, HostName::Wildcard(_)));
+        let patterns = rules.iter().any(|(host, _)| host.is_wildcard());
         let patterns = if patterns { of(&bounds.patterns) } else { usize::MAX };
         of(&bounds.hosts).min(of(&bounds.rules)).min(patterns)
     };
-    let all: usize = rules.iter().map(|(_, claim)| weight(&claim.path)).sum();
+    let all: usize = rules.iter().map(|(_, claim)| weight(&claim.matches)).sum();
     if all <= least(|bound| bound.namespace.min(bound.all)) {
         return true;
     }
     let mut each: HashMap<&str, usize> = HashMap::new();
     for (_, claim) in rules {
-        *each.entry(namespace_of(attached, claim.owner)).or_default() += weight(&claim.path);
+        *each.entry(namespace_of(attached, claim.owner)).or_default() += weight(&claim.matches);
     }
     all <= least(|bound| bound.all) && each.values().all(|count| *count <= least(|bound| bound.namespace))
 }
@@ -118,13 +118,13 @@ fn by_age(held: &[Arc<Holdings>], rules: &[(HostName, Claim<'_>)], attached: &[A
         let mut seen = HashSet::new();
         for (new, owner, index) in &mut order {
             let (host, claim) = &rules[*index];
-            let (key, namespace) = (Unit::of(host, &claim.path).key(), namespace_of(attached, *owner));
-            if !seen.insert((namespace, host, &claim.path)) {
+            let (key, namespace) = (Unit::of(host, &claim.matches.path).key(), namespace_of(attached, *owner));
+            if !seen.insert((namespace, host, &claim.matches)) {
                 // It counts once.
                 continue;
             }
             let of = held.iter().find(|holdings| holdings.holder(&key) == Some(namespace));
-            let (count, weight) = (counted.entry(namespace).or_default(), weight(&claim.path));
+            let (count, weight) = (counted.entry(namespace).or_default(), weight(&claim.matches));
             *new = of.is_none_or(|holdings| *count + weight > holdings.rules(namespace));
             *count += if *new { 0 } else { weight };
         }
@@ -146,7 +146,7 @@ struct Counts<'a, 'b> {
     of: HashMap<&'a str, Count>,
     all: Count,
     /// What was counted: hosts of a namespace, and with a path its rules.
-    seen: HashSet<(&'a str, &'b HostName, Option<&'b PathMatch>)>,
+    seen: HashSet<(&'a str, &'b HostName, Option<&'b Match>)>,
 }
 
 impl<'a, 'b> Counts<'a, 'b> {
@@ -160,13 +160,13 @@ impl<'a, 'b> Counts<'a, 'b> {
         claim: &'b Claim<'a>,
         namespace: &'a str,
     ) -> Result<(), (Place<'a>, String)> {
-        let rule = (namespace, host, Some(&claim.path));
+        let rule = (namespace, host, Some(&claim.matches));
         if self.seen.contains(&rule) {
             return Ok(());
         }
         let new = *host != HostName::Any && !self.seen.contains(&(namespace, host, None));
-        let pattern = new && matches!(host, HostName::Wildcard(_));
-        let (hosts, patterns, rules) = (usize::from(new), usize::from(pattern), weight(&claim.path));
+        let pattern = new && host.is_wildcard();
+        let (hosts, patterns, rules) = (usize::from(new), usize::from(pattern), weight(&claim.matches));
         let (Bounds { hosts: most_hosts, patterns: most_patterns, rules: most_rules, .. }, all) =
             (self.bounds, &mut self.all);
         let own = self.of.entry(namespace).or_default();

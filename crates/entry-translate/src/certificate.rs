@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Write;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,7 +21,7 @@ const LARGEST: usize = 32 * 1024;
 #[derive(Debug)]
 pub struct Loaded {
     pub id: CertificateId,
-    pub certificate: Certificate,
+    pub certificate: Arc<Certificate>,
     /// From when to when it is valid, in seconds since 1970.
     pub valid: (i64, i64),
     /// What its owner should know.
@@ -37,8 +38,9 @@ impl Loaded {
             HostName::Exact(name) => {
                 named(name) || name.split_once('.').is_some_and(|(_, parent)| named(&format!("*.{parent}")))
             }
-            HostName::Wildcard(parent) => named(&format!("*.{parent}")),
-            HostName::Any => false,
+            HostName::OneLabel(parent) => named(&format!("*.{parent}")),
+            // No name of a certificate stands for several labels, or for all hosts.
+            HostName::Suffix(_) | HostName::Any => false,
         }
     }
 
@@ -73,7 +75,7 @@ pub fn load(secret: &Secret) -> Result<Loaded, String> {
         hex
     });
     let certificate = Certificate { origin: secret.meta.object(Kind::Secret), chain, key };
-    Ok(Loaded { id: CertificateId(id), certificate, valid, remarks, names })
+    Ok(Loaded { id: CertificateId(id.into()), certificate: Arc::new(certificate), valid, remarks, names })
 }
 
 /// The private key of the first certificate.

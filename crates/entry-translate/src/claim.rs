@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
 
 use entry_model::{
-    Action, Backend, Forward, HostName, Ingress, IngressBackend, IngressPath, Key, Kind, ObjectRef, PathMatch,
-    PathType, PortRef, Protocol, Reason, Service, ServicePort, Snapshot,
+    Action, Backend, Forward, HostName, Ingress, IngressBackend, IngressPath, Key, Kind, Match, ObjectRef, PathMatch,
+    PathRewrite, PathType, Policy, PortRef, Protocol, Reason, Service, ServicePort, Snapshot,
 };
 
 use crate::attach::{Age, Attached, Source};
@@ -20,17 +20,19 @@ use crate::{BuildSettings, Ownership};
 
 /// What all objects ask for.
 #[derive(Debug, Default)]
-pub struct Asked<'a> {
+pub struct Claims<'a> {
     pub rules: Vec<(HostName, Claim<'a>)>,
-    pub defaults: Vec<Default<'a>>,
+    pub defaults: Vec<DefaultClaim<'a>>,
     pub tls: Vec<TlsClaim<'a>>,
 }
 
 /// A rule that is asked for.
 #[derive(Debug)]
 pub struct Claim<'a> {
-    pub path: PathMatch,
+    pub matches: Match,
     pub action: Action,
+    /// How requests are treated; whether they are redirected to HTTPS is decided later.
+    pub policy: Policy,
     /// What is said about redirecting to HTTPS.
     pub redirect: Option<bool>,
     pub owner: Age,
@@ -41,8 +43,9 @@ pub struct Claim<'a> {
 
 /// What is to be done with requests that no rule matches.
 #[derive(Debug)]
-pub struct Default<'a> {
+pub struct DefaultClaim<'a> {
     pub action: Action,
+    pub policy: Policy,
     pub owner: Age,
     pub place: Place<'a>,
 }
@@ -59,8 +62,8 @@ pub struct TlsClaim<'a> {
 }
 
 /// Asks every object.
-pub fn claims<'a>(snapshot: &'a Snapshot, settings: &BuildSettings, attached: &mut [Attached<'a>]) -> Asked<'a> {
-    let mut asked = Asked::default();
+pub fn claims<'a>(snapshot: &'a Snapshot, settings: &BuildSettings, attached: &mut [Attached<'a>]) -> Claims<'a> {
+    let mut asked = Claims::default();
     // A certificate comes from an Ingress of the same namespace, unless namespaces share hosts.
     let with_tls = attached.iter().filter(|attached| brings_certificate(attached));
     let with_tls: HashSet<&str> = with_tls.map(|attached| attached.source.meta().namespace.as_str()).collect();
@@ -73,7 +76,7 @@ pub fn claims<'a>(snapshot: &'a Snapshot, settings: &BuildSettings, attached: &m
                 service.namespace.clone_from(&ingress.meta.namespace);
                 let namespace = ingress.meta.namespace.as_str();
                 let shared = settings.ownership == Ownership::None && !with_tls.is_empty();
-                let tls = settings.https && (shared || with_tls.contains(namespace));
+                let tls = settings.has_https() && (shared || with_tls.contains(namespace));
                 OfIngress { snapshot, settings, tls, ingress, owner, draft, service: &mut service }.ask(&mut asked);
             }
         }
@@ -168,9 +171,10 @@ fn of_service<'a>(
             let protocol = protocol(port, &options, Place::Port(index, PortPart::AppProtocol), draft);
             forward(address, port, protocol, &options, true)
         }
-        _ => Action::Unavailable,
+        _ => Action::UNAVAILABLE,
     };
-    Some((host?, Claim { path: path?, action, redirect: options.ssl_redirect, owner, place, weak: false }))
+    let (matches, policy) = (Match::path(path?), options.policy());
+    Some((host?, Claim { matches, action, policy, redirect: options.ssl_redirect, owner, place, weak: false }))
 }
 
 /// An Ingress that is asked what it wants.
@@ -187,7 +191,7 @@ struct OfIngress<'a, 'b> {
 }
 
 impl<'a> OfIngress<'a, '_> {
-    fn ask(mut self, asked: &mut Asked<'a>) {
+    fn ask(mut self, asked: &mut Claims<'a>) {
         let (ingress, owner) = (self.ingress, self.owner);
         let paths = ingress.rules.iter().flat_map(|rule| &rule.paths);
         let paths: Vec<&str> = paths.map(|path| path.path.as_deref().unwrap_or("/")).collect();
@@ -212,7 +216,10 @@ impl<'a> OfIngress<'a, '_> {
                 let place = |part| Place::Rule(n, RulePart::Backend(m, part));
                 let action = self.action(&entry.backend, &options, place);
                 let (redirect, place) = (options.ssl_redirect, Place::Rule(n, RulePart::Path(m)));
-                asked.rules.push((host.clone(), Claim { path, action, redirect, owner, place, weak: false }));
+                let (matches, policy) = (Match::path(path), options.policy());
+                asked
+                    .rules
+                    .push((host.clone(), Claim { matches, action, policy, redirect, owner, place, weak: false }));
             }
             if ingress.default_backend.is_some() {
                 hosts.insert(host);
@@ -233,11 +240,11 @@ impl<'a> OfIngress<'a, '_> {
         if ingress.rules.is_empty() {
             // Without rules it is for all hosts; those that it has certificates for need rules to be known by name.
             hosts = tls_hosts;
-            asked.defaults.push(Default { action: action.clone(), owner, place });
+            asked.defaults.push(DefaultClaim { action: action.clone(), policy: options.policy(), owner, place });
         }
         asked.rules.extend(hosts.into_iter().map(|host| {
-            let (path, action) = (PathMatch::Prefix("/".to_owned()), action.clone());
-            (host, Claim { path, action, redirect: options.ssl_redirect, owner, place, weak: true })
+            let (matches, action, policy) = (Match::any(), action.clone(), options.policy());
+            (host, Claim { matches, action, policy, redirect: options.ssl_redirect, owner, place, weak: true })
         }));
     }
 
@@ -287,14 +294,14 @@ impl<'a> OfIngress<'a, '_> {
                     quoted(name)
                 );
                 self.draft.lose(place(BackendPart::Resource), Reason::Unsupported, unavailable(&message));
-                return Action::Unavailable;
+                return Action::UNAVAILABLE;
             }
         };
         self.service.name.clone_from(name);
         let Some(service) = self.snapshot.services.get(&*self.service) else {
             let message = format!("There is no {}; make it, or name another", self.named_service());
             self.draft.lose(place(BackendPart::Name), Reason::RefNotFound, unavailable(&message));
-            return Action::Unavailable;
+            return Action::UNAVAILABLE;
         };
         let resolved = resolve::address(service).and_then(|address| Ok((address, resolve::port(service, wanted)?.1)));
         match resolved {
@@ -309,7 +316,7 @@ impl<'a> OfIngress<'a, '_> {
                 };
                 let object = self.named_service();
                 self.draft.lose(place(part), reason, unavailable(&format!("{object}: {message}")));
-                Action::Unavailable
+                Action::UNAVAILABLE
             }
         }
     }
@@ -319,7 +326,7 @@ impl<'a> OfIngress<'a, '_> {
     }
 
     /// Asks for certificates, and returns the hosts that they are for by name.
-    fn tls(&mut self, asked: &mut Asked<'a>) -> BTreeSet<HostName> {
+    fn tls(&mut self, asked: &mut Claims<'a>) -> BTreeSet<HostName> {
         let mut all = BTreeSet::new();
         for (n, entry) in self.ingress.tls.iter().enumerate() {
             let hosts = (!entry.hosts.is_empty()).then(|| self.tls_hosts(n, &entry.hosts));
@@ -396,10 +403,7 @@ fn forward(
     strip_prefix: bool,
 ) -> Action {
     address.set_port(port.port);
-    Action::Forward(Forward {
-        backend: Backend { address, protocol, keep_alive: options.keep_alive.unwrap_or(true) },
-        strip_prefix: options.strip_prefix.unwrap_or(strip_prefix),
-        timeouts: options.timeouts,
-        max_body_bytes: options.max_body_bytes,
-    })
+    let backend = Backend { address, protocol, keep_alive: options.keep_alive.unwrap_or(true) };
+    let strips = options.strip_prefix.unwrap_or(strip_prefix);
+    Action::Forward(Forward::to(backend, if strips { PathRewrite::StripPrefix } else { PathRewrite::Keep }))
 }

@@ -48,7 +48,7 @@ pub fn host(text: &str) -> Result<HostName, String> {
         return wrong("it ends in a number, as an address does; write a name");
     }
     let name = ascii.into_owned();
-    Ok(if wildcard { HostName::Wildcard(name) } else { HostName::Exact(name) })
+    Ok(if wildcard { HostName::OneLabel(name) } else { HostName::Exact(name) })
 }
 
 #[cfg(test)]

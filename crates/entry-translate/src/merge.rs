@@ -1,13 +1,13 @@
 //! Who gets what several ask for, and the order in which rules are tried.
 
-use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use entry_model::{Host, HostName, PathMatch, Reason, Routes, Rule};
+use entry_model::{Host, HostName, ListenerSet, Match, Policies, Policy, PolicyId, Reason, Routes, Rule};
 
 use crate::Bound;
 use crate::attach::Attached;
-use crate::claim::{Asked, Claim, Default as DefaultClaim};
+use crate::claim::{Claim, Claims, DefaultClaim};
 use crate::draft::{Place, named, quoted};
 use crate::offers::{Certificates, Given};
 use crate::solver::is_challenge;
@@ -15,7 +15,7 @@ use crate::solver::is_challenge;
 /// Makes routes of what is asked for, with at most so many certificates. Of several that ask for the same host and path the oldest
 /// gets it.
 pub fn merge<'a>(
-    asked: Asked<'a>,
+    asked: Claims<'a>,
     mut certificates: Certificates<'a>,
     most: &Bound,
     attached: &mut [Attached<'a>],
@@ -28,15 +28,17 @@ pub fn merge<'a>(
     // Findings on one field are in this order.
     hosts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     let mut unredirected = vec![false; attached.len()];
+    let mut policies = Policies::default();
     let merged = hosts.into_iter().map(|(name, claims)| {
         let won = won(&name, claims, attached);
         let given = certificates.give(&name, &won, attached);
         let rules = won.into_iter().map(|claim| {
             let redirect = redirects(&name, claim.redirect, given.as_ref());
-            let redirect_to_https = redirect && !is_challenge(&claim.path);
+            let redirect_to_https = redirect && !is_challenge(&claim.matches.path);
             unredirected[claim.owner.1] |= !redirect && claim.redirect == Some(true);
             let origin = attached[claim.owner.1].object.clone();
-            Rule { path: claim.path, action: claim.action, redirect_to_https, origin }
+            let policy = policies.intern(&Policy { redirect_to_https, ..claim.policy });
+            Rule { listeners: ListenerSet::ALL, matches: claim.matches, action: claim.action, policy, origin }
         });
         let rules = rules.collect();
         (name, Host { certificate: given.map(|given| given.id), rules, closed: false })
@@ -48,7 +50,9 @@ pub fn merge<'a>(
         let without = |host: &&mut Host| host.certificate.as_ref().is_some_and(|id| over.contains(id));
         for host in hosts.values_mut().filter(without) {
             host.certificate = None;
-            host.rules.iter_mut().for_each(|rule| rule.redirect_to_https = false);
+            for rule in &mut host.rules {
+                rule.policy = without_redirect(&mut policies, rule.policy);
+            }
         }
     }
     for (Attached { draft, .. }, _) in attached.iter_mut().zip(unredirected).filter(|(_, unredirected)| *unredirected) {
@@ -56,9 +60,18 @@ pub fn merge<'a>(
                        redirected; declare TLS for it";
         draft.lose(Place::Annotation("sparrow/ssl-redirect"), Reason::RefNotFound, message.to_owned());
     }
-    let default = default(asked.defaults, attached);
+    let default = default(asked.defaults, &mut policies, attached);
     let certificates = certificates.finish(attached);
-    Routes { hosts, default, certificates }
+    let hosts = hosts.into_iter().map(|(name, host)| (name, Arc::new(host))).collect();
+    Routes { listeners: Vec::new(), hosts, default, policies, certificates }
+}
+
+/// The same policy, but that nothing is sent to HTTPS.
+pub fn without_redirect(policies: &mut Policies, id: PolicyId) -> PolicyId {
+    match &policies[id] {
+        policy if policy.redirect_to_https => policies.intern(&Policy { redirect_to_https: false, ..policy.clone() }),
+        _ => id,
+    }
 }
 
 /// Whether requests over HTTP are sent to HTTPS. Never to a certificate that is not for the host: clients refuse it, and what
@@ -76,28 +89,20 @@ fn won<'a>(host: &HostName, claims: Vec<Claim<'a>>, attached: &mut [Attached<'a>
     // In boxes, since a claim is large and sorting moves it often.
     let mut claims: Vec<_> = claims.into_iter().map(Box::new).collect();
     // Stable: of one object the first comes first.
-    claims.sort_by(|a, b| tried(&a.path, &b.path).then((a.weak, a.owner).cmp(&(b.weak, b.owner))));
+    claims.sort_by(|a, b| a.matches.precedence(&b.matches).then((a.weak, a.owner).cmp(&(b.weak, b.owner))));
     let mut won: Vec<Box<Claim<'a>>> = Vec::with_capacity(claims.len());
     for claim in claims {
-        match won.last() {
-            Some(first) if first.path == claim.path => conflict(host, &claim, first.owner.1, attached),
-            _ => {
+        // Those of one precedence stand together.
+        let rivals = won.iter().rev().take_while(|first| first.matches.precedence(&claim.matches).is_eq());
+        match rivals.into_iter().find(|first| first.matches == claim.matches) {
+            Some(first) => conflict(host, &claim, first.owner.1, attached),
+            None => {
                 attached[claim.owner.1].draft.serve();
                 won.push(claim);
             }
         }
     }
     won
-}
-
-/// The order in which paths are tried.
-pub fn tried(a: &PathMatch, b: &PathMatch) -> Ordering {
-    match (a, b) {
-        (PathMatch::Exact(a), PathMatch::Exact(b)) => a.cmp(b),
-        (PathMatch::Exact(_), PathMatch::Prefix(_)) => Ordering::Less,
-        (PathMatch::Prefix(_), PathMatch::Exact(_)) => Ordering::Greater,
-        (PathMatch::Prefix(a), PathMatch::Prefix(b)) => Reverse(a.len()).cmp(&Reverse(b.len())).then_with(|| a.cmp(b)),
-    }
 }
 
 /// Tells an object that another was first.
@@ -108,8 +113,8 @@ fn conflict<'a>(host: &HostName, claim: &Claim<'a>, winner: usize, attached: &mu
         return;
     }
     let what = match host {
-        HostName::Any => format!("The path {}", quoted(claim.path.path())),
-        host => format!("The path {} of the host {}", quoted(claim.path.path()), quoted(&host.to_string())),
+        HostName::Any => format!("The path {}", quoted(claim.matches.path.text())),
+        host => format!("The path {} of the host {}", quoted(claim.matches.path.text()), quoted(&host.to_string())),
     };
     let message = if own {
         format!("{what} is in this object already, and the first stays in force; remove one of them")
@@ -121,10 +126,14 @@ fn conflict<'a>(host: &HostName, claim: &Claim<'a>, winner: usize, attached: &mu
 }
 
 /// What is done when no rule matches.
-fn default<'a>(mut claims: Vec<DefaultClaim<'a>>, attached: &mut [Attached<'a>]) -> Option<Rule> {
+fn default<'a>(
+    mut claims: Vec<DefaultClaim<'a>>,
+    policies: &mut Policies,
+    attached: &mut [Attached<'a>],
+) -> Option<Rule> {
     claims.sort_by_key(|claim| claim.owner);
     let mut claims = claims.into_iter();
-    let DefaultClaim { action, owner: (_, winner), .. } = claims.next()?;
+    let DefaultClaim { action, policy, owner: (_, winner), .. } = claims.next()?;
     attached[winner].draft.serve();
     let origin = attached[winner].object.clone();
     for DefaultClaim { owner: (_, owner), place, .. } in claims {
@@ -133,5 +142,6 @@ fn default<'a>(mut claims: Vec<DefaultClaim<'a>>, attached: &mut [Attached<'a>])
             format!("{first} was first to serve what no rule matches, and stays in force; add rules with hosts");
         attached[owner].draft.lose(place, Reason::Conflicted, message);
     }
-    Some(Rule { path: PathMatch::Prefix("/".to_owned()), action, redirect_to_https: false, origin })
+    let policy = policies.intern(&policy);
+    Some(Rule { listeners: ListenerSet::ALL, matches: Match::any(), action, policy, origin })
 }

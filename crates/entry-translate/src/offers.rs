@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{Certificate, CertificateId, HostName, Key, ObjectRef, Reason};
+use entry_model::{Certificate, CertificateId, HostName, Key, ObjectRef, Reason, SortedMap};
 
 use crate::Bound;
 use crate::attach::{Age, Attached};
@@ -120,7 +120,7 @@ impl<'a> Certificates<'a> {
     /// The offers that a host could take: whether it is not for the host, whether it only names the wildcard, its owner.
     fn able(&self, host: &HostName, holders: &Holders<'_>, attached: &[Attached<'a>]) -> Vec<(bool, bool, Age, usize)> {
         let wildcard = match host {
-            HostName::Exact(name) => name.split_once('.').map(|(_, parent)| HostName::Wildcard(parent.to_owned())),
+            HostName::Exact(name) => name.split_once('.').map(|(_, parent)| HostName::OneLabel(parent.to_owned())),
             _ => None,
         };
         let rank = |index: usize, distant: bool| {
@@ -204,7 +204,7 @@ impl<'a> Certificates<'a> {
     }
 
     /// The certificates that hosts got. Owners are told of those that no host could take.
-    pub fn finish(self, attached: &mut [Attached<'a>]) -> BTreeMap<CertificateId, Certificate> {
+    pub fn finish(self, attached: &mut [Attached<'a>]) -> SortedMap<CertificateId, Arc<Certificate>> {
         for Offer { owner: (_, owner), place, host, .. } in self.offers.iter().filter(|offer| !offer.heard) {
             let message = match host {
                 Some(host) => {
@@ -219,6 +219,6 @@ impl<'a> Certificates<'a> {
             attached[*owner].draft.note(*place, Reason::RefNotFound, message);
         }
         let used = self.offers.into_iter().filter(|offer| offer.used);
-        used.map(|offer| (offer.loaded.id.clone(), offer.loaded.certificate.clone())).collect()
+        used.map(|offer| (offer.loaded.id.clone(), Arc::clone(&offer.loaded.certificate))).collect()
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
-use entry_model::{Kind, Protocol, Reason, Timeouts};
+use entry_model::{Kind, Policy, Protocol, Reason, Timeouts};
 
 use crate::draft::{Draft, Place, quoted};
 use crate::resolve;
@@ -36,6 +36,13 @@ pub struct Options<'a> {
     pub keep_alive: Option<bool>,
     /// `sparrow/ssl-redirect`.
     pub ssl_redirect: Option<bool>,
+}
+
+impl Options<'_> {
+    /// How requests are to be treated, but for redirects to HTTPS.
+    pub fn policy(&self) -> Policy {
+        Policy { timeouts: self.timeouts, max_body_bytes: self.max_body_bytes, redirect_to_https: false }
+    }
 }
 
 /// Those whose names begin so.

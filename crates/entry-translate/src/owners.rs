@@ -4,11 +4,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{Holdings, HostName, Kind, ObjectRef, Reason, Routes, Snapshot, Verdict};
+use entry_model::{Holdings, Host, HostName, Kind, ObjectRef, Reason, Routes, Snapshot, Verdict};
 
 use crate::attach::{Age, Attached};
 use crate::bounds::weight;
-use crate::claim::Asked;
+use crate::claim::Claims;
 use crate::draft::{Draft, Place, RulePart, quoted};
 use crate::host::host;
 use crate::unit::Unit;
@@ -81,14 +81,21 @@ impl<'a> Listed<'a> {
 
     /// Closes what is served to the defaults of others, if hosts have owners, and keeps hosts for those who list them.
     pub fn close(&self, routes: &mut Routes, owned: bool) {
-        for name in self.by_host.keys() {
-            routes.hosts.entry(name.clone()).or_default();
+        for name in self.by_host.keys().filter(|name| !routes.hosts.contains_key(name)).cloned().collect::<Vec<_>>() {
+            routes.hosts.insert(name, Arc::default());
         }
         let Some(default) = routes.default.as_ref().filter(|_| owned) else { return };
         let namespace = default.origin.key.namespace.as_str();
-        for (name, host) in routes.hosts.iter_mut().filter(|(name, _)| **name != HostName::Any) {
+        let is_closed = |name: &HostName, host: &Host| {
             let own = || host.rules.first().is_some_and(|rule| rule.origin.key.namespace == namespace);
-            host.closed = !self.of(name).map_or_else(own, |namespaces| namespaces.contains(&namespace));
+            *name != HostName::Any && !self.of(name).map_or_else(own, |namespaces| namespaces.contains(&namespace))
+        };
+        let closed: Vec<_> =
+            routes.hosts.iter().filter(|(name, host)| is_closed(name, host)).map(|(name, _)| name.clone()).collect();
+        for host in closed {
+            if let Some(host) = routes.hosts.get_mut(&host) {
+                Arc::make_mut(host).closed = true;
+            }
         }
     }
 }
@@ -96,7 +103,7 @@ impl<'a> Listed<'a> {
 /// The wildcard that stands for a host among others.
 pub fn above(host: &HostName) -> Option<HostName> {
     match host {
-        HostName::Exact(name) => name.split_once('.').map(|(_, parent)| HostName::Wildcard(parent.to_owned())),
+        HostName::Exact(name) => name.split_once('.').map(|(_, parent)| HostName::OneLabel(parent.to_owned())),
         _ => None,
     }
 }
@@ -133,7 +140,7 @@ enum Denial<'a, 'b> {
 
 impl<'a, 'b> Interests<'a, 'b> {
     fn add(&mut self, unit: Unit<'b>, namespace: &'a str, age: Age) {
-        self.wildcards |= matches!(unit, Unit::Host(HostName::Wildcard(_)));
+        self.wildcards |= matches!(unit, Unit::Host(HostName::OneLabel(_)));
         let claims = self.by_unit.entry(unit).or_default();
         match claims.iter_mut().find(|(known, _)| *known == namespace) {
             Some((_, first)) => *first = age.min(*first),
@@ -198,14 +205,14 @@ const REST: Unit<'static> = Unit::Segment("");
 pub fn settle<'a>(
     listed: &Listed<'a>,
     held: &[Arc<Holdings>],
-    asked: &mut Asked<'a>,
+    asked: &mut Claims<'a>,
     attached: &mut [Attached<'a>],
-    aside: (&Asked<'a>, &[Attached<'a>]),
+    aside: (&Claims<'a>, &[Attached<'a>]),
 ) {
     let mut interests = Interests { listed, held, by_unit: HashMap::new(), wildcards: false };
     for (asked, attached) in [(&*asked, &*attached), aside] {
         for (host, claim) in &asked.rules {
-            interests.add(Unit::of(host, &claim.path), namespace_of(attached, claim.owner), claim.owner);
+            interests.add(Unit::of(host, &claim.matches.path), namespace_of(attached, claim.owner), claim.owner);
         }
         for claim in &asked.defaults {
             interests.add(REST, namespace_of(attached, claim.owner), claim.owner);
@@ -222,8 +229,9 @@ pub fn settle<'a>(
         false
     };
     let rules = asked.rules.iter();
-    let rules: Vec<bool> =
-        rules.map(|(host, claim)| decide(Unit::of(host, &claim.path), claim.owner, place(host, claim.place))).collect();
+    let rules: Vec<bool> = rules
+        .map(|(host, claim)| decide(Unit::of(host, &claim.matches.path), claim.owner, place(host, claim.place)))
+        .collect();
     let defaults: Vec<bool> = asked.defaults.iter().map(|claim| decide(REST, claim.owner, claim.place)).collect();
     keep_rules(asked, &rules, attached);
     let mut defaults = defaults.into_iter();
@@ -231,7 +239,7 @@ pub fn settle<'a>(
 }
 
 /// Keeps those rules for which it is said. Of the others nothing is said any more but that.
-pub fn keep_rules<'a>(asked: &mut Asked<'a>, keep: &[bool], attached: &mut [Attached<'a>]) {
+pub fn keep_rules<'a>(asked: &mut Claims<'a>, keep: &[bool], attached: &mut [Attached<'a>]) {
     let mut left_out: HashMap<usize, HashSet<Place<'a>>> = HashMap::new();
     let mut keep = keep.iter();
     asked.rules.retain(|(_, claim)| {
@@ -301,24 +309,24 @@ fn message(unit: Unit<'_>, denial: &Denial<'_, '_>, namespace: &str) -> String {
 /// Who holds what from now on: whoever is served, and whoever held what an object of theirs that is put aside still claims.
 pub fn holdings<'a>(
     held: &[Arc<Holdings>],
-    asked: &Asked<'a>,
+    asked: &Claims<'a>,
     attached: &[Attached<'a>],
-    aside: (&Asked<'a>, &[Attached<'a>]),
+    aside: (&Claims<'a>, &[Attached<'a>]),
 ) -> Holdings {
     let (mut holdings, mut seen) = (Holdings::default(), HashSet::new());
     for (host, claim) in &asked.rules {
         let namespace = namespace_of(attached, claim.owner);
-        holdings.hold(Unit::of(host, &claim.path).key(), namespace);
+        holdings.hold(Unit::of(host, &claim.matches.path).key(), namespace);
         // As bounds count: else who asks for the same often would have room for more than is served.
-        if seen.insert((namespace, host, &claim.path)) {
-            holdings.count(namespace, weight(&claim.path));
+        if seen.insert((namespace, host, &claim.matches)) {
+            holdings.count(namespace, weight(&claim.matches));
         }
     }
     for claim in &asked.defaults {
         holdings.hold(REST.key(), namespace_of(attached, claim.owner));
     }
     let (asked, attached) = aside;
-    let units = asked.rules.iter().map(|(host, claim)| (Unit::of(host, &claim.path), claim.owner));
+    let units = asked.rules.iter().map(|(host, claim)| (Unit::of(host, &claim.matches.path), claim.owner));
     for (unit, owner) in units.chain(asked.defaults.iter().map(|claim| (REST, claim.owner))) {
         let (key, namespace) = (unit.key(), namespace_of(attached, owner));
         if held.iter().any(|holdings| holdings.holder(&key) == Some(namespace)) {

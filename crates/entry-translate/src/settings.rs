@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use entry_model::{Holdings, Key, ObjectRef, Reason, Timeouts};
+use entry_model::{Holdings, Key, Listener, ObjectRef, Reason, Scheme, Timeouts};
 
 use crate::{Bounds, GoodSecret};
 
@@ -32,8 +32,8 @@ pub struct BuildSettings {
     pub controller: String,
     /// The label, name and value, of the Services that are served without an Ingress.
     pub service_selector: (String, String),
-    /// Whether there is an HTTPS listener. Without it no certificate is used and nothing is redirected.
-    pub https: bool,
+    /// Where requests come in: those of the flags. Without one for HTTPS no certificate is used and nothing is redirected.
+    pub listeners: Vec<Listener>,
     /// The time, in seconds since 1970. Only what is said of certificates depends on it.
     pub now: i64,
     /// Who may have what of a host.
@@ -55,13 +55,20 @@ pub struct BuildSettings {
     pub default_certificate: Option<Key>,
 }
 
+impl BuildSettings {
+    /// Whether there is a listener for HTTPS.
+    pub fn has_https(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.protocol == Scheme::Https)
+    }
+}
+
 impl Default for BuildSettings {
     /// As the flags have it, but for bounds, of which there are none.
     fn default() -> Self {
         Self {
             controller: "sparrow/entry".to_owned(),
             service_selector: ("sparrow/expose".to_owned(), "true".to_owned()),
-            https: true,
+            listeners: Listener::set(&[([0, 0, 0, 0], 80).into()], &[([0, 0, 0, 0], 443).into()]),
             now: 0,
             ownership: Ownership::Namespace,
             bounds: Bounds::NONE,

@@ -2,6 +2,7 @@
 //! and take nothing else away.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use entry_model::{CHALLENGE, Host, HostName, PathMatch, Reason, Routes, Rule};
 
@@ -9,11 +10,12 @@ use crate::Bound;
 use crate::attach::Attached;
 use crate::bounds::{exceeded, weight};
 use crate::draft::{Place, quoted};
+use crate::merge::without_redirect;
 use crate::owners::above;
 
 /// Whether a rule is for proofs to a certificate authority only.
 pub fn is_challenge(path: &PathMatch) -> bool {
-    path.path().starts_with(CHALLENGE)
+    path.text().starts_with(CHALLENGE)
         || matches!(path, PathMatch::Prefix(path) if *path == CHALLENGE[..CHALLENGE.len() - 1])
 }
 
@@ -21,7 +23,7 @@ pub fn is_challenge(path: &PathMatch) -> bool {
 /// hosts, as far as `may` says that they are its owner's. They are served once more, so they count once more: where there is
 /// no room, the host stays without, and its owner is told.
 pub fn inherit(routes: &mut Routes, bound: &Bound, attached: &mut [Attached<'_>], may: impl Fn(&Rule, &Host) -> bool) {
-    let only = |host: &Host| !host.rules.is_empty() && host.rules.iter().all(|rule| is_challenge(&rule.path));
+    let only = |host: &Host| !host.rules.is_empty() && host.rules.iter().all(|rule| is_challenge(&rule.matches.path));
     let solvers = routes.hosts.iter().filter(|(name, host)| **name != HostName::Any && only(host));
     let names: Vec<HostName> = solvers.map(|(name, _)| name.clone()).collect();
     let mut room = (!names.is_empty()).then(|| Room::of(routes, *bound));
@@ -30,10 +32,10 @@ pub fn inherit(routes: &mut Routes, bound: &Bound, attached: &mut [Attached<'_>]
         let wildcard = above(&name).filter(|wildcard| routes.hosts.contains_key(wildcard));
         let from = routes.hosts.get(&wildcard.unwrap_or(HostName::Any));
         let (Some(from), Some(host)) = (from, routes.hosts.get(&name)) else { continue };
-        let more = from.rules.iter().filter(|rule| host.rules.iter().all(|own| own.path != rule.path));
+        let more = from.rules.iter().filter(|rule| host.rules.iter().all(|own| own.matches != rule.matches));
         let more: Vec<&Rule> = more.filter(|rule| may(rule, host)).collect();
         let Some(first) = host.rules.first().map(|rule| &rule.origin) else { continue };
-        if let Err(message) = room.take(&first.key.namespace, more.iter().map(|rule| weight(&rule.path)).sum()) {
+        if let Err(message) = room.take(&first.key.namespace, more.iter().map(|rule| weight(&rule.matches)).sum()) {
             if let Some(owner) = attached.iter_mut().find(|attached| attached.object == *first) {
                 let message = format!("The host {} serves proofs only. {message}", quoted(&name.to_string()));
                 owner.draft.lose(Place::Spec, Reason::BoundExceeded, message);
@@ -41,13 +43,16 @@ pub fn inherit(routes: &mut Routes, bound: &Bound, attached: &mut [Attached<'_>]
             continue;
         }
         let certificate = from.certificate.clone().filter(|_| more.len() == from.rules.len());
-        let more: Vec<Rule> = more.into_iter().cloned().collect();
-        let Some(host) = routes.hosts.get_mut(&name) else { continue };
+        let mut more: Vec<Rule> = more.into_iter().cloned().collect();
+        let Some(host) = routes.hosts.get_mut(&name).map(Arc::make_mut) else { continue };
         host.certificate = host.certificate.take().or(certificate);
-        let tls = host.certificate.is_some();
-        host.rules
-            .extend(more.into_iter().map(|rule| Rule { redirect_to_https: rule.redirect_to_https && tls, ..rule }));
-        host.rules.sort_by(|a, b| crate::merge::tried(&a.path, &b.path));
+        if host.certificate.is_none() {
+            for rule in &mut more {
+                rule.policy = without_redirect(&mut routes.policies, rule.policy);
+            }
+        }
+        host.rules.extend(more);
+        host.rules.sort_by(|a, b| a.matches.precedence(&b.matches));
     }
 }
 
@@ -62,7 +67,7 @@ impl Room {
     fn of(routes: &Routes, bound: Bound) -> Self {
         let mut room = Self { bound, of: HashMap::new(), all: 0 };
         for rule in routes.hosts.values().flat_map(|host| &host.rules) {
-            room.add(&rule.origin.key.namespace, weight(&rule.path));
+            room.add(&rule.origin.key.namespace, weight(&rule.matches));
         }
         room
     }

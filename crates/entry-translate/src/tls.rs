@@ -55,7 +55,7 @@ pub fn certificates<'a>(
     attached: &mut [Attached<'a>],
 ) -> Certificates<'a> {
     let mut given = Certificates::default();
-    if !settings.https {
+    if !settings.has_https() {
         for Attached { source, draft, .. } in attached {
             if matches!(source, Source::Ingress(ingress) if !ingress.tls.is_empty()) {
                 let message = "There is no HTTPS listener here; the hosts are served over HTTP, without redirect";

@@ -1,6 +1,6 @@
 //! From a snapshot to routes, in passes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use entry_model::{Holdings, Key, Routes, Snapshot, Verdicts};
@@ -70,6 +70,9 @@ pub fn build(snapshot: &Snapshot, settings: &BuildSettings) -> Built {
         !owned || host.rules.iter().all(|own| own.origin.key.namespace == rule.origin.key.namespace)
     });
     listed.close(&mut routes, owned);
+    routes.listeners.clone_from(&settings.listeners);
+    let used: HashSet<_> = routes.rules().map(|rule| rule.policy).collect();
+    routes.policies.retain(|id| used.contains(&id));
     let mut verdicts = attach::verdicts(attached, snapshot, settings);
     verdicts.extend(told);
     Built { routes, verdicts, good, held }

@@ -19,7 +19,7 @@ impl<'a> Unit<'a> {
     /// The unit that a rule is in.
     pub fn of(host: &'a HostName, path: &'a PathMatch) -> Self {
         match host {
-            HostName::Any => Self::Segment(path.path().split('/').nth(1).unwrap_or_default()),
+            HostName::Any => Self::Segment(path.text().split('/').nth(1).unwrap_or_default()),
             host => Self::Host(host),
         }
     }
@@ -56,7 +56,7 @@ mod tests {
     fn every_key_survives_the_record() {
         let long = HostName::Exact(format!("{}.example", "x".repeat(60)));
         let mut holdings = Holdings::default();
-        let wild = HostName::Wildcard("shop.example".to_owned());
+        let wild = HostName::OneLabel("shop.example".to_owned());
         for unit in [Unit::Host(&wild), Unit::Host(&long), Unit::Segment("volume"), Unit::Segment("")] {
             holdings.hold(unit.key(), "shop");
         }

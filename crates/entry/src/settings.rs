@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use entry_model::Key;
+use entry_model::{Key, Listener};
 use ipnet::IpNet;
 use nginx_conf::SettingsError;
 
@@ -436,7 +436,7 @@ impl Settings {
             },
             controller: self.controller.clone(),
             service_selector: self.service_selector.clone(),
-            https: !self.https.is_empty(),
+            listeners: Listener::set(&self.http, &self.https),
             default_certificate: self.default_certificate.clone(),
             ..entry_translate::BuildSettings::default()
         }
@@ -480,8 +480,6 @@ impl Settings {
         let settings = nginx_conf::Settings {
             version: said.parse()?,
             modules: nginx_conf::Modules::parse(said),
-            http: self.http.clone(),
-            https: self.https.clone(),
             public_https_port: self.public_https_port,
             trusted: self.trusted.clone(),
             trusted_headers: self.trusted_headers.clone(),
@@ -503,7 +501,8 @@ impl Settings {
             user: self.user.clone(),
             ..nginx_conf::Settings::default()
         };
-        settings.check().map_err(|error| in_flags(&error))?;
+        let checked = settings.check().and_then(|()| settings.check_listeners(&Listener::set(&self.http, &self.https)));
+        checked.map_err(|error| in_flags(&error))?;
         Ok(settings)
     }
 }

@@ -1,18 +1,18 @@
 //! Whose values a template cannot take.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use entry_model::{Host, ObjectRef, Routes};
+use entry_model::{Host, ObjectRef, Routes, SortedMap};
 
 use crate::TemplateError;
-use crate::upstream::rules;
 
 /// The objects that fail also when there are no others, because of a value of theirs, and what is wrong with each.
 ///
 /// Filters of a template change values, so whose a value is cannot be seen on it. It is found by halves: of many objects with
 /// one bad one, all together are tried about twice.
 pub fn blame(routes: &Routes, attempt: impl Fn(&Routes) -> Option<TemplateError>) -> BTreeMap<ObjectRef, String> {
-    let objects: BTreeSet<&ObjectRef> = rules(routes).map(|rule| &rule.origin).collect();
+    let objects: BTreeSet<&ObjectRef> = routes.rules().map(|rule| &rule.origin).collect();
     let objects: Vec<_> = objects.into_iter().collect();
     let mut blamed = BTreeMap::new();
     let mut parts = vec![objects.as_slice()];
@@ -38,11 +38,15 @@ fn only(routes: &Routes, objects: &[&ObjectRef]) -> Routes {
     let theirs = |origin: &ObjectRef| objects.binary_search(&origin).is_ok();
     let hosts = routes.hosts.iter().filter_map(|(name, host)| {
         let rules: Vec<_> = host.rules.iter().filter(|rule| theirs(&rule.origin)).cloned().collect();
-        (!rules.is_empty())
-            .then(|| (name.clone(), Host { certificate: host.certificate.clone(), rules, closed: host.closed }))
+        (!rules.is_empty()).then(|| (name.clone(), Arc::new(Host { rules, ..Host::clone(host) })))
     });
-    let hosts: BTreeMap<_, _> = hosts.collect();
+    let hosts: SortedMap<_, _> = hosts.collect();
     let named = hosts.values().filter_map(|host| host.certificate.as_ref());
-    let certificates = named.filter_map(|id| Some((id.clone(), routes.certificates.get(id)?.clone()))).collect();
-    Routes { hosts, default: routes.default.clone().filter(|rule| theirs(&rule.origin)), certificates }
+    let certificates = named.filter_map(|id| Some((id.clone(), Arc::clone(routes.certificates.get(id)?)))).collect();
+    Routes {
+        hosts,
+        default: routes.default.clone().filter(|rule| theirs(&rule.origin)),
+        certificates,
+        ..routes.clone()
+    }
 }

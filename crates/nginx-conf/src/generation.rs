@@ -9,9 +9,10 @@ use sha2::{Digest, Sha256};
 
 use crate::Settings;
 use crate::http;
+use crate::inexpressible;
 use crate::server::Servers;
 use crate::tls::Certificates;
-use crate::upstream::{Upstreams, rules};
+use crate::upstream::Upstreams;
 use crate::writer::Writer;
 
 /// The file that nginx is started with.
@@ -69,10 +70,10 @@ pub struct Note {
 
 /// Writes the routes as a configuration.
 pub fn render(routes: &Routes, settings: &Settings) -> Generation {
-    let mut notes = Vec::new();
+    let mut notes = inexpressible::notes(routes);
     let upstreams = Upstreams::of(routes, settings, &mut notes);
     let certificates = Certificates::of(routes, settings);
-    let size = 8192 + 1024 * rules(routes).count() + 512 * routes.hosts.len();
+    let size = 8192 + 1024 * routes.rules().count() + 512 * routes.hosts.len();
     let mut writer = Writer::new(MAIN, size);
     let servers = Servers { routes, settings, upstreams: &upstreams, certificates: &certificates };
     http::write(&mut writer, &servers, &mut notes);

@@ -61,7 +61,7 @@ pub fn write<'a>(writer: &mut Writer<'a>, servers: &Servers<'a>, notes: &mut Vec
         .chain(forwarding(settings, servers.upstreams))
         .chain(steering::http(settings))
         .chain(error_page::http())
-        .chain(if tls::has_https(settings) { tls::http() } else { Vec::new() });
+        .chain(if tls::has_https(servers.routes, settings) { tls::http() } else { Vec::new() });
     for directive in shared {
         writer.write(&directive);
     }

@@ -14,6 +14,7 @@ mod client;
 mod error_page;
 mod generation;
 mod http;
+mod inexpressible;
 #[cfg(any(test, feature = "lexer"))]
 pub mod lexer;
 mod listen;

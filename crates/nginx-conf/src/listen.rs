@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use entry_model::{Routes, Scheme};
+
 use crate::token::Token;
 use crate::writer::{Directive, directive};
 use crate::{Settings, Version};
@@ -9,16 +11,22 @@ use crate::{Settings, Version};
 /// From here on HTTP/2 is a directive of its own.
 const HTTP2_DIRECTIVE: Version = Version::new(1, 25, 1);
 
+/// The addresses at which listeners of a protocol listen.
+pub fn sockets(routes: &Routes, protocol: Scheme) -> impl Iterator<Item = SocketAddr> {
+    let listeners = routes.listeners.iter().filter(move |listener| listener.protocol == protocol);
+    listeners.flat_map(|listener| listener.sockets.iter().copied())
+}
+
 /// The `listen` directives for HTTP.
-pub fn http(settings: &Settings, default: bool) -> impl Iterator<Item = Directive<'static>> {
-    settings.http.iter().filter_map(move |address| listen(*address, settings, default))
+pub fn http(routes: &Routes, settings: &Settings, default: bool) -> impl Iterator<Item = Directive<'static>> {
+    sockets(routes, Scheme::Http).filter_map(move |address| listen(address, settings, default))
 }
 
 /// The `listen` directives for HTTPS.
-pub fn https(settings: &Settings, default: bool) -> impl Iterator<Item = Directive<'static>> {
+pub fn https(routes: &Routes, settings: &Settings, default: bool) -> impl Iterator<Item = Directive<'static>> {
     let http2 = settings.modules.http_v2 && settings.version < HTTP2_DIRECTIVE;
-    settings.https.iter().filter_map(move |address| {
-        let listen = listen(*address, settings, default)?.words(["ssl"]);
+    sockets(routes, Scheme::Https).filter_map(move |address| {
+        let listen = listen(address, settings, default)?.words(["ssl"]);
         Some(if http2 { listen.words(["http2"]) } else { listen })
     })
 }

@@ -12,16 +12,18 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use entry_model::{Action, Forward, Kind, PathMatch, Protocol, Rule, Timeouts};
+use entry_model::{Backend, Kind, PathMatch, PathRewrite, Policy, Protocol, Routes, Rule, Timeouts};
 
 use crate::error_page::FOR_GRPC;
 use crate::token::{Pattern, Text, Token, is_unreserved};
-use crate::upstream::{Name, Upstreams, by_grpc, is_http2, is_tls};
+use crate::upstream::{Name, Upstreams, by_grpc, forwarded, is_http2, is_tls};
 use crate::writer::{Directive, Writer, constant, constant_block, directive};
 use crate::{Note, Settings};
 
 /// What the locations of a server have in common.
 pub struct Context<'a> {
+    /// All routes.
+    pub routes: &'a Routes,
     /// The settings.
     pub settings: &'a Settings,
     /// The upstreams of all routes.
@@ -35,9 +37,13 @@ pub fn write<'a>(writer: &mut Writer<'a>, rules: &[&'a Rule], context: &Context<
     let mut seen = Seen::default();
     let mut asides = Asides::default();
     for rule in rules {
-        let path = rule.path.path();
-        let is_path = path.starts_with('/') || matches!(&rule.path, PathMatch::Prefix(path) if path.is_empty());
-        let places = if is_path { seen.add(&rule.path) } else { [None, None] };
+        if matches!(rule.matches.path, PathMatch::Regex(_)) {
+            // It is reported with all that cannot be written.
+            continue;
+        }
+        let path = rule.matches.path.text();
+        let is_path = path.starts_with('/') || matches!(&rule.matches.path, PathMatch::Prefix(path) if path.is_empty());
+        let places = if is_path { seen.add(&rule.matches.path) } else { [None, None] };
         let mut refused = !is_path;
         for place in places.into_iter().flatten() {
             let mark = writer.mark();
@@ -75,11 +81,13 @@ fn without_slash<'a>(
     let bare = |path: &&'a str| path.strip_suffix('/');
     let is_free = |path: &&str| !path.is_empty() && !seen.exact.contains(path);
     for path in seen.exact.iter().filter_map(bare).filter(is_free).collect::<BTreeSet<_>>() {
-        let rule = rules.iter().find(|rule| matches!(rule.path, PathMatch::Prefix(_)) && rule.path.matches(path));
+        let rule = rules
+            .iter()
+            .find(|rule| matches!(rule.matches.path, PathMatch::Prefix(_)) && rule.matches.path.matches(path));
         let mark = writer.mark();
         let written = match rule {
             Some(rule) => {
-                let place = Place::Within { path, prefix: rule.path.path().trim_end_matches('/') };
+                let place = Place::Within { path, prefix: rule.matches.path.text().trim_end_matches('/') };
                 location(writer, &place, rule, context, asides)
             }
             None => nothing(writer, path),
@@ -141,7 +149,8 @@ enum Way {
 
 /// How a location sends requests on.
 struct Sent<'a> {
-    forward: &'a Forward,
+    backend: &'a Backend,
+    policy: &'a Policy,
     upstream: Name<'a>,
     way: Way,
     /// Whether the path of the place is taken off.
@@ -149,18 +158,20 @@ struct Sent<'a> {
 }
 
 impl<'a> Sent<'a> {
-    fn of(place: &Place<'_>, forward: &'a Forward, upstream: Name<'a>, settings: &Settings) -> Self {
+    fn of(place: &Place<'_>, rule: &'a Rule, context: &'a Context<'_>) -> Option<Self> {
+        let (forward, backend) = forwarded(rule)?;
+        let (upstream, policy) = (context.upstreams.name(backend)?, context.routes.policy(rule));
         // A root has nothing to strip.
         let path = place.path();
-        let strips = forward.strip_prefix && !matches!(place, Place::Path("/")) && !path.is_empty();
-        let way = match by_grpc(forward.backend.protocol, settings) {
+        let strips = forward.path == PathRewrite::StripPrefix && !matches!(place, Place::Path("/")) && !path.is_empty();
+        let way = match by_grpc(backend.protocol, context.settings) {
             true if strips => Way::Rewritten,
             // `proxy_pass` can take off no less than the whole path of the location.
             _ if strips && matches!(place, Place::Within { .. }) => Way::Compared,
             false if path.bytes().all(is_unreserved) => Way::Plain,
             _ => Way::Compared,
         };
-        Self { forward, upstream, way, strips }
+        Some(Self { backend, policy, upstream, way, strips })
     }
 }
 
@@ -203,6 +214,7 @@ impl<'a> Seen<'a> {
                 let new = !self.covers(exact) && self.exact.insert(exact);
                 [new.then_some(Place::Path(exact)), None]
             }
+            PathMatch::Regex(_) => [None, None],
             PathMatch::Prefix(prefix) => {
                 let prefix = prefix.trim_end_matches('/');
                 if self.covers(prefix) {
@@ -238,7 +250,7 @@ fn location<'a>(
     }
     .open(Some(&rule.origin))?;
     writer.line("set").words(["$sparrow_route"]).text(|text| route_name(text, rule)).end()?;
-    if rule.redirect_to_https {
+    if context.routes.policy(rule).redirect_to_https {
         if context.nameless {
             writer.write(&NAMELESS);
         }
@@ -250,13 +262,8 @@ fn location<'a>(
         writer.line("return").words(["308"]).text(target).end()?;
         writer.close();
     }
-    let upstream = match &rule.action {
-        Action::Forward(forward) => context.upstreams.name(&forward.backend).map(|name| (forward, name)),
-        Action::Unavailable => None,
-    };
-    match upstream {
-        Some((forward, name)) => {
-            let sent = Sent::of(place, forward, name, settings);
+    match Sent::of(place, rule, context) {
+        Some(sent) => {
             match sent.way {
                 Way::Plain => guard(writer, place, &sent, asides)?,
                 Way::Compared | Way::Rewritten => compare(writer, place, &sent)?,
@@ -288,7 +295,7 @@ fn guard(writer: &mut Writer<'_>, place: &Place<'_>, sent: &Sent<'_>, asides: &m
     writer.line("set").words(["$sparrow_prefix"]).literal(path).end()?;
     writer.line("if").words(["($sparrow_odd)"]).open(None)?;
     writer.line("set").words(["$sparrow_upstream"]).text(|text| text.upstream(sent.upstream)).end()?;
-    let index = asides.index(place, sent.forward);
+    let index = asides.index(place, sent);
     writer.line("rewrite").words(["^"]).text(|text| aside(text, index)).words(["last"]).end()?;
     writer.close();
     Some(())
@@ -336,7 +343,7 @@ fn pass(writer: &mut Writer<'_>, place: &Place<'_>, sent: &Sent<'_>, settings: &
         Way::Compared => rest(place.is_below()),
         Way::Rewritten => "",
     };
-    let Forward { backend, timeouts, max_body_bytes, .. } = sent.forward;
+    let (backend, Policy { timeouts, max_body_bytes, .. }) = (sent.backend, sent.policy);
     let grpc = by_grpc(backend.protocol, settings);
     let url = |text: Text| text.own(scheme(backend.protocol, grpc)).upstream(sent.upstream).own(path);
     writer.line(if grpc { "grpc_pass" } else { "proxy_pass" }).text(url).end()?;
@@ -401,13 +408,13 @@ struct Alike {
 
 impl Asides {
     /// The location for such requests. The rule's own sets `$sparrow_prefix` and `$sparrow_upstream`.
-    fn index(&mut self, place: &Place<'_>, forward: &Forward) -> u32 {
-        let Timeouts { connect, read, send } = forward.timeouts;
+    fn index(&mut self, place: &Place<'_>, sent: &Sent<'_>) -> u32 {
+        let Timeouts { connect, read, send } = sent.policy.timeouts;
         let alike = Alike {
             below: place.is_below(),
-            protocol: forward.backend.protocol,
+            protocol: sent.backend.protocol,
             times: [connect, read, send],
-            max_body_bytes: forward.max_body_bytes,
+            max_body_bytes: sent.policy.max_body_bytes,
         };
         let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
         *self.0.entry(alike).or_insert(next)

@@ -1,13 +1,15 @@
 //! Whatever is in the routes, the configuration has the shape that this program gave it.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use entry_model::{
-    Action, Backend, Certificate, CertificateId, Forward, Host, HostName, Key, Kind, ObjectRef, PathMatch, Protocol,
-    Routes, Rule, Timeouts,
+    Action, Backend, Certificate, CertificateId, Destination, Forward, HeaderMatch, Host, HostName, Key, Kind,
+    Listener, ListenerId, ListenerSet, Match, ObjectRef, ParameterMatch, PathMatch, PathRewrite, Pattern,
+    PatternEngine, Policies, Policy, PolicyId, Protocol, Redirect, Routes, Rule, SortedMap, Timeouts, ValueMatch,
+    WeightedBackend,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -73,16 +75,50 @@ fn path() -> impl Strategy<Value = String> {
 
 fn host() -> impl Strategy<Value = HostName> {
     let name = || prop_oneof![3 => "[a-c]{1,3}(\\.[a-c]{1,3}){0,3}", 1 => "[a-z0-9_.-]{1,300}", 2 => hostile()];
-    prop_oneof![4 => name().prop_map(HostName::Exact), 2 => name().prop_map(HostName::Wildcard), 1 => Just(HostName::Any)]
+    prop_oneof![4 => name().prop_map(HostName::Exact), 2 => name().prop_map(HostName::OneLabel), 1 => name().prop_map(HostName::Suffix), 1 => Just(HostName::Any)]
 }
 
 fn object() -> impl Strategy<Value = ObjectRef> {
     (hostile(), hostile()).prop_map(|(namespace, name)| ObjectRef::new(Kind::Ingress, Key { namespace, name }))
 }
 
-fn rule() -> impl Strategy<Value = Rule> {
-    let path = (path(), any::<bool>())
-        .prop_map(|(path, exact)| if exact { PathMatch::Exact(path) } else { PathMatch::Prefix(path) });
+/// A pattern of any text. Nothing here runs it.
+fn pattern(text: &str) -> Pattern {
+    #[derive(Debug)]
+    struct Never;
+    impl PatternEngine for Never {
+        fn is_match(&self, _: &str) -> bool {
+            unreachable!("a configuration is written, and not asked")
+        }
+
+        fn replace(&self, _: &str, _: &str) -> String {
+            unreachable!("a configuration is written, and not asked")
+        }
+    }
+    Pattern::new(text, Arc::new(Never))
+}
+
+/// Most are for a path alone, as all are that this configuration can have.
+fn matches() -> impl Strategy<Value = Match> {
+    let path = (path(), 0..10_u8).prop_map(|(path, kind)| match kind {
+        0..5 => PathMatch::Prefix(path),
+        5..9 => PathMatch::Exact(path),
+        _ => PathMatch::Regex(pattern(&path)),
+    });
+    (path, 0..20_u8, hostile()).prop_map(|(path, more, text)| {
+        let mut matches = Match::path(path);
+        let value = ValueMatch::Exact(text.clone());
+        match more {
+            0 => matches.method = Some(text),
+            1 => matches.headers = vec![HeaderMatch { name: text, value }],
+            2 => matches.query = vec![ParameterMatch { name: text, value }],
+            _ => {}
+        }
+        matches
+    })
+}
+
+fn action() -> impl Strategy<Value = Action> {
     let protocol = prop::sample::select(vec![
         Protocol::Http,
         Protocol::Http,
@@ -90,46 +126,84 @@ fn rule() -> impl Strategy<Value = Rule> {
         Protocol::Http2,
         Protocol::Http2Tls,
     ]);
+    let rewrite = (0..10_u8, hostile()).prop_map(|(kind, text)| match kind {
+        0..5 => PathRewrite::Keep,
+        5..8 => PathRewrite::StripPrefix,
+        8 => PathRewrite::ReplacePrefix(text),
+        _ => PathRewrite::Regex { pattern: pattern(&text), template: text },
+    });
+    let forward = (any::<SocketAddr>(), protocol, any::<bool>(), rewrite, 0..10_u32);
+    let forward = forward.prop_map(|(address, protocol, keep_alive, path, weight)| {
+        let mut forward = Forward::to(Backend { address, protocol, keep_alive }, path);
+        if weight == 0 {
+            forward.backends.push(WeightedBackend { weight, destination: Destination::Status(500) });
+        }
+        Action::Forward(forward)
+    });
+    let redirect = hostile().prop_map(|host| {
+        Action::Redirect(Redirect { status: 301, scheme: None, host: Some(host), port: None, path: PathRewrite::Keep })
+    });
+    prop_oneof![12 => forward, 1 => redirect, 2 => Just(Action::UNAVAILABLE), 1 => any::<u16>().prop_map(Action::Respond)]
+}
+
+/// The policies of all routes here. What rules ask for is one of them.
+const POLICIES: usize = 8;
+
+fn policies() -> impl Strategy<Value = Policies> {
     let time = || proptest::option::of(any::<u64>().prop_map(Duration::from_millis));
-    let forward = (any::<SocketAddr>(), protocol, any::<[bool; 2]>(), (time(), time(), time()), any::<Option<u64>>())
-        .prop_map(|(address, protocol, [strip_prefix, keep_alive], (connect, read, send), max_body_bytes)| {
-            Action::Forward(Forward {
-                backend: Backend { address, protocol, keep_alive },
-                strip_prefix,
-                timeouts: Timeouts { connect, read, send },
-                max_body_bytes,
-            })
-        });
-    let action = prop_oneof![6 => forward, 1 => Just(Action::Unavailable)];
-    (path, action, any::<bool>(), object()).prop_map(|(path, action, redirect_to_https, origin)| Rule {
-        path,
-        action,
+    let policy = ((time(), time(), time()), any::<Option<u64>>(), any::<bool>());
+    let policy = policy.prop_map(|((connect, read, send), max_body_bytes, redirect_to_https)| Policy {
+        timeouts: Timeouts { connect, read, send },
+        max_body_bytes,
         redirect_to_https,
-        origin,
+    });
+    vec(policy, POLICIES).prop_map(|all| {
+        let mut policies = Policies::default();
+        for policy in &all {
+            policies.intern(policy);
+        }
+        policies
     })
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    let listeners = prop_oneof![20 => Just(ListenerSet::ALL), 1 => Just(ListenerSet::from_iter([ListenerId(0)]))];
+    (listeners, matches(), action(), 0..u32::try_from(POLICIES).unwrap(), object()).prop_map(
+        |(listeners, matches, action, policy, origin)| Rule {
+            listeners,
+            matches,
+            action,
+            policy: PolicyId(policy),
+            origin,
+        },
+    )
 }
 
 /// Any routes. The certificates are real ones or text, as asked.
 fn routes(pem: Option<(Vec<u8>, Vec<u8>)>) -> impl Strategy<Value = Routes> {
-    let id = || prop_oneof!["[0-9a-f]{64}", hostile(), Just("f".repeat(64))].prop_map(CertificateId);
+    let id =
+        || prop_oneof!["[0-9a-f]{64}", hostile(), Just("f".repeat(64))].prop_map(|text| CertificateId(text.into()));
     let certificate = (object(), hostile(), hostile())
         .prop_map(move |(origin, chain, key)| {
             let (chain, key) = pem.clone().unwrap_or((chain.into_bytes(), key.into_bytes()));
-            Certificate { origin, chain, key }
+            Arc::new(Certificate { origin, chain, key })
         })
         .boxed();
     let hosts = btree_map(host(), (proptest::option::of(id()), vec(rule(), 0..6)), 0..6);
-    (hosts, proptest::option::of(rule()), btree_map(id(), certificate.clone(), 0..3), certificate).prop_map(
-        |(hosts, default, mut certificates, certificate)| {
-            let mut named = BTreeMap::new();
+    let shared = (btree_map(id(), certificate.clone(), 0..3), certificate, policies(), any::<bool>());
+    (hosts, proptest::option::of(rule()), shared).prop_map(
+        |(hosts, default, (mut certificates, certificate, policies, https))| {
+            let mut named = SortedMap::new();
             for (index, (name, (id, rules))) in hosts.into_iter().enumerate() {
                 // Most certificates that are named are there.
                 if let Some(id) = id.as_ref().filter(|_| index % 3 != 2) {
                     certificates.insert(id.clone(), certificate.clone());
                 }
-                named.insert(name, Host { certificate: id, rules, closed: false });
+                named.insert(name, Arc::new(Host { certificate: id, rules, closed: false }));
             }
-            Routes { hosts: named, default, certificates }
+            let https = if https { vec![SocketAddr::from(([127, 0, 0, 1], 8443))] } else { Vec::new() };
+            let listeners = Listener::set(&[SocketAddr::from(([127, 0, 0, 1], 8080))], &https);
+            Routes { listeners, hosts: named, default, policies, certificates: certificates.into_iter().collect() }
         },
     )
 }
@@ -147,11 +221,9 @@ fn settings() -> impl Strategy<Value = Settings> {
         scgi,
     });
     let modules = prop_oneof![Just(Modules::default()), bits];
-    (version, modules, any::<[bool; 3]>()).prop_map(|(version, modules, [https, proxy_protocol, trusted])| Settings {
+    (version, modules, any::<[bool; 2]>()).prop_map(|(version, modules, [proxy_protocol, trusted])| Settings {
         version,
         modules,
-        https: if https { vec![SocketAddr::from(([127, 0, 0, 1], 8443))] } else { Vec::new() },
-        http: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
         trusted: if trusted { vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()] } else { Vec::new() },
         proxy_protocol,
         ..Settings::default()
@@ -221,23 +293,17 @@ fn a_template_gets_every_value() {
                         {{ settings.worker_processes }};";
     let object =
         |name: &str| ObjectRef::new(Kind::Ingress, Key { namespace: "default".to_owned(), name: name.to_owned() });
+    let backend =
+        Backend { address: SocketAddr::from(([127, 0, 0, 1], 80)), protocol: Protocol::Http, keep_alive: true };
     let rule = |path: PathMatch| Rule {
-        path,
-        action: Action::Forward(Forward {
-            backend: Backend {
-                address: SocketAddr::from(([127, 0, 0, 1], 80)),
-                protocol: Protocol::Http,
-                keep_alive: true,
-            },
-            strip_prefix: true,
-            timeouts: Timeouts::default(),
-            max_body_bytes: None,
-        }),
-        redirect_to_https: false,
+        listeners: ListenerSet::ALL,
+        matches: Match::path(path),
+        action: Action::Forward(Forward::to(backend.clone(), PathRewrite::StripPrefix)),
+        policy: PolicyId(0),
         origin: object("web"),
     };
     let rules = vec![rule(PathMatch::Exact("/b".to_owned())), rule(PathMatch::Prefix("/a".to_owned()))];
-    let hosts = BTreeMap::from([(HostName::Any, Host { rules, ..Host::default() })]);
+    let hosts = [(HostName::Any, Arc::new(Host { rules, ..Host::default() }))].into();
     let routes = Routes { hosts, ..Routes::default() };
     let generation = render_template(PLACES, &routes, &Settings::default()).unwrap();
     let text = std::str::from_utf8(&generation.files["nginx.conf"]).unwrap();

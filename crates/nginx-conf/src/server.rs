@@ -2,6 +2,7 @@
 
 use entry_model::{Host, HostName, Routes};
 
+use crate::inexpressible::Inexpressible;
 use crate::location::Context;
 use crate::tls::{self, Certificates};
 use crate::token::{Pattern, Token};
@@ -29,10 +30,10 @@ struct Shared {
 }
 
 impl Shared {
-    fn of(settings: &Settings, default: bool) -> Self {
+    fn of(routes: &Routes, settings: &Settings, default: bool) -> Self {
         Self {
-            http: listen::http(settings, default).collect(),
-            https: listen::https(settings, default).chain(listen::http2(settings)).collect(),
+            http: listen::http(routes, settings, default).collect(),
+            https: listen::https(routes, settings, default).chain(listen::http2(settings)).collect(),
             all: client::check_host(settings).into_iter().chain([error_page::location()]).collect(),
         }
     }
@@ -42,9 +43,9 @@ impl<'a> Servers<'a> {
     /// Writes all of them.
     pub fn write(&self, writer: &mut Writer<'a>, notes: &mut Vec<Note>) {
         static NONE: Host = Host { certificate: None, rules: Vec::new(), closed: false };
-        let any = self.routes.hosts.get(&HostName::Any).unwrap_or(&NONE);
-        self.write_host(&HostName::Any, any, &Shared::of(self.settings, true), writer, notes);
-        let shared = Shared::of(self.settings, false);
+        let any = self.routes.hosts.get(&HostName::Any).map_or(&NONE, |host| host);
+        self.write_host(&HostName::Any, any, &Shared::of(self.routes, self.settings, true), writer, notes);
+        let shared = Shared::of(self.routes, self.settings, false);
         for (name, host) in self.routes.hosts.iter().filter(|(name, _)| **name != HostName::Any) {
             self.write_host(name, host, &shared, writer, notes);
         }
@@ -66,15 +67,17 @@ impl<'a> Servers<'a> {
         let first = host.rules.first().map(|rule| &rule.origin);
         let certificate = self.certificates.file(host);
         // Without any address, nginx would listen on port 80.
-        if self.settings.http.is_empty() && certificate.is_none() {
+        if shared.http.is_empty() && certificate.is_none() {
             return;
         }
         let named = is_named(name);
         if !named && !default {
-            notes.extend(first.map(|object| Note {
-                object: object.clone(),
-                message: format!("the host {:?} is not served: no host has such a name", short(name)),
-            }));
+            let why = match name {
+                HostName::Suffix(_) => &*Inexpressible::Suffix.to_string(),
+                _ => "no host has such a name",
+            };
+            let message = format!("the host {:?} is not served: {why}", short(name));
+            notes.extend(first.map(|object| Note { object: object.clone(), message }));
             return;
         }
         // Of the server for all other hosts nobody is to blame.
@@ -99,7 +102,8 @@ impl<'a> Servers<'a> {
         }
         write(writer, &shared.all);
         let rules: Vec<_> = host.rules.iter().chain(self.routes.default.iter().filter(|_| !host.closed)).collect();
-        let context = Context { settings: self.settings, upstreams: self.upstreams, nameless: default };
+        let context =
+            Context { routes: self.routes, settings: self.settings, upstreams: self.upstreams, nameless: default };
         location::write(writer, &rules, &context, notes);
         writer.close();
     }
@@ -107,7 +111,7 @@ impl<'a> Servers<'a> {
 
 /// The server of all names that are served over TLS to nobody: it ends the handshake.
 pub fn rejecting(routes: &Routes, settings: &Settings, certificates: &Certificates<'_>) -> Option<Directive<'static>> {
-    if !tls::has_https(settings) {
+    if !tls::has_https(routes, settings) {
         return None;
     }
     let has = |name: &HostName| routes.hosts.get(name).is_some_and(|host| certificates.file(host).is_some());
@@ -117,9 +121,11 @@ pub fn rejecting(routes: &Routes, settings: &Settings, certificates: &Certificat
         // Without a server of its own, another one with a certificate would take it.
         let taken = match name {
             HostName::Any => false,
-            HostName::Wildcard(_) => any,
+            HostName::OneLabel(_) => any,
+            // It has no server.
+            HostName::Suffix(_) => false,
             HostName::Exact(exact) => {
-                any || exact.split_once('.').is_some_and(|(_, parent)| has(&HostName::Wildcard(parent.to_owned())))
+                any || exact.split_once('.').is_some_and(|(_, parent)| has(&HostName::OneLabel(parent.to_owned())))
             }
         };
         if taken && certificates.file(host).is_none() {
@@ -129,7 +135,7 @@ pub fn rejecting(routes: &Routes, settings: &Settings, certificates: &Certificat
     if any && names.is_empty() {
         return None;
     }
-    let mut block: Vec<_> = listen::https(settings, !any).collect();
+    let mut block: Vec<_> = listen::https(routes, settings, !any).collect();
     for name in names {
         block.push(directive("server_name").token(name));
     }
@@ -165,18 +171,18 @@ fn short(name: &HostName) -> String {
 fn server_name(name: &HostName) -> Option<Token> {
     match name {
         HostName::Exact(exact) => is_name(exact).then(|| Token::literal(exact))?,
-        HostName::Wildcard(parent) => {
+        HostName::OneLabel(parent) => {
             is_name(parent).then(|| Pattern::default().own("~^[^.]+\\.").literal(parent).own("$").token())?
         }
-        HostName::Any => None,
+        HostName::Suffix(_) | HostName::Any => None,
     }
 }
 
 /// Whether a server can have this name.
 fn is_named(name: &HostName) -> bool {
     match name {
-        HostName::Exact(name) | HostName::Wildcard(name) => is_name(name),
-        HostName::Any => false,
+        HostName::Exact(name) | HostName::OneLabel(name) => is_name(name),
+        HostName::Suffix(_) | HostName::Any => false,
     }
 }
 

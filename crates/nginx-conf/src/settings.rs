@@ -1,9 +1,9 @@
 //! What the operator decides.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use entry_model::{Listener, Scheme};
 use ipnet::IpNet;
 
 use crate::token::Token;
@@ -16,10 +16,6 @@ pub struct Settings {
     pub version: Version,
     /// Its modules.
     pub modules: Modules,
-    /// Where HTTP is listened for.
-    pub http: Vec<SocketAddr>,
-    /// Where HTTPS is listened for.
-    pub https: Vec<SocketAddr>,
     /// The port of HTTPS as clients see it, to which they are redirected.
     pub public_https_port: u16,
     /// The proxies in front of this one whose `X-Forwarded-*` and PROXY protocol are believed.
@@ -76,8 +72,6 @@ impl Default for Settings {
         Self {
             version: Version::new(1, 22, 1),
             modules: Modules::default(),
-            http: vec![SocketAddr::from(([0, 0, 0, 0], 80))],
-            https: Vec::new(),
             public_https_port: 443,
             trusted: Vec::new(),
             trusted_headers: Vec::new(),
@@ -173,9 +167,6 @@ impl Settings {
         {
             return Err(SettingsError::User(user.clone()));
         }
-        if !self.https.is_empty() && !self.modules.ssl {
-            return Err(SettingsError::Module { name: "https", module: "http_ssl_module" });
-        }
         if !self.trusted.is_empty() && !self.modules.realip {
             return Err(SettingsError::Module { name: "trusted", module: "http_realip_module" });
         }
@@ -188,6 +179,20 @@ impl Settings {
         }
         if let Some(name) = self.trusted_headers.iter().find(|name| !client::can_be_kept(name)) {
             return Err(SettingsError::Header(name.clone()));
+        }
+        Ok(())
+    }
+}
+
+impl Settings {
+    /// Whether nginx can listen as these listeners ask for.
+    ///
+    /// # Errors
+    ///
+    /// The module that is missing.
+    pub fn check_listeners(&self, listeners: &[Listener]) -> Result<(), SettingsError> {
+        if !self.modules.ssl && listeners.iter().any(|listener| listener.protocol == Scheme::Https) {
+            return Err(SettingsError::Module { name: "https", module: "http_ssl_module" });
         }
         Ok(())
     }

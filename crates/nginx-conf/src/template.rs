@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use entry_model::{Action, HostName, ObjectRef, PathMatch, Protocol, Routes, Rule};
+use entry_model::{HostName, ObjectRef, PathMatch, PathRewrite, Protocol, Routes, Rule, Scheme};
 use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, context};
 
@@ -12,9 +12,9 @@ use crate::generation::{HASH_PLACE, MAIN, finish};
 use crate::splice::{MARK, Stand, splice};
 use crate::tls::Certificates;
 use crate::token::Token;
-use crate::upstream::Upstreams;
+use crate::upstream::{Upstreams, forwarded};
 use crate::writer::{Directive, Writer};
-use crate::{Generation, Origin, Settings, blame, server, steering};
+use crate::{Generation, Origin, Settings, blame, inexpressible, listen, server, steering};
 
 /// Largest template, in bytes.
 const LARGEST_TEMPLATE: usize = 256 << 10;
@@ -96,7 +96,7 @@ fn attempt(template: &str, routes: &Routes, settings: &Settings) -> Result<Gener
         let line = template[..at].lines().count().max(1);
         return Err(TemplateError::Failed { line, message: format!("the character {MARK:?} cannot be used") });
     }
-    let mut notes = Vec::new();
+    let mut notes = inexpressible::notes(routes);
     let upstreams = Upstreams::of(routes, settings, &mut notes);
     let certificates = Certificates::of(routes, settings);
     let orders = if steering::decides(template) { Vec::new() } else { steering::http(settings).collect() };
@@ -130,7 +130,7 @@ fn environment(values: &Arc<Mutex<Vec<String>>>, routes: &Routes) -> Environment
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("nginx".into()));
-    let rules = crate::upstream::rules(routes).count() as u64;
+    let rules = routes.rules().count() as u64;
     environment.set_fuel(Some(1_000_000 + 1_000 * rules));
     let values = Arc::clone(values);
     environment.set_formatter(move |out, _, value| {
@@ -172,12 +172,12 @@ fn known(
         let file = certificates.file(host);
         let file = file.as_ref().map_or("", |file| file.as_str().trim_matches('"'));
         let rules = host.rules.iter().chain(default_of(name));
-        let of_host: Vec<Value> = rules.filter_map(|rule| known_rule(name, rule, file, upstreams)).collect();
+        let of_host: Vec<Value> = rules.filter_map(|rule| known_rule(routes, name, rule, file, upstreams)).collect();
         all.extend(of_host.iter().cloned());
         hosts.push(context! { name => name.to_string(), certificate => file, routes => of_host });
     }
     if !routes.hosts.contains_key(&HostName::Any) {
-        all.extend(routes.default.as_ref().and_then(|rule| known_rule(&HostName::Any, rule, "", upstreams)));
+        all.extend(routes.default.as_ref().and_then(|rule| known_rule(routes, &HostName::Any, rule, "", upstreams)));
     }
     let control = server::control(settings, Token::word(HASH_PLACE));
     let list = |items: Vec<String>| Value::from(items);
@@ -188,8 +188,8 @@ fn known(
         upstreams => printed(|writer| upstreams.write(writer)),
         control_server => printed(|writer| orders.iter().chain(&control).for_each(|directive| writer.write(directive))),
         settings => context! {
-            http => list(settings.http.iter().map(ToString::to_string).collect()),
-            https => list(settings.https.iter().map(ToString::to_string).collect()),
+            http => list(listen::sockets(routes, Scheme::Http).map(|address| address.to_string()).collect()),
+            https => list(listen::sockets(routes, Scheme::Https).map(|address| address.to_string()).collect()),
             trusted => list(settings.trusted.iter().map(ToString::to_string).collect()),
             runtime => path(&settings.runtime),
             user => settings.user.clone().unwrap_or_default(),
@@ -207,25 +207,31 @@ fn printed<'a>(write: impl FnOnce(&mut Writer<'a>)) -> Value {
     Value::from_safe_string(writer.finish().0)
 }
 
-fn known_rule(host: &HostName, rule: &Rule, certificate: &str, upstreams: &Upstreams<'_>) -> Option<Value> {
-    let Action::Forward(forward) = &rule.action else { return None };
-    let address = forward.backend.address;
-    let protocol = match forward.backend.protocol {
+fn known_rule(
+    routes: &Routes,
+    host: &HostName,
+    rule: &Rule,
+    certificate: &str,
+    upstreams: &Upstreams<'_>,
+) -> Option<Value> {
+    let (forward, backend) = forwarded(rule)?;
+    let address = backend.address;
+    let protocol = match backend.protocol {
         Protocol::Http => "http",
         Protocol::Https => "https",
         Protocol::Http2 => "h2c",
         Protocol::Http2Tls => "h2",
     };
-    let kind = if matches!(rule.path, PathMatch::Exact(_)) { "Exact" } else { "Prefix" };
+    let kind = if matches!(rule.matches.path, PathMatch::Exact(_)) { "Exact" } else { "Prefix" };
     Some(context! {
         host => host.to_string(),
-        path => rule.path.path(),
+        path => rule.matches.path.text(),
         cluster_ip => if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() },
         port => address.port(),
         protocol => protocol,
-        upstream => upstreams.name(&forward.backend)?.to_string(),
-        strip_prefix => forward.strip_prefix,
-        redirect_to_https => rule.redirect_to_https,
+        upstream => upstreams.name(backend)?.to_string(),
+        strip_prefix => forward.path == PathRewrite::StripPrefix,
+        redirect_to_https => routes.policy(rule).redirect_to_https,
         certificate => certificate,
         kind => rule.origin.kind.to_string(),
         namespace => rule.origin.key.namespace.clone(),
@@ -238,8 +244,8 @@ fn known_rule(host: &HostName, rule: &Rule, certificate: &str, upstreams: &Upstr
 /// A line with a path of one object only is that object's, and so is the block that begins with it.
 fn origins(routes: &Routes, values: &[String], stands: &[Stand]) -> Vec<Origin> {
     let mut objects: HashMap<&str, Option<&ObjectRef>> = HashMap::new();
-    for rule in crate::upstream::rules(routes) {
-        let object = objects.entry(rule.path.path()).or_insert(Some(&rule.origin));
+    for rule in routes.rules() {
+        let object = objects.entry(rule.matches.path.text()).or_insert(Some(&rule.origin));
         *object = object.filter(|object| **object == rule.origin);
     }
     let owned = stands.iter().filter_map(|stand| {

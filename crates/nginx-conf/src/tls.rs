@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use entry_model::{Certificate, CertificateId, Host, Routes};
+use entry_model::{Certificate, CertificateId, Host, Routes, Scheme};
 use sha2::{Digest, Sha256};
 
 use crate::token::{Plain, Text, Token};
 use crate::writer::{Directive, directive};
-use crate::{Origin, Settings};
+use crate::{Origin, Settings, listen};
 
 /// The certificates that hosts name.
 #[derive(Debug)]
@@ -20,8 +20,8 @@ impl<'a> Certificates<'a> {
     /// Those of the routes; none if there is no HTTPS.
     pub fn of(routes: &'a Routes, settings: &Settings) -> Self {
         let wanted = routes.hosts.values().filter_map(|host| host.certificate.as_ref());
-        let found = wanted.filter_map(|id| Some((id, (name(id), routes.certificates.get(id)?))));
-        Self { by_id: if has_https(settings) { found.collect() } else { BTreeMap::new() } }
+        let found = wanted.filter_map(|id| Some((id, (name(id), &**routes.certificates.get(id)?))));
+        Self { by_id: if has_https(routes, settings) { found.collect() } else { BTreeMap::new() } }
     }
 
     /// The token of the file of a host's certificate.
@@ -53,8 +53,8 @@ impl<'a> Certificates<'a> {
 }
 
 /// Whether HTTPS is served at all.
-pub fn has_https(settings: &Settings) -> bool {
-    settings.modules.ssl && !settings.https.is_empty()
+pub fn has_https(routes: &Routes, settings: &Settings) -> bool {
+    settings.modules.ssl && listen::sockets(routes, Scheme::Https).next().is_some()
 }
 
 /// What is at the level of `http`. The ciphers are those of Mozilla's intermediate configuration.
@@ -77,7 +77,7 @@ fn name(id: &CertificateId) -> Plain {
     if text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
         return Plain::from(text, '-');
     }
-    let digest = Sha256::digest(text).iter().fold(String::from("id-"), |mut digest, byte| {
+    let digest = Sha256::digest(text.as_bytes()).iter().fold(String::from("id-"), |mut digest, byte| {
         let _ = write!(digest, "{byte:02x}");
         digest
     });

@@ -3,11 +3,11 @@
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
-use entry_model::{Action, Backend, ObjectRef, Protocol, Routes, Rule};
+use entry_model::{Action, Backend, Forward, ObjectRef, Protocol, Routes, Rule};
 
 use crate::token::Token;
 use crate::writer::{Writer, directive};
-use crate::{Note, Settings, Version};
+use crate::{Note, Settings, Version, inexpressible};
 
 /// From here on `proxy_pass` speaks HTTP/2, which can send a path as it came, less its prefix. `grpc_pass` cannot.
 const PROXY_HTTP2: Version = Version::new(1, 29, 4);
@@ -27,13 +27,12 @@ impl<'a> Upstreams<'a> {
     /// Those that the routes lead to. What this nginx is not able to speak is left out, and its routes answer 503.
     pub fn of(routes: &'a Routes, settings: &'a Settings, notes: &mut Vec<Note>) -> Self {
         let mut backends = Vec::new();
-        for rule in rules(routes) {
-            let Action::Forward(forward) = &rule.action else { continue };
-            let backend = &forward.backend;
+        for rule in routes.rules() {
+            let Some((_, backend)) = forwarded(rule) else { continue };
             if let Some(missing) = missing(backend, settings) {
                 let message = format!(
                     "requests for {} are answered 503: the backend {} cannot be reached, {missing}",
-                    rule.path.path(),
+                    rule.matches.path.text(),
                     backend.address
                 );
                 notes.push(Note { object: rule.origin.clone(), message });
@@ -115,9 +114,12 @@ pub fn is_tls(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::Https | Protocol::Http2Tls)
 }
 
-/// All rules.
-pub fn rules(routes: &Routes) -> impl Iterator<Item = &Rule> {
-    routes.hosts.values().flat_map(|host| &host.rules).chain(&routes.default)
+/// How and where a rule forwards requests, if it does and nginx can be told so.
+pub fn forwarded(rule: &Rule) -> Option<(&Forward, &Backend)> {
+    match &rule.action {
+        Action::Forward(forward) if inexpressible::of_rule(rule).is_none() => Some((forward, forward.only_backend()?)),
+        _ => None,
+    }
 }
 
 /// Why a backend cannot be reached by this nginx.

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use entry_model::{Found, Ingress, Kind, Outcome, Reason, Request, Routes, Scheme, Secret};
+use entry_model::{Found, Ingress, Kind, Listener, Outcome, Reason, Request, Routes, Scheme, Secret};
 use entry_translate::{BuildSettings, Built, GoodSecret};
 
 use crate::support::{
@@ -15,7 +15,7 @@ fn web(hosts: &[&str], secret: &str) -> Ingress {
 }
 
 fn find<'a>(routes: &'a Routes, scheme: Scheme, host: &'a str) -> Found<'a> {
-    routes.find(&Request { scheme, host, path: "/" })
+    routes.find(&Request { scheme, host, path: "/", ..Request::default() })
 }
 
 const PLAIN: &str = "a.example.com prefix / -> 10.0.0.1:80 http (Ingress shop/web)";
@@ -32,7 +32,7 @@ fn a_host_with_a_certificate_is_redirected_to() {
     assert_eq!(built.verdicts.len(), 1);
     let routes = &built.routes;
     let rule = &routes.hosts.values().next().unwrap().rules[0];
-    assert_eq!(find(routes, Scheme::Http, "a.example.com"), Found::Redirect(rule));
+    assert_eq!(find(routes, Scheme::Http, "a.example.com"), Found::ToHttps(rule));
     assert_eq!(find(routes, Scheme::Https, "a.example.com"), Found::Rule(rule));
     assert_eq!(find(routes, Scheme::Https, "b.example.com"), Found::NoCertificate);
     assert_eq!(find(routes, Scheme::Http, "b.example.com"), Found::NotFound);
@@ -305,7 +305,8 @@ fn a_default_backend_is_served_over_tls_for_the_hosts_that_are_named() {
 fn without_an_https_listener_tls_is_left_out() {
     let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
     let objects = objects.secret(secret("tls", &["a.example.com"]));
-    let built = objects.build_with(&BuildSettings { https: false, ..settings() });
+    let built = objects
+        .build_with(&BuildSettings { listeners: Listener::set(&[([127, 0, 0, 1], 80).into()], &[]), ..settings() });
     assert_routes(&built, &[PLAIN]);
     let finding = ("spec.tls", Reason::Unsupported, "There is no HTTPS listener here");
     assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[finding]);

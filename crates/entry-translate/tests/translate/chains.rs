@@ -320,5 +320,5 @@ fn a_host_whose_certificate_is_over_the_bound_is_not_redirected() {
     let objects = Objects::new().service(service("web")).ingress(web).secret(secret("tls", &["a.example"]));
     let built = objects.build_with(&settings);
     let host = built.routes.hosts.values().next().unwrap();
-    assert!(host.certificate.is_none() && !host.rules[0].redirect_to_https, "{host:?}");
+    assert!(host.certificate.is_none() && !built.routes.policy(&host.rules[0]).redirect_to_https, "{host:?}");
 }

@@ -31,10 +31,11 @@ fn hosts_and_paths_lead_to_services() {
     assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Accepted, &[]);
     assert_eq!(built.verdicts[&object(Kind::Ingress, "web")].generation, 3);
 
-    let origin = |host| match built.routes.find(&Request { scheme: Scheme::Http, host, path: "/i/j" }) {
-        Found::Rule(rule) => rule.path.path(),
-        _ => "none",
-    };
+    let origin =
+        |host| match built.routes.find(&Request { scheme: Scheme::Http, host, path: "/i/j", ..Request::default() }) {
+            Found::Rule(rule) => rule.matches.path.text(),
+            _ => "none",
+        };
     assert_eq!(origin("A.example.com."), "/", "the host's own name");
     assert_eq!(origin("b.example.com"), "/i", "one label more");
     assert_eq!(origin(".example.com"), "/", "an empty label is none");
@@ -256,7 +257,7 @@ fn a_default_backend_without_rules_serves_all_that_no_rule_matches() {
         ],
     );
     for host in ["a.example.com", "b.example.com"] {
-        let found = built.routes.find(&Request { scheme: Scheme::Http, host, path: "/other" });
+        let found = built.routes.find(&Request { scheme: Scheme::Http, host, path: "/other", ..Request::default() });
         assert_eq!(found, Found::Rule(built.routes.default.as_ref().unwrap()), "{host}");
     }
     assert_verdict(&built, &object(Kind::Ingress, "z-old"), Outcome::Accepted, &[]);

@@ -1,6 +1,8 @@
 //! Quarantine, objects that cannot be read, messages, and addresses of nodes.
 
-use entry_model::{Key, Kind, LoadBalancerAddress, Meta, Node, ObjectRef, Outcome, Reason, Snapshot, addresses};
+use entry_model::{
+    Key, Kind, LoadBalancerAddress, Meta, Node, ObjectRef, Outcome, Reason, Routes, Snapshot, addresses,
+};
 
 use crate::support::{
     Objects, assert_routes, assert_verdict, exposed, key, object, prefix, service, settings, texts, with_rule,
@@ -157,7 +159,8 @@ fn nodes_that_are_not_ready_are_left_out_unless_none_is() {
 #[test]
 fn nothing_gives_nothing() {
     let built = Objects(Snapshot::default()).build();
-    assert_eq!(built, entry_translate::Built::default());
+    let routes = Routes { listeners: settings().listeners, ..Routes::default() };
+    assert_eq!(built, entry_translate::Built { routes, ..entry_translate::Built::default() });
     let object = ObjectRef::new(Kind::Node, key("", "a"));
     assert_eq!(object.to_string(), "Node a");
 }

@@ -56,7 +56,7 @@ fn after(before: &Built, ingresses: &[Ingress]) -> Built {
 }
 
 fn origin(built: &Built, host: &str, path: &str) -> String {
-    match built.routes.find(&Request { scheme: Scheme::Http, host, path }) {
+    match built.routes.find(&Request { scheme: Scheme::Http, host, path, ..Request::default() }) {
         Found::Rule(rule) => rule.origin.key.namespace.clone(),
         other => format!("{other:?}"),
     }

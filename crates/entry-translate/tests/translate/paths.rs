@@ -10,11 +10,12 @@ fn matched(rules: &[(&str, &str)], request: &str) -> Option<String> {
     let objects =
         Objects::new().service(service("web")).ingress(with_rule("web", Some("a.example.com"), paths.collect()));
     let built = objects.build();
-    let request = Request { scheme: Scheme::Http, host: "a.example.com", path: request };
+    let request = Request { scheme: Scheme::Http, host: "a.example.com", path: request, ..Request::default() };
     match built.routes.find(&request) {
-        Found::Rule(rule) => Some(match &rule.path {
+        Found::Rule(rule) => Some(match &rule.matches.path {
             entry_model::PathMatch::Exact(path) => format!("exact {path}"),
             entry_model::PathMatch::Prefix(path) => format!("prefix {path}"),
+            entry_model::PathMatch::Regex(pattern) => format!("regex {}", pattern.text()),
         }),
         Found::NotFound => None,
         other => panic!("{other:?}"),

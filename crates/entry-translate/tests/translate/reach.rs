@@ -39,7 +39,7 @@ fn two(theirs: Ingress, evil: Ingress, hosts: &[&str]) -> Objects {
 }
 
 fn is_in_the_clear(built: &Built, host: &str) {
-    let found = |scheme| built.routes.find(&Request { scheme, host, path: "/" });
+    let found = |scheme| built.routes.find(&Request { scheme, host, path: "/", ..Request::default() });
     assert!(matches!(found(Scheme::Http), Found::Rule(_)), "{host}: {}", built.routes);
     assert_eq!(found(Scheme::Https), Found::NoCertificate, "{host}: {}", built.routes);
 }
@@ -78,16 +78,16 @@ fn a_default_backend_brings_no_certificate_to_the_hosts_of_others() {
         evil(Ingress { default_backend: Some(backend("web")), tls: vec![tls(hosts, "e")], ..ingress("web") })
     };
     let built = two(theirs.clone(), global(&["a.example"]), &["a.example"]).build();
-    let found = |scheme, path| built.routes.find(&Request { scheme, host: "a.example", path });
+    let found = |scheme, path| built.routes.find(&Request { scheme, host: "a.example", path, ..Request::default() });
     assert!(matches!(found(Scheme::Http, "/app"), Found::Rule(_)));
     assert_eq!(found(Scheme::Https, "/app"), Found::NoCertificate);
     // A Service without a host is on every host.
     let exposed = exposed("s", []);
     let built = two(theirs, global(&[]), &["e.example"]).service(exposed).build();
     for host in ["a.example", "other.example"] {
-        let found = built.routes.find(&Request { scheme: Scheme::Http, host, path: "/s" });
-        assert!(!matches!(found, Found::Redirect(_)), "{host}: {}", built.routes);
-        let found = built.routes.find(&Request { scheme: Scheme::Https, host, path: "/s" });
+        let found = built.routes.find(&Request { scheme: Scheme::Http, host, path: "/s", ..Request::default() });
+        assert!(!matches!(found, Found::ToHttps(_)), "{host}: {}", built.routes);
+        let found = built.routes.find(&Request { scheme: Scheme::Https, host, path: "/s", ..Request::default() });
         assert_eq!(found, Found::NoCertificate, "{host}: {}", built.routes);
     }
 }
@@ -110,8 +110,8 @@ fn a_wildcards_certificate_is_for_hosts_of_its_namespace() {
         .build();
     is_in_the_clear(&built, "login.wild.example");
     for host in ["own.wild.example", "any.wild.example"] {
-        let found = |scheme| built.routes.find(&Request { scheme, host, path: "/" });
-        assert!(matches!(found(Scheme::Http), Found::Redirect(_)), "{host}");
+        let found = |scheme| built.routes.find(&Request { scheme, host, path: "/", ..Request::default() });
+        assert!(matches!(found(Scheme::Http), Found::ToHttps(_)), "{host}");
         assert!(matches!(found(Scheme::Https), Found::Rule(_)), "{host}");
     }
     assert!(built.verdicts.values().all(|verdict| verdict.findings.is_empty()), "{:#?}", built.verdicts);

@@ -196,7 +196,7 @@ fn the_protocol_is_that_of_the_port() {
     let built = objects.build();
     for (rule, (name, _, expected)) in built.routes.hosts.values().flat_map(|host| &host.rules).zip(names) {
         let Action::Forward(forward) = &rule.action else { panic!("{rule:?}") };
-        assert_eq!(forward.backend.protocol.to_string(), expected, "{name}");
+        assert_eq!(forward.only_backend().expect("one").protocol.to_string(), expected, "{name}");
     }
     assert_verdict(&built, &object(Kind::Service, "i"), Outcome::Accepted, &[]);
     let finding = ("spec.ports[0].appProtocol", Reason::Unsupported, "\"redis\" of the port is not known, so HTTP/1.1");

@@ -6,13 +6,13 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, channel};
 
-use entry_model::{Action, Protocol, Routes};
+use entry_model::{Protocol, Routes};
 use nginx_conf::{CLIENT_HEADERS, Settings};
 use testbed::http::{self, Request, header_of};
 
 use super::hosts::certify;
 use super::support::{
-    DEADLINE, Echo as _, Nginx, NginxBackend, backend, binaries, exact, forward, prefix, routes, speaking,
+    DEADLINE, Echo as _, Nginx, NginxBackend, backed, backend, binaries, exact, forward, prefix, routes, speaking,
 };
 
 /// A backend that hands over each request, and answers; 101 to one for an upgrade.
@@ -361,11 +361,7 @@ fn connections_are_kept_for_others_unless_the_backend_is_not_for_that() {
     };
     let address = http::serve(serve).unwrap();
     let once = |path: &str, strip_prefix| {
-        let mut rule = forward(prefix(path), address, strip_prefix);
-        if let Action::Forward(forward) = &mut rule.action {
-            forward.backend.keep_alive = false;
-        }
-        rule
+        backed(forward(prefix(path), address, strip_prefix), |backend| backend.keep_alive = false)
     };
     let routes =
         routes([("*", vec![once("/once", false), once("/strip", true), forward(prefix("/kept"), address, false)])]);

@@ -1,31 +1,36 @@
 //! Hosts, certificates, redirects, and what is answered where there is nothing.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use entry_model::{Action, Certificate, CertificateId, Found, HostName, Request, Routes, Rule, Scheme};
+use entry_model::{
+    Action, Certificate, CertificateId, Found, HostName, Policy, Request, Routes, Rule, Scheme, Timeouts,
+};
 
-use super::support::{Echo as _, Nginx, backend, binaries, exact, forward, free, object, prefix, routes};
+use super::support::{
+    Echo as _, Nginx, backend, binaries, exact, forward, free, object, policies, prefix, routes, rule,
+};
 
 /// Gives a host a certificate of its own, for these names.
 pub fn certify(routes: &mut Routes, host: &HostName, id: &str, names: &[&str]) {
     let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
     let made = rcgen::generate_simple_self_signed(names).unwrap();
-    let id = CertificateId(id.repeat(32));
+    let id = CertificateId(id.repeat(32).into());
     let certificate = Certificate {
         origin: object("certificate"),
         chain: made.cert.pem().into_bytes(),
         key: made.signing_key.serialize_pem().into_bytes(),
     };
-    routes.certificates.insert(id.clone(), certificate);
-    routes.hosts.get_mut(host).unwrap().certificate = Some(id);
+    routes.certificates.insert(id.clone(), certificate.into());
+    Arc::make_mut(routes.hosts.get_mut(host).unwrap()).certificate = Some(id);
 }
 
 fn unavailable(path: &str) -> Rule {
-    Rule { path: prefix(path), action: Action::Unavailable, redirect_to_https: false, origin: object("gone") }
+    rule(prefix(path), Action::UNAVAILABLE, "gone")
 }
 
 fn redirected(mut rule: Rule) -> Rule {
-    rule.redirect_to_https = true;
+    rule.policy = policies().intern(&Policy { redirect_to_https: true, ..Policy::default() });
     rule
 }
 
@@ -36,13 +41,15 @@ fn expected(
     request: &Request<'_>,
 ) -> Result<&'static str, u16> {
     match routes.find(request) {
-        Found::Redirect(_) => Err(308),
+        Found::ToHttps(_) => Err(308),
         Found::NotFound => Err(404),
         Found::NoCertificate => Err(0),
         Found::Rule(rule) => match &rule.action {
-            Action::Unavailable => Err(503),
+            Action::Respond(status) => Err(*status),
+            Action::Redirect(redirect) => Err(redirect.status),
             Action::Forward(forward) => {
-                Ok(backends.iter().find(|(_, address)| *address == forward.backend.address).unwrap().0)
+                let backend = forward.only_backend().unwrap();
+                Ok(backends.iter().find(|(_, address)| *address == backend.address).unwrap().0)
             }
         },
     }
@@ -69,7 +76,7 @@ fn a_request_gets_what_the_routes_say() {
         ("*", vec![redirected(forward(prefix("/"), to("f"), false))]),
     ]);
     certify(&mut with_any, &HostName::Exact("shop.example".to_owned()), "1a", &["shop.example"]);
-    certify(&mut with_any, &HostName::Wildcard("example".to_owned()), "2b", &["*.example"]);
+    certify(&mut with_any, &HostName::OneLabel("example".to_owned()), "2b", &["*.example"]);
     let mut with_default = with_any.clone();
     with_default.hosts.remove(&HostName::Any);
     with_default.default = Some(forward(prefix("/"), to("e"), false));
@@ -80,7 +87,7 @@ fn a_request_gets_what_the_routes_say() {
     certify(&mut all_over_tls, &HostName::Any, "3c", &["any"]);
     // An order that no longer says which rule is first by its length: what is shadowed is never reached.
     let mut shadowed = without.clone();
-    if let Some(host) = shadowed.hosts.get_mut(&HostName::Exact("shop.example".to_owned())) {
+    if let Some(host) = shadowed.hosts.get_mut(&HostName::Exact("shop.example".to_owned())).map(Arc::make_mut) {
         host.rules.reverse();
         host.rules.insert(2, forward(prefix("/cart/items/deeper"), to("f"), false));
     }
@@ -107,13 +114,21 @@ fn a_request_gets_what_the_routes_say() {
             let nginx = Nginx::start(&binary, routes, |_| {});
             for host in hosts {
                 for path in paths {
-                    let expected = expected(routes, &backends, &Request { scheme: Scheme::Http, host, path });
+                    let expected = expected(
+                        routes,
+                        &backends,
+                        &Request { scheme: Scheme::Http, host, path, ..Request::default() },
+                    );
                     let answer = nginx.get(host, path, "");
                     let found = if answer.status == 200 { Ok(answer.header("Backend")) } else { Err(answer.status) };
                     assert_eq!(found, expected, "http {host} {path} with {}\n{}", binary.version, nginx.config());
                 }
                 for path in ["/", "/cart/items"] {
-                    let expected = expected(routes, &backends, &Request { scheme: Scheme::Https, host, path });
+                    let expected = expected(
+                        routes,
+                        &backends,
+                        &Request { scheme: Scheme::Https, host, path, ..Request::default() },
+                    );
                     let (ok, text) = nginx.curl(host, path, &["-i", "--http1.1"]);
                     let found = match text.split(' ').nth(1).and_then(|status| status.parse().ok()) {
                         Some(200) => Ok(text.split_once("Backend: ").unwrap().1.lines().next().unwrap()),
@@ -242,14 +257,19 @@ fn a_default_does_not_reach_into_hosts_that_are_closed_to_it() {
     let mut routes =
         routes([("a.example", own()), ("b.example", own()), ("*.c.example", own()), ("kept.example", vec![])]);
     routes.default = Some(forward(prefix("/"), backend("default"), false));
-    for (name, host) in &mut routes.hosts {
-        host.closed = name.to_string() != "b.example";
+    for (name, host) in routes.hosts.iter_mut() {
+        Arc::make_mut(host).closed = name.to_string() != "b.example";
     }
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
         for host in ["a.example", "b.example", "x.c.example", "kept.example", "unknown.example"] {
             for path in ["/own", "/", "/other"] {
-                let request = entry_model::Request { scheme: entry_model::Scheme::Http, host, path };
+                let request = entry_model::Request {
+                    scheme: entry_model::Scheme::Http,
+                    host,
+                    path,
+                    ..entry_model::Request::default()
+                };
                 let expected = match routes.find(&request) {
                     entry_model::Found::Rule(_) => 200,
                     _ => 404,
@@ -297,13 +317,11 @@ fn a_backend_sees_the_host_that_routed() {
 fn the_own_errors_have_a_page_and_those_of_backends_are_theirs() {
     let (silent, up) = (std::net::TcpListener::bind("127.0.0.1:0").unwrap(), backend("up"));
     let mut slow = forward(prefix("/slow"), silent.local_addr().unwrap(), false);
-    if let Action::Forward(forward) = &mut slow.action {
-        forward.timeouts.read = Some(std::time::Duration::from_millis(200));
-    }
+    let mut policies = policies();
+    let timeouts = Timeouts { read: Some(std::time::Duration::from_millis(200)), ..Timeouts::default() };
+    slow.policy = policies.intern(&Policy { timeouts, ..Policy::default() });
     let mut small = forward(prefix("/small"), up, false);
-    if let Action::Forward(forward) = &mut small.action {
-        forward.max_body_bytes = Some(10);
-    }
+    small.policy = policies.intern(&Policy { max_body_bytes: Some(10), ..Policy::default() });
     let rules = vec![
         slow,
         small,
@@ -311,7 +329,7 @@ fn the_own_errors_have_a_page_and_those_of_backends_are_theirs() {
         forward(prefix("/up"), up, false),
         unavailable("/gone"),
     ];
-    let routes = routes([("*", rules)]);
+    let routes = Routes { policies, ..routes([("*", rules)]) };
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
         for (target, headers, status) in [

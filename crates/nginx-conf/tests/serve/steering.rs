@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use entry_model::{Protocol, Routes};
 use testbed::http;
@@ -139,7 +140,7 @@ fn a_backend_of_http2_steers_nothing_either() {
             )
         });
         let mut routes = tenants(backend("unused"), victim.0.address);
-        for rules in routes.hosts.values_mut().map(|host| &mut host.rules) {
+        for rules in routes.hosts.values_mut().map(|host| &mut Arc::make_mut(host).rules) {
             rules[0] = speaking(forward(prefix("/evil"), evil.address, true), Protocol::Http2);
             rules.insert(0, speaking(forward(exact("/evil/only"), evil.address, false), Protocol::Http2));
         }

@@ -1,6 +1,5 @@
 //! Real nginx and a small real backend.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use entry_model::{
-    Action, Backend, Forward, Host, HostName, Key, Kind, ObjectRef, PathMatch, Protocol, Routes, Rule, Timeouts,
+    Action, Backend, Destination, Forward, Host, HostName, Key, Kind, Listener, ListenerSet, Match, ObjectRef,
+    PathMatch, PathRewrite, Policies, Policy, Protocol, Routes, Rule, WeightedBackend,
 };
 use nginx_conf::{Generation, Modules, Settings, Version, render};
 use tempfile::TempDir;
@@ -50,8 +50,6 @@ pub fn settings(binary: &Binary, dir: &Path) -> Settings {
     Settings {
         version: binary.version,
         modules: binary.modules,
-        http: vec![free()],
-        https: vec![free()],
         control: dir.join("control"),
         runtime: dir.to_owned(),
         worker_processes: Some(1),
@@ -162,23 +160,25 @@ impl Drop for NginxBackend {
 impl Nginx {
     /// Starts it and waits until its workers tell the generation.
     pub fn start(binary: &Binary, routes: &Routes, change: impl FnOnce(&mut Settings)) -> Self {
-        Self::start_with(binary, change, |settings| render(routes, settings))
+        Self::start_with(binary, routes, change, render)
     }
 
     /// The same, with a generation made otherwise.
     pub fn start_with(
         binary: &Binary,
+        routes: &Routes,
         change: impl FnOnce(&mut Settings),
-        render: impl FnOnce(&Settings) -> Generation,
+        render: impl FnOnce(&Routes, &Settings) -> Generation,
     ) -> Self {
+        let (http, https) = (free(), free());
+        let routes = Routes { listeners: Listener::set(&[http], &[https]), ..routes.clone() };
         let dir = tempfile::tempdir().unwrap();
         let mut settings = settings(binary, dir.path());
         change(&mut settings);
         settings.check().unwrap();
-        let generation = render(&settings);
+        let generation = render(&routes, &settings);
         write(&generation, dir.path());
         let keeper = start(binary, dir.path());
-        let (http, https) = (settings.http[0], settings.https[0]);
         let nginx = Self { dir, settings, http, https, generation, keeper };
         let up = || nginx.control("/generation").filter(|answer| answer.text() == nginx.generation.hash);
         wait_for("nginx", up);
@@ -289,27 +289,45 @@ pub fn object(name: &str) -> ObjectRef {
     ObjectRef::new(Kind::Service, Key { namespace: "default".to_owned(), name: name.to_owned() })
 }
 
-/// A rule that forwards over HTTP/1.1.
+/// A rule that forwards over HTTP/1.1, and is treated as all others.
 pub fn forward(path: PathMatch, address: SocketAddr, strip_prefix: bool) -> Rule {
+    let backend = Backend { address, protocol: Protocol::Http, keep_alive: true };
+    let rewrite = if strip_prefix { PathRewrite::StripPrefix } else { PathRewrite::Keep };
+    rule(path, Action::Forward(Forward::to(backend, rewrite)), "some")
+}
+
+/// A rule of an object, treated as all others.
+pub fn rule(path: PathMatch, action: Action, name: &str) -> Rule {
     Rule {
-        path,
-        action: Action::Forward(Forward {
-            backend: Backend { address, protocol: Protocol::Http, keep_alive: true },
-            strip_prefix,
-            timeouts: Timeouts::default(),
-            max_body_bytes: None,
-        }),
-        redirect_to_https: false,
-        origin: object("some"),
+        listeners: ListenerSet::ALL,
+        matches: Match::path(path),
+        action,
+        policy: policies().intern(&Policy::default()),
+        origin: object(name),
     }
 }
 
-/// The same rule for a backend that speaks this.
-pub fn speaking(mut rule: Rule, protocol: Protocol) -> Rule {
-    if let Action::Forward(forward) = &mut rule.action {
-        forward.backend.protocol = protocol;
+/// The policies of all routes here: the one that asks for nothing, and the one that redirects to HTTPS.
+pub fn policies() -> Policies {
+    let mut policies = Policies::default();
+    policies.intern(&Policy::default());
+    policies.intern(&Policy { redirect_to_https: true, ..Policy::default() });
+    policies
+}
+
+/// The same rule for another backend of the same address.
+pub fn backed(mut rule: Rule, change: impl FnOnce(&mut Backend)) -> Rule {
+    if let Action::Forward(Forward { backends, .. }) = &mut rule.action
+        && let [WeightedBackend { destination: Destination::Backend(backend), .. }] = backends.as_mut_slice()
+    {
+        change(backend);
     }
     rule
+}
+
+/// The same rule for a backend that speaks this.
+pub fn speaking(rule: Rule, protocol: Protocol) -> Rule {
+    backed(rule, |backend| backend.protocol = protocol)
 }
 
 /// `Prefix`.
@@ -325,11 +343,10 @@ pub fn exact(path: &str) -> PathMatch {
 /// Routes of hosts without certificates. Names as in Ingresses: `*` is any.
 pub fn routes<const N: usize>(hosts: [(&str, Vec<Rule>); N]) -> Routes {
     let named = |name: &str| match name.strip_prefix("*.") {
-        Some(parent) => HostName::Wildcard(parent.to_owned()),
+        Some(parent) => HostName::OneLabel(parent.to_owned()),
         None if name == "*" => HostName::Any,
         None => HostName::Exact(name.to_owned()),
     };
-    let hosts: BTreeMap<_, _> =
-        hosts.into_iter().map(|(name, rules)| (named(name), Host { rules, ..Host::default() })).collect();
-    Routes { hosts, ..Routes::default() }
+    let hosts = hosts.into_iter().map(|(name, rules)| (named(name), Host { rules, ..Host::default() }.into()));
+    Routes { hosts: hosts.collect(), policies: policies(), ..Routes::default() }
 }

@@ -46,7 +46,7 @@ fn render(template: &str, routes: &entry_model::Routes) -> Result<String, Templa
 }
 
 fn start(binary: &Binary, routes: &entry_model::Routes, template: &str) -> Nginx {
-    Nginx::start_with(binary, |_| {}, |settings| render_template(template, routes, settings).unwrap())
+    Nginx::start_with(binary, routes, |_| {}, |routes, settings| render_template(template, routes, settings).unwrap())
 }
 
 #[test]

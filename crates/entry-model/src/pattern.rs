@@ -1,0 +1,81 @@
+//! Regular expressions, without an engine.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// What runs a regular expression. It takes time that is linear in the text: a pattern and the text that it is run on are
+/// both of strangers.
+pub trait PatternEngine: fmt::Debug + Send + Sync {
+    /// Whether it matches anywhere in the text; `^` and `$` bind it to the text's ends.
+    fn is_match(&self, text: &str) -> bool;
+
+    /// What its first match in the text becomes, the rest of the text as it is: in `template`, `$1` stands for the first
+    /// group, `$0` for the match, `$$` for a dollar. Without a match the text is returned as it is.
+    fn replace(&self, text: &str, template: &str) -> String;
+}
+
+/// A regular expression that an engine has taken. The model has none of its own: whoever reads objects brings one, and whoever
+/// serves may bring another that matches the same.
+///
+/// Two are the same if their texts are.
+#[derive(Clone)]
+pub struct Pattern {
+    text: Arc<str>,
+    engine: Arc<dyn PatternEngine>,
+}
+
+impl Pattern {
+    /// A pattern of this text, which the engine was made of.
+    pub fn new(text: &str, engine: Arc<dyn PatternEngine>) -> Self {
+        Self { text: text.into(), engine }
+    }
+
+    /// Its text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// As [`PatternEngine::is_match`].
+    pub fn is_match(&self, text: &str) -> bool {
+        self.engine.is_match(text)
+    }
+
+    /// As [`PatternEngine::replace`].
+    pub fn replace(&self, text: &str, template: &str) -> String {
+        self.engine.replace(text, template)
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pattern").field(&self.text).finish()
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
+
+impl PartialOrd for Pattern {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Pattern {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl Hash for Pattern {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}

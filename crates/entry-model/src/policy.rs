@@ -1,0 +1,111 @@
+//! How requests of a rule are treated, beside where they go.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How requests of a rule are treated, beside where they go: limits, times, what is added or asked for.
+///
+/// Rules that are treated alike share one, by value ([`Policies`]). An annotation, a filter of a route and a class of locations
+/// are all one field here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Policy {
+    /// Times; the listener's where there is none.
+    pub timeouts: Timeouts,
+    /// Largest request body, in bytes; 0 is without limit; the listener's when there is none.
+    pub max_body_bytes: Option<u64>,
+    /// Whether a request over plain HTTP is sent to HTTPS instead, but for one below [`crate::CHALLENGE`].
+    pub redirect_to_https: bool,
+}
+
+/// Times of forwarding.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timeouts {
+    /// To connect to the backend.
+    pub connect: Option<Duration>,
+    /// Between two reads of its answer.
+    pub read: Option<Duration>,
+    /// Between two writes of the request.
+    pub send: Option<Duration>,
+}
+
+/// Names a policy among those of the same [`Policies`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyId(pub u32);
+
+/// Policies, each value once. The number of one stays the same as long as it is there, whatever comes and goes beside it; what
+/// a number stands for is known here only, so two sets that hold the same may number it differently.
+#[derive(Debug, Clone, Default)]
+pub struct Policies {
+    /// By number; none where a policy is gone.
+    slots: Vec<Option<Arc<Policy>>>,
+    ids: HashMap<Arc<Policy>, PolicyId>,
+    /// Numbers of policies that are gone.
+    free: Vec<PolicyId>,
+}
+
+impl Policies {
+    /// The number of a policy, which is added if it is not there.
+    ///
+    /// # Panics
+    /// There are more than 2^32.
+    pub fn intern(&mut self, policy: &Policy) -> PolicyId {
+        if let Some(id) = self.ids.get(policy) {
+            return *id;
+        }
+        let policy = Arc::new(policy.clone());
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            PolicyId(u32::try_from(self.slots.len() - 1).expect("each has more than one byte, so memory ends before"))
+        });
+        self.slots[id.0 as usize] = Some(Arc::clone(&policy));
+        self.ids.insert(policy, id);
+        id
+    }
+
+    /// The policy of a number.
+    pub fn get(&self, id: PolicyId) -> Option<&Arc<Policy>> {
+        self.slots.get(id.0 as usize)?.as_ref()
+    }
+
+    /// Takes out those that are not in use any more.
+    pub fn retain(&mut self, mut used: impl FnMut(PolicyId) -> bool) {
+        for (slot, number) in self.slots.iter_mut().zip(0..) {
+            let id = PolicyId(number);
+            if let Some(policy) = slot.take_if(|_| !used(id)) {
+                self.ids.remove(&policy);
+                self.free.push(id);
+            }
+        }
+    }
+
+    /// All of them, by their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (PolicyId, &Arc<Policy>)> {
+        let numbered = self.slots.iter().zip(0..);
+        numbered.filter_map(|(policy, number)| Some((PolicyId(number), policy.as_ref()?)))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
+impl std::ops::Index<PolicyId> for Policies {
+    type Output = Policy;
+
+    /// The policy of a number; one that asks for nothing if there is none of this number.
+    fn index(&self, id: PolicyId) -> &Policy {
+        static NONE: Policy = Policy {
+            timeouts: Timeouts { connect: None, read: None, send: None },
+            max_body_bytes: None,
+            redirect_to_https: false,
+        };
+        self.get(id).map_or(&NONE, |policy| policy)
+    }
+}

@@ -1,0 +1,155 @@
+//! Which requests a rule is for.
+
+use std::cmp::{Ordering, Reverse};
+
+use crate::{Pattern, Request};
+
+/// Which requests a rule is for: those that all of its parts match.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Match {
+    /// Which paths.
+    pub path: PathMatch,
+    /// Which method; any without one. Case counts.
+    pub method: Option<String>,
+    /// Which headers it must have, sorted by name, each name once.
+    pub headers: Vec<HeaderMatch>,
+    /// Which parameters its query must have, sorted by name, each name once.
+    pub query: Vec<ParameterMatch>,
+}
+
+/// Matches a path, which is decoded and normalised: no dot segments, no doubled slashes, no query. Case counts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PathMatch {
+    /// This path and no other; a final slash counts.
+    Exact(String),
+    /// This path, and those below it: `/a` matches `/a`, `/a/` and `/a/b`, not `/ab`. No final slash but in `/`.
+    Prefix(String),
+    /// Any path that the pattern matches.
+    Regex(Pattern),
+}
+
+/// A header that a request must have.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HeaderMatch {
+    /// Its name, in lower case.
+    pub name: String,
+    /// Its value.
+    pub value: ValueMatch,
+}
+
+/// A parameter that a query must have.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParameterMatch {
+    /// Its name, as it is sent. Case counts.
+    pub name: String,
+    /// Its value, as it is sent.
+    pub value: ValueMatch,
+}
+
+/// Matches a value. Case counts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ValueMatch {
+    /// This value.
+    Exact(String),
+    /// Any value that the pattern matches.
+    Regex(Pattern),
+}
+
+impl ValueMatch {
+    /// Whether it matches a value.
+    pub fn matches(&self, value: &str) -> bool {
+        match self {
+            Self::Exact(exact) => value == exact,
+            Self::Regex(pattern) => pattern.is_match(value),
+        }
+    }
+
+    /// Its text.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Exact(text) => text,
+            Self::Regex(pattern) => pattern.text(),
+        }
+    }
+}
+
+impl PathMatch {
+    /// Whether it matches a path.
+    pub fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(exact) => path == exact,
+            Self::Prefix(prefix) => {
+                let prefix = prefix.trim_end_matches('/');
+                path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+            Self::Regex(pattern) => pattern.is_match(path),
+        }
+    }
+
+    /// Its text.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Exact(path) | Self::Prefix(path) => path,
+            Self::Regex(pattern) => pattern.text(),
+        }
+    }
+
+    /// The order in which paths are tried. Equal are only those of which a request can match both, or that are the same.
+    pub fn precedence(&self, other: &Self) -> Ordering {
+        let (one, two) = (self.text(), other.text());
+        let ordered = self.rank().cmp(&other.rank());
+        ordered.then_with(|| match self {
+            // These exclude each other, unless they are the same: any order will do, as long as it is always the same.
+            Self::Exact(_) => one.cmp(two),
+            Self::Prefix(_) => Reverse(one.len()).cmp(&Reverse(two.len())).then_with(|| one.cmp(two)),
+            Self::Regex(_) => Reverse(one.len()).cmp(&Reverse(two.len())),
+        })
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Exact(_) => 0,
+            Self::Regex(_) => 1,
+            Self::Prefix(_) => 2,
+        }
+    }
+}
+
+impl Match {
+    /// All requests with such a path.
+    pub fn path(path: PathMatch) -> Self {
+        Self { path, method: None, headers: Vec::new(), query: Vec::new() }
+    }
+
+    /// All requests.
+    pub fn any() -> Self {
+        Self::path(PathMatch::Prefix("/".to_owned()))
+    }
+
+    /// Whether the path is all that counts.
+    pub fn is_path_only(&self) -> bool {
+        self.method.is_none() && self.headers.is_empty() && self.query.is_empty()
+    }
+
+    /// The order in which rules are tried, as the Gateway API has it for `HTTPRouteMatch`: an exact path comes before a
+    /// pattern, and that before a prefix; a longer path before a shorter one; one with a method before one without; more
+    /// headers before fewer; then more parameters before fewer. The API leaves the place of patterns open; ours is nginx's.
+    ///
+    /// Of equal ones that of the older object is tried first, and of one object the first.
+    pub fn precedence(&self, other: &Self) -> Ordering {
+        let counts = |one: &Self| (one.method.is_none(), Reverse(one.headers.len()), Reverse(one.query.len()));
+        self.path.precedence(&other.path).then_with(|| counts(self).cmp(&counts(other)))
+    }
+
+    /// Whether it matches a request, whose host and listener do not matter here.
+    pub fn matches(&self, request: &Request<'_>) -> bool {
+        let header =
+            |wanted: &HeaderMatch| request.header(&wanted.name).is_some_and(|value| wanted.value.matches(&value));
+        let parameter =
+            |wanted: &ParameterMatch| request.parameter(&wanted.name).is_some_and(|value| wanted.value.matches(value));
+        self.path.matches(request.path)
+            && self.method.as_deref().is_none_or(|method| method == request.method)
+            && self.headers.iter().all(header)
+            && self.query.iter().all(parameter)
+    }
+}

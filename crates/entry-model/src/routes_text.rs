@@ -1,0 +1,176 @@
+//! Routes as text.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::{
+    Action, Destination, Forward, HostName, Listener, ListenerSet, Match, PathMatch, PathRewrite, Policy, Protocol,
+    Redirect, Routes, Rule, ValueMatch,
+};
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Http2 => "h2c",
+            Self::Http2Tls => "h2",
+        })
+    }
+}
+
+impl fmt::Display for Routes {
+    /// A line for each rule, in the order in which they are tried, then one for each certificate of a host. Stable.
+    ///
+    /// ```text
+    /// shop.example.com prefix /cart -> 10.0.0.7:80 http strip redirect read=5s (Ingress shop/web)
+    /// shop.example.com prefix / method=GET header:x-canary=1 -> 10.0.0.7:80 http weight=9 10.0.0.8:80 http weight=1 (…)
+    /// shop.example.com without default
+    /// default -> unavailable (Ingress shop/rest)
+    /// shop.example.com certificate 9f86d081884c (Secret shop/tls)
+    /// ```
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, host) in &self.hosts {
+            for rule in &host.rules {
+                self.write_rule(f, Some(name), rule)?;
+            }
+            if host.rules.is_empty() {
+                writeln!(f, "{name} kept for its owner")?;
+            } else if host.closed && self.default.is_some() {
+                writeln!(f, "{name} without default")?;
+            }
+        }
+        if let Some(rule) = &self.default {
+            self.write_rule(f, None, rule)?;
+        }
+        for (name, host) in &self.hosts {
+            let Some(id) = &host.certificate else { continue };
+            // Enough of it to be told from others.
+            write!(f, "{name} certificate {}", id.0.get(..12).unwrap_or(&id.0))?;
+            match self.certificates.get(id) {
+                Some(certificate) => writeln!(f, " ({})", certificate.origin)?,
+                None => writeln!(f)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Routes {
+    fn write_rule(&self, f: &mut fmt::Formatter<'_>, host: Option<&HostName>, rule: &Rule) -> fmt::Result {
+        match host {
+            Some(host) => write!(f, "{host} ")?,
+            None => f.write_str("default ")?,
+        }
+        if rule.listeners != ListenerSet::ALL {
+            let listeners = self.listeners.iter().filter(|listener| rule.listeners.contains(listener.id));
+            write!(f, "at {:?} ", listeners.map(|Listener { name, .. }| name.as_str()).collect::<Vec<_>>())?;
+        }
+        if host.is_some() {
+            write_match(f, &rule.matches)?;
+        }
+        f.write_str("-> ")?;
+        match &rule.action {
+            Action::Forward(forward) => write_forward(f, forward)?,
+            Action::Redirect(redirect) => write_redirect(f, redirect)?,
+            Action::Respond(503) => f.write_str("unavailable")?,
+            Action::Respond(status) => write!(f, "status {status}")?,
+        }
+        match rule.action {
+            Action::Forward(_) => write_policy(f, self.policy(rule))?,
+            // Nothing else of a policy matters for what is answered at once.
+            _ if self.policy(rule).redirect_to_https => f.write_str(" redirect")?,
+            _ => {}
+        }
+        writeln!(f, " ({})", rule.origin)
+    }
+}
+
+/// Text that is more than a word in quotes.
+struct Word<'a>(&'a str);
+
+impl fmt::Display for Word<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            text if text.contains(['"', '\\']) || text.contains(char::is_whitespace) => write!(f, "{text:?}"),
+            text => f.write_str(text),
+        }
+    }
+}
+
+fn write_match(f: &mut fmt::Formatter<'_>, matches: &Match) -> fmt::Result {
+    let Match { path, method, headers, query } = matches;
+    let kind = match path {
+        PathMatch::Exact(_) => "exact",
+        PathMatch::Prefix(_) => "prefix",
+        PathMatch::Regex(_) => "regex",
+    };
+    write!(f, "{kind} {} ", Word(path.text()))?;
+    if let Some(method) = method {
+        write!(f, "method={} ", Word(method))?;
+    }
+    let equals = |value: &ValueMatch| if matches!(value, ValueMatch::Exact(_)) { "=" } else { "~" };
+    for header in headers {
+        write!(f, "header:{}{}{} ", Word(&header.name), equals(&header.value), Word(header.value.text()))?;
+    }
+    for parameter in query {
+        write!(f, "query:{}{}{} ", Word(&parameter.name), equals(&parameter.value), Word(parameter.value.text()))?;
+    }
+    Ok(())
+}
+
+fn write_forward(f: &mut fmt::Formatter<'_>, forward: &Forward) -> fmt::Result {
+    let Forward { backends, path } = forward;
+    for (number, share) in backends.iter().enumerate() {
+        if number > 0 {
+            f.write_str(" ")?;
+        }
+        match &share.destination {
+            Destination::Backend(backend) => {
+                let once = if backend.keep_alive { "" } else { " once" };
+                write!(f, "{} {}{}{once}", backend.address, backend.protocol, Rewritten(path))?;
+            }
+            Destination::Status(status) => write!(f, "status {status}")?,
+        }
+        if backends.len() > 1 || share.weight != 1 {
+            write!(f, " weight={}", share.weight)?;
+        }
+    }
+    Ok(())
+}
+
+/// What becomes of a path, behind what it is added to.
+struct Rewritten<'a>(&'a PathRewrite);
+
+impl fmt::Display for Rewritten<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            PathRewrite::Keep => Ok(()),
+            PathRewrite::StripPrefix => f.write_str(" strip"),
+            PathRewrite::ReplacePrefix(replacement) => write!(f, " prefix={}", Word(replacement)),
+            PathRewrite::ReplaceFull(replacement) => write!(f, " path={}", Word(replacement)),
+            PathRewrite::Regex { pattern, template } => {
+                write!(f, " replace={} by={}", Word(pattern.text()), Word(template))
+            }
+        }
+    }
+}
+
+fn write_redirect(f: &mut fmt::Formatter<'_>, redirect: &Redirect) -> fmt::Result {
+    let Redirect { status, scheme, host, port, path } = redirect;
+    write!(f, "redirect {status}")?;
+    scheme.map_or(Ok(()), |scheme| write!(f, " scheme={scheme}"))?;
+    host.as_ref().map_or(Ok(()), |host| write!(f, " host={}", Word(host)))?;
+    port.map_or(Ok(()), |port| write!(f, " port={port}"))?;
+    write!(f, "{}", Rewritten(path))
+}
+
+fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
+    let Policy { timeouts, max_body_bytes, redirect_to_https } = policy;
+    let mut time = |name, time: Option<Duration>| time.map_or(Ok(()), |time| write!(f, " {name}={time:?}"));
+    time("connect", timeouts.connect)?;
+    time("read", timeouts.read)?;
+    time("send", timeouts.send)?;
+    max_body_bytes.map_or(Ok(()), |bytes| write!(f, " body={bytes}"))?;
+    f.write_str(if *redirect_to_https { " redirect" } else { "" })
+}
