@@ -5,10 +5,8 @@
 //! values has the characters of ASCII as they were, and one U+FFFD for what was between them.
 
 use crate::Settings;
-use crate::http::{case, map};
-use crate::settings::path_token;
-use crate::token::{Pattern, Text};
-use crate::writer::{Directive, directive, entry};
+use crate::token::{Pattern, Text, path_token};
+use crate::writer::{Directive, case, directive, entry, map};
 
 /// What is logged of a client's choice: the field, the variable, and the variable that has it in UTF-8.
 const VALUES: [(&str, &str); 4] = [

@@ -8,88 +8,11 @@
 
 use ipnet::IpNet;
 
-use crate::http::{case, map};
+use crate::client_headers::{CLIENT_HEADERS, OWN_HEADERS};
 use crate::token::{Text, Token};
 use crate::upstream::Upstreams;
-use crate::writer::{Directive, constant, directive, entry};
+use crate::writer::{Directive, case, constant, directive, entry, map};
 use crate::{Settings, Version};
-
-/// Headers that clients may not send: what they say is believed by applications, frameworks or servers, and this entry says
-/// it in others. nginx drops spellings with an underscore by itself.
-pub const CLIENT_HEADERS: [&str; 66] = [
-    // How the client came.
-    "X-Forwarded-Ssl",
-    "X-Forwarded-Scheme",
-    "X-Forwarded-Protocol",
-    "X-Scheme",
-    "X-Url-Scheme",
-    "Front-End-Https",
-    // From where.
-    "X-Original-Forwarded-For",
-    "X-Forwarded",
-    "Forwarded-For",
-    "X-Forwarded-By",
-    "X-Forwarded-Server",
-    "X-Client-IP",
-    "X-Cluster-Client-IP",
-    "X-Remote-IP",
-    "X-Remote-Addr",
-    "X-Originating-IP",
-    "Client-IP",
-    "True-Client-IP",
-    "CF-Connecting-IP",
-    "Fastly-Client-IP",
-    "Proxy-Client-IP",
-    "WL-Proxy-Client-IP",
-    "X-Envoy-External-Address",
-    // What it asked for.
-    "X-Original-Host",
-    "X-Host",
-    "X-Forwarded-Uri",
-    "X-Forwarded-Path",
-    "X-Forwarded-Method",
-    "X-Original-URL",
-    "X-Original-URI",
-    "X-Original-Method",
-    "X-Rewrite-URL",
-    "X-Script-Name",
-    // Who it is.
-    "X-Forwarded-User",
-    "X-Forwarded-Email",
-    "X-Forwarded-Groups",
-    "X-Auth-Request-User",
-    "X-Auth-Request-Email",
-    "X-Auth-Request-Groups",
-    "X-Remote-User",
-    "X-Remote-Group",
-    "X-Remote-Groups",
-    "Remote-User",
-    "Remote-Name",
-    "Remote-Email",
-    "Remote-Groups",
-    "X-Authenticated-User",
-    "X-WebAuth-User",
-    // Its certificate.
-    "Client-Cert",
-    "Client-Cert-Chain",
-    "X-Client-Cert",
-    "X-Client-Verify",
-    "X-Client-DN",
-    "X-Forwarded-Client-Cert",
-    "X-Forwarded-Tls-Client-Cert",
-    "X-SSL-Client-Cert",
-    "X-SSL-Client-Verify",
-    "X-SSL-Client-DN",
-    "X-SSL-Client-S-DN",
-    "X-SSL-Client-CN",
-    "Ssl-Client-Cert",
-    "Ssl-Client-Verify",
-    "Ssl-Client-Subject-DN",
-    "Ssl-Client-S-DN",
-    "Ssl-Client-Issuer-DN",
-    // Which programs of the CGI kind take for the variable HTTP_PROXY.
-    "Proxy",
-];
 
 /// From here on nginx answers 400 to a `Host` that is none; before, it routes by what is in front of the first colon.
 const STRICT_HOST: Version = Version::new(1, 31, 0);
@@ -132,31 +55,21 @@ const FORWARDED: &str = concat!(
     r#"(?:[ \t]*;[ \t]*[A-Za-z0-9-]+=(?:[][A-Za-z0-9._~:!#$%&'*+^`|-]+|\"[^\"\\\\]*\"))*)[ \t]*(?:,|$)""#
 );
 
-/// Whether there are proxies that are believed.
-fn trusting(settings: &Settings) -> bool {
-    !settings.trusted.is_empty() && settings.modules.realip
-}
-
-/// The variable with how the client came.
-pub fn scheme(settings: &Settings) -> &'static str {
-    if trusting(settings) { "$sparrow_scheme" } else { "$scheme" }
-}
-
 /// What backends are told, header and value. Where no proxy is trusted, what one says is not even looked at.
-fn told(settings: &Settings) -> [(&'static str, &'static str); 9] {
-    let trusting = trusting(settings);
+fn own_headers(settings: &Settings) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let trusting = settings.trusts_proxies();
     let value = |with: &'static str, without: &'static str| if trusting { with } else { without };
-    [
-        ("Host", "$sparrow_host"),
-        ("X-Real-IP", "$remote_addr"),
-        ("X-Request-ID", "$request_id"),
-        ("X-Forwarded-For", value("$sparrow_forwarded_for", "$remote_addr")),
-        ("X-Forwarded-Host", value("$sparrow_forwarded_host", "$sparrow_host")),
-        ("X-Forwarded-Port", value("$sparrow_forwarded_port", "$sparrow_port")),
-        ("X-Forwarded-Proto", scheme(settings)),
-        ("X-Forwarded-Prefix", value("$sparrow_forwarded_prefix", "$sparrow_prefix")),
-        ("Forwarded", value("$sparrow_forwarded", "\"\"")),
-    ]
+    OWN_HEADERS.into_iter().zip([
+        "$sparrow_host",
+        "$remote_addr",
+        "$request_id",
+        value("$sparrow_forwarded_for", "$remote_addr"),
+        value("$sparrow_forwarded_host", "$sparrow_host"),
+        value("$sparrow_forwarded_port", "$sparrow_port"),
+        settings.scheme_variable(),
+        value("$sparrow_forwarded_prefix", "$sparrow_prefix"),
+        value("$sparrow_forwarded", "\"\""),
+    ])
 }
 
 /// The directives with which requests get these headers.
@@ -168,7 +81,7 @@ pub fn headers(settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Directive<
     let kept = kept(settings);
     let mut all = Vec::new();
     for name in names {
-        all.extend(told(settings).map(|(header, value)| directive(name).words([header, value])));
+        all.extend(own_headers(settings).map(|(header, value)| directive(name).words([header, value])));
         let is_kept = |header: &str| kept.iter().any(|(kept, ..)| kept.eq_ignore_ascii_case(header));
         // A constant that is empty costs a request nothing but the look-up that each of its headers has anyway.
         let dropped = CLIENT_HEADERS.into_iter().filter(|header| !is_kept(header));
@@ -182,34 +95,13 @@ pub fn headers(settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Directive<
 
 /// The headers that trusted proxies write, each with the variable of what is passed on and that of what was sent.
 fn kept(settings: &Settings) -> Vec<(&str, Token, Token)> {
-    let names = settings.trusted_headers.iter().filter(|_| trusting(settings)).enumerate();
+    let names = settings.trusted_headers.iter().filter(|_| settings.trusts_proxies()).enumerate();
     let all = names.filter_map(|(index, name)| {
         let kept = Text::default().own("$sparrow_kept_").number(index as u64).token()?;
         let sent = Text::default().own("$http_").plain_of(&name.to_ascii_lowercase().replace('-', "_"), '_').token()?;
         Some((name.as_str(), kept, sent))
     });
     all.collect()
-}
-
-/// Whether a header can be left to trusted proxies: it is none that is written here, and none of the connection's.
-pub fn can_be_kept(name: &str) -> bool {
-    const OTHERS: [&str; 10] = [
-        "Connection",
-        "Content-Length",
-        "Expect",
-        "HTTP2-Settings",
-        "Keep-Alive",
-        "Proxy",
-        "TE",
-        "Trailer",
-        "Transfer-Encoding",
-        "Upgrade",
-    ];
-    let is_name =
-        |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let told = told(&Settings::default()).map(|(header, _)| header);
-    // Longer ones do not fit into nginx's table of headers.
-    name.len() <= 40 && is_name(name) && !told.iter().chain(&OTHERS).any(|other| other.eq_ignore_ascii_case(name))
 }
 
 /// The variables that they need.
@@ -219,9 +111,13 @@ pub fn variables(settings: &Settings) -> Vec<Directive<'static>> {
         let cases = vec![case("default", "1"), case("\"\"", "0"), case(HOST, "0")];
         all.push(map("$http_host", "$sparrow_no_host", cases));
     }
-    let host = if trusting(settings) { "$sparrow_forwarded_host" } else { "$sparrow_host" };
+    let host = if settings.trusts_proxies() { "$sparrow_forwarded_host" } else { "$sparrow_host" };
     all.extend(believed(settings));
-    all.push(map(scheme(settings), "$sparrow_scheme_port", vec![case("default", "80"), case("https", "443")]));
+    all.push(map(
+        settings.scheme_variable(),
+        "$sparrow_scheme_port",
+        vec![case("default", "80"), case("https", "443")],
+    ));
     let by_scheme = case("default", "$sparrow_scheme_port");
     all.push(map(host, "$sparrow_port", vec![by_scheme, case(PORT_OF_HOST, "$sparrow_port_named")]));
     all
@@ -239,7 +135,7 @@ pub fn check_host(settings: &Settings) -> Option<Directive<'static>> {
 
 /// What trusted proxies say of the client.
 fn believed(settings: &Settings) -> Vec<Directive<'static>> {
-    if !trusting(settings) {
+    if !settings.trusts_proxies() {
         return Vec::new();
     }
     let mut all = trust(settings);
@@ -335,26 +231,4 @@ fn trust(settings: &Settings) -> Vec<Directive<'static>> {
         ),
     ]);
     all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_reference_names_every_header_that_clients_may_not_send() {
-        let page = include_str!("../../../docs/reference/entry-paths.md");
-        let missing: Vec<_> = CLIENT_HEADERS.iter().filter(|name| !page.contains(&format!("`{name}`"))).collect();
-        assert!(missing.is_empty(), "{missing:?}");
-    }
-
-    #[test]
-    fn headers_that_are_written_here_are_left_to_nobody() {
-        for name in
-            ["X-Forwarded-For", "host", "Forwarded", "transfer-encoding", "Proxy", "", "a b", "a_b", "x: y", "é"]
-        {
-            assert!(!can_be_kept(name), "{name}");
-        }
-        assert!(can_be_kept("X-Remote-User") && can_be_kept("x-own") && !can_be_kept(&"x".repeat(41)));
-    }
 }

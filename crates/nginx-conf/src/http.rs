@@ -3,13 +3,11 @@
 use entry_model::{HostName, Routes};
 
 use crate::generation::HASH_PLACE;
-use crate::location::{duration, size};
 use crate::server::Servers;
-use crate::settings::path_token;
 use crate::tls;
-use crate::token::Token;
+use crate::token::{Token, duration, path_token, size};
 use crate::upstream::Upstreams;
-use crate::writer::{Directive, Writer, directive, entry};
+use crate::writer::{Directive, Writer, case, directive, map};
 use crate::{Note, Settings, Version, access_log, client, error_page, server, steering};
 
 /// From here on a connection is not closed right after its last answer when workers change: no request is lost.
@@ -139,19 +137,9 @@ fn basics(routes: &Routes, settings: &Settings) -> Vec<Directive<'static>> {
     all
 }
 
-/// A `map`.
-pub fn map(source: &'static str, name: &'static str, cases: Vec<Directive<'static>>) -> Directive<'static> {
-    directive("map").words([source, name]).block(cases)
-}
-
-/// What a `map` makes of a value.
-pub fn case(value: &'static str, result: &'static str) -> Directive<'static> {
-    entry(Token::word(value)).words([result])
-}
-
 /// Whether a request came in the clear and may be sent to HTTPS; and whether it names no host to which it could be sent.
 fn in_clear(settings: &Settings) -> [Directive<'static>; 2] {
-    let source = if client::scheme(settings) == "$scheme" { "$scheme:$uri" } else { "$sparrow_scheme:$uri" };
+    let source = if settings.scheme_variable() == "$scheme" { "$scheme:$uri" } else { "$sparrow_scheme:$uri" };
     [
         map(source, "$sparrow_in_clear", vec![case("default", "0"), case(IN_CLEAR, "1")]),
         map("\"$sparrow_in_clear:$host\"", "$sparrow_nameless", vec![case("default", "0"), case("1:", "1")]),

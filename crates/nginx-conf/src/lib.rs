@@ -11,6 +11,8 @@
 mod access_log;
 mod blame;
 mod client;
+mod client_headers;
+mod complaint;
 mod error_page;
 mod generation;
 mod http;
@@ -21,6 +23,7 @@ mod listen;
 mod location;
 #[cfg(test)]
 mod properties;
+mod render;
 mod server;
 mod settings;
 #[cfg(any(test, feature = "lexer"))]
@@ -31,11 +34,14 @@ mod template;
 mod tls;
 mod token;
 mod upstream;
+mod upstream_name;
 mod version;
 mod writer;
 
-pub use client::CLIENT_HEADERS;
-pub use generation::{Generation, Note, Origin, origin_of, reason_of, render};
+pub use client_headers::CLIENT_HEADERS;
+pub use complaint::{origin_of, reason_of};
+pub use generation::{Generation, Note, Origin};
+pub use render::render;
 pub use settings::{Settings, SettingsError, Timeouts};
 pub use template::{TemplateError, render_template};
 pub use version::{Modules, ParseVersionError, Version};

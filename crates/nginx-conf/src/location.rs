@@ -15,8 +15,9 @@ use std::time::Duration;
 use entry_model::{Backend, Kind, PathMatch, PathRewrite, Policy, Protocol, Routes, Rule, Timeouts};
 
 use crate::error_page::FOR_GRPC;
-use crate::token::{Pattern, Text, Token, is_unreserved};
-use crate::upstream::{Name, Upstreams, by_grpc, forwarded, is_http2, is_tls};
+use crate::token::{Pattern, Text, Token, duration, is_unreserved, size};
+use crate::upstream::{Upstreams, by_grpc, forwarded, is_http2, is_tls};
+use crate::upstream_name::UpstreamName;
 use crate::writer::{Directive, Writer, constant, constant_block, directive};
 use crate::{Note, Settings};
 
@@ -151,7 +152,7 @@ enum Way {
 struct Sent<'a> {
     backend: &'a Backend,
     policy: &'a Policy,
-    upstream: Name<'a>,
+    upstream: UpstreamName<'a>,
     way: Way,
     /// Whether the path of the place is taken off.
     strips: bool,
@@ -448,17 +449,6 @@ impl Asides {
 /// No path begins like this, so only a rewrite leads there.
 fn aside(text: Text, index: u32) -> Text {
     text.own("sparrow-aside-").number(index)
-}
-
-/// A time, in milliseconds: at least one, since 0 would end at once, and at most 30 days.
-pub fn duration(time: Duration) -> Token {
-    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).clamp(1, 30 * 24 * 3600 * 1000);
-    Text::default().number(millis).own("ms").token().unwrap_or(Token::word("60s"))
-}
-
-/// A number of bytes, as far as nginx counts.
-pub fn size(bytes: u64) -> Token {
-    Token::number(bytes.min(i64::MAX.unsigned_abs()))
 }
 
 /// The object of a rule, for the access log. Names of Kubernetes are plain; others, from a file, are made so.

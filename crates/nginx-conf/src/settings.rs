@@ -1,13 +1,14 @@
 //! What the operator decides.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use entry_model::{Listener, Scheme};
 use ipnet::IpNet;
 
-use crate::token::Token;
-use crate::{Modules, Version, client};
+use crate::client_headers::can_be_kept;
+use crate::token::path_token;
+use crate::{Modules, Version};
 
 /// What the operator decides, and what the nginx at hand is able to do. Paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,7 +178,7 @@ impl Settings {
                 return Err(SettingsError::Untrusted { name });
             }
         }
-        if let Some(name) = self.trusted_headers.iter().find(|name| !client::can_be_kept(name)) {
+        if let Some(name) = self.trusted_headers.iter().find(|name| !can_be_kept(name)) {
             return Err(SettingsError::Header(name.clone()));
         }
         Ok(())
@@ -185,6 +186,16 @@ impl Settings {
 }
 
 impl Settings {
+    /// Whether there are proxies in front that are believed.
+    pub(crate) fn trusts_proxies(&self) -> bool {
+        !self.trusted.is_empty() && self.modules.realip
+    }
+
+    /// The variable with the scheme by which the client came.
+    pub(crate) fn scheme_variable(&self) -> &'static str {
+        if self.trusts_proxies() { "$sparrow_scheme" } else { "$scheme" }
+    }
+
     /// Whether nginx can listen as these listeners ask for.
     ///
     /// # Errors
@@ -196,12 +207,6 @@ impl Settings {
         }
         Ok(())
     }
-}
-
-/// A path of the settings, if it can be written.
-pub(crate) fn path_token(path: &Path) -> Option<Token> {
-    let text = path.to_str()?;
-    (text.len() < 1000 && !text.contains(|c: char| c.is_control())).then(|| Token::constant(text))?
 }
 
 #[cfg(test)]

@@ -7,10 +7,12 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::upstream::Name;
+use crate::upstream_name::UpstreamName;
 
 /// Longest token, in bytes as it is printed: a little less than nginx's buffer.
 const LONGEST: usize = 4000;
@@ -107,7 +109,7 @@ impl Text {
     }
 
     /// Adds the name of an upstream.
-    pub fn upstream(mut self, name: Name<'_>) -> Self {
+    pub fn upstream(mut self, name: UpstreamName<'_>) -> Self {
         name.write(&mut self.0.out);
         self
     }
@@ -272,6 +274,23 @@ fn quote(out: &mut String, text: &str) -> Option<()> {
     }
     out.push_str(&text[plain..]);
     Some(())
+}
+
+/// A time, in milliseconds: at least one, since 0 would end at once, and at most 30 days.
+pub fn duration(time: Duration) -> Token {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).clamp(1, 30 * 24 * 3600 * 1000);
+    Text::default().number(millis).own("ms").token().unwrap_or(Token::word("60s"))
+}
+
+/// A number of bytes, as far as nginx counts.
+pub fn size(bytes: u64) -> Token {
+    Token::number(bytes.min(i64::MAX.unsigned_abs()))
+}
+
+/// A path of the settings, if it can be written.
+pub fn path_token(path: &Path) -> Option<Token> {
+    let text = path.to_str()?;
+    (text.len() < 1000 && !text.contains(|c: char| c.is_control())).then(|| Token::constant(text))?
 }
 
 #[cfg(test)]

@@ -272,3 +272,13 @@ impl<'a> Line<'_, 'a> {
         self.whole.then_some(())
     }
 }
+
+/// A `map`.
+pub fn map(source: &'static str, name: &'static str, cases: Vec<Directive<'static>>) -> Directive<'static> {
+    directive("map").words([source, name]).block(cases)
+}
+
+/// What a `map` makes of a value.
+pub fn case(value: &'static str, result: &'static str) -> Directive<'static> {
+    entry(Token::word(value)).words([result])
+}

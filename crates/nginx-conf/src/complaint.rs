@@ -1,0 +1,138 @@
+//! What nginx complains of: about which object, and how that is told.
+
+use entry_model::ObjectRef;
+
+use crate::Origin;
+
+/// How bad it is when nginx does not go on.
+const LEVELS: [&str; 3] = ["[emerg]", "[alert]", "[crit]"];
+
+/// The object that an error of nginx is about, if it names a line or a certificate that is there because of one. The text is
+/// what `nginx -t` printed.
+pub fn origin_of(origins: &[Origin], error: &str) -> Option<ObjectRef> {
+    failures(error).find_map(|line| certificate(origins, line).or_else(|| line_of(origins, line)))
+}
+
+/// The lines in which nginx says what failed.
+fn failures(error: &str) -> impl Iterator<Item = &str> {
+    error.lines().filter(|line| LEVELS.iter().any(|level| line.contains(level)))
+}
+
+/// Why nginx refused, as it is told to others: its first complaint without time, process, and the directories of this machine.
+pub fn reason_of(error: &str) -> String {
+    // What ended it before it could complain says so in its own way.
+    let any = || error.lines().find(|line| !line.trim().is_empty());
+    let line = failures(error).next().or_else(any).unwrap_or_default().trim();
+    let after = |level: &&str| line.split_once(*level).map(|(_, rest)| rest.trim_start());
+    let mut said = LEVELS.iter().find_map(after).unwrap_or(line);
+    // `123#123: `
+    if let Some((process, rest)) = said.split_once(": ")
+        && process.contains('#')
+        && process.bytes().all(|b| b.is_ascii_digit() || b == b'#')
+    {
+        said = rest;
+    }
+    let mut said = match said.rsplit_once(" in /") {
+        Some((what, place)) => format!("{what} in {}", place.rsplit('/').next().unwrap_or(place)),
+        None => said.to_owned(),
+    };
+    if let Some(at) = said.find("/certs/")
+        && let Some(begin) = said[..at].rfind('"')
+    {
+        said.replace_range(begin + 1..=at, "");
+    }
+    said
+}
+
+/// Reads `… in /x/nginx.conf:123`. What comes before may be text of an object, so the last place counts.
+fn line_of(origins: &[Origin], error: &str) -> Option<ObjectRef> {
+    let (_, place) = error.trim_end().rsplit_once(" in ")?;
+    let (path, line) = place.rsplit_once(':')?;
+    let line: u32 = line.parse().ok()?;
+    let name = path.rsplit('/').next()?;
+    origins
+        .iter()
+        .filter(|origin| origin.file == name && (origin.first_line..=origin.last_line).contains(&line))
+        // Blocks nest: the innermost one is to blame.
+        .min_by_key(|origin| origin.last_line - origin.first_line)
+        .map(|origin| origin.object.clone())
+}
+
+/// Reads `cannot load certificate "/x/certs/ID.pem": …` and its like.
+fn certificate(origins: &[Origin], error: &str) -> Option<ObjectRef> {
+    let (_, rest) = error.split_once("/certs/")?;
+    let (id, _) = rest.split_once(".pem")?;
+    let file = format!("certs/{id}.pem");
+    origins.iter().find(|origin| origin.file == file).map(|origin| origin.object.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use entry_model::{Key, Kind};
+
+    use super::*;
+    use crate::generation::MAIN;
+
+    fn object(name: &str) -> ObjectRef {
+        ObjectRef::new(Kind::Ingress, Key { namespace: "shop".to_owned(), name: name.to_owned() })
+    }
+
+    #[test]
+    fn the_reason_is_told_without_time_process_and_directories() {
+        for (error, expected) in [
+            (
+                "2026/11/23 08:00:00 [warn] 7#7: y in /v/nginx.conf:2\n2026/11/23 08:00:00 [emerg] 71#71: invalid return code \
+                 \"8081\" in /var/lib/sparrow-entry/generations/ab12/nginx.conf:31\nnginx: configuration file /v test failed",
+                "invalid return code \"8081\" in nginx.conf:31",
+            ),
+            (
+                "nginx: [emerg] cannot load certificate \"/v/generations/1/certs/ab12.pem\": PEM_read_bio_X509() failed (SSL: \
+                 error:0480006C:PEM routines::no start line)",
+                "cannot load certificate \"certs/ab12.pem\": PEM_read_bio_X509() failed (SSL: error:0480006C:PEM \
+                 routines::no start line)",
+            ),
+            ("nginx: [emerg] a: b in /v/nginx.conf:3", "a: b in nginx.conf:3"),
+            ("it did not answer", "it did not answer"),
+            ("\nnginx: error while loading shared libraries\nand more", "nginx: error while loading shared libraries"),
+            ("", ""),
+        ] {
+            assert_eq!(reason_of(error), expected);
+        }
+    }
+
+    #[test]
+    fn an_error_of_nginx_leads_to_the_object() {
+        let origin = |file: &str, first_line, last_line, name| Origin {
+            file: file.to_owned().into(),
+            first_line,
+            last_line,
+            object: object(name),
+        };
+        let origins = [
+            origin(MAIN, 10, 30, "outer"),
+            origin(MAIN, 12, 14, "inner"),
+            origin("certs/ab12.pem", 1, 9, "certificate"),
+        ];
+        for (error, expected) in [
+            ("nginx: [emerg] unknown directive \"x\" in /v/generations/1/nginx.conf:13", Some("inner")),
+            (
+                "nginx: [emerg] x in /v/nginx.conf:20\nnginx: configuration file /v/nginx.conf test failed\n",
+                Some("outer"),
+            ),
+            ("nginx: [warn] x in /v/nginx.conf:13\nnginx: [emerg] y in /v/nginx.conf:30", Some("outer")),
+            // A text of an object that looks like a place.
+            ("nginx: [emerg] bad \"a in /v/nginx.conf:13\" in /v/nginx.conf:20", Some("outer")),
+            (
+                "nginx: [emerg] cannot load certificate \"/v/certs/ab12.pem\": PEM_read_bio_X509() failed",
+                Some("certificate"),
+            ),
+            ("nginx: [emerg] cannot load certificate key \"/v/certs/ab12.pem\": no start line", Some("certificate")),
+            ("nginx: [emerg] x in /v/nginx.conf:9", None),
+            ("nginx: [emerg] x in /v/other.conf:13", None),
+            ("nginx: [emerg] bind() to 0.0.0.0:80 failed (98: Address already in use)", None),
+            ("", None),
+        ] {
+            assert_eq!(origin_of(&origins, error), expected.map(object), "{error}");
+        }
+    }
+}

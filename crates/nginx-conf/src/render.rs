@@ -1,0 +1,27 @@
+//! Routes become a generation.
+
+use std::collections::BTreeMap;
+
+use entry_model::Routes;
+
+use crate::generation::{Generation, MAIN, finish};
+use crate::server::Servers;
+use crate::tls::Certificates;
+use crate::upstream::Upstreams;
+use crate::writer::Writer;
+use crate::{Settings, http, inexpressible};
+
+/// Writes the routes as a configuration.
+pub fn render(routes: &Routes, settings: &Settings) -> Generation {
+    let mut notes = inexpressible::notes(routes);
+    let upstreams = Upstreams::of(routes, settings, &mut notes);
+    let certificates = Certificates::of(routes, settings);
+    let size = 8192 + 1024 * routes.rules().count() + 512 * routes.hosts.len();
+    let mut writer = Writer::new(MAIN, size);
+    let servers = Servers { routes, settings, upstreams: &upstreams, certificates: &certificates };
+    http::write(&mut writer, &servers, &mut notes);
+    let (text, mut origins) = writer.finish();
+    let mut files = BTreeMap::from([(MAIN.to_owned(), text.into_bytes())]);
+    certificates.write(&mut files, &mut origins);
+    finish(files, origins, notes)
+}
