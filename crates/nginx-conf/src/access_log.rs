@@ -60,12 +60,12 @@ pub fn http(settings: &Settings) -> Vec<Directive<'static>> {
     let mut all = vec![
         // A connection that ended too early has the status 000, which is no number in JSON.
         map("$status", "$sparrow_status", vec![case("default", "$status"), case("~^0", "0")]),
-        map(ALL, "$sparrow_utf8", vec![case("default", "0"), case(UTF8, "1")]),
-        map("$sparrow_utf8", "$sparrow_not_utf8", vec![case("default", "1"), case("1", "0")]),
+        map(ALL, "$sparrow_log_is_utf8", vec![case("default", "0"), case(UTF8, "1")]),
+        map("$sparrow_log_is_utf8", "$sparrow_log_not_utf8", vec![case("default", "1"), case("1", "0")]),
         directive("log_format").words(["sparrow", "escape=json", plain]),
-        directive("log_format").words(["sparrow_mended", "escape=json", mended]),
-        directive("access_log").token(path.clone()).words(["sparrow", "if=$sparrow_utf8"]),
-        directive("access_log").token(path).words(["sparrow_mended", "if=$sparrow_not_utf8"]),
+        directive("log_format").words(["sparrow_utf8_replaced", "escape=json", mended]),
+        directive("access_log").token(path.clone()).words(["sparrow", "if=$sparrow_log_is_utf8"]),
+        directive("access_log").token(path).words(["sparrow_utf8_replaced", "if=$sparrow_log_not_utf8"]),
     ];
     all.extend(VALUES.map(|(value, mended)| {
         let utf8 = vec![case("default", "\"\u{fffd}\""), case(UTF8, value)];

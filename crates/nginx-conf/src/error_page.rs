@@ -1,7 +1,7 @@
 //! The answers of the entry itself.
 
 use crate::token::Token;
-use crate::writer::{Directive, constant, directive, entry};
+use crate::writer::{Directive, constant, constant_block, directive, entry};
 
 /// The answers that are given where a rule decides: status, variable, text.
 const ANSWERS: [(&str, &str, &str); 4] = [
@@ -39,6 +39,22 @@ static GRPC_MESSAGE: [Token; 3] =
 pub static FOR_GRPC: [Directive<'static>; 2] =
     [constant("add_header", &GRPC_STATUS), constant("add_header", &GRPC_MESSAGE)];
 
+/// Says that there is nothing, to requests that are well-formed.
+pub fn not_found() -> Vec<Directive<'static>> {
+    [std::slice::from_ref(&REJECT), &FOR_GRPC[..], &NOT_FOUND].concat()
+}
+
+static NOT_FOUND_ARGUMENTS: [Token; 2] = [Token::word("404"), Token::word("$sparrow_404")];
+static NOT_FOUND: [Directive<'static>; 1] = [constant("return", &NOT_FOUND_ARGUMENTS)];
+static BAD_REQUEST_ARGUMENTS: [Token; 2] = [Token::word("400"), Token::word("$sparrow_400")];
+/// Says that the path of the request is not in its plain form.
+pub static BAD_REQUEST: Directive<'static> = constant("return", &BAD_REQUEST_ARGUMENTS);
+
+static REJECT_ARGUMENTS: [Token; 1] = [Token::word("($sparrow_uri_rejected)")];
+/// Whatever becomes of a request, one with dot segments is rejected; and if `$sparrow_path` is set, one that does not begin
+/// with it.
+pub static REJECT: Directive<'static> = constant_block("if", &REJECT_ARGUMENTS, std::slice::from_ref(&BAD_REQUEST));
+
 /// What is at the level of `http`: the texts, and what they are for.
 pub fn http() -> Vec<Directive<'static>> {
     // The empty source makes a constant of a map.
@@ -48,7 +64,7 @@ pub fn http() -> Vec<Directive<'static>> {
     let failures: Vec<_> =
         FAILURES.into_iter().map(|(status, title, text)| entry(Token::word(status)).token(page(title, text))).collect();
     let mut all: Vec<_> = ANSWERS.into_iter().map(constant).collect();
-    all.push(directive("map").words(["$status", "$sparrow_failure"]).block(failures));
+    all.push(directive("map").words(["$status", "$sparrow_error_page"]).block(failures));
     for (source, name, cases) in [
         ("\"$content_type $status\"", "$sparrow_grpc_status", GRPC.map(|(code, statuses, _)| (statuses, code))),
         ("$sparrow_grpc_status", "$sparrow_grpc_message", GRPC.map(|(code, _, words)| (code, words))),
@@ -58,15 +74,15 @@ pub fn http() -> Vec<Directive<'static>> {
         all.push(directive("map").words([source, name]).block([vec![none], cases.into()].concat()));
     }
     // 400 stays nginx's own: it is also answered to what could not be read as a request, which has no location.
-    all.push(directive("error_page").words(FAILURES.map(|(status, ..)| status)).words(["@sparrow_failure"]));
+    all.push(directive("error_page").words(FAILURES.map(|(status, ..)| status)).words(["@sparrow_error_page"]));
     all
 }
 
 /// What a server needs: the location behind `error_page`, which keeps the status.
 pub fn location() -> Directive<'static> {
     directive("location")
-        .words(["@sparrow_failure"])
-        .block([&FOR_GRPC[..], &[directive("return").words(["200", "$sparrow_failure"])]].concat())
+        .words(["@sparrow_error_page"])
+        .block([&FOR_GRPC[..], &[directive("return").words(["200", "$sparrow_error_page"])]].concat())
 }
 
 /// A page. The title and the text are of this program; `$request_id` is what the access log has too.

@@ -141,8 +141,12 @@ fn basics(routes: &Routes, settings: &Settings) -> Vec<Directive<'static>> {
 fn in_clear(settings: &Settings) -> [Directive<'static>; 2] {
     let source = if settings.scheme_variable() == "$scheme" { "$scheme:$uri" } else { "$sparrow_scheme:$uri" };
     [
-        map(source, "$sparrow_in_clear", vec![case("default", "0"), case(IN_CLEAR, "1")]),
-        map("\"$sparrow_in_clear:$host\"", "$sparrow_nameless", vec![case("default", "0"), case("1:", "1")]),
+        map(source, "$sparrow_is_plain_http", vec![case("default", "0"), case(IN_CLEAR, "1")]),
+        map(
+            "\"$sparrow_is_plain_http:$host\"",
+            "$sparrow_is_plain_http_without_host",
+            vec![case("default", "0"), case("1:", "1")],
+        ),
     ]
 }
 
@@ -153,21 +157,41 @@ fn maps() -> Vec<Directive<'static>> {
         map("\"\"", "$sparrow_route", vec![case("default", "\"\"")]),
         map("\"\"", "$sparrow_path", vec![case("default", "\"\"")]),
         map("\"\"", "$sparrow_prefix", vec![case("default", "\"\"")]),
-        map("$request", "$sparrow_odd", vec![case("default", "1"), case(PLAIN, "0")]),
-        map("$request_uri", "$sparrow_dots", vec![case("default", "0"), case(DOT_SEGMENTS, "1"), case("~#", "1")]),
+        map("$request", "$sparrow_uri_not_plain", vec![case("default", "1"), case(PLAIN, "0")]),
+        map(
+            "$request_uri",
+            "$sparrow_has_dot_segment",
+            vec![case("default", "0"), case(DOT_SEGMENTS, "1"), case("~#", "1")],
+        ),
         // Two paths in one text, so that they can be compared: the one that a location stands for, and the one that was sent.
         map(
             "\"$sparrow_path $request_uri\"",
-            "$sparrow_strayed",
-            vec![case("default", "1"), case(BEGINS_ALIKE, "$sparrow_dots"), case(NO_PATH, "$sparrow_dots")],
+            "$sparrow_prefix_mismatch",
+            vec![
+                case("default", "1"),
+                case(BEGINS_ALIKE, "$sparrow_has_dot_segment"),
+                case(NO_PATH, "$sparrow_has_dot_segment"),
+            ],
         ),
         // The most expensive questions are asked last.
-        map("$sparrow_odd", "$sparrow_refused", vec![case("default", "$sparrow_strayed"), case("0", "0")]),
+        map(
+            "$sparrow_uri_not_plain",
+            "$sparrow_uri_rejected",
+            vec![case("default", "$sparrow_prefix_mismatch"), case("0", "0")],
+        ),
         // The host that routes: of a target that names one, and only then, it is not that of the header (RFC 9112, 3.2.2).
-        map("$sparrow_odd", "$sparrow_host", vec![case("default", "$sparrow_named"), case("0", "$http_host")]),
-        map("$request", "$sparrow_named", vec![case("default", "$sparrow_headed"), case(ABSOLUTE, "$host")]),
+        map(
+            "$sparrow_uri_not_plain",
+            "$sparrow_host",
+            vec![case("default", "$sparrow_host_absolute"), case("0", "$http_host")],
+        ),
+        map(
+            "$request",
+            "$sparrow_host_absolute",
+            vec![case("default", "$sparrow_host_or_addr"), case(ABSOLUTE, "$host")],
+        ),
         // Only HTTP/1.0 comes without a host.
-        map("$http_host", "$sparrow_headed", vec![case("default", "$http_host"), case("\"\"", "$server_addr")]),
+        map("$http_host", "$sparrow_host_or_addr", vec![case("default", "$http_host"), case("\"\"", "$server_addr")]),
         // WebSocket and its like go through. Not h2c: inside it requests would pass unseen.
         map(
             "$http_upgrade",

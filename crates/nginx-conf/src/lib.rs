@@ -21,8 +21,11 @@ mod inexpressible;
 pub mod lexer;
 mod listen;
 mod location;
+mod location_kind;
 #[cfg(test)]
 mod properties;
+mod proxy_target;
+mod raw_path;
 mod render;
 mod server;
 mod settings;

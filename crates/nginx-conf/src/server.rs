@@ -3,7 +3,7 @@
 use entry_model::{Host, HostName, Routes};
 
 use crate::inexpressible::Inexpressible;
-use crate::location::Context;
+use crate::proxy_target::Context;
 use crate::tls::{self, Certificates};
 use crate::token::{Pattern, Token};
 use crate::upstream::Upstreams;

@@ -113,13 +113,13 @@ impl Shape {
                 "location" => {
                     if let [modifier, path] = arguments {
                         // Those where requests go that are not plain: no path of an object is like this.
-                        if modifier == "=" && path.starts_with("sparrow-aside-") {
+                        if modifier == "=" && path.starts_with("sparrow-raw-path-") {
                             self.read(statement.block.as_deref().expect("a block"), "aside");
                             continue;
                         }
                         self.locations.push((modifier.clone(), path.clone()));
                     } else {
-                        assert!(["/", "@sparrow_failure"].contains(&arguments[0].as_str()), "{arguments:?}");
+                        assert!(["/", "@sparrow_error_page"].contains(&arguments[0].as_str()), "{arguments:?}");
                     }
                 }
                 "server_name" => self.names.push(arguments[0].clone()),

@@ -80,7 +80,7 @@ const TABLE: &[(&str, Seen)] = &[
     ("/volume/exact%2f", Ok(("strip", "/exact%2f"))),
     ("/volume/exac%74", Err(400)),
     ("/volume//exact", Err(400)),
-    ("/sparrow-aside-0", Ok(("root", "/sparrow-aside-0"))),
+    ("/sparrow-raw-path-0", Ok(("root", "/sparrow-raw-path-0"))),
     ("/keep//deep/a", Err(400)),
     ("/kee%70/a", Err(400)),
     ("//only", Err(400)),

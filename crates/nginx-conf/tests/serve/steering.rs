@@ -53,9 +53,9 @@ fn a_backend_does_not_have_another_one_asked() {
     for line in [
         "X-Accel-Redirect: /victim/admin\r\n",
         "x-accel-redirect: /victim/admin\r\n",
-        "X-Accel-Redirect: @sparrow_failure\r\n",
+        "X-Accel-Redirect: @sparrow_error_page\r\n",
         "X-Accel-Redirect: /victim/admin\r\nX-Accel-Redirect: /victim/other\r\n",
-        "X-Accel-Redirect: sparrow-aside-1\r\n",
+        "X-Accel-Redirect: sparrow-raw-path-1\r\n",
     ] {
         let evil = saying(line);
         for binary in binaries() {

@@ -1,0 +1,75 @@
+//! Which locations the paths of rules become, and which paths are taken.
+
+use std::collections::HashSet;
+
+use entry_model::PathMatch;
+
+/// Where a location stands.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LocationKind<'a> {
+    /// This path.
+    Path(&'a str),
+    /// The path of a prefix, without a final slash.
+    Top(&'a str),
+    /// What is below a prefix, which has no final slash here.
+    Below(&'a str),
+    /// One path below such a prefix.
+    Within {
+        /// The path.
+        path: &'a str,
+        /// The prefix.
+        prefix: &'a str,
+    },
+}
+
+impl<'a> LocationKind<'a> {
+    /// The path of the rule.
+    pub fn path(&self) -> &'a str {
+        match self {
+            Self::Path(path) | Self::Top(path) | Self::Below(path) | Self::Within { prefix: path, .. } => path,
+        }
+    }
+
+    /// Whether it is for what is below the path of the rule.
+    pub fn is_below(&self) -> bool {
+        matches!(self, Self::Below(_) | Self::Within { .. })
+    }
+}
+
+/// Paths that are taken. nginx takes an exact path before a prefix, and a longer prefix before a shorter one; a rule that
+/// comes after one that matches all its paths is never reached, so it is left out.
+#[derive(Debug, Default)]
+pub struct TakenPaths<'a> {
+    /// Exact paths, and those of prefixes.
+    pub exact: HashSet<&'a str>,
+    /// Prefixes, without a final slash.
+    pub prefixes: HashSet<&'a str>,
+}
+
+impl<'a> TakenPaths<'a> {
+    /// Takes a path; the locations that it becomes.
+    pub fn add(&mut self, path: &'a PathMatch) -> [Option<LocationKind<'a>>; 2] {
+        match path {
+            PathMatch::Exact(exact) => {
+                let new = !self.covers(exact) && self.exact.insert(exact);
+                [new.then_some(LocationKind::Path(exact)), None]
+            }
+            PathMatch::Regex(_) => [None, None],
+            PathMatch::Prefix(prefix) => {
+                let prefix = prefix.trim_end_matches('/');
+                if self.covers(prefix) {
+                    return [None, None];
+                }
+                self.prefixes.insert(prefix);
+                let top = !prefix.is_empty() && self.exact.insert(prefix);
+                [top.then_some(LocationKind::Top(prefix)), Some(LocationKind::Below(prefix))]
+            }
+        }
+    }
+
+    /// Whether a prefix that is taken matches a path and all below it.
+    fn covers(&self, path: &str) -> bool {
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        !self.prefixes.is_empty() && ends.into_iter().any(|end| self.prefixes.contains(&path[..end]))
+    }
+}

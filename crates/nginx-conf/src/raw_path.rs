@@ -1,0 +1,73 @@
+//! The locations that compare a path as it was sent, for requests that are not plain.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use entry_model::{Protocol, Timeouts};
+
+use crate::error_page::BAD_REQUEST;
+use crate::location_kind::LocationKind;
+use crate::proxy_target::{ProxyTarget, limits, rest, scheme};
+use crate::token::Text;
+use crate::writer::Writer;
+
+/// The locations of a host for requests that are not plain, of rules that strip a prefix: one for all that are sent on in the same way.
+#[derive(Debug, Default)]
+pub struct RawPathLocations(BTreeMap<ProxyClass, u32>);
+
+/// What requests have in common that one location can send on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct ProxyClass {
+    below: bool,
+    protocol: Protocol,
+    times: [Option<Duration>; 3],
+    max_body_bytes: Option<u64>,
+}
+
+impl RawPathLocations {
+    /// The location for such requests. The rule's own sets `$sparrow_prefix` and `$sparrow_upstream`.
+    pub fn index(&mut self, place: &LocationKind<'_>, target: &ProxyTarget<'_>) -> u32 {
+        let Timeouts { connect, read, send } = target.policy.timeouts;
+        let class = ProxyClass {
+            below: place.is_below(),
+            protocol: target.backend.protocol,
+            times: [connect, read, send],
+            max_body_bytes: target.policy.max_body_bytes,
+        };
+        let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        *self.0.entry(class).or_insert(next)
+    }
+
+    /// Writes them.
+    pub fn write(&self, writer: &mut Writer<'_>) -> Option<()> {
+        for (class, index) in &self.0 {
+            // All in one text, so that its parts can be compared: no dot segments, and the prefix is what the path begins with.
+            let pattern = if class.below {
+                r#""^0(?<sparrow_matched>[^ ]+) \\k<sparrow_matched>(?<sparrow_rest>/.*)$")"#
+            } else {
+                r#""^0(?<sparrow_matched>[^ ]+) \\k<sparrow_matched>(?<sparrow_rest>(?:\\?.*)?)$")"#
+            };
+            writer.line("location").words(["="]).text(|text| location_name(text, *index)).open(None)?;
+            writer.line("internal").end()?;
+            writer
+                .line("set")
+                .words(["$sparrow_check", r#""$sparrow_has_dot_segment$sparrow_prefix $request_uri""#])
+                .end()?;
+            writer.line("if").words(["($sparrow_check", "!~", pattern]).open(None)?;
+            writer.write(&BAD_REQUEST);
+            writer.close();
+            let url =
+                |text: Text| text.own(scheme(class.protocol, false)).own("$sparrow_upstream").own(rest(class.below));
+            writer.line("proxy_pass").text(url).end()?;
+            let [connect, read, send] = class.times;
+            limits(writer, class.protocol, Timeouts { connect, read, send }, class.max_body_bytes, false)?;
+            writer.close();
+        }
+        Some(())
+    }
+}
+
+/// The name of one. No path begins like this, so only a rewrite leads there.
+pub fn location_name(text: Text, index: u32) -> Text {
+    text.own("sparrow-raw-path-").number(index)
+}
