@@ -61,7 +61,7 @@ impl Parts {
             State::Stopping | State::Stopped => Some("it was told to end, and serves what still comes".to_owned()),
             state if status.live.is_none() => {
                 let mut text = format!("no configuration is served yet: nginx is {state:?}").to_lowercase();
-                if let Some(trouble) = &status.trouble {
+                if let Some(trouble) = &status.last_error {
                     let _ = write!(text, ": {}", nginx_conf::reason_of(trouble));
                 }
                 Some(text)

@@ -28,37 +28,43 @@ pub async fn version(nginx: &Path) -> Result<String> {
         .map_err(|_| failed(format!("`-V` did not end within {VERSION_TIMEOUT:?}")))?
         .map_err(|error| failed(error.to_string()))?;
     let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    if output.status.success() { Ok(text) } else { Err(failed(format!("{}: {}", output.status, cut(&text)))) }
+    if output.status.success() { Ok(text) } else { Err(failed(format!("{}: {}", output.status, shorten(&text)))) }
 }
 
 /// Why a generation is not live.
 #[derive(Debug)]
-pub(crate) enum Fault {
-    /// nginx refuses it.
-    Refused(String),
+pub(crate) enum TryError {
+    /// nginx rejects it.
+    Rejected(String),
     /// nginx would not take it, though it passed the test.
-    Failed(String),
+    NotApplied(String),
     /// Nothing is known about it: no room, no process, no time. Worth another try.
-    Trouble(String),
+    Unknown(String),
 }
 
-impl Fault {
+impl TryError {
     pub(crate) fn message(&self) -> &str {
         match self {
-            Fault::Refused(message) | Fault::Failed(message) | Fault::Trouble(message) => message,
+            TryError::Rejected(message) | TryError::NotApplied(message) | TryError::Unknown(message) => message,
+        }
+    }
+
+    pub(crate) fn into_message(self) -> String {
+        match self {
+            TryError::Rejected(message) | TryError::NotApplied(message) | TryError::Unknown(message) => message,
         }
     }
 }
 
 /// Runs `nginx -t` on a main file. It binds only what nothing else has bound, and lets it go again.
-pub(crate) async fn test(settings: &Settings, main: &Path) -> std::result::Result<(), Fault> {
+pub(crate) async fn test(settings: &Settings, main: &Path) -> std::result::Result<(), TryError> {
     let mut command = command(settings, main);
     let mut child = command
         .arg("-t")
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| Fault::Trouble(format!("cannot run {}: {error}", settings.nginx.display())))?;
+        .map_err(|error| TryError::Unknown(format!("cannot run {}: {error}", settings.nginx.display())))?;
     let stderr = child.stderr.take();
     let run = async {
         let text = match stderr {
@@ -69,19 +75,21 @@ pub(crate) async fn test(settings: &Settings, main: &Path) -> std::result::Resul
     };
     let Ok((status, text)) = tokio::time::timeout(settings.test_timeout, run).await else {
         let _ = child.kill().await;
-        return Err(Fault::Trouble(format!("`nginx -t` did not end within {:?}", settings.test_timeout)));
+        return Err(TryError::Unknown(format!("`nginx -t` did not end within {:?}", settings.test_timeout)));
     };
     match status {
         Ok(status) if status.success() => {
             for line in text.lines().filter(|line| line.contains("[warn]")) {
-                tracing::warn!(target: "nginx", "{}", cut(line));
+                tracing::warn!(target: "nginx", "{}", shorten(line));
             }
             Ok(())
         }
         // Ended by a signal: by the system, for want of memory, not by what it read. An end by itself says what is wrong.
-        Ok(status) if status.code().is_none() => Err(Fault::Trouble(format!("`nginx -t`: {status}: {}", cut(&text)))),
-        Ok(_) => Err(Fault::Refused(reason(&text))),
-        Err(error) => Err(Fault::Trouble(format!("`nginx -t`: {error}"))),
+        Ok(status) if status.code().is_none() => {
+            Err(TryError::Unknown(format!("`nginx -t`: {status}: {}", shorten(&text))))
+        }
+        Ok(_) => Err(TryError::Rejected(reason(&text))),
+        Err(error) => Err(TryError::Unknown(format!("`nginx -t`: {error}"))),
     }
 }
 
@@ -115,12 +123,12 @@ async fn read(mut from: impl AsyncRead + Unpin) -> String {
 fn reason(text: &str) -> String {
     let grave = ["[emerg]", "[alert]", "[crit]", "[error]"];
     let lines: Vec<&str> = text.lines().filter(|line| grave.iter().any(|level| line.contains(level))).collect();
-    cut(&if lines.is_empty() { text.trim().to_owned() } else { lines.join("\n") })
+    shorten(&if lines.is_empty() { text.trim().to_owned() } else { lines.join("\n") })
 }
 
-pub(crate) fn cut(text: &str) -> String {
-    let end = text.floor_char_boundary(LONGEST);
-    text[..end].to_owned()
+/// As much of a text as an outcome has room for.
+fn shorten(text: &str) -> String {
+    text[..text.floor_char_boundary(LONGEST)].to_owned()
 }
 
 /// The nginx that serves. Dropping it ends it without grace.
@@ -179,16 +187,16 @@ impl Nginx {
 
     /// Adds what the master called an emergency since this was last asked; whether it has given up by that. It tries again
     /// to bind an address in use, and says when it stops trying.
-    pub(crate) fn complaints(&mut self, said: &mut String) -> bool {
-        let mut final_words = false;
+    pub(crate) fn complaints(&mut self, nginx_stderr: &mut String) -> bool {
+        let mut gave_up = false;
         while let Ok(line) = self.complaints.try_recv() {
-            final_words |= !(line.contains(" bind() to ") && line.contains("(98:"));
-            if said.len() + line.len() < LONGEST {
-                said.push_str(&line);
-                said.push('\n');
+            gave_up |= !(line.contains(" bind() to ") && line.contains("(98:"));
+            if nginx_stderr.len() + line.len() < LONGEST {
+                nginx_stderr.push_str(&line);
+                nginx_stderr.push('\n');
             }
         }
-        final_words
+        gave_up
     }
 }
 

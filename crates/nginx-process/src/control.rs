@@ -1,28 +1,91 @@
-//! The question that every worker answers: which generation are you?
+//! nginx's control socket, seen by who asks: each worker answers which generation it serves, and what it counts.
 
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-/// The generation of the worker that takes a new connection. Each question is a connection of its own.
-pub(crate) async fn generation(socket: &Path, timeout: Duration) -> io::Result<String> {
-    tokio::time::timeout(timeout, ask(socket)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+/// Longer answers are not nginx's, in bytes.
+const LONGEST: u64 = 64 << 10;
+
+/// The client of the control socket. Each question is a connection of its own, so that any worker may answer it.
+#[derive(Debug, Clone)]
+pub struct Control {
+    socket: PathBuf,
 }
 
-async fn ask(socket: &Path) -> io::Result<String> {
-    let mut stream = UnixStream::connect(socket).await?;
-    stream.write_all(b"GET /generation HTTP/1.0\r\nHost: localhost\r\n\r\n").await?;
-    let mut answer = Vec::new();
-    stream.take(4096).read_to_end(&mut answer).await?;
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    if head.split(' ').nth(1) == Some("200") {
-        Ok(body.trim().to_owned())
-    } else {
-        let status = head.lines().next().unwrap_or_default();
-        Err(io::Error::other(format!("GET /generation on {}: {status:?}", socket.display())))
+/// What nginx counts (`ngx_http_stub_status_module`), those of the control socket included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ConnectionCounts {
+    /// Client connections that are open.
+    pub active: u64,
+    /// Client connections that were accepted so far.
+    pub accepted: u64,
+    /// Those of them that were handled; fewer only when a limit was reached.
+    pub handled: u64,
+    /// Requests so far.
+    pub requests: u64,
+    /// Open connections whose request's head is being read.
+    pub reading: u64,
+    /// Open connections whose answer is being made or sent.
+    pub writing: u64,
+    /// Open connections that are idle.
+    pub waiting: u64,
+}
+
+impl Control {
+    /// The client of this socket.
+    pub fn new(socket: impl Into<PathBuf>) -> Control {
+        Control { socket: socket.into() }
     }
+
+    /// The generation that the answering worker serves.
+    ///
+    /// # Errors
+    /// No worker answers within the time, or it has none.
+    pub async fn generation(&self, timeout: Duration) -> io::Result<String> {
+        Ok(self.get("/generation", timeout).await?.trim().to_owned())
+    }
+
+    /// What nginx counts; none if it is built without the module.
+    ///
+    /// # Errors
+    /// No worker answers within the time, or it does not answer as that module does.
+    pub async fn connection_counts(&self, timeout: Duration) -> io::Result<Option<ConnectionCounts>> {
+        match self.get("/status", timeout).await {
+            Ok(body) => read_counts(&body).map(Some).ok_or_else(|| io::Error::other(format!("no counts: {body:?}"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn get(&self, path: &str, timeout: Duration) -> io::Result<String> {
+        let answer = tokio::time::timeout(timeout, self.exchange(path)).await??;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.lines().next().unwrap_or_default();
+        match status.split(' ').nth(1) {
+            Some("200") => Ok(body.to_owned()),
+            other => {
+                let kind = if other == Some("404") { io::ErrorKind::NotFound } else { io::ErrorKind::Other };
+                Err(io::Error::new(kind, format!("GET {path} on {}: {status:?}", self.socket.display())))
+            }
+        }
+    }
+
+    async fn exchange(&self, path: &str) -> io::Result<String> {
+        let mut stream = UnixStream::connect(&self.socket).await?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.take(LONGEST).read_to_end(&mut answer).await?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+}
+
+/// Reads `Active connections: 2 \nserver accepts handled requests\n 5 5 9 \nReading: 0 Writing: 1 Waiting: 1`.
+fn read_counts(body: &str) -> Option<ConnectionCounts> {
+    let numbers: Vec<u64> = body.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [active, accepted, handled, requests, reading, writing, waiting] = numbers[..] else { return None };
+    Some(ConnectionCounts { active, accepted, handled, requests, reading, writing, waiting })
 }

@@ -112,7 +112,7 @@ pub struct Status {
     /// What is being done.
     pub state: State,
     /// Why nginx could not be started, or the last generation that was tried is not in force; none when it is.
-    pub trouble: Option<String>,
+    pub last_error: Option<String>,
     /// Reloads that were asked of nginx, those that failed and those back to the last good generation included.
     pub reloads: u64,
     /// Generations that nginx refused when they were tested.

@@ -1,6 +1,28 @@
-//! The state machine: one task that owns nginx.
+//! The supervisor: one task that owns nginx.
+//!
+//! Each turn of [`Supervisor::run`] looks at what is there (nginx, the volume, the clock), decides on one step, and takes it. From
+//! outside it is in one of these states:
+//!
+//! ```text
+//!               offer               confirmed               offer
+//!   Waiting ───────────► Starting ─────────────► Running ───────────► Reloading
+//!      ▲                    │                     ▲   ▲                │     │
+//!      └────────────────────┘                     │   └────────────────┘     │
+//!             rejected                            │    confirmed, or         │
+//!                                                 │    rejected, and the     │
+//!                                    confirmed    │    last good one is      │
+//!                                                 │    confirmed again       │ nginx does not react
+//!                                             Restarting ◄───────────────────┤
+//!                                              │  ▲   ▲                      │
+//!                                              └──┘   └── nginx ends ────────┘ (also when Running)
+//!                                   not confirmed: after a longer wait
+//!
+//!   at the shutdown, from each: Stopping ──► Stopped
+//! ```
+//!
+//! What it decides on is kept by concern: [`candidates`] has which generation is in force and which may be tried, [`report`] what
+//! the generator is told, [`old_workers`] the workers of former generations. [`serve`] has what is done to nginx.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::future::Future;
 use std::path::Path;
@@ -11,13 +33,22 @@ use rustix::process::Signal;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::child::{self, Fault, Nginx};
+use crate::child::{self, Nginx, TryError};
+use crate::control::Control;
 use crate::keeper::Keeper;
-use crate::proc::{self, Group, Process, Role};
+use crate::proc::Group;
 use crate::{Error, Handle, Outcome, OutcomeState, Result, Settings, State, Status, Volume, Watch};
 
+mod backoff;
+mod candidates;
+mod old_workers;
+mod report;
 mod serve;
 
+use backoff::Backoff;
+use candidates::Candidates;
+use old_workers::OldWorkers;
+use report::Report;
 use serve::group_file;
 
 /// Between two looks at a change that is under way.
@@ -28,11 +59,9 @@ const TICK: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(2);
 /// For a supervisor that is ending to let go of the runtime directory.
 const HANDOVER: Duration = Duration::from_millis(500);
-/// The wait before nginx is started again, doubled each time; and how long it must have run to begin anew.
+/// The wait before nginx is started again, and how long it must have run for the wait to begin anew.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 const STEADY: Duration = Duration::from_secs(30);
-/// The same for a generation about which nothing could be found out.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// Owns nginx. Made by [`Supervisor::start`], works in [`Supervisor::run`].
 ///
@@ -44,36 +73,38 @@ pub struct Supervisor {
     volume: Volume,
     status: watch::Sender<Status>,
     keeper: Keeper,
+    control: Control,
+    /// None while nothing of nginx runs.
     nginx: Option<Nginx>,
-    /// Confirmed at least once; what to go back to.
-    good: Option<String>,
-    /// What was live before this process: tried when what is offered cannot be used.
-    former: Option<String>,
-    /// The offer that is not tried again, or not before a moment.
-    aside: Option<(String, Option<Instant>)>,
-    /// What nginx was to reload when it ended.
-    died: Option<String>,
+    candidates: Candidates,
+    report: Report,
+    old_workers: OldWorkers,
+    /// Why the offer could not be read; logged once.
+    unread: Option<String>,
     /// How long the last test or reload took: the next may take about as long.
     reading: Duration,
-    retry: Duration,
-    outcome: Option<Outcome>,
-    /// Not on the volume yet.
-    unwritten: bool,
-    /// Why the offer could not be read; said once.
-    unread: Option<String>,
+    /// When the last reload was begun.
     reloaded: Option<Instant>,
     started: Instant,
+    /// Not before this moment nginx is started again.
     start_at: Instant,
-    backoff: Duration,
-    /// Workers that leave, by pid and start time.
-    leaving: BTreeMap<(i32, u64), Leaving>,
+    backoff: Backoff,
     _lock: File,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Leaving {
-    since: Instant,
-    told: Option<Instant>,
+/// What a turn does.
+#[derive(Debug)]
+enum Step {
+    /// Ends what is left of nginx, whose master has ended.
+    Reap { end: String },
+    /// Tries the generation that is offered.
+    Try { generation: String },
+    /// Starts nginx again on the generation that it served.
+    Restart { generation: String },
+    /// Starts what was live before this process, since what is offered cannot be used.
+    Resume { generation: String },
+    /// Waits for a moment, the end of nginx, or a change on the volume if there can be one to act on.
+    Wait { until: Instant, for_changes: bool },
 }
 
 impl Supervisor {
@@ -101,29 +132,25 @@ impl Supervisor {
             tracing::warn!(pid = group.0.pid, "ending the nginx that a former supervisor left");
             group.end(GRACE).await;
         }
-        let former = volume.good();
+        let candidates = Candidates::new(volume.good());
         let (status, receiver) = watch::channel(Status::default());
         let now = Instant::now();
         let supervisor = Supervisor {
+            control: Control::new(&settings.control),
             settings,
             volume,
             status,
             keeper: Keeper::start(),
             nginx: None,
-            good: None,
-            former,
-            aside: None,
-            died: None,
-            reading: Duration::ZERO,
-            retry: RETRY.0,
-            outcome: None,
-            unwritten: false,
+            candidates,
+            report: Report::default(),
+            old_workers: OldWorkers::default(),
             unread: None,
+            reading: Duration::ZERO,
             reloaded: None,
             started: now,
             start_at: now,
-            backoff: BACKOFF.0,
-            leaving: BTreeMap::new(),
+            backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
             _lock: lock,
         };
         Ok((supervisor, Handle { status: receiver }))
@@ -140,7 +167,7 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
-                () = self.step(&mut changes) => {}
+                () = self.turn(&mut changes) => {}
             }
         }
         self.stop().await;
@@ -148,66 +175,73 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Does one thing, or waits until there may be one to do. May be cancelled at any point: only a stop follows.
-    async fn step(&mut self, changes: &mut Watch) {
-        self.tend_workers();
-        if self.unwritten {
-            self.write_outcome();
+    /// One turn. May be cancelled at any point: only a stop follows.
+    async fn turn(&mut self, changes: &mut Watch) {
+        self.tend_old_workers();
+        self.report.retry(&self.volume);
+        match self.decide() {
+            Step::Reap { end } => self.reap(&end).await,
+            Step::Try { generation } => self.apply(&generation).await,
+            Step::Restart { generation } => self.restart(&generation).await,
+            Step::Resume { generation } => self.resume(&generation).await,
+            Step::Wait { until, for_changes } => self.wait(until, for_changes.then_some(changes)).await,
         }
-        if let Some(nginx) = &mut self.nginx
-            && let Some(end) = nginx.ended()
-        {
-            return self.bury(&end).await;
+    }
+
+    fn decide(&mut self) -> Step {
+        if let Some(end) = self.nginx.as_mut().and_then(Nginx::ended) {
+            return Step::Reap { end };
         }
-        if self.wanted().is_some() {
+        let mut wait = (Instant::now() + TICK, true);
+        if self.read_offer().is_some() {
             let next = self.next_reload();
             if self.nginx.is_some() && next > Instant::now() {
-                return self.idle(None, next).await;
+                return Step::Wait { until: next, for_changes: false };
             }
-            match self.volume.claim() {
+            let pause = match self.volume.claim() {
                 // Another may have been offered since; one that was tried may be offered again.
-                Ok(Some(hash)) if self.is_wanted(&hash) => return self.apply(&hash).await,
+                Ok(Some(generation)) if self.candidates.wants(&generation) => return Step::Try { generation },
                 // Another offer is just being written. That does not hold up a restart.
-                Ok(_) => sleep(LOOK).await,
+                Ok(_) => LOOK,
                 Err(error) => {
                     tracing::error!(%error, "cannot take what is offered");
-                    self.idle(None, Instant::now() + TICK).await;
+                    TICK
                 }
-            }
-            if self.nginx.is_some() {
-                return;
-            }
+            };
+            wait = (Instant::now() + pause, false);
+        } else {
+            self.acknowledge();
         }
-        self.acknowledge();
+        let (until, for_changes) = wait;
         if self.nginx.is_some() {
-            return self.idle(Some(changes), Instant::now() + TICK).await;
+            return Step::Wait { until, for_changes };
         }
-        if let Some(good) = self.good.clone() {
-            if self.start_at > Instant::now() {
-                return self.idle(Some(changes), self.start_at).await;
+        if let Some(generation) = self.candidates.good.clone() {
+            if self.start_at <= Instant::now() {
+                return Step::Restart { generation };
             }
-            return self.restart(&good).await;
+            return Step::Wait { until: until.min(self.start_at), for_changes };
         }
-        if let Some(hash) = self.former.take() {
-            return self.go_back(&hash).await;
+        match self.candidates.former.take() {
+            Some(generation) => Step::Resume { generation },
+            None => Step::Wait { until, for_changes },
         }
-        self.idle(Some(changes), Instant::now() + TICK).await;
     }
 
     /// The generation in force is offered again, after another one that is not: its outcome is known.
     fn acknowledge(&mut self) {
-        let Some(good) = &self.good else { return };
-        let told = self.outcome.as_ref().is_some_and(|outcome| outcome.hash == *good);
-        if !told && self.status.borrow().live == self.good && self.volume.offered().ok().flatten() == self.good {
-            self.aside = None;
-            self.status.send_modify(|status| status.trouble = None);
-            let hash = good.clone();
-            self.outcome(&hash, OutcomeState::Live, String::new());
+        let Some(good) = self.candidates.good.clone() else { return };
+        let is_live = self.status.borrow().live.as_ref() == Some(&good);
+        let is_offered = || self.volume.offered().ok().flatten().as_ref() == Some(&good);
+        if !self.report.is_about(&good) && is_live && is_offered() {
+            self.candidates.forget_set_aside();
+            self.status.send_modify(|status| status.last_error = None);
+            self.report_outcome(&good, OutcomeState::Live, String::new());
         }
     }
 
     /// Waits for a moment, a change if asked for, or the end of nginx.
-    async fn idle(&mut self, changes: Option<&mut Watch>, until: Instant) {
+    async fn wait(&mut self, until: Instant, changes: Option<&mut Watch>) {
         let ended = async {
             match &mut self.nginx {
                 Some(nginx) => drop(nginx.wait().await),
@@ -227,7 +261,8 @@ impl Supervisor {
         }
     }
 
-    fn wanted(&mut self) -> Option<String> {
+    /// The generation that is offered, if it is to be tried.
+    fn read_offer(&mut self) -> Option<String> {
         let offered = self.volume.offered();
         let unread = offered.as_ref().err().map(ToString::to_string);
         if let Some(error) = &unread
@@ -236,133 +271,90 @@ impl Supervisor {
             tracing::error!(error, "cannot read what is offered");
         }
         self.unread = unread;
-        offered.ok().flatten().filter(|hash| self.is_wanted(hash))
+        offered.ok().flatten().filter(|generation| self.candidates.wants(generation))
     }
 
-    fn is_wanted(&self, hash: &str) -> bool {
-        let set_aside = self
-            .aside
-            .as_ref()
-            .is_some_and(|(aside, until)| aside == hash && until.is_none_or(|until| until > Instant::now()));
-        !set_aside && self.good.as_deref() != Some(hash)
-    }
-
-    /// Tries a generation, whether nginx runs or not, and says what became of it.
-    async fn apply(&mut self, hash: &str) {
-        let running = self.nginx.is_some();
-        self.set_state(if running { State::Reloading } else { State::Starting });
-        let result = self.try_generation(hash).await;
-        let (state, message) = match result {
+    /// Tries a generation, whether nginx runs or not, and reports what became of it.
+    async fn apply(&mut self, generation: &str) {
+        self.set_state(if self.nginx.is_some() { State::Reloading } else { State::Starting });
+        match self.try_generation(generation).await {
             Ok(()) => {
-                self.good = Some(hash.to_owned());
-                if let Err(error) = self.volume.approve(hash) {
-                    tracing::error!(generation = hash, %error, "cannot note that it was confirmed");
+                self.candidates.confirm(generation);
+                if let Err(error) = self.volume.approve(generation) {
+                    tracing::error!(generation, %error, "cannot note that it was confirmed");
                 }
-                self.former = None;
-                self.aside = None;
-                self.retry = RETRY.0;
-                self.status.send_modify(|status| status.trouble = None);
-                self.outcome(hash, OutcomeState::Live, String::new());
-                tracing::info!(generation = hash, "live");
-                return;
+                self.status.send_modify(|status| status.last_error = None);
+                self.report_outcome(generation, OutcomeState::Live, String::new());
+                tracing::info!(generation, "live");
             }
-            Err(Fault::Refused(message)) => {
-                self.aside = Some((hash.to_owned(), None));
-                self.status.send_modify(|status| status.refused += 1);
-                (OutcomeState::Refused, message)
+            Err(error) => {
+                self.candidates.fail(generation, &error);
+                let state = match error {
+                    TryError::Rejected(_) => OutcomeState::Refused,
+                    TryError::NotApplied(_) | TryError::Unknown(_) => OutcomeState::Failed,
+                };
+                self.status.send_modify(|status| {
+                    *(if state == OutcomeState::Refused { &mut status.refused } else { &mut status.failed }) += 1;
+                    status.last_error = Some(error.message().to_owned());
+                });
+                self.set_state(self.resting());
+                let stays = self.status.borrow().live.clone().unwrap_or_else(|| "nothing".to_owned());
+                tracing::error!(generation, in_force = stays, "not put in force: {}", error.message());
+                self.report_outcome(generation, state, error.into_message());
             }
-            Err(Fault::Failed(message)) => {
-                self.aside = Some((hash.to_owned(), None));
-                self.status.send_modify(|status| status.failed += 1);
-                (OutcomeState::Failed, message)
-            }
-            Err(Fault::Trouble(message)) => {
-                self.aside = Some((hash.to_owned(), Some(Instant::now() + self.retry)));
-                self.retry = (self.retry * 2).min(RETRY.1);
-                self.status.send_modify(|status| status.failed += 1);
-                (OutcomeState::Failed, message)
-            }
-        };
-        self.status.send_modify(|status| status.trouble = Some(message.clone()));
-        self.set_state(self.resting());
-        let stays = self.status.borrow().live.clone().unwrap_or_else(|| "nothing".to_owned());
-        tracing::error!(generation = hash, in_force = stays, "not put in force: {message}");
-        self.outcome(hash, state, message);
+        }
     }
 
     /// After the master's end: its workers still serve, but nobody can reload them, and they hold the addresses.
-    async fn bury(&mut self, end: &str) {
+    async fn reap(&mut self, end: &str) {
         tracing::error!("nginx ended without being told to: {end}");
         self.set_state(State::Restarting);
         self.end_nginx().await;
         if self.started.elapsed() >= STEADY {
-            self.backoff = BACKOFF.0;
+            self.backoff.reset();
             self.start_at = Instant::now();
         }
     }
 
-    async fn restart(&mut self, good: &str) {
+    async fn restart(&mut self, generation: &str) {
         self.set_state(State::Restarting);
         // The next start waits, should this one not last.
-        self.start_at = Instant::now() + self.backoff;
-        self.backoff = (self.backoff * 2).min(BACKOFF.1);
+        let wait = self.backoff.take();
+        self.start_at = Instant::now() + wait;
         self.swap_back();
-        match self.launch(good).await {
+        match self.launch(generation).await {
             Ok(()) => {
                 self.status.send_modify(|status| {
                     status.restarts += 1;
-                    status.trouble = None;
+                    status.last_error = None;
                 });
-                tracing::info!(generation = good, "nginx was started again");
-                self.renew_outcome();
+                tracing::info!(generation, "nginx was started again");
+                self.report.set_live(&self.volume, Some(generation.to_owned()));
             }
             Err(error) => {
-                self.status.send_modify(|status| status.trouble = Some(error.clone()));
-                tracing::error!(generation = good, wait = ?self.backoff, "nginx cannot be started again: {error}");
+                self.status.send_modify(|status| status.last_error = Some(error.clone()));
+                tracing::error!(generation, ?wait, "nginx cannot be started again: {error}");
             }
         }
     }
 
     /// Starts what was live before this process, since what is offered cannot be used.
-    async fn go_back(&mut self, hash: &str) {
-        let before = self.outcome.clone();
-        self.apply(hash).await;
+    async fn resume(&mut self, generation: &str) {
+        let before = self.report.last();
+        self.apply(generation).await;
         let live = self.status.borrow().live.clone();
         // The generator asks what became of its offer, not of this one.
         if let Some(before) = before {
             if live.is_some() {
-                self.aside = Some((before.hash.clone(), None));
+                self.candidates.set_aside(&before.hash);
             }
-            self.outcome = Some(Outcome { live, ..before });
-            self.write_outcome();
+            self.report.replace(&self.volume, Outcome { live, ..before });
         }
     }
 
-    fn outcome(&mut self, hash: &str, state: OutcomeState, message: String) {
+    fn report_outcome(&mut self, generation: &str, state: OutcomeState, message: String) {
         let live = self.status.borrow().live.clone();
-        self.outcome = Some(Outcome { hash: hash.to_owned(), state, message, at: jiff::Timestamp::now(), live });
-        self.write_outcome();
-    }
-
-    fn renew_outcome(&mut self) {
-        let live = self.status.borrow().live.clone();
-        if let Some(outcome) = &mut self.outcome
-            && outcome.live != live
-        {
-            outcome.live = live;
-            self.write_outcome();
-        }
-    }
-
-    fn write_outcome(&mut self) {
-        let Some(outcome) = &self.outcome else { return };
-        let written = self.volume.record(outcome);
-        if let Err(error) = &written
-            && !self.unwritten
-        {
-            tracing::error!(%error, "cannot write the outcome; trying again");
-        }
-        self.unwritten = written.is_err();
+        self.report.write(&self.volume, generation, state, message, live);
     }
 
     fn set_state(&self, state: State) {
@@ -374,7 +366,7 @@ impl Supervisor {
     }
 
     fn resting(&self) -> State {
-        match (&self.nginx, &self.good) {
+        match (&self.nginx, &self.candidates.good) {
             (Some(_), _) => State::Running,
             (None, Some(_)) => State::Restarting,
             (None, None) => State::Waiting,
@@ -382,34 +374,13 @@ impl Supervisor {
     }
 
     /// Counts the workers of former generations, and ends the oldest if there are too many.
-    fn tend_workers(&mut self) {
+    fn tend_old_workers(&mut self) {
         let Some(nginx) = &self.nginx else { return };
-        let mut old: Vec<Process> =
-            proc::children(nginx.pid()).into_iter().filter(|process| process.role() == Role::Leaving).collect();
-        old.sort_by_key(|process| process.start);
-        let known = std::mem::take(&mut self.leaving);
-        let mut ended = 0;
-        for (index, process) in old.iter().enumerate() {
-            let key = (process.pid, process.start);
-            let mut leaving = known.get(&key).copied().unwrap_or(Leaving { since: Instant::now(), told: None });
-            let excess = index + self.settings.max_old_workers < old.len();
-            if excess && leaving.told.is_none() && leaving.since.elapsed() >= self.settings.old_worker_grace {
-                ended += 1;
-                leaving.told = Some(Instant::now());
-                process.signal(Signal::TERM);
-            }
-            if leaving.told.is_some_and(|told| told.elapsed() >= GRACE) {
-                process.signal(Signal::KILL);
-            }
-            self.leaving.insert(key, leaving);
-        }
-        if ended > 0 {
-            tracing::warn!(ended, "ended the oldest workers of former generations: there were too many");
-        }
+        let census = self.old_workers.tend(nginx.pid(), &self.settings);
         self.status.send_if_modified(|status| {
-            let changed = status.old_workers != old.len() || ended > 0;
-            status.old_workers = old.len();
-            status.ended_workers += ended;
+            let changed = status.old_workers != census.number || census.ended > 0;
+            status.old_workers = census.number;
+            status.ended_workers += census.ended;
             changed
         });
     }
@@ -418,8 +389,7 @@ impl Supervisor {
     fn next_reload(&self) -> Instant {
         let next = self.reloaded.map_or(self.started, |at| at + self.settings.holdoff);
         // Too many that may not be ended yet: they get no more until the oldest has had its time, or fewer are left.
-        let grace = self.settings.old_worker_grace;
-        let young = self.leaving.values().filter(|leaving| leaving.since.elapsed() < grace).count();
+        let young = self.old_workers.young(self.settings.old_worker_grace);
         if young >= self.settings.max_old_workers { next.max(Instant::now() + LOOK * 10) } else { next }
     }
 

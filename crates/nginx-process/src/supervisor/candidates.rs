@@ -1,0 +1,77 @@
+//! Which generation is in force, and which one may be tried.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::backoff::Backoff;
+use crate::child::TryError;
+
+/// The wait before a generation is tried again about which nothing could be found out.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// What is known of generations.
+#[derive(Debug)]
+pub(super) struct Candidates {
+    /// Confirmed last: what nginx serves, is started with, and goes back to.
+    pub(super) good: Option<String>,
+    /// What was live before this process: tried when what is offered cannot be used.
+    pub(super) former: Option<String>,
+    /// The offer that is not tried again, or not before a moment.
+    set_aside: Option<(String, Option<Instant>)>,
+    retry: Backoff,
+    /// What nginx was to reload when it ended.
+    ended_nginx: Option<String>,
+}
+
+impl Candidates {
+    pub(super) fn new(former: Option<String>) -> Candidates {
+        Candidates { good: None, former, set_aside: None, retry: Backoff::new(RETRY.0, RETRY.1), ended_nginx: None }
+    }
+
+    /// Whether a generation that is offered is to be tried now.
+    pub(super) fn wants(&self, generation: &str) -> bool {
+        let waits = |(set_aside, until): &(String, Option<Instant>)| {
+            set_aside == generation && until.is_none_or(|until| until > Instant::now())
+        };
+        !self.set_aside.as_ref().is_some_and(waits) && self.good.as_deref() != Some(generation)
+    }
+
+    /// Whether the last offer came to nothing.
+    pub(super) fn has_set_aside(&self) -> bool {
+        self.set_aside.is_some()
+    }
+
+    /// It is in force.
+    pub(super) fn confirm(&mut self, generation: &str) {
+        self.good = Some(generation.to_owned());
+        self.former = None;
+        self.forget_set_aside();
+        self.retry.reset();
+    }
+
+    /// Whatever comes next is tried.
+    pub(super) fn forget_set_aside(&mut self) {
+        self.set_aside = None;
+    }
+
+    /// It is not tried again until another one was offered.
+    pub(super) fn set_aside(&mut self, generation: &str) {
+        self.set_aside = Some((generation.to_owned(), None));
+    }
+
+    /// It is not tried again, or not before a moment, if nothing was found out about it.
+    pub(super) fn fail(&mut self, generation: &str, error: &TryError) {
+        let until = match error {
+            TryError::Rejected(_) | TryError::NotApplied(_) => None,
+            TryError::Unknown(_) => Some(Instant::now() + self.retry.take()),
+        };
+        self.set_aside = Some((generation.to_owned(), until));
+    }
+
+    /// nginx ended when it was to reload it. Once may be chance; twice is the generation's fault.
+    pub(super) fn blame_for_end(&mut self, generation: &str, message: String) -> TryError {
+        let again = self.ended_nginx.replace(generation.to_owned()).as_deref() == Some(generation);
+        if again { TryError::NotApplied(message) } else { TryError::Unknown(message) }
+    }
+}

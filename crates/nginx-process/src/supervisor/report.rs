@@ -1,0 +1,67 @@
+//! What the generator is told of its offer: the outcome on the volume.
+
+use crate::{Outcome, OutcomeState, Volume};
+
+/// The outcome of the generation that was tried last, on the volume as soon as there is room for it.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    outcome: Option<Outcome>,
+    unwritten: bool,
+}
+
+impl Report {
+    /// Whether it is about this generation.
+    pub(super) fn is_about(&self, generation: &str) -> bool {
+        self.outcome.as_ref().is_some_and(|outcome| outcome.hash == generation)
+    }
+
+    /// The outcome that was reported last.
+    pub(super) fn last(&self) -> Option<Outcome> {
+        self.outcome.clone()
+    }
+
+    /// Reports what became of a generation while `live` is in force.
+    pub(super) fn write(
+        &mut self,
+        volume: &Volume,
+        generation: &str,
+        state: OutcomeState,
+        message: String,
+        live: Option<String>,
+    ) {
+        let at = jiff::Timestamp::now();
+        self.replace(volume, Outcome { hash: generation.to_owned(), state, message, at, live });
+    }
+
+    /// Reports this outcome instead of the last one.
+    pub(super) fn replace(&mut self, volume: &Volume, outcome: Outcome) {
+        self.outcome = Some(outcome);
+        self.flush(volume);
+    }
+
+    /// Reports that another generation, or none, is in force now.
+    pub(super) fn set_live(&mut self, volume: &Volume, live: Option<String>) {
+        if let Some(outcome) = self.outcome.as_mut().filter(|outcome| outcome.live != live) {
+            outcome.live = live;
+            self.flush(volume);
+        }
+    }
+
+    /// Writes what could not be written before.
+    pub(super) fn retry(&mut self, volume: &Volume) {
+        if self.unwritten {
+            self.flush(volume);
+        }
+    }
+
+    fn flush(&mut self, volume: &Volume) {
+        let Some(outcome) = &self.outcome else { return };
+        let written = volume.record(outcome);
+        if let Err(error) = &written
+            && !self.unwritten
+        {
+            tracing::error!(%error, "cannot write the outcome; trying again");
+        }
+        self.unwritten = written.is_err();
+    }
+}
