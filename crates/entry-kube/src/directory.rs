@@ -8,10 +8,8 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use entry_model::{Key, Kind, ObjectRef, Snapshot};
-use tokio::sync::watch;
 
 use crate::error::{Error, Result};
 use crate::manifest::{self, Fault, Manifest};
@@ -22,32 +20,6 @@ const MAX_FILE: u64 = 1 << 20;
 const MAX_TOTAL: u64 = 64 << 20;
 /// How many files are read.
 const MAX_FILES: usize = 10_000;
-
-/// The source that reads a directory.
-#[derive(Debug, Clone, Copy)]
-pub struct DirectorySource;
-
-impl DirectorySource {
-    /// Reads a directory once. It blocks: only on the disk.
-    ///
-    /// What cannot be read is named in [`Snapshot::unreadable`].
-    ///
-    /// # Errors
-    /// [`Error::Directory`]: it is not there, or cannot be listed.
-    pub fn read(dir: &Path) -> Result<Snapshot> {
-        Directory::new(dir).refresh(&BTreeSet::new(), &BTreeSet::new())
-    }
-
-    /// Reads a directory, and again whenever something in it changes, until the receiver is dropped.
-    ///
-    /// It also follows a `ConfigMap`'s or Secret's volume. When the directory goes away, the last snapshot stays.
-    ///
-    /// # Errors
-    /// As [`DirectorySource::read`], for the first time only.
-    pub async fn watch(dir: &Path) -> Result<watch::Receiver<Arc<Snapshot>>> {
-        crate::follow::watch(Directory::new(dir)).await
-    }
-}
 
 /// What was read of a directory.
 pub(crate) struct Directory {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use entry_model::{Kind, ObjectRef, Outcome, Snapshot, Verdict};
+use entry_model::{ObjectRef, Outcome, Snapshot, Verdict};
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
@@ -15,10 +15,10 @@ use kube::api::{Api, PostParams};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::api_error::with_causes;
 use crate::kinds::KindInfo;
 use crate::lease::Lease;
-use crate::source::chain;
-use crate::status::{Counters, Failures, Judged, LIMIT, PARALLEL, RETRY};
+use crate::writes::{Counters, Failures, JudgedSnapshot, LIMIT, PARALLEL, RETRY};
 
 /// The name under which events are reported.
 const CONTROLLER: &str = "sparrow/entry";
@@ -27,11 +27,13 @@ const BATCH: usize = 20;
 const PACE: Duration = Duration::from_secs(1);
 /// Longest note, in bytes. Source: validation of `events.k8s.io/v1`.
 const MAX_NOTE: usize = 1024;
+/// Longest name of the instance that reports, in bytes, by the same.
+const MAX_INSTANCE: usize = 128;
 /// Longest name of an object whose event is named after it, so that the whole fits into 253 bytes.
 const MAX_NAME: usize = 200;
 
-/// What was told last of an object; `None` as long as telling fails, with when to try again.
-struct Told {
+/// What was reported last of an object; `None` as long as telling fails, with when to try again.
+struct Reported {
     verdict: Option<Verdict>,
     again: Instant,
 }
@@ -41,10 +43,10 @@ pub(crate) async fn run(
     client: &Client,
     lease: &Lease,
     counters: &Counters,
-    mut judged: watch::Receiver<Option<Judged>>,
+    mut judged: watch::Receiver<Option<JudgedSnapshot>>,
 ) {
     let mut state = lease.state();
-    let mut told: BTreeMap<ObjectRef, Told> = BTreeMap::new();
+    let mut reported: BTreeMap<ObjectRef, Reported> = BTreeMap::new();
     // Whether what was there before was looked at since the lease is held.
     let mut begun = false;
     loop {
@@ -53,17 +55,17 @@ pub(crate) async fn run(
         let mut due = Vec::new();
         let started = Instant::now();
         if !held {
-            told.clear();
+            reported.clear();
             begun = false;
         } else if let Some(now) = &now {
-            told.retain(|object, _| now.verdicts.contains_key(object));
+            reported.retain(|object, _| now.verdicts.contains_key(object));
             for (object, verdict) in now.verdicts.iter() {
-                match told.get(object) {
+                match reported.get(object) {
                     Some(known) if known.verdict.as_ref().is_some_and(|known| same(known, verdict)) => {}
                     Some(known) if known.again > started => {}
                     // What is served since before this process is no news.
                     None if !begun && verdict.outcome == Outcome::Accepted => {
-                        told.insert(object.clone(), Told { verdict: Some(verdict.clone()), again: started });
+                        reported.insert(object.clone(), Reported { verdict: Some(verdict.clone()), again: started });
                     }
                     _ if due.len() < BATCH => due.extend(
                         event(&now.snapshot, object, verdict, lease.identity())
@@ -76,7 +78,8 @@ pub(crate) async fn run(
             begun = true;
         }
         if due.is_empty() {
-            let again = told.values().filter(|told| told.verdict.is_none()).map(|told| told.again).min();
+            let again =
+                reported.values().filter(|reported| reported.verdict.is_none()).map(|reported| reported.again).min();
             tokio::select! {
                 changed = judged.changed() => if changed.is_err() { return },
                 changed = state.changed() => if changed.is_err() { return },
@@ -88,7 +91,7 @@ pub(crate) async fn run(
             let namespace = event.metadata.namespace.clone().unwrap_or_default();
             let api = Api::<Event>::namespaced(client.clone(), &namespace);
             let outcome = match timeout(LIMIT, api.create(&PostParams::default(), &event)).await {
-                Ok(outcome) => outcome.map(drop).map_err(|error| chain(&error)),
+                Ok(outcome) => outcome.map(drop).map_err(|error| with_causes(&error)),
                 Err(_) => Err(format!("no answer within {LIMIT:?}")),
             };
             (object, verdict, outcome)
@@ -107,9 +110,9 @@ pub(crate) async fn run(
                     None
                 }
             };
-            told.insert(object, Told { verdict, again: Instant::now() + RETRY });
+            reported.insert(object, Reported { verdict, again: Instant::now() + RETRY });
         }
-        failures.tell().await;
+        failures.log().await;
         sleep_until(started + PACE).await;
     }
 }
@@ -121,9 +124,8 @@ fn same(a: &Verdict, b: &Verdict) -> bool {
 
 /// The event on an object; `None` for one that is no object of the cluster, or not any more.
 fn event(snapshot: &Snapshot, object: &ObjectRef, verdict: &Verdict, instance: &str) -> Option<Event> {
-    let info = KindInfo::of(object.kind)?;
-    // Events on it would need a right of their own where one namespace is looked at; the log has it, and `check`.
-    let found = snapshot.get(object).filter(|object| object.kind() != Kind::Namespace)?;
+    let info = KindInfo::of(object.kind).filter(|info| info.has_events)?;
+    let found = snapshot.get(object)?;
     let meta = found.meta();
     let now = Timestamp::now();
     let (type_, reason) = match verdict.outcome {
@@ -138,7 +140,7 @@ fn event(snapshot: &Snapshot, object: &ObjectRef, verdict: &Verdict, instance: &
         .collect();
     let note = if findings.is_empty() { "All of it is served.".to_owned() } else { findings.join("; ") };
     let namespace = if object.key.namespace.is_empty() { "default" } else { &object.key.namespace };
-    let name = cut(&object.key.name, MAX_NAME).trim_end_matches(['.', '-']);
+    let name = shorten(&object.key.name, MAX_NAME).trim_end_matches(['.', '-']);
     Some(Event {
         metadata: ObjectMeta {
             name: Some(format!("{name}.{:x}", rand::random::<u64>())),
@@ -149,7 +151,7 @@ fn event(snapshot: &Snapshot, object: &ObjectRef, verdict: &Verdict, instance: &
         type_: Some(type_.to_owned()),
         reason: Some(reason.to_owned()),
         action: Some("Route".to_owned()),
-        note: Some(cut(&note, MAX_NOTE).to_owned()),
+        note: Some(shorten(&note, MAX_NOTE).to_owned()),
         regarding: Some(ObjectReference {
             api_version: Some(info.api_version()),
             kind: Some(info.name()),
@@ -159,12 +161,11 @@ fn event(snapshot: &Snapshot, object: &ObjectRef, verdict: &Verdict, instance: &
             ..ObjectReference::default()
         }),
         reporting_controller: Some(CONTROLLER.to_owned()),
-        reporting_instance: Some(cut(instance, 128).to_owned()),
+        reporting_instance: Some(shorten(instance, MAX_INSTANCE).to_owned()),
         ..Event::default()
     })
 }
 
-/// The first bytes of a text, as far as they are whole characters.
-fn cut(text: &str, bytes: usize) -> &str {
+fn shorten(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }

@@ -14,7 +14,7 @@ use kube::{Client, ResourceExt};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use crate::source::chain;
+use crate::api_error::with_causes;
 
 /// The name of the lease.
 pub const LEASE: &str = "sparrow-entry";
@@ -205,7 +205,7 @@ impl Elector {
     /// What is written down if it is held after, else `None`.
     async fn negotiate(&mut self, addresses: Option<BTreeSet<String>>) -> Result<Option<BTreeSet<String>>, String> {
         let now = MicroTime(Timestamp::now());
-        let found = self.api.get_opt(LEASE).await.map_err(|error| chain(&error))?;
+        let found = self.api.get_opt(LEASE).await.map_err(|error| with_causes(&error))?;
         let fresh = found.is_none();
         let mut lease = found.unwrap_or_else(|| coordination::Lease {
             metadata: ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() },
@@ -250,7 +250,7 @@ impl Elector {
             Ok(lease) => Ok(Some(recorded(&lease))),
             // Another was faster.
             Err(kube::Error::Api(status)) if status.code == 409 && !mine => Ok(None),
-            Err(error) => Err(chain(&error)),
+            Err(error) => Err(with_causes(&error)),
         }
     }
 
@@ -269,7 +269,7 @@ impl Elector {
             Ok::<(), kube::Error>(())
         };
         if let Err(error) = give_back.await {
-            tracing::warn!("the lease is not given back and runs out: {}", chain(&error));
+            tracing::warn!("the lease is not given back and runs out: {}", with_causes(&error));
         }
     }
 }

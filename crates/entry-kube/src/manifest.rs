@@ -3,14 +3,9 @@
 use std::collections::BTreeMap;
 
 use entry_model::{Key, Kind, Object, ObjectRef};
-use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::api::networking::v1 as networking;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::convert::Convert;
-use crate::kinds::{KINDS, KindInfo, VERSION};
+use crate::kinds::{self, KINDS, KindInfo, KindVisitor, ReadKind, VERSION};
 
 /// How deep lists and maps may be in each other.
 const MAX_DEPTH: usize = 64;
@@ -60,7 +55,7 @@ pub(crate) fn read_json(text: &str) -> Manifest {
             Some(Ok(value)) => manifest.take(line, value, true),
             // There is no telling where the next one begins.
             Some(Err(error)) => {
-                manifest.faults.push(Fault::new(error.line(), None, &words::of_json(&error)));
+                manifest.faults.push(Fault::new(error.line(), None, &field_errors::of_json(&error)));
                 return manifest;
             }
         }
@@ -125,7 +120,7 @@ fn parse(document: &str) -> Result<Value, (usize, &'static str)> {
     serde_saphyr::from_str_with_options(document, options).map_err(|error| {
         let line = error.location().map_or(0, |location| usize::try_from(location.line()).unwrap_or(0));
         // It counts from the document's first line.
-        (line.saturating_sub(1), words::of_yaml(&error))
+        (line.saturating_sub(1), field_errors::of_yaml(&error))
     })
 }
 
@@ -235,15 +230,23 @@ fn object_of(info: &KindInfo, mut value: Value) -> Result<Option<Object>, String
     if !metadata.get("name").and_then(Value::as_str).is_some_and(is_name) {
         return Err("metadata.name: it must be up to 253 lower-case letters, digits, `-` and `.`".to_owned());
     }
-    match info.kind {
-        Kind::Service => typed::<core::Service>(&value, true),
-        Kind::Ingress => typed::<networking::Ingress>(&value, true),
-        Kind::IngressClass => typed::<networking::IngressClass>(&value, true),
+    if info.kind == Kind::Secret {
+        value = unwrapped(value);
+    }
+    kinds::visit(info.kind, Parse { value: &value }).unwrap_or(Ok(None))
+}
+
+/// Reads a value as the API's type of a kind.
+struct Parse<'a> {
+    value: &'a Value,
+}
+
+impl KindVisitor for Parse<'_> {
+    type Output = Result<Option<Object>, String>;
+
+    fn visit<K: ReadKind>(self) -> Self::Output {
         // Nothing of a Secret is quoted.
-        Kind::Secret => typed::<core::Secret>(&unwrapped(value), false),
-        Kind::Node => typed::<core::Node>(&value, true),
-        Kind::Namespace => typed::<core::Namespace>(&value, true),
-        Kind::Manifest => Ok(None),
+        typed::<K>(self.value, K::KIND != Kind::Secret)
     }
 }
 
@@ -258,11 +261,15 @@ fn unwrapped(mut secret: Value) -> Value {
     secret
 }
 
-fn typed<T: DeserializeOwned + Serialize + Convert>(value: &Value, quote: bool) -> Result<Option<Object>, String> {
-    let field = |path: String| if quote { path } else { words::field_of_secret(&path) };
+fn typed<T: ReadKind>(value: &Value, quote: bool) -> Result<Option<Object>, String> {
+    let field = |path: String| if quote { path } else { field_errors::field_of_secret(&path) };
     let object: T = serde_path_to_error::deserialize(value).map_err(|error| {
         let path = field(error.path().to_string());
-        if quote { format!("{path}: {}", words::of_type(error.inner())) } else { format!("{path}: it cannot be read") }
+        if quote {
+            format!("{path}: {}", field_errors::of_type(error.inner()))
+        } else {
+            format!("{path}: it cannot be read")
+        }
     })?;
     let known = serde_json::to_value(&object).map_err(|_| "it cannot be read".to_owned())?;
     if let Some(unknown) = unknown(value, &known) {
@@ -273,7 +280,7 @@ fn typed<T: DeserializeOwned + Serialize + Convert>(value: &Value, quote: bool) 
     object.convert().map_err(|error| error.to_string())
 }
 
-mod words;
+mod field_errors;
 
 #[cfg(test)]
 mod tests;

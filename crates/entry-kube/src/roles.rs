@@ -1,13 +1,12 @@
 //! The rights that are needed, and no others. They follow from the list of kinds.
 
-use entry_model::Kind;
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::host_record::RECORD;
 use crate::kinds::{KINDS, KindInfo};
 use crate::lease::LEASE;
-use crate::record::RECORD;
-use crate::source::{Options, TlsSecrets};
+use crate::options::Options;
 
 /// The roles for a service account.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,24 +19,21 @@ pub struct Roles {
 
 /// The roles named `name` of a deployment in the namespace `own`, for these options.
 ///
-/// With [`TlsSecrets::Named`] there is no right to any Secret: whoever has Secrets to share gives a role with `get` on them.
+/// With [`TlsSecrets::Named`](crate::TlsSecrets::Named) there is no right to any Secret: a namespace that has Secrets to share gives a
+/// role with `get` on them.
 pub fn roles(name: &str, own: &str, options: &Options) -> Roles {
     let metadata = |namespace: Option<&str>| ObjectMeta {
         name: Some(name.to_owned()),
         namespace: namespace.map(str::to_owned),
         ..ObjectMeta::default()
     };
-    let kinds = options.kinds();
-    let watched = |info: &&KindInfo| {
-        kinds.contains(&info.kind) && !(info.kind == Kind::Secret && options.tls_secrets == TlsSecrets::Named)
-    };
     let (spread, whole): (Vec<&KindInfo>, Vec<&KindInfo>) =
-        KINDS.iter().filter(watched).partition(|kind| kind.namespaced);
+        KINDS.iter().filter(|info| info.is_watched(options)).partition(|info| info.namespaced);
     let mut in_namespaces: Vec<PolicyRule> =
         spread.iter().map(|info| rule(info.group, info.resource, &["list", "watch"])).collect();
-    if kinds.contains(&Kind::Ingress) {
-        in_namespaces.push(rule("networking.k8s.io", "ingresses/status", &["get", "patch"]));
-    }
+    let with_status = spread.iter().filter(|info| info.writes_status);
+    in_namespaces
+        .extend(with_status.map(|info| rule(info.group, &format!("{}/status", info.resource), &["get", "patch"])));
     in_namespaces.push(rule("events.k8s.io", "events", &["create"]));
     let mut cluster: Vec<PolicyRule> =
         whole.iter().map(|info| rule(info.group, info.resource, &["list", "watch"])).collect();

@@ -5,10 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
-use entry_model::{Holdings, Key, Kind, LoadBalancerAddress, ObjectRef, Outcome, Snapshot, Verdicts};
+use entry_model::{Key, Kind, LoadBalancerAddress, ObjectRef, Outcome, Snapshot};
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::networking::v1 as networking;
 use kube::Client;
@@ -17,47 +16,16 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::api_error::with_causes;
 use crate::convert::load_balancer_address;
 use crate::events;
+use crate::host_record;
 use crate::lease::{Lease, State};
-use crate::record;
-use crate::source::chain;
+pub use crate::writes::{Counters, JudgedSnapshot};
+use crate::writes::{Failures, LIMIT, PARALLEL, PAUSE, RETRY};
 
 /// How many writes are planned at once; then it is looked whether something newer is known.
 const BATCH: usize = 64;
-/// How many are under way at the same time.
-pub(crate) const PARALLEL: usize = 8;
-/// How long one write may take.
-pub(crate) const LIMIT: Duration = Duration::from_secs(10);
-/// How long nothing is written after a failure.
-const PAUSE: Duration = Duration::from_secs(1);
-/// After how long a write is tried again that failed, or whose effect was not seen.
-pub(crate) const RETRY: Duration = Duration::from_secs(5);
-
-/// A snapshot with the verdicts on it.
-#[derive(Debug, Clone)]
-pub struct Judged {
-    /// The objects.
-    pub snapshot: Arc<Snapshot>,
-    /// What became of those that concern this controller, accepted ones too.
-    pub verdicts: Arc<Verdicts>,
-    /// Which namespace holds what from now on.
-    pub held: Arc<Holdings>,
-}
-
-/// What was written.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Statuses written.
-    pub written: AtomicU64,
-    /// Statuses that were found to be right already.
-    pub unchanged: AtomicU64,
-    /// Events written.
-    pub events: AtomicU64,
-    /// Writes that failed, and will be tried again.
-    pub failed: AtomicU64,
-}
-
 /// The writer of status and Events.
 pub struct Writer {
     client: Client,
@@ -96,7 +64,7 @@ impl Writer {
     }
 
     /// Writes until the sender of `judged` is dropped, then gives the lease back.
-    pub async fn run(self, judged: watch::Receiver<Option<Judged>>) {
+    pub async fn run(self, judged: watch::Receiver<Option<JudgedSnapshot>>) {
         tokio::join!(
             self.statuses(judged.clone()),
             events::run(&self.client, &self.lease, &self.counters, judged.clone()),
@@ -105,13 +73,13 @@ impl Writer {
         self.lease.release().await;
     }
 
-    async fn record(&self, judged: watch::Receiver<Option<Judged>>) {
+    async fn record(&self, judged: watch::Receiver<Option<JudgedSnapshot>>) {
         if let Some(namespace) = &self.record {
-            record::write(&self.client, namespace, &self.lease, judged).await;
+            host_record::write(&self.client, namespace, &self.lease, judged).await;
         }
     }
 
-    async fn statuses(&self, mut judged: watch::Receiver<Option<Judged>>) {
+    async fn statuses(&self, mut judged: watch::Receiver<Option<JudgedSnapshot>>) {
         let mut state = self.lease.state();
         let mut plan = Plan::default();
         let mut missing = false;
@@ -149,7 +117,7 @@ impl Writer {
             }
             let write = async |job: Job| {
                 let outcome = match timeout(LIMIT, self.write(&job)).await {
-                    Ok(outcome) => outcome.map_err(|error| chain(&error)),
+                    Ok(outcome) => outcome.map_err(|error| with_causes(&error)),
                     Err(_) => Err(format!("no answer within {LIMIT:?}")),
                 };
                 (job, outcome)
@@ -168,7 +136,7 @@ impl Writer {
                 };
                 plan.done(job);
             }
-            failures.tell().await;
+            failures.log().await;
         }
     }
 
@@ -222,28 +190,6 @@ impl Writer {
     }
 }
 
-/// What failed of a batch.
-#[derive(Default)]
-pub(crate) struct Failures {
-    count: usize,
-    first: Option<String>,
-}
-
-impl Failures {
-    pub(crate) fn note(&mut self, message: String) {
-        self.count += 1;
-        self.first.get_or_insert(message);
-    }
-
-    /// Says it once for all, and pauses: what failed for one will mostly fail for the next.
-    pub(crate) async fn tell(self) {
-        if let Some(first) = self.first {
-            tracing::warn!("{} writes failed and will be tried again, the first: {first}", self.count);
-            sleep(PAUSE).await;
-        }
-    }
-}
-
 fn text(address: &LoadBalancerAddress) -> String {
     match address {
         LoadBalancerAddress::Ip(ip) => ip.to_string(),
@@ -285,7 +231,7 @@ impl Plan {
     }
 
     /// The next statuses to write.
-    fn jobs(&mut self, judged: &Judged, lease: &State, wanted: &[LoadBalancerAddress]) -> Vec<Job> {
+    fn jobs(&mut self, judged: &JudgedSnapshot, lease: &State, wanted: &[LoadBalancerAddress]) -> Vec<Job> {
         let (snapshot, verdicts) = (&judged.snapshot, &judged.verdicts);
         let now = Instant::now();
         self.due = None;

@@ -110,7 +110,7 @@ status:
     assert_eq!(snapshot.unreadable.len(), 0, "{:?}", snapshot.unreadable);
     let shop = &snapshot.services[&Key { namespace: "shop".into(), name: "a".into() }];
     assert_eq!(shop.cluster_ips, ["10.0.0.1".parse::<std::net::IpAddr>().unwrap(), "fd00::1".parse().unwrap()]);
-    assert_eq!(shop.meta.annotations.keys().collect::<Vec<_>>(), ["sparrow/path"]);
+    assert_eq!(shop.meta.annotations.keys().collect::<Vec<_>>(), ["other", "sparrow/path"]);
     assert_eq!(shop.meta.labels["sparrow/expose"], "true");
     assert_eq!(shop.ports[0].app_protocol.as_deref(), Some("kubernetes.io/h2c"));
     assert_eq!(snapshot.services[&key("b")].kind, ServiceKind::Headless);

@@ -31,8 +31,9 @@ pub use holdings::Holdings;
 pub use host_name::HostName;
 pub use listener::{Listener, ListenerId, ListenerSet};
 pub use objects::{
-    Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Key, LoadBalancerAddress, Meta,
-    Namespace, Node, ObjectRef, PathType, PortRef, Secret, Service, ServiceKind, ServicePort,
+    HOSTS_ANNOTATION, Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Key,
+    LoadBalancerAddress, Meta, Namespace, Node, ObjectRef, PathType, PortRef, Secret, Service, ServiceKind,
+    ServicePort,
 };
 pub use pattern::{Pattern, PatternEngine};
 pub use policy::{Policies, Policy, PolicyId, Timeouts};

@@ -252,6 +252,9 @@ pub struct Node {
     pub ready: bool,
 }
 
+/// The annotation of a Namespace that lists the hosts that it owns.
+pub const HOSTS_ANNOTATION: &str = "sparrow/hosts";
+
 /// A Namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Namespace {

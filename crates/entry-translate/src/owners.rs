@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{Holdings, Host, HostName, Kind, ObjectRef, Reason, Routes, Snapshot, Verdict};
+use entry_model::{HOSTS_ANNOTATION, Holdings, Host, HostName, Kind, ObjectRef, Reason, Routes, Snapshot, Verdict};
 
 use crate::attach::{Age, Attached};
 use crate::bounds::weight;
@@ -21,9 +21,6 @@ pub struct Listed<'a> {
     /// The namespaces that list hosts, and may claim no others; and whether they may claim paths of hosts that no rule names.
     limited: HashMap<&'a str, bool>,
 }
-
-/// The annotation of a Namespace that lists its hosts.
-const HOSTS: &str = "sparrow/hosts";
 
 impl<'a> Listed<'a> {
     /// Reads the annotations of all Namespaces. What of one cannot be read is told.
@@ -46,7 +43,7 @@ impl<'a> Listed<'a> {
                     }
                     Err(message) => {
                         let message = format!("{message}. The other hosts of the list are this namespace's");
-                        draft.lose(Place::Annotation(HOSTS), Reason::Invalid, message);
+                        draft.lose(Place::Annotation(HOSTS_ANNOTATION), Reason::Invalid, message);
                     }
                 }
             }
@@ -288,11 +285,11 @@ fn message(unit: Unit<'_>, denial: &Denial<'_, '_>, namespace: &str) -> String {
                 [] => "nobody".to_owned(),
             };
             format!(
-                "{what} is kept for {namespaces} by the annotation {HOSTS}, and nothing of this object is served there; {use_another}"
+                "{what} is kept for {namespaces} by the annotation {HOSTS_ANNOTATION}, and nothing of this object is served there; {use_another}"
             )
         }
         Denial::NotListed => format!(
-            "{what} is not in the annotation {HOSTS} of the namespace {namespace}, which names all that its objects may claim, so \
+            "{what} is not in the annotation {HOSTS_ANNOTATION} of the namespace {namespace}, which names all that its objects may claim, so \
              nothing of this object is served there; use a host that is named, or have it named there"
         ),
         Denial::Owned(owner) => format!(

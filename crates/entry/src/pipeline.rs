@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use entry_kube::status::Judged;
+use entry_kube::status::JudgedSnapshot;
 use entry_model::{
     Finding, Holdings, Key, Kind, Object, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts,
 };
@@ -197,7 +197,7 @@ pub struct Told {
     /// What it did last.
     pub progress: watch::Receiver<Progress>,
     /// The newest snapshot and its verdicts; none until objects were read.
-    pub judged: watch::Receiver<Option<Judged>>,
+    pub judged: watch::Receiver<Option<JudgedSnapshot>>,
 }
 
 /// The loop. It ends when the snapshots end.
@@ -205,7 +205,7 @@ pub struct Pipeline {
     maker: Maker,
     volume: Volume,
     progress: watch::Sender<Progress>,
-    judged: watch::Sender<Option<Judged>>,
+    judged: watch::Sender<Option<JudgedSnapshot>>,
     // What was offered last, for nginx's answer.
     origins: Vec<Origin>,
     snapshot: Option<Arc<Snapshot>>,
@@ -249,7 +249,7 @@ impl Pipeline {
         let before = self.judged.borrow().as_ref().map(|judged| Arc::clone(&judged.verdicts));
         tell(before.as_deref(), &made.verdicts);
         let Generation { hash, files, origins, .. } = made.generation;
-        let judged = Judged {
+        let judged = JudgedSnapshot {
             snapshot: Arc::clone(&snapshot),
             verdicts: Arc::new(made.verdicts),
             held: Arc::clone(&self.maker.held),

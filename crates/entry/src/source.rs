@@ -79,7 +79,7 @@ pub async fn follow(settings: &Settings) -> anyhow::Result<Source> {
         From::Kubernetes => {
             let client = client(settings).await?;
             let watching = KubeSource::start(client.clone(), options(settings, &client));
-            Ok(Source { snapshots: watching.snapshots, troubles: watching.troubles, client: Some(client) })
+            Ok(Source { snapshots: watching.snapshots, troubles: watching.errors, client: Some(client) })
         }
     }
 }

@@ -137,9 +137,9 @@ async fn a_missing_right_is_named_and_stops_nothing_else() {
     );
     let less = client.clone();
     let watching = KubeSource::start(client, tenant.options());
-    let (mut receiver, mut troubles) = (watching.snapshots, watching.troubles);
+    let (mut receiver, mut errors) = (watching.snapshots, watching.errors);
     until(&mut receiver, "without Secrets", |new| new.services.len() == 1 && new.ingresses.len() == 1).await;
-    let told = timeout(Duration::from_secs(20), troubles.wait_for(|troubles| troubles.contains_key(&Kind::Secret)));
+    let told = timeout(Duration::from_secs(20), errors.wait_for(|errors| errors.contains_key(&Kind::Secret)));
     let told = told.await.unwrap().unwrap().clone();
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(
@@ -150,7 +150,7 @@ async fn a_missing_right_is_named_and_stops_nothing_else() {
     until(&mut receiver, "a change", |new| new.services[&tenant.key("a")].ports[0].port == 81).await;
     // Who asks for all or nothing gets nothing.
     let waiting = KubeSource::start(less, Options { go_without: false, ..tenant.options() });
-    let (mut whole, mut told) = (waiting.snapshots, waiting.troubles);
+    let (mut whole, mut told) = (waiting.snapshots, waiting.errors);
     drop(
         timeout(Duration::from_secs(20), told.wait_for(|told| told.contains_key(&Kind::Secret)))
             .await
@@ -160,7 +160,7 @@ async fn a_missing_right_is_named_and_stops_nothing_else() {
     assert!(timeout(Duration::from_secs(10), whole.changed()).await.is_err());
     // The right comes late.
     tenant.account("less", &tenant.options()).await;
-    let over = timeout(Duration::from_secs(40), troubles.wait_for(|troubles| troubles.is_empty()));
+    let over = timeout(Duration::from_secs(40), errors.wait_for(|errors| errors.is_empty()));
     drop(over.await.unwrap().unwrap());
     until(&mut whole, "all", |new| new.services.len() == 1).await;
 }
@@ -172,9 +172,9 @@ async fn secrets_one_by_one() {
     tenant.ingress("web");
     let client = tenant.account("named", &options).await;
     let watching = KubeSource::start(client.clone(), options.clone());
-    let (mut receiver, mut troubles) = (watching.snapshots, watching.troubles);
+    let (mut receiver, mut errors) = (watching.snapshots, watching.errors);
     until(&mut receiver, "without", |new| new.ingresses.len() == 1 && new.secrets.is_empty()).await;
-    let told = timeout(Duration::from_secs(20), troubles.wait_for(|troubles| troubles.contains_key(&Kind::Secret)));
+    let told = timeout(Duration::from_secs(20), errors.wait_for(|errors| errors.contains_key(&Kind::Secret)));
     let told = told.await.unwrap().unwrap()[&Kind::Secret].clone();
     let rule = r#"verbs ["get"], resourceNames ["cert"]"#;
     assert!(told.contains(rule), "{told}");
@@ -192,7 +192,7 @@ async fn secrets_one_by_one() {
         "metadata": { "name": "cert" }, "stringData": { "tls.crt": "x", "tls.key": "y" } }));
     until(&mut receiver, "it comes late", |new| new.secrets.contains_key(&tenant.key("cert"))).await;
     assert!(receiver.borrow().as_ref().unwrap().unreadable.is_empty());
-    assert!(troubles.wait_for(|troubles| troubles.is_empty()).await.is_ok());
+    assert!(errors.wait_for(|errors| errors.is_empty()).await.is_ok());
     let once = KubeSource::read(client, &options).await.unwrap();
     assert!(once.secrets.contains_key(&tenant.key("cert")));
     // Nobody names it any more.

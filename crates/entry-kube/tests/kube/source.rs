@@ -155,7 +155,7 @@ async fn an_api_server_that_goes_away() {
     server.apply(&service("a", 80).to_string()).unwrap();
     let watching = KubeSource::start(with_kubeconfig(server.admin_kubeconfig()).await, Options::default());
     let mut receiver = watching.snapshots.clone();
-    let mut troubles = watching.troubles.clone();
+    let mut errors = watching.errors.clone();
     until(&mut receiver, "the first", |new| new.services.len() == 2).await;
     let before = receiver.borrow().clone();
     for crash in [false, true] {
@@ -164,12 +164,12 @@ async fn an_api_server_that_goes_away() {
         } else {
             server.stop_daemon(Daemon::ApiServer).unwrap();
         }
-        let told = troubles.wait_for(|troubles| troubles.contains_key(&Kind::Service));
+        let told = errors.wait_for(|errors| errors.contains_key(&Kind::Service));
         drop(timeout(Duration::from_secs(60), told).await.unwrap().unwrap());
         sleep(Duration::from_secs(2)).await;
         assert_eq!(*receiver.borrow(), before, "what was known is kept");
         server.start_daemon(Daemon::ApiServer).unwrap();
-        let over = troubles.wait_for(|troubles| troubles.is_empty());
+        let over = errors.wait_for(|errors| errors.is_empty());
         drop(timeout(Duration::from_secs(60), over).await.unwrap().unwrap());
     }
     server.apply(&service("b", 80).to_string()).unwrap();
@@ -184,18 +184,18 @@ async fn an_api_server_that_goes_away() {
 async fn an_api_server_that_is_silent() {
     let server = ApiServer::start().unwrap();
     let watching = KubeSource::start(with_kubeconfig(server.admin_kubeconfig()).await, Options::default());
-    let (mut receiver, mut troubles) = (watching.snapshots, watching.troubles);
+    let (mut receiver, mut errors) = (watching.snapshots, watching.errors);
     until(&mut receiver, "the first", |new| new.services.len() == 1).await;
     {
         // Connections stay open: only the silence shows it. Long before a watch should have ended, which is after a minute.
         let frozen = server.frozen(Daemon::ApiServer).unwrap();
-        let told = troubles.wait_for(|troubles| troubles.contains_key(&Kind::Service));
+        let told = errors.wait_for(|errors| errors.contains_key(&Kind::Service));
         drop(timeout(Duration::from_secs(40), told).await.unwrap().unwrap());
         drop(frozen);
     }
     server.apply(&service("a", 80).to_string()).unwrap();
     until(&mut receiver, "after it", |new| new.services.len() == 2).await;
-    drop(timeout(Duration::from_secs(60), troubles.wait_for(|troubles| troubles.is_empty())).await.unwrap().unwrap());
+    drop(timeout(Duration::from_secs(60), errors.wait_for(|errors| errors.is_empty())).await.unwrap().unwrap());
 }
 
 /// Passes connections on to an address as long as it is open; closing it cuts them.

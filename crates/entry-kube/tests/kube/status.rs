@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use entry_kube::lease::{Lease, Terms};
-use entry_kube::status::{Counters, Judged, Writer};
+use entry_kube::status::{Counters, JudgedSnapshot, Writer};
 use entry_kube::{KubeSource, Options};
 use entry_model::{Finding, Key, Kind, ObjectRef, Outcome, Reason, Snapshot, Verdict, Verdicts};
 use serde_json::{Value, json};
@@ -30,10 +30,10 @@ fn accept() -> Say {
     Arc::new(|_| Some(verdict(Outcome::Accepted, "")))
 }
 
-fn judge(snapshot: &Arc<Snapshot>, say: &Say) -> Judged {
+fn judge(snapshot: &Arc<Snapshot>, say: &Say) -> JudgedSnapshot {
     let objects = snapshot.ingresses.values().map(|ingress| ingress.meta.object(Kind::Ingress));
     let verdicts: Verdicts = objects.filter_map(|object| Some((object.clone(), say(&object)?))).collect();
-    Judged { snapshot: Arc::clone(snapshot), verdicts: Arc::new(verdicts), held: Arc::default() }
+    JudgedSnapshot { snapshot: Arc::clone(snapshot), verdicts: Arc::new(verdicts), held: Arc::default() }
 }
 
 /// A replica: source, lease, writer, with the rights that are shipped.

@@ -1,0 +1,53 @@
+//! `v1` Service.
+
+use std::net::IpAddr;
+
+use entry_model::{Object, Service, ServiceKind, ServicePort};
+use k8s_openapi::api::core::v1 as core;
+
+use super::{Convert, LAST_APPLIED, Unusable, nonempty, parse_port, reduce_address, reduce_meta, unusable};
+
+impl Convert for core::Service {
+    /// All labels, for selectors; all annotations but the copy that `kubectl apply` leaves, so that foreign ones can be named.
+    fn convert(self) -> Result<Option<Object>, Unusable> {
+        let spec = self.spec.unwrap_or_default();
+        let mut addresses = spec.cluster_ips.unwrap_or_default();
+        if addresses.is_empty() {
+            addresses.extend(nonempty(spec.cluster_ip));
+        }
+        let kind = if spec.type_.as_deref() == Some("ExternalName") {
+            ServiceKind::ExternalName(spec.external_name.unwrap_or_default())
+        } else if addresses.iter().any(|address| address == "None") {
+            ServiceKind::Headless
+        } else {
+            ServiceKind::ClusterIp
+        };
+        let mut cluster_ips = Vec::new();
+        if kind == ServiceKind::ClusterIp {
+            for (index, address) in addresses.iter().enumerate() {
+                match address.parse::<IpAddr>() {
+                    Ok(address) => cluster_ips.push(address),
+                    Err(_) if address.is_empty() => {}
+                    Err(_) => {
+                        return unusable(format!("spec.clusterIPs[{index}]"), format!("`{address}` is no IP address"));
+                    }
+                }
+            }
+        }
+        let mut ports = Vec::new();
+        for (index, entry) in spec.ports.unwrap_or_default().into_iter().enumerate() {
+            ports.push(ServicePort {
+                name: entry.name.unwrap_or_default(),
+                port: parse_port(entry.port, format!("spec.ports[{index}].port"))?,
+                protocol: nonempty(entry.protocol).unwrap_or_else(|| "TCP".to_owned()),
+                app_protocol: nonempty(entry.app_protocol),
+            });
+        }
+        let meta = reduce_meta(self.metadata, true, |name| name != LAST_APPLIED);
+        let status = self.status.and_then(|status| status.load_balancer).and_then(|status| status.ingress);
+        let addresses =
+            status.unwrap_or_default().into_iter().filter_map(|entry| reduce_address(entry.ip, entry.hostname));
+        let addresses = addresses.collect();
+        Ok(Some(Service { meta, kind, cluster_ips, ports, addresses }.into()))
+    }
+}

@@ -1,0 +1,189 @@
+//! The record of which namespace holds which hosts: a `ConfigMap` beside the lease, which its holder writes and all replicas
+//! follow. By it a restart changes nothing, and all replicas agree.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use entry_model::Holdings;
+use futures_util::StreamExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Api, PostParams};
+use kube::runtime::watcher::{self, Event};
+use kube::{Client, ResourceExt};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::api_error::with_causes;
+use crate::lease::Lease;
+use crate::writes::{JudgedSnapshot, LIMIT, RETRY};
+
+/// The name of the record.
+pub const RECORD: &str = "sparrow-entry-hosts";
+
+/// How long it may be, in bytes. An object has at most 1 MiB.
+const LARGEST: usize = 900 << 10;
+/// The least time between two writes.
+const PACE: Duration = Duration::from_secs(1);
+
+/// What the record says. What cannot be read of it is passed over.
+fn holdings(record: Option<&ConfigMap>) -> (Arc<Holdings>, usize) {
+    let Some(texts) = record.and_then(|record| record.data.as_ref()) else { return <_>::default() };
+    let (holdings, garbled) = Holdings::read(texts);
+    (Arc::new(holdings), garbled)
+}
+
+/// Logs that something of the record is not used.
+fn log_garbled(namespace: &str, garbled: usize) {
+    if garbled > 0 {
+        tracing::warn!(
+            "the record of hosts, ConfigMap {namespace}/{RECORD}: {garbled} lines cannot be read and are passed over; of what \
+             they named, the oldest object's namespace has it"
+        );
+    }
+}
+
+fn is_forbidden(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403)
+}
+
+fn log_forbidden(namespace: &str) {
+    tracing::error!(
+        "the record of hosts, ConfigMap {namespace}/{RECORD}, may not be read: a role in that namespace needs the rule apiGroups \
+         [\"\"], resources [\"configmaps\"], verbs [\"get\", \"list\", \"watch\", \"update\"], resourceNames [{RECORD:?}]; without \
+         it, a restart gives hosts to the oldest objects' namespaces"
+    );
+}
+
+/// Reads it once. Without the right to, nothing is held.
+///
+/// # Errors
+/// The API server does not answer.
+pub(crate) async fn read(client: &Client, namespace: &str) -> Result<Arc<Holdings>, kube::Error> {
+    let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    match api.get_opt(RECORD).await {
+        Ok(record) => {
+            let (holdings, garbled) = holdings(record.as_ref());
+            log_garbled(namespace, garbled);
+            Ok(holdings)
+        }
+        Err(error) if is_forbidden(&error) => {
+            log_forbidden(namespace);
+            Ok(Arc::default())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Follows it for ever.
+pub(crate) async fn follow(client: &Client, namespace: &str, known: impl Fn(Arc<Holdings>)) {
+    let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    let config = watcher::Config::default().fields(&format!("metadata.name={RECORD}"));
+    let mut events = std::pin::pin!(watcher::watcher(api, config));
+    let (mut listed, mut garbled, mut forbidden) = (None, 0, false);
+    while let Some(event) = events.next().await {
+        let record = match event {
+            Ok(Event::Init) => {
+                listed = None;
+                continue;
+            }
+            Ok(Event::InitApply(record)) => {
+                listed = Some(record);
+                continue;
+            }
+            Ok(Event::InitDone) => listed.take(),
+            Ok(Event::Apply(record)) => Some(record),
+            Ok(Event::Delete(_)) => None,
+            Err(error) => {
+                let refused = match &error {
+                    watcher::Error::InitialListFailed(error)
+                    | watcher::Error::WatchStartFailed(error)
+                    | watcher::Error::WatchFailed(error) => is_forbidden(error),
+                    watcher::Error::WatchError(status) => status.code == 403,
+                    watcher::Error::NoResourceVersion => false,
+                };
+                if refused && !forbidden {
+                    log_forbidden(namespace);
+                    // Rather that than not to serve: what this process has seen is in force.
+                    known(Arc::default());
+                }
+                forbidden |= refused;
+                tokio::time::sleep(RETRY.mul_f64(rand::random_range(0.1..0.5))).await;
+                continue;
+            }
+        };
+        forbidden = false;
+        let (holdings, lines) = holdings(record.as_ref());
+        if garbled != lines {
+            garbled = lines;
+            log_garbled(namespace, garbled);
+        }
+        known(holdings);
+    }
+}
+
+/// Writes it, while the lease is held, until the sender of `judged` is dropped.
+pub(crate) async fn write(
+    client: &Client,
+    namespace: &str,
+    lease: &Lease,
+    mut judged: watch::Receiver<Option<JudgedSnapshot>>,
+) {
+    let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    let mut state = lease.state();
+    let mut last_error = None;
+    // What was written last, and when, until it comes back.
+    let mut written: Option<(Arc<Holdings>, Instant)> = None;
+    loop {
+        let now = judged.borrow_and_update().clone();
+        let held = state.borrow_and_update().held;
+        let due = now.filter(|now| held && now.held != now.snapshot.held).map(|now| now.held);
+        let waits = |holdings: &Arc<Holdings>| match &written {
+            Some((last, at)) if last == holdings => at.elapsed() < RETRY,
+            _ => false,
+        };
+        let Some(holdings) = due.filter(|holdings| !waits(holdings)) else {
+            tokio::select! {
+                changed = judged.changed() => if changed.is_err() { return },
+                changed = state.changed() => if changed.is_err() { return },
+                () = sleep_until(Instant::now() + RETRY) => {}
+            }
+            continue;
+        };
+        let outcome = match timeout(LIMIT, put(&api, holdings.write(LARGEST))).await {
+            Ok(outcome) => outcome.map_err(|error| with_causes(&error)),
+            Err(_) => Err(format!("no answer within {LIMIT:?}")),
+        };
+        let begun = Instant::now();
+        written = outcome.is_ok().then_some((holdings, begun));
+        let failed = outcome.err();
+        if let Some(message) = failed.as_ref().filter(|message| last_error.as_ref() != Some(*message)) {
+            tracing::warn!(
+                "the record of hosts, ConfigMap {namespace}/{RECORD}, cannot be written: {message}; it is tried again, and until \
+                 then only running replicas know who holds what"
+            );
+        }
+        last_error = failed;
+        sleep_until(begun + if last_error.is_some() { RETRY } else { PACE }).await;
+    }
+}
+
+/// Puts texts into the record. Another's change in between is not overwritten.
+async fn put(api: &Api<ConfigMap>, texts: BTreeMap<String, String>) -> Result<(), kube::Error> {
+    let data = Some(texts).filter(|texts| !texts.is_empty());
+    match api.get_opt(RECORD).await? {
+        Some(record) if record.data.clone().unwrap_or_default() == data.clone().unwrap_or_default() => Ok(()),
+        Some(mut record) => {
+            record.data = data;
+            record.binary_data = None;
+            api.replace(&record.name_any(), &PostParams::default(), &record).await.map(drop)
+        }
+        None if data.is_none() => Ok(()),
+        None => {
+            let metadata = ObjectMeta { name: Some(RECORD.to_owned()), ..ObjectMeta::default() };
+            let record = ConfigMap { metadata, data, ..ConfigMap::default() };
+            api.create(&PostParams::default(), &record).await.map(drop)
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What is read of a cluster.
+
+use entry_model::Key;
+
+/// What is read from an API server. Follows the roles of [`crate::roles()`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// A label selector, such as `sparrow/expose=true`: which Services are exposed by annotations. It is sent to the API
+    /// server if `ingresses` is false. Otherwise all Services are read, because an Ingress can name any.
+    pub service_selector: String,
+    /// A label selector, such as `role=entry`: which Nodes are read.
+    pub node_selector: String,
+    /// How Secrets are read.
+    pub tls_secrets: TlsSecrets,
+    /// The Secret for entries of `spec.tls` that name none, which [`TlsSecrets::Named`] has to fetch too.
+    pub default_certificate: Option<Key>,
+    /// The only namespace to look at; all if there is none.
+    pub namespace: Option<String>,
+    /// Whether Ingresses are read, and with them `IngressClasses` and Secrets.
+    pub ingresses: bool,
+    /// Whether hosts have owners, for which Namespaces are read.
+    pub ownership: bool,
+    /// The namespace of the record of which namespace holds what; it is read if there is one.
+    pub record: Option<String>,
+    /// Whether a kind that the API server refuses to list counts as one without objects after five seconds. Otherwise
+    /// there is no first snapshot until the right is given. What was listed once always stays.
+    pub go_without: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            service_selector: "sparrow/expose=true".into(),
+            node_selector: "role=entry".into(),
+            tls_secrets: TlsSecrets::Watched,
+            default_certificate: None,
+            namespace: None,
+            ingresses: true,
+            ownership: true,
+            record: None,
+            go_without: true,
+        }
+    }
+}
+
+/// How Secrets are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsSecrets {
+    /// All of the type `kubernetes.io/tls` are watched.
+    Watched,
+    /// Those that Ingresses name are fetched one by one, and again every minute. Needs rights for those only.
+    Named,
+}

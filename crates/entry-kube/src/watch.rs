@@ -1,0 +1,194 @@
+//! Follows an API server: a watch for each kind, whose changes go into one store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use entry_model::{Kind, Snapshot};
+use futures_util::StreamExt as _;
+use futures_util::future::{self, BoxFuture};
+use kube::Client;
+use kube::api::ListParams;
+use kube::runtime::watcher::{self, Event};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::api_error::explain_read_error;
+use crate::host_record;
+use crate::kinds::{self, KINDS, KindInfo, KindVisitor, ReadKind, read_kinds};
+use crate::list::{PAGE, reduce, reference};
+use crate::named_secrets::follow_named_secrets;
+use crate::options::{Options, TlsSecrets};
+use crate::store::{SILENCE, Store};
+
+/// How long a watch lasts until it is renewed, in seconds. It bounds for how long a dead connection goes unnoticed.
+const WATCH_SECONDS: u32 = 60;
+/// The first and the longest pause after something failed.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How long after an error it must be quiet until it is asked whether it is over.
+const QUIET: Duration = Duration::from_secs(2);
+/// How long a kind must be refused until it is taken to have no objects. Rights that are given at the same time as the
+/// program starts reach the API server's authoriser a moment later.
+const REFUSED: Duration = Duration::from_secs(5);
+/// How often it is asked whether the API server is there.
+const ASK: Duration = Duration::from_secs(5);
+
+/// What follows an API server. It ends when `snapshots` is dropped.
+#[derive(Debug, Clone)]
+pub struct Watching {
+    /// The newest snapshot; `None` until all kinds were listed once.
+    pub snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
+    /// Why a kind cannot be read now. What was read before stays in force.
+    pub errors: watch::Receiver<BTreeMap<Kind, String>>,
+}
+
+/// Starts to follow an API server.
+pub(crate) fn start(client: Client, options: Options) -> Watching {
+    let (sender, snapshots) = watch::channel(None);
+    let (store, errors) = Store::new(read_kinds(&options), options.record.is_some());
+    tokio::spawn(async move {
+        let (client, options, store) = (&client, &options, &store);
+        let watched = KINDS.iter().filter(|info| info.is_watched(options));
+        let watches = watched.filter_map(|info| kinds::visit(info.kind, Follow { client, options, store }));
+        let named_secrets = async {
+            if options.tls_secrets == TlsSecrets::Named && read_kinds(options).contains(&Kind::Secret) {
+                follow_named_secrets(client, options.default_certificate.as_ref(), store).await;
+            }
+        };
+        let record = async {
+            if let Some(namespace) = &options.record {
+                host_record::follow(client, namespace, |held| store.set_held(held)).await;
+            }
+        };
+        let all = future::join_all(watches);
+        tokio::select! {
+            () = sender.closed() => {}
+            _ = async { tokio::join!(all, named_secrets, record, listen(client, options, store), store.publish(&sender)) } => {}
+        }
+    });
+    Watching { snapshots, errors }
+}
+
+/// Follows a kind.
+struct Follow<'a> {
+    client: &'a Client,
+    options: &'a Options,
+    store: &'a Store,
+}
+
+impl<'a> KindVisitor for Follow<'a> {
+    type Output = BoxFuture<'a, ()>;
+
+    fn visit<K: ReadKind>(self) -> Self::Output {
+        Box::pin(follow::<K>(self.client, self.options, self.store))
+    }
+}
+
+/// Asks the API server now and then whether it is there: a watch says nothing as long as nothing changes, so that a server
+/// that hangs would be noticed only when the watch should have ended.
+async fn listen(client: &Client, options: &Options, store: &Store) {
+    loop {
+        sleep(ASK).await;
+        // Whoever may do anything may ask for the version; a refusal is an answer too.
+        let asked = timeout(SILENCE, client.apiserver_version()).await;
+        let silent = matches!(asked, Err(_) | Ok(Err(kube::Error::Service(_) | kube::Error::HyperError(_))));
+        store.set_silent(&read_kinds(options), silent);
+    }
+}
+
+/// Pauses that become longer, with some chance so that replicas do not knock together.
+struct Pauses(Duration);
+
+impl Pauses {
+    async fn pause(&mut self) {
+        let part = rand::random_range(0.5..1.0);
+        sleep(self.0.mul_f64(part)).await;
+        self.0 = (self.0 * 2).min(PAUSE.1);
+    }
+}
+
+/// Follows a kind for ever.
+async fn follow<K: ReadKind>(client: &Client, options: &Options, store: &Store) {
+    let (api, kind) = (K::api(client, options), K::KIND);
+    let selectors = KindInfo::of(kind).map(|info| info.selectors(options)).unwrap_or_default();
+    let config = watcher::Config {
+        label_selector: selectors.labels,
+        field_selector: selectors.fields,
+        timeout: Some(WATCH_SECONDS),
+        page_size: Some(PAGE),
+        ..watcher::Config::default()
+    };
+    let one = ListParams { limit: Some(1), ..ListParams::default() };
+    let one = ListParams { label_selector: config.label_selector.clone(), ..one };
+    let one = ListParams { field_selector: config.field_selector.clone(), ..one };
+    let mut events = std::pin::pin!(watcher::watcher(api.clone(), config));
+    let mut pauses = Pauses(PAUSE.0);
+    let mut listing = Vec::new();
+    let mut refused: Option<Instant> = None;
+    let mut failing = false;
+    loop {
+        // A watch that works again says nothing until something changes.
+        let event = if failing { timeout(QUIET, events.next()).await } else { Ok(events.next().await) };
+        let Ok(event) = event else {
+            if matches!(timeout(QUIET, api.list(&one)).await, Ok(Ok(_))) {
+                failing = false;
+                store.set_error(kind, None);
+            }
+            continue;
+        };
+        let Some(event) = event else { return };
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                let (message, forbidden) = describe_watch_error(kind, &error);
+                // The end of the API server's history is no error: all is listed anew.
+                if !matches!(&error, watcher::Error::WatchError(status) if status.code == 410) {
+                    failing = true;
+                    store.set_error(kind, Some(message));
+                }
+                refused = if forbidden { Some(refused.unwrap_or_else(Instant::now)) } else { None };
+                if options.go_without && refused.is_some_and(|since| since.elapsed() >= REFUSED) {
+                    // Only before it was listed: what is known stays.
+                    store.change(|state| state.missing.remove(&kind));
+                }
+                pauses.pause().await;
+                continue;
+            }
+        };
+        match event {
+            Event::Init => {
+                listing = Vec::new();
+                // Nothing was asked yet.
+                continue;
+            }
+            Event::InitApply(object) => listing.extend(reduce(object)),
+            Event::InitDone => store.replace(kind, std::mem::take(&mut listing)),
+            Event::Apply(object) => {
+                let reference = reference(&object);
+                match reduce(object) {
+                    Some(read) => store.change(|state| state.put(read)),
+                    None => store.change(|state| state.remove(&reference)),
+                }
+            }
+            Event::Delete(object) => store.change(|state| state.remove(&reference(&object))),
+        }
+        refused = None;
+        failing = false;
+        pauses = Pauses(PAUSE.0);
+        store.set_error(kind, None);
+    }
+}
+
+/// What an error means, and whether it is a missing right.
+fn describe_watch_error(kind: Kind, error: &watcher::Error) -> (String, bool) {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => {
+            let forbidden = matches!(error, kube::Error::Api(status) if status.code == 403);
+            (explain_read_error(kind, r#""list", "watch""#, error), forbidden)
+        }
+        watcher::Error::WatchError(status) => (status.message.clone(), status.code == 403),
+        watcher::Error::NoResourceVersion => (error.to_string(), false),
+    }
+}
