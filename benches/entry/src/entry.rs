@@ -56,7 +56,6 @@ pub fn common(directory: &Path, nginx: &Path) -> Vec<String> {
         flag("runtime", directory.join("runtime")),
         "--access-log=off".to_owned(),
         "--workers=2".to_owned(),
-        "--stop-timeout=1s".to_owned(),
     ];
     if rustix::process::geteuid().is_root() {
         arguments.push("--user=root".to_owned());
@@ -75,6 +74,9 @@ impl Entry {
             let mut command = vec![start.binary.display().to_string(), start.command.to_owned()];
             command.extend(common(directory, start.nginx));
             command.extend([format!("--http={http}"), format!("--admin={admin}")]);
+            if start.command == "run" {
+                command.push("--stop-timeout=1s".to_owned());
+            }
             command.extend(start.arguments);
             Ok(command)
         })?;

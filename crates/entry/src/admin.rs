@@ -14,55 +14,61 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use entry_kube::status::Counters;
 use entry_model::{Kind, Routes};
-use nginx_process::{Handle, State};
+use nginx_process::{Control, Handle, State};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::metrics;
-use crate::pipeline::Told;
+use crate::pipeline::PipelineStatus;
 
-/// The parts of the process that there is something to tell of. A command has some of them.
+/// What the admin port reports of. A command has some of it.
 #[derive(Debug, Clone, Default)]
-pub struct Parts {
+pub struct AdminState {
     /// The loop that makes configurations.
-    pub told: Option<Told>,
-    /// What cannot be read, by kind.
-    pub troubles: Option<watch::Receiver<BTreeMap<Kind, String>>>,
+    pub pipeline: Option<PipelineStatus>,
+    /// Why objects cannot be read, by kind.
+    pub source_errors: Option<watch::Receiver<BTreeMap<Kind, String>>>,
     /// What was written into the cluster.
-    pub written: Option<Arc<Counters>>,
+    pub status_writes: Option<Arc<Counters>>,
     /// nginx.
     pub nginx: Option<Handle>,
-    /// The socket on which nginx tells its own counters.
-    pub control: Option<PathBuf>,
+    /// nginx's control socket, for its own counters.
+    pub control: Option<Control>,
 }
 
-impl Parts {
+impl AdminState {
+    /// The same, with an nginx that runs in this process.
+    #[must_use]
+    pub fn with_nginx(self, nginx: Handle, control: PathBuf) -> Self {
+        Self { nginx: Some(nginx), control: Some(Control::new(control)), ..self }
+    }
+
     /// Why it is not ready; none when it is.
     ///
-    /// Whoever makes configurations is ready once one was offered, whoever runs nginx once one is confirmed to be served,
+    /// A process that makes configurations is ready once one was offered, one that runs nginx once one is confirmed to be served,
     /// and until it is told to end.
-    pub fn unready(&self) -> Option<String> {
-        let reasons: Vec<String> = [self.unserved(), self.unmade()].into_iter().flatten().collect();
+    pub fn why_not_ready(&self) -> Option<String> {
+        let reasons: Vec<String> = [self.why_not_served(), self.why_not_offered()].into_iter().flatten().collect();
         (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 
     /// Why it will not get well by itself; none while it may.
-    pub fn dead(&self) -> Option<&'static str> {
-        // What it tells ends with the loop, which ends before this port only by a fault of its own.
-        let ended = self.told.as_ref().is_some_and(|told| told.progress.has_changed().is_err());
+    pub fn why_dead(&self) -> Option<&'static str> {
+        // Its status ends with the loop, which ends before this port only by a fault of its own.
+        let ended = self.pipeline.as_ref().is_some_and(|pipeline| pipeline.progress.has_changed().is_err());
         ended.then_some("the loop that makes configurations has ended: what is served stays as it is until a restart")
     }
 
-    fn unserved(&self) -> Option<String> {
+    fn why_not_served(&self) -> Option<String> {
         let status = self.nginx.as_ref()?.status();
         match status.state {
             // What is in front goes elsewhere from now on.
             State::Stopping | State::Stopped => Some("it was told to end, and serves what still comes".to_owned()),
             state if status.live.is_none() => {
                 let mut text = format!("no configuration is served yet: nginx is {state:?}").to_lowercase();
-                if let Some(trouble) = &status.last_error {
-                    let _ = write!(text, ": {}", nginx_conf::reason_of(trouble));
+                if let Some(error) = &status.last_error {
+                    let _ = write!(text, ": {}", nginx_conf::reason_of(error));
                 }
                 Some(text)
             }
@@ -70,18 +76,18 @@ impl Parts {
         }
     }
 
-    fn unmade(&self) -> Option<String> {
-        let progress = self.told.as_ref()?.progress.borrow();
+    fn why_not_offered(&self) -> Option<String> {
+        let progress = self.pipeline.as_ref()?.progress.borrow();
         if progress.offered.is_some() {
             return None;
         }
-        let troubles = self.troubles.as_ref().map(|troubles| troubles.borrow().clone()).unwrap_or_default();
-        let mut text = match &progress.trouble {
-            Some(trouble) => format!("no configuration could be offered: {trouble}"),
+        let source_errors = self.source_errors.as_ref().map(|errors| errors.borrow().clone()).unwrap_or_default();
+        let mut text = match &progress.last_error {
+            Some(error) => format!("no configuration could be offered: {error}"),
             None => "the objects have not all been read yet".to_owned(),
         };
-        for (kind, trouble) in troubles {
-            let _ = write!(text, "; {kind}: {trouble}");
+        for (kind, error) in source_errors {
+            let _ = write!(text, "; {kind}: {error}");
         }
         Some(text)
     }
@@ -105,16 +111,16 @@ pub struct Admin {
 
 impl Admin {
     /// Serves there.
-    pub fn start(listener: TcpListener, parts: Parts) -> Self {
+    pub fn start(listener: TcpListener, state: AdminState) -> Self {
         if let Ok(address) = listener.local_addr() {
             tracing::info!(%address, "admin");
         }
         let router = Router::new()
             .route("/", get(index))
-            .route("/healthz", get(healthy))
-            .route("/readyz", get(ready))
-            .route("/metrics", get(counted))
-            .with_state(parts);
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(openmetrics))
+            .with_state(state);
         let serving = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
                 tracing::error!(%error, "the admin port has ended");
@@ -129,28 +135,28 @@ impl Admin {
     }
 }
 
-async fn healthy(extract::State(parts): extract::State<Parts>) -> Response {
-    match parts.dead() {
+async fn healthz(extract::State(state): extract::State<AdminState>) -> Response {
+    match state.why_dead() {
         None => "ok\n".into_response(),
         Some(reason) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{reason}\n")).into_response(),
     }
 }
 
-async fn ready(extract::State(parts): extract::State<Parts>) -> Response {
-    match parts.unready() {
+async fn readyz(extract::State(state): extract::State<AdminState>) -> Response {
+    match state.why_not_ready() {
         None => "ready\n".into_response(),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
 }
 
-async fn counted(extract::State(parts): extract::State<Parts>) -> Response {
-    let text = metrics::text(&parts).await;
+async fn openmetrics(extract::State(state): extract::State<AdminState>) -> Response {
+    let text = metrics::text(&state).await;
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }
 
 /// A page with the routes.
-async fn index(extract::State(parts): extract::State<Parts>) -> Html<String> {
-    let routes = parts.told.as_ref().map(|told| Arc::clone(&told.progress.borrow().routes));
+async fn index(extract::State(state): extract::State<AdminState>) -> Html<String> {
+    let routes = state.pipeline.as_ref().map(|pipeline| Arc::clone(&pipeline.progress.borrow().routes));
     Html(page(routes.as_deref()))
 }
 

@@ -10,11 +10,12 @@
 //! configuration, `nginx-process` puts it in force. Here are the flags, the loop, and what is told outside.
 
 pub mod admin;
-pub mod bounds;
 pub mod commands;
+pub mod flags;
+pub mod generator;
+pub mod host_record;
 pub mod metrics;
-mod newer;
+mod pending;
 pub mod pipeline;
-pub mod record;
-pub mod settings;
+mod quarantine;
 pub mod source;

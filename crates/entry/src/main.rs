@@ -3,9 +3,8 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use entry::commands;
-use entry::settings::Cli;
+use entry::flags;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::prelude::*;
@@ -17,7 +16,7 @@ const FILTER: &str = "info";
 const SILENT: [&str; 2] = ["kube_client", "kube_runtime"];
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = flags::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     // Everything that is told, but for what a command is asked to print, goes to standard error.
     let level = EnvFilter::try_from_env("SPARROW_ENTRY_LOG").unwrap_or_else(|_| FILTER.into());
     let told = filter_fn(|metadata| !SILENT.iter().any(|silent| metadata.target().starts_with(silent)));

@@ -9,34 +9,29 @@ use entry_model::{Kind, Snapshot};
 use kube::Client;
 use tokio::sync::watch;
 
-use crate::settings::{From, Settings};
+use crate::flags::{ObjectFlags, ObjectSource};
 
 /// What is followed.
 pub struct Source {
     /// The newest snapshot; `None` until all objects were read once.
     pub snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     /// What cannot be read now, by kind. What was read before stays in force.
-    pub troubles: watch::Receiver<BTreeMap<Kind, String>>,
+    pub errors: watch::Receiver<BTreeMap<Kind, String>>,
     /// The cluster, if there is one.
     pub client: Option<Client>,
 }
 
-async fn client(settings: &Settings) -> anyhow::Result<Client> {
-    entry_kube::client(settings.kubeconfig.as_deref()).await.context(
+async fn client(flags: &ObjectFlags) -> anyhow::Result<Client> {
+    entry_kube::client(flags.kubeconfig.as_deref()).await.context(
         "no API server is known: run this in a pod with a service account, name a kubeconfig with --kubeconfig, or name a \
          directory of manifests with --from",
     )
 }
 
-/// The namespace of the lease and of the record of hosts.
-pub fn own_namespace(settings: &Settings, client: &Client) -> String {
-    settings.lease_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned())
-}
-
 /// What is read, with the record of hosts.
-fn options(settings: &Settings, client: &Client) -> entry_kube::Options {
-    let options = settings.kube();
-    let record = options.ownership.then(|| own_namespace(settings, client));
+fn options(flags: &ObjectFlags, client: &Client) -> entry_kube::Options {
+    let options = flags.kube();
+    let record = options.ownership.then(|| flags.lease_namespace_or_own(client));
     entry_kube::Options { record, ..options }
 }
 
@@ -44,12 +39,12 @@ fn options(settings: &Settings, client: &Client) -> entry_kube::Options {
 ///
 /// # Errors
 /// They cannot all be read.
-pub async fn read(settings: &Settings) -> anyhow::Result<Snapshot> {
-    match &settings.from {
-        From::Directory(dir) => Ok(DirectorySource::read(dir)?),
-        From::Kubernetes => {
-            let client = client(settings).await?;
-            let options = options(settings, &client);
+pub async fn read(flags: &ObjectFlags) -> anyhow::Result<Snapshot> {
+    match &flags.from {
+        ObjectSource::Directory(dir) => Ok(DirectorySource::read(dir)?),
+        ObjectSource::Kubernetes => {
+            let client = client(flags).await?;
+            let options = options(flags, &client);
             Ok(KubeSource::read(client, &options).await?)
         }
     }
@@ -59,9 +54,9 @@ pub async fn read(settings: &Settings) -> anyhow::Result<Snapshot> {
 ///
 /// # Errors
 /// A directory that cannot be read, or no API server to ask. One that does not answer is waited for.
-pub async fn follow(settings: &Settings) -> anyhow::Result<Source> {
-    match &settings.from {
-        From::Directory(dir) => {
+pub async fn follow(flags: &ObjectFlags) -> anyhow::Result<Source> {
+    match &flags.from {
+        ObjectSource::Directory(dir) => {
             let mut read = DirectorySource::watch(dir).await?;
             let (sender, snapshots) = watch::channel(Some(read.borrow_and_update().clone()));
             tokio::spawn(async move {
@@ -74,12 +69,12 @@ pub async fn follow(settings: &Settings) -> anyhow::Result<Source> {
                 // The last snapshot stays in force.
                 sender.closed().await;
             });
-            Ok(Source { snapshots, troubles: watch::channel(BTreeMap::new()).1, client: None })
+            Ok(Source { snapshots, errors: watch::channel(BTreeMap::new()).1, client: None })
         }
-        From::Kubernetes => {
-            let client = client(settings).await?;
-            let watching = KubeSource::start(client.clone(), options(settings, &client));
-            Ok(Source { snapshots: watching.snapshots, troubles: watching.errors, client: Some(client) })
+        ObjectSource::Kubernetes => {
+            let client = client(flags).await?;
+            let watching = KubeSource::start(client.clone(), options(flags, &client));
+            Ok(Source { snapshots: watching.snapshots, errors: watching.errors, client: Some(client) })
         }
     }
 }

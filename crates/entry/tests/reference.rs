@@ -7,11 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Arg, CommandFactory as _, Parser as _};
-use entry::admin::Parts;
+use clap::Arg;
+use entry::admin::AdminState;
+use entry::flags::{self, Command};
+use entry::generator::Generator;
 use entry::metrics;
-use entry::pipeline::{Maker, Pipeline};
-use entry::settings::Cli;
+use entry::pipeline::Pipeline;
 use entry_kube::status::Counters;
 use entry_kube::{Options, TlsSecrets, roles};
 use entry_model::{Key, Kind, ObjectRef, Snapshot};
@@ -85,40 +86,58 @@ fn table<'a>(text: &mut String, arguments: impl Iterator<Item = &'a Arg>) {
     text.extend(arguments.map(row));
 }
 
+/// The flags that the help of a command shows, but for `--help` itself.
+fn shown_flags(command: &clap::Command) -> impl Iterator<Item = &Arg> {
+    command.get_arguments().filter(|flag| !flag.is_hide_set() && !["help", "version"].contains(&flag.get_id().as_str()))
+}
+
 #[test]
 fn flags() {
     let mut text = page(
         "Flags of sparrow-entry",
-        "The same flags are known to all commands, so that the containers of a pod can share one list of them; each command \
-         heeds those that concern it. Every flag can also be given as the environment variable beside it; the flag wins. \
+        "Each command has the groups of flags that concern it; `sparrow-entry COMMAND --help` shows them. Every flag of a group \
+         can also be given as the environment variable beside it; the flag wins. A command does not look at variables of others, \
+         so that the containers of a pod can share one list of variables. \
          Lists are written with commas in a variable. Times are written like `500ms`, `30s`, `2m`. `SPARROW_ENTRY_LOG` \
          sets the level of the log, in the syntax of `RUST_LOG` (without it `info`); the Kubernetes client's own lines are never logged.",
     );
-    let mut command = Cli::command();
-    command.build();
-    let shown = |argument: &&Arg| !argument.is_hide_set() && !["help", "version"].contains(&argument.get_id().as_str());
+    let mut program = flags::command();
+    program.build();
+    let commands: Vec<_> = program.get_subcommands().filter(|command| command.get_name() != "help").collect();
     text.push_str("\n## Commands\n\n| command | what it does |\n|---|---|\n");
-    let commands: Vec<_> = command.get_subcommands().filter(|command| command.get_name() != "help").collect();
     for command in &commands {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         writeln!(text, "| `{}` | {} |", command.get_name(), cell(&about)).unwrap();
     }
+    // Groups in the order in which commands show them, each with its flags and the commands that have them.
     let mut headings: Vec<&str> = Vec::new();
-    for heading in command.get_arguments().filter(shown).filter_map(Arg::get_help_heading) {
-        if !headings.contains(&heading) {
-            headings.push(heading);
+    let mut groups: BTreeMap<&str, (Vec<&Arg>, Vec<&str>)> = BTreeMap::new();
+    for command in &commands {
+        for flag in shown_flags(command) {
+            let Some(heading) = flag.get_help_heading() else { continue };
+            if !headings.contains(&heading) {
+                headings.push(heading);
+            }
+            let (flags, of) = groups.entry(heading).or_default();
+            if flags.iter().all(|known| known.get_id() != flag.get_id()) {
+                flags.push(flag);
+            }
+            if of.last() != Some(&command.get_name()) {
+                of.push(command.get_name());
+            }
         }
     }
     for heading in headings {
-        write!(text, "\n## {heading}\n\n").unwrap();
-        let arguments = command.get_arguments().filter(shown);
-        table(&mut text, arguments.filter(|argument| argument.get_help_heading() == Some(heading)));
+        let (flags, of) = &groups[heading];
+        let of: Vec<_> = of.iter().map(|name| format!("`{name}`")).collect();
+        write!(text, "\n## {heading}\n\nOf {}.\n\n", of.join(", ")).unwrap();
+        table(&mut text, flags.iter().copied());
     }
     for command in commands {
-        let own = || command.get_arguments().filter(shown).filter(|argument| !argument.is_global_set());
-        if own().next().is_some() {
+        let own: Vec<_> = shown_flags(command).filter(|flag| flag.get_help_heading().is_none()).collect();
+        if !own.is_empty() {
             write!(text, "\n## Of {} only\n\n", command.get_name()).unwrap();
-            table(&mut text, own());
+            table(&mut text, own.into_iter());
         }
     }
     checked_in("docs/reference/entry-flags.md", &text);
@@ -131,41 +150,31 @@ async fn all_metrics() -> anyhow::Result<String> {
     let path = |name: &str| dir.path().join(name).display().to_string();
     let nginx = testbed::nginx::debian();
     let free = testbed::http::free_address()?;
-    let settings = Cli::parse_from([
-        "sparrow-entry",
-        "run",
-        "--http",
-        &free.to_string(),
-        "--access-log",
-        "off",
-        "--nginx",
-        &nginx.display().to_string(),
-        "--volume",
-        &path("volume"),
-        "--runtime",
-        &path("runtime"),
-    ])
-    .settings;
-    let said = nginx_process::version(&nginx).await?;
-    let volume = Volume::open(&settings.volume)?;
-    let (mut pipeline, told) = Pipeline::new(Maker::new(&settings, &said)?, volume);
+    let line = ["sparrow-entry", "run", "--access-log", "off", "--http", &free.to_string()].map(str::to_owned);
+    let paths =
+        [("--nginx", nginx.display().to_string()), ("--volume", path("volume")), ("--runtime", path("runtime"))];
+    let paths = paths.into_iter().flat_map(|(flag, path)| [flag.to_owned(), path]);
+    let Command::Run(flags) = flags::parse(line.into_iter().chain(paths))?.command else { panic!("not `run`") };
+    let program = &flags.configuration.program;
+    let nginx_version = nginx_process::version(&nginx).await?;
+    let volume = Volume::open(&program.volume)?;
+    let (mut pipeline, pipeline_status) = Pipeline::new(Generator::new(&flags.configuration, &nginx_version)?, volume);
     let broken = ObjectRef::new(Kind::Service, Key { namespace: "a".to_owned(), name: "b".to_owned() });
     let unreadable = BTreeMap::from([(broken, "for a test".to_owned())]);
     pipeline.offer(Arc::new(Snapshot { unreadable, ..Snapshot::default() })).await?;
-    let (supervisor, handle) = Supervisor::start(settings.process()).await?;
+    let (supervisor, handle) = Supervisor::start(program.process(&flags.stop)).await?;
     let mut status = handle.status.clone();
     let (stop, stopped) = oneshot::channel::<()>();
     let running = tokio::spawn(supervisor.run(async { drop(stopped.await) }));
     tokio::time::timeout(DEADLINE, status.wait_for(|status| status.live.is_some())).await??;
-    let troubles = BTreeMap::from([(Kind::Service, "for a test".to_owned())]);
-    let parts = Parts {
-        told: Some(told),
-        troubles: Some(watch::channel(troubles).1),
-        written: Some(Arc::new(Counters::default())),
-        nginx: Some(handle),
-        control: Some(settings.control()),
+    let source_errors = BTreeMap::from([(Kind::Service, "for a test".to_owned())]);
+    let state = AdminState {
+        pipeline: Some(pipeline_status),
+        source_errors: Some(watch::channel(source_errors).1),
+        status_writes: Some(Arc::new(Counters::default())),
+        ..AdminState::default()
     };
-    let text = metrics::text(&parts).await;
+    let text = metrics::text(&state.with_nginx(handle, program.control())).await;
     drop(stop);
     tokio::time::timeout(DEADLINE, running).await???;
     Ok(text)

@@ -7,35 +7,35 @@ use std::process::ExitCode;
 
 use entry_model::{Key, Kind, ObjectRef, Outcome, Snapshot, Verdicts};
 
-use crate::settings::{Check, Settings};
+use crate::flags::CheckFlags;
 use crate::source;
 
 /// How many Ingresses are named of those that are not served here.
 const NAMED: usize = 10;
 
 /// Prints the verdicts; 1 if an object is not served as it was asked for.
-pub async fn check(settings: &Settings, arguments: &Check) -> anyhow::Result<ExitCode> {
-    let mut maker = super::maker(settings).await?;
-    let snapshot = source::read(settings).await?;
-    let made = maker.make(&snapshot)?;
-    let foreign = foreign(&snapshot, &made.verdicts);
+pub async fn check(flags: &CheckFlags) -> anyhow::Result<ExitCode> {
+    let mut generator = super::generator(&flags.configuration).await?;
+    let snapshot = source::read(&flags.configuration.objects).await?;
+    let rendered = generator.render(&snapshot)?;
+    let foreign = foreign(&snapshot, &rendered.verdicts);
     let mut text = String::new();
-    if arguments.json {
+    if flags.json {
         let verdicts: BTreeMap<_, _> =
-            made.verdicts.iter().map(|(object, verdict)| (object.to_string(), verdict)).collect();
+            rendered.verdicts.iter().map(|(object, verdict)| (object.to_string(), verdict)).collect();
         writeln!(text, "{}", serde_json::to_string_pretty(&verdicts)?)?;
         std::io::stderr().write_all(foreign.as_bytes())?;
     } else {
-        write(&mut text, &made.verdicts);
+        write(&mut text, &rendered.verdicts);
         text.push_str(&foreign);
-        let wrong = made.verdicts.values().filter(|verdict| verdict.outcome != Outcome::Accepted).count();
-        let all = made.verdicts.len();
+        let wrong = rendered.verdicts.values().filter(|verdict| verdict.outcome != Outcome::Accepted).count();
+        let all = rendered.verdicts.len();
         writeln!(text, "{all} object{}, {wrong} not served as asked for", if all == 1 { "" } else { "s" })?;
     }
     std::io::stdout().write_all(text.as_bytes())?;
-    let as_asked_for = made.verdicts.values().all(|verdict| verdict.outcome == Outcome::Accepted);
-    let nothing_to_say = foreign.is_empty() && made.verdicts.values().all(|verdict| verdict.findings.is_empty());
-    let fine = as_asked_for && (nothing_to_say || !arguments.strict);
+    let as_asked_for = rendered.verdicts.values().all(|verdict| verdict.outcome == Outcome::Accepted);
+    let nothing_to_say = foreign.is_empty() && rendered.verdicts.values().all(|verdict| verdict.findings.is_empty());
+    let fine = as_asked_for && (nothing_to_say || !flags.strict);
     Ok(ExitCode::from(u8::from(!fine)))
 }
 

@@ -9,8 +9,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use nginx_process::Volume;
 
-use crate::pipeline::{Maker, Pipeline};
-use crate::settings::{Cli, Command, Settings};
+use crate::flags::{Cli, Command, ConfigurationFlags, ProgramFlags};
+use crate::generator::Generator;
+use crate::pipeline::Pipeline;
 use crate::source;
 
 /// Runs a command.
@@ -18,33 +19,32 @@ use crate::source;
 /// # Errors
 /// What it cannot do, with what to do about it.
 pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let settings = cli.settings;
     // Two libraries bring one each.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match cli.command {
-        Command::Generate => generate(&settings).await.map(|()| ExitCode::SUCCESS),
-        Command::Watch => serve::watch(&settings).await,
-        Command::Nginx => serve::nginx(&settings).await,
-        Command::Run => serve::run(&settings).await,
-        Command::Render(arguments) => render::render(&settings, &arguments).await,
-        Command::Check(arguments) => check::check(&settings, &arguments).await,
+        Command::Generate(flags) => generate(&flags).await.map(|()| ExitCode::SUCCESS),
+        Command::Watch(flags) => serve::watch(&flags).await,
+        Command::Nginx(flags) => serve::nginx(&flags).await,
+        Command::Run(flags) => serve::run(&flags).await,
+        Command::Render(flags) => render::render(&flags).await,
+        Command::Check(flags) => check::check(&flags).await,
     }
 }
 
-/// What nginx makes of these settings.
-async fn maker(settings: &Settings) -> anyhow::Result<Maker> {
-    let said = nginx_process::version(&settings.nginx).await?;
-    Maker::new(settings, &said)
+/// The generator for the nginx that is installed here.
+async fn generator(flags: &ConfigurationFlags) -> anyhow::Result<Generator> {
+    let nginx_version = nginx_process::version(&flags.program.nginx).await?;
+    Generator::new(flags, &nginx_version)
 }
 
-fn volume(settings: &Settings) -> anyhow::Result<Volume> {
-    Volume::open(std::path::absolute(&settings.volume)?).context("--volume")
+fn volume(program: &ProgramFlags) -> anyhow::Result<Volume> {
+    Volume::open(std::path::absolute(&program.volume)?).context("--volume")
 }
 
-async fn generate(settings: &Settings) -> anyhow::Result<()> {
-    let (mut pipeline, told) = Pipeline::new(maker(settings).await?, volume(settings)?);
-    let snapshot = source::read(settings).await?;
+async fn generate(flags: &ConfigurationFlags) -> anyhow::Result<()> {
+    let (mut pipeline, status) = Pipeline::new(generator(flags).await?, volume(&flags.program)?);
+    let snapshot = source::read(&flags.objects).await?;
     pipeline.offer(snapshot.into()).await?;
-    tracing::info!(generation = told.progress.borrow().offered, "written");
+    tracing::info!(generation = status.progress.borrow().offered, "written");
     Ok(())
 }

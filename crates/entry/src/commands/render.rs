@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use entry_model::{HostName, LoadBalancerAddress, Routes};
 use similar::TextDiff;
 
-use crate::settings::{Render, Settings};
+use crate::flags::RenderFlags;
 use crate::source;
 
 /// How long others may keep a record: a node that goes is gone soon.
@@ -17,25 +17,30 @@ const TTL_SECONDS: u32 = 60;
 const MAIN: &str = "nginx.conf";
 
 /// Prints the configuration, or what would change.
-pub async fn render(settings: &Settings, arguments: &Render) -> anyhow::Result<ExitCode> {
-    let mut maker = super::maker(settings).await?;
-    let snapshot = source::read(settings).await?;
-    let made = maker.make(&snapshot)?;
-    let mut said = String::new();
-    super::check::write(&mut said, &made.verdicts);
-    std::io::stderr().write_all(said.as_bytes())?;
-    let content = made.generation.files.get(MAIN).map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
+pub async fn render(flags: &RenderFlags) -> anyhow::Result<ExitCode> {
+    let configuration = &flags.configuration;
+    let mut generator = super::generator(configuration).await?;
+    let snapshot = source::read(&configuration.objects).await?;
+    let rendered = generator.render(&snapshot)?;
+    let mut findings = String::new();
+    super::check::write(&mut findings, &rendered.verdicts);
+    std::io::stderr().write_all(findings.as_bytes())?;
+    let content = rendered.generation.files.get(MAIN).map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
     let mut text = String::new();
     let mut code = ExitCode::SUCCESS;
-    if arguments.routes {
-        write!(text, "{}", made.routes)?;
-    } else if arguments.zone {
+    if flags.routes {
+        write!(text, "{}", rendered.routes)?;
+    } else if flags.zone {
         text = zone(
-            &made.routes,
-            &entry_model::addresses(&snapshot, settings.publish_service.as_ref(), &settings.node_selector),
+            &rendered.routes,
+            &entry_model::addresses(
+                &snapshot,
+                configuration.objects.publish_service.as_ref(),
+                &configuration.objects.node_selector,
+            ),
         );
-    } else if arguments.diff {
-        let path = settings.volume.join("live").join(MAIN);
+    } else if flags.diff {
+        let path = configuration.program.volume.join("live").join(MAIN);
         let live = std::fs::read_to_string(&path)
             .with_context(|| format!("--diff: {}: nothing is live on this volume", path.display()))?;
         let diff = TextDiff::from_lines(live.as_str(), &content);

@@ -10,9 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Admin, Parts};
+use crate::admin::{self, Admin, AdminState};
+use crate::flags::{ConfigurationFlags, NginxFlags, RunFlags, StatusFlags, WatchFlags};
 use crate::pipeline::Pipeline;
-use crate::settings::{HostOwnership, Settings};
 use crate::source;
 
 /// Becomes true at SIGTERM or SIGINT.
@@ -35,34 +35,36 @@ async fn until(mut shutdown: watch::Receiver<bool>) {
 }
 
 /// The half that follows objects.
-struct Following {
-    parts: Parts,
+struct Generating {
+    state: AdminState,
     pipeline: JoinHandle<()>,
     writer: Option<JoinHandle<()>>,
 }
 
-async fn follow(settings: &Settings) -> anyhow::Result<Following> {
-    let (pipeline, told) = Pipeline::new(super::maker(settings).await?, super::volume(settings)?);
-    let source = source::follow(settings).await?;
-    let pipeline = tokio::spawn(pipeline.run(source.snapshots));
-    let judged = told.judged.clone();
-    let mut parts = Parts { told: Some(told), troubles: Some(source.troubles), ..Parts::default() };
-    let mut writer = None;
-    if let Some(client) = source.client.filter(|_| !settings.no_status) {
-        let namespace = source::own_namespace(settings, &client);
-        let record = (settings.host_ownership == HostOwnership::Namespace).then(|| namespace.clone());
-        let lease = Lease::start(client.clone(), Terms::new(&namespace, &settings.identity));
-        let status = Writer::new(client, lease, settings.publish_service.clone()).recording(record);
-        parts.written = Some(status.counters());
-        writer = Some(tokio::spawn(status.run(judged)));
+impl Generating {
+    async fn start(flags: &ConfigurationFlags, status: &StatusFlags) -> anyhow::Result<Generating> {
+        let volume = super::volume(&flags.program)?;
+        let (pipeline, pipeline_status) = Pipeline::new(super::generator(flags).await?, volume);
+        let source = source::follow(&flags.objects).await?;
+        let pipeline = tokio::spawn(pipeline.run(source.snapshots));
+        let judged = pipeline_status.judged.clone();
+        let mut state =
+            AdminState { pipeline: Some(pipeline_status), source_errors: Some(source.errors), ..AdminState::default() };
+        let mut writer = None;
+        if let Some(client) = source.client.filter(|_| !status.no_status) {
+            let namespace = flags.objects.lease_namespace_or_own(&client);
+            let record = flags.objects.has_host_owners().then(|| namespace.clone());
+            let lease = Lease::start(client.clone(), Terms::new(&namespace, &status.identity));
+            let status = Writer::new(client, lease, flags.objects.publish_service.clone()).recording(record);
+            state.status_writes = Some(status.counters());
+            writer = Some(tokio::spawn(status.run(judged)));
+        }
+        Ok(Generating { state, pipeline, writer })
     }
-    Ok(Following { parts, pipeline, writer })
-}
 
-impl Following {
     /// Ends what writes into the cluster, so that another replica does it at once.
     async fn end(self) {
-        // The writer ends, and gives the lease back, when nothing is told any more.
+        // The writer ends, and gives the lease back, when the sender of what it writes is gone.
         self.pipeline.abort();
         if let Some(writer) = self.writer {
             let _ = tokio::time::timeout(std::time::Duration::from_secs(2), writer).await;
@@ -71,46 +73,45 @@ impl Following {
 }
 
 /// Follows objects until it is told to end.
-pub async fn watch(settings: &Settings) -> anyhow::Result<ExitCode> {
+pub async fn watch(flags: &WatchFlags) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown()?;
-    let listener = admin::listen(settings.admin).await?;
-    let following = follow(settings).await?;
-    let admin = Admin::start(listener, following.parts.clone());
+    let listener = admin::listen(flags.admin.admin).await?;
+    let generating = Generating::start(&flags.configuration, &flags.status).await?;
+    let admin = Admin::start(listener, generating.state.clone());
     until(shutdown).await;
-    following.end().await;
+    generating.end().await;
     admin.end();
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs nginx until it is told to end.
-pub async fn nginx(settings: &Settings) -> anyhow::Result<ExitCode> {
+pub async fn nginx(flags: &NginxFlags) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown()?;
-    let listener = admin::listen(settings.admin).await?;
-    let (supervisor, handle) = Supervisor::start(settings.process()).await.context("nginx")?;
-    let parts = Parts { nginx: Some(handle), control: Some(settings.control()), ..Parts::default() };
-    let admin = Admin::start(listener, parts);
+    let listener = admin::listen(flags.admin.admin).await?;
+    let (supervisor, handle) = Supervisor::start(flags.program.process(&flags.stop)).await.context("nginx")?;
+    let admin = Admin::start(listener, AdminState::default().with_nginx(handle, flags.program.control()));
     supervisor.run(until(shutdown)).await?;
     admin.end();
     Ok(ExitCode::SUCCESS)
 }
 
 /// Both.
-pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+pub async fn run(flags: &RunFlags) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown()?;
-    let listener = admin::listen(settings.admin).await?;
-    let following = follow(settings).await?;
-    let (supervisor, handle) = match Supervisor::start(settings.process()).await.context("nginx") {
+    let listener = admin::listen(flags.admin.admin).await?;
+    let program = &flags.configuration.program;
+    let generating = Generating::start(&flags.configuration, &flags.status).await?;
+    let (supervisor, handle) = match Supervisor::start(program.process(&flags.stop)).await.context("nginx") {
         Ok(started) => started,
         Err(error) => {
-            // In good order: what is under way would be told as a failure of its own.
-            following.end().await;
+            // In good order: what is under way would be reported as a failure of its own.
+            generating.end().await;
             return Err(error);
         }
     };
-    let parts = Parts { nginx: Some(handle), control: Some(settings.control()), ..following.parts.clone() };
-    let admin = Admin::start(listener, parts);
+    let admin = Admin::start(listener, generating.state.clone().with_nginx(handle, program.control()));
     supervisor.run(until(shutdown)).await?;
-    following.end().await;
+    generating.end().await;
     admin.end();
     Ok(ExitCode::SUCCESS)
 }

@@ -1,15 +1,14 @@
-//! What comes at the same moment as something else.
+//! The loop, beside a supervisor that is played by the test.
 
 use std::path::{Path, PathBuf};
 
-use clap::Parser as _;
 use entry_model::{Meta, Service, ServiceKind, ServicePort};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::admin::Parts;
-use crate::settings::Cli;
+use crate::admin::AdminState;
+use crate::flags::{self, Command};
 
 /// A snapshot with one exposed Service.
 fn snapshot(port: u16) -> Arc<Snapshot> {
@@ -24,10 +23,12 @@ fn snapshot(port: u16) -> Arc<Snapshot> {
 }
 
 /// A loop that writes to a volume in this directory.
-fn pipeline(dir: &Path) -> (Pipeline, Told) {
-    let settings = Cli::parse_from(["sparrow-entry", "run"]).settings;
-    let maker = Maker::new(&settings, "nginx version: nginx/1.22.1").unwrap();
-    Pipeline::new(maker, Volume::open(dir.join("volume")).unwrap())
+fn pipeline(dir: &Path) -> (Pipeline, PipelineStatus) {
+    let Ok(Command::Generate(flags)) = flags::parse(["sparrow-entry", "generate"]).map(|cli| cli.command) else {
+        panic!()
+    };
+    let generator = Generator::new(&flags, "nginx version: nginx/1.22.1").unwrap();
+    Pipeline::new(generator, Volume::open(dir.join("volume")).unwrap())
 }
 
 /// Runs a test in a directory. What still writes into it when the test is over is waited for.
@@ -39,18 +40,18 @@ fn in_directory(test: impl AsyncFnOnce(PathBuf)) {
 }
 
 /// A loop that runs, and what it is given snapshots by.
-fn start(dir: &Path) -> (watch::Sender<Option<Arc<Snapshot>>>, Told, Volume, JoinHandle<()>) {
-    let (pipeline, told) = pipeline(dir);
+fn start(dir: &Path) -> (watch::Sender<Option<Arc<Snapshot>>>, PipelineStatus, Volume, JoinHandle<()>) {
+    let (pipeline, status) = pipeline(dir);
     let volume = pipeline.volume.clone();
     let (sender, snapshots) = watch::channel(None);
-    (sender, told, volume, tokio::spawn(pipeline.run(snapshots)))
+    (sender, status, volume, tokio::spawn(pipeline.run(snapshots)))
 }
 
 #[test]
-fn a_change_that_comes_with_nginxs_words_is_not_lost() {
+fn change_that_comes_with_an_outcome_is_offered() {
     in_directory(async |dir| {
-        let (sender, told, volume, _task) = start(&dir);
-        let mut progress = told.progress.clone();
+        let (sender, status, volume, _task) = start(&dir);
+        let mut progress = status.progress.clone();
         for round in 1..=100_u16 {
             // A little later each time, so that some come while the outcome is read.
             sleep(Duration::from_micros(u64::from(round) * 30)).await;
@@ -69,35 +70,35 @@ fn a_change_that_comes_with_nginxs_words_is_not_lost() {
 }
 
 #[test]
-fn without_the_loop_it_is_not_healthy() {
+fn health_fails_when_the_loop_has_ended() {
     in_directory(async |dir| {
-        let (sender, told, _, task) = start(&dir);
-        let parts = Parts { told: Some(told), ..Parts::default() };
-        assert!(parts.dead().is_none() && parts.unready().is_some());
+        let (sender, status, _, task) = start(&dir);
+        let state = AdminState { pipeline: Some(status), ..AdminState::default() };
+        assert!(state.why_dead().is_none() && state.why_not_ready().is_some());
         sender.send_replace(Some(snapshot(80)));
         let offered = async {
-            while parts.unready().is_some() {
+            while state.why_not_ready().is_some() {
                 sleep(Duration::from_millis(5)).await;
             }
         };
         timeout(Duration::from_secs(20), offered).await.unwrap();
-        assert_eq!(parts.dead(), None);
+        assert_eq!(state.why_dead(), None);
         task.abort();
         assert!(task.await.is_err());
-        assert!(parts.dead().is_some_and(|reason| reason.contains("has ended")));
+        assert!(state.why_dead().is_some_and(|reason| reason.contains("has ended")));
     });
 }
 
 #[test]
-fn everything_is_looked_at_now_and_then_without_a_change() {
+fn objects_are_judged_again_without_a_change() {
     in_directory(async |dir| {
-        let (mut pipeline, mut told) = pipeline(&dir);
-        // Longer than it takes until the loop looks for nginx's words, which must not put this off.
+        let (mut pipeline, mut status) = pipeline(&dir);
+        // Longer than it takes until the loop looks for an outcome, which must not put this off.
         pipeline.tick = Duration::from_secs(5);
         let (_sender, snapshots) = watch::channel(Some(snapshot(1)));
         let task = tokio::spawn(pipeline.run(snapshots));
         for _ in 0..2 {
-            timeout(Duration::from_secs(60), told.judged.changed()).await.expect("it is judged again").unwrap();
+            timeout(Duration::from_secs(60), status.judged.changed()).await.expect("it is judged again").unwrap();
         }
         task.abort();
     });

@@ -71,8 +71,7 @@ fn a_missing_right_is_named() {
     tenant.service("cart", 80);
     // Of another namespace it may read nothing.
     let mut bench = tenant.bench(&testbed::nginx::debian());
-    let at = bench.flags.iter().position(|flag| flag == "--namespace").unwrap();
-    bench.flags[at + 1] = "default".to_owned();
+    bench.flag("--namespace", "default".to_owned());
     let (_, err) = bench.ends(2, &["generate"]);
     assert!(err.contains("cannot list") && err.contains("its role needs the rule"), "{err}");
     assert!(!bench.path("volume/offered").exists(), "half of the objects are no configuration");

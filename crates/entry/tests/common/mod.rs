@@ -6,6 +6,7 @@ pub mod clock;
 pub mod secrecy;
 pub mod tls;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -55,8 +56,8 @@ pub struct Bench {
     nginx: PathBuf,
     pub http: SocketAddr,
     pub https: SocketAddr,
-    /// Set on every command.
-    pub flags: Vec<String>,
+    /// What is set by environment variables, for all commands: by flag, such as `--http`.
+    flags: BTreeMap<String, String>,
 }
 
 impl Bench {
@@ -72,7 +73,7 @@ impl Bench {
     /// With a source that is still to be named.
     pub fn without_source(nginx: &Path) -> Bench {
         let dir = tempfile::Builder::new().prefix("sparrow-entry-").tempdir().unwrap();
-        let mut bench = Bench { dir, nginx: nginx.to_owned(), http: free(), https: free(), flags: Vec::new() };
+        let mut bench = Bench { dir, nginx: nginx.to_owned(), http: free(), https: free(), flags: BTreeMap::new() };
         bench.flag("--nginx", bench.nginx.display().to_string());
         bench.flag("--volume", bench.path("volume").display().to_string());
         bench.flag("--runtime", bench.path("run").display().to_string());
@@ -86,9 +87,20 @@ impl Bench {
         bench
     }
 
-    /// Adds a flag.
+    /// Sets the variable of a flag. A command passes over variables of others.
     pub fn flag(&mut self, name: &str, value: String) {
-        self.flags.extend([name.to_owned(), value]);
+        self.flags.insert(name.to_owned(), value);
+    }
+
+    /// The flags that are set, with their values.
+    pub fn flags(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.flags.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The environment variables of the flags.
+    pub fn variables(&self) -> impl Iterator<Item = (String, &str)> {
+        let variable = |name: &str| name.trim_start_matches("--").replace('-', "_").to_uppercase();
+        self.flags().map(move |(name, value)| (format!("SPARROW_ENTRY_{}", variable(name)), value))
     }
 
     /// Serves HTTPS too, and tells clients of its port.
@@ -131,7 +143,10 @@ impl Bench {
     pub fn command(&self, command: &[&str]) -> Output {
         let seconds = PATIENCE.as_secs().to_string();
         let mut timeout = Command::new("timeout");
-        timeout.args(["-s", "KILL", &seconds, env!("CARGO_BIN_EXE_sparrow-entry")]).args(command).args(&self.flags);
+        timeout
+            .args(["-s", "KILL", &seconds, env!("CARGO_BIN_EXE_sparrow-entry")])
+            .args(command)
+            .envs(self.variables());
         timeout.stdin(Stdio::null()).output().unwrap()
     }
 
@@ -168,7 +183,7 @@ impl Bench {
             .args(by)
             .arg(env!("CARGO_BIN_EXE_sparrow-entry"))
             .args(command)
-            .args(&self.flags)
+            .envs(self.variables())
             .args(["--admin", &admin.to_string()])
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())

@@ -38,7 +38,6 @@ fn what_cannot_be_done_ends_with_2_and_says_why() {
     fs::create_dir(&missing).unwrap();
     for command in ["generate", "nginx", "run", "render"] {
         let mut other = Bench::new(&testbed::nginx::debian());
-        other.flags.retain(|flag| !flag.ends_with("/nginx") && flag != "--nginx");
         other.flag("--nginx", other.path("nowhere").display().to_string());
         let (_, err) = other.ends(2, &[command]);
         assert!(err.contains(other.path("nowhere").to_str().unwrap()), "{err}");
@@ -82,24 +81,29 @@ fn a_flag_that_cannot_be_followed_is_named() {
         ("--publish-service", "nginx-kit", "expected NAMESPACE/NAME"),
         ("--publish-service", "sparrow/", "expected NAMESPACE/NAME"),
         ("--public-https-port", "0", "1..=65535"),
-        ("--proxy-protocol", "", "--proxy-protocol: it needs trusted proxies"),
+        ("--proxy-protocol", "true", "--proxy-protocol: it needs trusted proxies"),
         ("--runtime", "/nowhere/$host", "--runtime: \"/nowhere/$host/control.sock\" cannot be written"),
         ("--user", "a;b", "--user: \"a;b\" is not the name of a user"),
         ("--access-log", "requests", "--access-log: \"requests\" cannot be written"),
     ] {
         let mut bench = Bench::new(&testbed::nginx::debian());
-        if let Some(at) = bench.flags.iter().position(|set| set == flag) {
-            bench.flags.drain(at..at + 2);
-        }
-        bench.flags.push(flag.to_owned());
-        bench.flags.extend((!value.is_empty()).then(|| value.to_owned()));
+        bench.flag(flag, value.to_owned());
         let (_, err) = bench.ends(2, &["render"]);
         assert!(err.contains(flag) && err.contains(expected), "{flag} {value}: {err}");
     }
-    // No time is a time, where there need be none.
+}
+
+#[test]
+fn a_command_rejects_the_flags_of_others_and_ignores_their_variables() {
     let mut bench = Bench::new(&testbed::nginx::debian());
-    bench.flag("--drain-delay", "0s".to_owned());
+    let (_, err) = bench.ends(2, &["check", "--drain-delay", "1s"]);
+    assert!(err.contains("unexpected argument '--drain-delay'"), "{err}");
+    let (help, _) = bench.ends(0, &["check", "--help"]);
+    assert!(help.contains("--strict") && help.contains("--from") && !help.contains("--drain-delay"), "{help}");
+    bench.flag("--drain-delay", "soon".to_owned());
     bench.ends(0, &["render"]);
+    let (_, err) = bench.ends(2, &["nginx"]);
+    assert!(err.contains("--drain-delay"), "{err}");
 }
 
 #[test]
@@ -189,28 +193,27 @@ fn render_tells_what_would_change() {
 }
 
 #[test]
-fn flags_may_come_from_the_environment() {
-    let bench = Bench::new(&testbed::nginx::debian());
+fn a_flag_means_what_its_environment_variable_means_and_wins() {
+    let mut bench = Bench::new(&testbed::nginx::debian());
     bench.write("shop.yaml", &service("shop", 81));
-    let (by_flags, _) = bench.ends(0, &["render"]);
-    let by_environment = |change: Option<(&str, &str)>| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sparrow-entry"));
-        for pair in bench.flags.chunks(2) {
-            let name = pair[0].trim_start_matches("--").replace('-', "_").to_uppercase();
-            command.env(format!("SPARROW_ENTRY_{name}"), &pair[1]);
-        }
-        command.arg("render").envs(change).stdin(Stdio::null()).output().unwrap()
-    };
-    assert_eq!(String::from_utf8(by_environment(None).stdout).unwrap(), by_flags);
+    let (by_variables, _) = bench.ends(0, &["render"]);
+    let flags: Vec<&str> = bench.flags().flat_map(|(name, value)| [name, value]).collect();
+    let by_flags = Command::new(env!("CARGO_BIN_EXE_sparrow-entry"))
+        .arg("render")
+        .args(&flags)
+        .env("SPARROW_ENTRY_WORKERS", "7")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(by_flags.stdout).unwrap(), by_variables);
     // Several addresses, as in a flag that is repeated.
-    let more = by_environment(Some(("SPARROW_ENTRY_HTTP", "127.0.0.1:8001,127.0.0.1:8002")));
-    let text = String::from_utf8(more.stdout).unwrap();
+    bench.flag("--http", "127.0.0.1:8001,127.0.0.1:8002".to_owned());
+    let (text, _) = bench.ends(0, &["render"]);
     assert!(text.contains("127.0.0.1:8001") && text.contains("127.0.0.1:8002"), "{text}");
-    for (name, value) in [("DRAIN_DELAY", "soon"), ("HTTP", "here"), ("SERVICE_SELECTOR", "x"), ("ACCESS_LOG", "a b$c")]
-    {
-        let wrong = by_environment(Some((&format!("SPARROW_ENTRY_{name}"), value)));
-        let err = String::from_utf8(wrong.stderr).unwrap();
-        assert_eq!(wrong.status.code(), Some(2), "{err}");
-        assert!(err.contains(&name.to_lowercase().replace('_', "-")) || err.contains(&name.to_lowercase()), "{err}");
+    for (name, value) in [("--http", "here"), ("--service-selector", "x"), ("--access-log", "a b$c")] {
+        let mut bench = Bench::new(&testbed::nginx::debian());
+        bench.flag(name, value.to_owned());
+        let (_, err) = bench.ends(2, &["render"]);
+        assert!(err.contains(name), "{err}");
     }
 }

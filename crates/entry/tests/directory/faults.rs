@@ -103,7 +103,7 @@ fn an_api_server_that_is_not_there_is_told_once() {
     );
     fs::write(bench.path("kubeconfig"), kubeconfig).unwrap();
     bench.flag("--kubeconfig", bench.path("kubeconfig").display().to_string());
-    bench.flags.push("--no-status".to_owned());
+    bench.flag("--no-status", "true".to_owned());
     let entry = bench.start_unready(&["watch"]);
     entry.says("cannot follow Service objects");
     // It is tried again and again meanwhile.

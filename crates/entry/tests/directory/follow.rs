@@ -46,8 +46,7 @@ fn requests_are_logged_and_counted() {
         let mut bench = Bench::new(&nginx);
         bench.write("shop.yaml", &service("shop", port));
         let log = bench.path("access");
-        let at = bench.flags.iter().position(|flag| flag == "off").unwrap();
-        bench.flags[at] = log.display().to_string();
+        bench.flag("--access-log", log.display().to_string());
         let entry = bench.start(&["run"]);
         bench.answers("/shop/x?q=%22", 200, "one");
         assert_eq!(bench.asks("any.example", "/none").0, 404);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{CommandFactory as _, Parser as _};
 use deploy_tests::{deploy, kustomize, objects, overlay, overlays};
+use entry::flags::{Command, NginxFlags};
 use entry_kube::{Options, TlsSecrets};
 use entry_model::Key;
 use serde_json::{Value, json};
@@ -60,14 +61,20 @@ fn rights_are_those_that_the_entry_needs() {
     }
 }
 
-/// The command line that means the same as these environment variables.
+/// The command line that means the same as these environment variables. Those of other commands are passed over.
 fn command_line(program: &clap::Command, subcommand: &str, variables: &Value) -> Vec<String> {
+    let variable_of = |argument: &clap::Arg| Some(argument.get_env()?.to_str()?.to_owned());
     let all = program.get_arguments().chain(program.find_subcommand(subcommand).unwrap().get_arguments());
     let flags: BTreeMap<String, &clap::Arg> =
-        all.filter_map(|argument| Some((argument.get_env()?.to_str()?.to_owned(), argument))).collect();
+        all.filter_map(|argument| Some((variable_of(argument)?, argument))).collect();
+    let others: BTreeSet<String> =
+        program.get_subcommands().flat_map(clap::Command::get_arguments).filter_map(variable_of).collect();
     let mut line = vec![program.get_name().to_owned(), subcommand.to_owned()];
     for (variable, value) in variables.as_object().unwrap() {
-        let flag = flags.get(variable).unwrap_or_else(|| panic!("{} has no {variable}", program.get_name()));
+        let Some(flag) = flags.get(variable) else {
+            assert!(others.contains(variable), "{} has no {variable}", program.get_name());
+            continue;
+        };
         let (flag, takes_value) = (flag.get_long().unwrap(), flag.get_action().takes_values());
         let value = value.as_str().unwrap();
         if takes_value {
@@ -87,20 +94,30 @@ fn settings_are_flags_of_the_programs() {
         for deployment in deployments(&objects) {
             let service = deployment["metadata"]["name"].as_str().unwrap();
             if service.starts_with("nginx-kit") {
-                let program = entry::settings::Cli::command();
+                let program = entry::flags::command();
                 for container in containers(deployment) {
                     let arguments = container["args"].as_array().unwrap();
                     let mut line = command_line(&program, arguments[0].as_str().unwrap(), settings(&objects, service));
                     line.extend(arguments[1..].iter().map(|argument| argument.as_str().unwrap().to_owned()));
-                    let cli = entry::settings::Cli::try_parse_from(&line).unwrap_or_else(|error| panic!("{error}"));
-                    let settings = cli.settings;
-                    assert_eq!(settings.volume.to_str(), container["volumeMounts"][0]["mountPath"].as_str());
-                    // What terminates in time: the drain, connections that end, and some time for `watch` after it.
-                    let grace =
-                        deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap();
-                    assert!((settings.drain_delay + settings.stop_timeout).as_secs() + 5 <= grace);
-                    assert!(settings.drain_delay.as_secs() >= 3, "kube-proxy needs a moment to take a pod out");
-                    let (label, value) = settings.node_selector;
+                    let cli = entry::flags::parse(&line).unwrap_or_else(|error| panic!("{error}"));
+                    let mounted = container["volumeMounts"][0]["mountPath"].as_str();
+                    let configuration = match cli.command {
+                        Command::Generate(flags) => flags,
+                        Command::Watch(flags) => flags.configuration,
+                        Command::Nginx(NginxFlags { program, stop, .. }) => {
+                            assert_eq!(program.volume.to_str(), mounted);
+                            // What terminates in time: the drain, connections that end, and some time for `watch` after it.
+                            let grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+                                .as_u64()
+                                .unwrap();
+                            assert!((stop.drain_delay + stop.stop_timeout).as_secs() + 5 <= grace);
+                            assert!(stop.drain_delay.as_secs() >= 3, "kube-proxy needs a moment to take a pod out");
+                            continue;
+                        }
+                        other => panic!("{other:?}"),
+                    };
+                    assert_eq!(configuration.program.volume.to_str(), mounted);
+                    let (label, value) = configuration.objects.node_selector;
                     assert_eq!(deployment["spec"]["template"]["spec"]["nodeSelector"], json!({ label: value }));
                     // Whoever has a balancer is known by its addresses, whoever has none by the nodes'.
                     let own = find(&objects, "Service", service);
@@ -108,7 +125,7 @@ fn settings_are_flags_of_the_programs() {
                         let text = |field: &str| own["metadata"][field].as_str().unwrap().to_owned();
                         Key { namespace: text("namespace"), name: text("name") }
                     });
-                    assert_eq!(settings.publish_service, balanced, "{name}");
+                    assert_eq!(configuration.objects.publish_service, balanced, "{name}");
                 }
             } else {
                 let program = rbd_api::settings::Cli::command();

@@ -1,4 +1,4 @@
-//! The file in which it is kept, over restarts, which namespace holds which hosts, where no API server keeps it.
+//! The file that keeps, over restarts, which namespace holds which hosts, where no API server keeps it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,15 +13,15 @@ const LARGEST: usize = 16 << 20;
 
 /// The file.
 #[derive(Debug)]
-pub struct Record {
+pub struct HostRecord {
     path: PathBuf,
     /// What is in it, as far as this process knows.
     written: Option<Arc<Holdings>>,
-    /// What was logged last, as long as it does not work.
-    trouble: Option<String>,
+    /// What was logged last, as long as it cannot be written.
+    last_error: Option<String>,
 }
 
-impl Record {
+impl HostRecord {
     /// The record in this file, which may not be there yet.
     ///
     /// # Errors
@@ -35,7 +35,7 @@ impl Record {
             "--host-record {}: it must not be on the volume, which nginx can write to; name a file elsewhere",
             path.display()
         );
-        Ok(Self { path, written: None, trouble: None })
+        Ok(Self { path, written: None, last_error: None })
     }
 
     /// What it holds. What cannot be read is told, and passed over.
@@ -75,15 +75,15 @@ impl Record {
         match self.put(holdings) {
             Ok(()) => {
                 self.written = Some(Arc::clone(holdings));
-                self.trouble = None;
+                self.last_error = None;
             }
             Err(error) => {
                 let message = error.to_string();
-                if self.trouble.as_ref() != Some(&message) {
+                if self.last_error.as_ref() != Some(&message) {
                     let path = self.path.display();
                     tracing::error!("--host-record {path}: {message}; a restart would forget who holds which host");
                 }
-                self.trouble = Some(message);
+                self.last_error = Some(message);
             }
         }
     }

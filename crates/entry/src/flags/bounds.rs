@@ -1,4 +1,4 @@
-//! The flags of bounds.
+//! How much is served.
 
 use clap::Args;
 use entry_translate::{Bound, Bounds};
@@ -8,52 +8,28 @@ use entry_translate::{Bound, Bounds};
 #[command(next_help_heading = "Bounds")]
 pub struct BoundFlags {
     /// Most hosts that are served, wildcards among them
-    #[arg(long, global = true, value_name = "N", env = "SPARROW_ENTRY_MAX_HOSTS", default_value_t = 5000)]
+    #[arg(long, value_name = "N", default_value_t = 5000)]
     pub max_hosts: usize,
     /// Most hosts of one namespace
-    #[arg(
-        long,
-        global = true,
-        value_name = "N",
-        env = "SPARROW_ENTRY_MAX_HOSTS_PER_NAMESPACE",
-        default_value_t = 1000
-    )]
+    #[arg(long, value_name = "N", default_value_t = 1000)]
     pub max_hosts_per_namespace: usize,
     /// Most rules that are served: paths, and default backends of hosts. A path counts once more for each 256 bytes
-    #[arg(long, global = true, value_name = "N", env = "SPARROW_ENTRY_MAX_RULES", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub max_rules: usize,
     /// Most rules of one namespace
-    #[arg(
-        long,
-        global = true,
-        value_name = "N",
-        env = "SPARROW_ENTRY_MAX_RULES_PER_NAMESPACE",
-        default_value_t = 2000
-    )]
+    #[arg(long, value_name = "N", default_value_t = 2000)]
     pub max_rules_per_namespace: usize,
     /// Most hosts with `*` that are served: they are tried in turn, so that each makes requests for others slower
-    #[arg(long, global = true, value_name = "N", env = "SPARROW_ENTRY_MAX_PATTERNS", default_value_t = 500)]
+    #[arg(long, value_name = "N", default_value_t = 500)]
     pub max_patterns: usize,
     /// Most hosts with `*` of one namespace
-    #[arg(
-        long,
-        global = true,
-        value_name = "N",
-        env = "SPARROW_ENTRY_MAX_PATTERNS_PER_NAMESPACE",
-        default_value_t = 100
-    )]
+    #[arg(long, value_name = "N", default_value_t = 100)]
     pub max_patterns_per_namespace: usize,
     /// Most certificates that are served
-    #[arg(long, global = true, value_name = "N", env = "SPARROW_ENTRY_MAX_CERTIFICATES", default_value_t = 2000)]
+    #[arg(long, value_name = "N", default_value_t = 2000)]
     pub max_certificates: usize,
     /// Most certificates of one namespace
-    #[arg(
-        long,
-        global = true,
-        value_name = "N",
-        env = "SPARROW_ENTRY_MAX_CERTIFICATES_PER_NAMESPACE",
-        default_value_t = 500
-    )]
+    #[arg(long, value_name = "N", default_value_t = 500)]
     pub max_certificates_per_namespace: usize,
 }
 

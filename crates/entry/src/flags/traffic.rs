@@ -1,0 +1,67 @@
+//! How traffic is served: addresses, proxies in front, times and sizes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use entry_model::Listener;
+use ipnet::IpNet;
+
+use super::time::parse_nonzero_time;
+
+/// The flags of traffic.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Traffic")]
+pub struct TrafficFlags {
+    /// Serve HTTP here; may be repeated
+    #[arg(long, value_name = "ADDR", value_delimiter = ',', default_value = "0.0.0.0:80")]
+    pub http: Vec<SocketAddr>,
+    /// Serve HTTPS here; may be repeated; without it there is no HTTPS, and nothing is redirected to it
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    pub https: Vec<SocketAddr>,
+    /// The port of HTTPS as clients see it
+    #[arg(long, value_name = "PORT", default_value_t = 443, value_parser = clap::value_parser!(u16).range(1..))]
+    pub public_https_port: u16,
+    /// Proxies in front whose X-Forwarded-* headers are believed; may be repeated
+    #[arg(long, value_name = "NET", value_delimiter = ',')]
+    pub trusted: Vec<IpNet>,
+    /// Headers about the client that the trusted proxies write, such as X-Forwarded-Client-Cert; may be repeated. From others,
+    /// and without this from everybody, such headers are dropped
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub trusted_headers: Vec<String>,
+    /// Connections begin with the PROXY protocol, which the trusted proxies speak
+    #[arg(long)]
+    pub proxy_protocol: bool,
+    /// Time to connect to a backend, where no annotation says another
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_nonzero_time)]
+    pub connect_timeout: Duration,
+    /// Time between two reads of a backend's answer, where no annotation says another
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_nonzero_time)]
+    pub read_timeout: Duration,
+    /// Time between two writes of a request, where no annotation says another
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_nonzero_time)]
+    pub send_timeout: Duration,
+    /// Largest request body in bytes, where no annotation says another; 0 is without limit
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub max_body_bytes: u64,
+    /// Longest request line, and longest line of a request's header, in bytes; a head has at most four times as many
+    #[arg(long, value_name = "BYTES", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1024..=1_048_576))]
+    pub max_header_bytes: u32,
+    /// How long an idle connection of a client is kept
+    #[arg(long, value_name = "TIME", default_value = "75s", value_parser = parse_nonzero_time)]
+    pub keepalive_timeout: Duration,
+    /// Where requests are logged, a JSON object a line; `off` for nowhere
+    #[arg(long, value_name = "FILE", default_value = "/dev/stdout")]
+    pub access_log: PathBuf,
+    /// A template (minijinja) that is used instead of the built-in layout
+    #[arg(long, value_name = "FILE")]
+    pub template: Option<PathBuf>,
+}
+
+impl TrafficFlags {
+    /// The listeners of HTTP and HTTPS.
+    pub(super) fn listeners(&self) -> Vec<Listener> {
+        Listener::set(&self.http, &self.https)
+    }
+}

@@ -1,0 +1,185 @@
+//! From a snapshot to the files of a configuration: routes are built of it, and written for nginx.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use entry_model::{Finding, Holdings, Key, Kind, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts};
+use entry_translate::{Built, GoodSecret};
+use nginx_conf::{Generation, Origin, TemplateError};
+use nginx_process::Shortage;
+
+use crate::flags::ConfigurationFlags;
+use crate::host_record::HostRecord;
+use crate::quarantine::Quarantine;
+
+/// Makes configurations.
+#[derive(Debug)]
+pub struct Generator {
+    build: entry_translate::BuildSettings,
+    conf: nginx_conf::Settings,
+    template: Option<String>,
+    quarantine: Quarantine,
+    last_good: BTreeMap<Key, GoodSecret>,
+    /// The same as it was when nginx took what was made of it.
+    live_good: BTreeMap<Key, GoodSecret>,
+    /// Which namespace holds what, by the last configuration.
+    held: Arc<Holdings>,
+    /// Where that is kept over restarts.
+    record: Option<HostRecord>,
+}
+
+/// A configuration, and what it was made of.
+#[derive(Debug)]
+pub struct Rendered {
+    /// The routes.
+    pub routes: Routes,
+    /// The verdicts, with what could not be written.
+    pub verdicts: Verdicts,
+    /// The files.
+    pub generation: Generation,
+}
+
+impl Generator {
+    /// A generator for an nginx of this version, as `nginx -V` prints it.
+    ///
+    /// # Errors
+    /// Settings that nginx cannot follow, a template that cannot be read, or a record of hosts where it must not be.
+    pub fn new(flags: &ConfigurationFlags, nginx_version: &str) -> anyhow::Result<Self> {
+        let template = flags.traffic.template.as_ref().map(|path| {
+            std::fs::read_to_string(path).map_err(|error| anyhow::anyhow!("--template {}: {error}", path.display()))
+        });
+        let record =
+            flags.objects.host_record.as_ref().map(|path| HostRecord::new(path, &flags.program.volume)).transpose()?;
+        Ok(Self {
+            build: flags.build(),
+            conf: flags.conf(nginx_version)?,
+            template: template.transpose()?,
+            quarantine: Quarantine::default(),
+            last_good: BTreeMap::new(),
+            live_good: BTreeMap::new(),
+            held: record.as_ref().map(HostRecord::read).unwrap_or_default(),
+            record,
+        })
+    }
+
+    /// Makes a configuration of a snapshot.
+    ///
+    /// # Errors
+    /// The template fails.
+    pub fn render(&mut self, snapshot: &Snapshot) -> anyhow::Result<Rendered> {
+        self.quarantine.release_changed(snapshot);
+        let mut settings = self.build.clone();
+        settings.now = jiff::Timestamp::now().as_second();
+        settings.last_good.clone_from(&self.last_good);
+        settings.held = vec![Arc::clone(&self.held)];
+        let (routes, mut verdicts, generation) = loop {
+            settings.quarantine = self.quarantine.reasons();
+            let Built { routes, verdicts, good, held } = entry_translate::build(snapshot, &settings);
+            match self.write(&routes) {
+                Ok(generation) => {
+                    self.last_good = good;
+                    self.held = held;
+                    break (routes, verdicts, generation);
+                }
+                // Without them others may come in their place, so it is looked again. There are fewer each time.
+                Err(TemplateError::Objects(objects)) => {
+                    for (object, why) in objects {
+                        let message = format!("the template of this entry cannot take it: {why}");
+                        let is_new = self.quarantine.put(snapshot, &object, Reason::Unsupported, message);
+                        anyhow::ensure!(is_new, "{object}: {why}");
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        add_notes(&mut verdicts, &generation);
+        Ok(Rendered { routes, verdicts, generation })
+    }
+
+    /// Puts the object aside that nginx's error message is about, until it changes. Returns its name, or none if the message is
+    /// about no object.
+    pub fn quarantine_culprit(&mut self, snapshot: &Snapshot, origins: &[Origin], message: &str) -> Option<ObjectRef> {
+        let object = nginx_conf::origin_of(origins, message)?;
+        let message = format!("nginx refuses it: {}", nginx_conf::reason_of(message));
+        // What the Secret held before is better.
+        self.last_good.clone_from(&self.live_good);
+        self.quarantine.put(snapshot, &object, Reason::RefusedByNginx, message).then_some(object)
+    }
+
+    /// What Secrets held that were good when something was rendered last.
+    pub(crate) fn last_good(&self) -> BTreeMap<Key, GoodSecret> {
+        self.last_good.clone()
+    }
+
+    /// Goes back to what Secrets held then.
+    pub(crate) fn restore_last_good(&mut self, last_good: BTreeMap<Key, GoodSecret>) {
+        self.last_good = last_good;
+    }
+
+    /// nginx has taken what was rendered last.
+    pub(crate) fn confirm(&mut self) {
+        self.live_good.clone_from(&self.last_good);
+    }
+
+    /// Which namespace holds what, by the last configuration.
+    pub(crate) fn held(&self) -> &Arc<Holdings> {
+        &self.held
+    }
+
+    /// Writes that down, if there is a file for it.
+    pub(crate) fn write_host_record(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.write(&self.held);
+        }
+    }
+
+    /// Puts certificates aside for which the volume has no room: the newest Secrets of those that are not on it yet. Nothing
+    /// that was served before is taken away. False if there are none.
+    pub(crate) fn make_room(&mut self, snapshot: &Snapshot, generation: &Generation, shortage: &Shortage) -> bool {
+        let created = |object: &ObjectRef| snapshot.secrets.get(&*object.key).map(|secret| secret.meta.created);
+        let unwritten = generation.origins.iter().filter_map(|Origin { file, object, .. }| {
+            let bytes = shortage.unwritten.get(&**file).filter(|_| object.kind == Kind::Secret)?;
+            Some((created(object), object.clone(), *bytes))
+        });
+        let mut newest: Vec<_> = unwritten.collect();
+        newest.sort_unstable_by(|a, b| b.cmp(a));
+        let mut left = shortage.bytes;
+        let mut any = false;
+        for (_, object, bytes) in newest {
+            if left == 0 {
+                break;
+            }
+            let message = "the volume of this entry has no room for it, and it is among the newest; have the volume made larger \
+                         (for an emptyDir: sizeLimit), or remove certificates";
+            any |= self.quarantine.put(snapshot, &object, Reason::BoundExceeded, message.to_owned());
+            left = left.saturating_sub(bytes);
+        }
+        any
+    }
+
+    /// Looks anew whether there is room for what was put aside for want of it.
+    pub(crate) fn look_for_room(&mut self) {
+        self.quarantine.release(Reason::BoundExceeded);
+    }
+
+    fn write(&self, routes: &Routes) -> Result<Generation, TemplateError> {
+        match &self.template {
+            None => Ok(nginx_conf::render(routes, &self.conf)),
+            Some(template) => nginx_conf::render_template(template, routes, &self.conf),
+        }
+    }
+}
+
+/// Adds to the verdicts what could not be written for nginx.
+fn add_notes(verdicts: &mut Verdicts, generation: &Generation) {
+    for note in &generation.notes {
+        let verdict = verdicts.entry(note.object.clone()).or_insert(Verdict {
+            generation: 0,
+            outcome: Outcome::Accepted,
+            findings: Vec::new(),
+        });
+        verdict.outcome = verdict.outcome.max(Outcome::Partial);
+        let message = note.message.clone();
+        verdict.findings.push(Finding { field: "spec".to_owned(), reason: Reason::Unsupported, message });
+    }
+}
