@@ -14,7 +14,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use entry_kube::status::Counters;
 use entry_model::{Kind, Routes};
-use nginx_process::{Control, Handle, State};
+use nginx_process::{Control, SupervisorHandle, SupervisorState};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -32,7 +32,7 @@ pub struct AdminState {
     /// What was written into the cluster.
     pub status_writes: Option<Arc<Counters>>,
     /// nginx.
-    pub nginx: Option<Handle>,
+    pub nginx: Option<SupervisorHandle>,
     /// nginx's control socket, for its own counters.
     pub control: Option<Control>,
 }
@@ -40,7 +40,7 @@ pub struct AdminState {
 impl AdminState {
     /// The same, with an nginx that runs in this process.
     #[must_use]
-    pub fn with_nginx(self, nginx: Handle, control: PathBuf) -> Self {
+    pub fn with_nginx(self, nginx: SupervisorHandle, control: PathBuf) -> Self {
         Self { nginx: Some(nginx), control: Some(Control::new(control)), ..self }
     }
 
@@ -64,7 +64,9 @@ impl AdminState {
         let status = self.nginx.as_ref()?.status();
         match status.state {
             // What is in front goes elsewhere from now on.
-            State::Stopping | State::Stopped => Some("it was told to end, and serves what still comes".to_owned()),
+            SupervisorState::Stopping | SupervisorState::Stopped => {
+                Some("it was told to end, and serves what still comes".to_owned())
+            }
             state if status.live.is_none() => {
                 let mut text = format!("no configuration is served yet: nginx is {state:?}").to_lowercase();
                 if let Some(error) = &status.last_error {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use entry_kube::status::JudgedSnapshot;
 use entry_model::{Finding, Routes, Snapshot, Verdicts};
 use nginx_conf::{Generation, Origin};
-use nginx_process::{Offered, OutcomeState, Volume};
+use nginx_process::{OfferEffect, OutcomeState, Volume};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
@@ -88,7 +88,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// The volume takes nothing, or the template fails.
-    pub async fn offer(&mut self, snapshot: Arc<Snapshot>) -> anyhow::Result<Offered> {
+    pub async fn offer(&mut self, snapshot: Arc<Snapshot>) -> anyhow::Result<OfferEffect> {
         let rendered = self.render_fitting(&snapshot).await;
         // Before it is offered: that may take long, and who waits for it should see so.
         self.pending.note_rendered(rendered.as_ref().ok().map(|rendered| rendered.generation.hash.as_str()));
@@ -112,7 +112,7 @@ impl Pipeline {
         let offered = tokio::task::spawn_blocking(move || volume.offer(&name, &files)).await??;
         self.origins = origins;
         self.progress.send_modify(|progress| {
-            if offered == Offered::New {
+            if offered == OfferEffect::New {
                 progress.generations += 1;
             }
             progress.offered = Some(hash);
@@ -155,7 +155,7 @@ impl Pipeline {
                     due = match &result {
                         Err(_) => true,
                         // It may be live already: of before a restart.
-                        Ok(Offered::Unchanged) if self.pending.since().is_some() => self.read_outcome().await,
+                        Ok(OfferEffect::Unchanged) if self.pending.since().is_some() => self.read_outcome().await,
                         Ok(_) => false,
                     };
                     self.set_last_error(result.err());

@@ -156,7 +156,7 @@ async fn all_metrics() -> anyhow::Result<String> {
     let paths = paths.into_iter().flat_map(|(flag, path)| [flag.to_owned(), path]);
     let Command::Run(flags) = flags::parse(line.into_iter().chain(paths))?.command else { panic!("not `run`") };
     let program = &flags.configuration.program;
-    let nginx_version = nginx_process::version(&nginx).await?;
+    let nginx_version = nginx_process::nginx_version(&nginx).await?;
     let volume = Volume::open(&program.volume)?;
     let (mut pipeline, pipeline_status) = Pipeline::new(Generator::new(&flags.configuration, &nginx_version)?, volume);
     let broken = ObjectRef::new(Kind::Service, Key { namespace: "a".to_owned(), name: "b".to_owned() });

@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
 
-use crate::proc::{Group, Process};
-use crate::{Error, Result, Settings};
+use crate::proc::{Process, ProcessGroup};
+use crate::{Error, Result, SupervisorSettings};
 
 /// nginx's words in an outcome, in a log line: a configuration can make them long.
 const LONGEST: usize = 4096;
@@ -20,7 +20,7 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// It cannot be run, does not end within 10 s, or fails.
-pub async fn version(nginx: &Path) -> Result<String> {
+pub async fn nginx_version(nginx: &Path) -> Result<String> {
     let failed = |reason: String| Error::Program { program: nginx.to_owned(), reason };
     let output = Command::new(nginx).arg("-V").stdin(Stdio::null()).kill_on_drop(true).output();
     let output = tokio::time::timeout(VERSION_TIMEOUT, output)
@@ -57,7 +57,7 @@ impl TryError {
 }
 
 /// Runs `nginx -t` on a main file. It binds only what nothing else has bound, and lets it go again.
-pub(crate) async fn test(settings: &Settings, main: &Path) -> std::result::Result<(), TryError> {
+pub(crate) async fn test(settings: &SupervisorSettings, main: &Path) -> std::result::Result<(), TryError> {
     let mut command = command(settings, main);
     let mut child = command
         .arg("-t")
@@ -93,7 +93,7 @@ pub(crate) async fn test(settings: &Settings, main: &Path) -> std::result::Resul
     }
 }
 
-fn command(settings: &Settings, main: &Path) -> Command {
+fn command(settings: &SupervisorSettings, main: &Path) -> Command {
     let mut command = Command::new(&settings.nginx);
     command
         // The prefix is what relative paths of logs and temporary files are relative to; `include` and certificates are
@@ -135,23 +135,23 @@ fn shorten(text: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct Nginx {
     child: Child,
-    pub(crate) group: Group,
-    complaints: mpsc::Receiver<String>,
+    pub(crate) group: ProcessGroup,
+    emergencies: mpsc::Receiver<String>,
     ended: Option<ExitStatus>,
 }
 
 impl Nginx {
     /// Starts it on a main file.
-    pub(crate) fn start(settings: &Settings, main: &Path) -> std::io::Result<Nginx> {
+    pub(crate) fn start(settings: &SupervisorSettings, main: &Path) -> std::io::Result<Nginx> {
         let mut child = command(settings, main).spawn()?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
         // Not waited for yet, so it is there, dead or alive.
         let process = pid.and_then(Process::find).ok_or_else(|| std::io::Error::other("/proc is not mounted"))?;
-        let (sender, complaints) = mpsc::channel(64);
+        let (sender, emergencies) = mpsc::channel(64);
         if let Some(stderr) = child.stderr.take() {
             tokio::spawn(pass_on(stderr, process.pid, sender));
         }
-        Ok(Nginx { child, group: Group(process), complaints, ended: None })
+        Ok(Nginx { child, group: ProcessGroup(process), emergencies, ended: None })
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -187,9 +187,9 @@ impl Nginx {
 
     /// Adds what the master called an emergency since this was last asked; whether it has given up by that. It tries again
     /// to bind an address in use, and says when it stops trying.
-    pub(crate) fn complaints(&mut self, nginx_stderr: &mut String) -> bool {
+    pub(crate) fn read_emergencies(&mut self, nginx_stderr: &mut String) -> bool {
         let mut gave_up = false;
-        while let Ok(line) = self.complaints.try_recv() {
+        while let Ok(line) = self.emergencies.try_recv() {
             gave_up |= !(line.contains(" bind() to ") && line.contains("(98:"));
             if nginx_stderr.len() + line.len() < LONGEST {
                 nginx_stderr.push_str(&line);
@@ -209,13 +209,13 @@ impl Drop for Nginx {
 }
 
 /// Passes nginx's lines on as events, and the master's emergencies to the supervisor.
-async fn pass_on(mut stderr: ChildStderr, master: i32, complaints: mpsc::Sender<String>) {
+async fn pass_on(mut stderr: ChildStderr, master: i32, emergencies: mpsc::Sender<String>) {
     let mut line = Vec::new();
     let mut chunk = vec![0; 8192];
     while let Ok(length @ 1..) = stderr.read(&mut chunk).await {
         for &byte in &chunk[..length] {
             if byte == b'\n' {
-                pass_line(&String::from_utf8_lossy(&line), master, &complaints);
+                pass_line(&String::from_utf8_lossy(&line), master, &emergencies);
                 line.clear();
             } else if line.len() < LONGEST {
                 line.push(byte);
@@ -224,7 +224,7 @@ async fn pass_on(mut stderr: ChildStderr, master: i32, complaints: mpsc::Sender<
     }
 }
 
-fn pass_line(line: &str, master: i32, complaints: &mpsc::Sender<String>) {
+fn pass_line(line: &str, master: i32, emergencies: &mpsc::Sender<String>) {
     let level = line.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or("", |(level, _)| level);
     match level {
         "emerg" | "alert" | "crit" | "error" => tracing::error!(target: "nginx", "{line}"),
@@ -237,7 +237,7 @@ fn pass_line(line: &str, master: i32, complaints: &mpsc::Sender<String>) {
         let rest = line.split_once("[emerg] ").map_or("", |(_, rest)| rest);
         let by = rest.split_once('#').and_then(|(pid, _)| pid.parse::<i32>().ok());
         if by.is_none_or(|pid| pid == master) {
-            let _ = complaints.try_send(line.to_owned());
+            let _ = emergencies.try_send(line.to_owned());
         }
     }
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
-use crate::proc::Group;
+use crate::proc::ProcessGroup;
 
 /// Reads which nginx there is (pid and start time, or nothing), and waits for the end of its input. An orderly stop has said
 /// "nothing" before. The start time tells that the pid is not another process's by now.
@@ -56,7 +56,7 @@ impl Keeper {
     }
 
     /// Says which nginx there is now.
-    pub(crate) async fn tell(&mut self, group: Option<Group>) {
+    pub(crate) async fn watch_over(&mut self, group: Option<ProcessGroup>) {
         let Some(stdin) = self.0.as_mut().and_then(|child| child.stdin.as_mut()) else { return };
         let line = group.map_or_else(String::new, |group| format!("{} {}", group.0.pid, group.0.start));
         if let Err(error) = stdin.write_all(format!("{line}\n").as_bytes()).await {
@@ -67,7 +67,7 @@ impl Keeper {
 
     /// Ends the keeper after an orderly stop.
     pub(crate) async fn end(mut self) {
-        self.tell(None).await;
+        self.watch_over(None).await;
         if let Some(mut child) = self.0.take() {
             drop(child.stdin.take());
             let _ = child.wait().await;

@@ -5,7 +5,7 @@
 //! - [`Supervisor`]: owns nginx. Tests what is offered, swaps it in, reloads, confirms that new connections are answered by
 //!   it, and goes back to the last good one if they are not.
 //!
-//! What a configuration must have for this: a server on the unix socket [`Settings::control`] that answers
+//! What a configuration must have for this: a server on the unix socket [`SupervisorSettings::control`] that answers
 //! `GET /generation` with the hash, no `daemon` directive (it is given on the command line), and `error_log stderr`, so that
 //! the reason of a failed reload is known at once.
 
@@ -19,10 +19,10 @@ mod supervisor;
 mod volume;
 mod watch;
 
-pub use child::version;
+pub use child::nginx_version;
 pub use control::{ConnectionCounts, Control};
 pub use error::{Error, Result};
-pub use settings::{Handle, Settings, State, Status};
+pub use settings::{SupervisorHandle, SupervisorSettings, SupervisorState, SupervisorStatus};
 pub use supervisor::Supervisor;
-pub use volume::{Offered, Outcome, OutcomeState, Shortage, Volume};
-pub use watch::Watch;
+pub use volume::{OfferEffect, Outcome, OutcomeState, Shortage, Volume};
+pub use watch::VolumeWatch;

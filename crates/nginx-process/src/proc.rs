@@ -23,7 +23,7 @@ pub(crate) struct Process {
 
 /// What a process of nginx says in its title.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum WorkerRole {
     /// Takes new connections, or will.
     Serving,
     /// Has closed its listening sockets and finishes what it has.
@@ -54,16 +54,16 @@ impl Process {
         Process::find(self.pid).is_some_and(|now| now.start == self.start && !now.zombie)
     }
 
-    pub(crate) fn role(self) -> Role {
+    pub(crate) fn role(self) -> WorkerRole {
         let title = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
         if title.is_empty() {
-            Role::Ending
+            WorkerRole::Ending
         } else if !title.starts_with(b"nginx: ") {
-            Role::Other
+            WorkerRole::Other
         } else if title.windows(16).any(|part| part == b"is shutting down") {
-            Role::Leaving
+            WorkerRole::Leaving
         } else {
-            Role::Serving
+            WorkerRole::Serving
         }
     }
 
@@ -96,9 +96,9 @@ fn all() -> Vec<Process> {
 
 /// The process group of an nginx: its master is, or was, the leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Group(pub Process);
+pub(crate) struct ProcessGroup(pub Process);
 
-impl Group {
+impl ProcessGroup {
     /// What is left of it: the master, and workers with or without one.
     pub(crate) fn members(self) -> Vec<Process> {
         if Process::find(self.0.pid).is_some_and(|now| now.start != self.0.start) {
@@ -108,7 +108,7 @@ impl Group {
         let member = |process: &Process| {
             process.group == self.0.pid
                 && process.start >= self.0.start
-                && (process.pid == self.0.pid || process.role() != Role::Other)
+                && (process.pid == self.0.pid || process.role() != WorkerRole::Other)
         };
         let mut members: Vec<Process> = all().into_iter().filter(member).collect();
         let own = i32::try_from(std::process::id()).unwrap_or(0);
@@ -150,12 +150,18 @@ impl Group {
     }
 
     /// The group that was written down, if it was in this life of the container and the machine.
-    pub(crate) fn read(path: &Path) -> Option<Group> {
+    pub(crate) fn read(path: &Path) -> Option<ProcessGroup> {
         let text = fs::read_to_string(path).ok()?;
         let mut fields = text.trim_end().splitn(3, ' ');
         let pid = fields.next()?.parse().ok().filter(|pid| *pid > 1)?;
         let start = fields.next()?.parse().ok()?;
-        (fields.next()? == epoch()).then_some(Group(Process { pid, start, parent: 0, group: pid, zombie: false }))
+        (fields.next()? == epoch()).then_some(ProcessGroup(Process {
+            pid,
+            start,
+            parent: 0,
+            group: pid,
+            zombie: false,
+        }))
     }
 }
 

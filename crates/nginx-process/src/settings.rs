@@ -9,7 +9,7 @@ use crate::{Error, Result};
 
 /// How nginx is run.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct SupervisorSettings {
     /// The program.
     pub nginx: PathBuf,
     /// The volume from which generations come, see [`crate::Volume`].
@@ -38,15 +38,15 @@ pub struct Settings {
     pub old_worker_grace: Duration,
 }
 
-impl Settings {
+impl SupervisorSettings {
     /// The usual settings.
     pub fn new(
         nginx: impl Into<PathBuf>,
         volume: impl Into<PathBuf>,
         runtime: impl Into<PathBuf>,
         control: impl Into<PathBuf>,
-    ) -> Settings {
-        Settings {
+    ) -> SupervisorSettings {
+        SupervisorSettings {
             nginx: nginx.into(),
             volume: volume.into(),
             runtime: runtime.into(),
@@ -62,11 +62,11 @@ impl Settings {
     }
 
     /// With absolute paths, since nginx resolves relative ones against others than this process.
-    pub(crate) fn absolute(self) -> Result<Settings> {
+    pub(crate) fn absolute(self) -> Result<SupervisorSettings> {
         let absolute = |path: PathBuf| std::path::absolute(&path).map_err(Error::file("resolve", &path));
         // A program without a slash is looked up in PATH.
         let nginx = if self.nginx.components().count() > 1 { absolute(self.nginx)? } else { self.nginx };
-        let settings = Settings {
+        let settings = SupervisorSettings {
             nginx,
             volume: absolute(self.volume)?,
             runtime: absolute(self.runtime)?,
@@ -86,7 +86,7 @@ impl Settings {
 
 /// What the supervisor is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum State {
+pub enum SupervisorState {
     /// Nothing that could be served was offered yet.
     #[default]
     Waiting,
@@ -106,11 +106,11 @@ pub enum State {
 
 /// What the supervisor tells, for readiness and metrics. Counts are since its start.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Status {
+pub struct SupervisorStatus {
     /// The generation that is confirmed to be served; none while nginx is not running.
     pub live: Option<String>,
     /// What is being done.
-    pub state: State,
+    pub state: SupervisorState,
     /// Why nginx could not be started, or the last generation that was tried is not in force; none when it is.
     pub last_error: Option<String>,
     /// Reloads that were asked of nginx, those that failed and those back to the last good generation included.
@@ -133,14 +133,14 @@ pub struct Status {
 
 /// The view of a supervisor from outside.
 #[derive(Debug, Clone)]
-pub struct Handle {
+pub struct SupervisorHandle {
     /// The newest status, and notice of each change.
-    pub status: watch::Receiver<Status>,
+    pub status: watch::Receiver<SupervisorStatus>,
 }
 
-impl Handle {
+impl SupervisorHandle {
     /// The newest status.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> SupervisorStatus {
         self.status.borrow().clone()
     }
 }

@@ -36,8 +36,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::child::{self, Nginx, TryError};
 use crate::control::Control;
 use crate::keeper::Keeper;
-use crate::proc::Group;
-use crate::{Error, Handle, Outcome, OutcomeState, Result, Settings, State, Status, Volume, Watch};
+use crate::proc::ProcessGroup;
+use crate::{
+    Error, Outcome, OutcomeState, Result, SupervisorHandle, SupervisorSettings, SupervisorState, SupervisorStatus,
+    Volume, VolumeWatch,
+};
 
 mod backoff;
 mod candidates;
@@ -52,7 +55,7 @@ use report::Report;
 use serve::group_file;
 
 /// Between two looks at a change that is under way.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL: Duration = Duration::from_millis(5);
 /// Between two looks at the old workers while nothing happens.
 const TICK: Duration = Duration::from_secs(1);
 /// For a process that was told to end at once.
@@ -69,9 +72,9 @@ const STEADY: Duration = Duration::from_secs(30);
 /// unless all capabilities are dropped). As the same user it needs nothing.
 #[derive(Debug)]
 pub struct Supervisor {
-    settings: Settings,
+    settings: SupervisorSettings,
     volume: Volume,
-    status: watch::Sender<Status>,
+    status: watch::Sender<SupervisorStatus>,
     keeper: Keeper,
     control: Control,
     /// None while nothing of nginx runs.
@@ -82,9 +85,9 @@ pub struct Supervisor {
     /// Why the offer could not be read; logged once.
     unread: Option<String>,
     /// How long the last test or reload took: the next may take about as long.
-    reading: Duration,
+    read_time: Duration,
     /// When the last reload was begun.
-    reloaded: Option<Instant>,
+    reload_began: Option<Instant>,
     started: Instant,
     /// Not before this moment nginx is started again.
     start_at: Instant,
@@ -116,24 +119,24 @@ impl Supervisor {
     /// # Errors
     /// A setting that cannot work, a directory that cannot be written to, another supervisor in the same directory, or an
     /// nginx that does not run.
-    pub async fn start(settings: Settings) -> Result<(Supervisor, Handle)> {
+    pub async fn start(settings: SupervisorSettings) -> Result<(Supervisor, SupervisorHandle)> {
         let settings = settings.absolute()?;
-        child::version(&settings.nginx).await?;
+        child::nginx_version(&settings.nginx).await?;
         let volume = Volume::open(&settings.volume)?;
         fs::create_dir_all(&settings.runtime).map_err(Error::file("create", &settings.runtime))?;
-        let lock = take(&settings.runtime).await?;
-        volume.tidy();
+        let lock = lock_runtime(&settings.runtime).await?;
+        volume.remove_unfinished();
         if let Err(error) = rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1)) {
             tracing::warn!(%error, "workers of a killed nginx may stay as zombies");
         }
-        if let Some(group) = Group::read(&group_file(&settings))
+        if let Some(group) = ProcessGroup::read(&group_file(&settings))
             && !group.members().is_empty()
         {
             tracing::warn!(pid = group.0.pid, "ending the nginx that a former supervisor left");
             group.end(GRACE).await;
         }
         let candidates = Candidates::new(volume.good());
-        let (status, receiver) = watch::channel(Status::default());
+        let (status, receiver) = watch::channel(SupervisorStatus::default());
         let now = Instant::now();
         let supervisor = Supervisor {
             control: Control::new(&settings.control),
@@ -146,20 +149,20 @@ impl Supervisor {
             report: Report::default(),
             old_workers: OldWorkers::default(),
             unread: None,
-            reading: Duration::ZERO,
-            reloaded: None,
+            read_time: Duration::ZERO,
+            reload_began: None,
             started: now,
             start_at: now,
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
             _lock: lock,
         };
-        Ok((supervisor, Handle { status: receiver }))
+        Ok((supervisor, SupervisorHandle { status: receiver }))
     }
 
     /// Serves what is offered until `shutdown`, then lets connections end and stops nginx.
     ///
     /// # Errors
-    /// None for what a generation or nginx does: that is told by [`Status`] and [`Outcome`].
+    /// None for what a generation or nginx does: that is reported by [`SupervisorStatus`] and [`Outcome`].
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let mut shutdown = pin!(shutdown);
         let mut changes = self.volume.watch();
@@ -176,7 +179,7 @@ impl Supervisor {
     }
 
     /// One turn. May be cancelled at any point: only a stop follows.
-    async fn turn(&mut self, changes: &mut Watch) {
+    async fn turn(&mut self, changes: &mut VolumeWatch) {
         self.tend_old_workers();
         self.report.retry(&self.volume);
         match self.decide() {
@@ -202,7 +205,7 @@ impl Supervisor {
                 // Another may have been offered since; one that was tried may be offered again.
                 Ok(Some(generation)) if self.candidates.wants(&generation) => return Step::Try { generation },
                 // Another offer is just being written. That does not hold up a restart.
-                Ok(_) => LOOK,
+                Ok(_) => POLL,
                 Err(error) => {
                     tracing::error!(%error, "cannot take what is offered");
                     TICK
@@ -241,7 +244,7 @@ impl Supervisor {
     }
 
     /// Waits for a moment, a change if asked for, or the end of nginx.
-    async fn wait(&mut self, until: Instant, changes: Option<&mut Watch>) {
+    async fn wait(&mut self, until: Instant, changes: Option<&mut VolumeWatch>) {
         let ended = async {
             match &mut self.nginx {
                 Some(nginx) => drop(nginx.wait().await),
@@ -276,11 +279,11 @@ impl Supervisor {
 
     /// Tries a generation, whether nginx runs or not, and reports what became of it.
     async fn apply(&mut self, generation: &str) {
-        self.set_state(if self.nginx.is_some() { State::Reloading } else { State::Starting });
+        self.set_state(if self.nginx.is_some() { SupervisorState::Reloading } else { SupervisorState::Starting });
         match self.try_generation(generation).await {
             Ok(()) => {
                 self.candidates.confirm(generation);
-                if let Err(error) = self.volume.approve(generation) {
+                if let Err(error) = self.volume.mark_good(generation) {
                     tracing::error!(generation, %error, "cannot note that it was confirmed");
                 }
                 self.status.send_modify(|status| status.last_error = None);
@@ -308,7 +311,7 @@ impl Supervisor {
     /// After the master's end: its workers still serve, but nobody can reload them, and they hold the addresses.
     async fn reap(&mut self, end: &str) {
         tracing::error!("nginx ended without being told to: {end}");
-        self.set_state(State::Restarting);
+        self.set_state(SupervisorState::Restarting);
         self.end_nginx().await;
         if self.started.elapsed() >= STEADY {
             self.backoff.reset();
@@ -317,7 +320,7 @@ impl Supervisor {
     }
 
     async fn restart(&mut self, generation: &str) {
-        self.set_state(State::Restarting);
+        self.set_state(SupervisorState::Restarting);
         // The next start waits, should this one not last.
         let wait = self.backoff.take();
         self.start_at = Instant::now() + wait;
@@ -357,7 +360,7 @@ impl Supervisor {
         self.report.write(&self.volume, generation, state, message, live);
     }
 
-    fn set_state(&self, state: State) {
+    fn set_state(&self, state: SupervisorState) {
         self.status.send_if_modified(|status| {
             let changed = status.state != state;
             status.state = state;
@@ -365,11 +368,11 @@ impl Supervisor {
         });
     }
 
-    fn resting(&self) -> State {
+    fn resting(&self) -> SupervisorState {
         match (&self.nginx, &self.candidates.good) {
-            (Some(_), _) => State::Running,
-            (None, Some(_)) => State::Restarting,
-            (None, None) => State::Waiting,
+            (Some(_), _) => SupervisorState::Running,
+            (None, Some(_)) => SupervisorState::Restarting,
+            (None, None) => SupervisorState::Waiting,
         }
     }
 
@@ -387,14 +390,14 @@ impl Supervisor {
 
     /// When the next reload may start.
     fn next_reload(&self) -> Instant {
-        let next = self.reloaded.map_or(self.started, |at| at + self.settings.holdoff);
+        let next = self.reload_began.map_or(self.started, |at| at + self.settings.holdoff);
         // Too many that may not be ended yet: they get no more until the oldest has had its time, or fewer are left.
         let young = self.old_workers.young(self.settings.old_worker_grace);
-        if young >= self.settings.max_old_workers { next.max(Instant::now() + LOOK * 10) } else { next }
+        if young >= self.settings.max_old_workers { next.max(Instant::now() + POLL * 10) } else { next }
     }
 
     async fn stop(&mut self) {
-        self.set_state(State::Stopping);
+        self.set_state(SupervisorState::Stopping);
         if let Some(nginx) = &mut self.nginx {
             let _ = timeout(self.settings.drain_delay, nginx.wait()).await;
             nginx.signal(Signal::QUIT);
@@ -403,13 +406,13 @@ impl Supervisor {
             }
         }
         self.end_nginx().await;
-        self.set_state(State::Stopped);
+        self.set_state(SupervisorState::Stopped);
     }
 }
 
 /// Makes the runtime directory this supervisor's own, until the returned file is closed. One that is just ending gets a
 /// moment: a process that it was starting holds the lock until it is what it shall be.
-async fn take(runtime: &Path) -> Result<File> {
+async fn lock_runtime(runtime: &Path) -> Result<File> {
     let path = runtime.join("supervisor.lock");
     let file =
         OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(Error::file("open", &path))?;
@@ -417,7 +420,7 @@ async fn take(runtime: &Path) -> Result<File> {
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(LOOK).await,
+            Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(POLL).await,
             Err(TryLockError::WouldBlock) => return Err(Error::Owned(runtime.to_owned())),
             Err(TryLockError::Error(error)) => return Err(Error::file("lock", &path)(error)),
         }

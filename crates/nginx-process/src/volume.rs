@@ -13,13 +13,13 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result, Watch};
+use crate::{Error, Result, VolumeWatch};
 
 mod claim;
 mod offer;
 mod outcome;
 
-pub use offer::{Offered, Shortage};
+pub use offer::{OfferEffect, Shortage};
 pub use outcome::{Outcome, OutcomeState};
 
 /// The main file of a generation.
@@ -50,13 +50,13 @@ impl Volume {
     /// With which permissions files and directories of a generation are created, whatever the umask: 0640 and 0750 unless
     /// set here. Private keys are among them, so others should read nothing; nginx's master must read all.
     #[must_use]
-    pub fn modes(self, file: u32, dir: u32) -> Volume {
+    pub fn with_modes(self, file: u32, dir: u32) -> Volume {
         Volume { file_mode: file & 0o777, dir_mode: dir & 0o777, ..self }
     }
 
     /// How many generations are kept besides those in use: 3 unless set here.
     #[must_use]
-    pub fn keep(self, keep: usize) -> Volume {
+    pub fn with_kept(self, keep: usize) -> Volume {
         Volume { keep, ..self }
     }
 
@@ -82,8 +82,8 @@ impl Volume {
     /// Waits for changes of `offered` and `outcome`. Never fails: where the system gives no notice, it looks by itself.
     ///
     /// To be called inside a tokio runtime.
-    pub fn watch(&self) -> Watch {
-        Watch::new(&self.dir)
+    pub fn watch(&self) -> VolumeWatch {
+        VolumeWatch::new(&self.dir)
     }
 
     /// The generation that nginx is told to read.

@@ -12,12 +12,12 @@ const FAST: Duration = Duration::from_millis(200);
 
 /// Waits for changes of a volume. See [`crate::Volume::watch`].
 #[derive(Debug)]
-pub struct Watch {
+pub struct VolumeWatch {
     events: Option<EventStream<Vec<u8>>>,
 }
 
-impl Watch {
-    pub(crate) fn new(dir: &Path) -> Watch {
+impl VolumeWatch {
+    pub(crate) fn new(dir: &Path) -> VolumeWatch {
         let events = Inotify::init().and_then(|inotify| {
             // Everything here is replaced by rename. A file that is copied in by hand counts, too.
             inotify.watches().add(dir, WatchMask::MOVED_TO | WatchMask::CLOSE_WRITE)?;
@@ -28,7 +28,7 @@ impl Watch {
                 tracing::warn!(dir = %dir.display(), %error, "no notice of changes (fs.inotify limits?): looking every 200 ms");
             })
             .ok();
-        Watch { events }
+        VolumeWatch { events }
     }
 
     /// Returns when something may have changed: read it again. Cancelling loses nothing.

@@ -33,7 +33,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 /// The generator for the nginx that is installed here.
 async fn generator(flags: &ConfigurationFlags) -> anyhow::Result<Generator> {
-    let nginx_version = nginx_process::version(&flags.program.nginx).await?;
+    let nginx_version = nginx_process::nginx_version(&flags.program.nginx).await?;
     Generator::new(flags, &nginx_version)
 }
 

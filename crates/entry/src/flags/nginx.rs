@@ -59,11 +59,11 @@ impl ProgramFlags {
     }
 
     /// How nginx is run.
-    pub fn process(&self, stop: &StopFlags) -> nginx_process::Settings {
-        nginx_process::Settings {
+    pub fn process(&self, stop: &StopFlags) -> nginx_process::SupervisorSettings {
+        nginx_process::SupervisorSettings {
             drain_delay: stop.drain_delay,
             stop_timeout: stop.stop_timeout,
-            ..nginx_process::Settings::new(&self.nginx, &self.volume, &self.runtime, self.control())
+            ..nginx_process::SupervisorSettings::new(&self.nginx, &self.volume, &self.runtime, self.control())
         }
     }
 }

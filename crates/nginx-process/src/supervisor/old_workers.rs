@@ -7,8 +7,8 @@ use rustix::process::Signal;
 use tokio::time::Instant;
 
 use super::GRACE;
-use crate::Settings;
-use crate::proc::{self, Process, Role};
+use crate::SupervisorSettings;
+use crate::proc::{self, Process, WorkerRole};
 
 /// The workers that leave, by pid and start time.
 #[derive(Debug, Default)]
@@ -34,9 +34,9 @@ pub(super) struct Census {
 
 impl OldWorkers {
     /// Counts the old workers of a master, and ends the oldest if there are too many.
-    pub(super) fn tend(&mut self, master: i32, settings: &Settings) -> Census {
+    pub(super) fn tend(&mut self, master: i32, settings: &SupervisorSettings) -> Census {
         let mut old: Vec<Process> =
-            proc::children(master).into_iter().filter(|process| process.role() == Role::Leaving).collect();
+            proc::children(master).into_iter().filter(|process| process.role() == WorkerRole::Leaving).collect();
         old.sort_by_key(|process| process.start);
         let known = std::mem::take(&mut self.leaving);
         let mut ended = 0;

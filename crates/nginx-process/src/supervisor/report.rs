@@ -56,7 +56,7 @@ impl Report {
 
     fn flush(&mut self, volume: &Volume) {
         let Some(outcome) = &self.outcome else { return };
-        let written = volume.record(outcome);
+        let written = volume.write_outcome(outcome);
         if let Err(error) = &written
             && !self.unwritten
         {

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
-use super::{GRACE, LOOK, Supervisor, TICK};
+use super::{GRACE, POLL, Supervisor, TICK};
 use crate::child::{self, Nginx, TryError};
-use crate::proc::{self, Process, Role};
-use crate::{Settings, State};
+use crate::proc::{self, Process, WorkerRole};
+use crate::{SupervisorSettings, SupervisorState};
 
 /// Why nginx does not serve a generation that it should.
 enum Unconfirmed {
@@ -45,7 +45,7 @@ impl Supervisor {
         if tested {
             self.test(generation).await?;
         }
-        self.volume.swap(generation).map_err(|error| TryError::Unknown(error.to_string()))?;
+        self.volume.point_live(generation).map_err(|error| TryError::Unknown(error.to_string()))?;
         if self.nginx.is_none() {
             return match self.launch(generation).await {
                 Ok(()) => Ok(()),
@@ -86,13 +86,13 @@ impl Supervisor {
     async fn test(&mut self, generation: &str) -> Result<(), TryError> {
         let begin = Instant::now();
         child::test(&self.settings, &self.volume.generation(generation).join("nginx.conf")).await?;
-        self.reading = begin.elapsed();
+        self.read_time = begin.elapsed();
         Ok(())
     }
 
     pub(super) fn swap_back(&mut self) {
         if let Some(good) = &self.candidates.good
-            && let Err(error) = self.volume.swap(good)
+            && let Err(error) = self.volume.point_live(good)
         {
             tracing::error!(generation = good, %error, "cannot point back to the last good generation");
         }
@@ -104,9 +104,9 @@ impl Supervisor {
         let Some(nginx) = &mut self.nginx else { return Err(Unconfirmed::MasterEnded("not running".to_owned())) };
         let begin = Instant::now();
         let before = proc::children(nginx.pid());
-        nginx.complaints(&mut String::new());
+        nginx.read_emergencies(&mut String::new());
         nginx.signal(Signal::HUP);
-        self.reloaded = Some(begin);
+        self.reload_began = Some(begin);
         self.status.send_modify(|status| status.reloads += 1);
         let mut confirmed = self.confirm(generation, &before).await;
         if !tested && let Err(Unconfirmed::MasterDeclined(error) | Unconfirmed::NoAnswer(error)) = &mut confirmed {
@@ -120,11 +120,11 @@ impl Supervisor {
             }
         }
         confirmed?;
-        self.reading = begin.elapsed();
+        self.read_time = begin.elapsed();
         self.status.send_modify(|status| {
             status.last_reload = Some(begin.elapsed());
             status.live = Some(generation.to_owned());
-            status.state = State::Running;
+            status.state = SupervisorState::Running;
         });
         Ok(())
     }
@@ -132,7 +132,7 @@ impl Supervisor {
     /// Waits until new connections are answered by workers of `generation`, and none of the workers `before` takes any.
     async fn confirm(&mut self, generation: &str, before: &[Process]) -> Result<(), Unconfirmed> {
         let Some(nginx) = &mut self.nginx else { return Err(Unconfirmed::MasterEnded("not running".to_owned())) };
-        let patience = self.settings.confirm_timeout + self.reading * 4;
+        let patience = self.settings.confirm_timeout + self.read_time * 4;
         let deadline = Instant::now() + patience;
         let mut in_a_row = 0;
         let mut nginx_stderr = String::new();
@@ -140,12 +140,12 @@ impl Supervisor {
         loop {
             if let Some(end) = nginx.ended() {
                 // What it nginx_stderr last may be on its way.
-                sleep(LOOK * 4).await;
-                nginx.complaints(&mut nginx_stderr);
+                sleep(POLL * 4).await;
+                nginx.read_emergencies(&mut nginx_stderr);
                 return Err(Unconfirmed::MasterEnded(format!("{end}: {nginx_stderr}")));
             }
             // Before the question: what it leaves is seen by the answers that follow.
-            let left = before.iter().all(|process| !process.alive() || process.role() == Role::Leaving);
+            let left = before.iter().all(|process| !process.alive() || process.role() == WorkerRole::Leaving);
             match self.control.generation(TICK).await {
                 Ok(answer) if answer == generation => in_a_row += 1,
                 Ok(answer) => {
@@ -161,7 +161,7 @@ impl Supervisor {
             if left && in_a_row >= 3 {
                 return Ok(());
             }
-            if nginx.complaints(&mut nginx_stderr) && in_a_row == 0 && !before.is_empty() {
+            if nginx.read_emergencies(&mut nginx_stderr) && in_a_row == 0 && !before.is_empty() {
                 return Err(Unconfirmed::MasterDeclined(TryError::NotApplied(nginx_stderr)));
             }
             if Instant::now() >= deadline {
@@ -175,7 +175,7 @@ impl Supervisor {
                 return Err(Unconfirmed::NoAnswer(TryError::NotApplied(message)));
             }
             if in_a_row == 0 || !left {
-                sleep(LOOK).await;
+                sleep(POLL).await;
             }
         }
     }
@@ -193,12 +193,12 @@ impl Supervisor {
         if let Err(error) = group.write(&group_file(&self.settings)) {
             tracing::warn!(%error, "if this process is killed, the next one will not find its nginx");
         }
-        self.keeper.tell(Some(group)).await;
+        self.keeper.watch_over(Some(group)).await;
         match self.confirm(generation, &[]).await {
             Ok(()) => {
                 self.status.send_modify(|status| {
                     status.live = Some(generation.to_owned());
-                    status.state = State::Running;
+                    status.state = SupervisorState::Running;
                     status.pid = Some(pid);
                 });
                 Ok(())
@@ -220,7 +220,7 @@ impl Supervisor {
             nginx.wait().await;
         }
         self.nginx = None;
-        self.keeper.tell(None).await;
+        self.keeper.watch_over(None).await;
         let _ = fs::remove_file(group_file(&self.settings));
         self.old_workers.clear();
         self.status.send_modify(|status| {
@@ -231,12 +231,12 @@ impl Supervisor {
     }
 }
 
-pub(super) fn group_file(settings: &Settings) -> PathBuf {
+pub(super) fn group_file(settings: &SupervisorSettings) -> PathBuf {
     settings.runtime.join("nginx.group")
 }
 
 /// Removes sockets that an nginx which was killed has left: the next one could not bind to them.
-fn remove_sockets(settings: &Settings) {
+fn remove_sockets(settings: &SupervisorSettings) {
     let inside = fs::read_dir(&settings.runtime).into_iter().flatten().flatten().map(|entry| entry.path());
     for path in inside.chain([settings.control.clone()]) {
         if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.file_type().is_socket()) {

@@ -31,12 +31,12 @@ impl Volume {
     }
 
     /// Makes `hash` what nginx reads next.
-    pub(crate) fn swap(&self, hash: &str) -> Result<()> {
+    pub(crate) fn point_live(&self, hash: &str) -> Result<()> {
         self.point("live", hash)
     }
 
     /// Notes that `hash` was confirmed: it is kept while others are tried, also if no outcome can be written.
-    pub(crate) fn approve(&self, hash: &str) -> Result<()> {
+    pub(crate) fn mark_good(&self, hash: &str) -> Result<()> {
         self.point("good", hash)
     }
 
@@ -46,7 +46,7 @@ impl Volume {
     }
 
     /// Removes what a supervisor that died has left unfinished.
-    pub(crate) fn tidy(&self) {
+    pub(crate) fn remove_unfinished(&self) {
         remove_named(&self.dir, UNFINISHED_HERE);
     }
 

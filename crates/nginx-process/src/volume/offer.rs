@@ -20,7 +20,7 @@ const PAGE: u64 = 4096;
 
 /// What an offer did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Offered {
+pub enum OfferEffect {
     /// It is what is offered now.
     New,
     /// The same was offered already; nothing was written.
@@ -43,7 +43,7 @@ impl Volume {
     /// # Errors
     /// A name that is not allowed, or a volume that is full ([`Error::Full`]) or not writable. What was offered before
     /// then stays offered, and nothing of the new one is left.
-    pub fn offer(&self, hash: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<Offered> {
+    pub fn offer(&self, hash: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<OfferEffect> {
         check_hash(hash)?;
         for path in files.keys() {
             check_path(path)?;
@@ -62,7 +62,7 @@ impl Volume {
         }
         // What cannot be read is as good as nothing: it is replaced.
         if there && self.offered().ok().flatten().as_deref() == Some(hash) {
-            return Ok(Offered::Unchanged);
+            return Ok(OfferEffect::Unchanged);
         }
         let written = self.write(hash, files, there).or_else(|error| {
             let Error::Full { .. } = error else { return Err(error) };
@@ -72,7 +72,7 @@ impl Volume {
         });
         // Also after a failure: a generation that is not offered is not in use.
         self.clean(self.keep);
-        written.map(|()| Offered::New)
+        written.map(|()| OfferEffect::New)
     }
 
     /// What has no room, if these files were offered now; none if all have. Blocking.

@@ -47,7 +47,7 @@ impl Volume {
     }
 
     /// Writes what became of a generation.
-    pub(crate) fn record(&self, outcome: &Outcome) -> Result<()> {
+    pub(crate) fn write_outcome(&self, outcome: &Outcome) -> Result<()> {
         let text = serde_json::to_vec(outcome)
             .map_err(|error| Error::Content { path: self.dir.join("outcome"), reason: error.to_string() })?;
         self.replace("outcome", UNFINISHED_HERE, &text)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use nginx_process::{Handle, Outcome, Settings, Status, Supervisor, Volume};
+use nginx_process::{Outcome, Supervisor, SupervisorHandle, SupervisorSettings, SupervisorStatus, Volume};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -24,7 +24,7 @@ pub fn both() -> [PathBuf; 2] {
 pub struct Bench {
     dir: TempDir,
     pub volume: Volume,
-    pub settings: Settings,
+    pub settings: SupervisorSettings,
     pub address: SocketAddr,
     newest: bool,
 }
@@ -44,7 +44,7 @@ impl Bench {
         let at = |name: &str| dir.path().join(name);
         let volume = Volume::open(at("volume")).unwrap();
         let newest = nginx == testbed::nginx::newest();
-        let settings = Settings::new(nginx, at("volume"), at("runtime"), at("runtime/control"));
+        let settings = SupervisorSettings::new(nginx, at("volume"), at("runtime"), at("runtime/control"));
         let address = testbed::http::free_address().unwrap();
         Bench { dir, volume, settings, address, newest }
     }
@@ -154,14 +154,14 @@ pub fn on_a_small_file_system(test: &str) {
 }
 
 pub struct Running {
-    pub handle: Handle,
+    pub handle: SupervisorHandle,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<nginx_process::Result<()>>,
 }
 
 impl Running {
     /// Waits for a status.
-    pub async fn until(&mut self, what: &str, holds: impl Fn(&Status) -> bool) -> Status {
+    pub async fn until(&mut self, what: &str, holds: impl Fn(&SupervisorStatus) -> bool) -> SupervisorStatus {
         let mut status = self.handle.status.clone();
         let found = timeout(SOON, status.wait_for(holds)).await.map(|status| status.unwrap().clone());
         found.unwrap_or_else(|_| panic!("never {what}: {:?}", self.handle.status()))

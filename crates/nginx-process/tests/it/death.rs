@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use nginx_process::{Error, OutcomeState, Settings, State, Supervisor, Volume};
+use nginx_process::{Error, OutcomeState, Supervisor, SupervisorSettings, SupervisorState, Volume};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::time::{sleep, timeout};
 
@@ -32,7 +32,7 @@ async fn a_killed_master_is_replaced_and_its_workers_are_ended() {
         bench.offer("one");
         bench.outcome("one").await;
         for round in 1..=3 {
-            let status = running.until("running", |status| status.state == State::Running).await;
+            let status = running.until("running", |status| status.state == SupervisorState::Running).await;
             let pid = status.pid.unwrap();
             assert!(group(pid).len() >= 3, "a master and two workers");
             kill(pid, Signal::KILL);
@@ -214,7 +214,7 @@ async fn supervise() {
     let dir = PathBuf::from(std::env::var_os("SUPERVISED").unwrap());
     let at = |name: &str| Path::join(&dir, name);
     let nginx = std::env::var_os("SUPERVISED_NGINX").unwrap();
-    let settings = Settings::new(nginx, at("volume"), at("runtime"), at("runtime/control"));
+    let settings = SupervisorSettings::new(nginx, at("volume"), at("runtime"), at("runtime/control"));
     let (supervisor, _handle) = Supervisor::start(settings).await.unwrap();
     supervisor.run(std::future::pending()).await.unwrap();
 }

@@ -127,7 +127,7 @@ async fn too_many_old_workers_lose_the_oldest() {
             sleep(Duration::from_millis(200)).await;
         }
         // One old worker of each of g0 to g3 has a connection.
-        let ended = |status: &nginx_process::Status| status.ended_workers == 2 && status.old_workers == 2;
+        let ended = |status: &nginx_process::SupervisorStatus| status.ended_workers == 2 && status.old_workers == 2;
         running.until("two were ended", ended).await;
         let cut: Vec<bool> = hanging.iter().map(JoinHandle::is_finished).collect();
         assert_eq!(cut, [true, true, false, false, false]);

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nginx_process::{Error, OutcomeState, State, Volume};
+use nginx_process::{Error, OutcomeState, SupervisorState, Volume};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
@@ -17,7 +17,7 @@ async fn a_first_and_a_second_generation_go_live_and_nothing_is_left() {
     for nginx in both() {
         let bench = Bench::new(nginx);
         let mut running = bench.start().await;
-        assert_eq!(running.handle.status().state, State::Waiting);
+        assert_eq!(running.handle.status().state, SupervisorState::Waiting);
         bench.offer("one");
         let outcome = bench.outcome("one").await;
         assert_eq!((outcome.state, outcome.live.as_deref()), (OutcomeState::Live, Some("one")), "{outcome:?}");
@@ -28,7 +28,7 @@ async fn a_first_and_a_second_generation_go_live_and_nothing_is_left() {
         for _ in 0..100 {
             assert_eq!(bench.get().await.unwrap(), "two");
         }
-        let status = running.until("running", |status| status.state == State::Running).await;
+        let status = running.until("running", |status| status.state == SupervisorState::Running).await;
         assert_eq!((status.live.as_deref(), status.reloads), (Some("two"), 1));
         running.stop().await;
         assert!(bench.get().await.is_err(), "something still listens");
@@ -53,7 +53,7 @@ async fn a_refused_generation_stays_out_and_is_tried_once() {
         sleep(Duration::from_millis(500)).await;
         let status = running.handle.status();
         // One signal: its words were enough, and the test's, for nginx to be left in peace.
-        assert_eq!((status.refused, status.reloads, status.state), (1, 1, State::Running));
+        assert_eq!((status.refused, status.reloads, status.state), (1, 1, SupervisorState::Running));
         // Back to what is in force: nothing to do, but it has an outcome.
         bench.offer("good");
         assert_eq!(bench.outcome("good").await.state, OutcomeState::Live);
@@ -118,7 +118,7 @@ async fn a_first_generation_that_is_refused_leaves_nothing_running() {
         bench.volume.offer("bad", &bench.files("bad", "no_such_directive on;", "")).unwrap();
         let outcome = bench.outcome("bad").await;
         assert_eq!((outcome.state, outcome.live), (OutcomeState::Refused, None));
-        assert_eq!(running.handle.status().state, State::Waiting);
+        assert_eq!(running.handle.status().state, SupervisorState::Waiting);
         bench.offer("good");
         assert_eq!(bench.outcome("good").await.state, OutcomeState::Live);
         running.stop().await;
@@ -204,7 +204,7 @@ async fn a_generation_that_new_connections_do_not_confirm_is_taken_back() {
         for _ in 0..100 {
             assert_eq!(bench.get().await.unwrap(), "one");
         }
-        let status = running.until("running", |status| status.state == State::Running).await;
+        let status = running.until("running", |status| status.state == SupervisorState::Running).await;
         assert_eq!((status.failed, status.reloads), (1, 2));
         running.stop().await;
     }
@@ -307,7 +307,7 @@ fn a_full_volume_disturbs_no_running_nginx() {
 async fn with_a_full_volume() {
     let mut bench = Bench::new(testbed::nginx::newest());
     let small = PathBuf::from(std::env::var_os("SMALL").unwrap());
-    bench.volume = Volume::open(&small).unwrap().keep(0);
+    bench.volume = Volume::open(&small).unwrap().with_kept(0);
     bench.settings.volume.clone_from(&small);
     let mut running = bench.start().await;
     bench.offer("one");

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::thread;
 
-use nginx_process::{Error, Offered, Volume};
+use nginx_process::{Error, OfferEffect, Volume};
 
 use crate::bench::Files;
 
@@ -28,10 +28,10 @@ fn names(dir: &Path) -> Vec<String> {
 #[test]
 fn an_offer_is_whole_and_readable_as_set() {
     let dir = tempfile::tempdir().unwrap();
-    let volume = Volume::open(dir.path().join("new")).unwrap().modes(0o640, 0o750);
+    let volume = Volume::open(dir.path().join("new")).unwrap().with_modes(0o640, 0o750);
     assert_eq!(volume.offered().unwrap(), None);
-    assert_eq!(volume.offer("one", &files("a")).unwrap(), Offered::New);
-    assert_eq!(volume.offer("one", &files("a")).unwrap(), Offered::Unchanged);
+    assert_eq!(volume.offer("one", &files("a")).unwrap(), OfferEffect::New);
+    assert_eq!(volume.offer("one", &files("a")).unwrap(), OfferEffect::Unchanged);
     assert_eq!(volume.offered().unwrap().as_deref(), Some("one"));
     let generation = volume.dir().join("generations/one");
     assert_eq!(fs::read(generation.join("certs/deep/one.key")).unwrap(), b"key");
@@ -43,14 +43,14 @@ fn an_offer_is_whole_and_readable_as_set() {
     assert_eq!(names(volume.dir()), ["generations", "offered"]);
     // The same name with other content is written anew.
     fs::write(generation.join("nginx.conf"), "").unwrap();
-    assert_eq!(volume.offer("one", &files("a")).unwrap(), Offered::New);
+    assert_eq!(volume.offer("one", &files("a")).unwrap(), OfferEffect::New);
     assert_eq!(fs::read(generation.join("nginx.conf")).unwrap(), b"a");
 }
 
 #[test]
 fn what_did_not_change_is_not_written_again() {
     let dir = tempfile::tempdir().unwrap();
-    let volume = Volume::open(dir.path()).unwrap().keep(0);
+    let volume = Volume::open(dir.path()).unwrap().with_kept(0);
     volume.offer("one", &files("a")).unwrap();
     let inode = |path: &str| fs::metadata(dir.path().join("generations").join(path)).unwrap().ino();
     let (main, key) = (inode("one/nginx.conf"), inode("one/certs/deep/one.key"));
@@ -59,7 +59,7 @@ fn what_did_not_change_is_not_written_again() {
     assert_eq!(inode("two/certs/deep/one.key"), key);
     assert_ne!(inode("two/nginx.conf"), main);
     // Another mode is a change.
-    volume.modes(0o600, 0o700).offer("three", &files("b")).unwrap();
+    volume.with_modes(0o600, 0o700).offer("three", &files("b")).unwrap();
     assert_ne!(inode("three/certs/deep/one.key"), key);
 }
 
@@ -132,13 +132,13 @@ fn on_a_full_volume() {
     assert!(error.to_string().contains("sizeLimit"), "{error}");
     assert_eq!((names(dir), names(&dir.join("generations"))), before);
     assert_eq!(volume.offered().unwrap().as_deref(), Some("one"));
-    assert_eq!(volume.offer("one", &large(100_000)).unwrap(), Offered::Unchanged);
+    assert_eq!(volume.offer("one", &large(100_000)).unwrap(), OfferEffect::Unchanged);
     // There is room if what is only kept for looking at is given up.
     for (number, size) in [100_000, 100_000, 100_000, 200_000, 200_000].into_iter().enumerate() {
         volume.offer(&format!("g{number}"), &large(size)).unwrap();
     }
     // Full of something else, and then not.
-    let volume = volume.keep(0);
+    let volume = volume.with_kept(0);
     volume.offer("g5", &large(100_000)).unwrap();
     fs::write(dir.join("ballast"), vec![0; 600_000]).unwrap_err();
     assert!(matches!(volume.offer("three", &large(50_000)), Err(Error::Full { .. })));
