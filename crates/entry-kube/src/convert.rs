@@ -21,7 +21,7 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Why an object cannot be used at all. An API server refuses such; a directory can hold them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
-pub struct Unusable {
+pub struct InvalidObject {
     /// The field, such as `spec.ports[0].port`.
     pub field: String,
     /// What is wrong with it.
@@ -34,11 +34,11 @@ pub trait Convert {
     ///
     /// # Errors
     /// A value that no API server would have let in.
-    fn convert(self) -> Result<Option<Object>, Unusable>;
+    fn convert(self) -> Result<Option<Object>, InvalidObject>;
 }
 
-fn unusable<T>(field: impl Into<String>, problem: impl Into<String>) -> Result<T, Unusable> {
-    Err(Unusable { field: field.into(), problem: problem.into() })
+fn invalid<T>(field: impl Into<String>, problem: impl Into<String>) -> Result<T, InvalidObject> {
+    Err(InvalidObject { field: field.into(), problem: problem.into() })
 }
 
 /// Labels and annotations that matter are chosen by the caller.
@@ -60,10 +60,10 @@ fn nonempty(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-fn parse_port(number: i32, field: impl Into<String>) -> Result<u16, Unusable> {
+fn parse_port(number: i32, field: impl Into<String>) -> Result<u16, InvalidObject> {
     match u16::try_from(number) {
         Ok(port) if port > 0 => Ok(port),
-        _ => unusable(field, format!("{number} is no port: it must be from 1 to 65535")),
+        _ => invalid(field, format!("{number} is no port: it must be from 1 to 65535")),
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use entry_model::{Key, Kind, ObjectRef, Snapshot};
 
 use crate::error::{Error, Result};
-use crate::manifest::{self, Fault, Manifest};
+use crate::manifest::{self, Manifest, ManifestFault};
 
 /// Largest file that is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -24,15 +24,15 @@ const MAX_FILES: usize = 10_000;
 /// What was read of a directory.
 pub(crate) struct Directory {
     pub(crate) dir: PathBuf,
-    files: BTreeMap<String, Known>,
+    files: BTreeMap<String, ManifestFile>,
 }
 
 /// What was read of a file.
-struct Known {
+struct ManifestFile {
     stamp: Option<Stamp>,
     manifest: Manifest,
     /// Objects that are in force though the file has no good version of them now.
-    held: Manifest,
+    kept: Manifest,
 }
 
 /// Tells versions of a file apart: device, inode, length, and the times of the last writing and of the last change.
@@ -79,7 +79,7 @@ impl Directory {
                 }
             };
             let before = self.files.remove(name);
-            self.files.insert(name.clone(), Known::new(stamp, manifest, before));
+            self.files.insert(name.clone(), ManifestFile::new(stamp, manifest, before));
         }
         Ok(self.snapshot())
     }
@@ -100,12 +100,12 @@ impl Directory {
     fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot::default();
         let mut origin: BTreeMap<ObjectRef, String> = BTreeMap::new();
-        let mut faults: Vec<(&String, Fault)> = Vec::new();
+        let mut faults: Vec<(&String, ManifestFault)> = Vec::new();
         for (name, known) in &self.files {
-            for (reference, (line, object)) in known.manifest.objects.iter().chain(&known.held.objects) {
+            for (reference, (line, object)) in known.manifest.objects.iter().chain(&known.kept.objects) {
                 if let Some(first) = origin.get(reference) {
                     let message = format!("{reference} is already in {first}: this one is not used");
-                    faults.push((name, Fault::new(*line, Some(reference.clone()), &message)));
+                    faults.push((name, ManifestFault::new(*line, Some(reference.clone()), &message)));
                 } else {
                     origin.insert(reference.clone(), format!("{name}:{line}"));
                     snapshot.put(object.clone());
@@ -117,15 +117,15 @@ impl Directory {
         }
         for (name, fault) in faults {
             let place = if fault.line == 0 { name.clone() } else { format!("{name}:{}", fault.line) };
-            let held = !self.files[name].held.objects.is_empty();
+            let kept = !self.files[name].kept.objects.is_empty();
             let manifest = || ObjectRef::new(Kind::Manifest, Key { namespace: String::new(), name: place.clone() });
             let fault_of = |what: &str| format!("{what}{}", fault.message);
             let (reference, message) = match &fault.object {
                 Some(object) if !origin.contains_key(object) => (object.clone(), fault_of(&format!("{place}: "))),
                 // What is in force is said first: messages are cut.
-                Some(object) if held => (manifest(), fault_of(&format!("the {object} of before stays in force: "))),
+                Some(object) if kept => (manifest(), fault_of(&format!("the {object} of before stays in force: "))),
                 Some(object) => (manifest(), fault_of(&format!("{object}: "))),
-                None if held => (manifest(), fault_of("what the file said before stays in force: ")),
+                None if kept => (manifest(), fault_of("what the file said before stays in force: ")),
                 None => (manifest(), fault_of("")),
             };
             // Several faults in one place, such as in the items of a list.
@@ -141,21 +141,21 @@ impl Directory {
     }
 }
 
-impl Known {
-    fn new(stamp: Option<Stamp>, manifest: Manifest, before: Option<Known>) -> Self {
-        let mut held = Manifest::default();
+impl ManifestFile {
+    fn new(stamp: Option<Stamp>, manifest: Manifest, before: Option<ManifestFile>) -> Self {
+        let mut kept = Manifest::default();
         if let Some(before) = before.filter(|_| !manifest.faults.is_empty()) {
-            held.objects = before.held.objects;
-            held.objects.extend(before.manifest.objects);
-            held.objects.retain(|reference, _| !manifest.objects.contains_key(reference));
+            kept.objects = before.kept.objects;
+            kept.objects.extend(before.manifest.objects);
+            kept.objects.retain(|reference, _| !manifest.objects.contains_key(reference));
         }
-        Self { stamp, manifest, held }
+        Self { stamp, manifest, kept }
     }
 }
 
 /// A file that cannot be read at all.
 fn broken(message: &str) -> Manifest {
-    Manifest { faults: vec![Fault::new(0, None, message)], ..Manifest::default() }
+    Manifest { faults: vec![ManifestFault::new(0, None, message)], ..Manifest::default() }
 }
 
 /// Whether a file of this name is read. Hidden ones are not: editors keep their drafts in such.

@@ -64,7 +64,7 @@ fn mask() -> WatchMask {
 
 /// What happened since the directory was read last.
 #[derive(Default)]
-struct Pending {
+struct PendingChanges {
     touched: BTreeSet<String>,
     /// Files that were written to and not closed, with when.
     writing: BTreeMap<String, Instant>,
@@ -72,7 +72,7 @@ struct Pending {
     due: Option<Instant>,
 }
 
-impl Pending {
+impl PendingChanges {
     fn note(&mut self, event: EventOwned) {
         let now = Instant::now();
         let first = *self.first.get_or_insert(now);
@@ -113,7 +113,7 @@ async fn watch_directory(directory: Directory) -> Result<watch::Receiver<Arc<Sna
     let (mut directory, first) = refresh(directory, BTreeSet::new(), BTreeSet::new()).await?;
     let (sender, receiver) = watch::channel(Arc::new(first?));
     tokio::spawn(async move {
-        let mut pending = Pending::default();
+        let mut pending = PendingChanges::default();
         let mut missing = false;
         loop {
             let due = pending.due.unwrap_or_else(|| Instant::now() + LOOK);

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::api_error::with_causes;
 use crate::kinds::KindInfo;
 use crate::lease::Lease;
-use crate::writes::{Counters, Failures, JudgedSnapshot, LIMIT, PARALLEL, RETRY};
+use crate::writes::{Failures, JudgedSnapshot, LIMIT, PARALLEL, RETRY, WriteCounters};
 
 /// The name under which events are reported.
 const CONTROLLER: &str = "sparrow/entry";
@@ -42,7 +42,7 @@ struct Reported {
 pub(crate) async fn run(
     client: &Client,
     lease: &Lease,
-    counters: &Counters,
+    counters: &WriteCounters,
     mut judged: watch::Receiver<Option<JudgedSnapshot>>,
 ) {
     let mut state = lease.state();

@@ -20,7 +20,7 @@ use crate::lease::Lease;
 use crate::writes::{JudgedSnapshot, LIMIT, RETRY};
 
 /// The name of the record.
-pub const RECORD: &str = "sparrow-entry-hosts";
+pub const HOST_RECORD_NAME: &str = "sparrow-entry-hosts";
 
 /// How long it may be, in bytes. An object has at most 1 MiB.
 const LARGEST: usize = 900 << 10;
@@ -38,7 +38,7 @@ fn holdings(record: Option<&ConfigMap>) -> (Arc<Holdings>, usize) {
 fn log_garbled(namespace: &str, garbled: usize) {
     if garbled > 0 {
         tracing::warn!(
-            "the record of hosts, ConfigMap {namespace}/{RECORD}: {garbled} lines cannot be read and are passed over; of what \
+            "the record of hosts, ConfigMap {namespace}/{HOST_RECORD_NAME}: {garbled} lines cannot be read and are passed over; of what \
              they named, the oldest object's namespace has it"
         );
     }
@@ -50,8 +50,8 @@ fn is_forbidden(error: &kube::Error) -> bool {
 
 fn log_forbidden(namespace: &str) {
     tracing::error!(
-        "the record of hosts, ConfigMap {namespace}/{RECORD}, may not be read: a role in that namespace needs the rule apiGroups \
-         [\"\"], resources [\"configmaps\"], verbs [\"get\", \"list\", \"watch\", \"update\"], resourceNames [{RECORD:?}]; without \
+        "the record of hosts, ConfigMap {namespace}/{HOST_RECORD_NAME}, may not be read: a role in that namespace needs the rule apiGroups \
+         [\"\"], resources [\"configmaps\"], verbs [\"get\", \"list\", \"watch\", \"update\"], resourceNames [{HOST_RECORD_NAME:?}]; without \
          it, a restart gives hosts to the oldest objects' namespaces"
     );
 }
@@ -62,7 +62,7 @@ fn log_forbidden(namespace: &str) {
 /// The API server does not answer.
 pub(crate) async fn read(client: &Client, namespace: &str) -> Result<Arc<Holdings>, kube::Error> {
     let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-    match api.get_opt(RECORD).await {
+    match api.get_opt(HOST_RECORD_NAME).await {
         Ok(record) => {
             let (holdings, garbled) = holdings(record.as_ref());
             log_garbled(namespace, garbled);
@@ -79,7 +79,7 @@ pub(crate) async fn read(client: &Client, namespace: &str) -> Result<Arc<Holding
 /// Follows it for ever.
 pub(crate) async fn follow(client: &Client, namespace: &str, known: impl Fn(Arc<Holdings>)) {
     let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-    let config = watcher::Config::default().fields(&format!("metadata.name={RECORD}"));
+    let config = watcher::Config::default().fields(&format!("metadata.name={HOST_RECORD_NAME}"));
     let mut events = std::pin::pin!(watcher::watcher(api, config));
     let (mut listed, mut garbled, mut forbidden) = (None, 0, false);
     while let Some(event) = events.next().await {
@@ -160,7 +160,7 @@ pub(crate) async fn write(
         let failed = outcome.err();
         if let Some(message) = failed.as_ref().filter(|message| last_error.as_ref() != Some(*message)) {
             tracing::warn!(
-                "the record of hosts, ConfigMap {namespace}/{RECORD}, cannot be written: {message}; it is tried again, and until \
+                "the record of hosts, ConfigMap {namespace}/{HOST_RECORD_NAME}, cannot be written: {message}; it is tried again, and until \
                  then only running replicas know who holds what"
             );
         }
@@ -172,7 +172,7 @@ pub(crate) async fn write(
 /// Puts texts into the record. Another's change in between is not overwritten.
 async fn put(api: &Api<ConfigMap>, texts: BTreeMap<String, String>) -> Result<(), kube::Error> {
     let data = Some(texts).filter(|texts| !texts.is_empty());
-    match api.get_opt(RECORD).await? {
+    match api.get_opt(HOST_RECORD_NAME).await? {
         Some(record) if record.data.clone().unwrap_or_default() == data.clone().unwrap_or_default() => Ok(()),
         Some(mut record) => {
             record.data = data;
@@ -181,7 +181,7 @@ async fn put(api: &Api<ConfigMap>, texts: BTreeMap<String, String>) -> Result<()
         }
         None if data.is_none() => Ok(()),
         None => {
-            let metadata = ObjectMeta { name: Some(RECORD.to_owned()), ..ObjectMeta::default() };
+            let metadata = ObjectMeta { name: Some(HOST_RECORD_NAME.to_owned()), ..ObjectMeta::default() };
             let record = ConfigMap { metadata, data, ..ConfigMap::default() };
             api.create(&PostParams::default(), &record).await.map(drop)
         }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::convert::{Convert, TLS_SECRET};
-use crate::options::{Options, TlsSecrets};
+use crate::options::{SourceOptions, TlsSecrets};
 
 /// The version of all kinds that are read.
 pub const VERSION: &str = "v1";
@@ -31,9 +31,9 @@ pub struct KindInfo {
     /// Whether its objects are in namespaces.
     pub namespaced: bool,
     /// Whether it is read.
-    is_read: fn(&Options) -> bool,
+    is_read: fn(&SourceOptions) -> bool,
     /// With which selectors it is listed and watched.
-    selectors: fn(&Options) -> Selectors,
+    selectors: fn(&SourceOptions) -> Selectors,
     /// Whether its status is written.
     pub writes_status: bool,
     /// Whether Events are written on its objects.
@@ -48,7 +48,7 @@ pub(crate) struct Selectors {
 }
 
 impl Selectors {
-    fn none(_: &Options) -> Self {
+    fn none(_: &SourceOptions) -> Self {
         Self::default()
     }
 
@@ -69,7 +69,7 @@ pub(crate) trait ReadKind:
     const KIND: Kind;
 
     /// Where objects of it are asked for.
-    fn api(client: &Client, options: &Options) -> Api<Self>;
+    fn api(client: &Client, options: &SourceOptions) -> Api<Self>;
 }
 
 /// What is done for a kind, in terms of its type in the API.
@@ -101,7 +101,7 @@ macro_rules! kinds {
         $(impl ReadKind for $type {
             const KIND: Kind = Kind::$kind;
 
-            fn api(client: &Client, options: &Options) -> Api<Self> {
+            fn api(client: &Client, options: &SourceOptions) -> Api<Self> {
                 kinds!(@api $scope, client, options)
             }
         })+
@@ -176,17 +176,17 @@ impl KindInfo {
     }
 
     /// The selectors with which it is asked for.
-    pub(crate) fn selectors(&self, options: &Options) -> Selectors {
+    pub(crate) fn selectors(&self, options: &SourceOptions) -> Selectors {
         (self.selectors)(options)
     }
 
     /// Whether all objects of it are listed and watched; Secrets may be fetched one by one instead.
-    pub(crate) fn is_watched(&self, options: &Options) -> bool {
+    pub(crate) fn is_watched(&self, options: &SourceOptions) -> bool {
         (self.is_read)(options) && !(self.kind == Kind::Secret && options.tls_secrets == TlsSecrets::Named)
     }
 }
 
 /// The kinds that are read with these options.
-pub(crate) fn read_kinds(options: &Options) -> BTreeSet<Kind> {
+pub(crate) fn read_kinds(options: &SourceOptions) -> BTreeSet<Kind> {
     KINDS.iter().filter(|info| (info.is_read)(options)).map(|info| info.kind).collect()
 }

@@ -17,14 +17,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use crate::api_error::with_causes;
 
 /// The name of the lease.
-pub const LEASE: &str = "sparrow-entry";
+pub const LEASE_NAME: &str = "sparrow-entry";
 
 /// The annotation with the addresses that its holders have written into statuses.
 const ADDRESSES: &str = "sparrow/addresses";
 
 /// How the lease is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Terms {
+pub struct LeaseTerms {
     /// The namespace of the lease: that of the deployment.
     pub namespace: String,
     /// Who asks: another one for each process, e.g. the pod's name and something random.
@@ -36,7 +36,7 @@ pub struct Terms {
     pub renew: Duration,
 }
 
-impl Terms {
+impl LeaseTerms {
     /// The usual times: 15 seconds, renewed every 2. The identity becomes unique for this process.
     pub fn new(namespace: &str, name: &str) -> Self {
         let identity = format!("{name}_{:016x}", rand::random::<u64>());
@@ -52,14 +52,14 @@ impl Terms {
 /// Takes part in the choice. Dropping it gives the lease back if there is time; [`Lease::release`] waits for that.
 #[derive(Debug)]
 pub struct Lease {
-    state: watch::Receiver<State>,
+    state: watch::Receiver<LeaseState>,
     orders: mpsc::Sender<Order>,
     identity: String,
 }
 
 /// Whether the lease is held, and what its holders wrote.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct State {
+pub(crate) struct LeaseState {
     pub(crate) held: bool,
     pub(crate) addresses: BTreeSet<String>,
 }
@@ -71,8 +71,8 @@ enum Order {
 
 impl Lease {
     /// Starts to ask for the lease.
-    pub fn start(client: Client, terms: Terms) -> Self {
-        let (sender, state) = watch::channel(State::default());
+    pub fn start(client: Client, terms: LeaseTerms) -> Self {
+        let (sender, state) = watch::channel(LeaseState::default());
         let (orders, receiver) = mpsc::channel(1);
         let identity = terms.identity.clone();
         let api = Api::namespaced(client, &terms.namespace);
@@ -105,7 +105,7 @@ impl Lease {
         &self.identity
     }
 
-    pub(crate) fn state(&self) -> watch::Receiver<State> {
+    pub(crate) fn state(&self) -> watch::Receiver<LeaseState> {
         self.state.clone()
     }
 
@@ -118,8 +118,8 @@ impl Lease {
 
 struct Elector {
     api: Api<coordination::Lease>,
-    terms: Terms,
-    sender: watch::Sender<State>,
+    terms: LeaseTerms,
+    sender: watch::Sender<LeaseState>,
     /// When it was renewed last, while it is held.
     renewed: Option<Instant>,
     /// The version of another's lease, and when it was seen first.
@@ -167,7 +167,7 @@ impl Elector {
                 if self.renewed.replace(begun).is_none() {
                     tracing::info!("{} holds the lease and writes status and events", self.terms.identity);
                 }
-                self.tell(State { held: true, addresses });
+                self.tell(LeaseState { held: true, addresses });
                 true
             }
             Ok(None) => {
@@ -176,7 +176,7 @@ impl Elector {
             }
             Err(message) => {
                 if self.trouble.as_ref() != Some(&message) {
-                    tracing::warn!("the lease {}/{LEASE}: {message}", self.terms.namespace);
+                    tracing::warn!("the lease {}/{LEASE_NAME}: {message}", self.terms.namespace);
                     self.trouble = Some(message);
                 }
                 if self.renewed.is_some_and(|renewed| renewed.elapsed() >= self.terms.duration / 3) {
@@ -191,10 +191,10 @@ impl Elector {
         if self.renewed.take().is_some() {
             tracing::warn!("{} has lost the lease: {why}", self.terms.identity);
         }
-        self.tell(State::default());
+        self.tell(LeaseState::default());
     }
 
-    fn tell(&self, state: State) {
+    fn tell(&self, state: LeaseState) {
         self.sender.send_if_modified(|current| {
             let changed = *current != state;
             *current = state;
@@ -205,10 +205,10 @@ impl Elector {
     /// What is written down if it is held after, else `None`.
     async fn negotiate(&mut self, addresses: Option<BTreeSet<String>>) -> Result<Option<BTreeSet<String>>, String> {
         let now = MicroTime(Timestamp::now());
-        let found = self.api.get_opt(LEASE).await.map_err(|error| with_causes(&error))?;
+        let found = self.api.get_opt(LEASE_NAME).await.map_err(|error| with_causes(&error))?;
         let fresh = found.is_none();
         let mut lease = found.unwrap_or_else(|| coordination::Lease {
-            metadata: ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() },
+            metadata: ObjectMeta { name: Some(LEASE_NAME.to_owned()), ..ObjectMeta::default() },
             spec: None,
         });
         let spec = lease.spec.get_or_insert_default();
@@ -244,7 +244,7 @@ impl Elector {
         let written = if fresh {
             self.api.create(&PostParams::default(), &lease).await
         } else {
-            self.api.replace(LEASE, &PostParams::default(), &lease).await
+            self.api.replace(LEASE_NAME, &PostParams::default(), &lease).await
         };
         match written {
             Ok(lease) => Ok(Some(recorded(&lease))),
@@ -258,13 +258,13 @@ impl Elector {
         if self.renewed.take().is_none() {
             return;
         }
-        self.tell(State::default());
+        self.tell(LeaseState::default());
         let give_back = async {
-            let mut lease = self.api.get(LEASE).await?;
+            let mut lease = self.api.get(LEASE_NAME).await?;
             let spec = lease.spec.get_or_insert_default();
             if spec.holder_identity.as_deref() == Some(&self.terms.identity) {
                 spec.holder_identity = None;
-                self.api.replace(LEASE, &PostParams::default(), &lease).await?;
+                self.api.replace(LEASE_NAME, &PostParams::default(), &lease).await?;
             }
             Ok::<(), kube::Error>(())
         };

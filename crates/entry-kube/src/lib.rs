@@ -28,11 +28,11 @@ mod store;
 mod watch;
 mod writes;
 
-pub use convert::{Convert, Unusable};
+pub use convert::{Convert, InvalidObject};
 pub use directory_source::DirectorySource;
 pub use error::{Error, Result};
 pub use kinds::{KINDS, KindInfo, VERSION};
-pub use options::{Options, TlsSecrets};
+pub use options::{SourceOptions, TlsSecrets};
 pub use roles::{Roles, roles};
 pub use source::{KubeSource, client};
-pub use watch::Watching;
+pub use watch::KubeWatch;

@@ -7,7 +7,7 @@ use kube::{Client, ResourceExt as _};
 use crate::api_error::explain_read_error;
 use crate::error::{Error, Result};
 use crate::kinds::{KindInfo, ReadKind};
-use crate::options::Options;
+use crate::options::SourceOptions;
 
 /// How many objects are asked for at once.
 pub(crate) const PAGE: u32 = 500;
@@ -37,7 +37,7 @@ pub(crate) fn reference<K: ReadKind>(object: &K) -> ObjectRef {
 ///
 /// # Errors
 /// [`Error::List`]: nothing less than all is an answer.
-pub(crate) async fn list<K: ReadKind>(client: &Client, options: &Options) -> Result<Vec<ReadObject>> {
+pub(crate) async fn list<K: ReadKind>(client: &Client, options: &SourceOptions) -> Result<Vec<ReadObject>> {
     let api = K::api(client, options);
     let selectors = KindInfo::of(K::KIND).map(|info| info.selectors(options)).unwrap_or_default();
     let first = ListParams {

@@ -22,12 +22,12 @@ pub(crate) struct Manifest {
     /// The objects, each with the line where its document begins. Of two with the same name the first.
     pub(crate) objects: BTreeMap<ObjectRef, (usize, Object)>,
     /// What cannot be read.
-    pub(crate) faults: Vec<Fault>,
+    pub(crate) faults: Vec<ManifestFault>,
 }
 
 /// A part that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(crate) struct ManifestFault {
     /// The line, from 1; 0 for the file as a whole.
     pub(crate) line: usize,
     /// The object, if the text says which it is.
@@ -36,7 +36,7 @@ pub(crate) struct Fault {
     pub(crate) message: String,
 }
 
-impl Fault {
+impl ManifestFault {
     pub(crate) fn new(line: usize, object: Option<ObjectRef>, message: &str) -> Self {
         // Of one line, whatever it quotes.
         let message = message.chars().map(|char| if char.is_control() { ' ' } else { char });
@@ -55,7 +55,7 @@ pub(crate) fn read_json(text: &str) -> Manifest {
             Some(Ok(value)) => manifest.take(line, value, true),
             // There is no telling where the next one begins.
             Some(Err(error)) => {
-                manifest.faults.push(Fault::new(error.line(), None, &field_errors::of_json(&error)));
+                manifest.faults.push(ManifestFault::new(error.line(), None, &field_errors::of_json(&error)));
                 return manifest;
             }
         }
@@ -68,13 +68,13 @@ pub(crate) fn read(text: &str) -> Manifest {
     for (index, (line, document)) in documents(text).into_iter().enumerate() {
         if index == MAX_DOCUMENTS {
             let message = format!("only the first {MAX_DOCUMENTS} documents are read");
-            manifest.faults.push(Fault::new(line, None, &message));
+            manifest.faults.push(ManifestFault::new(line, None, &message));
             break;
         }
         match parse(document) {
             Ok(Value::Null) => {}
             Ok(value) => manifest.take(line, value, true),
-            Err((offset, message)) => manifest.faults.push(Fault::new(line + offset, None, message)),
+            Err((offset, message)) => manifest.faults.push(ManifestFault::new(line + offset, None, message)),
         }
     }
     manifest
@@ -130,7 +130,7 @@ impl Manifest {
         let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
         let (Some(api_version), Some(kind)) = (text("/apiVersion"), text("/kind")) else {
             let message = "this is no object of Kubernetes: apiVersion or kind is missing";
-            return self.faults.push(Fault::new(line, None, message));
+            return self.faults.push(ManifestFault::new(line, None, message));
         };
         if let Some(base) = kind.strip_suffix("List")
             && (base.is_empty() || KINDS.iter().any(|info| info.name() == base))
@@ -145,7 +145,7 @@ impl Manifest {
         let object = reference(info, &value);
         if version != VERSION || info.group != group {
             let message = format!("{kind} is read in the version {} only", info.api_version());
-            return self.faults.push(Fault::new(line, object, &message));
+            return self.faults.push(ManifestFault::new(line, object, &message));
         }
         match object_of(info, value) {
             Ok(None) => {}
@@ -153,10 +153,10 @@ impl Manifest {
                 None => drop(self.objects.insert(new.reference(), (line, new))),
                 Some((first, _)) => {
                     let message = format!("{} is already on line {first}: this one is not used", new.reference());
-                    self.faults.push(Fault::new(line, object, &message));
+                    self.faults.push(ManifestFault::new(line, object, &message));
                 }
             },
-            Err(message) => self.faults.push(Fault::new(line, object, &message)),
+            Err(message) => self.faults.push(ManifestFault::new(line, object, &message)),
         }
     }
 
@@ -164,10 +164,10 @@ impl Manifest {
         let items = match value.get_mut("items").map(Value::take) {
             Some(Value::Array(items)) if lists => items,
             Some(Value::Array(_)) => {
-                return self.faults.push(Fault::new(line, None, "a list within a list is not read"));
+                return self.faults.push(ManifestFault::new(line, None, "a list within a list is not read"));
             }
             None | Some(Value::Null) => return,
-            Some(_) => return self.faults.push(Fault::new(line, None, "items is not a list")),
+            Some(_) => return self.faults.push(ManifestFault::new(line, None, "items is not a list")),
         };
         for item in items {
             self.take(line, item, false);

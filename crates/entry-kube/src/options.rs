@@ -4,7 +4,7 @@ use entry_model::Key;
 
 /// What is read from an API server. Follows the roles of [`crate::roles()`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
+pub struct SourceOptions {
     /// A label selector, such as `sparrow/expose=true`: which Services are exposed by annotations. It is sent to the API
     /// server if `ingresses` is false. Otherwise all Services are read, because an Ingress can name any.
     pub service_selector: String,
@@ -27,7 +27,7 @@ pub struct Options {
     pub go_without: bool,
 }
 
-impl Default for Options {
+impl Default for SourceOptions {
     fn default() -> Self {
         Self {
             service_selector: "sparrow/expose=true".into(),

@@ -3,10 +3,10 @@
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::host_record::RECORD;
+use crate::host_record::HOST_RECORD_NAME;
 use crate::kinds::{KINDS, KindInfo};
-use crate::lease::LEASE;
-use crate::options::Options;
+use crate::lease::LEASE_NAME;
+use crate::options::SourceOptions;
 
 /// The roles for a service account.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +21,7 @@ pub struct Roles {
 ///
 /// With [`TlsSecrets::Named`](crate::TlsSecrets::Named) there is no right to any Secret: a namespace that has Secrets to share gives a
 /// role with `get` on them.
-pub fn roles(name: &str, own: &str, options: &Options) -> Roles {
+pub fn roles(name: &str, own: &str, options: &SourceOptions) -> Roles {
     let metadata = |namespace: Option<&str>| ObjectMeta {
         name: Some(name.to_owned()),
         namespace: namespace.map(str::to_owned),
@@ -41,7 +41,7 @@ pub fn roles(name: &str, own: &str, options: &Options) -> Roles {
         // The name of what is created is not known to the authoriser.
         rule("coordination.k8s.io", "leases", &["create"]),
         PolicyRule {
-            resource_names: Some(vec![LEASE.to_owned()]),
+            resource_names: Some(vec![LEASE_NAME.to_owned()]),
             ..rule("coordination.k8s.io", "leases", &["get", "update"])
         },
     ];
@@ -49,7 +49,7 @@ pub fn roles(name: &str, own: &str, options: &Options) -> Roles {
         lease.extend([
             rule("", "configmaps", &["create"]),
             PolicyRule {
-                resource_names: Some(vec![RECORD.to_owned()]),
+                resource_names: Some(vec![HOST_RECORD_NAME.to_owned()]),
                 ..rule("", "configmaps", &["get", "list", "watch", "update"])
             },
         ]);

@@ -15,8 +15,8 @@ use crate::host_record;
 use crate::kinds::{self, KINDS, KindVisitor, ReadKind, read_kinds};
 use crate::list::{ReadObject, list};
 use crate::named_secrets::{fetch_secrets, named_secrets};
-use crate::options::{Options, TlsSecrets};
-use crate::watch::{self, Watching};
+use crate::options::{SourceOptions, TlsSecrets};
+use crate::watch::{self, KubeWatch};
 
 /// How long the API server may be silent on a connection. Watches end by themselves before.
 const SILENCE: Duration = Duration::from_secs(75);
@@ -54,7 +54,7 @@ impl KubeSource {
     ///
     /// # Errors
     /// [`Error::List`]: a kind cannot be listed; nothing less than all is an answer.
-    pub async fn read(client: Client, options: &Options) -> Result<Snapshot> {
+    pub async fn read(client: Client, options: &SourceOptions) -> Result<Snapshot> {
         let watched = KINDS.iter().filter(|info| info.is_watched(options));
         let lists = watched.filter_map(|info| kinds::visit(info.kind, List { client: &client, options }));
         let mut snapshot = Snapshot::default();
@@ -84,12 +84,12 @@ impl KubeSource {
 
     /// Reads all objects and follows their changes, until the receiver is dropped. It holds `None` until all kinds were
     /// listed once.
-    pub fn watch(client: Client, options: Options) -> tokio::sync::watch::Receiver<Option<Arc<Snapshot>>> {
+    pub fn watch(client: Client, options: SourceOptions) -> tokio::sync::watch::Receiver<Option<Arc<Snapshot>>> {
         KubeSource::start(client, options).snapshots
     }
 
     /// As [`KubeSource::watch`], and reports what does not work.
-    pub fn start(client: Client, options: Options) -> Watching {
+    pub fn start(client: Client, options: SourceOptions) -> KubeWatch {
         watch::start(client, options)
     }
 }
@@ -97,7 +97,7 @@ impl KubeSource {
 /// Lists the objects of a kind.
 struct List<'a> {
     client: &'a Client,
-    options: &'a Options,
+    options: &'a SourceOptions,
 }
 
 impl<'a> KindVisitor for List<'a> {

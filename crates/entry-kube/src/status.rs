@@ -20,20 +20,20 @@ use crate::api_error::with_causes;
 use crate::convert::load_balancer_address;
 use crate::events;
 use crate::host_record;
-use crate::lease::{Lease, State};
-pub use crate::writes::{Counters, JudgedSnapshot};
+use crate::lease::{Lease, LeaseState};
 use crate::writes::{Failures, LIMIT, PARALLEL, PAUSE, RETRY};
+pub use crate::writes::{JudgedSnapshot, WriteCounters};
 
 /// How many writes are planned at once; then it is looked whether something newer is known.
 const BATCH: usize = 64;
 /// The writer of status and Events.
-pub struct Writer {
+pub struct ClusterWriter {
     client: Client,
     lease: Lease,
     publish_service: Option<Key>,
     /// The namespace of the record of hosts, if it is written.
     record: Option<String>,
-    counters: Arc<Counters>,
+    counters: Arc<WriteCounters>,
 }
 
 /// The addresses at which the cluster is entered: those of the Service that is published, else those of the nodes, as
@@ -46,7 +46,7 @@ pub fn addresses(snapshot: &Snapshot, publish_service: Option<&Key>) -> Vec<Load
     }
 }
 
-impl Writer {
+impl ClusterWriter {
     /// A writer that writes while it holds this lease; with a Service, its load balancer's addresses instead of the nodes'.
     pub fn new(client: Client, lease: Lease, publish_service: Option<Key>) -> Self {
         Self { client, lease, publish_service, record: None, counters: Arc::default() }
@@ -54,12 +54,12 @@ impl Writer {
 
     /// Writes the record of hosts too, into this namespace.
     #[must_use]
-    pub fn recording(self, namespace: Option<String>) -> Self {
+    pub fn with_host_record(self, namespace: Option<String>) -> Self {
         Self { record: namespace, ..self }
     }
 
     /// What it has written.
-    pub fn counters(&self) -> Arc<Counters> {
+    pub fn counters(&self) -> Arc<WriteCounters> {
         Arc::clone(&self.counters)
     }
 
@@ -231,7 +231,7 @@ impl Plan {
     }
 
     /// The next statuses to write.
-    fn jobs(&mut self, judged: &JudgedSnapshot, lease: &State, wanted: &[LoadBalancerAddress]) -> Vec<Job> {
+    fn jobs(&mut self, judged: &JudgedSnapshot, lease: &LeaseState, wanted: &[LoadBalancerAddress]) -> Vec<Job> {
         let (snapshot, verdicts) = (&judged.snapshot, &judged.verdicts);
         let now = Instant::now();
         self.due = None;
@@ -278,7 +278,7 @@ impl Plan {
     }
 
     /// When all statuses are right, addresses that are not ours any more are forgotten.
-    async fn settle(&mut self, wanted: &[LoadBalancerAddress], state: &State, lease: &Lease) {
+    async fn settle(&mut self, wanted: &[LoadBalancerAddress], state: &LeaseState, lease: &Lease) {
         let wanted: BTreeSet<String> = wanted.iter().map(text).collect();
         if self.due.is_none() && !wanted.is_empty() && wanted != state.addresses && wanted.is_subset(&state.addresses) {
             lease.record(wanted).await;

@@ -18,7 +18,7 @@ use crate::host_record;
 use crate::kinds::{self, KINDS, KindInfo, KindVisitor, ReadKind, read_kinds};
 use crate::list::{PAGE, reduce, reference};
 use crate::named_secrets::follow_named_secrets;
-use crate::options::{Options, TlsSecrets};
+use crate::options::{SourceOptions, TlsSecrets};
 use crate::store::{SILENCE, Store};
 
 /// How long a watch lasts until it is renewed, in seconds. It bounds for how long a dead connection goes unnoticed.
@@ -35,7 +35,7 @@ const ASK: Duration = Duration::from_secs(5);
 
 /// What follows an API server. It ends when `snapshots` is dropped.
 #[derive(Debug, Clone)]
-pub struct Watching {
+pub struct KubeWatch {
     /// The newest snapshot; `None` until all kinds were listed once.
     pub snapshots: watch::Receiver<Option<Arc<Snapshot>>>,
     /// Why a kind cannot be read now. What was read before stays in force.
@@ -43,7 +43,7 @@ pub struct Watching {
 }
 
 /// Starts to follow an API server.
-pub(crate) fn start(client: Client, options: Options) -> Watching {
+pub(crate) fn start(client: Client, options: SourceOptions) -> KubeWatch {
     let (sender, snapshots) = watch::channel(None);
     let (store, errors) = Store::new(read_kinds(&options), options.record.is_some());
     tokio::spawn(async move {
@@ -66,13 +66,13 @@ pub(crate) fn start(client: Client, options: Options) -> Watching {
             _ = async { tokio::join!(all, named_secrets, record, listen(client, options, store), store.publish(&sender)) } => {}
         }
     });
-    Watching { snapshots, errors }
+    KubeWatch { snapshots, errors }
 }
 
 /// Follows a kind.
 struct Follow<'a> {
     client: &'a Client,
-    options: &'a Options,
+    options: &'a SourceOptions,
     store: &'a Store,
 }
 
@@ -86,7 +86,7 @@ impl<'a> KindVisitor for Follow<'a> {
 
 /// Asks the API server now and then whether it is there: a watch says nothing as long as nothing changes, so that a server
 /// that hangs would be noticed only when the watch should have ended.
-async fn listen(client: &Client, options: &Options, store: &Store) {
+async fn listen(client: &Client, options: &SourceOptions, store: &Store) {
     loop {
         sleep(ASK).await;
         // Whoever may do anything may ask for the version; a refusal is an answer too.
@@ -108,7 +108,7 @@ impl Pauses {
 }
 
 /// Follows a kind for ever.
-async fn follow<K: ReadKind>(client: &Client, options: &Options, store: &Store) {
+async fn follow<K: ReadKind>(client: &Client, options: &SourceOptions, store: &Store) {
     let (api, kind) = (K::api(client, options), K::KIND);
     let selectors = KindInfo::of(kind).map(|info| info.selectors(options)).unwrap_or_default();
     let config = watcher::Config {

@@ -29,7 +29,7 @@ pub struct JudgedSnapshot {
 
 /// What was written.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct WriteCounters {
     /// Statuses written.
     pub written: AtomicU64,
     /// Statuses that were found to be right already.

@@ -12,7 +12,7 @@ use axum::extract;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use entry_kube::status::Counters;
+use entry_kube::status::WriteCounters;
 use entry_model::{Kind, Routes};
 use nginx_process::{Control, SupervisorHandle, SupervisorState};
 use tokio::net::TcpListener;
@@ -30,7 +30,7 @@ pub struct AdminState {
     /// Why objects cannot be read, by kind.
     pub source_errors: Option<watch::Receiver<BTreeMap<Kind, String>>>,
     /// What was written into the cluster.
-    pub status_writes: Option<Arc<Counters>>,
+    pub status_writes: Option<Arc<WriteCounters>>,
     /// nginx.
     pub nginx: Option<SupervisorHandle>,
     /// nginx's control socket, for its own counters.
@@ -131,8 +131,8 @@ impl Admin {
         Self { serving }
     }
 
-    /// Ends it.
-    pub fn end(self) {
+    /// Stops it.
+    pub fn stop(self) {
         self.serving.abort();
     }
 }
@@ -152,7 +152,7 @@ async fn readyz(extract::State(state): extract::State<AdminState>) -> Response {
 }
 
 async fn openmetrics(extract::State(state): extract::State<AdminState>) -> Response {
-    let text = metrics::text(&state).await;
+    let text = metrics::render_metrics(&state).await;
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }
 

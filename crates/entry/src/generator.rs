@@ -51,8 +51,8 @@ impl Generator {
         let record =
             flags.objects.host_record.as_ref().map(|path| HostRecord::new(path, &flags.program.volume)).transpose()?;
         Ok(Self {
-            build: flags.build(),
-            conf: flags.conf(nginx_version)?,
+            build: flags.build_settings(),
+            conf: flags.nginx_settings(nginx_version)?,
             template: template.transpose()?,
             quarantine: Quarantine::default(),
             last_good: BTreeMap::new(),

@@ -19,7 +19,7 @@ use crate::admin::AdminState;
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// All metrics.
-pub async fn text(state: &AdminState) -> String {
+pub async fn render_metrics(state: &AdminState) -> String {
     let counts = match &state.control {
         Some(control) => control.connection_counts(LIMIT).await.ok().flatten(),
         None => None,

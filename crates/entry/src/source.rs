@@ -29,10 +29,10 @@ async fn client(flags: &ObjectFlags) -> anyhow::Result<Client> {
 }
 
 /// What is read, with the record of hosts.
-fn options(flags: &ObjectFlags, client: &Client) -> entry_kube::Options {
-    let options = flags.kube();
+fn options(flags: &ObjectFlags, client: &Client) -> entry_kube::SourceOptions {
+    let options = flags.source_options();
     let record = options.ownership.then(|| flags.lease_namespace_or_own(client));
-    entry_kube::Options { record, ..options }
+    entry_kube::SourceOptions { record, ..options }
 }
 
 /// Reads all objects once.

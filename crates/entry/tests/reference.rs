@@ -13,8 +13,8 @@ use entry::flags::{self, Command};
 use entry::generator::Generator;
 use entry::metrics;
 use entry::pipeline::Pipeline;
-use entry_kube::status::Counters;
-use entry_kube::{Options, TlsSecrets, roles};
+use entry_kube::status::WriteCounters;
+use entry_kube::{SourceOptions, TlsSecrets, roles};
 use entry_model::{Key, Kind, ObjectRef, Snapshot};
 use nginx_process::{Supervisor, Volume};
 use serde_json::Value;
@@ -162,7 +162,7 @@ async fn all_metrics() -> anyhow::Result<String> {
     let broken = ObjectRef::new(Kind::Service, Key { namespace: "a".to_owned(), name: "b".to_owned() });
     let unreadable = BTreeMap::from([(broken, "for a test".to_owned())]);
     pipeline.offer(Arc::new(Snapshot { unreadable, ..Snapshot::default() })).await?;
-    let (supervisor, handle) = Supervisor::start(program.process(&flags.stop)).await?;
+    let (supervisor, handle) = Supervisor::start(program.supervisor_settings(&flags.stop)).await?;
     let mut status = handle.status.clone();
     let (stop, stopped) = oneshot::channel::<()>();
     let running = tokio::spawn(supervisor.run(async { drop(stopped.await) }));
@@ -171,10 +171,10 @@ async fn all_metrics() -> anyhow::Result<String> {
     let state = AdminState {
         pipeline: Some(pipeline_status),
         source_errors: Some(watch::channel(source_errors).1),
-        status_writes: Some(Arc::new(Counters::default())),
+        status_writes: Some(Arc::new(WriteCounters::default())),
         ..AdminState::default()
     };
-    let text = metrics::text(&state.with_nginx(handle, program.control())).await;
+    let text = metrics::render_metrics(&state.with_nginx(handle, program.control_socket())).await;
     drop(stop);
     tokio::time::timeout(DEADLINE, running).await???;
     Ok(text)
@@ -232,18 +232,18 @@ fn rights() {
          follow from the list of kinds in the code; with less it is not ready, and says which rule is missing. RBAC knows no \
          types of Secrets: those of the type `kubernetes.io/tls` are asked for, and the right is for all.",
     );
-    let usual = Options::default();
+    let usual = SourceOptions::default();
     for (title, words, options) in [
         ("Usually", "", usual.clone()),
         (
             "With `--tls-secrets named`",
             "No right to any Secret by itself. Each namespace whose Ingresses name Secrets gives a Role with `get` on those \
              names, and binds it to the entry's service account.\n\n",
-            Options { tls_secrets: TlsSecrets::Named, ..usual.clone() },
+            SourceOptions { tls_secrets: TlsSecrets::Named, ..usual.clone() },
         ),
-        ("With `--no-ingresses`", "", Options { ingresses: false, ..usual.clone() }),
-        ("With `--host-ownership none`", "", Options { ownership: false, ..usual.clone() }),
-        ("With `--namespace shop`", "", Options { namespace: Some("shop".to_owned()), ..usual }),
+        ("With `--no-ingresses`", "", SourceOptions { ingresses: false, ..usual.clone() }),
+        ("With `--host-ownership none`", "", SourceOptions { ownership: false, ..usual.clone() }),
+        ("With `--namespace shop`", "", SourceOptions { namespace: Some("shop".to_owned()), ..usual }),
     ] {
         let roles = roles("sparrow-entry", "OWN", &options);
         write!(text, "\n## {title}\n\n{words}").unwrap();

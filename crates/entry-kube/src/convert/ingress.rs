@@ -5,11 +5,11 @@ use entry_model::{
 };
 use k8s_openapi::api::networking::v1 as networking;
 
-use super::{Convert, LAST_APPLIED, Unusable, nonempty, parse_port, reduce_address, reduce_meta, unusable};
+use super::{Convert, InvalidObject, LAST_APPLIED, invalid, nonempty, parse_port, reduce_address, reduce_meta};
 
 impl Convert for networking::Ingress {
     /// No labels; all annotations but the copy that `kubectl apply` leaves, so that foreign ones can be named.
-    fn convert(self) -> Result<Option<Object>, Unusable> {
+    fn convert(self) -> Result<Option<Object>, InvalidObject> {
         let mut meta = reduce_meta(self.metadata, false, |name| name != LAST_APPLIED);
         let spec = self.spec.unwrap_or_default();
         let class = nonempty(spec.ingress_class_name)
@@ -39,13 +39,13 @@ pub(crate) fn load_balancer_address(entry: &networking::IngressLoadBalancerIngre
     reduce_address(entry.ip.clone(), entry.hostname.clone())
 }
 
-fn ingress_path(path: networking::HTTPIngressPath, field: &str) -> Result<IngressPath, Unusable> {
+fn ingress_path(path: networking::HTTPIngressPath, field: &str) -> Result<IngressPath, InvalidObject> {
     let path_type = match path.path_type.as_str() {
         "Exact" => PathType::Exact,
         "Prefix" => PathType::Prefix,
         "ImplementationSpecific" => PathType::ImplementationSpecific,
         "" => {
-            return unusable(
+            return invalid(
                 format!("{field}.pathType"),
                 "it is missing: write Exact, Prefix or ImplementationSpecific",
             );
@@ -56,23 +56,23 @@ fn ingress_path(path: networking::HTTPIngressPath, field: &str) -> Result<Ingres
     Ok(IngressPath { path: nonempty(path.path), path_type, backend })
 }
 
-fn ingress_backend(backend: networking::IngressBackend, field: &str) -> Result<IngressBackend, Unusable> {
+fn ingress_backend(backend: networking::IngressBackend, field: &str) -> Result<IngressBackend, InvalidObject> {
     match (backend.service, backend.resource) {
-        (Some(_), Some(_)) => unusable(field, "it has both a service and a resource: keep one"),
-        (None, None) => unusable(field, "it names no service"),
+        (Some(_), Some(_)) => invalid(field, "it has both a service and a resource: keep one"),
+        (None, None) => invalid(field, "it names no service"),
         (None, Some(resource)) => Ok(IngressBackend::Resource { kind: resource.kind, name: resource.name }),
         (Some(service), None) => {
             let wanted = service.port.unwrap_or_default();
             let port = match (wanted.number.filter(|number| *number != 0), nonempty(wanted.name)) {
                 (Some(number), None) => PortRef::Number(parse_port(number, format!("{field}.service.port.number"))?),
                 (None, Some(name)) => PortRef::Name(name),
-                (None, None) => return unusable(format!("{field}.service.port"), "write a number or a name"),
+                (None, None) => return invalid(format!("{field}.service.port"), "write a number or a name"),
                 (Some(_), Some(_)) => {
-                    return unusable(format!("{field}.service.port"), "it has both a number and a name: keep one");
+                    return invalid(format!("{field}.service.port"), "it has both a number and a name: keep one");
                 }
             };
             if service.name.is_empty() {
-                return unusable(format!("{field}.service.name"), "it is missing");
+                return invalid(format!("{field}.service.name"), "it is missing");
             }
             Ok(IngressBackend::Service { name: service.name, port })
         }

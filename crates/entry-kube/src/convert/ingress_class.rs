@@ -3,10 +3,10 @@
 use entry_model::{IngressClass, Object};
 use k8s_openapi::api::networking::v1 as networking;
 
-use super::{Convert, Unusable, reduce_meta};
+use super::{Convert, InvalidObject, reduce_meta};
 
 impl Convert for networking::IngressClass {
-    fn convert(self) -> Result<Option<Object>, Unusable> {
+    fn convert(self) -> Result<Option<Object>, InvalidObject> {
         let mut meta = reduce_meta(self.metadata, false, |name| name == "ingressclass.kubernetes.io/is-default-class");
         meta.namespace.clear();
         let default = std::mem::take(&mut meta.annotations).into_values().any(|value| value == "true");

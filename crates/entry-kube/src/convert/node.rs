@@ -3,10 +3,10 @@
 use entry_model::{Node, Object};
 use k8s_openapi::api::core::v1 as core;
 
-use super::{Convert, Unusable, reduce_meta};
+use super::{Convert, InvalidObject, reduce_meta};
 
 impl Convert for core::Node {
-    fn convert(self) -> Result<Option<Object>, Unusable> {
+    fn convert(self) -> Result<Option<Object>, InvalidObject> {
         let mut meta = reduce_meta(self.metadata, true, |_| false);
         meta.namespace.clear();
         let status = self.status.unwrap_or_default();

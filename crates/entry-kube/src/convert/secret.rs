@@ -4,13 +4,13 @@ use entry_model::{Object, Secret};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1 as core;
 
-use super::{Convert, Unusable, reduce_meta};
+use super::{Convert, InvalidObject, reduce_meta};
 
 /// The type of Secrets that hold a certificate.
 pub(crate) const TLS_SECRET: &str = "kubernetes.io/tls";
 
 impl Convert for core::Secret {
-    fn convert(self) -> Result<Option<Object>, Unusable> {
+    fn convert(self) -> Result<Option<Object>, InvalidObject> {
         if self.type_.as_deref() != Some(TLS_SECRET) {
             return Ok(None);
         }

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use entry_model::{Object, Service, ServiceKind, ServicePort};
 use k8s_openapi::api::core::v1 as core;
 
-use super::{Convert, LAST_APPLIED, Unusable, nonempty, parse_port, reduce_address, reduce_meta, unusable};
+use super::{Convert, InvalidObject, LAST_APPLIED, invalid, nonempty, parse_port, reduce_address, reduce_meta};
 
 impl Convert for core::Service {
     /// All labels, for selectors; all annotations but the copy that `kubectl apply` leaves, so that foreign ones can be named.
-    fn convert(self) -> Result<Option<Object>, Unusable> {
+    fn convert(self) -> Result<Option<Object>, InvalidObject> {
         let spec = self.spec.unwrap_or_default();
         let mut addresses = spec.cluster_ips.unwrap_or_default();
         if addresses.is_empty() {
@@ -29,7 +29,7 @@ impl Convert for core::Service {
                     Ok(address) => cluster_ips.push(address),
                     Err(_) if address.is_empty() => {}
                     Err(_) => {
-                        return unusable(format!("spec.clusterIPs[{index}]"), format!("`{address}` is no IP address"));
+                        return invalid(format!("spec.clusterIPs[{index}]"), format!("`{address}` is no IP address"));
                     }
                 }
             }

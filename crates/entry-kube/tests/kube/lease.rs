@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use entry_kube::Options;
-use entry_kube::lease::{Lease, Terms};
+use entry_kube::SourceOptions;
+use entry_kube::lease::{Lease, LeaseTerms};
 use serde_json::Value;
 use testbed::daemon::Daemons as _;
 use testbed::kube::{ApiServer, Daemon};
@@ -11,8 +11,12 @@ use tokio::time::timeout;
 
 use crate::support::{PATIENCE, Tenant, with_kubeconfig};
 
-fn terms(namespace: &str, name: &str) -> Terms {
-    Terms { duration: Duration::from_secs(3), renew: Duration::from_millis(300), ..Terms::new(namespace, name) }
+fn terms(namespace: &str, name: &str) -> LeaseTerms {
+    LeaseTerms {
+        duration: Duration::from_secs(3),
+        renew: Duration::from_millis(300),
+        ..LeaseTerms::new(namespace, name)
+    }
 }
 
 fn holder(tenant: &Tenant) -> Value {
@@ -24,7 +28,7 @@ fn holder(tenant: &Tenant) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_one_to_the_next() {
     let tenant = Tenant::new();
-    let client = tenant.account("entry", &Options::default()).await;
+    let client = tenant.account("entry", &SourceOptions::default()).await;
     let a = Lease::start(client.clone(), terms(&tenant.namespace, "a"));
     timeout(PATIENCE, a.until(true)).await.unwrap();
     let b = Lease::start(client.clone(), terms(&tenant.namespace, "b"));

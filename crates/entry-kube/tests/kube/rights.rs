@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use entry_kube::{KubeSource, Options, TlsSecrets};
+use entry_kube::{KubeSource, SourceOptions, TlsSecrets};
 use entry_model::{Kind, ObjectRef};
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
@@ -83,7 +83,7 @@ const INGRESSES: &[&str] = &[
     "get networking.k8s.io/ingresses/status",
     "patch networking.k8s.io/ingresses/status",
 ];
-const LEASE: &[&str] = &[
+const LEASE_NAME: &[&str] = &[
     "create coordination.k8s.io/leases other",
     "create coordination.k8s.io/leases sparrow-entry",
     "get coordination.k8s.io/leases sparrow-entry",
@@ -100,26 +100,26 @@ const LEASE: &[&str] = &[
 async fn the_roles_are_these_and_no_others() {
     let tenant = Tenant::new();
     let own = tenant.namespace.as_str();
-    let whole = Options::default();
+    let whole = SourceOptions::default();
     tenant.account("whole", &whole).await;
     let everywhere = [NODES, CLASSES, SECRETS, SERVICES, INGRESSES].concat();
     assert_eq!(rights(&tenant, "whole", "default").await, set(&everywhere));
-    assert_eq!(rights(&tenant, "whole", own).await, set(&[everywhere.as_slice(), LEASE].concat()));
+    assert_eq!(rights(&tenant, "whole", own).await, set(&[everywhere.as_slice(), LEASE_NAME].concat()));
 
-    tenant.account("named", &Options { tls_secrets: TlsSecrets::Named, ..whole.clone() }).await;
+    tenant.account("named", &SourceOptions { tls_secrets: TlsSecrets::Named, ..whole.clone() }).await;
     let without: Vec<&str> = everywhere.iter().copied().filter(|right| !SECRETS.contains(right)).collect();
     assert_eq!(rights(&tenant, "named", "default").await, set(&without));
 
-    tenant.account("services", &Options { ingresses: false, ..whole.clone() }).await;
+    tenant.account("services", &SourceOptions { ingresses: false, ..whole.clone() }).await;
     assert_eq!(rights(&tenant, "services", "default").await, set(&[NODES, SERVICES].concat()));
 
-    tenant.account("one", &Options { namespace: Some(own.to_owned()), ..whole.clone() }).await;
+    tenant.account("one", &SourceOptions { namespace: Some(own.to_owned()), ..whole.clone() }).await;
     assert_eq!(rights(&tenant, "one", "default").await, set(&[NODES, CLASSES].concat()));
-    assert_eq!(rights(&tenant, "one", own).await, set(&[everywhere.as_slice(), LEASE].concat()));
+    assert_eq!(rights(&tenant, "one", own).await, set(&[everywhere.as_slice(), LEASE_NAME].concat()));
 
     let other = Tenant::new();
-    tenant.account("two", &Options { namespace: Some(other.namespace.clone()), ..whole }).await;
-    assert_eq!(rights(&tenant, "two", own).await, set(&[NODES, CLASSES, LEASE].concat()));
+    tenant.account("two", &SourceOptions { namespace: Some(other.namespace.clone()), ..whole }).await;
+    assert_eq!(rights(&tenant, "two", own).await, set(&[NODES, CLASSES, LEASE_NAME].concat()));
     assert_eq!(rights(&tenant, "two", &other.namespace).await, set(&everywhere));
 }
 
@@ -129,7 +129,7 @@ async fn a_missing_right_is_named_and_stops_nothing_else() {
     tenant.service("a", 80);
     tenant.ingress("web");
     // The role does not have Secrets, which are asked for.
-    let client = tenant.account("less", &Options { tls_secrets: TlsSecrets::Named, ..tenant.options() }).await;
+    let client = tenant.account("less", &SourceOptions { tls_secrets: TlsSecrets::Named, ..tenant.options() }).await;
     let error = KubeSource::read(client.clone(), &tenant.options()).await.unwrap_err().to_string();
     assert!(
         error.contains("cannot list Secret objects") && error.contains(r#"resources ["secrets"], verbs ["list"]"#),
@@ -149,7 +149,7 @@ async fn a_missing_right_is_named_and_stops_nothing_else() {
     tenant.service("a", 81);
     until(&mut receiver, "a change", |new| new.services[&tenant.key("a")].ports[0].port == 81).await;
     // Who asks for all or nothing gets nothing.
-    let waiting = KubeSource::start(less, Options { go_without: false, ..tenant.options() });
+    let waiting = KubeSource::start(less, SourceOptions { go_without: false, ..tenant.options() });
     let (mut whole, mut told) = (waiting.snapshots, waiting.errors);
     drop(
         timeout(Duration::from_secs(20), told.wait_for(|told| told.contains_key(&Kind::Secret)))
@@ -168,7 +168,7 @@ async fn a_missing_right_is_named_and_stops_nothing_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn secrets_one_by_one() {
     let tenant = Tenant::new();
-    let options = Options { tls_secrets: TlsSecrets::Named, ..tenant.options() };
+    let options = SourceOptions { tls_secrets: TlsSecrets::Named, ..tenant.options() };
     tenant.ingress("web");
     let client = tenant.account("named", &options).await;
     let watching = KubeSource::start(client.clone(), options.clone());

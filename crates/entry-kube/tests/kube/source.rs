@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use entry_kube::{KubeSource, Options};
+use entry_kube::{KubeSource, SourceOptions};
 use entry_model::{Kind, LoadBalancerAddress, ServiceKind};
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Service;
@@ -75,7 +75,7 @@ async fn services_alone_by_their_label() {
     plain["metadata"].as_object_mut().unwrap().remove("labels");
     tenant.apply(plain);
     tenant.ingress("web");
-    let options = Options { ingresses: false, ..tenant.options() };
+    let options = SourceOptions { ingresses: false, ..tenant.options() };
     let client = tenant.admin().await;
     let once = KubeSource::read(client.clone(), &options).await.unwrap();
     assert_eq!(once.services.keys().map(|key| &**key).collect::<Vec<_>>(), [&tenant.key("a")]);
@@ -117,7 +117,7 @@ async fn five_thousand_of_each() {
     let api = Api::<k8s_openapi::api::networking::v1::Ingress>::namespaced(client.clone(), "default");
     create(api, ingresses.collect()).await;
     let before = resident();
-    let options = Options::default();
+    let options = SourceOptions::default();
     let begun = Instant::now();
     let mut receiver = KubeSource::watch(client.clone(), options.clone());
     let all = until(&mut receiver, "all", |new| new.ingresses.len() == count).await;
@@ -153,7 +153,7 @@ async fn five_thousand_of_each() {
 async fn an_api_server_that_goes_away() {
     let server = ApiServer::start().unwrap();
     server.apply(&service("a", 80).to_string()).unwrap();
-    let watching = KubeSource::start(with_kubeconfig(server.admin_kubeconfig()).await, Options::default());
+    let watching = KubeSource::start(with_kubeconfig(server.admin_kubeconfig()).await, SourceOptions::default());
     let mut receiver = watching.snapshots.clone();
     let mut errors = watching.errors.clone();
     until(&mut receiver, "the first", |new| new.services.len() == 2).await;
@@ -183,7 +183,7 @@ async fn an_api_server_that_goes_away() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_api_server_that_is_silent() {
     let server = ApiServer::start().unwrap();
-    let watching = KubeSource::start(with_kubeconfig(server.admin_kubeconfig()).await, Options::default());
+    let watching = KubeSource::start(with_kubeconfig(server.admin_kubeconfig()).await, SourceOptions::default());
     let (mut receiver, mut errors) = (watching.snapshots, watching.errors);
     until(&mut receiver, "the first", |new| new.services.len() == 1).await;
     {
@@ -267,7 +267,7 @@ async fn history_that_is_gone() {
     let file = dir.path().join("kubeconfig");
     let pass = Pass::start(server.url().trim_start_matches("https://").parse().unwrap()).await.unwrap();
     kubeconfig_through(&server, &pass, &file);
-    let mut receiver = KubeSource::watch(with_kubeconfig(&file).await, Options::default());
+    let mut receiver = KubeSource::watch(with_kubeconfig(&file).await, SourceOptions::default());
     until(&mut receiver, "the first", |new| new.services.len() == 3).await;
     pass.open.store(false, Ordering::Relaxed);
     sleep(Duration::from_millis(200)).await;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use entry_kube::lease::{Lease, Terms};
-use entry_kube::status::{Counters, JudgedSnapshot, Writer};
-use entry_kube::{KubeSource, Options};
+use entry_kube::lease::{Lease, LeaseTerms};
+use entry_kube::status::{ClusterWriter, JudgedSnapshot, WriteCounters};
+use entry_kube::{KubeSource, SourceOptions};
 use entry_model::{Finding, Key, Kind, ObjectRef, Outcome, Reason, Snapshot, Verdict, Verdicts};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -39,7 +39,7 @@ fn judge(snapshot: &Arc<Snapshot>, say: &Say) -> JudgedSnapshot {
 /// A replica: source, lease, writer, with the rights that are shipped.
 struct Replica {
     say: watch::Sender<Say>,
-    counters: Arc<Counters>,
+    counters: Arc<WriteCounters>,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -49,16 +49,16 @@ impl Replica {
     }
 
     async fn start_publishing(tenant: &Tenant, name: &str, say: Say, service: Option<Key>) -> Self {
-        let options: Options = tenant.options();
+        let options: SourceOptions = tenant.options();
         let client = tenant.account(name, &options).await;
         let mut snapshots = KubeSource::watch(client.clone(), options);
-        let terms = Terms {
+        let terms = LeaseTerms {
             duration: Duration::from_secs(3),
             renew: Duration::from_millis(300),
-            ..Terms::new(&tenant.namespace, name)
+            ..LeaseTerms::new(&tenant.namespace, name)
         };
         let lease = Lease::start(client.clone(), terms);
-        let writer = Writer::new(client, lease, service);
+        let writer = ClusterWriter::new(client, lease, service);
         let counters = writer.counters();
         let (judged, receiver) = watch::channel(None);
         let (say, mut said) = watch::channel(say);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use entry_kube::{Options, client};
+use entry_kube::{SourceOptions, client};
 use entry_model::{Key, Snapshot};
 use kube::Client;
 use serde_json::{Value, json};
@@ -43,11 +43,11 @@ impl Tenant {
     }
 
     /// Only what is in the namespace, and nodes of this test.
-    pub fn options(&self) -> Options {
-        Options {
+    pub fn options(&self) -> SourceOptions {
+        SourceOptions {
             namespace: Some(self.namespace.clone()),
             node_selector: format!("role={}", self.namespace),
-            ..Options::default()
+            ..SourceOptions::default()
         }
     }
 
@@ -104,7 +104,7 @@ impl Tenant {
     }
 
     /// A service account with these roles, and its client.
-    pub async fn account(&self, name: &str, options: &Options) -> Client {
+    pub async fn account(&self, name: &str, options: &SourceOptions) -> Client {
         let roles = entry_kube::roles(&format!("{}-{name}", self.namespace), &self.namespace, options);
         self.server.create_service_account(&self.namespace, name).unwrap();
         let subject = json!([{ "kind": "ServiceAccount", "name": name, "namespace": self.namespace }]);

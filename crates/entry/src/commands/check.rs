@@ -26,7 +26,7 @@ pub async fn check(flags: &CheckFlags) -> anyhow::Result<ExitCode> {
         writeln!(text, "{}", serde_json::to_string_pretty(&verdicts)?)?;
         std::io::stderr().write_all(foreign.as_bytes())?;
     } else {
-        write(&mut text, &rendered.verdicts);
+        write_findings(&mut text, &rendered.verdicts);
         text.push_str(&foreign);
         let wrong = rendered.verdicts.values().filter(|verdict| verdict.outcome != Outcome::Accepted).count();
         let all = rendered.verdicts.len();
@@ -55,7 +55,7 @@ fn foreign(snapshot: &Snapshot, verdicts: &Verdicts) -> String {
 }
 
 /// A line for each finding.
-pub fn write(text: &mut String, verdicts: &Verdicts) {
+pub fn write_findings(text: &mut String, verdicts: &Verdicts) {
     for (object, verdict) in verdicts {
         for finding in &verdict.findings {
             let (outcome, reason) = (verdict.outcome, finding.reason);

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use entry_kube::lease::{Lease, Terms};
-use entry_kube::status::Writer;
+use entry_kube::lease::{Lease, LeaseTerms};
+use entry_kube::status::ClusterWriter;
 use nginx_process::Supervisor;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -54,8 +54,9 @@ impl Generating {
         if let Some(client) = source.client.filter(|_| !status.no_status) {
             let namespace = flags.objects.lease_namespace_or_own(&client);
             let record = flags.objects.has_host_owners().then(|| namespace.clone());
-            let lease = Lease::start(client.clone(), Terms::new(&namespace, &status.identity));
-            let status = Writer::new(client, lease, flags.objects.publish_service.clone()).recording(record);
+            let lease = Lease::start(client.clone(), LeaseTerms::new(&namespace, &status.identity));
+            let status =
+                ClusterWriter::new(client, lease, flags.objects.publish_service.clone()).with_host_record(record);
             state.status_writes = Some(status.counters());
             writer = Some(tokio::spawn(status.run(judged)));
         }
@@ -80,7 +81,7 @@ pub async fn watch(flags: &WatchFlags) -> anyhow::Result<ExitCode> {
     let admin = Admin::start(listener, generating.state.clone());
     until(shutdown).await;
     generating.end().await;
-    admin.end();
+    admin.stop();
     Ok(ExitCode::SUCCESS)
 }
 
@@ -88,10 +89,11 @@ pub async fn watch(flags: &WatchFlags) -> anyhow::Result<ExitCode> {
 pub async fn nginx(flags: &NginxFlags) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown()?;
     let listener = admin::listen(flags.admin.admin).await?;
-    let (supervisor, handle) = Supervisor::start(flags.program.process(&flags.stop)).await.context("nginx")?;
-    let admin = Admin::start(listener, AdminState::default().with_nginx(handle, flags.program.control()));
+    let (supervisor, handle) =
+        Supervisor::start(flags.program.supervisor_settings(&flags.stop)).await.context("nginx")?;
+    let admin = Admin::start(listener, AdminState::default().with_nginx(handle, flags.program.control_socket()));
     supervisor.run(until(shutdown)).await?;
-    admin.end();
+    admin.stop();
     Ok(ExitCode::SUCCESS)
 }
 
@@ -101,7 +103,8 @@ pub async fn run(flags: &RunFlags) -> anyhow::Result<ExitCode> {
     let listener = admin::listen(flags.admin.admin).await?;
     let program = &flags.configuration.program;
     let generating = Generating::start(&flags.configuration, &flags.status).await?;
-    let (supervisor, handle) = match Supervisor::start(program.process(&flags.stop)).await.context("nginx") {
+    let (supervisor, handle) = match Supervisor::start(program.supervisor_settings(&flags.stop)).await.context("nginx")
+    {
         Ok(started) => started,
         Err(error) => {
             // In good order: what is under way would be reported as a failure of its own.
@@ -109,9 +112,9 @@ pub async fn run(flags: &RunFlags) -> anyhow::Result<ExitCode> {
             return Err(error);
         }
     };
-    let admin = Admin::start(listener, generating.state.clone().with_nginx(handle, program.control()));
+    let admin = Admin::start(listener, generating.state.clone().with_nginx(handle, program.control_socket()));
     supervisor.run(until(shutdown)).await?;
     generating.end().await;
-    admin.end();
+    admin.stop();
     Ok(ExitCode::SUCCESS)
 }

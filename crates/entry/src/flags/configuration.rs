@@ -24,7 +24,7 @@ pub struct ConfigurationFlags {
 
 impl ConfigurationFlags {
     /// What routes are built with.
-    pub fn build(&self) -> entry_translate::BuildSettings {
+    pub fn build_settings(&self) -> entry_translate::BuildSettings {
         let (objects, traffic) = (&self.objects, &self.traffic);
         entry_translate::BuildSettings {
             ownership: match objects.host_ownership {
@@ -52,7 +52,7 @@ impl ConfigurationFlags {
     ///
     /// # Errors
     /// It names no version, or cannot do what is set.
-    pub fn conf(&self, nginx_version: &str) -> anyhow::Result<nginx_conf::Settings> {
+    pub fn nginx_settings(&self, nginx_version: &str) -> anyhow::Result<nginx_conf::Settings> {
         let (traffic, workers) = (&self.traffic, &self.workers);
         let settings = nginx_conf::Settings {
             version: nginx_version.parse()?,
@@ -61,7 +61,7 @@ impl ConfigurationFlags {
             trusted: traffic.trusted.clone(),
             trusted_headers: traffic.trusted_headers.clone(),
             proxy_protocol: traffic.proxy_protocol,
-            control: std::path::absolute(self.program.control())?,
+            control: std::path::absolute(self.program.control_socket())?,
             runtime: std::path::absolute(&self.program.runtime)?,
             worker_processes: workers.workers,
             worker_connections: workers.worker_connections,

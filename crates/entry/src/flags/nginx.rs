@@ -54,16 +54,16 @@ pub struct StopFlags {
 
 impl ProgramFlags {
     /// The control socket of nginx.
-    pub fn control(&self) -> PathBuf {
+    pub fn control_socket(&self) -> PathBuf {
         self.runtime.join("control.sock")
     }
 
     /// How nginx is run.
-    pub fn process(&self, stop: &StopFlags) -> nginx_process::SupervisorSettings {
+    pub fn supervisor_settings(&self, stop: &StopFlags) -> nginx_process::SupervisorSettings {
         nginx_process::SupervisorSettings {
             drain_delay: stop.drain_delay,
             stop_timeout: stop.stop_timeout,
-            ..nginx_process::SupervisorSettings::new(&self.nginx, &self.volume, &self.runtime, self.control())
+            ..nginx_process::SupervisorSettings::new(&self.nginx, &self.volume, &self.runtime, self.control_socket())
         }
     }
 }

@@ -96,9 +96,9 @@ impl ObjectFlags {
     }
 
     /// What is read from an API server.
-    pub fn kube(&self) -> entry_kube::Options {
+    pub fn source_options(&self) -> entry_kube::SourceOptions {
         let selector = |(name, value): &(String, String)| format!("{name}={value}");
-        entry_kube::Options {
+        entry_kube::SourceOptions {
             service_selector: selector(&self.service_selector),
             node_selector: selector(&self.node_selector),
             tls_secrets: match self.tls_secrets {

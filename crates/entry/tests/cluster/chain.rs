@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use entry_kube::{Options, TlsSecrets};
+use entry_kube::{SourceOptions, TlsSecrets};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use testbed::daemon::Daemons as _;
@@ -52,7 +52,7 @@ fn in_a_network_of_its_own() {
 
     let (one, two) = (backend("one"), backend("two"));
     let server = ApiServer::start().unwrap();
-    let tenant = Tenant::new(&server, "shop".to_owned(), Options::default());
+    let tenant = Tenant::new(&server, "shop".to_owned(), SourceOptions::default());
     tenant.service("cart", one);
     let bench = tenant.bench(&testbed::nginx::debian());
 
@@ -132,7 +132,7 @@ fn in_a_network_of_its_own() {
 
 /// HTTPS without the right to read all Secrets: each is fetched by its name, under a Role of its own.
 fn secrets_that_are_named(server: &ApiServer, port: u16) {
-    let options = Options { tls_secrets: TlsSecrets::Named, ..Options::default() };
+    let options = SourceOptions { tls_secrets: TlsSecrets::Named, ..SourceOptions::default() };
     let tenant = Tenant::new(server, "safe".to_owned(), options);
     let mut bench = tenant.bench(&testbed::nginx::newest()).with_https();
     bench.flag("--tls-secrets", "named".to_owned());

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use entry_kube::Options;
+use entry_kube::SourceOptions;
 use serde_json::{Value, json};
 use testbed::kube::ApiServer;
 
@@ -13,7 +13,7 @@ use crate::common::Bench;
 pub struct Tenant<'a> {
     pub server: &'a ApiServer,
     pub namespace: String,
-    options: Options,
+    options: SourceOptions,
     kubeconfig: PathBuf,
 }
 
@@ -22,10 +22,10 @@ impl Tenant<'static> {
     pub fn shared() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let namespace = format!("entry-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let options = Options {
+        let options = SourceOptions {
             namespace: Some(namespace.clone()),
             node_selector: format!("role={namespace}"),
-            ..Options::default()
+            ..SourceOptions::default()
         };
         Tenant::new(ApiServer::shared().unwrap(), namespace, options)
     }
@@ -33,7 +33,7 @@ impl Tenant<'static> {
 
 impl<'a> Tenant<'a> {
     /// With the roles for these options.
-    pub fn new(server: &'a ApiServer, namespace: String, options: Options) -> Self {
+    pub fn new(server: &'a ApiServer, namespace: String, options: SourceOptions) -> Self {
         let name = format!("sparrow-entry-{namespace}");
         server.create_service_account(&namespace, &name).unwrap();
         let roles = entry_kube::roles(&name, &namespace, &options);

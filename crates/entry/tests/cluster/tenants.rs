@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use entry_kube::Options;
+use entry_kube::SourceOptions;
 use serde_json::{Value, json};
 use testbed::kube::ApiServer;
 
@@ -109,7 +109,7 @@ fn restarted(bench: &Bench, entry: Entry) -> Entry {
 #[test]
 fn a_hostile_namespace_gets_nothing_in_any_replica() {
     let cluster = Cluster { server: ApiServer::start_with_services(SERVICES).unwrap() };
-    let tenant = Tenant::new(&cluster.server, "entry".to_owned(), Options::default());
+    let tenant = Tenant::new(&cluster.server, "entry".to_owned(), SourceOptions::default());
     tenant.class();
     // By age alone it would have everything: it is older, and of one second the first by name.
     cluster.namespace("a-evil", None);

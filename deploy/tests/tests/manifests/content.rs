@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::{CommandFactory as _, Parser as _};
 use deploy_tests::{deploy, kustomize, objects, overlay, overlays};
 use entry::flags::{Command, NginxFlags};
-use entry_kube::{Options, TlsSecrets};
+use entry_kube::{SourceOptions, TlsSecrets};
 use entry_model::Key;
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ fn rules(role: &Value) -> Vec<String> {
 fn rights_are_those_that_the_entry_needs() {
     for (name, tls_secrets) in [("base", TlsSecrets::Watched), ("entry-only", TlsSecrets::Named)] {
         let objects = of(name);
-        let options = Options { tls_secrets, ..Options::default() };
+        let options = SourceOptions { tls_secrets, ..SourceOptions::default() };
         let needed = entry_kube::roles("nginx-kit", "sparrow", &options);
         let cluster = serde_json::to_value(&needed.cluster).unwrap();
         assert_eq!(rules(find(&objects, "ClusterRole", "nginx-kit")), rules(&cluster), "{name}");
