@@ -61,7 +61,7 @@ fn unreadable(snapshot: &Snapshot, part: &str) {
 }
 
 #[test]
-fn every_kind_is_read() {
+fn manifests_of_every_kind_are_read() {
     let text = r#"
 # A comment alone
 ---
@@ -131,7 +131,7 @@ status:
 }
 
 #[test]
-fn one_broken_document_spoils_no_other() {
+fn broken_document_does_not_affect_others() {
     let text = format!("{}---\na: [\n---\n{}", service("a"), service("b"));
     let snapshot = read(&[("x.yaml", &text)]);
     assert_eq!(names(&snapshot), ["a", "b"]);
@@ -141,7 +141,7 @@ fn one_broken_document_spoils_no_other() {
 }
 
 #[test]
-fn the_ending_of_a_name_may_be_in_any_case() {
+fn file_extension_is_case_insensitive() {
     let json = |name: &str| format!(r#"{{"apiVersion": "v1", "kind": "Service", "metadata": {{"name": "{name}"}}}}"#);
     let snapshot = read(&[
         ("a.YAML", &service("a")),
@@ -156,7 +156,7 @@ fn the_ending_of_a_name_may_be_in_any_case() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn unreadable_manifest_names_file_and_line() {
     let cases: &[(&str, &str)] = &[
         ("a: 1", "apiVersion or kind is missing"),
         ("- a", "apiVersion or kind is missing"),
@@ -201,7 +201,7 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
-fn json_is_read_as_such() {
+fn json_manifests_are_read() {
     let text = "{\n\t\"apiVersion\": \"v1\", \"kind\": \"Service\",\n\t\"metadata\": {\"name\": \"a\", \"annotations\": {\"sparrow/x\": \"\\ud83d\\udc26\"}}\n}\n";
     let snapshot = read(&[("x.json", text)]);
     assert_eq!(snapshot.unreadable.len(), 0, "{:?}", snapshot.unreadable);
@@ -214,7 +214,7 @@ fn json_is_read_as_such() {
 }
 
 #[test]
-fn a_byte_order_mark_and_other_line_ends() {
+fn byte_order_mark_and_crlf_are_accepted() {
     let text = format!("\u{feff}{}---\n{}", service("a"), service("b")).replace('\n', "\r\n");
     let json = "\u{feff}{\"apiVersion\": \"v1\",\r\n\"kind\": \"Service\", \"metadata\": {\"name\": \"c\"}}";
     let snapshot = read(&[("x.yaml", &text), ("y.json", json)]);
@@ -224,7 +224,7 @@ fn a_byte_order_mark_and_other_line_ends() {
 
 /// What is read of a cluster can be given to a directory.
 #[test]
-fn what_kubectl_prints_is_read() {
+fn output_of_kubectl_get_is_read() {
     let text = r#"
 apiVersion: v1
 kind: Service
@@ -257,7 +257,7 @@ status:
 }
 
 #[test]
-fn a_key_is_never_shown() {
+fn message_about_a_secret_quotes_nothing_of_it() {
     for text in [
         "{apiVersion: v1, kind: Secret, type: kubernetes.io/tls, metadata: {name: a}, data: {tls.key: hidden!}}",
         "{apiVersion: v1, kind: Secret, type: kubernetes.io/tls, metadata: {name: a}, stringData: hidden}",
@@ -272,7 +272,7 @@ fn a_key_is_never_shown() {
 
 /// What `kubectl kustomize` writes for a generated Secret, and what editors make of it.
 #[test]
-fn base64_may_have_line_breaks() {
+fn base64_of_a_secret_may_have_line_breaks() {
     let head = "apiVersion: v1\nkind: Secret\ntype: kubernetes.io/tls\nmetadata: {name: cert}\n";
     let secret = |data: &str| {
         let snapshot = read(&[("x.yaml", &format!("{head}{data}"))]);
@@ -297,14 +297,14 @@ fn base64_may_have_line_breaks() {
 }
 
 #[test]
-fn of_two_the_first_file_wins() {
+fn first_file_wins_when_an_object_is_in_two() {
     let snapshot = read(&[("b.yaml", &service("a").replace("80", "81")), ("a.yaml", &service("a"))]);
     assert_eq!(snapshot.services[&key("a")].ports[0].port, 80);
     unreadable(&snapshot, "Manifest b.yaml:1: Service default/a: Service default/a is already in a.yaml:1");
 }
 
 #[test]
-fn hostile_yaml_is_refused_soon() {
+fn hostile_yaml_is_rejected_quickly() {
     use std::fmt::Write as _;
     let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..12 {
@@ -343,7 +343,7 @@ fn hostile_yaml_is_refused_soon() {
 }
 
 #[test]
-fn links_and_special_files() {
+fn links_out_of_the_directory_and_special_files_are_rejected() {
     let outside = directory(&[("secret.yaml", &service("outside"))]);
     let dir = directory(&[("a.yaml", &service("a"))]);
     symlink(outside.path().join("secret.yaml"), dir.path().join("b.yaml")).unwrap();
@@ -382,7 +382,7 @@ fn replace(dir: &Path, name: &str, text: &str) {
 }
 
 #[tokio::test]
-async fn changes_are_seen() {
+async fn changes_of_files_lead_to_new_snapshots() {
     let dir = directory(&[("a.yaml", &service("a"))]);
     let mut receiver = DirectorySource::watch(dir.path()).await.unwrap();
     assert_eq!(names(&receiver.borrow()), ["a"]);
@@ -403,7 +403,7 @@ async fn changes_are_seen() {
 }
 
 #[tokio::test]
-async fn what_is_broken_takes_nothing_away() {
+async fn broken_file_keeps_its_last_good_objects() {
     let both = format!("{}---\n{}", service("a"), service("b"));
     let dir = directory(&[("x.yaml", &both)]);
     let file = dir.path().join("x.yaml");
@@ -434,7 +434,7 @@ async fn what_is_broken_takes_nothing_away() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_being_written_is_not_read() {
+async fn file_is_not_read_while_it_is_written() {
     let text = format!("{}---\n{}", service("a"), service("b"));
     let dir = directory(&[("x.yaml", &text)]);
     let mut receiver = DirectorySource::watch(dir.path()).await.unwrap();
@@ -455,7 +455,7 @@ async fn a_file_that_is_being_written_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_volume_of_a_config_map() {
+async fn config_map_volume_is_followed() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let version = |name: &str, text: &str| {
@@ -475,7 +475,7 @@ async fn a_volume_of_a_config_map() {
 }
 
 #[tokio::test]
-async fn a_directory_that_goes_away_and_comes_back() {
+async fn last_snapshot_stays_while_the_directory_is_gone() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("manifests");
     fs::create_dir(&dir).unwrap();

@@ -92,7 +92,7 @@ fn shown_flags(command: &clap::Command) -> impl Iterator<Item = &Arg> {
 }
 
 #[test]
-fn flags() {
+fn flags_page_is_current() {
     let mut text = page(
         "Flags of sparrow-entry",
         "Each command has the groups of flags that concern it; `sparrow-entry COMMAND --help` shows them. Every flag of a group \
@@ -181,7 +181,7 @@ async fn all_metrics() -> anyhow::Result<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics() {
+async fn metrics_page_is_current() {
     let mut text = page(
         "Metrics of sparrow-entry",
         "`GET /metrics` on the admin port, in the OpenMetrics text format. Times are in seconds. `watch` tells what it reads, \
@@ -225,7 +225,7 @@ fn rules(role: &Value) -> String {
 }
 
 #[test]
-fn rights() {
+fn rights_page_is_current() {
     let mut text = page(
         "Rights of sparrow-entry in Kubernetes",
         "What `watch`, `generate` and `run` need, and no more; `nginx` needs nothing and should get no token. The rights \

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 /// What a program left behind.
-pub struct Finished {
+pub struct ProgramOutput {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
@@ -19,7 +19,7 @@ pub struct Finished {
 ///
 /// # Errors
 /// The program is missing, cannot be started, or did not end in time. A failing status is not an error here.
-pub fn finish(command: &mut Command, timeout: Duration) -> Result<Finished> {
+pub fn run_to_end(command: &mut Command, timeout: Duration) -> Result<ProgramOutput> {
     let shown = show(command);
     // Files rather than pipes: nobody has to drain them while we watch the clock.
     let mut stdout = tempfile::tempfile().context("create a temporary file")?;
@@ -48,15 +48,15 @@ pub fn finish(command: &mut Command, timeout: Duration) -> Result<Finished> {
         sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
     };
-    Ok(Finished { status, stdout: read_again(&mut stdout)?, stderr: read_again(&mut stderr)? })
+    Ok(ProgramOutput { status, stdout: read_again(&mut stdout)?, stderr: read_again(&mut stderr)? })
 }
 
 /// Runs `command` and returns its standard output.
 ///
 /// # Errors
-/// As [`finish`], and a status other than success; the error carries the standard error of the program.
+/// As [`run_to_end`], and a status other than success; the error carries the standard error of the program.
 pub fn output(command: &mut Command, timeout: Duration) -> Result<String> {
-    let Finished { status, stdout, stderr } = finish(command, timeout)?;
+    let ProgramOutput { status, stdout, stderr } = run_to_end(command, timeout)?;
     if !status.success() {
         bail!("`{}` failed ({status}): {}", show(command), or_nothing(&stderr));
     }

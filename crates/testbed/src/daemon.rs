@@ -68,9 +68,9 @@ pub trait Daemons {
     ///
     /// # Errors
     /// It does not run.
-    fn frozen(&self, daemon: Self::Daemon) -> Result<Frozen<'_, Self>> {
+    fn frozen(&self, daemon: Self::Daemon) -> Result<FrozenDaemon<'_, Self>> {
         self.freeze(daemon)?;
-        Ok(Frozen { daemons: self, daemon })
+        Ok(FrozenDaemon { daemons: self, daemon })
     }
 
     /// Stops a daemon in good order (SIGTERM), and waits until it is gone; after ten seconds it is killed. A frozen one is thawed
@@ -127,12 +127,12 @@ pub trait Daemons {
 /// A frozen daemon, thawed on drop. See [`Daemons::frozen`].
 #[derive(Debug)]
 #[must_use = "dropping it thaws the daemon"]
-pub struct Frozen<'a, D: Daemons + ?Sized> {
+pub struct FrozenDaemon<'a, D: Daemons + ?Sized> {
     daemons: &'a D,
     daemon: D::Daemon,
 }
 
-impl<D: Daemons + ?Sized> Drop for Frozen<'_, D> {
+impl<D: Daemons + ?Sized> Drop for FrozenDaemon<'_, D> {
     fn drop(&mut self) {
         // It fails only if the daemon was ended meanwhile.
         let _ = self.daemons.thaw(self.daemon);

@@ -11,7 +11,7 @@ use crate::service::Answer;
 
 /// A request, as it was sent.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct SentRequest<'a> {
     /// The method.
     pub method: &'a str,
     /// The path with its query.
@@ -52,28 +52,28 @@ impl Description {
         &self.document
     }
 
-    /// Compares an answer with what is said of it, and, if it went well, what was asked with what may be asked.
+    /// Compares an answer with its description and, if the request succeeded, the body that was sent with the one that is declared.
     ///
     /// # Errors
     /// What is not as it is described.
-    pub fn check(&self, asked: Asked<'_>, answer: &Answer) -> Result<()> {
-        let (path, query) = asked.target.split_once('?').unwrap_or((asked.target, ""));
+    pub fn check(&self, request: SentRequest<'_>, answer: &Answer) -> Result<()> {
+        let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
         if !path.starts_with("/api/") {
             return Ok(());
         }
         if answer.status >= 400 {
-            return self.check_problem(asked, answer);
+            return self.check_problem(request, answer);
         }
-        let (at, operation) = self.operation(asked.method, path)?;
-        self.check_answer(&at, operation, asked.method, answer)?;
+        let (at, operation) = self.operation(request.method, path)?;
+        self.check_answer(&at, operation, request.method, answer)?;
         self.check_query(&at, operation, query)?;
-        self.check_body(&at, operation, asked)
+        self.check_body(&at, operation, request)
     }
 
-    fn check_problem(&self, asked: Asked<'_>, answer: &Answer) -> Result<()> {
+    fn check_problem(&self, request: SentRequest<'_>, answer: &Answer) -> Result<()> {
         let media_type = essence(answer.header("content-type"));
         ensure!(media_type == "application/problem+json", "it is {media_type:?} and no problem document");
-        if asked.method != "HEAD" {
+        if request.method != "HEAD" {
             self.validate("/components/responses/Problem/content/application~1problem+json/schema", &answer.json())?;
             ensure!(answer.json()["status"] == answer.status, "the document has another status");
         }
@@ -138,8 +138,8 @@ impl Description {
         Ok(())
     }
 
-    fn check_body(&self, at: &str, operation: &Value, asked: Asked<'_>) -> Result<()> {
-        if asked.body.is_empty() {
+    fn check_body(&self, at: &str, operation: &Value, request: SentRequest<'_>) -> Result<()> {
+        if request.body.is_empty() {
             let needed = operation["requestBody"]["required"] == true;
             let stream = operation["requestBody"]["content"].get("application/json").is_none();
             ensure!(!needed || stream, "it was taken without the body that is said to be required");
@@ -147,11 +147,11 @@ impl Description {
         }
         // A body that an endpoint has no use for is passed over.
         let Some(content) = operation.pointer("/requestBody/content") else { return Ok(()) };
-        let sent = asked.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        let sent = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
         if sent.is_some_and(|(_, value)| essence(value) == "application/json") {
             ensure!(content.get("application/json").is_some(), "it was taken as JSON, which is not described");
             let schema = format!("{at}/requestBody/content/application~1json/schema");
-            return self.validate(&schema, &serde_json::from_slice(asked.body)?).context("what was sent");
+            return self.validate(&schema, &serde_json::from_slice(request.body)?).context("what was sent");
         }
         Ok(())
     }
@@ -184,7 +184,7 @@ impl Description {
 }
 
 /// The description of the service whose answers are compared, read with the first of them.
-pub type Shared = std::sync::Arc<OnceLock<Description>>;
+pub type SharedDescription = std::sync::Arc<OnceLock<Description>>;
 
 /// A media type without its parameters.
 fn essence(media_type: &str) -> String {
@@ -258,11 +258,11 @@ mod tests {
     }
 
     fn get(target: &str, answer: &Answer) -> Result<()> {
-        description().check(Asked { method: "GET", target, headers: &[], body: b"" }, answer)
+        description().check(SentRequest { method: "GET", target, headers: &[], body: b"" }, answer)
     }
 
     #[test]
-    fn an_answer_as_described_is_true() {
+    fn described_answer_passes_the_check() {
         let json = "application/json; charset=utf-8";
         get("/api/v1/things/a?limit=5", &answer(200, json, &json!({ "name": "a" }))).expect("true");
         get("/docs", &answer(200, "text/html", &Value::Null)).expect("not of the API");
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_not_as_described_is_found_out() {
+    fn undescribed_answer_fails_the_check() {
         let good = json!({ "name": "a" });
         let json = "application/json";
         for (target, wrong) in [
@@ -292,11 +292,11 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_was_taken_is_as_described() {
+    fn accepted_request_must_match_its_schema() {
         let put = |body: &[u8]| {
             let headers = &[("content-type", "application/json")];
-            let asked = Asked { method: "PUT", target: "/api/v1/things/a", headers, body };
-            description().check(asked, &answer(204, "", &Value::Null))
+            let request = SentRequest { method: "PUT", target: "/api/v1/things/a", headers, body };
+            description().check(request, &answer(204, "", &Value::Null))
         };
         put(br#"{"name":"a"}"#).expect("true");
         for wrong in [&b""[..], b"{}", br#"["a"]"#, br#"{"name":"a","more":1}"#] {

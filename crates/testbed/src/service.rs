@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::ceph::Ceph;
 use crate::daemon::tail;
-use crate::description::{Asked, Description, Shared};
+use crate::description::{Description, SentRequest, SharedDescription};
 pub use crate::http::Answer;
 use crate::http::free_address;
 use crate::keeper::Keeper;
@@ -122,7 +122,7 @@ impl Service {
             client: Client::new(&format!("http://{api}")),
         };
         service.client.log = Some(log);
-        service.client.description = options.checked.then(Shared::default);
+        service.client.description = options.checked.then(SharedDescription::default);
         service.wait(options.wait_ready)?;
         Ok(service)
     }
@@ -223,7 +223,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // Frozen ones too.
+        // FrozenDaemon ones too.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -238,7 +238,7 @@ pub struct Client {
     // Of the process that is asked; its end is told when there is no answer.
     log: Option<PathBuf>,
     // Of the API that is asked: every answer is compared with it.
-    description: Option<Shared>,
+    description: Option<SharedDescription>,
 }
 
 impl Client {
@@ -267,8 +267,8 @@ impl Client {
     /// When a service answers otherwise than its API description says.
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
         let answer = self.ask(method, path, headers, body)?;
-        let asked = Asked { method, target: path, headers, body };
-        if let Some(Err(error)) = self.description()?.map(|description| description.check(asked, &answer)) {
+        let request = SentRequest { method, target: path, headers, body };
+        if let Some(Err(error)) = self.description()?.map(|description| description.check(request, &answer)) {
             panic!(
                 "{method} {path} is answered {} otherwise than the API description says: {error:#}\n{}",
                 answer.status,

@@ -45,7 +45,7 @@ fn answers_within(cluster: &Ceph, pool: &str, limit: &str) -> bool {
 }
 
 #[test]
-fn serves_images_and_is_gone_after_drop() {
+fn ceph_serves_images_and_ends_on_drop() {
     let cluster = Ceph::start(CephOptions::default()).unwrap();
     cluster.wait_healthy(Duration::from_secs(5)).unwrap();
     cluster.create_pool("rbd").unwrap();
@@ -71,7 +71,7 @@ fn serves_images_and_is_gone_after_drop() {
 }
 
 #[test]
-fn a_client_may_do_what_its_capabilities_allow() {
+fn client_is_limited_to_its_capabilities() {
     let cluster = Ceph::start(CephOptions::default()).unwrap();
     cluster.create_pool("rbd").unwrap();
     cluster.rbd(&["create", "rbd/one", "--size", "64"]).unwrap();
@@ -85,7 +85,7 @@ fn a_client_may_do_what_its_capabilities_allow() {
 }
 
 #[test]
-fn frozen_daemons_answer_nothing_and_come_back() {
+fn frozen_daemon_answers_nothing_until_thawed() {
     let cluster = Ceph::start(CephOptions::default()).unwrap();
     cluster.create_pool("rbd").unwrap();
     assert!(answers_within(&cluster, "rbd", "10"));
@@ -105,7 +105,7 @@ fn frozen_daemons_answer_nothing_and_come_back() {
 }
 
 #[test]
-fn a_restarted_monitor_serves_again() {
+fn restarted_monitor_serves_again() {
     let cluster = Ceph::start(CephOptions::default()).unwrap();
     cluster.create_pool("rbd").unwrap();
     cluster.kill_daemon(Daemon::Mon).unwrap();
@@ -117,7 +117,7 @@ fn a_restarted_monitor_serves_again() {
 }
 
 #[test]
-fn bluestore_keeps_an_image_when_the_osd_restarts() {
+fn image_on_bluestore_survives_osd_restart() {
     let cluster = Ceph::start(CephOptions { store: Store::BLUESTORE, mgr: false }).unwrap();
     cluster.create_pool("rbd").unwrap();
     let content = cluster.dir().join("content");
@@ -139,7 +139,7 @@ fn bluestore_keeps_an_image_when_the_osd_restarts() {
 }
 
 #[test]
-fn a_manager_reports_statistics_and_enforces_quotas() {
+fn manager_reports_statistics_and_enforces_quotas() {
     let cluster = Ceph::start(CephOptions::default()).unwrap();
     cluster.create_pool("rbd").unwrap();
     // At run time, as a test that needs it on a running cluster would.
@@ -183,7 +183,7 @@ fn first_line(child: &mut std::process::Child) -> String {
 }
 
 #[test]
-fn the_runner_forwards_the_status_and_ends_the_cluster() {
+fn runner_returns_the_exit_status_and_ends_the_cluster() {
     let mut runner = runner().spawn().unwrap();
     let dir = first_line(&mut runner);
     let attached = Ceph::attach(Path::new(&dir)).unwrap();
@@ -200,7 +200,7 @@ fn the_runner_forwards_the_status_and_ends_the_cluster() {
 }
 
 #[test]
-fn the_runner_ends_the_cluster_when_told_to_terminate() {
+fn runner_ends_the_cluster_on_sigterm() {
     let mut runner = runner().spawn().unwrap();
     let dir = first_line(&mut runner);
     let pids = pids(&Ceph::attach(Path::new(&dir)).unwrap());
@@ -214,7 +214,7 @@ fn the_runner_ends_the_cluster_when_told_to_terminate() {
 }
 
 #[test]
-fn the_cluster_ends_when_its_owner_is_killed() {
+fn ceph_ends_when_its_owner_is_killed() {
     let mut runner = runner().spawn().unwrap();
     let dir = first_line(&mut runner);
     let attached = Ceph::attach(Path::new(&dir)).unwrap();
@@ -230,7 +230,7 @@ fn the_cluster_ends_when_its_owner_is_killed() {
 }
 
 #[test]
-fn a_start_that_fails_says_why_and_leaves_nothing() {
+fn failed_start_of_ceph_shows_the_log_and_leaves_no_process() {
     let long = tempfile::Builder::new().prefix(&"x".repeat(90)).tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_testbed"))
         .args(["ceph", "--", "true"])
@@ -256,7 +256,7 @@ fn a_start_that_fails_says_why_and_leaves_nothing() {
 }
 
 #[test]
-fn all_test_processes_of_a_run_share_its_cluster() {
+fn test_processes_of_a_run_share_its_ceph() {
     let cluster = Ceph::shared().unwrap();
     assert!(std::ptr::eq(cluster, Ceph::shared().unwrap()));
     assert!(cluster.pid(Daemon::Osd).unwrap().is_some());

@@ -60,7 +60,7 @@ fn processes_of(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn is_ready_and_of_the_pinned_version() {
+fn api_server_is_ready_and_of_the_pinned_version() {
     let server = ApiServer::shared().unwrap();
     assert_eq!(server.request("GET", "/readyz", None).unwrap(), (200, "ok".into()));
     if env::var_os("KUBEBUILDER_ASSETS").is_none() {
@@ -73,7 +73,7 @@ fn is_ready_and_of_the_pinned_version() {
 }
 
 #[test]
-fn tokens_authenticate_for_their_audience_only() {
+fn token_authenticates_for_its_audience_only() {
     let server = ApiServer::shared().unwrap();
     server.create_service_account("tokens", "console").unwrap();
     let token = server.service_account_token("tokens", "console", &["sparrow-rbd"]).unwrap();
@@ -141,7 +141,7 @@ subjects:
 }
 
 #[test]
-fn a_kubeconfig_for_a_token_acts_as_its_account() {
+fn kubeconfig_of_a_token_acts_as_its_service_account() {
     let server = ApiServer::shared().unwrap();
     server.create_service_account("clients", "nobody").unwrap();
     let token = server.service_account_token("clients", "nobody", &[]).unwrap();
@@ -166,7 +166,7 @@ fn a_kubeconfig_for_a_token_acts_as_its_account() {
 }
 
 #[test]
-fn apply_creates_changes_and_waits_for_new_kinds() {
+fn apply_creates_and_changes_objects_and_waits_for_new_kinds() {
     let server = ApiServer::shared().unwrap();
     let service = |port: u16| {
         format!(
@@ -217,7 +217,7 @@ spec: {grams: 30}
 }
 
 #[test]
-fn daemons_stop_freeze_and_come_back_with_what_was_stored() {
+fn restarted_api_server_has_what_was_stored() {
     let server = ApiServer::start().unwrap();
     server.create_service_account("kept", "account").unwrap();
     let token = server.service_account_token("kept", "account", &["sparrow-rbd"]).unwrap();
@@ -246,7 +246,7 @@ fn daemons_stop_freeze_and_come_back_with_what_was_stored() {
 }
 
 #[test]
-fn services_have_addresses_of_the_range_that_is_asked_for() {
+fn service_addresses_are_of_the_chosen_range() {
     let server = ApiServer::start_with_services("127.64.0.0/16").unwrap();
     let path = "/api/v1/namespaces/default/services";
     for (name, asked) in [("any", None), ("this", Some("127.64.0.201"))] {
@@ -263,7 +263,7 @@ fn services_have_addresses_of_the_range_that_is_asked_for() {
 }
 
 #[test]
-fn an_attached_handle_uses_the_server_and_leaves_it_alone() {
+fn attached_handle_cannot_end_the_api_server() {
     let server = ApiServer::shared().unwrap();
     let attached = ApiServer::attach(server.dir()).unwrap();
     assert_eq!(attached.request("GET", "/readyz", None).unwrap().0, 200);
@@ -273,7 +273,7 @@ fn an_attached_handle_uses_the_server_and_leaves_it_alone() {
 }
 
 #[test]
-fn drop_leaves_nothing() {
+fn dropped_api_server_leaves_no_process_and_no_directory() {
     let server = ApiServer::start().unwrap();
     let dir = server.dir().to_owned();
     server.freeze(Daemon::ApiServer).unwrap();
@@ -284,7 +284,7 @@ fn drop_leaves_nothing() {
 }
 
 #[test]
-fn a_killed_owner_leaves_nothing() {
+fn api_server_ends_when_its_owner_is_killed() {
     let mut owner = Command::new(env::current_exe().unwrap())
         .args(["--exact", "owner_to_be_killed", "--ignored", "--nocapture"])
         .stdout(Stdio::piped())
@@ -313,7 +313,7 @@ fn owner_to_be_killed() {
 }
 
 #[test]
-fn a_failed_start_shows_the_log_and_leaves_nothing() {
+fn failed_start_of_api_server_shows_the_log_and_leaves_no_process() {
     let programs = Programs { etcd: "/bin/false".into(), ..available().unwrap() };
     let error = format!("{:#}", ApiServer::start_with(&programs).err().unwrap());
     assert!(error.contains("etcd does not run"), "{error}");

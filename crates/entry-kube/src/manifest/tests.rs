@@ -95,7 +95,7 @@ fn check(manifest: &Manifest) {
 }
 
 #[test]
-fn the_samples_are_good() {
+fn sample_manifests_are_valid() {
     for sample in samples() {
         let manifest = read(&sample.to_string());
         assert_eq!((manifest.objects.len(), manifest.faults.len()), (1, 0), "{manifest:?}");
@@ -104,7 +104,7 @@ fn the_samples_are_good() {
 }
 
 #[test]
-fn documents_are_told_apart() {
+fn documents_are_split_at_markers() {
     let lines =
         |text: &str| documents(text).into_iter().map(|(line, text)| (line, text.to_owned())).collect::<Vec<_>>();
     let doc = |line: usize, text: &str| (line, text.to_owned());
@@ -118,13 +118,13 @@ fn documents_are_told_apart() {
 
 proptest! {
     #[test]
-    fn any_text(text in "(?s).{0,200}") {
+    fn any_text_is_read_without_panic(text in "(?s).{0,200}") {
         check(&read(&text));
         check(&read_json(&text));
     }
 
     #[test]
-    fn any_text_of_yaml(parts in prop::collection::vec(prop_oneof![
+    fn any_yaml_is_read_without_panic(parts in prop::collection::vec(prop_oneof![
         Just("---\n"), Just("...\n"), Just("a: "), Just("- "), Just("\n"), Just("  "), Just("&a "), Just("*a "), Just("{"),
         Just("}"), Just("["), Just("]"), Just(", "), Just("|\n"), Just("'"), Just("\""), Just("? "), Just("<<: "), Just("!!x "),
         Just("%YAML 1.2\n"), Just("kind: Service\n"), Just("apiVersion: v1\n"), Just("metadata: {name: a}\n"), Just("\t"), Just("é"),
@@ -133,7 +133,7 @@ proptest! {
     }
 
     #[test]
-    fn an_object_with_anything_in_one_place(kind in 0..5_usize, place in any::<prop::sample::Index>(), value in any_value()) {
+    fn object_with_any_value_in_one_field_is_read_without_panic(kind in 0..5_usize, place in any::<prop::sample::Index>(), value in any_value()) {
         let mut object = samples().swap_remove(kind);
         let mut all = Vec::new();
         places(&object, "", &mut all);

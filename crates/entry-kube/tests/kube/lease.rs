@@ -26,7 +26,7 @@ fn holder(tenant: &Tenant) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn from_one_to_the_next() {
+async fn lease_moves_to_second_replica() {
     let tenant = Tenant::new();
     let client = tenant.account("entry", &SourceOptions::default()).await;
     let a = Lease::start(client.clone(), terms(&tenant.namespace, "a"));
@@ -69,7 +69,7 @@ async fn from_one_to_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_holder_that_is_cut_off_stops_in_time() {
+async fn holder_without_api_server_stops_before_the_lease_ends() {
     let server = ApiServer::start().unwrap();
     let client = with_kubeconfig(server.admin_kubeconfig()).await;
     let lease = Lease::start(client, terms("default", "a"));

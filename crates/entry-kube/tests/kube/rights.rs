@@ -97,7 +97,7 @@ const LEASE_NAME: &[&str] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_roles_are_these_and_no_others() {
+async fn roles_grant_exactly_the_needed_rights() {
     let tenant = Tenant::new();
     let own = tenant.namespace.as_str();
     let whole = SourceOptions::default();
@@ -124,7 +124,7 @@ async fn the_roles_are_these_and_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_missing_right_is_named_and_stops_nothing_else() {
+async fn missing_right_is_reported_and_other_kinds_are_read() {
     let tenant = Tenant::new();
     tenant.service("a", 80);
     tenant.ingress("web");
@@ -166,7 +166,7 @@ async fn a_missing_right_is_named_and_stops_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn secrets_one_by_one() {
+async fn named_secrets_are_fetched_with_get_only() {
     let tenant = Tenant::new();
     let options = SourceOptions { tls_secrets: TlsSecrets::Named, ..tenant.options() };
     tenant.ingress("web");

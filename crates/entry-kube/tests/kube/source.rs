@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 use crate::support::{Tenant, eventually, ingress, service, until, with_kubeconfig};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_there_and_what_changes() {
+async fn snapshot_follows_the_api_server() {
     let tenant = Tenant::new();
     tenant.service("a", 80);
     tenant.apply(json!({ "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
@@ -68,7 +68,7 @@ async fn what_is_there_and_what_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn services_alone_by_their_label() {
+async fn services_are_selected_by_label_without_ingresses() {
     let tenant = Tenant::new();
     tenant.service("a", 80);
     let mut plain = service("b", 80);
@@ -106,7 +106,7 @@ fn resident() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_thousand_of_each() {
+async fn five_thousand_objects_of_a_kind_are_read() {
     // The others are not slowed down by it.
     let server = ApiServer::start().unwrap();
     let client = with_kubeconfig(server.admin_kubeconfig()).await;
@@ -150,7 +150,7 @@ async fn five_thousand_of_each() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_api_server_that_goes_away() {
+async fn snapshot_stays_while_the_api_server_is_gone() {
     let server = ApiServer::start().unwrap();
     server.apply(&service("a", 80).to_string()).unwrap();
     let watching = KubeSource::start(with_kubeconfig(server.admin_kubeconfig()).await, SourceOptions::default());
@@ -181,7 +181,7 @@ async fn an_api_server_that_goes_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_api_server_that_is_silent() {
+async fn silent_api_server_is_reported() {
     let server = ApiServer::start().unwrap();
     let watching = KubeSource::start(with_kubeconfig(server.admin_kubeconfig()).await, SourceOptions::default());
     let (mut receiver, mut errors) = (watching.snapshots, watching.errors);
@@ -258,7 +258,7 @@ fn kubeconfig_through(server: &ApiServer, pass: &Pass, path: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn history_that_is_gone() {
+async fn compacted_history_is_listed_anew() {
     let server = ApiServer::start().unwrap();
     for name in ["a", "b"] {
         server.apply(&service(name, 80).to_string()).unwrap();
@@ -294,7 +294,7 @@ async fn history_that_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_not_listened_to_stops() {
+async fn watch_ends_when_the_receiver_is_dropped() {
     let tenant = Tenant::new();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("kubeconfig");

@@ -112,7 +112,7 @@ fn ips(addresses: &[&str]) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn addresses_follow_the_nodes() {
+async fn ingress_status_follows_node_addresses() {
     let tenant = Tenant::new();
     tenant.node("1", "192.0.2.1", true);
     tenant.node("2", "192.0.2.2", true);
@@ -157,7 +157,7 @@ async fn addresses_follow_the_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_is_published_instead_of_the_nodes() {
+async fn ingress_status_has_addresses_of_the_published_service() {
     let tenant = Tenant::new();
     tenant.node("1", "192.0.2.1", true);
     tenant.ingress("web");
@@ -187,7 +187,7 @@ async fn a_service_is_published_instead_of_the_nodes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_gets_an_address() {
+async fn only_served_ingresses_get_an_address() {
     let tenant = Tenant::new();
     tenant.node("1", "192.0.2.1", true);
     for name in ["good", "half", "bad", "foreign", "right"] {
@@ -218,7 +218,7 @@ async fn who_gets_an_address() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_fails_is_tried_again() {
+async fn failed_writes_are_retried() {
     let tenant = Tenant::new();
     tenant.node("1", "192.0.2.1", true);
     tenant.ingress("web");
@@ -259,7 +259,7 @@ fn events(tenant: &Tenant) -> Vec<(String, String, String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_tell_what_changed() {
+async fn event_is_written_when_a_verdict_changes() {
     let tenant = Tenant::new();
     for name in ["good", "bad"] {
         tenant.ingress(name);

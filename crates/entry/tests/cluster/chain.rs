@@ -19,7 +19,7 @@ use crate::support::Tenant;
 /// The addresses of Services are nobody's on this machine. So this runs in a network namespace of its own, in which all of
 /// them are the machine's, and in which there is no other network.
 #[test]
-fn from_the_api_server_to_an_answer() {
+fn objects_of_the_api_server_are_served() {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "unshare", "--net"]);
     if !rustix::process::geteuid().is_root() {

@@ -28,7 +28,7 @@ fn replica(tenant: &Tenant<'_>, name: &str) -> Bench {
 }
 
 #[test]
-fn one_writes_and_the_other_goes_on() {
+fn second_replica_takes_over_the_writing() {
     let tenant = Tenant::shared();
     tenant.class();
     tenant.service("cart", 80);

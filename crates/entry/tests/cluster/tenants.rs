@@ -107,7 +107,7 @@ fn restarted(bench: &Bench, entry: Entry) -> Entry {
 }
 
 #[test]
-fn a_hostile_namespace_gets_nothing_in_any_replica() {
+fn hostile_namespace_gets_no_host_of_another_in_any_replica() {
     let cluster = Cluster { server: ApiServer::start_with_services(SERVICES).unwrap() };
     let tenant = Tenant::new(&cluster.server, "entry".to_owned(), SourceOptions::default());
     tenant.class();

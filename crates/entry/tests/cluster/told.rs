@@ -10,7 +10,7 @@ use crate::common::{Bench, eventually, until};
 use crate::support::Tenant;
 
 #[test]
-fn a_refused_ingress_gets_an_event_and_no_address() {
+fn rejected_ingress_gets_an_event_and_no_address() {
     let tenant = Tenant::shared();
     tenant.class();
     tenant.node("1", "203.0.113.1", true);
@@ -66,7 +66,7 @@ fn generate_reads_the_api_server() {
 }
 
 #[test]
-fn a_missing_right_is_named() {
+fn missing_right_is_reported_with_its_rule() {
     let tenant = Tenant::shared();
     tenant.service("cart", 80);
     // Of another namespace it may read nothing.
@@ -89,7 +89,7 @@ fn a_missing_right_is_named() {
 }
 
 #[test]
-fn without_an_api_server_it_says_what_there_is_to_do() {
+fn missing_kubeconfig_is_reported_with_the_flags_to_set() {
     let mut bench = Bench::without_source(&testbed::nginx::debian());
     let missing = bench.path("nowhere");
     bench.flag("--kubeconfig", missing.display().to_string());

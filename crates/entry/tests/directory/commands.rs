@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::common::{Bench, CLASS, both, ingress, service};
 
 #[test]
-fn generate_writes_and_ends() {
+fn generate_offers_a_configuration_and_ends() {
     for nginx in both() {
         let bench = Bench::new(&nginx);
         bench.write("shop.yaml", &service("shop", 81));
@@ -26,7 +26,7 @@ fn generate_writes_and_ends() {
 }
 
 #[test]
-fn what_cannot_be_done_ends_with_2_and_says_why() {
+fn failed_command_exits_with_2_and_says_why() {
     let bench = Bench::new(&testbed::nginx::debian());
     let missing = bench.path("objects");
     fs::remove_dir(&missing).unwrap();
@@ -49,7 +49,7 @@ fn what_cannot_be_done_ends_with_2_and_says_why() {
 }
 
 #[test]
-fn a_zone_has_the_addresses_that_clients_reach() {
+fn zone_has_the_addresses_that_clients_reach() {
     let mut bench = Bench::new(&testbed::nginx::debian());
     bench.write("web.yaml", &format!("{CLASS}---\n{}", ingress("web", "web.example", "shop", 80, None)));
     bench.write(
@@ -70,7 +70,7 @@ fn a_zone_has_the_addresses_that_clients_reach() {
 }
 
 #[test]
-fn a_flag_that_cannot_be_followed_is_named() {
+fn invalid_value_of_a_flag_is_reported_with_the_flag() {
     for (flag, value, expected) in [
         ("--read-timeout", "0s", "from 1ms to 720h"),
         ("--connect-timeout", "500us", "from 1ms to 720h"),
@@ -94,7 +94,7 @@ fn a_flag_that_cannot_be_followed_is_named() {
 }
 
 #[test]
-fn a_command_rejects_the_flags_of_others_and_ignores_their_variables() {
+fn command_rejects_flags_of_others_and_ignores_their_variables() {
     let mut bench = Bench::new(&testbed::nginx::debian());
     let (_, err) = bench.ends(2, &["check", "--drain-delay", "1s"]);
     assert!(err.contains("unexpected argument '--drain-delay'"), "{err}");
@@ -107,7 +107,7 @@ fn a_command_rejects_the_flags_of_others_and_ignores_their_variables() {
 }
 
 #[test]
-fn check_names_what_is_nobodys_and_is_strict_if_asked_to_be() {
+fn check_reports_ingresses_without_class_and_fails_if_strict() {
     let bench = Bench::new(&testbed::nginx::debian());
     let named =
         |name: &str| ingress(name, "web.example", "shop", 81, None).replace("ClassName: sparrow", "ClassName: other");
@@ -131,7 +131,7 @@ fn check_names_what_is_nobodys_and_is_strict_if_asked_to_be() {
 }
 
 #[test]
-fn check_says_what_is_wrong() {
+fn check_reports_findings_and_exits_with_1() {
     let bench = Bench::new(&testbed::nginx::debian());
     bench.write("shop.yaml", &service("shop", 81));
     let (out, _) = bench.ends(0, &["check"]);
@@ -176,7 +176,7 @@ fn check_says_what_is_wrong() {
 }
 
 #[test]
-fn render_tells_what_would_change() {
+fn render_diff_shows_what_would_change() {
     for nginx in both() {
         let bench = Bench::new(&nginx);
         bench.write("shop.yaml", &service("shop", 81));
@@ -193,7 +193,7 @@ fn render_tells_what_would_change() {
 }
 
 #[test]
-fn a_flag_means_what_its_environment_variable_means_and_wins() {
+fn flag_means_the_same_as_its_variable_and_wins() {
     let mut bench = Bench::new(&testbed::nginx::debian());
     bench.write("shop.yaml", &service("shop", 81));
     let (by_variables, _) = bench.ends(0, &["render"]);

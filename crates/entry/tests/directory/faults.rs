@@ -14,7 +14,7 @@ use crate::common::tls::{Certificate, secret};
 use crate::common::{Bench, CLASS, backend, both, eventually, ingress, service, until};
 
 #[test]
-fn a_killed_nginx_is_started_again() {
+fn killed_nginx_is_started_again() {
     let port = backend("one");
     for nginx in both() {
         let bench = Bench::new(&nginx);
@@ -37,7 +37,7 @@ fn a_killed_nginx_is_started_again() {
 }
 
 #[test]
-fn killed_itself_it_leaves_nothing_and_goes_on_where_it_was() {
+fn killed_entry_leaves_no_nginx_and_resumes() {
     let port = backend("one");
     for nginx in both() {
         let bench = Bench::new(&nginx);
@@ -57,7 +57,7 @@ fn killed_itself_it_leaves_nothing_and_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_second_one_in_the_same_place_ends_at_once() {
+fn second_entry_in_a_runtime_directory_ends_at_once() {
     let bench = Bench::new(&testbed::nginx::newest());
     bench.write("shop.yaml", &service("shop", 81));
     let entry = bench.start(&["run"]);
@@ -68,7 +68,7 @@ fn a_second_one_in_the_same_place_ends_at_once() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_named_and_nothing_else() {
+fn admin_address_in_use_is_the_only_thing_reported() {
     let bench = Bench::new(&testbed::nginx::newest());
     bench.write("shop.yaml", &service("shop", 81));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -94,7 +94,7 @@ fn an_address_that_is_taken_is_named_and_nothing_else() {
 }
 
 #[test]
-fn an_api_server_that_is_not_there_is_told_once() {
+fn missing_api_server_is_reported_once() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut bench = Bench::without_source(&testbed::nginx::newest());
     let kubeconfig = format!(
@@ -116,7 +116,7 @@ fn an_api_server_that_is_not_there_is_told_once() {
 }
 
 #[test]
-fn nothing_is_lost_when_it_is_told_to_end_under_load() {
+fn no_request_is_lost_when_terminated_under_load() {
     let port = backend("one");
     // The oldest closes idle connections at once, and a request may be on its way.
     let mut bench = Bench::new(&testbed::nginx::newest());
@@ -140,7 +140,7 @@ fn nothing_is_lost_when_it_is_told_to_end_under_load() {
 }
 
 #[test]
-fn a_full_volume_keeps_what_is_served() {
+fn full_volume_keeps_the_live_configuration() {
     let port = backend("one");
     let bench = Bench::new(&testbed::nginx::newest());
     let volume = bench.path("volume");
@@ -177,7 +177,7 @@ fn a_full_volume_keeps_what_is_served() {
 }
 
 #[test]
-fn the_clock_may_jump() {
+fn clock_jumps_change_only_certificate_expiry() {
     const YEAR: i64 = 365 * 24 * 3600;
     let (one, two) = (backend("one"), backend("two"));
     // Debian's, since the library has no hold of one that is linked statically.
@@ -213,7 +213,7 @@ fn the_clock_may_jump() {
 }
 
 #[test]
-fn the_lag_counts_while_the_volume_is_locked() {
+fn lag_metric_grows_while_the_volume_is_locked() {
     let port = backend("one");
     for nginx in both() {
         let bench = Bench::new(&nginx);

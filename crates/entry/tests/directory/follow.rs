@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::common::{Bench, backend, both, eventually, service, until};
 
 #[test]
-fn what_is_edited_is_served_and_what_is_removed_is_not() {
+fn edited_manifest_is_served_and_removed_one_is_not() {
     let (one, two) = (backend("one"), backend("two"));
     for nginx in both() {
         let bench = Bench::new(&nginx);
@@ -66,7 +66,7 @@ fn requests_are_logged_and_counted() {
 }
 
 #[test]
-fn a_manifest_that_is_half_written_takes_nothing_away() {
+fn half_written_manifest_keeps_its_routes() {
     let port = backend("one");
     for nginx in both() {
         let bench = Bench::new(&nginx);
@@ -109,7 +109,7 @@ fn a_manifest_that_is_half_written_takes_nothing_away() {
 }
 
 #[test]
-fn it_is_not_ready_before_something_is_served() {
+fn readiness_waits_for_a_served_configuration() {
     let bench = Bench::new(&testbed::nginx::debian());
     // nginx alone, with nothing on the volume.
     let nginx = bench.start_unready(&["nginx"]);
@@ -125,7 +125,7 @@ fn it_is_not_ready_before_something_is_served() {
 }
 
 #[test]
-fn watch_and_nginx_meet_on_a_volume() {
+fn watch_and_nginx_work_through_a_volume() {
     let (one, two) = (backend("one"), backend("two"));
     for nginx in both() {
         let bench = Bench::new(&nginx);
@@ -156,7 +156,7 @@ fn watch_and_nginx_meet_on_a_volume() {
 }
 
 #[test]
-fn many_changes_are_few_reloads() {
+fn many_changes_lead_to_few_reloads() {
     let port = backend("one");
     for nginx in both() {
         let bench = Bench::new(&nginx);
@@ -184,7 +184,7 @@ fn many_changes_are_few_reloads() {
 }
 
 #[test]
-fn the_age_of_a_file_does_not_matter() {
+fn modification_time_of_a_manifest_does_not_matter() {
     let (one, two) = (backend("one"), backend("two"));
     let bench = Bench::new(&testbed::nginx::newest());
     bench.write("shop.yaml", &service("shop", one));

@@ -17,7 +17,7 @@ fn large(host: &str) -> Certificate {
 }
 
 #[test]
-fn a_volume_that_is_full_costs_the_newest_certificates_only() {
+fn full_volume_costs_only_the_newest_certificates() {
     let port = backend("one");
     let good = Certificate::new("good.example");
     let large: Vec<_> = (0..20).map(|n| large(&format!("h{n}.example"))).collect();

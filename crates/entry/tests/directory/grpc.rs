@@ -118,7 +118,7 @@ fn stream(runtime: &Runtime, mut client: Client, words: &Words, bench: &Bench, e
 }
 
 #[test]
-fn calls_streams_and_errors_go_through() {
+fn grpc_calls_streams_and_errors_pass_through() {
     let certificate = Certificate::new(HOST);
     let (plain, tls) = (Words::start(None), Words::start(Some(&certificate)));
     let runtime = Runtime::new().unwrap();
@@ -138,7 +138,7 @@ fn calls_streams_and_errors_go_through() {
 }
 
 #[test]
-fn what_is_not_there_is_told_in_the_words_of_grpc() {
+fn grpc_client_gets_failures_as_grpc_status() {
     let certificate = Certificate::new(HOST);
     let runtime = Runtime::new().unwrap();
     for nginx in both() {
@@ -196,7 +196,7 @@ fn page(bench: &Bench, certificate: &Certificate, path: &str) -> String {
 }
 
 #[test]
-fn grpc_in_the_clear_is_refused_at_once() {
+fn plaintext_grpc_is_rejected_at_once() {
     let words = Words::start(None);
     let runtime = Runtime::new().unwrap();
     for nginx in both() {

@@ -61,7 +61,7 @@ fn handshake(bench: &Bench) -> String {
 }
 
 #[test]
-fn keys_that_nginx_serves_are_taken() {
+fn keys_that_nginx_can_use_are_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let ec = |curve: &str| made(dir, &format!("ec -pkeyopt ec_paramgen_curve:{curve}"));
@@ -98,7 +98,7 @@ fn keys_that_nginx_serves_are_taken() {
 }
 
 #[test]
-fn other_keys_are_told_and_never_reach_nginx() {
+fn other_keys_are_reported_and_never_reach_nginx() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let rsa = made(dir, "rsa:2048");
@@ -148,7 +148,7 @@ fn other_keys_are_told_and_never_reach_nginx() {
 }
 
 #[test]
-fn an_issuer_that_nginx_refuses_is_left_out() {
+fn issuer_that_nginx_rejects_is_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let weak = signed(dir.path(), "rsa:1024", "-sha256");
     let port = backend("one");

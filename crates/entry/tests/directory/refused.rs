@@ -60,7 +60,7 @@ fn status(bench: &Bench, path: &str) -> u16 {
 }
 
 #[test]
-fn a_template_of_the_operators_own_serves() {
+fn template_of_the_operator_is_served() {
     let (one, two) = (backend("one"), backend("two"));
     for nginx in both() {
         let forward = "proxy_pass http://{{ route.cluster_ip }}:{{ route.port }}/;";
@@ -78,7 +78,7 @@ fn a_template_of_the_operators_own_serves() {
 }
 
 #[test]
-fn what_nginx_refuses_is_put_aside_until_it_changes() {
+fn object_rejected_by_nginx_is_quarantined_until_it_changes() {
     for nginx in both() {
         let bench = with_template(&nginx, &template(&nginx));
         bench.write("good.yaml", &service("good", 204));
@@ -121,7 +121,7 @@ fn what_nginx_refuses_is_put_aside_until_it_changes() {
 }
 
 #[test]
-fn what_nobody_is_to_blame_for_leaves_everything_in_force() {
+fn rejection_without_culprit_keeps_the_live_configuration() {
     for nginx in both() {
         let fault = "{% if routes | length > 1 %}\nnonsense on;\n{% endif %}\nhttp {";
         let bench = with_template(&nginx, &template(&nginx).replace("http {", fault));
@@ -146,7 +146,7 @@ fn what_nobody_is_to_blame_for_leaves_everything_in_force() {
 }
 
 #[test]
-fn what_a_template_cannot_take_costs_its_object_only() {
+fn value_that_a_template_cannot_take_costs_its_object_only() {
     let nginx = testbed::nginx::newest();
     let bench = with_template(&nginx, &template(&nginx));
     let dollar = |name: &str, path: &str| {
@@ -179,7 +179,7 @@ fn what_a_template_cannot_take_costs_its_object_only() {
 }
 
 #[test]
-fn a_template_that_fails_leaves_everything_in_force() {
+fn failing_template_keeps_the_live_configuration() {
     let nginx = testbed::nginx::newest();
     let fault = "{% if routes | length > 1 %}{{ nothing }}{% endif %}\nhttp {";
     let bench = with_template(&nginx, &template(&nginx).replace("http {", fault));
@@ -229,7 +229,7 @@ fn of_a_small_curve(dir: &Path) -> Certificate {
 }
 
 #[test]
-fn a_certificate_that_nginx_refuses_is_put_aside() {
+fn certificate_rejected_by_nginx_is_quarantined() {
     let port = backend("one");
     let good = Certificate::new("a.example");
     let dir = tempfile::tempdir().unwrap();

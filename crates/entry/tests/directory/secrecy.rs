@@ -19,7 +19,7 @@ fn broken(nginx: &Path, port: u16, own: &Certificate) -> Bench {
 }
 
 #[test]
-fn no_command_shows_a_part_of_a_key() {
+fn no_command_prints_a_part_of_a_key() {
     let own = Certificate::new("any.example");
     let traces = Traces::of([&own]);
     let bench = broken(&testbed::nginx::newest(), backend("one"), &own);
@@ -41,7 +41,7 @@ fn no_command_shows_a_part_of_a_key() {
 }
 
 #[test]
-fn no_log_and_no_page_shows_a_part_of_a_key() {
+fn no_log_or_admin_page_shows_a_part_of_a_key() {
     for nginx in both() {
         let [own, renewed] = ["any.example", "any.example"].map(Certificate::new);
         let port = backend("one");
@@ -70,7 +70,7 @@ fn no_log_and_no_page_shows_a_part_of_a_key() {
 }
 
 #[test]
-fn the_traces_of_a_key_are_found() {
+fn search_finds_parts_of_a_key() {
     let own = Certificate::new("any.example");
     let traces = Traces::of([&own]);
     let body: String = own.key.lines().filter(|line| !line.starts_with('-')).collect();

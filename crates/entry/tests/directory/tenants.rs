@@ -102,7 +102,7 @@ fn attack(port: u16) -> Vec<Value> {
 }
 
 #[test]
-fn a_hostile_namespace_gets_nothing_of_other_hosts() {
+fn hostile_namespace_gets_no_host_of_another() {
     let (good, bad) = (backend("good"), backend("bad"));
     let certificate = Certificate::new("shop.example");
     for nginx in both() {
@@ -170,7 +170,7 @@ fn a_hostile_namespace_gets_nothing_of_other_hosts() {
 }
 
 #[test]
-fn a_record_that_is_lost_or_scribbled_leaves_it_to_age() {
+fn lost_or_garbled_host_record_gives_hosts_to_the_oldest() {
     let port = backend("one");
     let mut bench = Bench::new(&testbed::nginx::newest());
     bench.flag("--host-record", bench.path("hosts").display().to_string());
@@ -200,7 +200,7 @@ fn a_record_that_is_lost_or_scribbled_leaves_it_to_age() {
 }
 
 #[test]
-fn an_operator_says_whose_hosts_are() {
+fn annotation_of_a_namespace_decides_whose_hosts_are() {
     let (good, bad) = (backend("good"), backend("bad"));
     for nginx in both() {
         let bench = Bench::new(&nginx);
@@ -239,7 +239,7 @@ fn an_operator_says_whose_hosts_are() {
 }
 
 #[test]
-fn very_many_hosts_of_one_namespace_cost_nobody_else() {
+fn bounds_keep_one_namespace_from_displacing_others() {
     let (good, bad) = (backend("good"), backend("bad"));
     let bench = Bench::new(&testbed::nginx::newest());
     bench.write("class.yaml", CLASS);
@@ -261,7 +261,7 @@ fn very_many_hosts_of_one_namespace_cost_nobody_else() {
 }
 
 #[test]
-fn a_proof_for_a_certificate_comes_in_the_clear_and_takes_nothing_away() {
+fn acme_challenge_is_served_without_redirect() {
     let (app, solver) = (backend("app"), backend("solver"));
     let certificate = Certificate::new("*.w.example");
     for nginx in both() {

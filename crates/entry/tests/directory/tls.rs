@@ -42,7 +42,7 @@ fn each_host_has_its_certificate() {
 }
 
 #[test]
-fn a_secret_that_is_late_or_broken_is_waited_for_in_the_clear() {
+fn host_is_served_over_http_until_its_secret_is_usable() {
     let port = backend("one");
     let own = Certificate::new("a.example");
     let foreign = Certificate { pem: own.pem.clone(), ..Certificate::new("a.example") };
@@ -96,7 +96,7 @@ fn a_secret_that_is_late_or_broken_is_waited_for_in_the_clear() {
 }
 
 #[test]
-fn an_expired_certificate_is_served_and_told_of() {
+fn expired_certificate_is_served_and_reported() {
     let port = backend("one");
     let expired = Certificate::until("a.example", 2020);
     let bench = Bench::new(&testbed::nginx::newest()).with_https();
@@ -119,7 +119,7 @@ fn moved(namespace: &str, text: &str) -> String {
 }
 
 #[test]
-fn a_tenant_brings_no_certificate_to_the_hosts_of_others() {
+fn certificate_of_another_namespace_is_not_served() {
     let (one, two) = (backend("one"), backend("two"));
     let [mine, theirs, wild] = ["e.example", "a.example", "*.wild.example"].map(Certificate::new);
     for nginx in both() {

@@ -9,7 +9,7 @@ use nginx_process::OutcomeState;
 use crate::bench::{Bench, both};
 
 #[tokio::test]
-async fn what_was_live_is_served_again() {
+async fn live_generation_is_served_after_a_restart() {
     for nginx in both() {
         let bench = Bench::new(nginx);
         let running = bench.start().await;
@@ -24,7 +24,7 @@ async fn what_was_live_is_served_again() {
 }
 
 #[tokio::test]
-async fn what_was_live_is_served_if_the_new_offer_is_refused() {
+async fn live_generation_is_served_when_the_next_offer_is_rejected() {
     for nginx in both() {
         let bench = Bench::new(nginx);
         let running = bench.start().await;
@@ -44,7 +44,7 @@ async fn what_was_live_is_served_if_the_new_offer_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_spoiled_on_the_volume_is_replaced() {
+async fn damaged_files_on_the_volume_are_replaced() {
     for nginx in both() {
         let bench = Bench::new(nginx);
         bench.offer("one");

@@ -25,7 +25,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn a_killed_master_is_replaced_and_its_workers_are_ended() {
+async fn killed_master_is_replaced_and_its_workers_are_ended() {
     for nginx in both() {
         let bench = Bench::new(nginx);
         let mut running = bench.start().await;
@@ -51,7 +51,7 @@ async fn a_killed_master_is_replaced_and_its_workers_are_ended() {
 }
 
 #[tokio::test]
-async fn a_generator_that_hangs_while_offering_holds_up_no_restart() {
+async fn hanging_generator_does_not_delay_a_restart() {
     let bench = Bench::new(testbed::nginx::newest());
     let mut running = bench.start().await;
     bench.offer("one");
@@ -70,7 +70,7 @@ async fn a_generator_that_hangs_while_offering_holds_up_no_restart() {
 }
 
 #[tokio::test]
-async fn a_killed_worker_is_its_masters_business() {
+async fn killed_worker_is_replaced_by_its_master() {
     for nginx in both() {
         let bench = Bench::new(nginx);
         let running = bench.start().await;
@@ -90,7 +90,7 @@ async fn a_killed_worker_is_its_masters_business() {
 }
 
 #[tokio::test]
-async fn a_master_that_does_not_react_is_replaced() {
+async fn frozen_master_is_replaced() {
     let mut bench = Bench::new(testbed::nginx::newest());
     bench.settings.confirm_timeout = Duration::from_secs(1);
     let mut running = bench.start().await;
@@ -106,7 +106,7 @@ async fn a_master_that_does_not_react_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_dropped_supervisor_leaves_nothing() {
+async fn dropped_supervisor_leaves_no_nginx() {
     let bench = Bench::new(testbed::nginx::newest());
     let (supervisor, handle) = Supervisor::start(bench.settings.clone()).await.unwrap();
     let task = tokio::spawn(supervisor.run(std::future::pending()));
@@ -118,7 +118,7 @@ async fn a_dropped_supervisor_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_stop_at_any_moment_leaves_nothing() {
+async fn stop_at_any_moment_leaves_no_nginx() {
     for nginx in both() {
         for moment in 0..20 {
             let bench = Bench::new(nginx.clone());
@@ -143,7 +143,7 @@ async fn a_stop_at_any_moment_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_runtime_directory_has_one_supervisor() {
+async fn second_supervisor_of_a_runtime_directory_is_rejected() {
     let bench = Bench::new(testbed::nginx::newest());
     let running = bench.start().await;
     let error = Supervisor::start(bench.settings.clone()).await.unwrap_err();
@@ -220,7 +220,7 @@ async fn supervise() {
 }
 
 #[tokio::test]
-async fn a_killed_supervisor_leaves_no_nginx() {
+async fn killed_supervisor_leaves_no_nginx() {
     inherit();
     for nginx in both() {
         let bench = Bench::new(nginx);
@@ -236,7 +236,7 @@ async fn a_killed_supervisor_leaves_no_nginx() {
 }
 
 #[tokio::test]
-async fn leftovers_of_a_killed_supervisor_are_ended_by_the_next() {
+async fn next_supervisor_ends_nginx_that_was_left() {
     inherit();
     for nginx in both() {
         let bench = Bench::new(nginx);
@@ -260,7 +260,7 @@ async fn leftovers_of_a_killed_supervisor_are_ended_by_the_next() {
 }
 
 #[tokio::test]
-async fn a_note_about_another_process_ends_nothing() {
+async fn stale_group_file_ends_no_other_process() {
     let bench = Bench::new(testbed::nginx::newest());
     let mut innocent = Command::new("sleep").arg("600").spawn().unwrap();
     Volume::open(&bench.settings.volume).unwrap();

@@ -54,13 +54,13 @@ async fn no_request_is_lost_over_50_reloads() {
 /// Without `keepalive_min_timeout` idle connections are closed at each reload, and a request may be on its way. How many
 /// are lost is a matter of chance and of the machine's load; a quarter is far from what a broken reload would give.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_oldest_nginx_loses_what_meets_its_closing() {
+async fn oldest_nginx_loses_only_requests_that_meet_a_closing() {
     let lost = lost_over_reloads(&Bench::new(testbed::nginx::debian()), 50, Reuse::IfOpen).await;
     assert!(lost <= 400, "{lost} of 1,600 that may meet a closing");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_when_stopped_under_load() {
+async fn no_request_is_lost_when_stopped_under_load() {
     let mut bench = Bench::new(testbed::nginx::newest());
     bench.settings.drain_delay = Duration::from_millis(500);
     let backend = backend(true);
@@ -92,7 +92,7 @@ fn ask_hanging(bench: &Bench) -> JoinHandle<std::io::Result<http::Answer>> {
 }
 
 #[tokio::test]
-async fn connections_that_do_not_end_are_cut_at_a_stop() {
+async fn hanging_connections_are_cut_at_the_stop_timeout() {
     for nginx in crate::bench::both() {
         let mut bench = Bench::new(nginx);
         bench.settings.stop_timeout = Duration::from_millis(500);
@@ -110,7 +110,7 @@ async fn connections_that_do_not_end_are_cut_at_a_stop() {
 }
 
 #[tokio::test]
-async fn too_many_old_workers_lose_the_oldest() {
+async fn oldest_worker_is_ended_when_there_are_too_many() {
     for nginx in crate::bench::both() {
         let mut bench = Bench::new(nginx);
         bench.settings.max_old_workers = 2;

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::bench::{Bench, both};
 
 #[tokio::test]
-async fn a_first_and_a_second_generation_go_live_and_nothing_is_left() {
+async fn offered_generations_go_live_in_turn() {
     for nginx in both() {
         let bench = Bench::new(nginx);
         let mut running = bench.start().await;
@@ -36,7 +36,7 @@ async fn a_first_and_a_second_generation_go_live_and_nothing_is_left() {
 }
 
 #[tokio::test]
-async fn a_refused_generation_stays_out_and_is_tried_once() {
+async fn rejected_generation_is_tried_once_and_not_served() {
     for nginx in both() {
         let bench = Bench::new(nginx);
         let running = bench.start().await;
@@ -67,7 +67,7 @@ async fn a_refused_generation_stays_out_and_is_tried_once() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_nginx_writes_elsewhere_is_found_by_a_test() {
+async fn rejection_is_explained_by_a_test_when_stderr_is_silent() {
     for nginx in both() {
         let mut bench = Bench::new(nginx);
         bench.settings.confirm_timeout = Duration::from_secs(1);
@@ -93,7 +93,7 @@ async fn a_refusal_that_nginx_writes_elsewhere_is_found_by_a_test() {
 }
 
 #[tokio::test]
-async fn one_that_takes_longer_to_read_than_any_before_goes_live() {
+async fn generation_that_is_slow_to_read_goes_live() {
     for nginx in both() {
         let mut bench = Bench::new(nginx);
         bench.settings.confirm_timeout = Duration::from_millis(50);
@@ -111,7 +111,7 @@ async fn one_that_takes_longer_to_read_than_any_before_goes_live() {
 }
 
 #[tokio::test]
-async fn a_first_generation_that_is_refused_leaves_nothing_running() {
+async fn rejected_first_generation_leaves_no_nginx() {
     for nginx in both() {
         let bench = Bench::new(nginx);
         let running = bench.start().await;
@@ -126,7 +126,7 @@ async fn a_first_generation_that_is_refused_leaves_nothing_running() {
 }
 
 #[tokio::test]
-async fn a_reload_that_fails_after_the_test_leaves_the_last_good_generation() {
+async fn failed_reload_keeps_the_last_good_generation() {
     for nginx in both() {
         let bench = Bench::new(nginx);
         let running = bench.start().await;
@@ -147,7 +147,7 @@ async fn a_reload_that_fails_after_the_test_leaves_the_last_good_generation() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_is_waited_for_and_then_named() {
+async fn address_in_use_is_waited_for_and_then_reported() {
     for nginx in both() {
         let bench = Bench::new(nginx);
         let running = bench.start().await;
@@ -175,7 +175,7 @@ async fn an_address_in_use_is_waited_for_and_then_named() {
 }
 
 #[tokio::test]
-async fn a_first_start_is_tried_again_when_the_address_was_in_use() {
+async fn first_start_is_retried_when_the_address_was_in_use() {
     let bench = Bench::new(testbed::nginx::newest());
     let mut running = bench.start().await;
     let other = std::net::TcpListener::bind(bench.address).unwrap();
@@ -190,7 +190,7 @@ async fn a_first_start_is_tried_again_when_the_address_was_in_use() {
 }
 
 #[tokio::test]
-async fn a_generation_that_new_connections_do_not_confirm_is_taken_back() {
+async fn unconfirmed_generation_is_rolled_back() {
     for nginx in both() {
         let mut bench = Bench::new(nginx);
         bench.settings.confirm_timeout = Duration::from_secs(2);
@@ -211,7 +211,7 @@ async fn a_generation_that_new_connections_do_not_confirm_is_taken_back() {
 }
 
 #[tokio::test]
-async fn a_test_that_hangs_is_ended_and_made_again() {
+async fn hanging_test_is_killed_and_retried() {
     let mut bench = Bench::new(testbed::nginx::newest());
     let (hang, nginx) = (bench.path("hang"), bench.path("nginx"));
     let script = format!(
@@ -248,7 +248,7 @@ async fn a_test_that_hangs_is_ended_and_made_again() {
 }
 
 #[tokio::test]
-async fn what_is_not_whole_is_not_used() {
+async fn incomplete_generation_is_not_used() {
     let bench = Bench::new(testbed::nginx::newest());
     let running = bench.start().await;
     bench.offer("one");
@@ -270,7 +270,7 @@ async fn what_is_not_whole_is_not_used() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_offers_are_folded_into_few_reloads() {
+async fn many_offers_lead_to_few_reloads() {
     for nginx in both() {
         let bench = Bench::in_memory(nginx);
         let running = bench.start().await;
@@ -298,7 +298,7 @@ async fn many_offers_are_folded_into_few_reloads() {
 }
 
 #[test]
-fn a_full_volume_disturbs_no_running_nginx() {
+fn running_nginx_survives_a_full_volume() {
     crate::bench::on_a_small_file_system("offers::with_a_full_volume");
 }
 

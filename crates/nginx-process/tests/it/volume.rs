@@ -26,7 +26,7 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn an_offer_is_whole_and_readable_as_set() {
+fn offer_has_all_files_with_the_chosen_modes() {
     let dir = tempfile::tempdir().unwrap();
     let volume = Volume::open(dir.path().join("new")).unwrap().with_modes(0o640, 0o750);
     assert_eq!(volume.offered().unwrap(), None);
@@ -48,7 +48,7 @@ fn an_offer_is_whole_and_readable_as_set() {
 }
 
 #[test]
-fn what_did_not_change_is_not_written_again() {
+fn unchanged_files_are_hard_links_to_the_former_generation() {
     let dir = tempfile::tempdir().unwrap();
     let volume = Volume::open(dir.path()).unwrap().with_kept(0);
     volume.offer("one", &files("a")).unwrap();
@@ -64,7 +64,7 @@ fn what_did_not_change_is_not_written_again() {
 }
 
 #[test]
-fn names_that_leave_the_volume_are_refused() {
+fn paths_outside_the_volume_are_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let volume = Volume::open(dir.path()).unwrap();
     for hash in ["", ".", "..", "../x", "a/b", ".tmp-offer-x", "a\n", "é", &"a".repeat(129)] {
@@ -114,7 +114,7 @@ fn racing_offers_leave_one_whole_generation_offered() {
 }
 
 #[test]
-fn a_full_volume_keeps_the_old_state_and_works_again() {
+fn full_volume_keeps_the_last_offer_and_recovers() {
     crate::bench::on_a_small_file_system("volume::on_a_full_volume");
 }
 
