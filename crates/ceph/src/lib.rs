@@ -13,6 +13,7 @@ mod error;
 mod group;
 mod image;
 mod ioctx;
+mod membership;
 mod namespace;
 mod omap;
 mod pool_stats;

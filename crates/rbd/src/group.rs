@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use ceph::{Errno, IoContext, OmapRange};
+use ceph::{Errno, IoContext, OmapChange, OmapRange};
 use rbd_format::directory::{DIRECTORY_OBJECT, ID_PREFIX, NAME_PREFIX};
 use rbd_format::group::{GROUP_DIRECTORY_OBJECT, GroupImage, GroupSnapshot, group_header_object};
-use rbd_format::{DirectoryEntry, GroupEntry};
+use rbd_format::{DirectoryEntry, GroupEntry, ImageHeader, Name};
 use serde_json::Value;
 
 use crate::fault::{Fault as Problem, Kind};
@@ -22,6 +22,74 @@ pub struct RawGroup {
     pub images: Vec<GroupImage>,
     /// Its snapshots.
     pub snapshots: Vec<GroupSnapshot>,
+    /// What is wrong with those of its entries that cannot be read.
+    pub damaged: Vec<String>,
+}
+
+/// A group in the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: Name,
+    /// Its id, or what is wrong with its entry.
+    pub id: Result<String, String>,
+}
+
+/// The groups of a pool and namespace, by name.
+///
+/// # Errors
+/// What reading gives; a directory that is missing is an empty one.
+pub fn list(io: &IoContext, deadline: Instant) -> Result<Vec<Listed>, Problem> {
+    let entries = match io.omap_all(GROUP_DIRECTORY_OBJECT, NAME_PREFIX, Some(deadline)) {
+        Err(error) if error.is(Errno::ENOENT) => Vec::new(),
+        entries => entries?,
+    };
+    Ok(entries.iter().filter_map(|(key, value)| listed(key, value)).collect())
+}
+
+fn listed(key: &[u8], value: &[u8]) -> Option<Listed> {
+    let name = Name::from(key.strip_prefix(NAME_PREFIX.as_bytes())?);
+    let id = match DirectoryEntry::decode(key, value) {
+        Ok(Some(DirectoryEntry::Name { id, .. })) => Ok(id),
+        Ok(_) => return None,
+        Err(error) => Err(format!("Its entry in {GROUP_DIRECTORY_OBJECT} is damaged: {error}.")),
+    };
+    Some(Listed { name, id })
+}
+
+/// Takes the damaged entry of a name out of the directory, so that the name is free; whether there was one. Blocks.
+///
+/// # Errors
+/// What Ceph gives.
+pub fn drop_damaged(io: &IoContext, group: &str, deadline: Instant) -> Result<bool, Problem> {
+    let key = format!("{NAME_PREFIX}{group}").into_bytes();
+    let entries = match io.omap_all(GROUP_DIRECTORY_OBJECT, &format!("{NAME_PREFIX}{group}"), Some(deadline)) {
+        Err(error) if error.is(Errno::ENOENT) => return Ok(false),
+        entries => entries?,
+    };
+    let Some((_, value)) = entries.into_iter().find(|(found, _)| *found == key) else { return Ok(false) };
+    if listed(&key, &value).is_none_or(|group| group.id.is_ok()) {
+        return Ok(false);
+    }
+    let change = OmapChange { guards: vec![(key.clone(), value)], set: Vec::new(), remove: vec![key] };
+    io.omap_change(GROUP_DIRECTORY_OBJECT, &change)?;
+    Ok(true)
+}
+
+/// Whether the pool of a group is gone, and with it the group.
+pub fn pool_is_gone(io: &IoContext, pool_id: i64) -> bool {
+    io.cluster().pool_name(pool_id).is_err_and(|error| error.is(Errno::ENOENT))
+}
+
+/// Takes an image out of a group whose pool is gone: nothing else can, and librbd removes no image of a group. Blocks.
+///
+/// # Errors
+/// What Ceph gives.
+pub fn leave_gone(io: &IoContext, image_id: &str, header: &ImageHeader) -> ceph::Result<()> {
+    match &header.group {
+        Some(group) if pool_is_gone(io, group.pool_id) => io.forget_group(image_id, group.pool_id, &group.group_id),
+        _ => Ok(()),
+    }
 }
 
 /// The id of a group.
@@ -41,14 +109,17 @@ pub fn group_id(io: &IoContext, group: &str, deadline: Instant) -> Result<String
         Err(error) if error.is(Errno::ENOENT) => return Err(group_not_found(io, group)),
         Err(error) => return Err(error.into()),
     };
-    for (key, value) in &page.entries {
-        if let Ok(Some(DirectoryEntry::Name { name, id })) = DirectoryEntry::decode(key, value)
-            && name.as_bytes() == group.as_bytes()
-        {
-            return Ok(id);
-        }
+    let found = page.entries.iter().filter_map(|(key, value)| listed(key, value)).find(|listed| listed.name == *group);
+    match found.map(|listed| listed.id) {
+        Some(Ok(id)) => Ok(id),
+        Some(Err(damage)) => Err(Problem::new(
+            Kind::Damaged,
+            format!("The entry of group {group:?} in the directory of its pool is damaged."),
+        )
+        .cause(damage)
+        .correction("DELETE it to free the name; no image is touched by that.")),
+        None => Err(group_not_found(io, group)),
     }
-    Err(group_not_found(io, group))
 }
 
 /// Reads a group by its name.
@@ -62,13 +133,13 @@ pub fn read(io: &IoContext, group: &str, deadline: Instant) -> Result<RawGroup, 
         Err(error) if error.is(Errno::ENOENT) => return Err(group_not_found(io, group)),
         Err(error) => return Err(error.into()),
     };
-    let mut raw = RawGroup { id, images: Vec::new(), snapshots: Vec::new() };
+    let mut raw = RawGroup { id, images: Vec::new(), snapshots: Vec::new(), damaged: Vec::new() };
     for (key, value) in &entries {
         match GroupEntry::decode(key, value) {
             Ok(Some(GroupEntry::Image(image))) => raw.images.push(image),
             Ok(Some(GroupEntry::Snapshot(snapshot))) => raw.snapshots.push(snapshot),
             Ok(None) => {}
-            Err(error) => tracing::warn!(pool = io.pool(), group, %error, "an entry of a group cannot be read"),
+            Err(error) => raw.damaged.push(error.to_string()),
         }
     }
     Ok(raw)
@@ -165,11 +236,14 @@ fn pool_gone(io: &IoContext, id: i64) -> Reason {
 
 /// What a failed call on all images of a group means: the state of the first image that explains it. Blocks.
 pub fn explain(io: &IoContext, group: &str, error: ceph::Error, deadline: Instant) -> Problem {
-    let Some(errno) = error.errno() else { return error.into() };
     let raw = match read(io, group, deadline) {
         Ok(raw) => raw,
         Err(problem) => return problem,
     };
+    if !raw.damaged.is_empty() {
+        return damaged(io, group, &raw);
+    }
+    let Some(errno) = error.errno() else { return error.into() };
     let obstacle = raw.images.iter().find_map(|image| {
         let reason = match place(io, image.pool_id) {
             Ok(place) => why::obstacle(&place, &image.image_id, errno, deadline),
@@ -181,6 +255,18 @@ pub fn explain(io: &IoContext, group: &str, error: ceph::Error, deadline: Instan
         Some((image, reason)) => reason.problem(&image_name(io, image.pool_id, &image.image_id, deadline)).errno(errno),
         None => error.into(),
     }
+}
+
+/// A group of which librbd reads nothing as long as it has entries that cannot be read.
+pub fn damaged(io: &IoContext, group: &str, raw: &RawGroup) -> Problem {
+    let object = group_header_object(&raw.id);
+    Problem::new(Kind::Damaged, format!("Group {group:?} has {} entries that cannot be read.", raw.damaged.len()))
+        .cause(raw.damaged.join("; "))
+        .correction(format!(
+            "Take them away with `rados -p {} rmomapkey {object} KEY`; images whose entries go must leave the group by hand.",
+            io.pool()
+        ))
+        .with("entries", raw.damaged.clone())
 }
 
 /// The name of an image by its id; the id where it cannot be read.

@@ -15,6 +15,7 @@ pub mod listing;
 pub mod mirroring;
 pub mod monitor;
 pub mod names;
+pub mod namespaces;
 pub mod operations;
 pub mod pool;
 pub mod pool_clients;

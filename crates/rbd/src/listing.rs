@@ -27,6 +27,9 @@ use crate::why::{self, Act, Reason};
 /// RADOS reads in flight per listing.
 const IN_FLIGHT: usize = 256;
 
+/// The field of an image in `unknown` when it cannot be told whether it is mirrored.
+pub const UNKNOWN_MIRRORING: &str = "mirroring";
+
 /// How often a name is looked up anew that is renamed at the same time.
 const RENAMES: usize = 3;
 
@@ -731,7 +734,7 @@ enum Unread {
 struct Names {
     parents: HashMap<ParentKey, ParentNames>,
     groups: HashMap<(i64, String), String>,
-    mirroring: HashMap<String, Mirroring>,
+    mirroring: mirroring::Known,
 }
 
 fn decoded(result: Result<Vec<Entry>, Errno>) -> Result<ImageHeader, Unread> {
@@ -988,6 +991,8 @@ fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHe
         name: known.groups.get(&(group.pool_id, group.group_id.clone())).cloned(),
         id: group.group_id.clone(),
     });
+    let damaged = known.mirroring.damaged.get(&named.id).cloned();
+    let unknown = damaged.map(|reason| (UNKNOWN_MIRRORING.to_owned(), reason)).into_iter().collect();
     let reasons = why::standing(io, header);
     let (state, state_reason) = match &named.not_text {
         Some(name) => (ImageState::Unusable, Some(name.reason(io.pool(), io.namespace()))),
@@ -1001,9 +1006,9 @@ fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHe
         ));
     }
     Image {
-        mirroring: known.mirroring.get(&named.id).cloned(),
+        mirroring: known.mirroring.mirrored.get(&named.id).cloned(),
         encryption: None,
-        unknown: BTreeMap::new(),
+        unknown,
         first_object: Some(format!("{}.{:016x}", header.object_prefix, 0)),
         name_base64: named.not_text.as_ref().map(NotText::base64),
         name: named.name,

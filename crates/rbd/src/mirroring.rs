@@ -12,10 +12,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::fault::{Fault as Problem, Kind};
-use crate::layout::JOURNALING;
-
-/// Bit of the feature `non-primary`.
-const NON_PRIMARY: u64 = 1 << 10;
 
 /// RADOS reads in flight.
 const IN_FLIGHT: usize = 256;
@@ -42,7 +38,16 @@ impl Mirroring {
     }
 }
 
-/// How those of some images are mirrored that are, by their ids.
+/// What is known of the mirroring of some images, by their ids. Those that are not mirrored are not in it.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// How images are mirrored.
+    pub mirrored: HashMap<String, Mirroring>,
+    /// What is wrong with the entries of images that cannot be read.
+    pub damaged: HashMap<String, String>,
+}
+
+/// How those of some images are mirrored that are.
 ///
 /// # Errors
 /// What reading gives; a list that is missing is an empty one.
@@ -50,28 +55,28 @@ pub fn read<'a>(
     io: &IoContext,
     images: impl Iterator<Item = (&'a str, &'a ImageHeader)> + Clone,
     deadline: Instant,
-) -> Result<HashMap<String, Mirroring>, Problem> {
-    let wanted = images.clone().filter(|(_, header)| may_be_mirrored(header));
-    let keys: Vec<Vec<u8>> = wanted.map(|(id, _)| format!("{IMAGE_PREFIX}{id}").into_bytes()).collect();
+) -> Result<Known, Problem> {
+    let keys: Vec<Vec<u8>> = images.clone().map(|(id, _)| key(id)).collect();
     if keys.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(Known::default());
     }
     let read = omap_values(std::slice::from_ref(io), MIRRORING_OBJECT, &keys, Some(deadline)).pop();
     let entries = match read.unwrap_or_else(|| Ok(Vec::new())) {
-        Err(error) if error.is(Errno::ENOENT) => return Ok(HashMap::new()),
+        Err(error) if error.is(Errno::ENOENT) => return Ok(Known::default()),
         entries => entries?,
     };
-    let mirrored: HashMap<String, MirrorImage> = entries
-        .iter()
-        .filter_map(|(key, value)| match MirrorImage::decode(key, value) {
-            Ok(image) => image,
+    let mut mirrored: HashMap<String, MirrorImage> = HashMap::new();
+    let mut damaged = HashMap::new();
+    for (key, value) in &entries {
+        match MirrorImage::decode(key, value) {
+            Ok(image) => mirrored.extend(image.map(|image| (image.image_id.clone(), image))),
             Err(error) => {
-                tracing::warn!(pool = io.pool(), %error, "an entry of rbd_mirroring cannot be read");
-                None
+                let id = key.strip_prefix(IMAGE_PREFIX.as_bytes()).unwrap_or(key);
+                let reason = format!("Its entry in {MIRRORING_OBJECT} is damaged: {error}.");
+                damaged.insert(String::from_utf8_lossy(id).into_owned(), reason);
             }
-        })
-        .map(|image| (image.image_id.clone(), image))
-        .collect();
+        }
+    }
     let journaled: Vec<&str> = mirrored
         .values()
         .filter(|image| image.mode == MirrorMode::Journal)
@@ -86,13 +91,25 @@ pub fn read<'a>(
         };
         (id.clone(), shown(image, role))
     };
-    Ok(mirrored.iter().map(shown).collect())
+    Ok(Known { mirrored: mirrored.iter().map(shown).collect(), damaged })
 }
 
-/// Whether an image has what mirroring takes: a journal, or snapshots of mirroring's own. Most have neither, and need no read.
-fn may_be_mirrored(header: &ImageHeader) -> bool {
-    header.features.0 & (JOURNALING | NON_PRIMARY) != 0
-        || header.snapshots.iter().any(|raw| matches!(raw.namespace, SnapshotNamespace::Mirror(_)))
+fn key(image_id: &str) -> Vec<u8> {
+    format!("{IMAGE_PREFIX}{image_id}").into_bytes()
+}
+
+/// Refuses an image whose entry in the list of mirrored ones cannot be read: librbd reads it before it removes one.
+///
+/// # Errors
+/// `damaged`.
+pub fn refuse_damaged(pool: &str, name: &str, id: &str, damage: Option<&String>) -> Result<(), Problem> {
+    let Some(damage) = damage else { return Ok(()) };
+    Err(Problem::new(Kind::Damaged, format!("Whether image {name:?} is mirrored cannot be told."))
+        .cause(damage)
+        .correction(format!(
+            "Take the entry away with `rados -p {pool} rmomapkey {MIRRORING_OBJECT} {IMAGE_PREFIX}{id}` (and `-N` for a \
+             namespace); then the image counts as one that is not mirrored."
+        )))
 }
 
 /// The roles that images have by the newest tags of their journals.

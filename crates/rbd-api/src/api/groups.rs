@@ -150,6 +150,9 @@ fn of_snapshots() -> Vec<Endpoint> {
 struct GroupName {
     /// Its name.
     name: String,
+    /// What is wrong with it, so that nothing but deleting it can be done; absent when nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_reason: Option<String>,
 }
 
 /// A group.
@@ -170,6 +173,9 @@ struct Group {
     snapshots: Vec<GroupSnapshot>,
     /// The pools that could not be read, whose images have no names here; empty when all could.
     unread: Vec<Unread>,
+    /// What is wrong with entries of it that cannot be read; absent when all can.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<String>,
 }
 
 /// An image of a group.
@@ -267,7 +273,7 @@ struct PoolOf {
 
 /// A group with all that belongs to it.
 fn read(connection: &Connection, io: &IoContext, group: &str, deadline: Instant) -> Result<Group, Problem> {
-    let RawGroup { id, images: members, snapshots: parts } = group::read(io, group, deadline)?;
+    let RawGroup { id, images: members, snapshots: parts, damaged } = group::read(io, group, deadline)?;
     let known = members
         .iter()
         .map(|member| (member.pool_id, &member.image_id))
@@ -317,6 +323,7 @@ fn read(connection: &Connection, io: &IoContext, group: &str, deadline: Instant)
         images,
         snapshots,
         unread: silent.iter().map(|pool| Unread::silent(pool)).collect(),
+        damaged,
     })
 }
 
@@ -349,9 +356,12 @@ impl Call {
 }
 
 async fn list(call: Call) -> Answer {
-    let mut names = call.ceph(|io| Ok(io.groups()?)).await?;
-    names.sort();
-    let items = names.into_iter().map(|name| GroupName { name }).collect();
+    let deadline = call.deadline;
+    let groups = call.ceph(move |io| group::list(io, deadline)).await?;
+    let items = groups
+        .into_iter()
+        .map(|group| GroupName { name: group.name.to_string(), state_reason: group.id.err() })
+        .collect();
     json(StatusCode::OK, &List::new("GroupList", items))
 }
 
@@ -360,15 +370,21 @@ async fn get(call: Call) -> Answer {
     json(StatusCode::OK, &group)
 }
 
-/// Makes a group unless it is there; whether it was made.
-async fn make(call: &Call, field: &str, name: &str) -> Result<(bool, Group), Problem> {
+/// Makes a group; one that is there is accepted if it may be. Whether it was made.
+async fn make(call: &Call, field: &str, name: &str, may_be_there: bool) -> Result<(bool, Group), Problem> {
     check_new(field, name)?;
     let owned = name.to_owned();
     call.group(name.to_owned(), move |_, io| {
         pool_use::refuse_foreign(io)?;
         match io.create_group(&owned) {
             Ok(()) => Ok(true),
-            Err(error) if error.is(Errno::EEXIST) => Ok(false),
+            Err(error) if error.is(Errno::EEXIST) && may_be_there => Ok(false),
+            // Before it is read: another client may be making it just now.
+            Err(error) if error.is(Errno::EEXIST) => {
+                Err(Problem::new(Kind::Exists, format!("There is a group {owned:?} already."))
+                    .correction("Choose another name, or PUT the group to accept the one that is there.")
+                    .errno(Errno::EEXIST))
+            }
             Err(error) => Err(error.into()),
         }
     })
@@ -377,25 +393,19 @@ async fn make(call: &Call, field: &str, name: &str) -> Result<(bool, Group), Pro
 
 async fn create(mut call: Call) -> Answer {
     let NewName { name } = call.json().await?;
-    let (made, group) = make(&call, "name", &name).await?;
-    if !made {
-        return Err(Problem::new(Kind::Exists, format!("There is a group {name:?} already."))
-            .correction("Choose another name, or PUT the group to accept the one that is there.")
-            .errno(Errno::EEXIST)
-            .into());
-    }
+    let (_, group) = make(&call, "name", &name, false).await?;
     let location = call.link(&group.path());
     Ok(located(json(StatusCode::CREATED, &group)?, &location))
 }
 
 async fn put(call: Call) -> Answer {
-    let mut outcome = make(&call, "group", call.param("group")).await;
+    let mut outcome = make(&call, "group", call.param("group"), true).await;
     for _ in 1..PUT_TRIES {
         // Another client deleted it when it was just there.
         if !outcome.as_ref().is_err_and(|problem| problem.kind() == Kind::GroupNotFound) {
             break;
         }
-        outcome = make(&call, "group", call.param("group")).await;
+        outcome = make(&call, "group", call.param("group"), true).await;
     }
     let (made, group) = outcome?;
     if !made {
@@ -432,6 +442,9 @@ async fn delete(call: Call) -> Answer {
     let (place, deadline) = (call.place(), call.deadline);
     call.in_lane(&format!("pool {}", place.pool), move |connection| {
         let io = connection.context(&place.pool, &place.namespace)?;
+        if group::drop_damaged(&io, &group, deadline)? {
+            return Ok(());
+        }
         let found = read(connection, &io, &group, deadline)?;
         if !found.snapshots.is_empty() && !query.delete_snapshots {
             let names: Vec<String> = found.snapshots.into_iter().map(|snapshot| snapshot.name).collect();
@@ -439,8 +452,7 @@ async fn delete(call: Call) -> Answer {
                 .correction("Delete them first, or repeat the call with ?deleteSnapshots=true.")
                 .with("snapshots", names));
         }
-        io.remove_group(&group)
-            .map_err(|error| if error.is(Errno::ENOENT) { group_not_found(&io, &group) } else { error.into() })
+        io.remove_group(&group).map_err(|error| group::explain(&io, &group, error, deadline))
     })
     .await?;
     nothing()
@@ -583,8 +595,10 @@ async fn delete_snapshot(call: Call) -> Answer {
     let deadline = call.deadline;
     call.ceph(move |io| {
         group_id(io, &group, deadline)?;
-        io.remove_group_snapshot(&group, &snapshot)
-            .map_err(|error| if error.is(Errno::ENOENT) { snapshot_not_found(&group, &snapshot) } else { error.into() })
+        io.remove_group_snapshot(&group, &snapshot).map_err(|error| match error.errno() {
+            Some(Errno::ENOENT) => snapshot_not_found(&group, &snapshot),
+            _ => group::explain(io, &group, error, deadline),
+        })
     })
     .await?;
     nothing()

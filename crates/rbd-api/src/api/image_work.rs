@@ -21,8 +21,8 @@ use rbd::group;
 use rbd::image::{Found, image_not_found};
 use rbd::layout::{OBJECT_MAP, check_object_map, image_size, order};
 use rbd::link::Connection;
-use rbd::listing::{Image, ImageState};
-use rbd::mirroring::refuse_primary;
+use rbd::listing::{Image, ImageState, UNKNOWN_MIRRORING};
+use rbd::mirroring::{refuse_damaged, refuse_primary};
 use rbd::names::{Place, check_new};
 use rbd::operations::record::{Operation, Work};
 use rbd::operations::snapshot_purge;
@@ -291,6 +291,10 @@ fn refuse_kept_snapshots(io: &IoContext, image: &Image, deadline: Instant) -> Re
     snapshot_purge::refuse_kept(io, &found, snapshot_purge::REMOVAL, false, deadline)
 }
 
+fn refuse_unknown_mirroring(image: &Image) -> Result<(), Problem> {
+    refuse_damaged(&image.pool, &image.name, &image.id, image.unknown.get(UNKNOWN_MIRRORING))
+}
+
 async fn delete(call: Call) -> Answer {
     let query: DeleteImage = call.query()?;
     let (place, deadline) = (call.place(), call.deadline);
@@ -305,6 +309,7 @@ async fn delete(call: Call) -> Answer {
                 if image.state == ImageState::Removing || image.is_only_a_name() {
                     return Ok(());
                 }
+                refuse_unknown_mirroring(image)?;
                 if !query.force {
                     refuse_primary(&image.name, image.mirroring.as_ref())?;
                 }
@@ -339,6 +344,7 @@ async fn delete(call: Call) -> Answer {
             if image.state == ImageState::Removing || image.is_only_a_name() {
                 return image.whole();
             }
+            refuse_unknown_mirroring(image)?;
             if !query.force {
                 refuse_primary(&image.name, image.mirroring.as_ref())?;
             }

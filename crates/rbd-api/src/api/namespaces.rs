@@ -14,8 +14,10 @@ use crate::names::segment;
 use crate::schema;
 use rbd::check::place_forbidden;
 use rbd::fault::{Fault as Problem, Kind};
+use rbd::group;
 use rbd::listing;
 use rbd::names::{Place, check_new};
+use rbd::namespaces::{self, Listed, State};
 use rbd::operations::forget_namespace;
 use rbd::pool_use;
 
@@ -70,6 +72,21 @@ struct Namespace {
     name: String,
     /// The pool.
     pool: String,
+    /// Whether it can be used.
+    state: State,
+    /// Why it cannot; absent when it can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_reason: Option<String>,
+}
+
+impl Namespace {
+    fn ready(name: String, pool: String) -> Self {
+        Self { name, pool, state: State::Ready, state_reason: None }
+    }
+
+    fn listed(listed: Listed, pool: String) -> Self {
+        Self { name: listed.name.to_string(), pool, state: listed.state, state_reason: listed.reason }
+    }
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -82,17 +99,29 @@ struct NewNamespace {
 
 async fn list(call: Call) -> Answer {
     let pool = call.param("pool").to_owned();
-    let mut names = call.ceph(|io| Ok(io.namespaces()?)).await?;
-    names.sort();
-    let items = names.into_iter().map(|name| Namespace { name, pool: pool.clone() }).collect();
+    let deadline = call.deadline;
+    let listed = call.ceph(move |io| namespaces::list(io, deadline)).await?;
+    let items = listed.into_iter().map(|listed| Namespace::listed(listed, pool.clone())).collect();
     json(StatusCode::OK, &List::new("NamespaceList", items))
 }
 
 async fn get(call: Call) -> Answer {
-    // Getting its context looks whether it is there.
-    call.ceph(|_| Ok(())).await?;
-    let place = call.place();
-    json(StatusCode::OK, &Namespace { name: place.namespace, pool: place.pool })
+    let (place, deadline) = (call.place(), call.deadline);
+    let namespace = call
+        .in_lane(&format!("pool {}", place.pool), move |connection| {
+            // Getting its context looks whether it is there.
+            let missing = match connection.context(&place.pool, &place.namespace) {
+                Ok(_) => return Ok(Namespace::ready(place.namespace, place.pool)),
+                Err(missing) if missing.kind() == Kind::NamespaceNotFound => missing,
+                Err(problem) => return Err(problem),
+            };
+            // Who has rights for namespaces alone cannot read the list of them.
+            let whole = connection.context(&place.pool, "")?;
+            let listed = namespaces::find(&whole, &place.namespace, deadline).unwrap_or_default();
+            listed.map(|listed| Namespace::listed(listed, place.pool)).ok_or(missing)
+        })
+        .await?;
+    json(StatusCode::OK, &namespace)
 }
 
 async fn create(mut call: Call) -> Answer {
@@ -116,7 +145,7 @@ async fn put(call: Call) -> Answer {
 fn answer(call: &Call, name: String, status: StatusCode) -> Answer {
     let pool = call.param("pool").to_owned();
     let location = call.link(&format!("/pools/{}/namespaces/{}", segment(&pool), segment(&name)));
-    let response = json(status, &Namespace { name, pool })?;
+    let response = json(status, &Namespace::ready(name, pool))?;
     Ok(if status == StatusCode::CREATED { located(response, &location) } else { response })
 }
 
@@ -128,13 +157,14 @@ async fn make(call: &Call, field: &str, name: &str) -> Result<bool, Problem> {
         return Err(Problem::field_conflict(field, wrong, "another name"));
     }
     let pool = call.param("pool").to_owned();
-    let name = name.to_owned();
+    let (name, deadline) = (name.to_owned(), call.deadline);
     call.in_lane(&format!("pool {pool}"), move |connection| {
         let io = connection.context(&pool, "")?;
         pool_use::refuse_foreign(&io)?;
         match io.create_namespace(&name) {
             Ok(()) => Ok(true),
-            Err(error) if error.is(Errno::EEXIST) => Ok(false),
+            // It is there, or half of it is.
+            Err(error) if error.is(Errno::EEXIST) => namespaces::complete(&io, &name, deadline),
             // Who has rights for a namespace alone may not change the list of them, but sees that it is there.
             Err(error) if forbidden(&error) && io.namespace_exists(&name).unwrap_or(false) => Ok(false),
             // The list of namespaces is the pool's.
@@ -153,13 +183,24 @@ fn forbidden(error: &ceph::Error) -> bool {
 }
 
 async fn delete(call: Call) -> Answer {
-    let name = call.param("namespace").to_owned();
-    let deadline = call.deadline;
-    call.ceph(move |io| {
+    let (place, deadline) = (call.place(), call.deadline);
+    call.in_lane(&format!("pool {}", place.pool), move |connection| {
+        let name = place.namespace;
+        let whole = connection.context(&place.pool, "")?;
+        let io = match connection.context(&place.pool, &name) {
+            // Half of it is there: what is left of its removal takes the whole.
+            Err(missing) if missing.kind() == Kind::NamespaceNotFound => {
+                if !namespaces::complete(&whole, &name, deadline).unwrap_or(false) {
+                    return Err(missing);
+                }
+                connection.context(&place.pool, &name)?
+            }
+            io => io?,
+        };
+        let io = &io;
         if let Some(problem) = held(io, &name, deadline)? {
             return Err(problem);
         }
-        let whole = io.in_namespace("")?;
         whole.remove_namespace(&name).map_err(|error| {
             if error.is(Errno::ENOENT) {
                 return Problem::new(
@@ -183,7 +224,7 @@ async fn delete(call: Call) -> Answer {
 fn held(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Problem>, Problem> {
     let images = listing::directory(io, None, "", NAMED, deadline)?;
     let trash = listing::trash(io, deadline)?;
-    let groups = io.groups()?;
+    let groups = group::list(io, deadline)?;
     let mut holds = Vec::new();
     if !images.images.is_empty() {
         let more = if images.next.is_some() { "more than " } else { "" };
@@ -204,7 +245,7 @@ fn held(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Problem>
     let damaged = trash.damaged.iter().map(|entry| (entry.id.to_string(), String::new()));
     let trash: Vec<serde_json::Value> =
         sound.chain(damaged).take(NAMED).map(|(id, name)| serde_json::json!({ "id": id, "name": name })).collect();
-    let groups: Vec<String> = groups.into_iter().take(NAMED).collect();
+    let groups: Vec<String> = groups.into_iter().take(NAMED).map(|group| group.name.to_string()).collect();
     let problem = Problem::new(Kind::InUse, format!("Namespace {name:?} is not empty: it holds {}.", holds.join(", ")))
         .correction("Delete its images for good, empty its trash, and delete its groups first.")
         .with("images", images)

@@ -151,3 +151,65 @@ fn an_image_in_the_trash_without_a_header_is_not_restored() {
     let removed = remove(&format!("/api/v1/pools/{pool}/trash/{id}?force=true"));
     assert_eq!(removed["state"], "succeeded", "{removed}");
 }
+
+#[test]
+fn a_damaged_group_costs_no_other_its_list() {
+    let pool = pool();
+    let groups = format!("/api/v1/pools/{pool}/groups");
+    let whole = api().post(&groups, &json!({ "name": "whole" })).unwrap().expect(201).json();
+    for value in [&b"\xff"[..], &string(b""), &string(b"a\0b")] {
+        put(&pool, "rbd_group_directory", b"name_bad", value);
+        let list = api().get(&groups).unwrap().expect(200).json();
+        assert_eq!(list["Items"][1], json!({ "name": "whole" }), "{list}");
+        assert_eq!(list["Items"][0]["name"], "bad", "{list}");
+        assert!(list["Items"][0]["stateReason"].as_str().unwrap().contains("rbd_group_directory"), "{list}");
+        assert_eq!(api().get(&format!("{groups}/bad")).unwrap().expect(500).problem(), "damaged");
+        api().delete(&format!("{groups}/bad")).unwrap().expect(204);
+        assert_eq!(api().get(&groups).unwrap().json()["Items"], json!([{ "name": "whole" }]));
+    }
+    // An entry of the group itself.
+    let header = format!("rbd_group_header.{}", whole["id"].as_str().unwrap());
+    put(&pool, &header, b"image_0000000000000001_x", b"");
+    let group = api().get(&format!("{groups}/whole")).unwrap().expect(200).json();
+    assert!(group["damaged"][0].as_str().unwrap().contains("image_0000000000000001_x"), "{group}");
+    for answer in [
+        api().post(&format!("{groups}/whole/snapshots"), &json!({ "name": "s" })).unwrap(),
+        api().delete(&format!("{groups}/whole?deleteSnapshots=true")).unwrap(),
+    ] {
+        assert_eq!(answer.problem(), "damaged", "{}", answer.text());
+        assert!(answer.text().contains("image_0000000000000001_x"), "{}", answer.text());
+    }
+    ceph().rados(&["-p", &pool, "rmomapkey", &header, "image_0000000000000001_x"]).unwrap();
+    api().delete(&format!("{groups}/whole")).unwrap().expect(204);
+}
+
+#[test]
+fn an_image_whose_mirroring_cannot_be_read_says_so_and_is_not_deleted() {
+    let pool = pool();
+    let id = create(&pool, "a");
+    put(&pool, "rbd_mirroring", format!("image_{id}").as_bytes(), b"\xff\xff");
+    let path = format!("/api/v1/pools/{pool}/images/a");
+    let image = api().get(&path).unwrap().expect(200).json();
+    assert!(image["mirroring"].is_null(), "{image}");
+    assert!(image["unknown"]["mirroring"].as_str().unwrap().contains("rbd_mirroring"), "{image}");
+    for query in ["", "?permanent=true", "?force=true"] {
+        let refused = api().delete(&format!("{path}{query}")).unwrap().expect(500);
+        assert_eq!(refused.problem(), "damaged", "{}", refused.text());
+        assert!(refused.json()["correction"].as_str().unwrap().contains("rmomapkey"), "{}", refused.text());
+    }
+    ceph().rados(&["-p", &pool, "rmomapkey", "rbd_mirroring", &format!("image_{id}")]).unwrap();
+    api().delete(&path).unwrap().expect(200);
+}
+
+#[test]
+fn what_is_damaged_in_one_pool_keeps_no_other_from_being_deleted() {
+    let (pool, other) = (pool(), pool());
+    put(&pool, DIRECTORY_OBJECT, b"name_nul", &string(b"a\0b"));
+    put(&pool, TRASH_OBJECT, b"id_a\0b", b"\xff");
+    put(&pool, "rbd_group_directory", b"name_nul", &string(b"a\0b"));
+    put(&pool, "rbd_namespace", b"name_a\0b", b"");
+    put(&pool, "rbd_namespace", b"name_\xff", b"");
+    let id = create(&pool, "damaged");
+    put(&pool, &format!("rbd_header.{id}"), b"size", b"x");
+    api().delete(&format!("/api/v1/pools/{other}?confirm={other}")).unwrap().expect(204);
+}

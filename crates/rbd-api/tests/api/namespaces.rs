@@ -1,8 +1,9 @@
 //! Namespaces of a pool.
 
+use ceph::OmapChange;
 use serde_json::json;
 
-use crate::support::{api, ceph, pool};
+use crate::support::{api, ceph, context, pool};
 
 #[test]
 fn a_namespace_is_made_listed_and_deleted() {
@@ -17,7 +18,8 @@ fn a_namespace_is_made_listed_and_deleted() {
     assert_eq!(put().expect(201).header("location"), format!("{path}/a"));
     put().expect(200);
     let list = api().get(&path).unwrap().expect(200).json();
-    assert_eq!(list["Items"], json!([{ "name": "a", "pool": pool }, { "name": "b", "pool": pool }]));
+    let ready = |name: &str| json!({ "name": name, "pool": pool, "state": "ready" });
+    assert_eq!(list["Items"], json!([ready("a"), ready("b")]));
     assert!(ceph().rbd(&["namespace", "ls", &pool]).unwrap().contains('a'));
     assert_eq!(api().get(&format!("{path}/a")).unwrap().expect(200).json()["name"], "a");
     api().delete(&format!("{path}/a")).unwrap().expect(204);
@@ -61,4 +63,46 @@ fn a_namespace_that_holds_something_stays_and_says_what() {
     ceph().rbd(&["group", "rm", &format!("{pool}/n/g")]).unwrap();
     api().delete(&path).unwrap().expect(204);
     assert_eq!(ceph().rados(&["-p", &pool, "-N", "n", "ls"]).unwrap(), "");
+}
+
+#[test]
+fn a_namespace_of_which_half_is_there_is_shown_finished_and_deleted() {
+    let pool = pool();
+    let path = format!("/api/v1/pools/{pool}/namespaces");
+    let listed = |names: &[&[u8]]| {
+        let set = names.iter().map(|name| ([b"name_", *name].concat(), Vec::new())).collect();
+        let change = OmapChange { set, ..OmapChange::default() };
+        context(&pool).omap_change("rbd_namespace", &change).unwrap();
+    };
+    listed(&[b"half", b"other", b"a/b", b"\xff", b""]);
+    let list = api().get(&path).unwrap().expect(200).json();
+    let states: Vec<(&str, &str)> = list["Items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| (item["name"].as_str().unwrap(), item["state"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        ("", "unusable"),
+        ("a/b", "incomplete"),
+        ("half", "incomplete"),
+        ("other", "incomplete"),
+        ("/\\xff", "unusable"),
+    ];
+    assert_eq!(states, expected, "{list}");
+    let half = api().get(&format!("{path}/half")).unwrap().expect(200).json();
+    assert!(half["state"] == "incomplete" && half["stateReason"].is_string(), "{half}");
+    // What is made there would not be seen.
+    let images = format!("{path}/half/images");
+    assert_eq!(api().get(&images).unwrap().expect(404).problem(), "namespace-not-found");
+    api().send("PUT", &format!("{path}/half"), &[], &[]).unwrap().expect(201);
+    assert_eq!(api().get(&format!("{path}/half")).unwrap().expect(200).json()["state"], "ready");
+    api().post(&images, &json!({ "name": "a", "sizeBytes": 1 })).unwrap().expect(201);
+    api().send("PUT", &format!("{path}/half"), &[], &[]).unwrap().expect(200);
+    for name in ["other", "a%2Fb"] {
+        api().delete(&format!("{path}/{name}")).unwrap().expect(204);
+        assert_eq!(api().get(&format!("{path}/{name}")).unwrap().expect(404).problem(), "namespace-not-found");
+    }
+    let left = ceph().rbd(&["namespace", "ls", &pool]).unwrap();
+    assert!(left.contains("half") && !left.contains("other") && !left.contains("a/b"), "{left}");
 }
