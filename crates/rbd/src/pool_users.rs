@@ -1,25 +1,24 @@
-//! The images of other pools that need a pool: clones of images in it, and images whose data is in it.
+//! What of other pools needs a pool: clones of images in it, images whose data is in it, groups and their images.
 
 use std::time::Instant;
 
 use ceph::{Cluster, Errno, IoContext, OmapRange};
+use rbd_format::group::group_header_object;
 use rbd_format::header::{MigrationRole, header_object};
-use rbd_format::{ImageHeader, decode_header};
+use rbd_format::{GroupEntry, ImageHeader, decode_header};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::fault::{Fault as Problem, Kind};
+use crate::group;
 use crate::image::members;
 use crate::listing::{self, Named};
+use crate::namespaces::{self, State};
 use crate::pool_use;
 
 /// Headers read at once, and images read per page.
 const IN_FLIGHT: usize = 256;
 const PAGE: usize = 1024;
-/// The object that lists the namespaces of a pool, and the beginning of its keys (`namespace_add` in Ceph's
-/// `src/cls/rbd/cls_rbd.cc`).
-const NAMESPACES_OBJECT: &str = "rbd_namespace";
-const NAMESPACE_PREFIX: &str = "name_";
 /// How many images a problem names in its text, and in its list.
 const NAMED: usize = 5;
 const LISTED: usize = 1000;
@@ -42,6 +41,35 @@ pub struct User {
     pub holds: &'static str,
 }
 
+/// A group that has images of a pool other than its own.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupUser {
+    /// Its pool.
+    pub pool: String,
+    /// Its namespace; empty for the default one.
+    pub namespace: String,
+    /// Its name.
+    pub group: String,
+    /// The number of its images, and of parts of its snapshots, in the pool.
+    pub holds: usize,
+}
+
+impl GroupUser {
+    fn text(&self) -> String {
+        let place =
+            if self.namespace.is_empty() { self.pool.clone() } else { format!("{}/{}", self.pool, self.namespace) };
+        format!("{place}/{}", self.group)
+    }
+}
+
+/// What of one pool needs another.
+#[derive(Debug, Default)]
+struct Users {
+    images: Vec<User>,
+    groups: Vec<GroupUser>,
+}
+
 impl User {
     fn text(&self) -> String {
         let place =
@@ -61,22 +89,28 @@ pub fn refuse_needed(io: &IoContext, deadline: Instant) -> Result<(), Problem> {
     // Early enough to name those that do not answer.
     let now = Instant::now();
     let until = now + deadline.saturating_duration_since(now) * 3 / 4;
-    let read: Vec<Result<Vec<User>, Problem>> = std::thread::scope(|scope| {
+    let read: Vec<Result<Users, Problem>> = std::thread::scope(|scope| {
         let threads: Vec<_> = others.iter().map(|io| scope.spawn(move || users(io, pool_id, until))).collect();
         let panicked = || Problem::new(Kind::Internal, "Reading a pool panicked.");
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(panicked()))).collect()
     });
-    let (mut found, mut silent) = (Vec::new(), Vec::new());
+    let (mut found, mut silent) = (Users::default(), Vec::new());
     for (io, read) in others.iter().zip(read) {
         match read {
-            Ok(users) => found.extend(users),
+            Ok(users) => {
+                found.images.extend(users.images);
+                found.groups.extend(users.groups);
+            }
             // Without omaps, as erasure-coded ones are, or gone: without images.
             Err(problem) if matches!(problem.ceph_errno(), Some(Errno::EOPNOTSUPP | Errno::ENOENT)) => {}
             Err(problem) => silent.push((io.pool().to_owned(), problem)),
         }
     }
-    if !found.is_empty() {
+    if !found.images.is_empty() {
         return Err(needed(pool, &found));
+    }
+    if !found.groups.is_empty() {
+        return Err(grouped(pool, &found.groups));
     }
     match silent.first() {
         None => Ok(()),
@@ -84,7 +118,7 @@ pub fn refuse_needed(io: &IoContext, deadline: Instant) -> Result<(), Problem> {
     }
 }
 
-fn needed(pool: &str, users: &[User]) -> Problem {
+fn needed(pool: &str, Users { images: users, groups }: &Users) -> Problem {
     let names: Vec<String> = users.iter().take(NAMED).map(User::text).collect();
     let more = if users.len() > NAMED { format!(" and {} more", users.len() - NAMED) } else { String::new() };
     let detail =
@@ -93,6 +127,20 @@ fn needed(pool: &str, users: &[User]) -> Problem {
         .cause("They cannot be used any more when the pool is gone.")
         .correction("Flatten, copy or delete those images first; or repeat with force=true to lose them.")
         .with("images", members(&users[..users.len().min(LISTED)]))
+        .with("groups", members(&groups[..groups.len().min(LISTED)]))
+}
+
+fn grouped(pool: &str, groups: &[GroupUser]) -> Problem {
+    let names: Vec<String> = groups.iter().take(NAMED).map(GroupUser::text).collect();
+    let more = if groups.len() > NAMED { format!(" and {} more", groups.len() - NAMED) } else { String::new() };
+    let detail =
+        format!("Pool {pool:?} holds images of {} group(s) of other pools: {}{more}.", groups.len(), names.join(", "));
+    Problem::new(Kind::InUse, detail)
+        .cause("librbd does nothing more with a group of which a pool is gone.")
+        .correction(
+            "Take those images out of the groups, and delete the groups' snapshots first; or repeat with force=true.",
+        )
+        .with("groups", members(&groups[..groups.len().min(LISTED)]))
 }
 
 fn unknown(pool: &str, first: &Problem, silent: Vec<String>) -> Problem {
@@ -115,8 +163,8 @@ fn others(cluster: &Cluster, pool_id: i64) -> Result<Vec<IoContext>, Problem> {
 }
 
 /// The images of one pool, in all its namespaces, that need another.
-fn users(io: &IoContext, pool_id: i64, until: Instant) -> Result<Vec<User>, Problem> {
-    let mut found = Vec::new();
+fn users(io: &IoContext, pool_id: i64, until: Instant) -> Result<Users, Problem> {
+    let (mut found, mut groups) = (Vec::new(), Vec::new());
     for namespace in namespaces(io, until)? {
         let place = io.in_namespace(&namespace)?;
         for page in images(&place, until)?.chunks(PAGE) {
@@ -128,8 +176,39 @@ fn users(io: &IoContext, pool_id: i64, until: Instant) -> Result<Vec<User>, Prob
             .map(|entry| Named::new(&entry.name, entry.image_id))
             .collect();
         found.extend(of_those(&place, &trashed, true, pool_id, until)?);
+        groups.extend(groups_with(&place, pool_id, until)?);
     }
+    Ok(Users { images: found, groups })
+}
+
+/// The groups of one namespace that have images of a pool. What cannot be read of one is passed over.
+fn groups_with(place: &IoContext, pool_id: i64, until: Instant) -> Result<Vec<GroupUser>, Problem> {
+    let groups: Vec<(String, String)> = group::list(place, until)?
+        .into_iter()
+        .filter_map(|group| Some((group.name.to_string(), group.id.ok()?)))
+        .collect();
+    let range = |id: &str| OmapRange { object: group_header_object(id), ..OmapRange::default() };
+    let ranges: Vec<OmapRange> = groups.iter().map(|(_, id)| range(id)).collect();
+    let mut found = Vec::new();
+    place.omaps(&ranges, IN_FLIGHT, Some(until), |index, result| {
+        let entries = result.unwrap_or_default();
+        let decoded = entries.iter().filter_map(|(key, value)| GroupEntry::decode(key, value).ok().flatten());
+        let holds = decoded.map(|entry| in_pool(&entry, pool_id)).sum();
+        if holds > 0 {
+            let (pool, namespace) = (place.pool().to_owned(), place.namespace().to_owned());
+            found.push(GroupUser { pool, namespace, group: groups[index].0.clone(), holds });
+        }
+    })?;
+    found.sort_by(|a, b| a.group.cmp(&b.group));
     Ok(found)
+}
+
+/// How much of a pool an entry of a group is about.
+fn in_pool(entry: &GroupEntry, pool_id: i64) -> usize {
+    match entry {
+        GroupEntry::Image(image) => usize::from(image.pool_id == pool_id),
+        GroupEntry::Snapshot(snapshot) => snapshot.images.iter().filter(|image| image.pool_id == pool_id).count(),
+    }
 }
 
 /// The images of one namespace.
@@ -147,13 +226,8 @@ pub(crate) fn images(place: &IoContext, until: Instant) -> Result<Vec<Named>, Pr
 
 /// The namespaces of a pool, with the default one. librbd's own call has no deadline.
 pub(crate) fn namespaces(io: &IoContext, until: Instant) -> Result<Vec<String>, Problem> {
-    let entries = match io.omap_all(NAMESPACES_OBJECT, NAMESPACE_PREFIX, Some(until)) {
-        Err(error) if error.is(Errno::ENOENT) => Vec::new(),
-        entries => entries?,
-    };
-    let named = entries.iter().filter_map(|(key, _)| key.strip_prefix(NAMESPACE_PREFIX.as_bytes()));
-    let named = named.map(|name| String::from_utf8_lossy(name).into_owned());
-    Ok(std::iter::once(String::new()).chain(named).collect())
+    let named = namespaces::list(io, until)?.into_iter().filter(|listed| listed.state != State::Unusable);
+    Ok(std::iter::once(String::new()).chain(named.map(|listed| listed.name.to_string())).collect())
 }
 
 /// Those of some images that need a pool. One whose header cannot be read is passed over.
@@ -185,6 +259,9 @@ fn needs(header: &ImageHeader, pool_id: i64) -> Option<&'static str> {
     }
     if header.parent.as_ref().is_some_and(|parent| parent.pool_id == pool_id) {
         return Some("its parent");
+    }
+    if header.group.as_ref().is_some_and(|group| group.pool_id == pool_id) {
+        return Some("its group");
     }
     let source = header.migration.as_ref().filter(|migration| migration.pool_id == pool_id)?;
     Some(if source.role == MigrationRole::Source {

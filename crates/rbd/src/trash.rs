@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::fault::{Fault as Problem, Kind};
+use crate::group;
 use crate::image::{self, Found};
 use crate::listing::{self, DamagedTrash};
 use crate::unread;
@@ -218,7 +219,7 @@ impl InTrash {
         }
         if self.entry.source == TrashSource::Migration || migrating {
             Some(Obstacle::Migration)
-        } else if self.header.as_ref().is_some_and(|header| header.group.is_some()) {
+        } else if self.group_pool().is_some_and(|id| !group::pool_is_gone(io, id)) {
             Some(Obstacle::Group)
         } else if clones > 0 {
             Some(Obstacle::Clones(clones))
@@ -229,6 +230,10 @@ impl InTrash {
         } else {
             expires_at.map(Obstacle::Retained)
         }
+    }
+
+    fn group_pool(&self) -> Option<i64> {
+        Some(self.header.as_ref()?.group.as_ref()?.pool_id)
     }
 
     /// What its header says that librbd fails on, or refuses. Groups and sources of migrations have words of their own here.

@@ -135,3 +135,46 @@ fn an_image_without_the_pool_of_its_parent_or_data_says_so_everywhere() {
     }
     api().get(&format!("{}/usage", path(&home, "plain"))).unwrap().expect(200);
 }
+
+#[test]
+fn a_group_and_its_images_in_other_pools_keep_both_pools() {
+    let (groups, images) = (pool(), pool());
+    ceph().rbd(&["create", "--size", "8M", &format!("{images}/m")]).unwrap();
+    ceph().rbd(&["group", "create", &format!("{groups}/g")]).unwrap();
+    ceph().rbd(&["group", "image", "add", &format!("{groups}/g"), &format!("{images}/m")]).unwrap();
+    ceph().rbd(&["group", "snap", "create", &format!("{groups}/g@s")]).unwrap();
+    let delete = |pool: &str, more: &str| api().delete(&format!("/api/v1/pools/{pool}?confirm={pool}{more}")).unwrap();
+    let refused = delete(&groups, "").expect(409).json();
+    let image = &refused["images"][0];
+    assert_eq!((&image["image"], &image["holds"]), (&json!("m"), &json!("its group")), "{refused}");
+    let refused = delete(&images, "").expect(409).json();
+    let group = json!([{ "pool": groups, "namespace": "", "group": "g", "holds": 2 }]);
+    assert_eq!(refused["groups"], group, "{refused}");
+    // Lost with its group's pool, the membership keeps the image from nothing.
+    delete(&groups, "&force=true").expect(204);
+    gone(&groups);
+    let image = path(&images, "m");
+    let kept = api().delete(&format!("{image}?permanent=true")).unwrap().expect(409);
+    assert!(kept.text().contains("snapshot"), "{}", kept.text());
+    let accepted = api().delete(&format!("{image}?permanent=true&deleteSnapshots=true")).unwrap().expect(202);
+    let removed = finished(&api(), accepted.header("location"));
+    assert_eq!(removed["state"], "succeeded", "{removed}");
+    assert_eq!(ceph().rbd(&["ls", &images]).unwrap(), "");
+}
+
+#[test]
+fn an_image_in_the_trash_whose_group_is_gone_with_its_pool_is_removed() {
+    let (groups, images) = (pool(), pool());
+    ceph().rbd(&["create", "--size", "8M", &format!("{images}/m")]).unwrap();
+    ceph().rbd(&["group", "create", &format!("{groups}/g")]).unwrap();
+    ceph().rbd(&["group", "image", "add", &format!("{groups}/g"), &format!("{images}/m")]).unwrap();
+    api().delete(&path(&images, "m")).unwrap().expect(200);
+    let trash = format!("/api/v1/pools/{images}/trash");
+    let item = api().get(&trash).unwrap().expect(200).json()["Items"][0].clone();
+    assert!(item["notRemovableReason"].as_str().unwrap().contains("group"), "{item}");
+    api().delete(&format!("/api/v1/pools/{groups}?confirm={groups}&force=true")).unwrap().expect(204);
+    gone(&groups);
+    let accepted = api().delete(&format!("{trash}/{}?force=true", item["id"].as_str().unwrap())).unwrap().expect(202);
+    let removed = finished(&api(), accepted.header("location"));
+    assert_eq!(removed["state"], "succeeded", "{removed}");
+}

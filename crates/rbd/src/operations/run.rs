@@ -101,6 +101,7 @@ pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signal
             let target = Target { io: &io, name: image, id: image_id };
             target.before(Act::Remove { force: true })?;
             without_snapshots(&io, (image, image_id), *delete_snapshots, signals)?;
+            target.leave_gone_group()?;
             patiently(signals, || remove_image(&io, image, image_id, signals))
                 .map_err(|error| in_the_way(target, error))
         }
@@ -112,6 +113,7 @@ pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signal
             let target = Target { io: &io, name: image, id: image_id };
             target.before(Act::Remove { force: true })?;
             without_snapshots(&io, (image, image_id), *delete_snapshots, signals)?;
+            target.leave_gone_group()?;
             patiently(signals, || gone(io.trash_remove(image_id, true, &progress)))
                 .map_err(|error| in_the_way(target, error))
         }
@@ -217,6 +219,15 @@ impl Target<'_> {
     /// Refuses when something stands in the way now: that was asked before the operation was accepted, and it may have waited.
     fn before(self, act: Act) -> Result<(), Problem> {
         why::before(self.io, self.name, self.id, act, Instant::now() + READ)
+    }
+
+    /// Takes it out of a group that is gone with its pool.
+    fn leave_gone_group(self) -> Result<(), Problem> {
+        match image::read_header(self.io, self.id, Instant::now() + READ) {
+            Ok(Some(header)) => Ok(group::leave_gone(self.io, self.id, &header)?),
+            // What cannot be read is removed by what librbd reads of it.
+            _ => Ok(()),
+        }
     }
 
     fn explain(self, error: ceph::Error) -> Problem {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::run::{READ, Signals};
 use crate::children::{Child, clones};
 use crate::fault::{Fault as Problem, Kind};
+use crate::group;
 use crate::image::{self, Found};
 use crate::listing;
 use crate::why::{self, Act};
@@ -96,7 +97,7 @@ pub fn refuse_kept(
     // What librbd fails on, or refuses, whichever of the snapshots it is.
     why::before(io, &found.name, &found.id, Act::DropSnapshot, deadline)?;
     let children = clones(io, found, None, deadline)?.all()?;
-    let kept: Vec<Kept> = wanted(found, through).filter_map(|raw| kept(raw, &children, unprotect)).collect();
+    let kept: Vec<Kept> = wanted(found, through).filter_map(|raw| kept(io, raw, &children, unprotect)).collect();
     if kept.is_empty() {
         return Ok(());
     }
@@ -111,17 +112,18 @@ pub fn refuse_kept(
     Err(Problem::new(Kind::InUse, detail).correction(advice(&kept)).with("snapshots", image::members(&kept)))
 }
 
-fn kept(raw: &RawSnapshot, children: &[Child], unprotect: bool) -> Option<Kept> {
+fn kept(io: &IoContext, raw: &RawSnapshot, children: &[Child], unprotect: bool) -> Option<Kept> {
     let shown = listing::snapshot(raw);
     let children: Vec<Child> = children.iter().filter(|child| child.snapshot == shown.name).cloned().collect();
     let reason = match &raw.namespace {
-        SnapshotNamespace::Group { .. } => Reason::Group,
+        // Where the group is gone with its pool, nobody else deletes it.
+        SnapshotNamespace::Group { pool_id, .. } if !group::pool_is_gone(io, *pool_id) => Reason::Group,
         SnapshotNamespace::Mirror(_) => Reason::Mirroring,
         SnapshotNamespace::Unknown(_) => Reason::Unknown,
         _ if !children.is_empty() || raw.child_count > 0 => Reason::Cloned,
         _ if raw.protection != Protection::Unprotected && !unprotect => Reason::Protected,
         // One in the trash of snapshots without clones is about to go by itself.
-        SnapshotNamespace::User | SnapshotNamespace::Trash { .. } => return None,
+        SnapshotNamespace::User | SnapshotNamespace::Trash { .. } | SnapshotNamespace::Group { .. } => return None,
     };
     Some(Kept { snapshot: shown.name, id: raw.id, reason, children })
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::run::{READ, Signals, gone};
 use crate::fault::{Fault as Problem, Kind};
+use crate::group;
 use crate::image::members;
 use crate::trash::{self, InTrash, State};
 
@@ -109,7 +110,8 @@ impl Purge {
             return Ok(());
         }
         let unwatched = |_, _| if signals.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-        match gone(io.trash_remove(id, false, &unwatched)) {
+        let left = image.header.as_ref().map_or(Ok(()), |header| group::leave_gone(io, id, header));
+        match left.and_then(|()| gone(io.trash_remove(id, false, &unwatched))) {
             Ok(()) => {
                 self.removed += 1;
                 self.failures.remove(id);

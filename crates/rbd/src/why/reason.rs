@@ -160,7 +160,8 @@ impl Reason {
             Self::NonPrimary | Self::MigrationSource(_) => act != Act::Read,
             // Without a snapshot that its source has, librbd ends the process that executes the migration.
             Self::MigrationDestination(_) => act.removes() || act == Act::DropSnapshot,
-            Self::Member { .. } => matches!(act, Act::Remove { .. }),
+            // A group that is gone with its pool keeps nothing: the image leaves it when it is removed.
+            Self::Member { pool, .. } => pool.is_some() && matches!(act, Act::Remove { .. }),
             Self::Open { .. } => act.needs_quiet(),
             Self::Locked { .. } => act.needs_quiet() || act.needs_lock(),
         }
