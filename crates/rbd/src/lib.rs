@@ -22,6 +22,7 @@ pub mod pool_clients;
 pub mod pool_use;
 pub mod pool_users;
 pub mod problem_document;
+pub mod totals;
 pub mod trash;
 pub mod unread;
 pub mod why;

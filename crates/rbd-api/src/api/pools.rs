@@ -24,6 +24,7 @@ use rbd::pool::{self, AutoscaleMode, Pool};
 use rbd::pool_clients;
 use rbd::pool_use;
 use rbd::pool_users;
+use rbd::totals::{self, Totals, UnreadImage};
 
 const TAG: &str = "pools";
 /// The monitor command that deletes a pool.
@@ -129,6 +130,9 @@ struct Statistics {
     trash: Option<Totals>,
     /// The number of its namespaces, without the default one.
     namespaces: Option<u64>,
+    /// Images that cannot be read: their sizes and snapshots are not in the sums; absent when all can. At most 1,000.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unread: Vec<UnreadImage>,
     /// Why a field is null, by the field's name.
     unknown: BTreeMap<&'static str, String>,
 }
@@ -146,27 +150,6 @@ struct Space {
     available_bytes: u64,
     /// Objects stored.
     objects: u64,
-}
-
-/// What images add up to.
-#[derive(Debug, Default, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "ImageTotals")]
-struct Totals {
-    /// Their number.
-    count: u64,
-    /// Their sizes, in bytes: what they could hold, not what they take.
-    provisioned_bytes: u64,
-    /// Their snapshots' number.
-    snapshots: u64,
-}
-
-impl Totals {
-    fn add(&mut self, more: ceph::ImageTotals) {
-        self.count += more.images;
-        self.provisioned_bytes = self.provisioned_bytes.saturating_add(more.provisioned_bytes);
-        self.snapshots += more.snapshots;
-    }
 }
 
 /// A pool to be made. What is not given is as the cluster's defaults have it.
@@ -515,6 +498,7 @@ async fn statistics(call: Call) -> Answer {
         images: None,
         trash: None,
         namespaces: None,
+        unread: Vec::new(),
         unknown: BTreeMap::new(),
     };
     match space {
@@ -523,11 +507,17 @@ async fn statistics(call: Call) -> Answer {
             shown.unknown.insert("space", reason.to_owned());
         }
     }
-    match call.ceph(totals).await? {
-        Some((images, trash, namespaces)) => {
-            shown.images = Some(images);
-            shown.trash = Some(trash);
-            shown.namespaces = Some(namespaces);
+    let deadline = call.deadline;
+    let totals = call.ceph(move |io| match totals::of(io, deadline) {
+        Err(problem) if problem.ceph_errno() == Some(Errno::EOPNOTSUPP) => Ok(None),
+        totals => Ok(Some(totals?)),
+    });
+    match totals.await? {
+        Some(totals) => {
+            shown.images = Some(totals.images);
+            shown.trash = Some(totals.trash);
+            shown.namespaces = Some(totals.namespaces);
+            shown.unread = totals.unread;
         }
         None => {
             let reason = "The pool is erasure-coded: it holds images' data, and no images.";
@@ -545,24 +535,4 @@ fn space(cluster: &Cluster, name: &str) -> Result<Result<Space, &'static str>, P
         available_bytes: stats.max_avail,
         objects: stats.objects,
     }))
-}
-
-/// What the images and the trash of all namespaces add up to, and the number of namespaces.
-fn totals(io: &IoContext) -> Result<Option<(Totals, Totals, u64)>, Problem> {
-    let (mut images, mut trash) = (Totals::default(), Totals::default());
-    let mut namespaces = match io.namespaces() {
-        Err(error) if error.is(Errno::EOPNOTSUPP) => return Ok(None),
-        namespaces => namespaces?,
-    };
-    let count = namespaces.len() as u64;
-    namespaces.push(String::new());
-    for namespace in namespaces {
-        let totals = match io.in_namespace(&namespace)?.totals() {
-            Err(error) if error.is(Errno::EOPNOTSUPP) => return Ok(None),
-            totals => totals?,
-        };
-        images.add(totals.images);
-        trash.add(totals.trash);
-    }
-    Ok(Some((images, trash, count)))
 }

@@ -179,3 +179,18 @@ fn an_erasure_coded_pool_has_no_images() {
     let other = service.client.put(path, &json!({})).unwrap().expect(409).json();
     assert_eq!(other["differences"][0]["field"], "kind", "{other}");
 }
+
+#[test]
+fn statistics_add_up_what_can_be_read_and_name_the_rest() {
+    let pool = pool();
+    let images = format!("/api/v1/pools/{pool}/images");
+    for name in ["a", "damaged"] {
+        api().post(&images, &json!({ "name": name, "sizeBytes": 8 << 20 })).unwrap().expect(201);
+    }
+    let id = api().get(&format!("{images}/damaged")).unwrap().json()["id"].as_str().unwrap().to_owned();
+    ceph().rados(&["-p", &pool, "setomapval", &format!("rbd_header.{id}"), "snapshot_0000000000000001", "x"]).unwrap();
+    let statistics = api().get(&format!("/api/v1/pools/{pool}/statistics")).unwrap().expect(200).json();
+    let sums = json!({ "count": 2, "provisionedBytes": 8 << 20, "snapshots": 0 });
+    assert_eq!(statistics["images"], sums, "{statistics}");
+    assert_eq!(statistics["unread"][0]["image"], "damaged", "{statistics}");
+}
