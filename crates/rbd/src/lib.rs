@@ -24,6 +24,7 @@ pub mod pool_users;
 pub mod problem_document;
 pub mod totals;
 pub mod trash;
+pub mod turn;
 pub mod unread;
 pub mod why;
 pub mod workers;

@@ -23,6 +23,7 @@ use rbd::layout::{LAYERING, check_with_cluster};
 use rbd::listing::{Image, KRBD_SNAPSHOTS, Named, Snapshot, snapshot as shown};
 use rbd::names::{Place, check_new};
 use rbd::pool_use;
+use rbd::turn::Turn;
 use rbd::why::{self, Act, Reason};
 
 const TAG: &str = "snapshots";
@@ -191,6 +192,8 @@ fn take_once(
     deadline: std::time::Instant,
 ) -> Result<(StatusCode, Taken), Problem> {
     let found = image::find(io, image, deadline)?;
+    let _turn = Turn::at(io.pool_id(), &found.id, deadline)?;
+    let found = image::find(io, image, deadline)?;
     // Without opening, which would ask other clients for the exclusive lock for nothing.
     let mut status = StatusCode::OK;
     if found.snapshot(name).is_err() {
@@ -250,6 +253,8 @@ async fn delete(call: Call) -> Answer {
     let deadline = call.deadline;
     let kept = call
         .ceph(move |io| {
+            let found = image::find(io, &image, deadline)?;
+            let _turn = Turn::at(io.pool_id(), &found.id, deadline)?;
             let found = image::find(io, &image, deadline)?;
             let raw = changeable(&found, &name)?;
             if let Some(reason) =

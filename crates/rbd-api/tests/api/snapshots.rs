@@ -242,3 +242,22 @@ fn many_may_put_the_same_snapshot_at_once() {
     let list: Value = serde_json::from_str(&list).unwrap();
     assert_eq!(list.as_array().unwrap().len(), 1, "{list}");
 }
+
+#[test]
+fn of_many_who_take_or_delete_the_same_snapshot_one_does() {
+    let pool = pool();
+    let path = format!("/api/v1/pools/{pool}/images/a");
+    api().put(&path, &json!({ "sizeBytes": 1 << 20 })).unwrap().expect(201);
+    let at_once = |call: &(dyn Fn() -> u16 + Sync)| -> Vec<u16> {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..12).map(|_| scope.spawn(call)).collect();
+            let mut statuses: Vec<u16> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+            statuses.sort_unstable();
+            statuses
+        })
+    };
+    let taken = at_once(&|| api().post(&format!("{path}/snapshots"), &json!({ "name": "s" })).unwrap().status);
+    assert_eq!((taken[0], &taken[1..]), (201, &[409; 11][..]));
+    let deleted = at_once(&|| api().delete(&format!("{path}/snapshots/s")).unwrap().status);
+    assert_eq!((deleted[0], &deleted[1..]), (204, &[404; 11][..]));
+}
