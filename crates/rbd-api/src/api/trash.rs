@@ -82,7 +82,8 @@ async fn restore(mut call: Call) -> Answer {
                 Some(Errno::EEXIST) => Problem::new(Kind::Exists, format!("There is an image {name:?} already."))
                     .correction("Restore it under another name: {\"name\": \"…\"}.")
                     .errno(Errno::EEXIST),
-                Some(Errno::ENOENT) => {
+                // With EBADF its id is in the directory already: another call has restored it.
+                Some(Errno::ENOENT | Errno::EBADF) => {
                     Problem::new(Kind::TrashNotFound, format!("Image {id:?} has left the trash in the meantime."))
                         .errno(Errno::ENOENT)
                 }

@@ -12,6 +12,7 @@ use super::reason::{Act, MissingPool, Other, Reason};
 use crate::fault::{Fault as Problem, Kind};
 use crate::image::{self, locks, watchers};
 use crate::layout::{EXCLUSIVE_LOCK, JOURNALING};
+use crate::listing;
 
 /// Bit of the feature `non-primary`, which mirroring by snapshots sets.
 const NON_PRIMARY: u64 = 1 << 10;
@@ -191,8 +192,14 @@ pub fn explain(io: &IoContext, name: &str, id: &str, error: ceph::Error, deadlin
             let problem = named(io, &header, reason, deadline).problem(name).errno(errno);
             if problem.why().is_some() { problem } else { problem.cause(error.to_string()) }
         }
+        None if errno == Errno::ENOENT && !names(io, name, id, deadline) => image::gone(io, name, deadline),
         None => unexplained(name, errno, error),
     }
+}
+
+/// Whether a name still is that of an image.
+fn names(io: &IoContext, name: &str, id: &str, deadline: Instant) -> bool {
+    listing::find(io, name, deadline).is_ok_and(|found| found.is_some_and(|found| found.id == id))
 }
 
 /// The state of an image that explains an errno, of a call on more than this image.
