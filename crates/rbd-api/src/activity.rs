@@ -16,6 +16,8 @@ use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::bare;
+
 /// How long may pass without what is due.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -136,12 +138,14 @@ pub struct Watched<T> {
     limits: Limits,
     /// Looks again then; a request that runs ends without a word to the reader.
     look: Pin<Box<Sleep>>,
+    /// What goes instead of an answer that is being written, and how much of it has gone.
+    instead: Option<(Vec<u8>, usize)>,
 }
 
 impl<T> Watched<T> {
     /// Watches a connection.
     pub fn new(inner: T, activity: Activity, limits: Limits) -> Self {
-        Self { inner, activity, limits, look: Box::pin(sleep_until(Instant::now() + limits.head)) }
+        Self { inner, activity, limits, look: Box::pin(sleep_until(Instant::now() + limits.head)), instead: None }
     }
 
     fn wrote(&self, outcome: Poll<Result<usize>>) -> Poll<Result<usize>> {
@@ -149,6 +153,27 @@ impl<T> Watched<T> {
             self.activity.spoke();
         }
         outcome
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Watched<T> {
+    /// Writes what goes instead of these bytes, to its end; `None` when they go themselves.
+    fn poll_instead(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Option<Result<usize>>> {
+        if self.instead.is_none() {
+            self.instead = bare::with_document(bytes).map(|answer| (answer, 0));
+        }
+        while let Some((answer, gone)) = &mut self.instead {
+            if *gone == answer.len() {
+                self.instead = None;
+                return Poll::Ready(Some(Ok(bytes.len())));
+            }
+            match ready!(Pin::new(&mut self.inner).poll_write(context, &answer[*gone..])) {
+                Ok(0) => return Poll::Ready(Some(Ok(0))),
+                Ok(more) => *gone += more,
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+        Poll::Ready(None)
     }
 }
 
@@ -180,7 +205,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        let outcome = Pin::new(&mut self.inner).poll_write(context, bytes);
+        let outcome = match ready!(self.poll_instead(context, bytes)) {
+            Some(instead) => Poll::Ready(instead),
+            None => Pin::new(&mut self.inner).poll_write(context, bytes),
+        };
         self.wrote(outcome)
     }
 
@@ -189,6 +217,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
+        let mut filled = slices.iter().filter(|slice| !slice.is_empty());
+        if let (Some(only), None) = (filled.next(), filled.next())
+            && let Some(instead) = ready!(self.poll_instead(context, only))
+        {
+            return self.wrote(Poll::Ready(instead));
+        }
         let outcome = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
         self.wrote(outcome)
     }

@@ -307,3 +307,23 @@ fn a_body_with_two_lengths_never_leaves_a_second_request() {
                  connection: close\r\n\r\n";
     assert!(raw(twice).starts_with("HTTP/1.1 400 "));
 }
+
+#[test]
+fn a_head_that_is_not_http_is_answered_with_a_document() {
+    let get = "GET /api/v1/pools HTTP/1.1\r\nhost: localhost\r\n";
+    let many: String = (0..120).map(|n| format!("x-{n}: 1\r\n")).collect();
+    for (request, status, problem) in [
+        (format!("{get}content-length: 1\r\ncontent-length: 2\r\n\r\n"), 400, "bad-request"),
+        (format!("{get}content-length: -1\r\n\r\n"), 400, "bad-request"),
+        ("GET / HTTP/1.1\r\nhost\r\n\r\n".to_owned(), 400, "bad-request"),
+        (format!("{get}{many}\r\n"), 431, "head-too-large"),
+        (format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "a".repeat(70_000)), 431, "head-too-large"),
+    ] {
+        let answer = raw(&request);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        assert!(head.contains("application/problem+json"), "{head}");
+        let document: Value = serde_json::from_str(body).unwrap();
+        assert_eq!(document["type"], format!("urn:sparrow:problem:{problem}"), "{document}");
+    }
+}
