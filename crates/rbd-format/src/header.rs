@@ -14,6 +14,8 @@ use crate::{ChildImage, Name, Snapshot};
 
 /// Ceph's `CEPH_NOSNAP`: no snapshot, which in a parent means that there is no parent.
 pub(crate) const NO_SNAPSHOT: u64 = u64::MAX - 1;
+/// The id that stands for no pool.
+const NO_POOL: i64 = -1;
 const SNAPSHOT_PREFIX: &[u8] = b"snapshot_";
 const CHILDREN_PREFIX: &[u8] = b"snap_children_";
 const METADATA_PREFIX: &[u8] = b"metadata_";
@@ -278,7 +280,13 @@ impl HeaderBuilder {
                 }
                 self.object_prefix = Some(prefix);
             }
-            b"data_pool_id" => self.data_pool_id = Some(cursor.i64("data pool id")?),
+            b"data_pool_id" => {
+                let id = cursor.i64("data pool id")?;
+                if id < NO_POOL {
+                    return Err(DecodeError::Invalid { what: "data pool id", reason: "is below -1" });
+                }
+                self.data_pool_id = Some(id).filter(|id| *id != NO_POOL);
+            }
             b"stripe_unit" => self.stripe_unit = Some(cursor.u64("stripe unit")?),
             b"stripe_count" => self.stripe_count = Some(cursor.u64("stripe count")?),
             b"snap_seq" => self.snap_seq = Some(cursor.u64("newest snapshot id")?),

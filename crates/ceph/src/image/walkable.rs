@@ -4,11 +4,12 @@
 use std::collections::HashSet;
 
 use rbd_format::header::{MigrationRole, header_object};
-use rbd_format::{DecodeError, DirectoryEntry, ImageHeader, ImageSize, Unopenable, decode_header};
+use rbd_format::{DecodeError, DirectoryEntry, ImageHeader, ImageSize, Unopenable, decode_header, is_id};
 
 use super::{Image, ImageRef};
 use crate::error::{Errno, Error, Result};
 use crate::ioctx::IoContext;
+use crate::omap::Entry;
 
 /// How many ancestors are followed: far more than anything can work with.
 const MOST_ANCESTORS: usize = 64;
@@ -39,8 +40,14 @@ impl IoContext {
             Some(Err(error)) if error.is(Errno::ENOENT) => return Ok(None),
             read => read.transpose()?.unwrap_or_default(),
         };
-        Ok(entries.iter().find_map(|(key, value)| match DirectoryEntry::decode(key, value) {
-            Ok(Some(DirectoryEntry::Name { id, .. })) => Some(id),
+        // An entry that is damaged is not one that is missing: librbd would go by it.
+        let decode = |(key, value): &Entry| {
+            DirectoryEntry::decode(key, value)
+                .map_err(|source| Error::Decode { subject: self.subject(directory), source })
+        };
+        let decoded: Vec<_> = entries.iter().map(decode).collect::<Result<_>>()?;
+        Ok(decoded.into_iter().flatten().find_map(|entry| match entry {
+            DirectoryEntry::Name { id, .. } => Some(id),
             _ => None,
         }))
     }
@@ -80,6 +87,10 @@ impl IoContext {
     /// Refuses to have librbd remove the objects of an image that it must not open, or whose layout would end this process. An
     /// image without a header that can be read is left to librbd.
     pub(crate) fn check_removable(&self, id: &str) -> Result<()> {
+        if !is_id(id.as_bytes()) {
+            let source = DecodeError::Invalid { what: "image id", reason: "is none" };
+            return Err(Error::Decode { subject: self.subject(&format!("id {id:?}")), source });
+        }
         self.header(id).map_or(Ok(()), |header| check_header(self, &format!("id {id}"), &header))
     }
 }
@@ -161,10 +172,6 @@ fn origin(io: &IoContext, name: &str, header: &ImageHeader) -> Result<Option<(Io
     if pool_id < 0 || id.is_empty() {
         return Ok(None);
     }
-    if id.contains('\0') {
-        let source = DecodeError::Invalid { what: "id of the parent", reason: "holds a NUL byte" };
-        return Err(Error::Decode { subject: io.subject(name), source });
-    }
     let pool = match pool(io, name, pool_id, holds) {
         // Only snapshots need it any more; librbd says so when one is opened.
         Err(Error::PoolGone { .. }) if migration.is_none() && !header.takes_from_parent() => return Ok(None),
@@ -187,7 +194,8 @@ impl Image {
 
     /// Refuses a layout with which librbd fails even to shrink the image.
     pub(crate) fn check_layout(&self) -> Result<()> {
-        self.io.check_removable(&self.id().unwrap_or_default())
+        // An image of format 1 has no id, and no striping.
+        self.id().map_or(Ok(()), |id| self.io.check_removable(&id))
     }
 
     fn read_walkable(&self) -> Result<()> {
