@@ -328,17 +328,18 @@ fn measure(io: &IoContext, found: &Found, exact: bool, deadline: Instant) -> Res
 struct Step(u64);
 
 impl Step {
-    const FIRST: Self = Self(512);
+    const FIRST: Self = Self(256);
+    const LEAST: u64 = 32;
     const MOST: u64 = 1 << 22;
     const QUICK: Duration = Duration::from_millis(250);
     const SLOW: Duration = Duration::from_secs(1);
 
-    /// The next one, after one that took so long.
-    fn after(self, took: Duration) -> Self {
-        if took < Self::QUICK {
+    /// The next one, after one that took so long, when so much time is left: the last must end in time too.
+    fn after(self, took: Duration, left: Duration) -> Self {
+        if took < Self::QUICK && took * 8 < left {
             Self((self.0 * 2).min(Self::MOST))
-        } else if took > Self::SLOW {
-            Self((self.0 / 2).max(Self::FIRST.0))
+        } else if took > Self::SLOW || took * 4 > left {
+            Self((self.0 / 2).max(Self::LEAST))
         } else {
             self
         }
@@ -373,7 +374,7 @@ fn written(
             return Ok(None);
         }
         offset += length;
-        step = step.after(started.elapsed());
+        step = step.after(started.elapsed(), until.saturating_duration_since(Instant::now()));
     }
     Ok(Some(used))
 }
@@ -384,10 +385,13 @@ mod tests {
 
     #[test]
     fn steps_grow_while_they_are_quick_and_stay_within_bounds() {
-        let many = |took: Duration| (0..64).fold(Step::FIRST, |step, _| step.after(took)).0;
+        let left = Duration::from_secs(20);
+        let many = |took: Duration| (0..64).fold(Step::FIRST, |step, _| step.after(took, left)).0;
         assert_eq!(many(Duration::from_millis(1)), Step::MOST);
         assert_eq!(many(Duration::from_millis(500)), Step::FIRST.0);
-        assert_eq!(Step(4096).after(Duration::from_secs(2)).0, 2048);
-        assert_eq!(many(Duration::from_secs(2)), Step::FIRST.0);
+        assert_eq!(Step(4096).after(Duration::from_secs(2), left).0, 2048);
+        assert_eq!(many(Duration::from_secs(2)), Step::LEAST);
+        // At the end of the time they shrink, quick as they are.
+        assert_eq!(Step(4096).after(Duration::from_millis(100), Duration::from_millis(300)).0, 2048);
     }
 }

@@ -94,7 +94,7 @@ fn the_usage_of_a_huge_image_without_its_object_map_is_given_up_in_time() {
     let image = api().get(&path).unwrap().expect(200).json();
     assert!(image["features"].as_array().unwrap().contains(&json!("fast-diff")), "{image}");
     ceph().rados(&["-p", &pool, "rm", &format!("rbd_object_map.{}", image["id"].as_str().unwrap())]).unwrap();
-    let service = ServiceOptions::new(BINARY, ceph()).arguments(&["--deadline", "3s"]).start().unwrap();
+    let service = ServiceOptions::new(BINARY, ceph()).arguments(&["--deadline", "8s"]).start().unwrap();
     // More than a pool has workers.
     std::thread::scope(|scope| {
         let asked: Vec<_> =
