@@ -64,7 +64,7 @@ pub(crate) async fn run(
                     Some(known) if known.verdict.as_ref().is_some_and(|known| same(known, verdict)) => {}
                     Some(known) if known.again > started => {}
                     // What is served since before this process is no news.
-                    None if !begun && verdict.outcome == Outcome::Accepted => {
+                    None if !begun && verdict.outcome() == Outcome::Accepted => {
                         reported.insert(object.clone(), Reported { verdict: Some(verdict.clone()), again: started });
                     }
                     _ if due.len() < BATCH => due.extend(
@@ -119,7 +119,7 @@ pub(crate) async fn run(
 
 /// A new generation alone is no news.
 fn same(a: &Verdict, b: &Verdict) -> bool {
-    (a.outcome, &a.findings) == (b.outcome, &b.findings)
+    a.parents == b.parents
 }
 
 /// The event on an object; `None` for one that is no object of the cluster, or not any more.
@@ -128,13 +128,13 @@ fn event(snapshot: &Snapshot, object: &ObjectRef, verdict: &Verdict, instance: &
     let found = snapshot.get(object)?;
     let meta = found.meta();
     let now = Timestamp::now();
-    let (type_, reason) = match verdict.outcome {
+    let (type_, reason) = match verdict.outcome() {
         Outcome::Accepted => ("Normal", "Accepted"),
         Outcome::Partial => ("Warning", "Partial"),
         Outcome::Refused => ("Warning", "Refused"),
     };
     let findings: Vec<String> = verdict
-        .findings
+        .findings()
         .iter()
         .map(|finding| format!("{}: {} ({})", finding.field, finding.message, finding.reason))
         .collect();

@@ -246,7 +246,7 @@ impl Plan {
                 // Without addresses there is nothing to say, and nothing is taken back.
                 Some(_) if wanted.is_empty() => continue,
                 // What is refused from the start gets no address; what had one keeps the right one.
-                Some(verdict) if verdict.outcome == Outcome::Refused && ours.is_empty() => continue,
+                Some(verdict) if verdict.outcome() == Outcome::Refused && ours.is_empty() => continue,
                 Some(_) => {
                     self.mine.insert(key.clone());
                     let add = wanted.iter().filter(|address| !ingress.addresses.contains(address)).cloned().collect();

@@ -10,6 +10,8 @@
 
 mod action;
 mod addresses;
+mod condition;
+mod field_path;
 mod holdings;
 mod host_name;
 mod listener;
@@ -27,6 +29,8 @@ mod verdict;
 
 pub use action::{Action, Backend, Destination, Forward, Protocol, WeightedBackend};
 pub use addresses::{addresses, balanced, reached};
+pub use condition::{Condition, ConditionKind, Programmed};
+pub use field_path::{Abridged, FieldPath};
 pub use holdings::Holdings;
 pub use host_name::HostName;
 pub use listener::{Listener, ListenerId, ListenerSet};
@@ -43,4 +47,4 @@ pub use rewrite::{PathRewrite, Redirect};
 pub use routes::{CHALLENGE, Certificate, CertificateId, Found, Host, Routes, Rule};
 pub use snapshot::{Kind, Object, Snapshot};
 pub use sorted_map::SortedMap;
-pub use verdict::{Finding, Outcome, Reason, Verdict, Verdicts};
+pub use verdict::{Finding, Outcome, Parent, ParentVerdict, Reason, Verdict, Verdicts};

@@ -3,22 +3,88 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
 
-use crate::ObjectRef;
+use crate::{Key, ObjectRef};
 
 /// The verdicts on all objects that concern this controller, by object.
 pub type Verdicts = BTreeMap<ObjectRef, Verdict>;
 
 /// What became of an object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// The generation of the object that was looked at.
-    pub generation: i64,
-    /// How much of it is served.
+    /// The `metadata.generation` that was looked at.
+    pub observed_generation: i64,
+    /// What became of it at each of its parents; at one without a name for objects that name none.
+    pub parents: Vec<ParentVerdict>,
+}
+
+/// What became of an object at one of its parents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParentVerdict {
+    /// The parent.
+    pub parent: Parent,
+    /// How much of the object is served there.
     pub outcome: Outcome,
     /// What is wrong with it, in the order of its fields.
     pub findings: Vec<Finding>,
+}
+
+/// To what an object is attached: a Gateway and one of its listeners. A Service or an Ingress names neither, so that it has one
+/// parent without a name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Parent {
+    /// The Gateway.
+    pub gateway: Option<Key>,
+    /// The name of its listener; all that fit without one.
+    pub listener: Option<String>,
+}
+
+impl Verdict {
+    /// The verdict on an object that names no parent.
+    pub fn new(observed_generation: i64, outcome: Outcome, findings: Vec<Finding>) -> Self {
+        Self { observed_generation, parents: vec![ParentVerdict { parent: Parent::default(), outcome, findings }] }
+    }
+
+    /// How much of the object is served, by all of its parents together.
+    pub fn outcome(&self) -> Outcome {
+        let is_all = |outcome: Outcome| self.parents.iter().all(|parent| parent.outcome == outcome);
+        match () {
+            () if is_all(Outcome::Accepted) => Outcome::Accepted,
+            () if is_all(Outcome::Refused) => Outcome::Refused,
+            () => Outcome::Partial,
+        }
+    }
+
+    /// All findings, parent by parent.
+    pub fn findings(&self) -> Vec<&Finding> {
+        self.parents.iter().flat_map(|parent| &parent.findings).collect()
+    }
+
+    /// Adds what is not served at any parent, and was found after the object was judged.
+    pub fn add(&mut self, finding: &Finding) {
+        for parent in &mut self.parents {
+            parent.outcome = parent.outcome.max(Outcome::Partial);
+            parent.findings.push(finding.clone());
+        }
+    }
+}
+
+impl Serialize for Verdict {
+    /// As an object with `generation`, `outcome` and `findings`; and `parents`, if one has a name.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let named = self.parents.iter().any(|parent| parent.parent != Parent::default());
+        let mut object = serializer.serialize_struct("Verdict", if named { 4 } else { 3 })?;
+        object.serialize_field("generation", &self.observed_generation)?;
+        object.serialize_field("outcome", &self.outcome())?;
+        object.serialize_field("findings", &self.findings())?;
+        if named {
+            let parents: Vec<_> = self.parents.iter().map(|parent| (&parent.parent, parent.outcome)).collect();
+            object.serialize_field("parents", &parents)?;
+        }
+        object.end()
+    }
 }
 
 /// How much of an object is served.
@@ -65,5 +131,29 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn object_is_partial_where_its_parents_differ() {
+        use Outcome::{Accepted, Partial, Refused};
+        let at = |name: &str, outcome| ParentVerdict {
+            parent: Parent { gateway: None, listener: Some(name.to_owned()) },
+            outcome,
+            findings: Vec::new(),
+        };
+        for (outcomes, expected) in [
+            ([Accepted, Accepted], Accepted),
+            ([Accepted, Refused], Partial),
+            ([Refused, Refused], Refused),
+            ([Partial, Refused], Partial),
+        ] {
+            let parents = vec![at("a", outcomes[0]), at("b", outcomes[1])];
+            assert_eq!(Verdict { observed_generation: 1, parents }.outcome(), expected, "{outcomes:?}");
+        }
     }
 }

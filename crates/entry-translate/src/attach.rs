@@ -1,11 +1,14 @@
 //! Which objects are this controller's.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use entry_model::{Ingress, Kind, Meta, ObjectRef, Reason, Service, Snapshot, Verdicts};
+use entry_model::{
+    FieldPath, Ingress, IngressBackend, Key, Kind, Meta, ObjectRef, Reason, Service, Snapshot, Verdicts,
+};
 
 use crate::BuildSettings;
-use crate::draft::{Draft, Place, words};
+use crate::draft::{Draft, words};
 
 /// How old an object is among others: when it was made, and its index. Of those that ask for the same, the lowest gets it.
 pub type Age = (i64, usize);
@@ -15,13 +18,14 @@ pub type Age = (i64, usize);
 pub struct Attached<'a> {
     pub object: ObjectRef,
     pub source: Source<'a>,
-    pub draft: Draft<'a>,
+    pub draft: Draft,
 }
 
+/// An object of a kind that can ask for routes.
 #[derive(Debug, Clone, Copy)]
 pub enum Source<'a> {
-    Service(&'a Service),
-    Ingress(&'a Ingress),
+    Service(&'a Arc<Service>),
+    Ingress(&'a Arc<Ingress>),
 }
 
 impl<'a> Source<'a> {
@@ -30,6 +34,26 @@ impl<'a> Source<'a> {
             Self::Service(service) => &service.meta,
             Self::Ingress(ingress) => &ingress.meta,
         }
+    }
+}
+
+impl Source<'_> {
+    /// Whether it declares TLS.
+    pub fn brings_certificate(self) -> bool {
+        matches!(self, Self::Ingress(ingress) if !ingress.tls.is_empty())
+    }
+
+    /// Whether it names one of these objects as a backend.
+    pub fn names_any(self, objects: &HashSet<ObjectRef>) -> bool {
+        let Self::Ingress(ingress) = self else { return false };
+        let backends = ingress.rules.iter().flat_map(|rule| &rule.paths).map(|path| &path.backend);
+        backends.chain(&ingress.default_backend).any(|backend| match backend {
+            IngressBackend::Service { name, .. } => {
+                let key = Key { namespace: ingress.meta.namespace.clone(), name: name.clone() };
+                objects.contains(&ObjectRef::new(Kind::Service, key))
+            }
+            IngressBackend::Resource { .. } => false,
+        })
     }
 }
 
@@ -56,19 +80,22 @@ fn is_aside(snapshot: &Snapshot, settings: &BuildSettings, object: &ObjectRef) -
 
 fn all<'a>(snapshot: &'a Snapshot, settings: &BuildSettings) -> impl Iterator<Item = Attached<'a>> {
     let (label, value) = &settings.service_selector;
-    let services = snapshot.services.values().filter(move |service| service.meta.labels.get(label) == Some(value));
+    let services = snapshot.services.iter().filter(move |(_, service)| service.meta.labels.get(label) == Some(value));
     let classes = || snapshot.classes.values().filter(|class| class.controller == settings.controller);
     let names: HashSet<_> = classes().map(|class| class.meta.name.as_str()).collect();
     let without_class = classes().any(|class| class.default);
     let ingresses = snapshot
         .ingresses
-        .values()
-        .filter(move |ingress| ingress.class.as_deref().map_or(without_class, |class| names.contains(class)));
+        .iter()
+        .filter(move |(_, ingress)| ingress.class.as_deref().map_or(without_class, |class| names.contains(class)));
 
-    let attached =
-        |kind, source: Source<'a>| Attached { object: source.meta().object(kind), source, draft: Draft::default() };
-    let services = services.map(move |service| attached(Kind::Service, Source::Service(service)));
-    let ingresses = ingresses.map(move |ingress| attached(Kind::Ingress, Source::Ingress(ingress)));
+    let attached = |kind, key: &Arc<Key>, source| Attached {
+        object: ObjectRef { kind, key: Arc::clone(key) },
+        source,
+        draft: Draft::default(),
+    };
+    let services = services.map(move |(key, service)| attached(Kind::Service, key, Source::Service(service)));
+    let ingresses = ingresses.map(move |(key, ingress)| attached(Kind::Ingress, key, Source::Ingress(ingress)));
     services.chain(ingresses)
 }
 
@@ -81,7 +108,7 @@ pub fn verdicts(attached: Vec<Attached<'_>>, snapshot: &Snapshot, settings: &Bui
     let mut verdicts: Verdicts = finished.collect();
     let refused = |reason, message: String, generation| {
         let mut draft = Draft::default();
-        draft.lose(Place::Whole, reason, message);
+        draft.lose(&FieldPath::OBJECT, reason, message);
         draft.verdict(generation)
     };
     for (object, (reason, text)) in &settings.quarantine {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use entry_model::{Holdings, HostName, Match, Reason};
 
 use crate::attach::{Age, Attached};
-use crate::claim::{Claim, Claims};
-use crate::draft::Place;
-use crate::owners::{keep_rules, namespace_of, place};
+use crate::claim::Claim;
+use crate::contest::{Contender, Contest};
+use crate::owners::{keep_rules, namespace_of};
+use crate::site::Site;
 use crate::unit::Unit;
 
 /// How much of one thing is served.
@@ -73,53 +74,53 @@ pub fn exceeded(what: &str, most: usize, flag: &str) -> String {
 }
 
 /// Takes from what is asked for whatever is over a bound, and tells who asked.
-pub fn apply<'a>(bounds: &Bounds, held: &[Arc<Holdings>], asked: &mut Claims<'a>, attached: &mut [Attached<'a>]) {
+pub fn apply(bounds: &Bounds, held: &[Arc<Holdings>], asked: &mut Contest<'_>, attached: &mut [Attached<'_>]) {
     if fits(bounds, &asked.rules, attached) {
         return;
     }
     let mut keep = vec![true; asked.rules.len()];
     let mut counts = Counts { bounds, of: HashMap::new(), all: Count::default(), seen: HashSet::new() };
     for index in by_age(held, &asked.rules, attached) {
-        let (host, claim) = &asked.rules[index];
-        if let Err((place, message)) = counts.take(host, claim, namespace_of(attached, claim.owner)) {
+        let Contender { claim, owner, .. } = asked.rules[index];
+        if let Err((site, message)) = counts.take(claim, namespace_of(attached, owner)) {
             keep[index] = false;
-            attached[claim.owner.1].draft.lose(place, Reason::BoundExceeded, message);
+            attached[owner.1].draft.lose(&site, Reason::BoundExceeded, message);
         }
     }
     keep_rules(asked, &keep, attached);
 }
 
 /// Whether it is so little that no bound can be reached: each rule may be a host.
-fn fits(bounds: &Bounds, rules: &[(HostName, Claim<'_>)], attached: &[Attached<'_>]) -> bool {
+fn fits(bounds: &Bounds, rules: &[Contender<'_>], attached: &[Attached<'_>]) -> bool {
     let least = |of: fn(&Bound) -> usize| {
-        let patterns = rules.iter().any(|(host, _)| host.is_wildcard());
+        let patterns = rules.iter().any(|contender| contender.claim.host.is_wildcard());
         let patterns = if patterns { of(&bounds.patterns) } else { usize::MAX };
         of(&bounds.hosts).min(of(&bounds.rules)).min(patterns)
     };
-    let all: usize = rules.iter().map(|(_, claim)| weight(&claim.matches)).sum();
+    let all: usize = rules.iter().map(|contender| weight(&contender.claim.matches)).sum();
     if all <= least(|bound| bound.namespace.min(bound.all)) {
         return true;
     }
     let mut each: HashMap<&str, usize> = HashMap::new();
-    for (_, claim) in rules {
-        *each.entry(namespace_of(attached, claim.owner)).or_default() += weight(&claim.matches);
+    for Contender { claim, owner, .. } in rules {
+        *each.entry(namespace_of(attached, *owner)).or_default() += weight(&claim.matches);
     }
     all <= least(|bound| bound.all) && each.values().all(|count| *count <= least(|bound| bound.namespace))
 }
 
 /// The rules from the oldest claim to the newest. What is held since earlier, as much of a namespace as was served then, is
 /// older than all else, whatever its object's age.
-fn by_age(held: &[Arc<Holdings>], rules: &[(HostName, Claim<'_>)], attached: &[Attached<'_>]) -> Vec<usize> {
+fn by_age(held: &[Arc<Holdings>], rules: &[Contender<'_>], attached: &[Attached<'_>]) -> Vec<usize> {
     let mut order: Vec<(bool, Age, usize)> =
-        rules.iter().enumerate().map(|(index, (_, claim))| (true, claim.owner, index)).collect();
+        rules.iter().enumerate().map(|(index, contender)| (true, contender.owner, index)).collect();
     order.sort_unstable();
     if held.iter().any(|holdings| !holdings.is_empty()) {
         let mut counted: HashMap<&str, usize> = HashMap::new();
         let mut seen = HashSet::new();
         for (new, owner, index) in &mut order {
-            let (host, claim) = &rules[*index];
-            let (key, namespace) = (Unit::of(host, &claim.matches.path).key(), namespace_of(attached, *owner));
-            if !seen.insert((namespace, host, &claim.matches)) {
+            let claim = rules[*index].claim;
+            let (key, namespace) = (Unit::of(&claim.host, &claim.matches.path).key(), namespace_of(attached, *owner));
+            if !seen.insert((namespace, &claim.host, &claim.matches)) {
                 // It counts once.
                 continue;
             }
@@ -154,12 +155,8 @@ impl<'a, 'b> Counts<'a, 'b> {
     ///
     /// # Errors
     /// There is none: for which field, and the sentence.
-    fn take(
-        &mut self,
-        host: &'b HostName,
-        claim: &'b Claim<'a>,
-        namespace: &'a str,
-    ) -> Result<(), (Place<'a>, String)> {
+    fn take(&mut self, claim: &'b Claim, namespace: &'a str) -> Result<(), (Site, String)> {
+        let host = &claim.host;
         let rule = (namespace, host, Some(&claim.matches));
         if self.seen.contains(&rule) {
             return Ok(());
@@ -170,11 +167,11 @@ impl<'a, 'b> Counts<'a, 'b> {
         let (Bounds { hosts: most_hosts, patterns: most_patterns, rules: most_rules, .. }, all) =
             (self.bounds, &mut self.all);
         let own = self.of.entry(namespace).or_default();
-        let of_host = place(host, claim.place);
+        let of_host = if *host == HostName::Any { claim.site } else { claim.site.host() };
         room("hosts", "hosts", most_hosts, (own.hosts, all.hosts), hosts).map_err(|message| (of_host, message))?;
         room("hosts with `*`", "patterns", most_patterns, (own.patterns, all.patterns), patterns)
             .map_err(|message| (of_host, message))?;
-        room("rules", "rules", most_rules, (own.rules, all.rules), rules).map_err(|message| (claim.place, message))?;
+        room("rules", "rules", most_rules, (own.rules, all.rules), rules).map_err(|message| (claim.site, message))?;
         for count in [own, all] {
             count.hosts += hosts;
             count.patterns += patterns;

@@ -1,128 +1,55 @@
 //! What the owner of an object will be told, as it is gathered.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt;
 
-use entry_model::{Finding, ObjectRef, Outcome, Reason, Verdict};
+use entry_model::{Abridged, Finding, ObjectRef, Outcome, Reason, Verdict};
 
-/// A field of an object. Ordered as the fields are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Place<'a> {
-    /// The object as a whole.
-    Whole,
-    Annotation(&'a str),
-    Name,
-    ClusterIp,
-    Ports,
-    Port(usize, PortPart),
-    ServiceType,
-    Spec,
-    DefaultBackend(BackendPart),
-    Rule(usize, RulePart),
-    Tls,
-    TlsEntry(usize, TlsPart),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PortPart {
-    AppProtocol,
-    Number,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RulePart {
-    Host,
-    Paths,
-    Path(usize),
-    PathType(usize),
-    Backend(usize, BackendPart),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum BackendPart {
-    Whole,
-    Resource,
-    Name,
-    Port,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TlsPart {
-    Hosts,
-    Host(usize),
-    Secret,
-}
-
-impl fmt::Display for BackendPart {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Whole => "",
-            Self::Resource => ".resource",
-            Self::Name => ".service.name",
-            Self::Port => ".service.port",
-        })
-    }
-}
-
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Whole => Ok(()),
-            Self::Annotation(name) => write!(f, "metadata.annotations[{}]", cut(name)),
-            Self::Name => f.write_str("metadata.name"),
-            Self::ClusterIp => f.write_str("spec.clusterIP"),
-            Self::Ports => f.write_str("spec.ports"),
-            Self::Port(n, PortPart::AppProtocol) => write!(f, "spec.ports[{n}].appProtocol"),
-            Self::Port(n, PortPart::Number) => write!(f, "spec.ports[{n}].port"),
-            Self::ServiceType => f.write_str("spec.type"),
-            Self::Spec => f.write_str("spec"),
-            Self::DefaultBackend(part) => write!(f, "spec.defaultBackend{part}"),
-            Self::Rule(n, RulePart::Host) => write!(f, "spec.rules[{n}].host"),
-            Self::Rule(n, RulePart::Paths) => write!(f, "spec.rules[{n}].http.paths"),
-            Self::Rule(n, RulePart::Path(m)) => write!(f, "spec.rules[{n}].http.paths[{m}].path"),
-            Self::Rule(n, RulePart::PathType(m)) => write!(f, "spec.rules[{n}].http.paths[{m}].pathType"),
-            Self::Rule(n, RulePart::Backend(m, part)) => write!(f, "spec.rules[{n}].http.paths[{m}].backend{part}"),
-            Self::Tls => f.write_str("spec.tls"),
-            Self::TlsEntry(n, TlsPart::Hosts) => write!(f, "spec.tls[{n}].hosts"),
-            Self::TlsEntry(n, TlsPart::Host(m)) => write!(f, "spec.tls[{n}].hosts[{m}]"),
-            Self::TlsEntry(n, TlsPart::Secret) => write!(f, "spec.tls[{n}].secretName"),
-        }
-    }
-}
+use crate::site::Site;
 
 /// How many findings are told of one object: they go into Events, the log and metrics.
 const MOST: usize = 20;
 
 /// A verdict in the making.
-#[derive(Debug, Default)]
-pub struct Draft<'a> {
-    findings: Vec<(Place<'a>, Reason, String)>,
+#[derive(Debug, Clone, Default)]
+pub struct Draft {
+    findings: Vec<Drafted>,
     lost: bool,
     served: bool,
 }
 
-impl<'a> Draft<'a> {
-    /// Something that was asked for is not served as it was asked for.
-    pub fn lose(&mut self, place: Place<'a>, reason: Reason, message: String) {
+/// A finding, before it is known whether it still matters.
+#[derive(Debug, Clone)]
+struct Drafted {
+    finding: Finding,
+    /// The claim whose backend it is about, if it is about one.
+    backend_of: Option<Site>,
+}
+
+impl Draft {
+    /// Something that was asked for is not served as it was asked for. The field is a [`Site`] or a path.
+    pub fn lose(&mut self, field: &impl fmt::Display, reason: Reason, message: String) {
         self.lost = true;
-        self.note(place, reason, message);
+        self.note(field, reason, message);
     }
 
     /// All is served, and there is something to know.
-    pub fn note(&mut self, place: Place<'a>, reason: Reason, message: String) {
-        self.findings.push((place, reason, message));
+    pub fn note(&mut self, field: &impl fmt::Display, reason: Reason, message: String) {
+        self.findings
+            .push(Drafted { finding: Finding { field: field.to_string(), reason, message }, backend_of: None });
+    }
+
+    /// What was found last is about the backend of this claim.
+    pub fn of_backend(&mut self, claim: Site) {
+        if let Some(last) = self.findings.last_mut() {
+            last.backend_of = Some(claim);
+        }
     }
 
     /// Takes back what was said of the backends of these claims: nothing leads there.
-    pub fn forget_backends(&mut self, claims: &HashSet<Place<'a>>) {
-        let claim = |place: Place<'a>| match place {
-            Place::Rule(n, RulePart::Backend(m, _)) => Some(Place::Rule(n, RulePart::Path(m))),
-            Place::DefaultBackend(BackendPart::Resource | BackendPart::Name | BackendPart::Port) => {
-                Some(Place::DefaultBackend(BackendPart::Whole))
-            }
-            _ => None,
-        };
-        self.findings.retain(|&(place, ..)| claim(place).is_none_or(|claim| !claims.contains(&claim)));
+    pub fn forget_backends(&mut self, claims: &HashSet<Site>) {
+        self.findings.retain(|Drafted { backend_of, .. }| backend_of.is_none_or(|claim| !claims.contains(&claim)));
     }
 
     /// A rule of the object stands. One that is answered 503 counts too: nobody else gets its path.
@@ -133,35 +60,51 @@ impl<'a> Draft<'a> {
     /// The verdict.
     pub fn verdict(mut self, generation: i64) -> Verdict {
         // Stable: what is said of the same field stays in the order in which it was found.
-        self.findings.sort_by_key(|&(place, ..)| place);
-        let more = self.findings.len().saturating_sub(MOST);
-        if let Some(&(_, reason, _)) = self.findings.get(MOST) {
-            self.findings.truncate(MOST);
+        self.findings.sort_by(|a, b| field_order(&a.finding.field, &b.finding.field));
+        let mut findings: Vec<Finding> = self.findings.into_iter().map(|found| found.finding).collect();
+        let more = findings.len().saturating_sub(MOST);
+        if let Some(&Finding { reason, .. }) = findings.get(MOST) {
+            findings.truncate(MOST);
             let message = format!("And {more} more findings, which are told when there are fewer; correct these first");
-            self.findings.push((Place::Whole, reason, message));
+            findings.push(Finding { field: String::new(), reason, message });
         }
         let outcome = match (self.lost, self.served) {
             (false, _) => Outcome::Accepted,
             (true, true) => Outcome::Partial,
             (true, false) => Outcome::Refused,
         };
-        let finding =
-            |(place, reason, message): (Place<'_>, _, _)| Finding { field: place.to_string(), reason, message };
-        Verdict { generation, outcome, findings: self.findings.into_iter().map(finding).collect() }
+        Verdict::new(generation, outcome, findings)
     }
+}
+
+/// The order of two fields: by their texts, with numbers by their value, so that a field comes before those in it. What a rule
+/// leads to comes behind what it is for, as the API declares it.
+fn field_order(one: &str, two: &str) -> Ordering {
+    let (mut a, mut b) = (one, two);
+    loop {
+        let same = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b && !a.is_ascii_digit()).count();
+        let same = (0..=same).rev().find(|at| a.is_char_boundary(*at)).unwrap_or(0);
+        (a, b) = (&a[same..], &b[same..]);
+        match (leading_number(a), leading_number(b)) {
+            (Some((x, rest)), Some((y, other_rest))) if x == y => (a, b) = (rest, other_rest),
+            (Some((x, _)), Some((y, _))) => return x.cmp(&y),
+            _ => {
+                let is_backend =
+                    |all: &str, rest: &str| all[..all.len() - rest.len()].ends_with('.') && rest.starts_with("backend");
+                return (is_backend(one, a), a).cmp(&(is_backend(two, b), b));
+            }
+        }
+    }
+}
+
+fn leading_number(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    Some((text[..end].parse().ok()?, &text[end..]))
 }
 
 /// Text from an object, for a message: quoted, on one line, at most 100 characters of it.
 pub fn quoted(text: &str) -> String {
-    format!("\"{}\"", cut(text))
-}
-
-/// The same without quotes.
-pub fn cut(text: &str) -> String {
-    const LONGEST: usize = 100;
-    let end = text.char_indices().nth(LONGEST);
-    let shown = &text[..end.map_or(text.len(), |(at, _)| at)];
-    format!("{}{}", shown.escape_debug(), if end.is_some() { "…" } else { "" })
+    format!("\"{}\"", Abridged(text))
 }
 
 /// What a program said, for a message: on one line, at most 300 characters of it, so that its reason is in it.
@@ -183,7 +126,40 @@ pub fn words(text: &str) -> String {
 /// An object, for a message: `Ingress shop/web`.
 pub fn named(object: &ObjectRef) -> String {
     match object.key.namespace.as_str() {
-        "" => format!("{} {}", object.kind, cut(&object.key.name)),
-        namespace => format!("{} {}/{}", object.kind, cut(namespace), cut(&object.key.name)),
+        "" => format!("{} {}", object.kind, Abridged(&object.key.name)),
+        namespace => format!("{} {}/{}", object.kind, Abridged(namespace), Abridged(&object.key.name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_in_the_order_of_their_numbers() {
+        let sorted = [
+            "",
+            "metadata.annotations[sparrow/backend-protocol]",
+            "metadata.annotations[sparrow/port]",
+            "metadata.name",
+            "spec",
+            "spec.clusterIP",
+            "spec.rules[2].host",
+            "spec.rules[2].http.paths",
+            "spec.rules[2].http.paths[0].path",
+            "spec.rules[2].http.paths[0].pathType",
+            "spec.rules[2].http.paths[0].backend.service.name",
+            "spec.rules[2].http.paths[9].path",
+            "spec.rules[2].http.paths[10].path",
+            "spec.rules[10].host",
+            "spec.tls[0].hosts",
+            "spec.tls[0].hosts[0]",
+            "spec.tls[0].secretName",
+        ];
+        for (n, a) in sorted.iter().enumerate() {
+            for (m, b) in sorted.iter().enumerate() {
+                assert_eq!(field_order(a, b), n.cmp(&m), "{a} {b}");
+            }
+        }
     }
 }

@@ -1,69 +1,219 @@
-//! Who gets what several ask for, and the order in which rules are tried.
+//! Who gets what several ask for, and the order in which rules are tried: host by host.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use entry_model::{Host, HostName, ListenerSet, Match, Policies, Policy, PolicyId, Reason, Routes, Rule};
+use entry_model::{Host, HostName, ListenerSet, Match, Policies, Policy, PolicyId, Reason, Routes, Rule, SortedMap};
 
 use crate::Bound;
 use crate::attach::Attached;
-use crate::claim::{Claim, Claims, DefaultClaim};
-use crate::draft::{Place, named, quoted};
+use crate::claim::{Claims, DefaultClaim};
+use crate::contest::{Contender, Contest};
+use crate::draft::{named, quoted};
 use crate::offers::{Certificates, Given};
+use crate::owners::Listed;
+use crate::site::Site;
 use crate::solver::is_challenge;
 
-/// Makes routes of what is asked for, with at most so many certificates. Of several that ask for the same host and path the oldest
-/// gets it.
-pub fn merge<'a>(
-    asked: Claims<'a>,
-    mut certificates: Certificates<'a>,
-    most: &Bound,
-    attached: &mut [Attached<'a>],
-) -> Routes {
-    let mut by_host: HashMap<HostName, Vec<Claim<'a>>> = HashMap::new();
-    for (host, claim) in asked.rules {
-        by_host.entry(host).or_default().push(claim);
-    }
-    let mut hosts: Vec<_> = by_host.into_iter().collect();
-    // Findings on one field are in this order.
-    hosts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    let mut unredirected = vec![false; attached.len()];
-    let mut policies = Policies::default();
-    let merged = hosts.into_iter().map(|(name, claims)| {
-        let won = won(&name, claims, attached);
-        let given = certificates.give(&name, &won, attached);
-        let rules = won.into_iter().map(|claim| {
-            let redirect = redirects(&name, claim.redirect, given.as_ref());
-            let redirect_to_https = redirect && !is_challenge(&claim.matches.path);
-            unredirected[claim.owner.1] |= !redirect && claim.redirect == Some(true);
-            let origin = attached[claim.owner.1].object.clone();
-            let policy = policies.intern(&Policy { redirect_to_https, ..claim.policy });
-            Rule { listeners: ListenerSet::ALL, matches: claim.matches, action: claim.action, policy, origin }
-        });
-        let rules = rules.collect();
-        (name, Host { certificate: given.map(|given| given.id), rules, closed: false })
-    });
-    let mut hosts: BTreeMap<_, _> = merged.collect();
+/// What was made of hosts last time. A host for which the same claims of the same objects stand, and that gets the same
+/// certificate, is as it was.
+#[derive(Debug, Default)]
+pub struct Merger {
+    hosts: HashMap<HostName, Merged>,
+    policies: Policies,
+    /// All hosts.
+    published: SortedMap<HostName, Arc<Host>>,
+}
 
-    let over = certificates.over(most, attached);
-    if !over.is_empty() {
-        let without = |host: &&mut Host| host.certificate.as_ref().is_some_and(|id| over.contains(id));
-        for host in hosts.values_mut().filter(without) {
-            host.certificate = None;
-            for rule in &mut host.rules {
-                rule.policy = without_redirect(&mut policies, rule.policy);
+/// A host, and what it was made of.
+#[derive(Debug)]
+struct Merged {
+    /// What objects asked for, in their order: all that an object asks for, and which of that.
+    contenders: Vec<(Arc<Claims>, usize)>,
+    /// The contenders that stand, in the order in which they are tried.
+    won: Vec<usize>,
+    /// The contenders that do not, each with the one that was first.
+    lost: Vec<(usize, usize)>,
+    given: Option<Given>,
+    host: Arc<Host>,
+}
+
+/// What there is to know of everything, to merge a host.
+pub struct Merging<'a> {
+    /// What operators say of hosts; none without ownership.
+    pub listed: Option<&'a Listed<'a>>,
+    /// Most certificates.
+    pub most: &'a Bound,
+}
+
+impl Merger {
+    /// Makes routes of what is asked for. Of several that ask for the same host and match the oldest gets it.
+    pub fn merge(
+        &mut self,
+        contest: &Contest<'_>,
+        mut certificates: Certificates,
+        merging: &Merging<'_>,
+        attached: &mut [Attached<'_>],
+    ) -> Routes {
+        let mut by_host: HashMap<&HostName, Vec<Contender<'_>>> = HashMap::new();
+        for contender in &contest.rules {
+            by_host.entry(&contender.claim.host).or_default().push(*contender);
+        }
+        let mut by_host: Vec<_> = by_host.into_iter().collect();
+        // Findings on one field are in this order.
+        by_host.sort_unstable_by_key(|(host, _)| *host);
+        let first = contest.defaults.iter().min_by_key(|(_, owner)| *owner);
+        let default = first.map(|(_, (_, owner))| attached[*owner].object.key.namespace.clone());
+        let is_closed = |name: &HostName, first: &str| match (merging.listed, &default) {
+            (Some(listed), Some(default)) => listed.closes(name, Some(first), default),
+            _ => false,
+        };
+        let mut unredirected = vec![false; attached.len()];
+        let mut before = std::mem::take(&mut self.hosts);
+        let mut hosts = Vec::with_capacity(by_host.len());
+        for (name, contenders) in by_host {
+            let merged = match before.remove_entry(name) {
+                Some((name, merged)) if merged.is_of(&contenders) => (name, merged),
+                _ => (name.clone(), Merged::new(&contenders)),
+            };
+            let (name, mut merged) = merged;
+            let won: Vec<_> = merged.won.iter().map(|index| contenders[*index]).collect();
+            for won in &won {
+                attached[won.owner.1].draft.serve();
+            }
+            for (loser, winner) in &merged.lost {
+                conflict(&contenders[*loser], contenders[*winner].owner.1, attached);
+            }
+            let given = certificates.give(&name, &won, attached);
+            let closed = won.first().is_some_and(|won| is_closed(&name, &attached[won.owner.1].object.key.namespace));
+            for won in &won {
+                let redirect = redirects(&name, won.claim.redirect, given.as_ref());
+                unredirected[won.owner.1] |= !redirect && won.claim.redirect == Some(true);
+            }
+            if merged.given != given || merged.host.closed != closed || merged.host.rules.is_empty() {
+                let rules = won.iter().map(|won| self.rule(&name, won, given.as_ref(), attached)).collect();
+                let certificate = given.as_ref().map(|given| given.id.clone());
+                merged.host = Arc::new(Host { certificate, rules, closed });
+                merged.given = given;
+            }
+            hosts.push((name.clone(), Arc::clone(&merged.host)));
+            self.hosts.insert(name, merged);
+        }
+        let over = certificates.over(merging.most, attached);
+        if !over.is_empty() {
+            for (_, host) in
+                hosts.iter_mut().filter(|(_, host)| host.certificate.as_ref().is_some_and(|id| over.contains(id)))
+            {
+                self.take_certificate(Arc::make_mut(host));
             }
         }
+        for (Attached { draft, .. }, _) in
+            attached.iter_mut().zip(unredirected).filter(|(_, unredirected)| *unredirected)
+        {
+            let message = "A host of this object has no certificate, or one that is not for it, so requests for it are not \
+                           redirected; declare TLS for it";
+            draft.lose(&Site::Annotation("sparrow/ssl-redirect"), Reason::RefNotFound, message.to_owned());
+        }
+        let default = self.default(contest, attached);
+        let certificates = certificates.finish(attached);
+        let hosts = self.publish(&hosts);
+        Routes { listeners: Vec::new(), hosts, default, policies: self.policies.clone(), certificates }
     }
-    for (Attached { draft, .. }, _) in attached.iter_mut().zip(unredirected).filter(|(_, unredirected)| *unredirected) {
-        let message = "A host of this object has no certificate, or one that is not for it, so requests for it are not \
-                       redirected; declare TLS for it";
-        draft.lose(Place::Annotation("sparrow/ssl-redirect"), Reason::RefNotFound, message.to_owned());
+
+    /// Forgets policies that neither these routes have nor what they were made of.
+    pub fn keep_policies(&mut self, routes: &mut Routes) {
+        // Rules that were made after hosts were merged may have policies of their own.
+        self.policies = std::mem::take(&mut routes.policies);
+        let merged = self.hosts.values().flat_map(|merged| &merged.host.rules);
+        let used: std::collections::HashSet<PolicyId> = routes.rules().chain(merged).map(|rule| rule.policy).collect();
+        self.policies.retain(|id| used.contains(&id));
+        routes.policies.clone_from(&self.policies);
     }
-    let default = default(asked.defaults, &mut policies, attached);
-    let certificates = certificates.finish(attached);
-    let hosts = hosts.into_iter().map(|(name, host)| (name, Arc::new(host))).collect();
-    Routes { listeners: Vec::new(), hosts, default, policies, certificates }
+
+    fn rule(&mut self, name: &HostName, won: &Contender<'_>, given: Option<&Given>, attached: &[Attached<'_>]) -> Rule {
+        let Contender { claim, owner: (_, owner), .. } = *won;
+        let redirect_to_https = redirects(name, claim.redirect, given) && !is_challenge(&claim.matches.path);
+        let policy = self.policies.intern(&Policy { redirect_to_https, ..claim.policy });
+        Rule {
+            listeners: ListenerSet::ALL,
+            matches: claim.matches.clone(),
+            action: claim.action.clone(),
+            policy,
+            origin: attached[owner].object.clone(),
+        }
+    }
+
+    /// The hosts, which are sorted, as a map that shares with that of last time what did not change.
+    fn publish(&mut self, hosts: &[(HostName, Arc<Host>)]) -> SortedMap<HostName, Arc<Host>> {
+        for (name, host) in hosts {
+            if !self.published.get(name).is_some_and(|published| Arc::ptr_eq(published, host)) {
+                self.published.insert(name.clone(), Arc::clone(host));
+            }
+        }
+        if self.published.len() > hosts.len() {
+            self.published.retain(|name, _| hosts.binary_search_by(|(other, _)| other.cmp(name)).is_ok());
+        }
+        self.published.clone()
+    }
+
+    fn take_certificate(&mut self, host: &mut Host) {
+        host.certificate = None;
+        for rule in &mut host.rules {
+            rule.policy = without_redirect(&mut self.policies, rule.policy);
+        }
+    }
+
+    /// What is done when no rule matches.
+    fn default(&mut self, contest: &Contest<'_>, attached: &mut [Attached<'_>]) -> Option<Rule> {
+        let mut claims = contest.defaults.clone();
+        claims.sort_by_key(|(_, owner)| *owner);
+        let mut claims = claims.into_iter();
+        let (DefaultClaim { action, policy, .. }, (_, winner)) = claims.next()?;
+        attached[winner].draft.serve();
+        let origin = attached[winner].object.clone();
+        for (claim, (_, owner)) in claims {
+            let first = named(&origin);
+            let message =
+                format!("{first} was first to serve what no rule matches, and stays in force; add rules with hosts");
+            attached[owner].draft.lose(&claim.site, Reason::Conflicted, message);
+        }
+        let policy = self.policies.intern(policy);
+        Some(Rule { listeners: ListenerSet::ALL, matches: Match::any(), action: action.clone(), policy, origin })
+    }
+}
+
+impl Merged {
+    /// Decides which claims of a host stand.
+    fn new(contenders: &[Contender<'_>]) -> Self {
+        let mut order: Vec<usize> = (0..contenders.len()).collect();
+        // Stable: of one object the first comes first.
+        order.sort_by(|a, b| {
+            let (a, b) = (&contenders[*a], &contenders[*b]);
+            a.claim.matches.precedence(&b.claim.matches).then((a.claim.weak, a.owner).cmp(&(b.claim.weak, b.owner)))
+        });
+        let (mut won, mut lost): (Vec<usize>, Vec<_>) = (Vec::with_capacity(order.len()), Vec::new());
+        for index in order {
+            let matches = &contenders[index].claim.matches;
+            // Those of one precedence stand together.
+            let mut rivals =
+                won.iter().rev().take_while(|first| contenders[**first].claim.matches.precedence(matches).is_eq());
+            match rivals.find(|first| contenders[**first].claim.matches == *matches) {
+                Some(first) => lost.push((index, *first)),
+                None => won.push(index),
+            }
+        }
+        let contenders = contenders.iter().map(|contender| (Arc::clone(contender.claims), contender.index)).collect();
+        Self { contenders, won, lost, given: None, host: Arc::default() }
+    }
+
+    /// Whether it was made of these.
+    fn is_of(&self, contenders: &[Contender<'_>]) -> bool {
+        let same = |(claims, index): &(Arc<Claims>, usize), contender: &Contender<'_>| {
+            Arc::ptr_eq(claims, contender.claims) && *index == contender.index
+        };
+        self.contenders.len() == contenders.len()
+            && self.contenders.iter().zip(contenders).all(|(known, contender)| same(known, contender))
+    }
 }
 
 /// The same policy, but that nothing is sent to HTTPS.
@@ -84,35 +234,15 @@ fn redirects(host: &HostName, asked: Option<bool>, given: Option<&Given>) -> boo
     }
 }
 
-/// The claims of a host that stand, in the order in which they are tried.
-fn won<'a>(host: &HostName, claims: Vec<Claim<'a>>, attached: &mut [Attached<'a>]) -> Vec<Box<Claim<'a>>> {
-    // In boxes, since a claim is large and sorting moves it often.
-    let mut claims: Vec<_> = claims.into_iter().map(Box::new).collect();
-    // Stable: of one object the first comes first.
-    claims.sort_by(|a, b| a.matches.precedence(&b.matches).then((a.weak, a.owner).cmp(&(b.weak, b.owner))));
-    let mut won: Vec<Box<Claim<'a>>> = Vec::with_capacity(claims.len());
-    for claim in claims {
-        // Those of one precedence stand together.
-        let rivals = won.iter().rev().take_while(|first| first.matches.precedence(&claim.matches).is_eq());
-        match rivals.into_iter().find(|first| first.matches == claim.matches) {
-            Some(first) => conflict(host, &claim, first.owner.1, attached),
-            None => {
-                attached[claim.owner.1].draft.serve();
-                won.push(claim);
-            }
-        }
-    }
-    won
-}
-
 /// Tells an object that another was first.
-fn conflict<'a>(host: &HostName, claim: &Claim<'a>, winner: usize, attached: &mut [Attached<'a>]) {
-    let own = winner == claim.owner.1;
+fn conflict(loser: &Contender<'_>, winner: usize, attached: &mut [Attached<'_>]) {
+    let Contender { claim, owner: (_, owner), .. } = *loser;
+    let own = winner == owner;
     if own && claim.weak {
         // A default backend is for the rest, and there is none.
         return;
     }
-    let what = match host {
+    let what = match &claim.host {
         HostName::Any => format!("The path {}", quoted(claim.matches.path.text())),
         host => format!("The path {} of the host {}", quoted(claim.matches.path.text()), quoted(&host.to_string())),
     };
@@ -122,26 +252,5 @@ fn conflict<'a>(host: &HostName, claim: &Claim<'a>, winner: usize, attached: &mu
         let first = named(&attached[winner].object);
         format!("{what} is taken by {first}, which was first and stays in force; use another path or host")
     };
-    attached[claim.owner.1].draft.lose(claim.place, Reason::Conflicted, message);
-}
-
-/// What is done when no rule matches.
-fn default<'a>(
-    mut claims: Vec<DefaultClaim<'a>>,
-    policies: &mut Policies,
-    attached: &mut [Attached<'a>],
-) -> Option<Rule> {
-    claims.sort_by_key(|claim| claim.owner);
-    let mut claims = claims.into_iter();
-    let DefaultClaim { action, policy, owner: (_, winner), .. } = claims.next()?;
-    attached[winner].draft.serve();
-    let origin = attached[winner].object.clone();
-    for DefaultClaim { owner: (_, owner), place, .. } in claims {
-        let first = named(&origin);
-        let message =
-            format!("{first} was first to serve what no rule matches, and stays in force; add rules with hosts");
-        attached[owner].draft.lose(place, Reason::Conflicted, message);
-    }
-    let policy = policies.intern(&policy);
-    Some(Rule { listeners: ListenerSet::ALL, matches: Match::any(), action, policy, origin })
+    attached[owner].draft.lose(&claim.site, Reason::Conflicted, message);
 }

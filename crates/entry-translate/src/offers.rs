@@ -9,14 +9,15 @@ use crate::Bound;
 use crate::attach::{Age, Attached};
 use crate::bounds::room;
 use crate::certificate::Loaded;
-use crate::claim::Claim;
-use crate::draft::{Place, TlsPart, named, quoted};
+use crate::contest::Contender;
+use crate::draft::{named, quoted};
+use crate::site::Site;
 use crate::tls::GoodSecret;
 
 /// The certificates that objects bring.
 #[derive(Debug, Default)]
-pub struct Certificates<'a> {
-    offers: Vec<Offer<'a>>,
+pub struct Certificates {
+    offers: Vec<Offer>,
     /// Offers by the host that they name.
     named: HashMap<HostName, Vec<usize>>,
     /// Offers for whatever hosts their object has, by object.
@@ -29,9 +30,9 @@ pub struct Certificates<'a> {
 
 /// A certificate that an object brings for one host, or for all that it has.
 #[derive(Debug)]
-pub struct Offer<'a> {
+pub struct Offer {
     pub owner: Age,
-    pub place: Place<'a>,
+    pub site: Site,
     /// The host; none for all that the object has.
     pub host: Option<HostName>,
     pub loaded: Arc<Loaded>,
@@ -43,7 +44,7 @@ pub struct Offer<'a> {
 }
 
 /// The certificate that a host gets.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
     pub id: CertificateId,
     /// Whether clients accept it for the host.
@@ -58,20 +59,17 @@ struct Holders<'a> {
 }
 
 impl<'a> Holders<'a> {
-    fn of(won: &[Box<Claim<'_>>], attached: &'a [Attached<'_>]) -> Self {
-        let namespace = |claim: &Claim<'_>| attached[claim.owner.1].object.key.namespace.as_str();
+    fn of(won: &[Contender<'_>], attached: &'a [Attached<'_>]) -> Self {
+        let namespace = |won: &Contender<'_>| attached[won.owner.1].object.key.namespace.as_str();
         let alone = won.windows(2).all(|two| namespace(&two[0]) == namespace(&two[1]));
-        let holding = || won.iter().filter(|claim| alone || !claim.weak);
-        Self {
-            owners: holding().map(|claim| claim.owner.1).collect(),
-            namespaces: holding().map(|claim| namespace(claim)).collect(),
-        }
+        let holding = || won.iter().filter(|won| alone || !won.claim.weak);
+        Self { owners: holding().map(|won| won.owner.1).collect(), namespaces: holding().map(namespace).collect() }
     }
 }
 
-impl<'a> Certificates<'a> {
+impl Certificates {
     /// Adds an offer. The same of the same object is one: every host looks at all that there are.
-    pub fn add(&mut self, offer: Offer<'a>) {
+    pub fn add(&mut self, offer: Offer) {
         if !self.known.insert((offer.owner.1, offer.host.clone(), offer.loaded.id.clone())) {
             return;
         }
@@ -86,7 +84,7 @@ impl<'a> Certificates<'a> {
     /// Gives a host the certificate of an object that has a rule there: first one that is for the host, then one that names
     /// it before one that names its wildcard, then the oldest object's. The certificate of a wildcard is for hosts of its own
     /// namespace only.
-    pub fn give(&mut self, host: &HostName, won: &[Box<Claim<'a>>], attached: &mut [Attached<'a>]) -> Option<Given> {
+    pub fn give(&mut self, host: &HostName, won: &[Contender<'_>], attached: &mut [Attached<'_>]) -> Option<Given> {
         if self.offers.is_empty() {
             return None;
         }
@@ -99,14 +97,14 @@ impl<'a> Certificates<'a> {
         }
         let given = Given { id: self.offers[first].loaded.id.clone(), is_for: !stranger };
         self.offers[first].used = true;
-        let Offer { owner: (_, owner), place, .. } = self.offers[first];
+        let Offer { owner: (_, owner), site, .. } = self.offers[first];
         if stranger && *host != HostName::Any {
             let host = quoted(&host.to_string());
             let message = format!(
                 "The certificate is served, and clients refuse it, since it is not for {host}; requests over HTTP are not \
                  redirected to it. Renew it"
             );
-            attached[owner].draft.lose(place, Reason::InvalidRef, message);
+            attached[owner].draft.lose(&site, Reason::InvalidRef, message);
         }
         for &(_, distant, _, index) in &able[1..] {
             let offer = &mut self.offers[index];
@@ -118,7 +116,7 @@ impl<'a> Certificates<'a> {
     }
 
     /// The offers that a host could take: whether it is not for the host, whether it only names the wildcard, its owner.
-    fn able(&self, host: &HostName, holders: &Holders<'_>, attached: &[Attached<'a>]) -> Vec<(bool, bool, Age, usize)> {
+    fn able(&self, host: &HostName, holders: &Holders<'_>, attached: &[Attached<'_>]) -> Vec<(bool, bool, Age, usize)> {
         let wildcard = match host {
             HostName::Exact(name) => name.split_once('.').map(|(_, parent)| HostName::OneLabel(parent.to_owned())),
             _ => None,
@@ -141,8 +139,8 @@ impl<'a> Certificates<'a> {
     }
 
     /// Tells those that name a host and have no rule there.
-    fn tell_others(&mut self, host: &HostName, won: &[Box<Claim<'a>>], attached: &mut [Attached<'a>]) {
-        let Some(first) = won.first().map(|claim| named(&attached[claim.owner.1].object)) else { return };
+    fn tell_others(&mut self, host: &HostName, won: &[Contender<'_>], attached: &mut [Attached<'_>]) {
+        let Some(first) = won.first().map(|won| named(&attached[won.owner.1].object)) else { return };
         let holders = Holders::of(won, attached).owners;
         for &index in self.named.get(host).into_iter().flatten() {
             let offer = &mut self.offers[index];
@@ -152,28 +150,28 @@ impl<'a> Certificates<'a> {
                     "The host {host} is served for {first}, and no rule of this object is in force there, so its certificate \
                      is not used; remove the host here"
                 );
-                attached[offer.owner.1].draft.lose(offer.place, Reason::Conflicted, message);
+                attached[offer.owner.1].draft.lose(&offer.site, Reason::Conflicted, message);
             }
         }
     }
 
-    fn tell_conflict(&self, host: &HostName, index: usize, first: &ObjectRef, attached: &mut [Attached<'a>]) {
+    fn tell_conflict(&self, host: &HostName, index: usize, first: &ObjectRef, attached: &mut [Attached<'_>]) {
         let (first, host) = (named(first), quoted(&host.to_string()));
         let message =
             format!("{first} has another certificate for {host}, which stays in force; name the host in one of them");
-        let Offer { owner: (_, owner), place, .. } = self.offers[index];
-        attached[owner].draft.lose(place, Reason::Conflicted, message);
+        let Offer { owner: (_, owner), site, .. } = self.offers[index];
+        attached[owner].draft.lose(&site, Reason::Conflicted, message);
     }
 
     /// The certificates that hosts got and that are over a bound, those of the newest objects. Their owners are told, and no host
     /// may have them. Only those that hosts got count: else one namespace could fill the bound of all with what is never served.
-    pub fn over(&mut self, most: &Bound, attached: &mut [Attached<'a>]) -> HashSet<CertificateId> {
+    pub fn over(&mut self, most: &Bound, attached: &mut [Attached<'_>]) -> HashSet<CertificateId> {
         let mut used: Vec<usize> = (0..self.offers.len()).filter(|index| self.offers[*index].used).collect();
         used.sort_by_key(|index| self.offers[*index].owner);
         let (mut within, mut over) = (HashSet::new(), HashSet::new());
         let mut of: HashMap<String, usize> = HashMap::new();
         for index in used {
-            let Offer { owner: (_, owner), place, loaded, .. } = &self.offers[index];
+            let Offer { owner: (_, owner), site, loaded, .. } = &self.offers[index];
             let Attached { object, draft, .. } = &mut attached[*owner];
             if within.contains(&loaded.id) {
                 continue;
@@ -185,12 +183,12 @@ impl<'a> Certificates<'a> {
                     within.insert(loaded.id.clone());
                 }
                 Err(message) => {
-                    let place = match *place {
-                        Place::TlsEntry(entry, _) => Place::TlsEntry(entry, TlsPart::Secret),
-                        place => place,
+                    let site = match *site {
+                        Site::TlsHosts(entry) | Site::TlsHost(entry, _) => Site::TlsSecret(entry),
+                        site => site,
                     };
                     let message = format!("{message}. The hosts are served over HTTP only, without redirect");
-                    draft.lose(place, Reason::BoundExceeded, message);
+                    draft.lose(&site, Reason::BoundExceeded, message);
                     over.insert(loaded.id.clone());
                 }
             }
@@ -204,8 +202,8 @@ impl<'a> Certificates<'a> {
     }
 
     /// The certificates that hosts got. Owners are told of those that no host could take.
-    pub fn finish(self, attached: &mut [Attached<'a>]) -> SortedMap<CertificateId, Arc<Certificate>> {
-        for Offer { owner: (_, owner), place, host, .. } in self.offers.iter().filter(|offer| !offer.heard) {
+    pub fn finish(self, attached: &mut [Attached<'_>]) -> SortedMap<CertificateId, Arc<Certificate>> {
+        for Offer { owner: (_, owner), site, host, .. } in self.offers.iter().filter(|offer| !offer.heard) {
             let message = match host {
                 Some(host) => {
                     let host = quoted(&host.to_string());
@@ -216,7 +214,7 @@ impl<'a> Certificates<'a> {
                         .to_owned()
                 }
             };
-            attached[*owner].draft.note(*place, Reason::RefNotFound, message);
+            attached[*owner].draft.note(site, Reason::RefNotFound, message);
         }
         let used = self.offers.into_iter().filter(|offer| offer.used);
         used.map(|offer| (offer.loaded.id.clone(), Arc::clone(&offer.loaded.certificate))).collect()

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
-use entry_model::{Kind, Policy, Protocol, Reason, Timeouts};
+use entry_model::{FieldPath, Kind, Policy, Protocol, Reason, Timeouts};
 
-use crate::draft::{Draft, Place, quoted};
+use crate::draft::{Draft, quoted};
 use crate::resolve;
 use crate::theirs::{self, Context, Effect, effect};
 
@@ -59,22 +59,24 @@ pub fn options<'a>(
     kind: Kind,
     annotations: &'a BTreeMap<String, String>,
     context: &Context<'_>,
-    draft: &mut Draft<'a>,
+    draft: &mut Draft,
 ) -> Options<'a> {
     let mut options = Options::default();
+    let metadata = FieldPath::root("metadata");
+    let annotations_field = metadata.field("annotations");
     for (name, value) in beginning(annotations, theirs::PREFIX) {
-        let place = Place::Annotation(name);
+        let field = annotations_field.key(name);
         match effect(&name[theirs::PREFIX.len()..], value, context, &mut options) {
             Effect::Same => {}
             Effect::Unknown => {
                 let message = "The annotation has no effect: neither ingress-nginx nor this entry knows one of this name; \
                                correct or remove it";
-                draft.note(place, Reason::Unsupported, message.to_owned());
+                draft.note(&field, Reason::Unsupported, message.to_owned());
             }
             Effect::Lost(hint) => {
                 let message =
                     format!("The annotation is one of ingress-nginx and has no effect: {hint}. Replace or remove it");
-                draft.lose(place, Reason::Unsupported, message);
+                draft.lose(&field, Reason::Unsupported, message);
             }
         }
     }
@@ -97,13 +99,13 @@ pub fn options<'a>(
                     _ => "there is none of this name; correct or remove it",
                 };
                 let message = format!("The annotation has no effect: {hint}");
-                draft.lose(Place::Annotation(name), Reason::Unsupported, message);
+                draft.lose(&annotations_field.key(name), Reason::Unsupported, message);
                 None
             }
         };
         if let Some(hint) = wrong {
             let message = format!("The value {} cannot be used, the default stays in force: {hint}", quoted(value));
-            draft.lose(Place::Annotation(name), Reason::Invalid, message);
+            draft.lose(&annotations_field.key(name), Reason::Invalid, message);
         }
     }
     options

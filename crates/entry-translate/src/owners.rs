@@ -4,13 +4,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{HOSTS_ANNOTATION, Holdings, Host, HostName, Kind, ObjectRef, Reason, Routes, Snapshot, Verdict};
+use entry_model::{HOSTS_ANNOTATION, Holdings, HostName, Kind, ObjectRef, Reason, Snapshot, Verdict};
 
 use crate::attach::{Age, Attached};
 use crate::bounds::weight;
-use crate::claim::Claims;
-use crate::draft::{Draft, Place, RulePart, quoted};
+use crate::contest::{Contender, Contest};
+use crate::draft::{Draft, quoted};
 use crate::host::host;
+use crate::site::Site;
 use crate::unit::Unit;
 
 /// What operators have written on Namespaces: which hosts are whose.
@@ -43,13 +44,13 @@ impl<'a> Listed<'a> {
                     }
                     Err(message) => {
                         let message = format!("{message}. The other hosts of the list are this namespace's");
-                        draft.lose(Place::Annotation(HOSTS_ANNOTATION), Reason::Invalid, message);
+                        draft.lose(&Site::Annotation(HOSTS_ANNOTATION), Reason::Invalid, message);
                     }
                 }
             }
             listed.limited.insert(name, any);
             let verdict = draft.verdict(namespace.meta.generation);
-            if !verdict.findings.is_empty() {
+            if !verdict.findings().is_empty() {
                 verdicts.push((namespace.meta.object(Kind::Namespace), verdict));
             }
         }
@@ -76,24 +77,15 @@ impl<'a> Listed<'a> {
         }
     }
 
-    /// Closes what is served to the defaults of others, if hosts have owners, and keeps hosts for those who list them.
-    pub fn close(&self, routes: &mut Routes, owned: bool) {
-        for name in self.by_host.keys().filter(|name| !routes.hosts.contains_key(name)).cloned().collect::<Vec<_>>() {
-            routes.hosts.insert(name, Arc::default());
-        }
-        let Some(default) = routes.default.as_ref().filter(|_| owned) else { return };
-        let namespace = default.origin.key.namespace.as_str();
-        let is_closed = |name: &HostName, host: &Host| {
-            let own = || host.rules.first().is_some_and(|rule| rule.origin.key.namespace == namespace);
-            *name != HostName::Any && !self.of(name).map_or_else(own, |namespaces| namespaces.contains(&namespace))
-        };
-        let closed: Vec<_> =
-            routes.hosts.iter().filter(|(name, host)| is_closed(name, host)).map(|(name, _)| name.clone()).collect();
-        for host in closed {
-            if let Some(host) = routes.hosts.get_mut(&host) {
-                Arc::make_mut(host).closed = true;
-            }
-        }
+    /// Whether what no rule of a host matches is not found, though the objects of this namespace have a default.
+    pub fn closes(&self, host: &HostName, first: Option<&str>, default: &str) -> bool {
+        let own = || first == Some(default);
+        *host != HostName::Any && !self.of(host).map_or_else(own, |namespaces| namespaces.contains(&default))
+    }
+
+    /// The hosts that are listed.
+    pub fn hosts(&self) -> impl Iterator<Item = &HostName> {
+        self.by_host.keys()
     }
 }
 
@@ -202,67 +194,62 @@ const REST: Unit<'static> = Unit::Segment("");
 pub fn settle<'a>(
     listed: &Listed<'a>,
     held: &[Arc<Holdings>],
-    asked: &mut Claims<'a>,
+    asked: &mut Contest<'_>,
     attached: &mut [Attached<'a>],
-    aside: (&Claims<'a>, &[Attached<'a>]),
+    aside: (&Contest<'_>, &[Attached<'a>]),
 ) {
     let mut interests = Interests { listed, held, by_unit: HashMap::new(), wildcards: false };
     for (asked, attached) in [(&*asked, &*attached), aside] {
-        for (host, claim) in &asked.rules {
-            interests.add(Unit::of(host, &claim.matches.path), namespace_of(attached, claim.owner), claim.owner);
+        for Contender { claim, owner, .. } in &asked.rules {
+            interests.add(Unit::of(&claim.host, &claim.matches.path), namespace_of(attached, *owner), *owner);
         }
-        for claim in &asked.defaults {
-            interests.add(REST, namespace_of(attached, claim.owner), claim.owner);
+        for (_, owner) in &asked.defaults {
+            interests.add(REST, namespace_of(attached, *owner), *owner);
         }
     }
-    let mut told: Option<(usize, Place<'a>)> = None;
-    let mut decide = |unit, owner: Age, place| {
+    let mut told: Option<(usize, Site)> = None;
+    let mut decide = |unit, owner: Age, site: Site| {
         let Some(denial) = interests.denial(unit, namespace_of(attached, owner)) else { return true };
         // Of one host it is told once, however many paths there are.
-        if told.replace((owner.1, place)) != Some((owner.1, place)) {
+        if told.replace((owner.1, site)) != Some((owner.1, site)) {
             let message = message(unit, &denial, namespace_of(attached, owner));
-            attached[owner.1].draft.lose(place, Reason::Conflicted, message);
+            attached[owner.1].draft.lose(&site, Reason::Conflicted, message);
         }
         false
     };
-    let rules = asked.rules.iter();
-    let rules: Vec<bool> = rules
-        .map(|(host, claim)| decide(Unit::of(host, &claim.matches.path), claim.owner, place(host, claim.place)))
-        .collect();
-    let defaults: Vec<bool> = asked.defaults.iter().map(|claim| decide(REST, claim.owner, claim.place)).collect();
+    let rules = asked.rules.iter().map(|Contender { claim, owner, .. }| {
+        let site = if claim.host == HostName::Any { claim.site } else { claim.site.host() };
+        decide(Unit::of(&claim.host, &claim.matches.path), *owner, site)
+    });
+    let rules: Vec<bool> = rules.collect();
+    let defaults: Vec<bool> = asked.defaults.iter().map(|(claim, owner)| decide(REST, *owner, claim.site)).collect();
     keep_rules(asked, &rules, attached);
     let mut defaults = defaults.into_iter();
     asked.defaults.retain(|_| defaults.next().unwrap_or(true));
 }
 
 /// Keeps those rules for which it is said. Of the others nothing is said any more but that.
-pub fn keep_rules<'a>(asked: &mut Claims<'a>, keep: &[bool], attached: &mut [Attached<'a>]) {
-    let mut left_out: HashMap<usize, HashSet<Place<'a>>> = HashMap::new();
+pub fn keep_rules(asked: &mut Contest<'_>, keep: &[bool], attached: &mut [Attached<'_>]) {
+    let mut left_out: HashMap<usize, HashSet<Site>> = HashMap::new();
     let mut keep = keep.iter();
-    asked.rules.retain(|(_, claim)| {
+    asked.rules.retain(|Contender { claim, owner, .. }| {
         let keeps = keep.next().copied().unwrap_or(true);
         if !keeps {
-            left_out.entry(claim.owner.1).or_default().insert(claim.place);
+            left_out.entry(owner.1).or_default().insert(claim.site);
         }
         keeps
     });
+    if left_out.is_empty() {
+        return;
+    }
     // The default backend of several hosts may still lead somewhere.
-    for (_, claim) in asked.rules.iter().filter(|(_, claim)| claim.weak) {
-        if let Some(places) = left_out.get_mut(&claim.owner.1) {
-            places.remove(&claim.place);
+    for Contender { claim, owner, .. } in asked.rules.iter().filter(|contender| contender.claim.weak) {
+        if let Some(sites) = left_out.get_mut(&owner.1) {
+            sites.remove(&claim.site);
         }
     }
-    for (owner, places) in left_out {
-        attached[owner].draft.forget_backends(&places);
-    }
-}
-
-/// The field that names the host of a rule.
-pub fn place<'a>(host: &HostName, place: Place<'a>) -> Place<'a> {
-    match place {
-        Place::Rule(n, _) if *host != HostName::Any => Place::Rule(n, RulePart::Host),
-        Place::Annotation(_) | Place::Name if *host != HostName::Any => Place::Annotation("sparrow/host"),
-        place => place,
+    for (owner, sites) in left_out {
+        attached[owner].draft.forget_backends(&sites);
     }
 }
 
@@ -306,25 +293,26 @@ fn message(unit: Unit<'_>, denial: &Denial<'_, '_>, namespace: &str) -> String {
 /// Who holds what from now on: whoever is served, and whoever held what an object of theirs that is put aside still claims.
 pub fn holdings<'a>(
     held: &[Arc<Holdings>],
-    asked: &Claims<'a>,
+    asked: &Contest<'_>,
     attached: &[Attached<'a>],
-    aside: (&Claims<'a>, &[Attached<'a>]),
+    aside: (&Contest<'_>, &[Attached<'a>]),
 ) -> Holdings {
     let (mut holdings, mut seen) = (Holdings::default(), HashSet::new());
-    for (host, claim) in &asked.rules {
-        let namespace = namespace_of(attached, claim.owner);
-        holdings.hold(Unit::of(host, &claim.matches.path).key(), namespace);
+    for Contender { claim, owner, .. } in &asked.rules {
+        let namespace = namespace_of(attached, *owner);
+        holdings.hold(Unit::of(&claim.host, &claim.matches.path).key(), namespace);
         // As bounds count: else who asks for the same often would have room for more than is served.
-        if seen.insert((namespace, host, &claim.matches)) {
+        if seen.insert((namespace, &claim.host, &claim.matches)) {
             holdings.count(namespace, weight(&claim.matches));
         }
     }
-    for claim in &asked.defaults {
-        holdings.hold(REST.key(), namespace_of(attached, claim.owner));
+    for (_, owner) in &asked.defaults {
+        holdings.hold(REST.key(), namespace_of(attached, *owner));
     }
     let (asked, attached) = aside;
-    let units = asked.rules.iter().map(|(host, claim)| (Unit::of(host, &claim.matches.path), claim.owner));
-    for (unit, owner) in units.chain(asked.defaults.iter().map(|claim| (REST, claim.owner))) {
+    let rules = asked.rules.iter();
+    let units = rules.map(|Contender { claim, owner, .. }| (Unit::of(&claim.host, &claim.matches.path), *owner));
+    for (unit, owner) in units.chain(asked.defaults.iter().map(|(_, owner)| (REST, *owner))) {
         let (key, namespace) = (unit.key(), namespace_of(attached, owner));
         if held.iter().any(|holdings| holdings.holder(&key) == Some(namespace)) {
             holdings.hold(key, namespace);

@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use entry_model::{CHALLENGE, Host, HostName, PathMatch, Reason, Routes, Rule};
+use entry_model::{CHALLENGE, FieldPath, Host, HostName, PathMatch, Reason, Routes, Rule};
 
 use crate::Bound;
 use crate::attach::Attached;
 use crate::bounds::{exceeded, weight};
-use crate::draft::{Place, quoted};
+use crate::draft::quoted;
 use crate::merge::without_redirect;
 use crate::owners::above;
 
@@ -38,7 +38,7 @@ pub fn inherit(routes: &mut Routes, bound: &Bound, attached: &mut [Attached<'_>]
         if let Err(message) = room.take(&first.key.namespace, more.iter().map(|rule| weight(&rule.matches)).sum()) {
             if let Some(owner) = attached.iter_mut().find(|attached| attached.object == *first) {
                 let message = format!("The host {} serves proofs only. {message}", quoted(&name.to_string()));
-                owner.draft.lose(Place::Spec, Reason::BoundExceeded, message);
+                owner.draft.lose(&FieldPath::root("spec"), Reason::BoundExceeded, message);
             }
             continue;
         }

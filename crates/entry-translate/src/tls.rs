@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use entry_model::{Key, Kind, ObjectRef, Reason, Secret, Snapshot};
+use entry_model::{FieldPath, Key, Kind, ObjectRef, Reason, Secret, Snapshot};
 
 use crate::BuildSettings;
-use crate::attach::{Attached, Source};
+use crate::attach::{Age, Attached, Source};
 use crate::certificate::{Loaded, load};
 use crate::claim::TlsClaim;
-use crate::draft::{Draft, Place, TlsPart, named, words};
+use crate::draft::{Draft, named, words};
 use crate::offers::{Certificates, Offer};
+use crate::site::Site;
 
 /// A Secret that gave a whole certificate, and what was read of it: it is read once, not with every change of something else.
 #[derive(Debug, Clone)]
@@ -48,26 +49,26 @@ struct Found {
 type Missing = (Reason, String);
 
 /// Reads the certificates that objects bring, the oldest object's first.
-pub fn certificates<'a>(
+pub fn certificates(
     snapshot: &Snapshot,
     settings: &BuildSettings,
-    claims: &mut [TlsClaim<'a>],
-    attached: &mut [Attached<'a>],
-) -> Certificates<'a> {
+    claims: &mut [(&TlsClaim, Age)],
+    attached: &mut [Attached<'_>],
+) -> Certificates {
     let mut given = Certificates::default();
     if !settings.has_https() {
         for Attached { source, draft, .. } in attached {
             if matches!(source, Source::Ingress(ingress) if !ingress.tls.is_empty()) {
                 let message = "There is no HTTPS listener here; the hosts are served over HTTP, without redirect";
-                draft.lose(Place::Tls, Reason::Unsupported, message.to_owned());
+                draft.lose(&FieldPath::root("spec").field("tls"), Reason::Unsupported, message.to_owned());
             }
         }
         return given;
     }
     let mut secrets: HashMap<Key, Result<Found, Missing>> = HashMap::new();
-    claims.sort_by_key(|claim| claim.owner);
-    for TlsClaim { owner: (created, owner), entry, hosts, secret } in claims {
-        let place = Place::TlsEntry(*entry, TlsPart::Secret);
+    claims.sort_by_key(|(_, owner)| *owner);
+    for (TlsClaim { entry, hosts, secret }, (created, owner)) in claims {
+        let site = Site::TlsSecret(*entry);
         let draft = &mut attached[*owner].draft;
         let found = match secret.as_ref().or(settings.default_certificate.as_ref()) {
             Some(key) => secrets.entry(key.clone()).or_insert_with(|| read(snapshot, settings, key)).as_ref(),
@@ -81,14 +82,14 @@ pub fn certificates<'a>(
             Ok(found) => found,
             Err((reason, message)) => {
                 let message = format!("{message}. Until then, the hosts are served over HTTP only, without redirect");
-                draft.lose(place, *reason, message);
+                draft.lose(&site, *reason, message);
                 continue;
             }
         };
-        tell(found, settings.now, place, draft);
-        let offer = |place, host| Offer {
+        tell(found, settings.now, site, draft);
+        let offer = |site, host| Offer {
             owner: (*created, *owner),
-            place,
+            site,
             host,
             loaded: Arc::clone(&found.loaded),
             heard: false,
@@ -96,8 +97,8 @@ pub fn certificates<'a>(
             used: false,
         };
         match hosts {
-            Some(hosts) => hosts.iter().for_each(|(place, host)| given.add(offer(*place, Some(host.clone())))),
-            None => given.add(offer(Place::TlsEntry(*entry, TlsPart::Hosts), None)),
+            Some(hosts) => hosts.iter().for_each(|(site, host)| given.add(offer(*site, Some(host.clone())))),
+            None => given.add(offer(Site::TlsHosts(*entry), None)),
         }
     }
     let good = secrets.into_iter().filter_map(|(key, found)| Some((key, found.ok()?.good?)));
@@ -106,21 +107,21 @@ pub fn certificates<'a>(
 }
 
 /// Tells an owner what there is to know of a certificate that is used.
-fn tell<'a>(found: &Found, now: i64, place: Place<'a>, draft: &mut Draft<'a>) {
+fn tell(found: &Found, now: i64, site: Site, draft: &mut Draft) {
     let Found { loaded, broken, .. } = found;
     if let Some(words) = broken {
         let message = format!(
             "{words}. Until it can, the certificate that it held before is served, which a restart of the entry forgets"
         );
-        draft.lose(place, Reason::InvalidRef, message);
+        draft.lose(&site, Reason::InvalidRef, message);
     }
     for remark in &loaded.remarks {
         if remark.lost {
             let message =
                 format!("{}. The rest is served, and clients may refuse it; correct the Secret", remark.message);
-            draft.lose(place, Reason::InvalidRef, message);
+            draft.lose(&site, Reason::InvalidRef, message);
         } else {
-            draft.note(place, Reason::InvalidRef, remark.message.clone());
+            draft.note(&site, Reason::InvalidRef, remark.message.clone());
         }
     }
     let (from, to) = loaded.valid;
@@ -131,7 +132,7 @@ fn tell<'a>(found: &Found, now: i64, place: Place<'a>, draft: &mut Draft<'a>) {
     };
     if let Some(hint) = age {
         let message = format!("The certificate is served, and clients refuse it, since it {hint}");
-        draft.note(place, Reason::InvalidRef, message);
+        draft.note(&site, Reason::InvalidRef, message);
     }
 }
 

@@ -1,12 +1,16 @@
 //! From a snapshot to routes, in passes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{Holdings, Key, Routes, Snapshot, Verdicts};
+use entry_model::{Holdings, Host, Key, Kind, ObjectRef, Routes, Snapshot, Verdicts};
 
+use crate::attach::Attached;
+use crate::claim::Claims;
+use crate::contest::Contest;
+use crate::merge::{Merger, Merging};
 use crate::owners::Listed;
-use crate::{BuildSettings, GoodSecret, Ownership, attach, bounds, claim, merge, owners, solver, tls};
+use crate::{BuildSettings, Defaults, GoodSecret, Ownership, attach, bounds, claim, owners, solver, tls};
 
 /// What [`build`] makes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,36 +48,116 @@ pub struct Built {
 ///   `sparrow/ssl-redirect: "false"`, whichever object the certificate came with. No certificate is for every host, so rules
 ///   without a host redirect only if their object says `"true"`.
 pub fn build(snapshot: &Snapshot, settings: &BuildSettings) -> Built {
-    let mut attached = attach::attach(snapshot, settings);
-    let mut asked = claim::claims(snapshot, settings, &mut attached);
-    let owned = settings.ownership == Ownership::Namespace;
-    let (listed, told) = if owned { Listed::read(snapshot) } else { <_>::default() };
-    let mut held = Arc::default();
-    let records: Vec<_> = std::iter::once(&snapshot.held).chain(&settings.held).filter(|_| owned).cloned().collect();
-    let mut aside = attach::aside(snapshot, settings);
-    let mut asked_aside = claim::claims(snapshot, settings, &mut aside);
-    if owned {
-        // What is over the bounds of a namespace claims nothing: else it would be kept from others and served to nobody.
-        let bounds = settings.bounds.of_namespaces();
-        bounds::apply(&bounds, &records, &mut asked, &mut attached);
-        bounds::apply(&bounds, &records, &mut asked_aside, &mut aside);
-        owners::settle(&listed, &records, &mut asked, &mut attached, (&asked_aside, &aside));
+    Translator::default().translate(snapshot, settings)
+}
+
+/// Makes routes of one snapshot after the other. What comes of a snapshot is the same as [`build`] makes of it; what did not
+/// change since the last one is not made again: what an object asks for that is as it was, with the Services that it names,
+/// and a host for which the same is asked.
+#[derive(Debug, Default)]
+pub struct Translator {
+    claims: HashMap<ObjectRef, Known>,
+    merger: Merger,
+    /// The snapshot that the claims are of.
+    before: Snapshot,
+    /// The defaults that they are of.
+    defaults: Defaults,
+}
+
+/// What an object asked for.
+#[derive(Debug)]
+struct Known {
+    claims: Arc<Claims>,
+    /// Whether its hosts could have certificates then.
+    tls: bool,
+}
+
+impl Translator {
+    /// As [`build`].
+    pub fn translate(&mut self, snapshot: &Snapshot, settings: &BuildSettings) -> Built {
+        if self.defaults != settings.defaults {
+            self.claims.clear();
+        }
+        let changed: HashSet<ObjectRef> = snapshot.changed(&self.before).into_iter().collect();
+        self.before.clone_from(snapshot);
+        self.defaults = settings.defaults;
+        let mut known = std::mem::take(&mut self.claims);
+
+        let owned = settings.ownership == Ownership::Namespace;
+        let mut attached = attach::attach(snapshot, settings);
+        let mut aside = attach::aside(snapshot, settings);
+        let claims = self.claims(&attached, snapshot, settings, &changed, &mut known);
+        let claims_aside = self.claims(&aside, snapshot, settings, &changed, &mut known);
+        let mut contest = Contest::new(&mut attached, &claims);
+        let mut contest_aside = Contest::new(&mut aside, &claims_aside);
+
+        let (listed, told) = if owned { Listed::read(snapshot) } else { <_>::default() };
+        let mut held = Arc::default();
+        let records = std::iter::once(&snapshot.held).chain(&settings.held).filter(|_| owned);
+        let records: Vec<_> = records.cloned().collect();
+        if owned {
+            // What is over the bounds of a namespace claims nothing: else it would be kept from others and served to nobody.
+            let bounds = settings.bounds.of_namespaces();
+            bounds::apply(&bounds, &records, &mut contest, &mut attached);
+            bounds::apply(&bounds, &records, &mut contest_aside, &mut aside);
+            owners::settle(&listed, &records, &mut contest, &mut attached, (&contest_aside, &aside));
+        }
+        bounds::apply(&settings.bounds, &records, &mut contest, &mut attached);
+        if owned {
+            held = Arc::new(owners::holdings(&records, &contest, &attached, (&contest_aside, &aside)));
+        }
+        let mut certificates = tls::certificates(snapshot, settings, &mut contest.tls, &mut attached);
+        let good = std::mem::take(&mut certificates.good);
+        let merging = Merging { listed: owned.then_some(&listed), most: &settings.bounds.certificates };
+        let mut routes = self.merger.merge(&contest, certificates, &merging, &mut attached);
+        solver::inherit(&mut routes, &settings.bounds.rules, &mut attached, |rule, host| {
+            !owned || host.rules.iter().all(|own| own.origin.key.namespace == rule.origin.key.namespace)
+        });
+        keep_for_owners(&listed, &mut routes);
+        routes.listeners.clone_from(&settings.listeners);
+        self.merger.keep_policies(&mut routes);
+        let mut verdicts = attach::verdicts(attached, snapshot, settings);
+        verdicts.extend(told);
+        Built { routes, verdicts, good, held }
     }
-    bounds::apply(&settings.bounds, &records, &mut asked, &mut attached);
-    if owned {
-        held = Arc::new(owners::holdings(&records, &asked, &attached, (&asked_aside, &aside)));
+
+    /// What each of these objects asks for. It is known of those that did not change, nor a Service that they name.
+    fn claims(
+        &mut self,
+        attached: &[Attached<'_>],
+        snapshot: &Snapshot,
+        settings: &BuildSettings,
+        changed: &HashSet<ObjectRef>,
+        known: &mut HashMap<ObjectRef, Known>,
+    ) -> Vec<Arc<Claims>> {
+        let services = changed.iter().any(|object| object.kind == Kind::Service);
+        // A certificate comes from an Ingress of the same namespace, unless namespaces share hosts.
+        let with_tls = attached.iter().filter(|attached| attached.source.brings_certificate());
+        let with_tls: HashSet<&str> = with_tls.map(|attached| attached.source.meta().namespace.as_str()).collect();
+        let shared = settings.ownership == Ownership::None && !with_tls.is_empty();
+        let claims = |Attached { object, source, .. }: &Attached<'_>| {
+            let tls = settings.has_https() && (shared || with_tls.contains(source.meta().namespace.as_str()));
+            let is_same = |known: &Known| {
+                known.tls == tls && !changed.contains(object) && !(services && source.names_any(changed))
+            };
+            let known = known.remove(object).filter(is_same);
+            let known = known
+                .unwrap_or_else(|| Known { claims: Arc::new(claim::claims(*source, snapshot, settings, tls)), tls });
+            let claims = Arc::clone(&known.claims);
+            self.claims.insert(object.clone(), known);
+            claims
+        };
+        attached.iter().map(claims).collect()
     }
-    let mut certificates = tls::certificates(snapshot, settings, &mut asked.tls, &mut attached);
-    let good = std::mem::take(&mut certificates.good);
-    let mut routes = merge::merge(asked, certificates, &settings.bounds.certificates, &mut attached);
-    solver::inherit(&mut routes, &settings.bounds.rules, &mut attached, |rule, host| {
-        !owned || host.rules.iter().all(|own| own.origin.key.namespace == rule.origin.key.namespace)
-    });
-    listed.close(&mut routes, owned);
-    routes.listeners.clone_from(&settings.listeners);
-    let used: HashSet<_> = routes.rules().map(|rule| rule.policy).collect();
-    routes.policies.retain(|id| used.contains(&id));
-    let mut verdicts = attach::verdicts(attached, snapshot, settings);
-    verdicts.extend(told);
-    Built { routes, verdicts, good, held }
+}
+
+/// Adds hosts that operators keep for their owners, and for which nothing is asked.
+fn keep_for_owners(listed: &Listed<'_>, routes: &mut Routes) {
+    let default = routes.default.as_ref().map(|rule| rule.origin.key.namespace.clone());
+    for name in listed.hosts() {
+        if !routes.hosts.contains_key(name) {
+            let closed = default.as_ref().is_some_and(|default| listed.closes(name, None, default));
+            routes.hosts.insert(name.clone(), Arc::new(Host { closed, ..Host::default() }));
+        }
+    }
 }

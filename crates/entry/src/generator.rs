@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entry_model::{Finding, Holdings, Key, Kind, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts};
-use entry_translate::{Built, GoodSecret};
+use entry_translate::{Built, GoodSecret, Translator};
 use nginx_conf::{Generation, Origin, TemplateError};
 use nginx_process::Shortage;
 
@@ -16,6 +16,7 @@ use crate::quarantine::Quarantine;
 #[derive(Debug)]
 pub struct Generator {
     build: entry_translate::BuildSettings,
+    translator: Translator,
     conf: nginx_conf::Settings,
     template: Option<String>,
     quarantine: Quarantine,
@@ -52,6 +53,7 @@ impl Generator {
             flags.objects.host_record.as_ref().map(|path| HostRecord::new(path, &flags.program.volume)).transpose()?;
         Ok(Self {
             build: flags.build_settings(),
+            translator: Translator::default(),
             conf: flags.nginx_settings(nginx_version)?,
             template: template.transpose()?,
             quarantine: Quarantine::default(),
@@ -74,7 +76,7 @@ impl Generator {
         settings.held = vec![Arc::clone(&self.held)];
         let (routes, mut verdicts, generation) = loop {
             settings.quarantine = self.quarantine.reasons();
-            let Built { routes, verdicts, good, held } = entry_translate::build(snapshot, &settings);
+            let Built { routes, verdicts, good, held } = self.translator.translate(snapshot, &settings);
             match self.write(&routes) {
                 Ok(generation) => {
                     self.last_good = good;
@@ -173,13 +175,9 @@ impl Generator {
 /// Adds to the verdicts what could not be written for nginx.
 fn add_notes(verdicts: &mut Verdicts, generation: &Generation) {
     for note in &generation.notes {
-        let verdict = verdicts.entry(note.object.clone()).or_insert(Verdict {
-            generation: 0,
-            outcome: Outcome::Accepted,
-            findings: Vec::new(),
-        });
-        verdict.outcome = verdict.outcome.max(Outcome::Partial);
         let message = note.message.clone();
-        verdict.findings.push(Finding { field: "spec".to_owned(), reason: Reason::Unsupported, message });
+        let finding = Finding { field: "spec".to_owned(), reason: Reason::Unsupported, message };
+        let accepted = || Verdict::new(0, Outcome::Accepted, Vec::new());
+        verdicts.entry(note.object.clone()).or_insert_with(accepted).add(&finding);
     }
 }

@@ -113,7 +113,7 @@ impl Metrics {
         gauge(encoder, "hosts", "Hosts that are served", hosts.count() as u64)?;
         gauge(encoder, "certificates", "Certificates in use", progress.routes.certificates.len() as u64)?;
         let verdicts = pipeline.judged.borrow().as_ref().map(|judged| Arc::clone(&judged.verdicts)).unwrap_or_default();
-        let count = |outcome| verdicts.values().filter(|verdict| verdict.outcome == outcome).count();
+        let count = |outcome| verdicts.values().filter(|verdict| verdict.outcome() == outcome).count();
         let outcomes = [
             ("accepted", count(Outcome::Accepted)),
             ("partial", count(Outcome::Partial)),
@@ -121,7 +121,7 @@ impl Metrics {
         ];
         gauges(encoder, ("objects", "Objects by how much of them is served", "outcome"), outcomes.into_iter())?;
         let mut reasons = BTreeMap::<String, usize>::new();
-        for finding in verdicts.values().flat_map(|verdict| &verdict.findings) {
+        for finding in verdicts.values().flat_map(|verdict| verdict.findings()) {
             *reasons.entry(finding.reason.to_string()).or_default() += 1;
         }
         let reasons = reasons.iter().map(|(reason, n)| (reason.as_str(), *n));

@@ -253,8 +253,8 @@ fn log_new(before: Option<&Verdicts>, now: &Verdicts) {
         if before.and_then(|before| before.get(object)) == Some(verdict) {
             continue;
         }
-        for Finding { field, reason, message } in &verdict.findings {
-            tracing::warn!(%object, outcome = ?verdict.outcome, field, %reason, "{message}");
+        for Finding { field, reason, message } in verdict.findings() {
+            tracing::warn!(%object, outcome = ?verdict.outcome(), field, %reason, "{message}");
         }
     }
 }

@@ -20,7 +20,7 @@ fn verdict(outcome: Outcome, message: &str) -> Verdict {
     let field = "spec.rules[0].host".to_owned();
     let finding = Finding { field, reason: Reason::Invalid, message: message.to_owned() };
     let findings = if outcome == Outcome::Accepted { Vec::new() } else { vec![finding] };
-    Verdict { generation: 1, outcome, findings }
+    Verdict::new(1, outcome, findings)
 }
 
 /// What a test says of the Ingresses; those it says nothing of are accepted.
@@ -292,7 +292,7 @@ async fn event_is_written_when_a_verdict_changes() {
     eventually("a new one", || events(&tenant).len() == 4).await;
     assert_eq!(events(&tenant)[3], event(&name, "Accepted", "All of it is served."));
     // A new generation with the same verdict is no news.
-    let again: Say = Arc::new(|_| Some(Verdict { generation: 9, ..verdict(Outcome::Accepted, "") }));
+    let again: Say = Arc::new(|_| Some(Verdict { observed_generation: 9, ..verdict(Outcome::Accepted, "") }));
     replica.say.send_replace(again);
     sleep(Duration::from_secs(3)).await;
     assert_eq!(events(&tenant).len(), 4);

@@ -34,7 +34,8 @@ fn at(namespace: &str, name: &str) -> ObjectRef {
 
 /// What is said of bounds: the fields, and one message for all.
 fn told(built: &Built, object: &ObjectRef, part: &str) -> Vec<String> {
-    let findings = built.verdicts[object].findings.iter().filter(|finding| finding.reason == Reason::BoundExceeded);
+    let findings =
+        built.verdicts[object].findings().into_iter().filter(|finding| finding.reason == Reason::BoundExceeded);
     findings
         .map(|finding| {
             assert!(finding.message.contains(part), "{finding:?}");
@@ -54,7 +55,7 @@ fn the_newest_hosts_of_a_namespace_are_left_out() {
     assert_eq!(served(&built), ["a0.example", "a1.example", "b0.example", "b1.example", "b2.example", "x0.example"]);
     let part = "Of the hosts of one namespace at most 3 are served (--max-hosts-per-namespace)";
     assert_eq!(told(&built, &at("a", "new"), part), ["spec.rules[1].host"]);
-    assert_eq!(built.verdicts[&at("a", "new")].outcome, Outcome::Partial);
+    assert_eq!(built.verdicts[&at("a", "new")].outcome(), Outcome::Partial);
     assert!(told(&built, &at("b", "old"), "").is_empty());
 }
 
@@ -147,7 +148,8 @@ fn what_is_over_a_bound_is_kept_from_nobody() {
     let evil = of("a", "web", 1, hosts("h", 9));
     let built = with(bounds, &Built::default(), &[evil.clone(), theirs.clone()]);
     assert_eq!(served(&built), ["h0.example", "h1.example", "h5.example"]);
-    let conflicts = built.verdicts[&at("b", "web")].findings.iter().filter(|told| told.reason == Reason::Conflicted);
+    let conflicts =
+        built.verdicts[&at("b", "web")].findings().into_iter().filter(|told| told.reason == Reason::Conflicted);
     assert_eq!(conflicts.count(), 1, "h0.example is the other's");
     // No more of it when it is put aside.
     let objects = Objects::new().ingress(evil).ingress(theirs);
@@ -163,7 +165,7 @@ fn what_several_ask_for_counts_once() {
     let ingresses = [of("a", "one", 1, hosts("a", 1)), of("a", "two", 2, hosts("a", 1))];
     let built = with(bounds, &Built::default(), &ingresses);
     assert_eq!(told(&built, &at("a", "two"), ""), Vec::<String>::new());
-    assert_eq!(built.verdicts[&at("a", "two")].findings[0].reason, Reason::Conflicted);
+    assert_eq!(built.verdicts[&at("a", "two")].findings()[0].reason, Reason::Conflicted);
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn a_secret_that_is_missing_or_broken_leaves_http() {
         let built = secret.into_iter().fold(objects, Objects::secret).build();
         assert_routes(&built, &[PLAIN]);
         assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[(SECRET, reason, part)]);
-        let message = &built.verdicts[&object(Kind::Ingress, "web")].findings[0].message;
+        let message = &built.verdicts[&object(Kind::Ingress, "web")].findings()[0].message;
         assert!(message.ends_with("Until then, the hosts are served over HTTP only, without redirect"), "{message}");
     }
 
@@ -244,7 +244,7 @@ fn a_hosts_own_certificate_comes_before_a_wildcard() {
             "*.example.com certificate (Secret shop/wild)",
         ],
     );
-    assert!(built.verdicts.values().all(|verdict| verdict.findings.is_empty()), "{:#?}", built.verdicts);
+    assert!(built.verdicts.values().all(|verdict| verdict.findings().is_empty()), "{:#?}", built.verdicts);
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn hosts_and_paths_lead_to_services() {
         ],
     );
     assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Accepted, &[]);
-    assert_eq!(built.verdicts[&object(Kind::Ingress, "web")].generation, 3);
+    assert_eq!(built.verdicts[&object(Kind::Ingress, "web")].observed_generation, 3);
 
     let origin =
         |host| match built.routes.find(&Request { scheme: Scheme::Http, host, path: "/i/j", ..Request::default() }) {

@@ -1,6 +1,7 @@
 //! What is built of objects, and what is said of them.
 
 mod bounds;
+mod by_host;
 mod certificates;
 mod chains;
 mod ingresses;

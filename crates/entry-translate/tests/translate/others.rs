@@ -28,7 +28,7 @@ fn what_nginx_refused_contributes_nothing() {
         "xxx: unknown \"directive\"\\nin x.conf. Nothing of it is served, all else is; correct it",
     );
     assert_verdict(&built, &object(Kind::Ingress, "first"), Outcome::Refused, &[words]);
-    assert_eq!(built.verdicts[&object(Kind::Ingress, "first")].generation, 3);
+    assert_eq!(built.verdicts[&object(Kind::Ingress, "first")].observed_generation, 3);
     // Its own rule is gone; others' rules may still lead to it.
     let words = ("", Reason::Unsupported, "no reason");
     assert_verdict(&built, &object(Kind::Service, "web"), Outcome::Refused, &[words]);
@@ -55,7 +55,7 @@ fn of_a_file_that_cannot_be_read_the_good_parts_may_be_served() {
     let verdict = &objects.build().verdicts[&file];
     let message =
         "The manifest cannot be read: what the file said before stays in force: torn. All else is served; correct it";
-    assert_eq!((verdict.outcome, verdict.findings[0].message.as_str()), (Outcome::Refused, message));
+    assert_eq!((verdict.outcome(), verdict.findings()[0].message.as_str()), (Outcome::Refused, message));
 }
 
 #[test]
@@ -68,13 +68,13 @@ fn messages_hold_little_of_objects() {
     let mut twin = named.clone();
     twin.meta.namespace.clone_from(&long);
     let built = Objects::new().service(exposed("web", annotations)).ingress(named).ingress(twin).build();
-    let findings: Vec<_> = built.verdicts.values().flat_map(|verdict| &verdict.findings).collect();
+    let findings: Vec<_> = built.verdicts.values().flat_map(|verdict| verdict.findings()).collect();
     assert!(findings.len() > 5, "{findings:#?}");
     for finding in findings {
         assert!(finding.message.len() < 600 && finding.field.len() < 200, "{finding:?}");
         assert!(!finding.message.contains('\n'), "{finding:?}");
     }
-    let message = &built.verdicts[&object(Kind::Service, "web")].findings[0].message;
+    let message = &built.verdicts[&object(Kind::Service, "web")].findings()[0].message;
     assert!(message.starts_with(r#"The path "no\nslash"#), "{message}");
     assert!(message.contains("xxx…\" cannot be used"), "{message}");
 }
@@ -85,9 +85,9 @@ fn of_very_many_findings_the_first_are_told() {
         let paths = (0..all).map(|number| prefix(&format!("no-slash{number}")));
         let built = Objects::new().ingress(with_rule("many", None, paths.collect())).build();
         let verdict = &built.verdicts[&object(Kind::Ingress, "many")];
-        assert_eq!((verdict.outcome, verdict.findings.len()), (Outcome::Refused, told));
-        assert_eq!(verdict.findings[19].field, "spec.rules[0].http.paths[19].path");
-        let last = verdict.findings.last().expect("some");
+        assert_eq!((verdict.outcome(), verdict.findings().len()), (Outcome::Refused, told));
+        assert_eq!(verdict.findings()[19].field, "spec.rules[0].http.paths[19].path");
+        let last = *verdict.findings().last().expect("some");
         assert_eq!(last.message.starts_with(&format!("And {} more findings", all - 20)), all > 20, "{last:?}");
     }
 }

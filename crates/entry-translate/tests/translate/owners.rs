@@ -91,7 +91,7 @@ fn of_a_host_that_is_not_ones_own_it_is_told_once() {
     let built =
         objects(&[claim("a", 1, Some("a.example"), "/"), of("b", 2, with_rule("web", Some("a.example"), paths))])
             .build();
-    assert_eq!(built.verdicts[&at("b")].findings.len(), 1);
+    assert_eq!(built.verdicts[&at("b")].findings().len(), 1);
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn annotations() -> impl Strategy<Value = std::collections::BTreeMap<String, Str
     btree_map(text(KEYS), text(VALUES), 0..4)
 }
 
-fn any_service() -> impl Strategy<Value = Service> {
+pub fn any_service() -> impl Strategy<Value = Service> {
     let kind = prop_oneof![
         8 => Just(ServiceKind::ClusterIp),
         1 => Just(ServiceKind::Headless),
@@ -86,7 +86,7 @@ fn any_backend() -> impl Strategy<Value = IngressBackend> {
     ]
 }
 
-fn any_ingress() -> impl Strategy<Value = Ingress> {
+pub fn any_ingress() -> impl Strategy<Value = Ingress> {
     let path_type = prop_oneof![
         3 => Just(PathType::Prefix),
         2 => Just(PathType::Exact),
@@ -112,7 +112,7 @@ fn any_ingress() -> impl Strategy<Value = Ingress> {
 static SECRETS: LazyLock<[Secret; 2]> =
     LazyLock::new(|| [secret("a", &["a.example.com"]), secret("b", &["*.example.com"])]);
 
-fn any_secret() -> impl Strategy<Value = Secret> {
+pub fn any_secret() -> impl Strategy<Value = Secret> {
     let part = |part: fn(&Secret) -> &Vec<u8>| {
         prop_oneof![
             8 => (0..2_usize).prop_map(move |n| part(&SECRETS[n]).clone()),
@@ -186,9 +186,9 @@ fn assert_sound(built: &Built, settings: &BuildSettings) {
     }
     let origins: BTreeSet<_> = rules(built).map(|rule| &rule.origin).collect();
     for (object, verdict) in &built.verdicts {
-        assert_eq!(origins.contains(object), verdict.outcome != Outcome::Refused, "{object}: {verdict:#?}");
-        assert!(verdict.outcome == Outcome::Accepted || !verdict.findings.is_empty(), "{object} is not told why");
-        for finding in &verdict.findings {
+        assert_eq!(origins.contains(object), verdict.outcome() != Outcome::Refused, "{object}: {verdict:#?}");
+        assert!(verdict.outcome() == Outcome::Accepted || !verdict.findings().is_empty(), "{object} is not told why");
+        for finding in verdict.findings() {
             assert!(finding.message.len() < 2_000 && !finding.message.contains(char::is_control), "{finding:?}");
             assert!(finding.field.len() < 1_000 && !finding.field.contains(char::is_control), "{finding:?}");
         }
@@ -227,7 +227,7 @@ proptest! {
         let mut expected = build(&without, &settings);
         settings.quarantine.insert(object.clone(), (entry_model::Reason::RefusedByNginx, "no".to_owned()));
         let mut built = build(&snapshot, &settings);
-        prop_assert_eq!(built.verdicts[&object].outcome, Outcome::Refused);
+        prop_assert_eq!(built.verdicts[&object].outcome(), Outcome::Refused);
         built.verdicts.remove(&object);
         expected.verdicts.remove(&object);
         prop_assert_eq!(built, expected);
@@ -321,7 +321,7 @@ fn the_strategies_reach_what_they_are_for() {
     for _ in 0..300 {
         let snapshot = any_snapshot().new_tree(&mut runner).unwrap().current();
         let built = build(&snapshot, &settings());
-        outcomes.extend(built.verdicts.values().map(|verdict| verdict.outcome));
+        outcomes.extend(built.verdicts.values().map(|verdict| verdict.outcome()));
         redirects += rules(&built).filter(|rule| built.routes.policy(rule).redirect_to_https).count();
         forwards += rules(&built).filter(|rule| matches!(rule.action, Action::Forward(_))).count();
     }

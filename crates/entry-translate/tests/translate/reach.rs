@@ -67,7 +67,7 @@ fn a_rule_that_was_lost_brings_no_certificate() {
         let evil = evil(Ingress { tls, ..with_rule("web", Some("a.example"), vec![prefix("/")]) });
         let built = two(theirs.clone(), evil, &["a.example"]).build();
         is_in_the_clear(&built, "a.example");
-        assert_eq!(built.verdicts[&evil_object()].outcome, Outcome::Refused);
+        assert_eq!(built.verdicts[&evil_object()].outcome(), Outcome::Refused);
     }
 }
 
@@ -114,7 +114,7 @@ fn a_wildcards_certificate_is_for_hosts_of_its_namespace() {
         assert!(matches!(found(Scheme::Http), Found::ToHttps(_)), "{host}");
         assert!(matches!(found(Scheme::Https), Found::Rule(_)), "{host}");
     }
-    assert!(built.verdicts.values().all(|verdict| verdict.findings.is_empty()), "{:#?}", built.verdicts);
+    assert!(built.verdicts.values().all(|verdict| verdict.findings().is_empty()), "{:#?}", built.verdicts);
 }
 
 #[test]
@@ -186,5 +186,5 @@ fn a_wildcard_in_tls_is_for_the_hosts_of_the_same_object() {
             "a.example.com certificate (Secret shop/tls)",
         ],
     );
-    assert!(built.verdicts.values().all(|verdict| verdict.findings.is_empty()), "{:#?}", built.verdicts);
+    assert!(built.verdicts.values().all(|verdict| verdict.findings().is_empty()), "{:#?}", built.verdicts);
 }

@@ -174,11 +174,11 @@ pub fn assert_routes(built: &Built, expected: &[&str]) {
 #[track_caller]
 pub fn assert_verdict(built: &Built, object: &ObjectRef, outcome: Outcome, findings: &[(&str, Reason, &str)]) {
     let verdict = built.verdicts.get(object).unwrap_or_else(|| panic!("no verdict on {object}: {:#?}", built.verdicts));
-    assert_eq!(verdict.outcome, outcome, "{verdict:#?}");
-    let fields: Vec<_> = verdict.findings.iter().map(|finding| (finding.field.as_str(), finding.reason)).collect();
+    assert_eq!(verdict.outcome(), outcome, "{verdict:#?}");
+    let fields: Vec<_> = verdict.findings().iter().map(|finding| (finding.field.as_str(), finding.reason)).collect();
     let expected: Vec<_> = findings.iter().map(|&(field, reason, _)| (field, reason)).collect();
     assert_eq!(fields, expected, "{verdict:#?}");
-    for (finding, (.., part)) in verdict.findings.iter().zip(findings) {
+    for (finding, (.., part)) in verdict.findings().iter().zip(findings) {
         assert!(finding.message.contains(part), "{part:?} is not in {:?}", finding.message);
     }
 }

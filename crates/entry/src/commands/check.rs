@@ -28,13 +28,13 @@ pub async fn check(flags: &CheckFlags) -> anyhow::Result<ExitCode> {
     } else {
         write_findings(&mut text, &rendered.verdicts);
         text.push_str(&foreign);
-        let wrong = rendered.verdicts.values().filter(|verdict| verdict.outcome != Outcome::Accepted).count();
+        let wrong = rendered.verdicts.values().filter(|verdict| verdict.outcome() != Outcome::Accepted).count();
         let all = rendered.verdicts.len();
         writeln!(text, "{all} object{}, {wrong} not served as asked for", if all == 1 { "" } else { "s" })?;
     }
     std::io::stdout().write_all(text.as_bytes())?;
-    let as_asked_for = rendered.verdicts.values().all(|verdict| verdict.outcome == Outcome::Accepted);
-    let nothing_to_say = foreign.is_empty() && rendered.verdicts.values().all(|verdict| verdict.findings.is_empty());
+    let as_asked_for = rendered.verdicts.values().all(|verdict| verdict.outcome() == Outcome::Accepted);
+    let nothing_to_say = foreign.is_empty() && rendered.verdicts.values().all(|verdict| verdict.findings().is_empty());
     let fine = as_asked_for && (nothing_to_say || !flags.strict);
     Ok(ExitCode::from(u8::from(!fine)))
 }
@@ -57,8 +57,8 @@ fn foreign(snapshot: &Snapshot, verdicts: &Verdicts) -> String {
 /// A line for each finding.
 pub fn write_findings(text: &mut String, verdicts: &Verdicts) {
     for (object, verdict) in verdicts {
-        for finding in &verdict.findings {
-            let (outcome, reason) = (verdict.outcome, finding.reason);
+        for finding in verdict.findings() {
+            let (outcome, reason) = (verdict.outcome(), finding.reason);
             // What cannot be read has no fields.
             let field = if finding.field.is_empty() { String::new() } else { format!("{}: ", finding.field) };
             let _ = writeln!(text, "{object}: {outcome:?}: {field}{reason}: {}", finding.message);

@@ -1,0 +1,231 @@
+//! What an Ingress asks for.
+
+use std::collections::BTreeSet;
+
+use entry_model::{
+    Action, FieldPath, HostName, Ingress, IngressBackend, IngressPath, Key, Kind, Match, ObjectRef, PathMatch,
+    PathType, Reason, Snapshot,
+};
+
+use super::{Claim, Claims, DefaultClaim, TlsClaim, forward, looks_like_pattern, protocol, unavailable};
+use crate::BuildSettings;
+use crate::draft::{Draft, named, quoted};
+use crate::host::host;
+use crate::options::{Options, options};
+use crate::path::{path, prefix};
+use crate::resolve::{self, Fault, Problem};
+use crate::site::Site;
+use crate::theirs::Context;
+
+const SPEC: FieldPath<'_> = FieldPath::root("spec");
+
+/// What an Ingress asks for. `tls`: whether its hosts may have certificates.
+pub fn claims(ingress: &Ingress, snapshot: &Snapshot, settings: &BuildSettings, tls: bool) -> Claims {
+    let service = Key { namespace: ingress.meta.namespace.clone(), name: String::new() };
+    Asking { snapshot, settings, tls, ingress, draft: Draft::default(), service }.ask()
+}
+
+/// An Ingress that is asked what it wants.
+struct Asking<'a> {
+    snapshot: &'a Snapshot,
+    settings: &'a BuildSettings,
+    /// Whether its hosts may have certificates.
+    tls: bool,
+    ingress: &'a Ingress,
+    draft: Draft,
+    /// The Service that is looked for: of the Ingress's namespace.
+    service: Key,
+}
+
+impl Asking<'_> {
+    fn ask(mut self) -> Claims {
+        let ingress = self.ingress;
+        let mut asked = Claims::default();
+        let paths = ingress.rules.iter().flat_map(|rule| &rule.paths);
+        let paths: Vec<&str> = paths.map(|path| path.path.as_deref().unwrap_or("/")).collect();
+        let context = Context { defaults: &self.settings.defaults, paths: &paths, tls: self.tls };
+        let options = options(Kind::Ingress, &ingress.meta.annotations, &context, &mut self.draft);
+        let mut hosts = BTreeSet::new();
+        for (n, rule) in ingress.rules.iter().enumerate() {
+            let host = match rule.host.as_deref().filter(|text| !text.is_empty()).map_or(Ok(HostName::Any), host) {
+                Ok(host) => host,
+                Err(message) => {
+                    let message = format!("{message}. This rule is not served, the others are");
+                    self.draft.lose(&Site::Host(n), Reason::Invalid, message);
+                    continue;
+                }
+            };
+            if rule.paths.is_empty() && ingress.default_backend.is_none() {
+                let message = "The rule has no paths, so nothing is served for its host; add one, or a default backend";
+                self.draft.lose(&SPEC.at("rules", n).field("http").field("paths"), Reason::Invalid, message.to_owned());
+            }
+            for (m, entry) in rule.paths.iter().enumerate() {
+                let Some(path) = self.path(n, m, entry) else { continue };
+                let (rule, site) = (SPEC.at("rules", n), Site::Path(n, m));
+                let http = rule.field("http");
+                let path_field = http.at("paths", m);
+                let field = path_field.field("backend");
+                let action = self.action(&entry.backend, &options, &field, site);
+                let (host, matches, policy) = (host.clone(), Match::path(path), options.policy());
+                asked.rules.push(Claim {
+                    host,
+                    matches,
+                    action,
+                    policy,
+                    redirect: options.ssl_redirect,
+                    site,
+                    weak: false,
+                });
+            }
+            if ingress.default_backend.is_some() {
+                hosts.insert(host);
+            }
+        }
+        let tls_hosts = self.tls(&mut asked);
+
+        let Some(backend) = &ingress.default_backend else {
+            if ingress.rules.is_empty() {
+                let message =
+                    "The Ingress has neither rules nor a default backend, so nothing is served; add one of them";
+                self.draft.lose(&SPEC, Reason::Invalid, message.to_owned());
+            }
+            return Claims { draft: self.draft, ..asked };
+        };
+        let site = Site::DefaultBackend;
+        let action = self.action(backend, &options, &SPEC.field("defaultBackend"), site);
+        if ingress.rules.is_empty() {
+            // Without rules it is for all hosts; those that it has certificates for need rules to be known by name.
+            hosts = tls_hosts;
+            asked.default = Some(DefaultClaim { action: action.clone(), policy: options.policy(), site });
+        }
+        asked.rules.extend(hosts.into_iter().map(|host| {
+            let (matches, action, policy) = (Match::any(), action.clone(), options.policy());
+            Claim { host, matches, action, policy, redirect: options.ssl_redirect, site, weak: true }
+        }));
+        Claims { draft: self.draft, ..asked }
+    }
+
+    fn path(&mut self, n: usize, m: usize, entry: &IngressPath) -> Option<PathMatch> {
+        let text = entry.path.as_deref().filter(|text| !text.is_empty()).unwrap_or("/");
+        let parsed = match path(text) {
+            Ok(path) => {
+                if let Some(message) = looks_like_pattern(text) {
+                    self.draft.lose(&Site::Path(n, m), Reason::Unsupported, message);
+                }
+                path
+            }
+            Err(message) => {
+                let message = format!("{message}. This path is not served, the others are");
+                self.draft.lose(&Site::Path(n, m), Reason::Invalid, message);
+                return None;
+            }
+        };
+        match &entry.path_type {
+            PathType::Exact => Some(PathMatch::Exact(parsed)),
+            PathType::Prefix | PathType::ImplementationSpecific => Some(PathMatch::Prefix(prefix(parsed))),
+            PathType::Unknown(text) => {
+                let message = format!(
+                    "The path type {} is not known, so this path is not served, the others are; write `Prefix` or `Exact`",
+                    quoted(text)
+                );
+                self.draft.lose(
+                    &SPEC.at("rules", n).field("http").at("paths", m).field("pathType"),
+                    Reason::Invalid,
+                    message,
+                );
+                None
+            }
+        }
+    }
+
+    /// What is done with what a backend is for. If it cannot be reached, the rule stands: else a shorter path, which may be
+    /// somebody else's, would get its requests.
+    fn action(
+        &mut self,
+        backend: &IngressBackend,
+        options: &Options<'_>,
+        field: &FieldPath<'_>,
+        claim: Site,
+    ) -> Action {
+        let service_field = field.field("service");
+        let (name, wanted) = match backend {
+            IngressBackend::Service { name, port } => (name, port),
+            IngressBackend::Resource { kind, name } => {
+                let message = format!(
+                    "The backend is a resource, {} {}, which is not supported; name a Service",
+                    quoted(kind),
+                    quoted(name)
+                );
+                self.lose_backend(&field.field("resource"), claim, Reason::Unsupported, &message);
+                return Action::UNAVAILABLE;
+            }
+        };
+        self.service.name.clone_from(name);
+        let Some(service) = self.snapshot.services.get(&self.service) else {
+            let message = format!("There is no {}; make it, or name another", self.named_service());
+            self.lose_backend(&service_field.field("name"), claim, Reason::RefNotFound, &message);
+            return Action::UNAVAILABLE;
+        };
+        let resolved = resolve::address(service).and_then(|address| Ok((address, resolve::port(service, wanted)?.1)));
+        match resolved {
+            Ok((address, port)) => {
+                let protocol = protocol(port, options, &mut self.draft, |draft, message| {
+                    draft.note(&service_field.field("port"), Reason::Unsupported, message);
+                    draft.of_backend(claim);
+                });
+                forward(address, port, protocol, options, false)
+            }
+            Err(Problem { reason, fault, message }) => {
+                let part = match fault {
+                    Fault::Kind | Fault::Address => "name",
+                    Fault::Port | Fault::PortValue(_) => "port",
+                };
+                let message = format!("{}: {message}", self.named_service());
+                self.lose_backend(&service_field.field(part), claim, reason, &message);
+                Action::UNAVAILABLE
+            }
+        }
+    }
+
+    /// What a claim is for has no backend.
+    fn lose_backend(&mut self, field: &FieldPath<'_>, claim: Site, reason: Reason, message: &str) {
+        self.draft.lose(field, reason, unavailable(message));
+        self.draft.of_backend(claim);
+    }
+
+    fn named_service(&self) -> String {
+        named(&ObjectRef::new(Kind::Service, self.service.clone()))
+    }
+
+    /// Asks for certificates, and returns the hosts that they are for by name.
+    fn tls(&mut self, asked: &mut Claims) -> BTreeSet<HostName> {
+        let mut all = BTreeSet::new();
+        for (n, entry) in self.ingress.tls.iter().enumerate() {
+            let hosts = (!entry.hosts.is_empty()).then(|| self.tls_hosts(n, &entry.hosts));
+            match &hosts {
+                Some(hosts) => all.extend(hosts.iter().map(|(_, host)| host.clone())),
+                None => drop(all.insert(HostName::Any)),
+            }
+            let namespace = &self.ingress.meta.namespace;
+            let secret = entry.secret.as_ref().filter(|name| !name.is_empty());
+            let secret = secret.map(|name| Key { namespace: namespace.clone(), name: name.clone() });
+            asked.tls.push(TlsClaim { entry: n, hosts, secret });
+        }
+        all
+    }
+
+    fn tls_hosts(&mut self, entry: usize, texts: &[String]) -> Vec<(Site, HostName)> {
+        let mut hosts = Vec::new();
+        for (m, text) in texts.iter().enumerate() {
+            let site = Site::TlsHost(entry, m);
+            match host(text) {
+                Ok(host) => hosts.push((site, host)),
+                Err(message) => {
+                    let message = format!("{message}. It gets no certificate, the other hosts do");
+                    self.draft.lose(&site, Reason::Invalid, message);
+                }
+            }
+        }
+        hosts
+    }
+}

@@ -1,0 +1,124 @@
+//! What each object asks for: a file for each kind that can ask.
+
+mod ingress;
+mod service;
+
+use std::net::SocketAddr;
+
+use entry_model::{
+    Action, Backend, Forward, HostName, Key, Match, PathRewrite, Policy, PortRef, Protocol, ServicePort, Snapshot,
+};
+
+use crate::BuildSettings;
+use crate::attach::Source;
+use crate::draft::{Draft, quoted};
+use crate::options::Options;
+use crate::pattern;
+use crate::resolve;
+use crate::site::Site;
+
+/// What an object asks for, and what its owner is told of that.
+#[derive(Debug, Default)]
+pub struct Claims {
+    pub rules: Vec<Claim>,
+    pub default: Option<DefaultClaim>,
+    pub tls: Vec<TlsClaim>,
+    pub draft: Draft,
+}
+
+/// A rule that is asked for.
+#[derive(Debug)]
+pub struct Claim {
+    pub host: HostName,
+    pub matches: Match,
+    pub action: Action,
+    /// How requests are treated; whether they are redirected to HTTPS is decided later.
+    pub policy: Policy,
+    /// What is said about redirecting to HTTPS.
+    pub redirect: Option<bool>,
+    pub site: Site,
+    /// From a default backend: it gets only what nobody names.
+    pub weak: bool,
+}
+
+/// What is to be done with requests that no rule matches.
+#[derive(Debug)]
+pub struct DefaultClaim {
+    pub action: Action,
+    pub policy: Policy,
+    pub site: Site,
+}
+
+/// A certificate that is asked for.
+#[derive(Debug)]
+pub struct TlsClaim {
+    /// Index in `spec.tls`.
+    pub entry: usize,
+    /// The hosts that it names; none for those that the object has.
+    pub hosts: Option<Vec<(Site, HostName)>>,
+    pub secret: Option<Key>,
+}
+
+/// Asks an object. `tls`: whether its hosts may have certificates. What comes of it depends on nothing else than the object,
+/// the Services that it names, and the settings.
+pub fn claims(source: Source<'_>, snapshot: &Snapshot, settings: &BuildSettings, tls: bool) -> Claims {
+    match source {
+        Source::Service(object) => service::claims(object, settings),
+        Source::Ingress(object) => ingress::claims(object, snapshot, settings, tls),
+    }
+}
+
+/// What is said of a path that looks like a pattern.
+fn looks_like_pattern(text: &str) -> Option<String> {
+    let instead = pattern::instead(text)?;
+    Some(format!(
+        "The path {} looks like a pattern, and there are none: each of its characters stands for itself, and so it is served. Write \
+         {} with the type `Prefix`, which is for all that is below it; `sparrow/strip-prefix` takes it off",
+        quoted(text),
+        quoted(&instead)
+    ))
+}
+
+/// A number is a port's number, all else its name.
+fn port_ref(text: &str) -> PortRef {
+    text.parse().map_or_else(|_| PortRef::Name(text.to_owned()), PortRef::Number)
+}
+
+fn unavailable(message: &str) -> String {
+    format!("{message}. Until then, requests for it are answered 503")
+}
+
+/// What is spoken on a port.
+fn protocol(
+    port: &ServicePort,
+    options: &Options<'_>,
+    draft: &mut Draft,
+    note: impl FnOnce(&mut Draft, String),
+) -> Protocol {
+    let asked = || match port.app_protocol.as_deref() {
+        None | Some("") => Protocol::Http,
+        Some(name) => resolve::protocol(name).unwrap_or_else(|| {
+            let message = format!(
+                "The appProtocol {} of the port is not known, so HTTP/1.1 is spoken; write `http`, `https`, \
+                 `kubernetes.io/h2c`, `kubernetes.io/ws`, `kubernetes.io/wss`, `grpc` or `grpcs`",
+                quoted(name)
+            );
+            note(draft, message);
+            Protocol::Http
+        }),
+    };
+    options.protocol.unwrap_or_else(asked)
+}
+
+fn forward(
+    mut address: SocketAddr,
+    port: &ServicePort,
+    protocol: Protocol,
+    options: &Options<'_>,
+    strip_prefix: bool,
+) -> Action {
+    address.set_port(port.port);
+    let backend = Backend { address, protocol, keep_alive: options.keep_alive.unwrap_or(true) };
+    let strips = options.strip_prefix.unwrap_or(strip_prefix);
+    Action::Forward(Forward::to(backend, if strips { PathRewrite::StripPrefix } else { PathRewrite::Keep }))
+}

@@ -1,0 +1,207 @@
+//! What comes of one snapshot after the other is what each of them gives by itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use entry_model::{Kind, Meta, Namespace, Object, ObjectRef, Reason, Routes, Snapshot};
+use entry_translate::{Bound, Bounds, BuildSettings, Built, Ownership, Translator, build};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use crate::properties::{any_ingress, any_secret, any_service};
+use crate::support::{class, exposed, ingress, prefix, rule, service, settings, to, with_rule};
+
+/// What happens between two snapshots.
+#[derive(Debug, Clone)]
+enum Change {
+    Put(Object),
+    /// Takes out one of those that there are.
+    Remove(Index),
+    /// Takes nothing out and puts the same in again, as another object.
+    Touch(Index),
+    /// One that nginx rejects from now on, or no more.
+    Quarantine(Index),
+    /// Time goes on, past the validity of some certificates.
+    Later,
+    Bounds(Bounds),
+}
+
+fn in_namespace(namespace: &'static str, mut meta: Meta) -> Meta {
+    namespace.clone_into(&mut meta.namespace);
+    meta
+}
+
+fn any_object() -> impl Strategy<Value = Object> {
+    let namespace = || select(&["shop", "shop", "other"][..]);
+    let listed = (namespace(), select(&["a.example.com", "*.example.com *", "b.example.com", ""][..]));
+    let listed = listed.prop_map(|(name, hosts)| {
+        let meta = Meta { name: name.to_owned(), ..Meta::default() };
+        Namespace { meta, hosts: Some(hosts.to_owned()) }.into()
+    });
+    let class = any::<bool>().prop_map(|default| {
+        let mut class = class("sparrow");
+        class.default = default;
+        class.into()
+    });
+    prop_oneof![
+        6 => (namespace(), any_service()).prop_map(|(name, mut one)| {
+            one.meta = in_namespace(name, one.meta);
+            one.into()
+        }),
+        8 => (namespace(), any_ingress()).prop_map(|(name, mut one)| {
+            one.meta = in_namespace(name, one.meta);
+            one.into()
+        }),
+        3 => (namespace(), any_secret()).prop_map(|(name, mut one)| {
+            one.meta = in_namespace(name, one.meta);
+            one.into()
+        }),
+        1 => listed,
+        1 => class,
+    ]
+}
+
+fn any_bounds() -> impl Strategy<Value = Bounds> {
+    let bound = || (0..6_usize, 0..8_usize).prop_map(|(namespace, all)| Bound { namespace, all });
+    let bounds = (bound(), bound(), bound(), bound());
+    let bounds =
+        bounds.prop_map(|(hosts, rules, patterns, certificates)| Bounds { hosts, rules, patterns, certificates });
+    prop_oneof![2 => Just(Bounds::NONE), 1 => bounds]
+}
+
+fn any_change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        12 => any_object().prop_map(Change::Put),
+        3 => any::<Index>().prop_map(Change::Remove),
+        2 => any::<Index>().prop_map(Change::Touch),
+        1 => any::<Index>().prop_map(Change::Quarantine),
+        1 => Just(Change::Later),
+        1 => any_bounds().prop_map(Change::Bounds),
+    ]
+}
+
+/// A cluster that changes, and what of earlier snapshots matters for later ones.
+struct Cluster {
+    snapshot: Snapshot,
+    settings: BuildSettings,
+}
+
+impl Cluster {
+    fn new(ownership: Ownership) -> Self {
+        let mut snapshot = Snapshot::default();
+        snapshot.put(class("sparrow"));
+        Self { snapshot, settings: BuildSettings { ownership, ..settings() } }
+    }
+
+    /// One of the objects that there are.
+    fn object(&self, index: Index) -> Option<Object> {
+        let keys = Kind::ALL
+            .iter()
+            .flat_map(|kind| self.snapshot.keys(*kind).map(|key| ObjectRef { kind: *kind, key: Arc::clone(key) }));
+        let all: Vec<_> = keys.collect();
+        (!all.is_empty()).then(|| self.snapshot.get(index.get(&all)))?
+    }
+
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Put(object) => drop(self.snapshot.put(object)),
+            Change::Remove(index) => {
+                if let Some(object) = self.object(index) {
+                    self.snapshot.remove(&object.reference());
+                }
+            }
+            Change::Touch(index) => {
+                if let Some(object) = self.object(index) {
+                    self.snapshot.remove(&object.reference());
+                    self.snapshot.put(match object {
+                        Object::Ingress(object) => Object::Ingress(Arc::new((*object).clone())),
+                        object => object,
+                    });
+                }
+            }
+            Change::Quarantine(index) => {
+                let Some(object) = self.object(index) else { return };
+                let quarantine: &mut BTreeMap<_, _> = &mut self.settings.quarantine;
+                if quarantine.remove(&object.reference()).is_none() {
+                    quarantine.insert(object.reference(), (Reason::RefusedByNginx, "no".to_owned()));
+                }
+            }
+            Change::Later => self.settings.now += 10 * 365 * 24 * 3600,
+            Change::Bounds(bounds) => self.settings.bounds = bounds,
+        }
+    }
+
+    /// What of this comes again with the next snapshot.
+    fn remember(&mut self, built: &Built) {
+        self.settings.held = vec![Arc::clone(&built.held)];
+        self.settings.last_good.clone_from(&built.good);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn snapshots_in_turn_give_what_each_gives_alone(
+        changes in vec(vec(any_change(), 0..4), 1..20),
+        owned in prop::bool::weighted(0.8),
+    ) {
+        let mut cluster = Cluster::new(if owned { Ownership::Namespace } else { Ownership::None });
+        let mut translator = Translator::default();
+        for changes in changes {
+            for change in changes {
+                cluster.apply(change);
+            }
+            let expected = build(&cluster.snapshot, &cluster.settings);
+            let built = translator.translate(&cluster.snapshot, &cluster.settings);
+            prop_assert!(built == expected, "{}\n{:#?}\n{}\n{:#?}", built.routes, built.verdicts, expected.routes, expected.verdicts);
+            // No policy stays that nobody has.
+            let mut used: Vec<_> = built.routes.rules().map(|rule| rule.policy).collect();
+            used.sort();
+            used.dedup();
+            prop_assert!(built.routes.policies.len() <= used.len() + expected.routes.policies.len());
+            cluster.remember(&built);
+        }
+    }
+}
+
+/// The names of the hosts that are not as they were.
+fn changed(after: &Routes, before: &Routes) -> Vec<String> {
+    let changed = after.hosts.changed_keys(&before.hosts, Arc::ptr_eq);
+    changed.into_iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn only_hosts_that_a_change_concerns_are_made_anew() {
+    let mut snapshot = Snapshot::default();
+    snapshot.put(class("sparrow"));
+    snapshot.put(service("web"));
+    for n in 0..100 {
+        let host = format!("host-{n}.example.com");
+        snapshot.put(with_rule(&format!("web-{n}"), Some(&host), vec![prefix("/")]));
+    }
+    snapshot.put(exposed("any", []));
+    let (mut translator, settings) = (Translator::default(), settings());
+    let mut before = translator.translate(&snapshot, &settings).routes;
+    let mut next = |snapshot: &Snapshot| {
+        let routes = translator.translate(snapshot, &settings).routes;
+        let changed = changed(&routes, &before);
+        before = routes;
+        changed
+    };
+    assert_eq!(next(&snapshot.clone()), Vec::<String>::new());
+
+    // Another path, on a host that another object has.
+    let more = rule(Some("host-5.example.com"), vec![to(prefix("/more"), "later")]);
+    snapshot.put(entry_model::Ingress { rules: vec![more], ..ingress("more") });
+    assert_eq!(next(&snapshot), ["host-5.example.com"]);
+    // Its Service, which was missing.
+    snapshot.put(service("later"));
+    assert_eq!(next(&snapshot), ["host-5.example.com"]);
+    // A Service of its own, on all hosts.
+    snapshot.put(exposed("other", []));
+    assert_eq!(next(&snapshot), ["*"]);
+    snapshot.remove(&ObjectRef::new(Kind::Ingress, crate::support::key("shop", "web-7")));
+    assert_eq!(next(&snapshot), ["host-7.example.com"]);
+}
