@@ -1,0 +1,8 @@
+//! What routes mean, for which [`entry_model::Routes::find`] is the definition.
+
+mod find;
+mod forward;
+mod host;
+mod policies;
+mod rewrite;
+mod support;
