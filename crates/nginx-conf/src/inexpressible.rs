@@ -102,3 +102,116 @@ pub fn notes(routes: &Routes) -> Vec<Note> {
     };
     routes.rules().filter_map(note).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use entry_model::{
+        Backend, Destination, Forward, HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, Match, ObjectRef,
+        ParameterMatch, Pattern, PatternEngine, PolicyId, Protocol, Redirect, ValueMatch, WeightedBackend,
+    };
+
+    use super::*;
+    use crate::shape::check;
+    use crate::{Settings, render};
+
+    #[derive(Debug)]
+    struct Never;
+
+    impl PatternEngine for Never {
+        fn is_match(&self, _: &str) -> bool {
+            false
+        }
+
+        fn replace(&self, text: &str, _: &str) -> String {
+            text.to_owned()
+        }
+    }
+
+    fn forward(path: PathRewrite) -> Forward {
+        let backend = Backend { address: ([10, 0, 0, 1], 80).into(), protocol: Protocol::Http, keep_alive: true };
+        Forward::to(backend, path)
+    }
+
+    fn rule() -> Rule {
+        Rule {
+            listeners: ListenerSet::ALL,
+            matches: Match::path(PathMatch::Prefix("/a".to_owned())),
+            action: Action::Forward(forward(PathRewrite::Keep)),
+            policy: PolicyId(0),
+            origin: ObjectRef::new(Kind::Ingress, Key { namespace: "shop".to_owned(), name: "web".to_owned() }),
+        }
+    }
+
+    /// All that a rule can ask for and this configuration does not have.
+    fn rules() -> Vec<(Inexpressible, Rule)> {
+        let value = || ValueMatch::Exact("x".to_owned());
+        let pattern = || Pattern::new("^/a", Arc::new(Never));
+        let matching = |matches: Match| Rule { matches: Match { path: rule().matches.path, ..matches }, ..rule() };
+        let doing = |action: Action| Rule { action, ..rule() };
+        let share = WeightedBackend { weight: 1, destination: Destination::Status(500) };
+        let mut weighted = forward(PathRewrite::Keep);
+        weighted.backends.push(share);
+        let redirect = Redirect { status: 301, scheme: None, host: None, port: None, path: PathRewrite::Keep };
+        let template = "/x".to_owned();
+        vec![
+            (Inexpressible::Listeners, Rule { listeners: ListenerSet::from_iter([ListenerId(0)]), ..rule() }),
+            (Inexpressible::PathPattern, Rule { matches: Match::path(PathMatch::Regex(pattern())), ..rule() }),
+            (Inexpressible::Method, matching(Match { method: Some("GET".to_owned()), ..Match::any() })),
+            (
+                Inexpressible::Headers,
+                matching(Match { headers: vec![HeaderMatch { name: "x".to_owned(), value: value() }], ..Match::any() }),
+            ),
+            (
+                Inexpressible::Query,
+                matching(Match {
+                    query: vec![ParameterMatch { name: "x".to_owned(), value: value() }],
+                    ..Match::any()
+                }),
+            ),
+            (Inexpressible::Weights, doing(Action::Forward(weighted))),
+            (Inexpressible::Rewrite, doing(Action::Forward(forward(PathRewrite::ReplacePrefix("/x".to_owned()))))),
+            (Inexpressible::Rewrite, doing(Action::Forward(forward(PathRewrite::ReplaceFull("/x".to_owned()))))),
+            (
+                Inexpressible::Rewrite,
+                doing(Action::Forward(forward(PathRewrite::Regex { pattern: pattern(), template }))),
+            ),
+            (Inexpressible::Redirect, doing(Action::Redirect(redirect))),
+            (Inexpressible::Status(404), doing(Action::Respond(404))),
+        ]
+    }
+
+    fn routes(name: HostName, rule: Rule) -> Routes {
+        let host = Host { rules: vec![rule], ..Host::default() };
+        let listeners = Listener::set(&[([127, 0, 0, 1], 80).into()], &[]);
+        Routes { listeners, hosts: [(name, Arc::new(host))].into(), ..Routes::default() }
+    }
+
+    #[test]
+    fn rule_that_cannot_be_written_is_reported_and_answered_503() {
+        for (expected, rule) in rules() {
+            assert_eq!(of_rule(&rule), Some(expected), "{rule:?}");
+            let is_pattern = matches!(rule.matches.path, PathMatch::Regex(_));
+            let routes = routes(HostName::Any, rule);
+            let generation = render(&routes, &Settings::default());
+            check(&routes, &generation);
+            let [note] = &generation.notes[..] else { panic!("{expected}: {:?}", generation.notes) };
+            assert!(note.message.contains(&expected.to_string()), "{note:?}");
+            let text = std::str::from_utf8(&generation.files["nginx.conf"]).unwrap();
+            assert_eq!(text.contains("return 503 $sparrow_503;"), !is_pattern, "{expected}: {text}");
+            assert!(!text.contains("proxy_pass"), "{expected}: {text}");
+        }
+        assert_eq!(of_rule(&rule()), None);
+        assert_eq!(of_rule(&Rule { action: Action::UNAVAILABLE, ..rule() }), None);
+    }
+
+    #[test]
+    fn host_of_any_number_of_labels_is_reported() {
+        let routes = routes(HostName::Suffix("example.com".to_owned()), rule());
+        let generation = render(&routes, &Settings::default());
+        check(&routes, &generation);
+        let [note] = &generation.notes[..] else { panic!("{:?}", generation.notes) };
+        assert!(note.message.contains(&Inexpressible::Suffix.to_string()), "{note:?}");
+    }
+}
