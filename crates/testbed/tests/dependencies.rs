@@ -1,0 +1,231 @@
+//! Which crate may depend on which, and what those may do that are pure.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The crates of this workspace, each with those of the workspace on which it may depend. Tests may use more.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("bench-entry", &["bench-figures", "entry-kube", "entry-model", "entry-translate", "nginx-conf", "testbed"]),
+    ("bench-figures", &[]),
+    ("bench-rbd", &["bench-figures", "ceph", "rbd-format", "testbed"]),
+    ("ceph", &["ceph-error", "ceph-sys", "rbd-format"]),
+    ("ceph-error", &["rbd-format"]),
+    ("ceph-sys", &[]),
+    ("deploy-tests", &["testbed"]),
+    ("e2e", &["testbed"]),
+    ("entry", &["entry-kube", "entry-model", "entry-translate", "nginx-conf", "nginx-process"]),
+    ("entry-kube", &["entry-model"]),
+    ("entry-model", &[]),
+    // The only one beside the storage service that links cryptography of its own.
+    ("entry-translate", &["entry-model"]),
+    ("nginx-conf", &["entry-model"]),
+    ("nginx-process", &[]),
+    ("rbd", &["ceph", "ceph-error", "rbd-format"]),
+    ("rbd-api", &["ceph", "ceph-error", "rbd", "rbd-format"]),
+    ("rbd-format", &[]),
+    ("rbd-server", &["ceph", "ceph-error", "rbd", "rbd-api", "rbd-format"]),
+    ("testbed", &[]),
+    ("texts", &[]),
+];
+
+/// The crates that are pure: no clock, no files, no network, no processes. Each with the crates of others on which it may
+/// depend, none of which does any of that where it is used here.
+const PURE: &[(&str, &[&str])] = &[
+    ("entry-model", &["serde"]),
+    (
+        "entry-translate",
+        &[
+            "base64",
+            "elliptic-curve",
+            "idna",
+            "k256",
+            "p224",
+            "p256",
+            "p384",
+            "p521",
+            "percent-encoding",
+            "rustls",
+            "sha2",
+            "x509-parser",
+        ],
+    ),
+    ("rbd-format", &["thiserror"]),
+];
+
+/// What pure crates may use of the standard library: modules, and of some modules only these items.
+const PURE_STD: &[(&str, &[&str])] = &[
+    ("borrow", &[]),
+    ("cell", &[]),
+    ("cmp", &[]),
+    ("collections", &[]),
+    ("convert", &[]),
+    ("error", &[]),
+    ("fmt", &[]),
+    ("hash", &[]),
+    ("iter", &[]),
+    ("mem", &[]),
+    ("net", &["IpAddr", "Ipv4Addr", "Ipv6Addr", "SocketAddr"]),
+    ("num", &[]),
+    ("ops", &[]),
+    ("result", &[]),
+    ("slice", &[]),
+    ("str", &[]),
+    ("string", &[]),
+    ("sync", &["Arc", "LazyLock", "OnceLock"]),
+    // A moment that bytes name is a value; `::now` is forbidden below.
+    ("time", &["Duration", "SystemTime"]),
+    ("vec", &[]),
+];
+
+/// What pure crates may not do, however it is named.
+const FORBIDDEN: &[&str] = &["::now(", "println!", "eprintln!", "print!(", "dbg!(", "env!(", "include_bytes!("];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The crates of the workspace, by name, each with its directory.
+fn members() -> BTreeMap<String, PathBuf> {
+    let directories = ["crates", "benches"].into_iter().flat_map(|parent| {
+        let entries = fs::read_dir(root().join(parent)).expect("a directory of crates");
+        entries.map(|entry| entry.expect("an entry").path())
+    });
+    let directories = directories.chain(["deploy/tests", "e2e", "texts"].map(|directory| root().join(directory)));
+    let named = directories.filter(|directory| directory.join("Cargo.toml").is_file()).map(|directory| {
+        let manifest = fs::read_to_string(directory.join("Cargo.toml")).expect("a manifest");
+        let name = manifest.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+        (name.expect("a crate has a name").to_owned(), directory)
+    });
+    named.collect()
+}
+
+/// The names of what a crate depends on when it is not tested, from its manifest.
+fn dependencies(directory: &Path) -> Vec<String> {
+    let manifest = fs::read_to_string(directory.join("Cargo.toml")).expect("a manifest");
+    let mut names = Vec::new();
+    let mut within = false;
+    for line in manifest.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(table) = line.strip_prefix('[') {
+            let table = table.trim_end_matches(']');
+            // One for some targets only counts too, and what builds a crate does not: it is not in the program.
+            within = table == "dependencies" || table.ends_with(".dependencies");
+            if let Some(name) = table.strip_prefix("dependencies.") {
+                names.push(name.to_owned());
+            }
+        } else if within {
+            let end = line.find([' ', '.', '=']).unwrap_or(line.len());
+            names.push(line[..end].to_owned());
+        }
+    }
+    names
+}
+
+/// The sources of a crate, without its tests, each with its path.
+fn sources(directory: &Path) -> Vec<(PathBuf, String)> {
+    let mut sources = Vec::new();
+    let mut directories = vec![directory.join("src")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).expect("a directory of sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("a source");
+                // Tests stand at the end.
+                let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+                let code: Vec<_> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+                sources.push((path, code.join("\n")));
+            }
+        }
+    }
+    sources
+}
+
+/// What a source uses of the standard library and a pure crate may not: `fs`, or `time::Instant`.
+fn impure(code: &str) -> Vec<String> {
+    let mut found: Vec<String> =
+        FORBIDDEN.iter().filter(|word| code.contains(**word)).map(|word| (*word).to_owned()).collect();
+    for (at, _) in code.match_indices("std::") {
+        let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+        let path = &code[at + "std::".len()..];
+        let module = word(path);
+        let Some((_, items)) = PURE_STD.iter().find(|(known, _)| *known == module) else {
+            found.push(module);
+            continue;
+        };
+        if items.is_empty() {
+            continue;
+        }
+        let rest = path[module.len()..].trim_start_matches("::");
+        let list = rest.strip_prefix('{').and_then(|list| list.split('}').next());
+        let used: Vec<String> = match list {
+            Some(list) => list.split(',').map(|item| word(item.trim())).filter(|item| !item.is_empty()).collect(),
+            None => vec![word(rest)],
+        };
+        found
+            .extend(used.iter().filter(|item| !items.contains(&item.as_str())).map(|item| format!("{module}::{item}")));
+    }
+    found
+}
+
+#[test]
+fn crates_depend_downwards_only() {
+    let members = members();
+    let mut wrong = Vec::new();
+    for (name, directory) in &members {
+        let Some((_, allowed)) = LAYERS.iter().find(|(known, _)| known == name) else {
+            wrong.push(format!("{name} has no row: say on which crates of this workspace it may depend"));
+            continue;
+        };
+        let own = dependencies(directory).into_iter().filter(|dependency| members.contains_key(dependency));
+        wrong.extend(
+            own.filter(|dependency| !allowed.contains(&dependency.as_str()))
+                .map(|dependency| format!("{name} may not depend on {dependency}")),
+        );
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn pure_crates_depend_on_nothing_outside_their_list() {
+    let members = members();
+    for (name, allowed) in PURE {
+        let others = dependencies(&members[*name]).into_iter().filter(|dependency| !members.contains_key(dependency));
+        let wrong: Vec<_> = others.filter(|dependency| !allowed.contains(&dependency.as_str())).collect();
+        assert!(wrong.is_empty(), "{name} is pure, and may not depend on {wrong:?}");
+    }
+}
+
+#[test]
+fn pure_crates_read_no_clock_and_touch_no_file() {
+    let members = members();
+    let mut wrong = Vec::new();
+    for (name, _) in PURE {
+        for (path, code) in sources(&members[*name]) {
+            wrong.extend(impure(&code).into_iter().map(|what| format!("{}: {what}", path.display())));
+        }
+    }
+    assert!(wrong.is_empty(), "pure crates may not use this: {wrong:#?}");
+}
+
+#[test]
+fn impure_code_is_told_from_pure_code() {
+    for code in [
+        "use std::fs;",
+        "use std::time::Instant;",
+        "use std::{fs, io};",
+        "use std::net::{IpAddr, TcpStream};",
+        "std::process::exit(1)",
+        "let now = SystemTime::now();",
+        "println!(\"x\");",
+        "std::env::var(\"X\")",
+    ] {
+        assert!(!impure(code).is_empty(), "{code}");
+    }
+    for code in
+        ["use std::time::Duration;", "use std::net::{IpAddr, SocketAddr};", "std::mem::take(x)", "use std::fmt;"]
+    {
+        assert_eq!(impure(code), Vec::<String>::new(), "{code}");
+    }
+}
