@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use rbd::link::Link;
+use rbd::operations::Operations;
+use rbd::workers::Workers;
+
 use crate::audit::Audit;
 use crate::auth::Authenticator;
 use crate::hosts::Guard;
 use crate::metrics::Metrics;
 use crate::streams::Streams;
-use rbd::link::Link;
-use rbd::operations::Operations;
-use rbd::workers::Workers;
 
 /// What all requests share.
 pub struct App {

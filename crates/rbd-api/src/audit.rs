@@ -27,13 +27,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use prometheus_client::metrics::counter::Counter;
+use rbd_model::names::Place;
 use serde::Serialize;
 
 use crate::auth::{Method, Principal};
 use crate::endpoint::Endpoint;
 use crate::metrics::Metrics;
 use crate::problem::Kind;
-use rbd::names::Place;
 
 /// Lines that wait for the writer.
 const QUEUE: usize = 1024;

@@ -2,7 +2,7 @@
 //! cannot be told to. Its answers are told from all others by that: those of this service have a media type.
 
 use crate::problem::{Kind, Problem};
-use rbd::fault;
+use rbd_model::fault;
 
 /// An answer of hyper's own with a problem document in it; `None` for any other bytes.
 pub fn with_document(answer: &[u8]) -> Option<Vec<u8>> {

@@ -4,6 +4,7 @@
 //! the same name win or fail, by the type. A body is meant by its fields' names: so it is read into a tree first, which
 //! refuses names that stand there twice, and structs are read from objects of it only, however deep they are.
 
+use rbd_model::fault;
 use serde::de::value::{Error, MapDeserializer, SeqDeserializer};
 use serde::de::{
     self, DeserializeOwned, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
@@ -12,7 +13,6 @@ use serde::de::{
 use serde::{Deserialize, forward_to_deserialize_any};
 
 use crate::problem::Problem;
-use rbd::fault;
 
 /// A body's value from its bytes.
 ///

@@ -8,6 +8,11 @@ use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use ceph::{Cluster, IoContext};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use rbd::check::place_forbidden;
+use rbd::link::Connection;
+use rbd_model::fault;
+use rbd_model::fault::Fault;
+use rbd_model::names::Place;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -17,10 +22,6 @@ use crate::auth::{Permission, Principal, Reach, Role};
 use crate::endpoint::{Answer, Endpoint};
 use crate::metrics::CallLabels;
 use crate::problem::{Kind, Problem};
-use rbd::check::place_forbidden;
-use rbd::fault::{self, Fault};
-use rbd::link::Connection;
-use rbd::names::Place;
 
 /// JSON bodies are small; image data is streamed and not bound by this.
 pub const JSON_LIMIT_BYTES: usize = 64 << 10;

@@ -1,9 +1,8 @@
 //! The envelope of lists, as consoles know it.
 
+use rbd_model::unread::Unread;
 use schemars::JsonSchema;
 use serde::Serialize;
-
-use rbd::unread::Unread;
 
 /// A list. The three fields' names are those of the first publication.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -3,7 +3,7 @@
 
 use axum::http::{HeaderMap, HeaderName, Method, Request, header};
 
-use rbd::fault;
+use rbd_model::fault;
 
 use crate::problem::{Kind, Problem};
 

@@ -10,7 +10,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Request, Version, header};
 
 use crate::problem::{Kind, Problem};
-use rbd::fault;
+use rbd_model::fault;
 
 /// What a request says its host is: name or address, and port.
 #[derive(Debug, Clone, PartialEq, Eq)]

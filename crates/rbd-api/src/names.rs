@@ -1,8 +1,8 @@
 //! Names in paths and queries.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use rbd::fault::Kind;
-use rbd::names::Place;
+use rbd_model::fault::Kind;
+use rbd_model::names::Place;
 
 use crate::problem::Problem;
 

@@ -2,8 +2,9 @@
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
-use rbd::fault::{self, Fault};
-use rbd::problem_document::ProblemDocument;
+use rbd_model::fault;
+use rbd_model::fault::Fault;
+use rbd_model::problem_document::ProblemDocument;
 use serde_json::{Map, Value};
 
 /// Defines the kinds of problems that a request itself has: variant, slug of the `type` URN, status, title.

@@ -5,10 +5,9 @@
 use std::borrow::Cow;
 
 use ceph::ImageSize;
+use rbd_model::features::{FEATURES, MIN_SIZE_BYTES};
+use rbd_model::names::{NAME_LIMIT, PATTERN};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-
-use rbd::layout::{FEATURES, MIN_SIZE_BYTES};
-use rbd::names::{NAME_LIMIT, PATTERN};
 
 /// Defines types that stand for schemas: name, what it is, and the schema.
 macro_rules! shapes {

@@ -21,6 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use prometheus_client::metrics::counter::Counter;
+use rbd_model::fault;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 
@@ -30,14 +31,12 @@ use crate::audit::{Attempt, SharedNotes};
 use crate::auth::Permission;
 use crate::call::{Arrived, Call, JSON_LIMIT_BYTES, SharedBody, json, prefix};
 use crate::endpoint::{Answer, Endpoint, all};
-use crate::head;
 use crate::hosts::{self, Guard, Host};
 use crate::metrics::{CallLabels, Form, RequestLabels};
-use crate::names;
 use crate::problem::{Kind, Problem};
 use crate::stall::{self, Stall};
 use crate::tls::Tls;
-use rbd::fault;
+use crate::{head, names};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rbd_model::names::Place;
 
 use crate::auth::tokens::ScopeEntry;
 use crate::auth::{self, Role};
 use crate::hosts::{Allowed, Guard};
 use crate::streams::StreamLimits;
 use crate::tls;
-use rbd::names::Place;
 
 /// Ceph RBD pools, images, snapshots, clones and trash over REST.
 #[derive(Debug, Parser)]

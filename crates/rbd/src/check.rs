@@ -10,13 +10,13 @@ mod file;
 mod keyring;
 mod monitors;
 
+pub use access::{capabilities, caps_command, place_forbidden, pools_forbidden};
+
 use std::fmt;
 use std::path::PathBuf;
 
 use ceph::Cluster;
 use serde::Serialize;
-
-pub use access::{capabilities, caps_command, place_forbidden, pools_forbidden};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -9,34 +9,14 @@ use std::time::Instant;
 use ceph::{Errno, IoContext, omap_values};
 use rbd_format::children::{CHILDREN_OBJECT, decode_children_entry};
 use rbd_format::{ParentSnapshot, Protection, Snapshot as RawSnapshot};
-use schemars::JsonSchema;
-use serde::Serialize;
+use rbd_model::child::Child;
+use rbd_model::fault::Fault;
+use rbd_model::snapshot::Snapshot;
+use rbd_model::unread::Unread;
 
-use crate::fault::Fault as Problem;
-use crate::image::Found;
-use crate::listing::{self, ParentKey, ParentNames};
-use crate::pool_use;
-use crate::unread::{self, Unread};
-
-/// A clone of a snapshot.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Child {
-    /// Its pool; null when the pool is gone.
-    pub pool: Option<String>,
-    /// Its namespace; empty for the default one.
-    pub namespace: String,
-    /// Its name; of one in the trash, the name it had. Null when it cannot be read.
-    pub image: Option<String>,
-    /// Its id.
-    pub id: String,
-    /// Whether it is in the trash.
-    pub in_trash: bool,
-    /// The snapshot it is a clone of.
-    pub snapshot: String,
-    /// 1: its snapshot must stay protected. 2: it need not.
-    pub format: u8,
-}
+use crate::found::Found;
+use crate::image_names::{ImageKey, ImageNames};
+use crate::{pool_use, unread};
 
 /// The clones of snapshots, as far as they could be found.
 #[derive(Debug, Default)]
@@ -52,7 +32,7 @@ impl Clones {
     ///
     /// # Errors
     /// `ceph-unavailable` with the pools that did not answer.
-    pub fn all(self) -> Result<Vec<Child>, Problem> {
+    pub fn all(self) -> Result<Vec<Child>, Fault> {
         unread::refuse_unread("Whether there are clones of format 1", &self.unread)?;
         Ok(self.children)
     }
@@ -63,7 +43,7 @@ impl Clones {
 ///
 /// # Errors
 /// What reading the image's own pool gives.
-pub fn clones(io: &IoContext, found: &Found, snapshot: Option<u64>, deadline: Instant) -> Result<Clones, Problem> {
+pub fn clones(io: &IoContext, found: &Found, snapshot: Option<u64>, deadline: Instant) -> Result<Clones, Fault> {
     let header = &found.header;
     let wanted: Vec<&RawSnapshot> =
         header.snapshots.iter().filter(|raw| snapshot.is_none_or(|id| raw.id == id)).collect();
@@ -71,17 +51,17 @@ pub fn clones(io: &IoContext, found: &Found, snapshot: Option<u64>, deadline: In
         wanted.iter().filter(|raw| raw.protection != Protection::Unprotected).map(|raw| raw.id).collect();
     let mut silent = BTreeSet::new();
     let mut first = format_1(io, &found.id, &protected, deadline, &mut silent)?;
-    let mut clones: Vec<(&RawSnapshot, u8, ParentKey)> = Vec::new();
+    let mut clones: Vec<(&RawSnapshot, u8, ImageKey)> = Vec::new();
     for raw in wanted {
         let second = header.children.get(&raw.id).into_iter().flatten();
         clones
             .extend(second.map(|child| (raw, 2, (child.pool_id, child.namespace.to_string(), child.image_id.clone()))));
         clones.extend(first.remove(&raw.id).unwrap_or_default().into_iter().map(|key| (raw, 1, key)));
     }
-    let mut names: HashMap<ParentKey, ParentNames> =
-        clones.iter().map(|(_, _, key)| (key.clone(), ParentNames::default())).collect();
-    silent.extend(listing::read_parent_names(io.cluster(), io.pool_id(), &mut names, deadline)?);
-    let child = |(raw, format, key): (&RawSnapshot, u8, ParentKey)| {
+    let mut names: HashMap<ImageKey, ImageNames> =
+        clones.iter().map(|(_, _, key)| (key.clone(), ImageNames::default())).collect();
+    silent.extend(crate::image_names::read_names(io.cluster(), io.pool_id(), &mut names, deadline)?);
+    let child = |(raw, format, key): (&RawSnapshot, u8, ImageKey)| {
         let known = names.get(&key);
         let (pool_id, namespace, id) = key;
         Child {
@@ -90,7 +70,7 @@ pub fn clones(io: &IoContext, found: &Found, snapshot: Option<u64>, deadline: In
             image: known.and_then(|known| known.image.clone()),
             id,
             in_trash: known.is_some_and(|known| known.in_trash),
-            snapshot: listing::snapshot(raw).name,
+            snapshot: Snapshot::from(raw).name,
             format,
         }
     };
@@ -108,8 +88,8 @@ fn format_1(
     snapshots: &[u64],
     deadline: Instant,
     silent: &mut BTreeSet<String>,
-) -> Result<HashMap<u64, Vec<ParentKey>>, Problem> {
-    let mut children: HashMap<u64, Vec<ParentKey>> = HashMap::new();
+) -> Result<HashMap<u64, Vec<ImageKey>>, Fault> {
+    let mut children: HashMap<u64, Vec<ImageKey>> = HashMap::new();
     let Ok(pool_id) = u64::try_from(io.pool_id()) else { return Ok(children) };
     if snapshots.is_empty() {
         return Ok(children);

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use ceph::{Errno, IoContext};
-use schemars::JsonSchema;
-use serde::Serialize;
+use rbd_model::encryption::Encryption;
+use rbd_model::image::Image;
 
-use crate::listing::{Image, at_once};
+use crate::many_pools::at_once;
 use crate::unread;
 
 /// What a LUKS header begins with; the version comes after, as a big-endian number of two bytes. See the LUKS2 On-Disk Format
@@ -17,20 +17,6 @@ const MAGIC: &[u8] = b"LUKS\xba\xbe";
 const IN_FLIGHT: usize = 256;
 /// The length of both.
 const BYTES: usize = MAGIC.len() + 2;
-
-/// How an image's data is encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Encryption {
-    /// Not with LUKS. A client may encrypt it in another way, which cannot be seen.
-    None,
-    /// With LUKS, version 1.
-    Luks1,
-    /// With LUKS, version 2.
-    Luks2,
-    /// With LUKS, of another version.
-    Luks,
-}
 
 /// What the first bytes of an image say.
 fn of_first_bytes(bytes: &[u8]) -> Encryption {

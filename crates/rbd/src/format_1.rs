@@ -8,11 +8,13 @@ use ceph::{Errno, IoContext};
 use rbd_format::directory::DIRECTORY_OBJECT;
 use rbd_format::format1::{header_object, is_header};
 use rbd_format::{Format1Header, Name, decode_format_1_directory, decode_format_1_header};
+use rbd_model::fault::{Fault, Kind};
+use rbd_model::image::{Image, ImageState, Named};
+use rbd_model::names::NotText;
+use rbd_model::snapshot::Snapshot;
 
+use crate::directory::place_of;
 use crate::encryption;
-use crate::fault::{Fault as Problem, Kind};
-use crate::listing::{Image, ImageState, Named, Snapshot, unreadable};
-use crate::names::NotText;
 
 /// How much of the list, or of a header, is read: more than a hundred thousand snapshots take.
 pub const MOST_BYTES: usize = 4 << 20;
@@ -33,7 +35,7 @@ pub fn names(io: &IoContext, directory: &[u8], prefix: &str) -> Vec<String> {
 ///
 /// # Errors
 /// What reading gives; a list that is missing is an empty one.
-pub fn all_names(io: &IoContext, prefix: &str, deadline: Instant) -> Result<Vec<String>, Problem> {
+pub fn all_names(io: &IoContext, prefix: &str, deadline: Instant) -> Result<Vec<String>, Fault> {
     match io.read_data(DIRECTORY_OBJECT, MOST_BYTES, Some(deadline)) {
         Ok(data) => Ok(names(io, &data, prefix)),
         Err(error) if error.is(Errno::ENOENT) => Ok(Vec::new()),
@@ -42,7 +44,7 @@ pub fn all_names(io: &IoContext, prefix: &str, deadline: Instant) -> Result<Vec<
 }
 
 /// The data of the header of an image of format 1; nothing when there is no such image.
-fn header(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Vec<u8>>, Problem> {
+fn header(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Vec<u8>>, Fault> {
     match io.read_data(&header_object(name), MOST_BYTES, Some(deadline)) {
         Ok(data) if is_header(&data) => Ok(Some(data)),
         Ok(_) => Ok(None),
@@ -57,7 +59,7 @@ fn header(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Vec<u8
 ///
 /// # Errors
 /// What reading gives.
-pub fn exists(io: &IoContext, name: &str, deadline: Instant) -> Result<bool, Problem> {
+pub fn exists(io: &IoContext, name: &str, deadline: Instant) -> Result<bool, Fault> {
     Ok(header(io, name, deadline)?.is_some())
 }
 
@@ -65,7 +67,7 @@ pub fn exists(io: &IoContext, name: &str, deadline: Instant) -> Result<bool, Pro
 ///
 /// # Errors
 /// What reading gives.
-pub fn find(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Image>, Problem> {
+pub fn find(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Image>, Fault> {
     let mut image = header(io, name, deadline)?.map(|data| shown(io, name, &data));
     encryption::look(io, image.as_mut_slice(), deadline);
     Ok(image)
@@ -77,7 +79,7 @@ fn shown(io: &IoContext, name: &str, data: &[u8]) -> Image {
         Ok(header) => image(io, named, &header),
         Err(error) => {
             let reason = format!("Its header is damaged: {error}.");
-            Image { format: 1, ..unreadable(io, named, ImageState::Damaged, &reason) }
+            Image { format: 1, ..Image::unreadable(place_of(io), named, ImageState::Damaged, &reason) }
         }
     }
 }
@@ -100,13 +102,13 @@ fn image(io: &IoContext, named: Named, header: &Format1Header) -> Image {
         object_size_bytes: Some(header.object_size_bytes()),
         snapshots: snapshots.collect(),
         first_object: Some(format!("{}.{:012x}", header.object_prefix, 0)),
-        ..unreadable(io, named, ImageState::Ready, "")
+        ..Image::unreadable(place_of(io), named, ImageState::Ready, "")
     }
 }
 
 /// Images of format 1 are shown, and nothing else is done with them.
-pub fn only_shown(name: &str) -> Problem {
-    Problem::new(Kind::Conflict, format!("Image {name:?} is of format 1, which this service only shows."))
+pub fn only_shown(name: &str) -> Fault {
+    Fault::new(Kind::Conflict, format!("Image {name:?} is of format 1, which this service only shows."))
         .cause("Ceph has deprecated the format; it has no ids, locks, clones or trash.")
         .correction(
             "Make an image of format 2 of it, with `rbd cp` under another name, or with `rbd migration prepare`, `execute` and \
@@ -116,10 +118,10 @@ pub fn only_shown(name: &str) -> Problem {
 }
 
 /// The name of a new image is that of one of format 1.
-pub fn taken(name: &str) -> Problem {
+pub fn taken(name: &str) -> Fault {
     let only = only_shown(name);
     let advice = only.advice().unwrap_or_default().to_owned();
-    Problem::new(Kind::Exists, format!("There is an image {name:?} of format 1 already."))
+    Fault::new(Kind::Exists, format!("There is an image {name:?} of format 1 already."))
         .correction(format!("Choose another name. {advice}"))
         .errno(Errno::EEXIST)
         .with("format", 1)

@@ -7,10 +7,11 @@ use ceph::{Errno, IoContext, OmapChange, OmapRange};
 use rbd_format::directory::{DIRECTORY_OBJECT, ID_PREFIX, NAME_PREFIX};
 use rbd_format::group::{GROUP_DIRECTORY_OBJECT, GroupImage, GroupSnapshot, group_header_object};
 use rbd_format::{DirectoryEntry, GroupEntry, ImageHeader, Name};
+use rbd_model::fault::{Fault, Kind};
+use rbd_model::reason::{Act, MissingPool, Reason};
 use serde_json::Value;
 
-use crate::fault::{Fault as Problem, Kind};
-use crate::why::{self, Act, MissingPool, Reason};
+use crate::why;
 
 /// A group, read from RADOS and not asked of librbd, whose list of a group's images is empty as soon as one of them is in
 /// the trash.
@@ -39,7 +40,7 @@ pub struct Listed {
 ///
 /// # Errors
 /// What reading gives; a directory that is missing is an empty one.
-pub fn list(io: &IoContext, deadline: Instant) -> Result<Vec<Listed>, Problem> {
+pub fn list(io: &IoContext, deadline: Instant) -> Result<Vec<Listed>, Fault> {
     let entries = match io.omap_all(GROUP_DIRECTORY_OBJECT, NAME_PREFIX, Some(deadline)) {
         Err(error) if error.is(Errno::ENOENT) => Vec::new(),
         entries => entries?,
@@ -61,7 +62,7 @@ fn listed(key: &[u8], value: &[u8]) -> Option<Listed> {
 ///
 /// # Errors
 /// What Ceph gives.
-pub fn drop_damaged(io: &IoContext, group: &str, deadline: Instant) -> Result<bool, Problem> {
+pub fn drop_damaged(io: &IoContext, group: &str, deadline: Instant) -> Result<bool, Fault> {
     let key = format!("{NAME_PREFIX}{group}").into_bytes();
     let entries = match io.omap_all(GROUP_DIRECTORY_OBJECT, &format!("{NAME_PREFIX}{group}"), Some(deadline)) {
         Err(error) if error.is(Errno::ENOENT) => return Ok(false),
@@ -96,7 +97,7 @@ pub fn leave_gone(io: &IoContext, image_id: &str, header: &ImageHeader) -> ceph:
 ///
 /// # Errors
 /// `group-not-found`; what reading gives.
-pub fn group_id(io: &IoContext, group: &str, deadline: Instant) -> Result<String, Problem> {
+pub fn group_id(io: &IoContext, group: &str, deadline: Instant) -> Result<String, Fault> {
     let range = OmapRange {
         object: GROUP_DIRECTORY_OBJECT.to_owned(),
         // The first key with the prefix is the name itself, if it is there.
@@ -112,7 +113,7 @@ pub fn group_id(io: &IoContext, group: &str, deadline: Instant) -> Result<String
     let found = page.entries.iter().filter_map(|(key, value)| listed(key, value)).find(|listed| listed.name == *group);
     match found.map(|listed| listed.id) {
         Some(Ok(id)) => Ok(id),
-        Some(Err(damage)) => Err(Problem::new(
+        Some(Err(damage)) => Err(Fault::new(
             Kind::Damaged,
             format!("The entry of group {group:?} in the directory of its pool is damaged."),
         )
@@ -126,7 +127,7 @@ pub fn group_id(io: &IoContext, group: &str, deadline: Instant) -> Result<String
 ///
 /// # Errors
 /// `group-not-found`; what reading gives.
-pub fn read(io: &IoContext, group: &str, deadline: Instant) -> Result<RawGroup, Problem> {
+pub fn read(io: &IoContext, group: &str, deadline: Instant) -> Result<RawGroup, Fault> {
     let id = group_id(io, group, deadline)?;
     let entries = match io.omap_all(&group_header_object(&id), "", Some(deadline)) {
         Ok(entries) => entries,
@@ -146,14 +147,14 @@ pub fn read(io: &IoContext, group: &str, deadline: Instant) -> Result<RawGroup, 
 }
 
 /// There is no such group.
-pub fn group_not_found(io: &IoContext, group: &str) -> Problem {
-    Problem::new(Kind::GroupNotFound, format!("{:?} has no group {group:?}.", io.subject("")))
+pub fn group_not_found(io: &IoContext, group: &str) -> Fault {
+    Fault::new(Kind::GroupNotFound, format!("{:?} has no group {group:?}.", io.subject("")))
         .correction("GET the groups of the pool or namespace.")
 }
 
 /// The group has no such snapshot.
-pub fn snapshot_not_found(group: &str, snapshot: &str) -> Problem {
-    Problem::new(Kind::SnapshotNotFound, format!("Group {group:?} has no snapshot {snapshot:?}."))
+pub fn snapshot_not_found(group: &str, snapshot: &str) -> Fault {
+    Fault::new(Kind::SnapshotNotFound, format!("Group {group:?} has no snapshot {snapshot:?}."))
         .correction("GET the snapshots of the group.")
 }
 
@@ -168,20 +169,20 @@ pub fn before_rollback(
     snapshot: &str,
     force: bool,
     deadline: Instant,
-) -> Result<(), Problem> {
+) -> Result<(), Fault> {
     let raw = read(io, group, deadline)?;
     let Some(found) = raw.snapshots.iter().find(|known| known.name == snapshot) else {
         return Err(snapshot_not_found(group, snapshot));
     };
     if !found.complete {
-        return Err(Problem::new(Kind::Conflict, format!("Snapshot {snapshot:?} was not completed."))
+        return Err(Fault::new(Kind::Conflict, format!("Snapshot {snapshot:?} was not completed."))
             .correction("It can only be deleted."));
     }
     same_images(io, group, &raw, found, deadline)?;
-    let problems: Vec<Problem> =
+    let problems: Vec<Fault> =
         raw.images.iter().filter_map(|image| before_one(io, image, Act::Overwrite { force }, deadline).err()).collect();
     match together(group, &problems) {
-        Some(problem) => Err(problem),
+        Some(fault) => Err(fault),
         None => Ok(()),
     }
 }
@@ -193,7 +194,7 @@ fn same_images(
     raw: &RawGroup,
     snapshot: &GroupSnapshot,
     deadline: Instant,
-) -> Result<(), Problem> {
+) -> Result<(), Fault> {
     let now: BTreeSet<(i64, &str)> = raw.images.iter().map(|image| (image.pool_id, image.image_id.as_str())).collect();
     let then: BTreeSet<(i64, &str)> =
         snapshot.images.iter().map(|part| (part.pool_id, part.image_id.as_str())).collect();
@@ -208,7 +209,7 @@ fn same_images(
         "The images of group {group:?} are others than when snapshot {:?} was taken.",
         snapshot.name.to_string()
     );
-    Err(Problem::new(Kind::Conflict, detail)
+    Err(Fault::new(Kind::Conflict, detail)
         .cause(format!("Since then: added {added:?}, taken out {gone:?}."))
         .correction("Make the group have the same images again, or roll the images back one by one.")
         .with("added", added)
@@ -216,11 +217,11 @@ fn same_images(
 }
 
 /// Refuses an act on one image of a group.
-fn before_one(io: &IoContext, image: &GroupImage, act: Act, deadline: Instant) -> Result<(), Problem> {
+fn before_one(io: &IoContext, image: &GroupImage, act: Act, deadline: Instant) -> Result<(), Fault> {
     let name = image_name(io, image.pool_id, &image.image_id, deadline);
     match place(io, image.pool_id) {
         Ok(place) => why::before(&place, &name, &image.image_id, act, deadline),
-        Err(error) if error.is(Errno::ENOENT) => Err(pool_gone(io, image.pool_id).problem(&name)),
+        Err(error) if error.is(Errno::ENOENT) => Err(pool_gone(io, image.pool_id).fault(&name)),
         Err(error) => Err(error.into()),
     }
 }
@@ -235,10 +236,10 @@ fn pool_gone(io: &IoContext, id: i64) -> Reason {
 }
 
 /// What a failed call on all images of a group means: the state of the first image that explains it. Blocks.
-pub fn explain(io: &IoContext, group: &str, error: ceph::Error, deadline: Instant) -> Problem {
+pub fn explain(io: &IoContext, group: &str, error: ceph::Error, deadline: Instant) -> Fault {
     let raw = match read(io, group, deadline) {
         Ok(raw) => raw,
-        Err(problem) => return problem,
+        Err(fault) => return fault,
     };
     if !raw.damaged.is_empty() {
         return damaged(io, group, &raw);
@@ -252,15 +253,15 @@ pub fn explain(io: &IoContext, group: &str, error: ceph::Error, deadline: Instan
         Some((image, reason?))
     });
     match obstacle {
-        Some((image, reason)) => reason.problem(&image_name(io, image.pool_id, &image.image_id, deadline)).errno(errno),
+        Some((image, reason)) => reason.fault(&image_name(io, image.pool_id, &image.image_id, deadline)).errno(errno),
         None => error.into(),
     }
 }
 
 /// A group of which librbd reads nothing as long as it has entries that cannot be read.
-pub fn damaged(io: &IoContext, group: &str, raw: &RawGroup) -> Problem {
+pub fn damaged(io: &IoContext, group: &str, raw: &RawGroup) -> Fault {
     let object = group_header_object(&raw.id);
-    Problem::new(Kind::Damaged, format!("Group {group:?} has {} entries that cannot be read.", raw.damaged.len()))
+    Fault::new(Kind::Damaged, format!("Group {group:?} has {} entries that cannot be read.", raw.damaged.len()))
         .cause(raw.damaged.join("; "))
         .correction(format!(
             "Take them away with `rados -p {} rmomapkey {object} KEY`; images whose entries go must leave the group by hand.",
@@ -282,20 +283,20 @@ fn image_name(io: &IoContext, pool_id: i64, id: &str, deadline: Instant) -> Stri
 }
 
 /// Problems of several images of a group as one, with all clients.
-fn together(group: &str, problems: &[Problem]) -> Option<Problem> {
+fn together(group: &str, problems: &[Fault]) -> Option<Fault> {
     let first = problems.first()?;
-    let details: Vec<&str> = problems.iter().map(Problem::detail).collect();
+    let details: Vec<&str> = problems.iter().map(Fault::detail).collect();
     let detail = format!("Group {group:?} cannot be rolled back: {}", details.join(" "));
-    let mut problem = first.clone().about(detail);
+    let mut fault = first.clone().about(detail);
     for member in ["watchers", "locks"] {
         let all: Vec<Value> = problems
             .iter()
-            .filter_map(|problem| problem.member(member).and_then(Value::as_array).cloned())
+            .filter_map(|fault| fault.member(member).and_then(Value::as_array).cloned())
             .flatten()
             .collect();
         if !all.is_empty() {
-            problem = problem.with(member, all);
+            fault = fault.with(member, all);
         }
     }
-    Some(problem)
+    Some(fault)
 }

@@ -1,29 +1,34 @@
 //! What is done with RBD in a Ceph cluster: pools, images, snapshots, groups, trash, and long work on them.
 //!
-//! Nothing here knows HTTP. Errors are [`fault`]s that say what happened, why, and what to do.
+//! Nothing here knows HTTP. Errors are [faults](rbd_model::fault::Fault) that say what happened, why, and what to do.
 
 pub mod check;
 pub mod children;
+pub mod clients;
+pub mod directory;
 pub mod encryption;
-pub mod fault;
 pub mod format_1;
+pub mod found;
 pub mod group;
+pub mod group_names;
+pub mod header;
 pub mod image;
+pub mod image_names;
 pub mod layout;
 pub mod link;
 pub mod listing;
+pub mod many_pools;
 pub mod mirroring;
 pub mod monitor;
-pub mod names;
 pub mod namespaces;
 pub mod operations;
 pub mod pool;
 pub mod pool_clients;
 pub mod pool_use;
 pub mod pool_users;
-pub mod problem_document;
 pub mod totals;
 pub mod trash;
+pub mod trash_directory;
 pub mod turn;
 pub mod unread;
 pub mod why;

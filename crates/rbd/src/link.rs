@@ -9,10 +9,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use ceph::{Cluster, Errno, IoContext};
+use rbd_model::fault::{Fault, Kind};
+use rbd_model::names::Place;
 
 use crate::check::{self, Attempt, State};
-use crate::fault::{Fault as Problem, Kind};
-use crate::names::Place;
 
 /// How often the files are looked at and the monitors asked.
 const PULSE: Duration = Duration::from_secs(1);
@@ -110,11 +110,11 @@ impl Link {
     ///
     /// # Errors
     /// `ceph-unavailable` with the reason while there is none.
-    pub fn connection(&self) -> Result<Arc<Connection>, Problem> {
+    pub fn connection(&self) -> Result<Arc<Connection>, Fault> {
         let current = self.inner.current.read().unwrap_or_else(PoisonError::into_inner);
         current.clone().ok_or_else(|| {
             let trouble = self.inner.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            Problem::new(Kind::CephUnavailable, "There is no connection to Ceph.")
+            Fault::new(Kind::CephUnavailable, "There is no connection to Ceph.")
                 .cause(trouble.unwrap_or_default())
                 .correction("Run `sparrow-rbd check` with the same flags; it says what is missing.")
                 .retry_after(2)
@@ -276,7 +276,7 @@ impl Connection {
     ///
     /// # Errors
     /// `pool-not-found`, `namespace-not-found`.
-    pub fn context(&self, pool: &str, namespace: &str) -> Result<IoContext, Problem> {
+    pub fn context(&self, pool: &str, namespace: &str) -> Result<IoContext, Fault> {
         let id = match self.cluster.pool_id(pool) {
             Ok(id) => id,
             // Maybe made by another client a moment ago.
@@ -313,7 +313,7 @@ impl Connection {
         // Made-up names must not fill the memory.
         self.used().remove(&key);
         self.contexts.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        Err(Problem::new(Kind::NamespaceNotFound, format!("Pool {pool:?} has no namespace {namespace:?}.")))
+        Err(Fault::new(Kind::NamespaceNotFound, format!("Pool {pool:?} has no namespace {namespace:?}.")))
     }
 
     fn used(&self) -> std::sync::MutexGuard<'_, BTreeSet<(String, String)>> {
@@ -328,7 +328,7 @@ impl Connection {
 }
 
 /// There is no such pool.
-pub fn pool_not_found(pool: &str) -> Problem {
-    Problem::new(Kind::PoolNotFound, format!("There is no pool {pool:?}."))
+pub fn pool_not_found(pool: &str) -> Fault {
+    Fault::new(Kind::PoolNotFound, format!("There is no pool {pool:?}."))
         .correction("GET /api/v1/pools lists the pools.")
 }

@@ -8,35 +8,11 @@ use rbd_format::mirror::{IMAGE_PREFIX, MIRRORING_OBJECT, TAG_PREFIX, journal_obj
 use rbd_format::{
     ImageHeader, MirrorImage, MirrorMode, MirrorRole, MirrorState, SnapshotNamespace, decode_journal_tag,
 };
-use schemars::JsonSchema;
-use serde::Serialize;
-
-use crate::fault::{Fault as Problem, Kind};
+use rbd_model::fault::{Fault, Kind};
+use rbd_model::mirroring::Mirroring;
 
 /// RADOS reads in flight.
 const IN_FLIGHT: usize = 256;
-
-/// How an image is mirrored to other clusters.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Mirroring {
-    /// `journal`, `snapshot` or `unknown`: how changes get there.
-    pub mode: &'static str,
-    /// `enabled`, `creating`, `disabling`, `disabled` or `unknown`.
-    pub state: &'static str,
-    /// `primary` for the one that is written to, `demoted` for one that was, `nonPrimary` for a copy of one in another cluster;
-    /// null when it cannot be read.
-    pub role: Option<&'static str>,
-    /// Its id in all clusters that it is mirrored to.
-    pub global_id: String,
-}
-
-impl Mirroring {
-    /// Whether its copies in other clusters follow it.
-    pub fn has_followers(&self) -> bool {
-        self.role == Some("primary") && self.state != "disabled"
-    }
-}
 
 /// What is known of the mirroring of some images, by their ids. Those that are not mirrored are not in it.
 #[derive(Debug, Default)]
@@ -55,7 +31,7 @@ pub fn read<'a>(
     io: &IoContext,
     images: impl Iterator<Item = (&'a str, &'a ImageHeader)> + Clone,
     deadline: Instant,
-) -> Result<Known, Problem> {
+) -> Result<Known, Fault> {
     let keys: Vec<Vec<u8>> = images.clone().map(|(id, _)| key(id)).collect();
     if keys.is_empty() {
         return Ok(Known::default());
@@ -102,9 +78,9 @@ fn key(image_id: &str) -> Vec<u8> {
 ///
 /// # Errors
 /// `damaged`.
-pub fn refuse_damaged(pool: &str, name: &str, id: &str, damage: Option<&String>) -> Result<(), Problem> {
+pub fn refuse_damaged(pool: &str, name: &str, id: &str, damage: Option<&String>) -> Result<(), Fault> {
     let Some(damage) = damage else { return Ok(()) };
-    Err(Problem::new(Kind::Damaged, format!("Whether image {name:?} is mirrored cannot be told."))
+    Err(Fault::new(Kind::Damaged, format!("Whether image {name:?} is mirrored cannot be told."))
         .cause(damage)
         .correction(format!(
             "Take the entry away with `rados -p {pool} rmomapkey {MIRRORING_OBJECT} {IMAGE_PREFIX}{id}` (and `-N` for a \
@@ -117,7 +93,7 @@ fn journal_roles<'a>(
     io: &IoContext,
     ids: &[&'a str],
     deadline: Instant,
-) -> Result<HashMap<&'a str, MirrorRole>, Problem> {
+) -> Result<HashMap<&'a str, MirrorRole>, Fault> {
     let ranges: Vec<OmapRange> = ids
         .iter()
         .map(|id| OmapRange { object: journal_object(id), prefix: TAG_PREFIX.to_owned(), ..OmapRange::default() })
@@ -172,9 +148,9 @@ fn shown(image: &MirrorImage, role: Option<MirrorRole>) -> Mirroring {
 ///
 /// # Errors
 /// `in-use` with how it is mirrored.
-pub fn refuse_primary(name: &str, mirroring: Option<&Mirroring>) -> Result<(), Problem> {
+pub fn refuse_primary(name: &str, mirroring: Option<&Mirroring>) -> Result<(), Fault> {
     let Some(mirroring) = mirroring.filter(|mirroring| mirroring.has_followers()) else { return Ok(()) };
-    Err(Problem::new(Kind::InUse, format!("Image {name:?} is mirrored to other clusters, and is the primary."))
+    Err(Fault::new(Kind::InUse, format!("Image {name:?} is mirrored to other clusters, and is the primary."))
         .cause("Deleting it, also into the trash, ends its mirroring, and the copies in the other clusters are deleted.")
         .correction(
             "Repeat with ?force=true if they shall go with it. To keep one, promote it in its cluster first, with `rbd mirror \

@@ -1,17 +1,16 @@
 //! Commands to the monitors, and what the two answers that several endpoints need hold.
 
 use ceph::{Cluster, Errno};
+use rbd_model::fault::{Fault, Kind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-
-use crate::fault::{Fault as Problem, Kind};
 
 /// Sends a command, whose `prefix` is as in `ceph --help`, and gives the monitors' status text.
 ///
 /// # Errors
 /// `ceph-forbidden` naming the capability that is missing; else what the errno means, with the monitors' own words.
-pub fn run(cluster: &Cluster, command: &Value) -> Result<String, Problem> {
+pub fn run(cluster: &Cluster, command: &Value) -> Result<String, Fault> {
     send(cluster, command).map(|(_, status)| status)
 }
 
@@ -19,7 +18,7 @@ pub fn run(cluster: &Cluster, command: &Value) -> Result<String, Problem> {
 ///
 /// # Errors
 /// As [`run`]; `damaged` for an answer of an unknown form.
-pub fn ask<T: DeserializeOwned>(cluster: &Cluster, prefix: &str) -> Result<T, Problem> {
+pub fn ask<T: DeserializeOwned>(cluster: &Cluster, prefix: &str) -> Result<T, Fault> {
     // The one command among them whose last word is an argument.
     let command = match prefix.strip_suffix(" detail") {
         Some(prefix) => json!({ "prefix": prefix, "detail": "detail", "format": "json" }),
@@ -27,12 +26,12 @@ pub fn ask<T: DeserializeOwned>(cluster: &Cluster, prefix: &str) -> Result<T, Pr
     };
     let (output, _) = send(cluster, &command)?;
     serde_json::from_slice(&output).map_err(|error| {
-        Problem::new(Kind::Damaged, format!("The monitors' answer to \"{prefix}\" cannot be read: {error}."))
+        Fault::new(Kind::Damaged, format!("The monitors' answer to \"{prefix}\" cannot be read: {error}."))
             .correction("This release of Ceph may be younger than this service: upgrade the service.")
     })
 }
 
-fn send(cluster: &Cluster, command: &Value) -> Result<(Vec<u8>, String), Problem> {
+fn send(cluster: &Cluster, command: &Value) -> Result<(Vec<u8>, String), Fault> {
     let text = command.to_string();
     cluster.monitor_command_with_status(&text).map_err(|error| {
         let prefix = command["prefix"].as_str().unwrap_or("");
@@ -40,20 +39,20 @@ fn send(cluster: &Cluster, command: &Value) -> Result<(Vec<u8>, String), Problem
         // The subject is the command, and in parentheses what the monitors said.
         let said = subject.strip_prefix(&text).unwrap_or(subject).trim().trim_matches(['(', ')']);
         let said = if said.is_empty() { errno.to_string() } else { said.to_owned() };
-        let problem: Problem = error.clone().into();
+        let fault: Fault = error.clone().into();
         let detail = format!("The monitors refuse \"{prefix}\": {said}.");
         match *errno {
             Errno::EACCES => {
                 let entity = cluster.entity();
                 let cap = if READS.contains(&prefix) { "allow r" } else { &format!("allow command \"{prefix}\"") };
-                Problem::new(Kind::CephForbidden, detail)
+                Fault::new(Kind::CephForbidden, detail)
                     .correction(format!("Add to the mon capabilities of {entity} with `ceph auth caps`: {cap}."))
                     .with("capability", format!("mon '{cap}'"))
                     .errno(*errno)
             }
-            Errno::EPERM => Problem::new(Kind::CephForbidden, detail).errno(*errno),
-            Errno::ETIMEDOUT => problem,
-            _ => problem.about(detail),
+            Errno::EPERM => Fault::new(Kind::CephForbidden, detail).errno(*errno),
+            Errno::ETIMEDOUT => fault,
+            _ => fault.about(detail),
         }
     })
 }
@@ -161,7 +160,7 @@ impl Status {
     ///
     /// # Errors
     /// As [`ask`].
-    pub fn read(cluster: &Cluster) -> Result<Self, Problem> {
+    pub fn read(cluster: &Cluster) -> Result<Self, Fault> {
         ask(cluster, "status")
     }
 

@@ -5,29 +5,12 @@ use std::time::Instant;
 use ceph::{Errno, IoContext, OmapChange, omap_values};
 use rbd_format::directory::{DIRECTORY_OBJECT, NAME_PREFIX, NAMESPACE_OBJECT, namespace_from_key};
 use rbd_format::{DirectoryEntry, Name};
-use schemars::JsonSchema;
-use serde::Serialize;
-
-use crate::fault::Fault;
+use rbd_model::fault::Fault;
+use rbd_model::namespace::NamespaceState;
 
 /// The key of the directory of images that says whether images may be added, and its value when they may.
 const STATE_KEY: &[u8] = b"state";
 const READY: &[u8] = &[0];
-
-/// Whether a namespace can be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(rename = "NamespaceState")]
-pub enum State {
-    /// It can.
-    Ready,
-    /// Its making or its removal was cut off: making or deleting it again finishes that.
-    Incomplete,
-    /// Its name is not one that a client of Ceph can use.
-    Unusable,
-    /// It could not be read.
-    Unknown,
-}
 
 /// A namespace in the list of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +18,7 @@ pub struct Listed {
     /// Its name.
     pub name: Name,
     /// Whether it can be used.
-    pub state: State,
+    pub state: NamespaceState,
     /// Why it cannot.
     pub reason: Option<String>,
 }
@@ -56,7 +39,7 @@ pub fn list(whole: &IoContext, deadline: Instant) -> Result<Vec<Listed>, Fault> 
     let listed = names.into_iter().map(|name| {
         let (state, reason) = match usable(&name).and_then(|_| read.next()) {
             Some(read) => state(read),
-            None => (State::Unusable, Some("Its name is empty, not UTF-8, or holds a NUL byte.".to_owned())),
+            None => (NamespaceState::Unusable, Some("Its name is empty, not UTF-8, or holds a NUL byte.".to_owned())),
         };
         Listed { name, state, reason }
     });
@@ -69,16 +52,16 @@ fn usable(name: &Name) -> Option<&str> {
 }
 
 /// What the directory of images in a namespace says of it.
-fn state(read: ceph::Result<Vec<ceph::Entry>>) -> (State, Option<String>) {
+fn state(read: ceph::Result<Vec<ceph::Entry>>) -> (NamespaceState, Option<String>) {
     let entries = match read {
         Ok(entries) => entries,
-        Err(error) if error.is(Errno::ENOENT) => return (State::Incomplete, Some(cut_off())),
-        Err(error) => return (State::Unknown, Some(format!("It cannot be read: {error}."))),
+        Err(error) if error.is(Errno::ENOENT) => return (NamespaceState::Incomplete, Some(cut_off())),
+        Err(error) => return (NamespaceState::Unknown, Some(format!("It cannot be read: {error}."))),
     };
     let closed = entries.iter().any(|(key, value)| {
         matches!(DirectoryEntry::decode(key, value), Ok(Some(DirectoryEntry::State { ready: false })) | Err(_))
     });
-    if closed { (State::Incomplete, Some(cut_off())) } else { (State::Ready, None) }
+    if closed { (NamespaceState::Incomplete, Some(cut_off())) } else { (NamespaceState::Ready, None) }
 }
 
 fn cut_off() -> String {
@@ -98,7 +81,7 @@ pub fn find(whole: &IoContext, name: &str, deadline: Instant) -> Result<Option<L
 /// # Errors
 /// What Ceph gives.
 pub fn complete(whole: &IoContext, name: &str, deadline: Instant) -> Result<bool, Fault> {
-    if !find(whole, name, deadline)?.is_some_and(|listed| listed.state == State::Incomplete) {
+    if !find(whole, name, deadline)?.is_some_and(|listed| listed.state == NamespaceState::Incomplete) {
         return Ok(false);
     }
     let set = vec![(STATE_KEY.to_vec(), READY.to_vec())];

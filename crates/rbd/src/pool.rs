@@ -5,68 +5,11 @@ use std::collections::BTreeMap;
 use ceph::Cluster;
 use jiff::Timestamp;
 use jiff::fmt::strtime;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use rbd_model::fault::Fault;
+use rbd_model::pool::{AutoscaleMode, Pool};
+use serde::Deserialize;
 
-use crate::fault::Fault as Problem;
 use crate::monitor;
-
-/// A pool.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Pool {
-    /// Its name.
-    pub name: String,
-    /// Its id, which stays through renames and is never used again.
-    pub id: i64,
-    /// `replicated` or `erasure`.
-    pub kind: &'static str,
-    /// What it is for, such as `rbd`. A pool that is for nothing is one whose making was cut off.
-    pub applications: Vec<String>,
-    /// The number of replicas; with erasure coding, of data and coding chunks.
-    pub size: u64,
-    /// The number of them that must be there for it to be written to.
-    pub min_size: u64,
-    /// The number of its placement groups; while it changes, the one it changes to.
-    pub pg_num: u64,
-    /// Whether Ceph changes the number of placement groups; null when it is none of the known modes.
-    pub autoscale_mode: Option<AutoscaleMode>,
-    /// The name of the CRUSH rule that places its objects; null for one that is gone.
-    pub crush_rule: Option<String>,
-    /// The most bytes it may store; null for as many as there is room for.
-    pub quota_bytes: Option<u64>,
-    /// The most objects it may hold; null for any number.
-    pub quota_objects: Option<u64>,
-    /// When it was made; null on releases that do not tell.
-    pub created_at: Option<Timestamp>,
-}
-
-/// Whether Ceph changes the number of placement groups of a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum AutoscaleMode {
-    /// It does.
-    On,
-    /// It does not.
-    Off,
-    /// It says in the cluster's health when it would.
-    Warn,
-}
-
-impl AutoscaleMode {
-    /// As Ceph writes it.
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::On => "on",
-            Self::Off => "off",
-            Self::Warn => "warn",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        [Self::On, Self::Off, Self::Warn].into_iter().find(|mode| mode.text() == text)
-    }
-}
 
 /// One pool of `ceph osd pool ls detail`. See `pg_pool_t::dump` in Ceph's `src/osd/osd_types.cc`.
 #[derive(Debug, Deserialize)]
@@ -95,50 +38,43 @@ struct Rule {
     rule_name: String,
 }
 
-impl Pool {
-    /// All pools, by name. Asks the monitors, not the pools, so that a stuck pool does not matter.
-    ///
-    /// # Errors
-    /// As [`monitor::ask`].
-    pub fn all(cluster: &Cluster) -> Result<Vec<Self>, Problem> {
-        let details: Vec<Detail> = monitor::ask(cluster, "osd pool ls detail")?;
-        let rules: Vec<Rule> = monitor::ask(cluster, "osd crush rule dump")?;
-        let rules: BTreeMap<i64, String> = rules.into_iter().map(|rule| (rule.rule_id, rule.rule_name)).collect();
-        let mut pools: Vec<Self> = details.into_iter().map(|detail| Self::new(detail, &rules)).collect();
-        pools.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(pools)
-    }
+/// All pools, by name. Asks the monitors, not the pools, so that a stuck pool does not matter.
+///
+/// # Errors
+/// As [`monitor::ask`].
+pub fn all(cluster: &Cluster) -> Result<Vec<Pool>, Fault> {
+    let details: Vec<Detail> = monitor::ask(cluster, "osd pool ls detail")?;
+    let rules: Vec<Rule> = monitor::ask(cluster, "osd crush rule dump")?;
+    let rules: BTreeMap<i64, String> = rules.into_iter().map(|rule| (rule.rule_id, rule.rule_name)).collect();
+    let mut pools: Vec<Pool> = details.into_iter().map(|detail| shown(detail, &rules)).collect();
+    pools.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(pools)
+}
 
-    /// One pool, if it is there.
-    ///
-    /// # Errors
-    /// As [`monitor::ask`].
-    pub fn find(cluster: &Cluster, name: &str) -> Result<Option<Self>, Problem> {
-        Ok(Self::all(cluster)?.into_iter().find(|pool| pool.name == name))
-    }
+/// One pool, if it is there.
+///
+/// # Errors
+/// As [`monitor::ask`].
+pub fn find(cluster: &Cluster, name: &str) -> Result<Option<Pool>, Fault> {
+    Ok(all(cluster)?.into_iter().find(|pool| pool.name == name))
+}
 
-    /// Whether it is one whose making was cut off: nobody has said what it is for.
-    pub fn unfinished(&self) -> bool {
-        self.applications.is_empty()
-    }
-
-    fn new(detail: Detail, rules: &BTreeMap<i64, String>) -> Self {
-        let unless_zero = |number: u64| (number > 0).then_some(number);
-        Self {
-            name: detail.pool_name,
-            id: detail.pool_id,
-            // `pg_pool_t::TYPE_ERASURE`.
-            kind: if detail.r#type == 3 { "erasure" } else { "replicated" },
-            applications: detail.application_metadata.into_keys().collect(),
-            size: detail.size,
-            min_size: detail.min_size,
-            pg_num: detail.pg_num_target.unwrap_or(detail.pg_num),
-            autoscale_mode: AutoscaleMode::parse(&detail.pg_autoscale_mode),
-            crush_rule: rules.get(&detail.crush_rule).cloned(),
-            quota_bytes: unless_zero(detail.quota_max_bytes),
-            quota_objects: unless_zero(detail.quota_max_objects),
-            created_at: detail.create_time.as_deref().and_then(time),
-        }
+fn shown(detail: Detail, rules: &BTreeMap<i64, String>) -> Pool {
+    let unless_zero = |number: u64| (number > 0).then_some(number);
+    Pool {
+        name: detail.pool_name,
+        id: detail.pool_id,
+        // `pg_pool_t::TYPE_ERASURE`.
+        kind: if detail.r#type == 3 { "erasure" } else { "replicated" },
+        applications: detail.application_metadata.into_keys().collect(),
+        size: detail.size,
+        min_size: detail.min_size,
+        pg_num: detail.pg_num_target.unwrap_or(detail.pg_num),
+        autoscale_mode: AutoscaleMode::parse(&detail.pg_autoscale_mode),
+        crush_rule: rules.get(&detail.crush_rule).cloned(),
+        quota_bytes: unless_zero(detail.quota_max_bytes),
+        quota_objects: unless_zero(detail.quota_max_objects),
+        created_at: detail.create_time.as_deref().and_then(time),
     }
 }
 
@@ -173,7 +109,7 @@ pub struct DfStats {
 ///
 /// # Errors
 /// As [`monitor::ask`].
-pub fn space(cluster: &Cluster, pool: &str) -> Result<Result<DfStats, &'static str>, Problem> {
+pub fn space(cluster: &Cluster, pool: &str) -> Result<Result<DfStats, &'static str>, Fault> {
     if let Some(reason) = monitor::Status::read(cluster)?.no_report() {
         return Ok(Err(reason));
     }
@@ -186,7 +122,7 @@ pub fn space(cluster: &Cluster, pool: &str) -> Result<Result<DfStats, &'static s
 ///
 /// # Errors
 /// As [`monitor::ask`].
-pub fn used_percent(cluster: &Cluster, pool: &str) -> Result<Result<f64, &'static str>, Problem> {
+pub fn used_percent(cluster: &Cluster, pool: &str) -> Result<Result<f64, &'static str>, Fault> {
     Ok(space(cluster, pool)?.map(|stats| stats.percent_used * 100.0))
 }
 

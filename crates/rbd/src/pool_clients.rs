@@ -5,43 +5,26 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use ceph::{Access, Errno, ImageRef, IoContext};
-use schemars::JsonSchema;
-use serde::Serialize;
+use rbd_model::clients::OpenImage;
+use rbd_model::fault::{Fault, Kind, members};
+use rbd_model::image::Named;
+use rbd_model::reason::Reason;
 
-use crate::fault::{Fault as Problem, Kind};
-use crate::image::{self, Lock, Watcher, members};
-use crate::listing::Named;
 use crate::pool_users::{images, namespaces};
-use crate::why::{self, Reason};
+use crate::why;
 
 /// Images opened at once.
 const OPENED_AT_ONCE: usize = 16;
-/// How many images a problem names in its text, and in its list.
+/// How many images a fault names in its text, and in its list.
 const NAMED: usize = 5;
 const LISTED: usize = 1000;
 const FORCE: &str = "Unmap or close the images there; or repeat with force=true to take their data from those clients.";
-
-/// An image that clients have open.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct OpenImage {
-    /// Its namespace; empty for the default one.
-    pub namespace: String,
-    /// Its name.
-    pub image: String,
-    /// The clients that have it open for writing.
-    pub watchers: Vec<Watcher>,
-    /// Who holds its lock.
-    pub locks: Vec<Lock>,
-    #[serde(skip)]
-    text: String,
-}
 
 /// Refuses to delete a pool with images that clients have open. Every image is opened, many at once.
 ///
 /// # Errors
 /// `in-use` with those images; `ceph-unavailable` when not all could be looked at in time; what reading gives.
-pub fn refuse_open(io: &IoContext, deadline: Instant) -> Result<(), Problem> {
+pub fn refuse_open(io: &IoContext, deadline: Instant) -> Result<(), Fault> {
     let now = Instant::now();
     let until = now + deadline.saturating_duration_since(now) * 3 / 4;
     let mut all = Vec::new();
@@ -58,22 +41,22 @@ pub fn refuse_open(io: &IoContext, deadline: Instant) -> Result<(), Problem> {
     }
     let detail =
         format!("Whether clients have {unseen} image(s) of pool {:?} open was not answered in time.", io.pool());
-    Err(Problem::new(Kind::CephUnavailable, detail).correction(FORCE).retry_after(5))
+    Err(Fault::new(Kind::CephUnavailable, detail).correction(FORCE).retry_after(5))
 }
 
 /// A pool without omaps, as erasure-coded ones are, holds no images.
-fn without_omaps<T>(read: Result<Vec<T>, Problem>) -> Result<Vec<T>, Problem> {
+fn without_omaps<T>(read: Result<Vec<T>, Fault>) -> Result<Vec<T>, Fault> {
     match read {
-        Err(problem) if problem.ceph_errno() == Some(Errno::EOPNOTSUPP) => Ok(Vec::new()),
+        Err(fault) if fault.ceph_errno() == Some(Errno::EOPNOTSUPP) => Ok(Vec::new()),
         read => read,
     }
 }
 
-fn held(pool: &str, open: &[OpenImage]) -> Problem {
+fn held(pool: &str, open: &[OpenImage]) -> Fault {
     let names: Vec<&str> = open.iter().take(NAMED).map(|image| image.text.as_str()).collect();
     let more = if open.len() > NAMED { format!("; and {} more", open.len() - NAMED) } else { String::new() };
     let detail = format!("Clients have {} image(s) of pool {pool:?} open: {}{more}.", open.len(), names.join("; "));
-    Problem::new(Kind::InUse, detail)
+    Fault::new(Kind::InUse, detail)
         .cause("A watch ends when its client closes the image, or about 31 s after it died.")
         .correction(FORCE)
         .with("images", members(&open[..open.len().min(LISTED)]))
@@ -106,9 +89,9 @@ fn look_at(all: &[(IoContext, Named)], until: Instant) -> (Vec<OpenImage>, usize
 /// The image if clients have it open. One that cannot be opened is open
 /// nowhere. Its header is read first, with a deadline, which opening has not.
 fn clients(io: &IoContext, named: &Named, until: Instant) -> Result<Option<OpenImage>, Unseen> {
-    match image::read_header(io, &named.id, until) {
+    match crate::header::read_header(io, &named.id, until) {
         Ok(Some(_)) => {}
-        Err(problem) if problem.kind() == Kind::CephUnavailable => return Err(Unseen),
+        Err(fault) if fault.kind() == Kind::CephUnavailable => return Err(Unseen),
         Ok(None) | Err(_) => return Ok(None),
     }
     let opened = io.open_image(ImageRef::Id(&named.id), None, Access::ReadOnly).ok();

@@ -1,8 +1,7 @@
 //! What pools are for, as their applications say. Read from the map that this client has: it asks nobody.
 
 use ceph::{Cluster, IoContext};
-
-use crate::fault::{Fault as Problem, Kind};
+use rbd_model::fault::{Fault, Kind};
 
 /// The application that images belong to.
 pub const RBD: &str = "rbd";
@@ -22,7 +21,7 @@ pub fn may_hold_images(io: &IoContext) -> bool {
 ///
 /// # Errors
 /// What librados gives.
-pub fn with_images(cluster: &Cluster) -> Result<Vec<String>, Problem> {
+pub fn with_images(cluster: &Cluster) -> Result<Vec<String>, Fault> {
     let mut pools = cluster.pools()?;
     // One that was deleted since holds none.
     pools.retain(|pool| cluster.io_context(pool, "").is_ok_and(|io| may_hold_images(&io)));
@@ -34,7 +33,7 @@ pub fn with_images(cluster: &Cluster) -> Result<Vec<String>, Problem> {
 ///
 /// # Errors
 /// `foreign-pool` with the applications; what librados gives.
-pub fn refuse_foreign(io: &IoContext) -> Result<(), Problem> {
+pub fn refuse_foreign(io: &IoContext) -> Result<(), Fault> {
     if may_hold_images(io) {
         return Ok(());
     }
@@ -51,16 +50,16 @@ pub fn refuse_foreign(io: &IoContext) -> Result<(), Problem> {
 ///
 /// # Errors
 /// As [`refuse_foreign`].
-pub fn refuse_foreign_data_pool(cluster: &Cluster, data_pool: Option<&str>) -> Result<(), Problem> {
+pub fn refuse_foreign_data_pool(cluster: &Cluster, data_pool: Option<&str>) -> Result<(), Fault> {
     match data_pool.map(|pool| cluster.io_context(pool, "")) {
         Some(Ok(io)) => refuse_foreign(&io),
         Some(Err(_)) | None => Ok(()),
     }
 }
 
-fn foreign(pool: &str, applications: Vec<String>) -> Problem {
+fn foreign(pool: &str, applications: Vec<String>) -> Fault {
     let list = applications.join(", ");
-    Problem::new(Kind::ForeignPool, format!("Pool {pool:?} is for {list}, not for rbd: nothing is made in it."))
+    Fault::new(Kind::ForeignPool, format!("Pool {pool:?} is for {list}, not for rbd: nothing is made in it."))
         .correction(format!(
             "Choose a pool that is for rbd, or PUT a new one. If this pool is to hold images beside what it holds: `ceph osd \
              pool application enable {pool} rbd --yes-i-really-mean-it`."

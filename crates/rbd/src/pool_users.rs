@@ -6,40 +6,21 @@ use ceph::{Cluster, Errno, IoContext, OmapRange};
 use rbd_format::group::group_header_object;
 use rbd_format::header::{MigrationRole, header_object};
 use rbd_format::{GroupEntry, ImageHeader, decode_header};
+use rbd_model::fault::{Fault, Kind, members};
+use rbd_model::image::Named;
+use rbd_model::namespace::NamespaceState;
+use rbd_model::pool::PoolUser;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::fault::{Fault as Problem, Kind};
-use crate::group;
-use crate::image::members;
-use crate::listing::{self, Named};
-use crate::namespaces::{self, State};
-use crate::pool_use;
+use crate::{group, namespaces, pool_use};
 
 /// Headers read at once, and images read per page.
 const IN_FLIGHT: usize = 256;
 const PAGE: usize = 1024;
-/// How many images a problem names in its text, and in its list.
+/// How many images a fault names in its text, and in its list.
 const NAMED: usize = 5;
 const LISTED: usize = 1000;
-
-/// An image that needs a pool other than its own.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct User {
-    /// Its pool.
-    pub pool: String,
-    /// Its namespace; empty for the default one.
-    pub namespace: String,
-    /// Its name; of one in the trash, the name it had.
-    pub image: String,
-    /// Its id.
-    pub id: String,
-    /// Whether it is in the trash.
-    pub in_trash: bool,
-    /// What of it the pool holds.
-    pub holds: &'static str,
-}
 
 /// A group that has images of a pool other than its own.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -66,32 +47,23 @@ impl GroupUser {
 /// What of one pool needs another.
 #[derive(Debug, Default)]
 struct Users {
-    images: Vec<User>,
+    images: Vec<PoolUser>,
     groups: Vec<GroupUser>,
-}
-
-impl User {
-    fn text(&self) -> String {
-        let place =
-            if self.namespace.is_empty() { self.pool.clone() } else { format!("{}/{}", self.pool, self.namespace) };
-        let trash = if self.in_trash { ", in the trash" } else { "" };
-        format!("{place}/{} ({}{trash})", self.image, self.holds)
-    }
 }
 
 /// Refuses to delete a pool that images of other pools need. All pools that may hold images are read, at once.
 ///
 /// # Errors
 /// `in-use` with those images; `ceph-unavailable` with the pools that do not answer in time; what reading gives.
-pub fn refuse_needed(io: &IoContext, deadline: Instant) -> Result<(), Problem> {
+pub fn refuse_needed(io: &IoContext, deadline: Instant) -> Result<(), Fault> {
     let (pool, pool_id) = (io.pool(), io.pool_id());
     let others = others(io.cluster(), pool_id)?;
     // Early enough to name those that do not answer.
     let now = Instant::now();
     let until = now + deadline.saturating_duration_since(now) * 3 / 4;
-    let read: Vec<Result<Users, Problem>> = std::thread::scope(|scope| {
+    let read: Vec<Result<Users, Fault>> = std::thread::scope(|scope| {
         let threads: Vec<_> = others.iter().map(|io| scope.spawn(move || users(io, pool_id, until))).collect();
-        let panicked = || Problem::new(Kind::Internal, "Reading a pool panicked.");
+        let panicked = || Fault::new(Kind::Internal, "Reading a pool panicked.");
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(panicked()))).collect()
     });
     let (mut found, mut silent) = (Users::default(), Vec::new());
@@ -102,8 +74,8 @@ pub fn refuse_needed(io: &IoContext, deadline: Instant) -> Result<(), Problem> {
                 found.groups.extend(users.groups);
             }
             // Without omaps, as erasure-coded ones are, or gone: without images.
-            Err(problem) if matches!(problem.ceph_errno(), Some(Errno::EOPNOTSUPP | Errno::ENOENT)) => {}
-            Err(problem) => silent.push((io.pool().to_owned(), problem)),
+            Err(fault) if matches!(fault.ceph_errno(), Some(Errno::EOPNOTSUPP | Errno::ENOENT)) => {}
+            Err(fault) => silent.push((io.pool().to_owned(), fault)),
         }
     }
     if !found.images.is_empty() {
@@ -118,24 +90,24 @@ pub fn refuse_needed(io: &IoContext, deadline: Instant) -> Result<(), Problem> {
     }
 }
 
-fn needed(pool: &str, Users { images: users, groups }: &Users) -> Problem {
-    let names: Vec<String> = users.iter().take(NAMED).map(User::text).collect();
+fn needed(pool: &str, Users { images: users, groups }: &Users) -> Fault {
+    let names: Vec<String> = users.iter().take(NAMED).map(PoolUser::text).collect();
     let more = if users.len() > NAMED { format!(" and {} more", users.len() - NAMED) } else { String::new() };
     let detail =
         format!("Pool {pool:?} holds what {} image(s) of other pools need: {}{more}.", users.len(), names.join(", "));
-    Problem::new(Kind::InUse, detail)
+    Fault::new(Kind::InUse, detail)
         .cause("They cannot be used any more when the pool is gone.")
         .correction("Flatten, copy or delete those images first; or repeat with force=true to lose them.")
         .with("images", members(&users[..users.len().min(LISTED)]))
         .with("groups", members(&groups[..groups.len().min(LISTED)]))
 }
 
-fn grouped(pool: &str, groups: &[GroupUser]) -> Problem {
+fn grouped(pool: &str, groups: &[GroupUser]) -> Fault {
     let names: Vec<String> = groups.iter().take(NAMED).map(GroupUser::text).collect();
     let more = if groups.len() > NAMED { format!(" and {} more", groups.len() - NAMED) } else { String::new() };
     let detail =
         format!("Pool {pool:?} holds images of {} group(s) of other pools: {}{more}.", groups.len(), names.join(", "));
-    Problem::new(Kind::InUse, detail)
+    Fault::new(Kind::InUse, detail)
         .cause("librbd does nothing more with a group of which a pool is gone.")
         .correction(
             "Take those images out of the groups, and delete the groups' snapshots first; or repeat with force=true.",
@@ -143,10 +115,10 @@ fn grouped(pool: &str, groups: &[GroupUser]) -> Problem {
         .with("groups", members(&groups[..groups.len().min(LISTED)]))
 }
 
-fn unknown(pool: &str, first: &Problem, silent: Vec<String>) -> Problem {
+fn unknown(pool: &str, first: &Fault, silent: Vec<String>) -> Fault {
     let detail =
         format!("Whether images of {} need pool {pool:?} cannot be told: {}", silent.join(", "), first.detail());
-    Problem::new(Kind::CephUnavailable, detail)
+    Fault::new(Kind::CephUnavailable, detail)
         .correction(
             "Look at `ceph -s` and the rights of this service; or repeat with force=true to delete it all the same.",
         )
@@ -155,7 +127,7 @@ fn unknown(pool: &str, first: &Problem, silent: Vec<String>) -> Problem {
 }
 
 /// The pools other than this one that may hold images.
-fn others(cluster: &Cluster, pool_id: i64) -> Result<Vec<IoContext>, Problem> {
+fn others(cluster: &Cluster, pool_id: i64) -> Result<Vec<IoContext>, Fault> {
     let pools = pool_use::with_images(cluster)?;
     // One that was deleted since holds none.
     let contexts = pools.iter().filter_map(|pool| cluster.io_context(pool, "").ok());
@@ -163,14 +135,14 @@ fn others(cluster: &Cluster, pool_id: i64) -> Result<Vec<IoContext>, Problem> {
 }
 
 /// The images of one pool, in all its namespaces, that need another.
-fn users(io: &IoContext, pool_id: i64, until: Instant) -> Result<Users, Problem> {
+fn users(io: &IoContext, pool_id: i64, until: Instant) -> Result<Users, Fault> {
     let (mut found, mut groups) = (Vec::new(), Vec::new());
     for namespace in namespaces(io, until)? {
         let place = io.in_namespace(&namespace)?;
         for page in images(&place, until)?.chunks(PAGE) {
             found.extend(of_those(&place, page, false, pool_id, until)?);
         }
-        let trashed: Vec<Named> = listing::trash(&place, until)?
+        let trashed: Vec<Named> = crate::trash_directory::entries(&place, until)?
             .entries
             .into_iter()
             .map(|entry| Named::new(&entry.name, entry.image_id))
@@ -182,7 +154,7 @@ fn users(io: &IoContext, pool_id: i64, until: Instant) -> Result<Users, Problem>
 }
 
 /// The groups of one namespace that have images of a pool. What cannot be read of one is passed over.
-fn groups_with(place: &IoContext, pool_id: i64, until: Instant) -> Result<Vec<GroupUser>, Problem> {
+fn groups_with(place: &IoContext, pool_id: i64, until: Instant) -> Result<Vec<GroupUser>, Fault> {
     let groups: Vec<(String, String)> = group::list(place, until)?
         .into_iter()
         .filter_map(|group| Some((group.name.to_string(), group.id.ok()?)))
@@ -212,10 +184,10 @@ fn in_pool(entry: &GroupEntry, pool_id: i64) -> usize {
 }
 
 /// The images of one namespace.
-pub(crate) fn images(place: &IoContext, until: Instant) -> Result<Vec<Named>, Problem> {
+pub(crate) fn images(place: &IoContext, until: Instant) -> Result<Vec<Named>, Fault> {
     let (mut all, mut after) = (Vec::new(), None::<Vec<u8>>);
     loop {
-        let page = listing::directory(place, after.as_deref(), "", PAGE, until)?;
+        let page = crate::directory::page(place, after.as_deref(), "", PAGE, until)?;
         all.extend(page.images);
         match page.next {
             Some(next) => after = Some(next),
@@ -225,8 +197,8 @@ pub(crate) fn images(place: &IoContext, until: Instant) -> Result<Vec<Named>, Pr
 }
 
 /// The namespaces of a pool, with the default one. librbd's own call has no deadline.
-pub(crate) fn namespaces(io: &IoContext, until: Instant) -> Result<Vec<String>, Problem> {
-    let named = namespaces::list(io, until)?.into_iter().filter(|listed| listed.state != State::Unusable);
+pub(crate) fn namespaces(io: &IoContext, until: Instant) -> Result<Vec<String>, Fault> {
+    let named = namespaces::list(io, until)?.into_iter().filter(|listed| listed.state != NamespaceState::Unusable);
     Ok(std::iter::once(String::new()).chain(named.map(|listed| listed.name.to_string())).collect())
 }
 
@@ -237,7 +209,7 @@ fn of_those(
     in_trash: bool,
     pool_id: i64,
     until: Instant,
-) -> Result<Vec<User>, Problem> {
+) -> Result<Vec<PoolUser>, Fault> {
     let ranges: Vec<OmapRange> =
         images.iter().map(|image| OmapRange { object: header_object(&image.id), ..OmapRange::default() }).collect();
     let mut found = Vec::new();
@@ -247,7 +219,7 @@ fn of_those(
         let Some(holds) = header.ok().and_then(|header| needs(&header, pool_id)) else { return };
         let Named { name, id, .. } = images[index].clone();
         let (pool, namespace) = (io.pool().to_owned(), io.namespace().to_owned());
-        found.push(User { pool, namespace, image: name, id, in_trash, holds });
+        found.push(PoolUser { pool, namespace, image: name, id, in_trash, holds });
     })?;
     Ok(found)
 }

@@ -6,11 +6,11 @@ use std::time::Instant;
 use ceph::{IoContext, OmapRange};
 use rbd_format::decode_header;
 use rbd_format::header::header_object;
-use schemars::JsonSchema;
-use serde::Serialize;
+use rbd_model::fault::Fault;
+use rbd_model::image::Named;
+use rbd_model::pool::Totals;
+use rbd_model::unread::UnreadImage;
 
-use crate::fault::Fault;
-use crate::listing::{self, Named};
 use crate::pool_users;
 
 /// Headers read at once, and images per page.
@@ -18,31 +18,6 @@ const IN_FLIGHT: usize = 256;
 const PAGE: usize = 1024;
 /// How many images are named that could not be read.
 const NAMED: usize = 1000;
-
-/// What images add up to.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "ImageTotals")]
-pub struct Totals {
-    /// Their number, with those that cannot be read.
-    pub count: u64,
-    /// Their sizes, in bytes: what they could hold, not what they take.
-    pub provisioned_bytes: u64,
-    /// Their snapshots' number.
-    pub snapshots: u64,
-}
-
-/// An image that is counted, and whose size and snapshots are not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct UnreadImage {
-    /// Its namespace; empty for the default one.
-    pub namespace: String,
-    /// Its name; of one in the trash, the name it had.
-    pub image: String,
-    /// Why it could not be read.
-    pub reason: String,
-}
 
 /// What a pool holds.
 #[derive(Debug, Default)]
@@ -68,7 +43,7 @@ pub fn of(whole: &IoContext, deadline: Instant) -> Result<PoolTotals, Fault> {
     for namespace in namespaces {
         let io = whole.in_namespace(&namespace)?;
         let images = pool_users::images(&io, deadline)?;
-        let trash = listing::trash(&io, deadline)?;
+        let trash = crate::trash_directory::entries(&io, deadline)?;
         let trashed: Vec<Named> =
             trash.entries.into_iter().map(|entry| Named::new(&entry.name, entry.image_id)).collect();
         totals.trash.count += trash.damaged.len() as u64;

@@ -1,8 +1,7 @@
 //! Images in the trash, and what keeps each from being removed for good; read from RADOS without opening them.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use ceph::{Access, Errno, ImageRef, IoContext, OmapChange, OmapRange, omap_values};
@@ -10,92 +9,23 @@ use jiff::Timestamp;
 use rbd_format::directory::ID_PREFIX;
 use rbd_format::header::header_object;
 use rbd_format::trash::TRASH_OBJECT;
-use rbd_format::{ImageHeader, SnapshotNamespace, TrashEntry, TrashSource, TrashState, decode_header, is_id};
-use schemars::JsonSchema;
-use serde::Serialize;
+use rbd_format::{
+    ImageHeader, SnapshotNamespace, TrashEntry, TrashSource as RawSource, TrashState as RawState, decode_header, is_id,
+};
+use rbd_model::fault::{Fault, Kind};
+use rbd_model::reason::{Act, Reason};
+use rbd_model::time::timestamp;
+use rbd_model::trash::{TrashItem, TrashSource, TrashState};
 
-use crate::fault::{Fault as Problem, Kind};
-use crate::group;
-use crate::image::{self, Found};
-use crate::listing::{self, DamagedTrash};
-use crate::unread;
-use crate::why::{self, Act, Reason};
+use crate::found::Found;
+use crate::trash_directory::DamagedTrash;
+use crate::{group, unread, why};
 
 /// RADOS reads in flight.
 const IN_FLIGHT: usize = 256;
 
 /// Images opened at once, to see who else has them open.
 const OPENED_AT_ONCE: usize = 16;
-
-/// An image in the trash.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TrashItem {
-    /// Its id, by which it is restored and removed.
-    pub id: String,
-    /// The name that it had. One that is not UTF-8 is shown with a slash before it and `\xNN` for such bytes.
-    pub name: String,
-    /// The pool.
-    pub pool: String,
-    /// The namespace; empty for the default one.
-    pub namespace: String,
-    /// Who put it there.
-    pub source: Source,
-    /// What is being done to it.
-    pub state: State,
-    /// What is wrong with its entry in the list; null when nothing is.
-    pub state_reason: Option<String>,
-    /// Its size, in bytes; null when its header cannot be read.
-    pub size_bytes: Option<u64>,
-    /// The names of its snapshots; null when its header cannot be read.
-    pub snapshots: Option<Vec<String>>,
-    /// When it was put there.
-    pub deleted_at: Option<Timestamp>,
-    /// When its retention ends; before that it is removed only when forced.
-    pub expires_at: Option<Timestamp>,
-    /// Whether it can be removed for good now, without force.
-    pub removable: bool,
-    /// Why not.
-    pub not_removable_reason: Option<String>,
-}
-
-/// Who put an image into the trash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "TrashSource")]
-pub enum Source {
-    /// A person or program, to be restored or removed later.
-    User,
-    /// rbd-mirror.
-    Mirroring,
-    /// A migration: it is its source.
-    Migration,
-    /// A removal that was begun.
-    Removing,
-    /// A removal, while clones still need it: it goes with the last of them.
-    UserParent,
-    /// None of these.
-    Unknown,
-}
-
-/// What is being done to an image in the trash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(rename = "TrashState")]
-pub enum State {
-    /// Nothing: it can be restored.
-    Trashed,
-    /// It is being moved in, or that was cut off.
-    Moving,
-    /// Its removal was begun; it can only be removed again.
-    Removing,
-    /// It is being restored, or that was cut off: restoring it again finishes it.
-    Restoring,
-    /// Its entry in the list cannot be read; it can only be removed.
-    Damaged,
-    /// None of these.
-    Unknown,
-}
 
 /// What keeps an image in the trash from being removed for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,19 +104,15 @@ pub struct InTrash {
     pub header: Option<ImageHeader>,
 }
 
-fn timestamp(at: rbd_format::Timestamp) -> Option<Timestamp> {
-    Timestamp::new(i64::from(at.seconds), i32::try_from(at.nanoseconds).ok()?).ok()
-}
-
 impl InTrash {
     /// What is being done to it.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> TrashState {
         match (self.entry.source, self.entry.state) {
-            (TrashSource::Removing, _) | (_, TrashState::Removing) => State::Removing,
-            (_, TrashState::Normal) => State::Trashed,
-            (_, TrashState::Moving) => State::Moving,
-            (_, TrashState::Restoring) => State::Restoring,
-            (_, TrashState::Unknown(_)) => State::Unknown,
+            (RawSource::Removing, _) | (_, RawState::Removing) => TrashState::Removing,
+            (_, RawState::Normal) => TrashState::Trashed,
+            (_, RawState::Moving) => TrashState::Moving,
+            (_, RawState::Restoring) => TrashState::Restoring,
+            (_, RawState::Unknown(_)) => TrashState::Unknown,
         }
     }
 
@@ -194,11 +120,11 @@ impl InTrash {
     ///
     /// # Errors
     /// `removing` for one without a header.
-    pub fn found(self) -> Result<Found, Problem> {
+    pub fn found(self) -> Result<Found, Fault> {
         let (name, id) = (self.entry.name.to_string(), self.entry.image_id);
         match self.header {
             Some(header) => Ok(Found { name, id, header }),
-            None => Err(Problem::new(Kind::Removing, format!("Image {name:?} in the trash has no header any more."))
+            None => Err(Fault::new(Kind::Removing, format!("Image {name:?} in the trash has no header any more."))
                 .cause("Its removal was begun and has not finished.")
                 .correction("DELETE it from the trash to finish that.")),
         }
@@ -214,10 +140,10 @@ impl InTrash {
         if let Some(standing) = self.standing(io) {
             return Some(standing);
         }
-        if self.state() == State::Removing {
+        if self.state() == TrashState::Removing {
             return None;
         }
-        if self.entry.source == TrashSource::Migration || migrating {
+        if self.entry.source == RawSource::Migration || migrating {
             Some(Obstacle::Migration)
         } else if self.group_pool().is_some_and(|id| !group::pool_is_gone(io, id)) {
             Some(Obstacle::Group)
@@ -225,7 +151,7 @@ impl InTrash {
             Some(Obstacle::Clones(clones))
         } else if snapshots > 0 {
             Some(Obstacle::Snapshots(snapshots))
-        } else if self.state() != State::Trashed {
+        } else if self.state() != TrashState::Trashed {
             Some(Obstacle::Moving)
         } else {
             expires_at.map(Obstacle::Retained)
@@ -238,14 +164,14 @@ impl InTrash {
 
     /// What its header says that librbd fails on, or refuses. Groups and sources of migrations have words of their own here.
     fn standing(&self, io: &IoContext) -> Option<Obstacle> {
-        let removing = self.state() == State::Removing;
+        let removing = self.state() == TrashState::Removing;
         let reason = why::standing(io, self.header.as_ref()?).into_iter().find(|reason| match reason {
             Reason::Member { .. } | Reason::MigrationSource(_) => false,
             // What was begun is finished, but where that ends the process.
             Reason::Unbounded(_) | Reason::Unopenable(_) => reason.keeps(Act::Remove { force: true }),
             reason => !removing && reason.keeps(Act::Remove { force: true }),
         })?;
-        let advice = reason.problem(&self.entry.name.to_string()).advice().unwrap_or_default().to_owned();
+        let advice = reason.fault(&self.entry.name.to_string()).advice().unwrap_or_default().to_owned();
         Some(Obstacle::Standing(reason.text(), advice))
     }
 
@@ -258,12 +184,12 @@ impl InTrash {
             pool: io.pool().to_owned(),
             namespace: io.namespace().to_owned(),
             source: match entry.source {
-                TrashSource::User => Source::User,
-                TrashSource::Mirroring => Source::Mirroring,
-                TrashSource::Migration => Source::Migration,
-                TrashSource::Removing => Source::Removing,
-                TrashSource::UserParent => Source::UserParent,
-                TrashSource::Unknown(_) => Source::Unknown,
+                RawSource::User => TrashSource::User,
+                RawSource::Mirroring => TrashSource::Mirroring,
+                RawSource::Migration => TrashSource::Migration,
+                RawSource::Removing => TrashSource::Removing,
+                RawSource::UserParent => TrashSource::UserParent,
+                RawSource::Unknown(_) => TrashSource::Unknown,
             },
             state: self.state(),
             state_reason: None,
@@ -293,8 +219,8 @@ fn shown_damaged(io: &IoContext, entry: &DamagedTrash) -> TrashItem {
         name: String::new(),
         pool: io.pool().to_owned(),
         namespace: io.namespace().to_owned(),
-        source: Source::Unknown,
-        state: State::Damaged,
+        source: TrashSource::Unknown,
+        state: TrashState::Damaged,
         state_reason: Some(entry.reason.clone()),
         size_bytes: None,
         snapshots: None,
@@ -320,7 +246,7 @@ pub fn clients(io: &IoContext, image_id: &str) -> ceph::Result<Vec<String>> {
 /// What keeps an image, clients that have it open among it.
 fn any_obstacle(io: &IoContext, image: &InTrash, now: Timestamp) -> Option<Obstacle> {
     let known = image.obstacle(io, now);
-    if known.is_none() && image.state() == State::Removing {
+    if known.is_none() && image.state() == TrashState::Removing {
         return None;
     }
     known.or_else(|| match clients(io, &image.entry.image_id) {
@@ -338,7 +264,7 @@ fn obstacles(io: &IoContext, images: &[InTrash], now: Timestamp, until: Instant)
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(image) = images.get(index) else { return };
-            let settled = image.obstacle(io, now).is_some() || image.state() == State::Removing;
+            let settled = image.obstacle(io, now).is_some() || image.state() == TrashState::Removing;
             if settled || Instant::now() < until {
                 let obstacle = any_obstacle(io, image, now);
                 found.lock().unwrap_or_else(PoisonError::into_inner)[index] = obstacle;
@@ -358,11 +284,11 @@ fn obstacles(io: &IoContext, images: &[InTrash], now: Timestamp, until: Instant)
 ///
 /// # Errors
 /// What reading gives as a whole; an image without a header is in the result.
-pub fn read(io: &IoContext, deadline: Instant) -> Result<Vec<InTrash>, Problem> {
-    with_headers(io, listing::trash(io, deadline)?.entries, deadline)
+pub fn read(io: &IoContext, deadline: Instant) -> Result<Vec<InTrash>, Fault> {
+    with_headers(io, crate::trash_directory::entries(io, deadline)?.entries, deadline)
 }
 
-fn with_headers(io: &IoContext, entries: Vec<TrashEntry>, deadline: Instant) -> Result<Vec<InTrash>, Problem> {
+fn with_headers(io: &IoContext, entries: Vec<TrashEntry>, deadline: Instant) -> Result<Vec<InTrash>, Fault> {
     let ranges: Vec<OmapRange> = entries
         .iter()
         .map(|entry| OmapRange { object: header_object(&entry.image_id), ..OmapRange::default() })
@@ -379,8 +305,8 @@ fn with_headers(io: &IoContext, entries: Vec<TrashEntry>, deadline: Instant) -> 
 ///
 /// # Errors
 /// As [`read`].
-pub fn items(io: &IoContext, deadline: Instant) -> Result<Vec<TrashItem>, Problem> {
-    let trash = listing::trash(io, deadline)?;
+pub fn items(io: &IoContext, deadline: Instant) -> Result<Vec<TrashItem>, Fault> {
+    let trash = crate::trash_directory::entries(io, deadline)?;
     let images = with_headers(io, trash.entries, deadline)?;
     let obstacles = obstacles(io, &images, Timestamp::now(), unread::patience(deadline));
     let mut items: Vec<TrashItem> =
@@ -391,14 +317,14 @@ pub fn items(io: &IoContext, deadline: Instant) -> Result<Vec<TrashItem>, Proble
 }
 
 /// The entry of an id: an image's, or one that cannot be read.
-fn entry(io: &IoContext, id: &str, deadline: Instant) -> Result<Result<TrashEntry, DamagedTrash>, Problem> {
+fn entry(io: &IoContext, id: &str, deadline: Instant) -> Result<Result<TrashEntry, DamagedTrash>, Fault> {
     let key = format!("{ID_PREFIX}{id}").into_bytes();
     let read = omap_values(std::slice::from_ref(io), TRASH_OBJECT, std::slice::from_ref(&key), Some(deadline)).pop();
     let values = match read.unwrap_or_else(|| Ok(Vec::new())) {
         Err(error) if error.is(Errno::ENOENT) => Vec::new(),
         values => values?,
     };
-    let mut trash = listing::trash_entries(&values);
+    let mut trash = crate::trash_directory::entries_of(&values);
     match (trash.entries.pop(), trash.damaged.pop()) {
         (Some(entry), _) => Ok(Ok(entry)),
         (None, Some(damaged)) => Ok(Err(damaged)),
@@ -410,7 +336,7 @@ fn entry(io: &IoContext, id: &str, deadline: Instant) -> Result<Result<TrashEntr
 ///
 /// # Errors
 /// `trash-not-found`; what reading gives.
-pub fn damaged(io: &IoContext, id: &str, deadline: Instant) -> Result<Option<DamagedTrash>, Problem> {
+pub fn damaged(io: &IoContext, id: &str, deadline: Instant) -> Result<Option<DamagedTrash>, Fault> {
     Ok(entry(io, id, deadline)?.err())
 }
 
@@ -418,15 +344,15 @@ pub fn damaged(io: &IoContext, id: &str, deadline: Instant) -> Result<Option<Dam
 ///
 /// # Errors
 /// `trash-not-found`; `damaged` for an entry that cannot be read; what reading gives.
-pub fn find(io: &IoContext, id: &str, deadline: Instant) -> Result<InTrash, Problem> {
+pub fn find(io: &IoContext, id: &str, deadline: Instant) -> Result<InTrash, Fault> {
     let entry = entry(io, id, deadline)?.map_err(|damaged| {
-        Problem::new(Kind::Damaged, format!("The entry of {id:?} in the trash cannot be read."))
+        Fault::new(Kind::Damaged, format!("The entry of {id:?} in the trash cannot be read."))
             .cause(damaged.reason)
             .correction("DELETE it from the trash to remove it for good.")
     })?;
     // A header that is damaged is none here: what is known is shown.
-    let header = match image::read_header(io, id, deadline) {
-        Err(problem) if problem.kind() == Kind::Damaged => None,
+    let header = match crate::header::read_header(io, id, deadline) {
+        Err(fault) if fault.kind() == Kind::Damaged => None,
         header => header?,
     };
     Ok(InTrash { entry, header })
@@ -436,7 +362,7 @@ pub fn find(io: &IoContext, id: &str, deadline: Instant) -> Result<InTrash, Prob
 ///
 /// # Errors
 /// As [`find`].
-pub fn item(io: &IoContext, id: &str, deadline: Instant) -> Result<TrashItem, Problem> {
+pub fn item(io: &IoContext, id: &str, deadline: Instant) -> Result<TrashItem, Fault> {
     if let Some(damaged) = damaged(io, id, deadline)? {
         return Ok(shown_damaged(io, &damaged));
     }
@@ -445,8 +371,8 @@ pub fn item(io: &IoContext, id: &str, deadline: Instant) -> Result<TrashItem, Pr
     Ok(image.shown(io, obstacle.as_ref()))
 }
 
-fn not_found(io: &IoContext, id: &str) -> Problem {
-    Problem::new(Kind::TrashNotFound, format!("The trash of {:?} holds no image with the id {id:?}.", io.subject("")))
+fn not_found(io: &IoContext, id: &str) -> Fault {
+    Fault::new(Kind::TrashNotFound, format!("The trash of {:?} holds no image with the id {id:?}.", io.subject("")))
         .correction("GET the trash: it lists ids and names.")
 }
 
@@ -455,27 +381,27 @@ fn not_found(io: &IoContext, id: &str) -> Problem {
 ///
 /// # Errors
 /// What Ceph gives.
-pub fn mend(io: &IoContext, id: &str, deadline: Instant) -> Result<(), Problem> {
+pub fn mend(io: &IoContext, id: &str, deadline: Instant) -> Result<(), Fault> {
     match entry(io, id, deadline) {
         Ok(Err(damaged)) => mend_entry(io, &damaged),
         Ok(Ok(_)) => Ok(()),
-        Err(problem) if problem.kind() == Kind::TrashNotFound => Ok(()),
-        Err(problem) => Err(problem),
+        Err(fault) if fault.kind() == Kind::TrashNotFound => Ok(()),
+        Err(fault) => Err(fault),
     }
 }
 
-fn mend_entry(io: &IoContext, damaged: &DamagedTrash) -> Result<(), Problem> {
+fn mend_entry(io: &IoContext, damaged: &DamagedTrash) -> Result<(), Fault> {
     let key = [ID_PREFIX.as_bytes(), damaged.id.as_bytes()].concat();
     let guards = vec![(key.clone(), damaged.value.clone())];
     let change = match damaged.id.as_str().filter(|id| is_id(id.as_bytes())) {
         Some(id) => {
             let mended = TrashEntry {
                 image_id: id.to_owned(),
-                source: TrashSource::User,
+                source: RawSource::User,
                 name: damaged.id.clone(),
                 deleted: rbd_format::Timestamp::default(),
                 deferment_end: rbd_format::Timestamp::default(),
-                state: TrashState::Normal,
+                state: RawState::Normal,
             };
             OmapChange { guards, set: vec![(key, mended.value())], remove: Vec::new() }
         }
@@ -488,8 +414,8 @@ fn mend_entry(io: &IoContext, damaged: &DamagedTrash) -> Result<(), Problem> {
 ///
 /// # Errors
 /// What Ceph gives.
-pub fn drop_impossible(io: &IoContext, deadline: Instant) -> Result<(), Problem> {
-    let damaged = listing::trash(io, deadline)?.damaged;
+pub fn drop_impossible(io: &IoContext, deadline: Instant) -> Result<(), Fault> {
+    let damaged = crate::trash_directory::entries(io, deadline)?.damaged;
     damaged.iter().filter(|entry| !is_id(entry.id.as_bytes())).try_for_each(|entry| mend_entry(io, entry))
 }
 
@@ -498,12 +424,12 @@ pub fn drop_impossible(io: &IoContext, deadline: Instant) -> Result<(), Problem>
 ///
 /// # Errors
 /// `conflict` before its retention is over; `in-use` with what keeps it.
-pub fn refuse_kept(io: &IoContext, image: &InTrash, force: bool, delete_snapshots: bool) -> Result<(), Problem> {
+pub fn refuse_kept(io: &IoContext, image: &InTrash, force: bool, delete_snapshots: bool) -> Result<(), Fault> {
     let Some(obstacle) = image.obstacle(io, Timestamp::now()) else { return Ok(()) };
     let name = image.entry.name.to_string();
     let retained = timestamp(image.entry.deferment_end).filter(|until| *until > Timestamp::now() && !force);
     if let Some(until) = retained {
-        return Err(Problem::new(Kind::Conflict, format!("The trash keeps the image until {until}."))
+        return Err(Fault::new(Kind::Conflict, format!("The trash keeps the image until {until}."))
             .correction("Wait, restore it, or repeat with ?force=true.")
             .with("expiresAt", until.to_string()));
     }
@@ -512,7 +438,7 @@ pub fn refuse_kept(io: &IoContext, image: &InTrash, force: bool, delete_snapshot
     {
         return Ok(());
     }
-    Err(Problem::new(Kind::InUse, format!("Image {name:?} in the trash cannot be removed for good."))
+    Err(Fault::new(Kind::InUse, format!("Image {name:?} in the trash cannot be removed for good."))
         .cause(format!("{}.", obstacle.what()))
         .correction(capitalised(obstacle.advice()))
         .with("snapshots", image.snapshot_names().unwrap_or_default()))

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::fault::{Fault, Kind};
+use rbd_model::fault::{Fault, Kind};
 
 static TAKEN: Mutex<Option<HashSet<(i64, String)>>> = Mutex::new(None);
 static LEFT: Condvar = Condvar::new();

@@ -5,7 +5,7 @@
 //! header alone) and [`before`] (its clients too); what a failed call meant is [`explain`].
 
 mod ask;
-mod reason;
+mod standing;
 
-pub use ask::{before, clients, explain, migration_state, obstacle, standing};
-pub use reason::{Act, MissingPool, Other, Reason};
+pub use ask::{before, clients, explain, obstacle, ready_for};
+pub use standing::{migration_state, standing};

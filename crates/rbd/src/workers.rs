@@ -10,9 +10,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rbd_model::fault::{Fault, Kind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use crate::fault::{Fault as Problem, Kind};
 
 /// How many calls may run and wait.
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +109,7 @@ impl Workers {
     ///
     /// # Errors
     /// `busy` when the queue is full or no slot came free in time.
-    pub async fn slot(&self, lane_name: &str, deadline: Instant) -> Result<Slot, Problem> {
+    pub async fn slot(&self, lane_name: &str, deadline: Instant) -> Result<Slot, Fault> {
         let lane = self.lane(lane_name, self.inner.limits.running_per_pool);
         let queue = Counted::new(&lane.waiting);
         let permit = match Arc::clone(&lane.slots).try_acquire_owned() {
@@ -138,7 +137,7 @@ impl Workers {
     ///
     /// # Errors
     /// `busy` when all are taken.
-    pub fn try_slot(&self, lane_name: &str, most: usize) -> Result<Slot, Problem> {
+    pub fn try_slot(&self, lane_name: &str, most: usize) -> Result<Slot, Fault> {
         let lane = self.lane(lane_name, most);
         match Arc::clone(&lane.slots).try_acquire_owned() {
             Ok(permit) => Ok(Slot { _permit: permit, _lane: lane }),
@@ -158,8 +157,8 @@ impl Workers {
         &self,
         lane: &str,
         deadline: Instant,
-        call: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
+        call: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
         let slot = self.slot(lane, deadline).await?;
         if self.inner.running.load(Ordering::Relaxed) >= self.inner.limits.threads {
             self.inner.rejected.fetch_add(1, Ordering::Relaxed);
@@ -174,7 +173,7 @@ impl Workers {
         });
         match tokio::time::timeout_at(deadline.into(), &mut task).await {
             Ok(Ok(Ok(result))) => result,
-            Ok(Ok(Err(_)) | Err(_)) => Err(Problem::new(Kind::Internal, "a worker panicked")
+            Ok(Ok(Err(_)) | Err(_)) => Err(Fault::new(Kind::Internal, "a worker panicked")
                 .correction("This is a fault of sparrow-rbd: report it with the log.")),
             Err(_) => {
                 let inner = Arc::clone(&self.inner);
@@ -182,7 +181,7 @@ impl Workers {
                     let _stuck = Counted::new(&inner.stuck);
                     let _ = task.await;
                 });
-                Err(Problem::new(Kind::CephUnavailable, format!("Ceph has not answered in time ({lane})."))
+                Err(Fault::new(Kind::CephUnavailable, format!("Ceph has not answered in time ({lane})."))
                     .cause("The call goes on; whether a change takes effect is not known.")
                     .correction("Look at `ceph -s`, and read the object again before repeating a change.")
                     .retry_after(5))
@@ -208,8 +207,8 @@ pub struct Slot {
     _lane: Arc<Lane>,
 }
 
-fn busy(lane: &str, why: &str) -> Problem {
-    Problem::new(Kind::Busy, format!("No worker is free for {lane}: {why}."))
+fn busy(lane: &str, why: &str) -> Fault {
+    Fault::new(Kind::Busy, format!("No worker is free for {lane}: {why}."))
         .cause("Calls to Ceph take longer than they should, or more come than it can take.")
         .correction("Try again later; if it stays so, look at `ceph -s`.")
         .retry_after(2)

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use axum::http::{Method, StatusCode};
+use rbd::monitor::{self, Status};
+use rbd_model::fault::{Fault as Problem, Kind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, json};
 use crate::endpoint::{Answer, Endpoint};
-use rbd::fault::{Fault as Problem, Kind};
-use rbd::monitor::{self, Status};
 
 const TAG: &str = "cluster";
 

@@ -8,18 +8,16 @@ mod source;
 
 use axum::http::{Method, StatusCode};
 use ceph::{Access, Errno, Image, ImageRef, IoContext};
+use rbd::workers::Slot;
+use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::names::Place;
+use rbd_model::reason::Act;
 
 use crate::app::App;
 use crate::auth::Role;
 use crate::call::Call;
 use crate::endpoint::Endpoint;
 use crate::envelope::List;
-use rbd::fault::{Fault as Problem, Kind};
-use rbd::image;
-use rbd::listing;
-use rbd::names::Place;
-use rbd::why::Act;
-use rbd::workers::Slot;
 
 const TAG: &str = "data";
 
@@ -49,7 +47,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             .names("image")
             .query::<import::Import>()
             .takes_stream(RAW_TYPE)
-            .answers::<listing::Image>(StatusCode::CREATED, "The image was made and has all bytes."),
+            .answers::<rbd_model::image::Image>(StatusCode::CREATED, "The image was made and has all bytes."),
         Endpoint::new(Method::GET, diff, TAG, "diffImage", "See what changed between snapshots", diff::get)
             .describe(diff::DESCRIPTION)
             .role(Role::Operator)
@@ -60,7 +58,7 @@ pub fn endpoints() -> Vec<Endpoint> {
             .describe(diff::APPLY_DESCRIPTION)
             // Generators know no other type of bytes. The diff's own is taken, too.
             .takes_stream(RAW_TYPE)
-            .answers::<listing::Image>(StatusCode::OK, "The image has the state the diff leads to."),
+            .answers::<rbd_model::image::Image>(StatusCode::OK, "The image has the state the diff leads to."),
     ]
 }
 
@@ -77,7 +75,7 @@ fn lane(place: &Place) -> String {
 
 /// Opens an image whose data is to be read or written, or says why it cannot be.
 fn open(io: &IoContext, name: &str, access: Access, deadline: std::time::Instant) -> Result<Image, Problem> {
-    let found = match image::find(io, name, deadline) {
+    let found = match rbd::found::find(io, name, deadline) {
         Ok(found) => found,
         Err(problem) if problem.kind() == Kind::ImageNotFound => {
             // Of format 1, which has no header to be found.
@@ -92,7 +90,7 @@ fn open(io: &IoContext, name: &str, access: Access, deadline: std::time::Instant
 
 /// Why an image's data is not whole, if it is not.
 fn incomplete(image: &Image) -> Result<Option<String>, Problem> {
-    match image.metadata(listing::INCOMPLETE_KEY) {
+    match image.metadata(rbd_model::image::INCOMPLETE_KEY) {
         Ok(reason) => Ok(Some(reason)),
         Err(error) if error.is(Errno::ENOENT) => Ok(None),
         Err(error) => Err(error.into()),

@@ -5,6 +5,13 @@ use std::time::Instant;
 
 use axum::http::{Method, StatusCode};
 use ceph::{Errno, IoContext};
+use rbd::group::{self, RawGroup, group_id, group_not_found, snapshot_not_found};
+use rbd::image_names::ImageNames;
+use rbd::link::Connection;
+use rbd::{pool_use, why};
+use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::names::{Place, check_new};
+use rbd_model::unread::Unread;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,15 +23,6 @@ use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
 use crate::names::{path_of, segment};
 use crate::schema;
-use rbd::fault::{Fault as Problem, Kind};
-use rbd::group::{self, RawGroup, group_id, group_not_found, snapshot_not_found};
-use rbd::link::Connection;
-use rbd::listing;
-use rbd::listing::ParentNames;
-use rbd::names::{Place, check_new};
-use rbd::pool_use;
-use rbd::unread::Unread;
-use rbd::why;
 
 const TAG: &str = "groups";
 
@@ -281,8 +279,8 @@ fn read(connection: &Connection, io: &IoContext, group: &str, deadline: Instant)
     // Images of a pool that is gone, that does not answer, or that this entity may not read, stay without names.
     let key = |pool_id: i64, image_id: &str| (pool_id, io.namespace().to_owned(), image_id.to_owned());
     let mut names: HashMap<_, _> =
-        known.map(|(pool_id, image_id)| (key(pool_id, image_id), ParentNames::default())).collect();
-    let silent = listing::read_parent_names(io.cluster(), io.pool_id(), &mut names, deadline)?;
+        known.map(|(pool_id, image_id)| (key(pool_id, image_id), ImageNames::default())).collect();
+    let silent = rbd::image_names::read_names(io.cluster(), io.pool_id(), &mut names, deadline)?;
     let pool = |id: i64| connection.cluster().pool_name(id).ok();
     let name = |pool_id: i64, image_id: &str| names.get(&key(pool_id, image_id));
     let images = members
@@ -474,8 +472,9 @@ async fn add(mut call: Call) -> Answer {
         .group(name, move |connection, io| {
             group_id(io, &group, deadline)?;
             let other = connection.context(&images.pool, &images.namespace)?;
-            let found =
-                listing::find(&other, &image, deadline)?.ok_or_else(|| image_not_found(&images, &image))?.sound()?;
+            let found = rbd::directory::find(&other, &image, deadline)?
+                .ok_or_else(|| image_not_found(&images, &image))?
+                .sound()?;
             match io.add_to_group(&group, &other, &image) {
                 Ok(()) => Ok(()),
                 // In a group: in this one already, or in another.

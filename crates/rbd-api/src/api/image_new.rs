@@ -5,6 +5,14 @@ use std::time::{Duration, Instant};
 
 use axum::http::{Method, StatusCode};
 use ceph::{Access, Errno, ImageRef, ImageSize, ImageSpec, IoContext};
+use rbd::layout::{check_with_cluster, image_size};
+use rbd::link::Connection;
+use rbd::{format_1, listing, pool_use};
+use rbd_model::encryption::Encryption;
+use rbd_model::fault::{Fault as Problem, Kind, members};
+use rbd_model::features::{FAST_DIFF, OBJECT_MAP, STRIPING};
+use rbd_model::image::Image;
+use rbd_model::names::check_new;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json as value};
@@ -16,15 +24,6 @@ use crate::call::{Call, json, located};
 use crate::endpoint::{Answer, Endpoint};
 use crate::names::{path_of, segment};
 use crate::schema;
-use rbd::encryption::Encryption;
-use rbd::fault::{Fault as Problem, Kind};
-use rbd::format_1;
-use rbd::image;
-use rbd::layout::{FAST_DIFF, OBJECT_MAP, STRIPING, check_with_cluster, image_size};
-use rbd::link::Connection;
-use rbd::listing::{self, Image};
-use rbd::names::check_new;
-use rbd::pool_use;
 
 const TAG: &str = "images";
 
@@ -185,7 +184,7 @@ fn make(io: &IoContext, wanted: &Wanted) -> Result<bool, Problem> {
 
 /// The image that was just made. No operation fills it, so the records of operations need not be read.
 fn made(connection: &Connection, io: &IoContext, name: &str, deadline: Instant) -> Result<Image, Problem> {
-    let named = listing::find(io, name, deadline)?.into_iter().collect();
+    let named = rbd::directory::find(io, name, deadline)?.into_iter().collect();
     // Nothing was written yet, so there is no LUKS header to look for.
     let made = listing::headers(connection, io, named, deadline)?.pop();
     made.map(|image| Image { encryption: Some(Encryption::None), ..image }).ok_or_else(|| {
@@ -233,7 +232,7 @@ pub(super) fn refused(error: ceph::Error) -> Problem {
 
 /// The name of a new image is taken: by an image, or by what a cut-off removal left.
 pub(super) fn taken(io: &IoContext, name: &str, deadline: Instant) -> Problem {
-    match image::find(io, name, deadline) {
+    match rbd::found::find(io, name, deadline) {
         Err(problem) if matches!(problem.kind(), Kind::Removing | Kind::Damaged) => problem,
         Err(problem) if problem.has("format") => format_1::taken(name),
         _ => Problem::new(Kind::Exists, format!("There is an image {name:?} already."))
@@ -267,7 +266,7 @@ fn compare(connection: &Connection, io: &IoContext, wanted: &Wanted, deadline: I
         )
         .correction("Choose another name, send what the image has, or change the image.")
         .errno(Errno::EEXIST)
-        .with("differences", image::members(&differences)));
+        .with("differences", members(&differences)));
     }
     let lacks: BTreeMap<&String, &String> =
         wanted.metadata.iter().filter(|(key, _)| !image.metadata.contains_key(*key)).collect();
@@ -280,10 +279,10 @@ fn compare(connection: &Connection, io: &IoContext, wanted: &Wanted, deadline: I
 
 /// The image, once the client that is making it has come so far that it can be compared. librbd takes the name first,
 /// then writes the header, and the striping last.
-fn settled(io: &IoContext, name: &str, deadline: Instant) -> Result<image::Found, Problem> {
+fn settled(io: &IoContext, name: &str, deadline: Instant) -> Result<rbd::found::Found, Problem> {
     let until = deadline.min(Instant::now() + PATIENCE);
     loop {
-        let found = image::find(io, name, deadline);
+        let found = rbd::found::find(io, name, deadline);
         let done = match &found {
             Ok(found) => found.header.features.0 & STRIPING == 0 || found.header.striping.is_some(),
             Err(problem) => !matches!(problem.kind(), Kind::ImageNotFound | Kind::Removing),
@@ -344,5 +343,5 @@ fn differences(image: &Image, header: &rbd_format::ImageHeader, wanted: &Wanted)
 
 /// The names of those features that can be asked for.
 fn names(features: u64) -> Value {
-    rbd::layout::FEATURES.iter().filter(|(_, bit)| features & bit != 0).map(|(name, _)| *name).collect()
+    rbd_model::features::FEATURES.iter().filter(|(_, bit)| features & bit != 0).map(|(name, _)| *name).collect()
 }

@@ -4,6 +4,14 @@ use std::collections::BTreeMap;
 
 use axum::http::{Method, StatusCode};
 use ceph::{Access, Errno};
+use rbd::found::Found;
+use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::features::{
+    DEEP_FLATTEN, EXCLUSIVE_LOCK, FAST_DIFF, JOURNALING, LAYERING, NEEDS, OBJECT_MAP, feature_bits, feature_name,
+    unmet_need,
+};
+use rbd_model::image::Image;
+use rbd_model::names::check_new;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,14 +20,6 @@ use super::images::read_image;
 use crate::call::{Call, json, nothing};
 use crate::endpoint::{Answer, Endpoint};
 use crate::schema;
-use rbd::fault::{Fault as Problem, Kind};
-use rbd::image::{self, Found};
-use rbd::layout::{
-    DEEP_FLATTEN, EXCLUSIVE_LOCK, FAST_DIFF, JOURNALING, LAYERING, NEEDS, OBJECT_MAP, feature_bits, feature_name,
-    unmet_need,
-};
-use rbd::listing::Image;
-use rbd::names::check_new;
 
 const TAG: &str = "images";
 
@@ -119,7 +119,7 @@ async fn rename(mut call: Call) -> Answer {
     let deadline = call.deadline;
     let image = call
         .placed(move |connection, io| {
-            let found = image::find(io, &from, deadline)?;
+            let found = rbd::found::find(io, &from, deadline)?;
             if from != to {
                 io.rename_image(&from, &to).map_err(|error| {
                     if error.is(Errno::EEXIST) { taken(io, &to, deadline) } else { found.explain(io, error, deadline) }
@@ -161,7 +161,7 @@ async fn features(mut call: Call) -> Answer {
     let deadline = call.deadline;
     let image = call
         .placed(move |connection, io| {
-            let found = image::find(io, &name, deadline)?;
+            let found = rbd::found::find(io, &name, deadline)?;
             let (enable, disable) = plan(&found, enable, disable)?;
             if enable | disable != 0 {
                 let changed = found.change(io, deadline, |image| {
@@ -296,7 +296,7 @@ fn entries(found: &Found) -> BTreeMap<String, String> {
 async fn metadata(call: Call) -> Answer {
     let name = call.param("image").to_owned();
     let deadline = call.deadline;
-    let metadata = call.ceph(move |io| Ok(entries(&image::find(io, &name, deadline)?))).await?;
+    let metadata = call.ceph(move |io| Ok(entries(&rbd::found::find(io, &name, deadline)?))).await?;
     json(StatusCode::OK, &Metadata { metadata })
 }
 
@@ -310,7 +310,7 @@ async fn metadata_entry(call: Call) -> Answer {
     let deadline = call.deadline;
     let entry = call
         .ceph(move |io| {
-            let value = entries(&image::find(io, &name, deadline)?).remove(&key);
+            let value = entries(&rbd::found::find(io, &name, deadline)?).remove(&key);
             Ok(MetadataEntry { value: value.ok_or_else(|| metadata_not_found(&name, &key))?, key })
         })
         .await?;
@@ -324,7 +324,7 @@ async fn put_metadata_entry(mut call: Call) -> Answer {
     let deadline = call.deadline;
     let entry = call
         .ceph(move |io| {
-            let found = image::find(io, &name, deadline)?;
+            let found = rbd::found::find(io, &name, deadline)?;
             found
                 .change(io, deadline, |image| image.set_metadata(&key, &value))?
                 .map_err(|error| found.explain(io, error, deadline))?;
@@ -347,7 +347,7 @@ async fn delete_metadata_entry(call: Call) -> Answer {
     }
     let deadline = call.deadline;
     call.ceph(move |io| {
-        let found = image::find(io, &name, deadline)?;
+        let found = rbd::found::find(io, &name, deadline)?;
         if !found.header.metadata.contains_key(key.as_bytes()) {
             return Err(metadata_not_found(&name, &key));
         }
@@ -470,7 +470,7 @@ fn limits_of(found: &Found) -> Result<Qos, Problem> {
 async fn qos(call: Call) -> Answer {
     let name = call.param("image").to_owned();
     let deadline = call.deadline;
-    let qos = call.ceph(move |io| limits_of(&image::find(io, &name, deadline)?)).await?;
+    let qos = call.ceph(move |io| limits_of(&rbd::found::find(io, &name, deadline)?)).await?;
     json(StatusCode::OK, &qos)
 }
 
@@ -481,7 +481,7 @@ async fn put_qos(mut call: Call) -> Answer {
     let deadline = call.deadline;
     let qos = call
         .ceph(move |io| {
-            let found = image::find(io, &name, deadline)?;
+            let found = rbd::found::find(io, &name, deadline)?;
             let now = entries(&found);
             let changes: Vec<(String, Option<String>)> = wanted
                 .entries()

@@ -5,19 +5,21 @@ use std::time::{Duration, Instant};
 
 use axum::http::{Method, StatusCode};
 use ceph::{Access, Errno, IoContext};
+use rbd::children::{Clones, clones};
+use rbd::found::Found;
+use rbd::link::Connection;
 use rbd_format::{Name, SnapshotNamespace};
+use rbd_model::child::Child;
+use rbd_model::clients::{Lock, Watcher};
+use rbd_model::fault::{Fault as Problem, Kind, members};
+use rbd_model::image::{Named, Parent};
+use rbd_model::reason::Act;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Call, json, nothing};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::{List, PartialList};
-use rbd::children::{Child, Clones, clones};
-use rbd::fault::{Fault as Problem, Kind};
-use rbd::image::{self, Found, Lock, Watcher};
-use rbd::link::Connection;
-use rbd::listing::{self, Named, Parent};
-use rbd::why::Act;
 
 const TAG: &str = "images";
 
@@ -101,7 +103,7 @@ async fn parent(call: Call) -> Answer {
     let deadline = call.deadline;
     let ancestry = call
         .placed(move |connection, io| {
-            let found = image::find(io, &name, deadline)?;
+            let found = rbd::found::find(io, &name, deadline)?;
             let ancestors = ancestors(connection, io, Named::new(&Name::from(&*found.name), found.id), deadline)?;
             let warnings = chain_warning(ancestors.len()).into_iter().collect();
             Ok(Ancestry { parent: ancestors.first().cloned(), ancestors, warnings })
@@ -123,8 +125,8 @@ pub(super) fn ancestors(
     let mut ancestors = Vec::new();
     let (mut io, mut image) = (io.clone(), image);
     while ancestors.len() < MOST_ANCESTORS {
-        let Some(header) = image::read_header(&io, &image.id, deadline)? else { break };
-        let Some(parent) = listing::parent(connection, &header, deadline)? else { break };
+        let Some(header) = rbd::header::read_header(&io, &image.id, deadline)? else { break };
+        let Some(parent) = rbd::image_names::parent(connection.cluster(), &header, deadline)? else { break };
         let place = parent.pool.as_deref().map(|pool| connection.cluster().io_context(pool, &parent.namespace));
         image = Named::new(&Name::from(parent.image.as_deref().unwrap_or_default()), parent.image_id.clone());
         ancestors.push(parent);
@@ -151,7 +153,7 @@ async fn children(call: Call) -> Answer {
     let deadline = call.deadline;
     let Clones { children, unread } = call
         .ceph(move |io| {
-            let found = image::find(io, &name, deadline)?;
+            let found = rbd::found::find(io, &name, deadline)?;
             clones(io, &found, None, deadline)
         })
         .await?;
@@ -163,8 +165,8 @@ async fn watchers(call: Call) -> Answer {
     let deadline = call.deadline;
     let watchers = call
         .ceph(move |io| {
-            let found = image::find(io, &name, deadline)?;
-            image::watchers(&found.open(io, Access::ReadOnly, deadline)?)
+            let found = rbd::found::find(io, &name, deadline)?;
+            rbd::clients::watchers(&found.open(io, Access::ReadOnly, deadline)?)
         })
         .await?;
     json(StatusCode::OK, &List::new("WatcherList", watchers))
@@ -175,8 +177,8 @@ async fn locks(call: Call) -> Answer {
     let deadline = call.deadline;
     let locks = call
         .ceph(move |io| {
-            let found = image::find(io, &name, deadline)?;
-            image::locks(&found.open(io, Access::ReadOnly, deadline)?)
+            let found = rbd::found::find(io, &name, deadline)?;
+            rbd::clients::locks(&found.open(io, Access::ReadOnly, deadline)?)
         })
         .await?;
     json(StatusCode::OK, &List::new("LockList", locks))
@@ -196,10 +198,10 @@ async fn break_lock(call: Call) -> Answer {
     let LockHolder { client, cookie } = call.query()?;
     let deadline = call.deadline;
     call.ceph(move |io| {
-        let found = image::find(io, &name, deadline)?;
+        let found = rbd::found::find(io, &name, deadline)?;
         // Read-only: opening for writing would add a watcher, and breaking a lock does not need it.
         let image = found.open(io, Access::ReadOnly, deadline)?;
-        let locks = image::locks(&image)?;
+        let locks = rbd::clients::locks(&image)?;
         let Some(lock) = locks.iter().find(|lock| lock.client == client && lock.cookie == cookie) else {
             return Err(lock_not_found(&name, &client, &cookie, &locks));
         };
@@ -211,7 +213,7 @@ async fn break_lock(call: Call) -> Answer {
             )
             .cause("A request or an operation on the image is running.")
             .correction("Wait for it to end, or cancel the operation.")
-            .with("locks", image::members(&locks)));
+            .with("locks", members(&locks)));
         }
         image.break_lock(&client, &cookie).map_err(|error| {
             if error.is(Errno::ENOENT) {
@@ -230,7 +232,7 @@ fn lock_not_found(image: &str, client: &str, cookie: &str, locks: &[Lock]) -> Pr
         format!("The lock of image {image:?} is not held by {client:?} with the cookie {cookie:?}."),
     )
     .correction("GET the locks of the image, and give client and cookie as they are there.")
-    .with("locks", image::members(locks))
+    .with("locks", members(locks))
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -278,7 +280,7 @@ async fn usage(call: Call) -> Answer {
     let deadline = call.deadline;
     let usage = call
         .ceph(move |io| {
-            let found = image::find(io, &name, deadline)?;
+            let found = rbd::found::find(io, &name, deadline)?;
             measure(io, &found, exact, deadline)
         })
         .await?;
@@ -293,7 +295,7 @@ fn measure(io: &IoContext, found: &Found, exact: bool, deadline: Instant) -> Res
     let header = &found.header;
     let taken: Vec<_> =
         header.snapshots.iter().filter(|snapshot| snapshot.namespace == SnapshotNamespace::User).collect();
-    let fast = header.features.0 & rbd::layout::FAST_DIFF != 0
+    let fast = header.features.0 & rbd_model::features::FAST_DIFF != 0
         && header.flags.0 & FAST_DIFF_INVALID == 0
         && taken.iter().all(|snapshot| snapshot.flags & FAST_DIFF_INVALID == 0);
     let exact = exact || !fast;

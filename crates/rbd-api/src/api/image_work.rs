@@ -5,7 +5,20 @@ use std::time::Instant;
 use axum::http::{Method, StatusCode};
 use ceph::{Access, Errno, ImageRef, ImageSize, IoContext, OmapChange, unwatched};
 use jiff::{SignedDuration, Timestamp};
+use rbd::found::{Found, image_not_found};
+use rbd::layout::{check_object_map, image_size, order};
+use rbd::link::Connection;
+use rbd::listing::UNKNOWN_MIRRORING;
+use rbd::mirroring::{refuse_damaged, refuse_primary};
+use rbd::operations::snapshot_purge;
+use rbd::{format_1, group, pool_use, trash, why};
 use rbd_format::trash::TRASH_OBJECT;
+use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::features::OBJECT_MAP;
+use rbd_model::image::{Image, ImageState};
+use rbd_model::names::{Place, check_new};
+use rbd_model::operation::{Operation, Work};
+use rbd_model::reason::Act;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,20 +28,6 @@ use crate::call::{Call, json};
 use crate::endpoint::{Answer, Endpoint};
 use crate::schema;
 use crate::settings::duration;
-use rbd::fault::{Fault as Problem, Kind};
-use rbd::format_1;
-use rbd::group;
-use rbd::image::{Found, image_not_found};
-use rbd::layout::{OBJECT_MAP, check_object_map, image_size, order};
-use rbd::link::Connection;
-use rbd::listing::{Image, ImageState, UNKNOWN_MIRRORING};
-use rbd::mirroring::{refuse_damaged, refuse_primary};
-use rbd::names::{Place, check_new};
-use rbd::operations::record::{Operation, Work};
-use rbd::operations::snapshot_purge;
-use rbd::pool_use;
-use rbd::trash;
-use rbd::why::{self, Act};
 
 const TAG: &str = "images";
 const ACCEPTED: &str = "The operation has begun: follow it at `Location`.";
@@ -262,7 +261,7 @@ impl Call {
     /// The image that the path names, if it is whole and nothing stands in the way of the act.
     async fn image_for(&self, act: Act) -> Result<Image, Problem> {
         let deadline = self.deadline;
-        let (image, ()) = self.image(move |_, io, image| image.ready_for(io, act, deadline)).await?;
+        let (image, ()) = self.image(move |_, io, image| why::ready_for(io, image, act, deadline)).await?;
         Ok(image)
     }
 }
@@ -286,7 +285,7 @@ fn no_snapshots(image: &Image) -> Result<(), Problem> {
 
 /// Refuses when some of the snapshots that are to go with the image cannot.
 fn refuse_kept_snapshots(io: &IoContext, image: &Image, deadline: Instant) -> Result<(), Problem> {
-    let Some(header) = rbd::image::read_header(io, &image.id, deadline)? else { return Ok(()) };
+    let Some(header) = rbd::header::read_header(io, &image.id, deadline)? else { return Ok(()) };
     let found = Found { name: image.name.clone(), id: image.id.clone(), header };
     snapshot_purge::refuse_kept(io, &found, snapshot_purge::REMOVAL, false, deadline)
 }
@@ -369,7 +368,7 @@ fn move_to_trash(io: &IoContext, image: &Image, delay_seconds: u64, deadline: In
     let Err(error) = &moved else { return moved };
     // ENOENT also means that there is no trash and no room to make one. An empty one takes none, and then librbd only
     // exchanges entries of lists, which a full pool allows.
-    let there = || rbd::listing::find(io, &image.name, deadline).ok().flatten().is_some_and(|now| now.id == image.id);
+    let there = || rbd::directory::find(io, &image.name, deadline).ok().flatten().is_some_and(|now| now.id == image.id);
     if error.is(Errno::ENOENT) && there() {
         io.omap_change(TRASH_OBJECT, &OmapChange::default())?;
         return io.trash_move(&image.name, delay_seconds);
@@ -389,7 +388,7 @@ async fn resize(mut call: Call) -> Answer {
                 if !allow_shrink {
                     return Err(shrinks(image, size));
                 }
-                image.ready_for(io, Act::Shrink { force }, deadline)?;
+                why::ready_for(io, image, Act::Shrink { force }, deadline)?;
                 return Ok(None);
             }
             image.whole()?;
@@ -417,7 +416,7 @@ fn shrinks(image: &Image, size: ImageSize) -> Problem {
 }
 
 fn grow(io: &IoContext, image: &Image, size: ImageSize, deadline: Instant) -> Result<(), Problem> {
-    image.ready_for(io, Act::Rewrite, deadline)?;
+    why::ready_for(io, image, Act::Rewrite, deadline)?;
     let features = if image.features.contains(&"object-map") { OBJECT_MAP } else { 0 };
     let order = image.object_size_bytes.map_or(22, u64::trailing_zeros);
     check_object_map(size, features, u8::try_from(order).unwrap_or(22))?;
@@ -465,7 +464,7 @@ async fn copy(mut call: Call) -> Answer {
         let io = connection.context(&to.pool, &to.namespace)?;
         pool_use::refuse_foreign(&io)?;
         pool_use::refuse_foreign_data_pool(io.cluster(), data_pool.as_deref())?;
-        if rbd::listing::find(&io, &name, deadline)?.is_some() {
+        if rbd::directory::find(&io, &name, deadline)?.is_some() {
             return Err(Problem::new(Kind::Exists, format!("There is an image {name:?} already."))
                 .correction("Choose another name for the copy."));
         }
@@ -528,7 +527,7 @@ async fn rollback(mut call: Call) -> Answer {
             if !image.snapshots.iter().any(|known| known.name == wanted && known.kind != "trash") {
                 return Err(snapshot_not_found(image, &wanted));
             }
-            image.ready_for(io, Act::Overwrite { force }, deadline)
+            why::ready_for(io, image, Act::Overwrite { force }, deadline)
         })
         .await?;
     call.operate(&call.place(), Work::Rollback { image: image.name, image_id: image.id, snapshot, force }).await

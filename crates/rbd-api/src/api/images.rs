@@ -1,5 +1,7 @@
 //! Images: listing and reading. Making them is in `image_new.rs`.
 
+pub use rbd::found::image_not_found;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use base64::Engine as _;
@@ -7,6 +9,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use ceph::IoContext;
 use futures_util::stream;
+use rbd::link::Connection;
+use rbd::operations::mark_being_filled;
+use rbd::{format_1, listing};
+use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::image::{Image, Named};
+use rbd_model::names::{NotText, Place};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,13 +22,6 @@ use crate::call::{Call, JSON_TYPE, json};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
 use crate::schema;
-use rbd::fault::{Fault as Problem, Kind};
-use rbd::format_1;
-pub use rbd::image::image_not_found;
-use rbd::link::Connection;
-use rbd::listing::{self, Image, Named};
-use rbd::names::{NotText, Place};
-use rbd::operations::mark_being_filled;
 
 const TAG: &str = "images";
 
@@ -179,7 +180,7 @@ fn step(
         let opening = match after {
             None => listing::opening(io, &query.prefix, limit, deadline)?,
             Some(after) => {
-                let directory = listing::directory(io, Some(after), &query.prefix, limit, deadline)?;
+                let directory = rbd::directory::page(io, Some(after), &query.prefix, limit, deadline)?;
                 listing::Opening { directory, format_1: Vec::new(), removing: None }
             }
         };
@@ -206,7 +207,7 @@ fn step(
         step = with_format_1(step, io, query.view, names, limit, deadline)?;
     }
     if matches!(step.cursor, Cursor::Trash(_)) && step.items < limit {
-        let removing = listing::removing(io, &query.prefix, deadline)?;
+        let removing = rbd::trash_directory::removing(io, &query.prefix, deadline)?;
         return with_removing(step, query.view, removing, limit);
     }
     Ok(step)
@@ -356,7 +357,7 @@ pub fn read_image(
     name: &str,
     deadline: std::time::Instant,
 ) -> Result<Image, Problem> {
-    if let Some(named) = listing::find(io, name, deadline)?
+    if let Some(named) = rbd::directory::find(io, name, deadline)?
         && let mut images = listing::details(connection, io, vec![named], deadline)?
         && !images.is_empty()
     {
@@ -367,7 +368,7 @@ pub fn read_image(
         return Ok(image);
     }
     let place = Place { pool: io.pool().to_owned(), namespace: io.namespace().to_owned() };
-    let mut removing = listing::removing(io, name, deadline)?;
+    let mut removing = rbd::trash_directory::removing(io, name, deadline)?;
     removing.retain(|image| image.name == name);
     removing.pop().ok_or_else(|| image_not_found(&place, name))
 }

@@ -4,6 +4,8 @@ mod manifest;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Response, StatusCode, header};
+use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::image::Image;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -12,8 +14,6 @@ use super::images::read_image;
 use crate::call::{Call, json};
 use crate::endpoint::{Answer, Endpoint};
 use crate::schema;
-use rbd::fault::{Fault as Problem, Kind};
-use rbd::listing::Image;
 
 const TAG: &str = "kubernetes";
 

@@ -4,6 +4,13 @@ use std::time::Instant;
 
 use axum::http::{Method, StatusCode};
 use ceph::{Errno, IoContext};
+use rbd::check::place_forbidden;
+use rbd::namespaces::{self, Listed};
+use rbd::operations::forget_namespace;
+use rbd::{group, pool_use};
+use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::names::{Place, check_new};
+use rbd_model::namespace::NamespaceState;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,14 +19,6 @@ use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
 use crate::names::segment;
 use crate::schema;
-use rbd::check::place_forbidden;
-use rbd::fault::{Fault as Problem, Kind};
-use rbd::group;
-use rbd::listing;
-use rbd::names::{Place, check_new};
-use rbd::namespaces::{self, Listed, State};
-use rbd::operations::forget_namespace;
-use rbd::pool_use;
 
 const TAG: &str = "namespaces";
 
@@ -73,7 +72,7 @@ struct Namespace {
     /// The pool.
     pool: String,
     /// Whether it can be used.
-    state: State,
+    state: NamespaceState,
     /// Why it cannot; absent when it can.
     #[serde(skip_serializing_if = "Option::is_none")]
     state_reason: Option<String>,
@@ -81,7 +80,7 @@ struct Namespace {
 
 impl Namespace {
     fn ready(name: String, pool: String) -> Self {
-        Self { name, pool, state: State::Ready, state_reason: None }
+        Self { name, pool, state: NamespaceState::Ready, state_reason: None }
     }
 
     fn listed(listed: Listed, pool: String) -> Self {
@@ -222,8 +221,8 @@ async fn delete(call: Call) -> Answer {
 
 /// What a namespace holds, as the reason not to remove it. librbd itself looks at images and trash, and drops groups.
 fn held(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Problem>, Problem> {
-    let images = listing::directory(io, None, "", NAMED, deadline)?;
-    let trash = listing::trash(io, deadline)?;
+    let images = rbd::directory::page(io, None, "", NAMED, deadline)?;
+    let trash = rbd::trash_directory::entries(io, deadline)?;
     let groups = group::list(io, deadline)?;
     let mut holds = Vec::new();
     if !images.images.is_empty() {

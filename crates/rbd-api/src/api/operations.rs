@@ -8,6 +8,12 @@ use axum::http::{Method, StatusCode};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream;
+use rbd::operations::Request;
+use rbd::{pool_use, unread};
+use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::names::Place;
+use rbd_model::operation::{Operation, Work};
+use rbd_model::unread::Unread;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -16,12 +22,6 @@ use crate::call::{Call, json, located};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::{List, PartialList};
 use crate::schema;
-use rbd::fault::{Fault as Problem, Kind};
-use rbd::names::Place;
-use rbd::operations::Request;
-use rbd::operations::record::{Operation, Work};
-use rbd::pool_use;
-use rbd::unread::{self, Unread};
 
 const TAG: &str = "operations";
 

@@ -4,6 +4,13 @@ use std::collections::BTreeMap;
 
 use axum::http::{Method, StatusCode};
 use ceph::{Cluster, Errno, IoContext};
+use rbd::check::pools_forbidden;
+use rbd::link::pool_not_found;
+use rbd::{monitor, pool, pool_clients, pool_use, pool_users, totals};
+use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::names::check_new;
+use rbd_model::pool::{AutoscaleMode, Pool, Totals};
+use rbd_model::unread::UnreadImage;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json as value;
@@ -15,16 +22,6 @@ use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
 use crate::names::segment;
 use crate::schema;
-use rbd::check::pools_forbidden;
-use rbd::fault::{Fault as Problem, Kind};
-use rbd::link::pool_not_found;
-use rbd::monitor;
-use rbd::names::check_new;
-use rbd::pool::{self, AutoscaleMode, Pool};
-use rbd::pool_clients;
-use rbd::pool_use;
-use rbd::pool_users;
-use rbd::totals::{self, Totals, UnreadImage};
 
 const TAG: &str = "pools";
 /// The monitor command that deletes a pool.
@@ -273,7 +270,7 @@ async fn list(call: Call) -> Answer {
     let items = match query.view {
         View::Names => names.into_iter().map(|name| PoolItem::Name(PoolName { name })).collect(),
         View::Full => {
-            let mut pools = call.cluster(Pool::all).await?;
+            let mut pools = call.cluster(pool::all).await?;
             pools.retain(|pool| names.binary_search(&pool.name).is_ok());
             pools.into_iter().map(|pool| PoolItem::Full(Box::new(pool))).collect()
         }
@@ -283,7 +280,7 @@ async fn list(call: Call) -> Answer {
 
 async fn get(call: Call) -> Answer {
     let name = call.param("pool").to_owned();
-    let pool = call.cluster(move |cluster| Pool::find(cluster, &name)?.ok_or_else(|| pool_not_found(&name))).await?;
+    let pool = call.cluster(move |cluster| pool::find(cluster, &name)?.ok_or_else(|| pool_not_found(&name))).await?;
     json(StatusCode::OK, &pool)
 }
 
@@ -346,7 +343,7 @@ async fn make(call: &Call, name: &str, settings: PoolSettings) -> Result<Outcome
         .in_lane(&format!("pool {name}"), move |connection| {
             set_quotas(connection.cluster(), &owned, &settings)?;
             connection.context(&owned, "")?.init_rbd().map_err(|error| initialising(&owned, error))?;
-            Pool::find(connection.cluster(), &owned)?.ok_or_else(|| pool_not_found(&owned))
+            pool::find(connection.cluster(), &owned)?.ok_or_else(|| pool_not_found(&owned))
         })
         .await;
     let pool = finished.map_err(|problem| {
@@ -360,7 +357,7 @@ async fn make(call: &Call, name: &str, settings: PoolSettings) -> Result<Outcome
 
 /// The pool, if it was there and is as asked for; none when it was made.
 fn find_or_begin(cluster: &Cluster, name: &str, settings: &PoolSettings) -> Result<Option<Pool>, Problem> {
-    if let Some(pool) = Pool::find(cluster, name)? {
+    if let Some(pool) = pool::find(cluster, name)? {
         return fitting(pool, settings).map(Some);
     }
     // A name that is refused for a new pool may still be that of one that is there.
@@ -396,7 +393,7 @@ fn find_or_begin(cluster: &Cluster, name: &str, settings: &PoolSettings) -> Resu
     cluster.refresh()?;
     if status.ends_with("already exists") {
         // Somebody else made it in the meantime.
-        let pool = Pool::find(cluster, name)?.ok_or_else(|| pool_not_found(name))?;
+        let pool = pool::find(cluster, name)?.ok_or_else(|| pool_not_found(name))?;
         return fitting(pool, settings).map(Some);
     }
     if cluster.pool_id(name).is_err() {

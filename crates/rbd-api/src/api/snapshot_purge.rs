@@ -2,18 +2,18 @@
 
 use axum::http::{Method, StatusCode};
 use ceph::IoContext;
+use rbd::found::Found;
+use rbd::operations::snapshot_purge::{newest, refuse_kept};
+use rbd::trash;
+use rbd_model::fault::Fault as Problem;
+use rbd_model::operation::{Operation, Work};
+use rbd_model::snapshot::Snapshot;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::call::{Call, json};
 use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
-use rbd::fault::Fault as Problem;
-use rbd::image::{self, Found};
-use rbd::listing::{Snapshot, snapshot};
-use rbd::operations::record::{Operation, Work};
-use rbd::operations::snapshot_purge::{newest, refuse_kept};
-use rbd::trash;
 
 const TAG: &str = "snapshots";
 const ACCEPTED: &str = "The operation has begun: follow it at `Location`.";
@@ -71,7 +71,7 @@ struct Purge {
 async fn purge(call: Call) -> Answer {
     let name = call.param("image").to_owned();
     let deadline = call.deadline;
-    begin(call, move |io| image::find(io, &name, deadline)).await
+    begin(call, move |io| rbd::found::find(io, &name, deadline)).await
 }
 
 async fn purge_in_trash(call: Call) -> Answer {
@@ -100,7 +100,7 @@ async fn list_in_trash(call: Call) -> Answer {
     let snapshots = call
         .ceph(move |io| {
             let found = trash::find(io, &id, deadline)?.found()?;
-            Ok(found.header.snapshots.iter().map(snapshot).collect())
+            Ok(found.header.snapshots.iter().map(Snapshot::from).collect())
         })
         .await?;
     json(StatusCode::OK, &List::new("SnapshotList", snapshots))

@@ -2,7 +2,19 @@
 
 use axum::http::{Method, StatusCode};
 use ceph::{Errno, ImageSize, ImageSpec, IoContext};
+use rbd::children::{Clones, clones};
+use rbd::found::Found;
+use rbd::layout::check_with_cluster;
+use rbd::turn::Turn;
+use rbd::{pool_use, why};
 use rbd_format::{Name, Protection, Snapshot as RawSnapshot, SnapshotNamespace};
+use rbd_model::child::Child;
+use rbd_model::fault::{Fault as Problem, Kind, members};
+use rbd_model::features::LAYERING;
+use rbd_model::image::{Image, Named};
+use rbd_model::names::{Place, check_new};
+use rbd_model::reason::{Act, Reason};
+use rbd_model::snapshot::{KRBD_SNAPSHOTS, Snapshot};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,15 +28,6 @@ use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
 use crate::names::{path_of, segment};
 use crate::schema;
-use rbd::children::{Child, Clones, clones};
-use rbd::fault::{Fault as Problem, Kind};
-use rbd::image::{self, Found};
-use rbd::layout::{LAYERING, check_with_cluster};
-use rbd::listing::{Image, KRBD_SNAPSHOTS, Named, Snapshot, snapshot as shown};
-use rbd::names::{Place, check_new};
-use rbd::pool_use;
-use rbd::turn::Turn;
-use rbd::why::{self, Act, Reason};
 
 const TAG: &str = "snapshots";
 
@@ -143,8 +146,8 @@ async fn list(call: Call) -> Answer {
     let deadline = call.deadline;
     let snapshots = call
         .ceph(move |io| {
-            let found = image::find(io, &name, deadline)?;
-            Ok(found.header.snapshots.iter().map(shown).collect())
+            let found = rbd::found::find(io, &name, deadline)?;
+            Ok(found.header.snapshots.iter().map(Snapshot::from).collect())
         })
         .await?;
     json(StatusCode::OK, &List::new("SnapshotList", snapshots))
@@ -153,7 +156,8 @@ async fn list(call: Call) -> Answer {
 async fn get(call: Call) -> Answer {
     let (image, name) = named(&call);
     let deadline = call.deadline;
-    let snapshot = call.ceph(move |io| Ok(shown(image::find(io, &image, deadline)?.snapshot(&name)?))).await?;
+    let snapshot =
+        call.ceph(move |io| Ok(Snapshot::from(rbd::found::find(io, &image, deadline)?.snapshot(&name)?))).await?;
     json(StatusCode::OK, &snapshot)
 }
 
@@ -191,9 +195,9 @@ fn take_once(
     repeatable: bool,
     deadline: std::time::Instant,
 ) -> Result<(StatusCode, Taken), Problem> {
-    let found = image::find(io, image, deadline)?;
+    let found = rbd::found::find(io, image, deadline)?;
     let _turn = Turn::at(io.pool_id(), &found.id, deadline)?;
-    let found = image::find(io, image, deadline)?;
+    let found = rbd::found::find(io, image, deadline)?;
     // Without opening, which would ask other clients for the exclusive lock for nothing.
     let mut status = StatusCode::OK;
     if found.snapshot(name).is_err() {
@@ -211,14 +215,14 @@ fn take_once(
             .correction("Choose another name, or PUT the snapshot to accept the one that is there.")
             .errno(Errno::EEXIST));
     }
-    let found = image::find(io, image, deadline)?;
-    let snapshot = shown(found.snapshot(name)?);
+    let found = rbd::found::find(io, image, deadline)?;
+    let snapshot = Snapshot::from(found.snapshot(name)?);
     Ok((status, Taken { snapshot, warnings: warnings(&found) }))
 }
 
 fn at_limit(found: &Found) -> Problem {
     let limit = found.header.snapshot_limit.unwrap_or_default();
-    let names: Vec<String> = found.header.snapshots.iter().map(|raw| shown(raw).name).collect();
+    let names: Vec<String> = found.header.snapshots.iter().map(|raw| Snapshot::from(raw).name).collect();
     Problem::new(Kind::Conflict, format!("Image {:?} has as many snapshots as it may have, {limit}.", found.name))
         .correction("Delete snapshots, or raise the limit with `rbd snap limit set`.")
         .errno(Errno::EDQUOT)
@@ -253,14 +257,14 @@ async fn delete(call: Call) -> Answer {
     let deadline = call.deadline;
     let kept = call
         .ceph(move |io| {
-            let found = image::find(io, &image, deadline)?;
+            let found = rbd::found::find(io, &image, deadline)?;
             let _turn = Turn::at(io.pool_id(), &found.id, deadline)?;
-            let found = image::find(io, &image, deadline)?;
+            let found = rbd::found::find(io, &image, deadline)?;
             let raw = changeable(&found, &name)?;
             if let Some(reason) =
                 why::standing(io, &found.header).into_iter().find(|reason| reason.keeps(Act::DropSnapshot))
             {
-                return Err(reason.problem(&image));
+                return Err(reason.fault(&image));
             }
             if raw.protection != Protection::Unprotected {
                 return Err(protected(io, &found, raw, deadline));
@@ -271,7 +275,7 @@ async fn delete(call: Call) -> Answer {
                 Err(error) if error.is(Errno::ENOENT) => return Err(gone(io, &found, &name, error, deadline)),
                 Err(error) if error.is(Errno::EBUSY) => {
                     // Protected meanwhile, or the exclusive lock is elsewhere.
-                    let now = image::find(io, &image, deadline)?;
+                    let now = rbd::found::find(io, &image, deadline)?;
                     let raw = changeable(&now, &name)?;
                     if raw.protection != Protection::Unprotected {
                         return Err(protected(io, &now, raw, deadline));
@@ -284,8 +288,8 @@ async fn delete(call: Call) -> Answer {
             if raw.child_count == 0 {
                 return Ok(None);
             }
-            let now = image::find(io, &image, deadline)?;
-            Ok(now.header.snapshots.iter().find(|raw| raw.id == id).map(shown))
+            let now = rbd::found::find(io, &image, deadline)?;
+            Ok(now.header.snapshots.iter().find(|raw| raw.id == id).map(Snapshot::from))
         })
         .await?;
     match kept {
@@ -314,21 +318,21 @@ fn with_children(
     match clones(io, found, Some(raw.id), deadline).and_then(Clones::all) {
         Ok(children) if children.iter().all(|child| child.format != 1) => problem
             .correction("DELETE the snapshot's protection, then the snapshot.")
-            .with("children", image::members(&children)),
+            .with("children", members(&children)),
         Ok(children) => problem
             .cause("It has clones of format 1.")
             .correction(
                 "Flatten or delete the clones, those in the trash too; then DELETE the snapshot's protection, then the \
                  snapshot.",
             )
-            .with("children", image::members(&children)),
+            .with("children", members(&children)),
         Err(unknown) => problem.cause(format!("Its clones cannot be listed: {}", unknown.detail())),
     }
 }
 
 /// `ENOENT` from a change of a snapshot: the image or the snapshot went meanwhile.
 fn gone(io: &IoContext, found: &Found, name: &str, error: ceph::Error, deadline: std::time::Instant) -> Problem {
-    match image::find(io, &found.name, deadline) {
+    match rbd::found::find(io, &found.name, deadline) {
         Err(problem) => problem,
         Ok(now) => match now.snapshot(name) {
             Err(problem) => problem,
@@ -344,7 +348,7 @@ async fn rename(mut call: Call) -> Answer {
     let deadline = call.deadline;
     let snapshot = call
         .ceph(move |io| {
-            let found = image::find(io, &image, deadline)?;
+            let found = rbd::found::find(io, &image, deadline)?;
             changeable(&found, &from)?;
             if from != to {
                 match found.change(io, deadline, |open| open.rename_snapshot(&from, &to))? {
@@ -361,7 +365,7 @@ async fn rename(mut call: Call) -> Answer {
                     Err(error) => return Err(found.explain(io, error, deadline)),
                 }
             }
-            Ok(shown(image::find(io, &image, deadline)?.snapshot(&to)?))
+            Ok(Snapshot::from(rbd::found::find(io, &image, deadline)?.snapshot(&to)?))
         })
         .await?;
     json(StatusCode::OK, &snapshot)
@@ -372,14 +376,14 @@ async fn protect(call: Call) -> Answer {
     let deadline = call.deadline;
     let snapshot = call
         .ceph(move |io| {
-            let found = image::find(io, &image, deadline)?;
+            let found = rbd::found::find(io, &image, deadline)?;
             if changeable(&found, &name)?.protection != Protection::Protected {
                 match found.change(io, deadline, |open| open.protect_snapshot(&name))? {
                     Ok(()) => {}
                     Err(error) if error.is(Errno::ENOENT) => return Err(gone(io, &found, &name, error, deadline)),
                     // Another client did it meanwhile, or keeps the exclusive lock: seen below.
                     Err(error) if error.is(Errno::EBUSY) => {
-                        let now = image::find(io, &image, deadline)?;
+                        let now = rbd::found::find(io, &image, deadline)?;
                         if now.snapshot(&name)?.protection != Protection::Protected {
                             return Err(found.explain(io, error, deadline));
                         }
@@ -394,7 +398,7 @@ async fn protect(call: Call) -> Answer {
                     Err(error) => return Err(found.explain(io, error, deadline)),
                 }
             }
-            Ok(shown(image::find(io, &image, deadline)?.snapshot(&name)?))
+            Ok(Snapshot::from(rbd::found::find(io, &image, deadline)?.snapshot(&name)?))
         })
         .await?;
     json(StatusCode::OK, &snapshot)
@@ -404,7 +408,7 @@ async fn unprotect(call: Call) -> Answer {
     let (image, name) = named(&call);
     let deadline = call.deadline;
     call.ceph(move |io| {
-        let found = image::find(io, &image, deadline)?;
+        let found = rbd::found::find(io, &image, deadline)?;
         let raw = changeable(&found, &name)?;
         if raw.protection == Protection::Unprotected {
             return Ok(());
@@ -438,7 +442,7 @@ fn held_by_clones(image: &str, snapshot: &str, children: &[Child]) -> Option<Pro
         Problem::new(Kind::InUse, format!("Snapshot {snapshot:?} of image {image:?} has clones of format 1."))
             .correction("Flatten or delete the clones, those in the trash too, then lift the protection.")
             .errno(Errno::EBUSY)
-            .with("children", image::members(&held))
+            .with("children", members(&held))
     })
 }
 
@@ -489,7 +493,7 @@ async fn clone(mut call: Call) -> Answer {
     let deadline = call.deadline;
     let made = call
         .placed(move |connection, io| {
-            let found = image::find(io, &image, deadline)?;
+            let found = rbd::found::find(io, &image, deadline)?;
             let raw = found.snapshot(&snapshot)?;
             let to = connection.context(&target.pool, &target.namespace)?;
             // What is not asked for is as the parent has it.
@@ -499,8 +503,7 @@ async fn clone(mut call: Call) -> Answer {
                 ..spec.clone()
             };
             pool_use::refuse_foreign(&to)?;
-            let size =
-                ImageSize::try_from(raw.size_bytes).map_err(|source| Reason::Unbounded(source).problem(&image))?;
+            let size = ImageSize::try_from(raw.size_bytes).map_err(|source| Reason::Unbounded(source).fault(&image))?;
             check_with_cluster(connection.cluster(), size, &whole)?;
             match to.clone_image(io, &image, &snapshot, &name, &spec) {
                 Ok(()) => {}

@@ -4,6 +4,11 @@ use std::time::Instant;
 
 use axum::http::{Method, StatusCode};
 use ceph::{Errno, IoContext};
+use rbd::{trash, why};
+use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::image::Image;
+use rbd_model::names::check_new;
+use rbd_model::trash::{TrashItem, TrashSource, TrashState};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -13,12 +18,6 @@ use crate::endpoint::{Answer, Endpoint};
 use crate::envelope::List;
 use crate::names::{path_of, segment};
 use crate::schema;
-use rbd::fault::{Fault as Problem, Kind};
-use rbd::image;
-use rbd::listing::Image;
-use rbd::names::check_new;
-use rbd::trash::{self, Source, State, TrashItem};
-use rbd::why;
 
 const TAG: &str = "trash";
 
@@ -97,16 +96,16 @@ async fn restore(mut call: Call) -> Answer {
 }
 
 fn refuse_unrestorable(io: &IoContext, item: &TrashItem, deadline: Instant) -> Result<(), Problem> {
-    if item.state == State::Damaged {
+    if item.state == TrashState::Damaged {
         return trash::find(io, &item.id, deadline).map(drop);
     }
-    let headless = image::read_header(io, &item.id, deadline).is_ok_and(|header| header.is_none());
-    if item.state == State::Removing || headless {
+    let headless = rbd::header::read_header(io, &item.id, deadline).is_ok_and(|header| header.is_none());
+    if item.state == TrashState::Removing || headless {
         return Err(Problem::new(Kind::Removing, format!("Image {:?} is being removed for good.", item.name))
             .cause("A part of its data is gone already, so that nothing whole can be restored.")
             .correction("Remove it again to finish that."));
     }
-    if item.source == Source::Migration {
+    if item.source == TrashSource::Migration {
         return Err(Problem::new(Kind::Conflict, format!("Image {:?} is the source of a migration.", item.name))
             .correction("Finish or abort the migration with `rbd migration`."));
     }

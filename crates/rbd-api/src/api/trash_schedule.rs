@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use jiff::Timestamp;
+use rbd::operations::schedule::{LONGEST, SHORTEST, Schedule, seconds};
+use rbd::pool_use;
+use rbd_model::fault::Fault as Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +15,6 @@ use crate::endpoint::{Answer, Endpoint};
 use crate::names::path_of;
 use crate::schema;
 use crate::settings::duration;
-use rbd::fault::Fault as Problem;
-use rbd::operations::schedule::{LONGEST, SHORTEST, Schedule, seconds};
-use rbd::pool_use;
 
 const TAG: &str = "trash";
 const PATH: &str = "{scope}/trash/schedule";

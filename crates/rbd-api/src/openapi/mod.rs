@@ -3,13 +3,13 @@
 mod schemas;
 
 use axum::http::{Method, StatusCode};
+use rbd_model::problem_document::ProblemDocument;
 use serde_json::{Map, Value, json};
 
 use self::schemas::Schemas;
 use crate::auth::Role;
 use crate::endpoint::{BodyKind, Endpoint, Outcome, OutcomeBody, all};
 use crate::schema;
-use rbd::problem_document::ProblemDocument;
 
 /// The document.
 pub fn document() -> Value {

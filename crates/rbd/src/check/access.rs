@@ -7,10 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ceph::{Cluster, Errno, IoContext, PoolAccess};
+use rbd_model::fault::{Fault, Kind};
+use rbd_model::names::Place;
 
 use super::{Finding, Subject};
-use crate::fault::{Fault as Problem, Kind};
-use crate::names::Place;
 use crate::pool_use::RBD;
 
 /// What `ceph auth caps` does.
@@ -296,8 +296,8 @@ pub fn caps_command(entity: &str, pools: bool) -> String {
 }
 
 /// The answer when a monitor refuses a command of pool administration for lack of capabilities.
-pub fn pools_forbidden(entity: &str, command: &str) -> Problem {
-    Problem::new(Kind::CephForbidden, format!("Ceph does not let {entity} do `{command}`."))
+pub fn pools_forbidden(entity: &str, command: &str) -> Fault {
+    Fault::new(Kind::CephForbidden, format!("Ceph does not let {entity} do `{command}`."))
         .cause(format!("{entity} lacks the capability mon '{}'.", allow(command)))
         .correction(format!(
             "As an administrator of the cluster: `{}`, {REPLACES}. It counts within seconds.",
@@ -318,13 +318,13 @@ fn namespace_caps(entity: &str, place: &Place) -> String {
     format!("ceph auth caps {entity} mon 'profile rbd' osd '{cap}' mgr '{cap}'")
 }
 
-/// Names the capability that was missing when Ceph refused something in a place, unless the problem does already.
-pub fn place_forbidden(problem: Problem, entity: &str, place: &Place) -> Problem {
-    if problem.kind() != Kind::CephForbidden || problem.has("capability") || place.pool.is_empty() {
-        return problem;
+/// Names the capability that was missing when Ceph refused something in a place, unless the fault does already.
+pub fn place_forbidden(fault: Fault, entity: &str, place: &Place) -> Fault {
+    if fault.kind() != Kind::CephForbidden || fault.has("capability") || place.pool.is_empty() {
+        return fault;
     }
     let cap = format!("osd '{}'", osd_cap(place));
-    problem
+    fault
         .cause(format!("{entity} lacks the capability {cap}, or has it to read only."))
         .correction(format!(
             "As an administrator of the cluster: `{}`, {REPLACES}. It counts within seconds.",

@@ -1,12 +1,11 @@
 //! The monitors that `mon_host` names: whether the names resolve, and whether somebody who speaks Ceph's protocol is there.
 //! See <https://docs.ceph.com/en/latest/rados/configuration/msgr2/>.
 
-use std::fmt;
 use std::io::{ErrorKind, Read as _};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::mpsc::{Receiver, channel};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fmt, thread};
 
 use ceph::Unconnected;
 

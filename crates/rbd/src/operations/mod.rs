@@ -13,6 +13,8 @@ pub mod snapshot_purge;
 mod store;
 mod trash_purge;
 
+pub use self::store::NAMESPACE as RADOS_NAMESPACE;
+
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,19 +23,18 @@ use std::time::{Duration, Instant};
 
 use ceph::{Access, Errno, ImageRef, IoContext};
 use jiff::Timestamp;
+use rbd_model::fault::{Fault, Kind};
+use rbd_model::image::{INCOMPLETE_KEY, Image, ImageState};
+use rbd_model::names::Place;
+use rbd_model::operation::{Operation, OperationState, Progress, Work};
 use serde_json::Value;
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
-use self::record::{Id, Operation, Progress, Record, State, Work};
+use self::record::{Id, Record};
 use self::run::Signals;
-pub use self::store::NAMESPACE as RADOS_NAMESPACE;
-use self::store::OBJECT_IN_NAMESPACE;
-use self::store::{Outcome, Store, Stored};
+use self::store::{OBJECT_IN_NAMESPACE, Outcome, Store, Stored};
 use crate::check::place_forbidden;
-use crate::fault::{Fault as Problem, Kind};
 use crate::link::Link;
-use crate::listing::{INCOMPLETE_KEY, Image, ImageState};
-use crate::names::Place;
 use crate::pool_use;
 use crate::workers::{Workers, within};
 
@@ -51,7 +52,7 @@ const MOST_DEATHS: u32 = 3;
 const RUNNING_PER_POOL: usize = 4;
 
 /// Makes of a fault what clients read, and the record of the failed operation keeps; the second is the request's id.
-pub type Describe = fn(&Problem, &str) -> Value;
+pub type Describe = fn(&Fault, &str) -> Value;
 
 /// All operations of this replica, and the way to those of others.
 pub struct Operations {
@@ -100,7 +101,8 @@ impl Running {
     fn now(&self) -> Operation {
         let mut operation = self.operation.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if !operation.state.finished() {
-            operation.state = if self.started.load(Ordering::Relaxed) { State::Running } else { State::Queued };
+            operation.state =
+                if self.started.load(Ordering::Relaxed) { OperationState::Running } else { OperationState::Queued };
             operation.progress = self.signals.progress();
             operation.waiting_for = self.signals.waiting_for();
         }
@@ -113,12 +115,12 @@ enum Job {
     /// A thread of this replica.
     Thread,
     /// A request, which says how it ended.
-    Request(oneshot::Receiver<Result<(), Problem>>),
+    Request(oneshot::Receiver<Result<(), Fault>>),
 }
 
 /// Work that a request does itself, under a record. Dropped without a word, the operation has failed.
 pub struct Filling {
-    end: Option<oneshot::Sender<Result<(), Problem>>>,
+    end: Option<oneshot::Sender<Result<(), Fault>>>,
     running: Arc<Running>,
 }
 
@@ -138,9 +140,9 @@ impl Filling {
     }
 
     /// Says why it failed. That is written when Ceph answers.
-    pub fn fail(mut self, problem: Problem) {
+    pub fn fail(mut self, fault: Fault) {
         if let Some(end) = self.end.take() {
-            let _ = end.send(Err(problem));
+            let _ = end.send(Err(fault));
         }
     }
 }
@@ -176,7 +178,7 @@ impl Operations {
     ///
     /// # Errors
     /// `conflict` when the image has an unfinished operation of another kind; `busy`; what Ceph gives.
-    pub async fn begin(self: &Arc<Self>, request: Request, place: &Place, work: Work) -> Result<Operation, Problem> {
+    pub async fn begin(self: &Arc<Self>, request: Request, place: &Place, work: Work) -> Result<Operation, Fault> {
         let (stored, known) = self.add(request, place, work).await?;
         let operation = stored.record.operation.clone();
         if !known && !stored.record.owner.is_empty() {
@@ -194,7 +196,7 @@ impl Operations {
         request: Request,
         place: &Place,
         image: &str,
-    ) -> Result<Filling, Problem> {
+    ) -> Result<Filling, Fault> {
         let (mut stored, _) = self.add(request, place, Work::Import { image: image.to_owned() }).await?;
         stored.record.owner.clone_from(&self.owner);
         let (end, ended) = oneshot::channel();
@@ -202,7 +204,7 @@ impl Operations {
         Ok(Filling { end: Some(end), running })
     }
 
-    async fn add(self: &Arc<Self>, request: Request, place: &Place, work: Work) -> Result<(Stored, bool), Problem> {
+    async fn add(self: &Arc<Self>, request: Request, place: &Place, work: Work) -> Result<(Stored, bool), Fault> {
         // A replica that ends leaves it to the others, or to its successor.
         let handing_over = self.handing_over.load(Ordering::Relaxed) && work.fills().is_none();
         let owner = if handing_over { String::new() } else { self.owner.clone() };
@@ -225,7 +227,7 @@ impl Operations {
                 }
                 let same_image = work.image_id().is_some() && other.work.image_id() == work.image_id();
                 if same_image || (work.fills().is_some() && other.work.fills() == work.fills()) {
-                    return Err(Problem::new(
+                    return Err(Fault::new(
                         Kind::Conflict,
                         format!("Operation {} works on the image already.", other.id),
                     )
@@ -239,7 +241,7 @@ impl Operations {
                 cancellable: work.cancellable(),
                 work,
                 place,
-                state: State::Queued,
+                state: OperationState::Queued,
                 progress: Progress::default(),
                 waiting_for: None,
                 cancel_requested: false,
@@ -262,14 +264,14 @@ impl Operations {
         &self,
         pool: &str,
         deadline: Instant,
-        call: impl FnOnce(&IoContext) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
+        call: impl FnOnce(&IoContext) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
         let connection = self.link.connection()?;
         let entity = connection.cluster().entity().to_owned();
         let name = pool.to_owned();
         let run = move || call(&connection.context(&name, "")?);
         let whole = Place { pool: pool.to_owned(), namespace: String::new() };
-        let named = |problem| place_forbidden(problem, &entity, &whole);
+        let named = |fault| place_forbidden(fault, &entity, &whole);
         self.workers.run(&format!("operations of pool {pool}"), deadline, run).await.map_err(named)
     }
 
@@ -316,7 +318,7 @@ impl Operations {
             match self.write(&stored, record).await {
                 Ok(Some(written)) => {
                     stored = written;
-                    if stored.record.operation.state == State::Running {
+                    if stored.record.operation.state == OperationState::Running {
                         running.known_to_run.notify_one();
                     }
                 }
@@ -328,14 +330,14 @@ impl Operations {
                     return;
                 }
                 // The record went with its pool, and with it all that was to be done.
-                Err(problem) if problem.kind() == Kind::PoolNotFound => {
+                Err(fault) if fault.kind() == Kind::PoolNotFound => {
                     running.signals.cancel();
                     running.known_to_run.notify_one();
                     let _ = result.await;
                     return;
                 }
-                Err(problem) => {
-                    tracing::warn!(operation = stored.record.operation.id, %problem, "a beat was not written");
+                Err(fault) => {
+                    tracing::warn!(operation = stored.record.operation.id, problem = %fault, "a beat was not written");
                 }
             }
             if stored.record.operation.cancel_requested && stored.record.operation.cancellable {
@@ -351,9 +353,9 @@ impl Operations {
             match self.write(&stored, last).await {
                 Ok(_) => return,
                 // The record went with its pool.
-                Err(problem) if problem.kind() == Kind::PoolNotFound => return,
-                Err(problem) => {
-                    tracing::warn!(operation = record.operation.id, %problem, "the end of an operation was not written");
+                Err(fault) if fault.kind() == Kind::PoolNotFound => return,
+                Err(fault) => {
+                    tracing::warn!(operation = record.operation.id, problem = %fault, "the end of an operation was not written");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }
@@ -361,12 +363,12 @@ impl Operations {
     }
 
     /// Does the work, or waits for the request that does.
-    async fn result(self: &Arc<Self>, job: Job, operation: Operation, running: &Arc<Running>) -> Result<(), Problem> {
+    async fn result(self: &Arc<Self>, job: Job, operation: Operation, running: &Arc<Running>) -> Result<(), Fault> {
         let job = match job {
             Job::Request(ended) => {
                 running.started.store(true, Ordering::Relaxed);
                 return ended.await.unwrap_or_else(|_| {
-                    Err(Problem::new(Kind::Conflict, "The client went away before all bytes had arrived.")
+                    Err(Fault::new(Kind::Conflict, "The client went away before all bytes had arrived.")
                         .correction(operation.work.after_interruption()))
                 });
             }
@@ -395,42 +397,42 @@ impl Operations {
         let thread = std::thread::Builder::new().name("operation".into()).spawn(move || {
             let work = AssertUnwindSafe(|| run::run(&connection, &operation.place, &job, &signals));
             let result = std::panic::catch_unwind(work)
-                .unwrap_or_else(|_| Err(Problem::new(Kind::Internal, "The operation panicked.")));
+                .unwrap_or_else(|_| Err(Fault::new(Kind::Internal, "The operation panicked.")));
             let _ = send.send(result);
         });
         if let Err(error) = thread {
-            return Err(Problem::new(Kind::Busy, format!("No thread could be started: {error}.")));
+            return Err(Fault::new(Kind::Busy, format!("No thread could be started: {error}.")));
         }
         let result =
-            receive.await.unwrap_or_else(|_| Err(Problem::new(Kind::Internal, "The operation's thread is gone.")));
-        if let Some(errno) = result.as_ref().err().and_then(Problem::ceph_errno) {
+            receive.await.unwrap_or_else(|_| Err(Fault::new(Kind::Internal, "The operation's thread is gone.")));
+        if let Some(errno) = result.as_ref().err().and_then(Fault::ceph_errno) {
             self.link.suspect(errno);
         }
         result
     }
 
-    fn ended(&self, before: &Record, running: &Running, result: Result<(), Problem>) -> Record {
+    fn ended(&self, before: &Record, running: &Running, result: Result<(), Fault>) -> Record {
         let mut record = before.clone();
         let operation = &mut record.operation;
         operation.progress = running.signals.progress();
         operation.waiting_for = None;
         match result {
             Ok(()) => {
-                operation.state = State::Succeeded;
+                operation.state = OperationState::Succeeded;
                 operation.progress.total = operation.progress.total.max(1);
                 operation.progress.done = operation.progress.total;
                 self.counts.succeeded.fetch_add(1, Ordering::Relaxed);
             }
             Err(_) if running.signals.cancelled() && running.handover.load(Ordering::Relaxed) => {
-                operation.state = State::Queued;
+                operation.state = OperationState::Queued;
                 record.owner.clear();
                 return record;
             }
-            Err(_) if running.signals.cancelled() => operation.state = State::Cancelled,
-            Err(problem) => {
-                tracing::warn!(operation = operation.id, %problem, "an operation failed");
-                operation.state = State::Failed;
-                operation.problem = Some((self.describe)(&problem, &operation.request_id));
+            Err(_) if running.signals.cancelled() => operation.state = OperationState::Cancelled,
+            Err(fault) => {
+                tracing::warn!(operation = operation.id, problem = %fault, "an operation failed");
+                operation.state = OperationState::Failed;
+                operation.problem = Some((self.describe)(&fault, &operation.request_id));
                 self.counts.failed.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -440,7 +442,7 @@ impl Operations {
 
     /// Writes a record. When another wrote it meanwhile and it still is this replica's, that (a request to cancel) is
     /// taken up and written again; `None` when it is this replica's no more.
-    async fn write(&self, old: &Stored, mut record: Record) -> Result<Option<Stored>, Problem> {
+    async fn write(&self, old: &Stored, mut record: Record) -> Result<Option<Stored>, Fault> {
         let deadline = within(RECORD_TIME);
         let (old, owner) = (old.clone(), self.owner.clone());
         let pool = record.operation.place.pool.clone();
@@ -461,7 +463,7 @@ impl Operations {
                     _ => return Ok(None),
                 }
             }
-            Err(Problem::new(Kind::Conflict, "The record of the operation was changed at each try.")
+            Err(Fault::new(Kind::Conflict, "The record of the operation was changed at each try.")
                 .correction("Repeat the call."))
         })
         .await
@@ -471,7 +473,7 @@ impl Operations {
     ///
     /// # Errors
     /// `operation-not-found`; what Ceph gives.
-    pub async fn get(&self, id: &str, deadline: Instant) -> Result<Operation, Problem> {
+    pub async fn get(&self, id: &str, deadline: Instant) -> Result<Operation, Fault> {
         if let Some(running) = self.running().get(id) {
             return Ok(running.now());
         }
@@ -481,7 +483,7 @@ impl Operations {
         found.map(|stored| stored.record.operation).ok_or_else(|| not_found(id))
     }
 
-    async fn locate(&self, id: &str, deadline: Instant) -> Result<(Id, String), Problem> {
+    async fn locate(&self, id: &str, deadline: Instant) -> Result<(Id, String), Fault> {
         let parsed = Id::parse(id).ok_or_else(|| not_found(id))?;
         let connection = self.link.connection()?;
         let pool_id = parsed.pool_id;
@@ -500,7 +502,7 @@ impl Operations {
     ///
     /// # Errors
     /// `pool-not-found`; what Ceph gives.
-    pub async fn list(&self, pool: &str, deadline: Instant) -> Result<Vec<Operation>, Problem> {
+    pub async fn list(&self, pool: &str, deadline: Instant) -> Result<Vec<Operation>, Fault> {
         let namespaces = self.link.connection()?.used_namespaces(pool);
         let all = self.records(pool, deadline, move |io| all_of_pool(io, &namespaces, deadline)).await?;
         Ok(self.as_they_are(all))
@@ -510,7 +512,7 @@ impl Operations {
     ///
     /// # Errors
     /// `pool-not-found`; what Ceph gives.
-    pub async fn list_place(&self, place: &Place, deadline: Instant) -> Result<Vec<Operation>, Problem> {
+    pub async fn list_place(&self, place: &Place, deadline: Instant) -> Result<Vec<Operation>, Fault> {
         let namespace = place.namespace.clone();
         let read = move |io: &IoContext| {
             let (store, contents) = Store::for_place(io, &namespace, deadline)?;
@@ -539,7 +541,7 @@ impl Operations {
     ///
     /// # Errors
     /// As [`Operations::get`].
-    pub async fn wait(&self, id: &str, time: Duration, deadline: Duration) -> Result<Operation, Problem> {
+    pub async fn wait(&self, id: &str, time: Duration, deadline: Duration) -> Result<Operation, Fault> {
         let until = within(time);
         loop {
             let operation = self.get(id, within(deadline)).await?;
@@ -562,7 +564,7 @@ impl Operations {
     ///
     /// # Errors
     /// `conflict` when it has ended or librbd cannot end it; `operation-not-found`; what Ceph gives.
-    pub async fn cancel(&self, id: &str, deadline: Instant) -> Result<Operation, Problem> {
+    pub async fn cancel(&self, id: &str, deadline: Instant) -> Result<Operation, Fault> {
         let (parsed, pool) = self.locate(id, deadline).await?;
         let missing = not_found(id);
         let operation = self
@@ -572,10 +574,10 @@ impl Operations {
                     let stored = store.get(&parsed, deadline)?.ok_or_else(|| missing.clone())?;
                     let operation = &stored.record.operation;
                     if operation.state.finished() {
-                        return Err(Problem::new(Kind::Conflict, "The operation has ended already."));
+                        return Err(Fault::new(Kind::Conflict, "The operation has ended already."));
                     }
                     if !operation.cancellable {
-                        return Err(Problem::new(
+                        return Err(Fault::new(
                             Kind::Conflict,
                             "librbd cannot end this kind of operation early, or would leave a mix of two states.",
                         )
@@ -623,7 +625,7 @@ impl Operations {
             Err(_) => Vec::new(),
         };
         match self.sweep_store(pool, None, seen).await {
-            Err(problem) if problem.kind() == Kind::CephForbidden => {
+            Err(fault) if fault.kind() == Kind::CephForbidden => {
                 for namespace in namespaces {
                     let _ = self.sweep_store(pool, Some(namespace), seen).await;
                 }
@@ -638,7 +640,7 @@ impl Operations {
         pool: &str,
         namespace: Option<String>,
         seen: &Mutex<HashMap<String, (u64, Instant)>>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Fault> {
         let deadline = within(RECORD_TIME);
         let retention = jiff::SignedDuration::try_from(self.retention).unwrap_or(jiff::SignedDuration::MAX);
         let within_namespace = namespace.clone();
@@ -655,12 +657,12 @@ impl Operations {
         });
         let contents = match read.await {
             Ok(contents) => contents,
-            Err(problem) => {
+            Err(fault) => {
                 // Those that this entity may not read are none of its own.
-                if problem.kind() != Kind::CephForbidden {
+                if fault.kind() != Kind::CephForbidden {
                     self.unread(pool, seen);
                 }
-                return Err(problem);
+                return Err(fault);
             }
         };
         self.run_schedules(pool, namespace, &contents).await;
@@ -707,17 +709,17 @@ impl Operations {
         };
         for orphan in orphans {
             seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&orphan.record.operation.id);
-            if let Err(problem) = self.take_over(orphan).await {
-                tracing::warn!(pool, %problem, "an operation could not be taken over");
+            if let Err(fault) = self.take_over(orphan).await {
+                tracing::warn!(pool, problem = %fault, "an operation could not be taken over");
             }
         }
     }
 
-    async fn take_over(self: &Arc<Self>, orphan: Stored) -> Result<(), Problem> {
+    async fn take_over(self: &Arc<Self>, orphan: Stored) -> Result<(), Fault> {
         let mut record = orphan.record.clone();
         let operation = &mut record.operation;
-        let unbegun = operation.state == State::Queued && !matches!(operation.work, Work::Import { .. });
-        let died = operation.state == State::Running && !record.owner.is_empty();
+        let unbegun = operation.state == OperationState::Queued && !matches!(operation.work, Work::Import { .. });
+        let died = operation.state == OperationState::Running && !record.owner.is_empty();
         record.deaths += u32::from(died);
         let deadly = record.deaths >= MOST_DEATHS;
         let resume = (operation.work.resumable() || unbegun) && !deadly;
@@ -725,17 +727,17 @@ impl Operations {
         record.beat += 1;
         if resume {
             operation.resumed += 1;
-            operation.state = State::Queued;
+            operation.state = OperationState::Queued;
         } else {
-            let (state, problem) = if deadly {
-                (State::Failed, ended_its_replicas(record.deaths))
+            let (state, fault) = if deadly {
+                (OperationState::Failed, ended_its_replicas(record.deaths))
             } else {
-                let gone = Problem::new(Kind::Internal, "The replica that ran the operation is gone.");
-                (State::Interrupted, gone.correction(operation.work.after_interruption()))
+                let gone = Fault::new(Kind::Internal, "The replica that ran the operation is gone.");
+                (OperationState::Interrupted, gone.correction(operation.work.after_interruption()))
             };
             operation.state = state;
             operation.finished_at = Some(Timestamp::now());
-            operation.problem = Some((self.describe)(&problem, &operation.request_id));
+            operation.problem = Some((self.describe)(&fault, &operation.request_id));
         }
         let place = operation.place.clone();
         let filled = operation.work.fills().filter(|_| !resume).map(str::to_owned);
@@ -775,7 +777,7 @@ impl Operations {
         let all: Vec<Arc<Running>> = self.running().values().cloned().collect();
         for running in &all {
             let operation = running.now();
-            if operation.cancellable || operation.state == State::Queued {
+            if operation.cancellable || operation.state == OperationState::Queued {
                 running.handover.store(true, Ordering::Relaxed);
                 running.signals.cancel();
             }
@@ -791,10 +793,10 @@ impl Operations {
 ///
 /// # Errors
 /// What reading gives; an entity that may not read the records sees none.
-pub fn mark_being_filled(io: &IoContext, images: &mut [Image], deadline: Instant) -> Result<(), Problem> {
+pub fn mark_being_filled(io: &IoContext, images: &mut [Image], deadline: Instant) -> Result<(), Fault> {
     let all = match Store::for_place(io, io.namespace(), deadline) {
-        Err(problem) if problem.kind() == Kind::CephForbidden => return Ok(()),
-        Err(problem) => return Err(problem),
+        Err(fault) if fault.kind() == Kind::CephForbidden => return Ok(()),
+        Err(fault) => return Err(fault),
         Ok((store, mut contents)) => {
             contents.records.extend(store.elsewhere(io.namespace(), deadline)?);
             contents.records
@@ -815,16 +817,16 @@ pub fn mark_being_filled(io: &IoContext, images: &mut [Image], deadline: Instant
 ///
 /// # Errors
 /// What Ceph gives.
-pub fn forget_namespace(io: &IoContext, namespace: &str, deadline: Instant) -> Result<(), Problem> {
+pub fn forget_namespace(io: &IoContext, namespace: &str, deadline: Instant) -> Result<(), Fault> {
     Store::of(io)?.remove_schedule(namespace, deadline)?;
     Ok(io.in_namespace(namespace)?.remove_object(OBJECT_IN_NAMESPACE)?)
 }
 
 /// The records of a pool, or of these of its namespaces when the entity may not read those of the pool.
-fn all_of_pool(io: &IoContext, namespaces: &[String], deadline: Instant) -> Result<Vec<Stored>, Problem> {
+fn all_of_pool(io: &IoContext, namespaces: &[String], deadline: Instant) -> Result<Vec<Stored>, Fault> {
     let all = Store::of(io)?.all(deadline);
     match all {
-        Err(problem) if problem.kind() == Kind::CephForbidden && !namespaces.is_empty() => {
+        Err(fault) if fault.kind() == Kind::CephForbidden && !namespaces.is_empty() => {
             let mut all = Vec::new();
             for namespace in namespaces {
                 all.extend(Store::within(io, namespace)?.all(deadline)?);
@@ -836,7 +838,7 @@ fn all_of_pool(io: &IoContext, namespaces: &[String], deadline: Instant) -> Resu
 }
 
 /// Marks an image as one whose data has not all arrived, if it is there.
-fn mark_incomplete(io: &IoContext, image: &str) -> Result<(), Problem> {
+fn mark_incomplete(io: &IoContext, image: &str) -> Result<(), Fault> {
     match io.open_image(ImageRef::Name(image), None, Access::ReadWrite) {
         Ok(image) => {
             image.set_metadata(INCOMPLETE_KEY, "The replica that filled it is gone.")?;
@@ -848,18 +850,18 @@ fn mark_incomplete(io: &IoContext, image: &str) -> Result<(), Problem> {
 }
 
 /// An operation that is not begun once more: it may be what ends its replicas, one after the other.
-fn ended_its_replicas(deaths: u32) -> Problem {
+fn ended_its_replicas(deaths: u32) -> Fault {
     let detail = format!("It was run {deaths} times, and each time the replica that ran it ended before it did.");
-    Problem::new(Kind::Internal, detail)
+    Fault::new(Kind::Internal, detail)
         .cause("What it works on may be damaged in a way that ends the process that touches it.")
         .correction("Look into the logs of the replicas for why they ended; begin it again when that is mended.")
 }
 
-fn cancelled() -> Problem {
-    Problem::new(Kind::Conflict, "The operation was cancelled before it began.").errno(Errno::ECANCELED)
+fn cancelled() -> Fault {
+    Fault::new(Kind::Conflict, "The operation was cancelled before it began.").errno(Errno::ECANCELED)
 }
 
-fn not_found(id: &str) -> Problem {
-    Problem::new(Kind::OperationNotFound, format!("There is no operation {id:?}."))
+fn not_found(id: &str) -> Fault {
+    Fault::new(Kind::OperationNotFound, format!("There is no operation {id:?}."))
         .correction("Finished operations are forgotten after a while; GET /api/v1/operations lists those known.")
 }

@@ -8,19 +8,16 @@ use std::time::{Duration, Instant};
 use ceph::{Access, CopyKind, Errno, Image, ImageRef, ImageSpec, IoContext, OmapChange};
 use rbd_format::directory::{DIRECTORY_OBJECT, ID_OBJECT_PREFIX, ID_PREFIX, decode_id_object};
 use rbd_format::{DirectoryEntry, ImageHeader, TrashEntry, TrashSource, is_id};
+use rbd_model::fault::{Fault, Kind};
+use rbd_model::names::Place;
+use rbd_model::operation::{Progress, Work};
+use rbd_model::reason::Act;
 
-use super::record::{Progress, Work};
 use super::snapshot_purge;
 use super::trash_purge::{self, Expired};
-use crate::fault::{Fault as Problem, Kind};
-use crate::group;
-use crate::image;
 use crate::layout::image_size;
 use crate::link::Connection;
-use crate::listing;
-use crate::names::Place;
-use crate::trash;
-use crate::why::{self, Act};
+use crate::{group, trash, why};
 
 /// How long a watch of a client that died lasts (`osd_client_watch_timeout`, 30 s), and some more.
 const WATCH_ENDS: Duration = Duration::from_secs(45);
@@ -88,7 +85,7 @@ const YOUNG: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
 ///
 /// # Errors
 /// Why it failed; `ECANCELED` when it was asked to end early.
-pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signals) -> Result<(), Problem> {
+pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signals) -> Result<(), Fault> {
     let io = connection.context(&place.pool, &place.namespace)?;
     let progress = |done, total| signals.told(done, total);
     match work {
@@ -165,23 +162,23 @@ pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signal
             opened.close().map_err(|error| target.explain(error))?;
             copied.map_err(|error| {
                 if error.is(Errno::EEXIST) {
-                    return Problem::new(Kind::Exists, format!("There is an image {image:?} already."))
+                    return Fault::new(Kind::Exists, format!("There is an image {image:?} already."))
                         .correction("Choose another name for the copy.")
                         .errno(Errno::EEXIST);
                 }
                 target.explain(error)
             })
         }
-        Work::Import { .. } => Err(Problem::new(Kind::Internal, "An import runs with its request only.")),
+        Work::Import { .. } => Err(Fault::new(Kind::Internal, "An import runs with its request only.")),
     }
 }
 
 /// Frees a name whose entry in the directory is damaged. librbd is not asked: it ends the process over an empty id, and removes
 /// another's image where the id is that one's. Where all else says which image has the name, the entry is mended, and the image's
 /// id is the result. A name that leads to an image by now is left alone.
-fn free_name(io: &IoContext, name: &str) -> Result<Option<String>, Problem> {
+fn free_name(io: &IoContext, name: &str) -> Result<Option<String>, Fault> {
     let deadline = Instant::now() + READ;
-    let Some((key, value)) = listing::damaged(io, name, deadline)? else { return Ok(None) };
+    let Some((key, value)) = crate::directory::damaged(io, name, deadline)? else { return Ok(None) };
     let guards = vec![(key.clone(), value)];
     let object = format!("{ID_OBJECT_PREFIX}{name}");
     let data = match io.read_data(&object, MOST_ID_BYTES, Some(deadline)) {
@@ -189,7 +186,7 @@ fn free_name(io: &IoContext, name: &str) -> Result<Option<String>, Problem> {
         data => data?,
     };
     if let Ok(id) = decode_id_object(&data)
-        && listing::owner(io, &id, deadline)?.is_some_and(|owner| owner == *name)
+        && crate::directory::owner(io, &id, deadline)?.is_some_and(|owner| owner == *name)
     {
         // That object and the entry hold the same bytes.
         let change = OmapChange { guards, set: vec![(key, data)], remove: Vec::new() };
@@ -203,7 +200,7 @@ fn free_name(io: &IoContext, name: &str) -> Result<Option<String>, Problem> {
 }
 
 /// Deletes the snapshots of an image that is about to be removed, if that was asked for.
-fn without_snapshots(io: &IoContext, image: (&str, &str), asked: bool, signals: &Signals) -> Result<(), Problem> {
+fn without_snapshots(io: &IoContext, image: (&str, &str), asked: bool, signals: &Signals) -> Result<(), Fault> {
     if asked { snapshot_purge::run(io, image, snapshot_purge::REMOVAL, false, signals) } else { Ok(()) }
 }
 
@@ -217,25 +214,25 @@ struct Target<'a> {
 
 impl Target<'_> {
     /// Refuses when something stands in the way now: that was asked before the operation was accepted, and it may have waited.
-    fn before(self, act: Act) -> Result<(), Problem> {
+    fn before(self, act: Act) -> Result<(), Fault> {
         why::before(self.io, self.name, self.id, act, Instant::now() + READ)
     }
 
     /// Takes it out of a group that is gone with its pool.
-    fn leave_gone_group(self) -> Result<(), Problem> {
-        match image::read_header(self.io, self.id, Instant::now() + READ) {
+    fn leave_gone_group(self) -> Result<(), Fault> {
+        match crate::header::read_header(self.io, self.id, Instant::now() + READ) {
             Ok(Some(header)) => Ok(group::leave_gone(self.io, self.id, &header)?),
             // What cannot be read is removed by what librbd reads of it.
             _ => Ok(()),
         }
     }
 
-    fn explain(self, error: ceph::Error) -> Problem {
+    fn explain(self, error: ceph::Error) -> Fault {
         why::explain(self.io, self.name, self.id, error, Instant::now() + READ)
     }
 
     /// Opens it, changes it, and closes it again.
-    fn change(self, act: Act, change: impl FnOnce(&Image) -> ceph::Result<()>) -> Result<(), Problem> {
+    fn change(self, act: Act, change: impl FnOnce(&Image) -> ceph::Result<()>) -> Result<(), Fault> {
         self.before(act)?;
         let opened = self.io.open_image(ImageRef::Id(self.id), None, Access::ReadWrite);
         let changed = opened.and_then(|image| {
@@ -302,7 +299,7 @@ fn remove_image(io: &IoContext, name: &str, image_id: &str, signals: &Signals) -
             gone(io.remove_image(&now, &progress))
         }
         // Only the other half of the directory entry is left: librbd finishes by name, unless another image has it.
-        None => match listing::find(io, name, Instant::now() + READ) {
+        None => match crate::directory::find(io, name, Instant::now() + READ) {
             Ok(Some(found)) if found.id == image_id => gone(io.remove_image(name, &progress)),
             _ => Ok(()),
         },
@@ -314,7 +311,7 @@ fn remove_image(io: &IoContext, name: &str, image_id: &str, signals: &Signals) -
 fn let_settle(io: &IoContext, image_id: &str, signals: &Signals) {
     let until = Instant::now() + MAKING;
     while Instant::now() < until && !signals.cancelled() {
-        match image::read_header(io, image_id, Instant::now() + READ) {
+        match crate::header::read_header(io, image_id, Instant::now() + READ) {
             Ok(Some(header)) if young(&header) => {}
             // No header: at the beginning of its making, or near the end of its removal.
             Ok(None) => {}
@@ -347,9 +344,9 @@ fn unwatched(io: &IoContext, image_id: &str) -> ceph::Result<()> {
 }
 
 /// Why a removal failed.
-fn in_the_way(target: Target<'_>, error: ceph::Error) -> Problem {
+fn in_the_way(target: Target<'_>, error: ceph::Error) -> Fault {
     if error.is(Errno::ENOTEMPTY) {
-        return Problem::new(Kind::InUse, format!("Image {:?} has snapshots: {error}.", target.name))
+        return Fault::new(Kind::InUse, format!("Image {:?} has snapshots: {error}.", target.name))
             .correction("Delete its snapshots first.")
             .errno(Errno::ENOTEMPTY);
     }

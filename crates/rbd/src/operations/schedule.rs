@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use rbd_model::names::Place;
+use rbd_model::operation::{Operation, OperationState, Progress, Work};
 use serde::{Deserialize, Serialize};
 
-use super::record::{Operation, Progress, Record, State, Work};
+use super::record::Record;
 use super::store::Contents;
-use crate::names::Place;
 
 /// What the keys of schedules begin with. Those of operations are UUIDs.
 const PREFIX: &str = "schedule.trash.";
@@ -105,7 +106,7 @@ impl Schedule {
             cancellable: work.cancellable(),
             work,
             place: self.place.clone(),
-            state: State::Queued,
+            state: OperationState::Queued,
             progress: Progress::default(),
             waiting_for: None,
             cancel_requested: false,

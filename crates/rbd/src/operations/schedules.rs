@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use rbd_model::fault::{Fault, Kind};
+use rbd_model::names::Place;
 
 use super::schedule::{Last, Schedule};
 use super::store::{Contents, Store, StoredSchedule};
 use super::{Job, Operations, RECORD_TIME};
-use crate::fault::{Fault as Problem, Kind};
-use crate::names::Place;
 use crate::pool::used_percent;
 use crate::workers::within;
 
@@ -18,7 +18,7 @@ impl Operations {
     ///
     /// # Errors
     /// `schedule-not-found`; what Ceph gives.
-    pub async fn schedule(&self, place: &Place, deadline: Instant) -> Result<Schedule, Problem> {
+    pub async fn schedule(&self, place: &Place, deadline: Instant) -> Result<Schedule, Fault> {
         let (place, missing) = (place.clone(), schedule_not_found(place));
         let found = self
             .records(&place.pool.clone(), deadline, move |io| {
@@ -32,7 +32,7 @@ impl Operations {
     ///
     /// # Errors
     /// What Ceph gives.
-    pub async fn set_schedule(&self, schedule: Schedule, deadline: Instant) -> Result<(Schedule, bool), Problem> {
+    pub async fn set_schedule(&self, schedule: Schedule, deadline: Instant) -> Result<(Schedule, bool), Fault> {
         self.records(&schedule.place.pool.clone(), deadline, move |io| {
             let namespace = schedule.place.namespace.clone();
             let (store, _) = Store::for_place(io, &namespace, deadline)?;
@@ -49,7 +49,7 @@ impl Operations {
     ///
     /// # Errors
     /// `schedule-not-found`; what Ceph gives.
-    pub async fn remove_schedule(&self, place: &Place, deadline: Instant) -> Result<(), Problem> {
+    pub async fn remove_schedule(&self, place: &Place, deadline: Instant) -> Result<(), Fault> {
         let (place, missing) = (place.clone(), schedule_not_found(place));
         let removed = self
             .records(&place.pool.clone(), deadline, move |io| {
@@ -64,8 +64,8 @@ impl Operations {
         let now = Timestamp::now();
         for stored in contents.schedules.iter().filter(|stored| stored.schedule.due(now)) {
             let held_up = stored.schedule.held_up(contents);
-            if let Err(problem) = self.run_schedule(pool, namespace.clone(), stored.clone(), held_up).await {
-                tracing::warn!(pool, %problem, "the schedule of a trash could not be followed");
+            if let Err(fault) = self.run_schedule(pool, namespace.clone(), stored.clone(), held_up).await {
+                tracing::warn!(pool, problem = %fault, "the schedule of a trash could not be followed");
             }
         }
     }
@@ -76,7 +76,7 @@ impl Operations {
         namespace: Option<String>,
         stored: StoredSchedule,
         held_up: Option<String>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Fault> {
         let deadline = within(RECORD_TIME);
         let place = stored.schedule.place.clone();
         if self.forgotten(&place, deadline).await? {
@@ -112,13 +112,13 @@ impl Operations {
     }
 
     /// Forgets the schedule of a namespace that is gone; whether it did.
-    async fn forgotten(&self, place: &Place, deadline: Instant) -> Result<bool, Problem> {
+    async fn forgotten(&self, place: &Place, deadline: Instant) -> Result<bool, Fault> {
         let connection = self.link.connection()?;
         let looked = place.clone();
         let lane = format!("operations of pool {}", place.pool);
         let look = move || connection.context(&looked.pool, &looked.namespace).map(drop);
         match self.workers.run(&lane, deadline, look).await {
-            Err(problem) if problem.kind() == Kind::NamespaceNotFound => {
+            Err(fault) if fault.kind() == Kind::NamespaceNotFound => {
                 self.remove_schedule(place, deadline).await?;
                 Ok(true)
             }
@@ -127,7 +127,7 @@ impl Operations {
     }
 
     /// Why a schedule that waits for the pool to fill does not purge now.
-    async fn not_full(&self, schedule: &Schedule, deadline: Instant) -> Result<Option<String>, Problem> {
+    async fn not_full(&self, schedule: &Schedule, deadline: Instant) -> Result<Option<String>, Fault> {
         let Some(least) = schedule.pool_fuller_than_percent else { return Ok(None) };
         let (connection, pool) = (self.link.connection()?, schedule.place.pool.clone());
         let ask = move || used_percent(connection.cluster(), &pool);
@@ -140,9 +140,9 @@ impl Operations {
     }
 }
 
-fn schedule_not_found(place: &Place) -> Problem {
+fn schedule_not_found(place: &Place) -> Fault {
     let trash =
         if place.namespace.is_empty() { place.pool.clone() } else { format!("{}/{}", place.pool, place.namespace) };
-    Problem::new(Kind::ScheduleNotFound, format!("The trash of {trash:?} has no schedule: it is not purged by itself."))
+    Fault::new(Kind::ScheduleNotFound, format!("The trash of {trash:?} has no schedule: it is not purged by itself."))
         .correction("PUT one.")
 }

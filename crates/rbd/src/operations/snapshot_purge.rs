@@ -4,15 +4,16 @@ use std::time::Instant;
 
 use ceph::{Access, Errno, IoContext};
 use rbd_format::{Protection, Snapshot as RawSnapshot, SnapshotNamespace};
+use rbd_model::child::Child;
+use rbd_model::fault::{Fault, Kind, members};
+use rbd_model::reason::Act;
+use rbd_model::snapshot::Snapshot;
 use serde::Serialize;
 
 use super::run::{READ, Signals};
-use crate::children::{Child, clones};
-use crate::fault::{Fault as Problem, Kind};
-use crate::group;
-use crate::image::{self, Found};
-use crate::listing;
-use crate::why::{self, Act};
+use crate::children::clones;
+use crate::found::Found;
+use crate::{group, why};
 
 /// A snapshot that cannot be deleted as things are.
 #[derive(Debug, Serialize)]
@@ -90,7 +91,7 @@ pub fn refuse_kept(
     through: u64,
     unprotect: bool,
     deadline: Instant,
-) -> Result<(), Problem> {
+) -> Result<(), Fault> {
     if wanted(found, through).next().is_none() {
         return Ok(());
     }
@@ -109,11 +110,11 @@ pub fn refuse_kept(
         found.name,
         texts.join("; ")
     );
-    Err(Problem::new(Kind::InUse, detail).correction(advice(&kept)).with("snapshots", image::members(&kept)))
+    Err(Fault::new(Kind::InUse, detail).correction(advice(&kept)).with("snapshots", members(&kept)))
 }
 
 fn kept(io: &IoContext, raw: &RawSnapshot, children: &[Child], unprotect: bool) -> Option<Kept> {
-    let shown = listing::snapshot(raw);
+    let shown = Snapshot::from(raw);
     let children: Vec<Child> = children.iter().filter(|child| child.snapshot == shown.name).cloned().collect();
     let reason = match &raw.namespace {
         // Where the group is gone with its pool, nobody else deletes it.
@@ -159,9 +160,9 @@ pub fn run(
     through: u64,
     unprotect: bool,
     signals: &Signals,
-) -> Result<(), Problem> {
+) -> Result<(), Fault> {
     let deadline = Instant::now() + READ;
-    let Some(header) = image::read_header(io, image_id, deadline)? else { return Ok(()) };
+    let Some(header) = crate::header::read_header(io, image_id, deadline)? else { return Ok(()) };
     let found = Found { name: name.to_owned(), id: image_id.to_owned(), header };
     refuse_kept(io, &found, through, unprotect, deadline)?;
     let all: Vec<&RawSnapshot> = wanted(&found, through).collect();
@@ -172,7 +173,7 @@ pub fn run(
     let mut failures = Vec::new();
     for (index, raw) in all.iter().enumerate() {
         if signals.told(index as u64, all.len() as u64).is_break() {
-            return Err(Problem::new(Kind::Conflict, "Deleting the snapshots was cancelled.").errno(Errno::ECANCELED));
+            return Err(Fault::new(Kind::Conflict, "Deleting the snapshots was cancelled.").errno(Errno::ECANCELED));
         }
         if let Err(error) = delete(&opened, raw) {
             failures.push((raw, error));
@@ -183,8 +184,8 @@ pub fn run(
     let failures: Vec<Failure> = failures
         .into_iter()
         .map(|(raw, error)| {
-            let problem = found.explain(io, error, Instant::now() + READ);
-            Failure { snapshot: raw.name.to_string(), id: raw.id, reason: problem.detail().to_owned() }
+            let fault = found.explain(io, error, Instant::now() + READ);
+            Failure { snapshot: raw.name.to_string(), id: raw.id, reason: fault.detail().to_owned() }
         })
         .collect();
     signals.tell(all.len() as u64, all.len() as u64);
@@ -198,9 +199,9 @@ pub fn run(
         all.len(),
         names.join("; ")
     );
-    Err(Problem::new(Kind::Conflict, detail)
+    Err(Fault::new(Kind::Conflict, detail)
         .correction("GET the snapshots to see what is left, and repeat.")
-        .with("failures", image::members(&failures)))
+        .with("failures", members(&failures)))
 }
 
 fn delete(image: &ceph::Image, raw: &RawSnapshot) -> ceph::Result<()> {

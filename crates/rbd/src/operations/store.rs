@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use ceph::{Errno, IoContext, OmapChange, omap_values};
 use jiff::Timestamp;
+use rbd_model::fault::{Fault, Kind};
 
 use super::record::{Id, Record};
 use super::schedule::{self, Schedule};
-use crate::fault::{Fault as Problem, Kind};
 
 /// The RADOS namespace of a pool in which this service keeps its records. No RBD namespace may have this name.
 pub const NAMESPACE: &str = "sparrow";
@@ -70,7 +70,7 @@ impl Store {
     ///
     /// # Errors
     /// `ENOENT` when the pool is gone.
-    pub fn of(io: &IoContext) -> Result<Self, Problem> {
+    pub fn of(io: &IoContext) -> Result<Self, Fault> {
         Ok(Self { io: io.in_namespace(NAMESPACE)?, object: OBJECT, namespace: None })
     }
 
@@ -78,7 +78,7 @@ impl Store {
     ///
     /// # Errors
     /// `ENOENT` when the pool is gone.
-    pub fn within(io: &IoContext, namespace: &str) -> Result<Self, Problem> {
+    pub fn within(io: &IoContext, namespace: &str) -> Result<Self, Fault> {
         let io = io.in_namespace(namespace)?;
         Ok(Self { io, object: OBJECT_IN_NAMESPACE, namespace: Some(namespace.to_owned()) })
     }
@@ -87,7 +87,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::of`].
-    pub fn holding(io: &IoContext, id: &Id) -> Result<Self, Problem> {
+    pub fn holding(io: &IoContext, id: &Id) -> Result<Self, Fault> {
         match &id.namespace {
             Some(namespace) => Self::within(io, namespace),
             None => Self::of(io),
@@ -99,10 +99,10 @@ impl Store {
     ///
     /// # Errors
     /// `ceph-forbidden` when it may use neither; what reading gives.
-    pub fn for_place(io: &IoContext, namespace: &str, deadline: Instant) -> Result<(Self, Contents), Problem> {
+    pub fn for_place(io: &IoContext, namespace: &str, deadline: Instant) -> Result<(Self, Contents), Fault> {
         let store = Self::of(io)?;
         match store.contents(deadline) {
-            Err(problem) if problem.kind() == Kind::CephForbidden && !namespace.is_empty() => {
+            Err(fault) if fault.kind() == Kind::CephForbidden && !namespace.is_empty() => {
                 let store = Self::within(io, namespace)?;
                 let contents = store.contents(deadline)?;
                 Ok((store, contents))
@@ -116,12 +116,12 @@ impl Store {
     ///
     /// # Errors
     /// What reading gives.
-    pub fn elsewhere(&self, namespace: &str, deadline: Instant) -> Result<Vec<Stored>, Problem> {
+    pub fn elsewhere(&self, namespace: &str, deadline: Instant) -> Result<Vec<Stored>, Fault> {
         if namespace.is_empty() || self.namespace.is_some() {
             return Ok(Vec::new());
         }
         match Self::within(&self.io, namespace)?.contents(deadline) {
-            Err(problem) if problem.kind() == Kind::CephForbidden => Ok(Vec::new()),
+            Err(fault) if fault.kind() == Kind::CephForbidden => Ok(Vec::new()),
             contents => Ok(contents?.records),
         }
     }
@@ -135,7 +135,7 @@ impl Store {
     ///
     /// # Errors
     /// What reading gives.
-    pub fn contents(&self, deadline: Instant) -> Result<Contents, Problem> {
+    pub fn contents(&self, deadline: Instant) -> Result<Contents, Fault> {
         let entries = match self.io.omap_all(self.object, "", Some(deadline)) {
             Ok(entries) => entries,
             Err(error) if error.is(Errno::ENOENT) => return Ok(Contents::default()),
@@ -157,12 +157,12 @@ impl Store {
     ///
     /// # Errors
     /// What reading gives.
-    pub fn all(&self, deadline: Instant) -> Result<Vec<Stored>, Problem> {
+    pub fn all(&self, deadline: Instant) -> Result<Vec<Stored>, Fault> {
         Ok(self.contents(deadline)?.records)
     }
 
     /// The value of one key.
-    fn value(&self, key: &[u8], deadline: Instant) -> Result<Option<Vec<u8>>, Problem> {
+    fn value(&self, key: &[u8], deadline: Instant) -> Result<Option<Vec<u8>>, Fault> {
         let read = omap_values(std::slice::from_ref(&self.io), self.object, &[key.to_vec()], Some(deadline)).pop();
         match read.unwrap_or_else(|| Ok(Vec::new())) {
             Err(error) if error.is(Errno::ENOENT) => Ok(None),
@@ -174,7 +174,7 @@ impl Store {
     ///
     /// # Errors
     /// What reading gives.
-    pub fn get(&self, id: &Id, deadline: Instant) -> Result<Option<Stored>, Problem> {
+    pub fn get(&self, id: &Id, deadline: Instant) -> Result<Option<Stored>, Fault> {
         let bytes = self.value(id.key.as_bytes(), deadline)?;
         Ok(bytes.and_then(|bytes| Some(Stored { record: serde_json::from_slice(&bytes).ok()?, bytes })))
     }
@@ -183,7 +183,7 @@ impl Store {
     ///
     /// # Errors
     /// What reading gives.
-    pub fn schedule(&self, namespace: &str, deadline: Instant) -> Result<Option<StoredSchedule>, Problem> {
+    pub fn schedule(&self, namespace: &str, deadline: Instant) -> Result<Option<StoredSchedule>, Fault> {
         let bytes = self.value(&schedule::key(namespace), deadline)?;
         Ok(bytes.and_then(|bytes| Some(StoredSchedule { schedule: serde_json::from_slice(&bytes).ok()?, bytes })))
     }
@@ -192,7 +192,7 @@ impl Store {
     ///
     /// # Errors
     /// What writing gives.
-    pub fn set_schedule(&self, schedule: &Schedule) -> Result<(), Problem> {
+    pub fn set_schedule(&self, schedule: &Schedule) -> Result<(), Fault> {
         let set = vec![(schedule::key(&schedule.place.namespace), encode(schedule)?)];
         Ok(self.io.omap_change(self.object, &OmapChange { set, ..OmapChange::default() })?)
     }
@@ -201,7 +201,7 @@ impl Store {
     ///
     /// # Errors
     /// What writing gives.
-    pub fn remove_schedule(&self, namespace: &str, deadline: Instant) -> Result<bool, Problem> {
+    pub fn remove_schedule(&self, namespace: &str, deadline: Instant) -> Result<bool, Fault> {
         let key = schedule::key(namespace);
         if self.value(&key, deadline)?.is_none() {
             return Ok(false);
@@ -221,7 +221,7 @@ impl Store {
         old: &StoredSchedule,
         schedule: &Schedule,
         begun: Option<(&Record, &[Stored])>,
-    ) -> Result<Option<Stored>, Problem> {
+    ) -> Result<Option<Stored>, Fault> {
         let key = schedule::key(&schedule.place.namespace);
         let mut change = OmapChange {
             guards: vec![(key.clone(), old.bytes.clone())],
@@ -243,7 +243,7 @@ impl Store {
     ///
     /// # Errors
     /// `busy` when too many are unfinished; what writing gives.
-    pub fn add(&self, record: &Record, known: &[Stored]) -> Result<Stored, Problem> {
+    pub fn add(&self, record: &Record, known: &[Stored]) -> Result<Stored, Fault> {
         let mut change = OmapChange::default();
         let stored = self.put(&mut change, record, known)?;
         self.io.omap_change(self.object, &change)?;
@@ -251,13 +251,13 @@ impl Store {
     }
 
     /// Adds a new record to a change.
-    fn put(&self, change: &mut OmapChange, record: &Record, known: &[Stored]) -> Result<Stored, Problem> {
+    fn put(&self, change: &mut OmapChange, record: &Record, known: &[Stored]) -> Result<Stored, Fault> {
         if known.len() >= MOST_RECORDS {
             let spare = known.len() + 1 - MOST_RECORDS;
             let finished = known.iter().filter(|stored| stored.record.operation.state.finished());
             change.remove.extend(finished.take(spare).filter_map(|stored| key_of(&stored.record)));
             if change.remove.len() < spare {
-                return Err(Problem::new(
+                return Err(Fault::new(
                     Kind::Busy,
                     format!("Pool {:?} has {} unfinished operations.", self.io.pool(), known.len()),
                 )
@@ -276,7 +276,7 @@ impl Store {
     ///
     /// # Errors
     /// What writing gives.
-    pub fn change(&self, old: &Stored, mut record: Record) -> Result<Outcome, Problem> {
+    pub fn change(&self, old: &Stored, mut record: Record) -> Result<Outcome, Fault> {
         record.operation.updated_at = Timestamp::now();
         let bytes = encode(&record)?;
         let key = key_of(&record).unwrap_or_default();
@@ -296,7 +296,7 @@ impl Store {
     ///
     /// # Errors
     /// What writing gives.
-    pub fn expire(&self, known: &[Stored], before: Timestamp) -> Result<(), Problem> {
+    pub fn expire(&self, known: &[Stored], before: Timestamp) -> Result<(), Fault> {
         let old = known.iter().filter(|stored| stored.record.operation.finished_at.is_some_and(|at| at < before));
         let remove: Vec<Vec<u8>> = old.filter_map(|stored| key_of(&stored.record)).collect();
         if remove.is_empty() {
@@ -311,7 +311,7 @@ fn key_of(record: &Record) -> Option<Vec<u8>> {
     Id::parse(&record.operation.id).map(|id| id.key.into_bytes())
 }
 
-fn encode(record: &impl serde::Serialize) -> Result<Vec<u8>, Problem> {
+fn encode(record: &impl serde::Serialize) -> Result<Vec<u8>, Fault> {
     serde_json::to_vec(record)
-        .map_err(|error| Problem::new(Kind::Internal, format!("The record cannot be written: {error}.")))
+        .map_err(|error| Fault::new(Kind::Internal, format!("The record cannot be written: {error}.")))
 }

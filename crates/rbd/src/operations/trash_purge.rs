@@ -7,15 +7,15 @@ use std::time::Instant;
 use ceph::{Errno, IoContext};
 use jiff::Timestamp;
 use rbd_format::TrashSource;
+use rbd_model::fault::{Fault, Kind, members};
+use rbd_model::trash::TrashState;
 use serde::Serialize;
 
 use super::run::{READ, Signals, gone};
-use crate::fault::{Fault as Problem, Kind};
 use crate::group;
-use crate::image::members;
-use crate::trash::{self, InTrash, State};
+use crate::trash::{self, InTrash};
 
-/// How many failures a problem names in full; its text has their number.
+/// How many failures a fault names in full; its text has their number.
 const NAMED: usize = 100;
 
 /// Which images of a trash a purge removes.
@@ -61,7 +61,7 @@ struct Purge {
 ///
 /// # Errors
 /// `in-use` with every image that could not be removed, and why; `ECANCELED` when asked to end early.
-pub fn run(io: &IoContext, expired: Expired, signals: &Signals) -> Result<(), Problem> {
+pub fn run(io: &IoContext, expired: Expired, signals: &Signals) -> Result<(), Fault> {
     trash::drop_impossible(io, Instant::now() + READ)?;
     let mut purge = Purge::default();
     for half_removed_too in [false, true] {
@@ -78,13 +78,13 @@ impl Purge {
         expired: Expired,
         half_removed_too: bool,
         signals: &Signals,
-    ) -> Result<bool, Problem> {
+    ) -> Result<bool, Fault> {
         let mut images = trash::read(io, Instant::now() + READ)?;
         images.retain(|image| expired.covers(image));
         let total = self.removed + images.len() as u64;
-        images.retain(|image| half_removed_too || image.state() != State::Removing);
+        images.retain(|image| half_removed_too || image.state() != TrashState::Removing);
         images.sort_by_key(|image| {
-            (image.state() == State::Removing, image.header.as_ref().map_or(0, |header| header.size_bytes))
+            (image.state() == TrashState::Removing, image.header.as_ref().map_or(0, |header| header.size_bytes))
         });
         let before = self.removed;
         for image in &images {
@@ -96,7 +96,7 @@ impl Purge {
         Ok(self.removed > before)
     }
 
-    fn remove(&mut self, io: &IoContext, image: &InTrash, signals: &Signals) -> Result<(), Problem> {
+    fn remove(&mut self, io: &IoContext, image: &InTrash, signals: &Signals) -> Result<(), Fault> {
         let id = &image.entry.image_id;
         let failure = |reason: String, errno: Option<Errno>| Failure {
             id: id.clone(),
@@ -124,7 +124,7 @@ impl Purge {
         Ok(())
     }
 
-    fn end(self, io: &IoContext, signals: &Signals) -> Result<(), Problem> {
+    fn end(self, io: &IoContext, signals: &Signals) -> Result<(), Fault> {
         let kept = self.failures.len();
         signals.tell(self.removed, self.removed + kept as u64);
         if kept == 0 {
@@ -140,7 +140,7 @@ impl Purge {
             texts.join("; ")
         );
         // One image that cannot go does not keep the others.
-        Err(Problem::new(Kind::InUse, detail)
+        Err(Fault::new(Kind::InUse, detail)
             .correction("Do what each of `failures` says, and purge again.")
             .with("failures", members(&named))
             .with("removed", self.removed))
@@ -155,6 +155,6 @@ fn reason(io: &IoContext, image: &InTrash, error: &ceph::Error) -> String {
     }
 }
 
-fn cancelled() -> Problem {
-    Problem::new(Kind::Conflict, "The purge was cancelled.").errno(Errno::ECANCELED)
+fn cancelled() -> Fault {
+    Fault::new(Kind::Conflict, "The purge was cancelled.").errno(Errno::ECANCELED)
 }

@@ -5,77 +5,26 @@ use std::time::Instant;
 use ceph::{Access, Cluster, Errno, Image, ImageRef, IoContext};
 use rbd_format::directory::ID_PREFIX;
 use rbd_format::group::GROUP_DIRECTORY_OBJECT;
-use rbd_format::header::{Migration, MigrationRole, MigrationState};
 use rbd_format::{DirectoryEntry, ImageHeader};
+use rbd_model::fault::{Fault, Kind};
+use rbd_model::features::{EXCLUSIVE_LOCK, JOURNALING};
+use rbd_model::image::{Image as Shown, ImageState};
+use rbd_model::reason::{Act, MissingPool, Reason};
 
-use super::reason::{Act, MissingPool, Other, Reason};
-use crate::fault::{Fault as Problem, Kind};
-use crate::image::{self, locks, watchers};
-use crate::layout::{EXCLUSIVE_LOCK, JOURNALING};
-use crate::listing;
+use super::standing::standing;
+use crate::clients::{locks, watchers};
+use crate::header::read_header;
+use crate::{directory, found};
 
-/// Bit of the feature `non-primary`, which mirroring by snapshots sets.
-const NON_PRIMARY: u64 = 1 << 10;
-
-/// What the header of an image alone says, worst first. Asks nobody, but for the monitors about a pool that is gone; the name
-/// of a group is its id here.
-pub fn standing(io: &IoContext, header: &ImageHeader) -> Vec<Reason> {
-    let mut reasons: Vec<Reason> = header.check_bounds().err().map(Reason::Unbounded).into_iter().collect();
-    reasons.extend(header.check_openable().err().map(Reason::Unopenable));
-    reasons.extend(missing_pools(io.cluster(), header).into_iter().map(Reason::PoolGone));
-    if header.features.0 & NON_PRIMARY != 0 {
-        reasons.push(Reason::NonPrimary);
+/// Refuses when an image as it was listed is not whole, or something stands in the way of the act. Blocks.
+///
+/// # Errors
+/// As [`Shown::whole`] and [`before`].
+pub fn ready_for(io: &IoContext, image: &Shown, act: Act, deadline: Instant) -> Result<(), Fault> {
+    if image.state != ImageState::Unusable {
+        image.whole()?;
     }
-    reasons.extend(header.migration.as_ref().and_then(|migration| migrating(io.cluster(), migration)));
-    if let Some(group) = &header.group {
-        let pool = io.cluster().pool_name(group.pool_id).ok();
-        reasons.push(Reason::Member { pool, group: group.group_id.clone() });
-    }
-    reasons
-}
-
-/// The pools that an image needs by its header and that are gone.
-fn missing_pools(cluster: &Cluster, header: &ImageHeader) -> Vec<MissingPool> {
-    let source = header.migration.as_ref().filter(|migration| migration.role == MigrationRole::Destination);
-    let needed = [
-        (header.data_pool_id, "its data"),
-        (header.parent.as_ref().filter(|_| header.takes_from_parent()).map(|parent| parent.pool_id), "its parent"),
-        (source.map(|source| source.pool_id), "the source of its migration"),
-    ];
-    let gone = |id: i64| cluster.pool_name(id).is_err_and(|error| error.is(Errno::ENOENT));
-    let needed = needed.into_iter().filter_map(|(id, held)| Some((id.filter(|id| *id >= 0)?, held)));
-    needed
-        .filter(|(id, _)| gone(*id))
-        .map(|(id, held)| MissingPool { id, name: cluster.former_pool_name(id), held })
-        .collect()
-}
-
-fn migrating(cluster: &Cluster, migration: &Migration) -> Option<Reason> {
-    let place = match cluster.pool_name(migration.pool_id) {
-        Ok(pool) if migration.namespace.to_string().is_empty() => pool,
-        Ok(pool) => format!("{pool}/{}", migration.namespace),
-        Err(_) => "elsewhere".to_owned(),
-    };
-    let state = migration_state(migration.state);
-    let other = Other { subject: format!("{place}/{}", migration.image_name), state };
-    match migration.role {
-        MigrationRole::Source => Some(Reason::MigrationSource(other)),
-        MigrationRole::Destination => Some(Reason::MigrationDestination(other)),
-        MigrationRole::Unknown(_) => None,
-    }
-}
-
-/// How far a migration is, as the API names it.
-pub fn migration_state(state: MigrationState) -> &'static str {
-    match state {
-        MigrationState::Error => "error",
-        MigrationState::Preparing => "preparing",
-        MigrationState::Prepared => "prepared",
-        MigrationState::Executing => "executing",
-        MigrationState::Executed => "executed",
-        MigrationState::Aborting => "aborting",
-        MigrationState::Unknown(_) => "unknown",
-    }
+    before(io, &image.name, &image.id, act, deadline)
 }
 
 /// Refuses an act that something stands in the way of. Ask before a change is accepted, and again when it starts: what an
@@ -83,18 +32,18 @@ pub fn migration_state(state: MigrationState) -> &'static str {
 ///
 /// # Errors
 /// What stands in the way; what reading gives. An image that is gone, or whose removal was begun, is left to the act.
-pub fn before(io: &IoContext, name: &str, id: &str, act: Act, deadline: Instant) -> Result<(), Problem> {
-    let header = match image::read_header(io, id, deadline) {
+pub fn before(io: &IoContext, name: &str, id: &str, act: Act, deadline: Instant) -> Result<(), Fault> {
+    let header = match read_header(io, id, deadline) {
         Ok(Some(header)) => Some(header),
         Ok(None) => return Ok(()),
         // What cannot be read can still be removed.
-        Err(problem) if problem.kind() == Kind::Damaged && act.removes() => None,
-        Err(problem) => return Err(problem),
+        Err(fault) if fault.kind() == Kind::Damaged && act.removes() => None,
+        Err(fault) => return Err(fault),
     };
     if let Some(header) = &header
         && let Some(reason) = standing(io, header).into_iter().find(|reason| reason.keeps(act))
     {
-        return Err(named(io, header, reason, deadline).problem(name));
+        return Err(named(io, header, reason, deadline).fault(name));
     }
     if act.walks() {
         io.check_walkable(name, id).map_err(|error| explain(io, name, id, error, deadline))?;
@@ -114,15 +63,15 @@ pub fn before(io: &IoContext, name: &str, id: &str, act: Act, deadline: Instant)
     };
     match asked {
         Ok(None) => Ok(()),
-        Ok(Some(reason)) => Err(reason.problem(name)),
+        Ok(Some(reason)) => Err(reason.fault(name)),
         // Removed since it was opened.
-        Err(problem) if problem.ceph_errno() == Some(Errno::ENOENT) => Ok(()),
-        Err(problem) => Err(problem),
+        Err(fault) if fault.ceph_errno() == Some(Errno::ENOENT) => Ok(()),
+        Err(fault) => Err(fault),
     }
 }
 
 /// What an open image says that its header does not.
-fn asked(image: &Image, header: Option<&ImageHeader>, act: Act) -> Result<Option<Reason>, Problem> {
+fn asked(image: &Image, header: Option<&ImageHeader>, act: Act) -> Result<Option<Reason>, Fault> {
     if Reason::NonPrimary.keeps(act) && header.is_some_and(|header| not_primary(image, header)) {
         return Ok(Some(Reason::NonPrimary));
     }
@@ -144,7 +93,7 @@ fn not_primary(image: &Image, header: &ImageHeader) -> bool {
 ///
 /// # Errors
 /// What librbd gives.
-pub fn clients(image: &Image) -> Result<Option<Reason>, Problem> {
+pub fn clients(image: &Image) -> Result<Option<Reason>, Fault> {
     let watchers = watchers(image)?;
     if watchers.is_empty() {
         return locked(image);
@@ -153,7 +102,7 @@ pub fn clients(image: &Image) -> Result<Option<Reason>, Problem> {
 }
 
 /// The clients that have locked an open image on purpose.
-fn locked(image: &Image) -> Result<Option<Reason>, Problem> {
+fn locked(image: &Image) -> Result<Option<Reason>, Fault> {
     let locks = locks(image)?;
     let on_purpose = locks.iter().any(|lock| !lock.cookie.starts_with("auto "));
     Ok(on_purpose.then_some(Reason::Locked { locks }))
@@ -177,34 +126,34 @@ fn group_name(io: &IoContext, pool: &str, id: &str, deadline: Instant) -> Option
 }
 
 /// What a failed call on an image means. Blocks.
-pub fn explain(io: &IoContext, name: &str, id: &str, error: ceph::Error, deadline: Instant) -> Problem {
+pub fn explain(io: &IoContext, name: &str, id: &str, error: ceph::Error, deadline: Instant) -> Fault {
     if let Some(reason) = Reason::of(&error) {
-        return with_name(io.cluster(), reason).problem(name);
+        return with_name(io.cluster(), reason).fault(name);
     }
     let Some(errno) = error.errno() else { return error.into() };
-    let header = match image::read_header(io, id, deadline) {
+    let header = match read_header(io, id, deadline) {
         Ok(Some(header)) => header,
-        Ok(None) if matches!(errno, Errno::ENOENT | Errno::ESTALE) => return image::gone(io, name, deadline),
+        Ok(None) if matches!(errno, Errno::ENOENT | Errno::ESTALE) => return found::gone(io, name, deadline),
         Ok(None) | Err(_) => return error.into(),
     };
     match reason(io, &header, id, errno, deadline) {
         Some(reason) => {
-            let problem = named(io, &header, reason, deadline).problem(name).errno(errno);
-            if problem.why().is_some() { problem } else { problem.cause(error.to_string()) }
+            let fault = named(io, &header, reason, deadline).fault(name).errno(errno);
+            if fault.why().is_some() { fault } else { fault.cause(error.to_string()) }
         }
-        None if errno == Errno::ENOENT && !names(io, name, id, deadline) => image::gone(io, name, deadline),
+        None if errno == Errno::ENOENT && !names(io, name, id, deadline) => found::gone(io, name, deadline),
         None => unexplained(name, errno, error),
     }
 }
 
 /// Whether a name still is that of an image.
 fn names(io: &IoContext, name: &str, id: &str, deadline: Instant) -> bool {
-    listing::find(io, name, deadline).is_ok_and(|found| found.is_some_and(|found| found.id == id))
+    directory::find(io, name, deadline).is_ok_and(|found| found.is_some_and(|found| found.id == id))
 }
 
 /// The state of an image that explains an errno, of a call on more than this image.
 pub fn obstacle(io: &IoContext, id: &str, errno: Errno, deadline: Instant) -> Option<Reason> {
-    let header = image::read_header(io, id, deadline).ok().flatten()?;
+    let header = read_header(io, id, deadline).ok().flatten()?;
     let reason = reason(io, &header, id, errno, deadline)?;
     Some(named(io, &header, reason, deadline))
 }
@@ -260,7 +209,7 @@ fn parent_gone(io: &IoContext, header: &ImageHeader, deadline: Instant) -> Optio
     };
     let place = io.cluster().io_context(&pool, &parent.namespace.to_string()).ok()?;
     let (image_id, snapshot) = (parent.image_id.clone(), parent.snap_id);
-    match image::read_header(&place, &parent.image_id, deadline) {
+    match read_header(&place, &parent.image_id, deadline) {
         Ok(None) => Some(Reason::ParentGone { pool, image_id, snapshot_id: None }),
         Ok(Some(header)) if !header.snapshots.iter().any(|existing| existing.id == snapshot) => {
             Some(Reason::ParentGone { pool, image_id, snapshot_id: Some(snapshot) })
@@ -270,23 +219,21 @@ fn parent_gone(io: &IoContext, header: &ImageHeader, deadline: Instant) -> Optio
 }
 
 /// The image is as it should be, by all that can be seen of it now.
-fn unexplained(name: &str, errno: Errno, error: ceph::Error) -> Problem {
+fn unexplained(name: &str, errno: Errno, error: ceph::Error) -> Fault {
     let words = error.to_string();
     match errno {
         Errno::EBUSY | Errno::EROFS | Errno::EAGAIN => {
-            Problem::new(Kind::InUse, format!("Image {name:?} was in use; by whom cannot be seen any more."))
+            Fault::new(Kind::InUse, format!("Image {name:?} was in use; by whom cannot be seen any more."))
                 .cause(words)
                 .correction("Repeat the call.")
                 .retry_after(1)
         }
-        Errno::ESTALE => {
-            Problem::new(Kind::Conflict, format!("Image {name:?} was changed by another client meanwhile."))
-                .cause(words)
-                .correction("GET the image, and repeat the call if it is still wanted.")
-                .retry_after(1)
-        }
+        Errno::ESTALE => Fault::new(Kind::Conflict, format!("Image {name:?} was changed by another client meanwhile."))
+            .cause(words)
+            .correction("GET the image, and repeat the call if it is still wanted.")
+            .retry_after(1),
         Errno::EINVAL | Errno::EDOM | Errno::ERANGE | Errno::ENODEV | Errno::EMLINK => {
-            Problem::new(Kind::Conflict, format!("librbd refuses this for image {name:?} as it is."))
+            Fault::new(Kind::Conflict, format!("librbd refuses this for image {name:?} as it is."))
                 .cause(words)
                 .correction("GET the image: its features, snapshots and parent may not allow it.")
         }

@@ -10,8 +10,13 @@ use bytes::Bytes;
 use ceph::{Access, Errno, Image, ImageSize};
 use futures_util::stream;
 use jiff::Timestamp;
+use rbd::layout::check_object_map;
+use rbd::workers::{Slot, within};
 use rbd_format::Name;
 use rbd_format::diff::{DiffError, DiffParser, DiffVersion, Event, Record};
+use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::image::INCOMPLETE_KEY;
+use rbd_model::reason::Act;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,12 +29,6 @@ use super::{DIFF_TYPE, lane, open, slot, snapshot_not_found};
 use crate::call::{Call, JSON_TYPE};
 use crate::endpoint::Answer;
 use crate::streams::Held;
-use rbd::fault::{Fault as Problem, Kind};
-use rbd::image;
-use rbd::layout::check_object_map;
-use rbd::listing::INCOMPLETE_KEY;
-use rbd::why::Act;
-use rbd::workers::{Slot, within};
 
 pub const DESCRIPTION: &str = "The parts of an image that changed between two snapshots, by offset: `exists` false means that a part \
 reads as zeros now. Without `from`, all parts that hold data. With `Accept: application/vnd.ceph.rbd-diff` or `format=stream` the \
@@ -355,7 +354,7 @@ async fn begin(call: &Call, name: &str, plan: Plan) -> Result<(Held, Layout), Pr
                 .with("snapshots", vec![Value::from(to)]));
         }
         drop(reader);
-        let found = image::find(&io, &name, deadline)?;
+        let found = rbd::found::find(&io, &name, deadline)?;
         // Ours comes with opening for writing.
         found.ready_for(&io, Act::Overwrite { force: false }, deadline)?;
         let size = plan.size.filter(|wanted| wanted.bytes() != found.header.size_bytes);

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use ceph::Access;
+use rbd_model::fault::{Fault as Problem, Kind};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -16,8 +17,6 @@ use crate::call::Call;
 use crate::endpoint::Answer;
 use crate::problem;
 use crate::streams::Held;
-use rbd::fault::{Fault as Problem, Kind};
-use rbd::image;
 
 pub const DESCRIPTION: &str = "The same bytes as `rbd export` writes, streamed. Parts without data are not read from \
 Ceph. Takes one `Range` of bytes (RFC 9110, section 14). A snapshot never changes: its answer has an `ETag`, which \
@@ -55,7 +54,7 @@ pub async fn opened(call: &Call, snapshot: Option<String>) -> Result<Opened, Pro
             let snapshots = image.snapshots()?;
             let found = snapshots.iter().find(|known| known.name == *snapshot);
             let id = found.ok_or_else(|| snapshot_not_found(&name, snapshot))?.id;
-            image.set_snapshot(Some(id)).map_err(|error| match image::find(&io, &name, deadline) {
+            image.set_snapshot(Some(id)).map_err(|error| match rbd::found::find(&io, &name, deadline) {
                 Ok(found) => found.explain(&io, error, deadline),
                 Err(problem) => problem,
             })?;

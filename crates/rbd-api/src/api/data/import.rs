@@ -6,6 +6,14 @@ use std::time::Instant;
 use axum::http::{StatusCode, header};
 use ceph::{Access, Errno, ImageRef, ImageSize, ImageSpec, IoContext};
 use jiff::Timestamp;
+use rbd::layout::{check_with_cluster, image_size_or_empty};
+use rbd::link::Connection;
+use rbd::operations::Filling;
+use rbd::workers::{Slot, within};
+use rbd::{format_1, pool_use};
+use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::image::{INCOMPLETE_KEY, Image};
+use rbd_model::names::check_new;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -19,15 +27,6 @@ use crate::endpoint::Answer;
 use crate::names::{path_of, segment};
 use crate::schema;
 use crate::streams::Held;
-use rbd::fault::{Fault as Problem, Kind};
-use rbd::format_1;
-use rbd::layout::{check_with_cluster, image_size_or_empty};
-use rbd::link::Connection;
-use rbd::listing::{INCOMPLETE_KEY, Image};
-use rbd::names::check_new;
-use rbd::operations::Filling;
-use rbd::pool_use;
-use rbd::workers::{Slot, within};
 
 pub const DESCRIPTION: &str = "Makes an image of the body's bytes, as `rbd import` does; it must not exist. The size is \
 the Content-Length, or `sizeBytes` for a body sent in chunks, which must then have exactly so many bytes. Blocks of 4 KiB \
@@ -174,7 +173,7 @@ async fn import(mut call: Call, mut body: Incoming, size: ImageSize, spec: Image
 /// when this process is killed, another marks it. So nothing of an import is ever taken for a whole image.
 async fn begin(call: &Call, name: &str) -> Result<Filling, Problem> {
     let (owned, deadline) = (name.to_owned(), call.deadline);
-    call.placed(move |connection, io| match rbd::listing::find(io, &owned, deadline)? {
+    call.placed(move |connection, io| match rbd::directory::find(io, &owned, deadline)? {
         None => Ok(()),
         Some(_) => Err(exists(connection, io, &owned, deadline)),
     })

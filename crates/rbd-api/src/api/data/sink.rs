@@ -13,6 +13,8 @@ use bytes::Bytes;
 use ceph::{Errno, Image, Pending};
 use http_body_util::BodyExt as _;
 use prometheus_client::metrics::counter::Counter;
+use rbd::workers::within;
+use rbd_model::fault::{Fault as Problem, Kind};
 
 use super::source::is_zero;
 use super::trouble;
@@ -20,8 +22,6 @@ use crate::app::Shared;
 use crate::call::Call;
 use crate::problem;
 use crate::streams::{Held, Share, linger};
-use rbd::fault::{Fault as Problem, Kind};
-use rbd::workers::within;
 
 /// Written behind per stream.
 const WINDOW_BYTES: usize = 32 << 20;

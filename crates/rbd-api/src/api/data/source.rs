@@ -15,14 +15,14 @@ use bytes::Bytes;
 use ceph::{Extent, Image, Pending};
 use futures_util::Stream;
 use prometheus_client::metrics::counter::Counter;
+use rbd::workers::{Slot, within};
+use rbd_model::fault::{Fault as Problem, Kind};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::trouble;
 use crate::app::Shared;
 use crate::streams::{Held, Share};
-use rbd::fault::{Fault as Problem, Kind};
-use rbd::workers::{Slot, within};
 
 /// Read ahead per stream.
 const WINDOW_BYTES: usize = 32 << 20;

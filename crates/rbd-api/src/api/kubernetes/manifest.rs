@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
+use rbd_model::fault::Fault as Problem;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-
-use rbd::fault::Fault as Problem;
 
 /// The longest DNS label (RFC 1123).
 const LABEL: usize = 63;

@@ -1,10 +1,11 @@
 //! One state of an image that stands in the way, in words.
 
-use ceph::{ImageSize, Unbounded, Unopenable};
+use ceph_error::Error;
+use rbd_format::{ImageSize, Unbounded, Unopenable};
 use serde_json::json;
 
-use crate::fault::{Fault as Problem, Kind};
-use crate::image::{Lock, Watcher, members};
+use crate::clients::{Lock, Watcher};
+use crate::fault::{Fault, Kind, members};
 
 /// What is to be done with an image. `force` goes on although clients have it open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +40,12 @@ pub enum Act {
 
 impl Act {
     /// Whether librbd walks over its objects, and over those of its ancestors.
-    pub(super) fn walks(self) -> bool {
+    pub fn walks(self) -> bool {
         matches!(self, Self::Read | Self::Rewrite | Self::Overwrite { .. })
     }
 
     /// Whether clients that have it open stand in the way.
-    pub(super) fn needs_quiet(self) -> bool {
+    pub fn needs_quiet(self) -> bool {
         match self {
             Self::Read | Self::Rewrite | Self::DropSnapshot => false,
             Self::Overwrite { force } | Self::Shrink { force } | Self::Trash { force } | Self::Remove { force } => {
@@ -55,11 +56,12 @@ impl Act {
 
     /// Whether librbd needs the image's lock for it, which a client with the feature exclusive-lock hands over, but not one that
     /// has locked the image on purpose.
-    pub(super) fn needs_lock(self) -> bool {
+    pub fn needs_lock(self) -> bool {
         matches!(self, Self::Rewrite | Self::DropSnapshot)
     }
 
-    pub(super) fn removes(self) -> bool {
+    /// Whether it is removed, for good or into the trash.
+    pub fn removes(self) -> bool {
         matches!(self, Self::Trash { .. } | Self::Remove { .. })
     }
 }
@@ -130,12 +132,12 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The reason that an error of the `ceph` crate is, where it says one.
-    pub fn of(error: &ceph::Error) -> Option<Self> {
+    /// The reason that an error of Ceph is, where it says one.
+    pub fn of(error: &Error) -> Option<Self> {
         match error {
-            ceph::Error::Unbounded { source, .. } => Some(Self::Unbounded(source.clone())),
-            ceph::Error::Unopenable { source, .. } => Some(Self::Unopenable(source.clone())),
-            ceph::Error::PoolGone { pool_id, holds, .. } => {
+            Error::Unbounded { source, .. } => Some(Self::Unbounded(source.clone())),
+            Error::Unopenable { source, .. } => Some(Self::Unopenable(source.clone())),
+            Error::PoolGone { pool_id, holds, .. } => {
                 Some(Self::PoolGone(MissingPool { id: *pool_id, name: None, held: holds }))
             }
             _ => None,
@@ -280,26 +282,26 @@ impl Reason {
     }
 
     /// The answer to who asked for what it stands in the way of.
-    pub fn problem(&self, image: &str) -> Problem {
-        self.problem_of(&format!("Image {image:?}"))
+    pub fn fault(&self, image: &str) -> Fault {
+        self.fault_of(&format!("Image {image:?}"))
     }
 
     /// The same about a subject in other words, such as `pool/image`.
-    pub fn problem_of(&self, subject: &str) -> Problem {
-        let problem = Problem::new(self.kind(), format!("{subject} {}.", self.text())).correction(self.correction());
-        let problem = match self.cause() {
-            Some(cause) => problem.cause(cause),
-            None => problem,
+    pub fn fault_of(&self, subject: &str) -> Fault {
+        let fault = Fault::new(self.kind(), format!("{subject} {}.", self.text())).correction(self.correction());
+        let fault = match self.cause() {
+            Some(cause) => fault.cause(cause),
+            None => fault,
         };
         match self {
-            Self::PoolGone(pool) => problem.with("missingPool", json!({ "id": pool.id, "name": pool.name })),
-            Self::Member { pool, group } => problem.with("group", json!({ "pool": pool, "name": group })),
+            Self::PoolGone(pool) => fault.with("missingPool", json!({ "id": pool.id, "name": pool.name })),
+            Self::Member { pool, group } => fault.with("group", json!({ "pool": pool, "name": group })),
             Self::MigrationSource(other) | Self::MigrationDestination(other) => {
-                problem.with("migration", json!({ "with": other.subject, "state": other.state }))
+                fault.with("migration", json!({ "with": other.subject, "state": other.state }))
             }
-            Self::Open { watchers, locks } => problem.with("watchers", members(watchers)).with("locks", members(locks)),
-            Self::Locked { locks } => problem.with("locks", members(locks)),
-            _ => problem,
+            Self::Open { watchers, locks } => fault.with("watchers", members(watchers)).with("locks", members(locks)),
+            Self::Locked { locks } => fault.with("locks", members(locks)),
+            _ => fault,
         }
     }
 }
@@ -340,7 +342,7 @@ mod tests {
     #[test]
     fn a_pool_that_is_gone_is_named_by_what_is_known_of_it() {
         let gone = |name: Option<&str>| {
-            Reason::PoolGone(MissingPool { id: 7, name: name.map(str::to_owned), held: "its parent" }).problem("a")
+            Reason::PoolGone(MissingPool { id: 7, name: name.map(str::to_owned), held: "its parent" }).fault("a")
         };
         assert_eq!(gone(None).detail(), "Image \"a\" needs the pool with the id 7, which held its parent and is gone.");
         assert_eq!(

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use rbd_format::Name;
 use serde::{Deserialize, Serialize};
 
-use crate::fault::Fault as Problem;
+use crate::fault::Fault;
 
 /// A pool and one of its namespaces.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -64,7 +64,7 @@ impl NotText {
 ///
 /// # Errors
 /// `invalid-field` with the field and what is allowed.
-pub fn check_new(field: &str, name: &str) -> Result<(), Problem> {
+pub fn check_new(field: &str, name: &str) -> Result<(), Fault> {
     let wrong = if name.is_empty() {
         "is empty".to_owned()
     } else if name.chars().count() > NAME_LIMIT {
@@ -78,7 +78,7 @@ pub fn check_new(field: &str, name: &str) -> Result<(), Problem> {
     } else {
         return Ok(());
     };
-    Err(Problem::field(
+    Err(Fault::field(
         field,
         wrong,
         format!(
