@@ -35,7 +35,7 @@ fuzz: ## Fuzzes what reads outside bytes for FUZZ_SECONDS each (default 60); nee
 
 bench-rbd: ## Measures sparrow-rbd against librbd and the rbd tool, and fails where it is short
 	@scripts/install-deps
-	cargo build --release --package rbd-api --package bench-rbd
+	cargo build --release --package rbd-server --package bench-rbd
 	target/release/bench-rbd
 
 bench-entry: ## Measures sparrow-entry against nginx driven by hand, and fails where it is short

@@ -69,7 +69,7 @@ fn run(args: &Args) -> Result<bool> {
         Some(file) => file.clone(),
         None => std::env::current_exe().context("find this program")?.with_file_name("sparrow-rbd"),
     };
-    ensure!(service.exists(), "{} is missing: cargo build --release -p rbd-api", service.display());
+    ensure!(service.exists(), "{} is missing: cargo build --release -p rbd-server", service.display());
     let stage = Stage::start(service, args.quick)?;
     println!("{}", Figure::heading(args.quick));
     measure(&GROUPS, &args.only, &stage)

@@ -21,10 +21,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("entry-translate", &["entry-model"]),
     ("nginx-conf", &["entry-model"]),
     ("nginx-process", &[]),
-    ("rbd", &["ceph", "ceph-error", "rbd-format"]),
-    ("rbd-api", &["ceph", "ceph-error", "rbd", "rbd-format"]),
+    ("rbd", &["ceph", "rbd-format", "rbd-model"]),
     ("rbd-format", &[]),
-    ("rbd-server", &["ceph", "ceph-error", "rbd", "rbd-api", "rbd-format"]),
+    // Values: whatever describes the service is built without librados.
+    ("rbd-model", &["ceph-error", "rbd-format"]),
+    ("rbd-server", &["ceph", "rbd", "rbd-format", "rbd-model"]),
     ("testbed", &[]),
     ("texts", &[]),
 ];

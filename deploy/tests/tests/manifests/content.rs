@@ -128,10 +128,10 @@ fn settings_are_flags_of_the_programs() {
                     assert_eq!(configuration.objects.publish_service, balanced, "{name}");
                 }
             } else {
-                let program = rbd_api::settings::Cli::command();
+                let program = rbd_server::settings::Cli::command();
                 let line = command_line(&program, "serve", settings(&objects, service));
-                let cli = rbd_api::settings::Cli::try_parse_from(&line).unwrap_or_else(|error| panic!("{error}"));
-                let rbd_api::settings::Command::Serve(serve) = cli.command else { panic!("{line:?}") };
+                let cli = rbd_server::settings::Cli::try_parse_from(&line).unwrap_or_else(|error| panic!("{error}"));
+                let rbd_server::settings::Command::Serve(serve) = cli.command else { panic!("{line:?}") };
                 serve.auth_settings().unwrap();
                 let grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap();
                 assert!(serve.grace.as_secs() < grace && serve.drain_delay.as_secs() >= 3);

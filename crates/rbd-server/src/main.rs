@@ -9,15 +9,15 @@ use rbd::check::{self, State};
 use rbd::link::Link;
 use rbd::operations::Operations;
 use rbd::workers::{Limits, Workers};
-use rbd_api::app::App;
-use rbd_api::audit::Audit;
-use rbd_api::auth::{Authenticator, tokens};
-use rbd_api::metrics::{ErrnoLabels, Metrics};
-use rbd_api::server::Server;
-use rbd_api::settings::{Check, Cli, Command, Serve, TokenArgs};
-use rbd_api::streams::Streams;
-use rbd_api::tls::Tls;
-use rbd_api::{openapi, problem};
+use rbd_server::app::App;
+use rbd_server::audit::Audit;
+use rbd_server::auth::{Authenticator, tokens};
+use rbd_server::metrics::{ErrnoLabels, Metrics};
+use rbd_server::server::Server;
+use rbd_server::settings::{Check, Cli, Command, Serve, TokenArgs};
+use rbd_server::streams::Streams;
+use rbd_server::tls::Tls;
+use rbd_server::{openapi, problem};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() {

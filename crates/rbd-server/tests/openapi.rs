@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rbd_api::openapi;
+use rbd_server::openapi;
 use serde_json::Value;
 
 fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use clap::CommandFactory as _;
-use rbd_api::metrics::Metrics;
-use rbd_api::problem::Kind;
-use rbd_api::settings::Cli;
-use rbd_api::{api, openapi};
+use rbd_server::metrics::Metrics;
+use rbd_server::problem::Kind;
+use rbd_server::settings::Cli;
+use rbd_server::{api, openapi};
 
 /// Set by `make reference`: the pages are written instead of compared.
 const WRITE_VARIABLE: &str = "SPARROW_REFERENCE_WRITE";
