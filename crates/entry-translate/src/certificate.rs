@@ -1,7 +1,6 @@
 //! From a Secret to a certificate.
 
 use std::collections::HashSet;
-use std::fmt::Write;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -69,11 +68,7 @@ pub fn load(secret: &Secret) -> Result<Loaded, String> {
     }
     let key = pem(key.label, &key.der).into_bytes();
     let digest = Sha256::new().chain_update(&chain).chain_update(&key).finalize();
-    let id = digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
+    let id = format!("{digest:x}");
     let certificate = Certificate { origin: secret.meta.object(Kind::Secret), chain, key };
     Ok(Loaded { id: CertificateId(id.into()), certificate: Arc::new(certificate), valid, remarks, names })
 }

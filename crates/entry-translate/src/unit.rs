@@ -1,7 +1,6 @@
 //! What a namespace can hold, and its key in the record.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use entry_model::{Holdings, HostName, PathMatch};
 use sha2::{Digest as _, Sha256};
@@ -35,12 +34,7 @@ impl<'a> Unit<'a> {
             return key;
         }
         let digest = Sha256::digest(key.as_bytes());
-        let mut text = Holdings::DIGEST.to_string();
-        for byte in &digest[..16] {
-            // Writing to a String does not fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Cow::Owned(text)
+        Cow::Owned(format!("{}{digest:.32x}", Holdings::DIGEST))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use entry_model::ObjectRef;
 use sha2::{Digest, Sha256};
@@ -67,10 +67,7 @@ pub(crate) fn finish(mut files: BTreeMap<String, Vec<u8>>, origins: Vec<Origin>,
         hasher.update((content.len() as u64).to_le_bytes());
         hasher.update(content);
     }
-    let hash: String = hasher.finalize()[..16].iter().fold(String::new(), |mut hash, byte| {
-        let _ = write!(hash, "{byte:02x}");
-        hash
-    });
+    let hash = format!("{:.32x}", hasher.finalize());
     if let Some(main) = files.get_mut(MAIN)
         // It is near the beginning, before anything from an object.
         && let Some(at) = main.windows(HASH_PLACE.len()).position(|window| window == HASH_PLACE.as_bytes())

@@ -1,7 +1,6 @@
 //! Certificates: a file each, with the chain and the key.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use entry_model::{Certificate, CertificateId, Host, Routes, Scheme};
 use sha2::{Digest, Sha256};
@@ -77,9 +76,5 @@ fn name(id: &CertificateId) -> Plain {
     if text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
         return Plain::from(text, '-');
     }
-    let digest = Sha256::digest(text.as_bytes()).iter().fold(String::from("id-"), |mut digest, byte| {
-        let _ = write!(digest, "{byte:02x}");
-        digest
-    });
-    Plain::from(&digest, '-')
+    Plain::from(&format!("id-{:x}", Sha256::digest(text.as_bytes())), '-')
 }
