@@ -122,19 +122,19 @@ impl Directory {
             let fault_of = |what: &str| format!("{what}{}", fault.message);
             let (reference, message) = match &fault.object {
                 Some(object) if !origin.contains_key(object) => (object.clone(), fault_of(&format!("{place}: "))),
-                // What is in force is said first: messages are cut.
+                // What is in force comes first: messages are cut.
                 Some(object) if kept => (manifest(), fault_of(&format!("the {object} of before stays in force: "))),
                 Some(object) => (manifest(), fault_of(&format!("{object}: "))),
                 None if kept => (manifest(), fault_of("what the file said before stays in force: ")),
                 None => (manifest(), fault_of("")),
             };
             // Several faults in one place, such as in the items of a list.
-            let said = snapshot.unreadable.entry(reference).or_default();
-            if said.is_empty() {
-                *said = message;
-            } else if said.len() < 2000 {
-                said.push_str("; ");
-                said.push_str(&message);
+            let reported = snapshot.unreadable.entry(reference).or_default();
+            if reported.is_empty() {
+                *reported = message;
+            } else if reported.len() < 2000 {
+                reported.push_str("; ");
+                reported.push_str(&message);
             }
         }
         snapshot

@@ -76,7 +76,7 @@ impl Lease {
         let (orders, receiver) = mpsc::channel(1);
         let identity = terms.identity.clone();
         let api = Api::namespaced(client, &terms.namespace);
-        tokio::spawn(Elector { api, terms, sender, renewed: None, rival: None, trouble: None }.run(receiver));
+        tokio::spawn(Elector { api, terms, sender, renewed: None, rival: None, last_error: None }.run(receiver));
         Self { state, orders, identity }
     }
 
@@ -125,7 +125,7 @@ struct Elector {
     /// The version of another's lease, and when it was seen first.
     rival: Option<(Option<String>, Instant)>,
     /// What was logged last, as long as it does not work.
-    trouble: Option<String>,
+    last_error: Option<String>,
 }
 
 impl Elector {
@@ -160,7 +160,7 @@ impl Elector {
             Err(_) => Err(format!("no answer within {limit:?}")),
         };
         if outcome.is_ok() {
-            self.trouble = None;
+            self.last_error = None;
         }
         match outcome {
             Ok(Some(addresses)) => {
@@ -175,9 +175,9 @@ impl Elector {
                 false
             }
             Err(message) => {
-                if self.trouble.as_ref() != Some(&message) {
+                if self.last_error.as_ref() != Some(&message) {
                     tracing::warn!("the lease {}/{LEASE_NAME}: {message}", self.terms.namespace);
-                    self.trouble = Some(message);
+                    self.last_error = Some(message);
                 }
                 if self.renewed.is_some_and(|renewed| renewed.elapsed() >= self.terms.duration / 3) {
                     self.lose("it could not be renewed in time");

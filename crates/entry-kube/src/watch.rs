@@ -89,7 +89,7 @@ impl<'a> KindVisitor for Follow<'a> {
 async fn listen(client: &Client, options: &SourceOptions, store: &Store) {
     loop {
         sleep(ASK).await;
-        // Whoever may do anything may ask for the version; a refusal is an answer too.
+        // Every account may ask for the version; a rejection is an answer too.
         let asked = timeout(SILENCE, client.apiserver_version()).await;
         let silent = matches!(asked, Err(_) | Ok(Err(kube::Error::Service(_) | kube::Error::HyperError(_))));
         store.set_silent(&read_kinds(options), silent);

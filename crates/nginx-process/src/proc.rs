@@ -71,7 +71,7 @@ impl Process {
     pub(crate) fn signal(self, signal: Signal) {
         let Some(pid) = Pid::from_raw(self.pid) else { return };
         let Ok(handle) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return };
-        // The handle is of whoever has the pid now; if that is still this process, it stays so.
+        // The handle is of the process that has the pid now; if that is still this process, it stays so.
         if self.alive() {
             let _ = rustix::process::pidfd_send_signal(&handle, signal);
         }

@@ -5,7 +5,7 @@
 //! offered              the hash that the generator wants, replaced by rename
 //! trying, live, good   symbolic links to generations/HASH: what is being tried, what nginx reads, what was confirmed last
 //! outcome              what became of the last offer, as JSON, replaced by rename
-//! lock                 held by whoever offers or claims, for that moment
+//! lock                 held while something is offered or claimed
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -104,7 +104,7 @@ impl Volume {
             .tempfile_in(&self.dir)
             .map_err(Error::file("create a file in", &self.dir))?;
         file.write_all(content).map_err(Error::file("write", &path))?;
-        // No secret: readable by whoever may enter the directory.
+        // No secret: all who may enter the directory may read it.
         file.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(Error::file("write", &path))?;
         file.as_file().sync_all().map_err(Error::file("write", &path))?;
         file.persist(&path).map_err(|error| Error::file("rename", &path)(error.error))?;

@@ -142,7 +142,7 @@ impl Description {
         if request.body.is_empty() {
             let needed = operation["requestBody"]["required"] == true;
             let stream = operation["requestBody"]["content"].get("application/json").is_none();
-            ensure!(!needed || stream, "it was taken without the body that is said to be required");
+            ensure!(!needed || stream, "it was accepted without the body that is declared as required");
             return Ok(());
         }
         // A body that an endpoint has no use for is passed over.

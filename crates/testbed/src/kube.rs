@@ -254,7 +254,7 @@ impl ApiServer {
         &self.ca_file
     }
 
-    /// A kubeconfig of a member of `system:masters`, whom nothing is refused.
+    /// A kubeconfig of a member of `system:masters`, which may do everything.
     pub fn admin_kubeconfig(&self) -> &Path {
         &self.admin_kubeconfig
     }

@@ -18,6 +18,14 @@ pub fn newest() -> PathBuf {
     find("SPARROW_NGINX_NEWEST", "nginx-1.31.3")
 }
 
+/// The oldest nginx and the newest.
+///
+/// # Panics
+/// As [`debian`] and [`newest`].
+pub fn both() -> [PathBuf; 2] {
+    [debian(), newest()]
+}
+
 fn find(variable: &str, directory: &str) -> PathBuf {
     let path = set(variable).unwrap_or_else(|| {
         let cache = set("SPARROW_CACHE")

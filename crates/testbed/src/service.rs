@@ -19,7 +19,7 @@ pub use crate::http::Answer;
 use crate::http::free_address;
 use crate::keeper::Keeper;
 
-/// A running `sparrow-rbd`. Dropping it kills it; whoever starts it cannot leave it behind.
+/// A running `sparrow-rbd`. Dropping it kills it, so that a test cannot leave it behind.
 #[derive(Debug)]
 pub struct Service {
     api: SocketAddr,

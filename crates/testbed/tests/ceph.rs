@@ -266,7 +266,7 @@ fn test_processes_of_a_run_share_its_ceph() {
         let output = Command::new(env!("CARGO_BIN_EXE_testbed"))
             .args(["ceph", "--"])
             .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "all_test_processes_of_a_run_share_its_cluster"])
+            .args(["--exact", "test_processes_of_a_run_share_its_ceph"])
             .output()
             .unwrap();
         let said = String::from_utf8(output.stdout).unwrap();

@@ -23,11 +23,6 @@ use testbed::http::{self, Answer, Connection};
 /// How long anything may take that has to happen. The machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The oldest nginx and the newest.
-pub fn both() -> [PathBuf; 2] {
-    [testbed::nginx::debian(), testbed::nginx::newest()]
-}
-
 /// An address that nobody listens on.
 pub fn free() -> SocketAddr {
     http::free_address().unwrap()
@@ -68,6 +63,15 @@ impl Bench {
         fs::create_dir(&objects).unwrap();
         bench.flag("--from", objects.display().to_string());
         bench
+    }
+
+    /// With one exposed Service, `shop`, at this port of 127.0.0.1; and `run` with it, which serves it.
+    pub fn serving_shop(nginx: &Path, port: u16) -> (Bench, Entry) {
+        let bench = Bench::new(nginx);
+        bench.write("shop.yaml", &service("shop", port));
+        let entry = bench.start(&["run"]);
+        bench.answers("/shop", 200, "one");
+        (bench, entry)
     }
 
     /// With a source that is still to be named.

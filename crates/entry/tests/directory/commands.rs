@@ -3,7 +3,9 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::common::{Bench, CLASS, both, ingress, service};
+use testbed::nginx::both;
+
+use crate::common::{Bench, CLASS, ingress, service};
 
 #[test]
 fn generate_offers_a_configuration_and_ends() {

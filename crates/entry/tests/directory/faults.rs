@@ -9,9 +9,11 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use testbed::clients::{Clients, Reuse, Traffic};
 
+use testbed::nginx::both;
+
 use crate::common::clock::Clock;
 use crate::common::tls::{Certificate, secret};
-use crate::common::{Bench, CLASS, backend, both, eventually, ingress, service, until};
+use crate::common::{Bench, CLASS, backend, eventually, ingress, service, until};
 
 #[test]
 fn killed_nginx_is_started_again() {
@@ -40,10 +42,7 @@ fn killed_nginx_is_started_again() {
 fn killed_entry_leaves_no_nginx_and_resumes() {
     let port = backend("one");
     for nginx in both() {
-        let bench = Bench::new(&nginx);
-        bench.write("shop.yaml", &service("shop", port));
-        let entry = bench.start(&["run"]);
-        bench.answers("/shop", 200, "one");
+        let (bench, entry) = Bench::serving_shop(&nginx, port);
         let master = until("its pid", || entry.nginx());
         kill_process(Pid::from_raw(entry.pid().try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
         drop(entry);
@@ -216,10 +215,7 @@ fn clock_jumps_change_only_certificate_expiry() {
 fn lag_metric_grows_while_the_volume_is_locked() {
     let port = backend("one");
     for nginx in both() {
-        let bench = Bench::new(&nginx);
-        bench.write("shop.yaml", &service("shop", port));
-        let entry = bench.start(&["run"]);
-        bench.answers("/shop", 200, "one");
+        let (bench, entry) = Bench::serving_shop(&nginx, port);
         eventually("live", || entry.metric("generation_lag_seconds") <= 0.0);
         let lock = fs::File::open(bench.path("volume/lock")).unwrap();
         lock.lock().unwrap();

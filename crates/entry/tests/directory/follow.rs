@@ -6,7 +6,9 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::common::{Bench, backend, both, eventually, service, until};
+use testbed::nginx::both;
+
+use crate::common::{Bench, backend, eventually, service, until};
 
 #[test]
 fn edited_manifest_is_served_and_removed_one_is_not() {
@@ -159,10 +161,7 @@ fn watch_and_nginx_work_through_a_volume() {
 fn many_changes_lead_to_few_reloads() {
     let port = backend("one");
     for nginx in both() {
-        let bench = Bench::new(&nginx);
-        bench.write("shop.yaml", &service("shop", port));
-        let entry = bench.start(&["run"]);
-        bench.answers("/shop", 200, "one");
+        let (bench, entry) = Bench::serving_shop(&nginx, port);
         let before = entry.count("nginx_reloads");
         let begun = Instant::now();
         for number in 1..=500_u32 {

@@ -4,8 +4,10 @@ use std::fs;
 
 use rcgen::{CertificateParams, DnType, KeyPair};
 
+use testbed::nginx::both;
+
 use crate::common::tls::{Certificate, curl, secret};
-use crate::common::{Bench, CLASS, backend, both, eventually, ingress, service};
+use crate::common::{Bench, CLASS, backend, eventually, ingress, service};
 
 /// A certificate for a host with nearly as long a chain as is taken. Its name is in it twice, and base64 adds a third.
 fn large(host: &str) -> Certificate {

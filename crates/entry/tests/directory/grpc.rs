@@ -11,8 +11,10 @@ use tonic::client::Grpc;
 use tonic::transport::Endpoint;
 use tonic::{Code, Request};
 
+use testbed::nginx::both;
+
 use crate::common::tls::{Certificate, secret};
-use crate::common::{Bench, CLASS, Entry, PATIENCE, both, eventually, free, ingress, service};
+use crate::common::{Bench, CLASS, Entry, PATIENCE, eventually, free, ingress, service};
 use crate::words::{Client, FAILURE, Words, client};
 
 const HOST: &str = "grpc.example";

@@ -4,8 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use testbed::nginx::both;
+
 use crate::common::tls::{Certificate, secret};
-use crate::common::{Bench, CLASS, backend, both, eventually, ingress, service};
+use crate::common::{Bench, CLASS, backend, eventually, ingress, service};
 
 /// Runs openssl in a directory.
 fn openssl(dir: &Path, arguments: &str) {

@@ -6,8 +6,10 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
+use testbed::nginx::both;
+
 use crate::common::tls::{Certificate, curl, secret};
-use crate::common::{Bench, CLASS, backend, both, eventually, ingress, service};
+use crate::common::{Bench, CLASS, backend, eventually, ingress, service};
 
 /// A template with a fault that only nginx finds: what a Service's port is, nginx answers, and it knows codes up to 999.
 const TEMPLATE: &str = r"

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use testbed::nginx::both;
+
 use crate::common::secrecy::{Broken, Traces};
 use crate::common::tls::{Certificate, secret};
-use crate::common::{Bench, CLASS, backend, both, eventually, ingress, service};
+use crate::common::{Bench, CLASS, backend, eventually, ingress, service};
 
 /// A directory with every broken Secret, each named by an Ingress of its own.
 fn broken(nginx: &Path, port: u16, own: &Certificate) -> Bench {

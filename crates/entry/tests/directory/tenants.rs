@@ -4,8 +4,10 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use testbed::nginx::both;
+
 use crate::common::tls::{Certificate, curl, secret};
-use crate::common::{Bench, CLASS, backend, both, eventually};
+use crate::common::{Bench, CLASS, backend, eventually};
 
 /// A path to the Service `web` of the namespace.
 fn path(path: &str, port: u16) -> Value {

@@ -1,7 +1,9 @@
 //! HTTPS: certificates by name, redirects, Secrets that come late or are broken.
 
+use testbed::nginx::both;
+
 use crate::common::tls::{Certificate, curl, secret};
-use crate::common::{Bench, CLASS, backend, both, eventually, ingress, service};
+use crate::common::{Bench, CLASS, backend, eventually, ingress, service};
 
 #[test]
 fn each_host_has_its_certificate() {

@@ -31,7 +31,7 @@ pub struct Binary {
 
 /// Debian's and the newest.
 pub fn binaries() -> [Binary; 2] {
-    [testbed::nginx::debian(), testbed::nginx::newest()].map(|path| {
+    testbed::nginx::both().map(|path| {
         let output = Command::new(&path).arg("-V").output();
         let output = output.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let text = String::from_utf8(output.stderr).unwrap();

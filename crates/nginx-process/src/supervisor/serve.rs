@@ -14,9 +14,9 @@ use crate::{SupervisorSettings, SupervisorState};
 
 /// Why nginx does not serve a generation that it should.
 enum Unconfirmed {
-    /// The master said so and goes on with what it had.
+    /// The master has logged why, and goes on with what it had.
     MasterDeclined(TryError),
-    /// Nobody knows what it serves.
+    /// It is not known what nginx serves.
     NoAnswer(TryError),
     /// The master has ended, so.
     MasterEnded(String),
@@ -187,7 +187,7 @@ impl Supervisor {
         let nginx = Nginx::start(&self.settings, &main)
             .map_err(|error| format!("cannot run {}: {error}", self.settings.nginx.display()))?;
         let (group, pid) = (nginx.group, nginx.pid());
-        // Before anything is waited for: whoever stops this must find it.
+        // Before anything is waited for: a stop must find it.
         self.nginx = Some(nginx);
         self.started = Instant::now();
         if let Err(error) = group.write(&group_file(&self.settings)) {

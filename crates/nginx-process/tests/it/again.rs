@@ -12,9 +12,7 @@ use crate::bench::{Bench, both};
 async fn live_generation_is_served_after_a_restart() {
     for nginx in both() {
         let bench = Bench::new(nginx);
-        let running = bench.start().await;
-        bench.offer("one");
-        bench.outcome("one").await;
+        let running = bench.start_on("one").await;
         running.stop().await;
         let mut running = bench.start().await;
         running.until("one", |status| status.live.as_deref() == Some("one")).await;
@@ -27,9 +25,7 @@ async fn live_generation_is_served_after_a_restart() {
 async fn live_generation_is_served_when_the_next_offer_is_rejected() {
     for nginx in both() {
         let bench = Bench::new(nginx);
-        let running = bench.start().await;
-        bench.offer("one");
-        bench.outcome("one").await;
+        let running = bench.start_on("one").await;
         running.stop().await;
         bench.volume.offer("bad", &bench.files("bad", "no_such_directive on;", "")).unwrap();
         let mut running = bench.start().await;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nginx_process::{Outcome, Supervisor, SupervisorHandle, SupervisorSettings, SupervisorStatus, Volume};
 use tempfile::TempDir;
+pub use testbed::nginx::both;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -16,10 +17,6 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 
 /// Slack for a machine that does other work.
 pub const SOON: Duration = Duration::from_secs(30);
-
-pub fn both() -> [PathBuf; 2] {
-    [testbed::nginx::debian(), testbed::nginx::newest()]
-}
 
 pub struct Bench {
     dir: TempDir,
@@ -96,6 +93,14 @@ impl Bench {
 
     pub fn offer(&self, hash: &str) {
         self.volume.offer(hash, &self.files(hash, "", "")).unwrap();
+    }
+
+    /// Starts a supervisor, and waits until it serves a first generation of this name.
+    pub async fn start_on(&self, generation: &str) -> Running {
+        let running = self.start().await;
+        self.offer(generation);
+        self.outcome(generation).await;
+        running
     }
 
     pub async fn start(&self) -> Running {

@@ -28,9 +28,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 async fn killed_master_is_replaced_and_its_workers_are_ended() {
     for nginx in both() {
         let bench = Bench::new(nginx);
-        let mut running = bench.start().await;
-        bench.offer("one");
-        bench.outcome("one").await;
+        let mut running = bench.start_on("one").await;
         for round in 1..=3 {
             let status = running.until("running", |status| status.state == SupervisorState::Running).await;
             let pid = status.pid.unwrap();
@@ -53,9 +51,7 @@ async fn killed_master_is_replaced_and_its_workers_are_ended() {
 #[tokio::test]
 async fn hanging_generator_does_not_delay_a_restart() {
     let bench = Bench::new(testbed::nginx::newest());
-    let mut running = bench.start().await;
-    bench.offer("one");
-    bench.outcome("one").await;
+    let mut running = bench.start_on("one").await;
     // As a generator that is stopped in the middle of an offer.
     let lock = fs::File::open(bench.volume.dir().join("lock")).unwrap();
     lock.lock().unwrap();
@@ -73,9 +69,7 @@ async fn hanging_generator_does_not_delay_a_restart() {
 async fn killed_worker_is_replaced_by_its_master() {
     for nginx in both() {
         let bench = Bench::new(nginx);
-        let running = bench.start().await;
-        bench.offer("one");
-        bench.outcome("one").await;
+        let running = bench.start_on("one").await;
         let pid = running.handle.status().pid.unwrap();
         for worker in group(pid).into_iter().filter(|member| *member != pid) {
             kill(worker, Signal::KILL);
@@ -93,9 +87,7 @@ async fn killed_worker_is_replaced_by_its_master() {
 async fn frozen_master_is_replaced() {
     let mut bench = Bench::new(testbed::nginx::newest());
     bench.settings.confirm_timeout = Duration::from_secs(1);
-    let mut running = bench.start().await;
-    bench.offer("one");
-    bench.outcome("one").await;
+    let mut running = bench.start_on("one").await;
     let pid = running.handle.status().pid.unwrap();
     kill(pid, Signal::STOP);
     bench.offer("two");

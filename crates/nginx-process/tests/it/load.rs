@@ -28,9 +28,7 @@ fn backend(answers: bool) -> SocketAddr {
 }
 
 async fn lost_over_reloads(bench: &Bench, reloads: u64, reuse: Reuse) -> u64 {
-    let running = bench.start().await;
-    bench.offer("first");
-    bench.outcome("first").await;
+    let running = bench.start_on("first").await;
     let clients = Clients::start(32, bench.address, "/", reuse);
     for number in 0..reloads {
         let hash = format!("g{number}");

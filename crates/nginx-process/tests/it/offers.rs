@@ -39,9 +39,7 @@ async fn offered_generations_go_live_in_turn() {
 async fn rejected_generation_is_tried_once_and_not_served() {
     for nginx in both() {
         let bench = Bench::new(nginx);
-        let running = bench.start().await;
-        bench.offer("good");
-        bench.outcome("good").await;
+        let running = bench.start_on("good").await;
         let bad = bench.files("bad", "no_such_directive on;", "");
         bench.volume.offer("bad", &bad).unwrap();
         let outcome = bench.outcome("bad").await;
@@ -97,9 +95,7 @@ async fn generation_that_is_slow_to_read_goes_live() {
     for nginx in both() {
         let mut bench = Bench::new(nginx);
         bench.settings.confirm_timeout = Duration::from_millis(50);
-        let running = bench.start().await;
-        bench.offer("small");
-        bench.outcome("small").await;
+        let running = bench.start_on("small").await;
         let many: String = (0..10_000).map(|number| format!("location /{number} {{ return 204; }}\n")).collect();
         bench.volume.offer("large", &bench.files("large", "", &many)).unwrap();
         let outcome = bench.outcome("large").await;
@@ -150,9 +146,7 @@ async fn failed_reload_keeps_the_last_good_generation() {
 async fn address_in_use_is_waited_for_and_then_reported() {
     for nginx in both() {
         let bench = Bench::new(nginx);
-        let running = bench.start().await;
-        bench.offer("one");
-        bench.outcome("one").await;
+        let running = bench.start_on("one").await;
         let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = format!("listen {};", other.local_addr().unwrap());
         bench.volume.offer("two", &bench.files("two", "", &listen)).unwrap();
@@ -194,9 +188,7 @@ async fn unconfirmed_generation_is_rolled_back() {
     for nginx in both() {
         let mut bench = Bench::new(nginx);
         bench.settings.confirm_timeout = Duration::from_secs(2);
-        let mut running = bench.start().await;
-        bench.offer("one");
-        bench.outcome("one").await;
+        let mut running = bench.start_on("one").await;
         bench.volume.offer("two", &bench.files("other", "", "")).unwrap();
         let outcome = bench.outcome("two").await;
         assert_eq!((outcome.state, outcome.live.as_deref()), (OutcomeState::Failed, Some("one")));
@@ -223,9 +215,7 @@ async fn hanging_test_is_killed_and_retried() {
     fs::set_permissions(&nginx, fs::Permissions::from_mode(0o755)).unwrap();
     bench.settings.nginx = nginx;
     bench.settings.test_timeout = Duration::from_secs(2);
-    let running = bench.start().await;
-    bench.offer("one");
-    bench.outcome("one").await;
+    let running = bench.start_on("one").await;
     // After a refusal, what comes next is tested before nginx reads it.
     bench.volume.offer("bad", &bench.files("bad", "no_such_directive on;", "")).unwrap();
     assert_eq!(bench.outcome("bad").await.state, OutcomeState::Refused);
@@ -250,9 +240,7 @@ async fn hanging_test_is_killed_and_retried() {
 #[tokio::test]
 async fn incomplete_generation_is_not_used() {
     let bench = Bench::new(testbed::nginx::newest());
-    let running = bench.start().await;
-    bench.offer("one");
-    bench.outcome("one").await;
+    let running = bench.start_on("one").await;
     let volume = bench.volume.dir().to_owned();
     // A generator that died while writing, and one that does not rename.
     fs::create_dir_all(volume.join("generations/.tmp-offer-x/new")).unwrap();
@@ -273,9 +261,7 @@ async fn incomplete_generation_is_not_used() {
 async fn many_offers_lead_to_few_reloads() {
     for nginx in both() {
         let bench = Bench::in_memory(nginx);
-        let running = bench.start().await;
-        bench.offer("first");
-        bench.outcome("first").await;
+        let running = bench.start_on("first").await;
         let begin = Instant::now();
         for number in 0..500u32 {
             bench.offer(&format!("g{number}"));
@@ -309,9 +295,7 @@ async fn with_a_full_volume() {
     let small = PathBuf::from(std::env::var_os("SMALL").unwrap());
     bench.volume = Volume::open(&small).unwrap().with_kept(0);
     bench.settings.volume.clone_from(&small);
-    let mut running = bench.start().await;
-    bench.offer("one");
-    bench.outcome("one").await;
+    let mut running = bench.start_on("one").await;
     fs::write(small.join("ballast"), vec![0; 600_000]).unwrap_err();
     assert!(matches!(bench.volume.offer("two", &bench.files("two", "", "")), Err(Error::Full { .. })));
     // What needs no room goes on.
