@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use entry_model::{Action, ListenerSet, PathMatch, PathRewrite, Routes, Rule};
+use entry_model::{Action, ListenerSet, Match, PathMatch, PathRewrite, Routes, Rule};
 
 use crate::Note;
 
@@ -50,23 +50,25 @@ impl fmt::Display for Inexpressible {
     }
 }
 
-/// What of a rule cannot be written.
+/// What of a rule cannot be written. Every field is named here, so that a new one does not compile until it is said what becomes of it.
 pub fn of_rule(rule: &Rule) -> Option<Inexpressible> {
-    of_match(rule).or_else(|| of_action(&rule.action))
+    let Rule { listeners, matches, action, policy: _, origin: _ } = rule;
+    if *listeners != ListenerSet::ALL {
+        return Some(Inexpressible::Listeners);
+    }
+    of_match(matches).or_else(|| of_action(action))
 }
 
 /// What of the requests that a rule is for cannot be told apart.
-fn of_match(rule: &Rule) -> Option<Inexpressible> {
-    let matches = &rule.matches;
-    if rule.listeners != ListenerSet::ALL {
-        Some(Inexpressible::Listeners)
-    } else if matches!(matches.path, PathMatch::Regex(_)) {
+fn of_match(matches: &Match) -> Option<Inexpressible> {
+    let Match { path, method, headers, query } = matches;
+    if matches!(path, PathMatch::Regex(_)) {
         Some(Inexpressible::PathPattern)
-    } else if matches.method.is_some() {
+    } else if method.is_some() {
         Some(Inexpressible::Method)
-    } else if !matches.headers.is_empty() {
+    } else if !headers.is_empty() {
         Some(Inexpressible::Headers)
-    } else if !matches.query.is_empty() {
+    } else if !query.is_empty() {
         Some(Inexpressible::Query)
     } else {
         None

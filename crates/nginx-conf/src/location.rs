@@ -225,7 +225,7 @@ fn pass(
         PathCheck::Compared => rest(place.is_below()),
         PathCheck::Rewritten => "",
     };
-    let (backend, Policy { timeouts, max_body_bytes, .. }) = (target.backend, target.policy);
+    let (backend, Policy { timeouts, max_body_bytes, redirect_to_https: _ }) = (target.backend, target.policy);
     let grpc = by_grpc(backend.protocol, settings);
     let url = |text: Text| text.own(scheme(backend.protocol, grpc)).upstream(target.upstream).own(path);
     writer.line(if grpc { "grpc_pass" } else { "proxy_pass" }).text(url).end()?;
