@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use testbed::http::free_address;
 use tokio::time::sleep;
 
-use crate::entry::{Entry, free_port, pid_in};
+use crate::entry::{Entry, pid_in};
 use crate::guard::Guarded;
 use crate::http;
 
@@ -33,7 +34,7 @@ impl ByHand {
     /// # Errors
     /// nginx does not serve; what it said is in the error.
     pub async fn start(nginx: &Path, text: impl FnOnce(SocketAddr, &Path) -> String) -> Result<Self> {
-        let address = free_port()?;
+        let address = free_address()?;
         let process = Guarded::start(|directory| {
             let runtime = directory.join("runtime");
             fs::create_dir(&runtime)?;

@@ -1,10 +1,11 @@
 //! `sparrow-entry` as a process.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use testbed::http::free_address;
 use tokio::time::sleep;
 
 use crate::guard::Guarded;
@@ -35,14 +36,6 @@ pub struct Start<'a> {
     pub arguments: Vec<String>,
 }
 
-/// A port that was free a moment ago.
-///
-/// # Errors
-/// There is none.
-pub fn free_port() -> Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
-}
-
 /// `--name=VALUE`
 pub fn flag(name: &str, value: impl AsRef<Path>) -> String {
     format!("--{name}={}", value.as_ref().display())
@@ -69,7 +62,7 @@ impl Entry {
     /// # Errors
     /// It ends, or is not ready in two minutes; what it said is in the error.
     pub async fn start(start: Start<'_>) -> Result<Self> {
-        let (http, admin) = (free_port()?, free_port()?);
+        let (http, admin) = (free_address()?, free_address()?);
         let process = Guarded::start(|directory| {
             let mut command = vec![start.binary.display().to_string(), start.command.to_owned()];
             command.extend(common(directory, start.nginx));

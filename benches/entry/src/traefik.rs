@@ -10,10 +10,10 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
+use testbed::http::free_address;
 use tokio::time::sleep;
 
 use crate::backend::Backend;
-use crate::entry::free_port;
 use crate::guard::Guarded;
 use crate::http;
 use crate::objects;
@@ -46,7 +46,7 @@ fn binary() -> PathBuf {
 /// Starts it on a namespace of the API server, and waits until it serves the Ingress `probe`. As it comes, but that it sends
 /// requests to Services, not to pods: there are none.
 async fn start(binary: &Path, kubeconfig: &Path) -> Result<(Guarded, SocketAddr)> {
-    let address = free_port()?;
+    let address = free_address()?;
     let process = Guarded::start(|_| {
         let mut command = vec!["env".to_owned(), format!("KUBECONFIG={}", kubeconfig.display())];
         command.push(binary.display().to_string());

@@ -2,7 +2,7 @@
 
 use entry_model::Key;
 
-/// What is read from an API server. Follows the roles of [`crate::roles()`].
+/// What is read from an API server. The roles that it needs follow from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceOptions {
     /// A label selector, such as `sparrow/expose=true`: which Services are exposed by annotations. It is sent to the API

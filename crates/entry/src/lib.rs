@@ -10,6 +10,7 @@
 //! configuration, `nginx-process` puts it in force. Here are the flags, the loop, and what is told outside.
 
 pub mod admin;
+pub mod admin_state;
 pub mod commands;
 pub mod flags;
 pub mod generator;

@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::admin::AdminState;
+use crate::admin_state::AdminState;
 
 /// How long nginx may take to report its counters.
 const LIMIT: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Arg;
-use entry::admin::AdminState;
+use entry::admin_state::AdminState;
 use entry::flags::{self, Command};
 use entry::generator::Generator;
 use entry::metrics;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
-use crate::service::Answer;
+use crate::http::Answer;
 
 /// A request, as it was sent.
 #[derive(Debug, Clone, Copy)]

@@ -10,7 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Admin, AdminState};
+use crate::admin::{self, Admin};
+use crate::admin_state::AdminState;
 use crate::flags::{ConfigurationFlags, NginxFlags, RunFlags, StatusFlags, WatchFlags};
 use crate::pipeline::Pipeline;
 use crate::source;

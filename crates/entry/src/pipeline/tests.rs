@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::admin::AdminState;
+use crate::admin_state::AdminState;
 use crate::flags::{self, Command};
 
 /// A snapshot with one exposed Service.
