@@ -1,8 +1,5 @@
 //! Doing the work of an operation, on a thread of its own.
 
-use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ceph::{Access, CopyKind, Errno, Image, ImageRef, ImageSpec, IoContext, OmapChange};
@@ -10,9 +7,10 @@ use rbd_format::directory::{DIRECTORY_OBJECT, ID_OBJECT_PREFIX, ID_PREFIX, decod
 use rbd_format::{DirectoryEntry, ImageHeader, TrashEntry, TrashSource, is_id};
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::Place;
-use rbd_model::operation::{Progress, Work};
+use rbd_model::operation::Work;
 use rbd_model::reason::Act;
 
+use super::signals::{READ, Signals, gone};
 use super::snapshot_purge;
 use super::trash_purge::{self, Expired};
 use crate::layout::image_size;
@@ -21,56 +19,6 @@ use crate::{group, trash, why};
 
 /// How long a watch of a client that died lasts (`osd_client_watch_timeout`, 30 s), and some more.
 const WATCH_ENDS: Duration = Duration::from_secs(45);
-
-/// What the running work tells, and is told.
-#[derive(Debug, Default)]
-pub struct Signals {
-    done: AtomicU64,
-    total: AtomicU64,
-    waiting_for: Mutex<Option<String>>,
-    cancel: AtomicBool,
-}
-
-impl Signals {
-    /// How far it is.
-    pub fn progress(&self) -> Progress {
-        Progress { done: self.done.load(Ordering::Relaxed), total: self.total.load(Ordering::Relaxed) }
-    }
-
-    /// What it waits for.
-    pub fn waiting_for(&self) -> Option<String> {
-        self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Asks it to end early.
-    pub fn cancel(&self) {
-        self.cancel.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether it was asked to.
-    pub fn cancelled(&self) -> bool {
-        self.cancel.load(Ordering::Relaxed)
-    }
-
-    /// Says how far it is, and asks whether to go on.
-    pub(super) fn told(&self, done: u64, total: u64) -> ControlFlow<()> {
-        self.done.store(done, Ordering::Relaxed);
-        self.total.store(total, Ordering::Relaxed);
-        if self.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-
-    /// Says how far it is, without asking whether to go on.
-    pub fn tell(&self, done: u64, total: u64) {
-        let _ = self.told(done, total);
-    }
-
-    fn wait_for(&self, what: Option<String>) {
-        *self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner) = what;
-    }
-}
-
-/// How long a read of a directory may take here: work has no client that waits.
-pub(super) const READ: Duration = Duration::from_mins(1);
 
 /// More than any id takes in the object that holds it.
 const MOST_ID_BYTES: usize = 4096;
@@ -241,14 +189,6 @@ impl Target<'_> {
             changed.and(closed)
         });
         changed.map_err(|error| self.explain(error))
-    }
-}
-
-/// `ENOENT` of a removal is what was wanted.
-pub(super) fn gone(result: ceph::Result<()>) -> ceph::Result<()> {
-    match result {
-        Err(error) if error.is(Errno::ENOENT) => Ok(()),
-        other => other,
     }
 }
 

@@ -11,7 +11,6 @@ use rbd_model::operation::{Operation, OperationState, Progress, Work};
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
-use super::store::Contents;
 
 /// What the keys of schedules begin with. Those of operations are UUIDs.
 const PREFIX: &str = "schedule.trash.";
@@ -121,9 +120,9 @@ impl Schedule {
         Record { operation, owner, beat: 0, deaths: 0 }
     }
 
-    /// Why it begins nothing now, as far as the other records tell: a purge of the same trash has not ended.
-    pub fn held_up(&self, contents: &Contents) -> Option<String> {
-        let unfinished = contents.records.iter().map(|stored| &stored.record.operation).find(|operation| {
+    /// Why it begins nothing now, as far as the other operations tell: a purge of the same trash has not ended.
+    pub fn held_up<'a>(&self, others: impl IntoIterator<Item = &'a Operation>) -> Option<String> {
+        let unfinished = others.into_iter().find(|operation| {
             !operation.state.finished()
                 && operation.place == self.place
                 && matches!(operation.work, Work::PurgeTrash { .. })

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use ceph::IoContext;
 use jiff::Timestamp;
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::Place;
 
+use super::drive::Job;
+use super::replica::{Operations, RECORD_TIME};
 use super::schedule::{Last, Schedule};
-use super::store::{Contents, Store, StoredSchedule};
-use super::{Job, Operations, RECORD_TIME};
+use super::store::{Contents, OBJECT_IN_NAMESPACE, Store, StoredSchedule};
 use crate::pool::used_percent;
 use crate::workers::within;
 
@@ -63,7 +65,8 @@ impl Operations {
     pub(super) async fn run_schedules(self: &Arc<Self>, pool: &str, namespace: Option<String>, contents: &Contents) {
         let now = Timestamp::now();
         for stored in contents.schedules.iter().filter(|stored| stored.schedule.due(now)) {
-            let held_up = stored.schedule.held_up(contents);
+            let others = contents.records.iter().map(|stored| &stored.record.operation);
+            let held_up = stored.schedule.held_up(others);
             if let Err(fault) = self.run_schedule(pool, namespace.clone(), stored.clone(), held_up).await {
                 tracing::warn!(pool, problem = %fault, "the schedule of a trash could not be followed");
             }
@@ -145,4 +148,13 @@ fn schedule_not_found(place: &Place) -> Fault {
         if place.namespace.is_empty() { place.pool.clone() } else { format!("{}/{}", place.pool, place.namespace) };
     Fault::new(Kind::ScheduleNotFound, format!("The trash of {trash:?} has no schedule: it is not purged by itself."))
         .correction("PUT one.")
+}
+
+/// Removes what this service keeps for a namespace that is gone: its schedule, and the records that were kept in it. Blocks.
+///
+/// # Errors
+/// What Ceph gives.
+pub fn forget_namespace(io: &IoContext, namespace: &str, deadline: Instant) -> Result<(), Fault> {
+    Store::of(io)?.remove_schedule(namespace, deadline)?;
+    Ok(io.in_namespace(namespace)?.remove_object(OBJECT_IN_NAMESPACE)?)
 }

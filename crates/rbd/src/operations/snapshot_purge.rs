@@ -10,7 +10,7 @@ use rbd_model::reason::Act;
 use rbd_model::snapshot::Snapshot;
 use serde::Serialize;
 
-use super::run::{READ, Signals};
+use super::signals::{READ, Signals};
 use crate::children::clones;
 use crate::found::Found;
 use crate::{group, why};

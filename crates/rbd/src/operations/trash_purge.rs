@@ -11,7 +11,7 @@ use rbd_model::fault::{Fault, Kind, members};
 use rbd_model::trash::TrashState;
 use serde::Serialize;
 
-use super::run::{READ, Signals, gone};
+use super::signals::{READ, Signals, gone};
 use crate::group;
 use crate::trash::{self, InTrash};
 
