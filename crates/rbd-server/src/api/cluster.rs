@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::http::{Method, StatusCode};
 use rbd::monitor::{self, Status};
-use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::fault::{Fault, Kind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -157,10 +157,10 @@ fn release(version: &str) -> String {
 
 /// The value, or why there is none: not to be allowed to ask is no failure of the request.
 fn known<T>(
-    result: Result<T, Problem>,
+    result: Result<T, Fault>,
     fields: &[&'static str],
     unknown: &mut BTreeMap<&'static str, String>,
-) -> Result<Option<T>, Problem> {
+) -> Result<Option<T>, Fault> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(problem) if problem.kind() == Kind::CephForbidden => {
@@ -177,7 +177,7 @@ async fn get(call: Call) -> Answer {
     json(StatusCode::OK, &call.cluster(read).await?)
 }
 
-fn read(cluster: &ceph::Cluster) -> Result<Cluster, Problem> {
+fn read(cluster: &ceph::Cluster) -> Result<Cluster, Fault> {
     let (librados, librbd) = ceph::library_versions();
     let mut shown = Cluster {
         fsid: cluster.fsid()?,

@@ -9,7 +9,7 @@ mod source;
 use axum::http::{Method, StatusCode};
 use ceph::{Access, Errno, Image, ImageRef, IoContext};
 use rbd::workers::Slot;
-use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::Place;
 use rbd_model::reason::Act;
 
@@ -63,7 +63,7 @@ pub fn endpoints() -> Vec<Endpoint> {
 }
 
 /// A place among the streams of a call's pool.
-fn slot(call: &Call) -> Result<Slot, Problem> {
+fn slot(call: &Call) -> Result<Slot, Fault> {
     let lane = format!("streams of pool {}", call.place().pool);
     call.app.workers.try_slot(&lane, call.app.streams.limits().per_pool)
 }
@@ -74,7 +74,7 @@ fn lane(place: &Place) -> String {
 }
 
 /// Opens an image whose data is to be read or written, or says why it cannot be.
-fn open(io: &IoContext, name: &str, access: Access, deadline: std::time::Instant) -> Result<Image, Problem> {
+fn open(io: &IoContext, name: &str, access: Access, deadline: std::time::Instant) -> Result<Image, Fault> {
     let found = match rbd::found::find(io, name, deadline) {
         Ok(found) => found,
         Err(problem) if problem.kind() == Kind::ImageNotFound => {
@@ -89,7 +89,7 @@ fn open(io: &IoContext, name: &str, access: Access, deadline: std::time::Instant
 }
 
 /// Why an image's data is not whole, if it is not.
-fn incomplete(image: &Image) -> Result<Option<String>, Problem> {
+fn incomplete(image: &Image) -> Result<Option<String>, Fault> {
     match image.metadata(rbd_model::image::INCOMPLETE_KEY) {
         Ok(reason) => Ok(Some(reason)),
         Err(error) if error.is(Errno::ENOENT) => Ok(None),
@@ -98,7 +98,7 @@ fn incomplete(image: &Image) -> Result<Option<String>, Problem> {
 }
 
 /// A problem from Ceph in a stream, told to whoever keeps the connection.
-fn trouble(app: &App, error: ceph::Error) -> Problem {
+fn trouble(app: &App, error: ceph::Error) -> Fault {
     if let Some(errno) = error.errno() {
         app.link.suspect(errno);
     }
@@ -106,7 +106,7 @@ fn trouble(app: &App, error: ceph::Error) -> Problem {
 }
 
 /// There is no such snapshot.
-fn snapshot_not_found(image: &str, snapshot: &str) -> Problem {
-    Problem::new(Kind::SnapshotNotFound, format!("Image {image:?} has no snapshot {snapshot:?}."))
+fn snapshot_not_found(image: &str, snapshot: &str) -> Fault {
+    Fault::new(Kind::SnapshotNotFound, format!("Image {image:?} has no snapshot {snapshot:?}."))
         .correction("GET the image; it lists its snapshots.")
 }

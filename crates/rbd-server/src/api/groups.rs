@@ -9,7 +9,7 @@ use rbd::group::{self, RawGroup, group_id, group_not_found, snapshot_not_found};
 use rbd::image_names::ImageNames;
 use rbd::link::Connection;
 use rbd::{pool_use, why};
-use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::{Place, check_new};
 use rbd_model::unread::Unread;
 use schemars::JsonSchema;
@@ -270,7 +270,7 @@ struct PoolOf {
 }
 
 /// A group with all that belongs to it.
-fn read(connection: &Connection, io: &IoContext, group: &str, deadline: Instant) -> Result<Group, Problem> {
+fn read(connection: &Connection, io: &IoContext, group: &str, deadline: Instant) -> Result<Group, Fault> {
     let RawGroup { id, images: members, snapshots: parts, damaged } = group::read(io, group, deadline)?;
     let known = members
         .iter()
@@ -341,8 +341,8 @@ impl Call {
     async fn group<T: Send + 'static>(
         &self,
         group: String,
-        work: impl FnOnce(&Connection, &IoContext) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<(T, Group), Problem> {
+        work: impl FnOnce(&Connection, &IoContext) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<(T, Group), Fault> {
         let (place, deadline) = (self.place(), self.deadline);
         self.in_lane(&format!("pool {}", place.pool), move |connection| {
             let io = connection.context(&place.pool, &place.namespace)?;
@@ -369,7 +369,7 @@ async fn get(call: Call) -> Answer {
 }
 
 /// Makes a group; one that is there is accepted if it may be. Whether it was made.
-async fn make(call: &Call, field: &str, name: &str, may_be_there: bool) -> Result<(bool, Group), Problem> {
+async fn make(call: &Call, field: &str, name: &str, may_be_there: bool) -> Result<(bool, Group), Fault> {
     check_new(field, name)?;
     let owned = name.to_owned();
     call.group(name.to_owned(), move |_, io| {
@@ -379,7 +379,7 @@ async fn make(call: &Call, field: &str, name: &str, may_be_there: bool) -> Resul
             Err(error) if error.is(Errno::EEXIST) && may_be_there => Ok(false),
             // Before it is read: another client may be making it just now.
             Err(error) if error.is(Errno::EEXIST) => {
-                Err(Problem::new(Kind::Exists, format!("There is a group {owned:?} already."))
+                Err(Fault::new(Kind::Exists, format!("There is a group {owned:?} already."))
                     .correction("Choose another name, or PUT the group to accept the one that is there.")
                     .errno(Errno::EEXIST))
             }
@@ -424,7 +424,7 @@ async fn rename(mut call: Call) -> Answer {
             }
             io.rename_group(&from, &to).map_err(|error| match error.errno() {
                 Some(Errno::ENOENT) => group_not_found(io, &from),
-                Some(Errno::EEXIST) => Problem::new(Kind::Exists, format!("There is a group {to:?} already."))
+                Some(Errno::EEXIST) => Fault::new(Kind::Exists, format!("There is a group {to:?} already."))
                     .correction("Choose another name.")
                     .errno(Errno::EEXIST),
                 _ => error.into(),
@@ -446,7 +446,7 @@ async fn delete(call: Call) -> Answer {
         let found = read(connection, &io, &group, deadline)?;
         if !found.snapshots.is_empty() && !query.delete_snapshots {
             let names: Vec<String> = found.snapshots.into_iter().map(|snapshot| snapshot.name).collect();
-            return Err(Problem::new(Kind::InUse, format!("Group {group:?} has {} snapshot(s).", names.len()))
+            return Err(Fault::new(Kind::InUse, format!("Group {group:?} has {} snapshot(s).", names.len()))
                 .correction("Delete them first, or repeat the call with ?deleteSnapshots=true.")
                 .with("snapshots", names));
         }
@@ -484,7 +484,7 @@ async fn add(mut call: Call) -> Answer {
                     if member {
                         return Ok(());
                     }
-                    Err(Problem::new(Kind::Conflict, format!("Image {image:?} is in another group already."))
+                    Err(Fault::new(Kind::Conflict, format!("Image {image:?} is in another group already."))
                         .correction("Take it out of that group first.")
                         .errno(Errno::EEXIST))
                 }
@@ -512,7 +512,7 @@ async fn remove(call: Call) -> Answer {
         });
         let Some(member) = member else {
             let pool = &images.pool;
-            return Err(Problem::new(
+            return Err(Fault::new(
                 Kind::ImageNotFound,
                 format!("Group {group:?} has no image {image:?} of pool {pool:?}."),
             )
@@ -547,7 +547,7 @@ async fn create_snapshot(mut call: Call) -> Answer {
         .group(group_name.clone(), move |_, io| {
             io.create_group_snapshot(&group_name, &owned).map_err(|error| match error.errno() {
                 Some(Errno::EEXIST) => {
-                    Problem::new(Kind::Exists, format!("Group {group_name:?} has a snapshot {owned:?} already."))
+                    Fault::new(Kind::Exists, format!("Group {group_name:?} has a snapshot {owned:?} already."))
                         .correction("Choose another name.")
                         .errno(Errno::EEXIST)
                 }
@@ -577,7 +577,7 @@ async fn rename_snapshot(mut call: Call) -> Answer {
             io.rename_group_snapshot(&group_name, &from, &to).map_err(|error| match error.errno() {
                 Some(Errno::ENOENT) => snapshot_not_found(&group_name, &from),
                 Some(Errno::EEXIST) => {
-                    Problem::new(Kind::Exists, format!("Group {group_name:?} has a snapshot {to:?} already."))
+                    Fault::new(Kind::Exists, format!("Group {group_name:?} has a snapshot {to:?} already."))
                         .correction("Choose another name.")
                         .errno(Errno::EEXIST)
                 }

@@ -9,7 +9,7 @@ use rbd::layout::{check_with_cluster, image_size};
 use rbd::link::Connection;
 use rbd::{format_1, listing, pool_use};
 use rbd_model::encryption::Encryption;
-use rbd_model::fault::{Fault as Problem, Kind, members};
+use rbd_model::fault::{Fault, Kind, members};
 use rbd_model::features::{FAST_DIFF, OBJECT_MAP, STRIPING};
 use rbd_model::image::Image;
 use rbd_model::names::check_new;
@@ -100,7 +100,7 @@ impl Wanted {
         size_bytes: u64,
         layout: &rbd::layout::Layout,
         metadata: BTreeMap<String, String>,
-    ) -> Result<Self, Problem> {
+    ) -> Result<Self, Fault> {
         check_new("name", &name)?;
         let size = image_size("sizeBytes", size_bytes)?;
         for (key, value) in &metadata {
@@ -154,7 +154,7 @@ async fn put(mut call: Call) -> Answer {
 pub(super) const PUT_TRIES: usize = 3;
 
 /// Makes a thing or finds the one that is there; anew when another client removes it between the two.
-pub(super) fn or_again<T>(mut put: impl FnMut() -> Result<T, Problem>) -> Result<T, Problem> {
+pub(super) fn or_again<T>(mut put: impl FnMut() -> Result<T, Fault>) -> Result<T, Fault> {
     for _ in 1..PUT_TRIES {
         match put() {
             Err(problem) if problem.kind().missing() => {}
@@ -170,7 +170,7 @@ fn location(call: &Call, name: &str) -> String {
 
 /// Makes the image; false when the name is taken. Costs what `rbd_create` costs: the image is opened only to be given
 /// metadata.
-fn make(io: &IoContext, wanted: &Wanted) -> Result<bool, Problem> {
+fn make(io: &IoContext, wanted: &Wanted) -> Result<bool, Fault> {
     pool_use::refuse_foreign(io)?;
     check_with_cluster(io.cluster(), wanted.size, &wanted.spec)?;
     match io.create_image(&wanted.name, wanted.size, &wanted.spec) {
@@ -183,12 +183,12 @@ fn make(io: &IoContext, wanted: &Wanted) -> Result<bool, Problem> {
 }
 
 /// The image that was just made. No operation fills it, so the records of operations need not be read.
-fn made(connection: &Connection, io: &IoContext, name: &str, deadline: Instant) -> Result<Image, Problem> {
+fn made(connection: &Connection, io: &IoContext, name: &str, deadline: Instant) -> Result<Image, Fault> {
     let named = rbd::directory::find(io, name, deadline)?.into_iter().collect();
     // Nothing was written yet, so there is no LUKS header to look for.
     let made = listing::headers(connection, io, named, deadline)?.pop();
     made.map(|image| Image { encryption: Some(Encryption::None), ..image }).ok_or_else(|| {
-        Problem::new(Kind::Conflict, format!("Image {name:?} was made, and is gone again."))
+        Fault::new(Kind::Conflict, format!("Image {name:?} was made, and is gone again."))
             .cause("Another client removed, renamed or trashed it at once.")
             .correction("Make it again if it is still wanted.")
     })
@@ -198,7 +198,7 @@ fn set_metadata<'a>(
     io: &IoContext,
     image: ImageRef<'_>,
     metadata: impl ExactSizeIterator<Item = (&'a String, &'a String)>,
-) -> Result<(), Problem> {
+) -> Result<(), Fault> {
     if metadata.len() == 0 {
         return Ok(());
     }
@@ -210,16 +210,16 @@ fn set_metadata<'a>(
         image.close()
     };
     set().map_err(|error| {
-        Problem::from(error)
+        Fault::from(error)
             .cause("The image is there; setting its metadata failed.")
             .correction("PUT the image with the same body to add what is missing, or DELETE it.")
     })
 }
 
 /// What librbd's refusal to make an image means.
-pub(super) fn refused(error: ceph::Error) -> Problem {
+pub(super) fn refused(error: ceph::Error) -> Fault {
     if error.is(Errno::EINVAL) || error.is(Errno::ENOSYS) || error.is(Errno::EDOM) {
-        return Problem::new(Kind::FieldConflict, format!("The cluster refuses this layout: {error}."))
+        return Fault::new(Kind::FieldConflict, format!("The cluster refuses this layout: {error}."))
             .cause(
                 "Size, object size, striping, features and data pool do not go together; an erasure-coded data pool, \
                  for instance, must allow overwrites.",
@@ -231,11 +231,11 @@ pub(super) fn refused(error: ceph::Error) -> Problem {
 }
 
 /// The name of a new image is taken: by an image, or by what a cut-off removal left.
-pub(super) fn taken(io: &IoContext, name: &str, deadline: Instant) -> Problem {
+pub(super) fn taken(io: &IoContext, name: &str, deadline: Instant) -> Fault {
     match rbd::found::find(io, name, deadline) {
         Err(problem) if matches!(problem.kind(), Kind::Removing | Kind::Damaged) => problem,
         Err(problem) if problem.has("format") => format_1::taken(name),
-        _ => Problem::new(Kind::Exists, format!("There is an image {name:?} already."))
+        _ => Fault::new(Kind::Exists, format!("There is an image {name:?} already."))
             .correction("Choose another name, or PUT the image to accept one that is as asked for.")
             .errno(Errno::EEXIST),
     }
@@ -251,7 +251,7 @@ struct Difference {
 }
 
 /// The image that has the name, if it is as asked for.
-fn compare(connection: &Connection, io: &IoContext, wanted: &Wanted, deadline: Instant) -> Result<Image, Problem> {
+fn compare(connection: &Connection, io: &IoContext, wanted: &Wanted, deadline: Instant) -> Result<Image, Fault> {
     let found = settled(io, &wanted.name, deadline)?;
     let mut image = read_image(connection, io, &wanted.name, deadline)?;
     let differences = differences(&image, &found.header, wanted);
@@ -260,7 +260,7 @@ fn compare(connection: &Connection, io: &IoContext, wanted: &Wanted, deadline: I
             .iter()
             .map(|difference| format!("{} is {}, not {}", difference.field, difference.existing, difference.wanted))
             .collect();
-        return Err(Problem::new(
+        return Err(Fault::new(
             Kind::Exists,
             format!("There is another image {:?}: {}.", wanted.name, fields.join("; ")),
         )
@@ -279,7 +279,7 @@ fn compare(connection: &Connection, io: &IoContext, wanted: &Wanted, deadline: I
 
 /// The image, once the client that is making it has come so far that it can be compared. librbd takes the name first,
 /// then writes the header, and the striping last.
-fn settled(io: &IoContext, name: &str, deadline: Instant) -> Result<rbd::found::Found, Problem> {
+fn settled(io: &IoContext, name: &str, deadline: Instant) -> Result<rbd::found::Found, Fault> {
     let until = deadline.min(Instant::now() + PATIENCE);
     loop {
         let found = rbd::found::find(io, name, deadline);
@@ -292,7 +292,7 @@ fn settled(io: &IoContext, name: &str, deadline: Instant) -> Result<rbd::found::
         }
         if Instant::now() >= until {
             return found.map_err(|problem| match problem.kind() {
-                Kind::ImageNotFound => Problem::new(
+                Kind::ImageNotFound => Fault::new(
                     Kind::Removing,
                     format!(
                         "The name {name:?} is taken, but there is no image: its making or its removal was cut off."

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::http::{Method, StatusCode};
 use ceph::{Access, Errno};
 use rbd::found::Found;
-use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::fault::{Fault, Kind};
 use rbd_model::features::{
     DEEP_FLATTEN, EXCLUSIVE_LOCK, FAST_DIFF, JOURNALING, LAYERING, NEEDS, OBJECT_MAP, feature_bits, feature_name,
     unmet_need,
@@ -151,7 +151,7 @@ async fn features(mut call: Call) -> Answer {
     let disable = feature_bits("disable", &change.disable)?;
     if enable & disable != 0 {
         let both = feature_name(lowest(enable & disable));
-        return Err(Problem::field_conflict(
+        return Err(Fault::field_conflict(
             "disable",
             format!("{both:?} is in enable too"),
             "each feature in one of them",
@@ -172,7 +172,7 @@ async fn features(mut call: Call) -> Answer {
                     if enable != 0 { image.update_features(enable, true) } else { Ok(()) }
                 })?;
                 changed.map_err(|error| match error.errno() {
-                    Some(Errno::EINVAL) => Problem::new(Kind::Conflict, format!("librbd refuses the change: {error}."))
+                    Some(Errno::EINVAL) => Fault::new(Kind::Conflict, format!("librbd refuses the change: {error}."))
                         .cause("A feature is in use, such as journaling by mirroring.")
                         .errno(Errno::EINVAL),
                     _ => found.explain(io, error, deadline),
@@ -185,13 +185,13 @@ async fn features(mut call: Call) -> Answer {
 }
 
 /// What of the asked change is left to do.
-fn plan(found: &Found, enable: u64, disable: u64) -> Result<(u64, u64), Problem> {
+fn plan(found: &Found, enable: u64, disable: u64) -> Result<(u64, u64), Fault> {
     const MUTABLE: u64 = EXCLUSIVE_LOCK | OBJECT_MAP | FAST_DIFF | JOURNALING;
     // librbd keeps these two together.
     const PAIR: u64 = OBJECT_MAP | FAST_DIFF;
     let now = found.header.features.0;
     let (mut enable, mut disable) = (enable & !now, disable & now);
-    let conflict = |detail: String| Problem::new(Kind::Conflict, detail);
+    let conflict = |detail: String| Fault::new(Kind::Conflict, detail);
     if let Some(fixed) = set_bit(enable & !MUTABLE) {
         let name = feature_name(fixed);
         return Err(conflict(format!("{name:?} cannot be turned on: an image has it from its making or not at all."))
@@ -263,7 +263,7 @@ const VALUE_LIMIT: usize = 16 << 10;
 ///
 /// # Errors
 /// `invalid-field`.
-pub(super) fn check_metadata(field: &str, key: &str, value: &str) -> Result<(), Problem> {
+pub(super) fn check_metadata(field: &str, key: &str, value: &str) -> Result<(), Fault> {
     let wrong = if key.is_empty() {
         "a key is empty".to_owned()
     } else if key.chars().count() > KEY_LIMIT {
@@ -285,7 +285,7 @@ pub(super) fn check_metadata(field: &str, key: &str, value: &str) -> Result<(), 
         "keys of 1 to {KEY_LIMIT} characters without control characters, not beginning with 'sparrow.', '.' or \
          'conf_' (limits are set with PUT …/qos), and values of up to {VALUE_LIMIT} characters"
     );
-    Err(Problem::field(field, wrong, allowed))
+    Err(Fault::field(field, wrong, allowed))
 }
 
 fn entries(found: &Found) -> BTreeMap<String, String> {
@@ -300,8 +300,8 @@ async fn metadata(call: Call) -> Answer {
     json(StatusCode::OK, &Metadata { metadata })
 }
 
-fn metadata_not_found(image: &str, key: &str) -> Problem {
-    Problem::new(Kind::MetadataNotFound, format!("Image {image:?} has no metadata {key:?}."))
+fn metadata_not_found(image: &str, key: &str) -> Fault {
+    Fault::new(Kind::MetadataNotFound, format!("Image {image:?} has no metadata {key:?}."))
         .correction("GET the metadata of the image.")
 }
 
@@ -338,7 +338,7 @@ async fn delete_metadata_entry(call: Call) -> Answer {
     let (name, key) = (call.param("image").to_owned(), call.param("key").to_owned());
     // Other keys, those of `conf_` too, may go: that gives back the default.
     if key.starts_with("sparrow.") || key.starts_with('.') {
-        return Err(Problem::field(
+        return Err(Fault::field(
             "key",
             format!("{key:?} is reserved"),
             "a key that does not begin with 'sparrow.' or '.'",
@@ -402,7 +402,7 @@ macro_rules! limits {
             }
 
             /// As `TokenBucketThrottle::set_limit` in Ceph's `src/common/Throttle.cc` has it.
-            fn check(&self) -> Result<(), Problem> {
+            fn check(&self) -> Result<(), Fault> {
                 $(check_limit($field, self.$limit, self.$burst, self.$seconds)?;)*
                 Ok(())
             }
@@ -430,13 +430,13 @@ const MOST: u64 = 1 << 60;
 /// The longest burst.
 const MOST_SECONDS: u64 = 86_400;
 
-fn check_limit(field: &str, limit: Option<u64>, burst: Option<u64>, seconds: Option<u64>) -> Result<(), Problem> {
+fn check_limit(field: &str, limit: Option<u64>, burst: Option<u64>, seconds: Option<u64>) -> Result<(), Fault> {
     let limited = limit.unwrap_or(0);
     if let Some(burst) = burst.filter(|burst| *burst != 0)
         && (limited == 0 || burst < limited)
     {
         let allowed = format!("a burst that is at least {field}Limit, which must be set, or 0");
-        return Err(Problem::field_conflict(
+        return Err(Fault::field_conflict(
             &format!("{field}Burst"),
             format!("is {burst} with a limit of {limited}"),
             allowed,
@@ -444,23 +444,23 @@ fn check_limit(field: &str, limit: Option<u64>, burst: Option<u64>, seconds: Opt
     }
     for (part, number) in [("Limit", limited), ("Burst", burst.unwrap_or(0))] {
         if number > MOST {
-            return Err(Problem::field(&format!("{field}{part}"), format!("is {number}"), format!("at most {MOST}")));
+            return Err(Fault::field(&format!("{field}{part}"), format!("is {number}"), format!("at most {MOST}")));
         }
     }
     if let Some(seconds) = seconds
         && !(1..=MOST_SECONDS).contains(&seconds)
     {
-        return Err(Problem::field(&format!("{field}BurstSeconds"), format!("is {seconds}"), "1 to 86400"));
+        return Err(Fault::field(&format!("{field}BurstSeconds"), format!("is {seconds}"), "1 to 86400"));
     }
     Ok(())
 }
 
-fn limits_of(found: &Found) -> Result<Qos, Problem> {
+fn limits_of(found: &Found) -> Result<Qos, Fault> {
     let entries = entries(found);
     let qos = Qos::from_entries(|key| entries.get(key)?.trim().parse().ok());
     for (key, value) in qos.entries() {
         if let (None, Some(text)) = (value, entries.get(&key)) {
-            return Err(Problem::new(Kind::Damaged, format!("The metadata {key:?} is {text:?}, not a number."))
+            return Err(Fault::new(Kind::Damaged, format!("The metadata {key:?} is {text:?}, not a number."))
                 .correction("DELETE that metadata entry, or PUT the QoS limits anew."));
         }
     }

@@ -11,7 +11,7 @@ use rbd::link::Connection;
 use rbd_format::{Name, SnapshotNamespace};
 use rbd_model::child::Child;
 use rbd_model::clients::{Lock, Watcher};
-use rbd_model::fault::{Fault as Problem, Kind, members};
+use rbd_model::fault::{Fault, Kind, members};
 use rbd_model::image::{Named, Parent};
 use rbd_model::reason::Act;
 use schemars::JsonSchema;
@@ -121,7 +121,7 @@ pub(super) fn ancestors(
     io: &IoContext,
     image: Named,
     deadline: Instant,
-) -> Result<Vec<Parent>, Problem> {
+) -> Result<Vec<Parent>, Fault> {
     let mut ancestors = Vec::new();
     let (mut io, mut image) = (io.clone(), image);
     while ancestors.len() < MOST_ANCESTORS {
@@ -207,7 +207,7 @@ async fn break_lock(call: Call) -> Answer {
         };
         if lock.this_service {
             // It would cut this service off from the whole cluster.
-            return Err(Problem::new(
+            return Err(Fault::new(
                 Kind::Conflict,
                 format!("The lock of image {name:?} is held by this service itself."),
             )
@@ -226,8 +226,8 @@ async fn break_lock(call: Call) -> Answer {
     nothing()
 }
 
-fn lock_not_found(image: &str, client: &str, cookie: &str, locks: &[Lock]) -> Problem {
-    Problem::new(
+fn lock_not_found(image: &str, client: &str, cookie: &str, locks: &[Lock]) -> Fault {
+    Fault::new(
         Kind::LockNotFound,
         format!("The lock of image {image:?} is not held by {client:?} with the cookie {cookie:?}."),
     )
@@ -287,7 +287,7 @@ async fn usage(call: Call) -> Answer {
     json(StatusCode::OK, &usage)
 }
 
-fn measure(io: &IoContext, found: &Found, exact: bool, deadline: Instant) -> Result<Usage, Problem> {
+fn measure(io: &IoContext, found: &Found, exact: bool, deadline: Instant) -> Result<Usage, Fault> {
     const FAST_DIFF_INVALID: u64 = 1 << 1;
     // Early enough to answer with what was counted until then.
     let left = deadline.saturating_duration_since(Instant::now());
@@ -318,7 +318,7 @@ fn measure(io: &IoContext, found: &Found, exact: bool, deadline: Instant) -> Res
         "The time of the request ran out; a valid object map (feature fast-diff) would make it quick.".to_owned()
     });
     let Some(head) = spaces.pop() else {
-        return Err(Problem::new(Kind::Internal, "The space of the image was not counted."));
+        return Err(Fault::new(Kind::Internal, "The space of the image was not counted."));
     };
     Ok(Usage { provisioned_bytes: header.size_bytes, used_bytes: total, exact, reason, head, snapshots: spaces })
 }

@@ -13,7 +13,7 @@ use rbd::mirroring::{refuse_damaged, refuse_primary};
 use rbd::operations::snapshot_purge;
 use rbd::{format_1, group, pool_use, trash, why};
 use rbd_format::trash::TRASH_OBJECT;
-use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::fault::{Fault, Kind};
 use rbd_model::features::OBJECT_MAP;
 use rbd_model::image::{Image, ImageState};
 use rbd_model::names::{Place, check_new};
@@ -235,8 +235,8 @@ impl Call {
     /// Reads the image that the path names, and what `more` finds out of it, in a worker.
     async fn image<T: Send + 'static>(
         &self,
-        more: impl FnOnce(&Connection, &IoContext, &Image) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<(Image, T), Problem> {
+        more: impl FnOnce(&Connection, &IoContext, &Image) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<(Image, T), Fault> {
         let (place, name, deadline) = (self.place(), self.param("image").to_owned(), self.deadline);
         self.in_lane(&format!("pool {}", place.pool), move |connection| {
             let io = connection.context(&place.pool, &place.namespace)?;
@@ -259,7 +259,7 @@ impl Call {
     }
 
     /// The image that the path names, if it is whole and nothing stands in the way of the act.
-    async fn image_for(&self, act: Act) -> Result<Image, Problem> {
+    async fn image_for(&self, act: Act) -> Result<Image, Fault> {
         let deadline = self.deadline;
         let (image, ()) = self.image(move |_, io, image| why::ready_for(io, image, act, deadline)).await?;
         Ok(image)
@@ -267,14 +267,14 @@ impl Call {
 }
 
 /// Refuses when the image has snapshots: librbd would, but for those of mirroring.
-fn no_snapshots(image: &Image) -> Result<(), Problem> {
+fn no_snapshots(image: &Image) -> Result<(), Fault> {
     let kept = image.snapshots.iter().filter(|snapshot| snapshot.kind != "mirror");
     let names: Vec<_> = kept.map(|snapshot| snapshot.name.clone()).collect();
     if names.is_empty() {
         return Ok(());
     }
     let clones: u32 = image.snapshots.iter().map(|snapshot| snapshot.clones).sum();
-    Err(Problem::new(Kind::InUse, format!("Image {:?} has {} snapshot(s).", image.name, names.len()))
+    Err(Fault::new(Kind::InUse, format!("Image {:?} has {} snapshot(s).", image.name, names.len()))
         .cause(if clones > 0 { "Clones need some of them." } else { "They would be lost with it." })
         .correction(
             "Flatten or delete the clones, then repeat with ?deleteSnapshots=true, or move the image to the trash, which keeps \
@@ -284,13 +284,13 @@ fn no_snapshots(image: &Image) -> Result<(), Problem> {
 }
 
 /// Refuses when some of the snapshots that are to go with the image cannot.
-fn refuse_kept_snapshots(io: &IoContext, image: &Image, deadline: Instant) -> Result<(), Problem> {
+fn refuse_kept_snapshots(io: &IoContext, image: &Image, deadline: Instant) -> Result<(), Fault> {
     let Some(header) = rbd::header::read_header(io, &image.id, deadline)? else { return Ok(()) };
     let found = Found { name: image.name.clone(), id: image.id.clone(), header };
     snapshot_purge::refuse_kept(io, &found, snapshot_purge::REMOVAL, false, deadline)
 }
 
-fn refuse_unknown_mirroring(image: &Image) -> Result<(), Problem> {
+fn refuse_unknown_mirroring(image: &Image) -> Result<(), Fault> {
     refuse_damaged(&image.pool, &image.name, &image.id, image.unknown.get(UNKNOWN_MIRRORING))
 }
 
@@ -299,9 +299,7 @@ async fn delete(call: Call) -> Answer {
     let (place, deadline) = (call.place(), call.deadline);
     if query.permanent {
         if query.retention.is_some() {
-            return Err(
-                Problem::field_conflict("retention", "does not go with permanent=true", "one of the two").into()
-            );
+            return Err(Fault::field_conflict("retention", "does not go with permanent=true", "one of the two").into());
         }
         let (image, ()) = call
             .image(move |_, io, image| {
@@ -326,18 +324,18 @@ async fn delete(call: Call) -> Answer {
     }
     if query.delete_snapshots {
         let allowed = "permanent=true with it, or neither: in the trash an image keeps its snapshots";
-        return Err(Problem::field_conflict("deleteSnapshots", "is without permanent=true", allowed).into());
+        return Err(Fault::field_conflict("deleteSnapshots", "is without permanent=true", allowed).into());
     }
     let retention = match &query.retention {
         None => call.app.trash_retention,
         Some(text) => duration(text)
-            .map_err(|wrong| Problem::field("retention", format!("{text:?}: {wrong}"), "a time such as 12h or 30d"))?,
+            .map_err(|wrong| Fault::field("retention", format!("{text:?}: {wrong}"), "a time such as 12h or 30d"))?,
     };
     let expires_at = SignedDuration::try_from(retention)
         .ok()
         .and_then(|retention| Timestamp::now().checked_add(retention).ok())
         .filter(|at| u32::try_from(at.as_second()).is_ok())
-        .ok_or_else(|| Problem::field("retention", "is too long", "a time that ends before the year 2106"))?;
+        .ok_or_else(|| Fault::field("retention", "is too long", "a time that ends before the year 2106"))?;
     let (image, ()) = call
         .image(move |_, io, image| {
             if image.state == ImageState::Removing || image.is_only_a_name() {
@@ -353,7 +351,7 @@ async fn delete(call: Call) -> Answer {
                     &Place { pool: image.pool.clone(), namespace: image.namespace.clone() },
                     &image.name,
                 ),
-                Some(Errno::EDQUOT | Errno::ENOSPC) => Problem::from(error)
+                Some(Errno::EDQUOT | Errno::ENOSPC) => Fault::from(error)
                     .correction("A full pool may have no room for the trash: delete with ?permanent=true."),
                 _ => why::explain(io, &image.name, &image.id, error, deadline),
             })
@@ -407,15 +405,15 @@ async fn resize(mut call: Call) -> Answer {
 }
 
 /// Shrinking was not asked for.
-fn shrinks(image: &Image, size: ImageSize) -> Problem {
+fn shrinks(image: &Image, size: ImageSize) -> Fault {
     let from_bytes = image.size_bytes.unwrap_or(0);
-    Problem::new(Kind::Conflict, format!("Image {:?} has {from_bytes} bytes, and {size} are asked for.", image.name))
+    Fault::new(Kind::Conflict, format!("Image {:?} has {from_bytes} bytes, and {size} are asked for.", image.name))
         .cause("Shrinking deletes what lies beyond the new size.")
         .correction("Repeat with allowShrink: true if that is wanted.")
         .with("sizeBytes", from_bytes)
 }
 
-fn grow(io: &IoContext, image: &Image, size: ImageSize, deadline: Instant) -> Result<(), Problem> {
+fn grow(io: &IoContext, image: &Image, size: ImageSize, deadline: Instant) -> Result<(), Fault> {
     why::ready_for(io, image, Act::Rewrite, deadline)?;
     let features = if image.features.contains(&"object-map") { OBJECT_MAP } else { 0 };
     let order = image.object_size_bytes.map_or(22, u64::trailing_zeros);
@@ -431,7 +429,7 @@ fn grow(io: &IoContext, image: &Image, size: ImageSize, deadline: Instant) -> Re
 async fn flatten(call: Call) -> Answer {
     let image = call.image_for(Act::Rewrite).await?;
     if image.parent.is_none() {
-        return Err(Problem::new(Kind::Conflict, format!("Image {:?} has no parent.", image.name))
+        return Err(Fault::new(Kind::Conflict, format!("Image {:?} has no parent.", image.name))
             .correction("Only clones can be flattened, once.")
             .into());
     }
@@ -448,7 +446,7 @@ async fn copy(mut call: Call) -> Answer {
         (Some(pool), namespace) => Place { pool: pool.clone(), namespace: namespace.clone().unwrap_or_default() },
     };
     if body.deep && body.snapshot.is_some() {
-        return Err(Problem::field_conflict("deep", "does not go with a snapshot", "one of the two").into());
+        return Err(Fault::field_conflict("deep", "does not go with a snapshot", "one of the two").into());
     }
     call.authorize_place(&target, Role::Operator).await?;
     call.authorize_data_pool(body.data_pool.as_deref(), &target).await?;
@@ -465,7 +463,7 @@ async fn copy(mut call: Call) -> Answer {
         pool_use::refuse_foreign(&io)?;
         pool_use::refuse_foreign_data_pool(io.cluster(), data_pool.as_deref())?;
         if rbd::directory::find(&io, &name, deadline)?.is_some() {
-            return Err(Problem::new(Kind::Exists, format!("There is an image {name:?} already."))
+            return Err(Fault::new(Kind::Exists, format!("There is an image {name:?} already."))
                 .correction("Choose another name for the copy."));
         }
         match data_pool {
@@ -491,14 +489,14 @@ async fn sparsify(mut call: Call) -> Answer {
     let Sparsify { run_bytes } = call.json_or_default().await?;
     if let Some(wrong) = run_bytes.filter(|bytes| order("runBytes", *bytes).is_err()) {
         return Err(
-            Problem::field("runBytes", format!("is {wrong}"), "a power of two from 4096 to the object size").into()
+            Fault::field("runBytes", format!("is {wrong}"), "a power of two from 4096 to the object size").into()
         );
     }
     let image = call.image_for(Act::Rewrite).await?;
     let object = image.object_size_bytes.unwrap_or(4 << 20);
     let run_bytes = run_bytes.unwrap_or(4096);
     if run_bytes > object {
-        return Err(Problem::field_conflict(
+        return Err(Fault::field_conflict(
             "runBytes",
             format!("is {run_bytes}"),
             format!("a power of two from 4096 to the object size, {object}"),
@@ -511,7 +509,7 @@ async fn sparsify(mut call: Call) -> Answer {
 async fn rebuild_object_map(call: Call) -> Answer {
     let image = call.image_for(Act::Rewrite).await?;
     if !image.features.contains(&"object-map") {
-        return Err(Problem::new(Kind::Conflict, format!("Image {:?} has no object map.", image.name))
+        return Err(Fault::new(Kind::Conflict, format!("Image {:?} has no object map.", image.name))
             .correction("Enable the feature object-map first.")
             .into());
     }
@@ -533,9 +531,9 @@ async fn rollback(mut call: Call) -> Answer {
     call.operate(&call.place(), Work::Rollback { image: image.name, image_id: image.id, snapshot, force }).await
 }
 
-fn snapshot_not_found(image: &Image, snapshot: &str) -> Problem {
+fn snapshot_not_found(image: &Image, snapshot: &str) -> Fault {
     let names: Vec<_> = image.snapshots.iter().map(|known| known.name.clone()).collect();
-    Problem::new(Kind::SnapshotNotFound, format!("Image {:?} has no snapshot {snapshot:?}.", image.name))
+    Fault::new(Kind::SnapshotNotFound, format!("Image {:?} has no snapshot {snapshot:?}.", image.name))
         .correction("GET the snapshots of the image.")
         .with("snapshots", names)
 }

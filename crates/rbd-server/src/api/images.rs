@@ -12,7 +12,7 @@ use futures_util::stream;
 use rbd::link::Connection;
 use rbd::operations::mark_being_filled;
 use rbd::{format_1, listing};
-use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::fault::{Fault, Kind};
 use rbd_model::image::{Image, Named};
 use rbd_model::names::{NotText, Place};
 use schemars::JsonSchema;
@@ -128,8 +128,8 @@ impl Cursor {
         Some(URL_SAFE_NO_PAD.encode([&[place], after.unwrap_or_default()].concat()))
     }
 
-    fn decode(token: &str) -> Result<Self, Problem> {
-        let wrong = || Problem::field("continue", "is not one of ours", "the Continue of the answer before");
+    fn decode(token: &str) -> Result<Self, Fault> {
+        let wrong = || Fault::field("continue", "is not one of ours", "the Continue of the answer before");
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| wrong())?;
         let (place, after) = bytes.split_first().ok_or_else(wrong)?;
         let after = (!after.is_empty()).then(|| after.to_vec());
@@ -155,13 +155,13 @@ impl Step {
         Self { json: Vec::new(), items: 0, cursor }
     }
 
-    fn write(&mut self, item: &impl Serialize) -> Result<(), Problem> {
+    fn write(&mut self, item: &impl Serialize) -> Result<(), Fault> {
         if self.items > 0 {
             self.json.push(b',');
         }
         self.items += 1;
         serde_json::to_writer(&mut self.json, item)
-            .map_err(|error| Problem::new(Kind::Internal, format!("The answer cannot be written: {error}.")))
+            .map_err(|error| Fault::new(Kind::Internal, format!("The answer cannot be written: {error}.")))
     }
 }
 
@@ -173,7 +173,7 @@ fn step(
     cursor: Cursor,
     limit: usize,
     deadline: std::time::Instant,
-) -> Result<Step, Problem> {
+) -> Result<Step, Fault> {
     let mut step = Step::at(cursor);
     if let Cursor::Directory(after) = &step.cursor {
         // What follows comes with the directory's last page, so that a small pool takes one step.
@@ -221,7 +221,7 @@ fn with_format_1(
     mut names: Vec<String>,
     limit: usize,
     deadline: std::time::Instant,
-) -> Result<Step, Problem> {
+) -> Result<Step, Fault> {
     let Cursor::Format1(after) = &step.cursor else { return Ok(step) };
     names.retain(|name| after.as_ref().is_none_or(|after| name > after));
     let fitting = names.len().min(limit - step.items);
@@ -241,7 +241,7 @@ fn with_format_1(
 }
 
 /// Adds images whose removal was cut off in the trash, by their ids, up to the limit.
-fn with_removing(mut step: Step, view: View, mut removing: Vec<Image>, limit: usize) -> Result<Step, Problem> {
+fn with_removing(mut step: Step, view: View, mut removing: Vec<Image>, limit: usize) -> Result<Step, Fault> {
     let Cursor::Trash(after) = &step.cursor else { return Ok(step) };
     removing.retain(|image| after.as_ref().is_none_or(|after| image.id > *after));
     removing.sort_by(|a, b| a.id.cmp(&b.id));
@@ -273,7 +273,7 @@ struct Listing {
 
 impl Listing {
     /// The next bytes of `Items` and what follows; `None` when all is sent.
-    async fn next(&mut self) -> Result<Vec<u8>, Problem> {
+    async fn next(&mut self) -> Result<Vec<u8>, Fault> {
         let limit = self.left.min(PAGE);
         let (query, cursor, deadline) = (self.query.clone(), self.cursor.clone(), self.call.deadline);
         let place = self.call.place();
@@ -312,7 +312,7 @@ impl Listing {
 async fn list(call: Call) -> Answer {
     let query: ListImages = call.query()?;
     if query.limit == Some(0) {
-        return Err(Problem::field("limit", "is 0", "a number from 1 on").into());
+        return Err(Fault::field("limit", "is 0", "a number from 1 on").into());
     }
     let cursor = match &query.from {
         Some(token) => Cursor::decode(token)?,
@@ -356,7 +356,7 @@ pub fn read_image(
     io: &IoContext,
     name: &str,
     deadline: std::time::Instant,
-) -> Result<Image, Problem> {
+) -> Result<Image, Fault> {
     if let Some(named) = rbd::directory::find(io, name, deadline)?
         && let mut images = listing::details(connection, io, vec![named], deadline)?
         && !images.is_empty()

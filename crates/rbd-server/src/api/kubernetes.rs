@@ -4,7 +4,7 @@ mod manifest;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Response, StatusCode, header};
-use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::fault::{Fault, Kind};
 use rbd_model::image::Image;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -151,12 +151,12 @@ fn default_driver() -> String {
 }
 
 impl Query {
-    fn check(&self, namespace: &str) -> Result<(), Problem> {
+    fn check(&self, namespace: &str) -> Result<(), Fault> {
         if self.cluster_id.is_empty()
             || self.cluster_id.chars().count() > 253
             || self.cluster_id.chars().any(char::is_control)
         {
-            return Err(Problem::field(
+            return Err(Fault::field(
                 "clusterID",
                 "is not an id of ceph-csi's configuration",
                 "1 to 253 characters, no control characters: the clusterID of an entry of ceph-csi's config.json",
@@ -172,14 +172,14 @@ impl Query {
             }
         }
         if self.access_mode == AccessMode::ReadWriteMany && self.volume_mode == VolumeMode::Filesystem {
-            return Err(Problem::field_conflict(
+            return Err(Fault::field_conflict(
                 "accessMode",
                 "is ReadWriteMany for a file system, which several nodes would destroy",
                 "ReadWriteMany only with volumeMode=Block",
             ));
         }
         if self.fs_type.is_some() && self.volume_mode == VolumeMode::Block {
-            return Err(Problem::field_conflict(
+            return Err(Fault::field_conflict(
                 "fsType",
                 "is given for a block device",
                 "it only with volumeMode=Filesystem",
@@ -199,14 +199,14 @@ impl Query {
                     ),
                 )
             };
-            return Err(Problem::field_conflict("radosNamespace", wrong, allowed));
+            return Err(Fault::field_conflict("radosNamespace", wrong, allowed));
         }
         Ok(())
     }
 
     /// The volume that an image makes.
-    fn volume(&self, image: &Image) -> Result<Volume, Problem> {
-        let refuse = |detail: String| Problem::new(Kind::Conflict, detail);
+    fn volume(&self, image: &Image) -> Result<Volume, Fault> {
+        let refuse = |detail: String| Fault::new(Kind::Conflict, detail);
         image.whole()?;
         let Some(size_bytes) = image.size_bytes.filter(|size| *size > 0) else {
             return Err(refuse(format!("Image {:?} has no size, and Kubernetes takes no volume of none.", image.name))

@@ -8,7 +8,7 @@ use rbd::check::place_forbidden;
 use rbd::namespaces::{self, Listed};
 use rbd::operations::forget_namespace;
 use rbd::{group, pool_use};
-use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::{Place, check_new};
 use rbd_model::namespace::NamespaceState;
 use schemars::JsonSchema;
@@ -127,7 +127,7 @@ async fn create(mut call: Call) -> Answer {
     let NewNamespace { name } = call.json().await?;
     let made = make(&call, "name", &name).await?;
     if !made {
-        return Err(Problem::new(Kind::Exists, format!("There is a namespace {name:?} already."))
+        return Err(Fault::new(Kind::Exists, format!("There is a namespace {name:?} already."))
             .correction("Choose another name, or PUT the namespace to accept the one that is there.")
             .errno(Errno::EEXIST)
             .into());
@@ -149,11 +149,11 @@ fn answer(call: &Call, name: String, status: StatusCode) -> Answer {
 }
 
 /// Makes a namespace unless it is there; whether it was made.
-async fn make(call: &Call, field: &str, name: &str) -> Result<bool, Problem> {
+async fn make(call: &Call, field: &str, name: &str) -> Result<bool, Fault> {
     check_new(field, name)?;
     if name == RESERVED {
         let wrong = format!("{RESERVED:?} is where this service keeps records of its own");
-        return Err(Problem::field_conflict(field, wrong, "another name"));
+        return Err(Fault::field_conflict(field, wrong, "another name"));
     }
     let pool = call.param("pool").to_owned();
     let (name, deadline) = (name.to_owned(), call.deadline);
@@ -202,10 +202,7 @@ async fn delete(call: Call) -> Answer {
         }
         whole.remove_namespace(&name).map_err(|error| {
             if error.is(Errno::ENOENT) {
-                return Problem::new(
-                    Kind::NamespaceNotFound,
-                    format!("Pool {:?} has no namespace {name:?}.", io.pool()),
-                );
+                return Fault::new(Kind::NamespaceNotFound, format!("Pool {:?} has no namespace {name:?}.", io.pool()));
             }
             // Made since we looked.
             match held(io, &name, deadline) {
@@ -220,7 +217,7 @@ async fn delete(call: Call) -> Answer {
 }
 
 /// What a namespace holds, as the reason not to remove it. librbd itself looks at images and trash, and drops groups.
-fn held(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Problem>, Problem> {
+fn held(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Fault>, Fault> {
     let images = rbd::directory::page(io, None, "", NAMED, deadline)?;
     let trash = rbd::trash_directory::entries(io, deadline)?;
     let groups = group::list(io, deadline)?;
@@ -245,7 +242,7 @@ fn held(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Problem>
     let trash: Vec<serde_json::Value> =
         sound.chain(damaged).take(NAMED).map(|(id, name)| serde_json::json!({ "id": id, "name": name })).collect();
     let groups: Vec<String> = groups.into_iter().take(NAMED).map(|group| group.name.to_string()).collect();
-    let problem = Problem::new(Kind::InUse, format!("Namespace {name:?} is not empty: it holds {}.", holds.join(", ")))
+    let problem = Fault::new(Kind::InUse, format!("Namespace {name:?} is not empty: it holds {}.", holds.join(", ")))
         .correction("Delete its images for good, empty its trash, and delete its groups first.")
         .with("images", images)
         .with("trash", trash)

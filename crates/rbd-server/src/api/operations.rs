@@ -10,7 +10,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream;
 use rbd::operations::Request;
 use rbd::{pool_use, unread};
-use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::Place;
 use rbd_model::operation::{Operation, Work};
 use rbd_model::unread::Unread;
@@ -172,7 +172,7 @@ async fn get(call: Call) -> Answer {
             let time = crate::settings::duration(&wait)
                 .ok()
                 .filter(|time| *time <= LONGEST_WAIT)
-                .ok_or_else(|| Problem::field("wait", format!("is {wait:?}"), "a time such as 10s, 60s at most"))?;
+                .ok_or_else(|| Fault::field("wait", format!("is {wait:?}"), "a time such as 10s, 60s at most"))?;
             call.app.operations.wait(id, time, call.app.deadline).await?
         }
     };

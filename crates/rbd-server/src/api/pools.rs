@@ -7,7 +7,7 @@ use ceph::{Cluster, Errno, IoContext};
 use rbd::check::pools_forbidden;
 use rbd::link::pool_not_found;
 use rbd::{monitor, pool, pool_clients, pool_use, pool_users, totals};
-use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::check_new;
 use rbd_model::pool::{AutoscaleMode, Pool, Totals};
 use rbd_model::unread::UnreadImage;
@@ -211,15 +211,15 @@ struct DeletePool {
 }
 
 impl PoolSettings {
-    fn check(&self) -> Result<(), Problem> {
+    fn check(&self) -> Result<(), Fault> {
         let within = |field: &str, number: Option<u64>, most: u64| match number {
             Some(number) if number == 0 || number > most => {
-                Err(Problem::field(field, format!("is {number}"), format!("a number from 1 to {most}")))
+                Err(Fault::field(field, format!("is {number}"), format!("a number from 1 to {most}")))
             }
             _ => Ok(()),
         };
         if self.crush_rule.as_deref() == Some("") {
-            return Err(Problem::field(
+            return Err(Fault::field(
                 "crushRule",
                 "is empty",
                 "the name of a rule that `ceph osd crush rule ls` lists",
@@ -291,7 +291,7 @@ async fn create(mut call: Call) -> Answer {
     match make(&call, &name, settings).await? {
         Outcome::Made(pool) => made(&call, &pool),
         Outcome::WasThere(_) => {
-            let problem = Problem::new(Kind::Exists, format!("There is a pool {name:?} already."));
+            let problem = Fault::new(Kind::Exists, format!("There is a pool {name:?} already."));
             Err(problem.correction("Choose another name, or PUT the pool to use the one that is there.").into())
         }
     }
@@ -328,7 +328,7 @@ enum Outcome {
 }
 
 /// Makes a pool unless it is there. One without any application is one whose making was cut off, and is finished.
-async fn make(call: &Call, name: &str, settings: PoolSettings) -> Result<Outcome, Problem> {
+async fn make(call: &Call, name: &str, settings: PoolSettings) -> Result<Outcome, Fault> {
     settings.check()?;
     let (owned, asked) = (name.to_owned(), settings.clone());
     let found = call.cluster(move |cluster| find_or_begin(cluster, &owned, &asked)).await?;
@@ -356,7 +356,7 @@ async fn make(call: &Call, name: &str, settings: PoolSettings) -> Result<Outcome
 }
 
 /// The pool, if it was there and is as asked for; none when it was made.
-fn find_or_begin(cluster: &Cluster, name: &str, settings: &PoolSettings) -> Result<Option<Pool>, Problem> {
+fn find_or_begin(cluster: &Cluster, name: &str, settings: &PoolSettings) -> Result<Option<Pool>, Fault> {
     if let Some(pool) = pool::find(cluster, name)? {
         return fitting(pool, settings).map(Some);
     }
@@ -386,7 +386,7 @@ fn find_or_begin(cluster: &Cluster, name: &str, settings: &PoolSettings) -> Resu
     let status = monitor::run(cluster, &command).map_err(|problem| match problem.ceph_errno() {
         Some(Errno::ENOENT | Errno::EINVAL | Errno::ERANGE) => {
             let detail = problem.detail().to_owned();
-            Problem::new(Kind::FieldConflict, detail).correction("Send other settings, or none to take the defaults.")
+            Fault::new(Kind::FieldConflict, detail).correction("Send other settings, or none to take the defaults.")
         }
         _ => problem,
     })?;
@@ -397,22 +397,22 @@ fn find_or_begin(cluster: &Cluster, name: &str, settings: &PoolSettings) -> Resu
         return fitting(pool, settings).map(Some);
     }
     if cluster.pool_id(name).is_err() {
-        return Err(Problem::field_conflict("name", "is not one that Ceph takes", "another name"));
+        return Err(Fault::field_conflict("name", "is not one that Ceph takes", "another name"));
     }
     Ok(None)
 }
 
-fn fitting(pool: Pool, settings: &PoolSettings) -> Result<Pool, Problem> {
+fn fitting(pool: Pool, settings: &PoolSettings) -> Result<Pool, Fault> {
     let differences = settings.differences(&pool);
     if differences.is_empty() {
         return Ok(pool);
     }
-    Err(Problem::new(Kind::Exists, format!("There is a pool {:?} already, and it is not as asked for.", pool.name))
+    Err(Fault::new(Kind::Exists, format!("There is a pool {:?} already, and it is not as asked for.", pool.name))
         .correction("Choose another name, or ask for what is there; `ceph osd pool set` changes a pool.")
         .with("differences", differences))
 }
 
-fn set_quotas(cluster: &Cluster, name: &str, settings: &PoolSettings) -> Result<(), Problem> {
+fn set_quotas(cluster: &Cluster, name: &str, settings: &PoolSettings) -> Result<(), Fault> {
     for (field, quota) in [("max_bytes", settings.quota_bytes), ("max_objects", settings.quota_objects)] {
         if let Some(quota) = quota {
             let command =
@@ -423,9 +423,9 @@ fn set_quotas(cluster: &Cluster, name: &str, settings: &PoolSettings) -> Result<
     Ok(())
 }
 
-fn initialising(name: &str, error: ceph::Error) -> Problem {
+fn initialising(name: &str, error: ceph::Error) -> Fault {
     let forbidden = error.is(Errno::EACCES) || error.is(Errno::EPERM);
-    let problem: Problem = error.into();
+    let problem: Fault = error.into();
     if !forbidden {
         return problem;
     }
@@ -442,8 +442,8 @@ async fn delete(call: Call) -> Answer {
     if query.confirm.as_deref() != Some(&name) {
         let allowed = format!("?confirm={}, since everything in the pool goes with it", segment(&name));
         return Err(match query.confirm {
-            Some(_) => Problem::field_conflict("confirm", "is not the pool's name", allowed),
-            None => Problem::field("confirm", "is missing", allowed),
+            Some(_) => Fault::field_conflict("confirm", "is not the pool's name", allowed),
+            None => Fault::field("confirm", "is missing", allowed),
         }
         .into());
     }
@@ -474,13 +474,13 @@ async fn delete(call: Call) -> Answer {
 }
 
 /// Refuses to delete what another application keeps in a pool.
-fn refuse_used_by_others(io: &IoContext) -> Result<(), Problem> {
+fn refuse_used_by_others(io: &IoContext) -> Result<(), Fault> {
     let others: Vec<String> = io.applications()?.into_iter().filter(|name| name != pool_use::RBD).collect();
     if others.is_empty() {
         return Ok(());
     }
     let detail = format!("Pool {:?} is used by {}, whose data would go with it.", io.pool(), others.join(", "));
-    Err(Problem::new(Kind::ForeignPool, detail)
+    Err(Fault::new(Kind::ForeignPool, detail)
         .correction("Repeat with &force=true if that data is not needed any more.")
         .with("applications", others))
 }
@@ -525,7 +525,7 @@ async fn statistics(call: Call) -> Answer {
 }
 
 /// The pool's space, or why it is not known.
-fn space(cluster: &Cluster, name: &str) -> Result<Result<Space, &'static str>, Problem> {
+fn space(cluster: &Cluster, name: &str) -> Result<Result<Space, &'static str>, Fault> {
     Ok(pool::space(cluster, name)?.map(|stats| Space {
         stored_bytes: stats.stored,
         used_bytes: stats.bytes_used,

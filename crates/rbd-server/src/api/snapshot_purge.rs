@@ -5,7 +5,7 @@ use ceph::IoContext;
 use rbd::found::Found;
 use rbd::operations::snapshot_purge::{newest, refuse_kept};
 use rbd::trash;
-use rbd_model::fault::Fault as Problem;
+use rbd_model::fault::Fault;
 use rbd_model::operation::{Operation, Work};
 use rbd_model::snapshot::Snapshot;
 use schemars::JsonSchema;
@@ -80,7 +80,7 @@ async fn purge_in_trash(call: Call) -> Answer {
     begin(call, move |io| trash::find(io, &id, deadline)?.found()).await
 }
 
-async fn begin(call: Call, find: impl FnOnce(&IoContext) -> Result<Found, Problem> + Send + 'static) -> Answer {
+async fn begin(call: Call, find: impl FnOnce(&IoContext) -> Result<Found, Fault> + Send + 'static) -> Answer {
     let Purge { unprotect } = call.query()?;
     let deadline = call.deadline;
     let work = call

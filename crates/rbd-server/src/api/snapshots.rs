@@ -9,7 +9,7 @@ use rbd::turn::Turn;
 use rbd::{pool_use, why};
 use rbd_format::{Name, Protection, Snapshot as RawSnapshot, SnapshotNamespace};
 use rbd_model::child::Child;
-use rbd_model::fault::{Fault as Problem, Kind, members};
+use rbd_model::fault::{Fault, Kind, members};
 use rbd_model::features::LAYERING;
 use rbd_model::image::{Image, Named};
 use rbd_model::names::{Place, check_new};
@@ -194,7 +194,7 @@ fn take_once(
     name: &str,
     repeatable: bool,
     deadline: std::time::Instant,
-) -> Result<(StatusCode, Taken), Problem> {
+) -> Result<(StatusCode, Taken), Fault> {
     let found = rbd::found::find(io, image, deadline)?;
     let _turn = Turn::at(io.pool_id(), &found.id, deadline)?;
     let found = rbd::found::find(io, image, deadline)?;
@@ -211,7 +211,7 @@ fn take_once(
         }
     }
     if status == StatusCode::OK && !repeatable {
-        return Err(Problem::new(Kind::Exists, format!("Image {image:?} has a snapshot {name:?} already."))
+        return Err(Fault::new(Kind::Exists, format!("Image {image:?} has a snapshot {name:?} already."))
             .correction("Choose another name, or PUT the snapshot to accept the one that is there.")
             .errno(Errno::EEXIST));
     }
@@ -220,10 +220,10 @@ fn take_once(
     Ok((status, Taken { snapshot, warnings: warnings(&found) }))
 }
 
-fn at_limit(found: &Found) -> Problem {
+fn at_limit(found: &Found) -> Fault {
     let limit = found.header.snapshot_limit.unwrap_or_default();
     let names: Vec<String> = found.header.snapshots.iter().map(|raw| Snapshot::from(raw).name).collect();
-    Problem::new(Kind::Conflict, format!("Image {:?} has as many snapshots as it may have, {limit}.", found.name))
+    Fault::new(Kind::Conflict, format!("Image {:?} has as many snapshots as it may have, {limit}.", found.name))
         .correction("Delete snapshots, or raise the limit with `rbd snap limit set`.")
         .errno(Errno::EDQUOT)
         .with("snapshots", names)
@@ -240,7 +240,7 @@ fn warnings(found: &Found) -> Vec<String> {
 ///
 /// # Errors
 /// `snapshot-not-found`; `conflict` for one that belongs to a group or to mirroring.
-fn changeable<'a>(found: &'a Found, name: &str) -> Result<&'a RawSnapshot, Problem> {
+fn changeable<'a>(found: &'a Found, name: &str) -> Result<&'a RawSnapshot, Fault> {
     let raw = found.snapshot(name)?;
     let owner = match &raw.namespace {
         SnapshotNamespace::User => return Ok(raw),
@@ -248,7 +248,7 @@ fn changeable<'a>(found: &'a Found, name: &str) -> Result<&'a RawSnapshot, Probl
         SnapshotNamespace::Mirror(_) => "mirroring",
         SnapshotNamespace::Trash { .. } | SnapshotNamespace::Unknown(_) => "something that this service does not know",
     };
-    Err(Problem::new(Kind::Conflict, format!("Snapshot {name:?} of image {:?} belongs to {owner}.", found.name))
+    Err(Fault::new(Kind::Conflict, format!("Snapshot {name:?} of image {:?} belongs to {owner}.", found.name))
         .correction("Change or delete it there: a group's snapshot as a whole, below the pool's groups."))
 }
 
@@ -298,8 +298,8 @@ async fn delete(call: Call) -> Answer {
     }
 }
 
-fn protected(io: &IoContext, found: &Found, raw: &RawSnapshot, deadline: std::time::Instant) -> Problem {
-    let problem = Problem::new(
+fn protected(io: &IoContext, found: &Found, raw: &RawSnapshot, deadline: std::time::Instant) -> Fault {
+    let problem = Fault::new(
         Kind::InUse,
         format!("Snapshot {:?} of image {:?} is protected from deletion.", raw.name.to_string(), found.name),
     )
@@ -309,12 +309,12 @@ fn protected(io: &IoContext, found: &Found, raw: &RawSnapshot, deadline: std::ti
 
 /// Adds the clones that stand in the way, and what to do about them or without them.
 fn with_children(
-    problem: Problem,
+    problem: Fault,
     io: &IoContext,
     found: &Found,
     raw: &RawSnapshot,
     deadline: std::time::Instant,
-) -> Problem {
+) -> Fault {
     match clones(io, found, Some(raw.id), deadline).and_then(Clones::all) {
         Ok(children) if children.iter().all(|child| child.format != 1) => problem
             .correction("DELETE the snapshot's protection, then the snapshot.")
@@ -331,7 +331,7 @@ fn with_children(
 }
 
 /// `ENOENT` from a change of a snapshot: the image or the snapshot went meanwhile.
-fn gone(io: &IoContext, found: &Found, name: &str, error: ceph::Error, deadline: std::time::Instant) -> Problem {
+fn gone(io: &IoContext, found: &Found, name: &str, error: ceph::Error, deadline: std::time::Instant) -> Fault {
     match rbd::found::find(io, &found.name, deadline) {
         Err(problem) => problem,
         Ok(now) => match now.snapshot(name) {
@@ -354,7 +354,7 @@ async fn rename(mut call: Call) -> Answer {
                 match found.change(io, deadline, |open| open.rename_snapshot(&from, &to))? {
                     Ok(()) => {}
                     Err(error) if error.is(Errno::EEXIST) => {
-                        return Err(Problem::new(
+                        return Err(Fault::new(
                             Kind::Exists,
                             format!("Image {image:?} has a snapshot {to:?} already."),
                         )
@@ -389,7 +389,7 @@ async fn protect(call: Call) -> Answer {
                         }
                     }
                     Err(error) if error.is(Errno::ENOSYS) => {
-                        return Err(Problem::new(
+                        return Err(Fault::new(
                             Kind::Conflict,
                             format!("Image {image:?} does not have the feature layering, so that it cannot be cloned."),
                         )
@@ -436,10 +436,10 @@ async fn unprotect(call: Call) -> Answer {
 }
 
 /// The clones of format 1 that a snapshot must stay protected for. Those of format 2 need no protection.
-fn held_by_clones(image: &str, snapshot: &str, children: &[Child]) -> Option<Problem> {
+fn held_by_clones(image: &str, snapshot: &str, children: &[Child]) -> Option<Fault> {
     let held: Vec<&Child> = children.iter().filter(|child| child.format == 1).collect();
     (!held.is_empty()).then(|| {
-        Problem::new(Kind::InUse, format!("Snapshot {snapshot:?} of image {image:?} has clones of format 1."))
+        Fault::new(Kind::InUse, format!("Snapshot {snapshot:?} of image {image:?} has clones of format 1."))
             .correction("Flatten or delete the clones, those in the trash too, then lift the protection.")
             .errno(Errno::EBUSY)
             .with("children", members(&held))
@@ -470,7 +470,7 @@ async fn clone(mut call: Call) -> Answer {
     check_new("name", &body.name)?;
     let mut spec = body.layout().spec()?;
     if spec.features.is_some_and(|features| features & LAYERING == 0) {
-        return Err(Problem::field_conflict(
+        return Err(Fault::field_conflict(
             "features",
             "are without \"layering\"",
             "\"layering\" too, which every clone needs",
@@ -478,7 +478,7 @@ async fn clone(mut call: Call) -> Answer {
         .into());
     }
     if !matches!(body.clone_format, None | Some(1 | 2)) {
-        return Err(Problem::field("cloneFormat", "is neither 1 nor 2", "1, 2 or nothing").into());
+        return Err(Fault::field("cloneFormat", "is neither 1 nor 2", "1, 2 or nothing").into());
     }
     spec.clone_format = body.clone_format;
     let source = call.place();
@@ -528,17 +528,17 @@ fn not_cloned(
     target: &Place,
     error: ceph::Error,
     deadline: std::time::Instant,
-) -> Problem {
+) -> Fault {
     let name = raw.name.to_string();
     let image = &found.name;
     if found.header.features.0 & LAYERING == 0 {
         let detail = format!("Image {image:?} does not have the feature layering, so that it cannot be cloned.");
-        return Problem::new(Kind::Conflict, detail)
+        return Fault::new(Kind::Conflict, detail)
             .correction("Copy the image instead.")
             .errno(error.errno().unwrap_or(Errno::EINVAL));
     }
     match error.errno() {
-        Some(Errno::EXDEV) => Problem::new(
+        Some(Errno::EXDEV) => Fault::new(
             Kind::Conflict,
             format!("A clone of format 1 cannot be in another namespace, here {:?}.", target.namespace),
         )
@@ -547,7 +547,7 @@ fn not_cloned(
              `ceph osd set-require-min-compat-client mimic`.",
         )
         .errno(Errno::EXDEV),
-        Some(Errno::EINVAL) if raw.protection != Protection::Protected => Problem::new(
+        Some(Errno::EINVAL) if raw.protection != Protection::Protected => Fault::new(
             Kind::Conflict,
             format!("Snapshot {name:?} of image {image:?} is not protected, which a clone of format 1 needs."),
         )
@@ -556,7 +556,7 @@ fn not_cloned(
              `ceph osd set-require-min-compat-client mimic`.",
         )
         .errno(Errno::EINVAL),
-        Some(Errno::EINVAL | Errno::ENOSYS) => Problem::new(
+        Some(Errno::EINVAL | Errno::ENOSYS) => Fault::new(
             Kind::FieldConflict,
             format!("The cluster refuses this layout of a clone: {error}."),
         )

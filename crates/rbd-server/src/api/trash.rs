@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::http::{Method, StatusCode};
 use ceph::{Errno, IoContext};
 use rbd::{trash, why};
-use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::fault::{Fault, Kind};
 use rbd_model::image::Image;
 use rbd_model::names::check_new;
 use rbd_model::trash::{TrashItem, TrashSource, TrashState};
@@ -78,12 +78,12 @@ async fn restore(mut call: Call) -> Answer {
             let name = name.unwrap_or_else(|| item.name.clone());
             refuse_unrestorable(&io, &item, deadline)?;
             io.trash_restore(&id, &name).map_err(|error| match error.errno() {
-                Some(Errno::EEXIST) => Problem::new(Kind::Exists, format!("There is an image {name:?} already."))
+                Some(Errno::EEXIST) => Fault::new(Kind::Exists, format!("There is an image {name:?} already."))
                     .correction("Restore it under another name: {\"name\": \"…\"}.")
                     .errno(Errno::EEXIST),
                 // With EBADF its id is in the directory already: another call has restored it.
                 Some(Errno::ENOENT | Errno::EBADF) => {
-                    Problem::new(Kind::TrashNotFound, format!("Image {id:?} has left the trash in the meantime."))
+                    Fault::new(Kind::TrashNotFound, format!("Image {id:?} has left the trash in the meantime."))
                         .errno(Errno::ENOENT)
                 }
                 _ => why::explain(&io, &name, &id, error, deadline),
@@ -95,18 +95,18 @@ async fn restore(mut call: Call) -> Answer {
     Ok(located(json(StatusCode::OK, &image)?, &location))
 }
 
-fn refuse_unrestorable(io: &IoContext, item: &TrashItem, deadline: Instant) -> Result<(), Problem> {
+fn refuse_unrestorable(io: &IoContext, item: &TrashItem, deadline: Instant) -> Result<(), Fault> {
     if item.state == TrashState::Damaged {
         return trash::find(io, &item.id, deadline).map(drop);
     }
     let headless = rbd::header::read_header(io, &item.id, deadline).is_ok_and(|header| header.is_none());
     if item.state == TrashState::Removing || headless {
-        return Err(Problem::new(Kind::Removing, format!("Image {:?} is being removed for good.", item.name))
+        return Err(Fault::new(Kind::Removing, format!("Image {:?} is being removed for good.", item.name))
             .cause("A part of its data is gone already, so that nothing whole can be restored.")
             .correction("Remove it again to finish that."));
     }
     if item.source == TrashSource::Migration {
-        return Err(Problem::new(Kind::Conflict, format!("Image {:?} is the source of a migration.", item.name))
+        return Err(Fault::new(Kind::Conflict, format!("Image {:?} is the source of a migration.", item.name))
             .correction("Finish or abort the migration with `rbd migration`."));
     }
     Ok(())

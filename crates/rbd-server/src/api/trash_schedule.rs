@@ -6,7 +6,7 @@ use axum::http::{Method, StatusCode};
 use jiff::Timestamp;
 use rbd::operations::schedule::{LONGEST, SHORTEST, Schedule, seconds};
 use rbd::pool_use;
-use rbd_model::fault::Fault as Problem;
+use rbd_model::fault::Fault;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -119,17 +119,17 @@ impl From<Schedule> for TrashSchedule {
 }
 
 /// A time of a body, within bounds.
-fn time(field: &str, text: &str, least: Duration, most: Duration, allowed: &str) -> Result<u64, Problem> {
-    let time = duration(text).map_err(|wrong| Problem::field(field, format!("{text:?}: {wrong}"), allowed))?;
+fn time(field: &str, text: &str, least: Duration, most: Duration, allowed: &str) -> Result<u64, Fault> {
+    let time = duration(text).map_err(|wrong| Fault::field(field, format!("{text:?}: {wrong}"), allowed))?;
     if (least..=most).contains(&time) {
         Ok(time.as_secs())
     } else {
-        Err(Problem::field(field, format!("is {text:?}"), allowed))
+        Err(Fault::field(field, format!("is {text:?}"), allowed))
     }
 }
 
 impl NewSchedule {
-    fn checked(&self, call: &Call) -> Result<Schedule, Problem> {
+    fn checked(&self, call: &Call) -> Result<Schedule, Fault> {
         let now = Timestamp::now();
         let interval_seconds = time("interval", &self.interval, SHORTEST, LONGEST, "a time from 1m to 366d")?;
         let age = |text: &String| time("olderThan", text, Duration::ZERO, LONGEST, "a time up to 366d");
@@ -137,7 +137,7 @@ impl NewSchedule {
         if let Some(percent) = self.pool_fuller_than_percent
             && !(1..=99).contains(&percent)
         {
-            return Err(Problem::field("poolFullerThanPercent", format!("is {percent}"), "a number from 1 to 99"));
+            return Err(Fault::field("poolFullerThanPercent", format!("is {percent}"), "a number from 1 to 99"));
         }
         Ok(Schedule {
             place: call.place(),

@@ -14,7 +14,7 @@ use rbd::layout::check_object_map;
 use rbd::workers::{Slot, within};
 use rbd_format::Name;
 use rbd_format::diff::{DiffError, DiffParser, DiffVersion, Event, Record};
-use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::fault::{Fault, Kind};
 use rbd_model::image::INCOMPLETE_KEY;
 use rbd_model::reason::Act;
 use schemars::JsonSchema;
@@ -113,7 +113,7 @@ pub async fn get(call: Call) -> Answer {
 }
 
 /// Checks that the diff can start from a snapshot.
-async fn started_from(call: &Call, held: Held, from: &str, to: Option<&str>) -> Result<Held, Problem> {
+async fn started_from(call: &Call, held: Held, from: &str, to: Option<&str>) -> Result<Held, Fault> {
     let (image, from, to) = (call.param("image").to_owned(), from.to_owned(), to.map(str::to_owned));
     let run = move |_: &rbd::link::Connection| {
         let snapshots = held.image().map(Image::snapshots).transpose()?.unwrap_or_default();
@@ -121,7 +121,7 @@ async fn started_from(call: &Call, held: Held, from: &str, to: Option<&str>) -> 
         let first = id(&from).ok_or_else(|| snapshot_not_found(&image, &from))?;
         match to.as_deref().and_then(id) {
             Some(last) if last < first => {
-                Err(Problem::field_conflict("from", "is newer than `to`", "a snapshot older than the one in `to`"))
+                Err(Fault::field_conflict("from", "is newer than `to`", "a snapshot older than the one in `to`"))
             }
             _ => Ok(held),
         }
@@ -153,7 +153,7 @@ fn listed(request_id: String, slot: Slot, finder: Finder, held: Held, pieces: Ve
             listing.begun = true;
             let item = Changed { offset_bytes: offset, length_bytes: length, exists: data };
             if let Err(error) = serde_json::to_writer(&mut bytes, &item) {
-                return Some((Err(Problem::new(Kind::Internal, error.to_string())), None));
+                return Some((Err(Fault::new(Kind::Internal, error.to_string())), None));
             }
         }
         if listing.finder.done() {
@@ -226,7 +226,7 @@ pub async fn post(mut call: Call) -> Answer {
     let body = Incoming::of(&mut call, DIFF_TYPE)?;
     // A task of its own: when the client leaves, this handler is dropped, but the image must be closed.
     let task = tokio::spawn(apply(call, body, slot));
-    task.await.map_err(|error| Problem::new(Kind::Internal, error.to_string()))?
+    task.await.map_err(|error| Fault::new(Kind::Internal, error.to_string()))?
 }
 
 async fn apply(mut call: Call, mut body: Incoming, slot: Slot) -> Answer {
@@ -287,13 +287,13 @@ enum First {
     End,
 }
 
-fn wrong(error: &DiffError) -> Problem {
-    Problem::new(Kind::NotADiff, format!("The body is no diff: {error}."))
+fn wrong(error: &DiffError) -> Fault {
+    Fault::new(Kind::NotADiff, format!("The body is no diff: {error}."))
         .correction("Send what `rbd export-diff` or GET of a diff with format=stream gives.")
 }
 
 /// Reads up to the first data. What came of it, and what came after it in the same piece, is returned.
-async fn plan(parser: &mut DiffParser, body: &mut Incoming) -> Result<(Plan, (First, Bytes)), Problem> {
+async fn plan(parser: &mut DiffParser, body: &mut Incoming) -> Result<(Plan, (First, Bytes)), Fault> {
     let mut plan = Plan::default();
     while let Some(bytes) = body.next().await? {
         let mut input: &[u8] = &bytes;
@@ -325,13 +325,13 @@ async fn plan(parser: &mut DiffParser, body: &mut Incoming) -> Result<(Plan, (Fi
         }
     }
     Err(parser.finish().err().map_or_else(
-        || Problem::new(Kind::NotADiff, "The body is empty; a diff has a header at least."),
+        || Fault::new(Kind::NotADiff, "The body is empty; a diff has a header at least."),
         |error| wrong(&error),
     ))
 }
 
 /// Checks that the diff fits the image, marks that as incomplete, and gives it its size.
-async fn begin(call: &Call, name: &str, plan: Plan) -> Result<(Held, Layout), Problem> {
+async fn begin(call: &Call, name: &str, plan: Plan) -> Result<(Held, Layout), Fault> {
     let (name, place, deadline) = (name.to_owned(), call.place(), call.deadline);
     let reason = format!(
         "A diff was begun to be applied by {} at {:.0} and has not finished.",
@@ -349,7 +349,7 @@ async fn begin(call: &Call, name: &str, plan: Plan) -> Result<(Held, Layout), Pr
         }
         if let Some(to) = plan.to.as_ref().filter(|to| has(to)) {
             let to = to.to_string();
-            return Err(Problem::new(Kind::Exists, format!("Image {name:?} has the snapshot {to:?} already."))
+            return Err(Fault::new(Kind::Exists, format!("Image {name:?} has the snapshot {to:?} already."))
                 .cause("The diff leads to it: it seems to be applied already.")
                 .with("snapshots", vec![Value::from(to)]));
         }
@@ -380,8 +380,8 @@ fn in_time(deadline: Instant) -> impl Fn(u64, u64) -> ControlFlow<()> + Sync {
 }
 
 /// Giving the image its size took too long.
-fn late(image: &str) -> Problem {
-    Problem::new(
+fn late(image: &str) -> Fault {
+    Fault::new(
         Kind::Conflict,
         format!("Shrinking image {image:?} to the size of the diff takes longer than a request."),
     )
@@ -395,7 +395,7 @@ async fn receive(
     parser: &mut DiffParser,
     body: &mut Incoming,
     (first, mut rest): (First, Bytes),
-) -> Result<(), Problem> {
+) -> Result<(), Fault> {
     let mut ended = false;
     match first {
         First::Data(offset, bytes) => sink.write(offset, &bytes).await?,
@@ -414,7 +414,7 @@ async fn receive(
             }
         }
         if ended && !input.is_empty() {
-            return Err(Problem::new(Kind::NotADiff, "The body goes on after the end of the diff.")
+            return Err(Fault::new(Kind::NotADiff, "The body goes on after the end of the diff.")
                 .correction("Send one diff and nothing after it: to apply it again finishes the image."));
         }
         match body.next().await? {
@@ -436,7 +436,7 @@ async fn finish(sink: Sink, plan: Plan) -> Result<Sink, Failed> {
             let to = to.to_string();
             match image.create_snapshot(&to) {
                 Err(error) if error.is(Errno::EEXIST) => {
-                    return Err(Problem::new(Kind::Exists, format!("Another client has made the snapshot {to:?} meanwhile."))
+                    return Err(Fault::new(Kind::Exists, format!("Another client has made the snapshot {to:?} meanwhile."))
                         .correction("Look at that snapshot; if it is not what the diff leads to, delete it and apply the diff again."));
                 }
                 made => made?,

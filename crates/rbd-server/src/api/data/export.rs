@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use ceph::Access;
-use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::fault::{Fault, Kind};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -44,7 +44,7 @@ pub struct Opened {
 ///
 /// # Errors
 /// `image-not-found`, `snapshot-not-found`, `removing`; `conflict` for the head of an incomplete image.
-pub async fn opened(call: &Call, snapshot: Option<String>) -> Result<Opened, Problem> {
+pub async fn opened(call: &Call, snapshot: Option<String>) -> Result<Opened, Fault> {
     let (place, name, deadline) = (call.place(), call.param("image").to_owned(), call.deadline);
     call.in_lane(&lane(&call.place()), move |connection| {
         let io = connection.context(&place.pool, &place.namespace)?;
@@ -60,7 +60,7 @@ pub async fn opened(call: &Call, snapshot: Option<String>) -> Result<Opened, Pro
             })?;
             etag = Some(format!("\"{}-{id}\"", image.id()?));
         } else if let Some(reason) = incomplete(&image)? {
-            return Err(Problem::new(Kind::Conflict, format!("The data of image {name:?} is not whole."))
+            return Err(Fault::new(Kind::Conflict, format!("The data of image {name:?} is not whole."))
                 .cause(reason)
                 .correction("Delete it and import it again; snapshots from before can be exported."));
         }

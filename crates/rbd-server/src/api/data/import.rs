@@ -11,7 +11,7 @@ use rbd::link::Connection;
 use rbd::operations::Filling;
 use rbd::workers::{Slot, within};
 use rbd::{format_1, pool_use};
-use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::fault::{Fault, Kind};
 use rbd_model::image::{INCOMPLETE_KEY, Image};
 use rbd_model::names::check_new;
 use schemars::JsonSchema;
@@ -61,12 +61,12 @@ pub struct Import {
 
 impl Import {
     /// The size the image gets.
-    fn size(&self, call: &Call) -> Result<ImageSize, Problem> {
+    fn size(&self, call: &Call) -> Result<ImageSize, Fault> {
         let length =
             match call.headers.get(header::CONTENT_LENGTH) {
                 Some(value) => {
                     Some(value.to_str().ok().and_then(|text| text.parse::<u64>().ok()).ok_or_else(|| {
-                        Problem::field("Content-Length", "is not a number", "the body's length in bytes")
+                        Fault::field("Content-Length", "is not a number", "the body's length in bytes")
                     })?)
                 }
                 None => None,
@@ -74,19 +74,19 @@ impl Import {
         let size = match (length, self.size_bytes) {
             (Some(length), Some(size)) if length != size => {
                 let wrong = format!("is {size}, and the Content-Length is {length}");
-                return Err(Problem::field_conflict("sizeBytes", wrong, "the same as the Content-Length, or nothing"));
+                return Err(Fault::field_conflict("sizeBytes", wrong, "the same as the Content-Length, or nothing"));
             }
             (Some(size), _) | (None, Some(size)) => size,
             (None, None) => {
                 let allowed = "the number of bytes that come, or a Content-Length";
-                return Err(Problem::field_conflict("sizeBytes", "is missing, as is the Content-Length", allowed));
+                return Err(Fault::field_conflict("sizeBytes", "is missing, as is the Content-Length", allowed));
             }
         };
         image_size_or_empty("sizeBytes", size)
     }
 
     /// The layout the image gets.
-    fn spec(&self) -> Result<ImageSpec, Problem> {
+    fn spec(&self) -> Result<ImageSpec, Fault> {
         let names = |text: &String| match text.as_str() {
             "" => Vec::new(),
             names => names.split(',').map(str::to_owned).collect(),
@@ -112,7 +112,7 @@ pub async fn put(mut call: Call) -> Answer {
     let body = Incoming::of(&mut call, RAW_TYPE)?;
     // A task of its own: when the client leaves, this handler is dropped, but the image must be marked and closed.
     let task = tokio::spawn(import(call, body, size, spec, slot));
-    task.await.map_err(|error| Problem::new(Kind::Internal, error.to_string()))?
+    task.await.map_err(|error| Fault::new(Kind::Internal, error.to_string()))?
 }
 
 async fn import(mut call: Call, mut body: Incoming, size: ImageSize, spec: ImageSpec, slot: Slot) -> Answer {
@@ -171,7 +171,7 @@ async fn import(mut call: Call, mut body: Incoming, size: ImageSize, spec: Image
 
 /// Records that an image is about to be filled: for as long as that is unfinished the image is shown as incomplete, and
 /// when this process is killed, another marks it. So nothing of an import is ever taken for a whole image.
-async fn begin(call: &Call, name: &str) -> Result<Filling, Problem> {
+async fn begin(call: &Call, name: &str) -> Result<Filling, Fault> {
     let (owned, deadline) = (name.to_owned(), call.deadline);
     call.placed(move |connection, io| match rbd::directory::find(io, &owned, deadline)? {
         None => Ok(()),
@@ -181,8 +181,8 @@ async fn begin(call: &Call, name: &str) -> Result<Filling, Problem> {
     call.app.operations.begin_filling(call.operation_request(), &call.place(), name).await
 }
 
-fn exists(connection: &Connection, io: &IoContext, name: &str, deadline: Instant) -> Problem {
-    let problem = Problem::new(Kind::Exists, format!("There is an image {name:?} already."));
+fn exists(connection: &Connection, io: &IoContext, name: &str, deadline: Instant) -> Fault {
+    let problem = Fault::new(Kind::Exists, format!("There is an image {name:?} already."));
     let image = read_image(connection, io, name, deadline);
     if image.as_ref().is_ok_and(|image| image.format == 1) {
         return format_1::taken(name);
@@ -195,7 +195,7 @@ fn exists(connection: &Connection, io: &IoContext, name: &str, deadline: Instant
 }
 
 /// Makes the image, marks it as incomplete, and opens it.
-async fn create(call: &Call, name: &str, size: ImageSize, spec: ImageSpec) -> Result<(Held, Layout), Problem> {
+async fn create(call: &Call, name: &str, size: ImageSize, spec: ImageSpec) -> Result<(Held, Layout), Fault> {
     let (name, place, deadline) = (name.to_owned(), call.place(), call.deadline);
     let reason =
         format!("Its import by {} was begun at {:.0} and has not finished.", call.principal.name, Timestamp::now());
@@ -222,19 +222,19 @@ async fn received(mut sink: Sink, body: &mut Incoming, size_bytes: u64) -> Resul
     }
 }
 
-async fn receive(sink: &mut Sink, body: &mut Incoming, size_bytes: u64) -> Result<(), Problem> {
+async fn receive(sink: &mut Sink, body: &mut Incoming, size_bytes: u64) -> Result<(), Fault> {
     let mut offset = 0;
     while let Some(bytes) = body.next().await? {
         if body.came > size_bytes {
             let text = format!("More than the {size_bytes} bytes came that were promised.");
-            return Err(Problem::new(Kind::FieldConflict, text).correction("Send sizeBytes as it is."));
+            return Err(Fault::new(Kind::FieldConflict, text).correction("Send sizeBytes as it is."));
         }
         sink.write(offset, &bytes).await?;
         offset += bytes.len() as u64;
     }
     if offset != size_bytes {
         let text = format!("{offset} bytes came instead of {size_bytes}.");
-        return Err(Problem::new(Kind::FieldConflict, text)
+        return Err(Fault::new(Kind::FieldConflict, text)
             .correction("Delete the image and send all bytes, or sizeBytes as it is."));
     }
     sink.flush().await
@@ -252,7 +252,7 @@ pub async fn unmark(sink: Sink) -> Result<Sink, Failed> {
 }
 
 /// The image as the API shows it.
-pub async fn read(call: &Call, name: String) -> Result<Image, Problem> {
+pub async fn read(call: &Call, name: String) -> Result<Image, Fault> {
     let (place, deadline) = (call.place(), call.deadline);
     call.in_lane(&lane(&call.place()), move |connection| {
         let io = connection.context(&place.pool, &place.namespace)?;

@@ -14,7 +14,7 @@ use ceph::{Errno, Image, Pending};
 use http_body_util::BodyExt as _;
 use prometheus_client::metrics::counter::Counter;
 use rbd::workers::within;
-use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::fault::{Fault, Kind};
 
 use super::source::is_zero;
 use super::trouble;
@@ -65,19 +65,19 @@ impl Incoming {
     ///
     /// # Errors
     /// `bad-request` when the client stands still or breaks off.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
         loop {
             let Ok(frame) = tokio::time::timeout(self.idle, self.body.frame()).await else {
                 let text =
                     format!("The client has sent nothing for {} s after {} bytes.", self.idle.as_secs(), self.came);
-                return Err(Problem::new(Kind::BadRequest, text));
+                return Err(Fault::new(Kind::BadRequest, text));
             };
             let frame = match frame {
                 None => return Ok(None),
                 Some(Ok(frame)) => frame,
                 Some(Err(error)) => {
                     let text = format!("The body broke off after {} bytes: {error}.", self.came);
-                    return Err(Problem::new(Kind::BadRequest, text));
+                    return Err(Fault::new(Kind::BadRequest, text));
                 }
             };
             // Trailers are no data.
@@ -168,7 +168,7 @@ impl Sink {
     ///
     /// # Errors
     /// What Ceph gives, for these or for earlier ones.
-    pub async fn write(&mut self, mut offset: u64, mut bytes: &[u8]) -> Result<(), Problem> {
+    pub async fn write(&mut self, mut offset: u64, mut bytes: &[u8]) -> Result<(), Fault> {
         if offset != self.at + self.gathered() as u64 {
             self.send().await?;
         }
@@ -200,7 +200,7 @@ impl Sink {
     }
 
     /// Takes up bytes for which there is room.
-    async fn gather(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+    async fn gather(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         if self.chunk.is_none() {
             if self.sparse && is_zero(bytes) {
                 self.zeros += bytes.len();
@@ -218,7 +218,7 @@ impl Sink {
     }
 
     /// Memory for a chunk: used before, or shared, or beyond the share when nothing of this stream is in flight.
-    async fn reserve(&mut self) -> Result<(Vec<u8>, Option<Share>), Problem> {
+    async fn reserve(&mut self) -> Result<(Vec<u8>, Option<Share>), Fault> {
         loop {
             if let Some(used) = self.stock.lock().unwrap_or_else(PoisonError::into_inner).pop() {
                 return Ok(used);
@@ -237,7 +237,7 @@ impl Sink {
     ///
     /// # Errors
     /// What Ceph gives, for this or for earlier ones.
-    pub async fn zero(&mut self, mut offset: u64, mut length: u64) -> Result<(), Problem> {
+    pub async fn zero(&mut self, mut offset: u64, mut length: u64) -> Result<(), Fault> {
         // Large parts in steps, each of which is answered within the deadline.
         const STEP_BYTES: u64 = 256 << 20;
         self.send().await?;
@@ -252,7 +252,7 @@ impl Sink {
     }
 
     /// Starts to write what is gathered.
-    async fn send(&mut self) -> Result<(), Problem> {
+    async fn send(&mut self) -> Result<(), Fault> {
         // Zeros alone are there already.
         self.zeros = 0;
         let Some(chunk) = self.chunk.take() else { return Ok(()) };
@@ -272,7 +272,7 @@ impl Sink {
         &mut self,
         bytes: usize,
         write: impl FnOnce(&Image) -> ceph::Result<Pending<()>>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Fault> {
         while self.in_flight_bytes + bytes > WINDOW_BYTES.max(bytes) || self.in_flight.len() >= WINDOW_WRITES {
             self.oldest().await?;
         }
@@ -282,7 +282,7 @@ impl Sink {
             self.landed(done)?;
         }
         let Some(image) = self.held.image() else {
-            return Err(Problem::new(Kind::Internal, "The image is closed already."));
+            return Err(Fault::new(Kind::Internal, "The image is closed already."));
         };
         let pending = write(image).map_err(|error| trouble(&self.app, error))?;
         self.in_flight.push_back((pending, bytes));
@@ -291,7 +291,7 @@ impl Sink {
     }
 
     /// Waits for the oldest write.
-    async fn oldest(&mut self) -> Result<(), Problem> {
+    async fn oldest(&mut self) -> Result<(), Fault> {
         let Some((pending, _)) = self.in_flight.front_mut() else { return Ok(()) };
         match tokio::time::timeout(self.app.deadline, pending).await {
             Ok(done) => self.landed(done),
@@ -300,7 +300,7 @@ impl Sink {
     }
 
     /// Takes the oldest write off, which is done.
-    fn landed(&mut self, done: ceph::Result<()>) -> Result<(), Problem> {
+    fn landed(&mut self, done: ceph::Result<()>) -> Result<(), Fault> {
         if let Some((_, bytes)) = self.in_flight.pop_front() {
             self.in_flight_bytes -= bytes;
         }
@@ -311,7 +311,7 @@ impl Sink {
     ///
     /// # Errors
     /// What Ceph gives for any write.
-    pub async fn flush(&mut self) -> Result<(), Problem> {
+    pub async fn flush(&mut self) -> Result<(), Fault> {
         self.send().await?;
         self.start(0, Image::flush).await?;
         while !self.in_flight.is_empty() {
@@ -326,12 +326,12 @@ impl Sink {
     /// What the call gives; then the image is closed.
     pub async fn call<T: Send + 'static>(
         mut self,
-        call: impl FnOnce(&Image) -> Result<T, Problem> + Send + 'static,
+        call: impl FnOnce(&Image) -> Result<T, Fault> + Send + 'static,
     ) -> Result<(Self, T), Failed> {
         let held = std::mem::take(&mut self.held);
         let run = move || {
             let Some(image) = held.image() else {
-                return Err(Problem::new(Kind::Internal, "The image is closed already."));
+                return Err(Fault::new(Kind::Internal, "The image is closed already."));
             };
             let answer = call(image);
             Ok((held, answer))
@@ -363,13 +363,13 @@ impl Sink {
 
 /// A call on a sink's image that failed; the sink is gone when the call did not come back in time.
 pub struct Failed {
-    pub problem: Problem,
+    pub problem: Fault,
     pub sink: Option<Box<Sink>>,
 }
 
 /// Ceph does not write.
-fn late() -> Problem {
-    Problem::new(Kind::CephUnavailable, "Ceph has not written the data in time.").errno(Errno::ETIMEDOUT).retry_after(5)
+fn late() -> Fault {
+    Fault::new(Kind::CephUnavailable, "Ceph has not written the data in time.").errno(Errno::ETIMEDOUT).retry_after(5)
 }
 
 /// The outcome of what is done already.

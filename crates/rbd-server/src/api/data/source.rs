@@ -16,7 +16,7 @@ use ceph::{Extent, Image, Pending};
 use futures_util::Stream;
 use prometheus_client::metrics::counter::Counter;
 use rbd::workers::{Slot, within};
-use rbd_model::fault::{Fault as Problem, Kind};
+use rbd_model::fault::{Fault, Kind};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -69,7 +69,7 @@ pub struct Layout {
 
 impl Layout {
     /// Of an open image, at the snapshot it is switched to.
-    pub fn of(image: &Image) -> Result<Self, Problem> {
+    pub fn of(image: &Image) -> Result<Self, Fault> {
         const FAST_DIFF: u64 = 1 << 4;
         const INVALID: u64 = 1 << 0 | 1 << 1;
         let object_bytes = image.stat()?.object_size_bytes.max(1);
@@ -106,7 +106,7 @@ pub struct Finder {
 }
 
 /// The image back from a worker, and what was found.
-type Found = Result<(Held, Vec<Piece>, u64), Problem>;
+type Found = Result<(Held, Vec<Piece>, u64), Fault>;
 
 impl Finder {
     /// A finder for a search; blocking calls run in the lane.
@@ -132,13 +132,13 @@ impl Finder {
     ///
     /// # Errors
     /// What Ceph gives; then the image is closed.
-    pub async fn next(&mut self, held: Held) -> Result<(Held, Vec<Piece>), Problem> {
+    pub async fn next(&mut self, held: Held) -> Result<(Held, Vec<Piece>), Fault> {
         let found = self.start(held).await;
         self.take(found)
     }
 
-    fn take(&mut self, found: Result<Found, tokio::task::JoinError>) -> Result<(Held, Vec<Piece>), Problem> {
-        let (held, pieces, next) = found.map_err(|error| Problem::new(Kind::Internal, error.to_string()))??;
+    fn take(&mut self, found: Result<Found, tokio::task::JoinError>) -> Result<(Held, Vec<Piece>), Fault> {
+        let (held, pieces, next) = found.map_err(|error| Fault::new(Kind::Internal, error.to_string()))??;
         self.search.range.start = next;
         Ok((held, pieces))
     }
@@ -147,7 +147,7 @@ impl Finder {
 /// The pieces of one window. Blocks.
 fn find(held: Held, layout: Layout, search: &Search) -> Found {
     let Some(image) = held.image() else {
-        return Err(Problem::new(Kind::Internal, "The image is closed already."));
+        return Err(Fault::new(Kind::Internal, "The image is closed already."));
     };
     let Range { start, end } = search.range;
     let whole_objects = search.whole_objects;
@@ -252,11 +252,11 @@ enum Cut {
     /// The client is gone: nothing to report.
     Gone,
     /// Something to report.
-    Because(Problem),
+    Because(Fault),
 }
 
-impl From<Problem> for Cut {
-    fn from(problem: Problem) -> Self {
+impl From<Fault> for Cut {
+    fn from(problem: Fault) -> Self {
         Self::Because(problem)
     }
 }
@@ -447,13 +447,13 @@ impl<F: Form> Reader<F> {
                         return Err(Cut::Gone);
                     }
                     let text = format!("Ceph has not delivered {length} bytes at {offset} in time.");
-                    return Err(Problem::new(Kind::CephUnavailable, text).into());
+                    return Err(Fault::new(Kind::CephUnavailable, text).into());
                 };
                 self.in_flight_bytes -= length;
                 let bytes = read.map_err(|error| trouble(&self.app, error))?;
                 if bytes.len() != length {
                     let text = format!("{} bytes came for {length} at {offset}: the image has shrunk.", bytes.len());
-                    return Err(Problem::new(Kind::Conflict, text).into());
+                    return Err(Fault::new(Kind::Conflict, text).into());
                 }
                 match self.form.data(offset, &bytes) {
                     Some(before) => {
@@ -489,7 +489,7 @@ impl<F: Form> Reader<F> {
                 Err(_) if self.taken.load(Ordering::Relaxed) != before => {}
                 Err(_) => {
                     let text = format!("The client has taken nothing for {} s.", idle.as_secs());
-                    return Err(Problem::new(Kind::BadRequest, text).into());
+                    return Err(Fault::new(Kind::BadRequest, text).into());
                 }
             }
         };

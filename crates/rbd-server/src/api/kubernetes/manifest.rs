@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use rbd_model::fault::Fault as Problem;
+use rbd_model::fault::Fault;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -232,19 +232,19 @@ fn is_label(text: &str) -> bool {
 ///
 /// # Errors
 /// `invalid-field`.
-pub fn check_label(field: &str, text: &str) -> Result<(), Problem> {
+pub fn check_label(field: &str, text: &str) -> Result<(), Fault> {
     if is_label(text) {
         return Ok(());
     }
     let allowed = format!("1 to {LABEL} of a-z, 0-9 and '-', beginning and ending with a letter or digit");
-    Err(Problem::field(field, "is not a DNS label", allowed))
+    Err(Fault::field(field, "is not a DNS label", allowed))
 }
 
 /// Whether a text is a DNS name, such as that of a volume, a claim or a Secret.
 ///
 /// # Errors
 /// `invalid-field`.
-pub fn check_subdomain(field: &str, text: &str) -> Result<(), Problem> {
+pub fn check_subdomain(field: &str, text: &str) -> Result<(), Fault> {
     // Kubernetes bounds the whole, not the labels.
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let label =
@@ -254,16 +254,16 @@ pub fn check_subdomain(field: &str, text: &str) -> Result<(), Problem> {
     }
     let allowed =
         format!("1 to {SUBDOMAIN} of a-z, 0-9, '-' and '.', each part beginning and ending with a letter or digit");
-    Err(Problem::field(field, "is not a DNS name", allowed))
+    Err(Fault::field(field, "is not a DNS name", allowed))
 }
 
 /// Whether a text can be the name of a CSI driver: as a DNS name, but 63 long at most.
 ///
 /// # Errors
 /// `invalid-field`.
-pub fn check_driver(field: &str, text: &str) -> Result<(), Problem> {
+pub fn check_driver(field: &str, text: &str) -> Result<(), Fault> {
     if text.len() > LABEL {
-        return Err(Problem::field(field, "is too long", format!("a DNS name of at most {LABEL} bytes")));
+        return Err(Fault::field(field, "is too long", format!("a DNS name of at most {LABEL} bytes")));
     }
     check_subdomain(field, text)
 }
