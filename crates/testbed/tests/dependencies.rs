@@ -1,6 +1,6 @@
-//! Which crate may depend on which, and what those may do that are pure.
+//! Which crate may depend on which, what those may do that are pure, and where no two modules need each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -81,6 +81,9 @@ const PURE_STD: &[(&str, &[&str])] = &[
 
 /// What pure crates may not do, however it is named.
 const FORBIDDEN: &[&str] = &["::now(", "println!", "eprintln!", "print!(", "dbg!(", "env!(", "include_bytes!("];
+
+/// The crates in which modules depend on each other one way too.
+const WITHOUT_CIRCLES: &[&str] = &["entry-model", "rbd", "rbd-model"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -168,6 +171,136 @@ fn impure(code: &str) -> Vec<String> {
             .extend(used.iter().filter(|item| !items.contains(&item.as_str())).map(|item| format!("{module}::{item}")));
     }
     found
+}
+
+/// A module's path below its crate.
+type Module = Vec<String>;
+
+/// The paths that a source names and that begin with `crate`, `self` or `super`, as paths below the crate. Of a list in braces
+/// each item is one.
+fn named_modules(code: &str, module: &[String]) -> Vec<Module> {
+    let mut named = Vec::new();
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    for start in ["crate::", "self::", "super::"] {
+        for (at, _) in code.match_indices(start) {
+            // `super::super::x` is read from its first word.
+            if code[..at].ends_with(|c: char| is_word(c) || c == ':') {
+                continue;
+            }
+            let mut base = if start == "crate::" { Vec::new() } else { module.to_vec() };
+            let mut rest = &code[at + start.len()..];
+            if start == "super::" {
+                base.pop();
+                while let Some(after) = rest.strip_prefix("super::") {
+                    base.pop();
+                    rest = after;
+                }
+            }
+            follow(base, rest, &mut named);
+        }
+    }
+    named
+}
+
+/// Follows `a::b`, or each item of `a::{b, c::d}`, from a base. What is left.
+fn follow<'a>(mut base: Module, mut rest: &'a str, named: &mut Vec<Module>) -> &'a str {
+    loop {
+        if let Some(mut list) = rest.strip_prefix('{') {
+            loop {
+                list = follow(base.clone(), list.trim_start_matches([',', ' ', '\n']), named);
+                // An alias: `x as y`.
+                let end = list.find([',', '}']).unwrap_or(list.len());
+                list = list[end..].trim_start_matches([',', ' ', '\n']);
+                if let Some(after) = list.strip_prefix('}') {
+                    return after;
+                }
+                if list.is_empty() {
+                    return list;
+                }
+            }
+        }
+        let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+        base.push(rest[..end].to_owned());
+        rest = &rest[end..];
+        match rest.strip_prefix("::") {
+            Some(after) => rest = after,
+            None => break,
+        }
+    }
+    named.push(base);
+    rest
+}
+
+/// Which module of a crate needs which others.
+fn module_graph(directory: &Path) -> BTreeMap<Module, BTreeSet<Module>> {
+    let source_root = directory.join("src");
+    let modules: BTreeMap<Module, String> = sources(directory)
+        .into_iter()
+        .map(|(path, code)| {
+            let path = path.strip_prefix(&source_root).expect("a source is below src").with_extension("");
+            let mut module: Module = path.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+            if module.last().is_some_and(|last| last == "mod" || last == "lib" || last == "main") {
+                module.pop();
+            }
+            (module, code)
+        })
+        .filter(|(module, _)| !module.is_empty())
+        .collect();
+    let needs = |module: &Module, code: &str| {
+        let mut needed = BTreeSet::new();
+        for mut named in named_modules(code, module) {
+            while !named.is_empty() && !modules.contains_key(&named) {
+                named.pop();
+            }
+            if !named.is_empty() && named != *module {
+                needed.insert(named);
+            }
+        }
+        needed
+    };
+    modules.iter().map(|(module, code)| (module.clone(), needs(module, code))).collect()
+}
+
+/// The modules that need each other: what is left when those are taken out, again and again, that need none that is left, or
+/// that none that is left needs.
+fn circles(mut graph: BTreeMap<Module, BTreeSet<Module>>) -> Vec<String> {
+    loop {
+        let needed: BTreeSet<Module> = graph.values().flatten().cloned().collect();
+        let before = graph.len();
+        graph.retain(|module, needs| !needs.is_empty() && needed.contains(module));
+        let left: BTreeSet<Module> = graph.keys().cloned().collect();
+        for needs in graph.values_mut() {
+            needs.retain(|module| left.contains(module));
+        }
+        if graph.len() == before {
+            return graph.keys().map(|module| module.join("::")).collect();
+        }
+    }
+}
+
+#[test]
+fn modules_of_layered_crates_need_each_other_one_way() {
+    let members = members();
+    for name in WITHOUT_CIRCLES {
+        let circles = circles(module_graph(&members[*name]));
+        assert!(circles.is_empty(), "{name}: each of these needs another of them: {circles:#?}");
+    }
+}
+
+#[test]
+fn circle_of_modules_is_found_through_lists_and_parents() {
+    let module = |path: &str| path.split("::").map(str::to_owned).collect::<Module>();
+    let named = named_modules("use crate::{a::B, c::{D as E, f::G}};\nsuper::h::i(); self::k::l()", &module("m::n"));
+    let expected: Vec<Module> = ["a::B", "c::D", "c::f::G", "m::n::k::l", "m::h::i"].into_iter().map(module).collect();
+    assert_eq!(named, expected);
+    let needs = |all: &[&str]| all.iter().map(|path| module(path)).collect::<BTreeSet<_>>();
+    let graph = BTreeMap::from([
+        (module("a"), needs(&["b"])),
+        (module("b"), needs(&["c", "d"])),
+        (module("c"), needs(&["b"])),
+        (module("d"), needs(&[])),
+    ]);
+    assert_eq!(circles(graph), ["b", "c"]);
 }
 
 #[test]
