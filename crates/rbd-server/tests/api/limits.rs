@@ -65,7 +65,8 @@ fn an_idle_connection_is_kept_and_a_head_that_does_not_arrive_is_not_waited_for(
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let ended = ends_after(used(&brief));
-            assert!((3..10).contains(&ended.as_secs()), "{ended:?} instead of 3 s");
+            // The service's clock starts a little before this one.
+            assert!((2900..10_000).contains(&ended.as_millis()), "{ended:?} instead of 3 s");
         });
         scope.spawn(|| {
             let mut kept = used(service());

@@ -119,7 +119,7 @@ fn lines_are_whole_and_none_is_missing_however_many_call() {
             scope.spawn(move || {
                 for number in 0..50 {
                     let path = format!("/api/v1/pools/none-{thread}-{number}?confirm={name}");
-                    client.delete(&path).unwrap().expect(400);
+                    client.delete(&path).unwrap().expect(409);
                 }
             });
         }
