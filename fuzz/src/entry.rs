@@ -12,7 +12,7 @@ use entry_model::{
     PathRewrite, PathType, Policy, PortRef, Protocol, Routes, Rule, Secret, Service, ServiceKind, ServicePort,
     Snapshot,
 };
-use entry_translate::{BuildSettings, build};
+use entry_translate::{TranslateSettings, translate};
 use nginx_conf::lexer::lex;
 use nginx_conf::shape::check;
 use nginx_conf::{Modules, Origin, Settings, TemplateError, Version, origin_of, reason_of, render, render_template};
@@ -40,7 +40,7 @@ fn settings() -> [Settings; 2] {
 
 /// Makes routes and configurations of a snapshot; the routes.
 fn served(snapshot: &Snapshot) -> Routes {
-    let built = build(snapshot, &BuildSettings::default());
+    let built = translate(snapshot, &TranslateSettings::default());
     for settings in settings() {
         check(&built.routes, &render(&built.routes, &settings));
     }

@@ -10,7 +10,7 @@ use entry_model::{
     Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, Meta, PathType, PortRef, Service, ServiceKind,
     ServicePort, Snapshot,
 };
-use entry_translate::{BuildSettings, build};
+use entry_translate::{TranslateSettings, translate};
 
 use crate::stage::Stage;
 
@@ -61,9 +61,9 @@ fn snapshot(routes: u32) -> Snapshot {
 
 /// The time that passed, and the processor time.
 fn once(snapshot: &Snapshot, routes: u32) -> Result<(Duration, Duration)> {
-    let (build_settings, conf) = (BuildSettings::default(), nginx_conf::Settings::default());
+    let (translate_settings, conf) = (TranslateSettings::default(), nginx_conf::Settings::default());
     let (began, before) = (Instant::now(), thread_time()?);
-    let built = build(snapshot, &build_settings);
+    let built = translate(snapshot, &translate_settings);
     let generation = nginx_conf::render(&built.routes, &conf);
     let took = (began.elapsed(), thread_time()?.saturating_sub(before));
     let count: usize = built.routes.hosts.values().map(|host| host.rules.len()).sum();
@@ -81,7 +81,7 @@ pub fn render(stage: &Stage) -> Result<Vec<Figure>> {
     let sizes = [1000, 10_000, 50_000].map(|routes| (routes, snapshot(routes)));
     let mut times = [const { Vec::new() }; 3];
     for (_, snapshot) in &sizes {
-        drop(build(snapshot, &BuildSettings::default()));
+        drop(translate(snapshot, &TranslateSettings::default()));
     }
     // In turns, so that what slows the machine slows all sizes.
     for _ in 0..rounds {

@@ -7,7 +7,7 @@ use entry_model::{
     FieldPath, Ingress, IngressBackend, Key, Kind, Meta, ObjectRef, Reason, Service, Snapshot, Verdicts,
 };
 
-use crate::BuildSettings;
+use crate::TranslateSettings;
 use crate::draft::{Draft, words};
 
 /// How old an object is among others: when it was made, and its index. Of those that ask for the same, the lowest gets it.
@@ -59,13 +59,13 @@ impl Source<'_> {
 
 /// The Services with the label and the Ingresses of our classes, by kind, namespace and name: in the order in which a
 /// snapshot holds them, which is kind to caches.
-pub fn attach<'a>(snapshot: &'a Snapshot, settings: &BuildSettings) -> Vec<Attached<'a>> {
+pub fn attach<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> Vec<Attached<'a>> {
     let put_aside = |object: &ObjectRef| is_aside(snapshot, settings, object);
     all(snapshot, settings).filter(|attached| !put_aside(&attached.object)).collect()
 }
 
 /// The same, of those that are put aside: they take part in nothing, and what their namespace has stays with it.
-pub fn aside<'a>(snapshot: &'a Snapshot, settings: &BuildSettings) -> Vec<Attached<'a>> {
+pub fn aside<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> Vec<Attached<'a>> {
     if settings.quarantine.is_empty() && snapshot.unreadable.is_empty() {
         return Vec::new();
     }
@@ -74,11 +74,11 @@ pub fn aside<'a>(snapshot: &'a Snapshot, settings: &BuildSettings) -> Vec<Attach
 }
 
 /// What nginx refused, or could not be read: it is told so at the end.
-fn is_aside(snapshot: &Snapshot, settings: &BuildSettings, object: &ObjectRef) -> bool {
+fn is_aside(snapshot: &Snapshot, settings: &TranslateSettings, object: &ObjectRef) -> bool {
     settings.quarantine.contains_key(object) || snapshot.unreadable.contains_key(object)
 }
 
-fn all<'a>(snapshot: &'a Snapshot, settings: &BuildSettings) -> impl Iterator<Item = Attached<'a>> {
+fn all<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> impl Iterator<Item = Attached<'a>> {
     let (label, value) = &settings.service_selector;
     let services = snapshot.services.iter().filter(move |(_, service)| service.meta.labels.get(label) == Some(value));
     let classes = || snapshot.classes.values().filter(|class| class.controller == settings.controller);
@@ -100,7 +100,7 @@ fn all<'a>(snapshot: &'a Snapshot, settings: &BuildSettings) -> impl Iterator<It
 }
 
 /// The verdicts on what took part, and on what could not.
-pub fn verdicts(attached: Vec<Attached<'_>>, snapshot: &Snapshot, settings: &BuildSettings) -> Verdicts {
+pub fn verdicts(attached: Vec<Attached<'_>>, snapshot: &Snapshot, settings: &TranslateSettings) -> Verdicts {
     let finished = attached.into_iter().map(|Attached { object, source, draft }| {
         let generation = source.meta().generation;
         (object, draft.verdict(generation))

@@ -1,7 +1,7 @@
 //! A snapshot of a cluster's objects becomes routes, and a verdict on every object.
 //!
 //! ```text
-//! Snapshot ──build──► Routes + Verdicts
+//! Snapshot ──translate──► Routes + Verdicts
 //! ```
 //!
 //! Pure: no clock, no files, no network, and no word of nginx. What comes out is sorted and depends on nothing but the arguments;
@@ -43,6 +43,6 @@ mod translate;
 mod unit;
 
 pub use bounds::{Bound, Bounds};
-pub use settings::{BuildSettings, Defaults, Ownership};
+pub use settings::{Defaults, Ownership, TranslateSettings};
 pub use tls::GoodSecret;
-pub use translate::{Built, Translator, build};
+pub use translate::{Translation, Translator, translate};

@@ -24,7 +24,7 @@ pub struct Certificates {
     unnamed: HashMap<usize, Vec<usize>>,
     /// What each object has offered for which host.
     known: HashSet<(usize, Option<HostName>, CertificateId)>,
-    /// As [`crate::Built::good`].
+    /// As [`crate::Translation::good`].
     pub good: BTreeMap<Key, GoodSecret>,
 }
 

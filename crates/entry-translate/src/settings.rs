@@ -25,9 +25,9 @@ pub struct Defaults {
     pub max_body_bytes: u64,
 }
 
-/// What [`crate::build`] needs to know beside the objects.
+/// What [`crate::translate`] needs to know beside the objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuildSettings {
+pub struct TranslateSettings {
     /// `spec.controller` of the `IngressClasses` that are served here.
     pub controller: String,
     /// The label, name and value, of the Services that are served without an Ingress.
@@ -40,7 +40,7 @@ pub struct BuildSettings {
     pub ownership: Ownership,
     /// How much is served.
     pub bounds: Bounds,
-    /// Which namespace holds what since earlier, as [`crate::Built::held`] has it, the record that counts more first. It comes after
+    /// Which namespace holds what since earlier, as [`crate::Translation::held`] has it, the record that counts more first. It comes after
     /// what the snapshot has.
     pub held: Vec<Arc<Holdings>>,
     /// What listeners do where no annotation says otherwise. Only what is said of foreign annotations depends on it.
@@ -48,21 +48,21 @@ pub struct BuildSettings {
     /// Objects that are put aside: why, and in words what is wrong with each, to which is added what becomes of it. They
     /// contribute nothing.
     pub quarantine: BTreeMap<ObjectRef, (Reason, String)>,
-    /// Secrets as they were when they last gave a whole certificate, as [`crate::Built::good`] has them: one that is broken now goes
+    /// Secrets as they were when they last gave a whole certificate, as [`crate::Translation::good`] has them: one that is broken now goes
     /// on giving it.
     pub last_good: BTreeMap<Key, GoodSecret>,
     /// The Secret for entries of `spec.tls` that name none.
     pub default_certificate: Option<Key>,
 }
 
-impl BuildSettings {
+impl TranslateSettings {
     /// Whether there is a listener for HTTPS.
     pub fn has_https(&self) -> bool {
         self.listeners.iter().any(|listener| listener.protocol == Scheme::Https)
     }
 }
 
-impl Default for BuildSettings {
+impl Default for TranslateSettings {
     /// As the flags have it, but for bounds, of which there are none.
     fn default() -> Self {
         Self {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use entry_model::{FieldPath, Key, Kind, ObjectRef, Reason, Secret, Snapshot};
 
-use crate::BuildSettings;
+use crate::TranslateSettings;
 use crate::attach::{Age, Attached, Source};
 use crate::certificate::{Loaded, load};
 use crate::claim::TlsClaim;
@@ -51,7 +51,7 @@ type Missing = (Reason, String);
 /// Reads the certificates that objects bring, the oldest object's first.
 pub fn certificates(
     snapshot: &Snapshot,
-    settings: &BuildSettings,
+    settings: &TranslateSettings,
     claims: &mut [(&TlsClaim, Age)],
     attached: &mut [Attached<'_>],
 ) -> Certificates {
@@ -136,7 +136,7 @@ fn tell(found: &Found, now: i64, site: Site, draft: &mut Draft) {
     }
 }
 
-fn read(snapshot: &Snapshot, settings: &BuildSettings, key: &Key) -> Result<Found, Missing> {
+fn read(snapshot: &Snapshot, settings: &TranslateSettings, key: &Key) -> Result<Found, Missing> {
     let object = ObjectRef::new(Kind::Secret, key.clone());
     let said = |words: &str| format!("{} cannot be used: {words}", named(&object));
     let invalid = |words: &str| Err((Reason::InvalidRef, said(words)));

@@ -10,11 +10,11 @@ use crate::claim::Claims;
 use crate::contest::Contest;
 use crate::merge::{Merger, Merging};
 use crate::owners::Listed;
-use crate::{BuildSettings, Defaults, GoodSecret, Ownership, attach, bounds, claim, owners, solver, tls};
+use crate::{Defaults, GoodSecret, Ownership, TranslateSettings, attach, bounds, claim, owners, solver, tls};
 
-/// What [`build`] makes.
+/// What [`translate`] makes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Built {
+pub struct Translation {
     /// What is served.
     pub routes: Routes,
     /// What is said of each object that concerns this controller.
@@ -47,11 +47,11 @@ pub struct Built {
 /// - All rules of a host with a certificate that is for it redirect to HTTPS unless their object says
 ///   `sparrow/ssl-redirect: "false"`, whichever object the certificate came with. No certificate is for every host, so rules
 ///   without a host redirect only if their object says `"true"`.
-pub fn build(snapshot: &Snapshot, settings: &BuildSettings) -> Built {
+pub fn translate(snapshot: &Snapshot, settings: &TranslateSettings) -> Translation {
     Translator::default().translate(snapshot, settings)
 }
 
-/// Makes routes of one snapshot after the other. What comes of a snapshot is the same as [`build`] makes of it; what did not
+/// Makes routes of one snapshot after the other. What comes of a snapshot is the same as [`translate`] makes of it; what did not
 /// change since the last one is not made again: what an object asks for that is as it was, with the Services that it names,
 /// and a host for which the same is asked.
 #[derive(Debug, Default)]
@@ -73,8 +73,8 @@ struct Known {
 }
 
 impl Translator {
-    /// As [`build`].
-    pub fn translate(&mut self, snapshot: &Snapshot, settings: &BuildSettings) -> Built {
+    /// As [`translate`].
+    pub fn translate(&mut self, snapshot: &Snapshot, settings: &TranslateSettings) -> Translation {
         if self.defaults != settings.defaults {
             self.claims.clear();
         }
@@ -118,7 +118,7 @@ impl Translator {
         self.merger.keep_policies(&mut routes);
         let mut verdicts = attach::verdicts(attached, snapshot, settings);
         verdicts.extend(told);
-        Built { routes, verdicts, good, held }
+        Translation { routes, verdicts, good, held }
     }
 
     /// What each of these objects asks for. It is known of those that did not change, nor a Service that they name.
@@ -126,7 +126,7 @@ impl Translator {
         &mut self,
         attached: &[Attached<'_>],
         snapshot: &Snapshot,
-        settings: &BuildSettings,
+        settings: &TranslateSettings,
         changed: &HashSet<ObjectRef>,
         known: &mut HashMap<ObjectRef, Known>,
     ) -> Vec<Arc<Claims>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entry_model::{Finding, Holdings, Key, Kind, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts};
-use entry_translate::{Built, GoodSecret, Translator};
+use entry_translate::{GoodSecret, Translation, Translator};
 use nginx_conf::{Generation, Origin, TemplateError};
 use nginx_process::Shortage;
 
@@ -15,7 +15,7 @@ use crate::quarantine::Quarantine;
 /// Makes configurations.
 #[derive(Debug)]
 pub struct Generator {
-    build: entry_translate::BuildSettings,
+    translation: entry_translate::TranslateSettings,
     translator: Translator,
     conf: nginx_conf::Settings,
     template: Option<String>,
@@ -52,7 +52,7 @@ impl Generator {
         let record =
             flags.objects.host_record.as_ref().map(|path| HostRecord::new(path, &flags.program.volume)).transpose()?;
         Ok(Self {
-            build: flags.build_settings(),
+            translation: flags.translate_settings(),
             translator: Translator::default(),
             conf: flags.nginx_settings(nginx_version)?,
             template: template.transpose()?,
@@ -70,13 +70,13 @@ impl Generator {
     /// The template fails.
     pub fn render(&mut self, snapshot: &Snapshot) -> anyhow::Result<Rendered> {
         self.quarantine.release_changed(snapshot);
-        let mut settings = self.build.clone();
+        let mut settings = self.translation.clone();
         settings.now = jiff::Timestamp::now().as_second();
         settings.last_good.clone_from(&self.last_good);
         settings.held = vec![Arc::clone(&self.held)];
         let (routes, mut verdicts, generation) = loop {
             settings.quarantine = self.quarantine.reasons();
-            let Built { routes, verdicts, good, held } = self.translator.translate(snapshot, &settings);
+            let Translation { routes, verdicts, good, held } = self.translator.translate(snapshot, &settings);
             match self.write(&routes) {
                 Ok(generation) => {
                     self.last_good = good;

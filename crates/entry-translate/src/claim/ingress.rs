@@ -8,7 +8,7 @@ use entry_model::{
 };
 
 use super::{Claim, Claims, DefaultClaim, TlsClaim, forward, looks_like_pattern, protocol, unavailable};
-use crate::BuildSettings;
+use crate::TranslateSettings;
 use crate::draft::{Draft, named, quoted};
 use crate::host::host;
 use crate::options::{Options, options};
@@ -20,7 +20,7 @@ use crate::theirs::Context;
 const SPEC: FieldPath<'_> = FieldPath::root("spec");
 
 /// What an Ingress asks for. `tls`: whether its hosts may have certificates.
-pub fn claims(ingress: &Ingress, snapshot: &Snapshot, settings: &BuildSettings, tls: bool) -> Claims {
+pub fn claims(ingress: &Ingress, snapshot: &Snapshot, settings: &TranslateSettings, tls: bool) -> Claims {
     let service = Key { namespace: ingress.meta.namespace.clone(), name: String::new() };
     Asking { snapshot, settings, tls, ingress, draft: Draft::default(), service }.ask()
 }
@@ -28,7 +28,7 @@ pub fn claims(ingress: &Ingress, snapshot: &Snapshot, settings: &BuildSettings, 
 /// An Ingress that is asked what it wants.
 struct Asking<'a> {
     snapshot: &'a Snapshot,
-    settings: &'a BuildSettings,
+    settings: &'a TranslateSettings,
     /// Whether its hosts may have certificates.
     tls: bool,
     ingress: &'a Ingress,

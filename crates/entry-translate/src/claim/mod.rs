@@ -9,7 +9,7 @@ use entry_model::{
     Action, Backend, Forward, HostName, Key, Match, PathRewrite, Policy, PortRef, Protocol, ServicePort, Snapshot,
 };
 
-use crate::BuildSettings;
+use crate::TranslateSettings;
 use crate::attach::Source;
 use crate::draft::{Draft, quoted};
 use crate::options::Options;
@@ -61,7 +61,7 @@ pub struct TlsClaim {
 
 /// Asks an object. `tls`: whether its hosts may have certificates. What comes of it depends on nothing else than the object,
 /// the Services that it names, and the settings.
-pub fn claims(source: Source<'_>, snapshot: &Snapshot, settings: &BuildSettings, tls: bool) -> Claims {
+pub fn claims(source: Source<'_>, snapshot: &Snapshot, settings: &TranslateSettings, tls: bool) -> Claims {
     match source {
         Source::Service(object) => service::claims(object, settings),
         Source::Ingress(object) => ingress::claims(object, snapshot, settings, tls),

@@ -3,7 +3,7 @@
 use entry_model::{Action, FieldPath, HostName, Kind, Match, PathMatch, Reason, Service};
 
 use super::{Claim, Claims, forward, looks_like_pattern, port_ref, protocol, unavailable};
-use crate::BuildSettings;
+use crate::TranslateSettings;
 use crate::draft::Draft;
 use crate::host::host;
 use crate::options::options;
@@ -18,13 +18,13 @@ const PATH: Site = Site::Annotation("sparrow/path");
 const PORT: Site = Site::Annotation("sparrow/port");
 
 /// What a Service with the label asks for: one rule.
-pub fn claims(service: &Service, settings: &BuildSettings) -> Claims {
+pub fn claims(service: &Service, settings: &TranslateSettings) -> Claims {
     let mut draft = Draft::default();
     let rule = rule(service, settings, &mut draft);
     Claims { rules: rule.into_iter().collect(), draft, ..Claims::default() }
 }
 
-fn rule(service: &Service, settings: &BuildSettings, draft: &mut Draft) -> Option<Claim> {
+fn rule(service: &Service, settings: &TranslateSettings, draft: &mut Draft) -> Option<Claim> {
     let spec = FieldPath::root("spec");
     let context = Context { defaults: &settings.defaults, paths: &[], tls: true };
     let options = options(Kind::Service, &service.meta.annotations, &context, draft);

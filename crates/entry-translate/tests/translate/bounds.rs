@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use entry_model::{HostName, Ingress, Kind, ObjectRef, Outcome, Reason};
-use entry_translate::{Bound, Bounds, BuildSettings, Built};
+use entry_translate::{Bound, Bounds, TranslateSettings, Translation};
 
 use crate::support::{Objects, exposed, ingress, key, prefix, rule, service, settings, with_rule};
 
@@ -19,12 +19,12 @@ fn hosts(prefix: &str, count: usize) -> impl Iterator<Item = String> {
     (0..count).map(move |number| format!("{prefix}{number}.example"))
 }
 
-fn with(bounds: Bounds, before: &Built, ingresses: &[Ingress]) -> Built {
+fn with(bounds: Bounds, before: &Translation, ingresses: &[Ingress]) -> Translation {
     let objects = ingresses.iter().fold(Objects::new(), |objects, ingress| objects.ingress(ingress.clone()));
-    objects.build_with(&BuildSettings { bounds, held: vec![Arc::clone(&before.held)], ..settings() })
+    objects.translate_with(&TranslateSettings { bounds, held: vec![Arc::clone(&before.held)], ..settings() })
 }
 
-fn served(built: &Built) -> Vec<String> {
+fn served(built: &Translation) -> Vec<String> {
     built.routes.hosts.keys().map(ToString::to_string).collect()
 }
 
@@ -33,7 +33,7 @@ fn at(namespace: &str, name: &str) -> ObjectRef {
 }
 
 /// What is said of bounds: the fields, and one message for all.
-fn told(built: &Built, object: &ObjectRef, part: &str) -> Vec<String> {
+fn told(built: &Translation, object: &ObjectRef, part: &str) -> Vec<String> {
     let findings =
         built.verdicts[object].findings().into_iter().filter(|finding| finding.reason == Reason::BoundExceeded);
     findings
@@ -51,7 +51,7 @@ fn the_newest_hosts_of_a_namespace_are_left_out() {
     let bounds = Bounds { hosts: Bound { namespace: 3, ..NONE }, ..Bounds::NONE };
     let ingresses =
         [of("a", "old", 1, hosts("a", 2)), of("a", "new", 2, hosts("x", 2)), of("b", "old", 3, hosts("b", 3))];
-    let built = with(bounds, &Built::default(), &ingresses);
+    let built = with(bounds, &Translation::default(), &ingresses);
     assert_eq!(served(&built), ["a0.example", "a1.example", "b0.example", "b1.example", "b2.example", "x0.example"]);
     let part = "Of the hosts of one namespace at most 3 are served (--max-hosts-per-namespace)";
     assert_eq!(told(&built, &at("a", "new"), part), ["spec.rules[1].host"]);
@@ -62,7 +62,8 @@ fn the_newest_hosts_of_a_namespace_are_left_out() {
 #[test]
 fn the_newest_hosts_of_all_are_left_out() {
     let bounds = Bounds { hosts: Bound { all: 3, ..NONE }, ..Bounds::NONE };
-    let before = with(bounds, &Built::default(), &[of("b", "web", 5, hosts("b", 2)), of("a", "web", 1, hosts("a", 1))]);
+    let before =
+        with(bounds, &Translation::default(), &[of("b", "web", 5, hosts("b", 2)), of("a", "web", 1, hosts("a", 1))]);
     // An old object that is edited is not what was there before.
     let built = with(bounds, &before, &[of("b", "web", 5, hosts("b", 2)), of("a", "web", 1, hosts("a", 9))]);
     assert_eq!(served(&built), ["a0.example", "b0.example", "b1.example"]);
@@ -91,7 +92,7 @@ fn rules_and_patterns_have_bounds_of_their_own() {
         of("c", "w", 2, stars("c")),
         of("d", "w", 3, stars("d").into_iter().take(1)),
     ];
-    let built = with(bounds, &Built::default(), &ingresses);
+    let built = with(bounds, &Translation::default(), &ingresses);
     let path = |n| format!("spec.rules[0].http.paths[{n}].path");
     let part = "(--max-rules-per-namespace)";
     assert_eq!(told(&built, &at("a", "many"), part), [path(2), path(3)], "a long path counts for several");
@@ -113,7 +114,7 @@ fn rules_of_an_old_object_that_is_edited_push_out_nobodys() {
         (ingress.meta.namespace, ingress.meta.created) = (namespace.to_owned(), created);
         ingress
     };
-    let before = with(bounds, &Built::default(), &[with_paths("a", 1, 1), with_paths("b", 2, 5)]);
+    let before = with(bounds, &Translation::default(), &[with_paths("a", 1, 1), with_paths("b", 2, 5)]);
     let built = with(bounds, &before, &[with_paths("a", 1, 100), with_paths("b", 2, 5)]);
     assert!(told(&built, &at("b", "web"), "").is_empty());
     assert_eq!(built.routes.hosts.values().map(|host| host.rules.len()).collect::<Vec<_>>(), [1, 5]);
@@ -133,7 +134,7 @@ fn rules_that_become_longer_push_out_nobodys() {
     let theirs = with_paths("b", 2, &plain(4));
     // What is asked for twice is one rule, and makes room for no other.
     for before in [plain(2), [plain(2), plain(2), plain(2)].concat()] {
-        let before = with(bounds, &Built::default(), &[with_paths("a", 1, &before), theirs.clone()]);
+        let before = with(bounds, &Translation::default(), &[with_paths("a", 1, &before), theirs.clone()]);
         for now in [&long, &plain(6)] {
             let built = with(bounds, &before, &[with_paths("a", 1, now), theirs.clone()]);
             assert!(told(&built, &at("b", "web"), "").is_empty(), "{now:?}: {}", built.routes);
@@ -146,7 +147,7 @@ fn what_is_over_a_bound_is_kept_from_nobody() {
     let bounds = Bounds { hosts: Bound { namespace: 2, ..NONE }, ..Bounds::NONE };
     let theirs = of("b", "web", 9, ["h0.example".to_owned(), "h5.example".to_owned()]);
     let evil = of("a", "web", 1, hosts("h", 9));
-    let built = with(bounds, &Built::default(), &[evil.clone(), theirs.clone()]);
+    let built = with(bounds, &Translation::default(), &[evil.clone(), theirs.clone()]);
     assert_eq!(served(&built), ["h0.example", "h1.example", "h5.example"]);
     let conflicts =
         built.verdicts[&at("b", "web")].findings().into_iter().filter(|told| told.reason == Reason::Conflicted);
@@ -154,7 +155,7 @@ fn what_is_over_a_bound_is_kept_from_nobody() {
     // No more of it when it is put aside.
     let objects = Objects::new().ingress(evil).ingress(theirs);
     let quarantine = [(at("a", "web"), (Reason::RefusedByNginx, "no".to_owned()))].into();
-    let built = objects.build_with(&BuildSettings { bounds, quarantine, ..settings() });
+    let built = objects.translate_with(&TranslateSettings { bounds, quarantine, ..settings() });
     assert_eq!(served(&built), ["h5.example"]);
 }
 
@@ -163,7 +164,7 @@ fn what_several_ask_for_counts_once() {
     let bounds =
         Bounds { rules: Bound { namespace: 1, all: 1 }, hosts: Bound { namespace: 1, all: 1 }, ..Bounds::NONE };
     let ingresses = [of("a", "one", 1, hosts("a", 1)), of("a", "two", 2, hosts("a", 1))];
-    let built = with(bounds, &Built::default(), &ingresses);
+    let built = with(bounds, &Translation::default(), &ingresses);
     assert_eq!(told(&built, &at("a", "two"), ""), Vec::<String>::new());
     assert_eq!(built.verdicts[&at("a", "two")].findings()[0].reason, Reason::Conflicted);
 }
@@ -175,7 +176,7 @@ fn services_have_the_same_bounds() {
         .service(exposed("a", []))
         .service(exposed("b", []))
         .service(service("c"))
-        .build_with(&BuildSettings { bounds, ..settings() });
+        .translate_with(&TranslateSettings { bounds, ..settings() });
     let object = ObjectRef::new(Kind::Service, key("shop", "b"));
     assert_eq!(told(&built, &object, "(--max-rules-per-namespace)"), ["metadata.name"]);
 }
@@ -188,7 +189,7 @@ fn what_hosts_for_proofs_take_over_counts() {
         |number: usize| rule(Some(&format!("s{number}.w.example")), vec![prefix("/.well-known/acme-challenge/t")]);
     let mut web = with_rule("web", Some("*.w.example"), paths);
     web.rules.extend((0..9).map(solver));
-    let built = Objects::new().ingress(web).build_with(&BuildSettings { bounds, ..settings() });
+    let built = Objects::new().ingress(web).translate_with(&TranslateSettings { bounds, ..settings() });
     let count = |name: &str| built.routes.hosts[&HostName::Exact(name.to_owned())].rules.len();
     assert_eq!([count("s0.w.example"), count("s1.w.example"), count("s8.w.example")], [11, 1, 1]);
     let told = told(&built, &at("shop", "web"), "serves proofs only. Of the rules of one namespace, with");

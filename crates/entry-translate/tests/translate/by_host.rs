@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entry_model::{Kind, Meta, Namespace, Object, ObjectRef, Reason, Routes, Snapshot};
-use entry_translate::{Bound, Bounds, BuildSettings, Built, Ownership, Translator, build};
+use entry_translate::{Bound, Bounds, Ownership, TranslateSettings, Translation, Translator, translate};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -84,14 +84,14 @@ fn any_change() -> impl Strategy<Value = Change> {
 /// A cluster that changes, and what of earlier snapshots matters for later ones.
 struct Cluster {
     snapshot: Snapshot,
-    settings: BuildSettings,
+    settings: TranslateSettings,
 }
 
 impl Cluster {
     fn new(ownership: Ownership) -> Self {
         let mut snapshot = Snapshot::default();
         snapshot.put(class("sparrow"));
-        Self { snapshot, settings: BuildSettings { ownership, ..settings() } }
+        Self { snapshot, settings: TranslateSettings { ownership, ..settings() } }
     }
 
     /// One of the objects that there are.
@@ -133,7 +133,7 @@ impl Cluster {
     }
 
     /// What of this comes again with the next snapshot.
-    fn remember(&mut self, built: &Built) {
+    fn remember(&mut self, built: &Translation) {
         self.settings.held = vec![Arc::clone(&built.held)];
         self.settings.last_good.clone_from(&built.good);
     }
@@ -153,7 +153,7 @@ proptest! {
             for change in changes {
                 cluster.apply(change);
             }
-            let expected = build(&cluster.snapshot, &cluster.settings);
+            let expected = translate(&cluster.snapshot, &cluster.settings);
             let built = translator.translate(&cluster.snapshot, &cluster.settings);
             prop_assert!(built == expected, "{}\n{:#?}\n{}\n{:#?}", built.routes, built.verdicts, expected.routes, expected.verdicts);
             // No policy stays that nobody has.

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use entry_model::{Found, Ingress, Kind, Listener, Outcome, Reason, Request, Routes, Scheme, Secret};
-use entry_translate::{BuildSettings, Built, GoodSecret};
+use entry_translate::{GoodSecret, TranslateSettings, Translation};
 
 use crate::support::{
     NOW, Objects, assert_routes, assert_verdict, backend, exposed, ingress, meta, object, prefix, rule, secret,
@@ -26,7 +26,7 @@ const SECRET: &str = "spec.tls[0].secretName";
 fn a_host_with_a_certificate_is_redirected_to() {
     let secret = secret("tls", &["a.example.com"]);
     let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls")).secret(secret.clone());
-    let built = objects.build();
+    let built = objects.translate();
     assert_routes(&built, &[REDIRECTED, "a.example.com certificate (Secret shop/tls)"]);
     assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Accepted, &[]);
     assert_eq!(built.verdicts.len(), 1);
@@ -47,12 +47,12 @@ fn a_host_with_a_certificate_is_redirected_to() {
 #[test]
 fn what_is_not_pem_is_not_passed_on() {
     let mut secret = secret("tls", &["a.example.com"]);
-    let clean = Objects::new().service(service("web")).ingress(web(&[], "tls")).secret(secret.clone()).build();
+    let clean = Objects::new().service(service("web")).ingress(web(&[], "tls")).secret(secret.clone()).translate();
     for part in [&mut secret.certificate, &mut secret.key] {
         part.splice(..0, *b"subject=evil\r\n");
         part.extend(b"}\ntrailing $text\n");
     }
-    let built = Objects::new().service(service("web")).ingress(web(&[], "tls")).secret(secret).build();
+    let built = Objects::new().service(service("web")).ingress(web(&[], "tls")).secret(secret).translate();
     assert_routes(&built, &[REDIRECTED, "a.example.com certificate (Secret shop/tls)"]);
     assert_eq!((built.routes, built.verdicts), (clean.routes, clean.verdicts));
 }
@@ -78,7 +78,7 @@ fn a_key_keeps_its_form() {
     let mut secret = secret("tls", &["a.example.com"]);
     let key = sec1(&secret);
     secret.key = key.clone().into_bytes();
-    let built = Objects::new().service(service("web")).ingress(web(&[], "tls")).secret(secret).build();
+    let built = Objects::new().service(service("web")).ingress(web(&[], "tls")).secret(secret).translate();
     let certificate = built.routes.certificates.values().next().unwrap();
     assert_eq!(String::from_utf8(certificate.key.clone()).unwrap(), key);
 }
@@ -90,11 +90,11 @@ fn redirects_can_be_turned_off_and_need_a_certificate() {
         web.meta.annotations.insert("sparrow/ssl-redirect".to_owned(), value.to_owned());
         Objects::new().service(service("web")).ingress(web).secret(secret("tls", &["a.example.com"]))
     };
-    let built = annotated("false", &["a.example.com"]).build();
+    let built = annotated("false", &["a.example.com"]).translate();
     assert_routes(&built, &[PLAIN, "a.example.com certificate (Secret shop/tls)"]);
     assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Accepted, &[]);
 
-    let built = annotated("true", &["b.example.com"]).build();
+    let built = annotated("true", &["b.example.com"]).translate();
     assert_routes(&built, &[PLAIN]);
     let annotation = "metadata.annotations[sparrow/ssl-redirect]";
     assert_verdict(
@@ -135,7 +135,7 @@ fn a_secret_that_is_missing_or_broken_leaves_http() {
     ];
     for (secret, reason, part) in cases {
         let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
-        let built = secret.into_iter().fold(objects, Objects::secret).build();
+        let built = secret.into_iter().fold(objects, Objects::secret).translate();
         assert_routes(&built, &[PLAIN]);
         assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[(SECRET, reason, part)]);
         let message = &built.verdicts[&object(Kind::Ingress, "web")].findings()[0].message;
@@ -144,7 +144,7 @@ fn a_secret_that_is_missing_or_broken_leaves_http() {
 
     let mut nameless = web(&["a.example.com"], "");
     nameless.tls[0].secret = None;
-    let built = Objects::new().service(service("web")).ingress(nameless).build();
+    let built = Objects::new().service(service("web")).ingress(nameless).translate();
     let finding = (SECRET, Reason::Unsupported, "No Secret is named");
     assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[finding]);
 }
@@ -152,13 +152,13 @@ fn a_secret_that_is_missing_or_broken_leaves_http() {
 #[test]
 fn a_renewal_that_went_wrong_leaves_the_certificate_before() {
     let serving = "a.example.com certificate (Secret shop/tls)";
-    let with = |secret: Option<Secret>, last: &Built| {
+    let with = |secret: Option<Secret>, last: &Translation| {
         let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
-        let settings = BuildSettings { last_good: last.good.clone(), ..settings() };
-        secret.into_iter().fold(objects, Objects::secret).build_with(&settings)
+        let settings = TranslateSettings { last_good: last.good.clone(), ..settings() };
+        secret.into_iter().fold(objects, Objects::secret).translate_with(&settings)
     };
     let old = signed("tls", &["a.example.com"], (2020, 2025));
-    let first = with(Some(old.clone()), &Built::default());
+    let first = with(Some(old.clone()), &Translation::default());
     assert_eq!(first.good.values().map(GoodSecret::secret).collect::<Vec<_>>(), [&old]);
     let broken = Secret { certificate: b"-".to_vec(), ..old.clone() };
     let mut last = first.clone();
@@ -188,14 +188,14 @@ fn a_renewal_that_went_wrong_leaves_the_certificate_before() {
     assert_routes(&gone, &[PLAIN]);
     assert_routes(&with(Some(broken), &gone), &[PLAIN]);
     let alone = Objects::new().secret(renewed);
-    assert!(alone.build_with(&BuildSettings { last_good: next.good, ..settings() }).good.is_empty());
+    assert!(alone.translate_with(&TranslateSettings { last_good: next.good, ..settings() }).good.is_empty());
 }
 
 #[test]
 fn a_certificate_out_of_its_time_is_served_and_said() {
     for (years, part) in [((2020, 2025), "has expired"), ((2030, 2040), "is not valid yet")] {
         let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
-        let built = objects.secret(signed("tls", &["a.example.com"], years)).build();
+        let built = objects.secret(signed("tls", &["a.example.com"], years)).translate();
         assert_routes(&built, &[REDIRECTED, "a.example.com certificate (Secret shop/tls)"]);
         let finding = (SECRET, Reason::InvalidRef, part);
         assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Accepted, &[finding]);
@@ -206,7 +206,7 @@ fn a_certificate_out_of_its_time_is_served_and_said() {
 fn the_time_changes_no_route() {
     let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
     let objects = objects.secret(secret("tls", &["a.example.com"]));
-    let at = |now| objects.build_with(&BuildSettings { now, ..BuildSettings::default() }).routes;
+    let at = |now| objects.translate_with(&TranslateSettings { now, ..TranslateSettings::default() }).routes;
     for now in [i64::MIN, 0, i64::MAX] {
         assert_eq!(at(now), at(NOW));
     }
@@ -230,7 +230,7 @@ fn a_hosts_own_certificate_comes_before_a_wildcard() {
         .ingress(deep)
         .secret(secret("wild", &["*.example.com"]))
         .secret(secret("own", &["a.example.com"]))
-        .build();
+        .translate();
     assert_routes(
         &built,
         &[
@@ -265,7 +265,7 @@ fn of_two_certificates_the_older_ingress_has_its() {
         .ingress(same)
         .secret(secret("old", &["a.example.com"]))
         .secret(secret("young", &["a.example.com"]))
-        .build();
+        .translate();
     assert!(built.routes.to_string().ends_with("(Secret shop/old)\n"), "{}", built.routes);
     assert_eq!(built.routes.certificates.len(), 1);
     let part = "Ingress shop/z-old has another certificate for \"a.example.com\", which stays in force";
@@ -278,7 +278,7 @@ fn of_two_certificates_the_older_ingress_has_its() {
 fn a_bad_host_leaves_the_others_their_certificate() {
     let web = web(&["a_b.example.com", "a.example.com"], "tls");
     let objects = Objects::new().service(service("web")).ingress(web).secret(secret("tls", &["a.example.com"]));
-    let built = objects.build();
+    let built = objects.translate();
     assert_routes(&built, &[REDIRECTED, "a.example.com certificate (Secret shop/tls)"]);
     let finding = ("spec.tls[0].hosts[0]", Reason::Invalid, "It gets no certificate, the other hosts do");
     assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[finding]);
@@ -289,14 +289,14 @@ fn a_default_backend_is_served_over_tls_for_the_hosts_that_are_named() {
     let mut global = Ingress { default_backend: Some(backend("web")), ..ingress("web") };
     global.tls = vec![tls(&["a.example.com"], "tls")];
     let objects = Objects::new().service(service("web")).secret(secret("tls", &["a.example.com"]));
-    let built = objects.ingress(global.clone()).build();
+    let built = objects.ingress(global.clone()).translate();
     let default = "default -> 10.0.0.1:80 http (Ingress shop/web)";
     assert_routes(&built, &[REDIRECTED, default, "a.example.com certificate (Secret shop/tls)"]);
     assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Accepted, &[]);
 
     global.tls[0].hosts.clear();
     let objects = Objects::new().service(service("web")).secret(secret("tls", &["a.example.com"]));
-    let built = objects.ingress(global).build();
+    let built = objects.ingress(global).translate();
     let any = "* prefix / -> 10.0.0.1:80 http (Ingress shop/web)";
     assert_routes(&built, &[any, default, "* certificate (Secret shop/tls)"]);
 }
@@ -305,8 +305,10 @@ fn a_default_backend_is_served_over_tls_for_the_hosts_that_are_named() {
 fn without_an_https_listener_tls_is_left_out() {
     let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
     let objects = objects.secret(secret("tls", &["a.example.com"]));
-    let built = objects
-        .build_with(&BuildSettings { listeners: Listener::set(&[([127, 0, 0, 1], 80).into()], &[]), ..settings() });
+    let built = objects.translate_with(&TranslateSettings {
+        listeners: Listener::set(&[([127, 0, 0, 1], 80).into()], &[]),
+        ..settings()
+    });
     assert_routes(&built, &[PLAIN]);
     let finding = ("spec.tls", Reason::Unsupported, "There is no HTTPS listener here");
     assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[finding]);
@@ -318,7 +320,7 @@ fn a_secret_that_nginx_refused_is_not_used() {
     let objects = objects.secret(secret("tls", &["a.example.com"]));
     let mut settings = settings();
     settings.quarantine.insert(object(Kind::Secret, "tls"), (Reason::RefusedByNginx, "ee key too small".to_owned()));
-    let built = objects.build_with(&settings);
+    let built = objects.translate_with(&settings);
     assert_routes(&built, &[PLAIN]);
     let words = "ee key too small";
     assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[(SECRET, Reason::InvalidRef, words)]);
@@ -330,7 +332,7 @@ fn a_secret_that_nginx_refused_is_not_used() {
 fn a_secret_that_cannot_be_read_is_not_used() {
     let mut objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
     objects.0.unreadable.insert(object(Kind::Secret, "tls"), "line 2: not base64".to_owned());
-    let built = objects.build();
+    let built = objects.translate();
     assert_routes(&built, &[PLAIN]);
     let finding = (SECRET, Reason::InvalidRef, "Secret shop/tls cannot be used: line 2: not base64");
     assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[finding]);
@@ -343,7 +345,7 @@ fn an_object_that_offers_the_same_again_and_again_is_told_once() {
     let rules = names.iter().map(|&host| rule(Some(host), vec![prefix("/")])).collect();
     let tls = (0..40).map(|entry| tls(&[], if entry % 2 == 0 { "one" } else { "other" })).collect();
     let objects = Objects::new().service(service("web")).ingress(Ingress { rules, tls, ..ingress("web") });
-    let built = objects.secret(secret("one", &names)).secret(secret("other", &names)).build();
+    let built = objects.secret(secret("one", &names)).secret(secret("other", &names)).translate();
     assert_eq!(built.routes.certificates.len(), 1);
     let part = "Ingress shop/web has another certificate for \"h0.example\", which stays in force";
     let finding = ("spec.tls[1].hosts", Reason::Conflicted, part);

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use entry_model::{Ingress, Kind, Outcome, Reason, Secret};
-use entry_translate::{BuildSettings, Built};
+use entry_translate::{TranslateSettings, Translation};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use crate::support::{Objects, assert_verdict, meta, object, prefix, secret, service, settings, tls, with_rule};
@@ -59,7 +59,7 @@ fn objects(secret: Secret) -> Objects {
 }
 
 /// The chain that is served, in PEM.
-fn served(built: &Built) -> String {
+fn served(built: &Translation) -> String {
     let chain = built.routes.certificates.values().next().map(|certificate| certificate.chain.clone());
     String::from_utf8(chain.unwrap_or_default()).expect("PEM")
 }
@@ -71,7 +71,7 @@ fn plain(pem: &[&str]) -> String {
 #[track_caller]
 fn assert_chain(text: impl Into<Vec<u8>>, expected: &[&str], outcome: Outcome, findings: &[(&str, Reason, &str)]) {
     let text = text.into();
-    let built = objects(with(text.clone(), &CHAIN.key)).build();
+    let built = objects(with(text.clone(), &CHAIN.key)).translate();
     assert_eq!(served(&built), plain(expected), "{}", String::from_utf8_lossy(&text));
     assert_verdict(&built, &object(Kind::Ingress, "web"), outcome, findings);
 }
@@ -169,7 +169,7 @@ fn each_certificate_is_issued_by_the_next() {
 #[test]
 fn the_first_certificate_is_that_of_the_key() {
     let Chain { leaf, middle, root, key } = &*CHAIN;
-    let built = objects(with(format!("{root}{middle}{leaf}"), key)).build();
+    let built = objects(with(format!("{root}{middle}{leaf}"), key)).translate();
     let told = (SECRET, Reason::InvalidRef, "tls.key is the key of certificate 3 in tls.crt, not of the first");
     assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[told]);
 }
@@ -179,12 +179,12 @@ fn a_chain_is_bounded() {
     let Chain { leaf, middle, key, .. } = &*CHAIN;
     let most: Vec<_> = (0..9).map(|_| Chain::new().root).collect();
     let refused = |text: String, words| {
-        let built = objects(with(text, key)).build();
+        let built = objects(with(text, key)).translate();
         assert!(built.routes.certificates.is_empty());
         assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[(SECRET, Reason::InvalidRef, words)]);
     };
     let ten = format!("{leaf}{}", most.concat());
-    assert!(!objects(with(ten.clone(), key)).build().routes.certificates.is_empty());
+    assert!(!objects(with(ten.clone(), key)).translate().routes.certificates.is_empty());
     refused(format!("{ten}{middle}"), "more than 10 certificates");
     refused(
         format!("{leaf}{}", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".repeat(20_000)),
@@ -199,22 +199,22 @@ fn a_chain_is_bounded() {
 #[test]
 fn a_renewal_that_is_cut_leaves_the_chain_before() {
     let Chain { leaf, middle, key, .. } = &*CHAIN;
-    let first = objects(with(format!("{leaf}{middle}"), key)).build();
+    let first = objects(with(format!("{leaf}{middle}"), key)).translate();
     let renewed = Chain::new();
     let cut = with(format!("{}{}", renewed.leaf, &renewed.middle[..300]), &renewed.key);
-    let last = objects(cut.clone()).build_with(&BuildSettings { last_good: first.good.clone(), ..settings() });
+    let last = objects(cut.clone()).translate_with(&TranslateSettings { last_good: first.good.clone(), ..settings() });
     assert_eq!(last.routes, first.routes);
     let told = (SECRET, Reason::InvalidRef, "Block 2 of tls.crt is no certificate that can be read");
     assert_verdict(&last, &object(Kind::Ingress, "web"), Outcome::Partial, &[told]);
     // Who knows of none before serves what there is.
-    assert_eq!(served(&objects(cut).build()), plain(&[&renewed.leaf]));
+    assert_eq!(served(&objects(cut).translate()), plain(&[&renewed.leaf]));
 }
 
 #[test]
 fn names_in_the_subject_count_where_there_are_no_others() {
     let key = KeyPair::generate().expect("a key");
     let certificate = parameters("a.example", &[]).self_signed(&key).unwrap().pem();
-    let built = objects(with(certificate.clone(), &key.serialize_pem())).build();
+    let built = objects(with(certificate.clone(), &key.serialize_pem())).translate();
     assert_eq!(served(&built), plain(&[&certificate]));
     let told = (SECRET, Reason::InvalidRef, "names its hosts in its subject only");
     assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Accepted, &[told]);
@@ -231,10 +231,10 @@ fn a_default_certificate_is_for_entries_without_a_secret() {
     objects = objects.ingress(web);
     objects.0.ingresses.remove(&crate::support::key("shop", "web"));
     let settings =
-        |name: &str| BuildSettings { default_certificate: Some(crate::support::key("shop", name)), ..settings() };
-    assert_eq!(served(&objects.build_with(&settings("tls"))), plain(&[leaf, middle]));
+        |name: &str| TranslateSettings { default_certificate: Some(crate::support::key("shop", name)), ..settings() };
+    assert_eq!(served(&objects.translate_with(&settings("tls"))), plain(&[leaf, middle]));
     let web = entry_model::ObjectRef::new(Kind::Ingress, crate::support::key("other", "web"));
-    let built = objects.build_with(&settings("none"));
+    let built = objects.translate_with(&settings("none"));
     let service = ("spec.rules[0].http.paths[0].backend.service.name", Reason::RefNotFound, "There is no Service");
     assert_verdict(
         &built,
@@ -242,7 +242,7 @@ fn a_default_certificate_is_for_entries_without_a_secret() {
         Outcome::Partial,
         &[service, (SECRET, Reason::RefNotFound, "There is no Secret shop/none")],
     );
-    let built = objects.build();
+    let built = objects.translate();
     assert_verdict(
         &built,
         &web,
@@ -269,7 +269,7 @@ fn certificates_are_bounded_and_the_oldest_come_first() {
     {
         let mut settings = settings();
         settings.bounds.certificates = entry_translate::Bound { namespace, all };
-        let built = objects.build_with(&settings);
+        let built = objects.translate_with(&settings);
         assert_eq!(built.routes.certificates.len(), 2);
         for (name, served) in [("d", true), ("c", true), ("b", false), ("a", false)] {
             let outcome = if served { Outcome::Accepted } else { Outcome::Partial };
@@ -282,11 +282,11 @@ fn certificates_are_bounded_and_the_oldest_come_first() {
 #[test]
 fn a_renewal_that_is_put_aside_leaves_the_certificate_before() {
     let Chain { leaf, middle, key, .. } = &*CHAIN;
-    let first = objects(with(format!("{leaf}{middle}"), key)).build();
+    let first = objects(with(format!("{leaf}{middle}"), key)).translate();
     let renewed = Chain::new();
-    let mut settings = BuildSettings { last_good: first.good.clone(), ..settings() };
+    let mut settings = TranslateSettings { last_good: first.good.clone(), ..settings() };
     settings.quarantine.insert(object(Kind::Secret, "tls"), (Reason::BoundExceeded, "there is no room".to_owned()));
-    let built = objects(with(renewed.leaf, &renewed.key)).build_with(&settings);
+    let built = objects(with(renewed.leaf, &renewed.key)).translate_with(&settings);
     assert_eq!(built.routes, first.routes);
     let told =
         (SECRET, Reason::InvalidRef, "there is no room. Until it can, the certificate that it held before is served");
@@ -306,7 +306,7 @@ fn a_certificate_that_no_host_gets_takes_no_room() {
     });
     let mut settings = settings();
     settings.bounds.certificates = entry_translate::Bound { namespace: 2, all: 2 };
-    let built = objects.ingress(fills).ingress(web).build_with(&settings);
+    let built = objects.ingress(fills).ingress(web).translate_with(&settings);
     assert_eq!(built.routes.certificates.len(), 2);
     assert_verdict(&built, &object(Kind::Ingress, "new"), Outcome::Accepted, &[]);
 }
@@ -318,7 +318,7 @@ fn a_host_whose_certificate_is_over_the_bound_is_not_redirected() {
     let mut settings = settings();
     settings.bounds.certificates = entry_translate::Bound { namespace: 0, all: 0 };
     let objects = Objects::new().service(service("web")).ingress(web).secret(secret("tls", &["a.example"]));
-    let built = objects.build_with(&settings);
+    let built = objects.translate_with(&settings);
     let host = built.routes.hosts.values().next().unwrap();
     assert!(host.certificate.is_none() && !built.routes.policy(&host.rules[0]).redirect_to_https, "{host:?}");
 }

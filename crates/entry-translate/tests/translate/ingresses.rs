@@ -17,7 +17,7 @@ fn hosts_and_paths_lead_to_services() {
         rule(Some("*.Example.com"), vec![IngressPath { path_type: PathType::ImplementationSpecific, ..prefix("/i") }]),
         rule(None, vec![IngressPath { path: None, ..prefix("") }]),
     ];
-    let built = Objects::new().service(service("web")).ingress(web).build();
+    let built = Objects::new().service(service("web")).ingress(web).translate();
     assert_routes(
         &built,
         &[
@@ -59,13 +59,13 @@ fn only_ingresses_of_our_classes_matter() {
         .ingress(of("theirs", Some("other")))
         .ingress(of("nobodys", Some("missing")))
         .ingress(of("without", None));
-    let built = objects.build();
+    let built = objects.translate();
     assert_routes(&built, &["* prefix /ours -> 10.0.0.1:80 http (Ingress shop/ours)"]);
     assert_eq!(built.verdicts.len(), 1, "nothing is said of what is not ours: {:#?}", built.verdicts);
 
     let mut default = class("default");
     default.default = true;
-    let built = objects.class(default).build();
+    let built = objects.class(default).translate();
     assert_eq!(built.routes.to_string().lines().count(), 2);
     assert_verdict(&built, &object(Kind::Ingress, "without"), Outcome::Accepted, &[]);
     assert_eq!(built.verdicts.len(), 2);
@@ -89,7 +89,7 @@ fn ports_have_numbers_and_names() {
         path("/e", name("HTTP")),
         path("/f", name("")),
     ];
-    let built = Objects::new().service(web).ingress(with_rule("web", None, paths)).build();
+    let built = Objects::new().service(web).ingress(with_rule("web", None, paths)).translate();
     assert_routes(
         &built,
         &[
@@ -135,7 +135,7 @@ fn what_leads_nowhere_is_answered_503() {
         .into_iter()
         .fold(Objects::new(), Objects::service)
         .ingress(with_rule("web", None, paths))
-        .build();
+        .translate();
     assert_routes(
         &built,
         &[
@@ -166,7 +166,7 @@ fn what_leads_nowhere_is_answered_503() {
 fn a_service_of_another_namespace_is_not_reached() {
     let mut elsewhere = service("web");
     elsewhere.meta.namespace = "other".to_owned();
-    let built = Objects::new().service(elsewhere).ingress(with_rule("web", None, vec![prefix("/")])).build();
+    let built = Objects::new().service(elsewhere).ingress(with_rule("web", None, vec![prefix("/")])).translate();
     assert_routes(&built, &["* prefix / -> unavailable (Ingress shop/web)"]);
 }
 
@@ -182,7 +182,7 @@ fn one_bad_part_leaves_the_others() {
     web.meta.annotations.insert("sparrow/path".to_owned(), "/x".to_owned());
     web.meta.annotations.insert("sparrow/read-timeout".to_owned(), "7s".to_owned());
     web.meta.annotations.insert("sparrow/strip-prefix".to_owned(), "true".to_owned());
-    let built = Objects::new().service(service("web")).ingress(web).build();
+    let built = Objects::new().service(service("web")).ingress(web).translate();
     assert_routes(&built, &["a.example.com prefix /good -> 10.0.0.1:80 http strip read=7s (Ingress shop/web)"]);
     assert_verdict(
         &built,
@@ -200,7 +200,7 @@ fn one_bad_part_leaves_the_others() {
 
 #[test]
 fn an_empty_ingress_is_refused() {
-    let built = Objects::new().ingress(ingress("empty")).build();
+    let built = Objects::new().ingress(ingress("empty")).translate();
     let finding = ("spec", Reason::Invalid, "neither rules nor a default backend");
     assert_verdict(&built, &object(Kind::Ingress, "empty"), Outcome::Refused, &[finding]);
 }
@@ -220,7 +220,7 @@ fn a_default_backend_serves_the_rest_of_its_hosts() {
     other.meta.created = 100;
     let mut rest = service("rest");
     rest.cluster_ips = vec![[10, 0, 0, 2].into()];
-    let built = Objects::new().service(service("web")).service(rest).ingress(web).ingress(other).build();
+    let built = Objects::new().service(service("web")).service(rest).ingress(web).ingress(other).translate();
     assert_routes(
         &built,
         &[
@@ -248,7 +248,7 @@ fn a_default_backend_without_rules_serves_all_that_no_rule_matches() {
         .ingress(global("a-young", 200))
         .ingress(global("z-old", 100))
         .ingress(with_rule("web", Some("a.example.com"), vec![exact("/a")]))
-        .build();
+        .translate();
     assert_routes(
         &built,
         &[
@@ -278,7 +278,7 @@ fn the_first_claim_stands() {
         .service(exposed("s", [("sparrow/host", "a.example.com"), ("sparrow/path", "/own")]))
         .ingress(created(first, 100))
         .ingress(created(second, 200))
-        .build();
+        .translate();
     assert_routes(
         &built,
         &[
@@ -317,7 +317,7 @@ fn an_annotation_of_ingress_nginx_is_not_passed_over() {
         web.meta.annotations.insert(format!("nginx.ingress.kubernetes.io/{name}"), "60".to_owned());
     }
     web.meta.annotations.insert("example.com/other".to_owned(), "60".to_owned());
-    let built = Objects::new().service(service("web")).ingress(web).build();
+    let built = Objects::new().service(service("web")).ingress(web).translate();
     let field = |name: &str| format!("metadata.annotations[nginx.ingress.kubernetes.io/{name}]");
     let (snippet, timeout) = (field("configuration-snippet"), field("proxy-read-timeout"));
     assert_verdict(

@@ -20,7 +20,7 @@ fn what_nginx_refused_contributes_nothing() {
     settings.quarantine.insert(object(Kind::Ingress, "first"), refused(&long));
     settings.quarantine.insert(object(Kind::Service, "web"), (Reason::Unsupported, "no reason".to_owned()));
     let objects = Objects::new().service(exposed("web", [])).ingress(first).ingress(second);
-    let built = objects.build_with(&settings);
+    let built = objects.translate_with(&settings);
     assert_routes(&built, &["* prefix /same -> 10.0.0.1:80 http (Ingress shop/second)"]);
     let words = (
         "",
@@ -41,7 +41,7 @@ fn what_cannot_be_read_is_refused() {
     objects.0.unreadable.insert(object(Kind::Ingress, "torn"), "line 3: mapping values are not allowed".to_owned());
     // Of what a source still has of it nothing is served: half an object is none.
     let objects = objects.ingress(with_rule("torn", None, vec![prefix("/torn")]));
-    let built = objects.build();
+    let built = objects.translate();
     assert_routes(&built, &["* prefix /web -> 10.0.0.1:80 http strip (Service shop/web)"]);
     let finding = ("", Reason::Invalid, "The object cannot be read: line 3");
     assert_verdict(&built, &object(Kind::Ingress, "torn"), Outcome::Refused, &[finding]);
@@ -52,7 +52,7 @@ fn of_a_file_that_cannot_be_read_the_good_parts_may_be_served() {
     let mut objects = Objects::new();
     let file = object(Kind::Manifest, "web.yaml:3");
     objects.0.unreadable.insert(file.clone(), "what the file said before stays in force: torn".to_owned());
-    let verdict = &objects.build().verdicts[&file];
+    let verdict = &objects.translate().verdicts[&file];
     let message =
         "The manifest cannot be read: what the file said before stays in force: torn. All else is served; correct it";
     assert_eq!((verdict.outcome(), verdict.findings()[0].message.as_str()), (Outcome::Refused, message));
@@ -67,7 +67,7 @@ fn messages_hold_little_of_objects() {
     named.meta.annotations = texts([(&*format!("sparrow/{long}"), "")]);
     let mut twin = named.clone();
     twin.meta.namespace.clone_from(&long);
-    let built = Objects::new().service(exposed("web", annotations)).ingress(named).ingress(twin).build();
+    let built = Objects::new().service(exposed("web", annotations)).ingress(named).ingress(twin).translate();
     let findings: Vec<_> = built.verdicts.values().flat_map(|verdict| verdict.findings()).collect();
     assert!(findings.len() > 5, "{findings:#?}");
     for finding in findings {
@@ -83,7 +83,7 @@ fn messages_hold_little_of_objects() {
 fn of_very_many_findings_the_first_are_told() {
     for (all, told) in [(20, 20), (21, 21), (10_000, 21)] {
         let paths = (0..all).map(|number| prefix(&format!("no-slash{number}")));
-        let built = Objects::new().ingress(with_rule("many", None, paths.collect())).build();
+        let built = Objects::new().ingress(with_rule("many", None, paths.collect())).translate();
         let verdict = &built.verdicts[&object(Kind::Ingress, "many")];
         assert_eq!((verdict.outcome(), verdict.findings().len()), (Outcome::Refused, told));
         assert_eq!(verdict.findings()[19].field, "spec.rules[0].http.paths[19].path");
@@ -158,9 +158,9 @@ fn nodes_that_are_not_ready_are_left_out_unless_none_is() {
 
 #[test]
 fn nothing_gives_nothing() {
-    let built = Objects(Snapshot::default()).build();
+    let built = Objects(Snapshot::default()).translate();
     let routes = Routes { listeners: settings().listeners, ..Routes::default() };
-    assert_eq!(built, entry_translate::Built { routes, ..entry_translate::Built::default() });
+    assert_eq!(built, entry_translate::Translation { routes, ..entry_translate::Translation::default() });
     let object = ObjectRef::new(Kind::Node, key("", "a"));
     assert_eq!(object.to_string(), "Node a");
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use entry_model::{
     Found, Holdings, HostName, Ingress, Kind, Meta, Namespace, ObjectRef, Outcome, Reason, Request, Scheme, Service,
 };
-use entry_translate::{BuildSettings, Built, Ownership};
+use entry_translate::{Ownership, TranslateSettings, Translation};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample;
@@ -50,12 +50,12 @@ fn objects(ingresses: &[Ingress]) -> Objects {
     })
 }
 
-/// Built again and again, each time with what was held by the time before.
-fn after(before: &Built, ingresses: &[Ingress]) -> Built {
-    objects(ingresses).build_with(&BuildSettings { held: vec![Arc::clone(&before.held)], ..settings() })
+/// Translation again and again, each time with what was held by the time before.
+fn after(before: &Translation, ingresses: &[Ingress]) -> Translation {
+    objects(ingresses).translate_with(&TranslateSettings { held: vec![Arc::clone(&before.held)], ..settings() })
 }
 
-fn origin(built: &Built, host: &str, path: &str) -> String {
+fn origin(built: &Translation, host: &str, path: &str) -> String {
     match built.routes.find(&Request { scheme: Scheme::Http, host, path, ..Request::default() }) {
         Found::Rule(rule) => rule.origin.key.namespace.clone(),
         other => format!("{other:?}"),
@@ -66,7 +66,7 @@ fn origin(built: &Built, host: &str, path: &str) -> String {
 fn all_of_a_host_belongs_to_the_namespace_that_was_first() {
     let mut young = claim("b", 2, Some("A.example."), "/other");
     young.default_backend = Some(backend("web"));
-    let built = objects(&[claim("a", 1, Some("a.example"), "/"), young]).build();
+    let built = objects(&[claim("a", 1, Some("a.example"), "/"), young]).translate();
     assert_routes(&built, &["a.example prefix / -> 10.0.0.1:80 http (Ingress a/web)"]);
     let part = "The host \"a.example\" belongs to the namespace a, which had it first and keeps it";
     assert_verdict(
@@ -79,7 +79,7 @@ fn all_of_a_host_belongs_to_the_namespace_that_was_first() {
     // A Service too.
     let service = in_namespace("b", exposed("s", [("sparrow/host", "a.example"), ("sparrow/path", "/s")]));
     let service = Service { meta: Meta { created: 3, ..service.meta }, ..service };
-    let built = objects(&[claim("a", 1, Some("a.example"), "/")]).service(service).build();
+    let built = objects(&[claim("a", 1, Some("a.example"), "/")]).service(service).translate();
     let refused = ObjectRef::new(Kind::Service, key("b", "s"));
     let field = "metadata.annotations[sparrow/host]";
     assert_verdict(&built, &refused, Outcome::Refused, &[(field, Reason::Conflicted, part)]);
@@ -90,7 +90,7 @@ fn of_a_host_that_is_not_ones_own_it_is_told_once() {
     let paths = ["/a", "/b", "/c"].map(prefix).to_vec();
     let built =
         objects(&[claim("a", 1, Some("a.example"), "/"), of("b", 2, with_rule("web", Some("a.example"), paths))])
-            .build();
+            .translate();
     assert_eq!(built.verdicts[&at("b")].findings().len(), 1);
 }
 
@@ -99,7 +99,7 @@ fn an_old_object_that_is_edited_takes_no_host() {
     let victim = claim("victim", 100, Some("a.example"), "/");
     let before = claim("evil", 1, Some("own.example"), "/");
     let edited = claim("evil", 1, Some("a.example"), "/");
-    let first = objects(&[victim.clone(), before]).build();
+    let first = objects(&[victim.clone(), before]).translate();
     let mut built = first.clone();
     for _ in 0..2 {
         built = after(&built, &[victim.clone(), edited.clone()]);
@@ -116,9 +116,9 @@ fn an_old_object_that_is_edited_takes_no_host() {
     assert_eq!(garbled, 0);
     let mut snapshot = objects(&[victim.clone(), edited.clone()]);
     snapshot.0.held = Arc::new(read);
-    assert_eq!(origin(&snapshot.build(), "a.example", "/x"), "victim");
+    assert_eq!(origin(&snapshot.translate(), "a.example", "/x"), "victim");
     // Without any record the age of the objects is all there is.
-    assert_eq!(origin(&objects(&[victim, edited.clone()]).build(), "a.example", "/x"), "evil");
+    assert_eq!(origin(&objects(&[victim, edited.clone()]).translate(), "a.example", "/x"), "evil");
     // Who gives a host up, gives it up.
     let built = after(&built, &[claim("victim", 100, Some("b.example"), "/"), edited]);
     assert_eq!(origin(&built, "a.example", "/x"), "evil");
@@ -133,8 +133,8 @@ fn what_is_written_down_counts_more_than_what_was_seen() {
     };
     let mut both = objects(&[a, b]);
     let with = |objects: &Objects, seen: &str| {
-        let settings = BuildSettings { held: vec![held(seen)], ..settings() };
-        origin(&objects.build_with(&settings), "a.example", "/")
+        let settings = TranslateSettings { held: vec![held(seen)], ..settings() };
+        origin(&objects.translate_with(&settings), "a.example", "/")
     };
     assert_eq!(with(&both, "b"), "b");
     both.0.held = held("a");
@@ -149,29 +149,29 @@ fn what_is_written_down_counts_more_than_what_was_seen() {
 fn what_is_below_a_wildcard_belongs_to_it() {
     let wild = claim("a", 1, Some("*.wild.example"), "/");
     let below = claim("b", 2, Some("login.wild.example"), "/");
-    let built = objects(&[wild.clone(), below.clone()]).build();
+    let built = objects(&[wild.clone(), below.clone()]).translate();
     assert_eq!(origin(&built, "login.wild.example", "/"), "a");
     let part = "\"login.wild.example\" is below a wildcard that belongs to the namespace a";
     assert_verdict(&built, &at("b"), Outcome::Refused, &[("spec.rules[0].host", Reason::Conflicted, part)]);
     // Two labels below are not.
     let deep = claim("b", 2, Some("x.login.wild.example"), "/");
-    assert_eq!(origin(&objects(&[wild.clone(), deep]).build(), "x.login.wild.example", "/"), "b");
+    assert_eq!(origin(&objects(&[wild.clone(), deep]).translate(), "x.login.wild.example", "/"), "b");
     // Nor is one that was there before, by age or since earlier.
     let younger = claim("a", 3, Some("*.wild.example"), "/");
-    let built = objects(&[younger.clone(), below.clone()]).build();
+    let built = objects(&[younger.clone(), below.clone()]).translate();
     assert_eq!(["login.wild.example", "x.wild.example"].map(|host| origin(&built, host, "/")), ["b", "a"]);
-    let first = objects(std::slice::from_ref(&below)).build();
+    let first = objects(std::slice::from_ref(&below)).translate();
     let built = after(&first, &[wild, below.clone()]);
     assert_eq!(["login.wild.example", "x.wild.example"].map(|host| origin(&built, host, "/")), ["b", "a"]);
     // And an old object that is edited does not get below one that is held.
-    let first = objects(std::slice::from_ref(&younger)).build();
+    let first = objects(std::slice::from_ref(&younger)).translate();
     assert_eq!(origin(&after(&first, &[younger, below]), "login.wild.example", "/"), "a");
 }
 
 #[test]
 fn on_hosts_that_no_rule_names_first_segments_have_owners() {
     let first = [claim("a", 5, None, "/volume"), of("r", 5, with_rule("web", None, vec![prefix("/")]))];
-    let before = objects(&first).build();
+    let before = objects(&first).translate();
     assert_eq!([origin(&before, "x", "/volume/api"), origin(&before, "x", "/other")], ["a", "r"]);
     let paths = ["/volume/api", "/volume", "/", "/other"].map(prefix).to_vec();
     let mut evil = of("evil", 1, with_rule("web", None, paths));
@@ -205,14 +205,14 @@ fn a_default_backend_reaches_no_host_of_others() {
     let victims = [claim("victim", 1, Some("a.example"), "/a"), claim("victim", 1, Some("*.wild.example"), "/a")];
     let [a, mut b] = victims;
     b.meta.name = "wild".to_owned();
-    let built = objects(&[default.clone(), own.clone(), a.clone(), b.clone()]).build();
-    let of = |built: &Built, host: &str| origin(built, host, "/rest");
+    let built = objects(&[default.clone(), own.clone(), a.clone(), b.clone()]).translate();
+    let of = |built: &Translation, host: &str| origin(built, host, "/rest");
     assert_eq!(["a.example", "x.wild.example"].map(|host| of(&built, host)), ["NotFound", "NotFound"]);
     assert_eq!(["evil.example", "unknown.example"].map(|host| of(&built, host)), ["evil", "evil"]);
     assert!(built.routes.to_string().contains("a.example without default\n"), "{}", built.routes);
     // As before for those who share hosts.
-    let shared = BuildSettings { ownership: Ownership::None, ..settings() };
-    let built = objects(&[default, own, a, b]).build_with(&shared);
+    let shared = TranslateSettings { ownership: Ownership::None, ..settings() };
+    let built = objects(&[default, own, a, b]).translate_with(&shared);
     assert_eq!(["a.example", "x.wild.example"].map(|host| of(&built, host)), ["evil", "evil"]);
 }
 
@@ -232,7 +232,7 @@ fn operators_say_whose_hosts_are() {
     ]);
     listing(&mut all, "a", " *.team-a.example, SHOP.example.\n empty.example");
     listing(&mut all, "b", "shop.example");
-    let built = all.build();
+    let built = all.translate();
     assert_eq!(origin(&built, "shop.example", "/a"), "a");
     assert_eq!(origin(&built, "shop.example", "/b"), "b", "those who list it share it");
     assert_eq!(origin(&built, "x.team-a.example", "/a"), "a");
@@ -261,7 +261,7 @@ fn a_host_that_is_kept_for_a_namespace_is_nobody_elses_while_it_is_not_served() 
     wild.meta.name = "wild".to_owned();
     let mut all = objects(&[default, wild]);
     listing(&mut all, "a", "a.wild.example, *.team.example, team.example");
-    let built = all.build();
+    let built = all.translate();
     let found = ["a.wild.example", "b.wild.example", "x.team.example", "team.example", "x.example"];
     let found = found.map(|host| origin(&built, host, "/"));
     assert_eq!(found, ["NotFound", "evil", "NotFound", "NotFound", "evil"], "{}", built.routes);
@@ -272,21 +272,21 @@ fn a_namespace_that_lists_hosts_claims_no_paths_of_others_unless_it_lists_all() 
     let web = claim("a", 1, None, "/a");
     let mut all = objects(std::slice::from_ref(&web));
     listing(&mut all, "a", "a.example");
-    let built = all.build();
+    let built = all.translate();
     assert_eq!(origin(&built, "x", "/a"), "NotFound");
     let finding = ("spec.rules[0].http.paths[0].path", Reason::Conflicted, "is not in the annotation sparrow/hosts");
     assert_verdict(&built, &at("a"), Outcome::Refused, &[finding]);
     listing(&mut all, "a", "a.example *");
-    assert_eq!(origin(&all.build(), "x", "/a"), "a");
+    assert_eq!(origin(&all.translate(), "x", "/a"), "a");
     listing(&mut all, "a", "");
-    assert_eq!(origin(&all.build(), "x", "/a"), "NotFound", "an empty list names nothing");
+    assert_eq!(origin(&all.translate(), "x", "/a"), "NotFound", "an empty list names nothing");
 }
 
 #[test]
 fn a_list_that_is_mistyped_is_told_and_opens_nothing() {
     let mut all = objects(&[claim("a", 1, Some("b.example"), "/"), claim("b", 2, Some("a.example"), "/")]);
     listing(&mut all, "a", "a.example, 10.0.0.1, a..example");
-    let built = all.build();
+    let built = all.translate();
     let namespace = ObjectRef::new(Kind::Namespace, key("", "a"));
     let field = "metadata.annotations[sparrow/hosts]";
     let findings = [(field, Reason::Invalid, "it is an address"), (field, Reason::Invalid, "labels of 1 to 63")];
@@ -297,10 +297,10 @@ fn a_list_that_is_mistyped_is_told_and_opens_nothing() {
 #[test]
 fn what_is_put_aside_loses_no_host() {
     let (victim, evil) = (claim("victim", 2, Some("a.example"), "/"), claim("evil", 1, Some("a.example"), "/"));
-    let first = objects(std::slice::from_ref(&victim)).build();
-    let mut settings = BuildSettings { held: vec![Arc::clone(&first.held)], ..settings() };
+    let first = objects(std::slice::from_ref(&victim)).translate();
+    let mut settings = TranslateSettings { held: vec![Arc::clone(&first.held)], ..settings() };
     settings.quarantine.insert(at("victim"), (Reason::RefusedByNginx, "no".to_owned()));
-    let built = objects(&[victim.clone(), evil.clone()]).build_with(&settings);
+    let built = objects(&[victim.clone(), evil.clone()]).translate_with(&settings);
     assert_eq!(origin(&built, "a.example", "/"), "NotFound");
     // Until it is corrected.
     assert_eq!(origin(&after(&built, &[victim, evil]), "a.example", "/"), "victim");
@@ -310,7 +310,7 @@ fn what_is_put_aside_loses_no_host() {
 fn those_who_share_hosts_may_turn_it_off() {
     let mut all = objects(&[claim("a", 1, Some("a.example"), "/"), claim("b", 2, Some("a.example"), "/b")]);
     listing(&mut all, "a", "x.example");
-    let built = all.build_with(&BuildSettings { ownership: Ownership::None, ..settings() });
+    let built = all.translate_with(&TranslateSettings { ownership: Ownership::None, ..settings() });
     assert_eq!(["/", "/b"].map(|path| origin(&built, "a.example", path)), ["a", "b"]);
     assert!(built.held.is_empty());
 }
@@ -328,8 +328,8 @@ fn a_solver_takes_nothing_else_away() {
     };
     let wild = claim("a", 1, Some("*.w.example"), "/");
     let all = claim("c", 1, None, "/all");
-    let built =
-        objects(&[wild, all, solver("a", "a.w.example"), solver("c", "c.example"), solver("d", "d.example")]).build();
+    let built = objects(&[wild, all, solver("a", "a.w.example"), solver("c", "c.example"), solver("d", "d.example")])
+        .translate();
     for (host, namespace) in [("a.w.example", "a"), ("c.example", "c"), ("d.example", "d")] {
         assert_eq!(origin(&built, host, CHALLENGE), namespace, "{host}");
         assert_verdict(&built, &ObjectRef::new(Kind::Ingress, key(namespace, "solver")), Outcome::Accepted, &[]);
@@ -338,7 +338,7 @@ fn a_solver_takes_nothing_else_away() {
     assert_eq!(origin(&built, "d.example", "/all"), "NotFound", "of others nothing comes to it");
     // One of another namespace gets nothing below the wildcard.
     let wild = claim("a", 1, Some("*.w.example"), "/");
-    let built = objects(&[wild, solver("evil", "a.w.example")]).build();
+    let built = objects(&[wild, solver("evil", "a.w.example")]).translate();
     assert_eq!(origin(&built, "a.w.example", CHALLENGE), "a");
 }
 
@@ -359,7 +359,7 @@ fn claims() -> impl Strategy<Value = Vec<Ingress>> {
     })
 }
 
-fn every_answer(built: &Built) -> Vec<String> {
+fn every_answer(built: &Translation) -> Vec<String> {
     let hosts = ["a.w.example", "b.w.example", "c.w.example", "w.example", "x.example"];
     let paths = ["/", "/a", "/a/b/c", "/b", "/c"];
     hosts.iter().flat_map(|host| paths.iter().map(|path| origin(built, host, path))).collect()
@@ -370,7 +370,7 @@ proptest! {
 
     #[test]
     fn a_host_has_one_owner_who_stays_whatever_becomes_of_ages(ingresses in claims(), ages in vec(0..9_i64, 10)) {
-        let built = objects(&ingresses).build();
+        let built = objects(&ingresses).translate();
         for (name, host) in built.routes.hosts.iter().filter(|(name, _)| **name != HostName::Any) {
             let owners: BTreeSet<_> = host.rules.iter().map(|rule| &rule.origin.key.namespace).collect();
             prop_assert_eq!(owners.len(), 1, "{}: {}", name, built.routes);
@@ -383,7 +383,7 @@ proptest! {
             ingress.meta.created = *age;
         }
         let later = after(&built, &others);
-        let owners = |built: &Built| -> Vec<String> {
+        let owners = |built: &Translation| -> Vec<String> {
             built.routes.hosts.iter().filter(|(name, _)| **name != HostName::Any).map(|(name, host)| {
                 format!("{name} {}", host.rules[0].origin.key.namespace)
             }).collect()
@@ -394,6 +394,6 @@ proptest! {
         let (read, _) = Holdings::read(&built.held.write(usize::MAX));
         let mut snapshot = objects(&others);
         snapshot.0.held = Arc::new(read);
-        prop_assert_eq!(every_answer(&snapshot.build()), every_answer(&built));
+        prop_assert_eq!(every_answer(&snapshot.translate()), every_answer(&built));
     }
 }

@@ -9,7 +9,7 @@ fn matched(rules: &[(&str, &str)], request: &str) -> Option<String> {
     let paths = rules.iter().map(|(kind, path)| if *kind == "exact" { exact(path) } else { prefix(path) });
     let objects =
         Objects::new().service(service("web")).ingress(with_rule("web", Some("a.example.com"), paths.collect()));
-    let built = objects.build();
+    let built = objects.translate();
     let request = Request { scheme: Scheme::Http, host: "a.example.com", path: request, ..Request::default() };
     match built.routes.find(&request) {
         Found::Rule(rule) => Some(match &rule.matches.path {

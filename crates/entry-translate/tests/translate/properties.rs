@@ -8,7 +8,7 @@ use entry_model::{
     Action, Found, HostName, Ingress, IngressBackend, IngressPath, IngressRule, IngressTls, Kind, Listener, ObjectRef,
     Outcome, PathMatch, PathType, PortRef, Request, Rule, Secret, Service, ServiceKind, ServicePort, Snapshot,
 };
-use entry_translate::{BuildSettings, Built, build};
+use entry_translate::{TranslateSettings, Translation, translate};
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
 use proptest::prelude::*;
@@ -142,7 +142,7 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
     })
 }
 
-fn rules(built: &Built) -> impl Iterator<Item = &Rule> {
+fn rules(built: &Translation) -> impl Iterator<Item = &Rule> {
     built.routes.hosts.values().flat_map(|host| &host.rules).chain(&built.routes.default)
 }
 
@@ -155,7 +155,7 @@ fn place(rule: &Rule) -> (bool, std::cmp::Reverse<usize>, &str) {
     }
 }
 
-fn assert_sound(built: &Built, settings: &BuildSettings) {
+fn assert_sound(built: &Translation, settings: &TranslateSettings) {
     for (name, host) in &built.routes.hosts {
         let (HostName::Exact(text) | HostName::OneLabel(text)) = name else { continue };
         let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
@@ -201,13 +201,13 @@ proptest! {
 
     #[test]
     fn what_is_built_is_sound(snapshot in any_snapshot(), https: bool, now: i64) {
-        let mut settings = BuildSettings { now, ..BuildSettings::default() };
+        let mut settings = TranslateSettings { now, ..TranslateSettings::default() };
         if !https {
             settings.listeners = Listener::set(&[([127, 0, 0, 1], 80).into()], &[]);
         }
-        let built = build(&snapshot, &settings);
+        let built = translate(&snapshot, &settings);
         assert_sound(&built, &settings);
-        assert_eq!(built, build(&snapshot, &settings));
+        assert_eq!(built, translate(&snapshot, &settings));
         // Renders whatever is in it.
         prop_assert!(built.routes.to_string().lines().count() >= rules(&built).count());
     }
@@ -224,9 +224,9 @@ proptest! {
         let mut settings = settings();
         let mut without = snapshot.clone();
         without.remove(&object);
-        let mut expected = build(&without, &settings);
+        let mut expected = translate(&without, &settings);
         settings.quarantine.insert(object.clone(), (entry_model::Reason::RefusedByNginx, "no".to_owned()));
-        let mut built = build(&snapshot, &settings);
+        let mut built = translate(&snapshot, &settings);
         prop_assert_eq!(built.verdicts[&object].outcome(), Outcome::Refused);
         built.verdicts.remove(&object);
         expected.verdicts.remove(&object);
@@ -244,10 +244,10 @@ proptest! {
         for ingress in snapshot.ingresses.values_mut() {
             Arc::make_mut(ingress).default_backend = None;
         }
-        let before = build(&snapshot, &settings());
+        let before = translate(&snapshot, &settings());
         let object = ObjectRef::new(Kind::Ingress, young.meta.key());
         snapshot.put(young);
-        let mut after = build(&snapshot, &settings());
+        let mut after = translate(&snapshot, &settings());
         for host in after.routes.hosts.values_mut() {
             Arc::make_mut(host).rules.retain(|rule| rule.origin != object);
         }
@@ -302,7 +302,7 @@ proptest! {
             ingress.meta.created = i64::try_from(n).unwrap();
             objects = objects.ingress(ingress);
         }
-        let built = objects.build();
+        let built = objects.translate();
         let found = match built.routes.find(&Request { host, path, ..Request::default() }) {
             Found::Rule(rule) => Some(rule.origin.key.name.clone()),
             Found::NotFound => None,
@@ -320,7 +320,7 @@ fn the_strategies_reach_what_they_are_for() {
     let (mut outcomes, mut redirects, mut forwards) = (BTreeSet::new(), 0, 0);
     for _ in 0..300 {
         let snapshot = any_snapshot().new_tree(&mut runner).unwrap().current();
-        let built = build(&snapshot, &settings());
+        let built = translate(&snapshot, &settings());
         outcomes.extend(built.verdicts.values().map(|verdict| verdict.outcome()));
         redirects += rules(&built).filter(|rule| built.routes.policy(rule).redirect_to_https).count();
         forwards += rules(&built).filter(|rule| matches!(rule.action, Action::Forward(_))).count();

@@ -1,7 +1,7 @@
 //! A tenant's certificates reach the hosts of its own rules, and no further.
 
 use entry_model::{Found, Ingress, Kind, ObjectRef, Outcome, Reason, Request, Scheme, Secret, Service};
-use entry_translate::Built;
+use entry_translate::Translation;
 
 use crate::support::{
     Objects, assert_routes, assert_verdict, backend, exposed, ingress, key, prefix, rule, secret, service, tls,
@@ -38,7 +38,7 @@ fn two(theirs: Ingress, evil: Ingress, hosts: &[&str]) -> Objects {
     objects.secret(evil_secret(hosts))
 }
 
-fn is_in_the_clear(built: &Built, host: &str) {
+fn is_in_the_clear(built: &Translation, host: &str) {
     let found = |scheme| built.routes.find(&Request { scheme, host, path: "/", ..Request::default() });
     assert!(matches!(found(Scheme::Http), Found::Rule(_)), "{host}: {}", built.routes);
     assert_eq!(found(Scheme::Https), Found::NoCertificate, "{host}: {}", built.routes);
@@ -50,7 +50,7 @@ fn a_certificate_needs_a_rule_of_its_object_on_the_host() {
         let theirs = with_rule("web", Some("a.example"), vec![prefix("/")]);
         let tls = vec![tls(&["a.example"], "e")];
         let evil = evil(Ingress { tls, ..with_rule("web", Some("e.example"), vec![prefix("/")]) });
-        let built = two(theirs, evil, names).build();
+        let built = two(theirs, evil, names).translate();
         is_in_the_clear(&built, "a.example");
         assert!(built.routes.certificates.is_empty());
         let told =
@@ -65,7 +65,7 @@ fn a_rule_that_was_lost_brings_no_certificate() {
     for hosts in [&["a.example"][..], &[]] {
         let tls = vec![tls(hosts, "e")];
         let evil = evil(Ingress { tls, ..with_rule("web", Some("a.example"), vec![prefix("/")]) });
-        let built = two(theirs.clone(), evil, &["a.example"]).build();
+        let built = two(theirs.clone(), evil, &["a.example"]).translate();
         is_in_the_clear(&built, "a.example");
         assert_eq!(built.verdicts[&evil_object()].outcome(), Outcome::Refused);
     }
@@ -77,13 +77,13 @@ fn a_default_backend_brings_no_certificate_to_the_hosts_of_others() {
     let global = |hosts: &[&str]| {
         evil(Ingress { default_backend: Some(backend("web")), tls: vec![tls(hosts, "e")], ..ingress("web") })
     };
-    let built = two(theirs.clone(), global(&["a.example"]), &["a.example"]).build();
+    let built = two(theirs.clone(), global(&["a.example"]), &["a.example"]).translate();
     let found = |scheme, path| built.routes.find(&Request { scheme, host: "a.example", path, ..Request::default() });
     assert!(matches!(found(Scheme::Http, "/app"), Found::Rule(_)));
     assert_eq!(found(Scheme::Https, "/app"), Found::NoCertificate);
     // A Service without a host is on every host.
     let exposed = exposed("s", []);
-    let built = two(theirs, global(&[]), &["e.example"]).service(exposed).build();
+    let built = two(theirs, global(&[]), &["e.example"]).service(exposed).translate();
     for host in ["a.example", "other.example"] {
         let found = built.routes.find(&Request { scheme: Scheme::Http, host, path: "/s", ..Request::default() });
         assert!(!matches!(found, Found::ToHttps(_)), "{host}: {}", built.routes);
@@ -107,7 +107,7 @@ fn a_wildcards_certificate_is_for_hosts_of_its_namespace() {
         .ingress(own)
         .ingress(login)
         .secret(secret("wild", &["*.wild.example"]))
-        .build();
+        .translate();
     is_in_the_clear(&built, "login.wild.example");
     for host in ["own.wild.example", "any.wild.example"] {
         let found = |scheme| built.routes.find(&Request { scheme, host, path: "/", ..Request::default() });
@@ -125,7 +125,7 @@ fn a_certificate_that_is_not_for_the_host_redirects_nothing_and_replaces_none() 
     };
     let objects = Objects::new().service(service("web")).secret(secret("other", &["b.example"]));
     let objects = objects.ingress(web("web", "/", "other"));
-    let built = objects.build();
+    let built = objects.translate();
     let certificate = "a.example certificate (Secret shop/other)";
     assert_routes(&built, &["a.example prefix / -> 10.0.0.1:80 http (Ingress shop/web)", certificate]);
     let told = (HOST, Reason::InvalidRef, "it is not for \"a.example\"; requests over HTTP are not redirected");
@@ -134,7 +134,7 @@ fn a_certificate_that_is_not_for_the_host_redirects_nothing_and_replaces_none() 
     // A later one that is right comes first, and redirects all.
     let mut late = web("late", "/late", "right");
     late.meta.created = 100;
-    let built = objects.ingress(late).secret(secret("right", &["*.example"])).build();
+    let built = objects.ingress(late).secret(secret("right", &["*.example"])).translate();
     assert_routes(
         &built,
         &[
@@ -160,7 +160,7 @@ fn tls_without_hosts_is_for_the_hosts_of_the_rules_that_stand() {
         .ingress(old)
         .ingress(young)
         .secret(secret("tls", &["a.example", "b.example"]))
-        .build();
+        .translate();
     assert_routes(
         &built,
         &[
@@ -178,7 +178,8 @@ fn tls_without_hosts_is_for_the_hosts_of_the_rules_that_stand() {
 fn a_wildcard_in_tls_is_for_the_hosts_of_the_same_object() {
     let mut web = with_rule("web", Some("a.example.com"), vec![prefix("/")]);
     web.tls = vec![tls(&["*.example.com"], "tls")];
-    let built = Objects::new().service(service("web")).ingress(web).secret(secret("tls", &["*.example.com"])).build();
+    let built =
+        Objects::new().service(service("web")).ingress(web).secret(secret("tls", &["*.example.com"])).translate();
     assert_routes(
         &built,
         &[

@@ -6,7 +6,7 @@ use crate::support::{Objects, assert_routes, assert_verdict, exposed, object, po
 
 #[test]
 fn a_service_is_served_at_its_name_without_it() {
-    let built = Objects::new().service(exposed("volume", [])).service(service("hidden")).build();
+    let built = Objects::new().service(exposed("volume", [])).service(service("hidden")).translate();
     assert_routes(&built, &["* prefix /volume -> 10.0.0.1:80 http strip (Service shop/volume)"]);
     assert_verdict(&built, &object(Kind::Service, "volume"), Outcome::Accepted, &[]);
     assert_eq!(built.verdicts.len(), 1, "nothing is said of a Service without the label");
@@ -32,7 +32,7 @@ fn annotations_say_the_rest() {
         ],
     );
     all.ports = vec![port("web", 80), port("api", 8080)];
-    let built = Objects::new().service(all).build();
+    let built = Objects::new().service(all).translate();
     assert_routes(
         &built,
         &[
@@ -59,7 +59,7 @@ fn an_annotation_that_cannot_be_used_leaves_the_default() {
             ("sparrow/strip-prefix", "yes"),
         ],
     );
-    let built = Objects::new().service(service).build();
+    let built = Objects::new().service(service).translate();
     assert_routes(&built, &["* prefix /volume -> 10.0.0.1:80 http strip (Service shop/volume)"]);
     let field = |name: &str| format!("metadata.annotations[sparrow/{name}]");
     let fields = [
@@ -87,7 +87,7 @@ fn a_bad_path_or_host_is_not_served_elsewhere() {
         .service(exposed("good", []))
         .service(exposed("host", [("sparrow/host", "a.example.com:8080")]))
         .service(exposed("path", [("sparrow/path", "no-slash")]))
-        .build();
+        .translate();
     assert_routes(&built, &["* prefix /good -> 10.0.0.1:80 http strip (Service shop/good)"]);
     let refused = |name, finding| assert_verdict(&built, &object(Kind::Service, name), Outcome::Refused, &[finding]);
     refused(
@@ -111,7 +111,7 @@ fn services_that_lead_to_no_address_are_refused() {
     named.ports[1].protocol = "UDP".to_owned();
     let mut zero = exposed("zero", []);
     zero.ports[0].port = 0;
-    let built = [headless, external, udp, named, zero].into_iter().fold(Objects::new(), Objects::service).build();
+    let built = [headless, external, udp, named, zero].into_iter().fold(Objects::new(), Objects::service).translate();
     assert_routes(&built, &[]);
     let refused = |name, finding| assert_verdict(&built, &object(Kind::Service, name), Outcome::Refused, &[finding]);
     refused("headless", ("spec.type", Reason::Unsupported, "use a Service with a cluster IP"));
@@ -129,7 +129,7 @@ fn a_rule_stands_until_its_service_is_complete() {
     port_less.ports = vec![port("web", 80), port("admin", 81)];
     let mut nowhere = exposed("nowhere", []);
     nowhere.cluster_ips = vec![[0, 0, 0, 0].into()];
-    let built = [pending, port_less, nowhere].into_iter().fold(Objects::new(), Objects::service).build();
+    let built = [pending, port_less, nowhere].into_iter().fold(Objects::new(), Objects::service).translate();
     assert_routes(
         &built,
         &[
@@ -152,7 +152,7 @@ fn of_several_ports_http_is_meant_else_the_first() {
     let mut first = exposed("first", []);
     first.ports = vec![port("dns", 53), port("web", 8080), port("admin", 81)];
     first.ports[0].protocol = "UDP".to_owned();
-    let built = Objects::new().service(http).service(first).build();
+    let built = Objects::new().service(http).service(first).translate();
     assert_routes(
         &built,
         &[
@@ -169,7 +169,7 @@ fn of_several_ports_http_is_meant_else_the_first() {
 fn the_first_family_of_two_is_used() {
     let mut dual = exposed("dual", []);
     dual.cluster_ips = vec!["fd00::7".parse().unwrap(), [10, 0, 0, 7].into()];
-    let built = Objects::new().service(dual).build();
+    let built = Objects::new().service(dual).translate();
     assert_routes(&built, &["* prefix /dual -> [fd00::7]:80 http strip (Service shop/dual)"]);
 }
 
@@ -193,7 +193,7 @@ fn the_protocol_is_that_of_the_port() {
         service.ports[0].app_protocol = protocol.map(str::to_owned);
         objects = objects.service(service);
     }
-    let built = objects.build();
+    let built = objects.translate();
     for (rule, (name, _, expected)) in built.routes.hosts.values().flat_map(|host| &host.rules).zip(names) {
         let Action::Forward(forward) = &rule.action else { panic!("{rule:?}") };
         assert_eq!(forward.only_backend().expect("one").protocol.to_string(), expected, "{name}");
@@ -211,7 +211,7 @@ fn the_older_object_has_the_path() {
     old.meta.created = 100;
     let mut twin = exposed("c", [("sparrow/path", "/same")]);
     twin.meta.created = 100;
-    let built = [young, old, twin].into_iter().fold(Objects::new(), Objects::service).build();
+    let built = [young, old, twin].into_iter().fold(Objects::new(), Objects::service).translate();
     assert_routes(&built, &["* prefix /same -> 10.0.0.1:80 http strip (Service shop/b)"]);
     let finding = |field| (field, Reason::Conflicted, "The path \"/same\" is taken by Service shop/b, which was first");
     let field = "metadata.annotations[sparrow/path]";

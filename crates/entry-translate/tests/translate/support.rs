@@ -7,7 +7,7 @@ use entry_model::{
     Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Key, Kind, Meta, ObjectRef, Outcome,
     PathType, PortRef, Reason, Secret, Service, ServiceKind, ServicePort, Snapshot,
 };
-use entry_translate::{BuildSettings, Built, build};
+use entry_translate::{TranslateSettings, Translation, translate};
 
 /// 2026-01-01.
 pub const NOW: i64 = 1_767_225_600;
@@ -143,22 +143,22 @@ impl Objects {
         self
     }
 
-    pub fn build(&self) -> Built {
-        self.build_with(&settings())
+    pub fn translate(&self) -> Translation {
+        self.translate_with(&settings())
     }
 
-    pub fn build_with(&self, settings: &BuildSettings) -> Built {
-        build(&self.0, settings)
+    pub fn translate_with(&self, settings: &TranslateSettings) -> Translation {
+        translate(&self.0, settings)
     }
 }
 
-pub fn settings() -> BuildSettings {
-    BuildSettings { now: NOW, ..BuildSettings::default() }
+pub fn settings() -> TranslateSettings {
+    TranslateSettings { now: NOW, ..TranslateSettings::default() }
 }
 
 /// Compares routes with lines of text; certificates' ids are left out.
 #[track_caller]
-pub fn assert_routes(built: &Built, expected: &[&str]) {
+pub fn assert_routes(built: &Translation, expected: &[&str]) {
     let text = built.routes.to_string();
     let lines: Vec<_> = text
         .lines()
@@ -172,7 +172,7 @@ pub fn assert_routes(built: &Built, expected: &[&str]) {
 
 /// Compares a verdict with its outcome, and each finding with its field, reason and a part of its message.
 #[track_caller]
-pub fn assert_verdict(built: &Built, object: &ObjectRef, outcome: Outcome, findings: &[(&str, Reason, &str)]) {
+pub fn assert_verdict(built: &Translation, object: &ObjectRef, outcome: Outcome, findings: &[(&str, Reason, &str)]) {
     let verdict = built.verdicts.get(object).unwrap_or_else(|| panic!("no verdict on {object}: {:#?}", built.verdicts));
     assert_eq!(verdict.outcome(), outcome, "{verdict:#?}");
     let fields: Vec<_> = verdict.findings().iter().map(|finding| (finding.field.as_str(), finding.reason)).collect();

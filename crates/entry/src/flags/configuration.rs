@@ -24,9 +24,9 @@ pub struct ConfigurationFlags {
 
 impl ConfigurationFlags {
     /// What routes are built with.
-    pub fn build_settings(&self) -> entry_translate::BuildSettings {
+    pub fn translate_settings(&self) -> entry_translate::TranslateSettings {
         let (objects, traffic) = (&self.objects, &self.traffic);
-        entry_translate::BuildSettings {
+        entry_translate::TranslateSettings {
             ownership: match objects.host_ownership {
                 HostOwnership::Namespace => entry_translate::Ownership::Namespace,
                 HostOwnership::None => entry_translate::Ownership::None,
@@ -44,7 +44,7 @@ impl ConfigurationFlags {
             service_selector: objects.service_selector.clone(),
             listeners: traffic.listeners(),
             default_certificate: objects.default_certificate.clone(),
-            ..entry_translate::BuildSettings::default()
+            ..entry_translate::TranslateSettings::default()
         }
     }
 
