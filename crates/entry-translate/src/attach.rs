@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use entry_model::{
-    FieldPath, Ingress, IngressBackend, Key, Kind, Meta, ObjectRef, Reason, Service, Snapshot, Verdicts,
+    FieldPath, Ingress, IngressBackend, Key, Kind, Meta, Object, ObjectRef, Reason, Service, Snapshot, Verdicts,
 };
 
 use crate::TranslateSettings;
@@ -43,17 +43,30 @@ impl Source<'_> {
         matches!(self, Self::Ingress(ingress) if !ingress.tls.is_empty())
     }
 
-    /// Whether it names one of these objects as a backend.
-    pub fn names_any(self, objects: &HashSet<ObjectRef>) -> bool {
+    /// Whether it names one of these Services, by namespace and name, as a backend.
+    pub fn names_any(self, services: &HashSet<(&str, &str)>) -> bool {
         let Self::Ingress(ingress) = self else { return false };
         let backends = ingress.rules.iter().flat_map(|rule| &rule.paths).map(|path| &path.backend);
         backends.chain(&ingress.default_backend).any(|backend| match backend {
-            IngressBackend::Service { name, .. } => {
-                let key = Key { namespace: ingress.meta.namespace.clone(), name: name.clone() };
-                objects.contains(&ObjectRef::new(Kind::Service, key))
-            }
+            IngressBackend::Service { name, .. } => services.contains(&(&*ingress.meta.namespace, name)),
             IngressBackend::Resource { .. } => false,
         })
+    }
+
+    /// The object.
+    pub fn object(self) -> Object {
+        match self {
+            Self::Service(service) => Object::Service(Arc::clone(service)),
+            Self::Ingress(ingress) => Object::Ingress(Arc::clone(ingress)),
+        }
+    }
+
+    /// Its place in memory.
+    pub fn address(self) -> usize {
+        match self {
+            Self::Service(service) => Arc::as_ptr(service).addr(),
+            Self::Ingress(ingress) => Arc::as_ptr(ingress).addr(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{Holdings, Host, Key, Kind, ObjectRef, Routes, Snapshot, Verdicts};
+use entry_model::{Holdings, Host, Key, Object, Routes, Service, Snapshot, SortedMap, Verdicts};
 
 use crate::attach::Attached;
 use crate::claim::Claims;
@@ -56,10 +56,11 @@ pub fn translate(snapshot: &Snapshot, settings: &TranslateSettings) -> Translati
 /// and a host for which the same is asked.
 #[derive(Debug, Default)]
 pub struct Translator {
-    claims: HashMap<ObjectRef, Known>,
+    /// By the objects' places in memory, which stay theirs as long as they are known here.
+    claims: HashMap<usize, Known>,
     merger: Merger,
-    /// The snapshot that the claims are of.
-    before: Snapshot,
+    /// The Services that the claims are of.
+    services: SortedMap<Arc<Key>, Arc<Service>>,
     /// The defaults that they are of.
     defaults: Defaults,
 }
@@ -67,6 +68,8 @@ pub struct Translator {
 /// What an object asked for.
 #[derive(Debug)]
 struct Known {
+    /// Nobody else gets its place in memory.
+    _object: Object,
     claims: Arc<Claims>,
     /// Whether its hosts could have certificates then.
     tls: bool,
@@ -78,8 +81,11 @@ impl Translator {
         if self.defaults != settings.defaults {
             self.claims.clear();
         }
-        let changed: HashSet<ObjectRef> = snapshot.changed(&self.before).into_iter().collect();
-        self.before.clone_from(snapshot);
+        let before = std::mem::replace(&mut self.services, snapshot.services.clone());
+        // A translator that knows nothing yet has nothing that a Service could have changed.
+        let knows = !self.claims.is_empty();
+        let changed = if knows { snapshot.services.changed_keys(&before, Arc::ptr_eq) } else { Vec::new() };
+        let changed: HashSet<(&str, &str)> = changed.into_iter().map(|key| (&*key.namespace, &*key.name)).collect();
         self.defaults = settings.defaults;
         let mut known = std::mem::take(&mut self.claims);
 
@@ -127,24 +133,23 @@ impl Translator {
         attached: &[Attached<'_>],
         snapshot: &Snapshot,
         settings: &TranslateSettings,
-        changed: &HashSet<ObjectRef>,
-        known: &mut HashMap<ObjectRef, Known>,
+        changed: &HashSet<(&str, &str)>,
+        known: &mut HashMap<usize, Known>,
     ) -> Vec<Arc<Claims>> {
-        let services = changed.iter().any(|object| object.kind == Kind::Service);
         // A certificate comes from an Ingress of the same namespace, unless namespaces share hosts.
         let with_tls = attached.iter().filter(|attached| attached.source.brings_certificate());
         let with_tls: HashSet<&str> = with_tls.map(|attached| attached.source.meta().namespace.as_str()).collect();
         let shared = settings.ownership == Ownership::None && !with_tls.is_empty();
-        let claims = |Attached { object, source, .. }: &Attached<'_>| {
+        let claims = |Attached { source, .. }: &Attached<'_>| {
             let tls = settings.has_https() && (shared || with_tls.contains(source.meta().namespace.as_str()));
-            let is_same = |known: &Known| {
-                known.tls == tls && !changed.contains(object) && !(services && source.names_any(changed))
-            };
-            let known = known.remove(object).filter(is_same);
-            let known = known
-                .unwrap_or_else(|| Known { claims: Arc::new(claim::claims(*source, snapshot, settings, tls)), tls });
+            let is_same = |known: &Known| known.tls == tls && (changed.is_empty() || !source.names_any(changed));
+            let known = known.remove(&source.address()).filter(is_same).unwrap_or_else(|| Known {
+                _object: source.object(),
+                claims: Arc::new(claim::claims(*source, snapshot, settings, tls)),
+                tls,
+            });
             let claims = Arc::clone(&known.claims);
-            self.claims.insert(object.clone(), known);
+            self.claims.insert(source.address(), known);
             claims
         };
         attached.iter().map(claims).collect()
