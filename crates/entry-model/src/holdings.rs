@@ -39,11 +39,18 @@ impl Holdings {
 
     /// Notes that a namespace holds this, unless another does.
     pub fn hold(&mut self, key: Cow<'_, str>, namespace: &str) {
-        if self.holders.contains_key(&*key) {
-            return;
+        self.hold_all([key], namespace);
+    }
+
+    /// The same of several.
+    pub fn hold_all<'a>(&mut self, keys: impl IntoIterator<Item = Cow<'a, str>>, namespace: &str) {
+        let mut name = None;
+        for key in keys {
+            if !self.holders.contains_key(&*key) {
+                let name = name.get_or_insert_with(|| self.name(namespace));
+                self.holders.insert(key.into_owned(), Arc::clone(name));
+            }
         }
-        let namespace = self.name(namespace);
-        self.holders.insert(key.into_owned(), namespace);
     }
 
     /// Counts a rule, or one as long as several.

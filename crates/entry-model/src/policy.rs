@@ -85,6 +85,11 @@ impl Policies {
         numbered.filter_map(|(policy, number)| Some((PolicyId(number), policy.as_ref()?)))
     }
 
+    /// How many numbers there are, those of policies that are gone among them: all are below this.
+    pub fn numbers(&self) -> usize {
+        self.slots.len()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.ids.len()

@@ -151,13 +151,20 @@ impl<'a, K, V> Cursor<'a, K, V> {
 impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
     /// Puts a value in, and returns the one that was there.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        // What comes in order is put behind all else, without a search and without half empty chunks.
+        let last = self.chunks.last().and_then(|chunk| chunk.last());
+        if last.is_none_or(|(last, _)| *last < key) {
+            let chunks = Arc::make_mut(&mut self.chunks);
+            match chunks.last_mut().filter(|chunk| chunk.len() < MOST) {
+                Some(chunk) => Arc::make_mut(chunk).push((key, value)),
+                None => chunks.push(Arc::new(vec![(key, value)])),
+            }
+            self.len += 1;
+            return None;
+        }
         let (at, place) = self.find(&key);
         let chunks = Arc::make_mut(&mut self.chunks);
-        let Some(chunk) = chunks.get_mut(at) else {
-            chunks.push(Arc::new(vec![(key, value)]));
-            self.len = 1;
-            return None;
-        };
+        let chunk = &mut chunks[at];
         let entries = Arc::make_mut(chunk);
         match place {
             Ok(place) => Some(std::mem::replace(&mut entries[place].1, value)),

@@ -92,20 +92,23 @@ pub fn apply(bounds: &Bounds, held: &[Arc<Holdings>], asked: &mut Contest<'_>, a
 
 /// Whether it is so little that no bound can be reached: each rule may be a host.
 fn fits(bounds: &Bounds, rules: &[Contender<'_>], attached: &[Attached<'_>]) -> bool {
+    let has_patterns = rules.iter().any(|contender| contender.claim.host.is_wildcard());
     let least = |of: fn(&Bound) -> usize| {
-        let patterns = rules.iter().any(|contender| contender.claim.host.is_wildcard());
-        let patterns = if patterns { of(&bounds.patterns) } else { usize::MAX };
+        let patterns = if has_patterns { of(&bounds.patterns) } else { usize::MAX };
         of(&bounds.hosts).min(of(&bounds.rules)).min(patterns)
     };
     let all: usize = rules.iter().map(|contender| weight(&contender.claim.matches)).sum();
     if all <= least(|bound| bound.namespace.min(bound.all)) {
         return true;
     }
+    let most = least(|bound| bound.namespace);
     let mut each: HashMap<&str, usize> = HashMap::new();
-    for Contender { claim, owner, .. } in rules {
-        *each.entry(namespace_of(attached, *owner)).or_default() += weight(&claim.matches);
+    // Objects stand by their namespaces, so one look is enough for many rules.
+    for run in rules.chunk_by(|a, b| namespace_of(attached, a.owner) == namespace_of(attached, b.owner)) {
+        let weights = run.iter().map(|contender| weight(&contender.claim.matches));
+        *each.entry(namespace_of(attached, run[0].owner)).or_default() += weights.sum::<usize>();
     }
-    all <= least(|bound| bound.all) && each.values().all(|count| *count <= least(|bound| bound.namespace))
+    all <= least(|bound| bound.all) && each.values().all(|count| *count <= most)
 }
 
 /// The rules from the oldest claim to the newest. What is held since earlier, as much of a namespace as was served then, is

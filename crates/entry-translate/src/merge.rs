@@ -20,7 +20,11 @@ use crate::solver::is_challenge;
 #[derive(Debug, Default)]
 pub struct Merger {
     hosts: HashMap<HostName, Merged>,
+    /// Whether nothing is to be remembered, since no other snapshot follows.
+    forgets: bool,
     policies: Policies,
+    /// The policy that a rule got last, of those that are there.
+    last: Option<(Policy, PolicyId)>,
     /// All hosts.
     published: SortedMap<HostName, Arc<Host>>,
 }
@@ -47,6 +51,16 @@ pub struct Merging<'a> {
 }
 
 impl Merger {
+    /// One for a single snapshot.
+    pub fn forgetful() -> Self {
+        Self { forgets: true, ..Default::default() }
+    }
+
+    /// Whether it is for a single snapshot.
+    pub fn forgets(&self) -> bool {
+        self.forgets
+    }
+
     /// Makes routes of what is asked for. Of several that ask for the same host and match the oldest gets it.
     pub fn merge(
         &mut self,
@@ -70,11 +84,12 @@ impl Merger {
         };
         let mut unredirected = vec![false; attached.len()];
         let mut before = std::mem::take(&mut self.hosts);
+        self.last = None;
         let mut hosts = Vec::with_capacity(by_host.len());
         for (name, contenders) in by_host {
             let merged = match before.remove_entry(name) {
                 Some((name, merged)) if merged.is_of(&contenders) => (name, merged),
-                _ => (name.clone(), Merged::new(&contenders)),
+                _ => (name.clone(), Merged::new(&contenders, self.forgets)),
             };
             let (name, mut merged) = merged;
             let won: Vec<_> = merged.won.iter().map(|index| contenders[*index]).collect();
@@ -96,8 +111,12 @@ impl Merger {
                 merged.host = Arc::new(Host { certificate, rules, closed });
                 merged.given = given;
             }
-            hosts.push((name.clone(), Arc::clone(&merged.host)));
-            self.hosts.insert(name, merged);
+            if self.forgets {
+                hosts.push((name, merged.host));
+            } else {
+                hosts.push((name.clone(), Arc::clone(&merged.host)));
+                self.hosts.insert(name, merged);
+            }
         }
         let over = certificates.over(merging.most, attached);
         if !over.is_empty() {
@@ -114,9 +133,9 @@ impl Merger {
                            redirected; declare TLS for it";
             draft.lose(&Site::Annotation("sparrow/ssl-redirect"), Reason::RefNotFound, message.to_owned());
         }
-        let default = self.default(contest, attached);
+        let default = self.default_rule(contest, attached);
         let certificates = certificates.finish(attached);
-        let hosts = self.publish(&hosts);
+        let hosts = if self.forgets { hosts.into_iter().collect() } else { self.publish(&hosts) };
         Routes { listeners: Vec::new(), hosts, default, policies: self.policies.clone(), certificates }
     }
 
@@ -124,21 +143,30 @@ impl Merger {
     pub fn keep_policies(&mut self, routes: &mut Routes) {
         // Rules that were made after hosts were merged may have policies of their own.
         self.policies = std::mem::take(&mut routes.policies);
+        let mut used = vec![false; self.policies.numbers()];
         let merged = self.hosts.values().flat_map(|merged| &merged.host.rules);
-        let used: std::collections::HashSet<PolicyId> = routes.rules().chain(merged).map(|rule| rule.policy).collect();
-        self.policies.retain(|id| used.contains(&id));
+        for rule in routes.rules().chain(merged) {
+            used[rule.policy.0 as usize] = true;
+        }
+        self.policies.retain(|id| used[id.0 as usize]);
         routes.policies.clone_from(&self.policies);
     }
 
     fn rule(&mut self, name: &HostName, won: &Contender<'_>, given: Option<&Given>, attached: &[Attached<'_>]) -> Rule {
         let Contender { claim, owner: (_, owner), .. } = *won;
         let redirect_to_https = redirects(name, claim.redirect, given) && !is_challenge(&claim.matches.path);
-        let policy = self.policies.intern(&Policy { redirect_to_https, ..claim.policy });
+        let policy = Policy { redirect_to_https, ..claim.policy };
+        // Most are the same as the one before.
+        let id = match &self.last {
+            Some((last, id)) if *last == policy => *id,
+            _ => self.policies.intern(&policy),
+        };
+        self.last = Some((policy, id));
         Rule {
             listeners: ListenerSet::ALL,
             matches: claim.matches.clone(),
             action: claim.action.clone(),
-            policy,
+            policy: id,
             origin: attached[owner].object.clone(),
         }
     }
@@ -164,7 +192,7 @@ impl Merger {
     }
 
     /// What is done when no rule matches.
-    fn default(&mut self, contest: &Contest<'_>, attached: &mut [Attached<'_>]) -> Option<Rule> {
+    fn default_rule(&mut self, contest: &Contest<'_>, attached: &mut [Attached<'_>]) -> Option<Rule> {
         let mut claims = contest.defaults.clone();
         claims.sort_by_key(|(_, owner)| *owner);
         let mut claims = claims.into_iter();
@@ -184,7 +212,7 @@ impl Merger {
 
 impl Merged {
     /// Decides which claims of a host stand.
-    fn new(contenders: &[Contender<'_>]) -> Self {
+    fn new(contenders: &[Contender<'_>], forgets: bool) -> Self {
         let mut order: Vec<usize> = (0..contenders.len()).collect();
         // Stable: of one object the first comes first.
         order.sort_by(|a, b| {
@@ -202,6 +230,7 @@ impl Merged {
                 None => won.push(index),
             }
         }
+        let contenders = if forgets { &[] } else { contenders };
         let contenders = contenders.iter().map(|contender| (Arc::clone(contender.claims), contender.index)).collect();
         Self { contenders, won, lost, given: None, host: Arc::default() }
     }
