@@ -6,7 +6,7 @@
 //!                          └────────── outcome ◄────────────┘
 //! ```
 //!
-//! The rooms: `entry-kube` reads objects, `entry-routes` makes routes and verdicts of them, `nginx-conf` writes them as a
+//! The rooms: `entry-kube` reads objects, `entry-translate` makes routes and verdicts of them, `nginx-conf` writes them as a
 //! configuration, `nginx-process` puts it in force. Here are the flags, the loop, and what is told outside.
 
 pub mod admin;
