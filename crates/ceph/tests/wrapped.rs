@@ -40,6 +40,11 @@ const LEFT: &[Left] = &[
         functions: &["rbd_encryption_*"],
     },
     Left {
+        title: "Opening by name",
+        reason: "An image is opened by the id of the header that was looked at before, so that it is the same one.",
+        functions: &["rbd_open", "rbd_open_read_only"],
+    },
+    Left {
         title: "Quiescing",
         reason: "For clients that hold a file system on the image, to bring it to rest before a snapshot.",
         functions: &["rbd_quiesce_*"],

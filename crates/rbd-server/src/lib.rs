@@ -1,12 +1,12 @@
 //! Ceph RBD over REST.
 //!
 //! ```text
-//! HTTP ─► server ─► auth ─► api (a handler) ─► workers (bounded, a deadline per call) ─► ceph ─► cluster
+//! HTTP ─► server ─► auth ─► api (a handler) ─► the crate `rbd`: workers (bounded, a deadline per call) ─► ceph ─► cluster
 //! ```
 //!
-//! [`endpoint`] is the list from which the router, the API description, authorization and metrics follow. [`link`]
-//! keeps the connection; [`auth`] knows who calls and what they may, [`audit`] writes down what they did; [`listing`] reads
-//! images from RADOS without opening them, [`image`] opens one, [`why`] knows what stands in the way of one; [`problem`] is what errors look like.
+//! [`api`] has the list from which the router, the API description, authorization and metrics follow; [`auth`] knows who calls
+//! and what they may, [`audit`] writes down what they did; [`problem`] is what errors look like. What is done with RBD, and why
+//! something cannot be done, is in the crates `rbd` and `rbd-model`.
 
 pub mod activity;
 pub mod api;
