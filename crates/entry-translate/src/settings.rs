@@ -25,7 +25,7 @@ pub struct Defaults {
     pub max_body_bytes: u64,
 }
 
-/// What [`crate::translate`] needs to know beside the objects.
+/// What [`crate::translate()`] needs to know beside the objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TranslateSettings {
     /// `spec.controller` of the `IngressClasses` that are served here.

@@ -1,6 +1,6 @@
 //! What backends are told of the client: one rule for every header that says who or where it is.
 //!
-//! - Those of [`told`] are written anew. A proxy that is trusted may say them: the first value of its first line counts, since
+//! - Those of [`OWN_HEADERS`] are written anew. A proxy that is trusted may say them: the first value of its first line counts, since
 //!   that is what the client used, and only if it is well formed.
 //! - Those of [`CLIENT_HEADERS`] say the same under other names, or what only a proxy can know. They are dropped, whoever sends
 //!   them: proxies that do not know a header pass on what their client wrote. `Settings::trusted_headers` names those that a

@@ -144,7 +144,7 @@ impl SettingsError {
 }
 
 impl Settings {
-    /// Whether nginx can follow these settings. [`render`](crate::render) leaves out what it cannot write, so whoever takes
+    /// Whether nginx can follow these settings. [`render`](crate::render()) leaves out what it cannot write, so whoever takes
     /// settings from outside asks here first.
     ///
     /// # Errors
