@@ -10,7 +10,7 @@ use testbed::ceph::Ceph;
 
 fn connected(ceph: &Ceph) -> Cluster {
     let settings = Settings { validate_once: true, ..support::settings(ceph) };
-    settings.configure().expect("a configuration").connect().expect("a connection")
+    support::connect(&settings)
 }
 
 fn looks(cluster: &Cluster) -> String {
@@ -56,7 +56,7 @@ fn what_the_configuration_does_not_want_is_not_done() {
     let ceph = Ceph::shared().expect("a cluster");
     let options = vec![("rbd_validate_pool".to_owned(), "false".to_owned())];
     let settings = Settings { validate_once: true, options, ..support::settings(ceph) };
-    let cluster = settings.configure().expect("a configuration").connect().expect("a connection");
+    let cluster = support::connect(&settings);
     let bad = snapped(ceph, &cluster);
     bad.create_image("i", size(1 << 20), &ImageSpec::default())
         .expect("an image, as librbd makes it when told not to look");

@@ -23,7 +23,12 @@ pub fn settings(ceph: &Ceph) -> Settings {
 }
 
 pub fn connected(ceph: &Ceph) -> Cluster {
-    let cluster = settings(ceph).configure().expect("a configuration").connect().expect("a connection");
+    connect(&settings(ceph))
+}
+
+/// A connection in a process that ends at once: the libraries' own end races with their threads, and aborts now and then.
+pub fn connect(settings: &Settings) -> Cluster {
+    let cluster = settings.configure().expect("a configuration").connect().expect("a connection");
     ceph::end_at_once();
     cluster
 }
