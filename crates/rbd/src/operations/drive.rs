@@ -22,6 +22,8 @@ use crate::workers::within;
 const BEAT: Duration = Duration::from_secs(2);
 /// Operations that run at once in one pool, per replica.
 const RUNNING_PER_POOL: usize = 4;
+/// Between tries to write how an operation ended: Ceph does not answer then, and nobody but its caller waits.
+const WRITE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Who does the work of an operation.
 pub(super) enum Job {
@@ -109,7 +111,7 @@ impl Operations {
                 Err(fault) if fault.kind() == Kind::PoolNotFound => return,
                 Err(fault) => {
                     tracing::warn!(operation = record.operation.id, problem = %fault, "the end of an operation was not written");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    tokio::time::sleep(WRITE_AGAIN).await;
                 }
             }
         }
