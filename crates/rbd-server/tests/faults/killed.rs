@@ -8,7 +8,7 @@ use testbed::ceph::Ceph;
 use testbed::service::Client;
 
 use crate::support::{
-    MIB, SLACK, Upload, contents, data, eventually, finished, images, large_image, left_over, noise, pool, service,
+    MIB, SLACK, Upload, contents, data, eventually, finished, images, large_image, left_over, noise, patient, pool,
     shared,
 };
 
@@ -59,8 +59,8 @@ fn a_removal_whose_replica_was_killed_is_resumed_and_leaves_nothing() {
     large_image(ceph, &pool, "a");
     ceph.rbd(&["bench", "--io-type", "write", "--io-size", "4M", "--io-total", "64M", &format!("{pool}/a")]).unwrap();
     ceph.rbd(&["create", "--size", "8", &format!("{pool}/kept")]).unwrap();
-    let other = service(ceph, &[]);
-    let mut first = service(ceph, &[]);
+    let other = patient(ceph);
+    let mut first = patient(ceph);
     let removal = first.client.delete(&format!("{}/a?permanent=true", images(&pool))).unwrap().expect(202);
     under_way(&first.client, removal.header("location"));
     first.kill().unwrap();
@@ -86,8 +86,8 @@ fn a_copy_whose_replica_was_killed_is_said_to_be_interrupted_and_can_be_removed(
     ceph.rbd(&["bench", "--io-type", "write", "--io-size", "4M", "--io-total", "64M", &image]).unwrap();
     // Its clients read it slowly, however quick the machine is.
     ceph.rbd(&["image-meta", "set", &image, "conf_rbd_qos_read_iops_limit", "10"]).unwrap();
-    let other = service(ceph, &[]);
-    let mut first = service(ceph, &[]);
+    let other = patient(ceph);
+    let mut first = patient(ceph);
     let body = json!({ "name": "copy" });
     let copy = first.client.post(&format!("{}/a/copy", images(&pool)), &body).unwrap().expect(202);
     under_way(&other.client, copy.header("location"));
@@ -112,8 +112,8 @@ fn a_copy_whose_replica_was_killed_is_said_to_be_interrupted_and_can_be_removed(
 fn an_import_whose_replica_was_killed_is_listed_as_incomplete_and_can_be_removed() {
     let ceph = shared();
     let (pool, before) = used_pool(ceph);
-    let other = service(ceph, &[]);
-    let mut first = service(ceph, &[]);
+    let other = patient(ceph);
+    let mut first = patient(ceph);
     let mut upload = Upload::start(&first, &data(&pool, "a"), 64 * MIB);
     upload.send(&noise(5, 24 * MIB)).unwrap();
     let listed = || states(&other.client, &pool).first().map(|(_, state)| state.clone());
