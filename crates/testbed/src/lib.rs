@@ -5,9 +5,10 @@
 //! - [`cluster`]: a real Kubernetes cluster with nodes that run pods, and a Ceph beside it.
 //! - [`daemon`]: the daemons of both, frozen, ended and started again.
 //! - [`description`]: whether a service answers as its API description says.
+//! - [`echo`]: a backend that answers with what it was asked.
 //! - [`http`]: HTTP/1.1 as tests send it, byte for byte, and as they read it.
 //! - [`kube`]: a real Kubernetes API server with its etcd, with faults on demand.
-//! - [`nginx`]: the nginx binaries.
+//! - [`nginx`]: the nginx binaries, and one that runs.
 //! - [`service`]: `sparrow-rbd` as a process of its own, and a client for it.
 
 pub mod ceph;
@@ -16,6 +17,7 @@ pub mod cluster;
 mod command;
 pub mod daemon;
 pub mod description;
+pub mod echo;
 pub mod http;
 mod keeper;
 pub mod kube;

@@ -1,6 +1,12 @@
-//! The nginx binaries that tests run: the oldest that is supported and the newest.
+//! The nginx binaries that tests run, the oldest that is supported and the newest, and one that runs on a configuration of a test.
 
-use std::path::PathBuf;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Runs its arguments until its standard input ends: however the test ends, nginx does too.
+const KEEPER: &str = r#""$@" & pid=$!; trap '' INT TERM; while read -r _; do :; done; kill -TERM "$pid"; wait "$pid""#;
 
 /// Debian 12's nginx: `SPARROW_NGINX_DEBIAN`, else what `scripts/install-nginx` has made available.
 ///
@@ -24,6 +30,33 @@ pub fn newest() -> PathBuf {
 /// As [`debian`] and [`newest`].
 pub fn both() -> [PathBuf; 2] {
     [debian(), newest()]
+}
+
+/// An nginx that runs on a configuration of a test. It ends when this is dropped, and with the test, however that ends.
+#[derive(Debug)]
+pub struct RunningNginx {
+    keeper: Child,
+}
+
+impl RunningNginx {
+    /// Starts a binary on the file `nginx.conf` of a directory, which is also its prefix. It inherits this process's descriptors
+    /// that are not close-on-exec.
+    ///
+    /// # Errors
+    /// There is no shell.
+    pub fn start(binary: &Path, directory: &Path) -> io::Result<Self> {
+        let mut command = Command::new("sh");
+        command.args(["-c", KEEPER, "keeper"]).arg(binary).args(["-e", "stderr", "-g", "daemon off;", "-p"]);
+        command.arg(directory).arg("-c").arg(directory.join("nginx.conf")).stdin(Stdio::piped()).process_group(0);
+        Ok(Self { keeper: command.spawn()? })
+    }
+}
+
+impl Drop for RunningNginx {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
 }
 
 fn find(variable: &str, directory: &str) -> PathBuf {

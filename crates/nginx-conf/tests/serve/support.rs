@@ -1,12 +1,10 @@
 //! Real nginx and a small real backend.
 
 use std::fs;
-use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +14,9 @@ use entry_model::{
 };
 use nginx_conf::{Generation, Modules, Settings, Version, render};
 use tempfile::TempDir;
-use testbed::http::{self, Answer, Connection, header_of};
+pub use testbed::echo::{Echo, backend};
+use testbed::http::{self, Answer, Connection};
+use testbed::nginx::RunningNginx;
 
 /// How long anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -97,37 +97,21 @@ pub fn lines_of(log: &Path, number: usize) -> Vec<String> {
 
 /// A running nginx.
 pub struct Nginx {
+    // It ends before its directory is removed.
+    _running: RunningNginx,
     pub dir: TempDir,
     pub settings: Settings,
     pub http: SocketAddr,
     pub https: SocketAddr,
     pub generation: Generation,
-    keeper: Child,
-}
-
-/// Runs its arguments until its standard input ends: however the test ends, nginx does too.
-const KEEPER: &str = r#""$@" & pid=$!; trap '' INT TERM; while read -r _; do :; done; kill -TERM "$pid"; wait "$pid""#;
-
-/// Starts nginx on the configuration in a directory. It ends with the standard input of what is returned.
-fn start(binary: &Binary, dir: &Path) -> Child {
-    Command::new("sh")
-        .args(["-c", KEEPER, "keeper"])
-        .arg(&binary.path)
-        .args(["-e", "stderr", "-g", "daemon off;", "-p"])
-        .arg(dir)
-        .arg("-c")
-        .arg(dir.join("nginx.conf"))
-        .stdin(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .unwrap()
 }
 
 /// An nginx with a configuration by hand, as a backend.
 pub struct NginxBackend {
+    // It ends before its directory is removed.
+    _running: RunningNginx,
     pub address: SocketAddr,
     pub dir: TempDir,
-    keeper: Child,
 }
 
 impl NginxBackend {
@@ -144,16 +128,9 @@ impl NginxBackend {
             http(address)
         );
         fs::write(dir.path().join("nginx.conf"), config).unwrap();
-        let keeper = start(binary, dir.path());
+        let running = RunningNginx::start(&binary.path, dir.path()).unwrap();
         wait_for("the backend", || TcpStream::connect(address).is_ok().then_some(()));
-        Self { address, dir, keeper }
-    }
-}
-
-impl Drop for NginxBackend {
-    fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
+        Self { address, dir, _running: running }
     }
 }
 
@@ -178,8 +155,8 @@ impl Nginx {
         settings.check().unwrap();
         let generation = render(&routes, &settings);
         write(&generation, dir.path());
-        let keeper = start(binary, dir.path());
-        let nginx = Self { dir, settings, http, https, generation, keeper };
+        let running = RunningNginx::start(&binary.path, dir.path()).unwrap();
+        let nginx = Self { dir, settings, http, https, generation, _running: running };
         let up = || nginx.control("/generation").filter(|answer| answer.text() == nginx.generation.hash);
         wait_for("nginx", up);
         nginx
@@ -228,60 +205,10 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
         if thread::panicking() {
             eprintln!("{}", fs::read_to_string(&self.settings.error_log).unwrap_or_default());
         }
     }
-}
-
-/// The answer of [`backend`], whose body is the head that it saw.
-pub trait Echo {
-    /// A header that the backend saw.
-    fn seen(&self, name: &str) -> Option<&str>;
-
-    /// The target that the backend saw.
-    fn target(&self) -> &str;
-}
-
-impl Echo for Answer {
-    fn seen(&self, name: &str) -> Option<&str> {
-        header_of(std::str::from_utf8(&self.body).unwrap(), name)
-    }
-
-    fn target(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap().split(' ').nth(1).unwrap_or_default()
-    }
-}
-
-/// Starts a backend that answers with the head of the request as it came. `name` is in the header `Backend`.
-pub fn backend(name: &'static str) -> SocketAddr {
-    http::serve(move |connection| echo(connection, name)).unwrap()
-}
-
-fn echo(mut connection: Connection, name: &str) -> io::Result<()> {
-    while let Some(request) = connection.request()? {
-        let target = request.target();
-        if target.ends_with("/socket") {
-            let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
-            connection.write_all(head.as_bytes())?;
-            let mut bytes = [0; 100];
-            while let read @ 1.. = connection.read(&mut bytes)? {
-                connection.write_all(&bytes[..read])?;
-            }
-            return Ok(());
-        }
-        if target.ends_with("/events") {
-            write!(connection, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: one\n\n")?;
-            // The second event comes only when the client, having seen the first, has asked on another connection.
-            return connection.read_line(&mut String::new()).map(drop);
-        }
-        let status = if target.ends_with("/fails") { "500 Own Error" } else { "200 OK" };
-        let (head, length) = (&request.head, request.head.len());
-        write!(connection, "HTTP/1.1 {status}\r\nBackend: {name}\r\nContent-Length: {length}\r\n\r\n{head}")?;
-    }
-    Ok(())
 }
 
 /// An object.
