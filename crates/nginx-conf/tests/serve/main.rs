@@ -6,6 +6,7 @@ mod client;
 mod hosts;
 mod http2;
 mod log;
+mod path_cases;
 mod paths;
 mod proxying;
 mod steering;
