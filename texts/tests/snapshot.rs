@@ -15,7 +15,7 @@ fn service_of(name: &str) -> Option<&'static str> {
     match name {
         // Parts of the tests, and bindings.
         "ceph-sys" | "testbed" => None,
-        name if name.starts_with("entry") || name.starts_with("nginx") => Some("entry"),
+        name if name.starts_with("entry") || name.starts_with("nginx") || name.contains("table") => Some("entry"),
         _ => Some("rbd"),
     }
 }

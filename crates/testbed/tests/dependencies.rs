@@ -26,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Values: whatever describes the service is built without librados.
     ("rbd-model", &["ceph-error", "rbd-format"]),
     ("rbd-server", &["ceph", "rbd", "rbd-format", "rbd-model"]),
+    ("table-memory", &[]),
     ("testbed", &[]),
     ("texts", &[]),
 ];
