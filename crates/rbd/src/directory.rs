@@ -107,6 +107,14 @@ pub fn find_stored(io: &IoContext, name: &[u8], deadline: Instant) -> Result<Opt
     look_up(io, name, None, deadline)
 }
 
+/// As [`find`], without asking whether the id is its own: librbd has just written it, or [`with_owners`] asks later.
+///
+/// # Errors
+/// What reading gives.
+pub fn entry(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Named>, Fault> {
+    look_up(io, name.as_bytes(), None, deadline)
+}
+
 /// What the directory has for a name and, in the same step, whether an id is that of this name.
 fn look_up(io: &IoContext, name: &[u8], id: Option<&str>, deadline: Instant) -> Result<Option<Named>, Fault> {
     let keys: Vec<Vec<u8>> = id.map(id_key).into_iter().chain([name_key(name)]).collect();

@@ -75,12 +75,13 @@ pub fn details(
     images: Vec<Named>,
     deadline: Instant,
 ) -> Result<Vec<Image>, Fault> {
+    let images = directory::with_owners(io, images, deadline)?;
     let mut images = headers(connection, io, images, deadline)?;
     encryption::look(io, &mut images, deadline);
     Ok(images)
 }
 
-/// As [`details`], without what the images' data says.
+/// As [`details`], without what the images' data says, of images whose ids are known to be theirs.
 ///
 /// # Errors
 /// As [`details`].
@@ -90,8 +91,7 @@ pub fn headers(
     images: Vec<Named>,
     deadline: Instant,
 ) -> Result<Vec<Image>, Fault> {
-    let (images, damaged): (Vec<Named>, Vec<Named>) =
-        directory::with_owners(io, images, deadline)?.into_iter().partition(|named| named.damage.is_none());
+    let (images, damaged): (Vec<Named>, Vec<Named>) = images.into_iter().partition(|named| named.damage.is_none());
     let ranges: Vec<OmapRange> =
         images.iter().map(|image| OmapRange { object: header_object(&image.id), ..OmapRange::default() }).collect();
     let mut headers: Vec<Option<Result<ImageHeader, Unread>>> = Vec::new();

@@ -184,7 +184,7 @@ fn make(io: &IoContext, wanted: &Wanted) -> Result<bool, Fault> {
 
 /// The image that was just made. No operation fills it, so the records of operations need not be read.
 fn made(connection: &Connection, io: &IoContext, name: &str, deadline: Instant) -> Result<Image, Fault> {
-    let named = rbd::directory::find(io, name, deadline)?.into_iter().collect();
+    let named = rbd::directory::entry(io, name, deadline)?.into_iter().collect();
     // Nothing was written yet, so there is no LUKS header to look for.
     let made = listing::headers(connection, io, named, deadline)?.pop();
     made.map(|image| Image { encryption: Some(Encryption::None), ..image }).ok_or_else(|| {

@@ -357,7 +357,7 @@ pub fn read_image(
     name: &str,
     deadline: std::time::Instant,
 ) -> Result<Image, Fault> {
-    if let Some(named) = rbd::directory::find(io, name, deadline)?
+    if let Some(named) = rbd::directory::entry(io, name, deadline)?
         && let mut images = listing::details(connection, io, vec![named], deadline)?
         && !images.is_empty()
     {
