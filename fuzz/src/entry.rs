@@ -181,14 +181,14 @@ pub fn values(data: &[u8]) -> bool {
     let routes = routes(data);
     let mut good = true;
     for settings in settings() {
-        let generation = render(&routes, &settings);
-        check(&routes, &generation);
-        good &= generation.notes.is_empty();
-        let Ok(generation) = render_template(PLACES, &routes, &settings) else {
+        let revision = render(&routes, &settings);
+        check(&routes, &revision);
+        good &= revision.notes.is_empty();
+        let Ok(revision) = render_template(PLACES, &routes, &settings) else {
             good = false;
             continue;
         };
-        let text = std::str::from_utf8(&generation.files["nginx.conf"]).expect("UTF-8");
+        let text = std::str::from_utf8(&revision.files["nginx.conf"]).expect("UTF-8");
         let statements = lex(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
         // After what `control_server` brings.
         for statement in statements.iter().skip_while(|statement| statement.words != ["server"]).skip(1) {
@@ -217,9 +217,9 @@ pub fn template(data: &[u8]) -> bool {
     let [_, settings] = settings();
     let made = render_template(template, &routes, &settings);
     match &made {
-        Ok(generation) => {
-            let text = std::str::from_utf8(&generation.files["nginx.conf"]).expect("UTF-8");
-            assert!(text.contains(&generation.hash));
+        Ok(revision) => {
+            let text = std::str::from_utf8(&revision.files["nginx.conf"]).expect("UTF-8");
+            assert!(text.contains(&revision.hash));
         }
         Err(TemplateError::Failed { line, .. } | TemplateError::Misplaced { line, .. }) => {
             assert!(*line <= template.lines().count() + 1, "{made:?}");

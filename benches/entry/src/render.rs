@@ -64,11 +64,11 @@ fn once(snapshot: &Snapshot, routes: u32) -> Result<(Duration, Duration)> {
     let (translate_settings, conf) = (TranslateSettings::default(), nginx_conf::Settings::default());
     let (began, before) = (Instant::now(), thread_time()?);
     let built = translate(snapshot, &translate_settings);
-    let generation = nginx_conf::render(&built.routes, &conf);
+    let revision = nginx_conf::render(&built.routes, &conf);
     let took = (began.elapsed(), thread_time()?.saturating_sub(before));
     let count: usize = built.routes.hosts.values().map(|host| host.rules.len()).sum();
     ensure!(count == routes as usize, "{count} routes of {routes}");
-    ensure!(generation.notes.is_empty(), "not all was written: {:?}", generation.notes.first());
+    ensure!(revision.notes.is_empty(), "not all was written: {:?}", revision.notes.first());
     Ok(took)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use entry_model::{Finding, Holdings, Key, Kind, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts};
 use entry_translate::{GoodSecret, Translation, Translator};
-use nginx_conf::{Generation, Origin, TemplateError};
+use nginx_conf::{Origin, Revision, TemplateError};
 use nginx_process::Shortage;
 
 use crate::flags::ConfigurationFlags;
@@ -37,7 +37,7 @@ pub struct Rendered {
     /// The verdicts, with what could not be written.
     pub verdicts: Verdicts,
     /// The files.
-    pub generation: Generation,
+    pub revision: Revision,
 }
 
 impl Generator {
@@ -74,14 +74,14 @@ impl Generator {
         settings.now = jiff::Timestamp::now().as_second();
         settings.last_good.clone_from(&self.last_good);
         settings.held = vec![Arc::clone(&self.held)];
-        let (routes, mut verdicts, generation) = loop {
+        let (routes, mut verdicts, revision) = loop {
             settings.quarantine = self.quarantine.reasons();
             let Translation { routes, verdicts, good, held } = self.translator.translate(snapshot, &settings);
             match self.write(&routes) {
-                Ok(generation) => {
+                Ok(revision) => {
                     self.last_good = good;
                     self.held = held;
-                    break (routes, verdicts, generation);
+                    break (routes, verdicts, revision);
                 }
                 // Without them others may come in their place, so it is looked again. There are fewer each time.
                 Err(TemplateError::Objects(objects)) => {
@@ -94,8 +94,8 @@ impl Generator {
                 Err(error) => return Err(error.into()),
             }
         };
-        add_notes(&mut verdicts, &generation);
-        Ok(Rendered { routes, verdicts, generation })
+        add_notes(&mut verdicts, &revision);
+        Ok(Rendered { routes, verdicts, revision })
     }
 
     /// Puts the object aside that nginx's error message is about, until it changes. Returns its name, or none if the message is
@@ -137,9 +137,9 @@ impl Generator {
 
     /// Puts certificates aside for which the volume has no room: the newest Secrets of those that are not on it yet. Nothing
     /// that was served before is taken away. False if there are none.
-    pub(crate) fn make_room(&mut self, snapshot: &Snapshot, generation: &Generation, shortage: &Shortage) -> bool {
+    pub(crate) fn make_room(&mut self, snapshot: &Snapshot, revision: &Revision, shortage: &Shortage) -> bool {
         let created = |object: &ObjectRef| snapshot.secrets.get(&*object.key).map(|secret| secret.meta.created);
-        let unwritten = generation.origins.iter().filter_map(|Origin { file, object, .. }| {
+        let unwritten = revision.origins.iter().filter_map(|Origin { file, object, .. }| {
             let bytes = shortage.unwritten.get(&**file).filter(|_| object.kind == Kind::Secret)?;
             Some((created(object), object.clone(), *bytes))
         });
@@ -164,7 +164,7 @@ impl Generator {
         self.quarantine.release(Reason::BoundExceeded);
     }
 
-    fn write(&self, routes: &Routes) -> Result<Generation, TemplateError> {
+    fn write(&self, routes: &Routes) -> Result<Revision, TemplateError> {
         match &self.template {
             None => Ok(nginx_conf::render(routes, &self.conf)),
             Some(template) => nginx_conf::render_template(template, routes, &self.conf),
@@ -173,8 +173,8 @@ impl Generator {
 }
 
 /// Adds to the verdicts what could not be written for nginx.
-fn add_notes(verdicts: &mut Verdicts, generation: &Generation) {
-    for note in &generation.notes {
+fn add_notes(verdicts: &mut Verdicts, revision: &Revision) {
+    for note in &revision.notes {
         let message = note.message.clone();
         let finding = Finding { field: "spec".to_owned(), reason: Reason::Unsupported, message };
         let accepted = || Verdict::new(0, Outcome::Accepted, Vec::new());

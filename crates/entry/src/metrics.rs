@@ -126,7 +126,7 @@ impl Metrics {
         }
         let reasons = reasons.iter().map(|(reason, n)| (reason.as_str(), *n));
         gauges(encoder, ("findings", "What is wrong with objects, by reason", "reason"), reasons)?;
-        counter(encoder, "generations", "Configurations offered to nginx", progress.generations)?;
+        counter(encoder, "generations", "Configurations offered to nginx", progress.revisions)?;
         gauge(
             encoder,
             "offer_failing",

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use entry_kube::status::JudgedSnapshot;
 use entry_model::{Finding, Routes, Snapshot, Verdicts};
-use nginx_conf::{Generation, Origin};
+use nginx_conf::{Origin, Revision};
 use nginx_process::{OfferEffect, OutcomeState, Volume};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -29,12 +29,12 @@ const RETRY: Duration = Duration::from_secs(2);
 pub struct Progress {
     /// The routes that were made of it.
     pub routes: Arc<Routes>,
-    /// The generation that was offered last.
+    /// The revision that was offered last.
     pub offered: Option<String>,
     /// Since when there is a newer configuration than the one in force, or none can be made; none when the newest is live.
     pub pending_since: Option<Instant>,
-    /// Generations offered.
-    pub generations: u64,
+    /// Revisions offered.
+    pub revisions: u64,
     /// Why the last one could not be written; none when it was.
     pub last_error: Option<String>,
 }
@@ -91,12 +91,12 @@ impl Pipeline {
     pub async fn offer(&mut self, snapshot: Arc<Snapshot>) -> anyhow::Result<OfferEffect> {
         let rendered = self.render_fitting(&snapshot).await;
         // Before it is offered: that may take long, and who waits for it should see so.
-        self.pending.note_rendered(rendered.as_ref().ok().map(|rendered| rendered.generation.hash.as_str()));
+        self.pending.note_rendered(rendered.as_ref().ok().map(|rendered| rendered.revision.hash.as_str()));
         self.publish_pending();
         let rendered = rendered?;
         let before = self.judged.borrow().as_ref().map(|judged| Arc::clone(&judged.verdicts));
         log_new(before.as_deref(), &rendered.verdicts);
-        let Generation { hash, files, origins, .. } = rendered.generation;
+        let Revision { hash, files, origins, .. } = rendered.revision;
         let judged = JudgedSnapshot {
             snapshot: Arc::clone(&snapshot),
             verdicts: Arc::new(rendered.verdicts),
@@ -113,7 +113,7 @@ impl Pipeline {
         self.origins = origins;
         self.progress.send_modify(|progress| {
             if offered == OfferEffect::New {
-                progress.generations += 1;
+                progress.revisions += 1;
             }
             progress.offered = Some(hash);
         });
@@ -126,11 +126,11 @@ impl Pipeline {
             let good = self.generator.last_good();
             let mut rendered = self.generator.render(snapshot)?;
             let volume = self.volume.clone();
-            let files = std::mem::take(&mut rendered.generation.files);
+            let files = std::mem::take(&mut rendered.revision.files);
             let look = move || (volume.shortage(&files), files);
             let (shortage, files) = tokio::task::spawn_blocking(look).await?;
-            rendered.generation.files = files;
-            let short = shortage.filter(|shortage| self.generator.make_room(snapshot, &rendered.generation, shortage));
+            rendered.revision.files = files;
+            let short = shortage.filter(|shortage| self.generator.make_room(snapshot, &rendered.revision, shortage));
             if short.is_none() {
                 return Ok(rendered);
             }

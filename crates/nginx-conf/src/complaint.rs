@@ -71,7 +71,7 @@ mod tests {
     use entry_model::{Key, Kind};
 
     use super::*;
-    use crate::generation::MAIN;
+    use crate::revision::MAIN;
 
     fn object(name: &str) -> ObjectRef {
         ObjectRef::new(Kind::Ingress, Key { namespace: "shop".to_owned(), name: name.to_owned() })

@@ -2,7 +2,7 @@
 
 use entry_model::{HostName, Routes};
 
-use crate::generation::HASH_PLACE;
+use crate::revision::HASH_PLACE;
 use crate::server::Servers;
 use crate::tls;
 use crate::token::{Token, duration, path_token, size};

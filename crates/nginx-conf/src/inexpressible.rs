@@ -196,11 +196,11 @@ mod tests {
             assert_eq!(of_rule(&rule), Some(expected), "{rule:?}");
             let is_pattern = matches!(rule.matches.path, PathMatch::Regex(_));
             let routes = routes(HostName::Any, rule);
-            let generation = render(&routes, &Settings::default());
-            check(&routes, &generation);
-            let [note] = &generation.notes[..] else { panic!("{expected}: {:?}", generation.notes) };
+            let revision = render(&routes, &Settings::default());
+            check(&routes, &revision);
+            let [note] = &revision.notes[..] else { panic!("{expected}: {:?}", revision.notes) };
             assert!(note.message.contains(&expected.to_string()), "{note:?}");
-            let text = std::str::from_utf8(&generation.files["nginx.conf"]).unwrap();
+            let text = std::str::from_utf8(&revision.files["nginx.conf"]).unwrap();
             assert_eq!(text.contains("return 503 $sparrow_503;"), !is_pattern, "{expected}: {text}");
             assert!(!text.contains("proxy_pass"), "{expected}: {text}");
         }
@@ -211,9 +211,9 @@ mod tests {
     #[test]
     fn host_of_any_number_of_labels_is_reported() {
         let routes = routes(HostName::Suffix("example.com".to_owned()), rule());
-        let generation = render(&routes, &Settings::default());
-        check(&routes, &generation);
-        let [note] = &generation.notes[..] else { panic!("{:?}", generation.notes) };
+        let revision = render(&routes, &Settings::default());
+        check(&routes, &revision);
+        let [note] = &revision.notes[..] else { panic!("{:?}", revision.notes) };
         assert!(note.message.contains(&Inexpressible::Suffix.to_string()), "{note:?}");
     }
 }

@@ -1,12 +1,12 @@
 //! Routes become the files of an nginx configuration.
 //!
 //! ```text
-//! Routes + Settings ──render──► Generation (files, their hash, which lines are whose)
+//! Routes + Settings ──render──► Revision (files, their hash, which lines are whose)
 //! ```
 //!
 //! Pure: no clock, no files, no network. This is the only place where nginx's words are written, and every value from
 //! outside enters them through `token`, whose constructors quote it or refuse it. What cannot be written is left out
-//! and named in [`Generation::notes`].
+//! and named in [`Revision::notes`].
 
 mod access_log;
 mod blame;
@@ -14,7 +14,6 @@ mod client;
 mod client_headers;
 mod complaint;
 mod error_page;
-mod generation;
 mod http;
 mod inexpressible;
 #[cfg(any(test, feature = "lexer"))]
@@ -27,6 +26,7 @@ mod properties;
 mod proxy_target;
 mod raw_path;
 mod render;
+mod revision;
 mod server;
 mod settings;
 #[cfg(any(test, feature = "lexer"))]
@@ -43,8 +43,8 @@ mod writer;
 
 pub use client_headers::CLIENT_HEADERS;
 pub use complaint::{origin_of, reason_of};
-pub use generation::{Generation, Note, Origin};
 pub use render::render;
+pub use revision::{Note, Origin, Revision};
 pub use settings::{Settings, SettingsError, Timeouts};
 pub use template::{TemplateError, render_template};
 pub use version::{Modules, ParseVersionError, Version};

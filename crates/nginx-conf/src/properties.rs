@@ -252,8 +252,8 @@ fn any_routes_are_accepted_by_nginx() {
                 access_log: Some(dir.path().join("access.log")),
                 ..settings.clone()
             };
-            let generation = render(&routes, &settings);
-            for (file, content) in &generation.files {
+            let revision = render(&routes, &settings);
+            for (file, content) in &revision.files {
                 let file = dir.path().join(file);
                 std::fs::create_dir_all(file.parent().unwrap()).unwrap();
                 std::fs::write(file, content).unwrap();
@@ -271,7 +271,7 @@ fn any_routes_are_accepted_by_nginx() {
             prop_assert!(
                 output.status.success() && quiet,
                 "{said}\n{}",
-                String::from_utf8_lossy(&generation.files["nginx.conf"])
+                String::from_utf8_lossy(&revision.files["nginx.conf"])
             );
         }
         Ok(())
@@ -305,8 +305,8 @@ fn a_template_gets_every_value() {
     let rules = vec![rule(PathMatch::Exact("/b".to_owned())), rule(PathMatch::Prefix("/a".to_owned()))];
     let hosts = [(HostName::Any, Arc::new(Host { rules, ..Host::default() }))].into();
     let routes = Routes { hosts, ..Routes::default() };
-    let generation = render_template(PLACES, &routes, &Settings::default()).unwrap();
-    let text = std::str::from_utf8(&generation.files["nginx.conf"]).unwrap();
+    let revision = render_template(PLACES, &routes, &Settings::default()).unwrap();
+    let text = std::str::from_utf8(&revision.files["nginx.conf"]).unwrap();
     for line in ["two ${x}Exact;", "two ${x}Prefix;", "one a127.0.0.1:80 'web' \"*\";"] {
         assert!(text.contains(line), "{text}");
     }
@@ -318,16 +318,16 @@ proptest! {
 
     #[test]
     fn any_text_stays_where_it_was_put(routes in routes(None), settings in settings()) {
-        let generation = render(&routes, &settings);
-        prop_assert_eq!(&generation, &render(&routes, &settings));
-        check(&routes, &generation);
+        let revision = render(&routes, &settings);
+        prop_assert_eq!(&revision, &render(&routes, &settings));
+        check(&routes, &revision);
     }
 
     #[test]
     fn any_text_stays_where_a_template_put_it(routes in routes(None), settings in settings()) {
         // Not all is quotable everywhere: what is not is refused.
-        if let Ok(generation) = render_template(PLACES, &routes, &settings) {
-            let text = std::str::from_utf8(&generation.files["nginx.conf"]).unwrap();
+        if let Ok(revision) = render_template(PLACES, &routes, &settings) {
+            let text = std::str::from_utf8(&revision.files["nginx.conf"]).unwrap();
             let statements = lex(text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
             // After what `control_server` brings.
             for statement in statements.iter().skip_while(|statement| statement.words != ["server"]).skip(1) {

@@ -1,10 +1,10 @@
-//! Routes become a generation.
+//! Routes become a revision.
 
 use std::collections::BTreeMap;
 
 use entry_model::Routes;
 
-use crate::generation::{Generation, MAIN, finish};
+use crate::revision::{MAIN, Revision, finish};
 use crate::server::Servers;
 use crate::tls::Certificates;
 use crate::upstream::Upstreams;
@@ -12,7 +12,7 @@ use crate::writer::Writer;
 use crate::{Settings, http, inexpressible};
 
 /// Writes the routes as a configuration.
-pub fn render(routes: &Routes, settings: &Settings) -> Generation {
+pub fn render(routes: &Routes, settings: &Settings) -> Revision {
     let mut notes = inexpressible::notes(routes);
     let upstreams = Upstreams::of(routes, settings, &mut notes);
     let certificates = Certificates::of(routes, settings);

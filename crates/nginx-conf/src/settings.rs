@@ -25,7 +25,7 @@ pub struct Settings {
     pub trusted_headers: Vec<String>,
     /// Whether connections begin with the PROXY protocol. Then `trusted` are those that may speak it.
     pub proxy_protocol: bool,
-    /// The socket on which the workers tell their generation (`/generation`) and nginx its counters (`/status`).
+    /// The socket on which the workers tell their revision (`/generation`) and nginx its counters (`/status`).
     pub control: PathBuf,
     /// Directory of the pid file and of temporary files; it must exist.
     pub runtime: PathBuf,
@@ -33,7 +33,7 @@ pub struct Settings {
     pub worker_processes: Option<u16>,
     /// Connections of one worker, those to backends included.
     pub worker_connections: u32,
-    /// How long the workers of an earlier generation may go on with what they have, such as tunnels.
+    /// How long the workers of an earlier revision may go on with what they have, such as tunnels.
     pub worker_shutdown_timeout: Duration,
     /// How long an idle connection of a client is kept.
     pub keepalive_timeout: Duration,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use entry_model::{HostName, PathMatch, Routes};
 
-use crate::Generation;
+use crate::Revision;
 use crate::lexer::{Statement, lex};
 
 /// Checks what was made of routes: nginx can read it, texts of objects are where they were put and each is one token, no
@@ -13,8 +13,8 @@ use crate::lexer::{Statement, lex};
 /// # Panics
 ///
 /// Anything else.
-pub fn check(routes: &Routes, generation: &Generation) {
-    let text = std::str::from_utf8(&generation.files["nginx.conf"]).expect("UTF-8");
+pub fn check(routes: &Routes, revision: &Revision) {
+    let text = std::str::from_utf8(&revision.files["nginx.conf"]).expect("UTF-8");
     let statements = lex(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let http = statements.iter().find(|statement| statement.words == ["http"]);
     let http = http.and_then(|http| http.block.as_ref()).expect("a block `http`");
@@ -35,18 +35,18 @@ pub fn check(routes: &Routes, generation: &Generation) {
     shape.compare(routes);
     // Lines of origins are lines of their objects, and files are where they should be.
     let lines = text.lines().count();
-    for origin in &generation.origins {
-        assert!(generation.files.contains_key(&*origin.file));
+    for origin in &revision.origins {
+        assert!(revision.files.contains_key(&*origin.file));
         assert!(origin.first_line >= 1 && origin.first_line <= origin.last_line);
         assert!(origin.file != "nginx.conf" || usize::try_from(origin.last_line).is_ok_and(|last| last <= lines));
     }
-    for file in generation.files.keys() {
+    for file in revision.files.keys() {
         let certificate = file.strip_prefix("certs/").and_then(|file| file.strip_suffix(".pem"));
         let plain = certificate.is_some_and(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
         assert!(file == "nginx.conf" || plain, "{file}");
     }
     // The hash is of the files, but for the place where it stands.
-    assert_eq!(text.matches(&generation.hash).count(), 1);
+    assert_eq!(text.matches(&revision.hash).count(), 1);
 }
 
 /// Each place where text of an object may stand, and nothing else. Panics on what this program does not write.

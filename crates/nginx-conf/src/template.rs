@@ -8,13 +8,13 @@ use entry_model::{HostName, ObjectRef, PathMatch, PathRewrite, Protocol, Routes,
 use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, context};
 
-use crate::generation::{HASH_PLACE, MAIN, finish};
+use crate::revision::{HASH_PLACE, MAIN, finish};
 use crate::splice::{MARK, Stand, splice};
 use crate::tls::Certificates;
 use crate::token::Token;
 use crate::upstream::{Upstreams, forwarded};
 use crate::writer::{Directive, Writer};
-use crate::{Generation, Origin, Settings, blame, inexpressible, listen, server, steering};
+use crate::{Origin, Revision, Settings, blame, inexpressible, listen, server, steering};
 
 /// Largest template, in bytes.
 const LARGEST_TEMPLATE: usize = 256 << 10;
@@ -52,10 +52,10 @@ pub enum TemplateError {
     /// fault: other values could.
     #[error("{}", .0.iter().map(|(object, why)| format!("{object}: {why}")).collect::<Vec<_>>().join("; "))]
     Objects(BTreeMap<ObjectRef, String>),
-    /// Nothing in it tells which generation is served.
+    /// Nothing in it tells which revision is served.
     #[error(
         "the template does not print `control_server`: write {{{{ control_server }}}} inside `http {{ }}`, so that it can be \
-         known which generation nginx serves"
+         known which revision nginx serves"
     )]
     NoControlServer,
 }
@@ -70,14 +70,14 @@ pub enum TemplateError {
 /// | `routes` | all rules that lead somewhere, each with `host` (`*` is any), `path`, `match` (`Exact`, `Prefix`), `cluster_ip` (in brackets if IPv6), `port`, `protocol`, `upstream`, `strip_prefix`, `redirect_to_https`, `certificate` (a file, or empty), `kind`, `namespace`, `name` |
 /// | `hosts` | the hosts, each with `name`, `certificate` and its `routes` |
 /// | `settings` | `http`, `https`, `trusted` (lists), `runtime`, `user`, `access_log`, `error_log`, `worker_processes` |
-/// | `control_server` | a server that tells the generation; it must be printed once, inside `http`. Before it stands that no `X-Accel-*` of a backend is obeyed, unless the template has a `proxy_ignore_headers` or `grpc_ignore_headers` of its own |
+/// | `control_server` | a server that tells the revision; it must be printed once, inside `http`. Before it stands that no `X-Accel-*` of a backend is obeyed, unless the template has a `proxy_ignore_headers` or `grpc_ignore_headers` of its own |
 /// | `upstreams` | an `upstream` for each backend, by the name in `upstream` of a route |
 ///
 /// # Errors
 ///
 /// What is wrong with the template, with its line. Templates are limited in size, in steps and in output. If values of some
 /// objects are what is wrong, it is [`TemplateError::Objects`], which names them.
-pub fn render_template(template: &str, routes: &Routes, settings: &Settings) -> Result<Generation, TemplateError> {
+pub fn render_template(template: &str, routes: &Routes, settings: &Settings) -> Result<Revision, TemplateError> {
     attempt(template, routes, settings).map_err(|error| match error {
         TemplateError::Misplaced { by_value: true, .. } => {
             let blamed = blame::blame(routes, |routes| attempt(template, routes, settings).err());
@@ -88,7 +88,7 @@ pub fn render_template(template: &str, routes: &Routes, settings: &Settings) -> 
     })
 }
 
-fn attempt(template: &str, routes: &Routes, settings: &Settings) -> Result<Generation, TemplateError> {
+fn attempt(template: &str, routes: &Routes, settings: &Settings) -> Result<Revision, TemplateError> {
     if template.len() > LARGEST_TEMPLATE {
         return Err(TemplateError::TooLarge(template.len()));
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use entry_model::ObjectRef;
 
-use crate::generation::Origin;
+use crate::revision::Origin;
 use crate::token::{Pattern, Text, Token, literal};
 
 /// A directive: its name, its arguments, and its block.

@@ -31,7 +31,7 @@ pub async fn nginx_version(nginx: &Path) -> Result<String> {
     if output.status.success() { Ok(text) } else { Err(failed(format!("{}: {}", output.status, shorten(&text)))) }
 }
 
-/// Why a generation is not live.
+/// Why a revision is not live.
 #[derive(Debug)]
 pub(crate) enum TryError {
     /// nginx rejects it.

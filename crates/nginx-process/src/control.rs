@@ -1,4 +1,4 @@
-//! nginx's control socket, seen by who asks: each worker answers which generation it serves, and what it counts.
+//! nginx's control socket, seen by who asks: each worker answers which revision it serves, and what it counts.
 
 use std::io;
 use std::path::PathBuf;
@@ -41,11 +41,11 @@ impl Control {
         Control { socket: socket.into() }
     }
 
-    /// The generation that the answering worker serves.
+    /// The revision that the answering worker serves.
     ///
     /// # Errors
     /// No worker answers within the time, or it has none.
-    pub async fn generation(&self, timeout: Duration) -> io::Result<String> {
+    pub async fn revision(&self, timeout: Duration) -> io::Result<String> {
         Ok(self.get("/generation", timeout).await?.trim().to_owned())
     }
 

@@ -12,7 +12,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// The volume has no room; what was in force stays in force.
     #[error(
-        "{path}: no room for the new generation, the one in force stays: {cause}; make the volume larger (for an \
+        "{path}: no room for the new revision, the one in force stays: {cause}; make the volume larger (for an \
          emptyDir: sizeLimit, or the pod's memory limit if it is in memory)"
     )]
     Full {
@@ -31,14 +31,14 @@ pub enum Error {
         /// The system's error. Not as its source: the message has it, and would be followed by it again.
         cause: io::Error,
     },
-    /// A name that cannot be a generation's: it would be used as a directory's name.
-    #[error("{0:?} is no generation: expected 1 to 128 of the characters A-Z a-z 0-9 _ -")]
+    /// A name that cannot be a revision's: it would be used as a directory's name.
+    #[error("{0:?} is no revision: expected 1 to 128 of the characters A-Z a-z 0-9 _ -")]
     Hash(String),
-    /// A file of a generation whose path is not a relative one below the generation's directory.
-    #[error("{0:?} is no path inside a generation: expected a relative one, without `.` and `..`")]
+    /// A file of a revision whose path is not a relative one below the revision's directory.
+    #[error("{0:?} is no path inside a revision: expected a relative one, without `.` and `..`")]
     Path(String),
-    /// A generation without the main file.
-    #[error("the generation {0} has no nginx.conf")]
+    /// A revision without the main file.
+    #[error("the revision {0} has no nginx.conf")]
     NoMain(String),
     /// A file of the volume holds what no generator or supervisor wrote.
     #[error("{path} is not understood: {reason}; remove it, or empty the volume")]

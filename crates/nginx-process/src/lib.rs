@@ -1,7 +1,7 @@
-//! nginx as a child process: how a generation of its configuration reaches it, and what becomes of it.
+//! nginx as a child process: how a revision of its configuration reaches it, and what becomes of it.
 //!
-//! - [`Volume`]: the directory in which a generator offers generations and reads what became of them.
-//! - [`Control`]: asks nginx's workers which generation they serve, and what they count.
+//! - [`Volume`]: the directory in which a generator offers revisions and reads what became of them.
+//! - [`Control`]: asks nginx's workers which revision they serve, and what they count.
 //! - [`Supervisor`]: owns nginx. Tests what is offered, swaps it in, reloads, confirms that new connections are answered by
 //!   it, and goes back to the last good one if they are not.
 //!

@@ -12,25 +12,25 @@ use crate::{Error, Result};
 pub struct SupervisorSettings {
     /// The program.
     pub nginx: PathBuf,
-    /// The volume from which generations come, see [`crate::Volume`].
+    /// The volume from which revisions come, see [`crate::Volume`].
     pub volume: PathBuf,
     /// A directory of this supervisor alone: nginx's prefix, and the notes by which leftovers are found after a crash.
     /// Sockets in it are removed before nginx starts.
     pub runtime: PathBuf,
-    /// The unix socket on which each generation answers `GET /generation` with its hash.
+    /// The unix socket on which each revision answers `GET /generation` with its hash.
     pub control: PathBuf,
     /// Between the starts of two reloads. The first change after a pause is applied at once; what arrives meanwhile is
     /// folded into one.
     pub holdoff: Duration,
     /// For `nginx -t`.
     pub test_timeout: Duration,
-    /// From the start, or the reload, until new connections are answered by the generation.
+    /// From the start, or the reload, until new connections are answered by the revision.
     pub confirm_timeout: Duration,
     /// Before a stop, while everything is still served: for the balancers in front to learn of it.
     pub drain_delay: Duration,
     /// For connections to end by themselves at a stop; then they are cut.
     pub stop_timeout: Duration,
-    /// How many workers of former generations may go on serving long connections. Beyond, the oldest are ended. Each costs
+    /// How many workers of former revisions may go on serving long connections. Beyond, the oldest are ended. Each costs
     /// about one copy of the configuration.
     pub max_old_workers: usize,
     /// Old workers are not ended before they had this long; a reload waits while there are too many of these. Longer than
@@ -90,9 +90,9 @@ pub enum SupervisorState {
     /// Nothing that could be served was offered yet.
     #[default]
     Waiting,
-    /// Tests or starts the first generation.
+    /// Tests or starts the first revision.
     Starting,
-    /// Serves the live generation.
+    /// Serves the live revision.
     Running,
     /// Tests, reloads or confirms another one; the live one is served.
     Reloading,
@@ -107,17 +107,17 @@ pub enum SupervisorState {
 /// What the supervisor tells, for readiness and metrics. Counts are since its start.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SupervisorStatus {
-    /// The generation that is confirmed to be served; none while nginx is not running.
+    /// The revision that is confirmed to be served; none while nginx is not running.
     pub live: Option<String>,
     /// What is being done.
     pub state: SupervisorState,
-    /// Why nginx could not be started, or the last generation that was tried is not in force; none when it is.
+    /// Why nginx could not be started, or the last revision that was tried is not in force; none when it is.
     pub last_error: Option<String>,
-    /// Reloads that were asked of nginx, those that failed and those back to the last good generation included.
+    /// Reloads that were asked of nginx, those that failed and those back to the last good revision included.
     pub reloads: u64,
-    /// Generations that nginx refused when they were tested.
+    /// Revisions that nginx refused when they were tested.
     pub refused: u64,
-    /// Generations that failed after the test, or could not be tested.
+    /// Revisions that failed after the test, or could not be tested.
     pub failed: u64,
     /// How often nginx ended by itself and was started again.
     pub restarts: u64,
@@ -125,7 +125,7 @@ pub struct SupervisorStatus {
     pub last_reload: Option<Duration>,
     /// nginx's master process.
     pub pid: Option<i32>,
-    /// Workers of former generations that finish what they have.
+    /// Workers of former revisions that finish what they have.
     pub old_workers: usize,
     /// Old workers that were ended because there were too many.
     pub ended_workers: u64,

@@ -20,8 +20,8 @@
 //!   at the shutdown, from each: Stopping ──► Stopped
 //! ```
 //!
-//! What it decides on is kept by concern: [`candidates`] has which generation is in force and which may be tried, [`report`] what
-//! the generator is told, [`old_workers`] the workers of former generations. [`serve`] has what is done to nginx.
+//! What it decides on is kept by concern: [`candidates`] has which revision is in force and which may be tried, [`report`] what
+//! the generator is told, [`old_workers`] the workers of former revisions. [`serve`] has what is done to nginx.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::future::Future;
@@ -100,12 +100,12 @@ pub struct Supervisor {
 enum Step {
     /// Ends what is left of nginx, whose master has ended.
     Reap { end: String },
-    /// Tries the generation that is offered.
-    Try { generation: String },
-    /// Starts nginx again on the generation that it served.
-    Restart { generation: String },
+    /// Tries the revision that is offered.
+    Try { revision: String },
+    /// Starts nginx again on the revision that it served.
+    Restart { revision: String },
     /// Starts what was live before this process, since what is offered cannot be used.
-    Resume { generation: String },
+    Resume { revision: String },
     /// Waits for a moment, the end of nginx, or a change on the volume if there can be one to act on.
     Wait { until: Instant, for_changes: bool },
 }
@@ -162,7 +162,7 @@ impl Supervisor {
     /// Serves what is offered until `shutdown`, then lets connections end and stops nginx.
     ///
     /// # Errors
-    /// None for what a generation or nginx does: that is reported by [`SupervisorStatus`] and [`Outcome`].
+    /// None for what a revision or nginx does: that is reported by [`SupervisorStatus`] and [`Outcome`].
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let mut shutdown = pin!(shutdown);
         let mut changes = self.volume.watch();
@@ -184,9 +184,9 @@ impl Supervisor {
         self.report.retry(&self.volume);
         match self.decide() {
             Step::Reap { end } => self.reap(&end).await,
-            Step::Try { generation } => self.apply(&generation).await,
-            Step::Restart { generation } => self.restart(&generation).await,
-            Step::Resume { generation } => self.resume(&generation).await,
+            Step::Try { revision } => self.apply(&revision).await,
+            Step::Restart { revision } => self.restart(&revision).await,
+            Step::Resume { revision } => self.resume(&revision).await,
             Step::Wait { until, for_changes } => self.wait(until, for_changes.then_some(changes)).await,
         }
     }
@@ -203,7 +203,7 @@ impl Supervisor {
             }
             let pause = match self.volume.claim() {
                 // Another may have been offered since; one that was tried may be offered again.
-                Ok(Some(generation)) if self.candidates.wants(&generation) => return Step::Try { generation },
+                Ok(Some(revision)) if self.candidates.wants(&revision) => return Step::Try { revision },
                 // Another offer is just being written. That does not hold up a restart.
                 Ok(_) => POLL,
                 Err(error) => {
@@ -219,19 +219,19 @@ impl Supervisor {
         if self.nginx.is_some() {
             return Step::Wait { until, for_changes };
         }
-        if let Some(generation) = self.candidates.good.clone() {
+        if let Some(revision) = self.candidates.good.clone() {
             if self.start_at <= Instant::now() {
-                return Step::Restart { generation };
+                return Step::Restart { revision };
             }
             return Step::Wait { until: until.min(self.start_at), for_changes };
         }
         match self.candidates.former.take() {
-            Some(generation) => Step::Resume { generation },
+            Some(revision) => Step::Resume { revision },
             None => Step::Wait { until, for_changes },
         }
     }
 
-    /// The generation in force is offered again, after another one that is not: its outcome is known.
+    /// The revision in force is offered again, after another one that is not: its outcome is known.
     fn acknowledge(&mut self) {
         let Some(good) = self.candidates.good.clone() else { return };
         let is_live = self.status.borrow().live.as_ref() == Some(&good);
@@ -264,7 +264,7 @@ impl Supervisor {
         }
     }
 
-    /// The generation that is offered, if it is to be tried.
+    /// The revision that is offered, if it is to be tried.
     fn read_offer(&mut self) -> Option<String> {
         let offered = self.volume.offered();
         let unread = offered.as_ref().err().map(ToString::to_string);
@@ -274,24 +274,24 @@ impl Supervisor {
             tracing::error!(error, "cannot read what is offered");
         }
         self.unread = unread;
-        offered.ok().flatten().filter(|generation| self.candidates.wants(generation))
+        offered.ok().flatten().filter(|revision| self.candidates.wants(revision))
     }
 
-    /// Tries a generation, whether nginx runs or not, and reports what became of it.
-    async fn apply(&mut self, generation: &str) {
+    /// Tries a revision, whether nginx runs or not, and reports what became of it.
+    async fn apply(&mut self, revision: &str) {
         self.set_state(if self.nginx.is_some() { SupervisorState::Reloading } else { SupervisorState::Starting });
-        match self.try_generation(generation).await {
+        match self.try_revision(revision).await {
             Ok(()) => {
-                self.candidates.confirm(generation);
-                if let Err(error) = self.volume.mark_good(generation) {
-                    tracing::error!(generation, %error, "cannot note that it was confirmed");
+                self.candidates.confirm(revision);
+                if let Err(error) = self.volume.mark_good(revision) {
+                    tracing::error!(revision, %error, "cannot note that it was confirmed");
                 }
                 self.status.send_modify(|status| status.last_error = None);
-                self.report_outcome(generation, OutcomeState::Live, String::new());
-                tracing::info!(generation, "live");
+                self.report_outcome(revision, OutcomeState::Live, String::new());
+                tracing::info!(revision, "live");
             }
             Err(error) => {
-                self.candidates.fail(generation, &error);
+                self.candidates.fail(revision, &error);
                 let state = match error {
                     TryError::Rejected(_) => OutcomeState::Refused,
                     TryError::NotApplied(_) | TryError::Unknown(_) => OutcomeState::Failed,
@@ -302,8 +302,8 @@ impl Supervisor {
                 });
                 self.set_state(self.resting());
                 let stays = self.status.borrow().live.clone().unwrap_or_else(|| "nothing".to_owned());
-                tracing::error!(generation, in_force = stays, "not put in force: {}", error.message());
-                self.report_outcome(generation, state, error.into_message());
+                tracing::error!(revision, in_force = stays, "not put in force: {}", error.message());
+                self.report_outcome(revision, state, error.into_message());
             }
         }
     }
@@ -319,32 +319,32 @@ impl Supervisor {
         }
     }
 
-    async fn restart(&mut self, generation: &str) {
+    async fn restart(&mut self, revision: &str) {
         self.set_state(SupervisorState::Restarting);
         // The next start waits, should this one not last.
         let wait = self.backoff.take();
         self.start_at = Instant::now() + wait;
         self.swap_back();
-        match self.launch(generation).await {
+        match self.launch(revision).await {
             Ok(()) => {
                 self.status.send_modify(|status| {
                     status.restarts += 1;
                     status.last_error = None;
                 });
-                tracing::info!(generation, "nginx was started again");
-                self.report.set_live(&self.volume, Some(generation.to_owned()));
+                tracing::info!(revision, "nginx was started again");
+                self.report.set_live(&self.volume, Some(revision.to_owned()));
             }
             Err(error) => {
                 self.status.send_modify(|status| status.last_error = Some(error.clone()));
-                tracing::error!(generation, ?wait, "nginx cannot be started again: {error}");
+                tracing::error!(revision, ?wait, "nginx cannot be started again: {error}");
             }
         }
     }
 
     /// Starts what was live before this process, since what is offered cannot be used.
-    async fn resume(&mut self, generation: &str) {
+    async fn resume(&mut self, revision: &str) {
         let before = self.report.last();
-        self.apply(generation).await;
+        self.apply(revision).await;
         let live = self.status.borrow().live.clone();
         // The generator asks what became of its offer, not of this one.
         if let Some(before) = before {
@@ -355,9 +355,9 @@ impl Supervisor {
         }
     }
 
-    fn report_outcome(&mut self, generation: &str, state: OutcomeState, message: String) {
+    fn report_outcome(&mut self, revision: &str, state: OutcomeState, message: String) {
         let live = self.status.borrow().live.clone();
-        self.report.write(&self.volume, generation, state, message, live);
+        self.report.write(&self.volume, revision, state, message, live);
     }
 
     fn set_state(&self, state: SupervisorState) {
@@ -376,7 +376,7 @@ impl Supervisor {
         }
     }
 
-    /// Counts the workers of former generations, and ends the oldest if there are too many.
+    /// Counts the workers of former revisions, and ends the oldest if there are too many.
     fn tend_old_workers(&mut self) {
         let Some(nginx) = &self.nginx else { return };
         let census = self.old_workers.tend(nginx.pid(), &self.settings);

@@ -1,12 +1,15 @@
 //! The directory that a generator and a supervisor share, possibly in two containers.
 //!
 //! ```text
-//! generations/HASH/…   whole generations; written beside as .tmp-…, synced, renamed
+//! generations/HASH/…   whole revisions; written beside as .tmp-…, synced, renamed
 //! offered              the hash that the generator wants, replaced by rename
 //! trying, live, good   symbolic links to generations/HASH: what is being tried, what nginx reads, what was confirmed last
 //! outcome              what became of the last offer, as JSON, replaced by rename
 //! lock                 held while something is offered or claimed
 //! ```
+//!
+//! The directory `generations`, nginx's `/generation` and two metrics are older than the word revision and keep their names: a volume
+//! outlives an upgrade, and operators have rules on the metrics.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -22,7 +25,7 @@ mod outcome;
 pub use offer::{OfferEffect, Shortage};
 pub use outcome::{Outcome, OutcomeState};
 
-/// The main file of a generation.
+/// The main file of a revision.
 const MAIN: &str = "nginx.conf";
 /// More than any outcome that is written: a message is cut to 4 KiB.
 const LARGEST: u64 = 64 * 1024;
@@ -47,14 +50,14 @@ impl Volume {
         Ok(Volume { dir, file_mode: 0o640, dir_mode: 0o750, keep: 3 })
     }
 
-    /// With which permissions files and directories of a generation are created, whatever the umask: 0640 and 0750 unless
+    /// With which permissions files and directories of a revision are created, whatever the umask: 0640 and 0750 unless
     /// set here. Private keys are among them, so others should read nothing; nginx's master must read all.
     #[must_use]
     pub fn with_modes(self, file: u32, dir: u32) -> Volume {
         Volume { file_mode: file & 0o777, dir_mode: dir & 0o777, ..self }
     }
 
-    /// How many generations are kept besides those in use: 3 unless set here.
+    /// How many revisions are kept besides those in use: 3 unless set here.
     #[must_use]
     pub fn with_kept(self, keep: usize) -> Volume {
         Volume { keep, ..self }
@@ -86,14 +89,14 @@ impl Volume {
         VolumeWatch::new(&self.dir)
     }
 
-    /// The generation that nginx is told to read.
+    /// The revision that nginx is told to read.
     pub fn live(&self) -> Option<String> {
         self.target("live")
     }
 
-    /// The directory of a generation.
-    pub(crate) fn generation(&self, hash: &str) -> PathBuf {
-        self.generations().join(hash)
+    /// The directory of a revision.
+    pub(crate) fn revision(&self, hash: &str) -> PathBuf {
+        self.revisions().join(hash)
     }
 
     fn replace(&self, name: &'static str, prefix: &str, content: &[u8]) -> Result<()> {
@@ -135,7 +138,7 @@ impl Volume {
         Ok(file)
     }
 
-    fn generations(&self) -> PathBuf {
+    fn revisions(&self) -> PathBuf {
         self.dir.join("generations")
     }
 }

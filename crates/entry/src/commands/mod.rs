@@ -45,6 +45,6 @@ async fn generate(flags: &ConfigurationFlags) -> anyhow::Result<()> {
     let (mut pipeline, status) = Pipeline::new(generator(flags).await?, volume(&flags.program)?);
     let snapshot = source::read(&flags.objects).await?;
     pipeline.offer(snapshot.into()).await?;
-    tracing::info!(generation = status.progress.borrow().offered, "written");
+    tracing::info!(revision = status.progress.borrow().offered, "written");
     Ok(())
 }

@@ -25,7 +25,7 @@ pub async fn render(flags: &RenderFlags) -> anyhow::Result<ExitCode> {
     let mut findings = String::new();
     super::check::write_findings(&mut findings, &rendered.verdicts);
     std::io::stderr().write_all(findings.as_bytes())?;
-    let content = rendered.generation.files.get(MAIN).map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
+    let content = rendered.revision.files.get(MAIN).map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
     let mut text = String::new();
     let mut code = ExitCode::SUCCESS;
     if flags.routes {

@@ -56,7 +56,7 @@ fn change_that_comes_with_an_outcome_is_offered() {
             // A little later each time, so that some come while the outcome is read.
             sleep(Duration::from_micros(u64::from(round) * 30)).await;
             sender.send_replace(Some(snapshot(round)));
-            let offered = progress.wait_for(|progress| progress.generations == u64::from(round));
+            let offered = progress.wait_for(|progress| progress.revisions == u64::from(round));
             let progress = timeout(Duration::from_secs(10), offered).await;
             let hash = progress.unwrap_or_else(|_| panic!("change {round} is lost")).unwrap().offered.clone().unwrap();
             // As the supervisor does.

@@ -183,7 +183,7 @@ fn the_control_socket_and_the_log_tell_what_is_going_on() {
     let routes = routes([("*", vec![forward(prefix("/a"), backend("a"), true)])]);
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
-        assert_eq!(nginx.control("/generation").unwrap().text(), nginx.generation.hash);
+        assert_eq!(nginx.control("/generation").unwrap().text(), nginx.revision.hash);
         let status = nginx.control("/status").unwrap();
         assert_eq!(status.status == 200 && status.text().contains("Active connections"), binary.modules.stub_status);
         assert_eq!(nginx.control("/other").unwrap().status, 404);

@@ -12,7 +12,7 @@ use entry_model::{
     Action, Backend, Destination, Forward, Host, HostName, Key, Kind, Listener, ListenerSet, Match, ObjectRef,
     PathMatch, PathRewrite, Policies, Policy, Protocol, Routes, Rule, WeightedBackend,
 };
-use nginx_conf::{Generation, Modules, Settings, Version, render};
+use nginx_conf::{Modules, Revision, Settings, Version, render};
 use tempfile::TempDir;
 pub use testbed::echo::{Echo, backend};
 use testbed::http::{self, Answer, Connection};
@@ -62,9 +62,9 @@ pub fn settings(binary: &Binary, dir: &Path) -> Settings {
     }
 }
 
-/// Writes the files of a generation.
-pub fn write(generation: &Generation, dir: &Path) {
-    for (path, content) in &generation.files {
+/// Writes the files of a revision.
+pub fn write(revision: &Revision, dir: &Path) {
+    for (path, content) in &revision.files {
         let path = dir.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
@@ -103,7 +103,7 @@ pub struct Nginx {
     pub settings: Settings,
     pub http: SocketAddr,
     pub https: SocketAddr,
-    pub generation: Generation,
+    pub revision: Revision,
 }
 
 /// An nginx with a configuration by hand, as a backend.
@@ -135,17 +135,17 @@ impl NginxBackend {
 }
 
 impl Nginx {
-    /// Starts it and waits until its workers tell the generation.
+    /// Starts it and waits until its workers tell the revision.
     pub fn start(binary: &Binary, routes: &Routes, change: impl FnOnce(&mut Settings)) -> Self {
         Self::start_with(binary, routes, change, render)
     }
 
-    /// The same, with a generation made otherwise.
+    /// The same, with a revision made otherwise.
     pub fn start_with(
         binary: &Binary,
         routes: &Routes,
         change: impl FnOnce(&mut Settings),
-        render: impl FnOnce(&Routes, &Settings) -> Generation,
+        render: impl FnOnce(&Routes, &Settings) -> Revision,
     ) -> Self {
         let (http, https) = (free(), free());
         let routes = Routes { listeners: Listener::set(&[http], &[https]), ..routes.clone() };
@@ -153,11 +153,11 @@ impl Nginx {
         let mut settings = settings(binary, dir.path());
         change(&mut settings);
         settings.check().unwrap();
-        let generation = render(&routes, &settings);
-        write(&generation, dir.path());
+        let revision = render(&routes, &settings);
+        write(&revision, dir.path());
         let running = RunningNginx::start(&binary.path, dir.path()).unwrap();
-        let nginx = Self { dir, settings, http, https, generation, _running: running };
-        let up = || nginx.control("/generation").filter(|answer| answer.text() == nginx.generation.hash);
+        let nginx = Self { dir, settings, http, https, revision, _running: running };
+        let up = || nginx.control("/generation").filter(|answer| answer.text() == nginx.revision.hash);
         wait_for("nginx", up);
         nginx
     }
@@ -170,7 +170,7 @@ impl Nginx {
 
     /// Its configuration.
     pub fn config(&self) -> String {
-        String::from_utf8_lossy(&self.generation.files["nginx.conf"]).into_owned()
+        String::from_utf8_lossy(&self.revision.files["nginx.conf"]).into_owned()
     }
 
     /// A request for a host and a target, with further header lines, each with its line end.

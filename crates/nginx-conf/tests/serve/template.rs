@@ -41,8 +41,8 @@ http {
 fn render(template: &str, routes: &entry_model::Routes) -> Result<String, TemplateError> {
     let [binary, _] = binaries();
     let dir = tempfile::tempdir().unwrap();
-    let generation = render_template(template, routes, &settings(&binary, dir.path()))?;
-    Ok(String::from_utf8(generation.files["nginx.conf"].clone()).unwrap())
+    let revision = render_template(template, routes, &settings(&binary, dir.path()))?;
+    Ok(String::from_utf8(revision.files["nginx.conf"].clone()).unwrap())
 }
 
 fn start(binary: &Binary, routes: &entry_model::Routes, template: &str) -> Nginx {
@@ -64,7 +64,7 @@ fn a_template_with_a_loop_over_the_routes_serves() {
         assert_eq!(answer.seen("X-Object"), Some("default/ev\"il; return 200 x;"));
         assert_eq!(answer.header("Backend"), "b");
         let line = nginx.config().lines().position(|line| line.contains("location /volume ")).unwrap() + 1;
-        let origin = nginx.generation.origins.iter().find(|origin| origin.first_line as usize == line).unwrap();
+        let origin = nginx.revision.origins.iter().find(|origin| origin.first_line as usize == line).unwrap();
         assert_eq!(origin.object.key.name, "some");
     }
 }

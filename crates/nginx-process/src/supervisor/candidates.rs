@@ -1,4 +1,4 @@
-//! Which generation is in force, and which one may be tried.
+//! Which revision is in force, and which one may be tried.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use crate::child::TryError;
 
-/// The wait before a generation is tried again about which nothing could be found out.
+/// The wait before a revision is tried again about which nothing could be found out.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// What is known of generations.
+/// What is known of revisions.
 #[derive(Debug)]
 pub(super) struct Candidates {
     /// Confirmed last: what nginx serves, is started with, and goes back to.
@@ -29,12 +29,12 @@ impl Candidates {
         Candidates { good: None, former, set_aside: None, retry: Backoff::new(RETRY.0, RETRY.1), ended_nginx: None }
     }
 
-    /// Whether a generation that is offered is to be tried now.
-    pub(super) fn wants(&self, generation: &str) -> bool {
+    /// Whether a revision that is offered is to be tried now.
+    pub(super) fn wants(&self, revision: &str) -> bool {
         let waits = |(set_aside, until): &(String, Option<Instant>)| {
-            set_aside == generation && until.is_none_or(|until| until > Instant::now())
+            set_aside == revision && until.is_none_or(|until| until > Instant::now())
         };
-        !self.set_aside.as_ref().is_some_and(waits) && self.good.as_deref() != Some(generation)
+        !self.set_aside.as_ref().is_some_and(waits) && self.good.as_deref() != Some(revision)
     }
 
     /// Whether the last offer came to nothing.
@@ -43,8 +43,8 @@ impl Candidates {
     }
 
     /// It is in force.
-    pub(super) fn confirm(&mut self, generation: &str) {
-        self.good = Some(generation.to_owned());
+    pub(super) fn confirm(&mut self, revision: &str) {
+        self.good = Some(revision.to_owned());
         self.former = None;
         self.forget_set_aside();
         self.retry.reset();
@@ -56,22 +56,22 @@ impl Candidates {
     }
 
     /// It is not tried again until another one was offered.
-    pub(super) fn set_aside(&mut self, generation: &str) {
-        self.set_aside = Some((generation.to_owned(), None));
+    pub(super) fn set_aside(&mut self, revision: &str) {
+        self.set_aside = Some((revision.to_owned(), None));
     }
 
     /// It is not tried again, or not before a moment, if nothing was found out about it.
-    pub(super) fn fail(&mut self, generation: &str, error: &TryError) {
+    pub(super) fn fail(&mut self, revision: &str, error: &TryError) {
         let until = match error {
             TryError::Rejected(_) | TryError::NotApplied(_) => None,
             TryError::Unknown(_) => Some(Instant::now() + self.retry.take()),
         };
-        self.set_aside = Some((generation.to_owned(), until));
+        self.set_aside = Some((revision.to_owned(), until));
     }
 
-    /// nginx ended when it was to reload it. Once may be chance; twice is the generation's fault.
-    pub(super) fn blame_for_end(&mut self, generation: &str, message: String) -> TryError {
-        let again = self.ended_nginx.replace(generation.to_owned()).as_deref() == Some(generation);
+    /// nginx ended when it was to reload it. Once may be chance; twice is the revision's fault.
+    pub(super) fn blame_for_end(&mut self, revision: &str, message: String) -> TryError {
+        let again = self.ended_nginx.replace(revision.to_owned()).as_deref() == Some(revision);
         if again { TryError::NotApplied(message) } else { TryError::Unknown(message) }
     }
 }

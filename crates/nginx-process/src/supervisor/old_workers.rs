@@ -1,4 +1,4 @@
-//! Workers of former generations, which finish the connections that they have.
+//! Workers of former revisions, which finish the connections that they have.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -55,7 +55,7 @@ impl OldWorkers {
             self.leaving.insert(key, leaving);
         }
         if ended > 0 {
-            tracing::warn!(ended, "ended the oldest workers of former generations: there were too many");
+            tracing::warn!(ended, "ended the oldest workers of former revisions: there were too many");
         }
         Census { number: old.len(), ended }
     }

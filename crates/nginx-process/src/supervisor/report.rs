@@ -2,7 +2,7 @@
 
 use crate::{Outcome, OutcomeState, Volume};
 
-/// The outcome of the generation that was tried last, on the volume as soon as there is room for it.
+/// The outcome of the revision that was tried last, on the volume as soon as there is room for it.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     outcome: Option<Outcome>,
@@ -10,9 +10,9 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Whether it is about this generation.
-    pub(super) fn is_about(&self, generation: &str) -> bool {
-        self.outcome.as_ref().is_some_and(|outcome| outcome.hash == generation)
+    /// Whether it is about this revision.
+    pub(super) fn is_about(&self, revision: &str) -> bool {
+        self.outcome.as_ref().is_some_and(|outcome| outcome.hash == revision)
     }
 
     /// The outcome that was reported last.
@@ -20,17 +20,17 @@ impl Report {
         self.outcome.clone()
     }
 
-    /// Reports what became of a generation while `live` is in force.
+    /// Reports what became of a revision while `live` is in force.
     pub(super) fn write(
         &mut self,
         volume: &Volume,
-        generation: &str,
+        revision: &str,
         state: OutcomeState,
         message: String,
         live: Option<String>,
     ) {
         let at = jiff::Timestamp::now();
-        self.replace(volume, Outcome { hash: generation.to_owned(), state, message, at, live });
+        self.replace(volume, Outcome { hash: revision.to_owned(), state, message, at, live });
     }
 
     /// Reports this outcome instead of the last one.
@@ -39,7 +39,7 @@ impl Report {
         self.flush(volume);
     }
 
-    /// Reports that another generation, or none, is in force now.
+    /// Reports that another revision, or none, is in force now.
     pub(super) fn set_live(&mut self, volume: &Volume, live: Option<String>) {
         if let Some(outcome) = self.outcome.as_mut().filter(|outcome| outcome.live != live) {
             outcome.live = live;

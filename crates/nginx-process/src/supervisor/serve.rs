@@ -12,7 +12,7 @@ use crate::child::{self, Nginx, TryError};
 use crate::proc::{self, Process, WorkerRole};
 use crate::{SupervisorSettings, SupervisorState};
 
-/// Why nginx does not serve a generation that it should.
+/// Why nginx does not serve a revision that it should.
 enum Unconfirmed {
     /// The master has logged why, and goes on with what it had.
     MasterDeclined(TryError),
@@ -32,22 +32,22 @@ impl std::fmt::Display for Unconfirmed {
 }
 
 impl Supervisor {
-    /// Puts a generation in force.
+    /// Puts a revision in force.
     ///
     /// A running nginx reads it at once, since its master keeps what it has when it cannot read the new. A test before that
     /// costs a second reading, so it is made only where a reading can do harm or is likely to fail: before a start, and
     /// after an offer that came to nothing. One that the master does not take is tested to learn why.
-    pub(super) async fn try_generation(&mut self, generation: &str) -> Result<(), TryError> {
-        if !self.volume.has(generation) {
+    pub(super) async fn try_revision(&mut self, revision: &str) -> Result<(), TryError> {
+        if !self.volume.has(revision) {
             return Err(TryError::Unknown("offered, but not on the volume as a whole".to_owned()));
         }
         let tested = self.nginx.is_none() || self.candidates.has_set_aside();
         if tested {
-            self.test(generation).await?;
+            self.test(revision).await?;
         }
-        self.volume.point_live(generation).map_err(|error| TryError::Unknown(error.to_string()))?;
+        self.volume.point_live(revision).map_err(|error| TryError::Unknown(error.to_string()))?;
         if self.nginx.is_none() {
-            return match self.launch(generation).await {
+            return match self.launch(revision).await {
                 Ok(()) => Ok(()),
                 Err(error) => {
                     self.swap_back();
@@ -56,26 +56,26 @@ impl Supervisor {
                 }
             };
         }
-        let (error, kept) = match self.reload(generation, tested).await {
+        let (error, kept) = match self.reload(revision, tested).await {
             Ok(()) => return Ok(()),
             Err(Unconfirmed::MasterDeclined(error)) => (error, true),
             Err(Unconfirmed::NoAnswer(error)) => (error, false),
             Err(Unconfirmed::MasterEnded(end)) => {
                 self.swap_back();
                 let message = format!("nginx ended when it was to reload: {end}");
-                return Err(self.candidates.blame_for_end(generation, message));
+                return Err(self.candidates.blame_for_end(revision, message));
             }
         };
         self.swap_back();
         if let Some(good) = self.candidates.good.clone() {
-            let answer = self.control.generation(TICK).await;
+            let answer = self.control.revision(TICK).await;
             if kept && answer.is_ok_and(|answer| answer == good) {
                 return Err(error);
             }
-            // Some workers may be of the new generation.
+            // Some workers may be of the new revision.
             if let Err(error) = self.reload(&good, true).await {
                 let error = error.to_string();
-                tracing::error!(generation = good, "cannot go back without a restart: {error}");
+                tracing::error!(revision = good, "cannot go back without a restart: {error}");
                 self.end_nginx().await;
                 return Err(TryError::Unknown(format!("nginx does not react: {error}")));
             }
@@ -83,9 +83,9 @@ impl Supervisor {
         Err(error)
     }
 
-    async fn test(&mut self, generation: &str) -> Result<(), TryError> {
+    async fn test(&mut self, revision: &str) -> Result<(), TryError> {
         let begin = Instant::now();
-        child::test(&self.settings, &self.volume.generation(generation).join("nginx.conf")).await?;
+        child::test(&self.settings, &self.volume.revision(revision).join("nginx.conf")).await?;
         self.read_time = begin.elapsed();
         Ok(())
     }
@@ -94,13 +94,13 @@ impl Supervisor {
         if let Some(good) = &self.candidates.good
             && let Err(error) = self.volume.point_live(good)
         {
-            tracing::error!(generation = good, %error, "cannot point back to the last good generation");
+            tracing::error!(revision = good, %error, "cannot point back to the last good revision");
         }
     }
 
-    /// Has the running nginx read its configuration again, and waits until `generation` is what it serves. One that was not
+    /// Has the running nginx read its configuration again, and waits until `revision` is what it serves. One that was not
     /// `tested` and is not confirmed is tested now.
-    async fn reload(&mut self, generation: &str, tested: bool) -> Result<(), Unconfirmed> {
+    async fn reload(&mut self, revision: &str, tested: bool) -> Result<(), Unconfirmed> {
         let Some(nginx) = &mut self.nginx else { return Err(Unconfirmed::MasterEnded("not running".to_owned())) };
         let begin = Instant::now();
         let before = proc::children(nginx.pid());
@@ -108,13 +108,13 @@ impl Supervisor {
         nginx.signal(Signal::HUP);
         self.reload_began = Some(begin);
         self.status.send_modify(|status| status.reloads += 1);
-        let mut confirmed = self.confirm(generation, &before).await;
+        let mut confirmed = self.confirm(revision, &before).await;
         if !tested && let Err(Unconfirmed::MasterDeclined(error) | Unconfirmed::NoAnswer(error)) = &mut confirmed {
-            match self.test(generation).await {
+            match self.test(revision).await {
                 Err(found) => *error = found,
                 // Now it is known how long reading takes.
                 Ok(()) if matches!(confirmed, Err(Unconfirmed::NoAnswer(_))) => {
-                    confirmed = self.confirm(generation, &before).await;
+                    confirmed = self.confirm(revision, &before).await;
                 }
                 Ok(()) => {}
             }
@@ -123,14 +123,14 @@ impl Supervisor {
         self.read_time = begin.elapsed();
         self.status.send_modify(|status| {
             status.last_reload = Some(begin.elapsed());
-            status.live = Some(generation.to_owned());
+            status.live = Some(revision.to_owned());
             status.state = SupervisorState::Running;
         });
         Ok(())
     }
 
-    /// Waits until new connections are answered by workers of `generation`, and none of the workers `before` takes any.
-    async fn confirm(&mut self, generation: &str, before: &[Process]) -> Result<(), Unconfirmed> {
+    /// Waits until new connections are answered by workers of `revision`, and none of the workers `before` takes any.
+    async fn confirm(&mut self, revision: &str, before: &[Process]) -> Result<(), Unconfirmed> {
         let Some(nginx) = &mut self.nginx else { return Err(Unconfirmed::MasterEnded("not running".to_owned())) };
         let patience = self.settings.confirm_timeout + self.read_time * 4;
         let deadline = Instant::now() + patience;
@@ -146,11 +146,11 @@ impl Supervisor {
             }
             // Before the question: what it leaves is seen by the answers that follow.
             let left = before.iter().all(|process| !process.alive() || process.role() == WorkerRole::Leaving);
-            match self.control.generation(TICK).await {
-                Ok(answer) if answer == generation => in_a_row += 1,
+            match self.control.revision(TICK).await {
+                Ok(answer) if answer == revision => in_a_row += 1,
                 Ok(answer) => {
                     in_a_row = 0;
-                    last = format!("new connections are still answered by generation {answer:?}");
+                    last = format!("new connections are still answered by revision {answer:?}");
                 }
                 Err(error) => {
                     in_a_row = 0;
@@ -180,8 +180,8 @@ impl Supervisor {
         }
     }
 
-    /// Starts nginx on what `live` points to, and waits until it serves `generation`. If it does not, nothing is left of it.
-    pub(super) async fn launch(&mut self, generation: &str) -> Result<(), String> {
+    /// Starts nginx on what `live` points to, and waits until it serves `revision`. If it does not, nothing is left of it.
+    pub(super) async fn launch(&mut self, revision: &str) -> Result<(), String> {
         remove_sockets(&self.settings);
         let main = self.volume.dir().join("live/nginx.conf");
         let nginx = Nginx::start(&self.settings, &main)
@@ -194,10 +194,10 @@ impl Supervisor {
             tracing::warn!(%error, "if this process is killed, the next one will not find its nginx");
         }
         self.keeper.watch_over(Some(group)).await;
-        match self.confirm(generation, &[]).await {
+        match self.confirm(revision, &[]).await {
             Ok(()) => {
                 self.status.send_modify(|status| {
-                    status.live = Some(generation.to_owned());
+                    status.live = Some(revision.to_owned());
                     status.state = SupervisorState::Running;
                     status.pid = Some(pid);
                 });

@@ -11,9 +11,9 @@ use crate::{Error, Result};
 pub(super) const UNFINISHED_HERE: &str = ".tmp-live-";
 
 impl Volume {
-    /// Whether a generation is there as a whole: it is renamed into place, so its main file is enough.
+    /// Whether a revision is there as a whole: it is renamed into place, so its main file is enough.
     pub(crate) fn has(&self, hash: &str) -> bool {
-        self.generation(hash).join(MAIN).is_file()
+        self.revision(hash).join(MAIN).is_file()
     }
 
     /// Takes what is offered, so that no generator removes it; none if nothing is offered, or a generator is just

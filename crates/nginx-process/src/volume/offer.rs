@@ -1,4 +1,4 @@
-//! The generator's side: whole generations are written beside what is there, and offered.
+//! The generator's side: whole revisions are written beside what is there, and offered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
@@ -27,17 +27,17 @@ pub enum OfferEffect {
     Unchanged,
 }
 
-/// What of a generation has no room.
+/// What of a revision has no room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shortage {
     /// So many bytes are too much.
     pub bytes: u64,
-    /// The files that are to be written, with the bytes that each takes. Others are there from the generation before.
+    /// The files that are to be written, with the bytes that each takes. Others are there from the revision before.
     pub unwritten: BTreeMap<String, u64>,
 }
 
 impl Volume {
-    /// Offers a generation: `files` by their path relative to its directory, `nginx.conf` being the main one. It is what the
+    /// Offers a revision: `files` by their path relative to its directory, `nginx.conf` being the main one. It is what the
     /// supervisor tries next, unless another offer follows first. Blocking; racing offers wait for each other.
     ///
     /// # Errors
@@ -53,12 +53,12 @@ impl Volume {
         }
         let lock = self.lock_file()?;
         lock.lock().map_err(Error::file("lock", &self.dir.join("lock")))?;
-        let there = same(&self.generation(hash), files);
-        let generations = self.generations();
-        if !generations.is_dir() {
+        let there = same(&self.revision(hash), files);
+        let revisions = self.revisions();
+        if !revisions.is_dir() {
             // Here and not by the supervisor, which may be another user: the generator writes in it.
-            fs::create_dir(&generations).map_err(Error::file("create", &generations))?;
-            self.set_dir_mode(&generations)?;
+            fs::create_dir(&revisions).map_err(Error::file("create", &revisions))?;
+            self.set_dir_mode(&revisions)?;
         }
         // What cannot be read is as good as nothing: it is replaced.
         if there && self.offered().ok().flatten().as_deref() == Some(hash) {
@@ -68,9 +68,9 @@ impl Volume {
             let Error::Full { .. } = error else { return Err(error) };
             // What is kept for looking at is given up first.
             self.clean(0);
-            self.write(hash, files, same(&self.generation(hash), files))
+            self.write(hash, files, same(&self.revision(hash), files))
         });
-        // Also after a failure: a generation that is not offered is not in use.
+        // Also after a failure: a revision that is not offered is not in use.
         self.clean(self.keep);
         written.map(|()| OfferEffect::New)
     }
@@ -81,7 +81,7 @@ impl Volume {
         if files.values().map(takes).sum::<u64>() + RESERVE <= self.room()? {
             return None;
         }
-        let former = self.offered().ok().flatten().map(|hash| self.generation(&hash));
+        let former = self.offered().ok().flatten().map(|hash| self.revision(&hash));
         let is_there = |name: &str, content: &[u8]| {
             former.as_ref().is_some_and(|former| self.is_twin(&former.join(name), content))
         };
@@ -105,33 +105,33 @@ impl Volume {
     }
 
     fn write(&self, hash: &str, files: &BTreeMap<String, Vec<u8>>, there: bool) -> Result<()> {
-        let generation = self.generation(hash);
+        let revision = self.revision(hash);
         if !there {
-            let generations = self.generations();
+            let revisions = self.revisions();
             let staged = tempfile::Builder::new()
                 .prefix(UNFINISHED)
-                .tempdir_in(&generations)
-                .map_err(Error::file("create a directory in", &generations))?;
+                .tempdir_in(&revisions)
+                .map_err(Error::file("create a directory in", &revisions))?;
             let fresh = staged.path().join("new");
-            let former = self.offered().ok().flatten().map(|hash| self.generation(&hash));
+            let former = self.offered().ok().flatten().map(|hash| self.revision(&hash));
             self.write_files(&fresh, files, former.as_deref())?;
-            if generation.symlink_metadata().is_ok() {
+            if revision.symlink_metadata().is_ok() {
                 // The same name with other content: left half removed, or not written by us.
                 let old = staged.path().join("old");
-                fs::rename(&generation, &old).map_err(Error::file("rename", &generation))?;
+                fs::rename(&revision, &old).map_err(Error::file("rename", &revision))?;
             }
-            fs::rename(&fresh, &generation).map_err(Error::file("rename", &fresh))?;
-            sync(&generations)?;
+            fs::rename(&fresh, &revision).map_err(Error::file("rename", &fresh))?;
+            sync(&revisions)?;
         }
         let replaced = self.replace("offered", UNFINISHED, format!("{hash}\n").as_bytes());
         if replaced.is_err() && !there {
             // In nobody's use: it was not offered.
-            let _ = fs::remove_dir_all(&generation);
+            let _ = fs::remove_dir_all(&revision);
         }
         replaced
     }
 
-    /// Writes files below `root`. Those that `former` has too become links to its ones: most of a generation is certificates
+    /// Writes files below `root`. Those that `former` has too become links to its ones: most of a revision is certificates
     /// that are the same in the next, and neither room nor time is spent on them again.
     fn write_files(&self, root: &Path, files: &BTreeMap<String, Vec<u8>>, former: Option<&Path>) -> Result<()> {
         let mut directories = BTreeSet::from([root.to_owned()]);
@@ -179,16 +179,16 @@ impl Volume {
         fs::set_permissions(directory, mode).map_err(Error::file("write", directory))
     }
 
-    /// Removes generations that are not in use, but for the newest `keep`. Only while the lock is held.
+    /// Removes revisions that are not in use, but for the newest `keep`. Only while the lock is held.
     fn clean(&self, keep: usize) {
-        remove_named(&self.generations(), UNFINISHED);
+        remove_named(&self.revisions(), UNFINISHED);
         remove_named(&self.dir, UNFINISHED);
         let used: BTreeSet<String> =
             [self.offered().ok().flatten(), self.target("live"), self.target("trying"), self.target("good")]
                 .into_iter()
                 .flatten()
                 .collect();
-        let mut old: Vec<(SystemTime, PathBuf)> = fs::read_dir(self.generations())
+        let mut old: Vec<(SystemTime, PathBuf)> = fs::read_dir(self.revisions())
             .into_iter()
             .flatten()
             .flatten()
@@ -199,7 +199,7 @@ impl Volume {
         old.truncate(old.len().saturating_sub(keep));
         for (_, path) in old {
             if let Err(error) = fs::remove_dir_all(&path) {
-                tracing::warn!(path = %path.display(), %error, "an old generation cannot be removed");
+                tracing::warn!(path = %path.display(), %error, "an old revision cannot be removed");
             }
         }
     }

@@ -6,7 +6,7 @@ use super::claim::UNFINISHED_HERE;
 use super::{Volume, read};
 use crate::{Error, Result};
 
-/// What became of an offered generation.
+/// What became of an offered revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum OutcomeState {
@@ -18,11 +18,11 @@ pub enum OutcomeState {
     Failed,
 }
 
-/// What the supervisor says about the last generation that it tried.
+/// What the supervisor says about the last revision that it tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
-    /// The generation that this is about.
+    /// The revision that this is about.
     pub hash: String,
     /// What became of it.
     pub state: OutcomeState,
@@ -31,12 +31,12 @@ pub struct Outcome {
     pub message: String,
     /// When.
     pub at: jiff::Timestamp,
-    /// The generation in force, which is another one unless `state` is live; none if nginx is not running.
+    /// The revision in force, which is another one unless `state` is live; none if nginx is not running.
     pub live: Option<String>,
 }
 
 impl Volume {
-    /// What became of the last generation that was tried; none if none was yet.
+    /// What became of the last revision that was tried; none if none was yet.
     ///
     /// # Errors
     /// The file cannot be read or understood.
@@ -46,7 +46,7 @@ impl Volume {
         serde_json::from_str(&text).map(Some).map_err(|error| Error::Content { path, reason: error.to_string() })
     }
 
-    /// Writes what became of a generation.
+    /// Writes what became of a revision.
     pub(crate) fn write_outcome(&self, outcome: &Outcome) -> Result<()> {
         let text = serde_json::to_vec(outcome)
             .map_err(|error| Error::Content { path: self.dir.join("outcome"), reason: error.to_string() })?;

@@ -9,7 +9,7 @@ use nginx_process::OutcomeState;
 use crate::bench::{Bench, both};
 
 #[tokio::test]
-async fn live_generation_is_served_after_a_restart() {
+async fn live_revision_is_served_after_a_restart() {
     for nginx in both() {
         let bench = Bench::new(nginx);
         let running = bench.start_on("one").await;
@@ -22,7 +22,7 @@ async fn live_generation_is_served_after_a_restart() {
 }
 
 #[tokio::test]
-async fn live_generation_is_served_when_the_next_offer_is_rejected() {
+async fn live_revision_is_served_when_the_next_offer_is_rejected() {
     for nginx in both() {
         let bench = Bench::new(nginx);
         let running = bench.start_on("one").await;

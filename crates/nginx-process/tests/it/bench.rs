@@ -95,11 +95,11 @@ impl Bench {
         self.volume.offer(hash, &self.files(hash, "", "")).unwrap();
     }
 
-    /// Starts a supervisor, and waits until it serves a first generation of this name.
-    pub async fn start_on(&self, generation: &str) -> Running {
+    /// Starts a supervisor, and waits until it serves a first revision of this name.
+    pub async fn start_on(&self, revision: &str) -> Running {
         let running = self.start().await;
-        self.offer(generation);
-        self.outcome(generation).await;
+        self.offer(revision);
+        self.outcome(revision).await;
         running
     }
 

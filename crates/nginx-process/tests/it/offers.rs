@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::bench::{Bench, both};
 
 #[tokio::test]
-async fn offered_generations_go_live_in_turn() {
+async fn offered_revisions_go_live_in_turn() {
     for nginx in both() {
         let bench = Bench::new(nginx);
         let mut running = bench.start().await;
@@ -36,7 +36,7 @@ async fn offered_generations_go_live_in_turn() {
 }
 
 #[tokio::test]
-async fn rejected_generation_is_tried_once_and_not_served() {
+async fn rejected_revision_is_tried_once_and_not_served() {
     for nginx in both() {
         let bench = Bench::new(nginx);
         let running = bench.start_on("good").await;
@@ -91,7 +91,7 @@ async fn rejection_is_explained_by_a_test_when_stderr_is_silent() {
 }
 
 #[tokio::test]
-async fn generation_that_is_slow_to_read_goes_live() {
+async fn revision_that_is_slow_to_read_goes_live() {
     for nginx in both() {
         let mut bench = Bench::new(nginx);
         bench.settings.confirm_timeout = Duration::from_millis(50);
@@ -107,7 +107,7 @@ async fn generation_that_is_slow_to_read_goes_live() {
 }
 
 #[tokio::test]
-async fn rejected_first_generation_leaves_no_nginx() {
+async fn rejected_first_revision_leaves_no_nginx() {
     for nginx in both() {
         let bench = Bench::new(nginx);
         let running = bench.start().await;
@@ -122,7 +122,7 @@ async fn rejected_first_generation_leaves_no_nginx() {
 }
 
 #[tokio::test]
-async fn failed_reload_keeps_the_last_good_generation() {
+async fn failed_reload_keeps_the_last_good_revision() {
     for nginx in both() {
         let bench = Bench::new(nginx);
         let running = bench.start().await;
@@ -184,7 +184,7 @@ async fn first_start_is_retried_when_the_address_was_in_use() {
 }
 
 #[tokio::test]
-async fn unconfirmed_generation_is_rolled_back() {
+async fn unconfirmed_revision_is_rolled_back() {
     for nginx in both() {
         let mut bench = Bench::new(nginx);
         bench.settings.confirm_timeout = Duration::from_secs(2);
@@ -192,7 +192,7 @@ async fn unconfirmed_generation_is_rolled_back() {
         bench.volume.offer("two", &bench.files("other", "", "")).unwrap();
         let outcome = bench.outcome("two").await;
         assert_eq!((outcome.state, outcome.live.as_deref()), (OutcomeState::Failed, Some("one")));
-        assert!(outcome.message.contains("still answered by generation \"other\""), "{}", outcome.message);
+        assert!(outcome.message.contains("still answered by revision \"other\""), "{}", outcome.message);
         for _ in 0..100 {
             assert_eq!(bench.get().await.unwrap(), "one");
         }
@@ -229,7 +229,7 @@ async fn hanging_test_is_killed_and_retried() {
     let sleeps =
         |entry: &fs::DirEntry| fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == b"sleep\x00271828\x00");
     fs::remove_file(&hang).unwrap();
-    // It said nothing about the generation: without another offer it is tried again.
+    // It said nothing about the revision: without another offer it is tried again.
     let mut status = running.handle.status.clone();
     let live = status.wait_for(|status| status.live.as_deref() == Some("two"));
     tokio::time::timeout(crate::bench::SOON, live).await.unwrap().unwrap();
@@ -238,7 +238,7 @@ async fn hanging_test_is_killed_and_retried() {
 }
 
 #[tokio::test]
-async fn incomplete_generation_is_not_used() {
+async fn incomplete_revision_is_not_used() {
     let bench = Bench::new(testbed::nginx::newest());
     let running = bench.start_on("one").await;
     let volume = bench.volume.dir().to_owned();
@@ -278,7 +278,7 @@ async fn many_offers_lead_to_few_reloads() {
         let most = offering.as_millis() / 150 + 2;
         assert!((1..=most).contains(&u128::from(reloads)), "{reloads} reloads, {most} allowed");
         let kept = fs::read_dir(bench.volume.dir().join("generations")).unwrap().count();
-        assert!(kept <= 8, "{kept} generations are kept");
+        assert!(kept <= 8, "{kept} revisions are kept");
         running.stop().await;
     }
 }
@@ -304,7 +304,7 @@ async fn with_a_full_volume() {
     running.until("restarted", |status| status.restarts == 1 && status.live.is_some()).await;
     assert_eq!(bench.get().await.unwrap(), "one");
     assert_eq!(bench.volume.offered().unwrap().as_deref(), Some("one"));
-    // There is room for the generation and, by what is written later, none for its outcome.
+    // There is room for the revision and, by what is written later, none for its outcome.
     let ballast = || fs::OpenOptions::new().append(true).open(small.join("ballast")).unwrap();
     let size = ballast().metadata().unwrap().len();
     ballast().set_len(size - 12 * 1024).unwrap();

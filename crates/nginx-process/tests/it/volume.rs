@@ -33,22 +33,22 @@ fn offer_has_all_files_with_the_chosen_modes() {
     assert_eq!(volume.offer("one", &files("a")).unwrap(), OfferEffect::New);
     assert_eq!(volume.offer("one", &files("a")).unwrap(), OfferEffect::Unchanged);
     assert_eq!(volume.offered().unwrap().as_deref(), Some("one"));
-    let generation = volume.dir().join("generations/one");
-    assert_eq!(fs::read(generation.join("certs/deep/one.key")).unwrap(), b"key");
-    let mode = |path: &str| fs::metadata(generation.join(path)).unwrap().permissions().mode() & 0o777;
+    let revision = volume.dir().join("generations/one");
+    assert_eq!(fs::read(revision.join("certs/deep/one.key")).unwrap(), b"key");
+    let mode = |path: &str| fs::metadata(revision.join(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!(
         [mode("certs/deep/one.key"), mode("nginx.conf"), mode("certs/deep"), mode("certs"), mode("")],
         [0o640, 0o640, 0o750, 0o750, 0o750]
     );
     assert_eq!(names(volume.dir()), ["generations", "offered"]);
     // The same name with other content is written anew.
-    fs::write(generation.join("nginx.conf"), "").unwrap();
+    fs::write(revision.join("nginx.conf"), "").unwrap();
     assert_eq!(volume.offer("one", &files("a")).unwrap(), OfferEffect::New);
-    assert_eq!(fs::read(generation.join("nginx.conf")).unwrap(), b"a");
+    assert_eq!(fs::read(revision.join("nginx.conf")).unwrap(), b"a");
 }
 
 #[test]
-fn unchanged_files_are_hard_links_to_the_former_generation() {
+fn unchanged_files_are_hard_links_to_the_former_revision() {
     let dir = tempfile::tempdir().unwrap();
     let volume = Volume::open(dir.path()).unwrap().with_kept(0);
     volume.offer("one", &files("a")).unwrap();
@@ -81,7 +81,7 @@ fn paths_outside_the_volume_are_rejected() {
 }
 
 #[test]
-fn racing_offers_leave_one_whole_generation_offered() {
+fn racing_offers_leave_one_whole_revision_offered() {
     let dir = tempfile::tempdir().unwrap();
     thread::scope(|scope| {
         for generator in 0..4 {

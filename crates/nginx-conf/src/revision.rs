@@ -1,4 +1,4 @@
-//! A generation: the files of one state of the routes.
+//! A revision: the files of one state of the routes.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,12 +10,12 @@ use sha2::{Digest, Sha256};
 /// The file that nginx is started with.
 pub(crate) const MAIN: &str = "nginx.conf";
 
-/// Stands where the hash of the generation is told, until it is known.
+/// Stands where the hash of the revision is told, until it is known.
 pub(crate) const HASH_PLACE: &str = "????????????????????????????????";
 
 /// The files of one state of the routes. The same routes and settings give the same.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Generation {
+pub struct Revision {
     /// 32 lower-case hexadecimal digits: of the SHA-256 of all files, in which the place where this is told is blank.
     pub hash: String,
     /// Contents by path. Paths are relative, and so are those in the files; `nginx.conf` is the entry. Files below `certs/`
@@ -27,11 +27,11 @@ pub struct Generation {
     pub notes: Vec<Note>,
 }
 
-impl fmt::Debug for Generation {
+impl fmt::Debug for Revision {
     /// Names the files and shows none: private keys are in them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let files: Vec<_> = self.files.keys().collect();
-        f.debug_struct("Generation").field("hash", &self.hash).field("files", &files).finish_non_exhaustive()
+        f.debug_struct("Revision").field("hash", &self.hash).field("files", &files).finish_non_exhaustive()
     }
 }
 
@@ -57,8 +57,8 @@ pub struct Note {
     pub message: String,
 }
 
-/// Names the generation and tells the name in its main file.
-pub(crate) fn finish(mut files: BTreeMap<String, Vec<u8>>, origins: Vec<Origin>, notes: Vec<Note>) -> Generation {
+/// Names the revision and tells the name in its main file.
+pub(crate) fn finish(mut files: BTreeMap<String, Vec<u8>>, origins: Vec<Origin>, notes: Vec<Note>) -> Revision {
     let mut hasher = Sha256::new();
     for (path, content) in &files {
         // Lengths keep a path and a content apart.
@@ -74,5 +74,5 @@ pub(crate) fn finish(mut files: BTreeMap<String, Vec<u8>>, origins: Vec<Origin>,
     {
         main[at..at + HASH_PLACE.len()].copy_from_slice(hash.as_bytes());
     }
-    Generation { hash, files, origins, notes }
+    Revision { hash, files, origins, notes }
 }
