@@ -15,7 +15,9 @@ use entry_model::{
 use entry_translate::{TranslateSettings, translate};
 use nginx_conf::lexer::lex;
 use nginx_conf::shape::check;
-use nginx_conf::{Modules, Origin, Settings, TemplateError, Version, origin_of, reason_of, render, render_template};
+use nginx_conf::{
+    LineOrigin, Modules, Settings, TemplateError, Version, object_of_error, reason_of_error, render, render_template,
+};
 
 /// Whether an input is well-formed.
 type Target = fn(&[u8]) -> bool;
@@ -221,7 +223,7 @@ pub fn template(data: &[u8]) -> bool {
             let text = std::str::from_utf8(&revision.files["nginx.conf"]).expect("UTF-8");
             assert!(text.contains(&revision.hash));
         }
-        Err(TemplateError::Failed { line, .. } | TemplateError::Misplaced { line, .. }) => {
+        Err(TemplateError::Failed { line, .. } | TemplateError::MisplacedValue { line, .. }) => {
             assert!(*line <= template.lines().count() + 1, "{made:?}");
         }
         Err(_) => {}
@@ -234,10 +236,10 @@ pub fn template(data: &[u8]) -> bool {
 pub fn words(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     let _ = (text.parse::<Version>(), Modules::parse(text));
-    let reason = reason_of(text);
+    let reason = reason_of_error(text);
     assert_eq!(reason.lines().count().max(1), 1, "{reason}");
     let key = |name: &str| Key { namespace: "default".to_owned(), name: name.to_owned() };
-    let origin = |file: &str, [first_line, last_line]: [u32; 2], name: &str| Origin {
+    let origin = |file: &str, [first_line, last_line]: [u32; 2], name: &str| LineOrigin {
         file: file.to_owned().into(),
         first_line,
         last_line,
@@ -248,7 +250,7 @@ pub fn words(data: &[u8]) -> bool {
         origin("nginx.conf", [10, 20], "inner"),
         origin("certs/abc.pem", [1, 9], "certificate"),
     ];
-    let found = origin_of(&origins, text);
+    let found = object_of_error(&origins, text);
     assert!(found.iter().all(|found| origins.iter().any(|origin| origin.object == *found)));
     found.is_some()
 }

@@ -60,7 +60,7 @@ impl AdminState {
             state if status.live.is_none() => {
                 let mut text = format!("no configuration is served yet: nginx is {state:?}").to_lowercase();
                 if let Some(error) = &status.last_error {
-                    let _ = write!(text, ": {}", nginx_conf::reason_of(error));
+                    let _ = write!(text, ": {}", nginx_conf::reason_of_error(error));
                 }
                 Some(text)
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use entry_model::{Finding, Holdings, Key, Kind, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts};
 use entry_translate::{GoodSecret, Translation, Translator};
-use nginx_conf::{Origin, Revision, TemplateError};
+use nginx_conf::{LineOrigin, Revision, TemplateError};
 use nginx_process::Shortage;
 
 use crate::flags::ConfigurationFlags;
@@ -100,9 +100,14 @@ impl Generator {
 
     /// Puts the object aside that nginx's error message is about, until it changes. Returns its name, or none if the message is
     /// about no object.
-    pub fn quarantine_culprit(&mut self, snapshot: &Snapshot, origins: &[Origin], message: &str) -> Option<ObjectRef> {
-        let object = nginx_conf::origin_of(origins, message)?;
-        let message = format!("nginx refuses it: {}", nginx_conf::reason_of(message));
+    pub fn quarantine_culprit(
+        &mut self,
+        snapshot: &Snapshot,
+        origins: &[LineOrigin],
+        message: &str,
+    ) -> Option<ObjectRef> {
+        let object = nginx_conf::object_of_error(origins, message)?;
+        let message = format!("nginx refuses it: {}", nginx_conf::reason_of_error(message));
         // What the Secret held before is better.
         self.last_good.clone_from(&self.live_good);
         self.quarantine.put(snapshot, &object, Reason::RefusedByNginx, message).then_some(object)
@@ -139,7 +144,7 @@ impl Generator {
     /// that was served before is taken away. False if there are none.
     pub(crate) fn make_room(&mut self, snapshot: &Snapshot, revision: &Revision, shortage: &Shortage) -> bool {
         let created = |object: &ObjectRef| snapshot.secrets.get(&*object.key).map(|secret| secret.meta.created);
-        let unwritten = revision.origins.iter().filter_map(|Origin { file, object, .. }| {
+        let unwritten = revision.origins.iter().filter_map(|LineOrigin { file, object, .. }| {
             let bytes = shortage.unwritten.get(&**file).filter(|_| object.kind == Kind::Secret)?;
             Some((created(object), object.clone(), *bytes))
         });

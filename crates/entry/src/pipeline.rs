@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use entry_kube::status::JudgedSnapshot;
 use entry_model::{Finding, Routes, Snapshot, Verdicts};
-use nginx_conf::{Origin, Revision};
+use nginx_conf::{LineOrigin, Revision};
 use nginx_process::{OfferEffect, OutcomeState, Volume};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -55,7 +55,7 @@ pub struct Pipeline {
     progress: watch::Sender<Progress>,
     judged: watch::Sender<Option<JudgedSnapshot>>,
     // What was offered last, for nginx's answer.
-    origins: Vec<Origin>,
+    origins: Vec<LineOrigin>,
     snapshot: Option<Arc<Snapshot>>,
     pending: PendingConfigurations,
     // A failure that was logged: its hash and its message. It is looked at again and again.

@@ -117,14 +117,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reference_names_every_header_that_clients_may_not_send() {
+    fn reference_lists_every_header_that_is_dropped() {
         let page = include_str!("../../../docs/reference/entry-paths.md");
         let missing: Vec<_> = CLIENT_HEADERS.iter().filter(|name| !page.contains(&format!("`{name}`"))).collect();
         assert!(missing.is_empty(), "{missing:?}");
     }
 
     #[test]
-    fn headers_that_are_written_here_are_left_to_nobody() {
+    fn own_headers_cannot_be_trusted_from_proxies() {
         for name in
             ["X-Forwarded-For", "host", "Forwarded", "transfer-encoding", "Proxy", "", "a b", "a_b", "x: y", "é"]
         {

@@ -8,7 +8,7 @@ use crate::tls;
 use crate::token::{Token, duration, path_token, size};
 use crate::upstream::Upstreams;
 use crate::writer::{Directive, Writer, case, directive, map};
-use crate::{Note, Settings, Version, access_log, client, error_page, server, steering};
+use crate::{RenderNote, Settings, Version, access_log, error_page, forwarded_headers, server, x_accel_headers};
 
 /// From here on a connection is not closed right after its last answer when workers change: no request is lost.
 const KEEPALIVE_MIN_TIMEOUT: Version = Version::new(1, 27, 4);
@@ -42,22 +42,22 @@ const TRAILERS: &str = r#""~*(?:^|,)[ \t]*trailers[ \t]*(?:,|$)""#;
 const IN_CLEAR: &str = r#""~^http:(?!/\.well-known/acme-challenge/)""#;
 
 /// Writes all of it.
-pub fn write<'a>(writer: &mut Writer<'a>, servers: &Servers<'a>, notes: &mut Vec<Note>) {
+pub fn write<'a>(writer: &mut Writer<'a>, servers: &Servers<'a>, notes: &mut Vec<RenderNote>) {
     let settings = servers.settings;
     for directive in main(settings) {
         writer.write(&directive);
     }
     writer.open(&directive("http"));
     // First the control server, so that the place of the hash is before any text of an object.
-    let shared = server::control(settings, Token::word(HASH_PLACE))
+    let shared = server::control_server(settings, Token::word(HASH_PLACE))
         .into_iter()
         .chain(basics(servers.routes, settings))
         .chain(access_log::http(settings))
-        .chain(client::variables(settings))
+        .chain(forwarded_headers::variables(settings))
         .chain(maps())
         .chain(in_clear(settings))
         .chain(forwarding(settings, servers.upstreams))
-        .chain(steering::http(settings))
+        .chain(x_accel_headers::ignore_headers(settings))
         .chain(error_page::http())
         .chain(if tls::has_https(servers.routes, settings) { tls::http() } else { Vec::new() });
     for directive in shared {
@@ -224,18 +224,18 @@ fn forwarding(settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Directive<'
     ];
     // Over HTTP/2, where locations set it, a backend is told that the client reads trailers, as `grpc_pass` does by itself:
     // servers of gRPC ask for that.
-    if upstreams.any_proxy_http2(settings) {
+    if upstreams.has_proxy_http2(settings) {
         all.push(map("\"\"", "$sparrow_te", vec![case("default", "\"\"")]));
         all.push(map("$http_te", "$sparrow_trailers", vec![case("default", "\"\""), case(TRAILERS, "trailers")]));
         all.push(directive("proxy_set_header").words(["TE", "$sparrow_te"]));
     }
-    let grpc = upstreams.any_grpc(settings);
+    let grpc = upstreams.has_grpc(settings);
     if grpc {
         all.push(directive("grpc_connect_timeout").token(duration(times.connect)));
         all.push(directive("grpc_read_timeout").token(duration(times.read)));
         all.push(directive("grpc_send_timeout").token(duration(times.send)));
     }
-    if upstreams.any_tls() {
+    if upstreams.has_tls() {
         // The name that the client asked for: it is in the `Host` that the backend gets, too.
         all.push(directive("proxy_ssl_server_name").words(["on"]));
         all.push(directive("proxy_ssl_name").words(["$host"]));
@@ -247,6 +247,6 @@ fn forwarding(settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Directive<'
             all.push(directive("grpc_ssl_session_reuse").words(["off"]));
         }
     }
-    all.extend(client::headers(settings, upstreams));
+    all.extend(forwarded_headers::headers(settings, upstreams));
     all
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use entry_model::{Action, ListenerSet, Match, PathMatch, PathRewrite, Routes, Rule};
 
-use crate::Note;
+use crate::RenderNote;
 
 /// What of a rule or a host cannot be written as locations of nginx.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +92,7 @@ fn of_action(action: &Action) -> Option<Inexpressible> {
 
 /// What cannot be written of all rules. Where there is a path, it is answered 503: else a shorter one, which may be somebody
 /// else's, would get its requests.
-pub fn notes(routes: &Routes) -> Vec<Note> {
+pub fn notes(routes: &Routes) -> Vec<RenderNote> {
     let note = |rule: &Rule| {
         let what = of_rule(rule)?;
         let path: String = rule.matches.path.text().chars().take(100).collect();
@@ -100,7 +100,7 @@ pub fn notes(routes: &Routes) -> Vec<Note> {
             PathMatch::Regex(_) => "the rule does not stand",
             PathMatch::Exact(_) | PathMatch::Prefix(_) => "all requests for it are answered 503",
         };
-        Some(Note { object: rule.origin.clone(), message: format!("the path {path:?}: {what}; {answer}") })
+        Some(RenderNote { object: rule.origin.clone(), message: format!("the path {path:?}: {what}; {answer}") })
     };
     routes.rules().filter_map(note).collect()
 }

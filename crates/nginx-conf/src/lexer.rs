@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_those_of_nginx() {
+    fn lexer_splits_words_as_nginx_does() {
         let statements = lex("a b\\;c \"d;{}\\\"\\n\\.\" 'e\"';\nif ($x !~ \"y\" ) {\n  z ${q};\n}\n").unwrap();
         assert_eq!(statements[0].words, ["a", "b\\;c", "d;{}\"\n\\.", "e\""]);
         assert_eq!(statements[1].words, ["if", "($x", "!~", "y", ")"]);

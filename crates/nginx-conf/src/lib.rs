@@ -9,11 +9,10 @@
 //! and named in [`Revision::notes`].
 
 mod access_log;
-mod blame;
-mod client;
 mod client_headers;
-mod complaint;
+mod error_output;
 mod error_page;
+mod forwarded_headers;
 mod http;
 mod inexpressible;
 #[cfg(any(test, feature = "lexer"))]
@@ -32,19 +31,20 @@ mod settings;
 #[cfg(any(test, feature = "lexer"))]
 pub mod shape;
 mod splice;
-mod steering;
 mod template;
+mod template_culprits;
 mod tls;
 mod token;
 mod upstream;
 mod upstream_name;
 mod version;
 mod writer;
+mod x_accel_headers;
 
 pub use client_headers::CLIENT_HEADERS;
-pub use complaint::{origin_of, reason_of};
+pub use error_output::{object_of_error, reason_of_error};
 pub use render::render;
-pub use revision::{Note, Origin, Revision};
+pub use revision::{LineOrigin, RenderNote, Revision};
 pub use settings::{Settings, SettingsError, Timeouts};
 pub use template::{TemplateError, render_template};
 pub use version::{Modules, ParseVersionError, Version};

@@ -15,15 +15,15 @@ use entry_model::{Kind, PathMatch, Policy, Rule};
 
 use crate::error_page::{BAD_REQUEST, FOR_GRPC, REJECT, not_found};
 use crate::location_kind::{LocationKind, TakenPaths};
-use crate::proxy_target::{Context, PathCheck, ProxyTarget, limits, rest, scheme};
+use crate::proxy_target::{Context, PathCheck, ProxyTarget, rest_variable, scheme, write_limits};
 use crate::raw_path::{RawPathLocations, location_name};
 use crate::token::{Pattern, Text, Token};
-use crate::upstream::by_grpc;
+use crate::upstream::uses_grpc;
 use crate::writer::{Directive, Writer, constant, constant_block, directive};
-use crate::{Note, Settings};
+use crate::{RenderNote, Settings};
 
 /// The locations of a host's rules, which are tried in this order.
-pub fn write<'a>(writer: &mut Writer<'a>, rules: &[&'a Rule], context: &Context<'_>, notes: &mut Vec<Note>) {
+pub fn write<'a>(writer: &mut Writer<'a>, rules: &[&'a Rule], context: &Context<'_>, notes: &mut Vec<RenderNote>) {
     let mut taken = TakenPaths::default();
     let mut raw_path_locations = RawPathLocations::default();
     for rule in rules {
@@ -48,7 +48,7 @@ pub fn write<'a>(writer: &mut Writer<'a>, rules: &[&'a Rule], context: &Context<
                 "the path {path:?} is not served: it does not begin with a slash, is too long, or has a character that no \
                  path has"
             );
-            notes.push(Note { object: rule.origin.clone(), message });
+            notes.push(RenderNote { object: rule.origin.clone(), message });
         }
     }
     without_slash(writer, rules, &taken, context, &mut raw_path_locations);
@@ -222,14 +222,14 @@ fn pass(
     let path = match target.check {
         _ if !target.strips => "",
         PathCheck::Plain => "/",
-        PathCheck::Compared => rest(place.is_below()),
+        PathCheck::Compared => rest_variable(place.is_below()),
         PathCheck::Rewritten => "",
     };
     let (backend, Policy { timeouts, max_body_bytes, redirect_to_https: _ }) = (target.backend, target.policy);
-    let grpc = by_grpc(backend.protocol, settings);
+    let grpc = uses_grpc(backend.protocol, settings);
     let url = |text: Text| text.own(scheme(backend.protocol, grpc)).upstream(target.upstream).own(path);
     writer.line(if grpc { "grpc_pass" } else { "proxy_pass" }).text(url).end()?;
-    limits(writer, backend.protocol, *timeouts, *max_body_bytes, grpc)
+    write_limits(writer, backend.protocol, *timeouts, *max_body_bytes, grpc)
 }
 
 /// The object of a rule, for the access log. Names of Kubernetes are plain; others, from a file, are made so.

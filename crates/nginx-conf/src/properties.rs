@@ -284,7 +284,7 @@ const PLACES: &str = "{{ control_server }}{% for r in routes %}block {{ r.path }
                       one a{{ r.cluster_ip }}:{{ r.port }} '{{ r.name }}' {{ r.host }};two ${x}{{ r.match }};}\n{% endfor %}";
 
 #[test]
-fn a_template_gets_every_value() {
+fn template_gets_every_value() {
     const REST: &str = "{{ control_server }}{{ upstreams }}{% for h in hosts %}{{ h.name }} '{{ h.certificate }}';\
                         {% for r in h.routes %}{{ r.protocol }} {{ r.upstream }} '{{ r.certificate }}' {{ r.kind }} \
                         {{ 1 if r.strip_prefix else 0 }} {{ 1 if r.redirect_to_https else 0 }};{% endfor %}{% endfor %}\

@@ -5,7 +5,7 @@ use entry_model::{Backend, PathRewrite, Policy, Protocol, Routes, Rule, Timeouts
 use crate::Settings;
 use crate::location_kind::LocationKind;
 use crate::token::{duration, is_unreserved, size};
-use crate::upstream::{Upstreams, by_grpc, forwarded, is_http2, is_tls};
+use crate::upstream::{Upstreams, forward_of, is_http2, is_tls, uses_grpc};
 use crate::upstream_name::UpstreamName;
 use crate::writer::Writer;
 
@@ -49,13 +49,13 @@ pub struct ProxyTarget<'a> {
 impl<'a> ProxyTarget<'a> {
     /// The target of a rule; `None` where requests are not forwarded.
     pub fn of(place: &LocationKind<'_>, rule: &'a Rule, context: &'a Context<'_>) -> Option<Self> {
-        let (forward, backend) = forwarded(rule)?;
+        let (forward, backend) = forward_of(rule)?;
         let (upstream, policy) = (context.upstreams.name(backend)?, context.routes.policy(rule));
         // A root has nothing to strip.
         let path = place.path();
         let strips =
             forward.path == PathRewrite::StripPrefix && !matches!(place, LocationKind::Path("/")) && !path.is_empty();
-        let check = match by_grpc(backend.protocol, context.settings) {
+        let check = match uses_grpc(backend.protocol, context.settings) {
             true if strips => PathCheck::Rewritten,
             // `proxy_pass` can take off no less than the whole path of the location.
             _ if strips && matches!(place, LocationKind::Within { .. }) => PathCheck::Compared,
@@ -67,7 +67,7 @@ impl<'a> ProxyTarget<'a> {
 }
 
 /// What is asked of the backend, when a prefix was taken off the path as it was sent.
-pub const fn rest(below: bool) -> &'static str {
+pub const fn rest_variable(below: bool) -> &'static str {
     if below { "$sparrow_rest" } else { "/$sparrow_rest" }
 }
 
@@ -82,7 +82,7 @@ pub fn scheme(protocol: Protocol, grpc: bool) -> &'static str {
 }
 
 /// How it is sent, how long it may take and how large it may be, as far as that is not as for all others.
-pub fn limits(
+pub fn write_limits(
     writer: &mut Writer<'_>,
     protocol: Protocol,
     times: Timeouts,

@@ -7,7 +7,7 @@ use entry_model::{Protocol, Timeouts};
 
 use crate::error_page::BAD_REQUEST;
 use crate::location_kind::LocationKind;
-use crate::proxy_target::{ProxyTarget, limits, rest, scheme};
+use crate::proxy_target::{ProxyTarget, rest_variable, scheme, write_limits};
 use crate::token::Text;
 use crate::writer::Writer;
 
@@ -56,11 +56,12 @@ impl RawPathLocations {
             writer.line("if").words(["($sparrow_check", "!~", pattern]).open(None)?;
             writer.write(&BAD_REQUEST);
             writer.close();
-            let url =
-                |text: Text| text.own(scheme(class.protocol, false)).own("$sparrow_upstream").own(rest(class.below));
+            let url = |text: Text| {
+                text.own(scheme(class.protocol, false)).own("$sparrow_upstream").own(rest_variable(class.below))
+            };
             writer.line("proxy_pass").text(url).end()?;
             let [connect, read, send] = class.times;
-            limits(writer, class.protocol, Timeouts { connect, read, send }, class.max_body_bytes, false)?;
+            write_limits(writer, class.protocol, Timeouts { connect, read, send }, class.max_body_bytes, false)?;
             writer.close();
         }
         Some(())

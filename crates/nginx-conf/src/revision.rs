@@ -22,9 +22,9 @@ pub struct Revision {
     /// hold private keys.
     pub files: BTreeMap<String, Vec<u8>>,
     /// Whose lines are whose.
-    pub origins: Vec<Origin>,
+    pub origins: Vec<LineOrigin>,
     /// What could not be written, and why.
-    pub notes: Vec<Note>,
+    pub notes: Vec<RenderNote>,
 }
 
 impl fmt::Debug for Revision {
@@ -37,7 +37,7 @@ impl fmt::Debug for Revision {
 
 /// Lines that are there because of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub struct LineOrigin {
     /// The file.
     pub file: Cow<'static, str>,
     /// The first line, counted from 1.
@@ -50,7 +50,7 @@ pub struct Origin {
 
 /// Something of an object that could not be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
+pub struct RenderNote {
     /// The object.
     pub object: ObjectRef,
     /// What is wrong and what becomes of it, in a sentence.
@@ -58,7 +58,11 @@ pub struct Note {
 }
 
 /// Names the revision and tells the name in its main file.
-pub(crate) fn finish(mut files: BTreeMap<String, Vec<u8>>, origins: Vec<Origin>, notes: Vec<Note>) -> Revision {
+pub(crate) fn finish(
+    mut files: BTreeMap<String, Vec<u8>>,
+    origins: Vec<LineOrigin>,
+    notes: Vec<RenderNote>,
+) -> Revision {
     let mut hasher = Sha256::new();
     for (path, content) in &files {
         // Lengths keep a path and a content apart.

@@ -8,7 +8,7 @@ use crate::tls::{self, Certificates};
 use crate::token::{Pattern, Token};
 use crate::upstream::Upstreams;
 use crate::writer::{Directive, Writer, directive};
-use crate::{Note, Settings, client, error_page, listen, location};
+use crate::{RenderNote, Settings, error_page, forwarded_headers, listen, location};
 
 /// What the servers are made of.
 pub struct Servers<'a> {
@@ -23,33 +23,33 @@ pub struct Servers<'a> {
 }
 
 /// What servers have in common.
-struct Shared {
+struct SharedDirectives {
     http: Vec<Directive<'static>>,
     https: Vec<Directive<'static>>,
     all: Vec<Directive<'static>>,
 }
 
-impl Shared {
+impl SharedDirectives {
     fn of(routes: &Routes, settings: &Settings, default: bool) -> Self {
         Self {
             http: listen::http(routes, settings, default).collect(),
             https: listen::https(routes, settings, default).chain(listen::http2(settings)).collect(),
-            all: client::check_host(settings).into_iter().chain([error_page::location()]).collect(),
+            all: forwarded_headers::check_host(settings).into_iter().chain([error_page::location()]).collect(),
         }
     }
 }
 
 impl<'a> Servers<'a> {
     /// Writes all of them.
-    pub fn write(&self, writer: &mut Writer<'a>, notes: &mut Vec<Note>) {
+    pub fn write(&self, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
         static NONE: Host = Host { certificate: None, rules: Vec::new(), closed: false };
         let any = self.routes.hosts.get(&HostName::Any).map_or(&NONE, |host| host);
-        self.write_host(&HostName::Any, any, &Shared::of(self.routes, self.settings, true), writer, notes);
-        let shared = Shared::of(self.routes, self.settings, false);
+        self.write_host(&HostName::Any, any, &SharedDirectives::of(self.routes, self.settings, true), writer, notes);
+        let shared = SharedDirectives::of(self.routes, self.settings, false);
         for (name, host) in self.routes.hosts.iter().filter(|(name, _)| **name != HostName::Any) {
             self.write_host(name, host, &shared, writer, notes);
         }
-        if let Some(server) = rejecting(self.routes, self.settings, self.certificates) {
+        if let Some(server) = tls_rejecting_server(self.routes, self.settings, self.certificates) {
             writer.write(&server);
         }
     }
@@ -59,9 +59,9 @@ impl<'a> Servers<'a> {
         &self,
         name: &HostName,
         host: &'a Host,
-        shared: &Shared,
+        shared: &SharedDirectives,
         writer: &mut Writer<'a>,
-        notes: &mut Vec<Note>,
+        notes: &mut Vec<RenderNote>,
     ) {
         let default = *name == HostName::Any;
         let first = host.rules.first().map(|rule| &rule.origin);
@@ -77,7 +77,7 @@ impl<'a> Servers<'a> {
                 _ => "no host has such a name",
             };
             let message = format!("the host {:?} is not served: {why}", short(name));
-            notes.extend(first.map(|object| Note { object: object.clone(), message }));
+            notes.extend(first.map(|object| RenderNote { object: object.clone(), message }));
             return;
         }
         // Of the server for all other hosts nobody is to blame.
@@ -110,7 +110,11 @@ impl<'a> Servers<'a> {
 }
 
 /// The server of all names that are served over TLS to nobody: it ends the handshake.
-pub fn rejecting(routes: &Routes, settings: &Settings, certificates: &Certificates<'_>) -> Option<Directive<'static>> {
+pub fn tls_rejecting_server(
+    routes: &Routes,
+    settings: &Settings,
+    certificates: &Certificates<'_>,
+) -> Option<Directive<'static>> {
     if !tls::has_https(routes, settings) {
         return None;
     }
@@ -147,7 +151,7 @@ pub fn rejecting(routes: &Routes, settings: &Settings, certificates: &Certificat
 }
 
 /// What the workers tell of themselves.
-pub fn control(settings: &Settings, hash: Token) -> Option<Directive<'static>> {
+pub fn control_server(settings: &Settings, hash: Token) -> Option<Directive<'static>> {
     let path = settings.control.to_str()?;
     let mut block = vec![
         directive("listen").token(Token::constant(&format!("unix:{path}"))?),

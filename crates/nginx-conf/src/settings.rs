@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_that_nginx_cannot_follow_are_named() {
+    fn unusable_settings_are_rejected_by_field() {
         assert_eq!(Settings::default().check(), Ok(()));
         for (settings, expected) in [
             (Settings { control: "/run/$host".into(), ..Settings::default() }, "control"),

@@ -1,6 +1,6 @@
-//! Values are put into a text that a template made, each so that it stays inside the token where it stands.
+//! Values are put into a text that a template made, each so that it stays inside the token where it placed.
 //!
-//! A template cannot know where its output stands: `http://{{ a }}:{{ b }}/`, `"{{ a }}"` and `location {{ a }} {` need
+//! A template cannot know where its output placed: `http://{{ a }}:{{ b }}/`, `"{{ a }}"` and `location {{ a }} {` need
 //! different things. So a template prints a mark for each value, and the values come in here, where the text is read as
 //! nginx reads it.
 
@@ -11,7 +11,7 @@ pub const MARK: char = '\u{f8ff}';
 
 /// A value that cannot stand where it was put.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Misplaced {
+pub struct MisplacedValue {
     /// Where its mark is, in bytes.
     pub at: usize,
     /// The value.
@@ -27,7 +27,7 @@ const LONGEST_PART: usize = 1000;
 
 /// Where the reader is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ReaderState {
     Between,
     /// In a token without quotes; `true` right after a `$`, where a brace belongs to it.
     Bare(bool),
@@ -37,9 +37,9 @@ enum Place {
     Comment,
 }
 
-/// Where a value came to stand.
+/// Where a value came to value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stand {
+pub struct PlacedValue {
     /// Which value.
     pub number: usize,
     /// Its line, counted from 1.
@@ -59,16 +59,16 @@ struct Blocks {
 
 impl Blocks {
     /// Takes note of a character at a place, on a line.
-    fn read(&mut self, c: char, place: Place, line: u32, stands: &mut [Stand]) {
+    fn read(&mut self, c: char, place: ReaderState, line: u32, placed: &mut [PlacedValue]) {
         match (c, place) {
-            (';', Place::Between | Place::Bare(_) | Place::Closed) => self.directive.clear(),
-            ('{', Place::Between | Place::Bare(false) | Place::Closed) => {
+            (';', ReaderState::Between | ReaderState::Bare(_) | ReaderState::Closed) => self.directive.clear(),
+            ('{', ReaderState::Between | ReaderState::Bare(false) | ReaderState::Closed) => {
                 self.open.push(std::mem::take(&mut self.directive));
             }
-            ('}', Place::Between) => {
+            ('}', ReaderState::Between) => {
                 for at in self.open.pop().into_iter().flatten() {
-                    if let Some(stand) = stands.get_mut(at) {
-                        stand.last_line = line;
+                    if let Some(value) = placed.get_mut(at) {
+                        value.last_line = line;
                     }
                 }
             }
@@ -77,12 +77,12 @@ impl Blocks {
     }
 }
 
-/// The text with its values, and where each of them stands.
-pub fn splice(text: &str, values: &[String]) -> Result<(String, Vec<Stand>), Misplaced> {
+/// The text with its values, and where each of them placed.
+pub fn splice(text: &str, values: &[String]) -> Result<(String, Vec<PlacedValue>), MisplacedValue> {
     let mut out = String::with_capacity(text.len());
-    let (mut stands, mut line) = (Vec::new(), 1);
+    let (mut placed, mut line) = (Vec::new(), 1);
     let mut blocks = Blocks::default();
-    let mut place = Place::Between;
+    let mut place = ReaderState::Between;
     let mut rest = text.char_indices().peekable();
     while let Some((at, c)) = rest.next() {
         if c == MARK {
@@ -93,18 +93,18 @@ pub fn splice(text: &str, values: &[String]) -> Result<(String, Vec<Stand>), Mis
             else {
                 // Nothing between marks: a value that is not quoted, and has a mark.
                 return Err(match digits.as_str() {
-                    "" => Misplaced {
+                    "" => MisplacedValue {
                         at,
                         value: MARK.to_string(),
                         why: "it has a character that is kept",
                         by_value: true,
                     },
-                    _ => Misplaced { at, value: digits, why: "its mark was changed by a filter", by_value: false },
+                    _ => MisplacedValue { at, value: digits, why: "its mark was changed by a filter", by_value: false },
                 });
             };
-            let whole = place == Place::Between && rest.peek().is_none_or(|(_, c)| " \t\r\n;{".contains(*c));
+            let whole = place == ReaderState::Between && rest.peek().is_none_or(|(_, c)| " \t\r\n;{".contains(*c));
             let by_value = || put("a", place, whole).is_ok();
-            let (text, next) = put(value, place, whole).map_err(|why| Misplaced {
+            let (text, next) = put(value, place, whole).map_err(|why| MisplacedValue {
                 at,
                 value: value.clone(),
                 why,
@@ -112,29 +112,29 @@ pub fn splice(text: &str, values: &[String]) -> Result<(String, Vec<Stand>), Mis
             })?;
             out.push_str(&text);
             place = next;
-            blocks.directive.push(stands.len());
-            stands.push(Stand { number, first_line: line, last_line: line });
+            blocks.directive.push(placed.len());
+            placed.push(PlacedValue { number, first_line: line, last_line: line });
             continue;
         }
         out.push(c);
         line += u32::from(c == '\n');
-        blocks.read(c, place, line, &mut stands);
+        blocks.read(c, place, line, &mut placed);
         let space = " \t\r\n".contains(c);
         place = match place {
-            Place::Between if space || ";{}".contains(c) => Place::Between,
-            Place::Between if c == '#' => Place::Comment,
-            Place::Between if c == '"' || c == '\'' => Place::Quoted(c),
-            Place::Bare(false) if c == '{' => Place::Between,
-            Place::Bare(_) if space || c == ';' => Place::Between,
-            Place::Comment if c == '\n' => Place::Between,
-            Place::Closed if space || ";{)".contains(c) => Place::Between,
+            ReaderState::Between if space || ";{}".contains(c) => ReaderState::Between,
+            ReaderState::Between if c == '#' => ReaderState::Comment,
+            ReaderState::Between if c == '"' || c == '\'' => ReaderState::Quoted(c),
+            ReaderState::Bare(false) if c == '{' => ReaderState::Between,
+            ReaderState::Bare(_) if space || c == ';' => ReaderState::Between,
+            ReaderState::Comment if c == '\n' => ReaderState::Between,
+            ReaderState::Closed if space || ";{)".contains(c) => ReaderState::Between,
             // An error of nginx.
-            Place::Closed => Place::Bare(false),
-            Place::Quoted(quote) if c == quote => Place::Closed,
-            Place::Between | Place::Bare(_) | Place::Quoted(_) if c == '\\' => {
+            ReaderState::Closed => ReaderState::Bare(false),
+            ReaderState::Quoted(quote) if c == quote => ReaderState::Closed,
+            ReaderState::Between | ReaderState::Bare(_) | ReaderState::Quoted(_) if c == '\\' => {
                 if let Some((at, escaped)) = rest.next() {
                     if escaped == MARK {
-                        return Err(Misplaced {
+                        return Err(MisplacedValue {
                             at,
                             value: String::new(),
                             why: "there is a backslash right before it",
@@ -144,41 +144,41 @@ pub fn splice(text: &str, values: &[String]) -> Result<(String, Vec<Stand>), Mis
                     out.push(escaped);
                     line += u32::from(escaped == '\n');
                 }
-                if let Place::Quoted(_) = place { place } else { Place::Bare(false) }
+                if let ReaderState::Quoted(_) = place { place } else { ReaderState::Bare(false) }
             }
-            Place::Between | Place::Bare(_) => Place::Bare(c == '$'),
-            Place::Quoted(_) | Place::Comment => place,
+            ReaderState::Between | ReaderState::Bare(_) => ReaderState::Bare(c == '$'),
+            ReaderState::Quoted(_) | ReaderState::Comment => place,
         };
     }
-    Ok((out, stands))
+    Ok((out, placed))
 }
 
 /// The form of a value at a place, and the place after it.
-fn put(value: &str, place: Place, whole: bool) -> Result<(String, Place), &'static str> {
+fn put(value: &str, place: ReaderState, whole: bool) -> Result<(String, ReaderState), &'static str> {
     const PART: &str =
         "it is a part of a word and has characters that need quotes: put the whole word in quotes in the template";
     const REFUSED: &str = "it has a character that cannot be quoted (a dollar sign or a zero), or is too long";
     let plain = value.chars().all(|c| c.is_alphanumeric() || "-._~/:[]@%+,=&".contains(c));
     match place {
-        Place::Between if whole => {
+        ReaderState::Between if whole => {
             let token = Token::constant(value).ok_or(REFUSED)?;
             let text = if plain && !value.is_empty() { value } else { token.as_str() };
-            Ok((text.to_owned(), Place::Between))
+            Ok((text.to_owned(), ReaderState::Between))
         }
         _ if value.len() > LONGEST_PART => Err(REFUSED),
-        Place::Between | Place::Bare(_) if !plain => Err(PART),
+        ReaderState::Between | ReaderState::Bare(_) if !plain => Err(PART),
         // After a `$` it would be the name of a variable.
-        Place::Bare(true) => Err(PART),
-        Place::Between if value.is_empty() => Ok((String::new(), Place::Between)),
-        Place::Between | Place::Bare(_) => Ok((value.to_owned(), Place::Bare(false))),
-        Place::Quoted(_) => {
+        ReaderState::Bare(true) => Err(PART),
+        ReaderState::Between if value.is_empty() => Ok((String::new(), ReaderState::Between)),
+        ReaderState::Between | ReaderState::Bare(_) => Ok((value.to_owned(), ReaderState::Bare(false))),
+        ReaderState::Quoted(_) => {
             let token = Token::constant(value).ok_or(REFUSED)?;
             let inner = &token.as_str()[1..token.as_str().len() - 1];
             // nginx knows this escape in both kinds of quotes.
             Ok((inner.replace('\'', "\\'"), place))
         }
-        Place::Closed => Err("it follows quotes directly"),
-        Place::Comment => Err("values have no place in comments"),
+        ReaderState::Closed => Err("it follows quotes directly"),
+        ReaderState::Comment => Err("values have no place in comments"),
     }
 }
 
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_stays_inside_its_token() {
+    fn value_stays_inside_its_token() {
         for (text, value, expected) in [
             ("location @ {", "/a", Some("location /a {")),
             ("location @ {", "/a b;{}\"", Some("location \"/a b;{}\\\"\" {")),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_known_whether_a_value_or_the_template_is_to_blame() {
+    fn misplaced_value_or_template_is_blamed() {
         for (text, value, by_value) in [
             ("x @;", "$a", true),
             ("x \"@\";", "$a", true),
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_block_that_a_value_opens_is_its() {
+    fn lines_of_a_block_belong_to_the_value_that_opens_it() {
         for (text, last_line) in [
             ("x @;\ny {\n}\n", 1),
             ("x @ {\n  y;\n}\nz {\n}\n", 3),
@@ -256,8 +256,8 @@ mod tests {
             ("x @ {\n  y;\n", 1),
         ] {
             let marked = text.replace('@', &format!("{MARK}0{MARK}"));
-            let (_, stands) = splice(&marked, &["v".to_owned()]).unwrap();
-            assert_eq!(stands.iter().map(|stand| stand.last_line).collect::<Vec<_>>(), [last_line], "{text}");
+            let (_, placed) = splice(&marked, &["v".to_owned()]).unwrap();
+            assert_eq!(placed.iter().map(|value| value.last_line).collect::<Vec<_>>(), [last_line], "{text}");
         }
     }
 }

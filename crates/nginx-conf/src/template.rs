@@ -9,12 +9,12 @@ use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, context};
 
 use crate::revision::{HASH_PLACE, MAIN, finish};
-use crate::splice::{MARK, Stand, splice};
+use crate::splice::{MARK, PlacedValue, splice};
 use crate::tls::Certificates;
 use crate::token::Token;
-use crate::upstream::{Upstreams, forwarded};
+use crate::upstream::{Upstreams, forward_of};
 use crate::writer::{Directive, Writer};
-use crate::{Origin, Revision, Settings, blame, inexpressible, listen, server, steering};
+use crate::{LineOrigin, Revision, Settings, inexpressible, listen, server, template_culprits, x_accel_headers};
 
 /// Largest template, in bytes.
 const LARGEST_TEMPLATE: usize = 256 << 10;
@@ -38,7 +38,7 @@ pub enum TemplateError {
     },
     /// A value cannot stand where the template puts it.
     #[error("line {line} of the template: the value {value:?} cannot stand here: {why}")]
-    Misplaced {
+    MisplacedValue {
         /// The line, counted from 1.
         line: usize,
         /// The value, cut short.
@@ -62,7 +62,7 @@ pub enum TemplateError {
 
 /// Writes the routes with a template in the language of Jinja. The result is `nginx.conf`, whole.
 ///
-/// Every value is quoted as nginx needs it where it stands, or refused; the filter `raw_token` turns that off for one value.
+/// Every value is quoted as nginx needs it where it placed, or refused; the filter `raw_token` turns that off for one value.
 /// The template knows:
 ///
 /// | name | what |
@@ -79,8 +79,8 @@ pub enum TemplateError {
 /// objects are what is wrong, it is [`TemplateError::Objects`], which names them.
 pub fn render_template(template: &str, routes: &Routes, settings: &Settings) -> Result<Revision, TemplateError> {
     attempt(template, routes, settings).map_err(|error| match error {
-        TemplateError::Misplaced { by_value: true, .. } => {
-            let blamed = blame::blame(routes, |routes| attempt(template, routes, settings).err());
+        TemplateError::MisplacedValue { by_value: true, .. } => {
+            let blamed = template_culprits::find_culprits(routes, |routes| attempt(template, routes, settings).err());
             // What fails only together is nobody's.
             if blamed.is_empty() { error } else { TemplateError::Objects(blamed) }
         }
@@ -99,19 +99,23 @@ fn attempt(template: &str, routes: &Routes, settings: &Settings) -> Result<Revis
     let mut notes = inexpressible::notes(routes);
     let upstreams = Upstreams::of(routes, settings, &mut notes);
     let certificates = Certificates::of(routes, settings);
-    let orders = if steering::decides(template) { Vec::new() } else { steering::http(settings).collect() };
+    let orders = if x_accel_headers::template_ignores_headers(template) {
+        Vec::new()
+    } else {
+        x_accel_headers::ignore_headers(settings).collect()
+    };
     let known = known(routes, settings, &upstreams, &certificates, &orders);
 
     let values = Arc::new(Mutex::new(Vec::new()));
     let environment = environment(&values, routes);
     let template = environment.template_from_named_str("template", template).map_err(|error| failed(&error))?;
     // Once to see that it ends in time and is not too long, and once for the text and where its parts are from.
-    template.render_captured_to(known.clone(), Limited { left: LARGEST_OUTPUT }).map_err(|error| failed(&error))?;
+    template.render_captured_to(known.clone(), OutputLimit { left: LARGEST_OUTPUT }).map_err(|error| failed(&error))?;
     values.lock().unwrap_or_else(PoisonError::into_inner).clear();
     let (text, spans) = template.render_with_spans(known).map_err(|error| failed(&error))?;
 
     let values = values.lock().unwrap_or_else(PoisonError::into_inner);
-    let (text, stands) = splice(&text, &values).map_err(|misplaced| TemplateError::Misplaced {
+    let (text, placed) = splice(&text, &values).map_err(|misplaced| TemplateError::MisplacedValue {
         line: spans.iter().find(|span| span.output_range().contains(&misplaced.at)).map_or(0, |span| span.line()),
         value: misplaced.value.chars().take(100).collect(),
         why: misplaced.why,
@@ -120,7 +124,7 @@ fn attempt(template: &str, routes: &Routes, settings: &Settings) -> Result<Revis
     if !text.contains(HASH_PLACE) {
         return Err(TemplateError::NoControlServer);
     }
-    let mut origins = origins(routes, &values, &stands);
+    let mut origins = origins(routes, &values, &placed);
     let mut files = BTreeMap::from([(MAIN.to_owned(), text.into_bytes())]);
     certificates.write(&mut files, &mut origins);
     Ok(finish(files, origins, notes))
@@ -179,7 +183,7 @@ fn known(
     if !routes.hosts.contains_key(&HostName::Any) {
         all.extend(routes.default.as_ref().and_then(|rule| known_rule(routes, &HostName::Any, rule, "", upstreams)));
     }
-    let control = server::control(settings, Token::word(HASH_PLACE));
+    let control = server::control_server(settings, Token::word(HASH_PLACE));
     let list = |items: Vec<String>| Value::from(items);
     let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
     context! {
@@ -214,7 +218,7 @@ fn known_rule(
     certificate: &str,
     upstreams: &Upstreams<'_>,
 ) -> Option<Value> {
-    let (forward, backend) = forwarded(rule)?;
+    let (forward, backend) = forward_of(rule)?;
     let address = backend.address;
     let protocol = match backend.protocol {
         Protocol::Http => "http",
@@ -242,16 +246,16 @@ fn known_rule(
 }
 
 /// A line with a path of one object only is that object's, and so is the block that begins with it.
-fn origins(routes: &Routes, values: &[String], stands: &[Stand]) -> Vec<Origin> {
+fn origins(routes: &Routes, values: &[String], placed: &[PlacedValue]) -> Vec<LineOrigin> {
     let mut objects: HashMap<&str, Option<&ObjectRef>> = HashMap::new();
     for rule in routes.rules() {
         let object = objects.entry(rule.matches.path.text()).or_insert(Some(&rule.origin));
         *object = object.filter(|object| **object == rule.origin);
     }
-    let owned = stands.iter().filter_map(|stand| {
-        let object = (*objects.get(values.get(stand.number)?.as_str())?)?;
-        let Stand { first_line, last_line, .. } = *stand;
-        Some(Origin { file: MAIN.into(), first_line, last_line, object: object.clone() })
+    let owned = placed.iter().filter_map(|value| {
+        let object = (*objects.get(values.get(value.number)?.as_str())?)?;
+        let PlacedValue { first_line, last_line, .. } = *value;
+        Some(LineOrigin { file: MAIN.into(), first_line, last_line, object: object.clone() })
     });
     owned.collect()
 }
@@ -263,11 +267,11 @@ fn failed(error: &Error) -> TemplateError {
 }
 
 /// Counts what is written, up to a limit.
-struct Limited {
+struct OutputLimit {
     left: usize,
 }
 
-impl io::Write for Limited {
+impl io::Write for OutputLimit {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.left = self.left.checked_sub(bytes.len()).ok_or_else(|| io::Error::other("the output is too long"))?;
         Ok(bytes.len())

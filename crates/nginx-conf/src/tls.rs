@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::token::{Plain, Text, Token};
 use crate::writer::{Directive, directive};
-use crate::{Origin, Settings, listen};
+use crate::{LineOrigin, Settings, listen};
 
 /// The certificates that hosts name.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl<'a> Certificates<'a> {
     }
 
     /// Adds the files, and whose they are.
-    pub fn write(&self, files: &mut BTreeMap<String, Vec<u8>>, origins: &mut Vec<Origin>) {
+    pub fn write(&self, files: &mut BTreeMap<String, Vec<u8>>, origins: &mut Vec<LineOrigin>) {
         for (name, certificate) in self.by_id.values() {
             let file = format!("certs/{}.pem", name.as_str());
             let mut content = certificate.chain.clone();
@@ -40,7 +40,7 @@ impl<'a> Certificates<'a> {
             content.extend(&certificate.key);
             let lines = content.split(|byte| *byte == b'\n').count();
             let last_line = u32::try_from(lines).unwrap_or(u32::MAX);
-            origins.push(Origin {
+            origins.push(LineOrigin {
                 file: file.clone().into(),
                 first_line: 1,
                 last_line,

@@ -298,7 +298,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_quoted_or_refused() {
+    fn text_is_quoted_or_rejected() {
         for (text, literal, constant) in [
             ("/a", Some(r#""/a""#), true),
             ("", Some(r#""""#), true),
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_matches_itself_and_its_encoding() {
+    fn path_pattern_matches_the_path_and_its_encoding() {
         let pattern = Pattern::default().path("/a.b/ä?(").token();
         let expected = r#""/a\\x2eb/(?:\\xc3|%(?i:c3))(?:\\xa4|%(?i:a4))%(?i:3f)(?:\\x28|%(?i:28))""#;
         assert_eq!(pattern.as_ref().map(Token::as_str), Some(expected));

@@ -5,7 +5,7 @@ use entry_model::{Action, Backend, Forward, ObjectRef, Protocol, Routes, Rule};
 use crate::token::Token;
 use crate::upstream_name::UpstreamName;
 use crate::writer::{Writer, directive};
-use crate::{Note, Settings, Version, inexpressible};
+use crate::{RenderNote, Settings, Version, inexpressible};
 
 /// From here on `proxy_pass` speaks HTTP/2, which can send a path as it came, less its prefix. `grpc_pass` cannot.
 const PROXY_HTTP2: Version = Version::new(1, 29, 4);
@@ -23,17 +23,17 @@ pub struct Upstreams<'a> {
 
 impl<'a> Upstreams<'a> {
     /// Those that the routes lead to. What this nginx is not able to speak is left out, and its routes answer 503.
-    pub fn of(routes: &'a Routes, settings: &'a Settings, notes: &mut Vec<Note>) -> Self {
+    pub fn of(routes: &'a Routes, settings: &'a Settings, notes: &mut Vec<RenderNote>) -> Self {
         let mut backends = Vec::new();
         for rule in routes.rules() {
-            let Some((_, backend)) = forwarded(rule) else { continue };
+            let Some((_, backend)) = forward_of(rule) else { continue };
             if let Some(missing) = missing(backend, settings) {
                 let message = format!(
                     "requests for {} are answered 503: the backend {} cannot be reached, {missing}",
                     rule.matches.path.text(),
                     backend.address
                 );
-                notes.push(Note { object: rule.origin.clone(), message });
+                notes.push(RenderNote { object: rule.origin.clone(), message });
             } else {
                 backends.push((backend, &rule.origin));
             }
@@ -49,17 +49,17 @@ impl<'a> Upstreams<'a> {
     }
 
     /// Whether there is one that is spoken to with `grpc_pass`.
-    pub fn any_grpc(&self, settings: &Settings) -> bool {
-        self.backends.iter().any(|(backend, _)| by_grpc(backend.protocol, settings))
+    pub fn has_grpc(&self, settings: &Settings) -> bool {
+        self.backends.iter().any(|(backend, _)| uses_grpc(backend.protocol, settings))
     }
 
     /// Whether there is one that is spoken to with HTTP/2 by `proxy_pass`.
-    pub fn any_proxy_http2(&self, settings: &Settings) -> bool {
-        self.backends.iter().any(|(backend, _)| is_http2(backend.protocol) && !by_grpc(backend.protocol, settings))
+    pub fn has_proxy_http2(&self, settings: &Settings) -> bool {
+        self.backends.iter().any(|(backend, _)| is_http2(backend.protocol) && !uses_grpc(backend.protocol, settings))
     }
 
     /// Whether there is one that is spoken to with TLS.
-    pub fn any_tls(&self) -> bool {
+    pub fn has_tls(&self) -> bool {
         self.backends.iter().any(|(backend, _)| is_tls(backend.protocol))
     }
 
@@ -103,7 +103,7 @@ pub fn is_http2(protocol: Protocol) -> bool {
 
 /// Whether `grpc_pass` speaks it, for want of better. Never beside `proxy_pass`: neither can use a connection to an upstream
 /// that the other has kept, and the request fails.
-pub fn by_grpc(protocol: Protocol, settings: &Settings) -> bool {
+pub fn uses_grpc(protocol: Protocol, settings: &Settings) -> bool {
     is_http2(protocol) && settings.version < PROXY_HTTP2
 }
 
@@ -113,7 +113,7 @@ pub fn is_tls(protocol: Protocol) -> bool {
 }
 
 /// How and where a rule forwards requests, if it does and nginx can be told so.
-pub fn forwarded(rule: &Rule) -> Option<(&Forward, &Backend)> {
+pub fn forward_of(rule: &Rule) -> Option<(&Forward, &Backend)> {
     match &rule.action {
         Action::Forward(forward) if inexpressible::of_rule(rule).is_none() => Some((forward, forward.only_backend()?)),
         _ => None,
@@ -124,7 +124,7 @@ pub fn forwarded(rule: &Rule) -> Option<(&Forward, &Backend)> {
 fn missing(backend: &Backend, settings: &Settings) -> Option<&'static str> {
     if backend.address.port() == 0 {
         Some("for 0 is no port")
-    } else if by_grpc(backend.protocol, settings) && !settings.modules.grpc {
+    } else if uses_grpc(backend.protocol, settings) && !settings.modules.grpc {
         Some("for this nginx is built without http_grpc_module")
     } else if is_http2(backend.protocol) && !settings.modules.http_v2 {
         Some("for this nginx is built without http_v2_module")

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_of_the_address_and_the_protocol() {
+    fn upstream_name_says_address_and_protocol() {
         for (address, protocol, name) in [
             ("10.96.0.1:80", Protocol::Http, "10.96.0.1_80_http"),
             ("255.0.10.9:65535", Protocol::Https, "255.0.10.9_65535_https"),

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_read_from_what_nginx_prints() {
+    fn version_is_read_from_what_nginx_prints() {
         for (text, expected) in [
             ("nginx version: nginx/1.22.1\nbuilt with OpenSSL 3.0.22", Some(Version::new(1, 22, 1))),
             ("nginx version: nginx/1.31.3 (Ubuntu)\n", Some(Version::new(1, 31, 3))),

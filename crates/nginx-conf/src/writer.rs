@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use entry_model::ObjectRef;
 
-use crate::revision::Origin;
+use crate::revision::LineOrigin;
 use crate::token::{Pattern, Text, Token, literal};
 
 /// A directive: its name, its arguments, and its block.
@@ -82,7 +82,7 @@ pub struct Writer<'a> {
     lines: u32,
     /// The blocks that are open: where they began, and whose they are.
     open: Vec<(u32, Option<&'a ObjectRef>)>,
-    origins: Vec<Origin>,
+    origins: Vec<LineOrigin>,
 }
 
 impl<'a> Writer<'a> {
@@ -141,7 +141,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The text, and whose lines are whose.
-    pub fn finish(self) -> (String, Vec<Origin>) {
+    pub fn finish(self) -> (String, Vec<LineOrigin>) {
         (self.out, self.origins)
     }
 
@@ -173,7 +173,7 @@ impl<'a> Writer<'a> {
     fn own(&mut self, first_line: u32, object: &ObjectRef) {
         match self.origins.last_mut() {
             Some(last) if last.last_line + 1 == first_line && last.object == *object => last.last_line = self.lines,
-            _ => self.origins.push(Origin {
+            _ => self.origins.push(LineOrigin {
                 file: self.file.into(),
                 first_line,
                 last_line: self.lines,

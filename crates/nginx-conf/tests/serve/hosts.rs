@@ -56,7 +56,7 @@ fn expected(
 }
 
 #[test]
-fn a_request_gets_what_the_routes_say() {
+fn nginx_answers_as_routes_find_decides() {
     let backends = ["a", "b", "c", "d", "e", "f"].map(|name| (name, backend(name)));
     let to = |name: &str| backends.iter().find(|(found, _)| *found == name).unwrap().1;
     let mut with_any = routes([
@@ -149,7 +149,7 @@ fn a_request_gets_what_the_routes_say() {
 }
 
 #[test]
-fn each_host_shows_its_own_certificate_and_none_is_shown_to_a_stranger() {
+fn each_host_has_its_certificate_and_unknown_hosts_have_none() {
     let mut routes = routes([
         ("one.example", vec![forward(prefix("/"), backend("one"), false)]),
         ("two.example", vec![forward(prefix("/"), backend("two"), false)]),
@@ -204,7 +204,7 @@ fn http2_requests_of_one_connection_reach_their_backends() {
 }
 
 #[test]
-fn a_redirect_keeps_the_host_and_the_target_and_names_the_public_port() {
+fn https_redirect_keeps_host_and_target_and_names_the_public_port() {
     let routes = routes([("*", vec![redirected(forward(prefix("/a"), backend("a"), true))])]);
     for binary in binaries() {
         for (port, place) in [(443, "one.example"), (8443, "one.example:8443")] {
@@ -228,7 +228,7 @@ fn a_redirect_keeps_the_host_and_the_target_and_names_the_public_port() {
 }
 
 #[test]
-fn a_proof_for_a_certificate_is_never_redirected() {
+fn acme_challenge_is_never_redirected() {
     let routes = routes([("*", vec![redirected(forward(prefix("/"), backend("a"), false))])]);
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
@@ -252,7 +252,7 @@ fn a_proof_for_a_certificate_is_never_redirected() {
 }
 
 #[test]
-fn a_default_does_not_reach_into_hosts_that_are_closed_to_it() {
+fn default_rule_does_not_serve_closed_hosts() {
     let own = || vec![forward(prefix("/own"), backend("own"), false)];
     let mut routes =
         routes([("a.example", own()), ("b.example", own()), ("*.c.example", own()), ("kept.example", vec![])]);
@@ -283,7 +283,7 @@ fn a_default_does_not_reach_into_hosts_that_are_closed_to_it() {
 }
 
 #[test]
-fn a_backend_sees_the_host_that_routed() {
+fn backend_gets_the_host_that_was_routed() {
     let routes = routes([
         ("a.example", vec![forward(prefix("/"), backend("a"), false)]),
         ("b.example", vec![forward(prefix("/s"), backend("b-s"), true), forward(prefix("/"), backend("b"), false)]),
@@ -314,7 +314,7 @@ fn a_backend_sees_the_host_that_routed() {
 }
 
 #[test]
-fn the_own_errors_have_a_page_and_those_of_backends_are_theirs() {
+fn own_errors_have_a_page_and_backend_errors_pass_through() {
     let (silent, up) = (std::net::TcpListener::bind("127.0.0.1:0").unwrap(), backend("up"));
     let mut slow = forward(prefix("/slow"), silent.local_addr().unwrap(), false);
     let mut policies = policies();

@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod client;
+mod access_log;
+mod forwarded_headers;
 mod hosts;
 mod http2;
-mod log;
 mod path_cases;
 mod paths;
 mod proxying;
-mod steering;
 mod support;
 mod template;
+mod x_accel_headers;

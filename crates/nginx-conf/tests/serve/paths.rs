@@ -6,7 +6,7 @@ use super::path_cases::PATH_CASES;
 use super::support::{Echo as _, Nginx, backend, binaries, exact, forward, prefix, routes, speaking};
 
 #[test]
-fn a_path_is_forwarded_as_it_was_sent() {
+fn path_is_forwarded_as_it_was_sent() {
     let (strip, keep, only, root) = (backend("strip"), backend("keep"), backend("only"), backend("root"));
     let routes = routes([(
         "*",
@@ -40,7 +40,7 @@ fn a_path_is_forwarded_as_it_was_sent() {
 }
 
 #[test]
-fn without_its_final_slash_an_exact_path_is_what_the_other_rules_say() {
+fn exact_path_with_final_slash_leaves_the_path_without_it_to_other_rules() {
     let (exactly, h2) = (backend("exactly"), backend("unused"));
     let over_http2 = |rule| speaking(rule, Protocol::Http2);
     let rules = vec![

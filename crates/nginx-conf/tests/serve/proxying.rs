@@ -8,7 +8,7 @@ use testbed::http;
 use super::support::{DEADLINE, Echo as _, Nginx, backend, binaries, forward, lines_of, prefix, routes};
 
 #[test]
-fn a_tunnel_goes_both_ways_and_http2_is_not_smuggled_in() {
+fn websocket_works_both_ways_and_h2c_upgrade_is_dropped() {
     let routes = routes([("*", vec![forward(prefix("/a"), backend("a"), true)])]);
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
@@ -30,7 +30,7 @@ fn a_tunnel_goes_both_ways_and_http2_is_not_smuggled_in() {
 }
 
 #[test]
-fn events_arrive_while_the_answer_goes_on() {
+fn events_arrive_unbuffered() {
     let routes = routes([("*", vec![forward(prefix("/a"), backend("a"), true)])]);
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
@@ -43,7 +43,7 @@ fn events_arrive_while_the_answer_goes_on() {
 }
 
 #[test]
-fn an_upload_streams_and_is_not_stored() {
+fn upload_streams_without_being_stored() {
     // A backend that tells when the first part has come, while the client has yet to send the rest.
     let (first, arrived) = std::sync::mpsc::channel();
     let serve = move |mut connection: http::Connection| {
@@ -138,7 +138,7 @@ fn forwarded_headers_are_replaced_unless_a_trusted_proxy_sent_them() {
 }
 
 #[test]
-fn the_proxy_protocol_tells_the_client_of_a_trusted_proxy_only() {
+fn proxy_protocol_counts_from_trusted_proxies_only() {
     let routes = routes([("*", vec![forward(prefix("/"), backend("a"), false)])]);
     for binary in binaries() {
         for (trusted, real) in [("127.0.0.0/8", "192.0.2.7"), ("192.0.2.0/24", "127.0.0.1")] {
@@ -179,7 +179,7 @@ fn connections_to_a_backend_are_kept() {
 }
 
 #[test]
-fn the_control_socket_and_the_log_tell_what_is_going_on() {
+fn control_socket_reports_the_revision_and_the_log_each_request() {
     let routes = routes([("*", vec![forward(prefix("/a"), backend("a"), true)])]);
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});

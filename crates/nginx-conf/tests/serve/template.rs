@@ -2,8 +2,8 @@
 
 use nginx_conf::{TemplateError, render_template};
 
-use super::steering::saying;
 use super::support::{Binary, Echo as _, Nginx, backend, binaries, forward, free, object, prefix, routes, settings};
+use super::x_accel_headers::saying;
 
 /// Of the kind that there was before: a loop over the routes, and all the rest by hand.
 const TEMPLATE: &str = r#"
@@ -50,7 +50,7 @@ fn start(binary: &Binary, routes: &entry_model::Routes, template: &str) -> Nginx
 }
 
 #[test]
-fn a_template_with_a_loop_over_the_routes_serves() {
+fn template_that_loops_over_routes_serves() {
     let mut spaced = forward(prefix("/b c;{}\"/"), backend("b"), true);
     spaced.origin = object("ev\"il; return 200 x;");
     let routes = routes([("*", vec![forward(prefix("/volume"), backend("a"), true), spaced])]);
@@ -70,7 +70,7 @@ fn a_template_with_a_loop_over_the_routes_serves() {
 }
 
 #[test]
-fn a_template_that_cannot_be_followed_says_where() {
+fn template_error_names_the_line() {
     let address = free();
     let some = routes([("*", vec![forward(prefix("/a b$c"), address, true)])]);
     for (template, expected) in [
@@ -98,7 +98,7 @@ fn a_template_that_cannot_be_followed_says_where() {
 }
 
 #[test]
-fn whose_values_cannot_stand_there_is_known() {
+fn object_with_a_misplaced_value_is_named() {
     let rule = |name: &str, path: &str| {
         let mut rule = forward(prefix(path), free(), true);
         rule.origin = object(name);
@@ -131,11 +131,11 @@ fn whose_values_cannot_stand_there_is_known() {
     // So is what fails only together.
     let together = "{% if routes | length > 2 %}x a{{ '$' }};{% endif %}";
     let error = render(&format!("{{{{ control_server }}}}{together}"), &all).unwrap_err();
-    assert!(matches!(error, TemplateError::Misplaced { .. }), "{error}");
+    assert!(matches!(error, TemplateError::MisplacedValue { .. }), "{error}");
 }
 
 #[test]
-fn quoting_is_turned_off_for_one_value_at_a_time() {
+fn raw_token_turns_quoting_off_for_one_value() {
     let some = routes([("*", vec![forward(prefix("/a b"), free(), true)])]);
     let template =
         "{{ control_server }}{% for route in routes %}x {{ route.path | raw_token }} {{ route.path }};{% endfor %}";
@@ -144,7 +144,7 @@ fn quoting_is_turned_off_for_one_value_at_a_time() {
 }
 
 #[test]
-fn a_backend_behind_a_template_steers_nothing_unless_the_template_says_so() {
+fn template_ignores_x_accel_headers_unless_it_says_otherwise() {
     let evil = saying("X-Accel-Redirect: /other/x\r\n");
     let routes =
         routes([("*", vec![forward(prefix("/evil"), evil, true), forward(prefix("/other"), backend("other"), true)])]);

@@ -50,7 +50,7 @@ fn identities() -> String {
 }
 
 #[test]
-fn nobody_says_who_a_client_is_but_a_trusted_proxy_in_headers_that_are_left_to_it() {
+fn client_headers_are_dropped_but_those_left_to_a_trusted_proxy() {
     let (address, requests) = recording();
     let routes = routes([(
         "*",
@@ -110,7 +110,7 @@ fn nobody_says_who_a_client_is_but_a_trusted_proxy_in_headers_that_are_left_to_i
 }
 
 #[test]
-fn backends_of_http2_are_told_the_same() {
+fn http2_backends_get_the_same_forwarded_headers() {
     let [_, newest] = binaries();
     let variables: String =
         CLIENT_HEADERS.iter().map(|name| format!("$http_{}", name.to_ascii_lowercase().replace('-', "_"))).collect();
@@ -147,7 +147,7 @@ fn backends_of_http2_are_told_the_same() {
 type Told<'a> = (&'a str, &'a str, &'a str);
 
 #[test]
-fn of_what_a_trusted_proxy_says_the_first_value_counts_if_it_is_well_formed() {
+fn first_value_of_a_trusted_proxy_counts_if_well_formed() {
     let cases: &[Told<'_>] = &[
         ("X-Forwarded-Proto: https\r\n", "X-Forwarded-Proto", "https"),
         ("X-Forwarded-Proto: HTTPS\r\n", "X-Forwarded-Proto", "https"),
@@ -218,7 +218,7 @@ fn of_what_a_trusted_proxy_says_the_first_value_counts_if_it_is_well_formed() {
 }
 
 #[test]
-fn the_port_is_the_one_that_the_client_used() {
+fn forwarded_port_is_the_one_the_client_used() {
     let mut routes = routes([("a.example", vec![forward(prefix("/"), backend("a"), false)])]);
     certify(&mut routes, &entry_model::HostName::Exact("a.example".to_owned()), "1a", &["a.example"]);
     for binary in binaries() {
@@ -256,7 +256,7 @@ fn the_port_is_the_one_that_the_client_used() {
 const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
 
 #[test]
-fn where_the_proxy_protocol_names_no_client_nobody_is_believed() {
+fn proxy_protocol_without_a_client_trusts_nobody() {
     const SAID: &str = "GET / HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\n\
                         X-Forwarded-Host: evil.example\r\nX-Forwarded-Port: 444\r\nForwarded: for=192.0.2.7\r\n\
                         X-Forwarded-Prefix: /evil\r\nX-Own: evil\r\nConnection: close\r\n\r\n";
@@ -296,7 +296,7 @@ fn where_the_proxy_protocol_names_no_client_nobody_is_believed() {
 }
 
 #[test]
-fn a_host_that_is_none_is_answered_400() {
+fn invalid_host_header_is_answered_400() {
     let routes: Routes = routes([
         ("a.example", vec![forward(prefix("/"), backend("a"), false)]),
         ("evil.example", vec![forward(prefix("/"), backend("evil"), false)]),
@@ -332,7 +332,7 @@ fn a_host_that_is_none_is_answered_400() {
 }
 
 #[test]
-fn a_head_may_be_as_large_as_is_said() {
+fn request_head_may_be_as_large_as_configured() {
     let routes = routes([("*", vec![forward(prefix("/"), backend("a"), false)])]);
     let line = |length: usize| format!("X-Long: {}\r\n", "x".repeat(length));
     for binary in binaries() {
@@ -347,7 +347,7 @@ fn a_head_may_be_as_large_as_is_said() {
 }
 
 #[test]
-fn connections_are_kept_for_others_unless_the_backend_is_not_for_that() {
+fn backend_connections_are_shared_unless_keep_alive_is_off() {
     // It takes whoever asks on a connection for the one who logged in on it.
     let serve = |mut connection: http::Connection| {
         let mut user = "nobody".to_owned();
@@ -377,7 +377,7 @@ fn connections_are_kept_for_others_unless_the_backend_is_not_for_that() {
 }
 
 #[test]
-fn a_backend_over_tls_is_asked_for_the_host_of_the_request() {
+fn tls_backend_is_asked_for_the_host_of_the_request() {
     let [_, newest] = binaries();
     let NginxBackend { address, .. } = &NginxBackend::start(&newest, |address| {
         format!(

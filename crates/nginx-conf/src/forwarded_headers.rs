@@ -75,7 +75,7 @@ fn own_headers(settings: &Settings) -> impl Iterator<Item = (&'static str, &'sta
 /// The directives with which requests get these headers.
 pub fn headers(settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Directive<'static>> {
     let mut names = vec!["proxy_set_header"];
-    if upstreams.any_grpc(settings) {
+    if upstreams.has_grpc(settings) {
         names.push("grpc_set_header");
     }
     let kept = kept(settings);

@@ -11,7 +11,10 @@ use crate::TemplateError;
 ///
 /// Filters of a template change values, so whose a value is cannot be seen on it. It is found by halves: of many objects with
 /// one bad one, all together are tried about twice.
-pub fn blame(routes: &Routes, attempt: impl Fn(&Routes) -> Option<TemplateError>) -> BTreeMap<ObjectRef, String> {
+pub fn find_culprits(
+    routes: &Routes,
+    attempt: impl Fn(&Routes) -> Option<TemplateError>,
+) -> BTreeMap<ObjectRef, String> {
     let objects: BTreeSet<&ObjectRef> = routes.rules().map(|rule| &rule.origin).collect();
     let objects: Vec<_> = objects.into_iter().collect();
     let mut blamed = BTreeMap::new();
@@ -20,7 +23,7 @@ pub fn blame(routes: &Routes, attempt: impl Fn(&Routes) -> Option<TemplateError>
         let Some(error) = (!part.is_empty()).then(|| attempt(&only(routes, part))).flatten() else { continue };
         match part {
             [object] => {
-                if let TemplateError::Misplaced { by_value: true, .. } = error {
+                if let TemplateError::MisplacedValue { by_value: true, .. } = error {
                     blamed.insert((*object).clone(), error.to_string());
                 }
             }

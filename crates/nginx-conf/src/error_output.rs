@@ -2,14 +2,14 @@
 
 use entry_model::ObjectRef;
 
-use crate::Origin;
+use crate::LineOrigin;
 
 /// How bad it is when nginx does not go on.
 const LEVELS: [&str; 3] = ["[emerg]", "[alert]", "[crit]"];
 
 /// The object that an error of nginx is about, if it names a line or a certificate that is there because of one. The text is
 /// what `nginx -t` printed.
-pub fn origin_of(origins: &[Origin], error: &str) -> Option<ObjectRef> {
+pub fn object_of_error(origins: &[LineOrigin], error: &str) -> Option<ObjectRef> {
     failures(error).find_map(|line| certificate(origins, line).or_else(|| line_of(origins, line)))
 }
 
@@ -18,8 +18,8 @@ fn failures(error: &str) -> impl Iterator<Item = &str> {
     error.lines().filter(|line| LEVELS.iter().any(|level| line.contains(level)))
 }
 
-/// Why nginx refused, as it is told to others: its first complaint without time, process, and the directories of this machine.
-pub fn reason_of(error: &str) -> String {
+/// Why nginx refused, as it is told to others: its first error_output without time, process, and the directories of this machine.
+pub fn reason_of_error(error: &str) -> String {
     // What ended it before it could complain says so in its own way.
     let any = || error.lines().find(|line| !line.trim().is_empty());
     let line = failures(error).next().or_else(any).unwrap_or_default().trim();
@@ -45,7 +45,7 @@ pub fn reason_of(error: &str) -> String {
 }
 
 /// Reads `… in /x/nginx.conf:123`. What comes before may be text of an object, so the last place counts.
-fn line_of(origins: &[Origin], error: &str) -> Option<ObjectRef> {
+fn line_of(origins: &[LineOrigin], error: &str) -> Option<ObjectRef> {
     let (_, place) = error.trim_end().rsplit_once(" in ")?;
     let (path, line) = place.rsplit_once(':')?;
     let line: u32 = line.parse().ok()?;
@@ -59,7 +59,7 @@ fn line_of(origins: &[Origin], error: &str) -> Option<ObjectRef> {
 }
 
 /// Reads `cannot load certificate "/x/certs/ID.pem": …` and its like.
-fn certificate(origins: &[Origin], error: &str) -> Option<ObjectRef> {
+fn certificate(origins: &[LineOrigin], error: &str) -> Option<ObjectRef> {
     let (_, rest) = error.split_once("/certs/")?;
     let (id, _) = rest.split_once(".pem")?;
     let file = format!("certs/{id}.pem");
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_told_without_time_process_and_directories() {
+    fn error_reason_omits_time_process_and_directories() {
         for (error, expected) in [
             (
                 "2026/11/23 08:00:00 [warn] 7#7: y in /v/nginx.conf:2\n2026/11/23 08:00:00 [emerg] 71#71: invalid return code \
@@ -96,13 +96,13 @@ mod tests {
             ("\nnginx: error while loading shared libraries\nand more", "nginx: error while loading shared libraries"),
             ("", ""),
         ] {
-            assert_eq!(reason_of(error), expected);
+            assert_eq!(reason_of_error(error), expected);
         }
     }
 
     #[test]
-    fn an_error_of_nginx_leads_to_the_object() {
-        let origin = |file: &str, first_line, last_line, name| Origin {
+    fn nginx_error_leads_to_the_object_by_its_line() {
+        let origin = |file: &str, first_line, last_line, name| LineOrigin {
             file: file.to_owned().into(),
             first_line,
             last_line,
@@ -132,7 +132,7 @@ mod tests {
             ("nginx: [emerg] bind() to 0.0.0.0:80 failed (98: Address already in use)", None),
             ("", None),
         ] {
-            assert_eq!(origin_of(&origins, error), expected.map(object), "{error}");
+            assert_eq!(object_of_error(&origins, error), expected.map(object), "{error}");
         }
     }
 }

@@ -34,7 +34,7 @@ fn lines(nginx: &Nginx, number: usize) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn each_line_is_json_in_utf8_and_says_what_was_sent() {
+fn every_log_line_is_utf8_json_of_the_request() {
     let routes = routes([("*", vec![forward(prefix("/a"), backend("a"), true)])]);
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
@@ -69,7 +69,7 @@ fn each_line_is_json_in_utf8_and_says_what_was_sent() {
 }
 
 #[test]
-fn a_line_of_what_is_no_request_is_json_too() {
+fn log_line_of_a_malformed_request_is_json() {
     let routes = routes([("*", vec![forward(prefix("/"), backend("a"), false)])]);
     let requests: [&[u8]; 12] = [
         b"\xff\xfe /x\r\n\r\n",
@@ -97,7 +97,7 @@ fn a_line_of_what_is_no_request_is_json_too() {
 }
 
 #[test]
-fn a_client_of_http2_and_the_proxy_protocol_change_nothing() {
+fn http2_and_proxy_protocol_keep_the_log_format() {
     let mut routes = routes([("a.example", vec![forward(prefix("/"), backend("a"), false)])]);
     super::hosts::certify(&mut routes, &entry_model::HostName::Exact("a.example".to_owned()), "1a", &["a.example"]);
     for binary in binaries() {

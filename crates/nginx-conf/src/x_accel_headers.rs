@@ -10,7 +10,7 @@ use crate::writer::{Directive, constant};
 use crate::{Modules, Settings};
 
 /// Every `X-Accel-*` that nginx knows, in all versions.
-static ORDERS: [Token; 5] = [
+static X_ACCEL_HEADERS: [Token; 5] = [
     Token::word("X-Accel-Redirect"),
     Token::word("X-Accel-Expires"),
     Token::word("X-Accel-Limit-Rate"),
@@ -22,14 +22,14 @@ const PROXY: &str = "proxy_ignore_headers";
 const GRPC: &str = "grpc_ignore_headers";
 
 /// What is at the level of `http`. No location has such a directive of its own, so this is in force in all.
-pub fn http(settings: &Settings) -> impl Iterator<Item = Directive<'static>> {
+pub fn ignore_headers(settings: &Settings) -> impl Iterator<Item = Directive<'static>> {
     let Modules { grpc, .. } = settings.modules;
-    [PROXY].into_iter().chain(grpc.then_some(GRPC)).map(|name| constant(name, &ORDERS))
+    [PROXY].into_iter().chain(grpc.then_some(GRPC)).map(|name| constant(name, &X_ACCEL_HEADERS))
 }
 
 /// Whether a template says itself which headers of answers mean nothing: a second directive of the same level would be an
 /// error. Words in comments say nothing.
-pub fn decides(template: &str) -> bool {
+pub fn template_ignores_headers(template: &str) -> bool {
     let says = |line: &str| [PROXY, GRPC].iter().any(|name| line.contains(name));
     template.lines().any(|line| says(line.split('#').next().unwrap_or_default()))
 }
