@@ -37,11 +37,11 @@ pub struct ClusterWriter {
 }
 
 /// The addresses at which the cluster is entered: those of the Service that is published, else those of the nodes, as
-/// [`entry_model::reached`] has them; the source reads no other nodes than the entry's.
+/// [`entry_model::node_addresses`] has them; the source reads no other nodes than the entry's.
 pub fn addresses(snapshot: &Snapshot, publish_service: Option<&Key>) -> Vec<LoadBalancerAddress> {
-    let nodes = || entry_model::reached(snapshot.nodes.values().map(Arc::as_ref)).into_iter();
+    let nodes = || entry_model::node_addresses(snapshot.nodes.values().map(Arc::as_ref)).into_iter();
     match publish_service {
-        Some(service) => entry_model::balanced(snapshot, service),
+        Some(service) => entry_model::load_balancer_addresses(snapshot, service),
         None => nodes().map(LoadBalancerAddress::Ip).collect(),
     }
 }

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_read_is_passed_over() {
+    fn unreadable_lines_of_a_record_are_skipped() {
         let text = "rules x\nrules -1\na.example\n{\"a\": 1}\n\u{0}\n#zz\n*/a/b\n\nb.example\n";
         let texts = BTreeMap::from([("a".to_owned(), text.to_owned()), ("b".to_owned(), "a.example\n".to_owned())]);
         let (read, garbled) = Holdings::read(&texts);

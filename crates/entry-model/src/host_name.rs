@@ -30,6 +30,14 @@ impl HostName {
         std::iter::once(Self::Exact(host.to_owned())).chain(one_label).chain(suffixes).chain([Self::Any])
     }
 
+    /// The wildcard of one label that matches this name too, as `*.example.com` does `a.example.com`.
+    pub fn wildcard_above(&self) -> Option<Self> {
+        match self {
+            Self::Exact(name) => name.split_once('.').map(|(_, parent)| Self::OneLabel(parent.to_owned())),
+            _ => None,
+        }
+    }
+
     /// Whether it stands for several hosts, though not for all.
     pub fn is_wildcard(&self) -> bool {
         matches!(self, Self::OneLabel(_) | Self::Suffix(_))

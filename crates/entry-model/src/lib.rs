@@ -28,7 +28,7 @@ mod sorted_map;
 mod verdict;
 
 pub use action::{Action, Backend, Destination, Forward, Protocol, WeightedBackend};
-pub use addresses::{addresses, balanced, reached};
+pub use addresses::{entry_addresses, load_balancer_addresses, node_addresses};
 pub use condition::{Condition, ConditionKind, Programmed};
 pub use field_path::{Abridged, FieldPath};
 pub use holdings::Holdings;
@@ -42,9 +42,9 @@ pub use objects::{
 pub use pattern::{Pattern, PatternEngine};
 pub use policy::{Policies, Policy, PolicyId, Timeouts};
 pub use request::{Request, Scheme};
-pub use request_match::{HeaderMatch, Match, ParameterMatch, PathMatch, ValueMatch};
+pub use request_match::{ACME_CHALLENGE, HeaderMatch, Match, PathMatch, QueryParamMatch, ValueMatch};
 pub use rewrite::{PathRewrite, Redirect};
-pub use routes::{CHALLENGE, Certificate, CertificateId, Found, Host, Routes, Rule};
+pub use routes::{Certificate, CertificateId, Host, Routes, RoutingDecision, Rule};
 pub use snapshot::{Kind, Object, Snapshot};
 pub use sorted_map::SortedMap;
 pub use verdict::{Finding, Outcome, Parent, ParentVerdict, Reason, Verdict, Verdicts};

@@ -14,7 +14,7 @@ pub struct Policy {
     pub timeouts: Timeouts,
     /// Largest request body, in bytes; 0 is without limit; the listener's when there is none.
     pub max_body_bytes: Option<u64>,
-    /// Whether a request over plain HTTP is sent to HTTPS instead, but for one below [`crate::CHALLENGE`].
+    /// Whether a request over plain HTTP is sent to HTTPS instead, but for one below [`crate::ACME_CHALLENGE`].
     pub redirect_to_https: bool,
 }
 

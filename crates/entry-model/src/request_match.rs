@@ -4,6 +4,10 @@ use std::cmp::{Ordering, Reverse};
 
 use crate::{Pattern, Request};
 
+/// Below this path certificate authorities ask for ACME HTTP-01 challenges, over plain HTTP (RFC 8555, section 8.3): it is never
+/// redirected.
+pub const ACME_CHALLENGE: &str = "/.well-known/acme-challenge/";
+
 /// Which requests a rule is for: those that all of its parts match.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Match {
@@ -14,7 +18,7 @@ pub struct Match {
     /// Which headers it must have, sorted by name, each name once.
     pub headers: Vec<HeaderMatch>,
     /// Which parameters its query must have, sorted by name, each name once.
-    pub query: Vec<ParameterMatch>,
+    pub query: Vec<QueryParamMatch>,
 }
 
 /// Matches a path, which is decoded and normalised: no dot segments, no doubled slashes, no query. Case counts.
@@ -39,7 +43,7 @@ pub struct HeaderMatch {
 
 /// A parameter that a query must have.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ParameterMatch {
+pub struct QueryParamMatch {
     /// Its name, as it is sent. Case counts.
     pub name: String,
     /// Its value, as it is sent.
@@ -94,6 +98,12 @@ impl PathMatch {
         }
     }
 
+    /// Whether it matches ACME HTTP-01 challenges only.
+    pub fn is_acme_challenge(&self) -> bool {
+        let is_all = |path: &str| Some(path) == ACME_CHALLENGE.strip_suffix('/');
+        self.text().starts_with(ACME_CHALLENGE) || matches!(self, Self::Prefix(path) if is_all(path))
+    }
+
     /// The order in which paths are tried. Equal are only those of which a request can match both, or that are the same.
     pub fn precedence(&self, other: &Self) -> Ordering {
         let (one, two) = (self.text(), other.text());
@@ -146,7 +156,7 @@ impl Match {
         let header =
             |wanted: &HeaderMatch| request.header(&wanted.name).is_some_and(|value| wanted.value.matches(&value));
         let parameter =
-            |wanted: &ParameterMatch| request.parameter(&wanted.name).is_some_and(|value| wanted.value.matches(value));
+            |wanted: &QueryParamMatch| request.parameter(&wanted.name).is_some_and(|value| wanted.value.matches(value));
         self.path.matches(request.path)
             && self.method.as_deref().is_none_or(|method| method == request.method)
             && self.headers.iter().all(header)

@@ -11,12 +11,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::{
-    Action, HostName, Listener, ListenerId, ListenerSet, Match, ObjectRef, Policies, Policy, PolicyId, Request, Scheme,
-    SortedMap,
+    ACME_CHALLENGE, Action, HostName, Listener, ListenerId, ListenerSet, Match, ObjectRef, Policies, Policy, PolicyId,
+    Request, Scheme, SortedMap,
 };
-
-/// Where certificate authorities ask for proofs over plain HTTP (RFC 8555, section 8.3): what is below is never redirected.
-pub const CHALLENGE: &str = "/.well-known/acme-challenge/";
 
 /// Everything that is served.
 #[derive(Debug, Clone, Default)]
@@ -81,11 +78,11 @@ pub struct Rule {
     pub origin: ObjectRef,
 }
 
-/// What becomes of a request.
+/// What is done with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found<'a> {
+pub enum RoutingDecision<'a> {
     /// It is sent to HTTPS, by this rule.
-    ToHttps(&'a Rule),
+    RedirectToHttps(&'a Rule),
     /// The rule is followed.
     Rule(&'a Rule),
     /// 404.
@@ -103,21 +100,23 @@ impl Host {
 
 impl Routes {
     /// The executable definition of matching, with which tests compare what serves.
-    pub fn find(&self, request: &Request<'_>) -> Found<'_> {
+    pub fn find(&self, request: &Request<'_>) -> RoutingDecision<'_> {
         let name = request.host.trim_end_matches('.').to_ascii_lowercase();
         let host = HostName::candidates(&name)
             .find_map(|name| self.hosts.get(&name).filter(|host| host.is_at(request.listener)));
         if request.scheme == Scheme::Https && host.is_none_or(|host| host.certificate.is_none()) {
-            return Found::NoCertificate;
+            return RoutingDecision::NoCertificate;
         }
         let default = self.default.iter().filter(|_| host.is_none_or(|host| !host.closed));
         let rules = host.into_iter().flat_map(|host| &host.rules).chain(default);
         let mut rules = rules.filter(|rule| rule.listeners.contains(request.listener));
-        let in_clear = request.scheme == Scheme::Http && !request.path.starts_with(CHALLENGE);
+        let in_clear = request.scheme == Scheme::Http && !request.path.starts_with(ACME_CHALLENGE);
         match rules.find(|rule| rule.matches.matches(request)) {
-            Some(rule) if in_clear && self.policies[rule.policy].redirect_to_https => Found::ToHttps(rule),
-            Some(rule) => Found::Rule(rule),
-            None => Found::NotFound,
+            Some(rule) if in_clear && self.policies[rule.policy].redirect_to_https => {
+                RoutingDecision::RedirectToHttps(rule)
+            }
+            Some(rule) => RoutingDecision::Rule(rule),
+            None => RoutingDecision::NotFound,
         }
     }
 

@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shared_is_not_looked_at_to_find_changes() {
+    fn changed_keys_skips_shared_chunks() {
         let before: SortedMap<_, _> = (0..10_000).map(|number| (number, 0)).collect();
         let mut after = before.clone();
         after.insert(5000, 1);

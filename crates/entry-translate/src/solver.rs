@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use entry_model::{CHALLENGE, FieldPath, Host, HostName, PathMatch, Reason, Routes, Rule};
+use entry_model::{ACME_CHALLENGE, FieldPath, Host, HostName, PathMatch, Reason, Routes, Rule};
 
 use crate::Bound;
 use crate::attach::Attached;
@@ -15,8 +15,8 @@ use crate::owners::above;
 
 /// Whether a rule is for proofs to a certificate authority only.
 pub fn is_challenge(path: &PathMatch) -> bool {
-    path.text().starts_with(CHALLENGE)
-        || matches!(path, PathMatch::Prefix(path) if *path == CHALLENGE[..CHALLENGE.len() - 1])
+    path.text().starts_with(ACME_CHALLENGE)
+        || matches!(path, PathMatch::Prefix(path) if *path == ACME_CHALLENGE[..ACME_CHALLENGE.len() - 1])
 }
 
 /// Gives a host of which nothing else is asked for what it would have without: the rules of the wildcard above it, or of all

@@ -37,8 +37,8 @@ const NO_PATH: &str = r#""~^/? \\?""#;
 /// A client that reads trailers, among what else it says (RFC 9110, 10.1.4).
 const TRAILERS: &str = r#""~*(?:^|,)[ \t]*trailers[ \t]*(?:,|$)""#;
 
-/// A request in the clear that may be sent to HTTPS: not one for a proof to a certificate authority, which follows no redirect to
-/// another port (see `CHALLENGE` of `entry_model`).
+/// A request in the clear that may be sent to HTTPS: not an ACME challenge, which follows no redirect to
+/// another port (see `ACME_CHALLENGE` of `entry_model`).
 const IN_CLEAR: &str = r#""~^http:(?!/\.well-known/acme-challenge/)""#;
 
 /// Writes all of it.

@@ -111,7 +111,7 @@ mod tests {
 
     use entry_model::{
         Backend, Destination, Forward, HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, Match, ObjectRef,
-        ParameterMatch, Pattern, PatternEngine, PolicyId, Protocol, Redirect, ValueMatch, WeightedBackend,
+        Pattern, PatternEngine, PolicyId, Protocol, QueryParamMatch, Redirect, ValueMatch, WeightedBackend,
     };
 
     use super::*;
@@ -168,7 +168,7 @@ mod tests {
             (
                 Inexpressible::Query,
                 matching(Match {
-                    query: vec![ParameterMatch { name: "x".to_owned(), value: value() }],
+                    query: vec![QueryParamMatch { name: "x".to_owned(), value: value() }],
                     ..Match::any()
                 }),
             ),

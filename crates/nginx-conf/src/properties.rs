@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use entry_model::{
     Action, Backend, Certificate, CertificateId, Destination, Forward, HeaderMatch, Host, HostName, Key, Kind,
-    Listener, ListenerId, ListenerSet, Match, ObjectRef, ParameterMatch, PathMatch, PathRewrite, Pattern,
-    PatternEngine, Policies, Policy, PolicyId, Protocol, Redirect, Routes, Rule, SortedMap, Timeouts, ValueMatch,
+    Listener, ListenerId, ListenerSet, Match, ObjectRef, PathMatch, PathRewrite, Pattern, PatternEngine, Policies,
+    Policy, PolicyId, Protocol, QueryParamMatch, Redirect, Routes, Rule, SortedMap, Timeouts, ValueMatch,
     WeightedBackend,
 };
 use proptest::collection::{btree_map, vec};
@@ -111,7 +111,7 @@ fn matches() -> impl Strategy<Value = Match> {
         match more {
             0 => matches.method = Some(text),
             1 => matches.headers = vec![HeaderMatch { name: text, value }],
-            2 => matches.query = vec![ParameterMatch { name: text, value }],
+            2 => matches.query = vec![QueryParamMatch { name: text, value }],
             _ => {}
         }
         matches

@@ -128,9 +128,7 @@ pub fn tls_rejecting_server(
             HostName::OneLabel(_) => any,
             // It has no server.
             HostName::Suffix(_) => false,
-            HostName::Exact(exact) => {
-                any || exact.split_once('.').is_some_and(|(_, parent)| has(&HostName::OneLabel(parent.to_owned())))
-            }
+            HostName::Exact(_) => any || name.wildcard_above().is_some_and(|wildcard| has(&wildcard)),
         };
         if taken && certificates.file(host).is_none() {
             names.extend(server_name(name));

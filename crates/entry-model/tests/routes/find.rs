@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use entry_model::{
-    CHALLENGE, CertificateId, Found, HeaderMatch, Host, HostName, Listener, ListenerId, ListenerSet, Match,
-    ParameterMatch, PathMatch, Policy, Request, Routes, Rule, Scheme, SortedMap, ValueMatch,
+    ACME_CHALLENGE, CertificateId, HeaderMatch, Host, HostName, Listener, ListenerId, ListenerSet, Match, PathMatch,
+    Policy, QueryParamMatch, Request, Routes, RoutingDecision, Rule, Scheme, SortedMap, ValueMatch,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -48,7 +48,7 @@ fn any_match() -> impl Strategy<Value = Match> {
         path,
         method: method.map(str::to_owned),
         headers: headers.into_iter().map(|(name, value)| HeaderMatch { name: name.to_owned(), value }).collect(),
-        query: query.into_iter().map(|(name, value)| ParameterMatch { name: name.to_owned(), value }).collect(),
+        query: query.into_iter().map(|(name, value)| QueryParamMatch { name: name.to_owned(), value }).collect(),
     })
 }
 
@@ -159,8 +159,8 @@ proptest! {
             let request =
                 Request { listener: ListenerId(listener), host, path, method, headers: &headers, query, ..Request::default() };
             let found = match routes.find(&request) {
-                Found::Rule(rule) => Some(rule.origin.key.name.parse().expect("an index")),
-                Found::NotFound => None,
+                RoutingDecision::Rule(rule) => Some(rule.origin.key.name.parse().expect("an index")),
+                RoutingDecision::NotFound => None,
                 other => panic!("{other:?}"),
             };
             prop_assert_eq!(found, naive(&asked, &request), "{:?}\n{}", request, routes);
@@ -178,7 +178,7 @@ fn one_host(rules: Vec<Rule>) -> Routes {
 fn equal_matches_go_to_the_first_rule() {
     let matches = || Match { method: Some("GET".to_owned()), ..Match::any() };
     let routes = one_host(vec![rule("older", matches()), rule("younger", matches())]);
-    let Found::Rule(found) = routes.find(&Request::default()) else { panic!("nothing is found") };
+    let RoutingDecision::Rule(found) = routes.find(&Request::default()) else { panic!("nothing is found") };
     assert_eq!(found.origin.key.name, "older");
 }
 
@@ -188,7 +188,7 @@ fn header_names_have_no_case_and_values_are_joined() {
         |value: ValueMatch| Match { headers: vec![HeaderMatch { name: "x-a".to_owned(), value }], ..Match::any() };
     let finds = |matches: Match, headers: &[(&str, &str)]| {
         let request = Request { headers, ..Request::default() };
-        matches!(one_host(vec![rule("a", matches)]).find(&request), Found::Rule(_))
+        matches!(one_host(vec![rule("a", matches)]).find(&request), RoutingDecision::Rule(_))
     };
     let exact = |text: &str| header(ValueMatch::Exact(text.to_owned()));
     assert!(finds(exact("1"), &[("X-A", "1")]));
@@ -199,25 +199,25 @@ fn header_names_have_no_case_and_values_are_joined() {
 }
 
 #[test]
-fn request_in_the_clear_is_sent_to_https_but_for_proofs() {
+fn plain_http_is_redirected_to_https_but_for_acme_challenges() {
     let mut routes = one_host(vec![rule("a", Match::any())]);
     let policy = routes.policies.intern(&Policy { redirect_to_https: true, ..Policy::default() });
     let mut host = Host::clone(&routes.hosts[&HostName::Any]);
     host.rules[0].policy = policy;
     host.certificate = Some(CertificateId("ab".into()));
     routes.hosts.insert(HostName::Any, host.into());
-    let proof = format!("{CHALLENGE}token");
+    let challenge = format!("{ACME_CHALLENGE}token");
     let found = |scheme, path| routes.find(&Request { scheme, path, ..Request::default() });
-    assert!(matches!(found(Scheme::Http, "/"), Found::ToHttps(_)));
-    assert!(matches!(found(Scheme::Http, &proof), Found::Rule(_)));
-    assert!(matches!(found(Scheme::Https, "/"), Found::Rule(_)));
+    assert!(matches!(found(Scheme::Http, "/"), RoutingDecision::RedirectToHttps(_)));
+    assert!(matches!(found(Scheme::Http, &challenge), RoutingDecision::Rule(_)));
+    assert!(matches!(found(Scheme::Https, "/"), RoutingDecision::Rule(_)));
 }
 
 #[test]
-fn what_no_rule_matches_gets_the_default_unless_the_host_is_closed() {
+fn unmatched_request_gets_the_default_unless_its_host_is_closed() {
     let mut routes = one_host(vec![rule("a", Match::path(PathMatch::Exact("/a".to_owned())))]);
     let found = |routes: &Routes| match routes.find(&Request { path: "/b", ..Request::default() }) {
-        Found::Rule(rule) => Some(rule.origin.key.name.clone()),
+        RoutingDecision::Rule(rule) => Some(rule.origin.key.name.clone()),
         _ => None,
     };
     assert_eq!(found(&routes), None);
@@ -229,12 +229,12 @@ fn what_no_rule_matches_gets_the_default_unless_the_host_is_closed() {
 }
 
 #[test]
-fn text_of_routes_says_all_of_a_rule() {
+fn display_of_routes_shows_every_part_of_a_rule() {
     let matches = Match {
         path: PathMatch::Regex(pattern("^/a b$")),
         method: Some("GET".to_owned()),
         headers: vec![HeaderMatch { name: "x-a".to_owned(), value: ValueMatch::Exact("1".to_owned()) }],
-        query: vec![ParameterMatch { name: "q".to_owned(), value: ValueMatch::Regex(pattern("^2")) }],
+        query: vec![QueryParamMatch { name: "q".to_owned(), value: ValueMatch::Regex(pattern("^2")) }],
     };
     let mut rule = rule("a", matches);
     rule.listeners = ListenerSet::from_iter([ListenerId(0)]);

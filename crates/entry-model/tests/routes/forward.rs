@@ -47,7 +47,7 @@ proptest! {
 }
 
 #[test]
-fn first_and_last_chance_are_of_the_first_and_the_last_backend() {
+fn chances_are_shared_in_the_order_of_backends() {
     let forward = forward(&[0, 9, 1, 0]);
     assert_eq!(index(forward.destination(0)), Some(1));
     assert_eq!(index(forward.destination(u64::MAX)), Some(2));

@@ -3,7 +3,7 @@
 use entry_model::{HostName, ListenerId, ListenerSet};
 
 #[test]
-fn longer_patterns_are_asked_before_shorter_ones() {
+fn longer_host_patterns_come_before_shorter_ones() {
     let candidates = |host: &str| HostName::candidates(host).map(|name| name.to_string()).collect::<Vec<_>>();
     assert_eq!(candidates("a.b.example"), ["a.b.example", "*.b.example", "**.b.example", "**.example", "*"]);
     assert_eq!(candidates("example"), ["example", "*"]);
@@ -13,14 +13,14 @@ fn longer_patterns_are_asked_before_shorter_ones() {
 }
 
 #[test]
-fn only_patterns_for_several_hosts_are_wildcards() {
+fn only_host_patterns_are_wildcards() {
     let name = || "a".to_owned();
     let kinds = [HostName::Exact(name()), HostName::OneLabel(name()), HostName::Suffix(name()), HostName::Any];
     assert_eq!(kinds.map(|kind| kind.is_wildcard()), [false, true, true, false]);
 }
 
 #[test]
-fn set_has_the_listeners_that_were_put_in() {
+fn listener_set_has_the_listeners_put_in() {
     let some = ListenerSet::from_iter([ListenerId(1), ListenerId(63), ListenerId(64)]);
     let of = |set: ListenerSet| (0..=u8::MAX).filter(|id| set.contains(ListenerId(*id))).collect::<Vec<_>>();
     assert_eq!(of(some), [1, 63]);

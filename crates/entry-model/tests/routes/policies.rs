@@ -11,7 +11,7 @@ fn policy(max_body_bytes: u64) -> Policy {
 }
 
 #[test]
-fn policy_keeps_its_number_whatever_comes_and_goes() {
+fn policy_keeps_its_id_while_others_come_and_go() {
     let mut policies = Policies::default();
     let ids: Vec<PolicyId> = (0..4).map(|bytes| policies.intern(&policy(bytes))).collect();
     assert_eq!(policies.intern(&policy(2)), ids[2]);
@@ -29,7 +29,7 @@ fn policy_keeps_its_number_whatever_comes_and_goes() {
 }
 
 #[test]
-fn routes_are_the_same_however_policies_are_numbered() {
+fn routes_are_equal_whatever_ids_their_policies_have() {
     let routes = |order: &[u64], bytes: u64| {
         let mut policies = Policies::default();
         for bytes in order {

@@ -46,7 +46,7 @@ fn exact_path_is_its_own_prefix() {
 }
 
 #[test]
-fn pattern_puts_its_groups_into_the_template() {
+fn regex_rewrite_substitutes_its_groups() {
     let text = "^/app(/|$)(.*)";
     let rewrite = PathRewrite::Regex { pattern: pattern(text), template: "/$2".to_owned() };
     for (path, expected) in [("/app/a/b", "/a/b"), ("/app", "/"), ("/application", "/application")] {

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use entry_model::{Found, Ingress, Kind, Listener, Outcome, Reason, Request, Routes, Scheme, Secret};
+use entry_model::{Ingress, Kind, Listener, Outcome, Reason, Request, Routes, RoutingDecision, Scheme, Secret};
 use entry_translate::{GoodSecret, TranslateSettings, Translation};
 
 use crate::support::{
@@ -14,7 +14,7 @@ fn web(hosts: &[&str], secret: &str) -> Ingress {
     Ingress { tls: vec![tls(hosts, secret)], ..with_rule("web", Some("a.example.com"), vec![prefix("/")]) }
 }
 
-fn find<'a>(routes: &'a Routes, scheme: Scheme, host: &'a str) -> Found<'a> {
+fn find<'a>(routes: &'a Routes, scheme: Scheme, host: &'a str) -> RoutingDecision<'a> {
     routes.find(&Request { scheme, host, path: "/", ..Request::default() })
 }
 
@@ -32,10 +32,10 @@ fn a_host_with_a_certificate_is_redirected_to() {
     assert_eq!(built.verdicts.len(), 1);
     let routes = &built.routes;
     let rule = &routes.hosts.values().next().unwrap().rules[0];
-    assert_eq!(find(routes, Scheme::Http, "a.example.com"), Found::ToHttps(rule));
-    assert_eq!(find(routes, Scheme::Https, "a.example.com"), Found::Rule(rule));
-    assert_eq!(find(routes, Scheme::Https, "b.example.com"), Found::NoCertificate);
-    assert_eq!(find(routes, Scheme::Http, "b.example.com"), Found::NotFound);
+    assert_eq!(find(routes, Scheme::Http, "a.example.com"), RoutingDecision::RedirectToHttps(rule));
+    assert_eq!(find(routes, Scheme::Https, "a.example.com"), RoutingDecision::Rule(rule));
+    assert_eq!(find(routes, Scheme::Https, "b.example.com"), RoutingDecision::NoCertificate);
+    assert_eq!(find(routes, Scheme::Http, "b.example.com"), RoutingDecision::NotFound);
 
     let (id, certificate) = routes.certificates.iter().next().unwrap();
     assert_eq!(id.0.len(), 64);

@@ -1,7 +1,8 @@
 //! Ingresses.
 
 use entry_model::{
-    Found, Ingress, IngressBackend, IngressPath, Kind, Outcome, PathType, PortRef, Reason, Request, Scheme, ServiceKind,
+    Ingress, IngressBackend, IngressPath, Kind, Outcome, PathType, PortRef, Reason, Request, RoutingDecision, Scheme,
+    ServiceKind,
 };
 
 use crate::support::{
@@ -33,7 +34,7 @@ fn hosts_and_paths_lead_to_services() {
 
     let origin =
         |host| match built.routes.find(&Request { scheme: Scheme::Http, host, path: "/i/j", ..Request::default() }) {
-            Found::Rule(rule) => rule.matches.path.text(),
+            RoutingDecision::Rule(rule) => rule.matches.path.text(),
             _ => "none",
         };
     assert_eq!(origin("A.example.com."), "/", "the host's own name");
@@ -258,7 +259,7 @@ fn a_default_backend_without_rules_serves_all_that_no_rule_matches() {
     );
     for host in ["a.example.com", "b.example.com"] {
         let found = built.routes.find(&Request { scheme: Scheme::Http, host, path: "/other", ..Request::default() });
-        assert_eq!(found, Found::Rule(built.routes.default.as_ref().unwrap()), "{host}");
+        assert_eq!(found, RoutingDecision::Rule(built.routes.default.as_ref().unwrap()), "{host}");
     }
     assert_verdict(&built, &object(Kind::Ingress, "z-old"), Outcome::Accepted, &[]);
     let finding = ("spec.defaultBackend", Reason::Conflicted, "Ingress shop/z-old was first");

@@ -1,7 +1,7 @@
 //! Quarantine, objects that cannot be read, messages, and addresses of nodes.
 
 use entry_model::{
-    Key, Kind, LoadBalancerAddress, Meta, Node, ObjectRef, Outcome, Reason, Routes, Snapshot, addresses,
+    Key, Kind, LoadBalancerAddress, Meta, Node, ObjectRef, Outcome, Reason, Routes, Snapshot, entry_addresses,
 };
 
 use crate::support::{
@@ -107,7 +107,7 @@ fn reached(nodes: Vec<Node>) -> Vec<String> {
     for node in nodes {
         snapshot.put(node);
     }
-    addresses(&snapshot, None, &node_label()).iter().map(text).collect()
+    entry_addresses(&snapshot, None, &node_label()).iter().map(text).collect()
 }
 
 fn text(address: &LoadBalancerAddress) -> String {
@@ -126,7 +126,7 @@ fn a_service_is_published_instead_of_the_nodes() {
     let mut snapshot = Objects::new().service(balanced).service(service("none")).0;
     snapshot.put(node("a", &["192.0.2.1"], &[], true));
     let published = |service: Option<Key>| {
-        addresses(&snapshot, service.as_ref(), &node_label()).iter().map(text).collect::<Vec<_>>()
+        entry_addresses(&snapshot, service.as_ref(), &node_label()).iter().map(text).collect::<Vec<_>>()
     };
     assert_eq!(published(None), ["192.0.2.1"]);
     assert_eq!(published(Some(key("shop", "lb"))), ["192.0.2.7", "192.0.2.8", "lb.example"]);

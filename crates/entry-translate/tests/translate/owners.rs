@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use entry_model::{
-    Found, Holdings, HostName, Ingress, Kind, Meta, Namespace, ObjectRef, Outcome, Reason, Request, Scheme, Service,
+    Holdings, HostName, Ingress, Kind, Meta, Namespace, ObjectRef, Outcome, Reason, Request, RoutingDecision, Scheme,
+    Service,
 };
 use entry_translate::{Ownership, TranslateSettings, Translation};
 use proptest::collection::vec;
@@ -57,7 +58,7 @@ fn after(before: &Translation, ingresses: &[Ingress]) -> Translation {
 
 fn origin(built: &Translation, host: &str, path: &str) -> String {
     match built.routes.find(&Request { scheme: Scheme::Http, host, path, ..Request::default() }) {
-        Found::Rule(rule) => rule.origin.key.namespace.clone(),
+        RoutingDecision::Rule(rule) => rule.origin.key.namespace.clone(),
         other => format!("{other:?}"),
     }
 }

@@ -1,6 +1,6 @@
 //! Matching of paths, by the table of examples in the Kubernetes documentation of Ingress ("Path types").
 
-use entry_model::{Found, Request, Scheme};
+use entry_model::{Request, RoutingDecision, Scheme};
 
 use crate::support::{Objects, exact, prefix, service, with_rule};
 
@@ -12,12 +12,12 @@ fn matched(rules: &[(&str, &str)], request: &str) -> Option<String> {
     let built = objects.translate();
     let request = Request { scheme: Scheme::Http, host: "a.example.com", path: request, ..Request::default() };
     match built.routes.find(&request) {
-        Found::Rule(rule) => Some(match &rule.matches.path {
+        RoutingDecision::Rule(rule) => Some(match &rule.matches.path {
             entry_model::PathMatch::Exact(path) => format!("exact {path}"),
             entry_model::PathMatch::Prefix(path) => format!("prefix {path}"),
             entry_model::PathMatch::Regex(pattern) => format!("regex {}", pattern.text()),
         }),
-        Found::NotFound => None,
+        RoutingDecision::NotFound => None,
         other => panic!("{other:?}"),
     }
 }

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use entry_model::{
-    Action, Found, HostName, Ingress, IngressBackend, IngressPath, IngressRule, IngressTls, Kind, Listener, ObjectRef,
-    Outcome, PathMatch, PathType, PortRef, Request, Rule, Secret, Service, ServiceKind, ServicePort, Snapshot,
+    Action, HostName, Ingress, IngressBackend, IngressPath, IngressRule, IngressTls, Kind, Listener, ObjectRef,
+    Outcome, PathMatch, PathType, PortRef, Request, RoutingDecision, Rule, Secret, Service, ServiceKind, ServicePort,
+    Snapshot,
 };
 use entry_translate::{TranslateSettings, Translation, translate};
 use proptest::collection::{btree_map, vec};
@@ -304,8 +305,8 @@ proptest! {
         }
         let built = objects.translate();
         let found = match built.routes.find(&Request { host, path, ..Request::default() }) {
-            Found::Rule(rule) => Some(rule.origin.key.name.clone()),
-            Found::NotFound => None,
+            RoutingDecision::Rule(rule) => Some(rule.origin.key.name.clone()),
+            RoutingDecision::NotFound => None,
             other => panic!("{other:?}"),
         };
         let expected = naive(&ingresses, host, path).map(|n| format!("n{}", 9 - n));

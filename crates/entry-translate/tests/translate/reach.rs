@@ -1,6 +1,6 @@
 //! A tenant's certificates reach the hosts of its own rules, and no further.
 
-use entry_model::{Found, Ingress, Kind, ObjectRef, Outcome, Reason, Request, Scheme, Secret, Service};
+use entry_model::{Ingress, Kind, ObjectRef, Outcome, Reason, Request, RoutingDecision, Scheme, Secret, Service};
 use entry_translate::Translation;
 
 use crate::support::{
@@ -40,8 +40,8 @@ fn two(theirs: Ingress, evil: Ingress, hosts: &[&str]) -> Objects {
 
 fn is_in_the_clear(built: &Translation, host: &str) {
     let found = |scheme| built.routes.find(&Request { scheme, host, path: "/", ..Request::default() });
-    assert!(matches!(found(Scheme::Http), Found::Rule(_)), "{host}: {}", built.routes);
-    assert_eq!(found(Scheme::Https), Found::NoCertificate, "{host}: {}", built.routes);
+    assert!(matches!(found(Scheme::Http), RoutingDecision::Rule(_)), "{host}: {}", built.routes);
+    assert_eq!(found(Scheme::Https), RoutingDecision::NoCertificate, "{host}: {}", built.routes);
 }
 
 #[test]
@@ -79,16 +79,16 @@ fn a_default_backend_brings_no_certificate_to_the_hosts_of_others() {
     };
     let built = two(theirs.clone(), global(&["a.example"]), &["a.example"]).translate();
     let found = |scheme, path| built.routes.find(&Request { scheme, host: "a.example", path, ..Request::default() });
-    assert!(matches!(found(Scheme::Http, "/app"), Found::Rule(_)));
-    assert_eq!(found(Scheme::Https, "/app"), Found::NoCertificate);
+    assert!(matches!(found(Scheme::Http, "/app"), RoutingDecision::Rule(_)));
+    assert_eq!(found(Scheme::Https, "/app"), RoutingDecision::NoCertificate);
     // A Service without a host is on every host.
     let exposed = exposed("s", []);
     let built = two(theirs, global(&[]), &["e.example"]).service(exposed).translate();
     for host in ["a.example", "other.example"] {
         let found = built.routes.find(&Request { scheme: Scheme::Http, host, path: "/s", ..Request::default() });
-        assert!(!matches!(found, Found::ToHttps(_)), "{host}: {}", built.routes);
+        assert!(!matches!(found, RoutingDecision::RedirectToHttps(_)), "{host}: {}", built.routes);
         let found = built.routes.find(&Request { scheme: Scheme::Https, host, path: "/s", ..Request::default() });
-        assert_eq!(found, Found::NoCertificate, "{host}: {}", built.routes);
+        assert_eq!(found, RoutingDecision::NoCertificate, "{host}: {}", built.routes);
     }
 }
 
@@ -111,8 +111,8 @@ fn a_wildcards_certificate_is_for_hosts_of_its_namespace() {
     is_in_the_clear(&built, "login.wild.example");
     for host in ["own.wild.example", "any.wild.example"] {
         let found = |scheme| built.routes.find(&Request { scheme, host, path: "/", ..Request::default() });
-        assert!(matches!(found(Scheme::Http), Found::ToHttps(_)), "{host}");
-        assert!(matches!(found(Scheme::Https), Found::Rule(_)), "{host}");
+        assert!(matches!(found(Scheme::Http), RoutingDecision::RedirectToHttps(_)), "{host}");
+        assert!(matches!(found(Scheme::Https), RoutingDecision::Rule(_)), "{host}");
     }
     assert!(built.verdicts.values().all(|verdict| verdict.findings().is_empty()), "{:#?}", built.verdicts);
 }

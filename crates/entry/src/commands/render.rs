@@ -33,7 +33,7 @@ pub async fn render(flags: &RenderFlags) -> anyhow::Result<ExitCode> {
     } else if flags.zone {
         text = zone(
             &rendered.routes,
-            &entry_model::addresses(
+            &entry_model::entry_addresses(
                 &snapshot,
                 configuration.objects.publish_service.as_ref(),
                 &configuration.objects.node_selector,

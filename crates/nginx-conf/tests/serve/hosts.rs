@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use entry_model::{
-    Action, Certificate, CertificateId, Found, HostName, Policy, Request, Routes, Rule, Scheme, Timeouts,
+    Action, Certificate, CertificateId, HostName, Policy, Request, Routes, RoutingDecision, Rule, Scheme, Timeouts,
 };
 
 use super::support::{
@@ -41,10 +41,10 @@ fn expected(
     request: &Request<'_>,
 ) -> Result<&'static str, u16> {
     match routes.find(request) {
-        Found::ToHttps(_) => Err(308),
-        Found::NotFound => Err(404),
-        Found::NoCertificate => Err(0),
-        Found::Rule(rule) => match &rule.action {
+        RoutingDecision::RedirectToHttps(_) => Err(308),
+        RoutingDecision::NotFound => Err(404),
+        RoutingDecision::NoCertificate => Err(0),
+        RoutingDecision::Rule(rule) => match &rule.action {
             Action::Respond(status) => Err(*status),
             Action::Redirect(redirect) => Err(redirect.status),
             Action::Forward(forward) => {
@@ -271,7 +271,7 @@ fn default_rule_does_not_serve_closed_hosts() {
                     ..entry_model::Request::default()
                 };
                 let expected = match routes.find(&request) {
-                    entry_model::Found::Rule(_) => 200,
+                    entry_model::RoutingDecision::Rule(_) => 200,
                     _ => 404,
                 };
                 assert_eq!(nginx.get(host, path, "").status, expected, "{host}{path}");
