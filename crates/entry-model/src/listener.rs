@@ -54,6 +54,16 @@ impl ListenerSet {
         id.0 < Self::MOST && self.0 >> id.0 & 1 == 1
     }
 
+    /// A bit for each, that of the listener 0 lowest.
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Those whose bits are set.
+    pub fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// Those of both.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
