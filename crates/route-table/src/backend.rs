@@ -1,0 +1,110 @@
+//! Backends, each in a blob of its own: what changes of one rewrites no rule.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use entry_model::Protocol;
+
+use crate::bytes::{Reading, Writing};
+
+/// Where requests are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// Its name, by which rules find it: `http://10.0.0.1:80`. Good as a key of pools and counters.
+    pub name: Arc<str>,
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// Whether a connection is kept for further requests.
+    pub keep_alive: bool,
+    /// The servers, at least one: one for a Service's address.
+    pub endpoints: Box<[Endpoint]>,
+}
+
+/// A server of a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its share, in proportion to the sum of all.
+    pub weight: u32,
+}
+
+impl Backend {
+    /// The name of a Service's address as a backend: whatever is served differently has another.
+    pub fn name_of(backend: &entry_model::Backend) -> String {
+        let entry_model::Backend { address, protocol, keep_alive } = backend;
+        let mut name = String::with_capacity(32);
+        // Writing to a String does not fail.
+        let _ = write!(name, "{protocol}://{address}");
+        if let SocketAddr::V6(address) = address
+            && address.flowinfo() != 0
+        {
+            let _ = write!(name, "#{}", address.flowinfo());
+        }
+        if !keep_alive {
+            name.push_str(" close");
+        }
+        name
+    }
+
+    /// The bytes of a Service's address as a backend.
+    pub fn encode(backend: &entry_model::Backend) -> Vec<u8> {
+        let mut writing = Writing::default();
+        writing.u8(encode_protocol(backend.protocol));
+        writing.bool(backend.keep_alive);
+        writing.len16(1);
+        match backend.address {
+            SocketAddr::V4(address) => {
+                writing.u8(4);
+                writing.raw(&address.ip().octets());
+            }
+            SocketAddr::V6(address) => {
+                writing.u8(6);
+                writing.raw(&address.ip().octets());
+                writing.u32(address.flowinfo());
+                writing.u32(address.scope_id());
+            }
+        }
+        writing.u16(backend.address.port());
+        writing.u32(1);
+        writing.into_bytes().unwrap_or_default()
+    }
+
+    /// What was written; none if it is not well-formed.
+    pub fn decode(name: Arc<str>, bytes: &[u8]) -> Option<Self> {
+        let mut reading = Reading(bytes);
+        let (protocol, keep_alive) = (decode_protocol(reading.u8()?)?, reading.bool()?);
+        let endpoints = reading.list(decode_endpoint)?;
+        reading.end()?;
+        (!endpoints.is_empty()).then_some(Self { name, protocol, keep_alive, endpoints })
+    }
+}
+
+fn encode_protocol(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Http => 1,
+        Protocol::Https => 2,
+        Protocol::Http2 => 3,
+        Protocol::Http2Tls => 4,
+    }
+}
+
+fn decode_protocol(protocol: u8) -> Option<Protocol> {
+    [Protocol::Http, Protocol::Https, Protocol::Http2, Protocol::Http2Tls]
+        .into_iter()
+        .find(|known| encode_protocol(*known) == protocol)
+}
+
+fn decode_endpoint(reading: &mut Reading<'_>) -> Option<Endpoint> {
+    let mut address = match reading.u8()? {
+        4 => SocketAddr::new(IpAddr::from(reading.octets::<4>()?), 0),
+        6 => {
+            let ip = reading.octets::<16>()?.into();
+            std::net::SocketAddrV6::new(ip, 0, reading.u32()?, reading.u32()?).into()
+        }
+        _ => return None,
+    };
+    address.set_port(reading.u16()?);
+    Some(Endpoint { address, weight: reading.u32()? })
+}

@@ -1,0 +1,249 @@
+//! Records of what changes in a table: what the generator writes, and the supervisor of nginx applies.
+//!
+//! ```text
+//! magic (8 bytes)  version (4)  bytes of the body (4)  checksum of the body (4)
+//! body: whether there is a base (1), base (8), revision (8), then for each change:
+//!       bytes of the key (2), key, whether there is a value (1), bytes of the value (4), value
+//! ```
+//!
+//! Records may stand one behind the other in a file: a whole table, and what changed since. One that was cut off is told from
+//! one that is damaged, so that a reader can wait for the rest.
+
+use thiserror::Error;
+
+use crate::backend::Backend;
+use crate::bytes::{Reading, Writing};
+use crate::host_entry::HostEntry;
+use crate::key::{Key, Path};
+use crate::layout::{MOST_BLOB_BYTES, VERSION};
+use crate::path_rules::PathRules;
+use crate::root::Revision;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"SPARROWC");
+const HEAD_BYTES: usize = 20;
+
+/// What changes from one revision of a table to the next, or all of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// The revision that is changed. Without one these are all of the table: whatever else was there goes.
+    pub base: Option<Revision>,
+    /// The revision that it becomes.
+    pub revision: Revision,
+    /// The changes, in any order; of several of one key the last counts.
+    pub changes: Vec<Change>,
+}
+
+/// A key, and the value that it gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub(crate) key: Box<[u8]>,
+    /// None if the key goes.
+    pub(crate) value: Option<Box<[u8]>>,
+}
+
+/// A value that fits its key, for readers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    Host(HostEntry),
+    Rules(PathRules),
+    Backend(Backend),
+}
+
+impl Value {
+    /// The value of a key; none if it is not well-formed.
+    pub fn decode(key: Key, bytes: &[u8]) -> Option<Self> {
+        match key {
+            Key::Host(_) => HostEntry::decode(bytes).map(Self::Host),
+            Key::Rules(_, path) => PathRules::decode(path, bytes).map(Self::Rules),
+            Key::Default => PathRules::decode_default(bytes).map(Self::Rules),
+            Key::Backend(name) => Backend::decode(name, bytes).map(Self::Backend),
+        }
+    }
+}
+
+impl PathRules {
+    /// Decodes the default: its path, then as the others.
+    fn decode_default(bytes: &[u8]) -> Option<Self> {
+        let mut reading = Reading(bytes);
+        let (is_exact, text) = (reading.bool()?, reading.text()?);
+        let path = if is_exact { Path::Exact(text.into()) } else { Path::Prefix(text.into()) };
+        Self::decode(path, reading.0)
+    }
+}
+
+/// Why a record cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum RecordError {
+    /// Its end is missing.
+    #[error("the record of a route table is not complete")]
+    Incomplete,
+    /// It is of a program of another version.
+    #[error("the record of a route table has the version {0}, and this program reads {VERSION}")]
+    OtherVersion(u32),
+    /// It is none, or damaged.
+    #[error("the record of a route table is damaged")]
+    Damaged,
+}
+
+impl Change {
+    /// A key gets a value.
+    pub(crate) fn put(key: &Key, value: Vec<u8>) -> Self {
+        Self { key: key.encode().into(), value: Some(value.into()) }
+    }
+
+    /// A key goes.
+    pub(crate) fn remove(key: &Key) -> Self {
+        Self { key: key.encode().into(), value: None }
+    }
+
+    fn decode(reading: &mut Reading<'_>) -> Option<Self> {
+        let key_len = reading.u16()?;
+        let key = reading.raw(usize::from(key_len))?;
+        let known = Key::decode(key)?;
+        let value = reading.option(|reading| {
+            let len = usize::try_from(reading.u32()?).ok()?;
+            reading.raw(len)
+        })?;
+        if let Some(value) = value {
+            Value::decode(known, value)?;
+            (2 + key.len() + value.len() <= MOST_BLOB_BYTES).then_some(())?;
+        }
+        Some(Self { key: key.into(), value: value.map(Box::from) })
+    }
+
+    /// What the blob of a key and its value has.
+    pub(crate) fn blob(key: &[u8], value: &[u8]) -> Vec<u8> {
+        let mut writing = Writing::default();
+        writing.len16(key.len());
+        writing.raw(key);
+        writing.raw(value);
+        writing.into_bytes().unwrap_or_default()
+    }
+
+    /// Key and value of such a blob; none if it is not one.
+    pub(crate) fn split_blob(blob: &[u8]) -> Option<(&[u8], &[u8])> {
+        let mut reading = Reading(blob);
+        let len = reading.u16()?;
+        let key = reading.raw(usize::from(len))?;
+        Some((key, reading.0))
+    }
+}
+
+impl Changes {
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.base.is_some() && self.changes.is_empty()
+    }
+
+    /// The record.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut body = Writing::default();
+        body.bool(self.base.is_some());
+        body.u64(self.base.unwrap_or_default().0);
+        body.u64(self.revision.0);
+        for Change { key, value } in &self.changes {
+            body.len16(key.len());
+            body.raw(key);
+            body.option(value.as_deref(), |body, value| {
+                body.u32(u32::try_from(value.len()).unwrap_or(u32::MAX));
+                body.raw(value);
+            });
+        }
+        Self::seal(&body.into_bytes().unwrap_or_default())
+    }
+
+    /// A record with this body, whatever is in it.
+    pub fn seal(body: &[u8]) -> Vec<u8> {
+        let mut record = Writing::default();
+        record.u64(MAGIC);
+        record.u32(VERSION);
+        record.u32(u32::try_from(body.len()).unwrap_or(u32::MAX));
+        record.u32(crc32fast::hash(body));
+        record.raw(body);
+        record.into_bytes().unwrap_or_default()
+    }
+
+    /// Reads the record with which the bytes begin, and says how many it takes. Every key and every value in it is well-formed.
+    ///
+    /// # Errors
+    /// It is not complete, of another version, or damaged.
+    pub fn decode(bytes: &[u8]) -> Result<(Self, usize), RecordError> {
+        let mut head = Reading(bytes);
+        let magic = head.u64().ok_or(RecordError::Incomplete)?;
+        let version = head.u32().ok_or(RecordError::Incomplete)?;
+        if magic != MAGIC {
+            return Err(RecordError::Damaged);
+        }
+        if version != VERSION {
+            return Err(RecordError::OtherVersion(version));
+        }
+        let (Some(len), Some(checksum)) = (head.u32(), head.u32()) else { return Err(RecordError::Incomplete) };
+        let len = usize::try_from(len).map_err(|_| RecordError::Damaged)?;
+        let body = head.raw(len).ok_or(RecordError::Incomplete)?;
+        if crc32fast::hash(body) != checksum {
+            return Err(RecordError::Damaged);
+        }
+        let changes = Self::decode_body(body).ok_or(RecordError::Damaged)?;
+        Ok((changes, HEAD_BYTES + len))
+    }
+
+    fn decode_body(body: &[u8]) -> Option<Self> {
+        let mut reading = Reading(body);
+        let base = (reading.bool()?, Revision(reading.u64()?));
+        let revision = Revision(reading.u64()?);
+        let mut changes = Vec::new();
+        while reading.end().is_none() {
+            changes.push(Change::decode(&mut reading)?);
+        }
+        Some(Self { base: base.0.then_some(base.1), revision, changes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes() -> Changes {
+        let default = Change::put(&Key::Default, vec![0, 0, 0, 0, 0]);
+        let changes = vec![default, Change::remove(&Key::Backend("http://10.0.0.1:80".into()))];
+        Changes { base: Some(Revision(6)), revision: Revision(7), changes }
+    }
+
+    #[test]
+    fn record_is_read_as_it_was_written_with_what_is_behind_it() {
+        let record = changes().encode();
+        let two = [record.clone(), record.clone()].concat();
+        assert_eq!(Changes::decode(&two), Ok((changes(), record.len())));
+    }
+
+    #[test]
+    fn record_without_its_end_is_incomplete() {
+        let record = changes().encode();
+        for len in 0..record.len() {
+            assert_eq!(Changes::decode(&record[..len]), Err(RecordError::Incomplete), "{len}");
+        }
+    }
+
+    #[test]
+    fn record_with_one_bit_flipped_is_never_read() {
+        let record = changes().encode();
+        for bit in 0..record.len() * 8 {
+            let mut flipped = record.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Changes::decode(&flipped).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn value_that_does_not_fit_its_key_is_damaged() {
+        let put = |key: &Key, value: &[u8]| {
+            let changes = vec![Change::put(key, value.to_vec())];
+            Changes::decode(&Changes { base: None, revision: Revision(1), changes }.encode())
+        };
+        assert!(put(&Key::Default, &[0, 0, 0, 0, 0]).is_ok());
+        for value in [&b""[..], &[0, 0, 0, 1, 0], &[0, 0, 0, 0, 0, 0], &[2, 0, 0, 0, 0]] {
+            assert_eq!(put(&Key::Default, value), Err(RecordError::Damaged), "{value:?}");
+            assert_eq!(put(&Key::Backend("a".into()), value), Err(RecordError::Damaged), "{value:?}");
+        }
+    }
+}

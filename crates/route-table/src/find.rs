@@ -1,0 +1,313 @@
+//! What becomes of a request: [`entry_model::Routes::find`], with what is in memory.
+//!
+//! ```text
+//! host ─► its names, from its own to that of all ─► facts: where it is, which paths it has at all
+//! path ─► the exact one ─► its prefixes, from the longest ─► the default
+//! ```
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use entry_model::{ACME_CHALLENGE, PathRewrite, Redirect, Scheme};
+
+use crate::backend::Backend;
+use crate::cache::Decoded;
+use crate::fault::Fault;
+use crate::host_entry::HostFacts;
+use crate::key::{
+    ANY_HOST, BACKEND, EXACT_HOST, EXACT_PATH, HOST, MOST_HOST_BYTES, MOST_PATH_DEPTH, ONE_LABEL, PREFIX, Path, SUFFIX,
+};
+use crate::key_hash::KeyHasher;
+use crate::path_rules::{Action, PathRules, Rule, Share, Target};
+use crate::request::Request;
+use crate::root::{label_bit, labels};
+use crate::table::Table;
+
+/// What becomes of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// The route is followed.
+    Route(Route),
+    /// It is sent to HTTPS, by this route.
+    ToHttps(Route),
+    /// The table does not carry it: it is left to the locations of the frame.
+    Frame,
+    /// 404.
+    NotFound,
+    /// Over TLS, for a host without certificate: the handshake is rejected.
+    NoCertificate,
+}
+
+/// The rule that a request gets, and the backend of its share. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    rules: Arc<PathRules>,
+    index: usize,
+    share: ChosenShare,
+}
+
+/// What a request of a rule that forwards gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ChosenShare {
+    Backend(Arc<Backend>),
+    Status(u16),
+}
+
+/// What is done with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// It is forwarded.
+    Forward {
+        /// Where to.
+        backend: &'a Arc<Backend>,
+        /// What becomes of its path, of which [`Route::path`] has matched.
+        rewrite: &'a PathRewrite,
+    },
+    /// The client is sent elsewhere.
+    Redirect(&'a Redirect),
+    /// It is answered with this status and no more.
+    Respond(u16),
+    /// It is left to the locations of the frame.
+    Frame,
+}
+
+impl Route {
+    /// The path that matched.
+    pub fn path(&self) -> &Path {
+        &self.rules.path
+    }
+
+    /// The rule.
+    pub fn rule(&self) -> &Rule {
+        &self.rules.rules[self.index]
+    }
+
+    /// What is done with the request.
+    pub fn step(&self) -> Step<'_> {
+        match (&self.rule().action, &self.share) {
+            (Action::Forward { rewrite, .. }, ChosenShare::Backend(backend)) => Step::Forward { backend, rewrite },
+            (Action::Forward { .. }, ChosenShare::Status(status)) => Step::Respond(*status),
+            (Action::Redirect(redirect), _) => Step::Redirect(redirect),
+            (Action::Respond(status), _) => Step::Respond(*status),
+            (Action::Frame, _) => Step::Frame,
+        }
+    }
+}
+
+/// A host that is served.
+struct FoundHost<'a> {
+    name: &'a [u8],
+    kind: u8,
+    facts: HostFacts,
+    /// The hash of what all keys of its paths begin with.
+    hasher: KeyHasher,
+}
+
+impl<M: AsRef<[AtomicU64]>> Table<M> {
+    /// What becomes of a request by the newest table. Memory is allocated only for what was not decoded yet, and for a host with
+    /// capital letters.
+    ///
+    /// # Errors
+    /// What leads to its route is damaged: the answer is 503.
+    pub fn find(&mut self, request: &Request<'_>) -> Result<Found, Fault> {
+        let host = lower_case(request.host);
+        self.look_up(|table| table.find_in_root(&host, request))
+    }
+
+    fn find_in_root(&mut self, host: &[u8], request: &Request<'_>) -> Result<Found, Fault> {
+        let host = self.find_host(host, request.listener.0)?;
+        let facts = host.as_ref().map(|host| host.facts);
+        if request.scheme == Scheme::Https && facts.is_none_or(|facts| !facts.has_certificate) {
+            return Ok(Found::NoCertificate);
+        }
+        if facts.is_some_and(|facts| facts.is_in_frame) {
+            return Ok(Found::Frame);
+        }
+        if let Some(host) = &host
+            && let Some((rules, index)) = self.find_rule(host, request)?
+        {
+            return self.follow(rules, index, request);
+        }
+        if facts.is_none_or(|facts| !facts.is_closed)
+            && let Some((rules, index)) = self.find_default(request)?
+        {
+            return self.follow(rules, index, request);
+        }
+        Ok(Found::NotFound)
+    }
+
+    /// The host that matches best and is at a listener, in the order of [`entry_model::HostName::candidates`].
+    fn find_host<'a>(&mut self, host: &'a [u8], listener: u8) -> Result<Option<FoundHost<'a>>, Fault> {
+        if let Some(found) = self.host_entry(host, EXACT_HOST, listener)? {
+            return Ok(Some(found));
+        }
+        let patterns = self.root().patterns;
+        let dots = labels(host) - 1;
+        if patterns.one_label | patterns.suffix != 0 {
+            let mut left = dots + 1;
+            for (at, _) in host.iter().enumerate().filter(|(_, byte)| **byte == b'.') {
+                left -= 1;
+                if at == 0 {
+                    continue;
+                }
+                let parent = &host[at + 1..];
+                let is_first = left == dots;
+                if is_first
+                    && patterns.one_label & label_bit(left) != 0
+                    && let Some(found) = self.host_entry(parent, ONE_LABEL, listener)?
+                {
+                    return Ok(Some(found));
+                }
+                if patterns.suffix & label_bit(left) != 0
+                    && let Some(found) = self.host_entry(parent, SUFFIX, listener)?
+                {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        if patterns.any { self.host_entry(b"", ANY_HOST, listener) } else { Ok(None) }
+    }
+
+    /// A host by its name, if it is at a listener.
+    fn host_entry<'a>(&mut self, name: &'a [u8], kind: u8, listener: u8) -> Result<Option<FoundHost<'a>>, Fault> {
+        if name.len() > MOST_HOST_BYTES {
+            return Ok(None);
+        }
+        let mut hasher = self.hasher();
+        hasher.write(name);
+        hasher.write(&[kind]);
+        let facts = match self.get(hasher.finish_with(HOST), &[name, &[kind], &[HOST]])? {
+            Some(Decoded::Host(facts)) => *facts,
+            _ => return Ok(None),
+        };
+        Ok(facts.is_at(listener).then_some(FoundHost { name, kind, facts, hasher }))
+    }
+
+    /// The first rule of a host that a request matches.
+    fn find_rule(
+        &mut self,
+        host: &FoundHost<'_>,
+        request: &Request<'_>,
+    ) -> Result<Option<(Arc<PathRules>, usize)>, Fault> {
+        let path = request.path;
+        if path.first().is_some_and(|first| *first != b'/') {
+            return Ok(None);
+        }
+        let hashes = PathHashes::of(host, path);
+        if let Some(hash) = hashes.exact
+            && let Some(found) = self.find_path_rule(host, hash, (path, EXACT_PATH), request)?
+        {
+            return Ok(Some(found));
+        }
+        for (hash, prefix) in hashes.prefixes(path) {
+            if let Some(found) = self.find_path_rule(host, hash, (prefix, PREFIX), request)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    fn find_path_rule(
+        &mut self,
+        host: &FoundHost<'_>,
+        hash: u64,
+        (path, kind): (&[u8], u8),
+        request: &Request<'_>,
+    ) -> Result<Option<(Arc<PathRules>, usize)>, Fault> {
+        match self.get(hash, &[host.name, &[host.kind], path, &[kind]])? {
+            Some(Decoded::Rules(rules)) => Ok(rules.find(request).map(|index| (Arc::clone(rules), index))),
+            _ => Ok(None),
+        }
+    }
+
+    fn find_default(&mut self, request: &Request<'_>) -> Result<Option<(Arc<PathRules>, usize)>, Fault> {
+        match self.get(self.hasher().finish_with(BACKEND), &[&[BACKEND]])? {
+            Some(Decoded::Rules(rules)) if rules.path.matches(request.path) => {
+                Ok(rules.find(request).map(|index| (Arc::clone(rules), index)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// What becomes of a request that gets a rule.
+    fn follow(&mut self, rules: Arc<PathRules>, index: usize, request: &Request<'_>) -> Result<Found, Fault> {
+        let rule = &rules.rules[index];
+        let in_clear = request.scheme == Scheme::Http && !request.path.starts_with(ACME_CHALLENGE.as_bytes());
+        if in_clear && rule.policy.redirect_to_https {
+            return Ok(Found::ToHttps(Route { rules, index, share: ChosenShare::Status(503) }));
+        }
+        let share = match &rule.action {
+            Action::Frame => return Ok(Found::Frame),
+            Action::Redirect(_) | Action::Respond(_) => ChosenShare::Status(503),
+            Action::Forward { shares, .. } => match Share::choose(shares, request.chance).map(|share| &share.target) {
+                Some(Target::Backend(name)) => ChosenShare::Backend(self.backend(name)?),
+                Some(Target::Status(status)) => ChosenShare::Status(*status),
+                // As the Gateway API has it.
+                None => ChosenShare::Status(500),
+            },
+        };
+        Ok(Found::Route(Route { rules, index, share }))
+    }
+
+    fn backend(&mut self, name: &str) -> Result<Arc<Backend>, Fault> {
+        let mut hasher = self.hasher();
+        hasher.write(name.as_bytes());
+        match self.get(hasher.finish_with(BACKEND), &[name.as_bytes(), &[BACKEND]])? {
+            Some(Decoded::Backend(backend)) => Ok(Arc::clone(backend)),
+            _ => Err(Fault::NoBackend),
+        }
+    }
+}
+
+/// A host in lower case, without final dots.
+fn lower_case(host: &[u8]) -> Cow<'_, [u8]> {
+    let end = host.iter().rposition(|byte| *byte != b'.').map_or(0, |last| last + 1);
+    let host = &host[..end];
+    if host.iter().any(u8::is_ascii_uppercase) { Cow::Owned(host.to_ascii_lowercase()) } else { Cow::Borrowed(host) }
+}
+
+/// The hashes of those paths of a host that a path may match, from one pass over it.
+struct PathHashes {
+    exact: Option<u64>,
+    /// By number of slashes: the hash of a prefix, and where it ends.
+    prefixes: [(u64, u32); MOST_PATH_DEPTH + 1],
+    /// Which of them there are, a bit each.
+    depths: u64,
+}
+
+impl PathHashes {
+    fn of(host: &FoundHost<'_>, path: &[u8]) -> Self {
+        let facts = host.facts;
+        let mut all = Self { exact: None, prefixes: [(0, 0); MOST_PATH_DEPTH + 1], depths: 0 };
+        let longest = usize::from(facts.longest_path);
+        let (mut hasher, mut start) = (host.hasher.clone(), 0);
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        for (depth, end) in slashes.chain([path.len()]).enumerate() {
+            if end > longest {
+                break;
+            }
+            hasher.write(&path[start..end]);
+            start = end;
+            // No prefix ends with a slash.
+            let is_prefix = depth <= MOST_PATH_DEPTH && facts.depths >> depth & 1 == 1 && !path[..end].ends_with(b"/");
+            if is_prefix {
+                all.prefixes[depth] = (hasher.finish_with(PREFIX), u32::try_from(end).unwrap_or(u32::MAX));
+                all.depths |= 1 << depth;
+            }
+            if end == path.len() && facts.has_exact {
+                all.exact = Some(hasher.finish_with(EXACT_PATH));
+            }
+        }
+        all
+    }
+
+    /// The prefixes, from the longest.
+    fn prefixes<'a>(&self, path: &'a [u8]) -> impl Iterator<Item = (u64, &'a [u8])> {
+        let depths = (0..=MOST_PATH_DEPTH).rev().filter(|depth| self.depths >> depth & 1 == 1);
+        depths.map(|depth| {
+            let (hash, end) = self.prefixes[depth];
+            (hash, &path[..usize::try_from(end).unwrap_or(0)])
+        })
+    }
+}

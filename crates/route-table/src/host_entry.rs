@@ -1,0 +1,91 @@
+//! What a table knows of a host, beside its rules.
+
+use std::sync::Arc;
+
+use crate::bytes::{Reading, Writing};
+
+/// What a table knows of a host, beside its rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostEntry {
+    /// What each request needs.
+    pub facts: HostFacts,
+    /// The name of its certificate.
+    pub certificate: Option<Arc<str>>,
+}
+
+/// What each request needs to know of a host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, and all are asked of each request")]
+pub struct HostFacts {
+    /// The listeners at which any of its rules is, a bit each.
+    pub listeners: u64,
+    /// Whether it is at all listeners, since it has no rules: its name is kept for its owner.
+    pub is_everywhere: bool,
+    /// Whether it gets no default.
+    pub is_closed: bool,
+    /// Whether it is left to the frame.
+    pub is_in_frame: bool,
+    /// Whether it has a certificate.
+    pub has_certificate: bool,
+    /// Whether it has rules for exact paths.
+    pub has_exact: bool,
+    /// Which numbers of slashes its prefixes have, a bit each.
+    pub depths: u64,
+    /// Bytes of its longest path.
+    pub longest_path: u16,
+}
+
+impl HostFacts {
+    /// Whether it is served at a listener.
+    pub fn is_at(self, listener: u8) -> bool {
+        self.is_everywhere || listener < 64 && self.listeners >> listener & 1 == 1
+    }
+}
+
+impl HostEntry {
+    /// Its bytes; none if something is too long.
+    pub fn encode(&self) -> Option<Vec<u8>> {
+        let HostFacts {
+            listeners,
+            is_everywhere,
+            is_closed,
+            is_in_frame,
+            has_certificate: _,
+            has_exact,
+            depths,
+            longest_path,
+        } = self.facts;
+        let mut writing = Writing::default();
+        writing.u64(listeners);
+        for flag in [is_everywhere, is_closed, is_in_frame, has_exact] {
+            writing.bool(flag);
+        }
+        writing.u64(depths);
+        writing.u16(longest_path);
+        writing.option(self.certificate.as_deref(), Writing::text);
+        writing.into_bytes()
+    }
+
+    /// What was written; none if it is not well-formed.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut reading = Reading(bytes);
+        let listeners = reading.u64()?;
+        let (is_everywhere, is_closed) = (reading.bool()?, reading.bool()?);
+        let (is_in_frame, has_exact) = (reading.bool()?, reading.bool()?);
+        let (depths, longest_path) = (reading.u64()?, reading.u16()?);
+        let certificate = reading.option(|reading| reading.text().map(Arc::from))?;
+        reading.end()?;
+        let has_certificate = certificate.is_some();
+        let facts = HostFacts {
+            listeners,
+            is_everywhere,
+            is_closed,
+            is_in_frame,
+            has_certificate,
+            has_exact,
+            depths,
+            longest_path,
+        };
+        Some(Self { facts, certificate })
+    }
+}

@@ -1,0 +1,53 @@
+//! Routes in shared memory, from which nginx routes without a reload.
+//!
+//! ```text
+//! Routes ─Planner─► Changes ─bytes, checksum─► Changes ─TableWriter─► memory ◄─Table─ a worker of nginx
+//!        generator            volume                    supervisor           mapped read-only
+//! ```
+//!
+//! The memory holds immutable blobs, each with a checksum: what is known of a host, the rules of a path of it, a backend. They
+//! are found by a trie over a keyed hash of their keys. A publication writes new blobs and the few nodes on the way to them, then
+//! the root by one store of eight bytes. So whoever reads has all of one table or all of the next, however much changed,
+//! and it costs what changed.
+//!
+//! What was replaced is written over only [`REUSE_AFTER`] publications later. A look-up during which so many went by starts over.
+//!
+//! Neither side trusts the memory or the records: whatever is in them, nothing panics, loops or reads beyond. What is damaged
+//! is an error for those routes only that lead through it.
+
+mod allocator;
+mod backend;
+mod blob;
+mod bytes;
+mod cache;
+mod changes;
+mod fault;
+mod find;
+mod host_entry;
+mod key;
+mod key_hash;
+mod layout;
+mod not_carried;
+mod path_rules;
+mod planner;
+mod request;
+mod root;
+mod space;
+mod table;
+mod trie;
+mod word;
+mod writer;
+
+pub use backend::{Backend, Endpoint};
+pub use changes::{Change, Changes, RecordError};
+pub use fault::Fault;
+pub use find::{Found, Route, Step};
+pub use key::Path;
+pub use layout::{LEAST_WORDS, REUSE_AFTER, VERSION};
+pub use not_carried::{NotCarried, NotCarriedReason};
+pub use path_rules::{Action, Class, Conditions, PathRules, Rule, Share, Target};
+pub use planner::{Classify, Planner};
+pub use request::{Headers, NoHeaders, Request};
+pub use root::Revision;
+pub use table::{Census, OpenError, Table};
+pub use writer::{CreateError, TableWriter, Usage, WriteError, Written};

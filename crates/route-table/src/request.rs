@@ -1,0 +1,54 @@
+//! Requests, as nginx has them: bytes, of which nothing is copied.
+
+use std::borrow::Cow;
+
+use entry_model::{ListenerId, Scheme};
+
+/// A request, as far as it matters for its route.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// The listener at which it came.
+    pub listener: ListenerId,
+    /// How the client sent it; a proxy in front may have taken TLS off.
+    pub scheme: Scheme,
+    /// Its method. Case counts.
+    pub method: &'a [u8],
+    /// Its host, in any case, without port.
+    pub host: &'a [u8],
+    /// Its path, decoded and normalised.
+    pub path: &'a [u8],
+    /// Its query as it was sent, without the `?`; empty without one.
+    pub query: &'a [u8],
+    /// Its headers: asked only by rules that name one.
+    pub headers: &'a dyn Headers,
+    /// A number that is as likely to be any as any other, by which a share of several is chosen.
+    pub chance: u64,
+}
+
+/// The headers of a request.
+pub trait Headers {
+    /// The value of a header by its name in lower case; none if there is none. Of several with one name, their values are joined
+    /// with `, ` (RFC 9110, 5.3).
+    fn get(&self, name: &str) -> Option<Cow<'_, [u8]>>;
+}
+
+/// No headers.
+#[derive(Debug, Clone, Copy)]
+pub struct NoHeaders;
+
+impl Headers for NoHeaders {
+    fn get(&self, _: &str) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+}
+
+impl<'a> Request<'a> {
+    /// The value of a parameter of the query, as it was sent; of several the first. Empty for one without `=`.
+    pub fn parameter(&self, name: &str) -> Option<&'a [u8]> {
+        let pairs = self.query.split(|byte| *byte == b'&').map(|pair| {
+            let end = pair.iter().position(|byte| *byte == b'=');
+            end.map_or((pair, &b""[..]), |end| (&pair[..end], &pair[end + 1..]))
+        });
+        pairs.filter(|(other, _)| *other == name.as_bytes()).map(|(_, value)| value).next()
+    }
+}

@@ -1,0 +1,158 @@
+//! What is changed step by step is what is built at once.
+
+use std::sync::Arc;
+
+use entry_model::{HostName, Routes};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use route_table::{Changes, Revision, Table, WriteError, Written};
+
+use crate::support::{
+    AskedHost, any_asked, any_asked_host, any_host_name, any_request, by_definition, by_table, empty, from_image,
+    image, many, memory, planner, port_of, put_default, put_host, put_one, table_of, writer,
+};
+
+/// A change of routes.
+#[derive(Debug, Clone)]
+enum Step {
+    Host(HostName, AskedHost),
+    Gone(HostName),
+    Default(Option<Box<crate::support::Asked>>),
+    /// The same routes, with other numbers for the policies and nothing shared.
+    Anew,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (any_host_name(), any_asked_host()).prop_map(|(name, host)| Step::Host(name, host)),
+        2 => any_host_name().prop_map(Step::Gone),
+        1 => proptest::option::of(any_asked().prop_map(Box::new)).prop_map(Step::Default),
+        1 => Just(Step::Anew),
+    ]
+}
+
+fn anew(routes: &Routes) -> Routes {
+    let mut copy = empty();
+    let asked = |rule: &entry_model::Rule| (rule.clone(), routes.policy(rule).clone());
+    for (name, host) in routes.hosts.iter().rev() {
+        let rules = host.rules.iter().map(asked).collect();
+        put_host(&mut copy, name.clone(), (rules, host.certificate.is_some(), host.closed));
+    }
+    put_default(&mut copy, routes.default.as_ref().map(asked));
+    copy
+}
+
+fn take(routes: &mut Routes, step: Step) {
+    match step {
+        Step::Host(name, host) => put_host(routes, name, host),
+        Step::Gone(name) => drop(routes.hosts.remove(&name)),
+        Step::Default(default) => put_default(routes, default.map(|asked| *asked)),
+        Step::Anew => *routes = anew(routes),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn table_after_changes_is_one_that_is_built_at_once(
+        batches in vec(vec(any_step(), 1..4), 1..12),
+        requests in vec(any_request(), 1..12),
+    ) {
+        let (mut routes, mut planner, mut writer) = (empty(), planner(), writer(&memory(1 << 18)));
+        let mut table = Table::open(Arc::clone(writer.memory())).expect("a table");
+        for (batch, number) in batches.into_iter().zip(1..) {
+            for step in batch {
+                take(&mut routes, step);
+            }
+            let planned = planner.plan(&routes, Revision(number));
+            // As it comes over the volume.
+            let (changes, _) = Changes::decode(&planned.encode()).expect("a record");
+            prop_assert_eq!(&changes, &planned);
+            writer.apply(&changes).expect("there is room");
+            prop_assert_eq!((table.refresh(), writer.revision()), (Ok(Revision(number)), Revision(number)));
+            for request in &requests {
+                let expected = by_definition(&routes, request);
+                prop_assert_eq!(by_table(&mut table, request), expected, "{:?}\n{}", request, routes);
+            }
+            // Nothing is left of what was: what is built at once has as many of everything.
+            let (fresh, _, mut whole) = table_of(&routes, 1 << 18);
+            prop_assert_eq!(table.check(), whole.check());
+            // All of it over what is there changes nothing.
+            let mut full = planner.full();
+            prop_assert_eq!(&full.changes, &fresh.full().changes);
+            full.revision = Revision(number);
+            prop_assert_eq!(writer.apply(&full), Ok(Written::default()));
+        }
+    }
+
+    #[test]
+    fn whole_table_takes_the_place_of_another(
+        before in crate::support::any_routes(),
+        after in crate::support::any_routes(),
+        requests in vec(any_request(), 1..12),
+    ) {
+        let (_, mut writer, mut table) = table_of(&before, 1 << 18);
+        let full = planner().plan(&after, Revision(9));
+        writer.apply(&full).expect("there is room");
+        for request in &requests {
+            prop_assert_eq!(by_table(&mut table, request), by_definition(&after, request));
+        }
+        let (_, _, mut whole) = table_of(&after, 1 << 18);
+        prop_assert_eq!(table.check(), whole.check());
+    }
+
+    /// Whatever of a publication is written when its writer ends, in whatever order: until the root's word is, the old table is
+    /// there, whole.
+    #[test]
+    fn writer_that_ends_before_the_last_store_has_changed_nothing(
+        before in crate::support::any_routes(),
+        after in crate::support::any_routes(),
+        requests in vec(any_request(), 1..12),
+        stored in vec(any::<bool>(), 64),
+    ) {
+        const ROOT: usize = 8;
+        let (mut planner, mut writer, _) = table_of(&before, 1 << 17);
+        let old = image(writer.memory());
+        writer.apply(&planner.plan(&after, Revision(2))).expect("there is room");
+        let new = image(writer.memory());
+        let mixed: Vec<u64> = (0..old.len())
+            .map(|at| if at != ROOT && stored[at % stored.len()] { new[at] } else { old[at] })
+            .collect();
+        let mut table = Table::open(from_image(&mixed)).expect("a table");
+        prop_assert_eq!(table.revision(), Revision(1));
+        for request in &requests {
+            prop_assert_eq!(by_table(&mut table, request), by_definition(&before, request));
+        }
+        prop_assert!(table.check().is_ok());
+    }
+}
+
+#[test]
+fn change_of_one_route_among_many_writes_one_entry() {
+    let mut routes = many(2000, 80);
+    let (mut planner, mut writer, mut table) = table_of(&routes, 1 << 21);
+    put_one(&mut routes, 1000, 81);
+    let changes = planner.plan(&routes, Revision(2));
+    // The rules of a path, and the backend that came.
+    assert_eq!(changes.changes.len(), 2);
+    let before = image(writer.memory());
+    assert_eq!(writer.apply(&changes), Ok(Written { put: 2, removed: 0 }));
+    let after = image(writer.memory());
+    let words = before.iter().zip(&after).filter(|(before, after)| before != after).count();
+    assert!(words < 250, "{words} words are written");
+    assert_eq!((port_of(&mut table, 1000), port_of(&mut table, 1001)), (Ok(Some(81)), Ok(Some(80))));
+}
+
+#[test]
+fn changes_of_another_revision_are_refused() {
+    let (mut planner, mut writer, mut table) = table_of(&many(3, 80), 1 << 16);
+    let lost = planner.plan(&many(4, 80), Revision(2));
+    let next = planner.plan(&many(5, 80), Revision(3));
+    let refused = WriteError::OtherBase { base: Revision(2), published: Revision(1) };
+    assert_eq!(writer.apply(&next), Err(refused));
+    assert_eq!((table.refresh(), port_of(&mut table, 3)), (Ok(Revision(1)), Ok(None)));
+    writer.apply(&lost).expect("there is room");
+    writer.apply(&next).expect("there is room");
+    assert_eq!((table.refresh(), port_of(&mut table, 4)), (Ok(Revision(3)), Ok(Some(80))));
+}

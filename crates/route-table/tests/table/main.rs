@@ -1,0 +1,8 @@
+//! Tables in memory, for which [`entry_model::Routes::find`] is the definition.
+
+mod changes;
+mod damage;
+mod find;
+mod space;
+mod support;
+mod threads;

@@ -1,0 +1,415 @@
+//! Routes, requests, tables.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use entry_model::{
+    Action, Backend, Certificate, CertificateId, Destination, Forward, HeaderMatch, Host, HostName, Key, Kind,
+    Listener, ListenerId, ListenerSet, Match, ObjectRef, PathMatch, PathRewrite, Pattern, PatternEngine, Policy,
+    Protocol, QueryParamMatch, Redirect, Request, Routes, RoutingDecision, Rule, Scheme, SortedMap, Timeouts,
+    ValueMatch, WeightedBackend,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use route_table::{Class, Headers, NoHeaders, Planner, Revision, Step, Table, TableWriter};
+
+pub type Memory = Arc<[AtomicU64]>;
+
+/// A memory of so many bytes.
+pub fn memory(bytes: usize) -> Memory {
+    (0..bytes / 8).map(|_| AtomicU64::new(0)).collect()
+}
+
+/// What is in a memory.
+pub fn image(memory: &Memory) -> Vec<u64> {
+    memory.iter().map(|word| word.load(Ordering::Relaxed)).collect()
+}
+
+pub fn from_image(image: &[u64]) -> Memory {
+    image.iter().map(|word| AtomicU64::new(*word)).collect()
+}
+
+pub fn writer(memory: &Memory) -> TableWriter<Memory> {
+    TableWriter::create(Arc::clone(memory), [3, 5]).expect("the memory is large enough")
+}
+
+pub fn planner() -> Planner {
+    Planner::new(|_, _| Some(Class(0)))
+}
+
+/// A table of routes, and what it was planned by.
+pub fn table_of(routes: &Routes, bytes: usize) -> (Planner, TableWriter<Memory>, Table<Memory>) {
+    let (mut planner, mut writer) = (planner(), writer(&memory(bytes)));
+    writer.apply(&planner.plan(routes, Revision(1))).expect("there is room");
+    let table = Table::open(Arc::clone(writer.memory())).expect("a table");
+    (planner, writer, table)
+}
+
+pub const HOSTS: &[&str] = &["a.example", "b.a.example", "c.b.a.example", "example", "other"];
+pub const PATHS: &[&str] = &["/", "/a", "/a/", "/a/b", "/ab", "/a/b/c", "//a", "/a//b"];
+
+#[derive(Debug)]
+struct Never;
+
+impl PatternEngine for Never {
+    fn is_match(&self, _: &str) -> bool {
+        false
+    }
+
+    fn replace(&self, text: &str, _: &str) -> String {
+        text.to_owned()
+    }
+}
+
+pub fn pattern() -> Pattern {
+    Pattern::new("^/never$", Arc::new(Never))
+}
+
+pub fn any_host_name() -> impl Strategy<Value = HostName> {
+    let name = || select(HOSTS).prop_map(str::to_owned);
+    prop_oneof![
+        3 => name().prop_map(HostName::Exact),
+        2 => name().prop_map(HostName::OneLabel),
+        2 => name().prop_map(HostName::Suffix),
+        1 => Just(HostName::Any),
+    ]
+}
+
+fn any_match() -> impl Strategy<Value = Match> {
+    let path = prop_oneof![
+        4 => select(PATHS).prop_map(|path| PathMatch::Exact(path.to_owned())),
+        6 => select(&["/", "/a", "/a/b"][..]).prop_map(|path| PathMatch::Prefix(path.to_owned())),
+    ];
+    let pairs = |names: &'static [&'static str]| {
+        proptest::collection::btree_map(select(names), select(&["1", "2"][..]).prop_map(str::to_owned), 0..2)
+    };
+    let method = proptest::option::weighted(0.3, select(&["GET", "POST"][..]));
+    (path, method, pairs(&["x-a", "x-b"]), pairs(&["p", "q"])).prop_map(|(path, method, headers, query)| Match {
+        path,
+        method: method.map(str::to_owned),
+        headers: headers
+            .into_iter()
+            .map(|(name, value)| HeaderMatch { name: name.to_owned(), value: ValueMatch::Exact(value) })
+            .collect(),
+        query: query
+            .into_iter()
+            .map(|(name, value)| QueryParamMatch { name: name.to_owned(), value: ValueMatch::Exact(value) })
+            .collect(),
+    })
+}
+
+pub fn backend(number: u8) -> Backend {
+    let address = if number.is_multiple_of(2) {
+        ([10, 0, 0, number], 80).into()
+    } else {
+        ([0xfd00, 0, 0, 0, 0, 0, 0, u16::from(number)], 8080).into()
+    };
+    let protocol = [Protocol::Http, Protocol::Https, Protocol::Http2, Protocol::Http2Tls][usize::from(number) % 4];
+    Backend { address, protocol, keep_alive: !number.is_multiple_of(3) }
+}
+
+fn any_rewrite() -> impl Strategy<Value = PathRewrite> {
+    prop_oneof![
+        Just(PathRewrite::Keep),
+        Just(PathRewrite::StripPrefix),
+        Just(PathRewrite::ReplacePrefix("/x".to_owned())),
+        Just(PathRewrite::ReplaceFull("/y/".to_owned())),
+    ]
+}
+
+fn any_action() -> impl Strategy<Value = Action> {
+    let destination = prop_oneof![
+        4 => (0..8_u8).prop_map(|number| Destination::Backend(backend(number))),
+        1 => Just(Destination::Status(503)),
+    ];
+    let share = (0..4_u32, destination).prop_map(|(weight, destination)| WeightedBackend { weight, destination });
+    let redirect = (
+        select(&[301_u16, 308][..]),
+        proptest::option::of(select(&[Scheme::Http, Scheme::Https][..])),
+        proptest::option::of(Just("there.example".to_owned())),
+        proptest::option::of(any::<u16>()),
+        any_rewrite(),
+    );
+    prop_oneof![
+        6 => (vec(share, 0..4), any_rewrite())
+            .prop_map(|(backends, path)| Action::Forward(Forward { backends, path })),
+        1 => redirect.prop_map(|(status, scheme, host, port, path)| {
+            Action::Redirect(Redirect { status, scheme, host, port, path })
+        }),
+        1 => select(&[404_u16, 503][..]).prop_map(Action::Respond),
+    ]
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
+    let time = || proptest::option::weighted(0.3, (0..5_000_u64).prop_map(Duration::from_millis));
+    let timeouts = (time(), time(), time()).prop_map(|(connect, read, send)| Timeouts { connect, read, send });
+    (timeouts, proptest::option::weighted(0.3, any::<u64>()), any::<bool>()).prop_map(
+        |(timeouts, max_body_bytes, redirect_to_https)| Policy { timeouts, max_body_bytes, redirect_to_https },
+    )
+}
+
+fn any_listeners() -> impl Strategy<Value = ListenerSet> {
+    prop_oneof![
+        4 => Just(ListenerSet::ALL),
+        1 => Just(ListenerSet::from_iter([ListenerId(0)])),
+        1 => Just(ListenerSet::from_iter([ListenerId(1)])),
+    ]
+}
+
+/// A rule, and the policy that it is to have.
+pub type Asked = (Rule, Policy);
+
+pub fn any_asked() -> impl Strategy<Value = Asked> {
+    (any_listeners(), any_match(), any_action(), any_policy(), 0..1000_u32).prop_map(
+        |(listeners, matches, action, policy, number)| {
+            let rule = Rule { listeners, matches, ..rule(&number.to_string(), Match::any()) };
+            (Rule { action, ..rule }, policy)
+        },
+    )
+}
+
+/// A host as it is asked for: its rules, whether it has a certificate, whether it is closed.
+pub type AskedHost = (Vec<Asked>, bool, bool);
+
+pub fn any_asked_host() -> impl Strategy<Value = AskedHost> {
+    (vec(any_asked(), 0..5), any::<bool>(), any::<bool>())
+}
+
+/// Puts a host into routes.
+pub fn put_host(routes: &mut Routes, name: HostName, (rules, has_certificate, closed): AskedHost) {
+    let mut rules: Vec<_> =
+        rules.into_iter().map(|(rule, policy)| Rule { policy: routes.policies.intern(&policy), ..rule }).collect();
+    rules.sort_by(|a, b| a.matches.precedence(&b.matches));
+    let certificate = has_certificate.then(|| CertificateId("0123abcd".into()));
+    routes.hosts.insert(name, Arc::new(Host { certificate, rules, closed }));
+}
+
+/// Routes of hosts and a default.
+pub fn any_routes() -> impl Strategy<Value = Routes> {
+    (vec((any_host_name(), any_asked_host()), 0..6), proptest::option::weighted(0.4, any_asked())).prop_map(
+        |(hosts, default)| {
+            let mut routes = empty();
+            for (name, host) in hosts {
+                put_host(&mut routes, name, host);
+            }
+            put_default(&mut routes, default);
+            routes
+        },
+    )
+}
+
+pub fn put_default(routes: &mut Routes, default: Option<Asked>) {
+    routes.default = default.map(|(rule, policy)| Rule { policy: routes.policies.intern(&policy), ..rule });
+}
+
+pub fn empty() -> Routes {
+    let local = |port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let origin = object("certificate");
+    let certificate = Certificate { origin, chain: Vec::new(), key: Vec::new() };
+    Routes {
+        listeners: Listener::set(&[local(80)], &[local(443)]),
+        certificates: SortedMap::from([(CertificateId("0123abcd".into()), Arc::new(certificate))]),
+        ..Routes::default()
+    }
+}
+
+pub fn object(name: &str) -> ObjectRef {
+    ObjectRef::new(Kind::Ingress, Key { namespace: "shop".to_owned(), name: name.to_owned() })
+}
+
+/// A rule of an object, by whose name tests know it.
+pub fn rule(name: &str, matches: Match) -> Rule {
+    let backend = Backend { address: ([10, 0, 0, 1], 80).into(), protocol: Protocol::Http, keep_alive: true };
+    Rule {
+        listeners: ListenerSet::ALL,
+        matches,
+        action: Action::Forward(Forward::to(backend, PathRewrite::Keep)),
+        policy: entry_model::PolicyId(u32::MAX),
+        origin: object(name),
+    }
+}
+
+/// A request that has all its texts.
+#[derive(Debug, Clone)]
+pub struct AskedRequest {
+    pub listener: u8,
+    pub scheme: Scheme,
+    pub method: &'static str,
+    pub host: String,
+    pub path: &'static str,
+    pub query: &'static str,
+    pub headers: Vec<(&'static str, &'static str)>,
+    pub chance: u64,
+}
+
+pub fn any_request() -> impl Strategy<Value = AskedRequest> {
+    let host = (select(HOSTS), select(&["", ".", ".."][..]), any::<bool>(), select(&["", "x.", "x.y.", "."][..]));
+    let host = host.prop_map(|(name, end, upper, start)| {
+        let host = format!("{start}{name}{end}");
+        if upper { host.to_uppercase() } else { host }
+    });
+    let path = prop_oneof![
+        8 => select(PATHS),
+        1 => select(&["/.well-known/acme-challenge/x", "", "*", "/abc/d", "/a/b/c/d/e"][..]),
+    ];
+    (
+        0..3_u8,
+        select(&[Scheme::Http, Scheme::Https][..]),
+        select(&["GET", "POST", "get"][..]),
+        host,
+        path,
+        select(&["", "p=1", "q=2&p=12", "p=2&p=1", "p"][..]),
+        vec((select(&["x-a", "x-b"][..]), select(&["1", "2"][..])), 0..3),
+        any::<u64>(),
+    )
+        .prop_map(|(listener, scheme, method, host, path, query, headers, chance)| AskedRequest {
+            listener,
+            scheme,
+            method,
+            host,
+            path,
+            query,
+            headers,
+            chance,
+        })
+}
+
+pub struct HeaderList<'a>(pub &'a Request<'a>);
+
+impl Headers for HeaderList<'_> {
+    fn get(&self, name: &str) -> Option<std::borrow::Cow<'_, [u8]>> {
+        self.0.header(name).map(|value| value.into_owned().into_bytes().into())
+    }
+}
+
+/// What becomes of a request, as far as both sides say it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    Forward { name: String, policy: Policy, rewrite: PathRewrite, backend: Backend },
+    Redirect { name: String, redirect: Redirect },
+    Respond { name: String, status: u16 },
+    ToHttps(String),
+    Frame,
+    NotFound,
+    NoCertificate,
+    Fault,
+}
+
+/// By the definition.
+pub fn by_definition(routes: &Routes, asked: &AskedRequest) -> Answer {
+    let request = Request {
+        listener: ListenerId(asked.listener),
+        scheme: asked.scheme,
+        method: asked.method,
+        host: &asked.host,
+        path: asked.path,
+        query: asked.query,
+        headers: &asked.headers,
+    };
+    match routes.find(&request) {
+        RoutingDecision::NotFound => Answer::NotFound,
+        RoutingDecision::NoCertificate => Answer::NoCertificate,
+        RoutingDecision::RedirectToHttps(rule) => Answer::ToHttps(rule.origin.key.name.clone()),
+        RoutingDecision::Rule(rule) => {
+            let name = rule.origin.key.name.clone();
+            match &rule.action {
+                Action::Redirect(redirect) => Answer::Redirect { name, redirect: redirect.clone() },
+                Action::Respond(status) => Answer::Respond { name, status: *status },
+                Action::Forward(forward) => match forward.destination(asked.chance) {
+                    None => Answer::Respond { name, status: 500 },
+                    Some(Destination::Status(status)) => Answer::Respond { name, status: *status },
+                    Some(Destination::Backend(backend)) => Answer::Forward {
+                        name,
+                        policy: routes.policy(rule).clone(),
+                        rewrite: forward.path.clone(),
+                        backend: backend.clone(),
+                    },
+                },
+            }
+        }
+    }
+}
+
+/// By the table.
+pub fn by_table(table: &mut Table<Memory>, asked: &AskedRequest) -> Answer {
+    let model = Request { headers: &asked.headers, ..Request::default() };
+    let request = route_table::Request {
+        listener: ListenerId(asked.listener),
+        scheme: asked.scheme,
+        method: asked.method.as_bytes(),
+        host: asked.host.as_bytes(),
+        path: asked.path.as_bytes(),
+        query: asked.query.as_bytes(),
+        headers: &HeaderList(&model),
+        chance: asked.chance,
+    };
+    let name = |route: &route_table::Route| route.rule().origin.key.name.clone();
+    match table.find(&request) {
+        Err(_) => Answer::Fault,
+        Ok(route_table::Found::NotFound) => Answer::NotFound,
+        Ok(route_table::Found::NoCertificate) => Answer::NoCertificate,
+        Ok(route_table::Found::Frame) => Answer::Frame,
+        Ok(route_table::Found::ToHttps(route)) => Answer::ToHttps(name(&route)),
+        Ok(route_table::Found::Route(route)) => match route.step() {
+            Step::Redirect(redirect) => Answer::Redirect { name: name(&route), redirect: redirect.clone() },
+            Step::Respond(status) => Answer::Respond { name: name(&route), status },
+            Step::Frame => Answer::Frame,
+            Step::Forward { backend, rewrite } => {
+                assert_eq!(backend.endpoints.len(), 1);
+                Answer::Forward {
+                    name: name(&route),
+                    policy: route.rule().policy.clone(),
+                    rewrite: rewrite.clone(),
+                    backend: Backend {
+                        address: backend.endpoints[0].address,
+                        protocol: backend.protocol,
+                        keep_alive: backend.keep_alive,
+                    },
+                }
+            }
+        },
+    }
+}
+
+/// A plain request for a host and a path.
+pub fn get<'a>(host: &'a str, path: &'a str) -> route_table::Request<'a> {
+    route_table::Request {
+        listener: ListenerId(0),
+        scheme: Scheme::Http,
+        method: b"GET",
+        host: host.as_bytes(),
+        path: path.as_bytes(),
+        query: b"",
+        headers: &NoHeaders,
+        chance: 0,
+    }
+}
+
+/// Routes of so many hosts with one rule each, which leads to a backend of this port.
+pub fn many(hosts: usize, port: u16) -> Routes {
+    let mut routes = empty();
+    for number in 0..hosts {
+        put_one(&mut routes, number, port);
+    }
+    routes
+}
+
+pub fn put_one(routes: &mut Routes, number: usize, port: u16) {
+    let backend = Backend { address: ([10, 0, 0, 1], port).into(), protocol: Protocol::Http, keep_alive: true };
+    let rule = Rule {
+        action: Action::Forward(Forward::to(backend, PathRewrite::StripPrefix)),
+        ..rule(&number.to_string(), Match::path(PathMatch::Prefix("/a".to_owned())))
+    };
+    let name = HostName::Exact(format!("host-{number}.example"));
+    routes.hosts.insert(name, Arc::new(Host { rules: vec![rule], ..Host::default() }));
+}
+
+/// The port to which a request of the host of a number leads.
+pub fn port_of(table: &mut Table<Memory>, number: usize) -> Result<Option<u16>, route_table::Fault> {
+    let found = table.find(&get(&format!("host-{number}.example"), "/a/b"))?;
+    let route_table::Found::Route(route) = &found else { return Ok(None) };
+    let Step::Forward { backend, .. } = route.step() else { return Ok(None) };
+    Ok(Some(backend.endpoints[0].address.port()))
+}
