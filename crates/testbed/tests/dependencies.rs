@@ -60,6 +60,7 @@ const PURE: &[(&str, &[&str])] = &[
 
 /// What pure crates may use of the standard library: modules, and of some modules only these items.
 const PURE_STD: &[(&str, &[&str])] = &[
+    ("array", &[]),
     ("borrow", &[]),
     ("cell", &[]),
     ("cmp", &[]),
@@ -70,7 +71,7 @@ const PURE_STD: &[(&str, &[&str])] = &[
     ("hash", &[]),
     ("iter", &[]),
     ("mem", &[]),
-    ("net", &["IpAddr", "Ipv4Addr", "Ipv6Addr", "SocketAddr"]),
+    ("net", &["IpAddr", "Ipv4Addr", "Ipv6Addr", "SocketAddr", "SocketAddrV6"]),
     ("num", &[]),
     ("ops", &[]),
     ("result", &[]),
