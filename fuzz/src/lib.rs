@@ -3,3 +3,4 @@
 
 pub mod entry;
 pub mod rbd;
+pub mod route_table;

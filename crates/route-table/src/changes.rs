@@ -190,6 +190,8 @@ impl Changes {
     fn decode_body(body: &[u8]) -> Option<Self> {
         let mut reading = Reading(body);
         let base = (reading.bool()?, Revision(reading.u64()?));
+        // Of each record there is one form.
+        (base.0 || base.1 == Revision::default()).then_some(())?;
         let revision = Revision(reading.u64()?);
         let mut changes = Vec::new();
         while reading.end().is_none() {

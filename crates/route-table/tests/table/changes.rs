@@ -52,14 +52,14 @@ fn take(routes: &mut Routes, step: Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn table_after_changes_is_one_that_is_built_at_once(
-        batches in vec(vec(any_step(), 1..4), 1..12),
+        batches in vec(vec(any_step(), 1..4), 1..10),
         requests in vec(any_request(), 1..12),
     ) {
-        let (mut routes, mut planner, mut writer) = (empty(), planner(), writer(&memory(1 << 18)));
+        let (mut routes, mut planner, mut writer) = (empty(), planner(), writer(&memory(1 << 17)));
         let mut table = Table::open(Arc::clone(writer.memory())).expect("a table");
         for (batch, number) in batches.into_iter().zip(1..) {
             for step in batch {
@@ -76,7 +76,7 @@ proptest! {
                 prop_assert_eq!(by_table(&mut table, request), expected, "{:?}\n{}", request, routes);
             }
             // Nothing is left of what was: what is built at once has as many of everything.
-            let (fresh, _, mut whole) = table_of(&routes, 1 << 18);
+            let (fresh, _, mut whole) = table_of(&routes, 1 << 17);
             prop_assert_eq!(table.check(), whole.check());
             // All of it over what is there changes nothing.
             let mut full = planner.full();
@@ -92,13 +92,13 @@ proptest! {
         after in crate::support::any_routes(),
         requests in vec(any_request(), 1..12),
     ) {
-        let (_, mut writer, mut table) = table_of(&before, 1 << 18);
+        let (_, mut writer, mut table) = table_of(&before, 1 << 17);
         let full = planner().plan(&after, Revision(9));
         writer.apply(&full).expect("there is room");
         for request in &requests {
             prop_assert_eq!(by_table(&mut table, request), by_definition(&after, request));
         }
-        let (_, _, mut whole) = table_of(&after, 1 << 18);
+        let (_, _, mut whole) = table_of(&after, 1 << 17);
         prop_assert_eq!(table.check(), whole.check());
     }
 

@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// What is read of a damaged table is right, or an error.
     #[test]

@@ -10,14 +10,14 @@ use route_table::{Class, Found, NotCarriedReason, Planner, Revision};
 use crate::support::{any_request, any_routes, backend, by_definition, by_table, empty, get, pattern, rule, table_of};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn request_gets_what_the_definition_finds(
         routes in any_routes(),
         requests in vec(any_request(), 1..20),
     ) {
-        let (planner, _, mut table) = table_of(&routes, 1 << 18);
+        let (planner, _, mut table) = table_of(&routes, 1 << 17);
         prop_assert_eq!(planner.not_carried().count(), 0);
         let census = table.check().expect("a table");
         prop_assert_eq!(census.hosts, routes.hosts.len());

@@ -1,6 +1,7 @@
 //! Tables in memory, for which [`entry_model::Routes::find`] is the definition.
 
 mod changes;
+mod corpus;
 mod damage;
 mod find;
 mod space;

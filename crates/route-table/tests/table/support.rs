@@ -43,7 +43,7 @@ pub fn planner() -> Planner {
 pub fn table_of(routes: &Routes, bytes: usize) -> (Planner, TableWriter<Memory>, Table<Memory>) {
     let (mut planner, mut writer) = (planner(), writer(&memory(bytes)));
     writer.apply(&planner.plan(routes, Revision(1))).expect("there is room");
-    let table = Table::open(Arc::clone(writer.memory())).expect("a table");
+    let table = Table::open_with_cache(Arc::clone(writer.memory()), 64).expect("a table");
     (planner, writer, table)
 }
 
