@@ -20,6 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // The only one beside the storage service that links cryptography of its own.
     ("entry-translate", &["entry-model"]),
     ("nginx-conf", &["entry-model"]),
+    ("nginx-module", &["entry-model", "route-table", "table-memory"]),
     ("nginx-process", &[]),
     ("rbd", &["ceph", "rbd-format", "rbd-model"]),
     ("rbd-format", &[]),

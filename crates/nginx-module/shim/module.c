@@ -1,0 +1,247 @@
+/* The module as nginx knows it: its directives and its place among the phases. */
+
+#include "sparrow.h"
+
+
+static void *
+sparrow_create_main_conf(ngx_conf_t *cf)
+{
+    sparrow_main_conf_t  *smcf;
+
+    smcf = ngx_pcalloc(cf->pool, sizeof(sparrow_main_conf_t));
+    if (smcf == NULL) {
+        return NULL;
+    }
+
+    smcf->http_port = 80;
+    smcf->https_port = 443;
+
+    return smcf;
+}
+
+
+static char *
+sparrow_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    sparrow_main_conf_t  *smcf = conf;
+
+    if (smcf->routes && smcf->table == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"sparrow_route\" needs \"sparrow_table\" in the http block");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static void *
+sparrow_create_loc_conf(ngx_conf_t *cf)
+{
+    sparrow_loc_conf_t  *slcf;
+
+    slcf = ngx_pcalloc(cf->pool, sizeof(sparrow_loc_conf_t));
+    if (slcf == NULL) {
+        return NULL;
+    }
+
+    slcf->listener = NGX_CONF_UNSET_UINT;
+    slcf->route = NGX_CONF_UNSET;
+
+    return slcf;
+}
+
+
+/* Blocks `if` and locations within inherit it. */
+static char *
+sparrow_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    sparrow_loc_conf_t  *prev = parent;
+    sparrow_loc_conf_t  *conf = child;
+
+    ngx_conf_merge_uint_value(conf->listener, prev->listener, 0);
+    ngx_conf_merge_value(conf->route, prev->route, 0);
+
+    return NGX_CONF_OK;
+}
+
+
+static void
+sparrow_close_table(void *data)
+{
+    sparrow_table_close(data);
+}
+
+
+/* sparrow_table PATH; */
+static char *
+sparrow_table(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    size_t                len;
+    u_char                message[NGX_MAX_CONF_ERRSTR];
+    ngx_str_t            *value;
+    sparrow_bytes_t       path;
+    ngx_pool_cleanup_t   *cln;
+    sparrow_main_conf_t  *smcf = conf;
+
+    if (smcf->table) {
+        return "is duplicate";
+    }
+
+    /* First, so that a table that was opened is closed with the configuration, whatever fails. */
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+    if (cln == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+    path.data = value[1].data;
+    path.len = value[1].len;
+    len = sizeof(message) / 2;
+
+    smcf->table = sparrow_table_open(path, message, &len);
+    if (smcf->table == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "the table \"%V\" cannot be used: %*s", &value[1], len, message);
+        return NGX_CONF_ERROR;
+    }
+
+    cln->handler = sparrow_close_table;
+    cln->data = smcf->table;
+
+    return NGX_CONF_OK;
+}
+
+
+/* sparrow_public_ports HTTP HTTPS; */
+static char *
+sparrow_public_ports(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t            *value;
+    sparrow_main_conf_t  *smcf = conf;
+
+    value = cf->args->elts;
+    smcf->http_port = ngx_atoi(value[1].data, value[1].len);
+    smcf->https_port = ngx_atoi(value[2].data, value[2].len);
+
+    if (smcf->http_port < 1 || smcf->http_port > 65535 || smcf->https_port < 1 || smcf->https_port > 65535) {
+        return "takes two numbers from 1 to 65535";
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* sparrow_route [LISTENER]; */
+static char *
+sparrow_route(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_int_t             listener;
+    ngx_str_t            *value;
+    sparrow_loc_conf_t   *slcf = conf;
+    sparrow_main_conf_t  *smcf;
+
+    if (slcf->route != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    listener = 0;
+    if (cf->args->nelts == 2) {
+        value = cf->args->elts;
+        listener = ngx_atoi(value[1].data, value[1].len);
+        if (listener == NGX_ERROR || listener > 255) {
+            return "has a listener that is no number from 0 to 255";
+        }
+    }
+
+    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sparrow_module);
+    smcf->routes++;
+
+    slcf->listener = (ngx_uint_t) listener;
+    slcf->route = 1;
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+sparrow_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_http_handler_pt        *handler;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    handler = ngx_array_push(&cmcf->phases[NGX_HTTP_REWRITE_PHASE].handlers);
+    if (handler == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* The last one that is added runs first: `set` and `if` see what it found. */
+    *handler = sparrow_rewrite_handler;
+
+    return NGX_OK;
+}
+
+
+static ngx_command_t  sparrow_commands[] = {
+
+    { ngx_string("sparrow_table"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      sparrow_table,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sparrow_public_ports"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
+      sparrow_public_ports,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sparrow_route"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      sparrow_route,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sparrow_backends"),
+      NGX_HTTP_UPS_CONF|NGX_CONF_NOARGS,
+      sparrow_backends,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  sparrow_module_ctx = {
+    sparrow_add_variables,                 /* preconfiguration */
+    sparrow_postconfiguration,             /* postconfiguration */
+
+    sparrow_create_main_conf,              /* create main configuration */
+    sparrow_init_main_conf,                /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    sparrow_create_loc_conf,               /* create location configuration */
+    sparrow_merge_loc_conf                 /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_sparrow_module = {
+    NGX_MODULE_V1,
+    &sparrow_module_ctx,                   /* module context */
+    sparrow_commands,                      /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};

@@ -1,0 +1,292 @@
+//! What `shim/sparrow.h` declares: functions that C calls, over plain values.
+//!
+//! A panic must not reach C: it is caught here, ends the request and is reported.
+
+use std::borrow::Cow;
+use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::ffi::OsStrExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::ptr::{self, NonNull};
+use std::slice;
+
+use entry_model::{ListenerId, Scheme};
+use route_table::{Headers, Request, Table};
+use table_memory::TableMemory;
+
+use crate::router::{Decision, RoutedRequest, Router};
+
+/// What is answered when there is a fault in this module.
+const INTERNAL_SERVER_ERROR: u16 = 500;
+
+/// `sparrow_bytes_t`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+struct Bytes {
+    data: *const u8,
+    len: usize,
+}
+
+/// `sparrow_request_t`.
+#[repr(C)]
+#[derive(Debug)]
+struct RequestOfC {
+    request: *mut c_void,
+    method: Bytes,
+    host: Bytes,
+    path: Bytes,
+    query: Bytes,
+    target: Bytes,
+    chance: u64,
+    http_port: u16,
+    https_port: u16,
+    listener: u8,
+    https: u8,
+}
+
+/// `sparrow_decision_t`.
+#[repr(C)]
+#[derive(Debug)]
+struct DecisionOfC {
+    status: u16,
+    port: u16,
+    family: u8,
+    address: [u8; 16],
+    upstream: Bytes,
+    target: Bytes,
+    location: Bytes,
+    complaint: Bytes,
+}
+
+/// `sparrow_table_t`.
+#[derive(Debug)]
+struct TableOfC {
+    router: Router<TableMemory>,
+    /// The last fault that was told.
+    fault: String,
+}
+
+// `shim/sparrow.h` says the same of its own.
+const _: () = assert!(size_of::<RequestOfC>() == 104 && size_of::<DecisionOfC>() == 88);
+
+/// A pointer in a table that nginx reads.
+#[repr(transparent)]
+struct Entry(*const c_void);
+
+// SAFETY: what they point to is static, and this crate only passes them on.
+unsafe impl Sync for Entry {}
+
+unsafe extern "C" {
+    static ngx_http_sparrow_module: c_void;
+    fn sparrow_header(request: *mut c_void, name: Bytes, number: usize, value: *mut Bytes) -> c_int;
+}
+
+/// The modules that nginx finds in this library; the last is null.
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals, reason = "nginx asks for this name")]
+static ngx_modules: [Entry; 2] = [Entry(&raw const ngx_http_sparrow_module), Entry(ptr::null())];
+
+/// Their names.
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals, reason = "nginx asks for this name")]
+static ngx_module_names: [Entry; 2] = [Entry(name(c"ngx_http_sparrow_module")), Entry(ptr::null())];
+
+/// Their order, as far as it matters: it does not.
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals, reason = "nginx asks for this name")]
+static ngx_module_order: [Entry; 1] = [Entry(ptr::null())];
+
+const fn name(text: &'static CStr) -> *const c_void {
+    let text: *const c_char = text.as_ptr();
+    text.cast()
+}
+
+impl Bytes {
+    const EMPTY: Self = Self { data: ptr::null(), len: 0 };
+
+    fn new(bytes: &[u8]) -> Self {
+        Self { data: bytes.as_ptr(), len: bytes.len() }
+    }
+
+    /// # Safety
+    /// They are readable, and nobody writes them, for as long as the slice is used.
+    unsafe fn as_slice<'a>(self) -> &'a [u8] {
+        if self.data.is_null() || self.len == 0 {
+            return &[];
+        }
+        // SAFETY: as the caller says.
+        unsafe { slice::from_raw_parts(self.data, self.len) }
+    }
+}
+
+/// The headers of a request of nginx.
+struct HeadersOfNginx(*mut c_void);
+
+impl Headers for HeadersOfNginx {
+    fn get(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let value = |number| {
+            let mut value = Bytes::EMPTY;
+            // SAFETY: nginx's request is alive during the call in which this is made, and headers that were read do not change.
+            let found = unsafe { sparrow_header(self.0, Bytes::new(name.as_bytes()), number, &raw mut value) };
+            // SAFETY: the value is in the request's memory, as above.
+            (found != 0).then(|| unsafe { value.as_slice() })
+        };
+        let first: &[u8] = value(0)?;
+        let more = (1..).map_while(value);
+        Some(more.fold(Cow::Borrowed(first), |all, value| Cow::Owned([&all[..], b", ", value].concat())))
+    }
+}
+
+impl TableOfC {
+    fn open(path: &[u8]) -> Result<Self, String> {
+        let memory = TableMemory::open(Path::new(OsStr::from_bytes(path))).map_err(|error| error.to_string())?;
+        let table = Table::open(memory).map_err(|error| error.to_string())?;
+        Ok(Self { router: Router::new(table), fault: String::new() })
+    }
+}
+
+impl DecisionOfC {
+    fn answer(status: u16) -> Self {
+        Self {
+            status,
+            port: 0,
+            family: 0,
+            address: [0; 16],
+            upstream: Bytes::EMPTY,
+            target: Bytes::EMPTY,
+            location: Bytes::EMPTY,
+            complaint: Bytes::EMPTY,
+        }
+    }
+
+    fn new(decision: Decision<'_>) -> Self {
+        match decision {
+            Decision::Answer(status) => Self::answer(status),
+            Decision::Redirect { status, location } => {
+                Self { location: Bytes::new(location.as_bytes()), ..Self::answer(status) }
+            }
+            Decision::Forward { address, upstream, target } => {
+                let (family, bytes) = address_bytes(address);
+                Self {
+                    port: address.port(),
+                    family,
+                    address: bytes,
+                    upstream: Bytes::new(upstream.as_bytes()),
+                    target: Bytes::new(target),
+                    ..Self::answer(0)
+                }
+            }
+        }
+    }
+}
+
+/// 4 or 6, and the address in the network's order, of which version 4 uses the first four bytes.
+fn address_bytes(address: SocketAddr) -> (u8, [u8; 16]) {
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&ip.octets());
+            (4, bytes)
+        }
+        IpAddr::V6(ip) => (6, ip.octets()),
+    }
+}
+
+/// Opens the table at a path.
+///
+/// # Safety
+/// `path` is readable, `message` is writable for `*len` bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sparrow_table_open(path: Bytes, message: *mut u8, len: *mut usize) -> *mut TableOfC {
+    // SAFETY: as the caller says.
+    let path = unsafe { path.as_slice() };
+    let opened =
+        catch_unwind(|| TableOfC::open(path)).unwrap_or_else(|_| Err("there is a fault in the module".to_owned()));
+    match opened {
+        Ok(table) => Box::into_raw(Box::new(table)),
+        Err(error) => {
+            // SAFETY: as the caller says.
+            let len = unsafe { &mut *len };
+            // SAFETY: as the caller says.
+            let mut message = unsafe { slice::from_raw_parts_mut(message, *len) };
+            let room = message.len();
+            // What does not fit is left out.
+            let _ = message.write_all(error.as_bytes());
+            *len = room - message.len();
+            ptr::null_mut()
+        }
+    }
+}
+
+/// Closes a table.
+///
+/// # Safety
+/// It is one of [`sparrow_table_open`], and is used no more.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sparrow_table_close(table: *mut TableOfC) {
+    let Some(table) = NonNull::new(table) else { return };
+    // SAFETY: it was made by `Box::into_raw`, and nobody else closes it.
+    let table = unsafe { Box::from_raw(table.as_ptr()) };
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(table)));
+}
+
+/// The revision by which the next request is routed, and why that is not the newest.
+///
+/// # Safety
+/// `table` is one of [`sparrow_table_open`], of which no other call is going on; `fault` is writable.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sparrow_table_revision(table: *mut TableOfC, fault: *mut Bytes) -> u64 {
+    // SAFETY: as the caller says: a worker has one thread.
+    let table = unsafe { &mut *table };
+    let told = catch_unwind(AssertUnwindSafe(|| table.router.revision()));
+    let (revision, text) = match told {
+        Ok((revision, fault)) => (revision, fault.map(|fault| fault.to_string()).unwrap_or_default()),
+        Err(_) => (0, "there is a fault in the module".to_owned()),
+    };
+    table.fault = text;
+    // SAFETY: as the caller says.
+    unsafe { *fault = Bytes::new(table.fault.as_bytes()) };
+    revision
+}
+
+/// What becomes of a request.
+///
+/// # Safety
+/// `table` is one of [`sparrow_table_open`], of which no other call is going on; `request` and its bytes are readable, and
+/// `decision` is writable.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sparrow_table_find(table: *mut TableOfC, request: *const RequestOfC, decision: *mut DecisionOfC) {
+    // SAFETY: as the caller says: a worker has one thread.
+    let table = unsafe { &mut *table };
+    // SAFETY: as the caller says.
+    let request = unsafe { &*request };
+    // SAFETY: as the caller says.
+    let bytes = |bytes: Bytes| unsafe { bytes.as_slice() };
+    // What a panic leaves of the router are texts and blobs that are replaced before they are used again.
+    let found = catch_unwind(AssertUnwindSafe(|| {
+        let asked = Request {
+            listener: ListenerId(request.listener),
+            scheme: if request.https == 0 { Scheme::Http } else { Scheme::Https },
+            method: bytes(request.method),
+            host: bytes(request.host),
+            path: bytes(request.path),
+            query: bytes(request.query),
+            headers: &HeadersOfNginx(request.request),
+            chance: request.chance,
+        };
+        let (found, complaint) = table.router.decide(RoutedRequest {
+            request: &asked,
+            target: bytes(request.target),
+            public_ports: [request.http_port, request.https_port],
+        });
+        DecisionOfC { complaint: Bytes::new(complaint.as_bytes()), ..DecisionOfC::new(found) }
+    }));
+    let found = found.unwrap_or_else(|_| {
+        let complaint = Bytes::new(b"there is a fault in the module: the request is answered 500");
+        DecisionOfC { complaint, ..DecisionOfC::answer(INTERNAL_SERVER_ERROR) }
+    });
+    // SAFETY: as the caller says.
+    unsafe { *decision = found };
+}

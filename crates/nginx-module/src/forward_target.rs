@@ -1,0 +1,174 @@
+//! What a backend is asked for: the target as the client sent it, less what the rule takes off, byte for byte.
+//!
+//! A rule is found by the path as nginx understands it: decoded, without dot segments and doubled slashes. What is forwarded must
+//! mean the same, so a target whose path does not itself begin with the rule's is rejected, and one in which any server may see a
+//! dot segment.
+
+/// A target that is not forwarded, since it could mean something else to the backend than it did to the rule: it is answered 400.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ambiguous;
+
+/// A target, cut where a rule's path ends in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut<'a> {
+    /// The rule's path, as it was sent.
+    pub matched: &'a [u8],
+    /// What follows in the path: nothing, or it begins with `/`.
+    pub rest: &'a [u8],
+    /// The query with its `?`, if there is any.
+    pub query: &'a [u8],
+}
+
+impl<'a> Cut<'a> {
+    /// Cuts a target at the end of a rule's path, which is decoded and normalised; that of a prefix is without its final slash, and
+    /// that of a rule with a pattern is empty. A target that has no path, as in `http://host?query`, asks for `/`.
+    ///
+    /// # Errors
+    /// The target is not forwarded.
+    pub fn new(target: &'a [u8], rule: &str) -> Result<Self, Ambiguous> {
+        let query = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
+        let (path, query) = target.split_at(query);
+        let path = if path.is_empty() { b"/" } else { path };
+        // Others end a path there, nginx does not.
+        if target.contains(&b'#') || has_dot_segment(path) {
+            return Err(Ambiguous);
+        }
+        let end = length_of(path, rule.as_bytes()).ok_or(Ambiguous)?;
+        let (matched, rest) = path.split_at(end);
+        if rest.first().is_none_or(|byte| *byte == b'/') { Ok(Self { matched, rest, query }) } else { Err(Ambiguous) }
+    }
+
+    /// What a backend is asked for if nothing is taken off.
+    pub fn keep(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.matched);
+        self.replace("", out);
+    }
+
+    /// What a backend is asked for if the rule's path is replaced by this, which is written as it is.
+    pub fn replace(&self, replacement: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(replacement.as_bytes());
+        out.extend_from_slice(self.rest);
+        if out.is_empty() {
+            out.push(b'/');
+        }
+        out.extend_from_slice(self.query);
+    }
+}
+
+/// How many bytes of a path as it was sent are a rule's path. Of the rule's bytes those may be encoded that a client may have to
+/// encode; the others are only encoded to be overlooked.
+fn length_of(path: &[u8], rule: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    for byte in rule {
+        let sent = &path[at..];
+        if sent.first() == Some(byte) {
+            at += 1;
+        } else if !is_plain(*byte) && decoded(sent) == Some(*byte) {
+            at += 3;
+        } else {
+            return None;
+        }
+    }
+    Some(at)
+}
+
+/// The characters that mean the same encoded and not (RFC 3986, 2.3), and the slash, which does not.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte)
+}
+
+/// The byte that `%XX` at the beginning stands for.
+fn decoded(sent: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = sent else { return None };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()
+}
+
+/// Whether a path has a segment `.` or `..` in any form that some server takes for one: encoded dots, encoded or reversed slashes,
+/// and parameters after the dots.
+fn has_dot_segment(path: &[u8]) -> bool {
+    // How many dots the segment has so far, if it has nothing else.
+    let mut dots = None;
+    let mut rest = path;
+    while let Some((byte, length)) = first(rest) {
+        rest = &rest[length..];
+        match byte {
+            b'/' | b'\\' | b';' if matches!(dots, Some(1 | 2)) => return true,
+            b'/' | b'\\' => dots = Some(0),
+            b'.' => dots = dots.map(|number: usize| number + 1),
+            _ => dots = None,
+        }
+    }
+    matches!(dots, Some(1 | 2))
+}
+
+/// The first byte, decoded if it is one that counts here, and how many were sent for it.
+fn first(path: &[u8]) -> Option<(u8, usize)> {
+    match decoded(path) {
+        Some(byte) if b"/\\;.".contains(&byte) => Some((byte, 3)),
+        _ => path.first().map(|byte| (*byte, 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ambiguous, Cut};
+
+    fn stripped(target: &str, rule: &str) -> Result<String, Ambiguous> {
+        let mut out = Vec::new();
+        Cut::new(target.as_bytes(), rule)?.replace("", &mut out);
+        Ok(String::from_utf8(out).expect("text"))
+    }
+
+    #[test]
+    fn prefix_is_taken_off_and_nothing_else() {
+        for (target, rule, expected) in [
+            ("/volume/a%2Fb//c;d?e=/../f", "/volume", "/a%2Fb//c;d?e=/../f"),
+            ("/volume", "/volume", "/"),
+            ("/volume?x", "/volume", "/?x"),
+            ("/volume//y", "/volume", "//y"),
+            ("/volume/.well-known/...", "/volume", "/.well-known/..."),
+            ("/volume/a;..", "/volume", "/a;.."),
+            ("?x=1", "", "/?x=1"),
+            ("//a", "", "//a"),
+            ("/%e9%ba%bb%20%e9%9b%80%24host/x", "/麻 雀$host", "/x"),
+            ("/麻%20雀$host", "/麻 雀$host", "/"),
+        ] {
+            assert_eq!(stripped(target, rule).as_deref(), Ok(expected), "{target} of {rule}");
+        }
+    }
+
+    #[test]
+    fn whole_target_is_kept() {
+        let mut out = Vec::new();
+        Cut::new(b"/keep/a%2Fb//c?d", "/keep").expect("a target").keep(&mut out);
+        assert_eq!(out, b"/keep/a%2Fb//c?d");
+    }
+
+    #[test]
+    fn target_that_may_mean_another_path_is_rejected() {
+        for target in [
+            "//volume/a",
+            "/%76olume/a",
+            "/volume%2Fa",
+            "/volumes",
+            "/volume/./a",
+            "/volume/a/..",
+            "/volume/..?x",
+            "/volume/%2e%2e/keep",
+            "/volume/.%2E/keep",
+            "/volume/..%2fkeep",
+            "/volume%2f..%2Fkeep",
+            "/volume/..;/keep",
+            "/volume/..%3bx/keep",
+            "/volume/..\\keep",
+            "/volume\\..\\keep",
+            "/volume/%5c..%5Ckeep",
+            "/volume/a#/../b",
+            "/volume?a#b",
+        ] {
+            assert_eq!(stripped(target, "/volume"), Err(Ambiguous), "{target}");
+        }
+        assert_eq!(stripped("/..", ""), Err(Ambiguous));
+    }
+}

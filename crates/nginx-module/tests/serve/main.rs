@@ -1,0 +1,13 @@
+//! What a real nginx does that has the module, compared with what the table's routes say.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod backends;
+mod changes;
+mod configuration;
+mod faults;
+#[path = "../../../nginx-conf/tests/serve/path_cases.rs"]
+mod path_cases;
+mod paths;
+mod routing;
+mod support;

@@ -1,0 +1,286 @@
+//! Real nginx with the module, and a table that the test publishes.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::AtomicU64;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use entry_model::{
+    Action, Backend, Forward, Host, HostName, Key, Kind, ListenerSet, Match, ObjectRef, PathMatch, PathRewrite,
+    Policies, Policy, Protocol, Routes, Rule,
+};
+use route_table::{Class, Planner, Revision, TableWriter};
+use rustix::process::{Pid, Signal, kill_process};
+use table_memory::WritableTableMemory;
+use tempfile::TempDir;
+pub use testbed::echo::{Echo, backend};
+use testbed::http::{self, Answer, Connection};
+use testbed::nginx::RunningNginx;
+
+/// How long anything may take.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits until there is something.
+///
+/// # Panics
+/// There is nothing for too long.
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < DEADLINE, "{what} is not there in time");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The module, which cargo has built beside this test.
+pub fn module() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let name = "libngx_http_sparrow_module.so";
+    let found = test.ancestors().skip(1).take(2).map(|directory| directory.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{name} is not beside {}", test.display()))
+}
+
+/// Whoever publishes tables: the other side of the memory.
+pub struct Publisher {
+    // It stays for as long as the process runs: the test changes its words beside the writer.
+    memory: &'static WritableTableMemory,
+    writer: TableWriter<&'static WritableTableMemory>,
+    planner: Planner,
+    revision: u64,
+}
+
+impl Publisher {
+    /// One whose table is empty.
+    pub fn new() -> Self {
+        let memory: &_ = Box::leak(Box::new(WritableTableMemory::create(8 << 20).unwrap()));
+        let writer = TableWriter::create(memory, [1, 2]).unwrap();
+        Self { memory, writer, planner: Planner::new(|_, _| Some(Class(0))), revision: 0 }
+    }
+
+    /// Publishes routes. The revision.
+    pub fn publish(&mut self, routes: &Routes) -> u64 {
+        self.revision += 1;
+        let changes = self.planner.plan(routes, Revision(self.revision));
+        self.writer.apply(&changes).unwrap();
+        self.revision
+    }
+
+    /// The memory's words.
+    pub fn words(&self) -> &'static [AtomicU64] {
+        self.memory.as_ref()
+    }
+
+    /// Where a process finds the memory that this one starts.
+    pub fn path(&self) -> PathBuf {
+        self.memory.inherited_path()
+    }
+}
+
+/// What a worker tells on the control socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerStatus {
+    pub pid: i32,
+    pub version: String,
+    pub revision: u64,
+    /// Why the revision is not the newest; empty if it is.
+    pub fault: String,
+}
+
+/// A running nginx.
+pub struct Nginx {
+    // It ends before its directory is removed.
+    _running: RunningNginx,
+    dir: TempDir,
+    pub address: SocketAddr,
+}
+
+impl Nginx {
+    /// Starts it with so many workers, and waits until they route by the table.
+    pub fn start(publisher: &Publisher, workers: usize) -> Self {
+        let (dir, address) = (tempfile::tempdir().unwrap(), http::free_address().unwrap());
+        write_config(dir.path(), workers, &http_block(&publisher.path(), address));
+        let running = RunningNginx::start(&testbed::nginx::debian(), dir.path()).unwrap();
+        let nginx = Self { _running: running, dir, address };
+        let all = || Some(nginx.workers()).filter(|pids| pids.len() == workers);
+        wait_for("nginx", all);
+        nginx
+    }
+
+    /// What whichever worker answers tells of itself.
+    pub fn status(&self) -> io::Result<WorkerStatus> {
+        let mut control = Connection::open_unix(&self.dir.path().join("control"))?;
+        let text = control.exchange("GET /table HTTP/1.0\r\n\r\n")?.text();
+        let mut words = text.splitn(4, ' ');
+        let mut word = || words.next().unwrap_or_default().trim_end().to_owned();
+        let number = |text: String| text.parse().map_err(|_| io::Error::other(text));
+        let (pid, version) = (word().parse().map_err(io::Error::other)?, word());
+        Ok(WorkerStatus { pid, version, revision: number(word())?, fault: word() })
+    }
+
+    /// The workers that answer, as far as asking many times finds them.
+    pub fn workers(&self) -> BTreeSet<i32> {
+        (0..50).filter_map(|_| Some(self.status().ok()?.pid)).collect()
+    }
+
+    /// The process that owns the workers.
+    fn master(&self) -> i32 {
+        fs::read_to_string(self.dir.path().join("nginx.pid")).unwrap().trim().parse().unwrap()
+    }
+
+    /// Reads its configuration anew.
+    pub fn reload(&self) {
+        kill_process(Pid::from_raw(self.master()).unwrap(), Signal::HUP).unwrap();
+    }
+
+    /// Its only worker is killed, and another one is there.
+    pub fn replace_worker(&self) {
+        let pid = self.status().unwrap().pid;
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+        wait_for("another worker", || self.status().ok().filter(|status| status.pid != pid));
+    }
+
+    /// A request for a host and a target, with further header lines, each with its line end.
+    pub fn get(&self, host: &str, target: &str, headers: &str) -> Answer {
+        http::get(self.address, host, target, headers).unwrap()
+    }
+
+    /// The name of the backend that answers, or the status.
+    pub fn found(&self, host: &str, target: &str) -> Result<String, u16> {
+        let answer = self.get(host, target, "");
+        if answer.status == 200 { Ok(answer.header("Backend").to_owned()) } else { Err(answer.status) }
+    }
+
+    /// What is in its error log.
+    pub fn error_log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("error.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{}", self.error_log());
+        }
+    }
+}
+
+/// The `http` block that routes by a table.
+pub fn http_block(table: &Path, address: SocketAddr) -> String {
+    format!(
+        r#"
+        sparrow_table {};
+        sparrow_public_ports 80 8443;
+        keepalive_requests 1000000;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_set_header Host $host;
+        upstream sparrow_http {{ sparrow_backends; keepalive 64; keepalive_timeout 4s; keepalive_requests 1000000; }}
+        upstream sparrow_http_once {{ sparrow_backends; }}
+        server {{
+            listen {address};
+            location / {{ sparrow_route; proxy_pass http://$sparrow_upstream$sparrow_target; }}
+        }}
+        server {{
+            listen unix:control;
+            location = /table {{
+                return 200 "$pid $sparrow_module_version $sparrow_table_revision $sparrow_table_fault\n";
+            }}
+        }}"#,
+        table.display()
+    )
+}
+
+/// Writes a configuration into a directory.
+pub fn write_config(directory: &Path, workers: usize, http: &str) {
+    let user = if rustix::process::getuid().is_root() { "user root;" } else { "" };
+    let config = format!(
+        "load_module {}; {user} worker_processes {workers}; pid nginx.pid; error_log error.log notice;\n\
+         events {{ worker_connections 1024; }}\n\
+         http {{ access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;\n\
+         uwsgi_temp_path uwsgi; scgi_temp_path scgi; {} }}\n",
+        module().display(),
+        http.replace("unix:control", &format!("unix:{}", directory.join("control").display()))
+    );
+    fs::write(directory.join("nginx.conf"), config).unwrap();
+}
+
+/// What `nginx -t` says of an `http` block: whether it is right, and the text.
+pub fn test_config(http: &str) -> (bool, String) {
+    let dir = tempfile::tempdir().unwrap();
+    write_config(dir.path(), 1, http);
+    let mut nginx = Command::new(testbed::nginx::debian());
+    nginx.args(["-t", "-e", "stderr", "-p"]).arg(dir.path()).arg("-c").arg(dir.path().join("nginx.conf"));
+    let output = nginx.output().unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// An action that forwards over HTTP/1.1.
+pub fn to(address: SocketAddr, path: PathRewrite) -> Action {
+    Action::Forward(Forward::to(Backend { address, protocol: Protocol::Http, keep_alive: true }, path))
+}
+
+/// A rule that forwards what it matches as it is.
+pub fn forward(path: PathMatch, address: SocketAddr) -> Rule {
+    rule(path, to(address, PathRewrite::Keep))
+}
+
+/// A rule that is treated as all others.
+pub fn rule(path: PathMatch, action: Action) -> Rule {
+    let name = Key { namespace: "default".to_owned(), name: "some".to_owned() };
+    let origin = ObjectRef::new(Kind::Service, name);
+    let policy = policies().intern(&Policy::default());
+    Rule { listeners: ListenerSet::ALL, matches: Match::path(path), action, policy, origin }
+}
+
+/// The same rule, but that the client is sent to HTTPS.
+pub fn redirected(mut rule: Rule) -> Rule {
+    rule.policy = policies().intern(&Policy { redirect_to_https: true, ..Policy::default() });
+    rule
+}
+
+/// The policies of all routes here: the one that asks for nothing, and the one that redirects to HTTPS.
+pub fn policies() -> Policies {
+    let mut policies = Policies::default();
+    policies.intern(&Policy::default());
+    policies.intern(&Policy { redirect_to_https: true, ..Policy::default() });
+    policies
+}
+
+/// `Prefix`.
+pub fn prefix(path: &str) -> PathMatch {
+    PathMatch::Prefix(path.to_owned())
+}
+
+/// `Exact`.
+pub fn exact(path: &str) -> PathMatch {
+    PathMatch::Exact(path.to_owned())
+}
+
+/// Routes of hosts without certificates, their rules in any order. Names as they are displayed: `*.a` for one label, `**.a` for
+/// any number of them, `*` for all.
+pub fn routes(hosts: impl IntoIterator<Item = (String, Vec<Rule>)>) -> Routes {
+    let named = |name: &str| match (name.strip_prefix("**."), name.strip_prefix("*.")) {
+        (Some(parent), _) => HostName::Suffix(parent.to_owned()),
+        (None, Some(parent)) => HostName::OneLabel(parent.to_owned()),
+        (None, None) if name == "*" => HostName::Any,
+        (None, None) => HostName::Exact(name.to_owned()),
+    };
+    let hosts = hosts.into_iter().map(|(name, mut rules)| {
+        rules.sort_by(|one, other| one.matches.precedence(&other.matches));
+        (named(&name), Host { rules, ..Host::default() }.into())
+    });
+    Routes { hosts: hosts.collect(), policies: policies(), ..Routes::default() }
+}
+
+/// Routes of all hosts.
+pub fn routes_of_any(rules: Vec<Rule>) -> Routes {
+    routes([("*".to_owned(), rules)])
+}
