@@ -39,6 +39,7 @@ fn no_request_is_lost_and_none_gets_an_old_answer_while_a_route_changes() {
     }
     clients.end();
     let traffic = clients.join();
+    println!("{CHANGES} changes: {traffic:?}");
     assert_eq!(traffic.lost, 0, "{traffic:?}");
     assert!(traffic.sent > u64::try_from(CHANGES).unwrap(), "{traffic:?}");
     assert_eq!(nginx.workers(), workers, "nothing was reloaded, no worker ended");
