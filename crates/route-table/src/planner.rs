@@ -6,23 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use entry_model::{
-    Action as ModelAction, Destination, Host, HostName, ListenerSet, ObjectRef, PathMatch, PathRewrite, Policies,
-    Policy, Routes, Rule as ModelRule, ValueMatch,
-};
+use entry_model::{Action as ModelAction, Destination, Host, HostName, Policies, Routes, Rule as ModelRule};
 
 use crate::backend::Backend;
 use crate::bytes::Writing;
+use crate::carried_host::{CarriedRules, Classify, PathRef, Side, encode_frame, refused_match};
 use crate::changes::{Change, Changes};
-use crate::host_entry::{HostEntry, HostFacts};
-use crate::key::{Key, MOST_HOST_BYTES, MOST_PATH_BYTES, MOST_PATH_DEPTH, Path, depth, host_parts};
-use crate::layout::MOST_BLOB_BYTES;
+use crate::key::{Key, MOST_HOST_BYTES, Path, host_parts};
 use crate::not_carried::{NotCarried, NotCarriedReason};
-use crate::path_rules::{Action, Class, Conditions, Rule, Share, Target};
 use crate::root::Revision;
-
-/// Which class of locations of the frame a rule needs; none if the frame has none for it.
-pub type Classify = fn(&ModelRule, &Policy) -> Option<Class>;
 
 /// Makes changes of routes, and remembers those that it was given last.
 #[derive(Debug, Clone)]
@@ -36,204 +28,6 @@ pub struct Planner {
     backends: HashMap<String, u64>,
 }
 
-/// Routes with what is decided of their rules.
-#[derive(Clone, Copy)]
-struct Side<'a> {
-    policies: &'a Policies,
-    classify: Classify,
-}
-
-/// The rules of a host that go into the table, each with its path. Empty for one that is left to the frame.
-type Carried<'a> = Vec<(PathRef<'a>, &'a ModelRule)>;
-
-/// A path as a key has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum PathRef<'a> {
-    Exact(&'a str),
-    Prefix(&'a str),
-}
-
-impl<'a> PathRef<'a> {
-    /// None for a pattern.
-    fn of(path: &'a PathMatch) -> Option<Self> {
-        match path {
-            PathMatch::Exact(path) => Some(Self::Exact(path)),
-            PathMatch::Prefix(path) => Some(Self::Prefix(path.trim_end_matches('/'))),
-            PathMatch::Regex(_) => None,
-        }
-    }
-
-    fn text(self) -> &'a str {
-        match self {
-            Self::Exact(text) | Self::Prefix(text) => text,
-        }
-    }
-
-    fn to_path(self) -> Path {
-        match self {
-            Self::Exact(text) => Path::Exact(text.into()),
-            Self::Prefix(text) => Path::Prefix(text.into()),
-        }
-    }
-
-    /// Why it has no key.
-    fn refused(self) -> Option<NotCarriedReason> {
-        let text = self.text();
-        let is_root = matches!(self, Self::Prefix(""));
-        let is_deep = matches!(self, Self::Prefix(_)) && depth(text) > MOST_PATH_DEPTH;
-        if !is_root && !text.starts_with('/') {
-            Some(NotCarriedReason::NoPath)
-        } else if text.len() > MOST_PATH_BYTES || is_deep {
-            Some(NotCarriedReason::LongPath)
-        } else {
-            None
-        }
-    }
-}
-
-/// Why a rule cannot be found by its path alone and conditions of plain texts.
-fn refused_match(rule: &ModelRule) -> Option<NotCarriedReason> {
-    let is_pattern = |value: &ValueMatch| matches!(value, ValueMatch::Regex(_));
-    let matches = &rule.matches;
-    let has_pattern = matches.headers.iter().any(|header| is_pattern(&header.value))
-        || matches.query.iter().any(|parameter| is_pattern(&parameter.value));
-    match PathRef::of(&matches.path) {
-        None => Some(NotCarriedReason::PathPattern),
-        Some(path) => path.refused().or(has_pattern.then_some(NotCarriedReason::ValuePattern)),
-    }
-}
-
-impl<'a> Side<'a> {
-    /// Why nothing is done by the table with a rule that it finds.
-    fn refused_action(self, rule: &ModelRule) -> Option<NotCarriedReason> {
-        let rewrite = match &rule.action {
-            ModelAction::Forward(forward) => Some(&forward.path),
-            ModelAction::Redirect(redirect) => Some(&redirect.path),
-            ModelAction::Respond(_) => None,
-        };
-        if matches!(rewrite, Some(PathRewrite::Regex { .. })) {
-            Some(NotCarriedReason::RewritePattern)
-        } else if self.class(rule).is_none() {
-            Some(NotCarriedReason::NoClass)
-        } else {
-            None
-        }
-    }
-
-    fn class(self, rule: &ModelRule) -> Option<Class> {
-        (self.classify)(rule, &self.policies[rule.policy])
-    }
-
-    /// Whether a host is left to the frame, and the rules that are not carried, with why.
-    fn judge(self, name: &HostName, host: &'a Host) -> (bool, Vec<(&'a ModelRule, NotCarriedReason)>) {
-        let is_long = host_parts(name).0.len() > MOST_HOST_BYTES;
-        let judge = |rule: &'a ModelRule| {
-            let reason = refused_match(rule).or_else(|| self.refused_action(rule));
-            let reason = if is_long { Some(NotCarriedReason::LongHost) } else { reason };
-            reason.map(|reason| (rule, reason))
-        };
-        let refused: Vec<_> = host.rules.iter().filter_map(judge).collect();
-        (refused.iter().any(|(_, reason)| reason.is_of_host()), refused)
-    }
-
-    /// The rules that go into the table.
-    fn carried(self, name: &HostName, host: Option<&'a Host>) -> Carried<'a> {
-        let Some(host) = host else { return Vec::new() };
-        if self.judge(name, host).0 || host_parts(name).0.len() > MOST_HOST_BYTES {
-            return Vec::new();
-        }
-        let with_path = |rule: &'a ModelRule| {
-            let path = PathRef::of(&rule.matches.path)?;
-            path.refused().is_none().then_some((path, rule))
-        };
-        host.rules.iter().filter_map(with_path).collect()
-    }
-
-    /// What is done with the requests of a rule.
-    fn action(self, rule: &ModelRule) -> Action {
-        if self.refused_action(rule).is_some() {
-            return Action::Frame;
-        }
-        match &rule.action {
-            ModelAction::Forward(forward) => {
-                let share = |share: &entry_model::WeightedBackend| Share {
-                    weight: share.weight,
-                    target: match &share.destination {
-                        Destination::Backend(backend) => Target::Backend(Backend::name_of(backend).into()),
-                        Destination::Status(status) => Target::Status(*status),
-                    },
-                };
-                let shares = forward.backends.iter().map(share).collect();
-                Action::Forward { shares, rewrite: forward.path.clone() }
-            }
-            ModelAction::Redirect(redirect) => Action::Redirect(redirect.clone()),
-            ModelAction::Respond(status) => Action::Respond(*status),
-        }
-    }
-
-    fn rule(self, rule: &ModelRule) -> Rule {
-        let matches = &rule.matches;
-        let pair = |name: &str, value: &ValueMatch| (name.into(), value.text().into());
-        Rule {
-            listeners: rule.listeners,
-            conditions: Conditions {
-                method: matches.method.as_deref().map(Box::from),
-                headers: matches.headers.iter().map(|header| pair(&header.name, &header.value)).collect(),
-                query: matches.query.iter().map(|parameter| pair(&parameter.name, &parameter.value)).collect(),
-            },
-            action: self.action(rule),
-            policy: self.policies[rule.policy].clone(),
-            class: self.class(rule).unwrap_or_default(),
-            origin: rule.origin.clone(),
-        }
-    }
-
-    /// The bytes of rules; none if these are too many.
-    fn encode_rules<'r>(self, rules: impl ExactSizeIterator<Item = &'r ModelRule>) -> Option<Vec<u8>> {
-        let mut writing = Writing::default();
-        writing.len16(rules.len());
-        rules.for_each(|rule| self.rule(rule).encode(&mut writing));
-        // With room for the key.
-        writing.into_bytes().filter(|bytes| bytes.len() <= MOST_BLOB_BYTES / 2)
-    }
-}
-
-/// The bytes of a rule that leaves all requests of its path to the frame.
-fn encode_frame(rule: &ModelRule) -> Vec<u8> {
-    let mut writing = Writing::default();
-    writing.len16(1);
-    let (conditions, origin) = (Conditions::default(), ObjectRef::new(rule.origin.kind, short(&rule.origin.key)));
-    let (policy, class) = (Policy::default(), Class::default());
-    Rule { listeners: ListenerSet::ALL, conditions, action: Action::Frame, policy, class, origin }.encode(&mut writing);
-    writing.into_bytes().unwrap_or_default()
-}
-
-fn short(key: &entry_model::Key) -> entry_model::Key {
-    let short = |text: &str| text.chars().take(253).collect();
-    entry_model::Key { namespace: short(&key.namespace), name: short(&key.name) }
-}
-
-/// What a table knows of a host.
-fn host_entry(name: &HostName, host: &Host, side: Side<'_>) -> HostEntry {
-    let (is_in_frame, _) = side.judge(name, host);
-    let mut facts = HostFacts {
-        is_everywhere: host.rules.is_empty(),
-        is_closed: host.closed,
-        is_in_frame,
-        has_certificate: host.certificate.is_some(),
-        listeners: host.rules.iter().fold(0, |bits, rule| bits | rule.listeners.bits()),
-        ..HostFacts::default()
-    };
-    for (path, _) in side.carried(name, Some(host)) {
-        match path {
-            PathRef::Exact(_) => facts.has_exact = true,
-            PathRef::Prefix(prefix) => facts.depths |= 1 << depth(prefix).min(MOST_PATH_DEPTH),
-        }
-        facts.longest_path = facts.longest_path.max(u16::try_from(path.text().len()).unwrap_or(u16::MAX));
-    }
-    HostEntry { facts, certificate: host.certificate.as_ref().map(|id| Arc::clone(&id.0)) }
-}
-
 /// Whether a rule is the same as one of other routes, whose policies may have other numbers.
 fn is_same(rule: &ModelRule, policies: &Policies, other: &ModelRule, others: &Policies) -> bool {
     let ModelRule { listeners, matches, action, policy, origin } = rule;
@@ -243,9 +37,9 @@ fn is_same(rule: &ModelRule, policies: &Policies, other: &ModelRule, others: &Po
 
 /// The paths of which rules are not the same.
 fn changed_paths<'a>(
-    old: &Carried<'a>,
+    old: &CarriedRules<'a>,
     old_side: Side<'_>,
-    new: &Carried<'a>,
+    new: &CarriedRules<'a>,
     new_side: Side<'_>,
 ) -> BTreeSet<PathRef<'a>> {
     let same = |(old, new): (&(PathRef<'_>, &ModelRule), &(PathRef<'_>, &ModelRule))| {
@@ -259,7 +53,7 @@ fn changed_paths<'a>(
 }
 
 /// The rules of some paths, by path.
-fn by_path<'a>(rules: &Carried<'a>, paths: &BTreeSet<PathRef<'a>>) -> HashMap<PathRef<'a>, Vec<&'a ModelRule>> {
+fn by_path<'a>(rules: &CarriedRules<'a>, paths: &BTreeSet<PathRef<'a>>) -> HashMap<PathRef<'a>, Vec<&'a ModelRule>> {
     let mut by_path: HashMap<_, Vec<_>> = HashMap::new();
     for (path, rule) in rules.iter().filter(|(path, _)| paths.contains(path)) {
         by_path.entry(*path).or_default().push(*rule);
@@ -384,29 +178,29 @@ impl Planner {
         (old, old_host): (Side<'_>, Option<&Host>),
         (new, new_host): (Side<'_>, Option<&Host>),
     ) {
-        let refused = new_host.map(|host| new.judge(name, host).1).unwrap_or_default();
-        self.note((Some(name), None), &refused);
+        let old_carried = old_host.map(|host| old.carried_host(name, host));
+        let new_carried = new_host.map(|host| new.carried_host(name, host));
+        self.note((Some(name), None), new_carried.as_ref().map_or(&[], |carried| &carried.refused));
         if host_parts(name).0.len() > MOST_HOST_BYTES {
             return;
         }
-        let entries = (
-            old_host.and_then(|host| host_entry(name, host, old).encode()),
-            new_host.and_then(|host| host_entry(name, host, new).encode()),
-        );
+        let [old_entry, new_entry] = [&old_carried, &new_carried].map(|carried| carried.as_ref()?.entry().encode());
         let key = Key::Host(name.clone());
-        match entries {
-            (Some(_), None) => plan.remove(&key),
-            (old, Some(new)) if old.as_ref() != Some(&new) => plan.put(&key, new),
-            _ => {}
+        match new_entry {
+            None => plan.remove(&key),
+            Some(new_entry) if old_entry.as_ref() != Some(&new_entry) => plan.put(&key, new_entry),
+            Some(_) => {}
         }
-        let (old_rules, new_rules) = (old.carried(name, old_host), new.carried(name, new_host));
+        let [old_rules, new_rules] =
+            [old_carried, new_carried].map(|carried| carried.map(|carried| carried.rules).unwrap_or_default());
         let changed = changed_paths(&old_rules, old, &new_rules, new);
         let (old_by_path, new_by_path) = (by_path(&old_rules, &changed), by_path(&new_rules, &changed));
         for path in &changed {
             let key = Key::Rules(name.clone(), path.to_path());
             let (old_rules, new_rules) = (old_by_path.get(path), new_by_path.get(path));
-            old_rules.into_iter().flatten().for_each(|rule| plan.count(rule, -1));
-            new_rules.into_iter().flatten().for_each(|rule| plan.count(rule, 1));
+            for (rules, by) in [(old_rules, -1), (new_rules, 1)] {
+                rules.into_iter().flatten().for_each(|rule| plan.count(rule, by));
+            }
             let mut too_long = Vec::new();
             match new_rules {
                 Some(rules) => {
