@@ -11,8 +11,8 @@ use std::time::Duration;
 use ceph_sys as sys;
 
 use crate::error::{Errno, Error, Result, check};
-use crate::ioctx::IoContext;
-use crate::text::{c_string, growing, separated};
+use crate::handle::Handle;
+use crate::text::{c_string, growing, separated, until_nul};
 use crate::validation::Validation;
 
 /// How to reach a cluster and as whom.
@@ -56,34 +56,6 @@ struct Inner {
     names: Mutex<HashMap<i64, String>>,
 }
 
-/// An owned `rados_t`.
-struct Handle(sys::rados_t);
-
-// SAFETY: librados documents a cluster handle as usable from any thread once it is created, and its functions lock
-// inside; nothing here depends on the thread that made it.
-unsafe impl Send for Handle {}
-// SAFETY: as above: concurrent calls on one connected handle are librados' normal use, setting and reading an option,
-// which lock its configuration, among them.
-unsafe impl Sync for Handle {}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        // `rados_shutdown` waits for the client's own threads, one of which may be the one that dropped the last
-        // reference (a completion), and for daemons that may be gone. So it never runs on the caller's thread.
-        struct Moved(sys::rados_t);
-        // SAFETY: the handle is owned and this is its last use.
-        unsafe impl Send for Moved {}
-        let moved = Moved(self.0);
-        let close = move || {
-            let moved = moved;
-            // SAFETY: created by rados_create2, shut down once, here.
-            unsafe { sys::rados_shutdown(moved.0) };
-        };
-        // A thread that cannot be had leaks the handle, which is the lesser evil.
-        let _ = std::thread::Builder::new().name("rados-shutdown".into()).spawn(close);
-    }
-}
-
 impl Settings {
     /// Settings for an entity, with five seconds to connect and ten for a monitor command.
     pub fn new(entity: impl Into<String>) -> Self {
@@ -118,30 +90,25 @@ impl Settings {
         let r = unsafe { sys::rados_conf_parse_env(handle.0, ptr::null()) };
         check("rados_conf_parse_env", || "CEPH_ARGS".into(), r)?;
         let validation = self.validate_once.then(Validation::default);
-        let mut unconnected = Unconnected { handle, entity: self.entity.clone(), validation };
         if let Some(keyring) = &self.keyring {
-            unconnected.set("keyring", &keyring.to_string_lossy())?;
+            handle.set_option("keyring", &keyring.to_string_lossy())?;
         }
-        unconnected.set("client_mount_timeout", &self.connect_timeout.as_secs().max(1).to_string())?;
-        unconnected.set("rados_mon_op_timeout", &self.monitor_timeout.as_secs().max(1).to_string())?;
+        handle.set_option("client_mount_timeout", &self.connect_timeout.as_secs().max(1).to_string())?;
+        handle.set_option("rados_mon_op_timeout", &self.monitor_timeout.as_secs().max(1).to_string())?;
         for (name, value) in &self.options {
-            unconnected.set(name, value)?;
+            handle.set_option(name, value)?;
         }
-        Ok(unconnected)
+        Ok(Unconnected { handle, entity: self.entity.clone(), validation })
     }
 }
 
 impl Unconnected {
-    fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        set_option(&self.handle, name, value)
-    }
-
     /// The value an option has now, by file, environment and default.
     ///
     /// # Errors
     /// `ENOENT` for an option that does not exist.
     pub fn option(&self, name: &str) -> Result<String> {
-        option(&self.handle, name)
+        self.handle.option(name)
     }
 
     /// Connects: finds the monitors, authenticates, and reads the maps. Blocks up to the settings' `connect_timeout`.
@@ -163,24 +130,6 @@ impl Unconnected {
             }),
         })
     }
-}
-
-fn set_option(handle: &Handle, name: &str, value: &str) -> Result<()> {
-    let (c_name, c_value) = (c_string(name)?, c_string(value)?);
-    // SAFETY: the handle is open and both strings live during the call.
-    let r = unsafe { sys::rados_conf_set(handle.0, c_name.as_ptr(), c_value.as_ptr()) };
-    check("rados_conf_set", || format!("{name}={value}"), r).map(drop)
-}
-
-fn option(handle: &Handle, name: &str) -> Result<String> {
-    let c_name = c_string(name)?;
-    let fill = |buffer: *mut c_char, length: &mut usize| {
-        // SAFETY: the buffer has `length` bytes; the function NUL-terminates what it writes.
-        let r = unsafe { sys::rados_conf_get(handle.0, c_name.as_ptr(), buffer, *length) };
-        if r == -libc::ENAMETOOLONG { -libc::ERANGE } else { r }
-    };
-    let buffer = growing(512, fill).or_else(|r| check("rados_conf_get", || name.to_owned(), r).map(|_| Vec::new()))?;
-    Ok(until_nul(&buffer))
 }
 
 /// Space of a cluster, as the monitors know it (from the manager's reports).
@@ -229,19 +178,15 @@ impl Cluster {
     /// # Errors
     /// `ENOENT` for an option that does not exist.
     pub fn option(&self, name: &str) -> Result<String> {
-        option(&self.inner.handle, name)
+        self.inner.handle.option(name)
     }
 
-    /// Sets an option for all that this connection does from now on.
-    ///
-    /// # Errors
-    /// `ENOENT` for an option that does not exist, `ENOSYS` for one that cannot be changed while connected.
-    pub(crate) fn set_option(&self, name: &str, value: &str) -> Result<()> {
-        set_option(&self.inner.handle, name, value)
-    }
-
-    pub(crate) fn validation(&self) -> Option<&Validation> {
-        self.inner.validation.as_ref()
+    /// Makes something in a pool, named by its id, with its data in the pool of a name if that is another.
+    pub(crate) fn validated<T>(&self, target: (i64, Option<&str>), make: impl FnOnce() -> Result<T>) -> Result<T> {
+        match &self.inner.validation {
+            Some(validation) => validation.once(&self.inner.handle, target, make),
+            None => make(),
+        }
     }
 
     /// Space of the whole cluster. Zero without a manager, and stale without an error when it has stopped.
@@ -378,16 +323,6 @@ impl Cluster {
         self.refresh()
     }
 
-    /// An I/O context for a pool and one of its namespaces (empty for the default one).
-    ///
-    /// # Errors
-    /// `ENOENT` when there is no such pool in the map this client has. It is looked up in that map first:
-    /// `rados_ioctx_create` itself waits without a limit for monitors that are gone when the pool is unknown.
-    pub fn io_context(&self, pool: &str, namespace: &str) -> Result<IoContext> {
-        let id = self.pool_id(pool)?;
-        IoContext::open(self, id, pool, namespace)
-    }
-
     /// Sends a command to the monitors and gives the output. The command is JSON, as `ceph --format json` sends it.
     ///
     /// # Errors
@@ -454,11 +389,6 @@ fn taken(buffer: *mut c_char, length: usize) -> Vec<u8> {
     copy
 }
 
-fn until_nul(buffer: &[u8]) -> String {
-    let end = buffer.iter().position(|byte| *byte == 0).unwrap_or(buffer.len());
-    String::from_utf8_lossy(&buffer[..end]).into_owned()
-}
-
 /// The version of librados that this process loaded, as `major.minor.extra` of the library, and of librbd.
 pub fn library_versions() -> (String, String) {
     let (mut major, mut minor, mut extra) = (0, 0, 0);
@@ -475,9 +405,4 @@ pub fn exports(function: &str) -> bool {
     let Ok(name) = CString::new(function) else { return false };
     // SAFETY: a lookup by name in what is loaded; the address is not called.
     !unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.is_null()
-}
-
-/// `Err` of the errno, for functions that give a plain code.
-pub(crate) fn failure(operation: &'static str, subject: String, r: c_int) -> Error {
-    Error::Call { operation, subject, errno: Errno(-r) }
 }

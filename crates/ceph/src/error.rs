@@ -13,3 +13,8 @@ pub(crate) fn check<T: Into<i64> + Copy>(operation: &'static str, subject: impl 
     let errno = Errno(c_int::try_from(-value).unwrap_or(libc::EIO));
     Err(Error::Call { operation, subject: subject(), errno })
 }
+
+/// `Err` of the errno, for functions that give a plain code.
+pub(crate) fn failure(operation: &'static str, subject: String, r: c_int) -> Error {
+    Error::Call { operation, subject, errno: Errno(-r) }
+}

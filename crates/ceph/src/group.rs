@@ -8,8 +8,7 @@ use ceph_sys as sys;
 use rbd_format::GroupEntry;
 use rbd_format::group::{GROUP_DIRECTORY_OBJECT, group_header_object};
 
-use crate::cluster::failure;
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, Error, Result, failure};
 use crate::image::ImageRef;
 use crate::ioctx::IoContext;
 use crate::progress::with_progress_to_the_end;

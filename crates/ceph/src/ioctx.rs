@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use ceph_sys as sys;
 
-use crate::cluster::{Cluster, failure};
-use crate::error::{Result, check};
+use crate::cluster::Cluster;
+use crate::error::{Result, check, failure};
 use crate::text::c_string;
 
 /// One pool and one of its namespaces, on a connection it keeps alive. Cheap to clone.
@@ -38,8 +38,20 @@ impl Drop for Inner {
     }
 }
 
+impl Cluster {
+    /// An I/O context for a pool and one of its namespaces (empty for the default one).
+    ///
+    /// # Errors
+    /// `ENOENT` when there is no such pool in the map this client has. It is looked up in that map first:
+    /// `rados_ioctx_create` itself waits without a limit for monitors that are gone when the pool is unknown.
+    pub fn io_context(&self, pool: &str, namespace: &str) -> Result<IoContext> {
+        let id = self.pool_id(pool)?;
+        IoContext::open(self, id, pool, namespace)
+    }
+}
+
 impl IoContext {
-    pub(crate) fn open(cluster: &Cluster, pool_id: i64, pool: &str, namespace: &str) -> Result<Self> {
+    fn open(cluster: &Cluster, pool_id: i64, pool: &str, namespace: &str) -> Result<Self> {
         let c_namespace = c_string(namespace)?;
         let raw = cluster.raw_io_context(pool_id).map_err(|r| failure("rados_ioctx_create2", pool.to_owned(), r))?;
         // SAFETY: a fresh context that nobody shares yet; the name lives during the call.
@@ -121,10 +133,7 @@ impl IoContext {
 
     /// Makes something in this pool, with its data in `data_pool` if that is another.
     pub(crate) fn validated<T>(&self, data_pool: Option<&str>, make: impl FnOnce() -> Result<T>) -> Result<T> {
-        match self.cluster().validation() {
-            Some(validation) => validation.once(self.cluster(), (self.pool_id(), data_pool), make),
-            None => make(),
-        }
+        self.cluster().validated((self.pool_id(), data_pool), make)
     }
 
     /// The applications the pool is marked for, such as `rbd`.

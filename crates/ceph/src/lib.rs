@@ -11,6 +11,7 @@ mod cluster;
 mod end;
 mod error;
 mod group;
+mod handle;
 mod image;
 mod ioctx;
 mod membership;

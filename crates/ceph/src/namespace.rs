@@ -4,8 +4,7 @@ use std::ffi::c_char;
 
 use ceph_sys as sys;
 
-use crate::cluster::failure;
-use crate::error::Result;
+use crate::error::{Result, failure};
 use crate::ioctx::IoContext;
 use crate::text::{c_string, growing, separated};
 

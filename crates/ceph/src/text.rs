@@ -56,3 +56,9 @@ pub(crate) fn growing(
         return Ok(buffer);
     }
 }
+
+/// The text of a buffer up to its first NUL byte.
+pub(crate) fn until_nul(buffer: &[u8]) -> String {
+    let end = buffer.iter().position(|byte| *byte == 0).unwrap_or(buffer.len());
+    String::from_utf8_lossy(&buffer[..end]).into_owned()
+}

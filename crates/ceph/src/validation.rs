@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-use crate::cluster::Cluster;
 use crate::error::Result;
+use crate::handle::Handle;
 
 /// The option by which librbd reads `rbd_info` of the pool before it makes an image, to see that somebody has tried whether
 /// the pool can take snapshots of images. See `ValidatePoolRequest` in Ceph's `src/librbd/image`.
@@ -30,20 +30,19 @@ impl Validation {
     /// Runs `make`, during which librbd looks at the target if it has not before.
     pub(crate) fn once<T>(
         &self,
-        cluster: &Cluster,
+        handle: &Handle,
         target: (i64, Option<&str>),
         make: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         let target = (target.0, target.1.map(str::to_owned));
         {
             let mut state = self.state();
-            let wanted =
-                *state.wanted.get_or_insert_with(|| cluster.option(OPTION).is_ok_and(|value| value != "false"));
+            let wanted = *state.wanted.get_or_insert_with(|| handle.option(OPTION).is_ok_and(|value| value != "false"));
             if !wanted || state.good.contains(&target) {
                 drop(state);
                 return make();
             }
-            cluster.set_option(OPTION, "true")?;
+            handle.set_option(OPTION, "true")?;
             state.looking += 1;
         }
         let result = make();
@@ -54,7 +53,7 @@ impl Validation {
         }
         if state.looking == 0 {
             // If not, more is looked at than need be.
-            let _ = cluster.set_option(OPTION, "false");
+            let _ = handle.set_option(OPTION, "false");
         }
         result
     }

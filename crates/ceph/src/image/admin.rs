@@ -6,8 +6,7 @@ use std::ptr;
 use ceph_sys as sys;
 
 use super::Image;
-use crate::cluster::failure;
-use crate::error::Result;
+use crate::error::{Result, failure};
 use crate::text::{c_string, growing, owned, separated};
 
 /// A client that has the image open for writing.
