@@ -12,6 +12,7 @@ mod end;
 mod error;
 mod group;
 mod handle;
+mod header_lock;
 mod image;
 mod ioctx;
 mod membership;

@@ -4,8 +4,11 @@ use std::ffi::c_int;
 use std::ptr;
 
 use ceph_sys as sys;
+use rbd_format::header::header_object;
+use rbd_format::{Snapshot, SnapshotNamespace};
 
 use crate::error::Result;
+use crate::header_lock::HeaderLock;
 use crate::image::Image;
 use crate::progress::{unwatched, with_progress, with_progress_to_the_end};
 use crate::text::{c_string, owned};
@@ -55,6 +58,14 @@ impl Image {
         }
     }
 
+    /// Whether there is a snapshot of a name, those of groups, of mirroring and in the trash left out: as RADOS has it now, not
+    /// as librbd knew it when it was last told of a change.
+    fn has_snapshot(&self, name: &str) -> Result<bool> {
+        let entries = self.io_context().omap_all(&header_object(&self.id()?), "snapshot_", None)?;
+        let mut snapshots = entries.iter().filter_map(|(_, value)| Snapshot::decode(value).ok());
+        Ok(snapshots.any(|snapshot| snapshot.namespace == SnapshotNamespace::User && snapshot.name == name))
+    }
+
     /// Switches what is read to a snapshot, or back to the head.
     ///
     /// # Errors
@@ -67,13 +78,18 @@ impl Image {
         self.check("rbd_snap_set_by_id", r).map(drop)
     }
 
-    /// Takes a snapshot.
+    /// Takes a snapshot. Of all that take one of the same name at once by this crate, on whatever host, one succeeds.
     ///
     /// # Errors
-    /// `EEXIST`; `EDQUOT` at the image's snapshot limit; `EROFS`.
+    /// `EEXIST`; `ESTALE` when others change names without end; `EDQUOT` at the image's snapshot limit; `EROFS`.
     pub fn create_snapshot(&self, name: &str) -> Result<()> {
         self.check_walkable()?;
         let c_name = c_string(name)?;
+        let _alone = HeaderLock::take(self.io_context(), &self.id()?)?;
+        // librbd itself looks at what it knew before.
+        if self.has_snapshot(name)? {
+            return self.check("rbd_snap_create2", -libc::EEXIST).map(drop);
+        }
         let r = with_progress(&unwatched, |callback, argument| {
             // SAFETY: image and name are alive; the argument lives until the call ends.
             unsafe { sys::rbd_snap_create2(self.raw(), c_name.as_ptr(), 0, callback, argument) }
@@ -104,12 +120,17 @@ impl Image {
         self.check("rbd_snap_remove_by_id", r).map(drop)
     }
 
-    /// Renames a snapshot.
+    /// Renames a snapshot. Of all that rename it at once by this crate, on whatever host, one succeeds.
     ///
     /// # Errors
-    /// `ENOENT`; `EEXIST`; `EROFS`.
+    /// `ENOENT`; `EEXIST`; `ESTALE` when others change names without end; `EROFS`.
     pub fn rename_snapshot(&self, from: &str, to: &str) -> Result<()> {
         let (c_from, c_to) = (c_string(from)?, c_string(to)?);
+        let _alone = HeaderLock::take(self.io_context(), &self.id()?)?;
+        // librbd itself looks at what it knew before, and renames by the id.
+        if !self.has_snapshot(from)? {
+            return self.check("rbd_snap_rename", -libc::ENOENT).map(drop);
+        }
         // SAFETY: image and names are alive.
         let r = unsafe { sys::rbd_snap_rename(self.raw(), c_from.as_ptr(), c_to.as_ptr()) };
         self.check("rbd_snap_rename", r).map(drop)

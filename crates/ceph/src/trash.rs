@@ -5,6 +5,7 @@ use std::ptr;
 use ceph_sys as sys;
 
 use crate::error::Result;
+use crate::header_lock::HeaderLock;
 use crate::ioctx::IoContext;
 use crate::progress::{Progress, with_progress};
 use crate::text::{c_string, owned};
@@ -24,13 +25,15 @@ pub struct TrashItem {
 }
 
 impl IoContext {
-    /// Moves an image to the trash, to be kept for `delay_seconds`.
+    /// Moves an image to the trash, to be kept for `delay_seconds`. Of all that do so or rename it at once by this crate, on
+    /// whatever host, one succeeds: by librbd alone the last one decides how long it is kept.
     ///
     /// # Errors
-    /// `ENOENT`; `EBUSY` while somebody holds its exclusive lock. An image that is only open is moved.
+    /// `ENOENT`; `ESTALE` when others change names without end; `EBUSY` while somebody holds its exclusive lock. An image that is only open is moved.
     pub fn trash_move(&self, name: &str, delay_seconds: u64) -> Result<()> {
         let c_name = c_string(name)?;
         self.check_openable_alone(name)?;
+        let _alone = self.image_id(name)?.map(|id| self.names_lock(name, &id)).transpose()?;
         // SAFETY: context and name are alive.
         let r = unsafe { sys::rbd_trash_move(self.raw(), c_name.as_ptr(), delay_seconds) };
         self.check("rbd_trash_move", name, r).map(drop)
@@ -74,12 +77,13 @@ impl IoContext {
         }
     }
 
-    /// Takes an image out of the trash, under `name`.
+    /// Takes an image out of the trash, under `name`. Of all that do so at once by this crate, on whatever host, one succeeds.
     ///
     /// # Errors
-    /// `ENOENT` for an id that is not there; `EEXIST` when the name is taken.
+    /// `ENOENT` for an id that is not there; `EEXIST` when the name is taken; `ESTALE` when others change names without end.
     pub fn trash_restore(&self, id: &str, name: &str) -> Result<()> {
         let (c_id, c_name) = (c_string(id)?, c_string(name)?);
+        let _alone = HeaderLock::take(self, id)?;
         // SAFETY: context, id and name are alive.
         let r = unsafe { sys::rbd_trash_restore(self.raw(), c_id.as_ptr(), c_name.as_ptr()) };
         self.check("rbd_trash_restore", id, r).map(drop)

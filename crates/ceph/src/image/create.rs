@@ -8,6 +8,7 @@ use rbd_format::bounds::check_striping;
 
 use super::{Image, ImageRef, walkable};
 use crate::error::{Errno, Error, Result};
+use crate::header_lock::HeaderLock;
 use crate::ioctx::IoContext;
 use crate::progress::{Progress, with_progress};
 use crate::text::c_string;
@@ -161,16 +162,30 @@ impl IoContext {
         self.validated(spec.data_pool.as_deref(), || with_free_id(&mut make))
     }
 
-    /// Renames an image within the context.
+    /// Renames an image within the context. Of all that rename it or move it to the trash at once by this crate, on whatever
+    /// host, one succeeds: librbd alone does what each of them wants, one after the other, or leaves a name that nothing lists.
     ///
     /// # Errors
-    /// `ENOENT`; `EEXIST`.
+    /// `ENOENT`; `EEXIST`; `ESTALE` when others change names without end.
     pub fn rename_image(&self, from: &str, to: &str) -> Result<()> {
         let (c_from, c_to) = (c_string(from)?, c_string(to)?);
-        self.openable_id(ImageRef::Name(from))?;
+        let id = self.openable_id(ImageRef::Name(from))?;
+        let _alone = self.names_lock(from, &id)?;
         // SAFETY: the context and both names are alive.
         let r = unsafe { sys::rbd_rename(self.raw(), c_from.as_ptr(), c_to.as_ptr()) };
         self.check("rbd_rename", from, r).map(drop)
+    }
+
+    /// Waits until nobody else changes names of an image.
+    ///
+    /// # Errors
+    /// As [`HeaderLock::take`]; `ENOENT` when the name is not the image's any more.
+    pub(crate) fn names_lock(&self, name: &str, id: &str) -> Result<Option<HeaderLock>> {
+        let lock = HeaderLock::take(self, id)?;
+        if self.image_id(name)?.as_deref() != Some(id) {
+            self.check("rbd_open", name, -libc::ENOENT)?;
+        }
+        Ok(lock)
     }
 
     /// Removes an image for good. Finishes an interrupted removal too. Cancelling leaves it half-removed.

@@ -13,6 +13,7 @@ mod osd;
 mod quota;
 mod replicas;
 mod restart;
+mod same_names;
 mod streams;
 mod stuck_pool;
 mod support;
