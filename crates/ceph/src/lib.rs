@@ -31,8 +31,8 @@ pub use end::{end_at_once, end_process};
 pub use error::{Errno, Error, Result};
 pub use group::{GroupMember, GroupSnapshot};
 pub use image::{
-    Access, Child, CopyKind, Extent, Image, ImageRef, ImageSpec, LockMode, Locker, Locks, MirrorMode, MirrorState,
-    Mirroring, Pending, Stat, Watcher,
+    Access, Child, CopyKind, Extent, Image, ImageRef, ImageSpec, LockMode, Locker, Locks, MOST_ANCESTORS, MirrorMode,
+    MirrorState, Mirroring, Pending, Stat, Watcher,
 };
 pub use ioctx::IoContext;
 pub use omap::{Entry, OmapChange, OmapPage, OmapRange, omap_values};

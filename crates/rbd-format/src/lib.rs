@@ -51,6 +51,6 @@ pub use id::is_id;
 pub use lock::LockInfo;
 pub use mirror::{MirrorImage, MirrorMode, MirrorRole, MirrorState, decode_journal_tag};
 pub use name::Name;
-pub use openable::Unopenable;
+pub use openable::{Origin, Unopenable};
 pub use snapshot::{Protection, Snapshot, SnapshotNamespace};
 pub use trash::{TrashEntry, TrashSource, TrashState};

@@ -55,10 +55,45 @@ pub enum Unopenable {
     },
 }
 
+/// The image that another takes data from: its parent, or the source of its migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// The id of its pool.
+    pub pool_id: i64,
+    /// Its namespace.
+    pub namespace: &'a Name,
+    /// Its id.
+    pub image_id: &'a str,
+    /// Whether it is the source of a migration.
+    pub is_migration: bool,
+}
+
 impl ImageHeader {
     /// The migration that librbd goes by when it opens the image.
     pub fn migration_in_force(&self) -> Option<&Migration> {
         self.migration.as_ref().filter(|_| self.features.0 & MIGRATING != 0)
+    }
+
+    /// The image that librbd opens together with this one, since it takes data from it. Without an id, that is one of format 1 or
+    /// none at all, which takes from nobody in turn.
+    pub fn origin(&self) -> Option<Origin<'_>> {
+        let source = self.migration_in_force().filter(|migration| migration.role == MigrationRole::Destination);
+        let origin = match (source, &self.parent) {
+            (Some(source), _) => Origin {
+                pool_id: source.pool_id,
+                namespace: &source.namespace,
+                image_id: &source.image_id,
+                is_migration: true,
+            },
+            (None, Some(parent)) => Origin {
+                pool_id: parent.pool_id,
+                namespace: &parent.namespace,
+                image_id: &parent.image_id,
+                is_migration: false,
+            },
+            (None, None) => return None,
+        };
+        (origin.pool_id >= 0 && !origin.image_id.is_empty()).then_some(origin)
     }
 
     /// Refuses a header with which librbd would not open the image, or not only that.

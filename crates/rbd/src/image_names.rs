@@ -7,12 +7,15 @@ use ceph::{Cluster, IoContext, OmapRange};
 use rbd_format::directory::{DIRECTORY_OBJECT, ID_PREFIX};
 use rbd_format::header::header_object;
 use rbd_format::trash::TRASH_OBJECT;
-use rbd_format::{DirectoryEntry, ImageHeader, Snapshot as RawSnapshot, TrashEntry};
+use rbd_format::{DirectoryEntry, ImageHeader, Snapshot as RawSnapshot, TrashEntry, decode_header};
 use rbd_model::fault::Fault;
 use rbd_model::image::{Named, Parent};
 use rbd_model::snapshot::Snapshot;
 
 use crate::many_pools::{at_once, deadline_for_foreign};
+
+/// How the keys of a header begin that are snapshots.
+const SNAPSHOT_PREFIX: &str = "snapshot_";
 
 /// RADOS reads in flight.
 const IN_FLIGHT: usize = 256;
@@ -32,17 +35,20 @@ pub struct ImageNames {
     pub in_trash: bool,
     /// The names of its snapshots by their ids.
     pub snapshots: HashMap<u64, String>,
+    /// The image that it takes data from itself.
+    pub origin: Option<ImageKey>,
 }
 
 impl ImageNames {
     /// Takes one entry of the three objects that name an image, by their number in [`names_in`].
     fn take(&mut self, id: &str, object: usize, key: &[u8], value: &[u8]) {
         match object {
-            0 => {
+            0 if key.starts_with(SNAPSHOT_PREFIX.as_bytes()) => {
                 if let Ok(raw) = RawSnapshot::decode(value) {
                     self.snapshots.insert(raw.id, Snapshot::from(&raw).name);
                 }
             }
+            0 => {}
             1 => {
                 if let Ok(Some(DirectoryEntry::Id { id: found, name })) = DirectoryEntry::decode(key, value)
                     && found == id
@@ -60,6 +66,12 @@ impl ImageNames {
             }
         }
     }
+}
+
+/// The image that another is opened with, by its header: its parent, or the source of its migration.
+pub fn origin_of(header: &ImageHeader) -> Option<ImageKey> {
+    let origin = header.origin()?;
+    Some((origin.pool_id, origin.namespace.to_string(), origin.image_id.to_owned()))
 }
 
 /// The parents that images with these headers have; their names are not known yet.
@@ -141,7 +153,7 @@ fn names_in(io: &IoContext, ids: &[String], until: Instant) -> (HashMap<String, 
         .iter()
         .flat_map(|id| {
             [
-                range(&header_object(id), "snapshot_".into(), 0),
+                range(&header_object(id), String::new(), 0),
                 range(DIRECTORY_OBJECT, format!("{ID_PREFIX}{id}"), 1),
                 range(TRASH_OBJECT, format!("{ID_PREFIX}{id}"), 1),
             ]
@@ -151,8 +163,13 @@ fn names_in(io: &IoContext, ids: &[String], until: Instant) -> (HashMap<String, 
     let ended = io.omaps(&ranges, IN_FLIGHT, Some(until), |index, result| {
         let id = &ids[index / 3];
         let names = known.entry(id.clone()).or_default();
-        for (key, value) in result.unwrap_or_default() {
-            names.take(id, index % 3, &key, &value);
+        let entries = result.unwrap_or_default();
+        for (key, value) in &entries {
+            names.take(id, index % 3, key, value);
+        }
+        if index % 3 == 0 {
+            let header = decode_header(entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice())));
+            names.origin = header.ok().and_then(|header| origin_of(&header));
         }
     });
     (known, ended)

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows HTTP. Errors are [faults](rbd_model::fault::Fault) that say what happened, why, and what to do.
 
+pub mod ancestors;
 pub mod check;
 pub mod children;
 pub mod clients;

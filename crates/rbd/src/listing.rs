@@ -15,6 +15,7 @@ use rbd_model::reason::Reason;
 use rbd_model::snapshot::{KRBD_SNAPSHOTS, Snapshot};
 use rbd_model::time::timestamp;
 
+use crate::ancestors::Ancestors;
 use crate::directory::{self, DirectoryPage, place_of};
 use crate::encryption;
 use crate::format_1;
@@ -109,7 +110,13 @@ pub fn headers(
         .iter()
         .zip(&headers)
         .filter_map(|(named, header)| Some((named.id.as_str(), header.as_ref()?.as_ref().ok()?)));
-    let known = Names { parents, groups, mirroring: mirroring::read(io, whole, deadline)? };
+    let mut ancestors = Ancestors::default();
+    for (id, header) in whole.clone() {
+        ancestors.insert(key_of(io, id), header);
+    }
+    ancestors.insert_named(&parents);
+    ancestors.read_missing(connection.cluster(), deadline);
+    let known = Known { parents, groups, mirroring: mirroring::read(io, whole, deadline)?, ancestors };
     let mut shown = Vec::with_capacity(images.len() + damaged.len());
     for (named, header) in images.into_iter().zip(headers) {
         match header {
@@ -148,11 +155,17 @@ enum Unread {
     Damaged(String),
 }
 
-/// What is read besides the headers, to show names for ids.
-struct Names {
+/// What is read besides the headers: names for ids, and what only other objects tell.
+struct Known {
     parents: HashMap<ImageKey, ImageNames>,
     groups: HashMap<(i64, String), String>,
     mirroring: mirroring::Known,
+    ancestors: Ancestors,
+}
+
+/// An image of a place, by its id.
+fn key_of(io: &IoContext, id: &str) -> ImageKey {
+    (io.pool_id(), io.namespace().to_owned(), id.to_owned())
 }
 
 fn decoded(result: Result<Vec<Entry>, Errno>) -> Result<ImageHeader, Unread> {
@@ -164,7 +177,7 @@ fn decoded(result: Result<Vec<Entry>, Errno>) -> Result<ImageHeader, Unread> {
         .map_err(|error| Unread::Damaged(format!("Its header is damaged: {error}.")))
 }
 
-fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHeader, known: &Names) -> Image {
+fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHeader, known: &Known) -> Image {
     let parent = header.parent.as_ref().map(|raw| shown_parent(connection.cluster(), raw, &known.parents));
     let metadata: BTreeMap<String, String> = header
         .metadata
@@ -181,7 +194,8 @@ fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHe
     });
     let damaged = known.mirroring.damaged.get(&named.id).cloned();
     let unknown = damaged.map(|reason| (UNKNOWN_MIRRORING.to_owned(), reason)).into_iter().collect();
-    let reasons = why::standing(io, header);
+    let mut reasons = why::standing(io, header);
+    reasons.extend(known.ancestors.check(&key_of(io, &named.id)).err().map(Reason::Unopenable));
     let (state, state_reason) = match &named.not_text {
         Some(name) => (ImageState::Unusable, Some(name.reason(io.pool(), io.namespace()))),
         None => state(&reasons, incomplete),

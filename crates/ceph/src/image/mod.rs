@@ -23,6 +23,7 @@ pub use admin::{Child, LockMode, Locker, Locks, Watcher};
 pub use create::{CopyKind, ImageSpec};
 pub use data::{Extent, Pending};
 pub use mirroring::{MirrorMode, MirrorState, Mirroring};
+pub use walkable::MOST_ANCESTORS;
 
 /// Whether an image is opened to be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

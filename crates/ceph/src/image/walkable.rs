@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use rbd_format::header::{MigrationRole, header_object};
+use rbd_format::header::header_object;
 use rbd_format::{DecodeError, DirectoryEntry, ImageHeader, ImageSize, Unopenable, decode_header, is_id};
 
 use super::{Image, ImageRef};
@@ -11,8 +11,8 @@ use crate::error::{Errno, Error, Result};
 use crate::ioctx::IoContext;
 use crate::omap::Entry;
 
-/// How many ancestors are followed: far more than anything can work with.
-const MOST_ANCESTORS: usize = 64;
+/// How many ancestors of an image are followed, and librbd is let follow: far more than anything can work with.
+pub const MOST_ANCESTORS: usize = 64;
 
 impl IoContext {
     /// The header of an image, read from RADOS without opening the image.
@@ -162,22 +162,14 @@ fn pool(io: &IoContext, name: &str, pool_id: i64, holds: &'static str) -> Result
 
 /// Where an image takes data from that it does not have itself: its parent, or the source of its migration.
 fn origin(io: &IoContext, name: &str, header: &ImageHeader) -> Result<Option<(IoContext, String)>> {
-    let migration = header.migration_in_force().filter(|migration| migration.role == MigrationRole::Destination);
-    let (pool_id, namespace, id, holds) = match (migration, &header.parent) {
-        (Some(source), _) => (source.pool_id, &source.namespace, &source.image_id, "the source of its migration"),
-        (None, Some(parent)) => (parent.pool_id, &parent.namespace, &parent.image_id, "its parent"),
-        (None, None) => return Ok(None),
-    };
-    // Without a pool there is no parent; without an id it is an image of format 1.
-    if pool_id < 0 || id.is_empty() {
-        return Ok(None);
-    }
-    let pool = match pool(io, name, pool_id, holds) {
+    let Some(origin) = header.origin() else { return Ok(None) };
+    let holds = if origin.is_migration { "the source of its migration" } else { "its parent" };
+    let pool = match pool(io, name, origin.pool_id, holds) {
         // Only snapshots need it any more; librbd says so when one is opened.
-        Err(Error::PoolGone { .. }) if migration.is_none() && !header.takes_from_parent() => return Ok(None),
+        Err(Error::PoolGone { .. }) if !origin.is_migration && !header.takes_from_parent() => return Ok(None),
         pool => pool?,
     };
-    Ok(Some((io.cluster().io_context(&pool, &namespace.to_string())?, id.clone())))
+    Ok(Some((io.cluster().io_context(&pool, &origin.namespace.to_string())?, origin.image_id.to_owned())))
 }
 
 impl Image {

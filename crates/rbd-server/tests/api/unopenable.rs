@@ -138,13 +138,27 @@ fn migration_that_never_goes_on_is_not_waited_for() {
 fn line_of_parents_that_has_no_end_is_refused() {
     let pool = pool();
     let pool_id = context(&pool).pool_id();
-    let headers = [make(&pool, "self"), make(&pool, "left"), make(&pool, "right")];
-    let [own, left, right] = headers.each_ref().map(|header| header.strip_prefix("rbd_header.").unwrap());
-    for (header, parent) in [(&headers[0], own), (&headers[1], right), (&headers[2], left)] {
+    let headers = ["self", "left", "right", "child"].map(|name| make(&pool, name));
+    let [own, left, right, _] = headers.each_ref().map(|header| header.strip_prefix("rbd_header.").unwrap());
+    for (header, parent) in headers.iter().zip([own, right, left, left]) {
         set(&pool, header, "parent", &parent_record(pool_id, parent, 4, 8 << 20));
     }
-    for name in ["self", "left", "right"] {
+    for name in ["self", "left", "right", "child"] {
         assert_refused(&pool, name, "image-unusable", "own ancestor");
+    }
+    // They are listed as what they are, whichever of them a page holds, and nobody else is.
+    make(&pool, "whole");
+    let mut shown: Vec<_> =
+        ["self", "left", "right", "child"].map(|name| api().get(&path(&pool, name)).unwrap().expect(200).json()).into();
+    for query in ["view=full", "view=full&prefix=child", "view=full&prefix=right"] {
+        let list = api().get(&format!("/api/v1/pools/{pool}/images?{query}")).unwrap().expect(200).json();
+        shown.extend(list["Items"].as_array().unwrap().iter().cloned());
+    }
+    assert_eq!(shown.len(), 4 + 5 + 2);
+    for image in shown {
+        let reason = image["stateReason"].as_str().unwrap_or_default();
+        let (state, says) = if image["name"] == "whole" { ("ready", "") } else { ("unusable", "own ancestor") };
+        assert!(image["state"] == state && reason.contains(says), "{image}");
     }
     // They can be removed, and cost nobody anything.
     for name in ["self", "left"] {
