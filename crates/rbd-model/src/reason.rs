@@ -1,6 +1,7 @@
 //! One state of an image that stands in the way, in words.
 
 use ceph_error::Error;
+use jiff::Timestamp;
 use rbd_format::{ImageSize, Unbounded, Unopenable};
 use serde_json::json;
 
@@ -129,6 +130,16 @@ pub enum Reason {
         /// Who.
         locks: Vec<Lock>,
     },
+    /// Ceph did not say in time whether clients have it open.
+    NotAsked,
+    /// So many clones of its snapshots need it.
+    Clones(u32),
+    /// It has so many snapshots.
+    Snapshots(usize),
+    /// It is being moved into the trash or out of it, or that was cut off.
+    Moving,
+    /// The trash keeps it until its retention ends, at this moment.
+    Retained(Timestamp),
 }
 
 impl Reason {
@@ -164,7 +175,10 @@ impl Reason {
             Self::MigrationDestination(_) => act.removes() || act == Act::DropSnapshot,
             // A group that is gone with its pool keeps nothing: the image leaves it when it is removed.
             Self::Member { pool, .. } => pool.is_some() && matches!(act, Act::Remove { .. }),
-            Self::Open { .. } => act.needs_quiet(),
+            Self::Open { .. } | Self::NotAsked => act.needs_quiet(),
+            Self::Clones(_) | Self::Snapshots(_) => matches!(act, Act::Remove { .. }),
+            Self::Moving => act.removes(),
+            Self::Retained(_) => act == Act::Remove { force: false },
             Self::Locked { .. } => act.needs_quiet() || act.needs_lock(),
         }
     }
@@ -208,6 +222,11 @@ impl Reason {
                     locks.iter().map(|lock| format!("{} at {}", lock.client, lock.address)).collect();
                 format!("is locked by {}", holders.join(", "))
             }
+            Self::NotAsked => "may be open in a client: Ceph did not say in time".to_owned(),
+            Self::Clones(count) => format!("is needed by {count} clone(s) of its snapshots"),
+            Self::Snapshots(count) => format!("has {count} snapshot(s)"),
+            Self::Moving => "is being moved into the trash or out of it, or that was cut off".to_owned(),
+            Self::Retained(until) => format!("has a retention that ends at {until}"),
         }
     }
 
@@ -223,11 +242,19 @@ impl Reason {
             Self::PoolGone(_) => Kind::PoolMissing,
             Self::NonPrimary => Kind::NotPrimary,
             Self::MigrationSource(_) | Self::MigrationDestination(_) => Kind::Migrating,
-            Self::Member { .. } | Self::Open { .. } | Self::Locked { .. } => Kind::InUse,
+            Self::Retained(_) => Kind::Conflict,
+            Self::Member { .. }
+            | Self::Open { .. }
+            | Self::Locked { .. }
+            | Self::NotAsked
+            | Self::Clones(_)
+            | Self::Snapshots(_)
+            | Self::Moving => Kind::InUse,
         }
     }
 
-    fn correction(&self) -> String {
+    /// What to do about it.
+    pub fn correction(&self) -> String {
         match self {
             Self::Unbounded(Unbounded::Size { .. }) => {
                 format!("Resize it to at most {} bytes with allowShrink, or delete it.", ImageSize::MAX)
@@ -271,6 +298,13 @@ impl Reason {
                                     with DELETE on the image's locks."
                     .to_owned()
             }
+            Self::NotAsked => "GET this image alone: then there is more time to ask.".to_owned(),
+            Self::Clones(_) => "Flatten or delete the clones first.".to_owned(),
+            Self::Snapshots(_) => {
+                "Delete the snapshots first, or delete the image with ?deleteSnapshots=true.".to_owned()
+            }
+            Self::Moving => "Wait, or restore the image.".to_owned(),
+            Self::Retained(_) => "Wait, restore the image, or delete it with ?force=true.".to_owned(),
         }
     }
 
@@ -301,6 +335,7 @@ impl Reason {
             }
             Self::Open { watchers, locks } => fault.with("watchers", members(watchers)).with("locks", members(locks)),
             Self::Locked { locks } => fault.with("locks", members(locks)),
+            Self::Retained(until) => fault.with("expiresAt", until.to_string()),
             _ => fault,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ceph::{Access, Errno, ImageRef, IoContext, OmapChange, OmapRange, omap_values};
 use jiff::Timestamp;
@@ -13,87 +13,26 @@ use rbd_format::{
     ImageHeader, SnapshotNamespace, TrashEntry, TrashSource as RawSource, TrashState as RawState, decode_header, is_id,
 };
 use rbd_model::fault::{Fault, Kind};
-use rbd_model::reason::{Act, Reason};
+use rbd_model::reason::{Act, Other, Reason};
 use rbd_model::time::timestamp;
 use rbd_model::trash::{TrashItem, TrashSource, TrashState};
 
+use crate::clients::watchers;
 use crate::found::Found;
 use crate::trash_directory::DamagedTrash;
-use crate::{group, unread, why};
+use crate::{unread, why};
 
 /// RADOS reads in flight.
 const IN_FLIGHT: usize = 256;
 
+/// What images in the trash are there for, in the end. What `force` passes over is looked at apart.
+const REMOVAL: Act = Act::Remove { force: true };
+
+/// How long the name of a group is waited for; after that its id stands for it.
+const NAMING: Duration = Duration::from_secs(2);
+
 /// Images opened at once, to see who else has them open.
 const OPENED_AT_ONCE: usize = 16;
-
-/// What keeps an image in the trash from being removed for good.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Obstacle {
-    /// Its header says that librbd cannot or may not remove it: what it is, and what to do.
-    Standing(String, String),
-    /// A migration reads from it.
-    Migration,
-    /// So many clones of its snapshots need it.
-    Clones(u32),
-    /// It has so many snapshots.
-    Snapshots(usize),
-    /// It is in a group.
-    Group,
-    /// It is being moved in or out.
-    Moving,
-    /// Clients have it open.
-    Open(Vec<String>),
-    /// Who has it open was not looked at in time.
-    Unseen,
-    /// Its retention has not ended.
-    Retained(Timestamp),
-}
-
-impl Obstacle {
-    /// Whether `force` removes the image all the same.
-    pub fn yields_to_force(&self) -> bool {
-        matches!(self, Self::Retained(_))
-    }
-}
-
-impl Obstacle {
-    /// What it is.
-    pub fn what(&self) -> String {
-        match self {
-            Self::Standing(what, _) => format!("The image {what}"),
-            Self::Migration => "The image is the source of a migration".to_owned(),
-            Self::Clones(count) => format!("{count} clone(s) of its snapshots need it"),
-            Self::Snapshots(count) => format!("The image has {count} snapshot(s)"),
-            Self::Group => "The image is in a group".to_owned(),
-            Self::Moving => "The image is being moved into the trash or out of it, or that was cut off".to_owned(),
-            Self::Open(clients) => format!("The image is open elsewhere, by {}", clients.join(", ")),
-            Self::Unseen => "Ceph did not say in time whether a client has the image open".to_owned(),
-            Self::Retained(until) => format!("The retention of the image ends at {until}"),
-        }
-    }
-
-    /// What to do about it.
-    pub fn advice(&self) -> &str {
-        match self {
-            Self::Standing(_, advice) => advice,
-            Self::Migration => "commit or abort that with `rbd migration` first.",
-            Self::Clones(_) => "flatten or delete them first.",
-            Self::Snapshots(_) => "DELETE its snapshots first, or DELETE it with ?deleteSnapshots=true.",
-            Self::Group => "take it out of the group first.",
-            Self::Moving => "wait, or restore it.",
-            Self::Open(_) => "close it there; the watch of a client that died ends after about 31 s.",
-            Self::Unseen => "GET this image alone to ask again.",
-            Self::Retained(_) => "force its removal, or wait.",
-        }
-    }
-}
-
-impl std::fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.what(), self.advice())
-    }
-}
 
 /// An image in the trash as RADOS has it.
 #[derive(Debug, Clone)]
@@ -130,53 +69,42 @@ impl InTrash {
         }
     }
 
-    /// What keeps it, as far as its entry and its header tell.
-    pub fn obstacle(&self, io: &IoContext, now: Timestamp) -> Option<Obstacle> {
-        let clones: u32 =
-            self.header.as_ref().map_or(0, |header| header.snapshots.iter().map(|raw| raw.child_count).sum());
-        let snapshots = self.header.as_ref().map_or(0, |header| header.snapshots.len());
-        let migrating = self.header.as_ref().is_some_and(|header| header.migration.is_some());
-        let expires_at = timestamp(self.entry.deferment_end).filter(|expires_at| *expires_at > now);
-        if let Some(standing) = self.standing(io) {
-            return Some(standing);
+    /// What keeps it from being removed for good, as far as its entry and its header tell.
+    pub fn obstacle(&self, io: &IoContext, now: Timestamp) -> Option<Reason> {
+        let removing = self.state() == TrashState::Removing;
+        let standing = self.header.as_ref().map(|header| why::standing(io, header)).unwrap_or_default();
+        let keeps = |reason: &Reason| {
+            // What was begun is finished, but where that ends the process.
+            reason.keeps(REMOVAL) && (!removing || matches!(reason, Reason::Unbounded(_) | Reason::Unopenable(_)))
+        };
+        if let (Some(reason), Some(header)) = (standing.into_iter().find(keeps), &self.header) {
+            return Some(why::named(io, header, reason, Instant::now() + NAMING));
         }
-        if self.state() == TrashState::Removing {
+        if removing {
             return None;
         }
-        if self.entry.source == RawSource::Migration || migrating {
-            Some(Obstacle::Migration)
-        } else if self.group_pool().is_some_and(|id| !group::pool_is_gone(io, id)) {
-            Some(Obstacle::Group)
+        let snapshots = self.header.as_ref().map_or(&[][..], |header| &header.snapshots);
+        let clones: u32 = snapshots.iter().map(|raw| raw.child_count).sum();
+        if self.entry.source == RawSource::Migration {
+            Some(Reason::MigrationSource(Other { subject: "another image".to_owned(), state: "under way" }))
         } else if clones > 0 {
-            Some(Obstacle::Clones(clones))
-        } else if snapshots > 0 {
-            Some(Obstacle::Snapshots(snapshots))
+            Some(Reason::Clones(clones))
+        } else if !snapshots.is_empty() {
+            Some(Reason::Snapshots(snapshots.len()))
         } else if self.state() != TrashState::Trashed {
-            Some(Obstacle::Moving)
+            Some(Reason::Moving)
         } else {
-            expires_at.map(Obstacle::Retained)
+            self.retained(now)
         }
     }
 
-    fn group_pool(&self) -> Option<i64> {
-        Some(self.header.as_ref()?.group.as_ref()?.pool_id)
-    }
-
-    /// What its header says that librbd fails on, or refuses. Groups and sources of migrations have words of their own here.
-    fn standing(&self, io: &IoContext) -> Option<Obstacle> {
-        let removing = self.state() == TrashState::Removing;
-        let reason = why::standing(io, self.header.as_ref()?).into_iter().find(|reason| match reason {
-            Reason::Member { .. } | Reason::MigrationSource(_) => false,
-            // What was begun is finished, but where that ends the process.
-            Reason::Unbounded(_) | Reason::Unopenable(_) => reason.keeps(Act::Remove { force: true }),
-            reason => !removing && reason.keeps(Act::Remove { force: true }),
-        })?;
-        let advice = reason.fault(&self.entry.name.to_string()).advice().unwrap_or_default().to_owned();
-        Some(Obstacle::Standing(reason.text(), advice))
+    /// The retention, while it lasts.
+    fn retained(&self, now: Timestamp) -> Option<Reason> {
+        timestamp(self.entry.deferment_end).filter(|until| *until > now).map(Reason::Retained)
     }
 
     /// The image as the API shows it.
-    fn shown(&self, io: &IoContext, obstacle: Option<&Obstacle>) -> TrashItem {
+    fn shown(&self, io: &IoContext, obstacle: Option<&Reason>) -> TrashItem {
         let entry = &self.entry;
         TrashItem {
             id: entry.image_id.clone(),
@@ -198,7 +126,7 @@ impl InTrash {
             deleted_at: timestamp(entry.deleted),
             expires_at: timestamp(entry.deferment_end),
             removable: obstacle.is_none(),
-            not_removable_reason: obstacle.map(ToString::to_string),
+            not_removable_reason: obstacle.map(in_words),
         }
     }
 
@@ -231,34 +159,43 @@ fn shown_damaged(io: &IoContext, entry: &DamagedTrash) -> TrashItem {
     }
 }
 
-/// Who has an image open for writing, as `address (client)`; nobody when it is gone.
+/// What keeps an image in the trash, and what to do about it.
+pub fn in_words(obstacle: &Reason) -> String {
+    let advice = match obstacle {
+        // To insist does not help there.
+        Reason::Open { .. } => {
+            "Close the image there; the watch of a client that died ends after about 31 s.".to_owned()
+        }
+        obstacle => obstacle.correction(),
+    };
+    format!("The image {}. {advice}", obstacle.text())
+}
+
+/// Who has an image open for writing; nobody when it is gone.
 ///
 /// # Errors
 /// What librbd gives.
-pub fn clients(io: &IoContext, image_id: &str) -> ceph::Result<Vec<String>> {
-    let listed = io.open_image(ImageRef::Id(image_id), None, Access::ReadOnly).and_then(|image| image.watchers());
-    match listed {
-        Err(error) if error.is(Errno::ENOENT) => Ok(Vec::new()),
-        listed => Ok(listed?.iter().map(|one| format!("{} (client.{})", one.address, one.client_id)).collect()),
-    }
+pub fn open_elsewhere(io: &IoContext, image_id: &str) -> Result<Option<Reason>, Fault> {
+    let watchers = match io.open_image(ImageRef::Id(image_id), None, Access::ReadOnly) {
+        Err(error) if error.is(Errno::ENOENT) => return Ok(None),
+        image => watchers(&image?)?,
+    };
+    Ok((!watchers.is_empty()).then(|| Reason::Open { watchers, locks: Vec::new() }))
 }
 
 /// What keeps an image, clients that have it open among it.
-fn any_obstacle(io: &IoContext, image: &InTrash, now: Timestamp) -> Option<Obstacle> {
+fn any_obstacle(io: &IoContext, image: &InTrash, now: Timestamp) -> Option<Reason> {
     let known = image.obstacle(io, now);
-    if known.is_none() && image.state() == TrashState::Removing {
-        return None;
+    if known.is_some() || image.state() == TrashState::Removing {
+        return known;
     }
-    known.or_else(|| match clients(io, &image.entry.image_id) {
-        Ok(clients) => (!clients.is_empty()).then_some(Obstacle::Open(clients)),
-        // One that cannot be opened has nobody who could have it open.
-        Err(_) => None,
-    })
+    // One that cannot be opened has nobody who could have it open.
+    open_elsewhere(io, &image.entry.image_id).ok().flatten()
 }
 
 /// The obstacles of many images, some opened at once. What is not looked at in time counts as open.
-fn obstacles(io: &IoContext, images: &[InTrash], now: Timestamp, until: Instant) -> Vec<Option<Obstacle>> {
-    let found = Mutex::new(vec![Some(Obstacle::Unseen); images.len()]);
+fn obstacles(io: &IoContext, images: &[InTrash], now: Timestamp, until: Instant) -> Vec<Option<Reason>> {
+    let found = Mutex::new(vec![Some(Reason::NotAsked); images.len()]);
     let next = AtomicUsize::new(0);
     let look = || {
         loop {
@@ -423,28 +360,19 @@ pub fn drop_impossible(io: &IoContext, deadline: Instant) -> Result<(), Fault> {
 /// are not: their watches may be those of the dead, which the removal outwaits.
 ///
 /// # Errors
-/// `conflict` before its retention is over; `in-use` with what keeps it.
+/// `conflict` before its retention is over; what keeps it, as [`Reason::fault`] says it.
 pub fn refuse_kept(io: &IoContext, image: &InTrash, force: bool, delete_snapshots: bool) -> Result<(), Fault> {
-    let Some(obstacle) = image.obstacle(io, Timestamp::now()) else { return Ok(()) };
-    let name = image.entry.name.to_string();
-    let retained = timestamp(image.entry.deferment_end).filter(|until| *until > Timestamp::now() && !force);
-    if let Some(until) = retained {
-        return Err(Fault::new(Kind::Conflict, format!("The trash keeps the image until {until}."))
-            .correction("Wait, restore it, or repeat with ?force=true.")
-            .with("expiresAt", until.to_string()));
+    let now = Timestamp::now();
+    let subject = format!("Image {:?} in the trash", image.entry.name.to_string());
+    // Said first: it is what whoever put it there wanted.
+    if let Some(retained) = image.retained(now).filter(|_| !force) {
+        return Err(retained.fault_of(&subject));
     }
-    if obstacle.yields_to_force()
-        || (delete_snapshots && matches!(obstacle, Obstacle::Snapshots(_) | Obstacle::Clones(_)))
-    {
+    let Some(obstacle) = image.obstacle(io, now).filter(|obstacle| obstacle.keeps(Act::Remove { force })) else {
+        return Ok(());
+    };
+    if delete_snapshots && matches!(obstacle, Reason::Snapshots(_) | Reason::Clones(_)) {
         return Ok(());
     }
-    Err(Fault::new(Kind::InUse, format!("Image {name:?} in the trash cannot be removed for good."))
-        .cause(format!("{}.", obstacle.what()))
-        .correction(capitalised(obstacle.advice()))
-        .with("snapshots", image.snapshot_names().unwrap_or_default()))
-}
-
-fn capitalised(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    Err(obstacle.fault_of(&subject).with("snapshots", image.snapshot_names().unwrap_or_default()))
 }

@@ -7,5 +7,5 @@
 mod ask;
 mod standing;
 
-pub use ask::{before, clients, explain, obstacle, ready_for};
+pub use ask::{before, clients, explain, named, obstacle, ready_for};
 pub use standing::{migration_state, standing};

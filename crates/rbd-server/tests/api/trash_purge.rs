@@ -73,7 +73,7 @@ fn every_image_that_stays_is_named_with_its_reason() {
         .collect();
     assert_eq!(found, BTreeSet::from([("one", true), ("two", true), ("open", false)]), "{purged}");
     assert_eq!(purged["problem"]["removed"], 1, "{purged}");
-    assert!(failures.iter().any(|one| one["reason"].as_str().unwrap().contains("open elsewhere")), "{purged}");
+    assert!(failures.iter().any(|one| one["reason"].as_str().unwrap().contains("is open in 1 client(s)")), "{purged}");
     assert_eq!(names(&pool), BTreeSet::from(["one", "two", "open"].map(str::to_owned)));
     opened.close().unwrap();
 }
@@ -110,7 +110,9 @@ fn only_what_can_be_removed_is_said_to_be() {
     for name in ["grouped", "open"] {
         to_trash(&pool, name);
     }
-    for (name, reason) in [("grouped", "in a group"), ("moved", "migration"), ("open", "open elsewhere")] {
+    for (name, reason) in
+        [("grouped", "in the group \"g\""), ("moved", "migration"), ("open", "is open in 1 client(s)")]
+    {
         let listed = trashed(&pool, name);
         assert_eq!(listed["removable"], false, "{listed}");
         assert!(listed["notRemovableReason"].as_str().unwrap().contains(reason), "{listed}");
@@ -120,10 +122,10 @@ fn only_what_can_be_removed_is_said_to_be() {
     opened.close().unwrap();
     assert_eq!(trashed(&pool, "open")["removable"], true);
     // What is known beforehand is said at once, not by an operation that fails.
-    for name in ["grouped", "moved"] {
+    for (name, kind) in [("grouped", "in-use"), ("moved", "migrating")] {
         let id = trashed(&pool, name)["id"].as_str().unwrap().to_owned();
         let refused = api().delete(&format!("/api/v1/pools/{pool}/trash/{id}?force=true")).unwrap().expect(409);
-        assert_eq!(refused.problem(), "in-use", "{}", refused.text());
+        assert_eq!(refused.problem(), kind, "{}", refused.text());
     }
 }
 

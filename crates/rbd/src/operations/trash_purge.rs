@@ -106,7 +106,7 @@ impl Purge {
         };
         // What its header tells need not be found out by librbd, which would open it and ask for its lock.
         if let Some(obstacle) = image.obstacle(io, Timestamp::now()) {
-            self.failures.insert(id.clone(), failure(obstacle.to_string(), None));
+            self.failures.insert(id.clone(), failure(trash::in_words(&obstacle), None));
             return Ok(());
         }
         let unwatched = |_, _| if signals.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
@@ -149,10 +149,8 @@ impl Purge {
 
 /// Why librbd refused to remove an image that its header lets go.
 fn reason(io: &IoContext, image: &InTrash, error: &ceph::Error) -> String {
-    match trash::clients(io, &image.entry.image_id) {
-        Ok(clients) if error.is(Errno::EBUSY) && !clients.is_empty() => trash::Obstacle::Open(clients).to_string(),
-        _ => error.to_string(),
-    }
+    let open = if error.is(Errno::EBUSY) { trash::open_elsewhere(io, &image.entry.image_id) } else { Ok(None) };
+    open.ok().flatten().map_or_else(|| error.to_string(), |open| trash::in_words(&open))
 }
 
 fn cancelled() -> Fault {

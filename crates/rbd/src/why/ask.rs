@@ -109,7 +109,7 @@ fn locked(image: &Image) -> Result<Option<Reason>, Fault> {
 }
 
 /// The reason with the name of the group in it.
-fn named(io: &IoContext, header: &ImageHeader, reason: Reason, deadline: Instant) -> Reason {
+pub fn named(io: &IoContext, header: &ImageHeader, reason: Reason, deadline: Instant) -> Reason {
     let (Reason::Member { pool, group }, Some(member)) = (&reason, &header.group) else { return reason };
     let name = pool.as_deref().and_then(|pool| group_name(io, pool, &member.group_id, deadline));
     Reason::Member { pool: pool.clone(), group: name.unwrap_or_else(|| group.clone()) }
@@ -178,6 +178,8 @@ fn reason(io: &IoContext, header: &ImageHeader, id: &str, errno: Errno, deadline
         Reason::MigrationDestination(_) => errno == Errno::EBUSY,
         Reason::Member { .. } => errno == Errno::EMLINK,
         Reason::Open { .. } | Reason::Locked { .. } => matches!(errno, Errno::EBUSY | Errno::EROFS | Errno::EAGAIN),
+        // Said of images in the trash, by their entries there.
+        Reason::NotAsked | Reason::Clones(_) | Reason::Snapshots(_) | Reason::Moving | Reason::Retained(_) => false,
     };
     if let Some(reason) = standing(io, header).into_iter().find(explains) {
         return Some(reason);
