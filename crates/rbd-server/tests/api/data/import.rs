@@ -151,7 +151,7 @@ fn deleted(path: &str) {
         if answer.status < 300 {
             break;
         }
-        assert!(answer.status == 409 && started.elapsed() < Duration::from_secs(45), "{}", answer.text());
+        assert!(answer.status == 409 && started.elapsed() < Duration::from_secs(90), "{}", answer.text());
         std::thread::sleep(Duration::from_millis(200));
     }
     let started = Instant::now();
