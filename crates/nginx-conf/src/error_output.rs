@@ -18,7 +18,7 @@ fn failures(error: &str) -> impl Iterator<Item = &str> {
     error.lines().filter(|line| LEVELS.iter().any(|level| line.contains(level)))
 }
 
-/// Why nginx refused, as it is told to others: its first error_output without time, process, and the directories of this machine.
+/// Why nginx refused, as it is told to others: its first message without time, process, and the directories of this machine.
 pub fn reason_of_error(error: &str) -> String {
     // What ended it before it could complain says so in its own way.
     let any = || error.lines().find(|line| !line.trim().is_empty());
