@@ -93,7 +93,7 @@ const NOT_IN_CASES: [&str; 19] = [
     " replace={Word(pattern.text())} by={Word(template)}",
     "status {status}",
     // nginx has to refuse something, or a Secret to change while it is served.
-    "{words(text)}. Nothing of it is served, all else is; correct it, and it is tried again",
+    "{abridged_output(text)}. Nothing of it is served, all else is; correct it, and it is tried again",
     "{words}. Until it can, the certificate that it held before is served, which a restart of the entry forgets",
     // A flag says otherwise in the case of all findings.
     "{message}. The hosts are served over HTTP only, without redirect",
@@ -102,8 +102,8 @@ const NOT_IN_CASES: [&str; 19] = [
     // Many or large objects.
     "And {more} more findings, which are told when there are fewer; correct these first",
     "the chain in tls.crt is longer than {LARGEST/1024} KiB; keep what clients need",
-    "The host {quoted(&name.to_string())} serves proofs only. {message}",
-    "with those that a host for proofs has from the wildcard above it or from all hosts,",
+    "The host {quoted(&name.to_string())} serves ACME challenges only. {message}",
+    "with those that a host for ACME challenges has from the wildcard above it or from all hosts,",
     "the rules of one namespace, {what}",
     // What reads an object refuses it before.
     "The port 0 cannot be reached; write one from 1 to 65535",

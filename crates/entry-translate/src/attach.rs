@@ -8,27 +8,27 @@ use entry_model::{
 };
 
 use crate::TranslateSettings;
-use crate::draft::{Draft, words};
+use crate::verdict_draft::{VerdictDraft, abridged_output};
 
 /// How old an object is among others: when it was made, and its index. Of those that ask for the same, the lowest gets it.
-pub type Age = (i64, usize);
+pub type Seniority = (i64, usize);
 
 /// An object that asks for routes.
 #[derive(Debug)]
-pub struct Attached<'a> {
+pub struct AttachedObject<'a> {
     pub object: ObjectRef,
-    pub source: Source<'a>,
-    pub draft: Draft,
+    pub source: RouteObject<'a>,
+    pub draft: VerdictDraft,
 }
 
 /// An object of a kind that can ask for routes.
 #[derive(Debug, Clone, Copy)]
-pub enum Source<'a> {
+pub enum RouteObject<'a> {
     Service(&'a Arc<Service>),
     Ingress(&'a Arc<Ingress>),
 }
 
-impl<'a> Source<'a> {
+impl<'a> RouteObject<'a> {
     pub fn meta(self) -> &'a Meta {
         match self {
             Self::Service(service) => &service.meta,
@@ -37,7 +37,7 @@ impl<'a> Source<'a> {
     }
 }
 
-impl Source<'_> {
+impl RouteObject<'_> {
     /// Whether it declares TLS.
     pub fn brings_certificate(self) -> bool {
         matches!(self, Self::Ingress(ingress) if !ingress.tls.is_empty())
@@ -70,15 +70,20 @@ impl Source<'_> {
     }
 }
 
+/// The namespace of an object that asks.
+pub fn namespace_of<'a>(attached: &[AttachedObject<'a>], owner: Seniority) -> &'a str {
+    &attached[owner.1].source.meta().namespace
+}
+
 /// The Services with the label and the Ingresses of our classes, by kind, namespace and name: in the order in which a
 /// snapshot holds them, which is kind to caches.
-pub fn attach<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> Vec<Attached<'a>> {
+pub fn attached_objects<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> Vec<AttachedObject<'a>> {
     let put_aside = |object: &ObjectRef| is_aside(snapshot, settings, object);
     all(snapshot, settings).filter(|attached| !put_aside(&attached.object)).collect()
 }
 
 /// The same, of those that are put aside: they take part in nothing, and what their namespace has stays with it.
-pub fn aside<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> Vec<Attached<'a>> {
+pub fn objects_set_aside<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> Vec<AttachedObject<'a>> {
     if settings.quarantine.is_empty() && snapshot.unreadable.is_empty() {
         return Vec::new();
     }
@@ -91,7 +96,7 @@ fn is_aside(snapshot: &Snapshot, settings: &TranslateSettings, object: &ObjectRe
     settings.quarantine.contains_key(object) || snapshot.unreadable.contains_key(object)
 }
 
-fn all<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> impl Iterator<Item = Attached<'a>> {
+fn all<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> impl Iterator<Item = AttachedObject<'a>> {
     let (label, value) = &settings.service_selector;
     let services = snapshot.services.iter().filter(move |(_, service)| service.meta.labels.get(label) == Some(value));
     let classes = || snapshot.classes.values().filter(|class| class.controller == settings.controller);
@@ -102,40 +107,47 @@ fn all<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> impl Iterato
         .iter()
         .filter(move |(_, ingress)| ingress.class.as_deref().map_or(without_class, |class| names.contains(class)));
 
-    let attached = |kind, key: &Arc<Key>, source| Attached {
+    let attached = |kind, key: &Arc<Key>, source| AttachedObject {
         object: ObjectRef { kind, key: Arc::clone(key) },
         source,
-        draft: Draft::default(),
+        draft: VerdictDraft::default(),
     };
-    let services = services.map(move |(key, service)| attached(Kind::Service, key, Source::Service(service)));
-    let ingresses = ingresses.map(move |(key, ingress)| attached(Kind::Ingress, key, Source::Ingress(ingress)));
+    let services = services.map(move |(key, service)| attached(Kind::Service, key, RouteObject::Service(service)));
+    let ingresses = ingresses.map(move |(key, ingress)| attached(Kind::Ingress, key, RouteObject::Ingress(ingress)));
     services.chain(ingresses)
 }
 
 /// The verdicts on what took part, and on what could not.
-pub fn verdicts(attached: Vec<Attached<'_>>, snapshot: &Snapshot, settings: &TranslateSettings) -> Verdicts {
-    let finished = attached.into_iter().map(|Attached { object, source, draft }| {
+pub fn verdicts(attached: Vec<AttachedObject<'_>>, snapshot: &Snapshot, settings: &TranslateSettings) -> Verdicts {
+    let finished = attached.into_iter().map(|AttachedObject { object, source, draft }| {
         let generation = source.meta().generation;
         (object, draft.verdict(generation))
     });
     let mut verdicts: Verdicts = finished.collect();
     let refused = |reason, message: String, generation| {
-        let mut draft = Draft::default();
-        draft.lose(&FieldPath::OBJECT, reason, message);
+        let mut draft = VerdictDraft::default();
+        draft.report_loss(&FieldPath::OBJECT, reason, message);
         draft.verdict(generation)
     };
     for (object, (reason, text)) in &settings.quarantine {
-        let message =
-            format!("{}. Nothing of it is served, all else is; correct it, and it is tried again", words(text));
+        let message = format!(
+            "{}. Nothing of it is served, all else is; correct it, and it is tried again",
+            abridged_output(text)
+        );
         let generation = snapshot.get(object).map_or(0, |object| object.meta().generation);
         verdicts.insert(object.clone(), refused(*reason, message, generation));
     }
     for (object, text) in &snapshot.unreadable {
         let message = match object.kind {
             // Of a file, what was good before may be served; its words say so.
-            Kind::Manifest => format!("The manifest cannot be read: {}. All else is served; correct it", words(text)),
+            Kind::Manifest => {
+                format!("The manifest cannot be read: {}. All else is served; correct it", abridged_output(text))
+            }
             _ => {
-                format!("The object cannot be read: {}. Nothing of it is served, all else is; correct it", words(text))
+                format!(
+                    "The object cannot be read: {}. Nothing of it is served, all else is; correct it",
+                    abridged_output(text)
+                )
             }
         };
         verdicts.insert(object.clone(), refused(Reason::Invalid, message, 0));

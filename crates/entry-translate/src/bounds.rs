@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use entry_model::{Holdings, HostName, Match, Reason};
 
-use crate::attach::{Age, Attached};
+use crate::attach::{AttachedObject, Seniority, namespace_of};
 use crate::claim::Claim;
+use crate::claim_site::ClaimSite;
 use crate::contest::{Contender, Contest};
-use crate::owners::{keep_rules, namespace_of};
-use crate::site::Site;
-use crate::unit::Unit;
+use crate::host_or_segment::HostOrSegment;
 
 /// How much of one thing is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,12 +60,12 @@ impl Bounds {
 const LONG: usize = 256;
 
 /// What a rule counts.
-pub fn weight(matches: &Match) -> usize {
+pub fn rule_weight(matches: &Match) -> usize {
     1 + matches.path.text().len() / LONG
 }
 
 /// What is over a bound, in a sentence, and what becomes of it.
-pub fn exceeded(what: &str, most: usize, flag: &str) -> String {
+pub fn exceeded_message(what: &str, most: usize, flag: &str) -> String {
     format!(
         "Of {what} at most {most} are served ({flag}), and others were first, so this is not served and they are; remove some, or \
          ask the operator of the entry for more"
@@ -74,8 +73,8 @@ pub fn exceeded(what: &str, most: usize, flag: &str) -> String {
 }
 
 /// Takes from what is asked for whatever is over a bound, and tells who asked.
-pub fn apply(bounds: &Bounds, held: &[Arc<Holdings>], asked: &mut Contest<'_>, attached: &mut [Attached<'_>]) {
-    if fits(bounds, &asked.rules, attached) {
+pub fn enforce(bounds: &Bounds, held: &[Arc<Holdings>], asked: &mut Contest<'_>, attached: &mut [AttachedObject<'_>]) {
+    if all_fit(bounds, &asked.rules, attached) {
         return;
     }
     let mut keep = vec![true; asked.rules.len()];
@@ -84,20 +83,20 @@ pub fn apply(bounds: &Bounds, held: &[Arc<Holdings>], asked: &mut Contest<'_>, a
         let Contender { claim, owner, .. } = asked.rules[index];
         if let Err((site, message)) = counts.take(claim, namespace_of(attached, owner)) {
             keep[index] = false;
-            attached[owner.1].draft.lose(&site, Reason::BoundExceeded, message);
+            attached[owner.1].draft.report_loss(&site, Reason::BoundExceeded, message);
         }
     }
-    keep_rules(asked, &keep, attached);
+    asked.keep_rules(&keep, attached);
 }
 
 /// Whether it is so little that no bound can be reached: each rule may be a host.
-fn fits(bounds: &Bounds, rules: &[Contender<'_>], attached: &[Attached<'_>]) -> bool {
+fn all_fit(bounds: &Bounds, rules: &[Contender<'_>], attached: &[AttachedObject<'_>]) -> bool {
     let has_patterns = rules.iter().any(|contender| contender.claim.host.is_wildcard());
     let least = |of: fn(&Bound) -> usize| {
         let patterns = if has_patterns { of(&bounds.patterns) } else { usize::MAX };
         of(&bounds.hosts).min(of(&bounds.rules)).min(patterns)
     };
-    let all: usize = rules.iter().map(|contender| weight(&contender.claim.matches)).sum();
+    let all: usize = rules.iter().map(|contender| rule_weight(&contender.claim.matches)).sum();
     if all <= least(|bound| bound.namespace.min(bound.all)) {
         return true;
     }
@@ -105,7 +104,7 @@ fn fits(bounds: &Bounds, rules: &[Contender<'_>], attached: &[Attached<'_>]) -> 
     let mut each: HashMap<&str, usize> = HashMap::new();
     // Objects stand by their namespaces, so one look is enough for many rules.
     for run in rules.chunk_by(|a, b| namespace_of(attached, a.owner) == namespace_of(attached, b.owner)) {
-        let weights = run.iter().map(|contender| weight(&contender.claim.matches));
+        let weights = run.iter().map(|contender| rule_weight(&contender.claim.matches));
         *each.entry(namespace_of(attached, run[0].owner)).or_default() += weights.sum::<usize>();
     }
     all <= least(|bound| bound.all) && each.values().all(|count| *count <= most)
@@ -113,8 +112,8 @@ fn fits(bounds: &Bounds, rules: &[Contender<'_>], attached: &[Attached<'_>]) -> 
 
 /// The rules from the oldest claim to the newest. What is held since earlier, as much of a namespace as was served then, is
 /// older than all else, whatever its object's age.
-fn by_age(held: &[Arc<Holdings>], rules: &[Contender<'_>], attached: &[Attached<'_>]) -> Vec<usize> {
-    let mut order: Vec<(bool, Age, usize)> =
+fn by_age(held: &[Arc<Holdings>], rules: &[Contender<'_>], attached: &[AttachedObject<'_>]) -> Vec<usize> {
+    let mut order: Vec<(bool, Seniority, usize)> =
         rules.iter().enumerate().map(|(index, contender)| (true, contender.owner, index)).collect();
     order.sort_unstable();
     if held.iter().any(|holdings| !holdings.is_empty()) {
@@ -122,13 +121,14 @@ fn by_age(held: &[Arc<Holdings>], rules: &[Contender<'_>], attached: &[Attached<
         let mut seen = HashSet::new();
         for (new, owner, index) in &mut order {
             let claim = rules[*index].claim;
-            let (key, namespace) = (Unit::of(&claim.host, &claim.matches.path).key(), namespace_of(attached, *owner));
+            let (key, namespace) =
+                (HostOrSegment::of(&claim.host, &claim.matches.path).key(), namespace_of(attached, *owner));
             if !seen.insert((namespace, &claim.host, &claim.matches)) {
                 // It counts once.
                 continue;
             }
             let of = held.iter().find(|holdings| holdings.holder(&key) == Some(namespace));
-            let (count, weight) = (counted.entry(namespace).or_default(), weight(&claim.matches));
+            let (count, weight) = (counted.entry(namespace).or_default(), rule_weight(&claim.matches));
             *new = of.is_none_or(|holdings| *count + weight > holdings.rules(namespace));
             *count += if *new { 0 } else { weight };
         }
@@ -158,7 +158,7 @@ impl<'a, 'b> Counts<'a, 'b> {
     ///
     /// # Errors
     /// There is none: for which field, and the sentence.
-    fn take(&mut self, claim: &'b Claim, namespace: &'a str) -> Result<(), (Site, String)> {
+    fn take(&mut self, claim: &'b Claim, namespace: &'a str) -> Result<(), (ClaimSite, String)> {
         let host = &claim.host;
         let rule = (namespace, host, Some(&claim.matches));
         if self.seen.contains(&rule) {
@@ -166,15 +166,17 @@ impl<'a, 'b> Counts<'a, 'b> {
         }
         let new = *host != HostName::Any && !self.seen.contains(&(namespace, host, None));
         let pattern = new && host.is_wildcard();
-        let (hosts, patterns, rules) = (usize::from(new), usize::from(pattern), weight(&claim.matches));
+        let (hosts, patterns, rules) = (usize::from(new), usize::from(pattern), rule_weight(&claim.matches));
         let (Bounds { hosts: most_hosts, patterns: most_patterns, rules: most_rules, .. }, all) =
             (self.bounds, &mut self.all);
         let own = self.of.entry(namespace).or_default();
         let of_host = if *host == HostName::Any { claim.site } else { claim.site.host() };
-        room("hosts", "hosts", most_hosts, (own.hosts, all.hosts), hosts).map_err(|message| (of_host, message))?;
-        room("hosts with `*`", "patterns", most_patterns, (own.patterns, all.patterns), patterns)
+        check_room("hosts", "hosts", most_hosts, (own.hosts, all.hosts), hosts)
             .map_err(|message| (of_host, message))?;
-        room("rules", "rules", most_rules, (own.rules, all.rules), rules).map_err(|message| (claim.site, message))?;
+        check_room("hosts with `*`", "patterns", most_patterns, (own.patterns, all.patterns), patterns)
+            .map_err(|message| (of_host, message))?;
+        check_room("rules", "rules", most_rules, (own.rules, all.rules), rules)
+            .map_err(|message| (claim.site, message))?;
         for count in [own, all] {
             count.hosts += hosts;
             count.patterns += patterns;
@@ -186,19 +188,25 @@ impl<'a, 'b> Counts<'a, 'b> {
 }
 
 /// Whether there is room for more, beside what there is of the namespace and of all.
-pub fn room(what: &str, flag: &str, bound: &Bound, (own, all): (usize, usize), more: usize) -> Result<(), String> {
+pub fn check_room(
+    what: &str,
+    flag: &str,
+    bound: &Bound,
+    (own, all): (usize, usize),
+    more: usize,
+) -> Result<(), String> {
     if more == 0 {
         return Ok(());
     }
     if own + more > bound.namespace {
-        return Err(exceeded(
+        return Err(exceeded_message(
             &format!("the {what} of one namespace"),
             bound.namespace,
             &format!("--max-{flag}-per-namespace"),
         ));
     }
     if all + more > bound.all {
-        return Err(exceeded(&format!("the {what} of all namespaces"), bound.all, &format!("--max-{flag}")));
+        return Err(exceeded_message(&format!("the {what} of all namespaces"), bound.all, &format!("--max-{flag}")));
     }
     Ok(())
 }

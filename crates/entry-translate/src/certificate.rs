@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::X509Certificate;
 
-use crate::chain::{self, Remark};
+use crate::chain::{self, CertificateRemark};
 use crate::private_key::{self, PrivateKey};
 
 /// Most bytes of a chain, in PEM.
@@ -18,18 +18,18 @@ const LARGEST: usize = 32 * 1024;
 
 /// A certificate whose key fits.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedCertificate {
     pub id: CertificateId,
     pub certificate: Arc<Certificate>,
     /// From when to when it is valid, in seconds since 1970.
     pub valid: (i64, i64),
     /// What its owner should know.
-    pub remarks: Vec<Remark>,
+    pub remarks: Vec<CertificateRemark>,
     /// The names that it is for, in lower case.
     names: HashSet<String>,
 }
 
-impl Loaded {
+impl LoadedCertificate {
     /// Whether clients accept it for a host. None is for every host.
     pub fn is_for(&self, host: &HostName) -> bool {
         let named = |name: &str| self.names.contains(name);
@@ -53,7 +53,7 @@ impl Loaded {
 ///
 /// # Errors
 /// What is wrong with it, in a sentence of fixed words: nothing of it is quoted.
-pub fn load(secret: &Secret) -> Result<Loaded, String> {
+pub fn load(secret: &Secret) -> Result<LoadedCertificate, String> {
     let (chain, mut remarks) = chain::read(&secret.certificate)?;
     let parsed: Vec<_> = chain.iter().filter_map(|der| chain::parse(der)).collect();
     let first = parsed.first().ok_or("the first certificate of tls.crt cannot be read")?;
@@ -70,7 +70,7 @@ pub fn load(secret: &Secret) -> Result<Loaded, String> {
     let digest = Sha256::new().chain_update(&chain).chain_update(&key).finalize();
     let id = format!("{digest:x}");
     let certificate = Certificate { origin: secret.meta.object(Kind::Secret), chain, key };
-    Ok(Loaded { id: CertificateId(id.into()), certificate: Arc::new(certificate), valid, remarks, names })
+    Ok(LoadedCertificate { id: CertificateId(id.into()), certificate: Arc::new(certificate), valid, remarks, names })
 }
 
 /// The private key of the first certificate.
@@ -99,7 +99,7 @@ fn key_of(chain: &[X509Certificate<'_>], text: &[u8]) -> Result<PrivateKey, Stri
 }
 
 /// The names of DNS that a certificate is for, in lower case.
-fn names(certificate: &X509Certificate<'_>) -> (HashSet<String>, Option<Remark>) {
+fn names(certificate: &X509Certificate<'_>) -> (HashSet<String>, Option<CertificateRemark>) {
     if let Ok(Some(names)) = certificate.subject_alternative_name() {
         let names = names.value.general_names.iter().filter_map(|name| match name {
             GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
@@ -110,7 +110,10 @@ fn names(certificate: &X509Certificate<'_>) -> (HashSet<String>, Option<Remark>)
     let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
     let message = "The certificate names its hosts in its subject only, where most clients do not look any more; have it \
                    issued with a subjectAltName";
-    (common.map(str::to_ascii_lowercase).collect(), Some(Remark { message: message.to_owned(), lost: false }))
+    (
+        common.map(str::to_ascii_lowercase).collect(),
+        Some(CertificateRemark { message: message.to_owned(), lost: false }),
+    )
 }
 
 /// Writes PEM. Source: RFC 7468.

@@ -15,14 +15,14 @@ pub const LEAST_RSA_BITS: usize = 2047;
 
 /// What the owner of a certificate that is served should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remark {
+pub struct CertificateRemark {
     /// A sentence in fixed words.
     pub message: String,
     /// Whether something of the Secret is left out by it.
     pub lost: bool,
 }
 
-impl Remark {
+impl CertificateRemark {
     fn lost(message: String) -> Self {
         Self { message, lost: true }
     }
@@ -32,14 +32,14 @@ impl Remark {
 ///
 /// # Errors
 /// None of them can be used.
-pub fn read(text: &[u8]) -> Result<(Vec<Vec<u8>>, Vec<Remark>), String> {
+pub fn read(text: &[u8]) -> Result<(Vec<Vec<u8>>, Vec<CertificateRemark>), String> {
     let (mut chain, mut remarks) = (Vec::new(), Vec::new());
     for (n, block) in pem::blocks(text).iter().enumerate().filter(|(_, block)| !is_other(&block.label)) {
         let (found, whole) = block.der.as_deref().map(|der| of_block(der, &block.label)).unwrap_or_default();
         chain.extend(found);
         if !whole {
             let n = n + 1;
-            remarks.push(Remark::lost(format!(
+            remarks.push(CertificateRemark::lost(format!(
                 "Block {n} of tls.crt is no certificate that can be read: it is cut, changed or of another kind"
             )));
         }
@@ -84,7 +84,7 @@ pub fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
 }
 
 /// Takes away what nginx's TLS library refuses together with everything else. The first one is needed.
-fn without_weak(chain: &mut Vec<Vec<u8>>) -> Result<Vec<Remark>, String> {
+fn without_weak(chain: &mut Vec<Vec<u8>>) -> Result<Vec<CertificateRemark>, String> {
     let why = |der: &Vec<u8>| parse(der).as_ref().and_then(weakness);
     if let Some(why) = chain.first().and_then(why) {
         return Err(format!("the first certificate of tls.crt {why}, which nginx refuses; have it issued anew"));
@@ -96,7 +96,7 @@ fn without_weak(chain: &mut Vec<Vec<u8>>) -> Result<Vec<Remark>, String> {
         weak.iter().all(|(n, _)| n + 1 != index)
     });
     let remark = |(n, why): &(usize, &str)| {
-        Remark::lost(format!("Certificate {} of tls.crt {why}, which nginx refuses: it is not sent", n + 1))
+        CertificateRemark::lost(format!("Certificate {} of tls.crt {why}, which nginx refuses: it is not sent", n + 1))
     };
     Ok(weak.iter().map(remark).collect())
 }
@@ -129,13 +129,13 @@ fn is_weak_digest(algorithm: &Oid<'_>) -> bool {
         || ["1.2.840.10045.4.1", "1.2.840.113549.1.1.2"].contains(&algorithm.to_id_string().as_str())
 }
 
-fn without_twins(chain: &mut Vec<Vec<u8>>) -> Vec<Remark> {
+fn without_twins(chain: &mut Vec<Vec<u8>>) -> Vec<CertificateRemark> {
     let mut remarks = Vec::new();
     let mut kept: Vec<Vec<u8>> = Vec::new();
     for (n, der) in chain.drain(..).enumerate() {
         if kept.contains(&der) {
             let message = format!("Certificate {} of tls.crt is there twice, and sent once; remove it", n + 1);
-            remarks.push(Remark { message, lost: false });
+            remarks.push(CertificateRemark { message, lost: false });
         } else {
             kept.push(der);
         }
@@ -145,11 +145,11 @@ fn without_twins(chain: &mut Vec<Vec<u8>>) -> Vec<Remark> {
 }
 
 /// Where a certificate is not issued by the one that follows it.
-fn breaks(chain: &[Vec<u8>]) -> Vec<Remark> {
+fn breaks(chain: &[Vec<u8>]) -> Vec<CertificateRemark> {
     let broken = chain.windows(2).enumerate().filter(|(_, two)| {
         !parse(&two[0]).zip(parse(&two[1])).is_some_and(|(issued, issuer)| is_issued_by(&issued, &issuer))
     });
-    let remark = |(n, _): (usize, _)| Remark {
+    let remark = |(n, _): (usize, _)| CertificateRemark {
         message: format!(
             "Certificate {} of the chain in tls.crt is not issued by certificate {}, which follows it, so clients may refuse \
              it; let each be followed by its issuer's, and by nothing else",

@@ -1,23 +1,25 @@
 //! What all objects ask for, side by side.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::attach::{Age, Attached};
+use crate::attach::{AttachedObject, Seniority};
 use crate::claim::{Claim, Claims, DefaultClaim, TlsClaim};
+use crate::claim_site::ClaimSite;
 
 /// What all objects ask for. Passes take out what is not served.
 #[derive(Debug, Default)]
 pub struct Contest<'c> {
     pub rules: Vec<Contender<'c>>,
-    pub defaults: Vec<(&'c DefaultClaim, Age)>,
-    pub tls: Vec<(&'c TlsClaim, Age)>,
+    pub defaults: Vec<(&'c DefaultClaim, Seniority)>,
+    pub tls: Vec<(&'c TlsClaim, Seniority)>,
 }
 
 /// A rule that an object asks for, among those of others.
 #[derive(Debug, Clone, Copy)]
 pub struct Contender<'c> {
     pub claim: &'c Claim,
-    pub owner: Age,
+    pub owner: Seniority,
     /// All that the object asks for.
     pub claims: &'c Arc<Claims>,
     /// The place of the claim among them.
@@ -26,9 +28,9 @@ pub struct Contender<'c> {
 
 impl<'c> Contest<'c> {
     /// What these objects ask for, each with its claims.
-    pub fn new(attached: &mut [Attached<'_>], claims: &'c [Arc<Claims>]) -> Self {
+    pub fn new(attached: &mut [AttachedObject<'_>], claims: &'c [Arc<Claims>]) -> Self {
         let mut contest = Self::default();
-        for (index, (Attached { source, draft, .. }, claims)) in attached.iter_mut().zip(claims).enumerate() {
+        for (index, (AttachedObject { source, draft, .. }, claims)) in attached.iter_mut().zip(claims).enumerate() {
             let owner = (source.meta().created, index);
             draft.clone_from(&claims.draft);
             let rules = claims.rules.iter().enumerate();
@@ -37,5 +39,30 @@ impl<'c> Contest<'c> {
             contest.tls.extend(claims.tls.iter().map(|claim| (claim, owner)));
         }
         contest
+    }
+
+    /// Keeps those rules for which it is said. Of the others nothing is said any more but that.
+    pub fn keep_rules(&mut self, keep: &[bool], attached: &mut [AttachedObject<'_>]) {
+        let mut left_out: HashMap<usize, HashSet<ClaimSite>> = HashMap::new();
+        let mut keep = keep.iter();
+        self.rules.retain(|Contender { claim, owner, .. }| {
+            let keeps = keep.next().copied().unwrap_or(true);
+            if !keeps {
+                left_out.entry(owner.1).or_default().insert(claim.site);
+            }
+            keeps
+        });
+        if left_out.is_empty() {
+            return;
+        }
+        // The default backend of several hosts may still lead somewhere.
+        for Contender { claim, owner, .. } in self.rules.iter().filter(|contender| contender.claim.weak) {
+            if let Some(sites) = left_out.get_mut(&owner.1) {
+                sites.remove(&claim.site);
+            }
+        }
+        for (owner, sites) in left_out {
+            attached[owner].draft.forget_backends(&sites);
+        }
     }
 }

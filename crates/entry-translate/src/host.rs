@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use entry_model::HostName;
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
-use crate::draft::quoted;
+use crate::verdict_draft::quoted;
 
 /// Longest name in DNS, in bytes.
 const LONGEST: usize = 253;
@@ -14,7 +14,7 @@ const LONGEST: usize = 253;
 ///
 /// # Errors
 /// What is wrong with it and what to write, in a sentence.
-pub fn host(text: &str) -> Result<HostName, String> {
+pub fn parse_host(text: &str) -> Result<HostName, String> {
     let wrong = |hint: &str| Err(format!("The host {} cannot be used: {hint}", quoted(text)));
     let (name, wildcard) = text.strip_prefix("*.").map_or((text, false), |parent| (parent, true));
     if text == "*" {
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_normalised() {
+    fn host_names_are_normalised() {
         let label = "x".repeat(63);
         let longest = format!("{label}.{label}.{label}.{}", "x".repeat(61));
         for (text, expected) in [
@@ -73,12 +73,12 @@ mod tests {
             (&label, &label),
             (&longest, &longest),
         ] {
-            assert_eq!(host(text).map(|host| host.to_string()).as_deref(), Ok(expected), "{text}");
+            assert_eq!(parse_host(text).map(|host| host.to_string()).as_deref(), Ok(expected), "{text}");
         }
     }
 
     #[test]
-    fn other_names_are_refused() {
+    fn invalid_host_names_are_rejected() {
         let too_long_label = format!("{}.example", "x".repeat(64));
         let label = "x".repeat(63);
         let too_long = format!("{label}.{label}.{label}.{}", "x".repeat(62));
@@ -114,7 +114,7 @@ mod tests {
             (&too_long_wildcard, "at most 253"),
             (&"x".repeat(100_000), "at most 253"),
         ] {
-            let message = host(text).unwrap_err();
+            let message = parse_host(text).unwrap_err();
             assert!(message.contains(hint), "{text}: {message}");
         }
     }

@@ -8,39 +8,41 @@
 //! a [`Translator`] only spares what did not change since the last snapshot. Its passes have a file each:
 //!
 //! 1. `attach`: which objects are this controller's.
-//! 2. `claim`: what each of them asks for, a file for each kind, with `options` (annotations), `host`, `path` and `resolve`
-//!    (Services and ports). `contest` puts the claims of all side by side.
-//! 3. `owners`: what of it belongs to other namespaces; `bounds`: what of it is too much.
+//! 2. `claim`: what each of them asks for, a file for each kind, with `annotations` and `ingress_nginx_annotations` (values in
+//!    `annotation_value`), `host`, `path`, `regex_path` (paths that look like one) and `resolve` (Services and ports). `contest`
+//!    puts the claims of all side by side.
+//! 3. `owners`: what of it belongs to other namespaces, by `host_or_segment`; `bounds`: what of it is too much.
 //! 4. `tls`: which certificates objects bring, with `certificate` (Secrets), and for that `pem`, `chain` and `private_key`.
-//! 5. `merge`: host by host, who gets what several ask for, in the order in which rules are tried, with `offers` (whose
-//!    certificate a host gets); `solver`: hosts for proofs only.
+//! 5. `merge`: host by host, who gets what several ask for, in the order in which rules are tried, with
+//!    `certificate_selection`; `acme_http01`: hosts for ACME challenges only.
 //!
-//! All along, `draft` keeps what the owner of each object is told, and `site` where in an object a claim is made.
+//! All along, `verdict_draft` keeps what the owner of each object is told, and `claim_site` where in an object a claim is made.
 
+mod acme_http01;
+mod annotation_value;
+mod annotations;
 mod attach;
 mod bounds;
 mod certificate;
+mod certificate_selection;
 mod chain;
 mod claim;
+mod claim_site;
 mod contest;
-mod draft;
 mod host;
+mod host_or_segment;
+mod ingress_nginx_annotations;
 mod merge;
-mod offers;
-mod options;
 mod owners;
 mod path;
-mod pattern;
 mod pem;
 mod private_key;
+mod regex_path;
 mod resolve;
 mod settings;
-mod site;
-mod solver;
-mod theirs;
 mod tls;
 mod translate;
-mod unit;
+mod verdict_draft;
 
 pub use bounds::{Bound, Bounds};
 pub use settings::{Defaults, Ownership, TranslateSettings};

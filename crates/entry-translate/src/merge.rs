@@ -6,20 +6,19 @@ use std::sync::Arc;
 use entry_model::{Host, HostName, ListenerSet, Match, Policies, Policy, PolicyId, Reason, Routes, Rule, SortedMap};
 
 use crate::Bound;
-use crate::attach::Attached;
+use crate::attach::AttachedObject;
+use crate::certificate_selection::{CertificateSelection, SelectedCertificate};
 use crate::claim::{Claims, DefaultClaim};
+use crate::claim_site::ClaimSite;
 use crate::contest::{Contender, Contest};
-use crate::draft::{named, quoted};
-use crate::offers::{Certificates, Given};
-use crate::owners::Listed;
-use crate::site::Site;
-use crate::solver::is_challenge;
+use crate::owners::HostLists;
+use crate::verdict_draft::{object_name, quoted};
 
 /// What was made of hosts last time. A host for which the same claims of the same objects stand, and that gets the same
 /// certificate, is as it was.
 #[derive(Debug, Default)]
-pub struct Merger {
-    hosts: HashMap<HostName, Merged>,
+pub struct HostMerger {
+    hosts: HashMap<HostName, MergedHost>,
     /// Whether nothing is to be remembered, since no other snapshot follows.
     forgets: bool,
     policies: Policies,
@@ -31,26 +30,26 @@ pub struct Merger {
 
 /// A host, and what it was made of.
 #[derive(Debug)]
-struct Merged {
+struct MergedHost {
     /// What objects asked for, in their order: all that an object asks for, and which of that.
     contenders: Vec<(Arc<Claims>, usize)>,
     /// The contenders that stand, in the order in which they are tried.
     won: Vec<usize>,
     /// The contenders that do not, each with the one that was first.
     lost: Vec<(usize, usize)>,
-    given: Option<Given>,
+    given: Option<SelectedCertificate>,
     host: Arc<Host>,
 }
 
 /// What there is to know of everything, to merge a host.
-pub struct Merging<'a> {
+pub struct MergeSettings<'a> {
     /// What operators say of hosts; none without ownership.
-    pub listed: Option<&'a Listed<'a>>,
+    pub listed: Option<&'a HostLists<'a>>,
     /// Most certificates.
     pub most: &'a Bound,
 }
 
-impl Merger {
+impl HostMerger {
     /// One for a single snapshot.
     pub fn forgetful() -> Self {
         Self { forgets: true, ..Default::default() }
@@ -65,9 +64,9 @@ impl Merger {
     pub fn merge(
         &mut self,
         contest: &Contest<'_>,
-        mut certificates: Certificates,
-        merging: &Merging<'_>,
-        attached: &mut [Attached<'_>],
+        mut certificates: CertificateSelection,
+        merging: &MergeSettings<'_>,
+        attached: &mut [AttachedObject<'_>],
     ) -> Routes {
         let mut by_host: HashMap<&HostName, Vec<Contender<'_>>> = HashMap::new();
         for contender in &contest.rules {
@@ -89,17 +88,17 @@ impl Merger {
         for (name, contenders) in by_host {
             let merged = match before.remove_entry(name) {
                 Some((name, merged)) if merged.is_of(&contenders) => (name, merged),
-                _ => (name.clone(), Merged::new(&contenders, self.forgets)),
+                _ => (name.clone(), MergedHost::new(&contenders, self.forgets)),
             };
             let (name, mut merged) = merged;
             let won: Vec<_> = merged.won.iter().map(|index| contenders[*index]).collect();
             for won in &won {
-                attached[won.owner.1].draft.serve();
+                attached[won.owner.1].draft.mark_served();
             }
             for (loser, winner) in &merged.lost {
                 conflict(&contenders[*loser], contenders[*winner].owner.1, attached);
             }
-            let given = certificates.give(&name, &won, attached);
+            let given = certificates.select(&name, &won, attached);
             let closed = won.first().is_some_and(|won| is_closed(&name, &attached[won.owner.1].object.key.namespace));
             for won in &won {
                 let redirect = redirects(&name, won.claim.redirect, given.as_ref());
@@ -118,7 +117,7 @@ impl Merger {
                 self.hosts.insert(name, merged);
             }
         }
-        let over = certificates.over(merging.most, attached);
+        let over = certificates.drop_over_bound(merging.most, attached);
         if !over.is_empty() {
             for (_, host) in
                 hosts.iter_mut().filter(|(_, host)| host.certificate.as_ref().is_some_and(|id| over.contains(id)))
@@ -126,15 +125,15 @@ impl Merger {
                 self.take_certificate(Arc::make_mut(host));
             }
         }
-        for (Attached { draft, .. }, _) in
+        for (AttachedObject { draft, .. }, _) in
             attached.iter_mut().zip(unredirected).filter(|(_, unredirected)| *unredirected)
         {
             let message = "A host of this object has no certificate, or one that is not for it, so requests for it are not \
                            redirected; declare TLS for it";
-            draft.lose(&Site::Annotation("sparrow/ssl-redirect"), Reason::RefNotFound, message.to_owned());
+            draft.report_loss(&ClaimSite::Annotation("sparrow/ssl-redirect"), Reason::RefNotFound, message.to_owned());
         }
         let default = self.default_rule(contest, attached);
-        let certificates = certificates.finish(attached);
+        let certificates = certificates.into_served(attached);
         let hosts = if self.forgets { hosts.into_iter().collect() } else { self.publish(&hosts) };
         Routes { listeners: Vec::new(), hosts, default, policies: self.policies.clone(), certificates }
     }
@@ -152,9 +151,15 @@ impl Merger {
         routes.policies.clone_from(&self.policies);
     }
 
-    fn rule(&mut self, name: &HostName, won: &Contender<'_>, given: Option<&Given>, attached: &[Attached<'_>]) -> Rule {
+    fn rule(
+        &mut self,
+        name: &HostName,
+        won: &Contender<'_>,
+        given: Option<&SelectedCertificate>,
+        attached: &[AttachedObject<'_>],
+    ) -> Rule {
         let Contender { claim, owner: (_, owner), .. } = *won;
-        let redirect_to_https = redirects(name, claim.redirect, given) && !is_challenge(&claim.matches.path);
+        let redirect_to_https = redirects(name, claim.redirect, given) && !claim.matches.path.is_acme_challenge();
         let policy = Policy { redirect_to_https, ..claim.policy };
         // Most are the same as the one before.
         let id = match &self.last {
@@ -192,25 +197,25 @@ impl Merger {
     }
 
     /// What is done when no rule matches.
-    fn default_rule(&mut self, contest: &Contest<'_>, attached: &mut [Attached<'_>]) -> Option<Rule> {
+    fn default_rule(&mut self, contest: &Contest<'_>, attached: &mut [AttachedObject<'_>]) -> Option<Rule> {
         let mut claims = contest.defaults.clone();
         claims.sort_by_key(|(_, owner)| *owner);
         let mut claims = claims.into_iter();
         let (DefaultClaim { action, policy, .. }, (_, winner)) = claims.next()?;
-        attached[winner].draft.serve();
+        attached[winner].draft.mark_served();
         let origin = attached[winner].object.clone();
         for (claim, (_, owner)) in claims {
-            let first = named(&origin);
+            let first = object_name(&origin);
             let message =
                 format!("{first} was first to serve what no rule matches, and stays in force; add rules with hosts");
-            attached[owner].draft.lose(&claim.site, Reason::Conflicted, message);
+            attached[owner].draft.report_loss(&claim.site, Reason::Conflicted, message);
         }
         let policy = self.policies.intern(policy);
         Some(Rule { listeners: ListenerSet::ALL, matches: Match::any(), action: action.clone(), policy, origin })
     }
 }
 
-impl Merged {
+impl MergedHost {
     /// Decides which claims of a host stand.
     fn new(contenders: &[Contender<'_>], forgets: bool) -> Self {
         let mut order: Vec<usize> = (0..contenders.len()).collect();
@@ -255,7 +260,7 @@ pub fn without_redirect(policies: &mut Policies, id: PolicyId) -> PolicyId {
 
 /// Whether requests over HTTP are sent to HTTPS. Never to a certificate that is not for the host: clients refuse it, and what
 /// was served would not be any more. None is for every host, so there an object has to ask for it.
-fn redirects(host: &HostName, asked: Option<bool>, given: Option<&Given>) -> bool {
+fn redirects(host: &HostName, asked: Option<bool>, given: Option<&SelectedCertificate>) -> bool {
     match (host, given) {
         (HostName::Any, Some(_)) => asked == Some(true),
         (_, Some(given)) => given.is_for && asked.unwrap_or(true),
@@ -264,7 +269,7 @@ fn redirects(host: &HostName, asked: Option<bool>, given: Option<&Given>) -> boo
 }
 
 /// Tells an object that another was first.
-fn conflict(loser: &Contender<'_>, winner: usize, attached: &mut [Attached<'_>]) {
+fn conflict(loser: &Contender<'_>, winner: usize, attached: &mut [AttachedObject<'_>]) {
     let Contender { claim, owner: (_, owner), .. } = *loser;
     let own = winner == owner;
     if own && claim.weak {
@@ -278,8 +283,8 @@ fn conflict(loser: &Contender<'_>, winner: usize, attached: &mut [Attached<'_>])
     let message = if own {
         format!("{what} is in this object already, and the first stays in force; remove one of them")
     } else {
-        let first = named(&attached[winner].object);
+        let first = object_name(&attached[winner].object);
         format!("{what} is taken by {first}, which was first and stays in force; use another path or host")
     };
-    attached[owner].draft.lose(&claim.site, Reason::Conflicted, message);
+    attached[owner].draft.report_loss(&claim.site, Reason::Conflicted, message);
 }

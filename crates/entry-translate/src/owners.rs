@@ -6,35 +6,35 @@ use std::sync::Arc;
 
 use entry_model::{HOSTS_ANNOTATION, Holdings, HostName, Kind, ObjectRef, Reason, Snapshot, Verdict};
 
-use crate::attach::{Age, Attached};
-use crate::bounds::weight;
+use crate::attach::{AttachedObject, Seniority, namespace_of};
+use crate::bounds::rule_weight;
+use crate::claim_site::ClaimSite;
 use crate::contest::{Contender, Contest};
-use crate::draft::{Draft, quoted};
-use crate::host::host;
-use crate::site::Site;
-use crate::unit::Unit;
+use crate::host::parse_host;
+use crate::host_or_segment::HostOrSegment;
+use crate::verdict_draft::{VerdictDraft, quoted};
 
 /// What operators have written on Namespaces: which hosts are whose.
 #[derive(Debug, Default)]
-pub struct Listed<'a> {
+pub struct HostLists<'a> {
     /// The namespaces that list a host.
     by_host: HashMap<HostName, Vec<&'a str>>,
     /// The namespaces that list hosts, and may claim no others; and whether they may claim paths of hosts that no rule names.
     limited: HashMap<&'a str, bool>,
 }
 
-impl<'a> Listed<'a> {
+impl<'a> HostLists<'a> {
     /// Reads the annotations of all Namespaces. What of one cannot be read is told.
     pub fn read(snapshot: &'a Snapshot) -> (Self, Vec<(ObjectRef, Verdict)>) {
         let (mut listed, mut verdicts) = (Self::default(), Vec::new());
         for namespace in snapshot.namespaces.values() {
             let Some(text) = &namespace.hosts else { continue };
-            let (name, mut draft) = (namespace.meta.name.as_str(), Draft::default());
+            let (name, mut draft) = (namespace.meta.name.as_str(), VerdictDraft::default());
             // The annotation holds, whatever is in it: a mistyped host opens nothing.
-            draft.serve();
+            draft.mark_served();
             let mut any = false;
             for text in text.split(|c: char| c == ',' || c.is_whitespace()).filter(|text| !text.is_empty()) {
-                match host(text) {
+                match parse_host(text) {
                     _ if text == "*" => any = true,
                     Ok(host) => {
                         let names = listed.by_host.entry(host).or_default();
@@ -44,7 +44,7 @@ impl<'a> Listed<'a> {
                     }
                     Err(message) => {
                         let message = format!("{message}. The other hosts of the list are this namespace's");
-                        draft.lose(&Site::Annotation(HOSTS_ANNOTATION), Reason::Invalid, message);
+                        draft.report_loss(&ClaimSite::Annotation(HOSTS_ANNOTATION), Reason::Invalid, message);
                     }
                 }
             }
@@ -62,15 +62,15 @@ impl<'a> Listed<'a> {
         if self.by_host.is_empty() {
             return None;
         }
-        let above = || self.by_host.get(&above(host)?);
+        let above = || self.by_host.get(&host.wildcard_above()?);
         self.by_host.get(host).or_else(above).map(Vec::as_slice)
     }
 
     /// Whether a namespace may claim this, as far as lists say.
-    fn allows(&self, namespace: &str, unit: Unit<'_>) -> bool {
+    fn allows(&self, namespace: &str, unit: HostOrSegment<'_>) -> bool {
         match unit {
-            Unit::Segment(_) => self.limited.get(namespace).is_none_or(|any| *any),
-            Unit::Host(host) => match self.of(host) {
+            HostOrSegment::Segment(_) => self.limited.get(namespace).is_none_or(|any| *any),
+            HostOrSegment::Host(host) => match self.of(host) {
                 Some(namespaces) => namespaces.contains(&namespace),
                 None => !self.limited.contains_key(namespace),
             },
@@ -89,29 +89,21 @@ impl<'a> Listed<'a> {
     }
 }
 
-/// The wildcard that stands for a host among others.
-pub fn above(host: &HostName) -> Option<HostName> {
-    match host {
-        HostName::Exact(name) => name.split_once('.').map(|(_, parent)| HostName::OneLabel(parent.to_owned())),
-        _ => None,
-    }
-}
-
 /// A claim, of the oldest object of a namespace.
 #[derive(Debug, Clone, Copy)]
-struct First<'a> {
+struct OldestClaim<'a> {
     namespace: &'a str,
-    age: Age,
+    age: Seniority,
     /// Whether the namespace holds it since earlier.
     held: bool,
 }
 
 /// All claims, by what is claimed.
 struct Interests<'a, 'b> {
-    listed: &'b Listed<'a>,
+    listed: &'b HostLists<'a>,
     held: &'b [Arc<Holdings>],
     /// The namespaces that claim it, each with its oldest object.
-    by_unit: HashMap<Unit<'b>, Vec<(&'a str, Age)>>,
+    by_unit: HashMap<HostOrSegment<'b>, Vec<(&'a str, Seniority)>>,
     wildcards: bool,
 }
 
@@ -128,8 +120,8 @@ enum Denial<'a, 'b> {
 }
 
 impl<'a, 'b> Interests<'a, 'b> {
-    fn add(&mut self, unit: Unit<'b>, namespace: &'a str, age: Age) {
-        self.wildcards |= matches!(unit, Unit::Host(HostName::OneLabel(_)));
+    fn add(&mut self, unit: HostOrSegment<'b>, namespace: &'a str, age: Seniority) {
+        self.wildcards |= matches!(unit, HostOrSegment::Host(HostName::OneLabel(_)));
         let claims = self.by_unit.entry(unit).or_default();
         match claims.iter_mut().find(|(known, _)| *known == namespace) {
             Some((_, first)) => *first = age.min(*first),
@@ -138,7 +130,7 @@ impl<'a, 'b> Interests<'a, 'b> {
     }
 
     /// Who is first of those that may claim it.
-    fn first(&self, unit: Unit<'_>) -> Option<First<'a>> {
+    fn first(&self, unit: HostOrSegment<'_>) -> Option<OldestClaim<'a>> {
         let claims = self.by_unit.get(&unit)?;
         let allowed = || claims.iter().filter(|(namespace, _)| self.listed.allows(namespace, unit));
         if self.held.iter().any(|holdings| !holdings.is_empty()) {
@@ -147,16 +139,16 @@ impl<'a, 'b> Interests<'a, 'b> {
             // The first record whose holder still claims it.
             let holder = self.held.iter().find_map(|holdings| of(holdings.holder(&key)?));
             if let Some(&(namespace, age)) = holder {
-                return Some(First { namespace, age, held: true });
+                return Some(OldestClaim { namespace, age, held: true });
             }
         }
         let &(namespace, age) = allowed().min_by_key(|(_, age)| *age)?;
-        Some(First { namespace, age, held: false })
+        Some(OldestClaim { namespace, age, held: false })
     }
 
     /// Why this namespace does not get it; none if it does.
-    fn denial(&self, unit: Unit<'b>, namespace: &str) -> Option<Denial<'a, 'b>> {
-        if let Unit::Host(host) = unit
+    fn denial(&self, unit: HostOrSegment<'b>, namespace: &str) -> Option<Denial<'a, 'b>> {
+        if let HostOrSegment::Host(host) = unit
             && let Some(namespaces) = self.listed.of(host)
         {
             return (!namespaces.contains(&namespace)).then_some(Denial::Listed(namespaces));
@@ -165,11 +157,11 @@ impl<'a, 'b> Interests<'a, 'b> {
             return Some(Denial::NotListed);
         }
         let first = self.first(unit)?;
-        if let Unit::Host(host) = unit
+        if let HostOrSegment::Host(host) = unit
             && self.wildcards
             && !first.held
-            && let Some(wildcard) = above(host)
-            && let Some(above) = self.first(Unit::Host(&wildcard))
+            && let Some(wildcard) = host.wildcard_above()
+            && let Some(above) = self.first(HostOrSegment::Host(&wildcard))
             && (above.held || above.age < first.age)
         {
             return (above.namespace != namespace).then_some(Denial::Below(above.namespace));
@@ -178,91 +170,63 @@ impl<'a, 'b> Interests<'a, 'b> {
     }
 }
 
-/// The namespace of an object that asks.
-pub fn namespace_of<'a>(attached: &[Attached<'a>], owner: Age) -> &'a str {
-    &attached[owner.1].source.meta().namespace
-}
-
 /// A default backend is for the rest of the hosts that no rule names.
-const REST: Unit<'static> = Unit::Segment("");
+const REST: HostOrSegment<'static> = HostOrSegment::Segment("");
 
 /// Takes from what is asked for whatever belongs to other namespaces, and tells who asked.
 ///
 /// A host belongs to the namespaces that list it. Of one that none lists, to the namespace that holds it, or the wildcard above
 /// it, since earlier; else to that of the oldest object that claims one of them. `aside` are claims of objects that are put
 /// aside: they are not served, and what their namespace has stays with it.
-pub fn settle<'a>(
-    listed: &Listed<'a>,
+pub fn enforce<'a>(
+    listed: &HostLists<'a>,
     held: &[Arc<Holdings>],
     asked: &mut Contest<'_>,
-    attached: &mut [Attached<'a>],
-    aside: (&Contest<'_>, &[Attached<'a>]),
+    attached: &mut [AttachedObject<'a>],
+    aside: (&Contest<'_>, &[AttachedObject<'a>]),
 ) {
     let mut interests = Interests { listed, held, by_unit: HashMap::new(), wildcards: false };
     for (asked, attached) in [(&*asked, &*attached), aside] {
         for Contender { claim, owner, .. } in &asked.rules {
-            interests.add(Unit::of(&claim.host, &claim.matches.path), namespace_of(attached, *owner), *owner);
+            interests.add(HostOrSegment::of(&claim.host, &claim.matches.path), namespace_of(attached, *owner), *owner);
         }
         for (_, owner) in &asked.defaults {
             interests.add(REST, namespace_of(attached, *owner), *owner);
         }
     }
-    let mut told: Option<(usize, Site)> = None;
-    let mut decide = |unit, owner: Age, site: Site| {
+    let mut told: Option<(usize, ClaimSite)> = None;
+    let mut decide = |unit, owner: Seniority, site: ClaimSite| {
         let Some(denial) = interests.denial(unit, namespace_of(attached, owner)) else { return true };
         // Of one host it is told once, however many paths there are.
         if told.replace((owner.1, site)) != Some((owner.1, site)) {
             let message = message(unit, &denial, namespace_of(attached, owner));
-            attached[owner.1].draft.lose(&site, Reason::Conflicted, message);
+            attached[owner.1].draft.report_loss(&site, Reason::Conflicted, message);
         }
         false
     };
     let rules = asked.rules.iter().map(|Contender { claim, owner, .. }| {
         let site = if claim.host == HostName::Any { claim.site } else { claim.site.host() };
-        decide(Unit::of(&claim.host, &claim.matches.path), *owner, site)
+        decide(HostOrSegment::of(&claim.host, &claim.matches.path), *owner, site)
     });
     let rules: Vec<bool> = rules.collect();
     let defaults: Vec<bool> = asked.defaults.iter().map(|(claim, owner)| decide(REST, *owner, claim.site)).collect();
-    keep_rules(asked, &rules, attached);
+    asked.keep_rules(&rules, attached);
     let mut defaults = defaults.into_iter();
     asked.defaults.retain(|_| defaults.next().unwrap_or(true));
 }
 
-/// Keeps those rules for which it is said. Of the others nothing is said any more but that.
-pub fn keep_rules(asked: &mut Contest<'_>, keep: &[bool], attached: &mut [Attached<'_>]) {
-    let mut left_out: HashMap<usize, HashSet<Site>> = HashMap::new();
-    let mut keep = keep.iter();
-    asked.rules.retain(|Contender { claim, owner, .. }| {
-        let keeps = keep.next().copied().unwrap_or(true);
-        if !keeps {
-            left_out.entry(owner.1).or_default().insert(claim.site);
-        }
-        keeps
-    });
-    if left_out.is_empty() {
-        return;
-    }
-    // The default backend of several hosts may still lead somewhere.
-    for Contender { claim, owner, .. } in asked.rules.iter().filter(|contender| contender.claim.weak) {
-        if let Some(sites) = left_out.get_mut(&owner.1) {
-            sites.remove(&claim.site);
-        }
-    }
-    for (owner, sites) in left_out {
-        attached[owner].draft.forget_backends(&sites);
-    }
-}
-
-fn message(unit: Unit<'_>, denial: &Denial<'_, '_>, namespace: &str) -> String {
+fn message(unit: HostOrSegment<'_>, denial: &Denial<'_, '_>, namespace: &str) -> String {
     let what = match unit {
-        Unit::Host(host) => format!("The host {}", quoted(&host.to_string())),
-        Unit::Segment("") => "What no rule matches on hosts that no rule names".to_owned(),
-        Unit::Segment(segment) => format!("The path {} on hosts that no rule names", quoted(&format!("/{segment}"))),
+        HostOrSegment::Host(host) => format!("The host {}", quoted(&host.to_string())),
+        HostOrSegment::Segment("") => "What no rule matches on hosts that no rule names".to_owned(),
+        HostOrSegment::Segment(segment) => {
+            format!("The path {} on hosts that no rule names", quoted(&format!("/{segment}")))
+        }
     };
     let use_another = match unit {
-        Unit::Host(_) => "use another host",
-        Unit::Segment("") => "use a host of your own",
-        Unit::Segment(_) => "use another path, or a host of your own",
+        HostOrSegment::Host(_) => "use another host",
+        HostOrSegment::Segment("") => "use a host of your own",
+        HostOrSegment::Segment(_) => "use another path, or a host of your own",
     };
     match denial {
         Denial::Listed(namespaces) => {
@@ -294,27 +258,28 @@ fn message(unit: Unit<'_>, denial: &Denial<'_, '_>, namespace: &str) -> String {
 pub fn holdings<'a>(
     held: &[Arc<Holdings>],
     asked: &Contest<'_>,
-    attached: &[Attached<'a>],
-    aside: (&Contest<'_>, &[Attached<'a>]),
+    attached: &[AttachedObject<'a>],
+    aside: (&Contest<'_>, &[AttachedObject<'a>]),
 ) -> Holdings {
     let (mut holdings, mut seen) = (Holdings::default(), HashSet::new());
     // Objects stand by their namespaces, so one look at the namespace is enough for many rules.
     for run in asked.rules.chunk_by(|a, b| namespace_of(attached, a.owner) == namespace_of(attached, b.owner)) {
         let namespace = namespace_of(attached, run[0].owner);
         holdings.hold_all(
-            run.iter().map(|Contender { claim, .. }| Unit::of(&claim.host, &claim.matches.path).key()),
+            run.iter().map(|Contender { claim, .. }| HostOrSegment::of(&claim.host, &claim.matches.path).key()),
             namespace,
         );
         // As bounds count: else who asks for the same often would have room for more than is served.
         let new = run.iter().filter(|Contender { claim, .. }| seen.insert((namespace, &claim.host, &claim.matches)));
-        holdings.count(namespace, new.map(|Contender { claim, .. }| weight(&claim.matches)).sum());
+        holdings.count(namespace, new.map(|Contender { claim, .. }| rule_weight(&claim.matches)).sum());
     }
     for (_, owner) in &asked.defaults {
         holdings.hold(REST.key(), namespace_of(attached, *owner));
     }
     let (asked, attached) = aside;
     let rules = asked.rules.iter();
-    let units = rules.map(|Contender { claim, owner, .. }| (Unit::of(&claim.host, &claim.matches.path), *owner));
+    let units =
+        rules.map(|Contender { claim, owner, .. }| (HostOrSegment::of(&claim.host, &claim.matches.path), *owner));
     for (unit, owner) in units.chain(asked.defaults.iter().map(|(_, owner)| (REST, *owner))) {
         let (key, namespace) = (unit.key(), namespace_of(attached, owner));
         if held.iter().any(|holdings| holdings.holder(&key) == Some(namespace)) {

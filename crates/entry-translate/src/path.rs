@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use crate::draft::quoted;
-use crate::pattern;
+use crate::regex_path;
+use crate::verdict_draft::quoted;
 
 /// Longest path, in bytes.
 const LONGEST: usize = 2048;
@@ -15,7 +15,7 @@ const LONGEST: usize = 2048;
 ///
 /// # Errors
 /// What is wrong with it and what to write, in a sentence.
-pub fn path(text: &str) -> Result<String, String> {
+pub fn parse_path(text: &str) -> Result<String, String> {
     let wrong = |hint: &str| Err(format!("The path {} cannot be used: {hint}", quoted(text)));
     if !text.starts_with('/') {
         return wrong("write it with a `/` at the front");
@@ -43,7 +43,7 @@ pub fn path(text: &str) -> Result<String, String> {
         return Ok(path.into_owned());
     }
     if path.contains(['?', '#']) {
-        if let Some(instead) = pattern::instead(&path) {
+        if let Some(instead) = regex_path::prefix_instead(&path) {
             let hint = format!(
                 "it looks like a pattern, and there are none; write {} with the type `Prefix`",
                 quoted(&instead)
@@ -69,7 +69,7 @@ fn doubled(path: &str) -> bool {
 }
 
 /// A path as a prefix: without its final slash, but for `/`.
-pub fn prefix(mut path: String) -> String {
+pub fn into_prefix(mut path: String) -> String {
     if path.len() > 1 && path.ends_with('/') {
         path.pop();
     }
@@ -100,12 +100,12 @@ mod tests {
             ("/api/(.*)", "/api/(.*)"),
             (&longest, &longest),
         ] {
-            assert_eq!(path(text).as_deref(), Ok(expected), "{text}");
+            assert_eq!(parse_path(text).as_deref(), Ok(expected), "{text}");
         }
     }
 
     #[test]
-    fn other_paths_are_refused() {
+    fn invalid_paths_are_rejected() {
         for (text, hint) in [
             ("", "`/` at the front"),
             ("a", "`/` at the front"),
@@ -134,15 +134,15 @@ mod tests {
             ("/a/./", "the path that they lead to"),
             (&format!("/{}", "x".repeat(LONGEST)), "2048 bytes"),
         ] {
-            let message = path(text).unwrap_err();
+            let message = parse_path(text).unwrap_err();
             assert!(message.contains(hint), "{text}: {message}");
         }
     }
 
     #[test]
     fn prefixes_have_no_final_slash() {
-        assert_eq!(prefix("/a/".to_owned()), "/a");
-        assert_eq!(prefix("/a".to_owned()), "/a");
-        assert_eq!(prefix("/".to_owned()), "/");
+        assert_eq!(into_prefix("/a/".to_owned()), "/a");
+        assert_eq!(into_prefix("/a".to_owned()), "/a");
+        assert_eq!(into_prefix("/".to_owned()), "/");
     }
 }

@@ -22,7 +22,7 @@ const LEAST: usize = 64;
 const BEGINNING: &str = "MI";
 
 /// A block. Not to be shown: it may be a key.
-pub struct Block {
+pub struct PemBlock {
     /// What it is said to be, in capitals, such as `CERTIFICATE`; empty if nothing says it.
     pub label: String,
     /// Whether it is said to be encrypted.
@@ -39,7 +39,7 @@ enum Mark<'a> {
 
 /// All blocks of a text. What stands between them is passed over, unless it is long and base64: that is a block whose lines
 /// before and after were lost.
-pub fn blocks(text: &[u8]) -> Vec<Block> {
+pub fn blocks(text: &[u8]) -> Vec<PemBlock> {
     let text = unwrapped(&decoded(text));
     let parts: Vec<&str> = text.split("--").map(|part| part.trim_matches('-')).collect();
     let mut blocks = Vec::new();
@@ -94,7 +94,7 @@ fn mark(part: &str) -> Option<Mark<'_>> {
 }
 
 /// What stands between two marks; none if it is words.
-fn block(begun: Option<&str>, ended: Option<&str>, part: &str) -> Option<Block> {
+fn block(begun: Option<&str>, ended: Option<&str>, part: &str) -> Option<PemBlock> {
     let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/".contains(c);
     // Headers (RFC 1421), or whatever stands before a block that lost its first line.
     let lines: Vec<_> = part.lines().map(str::trim).collect();
@@ -110,7 +110,7 @@ fn block(begun: Option<&str>, ended: Option<&str>, part: &str) -> Option<Block> 
     let headers = lines[..first].concat();
     let damaged = begun.is_some() && lines[..first].iter().any(|line| !line.is_empty() && !line.contains(':'));
     let encrypted = label.contains("ENCRYPTED") || headers.contains("ENCRYPTED");
-    Some(Block { label: label.to_owned(), encrypted, der: (!damaged).then(|| der(&body)).flatten() })
+    Some(PemBlock { label: label.to_owned(), encrypted, der: (!damaged).then(|| der(&body)).flatten() })
 }
 
 /// Whether a label is one that is written right.

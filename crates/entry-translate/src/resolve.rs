@@ -6,16 +6,16 @@ use entry_model::{Abridged, PortRef, Protocol, Reason, Service, ServiceKind, Ser
 
 /// Why a Service or a port cannot be reached.
 #[derive(Debug)]
-pub struct Problem {
+pub struct ResolveError {
     pub reason: Reason,
-    pub fault: Fault,
+    pub fault: ResolveFault,
     /// A sentence, and what to do.
     pub message: String,
 }
 
 /// What of a Service is at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum ResolveFault {
     /// Its kind: it can never be reached as it is.
     Kind,
     /// It has no cluster IP.
@@ -27,9 +27,12 @@ pub enum Fault {
 }
 
 /// The address of a Service; its port is to be set.
-pub fn address(service: &Service) -> Result<SocketAddr, Problem> {
-    let refused =
-        |message: &str| Problem { reason: Reason::Unsupported, fault: Fault::Kind, message: message.to_owned() };
+pub fn service_address(service: &Service) -> Result<SocketAddr, ResolveError> {
+    let refused = |message: &str| ResolveError {
+        reason: Reason::Unsupported,
+        fault: ResolveFault::Kind,
+        message: message.to_owned(),
+    };
     match service.kind {
         ServiceKind::ClusterIp => {}
         ServiceKind::Headless => {
@@ -45,22 +48,22 @@ pub fn address(service: &Service) -> Result<SocketAddr, Problem> {
         }
     }
     match service.cluster_ips.first() {
-        Some(ip) if ip.is_unspecified() || ip.is_multicast() => Err(Problem {
+        Some(ip) if ip.is_unspecified() || ip.is_multicast() => Err(ResolveError {
             reason: Reason::InvalidRef,
-            fault: Fault::Address,
+            fault: ResolveFault::Address,
             message: format!("The cluster IP {ip} is no address of a Service; correct it"),
         }),
         Some(ip) => Ok(SocketAddr::new(*ip, 0)),
-        None => Err(Problem {
+        None => Err(ResolveError {
             reason: Reason::RefNotFound,
-            fault: Fault::Address,
+            fault: ResolveFault::Address,
             message: "The Service has no cluster IP yet; it is served as soon as it has one".to_owned(),
         }),
     }
 }
 
 /// The port of a Service that is meant, with its index.
-pub fn port<'a>(service: &'a Service, wanted: &PortRef) -> Result<(usize, &'a ServicePort), Problem> {
+pub fn find_port<'a>(service: &'a Service, wanted: &PortRef) -> Result<(usize, &'a ServicePort), ResolveError> {
     let is_wanted = |port: &ServicePort| match wanted {
         PortRef::Number(number) => port.port == *number,
         PortRef::Name(name) => !name.is_empty() && port.name == *name,
@@ -68,9 +71,9 @@ pub fn port<'a>(service: &'a Service, wanted: &PortRef) -> Result<(usize, &'a Se
     // The same number can be there once for each protocol.
     let mut found = service.ports.iter().enumerate().filter(|(_, port)| is_wanted(port));
     let first = found.clone().next();
-    let (index, port) = found.find(|(_, port)| port.protocol == "TCP").or(first).ok_or_else(|| Problem {
+    let (index, port) = found.find(|(_, port)| port.protocol == "TCP").or(first).ok_or_else(|| ResolveError {
         reason: Reason::RefNotFound,
-        fault: Fault::Port,
+        fault: ResolveFault::Port,
         message: format!("The Service has no such port; it has {}", ports(service)),
     })?;
     check(index, port)
@@ -78,21 +81,22 @@ pub fn port<'a>(service: &'a Service, wanted: &PortRef) -> Result<(usize, &'a Se
 
 /// The port of a Service when none is named: the one that is called `http`, else the first. True if others are left out
 /// and no name says which is meant.
-pub fn only_port(service: &Service) -> Result<(usize, &ServicePort, bool), Problem> {
+pub fn default_port(service: &Service) -> Result<(usize, &ServicePort, bool), ResolveError> {
     let mut tcp = service.ports.iter().enumerate().filter(|(_, port)| port.protocol == "TCP");
     let http = tcp.clone().find(|(_, port)| port.name == "http");
     let several = http.is_none() && tcp.clone().count() > 1;
-    let (index, port) = http.or_else(|| tcp.next()).ok_or_else(|| Problem {
+    let (index, port) = http.or_else(|| tcp.next()).ok_or_else(|| ResolveError {
         reason: Reason::Unsupported,
-        fault: Fault::Kind,
+        fault: ResolveFault::Kind,
         message: "The Service has no TCP port, and HTTP needs one; add one".to_owned(),
     })?;
     check(index, port).map(|(index, port)| (index, port, several))
 }
 
-fn check(index: usize, port: &ServicePort) -> Result<(usize, &ServicePort), Problem> {
-    let problem =
-        |message: String| Err(Problem { reason: Reason::InvalidRef, fault: Fault::PortValue(index), message });
+fn check(index: usize, port: &ServicePort) -> Result<(usize, &ServicePort), ResolveError> {
+    let problem = |message: String| {
+        Err(ResolveError { reason: Reason::InvalidRef, fault: ResolveFault::PortValue(index), message })
+    };
     if port.protocol != "TCP" {
         return problem(format!("The port {} is no TCP port, and HTTP needs one; name another", port.port));
     }
@@ -119,7 +123,7 @@ fn ports(service: &Service) -> String {
 }
 
 /// What a name of a protocol means.
-pub fn protocol(name: &str) -> Option<Protocol> {
+pub fn named_protocol(name: &str) -> Option<Protocol> {
     Some(match name {
         "http" | "kubernetes.io/ws" | "ws" => Protocol::Http,
         "https" | "kubernetes.io/wss" | "wss" => Protocol::Https,

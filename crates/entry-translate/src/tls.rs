@@ -1,23 +1,23 @@
 //! Which certificates objects bring.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use entry_model::{FieldPath, Key, Kind, ObjectRef, Reason, Secret, Snapshot};
 
 use crate::TranslateSettings;
-use crate::attach::{Age, Attached, Source};
-use crate::certificate::{Loaded, load};
+use crate::attach::{AttachedObject, RouteObject, Seniority};
+use crate::certificate::{LoadedCertificate, load};
+use crate::certificate_selection::{CertificateSelection, OfferedCertificate};
 use crate::claim::TlsClaim;
-use crate::draft::{Draft, named, words};
-use crate::offers::{Certificates, Offer};
-use crate::site::Site;
+use crate::claim_site::ClaimSite;
+use crate::verdict_draft::{VerdictDraft, abridged_output, object_name};
 
 /// A Secret that gave a whole certificate, and what was read of it: it is read once, not with every change of something else.
 #[derive(Debug, Clone)]
 pub struct GoodSecret {
     secret: Arc<Secret>,
-    loaded: Arc<Loaded>,
+    loaded: Arc<LoadedCertificate>,
 }
 
 impl GoodSecret {
@@ -37,8 +37,8 @@ impl PartialEq for GoodSecret {
 impl Eq for GoodSecret {}
 
 /// What a Secret gives.
-struct Found {
-    loaded: Arc<Loaded>,
+struct SecretCertificate {
+    loaded: Arc<LoadedCertificate>,
     /// To be kept for when it is broken.
     good: Option<GoodSecret>,
     /// What is wrong with it, if this is what it gave before.
@@ -46,29 +46,29 @@ struct Found {
 }
 
 /// Why a Secret gives nothing.
-type Missing = (Reason, String);
+type SecretError = (Reason, String);
 
-/// Reads the certificates that objects bring, the oldest object's first.
+/// Reads the certificates that objects bring, the oldest object's first, and the Secrets that gave them.
 pub fn certificates(
     snapshot: &Snapshot,
     settings: &TranslateSettings,
-    claims: &mut [(&TlsClaim, Age)],
-    attached: &mut [Attached<'_>],
-) -> Certificates {
-    let mut given = Certificates::default();
+    claims: &mut [(&TlsClaim, Seniority)],
+    attached: &mut [AttachedObject<'_>],
+) -> (CertificateSelection, BTreeMap<Key, GoodSecret>) {
+    let mut given = CertificateSelection::default();
     if !settings.has_https() {
-        for Attached { source, draft, .. } in attached {
-            if matches!(source, Source::Ingress(ingress) if !ingress.tls.is_empty()) {
+        for AttachedObject { source, draft, .. } in attached {
+            if matches!(source, RouteObject::Ingress(ingress) if !ingress.tls.is_empty()) {
                 let message = "There is no HTTPS listener here; the hosts are served over HTTP, without redirect";
-                draft.lose(&FieldPath::root("spec").field("tls"), Reason::Unsupported, message.to_owned());
+                draft.report_loss(&FieldPath::root("spec").field("tls"), Reason::Unsupported, message.to_owned());
             }
         }
-        return given;
+        return <_>::default();
     }
-    let mut secrets: HashMap<Key, Result<Found, Missing>> = HashMap::new();
+    let mut secrets: HashMap<Key, Result<SecretCertificate, SecretError>> = HashMap::new();
     claims.sort_by_key(|(_, owner)| *owner);
     for (TlsClaim { entry, hosts, secret }, (created, owner)) in claims {
-        let site = Site::TlsSecret(*entry);
+        let site = ClaimSite::TlsSecret(*entry);
         let draft = &mut attached[*owner].draft;
         let found = match secret.as_ref().or(settings.default_certificate.as_ref()) {
             Some(key) => secrets.entry(key.clone()).or_insert_with(|| read(snapshot, settings, key)).as_ref(),
@@ -82,46 +82,45 @@ pub fn certificates(
             Ok(found) => found,
             Err((reason, message)) => {
                 let message = format!("{message}. Until then, the hosts are served over HTTP only, without redirect");
-                draft.lose(&site, *reason, message);
+                draft.report_loss(&site, *reason, message);
                 continue;
             }
         };
-        tell(found, settings.now, site, draft);
-        let offer = |site, host| Offer {
+        report_certificate(found, settings.now, site, draft);
+        let offer = |site, host| OfferedCertificate {
             owner: (*created, *owner),
             site,
             host,
             loaded: Arc::clone(&found.loaded),
-            heard: false,
-            told: false,
-            used: false,
+            is_matched: false,
+            is_reported: false,
+            is_used: false,
         };
         match hosts {
             Some(hosts) => hosts.iter().for_each(|(site, host)| given.add(offer(*site, Some(host.clone())))),
-            None => given.add(offer(Site::TlsHosts(*entry), None)),
+            None => given.add(offer(ClaimSite::TlsHosts(*entry), None)),
         }
     }
     let good = secrets.into_iter().filter_map(|(key, found)| Some((key, found.ok()?.good?)));
-    given.good = good.collect();
-    given
+    (given, good.collect())
 }
 
 /// Tells an owner what there is to know of a certificate that is used.
-fn tell(found: &Found, now: i64, site: Site, draft: &mut Draft) {
-    let Found { loaded, broken, .. } = found;
+fn report_certificate(found: &SecretCertificate, now: i64, site: ClaimSite, draft: &mut VerdictDraft) {
+    let SecretCertificate { loaded, broken, .. } = found;
     if let Some(words) = broken {
         let message = format!(
             "{words}. Until it can, the certificate that it held before is served, which a restart of the entry forgets"
         );
-        draft.lose(&site, Reason::InvalidRef, message);
+        draft.report_loss(&site, Reason::InvalidRef, message);
     }
     for remark in &loaded.remarks {
         if remark.lost {
             let message =
                 format!("{}. The rest is served, and clients may refuse it; correct the Secret", remark.message);
-            draft.lose(&site, Reason::InvalidRef, message);
+            draft.report_loss(&site, Reason::InvalidRef, message);
         } else {
-            draft.note(&site, Reason::InvalidRef, remark.message.clone());
+            draft.report_note(&site, Reason::InvalidRef, remark.message.clone());
         }
     }
     let (from, to) = loaded.valid;
@@ -132,35 +131,35 @@ fn tell(found: &Found, now: i64, site: Site, draft: &mut Draft) {
     };
     if let Some(hint) = age {
         let message = format!("The certificate is served, and clients refuse it, since it {hint}");
-        draft.note(&site, Reason::InvalidRef, message);
+        draft.report_note(&site, Reason::InvalidRef, message);
     }
 }
 
-fn read(snapshot: &Snapshot, settings: &TranslateSettings, key: &Key) -> Result<Found, Missing> {
+fn read(snapshot: &Snapshot, settings: &TranslateSettings, key: &Key) -> Result<SecretCertificate, SecretError> {
     let object = ObjectRef::new(Kind::Secret, key.clone());
-    let said = |words: &str| format!("{} cannot be used: {words}", named(&object));
+    let said = |words: &str| format!("{} cannot be used: {words}", object_name(&object));
     let invalid = |words: &str| Err((Reason::InvalidRef, said(words)));
     let before = settings.last_good.get(key);
     // A renewal that went wrong is no reason to take HTTPS away. A Secret that is gone is: its owner takes it back.
     let as_before = |good: &GoodSecret, words: &str| {
-        Ok(Found { loaded: Arc::clone(&good.loaded), good: Some(good.clone()), broken: Some(said(words)) })
+        Ok(SecretCertificate { loaded: Arc::clone(&good.loaded), good: Some(good.clone()), broken: Some(said(words)) })
     };
     if let Some((_, text)) = settings.quarantine.get(&object) {
         let now = snapshot.secrets.get(key);
         return match before.filter(|good| now.is_some_and(|now| good.secret != *now)) {
-            Some(good) => as_before(good, &words(text)),
-            None => invalid(&words(text)),
+            Some(good) => as_before(good, &abridged_output(text)),
+            None => invalid(&abridged_output(text)),
         };
     }
     if let Some(text) = snapshot.unreadable.get(&object) {
-        return invalid(&words(text));
+        return invalid(&abridged_output(text));
     }
     let Some(secret) = snapshot.secrets.get(key) else {
-        let message = format!("There is no {} of the type kubernetes.io/tls; make it", named(&object));
+        let message = format!("There is no {} of the type kubernetes.io/tls; make it", object_name(&object));
         return Err((Reason::RefNotFound, message));
     };
     if let Some(good) = before.filter(|good| Arc::ptr_eq(&good.secret, secret)) {
-        return Ok(Found { loaded: Arc::clone(&good.loaded), good: Some(good.clone()), broken: None });
+        return Ok(SecretCertificate { loaded: Arc::clone(&good.loaded), good: Some(good.clone()), broken: None });
     }
     match (load(secret), before) {
         (Err(words), Some(good)) => as_before(good, &words),
@@ -171,7 +170,7 @@ fn read(snapshot: &Snapshot, settings: &TranslateSettings, key: &Key) -> Result<
                 let whole = damage.is_none();
                 let loaded = Arc::new(loaded);
                 let good = GoodSecret { secret: Arc::clone(secret), loaded: Arc::clone(&loaded) };
-                Ok(Found { loaded, good: whole.then_some(good), broken: None })
+                Ok(SecretCertificate { loaded, good: whole.then_some(good), broken: None })
             }
         },
     }

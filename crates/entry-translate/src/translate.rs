@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use entry_model::{Holdings, Host, Key, Object, Routes, Service, Snapshot, SortedMap, Verdicts};
 
-use crate::attach::Attached;
+use crate::attach::AttachedObject;
 use crate::claim::Claims;
 use crate::contest::Contest;
-use crate::merge::{Merger, Merging};
-use crate::owners::Listed;
-use crate::{Defaults, GoodSecret, Ownership, TranslateSettings, attach, bounds, claim, owners, solver, tls};
+use crate::merge::{HostMerger, MergeSettings};
+use crate::owners::HostLists;
+use crate::{Defaults, GoodSecret, Ownership, TranslateSettings, acme_http01, attach, bounds, claim, owners, tls};
 
 /// What [`translate`] makes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub struct Translation {
 ///   `sparrow/ssl-redirect: "false"`, whichever object the certificate came with. No certificate is for every host, so rules
 ///   without a host redirect only if their object says `"true"`.
 pub fn translate(snapshot: &Snapshot, settings: &TranslateSettings) -> Translation {
-    Translator { merger: Merger::forgetful(), ..Translator::default() }.translate(snapshot, settings)
+    Translator { merger: HostMerger::forgetful(), ..Translator::default() }.translate(snapshot, settings)
 }
 
 /// Makes routes of one snapshot after the other. What comes of a snapshot is the same as [`translate`] makes of it; what did not
@@ -57,8 +57,8 @@ pub fn translate(snapshot: &Snapshot, settings: &TranslateSettings) -> Translati
 #[derive(Debug, Default)]
 pub struct Translator {
     /// By the objects' places in memory, which stay theirs as long as they are known here.
-    claims: HashMap<usize, Known>,
-    merger: Merger,
+    claims: HashMap<usize, KnownClaims>,
+    merger: HostMerger,
     /// The Services that the claims are of.
     services: SortedMap<Arc<Key>, Arc<Service>>,
     /// The defaults that they are of.
@@ -67,7 +67,7 @@ pub struct Translator {
 
 /// What an object asked for.
 #[derive(Debug)]
-struct Known {
+struct KnownClaims {
     /// Nobody else gets its place in memory.
     _object: Object,
     claims: Arc<Claims>,
@@ -90,33 +90,32 @@ impl Translator {
         let mut known = std::mem::take(&mut self.claims);
 
         let owned = settings.ownership == Ownership::Namespace;
-        let mut attached = attach::attach(snapshot, settings);
-        let mut aside = attach::aside(snapshot, settings);
+        let mut attached = attach::attached_objects(snapshot, settings);
+        let mut aside = attach::objects_set_aside(snapshot, settings);
         let claims = self.claims(&attached, snapshot, settings, &changed, &mut known);
         let claims_aside = self.claims(&aside, snapshot, settings, &changed, &mut known);
         let mut contest = Contest::new(&mut attached, &claims);
         let mut contest_aside = Contest::new(&mut aside, &claims_aside);
 
-        let (listed, told) = if owned { Listed::read(snapshot) } else { <_>::default() };
+        let (listed, told) = if owned { HostLists::read(snapshot) } else { <_>::default() };
         let mut held = Arc::default();
         let records = std::iter::once(&snapshot.held).chain(&settings.held).filter(|_| owned);
         let records: Vec<_> = records.cloned().collect();
         if owned {
             // What is over the bounds of a namespace claims nothing: else it would be kept from others and served to nobody.
             let bounds = settings.bounds.of_namespaces();
-            bounds::apply(&bounds, &records, &mut contest, &mut attached);
-            bounds::apply(&bounds, &records, &mut contest_aside, &mut aside);
-            owners::settle(&listed, &records, &mut contest, &mut attached, (&contest_aside, &aside));
+            bounds::enforce(&bounds, &records, &mut contest, &mut attached);
+            bounds::enforce(&bounds, &records, &mut contest_aside, &mut aside);
+            owners::enforce(&listed, &records, &mut contest, &mut attached, (&contest_aside, &aside));
         }
-        bounds::apply(&settings.bounds, &records, &mut contest, &mut attached);
+        bounds::enforce(&settings.bounds, &records, &mut contest, &mut attached);
         if owned {
             held = Arc::new(owners::holdings(&records, &contest, &attached, (&contest_aside, &aside)));
         }
-        let mut certificates = tls::certificates(snapshot, settings, &mut contest.tls, &mut attached);
-        let good = std::mem::take(&mut certificates.good);
-        let merging = Merging { listed: owned.then_some(&listed), most: &settings.bounds.certificates };
+        let (certificates, good) = tls::certificates(snapshot, settings, &mut contest.tls, &mut attached);
+        let merging = MergeSettings { listed: owned.then_some(&listed), most: &settings.bounds.certificates };
         let mut routes = self.merger.merge(&contest, certificates, &merging, &mut attached);
-        solver::inherit(&mut routes, &settings.bounds.rules, &mut attached, |rule, host| {
+        acme_http01::inherit_rules(&mut routes, &settings.bounds.rules, &mut attached, |rule, host| {
             !owned || host.rules.iter().all(|own| own.origin.key.namespace == rule.origin.key.namespace)
         });
         keep_for_owners(&listed, &mut routes);
@@ -130,22 +129,22 @@ impl Translator {
     /// What each of these objects asks for. It is known of those that did not change, nor a Service that they name.
     fn claims(
         &mut self,
-        attached: &[Attached<'_>],
+        attached: &[AttachedObject<'_>],
         snapshot: &Snapshot,
         settings: &TranslateSettings,
         changed: &HashSet<(&str, &str)>,
-        known: &mut HashMap<usize, Known>,
+        known: &mut HashMap<usize, KnownClaims>,
     ) -> Vec<Arc<Claims>> {
         // A certificate comes from an Ingress of the same namespace, unless namespaces share hosts.
         let with_tls = attached.iter().filter(|attached| attached.source.brings_certificate());
         let with_tls: HashSet<&str> = with_tls.map(|attached| attached.source.meta().namespace.as_str()).collect();
         let shared = settings.ownership == Ownership::None && !with_tls.is_empty();
-        let claims = |Attached { source, .. }: &Attached<'_>| {
+        let claims = |AttachedObject { source, .. }: &AttachedObject<'_>| {
             let tls = settings.has_https() && (shared || with_tls.contains(source.meta().namespace.as_str()));
-            let is_same = |known: &Known| known.tls == tls && (changed.is_empty() || !source.names_any(changed));
-            let known = known.remove(&source.address()).filter(is_same).unwrap_or_else(|| Known {
+            let is_same = |known: &KnownClaims| known.tls == tls && (changed.is_empty() || !source.names_any(changed));
+            let known = known.remove(&source.address()).filter(is_same).unwrap_or_else(|| KnownClaims {
                 _object: source.object(),
-                claims: Arc::new(claim::claims(*source, snapshot, settings, tls)),
+                claims: Arc::new(claim::read_claims(*source, snapshot, settings, tls)),
                 tls,
             });
             if self.merger.forgets() {
@@ -160,7 +159,7 @@ impl Translator {
 }
 
 /// Adds hosts that operators keep for their owners, and for which nothing is asked.
-fn keep_for_owners(listed: &Listed<'_>, routes: &mut Routes) {
+fn keep_for_owners(listed: &HostLists<'_>, routes: &mut Routes) {
     let default = routes.default.as_ref().map(|rule| rule.origin.key.namespace.clone());
     for name in listed.hosts() {
         if !routes.hosts.contains_key(name) {

@@ -9,70 +9,75 @@ use entry_model::{
 
 use super::{Claim, Claims, DefaultClaim, TlsClaim, forward, looks_like_pattern, protocol, unavailable};
 use crate::TranslateSettings;
-use crate::draft::{Draft, named, quoted};
-use crate::host::host;
-use crate::options::{Options, options};
-use crate::path::{path, prefix};
-use crate::resolve::{self, Fault, Problem};
-use crate::site::Site;
-use crate::theirs::Context;
+use crate::annotations::{Annotations, read_annotations};
+use crate::claim_site::ClaimSite;
+use crate::host::parse_host;
+use crate::ingress_nginx_annotations::AnnotationContext;
+use crate::path::{into_prefix, parse_path};
+use crate::resolve::{self, ResolveError, ResolveFault};
+use crate::verdict_draft::{VerdictDraft, object_name, quoted};
 
 const SPEC: FieldPath<'_> = FieldPath::root("spec");
 
 /// What an Ingress asks for. `tls`: whether its hosts may have certificates.
 pub fn claims(ingress: &Ingress, snapshot: &Snapshot, settings: &TranslateSettings, tls: bool) -> Claims {
     let service = Key { namespace: ingress.meta.namespace.clone(), name: String::new() };
-    Asking { snapshot, settings, tls, ingress, draft: Draft::default(), service }.ask()
+    IngressReader { snapshot, settings, tls, ingress, draft: VerdictDraft::default(), service }.ask()
 }
 
 /// An Ingress that is asked what it wants.
-struct Asking<'a> {
+struct IngressReader<'a> {
     snapshot: &'a Snapshot,
     settings: &'a TranslateSettings,
     /// Whether its hosts may have certificates.
     tls: bool,
     ingress: &'a Ingress,
-    draft: Draft,
+    draft: VerdictDraft,
     /// The Service that is looked for: of the Ingress's namespace.
     service: Key,
 }
 
-impl Asking<'_> {
+impl IngressReader<'_> {
     fn ask(mut self) -> Claims {
         let ingress = self.ingress;
         let mut asked = Claims::default();
         let paths = ingress.rules.iter().flat_map(|rule| &rule.paths);
         let paths: Vec<&str> = paths.map(|path| path.path.as_deref().unwrap_or("/")).collect();
-        let context = Context { defaults: &self.settings.defaults, paths: &paths, tls: self.tls };
-        let options = options(Kind::Ingress, &ingress.meta.annotations, &context, &mut self.draft);
+        let context = AnnotationContext { defaults: &self.settings.defaults, paths: &paths, tls: self.tls };
+        let annotations = read_annotations(Kind::Ingress, &ingress.meta.annotations, &context, &mut self.draft);
         let mut hosts = BTreeSet::new();
         for (n, rule) in ingress.rules.iter().enumerate() {
-            let host = match rule.host.as_deref().filter(|text| !text.is_empty()).map_or(Ok(HostName::Any), host) {
+            let host = match rule.host.as_deref().filter(|text| !text.is_empty()).map_or(Ok(HostName::Any), parse_host)
+            {
                 Ok(host) => host,
                 Err(message) => {
                     let message = format!("{message}. This rule is not served, the others are");
-                    self.draft.lose(&Site::Host(n), Reason::Invalid, message);
+                    self.draft.report_loss(&ClaimSite::Host(n), Reason::Invalid, message);
                     continue;
                 }
             };
             if rule.paths.is_empty() && ingress.default_backend.is_none() {
                 let message = "The rule has no paths, so nothing is served for its host; add one, or a default backend";
-                self.draft.lose(&SPEC.at("rules", n).field("http").field("paths"), Reason::Invalid, message.to_owned());
+                self.draft.report_loss(
+                    &SPEC.at("rules", n).field("http").field("paths"),
+                    Reason::Invalid,
+                    message.to_owned(),
+                );
             }
             for (m, entry) in rule.paths.iter().enumerate() {
                 let Some(path) = self.path(n, m, entry) else { continue };
-                let (rule, site) = (SPEC.at("rules", n), Site::Path(n, m));
+                let (rule, site) = (SPEC.at("rules", n), ClaimSite::Path(n, m));
                 let http = rule.field("http");
                 let path_field = http.at("paths", m);
                 let field = path_field.field("backend");
-                let action = self.action(&entry.backend, &options, &field, site);
-                let (host, matches, policy) = (host.clone(), Match::path(path), options.policy());
+                let action = self.action(&entry.backend, &annotations, &field, site);
+                let (host, matches, policy) = (host.clone(), Match::path(path), annotations.policy());
                 asked.rules.push(Claim {
                     host,
                     matches,
                     action,
                     policy,
-                    redirect: options.ssl_redirect,
+                    redirect: annotations.ssl_redirect,
                     site,
                     weak: false,
                 });
@@ -87,48 +92,48 @@ impl Asking<'_> {
             if ingress.rules.is_empty() {
                 let message =
                     "The Ingress has neither rules nor a default backend, so nothing is served; add one of them";
-                self.draft.lose(&SPEC, Reason::Invalid, message.to_owned());
+                self.draft.report_loss(&SPEC, Reason::Invalid, message.to_owned());
             }
             return Claims { draft: self.draft, ..asked };
         };
-        let site = Site::DefaultBackend;
-        let action = self.action(backend, &options, &SPEC.field("defaultBackend"), site);
+        let site = ClaimSite::DefaultBackend;
+        let action = self.action(backend, &annotations, &SPEC.field("defaultBackend"), site);
         if ingress.rules.is_empty() {
             // Without rules it is for all hosts; those that it has certificates for need rules to be known by name.
             hosts = tls_hosts;
-            asked.default = Some(DefaultClaim { action: action.clone(), policy: options.policy(), site });
+            asked.default = Some(DefaultClaim { action: action.clone(), policy: annotations.policy(), site });
         }
         asked.rules.extend(hosts.into_iter().map(|host| {
-            let (matches, action, policy) = (Match::any(), action.clone(), options.policy());
-            Claim { host, matches, action, policy, redirect: options.ssl_redirect, site, weak: true }
+            let (matches, action, policy) = (Match::any(), action.clone(), annotations.policy());
+            Claim { host, matches, action, policy, redirect: annotations.ssl_redirect, site, weak: true }
         }));
         Claims { draft: self.draft, ..asked }
     }
 
     fn path(&mut self, n: usize, m: usize, entry: &IngressPath) -> Option<PathMatch> {
         let text = entry.path.as_deref().filter(|text| !text.is_empty()).unwrap_or("/");
-        let parsed = match path(text) {
+        let parsed = match parse_path(text) {
             Ok(path) => {
                 if let Some(message) = looks_like_pattern(text) {
-                    self.draft.lose(&Site::Path(n, m), Reason::Unsupported, message);
+                    self.draft.report_loss(&ClaimSite::Path(n, m), Reason::Unsupported, message);
                 }
                 path
             }
             Err(message) => {
                 let message = format!("{message}. This path is not served, the others are");
-                self.draft.lose(&Site::Path(n, m), Reason::Invalid, message);
+                self.draft.report_loss(&ClaimSite::Path(n, m), Reason::Invalid, message);
                 return None;
             }
         };
         match &entry.path_type {
             PathType::Exact => Some(PathMatch::Exact(parsed)),
-            PathType::Prefix | PathType::ImplementationSpecific => Some(PathMatch::Prefix(prefix(parsed))),
+            PathType::Prefix | PathType::ImplementationSpecific => Some(PathMatch::Prefix(into_prefix(parsed))),
             PathType::Unknown(text) => {
                 let message = format!(
                     "The path type {} is not known, so this path is not served, the others are; write `Prefix` or `Exact`",
                     quoted(text)
                 );
-                self.draft.lose(
+                self.draft.report_loss(
                     &SPEC.at("rules", n).field("http").at("paths", m).field("pathType"),
                     Reason::Invalid,
                     message,
@@ -143,9 +148,9 @@ impl Asking<'_> {
     fn action(
         &mut self,
         backend: &IngressBackend,
-        options: &Options<'_>,
+        annotations: &Annotations<'_>,
         field: &FieldPath<'_>,
-        claim: Site,
+        claim: ClaimSite,
     ) -> Action {
         let service_field = field.field("service");
         let (name, wanted) = match backend {
@@ -162,25 +167,26 @@ impl Asking<'_> {
         };
         self.service.name.clone_from(name);
         let Some(service) = self.snapshot.services.get(&self.service) else {
-            let message = format!("There is no {}; make it, or name another", self.named_service());
+            let message = format!("There is no {}; make it, or name another", self.service_name());
             self.lose_backend(&service_field.field("name"), claim, Reason::RefNotFound, &message);
             return Action::UNAVAILABLE;
         };
-        let resolved = resolve::address(service).and_then(|address| Ok((address, resolve::port(service, wanted)?.1)));
+        let resolved =
+            resolve::service_address(service).and_then(|address| Ok((address, resolve::find_port(service, wanted)?.1)));
         match resolved {
             Ok((address, port)) => {
-                let protocol = protocol(port, options, &mut self.draft, |draft, message| {
-                    draft.note(&service_field.field("port"), Reason::Unsupported, message);
-                    draft.of_backend(claim);
+                let protocol = protocol(port, annotations, &mut self.draft, |draft, message| {
+                    draft.report_note(&service_field.field("port"), Reason::Unsupported, message);
+                    draft.concerns_backend(claim);
                 });
-                forward(address, port, protocol, options, false)
+                forward(address, port, protocol, annotations, false)
             }
-            Err(Problem { reason, fault, message }) => {
+            Err(ResolveError { reason, fault, message }) => {
                 let part = match fault {
-                    Fault::Kind | Fault::Address => "name",
-                    Fault::Port | Fault::PortValue(_) => "port",
+                    ResolveFault::Kind | ResolveFault::Address => "name",
+                    ResolveFault::Port | ResolveFault::PortValue(_) => "port",
                 };
-                let message = format!("{}: {message}", self.named_service());
+                let message = format!("{}: {message}", self.service_name());
                 self.lose_backend(&service_field.field(part), claim, reason, &message);
                 Action::UNAVAILABLE
             }
@@ -188,13 +194,13 @@ impl Asking<'_> {
     }
 
     /// What a claim is for has no backend.
-    fn lose_backend(&mut self, field: &FieldPath<'_>, claim: Site, reason: Reason, message: &str) {
-        self.draft.lose(field, reason, unavailable(message));
-        self.draft.of_backend(claim);
+    fn lose_backend(&mut self, field: &FieldPath<'_>, claim: ClaimSite, reason: Reason, message: &str) {
+        self.draft.report_loss(field, reason, unavailable(message));
+        self.draft.concerns_backend(claim);
     }
 
-    fn named_service(&self) -> String {
-        named(&ObjectRef::new(Kind::Service, self.service.clone()))
+    fn service_name(&self) -> String {
+        object_name(&ObjectRef::new(Kind::Service, self.service.clone()))
     }
 
     /// Asks for certificates, and returns the hosts that they are for by name.
@@ -214,15 +220,15 @@ impl Asking<'_> {
         all
     }
 
-    fn tls_hosts(&mut self, entry: usize, texts: &[String]) -> Vec<(Site, HostName)> {
+    fn tls_hosts(&mut self, entry: usize, texts: &[String]) -> Vec<(ClaimSite, HostName)> {
         let mut hosts = Vec::new();
         for (m, text) in texts.iter().enumerate() {
-            let site = Site::TlsHost(entry, m);
-            match host(text) {
+            let site = ClaimSite::TlsHost(entry, m);
+            match parse_host(text) {
                 Ok(host) => hosts.push((site, host)),
                 Err(message) => {
                     let message = format!("{message}. It gets no certificate, the other hosts do");
-                    self.draft.lose(&site, Reason::Invalid, message);
+                    self.draft.report_loss(&site, Reason::Invalid, message);
                 }
             }
         }

@@ -10,12 +10,12 @@ use entry_model::{
 };
 
 use crate::TranslateSettings;
-use crate::attach::Source;
-use crate::draft::{Draft, quoted};
-use crate::options::Options;
-use crate::pattern;
+use crate::annotations::Annotations;
+use crate::attach::RouteObject;
+use crate::claim_site::ClaimSite;
+use crate::regex_path;
 use crate::resolve;
-use crate::site::Site;
+use crate::verdict_draft::{VerdictDraft, quoted};
 
 /// What an object asks for, and what its owner is told of that.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub struct Claims {
     pub rules: Vec<Claim>,
     pub default: Option<DefaultClaim>,
     pub tls: Vec<TlsClaim>,
-    pub draft: Draft,
+    pub draft: VerdictDraft,
 }
 
 /// A rule that is asked for.
@@ -36,7 +36,7 @@ pub struct Claim {
     pub policy: Policy,
     /// What is said about redirecting to HTTPS.
     pub redirect: Option<bool>,
-    pub site: Site,
+    pub site: ClaimSite,
     /// From a default backend: it gets only what nobody names.
     pub weak: bool,
 }
@@ -46,7 +46,7 @@ pub struct Claim {
 pub struct DefaultClaim {
     pub action: Action,
     pub policy: Policy,
-    pub site: Site,
+    pub site: ClaimSite,
 }
 
 /// A certificate that is asked for.
@@ -55,22 +55,22 @@ pub struct TlsClaim {
     /// Index in `spec.tls`.
     pub entry: usize,
     /// The hosts that it names; none for those that the object has.
-    pub hosts: Option<Vec<(Site, HostName)>>,
+    pub hosts: Option<Vec<(ClaimSite, HostName)>>,
     pub secret: Option<Key>,
 }
 
 /// Asks an object. `tls`: whether its hosts may have certificates. What comes of it depends on nothing else than the object,
 /// the Services that it names, and the settings.
-pub fn claims(source: Source<'_>, snapshot: &Snapshot, settings: &TranslateSettings, tls: bool) -> Claims {
+pub fn read_claims(source: RouteObject<'_>, snapshot: &Snapshot, settings: &TranslateSettings, tls: bool) -> Claims {
     match source {
-        Source::Service(object) => service::claims(object, settings),
-        Source::Ingress(object) => ingress::claims(object, snapshot, settings, tls),
+        RouteObject::Service(object) => service::claims(object, settings),
+        RouteObject::Ingress(object) => ingress::claims(object, snapshot, settings, tls),
     }
 }
 
 /// What is said of a path that looks like a pattern.
 fn looks_like_pattern(text: &str) -> Option<String> {
-    let instead = pattern::instead(text)?;
+    let instead = regex_path::prefix_instead(text)?;
     Some(format!(
         "The path {} looks like a pattern, and there are none: each of its characters stands for itself, and so it is served. Write \
          {} with the type `Prefix`, which is for all that is below it; `sparrow/strip-prefix` takes it off",
@@ -91,13 +91,13 @@ fn unavailable(message: &str) -> String {
 /// What is spoken on a port.
 fn protocol(
     port: &ServicePort,
-    options: &Options<'_>,
-    draft: &mut Draft,
-    note: impl FnOnce(&mut Draft, String),
+    annotations: &Annotations<'_>,
+    draft: &mut VerdictDraft,
+    note: impl FnOnce(&mut VerdictDraft, String),
 ) -> Protocol {
     let asked = || match port.app_protocol.as_deref() {
         None | Some("") => Protocol::Http,
-        Some(name) => resolve::protocol(name).unwrap_or_else(|| {
+        Some(name) => resolve::named_protocol(name).unwrap_or_else(|| {
             let message = format!(
                 "The appProtocol {} of the port is not known, so HTTP/1.1 is spoken; write `http`, `https`, \
                  `kubernetes.io/h2c`, `kubernetes.io/ws`, `kubernetes.io/wss`, `grpc` or `grpcs`",
@@ -107,18 +107,18 @@ fn protocol(
             Protocol::Http
         }),
     };
-    options.protocol.unwrap_or_else(asked)
+    annotations.protocol.unwrap_or_else(asked)
 }
 
 fn forward(
     mut address: SocketAddr,
     port: &ServicePort,
     protocol: Protocol,
-    options: &Options<'_>,
+    annotations: &Annotations<'_>,
     strip_prefix: bool,
 ) -> Action {
     address.set_port(port.port);
-    let backend = Backend { address, protocol, keep_alive: options.keep_alive.unwrap_or(true) };
-    let strips = options.strip_prefix.unwrap_or(strip_prefix);
+    let backend = Backend { address, protocol, keep_alive: annotations.keep_alive.unwrap_or(true) };
+    let strips = annotations.strip_prefix.unwrap_or(strip_prefix);
     Action::Forward(Forward::to(backend, if strips { PathRewrite::StripPrefix } else { PathRewrite::Keep }))
 }

@@ -4,50 +4,50 @@ use entry_model::{Action, FieldPath, HostName, Kind, Match, PathMatch, Reason, S
 
 use super::{Claim, Claims, forward, looks_like_pattern, port_ref, protocol, unavailable};
 use crate::TranslateSettings;
-use crate::draft::Draft;
-use crate::host::host;
-use crate::options::options;
-use crate::path::{path, prefix};
-use crate::resolve::{self, Fault, Problem};
-use crate::site::Site;
-use crate::theirs::Context;
+use crate::annotations::read_annotations;
+use crate::claim_site::ClaimSite;
+use crate::host::parse_host;
+use crate::ingress_nginx_annotations::AnnotationContext;
+use crate::path::{into_prefix, parse_path};
+use crate::resolve::{self, ResolveError, ResolveFault};
+use crate::verdict_draft::VerdictDraft;
 
 /// The annotations that it has for that.
-const HOST: Site = Site::HOST_ANNOTATION;
-const PATH: Site = Site::Annotation("sparrow/path");
-const PORT: Site = Site::Annotation("sparrow/port");
+const HOST: ClaimSite = ClaimSite::HOST_ANNOTATION;
+const PATH: ClaimSite = ClaimSite::Annotation("sparrow/path");
+const PORT: ClaimSite = ClaimSite::Annotation("sparrow/port");
 
 /// What a Service with the label asks for: one rule.
 pub fn claims(service: &Service, settings: &TranslateSettings) -> Claims {
-    let mut draft = Draft::default();
+    let mut draft = VerdictDraft::default();
     let rule = rule(service, settings, &mut draft);
     Claims { rules: rule.into_iter().collect(), draft, ..Claims::default() }
 }
 
-fn rule(service: &Service, settings: &TranslateSettings, draft: &mut Draft) -> Option<Claim> {
+fn rule(service: &Service, settings: &TranslateSettings, draft: &mut VerdictDraft) -> Option<Claim> {
     let spec = FieldPath::root("spec");
-    let context = Context { defaults: &settings.defaults, paths: &[], tls: true };
-    let options = options(Kind::Service, &service.meta.annotations, &context, draft);
-    let unusable = |draft: &mut Draft, site: Site, message: String| {
-        draft.lose(&site, Reason::Invalid, format!("{message}. The Service is not served"));
+    let context = AnnotationContext { defaults: &settings.defaults, paths: &[], tls: true };
+    let annotations = read_annotations(Kind::Service, &service.meta.annotations, &context, draft);
+    let unusable = |draft: &mut VerdictDraft, site: ClaimSite, message: String| {
+        draft.report_loss(&site, Reason::Invalid, format!("{message}. The Service is not served"));
     };
-    let host = match options.host.filter(|text| !text.is_empty()).map_or(Ok(HostName::Any), host) {
+    let host = match annotations.host.filter(|text| !text.is_empty()).map_or(Ok(HostName::Any), parse_host) {
         Ok(host) => Some(host),
         Err(message) => {
             unusable(draft, HOST, message);
             None
         }
     };
-    let (site, parsed) = match options.path {
-        Some(text) => (PATH, path(text)),
-        None => (Site::Name, path(&["/", &service.meta.name].concat())),
+    let (site, parsed) = match annotations.path {
+        Some(text) => (PATH, parse_path(text)),
+        None => (ClaimSite::Name, parse_path(&["/", &service.meta.name].concat())),
     };
     let path = match parsed {
         Ok(path) => {
-            if let Some(message) = options.path.and_then(looks_like_pattern) {
-                draft.lose(&site, Reason::Unsupported, message);
+            if let Some(message) = annotations.path.and_then(looks_like_pattern) {
+                draft.report_loss(&site, Reason::Unsupported, message);
             }
-            Some(PathMatch::Prefix(prefix(path)))
+            Some(PathMatch::Prefix(into_prefix(path)))
         }
         Err(message) => {
             unusable(draft, site, message);
@@ -55,20 +55,20 @@ fn rule(service: &Service, settings: &TranslateSettings, draft: &mut Draft) -> O
         }
     };
 
-    let address = match resolve::address(service) {
+    let address = match resolve::service_address(service) {
         Ok(address) => Some(address),
-        Err(Problem { reason, fault: Fault::Kind, message }) => {
-            draft.lose(&spec.field("type"), reason, message);
+        Err(ResolveError { reason, fault: ResolveFault::Kind, message }) => {
+            draft.report_loss(&spec.field("type"), reason, message);
             return None;
         }
-        Err(Problem { reason, message, .. }) => {
-            draft.lose(&spec.field("clusterIP"), reason, unavailable(&message));
+        Err(ResolveError { reason, message, .. }) => {
+            draft.report_loss(&spec.field("clusterIP"), reason, unavailable(&message));
             None
         }
     };
-    let found = match options.port {
-        Some(text) => resolve::port(service, &port_ref(text)).map(|(index, port)| (index, port, false)),
-        None => resolve::only_port(service),
+    let found = match annotations.port {
+        Some(text) => resolve::find_port(service, &port_ref(text)).map(|(index, port)| (index, port, false)),
+        None => resolve::default_port(service),
     };
     let port = match found {
         Ok((index, port, several)) => {
@@ -78,33 +78,35 @@ fn rule(service: &Service, settings: &TranslateSettings, draft: &mut Draft) -> O
                      in the annotation sparrow/port, or call it `http`",
                     port.port
                 );
-                draft.note(&spec.field("ports"), Reason::Unsupported, message);
+                draft.report_note(&spec.field("ports"), Reason::Unsupported, message);
             }
             Some((index, port))
         }
-        Err(Problem { reason, fault: Fault::Port, message }) => {
-            draft.lose(&PORT, reason, unavailable(&message));
+        Err(ResolveError { reason, fault: ResolveFault::Port, message }) => {
+            draft.report_loss(&PORT, reason, unavailable(&message));
             None
         }
-        Err(Problem { reason, fault, message }) => {
+        Err(ResolveError { reason, fault, message }) => {
             let message = format!("{message}. The Service is not served");
             match fault {
-                _ if options.port.is_some() => draft.lose(&PORT, reason, message),
-                Fault::PortValue(index) => draft.lose(&spec.at("ports", index).field("port"), reason, message),
-                _ => draft.lose(&spec.field("ports"), reason, message),
+                _ if annotations.port.is_some() => draft.report_loss(&PORT, reason, message),
+                ResolveFault::PortValue(index) => {
+                    draft.report_loss(&spec.at("ports", index).field("port"), reason, message)
+                }
+                _ => draft.report_loss(&spec.field("ports"), reason, message),
             }
             return None;
         }
     };
     let action = match (address, port) {
         (Some(address), Some((index, port))) => {
-            let protocol = protocol(port, &options, draft, |draft, message| {
-                draft.note(&spec.at("ports", index).field("appProtocol"), Reason::Unsupported, message);
+            let protocol = protocol(port, &annotations, draft, |draft, message| {
+                draft.report_note(&spec.at("ports", index).field("appProtocol"), Reason::Unsupported, message);
             });
-            forward(address, port, protocol, &options, true)
+            forward(address, port, protocol, &annotations, true)
         }
         _ => Action::UNAVAILABLE,
     };
-    let (matches, policy) = (Match::path(path?), options.policy());
-    Some(Claim { host: host?, matches, action, policy, redirect: options.ssl_redirect, site, weak: false })
+    let (matches, policy) = (Match::path(path?), annotations.policy());
+    Some(Claim { host: host?, matches, action, policy, redirect: annotations.ssl_redirect, site, weak: false })
 }

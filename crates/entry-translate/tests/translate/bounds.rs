@@ -47,7 +47,7 @@ fn told(built: &Translation, object: &ObjectRef, part: &str) -> Vec<String> {
 const NONE: Bound = Bound::NONE;
 
 #[test]
-fn the_newest_hosts_of_a_namespace_are_left_out() {
+fn newest_hosts_over_the_namespace_bound_are_left_out() {
     let bounds = Bounds { hosts: Bound { namespace: 3, ..NONE }, ..Bounds::NONE };
     let ingresses =
         [of("a", "old", 1, hosts("a", 2)), of("a", "new", 2, hosts("x", 2)), of("b", "old", 3, hosts("b", 3))];
@@ -60,7 +60,7 @@ fn the_newest_hosts_of_a_namespace_are_left_out() {
 }
 
 #[test]
-fn the_newest_hosts_of_all_are_left_out() {
+fn newest_hosts_over_the_total_bound_are_left_out() {
     let bounds = Bounds { hosts: Bound { all: 3, ..NONE }, ..Bounds::NONE };
     let before =
         with(bounds, &Translation::default(), &[of("b", "web", 5, hosts("b", 2)), of("a", "web", 1, hosts("a", 1))]);
@@ -106,7 +106,7 @@ fn rules_and_patterns_have_bounds_of_their_own() {
 }
 
 #[test]
-fn rules_of_an_old_object_that_is_edited_push_out_nobodys() {
+fn rules_added_to_an_old_object_displace_none() {
     let bounds = Bounds { rules: Bound { all: 6, ..NONE }, ..Bounds::NONE };
     let with_paths = |namespace: &str, created, count: usize| {
         let paths = (0..count).map(|n| prefix(&format!("/{n}"))).collect();
@@ -121,7 +121,7 @@ fn rules_of_an_old_object_that_is_edited_push_out_nobodys() {
 }
 
 #[test]
-fn rules_that_become_longer_push_out_nobodys() {
+fn rules_that_grow_displace_none() {
     let bounds = Bounds { rules: Bound { all: 6, ..NONE }, ..Bounds::NONE };
     let with_paths = |namespace: &str, created, paths: &[String]| {
         let paths = paths.iter().map(|path| prefix(path)).collect();
@@ -143,7 +143,7 @@ fn rules_that_become_longer_push_out_nobodys() {
 }
 
 #[test]
-fn what_is_over_a_bound_is_kept_from_nobody() {
+fn host_over_a_bound_stays_free_for_others() {
     let bounds = Bounds { hosts: Bound { namespace: 2, ..NONE }, ..Bounds::NONE };
     let theirs = of("b", "web", 9, ["h0.example".to_owned(), "h5.example".to_owned()]);
     let evil = of("a", "web", 1, hosts("h", 9));
@@ -160,7 +160,7 @@ fn what_is_over_a_bound_is_kept_from_nobody() {
 }
 
 #[test]
-fn what_several_ask_for_counts_once() {
+fn rule_claimed_twice_counts_once() {
     let bounds =
         Bounds { rules: Bound { namespace: 1, all: 1 }, hosts: Bound { namespace: 1, all: 1 }, ..Bounds::NONE };
     let ingresses = [of("a", "one", 1, hosts("a", 1)), of("a", "two", 2, hosts("a", 1))];
@@ -182,7 +182,7 @@ fn services_have_the_same_bounds() {
 }
 
 #[test]
-fn what_hosts_for_proofs_take_over_counts() {
+fn rules_inherited_by_acme_hosts_count() {
     let bounds = Bounds { rules: Bound { namespace: 30, ..NONE }, ..Bounds::NONE };
     let paths = (0..10).map(|number| prefix(&format!("/{number}"))).collect();
     let solver =
@@ -192,6 +192,6 @@ fn what_hosts_for_proofs_take_over_counts() {
     let built = Objects::new().ingress(web).translate_with(&TranslateSettings { bounds, ..settings() });
     let count = |name: &str| built.routes.hosts[&HostName::Exact(name.to_owned())].rules.len();
     assert_eq!([count("s0.w.example"), count("s1.w.example"), count("s8.w.example")], [11, 1, 1]);
-    let told = told(&built, &at("shop", "web"), "serves proofs only. Of the rules of one namespace, with");
+    let told = told(&built, &at("shop", "web"), "serves ACME challenges only. Of the rules of one namespace, with");
     assert_eq!(told.len(), 8);
 }

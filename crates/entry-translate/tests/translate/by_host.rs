@@ -143,7 +143,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn snapshots_in_turn_give_what_each_gives_alone(
+    fn incremental_translation_equals_a_full_one(
         changes in vec(vec(any_change(), 0..4), 1..20),
         owned in prop::bool::weighted(0.8),
     ) {
@@ -173,7 +173,7 @@ fn changed(after: &Routes, before: &Routes) -> Vec<String> {
 }
 
 #[test]
-fn only_hosts_that_a_change_concerns_are_made_anew() {
+fn only_hosts_of_a_change_are_rebuilt() {
     let mut snapshot = Snapshot::default();
     snapshot.put(class("sparrow"));
     snapshot.put(service("web"));

@@ -23,7 +23,7 @@ const REDIRECTED: &str = "a.example.com prefix / -> 10.0.0.1:80 http redirect (I
 const SECRET: &str = "spec.tls[0].secretName";
 
 #[test]
-fn a_host_with_a_certificate_is_redirected_to() {
+fn host_with_a_certificate_redirects_to_https() {
     let secret = secret("tls", &["a.example.com"]);
     let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls")).secret(secret.clone());
     let built = objects.translate();
@@ -45,7 +45,7 @@ fn a_host_with_a_certificate_is_redirected_to() {
 }
 
 #[test]
-fn what_is_not_pem_is_not_passed_on() {
+fn only_certificates_and_one_key_reach_the_pem() {
     let mut secret = secret("tls", &["a.example.com"]);
     let clean = Objects::new().service(service("web")).ingress(web(&[], "tls")).secret(secret.clone()).translate();
     for part in [&mut secret.certificate, &mut secret.key] {
@@ -74,7 +74,7 @@ fn sec1(secret: &Secret) -> String {
 }
 
 #[test]
-fn a_key_keeps_its_form() {
+fn private_key_keeps_its_encoding() {
     let mut secret = secret("tls", &["a.example.com"]);
     let key = sec1(&secret);
     secret.key = key.clone().into_bytes();
@@ -84,7 +84,7 @@ fn a_key_keeps_its_form() {
 }
 
 #[test]
-fn redirects_can_be_turned_off_and_need_a_certificate() {
+fn https_redirect_can_be_off_and_needs_a_certificate() {
     let annotated = |value: &str, hosts: &[&str]| {
         let mut web = web(hosts, "tls");
         web.meta.annotations.insert("sparrow/ssl-redirect".to_owned(), value.to_owned());
@@ -114,7 +114,7 @@ fn redirects_can_be_turned_off_and_need_a_certificate() {
 }
 
 #[test]
-fn a_secret_that_is_missing_or_broken_leaves_http() {
+fn missing_or_invalid_secret_leaves_plain_http() {
     let good = secret("tls", &["a.example.com"]);
     let foreign = Secret { key: secret("x", &["x"]).key, ..good.clone() };
     let without_key = Secret { key: Vec::new(), ..good.clone() };
@@ -150,7 +150,7 @@ fn a_secret_that_is_missing_or_broken_leaves_http() {
 }
 
 #[test]
-fn a_renewal_that_went_wrong_leaves_the_certificate_before() {
+fn failed_renewal_keeps_the_former_certificate() {
     let serving = "a.example.com certificate (Secret shop/tls)";
     let with = |secret: Option<Secret>, last: &Translation| {
         let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
@@ -192,7 +192,7 @@ fn a_renewal_that_went_wrong_leaves_the_certificate_before() {
 }
 
 #[test]
-fn a_certificate_out_of_its_time_is_served_and_said() {
+fn certificate_outside_its_validity_is_served_and_reported() {
     for (years, part) in [((2020, 2025), "has expired"), ((2030, 2040), "is not valid yet")] {
         let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
         let built = objects.secret(signed("tls", &["a.example.com"], years)).translate();
@@ -203,7 +203,7 @@ fn a_certificate_out_of_its_time_is_served_and_said() {
 }
 
 #[test]
-fn the_time_changes_no_route() {
+fn time_changes_no_route() {
     let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
     let objects = objects.secret(secret("tls", &["a.example.com"]));
     let at = |now| objects.translate_with(&TranslateSettings { now, ..TranslateSettings::default() }).routes;
@@ -213,7 +213,7 @@ fn the_time_changes_no_route() {
 }
 
 #[test]
-fn a_hosts_own_certificate_comes_before_a_wildcard() {
+fn certificate_of_the_host_comes_before_a_wildcard() {
     let mut wild = with_rule("wild", Some("*.example.com"), vec![prefix("/")]);
     wild.tls = vec![tls(&["*.example.com"], "wild")];
     let mut own = with_rule("own", Some("a.example.com"), vec![prefix("/")]);
@@ -248,7 +248,7 @@ fn a_hosts_own_certificate_comes_before_a_wildcard() {
 }
 
 #[test]
-fn of_two_certificates_the_older_ingress_has_its() {
+fn certificate_of_the_older_ingress_is_served() {
     let mut old = web(&["a.example.com"], "old");
     old.rules[0].paths[0].path = Some("/old".to_owned());
     old.meta.name = "z-old".to_owned();
@@ -275,7 +275,7 @@ fn of_two_certificates_the_older_ingress_has_its() {
 }
 
 #[test]
-fn a_bad_host_leaves_the_others_their_certificate() {
+fn invalid_tls_host_leaves_others_their_certificate() {
     let web = web(&["a_b.example.com", "a.example.com"], "tls");
     let objects = Objects::new().service(service("web")).ingress(web).secret(secret("tls", &["a.example.com"]));
     let built = objects.translate();
@@ -285,7 +285,7 @@ fn a_bad_host_leaves_the_others_their_certificate() {
 }
 
 #[test]
-fn a_default_backend_is_served_over_tls_for_the_hosts_that_are_named() {
+fn default_backend_is_served_over_tls_for_named_hosts() {
     let mut global = Ingress { default_backend: Some(backend("web")), ..ingress("web") };
     global.tls = vec![tls(&["a.example.com"], "tls")];
     let objects = Objects::new().service(service("web")).secret(secret("tls", &["a.example.com"]));
@@ -302,7 +302,7 @@ fn a_default_backend_is_served_over_tls_for_the_hosts_that_are_named() {
 }
 
 #[test]
-fn without_an_https_listener_tls_is_left_out() {
+fn tls_is_left_out_without_an_https_listener() {
     let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
     let objects = objects.secret(secret("tls", &["a.example.com"]));
     let built = objects.translate_with(&TranslateSettings {
@@ -315,7 +315,7 @@ fn without_an_https_listener_tls_is_left_out() {
 }
 
 #[test]
-fn a_secret_that_nginx_refused_is_not_used() {
+fn secret_rejected_by_nginx_is_not_used() {
     let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
     let objects = objects.secret(secret("tls", &["a.example.com"]));
     let mut settings = settings();
@@ -329,7 +329,7 @@ fn a_secret_that_nginx_refused_is_not_used() {
 }
 
 #[test]
-fn a_secret_that_cannot_be_read_is_not_used() {
+fn unreadable_secret_is_not_used() {
     let mut objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
     objects.0.unreadable.insert(object(Kind::Secret, "tls"), "line 2: not base64".to_owned());
     let built = objects.translate();
@@ -339,7 +339,7 @@ fn a_secret_that_cannot_be_read_is_not_used() {
 }
 
 #[test]
-fn an_object_that_offers_the_same_again_and_again_is_told_once() {
+fn repeated_certificate_of_an_object_is_reported_once() {
     let hosts: Vec<_> = (0..10).map(|number| format!("h{number}.example")).collect();
     let names: Vec<_> = hosts.iter().map(String::as_str).collect();
     let rules = names.iter().map(|&host| rule(Some(host), vec![prefix("/")])).collect();

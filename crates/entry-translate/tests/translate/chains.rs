@@ -77,7 +77,7 @@ fn assert_chain(text: impl Into<Vec<u8>>, expected: &[&str], outcome: Outcome, f
 }
 
 #[test]
-fn what_can_be_read_is_read() {
+fn readable_certificates_of_a_chain_are_served() {
     let Chain { leaf, middle, root, .. } = &*CHAIN;
     let both = plain(&[leaf, middle]);
     let (leaf_lines, middle_lines) = (plain(&[leaf]), plain(&[middle]));
@@ -127,7 +127,7 @@ fn what_can_be_read_is_read() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told() {
+fn unreadable_certificates_of_a_chain_are_reported() {
     let Chain { leaf, middle, .. } = &*CHAIN;
     let cut = &middle[..middle.len() / 2];
     let block = |text: &str| format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
@@ -150,7 +150,7 @@ fn what_cannot_be_read_is_told() {
 }
 
 #[test]
-fn each_certificate_is_issued_by_the_next() {
+fn each_certificate_of_a_chain_is_issued_by_the_next() {
     let Chain { leaf, middle, root, .. } = &*CHAIN;
     // Of the same names, with other keys.
     let other = Chain::new();
@@ -167,7 +167,7 @@ fn each_certificate_is_issued_by_the_next() {
 }
 
 #[test]
-fn the_first_certificate_is_that_of_the_key() {
+fn first_certificate_of_a_chain_is_that_of_the_key() {
     let Chain { leaf, middle, root, key } = &*CHAIN;
     let built = objects(with(format!("{root}{middle}{leaf}"), key)).translate();
     let told = (SECRET, Reason::InvalidRef, "tls.key is the key of certificate 3 in tls.crt, not of the first");
@@ -175,7 +175,7 @@ fn the_first_certificate_is_that_of_the_key() {
 }
 
 #[test]
-fn a_chain_is_bounded() {
+fn chain_length_is_bounded() {
     let Chain { leaf, middle, key, .. } = &*CHAIN;
     let most: Vec<_> = (0..9).map(|_| Chain::new().root).collect();
     let refused = |text: String, words| {
@@ -197,7 +197,7 @@ fn a_chain_is_bounded() {
 }
 
 #[test]
-fn a_renewal_that_is_cut_leaves_the_chain_before() {
+fn truncated_renewal_keeps_the_former_chain() {
     let Chain { leaf, middle, key, .. } = &*CHAIN;
     let first = objects(with(format!("{leaf}{middle}"), key)).translate();
     let renewed = Chain::new();
@@ -211,7 +211,7 @@ fn a_renewal_that_is_cut_leaves_the_chain_before() {
 }
 
 #[test]
-fn names_in_the_subject_count_where_there_are_no_others() {
+fn subject_name_counts_without_a_subject_alt_name() {
     let key = KeyPair::generate().expect("a key");
     let certificate = parameters("a.example", &[]).self_signed(&key).unwrap().pem();
     let built = objects(with(certificate.clone(), &key.serialize_pem())).translate();
@@ -221,7 +221,7 @@ fn names_in_the_subject_count_where_there_are_no_others() {
 }
 
 #[test]
-fn a_default_certificate_is_for_entries_without_a_secret() {
+fn default_certificate_serves_tls_entries_without_a_secret() {
     let Chain { leaf, middle, key, .. } = &*CHAIN;
     let mut objects = objects(with(format!("{leaf}{middle}"), key));
     let mut web = with_rule("web", Some("a.example"), vec![prefix("/")]);
@@ -252,7 +252,7 @@ fn a_default_certificate_is_for_entries_without_a_secret() {
 }
 
 #[test]
-fn certificates_are_bounded_and_the_oldest_come_first() {
+fn certificates_over_the_bound_are_the_newest() {
     let web = |name: &str, created: i64| {
         let host = format!("{name}.example");
         let mut web = with_rule(name, Some(&host), vec![prefix("/")]);
@@ -280,7 +280,7 @@ fn certificates_are_bounded_and_the_oldest_come_first() {
 }
 
 #[test]
-fn a_renewal_that_is_put_aside_leaves_the_certificate_before() {
+fn quarantined_renewal_keeps_the_former_certificate() {
     let Chain { leaf, middle, key, .. } = &*CHAIN;
     let first = objects(with(format!("{leaf}{middle}"), key)).translate();
     let renewed = Chain::new();
@@ -294,7 +294,7 @@ fn a_renewal_that_is_put_aside_leaves_the_certificate_before() {
 }
 
 #[test]
-fn a_certificate_that_no_host_gets_takes_no_room() {
+fn unused_certificate_does_not_count() {
     let mut fills = with_rule("old", Some("old.example"), vec![prefix("/")]);
     fills.tls = vec![tls(&["x.example"], "x"), tls(&["y.example"], "y"), tls(&["old.example"], "old")];
     fills.meta.created = 1;
@@ -312,7 +312,7 @@ fn a_certificate_that_no_host_gets_takes_no_room() {
 }
 
 #[test]
-fn a_host_whose_certificate_is_over_the_bound_is_not_redirected() {
+fn host_whose_certificate_is_over_the_bound_is_not_redirected() {
     let mut web = with_rule("web", Some("a.example"), vec![prefix("/")]);
     web.tls = vec![tls(&["a.example"], "tls")];
     let mut settings = settings();

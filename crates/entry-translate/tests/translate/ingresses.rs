@@ -45,7 +45,7 @@ fn hosts_and_paths_lead_to_services() {
 }
 
 #[test]
-fn only_ingresses_of_our_classes_matter() {
+fn ingresses_of_other_classes_are_ignored() {
     let of = |name, class: Option<&str>| Ingress {
         class: class.map(str::to_owned),
         ..with_rule(name, None, vec![prefix(&format!("/{name}"))])
@@ -73,7 +73,7 @@ fn only_ingresses_of_our_classes_matter() {
 }
 
 #[test]
-fn ports_have_numbers_and_names() {
+fn backend_port_is_found_by_number_or_name() {
     let mut web = service("web");
     web.ports = vec![port("http", 8080), port("dns", 53), port("dns-tcp", 53)];
     web.ports[1].protocol = "UDP".to_owned();
@@ -116,7 +116,7 @@ fn ports_have_numbers_and_names() {
 }
 
 #[test]
-fn what_leads_nowhere_is_answered_503() {
+fn rule_without_a_reachable_backend_answers_503() {
     let mut headless = service("headless");
     headless.kind = ServiceKind::Headless;
     let mut external = service("external");
@@ -164,7 +164,7 @@ fn what_leads_nowhere_is_answered_503() {
 }
 
 #[test]
-fn a_service_of_another_namespace_is_not_reached() {
+fn service_of_another_namespace_is_not_reached() {
     let mut elsewhere = service("web");
     elsewhere.meta.namespace = "other".to_owned();
     let built = Objects::new().service(elsewhere).ingress(with_rule("web", None, vec![prefix("/")])).translate();
@@ -172,7 +172,7 @@ fn a_service_of_another_namespace_is_not_reached() {
 }
 
 #[test]
-fn one_bad_part_leaves_the_others() {
+fn invalid_rule_leaves_the_others_served() {
     let mut web = ingress("web");
     let unknown = IngressPath { path_type: PathType::Unknown("Regex".to_owned()), ..prefix("/r") };
     web.rules = vec![
@@ -200,14 +200,14 @@ fn one_bad_part_leaves_the_others() {
 }
 
 #[test]
-fn an_empty_ingress_is_refused() {
+fn empty_ingress_is_rejected() {
     let built = Objects::new().ingress(ingress("empty")).translate();
     let finding = ("spec", Reason::Invalid, "neither rules nor a default backend");
     assert_verdict(&built, &object(Kind::Ingress, "empty"), Outcome::Refused, &[finding]);
 }
 
 #[test]
-fn a_default_backend_serves_the_rest_of_its_hosts() {
+fn default_backend_serves_unmatched_paths_of_its_hosts() {
     let mut web = ingress("web");
     web.default_backend = Some(backend("rest"));
     web.rules = vec![
@@ -238,7 +238,7 @@ fn a_default_backend_serves_the_rest_of_its_hosts() {
 }
 
 #[test]
-fn a_default_backend_without_rules_serves_all_that_no_rule_matches() {
+fn default_backend_without_rules_serves_unmatched_requests() {
     let global = |name, created| {
         let mut ingress = Ingress { default_backend: Some(backend("web")), ..ingress(name) };
         ingress.meta.created = created;
@@ -267,7 +267,7 @@ fn a_default_backend_without_rules_serves_all_that_no_rule_matches() {
 }
 
 #[test]
-fn the_first_claim_stands() {
+fn oldest_claim_of_a_path_wins() {
     let created = |mut ingress: Ingress, created| {
         ingress.meta.created = created;
         ingress
@@ -312,7 +312,7 @@ fn the_first_claim_stands() {
 }
 
 #[test]
-fn an_annotation_of_ingress_nginx_is_not_passed_over() {
+fn ingress_nginx_annotation_is_reported() {
     let mut web = with_rule("web", None, vec![prefix("/")]);
     for name in ["proxy-read-timeout", "configuration-snippet"] {
         web.meta.annotations.insert(format!("nginx.ingress.kubernetes.io/{name}"), "60".to_owned());

@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 #[test]
-fn what_nginx_refused_contributes_nothing() {
+fn quarantined_object_contributes_nothing() {
     let mut first = with_rule("first", None, vec![prefix("/same"), prefix("/first")]);
     first.meta.created = -1;
     let second = with_rule("second", None, vec![prefix("/same")]);
@@ -36,7 +36,7 @@ fn what_nginx_refused_contributes_nothing() {
 }
 
 #[test]
-fn what_cannot_be_read_is_refused() {
+fn unreadable_object_is_rejected() {
     let mut objects = Objects::new().service(exposed("web", []));
     objects.0.unreadable.insert(object(Kind::Ingress, "torn"), "line 3: mapping values are not allowed".to_owned());
     // Of what a source still has of it nothing is served: half an object is none.
@@ -48,7 +48,7 @@ fn what_cannot_be_read_is_refused() {
 }
 
 #[test]
-fn of_a_file_that_cannot_be_read_the_good_parts_may_be_served() {
+fn unreadable_manifest_leaves_its_last_good_objects_served() {
     let mut objects = Objects::new();
     let file = object(Kind::Manifest, "web.yaml:3");
     objects.0.unreadable.insert(file.clone(), "what the file said before stays in force: torn".to_owned());
@@ -59,7 +59,7 @@ fn of_a_file_that_cannot_be_read_the_good_parts_may_be_served() {
 }
 
 #[test]
-fn messages_hold_little_of_objects() {
+fn messages_quote_little_of_an_object() {
     let long = "x".repeat(5_000);
     let path = format!("no\nslash{long}");
     let annotations = [("sparrow/path", path.as_str()), ("sparrow/read-timeout", &long)];
@@ -118,7 +118,7 @@ fn text(address: &LoadBalancerAddress) -> String {
 }
 
 #[test]
-fn a_service_is_published_instead_of_the_nodes() {
+fn published_service_replaces_node_addresses() {
     let mut balanced = service("lb");
     let ip = |text: &str| LoadBalancerAddress::Ip(text.parse().expect("an address"));
     balanced.addresses =
@@ -136,7 +136,7 @@ fn a_service_is_published_instead_of_the_nodes() {
 }
 
 #[test]
-fn nodes_are_reached_from_outside_if_they_can_be() {
+fn external_node_addresses_come_before_internal() {
     let mut other = node("other", &["192.0.2.9"], &[], true);
     other.meta.labels = texts([("role", "worker")]);
     let nodes = vec![
@@ -149,7 +149,7 @@ fn nodes_are_reached_from_outside_if_they_can_be() {
 }
 
 #[test]
-fn nodes_that_are_not_ready_are_left_out_unless_none_is() {
+fn unready_nodes_are_left_out_unless_none_is_ready() {
     let down = || node("down", &[], &["10.0.0.1"], false);
     assert_eq!(reached(vec![down(), node("up", &[], &["10.0.0.2"], true)]), ["10.0.0.2"]);
     assert_eq!(reached(vec![down()]), ["10.0.0.1"]);
@@ -157,7 +157,7 @@ fn nodes_that_are_not_ready_are_left_out_unless_none_is() {
 }
 
 #[test]
-fn nothing_gives_nothing() {
+fn empty_snapshot_gives_no_routes() {
     let built = Objects(Snapshot::default()).translate();
     let routes = Routes { listeners: settings().listeners, ..Routes::default() };
     assert_eq!(built, entry_translate::Translation { routes, ..entry_translate::Translation::default() });

@@ -64,7 +64,7 @@ fn origin(built: &Translation, host: &str, path: &str) -> String {
 }
 
 #[test]
-fn all_of_a_host_belongs_to_the_namespace_that_was_first() {
+fn host_belongs_to_the_namespace_that_was_first() {
     let mut young = claim("b", 2, Some("A.example."), "/other");
     young.default_backend = Some(backend("web"));
     let built = objects(&[claim("a", 1, Some("a.example"), "/"), young]).translate();
@@ -87,7 +87,7 @@ fn all_of_a_host_belongs_to_the_namespace_that_was_first() {
 }
 
 #[test]
-fn of_a_host_that_is_not_ones_own_it_is_told_once() {
+fn foreign_host_is_reported_once_per_object() {
     let paths = ["/a", "/b", "/c"].map(prefix).to_vec();
     let built =
         objects(&[claim("a", 1, Some("a.example"), "/"), of("b", 2, with_rule("web", Some("a.example"), paths))])
@@ -96,7 +96,7 @@ fn of_a_host_that_is_not_ones_own_it_is_told_once() {
 }
 
 #[test]
-fn an_old_object_that_is_edited_takes_no_host() {
+fn old_object_that_is_edited_takes_no_held_host() {
     let victim = claim("victim", 100, Some("a.example"), "/");
     let before = claim("evil", 1, Some("own.example"), "/");
     let edited = claim("evil", 1, Some("a.example"), "/");
@@ -126,7 +126,7 @@ fn an_old_object_that_is_edited_takes_no_host() {
 }
 
 #[test]
-fn what_is_written_down_counts_more_than_what_was_seen() {
+fn host_record_counts_more_than_the_last_translation() {
     let (a, b) = (claim("a", 1, Some("a.example"), "/"), claim("b", 2, Some("a.example"), "/"));
     let held = |namespace: &str| {
         let texts = BTreeMap::from([(namespace.to_owned(), "rules 1\na.example\n".to_owned())]);
@@ -147,7 +147,7 @@ fn what_is_written_down_counts_more_than_what_was_seen() {
 }
 
 #[test]
-fn what_is_below_a_wildcard_belongs_to_it() {
+fn hosts_below_a_wildcard_belong_to_its_owner() {
     let wild = claim("a", 1, Some("*.wild.example"), "/");
     let below = claim("b", 2, Some("login.wild.example"), "/");
     let built = objects(&[wild.clone(), below.clone()]).translate();
@@ -170,7 +170,7 @@ fn what_is_below_a_wildcard_belongs_to_it() {
 }
 
 #[test]
-fn on_hosts_that_no_rule_names_first_segments_have_owners() {
+fn first_path_segment_has_an_owner_on_unnamed_hosts() {
     let first = [claim("a", 5, None, "/volume"), of("r", 5, with_rule("web", None, vec![prefix("/")]))];
     let before = objects(&first).translate();
     assert_eq!([origin(&before, "x", "/volume/api"), origin(&before, "x", "/other")], ["a", "r"]);
@@ -199,7 +199,7 @@ fn on_hosts_that_no_rule_names_first_segments_have_owners() {
 }
 
 #[test]
-fn a_default_backend_reaches_no_host_of_others() {
+fn default_backend_serves_no_host_of_others() {
     let default = of("evil", 0, Ingress { default_backend: Some(backend("web")), ..ingress("web") });
     let mut own = claim("evil", 0, Some("evil.example"), "/evil");
     own.meta.name = "own".to_owned();
@@ -218,7 +218,7 @@ fn a_default_backend_reaches_no_host_of_others() {
 }
 
 #[test]
-fn operators_say_whose_hosts_are() {
+fn hosts_annotation_decides_who_owns_a_host() {
     let mut all = objects(&[
         // Older, and yet not theirs.
         of("evil", 1, {
@@ -256,7 +256,7 @@ fn operators_say_whose_hosts_are() {
 }
 
 #[test]
-fn a_host_that_is_kept_for_a_namespace_is_nobody_elses_while_it_is_not_served() {
+fn listed_host_is_reserved_while_not_served() {
     let default = of("evil", 0, Ingress { default_backend: Some(backend("web")), ..ingress("web") });
     let mut wild = claim("evil", 0, Some("*.wild.example"), "/");
     wild.meta.name = "wild".to_owned();
@@ -269,7 +269,7 @@ fn a_host_that_is_kept_for_a_namespace_is_nobody_elses_while_it_is_not_served() 
 }
 
 #[test]
-fn a_namespace_that_lists_hosts_claims_no_paths_of_others_unless_it_lists_all() {
+fn namespace_that_lists_hosts_claims_no_others() {
     let web = claim("a", 1, None, "/a");
     let mut all = objects(std::slice::from_ref(&web));
     listing(&mut all, "a", "a.example");
@@ -284,7 +284,7 @@ fn a_namespace_that_lists_hosts_claims_no_paths_of_others_unless_it_lists_all() 
 }
 
 #[test]
-fn a_list_that_is_mistyped_is_told_and_opens_nothing() {
+fn invalid_hosts_annotation_is_reported_and_opens_nothing() {
     let mut all = objects(&[claim("a", 1, Some("b.example"), "/"), claim("b", 2, Some("a.example"), "/")]);
     listing(&mut all, "a", "a.example, 10.0.0.1, a..example");
     let built = all.translate();
@@ -296,7 +296,7 @@ fn a_list_that_is_mistyped_is_told_and_opens_nothing() {
 }
 
 #[test]
-fn what_is_put_aside_loses_no_host() {
+fn quarantined_object_keeps_its_host() {
     let (victim, evil) = (claim("victim", 2, Some("a.example"), "/"), claim("evil", 1, Some("a.example"), "/"));
     let first = objects(std::slice::from_ref(&victim)).translate();
     let mut settings = TranslateSettings { held: vec![Arc::clone(&first.held)], ..settings() };
@@ -308,7 +308,7 @@ fn what_is_put_aside_loses_no_host() {
 }
 
 #[test]
-fn those_who_share_hosts_may_turn_it_off() {
+fn ownership_can_be_turned_off() {
     let mut all = objects(&[claim("a", 1, Some("a.example"), "/"), claim("b", 2, Some("a.example"), "/b")]);
     listing(&mut all, "a", "x.example");
     let built = all.translate_with(&TranslateSettings { ownership: Ownership::None, ..settings() });
@@ -317,7 +317,7 @@ fn those_who_share_hosts_may_turn_it_off() {
 }
 
 #[test]
-fn a_solver_takes_nothing_else_away() {
+fn acme_challenge_host_takes_nothing_else_away() {
     const CHALLENGE: &str = "/.well-known/acme-challenge/token";
     let solver = |namespace: &str, host: &str| {
         let mut solver = of(namespace, 9, with_rule("solver", Some(host), vec![prefix(CHALLENGE)]));
@@ -370,7 +370,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_host_has_one_owner_who_stays_whatever_becomes_of_ages(ingresses in claims(), ages in vec(0..9_i64, 10)) {
+    fn host_keeps_its_one_owner_whatever_object_ages(ingresses in claims(), ages in vec(0..9_i64, 10)) {
         let built = objects(&ingresses).translate();
         for (name, host) in built.routes.hosts.iter().filter(|(name, _)| **name != HostName::Any) {
             let owners: BTreeSet<_> = host.rules.iter().map(|rule| &rule.origin.key.namespace).collect();

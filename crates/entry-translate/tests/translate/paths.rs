@@ -23,7 +23,7 @@ fn matched(rules: &[(&str, &str)], request: &str) -> Option<String> {
 }
 
 #[test]
-fn paths_match_as_the_specification_says() {
+fn paths_match_as_the_ingress_specification_says() {
     type Row = (&'static [(&'static str, &'static str)], &'static str, Option<&'static str>);
     let table: &[Row] = &[
         (&[("prefix", "/")], "/any/path", Some("prefix /")),

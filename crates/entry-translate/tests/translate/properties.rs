@@ -281,7 +281,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn requests_get_the_rule_that_a_naive_model_says(
+    fn requests_get_the_rule_of_a_naive_model(
         ingresses in vec(vec((
             proptest::sample::select(&["", "a.example.com", "*.example.com", "b.example.com", "example.com"][..]),
             any::<bool>(),
@@ -315,7 +315,7 @@ proptest! {
 }
 
 #[test]
-fn the_strategies_reach_what_they_are_for() {
+fn strategies_generate_every_kind_of_route() {
     // A strategy that only makes refused objects would prove nothing.
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let (mut outcomes, mut redirects, mut forwards) = (BTreeSet::new(), 0, 0);

@@ -45,7 +45,7 @@ fn is_in_the_clear(built: &Translation, host: &str) {
 }
 
 #[test]
-fn a_certificate_needs_a_rule_of_its_object_on_the_host() {
+fn certificate_needs_a_rule_of_its_object_on_the_host() {
     for names in [&["e.example"][..], &["a.example"], &["a.example", "e.example"]] {
         let theirs = with_rule("web", Some("a.example"), vec![prefix("/")]);
         let tls = vec![tls(&["a.example"], "e")];
@@ -60,7 +60,7 @@ fn a_certificate_needs_a_rule_of_its_object_on_the_host() {
 }
 
 #[test]
-fn a_rule_that_was_lost_brings_no_certificate() {
+fn rule_that_lost_its_path_brings_no_certificate() {
     let theirs = with_rule("web", Some("a.example"), vec![prefix("/")]);
     for hosts in [&["a.example"][..], &[]] {
         let tls = vec![tls(hosts, "e")];
@@ -72,7 +72,7 @@ fn a_rule_that_was_lost_brings_no_certificate() {
 }
 
 #[test]
-fn a_default_backend_brings_no_certificate_to_the_hosts_of_others() {
+fn default_backend_brings_no_certificate_to_others_hosts() {
     let theirs = with_rule("web", Some("a.example"), vec![prefix("/app")]);
     let global = |hosts: &[&str]| {
         evil(Ingress { default_backend: Some(backend("web")), tls: vec![tls(hosts, "e")], ..ingress("web") })
@@ -93,7 +93,7 @@ fn a_default_backend_brings_no_certificate_to_the_hosts_of_others() {
 }
 
 #[test]
-fn a_wildcards_certificate_is_for_hosts_of_its_namespace() {
+fn wildcard_certificate_serves_hosts_of_its_namespace_only() {
     let mut wild = with_rule("wild", Some("*.wild.example"), vec![prefix("/")]);
     wild.tls = vec![tls(&["*.wild.example"], "wild")];
     let own = with_rule("own", Some("own.wild.example"), vec![prefix("/")]);
@@ -118,7 +118,7 @@ fn a_wildcards_certificate_is_for_hosts_of_its_namespace() {
 }
 
 #[test]
-fn a_certificate_that_is_not_for_the_host_redirects_nothing_and_replaces_none() {
+fn mismatched_certificate_redirects_nothing_and_replaces_none() {
     let web = |name: &str, path: &str, secret: &str| {
         let tls = vec![tls(&["a.example"], secret)];
         Ingress { tls, ..with_rule(name, Some("a.example"), vec![prefix(path)]) }
@@ -148,7 +148,7 @@ fn a_certificate_that_is_not_for_the_host_redirects_nothing_and_replaces_none() 
 }
 
 #[test]
-fn tls_without_hosts_is_for_the_hosts_of_the_rules_that_stand() {
+fn tls_entry_without_hosts_covers_hosts_of_served_rules() {
     let old = with_rule("old", Some("b.example"), vec![prefix("/")]);
     let mut young = with_rule("web", Some("a.example"), vec![prefix("/")]);
     young.rules.push(rule(Some("b.example"), vec![prefix("/")]));
@@ -175,7 +175,7 @@ fn tls_without_hosts_is_for_the_hosts_of_the_rules_that_stand() {
 }
 
 #[test]
-fn a_wildcard_in_tls_is_for_the_hosts_of_the_same_object() {
+fn tls_wildcard_covers_hosts_of_the_same_object() {
     let mut web = with_rule("web", Some("a.example.com"), vec![prefix("/")]);
     web.tls = vec![tls(&["*.example.com"], "tls")];
     let built =

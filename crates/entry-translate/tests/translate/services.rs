@@ -5,7 +5,7 @@ use entry_model::{Action, Kind, Outcome, Reason, ServiceKind};
 use crate::support::{Objects, assert_routes, assert_verdict, exposed, object, port, service};
 
 #[test]
-fn a_service_is_served_at_its_name_without_it() {
+fn service_is_served_at_its_name_by_default() {
     let built = Objects::new().service(exposed("volume", [])).service(service("hidden")).translate();
     assert_routes(&built, &["* prefix /volume -> 10.0.0.1:80 http strip (Service shop/volume)"]);
     assert_verdict(&built, &object(Kind::Service, "volume"), Outcome::Accepted, &[]);
@@ -13,7 +13,7 @@ fn a_service_is_served_at_its_name_without_it() {
 }
 
 #[test]
-fn annotations_say_the_rest() {
+fn annotations_set_path_host_port_and_policy() {
     let mut all = exposed(
         "volume",
         [
@@ -44,7 +44,7 @@ fn annotations_say_the_rest() {
 }
 
 #[test]
-fn an_annotation_that_cannot_be_used_leaves_the_default() {
+fn invalid_annotation_leaves_the_default() {
     let service = exposed(
         "volume",
         [
@@ -82,7 +82,7 @@ fn an_annotation_that_cannot_be_used_leaves_the_default() {
 }
 
 #[test]
-fn a_bad_path_or_host_is_not_served_elsewhere() {
+fn service_with_invalid_path_or_host_is_served_nowhere() {
     let built = Objects::new()
         .service(exposed("good", []))
         .service(exposed("host", [("sparrow/host", "a.example.com:8080")]))
@@ -98,7 +98,7 @@ fn a_bad_path_or_host_is_not_served_elsewhere() {
 }
 
 #[test]
-fn services_that_lead_to_no_address_are_refused() {
+fn service_without_an_address_is_rejected() {
     let mut headless = exposed("headless", []);
     headless.kind = ServiceKind::Headless;
     headless.cluster_ips.clear();
@@ -122,7 +122,7 @@ fn services_that_lead_to_no_address_are_refused() {
 }
 
 #[test]
-fn a_rule_stands_until_its_service_is_complete() {
+fn rule_answers_503_until_its_service_is_complete() {
     let mut pending = exposed("pending", []);
     pending.cluster_ips.clear();
     let mut port_less = exposed("port-less", [("sparrow/port", "8080")]);
@@ -146,7 +146,7 @@ fn a_rule_stands_until_its_service_is_complete() {
 }
 
 #[test]
-fn of_several_ports_http_is_meant_else_the_first() {
+fn port_named_http_is_used_else_the_first() {
     let mut http = exposed("http", []);
     http.ports = vec![port("admin", 81), port("http", 80)];
     let mut first = exposed("first", []);
@@ -166,7 +166,7 @@ fn of_several_ports_http_is_meant_else_the_first() {
 }
 
 #[test]
-fn the_first_family_of_two_is_used() {
+fn first_cluster_ip_of_a_dual_stack_service_is_used() {
     let mut dual = exposed("dual", []);
     dual.cluster_ips = vec!["fd00::7".parse().unwrap(), [10, 0, 0, 7].into()];
     let built = Objects::new().service(dual).translate();
@@ -174,7 +174,7 @@ fn the_first_family_of_two_is_used() {
 }
 
 #[test]
-fn the_protocol_is_that_of_the_port() {
+fn app_protocol_of_the_port_decides_the_protocol() {
     let names = [
         ("a", Some("http"), "http"),
         ("b", Some("https"), "https"),
@@ -204,7 +204,7 @@ fn the_protocol_is_that_of_the_port() {
 }
 
 #[test]
-fn the_older_object_has_the_path() {
+fn older_object_gets_a_contested_path() {
     let mut young = exposed("a", [("sparrow/path", "/same/")]);
     young.meta.created = 200;
     let mut old = exposed("b", [("sparrow/path", "/same")]);

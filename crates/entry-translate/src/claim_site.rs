@@ -6,7 +6,7 @@ use entry_model::FieldPath;
 
 /// The field with which an object makes a claim: kept with the claim, and made a path of only if there is something to report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Site {
+pub enum ClaimSite {
     /// The name of a Service, which is its path.
     Name,
     /// An annotation.
@@ -25,7 +25,7 @@ pub enum Site {
     TlsSecret(usize),
 }
 
-impl Site {
+impl ClaimSite {
     /// The annotation of a Service that names its host.
     pub const HOST_ANNOTATION: Self = Self::Annotation("sparrow/host");
 
@@ -40,7 +40,7 @@ impl Site {
     }
 }
 
-impl fmt::Display for Site {
+impl fmt::Display for ClaimSite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (metadata, spec) = (FieldPath::root("metadata"), FieldPath::root("spec"));
         match *self {

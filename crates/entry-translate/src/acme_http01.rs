@@ -1,44 +1,44 @@
-//! Hosts that are there for a proof to a certificate authority only, such as those of cert-manager's solvers. They come and go,
-//! and take nothing else away.
+//! Hosts that are there for ACME HTTP-01 challenges only, such as those of cert-manager's solvers. They come and go, and take
+//! nothing else away.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use entry_model::{ACME_CHALLENGE, FieldPath, Host, HostName, PathMatch, Reason, Routes, Rule};
+use entry_model::{FieldPath, Host, HostName, Reason, Routes, Rule};
 
 use crate::Bound;
-use crate::attach::Attached;
-use crate::bounds::{exceeded, weight};
-use crate::draft::quoted;
+use crate::attach::AttachedObject;
+use crate::bounds::{exceeded_message, rule_weight};
 use crate::merge::without_redirect;
-use crate::owners::above;
-
-/// Whether a rule is for proofs to a certificate authority only.
-pub fn is_challenge(path: &PathMatch) -> bool {
-    path.text().starts_with(ACME_CHALLENGE)
-        || matches!(path, PathMatch::Prefix(path) if *path == ACME_CHALLENGE[..ACME_CHALLENGE.len() - 1])
-}
+use crate::verdict_draft::quoted;
 
 /// Gives a host of which nothing else is asked for what it would have without: the rules of the wildcard above it, or of all
 /// hosts, as far as `may` says that they are its owner's. They are served once more, so they count once more: where there is
 /// no room, the host stays without, and its owner is told.
-pub fn inherit(routes: &mut Routes, bound: &Bound, attached: &mut [Attached<'_>], may: impl Fn(&Rule, &Host) -> bool) {
-    let only = |host: &Host| !host.rules.is_empty() && host.rules.iter().all(|rule| is_challenge(&rule.matches.path));
+pub fn inherit_rules(
+    routes: &mut Routes,
+    bound: &Bound,
+    attached: &mut [AttachedObject<'_>],
+    may: impl Fn(&Rule, &Host) -> bool,
+) {
+    let only =
+        |host: &Host| !host.rules.is_empty() && host.rules.iter().all(|rule| rule.matches.path.is_acme_challenge());
     let solvers = routes.hosts.iter().filter(|(name, host)| **name != HostName::Any && only(host));
     let names: Vec<HostName> = solvers.map(|(name, _)| name.clone()).collect();
-    let mut room = (!names.is_empty()).then(|| Room::of(routes, *bound));
+    let mut room = (!names.is_empty()).then(|| RuleBudget::of(routes, *bound));
     for name in names {
         let Some(room) = &mut room else { return };
-        let wildcard = above(&name).filter(|wildcard| routes.hosts.contains_key(wildcard));
+        let wildcard = name.wildcard_above().filter(|wildcard| routes.hosts.contains_key(wildcard));
         let from = routes.hosts.get(&wildcard.unwrap_or(HostName::Any));
         let (Some(from), Some(host)) = (from, routes.hosts.get(&name)) else { continue };
         let more = from.rules.iter().filter(|rule| host.rules.iter().all(|own| own.matches != rule.matches));
         let more: Vec<&Rule> = more.filter(|rule| may(rule, host)).collect();
         let Some(first) = host.rules.first().map(|rule| &rule.origin) else { continue };
-        if let Err(message) = room.take(&first.key.namespace, more.iter().map(|rule| weight(&rule.matches)).sum()) {
+        if let Err(message) = room.take(&first.key.namespace, more.iter().map(|rule| rule_weight(&rule.matches)).sum())
+        {
             if let Some(owner) = attached.iter_mut().find(|attached| attached.object == *first) {
-                let message = format!("The host {} serves proofs only. {message}", quoted(&name.to_string()));
-                owner.draft.lose(&FieldPath::root("spec"), Reason::BoundExceeded, message);
+                let message = format!("The host {} serves ACME challenges only. {message}", quoted(&name.to_string()));
+                owner.draft.report_loss(&FieldPath::root("spec"), Reason::BoundExceeded, message);
             }
             continue;
         }
@@ -57,17 +57,17 @@ pub fn inherit(routes: &mut Routes, bound: &Bound, attached: &mut [Attached<'_>]
 }
 
 /// How many rules there are, and how many there may be.
-struct Room {
+struct RuleBudget {
     bound: Bound,
     of: HashMap<String, usize>,
     all: usize,
 }
 
-impl Room {
+impl RuleBudget {
     fn of(routes: &Routes, bound: Bound) -> Self {
         let mut room = Self { bound, of: HashMap::new(), all: 0 };
         for rule in routes.hosts.values().flat_map(|host| &host.rules) {
-            room.add(&rule.origin.key.namespace, weight(&rule.matches));
+            room.add(&rule.origin.key.namespace, rule_weight(&rule.matches));
         }
         room
     }
@@ -82,13 +82,17 @@ impl Room {
     /// # Errors
     /// There is none: the sentence.
     fn take(&mut self, namespace: &str, more: usize) -> Result<(), String> {
-        let what = "with those that a host for proofs has from the wildcard above it or from all hosts,";
+        let what = "with those that a host for ACME challenges has from the wildcard above it or from all hosts,";
         if self.of.get(namespace).copied().unwrap_or(0) + more > self.bound.namespace {
             let what = format!("the rules of one namespace, {what}");
-            return Err(exceeded(&what, self.bound.namespace, "--max-rules-per-namespace"));
+            return Err(exceeded_message(&what, self.bound.namespace, "--max-rules-per-namespace"));
         }
         if self.all + more > self.bound.all {
-            return Err(exceeded(&format!("the rules of all namespaces, {what}"), self.bound.all, "--max-rules"));
+            return Err(exceeded_message(
+                &format!("the rules of all namespaces, {what}"),
+                self.bound.all,
+                "--max-rules",
+            ));
         }
         self.add(namespace, more);
         Ok(())

@@ -2,7 +2,7 @@
 
 /// What to write instead of a path that looks like a pattern, a glob or a regular expression; none for one that does not. A
 /// character alone that paths do have, such as in `/$metadata` and `/Products(1)`, makes none.
-pub fn instead(text: &str) -> Option<String> {
+pub fn prefix_instead(text: &str) -> Option<String> {
     let at = begins(text)?;
     let plain = &text[..at];
     // What stands before `(/|$)` or `/` is whole segments; else the last one is a part of one.
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_are_told_from_paths() {
+    fn regular_expressions_are_told_from_paths() {
         for (text, expected) in [
             ("/*", "/"),
             ("/app/*", "/app"),
@@ -66,7 +66,7 @@ mod tests {
             ("/a/(?<x>b)", "/a"),
             ("/a(b)?/c", "/"),
         ] {
-            assert_eq!(instead(text).as_deref(), Some(expected), "{text}");
+            assert_eq!(prefix_instead(text).as_deref(), Some(expected), "{text}");
         }
         for text in [
             "/",
@@ -89,7 +89,7 @@ mod tests {
             "/a b",
             "/$",
         ] {
-            assert_eq!(instead(text), None, "{text}");
+            assert_eq!(prefix_instead(text), None, "{text}");
         }
     }
 }

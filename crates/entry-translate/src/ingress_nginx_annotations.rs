@@ -4,7 +4,7 @@
 use entry_model::Protocol;
 
 use crate::Defaults;
-use crate::options::{Options, size};
+use crate::annotation_value::size;
 
 /// Those of ingress-nginx begin with it.
 pub const PREFIX: &str = "nginx.ingress.kubernetes.io/";
@@ -13,16 +13,18 @@ pub const PREFIX: &str = "nginx.ingress.kubernetes.io/";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// None: what it asks for is what happens.
-    Same,
+    Unchanged,
+    /// None, as long as this is spoken: it is the default, which the port's `appProtocol` may change.
+    SameProtocol(Protocol),
     /// None, here as there: ingress-nginx knows no such name.
     Unknown,
     /// What it asks for does not happen; what does the same.
-    Lost(&'static str),
+    Unsupported(&'static str),
 }
 
 /// What is known beside the annotation.
 #[derive(Debug, Clone, Copy)]
-pub struct Context<'a> {
+pub struct AnnotationContext<'a> {
     /// What listeners do where no annotation says otherwise.
     pub defaults: &'a Defaults,
     /// The paths of the Ingress.
@@ -218,9 +220,8 @@ const KNOWN: &[&str] = &[
     "x-forwarded-prefix",
 ];
 
-/// What an annotation comes to, of which the prefix is taken off. One that is worth it is kept in the options: it says the same
-/// as the default, which something else may change.
-pub fn effect(name: &str, value: &str, context: &Context<'_>, options: &mut Options<'_>) -> Effect {
+/// What an annotation comes to, of which the prefix is taken off.
+pub fn effect(name: &str, value: &str, context: &AnnotationContext<'_>) -> Effect {
     if KNOWN.binary_search(&name).is_err() {
         return Effect::Unknown;
     }
@@ -232,10 +233,7 @@ pub fn effect(name: &str, value: &str, context: &Context<'_>, options: &mut Opti
         })
     };
     let same = match name {
-        "backend-protocol" if value.eq_ignore_ascii_case("http") => {
-            options.protocol = Some(Protocol::Http);
-            true
-        }
+        "backend-protocol" if value.eq_ignore_ascii_case("http") => return Effect::SameProtocol(Protocol::Http),
         // Without a certificate nothing is redirected anyway.
         "ssl-redirect" if value.eq_ignore_ascii_case("false") => !context.tls,
         "proxy-connect-timeout" => seconds(timeouts.connect),
@@ -249,10 +247,10 @@ pub fn effect(name: &str, value: &str, context: &Context<'_>, options: &mut Opti
         _ => SAME.iter().any(|(same, of)| *same == name && value.eq_ignore_ascii_case(of)),
     };
     if same {
-        return Effect::Same;
+        return Effect::Unchanged;
     }
     let equal = EQUALS.iter().find(|(theirs, _)| *theirs == name).map(|(_, equal)| *equal);
-    Effect::Lost(equal.unwrap_or("nothing here does the same"))
+    Effect::Unsupported(equal.unwrap_or("nothing here does the same"))
 }
 
 #[cfg(test)]
@@ -263,7 +261,7 @@ mod tests {
     use entry_model::Timeouts;
 
     #[test]
-    fn names_are_sorted() {
+    fn known_annotations_are_sorted() {
         assert!(KNOWN.is_sorted());
         for (name, _) in SAME.iter().chain(&EQUALS) {
             assert!(KNOWN.binary_search(name).is_ok(), "{name}");
@@ -271,18 +269,16 @@ mod tests {
     }
 
     #[test]
-    fn values_that_change_nothing_are_known() {
+    fn annotation_values_without_effect_are_recognised() {
         let time = |seconds| Some(Duration::from_secs(seconds));
         let timeouts = Timeouts { connect: time(5), read: time(60), send: time(60) };
         let defaults = Defaults { timeouts, max_body_bytes: 0 };
         let of = |name: &str, value: &str, paths: &[&str]| {
-            effect(name, value, &Context { defaults: &defaults, paths, tls: true }, &mut Options::default())
+            effect(name, value, &AnnotationContext { defaults: &defaults, paths, tls: true })
         };
         for (name, value) in [
             ("ssl-redirect", "true"),
             ("ssl-redirect", "True"),
-            ("backend-protocol", "http"),
-            ("backend-protocol", "HTTP"),
             ("proxy-read-timeout", "60"),
             ("proxy-connect-timeout", " 5 "),
             ("proxy-body-size", "0"),
@@ -292,7 +288,10 @@ mod tests {
             ("use-regex", "false"),
             ("proxy-http-version", "1.1"),
         ] {
-            assert_eq!(of(name, value, &["/", "/"]), Effect::Same, "{name}: {value}");
+            assert_eq!(of(name, value, &["/", "/"]), Effect::Unchanged, "{name}: {value}");
+        }
+        for value in ["http", "HTTP"] {
+            assert_eq!(of("backend-protocol", value, &[]), Effect::SameProtocol(Protocol::Http), "{value}");
         }
         for (name, value) in [
             ("ssl-redirect", "false"),
@@ -308,13 +307,13 @@ mod tests {
             ("use-regex", "true"),
             ("configuration-snippet", ""),
         ] {
-            assert!(matches!(of(name, value, &["/", "/"]), Effect::Lost(_)), "{name}: {value}");
+            assert!(matches!(of(name, value, &["/", "/"]), Effect::Unsupported(_)), "{name}: {value}");
         }
         for paths in [&["/x"][..], &["/", "/x"], &[]] {
-            assert!(matches!(of("rewrite-target", "/", paths), Effect::Lost(_)), "{paths:?}");
+            assert!(matches!(of("rewrite-target", "/", paths), Effect::Unsupported(_)), "{paths:?}");
         }
-        let context = Context { defaults: &defaults, paths: &["/"], tls: false };
-        assert_eq!(effect("ssl-redirect", "false", &context, &mut Options::default()), Effect::Same);
+        let context = AnnotationContext { defaults: &defaults, paths: &["/"], tls: false };
+        assert_eq!(effect("ssl-redirect", "false", &context), Effect::Unchanged);
         for name in ["rate-limit", "hsts", "proxy-buffers", "ssl-protocols", "", "Rewrite-Target"] {
             assert_eq!(of(name, "1", &["/"]), Effect::Unknown, "{name}");
         }

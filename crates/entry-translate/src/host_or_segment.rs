@@ -7,14 +7,14 @@ use sha2::{Digest as _, Sha256};
 
 /// What a namespace can hold: a host, or the paths of one first segment on hosts that no rule names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Unit<'a> {
+pub enum HostOrSegment<'a> {
     /// A host with a name.
     Host(&'a HostName),
     /// A first segment; empty for `/`, and with it for what no rule matches.
     Segment(&'a str),
 }
 
-impl<'a> Unit<'a> {
+impl<'a> HostOrSegment<'a> {
     /// The unit that a rule is in.
     pub fn of(host: &'a HostName, path: &'a PathMatch) -> Self {
         match host {
@@ -47,25 +47,30 @@ mod tests {
     const LARGE: usize = 1 << 20;
 
     #[test]
-    fn every_key_survives_the_record() {
+    fn every_key_survives_the_host_record() {
         let long = HostName::Exact(format!("{}.example", "x".repeat(60)));
         let mut holdings = Holdings::default();
         let wild = HostName::OneLabel("shop.example".to_owned());
-        for unit in [Unit::Host(&wild), Unit::Host(&long), Unit::Segment("volume"), Unit::Segment("")] {
+        for unit in [
+            HostOrSegment::Host(&wild),
+            HostOrSegment::Host(&long),
+            HostOrSegment::Segment("volume"),
+            HostOrSegment::Segment(""),
+        ] {
             holdings.hold(unit.key(), "shop");
         }
-        holdings.hold(Unit::Segment("你 x").key(), "other");
-        holdings.hold(Unit::Segment("volume").key(), "other");
+        holdings.hold(HostOrSegment::Segment("你 x").key(), "other");
+        holdings.hold(HostOrSegment::Segment("volume").key(), "other");
         holdings.count("shop", 1);
         holdings.count("shop", 1);
         let texts = holdings.write(LARGE);
         let first: Vec<_> = texts["shop"].lines().take(2).collect();
-        assert_eq!(first, ["rules 2", &*Unit::Host(&long).key()], "{texts:?}");
+        assert_eq!(first, ["rules 2", &*HostOrSegment::Host(&long).key()], "{texts:?}");
         assert_eq!(texts["other"], "rules 0\n*/你 x\n");
         let (read, garbled) = Holdings::read(&texts);
         assert_eq!((read.write(LARGE), garbled), (texts, 0));
         assert_eq!((read.holder("*/volume"), read.rules("shop")), (Some("shop"), 2));
-        assert_eq!(read.holder(&Unit::Host(&long).key()), Some("shop"));
+        assert_eq!(read.holder(&HostOrSegment::Host(&long).key()), Some("shop"));
     }
 
     #[test]
@@ -73,7 +78,7 @@ mod tests {
         let mut holdings = Holdings::default();
         for number in 0..1000 {
             let host = HostName::Exact(format!("host-{number}.{}.example", "x".repeat(40)));
-            holdings.hold(Unit::Host(&host).key(), &format!("team-{}", number % 10));
+            holdings.hold(HostOrSegment::Host(&host).key(), &format!("team-{}", number % 10));
         }
         let size = |texts: &BTreeMap<String, String>| texts.iter().map(|(a, b)| a.len() + b.len()).sum::<usize>();
         let all = holdings.write(LARGE);

@@ -1,51 +1,48 @@
 //! Which certificate each host gets.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{Certificate, CertificateId, HostName, Key, ObjectRef, Reason, SortedMap};
+use entry_model::{Certificate, CertificateId, HostName, ObjectRef, Reason, SortedMap};
 
 use crate::Bound;
-use crate::attach::{Age, Attached};
-use crate::bounds::room;
-use crate::certificate::Loaded;
+use crate::attach::{AttachedObject, Seniority};
+use crate::bounds::check_room;
+use crate::certificate::LoadedCertificate;
+use crate::claim_site::ClaimSite;
 use crate::contest::Contender;
-use crate::draft::{named, quoted};
-use crate::site::Site;
-use crate::tls::GoodSecret;
+use crate::verdict_draft::{object_name, quoted};
 
 /// The certificates that objects bring.
 #[derive(Debug, Default)]
-pub struct Certificates {
-    offers: Vec<Offer>,
+pub struct CertificateSelection {
+    offers: Vec<OfferedCertificate>,
     /// Offers by the host that they name.
     named: HashMap<HostName, Vec<usize>>,
     /// Offers for whatever hosts their object has, by object.
     unnamed: HashMap<usize, Vec<usize>>,
     /// What each object has offered for which host.
     known: HashSet<(usize, Option<HostName>, CertificateId)>,
-    /// As [`crate::Translation::good`].
-    pub good: BTreeMap<Key, GoodSecret>,
 }
 
 /// A certificate that an object brings for one host, or for all that it has.
 #[derive(Debug)]
-pub struct Offer {
-    pub owner: Age,
-    pub site: Site,
+pub struct OfferedCertificate {
+    pub owner: Seniority,
+    pub site: ClaimSite,
     /// The host; none for all that the object has.
     pub host: Option<HostName>,
-    pub loaded: Arc<Loaded>,
+    pub loaded: Arc<LoadedCertificate>,
     /// Whether there is a host that it names or could be for; what became of it is told then.
-    pub heard: bool,
+    pub is_matched: bool,
     /// Whether it was told that another is served; of one host is enough.
-    pub told: bool,
-    pub used: bool,
+    pub is_reported: bool,
+    pub is_used: bool,
 }
 
 /// The certificate that a host gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Given {
+pub struct SelectedCertificate {
     pub id: CertificateId,
     /// Whether clients accept it for the host.
     pub is_for: bool,
@@ -53,13 +50,13 @@ pub struct Given {
 
 /// Who has a say on a host: those whose rules stand there. A default backend has one only among its own namespace's rules, since
 /// it can be claimed for any host.
-struct Holders<'a> {
+struct HostHolders<'a> {
     owners: HashSet<usize>,
     namespaces: HashSet<&'a str>,
 }
 
-impl<'a> Holders<'a> {
-    fn of(won: &[Contender<'_>], attached: &'a [Attached<'_>]) -> Self {
+impl<'a> HostHolders<'a> {
+    fn of(won: &[Contender<'_>], attached: &'a [AttachedObject<'_>]) -> Self {
         let namespace = |won: &Contender<'_>| attached[won.owner.1].object.key.namespace.as_str();
         let alone = won.windows(2).all(|two| namespace(&two[0]) == namespace(&two[1]));
         let holding = || won.iter().filter(|won| alone || !won.claim.weak);
@@ -67,9 +64,9 @@ impl<'a> Holders<'a> {
     }
 }
 
-impl Certificates {
+impl CertificateSelection {
     /// Adds an offer. The same of the same object is one: every host looks at all that there are.
-    pub fn add(&mut self, offer: Offer) {
+    pub fn add(&mut self, offer: OfferedCertificate) {
         if !self.known.insert((offer.owner.1, offer.host.clone(), offer.loaded.id.clone())) {
             return;
         }
@@ -84,45 +81,52 @@ impl Certificates {
     /// Gives a host the certificate of an object that has a rule there: first one that is for the host, then one that names
     /// it before one that names its wildcard, then the oldest object's. The certificate of a wildcard is for hosts of its own
     /// namespace only.
-    pub fn give(&mut self, host: &HostName, won: &[Contender<'_>], attached: &mut [Attached<'_>]) -> Option<Given> {
+    pub fn select(
+        &mut self,
+        host: &HostName,
+        won: &[Contender<'_>],
+        attached: &mut [AttachedObject<'_>],
+    ) -> Option<SelectedCertificate> {
         if self.offers.is_empty() {
             return None;
         }
-        let mut able = self.able(host, &Holders::of(won, attached), attached);
-        self.tell_others(host, won, attached);
-        able.sort_unstable();
-        let &(stranger, _, _, first) = able.first()?;
-        for &(.., index) in &able {
-            self.offers[index].heard = true;
+        let mut candidates = self.candidates(host, &HostHolders::of(won, attached), attached);
+        self.report_hosts_without_rule(host, won, attached);
+        candidates.sort_unstable();
+        let &(stranger, _, _, first) = candidates.first()?;
+        for &(.., index) in &candidates {
+            self.offers[index].is_matched = true;
         }
-        let given = Given { id: self.offers[first].loaded.id.clone(), is_for: !stranger };
-        self.offers[first].used = true;
-        let Offer { owner: (_, owner), site, .. } = self.offers[first];
+        let given = SelectedCertificate { id: self.offers[first].loaded.id.clone(), is_for: !stranger };
+        self.offers[first].is_used = true;
+        let OfferedCertificate { owner: (_, owner), site, .. } = self.offers[first];
         if stranger && *host != HostName::Any {
             let host = quoted(&host.to_string());
             let message = format!(
                 "The certificate is served, and clients refuse it, since it is not for {host}; requests over HTTP are not \
                  redirected to it. Renew it"
             );
-            attached[owner].draft.lose(&site, Reason::InvalidRef, message);
+            attached[owner].draft.report_loss(&site, Reason::InvalidRef, message);
         }
-        for &(_, distant, _, index) in &able[1..] {
+        for &(_, distant, _, index) in &candidates[1..] {
             let offer = &mut self.offers[index];
-            if !distant && offer.loaded.id != given.id && !std::mem::replace(&mut offer.told, true) {
-                self.tell_conflict(host, index, &attached[owner].object.clone(), attached);
+            if !distant && offer.loaded.id != given.id && !std::mem::replace(&mut offer.is_reported, true) {
+                self.report_conflict(host, index, &attached[owner].object.clone(), attached);
             }
         }
         Some(given)
     }
 
     /// The offers that a host could take: whether it is not for the host, whether it only names the wildcard, its owner.
-    fn able(&self, host: &HostName, holders: &Holders<'_>, attached: &[Attached<'_>]) -> Vec<(bool, bool, Age, usize)> {
-        let wildcard = match host {
-            HostName::Exact(name) => name.split_once('.').map(|(_, parent)| HostName::OneLabel(parent.to_owned())),
-            _ => None,
-        };
+    fn candidates(
+        &self,
+        host: &HostName,
+        holders: &HostHolders<'_>,
+        attached: &[AttachedObject<'_>],
+    ) -> Vec<(bool, bool, Seniority, usize)> {
+        let wildcard = host.wildcard_above();
         let rank = |index: usize, distant: bool| {
-            let Offer { owner, loaded, .. } = &self.offers[index];
+            let OfferedCertificate { owner, loaded, .. } = &self.offers[index];
             (!loaded.is_for(host), distant, *owner, index)
         };
         let offers = |name: &HostName| self.named.get(name).into_iter().flatten().copied();
@@ -130,7 +134,7 @@ impl Certificates {
         let near = offers(host).filter(|index| holds(*index));
         let unnamed = holders.owners.iter().filter_map(|owner| self.unnamed.get(owner)).flatten().copied();
         let related = |index: usize| {
-            let Offer { owner, loaded, .. } = &self.offers[index];
+            let OfferedCertificate { owner, loaded, .. } = &self.offers[index];
             let namespace = attached[owner.1].object.key.namespace.as_str();
             holds(index) || (holders.namespaces.contains(namespace) && loaded.is_for(host))
         };
@@ -139,56 +143,61 @@ impl Certificates {
     }
 
     /// Tells those that name a host and have no rule there.
-    fn tell_others(&mut self, host: &HostName, won: &[Contender<'_>], attached: &mut [Attached<'_>]) {
-        let Some(first) = won.first().map(|won| named(&attached[won.owner.1].object)) else { return };
-        let holders = Holders::of(won, attached).owners;
+    fn report_hosts_without_rule(
+        &mut self,
+        host: &HostName,
+        won: &[Contender<'_>],
+        attached: &mut [AttachedObject<'_>],
+    ) {
+        let Some(first) = won.first().map(|won| object_name(&attached[won.owner.1].object)) else { return };
+        let holders = HostHolders::of(won, attached).owners;
         for &index in self.named.get(host).into_iter().flatten() {
             let offer = &mut self.offers[index];
-            if !std::mem::replace(&mut offer.heard, true) && !holders.contains(&offer.owner.1) {
+            if !std::mem::replace(&mut offer.is_matched, true) && !holders.contains(&offer.owner.1) {
                 let host = quoted(&host.to_string());
                 let message = format!(
                     "The host {host} is served for {first}, and no rule of this object is in force there, so its certificate \
                      is not used; remove the host here"
                 );
-                attached[offer.owner.1].draft.lose(&offer.site, Reason::Conflicted, message);
+                attached[offer.owner.1].draft.report_loss(&offer.site, Reason::Conflicted, message);
             }
         }
     }
 
-    fn tell_conflict(&self, host: &HostName, index: usize, first: &ObjectRef, attached: &mut [Attached<'_>]) {
-        let (first, host) = (named(first), quoted(&host.to_string()));
+    fn report_conflict(&self, host: &HostName, index: usize, first: &ObjectRef, attached: &mut [AttachedObject<'_>]) {
+        let (first, host) = (object_name(first), quoted(&host.to_string()));
         let message =
             format!("{first} has another certificate for {host}, which stays in force; name the host in one of them");
-        let Offer { owner: (_, owner), site, .. } = self.offers[index];
-        attached[owner].draft.lose(&site, Reason::Conflicted, message);
+        let OfferedCertificate { owner: (_, owner), site, .. } = self.offers[index];
+        attached[owner].draft.report_loss(&site, Reason::Conflicted, message);
     }
 
     /// The certificates that hosts got and that are over a bound, those of the newest objects. Their owners are told, and no host
     /// may have them. Only those that hosts got count: else one namespace could fill the bound of all with what is never served.
-    pub fn over(&mut self, most: &Bound, attached: &mut [Attached<'_>]) -> HashSet<CertificateId> {
-        let mut used: Vec<usize> = (0..self.offers.len()).filter(|index| self.offers[*index].used).collect();
+    pub fn drop_over_bound(&mut self, most: &Bound, attached: &mut [AttachedObject<'_>]) -> HashSet<CertificateId> {
+        let mut used: Vec<usize> = (0..self.offers.len()).filter(|index| self.offers[*index].is_used).collect();
         used.sort_by_key(|index| self.offers[*index].owner);
         let (mut within, mut over) = (HashSet::new(), HashSet::new());
         let mut of: HashMap<String, usize> = HashMap::new();
         for index in used {
-            let Offer { owner: (_, owner), site, loaded, .. } = &self.offers[index];
-            let Attached { object, draft, .. } = &mut attached[*owner];
+            let OfferedCertificate { owner: (_, owner), site, loaded, .. } = &self.offers[index];
+            let AttachedObject { object, draft, .. } = &mut attached[*owner];
             if within.contains(&loaded.id) {
                 continue;
             }
             let own = of.entry(object.key.namespace.clone()).or_default();
-            match room("certificates", "certificates", most, (*own, within.len()), 1) {
+            match check_room("certificates", "certificates", most, (*own, within.len()), 1) {
                 Ok(()) => {
                     *own += 1;
                     within.insert(loaded.id.clone());
                 }
                 Err(message) => {
                     let site = match *site {
-                        Site::TlsHosts(entry) | Site::TlsHost(entry, _) => Site::TlsSecret(entry),
+                        ClaimSite::TlsHosts(entry) | ClaimSite::TlsHost(entry, _) => ClaimSite::TlsSecret(entry),
                         site => site,
                     };
                     let message = format!("{message}. The hosts are served over HTTP only, without redirect");
-                    draft.lose(&site, Reason::BoundExceeded, message);
+                    draft.report_loss(&site, Reason::BoundExceeded, message);
                     over.insert(loaded.id.clone());
                 }
             }
@@ -196,14 +205,16 @@ impl Certificates {
         // Of two namespaces with the same certificate one may have room for it.
         over.retain(|id| !within.contains(id));
         for offer in &mut self.offers {
-            offer.used &= !over.contains(&offer.loaded.id);
+            offer.is_used &= !over.contains(&offer.loaded.id);
         }
         over
     }
 
     /// The certificates that hosts got. Owners are told of those that no host could take.
-    pub fn finish(self, attached: &mut [Attached<'_>]) -> SortedMap<CertificateId, Arc<Certificate>> {
-        for Offer { owner: (_, owner), site, host, .. } in self.offers.iter().filter(|offer| !offer.heard) {
+    pub fn into_served(self, attached: &mut [AttachedObject<'_>]) -> SortedMap<CertificateId, Arc<Certificate>> {
+        for OfferedCertificate { owner: (_, owner), site, host, .. } in
+            self.offers.iter().filter(|offer| !offer.is_matched)
+        {
             let message = match host {
                 Some(host) => {
                     let host = quoted(&host.to_string());
@@ -214,9 +225,9 @@ impl Certificates {
                         .to_owned()
                 }
             };
-            attached[*owner].draft.note(site, Reason::RefNotFound, message);
+            attached[*owner].draft.report_note(site, Reason::RefNotFound, message);
         }
-        let used = self.offers.into_iter().filter(|offer| offer.used);
+        let used = self.offers.into_iter().filter(|offer| offer.is_used);
         used.map(|offer| (offer.loaded.id.clone(), Arc::clone(&offer.loaded.certificate))).collect()
     }
 }

@@ -6,54 +6,54 @@ use std::fmt;
 
 use entry_model::{Abridged, Finding, ObjectRef, Outcome, Reason, Verdict};
 
-use crate::site::Site;
+use crate::claim_site::ClaimSite;
 
 /// How many findings are told of one object: they go into Events, the log and metrics.
 const MOST: usize = 20;
 
 /// A verdict in the making.
 #[derive(Debug, Clone, Default)]
-pub struct Draft {
-    findings: Vec<Drafted>,
+pub struct VerdictDraft {
+    findings: Vec<DraftFinding>,
     lost: bool,
     served: bool,
 }
 
 /// A finding, before it is known whether it still matters.
 #[derive(Debug, Clone)]
-struct Drafted {
+struct DraftFinding {
     finding: Finding,
     /// The claim whose backend it is about, if it is about one.
-    backend_of: Option<Site>,
+    backend_of: Option<ClaimSite>,
 }
 
-impl Draft {
-    /// Something that was asked for is not served as it was asked for. The field is a [`Site`] or a path.
-    pub fn lose(&mut self, field: &impl fmt::Display, reason: Reason, message: String) {
+impl VerdictDraft {
+    /// Something that was asked for is not served as it was asked for. The field is a [`ClaimSite`] or a path.
+    pub fn report_loss(&mut self, field: &impl fmt::Display, reason: Reason, message: String) {
         self.lost = true;
-        self.note(field, reason, message);
+        self.report_note(field, reason, message);
     }
 
     /// All is served, and there is something to know.
-    pub fn note(&mut self, field: &impl fmt::Display, reason: Reason, message: String) {
+    pub fn report_note(&mut self, field: &impl fmt::Display, reason: Reason, message: String) {
         self.findings
-            .push(Drafted { finding: Finding { field: field.to_string(), reason, message }, backend_of: None });
+            .push(DraftFinding { finding: Finding { field: field.to_string(), reason, message }, backend_of: None });
     }
 
     /// What was found last is about the backend of this claim.
-    pub fn of_backend(&mut self, claim: Site) {
+    pub fn concerns_backend(&mut self, claim: ClaimSite) {
         if let Some(last) = self.findings.last_mut() {
             last.backend_of = Some(claim);
         }
     }
 
     /// Takes back what was said of the backends of these claims: nothing leads there.
-    pub fn forget_backends(&mut self, claims: &HashSet<Site>) {
-        self.findings.retain(|Drafted { backend_of, .. }| backend_of.is_none_or(|claim| !claims.contains(&claim)));
+    pub fn forget_backends(&mut self, claims: &HashSet<ClaimSite>) {
+        self.findings.retain(|DraftFinding { backend_of, .. }| backend_of.is_none_or(|claim| !claims.contains(&claim)));
     }
 
     /// A rule of the object stands. One that is answered 503 counts too: nobody else gets its path.
-    pub fn serve(&mut self) {
+    pub fn mark_served(&mut self) {
         self.served = true;
     }
 
@@ -108,7 +108,7 @@ pub fn quoted(text: &str) -> String {
 }
 
 /// What a program said, for a message: on one line, at most 300 characters of it, so that its reason is in it.
-pub fn words(text: &str) -> String {
+pub fn abridged_output(text: &str) -> String {
     const LONGEST: usize = 300;
     let mut shown = String::new();
     for c in text.chars().take(LONGEST) {
@@ -124,7 +124,7 @@ pub fn words(text: &str) -> String {
 }
 
 /// An object, for a message: `Ingress shop/web`.
-pub fn named(object: &ObjectRef) -> String {
+pub fn object_name(object: &ObjectRef) -> String {
     match object.key.namespace.as_str() {
         "" => format!("{} {}", object.kind, Abridged(&object.key.name)),
         namespace => format!("{} {}/{}", object.kind, Abridged(namespace), Abridged(&object.key.name)),

@@ -1,0 +1,90 @@
+//! Values of annotations: each is read, or what to write instead is returned.
+
+use std::time::Duration;
+
+use entry_model::Protocol;
+
+use crate::resolve;
+
+/// Longest time.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A switch.
+pub fn boolean(text: &str) -> Result<bool, &'static str> {
+    text.parse().map_err(|_| "write `true` or `false`")
+}
+
+/// A whole number with a unit.
+pub fn duration(text: &str) -> Result<Duration, &'static str> {
+    const HINT: &str = "write a whole number with `ms`, `s`, `m` or `h`, from `1ms` to `24h`, such as `30s`";
+    let (number, unit) = number(text).ok_or(HINT)?;
+    let milliseconds: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(HINT),
+    };
+    let duration = number.checked_mul(milliseconds).map(Duration::from_millis).ok_or(HINT)?;
+    if duration.is_zero() || duration > LONGEST { Err(HINT) } else { Ok(duration) }
+}
+
+/// A size in bytes. `k`, `m` and `g` are powers of 1024.
+pub fn size(text: &str) -> Result<u64, &'static str> {
+    const HINT: &str =
+        "write a whole number of bytes, or one with `k`, `m` or `g`, such as `10m`; `0` is without limit";
+    let (number, unit) = number(text).ok_or(HINT)?;
+    let bytes: u64 = match unit {
+        "" => 1,
+        "k" | "K" => 1 << 10,
+        "m" | "M" => 1 << 20,
+        "g" | "G" => 1 << 30,
+        _ => return Err(HINT),
+    };
+    // What holds sizes of files is signed.
+    number.checked_mul(bytes).filter(|bytes| i64::try_from(*bytes).is_ok()).ok_or(HINT)
+}
+
+/// Splits a number from its unit.
+fn number(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
+    Some((text[..end].parse().ok()?, &text[end..]))
+}
+
+/// What a backend speaks.
+pub fn protocol(text: &str) -> Result<Protocol, &'static str> {
+    resolve::named_protocol(&text.to_ascii_lowercase()).ok_or("write `http`, `https`, `h2c`, `grpc` or `grpcs`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        let ms = |text: &str| duration(text).map(|time| time.as_millis());
+        for (text, expected) in [("1ms", 1), ("500ms", 500), ("5s", 5_000), ("2m", 120_000), ("24h", 86_400_000)] {
+            assert_eq!(ms(text), Ok(expected), "{text}");
+        }
+        let huge = format!("{}h", u64::MAX);
+        for text in
+            ["", "5", "s", "0s", "-1s", "+1s", "1.5s", "5 s", " 5s", "5S", "1d", "86400001ms", "25h", &huge, "٥s"]
+        {
+            assert!(ms(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_may_have_units() {
+        let largest = i64::MAX.to_string();
+        for (text, expected) in [("0", 0), ("512", 512), ("1k", 1 << 10), ("10M", 10 << 20), ("1g", 1 << 30)] {
+            assert_eq!(size(text), Ok(expected), "{text}");
+        }
+        assert_eq!(size(&largest), Ok(i64::MAX.unsigned_abs()));
+        for text in
+            ["", "m", "-1", "1.5m", "1t", "1 m", "1mb", "9223372036854775808", "9007199254740992k", "17179869184g"]
+        {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+}
