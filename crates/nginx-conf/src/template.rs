@@ -1,7 +1,6 @@
 //! A template of the operator's in place of the built-in layout.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use entry_model::{HostName, ObjectRef, PathMatch, PathRewrite, Protocol, Routes, Rule, Scheme};
@@ -271,13 +270,14 @@ struct OutputLimit {
     left: usize,
 }
 
-impl io::Write for OutputLimit {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.left = self.left.checked_sub(bytes.len()).ok_or_else(|| io::Error::other("the output is too long"))?;
+impl std::io::Write for OutputLimit {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.left =
+            self.left.checked_sub(bytes.len()).ok_or_else(|| std::io::Error::other("the output is too long"))?;
         Ok(bytes.len())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
 }
