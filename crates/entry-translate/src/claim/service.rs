@@ -91,7 +91,7 @@ fn rule(service: &Service, settings: &TranslateSettings, draft: &mut VerdictDraf
             match fault {
                 _ if annotations.port.is_some() => draft.report_loss(&PORT, reason, message),
                 ResolveFault::PortValue(index) => {
-                    draft.report_loss(&spec.at("ports", index).field("port"), reason, message)
+                    draft.report_loss(&spec.at("ports", index).field("port"), reason, message);
                 }
                 _ => draft.report_loss(&spec.field("ports"), reason, message),
             }
