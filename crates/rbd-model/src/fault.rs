@@ -84,13 +84,19 @@ impl Kind {
     }
 }
 
-/// What went wrong, on its way to whoever asked for it.
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.title())
+    }
+}
+
+/// What went wrong, on its way to whoever asked for it. Who speaks to clients has kinds of its own besides those of the domain.
 #[derive(Debug, Clone)]
-pub struct Fault(Box<Parts>);
+pub struct Fault<K = Kind>(Box<Parts<K>>);
 
 #[derive(Debug, Clone)]
-struct Parts {
-    kind: Kind,
+struct Parts<K> {
+    kind: K,
     detail: String,
     cause: Option<String>,
     correction: Option<String>,
@@ -100,19 +106,6 @@ struct Parts {
 }
 
 impl Fault {
-    /// A fault of a kind, with what happened.
-    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self(Box::new(Parts {
-            kind,
-            detail: detail.into(),
-            cause: None,
-            correction: None,
-            errno: None,
-            retry_after_seconds: None,
-            members: Map::new(),
-        }))
-    }
-
     /// A field with a value that its schema rules out: which, what is wrong, and what is allowed.
     pub fn field(field: &str, wrong: impl AsRef<str>, allowed: impl Into<String>) -> Self {
         Self::of_field(Kind::InvalidField, field, wrong.as_ref(), allowed.into())
@@ -129,6 +122,21 @@ impl Fault {
             .correction(format!("Send {allowed}."))
             .with("field", field)
             .with("allowed", allowed)
+    }
+}
+
+impl<K> Fault<K> {
+    /// A fault of a kind, with what happened.
+    pub fn new(kind: K, detail: impl Into<String>) -> Self {
+        Self(Box::new(Parts {
+            kind,
+            detail: detail.into(),
+            cause: None,
+            correction: None,
+            errno: None,
+            retry_after_seconds: None,
+            members: Map::new(),
+        }))
     }
 
     /// The same with other words about what happened.
@@ -179,8 +187,18 @@ impl Fault {
     }
 
     /// Its kind.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> K
+    where
+        K: Copy,
+    {
         self.0.kind
+    }
+
+    /// The same as a fault of a wider kind.
+    #[must_use]
+    pub fn widen<W: From<K>>(self) -> Fault<W> {
+        let Parts { kind, detail, cause, correction, errno, retry_after_seconds, members } = *self.0;
+        Fault(Box::new(Parts { kind: kind.into(), detail, cause, correction, errno, retry_after_seconds, members }))
     }
 
     /// The errno that Ceph gave.
@@ -219,13 +237,13 @@ impl Fault {
     }
 }
 
-impl std::fmt::Display for Fault {
+impl<K: std::fmt::Display> std::fmt::Display for Fault<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.0.kind.title(), self.0.detail)
+        write!(f, "{}: {}", self.0.kind, self.0.detail)
     }
 }
 
-impl std::error::Error for Fault {}
+impl<K: std::fmt::Debug + std::fmt::Display> std::error::Error for Fault<K> {}
 
 /// Things as what a fault says for programs, see [`Fault::with`].
 pub fn members<T: Serialize>(things: &[T]) -> Value {

@@ -9,6 +9,8 @@ pub mod encryption;
 pub mod fault;
 pub mod features;
 pub mod image;
+pub mod layout;
+pub mod metadata;
 pub mod mirroring;
 pub mod names;
 pub mod namespace;

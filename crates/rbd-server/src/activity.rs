@@ -16,7 +16,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::bare;
+use crate::hyper_answers;
 
 /// How long may pass without what is due.
 #[derive(Debug, Clone, Copy)]
@@ -160,7 +160,7 @@ impl<T: AsyncWrite + Unpin> Watched<T> {
     /// Writes what goes instead of these bytes, to its end; `None` when they go themselves.
     fn poll_instead(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Option<Result<usize>>> {
         if self.instead.is_none() {
-            self.instead = bare::with_document(bytes).map(|answer| (answer, 0));
+            self.instead = hyper_answers::with_document(bytes).map(|answer| (answer, 0));
         }
         while let Some((answer, gone)) = &mut self.instead {
             if *gone == answer.len() {

@@ -27,13 +27,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use prometheus_client::metrics::counter::Counter;
+use rbd_api::endpoint::Declaration;
+use rbd_api::problem::Kind;
 use rbd_model::names::Place;
 use serde::Serialize;
 
 use crate::auth::{Method, Principal};
-use crate::endpoint::Endpoint;
 use crate::metrics::Metrics;
-use crate::problem::Kind;
 
 /// Lines that wait for the writer.
 const QUEUE: usize = 1024;
@@ -180,7 +180,7 @@ pub type SharedNotes = Arc<Mutex<Notes>>;
 /// went away.
 pub struct Attempt<'a> {
     audit: &'a Audit,
-    endpoint: &'a Endpoint,
+    endpoint: &'a Declaration,
     request_id: &'a str,
     from: Option<SocketAddr>,
     forwarded_for: Option<String>,
@@ -236,7 +236,7 @@ impl<'a> Attempt<'a> {
     /// A call that has just come.
     pub fn new(
         audit: &'a Audit,
-        endpoint: &'a Endpoint,
+        endpoint: &'a Declaration,
         request_id: &'a str,
         from: Option<SocketAddr>,
         (uri, headers, params): (&Uri, &HeaderMap, &HashMap<String, String>),

@@ -5,23 +5,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::body::{Body, HttpBody};
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Uri, header};
 use ceph::{Cluster, IoContext};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use rbd::check::place_forbidden;
 use rbd::link::Connection;
-use rbd_model::fault;
-use rbd_model::fault::Fault;
+use rbd_api::endpoint::Declaration;
+use rbd_api::problem::{Kind, Refusal};
+use rbd_api::role::Role;
+use rbd_model::fault::{self, Fault};
 use rbd_model::names::Place;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::app::Shared;
 use crate::audit::SharedNotes;
-use crate::auth::{Permission, Principal, Reach, Role};
-use crate::endpoint::{Answer, Endpoint};
+use crate::auth::Principal;
+use crate::auth::permission::{Permission, Reach};
 use crate::metrics::CallLabels;
-use crate::problem::{Kind, Problem};
 
 /// JSON bodies are small; image data is streamed and not bound by this.
 pub const JSON_LIMIT_BYTES: usize = 64 << 10;
@@ -53,11 +52,9 @@ pub struct Call {
     /// What all requests share.
     pub app: Shared,
     /// The endpoint called.
-    pub endpoint: Arc<Endpoint>,
-    /// The path's parameters, percent-decoded.
-    pub params: HashMap<String, String>,
-    /// The URI as it came.
-    pub uri: Uri,
+    pub endpoint: Arc<Declaration>,
+    params: HashMap<String, String>,
+    uri: Uri,
     /// The headers as they came.
     pub headers: HeaderMap,
     body: SharedBody,
@@ -74,7 +71,7 @@ impl Call {
     /// A call of an endpoint by somebody who may call it.
     pub fn new(
         app: Shared,
-        endpoint: Arc<Endpoint>,
+        endpoint: Arc<Declaration>,
         arrived: Arrived,
         principal: Principal,
         request_id: String,
@@ -83,14 +80,19 @@ impl Call {
         Self { app, endpoint, params, uri, headers, body, principal, request_id, deadline, notes }
     }
 
-    /// A parameter of the path; the endpoint's path has it.
-    pub fn param(&self, name: &str) -> &str {
-        self.params.get(name).map_or("", String::as_str)
+    /// A parameter of the path, or nothing for one that the path does not have. Handlers are given those of their endpoint.
+    pub(crate) fn path_parameter(&self, name: &str) -> String {
+        self.params.get(name).cloned().unwrap_or_default()
     }
 
-    /// The pool and namespace the path names.
+    /// The query as it came. Handlers are given that of their endpoint.
+    pub(crate) fn query(&self) -> &str {
+        self.uri.query().unwrap_or_default()
+    }
+
+    /// The pool and namespace the path names, which the caller may call the endpoint for.
     pub fn place(&self) -> Place {
-        Place { pool: self.param("pool").to_owned(), namespace: self.param("namespace").to_owned() }
+        Place { pool: self.path_parameter("pool"), namespace: self.path_parameter("namespace") }
     }
 
     /// Whether the caller may also touch a place that the path does not name, such as the target of a clone or the pool
@@ -102,7 +104,7 @@ impl Call {
     ///
     /// # Errors
     /// `forbidden`, `authentication-unavailable`.
-    pub async fn authorize_place(&self, place: &Place, role: Role) -> Result<(), Problem> {
+    pub async fn authorize_place(&self, place: &Place, role: Role) -> Result<(), Refusal> {
         // Kubernetes knows no roles: to read is "get", to change is what the endpoint does.
         let verb = match role {
             Role::Viewer => "get",
@@ -120,7 +122,7 @@ impl Call {
     ///
     /// # Errors
     /// `forbidden`, `authentication-unavailable`.
-    pub async fn authorize_data_pool(&self, data_pool: Option<&str>, image: &Place) -> Result<(), Problem> {
+    pub async fn authorize_data_pool(&self, data_pool: Option<&str>, image: &Place) -> Result<(), Refusal> {
         match data_pool {
             Some(pool) if pool != image.pool => {
                 let place = Place { pool: pool.to_owned(), namespace: image.namespace.clone() };
@@ -134,51 +136,34 @@ impl Call {
     ///
     /// # Errors
     /// `authentication-unavailable`.
-    pub async fn may_see(&self, place: &Place) -> Result<bool, Problem> {
+    pub async fn may_see(&self, place: &Place) -> Result<bool, Refusal> {
         match self.authorize_place(place, Role::Viewer).await {
             Ok(()) => Ok(true),
-            Err(problem) if problem.kind() == Kind::Forbidden => Ok(false),
-            Err(problem) => Err(problem),
+            Err(refusal) if refusal.kind() == Kind::Forbidden => Ok(false),
+            Err(refusal) => Err(refusal),
         }
     }
 
     /// Those of the pools that the caller may see, for an endpoint that is
-    /// [filtered](crate::endpoint::Endpoint::filtered).
+    /// [filtered](rbd_api::endpoint::Endpoint::filtered).
     ///
     /// # Errors
     /// `forbidden`, `authentication-unavailable`.
-    pub async fn visible_pools(&self, pools: Vec<String>) -> Result<Vec<String>, Problem> {
+    pub async fn visible_pools(&self, pools: Vec<String>) -> Result<Vec<String>, Refusal> {
         let (resource, verb) = (self.endpoint.tag, self.endpoint.verb());
         let permission = Permission { role: self.endpoint.role, resource, verb, reach: Reach::Cluster };
         self.app.auth.visible_pools(&self.principal, permission, pools, self.deadline).await
     }
 
-    /// The query's parameters.
+    /// The bytes of a JSON body. The member `name` of it is noted for the audit log.
     ///
     /// # Errors
-    /// `invalid-field` with the parameter's name.
-    pub fn query<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        let query = self.uri.query().unwrap_or("");
-        crate::names::utf8(query, "query")?;
-        let deserializer = serde_urlencoded::Deserializer::new(percent_decoded_pairs(query));
-        serde_path_to_error::deserialize(deserializer).map_err(|error| {
-            let path = error.path().to_string();
-            let field = if path == "." { "query".to_owned() } else { path };
-            Problem::new(fault::Kind::InvalidField, format!("{field}: {}", error.inner()))
-                .correction("See the endpoint's parameters in /openapi.json.")
-                .with("field", field)
-        })
-    }
-
-    /// The body as JSON: an object with the type's fields, each at most once.
-    ///
-    /// # Errors
-    /// `media-type`, `too-large`, `bad-request` for what is not JSON, `invalid-field` with the field's path.
-    pub async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
+    /// `media-type`, `too-large`, `bad-request` for one that does not arrive.
+    pub(crate) async fn json_bytes(&mut self) -> Result<bytes::Bytes, Refusal> {
         let media_type = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         let essence = media_type.split(';').next().unwrap_or("").trim();
         if !essence.eq_ignore_ascii_case("application/json") {
-            return Err(Problem::new(Kind::MediaType, format!("The body is {media_type:?}."))
+            return Err(Fault::new(Kind::MediaType, format!("The body is {media_type:?}."))
                 .correction("Send application/json with the header Content-Type: application/json."));
         }
         let charset = media_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
@@ -186,7 +171,7 @@ impl Call {
         for (_, charset) in charset {
             let charset = charset.trim().trim_matches('"');
             if !charset.eq_ignore_ascii_case("utf-8") {
-                return Err(Problem::new(Kind::MediaType, format!("The body is in the charset {charset:?}."))
+                return Err(Fault::new(Kind::MediaType, format!("The body is in the charset {charset:?}."))
                     .correction("Send JSON in UTF-8, which needs no charset."));
             }
         }
@@ -194,27 +179,23 @@ impl Call {
         if let Ok(Named { name: Some(name) }) = serde_json::from_slice(&bytes) {
             self.notes.lock().unwrap_or_else(PoisonError::into_inner).name(&name);
         }
-        crate::body::read(&bytes)
+        Ok(bytes)
     }
 
-    /// As [`Call::json`], or the default when there is no body at all.
+    /// Whether there is a body.
     ///
     /// # Errors
-    /// As [`Call::json`].
-    pub async fn json_or_default<T: DeserializeOwned + Default>(&mut self) -> Result<T, Problem> {
+    /// As [`Call::json_bytes`].
+    pub(crate) async fn has_body(&mut self) -> Result<bool, Refusal> {
         let empty = HttpBody::is_end_stream(&*self.body.lock().unwrap_or_else(PoisonError::into_inner));
-        if empty {
-            return Ok(T::default());
+        if empty || self.headers.contains_key(header::CONTENT_TYPE) {
+            return Ok(!empty);
         }
         // A body of no chunks is seen to be empty only when it is read.
-        if !self.headers.contains_key(header::CONTENT_TYPE) {
-            let bytes = self.small_body().await?;
-            if bytes.is_empty() {
-                return Ok(T::default());
-            }
-            *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Body::from(bytes);
-        }
-        self.json().await
+        let bytes = self.small_body().await?;
+        let there = !bytes.is_empty();
+        *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Body::from(bytes);
+        Ok(there)
     }
 
     /// The body, to be streamed; empty the second time.
@@ -222,17 +203,19 @@ impl Call {
         std::mem::take(&mut *self.body.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn small_body(&mut self) -> Result<bytes::Bytes, Problem> {
+    async fn small_body(&mut self) -> Result<bytes::Bytes, Refusal> {
         let mut body = self.take_body();
         let collected = Limited::new(&mut body, JSON_LIMIT_BYTES).collect();
         match tokio::time::timeout_at(self.deadline.into(), collected).await {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 crate::streams::linger(body);
-                Err(Problem::new(Kind::TooLarge, format!("The body is larger than {JSON_LIMIT_BYTES} bytes.")))
+                Err(Fault::new(Kind::TooLarge, format!("The body is larger than {JSON_LIMIT_BYTES} bytes.")))
             }
-            Ok(Err(error)) => Err(Problem::new(fault::Kind::BadRequest, format!("The body did not arrive: {error}."))),
-            Err(_) => Err(Problem::new(fault::Kind::BadRequest, "The body did not arrive in time.")),
+            Ok(Err(error)) => {
+                Err(Fault::new(fault::Kind::BadRequest.into(), format!("The body did not arrive: {error}.")))
+            }
+            Err(_) => Err(Fault::new(fault::Kind::BadRequest.into(), "The body did not arrive in time.")),
         }
     }
 
@@ -342,43 +325,4 @@ pub fn prefix(headers: &HeaderMap) -> &str {
 #[derive(serde::Deserialize)]
 struct Named {
     name: Option<String>,
-}
-
-/// `+` is a space in a query; `serde_urlencoded` wants the pairs.
-fn percent_decoded_pairs(query: &str) -> form_urlencoded::Parse<'_> {
-    form_urlencoded::parse(query.as_bytes())
-}
-
-/// A JSON answer.
-///
-/// # Errors
-/// None in practice.
-pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
-    let body = serde_json::to_vec(value)
-        .map_err(|error| Problem::new(fault::Kind::Internal, format!("The answer cannot be written: {error}.")))?;
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON_TYPE));
-    Ok(response)
-}
-
-/// An answer without a body.
-///
-/// # Errors
-/// None.
-pub fn nothing() -> Answer {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
-}
-
-/// The media type of every JSON answer.
-pub const JSON_TYPE: &str = "application/json; charset=utf-8";
-
-/// Adds a `Location`.
-pub fn located(mut response: Response<Body>, location: &str) -> Response<Body> {
-    if let Ok(value) = HeaderValue::from_str(location) {
-        response.headers_mut().insert(header::LOCATION, value);
-    }
-    response
 }

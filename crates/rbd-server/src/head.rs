@@ -3,9 +3,8 @@
 
 use axum::http::{HeaderMap, HeaderName, Method, Request, header};
 
-use rbd_model::fault;
-
-use crate::problem::{Kind, Problem};
+use rbd_api::problem::{Kind, Problem, Refusal};
+use rbd_model::fault::{self, Fault};
 
 /// The conditions under which a change may be asked for (RFC 9110, section 13.1). Nothing that can be changed has a validator.
 const CONDITIONS: [HeaderName; 3] = [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_UNMODIFIED_SINCE];
@@ -22,43 +21,43 @@ pub fn check<B>(request: &Request<B>) -> Result<(), Problem> {
     if !request.method().is_safe() {
         without_condition(request.method(), headers)?;
     }
-    only_to_continue(headers)
+    Ok(only_to_continue(headers)?)
 }
 
 /// A body has one length: of two, a proxy before this service may go by the other one, and take a part of the body for the next
 /// request (RFC 9112, section 6.3).
-fn one_length(headers: &HeaderMap) -> Result<(), Problem> {
+fn one_length(headers: &HeaderMap) -> Result<(), Fault> {
     if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(Problem::new(fault::Kind::BadRequest, "The request has a Content-Length and a Transfer-Encoding.")
+        return Err(Fault::new(fault::Kind::BadRequest, "The request has a Content-Length and a Transfer-Encoding.")
             .correction("Send one of the two."));
     }
     Ok(())
 }
 
-fn one_range(headers: &HeaderMap) -> Result<(), Problem> {
+fn one_range(headers: &HeaderMap) -> Result<(), Fault> {
     if headers.get_all(header::RANGE).iter().count() > 1 {
-        return Err(Problem::new(fault::Kind::BadRequest, "The request has the header Range more than once.")
+        return Err(Fault::new(fault::Kind::BadRequest, "The request has the header Range more than once.")
             .correction("Send it once."));
     }
     Ok(())
 }
 
 /// Bytes are taken as they come.
-fn not_encoded(headers: &HeaderMap) -> Result<(), Problem> {
+fn not_encoded(headers: &HeaderMap) -> Result<(), Refusal> {
     let identity = |coding: &str| coding.trim().is_empty() || coding.trim().eq_ignore_ascii_case("identity");
     for value in headers.get_all(header::CONTENT_ENCODING) {
         if !value.to_str().is_ok_and(|codings| codings.split(',').all(identity)) {
-            return Err(Problem::new(Kind::MediaType, format!("The body has the Content-Encoding {value:?}."))
+            return Err(Fault::new(Kind::MediaType, format!("The body has the Content-Encoding {value:?}."))
                 .correction("Send the body as it is, without Content-Encoding."));
         }
     }
     Ok(())
 }
 
-fn without_condition(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+fn without_condition(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
     match CONDITIONS.into_iter().find(|name| headers.contains_key(name)) {
         None => Ok(()),
-        Some(name) => Err(Problem::new(
+        Some(name) => Err(Fault::new(
             Kind::PreconditionFailed,
             format!("{method} was asked for under the condition {name}, which cannot be told."),
         )
@@ -67,10 +66,10 @@ fn without_condition(method: &Method, headers: &HeaderMap) -> Result<(), Problem
     }
 }
 
-fn only_to_continue(headers: &HeaderMap) -> Result<(), Problem> {
+fn only_to_continue(headers: &HeaderMap) -> Result<(), Refusal> {
     for value in headers.get_all(header::EXPECT) {
         if !value.to_str().is_ok_and(|text| text.trim().eq_ignore_ascii_case("100-continue")) {
-            return Err(Problem::new(Kind::ExpectationFailed, format!("The request expects {value:?}."))
+            return Err(Fault::new(Kind::ExpectationFailed, format!("The request expects {value:?}."))
                 .correction("Send Expect: 100-continue, or none."));
         }
     }

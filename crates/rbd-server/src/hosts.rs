@@ -9,8 +9,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Request, Version, header};
 
-use crate::problem::{Kind, Problem};
-use rbd_model::fault;
+use rbd_api::problem::{Kind, Refusal};
+use rbd_model::fault::{self, Fault};
 
 /// What a request says its host is: name or address, and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,9 +57,9 @@ impl Host {
 ///
 /// # Errors
 /// `bad-request` when it says none, more than one, or none that could be.
-pub fn of<B>(request: &Request<B>) -> Result<Option<Host>, Problem> {
+pub fn of<B>(request: &Request<B>) -> Result<Option<Host>, Fault> {
     let wrong = |what: &str| {
-        Problem::new(fault::Kind::BadRequest, format!("The request {what}."))
+        Fault::new(fault::Kind::BadRequest, format!("The request {what}."))
             .correction("Send one header `Host: NAME[:PORT]` with the name or address that you connect to.")
     };
     let mut values = request.headers().get_all(header::HOST).iter();
@@ -141,12 +141,12 @@ impl Guard {
     ///
     /// # Errors
     /// `host-not-allowed`.
-    pub fn check_host(&self, host: Option<&Host>) -> Result<(), Problem> {
+    pub fn check_host(&self, host: Option<&Host>) -> Result<(), Refusal> {
         let Some(host) = host else { return Ok(()) };
         if host.is_address() || host.is_localhost() || self.allowed.iter().any(|allowed| allowed.holds(host)) {
             return Ok(());
         }
-        Err(Problem::new(Kind::HostNotAllowed, format!("The request is for the host {:?}.", host.name))
+        Err(Fault::new(Kind::HostNotAllowed, format!("The request is for the host {:?}.", host.name))
             .cause(
                 "This service does not know its callers (--auth none), so that a web page with a name of its own could act \
                  for the user who opens it.",
@@ -161,9 +161,9 @@ impl Guard {
     ///
     /// # Errors
     /// `cross-site`.
-    pub fn check_origin(headers: &HeaderMap, host: Option<&Host>) -> Result<(), Problem> {
+    pub fn check_origin(headers: &HeaderMap, host: Option<&Host>) -> Result<(), Refusal> {
         let refused = |what: String| {
-            Problem::new(Kind::CrossSite, what)
+            Fault::new(Kind::CrossSite, what)
                 .cause("This service does not know its callers (--auth none), and a page of another site may not act for its visitors.")
                 .correction("Send the change from a program, or from a page of this very host and port.")
         };
@@ -226,7 +226,7 @@ mod tests {
         for value in hosts {
             request.headers_mut().append(header::HOST, HeaderValue::from_static(value));
         }
-        of(&request).map_err(|problem| problem.kind())
+        of(&request).map_err(|fault| fault.kind().into())
     }
 
     #[test]

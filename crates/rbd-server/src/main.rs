@@ -9,6 +9,7 @@ use rbd::check::{self, State};
 use rbd::link::Link;
 use rbd::operations::Operations;
 use rbd::workers::{Limits, Workers};
+use rbd_api::{openapi, problem};
 use rbd_server::app::App;
 use rbd_server::audit::Audit;
 use rbd_server::auth::{Authenticator, tokens};
@@ -17,7 +18,6 @@ use rbd_server::server::Server;
 use rbd_server::settings::{Check, Cli, Command, Serve, TokenArgs};
 use rbd_server::streams::Streams;
 use rbd_server::tls::Tls;
-use rbd_server::{openapi, problem};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() {

@@ -11,9 +11,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
+use rbd::link::Link;
+use rbd::operations::Operations;
+use rbd::workers::Workers;
 
 pub use self::exposition::Form;
-use crate::app::App;
 
 /// Labels of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -181,21 +183,21 @@ impl Observed {
         }
     }
 
-    fn read(&self, app: &App) {
+    fn read(&self, link: &Link, workers: &Workers, operations: &Operations) {
         let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        let load = app.workers.load();
+        let load = workers.load();
         self.workers_running.set(whole(load.running));
         self.workers_stuck.set(whole(load.stuck));
         self.workers_waiting.set(whole(load.waiting));
         self.workers_rejected.inner().store(load.rejected, Ordering::Relaxed);
-        let link = app.link.state();
+        let link = link.state();
         self.connected.set(i64::from(link.connected));
         self.connects.inner().store(link.connects, Ordering::Relaxed);
         self.failed_connects.inner().store(link.failed_connects, Ordering::Relaxed);
         let silent = link.monitors_silent.map_or(0, |silent| silent.as_secs());
         self.monitors_silent.set(i64::try_from(silent).unwrap_or(i64::MAX));
-        self.operations_running.set(whole(app.operations.running_now()));
-        let counts = &app.operations.counts;
+        self.operations_running.set(whole(operations.running_now()));
+        let counts = &operations.counts;
         for (counter, count) in [
             (&self.operations_begun, &counts.begun),
             (&self.operations_taken_over, &counts.taken_over),
@@ -278,8 +280,8 @@ impl Metrics {
     }
 
     /// The text that Prometheus reads, with what is true of the service now.
-    pub fn text(&self, app: &App, form: Form) -> String {
-        self.observed.read(app);
+    pub fn text(&self, link: &Link, workers: &Workers, operations: &Operations, form: Form) -> String {
+        self.observed.read(link, workers, operations);
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.list.registry);

@@ -21,22 +21,24 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use prometheus_client::metrics::counter::Counter;
-use rbd_model::fault;
+use rbd_api::answer::json;
+use rbd_api::names;
+use rbd_api::problem::{Kind, Problem};
+use rbd_model::fault::{self, Fault};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 
 use crate::activity::{Activity, Limits, Watched};
 use crate::app::{App, Shared};
 use crate::audit::{Attempt, SharedNotes};
-use crate::auth::Permission;
-use crate::call::{Arrived, Call, JSON_LIMIT_BYTES, SharedBody, json, prefix};
-use crate::endpoint::{Answer, Endpoint, all};
+use crate::auth::permission::{Permission, Reach};
+use crate::bind::{Answered, BoundEndpoint};
+use crate::call::{Arrived, Call, JSON_LIMIT_BYTES, SharedBody, prefix};
+use crate::head;
 use crate::hosts::{self, Guard, Host};
 use crate::metrics::{CallLabels, Form, RequestLabels};
-use crate::problem::{Kind, Problem};
 use crate::stall::{self, Stall};
 use crate::tls::Tls;
-use crate::{head, names};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -52,21 +54,20 @@ const READ_LIMIT_BYTES: usize = 512 << 10;
 /// The API's router.
 pub fn router(app: &Shared) -> Router {
     let mut router = Router::new();
-    for endpoint in all() {
-        let endpoint = Arc::new(endpoint);
-        let path = format!("/api/v1{}", endpoint.path);
-        let Ok(filter) = MethodFilter::try_from(endpoint.method.clone()) else { continue };
+    for bound in crate::api::endpoints().into_iter().flat_map(BoundEndpoint::scoped) {
+        let path = format!("/api/v1{}", bound.declaration.path);
+        let Ok(filter) = MethodFilter::try_from(bound.declaration.method.clone()) else { continue };
+        let bound = Arc::new(bound);
         let app = Arc::clone(app);
         let handler = async move |params: Result<RawPathParams, RawPathParamsRejection>, request: Request| {
             let Ok(params) = params else {
                 // The only way to fail; `names::utf8` has the words for it.
                 let problem = names::utf8(request.uri().path(), "path").err();
-                let problem =
-                    problem.unwrap_or_else(|| Problem::new(fault::Kind::BadRequest, "The path is not UTF-8."));
-                return refused(&problem, request).await;
+                let problem = problem.unwrap_or_else(|| Fault::new(fault::Kind::BadRequest, "The path is not UTF-8."));
+                return refused(&problem.into(), request).await;
             };
             let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-            dispatch(app, endpoint, params, request).await
+            dispatch(app, bound, params, request).await
         };
         router = router.route(&path, on(filter, handler));
     }
@@ -79,18 +80,15 @@ pub fn router(app: &Shared) -> Router {
         )
         .route("/docs", get(async || crate::docs::page()))
         .fallback(async |request: Request| {
-            let problem =
-                Problem::new(fault::Kind::NotFound, format!("There is nothing at {:?}.", request.uri().path()))
-                    .correction(
-                        "/docs shows the API, /openapi.json describes it; a name in a path is percent-encoded.",
-                    );
-            refused(&problem, request).await
+            let problem = Fault::new(fault::Kind::NotFound, format!("There is nothing at {:?}.", request.uri().path()))
+                .correction("/docs shows the API, /openapi.json describes it; a name in a path is percent-encoded.");
+            refused(&problem.into(), request).await
         })
         .method_not_allowed_fallback(async |request: Request| {
             let detail = format!("{:?} does not take {}.", request.uri().path(), request.method());
-            let problem = Problem::new(Kind::MethodNotAllowed, detail)
+            let problem = Fault::new(Kind::MethodNotAllowed, detail)
                 .correction("The header Allow names the methods that it takes.");
-            refused(&problem, request).await
+            refused(&problem.into(), request).await
         })
 }
 
@@ -117,17 +115,18 @@ fn index(headers: &HeaderMap) -> Response<Body> {
         "openapi": format!("{prefix}/openapi.json"),
         "api": format!("{prefix}/api/v1"),
     });
-    json(StatusCode::OK, &index).unwrap_or_else(|problem| problem.response(None))
+    json(StatusCode::OK, &index).unwrap_or_else(|fault| Problem::from(fault).response(None))
 }
 
 /// What happens around every call: its id, who calls and whether they may, panics, metrics, the audit log.
 async fn dispatch(
     app: Shared,
-    endpoint: Arc<Endpoint>,
+    bound: Arc<BoundEndpoint>,
     params: std::collections::HashMap<String, String>,
     request: Request,
 ) -> Response<Body> {
     let start = Instant::now();
+    let endpoint = Arc::new(bound.declaration.clone());
     let (parts, body) = request.into_parts();
     let request_id = request_id(&parts.headers);
     let deadline = rbd::workers::within(app.deadline);
@@ -157,16 +156,17 @@ async fn dispatch(
             role: endpoint.role,
             resource: endpoint.tag,
             verb: endpoint.verb(),
-            reach: endpoint.reach(&params),
+            reach: Reach::of(&endpoint, &params),
         };
         app.auth.authorize(&principal, permission, deadline).await?;
         let arrived = Arrived { params, uri: parts.uri, headers: parts.headers, body, deadline, notes };
         let call = Call::new(Arc::clone(&app), Arc::clone(&endpoint), arrived, principal, request_id.clone());
-        endpoint.run(call).await
+        bound.run(call).await
     };
-    let answer: Answer = AssertUnwindSafe(handled).catch_unwind().await.unwrap_or_else(|_| {
-        Err(Problem::new(fault::Kind::Internal, "The handler panicked.")
-            .correction("This is a fault of sparrow-rbd: report it with the log."))
+    let answer: Answered = AssertUnwindSafe(handled).catch_unwind().await.unwrap_or_else(|_| {
+        Err(Fault::new(fault::Kind::Internal, "The handler panicked.")
+            .correction("This is a fault of sparrow-rbd: report it with the log.")
+            .into())
     });
     let problem = answer.as_ref().err().map(Problem::kind);
     let mut response = answer.unwrap_or_else(|problem| {
@@ -236,12 +236,13 @@ fn request_id(headers: &axum::http::HeaderMap) -> String {
 /// The admin port's router: health, readiness, metrics.
 pub fn admin_router(app: &Shared) -> Router {
     let ready = Arc::clone(app);
-    let metrics = Arc::clone(app);
+    let counted = Arc::clone(app);
     Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(async move || readiness(&ready))).route(
         "/metrics",
         get(async move |headers: HeaderMap| {
             let form = Form::of(&headers);
-            ([(header::CONTENT_TYPE, form.media_type())], metrics.metrics.text(&metrics, form))
+            let App { metrics, link, workers, operations, .. } = &*counted;
+            ([(header::CONTENT_TYPE, form.media_type())], metrics.text(link, workers, operations, form))
         }),
     )
 }
@@ -416,7 +417,7 @@ async fn serve<S>(
 async fn answer(router: Router, peer: SocketAddr, request: hyper::Request<Incoming>) -> Response<Body> {
     if head_bytes(&request) > HEAD_LIMIT_BYTES {
         let detail = format!("The request's target and headers have more than {HEAD_LIMIT_BYTES} bytes.");
-        return refused(&Problem::new(Kind::HeadTooLarge, detail), request).await;
+        return refused(&Fault::new(Kind::HeadTooLarge, detail).into(), request).await;
     }
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     let mut response = match head::check(&request) {
@@ -433,7 +434,7 @@ async fn answer(router: Router, peer: SocketAddr, request: hyper::Request<Incomi
 async fn routed(mut router: Router, peer: SocketAddr, mut request: hyper::Request<Incoming>) -> Response<Body> {
     match hosts::of(&request) {
         Ok(host) => request.extensions_mut().insert(host),
-        Err(problem) => return refused(&problem, request).await,
+        Err(fault) => return refused(&fault.into(), request).await,
     };
     request.extensions_mut().insert(Peer(peer));
     let Ok(response) = tower_service::Service::call(&mut router, without_trailing_slash(request)).await;

@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rbd_api::duration::parse_duration;
+use rbd_api::role::Role;
 use rbd_model::names::Place;
 
+use crate::auth;
 use crate::auth::tokens::ScopeEntry;
-use crate::auth::{self, Role};
 use crate::hosts::{Allowed, Guard};
 use crate::streams::StreamLimits;
 use crate::tls;
@@ -59,7 +62,7 @@ pub struct CephArgs {
     #[arg(long, value_name = "FILE", env = "SPARROW_RBD_KEYRING")]
     pub keyring: Option<PathBuf>,
     /// How long connecting to the monitors may take.
-    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_CONNECT_TIMEOUT", default_value = "5s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_CONNECT_TIMEOUT", default_value = "5s", value_parser = parse_duration)]
     pub connect_timeout: Duration,
     /// A namespace that the entity has rights for, where it has none for the whole pool. May be repeated. `check` tries these
     /// instead of whole pools, and the service looks after them from its start instead of from their first use.
@@ -80,7 +83,7 @@ pub struct TokenArgs {
     #[arg(long)]
     pub name: String,
     /// What its bearer may do.
-    #[arg(long)]
+    #[arg(long, value_parser = role())]
     pub role: Role,
     /// Where: a pool, a namespace of it, or `POOL/` for its default namespace. May be repeated; without it, everywhere.
     #[arg(long, value_name = "POOL[/NAMESPACE]")]
@@ -127,7 +130,7 @@ pub struct Serve {
     pub audience: String,
     /// With `--auth kubernetes`: how long a caller is still allowed what they were allowed before, while the API server does not
     /// answer. A restart of it then loses nobody's requests. Never less than 10 seconds.
-    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_AUTH_OUTAGE", default_value = "1m", value_parser = duration)]
+    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_AUTH_OUTAGE", default_value = "1m", value_parser = parse_duration)]
     pub auth_outage: Duration,
     /// Serve the API with TLS and this certificate (PEM, with its chain), read anew when it changes.
     #[arg(long, value_name = "FILE", env = "SPARROW_RBD_TLS_CERT", requires = "tls_key")]
@@ -142,13 +145,13 @@ pub struct Serve {
     #[arg(long, value_name = "FILE", env = "SPARROW_RBD_AUDIT_LOG")]
     pub audit_log: Option<PathBuf>,
     /// How long a request may wait for Ceph.
-    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_DEADLINE", default_value = "30s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_DEADLINE", default_value = "30s", value_parser = parse_duration)]
     pub deadline: Duration,
     /// How long the trash keeps a deleted image when the request does not say.
-    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_TRASH_RETENTION", default_value = "7d", value_parser = duration)]
+    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_TRASH_RETENTION", default_value = "7d", value_parser = parse_duration)]
     pub trash_retention: Duration,
     /// How long finished operations are remembered.
-    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_OPERATION_RETENTION", default_value = "24h", value_parser = duration)]
+    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_OPERATION_RETENTION", default_value = "24h", value_parser = parse_duration)]
     pub operation_retention: Duration,
     /// How many exports, imports and diffs may run at once, per pool; more are answered 503.
     #[arg(long, value_name = "NUMBER", env = "SPARROW_RBD_STREAMS_PER_POOL", default_value_t = 32)]
@@ -158,17 +161,17 @@ pub struct Serve {
     #[arg(long, value_name = "MIB", env = "SPARROW_RBD_STREAM_MEMORY_MIB", default_value_t = 256)]
     pub stream_memory_mib: usize,
     /// How long a client may take or send nothing in the middle of a body before it is cut off.
-    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_CLIENT_IDLE", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_CLIENT_IDLE", default_value = "60s", value_parser = parse_duration)]
     pub client_idle: Duration,
     /// How long a connection is kept for its next request. Longer than what is before the service keeps its own, such as
     /// nginx's 60 s, so that no request is sent just when the service closes. A request's head must still come within 10 s.
-    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_KEEP_ALIVE", default_value = "75s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_KEEP_ALIVE", default_value = "75s", value_parser = parse_duration)]
     pub keep_alive: Duration,
     /// After SIGTERM: how long to go on serving, so that whoever balances the load can see that it is not ready.
-    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_DRAIN_DELAY", default_value = "5s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_DRAIN_DELAY", default_value = "5s", value_parser = parse_duration)]
     pub drain_delay: Duration,
     /// After SIGTERM: when to end at the latest, whatever is in flight.
-    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_GRACE", default_value = "25s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", env = "SPARROW_RBD_GRACE", default_value = "25s", value_parser = parse_duration)]
     pub grace: Duration,
 }
 
@@ -235,6 +238,12 @@ impl Serve {
     }
 }
 
+/// The roles by their names.
+fn role() -> impl TypedValueParser<Value = Role> {
+    let values = Role::ALL.map(|role| PossibleValue::new(role.name()).help(role.description()));
+    PossibleValuesParser::new(values).try_map(|name| Role::parse(&name).ok_or("is no role"))
+}
+
 /// A namespace as `POOL/NAMESPACE`.
 ///
 /// # Errors
@@ -246,17 +255,6 @@ fn namespace(text: &str) -> Result<Place, String> {
         }
         _ => Err("a namespace is given as POOL/NAMESPACE".to_owned()),
     }
-}
-
-/// A time such as `30s`, `2m`, `500ms`.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    // A day is 24 hours here: retentions are spans of time, not of the calendar.
-    let span: jiff::Span = text.parse().map_err(|error: jiff::Error| error.to_string())?;
-    let signed = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
-    Duration::try_from(signed).map_err(|_| "must not be negative".to_owned())
 }
 
 impl Serve {

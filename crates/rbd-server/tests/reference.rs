@@ -2,49 +2,11 @@
 //! fails when one is stale; `make reference` rewrites them.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use clap::CommandFactory as _;
 use rbd_server::metrics::Metrics;
-use rbd_server::problem::Kind;
 use rbd_server::settings::Cli;
-use rbd_server::{api, openapi};
-
-/// Set by `make reference`: the pages are written instead of compared.
-const WRITE_VARIABLE: &str = "SPARROW_REFERENCE_WRITE";
-
-/// Compares a checked-in file with what it should be, or writes it.
-fn checked_in(path: &str, expected: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
-    if std::env::var_os(WRITE_VARIABLE).is_some() {
-        std::fs::create_dir_all(file.parent().expect("a directory")).expect("create the directory");
-        std::fs::write(&file, expected).expect("write the page");
-        return;
-    }
-    let found = std::fs::read_to_string(&file).unwrap_or_default();
-    if found == expected {
-        return;
-    }
-    let place = found.lines().zip(expected.lines()).position(|(found, expected)| found != expected);
-    let line = place.unwrap_or_else(|| found.lines().count().min(expected.lines().count()));
-    let show = |text: &str| text.lines().nth(line).unwrap_or("(the end)").to_owned();
-    panic!(
-        "{path} is stale at line {}: run `make reference` and read the difference\n  checked in: {}\n  the code's: {}",
-        line + 1,
-        show(&found),
-        show(expected),
-    );
-}
-
-/// A page with the note that it is generated.
-fn page(title: &str, introduction: &str) -> String {
-    format!("<!-- Made from the code by `make reference`. Do not edit. -->\n# {title}\n\n{introduction}\n")
-}
-
-/// A cell of a table.
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
-}
+use testbed::reference::{cell, checked_in, page};
 
 #[test]
 fn flags() {
@@ -95,49 +57,6 @@ fn flags() {
 }
 
 #[test]
-fn endpoints() {
-    let mut text = page(
-        "Endpoints of sparrow-rbd",
-        "All paths are below `/api/v1`, with or without a slash at the end. `{scope}` is `/pools/{pool}` for the pool's \
-         default namespace, or `/pools/{pool}/namespaces/{namespace}`. A caller needs at least the role. What each takes \
-         and answers is in the API description, [openapi/sparrow-rbd.json](../../openapi/sparrow-rbd.json), which the \
-         service serves at `/openapi.json`.",
-    );
-    let endpoints = api::endpoints();
-    let mut tags: Vec<&str> = Vec::new();
-    for endpoint in &endpoints {
-        if !tags.contains(&endpoint.tag) {
-            tags.push(endpoint.tag);
-        }
-    }
-    for tag in tags {
-        write!(text, "\n## {tag}\n\n| method | path | role | what it does |\n|---|---|---|---|\n").unwrap();
-        for endpoint in endpoints.iter().filter(|endpoint| endpoint.tag == tag) {
-            let role = format!("{:?}", endpoint.role).to_lowercase();
-            let what = format!("{}. {}", endpoint.summary, endpoint.description);
-            let (method, path) = (&endpoint.method, &endpoint.path);
-            writeln!(text, "| {method} | `{path}` | {role} | {} |", cell(what.trim())).unwrap();
-        }
-    }
-    checked_in("docs/reference/endpoints.md", &text);
-}
-
-#[test]
-fn problems() {
-    let mut text = page(
-        "Problems of sparrow-rbd",
-        "Every error is a problem document (RFC 9457), `application/problem+json`. `type` and `title` are the same for \
-         every occurrence; `detail` says what happened this time, `cause` why, and `correction` what to do.",
-    );
-    text.push_str("\n| `type` | status | `title` |\n|---|---|---|\n");
-    for kind in Kind::all() {
-        let status = kind.status().as_u16();
-        writeln!(text, "| `urn:sparrow:problem:{}` | {status} | {} |", kind.slug(), cell(kind.title())).unwrap();
-    }
-    checked_in("docs/reference/problems.md", &text);
-}
-
-#[test]
 fn metrics() {
     let mut text = page(
         "Metrics of sparrow-rbd",
@@ -151,9 +70,4 @@ fn metrics() {
         writeln!(text, "| `{name}` | {kind} | {} | {help} |", labels.join(", ")).unwrap();
     }
     checked_in("docs/reference/metrics.md", &text);
-}
-
-#[test]
-fn api_description() {
-    checked_in("openapi/sparrow-rbd.json", &openapi::text());
 }

@@ -7,6 +7,7 @@ use ceph::{Cluster, ImageSize, ImageSpec};
 use rbd_format::bounds::{MAX_STRIPE_UNITS, check_striping};
 use rbd_model::fault::Fault;
 use rbd_model::features::{FEATURES, MIN_SIZE_BYTES, OBJECT_MAP, feature_bits, unmet_need};
+use rbd_model::layout::Layout;
 
 use crate::pool_use::refuse_foreign_data_pool;
 
@@ -16,21 +17,6 @@ const MAX_STRIPE_COUNT: u64 = 4096;
 const MAX_MAPPED_OBJECTS: u64 = 256_000_000;
 const MIN_ORDER: u8 = 12;
 const MAX_ORDER: u8 = 25;
-
-/// What a request asks for. What is `None` is the cluster's default.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Layout {
-    /// Names of features, exactly these.
-    pub features: Option<Vec<String>>,
-    /// Size of the objects, in bytes.
-    pub object_size_bytes: Option<u64>,
-    /// Striping unit, in bytes.
-    pub stripe_unit_bytes: Option<u64>,
-    /// Objects a stripe goes over.
-    pub stripe_count: Option<u64>,
-    /// The pool of the data objects.
-    pub data_pool: Option<String>,
-}
 
 /// The size that an image shall have.
 ///
@@ -55,72 +41,66 @@ fn image_size_from(least: u64, field: &str, size_bytes: u64) -> Result<ImageSize
     })
 }
 
-impl Layout {
-    /// As librbd takes it, checked as far as that goes without the cluster.
-    ///
-    /// # Errors
-    /// `invalid-field` with the field and what is allowed.
-    pub fn spec(&self) -> Result<ImageSpec, Fault> {
-        let features = match &self.features {
-            None => None,
-            Some(names) => {
-                let bits = feature_bits("features", names)?;
-                if let Some((feature, needed)) = unmet_need(bits) {
-                    let allowed = format!("{needed:?} too, or not {feature:?}");
-                    return Err(Fault::field_conflict("features", format!("{feature:?} needs {needed:?}"), allowed));
-                }
-                Some(bits)
+/// As librbd takes it, checked as far as that goes without the cluster.
+///
+/// # Errors
+/// `invalid-field` with the field and what is allowed.
+pub fn spec(layout: &Layout) -> Result<ImageSpec, Fault> {
+    let features = match &layout.features {
+        None => None,
+        Some(names) => {
+            let bits = feature_bits("features", names)?;
+            if let Some((feature, needed)) = unmet_need(bits) {
+                let allowed = format!("{needed:?} too, or not {feature:?}");
+                return Err(Fault::field_conflict("features", format!("{feature:?} needs {needed:?}"), allowed));
             }
-        };
-        let order = match self.object_size_bytes {
-            None => None,
-            Some(size) => Some(order("objectSizeBytes", size)?),
-        };
-        Ok(ImageSpec {
-            features,
-            order,
-            striping: self.striping()?,
-            data_pool: self.data_pool.clone(),
-            ..ImageSpec::default()
-        })
-    }
+            Some(bits)
+        }
+    };
+    let order = match layout.object_size_bytes {
+        None => None,
+        Some(size) => Some(order("objectSizeBytes", size)?),
+    };
+    Ok(ImageSpec {
+        features,
+        order,
+        striping: striping(layout)?,
+        data_pool: layout.data_pool.clone(),
+        ..ImageSpec::default()
+    })
+}
 
-    fn striping(&self) -> Result<Option<(u64, u64)>, Fault> {
-        let (unit, count) = match (self.stripe_unit_bytes, self.stripe_count) {
-            (None, None) => return Ok(None),
-            (Some(unit), Some(count)) => (unit, count),
-            (Some(_), None) => {
-                return Err(Fault::field_conflict(
-                    "stripeCount",
-                    "is missing",
-                    "stripeUnitBytes and stripeCount together",
-                ));
-            }
-            (None, Some(_)) => {
-                return Err(Fault::field_conflict(
-                    "stripeUnitBytes",
-                    "is missing",
-                    "stripeUnitBytes and stripeCount together",
-                ));
-            }
-        };
-        let most = self.object_size_bytes.unwrap_or(1 << MAX_ORDER);
-        let allowed = format!("a power of two from 512 to the object size, at most {most}");
-        if !unit.is_power_of_two() || !(512..=1 << MAX_ORDER).contains(&unit) {
-            return Err(Fault::field("stripeUnitBytes", format!("is {unit}"), allowed));
+fn striping(layout: &Layout) -> Result<Option<(u64, u64)>, Fault> {
+    let (unit, count) = match (layout.stripe_unit_bytes, layout.stripe_count) {
+        (None, None) => return Ok(None),
+        (Some(unit), Some(count)) => (unit, count),
+        (Some(_), None) => {
+            return Err(Fault::field_conflict("stripeCount", "is missing", "stripeUnitBytes and stripeCount together"));
         }
-        if unit > most {
-            return Err(Fault::field_conflict("stripeUnitBytes", format!("is {unit}"), allowed));
-        }
-        if !(1..=MAX_STRIPE_COUNT).contains(&count) {
-            return Err(Fault::field(
-                "stripeCount",
-                format!("is {count}"),
-                format!("a number from 1 to {MAX_STRIPE_COUNT}"),
+        (None, Some(_)) => {
+            return Err(Fault::field_conflict(
+                "stripeUnitBytes",
+                "is missing",
+                "stripeUnitBytes and stripeCount together",
             ));
         }
-        Ok(Some((unit, count)))
+    };
+    let most = layout.object_size_bytes.unwrap_or(1 << MAX_ORDER);
+    let allowed = format!("a power of two from 512 to the object size, at most {most}");
+    if !unit.is_power_of_two() || !(512..=1 << MAX_ORDER).contains(&unit) {
+        return Err(Fault::field("stripeUnitBytes", format!("is {unit}"), allowed));
     }
+    if unit > most {
+        return Err(Fault::field_conflict("stripeUnitBytes", format!("is {unit}"), allowed));
+    }
+    if !(1..=MAX_STRIPE_COUNT).contains(&count) {
+        return Err(Fault::field(
+            "stripeCount",
+            format!("is {count}"),
+            format!("a number from 1 to {MAX_STRIPE_COUNT}"),
+        ));
+    }
+    Ok(Some((unit, count)))
 }
 
 /// The binary logarithm of a size of objects.
@@ -207,7 +187,7 @@ mod tests {
     use super::*;
 
     fn refused(layout: &Layout) -> String {
-        let fault = layout.spec().unwrap_err();
+        let fault = spec(layout).unwrap_err();
         fault.member("field").unwrap().as_str().unwrap().to_owned()
     }
 
@@ -215,9 +195,9 @@ mod tests {
     fn layouts_are_checked_field_by_field() {
         let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
         let with = |features| Layout { features, ..Layout::default() };
-        assert_eq!(Layout::default().spec().unwrap(), ImageSpec::default());
-        assert_eq!(with(names(&[])).spec().unwrap().features, Some(0));
-        assert_eq!(with(names(&["layering", "exclusive-lock"])).spec().unwrap().features, Some(5));
+        assert_eq!(spec(&Layout::default()).unwrap(), ImageSpec::default());
+        assert_eq!(spec(&with(names(&[]))).unwrap().features, Some(0));
+        assert_eq!(spec(&with(names(&["layering", "exclusive-lock"]))).unwrap().features, Some(5));
         for wrong in [&["object-map"][..], &["exclusive-lock", "fast-diff"], &["journaling"], &["striping"], &["x"]] {
             assert_eq!(refused(&with(names(wrong))), "features", "{wrong:?}");
         }
@@ -231,7 +211,7 @@ mod tests {
             stripe_count: count,
             ..Layout::default()
         };
-        assert_eq!(striped(None, Some(65536), Some(8)).spec().unwrap().striping, Some((65536, 8)));
+        assert_eq!(spec(&striped(None, Some(65536), Some(8))).unwrap().striping, Some((65536, 8)));
         assert_eq!(refused(&striped(None, Some(65536), None)), "stripeCount");
         assert_eq!(refused(&striped(None, None, Some(2))), "stripeUnitBytes");
         assert_eq!(refused(&striped(Some(4096), Some(8192), Some(2))), "stripeUnitBytes");

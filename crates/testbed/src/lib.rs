@@ -22,4 +22,5 @@ pub mod http;
 mod keeper;
 pub mod kube;
 pub mod nginx;
+pub mod reference;
 pub mod service;

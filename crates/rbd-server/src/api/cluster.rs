@@ -2,146 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::{Method, StatusCode};
 use rbd::monitor::{self, Status};
+use rbd_api::answer::Content;
+use rbd_api::endpoints::cluster as declared;
+use rbd_api::endpoints::cluster::{
+    Capacity, Cluster, Daemons, Health, HealthCheck, Libraries, Managers, Monitors, Osds,
+};
+use rbd_api::input::Input;
+use rbd_api::path::NoPath;
+use rbd_api::problem::Problem;
 use rbd_model::fault::{Fault, Kind};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use crate::call::{Call, json};
-use crate::endpoint::{Answer, Endpoint};
+use crate::bind::{BoundEndpoint, bind};
+use crate::call::Call;
 
-const TAG: &str = "cluster";
-
-/// The endpoints.
-pub fn endpoints() -> Vec<Endpoint> {
-    vec![
-        Endpoint::new(Method::GET, "/cluster", TAG, "getCluster", "Get the cluster", get)
-            .describe("Who it is, its release, its health, and its space.")
-            .answers::<Cluster>(StatusCode::OK, "The cluster. What is null is not known, for the reason in `unknown`."),
-    ]
-}
-
-/// The cluster. What is null is not known, for the reason in `unknown`.
-#[derive(Debug, Default, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Cluster {
-    /// The cluster's id, a UUID.
-    fsid: String,
-    /// The release of the monitor that answered, such as `16.2.15`.
-    version: Option<String>,
-    /// The releases that its daemons run.
-    daemons: Option<Vec<Daemons>>,
-    /// The client libraries that this service uses.
-    libraries: Libraries,
-    /// The entity that this service is to Ceph, such as `client.admin`.
-    entity: String,
-    /// Its health.
-    health: Option<Health>,
-    /// Its space, as the manager reported it last; the report may be half a minute old.
-    capacity: Option<Capacity>,
-    /// Its monitors.
-    monitors: Option<Monitors>,
-    /// Its OSDs.
-    osds: Option<Osds>,
-    /// Its managers.
-    managers: Option<Managers>,
-    /// Why a field is null, by the field's name.
-    unknown: BTreeMap<&'static str, String>,
-}
-
-/// Daemons of one kind and release.
-#[derive(Debug, PartialEq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Daemons {
-    /// `mon`, `mgr`, `osd`, …
-    kind: String,
-    /// Their release, such as `16.2.15`.
-    version: String,
-    /// Their number.
-    count: u64,
-}
-
-/// Versions of the libraries' interfaces, which are not those of Ceph's releases.
-#[derive(Debug, Default, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Libraries {
-    /// librados, such as `3.0.0`.
-    librados: String,
-    /// librbd, such as `1.16.0`.
-    librbd: String,
-}
-
-/// The cluster's health.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Health {
-    /// `HEALTH_OK`, `HEALTH_WARN` or `HEALTH_ERR`.
-    status: String,
-    /// What is wrong.
-    checks: Vec<HealthCheck>,
-}
-
-/// One thing that is wrong. See <https://docs.ceph.com/en/latest/rados/operations/health-checks/>.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct HealthCheck {
-    /// Its code, such as `OSD_DOWN`.
-    code: String,
-    /// `HEALTH_WARN` or `HEALTH_ERR`.
-    severity: String,
-    /// What it is.
-    message: String,
-    /// Whether an operator silenced it.
-    muted: bool,
-}
-
-/// The cluster's space.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Capacity {
-    /// All space of all OSDs, in bytes.
-    total_bytes: u64,
-    /// Used of it, with all replicas, in bytes.
-    used_bytes: u64,
-    /// What is left of it, in bytes.
-    available_bytes: u64,
-    /// Data stored, counted once, in bytes.
-    stored_bytes: u64,
-    /// Objects stored.
-    objects: u64,
-}
-
-/// The monitors.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Monitors {
-    /// Their number.
-    total: u64,
-    /// The names of those in quorum.
-    in_quorum: Vec<String>,
-}
-
-/// The OSDs.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Osds {
-    /// Their number.
-    total: u64,
-    /// Those that run.
-    up: u64,
-    /// Those that hold data.
-    r#in: u64,
-}
-
-/// The managers, without an active one of which nothing is known of space.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Managers {
-    /// Whether one is active.
-    active: bool,
-    /// Those that would take over.
-    standby: u64,
+/// The endpoints with their handlers.
+pub fn endpoints() -> Vec<BoundEndpoint> {
+    vec![bind(&declared::GET_CLUSTER, get)]
 }
 
 /// The answer to `ceph version`.
@@ -173,8 +51,8 @@ fn known<T>(
     }
 }
 
-async fn get(call: Call) -> Answer {
-    json(StatusCode::OK, &call.cluster(read).await?)
+async fn get(call: Call, _: Input<NoPath>) -> Result<Content<Cluster>, Problem> {
+    Ok(Content::of(call.cluster(read).await?))
 }
 
 fn read(cluster: &ceph::Cluster) -> Result<Cluster, Fault> {

@@ -5,60 +5,26 @@ mod export;
 mod import;
 mod sink;
 mod source;
+mod streamed_image;
 
-use axum::http::{Method, StatusCode};
 use ceph::{Access, Errno, Image, ImageRef, IoContext};
 use rbd::workers::Slot;
+use rbd_api::endpoints::data as declared;
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::Place;
 use rbd_model::reason::Act;
 
-use crate::app::App;
-use crate::auth::Role;
+use crate::bind::{BoundEndpoint, bind};
 use crate::call::Call;
-use crate::endpoint::Endpoint;
-use crate::envelope::List;
 
-const TAG: &str = "data";
-
-/// The media type of an image's bytes.
-const RAW_TYPE: &str = "application/octet-stream";
-/// The media type of what `rbd export-diff` writes. Not registered; `format=stream` asks for the same.
-const DIFF_TYPE: &str = "application/vnd.ceph.rbd-diff";
-
-/// The endpoints.
-pub fn endpoints() -> Vec<Endpoint> {
-    let data = "{scope}/images/{image}/data";
-    let diff = "{scope}/images/{image}/diff";
+/// The endpoints with their handlers.
+pub fn endpoints() -> Vec<BoundEndpoint> {
     vec![
-        Endpoint::new(Method::GET, data, TAG, "exportImage", "Read an image's bytes", export::get)
-            .describe(export::DESCRIPTION)
-            .role(Role::Operator)
-            .query::<export::Export>()
-            .answers_media(StatusCode::OK, "All bytes.", RAW_TYPE)
-            .answers_media(StatusCode::PARTIAL_CONTENT, "The bytes of the range asked for.", RAW_TYPE)
-            .answers_nothing(StatusCode::NOT_MODIFIED, "The bytes are those of the ETag in If-None-Match."),
-        Endpoint::new(Method::HEAD, data, TAG, "exportImageHead", "See how many bytes an export has", export::head)
-            .role(Role::Operator)
-            .query::<export::Export>()
-            .answers_nothing(StatusCode::OK, "The headers of the export."),
-        Endpoint::new(Method::PUT, data, TAG, "importImage", "Make an image from bytes", import::put)
-            .describe(import::DESCRIPTION)
-            .names("image")
-            .query::<import::Import>()
-            .takes_stream(RAW_TYPE)
-            .answers::<rbd_model::image::Image>(StatusCode::CREATED, "The image was made and has all bytes."),
-        Endpoint::new(Method::GET, diff, TAG, "diffImage", "See what changed between snapshots", diff::get)
-            .describe(diff::DESCRIPTION)
-            .role(Role::Operator)
-            .query::<diff::Diff>()
-            .answers::<List<diff::Changed>>(StatusCode::OK, "The parts, by offset.")
-            .answers_media(StatusCode::OK, "The same with data, for `rbd import-diff`.", DIFF_TYPE),
-        Endpoint::new(Method::POST, diff, TAG, "applyDiff", "Apply a diff to an image", diff::post)
-            .describe(diff::APPLY_DESCRIPTION)
-            // Generators know no other type of bytes. The diff's own is taken, too.
-            .takes_stream(RAW_TYPE)
-            .answers::<rbd_model::image::Image>(StatusCode::OK, "The image has the state the diff leads to."),
+        bind(&declared::EXPORT_IMAGE, export::get),
+        bind(&declared::EXPORT_IMAGE_HEAD, export::head),
+        bind(&declared::IMPORT_IMAGE, import::put),
+        bind(&declared::DIFF_IMAGE, diff::get),
+        bind(&declared::APPLY_DIFF, diff::post),
     ]
 }
 
@@ -95,14 +61,6 @@ fn incomplete(image: &Image) -> Result<Option<String>, Fault> {
         Err(error) if error.is(Errno::ENOENT) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-/// A problem from Ceph in a stream, told to whoever keeps the connection.
-fn trouble(app: &App, error: ceph::Error) -> Fault {
-    if let Some(errno) = error.errno() {
-        app.link.suspect(errno);
-    }
-    error.into()
 }
 
 /// There is no such snapshot.

@@ -3,270 +3,49 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use axum::http::{Method, StatusCode};
 use ceph::{Errno, IoContext};
 use rbd::group::{self, RawGroup, group_id, group_not_found, snapshot_not_found};
 use rbd::image_names::ImageNames;
 use rbd::link::Connection;
 use rbd::{pool_use, why};
+use rbd_api::answer::{Content, Created, Either, FoundOrCreated, NoContent};
+use rbd_api::endpoints::groups as declared;
+use rbd_api::endpoints::groups::{
+    DeleteGroup, Group, GroupName, GroupSnapshot, ImageOf, Member, NewName, PoolOf, SnapshotPart, SnapshotState,
+};
+use rbd_api::input::{Input, Json, NoQuery};
+use rbd_api::list::List;
+use rbd_api::names::segment;
+use rbd_api::path::{GroupImagePath, GroupPath, GroupSnapshotPath, PlacePath};
+use rbd_api::problem::Problem;
+use rbd_api::role::Role;
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::{Place, check_new};
 use rbd_model::unread::Unread;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use super::image_new::PUT_TRIES;
+use super::image_creation::PUT_TRIES;
 use super::images::image_not_found;
-use crate::auth::Role;
-use crate::call::{Call, json, located, nothing};
-use crate::endpoint::{Answer, Endpoint};
-use crate::envelope::List;
-use crate::names::{path_of, segment};
-use crate::schema;
+use crate::bind::{BoundEndpoint, bind};
+use crate::call::Call;
 
-const TAG: &str = "groups";
-
-/// The endpoints.
-pub fn endpoints() -> Vec<Endpoint> {
-    let mut endpoints = vec![
-        Endpoint::new(Method::GET, "{scope}/groups", TAG, "listGroups", "List the groups", list)
-            .answers::<List<GroupName>>(StatusCode::OK, "The groups, by name."),
-        Endpoint::new(Method::POST, "{scope}/groups", TAG, "createGroup", "Make a group", create)
-            .takes::<NewName>()
-            .answers::<Group>(StatusCode::CREATED, "The group was made."),
-        Endpoint::new(Method::GET, "{scope}/groups/{group}", TAG, "getGroup", "Get a group", get)
-            .describe("With its images and its snapshots.")
-            .answers::<Group>(StatusCode::OK, "The group."),
-        Endpoint::new(Method::PUT, "{scope}/groups/{group}", TAG, "putGroup", "Make a group unless it is there", put)
-            .names("group")
-            .answers::<Group>(StatusCode::OK, "The group was there.")
-            .answers::<Group>(StatusCode::CREATED, "The group was made."),
-        Endpoint::new(Method::PATCH, "{scope}/groups/{group}", TAG, "renameGroup", "Rename a group", rename)
-            .takes::<NewName>()
-            .answers::<Group>(StatusCode::OK, "The group, under its new name."),
-        Endpoint::new(Method::DELETE, "{scope}/groups/{group}", TAG, "deleteGroup", "Delete a group", delete)
-            .describe("Its images stay. Its snapshots go with it, so that a group with snapshots is refused unless asked for.")
-            .query::<DeleteGroup>()
-            .answers_nothing(StatusCode::NO_CONTENT, "The group is gone."),
-    ];
-    endpoints.extend(of_images());
-    endpoints.extend(of_snapshots());
-    endpoints
-}
-
-fn of_images() -> Vec<Endpoint> {
+/// The endpoints with their handlers.
+pub fn endpoints() -> Vec<BoundEndpoint> {
     vec![
-        Endpoint::new(
-            Method::GET,
-            "{scope}/groups/{group}/images",
-            TAG,
-            "listGroupImages",
-            "List a group's images",
-            images,
-        )
-        .answers::<List<Member>>(StatusCode::OK, "The images."),
-        Endpoint::new(
-            Method::POST,
-            "{scope}/groups/{group}/images",
-            TAG,
-            "addGroupImage",
-            "Add an image to a group",
-            add,
-        )
-        .describe("An image is in one group at most, and in a namespace of the group's name.")
-        .takes::<ImageOf>()
-        .answers::<Group>(StatusCode::OK, "The group, with the image."),
-        Endpoint::new(
-            Method::DELETE,
-            "{scope}/groups/{group}/images/{image}",
-            TAG,
-            "removeGroupImage",
-            "Take an image out of a group",
-            remove,
-        )
-        .describe("The image stays. One that is in the trash is named by its id.")
-        .query::<PoolOf>()
-        .answers_nothing(StatusCode::NO_CONTENT, "The image is not in the group any more."),
+        bind(&declared::LIST_GROUPS, list),
+        bind(&declared::CREATE_GROUP, create),
+        bind(&declared::GET_GROUP, get),
+        bind(&declared::PUT_GROUP, put),
+        bind(&declared::RENAME_GROUP, rename),
+        bind(&declared::DELETE_GROUP, delete),
+        bind(&declared::LIST_GROUP_IMAGES, images),
+        bind(&declared::ADD_GROUP_IMAGE, add),
+        bind(&declared::REMOVE_GROUP_IMAGE, remove),
+        bind(&declared::LIST_GROUP_SNAPSHOTS, snapshots),
+        bind(&declared::CREATE_GROUP_SNAPSHOT, create_snapshot),
+        bind(&declared::GET_GROUP_SNAPSHOT, get_snapshot),
+        bind(&declared::RENAME_GROUP_SNAPSHOT, rename_snapshot),
+        bind(&declared::DELETE_GROUP_SNAPSHOT, delete_snapshot),
     ]
-}
-
-fn of_snapshots() -> Vec<Endpoint> {
-    vec![
-        Endpoint::new(
-            Method::GET,
-            "{scope}/groups/{group}/snapshots",
-            TAG,
-            "listGroupSnapshots",
-            "List a group's snapshots",
-            snapshots,
-        )
-        .answers::<List<GroupSnapshot>>(StatusCode::OK, "The snapshots, by name."),
-        Endpoint::new(
-            Method::POST,
-            "{scope}/groups/{group}/snapshots",
-            TAG,
-            "createGroupSnapshot",
-            "Take a snapshot of all images of a group at one moment",
-            create_snapshot,
-        )
-        .takes::<NewName>()
-        .answers::<GroupSnapshot>(StatusCode::CREATED, "The snapshot was taken."),
-        Endpoint::new(
-            Method::GET,
-            "{scope}/groups/{group}/snapshots/{snapshot}",
-            TAG,
-            "getGroupSnapshot",
-            "Get a group's snapshot",
-            get_snapshot,
-        )
-        .answers::<GroupSnapshot>(StatusCode::OK, "The snapshot."),
-        Endpoint::new(
-            Method::PATCH,
-            "{scope}/groups/{group}/snapshots/{snapshot}",
-            TAG,
-            "renameGroupSnapshot",
-            "Rename a group's snapshot",
-            rename_snapshot,
-        )
-        .takes::<NewName>()
-        .answers::<GroupSnapshot>(StatusCode::OK, "The snapshot, under its new name."),
-        Endpoint::new(
-            Method::DELETE,
-            "{scope}/groups/{group}/snapshots/{snapshot}",
-            TAG,
-            "deleteGroupSnapshot",
-            "Delete a group's snapshot",
-            delete_snapshot,
-        )
-        .answers_nothing(StatusCode::NO_CONTENT, "The snapshot is gone."),
-    ]
-}
-
-/// A group in a list.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct GroupName {
-    /// Its name.
-    name: String,
-    /// What is wrong with it, so that nothing but deleting it can be done; absent when nothing is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state_reason: Option<String>,
-}
-
-/// A group.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Group {
-    /// Its name.
-    name: String,
-    /// Its id, which stays through renames.
-    id: String,
-    /// The pool.
-    pool: String,
-    /// The namespace; empty for the default one.
-    namespace: String,
-    /// Its images.
-    images: Vec<Member>,
-    /// Its snapshots, by name.
-    snapshots: Vec<GroupSnapshot>,
-    /// The pools that could not be read, whose images have no names here; empty when all could.
-    unread: Vec<Unread>,
-    /// What is wrong with entries of it that cannot be read; absent when all can.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    damaged: Vec<String>,
-}
-
-/// An image of a group.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "GroupImage")]
-struct Member {
-    /// Its name; for one in the trash, the name that it had; null when it cannot be read.
-    image: Option<String>,
-    /// Its id.
-    image_id: String,
-    /// Its pool; null when the pool is gone.
-    pool: Option<String>,
-    /// Whether it is in the trash.
-    in_trash: bool,
-    /// Whether it is in the group, or is being added or removed, or that was cut off: removing it again finishes it.
-    attached: bool,
-}
-
-/// A snapshot of a group.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct GroupSnapshot {
-    /// Its name.
-    name: String,
-    /// Its id.
-    id: String,
-    /// `complete`, or `incomplete` for one that is being taken or was cut off, which can only be deleted.
-    state: SnapshotState,
-    /// The images' snapshots that it is made of.
-    images: Vec<SnapshotPart>,
-}
-
-/// Whether a group's snapshot is whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(rename = "GroupSnapshotState")]
-enum SnapshotState {
-    /// It is.
-    Complete,
-    /// It is being taken, or that was cut off.
-    Incomplete,
-}
-
-/// The snapshot of one image, a part of its group's.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "GroupSnapshotImage")]
-struct SnapshotPart {
-    /// The image's name, as in the group.
-    image: Option<String>,
-    /// The image's id.
-    image_id: String,
-    /// The image's pool; null when the pool is gone.
-    pool: Option<String>,
-    /// The id of the image's snapshot; null before it is taken.
-    snapshot_id: Option<u64>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(rename = "GroupOrSnapshotName")]
-struct NewName {
-    /// The name.
-    #[schemars(with = "schema::NewName")]
-    name: String,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct DeleteGroup {
-    /// Delete its snapshots too.
-    #[serde(default)]
-    delete_snapshots: bool,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(rename = "AddGroupImage")]
-struct ImageOf {
-    /// Its name.
-    #[schemars(with = "schema::Name")]
-    image: String,
-    /// Its pool; without it, the group's. Its namespace is the group's.
-    #[schemars(with = "Option<schema::Name>")]
-    pool: Option<String>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct PoolOf {
-    /// The image's pool; without it, the group's.
-    pool: Option<String>,
 }
 
 /// A group with all that belongs to it.
@@ -325,17 +104,6 @@ fn read(connection: &Connection, io: &IoContext, group: &str, deadline: Instant)
     })
 }
 
-impl Group {
-    fn snapshot(&self, name: &str) -> Option<&GroupSnapshot> {
-        self.snapshots.iter().find(|snapshot| snapshot.name == name)
-    }
-
-    fn path(&self) -> String {
-        let place = Place { pool: self.pool.clone(), namespace: self.namespace.clone() };
-        format!("{}/groups/{}", path_of(&place), segment(&self.name))
-    }
-}
-
 impl Call {
     /// Works on a context of the path's place, and then reads a group.
     async fn group<T: Send + 'static>(
@@ -353,19 +121,19 @@ impl Call {
     }
 }
 
-async fn list(call: Call) -> Answer {
+async fn list(call: Call, _: Input<PlacePath>) -> Result<Content<List<GroupName>>, Problem> {
     let deadline = call.deadline;
     let groups = call.ceph(move |io| group::list(io, deadline)).await?;
     let items = groups
         .into_iter()
         .map(|group| GroupName { name: group.name.to_string(), state_reason: group.id.err() })
         .collect();
-    json(StatusCode::OK, &List::new("GroupList", items))
+    Ok(Content::of(List::new("GroupList", items)))
 }
 
-async fn get(call: Call) -> Answer {
-    let ((), group) = call.group(call.param("group").to_owned(), |_, _| Ok(())).await?;
-    json(StatusCode::OK, &group)
+async fn get(call: Call, Input { path, .. }: Input<GroupPath>) -> Result<Content<Group>, Problem> {
+    let ((), group) = call.group(path.group, |_, _| Ok(())).await?;
+    Ok(Content::of(group))
 }
 
 /// Makes a group; one that is there is accepted if it may be. Whether it was made.
@@ -389,34 +157,41 @@ async fn make(call: &Call, field: &str, name: &str, may_be_there: bool) -> Resul
     .await
 }
 
-async fn create(mut call: Call) -> Answer {
-    let NewName { name } = call.json().await?;
+async fn create(
+    call: Call,
+    Input { body: Json(NewName { name }), .. }: Input<PlacePath, NoQuery, Json<NewName>>,
+) -> Result<Created<Group>, Problem> {
     let (_, group) = make(&call, "name", &name, false).await?;
     let location = call.link(&group.path());
-    Ok(located(json(StatusCode::CREATED, &group)?, &location))
+    Ok(Created { location, value: group })
 }
 
-async fn put(call: Call) -> Answer {
-    let mut outcome = make(&call, "group", call.param("group"), true).await;
+async fn put(
+    call: Call,
+    Input { path: GroupPath { group, .. }, .. }: Input<GroupPath>,
+) -> Result<FoundOrCreated<Group>, Problem> {
+    let mut outcome = make(&call, "group", &group, true).await;
     for _ in 1..PUT_TRIES {
         // Another client deleted it when it was just there.
         if !outcome.as_ref().is_err_and(|problem| problem.kind() == Kind::GroupNotFound) {
             break;
         }
-        outcome = make(&call, "group", call.param("group"), true).await;
+        outcome = make(&call, "group", &group, true).await;
     }
     let (made, group) = outcome?;
     if !made {
-        return json(StatusCode::OK, &group);
+        return Ok(Either::First(Content::of(group)));
     }
     let location = call.link(&group.path());
-    Ok(located(json(StatusCode::CREATED, &group)?, &location))
+    Ok(Either::Second(Created { location, value: group }))
 }
 
-async fn rename(mut call: Call) -> Answer {
-    let NewName { name } = call.json().await?;
+async fn rename(
+    call: Call,
+    Input { path, body: Json(NewName { name }), .. }: Input<GroupPath, NoQuery, Json<NewName>>,
+) -> Result<Content<Group>, Problem> {
     check_new("name", &name)?;
-    let (from, to) = (call.param("group").to_owned(), name.clone());
+    let (from, to) = (path.group, name.clone());
     let ((), group) = call
         .group(name, move |_, io| {
             if from == to {
@@ -431,13 +206,14 @@ async fn rename(mut call: Call) -> Answer {
             })
         })
         .await?;
-    json(StatusCode::OK, &group)
+    Ok(Content::of(group))
 }
 
-async fn delete(call: Call) -> Answer {
-    let query: DeleteGroup = call.query()?;
-    let group = call.param("group").to_owned();
-    let (place, deadline) = (call.place(), call.deadline);
+async fn delete(
+    call: Call,
+    Input { path: GroupPath { place, group }, query, .. }: Input<GroupPath, DeleteGroup>,
+) -> Result<NoContent, Problem> {
+    let deadline = call.deadline;
     call.in_lane(&format!("pool {}", place.pool), move |connection| {
         let io = connection.context(&place.pool, &place.namespace)?;
         if group::drop_damaged(&io, &group, deadline)? {
@@ -453,20 +229,21 @@ async fn delete(call: Call) -> Answer {
         io.remove_group(&group).map_err(|error| group::explain(&io, &group, error, deadline))
     })
     .await?;
-    nothing()
+    Ok(NoContent)
 }
 
-async fn images(call: Call) -> Answer {
-    let ((), group) = call.group(call.param("group").to_owned(), |_, _| Ok(())).await?;
-    json(StatusCode::OK, &List::new("GroupImageList", group.images))
+async fn images(call: Call, Input { path, .. }: Input<GroupPath>) -> Result<Content<List<Member>>, Problem> {
+    let ((), group) = call.group(path.group, |_, _| Ok(())).await?;
+    Ok(Content::of(List::new("GroupImageList", group.images)))
 }
 
-async fn add(mut call: Call) -> Answer {
-    let ImageOf { image, pool } = call.json().await?;
-    let place = call.place();
-    let images = Place { pool: pool.unwrap_or_else(|| place.pool.clone()), namespace: place.namespace };
+async fn add(
+    call: Call,
+    Input { path, body: Json(ImageOf { image, pool }), .. }: Input<GroupPath, NoQuery, Json<ImageOf>>,
+) -> Result<Content<Group>, Problem> {
+    let GroupPath { place, group: name } = path;
+    let images = Place { pool: pool.unwrap_or(place.pool), namespace: place.namespace };
     call.authorize_place(&images, Role::Operator).await?;
-    let name = call.param("group").to_owned();
     let (group, deadline) = (name.clone(), call.deadline);
     let ((), group) = call
         .group(name, move |connection, io| {
@@ -493,15 +270,17 @@ async fn add(mut call: Call) -> Answer {
             }
         })
         .await?;
-    json(StatusCode::OK, &group)
+    Ok(Content::of(group))
 }
 
-async fn remove(call: Call) -> Answer {
-    let PoolOf { pool } = call.query()?;
-    let place = call.place();
+async fn remove(
+    call: Call,
+    Input { path, query: PoolOf { pool }, .. }: Input<GroupImagePath, PoolOf>,
+) -> Result<NoContent, Problem> {
+    let GroupImagePath { place, group, image } = path;
     let images = Place { pool: pool.unwrap_or_else(|| place.pool.clone()), namespace: place.namespace.clone() };
     call.authorize_place(&images, Role::Operator).await?;
-    let (group, image, deadline) = (call.param("group").to_owned(), call.param("image").to_owned(), call.deadline);
+    let deadline = call.deadline;
     call.in_lane(&format!("pool {}", place.pool), move |connection| {
         let io = connection.context(&place.pool, &place.namespace)?;
         let found = read(connection, &io, &group, deadline)?;
@@ -524,25 +303,30 @@ async fn remove(call: Call) -> Answer {
         Ok(io.remove_from_group_by_id(&group, &other, &member.image_id)?)
     })
     .await?;
-    nothing()
+    Ok(NoContent)
 }
 
-async fn snapshots(call: Call) -> Answer {
-    let ((), group) = call.group(call.param("group").to_owned(), |_, _| Ok(())).await?;
-    json(StatusCode::OK, &List::new("GroupSnapshotList", group.snapshots))
+async fn snapshots(call: Call, Input { path, .. }: Input<GroupPath>) -> Result<Content<List<GroupSnapshot>>, Problem> {
+    let ((), group) = call.group(path.group, |_, _| Ok(())).await?;
+    Ok(Content::of(List::new("GroupSnapshotList", group.snapshots)))
 }
 
-async fn get_snapshot(call: Call) -> Answer {
-    let name = call.param("snapshot").to_owned();
-    let ((), group) = call.group(call.param("group").to_owned(), |_, _| Ok(())).await?;
+async fn get_snapshot(
+    call: Call,
+    Input { path, .. }: Input<GroupSnapshotPath>,
+) -> Result<Content<GroupSnapshot>, Problem> {
+    let name = path.snapshot;
+    let ((), group) = call.group(path.group, |_, _| Ok(())).await?;
     let snapshot = group.snapshot(&name).ok_or_else(|| snapshot_not_found(&group.name, &name))?;
-    json(StatusCode::OK, snapshot)
+    Ok(Content::of(snapshot.clone()))
 }
 
-async fn create_snapshot(mut call: Call) -> Answer {
-    let NewName { name } = call.json().await?;
+async fn create_snapshot(
+    call: Call,
+    Input { path, body: Json(NewName { name }), .. }: Input<GroupPath, NoQuery, Json<NewName>>,
+) -> Result<Created<GroupSnapshot>, Problem> {
     check_new("name", &name)?;
-    let (owned, group_name, deadline) = (name.clone(), call.param("group").to_owned(), call.deadline);
+    let (owned, group_name, deadline) = (name.clone(), path.group, call.deadline);
     let ((), group) = call
         .group(group_name.clone(), move |_, io| {
             io.create_group_snapshot(&group_name, &owned).map_err(|error| match error.errno() {
@@ -557,13 +341,15 @@ async fn create_snapshot(mut call: Call) -> Answer {
         .await?;
     let snapshot = group.snapshot(&name).ok_or_else(|| snapshot_not_found(&group.name, &name))?;
     let location = call.link(&format!("{}/snapshots/{}", group.path(), segment(&name)));
-    Ok(located(json(StatusCode::CREATED, snapshot)?, &location))
+    Ok(Created { location, value: snapshot.clone() })
 }
 
-async fn rename_snapshot(mut call: Call) -> Answer {
-    let NewName { name } = call.json().await?;
+async fn rename_snapshot(
+    call: Call,
+    Input { path, body: Json(NewName { name }), .. }: Input<GroupSnapshotPath, NoQuery, Json<NewName>>,
+) -> Result<Content<GroupSnapshot>, Problem> {
     check_new("name", &name)?;
-    let (group_name, from, to) = (call.param("group").to_owned(), call.param("snapshot").to_owned(), name.clone());
+    let (group_name, from, to) = (path.group, path.snapshot, name.clone());
     let deadline = call.deadline;
     let ((), group) = call
         .group(group_name.clone(), move |connection, io| {
@@ -586,11 +372,11 @@ async fn rename_snapshot(mut call: Call) -> Answer {
         })
         .await?;
     let snapshot = group.snapshot(&name).ok_or_else(|| snapshot_not_found(&group.name, &name))?;
-    json(StatusCode::OK, snapshot)
+    Ok(Content::of(snapshot.clone()))
 }
 
-async fn delete_snapshot(call: Call) -> Answer {
-    let (group, snapshot) = (call.param("group").to_owned(), call.param("snapshot").to_owned());
+async fn delete_snapshot(call: Call, Input { path, .. }: Input<GroupSnapshotPath>) -> Result<NoContent, Problem> {
+    let GroupSnapshotPath { group, snapshot, .. } = path;
     let deadline = call.deadline;
     call.ceph(move |io| {
         group_id(io, &group, deadline)?;
@@ -600,5 +386,5 @@ async fn delete_snapshot(call: Call) -> Answer {
         })
     })
     .await?;
-    nothing()
+    Ok(NoContent)
 }

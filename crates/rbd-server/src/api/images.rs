@@ -1,9 +1,9 @@
-//! Images: listing and reading. Making them is in `image_new.rs`.
+//! Images: listing and reading. Making them is in `image_creation.rs`.
 
 pub use rbd::found::image_not_found;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Method, Response, StatusCode, header};
+use axum::http::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -12,97 +12,28 @@ use futures_util::stream;
 use rbd::link::Connection;
 use rbd::operations::mark_being_filled;
 use rbd::{format_1, listing};
+use rbd_api::answer::{Content, StreamedJson};
+use rbd_api::endpoints::images as declared;
+use rbd_api::endpoints::images::{ImageItem, ImageName, ListImages, View};
+use rbd_api::input::Input;
+use rbd_api::list::List;
+use rbd_api::path::{ImagePath, PlacePath};
+use rbd_api::problem::Problem;
 use rbd_model::fault::{Fault, Kind};
-use rbd_model::image::{Image, Named};
-use rbd_model::names::{NotText, Place};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use rbd_model::image::Image;
+use rbd_model::names::Place;
+use serde::Serialize;
 
-use crate::call::{Call, JSON_TYPE, json};
-use crate::endpoint::{Answer, Endpoint};
-use crate::envelope::List;
-use crate::schema;
+use crate::bind::{BoundEndpoint, bind};
+use crate::call::Call;
 
-const TAG: &str = "images";
+/// The endpoints with their handlers.
+pub fn endpoints() -> Vec<BoundEndpoint> {
+    vec![bind(&declared::LIST_IMAGES, list), bind(&declared::GET_IMAGE, get)]
+}
 
 /// Images read per step of a listing.
 const PAGE: usize = 1024;
-
-/// The endpoints.
-pub fn endpoints() -> Vec<Endpoint> {
-    vec![
-        Endpoint::new(Method::GET, "{scope}/images", TAG, "listImages", "List the images", list)
-            .describe(
-                "By name; after them those of format 1, and last those whose removal was cut off in the trash. Streamed.",
-            )
-            .query::<ListImages>()
-            .answers::<List<ImageItem>>(
-                StatusCode::OK,
-                "The images; with view=names, as without a view, only their names.",
-            ),
-        Endpoint::new(Method::GET, "{scope}/images/{image}", TAG, "getImage", "Get an image", get)
-            .answers::<Image>(StatusCode::OK, "The image."),
-    ]
-}
-
-/// How much of each image a list shows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(rename = "ImageView")]
-enum View {
-    /// Everything.
-    Full,
-    /// The names.
-    #[default]
-    Names,
-}
-
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ListImages {
-    /// How much of each image is shown.
-    #[serde(default)]
-    view: View,
-    /// At most this many images; then `Continue` in the answer says where to go on.
-    #[schemars(range(min = 1))]
-    limit: Option<usize>,
-    /// The `Continue` of the answer before.
-    #[serde(rename = "continue")]
-    #[schemars(with = "Option<schema::Continue>")]
-    from: Option<String>,
-    /// Only images whose names begin so.
-    #[serde(default)]
-    prefix: String,
-}
-
-// Items are written as they are read, and never as this.
-/// An image, or its name alone.
-#[derive(JsonSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "it is the description of what is written")]
-enum ImageItem {
-    /// With view=full.
-    Full(Box<Image>),
-    /// With view=names.
-    Name(ImageName),
-}
-
-/// The name of an image.
-#[derive(Debug, Serialize, JsonSchema)]
-struct ImageName {
-    /// Its name. One that is not UTF-8 is only shown, with a slash before it and `\xNN` for such bytes; with view=full its
-    /// `stateReason` says what to do.
-    name: String,
-    /// The bytes of a name that is not UTF-8, in base64; absent when the name is text.
-    #[serde(rename = "nameBase64", skip_serializing_if = "Option::is_none")]
-    name_base64: Option<String>,
-}
-
-impl ImageName {
-    fn of(image: &Named) -> Self {
-        Self { name: image.name.clone(), name_base64: image.not_text.as_ref().map(NotText::base64) }
-    }
-}
 
 /// Where a listing stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -309,8 +240,10 @@ impl Listing {
     }
 }
 
-async fn list(call: Call) -> Answer {
-    let query: ListImages = call.query()?;
+async fn list(
+    call: Call,
+    Input { query, .. }: Input<PlacePath, ListImages>,
+) -> Result<StreamedJson<List<ImageItem>>, Problem> {
     if query.limit == Some(0) {
         return Err(Fault::field("limit", "is 0", "a number from 1 on").into());
     }
@@ -345,9 +278,7 @@ async fn list(call: Call) -> Answer {
         });
         Body::from_stream(rest)
     };
-    let mut response = Response::new(body);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON_TYPE));
-    Ok(response)
+    Ok(StreamedJson::of(body, HeaderMap::new()))
 }
 
 /// One image by name, read without opening it; also one whose removal was cut off.
@@ -373,11 +304,13 @@ pub fn read_image(
     removing.pop().ok_or_else(|| image_not_found(&place, name))
 }
 
-async fn get(call: Call) -> Answer {
-    let name = call.param("image").to_owned();
+async fn get(
+    call: Call,
+    Input { path: ImagePath { image: name, .. }, .. }: Input<ImagePath>,
+) -> Result<Content<Image>, Problem> {
     let deadline = call.deadline;
     let image = call.placed(move |connection, io| read_image(connection, io, &name, deadline)).await?;
-    json(StatusCode::OK, &image)
+    Ok(Content::of(image))
 }
 
 #[cfg(test)]

@@ -2,25 +2,35 @@
 
 use std::time::Instant;
 
-use axum::http::{Method, StatusCode};
 use ceph::{Errno, IoContext};
 use rbd::check::place_forbidden;
 use rbd::namespaces::{self, Listed};
 use rbd::operations::forget_namespace;
 use rbd::{group, pool_use};
+use rbd_api::answer::{Content, Created, Either, FoundOrCreated, NoContent};
+use rbd_api::endpoints::namespaces as declared;
+use rbd_api::endpoints::namespaces::{Namespace, NewNamespace};
+use rbd_api::input::{Input, Json, NoQuery};
+use rbd_api::list::List;
+use rbd_api::names::segment;
+use rbd_api::path::{PlacePath, PoolPath};
+use rbd_api::problem::Problem;
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::{Place, check_new};
-use rbd_model::namespace::NamespaceState;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use crate::call::{Call, json, located, nothing};
-use crate::endpoint::{Answer, Endpoint};
-use crate::envelope::List;
-use crate::names::segment;
-use crate::schema;
+use crate::bind::{BoundEndpoint, bind};
+use crate::call::Call;
 
-const TAG: &str = "namespaces";
+/// The endpoints with their handlers.
+pub fn endpoints() -> Vec<BoundEndpoint> {
+    vec![
+        bind(&declared::LIST_NAMESPACES, list),
+        bind(&declared::CREATE_NAMESPACE, create),
+        bind(&declared::GET_NAMESPACE, get),
+        bind(&declared::PUT_NAMESPACE, put),
+        bind(&declared::DELETE_NAMESPACE, delete),
+    ]
+}
 
 /// The namespace in which the service keeps records of its own, and no images.
 const RESERVED: &str = "sparrow";
@@ -28,84 +38,25 @@ const RESERVED: &str = "sparrow";
 /// How many names of what stands in the way an answer gives.
 const NAMED: usize = 20;
 
-/// The endpoints.
-pub fn endpoints() -> Vec<Endpoint> {
-    vec![
-        Endpoint::new(Method::GET, "/pools/{pool}/namespaces", TAG, "listNamespaces", "List a pool's namespaces", list)
-            .describe("The default namespace, which has no name, is not among them.")
-            .answers::<List<Namespace>>(StatusCode::OK, "The namespaces, by name."),
-        Endpoint::new(Method::POST, "/pools/{pool}/namespaces", TAG, "createNamespace", "Make a namespace", create)
-            .takes::<NewNamespace>()
-            .answers::<Namespace>(StatusCode::CREATED, "The namespace was made."),
-        Endpoint::new(Method::GET, "/pools/{pool}/namespaces/{namespace}", TAG, "getNamespace", "Get a namespace", get)
-            .answers::<Namespace>(StatusCode::OK, "The namespace."),
-        Endpoint::new(
-            Method::PUT,
-            "/pools/{pool}/namespaces/{namespace}",
-            TAG,
-            "putNamespace",
-            "Make a namespace unless it is there",
-            put,
-        )
-        .names("namespace")
-        .answers::<Namespace>(StatusCode::OK, "The namespace was there.")
-        .answers::<Namespace>(StatusCode::CREATED, "The namespace was made."),
-        Endpoint::new(
-            Method::DELETE,
-            "/pools/{pool}/namespaces/{namespace}",
-            TAG,
-            "deleteNamespace",
-            "Delete an empty namespace",
-            delete,
-        )
-        .describe("409 names the images, those in its trash, and the groups that it holds.")
-        .answers_nothing(StatusCode::NO_CONTENT, "The namespace is gone."),
-    ]
+fn shown(listed: Listed, pool: String) -> Namespace {
+    Namespace { name: listed.name.to_string(), pool, state: listed.state, state_reason: listed.reason }
 }
 
-/// A namespace.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Namespace {
-    /// Its name.
-    name: String,
-    /// The pool.
-    pool: String,
-    /// Whether it can be used.
-    state: NamespaceState,
-    /// Why it cannot; absent when it can.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state_reason: Option<String>,
-}
-
-impl Namespace {
-    fn ready(name: String, pool: String) -> Self {
-        Self { name, pool, state: NamespaceState::Ready, state_reason: None }
-    }
-
-    fn listed(listed: Listed, pool: String) -> Self {
-        Self { name: listed.name.to_string(), pool, state: listed.state, state_reason: listed.reason }
-    }
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct NewNamespace {
-    /// Its name.
-    #[schemars(with = "schema::NewName")]
-    name: String,
-}
-
-async fn list(call: Call) -> Answer {
-    let pool = call.param("pool").to_owned();
+async fn list(
+    call: Call,
+    Input { path: PoolPath { pool }, .. }: Input<PoolPath>,
+) -> Result<Content<List<Namespace>>, Problem> {
     let deadline = call.deadline;
     let listed = call.ceph(move |io| namespaces::list(io, deadline)).await?;
-    let items = listed.into_iter().map(|listed| Namespace::listed(listed, pool.clone())).collect();
-    json(StatusCode::OK, &List::new("NamespaceList", items))
+    let items = listed.into_iter().map(|listed| shown(listed, pool.clone())).collect();
+    Ok(Content::of(List::new("NamespaceList", items)))
 }
 
-async fn get(call: Call) -> Answer {
-    let (place, deadline) = (call.place(), call.deadline);
+async fn get(
+    call: Call,
+    Input { path: PlacePath { place }, .. }: Input<PlacePath>,
+) -> Result<Content<Namespace>, Problem> {
+    let deadline = call.deadline;
     let namespace = call
         .in_lane(&format!("pool {}", place.pool), move |connection| {
             // Getting its context looks whether it is there.
@@ -117,46 +68,49 @@ async fn get(call: Call) -> Answer {
             // Who has rights for namespaces alone cannot read the list of them.
             let whole = connection.context(&place.pool, "")?;
             let listed = namespaces::find(&whole, &place.namespace, deadline).unwrap_or_default();
-            listed.map(|listed| Namespace::listed(listed, place.pool)).ok_or(missing)
+            listed.map(|listed| shown(listed, place.pool)).ok_or(missing)
         })
         .await?;
-    json(StatusCode::OK, &namespace)
+    Ok(Content::of(namespace))
 }
 
-async fn create(mut call: Call) -> Answer {
-    let NewNamespace { name } = call.json().await?;
-    let made = make(&call, "name", &name).await?;
-    if !made {
-        return Err(Fault::new(Kind::Exists, format!("There is a namespace {name:?} already."))
+async fn create(
+    call: Call,
+    Input { path, body: Json(NewNamespace { name }), .. }: Input<PoolPath, NoQuery, Json<NewNamespace>>,
+) -> Result<Created<Namespace>, Problem> {
+    let place = Place { pool: path.pool, namespace: name };
+    if !make(&call, "name", &place).await? {
+        return Err(Fault::new(Kind::Exists, format!("There is a namespace {:?} already.", place.namespace))
             .correction("Choose another name, or PUT the namespace to accept the one that is there.")
             .errno(Errno::EEXIST)
             .into());
     }
-    answer(&call, name, StatusCode::CREATED)
+    Ok(created(&call, place))
 }
 
-async fn put(call: Call) -> Answer {
-    let name = call.param("namespace").to_owned();
-    let made = make(&call, "namespace", &name).await?;
-    answer(&call, name, if made { StatusCode::CREATED } else { StatusCode::OK })
+async fn put(
+    call: Call,
+    Input { path: PlacePath { place }, .. }: Input<PlacePath>,
+) -> Result<FoundOrCreated<Namespace>, Problem> {
+    if make(&call, "namespace", &place).await? {
+        return Ok(Either::Second(created(&call, place)));
+    }
+    Ok(Either::First(Content::of(Namespace::ready(place.namespace, place.pool))))
 }
 
-fn answer(call: &Call, name: String, status: StatusCode) -> Answer {
-    let pool = call.param("pool").to_owned();
-    let location = call.link(&format!("/pools/{}/namespaces/{}", segment(&pool), segment(&name)));
-    let response = json(status, &Namespace::ready(name, pool))?;
-    Ok(if status == StatusCode::CREATED { located(response, &location) } else { response })
+fn created(call: &Call, place: Place) -> Created<Namespace> {
+    let location = call.link(&format!("/pools/{}/namespaces/{}", segment(&place.pool), segment(&place.namespace)));
+    Created { location, value: Namespace::ready(place.namespace, place.pool) }
 }
 
 /// Makes a namespace unless it is there; whether it was made.
-async fn make(call: &Call, field: &str, name: &str) -> Result<bool, Fault> {
-    check_new(field, name)?;
-    if name == RESERVED {
+async fn make(call: &Call, field: &str, place: &Place) -> Result<bool, Fault> {
+    check_new(field, &place.namespace)?;
+    if place.namespace == RESERVED {
         let wrong = format!("{RESERVED:?} is where this service keeps records of its own");
         return Err(Fault::field_conflict(field, wrong, "another name"));
     }
-    let pool = call.param("pool").to_owned();
-    let (name, deadline) = (name.to_owned(), call.deadline);
+    let (Place { pool, namespace: name }, deadline) = (place.clone(), call.deadline);
     call.in_lane(&format!("pool {pool}"), move |connection| {
         let io = connection.context(&pool, "")?;
         pool_use::refuse_foreign(&io)?;
@@ -181,8 +135,8 @@ fn forbidden(error: &ceph::Error) -> bool {
     error.is(Errno::EPERM) || error.is(Errno::EACCES)
 }
 
-async fn delete(call: Call) -> Answer {
-    let (place, deadline) = (call.place(), call.deadline);
+async fn delete(call: Call, Input { path: PlacePath { place }, .. }: Input<PlacePath>) -> Result<NoContent, Problem> {
+    let deadline = call.deadline;
     call.in_lane(&format!("pool {}", place.pool), move |connection| {
         let name = place.namespace;
         let whole = connection.context(&place.pool, "")?;
@@ -213,7 +167,7 @@ async fn delete(call: Call) -> Answer {
         forget_namespace(io, &name, deadline)
     })
     .await?;
-    nothing()
+    Ok(NoContent)
 }
 
 /// What a namespace holds, as the reason not to remove it. librbd itself looks at images and trash, and drops groups.

@@ -4,102 +4,53 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::http::{Method, StatusCode};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream;
 use rbd::operations::Request;
 use rbd::{pool_use, unread};
+use rbd_api::answer::{Accepted, Content, Media};
+use rbd_api::duration::parse_duration;
+use rbd_api::endpoints::operations as declared;
+use rbd_api::endpoints::operations::Wait;
+use rbd_api::input::Input;
+use rbd_api::list::{List, PartialList};
+use rbd_api::media::EventStream;
+use rbd_api::path::{NoPath, OperationPath, PlacePath, PoolPath};
+use rbd_api::problem::Problem;
+use rbd_api::role::Role;
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::Place;
 use rbd_model::operation::{Operation, Work};
 use rbd_model::unread::Unread;
-use schemars::JsonSchema;
-use serde::Deserialize;
 
-use crate::auth::Role;
-use crate::call::{Call, json, located};
-use crate::endpoint::{Answer, Endpoint};
-use crate::envelope::{List, PartialList};
-use crate::schema;
+use crate::bind::{BoundEndpoint, bind};
+use crate::call::Call;
 
-const TAG: &str = "operations";
-
-/// The longest that a request may wait for an operation.
-const LONGEST_WAIT: Duration = Duration::from_mins(1);
-
-/// The endpoints.
-pub fn endpoints() -> Vec<Endpoint> {
+/// The endpoints with their handlers.
+pub fn endpoints() -> Vec<BoundEndpoint> {
     vec![
-        Endpoint::new(Method::GET, "/operations", TAG, "listOperations", "List the operations of all pools", list_all)
-            .filtered()
-            .describe("Those that the caller may see: unfinished ones, and finished ones for as long as they are remembered; oldest first by pool. A pool that does not answer is named in `Unread`, and takes nothing from the others.")
-            .answers::<PartialList<Operation>>(StatusCode::OK, "The operations, whichever replica runs them."),
-        Endpoint::new(
-            Method::GET,
-            "/pools/{pool}/operations",
-            TAG,
-            "listPoolOperations",
-            "List the operations of a pool",
-            list,
-        )
-        .answers::<List<Operation>>(StatusCode::OK, "The operations, oldest first."),
-        Endpoint::new(
-            Method::GET,
-            "/pools/{pool}/namespaces/{namespace}/operations",
-            TAG,
-            "listNamespaceOperations",
-            "List the operations of a namespace",
-            list_of_namespace,
-        )
-        .answers::<List<Operation>>(StatusCode::OK, "The operations, oldest first."),
-        Endpoint::new(Method::GET, "/operations/{operation}", TAG, "getOperation", "Get an operation", get)
-            .filtered()
-            .describe("With wait, the answer comes when the operation has ended, or when the time is over.")
-            .query::<Wait>()
-            .answers::<Operation>(StatusCode::OK, "The operation."),
-        Endpoint::new(
-            Method::DELETE,
-            "/operations/{operation}",
-            TAG,
-            "cancelOperation",
-            "Ask an operation to end early",
-            cancel,
-        )
-        .filtered()
-        .answers::<Operation>(StatusCode::ACCEPTED, "It was asked to; `state` becomes `cancelled` when it has ended."),
-        Endpoint::new(
-            Method::GET,
-            "/operations/{operation}/events",
-            TAG,
-            "watchOperation",
-            "Follow an operation as Server-Sent Events",
-            events,
-        )
-        .filtered()
-        .describe("An event `operation` with the operation at every change, until it has ended.")
-        .answers_media(StatusCode::OK, "The events.", "text/event-stream"),
+        bind(&declared::LIST_OPERATIONS, list_all),
+        bind(&declared::LIST_POOL_OPERATIONS, list),
+        bind(&declared::LIST_NAMESPACE_OPERATIONS, list_of_namespace),
+        bind(&declared::GET_OPERATION, get),
+        bind(&declared::CANCEL_OPERATION, cancel),
+        bind(&declared::WATCH_OPERATION, events),
     ]
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Wait {
-    /// How long to wait for its end, such as `10s`; 60 s at most.
-    #[schemars(with = "Option<schema::Wait>")]
-    wait: Option<String>,
-}
+/// The longest that a request may wait for an operation.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 impl Call {
     /// Begins an operation in the place that the path names, and answers 202 with it.
     ///
     /// # Errors
     /// `conflict`, `busy`, what Ceph gives.
-    pub async fn operate(&self, place: &Place, work: Work) -> Answer {
+    pub async fn operate(&self, place: &Place, work: Work) -> Result<Accepted, Problem> {
         let request = self.operation_request();
         let operation = self.app.operations.begin(request, place, work).await?;
-        let location = self.link(&format!("/operations/{}", operation.id));
-        Ok(located(json(StatusCode::ACCEPTED, &operation)?, &location))
+        Ok(Accepted { location: Some(self.link(&format!("/operations/{}", operation.id))), operation })
     }
 
     /// Who asks for an operation by this call.
@@ -112,7 +63,7 @@ impl Call {
     }
 }
 
-async fn list_all(call: Call) -> Answer {
+async fn list_all(call: Call, _: Input<NoPath>) -> Result<Content<PartialList<Operation>>, Problem> {
     let pools = call
         .cluster(|cluster| {
             cluster.refresh()?;
@@ -145,50 +96,54 @@ async fn list_all(call: Call) -> Answer {
         let theirs = call.visible_pools(unread.iter().map(|unread| unread.pool.clone()).collect()).await?;
         unread.retain(|unread| theirs.contains(&unread.pool));
     }
-    json(StatusCode::OK, &PartialList { list: List::new("OperationList", operations), unread })
+    Ok(Content::of(PartialList { list: List::new("OperationList", operations), unread }))
 }
 
-async fn list(call: Call) -> Answer {
-    let operations = call.app.operations.list(call.param("pool"), call.deadline).await?;
-    json(StatusCode::OK, &List::new("OperationList", operations))
+async fn list(call: Call, Input { path, .. }: Input<PoolPath>) -> Result<Content<List<Operation>>, Problem> {
+    let operations = call.app.operations.list(&path.pool, call.deadline).await?;
+    Ok(Content::of(List::new("OperationList", operations)))
 }
 
-async fn list_of_namespace(call: Call) -> Answer {
+async fn list_of_namespace(
+    call: Call,
+    Input { path, .. }: Input<PlacePath>,
+) -> Result<Content<List<Operation>>, Problem> {
     // A missing pool or namespace is said as such.
     call.ceph(|_| Ok(())).await?;
-    let operations = call.app.operations.list_place(&call.place(), call.deadline).await?;
-    json(StatusCode::OK, &List::new("OperationList", operations))
+    let operations = call.app.operations.list_place(&path.place, call.deadline).await?;
+    Ok(Content::of(List::new("OperationList", operations)))
 }
 
-async fn get(call: Call) -> Answer {
-    let query: Wait = call.query()?;
-    let id = call.param("operation");
+async fn get(call: Call, Input { path, query, .. }: Input<OperationPath, Wait>) -> Result<Content<Operation>, Problem> {
+    let id = &path.operation;
     // Before the wait: who may not see it need not wait to hear so. An operation's place stays the same.
     let operation = call.app.operations.get(id, call.deadline).await?;
     call.authorize_place(&operation.place, Role::Viewer).await?;
     let operation = match query.wait {
         None => operation,
         Some(wait) => {
-            let time = crate::settings::duration(&wait)
+            let time = parse_duration(&wait)
                 .ok()
                 .filter(|time| *time <= LONGEST_WAIT)
                 .ok_or_else(|| Fault::field("wait", format!("is {wait:?}"), "a time such as 10s, 60s at most"))?;
             call.app.operations.wait(id, time, call.app.deadline).await?
         }
     };
-    json(StatusCode::OK, &operation)
+    Ok(Content::of(operation))
 }
 
-async fn cancel(call: Call) -> Answer {
-    let id = call.param("operation");
+async fn cancel(call: Call, Input { path, .. }: Input<OperationPath>) -> Result<Accepted, Problem> {
+    let id = &path.operation;
     let operation = call.app.operations.get(id, call.deadline).await?;
     call.authorize_place(&operation.place, Role::Operator).await?;
     let operation = call.app.operations.cancel(id, call.deadline).await?;
-    json(StatusCode::ACCEPTED, &operation)
+    Ok(Accepted { location: None, operation })
 }
 
-async fn events(call: Call) -> Answer {
-    let id = call.param("operation").to_owned();
+async fn events(
+    call: Call,
+    Input { path: OperationPath { operation: id }, .. }: Input<OperationPath>,
+) -> Result<Media<EventStream>, Problem> {
     // What is not there is a problem document, not a stream.
     let first = call.app.operations.get(&id, call.deadline).await?;
     call.authorize_place(&first.place, Role::Viewer).await?;
@@ -222,5 +177,6 @@ async fn events(call: Call) -> Answer {
             }
         }
     });
-    Ok(Sse::new(stream).keep_alive(KeepAlive::default()).into_response())
+    let (parts, body) = Sse::new(stream).keep_alive(KeepAlive::default()).into_response().into_parts();
+    Ok(Media::of(body, parts.headers))
 }

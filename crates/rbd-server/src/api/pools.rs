@@ -2,263 +2,47 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::{Method, StatusCode};
 use ceph::{Cluster, Errno, IoContext};
 use rbd::check::pools_forbidden;
 use rbd::link::pool_not_found;
 use rbd::{monitor, pool, pool_clients, pool_use, pool_users, totals};
+use rbd_api::answer::{Content, Created, Either, FoundOrCreated, NoContent};
+use rbd_api::endpoints::pools as declared;
+use rbd_api::endpoints::pools::{
+    DeletePool, ListPools, NewPool, PoolItem, PoolName, PoolSettings, Space, Statistics, View,
+};
+use rbd_api::input::{Input, Json, NoQuery, OptionalJson};
+use rbd_api::list::List;
+use rbd_api::names::segment;
+use rbd_api::path::{NoPath, PoolPath};
+use rbd_api::problem::Problem;
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::check_new;
-use rbd_model::pool::{AutoscaleMode, Pool, Totals};
-use rbd_model::unread::UnreadImage;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::json as value;
+use rbd_model::pool::Pool;
+use serde_json::json;
 
-use super::image_new::PUT_TRIES;
-use crate::auth::Role;
-use crate::call::{Call, json, located, nothing};
-use crate::endpoint::{Answer, Endpoint};
-use crate::envelope::List;
-use crate::names::segment;
-use crate::schema;
+use super::image_creation::PUT_TRIES;
+use crate::bind::{BoundEndpoint, bind};
+use crate::call::Call;
 
-const TAG: &str = "pools";
+/// The endpoints with their handlers.
+pub fn endpoints() -> Vec<BoundEndpoint> {
+    vec![
+        bind(&declared::LIST_POOLS, list),
+        bind(&declared::CREATE_POOL, create),
+        bind(&declared::GET_POOL, get),
+        bind(&declared::PUT_POOL, put),
+        bind(&declared::DELETE_POOL, delete),
+        bind(&declared::GET_POOL_STATISTICS, statistics),
+    ]
+}
+
 /// The monitor command that deletes a pool.
 const DELETE: &str = "osd pool delete";
 /// The monitor command that bounds a pool.
 const SET_QUOTA: &str = "osd pool set-quota";
 
-/// The endpoints.
-pub fn endpoints() -> Vec<Endpoint> {
-    vec![
-        Endpoint::new(Method::GET, "/pools", TAG, "listPools", "List the pools", list)
-            .filtered()
-            .describe("Those that the caller may see; current even when another client changed them a moment ago.")
-            .query::<ListPools>()
-            .answers::<List<PoolItem>>(StatusCode::OK, "The pools, by name; with view=names, as without a view, only their names."),
-        Endpoint::new(Method::POST, "/pools", TAG, "createPool", "Make a pool", create)
-            .describe(
-                "The pool is initialised for rbd. If that fails, the pool is there without an application: the same call \
-                 again finishes it.",
-            )
-            .role(Role::Admin)
-            .takes::<NewPool>()
-            .answers::<Pool>(StatusCode::CREATED, "The pool was made."),
-        Endpoint::new(Method::GET, "/pools/{pool}", TAG, "getPool", "Get a pool", get)
-            .answers::<Pool>(StatusCode::OK, "The pool."),
-        Endpoint::new(Method::PUT, "/pools/{pool}", TAG, "putPool", "Make a pool unless it is there", put)
-            .describe("A pool that is there is never changed; if it is not as asked for, the answer is 409.")
-            .role(Role::Admin)
-            .names("pool")
-            .may_take::<PoolSettings>()
-            .answers::<Pool>(StatusCode::OK, "The pool was there, as asked for.")
-            .answers::<Pool>(StatusCode::CREATED, "The pool was made."),
-        Endpoint::new(Method::DELETE, "/pools/{pool}", TAG, "deletePool", "Delete a pool and everything in it", delete)
-            .describe(
-                "Refused while images of other pools need it, as their parents' pool or that of their data, or while clients have images \
-                 of it open, unless forced.",
-            )
-            .role(Role::Admin)
-            .query::<DeletePool>()
-            .answers_nothing(StatusCode::NO_CONTENT, "The pool is gone."),
-        Endpoint::new(
-            Method::GET,
-            "/pools/{pool}/statistics",
-            TAG,
-            "getPoolStatistics",
-            "Get how much a pool holds",
-            statistics,
-        )
-        .describe("Reads every image's header, of all namespaces: it takes time with their number.")
-        .answers::<Statistics>(StatusCode::OK, "The numbers. What is null is not known, for the reason in `unknown`."),
-    ]
-}
-
-/// How much of each pool a list shows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(rename = "PoolView")]
-enum View {
-    /// Everything.
-    Full,
-    /// The names.
-    #[default]
-    Names,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ListPools {
-    /// How much of each pool is shown.
-    #[serde(default)]
-    view: View,
-}
-
-/// A pool, or its name alone.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(untagged)]
-enum PoolItem {
-    /// With view=full.
-    Full(Box<Pool>),
-    /// With view=names.
-    Name(PoolName),
-}
-
-/// The name of a pool.
-#[derive(Debug, Serialize, JsonSchema)]
-struct PoolName {
-    /// Its name.
-    name: String,
-}
-
-/// How much a pool holds. What is null is not known, for the reason in `unknown`.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "PoolStatistics")]
-struct Statistics {
-    /// The pool.
-    pool: String,
-    /// Its space, as the manager reported it last; the report may be half a minute old.
-    space: Option<Space>,
-    /// Its images, of all namespaces.
-    images: Option<Totals>,
-    /// What is in its trash, of all namespaces.
-    trash: Option<Totals>,
-    /// The number of its namespaces, without the default one.
-    namespaces: Option<u64>,
-    /// Images that cannot be read: their sizes and snapshots are not in the sums; absent when all can. At most 1,000.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    unread: Vec<UnreadImage>,
-    /// Why a field is null, by the field's name.
-    unknown: BTreeMap<&'static str, String>,
-}
-
-/// A pool's space.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "PoolSpace")]
-struct Space {
-    /// Stored by clients, counted once, in bytes.
-    stored_bytes: u64,
-    /// Used for it, with all replicas, in bytes.
-    used_bytes: u64,
-    /// What can still be stored, counted once, in bytes: by the fullest OSD, and shared with other pools.
-    available_bytes: u64,
-    /// Objects stored.
-    objects: u64,
-}
-
-/// A pool to be made. What is not given is as the cluster's defaults have it.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct NewPool {
-    /// Its name.
-    #[schemars(with = "schema::NewName")]
-    name: String,
-    /// The number of its placement groups.
-    #[schemars(range(min = 1, max = 65536))]
-    pg_num: Option<u64>,
-    /// The number of replicas.
-    #[schemars(range(min = 1, max = 10))]
-    size: Option<u64>,
-    /// Whether Ceph changes the number of placement groups.
-    autoscale_mode: Option<AutoscaleMode>,
-    /// The name of the CRUSH rule that places its objects.
-    #[schemars(with = "Option<schema::Name>")]
-    crush_rule: Option<String>,
-    /// The most bytes it may store.
-    #[schemars(range(min = 1, max = i64::MAX))]
-    quota_bytes: Option<u64>,
-    /// The most objects it may hold.
-    #[schemars(range(min = 1, max = i64::MAX))]
-    quota_objects: Option<u64>,
-}
-
-/// How a pool is to be. What is not given may be anything, and is as the cluster's defaults have it in a new one.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct PoolSettings {
-    /// The number of its placement groups. Only compared where Ceph does not change it by itself.
-    #[schemars(range(min = 1, max = 65536))]
-    pg_num: Option<u64>,
-    /// The number of replicas.
-    #[schemars(range(min = 1, max = 10))]
-    size: Option<u64>,
-    /// Whether Ceph changes the number of placement groups.
-    autoscale_mode: Option<AutoscaleMode>,
-    /// The name of the CRUSH rule that places its objects.
-    #[schemars(with = "Option<schema::Name>")]
-    crush_rule: Option<String>,
-    /// The most bytes it may store.
-    #[schemars(range(min = 1, max = i64::MAX))]
-    quota_bytes: Option<u64>,
-    /// The most objects it may hold.
-    #[schemars(range(min = 1, max = i64::MAX))]
-    quota_objects: Option<u64>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct DeletePool {
-    /// The pool's name once more, since everything in it goes with it.
-    #[schemars(required)]
-    confirm: Option<String>,
-    /// Deletes it although another application uses it, the object gateway or `CephFS`, or although images of other pools need
-    /// it, clones of its images and images whose data it holds, or although clients have images of it open.
-    #[serde(default)]
-    force: bool,
-}
-
-impl PoolSettings {
-    fn check(&self) -> Result<(), Fault> {
-        let within = |field: &str, number: Option<u64>, most: u64| match number {
-            Some(number) if number == 0 || number > most => {
-                Err(Fault::field(field, format!("is {number}"), format!("a number from 1 to {most}")))
-            }
-            _ => Ok(()),
-        };
-        if self.crush_rule.as_deref() == Some("") {
-            return Err(Fault::field(
-                "crushRule",
-                "is empty",
-                "the name of a rule that `ceph osd crush rule ls` lists",
-            ));
-        }
-        within("pgNum", self.pg_num, 65536)?;
-        within("size", self.size, 10)?;
-        // The monitors read quotas as signed numbers.
-        within("quotaBytes", self.quota_bytes, i64::MAX.unsigned_abs())?;
-        within("quotaObjects", self.quota_objects, i64::MAX.unsigned_abs())
-    }
-
-    /// What of a pool is not as asked for: field, what it is, what was asked for. The quotas of an unfinished pool
-    /// are still to be set.
-    fn differences(&self, pool: &Pool) -> Vec<serde_json::Value> {
-        let mut differences = Vec::new();
-        let mut compare = |field: &str, is: serde_json::Value, asked: serde_json::Value| {
-            if !asked.is_null() && is != asked {
-                differences.push(value!({ "field": field, "is": is, "asked": asked }));
-            }
-        };
-        compare("kind", value!(pool.kind), value!("replicated"));
-        if pool.autoscale_mode != Some(AutoscaleMode::On) {
-            compare("pgNum", value!(pool.pg_num), value!(self.pg_num));
-        }
-        compare("size", value!(pool.size), value!(self.size));
-        compare("autoscaleMode", value!(pool.autoscale_mode), value!(self.autoscale_mode));
-        compare("crushRule", value!(pool.crush_rule), value!(self.crush_rule));
-        if !pool.unfinished() {
-            compare("quotaBytes", value!(pool.quota_bytes), value!(self.quota_bytes));
-            compare("quotaObjects", value!(pool.quota_objects), value!(self.quota_objects));
-            compare("applications", value!(pool.applications.iter().any(|name| name == "rbd")), value!(true));
-        }
-        differences
-    }
-}
-
-async fn list(call: Call) -> Answer {
-    let query: ListPools = call.query()?;
+async fn list(call: Call, Input { query, .. }: Input<NoPath, ListPools>) -> Result<Content<List<PoolItem>>, Problem> {
     let names = call
         .cluster(|cluster| {
             cluster.refresh()?;
@@ -275,21 +59,23 @@ async fn list(call: Call) -> Answer {
             pools.into_iter().map(|pool| PoolItem::Full(Box::new(pool))).collect()
         }
     };
-    json(StatusCode::OK, &List::new("PoolList", items))
+    Ok(Content::of(List::new("PoolList", items)))
 }
 
-async fn get(call: Call) -> Answer {
-    let name = call.param("pool").to_owned();
+async fn get(call: Call, Input { path, .. }: Input<PoolPath>) -> Result<Content<Pool>, Problem> {
+    let name = path.pool;
     let pool = call.cluster(move |cluster| pool::find(cluster, &name)?.ok_or_else(|| pool_not_found(&name))).await?;
-    json(StatusCode::OK, &pool)
+    Ok(Content::of(pool))
 }
 
-async fn create(mut call: Call) -> Answer {
-    let NewPool { name, pg_num, size, autoscale_mode, crush_rule, quota_bytes, quota_objects } = call.json().await?;
+async fn create(
+    call: Call,
+    Input { body: Json(body), .. }: Input<NoPath, NoQuery, Json<NewPool>>,
+) -> Result<Created<Pool>, Problem> {
+    let (name, settings) = body.split();
     check_new("name", &name)?;
-    let settings = PoolSettings { pg_num, size, autoscale_mode, crush_rule, quota_bytes, quota_objects };
     match make(&call, &name, settings).await? {
-        Outcome::Made(pool) => made(&call, &pool),
+        Outcome::Made(pool) => Ok(created(&call, *pool)),
         Outcome::WasThere(_) => {
             let problem = Fault::new(Kind::Exists, format!("There is a pool {name:?} already."));
             Err(problem.correction("Choose another name, or PUT the pool to use the one that is there.").into())
@@ -297,9 +83,11 @@ async fn create(mut call: Call) -> Answer {
     }
 }
 
-async fn put(mut call: Call) -> Answer {
-    let settings: PoolSettings = call.json_or_default().await?;
-    let name = call.param("pool").to_owned();
+async fn put(
+    call: Call,
+    Input { path, body: OptionalJson(settings), .. }: Input<PoolPath, NoQuery, OptionalJson<PoolSettings>>,
+) -> Result<FoundOrCreated<Pool>, Problem> {
+    let name = path.pool;
     let mut outcome = make(&call, &name, settings.clone()).await;
     for _ in 1..PUT_TRIES {
         // Another client deleted it when it was just there.
@@ -308,15 +96,14 @@ async fn put(mut call: Call) -> Answer {
         }
         outcome = make(&call, &name, settings.clone()).await;
     }
-    match outcome? {
-        Outcome::Made(pool) => made(&call, &pool),
-        Outcome::WasThere(pool) => json(StatusCode::OK, &pool),
-    }
+    Ok(match outcome? {
+        Outcome::Made(pool) => Either::Second(created(&call, *pool)),
+        Outcome::WasThere(pool) => Either::First(Content::of(*pool)),
+    })
 }
 
-fn made(call: &Call, pool: &Pool) -> Answer {
-    let location = call.link(&format!("/pools/{}", segment(&pool.name)));
-    Ok(located(json(StatusCode::CREATED, pool)?, &location))
+fn created(call: &Call, pool: Pool) -> Created<Pool> {
+    Created { location: call.link(&format!("/pools/{}", segment(&pool.name))), value: pool }
 }
 
 /// What came of a wish for a pool.
@@ -368,7 +155,7 @@ fn find_or_begin(cluster: &Cluster, name: &str, settings: &PoolSettings) -> Resu
     if let Some(command) = cluster.forbidden_pool_commands()?.iter().find(needed) {
         return Err(pools_forbidden(cluster.entity(), command));
     }
-    let mut command = value!({ "prefix": "osd pool create", "pool": name, "pool_type": "replicated" });
+    let mut command = json!({ "prefix": "osd pool create", "pool": name, "pool_type": "replicated" });
     if let Some(pg_num) = settings.pg_num {
         command["pg_num"] = pg_num.into();
         command["pgp_num"] = pg_num.into();
@@ -416,7 +203,7 @@ fn set_quotas(cluster: &Cluster, name: &str, settings: &PoolSettings) -> Result<
     for (field, quota) in [("max_bytes", settings.quota_bytes), ("max_objects", settings.quota_objects)] {
         if let Some(quota) = quota {
             let command =
-                value!({ "prefix": "osd pool set-quota", "pool": name, "field": field, "val": quota.to_string() });
+                json!({ "prefix": "osd pool set-quota", "pool": name, "field": field, "val": quota.to_string() });
             monitor::run(cluster, &command)?;
         }
     }
@@ -436,9 +223,8 @@ fn initialising(name: &str, error: ceph::Error) -> Fault {
         .with("capability", format!("mon '{cap}'"))
 }
 
-async fn delete(call: Call) -> Answer {
-    let name = call.param("pool").to_owned();
-    let query: DeletePool = call.query()?;
+async fn delete(call: Call, Input { path, query, .. }: Input<PoolPath, DeletePool>) -> Result<NoContent, Problem> {
+    let name = path.pool;
     if query.confirm.as_deref() != Some(&name) {
         let allowed = format!("?confirm={}, since everything in the pool goes with it", segment(&name));
         return Err(match query.confirm {
@@ -456,7 +242,7 @@ async fn delete(call: Call) -> Answer {
             pool_users::refuse_needed(&io, deadline)?;
             pool_clients::refuse_open(&io, deadline)?;
         }
-        let command = value!({
+        let command = json!({
             "prefix": "osd pool delete", "pool": name, "pool2": name, "yes_i_really_really_mean_it": true,
         });
         monitor::run(cluster, &command).map_err(|problem| match problem.ceph_errno() {
@@ -470,7 +256,7 @@ async fn delete(call: Call) -> Answer {
         Ok(cluster.refresh()?)
     })
     .await?;
-    nothing()
+    Ok(NoContent)
 }
 
 /// Refuses to delete what another application keeps in a pool.
@@ -485,12 +271,14 @@ fn refuse_used_by_others(io: &IoContext) -> Result<(), Fault> {
         .with("applications", others))
 }
 
-async fn statistics(call: Call) -> Answer {
-    let name = call.param("pool").to_owned();
+async fn statistics(
+    call: Call,
+    Input { path: PoolPath { pool: name }, .. }: Input<PoolPath>,
+) -> Result<Content<Statistics>, Problem> {
     let pool = name.clone();
     let space = call.cluster(move |cluster| space(cluster, &pool)).await?;
     let mut shown = Statistics {
-        pool: name.clone(),
+        pool: name,
         space: None,
         images: None,
         trash: None,
@@ -521,7 +309,7 @@ async fn statistics(call: Call) -> Answer {
             shown.unknown.extend(["images", "trash", "namespaces"].map(|field| (field, reason.to_owned())));
         }
     }
-    json(StatusCode::OK, &shown)
+    Ok(Content::of(shown))
 }
 
 /// The pool's space, or why it is not known.

@@ -1,87 +1,47 @@
 //! All snapshots of an image at once, also of one in the trash.
 
-use axum::http::{Method, StatusCode};
 use ceph::IoContext;
 use rbd::found::Found;
 use rbd::operations::snapshot_purge::{newest, refuse_kept};
 use rbd::trash;
+use rbd_api::answer::{Accepted, Content};
+use rbd_api::endpoints::snapshot_purge as declared;
+use rbd_api::endpoints::snapshot_purge::Purge;
+use rbd_api::input::Input;
+use rbd_api::list::List;
+use rbd_api::path::{ImagePath, TrashPath};
+use rbd_api::problem::Problem;
 use rbd_model::fault::Fault;
-use rbd_model::operation::{Operation, Work};
+use rbd_model::operation::Work;
 use rbd_model::snapshot::Snapshot;
-use schemars::JsonSchema;
-use serde::Deserialize;
 
-use crate::call::{Call, json};
-use crate::endpoint::{Answer, Endpoint};
-use crate::envelope::List;
+use crate::bind::{BoundEndpoint, bind};
+use crate::call::Call;
 
-const TAG: &str = "snapshots";
-const ACCEPTED: &str = "The operation has begun: follow it at `Location`.";
-
-/// The endpoints.
-pub fn endpoints() -> Vec<Endpoint> {
+/// The endpoints with their handlers.
+pub fn endpoints() -> Vec<BoundEndpoint> {
     vec![
-        Endpoint::new(
-            Method::DELETE,
-            "{scope}/images/{image}/snapshots",
-            TAG,
-            "purgeSnapshots",
-            "Delete all snapshots of an image",
-            purge,
-        )
-        .describe(
-            "Those that are there now. When one is protected, has clones, or belongs to a group or to mirroring, the answer \
-             is 409 with all of these, and none is deleted.",
-        )
-        .query::<Purge>()
-        .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
-        Endpoint::new(
-            Method::GET,
-            "{scope}/trash/{id}/snapshots",
-            TAG,
-            "listTrashSnapshots",
-            "List the snapshots of an image in the trash",
-            list_in_trash,
-        )
-        .describe("Oldest first.")
-        .answers::<List<Snapshot>>(StatusCode::OK, "The snapshots."),
-        Endpoint::new(
-            Method::DELETE,
-            "{scope}/trash/{id}/snapshots",
-            TAG,
-            "purgeTrashSnapshots",
-            "Delete all snapshots of an image in the trash",
-            purge_in_trash,
-        )
-        .describe("As of an image that is not in the trash. Afterwards it can be removed for good, or restored without them.")
-        .query::<Purge>()
-        .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
+        bind(&declared::PURGE_SNAPSHOTS, purge),
+        bind(&declared::LIST_TRASH_SNAPSHOTS, list_in_trash),
+        bind(&declared::PURGE_TRASH_SNAPSHOTS, purge_in_trash),
     ]
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(rename = "PurgeSnapshots")]
-struct Purge {
-    /// Lifts the protection of those that no clone needs.
-    #[serde(default)]
-    unprotect: bool,
-}
-
-async fn purge(call: Call) -> Answer {
-    let name = call.param("image").to_owned();
+async fn purge(call: Call, Input { path, query, .. }: Input<ImagePath, Purge>) -> Result<Accepted, Problem> {
     let deadline = call.deadline;
-    begin(call, move |io| rbd::found::find(io, &name, deadline)).await
+    begin(call, query, move |io| rbd::found::find(io, &path.image, deadline)).await
 }
 
-async fn purge_in_trash(call: Call) -> Answer {
-    let id = call.param("id").to_owned();
+async fn purge_in_trash(call: Call, Input { path, query, .. }: Input<TrashPath, Purge>) -> Result<Accepted, Problem> {
     let deadline = call.deadline;
-    begin(call, move |io| trash::find(io, &id, deadline)?.found()).await
+    begin(call, query, move |io| trash::find(io, &path.id, deadline)?.found()).await
 }
 
-async fn begin(call: Call, find: impl FnOnce(&IoContext) -> Result<Found, Fault> + Send + 'static) -> Answer {
-    let Purge { unprotect } = call.query()?;
+async fn begin(
+    call: Call,
+    Purge { unprotect }: Purge,
+    find: impl FnOnce(&IoContext) -> Result<Found, Fault> + Send + 'static,
+) -> Result<Accepted, Problem> {
     let deadline = call.deadline;
     let work = call
         .ceph(move |io| {
@@ -94,8 +54,10 @@ async fn begin(call: Call, find: impl FnOnce(&IoContext) -> Result<Found, Fault>
     call.operate(&call.place(), work).await
 }
 
-async fn list_in_trash(call: Call) -> Answer {
-    let id = call.param("id").to_owned();
+async fn list_in_trash(
+    call: Call,
+    Input { path: TrashPath { id, .. }, .. }: Input<TrashPath>,
+) -> Result<Content<List<Snapshot>>, Problem> {
     let deadline = call.deadline;
     let snapshots = call
         .ceph(move |io| {
@@ -103,5 +65,5 @@ async fn list_in_trash(call: Call) -> Answer {
             Ok(found.header.snapshots.iter().map(Snapshot::from).collect())
         })
         .await?;
-    json(StatusCode::OK, &List::new("SnapshotList", snapshots))
+    Ok(Content::of(List::new("SnapshotList", snapshots)))
 }

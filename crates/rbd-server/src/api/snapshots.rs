@@ -1,12 +1,20 @@
 //! Snapshots of an image.
 
-use axum::http::{Method, StatusCode};
 use ceph::{Errno, ImageSize, ImageSpec, IoContext};
 use rbd::children::{Clones, clones};
 use rbd::found::Found;
-use rbd::layout::check_with_cluster;
+use rbd::layout::{check_with_cluster, spec};
 use rbd::turn::Turn;
 use rbd::{pool_use, why};
+use rbd_api::answer::{Content, Created, CreatedOrFound, Either, NoContent};
+use rbd_api::endpoints::snapshots as declared;
+use rbd_api::endpoints::snapshots::{NewClone, NewSnapshot, Taken};
+use rbd_api::input::{Input, Json, NoQuery};
+use rbd_api::list::List;
+use rbd_api::names::{path_of, segment};
+use rbd_api::path::{ImagePath, SnapshotPath};
+use rbd_api::problem::Problem;
+use rbd_api::role::Role;
 use rbd_format::{Name, Protection, Snapshot as RawSnapshot, SnapshotNamespace};
 use rbd_model::child::Child;
 use rbd_model::fault::{Fault, Kind, members};
@@ -15,176 +23,79 @@ use rbd_model::image::{Image, Named};
 use rbd_model::names::{Place, check_new};
 use rbd_model::reason::{Act, Reason};
 use rbd_model::snapshot::{KRBD_SNAPSHOTS, Snapshot};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use super::image_new::{or_again, taken};
-use super::image_use::{ancestors, chain_warning};
+use super::image_creation::{location, or_again, taken};
+use super::image_lineage::{ancestors, chain_warning};
 use super::images::read_image;
-use super::layout_fields::with_layout;
-use crate::auth::Role;
-use crate::call::{Call, json, located, nothing};
-use crate::endpoint::{Answer, Endpoint};
-use crate::envelope::List;
-use crate::names::{path_of, segment};
-use crate::schema;
+use crate::bind::{BoundEndpoint, bind};
+use crate::call::Call;
 
-const TAG: &str = "snapshots";
-
-/// The endpoints.
-pub fn endpoints() -> Vec<Endpoint> {
+/// The endpoints with their handlers.
+pub fn endpoints() -> Vec<BoundEndpoint> {
     vec![
-        Endpoint::new(Method::GET, "{scope}/images/{image}/snapshots", TAG, "listSnapshots", "List the snapshots of an image", list)
-            .describe("Oldest first; with those of groups and of mirroring, and those in the trash of snapshots.")
-            .answers::<List<Snapshot>>(StatusCode::OK, "The snapshots."),
-        Endpoint::new(Method::POST, "{scope}/images/{image}/snapshots", TAG, "createSnapshot", "Take a snapshot", create)
-            .takes::<NewSnapshot>()
-            .answers::<Taken>(StatusCode::CREATED, "The snapshot was taken."),
-        Endpoint::new(Method::GET, "{scope}/images/{image}/snapshots/{snapshot}", TAG, "getSnapshot", "Get a snapshot", get)
-            .answers::<Snapshot>(StatusCode::OK, "The snapshot."),
-        Endpoint::new(
-            Method::PUT,
-            "{scope}/images/{image}/snapshots/{snapshot}",
-            TAG,
-            "putSnapshot",
-            "Take a snapshot, unless there is one of that name",
-            put,
-        )
-        .describe("Safe to repeat. One that is there is left as it is.")
-        .names("snapshot")
-        .answers::<Taken>(StatusCode::CREATED, "The snapshot was taken.")
-        .answers::<Taken>(StatusCode::OK, "It was there."),
-        Endpoint::new(
-            Method::DELETE,
-            "{scope}/images/{image}/snapshots/{snapshot}",
-            TAG,
-            "deleteSnapshot",
-            "Delete a snapshot",
-            delete,
-        )
-        .describe(
-            "A protected one is refused. One with clones of format 2 loses its name and stays in the image's trash of \
-             snapshots, listed with kind `trash`, until the last of its clones is deleted or flattened; then it goes by \
-             itself.",
-        )
-        .answers_nothing(StatusCode::NO_CONTENT, "It is gone.")
-        .answers::<Snapshot>(StatusCode::OK, "It is in the trash of snapshots, kept for its clones."),
-        Endpoint::new(
-            Method::POST,
-            "{scope}/images/{image}/snapshots/{snapshot}/rename",
-            TAG,
-            "renameSnapshot",
-            "Rename a snapshot",
-            rename,
-        )
-        .takes::<NewSnapshot>()
-        .answers::<Snapshot>(StatusCode::OK, "The snapshot, under its new name."),
-        Endpoint::new(
-            Method::PUT,
-            "{scope}/images/{image}/snapshots/{snapshot}/protection",
-            TAG,
-            "protectSnapshot",
-            "Protect a snapshot from deletion",
-            protect,
-        )
-        .describe("What clones of format 1 need. Safe to repeat.")
-        .answers::<Snapshot>(StatusCode::OK, "The snapshot, protected."),
-        Endpoint::new(
-            Method::DELETE,
-            "{scope}/images/{image}/snapshots/{snapshot}/protection",
-            TAG,
-            "unprotectSnapshot",
-            "Lift a snapshot's protection",
-            unprotect,
-        )
-        .describe("Refused while it has clones of format 1. Safe to repeat.")
-        .answers_nothing(StatusCode::NO_CONTENT, "The snapshot is not protected."),
-        Endpoint::new(
-            Method::POST,
-            "{scope}/images/{image}/snapshots/{snapshot}/clone",
-            TAG,
-            "cloneSnapshot",
-            "Make a clone of a snapshot",
-            clone,
-        )
-        .describe(
-            "In the image's own pool and namespace unless others are named. Format 2 needs no protection and may cross \
-             namespaces; the cluster uses it by itself once `ceph osd set-require-min-compat-client mimic` was run.",
-        )
-        .takes::<NewClone>()
-        .answers::<Image>(StatusCode::CREATED, "The clone was made."),
+        bind(&declared::LIST_SNAPSHOTS, list),
+        bind(&declared::CREATE_SNAPSHOT, create),
+        bind(&declared::GET_SNAPSHOT, get),
+        bind(&declared::PUT_SNAPSHOT, put),
+        bind(&declared::DELETE_SNAPSHOT, delete),
+        bind(&declared::RENAME_SNAPSHOT, rename),
+        bind(&declared::PROTECT_SNAPSHOT, protect),
+        bind(&declared::UNPROTECT_SNAPSHOT, unprotect),
+        bind(&declared::CLONE_SNAPSHOT, clone),
     ]
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct NewSnapshot {
-    /// Its name: 1 to 128 characters without `/`, `@` and control characters, not beginning with a dot.
-    #[schemars(with = "schema::NewName")]
-    name: String,
-}
-
-/// A snapshot that was taken.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "TakenSnapshot")]
-struct Taken {
-    /// The snapshot.
-    #[serde(flatten)]
-    snapshot: Snapshot,
-    /// What will give trouble, and with what; absent when nothing will.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<String>,
-}
-
-/// Image and snapshot of the path.
-fn named(call: &Call) -> (String, String) {
-    (call.param("image").to_owned(), call.param("snapshot").to_owned())
-}
-
-async fn list(call: Call) -> Answer {
-    let name = call.param("image").to_owned();
-    let deadline = call.deadline;
+async fn list(call: Call, Input { path, .. }: Input<ImagePath>) -> Result<Content<List<Snapshot>>, Problem> {
+    let (name, deadline) = (path.image, call.deadline);
     let snapshots = call
         .ceph(move |io| {
             let found = rbd::found::find(io, &name, deadline)?;
             Ok(found.header.snapshots.iter().map(Snapshot::from).collect())
         })
         .await?;
-    json(StatusCode::OK, &List::new("SnapshotList", snapshots))
+    Ok(Content::of(List::new("SnapshotList", snapshots)))
 }
 
-async fn get(call: Call) -> Answer {
-    let (image, name) = named(&call);
+async fn get(
+    call: Call,
+    Input { path: SnapshotPath { image, snapshot: name, .. }, .. }: Input<SnapshotPath>,
+) -> Result<Content<Snapshot>, Problem> {
     let deadline = call.deadline;
     let snapshot =
         call.ceph(move |io| Ok(Snapshot::from(rbd::found::find(io, &image, deadline)?.snapshot(&name)?))).await?;
-    json(StatusCode::OK, &snapshot)
+    Ok(Content::of(snapshot))
 }
 
-async fn create(mut call: Call) -> Answer {
-    let NewSnapshot { name } = call.json().await?;
-    take(call, name, false).await
+async fn create(
+    call: Call,
+    Input { path, body: Json(NewSnapshot { name }), .. }: Input<ImagePath, NoQuery, Json<NewSnapshot>>,
+) -> Result<Created<Taken>, Problem> {
+    let location = snapshot_location(&call, &path, &name);
+    let (_, value) = take(&call, path.image, name, false).await?;
+    Ok(Created { location, value })
 }
 
-async fn put(call: Call) -> Answer {
-    let name = call.param("snapshot").to_owned();
-    take(call, name, true).await
+async fn put(call: Call, Input { path, .. }: Input<SnapshotPath>) -> Result<CreatedOrFound<Taken>, Problem> {
+    let SnapshotPath { place, image, snapshot: name } = path;
+    let path = ImagePath { place, image };
+    let location = snapshot_location(&call, &path, &name);
+    let (made, value) = take(&call, path.image, name, true).await?;
+    Ok(if made { Either::First(Created { location, value }) } else { Either::Second(Content::of(value)) })
 }
 
-async fn take(call: Call, name: String, repeatable: bool) -> Answer {
+fn snapshot_location(call: &Call, ImagePath { place, image }: &ImagePath, snapshot: &str) -> String {
+    call.link(&format!("{}/images/{}/snapshots/{}", path_of(place), segment(image), segment(snapshot)))
+}
+
+/// Takes a snapshot, and whether it was taken: one that is there is accepted if the call may be repeated.
+async fn take(call: &Call, image: String, name: String, repeatable: bool) -> Result<(bool, Taken), Fault> {
     check_new("name", &name)?;
-    let image = call.param("image").to_owned();
-    let path = format!("{}/images/{}/snapshots/{}", path_of(&call.place()), segment(&image), segment(&name));
-    let location = call.link(&path);
     let deadline = call.deadline;
-    let (status, taken) = call
-        .ceph(move |io| {
-            let once = || take_once(io, &image, &name, repeatable, deadline);
-            if repeatable { or_again(once) } else { once() }
-        })
-        .await?;
-    let answer = json(status, &taken)?;
-    Ok(if status == StatusCode::CREATED { located(answer, &location) } else { answer })
+    call.ceph(move |io| {
+        let once = || take_once(io, &image, &name, repeatable, deadline);
+        if repeatable { or_again(once) } else { once() }
+    })
+    .await
 }
 
 /// Takes a snapshot, or finds the one that is there.
@@ -194,15 +105,15 @@ fn take_once(
     name: &str,
     repeatable: bool,
     deadline: std::time::Instant,
-) -> Result<(StatusCode, Taken), Fault> {
+) -> Result<(bool, Taken), Fault> {
     let found = rbd::found::find(io, image, deadline)?;
     let _turn = Turn::at(io.pool_id(), &found.id, deadline)?;
     let found = rbd::found::find(io, image, deadline)?;
     // Without opening, which would ask other clients for the exclusive lock for nothing.
-    let mut status = StatusCode::OK;
+    let mut taken = false;
     if found.snapshot(name).is_err() {
         match found.change(io, deadline, |open| open.create_snapshot(name))? {
-            Ok(()) => status = StatusCode::CREATED,
+            Ok(()) => taken = true,
             Err(error) if error.is(Errno::EEXIST) => {}
             Err(error) if error.is(Errno::EDQUOT) && found.header.snapshot_limit.is_some() => {
                 return Err(at_limit(&found));
@@ -210,14 +121,14 @@ fn take_once(
             Err(error) => return Err(found.explain(io, error, deadline)),
         }
     }
-    if status == StatusCode::OK && !repeatable {
+    if !taken && !repeatable {
         return Err(Fault::new(Kind::Exists, format!("Image {image:?} has a snapshot {name:?} already."))
             .correction("Choose another name, or PUT the snapshot to accept the one that is there.")
             .errno(Errno::EEXIST));
     }
     let found = rbd::found::find(io, image, deadline)?;
     let snapshot = Snapshot::from(found.snapshot(name)?);
-    Ok((status, Taken { snapshot, warnings: warnings(&found) }))
+    Ok((taken, Taken { snapshot, warnings: warnings(&found) }))
 }
 
 fn at_limit(found: &Found) -> Fault {
@@ -252,8 +163,10 @@ fn changeable<'a>(found: &'a Found, name: &str) -> Result<&'a RawSnapshot, Fault
         .correction("Change or delete it there: a group's snapshot as a whole, below the pool's groups."))
 }
 
-async fn delete(call: Call) -> Answer {
-    let (image, name) = named(&call);
+async fn delete(
+    call: Call,
+    Input { path: SnapshotPath { image, snapshot: name, .. }, .. }: Input<SnapshotPath>,
+) -> Result<Either<NoContent, Content<Snapshot>>, Problem> {
     let deadline = call.deadline;
     let kept = call
         .ceph(move |io| {
@@ -292,10 +205,10 @@ async fn delete(call: Call) -> Answer {
             Ok(now.header.snapshots.iter().find(|raw| raw.id == id).map(Snapshot::from))
         })
         .await?;
-    match kept {
-        Some(snapshot) => json(StatusCode::OK, &snapshot),
-        None => nothing(),
-    }
+    Ok(match kept {
+        Some(snapshot) => Either::Second(Content::of(snapshot)),
+        None => Either::First(NoContent),
+    })
 }
 
 fn protected(io: &IoContext, found: &Found, raw: &RawSnapshot, deadline: std::time::Instant) -> Fault {
@@ -341,9 +254,11 @@ fn gone(io: &IoContext, found: &Found, name: &str, error: ceph::Error, deadline:
     }
 }
 
-async fn rename(mut call: Call) -> Answer {
-    let (image, from) = named(&call);
-    let NewSnapshot { name: to } = call.json().await?;
+async fn rename(
+    call: Call,
+    Input { path, body: Json(NewSnapshot { name: to }), .. }: Input<SnapshotPath, NoQuery, Json<NewSnapshot>>,
+) -> Result<Content<Snapshot>, Problem> {
+    let SnapshotPath { image, snapshot: from, .. } = path;
     check_new("name", &to)?;
     let deadline = call.deadline;
     let snapshot = call
@@ -368,11 +283,13 @@ async fn rename(mut call: Call) -> Answer {
             Ok(Snapshot::from(rbd::found::find(io, &image, deadline)?.snapshot(&to)?))
         })
         .await?;
-    json(StatusCode::OK, &snapshot)
+    Ok(Content::of(snapshot))
 }
 
-async fn protect(call: Call) -> Answer {
-    let (image, name) = named(&call);
+async fn protect(
+    call: Call,
+    Input { path: SnapshotPath { image, snapshot: name, .. }, .. }: Input<SnapshotPath>,
+) -> Result<Content<Snapshot>, Problem> {
     let deadline = call.deadline;
     let snapshot = call
         .ceph(move |io| {
@@ -401,11 +318,13 @@ async fn protect(call: Call) -> Answer {
             Ok(Snapshot::from(rbd::found::find(io, &image, deadline)?.snapshot(&name)?))
         })
         .await?;
-    json(StatusCode::OK, &snapshot)
+    Ok(Content::of(snapshot))
 }
 
-async fn unprotect(call: Call) -> Answer {
-    let (image, name) = named(&call);
+async fn unprotect(
+    call: Call,
+    Input { path: SnapshotPath { image, snapshot: name, .. }, .. }: Input<SnapshotPath>,
+) -> Result<NoContent, Problem> {
     let deadline = call.deadline;
     call.ceph(move |io| {
         let found = rbd::found::find(io, &image, deadline)?;
@@ -432,7 +351,7 @@ async fn unprotect(call: Call) -> Answer {
         }
     })
     .await?;
-    nothing()
+    Ok(NoContent)
 }
 
 /// The clones of format 1 that a snapshot must stay protected for. Those of format 2 need no protection.
@@ -446,29 +365,13 @@ fn held_by_clones(image: &str, snapshot: &str, children: &[Child]) -> Option<Fau
     })
 }
 
-with_layout! {
-    /// A clone to be made.
-    struct NewClone {
-        /// Its name: 1 to 128 characters without `/`, `@` and control characters, not beginning with a dot.
-        #[schemars(with = "schema::NewName")]
-        name: String,
-        /// Its pool. Default: the image's.
-        #[schemars(with = "Option<schema::Name>")]
-        pool: Option<String>,
-        /// Its namespace; empty for the default one. Default: the image's if the pool is the image's, else the default one.
-        namespace: Option<String>,
-        /// 1: the snapshot must be protected, and stay so. 2: it need not, and clients older than Mimic cannot open the
-        /// clone. Default: as the cluster has it (`rbd_default_clone_format`).
-        #[schemars(range(min = 1, max = 2))]
-        clone_format: Option<u64>,
-    }
-}
-
-async fn clone(mut call: Call) -> Answer {
-    let (image, snapshot) = named(&call);
-    let body: NewClone = call.json().await?;
+async fn clone(
+    call: Call,
+    Input { path, body: Json(body), .. }: Input<SnapshotPath, NoQuery, Json<NewClone>>,
+) -> Result<Created<Image>, Problem> {
+    let SnapshotPath { place: source, image, snapshot } = path;
     check_new("name", &body.name)?;
-    let mut spec = body.layout().spec()?;
+    let mut spec = spec(&body.layout())?;
     if spec.features.is_some_and(|features| features & LAYERING == 0) {
         return Err(Fault::field_conflict(
             "features",
@@ -481,7 +384,6 @@ async fn clone(mut call: Call) -> Answer {
         return Err(Fault::field("cloneFormat", "is neither 1 nor 2", "1, 2 or nothing").into());
     }
     spec.clone_format = body.clone_format;
-    let source = call.place();
     let pool = body.pool.unwrap_or_else(|| source.pool.clone());
     let namespace =
         body.namespace.unwrap_or_else(|| if pool == source.pool { source.namespace.clone() } else { String::new() });
@@ -489,7 +391,7 @@ async fn clone(mut call: Call) -> Answer {
     call.authorize_place(&target, Role::Operator).await?;
     call.authorize_data_pool(spec.data_pool.as_deref(), &target).await?;
     let name = body.name;
-    let location = call.link(&format!("{}/images/{}", path_of(&target), segment(&name)));
+    let location = location(&call, &target, &name);
     let deadline = call.deadline;
     let made = call
         .placed(move |connection, io| {
@@ -517,7 +419,7 @@ async fn clone(mut call: Call) -> Answer {
             Ok(made)
         })
         .await?;
-    Ok(located(json(StatusCode::CREATED, &made)?, &location))
+    Ok(Created { location, value: made })
 }
 
 /// Why librbd refused to make a clone.

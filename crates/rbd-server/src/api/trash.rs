@@ -2,74 +2,49 @@
 
 use std::time::Instant;
 
-use axum::http::{Method, StatusCode};
 use ceph::{Errno, IoContext};
 use rbd::{trash, why};
+use rbd_api::answer::Content;
+use rbd_api::endpoints::trash as declared;
+use rbd_api::endpoints::trash::Restore;
+use rbd_api::input::{Input, NoQuery, OptionalJson};
+use rbd_api::list::List;
+use rbd_api::path::{PlacePath, TrashPath};
+use rbd_api::problem::Problem;
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::image::Image;
 use rbd_model::names::check_new;
 use rbd_model::trash::{TrashItem, TrashSource, TrashState};
-use schemars::JsonSchema;
-use serde::Deserialize;
 
+use super::image_creation::location;
 use super::images::read_image;
-use crate::call::{Call, json, located};
-use crate::endpoint::{Answer, Endpoint};
-use crate::envelope::List;
-use crate::names::{path_of, segment};
-use crate::schema;
+use crate::bind::{BoundEndpoint, bind};
+use crate::call::Call;
 
-const TAG: &str = "trash";
-
-/// The endpoints.
-pub fn endpoints() -> Vec<Endpoint> {
-    vec![
-        Endpoint::new(Method::GET, "{scope}/trash", TAG, "listTrash", "List what is in the trash", list)
-            .describe("Also images whose removal was begun and not finished.")
-            .answers::<List<TrashItem>>(StatusCode::OK, "The images, the one deleted last first."),
-        Endpoint::new(Method::GET, "{scope}/trash/{id}", TAG, "getTrash", "Get an image in the trash", get)
-            .answers::<TrashItem>(StatusCode::OK, "The image."),
-        Endpoint::new(
-            Method::POST,
-            "{scope}/trash/{id}/restore",
-            TAG,
-            "restoreTrash",
-            "Take an image out of the trash",
-            restore,
-        )
-        .may_take::<Restore>()
-        .answers::<Image>(StatusCode::OK, "The image, which can be used again."),
-    ]
+/// The endpoints with their handlers.
+pub fn endpoints() -> Vec<BoundEndpoint> {
+    vec![bind(&declared::LIST_TRASH, list), bind(&declared::GET_TRASH, get), bind(&declared::RESTORE_TRASH, restore)]
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(rename = "RestoreTrash")]
-struct Restore {
-    /// Its name from now on; without it, the one that it had.
-    #[schemars(with = "Option<schema::NewName>")]
-    name: Option<String>,
-}
-
-async fn list(call: Call) -> Answer {
+async fn list(call: Call, _: Input<PlacePath>) -> Result<Content<List<TrashItem>>, Problem> {
     let deadline = call.deadline;
     let items = call.ceph(move |io| trash::items(io, deadline)).await?;
-    json(StatusCode::OK, &List::new("TrashList", items))
+    Ok(Content::of(List::new("TrashList", items)))
 }
 
-async fn get(call: Call) -> Answer {
-    let id = call.param("id").to_owned();
-    let deadline = call.deadline;
-    json(StatusCode::OK, &call.ceph(move |io| trash::item(io, &id, deadline)).await?)
+async fn get(call: Call, Input { path, .. }: Input<TrashPath>) -> Result<Content<TrashItem>, Problem> {
+    let (id, deadline) = (path.id, call.deadline);
+    Ok(Content::of(call.ceph(move |io| trash::item(io, &id, deadline)).await?))
 }
 
-async fn restore(mut call: Call) -> Answer {
-    let Restore { name } = call.json_or_default().await?;
+async fn restore(
+    call: Call,
+    Input { path, body: OptionalJson(Restore { name }), .. }: Input<TrashPath, NoQuery, OptionalJson<Restore>>,
+) -> Result<Content<Image>, Problem> {
     if let Some(name) = &name {
         check_new("name", name)?;
     }
-    let id = call.param("id").to_owned();
-    let place = call.place();
+    let TrashPath { place, id } = path;
     let deadline = call.deadline;
     let image = call
         .in_lane(&format!("pool {}", place.pool), move |connection| {
@@ -91,8 +66,8 @@ async fn restore(mut call: Call) -> Answer {
             read_image(connection, &io, &name, deadline)
         })
         .await?;
-    let location = call.link(&format!("{}/images/{}", path_of(&call.place()), segment(&image.name)));
-    Ok(located(json(StatusCode::OK, &image)?, &location))
+    let location = location(&call, &call.place(), &image.name);
+    Ok(Content::moved_to(location, image))
 }
 
 fn refuse_unrestorable(io: &IoContext, item: &TrashItem, deadline: Instant) -> Result<(), Fault> {

@@ -21,12 +21,13 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessRevie
 use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
+use rbd_api::problem::{Kind, Refusal};
+use rbd_model::fault::Fault;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
-use super::{Grant, Method, Permission, Principal, Reach};
+use super::permission::{Permission, Reach};
 use crate::metrics::{Metrics, ReviewLabels};
-use crate::problem::{Kind, Problem};
 
 /// The API group of the rules. Nobody can own a name under `.internal`, so no other product's rules are met by chance.
 pub const GROUP: &str = "rbd.sparrow.internal";
@@ -58,9 +59,9 @@ pub struct Settings {
 /// A user as the API server described them.
 #[derive(Debug, Clone)]
 pub(super) struct User {
-    name: String,
+    pub(super) name: String,
     uid: Option<String>,
-    groups: Vec<String>,
+    pub(super) groups: Vec<String>,
     extra: Option<BTreeMap<String, Vec<String>>>,
     /// Of all of the above, so that answers for one user are never given to another.
     digest: [u8; 32],
@@ -73,7 +74,7 @@ pub struct Kubernetes {
     reviews: prometheus_client::metrics::family::Family<ReviewLabels, prometheus_client::metrics::counter::Counter>,
     running: Semaphore,
     known: Answers<[u8; 32], User>,
-    unknown: Answers<[u8; 32], Problem>,
+    unknown: Answers<[u8; 32], Refusal>,
     allowed: Answers<Question, ()>,
     refused: Answers<Question, ()>,
 }
@@ -125,37 +126,31 @@ impl Kubernetes {
     ///
     /// # Errors
     /// `invalid-token`, `authentication-unavailable`.
-    pub(super) async fn authenticate(&self, token: &str, deadline: Instant) -> Result<Principal, Problem> {
+    pub(super) async fn authenticate(&self, token: &str, deadline: Instant) -> Result<User, Refusal> {
         let key: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         if let Some(problem) = self.unknown.get(&key) {
             return Err(problem);
         }
-        let user = match self.known.get(&key) {
-            Some(user) => user,
-            None => match self.review_token(token, deadline).await {
-                Ok(Ok(user)) => {
-                    self.known.put(key, user.clone());
-                    user
-                }
-                Ok(Err(problem)) => {
-                    // Also for the next outage.
-                    self.known.forget(&key);
-                    self.unknown.put(key, problem.clone());
-                    return Err(problem);
-                }
-                Err(unavailable) => self.known.get_in_outage(&key).ok_or(unavailable)?,
-            },
-        };
-        Ok(Principal {
-            name: user.name.clone(),
-            groups: user.groups.clone(),
-            method: Method::Kubernetes,
-            grant: Grant::Kubernetes(user),
-        })
+        if let Some(user) = self.known.get(&key) {
+            return Ok(user);
+        }
+        match self.review_token(token, deadline).await {
+            Ok(Ok(user)) => {
+                self.known.put(key, user.clone());
+                Ok(user)
+            }
+            Ok(Err(refusal)) => {
+                // Also for the next outage.
+                self.known.forget(&key);
+                self.unknown.put(key, refusal.clone());
+                Err(refusal)
+            }
+            Err(unavailable) => self.known.get_in_outage(&key).ok_or(unavailable),
+        }
     }
 
     /// The API server's word on a token, good or bad; or none.
-    async fn review_token(&self, token: &str, deadline: Instant) -> Result<Result<User, Problem>, Problem> {
+    async fn review_token(&self, token: &str, deadline: Instant) -> Result<Result<User, Refusal>, Refusal> {
         let spec = TokenReviewSpec { audiences: Some(vec![self.audience.clone()]), token: token.to_owned() };
         let review = TokenReview { spec, ..TokenReview::default() };
         let status = self.ask("token", deadline, review).await?.status.unwrap_or_default();
@@ -164,18 +159,16 @@ impl Kubernetes {
         let user = status.user.filter(|_| status.authenticated == Some(true) && meant).and_then(User::new);
         self.count("token", if user.is_some() { "allowed" } else { "denied" });
         Ok(user.ok_or_else(|| {
-            let problem = Problem::new(
-                Kind::InvalidToken,
-                "The Kubernetes API does not know this token, or not for this service.",
-            )
-            .correction(format!(
-                "Send a token of a service account that has not expired and whose audience is {:?}: \
+            let refusal =
+                Fault::new(Kind::InvalidToken, "The Kubernetes API does not know this token, or not for this service.")
+                    .correction(format!(
+                        "Send a token of a service account that has not expired and whose audience is {:?}: \
                          `kubectl create token NAME --audience {}`, or a projected volume.",
-                self.audience, self.audience
-            ));
+                        self.audience, self.audience
+                    ));
             match status.error {
-                Some(error) => problem.cause(error),
-                None => problem,
+                Some(error) => refusal.cause(error),
+                None => refusal,
             }
         }))
     }
@@ -189,7 +182,7 @@ impl Kubernetes {
         user: &User,
         permission: Permission<'_>,
         deadline: Instant,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Refusal> {
         let names: [Option<String>; 2] = match permission.reach {
             // The handler asks for what it touches.
             Reach::Filtered => return Ok(()),
@@ -219,7 +212,7 @@ impl Kubernetes {
         permission: Permission<'_>,
         pools: Vec<String>,
         deadline: Instant,
-    ) -> Result<Vec<String>, Problem> {
+    ) -> Result<Vec<String>, Refusal> {
         if self.allows(user, permission, None, deadline).await? {
             return Ok(pools);
         }
@@ -229,7 +222,7 @@ impl Kubernetes {
                 // See `authorize`.
                 let allowed =
                     !pool.contains('/') && self.allows(user, permission, Some(pool.clone()), deadline).await?;
-                Ok::<_, Problem>(allowed.then_some(pool))
+                Ok::<_, Refusal>(allowed.then_some(pool))
             })
             .buffered(POOL_REVIEWS_AT_ONCE)
             .try_collect()
@@ -244,7 +237,7 @@ impl Kubernetes {
         permission: Permission<'_>,
         name: Option<String>,
         deadline: Instant,
-    ) -> Result<bool, Problem> {
+    ) -> Result<bool, Refusal> {
         let question = Question {
             user: user.digest,
             resource: permission.resource.to_owned(),
@@ -291,7 +284,7 @@ impl Kubernetes {
     }
 
     /// Sends a review. Whatever stands in the way is not a yes; only an earlier one can be.
-    async fn ask<R>(&self, kind: &'static str, deadline: Instant, review: R) -> Result<R, Problem>
+    async fn ask<R>(&self, kind: &'static str, deadline: Instant, review: R) -> Result<R, Refusal>
     where
         R: kube::Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
             + Clone
@@ -304,11 +297,11 @@ impl Kubernetes {
             let _running = self.running.acquire().await;
             Api::<R>::all(self.client.clone()).create(&PostParams::default(), &review).await
         };
-        let unavailable = Problem::new(
+        let unavailable = Fault::new(
             Kind::AuthenticationUnavailable,
             "The Kubernetes API, which knows who may do what, has not answered.",
         );
-        let problem = match tokio::time::timeout_at(end.into(), asked).await {
+        let refusal = match tokio::time::timeout_at(end.into(), asked).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(kube::Error::Api(status))) => {
                 unavailable.cause(format!("It refused the review of this service: {}", status.message)).correction(
@@ -323,8 +316,8 @@ impl Kubernetes {
                 .correction("Look at the API server, and at the way to it from this service."),
         };
         self.count(kind, "error");
-        tracing::warn!(review = kind, problem = problem.detail(), cause = problem.why(), "a review failed");
-        Err(problem.retry_after(1))
+        tracing::warn!(review = kind, problem = refusal.detail(), cause = refusal.why(), "a review failed");
+        Err(refusal.retry_after(1))
     }
 
     fn count(&self, review: &'static str, outcome: &'static str) {
@@ -332,10 +325,10 @@ impl Kubernetes {
     }
 }
 
-fn forbidden(user: &User, permission: Permission<'_>, name: Option<String>) -> Problem {
+fn forbidden(user: &User, permission: Permission<'_>, name: Option<String>) -> Refusal {
     let Permission { resource, verb, reach, .. } = permission;
     let names = name.map(|name| format!(", resourceNames [{name:?}] or none")).unwrap_or_default();
-    Problem::new(Kind::Forbidden, format!("The user {:?} may not {verb} {resource} in {reach}.", user.name)).correction(
+    Fault::new(Kind::Forbidden, format!("The user {:?} may not {verb} {resource} in {reach}.", user.name)).correction(
         format!(
             "Bind a ClusterRole to the user that has a rule with apiGroups [{GROUP:?}], resources [{resource:?}], verbs \
              [{verb:?}]{names}."

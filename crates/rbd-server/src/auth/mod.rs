@@ -1,53 +1,32 @@
 //! Who calls, and what they may do.
 //!
 //! [`Authenticator::authenticate`] and [`Authenticator::authorize`] are asked before every handler, with what the
-//! [list of endpoints](crate::endpoint) says: the role, the tag and verb, and how far the call [reaches](Reach). Two
+//! [list of endpoints](rbd_api::endpoints) says: the role, the tag and verb, and how far the call [reaches](Reach). Two
 //! things only a handler can know, and asks about through its [`Call`](crate::call::Call):
 //!
 //! - a pool or namespace that is *not in the path* (the target of a clone or copy, the pool of an operation):
 //!   `call.authorize_place(&place, Role::Operator).await?`, before it is touched;
 //! - which of several pools the caller may see: `call.visible_pools(names).await?`. An endpoint that asks this, or
 //!   calls `authorize_place` for whatever it shows, says so in the list with
-//!   [`Endpoint::filtered`](crate::endpoint::Endpoint::filtered), and is then open to callers with a scope.
+//!   [`Endpoint::filtered`](rbd_api::endpoint::Endpoint::filtered), and is then open to callers with a scope.
 
 pub mod kubernetes;
+pub mod permission;
 pub mod tokens;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use axum::http::{HeaderMap, header};
-use serde::{Deserialize, Serialize};
+use rbd_api::problem::{Kind, Refusal};
+use rbd_api::role::Role;
+use rbd_model::fault::Fault;
+use serde::Serialize;
 
-use self::kubernetes::Kubernetes;
-use self::tokens::{Scope, Tokens};
+use self::kubernetes::{Kubernetes, User};
+use self::permission::Permission;
+use self::tokens::{Scope, Token, Tokens};
 use crate::metrics::{Metrics, ReasonLabels};
-use crate::problem::{Kind, Problem};
-
-/// What an endpoint asks for, and what a caller may have. Each includes those before it.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Reads everything but image data.
-    Viewer,
-    /// Makes, changes and deletes images, and reads their data.
-    Operator,
-    /// Makes and deletes pools.
-    Admin,
-}
-
-impl Role {
-    /// As it is written in files and answers.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Operator => "operator",
-            Self::Admin => "admin",
-        }
-    }
-}
 
 /// How somebody was known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -78,50 +57,35 @@ pub struct Principal {
 enum Grant {
     Everything,
     Token { role: Role, scope: Scope },
-    Kubernetes(kubernetes::User),
+    Kubernetes(User),
 }
 
-/// How far a call reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach<'a> {
-    /// Beyond pools: no pool is named.
-    Cluster,
-    /// The handler shows each caller what they may see, and asks for whatever it touches.
-    Filtered,
-    /// A pool as a whole.
-    Pool(&'a str),
-    /// One namespace of a pool.
-    Namespace {
-        /// The pool.
-        pool: &'a str,
-        /// The namespace; empty for the default one.
-        namespace: &'a str,
-    },
+impl Principal {
+    fn anonymous() -> Self {
+        Self { name: "anonymous".to_owned(), groups: Vec::new(), method: Method::None, grant: Grant::Everything }
+    }
 }
 
-impl std::fmt::Display for Reach<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Cluster => f.write_str("the whole cluster"),
-            Self::Filtered => f.write_str("some pool"),
-            Self::Pool(pool) => write!(f, "pool {pool:?}"),
-            Self::Namespace { pool, namespace: "" } => write!(f, "the default namespace of pool {pool:?}"),
-            Self::Namespace { pool, namespace } => write!(f, "namespace {namespace:?} of pool {pool:?}"),
+impl From<Token> for Principal {
+    fn from(token: Token) -> Self {
+        Self {
+            name: token.name,
+            groups: Vec::new(),
+            method: Method::Token,
+            grant: Grant::Token { role: token.role, scope: token.scope },
         }
     }
 }
 
-/// What a call wants to do.
-#[derive(Debug, Clone, Copy)]
-pub struct Permission<'a> {
-    /// The least role that may.
-    pub role: Role,
-    /// What is touched: `pools`, `images`, `snapshots`, …; the endpoint's tag.
-    pub resource: &'a str,
-    /// `get`, `list`, `create`, `update`, `delete`.
-    pub verb: &'a str,
-    /// Where.
-    pub reach: Reach<'a>,
+impl From<User> for Principal {
+    fn from(user: User) -> Self {
+        Self {
+            name: user.name.clone(),
+            groups: user.groups.clone(),
+            method: Method::Kubernetes,
+            grant: Grant::Kubernetes(user),
+        }
+    }
 }
 
 /// How callers are to be known.
@@ -169,20 +133,19 @@ impl Authenticator {
     /// # Errors
     /// `not-authenticated` without credentials, `invalid-token` with wrong ones, `authentication-unavailable` when who
     /// would know does not answer before the deadline.
-    pub async fn authenticate(&self, headers: &HeaderMap, deadline: Instant) -> Result<Principal, Problem> {
+    pub async fn authenticate(&self, headers: &HeaderMap, deadline: Instant) -> Result<Principal, Refusal> {
         let known = match &self.method {
-            Known::None => {
-                let name = "anonymous".to_owned();
-                Ok(Principal { name, groups: Vec::new(), method: Method::None, grant: Grant::Everything })
+            Known::None => Ok(Principal::anonymous()),
+            Known::Tokens(tokens) => {
+                bearer(headers).and_then(|secret| tokens.authenticate(secret)).map(Principal::from)
             }
-            Known::Tokens(tokens) => bearer(headers).and_then(|secret| tokens.authenticate(secret)),
             Known::Kubernetes(kubernetes) => match bearer(headers) {
-                Ok(token) => kubernetes.authenticate(token, deadline).await,
-                Err(problem) => Err(problem),
+                Ok(token) => kubernetes.authenticate(token, deadline).await.map(Principal::from),
+                Err(refusal) => Err(refusal),
             },
         };
-        known.inspect_err(|problem| {
-            self.failures.get_or_create(&ReasonLabels { reason: problem.kind().slug().to_owned() }).inc();
+        known.inspect_err(|refusal| {
+            self.failures.get_or_create(&ReasonLabels { reason: refusal.kind().slug().to_owned() }).inc();
         })
     }
 
@@ -195,14 +158,14 @@ impl Authenticator {
         principal: &Principal,
         permission: Permission<'_>,
         deadline: Instant,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Refusal> {
         match (&self.method, &principal.grant) {
             (_, Grant::Everything) => Ok(()),
             (_, Grant::Token { role, scope }) => tokens::authorize(&principal.name, *role, scope, permission),
             (Known::Kubernetes(kubernetes), Grant::Kubernetes(user)) => {
                 kubernetes.authorize(user, permission, deadline).await
             }
-            (_, Grant::Kubernetes(_)) => Err(Problem::new(Kind::Forbidden, "It is not known what this caller may do.")),
+            (_, Grant::Kubernetes(_)) => Err(Fault::new(Kind::Forbidden, "It is not known what this caller may do.")),
         }
     }
 
@@ -216,7 +179,7 @@ impl Authenticator {
         permission: Permission<'_>,
         pools: Vec<String>,
         deadline: Instant,
-    ) -> Result<Vec<String>, Problem> {
+    ) -> Result<Vec<String>, Refusal> {
         match (&self.method, &principal.grant) {
             (_, Grant::Everything) => Ok(pools),
             (_, Grant::Token { scope, .. }) => Ok(pools.into_iter().filter(|pool| scope.reaches_into(pool)).collect()),
@@ -230,9 +193,9 @@ impl Authenticator {
 
 /// The bearer token of a request (RFC 6750, section 2.1). The other places that the RFC allows, body and query, end up
 /// in logs.
-fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
     let unknown = || {
-        Problem::new(Kind::NotAuthenticated, "The request carries no bearer token.")
+        Fault::new(Kind::NotAuthenticated, "The request carries no bearer token.")
             .correction("Send the header `Authorization: Bearer TOKEN`.")
     };
     let mut values = headers.get_all(header::AUTHORIZATION).iter();

@@ -22,13 +22,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use rand::TryRngCore as _;
+use rbd_api::problem::{Kind, Refusal};
+use rbd_api::role::Role;
+use rbd_model::fault::Fault;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::{ConditionallySelectable as _, ConstantTimeEq as _};
 
-use super::{Grant, Method, Permission, Principal, Reach, Role};
+use super::permission::{Permission, Reach};
 use crate::metrics::Metrics;
-use crate::problem::{Kind, Problem};
 use crate::reload::Reloading;
 
 /// What every secret begins with, so that scanners for leaked secrets can know it.
@@ -241,12 +243,12 @@ impl Tokens {
         Ok(Self { file: Reloading::start("tokens", vec![path.to_owned()], metrics, parse)? })
     }
 
-    /// Who has this secret.
+    /// The token with this secret.
     ///
     /// # Errors
     /// `invalid-token`.
-    pub fn authenticate(&self, secret: &str) -> Result<Principal, Problem> {
-        let invalid = |detail: &str| Problem::new(Kind::InvalidToken, detail.to_owned());
+    pub fn authenticate(&self, secret: &str) -> Result<Token, Refusal> {
+        let invalid = |detail: &str| Fault::new(Kind::InvalidToken, detail.to_owned());
         let file = self.file.current();
         // Somebody may have put the hash of a password into the file; such a hash could be broken.
         let formed = secret
@@ -259,19 +261,14 @@ impl Tokens {
         if let Some(end) = token.expires_at.filter(|end| *end <= Timestamp::now()) {
             return Err(invalid(&format!("The token expired at {end}.")).correction("Ask the operator for a new one."));
         }
-        Ok(Principal {
-            name: token.name.clone(),
-            groups: Vec::new(),
-            method: Method::Token,
-            grant: Grant::Token { role: token.role, scope: token.scope.clone() },
-        })
+        Ok(token.clone())
     }
 }
 
 /// Whether role and scope allow it.
-pub(super) fn authorize(name: &str, role: Role, scope: &Scope, permission: Permission<'_>) -> Result<(), Problem> {
+pub(super) fn authorize(name: &str, role: Role, scope: &Scope, permission: Permission<'_>) -> Result<(), Refusal> {
     if role < permission.role {
-        return Err(Problem::new(
+        return Err(Fault::new(
             Kind::Forbidden,
             format!(
                 "The request takes the role {}; the token {name:?} has the role {}.",
@@ -282,7 +279,7 @@ pub(super) fn authorize(name: &str, role: Role, scope: &Scope, permission: Permi
         .correction(format!("Use a token with the role {}.", permission.role.name())));
     }
     if !scope.covers(permission.reach) {
-        return Err(Problem::new(
+        return Err(Fault::new(
             Kind::Forbidden,
             format!("The scope of the token {name:?} does not cover {}.", permission.reach),
         )

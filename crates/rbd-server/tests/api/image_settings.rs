@@ -95,7 +95,7 @@ fn metadata_is_kept() {
     let metadata = format!("{path}/metadata");
     let keys = ["owner", "kubernetes.io/pvc", "ü %&"];
     for key in keys {
-        let entry = format!("{metadata}/{}", rbd_server::names::segment(key));
+        let entry = format!("{metadata}/{}", rbd_api::names::segment(key));
         let set = api().put(&entry, &json!({ "value": "ünïcode" })).unwrap().expect(200).json();
         assert_eq!(set, json!({ "key": key, "value": "ünïcode" }));
         assert_eq!(api().get(&entry).unwrap().expect(200).json(), set);

@@ -209,7 +209,7 @@ fn a_lock_is_listed_and_taken_away() {
     let query = format!(
         "client={}&cookie={}",
         held["client"].as_str().unwrap(),
-        rbd_server::names::segment(held["cookie"].as_str().unwrap())
+        rbd_api::names::segment(held["cookie"].as_str().unwrap())
     );
     api().delete(&format!("{path}/locks?{query}")).unwrap().expect(204);
     // The holder is blocklisted: it cannot take the lock again.

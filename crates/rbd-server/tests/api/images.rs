@@ -402,7 +402,7 @@ fn names_that_others_gave_are_reached_percent_encoded() {
         io.create_image(name, size(1 << 20), &ceph::ImageSpec::default()).unwrap();
     }
     let images = format!("/api/v1/pools/{pool}/images");
-    let encoded = |name: &str| rbd_server::names::segment(name);
+    let encoded = |name: &str| rbd_api::names::segment(name);
     assert_eq!(encoded("a/b@c"), "a%2Fb%40c");
     for name in names {
         // A lone `..` is not a name in a URL: clients resolve it.

@@ -92,7 +92,7 @@ fn a_copy_names_its_target_too() {
 fn hostile_names_stay_inside_their_line() {
     let service = serve(&[]);
     let hostile = "a\n{\"outcome\":\"done\"}\u{1b}[2J\u{2028}\"\\";
-    let encoded = rbd_server::names::segment(hostile);
+    let encoded = rbd_api::names::segment(hostile);
     service.client.delete(&format!("/api/v1/pools/{encoded}/images/{encoded}")).unwrap();
     let body = json!({ "name": hostile }).to_string();
     let headers = [("content-type", "application/json"), ("x-forwarded-for", "\"},{\"")];

@@ -5,118 +5,77 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
-use ceph::{Access, Errno, Image, ImageSize};
+use ceph::{Access, Errno, ImageSize};
 use futures_util::stream;
 use jiff::Timestamp;
 use rbd::layout::check_object_map;
 use rbd::workers::{Slot, within};
+use rbd_api::answer::{Content, Either, Media, StreamedJson};
+use rbd_api::endpoints::data::{Changed, Diff, DiffAnswer, Format};
+use rbd_api::input::{self, Input, NoQuery};
+use rbd_api::media::{MediaType as _, RbdDiff};
+use rbd_api::path::ImagePath;
+use rbd_api::problem::Problem;
 use rbd_format::Name;
 use rbd_format::diff::{DiffError, DiffParser, DiffVersion, Event, Record};
 use rbd_model::fault::{Fault, Kind};
-use rbd_model::image::INCOMPLETE_KEY;
+use rbd_model::image::{INCOMPLETE_KEY, Image};
 use rbd_model::reason::Act;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::export::{Opened, opened};
 use super::import::{read, unmark};
 use super::sink::{Failed, Incoming, Sink};
 use super::source::{Finder, Form, Layout, Piece, Reader, Search, is_zero};
-use super::{DIFF_TYPE, lane, open, slot, snapshot_not_found};
-use crate::call::{Call, JSON_TYPE};
-use crate::endpoint::Answer;
+use super::streamed_image::StreamedImage;
+use super::{lane, open, slot, snapshot_not_found};
+use crate::call::Call;
 use crate::streams::Held;
-
-pub const DESCRIPTION: &str = "The parts of an image that changed between two snapshots, by offset: `exists` false means that a part \
-reads as zeros now. Without `from`, all parts that hold data. With `Accept: application/vnd.ceph.rbd-diff` or `format=stream` the \
-same with data, as `rbd export-diff` writes it and `rbd import-diff` reads it.";
-
-pub const APPLY_DESCRIPTION: &str = "Applies what `rbd export-diff` or the diff of another image gave, as `rbd import-diff` does: the image \
-must have the snapshot the diff starts from and not the one it leads to, which is made at the end. Its size becomes that of the \
-diff. Meanwhile, and when it was cut off, the image is `state: incomplete`: applying the same diff again finishes it, and so does \
-a rollback to the snapshot. Refused while another client has the image open.";
-
-/// What a diff is answered as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(rename = "DiffFormat")]
-enum Format {
-    /// A list of parts.
-    Json,
-    /// The stream of `rbd export-diff`.
-    Stream,
-}
-
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Diff {
-    /// The snapshot to start from; without one, from nothing.
-    from: Option<String>,
-    /// The snapshot that it leads to; without one, the image as it is now.
-    to: Option<String>,
-    /// Whether whole objects will do, changed or not: quick where the object map can be trusted.
-    #[serde(default)]
-    whole_objects: bool,
-    /// A list or a stream; without it the `Accept` header decides.
-    format: Option<Format>,
-}
-
-/// A part of an image that changed.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Changed {
-    /// Where it begins, in bytes.
-    offset_bytes: u64,
-    /// Its length, in bytes.
-    length_bytes: u64,
-    /// Whether it holds data; else it reads as zeros.
-    exists: bool,
-}
 
 fn accepts_stream(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|item| {
         let essence = item.split(';').next().unwrap_or("").trim();
-        essence.eq_ignore_ascii_case(DIFF_TYPE)
+        essence.eq_ignore_ascii_case(RbdDiff::NAME)
     })
 }
 
-pub async fn get(call: Call) -> Answer {
-    let query: Diff = call.query()?;
+pub async fn get(
+    call: Call,
+    Input { path: ImagePath { image, .. }, query, .. }: Input<ImagePath, Diff>,
+) -> Result<DiffAnswer, Problem> {
     let slot = slot(&call)?;
-    let Opened { held, size_bytes, layout, .. } = opened(&call, query.to.clone()).await?;
+    let Opened { image: streamed, held, size_bytes, layout, .. } =
+        opened(&call, image.clone(), query.to.clone()).await?;
     let held = match &query.from {
-        Some(from) => started_from(&call, held, from, query.to.as_deref()).await?,
+        Some(from) => started_from(&call, held, image, from, query.to.as_deref()).await?,
         None => held,
     };
     let range = 0..size_bytes;
     let Diff { from, to, whole_objects, format } = query;
     let stream = format.map_or_else(|| accepts_stream(&call.headers), |format| format == Format::Stream);
     let search = Search { from: from.clone(), range, whole_objects, contiguous: false };
-    let mut finder = Finder::new(Arc::clone(&call.app), lane(&call.place()), layout, search);
+    let mut finder = Finder::new(streamed, layout, search);
     // The first window decides the status; what fails later can only cut the answer off.
     let (held, pieces) = if size_bytes == 0 { (held, Vec::new()) } else { finder.next(held).await? };
-    let (media_type, body) = if stream {
+    let headers = HeaderMap::from_iter([(header::VARY, HeaderValue::from_static("accept"))]);
+    Ok(if stream {
         let form = Stream { from, to, size_bytes };
         let request_id = call.request_id.clone();
-        (DIFF_TYPE, Reader::start(Arc::clone(&call.app), slot, request_id, finder, (held, pieces), form))
+        let body = Reader::start(slot, request_id, finder, (held, pieces), form);
+        Either::Second(Media::of(body, headers))
     } else {
-        (JSON_TYPE, listed(call.request_id, slot, finder, held, pieces))
-    };
-    let mut response = Response::new(body);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
-    Ok(response)
+        Either::First(StreamedJson::of(listed(call.request_id, slot, finder, held, pieces), headers))
+    })
 }
 
 /// Checks that the diff can start from a snapshot.
-async fn started_from(call: &Call, held: Held, from: &str, to: Option<&str>) -> Result<Held, Fault> {
-    let (image, from, to) = (call.param("image").to_owned(), from.to_owned(), to.map(str::to_owned));
+async fn started_from(call: &Call, held: Held, image: String, from: &str, to: Option<&str>) -> Result<Held, Fault> {
+    let (from, to) = (from.to_owned(), to.map(str::to_owned));
     let run = move |_: &rbd::link::Connection| {
-        let snapshots = held.image().map(Image::snapshots).transpose()?.unwrap_or_default();
+        let snapshots = held.image().map(ceph::Image::snapshots).transpose()?.unwrap_or_default();
         let id = |name: &str| snapshots.iter().find(|snapshot| snapshot.name == name).map(|snapshot| snapshot.id);
         let first = id(&from).ok_or_else(|| snapshot_not_found(&image, &from))?;
         match to.as_deref().and_then(id) {
@@ -221,16 +180,18 @@ impl Form for Stream {
     }
 }
 
-pub async fn post(mut call: Call) -> Answer {
+pub async fn post(
+    mut call: Call,
+    Input { path, body, .. }: Input<ImagePath, NoQuery, input::Bytes<RbdDiff>>,
+) -> Result<Content<Image>, Problem> {
     let slot = slot(&call)?;
-    let body = Incoming::of(&mut call, DIFF_TYPE)?;
+    let body = Incoming::of(&mut call, body)?;
     // A task of its own: when the client leaves, this handler is dropped, but the image must be closed.
-    let task = tokio::spawn(apply(call, body, slot));
+    let task = tokio::spawn(apply(call, path.image, body, slot));
     task.await.map_err(|error| Fault::new(Kind::Internal, error.to_string()))?
 }
 
-async fn apply(mut call: Call, mut body: Incoming, slot: Slot) -> Answer {
-    let name = call.param("image").to_owned();
+async fn apply(mut call: Call, name: String, mut body: Incoming, slot: Slot) -> Result<Content<Image>, Problem> {
     let mut parser = DiffParser::new();
     let (plan, first) = match plan(&mut parser, &mut body).await {
         Ok(planned) => planned,
@@ -239,14 +200,14 @@ async fn apply(mut call: Call, mut body: Incoming, slot: Slot) -> Answer {
             return Err(problem.into());
         }
     };
-    let (held, layout) = match begin(&call, &name, plan.clone()).await {
+    let (image, held, layout) = match begin(&call, &name, plan.clone()).await {
         Ok(begun) => begun,
         Err(problem) => {
             body.linger();
             return Err(problem.into());
         }
     };
-    let mut sink = Sink::new(Arc::clone(&call.app), lane(&call.place()), held, layout.chunk_bytes(), false);
+    let mut sink = Sink::new(image, held, layout.chunk_bytes(), false);
     let applied = match receive(&mut sink, &mut parser, &mut body, first).await {
         Ok(()) => finish(sink, plan).await,
         Err(problem) => Err(Failed { problem, sink: Some(Box::new(sink)) }),
@@ -268,7 +229,7 @@ async fn apply(mut call: Call, mut body: Incoming, slot: Slot) -> Answer {
     }
     drop(slot);
     call.deadline = within(call.app.deadline);
-    crate::call::json(StatusCode::OK, &read(&call, name).await?)
+    Ok(Content::of(read(&call, name).await?))
 }
 
 /// What a diff says of itself before its data.
@@ -331,8 +292,8 @@ async fn plan(parser: &mut DiffParser, body: &mut Incoming) -> Result<(Plan, (Fi
 }
 
 /// Checks that the diff fits the image, marks that as incomplete, and gives it its size.
-async fn begin(call: &Call, name: &str, plan: Plan) -> Result<(Held, Layout), Fault> {
-    let (name, place, deadline) = (name.to_owned(), call.place(), call.deadline);
+async fn begin(call: &Call, name: &str, plan: Plan) -> Result<(Arc<StreamedImage>, Held, Layout), Fault> {
+    let (app, name, place, deadline) = (Arc::clone(&call.app), name.to_owned(), call.place(), call.deadline);
     let reason = format!(
         "A diff was begun to be applied by {} at {:.0} and has not finished.",
         call.principal.name,
@@ -369,7 +330,7 @@ async fn begin(call: &Call, name: &str, plan: Plan) -> Result<(Held, Layout), Fa
             |error| if error.is(Errno::ECANCELED) { late(&name) } else { found.explain(&io, error, deadline) },
         )?;
         let layout = Layout::of(&image)?;
-        Ok((Held::new(image), layout))
+        Ok((StreamedImage::of(app, place, name, &image), Held::new(image), layout))
     })
     .await
 }
@@ -432,17 +393,17 @@ async fn finish(sink: Sink, plan: Plan) -> Result<Sink, Failed> {
     let sink = unmark(sink).await?;
     let Some(to) = plan.to else { return Ok(sink) };
     let (sink, ()) = sink
-        .call(move |image| {
+        .call(move |image, explain| {
             let to = to.to_string();
             match image.create_snapshot(&to) {
                 Err(error) if error.is(Errno::EEXIST) => {
                     return Err(Fault::new(Kind::Exists, format!("Another client has made the snapshot {to:?} meanwhile."))
                         .correction("Look at that snapshot; if it is not what the diff leads to, delete it and apply the diff again."));
                 }
-                made => made?,
+                made => made.map_err(explain)?,
             }
             if plan.protect {
-                image.protect_snapshot(&to)?;
+                image.protect_snapshot(&to).map_err(explain)?;
             }
             Ok(())
         })

@@ -4,35 +4,26 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use bytes::Bytes;
 use ceph::Access;
+use rbd_api::answer::{Headers, Ranged};
+use rbd_api::endpoints::data::Export;
+use rbd_api::input::Input;
+use rbd_api::media::Raw;
+use rbd_api::path::ImagePath;
+use rbd_api::problem::{self, Problem};
 use rbd_model::fault::{Fault, Kind};
-use schemars::JsonSchema;
-use serde::Deserialize;
 
 use super::source::{Finder, Form, Layout, Reader, Search};
-use super::{RAW_TYPE, incomplete, lane, open, slot, snapshot_not_found};
+use super::streamed_image::StreamedImage;
+use super::{incomplete, lane, open, slot, snapshot_not_found};
 use crate::call::Call;
-use crate::endpoint::Answer;
-use crate::problem;
 use crate::streams::Held;
-
-pub const DESCRIPTION: &str = "The same bytes as `rbd export` writes, streamed. Parts without data are not read from \
-Ceph. Takes one `Range` of bytes (RFC 9110, section 14). A snapshot never changes: its answer has an `ETag`, which \
-`If-Range` and `If-None-Match` compare, so a download that broke off can go on. What is written to an image during its \
-export may be in it or not: export a snapshot where that matters. A body that ends early was cut off: by a Ceph that does \
-not deliver in time, or because the client took nothing for too long.";
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Export {
-    /// The snapshot; without one the image as it is now.
-    snapshot: Option<String>,
-}
 
 /// What is exported: an open image, switched to the snapshot asked for.
 pub struct Opened {
+    pub image: Arc<StreamedImage>,
     pub held: Held,
     pub size_bytes: u64,
     pub layout: Layout,
@@ -40,12 +31,12 @@ pub struct Opened {
     pub etag: Option<String>,
 }
 
-/// Opens the image of the path for reading, at a snapshot if one is named.
+/// Opens an image for reading, at a snapshot if one is named.
 ///
 /// # Errors
 /// `image-not-found`, `snapshot-not-found`, `removing`; `conflict` for the head of an incomplete image.
-pub async fn opened(call: &Call, snapshot: Option<String>) -> Result<Opened, Fault> {
-    let (place, name, deadline) = (call.place(), call.param("image").to_owned(), call.deadline);
+pub async fn opened(call: &Call, name: String, snapshot: Option<String>) -> Result<Opened, Fault> {
+    let (app, place, deadline) = (Arc::clone(&call.app), call.place(), call.deadline);
     call.in_lane(&lane(&call.place()), move |connection| {
         let io = connection.context(&place.pool, &place.namespace)?;
         let mut image = open(&io, &name, Access::ReadOnly, deadline)?;
@@ -66,7 +57,8 @@ pub async fn opened(call: &Call, snapshot: Option<String>) -> Result<Opened, Fau
         }
         let size_bytes = image.stat()?.size_bytes;
         let layout = Layout::of(&image)?;
-        Ok(Opened { held: Held::new(image), size_bytes, layout, etag })
+        let streamed = StreamedImage::of(app, place, name, &image);
+        Ok(Opened { image: streamed, held: Held::new(image), size_bytes, layout, etag })
     })
     .await
 }
@@ -113,51 +105,47 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 }
 
 /// Headers of every answer that went well.
-fn headed(status: StatusCode, etag: Option<&str>, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(RAW_TYPE));
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
-        headers.insert(header::ETAG, etag);
+fn headed(etag: Option<&str>) -> HeaderMap {
+    let mut headers = HeaderMap::from_iter([(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"))]);
+    if let Some(etag) = etag {
+        insert(&mut headers, header::ETAG, etag);
     }
-    response
+    headers
 }
 
-fn insert(response: &mut Response<Body>, name: header::HeaderName, value: &str) {
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
-        response.headers_mut().insert(name, value);
+        headers.insert(name, value);
     }
 }
 
-pub async fn head(call: Call) -> Answer {
-    let query: Export = call.query()?;
+pub async fn head(call: Call, Input { path, query, .. }: Input<ImagePath, Export>) -> Result<Headers<Raw>, Problem> {
     // Takes no place among the streams: it is one short call.
-    let Opened { held, size_bytes, etag, .. } = opened(&call, query.snapshot).await?;
+    let Opened { held, size_bytes, etag, .. } = opened(&call, path.image, query.snapshot).await?;
     drop(held);
-    let mut response = headed(StatusCode::OK, etag.as_deref(), Body::empty());
-    insert(&mut response, header::CONTENT_LENGTH, &size_bytes.to_string());
-    Ok(response)
+    let mut headers = headed(etag.as_deref());
+    insert(&mut headers, header::CONTENT_LENGTH, &size_bytes.to_string());
+    Ok(Headers::of(headers))
 }
 
-pub async fn get(call: Call) -> Answer {
-    let query: Export = call.query()?;
+pub async fn get(call: Call, Input { path, query, .. }: Input<ImagePath, Export>) -> Result<Ranged<Raw>, Problem> {
     let slot = slot(&call)?;
-    let Opened { held, size_bytes, layout, etag } = opened(&call, query.snapshot).await?;
+    let Opened { image, held, size_bytes, layout, etag } = opened(&call, path.image, query.snapshot).await?;
     let etag = etag.as_deref();
+    let mut headers = headed(etag);
     if let (Some(etag), Some(known)) = (etag, text(&call.headers, header::IF_NONE_MATCH))
         && lists(known, etag)
     {
-        return Ok(headed(StatusCode::NOT_MODIFIED, Some(etag), Body::empty()));
+        return Ok(Ranged::not_modified(headers));
     }
     if let Some(known) = text(&call.headers, header::IF_MATCH)
         && !etag.is_some_and(|etag| lists(known, etag))
     {
         let wrong = "The bytes are not those that If-Match asks for.";
-        return Err(problem::Problem::new(problem::Kind::PreconditionFailed, wrong)
+        return Err(Fault::new(problem::Kind::PreconditionFailed, wrong)
             .cause("Only the bytes of a snapshot have an entity tag.")
-            .correction("GET them without If-Match, and use the ETag of that answer."));
+            .correction("GET them without If-Match, and use the ETag of that answer.")
+            .into());
     }
     let wanted = match (text(&call.headers, header::RANGE), text(&call.headers, header::IF_RANGE)) {
         (None, _) => Wanted::All,
@@ -165,43 +153,39 @@ pub async fn get(call: Call) -> Answer {
         (Some(_), Some(condition)) if Some(condition.trim()) != etag => Wanted::All,
         (Some(range), _) => wanted(range, size_bytes),
     };
-    let (status, range) = match wanted {
-        Wanted::All => (StatusCode::OK, 0..size_bytes),
-        Wanted::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+    let (part, range) = match wanted {
+        Wanted::All => (false, 0..size_bytes),
+        Wanted::Part(range) => (true, range),
         Wanted::Unsatisfiable => {
-            let range = problem::Problem::new(
-                problem::Kind::Range,
-                format!("The image has {size_bytes} bytes, of which none is in the range."),
-            )
-            .correction("Send a Range that begins before the end, or none.");
-            let mut response = range.response(Some(&call.request_id));
-            insert(&mut response, header::CONTENT_RANGE, &format!("bytes */{size_bytes}"));
-            return Ok(response);
+            let detail = format!("The image has {size_bytes} bytes, of which none is in the range.");
+            let fault = Fault::new(problem::Kind::Range, detail)
+                .correction("Send a Range that begins before the end, or none.");
+            return Err(Problem::from(fault).header(header::CONTENT_RANGE, &format!("bytes */{size_bytes}")));
         }
     };
     let length = range.end - range.start;
     let content_range = format!("bytes {}-{}/{size_bytes}", range.start, range.end.saturating_sub(1));
     let search = Search { from: None, range, whole_objects: layout.mapped, contiguous: true };
-    let mut finder = Finder::new(Arc::clone(&call.app), lane(&call.place()), layout, search);
+    let mut finder = Finder::new(image, layout, search);
     let body = if length == 0 {
         Body::empty()
     } else {
         // The first window decides the status; what fails later can only cut the body off.
         let first = finder.next(held).await?;
-        Reader::start(Arc::clone(&call.app), slot, call.request_id.clone(), finder, first, Raw)
+        Reader::start(slot, call.request_id.clone(), finder, first, Plain)
     };
-    let mut response = headed(status, etag, body);
-    insert(&mut response, header::CONTENT_LENGTH, &length.to_string());
-    if status == StatusCode::PARTIAL_CONTENT {
-        insert(&mut response, header::CONTENT_RANGE, &content_range);
+    insert(&mut headers, header::CONTENT_LENGTH, &length.to_string());
+    if !part {
+        return Ok(Ranged::whole(headers, body));
     }
-    Ok(response)
+    insert(&mut headers, header::CONTENT_RANGE, &content_range);
+    Ok(Ranged::part(headers, body))
 }
 
 /// The bytes as they are.
-struct Raw;
+struct Plain;
 
-impl Form for Raw {
+impl Form for Plain {
     fn data(&mut self, _offset: u64, _bytes: &[u8]) -> Option<Bytes> {
         Some(Bytes::new())
     }

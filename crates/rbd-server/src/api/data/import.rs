@@ -3,120 +3,83 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, header};
 use ceph::{Access, Errno, ImageRef, ImageSize, ImageSpec, IoContext};
 use jiff::Timestamp;
-use rbd::layout::{check_with_cluster, image_size_or_empty};
+use rbd::layout::{check_with_cluster, image_size_or_empty, spec};
 use rbd::link::Connection;
 use rbd::operations::Filling;
 use rbd::workers::{Slot, within};
 use rbd::{format_1, pool_use};
+use rbd_api::answer::Created;
+use rbd_api::endpoints::data::Import;
+use rbd_api::input::{Bytes, Input};
+use rbd_api::media::Raw;
+use rbd_api::path::ImagePath;
+use rbd_api::problem::Problem;
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::image::{INCOMPLETE_KEY, Image};
 use rbd_model::names::check_new;
-use schemars::JsonSchema;
-use serde::Deserialize;
 
 use super::sink::{Failed, Incoming, Sink};
 use super::source::Layout;
-use super::{RAW_TYPE, lane, slot};
-use crate::api::image_new::refused;
+use super::streamed_image::StreamedImage;
+use super::{lane, slot};
+use crate::api::image_creation::{location, refused};
 use crate::api::images::read_image;
-use crate::call::{Call, json, located};
-use crate::endpoint::Answer;
-use crate::names::{path_of, segment};
-use crate::schema;
+use crate::call::Call;
 use crate::streams::Held;
 
-pub const DESCRIPTION: &str = "Makes an image of the body's bytes, as `rbd import` does; it must not exist. The size is \
-the Content-Length, or `sizeBytes` for a body sent in chunks, which must then have exactly so many bytes. Blocks of 4 KiB \
-of zeros are not written; to send none either, make the image and apply a diff from nothing to it. Until the last byte is \
-safe the image is `state: incomplete`; so it stays when the client breaks off, sends less or more than it said, or Ceph fails. \
-It can be deleted like any other; an import does not go on where it was cut off.";
-
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Import {
-    /// The number of bytes that come, for a body without a Content-Length.
-    #[schemars(range(max = ImageSize::MAX.bytes()))]
-    size_bytes: Option<u64>,
-    /// Its features, exactly these, with commas between: `layering`, `exclusive-lock`, `object-map`, `fast-diff`,
-    /// `deep-flatten`, `journaling`. Default: the cluster's (`rbd_default_features`).
-    #[schemars(with = "Option<schema::FeatureList>")]
-    features: Option<String>,
-    /// The size of its objects, in bytes: a power of two from 4096 (4 KiB) to 33554432 (32 MiB). Default: the cluster's.
-    #[schemars(with = "Option<schema::ObjectSize>")]
-    object_size_bytes: Option<u64>,
-    /// How much goes to one object before the next, in bytes: a power of two from 512 up to the object size. Together with
-    /// `stripeCount`. Default: the object size.
-    #[schemars(with = "Option<schema::StripeUnit>")]
-    stripe_unit_bytes: Option<u64>,
-    /// How many objects a stripe goes over, 1 to 4096. Together with `stripeUnitBytes`. Default: 1.
-    #[schemars(with = "Option<schema::StripeCount>")]
-    stripe_count: Option<u64>,
-    /// The pool of its data objects, which may be an erasure-coded one. Default: the image's own pool.
-    #[schemars(with = "Option<schema::Name>")]
-    data_pool: Option<String>,
+/// The size the image gets: what the query says, or the body's length.
+fn size(query: &Import, headers: &HeaderMap) -> Result<ImageSize, Fault> {
+    let length = match headers.get(header::CONTENT_LENGTH) {
+        Some(value) => Some(
+            value
+                .to_str()
+                .ok()
+                .and_then(|text| text.parse::<u64>().ok())
+                .ok_or_else(|| Fault::field("Content-Length", "is not a number", "the body's length in bytes"))?,
+        ),
+        None => None,
+    };
+    let size = match (length, query.size_bytes) {
+        (Some(length), Some(size)) if length != size => {
+            let wrong = format!("is {size}, and the Content-Length is {length}");
+            return Err(Fault::field_conflict("sizeBytes", wrong, "the same as the Content-Length, or nothing"));
+        }
+        (Some(size), _) | (None, Some(size)) => size,
+        (None, None) => {
+            let allowed = "the number of bytes that come, or a Content-Length";
+            return Err(Fault::field_conflict("sizeBytes", "is missing, as is the Content-Length", allowed));
+        }
+    };
+    image_size_or_empty("sizeBytes", size)
 }
 
-impl Import {
-    /// The size the image gets.
-    fn size(&self, call: &Call) -> Result<ImageSize, Fault> {
-        let length =
-            match call.headers.get(header::CONTENT_LENGTH) {
-                Some(value) => {
-                    Some(value.to_str().ok().and_then(|text| text.parse::<u64>().ok()).ok_or_else(|| {
-                        Fault::field("Content-Length", "is not a number", "the body's length in bytes")
-                    })?)
-                }
-                None => None,
-            };
-        let size = match (length, self.size_bytes) {
-            (Some(length), Some(size)) if length != size => {
-                let wrong = format!("is {size}, and the Content-Length is {length}");
-                return Err(Fault::field_conflict("sizeBytes", wrong, "the same as the Content-Length, or nothing"));
-            }
-            (Some(size), _) | (None, Some(size)) => size,
-            (None, None) => {
-                let allowed = "the number of bytes that come, or a Content-Length";
-                return Err(Fault::field_conflict("sizeBytes", "is missing, as is the Content-Length", allowed));
-            }
-        };
-        image_size_or_empty("sizeBytes", size)
-    }
-
-    /// The layout the image gets.
-    fn spec(&self) -> Result<ImageSpec, Fault> {
-        let names = |text: &String| match text.as_str() {
-            "" => Vec::new(),
-            names => names.split(',').map(str::to_owned).collect(),
-        };
-        let layout = rbd::layout::Layout {
-            features: self.features.as_ref().map(names),
-            object_size_bytes: self.object_size_bytes,
-            stripe_unit_bytes: self.stripe_unit_bytes,
-            stripe_count: self.stripe_count,
-            data_pool: self.data_pool.clone(),
-        };
-        layout.spec()
-    }
-}
-
-pub async fn put(mut call: Call) -> Answer {
-    let query: Import = call.query()?;
-    let size = query.size(&call)?;
-    let spec = query.spec()?;
-    check_new("image", call.param("image"))?;
-    call.authorize_data_pool(query.data_pool.as_deref(), &call.place()).await?;
+pub async fn put(
+    mut call: Call,
+    Input { path, query, body }: Input<ImagePath, Import, Bytes<Raw>>,
+) -> Result<Created<Image>, Problem> {
+    let ImagePath { place, image: name } = path;
+    let size = size(&query, &call.headers)?;
+    let spec = spec(&query.layout())?;
+    check_new("image", &name)?;
+    call.authorize_data_pool(query.data_pool.as_deref(), &place).await?;
     let slot = slot(&call)?;
-    let body = Incoming::of(&mut call, RAW_TYPE)?;
+    let body = Incoming::of(&mut call, body)?;
     // A task of its own: when the client leaves, this handler is dropped, but the image must be marked and closed.
-    let task = tokio::spawn(import(call, body, size, spec, slot));
+    let task = tokio::spawn(import(call, name, body, size, spec, slot));
     task.await.map_err(|error| Fault::new(Kind::Internal, error.to_string()))?
 }
 
-async fn import(mut call: Call, mut body: Incoming, size: ImageSize, spec: ImageSpec, slot: Slot) -> Answer {
-    let name = call.param("image").to_owned();
+async fn import(
+    mut call: Call,
+    name: String,
+    mut body: Incoming,
+    size: ImageSize,
+    spec: ImageSpec,
+    slot: Slot,
+) -> Result<Created<Image>, Problem> {
     let filling = match begin(&call, &name).await {
         Ok(filling) => filling,
         Err(problem) => {
@@ -124,7 +87,7 @@ async fn import(mut call: Call, mut body: Incoming, size: ImageSize, spec: Image
             return Err(problem.into());
         }
     };
-    let (held, layout) = match create(&call, &name, size, spec).await {
+    let (image, held, layout) = match create(&call, &name, size, spec).await {
         Ok(created) => created,
         Err(problem) => {
             filling.fail(problem.clone());
@@ -132,7 +95,7 @@ async fn import(mut call: Call, mut body: Incoming, size: ImageSize, spec: Image
             return Err(problem.into());
         }
     };
-    let sink = Sink::new(Arc::clone(&call.app), lane(&call.place()), held, layout.chunk_bytes(), true);
+    let sink = Sink::new(image, held, layout.chunk_bytes(), true);
     let made = match received(sink, &mut body, size.bytes()).await {
         Ok(sink) => unmark(sink).await,
         Err(failed) => Err(failed),
@@ -164,9 +127,8 @@ async fn import(mut call: Call, mut body: Incoming, size: ImageSize, spec: Image
     }
     drop(slot);
     call.deadline = within(call.app.deadline);
-    let image = read(&call, name.clone()).await?;
-    let location = call.link(&format!("{}/images/{}", path_of(&call.place()), segment(&name)));
-    Ok(located(json(StatusCode::CREATED, &image)?, &location))
+    let location = location(&call, &call.place(), &name);
+    Ok(Created { location, value: read(&call, name).await? })
 }
 
 /// Records that an image is about to be filled: for as long as that is unfinished the image is shown as incomplete, and
@@ -195,8 +157,13 @@ fn exists(connection: &Connection, io: &IoContext, name: &str, deadline: Instant
 }
 
 /// Makes the image, marks it as incomplete, and opens it.
-async fn create(call: &Call, name: &str, size: ImageSize, spec: ImageSpec) -> Result<(Held, Layout), Fault> {
-    let (name, place, deadline) = (name.to_owned(), call.place(), call.deadline);
+async fn create(
+    call: &Call,
+    name: &str,
+    size: ImageSize,
+    spec: ImageSpec,
+) -> Result<(Arc<StreamedImage>, Held, Layout), Fault> {
+    let (app, name, place, deadline) = (Arc::clone(&call.app), name.to_owned(), call.place(), call.deadline);
     let reason =
         format!("Its import by {} was begun at {:.0} and has not finished.", call.principal.name, Timestamp::now());
     call.in_lane(&lane(&call.place()), move |connection| {
@@ -209,7 +176,7 @@ async fn create(call: &Call, name: &str, size: ImageSize, spec: ImageSpec) -> Re
         let image = io.open_image(ImageRef::Name(&name), None, Access::ReadWrite)?;
         image.set_metadata(INCOMPLETE_KEY, &reason)?;
         let layout = Layout::of(&image)?;
-        Ok((Held::new(image), layout))
+        Ok((StreamedImage::of(app, place, name, &image), Held::new(image), layout))
     })
     .await
 }
@@ -243,8 +210,8 @@ async fn receive(sink: &mut Sink, body: &mut Incoming, size_bytes: u64) -> Resul
 /// Takes the mark off: the image is whole.
 pub async fn unmark(sink: Sink) -> Result<Sink, Failed> {
     let (sink, ()) = sink
-        .call(|image| match image.remove_metadata(INCOMPLETE_KEY) {
-            Err(error) if !error.is(Errno::ENOENT) => Err(error.into()),
+        .call(|image, explain| match image.remove_metadata(INCOMPLETE_KEY) {
+            Err(error) if !error.is(Errno::ENOENT) => Err(explain(error)),
             _ => Ok(()),
         })
         .await?;

@@ -14,13 +14,14 @@ use ceph::{Errno, Image, Pending};
 use http_body_util::BodyExt as _;
 use prometheus_client::metrics::counter::Counter;
 use rbd::workers::within;
+use rbd_api::input;
+use rbd_api::media::MediaType;
+use rbd_api::problem::{self, Refusal};
 use rbd_model::fault::{Fault, Kind};
 
 use super::source::is_zero;
-use super::trouble;
-use crate::app::Shared;
+use super::streamed_image::StreamedImage;
 use crate::call::Call;
-use crate::problem;
 use crate::streams::{Held, Share, linger};
 
 /// Written behind per stream.
@@ -45,17 +46,17 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// The body of a call, which must be of the media type or say nothing of it; its client is cut off when it sends nothing
-    /// for too long.
+    /// The body of a call, which must be of the declared media type or say nothing of it; its client is cut off when it sends
+    /// nothing for too long.
     ///
     /// # Errors
     /// `media-type`.
-    pub fn of(call: &mut Call, media_type: &str) -> Result<Self, problem::Problem> {
+    pub fn of<M: MediaType>(call: &mut Call, _: input::Bytes<M>) -> Result<Self, Refusal> {
         let said = call.headers.get(header::CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("?"));
         let essence = said.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        if !essence.is_empty() && essence != media_type && !UNKNOWN_TYPES.contains(&essence.as_str()) {
-            return Err(problem::Problem::new(problem::Kind::MediaType, format!("The body is {said:?}."))
-                .correction(format!("Send the bytes with the header Content-Type: {media_type}.")));
+        if !essence.is_empty() && essence != M::NAME && !UNKNOWN_TYPES.contains(&essence.as_str()) {
+            return Err(Fault::new(problem::Kind::MediaType, format!("The body is {said:?}."))
+                .correction(format!("Send the bytes with the header Content-Type: {}.", M::NAME)));
         }
         let (idle, counted) = (call.app.streams.limits().idle, call.app.metrics.bytes_in.clone());
         Ok(Self { body: call.take_body(), idle, counted, came: 0 })
@@ -130,8 +131,7 @@ impl AsRef<[u8]> for Span {
 
 /// Writes to an open image.
 pub struct Sink {
-    app: Shared,
-    lane: String,
+    image: Arc<StreamedImage>,
     held: Held,
     chunk_bytes: usize,
     /// Whether zeros need not be written: the image has none but zeros.
@@ -148,10 +148,9 @@ pub struct Sink {
 
 impl Sink {
     /// Writes chunks of `chunk_bytes` to an image that is open for writing.
-    pub fn new(app: Shared, lane: String, held: Held, chunk_bytes: u64, sparse: bool) -> Self {
+    pub fn new(image: Arc<StreamedImage>, held: Held, chunk_bytes: u64, sparse: bool) -> Self {
         Self {
-            app,
-            lane,
+            image,
             held,
             chunk_bytes: usize::try_from(chunk_bytes).unwrap_or(WINDOW_BYTES),
             sparse,
@@ -223,7 +222,7 @@ impl Sink {
             if let Some(used) = self.stock.lock().unwrap_or_else(PoisonError::into_inner).pop() {
                 return Ok(used);
             }
-            if let Some(share) = self.app.streams.share(self.chunk_bytes) {
+            if let Some(share) = self.image.app.streams.share(self.chunk_bytes) {
                 return Ok((Vec::new(), Some(share)));
             }
             if self.in_flight.is_empty() {
@@ -279,12 +278,15 @@ impl Sink {
         // Errors are seen early: a pool that is full stops the client at once.
         while let Some((pending, _)) = self.in_flight.front_mut() {
             let Some(done) = ready(pending).await else { break };
-            self.landed(done)?;
+            self.landed(done).await?;
         }
         let Some(image) = self.held.image() else {
             return Err(Fault::new(Kind::Internal, "The image is closed already."));
         };
-        let pending = write(image).map_err(|error| trouble(&self.app, error))?;
+        let pending = match write(image) {
+            Ok(pending) => pending,
+            Err(error) => return Err(self.image.explain(error).await),
+        };
         self.in_flight.push_back((pending, bytes));
         self.in_flight_bytes += bytes;
         Ok(())
@@ -293,18 +295,21 @@ impl Sink {
     /// Waits for the oldest write.
     async fn oldest(&mut self) -> Result<(), Fault> {
         let Some((pending, _)) = self.in_flight.front_mut() else { return Ok(()) };
-        match tokio::time::timeout(self.app.deadline, pending).await {
-            Ok(done) => self.landed(done),
+        match tokio::time::timeout(self.image.app.deadline, pending).await {
+            Ok(done) => self.landed(done).await,
             Err(_) => Err(late()),
         }
     }
 
     /// Takes the oldest write off, which is done.
-    fn landed(&mut self, done: ceph::Result<()>) -> Result<(), Fault> {
+    async fn landed(&mut self, done: ceph::Result<()>) -> Result<(), Fault> {
         if let Some((_, bytes)) = self.in_flight.pop_front() {
             self.in_flight_bytes -= bytes;
         }
-        done.map_err(|error| trouble(&self.app, error))
+        match done {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.image.explain(error).await),
+        }
     }
 
     /// Waits for all writes and makes them last.
@@ -320,23 +325,24 @@ impl Sink {
         Ok(())
     }
 
-    /// Runs a blocking call on the image, with nothing in flight.
+    /// Runs a blocking call on the image, with nothing in flight. It is given what says why a call of Ceph failed.
     ///
     /// # Errors
     /// What the call gives; then the image is closed.
     pub async fn call<T: Send + 'static>(
         mut self,
-        call: impl FnOnce(&Image) -> Result<T, Fault> + Send + 'static,
+        call: impl FnOnce(&Image, &dyn Fn(ceph::Error) -> Fault) -> Result<T, Fault> + Send + 'static,
     ) -> Result<(Self, T), Failed> {
         let held = std::mem::take(&mut self.held);
+        let (streamed, deadline) = (Arc::clone(&self.image), within(self.image.app.deadline));
         let run = move || {
             let Some(image) = held.image() else {
                 return Err(Fault::new(Kind::Internal, "The image is closed already."));
             };
-            let answer = call(image);
+            let answer = call(image, &|error| streamed.explain_blocking(error, deadline));
             Ok((held, answer))
         };
-        let (held, answer) = match self.app.workers.run(&self.lane, within(self.app.deadline), run).await {
+        let (held, answer) = match self.image.app.workers.run(&self.image.lane, deadline, run).await {
             Ok(done) => done,
             Err(problem) => return Err(Failed { problem, sink: None }),
         };

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -20,8 +21,7 @@ use rbd_model::fault::{Fault, Kind};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::trouble;
-use crate::app::Shared;
+use super::streamed_image::StreamedImage;
 use crate::streams::{Held, Share};
 
 /// Read ahead per stream.
@@ -99,8 +99,7 @@ pub struct Search {
 
 /// Finds pieces, a window of the image at a time.
 pub struct Finder {
-    app: Shared,
-    lane: String,
+    image: Arc<StreamedImage>,
     layout: Layout,
     search: Search,
 }
@@ -109,9 +108,9 @@ pub struct Finder {
 type Found = Result<(Held, Vec<Piece>, u64), Fault>;
 
 impl Finder {
-    /// A finder for a search; blocking calls run in the lane.
-    pub fn new(app: Shared, lane: String, layout: Layout, search: Search) -> Self {
-        Self { app, lane, layout, search }
+    /// A finder for a search in an image.
+    pub fn new(image: Arc<StreamedImage>, layout: Layout, search: Search) -> Self {
+        Self { image, layout, search }
     }
 
     /// Whether all is found.
@@ -121,10 +120,12 @@ impl Finder {
 
     /// Starts to look at the next window. The image comes back with the pieces and where the search stands then.
     fn start(&self, held: Held) -> JoinHandle<Found> {
-        let (app, lane, layout, search) = (Arc::clone(&self.app), self.lane.clone(), self.layout, self.search.clone());
+        let (image, layout, search) = (Arc::clone(&self.image), self.layout, self.search.clone());
         tokio::spawn(async move {
-            let deadline = within(app.deadline);
-            app.workers.run(&lane, deadline, move || find(held, layout, &search)).await
+            let deadline = within(image.app.deadline);
+            let searched = Arc::clone(&image);
+            let find = move || find(&searched, held, layout, &search, deadline);
+            image.app.workers.run(&image.lane, deadline, find).await
         })
     }
 
@@ -145,7 +146,7 @@ impl Finder {
 }
 
 /// The pieces of one window. Blocks.
-fn find(held: Held, layout: Layout, search: &Search) -> Found {
+fn find(streamed: &StreamedImage, held: Held, layout: Layout, search: &Search, deadline: Instant) -> Found {
     let Some(image) = held.image() else {
         return Err(Fault::new(Kind::Internal, "The image is closed already."));
     };
@@ -156,10 +157,11 @@ fn find(held: Held, layout: Layout, search: &Search) -> Found {
     let window = (objects * layout.object_bytes).next_multiple_of(layout.period_bytes);
     let next = ((start / layout.period_bytes) * layout.period_bytes).saturating_add(window).min(end);
     let mut extents: Vec<Extent> = Vec::new();
-    image.extents(search.from.as_deref(), start, next - start, whole_objects, &mut |extent| {
+    let found = image.extents(search.from.as_deref(), start, next - start, whole_objects, &mut |extent| {
         extents.push(extent);
         ControlFlow::Continue(())
-    })?;
+    });
+    found.map_err(|error| streamed.explain_blocking(error, deadline))?;
     extents.sort_unstable_by_key(|extent| extent.offset);
     let pieces = if search.contiguous { filled(&extents, start..next) } else { merged(&extents, start..next) };
     Ok((held, pieces, next))
@@ -263,7 +265,7 @@ impl From<Fault> for Cut {
 
 /// Reads pieces ahead and sends them.
 pub struct Reader<F> {
-    app: Shared,
+    image: Arc<StreamedImage>,
     /// Kept until the image is closed.
     slot: Slot,
     request_id: String,
@@ -283,14 +285,7 @@ pub struct Reader<F> {
 
 impl<F: Form> Reader<F> {
     /// Starts to read with the first window's pieces, and gives the body.
-    pub fn start(
-        app: Shared,
-        slot: Slot,
-        request_id: String,
-        finder: Finder,
-        (held, pieces): (Held, Vec<Piece>),
-        form: F,
-    ) -> Body {
+    pub fn start(slot: Slot, request_id: String, finder: Finder, (held, pieces): (Held, Vec<Piece>), form: F) -> Body {
         let (sender, receiver) = mpsc::channel(1);
         let taken = Arc::new(AtomicU64::new(0));
         let body = Parts {
@@ -300,10 +295,10 @@ impl<F: Form> Reader<F> {
             share: None,
             ended: false,
             taken: taken.clone(),
-            counted: app.metrics.bytes_out.clone(),
+            counted: finder.image.app.metrics.bytes_out.clone(),
         };
         let reader = Self {
-            app,
+            image: Arc::clone(&finder.image),
             slot,
             request_id,
             chunk_bytes: finder.layout.chunk_bytes(),
@@ -357,7 +352,7 @@ impl<F: Form> Reader<F> {
         let first = self.form.begin();
         self.send(Message::Part(first, 0, None)).await?;
         loop {
-            self.top_up()?;
+            self.top_up().await?;
             let Some(part) = self.in_flight.pop_front() else {
                 if let Some(mut finding) = self.finding.take() {
                     let found = tokio::select! {
@@ -394,7 +389,7 @@ impl<F: Form> Reader<F> {
     }
 
     /// Starts reads until the window is full; looks for more pieces when there are none left.
-    fn top_up(&mut self) -> Result<(), Cut> {
+    async fn top_up(&mut self) -> Result<(), Cut> {
         while self.in_flight_bytes < WINDOW_BYTES && self.in_flight.len() < 1024 {
             let Some(held) = &self.held else { break };
             let Some(piece) = self.pieces.front_mut() else { break };
@@ -406,12 +401,15 @@ impl<F: Form> Reader<F> {
             let Some(image) = held.image() else { break };
             let length = (self.chunk_bytes - piece.offset % self.chunk_bytes).min(piece.length);
             let bytes = usize::try_from(length).unwrap_or(usize::MAX);
-            let share = self.app.streams.share(bytes);
+            let share = self.image.app.streams.share(bytes);
             if share.is_none() && self.in_flight_bytes > 0 {
                 // Others have the memory; what is in flight goes on.
                 break;
             }
-            let pending = image.read(piece.offset, bytes).map_err(|error| trouble(&self.app, error))?;
+            let pending = match image.read(piece.offset, bytes) {
+                Ok(pending) => pending,
+                Err(error) => return Err(self.image.explain(error).await.into()),
+            };
             self.in_flight.push_back(Part::Read { offset: piece.offset, length: bytes, pending, share });
             self.in_flight_bytes += bytes;
             piece.offset += length;
@@ -437,7 +435,7 @@ impl<F: Form> Reader<F> {
             }
             Part::Read { offset, length, mut pending, share } => {
                 let waited = tokio::select! {
-                    waited = tokio::time::timeout(self.app.deadline, &mut pending) => Some(waited),
+                    waited = tokio::time::timeout(self.image.app.deadline, &mut pending) => Some(waited),
                     () = self.sender.closed() => None,
                 };
                 let Some(Ok(read)) = waited else {
@@ -450,7 +448,10 @@ impl<F: Form> Reader<F> {
                     return Err(Fault::new(Kind::CephUnavailable, text).into());
                 };
                 self.in_flight_bytes -= length;
-                let bytes = read.map_err(|error| trouble(&self.app, error))?;
+                let bytes = match read {
+                    Ok(bytes) => bytes,
+                    Err(error) => return Err(self.image.explain(error).await.into()),
+                };
                 if bytes.len() != length {
                     let text = format!("{} bytes came for {length} at {offset}: the image has shrunk.", bytes.len());
                     return Err(Fault::new(Kind::Conflict, text).into());
@@ -473,14 +474,14 @@ impl<F: Form> Reader<F> {
         if let Some(finding) = self.finding.take_if(|finding| finding.is_finished()) {
             let found = finding.await;
             self.found(found)?;
-            self.top_up()?;
+            self.top_up().await?;
         }
         self.send(message).await
     }
 
     /// Hands a message to the body, and gives up when the client takes nothing for too long.
     async fn send(&mut self, message: Message) -> Result<(), Cut> {
-        let idle = self.app.streams.limits().idle;
+        let idle = self.image.app.streams.limits().idle;
         let permit = loop {
             let before = self.taken.load(Ordering::Relaxed);
             match tokio::time::timeout(idle, self.sender.reserve()).await {

@@ -10,7 +10,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::endpoint::SchemaOf;
+use crate::input::SchemaOf;
 
 /// Where the schemas of the document are.
 const SHARED: &str = "#/components/schemas/";

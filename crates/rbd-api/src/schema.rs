@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use ceph::ImageSize;
+use rbd_format::ImageSize;
 use rbd_model::features::{FEATURES, MIN_SIZE_BYTES};
 use rbd_model::names::{NAME_LIMIT, PATTERN};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};

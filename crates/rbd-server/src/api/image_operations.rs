@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use axum::http::{Method, StatusCode};
 use ceph::{Access, Errno, ImageRef, ImageSize, IoContext, OmapChange, unwatched};
 use jiff::{SignedDuration, Timestamp};
 use rbd::found::{Found, image_not_found};
@@ -12,232 +11,50 @@ use rbd::listing::UNKNOWN_MIRRORING;
 use rbd::mirroring::{refuse_damaged, refuse_primary};
 use rbd::operations::snapshot_purge;
 use rbd::{format_1, group, pool_use, trash, why};
+use rbd_api::answer::{Accepted, Content, Either};
+use rbd_api::duration::parse_duration;
+use rbd_api::endpoints::image_operations as declared;
+use rbd_api::endpoints::image_operations::{CopyImage, DeleteImage, Insist, RemoveTrash, Resize, Sparsify, Trashed};
+use rbd_api::input::{Input, Json, NoQuery, OptionalJson};
+use rbd_api::path::{GroupSnapshotPath, ImagePath, PlacePath, SnapshotPath, TrashPath};
+use rbd_api::problem::Problem;
+use rbd_api::role::Role;
 use rbd_format::trash::TRASH_OBJECT;
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::features::OBJECT_MAP;
 use rbd_model::image::{Image, ImageState};
 use rbd_model::names::{Place, check_new};
-use rbd_model::operation::{Operation, Work};
+use rbd_model::operation::Work;
 use rbd_model::reason::Act;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::images::read_image;
-use crate::auth::Role;
-use crate::call::{Call, json};
-use crate::endpoint::{Answer, Endpoint};
-use crate::schema;
-use crate::settings::duration;
+use crate::bind::{BoundEndpoint, bind};
+use crate::call::Call;
 
-const TAG: &str = "images";
-const ACCEPTED: &str = "The operation has begun: follow it at `Location`.";
-
-const ROLLBACK: &str = "What was written since is lost. Refused while a client has the image, or one of the images, open, \
-unless forced. Cannot be cancelled.";
-
-/// The endpoints.
-pub fn endpoints() -> Vec<Endpoint> {
+/// The endpoints with their handlers.
+pub fn endpoints() -> Vec<BoundEndpoint> {
     vec![
-        Endpoint::new(Method::DELETE, "{scope}/images/{image}", TAG, "deleteImage", "Delete an image", delete)
-            .describe(
-                "Moves it to the trash, from which it can be restored until its retention is over. With permanent=true \
-                 it is removed for good. Refused while a client has it open, unless forced.",
-            )
-            .query::<DeleteImage>()
-            .answers::<Trashed>(StatusCode::OK, "The image is in the trash.")
-            .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
-        Endpoint::new(Method::POST, "{scope}/images/{image}/resize", TAG, "resizeImage", "Resize an image", resize)
-            .describe(
-                "Growing is done at once. Shrinking deletes data, must be asked for, is refused while a client has the \
-                 image open, unless forced, and is an operation.",
-            )
-            .query::<Insist>()
-            .takes::<Resize>()
-            .answers::<Image>(StatusCode::OK, "The image has its new size.")
-            .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
-        Endpoint::new(Method::POST, "{scope}/images/{image}/flatten", TAG, "flattenImage", "Flatten a clone", flatten)
-            .describe("Copies what it still takes from its parent, after which it has none.")
-            .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
-        Endpoint::new(Method::POST, "{scope}/images/{image}/copy", TAG, "copyImage", "Copy an image", copy)
-            .takes::<CopyImage>()
-            .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
-        Endpoint::new(
-            Method::POST,
-            "{scope}/images/{image}/sparsify",
-            TAG,
-            "sparsifyImage",
-            "Give back space that holds only zeros",
-            sparsify,
-        )
-        .may_take::<Sparsify>()
-        .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
-        Endpoint::new(
-            Method::POST,
-            "{scope}/images/{image}/rebuild-object-map",
-            TAG,
-            "rebuildObjectMap",
-            "Make the object map anew",
-            rebuild_object_map,
-        )
-        .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
-        Endpoint::new(
-            Method::POST,
-            "{scope}/images/{image}/snapshots/{snapshot}/rollback",
-            "snapshots",
-            "rollbackImage",
-            "Set an image back to a snapshot",
-            rollback,
-        )
-        .describe(ROLLBACK)
-        .query::<Insist>()
-        .may_take::<Insist>()
-        .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
-        Endpoint::new(
-            Method::POST,
-            "{scope}/groups/{group}/snapshots/{snapshot}/rollback",
-            "groups",
-            "rollbackGroup",
-            "Set all images of a group back to a snapshot of it",
-            rollback_group,
-        )
-        .describe(ROLLBACK)
-        .query::<Insist>()
-        .may_take::<Insist>()
-        .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
-        Endpoint::new(
-            Method::DELETE,
-            "{scope}/trash/{id}",
-            "trash",
-            "removeTrash",
-            "Remove an image in the trash for good",
-            remove_trash,
-        )
-        .describe(
-            "Before its retention is over only with force=true. One with snapshots only with deleteSnapshots=true; when some of              them cannot be deleted, the answer is 409 with all of these, and nothing is.",
-        )
-        .query::<RemoveTrash>()
-        .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
-        Endpoint::new(
-            Method::POST,
-            "{scope}/trash/purge",
-            "trash",
-            "purgeTrash",
-            "Remove for good what the trash need not keep any more",
-            purge,
-        )
-        .describe(
-            "Again and again until nothing changes: a clone that goes frees its parent. The operation fails when some could not be \
-             removed, and names each in `failures`; the others are gone.",
-        )
-        .answers::<Operation>(StatusCode::ACCEPTED, ACCEPTED),
+        bind(&declared::DELETE_IMAGE, delete),
+        bind(&declared::RESIZE_IMAGE, resize),
+        bind(&declared::FLATTEN_IMAGE, flatten),
+        bind(&declared::COPY_IMAGE, copy),
+        bind(&declared::SPARSIFY_IMAGE, sparsify),
+        bind(&declared::REBUILD_OBJECT_MAP, rebuild_object_map),
+        bind(&declared::ROLLBACK_IMAGE, rollback),
+        bind(&declared::ROLLBACK_GROUP, rollback_group),
+        bind(&declared::REMOVE_TRASH, remove_trash),
+        bind(&declared::PURGE_TRASH, purge),
     ]
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct DeleteImage {
-    /// Removes it for good, now.
-    #[serde(default)]
-    permanent: bool,
-    /// Goes on although a client has the image open, whose writes will fail, or although it is mirrored and the primary, whose
-    /// copies in other clusters will be deleted.
-    #[serde(default)]
-    force: bool,
-    /// Deletes its snapshots with it, for good: only with permanent=true. In the trash an image keeps its snapshots.
-    #[serde(default)]
-    delete_snapshots: bool,
-    /// How long the trash keeps it, such as `12h` or `30d`.
-    #[schemars(with = "Option<schema::Retention>")]
-    retention: Option<String>,
-}
-
-/// An image that was moved to the trash.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Trashed {
-    /// Its id, by which the trash knows it.
-    id: String,
-    /// The name it had.
-    name: String,
-    /// Until when it is kept.
-    expires_at: Timestamp,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Resize {
-    /// The size it shall have, in bytes.
-    #[schemars(with = "schema::Size")]
-    size_bytes: u64,
-    /// Whether data beyond a smaller size may be deleted.
-    #[serde(default)]
-    allow_shrink: bool,
-    /// Goes on with shrinking although clients have the image open.
-    #[serde(default)]
-    force: bool,
-}
-
-/// Whether clients are passed over.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Insist {
-    /// Goes on although clients have an image open.
-    #[serde(default)]
-    force: bool,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct CopyImage {
-    /// The copy's name.
-    #[schemars(with = "schema::NewName")]
-    name: String,
-    /// The copy's pool; the image's own if absent.
-    #[schemars(with = "Option<schema::Name>")]
-    pool: Option<String>,
-    /// The copy's namespace; with `pool` absent the image's own, else the default one.
-    namespace: Option<String>,
-    /// The snapshot to copy; the image as it is now if absent.
-    #[schemars(with = "Option<schema::Name>")]
-    snapshot: Option<String>,
-    /// Whether snapshots and the link to the parent go along.
-    #[serde(default)]
-    deep: bool,
-    /// With `deep`: whether the copy is made independent of the parent.
-    #[serde(default)]
-    flatten: bool,
-    /// The pool of the copy's data objects.
-    #[schemars(with = "Option<schema::Name>")]
-    data_pool: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Sparsify {
-    /// The length of the runs of zeros looked for, in bytes: a power of two, 4,096 up to the object size; 4,096 if
-    /// absent.
-    #[schemars(with = "Option<schema::ObjectSize>")]
-    run_bytes: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RemoveTrash {
-    /// Removes it before its retention is over.
-    #[serde(default)]
-    force: bool,
-    /// Deletes its snapshots with it.
-    #[serde(default)]
-    delete_snapshots: bool,
-}
-
 impl Call {
-    /// Reads the image that the path names, and what `more` finds out of it, in a worker.
+    /// Reads an image, and what `more` finds out of it, in a worker.
     async fn image<T: Send + 'static>(
         &self,
+        name: String,
         more: impl FnOnce(&Connection, &IoContext, &Image) -> Result<T, Fault> + Send + 'static,
     ) -> Result<(Image, T), Fault> {
-        let (place, name, deadline) = (self.place(), self.param("image").to_owned(), self.deadline);
+        let (place, deadline) = (self.place(), self.deadline);
         self.in_lane(&format!("pool {}", place.pool), move |connection| {
             let io = connection.context(&place.pool, &place.namespace)?;
             let image = read_image(connection, &io, &name, deadline)?;
@@ -250,18 +67,10 @@ impl Call {
         .await
     }
 
-    /// Whether query or body say to go on although clients have an image open. Both are read: what is wrong in one is not
-    /// passed over because the other says it.
-    async fn insists(&mut self) -> Result<bool, crate::problem::Problem> {
-        let asked: Insist = self.query()?;
-        let sent: Insist = self.json_or_default().await?;
-        Ok(asked.force || sent.force)
-    }
-
-    /// The image that the path names, if it is whole and nothing stands in the way of the act.
-    async fn image_for(&self, act: Act) -> Result<Image, Fault> {
+    /// An image, if it is whole and nothing stands in the way of the act.
+    async fn image_for(&self, name: String, act: Act) -> Result<Image, Fault> {
         let deadline = self.deadline;
-        let (image, ()) = self.image(move |_, io, image| why::ready_for(io, image, act, deadline)).await?;
+        let (image, ()) = self.image(name, move |_, io, image| why::ready_for(io, image, act, deadline)).await?;
         Ok(image)
     }
 }
@@ -294,15 +103,17 @@ fn refuse_unknown_mirroring(image: &Image) -> Result<(), Fault> {
     refuse_damaged(&image.pool, &image.name, &image.id, image.unknown.get(UNKNOWN_MIRRORING))
 }
 
-async fn delete(call: Call) -> Answer {
-    let query: DeleteImage = call.query()?;
-    let (place, deadline) = (call.place(), call.deadline);
+async fn delete(
+    call: Call,
+    Input { path: ImagePath { place, image: name }, query, .. }: Input<ImagePath, DeleteImage>,
+) -> Result<Either<Content<Trashed>, Accepted>, Problem> {
+    let deadline = call.deadline;
     if query.permanent {
         if query.retention.is_some() {
             return Err(Fault::field_conflict("retention", "does not go with permanent=true", "one of the two").into());
         }
         let (image, ()) = call
-            .image(move |_, io, image| {
+            .image(name, move |_, io, image| {
                 if image.state == ImageState::Removing || image.is_only_a_name() {
                     return Ok(());
                 }
@@ -320,7 +131,7 @@ async fn delete(call: Call) -> Answer {
             .await?;
         let delete_snapshots = query.delete_snapshots;
         let work = Work::RemoveImage { image: image.name, image_id: image.id, delete_snapshots };
-        return call.operate(&place, work).await;
+        return Ok(Either::Second(call.operate(&place, work).await?));
     }
     if query.delete_snapshots {
         let allowed = "permanent=true with it, or neither: in the trash an image keeps its snapshots";
@@ -328,7 +139,7 @@ async fn delete(call: Call) -> Answer {
     }
     let retention = match &query.retention {
         None => call.app.trash_retention,
-        Some(text) => duration(text)
+        Some(text) => parse_duration(text)
             .map_err(|wrong| Fault::field("retention", format!("{text:?}: {wrong}"), "a time such as 12h or 30d"))?,
     };
     let expires_at = SignedDuration::try_from(retention)
@@ -337,7 +148,7 @@ async fn delete(call: Call) -> Answer {
         .filter(|at| u32::try_from(at.as_second()).is_ok())
         .ok_or_else(|| Fault::field("retention", "is too long", "a time that ends before the year 2106"))?;
     let (image, ()) = call
-        .image(move |_, io, image| {
+        .image(name, move |_, io, image| {
             if image.state == ImageState::Removing || image.is_only_a_name() {
                 return image.whole();
             }
@@ -357,7 +168,7 @@ async fn delete(call: Call) -> Answer {
             })
         })
         .await?;
-    json(StatusCode::OK, &Trashed { id: image.id, name: image.name, expires_at })
+    Ok(Either::First(Content::of(Trashed { id: image.id, name: image.name, expires_at })))
 }
 
 /// Moves an image to the trash.
@@ -374,13 +185,16 @@ fn move_to_trash(io: &IoContext, image: &Image, delay_seconds: u64, deadline: In
     moved
 }
 
-async fn resize(mut call: Call) -> Answer {
-    let Resize { size_bytes, allow_shrink, force } = call.json().await?;
-    let force = call.query::<Insist>()?.force || force;
+async fn resize(
+    call: Call,
+    Input { path: ImagePath { place, image: name }, query, body: Json(body) }: Input<ImagePath, Insist, Json<Resize>>,
+) -> Result<Either<Content<Image>, Accepted>, Problem> {
+    let Resize { size_bytes, allow_shrink, force } = body;
+    let force = query.force || force;
     let size = image_size("sizeBytes", size_bytes)?;
-    let (place, deadline) = (call.place(), call.deadline);
+    let deadline = call.deadline;
     let (image, grown) = call
-        .image(move |connection, io, image| {
+        .image(name, move |connection, io, image| {
             let now = image.size_bytes.unwrap_or(0);
             if size_bytes < now {
                 if !allow_shrink {
@@ -397,11 +211,11 @@ async fn resize(mut call: Call) -> Answer {
         })
         .await?;
     if let Some(grown) = grown {
-        return json(StatusCode::OK, &grown);
+        return Ok(Either::First(Content::of(grown)));
     }
     let from_bytes = image.size_bytes.unwrap_or(0);
     let work = Work::Shrink { image: image.name, image_id: image.id, from_bytes, to_bytes: size_bytes, force };
-    call.operate(&place, work).await
+    Ok(Either::Second(call.operate(&place, work).await?))
 }
 
 /// Shrinking was not asked for.
@@ -426,20 +240,25 @@ fn grow(io: &IoContext, image: &Image, size: ImageSize, deadline: Instant) -> Re
     grow().map_err(|error| why::explain(io, &image.name, &image.id, error, deadline))
 }
 
-async fn flatten(call: Call) -> Answer {
-    let image = call.image_for(Act::Rewrite).await?;
+async fn flatten(
+    call: Call,
+    Input { path: ImagePath { place, image }, .. }: Input<ImagePath>,
+) -> Result<Accepted, Problem> {
+    let image = call.image_for(image, Act::Rewrite).await?;
     if image.parent.is_none() {
         return Err(Fault::new(Kind::Conflict, format!("Image {:?} has no parent.", image.name))
             .correction("Only clones can be flattened, once.")
             .into());
     }
-    call.operate(&call.place(), Work::Flatten { image: image.name, image_id: image.id }).await
+    call.operate(&place, Work::Flatten { image: image.name, image_id: image.id }).await
 }
 
-async fn copy(mut call: Call) -> Answer {
-    let body: CopyImage = call.json().await?;
+async fn copy(
+    call: Call,
+    Input { path, body: Json(body), .. }: Input<ImagePath, NoQuery, Json<CopyImage>>,
+) -> Result<Accepted, Problem> {
     check_new("name", &body.name)?;
-    let source = call.place();
+    let source = path.place;
     let target = match (&body.pool, &body.namespace) {
         (None, None) => source.clone(),
         (None, Some(namespace)) => Place { pool: source.pool.clone(), namespace: namespace.clone() },
@@ -450,7 +269,7 @@ async fn copy(mut call: Call) -> Answer {
     }
     call.authorize_place(&target, Role::Operator).await?;
     call.authorize_data_pool(body.data_pool.as_deref(), &target).await?;
-    let image = call.image_for(Act::Read).await?;
+    let image = call.image_for(path.image, Act::Read).await?;
     if let Some(snapshot) = &body.snapshot
         && !image.snapshots.iter().any(|known| known.name == *snapshot)
     {
@@ -485,14 +304,16 @@ async fn copy(mut call: Call) -> Answer {
     call.operate(&target, work).await
 }
 
-async fn sparsify(mut call: Call) -> Answer {
-    let Sparsify { run_bytes } = call.json_or_default().await?;
+async fn sparsify(
+    call: Call,
+    Input { path, body: OptionalJson(Sparsify { run_bytes }), .. }: Input<ImagePath, NoQuery, OptionalJson<Sparsify>>,
+) -> Result<Accepted, Problem> {
     if let Some(wrong) = run_bytes.filter(|bytes| order("runBytes", *bytes).is_err()) {
         return Err(
             Fault::field("runBytes", format!("is {wrong}"), "a power of two from 4096 to the object size").into()
         );
     }
-    let image = call.image_for(Act::Rewrite).await?;
+    let image = call.image_for(path.image, Act::Rewrite).await?;
     let object = image.object_size_bytes.unwrap_or(4 << 20);
     let run_bytes = run_bytes.unwrap_or(4096);
     if run_bytes > object {
@@ -503,32 +324,38 @@ async fn sparsify(mut call: Call) -> Answer {
         )
         .into());
     }
-    call.operate(&call.place(), Work::Sparsify { image: image.name, image_id: image.id, run_bytes }).await
+    call.operate(&path.place, Work::Sparsify { image: image.name, image_id: image.id, run_bytes }).await
 }
 
-async fn rebuild_object_map(call: Call) -> Answer {
-    let image = call.image_for(Act::Rewrite).await?;
+async fn rebuild_object_map(
+    call: Call,
+    Input { path: ImagePath { place, image }, .. }: Input<ImagePath>,
+) -> Result<Accepted, Problem> {
+    let image = call.image_for(image, Act::Rewrite).await?;
     if !image.features.contains(&"object-map") {
         return Err(Fault::new(Kind::Conflict, format!("Image {:?} has no object map.", image.name))
             .correction("Enable the feature object-map first.")
             .into());
     }
-    call.operate(&call.place(), Work::RebuildObjectMap { image: image.name, image_id: image.id }).await
+    call.operate(&place, Work::RebuildObjectMap { image: image.name, image_id: image.id }).await
 }
 
-async fn rollback(mut call: Call) -> Answer {
-    let force = call.insists().await?;
-    let (snapshot, deadline) = (call.param("snapshot").to_owned(), call.deadline);
+async fn rollback(
+    call: Call,
+    Input { path, query, body: OptionalJson(body) }: Input<SnapshotPath, Insist, OptionalJson<Insist>>,
+) -> Result<Accepted, Problem> {
+    let SnapshotPath { place, image, snapshot } = path;
+    let (force, deadline) = (query.force || body.force, call.deadline);
     let wanted = snapshot.clone();
     let (image, ()) = call
-        .image(move |_, io, image| {
+        .image(image, move |_, io, image| {
             if !image.snapshots.iter().any(|known| known.name == wanted && known.kind != "trash") {
                 return Err(snapshot_not_found(image, &wanted));
             }
             why::ready_for(io, image, Act::Overwrite { force }, deadline)
         })
         .await?;
-    call.operate(&call.place(), Work::Rollback { image: image.name, image_id: image.id, snapshot, force }).await
+    call.operate(&place, Work::Rollback { image: image.name, image_id: image.id, snapshot, force }).await
 }
 
 fn snapshot_not_found(image: &Image, snapshot: &str) -> Fault {
@@ -538,18 +365,23 @@ fn snapshot_not_found(image: &Image, snapshot: &str) -> Fault {
         .with("snapshots", names)
 }
 
-async fn rollback_group(mut call: Call) -> Answer {
-    let force = call.insists().await?;
-    let (group, snapshot) = (call.param("group").to_owned(), call.param("snapshot").to_owned());
+async fn rollback_group(
+    call: Call,
+    Input { path, query, body: OptionalJson(body) }: Input<GroupSnapshotPath, Insist, OptionalJson<Insist>>,
+) -> Result<Accepted, Problem> {
+    let GroupSnapshotPath { place, group, snapshot } = path;
+    let force = query.force || body.force;
     let (named_group, named_snapshot, deadline) = (group.clone(), snapshot.clone(), call.deadline);
     call.ceph(move |io| group::before_rollback(io, &named_group, &named_snapshot, force, deadline)).await?;
-    call.operate(&call.place(), Work::RollbackGroup { group, snapshot, force }).await
+    call.operate(&place, Work::RollbackGroup { group, snapshot, force }).await
 }
 
-async fn remove_trash(call: Call) -> Answer {
-    let RemoveTrash { force, delete_snapshots } = call.query()?;
-    let id = call.param("id").to_owned();
-    let deadline = call.deadline;
+async fn remove_trash(
+    call: Call,
+    Input { path: TrashPath { place, id: image_id }, query, .. }: Input<TrashPath, RemoveTrash>,
+) -> Result<Accepted, Problem> {
+    let RemoveTrash { force, delete_snapshots } = query;
+    let (id, deadline) = (image_id.clone(), call.deadline);
     let image = call
         .ceph(move |io| {
             if trash::damaged(io, &id, deadline)?.is_some() {
@@ -564,12 +396,12 @@ async fn remove_trash(call: Call) -> Answer {
             Ok(name)
         })
         .await?;
-    let work = Work::RemoveTrash { image, image_id: call.param("id").to_owned(), delete_snapshots };
-    call.operate(&call.place(), work).await
+    let work = Work::RemoveTrash { image, image_id, delete_snapshots };
+    call.operate(&place, work).await
 }
 
-async fn purge(call: Call) -> Answer {
+async fn purge(call: Call, Input { path, .. }: Input<PlacePath>) -> Result<Accepted, Problem> {
     // A missing pool or namespace is said now.
     call.ceph(|_| Ok(())).await?;
-    call.operate(&call.place(), Work::PurgeTrash { expired_before: Timestamp::now(), deleted_before: None }).await
+    call.operate(&path.place, Work::PurgeTrash { expired_before: Timestamp::now(), deleted_before: None }).await
 }

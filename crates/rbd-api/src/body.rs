@@ -4,7 +4,7 @@
 //! the same name win or fail, by the type. A body is meant by its fields' names: so it is read into a tree first, which
 //! refuses names that stand there twice, and structs are read from objects of it only, however deep they are.
 
-use rbd_model::fault;
+use rbd_model::fault::{Fault, Kind};
 use serde::de::value::{Error, MapDeserializer, SeqDeserializer};
 use serde::de::{
     self, DeserializeOwned, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
@@ -12,14 +12,12 @@ use serde::de::{
 };
 use serde::{Deserialize, forward_to_deserialize_any};
 
-use crate::problem::Problem;
-
 /// A body's value from its bytes.
 ///
 /// # Errors
 /// `bad-request` for what is not JSON; `invalid-field` with the field's path for what is not of the type, and for a name
 /// that is there twice.
-pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let tree: Tree = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -27,20 +25,20 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         if inner.is_data() {
             wrong(&path, &inner.to_string())
         } else {
-            Problem::new(fault::Kind::BadRequest, format!("The body is not JSON: {inner}."))
+            Fault::new(Kind::BadRequest, format!("The body is not JSON: {inner}."))
                 .correction("Send one JSON object, as the endpoint's body in /openapi.json.")
         }
     })?;
     reader.end().map_err(|error| {
-        Problem::new(fault::Kind::BadRequest, format!("Something follows the JSON body: {error}."))
+        Fault::new(Kind::BadRequest, format!("Something follows the JSON body: {error}."))
             .correction("Send one JSON object and nothing after it.")
     })?;
     serde_path_to_error::deserialize(tree).map_err(|error| wrong(&error.path().to_string(), &error.inner().to_string()))
 }
 
-fn wrong(path: &str, what: &str) -> Problem {
+fn wrong(path: &str, what: &str) -> Fault {
     let field = if path == "." { "body" } else { path };
-    Problem::new(fault::Kind::InvalidField, format!("{field}: {what}"))
+    Fault::new(Kind::InvalidField, format!("{field}: {what}"))
         .correction("See the endpoint's body in /openapi.json.")
         .with("field", field)
 }
@@ -289,10 +287,10 @@ mod tests {
         mode: Option<Mode>,
     }
 
-    fn refused(text: &str) -> (crate::problem::Kind, String) {
-        let problem = read::<Outer>(text.as_bytes()).unwrap_err();
-        let field = problem.document(None).extra.get("field").and_then(|field| field.as_str().map(str::to_owned));
-        (problem.kind(), field.unwrap_or_default())
+    fn refused(text: &str) -> (Kind, String) {
+        let fault = read::<Outer>(text.as_bytes()).unwrap_err();
+        let field = fault.member("field").and_then(|field| field.as_str().map(str::to_owned));
+        (fault.kind(), field.unwrap_or_default())
     }
 
     #[test]
@@ -329,10 +327,10 @@ mod tests {
             ("null", "body"),
             ("5", "body"),
         ] {
-            assert_eq!(refused(text), (fault::Kind::InvalidField.into(), field.to_owned()), "{text}");
+            assert_eq!(refused(text), (Kind::InvalidField, field.to_owned()), "{text}");
         }
         for text in ["", "{", r#"{"name":"a"} x"#, "\u{feff}{}", "{'name':'a'}", "NaN"] {
-            assert_eq!(refused(text).0, fault::Kind::BadRequest.into(), "{text:?}");
+            assert_eq!(refused(text).0, Kind::BadRequest, "{text:?}");
         }
     }
 }

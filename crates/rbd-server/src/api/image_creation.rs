@@ -3,88 +3,38 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use axum::http::{Method, StatusCode};
 use ceph::{Access, Errno, ImageRef, ImageSize, ImageSpec, IoContext};
-use rbd::layout::{check_with_cluster, image_size};
+use rbd::layout::{check_with_cluster, image_size, spec};
 use rbd::link::Connection;
 use rbd::{format_1, listing, pool_use};
+use rbd_api::answer::{Content, Created, CreatedOrFound, Either};
+use rbd_api::endpoints::image_creation as declared;
+use rbd_api::endpoints::image_creation::{NewImage, WantedImage};
+use rbd_api::input::{Input, Json, NoQuery};
+use rbd_api::names::{path_of, segment};
+use rbd_api::path::{ImagePath, PlacePath};
+use rbd_api::problem::Problem;
 use rbd_model::encryption::Encryption;
 use rbd_model::fault::{Fault, Kind, members};
 use rbd_model::features::{FAST_DIFF, OBJECT_MAP, STRIPING};
 use rbd_model::image::Image;
-use rbd_model::names::check_new;
-use schemars::JsonSchema;
+use rbd_model::layout::Layout;
+use rbd_model::metadata::check_metadata;
+use rbd_model::names::{Place, check_new};
 use serde::Serialize;
 use serde_json::{Value, json as value};
 
-use super::image_settings::check_metadata;
 use super::images::read_image;
-use super::layout_fields::with_layout;
-use crate::call::{Call, json, located};
-use crate::endpoint::{Answer, Endpoint};
-use crate::names::{path_of, segment};
-use crate::schema;
+use crate::bind::{BoundEndpoint, bind};
+use crate::call::Call;
 
-const TAG: &str = "images";
+/// The endpoints with their handlers.
+pub fn endpoints() -> Vec<BoundEndpoint> {
+    vec![bind(&declared::CREATE_IMAGE, create), bind(&declared::PUT_IMAGE, put)]
+}
 
 /// How long an image that another client is just making is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// The endpoints.
-pub fn endpoints() -> Vec<Endpoint> {
-    vec![
-        Endpoint::new(Method::POST, "{scope}/images", TAG, "createImage", "Make an image", create)
-            .takes::<NewImage>()
-            .answers::<Image>(StatusCode::CREATED, "The image was made."),
-        Endpoint::new(
-            Method::PUT,
-            "{scope}/images/{image}",
-            TAG,
-            "putImage",
-            "Make an image, unless there is one like it",
-            put,
-        )
-        .describe(
-            "Safe to repeat. An image that is there must have the size, and every property that is sent; what is \
-             absent from the body is not compared. Metadata that it lacks is added, so that a request that was cut \
-             off is finished by repeating it.",
-        )
-        .names("image")
-        .takes::<WantedImage>()
-        .answers::<Image>(StatusCode::CREATED, "The image was made.")
-        .answers::<Image>(StatusCode::OK, "It was there, as asked for."),
-    ]
-}
-
-with_layout! {
-    /// An image to be made.
-    struct NewImage {
-        /// Its name: 1 to 128 characters without `/`, `@` and control characters, not beginning with a dot.
-        #[schemars(with = "schema::NewName")]
-        name: String,
-        /// Its size, in bytes: 1 to 1152921504606846976 (1 EiB).
-        #[schemars(with = "schema::Size")]
-        size_bytes: u64,
-        /// Its metadata. Set one by one after the image was made: who lists meanwhile sees it without, and a failure in
-        /// between leaves it with a part; `PUT` with the same body then adds the rest.
-        #[serde(default)]
-        #[schemars(with = "schema::Entries")]
-        metadata: BTreeMap<String, String>,
-    }
-}
-
-with_layout! {
-    /// An image that shall be there.
-    struct WantedImage {
-        /// Its size, in bytes: 1 to 1152921504606846976 (1 EiB).
-        #[schemars(with = "schema::Size")]
-        size_bytes: u64,
-        /// Its metadata. Set one by one after the image was made: who lists meanwhile sees it without.
-        #[serde(default)]
-        #[schemars(with = "schema::Entries")]
-        metadata: BTreeMap<String, String>,
-    }
-}
 
 /// A request that was checked.
 struct Wanted {
@@ -95,27 +45,24 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn new(
-        name: String,
-        size_bytes: u64,
-        layout: &rbd::layout::Layout,
-        metadata: BTreeMap<String, String>,
-    ) -> Result<Self, Fault> {
+    fn new(name: String, size_bytes: u64, layout: &Layout, metadata: BTreeMap<String, String>) -> Result<Self, Fault> {
         check_new("name", &name)?;
         let size = image_size("sizeBytes", size_bytes)?;
         for (key, value) in &metadata {
             check_metadata("metadata", key, value)?;
         }
-        Ok(Self { name, size, spec: layout.spec()?, metadata })
+        Ok(Self { name, size, spec: spec(layout)?, metadata })
     }
 }
 
-async fn create(mut call: Call) -> Answer {
-    let body: NewImage = call.json().await?;
+async fn create(
+    call: Call,
+    Input { path: PlacePath { place }, body: Json(body), .. }: Input<PlacePath, NoQuery, Json<NewImage>>,
+) -> Result<Created<Image>, Problem> {
     let layout = body.layout();
-    call.authorize_data_pool(layout.data_pool.as_deref(), &call.place()).await?;
+    call.authorize_data_pool(layout.data_pool.as_deref(), &place).await?;
     let wanted = Wanted::new(body.name, body.size_bytes, &layout, body.metadata)?;
-    let location = location(&call, &wanted.name);
+    let location = location(&call, &place, &wanted.name);
     let deadline = call.deadline;
     let image = call
         .placed(move |connection, io| {
@@ -125,29 +72,30 @@ async fn create(mut call: Call) -> Answer {
             made(connection, io, &wanted.name, deadline)
         })
         .await?;
-    Ok(located(json(StatusCode::CREATED, &image)?, &location))
+    Ok(Created { location, value: image })
 }
 
-async fn put(mut call: Call) -> Answer {
-    let name = call.param("image").to_owned();
-    let body: WantedImage = call.json().await?;
+async fn put(
+    call: Call,
+    Input { path, body: Json(body), .. }: Input<ImagePath, NoQuery, Json<WantedImage>>,
+) -> Result<CreatedOrFound<Image>, Problem> {
+    let ImagePath { place, image: name } = path;
     let layout = body.layout();
-    call.authorize_data_pool(layout.data_pool.as_deref(), &call.place()).await?;
+    call.authorize_data_pool(layout.data_pool.as_deref(), &place).await?;
     let wanted = Wanted::new(name, body.size_bytes, &layout, body.metadata)?;
-    let location = location(&call, &wanted.name);
+    let location = location(&call, &place, &wanted.name);
     let deadline = call.deadline;
-    let (status, image) = call
+    let (made, image) = call
         .placed(move |connection, io| {
             or_again(|| {
                 if make(io, &wanted)? {
-                    return Ok((StatusCode::CREATED, made(connection, io, &wanted.name, deadline)?));
+                    return Ok((true, made(connection, io, &wanted.name, deadline)?));
                 }
-                Ok((StatusCode::OK, compare(connection, io, &wanted, deadline)?))
+                Ok((false, compare(connection, io, &wanted, deadline)?))
             })
         })
         .await?;
-    let answer = json(status, &image)?;
-    Ok(if status == StatusCode::CREATED { located(answer, &location) } else { answer })
+    Ok(if made { Either::First(Created { location, value: image }) } else { Either::Second(Content::of(image)) })
 }
 
 /// How often a PUT begins anew.
@@ -164,8 +112,8 @@ pub(super) fn or_again<T>(mut put: impl FnMut() -> Result<T, Fault>) -> Result<T
     put()
 }
 
-fn location(call: &Call, name: &str) -> String {
-    call.link(&format!("{}/images/{}", path_of(&call.place()), segment(name)))
+pub(super) fn location(call: &Call, place: &Place, name: &str) -> String {
+    call.link(&format!("{}/images/{}", path_of(place), segment(name)))
 }
 
 /// Makes the image; false when the name is taken. Costs what `rbd_create` costs: the image is opened only to be given
@@ -242,7 +190,7 @@ pub(super) fn taken(io: &IoContext, name: &str, deadline: Instant) -> Fault {
 }
 
 /// One property in which an image is not as asked for.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Difference {
     field: String,

@@ -1,11 +1,10 @@
 //! Errors as clients see them: RFC 9457 problem documents that say what happened, why, and what to do.
 
-use axum::body::Body;
-use axum::http::{HeaderValue, Response, StatusCode, header};
-use rbd_model::fault;
-use rbd_model::fault::Fault;
+use axum_core::body::Body;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use rbd_model::fault::{self, Fault};
 use rbd_model::problem_document::ProblemDocument;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// Defines the kinds of problems that a request itself has: variant, slug of the `type` URN, status, title.
 macro_rules! kinds {
@@ -108,32 +107,31 @@ impl From<fault::Kind> for Kind {
     }
 }
 
-/// A problem on its way to the client.
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.title())
+    }
+}
+
+/// What a request is refused with, before anything is done with Ceph or after.
+pub type Refusal = Fault<Kind>;
+
+/// A fault on its way to the client: the document and the response that say it.
 #[derive(Debug, Clone)]
 pub struct Problem(Box<Parts>);
 
 #[derive(Debug, Clone)]
 struct Parts {
-    kind: Kind,
-    detail: String,
-    cause: Option<String>,
-    correction: Option<String>,
-    ceph_errno: Option<&'static str>,
-    retry_after_seconds: Option<u64>,
-    extra: Map<String, Value>,
+    fault: Refusal,
+    headers: HeaderMap,
 }
 
-impl From<Fault> for Problem {
-    fn from(fault: Fault) -> Self {
-        Self(Box::new(Parts {
-            kind: Kind::Fault(fault.kind()),
-            detail: fault.detail().to_owned(),
-            cause: fault.why().map(str::to_owned),
-            correction: fault.advice().map(str::to_owned),
-            ceph_errno: fault.ceph_errno().map(ceph::Errno::name),
-            retry_after_seconds: fault.retry_after_seconds(),
-            extra: fault.members().clone(),
-        }))
+impl<K> From<Fault<K>> for Problem
+where
+    Kind: From<K>,
+{
+    fn from(fault: Fault<K>) -> Self {
+        Self(Box::new(Parts { fault: fault.widen(), headers: HeaderMap::new() }))
     }
 }
 
@@ -143,75 +141,38 @@ pub fn of_operation(fault: &Fault, request_id: &str) -> Value {
 }
 
 impl Problem {
-    /// A problem of a kind, with what happened.
-    pub fn new(kind: impl Into<Kind>, detail: impl Into<String>) -> Self {
-        Self(Box::new(Parts {
-            kind: kind.into(),
-            detail: detail.into(),
-            cause: None,
-            correction: None,
-            ceph_errno: None,
-            retry_after_seconds: None,
-            extra: Map::new(),
-        }))
-    }
-
-    /// Why it happened.
+    /// A further header of the response.
     #[must_use]
-    pub fn cause(mut self, cause: impl Into<String>) -> Self {
-        self.0.cause = Some(cause.into());
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.0.headers.insert(name, value);
+        }
         self
     }
 
-    /// What to do about it.
-    #[must_use]
-    pub fn correction(mut self, correction: impl Into<String>) -> Self {
-        self.0.correction = Some(correction.into());
-        self
-    }
-
-    /// When to try again, as the `Retry-After` header.
-    #[must_use]
-    pub fn retry_after(mut self, seconds: u64) -> Self {
-        self.0.retry_after_seconds = Some(seconds);
-        self
-    }
-
-    /// A further member of the document.
-    #[must_use]
-    pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
-        self.0.extra.insert(member.to_owned(), value.into());
-        self
+    /// The fault.
+    pub fn fault(&self) -> &Refusal {
+        &self.0.fault
     }
 
     /// Its kind.
     pub fn kind(&self) -> Kind {
-        self.0.kind
-    }
-
-    /// What happened.
-    pub fn detail(&self) -> &str {
-        &self.0.detail
-    }
-
-    /// Why it happened.
-    pub fn why(&self) -> Option<&str> {
-        self.0.cause.as_deref()
+        self.fault().kind()
     }
 
     /// The document as it is sent.
     pub fn document(&self, request_id: Option<&str>) -> ProblemDocument {
-        let parts = &self.0;
+        let (fault, kind) = (self.fault(), self.kind());
         ProblemDocument {
-            kind: format!("urn:sparrow:problem:{}", parts.kind.slug()),
-            title: parts.kind.title().to_owned(),
-            status: parts.kind.status().as_u16(),
-            detail: parts.detail.clone(),
-            cause: parts.cause.clone(),
-            correction: parts.correction.clone(),
-            ceph_errno: parts.ceph_errno.map(str::to_owned),
+            kind: format!("urn:sparrow:problem:{}", kind.slug()),
+            title: kind.title().to_owned(),
+            status: kind.status().as_u16(),
+            detail: fault.detail().to_owned(),
+            cause: fault.why().map(str::to_owned),
+            correction: fault.advice().map(str::to_owned),
+            ceph_errno: fault.ceph_errno().map(|errno| errno.name().to_owned()),
             request_id: request_id.map(str::to_owned),
-            extra: parts.extra.clone(),
+            extra: fault.members().clone(),
         }
     }
 
@@ -219,15 +180,16 @@ impl Problem {
     pub fn response(&self, request_id: Option<&str>) -> Response<Body> {
         let body = serde_json::to_vec(&self.document(request_id)).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
-        *response.status_mut() = self.0.kind.status();
+        *response.status_mut() = self.kind().status();
         let headers = response.headers_mut();
+        headers.extend(self.0.headers.clone());
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json; charset=utf-8"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = self.0.retry_after_seconds {
+        if let Some(seconds) = self.fault().retry_after_seconds() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         // RFC 6750, section 3: the error only where there was a token.
-        let challenge = match self.0.kind {
+        let challenge = match self.kind() {
             Kind::NotAuthenticated => Some("Bearer realm=\"sparrow-rbd\""),
             Kind::InvalidToken => Some("Bearer realm=\"sparrow-rbd\", error=\"invalid_token\""),
             _ => None,
@@ -241,7 +203,7 @@ impl Problem {
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.0.kind.title(), self.0.detail)
+        self.fault().fmt(f)
     }
 }
 

@@ -1,10 +1,8 @@
 //! Names in paths and queries.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use rbd_model::fault::Kind;
+use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::Place;
-
-use crate::problem::Problem;
 
 /// The path of a place below `/api/v1`.
 pub fn path_of(place: &Place) -> String {
@@ -29,10 +27,10 @@ pub fn segment(name: &str) -> String {
 ///
 /// # Errors
 /// `bad-request`.
-pub fn utf8(encoded: &str, what: &str) -> Result<(), Problem> {
+pub fn utf8(encoded: &str, what: &str) -> Result<(), Fault> {
     match percent_decode_str(encoded).decode_utf8() {
         Ok(_) => Ok(()),
-        Err(_) => Err(Problem::new(Kind::BadRequest, format!("The {what} holds bytes that are not UTF-8."))
+        Err(_) => Err(Fault::new(Kind::BadRequest, format!("The {what} holds bytes that are not UTF-8."))
             .cause("Names that are not UTF-8 have a slash before them and `\\xNN` for such a byte in lists.")
             .correction(
                 "Rename it to a name of UTF-8 with Ceph's own tools, such as `rbd rename`, and use that name.",

@@ -2,13 +2,16 @@
 
 mod schemas;
 
-use axum::http::{Method, StatusCode};
+use http::{Method, StatusCode};
 use rbd_model::problem_document::ProblemDocument;
 use serde_json::{Map, Value, json};
 
 use self::schemas::Schemas;
-use crate::auth::Role;
-use crate::endpoint::{BodyKind, Endpoint, Outcome, OutcomeBody, all};
+use crate::answer::AnswerBody;
+use crate::endpoint::{Declaration, Outcome};
+use crate::endpoints::all;
+use crate::input::BodyKind;
+use crate::media::{MediaType as _, Raw};
 use crate::schema;
 
 /// The document.
@@ -72,7 +75,7 @@ const IN_PATHS: [(&str, &str); 8] = [
     ("operation", "The operation's id."),
 ];
 
-fn operation(endpoint: &Endpoint, schemas: &mut Schemas) -> Value {
+fn operation(endpoint: &Declaration, schemas: &mut Schemas) -> Value {
     let mut parameters = path_parameters(endpoint);
     if let Some(query) = endpoint.query {
         parameters.extend(schemas.query(query).into_iter().map(query_parameter));
@@ -82,24 +85,19 @@ fn operation(endpoint: &Endpoint, schemas: &mut Schemas) -> Value {
         // An outcome may be given once for each media type.
         let response = responses.entry(outcome.status.as_u16().to_string()).or_insert_with(|| response(outcome));
         match &outcome.body {
-            OutcomeBody::Nothing => {}
-            OutcomeBody::Json(schema) => {
+            AnswerBody::Nothing => {}
+            AnswerBody::Json(schema) => {
                 response["content"]["application/json"] = json!({ "schema": schemas.answer(*schema) });
             }
-            OutcomeBody::Media(media_type) => response["content"][media_type] = json!({ "schema": media(media_type) }),
+            AnswerBody::Media(media_type) => response["content"][media_type] = json!({ "schema": media(media_type) }),
         }
     }
     responses.insert("default".into(), json!({ "$ref": "#/components/responses/Problem" }));
-    let role = match endpoint.role {
-        Role::Viewer => "viewer",
-        Role::Operator => "operator",
-        Role::Admin => "admin",
-    };
     let mut operation = json!({
         "operationId": endpoint.id,
         "tags": [endpoint.tag],
         "summary": endpoint.summary,
-        "x-sparrow-role": role,
+        "x-sparrow-role": endpoint.role.name(),
         "parameters": parameters,
         "responses": responses,
     });
@@ -112,8 +110,9 @@ fn operation(endpoint: &Endpoint, schemas: &mut Schemas) -> Value {
             let content = json!({ "application/json": { "schema": schemas.request(schema) } });
             operation["requestBody"] = json!({ "required": required, "content": content });
         }
-        BodyKind::Stream(media_type) => {
-            let content = json!({ media_type: { "schema": media(media_type) } });
+        BodyKind::Bytes => {
+            // Generators know no other type of bytes. A body's own type is taken, too.
+            let content = json!({ Raw::NAME: { "schema": media(Raw::NAME) } });
             operation["requestBody"] = json!({ "required": true, "content": content });
         }
     }
@@ -144,7 +143,7 @@ fn media(media_type: &str) -> Value {
 }
 
 /// The parameters of an endpoint's path. That of a new thing must be a name that one may have.
-fn path_parameters(endpoint: &Endpoint) -> Vec<Value> {
+fn path_parameters(endpoint: &Declaration) -> Vec<Value> {
     let names = endpoint.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     names
         .map(|name| {

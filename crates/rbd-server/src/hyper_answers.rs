@@ -1,8 +1,8 @@
 //! What hyper answers by itself, before there is a request: a head that is not HTTP, or too large for it. It sends no body, and
 //! cannot be told to. Its answers are told from all others by that: those of this service have a media type.
 
-use crate::problem::{Kind, Problem};
-use rbd_model::fault;
+use rbd_api::problem::{Kind, Problem, Refusal};
+use rbd_model::fault::{self, Fault};
 
 /// An answer of hyper's own with a problem document in it; `None` for any other bytes.
 pub fn with_document(answer: &[u8]) -> Option<Vec<u8>> {
@@ -38,16 +38,17 @@ const MEDIA_TYPE: &str = "application/problem+json; charset=utf-8";
 const MOST_BYTES: usize = 512;
 
 fn problem(status: &str) -> Option<Problem> {
-    match status {
-        "400" => Some(Problem::new(fault::Kind::BadRequest, "The head of the request is not HTTP.").correction(
+    let refusal: Refusal = match status {
+        "400" => Fault::new(fault::Kind::BadRequest.into(), "The head of the request is not HTTP.").correction(
             "Send a target of ASCII, percent-encoded, and one Content-Length of digits; RFC 9112 has the rest.",
-        )),
-        "414" | "431" => Some(
-            Problem::new(Kind::HeadTooLarge, "The request's target is too long, or it has more than 100 headers.")
-                .correction("Send a shorter target and fewer headers."),
         ),
-        _ => None,
-    }
+        "414" | "431" => {
+            Fault::new(Kind::HeadTooLarge, "The request's target is too long, or it has more than 100 headers.")
+                .correction("Send a shorter target and fewer headers.")
+        }
+        _ => return None,
+    };
+    Some(refusal.into())
 }
 
 #[cfg(test)]

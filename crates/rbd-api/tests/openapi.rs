@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rbd_server::openapi;
+use rbd_api::{endpoints, openapi};
 use serde_json::Value;
 
 fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
@@ -78,5 +78,23 @@ fn every_field_is_described() {
         for (field, property) in schema["properties"].as_object().into_iter().flatten() {
             assert!(property["description"].as_str().is_some_and(|text| !text.is_empty()), "{name}.{field}");
         }
+    }
+}
+
+#[test]
+fn handlers_are_given_each_parameter_of_their_path() {
+    for endpoint in endpoints::all() {
+        let in_path = endpoint.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        // The default namespace is in no path.
+        let expected: BTreeSet<&str> = in_path.chain(endpoint.in_namespace.then_some("namespace")).collect();
+        let given: BTreeSet<&str> = endpoint.parameters.iter().copied().collect();
+        assert_eq!(given, expected, "{} {}", endpoint.method, endpoint.path);
+    }
+}
+
+#[test]
+fn every_answer_is_described() {
+    for endpoint in endpoints::declarations() {
+        assert!(endpoint.described, "{}: its descriptions are not as many as its type has answers", endpoint.id);
     }
 }
