@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use entry_model::{Key, Kind, Object, ObjectRef};
 use serde_json::Value;
 
+use self::json::StrictValue;
 use crate::kinds::{self, KINDS, KindInfo, KindVisitor, ReadKind, VERSION};
 
 /// How deep lists and maps may be in each other.
@@ -47,12 +48,12 @@ impl ManifestFault {
 /// Reads a text of JSON values.
 pub(crate) fn read_json(text: &str) -> Manifest {
     let mut manifest = Manifest::default();
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<StrictValue>();
     loop {
         let line = text[..values.byte_offset()].lines().count().max(1);
         match values.next() {
             None => return manifest,
-            Some(Ok(value)) => manifest.take(line, value, true),
+            Some(Ok(StrictValue(value))) => manifest.take(line, value, true),
             // There is no telling where the next one begins.
             Some(Err(error)) => {
                 manifest.faults.push(ManifestFault::new(error.line(), None, &field_errors::of_json(&error)));
@@ -281,6 +282,7 @@ fn typed<T: ReadKind>(value: &Value, quote: bool) -> Result<Option<Object>, Stri
 }
 
 mod field_errors;
+mod json;
 
 #[cfg(test)]
 mod tests;

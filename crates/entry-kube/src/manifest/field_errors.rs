@@ -3,6 +3,9 @@
 
 use serde_saphyr::Error;
 
+/// A map has a key twice.
+pub(super) const KEY_TWICE: &str = "a key is there twice in one map: remove one of them";
+
 /// The fields of a Secret that a message may name. Others are named by what they are in.
 const FIELDS: [&str; 14] = [
     "apiVersion",
@@ -24,7 +27,7 @@ const FIELDS: [&str; 14] = [
 /// What is wrong with a document of YAML.
 pub(super) fn of_yaml(error: &Error) -> &'static str {
     match error.without_snippet() {
-        Error::DuplicateMappingKey { .. } => "a key is there twice in one map: remove one of them",
+        Error::DuplicateMappingKey { .. } => KEY_TWICE,
         Error::Budget { .. }
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
@@ -39,11 +42,12 @@ pub(super) fn of_yaml(error: &Error) -> &'static str {
 
 /// What is wrong with a text of JSON.
 pub(super) fn of_json(error: &serde_json::Error) -> String {
+    let message = error.to_string();
     if error.is_data() {
-        return "a value cannot be read".to_owned();
+        let known = if message.starts_with(KEY_TWICE) { KEY_TWICE } else { "a value cannot be read" };
+        return known.to_owned();
     }
     // What is said of syntax is one of a few fixed texts, and the place.
-    let message = error.to_string();
     message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message).to_owned()
 }
 

@@ -116,6 +116,36 @@ fn documents_are_split_at_markers() {
     assert_eq!(lines(""), []);
 }
 
+#[test]
+fn json_with_a_key_twice_in_one_map_is_not_read() {
+    let service = |metadata: &str, spec: &str| {
+        format!(r#"{{"apiVersion":"v1","kind":"Service","metadata":{{{metadata}}},"spec":{{{spec}}}}}"#)
+    };
+    let (metadata, spec) = (r#""name":"a""#, r#""clusterIP":"10.0.0.1","ports":[{"port":80}]"#);
+    assert_eq!(read_json(&service(metadata, spec)).objects.len(), 1);
+    for text in [
+        service(r#""name":"a","name":"b""#, spec),
+        // The same key, written otherwise.
+        service(r#""name":"a","n\u0061me":"b""#, spec),
+        service(metadata, r#""clusterIP":"10.0.0.1","ports":[{"port":80,"port":81}]"#),
+        service(r#""name":"a","annotations":{"sparrow/hosts":"a.example","sparrow/hosts":"b.example"}"#, spec),
+        service(metadata, spec).replacen('{', r#"{"kind":"Service","#, 1),
+    ] {
+        for manifest in [read_json(&text), read(&text)] {
+            assert!(manifest.objects.is_empty(), "{text}: {manifest:?}");
+            let messages: Vec<_> = manifest.faults.iter().map(|fault| fault.message.as_str()).collect();
+            assert_eq!(messages, ["a key is there twice in one map: remove one of them"], "{text}");
+        }
+    }
+    // In different maps it is another key.
+    let list = format!(
+        r#"{{"apiVersion":"v1","kind":"List","items":[{0},{1}]}}"#,
+        service(metadata, spec),
+        service(r#""name":"b""#, spec)
+    );
+    assert_eq!(read_json(&list).objects.len(), 2);
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_without_panic(text in "(?s).{0,200}") {
