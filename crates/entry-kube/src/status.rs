@@ -92,7 +92,11 @@ impl ClusterWriter {
                     self.tell_missing(&wanted, &mut missing);
                     plan.jobs(now, &lease, &wanted)
                 }
-                _ => Vec::new(),
+                Some(now) => {
+                    plan.follow(now, &lease);
+                    Vec::new()
+                }
+                None => Vec::new(),
             };
             if jobs.is_empty() {
                 if let Some(now) = now.filter(|_| lease.held) {
@@ -228,6 +232,21 @@ struct Plan {
 impl Plan {
     fn done(&mut self, job: Job) {
         self.done.insert(job.key.clone(), (job, Instant::now() + RETRY));
+    }
+
+    /// Notes which Ingresses are ours while another replica writes: what leaves us between its end and our turn still has our
+    /// addresses then.
+    fn follow(&mut self, judged: &JudgedSnapshot, lease: &LeaseState) {
+        let ingresses = &judged.snapshot.ingresses;
+        self.mine.retain(|key| ingresses.contains_key(key));
+        for (key, ingress) in ingresses {
+            let verdict = judged.verdicts.get(&ObjectRef { kind: Kind::Ingress, key: Arc::clone(key) });
+            let is_served = verdict.is_some_and(|verdict| verdict.outcome() != Outcome::Refused);
+            let has_ours = || ingress.addresses.iter().any(|address| lease.addresses.contains(&text(address)));
+            if is_served || (verdict.is_some() && has_ours()) {
+                self.mine.insert(key.clone());
+            }
+        }
     }
 
     /// The next statuses to write.

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::common::clock::Clock;
 use crate::common::{Bench, Entry, eventually};
 use crate::support::Tenant;
@@ -92,4 +94,49 @@ fn second_replica_takes_over_the_writing() {
     watcher.join().unwrap();
     assert!(!emptied.load(Ordering::Relaxed));
     assert_eq!(tenant.addresses("web"), ["203.0.113.2", "203.0.113.3"]);
+}
+
+#[test]
+fn ingress_that_leaves_the_class_between_two_holders_loses_its_address() {
+    let tenant = Tenant::shared();
+    tenant.class();
+    tenant.service("cart", 80);
+    tenant.node("1", "203.0.113.1", true);
+    tenant.ingress("leaves", "leaves.example", "cart", 80);
+    tenant.ingress("stays", "stays.example", "cart", 80);
+    let [a, b] = ["a", "b"].map(|name| replica(&tenant, name));
+    let first = a.start(&["watch"]);
+    eventually("its address", || tenant.addresses("leaves") == ["203.0.113.1"]);
+    let second = b.start(&["watch"]);
+    second.wait_ready();
+    assert_eq!(holder(&tenant), "a");
+    // Killed: the lease is not given back, and has to run out.
+    drop(first);
+    let backend = json!({ "service": { "name": "cart", "port": { "number": 80 } } });
+    let paths = json!([{ "path": "/", "pathType": "Prefix", "backend": backend }]);
+    tenant.apply(json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": { "name": "leaves" },
+        "spec": { "ingressClassName": "another", "rules": [{ "host": "leaves.example", "http": { "paths": paths } }] },
+    }));
+    tenant.ingress("comes", "comes.example", "cart", 80);
+    eventually("taken over", || holder(&tenant) == "b");
+    eventually("its address", || tenant.addresses("comes") == ["203.0.113.1"]);
+    eventually("no address", || tenant.addresses("leaves").is_empty());
+    assert_eq!(tenant.addresses("stays"), ["203.0.113.1"]);
+    // A class that goes to another controller takes all of its Ingresses along, and brings them back.
+    let class = |controller: &str| {
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
+            "metadata": { "name": tenant.namespace }, "spec": { "controller": controller },
+        })
+    };
+    let path = format!("/apis/networking.k8s.io/v1/ingressclasses/{}", tenant.namespace);
+    tenant.delete(&path);
+    // The controller of a class cannot be changed.
+    tenant.server.apply(&class("another.example/controller").to_string()).unwrap();
+    eventually("no addresses", || ["stays", "comes"].iter().all(|name| tenant.addresses(name).is_empty()));
+    tenant.delete(&path);
+    tenant.class();
+    eventually("addresses", || ["stays", "comes"].iter().all(|name| tenant.addresses(name) == ["203.0.113.1"]));
+    second.terminate();
 }
