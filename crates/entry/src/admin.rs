@@ -7,10 +7,11 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use axum::Router;
 use axum::extract;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use entry_model::Routes;
+use exposition::Form;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -43,7 +44,7 @@ impl Admin {
             .route("/", get(index))
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
-            .route("/metrics", get(openmetrics))
+            .route("/metrics", get(show_metrics))
             .with_state(state);
         let serving = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
@@ -73,9 +74,11 @@ async fn readyz(extract::State(state): extract::State<AdminState>) -> Response {
     }
 }
 
-async fn openmetrics(extract::State(state): extract::State<AdminState>) -> Response {
-    let text = metrics::render_metrics(&state).await;
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+async fn show_metrics(extract::State(state): extract::State<AdminState>, headers: HeaderMap) -> Response {
+    let accepted = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    let form = Form::of(accepted);
+    let page = form.render(metrics::render_metrics(&state).await);
+    ([(header::CONTENT_TYPE, form.media_type())], page).into_response()
 }
 
 /// A page with the routes.

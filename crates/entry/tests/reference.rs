@@ -184,7 +184,7 @@ async fn all_metrics() -> anyhow::Result<String> {
 async fn metrics_page_is_current() {
     let mut text = page(
         "Metrics of sparrow-entry",
-        "`GET /metrics` on the admin port, in the OpenMetrics text format. Times are in seconds. `watch` tells what it reads, \
+        "`GET /metrics` on the admin port, in the OpenMetrics format to a reader whose `Accept` prefers it, else in Prometheus' text format. Times are in seconds. `watch` tells what it reads, \
          makes and writes into the cluster; `nginx` tells what begins with `sparrow_entry_nginx_`; `run` tells all of it. \
          What nginx counts itself is there if it was built with `http_stub_status_module`.",
     );

@@ -14,11 +14,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ceph-sys", &[]),
     ("deploy-tests", &["testbed"]),
     ("e2e", &["testbed"]),
-    ("entry", &["entry-kube", "entry-model", "entry-translate", "nginx-conf", "nginx-process"]),
+    ("entry", &["entry-kube", "entry-model", "entry-translate", "exposition", "nginx-conf", "nginx-process"]),
     ("entry-kube", &["entry-model"]),
     ("entry-model", &[]),
     // The only one beside the storage service that links cryptography of its own.
     ("entry-translate", &["entry-model"]),
+    ("exposition", &[]),
     ("nginx-conf", &["entry-model"]),
     ("nginx-module", &["entry-model", "route-table", "table-memory"]),
     ("nginx-process", &[]),
@@ -55,6 +56,7 @@ const PURE: &[(&str, &[&str])] = &[
             "x509-parser",
         ],
     ),
+    ("exposition", &[]),
     ("nginx-conf", &["ipnet", "minijinja", "sha2", "thiserror"]),
     // `http` and `axum-core` are types here: a body is handed on, not sent.
     (

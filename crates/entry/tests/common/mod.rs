@@ -234,6 +234,11 @@ impl Entry {
         eventually("ready", || self.admin("/readyz").is_some_and(|answer| answer.status == 200));
     }
 
+    /// Where its admin port is.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// Asks its admin port.
     pub fn admin(&self, path: &str) -> Option<Answer> {
         http::get(self.admin, "admin", path, "").ok()
