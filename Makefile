@@ -27,7 +27,7 @@ test: ## Everything that can be checked, on real parts; installs what it needs
 fresh: ## `make demo` and `make test` in a new minimal Debian 12 without any cache; needs root, an hour and 25 GB
 	@scripts/fresh
 
-reference: ## Rewrites what is generated from the code: docs/reference, openapi
+reference: ## Rewrites what is generated from the code: docs/reference, openapi, cases, texts
 	@scripts/reference
 
 fuzz: ## Fuzzes what reads outside bytes for FUZZ_SECONDS each (default 60); needs a nightly Rust and cargo-fuzz
