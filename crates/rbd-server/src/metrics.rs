@@ -1,9 +1,8 @@
 //! What is counted.
 
-mod exposition;
-
 use std::sync::atomic::Ordering;
 
+use exposition::Form;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
@@ -14,8 +13,6 @@ use prometheus_client::registry::{Metric, Registry};
 use rbd::link::Link;
 use rbd::operations::Operations;
 use rbd::workers::Workers;
-
-pub use self::exposition::Form;
 
 /// Labels of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -285,10 +282,7 @@ impl Metrics {
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.list.registry);
-        match form {
-            Form::OpenMetrics => text,
-            Form::Text => exposition::text_format(&text),
-        }
+        form.render(text)
     }
 }
 

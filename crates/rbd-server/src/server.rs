@@ -14,6 +14,7 @@ use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use axum::routing::{MethodFilter, get, on};
+use exposition::Form;
 use futures_util::FutureExt as _;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -36,7 +37,7 @@ use crate::bind::{Answered, BoundEndpoint};
 use crate::call::{Arrived, Call, JSON_LIMIT_BYTES, SharedBody, prefix};
 use crate::head;
 use crate::hosts::{self, Guard, Host};
-use crate::metrics::{CallLabels, Form, RequestLabels};
+use crate::metrics::{CallLabels, RequestLabels};
 use crate::stall::{self, Stall};
 use crate::tls::Tls;
 
@@ -240,7 +241,8 @@ pub fn admin_router(app: &Shared) -> Router {
     Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(async move || readiness(&ready))).route(
         "/metrics",
         get(async move |headers: HeaderMap| {
-            let form = Form::of(&headers);
+            let accepted = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+            let form = Form::of(accepted);
             let App { metrics, link, workers, operations, .. } = &*counted;
             ([(header::CONTENT_TYPE, form.media_type())], metrics.text(link, workers, operations, form))
         }),

@@ -28,7 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("rbd-api", &["rbd-format", "rbd-model"]),
     ("rbd-format", &[]),
     ("rbd-model", &["ceph-error", "rbd-format"]),
-    ("rbd-server", &["ceph", "rbd", "rbd-api", "rbd-format", "rbd-model"]),
+    ("rbd-server", &["ceph", "exposition", "rbd", "rbd-api", "rbd-format", "rbd-model"]),
     ("route-table", &["entry-model"]),
     ("table-memory", &[]),
     ("testbed", &[]),
