@@ -1,7 +1,7 @@
 //! Who calls, and what they may do.
 //!
 //! [`Authenticator::authenticate`] and [`Authenticator::authorize`] are asked before every handler, with what the
-//! [list of endpoints](rbd_api::endpoints) says: the role, the tag and verb, and how far the call [reaches](Reach). Two
+//! [list of endpoints](rbd_api::endpoints) says: the role, the tag and verb, and how far the call [reaches](permission::Reach). Two
 //! things only a handler can know, and asks about through its [`Call`](crate::call::Call):
 //!
 //! - a pool or namespace that is *not in the path* (the target of a clone or copy, the pool of an operation):

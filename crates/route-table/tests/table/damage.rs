@@ -75,7 +75,7 @@ fn bad_blob_is_an_error_of_its_route_alone() {
     routes.hosts.insert(entry_model::HostName::Exact("host-7.example".to_owned()), Arc::new(host));
     writer.apply(&planner.plan(&routes, Revision(2))).expect("there is room");
     let after = image(writer.memory());
-    let name = u64::from_le_bytes(*b"name-tha");
+    let name = u64::from_le_bytes(*b"is-found");
     let found = differing(&before, &after).into_iter().find(|at| {
         let bytes: Vec<u8> = after[*at..*at + 2].iter().flat_map(|word| word.to_le_bytes()).collect();
         bytes.windows(8).any(|window| window == name.to_le_bytes())
