@@ -11,7 +11,7 @@ use ceph::{Cluster, IoContext, MOST_ANCESTORS, OmapRange};
 use rbd_format::header::header_object;
 use rbd_format::{ImageHeader, Unopenable, decode_header};
 
-use crate::image_names::{ImageKey, NamesByKey, origin_of};
+use crate::image_names::{ImageKey, NamesByKey, by_place, origin_of};
 use crate::many_pools::{at_once, deadline_for_foreign};
 
 /// RADOS reads in flight.
@@ -84,18 +84,7 @@ impl Ancestors {
 
 /// From which image each of these takes data, as far as their headers can be read.
 fn read(cluster: &Cluster, images: Vec<ImageKey>, until: Instant) -> Vec<(ImageKey, Option<ImageKey>)> {
-    let mut ids: HashMap<(i64, String), Vec<String>> = HashMap::new();
-    for (pool_id, namespace, id) in images {
-        ids.entry((pool_id, namespace)).or_default().push(id);
-    }
-    let places: Vec<(IoContext, Vec<String>)> = ids
-        .into_iter()
-        .filter_map(|((pool_id, namespace), ids)| {
-            let pool = cluster.pool_name(pool_id).ok()?;
-            Some((cluster.io_context(&pool, &namespace).ok()?, ids))
-        })
-        .collect();
-    at_once(&places, |(io, ids)| read_place(io, ids, until)).into_iter().flatten().collect()
+    at_once(&by_place(cluster, images), |(io, ids)| read_place(io, ids, until)).into_iter().flatten().collect()
 }
 
 fn read_place(io: &IoContext, ids: &[String], until: Instant) -> Vec<(ImageKey, Option<ImageKey>)> {

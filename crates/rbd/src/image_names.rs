@@ -68,6 +68,20 @@ impl ImageNames {
     }
 }
 
+/// The ids of images by the pool and namespace that they are in; a place that is gone, or cannot be entered, is left out.
+pub fn by_place(cluster: &Cluster, images: impl IntoIterator<Item = ImageKey>) -> Vec<(IoContext, Vec<String>)> {
+    let mut ids: HashMap<(i64, String), Vec<String>> = HashMap::new();
+    for (pool_id, namespace, id) in images {
+        ids.entry((pool_id, namespace)).or_default().push(id);
+    }
+    ids.into_iter()
+        .filter_map(|((pool_id, namespace), ids)| {
+            let pool = cluster.pool_name(pool_id).ok()?;
+            Some((cluster.io_context(&pool, &namespace).ok()?, ids))
+        })
+        .collect()
+}
+
 /// The image that another is opened with, by its header: its parent, or the source of its migration.
 pub fn origin_of(header: &ImageHeader) -> Option<ImageKey> {
     let origin = header.origin()?;
@@ -111,17 +125,8 @@ pub fn read_names(
     known: &mut NamesByKey,
     deadline: Instant,
 ) -> Result<Vec<String>, Fault> {
-    let mut ids: HashMap<(i64, String), Vec<String>> = HashMap::new();
-    for (pool_id, namespace, id) in known.iter().filter(|(_, names)| names.image.is_none()).map(|(key, _)| key) {
-        ids.entry((*pool_id, namespace.clone())).or_default().push(id.clone());
-    }
-    let places: Vec<(IoContext, Vec<String>)> = ids
-        .into_iter()
-        .filter_map(|((pool_id, namespace), ids)| {
-            let pool = cluster.pool_name(pool_id).ok()?;
-            Some((cluster.io_context(&pool, &namespace).ok()?, ids))
-        })
-        .collect();
+    let unnamed = known.iter().filter(|(_, names)| names.image.is_none()).map(|(key, _)| key.clone());
+    let places = by_place(cluster, unnamed);
     let foreign = deadline_for_foreign(deadline);
     let read = at_once(&places, |(io, ids)| {
         let until = if io.pool_id() == own { deadline } else { foreign };

@@ -8,7 +8,7 @@ use testbed::service::{Answer, Client, Service};
 
 use crate::support::{images, new_image, patient, pool, shared};
 
-/// How often it is tried. Without a guard each of these fails within the first few.
+/// How often it is tried: two callers need not meet at the first time.
 const ROUNDS: usize = 12;
 /// Callers at each of the two replicas.
 const CALLERS: usize = 3;
