@@ -47,7 +47,7 @@ pub enum TableMemoryError {
 }
 
 impl TableMemory {
-    /// Maps a file for reading. That of a descriptor that was inherited is `/proc/self/fd/NUMBER`.
+    /// Maps a file for reading. That of a process's descriptor is `/proc/PID/fd/NUMBER`.
     ///
     /// # Errors
     /// The file is not there, or is no table's memory.
@@ -65,22 +65,24 @@ impl AsRef<[AtomicU64]> for TableMemory {
 }
 
 impl WritableTableMemory {
-    /// Makes one of so many bytes, all zero. Processes that this one starts inherit its descriptor.
+    /// Makes one of so many bytes, all zero. It lives as long as this, and for as long as a process has it mapped.
     ///
     /// # Errors
     /// The system makes or maps no such file.
     pub fn create(bytes: u64) -> Result<Self, TableMemoryError> {
         let open = |error: rustix::io::Errno| TableMemoryError::Open(error.into());
-        let file = File::from(memfd_create("sparrow-table", MemfdFlags::ALLOW_SEALING).map_err(open)?);
+        let file =
+            File::from(memfd_create("sparrow-table", MemfdFlags::ALLOW_SEALING | MemfdFlags::CLOEXEC).map_err(open)?);
         ftruncate(&file, bytes).map_err(open)?;
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL).map_err(open)?;
         let mapping = Mapping::new(&file, ProtFlags::READ | ProtFlags::WRITE)?;
         Ok(Self { mapping, file })
     }
 
-    /// Where a process that inherits the descriptor finds the file.
-    pub fn inherited_path(&self) -> PathBuf {
-        format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
+    /// Where other processes of this user find the file while this one has it: nothing need be inherited, and a symbolic link may
+    /// lead there.
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
     }
 }
 
@@ -169,10 +171,13 @@ mod tests {
     #[test]
     fn reader_sees_what_the_writer_writes() {
         let writable = WritableTableMemory::create(16).expect("memory");
-        let readable = TableMemory::open(&writable.inherited_path()).expect("its memory");
+        let readable = TableMemory::open(&writable.path()).expect("its memory");
         assert_eq!(read(&readable), [0, 0]);
         writable.as_ref()[1].store(7, Ordering::Relaxed);
         assert_eq!(read(&readable), [0, 7]);
+        let dir = tempfile::tempdir().expect("a directory");
+        std::os::unix::fs::symlink(writable.path(), dir.path().join("table")).expect("a link");
+        let readable = TableMemory::open(&dir.path().join("table")).expect("its memory, by a link");
         drop(writable);
         assert_eq!(read(&readable), [0, 7]);
     }
@@ -180,7 +185,7 @@ mod tests {
     #[test]
     fn nobody_changes_its_size() {
         let writable = WritableTableMemory::create(8192).expect("memory");
-        let other = OpenOptions::new().write(true).open(writable.inherited_path()).expect("the file");
+        let other = OpenOptions::new().write(true).open(writable.path()).expect("the file");
         for bytes in [0, 4096, 16384] {
             assert!(other.set_len(bytes).is_err(), "{bytes}");
         }

@@ -78,9 +78,9 @@ impl Publisher {
         self.memory.as_ref()
     }
 
-    /// Where a process finds the memory that this one starts.
+    /// Where a process finds the memory.
     pub fn path(&self) -> PathBuf {
-        self.memory.inherited_path()
+        self.memory.path()
     }
 }
 
