@@ -33,7 +33,8 @@ fn main() {
     }
     cc::Build::new()
         .files(
-            ["module", "route", "upstream", "variables"].map(|name| Path::new("shim").join(name).with_extension("c")),
+            ["context", "module", "route", "upstream", "variables"]
+                .map(|name| Path::new("shim").join(name).with_extension("c")),
         )
         .includes(INCLUDES.iter().map(|directory| headers.join(directory)))
         .define("SPARROW_VERSION", &*format!("\"{}\"", env::var("CARGO_PKG_VERSION").unwrap_or_default()))

@@ -32,6 +32,7 @@ fn ask(table: &mut Table<Arc<[AtomicU64]>>, is_whole: bool) {
                 let request = Request {
                     listener: ListenerId(listener),
                     scheme,
+                    connection: scheme,
                     method: b"GET",
                     host: host.as_bytes(),
                     path: path.as_bytes(),

@@ -43,7 +43,7 @@ pub use pattern::{Pattern, PatternEngine};
 pub use policy::{Policies, Policy, PolicyId, Timeouts};
 pub use request::{Request, Scheme};
 pub use request_match::{ACME_CHALLENGE, HeaderMatch, Match, PathMatch, QueryParamMatch, ValueMatch};
-pub use rewrite::{PathRewrite, Redirect};
+pub use rewrite::{PathRewrite, Redirect, encode_path};
 pub use routes::{Certificate, CertificateId, Host, Routes, RoutingDecision, Rule};
 pub use snapshot::{Kind, Object, Snapshot};
 pub use sorted_map::SortedMap;

@@ -86,7 +86,7 @@ impl Redirect {
             // Writing to a String does not fail.
             let _ = write!(location, ":{port}");
         }
-        encode(&self.path.apply(&matched.path, request.path), &mut location);
+        encode_path(&self.path.apply(&matched.path, request.path), &mut location);
         if !request.query.is_empty() {
             location.push('?');
             location.push_str(request.query);
@@ -96,7 +96,7 @@ impl Redirect {
 }
 
 /// Adds a path, with what must not stand in a path of a URL percent-encoded (RFC 3986, 3.3).
-fn encode(path: &str, out: &mut String) {
+pub fn encode_path(path: &str, out: &mut String) {
     for byte in path.bytes() {
         if byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte) {
             out.push(char::from(byte));

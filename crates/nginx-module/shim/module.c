@@ -35,33 +35,10 @@ sparrow_init_main_conf(ngx_conf_t *cf, void *conf)
 
 
 static void *
-sparrow_create_loc_conf(ngx_conf_t *cf)
+sparrow_create_srv_conf(ngx_conf_t *cf)
 {
-    sparrow_loc_conf_t  *slcf;
-
-    slcf = ngx_pcalloc(cf->pool, sizeof(sparrow_loc_conf_t));
-    if (slcf == NULL) {
-        return NULL;
-    }
-
-    slcf->listener = NGX_CONF_UNSET_UINT;
-    slcf->route = NGX_CONF_UNSET;
-
-    return slcf;
-}
-
-
-/* Blocks `if` and locations within inherit it. */
-static char *
-sparrow_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
-{
-    sparrow_loc_conf_t  *prev = parent;
-    sparrow_loc_conf_t  *conf = child;
-
-    ngx_conf_merge_uint_value(conf->listener, prev->listener, 0);
-    ngx_conf_merge_value(conf->route, prev->route, 0);
-
-    return NGX_CONF_OK;
+    /* It routes not by the table. */
+    return ngx_pcalloc(cf->pool, sizeof(sparrow_srv_conf_t));
 }
 
 
@@ -136,10 +113,10 @@ sparrow_route(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_int_t             listener;
     ngx_str_t            *value;
-    sparrow_loc_conf_t   *slcf = conf;
+    sparrow_srv_conf_t   *sscf = conf;
     sparrow_main_conf_t  *smcf;
 
-    if (slcf->route != NGX_CONF_UNSET) {
+    if (sscf->route) {
         return "is duplicate";
     }
 
@@ -147,16 +124,16 @@ sparrow_route(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (cf->args->nelts == 2) {
         value = cf->args->elts;
         listener = ngx_atoi(value[1].data, value[1].len);
-        if (listener == NGX_ERROR || listener > 255) {
-            return "has a listener that is no number from 0 to 255";
+        if (listener == NGX_ERROR || listener > 63) {
+            return "has a listener that is no number from 0 to 63";
         }
     }
 
     smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sparrow_module);
     smcf->routes++;
 
-    slcf->listener = (ngx_uint_t) listener;
-    slcf->route = 1;
+    sscf->listener = (ngx_uint_t) listener;
+    sscf->route = 1;
 
     return NGX_CONF_OK;
 }
@@ -165,17 +142,28 @@ sparrow_route(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static ngx_int_t
 sparrow_postconfiguration(ngx_conf_t *cf)
 {
+    ngx_array_t                *handlers;
     ngx_http_handler_pt        *handler;
     ngx_http_core_main_conf_t  *cmcf;
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    handlers = &cmcf->phases[NGX_HTTP_SERVER_REWRITE_PHASE].handlers;
+    if (ngx_array_push(handlers) == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* The first one runs last: a server's own directives see the path that the client sent. */
+    handler = handlers->elts;
+    ngx_memmove(&handler[1], &handler[0], (handlers->nelts - 1) * sizeof(ngx_http_handler_pt));
+    handler[0] = sparrow_server_rewrite_handler;
 
     handler = ngx_array_push(&cmcf->phases[NGX_HTTP_REWRITE_PHASE].handlers);
     if (handler == NULL) {
         return NGX_ERROR;
     }
 
-    /* The last one that is added runs first: `set` and `if` see what it found. */
+    /* The last one that is added runs first: a location's own directives see it again. */
     *handler = sparrow_rewrite_handler;
 
     return NGX_OK;
@@ -198,10 +186,17 @@ static ngx_command_t  sparrow_commands[] = {
       0,
       NULL },
 
+    { ngx_string("sparrow_scheme"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(sparrow_main_conf_t, scheme),
+      NULL },
+
     { ngx_string("sparrow_route"),
-      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      NGX_HTTP_SRV_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       sparrow_route,
-      NGX_HTTP_LOC_CONF_OFFSET,
+      NGX_HTTP_SRV_CONF_OFFSET,
       0,
       NULL },
 
@@ -223,11 +218,11 @@ static ngx_http_module_t  sparrow_module_ctx = {
     sparrow_create_main_conf,              /* create main configuration */
     sparrow_init_main_conf,                /* init main configuration */
 
-    NULL,                                  /* create server configuration */
+    sparrow_create_srv_conf,               /* create server configuration */
     NULL,                                  /* merge server configuration */
 
-    sparrow_create_loc_conf,               /* create location configuration */
-    sparrow_merge_loc_conf                 /* merge location configuration */
+    NULL,                                  /* create location configuration */
+    NULL                                   /* merge location configuration */
 };
 
 

@@ -1,9 +1,18 @@
-/* A request is looked up in the rewrite phase of its location: it is answered there, or what is found is kept for `proxy_pass`. */
+/*
+ * A request is looked up after the directives of its server, and goes on in the location that the table names:
+ *
+ *   SERVER_REWRITE   what `r->uri` has is remembered, and the name of a location put in its place
+ *   FIND_CONFIG      nginx finds the location
+ *   REWRITE          `r->uri` is again what it was, before the location's own directives see it
+ *
+ * No name of a location begins with a slash, and every path of a client does: nobody reaches one by asking for it. It costs no
+ * internal redirect, after which nginx would forget what it knows of the request.
+ */
 
 #include "sparrow.h"
 
 
-static sparrow_bytes_t
+sparrow_bytes_t
 sparrow_bytes(ngx_str_t *str)
 {
     sparrow_bytes_t  bytes = { str->data, str->len };
@@ -12,10 +21,16 @@ sparrow_bytes(ngx_str_t *str)
 }
 
 
-static ngx_int_t
+ngx_int_t
 sparrow_copy(ngx_pool_t *pool, ngx_str_t *str, sparrow_bytes_t bytes)
 {
     str->len = bytes.len;
+    str->data = (u_char *) "";
+
+    if (bytes.len == 0) {
+        return NGX_OK;
+    }
+
     str->data = ngx_pnalloc(pool, bytes.len);
     if (str->data == NULL) {
         return NGX_ERROR;
@@ -49,34 +64,76 @@ sparrow_set_address(sparrow_ctx_t *ctx, sparrow_decision_t *decision)
 }
 
 
-/* Keeps where the request goes, for its variables and its peer. */
+/* The texts of a request that has a route, for its access log, its headers and its upstream. */
 static ngx_int_t
-sparrow_keep(ngx_http_request_t *r, sparrow_decision_t *decision)
+sparrow_set_texts(ngx_http_request_t *r, sparrow_main_conf_t *smcf, sparrow_decision_t *decision)
+{
+    ngx_str_t           text;
+    ngx_uint_t          i;
+    sparrow_indexes_t  *indexes = &smcf->indexes;
+    struct {
+        ngx_int_t        index;
+        sparrow_bytes_t  bytes;
+    } texts[] = {
+        { indexes->route, decision->route },
+        { indexes->prefix, decision->prefix },
+        { indexes->upstream, decision->upstream },
+        { indexes->target, decision->target }
+    };
+
+    for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        if (texts[i].bytes.len == 0) {
+            continue;
+        }
+
+        if (sparrow_copy(r->pool, &text, texts[i].bytes) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        sparrow_set_variable(r, texts[i].index, &text);
+    }
+
+    return NGX_OK;
+}
+
+
+/* Puts the name of the location in the place of the path, until it was found. */
+static ngx_int_t
+sparrow_enter(ngx_http_request_t *r, sparrow_decision_t *decision)
 {
     sparrow_ctx_t  *ctx;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_sparrow_module);
+    ctx = sparrow_add_ctx(r);
     if (ctx == NULL) {
-        ctx = ngx_pcalloc(r->pool, sizeof(sparrow_ctx_t));
-        if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (sparrow_copy(r->pool, &ctx->location, decision->location) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (decision->family) {
+        sparrow_set_address(ctx, decision);
+
+        ctx->name.data = ngx_pnalloc(r->pool, NGX_SOCKADDR_STRLEN);
+        if (ctx->name.data == NULL) {
             return NGX_ERROR;
         }
-        ngx_http_set_ctx(r, ctx, ngx_http_sparrow_module);
+        ctx->name.len = ngx_sock_ntop(&ctx->sockaddr.sockaddr, ctx->socklen, ctx->name.data, NGX_SOCKADDR_STRLEN, 1);
     }
 
-    sparrow_set_address(ctx, decision);
-
-    ctx->name.data = ngx_pnalloc(r->pool, NGX_SOCKADDR_STRLEN);
-    if (ctx->name.data == NULL) {
-        return NGX_ERROR;
-    }
-    ctx->name.len = ngx_sock_ntop(&ctx->sockaddr.sockaddr, ctx->socklen, ctx->name.data, NGX_SOCKADDR_STRLEN, 1);
-
-    if (sparrow_copy(r->pool, &ctx->upstream, decision->upstream) != NGX_OK) {
+    if (decision->http2
+        && (decision->target.len != r->unparsed_uri.len
+            || ngx_memcmp(decision->target.data, r->unparsed_uri.data, r->unparsed_uri.len) != 0)
+        && sparrow_copy(r->pool, &ctx->target, decision->target) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    return sparrow_copy(r->pool, &ctx->target, decision->target);
+    ctx->uri = r->uri;
+    r->uri = ctx->location;
+
+    return NGX_OK;
 }
 
 
@@ -92,7 +149,7 @@ sparrow_answer(ngx_http_request_t *r, sparrow_decision_t *decision)
     }
 
     ngx_memzero(&value, sizeof(ngx_http_complex_value_t));
-    if (sparrow_copy(r->pool, &value.value, decision->location) != NGX_OK) {
+    if (sparrow_copy(r->pool, &value.value, decision->redirect) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -125,16 +182,38 @@ sparrow_header(ngx_http_request_t *r, sparrow_bytes_t name, size_t number, sparr
 }
 
 
+/* How the client sent the request: a proxy in front may have taken TLS off. */
+static ngx_int_t
+sparrow_is_https(ngx_http_request_t *r, sparrow_main_conf_t *smcf, uint8_t tls, uint8_t *https)
+{
+    ngx_str_t  scheme;
+
+    *https = tls;
+    if (smcf->scheme == NULL) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_complex_value(r, smcf->scheme, &scheme) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    *https = scheme.len == 5 && ngx_strncmp(scheme.data, "https", 5) == 0;
+
+    return NGX_OK;
+}
+
+
 ngx_int_t
-sparrow_rewrite_handler(ngx_http_request_t *r)
+sparrow_server_rewrite_handler(ngx_http_request_t *r)
 {
     sparrow_request_t     request;
     sparrow_decision_t    decision;
-    sparrow_loc_conf_t   *slcf;
+    sparrow_srv_conf_t   *sscf;
     sparrow_main_conf_t  *smcf;
 
-    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sparrow_module);
-    if (!slcf->route) {
+    sscf = ngx_http_get_module_srv_conf(r, ngx_http_sparrow_module);
+    /* What nginx asks for by itself, a page of an error for one, was told where to go. */
+    if (!sscf->route || r != r->main || r->internal) {
         return NGX_DECLINED;
     }
 
@@ -150,12 +229,15 @@ sparrow_rewrite_handler(ngx_http_request_t *r)
     request.chance = (uint64_t) ngx_random() << 33;
     request.http_port = (uint16_t) smcf->http_port;
     request.https_port = (uint16_t) smcf->https_port;
-    request.listener = (uint8_t) slcf->listener;
+    request.listener = (uint8_t) sscf->listener;
 #if (NGX_HTTP_SSL || NGX_COMPAT)
-    request.https = r->connection->ssl != NULL;
+    request.tls = r->connection->ssl != NULL;
 #else
-    request.https = 0;
+    request.tls = 0;
 #endif
+    if (sparrow_is_https(r, smcf, request.tls, &request.https) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     ngx_memzero(&decision, sizeof(sparrow_decision_t));
     sparrow_table_find(smcf->table, &request, &decision);
@@ -165,11 +247,89 @@ sparrow_rewrite_handler(ngx_http_request_t *r)
                       decision.complaint.data);
     }
 
-    if (decision.status) {
-        return sparrow_answer(r, &decision);
+    if (sparrow_set_texts(r, smcf, &decision) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (sparrow_keep(r, &decision) != NGX_OK) {
+    if (decision.location.len) {
+        return sparrow_enter(r, &decision) == NGX_OK ? NGX_DECLINED : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return decision.status ? sparrow_answer(r, &decision) : NGX_DECLINED;
+}
+
+
+/*
+ * `grpc_pass` takes no target: it asks for what nginx says that the client sent. So that stands there until the request is made
+ * (`sparrow_init_peer`), and `$request_uri`, which says the same to logs and headers, is evaluated before.
+ */
+static ngx_int_t
+sparrow_replace_target(ngx_http_request_t *r, sparrow_ctx_t *ctx)
+{
+    sparrow_main_conf_t  *smcf;
+
+    smcf = ngx_http_get_module_main_conf(r, ngx_http_sparrow_module);
+
+    if (ngx_http_get_indexed_variable(r, smcf->indexes.request_uri) == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->unparsed_uri = r->unparsed_uri;
+    r->unparsed_uri = ctx->target;
+
+    return NGX_OK;
+}
+
+
+void
+sparrow_restore_target(ngx_http_request_t *r, sparrow_ctx_t *ctx)
+{
+    if (r == r->main && ctx->unparsed_uri.data) {
+        r->unparsed_uri = ctx->unparsed_uri;
+        ngx_str_null(&ctx->unparsed_uri);
+    }
+}
+
+
+ngx_int_t
+sparrow_rewrite_handler(ngx_http_request_t *r)
+{
+    sparrow_ctx_t             *ctx;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    ctx = sparrow_get_ctx(r);
+    if (ctx == NULL || r != r->main) {
+        return NGX_DECLINED;
+    }
+
+    /* The location has failed before it sent the request on. */
+    sparrow_restore_target(r, ctx);
+
+    if (ctx->uri.data == NULL) {
+        return NGX_DECLINED;
+    }
+
+    /* Or it has failed before this phase, since a body is too large, and nginx goes on elsewhere, perhaps with another path. */
+    if (r->uri.data == ctx->location.data) {
+        r->uri = ctx->uri;
+    }
+    ngx_str_null(&ctx->uri);
+
+    if (r->internal) {
+        return NGX_DECLINED;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    if (!clcf->exact_match || clcf->name.len != ctx->location.len
+        || ngx_memcmp(clcf->name.data, ctx->location.data, ctx->location.len) != 0)
+    {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "sparrow: the request is answered 500: its server has no location \"%V\", of which the table speaks",
+                      &ctx->location);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ctx->target.len && sparrow_replace_target(r, ctx) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 

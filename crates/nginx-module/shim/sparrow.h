@@ -31,23 +31,31 @@ typedef struct {
     uint16_t             http_port; /* at which clients reach the listeners in the clear */
     uint16_t             https_port;
     uint8_t              listener;
-    uint8_t              https;
+    uint8_t              https;     /* how the client sent it: a proxy may have taken TLS off */
+    uint8_t              tls;       /* how it came here */
 } sparrow_request_t;
 
-/* What becomes of a request. The bytes are valid until the next call with the same table. */
+/*
+ * What becomes of a request. With `location`, it goes on in the location of this name. Else it is answered with `status`, and if
+ * that is 0 too, it is left to the locations of its server. The bytes are valid until the next call with the same table.
+ */
 typedef struct {
-    uint16_t         status;    /* 0: it is forwarded; else the answer's */
+    uint16_t         status;
     uint16_t         port;      /* of the backend, in the machine's byte order */
-    uint8_t          family;    /* of the backend's address: 4 or 6 */
+    uint8_t          family;    /* of the backend's address: 4 or 6; 0 without one */
     u_char           address[16];
+    uint8_t          http2;     /* whether the backend speaks HTTP/2 */
+    sparrow_bytes_t  location;
+    sparrow_bytes_t  redirect;  /* where the client is sent; empty if it is not */
     sparrow_bytes_t  upstream;  /* in which the backend is reached */
     sparrow_bytes_t  target;    /* what the backend is asked for */
-    sparrow_bytes_t  location;  /* where the client is sent; empty if it is not */
+    sparrow_bytes_t  prefix;    /* what was taken off the path, as it was sent */
+    sparrow_bytes_t  route;     /* the object whose rule it is */
     sparrow_bytes_t  complaint; /* for the error log; mostly empty */
 } sparrow_decision_t;
 
 /* `src/exports.rs` says the same of its own. */
-_Static_assert(sizeof(sparrow_request_t) == 104 && sizeof(sparrow_decision_t) == 88, "the layout that Rust has");
+_Static_assert(sizeof(sparrow_request_t) == 104 && sizeof(sparrow_decision_t) == 136, "the layout that Rust has");
 
 typedef struct sparrow_table_s  sparrow_table_t;
 
@@ -68,31 +76,54 @@ void sparrow_table_find(sparrow_table_t *table, const sparrow_request_t *request
 int sparrow_header(ngx_http_request_t *r, sparrow_bytes_t name, size_t number, sparrow_bytes_t *value);
 
 
+/* The variables of a request, by their places among all. */
+typedef struct {
+    ngx_int_t                  upstream;
+    ngx_int_t                  target;
+    ngx_int_t                  prefix;
+    ngx_int_t                  route;
+    ngx_int_t                  request_uri; /* nginx's own */
+} sparrow_indexes_t;
+
 /* Of the `http` block. */
 typedef struct {
-    sparrow_table_t  *table;
-    ngx_uint_t        routes;   /* how many locations route by it */
-    ngx_int_t         http_port;
-    ngx_int_t         https_port;
+    sparrow_table_t           *table;
+    ngx_uint_t                 routes;      /* how many servers route by it */
+    ngx_int_t                  http_port;
+    ngx_int_t                  https_port;
+    ngx_http_complex_value_t  *scheme;      /* how clients sent a request; NULL: as it came */
+    sparrow_indexes_t          indexes;
 } sparrow_main_conf_t;
 
-/* Of a location. */
+/* Of a server. */
 typedef struct {
-    ngx_uint_t        listener;
-    ngx_flag_t        route;
-} sparrow_loc_conf_t;
+    ngx_uint_t                 listener;
+    ngx_flag_t                 route;
+} sparrow_srv_conf_t;
 
-/* Of a request that is forwarded. */
+/* Of a request that goes on in a location that the table names. */
 typedef struct {
-    ngx_sockaddr_t    sockaddr;
-    socklen_t         socklen;
-    ngx_str_t         name;     /* of the address, for logs */
-    ngx_str_t         upstream;
-    ngx_str_t         target;
+    ngx_str_t                  location;    /* the name, which stands in `r->uri` until the location was found */
+    ngx_str_t                  uri;         /* what stood there, and will again */
+    ngx_str_t                  target;      /* what `grpc_pass` is to ask for; empty where it asks for that by itself */
+    ngx_str_t                  unparsed_uri;/* what stands in its place else, while that stands there */
+
+    ngx_sockaddr_t             sockaddr;
+    socklen_t                  socklen;     /* 0: it has no backend */
+    ngx_str_t                  name;        /* of the address, for logs */
 } sparrow_ctx_t;
 
+sparrow_bytes_t sparrow_bytes(ngx_str_t *str);
+ngx_int_t sparrow_copy(ngx_pool_t *pool, ngx_str_t *str, sparrow_bytes_t bytes);
+
+sparrow_ctx_t *sparrow_add_ctx(ngx_http_request_t *r);
+sparrow_ctx_t *sparrow_get_ctx(ngx_http_request_t *r);
+void sparrow_restore_target(ngx_http_request_t *r, sparrow_ctx_t *ctx);
+
+ngx_int_t sparrow_server_rewrite_handler(ngx_http_request_t *r);
 ngx_int_t sparrow_rewrite_handler(ngx_http_request_t *r);
 ngx_int_t sparrow_add_variables(ngx_conf_t *cf);
+void sparrow_set_variable(ngx_http_request_t *r, ngx_int_t index, ngx_str_t *text);
 char *sparrow_backends(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 extern ngx_module_t  ngx_http_sparrow_module;

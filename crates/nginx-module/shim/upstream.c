@@ -50,13 +50,16 @@ sparrow_init_peer(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
 {
     sparrow_ctx_t  *ctx;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_sparrow_module);
-    if (ctx == NULL) {
+    ctx = sparrow_get_ctx(r);
+    if (ctx == NULL || ctx->socklen == 0) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "sparrow: the upstream \"%V\" was asked for a request that no \"sparrow_route\" has looked up",
+                      "sparrow: the upstream \"%V\" was asked for a request that the table does not forward",
                       &us->host);
         return NGX_ERROR;
     }
+
+    /* The request is made. */
+    sparrow_restore_target(r, ctx);
 
     r->upstream->peer.data = ctx;
     r->upstream->peer.get = sparrow_get_peer;

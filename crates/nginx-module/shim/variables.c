@@ -3,28 +3,26 @@
 #include "sparrow.h"
 
 
-/* A part of what was found for the request; not found where none was. */
+/* What the table says of a request is set when it is found: where nothing was, these are empty. */
 static ngx_int_t
-sparrow_ctx_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t offset)
+sparrow_empty_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data)
 {
-    ngx_str_t      *str;
-    sparrow_ctx_t  *ctx;
+    *v = ngx_http_variable_null_value;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_sparrow_module);
-    if (ctx == NULL) {
-        v->not_found = 1;
-        return NGX_OK;
-    }
+    return NGX_OK;
+}
 
-    str = (ngx_str_t *) ((u_char *) ctx + offset);
+
+void
+sparrow_set_variable(ngx_http_request_t *r, ngx_int_t index, ngx_str_t *text)
+{
+    ngx_http_variable_value_t  *v = &r->variables[index];
 
     v->valid = 1;
     v->no_cacheable = 0;
     v->not_found = 0;
-    v->len = str->len;
-    v->data = str->data;
-
-    return NGX_OK;
+    v->len = text->len;
+    v->data = text->data;
 }
 
 
@@ -83,11 +81,14 @@ sparrow_version_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, ui
 
 static ngx_http_variable_t  sparrow_variables[] = {
 
-    { ngx_string("sparrow_upstream"), NULL, sparrow_ctx_variable,
-      offsetof(sparrow_ctx_t, upstream), NGX_HTTP_VAR_NOCACHEABLE, 0 },
+    { ngx_string("sparrow_upstream"), NULL, sparrow_empty_variable, 0, 0, 0 },
 
-    { ngx_string("sparrow_target"), NULL, sparrow_ctx_variable,
-      offsetof(sparrow_ctx_t, target), NGX_HTTP_VAR_NOCACHEABLE, 0 },
+    { ngx_string("sparrow_target"), NULL, sparrow_empty_variable, 0, 0, 0 },
+
+    /* Locations that are not the table's set them themselves. */
+    { ngx_string("sparrow_prefix"), NULL, sparrow_empty_variable, 0, NGX_HTTP_VAR_CHANGEABLE, 0 },
+
+    { ngx_string("sparrow_route"), NULL, sparrow_empty_variable, 0, NGX_HTTP_VAR_CHANGEABLE, 0 },
 
     { ngx_string("sparrow_table_revision"), NULL, sparrow_table_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
@@ -102,7 +103,10 @@ static ngx_http_variable_t  sparrow_variables[] = {
 ngx_int_t
 sparrow_add_variables(ngx_conf_t *cf)
 {
+    ngx_uint_t            i;
+    sparrow_indexes_t    *indexes;
     ngx_http_variable_t  *var, *added;
+    sparrow_main_conf_t  *smcf;
 
     for (var = sparrow_variables; var->name.len; var++) {
         added = ngx_http_add_variable(cf, &var->name, var->flags);
@@ -112,6 +116,27 @@ sparrow_add_variables(ngx_conf_t *cf)
 
         added->get_handler = var->get_handler;
         added->data = var->data;
+    }
+
+    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sparrow_module);
+    indexes = &smcf->indexes;
+
+    struct {
+        ngx_str_t   name;
+        ngx_int_t  *index;
+    } indexed[] = {
+        { ngx_string("sparrow_upstream"), &indexes->upstream },
+        { ngx_string("sparrow_target"), &indexes->target },
+        { ngx_string("sparrow_prefix"), &indexes->prefix },
+        { ngx_string("sparrow_route"), &indexes->route },
+        { ngx_string("request_uri"), &indexes->request_uri }
+    };
+
+    for (i = 0; i < sizeof(indexed) / sizeof(indexed[0]); i++) {
+        *indexed[i].index = ngx_http_get_variable_index(cf, &indexed[i].name);
+        if (*indexed[i].index == NGX_ERROR) {
+            return NGX_ERROR;
+        }
     }
 
     return NGX_OK;

@@ -16,7 +16,7 @@ use entry_model::{ListenerId, Scheme};
 use route_table::{Headers, Request, Table};
 use table_memory::TableMemory;
 
-use crate::router::{Decision, RoutedRequest, Router};
+use crate::router::{Decision, Forward, RoutedRequest, Router, Texts};
 
 /// What is answered when there is a fault in this module.
 const INTERNAL_SERVER_ERROR: u16 = 500;
@@ -44,6 +44,7 @@ struct RequestOfC {
     https_port: u16,
     listener: u8,
     https: u8,
+    tls: u8,
 }
 
 /// `sparrow_decision_t`.
@@ -54,9 +55,13 @@ struct DecisionOfC {
     port: u16,
     family: u8,
     address: [u8; 16],
+    http2: u8,
+    location: Bytes,
+    redirect: Bytes,
     upstream: Bytes,
     target: Bytes,
-    location: Bytes,
+    prefix: Bytes,
+    route: Bytes,
     complaint: Bytes,
 }
 
@@ -69,7 +74,7 @@ struct TableOfC {
 }
 
 // `shim/sparrow.h` says the same of its own.
-const _: () = assert!(size_of::<RequestOfC>() == 104 && size_of::<DecisionOfC>() == 88);
+const _: () = assert!(size_of::<RequestOfC>() == 104 && size_of::<DecisionOfC>() == 136);
 
 /// A pointer in a table that nginx reads.
 #[repr(transparent)]
@@ -148,35 +153,39 @@ impl TableOfC {
 }
 
 impl DecisionOfC {
-    fn answer(status: u16) -> Self {
-        Self {
-            status,
-            port: 0,
-            family: 0,
-            address: [0; 16],
-            upstream: Bytes::EMPTY,
-            target: Bytes::EMPTY,
-            location: Bytes::EMPTY,
-            complaint: Bytes::EMPTY,
-        }
-    }
+    /// It is declined.
+    const NONE: Self = Self {
+        status: 0,
+        port: 0,
+        family: 0,
+        address: [0; 16],
+        http2: 0,
+        location: Bytes::EMPTY,
+        redirect: Bytes::EMPTY,
+        upstream: Bytes::EMPTY,
+        target: Bytes::EMPTY,
+        prefix: Bytes::EMPTY,
+        route: Bytes::EMPTY,
+        complaint: Bytes::EMPTY,
+    };
 
-    fn new(decision: Decision<'_>) -> Self {
+    fn new(decision: Decision, texts: &Texts) -> Self {
+        let texts = Self {
+            location: Bytes::new(texts.location.as_bytes()),
+            redirect: Bytes::new(&texts.redirect),
+            target: Bytes::new(&texts.target),
+            prefix: Bytes::new(&texts.prefix),
+            route: Bytes::new(texts.route.as_bytes()),
+            complaint: Bytes::new(texts.complaint.as_bytes()),
+            ..Self::NONE
+        };
         match decision {
-            Decision::Answer(status) => Self::answer(status),
-            Decision::Redirect { status, location } => {
-                Self { location: Bytes::new(location.as_bytes()), ..Self::answer(status) }
-            }
-            Decision::Forward { address, upstream, target } => {
+            Decision::Decline => texts,
+            Decision::Answer(status) | Decision::Redirect(status) => Self { status, ..texts },
+            Decision::Forward(Forward { address, upstream, is_http2 }) => {
                 let (family, bytes) = address_bytes(address);
-                Self {
-                    port: address.port(),
-                    family,
-                    address: bytes,
-                    upstream: Bytes::new(upstream.as_bytes()),
-                    target: Bytes::new(target),
-                    ..Self::answer(0)
-                }
+                let upstream = Bytes::new(upstream.as_bytes());
+                Self { port: address.port(), family, address: bytes, http2: is_http2.into(), upstream, ..texts }
             }
         }
     }
@@ -192,6 +201,10 @@ fn address_bytes(address: SocketAddr) -> (u8, [u8; 16]) {
         }
         IpAddr::V6(ip) => (6, ip.octets()),
     }
+}
+
+fn scheme(https: u8) -> Scheme {
+    if https == 0 { Scheme::Http } else { Scheme::Https }
 }
 
 /// Opens the table at a path.
@@ -268,7 +281,8 @@ unsafe extern "C" fn sparrow_table_find(table: *mut TableOfC, request: *const Re
     let found = catch_unwind(AssertUnwindSafe(|| {
         let asked = Request {
             listener: ListenerId(request.listener),
-            scheme: if request.https == 0 { Scheme::Http } else { Scheme::Https },
+            scheme: scheme(request.https),
+            connection: scheme(request.tls),
             method: bytes(request.method),
             host: bytes(request.host),
             path: bytes(request.path),
@@ -276,16 +290,16 @@ unsafe extern "C" fn sparrow_table_find(table: *mut TableOfC, request: *const Re
             headers: &HeadersOfNginx(request.request),
             chance: request.chance,
         };
-        let (found, complaint) = table.router.decide(RoutedRequest {
+        let (decision, texts) = table.router.decide(RoutedRequest {
             request: &asked,
             target: bytes(request.target),
             public_ports: [request.http_port, request.https_port],
         });
-        DecisionOfC { complaint: Bytes::new(complaint.as_bytes()), ..DecisionOfC::new(found) }
+        DecisionOfC::new(decision, texts)
     }));
     let found = found.unwrap_or_else(|_| {
         let complaint = Bytes::new(b"there is a fault in the module: the request is answered 500");
-        DecisionOfC { complaint, ..DecisionOfC::answer(INTERNAL_SERVER_ERROR) }
+        DecisionOfC { status: INTERNAL_SERVER_ERROR, complaint, ..DecisionOfC::NONE }
     });
     // SAFETY: as the caller says.
     unsafe { *decision = found };

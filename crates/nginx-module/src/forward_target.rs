@@ -4,6 +4,8 @@
 //! mean the same, so a target whose path does not itself begin with the rule's is rejected, and one in which any server may see a
 //! dot segment.
 
+use entry_model::encode_path;
+
 /// A target that is not forwarded, since it could mean something else to the backend than it did to the rule: it is answered 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ambiguous;
@@ -20,39 +22,62 @@ pub struct Cut<'a> {
 }
 
 impl<'a> Cut<'a> {
-    /// Cuts a target at the end of a rule's path, which is decoded and normalised; that of a prefix is without its final slash, and
-    /// that of a rule with a pattern is empty. A target that has no path, as in `http://host?query`, asks for `/`.
+    /// Cuts a target at the end of a rule's path, which is decoded and normalised; that of a prefix is without its final slash. A
+    /// target that has no path, as in `http://host?query`, asks for `/`.
     ///
     /// # Errors
-    /// The target is not forwarded.
+    /// The target's path does not begin with the rule's, letter by letter.
     pub fn new(target: &'a [u8], rule: &str) -> Result<Self, Ambiguous> {
-        let query = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
-        let (path, query) = target.split_at(query);
-        let path = if path.is_empty() { b"/" } else { path };
-        // Others end a path there, nginx does not.
-        if target.contains(&b'#') || has_dot_segment(path) {
-            return Err(Ambiguous);
-        }
+        let (path, query) = path_and_query(target);
         let end = length_of(path, rule.as_bytes()).ok_or(Ambiguous)?;
         let (matched, rest) = path.split_at(end);
         if rest.first().is_none_or(|byte| *byte == b'/') { Ok(Self { matched, rest, query }) } else { Err(Ambiguous) }
     }
 
-    /// What a backend is asked for if nothing is taken off.
+    /// What is asked for if nothing is taken off.
     pub fn keep(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.matched);
-        self.replace("", out);
+        self.add_rest(out);
     }
 
-    /// What a backend is asked for if the rule's path is replaced by this, which is written as it is.
-    pub fn replace(&self, replacement: &str, out: &mut Vec<u8>) {
-        out.extend_from_slice(replacement.as_bytes());
+    /// What is asked for if the rule's path is replaced by this one, which is decoded. Without any it is taken off.
+    pub fn replace_prefix(&self, replacement: &str, out: &mut Vec<u8>) {
+        add_path(replacement, out);
+        self.add_rest(out);
+    }
+
+    /// What is asked for if the whole path is replaced by this one, which is decoded.
+    pub fn replace_path(&self, replacement: &str, out: &mut Vec<u8>) {
+        add_path(replacement, out);
+        Self { rest: b"", ..*self }.add_rest(out);
+    }
+
+    fn add_rest(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.rest);
         if out.is_empty() {
             out.push(b'/');
         }
         out.extend_from_slice(self.query);
     }
+}
+
+fn add_path(path: &str, out: &mut Vec<u8>) {
+    let mut encoded = String::new();
+    encode_path(path, &mut encoded);
+    out.extend_from_slice(encoded.as_bytes());
+}
+
+/// The path, which is never empty, and the query with its `?`.
+fn path_and_query(target: &[u8]) -> (&[u8], &[u8]) {
+    let end = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
+    let (path, query) = target.split_at(end);
+    (if path.is_empty() { b"/" } else { path }, query)
+}
+
+/// Whether servers may understand a target differently, whatever its route is: it has a dot segment, or a `#`, at which others end
+/// a path and nginx does not.
+pub fn is_ambiguous(target: &[u8]) -> bool {
+    target.contains(&b'#') || has_dot_segment(path_and_query(target).0)
 }
 
 /// How many bytes of a path as it was sent are a rule's path. Of the rule's bytes those may be encoded that a client may have to
@@ -112,12 +137,20 @@ fn first(path: &[u8]) -> Option<(u8, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ambiguous, Cut};
+    use super::{Ambiguous, Cut, is_ambiguous};
+
+    fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).expect("text")
+    }
 
     fn stripped(target: &str, rule: &str) -> Result<String, Ambiguous> {
-        let mut out = Vec::new();
-        Cut::new(target.as_bytes(), rule)?.replace("", &mut out);
-        Ok(String::from_utf8(out).expect("text"))
+        if is_ambiguous(target.as_bytes()) {
+            return Err(Ambiguous);
+        }
+        let cut = Cut::new(target.as_bytes(), rule)?;
+        Ok(text(|out| cut.replace_prefix("", out)))
     }
 
     #[test]
@@ -140,9 +173,21 @@ mod tests {
 
     #[test]
     fn whole_target_is_kept() {
-        let mut out = Vec::new();
-        Cut::new(b"/keep/a%2Fb//c?d", "/keep").expect("a target").keep(&mut out);
-        assert_eq!(out, b"/keep/a%2Fb//c?d");
+        let cut = Cut::new(b"/keep/a%2Fb//c?d", "/keep").expect("a target");
+        assert_eq!(text(|out| cut.keep(out)), "/keep/a%2Fb//c?d");
+    }
+
+    #[test]
+    fn what_replaces_a_path_is_encoded_and_the_rest_is_not() {
+        for (target, prefix, path) in [
+            ("/volume/a%2Fb//c?d", "/x%20%25/a%2Fb//c?d", "/x%20%25?d"),
+            ("/volume", "/x%20%25", "/x%20%25"),
+            ("/volume/?", "/x%20%25/?", "/x%20%25?"),
+        ] {
+            let cut = Cut::new(target.as_bytes(), "/volume").expect("a target");
+            assert_eq!(text(|out| cut.replace_prefix("/x %", out)), prefix);
+            assert_eq!(text(|out| cut.replace_path("/x %", out)), path);
+        }
     }
 
     #[test]

@@ -1,29 +1,34 @@
-//! What becomes of a request by the table: which backend gets it and what that is asked for, or which answer it gets.
+//! What becomes of a request by the table: in which location of nginx's configuration it goes on, with which values of its variables,
+//! or which answer it gets.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::str;
 use std::sync::atomic::AtomicU64;
 
-use entry_model::{Match, PathMatch, PathRewrite, Protocol, Scheme};
+use entry_model::{Kind, Match, ObjectRef, PathMatch, PathRewrite, Protocol, Scheme};
 use route_table::{Backend, Fault, Found, Path, Request, Route, Step, Table};
 
-use crate::forward_target::{Ambiguous, Cut};
+use crate::forward_target::{Ambiguous, Cut, is_ambiguous};
 
 /// What a client is answered that asks for something whose meaning is not certain.
 const BAD_REQUEST: u16 = 400;
-/// What is answered for what the table has and this module cannot do.
-const NOT_IMPLEMENTED: u16 = 501;
+/// What is answered where no rule matches.
+const NOT_FOUND: u16 = 404;
+/// What is answered on a connection that was made for another host.
+const MISDIRECTED: u16 = 421;
+/// What is answered for a path that could not be written.
+const INTERNAL_SERVER_ERROR: u16 = 500;
 /// What is answered while the table cannot be read there.
 const UNAVAILABLE: u16 = 503;
+/// The answers that locations of nginx's configuration give, `sparrow-answer-STATUS`.
+const ANSWERED_BY_LOCATIONS: [u16; 4] = [BAD_REQUEST, NOT_FOUND, MISDIRECTED, UNAVAILABLE];
 
 /// Routes by a table. What it returns is valid until it is asked again.
 #[derive(Debug)]
 pub struct Router<M> {
     table: Table<M>,
-    target: Vec<u8>,
-    location: String,
-    complaint: String,
+    texts: Texts,
 }
 
 /// A request: what the table is asked, and what it need not know.
@@ -39,35 +44,63 @@ pub struct RoutedRequest<'a> {
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision<'a> {
-    /// It is forwarded.
-    Forward {
-        /// To this address.
-        address: SocketAddr,
-        /// Through this upstream of nginx's configuration.
-        upstream: &'static str,
-        /// The path and the query that are asked for.
-        target: &'a [u8],
-    },
-    /// It is answered with a status and no more.
+pub enum Decision {
+    /// The table leaves it to the locations of its server.
+    Decline,
+    /// It goes on in the location that is named, which forwards it.
+    Forward(Forward),
+    /// It is answered: in the location that is named, if there is a name, else with the status and no more.
     Answer(u16),
-    /// The client is sent elsewhere.
-    Redirect {
-        /// The status, from 301 to 308.
-        status: u16,
-        /// Where to.
-        location: &'a str,
-    },
-}
-
-/// The same while the texts are being made.
-enum Draft {
-    Forward(SocketAddr, &'static str),
-    Answer(u16),
+    /// The client is sent elsewhere, with this status.
     Redirect(u16),
 }
 
-impl From<Ambiguous> for Draft {
+/// How a request is forwarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forward {
+    /// To this address.
+    pub address: SocketAddr,
+    /// Through this upstream of nginx's configuration.
+    pub upstream: &'static str,
+    /// Whether HTTP/2 is spoken, of which nginx's `grpc_pass` takes no target.
+    pub is_http2: bool,
+}
+
+/// The texts of a decision; those that it does not need are empty.
+#[derive(Debug, Default)]
+pub struct Texts {
+    /// The name of the location in which the request goes on.
+    pub location: String,
+    /// Where the client is sent.
+    pub redirect: Vec<u8>,
+    /// The path and the query that the backend is asked for.
+    pub target: Vec<u8>,
+    /// What was taken off the path, as it was sent.
+    pub prefix: Vec<u8>,
+    /// The object whose rule it is.
+    pub route: String,
+    /// What the error log must say of it.
+    pub complaint: String,
+}
+
+impl Texts {
+    fn clear(&mut self) {
+        let Self { location, redirect, target, prefix, route, complaint } = self;
+        for text in [location, route, complaint] {
+            text.clear();
+        }
+        for bytes in [redirect, target, prefix] {
+            bytes.clear();
+        }
+    }
+
+    fn complain(&mut self, what: fmt::Arguments<'_>) {
+        // Writing to a String does not fail.
+        let _ = self.complaint.write_fmt(what);
+    }
+}
+
+impl From<Ambiguous> for Decision {
     fn from(_: Ambiguous) -> Self {
         Self::Answer(BAD_REQUEST)
     }
@@ -76,7 +109,7 @@ impl From<Ambiguous> for Draft {
 impl<M: AsRef<[AtomicU64]>> Router<M> {
     /// Routes by this table.
     pub fn new(table: Table<M>) -> Self {
-        Self { table, target: Vec::new(), location: String::new(), complaint: String::new() }
+        Self { table, texts: Texts::default() }
     }
 
     /// The revision by which the next request is routed, and why that is not the newest, if it is not.
@@ -85,42 +118,61 @@ impl<M: AsRef<[AtomicU64]>> Router<M> {
         (self.table.revision().0, fault)
     }
 
-    /// What becomes of a request, and what the error log must say of it; mostly nothing.
-    pub fn decide(&mut self, request: RoutedRequest<'_>) -> (Decision<'_>, &str) {
-        self.target.clear();
-        self.location.clear();
-        self.complaint.clear();
-        let decision = match self.draft(request) {
-            Draft::Forward(address, upstream) => Decision::Forward { address, upstream, target: &self.target },
-            Draft::Answer(status) => Decision::Answer(status),
-            Draft::Redirect(status) => Decision::Redirect { status, location: &self.location },
-        };
-        (decision, &self.complaint)
+    /// What becomes of a request, and the texts of that.
+    pub fn decide(&mut self, request: RoutedRequest<'_>) -> (Decision, &Texts) {
+        self.texts.clear();
+        let found = self.table.find(request.request);
+        let decision = self.texts.decide(found, request).unwrap_or_else(Decision::from);
+        if let Decision::Answer(status) = decision
+            && ANSWERED_BY_LOCATIONS.contains(&status)
+        {
+            // Writing to a String does not fail.
+            let _ = write!(self.texts.location, "sparrow-answer-{status}");
+        }
+        (decision, &self.texts)
     }
+}
 
-    fn draft(&mut self, request: RoutedRequest<'_>) -> Draft {
-        match self.table.find(request.request) {
-            Ok(Found::Route(route)) => self.follow(&route, request),
-            Ok(Found::ToHttps(route)) => self.redirect_to_https(&route, request).unwrap_or_else(Draft::from),
-            Ok(Found::NotFound) => Draft::Answer(404),
-            // The connection was made for a host that has a certificate.
-            Ok(Found::NoCertificate) => Draft::Answer(421),
-            Ok(Found::Frame) => self.reject("the table leaves it to nginx's configuration, which has no place for it"),
+impl Texts {
+    fn decide(&mut self, found: Result<Found, Fault>, request: RoutedRequest<'_>) -> Result<Decision, Ambiguous> {
+        let is_sound = if is_ambiguous(request.target) { Err(Ambiguous) } else { Ok(()) };
+        match found {
+            Ok(Found::Frame) => Ok(Decision::Decline),
+            Ok(Found::NoCertificate) => Ok(Decision::Answer(MISDIRECTED)),
+            Ok(Found::NotFound) => is_sound.map(|()| Decision::Answer(NOT_FOUND)),
+            Ok(Found::Route(route)) => {
+                self.name_route(&route.rule().origin);
+                is_sound.and_then(|()| self.follow(&route, request))
+            }
+            Ok(Found::ToHttps(route)) => {
+                self.name_route(&route.rule().origin);
+                is_sound.and_then(|()| self.redirect_to_https(request))
+            }
             Err(fault) => {
                 self.complain(format_args!("the request is answered 503, other routes are served: {fault}"));
-                Draft::Answer(UNAVAILABLE)
+                Ok(Decision::Answer(UNAVAILABLE))
             }
         }
     }
 
-    fn follow(&mut self, route: &Route, request: RoutedRequest<'_>) -> Draft {
+    /// Says the object of a rule, as access logs have it. Names of Kubernetes are plain; others, from a file, are made so.
+    fn name_route(&mut self, origin: &ObjectRef) {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+        self.route.push_str(match origin.kind {
+            Kind::Service => "Service ",
+            Kind::Ingress => "Ingress ",
+            _ => "",
+        });
+        self.route.extend(origin.key.namespace.chars().map(plain));
+        self.route.push('/');
+        self.route.extend(origin.key.name.chars().map(plain));
+    }
+
+    fn follow(&mut self, route: &Route, request: RoutedRequest<'_>) -> Result<Decision, Ambiguous> {
         match route.step() {
-            Step::Forward { backend, rewrite } => {
-                self.forward(route, backend, rewrite, request.target).unwrap_or_else(Draft::from)
-            }
+            Step::Forward { backend, rewrite } => self.forward(route, backend, rewrite, request.target),
             Step::Redirect(redirect) => self.redirect(route, redirect, request),
-            Step::Respond(status) => Draft::Answer(status),
-            Step::Frame => self.reject("the table leaves it to nginx's configuration, which has no place for it"),
+            Step::Respond(status) => Ok(Decision::Answer(status)),
         }
     }
 
@@ -130,42 +182,55 @@ impl<M: AsRef<[AtomicU64]>> Router<M> {
         backend: &Backend,
         rewrite: &PathRewrite,
         target: &[u8],
-    ) -> Result<Draft, Ambiguous> {
-        let cut = Cut::new(target, text(route.path()))?;
+    ) -> Result<Decision, Ambiguous> {
+        let cut = Cut::new(target, route.path().text())?;
         match rewrite {
             PathRewrite::Keep => cut.keep(&mut self.target),
-            PathRewrite::StripPrefix => cut.replace("", &mut self.target),
-            _ => return Ok(self.reject("its path would have to be rewritten")),
+            PathRewrite::StripPrefix => {
+                cut.replace_prefix("", &mut self.target);
+                // Of the root there is nothing to take off.
+                self.prefix.extend_from_slice(if cut.matched == b"/" { b"" } else { cut.matched });
+            }
+            PathRewrite::ReplacePrefix(replacement) => cut.replace_prefix(replacement, &mut self.target),
+            PathRewrite::ReplaceFull(replacement) => cut.replace_path(replacement, &mut self.target),
+            PathRewrite::Regex { .. } => {
+                self.complain(format_args!(
+                    "the request is answered 500: the table has a pattern, which it cannot have"
+                ));
+                return Ok(Decision::Answer(INTERNAL_SERVER_ERROR));
+            }
         }
-        let Some(upstream) = upstream(backend) else {
-            return Ok(self.reject("its backend does not speak HTTP/1.1 in the clear"));
-        };
-        Ok(match backend.endpoints.first() {
-            Some(endpoint) => Draft::Forward(endpoint.address, upstream),
-            None => Draft::Answer(UNAVAILABLE),
-        })
+        let Some(endpoint) = backend.endpoints.first() else { return Ok(Decision::Answer(UNAVAILABLE)) };
+        let (protocol, upstream) = protocol_and_upstream(backend);
+        // Writing to a String does not fail.
+        let _ = write!(self.location, "sparrow-{protocol}-{:016x}", route.rule().class.0);
+        let is_http2 = matches!(backend.protocol, Protocol::Http2 | Protocol::Http2Tls);
+        Ok(Decision::Forward(Forward { address: endpoint.address, upstream, is_http2 }))
     }
 
-    fn redirect_to_https(&mut self, route: &Route, request: RoutedRequest<'_>) -> Result<Draft, Ambiguous> {
-        Cut::new(request.target, text(route.path()))?.keep(&mut self.target);
-        let host = str::from_utf8(request.request.host).map_err(|_| Ambiguous)?;
-        let target = str::from_utf8(&self.target).map_err(|_| Ambiguous)?;
+    fn redirect_to_https(&mut self, request: RoutedRequest<'_>) -> Result<Decision, Ambiguous> {
+        let (host, [_, port]) = (request.request.host, request.public_ports);
         // Only HTTP/1.0 comes without a host, and cannot be told where to go.
         if host.is_empty() {
             return Err(Ambiguous);
         }
-        // Writing to a String does not fail.
-        let _ = match request.public_ports[1] {
-            443 => write!(self.location, "https://{host}{target}"),
-            port => write!(self.location, "https://{host}:{port}{target}"),
-        };
-        Ok(Draft::Redirect(308))
+        self.redirect = [b"https://", host].concat();
+        if port != Scheme::Https.default_port() {
+            self.redirect.extend_from_slice(format!(":{port}").as_bytes());
+        }
+        self.redirect.extend_from_slice(request.target);
+        Ok(Decision::Redirect(308))
     }
 
-    fn redirect(&mut self, route: &Route, redirect: &entry_model::Redirect, request: RoutedRequest<'_>) -> Draft {
+    fn redirect(
+        &mut self,
+        route: &Route,
+        redirect: &entry_model::Redirect,
+        request: RoutedRequest<'_>,
+    ) -> Result<Decision, Ambiguous> {
         let asked = request.request;
         let texts = [asked.host, asked.path, asked.query].map(str::from_utf8);
-        let [Ok(host), Ok(path), Ok(query)] = texts else { return Draft::Answer(BAD_REQUEST) };
+        let [Ok(host), Ok(path), Ok(query)] = texts else { return Err(Ambiguous) };
         let port = request.public_ports[usize::from(asked.scheme == Scheme::Https)];
         let asked = entry_model::Request {
             listener: asked.listener,
@@ -175,34 +240,23 @@ impl<M: AsRef<[AtomicU64]>> Router<M> {
             query,
             ..entry_model::Request::default()
         };
-        self.location = redirect.location(&Match::path(path_match(route.path())), &asked, port);
-        Draft::Redirect(redirect.status)
-    }
-
-    /// For what the table has and this module cannot do.
-    fn reject(&mut self, why: &str) -> Draft {
-        self.complain(format_args!("the request is answered 501, since this module cannot serve its route: {why}"));
-        Draft::Answer(NOT_IMPLEMENTED)
-    }
-
-    fn complain(&mut self, what: std::fmt::Arguments<'_>) {
-        // Writing to a String does not fail.
-        let _ = self.complaint.write_fmt(what);
+        self.redirect = redirect.location(&Match::path(path_match(route.path())), &asked, port).into_bytes();
+        Ok(Decision::Redirect(redirect.status))
     }
 }
 
-/// The upstream of nginx's configuration through which a backend is reached, if there is one.
-fn upstream(backend: &Backend) -> Option<&'static str> {
+/// What is spoken to a backend, as names of locations have it, and the upstream of nginx's configuration through which it is
+/// reached.
+fn protocol_and_upstream(backend: &Backend) -> (&'static str, &'static str) {
     match (backend.protocol, backend.keep_alive) {
-        (Protocol::Http, true) => Some("sparrow_http"),
-        (Protocol::Http, false) => Some("sparrow_http_once"),
-        (Protocol::Https | Protocol::Http2 | Protocol::Http2Tls, _) => None,
-    }
-}
-
-fn text(path: &Path) -> &str {
-    match path {
-        Path::Exact(text) | Path::Prefix(text) => text,
+        (Protocol::Http, true) => ("http", "sparrow_http"),
+        (Protocol::Http, false) => ("http", "sparrow_http_once"),
+        (Protocol::Https, true) => ("https", "sparrow_https"),
+        (Protocol::Https, false) => ("https", "sparrow_https_once"),
+        (Protocol::Http2, true) => ("h2c", "sparrow_h2c"),
+        (Protocol::Http2, false) => ("h2c", "sparrow_h2c_once"),
+        (Protocol::Http2Tls, true) => ("h2", "sparrow_h2"),
+        (Protocol::Http2Tls, false) => ("h2", "sparrow_h2_once"),
     }
 }
 

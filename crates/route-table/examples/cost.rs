@@ -51,6 +51,7 @@ fn find(table: &mut Table<Arc<[AtomicU64]>>, host: &str, path: &str) -> Found {
     let request = Request {
         listener: ListenerId(0),
         scheme: Scheme::Http,
+        connection: Scheme::Http,
         method: b"GET",
         host: host.as_bytes(),
         path: path.as_bytes(),

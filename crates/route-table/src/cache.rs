@@ -13,6 +13,8 @@ use crate::path_rules::PathRules;
 pub enum Decoded {
     Host(HostFacts),
     Rules(Arc<PathRules>),
+    /// The default is left to the frame.
+    DefaultInFrame,
     Backend(Arc<Backend>),
 }
 
@@ -21,6 +23,7 @@ impl From<Value> for Decoded {
         match value {
             Value::Host(host) => Self::Host(host.facts),
             Value::Rules(rules) => Self::Rules(Arc::new(rules)),
+            Value::DefaultInFrame => Self::DefaultInFrame,
             Value::Backend(backend) => Self::Backend(Arc::new(backend)),
         }
     }

@@ -1,17 +1,18 @@
 //! What of a host goes into the table, and how its rules are written.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use entry_model::{
-    Action as ModelAction, Destination, Host, HostName, ListenerSet, ObjectRef, PathMatch, PathRewrite, Policies,
-    Policy, Rule as ModelRule, ValueMatch,
+    Action as ModelAction, Destination, Host, HostName, Key, Match, PathMatch, PathRewrite, Policies, Policy,
+    Rule as ModelRule, ValueMatch,
 };
 
 use crate::backend::Backend;
 use crate::bytes::Writing;
 use crate::host_entry::{HostEntry, HostFacts};
 use crate::key::{MOST_HOST_BYTES, MOST_PATH_BYTES, MOST_PATH_DEPTH, Path, depth, host_parts};
-use crate::layout::MOST_BLOB_BYTES;
+use crate::layout::MOST_RULES_BYTES;
 use crate::not_carried::NotCarriedReason;
 use crate::path_rules::{Action, Class, Conditions, Rule, Share, Target};
 
@@ -31,9 +32,7 @@ pub type CarriedRules<'a> = Vec<(PathRef<'a>, &'a ModelRule)>;
 /// What the table carries of a host.
 pub struct CarriedHost<'a> {
     host: &'a Host,
-    /// Whether all of it is left to the frame.
-    is_in_frame: bool,
-    /// The rules that are not carried, or only to say that they are left to the frame.
+    /// The rules for whose sake all of it is left to the frame.
     pub refused: Vec<(&'a ModelRule, NotCarriedReason)>,
     /// The rules that go into the table: none of a host that is left to the frame.
     pub rules: CarriedRules<'a>,
@@ -84,33 +83,74 @@ impl<'a> PathRef<'a> {
     }
 }
 
-/// Why a rule cannot be found by its path alone and conditions of plain texts.
-pub fn refused_match(rule: &ModelRule) -> Option<NotCarriedReason> {
+/// Whether a rule has conditions that are no plain texts.
+fn has_value_pattern(rule: &ModelRule) -> bool {
     let is_pattern = |value: &ValueMatch| matches!(value, ValueMatch::Regex(_));
     let matches = &rule.matches;
-    let has_pattern = matches.headers.iter().any(|header| is_pattern(&header.value))
-        || matches.query.iter().any(|parameter| is_pattern(&parameter.value));
-    match PathRef::of(&matches.path) {
-        None => Some(NotCarriedReason::PathPattern),
-        Some(path) => path.refused().or(has_pattern.then_some(NotCarriedReason::ValuePattern)),
+    matches.headers.iter().any(|header| is_pattern(&header.value))
+        || matches.query.iter().any(|parameter| is_pattern(&parameter.value))
+}
+
+/// What becomes of the path of a rule's requests.
+fn rewrite_of(rule: &ModelRule) -> Option<&PathRewrite> {
+    match &rule.action {
+        ModelAction::Forward(forward) => Some(&forward.path),
+        ModelAction::Redirect(redirect) => Some(&redirect.path),
+        ModelAction::Respond(_) => None,
     }
 }
 
+/// More than all that is of fixed size in a rule, in a condition, and in a share with its backend's name.
+const RULE_BYTES: usize = 128;
+const CONDITION_BYTES: usize = 8;
+const SHARE_BYTES: usize = 128;
+
+/// At least as many bytes as a rule takes.
+fn most_bytes(rule: &ModelRule) -> usize {
+    let Match { path: _, method, headers, query } = &rule.matches;
+    let headers = headers.iter().map(|header| (&header.name, &header.value));
+    let parameters = query.iter().map(|parameter| (&parameter.name, &parameter.value));
+    let conditions = headers.chain(parameters).map(|(name, value)| CONDITION_BYTES + name.len() + value.text().len());
+    let rewrite = match rewrite_of(rule) {
+        Some(PathRewrite::ReplacePrefix(text) | PathRewrite::ReplaceFull(text)) => text.len(),
+        _ => 0,
+    };
+    let action = match &rule.action {
+        ModelAction::Forward(forward) => SHARE_BYTES * forward.backends.len(),
+        ModelAction::Redirect(redirect) => redirect.host.as_ref().map_or(0, String::len),
+        ModelAction::Respond(_) => 0,
+    };
+    let Key { namespace, name } = &*rule.origin.key;
+    let method = method.as_ref().map_or(0, String::len);
+    RULE_BYTES + method + conditions.sum::<usize>() + action + rewrite + namespace.len() + name.len()
+}
+
+/// The paths whose rules are too long together.
+fn long_paths<'a>(rules: &CarriedRules<'a>) -> HashSet<PathRef<'a>> {
+    if rules.iter().map(|(_, rule)| most_bytes(rule)).sum::<usize>() <= MOST_RULES_BYTES {
+        return HashSet::new();
+    }
+    let mut bytes: HashMap<_, usize> = HashMap::new();
+    for (path, rule) in rules {
+        *bytes.entry(*path).or_default() += most_bytes(rule);
+    }
+    bytes.into_iter().filter(|(_, bytes)| *bytes > MOST_RULES_BYTES).map(|(path, _)| path).collect()
+}
+
 impl<'a> Side<'a> {
-    /// Why nothing is done by the table with a rule that it finds.
-    pub fn refused_action(self, rule: &ModelRule) -> Option<NotCarriedReason> {
-        let rewrite = match &rule.action {
-            ModelAction::Forward(forward) => Some(&forward.path),
-            ModelAction::Redirect(redirect) => Some(&redirect.path),
-            ModelAction::Respond(_) => None,
-        };
-        if matches!(rewrite, Some(PathRewrite::Regex { .. })) {
+    /// The path by which the table finds a rule, or why it does not carry it.
+    pub fn path_of(self, rule: &'a ModelRule) -> Result<PathRef<'a>, NotCarriedReason> {
+        let path = PathRef::of(&rule.matches.path).ok_or(NotCarriedReason::PathPattern)?;
+        let refused = if has_value_pattern(rule) {
+            Some(NotCarriedReason::ValuePattern)
+        } else if matches!(rewrite_of(rule), Some(PathRewrite::Regex { .. })) {
             Some(NotCarriedReason::RewritePattern)
         } else if self.class(rule).is_none() {
             Some(NotCarriedReason::NoClass)
         } else {
             None
-        }
+        };
+        path.refused().or(refused).map_or(Ok(path), Err)
     }
 
     fn class(self, rule: &ModelRule) -> Option<Class> {
@@ -119,31 +159,28 @@ impl<'a> Side<'a> {
 
     /// What the table carries of a host.
     pub fn carried_host(self, name: &HostName, host: &'a Host) -> CarriedHost<'a> {
-        let mut carried = CarriedHost { host, is_in_frame: false, refused: Vec::new(), rules: Vec::new() };
+        let mut carried = CarriedHost { host, refused: Vec::new(), rules: Vec::new() };
         if host_parts(name).0.len() > MOST_HOST_BYTES {
             carried.refused.extend(host.rules.iter().map(|rule| (rule, NotCarriedReason::LongHost)));
             return carried;
         }
         for rule in &host.rules {
-            let refused = refused_match(rule);
-            if let Some(reason) = refused.or_else(|| self.refused_action(rule)) {
-                carried.is_in_frame |= reason.is_of_host();
-                carried.refused.push((rule, reason));
+            match self.path_of(rule) {
+                Ok(path) => carried.rules.push((path, rule)),
+                Err(reason) => carried.refused.push((rule, reason)),
             }
-            let path = PathRef::of(&rule.matches.path).filter(|_| refused.is_none());
-            carried.rules.extend(path.map(|path| (path, rule)));
         }
-        if carried.is_in_frame {
+        let long = long_paths(&carried.rules);
+        let too_long = carried.rules.iter().filter(|(path, _)| long.contains(path));
+        carried.refused.extend(too_long.map(|(_, rule)| (*rule, NotCarriedReason::LongRules)));
+        if !carried.refused.is_empty() {
             carried.rules.clear();
         }
         carried
     }
 
     /// What is done with the requests of a rule.
-    fn action(self, rule: &ModelRule) -> Action {
-        if self.refused_action(rule).is_some() {
-            return Action::Frame;
-        }
+    fn action(rule: &ModelRule) -> Action {
         match &rule.action {
             ModelAction::Forward(forward) => {
                 let share = |share: &entry_model::WeightedBackend| Share {
@@ -171,36 +208,36 @@ impl<'a> Side<'a> {
                 headers: matches.headers.iter().map(|header| pair(&header.name, &header.value)).collect(),
                 query: matches.query.iter().map(|parameter| pair(&parameter.name, &parameter.value)).collect(),
             },
-            action: self.action(rule),
+            action: Self::action(rule),
             policy: self.policies[rule.policy].clone(),
             class: self.class(rule).unwrap_or_default(),
             origin: rule.origin.clone(),
         }
     }
 
-    /// The bytes of rules; none if these are too many.
-    pub fn encode_rules<'r>(self, rules: impl ExactSizeIterator<Item = &'r ModelRule>) -> Option<Vec<u8>> {
+    /// As [`Side::path_of`], of the default, which has no other rules beside it.
+    pub fn default_path(self, rule: &'a ModelRule) -> Result<PathRef<'a>, NotCarriedReason> {
+        let is_long = most_bytes(rule) > MOST_RULES_BYTES;
+        self.path_of(rule).and_then(|path| if is_long { Err(NotCarriedReason::LongRules) } else { Ok(path) })
+    }
+
+    /// The bytes of the default: its path, then as the rules of a path.
+    pub fn encode_default(self, path: PathRef<'_>, rule: &ModelRule) -> Vec<u8> {
+        let mut writing = Writing::default();
+        writing.bool(matches!(path, PathRef::Exact(_)));
+        writing.text(path.text());
+        writing.raw(&self.encode_rules(std::iter::once(rule)));
+        writing.into_bytes().unwrap_or_default()
+    }
+
+    /// The bytes of rules that the table carries.
+    pub fn encode_rules<'r>(self, rules: impl ExactSizeIterator<Item = &'r ModelRule>) -> Vec<u8> {
         let mut writing = Writing::default();
         writing.len16(rules.len());
         rules.for_each(|rule| self.rule(rule).encode(&mut writing));
-        // With room for the key.
-        writing.into_bytes().filter(|bytes| bytes.len() <= MOST_BLOB_BYTES / 2)
+        // They are no longer than what a length can say.
+        writing.into_bytes().unwrap_or_default()
     }
-}
-
-/// The bytes of a rule that leaves all requests of its path to the frame.
-pub fn encode_frame(rule: &ModelRule) -> Vec<u8> {
-    let mut writing = Writing::default();
-    writing.len16(1);
-    let (conditions, origin) = (Conditions::default(), ObjectRef::new(rule.origin.kind, short(&rule.origin.key)));
-    let (policy, class) = (Policy::default(), Class::default());
-    Rule { listeners: ListenerSet::ALL, conditions, action: Action::Frame, policy, class, origin }.encode(&mut writing);
-    writing.into_bytes().unwrap_or_default()
-}
-
-fn short(key: &entry_model::Key) -> entry_model::Key {
-    let short = |text: &str| text.chars().take(253).collect();
-    entry_model::Key { namespace: short(&key.namespace), name: short(&key.name) }
 }
 
 impl CarriedHost<'_> {
@@ -210,7 +247,7 @@ impl CarriedHost<'_> {
         let mut facts = HostFacts {
             is_everywhere: host.rules.is_empty(),
             is_closed: host.closed,
-            is_in_frame: self.is_in_frame,
+            is_in_frame: !self.refused.is_empty(),
             has_certificate: host.certificate.is_some(),
             listeners: host.rules.iter().fold(0, |bits, rule| bits | rule.listeners.bits()),
             ..HostFacts::default()

@@ -21,6 +21,8 @@ use crate::root::Revision;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"SPARROWC");
 const HEAD_BYTES: usize = 20;
+/// The value of a default that is left to the frame.
+pub const DEFAULT_IN_FRAME: &[u8] = &[2];
 
 /// What changes from one revision of a table to the next, or all of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub struct Change {
 pub enum Value {
     Host(HostEntry),
     Rules(PathRules),
+    /// The default is left to the frame.
+    DefaultInFrame,
     Backend(Backend),
 }
 
@@ -55,6 +59,7 @@ impl Value {
         match key {
             Key::Host(_) => HostEntry::decode(bytes).map(Self::Host),
             Key::Rules(_, path) => PathRules::decode(path, bytes).map(Self::Rules),
+            Key::Default if bytes == DEFAULT_IN_FRAME => Some(Self::DefaultInFrame),
             Key::Default => PathRules::decode_default(bytes).map(Self::Rules),
             Key::Backend(name) => Backend::decode(name, bytes).map(Self::Backend),
         }
@@ -243,7 +248,7 @@ mod tests {
             Changes::decode(&Changes { base: None, revision: Revision(1), changes }.encode())
         };
         assert!(put(&Key::Default, &[0, 0, 0, 0, 0]).is_ok());
-        for value in [&b""[..], &[0, 0, 0, 1, 0], &[0, 0, 0, 0, 0, 0], &[2, 0, 0, 0, 0]] {
+        for value in [&b""[..], &[0, 0, 0, 1, 0], &[0, 0, 0, 0, 0, 0], &[2, 0, 0, 0, 0], &[3]] {
             assert_eq!(put(&Key::Default, value), Err(RecordError::Damaged), "{value:?}");
             assert_eq!(put(&Key::Backend("a".into()), value), Err(RecordError::Damaged), "{value:?}");
         }

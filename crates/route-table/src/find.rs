@@ -31,7 +31,7 @@ pub enum Found {
     Route(Route),
     /// It is sent to HTTPS, by this route.
     ToHttps(Route),
-    /// The table does not carry it: it is left to the locations of the frame.
+    /// The table does not carry its host, or the default: it is left to the locations of the frame.
     Frame,
     /// 404.
     NotFound,
@@ -68,8 +68,6 @@ pub enum Step<'a> {
     Redirect(&'a Redirect),
     /// It is answered with this status and no more.
     Respond(u16),
-    /// It is left to the locations of the frame.
-    Frame,
 }
 
 impl Route {
@@ -90,7 +88,6 @@ impl Route {
             (Action::Forward { .. }, ChosenShare::Status(status)) => Step::Respond(*status),
             (Action::Redirect(redirect), _) => Step::Redirect(redirect),
             (Action::Respond(status), _) => Step::Respond(*status),
-            (Action::Frame, _) => Step::Frame,
         }
     }
 }
@@ -118,7 +115,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
     fn find_in_root(&mut self, host: &[u8], request: &Request<'_>) -> Result<Found, Fault> {
         let host = self.find_host(host, request.listener.0)?;
         let facts = host.as_ref().map(|host| host.facts);
-        if request.scheme == Scheme::Https && facts.is_none_or(|facts| !facts.has_certificate) {
+        if request.connection == Scheme::Https && facts.is_none_or(|facts| !facts.has_certificate) {
             return Ok(Found::NoCertificate);
         }
         if facts.is_some_and(|facts| facts.is_in_frame) {
@@ -129,12 +126,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         {
             return self.follow(rules, index, request);
         }
-        if facts.is_none_or(|facts| !facts.is_closed)
-            && let Some((rules, index)) = self.find_default(request)?
-        {
-            return self.follow(rules, index, request);
-        }
-        Ok(Found::NotFound)
+        if facts.is_some_and(|facts| facts.is_closed) { Ok(Found::NotFound) } else { self.find_default(request) }
     }
 
     /// The host that matches best and is at a listener, in the order of [`entry_model::HostName::candidates`].
@@ -221,12 +213,15 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         }
     }
 
-    fn find_default(&mut self, request: &Request<'_>) -> Result<Option<(Arc<PathRules>, usize)>, Fault> {
-        match self.get(self.hasher().finish_with(BACKEND), &[&[BACKEND]])? {
-            Some(Decoded::Rules(rules)) if rules.path.matches(request.path) => {
-                Ok(rules.find(request).map(|index| (Arc::clone(rules), index)))
-            }
-            _ => Ok(None),
+    fn find_default(&mut self, request: &Request<'_>) -> Result<Found, Fault> {
+        let rules = match self.get(self.hasher().finish_with(BACKEND), &[&[BACKEND]])? {
+            Some(Decoded::Rules(rules)) if rules.path.matches(request.path) => Arc::clone(rules),
+            Some(Decoded::DefaultInFrame) => return Ok(Found::Frame),
+            _ => return Ok(Found::NotFound),
+        };
+        match rules.find(request) {
+            Some(index) => self.follow(rules, index, request),
+            None => Ok(Found::NotFound),
         }
     }
 
@@ -238,7 +233,6 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
             return Ok(Found::ToHttps(Route { rules, index, share: ChosenShare::Status(503) }));
         }
         let share = match &rule.action {
-            Action::Frame => return Ok(Found::Frame),
             Action::Redirect(_) | Action::Respond(_) => ChosenShare::Status(503),
             Action::Forward { shares, .. } => match Share::choose(shares, request.chance).map(|share| &share.target) {
                 Some(Target::Backend(name)) => ChosenShare::Backend(self.backend(name)?),

@@ -30,15 +30,17 @@ pub struct Rule {
     pub action: Action,
     /// How it is done.
     pub policy: Policy,
-    /// The class of locations in the frame that does it.
+    /// The location of the frame that does it.
     pub class: Class,
     /// The object that asked for it.
     pub origin: ObjectRef,
 }
 
-/// Names a class of locations in the frame. 0 is the plain one.
+/// Which location of the frame a request goes through, beside what is spoken to its backend: all rules of a class are treated
+/// alike by nginx's own directives (times, sizes). It is a hash of what these say, which whoever plans the table computes from
+/// the policy, so that the same policy has the same class in every frame. The location's name has it in hexadecimal digits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Class(pub u16);
+pub struct Class(pub u64);
 
 /// What a request must have, beside its path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,8 +67,6 @@ pub enum Action {
     Redirect(Redirect),
     /// It is answered with this status and no more.
     Respond(u16),
-    /// It is left to the locations of the frame.
-    Frame,
 }
 
 /// A share of the requests.
@@ -135,7 +135,7 @@ impl Rule {
     pub fn encode(&self, writing: &mut Writing) {
         let Self { listeners, conditions, action, policy, class, origin } = self;
         writing.u64(listeners.bits());
-        writing.u16(class.0);
+        writing.u64(class.0);
         conditions.encode(writing);
         action.encode(writing);
         encode_policy(writing, policy);
@@ -147,7 +147,7 @@ impl Rule {
     fn decode(reading: &mut Reading<'_>) -> Option<Self> {
         Some(Self {
             listeners: ListenerSet::from_bits(reading.u64()?),
-            class: Class(reading.u16()?),
+            class: Class(reading.u64()?),
             conditions: Conditions::decode(reading)?,
             action: Action::decode(reading)?,
             policy: decode_policy(reading)?,
@@ -183,7 +183,6 @@ impl Action {
                 writing.u8(3);
                 writing.u16(*status);
             }
-            Self::Frame => writing.u8(4),
         }
     }
 
@@ -198,7 +197,6 @@ impl Action {
                 path: decode_rewrite(reading)?,
             })),
             3 => reading.u16().map(Self::Respond),
-            4 => Some(Self::Frame),
             _ => None,
         }
     }

@@ -9,10 +9,9 @@ use std::sync::Arc;
 use entry_model::{Action as ModelAction, Destination, Host, HostName, Policies, Routes, Rule as ModelRule};
 
 use crate::backend::Backend;
-use crate::bytes::Writing;
-use crate::carried_host::{CarriedRules, Classify, PathRef, Side, encode_frame, refused_match};
-use crate::changes::{Change, Changes};
-use crate::key::{Key, MOST_HOST_BYTES, Path, host_parts};
+use crate::carried_host::{CarriedRules, Classify, PathRef, Side};
+use crate::changes::{Change, Changes, DEFAULT_IN_FRAME};
+use crate::key::{Key, MOST_HOST_BYTES, host_parts};
 use crate::not_carried::{NotCarried, NotCarriedReason};
 use crate::root::Revision;
 
@@ -22,8 +21,8 @@ pub struct Planner {
     classify: Classify,
     routes: Routes,
     revision: Option<Revision>,
-    /// By host and, where the rules of one path are too long, by path. The default has no host.
-    not_carried: BTreeMap<(Option<HostName>, Option<Path>), Vec<NotCarried>>,
+    /// By host, of those that are left to the frame or not served at all. The default has no host.
+    not_carried: BTreeMap<Option<HostName>, Vec<NotCarried>>,
     /// How many shares of rules lead to a backend, by its name.
     backends: HashMap<String, u64>,
 }
@@ -76,6 +75,11 @@ fn backends(rule: &ModelRule) -> impl Iterator<Item = &entry_model::Backend> {
 /// Whether numbers that both have stand for the same.
 fn agree(policies: &Policies, others: &Policies) -> bool {
     policies.iter().all(|(id, policy)| others.get(id).is_none_or(|other| Arc::ptr_eq(policy, other) || policy == other))
+}
+
+/// Whether a host can be in a table: no request is for one that is longer than any in DNS.
+fn has_key(name: &HostName) -> bool {
+    host_parts(name).0.len() <= MOST_HOST_BYTES
 }
 
 /// The changes of a plan that is being made.
@@ -153,21 +157,28 @@ impl Planner {
         self.not_carried.values().flatten()
     }
 
-    /// Remembers the rules of a host, or of a path of it, that are not carried, in place of those before.
-    fn note(&mut self, place: (Option<&HostName>, Option<Path>), rules: &[(&ModelRule, NotCarriedReason)]) {
-        let host = place.0.cloned();
+    /// The hosts that are left to the frame, with all of their rules.
+    pub fn hosts_left_to_frame(&self) -> impl Iterator<Item = &HostName> {
+        self.not_carried.keys().flatten().filter(|name| has_key(name))
+    }
+
+    /// Whether the default is left to the frame.
+    pub fn is_default_left_to_frame(&self) -> bool {
+        self.not_carried.contains_key(&None)
+    }
+
+    /// Remembers the rules of a host that are not carried, in place of those before.
+    fn note(&mut self, name: Option<&HostName>, rules: &[(&ModelRule, NotCarriedReason)]) {
         let note = |(rule, reason): &(&ModelRule, _)| NotCarried {
-            host: host.clone(),
+            host: name.cloned(),
             path: rule.matches.path.text().to_owned(),
             origin: rule.origin.clone(),
             reason: *reason,
         };
-        let notes: Vec<_> = rules.iter().map(note).collect();
-        let place = (host, place.1);
-        if notes.is_empty() {
-            self.not_carried.remove(&place);
+        if rules.is_empty() {
+            self.not_carried.remove(&name.cloned());
         } else {
-            self.not_carried.insert(place, notes);
+            self.not_carried.insert(name.cloned(), rules.iter().map(note).collect());
         }
     }
 
@@ -180,8 +191,8 @@ impl Planner {
     ) {
         let old_carried = old_host.map(|host| old.carried_host(name, host));
         let new_carried = new_host.map(|host| new.carried_host(name, host));
-        self.note((Some(name), None), new_carried.as_ref().map_or(&[], |carried| &carried.refused));
-        if host_parts(name).0.len() > MOST_HOST_BYTES {
+        self.note(Some(name), new_carried.as_ref().map_or(&[], |carried| &carried.refused));
+        if !has_key(name) {
             return;
         }
         let [old_entry, new_entry] = [&old_carried, &new_carried].map(|carried| carried.as_ref()?.entry().encode());
@@ -201,18 +212,10 @@ impl Planner {
             for (rules, by) in [(old_rules, -1), (new_rules, 1)] {
                 rules.into_iter().flatten().for_each(|rule| plan.count(rule, by));
             }
-            let mut too_long = Vec::new();
             match new_rules {
-                Some(rules) => {
-                    let bytes = new.encode_rules(rules.iter().copied());
-                    if bytes.is_none() {
-                        too_long.extend(rules.iter().map(|rule| (*rule, NotCarriedReason::LongRules)));
-                    }
-                    plan.put(&key, bytes.unwrap_or_else(|| encode_frame(rules[0])));
-                }
+                Some(rules) => plan.put(&key, new.encode_rules(rules.iter().copied())),
                 None => plan.remove(&key),
             }
-            self.note((Some(name), Some(path.to_path())), &too_long);
         }
     }
 
@@ -229,31 +232,20 @@ impl Planner {
         if is_same {
             return;
         }
-        for (rule, by) in old_rule.map(|rule| (rule, -1)).into_iter().chain(new_rule.map(|rule| (rule, 1))) {
-            plan.count(rule, by);
+        for (side, rule, by) in [(old, old_rule, -1), (new, new_rule, 1)] {
+            if let Some(rule) = rule.filter(|rule| side.default_path(rule).is_ok()) {
+                plan.count(rule, by);
+            }
         }
         let Some(rule) = new_rule else {
             plan.remove(&Key::Default);
-            self.note((None, None), &[]);
+            self.note(None, &[]);
             return;
         };
-        let mut reason = refused_match(rule).or_else(|| new.refused_action(rule));
-        let path = PathRef::of(&rule.matches.path).filter(|_| refused_match(rule).is_none());
-        let bytes = new.encode_rules(std::iter::once(rule));
-        let (bytes, path) = match path.zip(bytes) {
-            Some((path, bytes)) => (bytes, path),
-            None => {
-                reason = reason.or(Some(NotCarriedReason::LongRules));
-                (encode_frame(rule), PathRef::Prefix(""))
-            }
-        };
-        let mut writing = Writing::default();
-        writing.bool(matches!(path, PathRef::Exact(_)));
-        writing.text(path.text());
-        writing.raw(&bytes);
-        plan.put(&Key::Default, writing.into_bytes().unwrap_or_default());
-        let refused: Vec<_> = reason.map(|reason| (rule, reason)).into_iter().collect();
-        self.note((None, None), &refused);
+        let path = new.default_path(rule);
+        let refused: Vec<_> = path.err().map(|reason| (rule, reason)).into_iter().collect();
+        self.note(None, &refused);
+        plan.put(&Key::Default, path.map_or_else(|_| DEFAULT_IN_FRAME.to_vec(), |path| new.encode_default(path, rule)));
     }
 
     fn plan_backends(&mut self, plan: &mut Plan) {

@@ -11,6 +11,8 @@ pub struct Request<'a> {
     pub listener: ListenerId,
     /// How the client sent it; a proxy in front may have taken TLS off.
     pub scheme: Scheme,
+    /// How it came here: a host without certificate is served over no connection of TLS.
+    pub connection: Scheme,
     /// Its method. Case counts.
     pub method: &'a [u8],
     /// Its host, in any case, without port.

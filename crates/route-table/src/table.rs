@@ -295,6 +295,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
                 census.paths += 1;
                 census.rules += rules.rules.len();
             }
+            Decoded::DefaultInFrame => census.paths += 1,
             Decoded::Backend(_) => census.backends += 1,
         }
         Ok(())

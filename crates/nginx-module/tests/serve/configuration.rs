@@ -27,11 +27,13 @@ fn directives_that_do_not_fit_are_rejected() {
     for (from, to, why) in [
         (table.as_str(), "", "needs \"sparrow_table\""),
         (table.as_str(), &format!("{table} {table}"), "\"sparrow_table\" directive is duplicate"),
-        ("sparrow_route;", "sparrow_route 256;", "no number from 0 to 255"),
+        ("sparrow_route;", "sparrow_route 64;", "no number from 0 to 63"),
+        ("sparrow_route;", "location /in/a/location { sparrow_route; }", "directive is not allowed here"),
         ("sparrow_route;", "sparrow_route; sparrow_route;", "\"sparrow_route\" directive is duplicate"),
         ("80 8443", "80 65536", "two numbers from 1 to 65535"),
         ("sparrow_backends;", "server 127.0.0.1:1; sparrow_backends;", "beside which there is no \"server\""),
         ("sparrow_backends; keepalive 64;", "keepalive 64; sparrow_backends;", "must be the first directive"),
+        ("sparrow_scheme $told_scheme;", "sparrow_scheme $nowhere;", "unknown \"nowhere\" variable"),
     ] {
         let (is_right, text) = test_config(&right.replacen(from, to, 1));
         assert!(!is_right && text.contains(why), "{to}: {text}");

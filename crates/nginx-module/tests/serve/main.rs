@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod answers;
 mod backends;
 mod changes;
 mod configuration;
@@ -9,5 +10,6 @@ mod faults;
 #[path = "../../../nginx-conf/tests/serve/path_cases.rs"]
 mod path_cases;
 mod paths;
+mod protocols;
 mod routing;
 mod support;

@@ -40,7 +40,29 @@ fn a_redirect_keeps_the_host_and_the_target_and_names_the_public_port() {
     let nginx = Nginx::start(&publisher, 1);
     let answer = nginx.get("one.example:8080", "/a/b%2Fc//d?e=f", "");
     assert_eq!((answer.status, answer.header("Location")), (308, "https://one.example:8443/a/b%2Fc//d?e=f"));
+    // Whether the path may be forwarded is asked where it was sent to.
+    let answer = nginx.get("one.example", "/%61/b", "");
+    assert_eq!((answer.status, answer.header("Location")), (308, "https://one.example:8443/%61/b"));
     assert_eq!(nginx.get("one.example", "/a/../a", "").status, 400);
     let nameless = testbed::http::exchange(nginx.address, "GET /a/b HTTP/1.0\r\n\r\n").unwrap();
     assert_eq!((nameless.status, nameless.header("Location")), (400, ""), "it cannot be told where to");
+    // A proxy in front has taken TLS off.
+    assert_eq!(nginx.get("one.example", "/a/b", "Told-Scheme: https\r\n").target(), "/a/b");
+}
+
+#[test]
+fn a_path_is_replaced_as_its_rule_says() {
+    let (one, mut publisher) = (backend("one"), Publisher::new());
+    let replacing = |path, rewrite| rule(prefix(path), to(one, rewrite));
+    publisher.publish(&routes_of_any(vec![
+        replacing("/prefix", PathRewrite::ReplacePrefix("/new one".to_owned())),
+        replacing("/whole", PathRewrite::ReplaceFull("/only".to_owned())),
+    ]));
+    let nginx = Nginx::start(&publisher, 1);
+    for (sent, expected) in
+        [("/prefix/a%2Fb//c?d", "/new%20one/a%2Fb//c?d"), ("/prefix", "/new%20one"), ("/whole/a%2Fb//c?d", "/only?d")]
+    {
+        assert_eq!(nginx.get("any.example", sent, "").target(), expected, "{sent}");
+    }
+    assert_eq!(nginx.get("any.example", "/%70refix/a", "").status, 400);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicU64;
@@ -62,7 +62,9 @@ impl Publisher {
     pub fn new() -> Self {
         let memory: &_ = Box::leak(Box::new(WritableTableMemory::create(8 << 20).unwrap()));
         let writer = TableWriter::create(memory, [1, 2]).unwrap();
-        Self { memory, writer, planner: Planner::new(|_, _| Some(Class(0))), revision: 0 }
+        // The largest body is the policy for which `http_block` has locations.
+        let classify = |_: &Rule, policy: &Policy| Some(Class(policy.max_body_bytes.unwrap_or(0)));
+        Self { memory, writer, planner: Planner::new(classify), revision: 0 }
     }
 
     /// Publishes routes. The revision.
@@ -102,11 +104,53 @@ pub struct Nginx {
     pub address: SocketAddr,
 }
 
+/// The newest nginx, as a backend with a configuration by hand.
+pub struct NginxBackend {
+    // It ends before its directory is removed.
+    _running: RunningNginx,
+    _dir: TempDir,
+    /// HTTP/1.1 and HTTP/2 in the clear.
+    pub plain: SocketAddr,
+    /// Both over TLS.
+    pub tls: SocketAddr,
+}
+
+impl NginxBackend {
+    /// Starts it with the directives of its only server, and waits until it listens.
+    pub fn start(server: &str) -> Self {
+        let (dir, plain, tls) =
+            (tempfile::tempdir().unwrap(), http::free_address().unwrap(), http::free_address().unwrap());
+        write_certificate(&dir.path().join("cert.pem"), "backend");
+        let config = format!(
+            "worker_processes 1; pid nginx.pid; error_log stderr; user root; events {{ }}\n\
+             http {{ access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;\n\
+             uwsgi_temp_path uwsgi; scgi_temp_path scgi;\n\
+             server {{ listen {plain}; listen {tls} ssl; http2 on;\n\
+             ssl_certificate cert.pem; ssl_certificate_key cert.pem; {server} }} }}"
+        );
+        fs::write(dir.path().join("nginx.conf"), config).unwrap();
+        let running = RunningNginx::start(&testbed::nginx::newest(), dir.path()).unwrap();
+        wait_for("the backend", || TcpStream::connect(tls).ok());
+        Self { _running: running, _dir: dir, plain, tls }
+    }
+}
+
+/// Writes a certificate of a name that it has signed itself, and its key.
+fn write_certificate(path: &Path, name: &str) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    fs::write(path, made.cert.pem() + &made.signing_key.serialize_pem()).unwrap();
+}
+
 impl Nginx {
     /// Starts it with so many workers, and waits until they route by the table.
     pub fn start(publisher: &Publisher, workers: usize) -> Self {
+        Self::start_with(publisher, workers, |config| config)
+    }
+
+    /// The same, with another `http` block.
+    pub fn start_with(publisher: &Publisher, workers: usize, change: impl FnOnce(String) -> String) -> Self {
         let (dir, address) = (tempfile::tempdir().unwrap(), http::free_address().unwrap());
-        write_config(dir.path(), workers, &http_block(&publisher.path(), address));
+        write_config(dir.path(), workers, &change(http_block(&publisher.path(), address)));
         let running = RunningNginx::start(&testbed::nginx::debian(), dir.path()).unwrap();
         let nginx = Self { _running: running, dir, address };
         let all = || Some(nginx.workers()).filter(|pids| pids.len() == workers);
@@ -172,21 +216,50 @@ impl Drop for Nginx {
     }
 }
 
-/// The `http` block that routes by a table.
+/// The `http` block that routes by a table. Answers say in their headers what its variables say; those to requests that the table
+/// leaves to the locations of their server have the status 418.
 pub fn http_block(table: &Path, address: SocketAddr) -> String {
+    let upstreams: String = ["http", "https", "h2c", "h2"]
+        .map(|protocol| {
+            format!(
+                "upstream sparrow_{protocol} {{ sparrow_backends; keepalive 64; keepalive_timeout 4s; keepalive_requests 1000000; }}\n\
+                 upstream sparrow_{protocol}_once {{ sparrow_backends; }}\n"
+            )
+        })
+        .concat();
+    let classes: String = [0, 5].map(class).concat();
+    let answers: String = [400, 404, 421, 503]
+        .map(|status| {
+            format!("location = sparrow-answer-{status} {{ return {status} \"answer {status} of $uri\"; }}\n")
+        })
+        .concat();
     format!(
         r#"
         sparrow_table {};
         sparrow_public_ports 80 8443;
+        sparrow_scheme $told_scheme;
+        map $http_told_scheme $told_scheme {{ default $scheme; https https; }}
         keepalive_requests 1000000;
         proxy_http_version 1.1;
         proxy_set_header Connection "";
         proxy_set_header Host $host;
-        upstream sparrow_http {{ sparrow_backends; keepalive 64; keepalive_timeout 4s; keepalive_requests 1000000; }}
-        upstream sparrow_http_once {{ sparrow_backends; }}
+        proxy_set_header Uri $uri;
+        proxy_set_header Prefix $sparrow_prefix;
+        grpc_set_header Uri $uri;
+        grpc_set_header Prefix $sparrow_prefix;
+        grpc_set_header Sent $request_uri;
+        add_header Route $sparrow_route always;
+        add_header Sent $request_uri always;
+        add_header Uri $uri always;
+        {upstreams}
         server {{
             listen {address};
-            location / {{ sparrow_route; proxy_pass http://$sparrow_upstream$sparrow_target; }}
+            sparrow_route;
+            error_page 413 502 @error_page;
+            {classes}
+            {answers}
+            location @error_page {{ return 200 "error page of $uri"; }}
+            location / {{ set $sparrow_route "left to nginx"; return 418; }}
         }}
         server {{
             listen unix:control;
@@ -196,6 +269,21 @@ pub fn http_block(table: &Path, address: SocketAddr) -> String {
         }}"#,
         table.display()
     )
+}
+
+/// The locations of a class of policies: those whose bodies have at most so many bytes.
+fn class(bytes: u64) -> String {
+    ["http", "https", "h2c", "h2"]
+        .map(|protocol| {
+            let pass = match protocol {
+                "h2c" => "grpc_pass grpc://$sparrow_upstream",
+                "h2" => "grpc_pass grpcs://$sparrow_upstream",
+                "https" => "proxy_pass https://$sparrow_upstream$sparrow_target",
+                _ => "proxy_pass http://$sparrow_upstream$sparrow_target",
+            };
+            format!("location = sparrow-{protocol}-{bytes:016x} {{ client_max_body_size {bytes}; {pass}; }}\n")
+        })
+        .concat()
 }
 
 /// Writes a configuration into a directory.
@@ -224,7 +312,12 @@ pub fn test_config(http: &str) -> (bool, String) {
 
 /// An action that forwards over HTTP/1.1.
 pub fn to(address: SocketAddr, path: PathRewrite) -> Action {
-    Action::Forward(Forward::to(Backend { address, protocol: Protocol::Http, keep_alive: true }, path))
+    speaking(Protocol::Http, address, path)
+}
+
+/// An action that forwards over a protocol.
+pub fn speaking(protocol: Protocol, address: SocketAddr, path: PathRewrite) -> Action {
+    Action::Forward(Forward::to(Backend { address, protocol, keep_alive: true }, path))
 }
 
 /// A rule that forwards what it matches as it is.
@@ -241,16 +334,29 @@ pub fn rule(path: PathMatch, action: Action) -> Rule {
 }
 
 /// The same rule, but that the client is sent to HTTPS.
-pub fn redirected(mut rule: Rule) -> Rule {
-    rule.policy = policies().intern(&Policy { redirect_to_https: true, ..Policy::default() });
-    rule
+pub fn redirected(rule: Rule) -> Rule {
+    Rule { policy: policies().intern(&redirecting()), ..rule }
 }
 
-/// The policies of all routes here: the one that asks for nothing, and the one that redirects to HTTPS.
+/// The same rule, but that bodies have at most five bytes.
+pub fn limited(rule: Rule) -> Rule {
+    Rule { policy: policies().intern(&limiting()), ..rule }
+}
+
+fn redirecting() -> Policy {
+    Policy { redirect_to_https: true, ..Policy::default() }
+}
+
+fn limiting() -> Policy {
+    Policy { max_body_bytes: Some(5), ..Policy::default() }
+}
+
+/// The policies of all routes here: the one that asks for nothing, the one that redirects to HTTPS, and the one that limits bodies.
 pub fn policies() -> Policies {
     let mut policies = Policies::default();
-    policies.intern(&Policy::default());
-    policies.intern(&Policy { redirect_to_https: true, ..Policy::default() });
+    for policy in [Policy::default(), redirecting(), limiting()] {
+        policies.intern(&policy);
+    }
     policies
 }
 

@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
-use entry_model::{Action, Forward, HeaderMatch, Host, HostName, Match, PathMatch, PathRewrite, Rule, ValueMatch};
+use entry_model::{
+    Action, Forward, HeaderMatch, Host, HostName, Match, PathMatch, PathRewrite, Policy, Rule, Scheme, ValueMatch,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use route_table::{Class, Found, NotCarriedReason, Planner, Revision};
+use route_table::{Class, Found, NotCarriedReason, Planner, Request, Revision};
 
-use crate::support::{any_request, any_routes, backend, by_definition, by_table, empty, get, pattern, rule, table_of};
+use crate::support::{
+    any_request, any_routes, backend, by_definition, by_table, empty, get, pattern, put_default, put_host, rule,
+    table_of,
+};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
@@ -40,71 +45,115 @@ fn path(path: PathMatch) -> Match {
     Match::path(path)
 }
 
+fn path_of(prefix: &str) -> Match {
+    path(PathMatch::Prefix(prefix.to_owned()))
+}
+
 #[test]
-fn host_with_a_pattern_is_left_to_the_frame() {
+fn host_with_a_rule_that_is_not_carried_is_left_to_the_frame() {
     let value = HeaderMatch { name: "x-a".to_owned(), value: ValueMatch::Regex(pattern()) };
-    for (matches, reason) in [
-        (path(PathMatch::Regex(pattern())), NotCarriedReason::PathPattern),
-        (Match { headers: vec![value], ..Match::any() }, NotCarriedReason::ValuePattern),
-        (path(PathMatch::Prefix("/a".repeat(64))), NotCarriedReason::LongPath),
-        (path(PathMatch::Exact("/".repeat(5000))), NotCarriedReason::LongPath),
+    let rewriting = |path| {
+        let action = Action::Forward(Forward::to(backend(0), path));
+        Rule { action, ..rule("other", path_of("/a")) }
+    };
+    let rewrite = PathRewrite::Regex { pattern: pattern(), template: "/x".to_owned() };
+    for (other, reason) in [
+        (rule("other", path(PathMatch::Regex(pattern()))), NotCarriedReason::PathPattern),
+        (rule("other", Match { headers: vec![value], ..Match::any() }), NotCarriedReason::ValuePattern),
+        (rule("other", path_of(&"/a".repeat(64))), NotCarriedReason::LongPath),
+        (rule("other", path(PathMatch::Exact("/".repeat(5000)))), NotCarriedReason::LongPath),
+        (rule("other", path(PathMatch::Exact("a".to_owned()))), NotCarriedReason::NoPath),
+        (rewriting(rewrite), NotCarriedReason::RewritePattern),
+        (rewriting(PathRewrite::ReplaceFull("/".repeat(70_000))), NotCarriedReason::LongRules),
     ] {
-        let routes = one_host(vec![rule("pattern", matches), rule("plain", Match::any())]);
+        let routes = one_host(vec![other, rule("plain", Match::any())]);
         let (mut planner, mut writer, mut table) = table_of(&routes, 1 << 16);
         let reasons: Vec<_> = planner.not_carried().map(|not| (&*not.origin.key.name, not.reason)).collect();
-        assert_eq!(reasons, [("pattern", reason)]);
+        assert_eq!(reasons, [("other", reason)]);
+        assert_eq!(planner.hosts_left_to_frame().collect::<Vec<_>>(), [&HostName::Any]);
+        assert!(!planner.is_default_left_to_frame());
         assert_eq!(table.find(&get("a.example", "/")), Ok(Found::Frame));
+        // Only what is known of the host is there.
+        assert_eq!(table.check().map(|census| (census.rules, census.backends)), Ok((0, 0)));
         // And is carried when it is gone.
         let changes = planner.plan(&one_host(vec![rule("plain", Match::any())]), Revision(2));
         writer.apply(&changes).expect("there is room");
-        assert_eq!(planner.not_carried().count(), 0);
+        assert_eq!((planner.not_carried().count(), planner.hosts_left_to_frame().count()), (0, 0));
         assert!(matches!(table.find(&get("a.example", "/")), Ok(Found::Route(_))));
     }
 }
 
 #[test]
-fn rule_that_the_table_cannot_do_is_left_to_the_frame_alone() {
-    let rewriting = |path| Action::Forward(Forward::to(backend(0), path));
-    let rewrite = rewriting(PathRewrite::Regex { pattern: pattern(), template: "/x".to_owned() });
-    let rule_of = |action| Rule { action, ..rule("other", path(PathMatch::Prefix("/a".to_owned()))) };
-    let long =
-        Rule { action: rewriting(PathRewrite::ReplaceFull("/".repeat(70_000))), ..rule_of(Action::Respond(404)) };
-    for (other, reason) in [(rule_of(rewrite), NotCarriedReason::RewritePattern), (long, NotCarriedReason::LongRules)] {
-        let routes = one_host(vec![other, rule("plain", Match::any())]);
-        let (planner, _, mut table) = table_of(&routes, 1 << 16);
-        let reasons: Vec<_> = planner.not_carried().map(|not| (&*not.origin.key.name, not.reason)).collect();
-        assert_eq!(reasons, [("other", reason)]);
-        assert_eq!(table.find(&get("a.example", "/a/b")), Ok(Found::Frame));
-        assert!(matches!(table.find(&get("a.example", "/b")), Ok(Found::Route(_))));
+fn rules_of_one_path_that_are_too_long_together_leave_their_host_to_the_frame() {
+    let rules = |number: usize| -> Vec<Rule> {
+        let value = |number: usize| ValueMatch::Exact(format!("{number:0500}"));
+        let header = |number| HeaderMatch { name: "x-a".to_owned(), value: value(number) };
+        (0..number).map(|number| rule("long", Match { headers: vec![header(number)], ..path_of("/a") })).collect()
+    };
+    for (number, is_carried) in [(50, true), (200, false)] {
+        let (planner, _, mut table) = table_of(&one_host(rules(number)), 1 << 18);
+        assert_eq!(planner.hosts_left_to_frame().count() == 0, is_carried, "{number}");
+        assert_eq!(table.check().map(|census| census.rules), Ok(if is_carried { number } else { 0 }));
     }
+    // As many of several paths fit.
+    let mut rules = rules(200);
+    for (rule, number) in rules.iter_mut().zip(0..) {
+        rule.matches.path = PathMatch::Prefix(format!("/a/{}", number % 10));
+    }
+    let (planner, _, mut table) = table_of(&one_host(rules), 1 << 19);
+    assert_eq!(planner.not_carried().count(), 0);
+    assert_eq!(table.check().map(|census| census.rules), Ok(200));
 }
 
 #[test]
-fn rule_says_its_class_and_one_without_is_left_to_the_frame() {
+fn default_that_is_not_carried_is_left_to_the_frame() {
     let classify = |rule: &Rule, _: &entry_model::Policy| match &rule.action {
         Action::Respond(_) => None,
         _ => Some(Class(7)),
     };
-    let responding = Rule { action: Action::Respond(404), ..rule("none", path(PathMatch::Exact("/a".to_owned()))) };
-    let routes = one_host(vec![responding, rule("seven", Match::any())]);
+    let mut routes = one_host(Vec::new());
+    let closed = HostName::Exact("closed.example".to_owned());
+    routes.hosts.insert(closed, Arc::new(Host { closed: true, ..Host::default() }));
+    put_default(
+        &mut routes,
+        Some((Rule { action: Action::Respond(404), ..rule("none", Match::any()) }, Policy::default())),
+    );
     let mut planner = Planner::new(classify);
     let mut writer = crate::support::writer(&crate::support::memory(1 << 16));
     writer.apply(&planner.plan(&routes, Revision(1))).expect("there is room");
     let mut table = route_table::Table::open(Arc::clone(writer.memory())).expect("a table");
+    assert!(planner.is_default_left_to_frame() && planner.hosts_left_to_frame().next().is_none());
     assert_eq!(table.find(&get("a.example", "/a")), Ok(Found::Frame));
+    assert_eq!(table.find(&get("closed.example", "/a")), Ok(Found::NotFound));
+    put_default(&mut routes, Some((rule("seven", Match::any()), Policy::default())));
+    writer.apply(&planner.plan(&routes, Revision(2))).expect("there is room");
+    assert!(!planner.is_default_left_to_frame());
     let Ok(Found::Route(route)) = table.find(&get("a.example", "/b")) else { panic!("no route") };
     assert_eq!(route.rule().class, Class(7));
 }
 
 #[test]
-fn rules_that_no_request_leads_to_are_reported_and_take_no_place() {
+fn tls_that_a_proxy_has_taken_off_asks_for_no_certificate() {
+    let mut routes = empty();
+    let asked = (rule("plain", Match::any()), Policy { redirect_to_https: true, ..Policy::default() });
+    put_host(&mut routes, HostName::Any, (vec![asked], false, false));
+    let (_, _, mut table) = table_of(&routes, 1 << 16);
+    let mut find = |scheme, connection| table.find(&Request { scheme, connection, ..get("a.example", "/") });
+    assert!(matches!(find(Scheme::Http, Scheme::Http), Ok(Found::ToHttps(_))));
+    assert!(matches!(find(Scheme::Https, Scheme::Http), Ok(Found::Route(_))));
+    assert_eq!(find(Scheme::Https, Scheme::Https), Ok(Found::NoCertificate));
+}
+
+#[test]
+fn host_that_no_request_is_for_is_reported_and_takes_no_place() {
     let long = HostName::Exact("a".repeat(254));
-    let mut routes = one_host(vec![rule("bare", path(PathMatch::Exact("a".to_owned())))]);
+    let mut routes = one_host(vec![rule("plain", Match::any())]);
     routes.hosts.insert(long, Arc::new(Host { rules: vec![rule("long", Match::any())], ..Host::default() }));
     let (planner, _, mut table) = table_of(&routes, 1 << 16);
     let reasons: Vec<_> = planner.not_carried().map(|not| (&*not.origin.key.name, not.reason)).collect();
-    assert_eq!(reasons, [("long", NotCarriedReason::LongHost), ("bare", NotCarriedReason::NoPath)]);
-    assert_eq!(table.check().map(|census| (census.hosts, census.rules)), Ok((1, 0)));
+    assert_eq!(reasons, [("long", NotCarriedReason::LongHost)]);
+    assert_eq!(planner.hosts_left_to_frame().count(), 0);
+    assert_eq!(table.check().map(|census| (census.hosts, census.rules)), Ok((1, 1)));
 }
 
 #[test]

@@ -338,6 +338,7 @@ pub fn by_table(table: &mut Table<Memory>, asked: &AskedRequest) -> Answer {
     let request = route_table::Request {
         listener: ListenerId(asked.listener),
         scheme: asked.scheme,
+        connection: asked.scheme,
         method: asked.method.as_bytes(),
         host: asked.host.as_bytes(),
         path: asked.path.as_bytes(),
@@ -355,7 +356,6 @@ pub fn by_table(table: &mut Table<Memory>, asked: &AskedRequest) -> Answer {
         Ok(route_table::Found::Route(route)) => match route.step() {
             Step::Redirect(redirect) => Answer::Redirect { name: name(&route), redirect: redirect.clone() },
             Step::Respond(status) => Answer::Respond { name: name(&route), status },
-            Step::Frame => Answer::Frame,
             Step::Forward { backend, rewrite } => {
                 assert_eq!(backend.endpoints.len(), 1);
                 Answer::Forward {
@@ -378,6 +378,7 @@ pub fn get<'a>(host: &'a str, path: &'a str) -> route_table::Request<'a> {
     route_table::Request {
         listener: ListenerId(0),
         scheme: Scheme::Http,
+        connection: Scheme::Http,
         method: b"GET",
         host: host.as_bytes(),
         path: path.as_bytes(),
