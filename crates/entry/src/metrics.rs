@@ -158,7 +158,7 @@ impl Metrics {
     fn nginx(&self, encoder: &mut DescriptorEncoder<'_>) -> Result {
         let Some(nginx) = &self.state.nginx else { return Ok(()) };
         let status = nginx.status();
-        counter(encoder, "nginx_reloads", "Reloads asked of nginx", status.reloads)?;
+        counter(encoder, "nginx_reloads", "Reloads asked of nginx", status.frame_reloads)?;
         counter(encoder, "nginx_refused", "Configurations that nginx refused", status.refused)?;
         counter(encoder, "nginx_failed", "Configurations that could not be put in force", status.failed)?;
         counter(encoder, "nginx_restarts", "How often nginx ended by itself", status.restarts)?;

@@ -109,7 +109,7 @@ impl Pipeline {
         self.generator.write_host_record();
         let volume = self.volume.clone();
         let name = hash.clone();
-        let offered = tokio::task::spawn_blocking(move || volume.offer(&name, &files)).await??;
+        let offered = tokio::task::spawn_blocking(move || volume.offer(&name, &files, None)).await??;
         self.origins = origins;
         self.progress.send_modify(|progress| {
             if offered == OfferEffect::New {

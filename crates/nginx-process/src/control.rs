@@ -35,6 +35,17 @@ pub struct ConnectionCounts {
     pub waiting: u64,
 }
 
+/// What a worker says of its route table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerTable {
+    /// The worker.
+    pub pid: i32,
+    /// The revision by which it routes its next request.
+    pub revision: u64,
+    /// Why that is not the newest; empty if it is.
+    pub fault: String,
+}
+
 impl Control {
     /// The client of this socket.
     pub fn new(socket: impl Into<PathBuf>) -> Control {
@@ -47,6 +58,21 @@ impl Control {
     /// No worker answers within the time, or it has none.
     pub async fn revision(&self, timeout: Duration) -> io::Result<String> {
         Ok(self.get("/generation", timeout).await?.trim().to_owned())
+    }
+
+    /// What the answering worker says of its route table; none if its revision has none.
+    ///
+    /// # Errors
+    /// No worker answers within the time, or it answers something else than `PID REVISION FAULT`.
+    pub async fn table(&self, timeout: Duration) -> io::Result<Option<WorkerTable>> {
+        match self.get("/table", timeout).await {
+            Ok(body) => {
+                let table = read_table(body.trim_end());
+                table.map(Some).ok_or_else(|| io::Error::other(format!("no table: {body:?}")))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// What nginx counts; none if it is built without the module.
@@ -81,6 +107,13 @@ impl Control {
         stream.take(LONGEST).read_to_end(&mut answer).await?;
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
+}
+
+/// Reads `PID REVISION FAULT`, of which the last may be empty or have spaces.
+fn read_table(body: &str) -> Option<WorkerTable> {
+    let mut words = body.splitn(3, ' ');
+    let (pid, revision) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    Some(WorkerTable { pid, revision, fault: words.next().unwrap_or_default().to_owned() })
 }
 
 /// Reads `Active connections: 2 \nserver accepts handled requests\n 5 5 9 \nReading: 0 Writing: 1 Waiting: 1`.

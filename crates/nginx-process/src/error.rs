@@ -40,6 +40,42 @@ pub enum Error {
     /// A revision without the main file.
     #[error("the revision {0} has no nginx.conf")]
     NoMain(String),
+    /// A record that does not follow the newest one of its frame: another generator has written, or the volume was emptied.
+    #[error(
+        "the record does not follow the newest one of the route table of the revision {frame} ({}); a whole table with a greater \
+         revision is needed, what was published before stays in force",
+        .newest.map_or_else(|| "there is none".to_owned(), |newest| newest.to_string())
+    )]
+    TableOrder {
+        /// The frame whose table it is.
+        frame: String,
+        /// The revision of its newest record; none if it has none.
+        newest: Option<u64>,
+    },
+    /// A record of changes where a whole table is needed.
+    #[error("the route table of the revision {0} is not whole, and it is the first one")]
+    NotWhole(String),
+    /// A record for a revision that is not offered.
+    #[error(
+        "the revision {frame} is not offered, {} is: its route table is not changed",
+        .offered.as_deref().unwrap_or("none")
+    )]
+    NotOffered {
+        /// The frame whose table it is.
+        frame: String,
+        /// What is offered.
+        offered: Option<String>,
+    },
+    /// A record of a table that nobody would read.
+    #[error(
+        "{path}: a record of a route table has {bytes} bytes, more than the 256 MiB that are read; serve fewer routes"
+    )]
+    TableTooLarge {
+        /// Its file, or its frame if it is not written.
+        path: PathBuf,
+        /// Bytes.
+        bytes: u64,
+    },
     /// A file of the volume holds what no generator or supervisor wrote.
     #[error("{path} is not understood: {reason}; remove it, or empty the volume")]
     Content {

@@ -89,6 +89,15 @@ pub(crate) fn children(parent: i32) -> Vec<Process> {
     processes.into_iter().filter(|process| process.parent == parent && !process.zombie).collect()
 }
 
+/// The workers of a master that take new connections, by their pids.
+pub(crate) fn workers(master: i32) -> Vec<i32> {
+    let is_worker = |process: &Process| {
+        let title = fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
+        title.starts_with(b"nginx: worker process") && process.role() == WorkerRole::Serving
+    };
+    children(master).into_iter().filter(is_worker).map(|process| process.pid).collect()
+}
+
 fn all() -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| Process::find(entry.file_name().to_str()?.parse().ok()?)).collect()

@@ -36,6 +36,9 @@ pub struct SupervisorSettings {
     /// Old workers are not ended before they had this long; a reload waits while there are too many of these. Longer than
     /// the configuration's `keepalive_min_timeout`, or idle clients lose a request.
     pub old_worker_grace: Duration,
+    /// Bytes of the memory of a route table, at least: eight times its records are added. Pages in which nothing is written take
+    /// no memory. A table that becomes larger gets another one by a reload.
+    pub table_memory: u64,
 }
 
 impl SupervisorSettings {
@@ -58,6 +61,7 @@ impl SupervisorSettings {
             stop_timeout: Duration::from_secs(30),
             max_old_workers: 32,
             old_worker_grace: Duration::from_secs(6),
+            table_memory: 64 << 20,
         }
     }
 
@@ -114,11 +118,20 @@ pub struct SupervisorStatus {
     /// Why nginx could not be started, or the last revision that was tried is not in force; none when it is.
     pub last_error: Option<String>,
     /// Reloads that were asked of nginx, those that failed and those back to the last good revision included.
-    pub reloads: u64,
+    pub frame_reloads: u64,
     /// Revisions that nginx refused when they were tested.
     pub refused: u64,
     /// Revisions that failed after the test, or could not be tested.
     pub failed: u64,
+    /// Records of a route table that were published.
+    pub table_publications: u64,
+    /// Records of a route table that could not be published, revisions of it that workers did not confirm in time, and memories
+    /// that could not be made larger.
+    pub table_failures: u64,
+    /// The newest revision of the route table that all workers have; none if there is no table.
+    pub table_revision: Option<u64>,
+    /// Why a newer revision of the route table is not in force; none if all is well.
+    pub table_error: Option<String>,
     /// How often nginx ended by itself and was started again.
     pub restarts: u64,
     /// How long the last successful reload took, from the signal to the confirmation.

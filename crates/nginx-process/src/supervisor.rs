@@ -21,7 +21,8 @@
 //! ```
 //!
 //! What it decides on is kept by concern: [`candidates`] has which revision is in force and which may be tried, [`report`] what
-//! the generator is told, [`old_workers`] the workers of former revisions. [`serve`] has what is done to nginx.
+//! the generator is told, [`old_workers`] the workers of former revisions. [`serve`] has what is done to nginx, [`tables`] what is
+//! done without it: while a revision is in force, records are published into the memory of its table.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::future::Future;
@@ -44,15 +45,23 @@ use crate::{
 
 mod backoff;
 mod candidates;
+mod confirmation;
+mod frame_table;
 mod old_workers;
 mod report;
 mod serve;
+mod step;
+mod table_link;
+mod table_report;
+mod tables;
 
 use backoff::Backoff;
 use candidates::Candidates;
 use old_workers::OldWorkers;
 use report::Report;
 use serve::group_file;
+use step::Step;
+use tables::Tables;
 
 /// Between two looks at a change that is under way.
 const POLL: Duration = Duration::from_millis(5);
@@ -82,6 +91,7 @@ pub struct Supervisor {
     candidates: Candidates,
     report: Report,
     old_workers: OldWorkers,
+    tables: Tables,
     /// Why the offer could not be read; logged once.
     unread: Option<String>,
     /// How long the last test or reload took: the next may take about as long.
@@ -93,21 +103,6 @@ pub struct Supervisor {
     start_at: Instant,
     backoff: Backoff,
     _lock: File,
-}
-
-/// What a turn does.
-#[derive(Debug)]
-enum Step {
-    /// Ends what is left of nginx, whose master has ended.
-    Reap { end: String },
-    /// Tries the revision that is offered.
-    Try { revision: String },
-    /// Starts nginx again on the revision that it served.
-    Restart { revision: String },
-    /// Starts what was live before this process, since what is offered cannot be used.
-    Resume { revision: String },
-    /// Waits for a moment, the end of nginx, or a change on the volume if there can be one to act on.
-    Wait { until: Instant, for_changes: bool },
 }
 
 impl Supervisor {
@@ -140,6 +135,7 @@ impl Supervisor {
         let now = Instant::now();
         let supervisor = Supervisor {
             control: Control::new(&settings.control),
+            tables: Tables::new(&settings),
             settings,
             volume,
             status,
@@ -182,52 +178,21 @@ impl Supervisor {
     async fn turn(&mut self, changes: &mut VolumeWatch) {
         self.tend_old_workers();
         self.report.retry(&self.volume);
+        self.report_table();
+        // Before it is looked for records: of those that come later there is notice.
+        changes.follow(self.tables.watched_dir(&self.volume).as_ref());
         match self.decide() {
             Step::Reap { end } => self.reap(&end).await,
+            Step::Publish => {
+                self.publish();
+                // Workers are asked, and others have their turn, also while records keep coming.
+                tokio::task::yield_now().await;
+            }
+            Step::RenewTable => self.renew_table().await,
             Step::Try { revision } => self.apply(&revision).await,
             Step::Restart { revision } => self.restart(&revision).await,
             Step::Resume { revision } => self.resume(&revision).await,
             Step::Wait { until, for_changes } => self.wait(until, for_changes.then_some(changes)).await,
-        }
-    }
-
-    fn decide(&mut self) -> Step {
-        if let Some(end) = self.nginx.as_mut().and_then(Nginx::ended) {
-            return Step::Reap { end };
-        }
-        let mut wait = (Instant::now() + TICK, true);
-        if self.read_offer().is_some() {
-            let next = self.next_reload();
-            if self.nginx.is_some() && next > Instant::now() {
-                return Step::Wait { until: next, for_changes: false };
-            }
-            let pause = match self.volume.claim() {
-                // Another may have been offered since; one that was tried may be offered again.
-                Ok(Some(revision)) if self.candidates.wants(&revision) => return Step::Try { revision },
-                // Another offer is just being written. That does not hold up a restart.
-                Ok(_) => POLL,
-                Err(error) => {
-                    tracing::error!(%error, "cannot take what is offered");
-                    TICK
-                }
-            };
-            wait = (Instant::now() + pause, false);
-        } else {
-            self.acknowledge();
-        }
-        let (until, for_changes) = wait;
-        if self.nginx.is_some() {
-            return Step::Wait { until, for_changes };
-        }
-        if let Some(revision) = self.candidates.good.clone() {
-            if self.start_at <= Instant::now() {
-                return Step::Restart { revision };
-            }
-            return Step::Wait { until: until.min(self.start_at), for_changes };
-        }
-        match self.candidates.former.take() {
-            Some(revision) => Step::Resume { revision },
-            None => Step::Wait { until, for_changes },
         }
     }
 
@@ -245,8 +210,11 @@ impl Supervisor {
 
     /// Waits for a moment, a change if asked for, or the end of nginx.
     async fn wait(&mut self, until: Instant, changes: Option<&mut VolumeWatch>) {
+        let master = self.nginx.as_ref().map(Nginx::pid);
+        let confirmed = self.tables.confirmation.ask(&self.control, master);
+        let nginx = &mut self.nginx;
         let ended = async {
-            match &mut self.nginx {
+            match nginx {
                 Some(nginx) => drop(nginx.wait().await),
                 None => std::future::pending().await,
             }
@@ -260,6 +228,7 @@ impl Supervisor {
         tokio::select! {
             () = ended => {}
             () = changed => {}
+            () = confirmed => {}
             () = sleep_until(until) => {}
         }
     }
@@ -274,6 +243,9 @@ impl Supervisor {
             tracing::error!(error, "cannot read what is offered");
         }
         self.unread = unread;
+        if self.tables.may_be_mended(&self.volume) {
+            self.candidates.forget_set_aside();
+        }
         offered.ok().flatten().filter(|revision| self.candidates.wants(revision))
     }
 

@@ -5,7 +5,9 @@
 //! offered              the hash that the generator wants, replaced by rename
 //! trying, live, good   symbolic links to generations/HASH: what is being tried, what nginx reads, what was confirmed last
 //! outcome              what became of the last offer, as JSON, replaced by rename
-//! lock                 held while something is offered or claimed
+//! tables/HASH/NUMBER   records of the table of a revision (its frame), by the table's revision; the first is a whole table
+//! table-outcome        what became of the records, as JSON, replaced by rename
+//! lock                 held while something is offered, published or claimed
 //! ```
 //!
 //! The directory `generations`, nginx's `/generation` and two metrics are older than the word revision and keep their names: a volume
@@ -16,17 +18,29 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+use tempfile::NamedTempFile;
+
 use crate::{Error, Result, VolumeWatch};
 
 mod claim;
 mod offer;
 mod outcome;
+mod publish;
+mod table_dir;
+mod table_outcome;
 
 pub use offer::{OfferEffect, Shortage};
 pub use outcome::{Outcome, OutcomeState};
+pub use publish::TableRecords;
+pub(crate) use table_dir::TableDir;
+pub use table_outcome::TableOutcome;
 
 /// The main file of a revision.
 const MAIN: &str = "nginx.conf";
+/// Begins the names of what a generator has not finished. Only written while `lock` is held: whatever has this name while
+/// somebody else holds the lock was left by a generator that died.
+const UNFINISHED: &str = ".tmp-offer-";
 /// More than any outcome that is written: a message is cut to 4 KiB.
 const LARGEST: u64 = 64 * 1024;
 
@@ -94,12 +108,32 @@ impl Volume {
         self.target("live")
     }
 
+    /// The records of the table of a revision; none if it has no table.
+    pub(crate) fn table_dir(&self, revision: &str) -> Result<Option<TableDir>> {
+        TableDir::open(&self.dir, revision)
+    }
+
     /// The directory of a revision.
     pub(crate) fn revision(&self, hash: &str) -> PathBuf {
         self.revisions().join(hash)
     }
 
+    /// Replaces a file of the volume, so that it is there also after a crash of the machine.
     fn replace(&self, name: &'static str, prefix: &str, content: &[u8]) -> Result<()> {
+        let (file, path) = self.stage(name, prefix, content)?;
+        file.as_file().sync_all().map_err(Error::file("write", &path))?;
+        file.persist(&path).map_err(|error| Error::file("rename", &path)(error.error))?;
+        sync(&self.dir)
+    }
+
+    /// Replaces a file of the volume that is made anew after a crash of the machine.
+    fn replace_unsynced(&self, name: &'static str, prefix: &str, content: &[u8]) -> Result<()> {
+        let (file, path) = self.stage(name, prefix, content)?;
+        file.persist(&path).map(drop).map_err(|error| Error::file("rename", &path)(error.error))
+    }
+
+    /// Writes what is to get a name beside it.
+    fn stage(&self, name: &'static str, prefix: &str, content: &[u8]) -> Result<(NamedTempFile, PathBuf)> {
         let path = self.dir.join(name);
         let mut file = tempfile::Builder::new()
             .prefix(prefix)
@@ -109,9 +143,7 @@ impl Volume {
         file.write_all(content).map_err(Error::file("write", &path))?;
         // No secret: all who may enter the directory may read it.
         file.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(Error::file("write", &path))?;
-        file.as_file().sync_all().map_err(Error::file("write", &path))?;
-        file.persist(&path).map_err(|error| Error::file("rename", &path)(error.error))?;
-        sync(&self.dir)
+        Ok((file, path))
     }
 
     fn target(&self, link: &str) -> Option<String> {
@@ -121,10 +153,17 @@ impl Volume {
         Some(hash.to_owned())
     }
 
+    /// Waits for the volume's lock, which is held until the file is closed.
+    fn lock(&self) -> Result<File> {
+        let lock = self.lock_file()?;
+        lock.lock().map_err(Error::file("lock", &self.dir.join("lock")))?;
+        Ok(lock)
+    }
+
     fn lock_file(&self) -> Result<File> {
         let path = self.dir.join("lock");
         // Reading is enough to lock it, so the other side may be another user.
-        match File::open(&path) {
+        match open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             opened => return opened.map_err(Error::file("open", &path)),
         }
@@ -152,8 +191,15 @@ fn check_hash(hash: &str) -> Result<()> {
     }
 }
 
+/// Opens a file of the volume for reading.
+fn open(path: &Path) -> io::Result<File> {
+    // Whoever runs nginx can put a link there, or a pipe, and without a writer that would be waited for.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty()).map(File::from)?)
+}
+
 fn read(path: &Path) -> Result<Option<String>> {
-    let file = match File::open(path) {
+    let file = match open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::file("open", path)(error)),

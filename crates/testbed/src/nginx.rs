@@ -24,6 +24,17 @@ pub fn newest() -> PathBuf {
     find("SPARROW_NGINX_NEWEST", "nginx-1.31.3")
 }
 
+/// The module of nginx that routes by a table, which is built beside what runs this: `cargo build -p nginx-module`.
+///
+/// # Panics
+/// If it is not there: a test without it has not passed.
+pub fn module() -> PathBuf {
+    let name = "libngx_http_sparrow_module.so";
+    let program = std::env::current_exe().unwrap_or_default();
+    let found = program.ancestors().skip(1).take(2).map(|directory| directory.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{name} is not beside {}: run cargo build -p nginx-module", program.display()))
+}
+
 /// The oldest nginx and the newest.
 ///
 /// # Panics

@@ -22,7 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("exposition", &[]),
     ("nginx-conf", &["entry-model"]),
     ("nginx-module", &["entry-model", "route-table", "table-memory"]),
-    ("nginx-process", &[]),
+    ("nginx-process", &["route-table", "table-memory"]),
     ("rbd", &["ceph", "rbd-format", "rbd-model"]),
     // What describes the API is built without librados.
     ("rbd-api", &["rbd-format", "rbd-model"]),

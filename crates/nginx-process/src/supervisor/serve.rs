@@ -13,13 +13,25 @@ use crate::proc::{self, Process, WorkerRole};
 use crate::{SupervisorSettings, SupervisorState};
 
 /// Why nginx does not serve a revision that it should.
-enum Unconfirmed {
+pub(super) enum Unconfirmed {
     /// The master has logged why, and goes on with what it had.
     MasterDeclined(TryError),
     /// It is not known what nginx serves.
     NoAnswer(TryError),
     /// The master has ended, so.
     MasterEnded(String),
+}
+
+impl Unconfirmed {
+    /// The master goes on with what it had.
+    pub(super) fn is_declined(&self) -> bool {
+        matches!(self, Unconfirmed::MasterDeclined(_))
+    }
+
+    /// The master has ended.
+    pub(super) fn is_end(&self) -> bool {
+        matches!(self, Unconfirmed::MasterEnded(_))
+    }
 }
 
 impl std::fmt::Display for Unconfirmed {
@@ -41,6 +53,20 @@ impl Supervisor {
         if !self.volume.has(revision) {
             return Err(TryError::Unknown("offered, but not on the volume as a whole".to_owned()));
         }
+        let table = self.tables.read(&self.volume, revision)?;
+        self.tables
+            .link(table.as_ref())
+            .map_err(|error| TryError::Unknown(format!("cannot link the memory of the route table: {error}")))?;
+        let tried = self.try_with_table(revision).await;
+        match &tried {
+            Ok(()) => self.tables.put_in_force(table),
+            Err(_) => self.tables.link_back(),
+        }
+        tried
+    }
+
+    /// The same, when nginx finds the revision's table.
+    async fn try_with_table(&mut self, revision: &str) -> Result<(), TryError> {
         let tested = self.nginx.is_none() || self.candidates.has_set_aside();
         if tested {
             self.test(revision).await?;
@@ -67,20 +93,26 @@ impl Supervisor {
             }
         };
         self.swap_back();
-        if let Some(good) = self.candidates.good.clone() {
-            let answer = self.control.revision(TICK).await;
-            if kept && answer.is_ok_and(|answer| answer == good) {
-                return Err(error);
-            }
-            // Some workers may be of the new revision.
-            if let Err(error) = self.reload(&good, true).await {
-                let error = error.to_string();
-                tracing::error!(revision = good, "cannot go back without a restart: {error}");
-                self.end_nginx().await;
-                return Err(TryError::Unknown(format!("nginx does not react: {error}")));
-            }
-        }
+        self.go_back(kept).await.map_err(TryError::Unknown)?;
         Err(error)
+    }
+
+    /// Has nginx read the last good revision, to which is pointed again, unless its master has `kept` it. If it does not, nothing
+    /// is left of nginx.
+    pub(super) async fn go_back(&mut self, kept: bool) -> Result<(), String> {
+        let Some(good) = self.candidates.good.clone() else { return Ok(()) };
+        let answer = self.control.revision(TICK).await;
+        if kept && answer.is_ok_and(|answer| answer == good) {
+            return Ok(());
+        }
+        // Some workers may be of the new revision.
+        if let Err(error) = self.reload(&good, true).await {
+            let error = error.to_string();
+            tracing::error!(revision = good, "cannot go back without a restart: {error}");
+            self.end_nginx().await;
+            return Err(format!("nginx does not react: {error}"));
+        }
+        Ok(())
     }
 
     async fn test(&mut self, revision: &str) -> Result<(), TryError> {
@@ -90,7 +122,9 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Has nginx find the last good revision and its table.
     pub(super) fn swap_back(&mut self) {
+        self.tables.link_back();
         if let Some(good) = &self.candidates.good
             && let Err(error) = self.volume.point_live(good)
         {
@@ -100,14 +134,14 @@ impl Supervisor {
 
     /// Has the running nginx read its configuration again, and waits until `revision` is what it serves. One that was not
     /// `tested` and is not confirmed is tested now.
-    async fn reload(&mut self, revision: &str, tested: bool) -> Result<(), Unconfirmed> {
+    pub(super) async fn reload(&mut self, revision: &str, tested: bool) -> Result<(), Unconfirmed> {
         let Some(nginx) = &mut self.nginx else { return Err(Unconfirmed::MasterEnded("not running".to_owned())) };
         let begin = Instant::now();
         let before = proc::children(nginx.pid());
         nginx.read_emergencies(&mut String::new());
         nginx.signal(Signal::HUP);
         self.reload_began = Some(begin);
-        self.status.send_modify(|status| status.reloads += 1);
+        self.status.send_modify(|status| status.frame_reloads += 1);
         let mut confirmed = self.confirm(revision, &before).await;
         if !tested && let Err(Unconfirmed::MasterDeclined(error) | Unconfirmed::NoAnswer(error)) = &mut confirmed {
             match self.test(revision).await {
@@ -159,7 +193,13 @@ impl Supervisor {
             }
             // A worker says that it leaves just before it closes its sockets: one answer could still be its own.
             if left && in_a_row >= 3 {
-                return Ok(());
+                match self.tables.check(&self.control).await {
+                    Ok(()) => return Ok(()),
+                    Err(why) => {
+                        in_a_row = 0;
+                        last = why;
+                    }
+                }
             }
             if nginx.read_emergencies(&mut nginx_stderr) && in_a_row == 0 && !before.is_empty() {
                 return Err(Unconfirmed::MasterDeclined(TryError::NotApplied(nginx_stderr)));

@@ -7,12 +7,12 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{MAIN, Volume, check_hash, remove_named, sync};
+use route_table::Changes;
+
+use super::publish::EncodedRecord;
+use super::{MAIN, UNFINISHED, Volume, check_hash, remove_named, sync};
 use crate::{Error, Result};
 
-/// Begins the names of what a generator has not finished. Only written while `lock` is held: whatever has this name while
-/// somebody else holds the lock was left by a generator that died.
-const UNFINISHED: &str = ".tmp-offer-";
 /// Bytes that are left for what the supervisor writes.
 const RESERVE: u64 = 64 * 1024;
 /// A file takes whole pages.
@@ -37,13 +37,17 @@ pub struct Shortage {
 }
 
 impl Volume {
-    /// Offers a revision: `files` by their path relative to its directory, `nginx.conf` being the main one. It is what the
-    /// supervisor tries next, unless another offer follows first. Blocking; racing offers wait for each other.
+    /// Offers a revision: `files` by their path relative to its directory, `nginx.conf` being the main one, and the whole table
+    /// that it has in the beginning, if it has one. It is what the supervisor tries next, unless another offer follows first.
+    /// Blocking; racing offers wait for each other.
+    ///
+    /// If the same is offered already, the table is added as a record, as [`Volume::publish`] does.
     ///
     /// # Errors
-    /// A name that is not allowed, or a volume that is full ([`Error::Full`]) or not writable. What was offered before
-    /// then stays offered, and nothing of the new one is left.
-    pub fn offer(&self, hash: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<OfferEffect> {
+    /// A name that is not allowed, a table that does not follow the records that its frame has ([`Error::TableOrder`]), or a
+    /// volume that is full ([`Error::Full`]) or not writable. What was offered before then stays offered, and nothing of the
+    /// new one is left.
+    pub fn offer(&self, hash: &str, files: &BTreeMap<String, Vec<u8>>, table: Option<&Changes>) -> Result<OfferEffect> {
         check_hash(hash)?;
         for path in files.keys() {
             check_path(path)?;
@@ -51,24 +55,29 @@ impl Volume {
         if !files.contains_key(MAIN) {
             return Err(Error::NoMain(hash.to_owned()));
         }
-        let lock = self.lock_file()?;
-        lock.lock().map_err(Error::file("lock", &self.dir.join("lock")))?;
+        let table = table.map(|table| EncodedRecord::whole(hash, table)).transpose()?;
+        let _lock = self.lock()?;
         let there = same(&self.revision(hash), files);
         let revisions = self.revisions();
-        if !revisions.is_dir() {
+        if !revisions.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+            // A link would lead elsewhere, also what is removed.
+            let _ = fs::remove_file(&revisions);
             // Here and not by the supervisor, which may be another user: the generator writes in it.
             fs::create_dir(&revisions).map_err(Error::file("create", &revisions))?;
             self.set_dir_mode(&revisions)?;
         }
         // What cannot be read is as good as nothing: it is replaced.
         if there && self.offered().ok().flatten().as_deref() == Some(hash) {
+            if let Some(table) = &table {
+                self.add_record(hash, table)?;
+            }
             return Ok(OfferEffect::Unchanged);
         }
-        let written = self.write(hash, files, there).or_else(|error| {
+        let written = self.write(hash, files, there, table.as_ref()).or_else(|error| {
             let Error::Full { .. } = error else { return Err(error) };
             // What is kept for looking at is given up first.
             self.clean(0);
-            self.write(hash, files, same(&self.revision(hash), files))
+            self.write(hash, files, same(&self.revision(hash), files), table.as_ref())
         });
         // Also after a failure: a revision that is not offered is not in use.
         self.clean(self.keep);
@@ -90,8 +99,7 @@ impl Volume {
         let needed = unwritten.values().sum::<u64>() + RESERVE;
         if needed > self.room()? {
             // What is kept for looking at is given up first.
-            let lock = self.lock_file().ok()?;
-            lock.lock().ok()?;
+            let _lock = self.lock().ok()?;
             self.clean(0);
         }
         let bytes = needed.saturating_sub(self.room()?);
@@ -104,7 +112,13 @@ impl Volume {
         Some(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
-    fn write(&self, hash: &str, files: &BTreeMap<String, Vec<u8>>, there: bool) -> Result<()> {
+    fn write(
+        &self,
+        hash: &str,
+        files: &BTreeMap<String, Vec<u8>>,
+        there: bool,
+        table: Option<&EncodedRecord>,
+    ) -> Result<()> {
         let revision = self.revision(hash);
         if !there {
             let revisions = self.revisions();
@@ -123,7 +137,8 @@ impl Volume {
             fs::rename(&fresh, &revision).map_err(Error::file("rename", &fresh))?;
             sync(&revisions)?;
         }
-        let replaced = self.replace("offered", UNFINISHED, format!("{hash}\n").as_bytes());
+        let table_written = table.map_or(Ok(()), |table| self.add_record(hash, table).map(drop));
+        let replaced = table_written.and_then(|()| self.replace("offered", UNFINISHED, format!("{hash}\n").as_bytes()));
         if replaced.is_err() && !there {
             // In nobody's use: it was not offered.
             let _ = fs::remove_dir_all(&revision);
@@ -179,8 +194,8 @@ impl Volume {
         fs::set_permissions(directory, mode).map_err(Error::file("write", directory))
     }
 
-    /// Removes revisions that are not in use, but for the newest `keep`. Only while the lock is held.
-    fn clean(&self, keep: usize) {
+    /// Removes revisions that are not in use, but for the newest `keep`, each with its table. Only while the lock is held.
+    pub(super) fn clean(&self, keep: usize) {
         remove_named(&self.revisions(), UNFINISHED);
         remove_named(&self.dir, UNFINISHED);
         let used: BTreeSet<String> =
@@ -202,6 +217,7 @@ impl Volume {
                 tracing::warn!(path = %path.display(), %error, "an old revision cannot be removed");
             }
         }
+        self.clean_tables();
     }
 }
 

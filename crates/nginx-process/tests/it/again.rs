@@ -27,7 +27,7 @@ async fn live_revision_is_served_when_the_next_offer_is_rejected() {
         let bench = Bench::new(nginx);
         let running = bench.start_on("one").await;
         running.stop().await;
-        bench.volume.offer("bad", &bench.files("bad", "no_such_directive on;", "")).unwrap();
+        bench.volume.offer("bad", &bench.files("bad", "no_such_directive on;", ""), None).unwrap();
         let mut running = bench.start().await;
         running.until("one", |status| status.live.as_deref() == Some("one")).await;
         assert_eq!(bench.get().await.unwrap(), "one");

@@ -92,7 +92,7 @@ impl Bench {
     }
 
     pub fn offer(&self, hash: &str) {
-        self.volume.offer(hash, &self.files(hash, "", "")).unwrap();
+        self.volume.offer(hash, &self.files(hash, "", ""), None).unwrap();
     }
 
     /// Starts a supervisor, and waits until it serves a first revision of this name.

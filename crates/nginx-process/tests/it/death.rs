@@ -15,7 +15,7 @@ fn kill(pid: i32, signal: Signal) {
     kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
 }
 
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let wait = async {
         while !holds() {
             sleep(Duration::from_millis(20)).await;
@@ -145,10 +145,10 @@ async fn second_supervisor_of_a_runtime_directory_is_rejected() {
 }
 
 /// A supervisor in a process of its own.
-struct Other(Child);
+pub struct Other(Child);
 
 impl Other {
-    fn start(bench: &Bench) -> Other {
+    pub fn start(bench: &Bench) -> Other {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--ignored", "--nocapture", "death::supervise"])
             .env("SUPERVISED", bench.settings.runtime.parent().unwrap())
@@ -159,7 +159,7 @@ impl Other {
         Other(child)
     }
 
-    fn keeper(&self) -> i32 {
+    pub fn keeper(&self) -> i32 {
         let marked = |entry: &fs::DirEntry| {
             let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
@@ -170,7 +170,7 @@ impl Other {
         keeper.file_name().to_str().unwrap().parse().unwrap()
     }
 
-    fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
@@ -184,18 +184,18 @@ impl Drop for Other {
 }
 
 /// Waits for what this process has inherited from a killed one: not every machine's init does.
-fn inherit() {
+pub fn inherit() {
     rustix::process::set_child_subreaper(Pid::from_raw(1)).unwrap();
 }
 
-async fn reap(pids: &[i32]) {
+pub async fn reap(pids: &[i32]) {
     for pid in pids {
         let gone = || waitpid(Pid::from_raw(*pid), WaitOptions::NOHANG).is_err();
         until("reaped", gone).await;
     }
 }
 
-fn master(bench: &Bench) -> i32 {
+pub fn master(bench: &Bench) -> i32 {
     let text = fs::read_to_string(bench.settings.runtime.join("nginx.group")).unwrap();
     text.split(' ').next().unwrap().parse().unwrap()
 }

@@ -35,7 +35,7 @@ async fn lost_over_reloads(bench: &Bench, reloads: u64, reuse: Reuse) -> u64 {
         bench.offer(&hash);
         assert_eq!(bench.outcome(&hash).await.state, OutcomeState::Live);
     }
-    assert_eq!(running.handle.status().reloads, reloads);
+    assert_eq!(running.handle.status().frame_reloads, reloads);
     clients.end();
     let Traffic { sent, lost } = blocking(|| clients.join()).await;
     println!("{}: {lost} of {sent} requests lost over {reloads} reloads", bench.settings.nginx.display());
@@ -64,7 +64,7 @@ async fn no_request_is_lost_when_stopped_under_load() {
     let backend = backend(true);
     let mut running = bench.start().await;
     let slow = format!("location /slow {{ proxy_pass http://{backend}; }}");
-    bench.volume.offer("one", &bench.files("one", "", &slow)).unwrap();
+    bench.volume.offer("one", &bench.files("one", "", &slow), None).unwrap();
     bench.outcome("one").await;
     let clients = ["/", "/slow"].map(|path| Clients::start(32, bench.address, path, Reuse::Blindly));
     sleep(Duration::from_secs(1)).await;
@@ -97,7 +97,7 @@ async fn hanging_connections_are_cut_at_the_stop_timeout() {
         let backend = backend(false);
         let running = bench.start().await;
         let hang = format!("location /hang {{ proxy_pass http://{backend}; }}");
-        bench.volume.offer("one", &bench.files("one", "", &hang)).unwrap();
+        bench.volume.offer("one", &bench.files("one", "", &hang), None).unwrap();
         bench.outcome("one").await;
         let hanging = ask_hanging(&bench);
         sleep(Duration::from_millis(200)).await;
@@ -119,7 +119,7 @@ async fn oldest_worker_is_ended_when_there_are_too_many() {
         for number in 0..5 {
             let hash = format!("g{number}");
             let hang = format!("location /hang {{ proxy_pass http://{backend}; }}");
-            bench.volume.offer(&hash, &bench.files(&hash, "", &hang)).unwrap();
+            bench.volume.offer(&hash, &bench.files(&hash, "", &hang), None).unwrap();
             bench.outcome(&hash).await;
             hanging.push(ask_hanging(&bench));
             sleep(Duration::from_millis(200)).await;

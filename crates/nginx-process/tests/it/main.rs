@@ -7,4 +7,8 @@ mod bench;
 mod death;
 mod load;
 mod offers;
+mod table_bench;
+mod table_generator;
+mod table_volume;
+mod tables;
 mod volume;

@@ -29,7 +29,7 @@ async fn offered_revisions_go_live_in_turn() {
             assert_eq!(bench.get().await.unwrap(), "two");
         }
         let status = running.until("running", |status| status.state == SupervisorState::Running).await;
-        assert_eq!((status.live.as_deref(), status.reloads), (Some("two"), 1));
+        assert_eq!((status.live.as_deref(), status.frame_reloads), (Some("two"), 1));
         running.stop().await;
         assert!(bench.get().await.is_err(), "something still listens");
     }
@@ -41,23 +41,23 @@ async fn rejected_revision_is_tried_once_and_not_served() {
         let bench = Bench::new(nginx);
         let running = bench.start_on("good").await;
         let bad = bench.files("bad", "no_such_directive on;", "");
-        bench.volume.offer("bad", &bad).unwrap();
+        bench.volume.offer("bad", &bad, None).unwrap();
         let outcome = bench.outcome("bad").await;
         assert_eq!((outcome.state, outcome.live.as_deref()), (OutcomeState::Refused, Some("good")));
         assert!(outcome.message.contains("unknown directive \"no_such_directive\""), "{}", outcome.message);
         assert!(!outcome.message.contains("test failed"), "{}", outcome.message);
         assert_eq!(bench.get().await.unwrap(), "good");
-        bench.volume.offer("bad", &bad).unwrap();
+        bench.volume.offer("bad", &bad, None).unwrap();
         sleep(Duration::from_millis(500)).await;
         let status = running.handle.status();
         // One signal: its words were enough, and the test's, for nginx to be left in peace.
-        assert_eq!((status.refused, status.reloads, status.state), (1, 1, SupervisorState::Running));
+        assert_eq!((status.refused, status.frame_reloads, status.state), (1, 1, SupervisorState::Running));
         // Back to what is in force: nothing to do, but it has an outcome.
         bench.offer("good");
         assert_eq!(bench.outcome("good").await.state, OutcomeState::Live);
-        assert_eq!(running.handle.status().reloads, 1);
+        assert_eq!(running.handle.status().frame_reloads, 1);
         // Something else was offered between: it is tried again.
-        bench.volume.offer("bad", &bad).unwrap();
+        bench.volume.offer("bad", &bad, None).unwrap();
         bench.outcome("bad").await;
         assert_eq!(running.handle.status().refused, 2);
         running.stop().await;
@@ -75,7 +75,7 @@ async fn rejection_is_explained_by_a_test_when_stderr_is_silent() {
             let mut files = bench.files(hash, http, "");
             let main = files.get_mut("nginx.conf").unwrap();
             *main = String::from_utf8(main.clone()).unwrap().replace("error_log stderr notice;", &log).into_bytes();
-            bench.volume.offer(hash, &files).unwrap();
+            bench.volume.offer(hash, &files, None).unwrap();
         };
         silent("one", "");
         bench.outcome("one").await;
@@ -97,11 +97,11 @@ async fn revision_that_is_slow_to_read_goes_live() {
         bench.settings.confirm_timeout = Duration::from_millis(50);
         let running = bench.start_on("small").await;
         let many: String = (0..10_000).map(|number| format!("location /{number} {{ return 204; }}\n")).collect();
-        bench.volume.offer("large", &bench.files("large", "", &many)).unwrap();
+        bench.volume.offer("large", &bench.files("large", "", &many), None).unwrap();
         let outcome = bench.outcome("large").await;
         assert_eq!(outcome.state, OutcomeState::Live, "{outcome:?}");
         let status = running.handle.status();
-        assert_eq!((status.failed, status.restarts, status.reloads), (0, 0, 1));
+        assert_eq!((status.failed, status.restarts, status.frame_reloads), (0, 0, 1));
         running.stop().await;
     }
 }
@@ -111,7 +111,7 @@ async fn rejected_first_revision_leaves_no_nginx() {
     for nginx in both() {
         let bench = Bench::new(nginx);
         let running = bench.start().await;
-        bench.volume.offer("bad", &bench.files("bad", "no_such_directive on;", "")).unwrap();
+        bench.volume.offer("bad", &bench.files("bad", "no_such_directive on;", ""), None).unwrap();
         let outcome = bench.outcome("bad").await;
         assert_eq!((outcome.state, outcome.live), (OutcomeState::Refused, None));
         assert_eq!(running.handle.status().state, SupervisorState::Waiting);
@@ -127,16 +127,16 @@ async fn failed_reload_keeps_the_last_good_revision() {
         let bench = Bench::new(nginx);
         let running = bench.start().await;
         let zone = |key: &str| format!("limit_req_zone ${key} zone=z:64k rate=1r/s;");
-        bench.volume.offer("one", &bench.files("one", &zone("remote_addr"), "")).unwrap();
+        bench.volume.offer("one", &bench.files("one", &zone("remote_addr"), ""), None).unwrap();
         assert_eq!(bench.outcome("one").await.state, OutcomeState::Live);
         // The zone is in memory with another key. `nginx -t` does not see that memory.
-        bench.volume.offer("two", &bench.files("two", &zone("host"), "")).unwrap();
+        bench.volume.offer("two", &bench.files("two", &zone("host"), ""), None).unwrap();
         let outcome = bench.outcome("two").await;
         assert_eq!((outcome.state, outcome.live.as_deref()), (OutcomeState::Failed, Some("one")));
         assert!(outcome.message.contains("while previously it used the"), "{}", outcome.message);
         assert_eq!(bench.volume.live().as_deref(), Some("one"));
         assert_eq!(bench.get().await.unwrap(), "one");
-        bench.volume.offer("three", &bench.files("three", &zone("remote_addr"), "")).unwrap();
+        bench.volume.offer("three", &bench.files("three", &zone("remote_addr"), ""), None).unwrap();
         assert_eq!(bench.outcome("three").await.state, OutcomeState::Live);
         running.stop().await;
     }
@@ -149,7 +149,7 @@ async fn address_in_use_is_waited_for_and_then_reported() {
         let running = bench.start_on("one").await;
         let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = format!("listen {};", other.local_addr().unwrap());
-        bench.volume.offer("two", &bench.files("two", "", &listen)).unwrap();
+        bench.volume.offer("two", &bench.files("two", "", &listen), None).unwrap();
         let outcome = bench.outcome("two").await;
         assert_eq!((outcome.state, outcome.live.as_deref()), (OutcomeState::Failed, Some("one")));
         assert!(
@@ -159,7 +159,7 @@ async fn address_in_use_is_waited_for_and_then_reported() {
         );
         assert_eq!(bench.get().await.unwrap(), "one");
         // nginx complains at once, and then gets it.
-        bench.volume.offer("three", &bench.files("three", "", &listen)).unwrap();
+        bench.volume.offer("three", &bench.files("three", "", &listen), None).unwrap();
         sleep(Duration::from_millis(1200)).await;
         drop(other);
         assert_eq!(bench.outcome("three").await.state, OutcomeState::Live);
@@ -189,7 +189,7 @@ async fn unconfirmed_revision_is_rolled_back() {
         let mut bench = Bench::new(nginx);
         bench.settings.confirm_timeout = Duration::from_secs(2);
         let mut running = bench.start_on("one").await;
-        bench.volume.offer("two", &bench.files("other", "", "")).unwrap();
+        bench.volume.offer("two", &bench.files("other", "", ""), None).unwrap();
         let outcome = bench.outcome("two").await;
         assert_eq!((outcome.state, outcome.live.as_deref()), (OutcomeState::Failed, Some("one")));
         assert!(outcome.message.contains("still answered by revision \"other\""), "{}", outcome.message);
@@ -197,7 +197,7 @@ async fn unconfirmed_revision_is_rolled_back() {
             assert_eq!(bench.get().await.unwrap(), "one");
         }
         let status = running.until("running", |status| status.state == SupervisorState::Running).await;
-        assert_eq!((status.failed, status.reloads), (1, 2));
+        assert_eq!((status.failed, status.frame_reloads), (1, 2));
         running.stop().await;
     }
 }
@@ -217,13 +217,13 @@ async fn hanging_test_is_killed_and_retried() {
     bench.settings.test_timeout = Duration::from_secs(2);
     let running = bench.start_on("one").await;
     // After a refusal, what comes next is tested before nginx reads it.
-    bench.volume.offer("bad", &bench.files("bad", "no_such_directive on;", "")).unwrap();
+    bench.volume.offer("bad", &bench.files("bad", "no_such_directive on;", ""), None).unwrap();
     assert_eq!(bench.outcome("bad").await.state, OutcomeState::Refused);
     fs::write(&hang, "").unwrap();
     bench.offer("two");
     let outcome = bench.outcome("two").await;
     assert_eq!((outcome.state, outcome.live.as_deref()), (OutcomeState::Failed, Some("one")));
-    assert_eq!(running.handle.status().reloads, 1);
+    assert_eq!(running.handle.status().frame_reloads, 1);
     assert!(outcome.message.contains("did not end"), "{}", outcome.message);
     assert_eq!(bench.get().await.unwrap(), "one");
     let sleeps =
@@ -272,7 +272,7 @@ async fn many_offers_lead_to_few_reloads() {
         let outcome = bench.outcome("g499").await;
         assert_eq!(outcome.state, OutcomeState::Live, "{outcome:?}");
         assert_eq!(bench.get().await.unwrap(), "g499");
-        let reloads = running.handle.status().reloads;
+        let reloads = running.handle.status().frame_reloads;
         println!("{reloads} reloads for 500 offers in {offering:?}, live after {:?}", begin.elapsed());
         // One at once, one each 150 ms, one for the rest.
         let most = offering.as_millis() / 150 + 2;
@@ -297,7 +297,7 @@ async fn with_a_full_volume() {
     bench.settings.volume.clone_from(&small);
     let mut running = bench.start_on("one").await;
     fs::write(small.join("ballast"), vec![0; 600_000]).unwrap_err();
-    assert!(matches!(bench.volume.offer("two", &bench.files("two", "", "")), Err(Error::Full { .. })));
+    assert!(matches!(bench.volume.offer("two", &bench.files("two", "", ""), None), Err(Error::Full { .. })));
     // What needs no room goes on.
     let pid = Pid::from_raw(running.handle.status().pid.unwrap()).unwrap();
     kill_process(pid, Signal::KILL).unwrap();

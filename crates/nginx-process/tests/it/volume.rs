@@ -30,8 +30,8 @@ fn offer_has_all_files_with_the_chosen_modes() {
     let dir = tempfile::tempdir().unwrap();
     let volume = Volume::open(dir.path().join("new")).unwrap().with_modes(0o640, 0o750);
     assert_eq!(volume.offered().unwrap(), None);
-    assert_eq!(volume.offer("one", &files("a")).unwrap(), OfferEffect::New);
-    assert_eq!(volume.offer("one", &files("a")).unwrap(), OfferEffect::Unchanged);
+    assert_eq!(volume.offer("one", &files("a"), None).unwrap(), OfferEffect::New);
+    assert_eq!(volume.offer("one", &files("a"), None).unwrap(), OfferEffect::Unchanged);
     assert_eq!(volume.offered().unwrap().as_deref(), Some("one"));
     let revision = volume.dir().join("generations/one");
     assert_eq!(fs::read(revision.join("certs/deep/one.key")).unwrap(), b"key");
@@ -43,7 +43,7 @@ fn offer_has_all_files_with_the_chosen_modes() {
     assert_eq!(names(volume.dir()), ["generations", "offered"]);
     // The same name with other content is written anew.
     fs::write(revision.join("nginx.conf"), "").unwrap();
-    assert_eq!(volume.offer("one", &files("a")).unwrap(), OfferEffect::New);
+    assert_eq!(volume.offer("one", &files("a"), None).unwrap(), OfferEffect::New);
     assert_eq!(fs::read(revision.join("nginx.conf")).unwrap(), b"a");
 }
 
@@ -51,15 +51,15 @@ fn offer_has_all_files_with_the_chosen_modes() {
 fn unchanged_files_are_hard_links_to_the_former_revision() {
     let dir = tempfile::tempdir().unwrap();
     let volume = Volume::open(dir.path()).unwrap().with_kept(0);
-    volume.offer("one", &files("a")).unwrap();
+    volume.offer("one", &files("a"), None).unwrap();
     let inode = |path: &str| fs::metadata(dir.path().join("generations").join(path)).unwrap().ino();
     let (main, key) = (inode("one/nginx.conf"), inode("one/certs/deep/one.key"));
-    volume.offer("two", &files("b")).unwrap();
+    volume.offer("two", &files("b"), None).unwrap();
     assert_eq!(names(&dir.path().join("generations")), ["two"]);
     assert_eq!(inode("two/certs/deep/one.key"), key);
     assert_ne!(inode("two/nginx.conf"), main);
     // Another mode is a change.
-    volume.with_modes(0o600, 0o700).offer("three", &files("b")).unwrap();
+    volume.with_modes(0o600, 0o700).offer("three", &files("b"), None).unwrap();
     assert_ne!(inode("three/certs/deep/one.key"), key);
 }
 
@@ -68,16 +68,28 @@ fn paths_outside_the_volume_are_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let volume = Volume::open(dir.path()).unwrap();
     for hash in ["", ".", "..", "../x", "a/b", ".tmp-offer-x", "a\n", "é", &"a".repeat(129)] {
-        assert!(matches!(volume.offer(hash, &files("")), Err(Error::Hash(_))), "{hash:?}");
+        assert!(matches!(volume.offer(hash, &files(""), None), Err(Error::Hash(_))), "{hash:?}");
     }
     for path in ["", "/etc/x", "../x", "a/../../x", "a//b", "a/", "./a", "a\0b", "."] {
         let mut files = files("");
         files.insert(path.to_owned(), Vec::new());
-        assert!(matches!(volume.offer("one", &files), Err(Error::Path(_))), "{path:?}");
+        assert!(matches!(volume.offer("one", &files, None), Err(Error::Path(_))), "{path:?}");
     }
-    assert!(matches!(volume.offer("one", &Files::new()), Err(Error::NoMain(_))));
+    assert!(matches!(volume.offer("one", &Files::new(), None), Err(Error::NoMain(_))));
     assert_eq!(volume.offered().unwrap(), None);
     assert_eq!(names(dir.path()), Vec::<String>::new());
+}
+
+#[test]
+fn link_in_place_of_the_revisions_leads_no_generator_outside() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::create_dir(elsewhere.path().join("precious")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let volume = Volume::open(dir.path()).unwrap().with_kept(0);
+    std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("generations")).unwrap();
+    volume.offer("one", &files("a"), None).unwrap();
+    assert_eq!(names(elsewhere.path()), ["precious"]);
+    assert_eq!(names(&dir.path().join("generations")), ["one"]);
 }
 
 #[test]
@@ -90,7 +102,7 @@ fn racing_offers_leave_one_whole_revision_offered() {
                 for number in 0..50 {
                     // Two of them offer the same.
                     let hash = format!("g{}-{number}", generator % 3);
-                    volume.offer(&hash, &files(&hash)).unwrap();
+                    volume.offer(&hash, &files(&hash), None).unwrap();
                 }
             });
         }
@@ -125,26 +137,26 @@ fn on_a_full_volume() {
     let dir = Path::new(&dir);
     let volume = Volume::open(dir).unwrap();
     let large = |size: usize| Files::from([("nginx.conf".to_owned(), vec![b'#'; size])]);
-    volume.offer("one", &large(100_000)).unwrap();
+    volume.offer("one", &large(100_000), None).unwrap();
     let before = (names(dir), names(&dir.join("generations")));
-    let error = volume.offer("two", &large(600_000)).unwrap_err();
+    let error = volume.offer("two", &large(600_000), None).unwrap_err();
     assert!(matches!(error, Error::Full { .. }), "{error}");
     assert!(error.to_string().contains("sizeLimit"), "{error}");
     assert_eq!((names(dir), names(&dir.join("generations"))), before);
     assert_eq!(volume.offered().unwrap().as_deref(), Some("one"));
-    assert_eq!(volume.offer("one", &large(100_000)).unwrap(), OfferEffect::Unchanged);
+    assert_eq!(volume.offer("one", &large(100_000), None).unwrap(), OfferEffect::Unchanged);
     // There is room if what is only kept for looking at is given up.
     for (number, size) in [100_000, 100_000, 100_000, 200_000, 200_000].into_iter().enumerate() {
-        volume.offer(&format!("g{number}"), &large(size)).unwrap();
+        volume.offer(&format!("g{number}"), &large(size), None).unwrap();
     }
     // Full of something else, and then not.
     let volume = volume.with_kept(0);
-    volume.offer("g5", &large(100_000)).unwrap();
+    volume.offer("g5", &large(100_000), None).unwrap();
     fs::write(dir.join("ballast"), vec![0; 600_000]).unwrap_err();
-    assert!(matches!(volume.offer("three", &large(50_000)), Err(Error::Full { .. })));
+    assert!(matches!(volume.offer("three", &large(50_000), None), Err(Error::Full { .. })));
     assert_eq!(volume.offered().unwrap().as_deref(), Some("g5"));
     assert_eq!(names(&dir.join("generations")), ["g5"]);
     fs::remove_file(dir.join("ballast")).unwrap();
-    volume.offer("three", &large(50_000)).unwrap();
+    volume.offer("three", &large(50_000), None).unwrap();
     assert_eq!(volume.offered().unwrap().as_deref(), Some("three"));
 }

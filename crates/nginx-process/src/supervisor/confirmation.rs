@@ -1,0 +1,168 @@
+//! Which workers have a revision of the table: they are asked until each has answered.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::io;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{POLL, TICK};
+use crate::control::{Control, WorkerTable};
+use crate::proc;
+
+/// After so long a worker is reported that has not confirmed.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// So many questions are on their way at most. Which worker answers one is the system's choice.
+const MOST_QUESTIONS: usize = 64;
+/// So many rounds follow each other at once; then there is a pause between two.
+const QUICK_ROUNDS: u32 = 8;
+
+/// What is known of the workers' tables.
+#[derive(Debug, Default)]
+pub(super) struct Confirmation {
+    waiting: Option<Waiting>,
+    /// How often all that are missing were asked.
+    rounds: u32,
+    questions: JoinSet<io::Result<Option<WorkerTable>>>,
+    /// The last answer of each worker.
+    answers: BTreeMap<i32, WorkerTable>,
+    /// Why the last question has no answer.
+    unanswered: Option<String>,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    /// The newest revision.
+    newest: u64,
+    /// One that is waited for since a moment. While there are ever newer ones, workers never have the newest.
+    first: u64,
+    since: Instant,
+    /// It was reported that it takes long.
+    is_overdue: bool,
+}
+
+impl Waiting {
+    fn is_late(&self) -> bool {
+        !self.is_overdue && self.since.elapsed() >= PATIENCE
+    }
+}
+
+/// What has come of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Confirmed {
+    /// All workers have this revision.
+    Revision(u64),
+    /// Some do not have what is waited for, for this reason, and it takes longer than it should.
+    Overdue(String),
+}
+
+impl Confirmation {
+    /// Begins anew, with workers that have another memory, or with revisions that are counted anew.
+    pub(super) fn begin(&mut self, revision: Option<u64>) {
+        *self = Confirmation::default();
+        if let Some(revision) = revision {
+            self.want(revision);
+        }
+    }
+
+    /// Waits for a newer revision.
+    pub(super) fn want(&mut self, newest: u64) {
+        self.rounds = 0;
+        match &mut self.waiting {
+            Some(waiting) => waiting.newest = newest,
+            None => self.waiting = Some(Waiting { newest, first: newest, since: Instant::now(), is_overdue: false }),
+        }
+    }
+
+    /// Asks until there is something to [`Confirmation::settle`]. Cancelling loses nothing.
+    pub(super) async fn ask(&mut self, control: &Control, master: Option<i32>) {
+        let (Some(waiting), Some(master)) = (self.waiting, master) else { return pending().await };
+        loop {
+            let workers = proc::workers(master);
+            if self.revision(&workers) >= Some(waiting.first) || waiting.is_late() {
+                return;
+            }
+            self.pause(waiting.is_overdue).await;
+            let missing = workers.iter().filter(|pid| self.revision_of(**pid) < Some(waiting.newest)).count();
+            self.send_questions(control, missing * 2);
+            // A worker that does not react may hold some of them: the others are asked again.
+            let next_round = Instant::now() + POLL;
+            while let Ok(Some(Ok(answer))) = timeout_at(next_round, self.questions.join_next()).await {
+                self.note(answer);
+                if self.revision(&workers) >= Some(waiting.first) {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn send_questions(&mut self, control: &Control, number: usize) {
+        let room = MOST_QUESTIONS - self.questions.len().min(MOST_QUESTIONS);
+        for _ in 0..number.max(1).min(room) {
+            let control = control.clone();
+            self.questions.spawn(async move { control.table(PATIENCE).await });
+        }
+        self.rounds = self.rounds.saturating_add(1);
+    }
+
+    /// What has come of it, once; none while it goes on.
+    pub(super) fn settle(&mut self, master: i32) -> Option<Confirmed> {
+        let waiting = self.waiting.as_mut()?;
+        let workers = proc::workers(master);
+        self.answers.retain(|pid, _| workers.contains(pid));
+        let is_late = waiting.is_late();
+        if is_late {
+            waiting.is_overdue = true;
+        }
+        let waiting = *waiting;
+        if let Some(revision) = self.revision(&workers).filter(|revision| *revision >= waiting.first) {
+            let Waiting { newest, .. } = waiting;
+            let next = Waiting { newest, first: newest, since: Instant::now(), is_overdue: false };
+            self.waiting = (revision < newest).then_some(next);
+            return Some(Confirmed::Revision(revision));
+        }
+        is_late.then(|| Confirmed::Overdue(self.why_overdue(&workers, waiting.first)))
+    }
+
+    fn why_overdue(&self, workers: &[i32], wanted: u64) -> String {
+        let missing: Vec<i32> = workers.iter().copied().filter(|pid| self.revision_of(*pid) < Some(wanted)).collect();
+        let fault = missing.iter().find_map(|pid| self.answers.get(pid).map(|answer| answer.fault.as_str()));
+        let why = fault.filter(|fault| !fault.is_empty()).or(self.unanswered.as_deref()).unwrap_or("no answer");
+        let pids: Vec<String> = missing.iter().map(i32::to_string).collect();
+        let pids = if pids.is_empty() { "none is there".to_owned() } else { format!("process {}", pids.join(", ")) };
+        format!(
+            "the revision {wanted} of the route table is not confirmed by all workers within {PATIENCE:?} ({pids}): {why}"
+        )
+    }
+
+    /// The newest revision that a worker has; none if it has not answered, or has a fault.
+    fn revision_of(&self, pid: i32) -> Option<u64> {
+        self.answers.get(&pid).filter(|answer| answer.fault.is_empty()).map(|answer| answer.revision)
+    }
+
+    /// The newest revision that all of these workers have. If there are none at all, nginx has just ended, or just begun.
+    fn revision(&self, workers: &[i32]) -> Option<u64> {
+        workers.iter().map(|pid| self.revision_of(*pid)).min().flatten()
+    }
+
+    async fn pause(&self, is_overdue: bool) {
+        if is_overdue {
+            sleep(TICK).await;
+        } else if self.rounds >= QUICK_ROUNDS {
+            sleep(POLL).await;
+        }
+    }
+
+    fn note(&mut self, answer: io::Result<Option<WorkerTable>>) {
+        match answer {
+            Ok(Some(answer)) => {
+                self.answers.insert(answer.pid, answer);
+            }
+            Ok(None) => self.unanswered = Some("nginx does not answer GET /table".to_owned()),
+            Err(error) => self.unanswered = Some(error.to_string()),
+        }
+    }
+}

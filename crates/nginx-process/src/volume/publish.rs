@@ -1,0 +1,135 @@
+//! The generator's side of a table: records are added to that of the frame that is offered.
+
+use std::path::PathBuf;
+
+use route_table::{Changes, Revision};
+
+use super::table_dir::{self, GREATEST, MOST_RECORD_BYTES, RecordFile, TableDir};
+use super::{UNFINISHED, Volume, check_hash};
+use crate::{Error, Result};
+
+/// So many records of changes are as many files to read for a supervisor that starts.
+const MANY_CHANGES: usize = 256;
+/// So many bytes of changes are no burden, however small the table is.
+const FEW_BYTES: u64 = 1 << 20;
+/// A file takes whole pages.
+const PAGE: u64 = 4096;
+
+/// What a supervisor reads that starts: the newest whole table, and what changed since.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TableRecords {
+    /// How many records of changes there are.
+    pub changes: usize,
+    /// The bytes that these take.
+    pub change_bytes: u64,
+    /// The bytes that the whole table takes.
+    pub whole_bytes: u64,
+}
+
+impl TableRecords {
+    fn new(records: &[RecordFile]) -> TableRecords {
+        let takes = |record: &RecordFile| record.size.next_multiple_of(PAGE);
+        let (whole, changes) = records.split_first().map_or((0, records), |(whole, changes)| (takes(whole), changes));
+        TableRecords { changes: changes.len(), change_bytes: changes.iter().map(takes).sum(), whole_bytes: whole }
+    }
+
+    /// Whether it is time for another whole table, which replaces all of these.
+    pub fn should_compact(&self) -> bool {
+        self.changes >= MANY_CHANGES || self.change_bytes > self.whole_bytes.max(FEW_BYTES)
+    }
+}
+
+/// A record as it is written.
+pub(super) struct EncodedRecord {
+    number: u64,
+    base: Option<u64>,
+    bytes: Vec<u8>,
+}
+
+impl EncodedRecord {
+    pub(super) fn new(frame: &str, changes: &Changes) -> Result<EncodedRecord> {
+        let bytes = changes.encode();
+        if bytes.len() as u64 > MOST_RECORD_BYTES {
+            return Err(Error::TableTooLarge { path: PathBuf::from(frame), bytes: bytes.len() as u64 });
+        }
+        Ok(EncodedRecord { number: changes.revision.0, base: changes.base.map(|base| base.0), bytes })
+    }
+
+    /// One that is a whole table.
+    pub(super) fn whole(frame: &str, changes: &Changes) -> Result<EncodedRecord> {
+        if changes.base.is_some() {
+            return Err(Error::NotWhole(frame.to_owned()));
+        }
+        EncodedRecord::new(frame, changes)
+    }
+}
+
+impl Volume {
+    /// Adds a record to the table of the frame that is offered. A whole one takes the place of those before it. Blocking; racing
+    /// generators wait for each other.
+    ///
+    /// # Errors
+    /// - [`Error::NotOffered`]: another frame is offered.
+    /// - [`Error::TableOrder`]: the record does not follow the newest one.
+    /// - [`Error::Full`], or a volume that cannot be written. What was published before then stays.
+    pub fn publish(&self, frame: &str, changes: &Changes) -> Result<TableRecords> {
+        check_hash(frame)?;
+        let record = EncodedRecord::new(frame, changes)?;
+        let _lock = self.lock()?;
+        let offered = self.offered()?;
+        if offered.as_deref() != Some(frame) {
+            return Err(Error::NotOffered { frame: frame.to_owned(), offered });
+        }
+        self.add_record(frame, &record)
+    }
+
+    /// The greatest revision of all records on the volume, of whichever frame; none if there are none. A generator that starts
+    /// counts on from it.
+    pub fn newest_table_revision(&self) -> Option<Revision> {
+        let frames = table_dir::frames(&self.dir).ok()?;
+        let newest = frames.iter().filter_map(|frame| TableDir::open(&self.dir, frame).ok()??.numbers().ok()?.pop());
+        newest.max().map(Revision)
+    }
+
+    /// Adds a record, for which room is made if there is none. Only while the lock is held.
+    pub(super) fn add_record(&self, frame: &str, record: &EncodedRecord) -> Result<TableRecords> {
+        self.try_add_record(frame, record).or_else(|error| {
+            let Error::Full { .. } = error else { return Err(error) };
+            // What is kept for looking at is given up first.
+            self.clean(0);
+            self.try_add_record(frame, record)
+        })
+    }
+
+    fn try_add_record(&self, frame: &str, record: &EncodedRecord) -> Result<TableRecords> {
+        let dir = match record.base {
+            None => Some(TableDir::make(&self.dir, frame, self.dir_mode)?),
+            Some(_) => TableDir::open(&self.dir, frame)?,
+        };
+        let out_of_order = |newest| Error::TableOrder { frame: frame.to_owned(), newest };
+        let dir = dir.ok_or_else(|| out_of_order(None))?;
+        let newest = dir.numbers()?.pop();
+        let is_there = record.base.is_none() && newest == Some(record.number);
+        // What cannot be read is as good as another one.
+        if !(is_there && dir.read(record.number).is_ok_and(|bytes| bytes == record.bytes)) {
+            let follows = record.base.is_none_or(|base| newest == Some(base));
+            let is_next = record.number <= GREATEST && newest.is_none_or(|newest| record.number > newest);
+            if !follows || !is_next {
+                return Err(out_of_order(newest));
+            }
+            dir.add(record.number, &record.bytes, self.file_mode, UNFINISHED)?;
+        }
+        if record.base.is_none() {
+            dir.remove_before(record.number)?;
+        }
+        Ok(TableRecords::new(&dir.records()?))
+    }
+
+    /// Removes the tables of frames that are not kept.
+    pub(super) fn clean_tables(&self) {
+        let is_kept = |frame: &str| check_hash(frame).is_ok() && self.revision(frame).is_dir();
+        if let Err(error) = table_dir::retain(&self.dir, is_kept) {
+            tracing::warn!(%error, "an old table cannot be removed");
+        }
+    }
+}

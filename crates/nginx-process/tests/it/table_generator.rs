@@ -1,0 +1,87 @@
+//! Whoever makes tables: the generator's side, with real routes.
+
+use std::net::SocketAddr;
+
+use entry_model::{
+    Action, Backend, Forward, Host, HostName, Key, Kind, ListenerSet, Match, ObjectRef, PathMatch, PathRewrite,
+    Policies, Policy, Protocol, Routes, Rule,
+};
+use nginx_process::{Error, TableRecords, Volume};
+use route_table::{Changes, Class, Planner, Revision};
+
+/// A generator that publishes tables on a volume.
+pub struct TableGenerator {
+    volume: Volume,
+    planner: Planner,
+    routes: Routes,
+    revision: u64,
+}
+
+impl TableGenerator {
+    /// One that starts: it counts on from what is on the volume.
+    pub fn new(volume: &Volume) -> TableGenerator {
+        let revision = volume.newest_table_revision().unwrap_or_default().0;
+        let mut policies = Policies::default();
+        policies.intern(&Policy::default());
+        let routes = Routes { policies, ..Routes::default() };
+        TableGenerator { volume: volume.clone(), planner: Planner::new(|_, _| Some(Class(0))), routes, revision }
+    }
+
+    /// Routes a host to a backend from now on.
+    pub fn route(&mut self, host: &str, address: SocketAddr) {
+        self.route_all(&[host.to_owned()], address);
+    }
+
+    /// Routes hosts to a backend from now on.
+    pub fn route_all(&mut self, hosts: &[String], address: SocketAddr) {
+        let backend = Backend { address, protocol: Protocol::Http, keep_alive: true };
+        let rule = Rule {
+            listeners: ListenerSet::ALL,
+            matches: Match::path(PathMatch::Prefix("/".to_owned())),
+            action: Action::Forward(Forward::to(backend, PathRewrite::Keep)),
+            policy: self.routes.policies.intern(&Policy::default()),
+            origin: ObjectRef::new(Kind::Service, Key { namespace: "default".to_owned(), name: "some".to_owned() }),
+        };
+        for host in hosts {
+            let host = HostName::Exact(host.clone());
+            self.routes.hosts.insert(host, Host { rules: vec![rule.clone()], ..Host::default() }.into());
+        }
+    }
+
+    /// What changed since it was planned last, under the next revision.
+    pub fn plan(&mut self) -> Changes {
+        self.revision += 1;
+        self.planner.plan(&self.routes, Revision(self.revision))
+    }
+
+    /// All of the table, under the next revision.
+    pub fn plan_whole(&mut self) -> Changes {
+        self.plan();
+        self.planner.full()
+    }
+
+    /// Publishes what changed, and a whole table if it is time for one or another generator was faster. The revision.
+    pub fn publish(&mut self, frame: &str) -> u64 {
+        let mut changes = self.plan();
+        loop {
+            match self.volume.publish(frame, &changes) {
+                Ok(records) if !records.should_compact() => return self.revision,
+                Ok(_) => {}
+                Err(Error::TableOrder { newest, .. }) => self.revision = self.revision.max(newest.unwrap_or_default()),
+                Err(error) => panic!("{error}"),
+            }
+            changes = self.plan_whole();
+        }
+    }
+
+    /// Publishes all of the table.
+    pub fn publish_whole(&mut self, frame: &str) -> TableRecords {
+        let whole = self.plan_whole();
+        self.volume.publish(frame, &whole).unwrap()
+    }
+
+    /// The revision that it planned last.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+}
