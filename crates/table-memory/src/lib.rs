@@ -12,7 +12,7 @@ use std::ptr::{NonNull, null_mut};
 use std::slice;
 use std::sync::atomic::AtomicU64;
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, Mode, SealFlags, fchmod, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 /// How many bytes a word has.
@@ -65,7 +65,7 @@ impl AsRef<[AtomicU64]> for TableMemory {
 }
 
 impl WritableTableMemory {
-    /// Makes one of so many bytes, all zero. It lives as long as this, and for as long as a process has it mapped.
+    /// Makes one of so many bytes, all zero, which only processes of this user open. It lives as long as this, and for as long as a process has it mapped.
     ///
     /// # Errors
     /// The system makes or maps no such file.
@@ -73,6 +73,8 @@ impl WritableTableMemory {
         let open = |error: rustix::io::Errno| TableMemoryError::Open(error.into());
         let file =
             File::from(memfd_create("sparrow-table", MemfdFlags::ALLOW_SEALING | MemfdFlags::CLOEXEC).map_err(open)?);
+        // It begins with a mode that lets everybody in who comes to a descriptor of it.
+        fchmod(&file, Mode::RUSR | Mode::WUSR).map_err(open)?;
         ftruncate(&file, bytes).map_err(open)?;
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL).map_err(open)?;
         let mapping = Mapping::new(&file, ProtFlags::READ | ProtFlags::WRITE)?;
@@ -149,6 +151,7 @@ mod tests {
     use std::fs::{File, OpenOptions};
     use std::io::Write as _;
     use std::os::fd::AsRawFd as _;
+    use std::os::unix::fs::PermissionsExt as _;
     use std::path::PathBuf;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -180,6 +183,13 @@ mod tests {
         let readable = TableMemory::open(&dir.path().join("table")).expect("its memory, by a link");
         drop(writable);
         assert_eq!(read(&readable), [0, 7]);
+    }
+
+    #[test]
+    fn only_its_user_opens_it() {
+        let writable = WritableTableMemory::create(16).expect("memory");
+        let mode = std::fs::metadata(writable.path()).expect("the file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
