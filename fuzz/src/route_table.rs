@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use entry_model::{ListenerId, Scheme};
-use route_table::{Changes, Fault, NoHeaders, Request, Table, TableWriter};
+use route_table::{Changes, Fault, Handshake, NoHeaders, Request, Table, TableWriter};
 
 /// Whether an input is well-formed.
 type Target = fn(&[u8]) -> bool;
@@ -33,6 +33,7 @@ fn ask(table: &mut Table<Arc<[AtomicU64]>>, is_whole: bool) {
                     listener: ListenerId(listener),
                     scheme,
                     connection: scheme,
+                    server_name: b"b.a.example",
                     method: b"GET",
                     host: host.as_bytes(),
                     path: path.as_bytes(),
@@ -44,6 +45,12 @@ fn ask(table: &mut Table<Arc<[AtomicU64]>>, is_whole: bool) {
                 assert!(!is_whole || found.is_ok() || found == Err(Fault::NoBackend), "{found:?}");
                 assert!(found != Err(Fault::Busy), "nobody writes");
             }
+        }
+        let handshake = table.find_handshake(1, host.as_bytes());
+        assert!(!is_whole || handshake.is_ok(), "{handshake:?}");
+        if let Ok(Handshake::Certificate { id, .. }) = handshake {
+            let certificate = table.certificate(id.as_bytes());
+            assert!(!is_whole || certificate.is_ok() || certificate == Err(Fault::NoCertificate), "{certificate:?}");
         }
     }
 }

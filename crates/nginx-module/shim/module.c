@@ -25,8 +25,9 @@ sparrow_init_main_conf(ngx_conf_t *cf, void *conf)
 {
     sparrow_main_conf_t  *smcf = conf;
 
-    if (smcf->routes && smcf->table == NULL) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"sparrow_route\" needs \"sparrow_table\" in the http block");
+    if ((smcf->routes || smcf->certificates) && smcf->table == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%s\" needs \"sparrow_table\" in the http block",
+                           smcf->routes ? "sparrow_route" : "sparrow_certificates");
         return NGX_CONF_ERROR;
     }
 
@@ -166,7 +167,7 @@ sparrow_postconfiguration(ngx_conf_t *cf)
     /* The last one that is added runs first: a location's own directives see it again. */
     *handler = sparrow_rewrite_handler;
 
-    return NGX_OK;
+    return sparrow_init_certificates(cf);
 }
 
 
@@ -196,6 +197,13 @@ static ngx_command_t  sparrow_commands[] = {
     { ngx_string("sparrow_route"),
       NGX_HTTP_SRV_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       sparrow_route,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sparrow_certificates"),
+      NGX_HTTP_SRV_CONF|NGX_CONF_NOARGS,
+      sparrow_certificates,
       NGX_HTTP_SRV_CONF_OFFSET,
       0,
       NULL },

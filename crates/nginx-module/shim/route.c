@@ -225,6 +225,7 @@ sparrow_server_rewrite_handler(ngx_http_request_t *r)
     request.path = sparrow_bytes(&r->uri);
     request.query = sparrow_bytes(&r->args);
     request.target = sparrow_bytes(&r->unparsed_uri);
+    request.server_name = sparrow_server_name(r);
     /* Its 31 bits are the upper ones: they decide. */
     request.chance = (uint64_t) ngx_random() << 33;
     request.http_port = (uint16_t) smcf->http_port;

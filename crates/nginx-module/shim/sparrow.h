@@ -27,6 +27,7 @@ typedef struct {
     sparrow_bytes_t      path;      /* decoded and normalised */
     sparrow_bytes_t      query;     /* as it was sent, without `?` */
     sparrow_bytes_t      target;    /* as it was sent: path and query */
+    sparrow_bytes_t      server_name; /* the host for which its connection was opened, over TLS; empty without one */
     uint64_t             chance;    /* any number, as likely as any other */
     uint16_t             http_port; /* at which clients reach the listeners in the clear */
     uint16_t             https_port;
@@ -55,7 +56,29 @@ typedef struct {
 } sparrow_decision_t;
 
 /* `src/exports.rs` says the same of its own. */
-_Static_assert(sizeof(sparrow_request_t) == 104 && sizeof(sparrow_decision_t) == 136, "the layout that Rust has");
+_Static_assert(sizeof(sparrow_request_t) == 120 && sizeof(sparrow_decision_t) == 136, "the layout that Rust has");
+
+#define SPARROW_HANDSHAKE_REJECTED     0 /* no such host, or none with a certificate */
+#define SPARROW_HANDSHAKE_CERTIFICATE  1
+#define SPARROW_HANDSHAKE_FRAME        2 /* it is nginx's own matter */
+#define SPARROW_HANDSHAKE_FAILED       3 /* as `complaint` says */
+
+/* What a handshake gets. The bytes are valid until the next call with the same table. */
+typedef struct {
+    uint8_t          kind;
+    sparrow_bytes_t  certificate;     /* its id */
+    sparrow_bytes_t  session_context; /* that of no other host or certificate */
+    sparrow_bytes_t  complaint;
+} sparrow_handshake_t;
+
+/* A certificate in PEM; with a complaint there is none. The bytes are valid until the next call with the same table. */
+typedef struct {
+    sparrow_bytes_t  chain;
+    sparrow_bytes_t  key;
+    sparrow_bytes_t  complaint;
+} sparrow_certificate_t;
+
+_Static_assert(sizeof(sparrow_handshake_t) == 56 && sizeof(sparrow_certificate_t) == 48, "the layout that Rust has");
 
 typedef struct sparrow_table_s  sparrow_table_t;
 
@@ -68,6 +91,10 @@ void sparrow_table_close(sparrow_table_t *table);
  */
 uint64_t sparrow_table_revision(sparrow_table_t *table, sparrow_bytes_t *fault);
 void sparrow_table_find(sparrow_table_t *table, const sparrow_request_t *request, sparrow_decision_t *decision);
+/* The host is as the client has sent it, and empty if it named none. */
+void sparrow_handshake_find(sparrow_table_t *table, uint8_t listener, sparrow_bytes_t host,
+    sparrow_handshake_t *handshake);
+void sparrow_certificate_find(sparrow_table_t *table, sparrow_bytes_t id, sparrow_certificate_t *certificate);
 
 /*
  * What Rust asks of C: the value of the header of this name in lower case, of several that with this number, from 0. Returns 0 if
@@ -85,9 +112,12 @@ typedef struct {
     ngx_int_t                  request_uri; /* nginx's own */
 } sparrow_indexes_t;
 
+typedef struct sparrow_certificate_cache_s  sparrow_certificate_cache_t;
+
 /* Of the `http` block. */
 typedef struct {
     sparrow_table_t           *table;
+    sparrow_certificate_cache_t  *certificates; /* NULL: no server has any of the table */
     ngx_uint_t                 routes;      /* how many servers route by it */
     ngx_int_t                  http_port;
     ngx_int_t                  https_port;
@@ -99,6 +129,7 @@ typedef struct {
 typedef struct {
     ngx_uint_t                 listener;
     ngx_flag_t                 route;
+    sparrow_main_conf_t       *certificates; /* whose table has its certificates; NULL: it has none there */
 } sparrow_srv_conf_t;
 
 /* Of a request that goes on in a location that the table names. */
@@ -125,6 +156,9 @@ ngx_int_t sparrow_rewrite_handler(ngx_http_request_t *r);
 ngx_int_t sparrow_add_variables(ngx_conf_t *cf);
 void sparrow_set_variable(ngx_http_request_t *r, ngx_int_t index, ngx_str_t *text);
 char *sparrow_backends(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *sparrow_certificates(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_int_t sparrow_init_certificates(ngx_conf_t *cf);
+sparrow_bytes_t sparrow_server_name(ngx_http_request_t *r);
 
 extern ngx_module_t  ngx_http_sparrow_module;
 

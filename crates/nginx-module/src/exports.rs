@@ -2,6 +2,8 @@
 //!
 //! A panic must not reach C: it is caught here, ends the request and is reported.
 
+mod handshake;
+
 use std::borrow::Cow;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::io::Write as _;
@@ -16,6 +18,7 @@ use entry_model::{ListenerId, Scheme};
 use route_table::{Headers, Request, Table};
 use table_memory::TableMemory;
 
+use self::handshake::Told;
 use crate::router::{Decision, Forward, RoutedRequest, Router, Texts};
 
 /// What is answered when there is a fault in this module.
@@ -39,6 +42,7 @@ struct RequestOfC {
     path: Bytes,
     query: Bytes,
     target: Bytes,
+    server_name: Bytes,
     chance: u64,
     http_port: u16,
     https_port: u16,
@@ -71,10 +75,11 @@ struct TableOfC {
     router: Router<TableMemory>,
     /// The last fault that was told.
     fault: String,
+    told: Told,
 }
 
 // `shim/sparrow.h` says the same of its own.
-const _: () = assert!(size_of::<RequestOfC>() == 104 && size_of::<DecisionOfC>() == 136);
+const _: () = assert!(size_of::<RequestOfC>() == 120 && size_of::<DecisionOfC>() == 136);
 
 /// A pointer in a table that nginx reads.
 #[repr(transparent)]
@@ -148,7 +153,7 @@ impl TableOfC {
     fn open(path: &[u8]) -> Result<Self, String> {
         let memory = TableMemory::open(Path::new(OsStr::from_bytes(path))).map_err(|error| error.to_string())?;
         let table = Table::open(memory).map_err(|error| error.to_string())?;
-        Ok(Self { router: Router::new(table), fault: String::new() })
+        Ok(Self { router: Router::new(table), fault: String::new(), told: Told::default() })
     }
 }
 
@@ -283,6 +288,7 @@ unsafe extern "C" fn sparrow_table_find(table: *mut TableOfC, request: *const Re
             listener: ListenerId(request.listener),
             scheme: scheme(request.https),
             connection: scheme(request.tls),
+            server_name: bytes(request.server_name),
             method: bytes(request.method),
             host: bytes(request.host),
             path: bytes(request.path),

@@ -112,6 +112,11 @@ impl<M: AsRef<[AtomicU64]>> Router<M> {
         Self { table, texts: Texts::default() }
     }
 
+    /// The table.
+    pub fn table(&mut self) -> &mut Table<M> {
+        &mut self.table
+    }
+
     /// The revision by which the next request is routed, and why that is not the newest, if it is not.
     pub fn revision(&mut self) -> (u64, Option<Fault>) {
         let fault = self.table.refresh().err();
@@ -138,7 +143,7 @@ impl Texts {
         let is_sound = if is_ambiguous(request.target) { Err(Ambiguous) } else { Ok(()) };
         match found {
             Ok(Found::Frame) => Ok(Decision::Decline),
-            Ok(Found::NoCertificate) => Ok(Decision::Answer(MISDIRECTED)),
+            Ok(Found::NoCertificate | Found::OtherCertificate) => Ok(Decision::Answer(MISDIRECTED)),
             Ok(Found::NotFound) => is_sound.map(|()| Decision::Answer(NOT_FOUND)),
             Ok(Found::Route(route)) => {
                 self.name_route(&route.rule().origin);

@@ -52,6 +52,7 @@ fn find(table: &mut Table<Arc<[AtomicU64]>>, host: &str, path: &str) -> Found {
         listener: ListenerId(0),
         scheme: Scheme::Http,
         connection: Scheme::Http,
+        server_name: b"",
         method: b"GET",
         host: host.as_bytes(),
         path: path.as_bytes(),

@@ -3,28 +3,31 @@
 use std::sync::Arc;
 
 use crate::backend::Backend;
+use crate::certificate::Certificate;
 use crate::changes::Value;
-use crate::host_entry::HostFacts;
+use crate::host_entry::HostEntry;
 use crate::layout::Place;
 use crate::path_rules::PathRules;
 
 /// What was decoded of a blob.
 #[derive(Debug, Clone)]
 pub enum Decoded {
-    Host(HostFacts),
+    Host(HostEntry),
     Rules(Arc<PathRules>),
     /// The default is left to the frame.
     DefaultInFrame,
     Backend(Arc<Backend>),
+    Certificate(Arc<Certificate>),
 }
 
 impl From<Value> for Decoded {
     fn from(value: Value) -> Self {
         match value {
-            Value::Host(host) => Self::Host(host.facts),
+            Value::Host(host) => Self::Host(host),
             Value::Rules(rules) => Self::Rules(Arc::new(rules)),
             Value::DefaultInFrame => Self::DefaultInFrame,
             Value::Backend(backend) => Self::Backend(Arc::new(backend)),
+            Value::Certificate(certificate) => Self::Certificate(Arc::new(certificate)),
         }
     }
 }

@@ -4,12 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use entry_model::{
-    Action as ModelAction, Destination, Host, HostName, Key, Match, PathMatch, PathRewrite, Policies, Policy,
-    Rule as ModelRule, ValueMatch,
+    Action as ModelAction, Certificate, CertificateId, Destination, Host, HostName, Key, Match, ObjectRef, PathMatch,
+    PathRewrite, Policies, Policy, Rule as ModelRule, SortedMap, ValueMatch,
 };
 
 use crate::backend::Backend;
 use crate::bytes::Writing;
+use crate::certificate::{self, is_id};
 use crate::host_entry::{HostEntry, HostFacts};
 use crate::key::{MOST_HOST_BYTES, MOST_PATH_BYTES, MOST_PATH_DEPTH, Path, depth, host_parts};
 use crate::layout::MOST_RULES_BYTES;
@@ -23,6 +24,7 @@ pub type Classify = fn(&ModelRule, &Policy) -> Option<Class>;
 #[derive(Clone, Copy)]
 pub struct Side<'a> {
     pub policies: &'a Policies,
+    pub certificates: &'a SortedMap<CertificateId, Arc<Certificate>>,
     pub classify: Classify,
 }
 
@@ -32,10 +34,24 @@ pub type CarriedRules<'a> = Vec<(PathRef<'a>, &'a ModelRule)>;
 /// What the table carries of a host.
 pub struct CarriedHost<'a> {
     host: &'a Host,
-    /// The rules for whose sake all of it is left to the frame.
-    pub refused: Vec<(&'a ModelRule, NotCarriedReason)>,
+    /// For whose sake all of it is left to the frame.
+    pub refused: Vec<Refused<'a>>,
     /// The rules that go into the table: none of a host that is left to the frame.
     pub rules: CarriedRules<'a>,
+}
+
+/// What the table does not carry.
+#[derive(Debug, Clone, Copy)]
+pub struct Refused<'a> {
+    pub path: &'a str,
+    pub origin: &'a ObjectRef,
+    pub reason: NotCarriedReason,
+}
+
+impl<'a> Refused<'a> {
+    pub fn rule(rule: &'a ModelRule, reason: NotCarriedReason) -> Self {
+        Self { path: rule.matches.path.text(), origin: &rule.origin, reason }
+    }
 }
 
 /// A path as a key has it.
@@ -153,6 +169,14 @@ impl<'a> Side<'a> {
         path.refused().or(refused).map_or(Ok(path), Err)
     }
 
+    /// The certificate of a host, if it is too long.
+    fn long_certificate(self, host: &Host) -> Option<Refused<'a>> {
+        let id = host.certificate.as_ref()?;
+        let certificate = self.certificates.get(id)?;
+        let refused = Refused { path: "/", origin: &certificate.origin, reason: NotCarriedReason::LongCertificate };
+        (!certificate::fits(id, certificate)).then_some(refused)
+    }
+
     fn class(self, rule: &ModelRule) -> Option<Class> {
         (self.classify)(rule, &self.policies[rule.policy])
     }
@@ -161,18 +185,19 @@ impl<'a> Side<'a> {
     pub fn carried_host(self, name: &HostName, host: &'a Host) -> CarriedHost<'a> {
         let mut carried = CarriedHost { host, refused: Vec::new(), rules: Vec::new() };
         if host_parts(name).0.len() > MOST_HOST_BYTES {
-            carried.refused.extend(host.rules.iter().map(|rule| (rule, NotCarriedReason::LongHost)));
+            carried.refused.extend(host.rules.iter().map(|rule| Refused::rule(rule, NotCarriedReason::LongHost)));
             return carried;
         }
         for rule in &host.rules {
             match self.path_of(rule) {
                 Ok(path) => carried.rules.push((path, rule)),
-                Err(reason) => carried.refused.push((rule, reason)),
+                Err(reason) => carried.refused.push(Refused::rule(rule, reason)),
             }
         }
         let long = long_paths(&carried.rules);
         let too_long = carried.rules.iter().filter(|(path, _)| long.contains(path));
-        carried.refused.extend(too_long.map(|(_, rule)| (*rule, NotCarriedReason::LongRules)));
+        carried.refused.extend(too_long.map(|(_, rule)| Refused::rule(rule, NotCarriedReason::LongRules)));
+        carried.refused.extend(self.long_certificate(host));
         if !carried.refused.is_empty() {
             carried.rules.clear();
         }
@@ -248,7 +273,6 @@ impl CarriedHost<'_> {
             is_everywhere: host.rules.is_empty(),
             is_closed: host.closed,
             is_in_frame: !self.refused.is_empty(),
-            has_certificate: host.certificate.is_some(),
             listeners: host.rules.iter().fold(0, |bits, rule| bits | rule.listeners.bits()),
             ..HostFacts::default()
         };
@@ -260,5 +284,10 @@ impl CarriedHost<'_> {
             facts.longest_path = facts.longest_path.max(u16::try_from(path.text().len()).unwrap_or(u16::MAX));
         }
         HostEntry { facts, certificate: host.certificate.as_ref().map(|id| Arc::clone(&id.0)) }
+    }
+
+    /// The id of the certificate that the table has for its sake; that of a host that is left to the frame is the frame's.
+    pub fn certificate(&self) -> Option<&CertificateId> {
+        self.host.certificate.as_ref().filter(|id| self.refused.is_empty() && is_id(&id.0))
     }
 }

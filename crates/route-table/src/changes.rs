@@ -9,10 +9,13 @@
 //! Records may stand one behind the other in a file: a whole table, and what changed since. One that was cut off is told from
 //! one that is damaged, so that a reader can wait for the rest.
 
+use std::fmt;
+
 use thiserror::Error;
 
 use crate::backend::Backend;
 use crate::bytes::{Reading, Writing};
+use crate::certificate::Certificate;
 use crate::host_entry::HostEntry;
 use crate::key::{Key, Path};
 use crate::layout::{MOST_BLOB_BYTES, VERSION};
@@ -36,11 +39,19 @@ pub struct Changes {
 }
 
 /// A key, and the value that it gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Change {
     pub(crate) key: Box<[u8]>,
     /// None if the key goes.
     pub(crate) value: Option<Box<[u8]>>,
+}
+
+impl fmt::Debug for Change {
+    /// Without the value, which may have the key of a certificate.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.value.as_ref().map(|value| value.len());
+        f.debug_struct("Change").field("key", &Key::decode(&self.key)).field("value_bytes", &bytes).finish()
+    }
 }
 
 /// A value that fits its key, for readers.
@@ -51,6 +62,7 @@ pub enum Value {
     /// The default is left to the frame.
     DefaultInFrame,
     Backend(Backend),
+    Certificate(Certificate),
 }
 
 impl Value {
@@ -62,6 +74,7 @@ impl Value {
             Key::Default if bytes == DEFAULT_IN_FRAME => Some(Self::DefaultInFrame),
             Key::Default => PathRules::decode_default(bytes).map(Self::Rules),
             Key::Backend(name) => Backend::decode(name, bytes).map(Self::Backend),
+            Key::Certificate(_) => Certificate::decode(bytes).map(Self::Certificate),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// Why a part of a table cannot be read. The request that led there is answered 503; others are served.
+/// Why a part of a table cannot be read. The request that led there is answered 503, the handshake fails; others are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Fault {
     /// A word of the trie is damaged.
@@ -23,6 +23,9 @@ pub enum Fault {
     /// A rule leads to a backend that is not in the table.
     #[error("a rule of the route table leads to a backend that is not in it")]
     NoBackend,
+    /// A host names a certificate that is not in the table.
+    #[error("a host of the route table names a certificate that is not in it")]
+    NoCertificate,
     /// Each time it was looked, [`crate::REUSE_AFTER`] publications went by meanwhile.
     #[error("the route table changed faster than it could be read")]
     Busy,

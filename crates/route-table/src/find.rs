@@ -14,7 +14,7 @@ use entry_model::{ACME_CHALLENGE, PathRewrite, Redirect, Scheme};
 use crate::backend::Backend;
 use crate::cache::Decoded;
 use crate::fault::Fault;
-use crate::host_entry::HostFacts;
+use crate::host_entry::{HostEntry, HostFacts};
 use crate::key::{
     ANY_HOST, BACKEND, EXACT_HOST, EXACT_PATH, HOST, MOST_HOST_BYTES, MOST_PATH_DEPTH, ONE_LABEL, PREFIX, Path, SUFFIX,
 };
@@ -37,6 +37,8 @@ pub enum Found {
     NotFound,
     /// Over TLS, for a host without certificate: the handshake is rejected.
     NoCertificate,
+    /// Over TLS, on a connection that was opened for a host with another certificate (RFC 9110, 7.4): 421.
+    OtherCertificate,
 }
 
 /// The rule that a request gets, and the backend of its share. Cheap to clone.
@@ -93,10 +95,12 @@ impl Route {
 }
 
 /// A host that is served.
-struct FoundHost<'a> {
-    name: &'a [u8],
-    kind: u8,
-    facts: HostFacts,
+pub struct FoundHost<'a> {
+    pub name: &'a [u8],
+    pub kind: u8,
+    pub facts: HostFacts,
+    /// The id of its certificate.
+    pub certificate: Option<Arc<str>>,
     /// The hash of what all keys of its paths begin with.
     hasher: KeyHasher,
 }
@@ -115,11 +119,15 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
     fn find_in_root(&mut self, host: &[u8], request: &Request<'_>) -> Result<Found, Fault> {
         let host = self.find_host(host, request.listener.0)?;
         let facts = host.as_ref().map(|host| host.facts);
-        if request.connection == Scheme::Https && facts.is_none_or(|facts| !facts.has_certificate) {
+        let certificate = host.as_ref().and_then(|host| host.certificate.as_ref());
+        if request.connection == Scheme::Https && certificate.is_none() {
             return Ok(Found::NoCertificate);
         }
         if facts.is_some_and(|facts| facts.is_in_frame) {
             return Ok(Found::Frame);
+        }
+        if request.connection == Scheme::Https && self.is_misdirected(certificate, request)? {
+            return Ok(Found::OtherCertificate);
         }
         if let Some(host) = &host
             && let Some((rules, index)) = self.find_rule(host, request)?
@@ -129,8 +137,19 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         if facts.is_some_and(|facts| facts.is_closed) { Ok(Found::NotFound) } else { self.find_default(request) }
     }
 
+    /// Whether a request's connection was opened for a host that now has another certificate than that of the request. One that
+    /// was opened with the certificate before is as good as a new one.
+    fn is_misdirected(&mut self, certificate: Option<&Arc<str>>, request: &Request<'_>) -> Result<bool, Fault> {
+        let (opened_for, asked_for) = (lower_case(request.server_name), lower_case(request.host));
+        if opened_for.is_empty() || opened_for == asked_for {
+            return Ok(false);
+        }
+        let opened_for = self.find_host(&opened_for, request.listener.0)?;
+        Ok(opened_for.and_then(|host| host.certificate).as_ref() != certificate)
+    }
+
     /// The host that matches best and is at a listener, in the order of [`entry_model::HostName::candidates`].
-    fn find_host<'a>(&mut self, host: &'a [u8], listener: u8) -> Result<Option<FoundHost<'a>>, Fault> {
+    pub(crate) fn find_host<'a>(&mut self, host: &'a [u8], listener: u8) -> Result<Option<FoundHost<'a>>, Fault> {
         if let Some(found) = self.host_entry(host, EXACT_HOST, listener)? {
             return Ok(Some(found));
         }
@@ -169,11 +188,11 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         let mut hasher = self.hasher();
         hasher.write(name);
         hasher.write(&[kind]);
-        let facts = match self.get(hasher.finish_with(HOST), &[name, &[kind], &[HOST]])? {
-            Some(Decoded::Host(facts)) => *facts,
+        let HostEntry { facts, certificate } = match self.get(hasher.finish_with(HOST), &[name, &[kind], &[HOST]])? {
+            Some(Decoded::Host(entry)) => entry.clone(),
             _ => return Ok(None),
         };
-        Ok(facts.is_at(listener).then_some(FoundHost { name, kind, facts, hasher }))
+        Ok(facts.is_at(listener).then_some(FoundHost { name, kind, facts, certificate, hasher }))
     }
 
     /// The first rule of a host that a request matches.
@@ -255,7 +274,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
 }
 
 /// A host in lower case, without final dots.
-fn lower_case(host: &[u8]) -> Cow<'_, [u8]> {
+pub fn lower_case(host: &[u8]) -> Cow<'_, [u8]> {
     let end = host.iter().rposition(|byte| *byte != b'.').map_or(0, |last| last + 1);
     let host = &host[..end];
     if host.iter().any(u8::is_ascii_uppercase) { Cow::Owned(host.to_ascii_lowercase()) } else { Cow::Borrowed(host) }

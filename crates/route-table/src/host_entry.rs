@@ -9,7 +9,7 @@ use crate::bytes::{Reading, Writing};
 pub struct HostEntry {
     /// What each request needs.
     pub facts: HostFacts,
-    /// The name of its certificate.
+    /// The id of its certificate.
     pub certificate: Option<Arc<str>>,
 }
 
@@ -25,8 +25,6 @@ pub struct HostFacts {
     pub is_closed: bool,
     /// Whether it is left to the frame.
     pub is_in_frame: bool,
-    /// Whether it has a certificate.
-    pub has_certificate: bool,
     /// Whether it has rules for exact paths.
     pub has_exact: bool,
     /// Which numbers of slashes its prefixes have, a bit each.
@@ -45,16 +43,8 @@ impl HostFacts {
 impl HostEntry {
     /// Its bytes; none if something is too long.
     pub fn encode(&self) -> Option<Vec<u8>> {
-        let HostFacts {
-            listeners,
-            is_everywhere,
-            is_closed,
-            is_in_frame,
-            has_certificate: _,
-            has_exact,
-            depths,
-            longest_path,
-        } = self.facts;
+        let HostFacts { listeners, is_everywhere, is_closed, is_in_frame, has_exact, depths, longest_path } =
+            self.facts;
         let mut writing = Writing::default();
         writing.u64(listeners);
         for flag in [is_everywhere, is_closed, is_in_frame, has_exact] {
@@ -75,17 +65,7 @@ impl HostEntry {
         let (depths, longest_path) = (reading.u64()?, reading.u16()?);
         let certificate = reading.option(|reading| reading.text().map(Arc::from))?;
         reading.end()?;
-        let has_certificate = certificate.is_some();
-        let facts = HostFacts {
-            listeners,
-            is_everywhere,
-            is_closed,
-            is_in_frame,
-            has_certificate,
-            has_exact,
-            depths,
-            longest_path,
-        };
+        let facts = HostFacts { listeners, is_everywhere, is_closed, is_in_frame, has_exact, depths, longest_path };
         Some(Self { facts, certificate })
     }
 }

@@ -7,8 +7,11 @@ use std::sync::Arc;
 
 use entry_model::HostName;
 
+use crate::certificate::is_id;
 use crate::key_hash::KeyHasher;
 
+/// Ends the id of a certificate.
+pub const CERTIFICATE: u8 = 0xf7;
 pub const EXACT_HOST: u8 = 0xf8;
 pub const ONE_LABEL: u8 = 0xf9;
 pub const SUFFIX: u8 = 0xfa;
@@ -102,6 +105,8 @@ pub enum Key {
     Default,
     /// A backend, by its name.
     Backend(Arc<str>),
+    /// A certificate, by its id.
+    Certificate(Arc<str>),
 }
 
 /// The text of a host's key, and the byte behind it.
@@ -126,6 +131,7 @@ impl Key {
             Self::Rules(host, path) => with_host(host, path.text().as_bytes(), path.kind()),
             Self::Default => vec![BACKEND],
             Self::Backend(name) => [name.as_bytes(), &[BACKEND]].concat(),
+            Self::Certificate(id) => [id.as_bytes(), &[CERTIFICATE]].concat(),
         }
     }
 
@@ -137,6 +143,10 @@ impl Key {
                 "" => Some(Self::Default),
                 name => (name.len() <= MOST_NAME_BYTES).then(|| Self::Backend(name.into())),
             };
+        }
+        if *end == CERTIFICATE {
+            let id = std::str::from_utf8(rest).ok()?;
+            return is_id(id).then(|| Self::Certificate(id.into()));
         }
         let at = rest.iter().position(|byte| *byte >= EXACT_HOST)?;
         let host = decode_host(&rest[..at], rest[at])?;
@@ -173,6 +183,7 @@ pub fn hash(hash_key: [u64; 2], key: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::certificate::MOST_ID_BYTES;
 
     #[test]
     fn key_is_read_as_it_was_written() {
@@ -186,7 +197,8 @@ mod tests {
             [Path::Exact("/".into()), Path::Exact("/a/".into()), Path::Prefix("".into()), Path::Prefix("/a".into())];
         let rules = hosts.iter().flat_map(|host| paths.iter().map(|path| Key::Rules(host.clone(), path.clone())));
         let keys: Vec<_> = hosts.iter().cloned().map(Key::Host).chain(rules).collect();
-        for key in keys.into_iter().chain([Key::Default, Key::Backend("http://10.0.0.1:80".into())]) {
+        let others = [Key::Default, Key::Backend("http://10.0.0.1:80".into()), Key::Certificate("0123abcd".into())];
+        for key in keys.into_iter().chain(others) {
             assert_eq!(Key::decode(&key.encode()), Some(key));
         }
     }
@@ -204,6 +216,8 @@ mod tests {
             path(Path::Prefix("/a/".into())),
             path(Path::Prefix(deep.into())),
             path(Path::Exact("/".repeat(MOST_PATH_BYTES + 1).into())),
+            Key::Certificate("".into()),
+            Key::Certificate("a".repeat(MOST_ID_BYTES + 1).into()),
         ] {
             assert_eq!(Key::decode(&key.encode()), None, "{key:?}");
         }

@@ -5,7 +5,8 @@
 //!        generator            volume                    supervisor           mapped read-only
 //! ```
 //!
-//! The memory holds immutable blobs, each with a checksum: what is known of a host, the rules of a path of it, a backend. They
+//! The memory holds immutable blobs, each with a checksum: what is known of a host, the rules of a path of it, a
+//! backend, a certificate with its key. They
 //! are found by a trie over a keyed hash of their keys. A publication writes new blobs and the few nodes on the way to them, then
 //! the root by one store of eight bytes. So whoever reads has all of one table or all of the next, however much changed,
 //! and it costs what changed.
@@ -21,9 +22,11 @@ mod blob;
 mod bytes;
 mod cache;
 mod carried_host;
+mod certificate;
 mod changes;
 mod fault;
 mod find;
+mod find_certificate;
 mod host_entry;
 mod key;
 mod key_hash;
@@ -41,9 +44,11 @@ mod writer;
 
 pub use backend::{Backend, Endpoint};
 pub use carried_host::Classify;
+pub use certificate::Certificate;
 pub use changes::{Change, Changes, RecordError};
 pub use fault::Fault;
 pub use find::{Found, Route, Step};
+pub use find_certificate::Handshake;
 pub use key::Path;
 pub use layout::{LEAST_WORDS, REUSE_AFTER, VERSION};
 pub use not_carried::{NotCarried, NotCarriedReason};

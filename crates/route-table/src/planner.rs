@@ -1,18 +1,21 @@
 //! Routes become changes of a table.
 //!
 //! It works by host: of a host that changed, the rules that are not the same are found, and the paths of these are written anew.
-//! Backends are counted, so that one comes with its first rule and goes with its last.
+//! Backends and certificates are counted, so that one comes with the first that names it and goes with the last.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use entry_model::{Action as ModelAction, Destination, Host, HostName, Policies, Routes, Rule as ModelRule};
+use entry_model::{
+    Action as ModelAction, CertificateId, Destination, Host, HostName, Policies, Routes, Rule as ModelRule,
+};
 
 use crate::backend::Backend;
-use crate::carried_host::{CarriedRules, Classify, PathRef, Side};
+use crate::carried_host::{CarriedRules, Classify, PathRef, Refused, Side};
+use crate::certificate::{Certificate, fits};
 use crate::changes::{Change, Changes, DEFAULT_IN_FRAME};
 use crate::key::{Key, MOST_HOST_BYTES, host_parts};
-use crate::not_carried::{NotCarried, NotCarriedReason};
+use crate::not_carried::NotCarried;
 use crate::root::Revision;
 
 /// Makes changes of routes, and remembers those that it was given last.
@@ -25,6 +28,8 @@ pub struct Planner {
     not_carried: BTreeMap<Option<HostName>, Vec<NotCarried>>,
     /// How many shares of rules lead to a backend, by its name.
     backends: HashMap<String, u64>,
+    /// How many hosts have a certificate.
+    certificates: HashMap<CertificateId, u64>,
 }
 
 /// Whether a rule is the same as one of other routes, whose policies may have other numbers.
@@ -88,6 +93,8 @@ struct Plan {
     changes: Vec<Change>,
     /// Backends whose numbers of shares changed, by name, with the bytes of one that came.
     backends: BTreeMap<String, (i64, Vec<u8>)>,
+    /// Certificates whose numbers of hosts changed.
+    certificates: BTreeMap<CertificateId, i64>,
 }
 
 impl Plan {
@@ -119,13 +126,18 @@ impl Planner {
             revision: None,
             not_carried: BTreeMap::new(),
             backends: HashMap::new(),
+            certificates: HashMap::new(),
         }
     }
 
     /// What changes from the routes that it was given last to these: at first all of a table. It costs what changed.
     pub fn plan(&mut self, routes: &Routes, revision: Revision) -> Changes {
         let before = std::mem::replace(&mut self.routes, routes.clone());
-        let [old, new] = [&before, routes].map(|routes| Side { policies: &routes.policies, classify: self.classify });
+        let [old, new] = [&before, routes].map(|Routes { policies, certificates, .. }| Side {
+            policies,
+            certificates,
+            classify: self.classify,
+        });
         let mut plan = Plan::default();
         let changed: Vec<&HostName> = if agree(new.policies, old.policies) {
             routes.hosts.changed_keys(&before.hosts, |host, other| Arc::ptr_eq(host, other) || host == other)
@@ -139,6 +151,7 @@ impl Planner {
         }
         self.plan_default(&mut plan, (old, before.default.as_ref()), (new, routes.default.as_ref()));
         self.plan_backends(&mut plan);
+        self.plan_certificates(&mut plan, &before, routes);
         Changes { base: self.revision.replace(revision), revision, changes: plan.changes }
     }
 
@@ -168,17 +181,17 @@ impl Planner {
     }
 
     /// Remembers the rules of a host that are not carried, in place of those before.
-    fn note(&mut self, name: Option<&HostName>, rules: &[(&ModelRule, NotCarriedReason)]) {
-        let note = |(rule, reason): &(&ModelRule, _)| NotCarried {
+    fn note(&mut self, name: Option<&HostName>, refused: &[Refused<'_>]) {
+        let note = |refused: &Refused<'_>| NotCarried {
             host: name.cloned(),
-            path: rule.matches.path.text().to_owned(),
-            origin: rule.origin.clone(),
-            reason: *reason,
+            path: refused.path.to_owned(),
+            origin: refused.origin.clone(),
+            reason: refused.reason,
         };
-        if rules.is_empty() {
+        if refused.is_empty() {
             self.not_carried.remove(&name.cloned());
         } else {
-            self.not_carried.insert(name.cloned(), rules.iter().map(note).collect());
+            self.not_carried.insert(name.cloned(), refused.iter().map(note).collect());
         }
     }
 
@@ -201,6 +214,11 @@ impl Planner {
             None => plan.remove(&key),
             Some(new_entry) if old_entry.as_ref() != Some(&new_entry) => plan.put(&key, new_entry),
             Some(_) => {}
+        }
+        for (carried, by) in [(&old_carried, -1), (&new_carried, 1)] {
+            if let Some(id) = carried.as_ref().and_then(|carried| carried.certificate()) {
+                *plan.certificates.entry(id.clone()).or_default() += by;
+            }
         }
         let [old_rules, new_rules] =
             [old_carried, new_carried].map(|carried| carried.map(|carried| carried.rules).unwrap_or_default());
@@ -243,9 +261,37 @@ impl Planner {
             return;
         };
         let path = new.default_path(rule);
-        let refused: Vec<_> = path.err().map(|reason| (rule, reason)).into_iter().collect();
+        let refused: Vec<_> = path.err().map(|reason| Refused::rule(rule, reason)).into_iter().collect();
         self.note(None, &refused);
         plan.put(&Key::Default, path.map_or_else(|_| DEFAULT_IN_FRAME.to_vec(), |path| new.encode_default(path, rule)));
+    }
+
+    /// A certificate comes with the first host that names it, if it is there, and goes with the last.
+    fn plan_certificates(&mut self, plan: &mut Plan, before: &Routes, routes: &Routes) {
+        let mut ids = std::mem::take(&mut plan.certificates);
+        let is_same = |one: &Arc<_>, other: &Arc<_>| Arc::ptr_eq(one, other) || one == other;
+        for id in routes.certificates.changed_keys(&before.certificates, is_same) {
+            ids.entry(id.clone()).or_default();
+        }
+        for (id, by) in ids {
+            let count = self.certificates.get(&id).copied().unwrap_or(0);
+            let carried = |routes: &Routes| routes.certificates.get(&id).filter(|one| fits(&id, one)).cloned();
+            let old = carried(before).filter(|_| count > 0);
+            let count = count.saturating_add_signed(by);
+            let new = carried(routes).filter(|_| count > 0);
+            let key = Key::Certificate(Arc::clone(&id.0));
+            match (&old, &new) {
+                (Some(old), Some(new)) if is_same(old, new) => {}
+                (_, Some(new)) => plan.put(&key, Certificate::encode(new)),
+                (Some(_), None) => plan.remove(&key),
+                (None, None) => {}
+            }
+            if count == 0 {
+                self.certificates.remove(&id);
+            } else {
+                self.certificates.insert(id, count);
+            }
+        }
     }
 
     fn plan_backends(&mut self, plan: &mut Plan) {

@@ -13,6 +13,8 @@ pub struct Request<'a> {
     pub scheme: Scheme,
     /// How it came here: a host without certificate is served over no connection of TLS.
     pub connection: Scheme,
+    /// The host that the client named when it opened the connection, over TLS; empty if it named none.
+    pub server_name: &'a [u8],
     /// Its method. Case counts.
     pub method: &'a [u8],
     /// Its host, in any case, without port.

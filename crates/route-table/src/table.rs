@@ -72,6 +72,8 @@ pub struct Census {
     pub rules: usize,
     /// Backends.
     pub backends: usize,
+    /// Certificates.
+    pub certificates: usize,
 }
 
 fn read_header(words: &[AtomicU64]) -> Result<[u64; 2], OpenError> {
@@ -297,6 +299,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
             }
             Decoded::DefaultInFrame => census.paths += 1,
             Decoded::Backend(_) => census.backends += 1,
+            Decoded::Certificate(_) => census.certificates += 1,
         }
         Ok(())
     }

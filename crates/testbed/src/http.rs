@@ -123,6 +123,11 @@ impl Connection<UnixStream> {
 }
 
 impl<S: Read + Write> Connection<S> {
+    /// A connection over another stream, such as one of TLS.
+    pub fn over(stream: S) -> Self {
+        Self { stream: BufReader::new(stream) }
+    }
+
     /// The stream itself, for its time limits and its end.
     pub fn stream(&self) -> &S {
         self.stream.get_ref()

@@ -1,10 +1,15 @@
 //! What nginx says of a configuration that the module cannot use, and what a right one gives.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 
 use super::support::{
     Nginx, Publisher, WorkerStatus, backend, forward, http_block, prefix, routes_of_any, test_config, wait_for,
 };
+
+fn addresses() -> [SocketAddr; 2] {
+    ["127.0.0.1:8080", "127.0.0.1:8443"].map(|address| address.parse().unwrap())
+}
 
 #[test]
 fn a_file_that_could_be_truncated_is_no_table() {
@@ -13,7 +18,7 @@ fn a_file_that_could_be_truncated_is_no_table() {
     for (path, why) in
         [(file.path(), "sealed against shrinking"), ("/nowhere/table".as_ref(), "No such file or directory")]
     {
-        let (is_right, text) = test_config(&http_block(path, "127.0.0.1:8080".parse().unwrap()));
+        let (is_right, text) = test_config(&http_block(path, addresses()));
         assert!(!is_right && text.contains("cannot be used") && text.contains(why), "{text}");
     }
 }
@@ -21,7 +26,7 @@ fn a_file_that_could_be_truncated_is_no_table() {
 #[test]
 fn directives_that_do_not_fit_are_rejected() {
     let publisher = Publisher::new();
-    let right = http_block(&publisher.path(), "127.0.0.1:8080".parse().unwrap());
+    let right = http_block(&publisher.path(), addresses());
     assert!(test_config(&right).0, "{}", test_config(&right).1);
     let table = format!("sparrow_table {};", publisher.path().display());
     for (from, to, why) in [
@@ -33,6 +38,18 @@ fn directives_that_do_not_fit_are_rejected() {
         ("80 8443", "80 65536", "two numbers from 1 to 65535"),
         ("sparrow_backends;", "server 127.0.0.1:1; sparrow_backends;", "beside which there is no \"server\""),
         ("sparrow_backends; keepalive 64;", "keepalive 64; sparrow_backends;", "must be the first directive"),
+        (
+            "sparrow_certificates;",
+            "sparrow_certificates; sparrow_certificates;",
+            "\"sparrow_certificates\" directive is duplicate",
+        ),
+        ("sparrow_certificates;", "ssl_certificate a; sparrow_certificates;", "has no \"ssl_certificate\" beside it"),
+        (
+            "sparrow_certificates;",
+            "sparrow_certificates; ssl_certificate $pid; ssl_certificate_key $pid;",
+            "beside which there is no \"ssl_certificate\"",
+        ),
+        ("sparrow_certificates;", "", "no \"ssl_certificate\" is defined"),
         ("sparrow_scheme $told_scheme;", "sparrow_scheme $nowhere;", "unknown \"nowhere\" variable"),
     ] {
         let (is_right, text) = test_config(&right.replacen(from, to, 1));

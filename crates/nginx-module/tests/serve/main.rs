@@ -4,6 +4,7 @@
 
 mod answers;
 mod backends;
+mod certificates;
 mod changes;
 mod configuration;
 mod faults;
@@ -13,3 +14,4 @@ mod paths;
 mod protocols;
 mod routing;
 mod support;
+mod tls_client;

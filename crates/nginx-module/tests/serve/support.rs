@@ -101,7 +101,10 @@ pub struct Nginx {
     // It ends before its directory is removed.
     _running: RunningNginx,
     dir: TempDir,
+    /// HTTP/1.1 in the clear.
     pub address: SocketAddr,
+    /// HTTP/1.1 and HTTP/2 over TLS.
+    pub tls: SocketAddr,
 }
 
 /// The newest nginx, as a backend with a configuration by hand.
@@ -149,10 +152,11 @@ impl Nginx {
 
     /// The same, with another `http` block.
     pub fn start_with(publisher: &Publisher, workers: usize, change: impl FnOnce(String) -> String) -> Self {
-        let (dir, address) = (tempfile::tempdir().unwrap(), http::free_address().unwrap());
-        write_config(dir.path(), workers, &change(http_block(&publisher.path(), address)));
+        let dir = tempfile::tempdir().unwrap();
+        let [address, tls] = std::array::from_fn(|_| http::free_address().unwrap());
+        write_config(dir.path(), workers, &change(http_block(&publisher.path(), [address, tls])));
         let running = RunningNginx::start(&testbed::nginx::debian(), dir.path()).unwrap();
-        let nginx = Self { _running: running, dir, address };
+        let nginx = Self { _running: running, dir, address, tls };
         let all = || Some(nginx.workers()).filter(|pids| pids.len() == workers);
         wait_for("nginx", all);
         nginx
@@ -218,7 +222,7 @@ impl Drop for Nginx {
 
 /// The `http` block that routes by a table. Answers say in their headers what its variables say; those to requests that the table
 /// leaves to the locations of their server have the status 418.
-pub fn http_block(table: &Path, address: SocketAddr) -> String {
+pub fn http_block(table: &Path, [address, tls]: [SocketAddr; 2]) -> String {
     let upstreams: String = ["http", "https", "h2c", "h2"]
         .map(|protocol| {
             format!(
@@ -239,6 +243,8 @@ pub fn http_block(table: &Path, address: SocketAddr) -> String {
         sparrow_public_ports 80 8443;
         sparrow_scheme $told_scheme;
         map $http_told_scheme $told_scheme {{ default $scheme; https https; }}
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_session_cache shared:sessions:1m;
         keepalive_requests 1000000;
         proxy_http_version 1.1;
         proxy_set_header Connection "";
@@ -254,7 +260,9 @@ pub fn http_block(table: &Path, address: SocketAddr) -> String {
         {upstreams}
         server {{
             listen {address};
+            listen {tls} ssl http2;
             sparrow_route;
+            sparrow_certificates;
             error_page 413 502 @error_page;
             {classes}
             {answers}

@@ -1,5 +1,6 @@
 //! Tables in memory, for which [`entry_model::Routes::find`] is the definition.
 
+mod certificates;
 mod changes;
 mod corpus;
 mod damage;

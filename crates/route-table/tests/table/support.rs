@@ -339,6 +339,7 @@ pub fn by_table(table: &mut Table<Memory>, asked: &AskedRequest) -> Answer {
         listener: ListenerId(asked.listener),
         scheme: asked.scheme,
         connection: asked.scheme,
+        server_name: b"",
         method: asked.method.as_bytes(),
         host: asked.host.as_bytes(),
         path: asked.path.as_bytes(),
@@ -350,7 +351,7 @@ pub fn by_table(table: &mut Table<Memory>, asked: &AskedRequest) -> Answer {
     match table.find(&request) {
         Err(_) => Answer::Fault,
         Ok(route_table::Found::NotFound) => Answer::NotFound,
-        Ok(route_table::Found::NoCertificate) => Answer::NoCertificate,
+        Ok(route_table::Found::NoCertificate | route_table::Found::OtherCertificate) => Answer::NoCertificate,
         Ok(route_table::Found::Frame) => Answer::Frame,
         Ok(route_table::Found::ToHttps(route)) => Answer::ToHttps(name(&route)),
         Ok(route_table::Found::Route(route)) => match route.step() {
@@ -379,6 +380,7 @@ pub fn get<'a>(host: &'a str, path: &'a str) -> route_table::Request<'a> {
         listener: ListenerId(0),
         scheme: Scheme::Http,
         connection: Scheme::Http,
+        server_name: b"",
         method: b"GET",
         host: host.as_bytes(),
         path: path.as_bytes(),

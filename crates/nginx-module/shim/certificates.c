@@ -1,0 +1,439 @@
+/*
+ * Certificates of the table, by the host that a client names when it opens a connection (SNI):
+ *
+ *   ClientHello            which host it is: none is rejected, and sessions of other hosts are not taken up again
+ *   choice of certificate  the host's, which is read from PEM once a worker
+ *
+ * nginx itself has the same for `ssl_certificate` with a variable, but reads the PEM at each handshake. A server is given such a
+ * variable, so that nginx accepts it, and then what is here in place of nginx's own.
+ */
+
+#include "sparrow.h"
+
+
+#if (NGX_HTTP_SSL)
+
+#if (nginx_version >= 1029002)
+/* nginx has a callback of its own for the ClientHello there, which would have to be called as well. */
+#define SPARROW_CERTIFICATES_SUPPORTED  0
+#else
+#define SPARROW_CERTIFICATES_SUPPORTED  1
+#endif
+
+/* How many a worker keeps read. */
+#define SPARROW_CERTIFICATES_KEPT  2048
+
+/* What is empty, and there: nginx asks for the certificate by it. */
+#define SPARROW_CERTIFICATE_VARIABLE  "$sparrow_module_version"
+
+
+typedef struct {
+    ngx_str_t          id;
+    X509              *leaf;
+    STACK_OF(X509)    *chain;
+    EVP_PKEY          *key;
+} sparrow_kept_certificate_t;
+
+
+/* Each where its id says: of two that fall on one, the later stays. */
+struct sparrow_certificate_cache_s {
+    sparrow_kept_certificate_t  kept[SPARROW_CERTIFICATES_KEPT];
+};
+
+
+static void
+sparrow_free_certificate(sparrow_kept_certificate_t *kept)
+{
+    X509_free(kept->leaf);
+    sk_X509_pop_free(kept->chain, X509_free);
+    EVP_PKEY_free(kept->key);
+
+    if (kept->id.data) {
+        ngx_free(kept->id.data);
+    }
+
+    ngx_memzero(kept, sizeof(sparrow_kept_certificate_t));
+}
+
+
+static void
+sparrow_free_certificates(void *data)
+{
+    ngx_uint_t                    i;
+    sparrow_certificate_cache_t  *cache = data;
+
+    for (i = 0; i < SPARROW_CERTIFICATES_KEPT; i++) {
+        sparrow_free_certificate(&cache->kept[i]);
+    }
+}
+
+
+/* Keys have no passwords: without this, OpenSSL would ask the terminal. */
+static int
+sparrow_no_password(char *buf, int size, int rwflag, void *data)
+{
+    return -1;
+}
+
+
+static ngx_int_t
+sparrow_read_chain(sparrow_kept_certificate_t *kept, sparrow_bytes_t pem)
+{
+    BIO            *bio;
+    X509           *one;
+    unsigned long   error;
+
+    bio = BIO_new_mem_buf(pem.data, (int) pem.len);
+    if (bio == NULL) {
+        return NGX_ERROR;
+    }
+
+    kept->leaf = PEM_read_bio_X509(bio, NULL, sparrow_no_password, NULL);
+    kept->chain = sk_X509_new_null();
+
+    if (kept->leaf == NULL || kept->chain == NULL) {
+        BIO_free(bio);
+        return NGX_ERROR;
+    }
+
+    while ((one = PEM_read_bio_X509(bio, NULL, sparrow_no_password, NULL)) != NULL) {
+        if (sk_X509_push(kept->chain, one) == 0) {
+            X509_free(one);
+            BIO_free(bio);
+            return NGX_ERROR;
+        }
+    }
+
+    BIO_free(bio);
+
+    /* The end of the file is told as an error. */
+    error = ERR_peek_last_error();
+    if (ERR_GET_LIB(error) != ERR_LIB_PEM || ERR_GET_REASON(error) != PEM_R_NO_START_LINE) {
+        return NGX_ERROR;
+    }
+    ERR_clear_error();
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+sparrow_read_certificate(sparrow_kept_certificate_t *kept, sparrow_certificate_t *pem)
+{
+    BIO  *bio;
+
+    if (sparrow_read_chain(kept, pem->chain) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    bio = BIO_new_mem_buf(pem->key.data, (int) pem->key.len);
+    if (bio == NULL) {
+        return NGX_ERROR;
+    }
+
+    kept->key = PEM_read_bio_PrivateKey(bio, NULL, sparrow_no_password, NULL);
+    BIO_free(bio);
+
+    return kept->key ? NGX_OK : NGX_ERROR;
+}
+
+
+/* The certificate of an id, read if it is not kept; NULL, and told in the error log, if it cannot be. */
+static sparrow_kept_certificate_t *
+sparrow_get_certificate(sparrow_main_conf_t *smcf, sparrow_bytes_t id, ngx_log_t *log)
+{
+    u_char                      *data;
+    sparrow_certificate_t        pem;
+    sparrow_kept_certificate_t  *kept, read;
+
+    kept = &smcf->certificates->kept[ngx_crc32_long((u_char *) id.data, id.len) % SPARROW_CERTIFICATES_KEPT];
+    if (kept->leaf && kept->id.len == id.len && ngx_memcmp(kept->id.data, id.data, id.len) == 0) {
+        return kept;
+    }
+
+    ngx_memzero(&read, sizeof(sparrow_kept_certificate_t));
+
+    /* The next call may move them. */
+    data = ngx_alloc(id.len, log);
+    if (data == NULL) {
+        return NULL;
+    }
+    ngx_memcpy(data, id.data, id.len);
+    read.id.data = data;
+    read.id.len = id.len;
+
+    id.data = data;
+    sparrow_certificate_find(smcf->table, id, &pem);
+    if (pem.complaint.len) {
+        ngx_log_error(NGX_LOG_ERR, log, 0, "sparrow: %*s", pem.complaint.len, pem.complaint.data);
+        sparrow_free_certificate(&read);
+        return NULL;
+    }
+
+    ERR_clear_error();
+    if (sparrow_read_certificate(&read, &pem) != NGX_OK) {
+        ngx_ssl_error(NGX_LOG_ERR, log, 0,
+                      "sparrow: the handshake fails, other hosts are served: the certificate \"%V\" cannot be read", &read.id);
+        sparrow_free_certificate(&read);
+        return NULL;
+    }
+
+    sparrow_free_certificate(kept);
+    *kept = read;
+
+    return kept;
+}
+
+
+static int
+sparrow_choose_certificate(ngx_ssl_conn_t *ssl_conn, void *arg)
+{
+    const char                  *name;
+    ngx_connection_t            *c;
+    sparrow_bytes_t              host;
+    sparrow_srv_conf_t          *sscf = arg;
+    sparrow_handshake_t          handshake;
+    sparrow_kept_certificate_t  *kept;
+
+    c = ngx_ssl_get_connection(ssl_conn);
+
+    name = SSL_get_servername(ssl_conn, TLSEXT_NAMETYPE_host_name);
+    host.data = (const u_char *) name;
+    host.len = name ? ngx_strlen(name) : 0;
+
+    /* That it is served was seen with the ClientHello; the table may be another one by now. */
+    sparrow_handshake_find(sscf->certificates->table, (uint8_t) sscf->listener, host, &handshake);
+    if (handshake.kind != SPARROW_HANDSHAKE_CERTIFICATE) {
+        return 0;
+    }
+
+    kept = sparrow_get_certificate(sscf->certificates, handshake.certificate, c->log);
+    if (kept == NULL) {
+        return 0;
+    }
+
+    if (SSL_use_cert_and_key(ssl_conn, kept->leaf, kept->key, kept->chain, 1) != 1) {
+        ngx_ssl_error(NGX_LOG_ERR, c->log, 0,
+                      "sparrow: the handshake fails, other hosts are served: the certificate \"%V\" cannot be used", &kept->id);
+        return 0;
+    }
+
+    return 1;
+}
+
+
+/* The host that a client names: RFC 6066, section 3. A list with one name, each with its length of 16 bits. */
+static sparrow_bytes_t
+sparrow_named_host(ngx_ssl_conn_t *ssl_conn)
+{
+    size_t                len;
+    const unsigned char  *data;
+    sparrow_bytes_t       host = { NULL, 0 };
+
+    if (SSL_client_hello_get0_ext(ssl_conn, TLSEXT_TYPE_server_name, &data, &len) == 0) {
+        return host;
+    }
+
+    /* OpenSSL rejects what is not well-formed, later. */
+    if (len < 5 || data[2] != TLSEXT_NAMETYPE_host_name || (size_t) (data[3] << 8 | data[4]) != len - 5) {
+        return host;
+    }
+
+    host.data = &data[5];
+    host.len = len - 5;
+
+    return host;
+}
+
+
+static int
+sparrow_client_hello(ngx_ssl_conn_t *ssl_conn, int *alert, void *arg)
+{
+    unsigned int         len;
+    ngx_connection_t    *c;
+    unsigned char        digest[EVP_MAX_MD_SIZE];
+    sparrow_srv_conf_t  *sscf = arg;
+    sparrow_handshake_t  handshake;
+
+    c = ngx_ssl_get_connection(ssl_conn);
+
+    sparrow_handshake_find(sscf->certificates->table, (uint8_t) sscf->listener, sparrow_named_host(ssl_conn), &handshake);
+
+    switch (handshake.kind) {
+
+    case SPARROW_HANDSHAKE_FRAME:
+        return SSL_CLIENT_HELLO_SUCCESS;
+
+    case SPARROW_HANDSHAKE_CERTIFICATE:
+        /* Before sessions are looked for: one that was made with another host is as if it were not there. */
+        if (EVP_Digest(handshake.session_context.data, handshake.session_context.len, digest, &len, EVP_sha256(), NULL) == 1
+            && len <= SSL_MAX_SID_CTX_LENGTH && SSL_set_session_id_context(ssl_conn, digest, len) == 1)
+        {
+            return SSL_CLIENT_HELLO_SUCCESS;
+        }
+        break;
+
+    case SPARROW_HANDSHAKE_REJECTED:
+        /* As `ssl_reject_handshake` does. */
+        c->ssl->handshake_rejected = 1;
+        *alert = SSL_AD_UNRECOGNIZED_NAME;
+        return SSL_CLIENT_HELLO_ERROR;
+
+    default:
+        ngx_log_error(NGX_LOG_ERR, c->log, 0, "sparrow: %*s", handshake.complaint.len, handshake.complaint.data);
+    }
+
+    *alert = SSL_AD_INTERNAL_ERROR;
+    return SSL_CLIENT_HELLO_ERROR;
+}
+
+
+/* One name in an array, as two directives of nginx would have put it there. */
+static ngx_array_t *
+sparrow_variable_array(ngx_conf_t *cf)
+{
+    ngx_str_t    *name;
+    ngx_array_t  *array;
+
+    array = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
+    if (array == NULL) {
+        return NULL;
+    }
+
+    name = ngx_array_push(array);
+    if (name) {
+        ngx_str_set(name, SPARROW_CERTIFICATE_VARIABLE);
+    }
+
+    return array;
+}
+
+
+/* sparrow_certificates; */
+char *
+sparrow_certificates(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_pool_cleanup_t       *cln;
+    sparrow_srv_conf_t       *sscf = conf;
+    sparrow_main_conf_t      *smcf;
+    ngx_http_ssl_srv_conf_t  *ssl;
+
+    if (!SPARROW_CERTIFICATES_SUPPORTED) {
+        return "is not supported with this version of nginx";
+    }
+
+    if (sscf->certificates) {
+        return "is duplicate";
+    }
+
+    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sparrow_module);
+    ssl = ngx_http_conf_get_module_srv_conf(cf, ngx_http_ssl_module);
+
+    if (ssl->certificates != NGX_CONF_UNSET_PTR) {
+        return "has no \"ssl_certificate\" beside it";
+    }
+
+    ssl->certificates = sparrow_variable_array(cf);
+    ssl->certificate_keys = sparrow_variable_array(cf);
+    if (ssl->certificates == NULL || ssl->certificate_keys == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (smcf->certificates == NULL) {
+        cln = ngx_pool_cleanup_add(cf->pool, sizeof(sparrow_certificate_cache_t));
+        if (cln == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        ngx_memzero(cln->data, sizeof(sparrow_certificate_cache_t));
+        cln->handler = sparrow_free_certificates;
+        smcf->certificates = cln->data;
+    }
+
+    sscf->certificates = smcf;
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_int_t
+sparrow_init_certificates(ngx_conf_t *cf)
+{
+    ngx_uint_t                   i;
+    sparrow_srv_conf_t          *sscf;
+    ngx_http_ssl_srv_conf_t     *ssl;
+    ngx_http_core_srv_conf_t   **servers;
+    ngx_http_core_main_conf_t   *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    servers = cmcf->servers.elts;
+
+    for (i = 0; i < cmcf->servers.nelts; i++) {
+        sscf = servers[i]->ctx->srv_conf[ngx_http_sparrow_module.ctx_index];
+        if (sscf->certificates == NULL) {
+            continue;
+        }
+
+        ssl = servers[i]->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
+        if (ssl->certificates->nelts != 1) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "the server in %s:%ui has \"sparrow_certificates\", beside which there is no \"ssl_certificate\"",
+                          servers[i]->file_name, servers[i]->line);
+            return NGX_ERROR;
+        }
+
+        SSL_CTX_set_client_hello_cb(ssl->ssl.ctx, sparrow_client_hello, sscf);
+        SSL_CTX_set_cert_cb(ssl->ssl.ctx, sparrow_choose_certificate, sscf);
+    }
+
+    return NGX_OK;
+}
+
+
+/* The host for which the connection of a request was opened, where it got a certificate of the table for that. */
+sparrow_bytes_t
+sparrow_server_name(ngx_http_request_t *r)
+{
+    const char          *name;
+    sparrow_bytes_t      host = { NULL, 0 };
+    sparrow_srv_conf_t  *sscf;
+
+    sscf = ngx_http_get_module_srv_conf(r, ngx_http_sparrow_module);
+    if (sscf->certificates == NULL || r->connection->ssl == NULL) {
+        return host;
+    }
+
+    name = SSL_get_servername(r->connection->ssl->connection, TLSEXT_NAMETYPE_host_name);
+    if (name) {
+        host.data = (const u_char *) name;
+        host.len = ngx_strlen(name);
+    }
+
+    return host;
+}
+
+#else
+
+char *
+sparrow_certificates(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    return "needs an nginx with http_ssl_module";
+}
+
+
+ngx_int_t
+sparrow_init_certificates(ngx_conf_t *cf)
+{
+    return NGX_OK;
+}
+
+
+sparrow_bytes_t
+sparrow_server_name(ngx_http_request_t *r)
+{
+    sparrow_bytes_t  host = { NULL, 0 };
+
+    return host;
+}
+
+#endif
