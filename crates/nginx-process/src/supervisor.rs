@@ -176,11 +176,16 @@ impl Supervisor {
 
     /// One turn. May be cancelled at any point: only a stop follows.
     async fn turn(&mut self, changes: &mut VolumeWatch) {
-        self.tend_old_workers();
-        self.report.retry(&self.volume);
-        self.report_table();
+        self.tables.open(&self.volume);
         // Before it is looked for records: of those that come later there is notice.
-        changes.follow(self.tables.watched_dir(&self.volume).as_ref());
+        changes.follow(self.tables.dir());
+        self.tables.look();
+        // A record is more urgent than all this.
+        if !self.tables.has_news() {
+            self.report_table();
+            self.tend_old_workers();
+            self.report.retry(&self.volume);
+        }
         match self.decide() {
             Step::Reap { end } => self.reap(&end).await,
             Step::Publish => {

@@ -17,6 +17,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::{Mode, OFlags};
 use tempfile::NamedTempFile;
@@ -32,6 +33,7 @@ mod table_outcome;
 
 pub use offer::{OfferEffect, Shortage};
 pub use outcome::{Outcome, OutcomeState};
+use publish::Published;
 pub use publish::TableRecords;
 pub(crate) use table_dir::TableDir;
 pub use table_outcome::TableOutcome;
@@ -51,6 +53,8 @@ pub struct Volume {
     file_mode: u32,
     dir_mode: u32,
     keep: usize,
+    /// What this process has published last.
+    published: Arc<Mutex<Option<Published>>>,
 }
 
 impl Volume {
@@ -61,7 +65,7 @@ impl Volume {
     pub fn open(dir: impl Into<PathBuf>) -> Result<Volume> {
         let dir = dir.into();
         fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
-        Ok(Volume { dir, file_mode: 0o640, dir_mode: 0o750, keep: 3 })
+        Ok(Volume { dir, file_mode: 0o640, dir_mode: 0o750, keep: 3, published: Arc::default() })
     }
 
     /// With which permissions files and directories of a revision are created, whatever the umask: 0640 and 0750 unless

@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{POLL, TICK};
 use crate::control::{Control, WorkerTable};
@@ -23,8 +23,12 @@ const QUICK_ROUNDS: u32 = 8;
 #[derive(Debug, Default)]
 pub(super) struct Confirmation {
     waiting: Option<Waiting>,
-    /// How often all that are missing were asked.
+    /// How often those that are missing were asked.
     rounds: u32,
+    /// Not before this moment they are asked again.
+    next_round: Option<Instant>,
+    /// The workers when they were asked last.
+    workers: Vec<i32>,
     questions: JoinSet<io::Result<Option<WorkerTable>>>,
     /// The last answer of each worker.
     answers: BTreeMap<i32, WorkerTable>,
@@ -70,7 +74,7 @@ impl Confirmation {
 
     /// Waits for a newer revision.
     pub(super) fn want(&mut self, newest: u64) {
-        self.rounds = 0;
+        (self.rounds, self.next_round) = (0, None);
         match &mut self.waiting {
             Some(waiting) => waiting.newest = newest,
             None => self.waiting = Some(Waiting { newest, first: newest, since: Instant::now(), is_overdue: false }),
@@ -81,54 +85,63 @@ impl Confirmation {
     pub(super) async fn ask(&mut self, control: &Control, master: Option<i32>) {
         let (Some(waiting), Some(master)) = (self.waiting, master) else { return pending().await };
         loop {
-            let workers = proc::workers(master);
-            if self.revision(&workers) >= Some(waiting.first) || waiting.is_late() {
-                return;
+            if let Some(next_round) = self.next_round {
+                sleep_until(next_round).await;
             }
-            self.pause(waiting.is_overdue).await;
-            let missing = workers.iter().filter(|pid| self.revision_of(**pid) < Some(waiting.newest)).count();
-            self.send_questions(control, missing * 2);
-            // A worker that does not react may hold some of them: the others are asked again.
-            let next_round = Instant::now() + POLL;
-            while let Ok(Some(Ok(answer))) = timeout_at(next_round, self.questions.join_next()).await {
-                self.note(answer);
-                if self.revision(&workers) >= Some(waiting.first) {
+            self.send_questions(control, waiting);
+            // While they answer.
+            self.workers = proc::workers(master);
+            // A worker that does not react may hold some of the questions: the others are asked again.
+            let end = Instant::now() + POLL;
+            loop {
+                if self.revision() >= Some(waiting.first) || waiting.is_late() {
                     return;
+                }
+                match timeout_at(end, self.questions.join_next()).await {
+                    Ok(Some(Ok(answer))) => self.note(answer),
+                    _ => break,
                 }
             }
         }
     }
 
-    fn send_questions(&mut self, control: &Control, number: usize) {
+    fn send_questions(&mut self, control: &Control, waiting: Waiting) {
+        let missing = self.workers.iter().filter(|pid| self.revision_of(**pid) < Some(waiting.newest)).count();
         let room = MOST_QUESTIONS - self.questions.len().min(MOST_QUESTIONS);
-        for _ in 0..number.max(1).min(room) {
+        for _ in 0..(missing * 2).max(2).min(room) {
             let control = control.clone();
             self.questions.spawn(async move { control.table(PATIENCE).await });
         }
         self.rounds = self.rounds.saturating_add(1);
+        let pause = match (waiting.is_overdue, self.rounds > QUICK_ROUNDS) {
+            (true, _) => TICK,
+            (false, true) => POLL,
+            (false, false) => Duration::ZERO,
+        };
+        self.next_round = Some(Instant::now() + pause);
     }
 
     /// What has come of it, once; none while it goes on.
-    pub(super) fn settle(&mut self, master: i32) -> Option<Confirmed> {
+    pub(super) fn settle(&mut self) -> Option<Confirmed> {
         let waiting = self.waiting.as_mut()?;
-        let workers = proc::workers(master);
-        self.answers.retain(|pid, _| workers.contains(pid));
         let is_late = waiting.is_late();
         if is_late {
             waiting.is_overdue = true;
         }
         let waiting = *waiting;
-        if let Some(revision) = self.revision(&workers).filter(|revision| *revision >= waiting.first) {
+        self.answers.retain(|pid, _| self.workers.contains(pid));
+        if let Some(revision) = self.revision().filter(|revision| *revision >= waiting.first) {
             let Waiting { newest, .. } = waiting;
             let next = Waiting { newest, first: newest, since: Instant::now(), is_overdue: false };
             self.waiting = (revision < newest).then_some(next);
             return Some(Confirmed::Revision(revision));
         }
-        is_late.then(|| Confirmed::Overdue(self.why_overdue(&workers, waiting.first)))
+        is_late.then(|| Confirmed::Overdue(self.why_overdue(waiting.first)))
     }
 
-    fn why_overdue(&self, workers: &[i32], wanted: u64) -> String {
-        let missing: Vec<i32> = workers.iter().copied().filter(|pid| self.revision_of(*pid) < Some(wanted)).collect();
+    fn why_overdue(&self, wanted: u64) -> String {
+        let missing: Vec<i32> =
+            self.workers.iter().copied().filter(|pid| self.revision_of(*pid) < Some(wanted)).collect();
         let fault = missing.iter().find_map(|pid| self.answers.get(pid).map(|answer| answer.fault.as_str()));
         let why = fault.filter(|fault| !fault.is_empty()).or(self.unanswered.as_deref()).unwrap_or("no answer");
         let pids: Vec<String> = missing.iter().map(i32::to_string).collect();
@@ -143,17 +156,9 @@ impl Confirmation {
         self.answers.get(&pid).filter(|answer| answer.fault.is_empty()).map(|answer| answer.revision)
     }
 
-    /// The newest revision that all of these workers have. If there are none at all, nginx has just ended, or just begun.
-    fn revision(&self, workers: &[i32]) -> Option<u64> {
-        workers.iter().map(|pid| self.revision_of(*pid)).min().flatten()
-    }
-
-    async fn pause(&self, is_overdue: bool) {
-        if is_overdue {
-            sleep(TICK).await;
-        } else if self.rounds >= QUICK_ROUNDS {
-            sleep(POLL).await;
-        }
+    /// The newest revision that all workers have. If there are none at all, nginx has just ended, or just begun.
+    fn revision(&self) -> Option<u64> {
+        self.workers.iter().map(|pid| self.revision_of(*pid)).min().flatten()
     }
 
     fn note(&mut self, answer: io::Result<Option<WorkerTable>>) {

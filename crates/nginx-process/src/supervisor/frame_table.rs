@@ -16,6 +16,8 @@ const MEMORY_PER_RECORD: u64 = 8;
 const MOST_BYTES: u64 = 512 << 20;
 /// So many records are applied before something else gets its turn.
 const RECORDS_A_TURN: usize = 64;
+/// A table that is read for the first time takes no more turns than these.
+const MOST_TURNS: usize = 1 << 10;
 /// A memory has whole pages.
 const PAGE: u64 = 4096;
 
@@ -30,8 +32,12 @@ pub(super) struct FrameTable {
     revision: Option<u64>,
     /// Why a later record is not in it.
     fault: Option<String>,
+    /// Where its records are; none if the volume has none.
+    dir: Option<TableDir>,
     /// Why its records cannot be looked for.
     unreadable: Option<String>,
+    /// The records that were not looked at, in order.
+    news: Vec<u64>,
     /// Why it has to be made anew in another memory.
     spent: Option<String>,
 }
@@ -72,7 +78,7 @@ impl FrameTable {
         let mut bytes = least_bytes.saturating_add(record_bytes * MEMORY_PER_RECORD).next_multiple_of(PAGE);
         loop {
             let mut table = FrameTable::create(frame, bytes.min(MOST_MEMORY_BYTES))?;
-            table.apply_all(&dir);
+            table.apply_all(volume);
             match table.spent {
                 None if table.revision.is_some() => return Ok(Some(table)),
                 None => return Err(table.fault.unwrap_or_else(|| "the route table has no record".to_owned())),
@@ -87,7 +93,17 @@ impl FrameTable {
             WritableTableMemory::create(bytes).map_err(|error| format!("no memory for the route table: {error}"))?;
         let writer = TableWriter::create(memory, random_key()?).map_err(|error| error.to_string())?;
         let frame = frame.to_owned();
-        Ok(FrameTable { frame, writer, looked_at: None, revision: None, fault: None, unreadable: None, spent: None })
+        Ok(FrameTable {
+            frame,
+            writer,
+            looked_at: None,
+            revision: None,
+            fault: None,
+            dir: None,
+            unreadable: None,
+            news: Vec::new(),
+            spent: None,
+        })
     }
 
     /// The frame whose table it is.
@@ -120,56 +136,53 @@ impl FrameTable {
         self.fault.as_deref().or(self.unreadable.as_deref())
     }
 
-    /// Whether there are records that were not looked at.
-    pub(super) fn has_news(&mut self, volume: &Volume) -> bool {
-        let newest = volume.table_dir(&self.frame).and_then(|dir| match dir {
-            Some(dir) => Ok(dir.numbers()?.pop()),
-            None => Ok(None),
-        });
-        self.unreadable = newest.as_ref().err().map(Error::to_string);
-        let newest = newest.unwrap_or_default();
-        // If it is an older one, the volume was emptied and they are counted anew.
-        newest.is_some() && newest != self.looked_at
+    /// Opens the directory of its records, which may be another one each time.
+    pub(super) fn open(&mut self, volume: &Volume) {
+        let opened = volume.table_dir(&self.frame);
+        self.unreadable = opened.as_ref().err().map(Error::to_string);
+        self.dir = opened.ok().flatten();
     }
 
-    /// Applies records that were not looked at, as many as there is time for.
-    pub(super) fn apply_new(&mut self, volume: &Volume) -> RecordCounts {
-        match volume.table_dir(&self.frame) {
-            Ok(Some(dir)) => self.apply(&dir, RECORDS_A_TURN),
-            Ok(None) | Err(_) => RecordCounts::default(),
+    /// Where its records are, when that was opened last.
+    pub(super) fn dir(&self) -> Option<&TableDir> {
+        self.dir.as_ref()
+    }
+
+    /// Looks for records that are new.
+    pub(super) fn look(&mut self) {
+        self.news.clear();
+        let Some(numbers) = self.dir.as_ref().map(TableDir::numbers) else { return };
+        if let Err(error) = &numbers {
+            self.unreadable = Some(error.to_string());
         }
-    }
-
-    fn apply_all(&mut self, dir: &TableDir) {
-        // Records may come, or be replaced by a whole table, meanwhile; whatever comes later than all these is applied in a turn.
-        let mut turns = 1 << 10;
-        loop {
-            let counts = self.apply(dir, RECORDS_A_TURN);
-            turns -= 1;
-            if counts == RecordCounts::default() || self.spent.is_some() || turns == 0 {
-                return;
-            }
-        }
-    }
-
-    fn apply(&mut self, dir: &TableDir, most: usize) -> RecordCounts {
-        let mut counts = RecordCounts::default();
-        let Ok(numbers) = dir.numbers() else { return counts };
-        if numbers.last().copied() < self.looked_at {
+        let numbers = numbers.unwrap_or_default();
+        // The volume was emptied, and they are counted anew.
+        if numbers.last().is_some_and(|newest| Some(*newest) < self.looked_at) {
             self.looked_at = None;
         }
-        let after = self.looked_at;
-        for number in numbers.into_iter().filter(|number| after.is_none_or(|after| *number > after)).take(most) {
-            match self.apply_record(dir, number) {
+        self.news.extend(numbers.into_iter().filter(|number| Some(*number) > self.looked_at));
+    }
+
+    /// Whether records are new that can be applied.
+    pub(super) fn has_news(&self) -> bool {
+        self.spent.is_none() && !self.news.is_empty()
+    }
+
+    /// Applies what is new, as much as there is time for.
+    pub(super) fn apply_new(&mut self) -> RecordCounts {
+        let mut counts = RecordCounts::default();
+        let Some(dir) = self.dir.take() else { return counts };
+        for number in std::mem::take(&mut self.news).into_iter().take(RECORDS_A_TURN) {
+            match self.apply_record(&dir, number) {
                 Ok(()) => {
                     self.fault = None;
                     self.revision = Some(number);
                     counts.published += 1;
                 }
-                Err(RecordFault::Gone) => return counts,
+                Err(RecordFault::Gone) => break,
                 Err(RecordFault::Spent(why)) => {
                     self.spent = Some(why);
-                    return counts;
+                    break;
                 }
                 Err(RecordFault::Rejected(why)) => {
                     // Those that follow are of another base: the first says why.
@@ -180,6 +193,18 @@ impl FrameTable {
             self.looked_at = Some(number);
         }
         counts
+    }
+
+    fn apply_all(&mut self, volume: &Volume) {
+        // Records may come, or be replaced by a whole table, meanwhile; what comes later than all these is applied in a turn.
+        for _ in 0..MOST_TURNS {
+            self.open(volume);
+            self.look();
+            if !self.has_news() {
+                return;
+            }
+            self.apply_new();
+        }
     }
 
     fn apply_record(&mut self, dir: &TableDir, number: u64) -> Result<(), RecordFault> {

@@ -30,7 +30,7 @@ impl Supervisor {
         if let Some(end) = self.nginx.as_mut().and_then(Nginx::ended) {
             return Step::Reap { end };
         }
-        if self.tables.has_news(&self.volume) {
+        if self.tables.has_news() {
             return Step::Publish;
         }
         let mut wait = (Instant::now() + TICK, true);

@@ -21,7 +21,7 @@ use super::frame_table::{FrameTable, RecordCounts};
 use super::table_link::TableLink;
 use super::table_report::TableReport;
 use super::{Supervisor, TICK};
-use crate::child::{Nginx, TryError};
+use crate::child::TryError;
 use crate::control::Control;
 use crate::volume::TableDir;
 use crate::{SupervisorSettings, Volume};
@@ -129,15 +129,28 @@ impl Tables {
         self.in_force.is_some()
     }
 
-    /// The directory of the table in force, in which records appear.
-    pub(super) fn watched_dir(&self, volume: &Volume) -> Option<TableDir> {
-        volume.table_dir(self.in_force.as_ref()?.frame()).ok().flatten()
+    /// Opens the directory of the records of the table in force.
+    pub(super) fn open(&mut self, volume: &Volume) {
+        if let Some(table) = &mut self.in_force {
+            table.open(volume);
+        }
+    }
+
+    /// The directory of the records of the table in force, when it was opened last.
+    pub(super) fn dir(&self) -> Option<&TableDir> {
+        self.in_force.as_ref()?.dir()
+    }
+
+    /// Looks for records of the table in force that are new.
+    pub(super) fn look(&mut self) {
+        if let Some(table) = &mut self.in_force {
+            table.look();
+        }
     }
 
     /// Whether there are records to publish.
-    pub(super) fn has_news(&mut self, volume: &Volume) -> bool {
-        let in_force = self.in_force.as_mut().filter(|table| table.spent().is_none());
-        in_force.is_some_and(|table| table.has_news(volume))
+    pub(super) fn has_news(&self) -> bool {
+        self.in_force.as_ref().is_some_and(FrameTable::has_news)
     }
 
     /// When the table may be made anew in another memory; none if it need not be.
@@ -146,10 +159,10 @@ impl Tables {
     }
 
     /// Publishes what is new.
-    fn publish(&mut self, volume: &Volume) -> RecordCounts {
+    fn publish(&mut self) -> RecordCounts {
         let Some(table) = &mut self.in_force else { return RecordCounts::default() };
         let before = table.revision();
-        let counts = table.apply_new(volume);
+        let counts = table.apply_new();
         match table.revision() {
             Some(revision) if counts.published > 0 && Some(revision) < before => {
                 self.confirmation.begin(Some(revision));
@@ -161,9 +174,9 @@ impl Tables {
         counts
     }
 
-    /// Looks at what workers have confirmed. How many of them are newly overdue: one or none.
-    fn settle(&mut self, master: Option<i32>) -> u64 {
-        match master.and_then(|master| self.confirmation.settle(master)) {
+    /// Looks at what workers have confirmed. How many revisions are newly overdue: one or none.
+    fn settle(&mut self) -> u64 {
+        match self.confirmation.settle() {
             Some(Confirmed::Revision(revision)) => {
                 self.confirmed = Some(revision);
                 self.overdue = None;
@@ -202,7 +215,7 @@ fn newest_record(volume: &Volume, frame: &str) -> Option<u64> {
 impl Supervisor {
     /// Publishes the records that are new.
     pub(super) fn publish(&mut self) {
-        let counts = self.tables.publish(&self.volume);
+        let counts = self.tables.publish();
         self.status.send_modify(|status| {
             status.table_publications += counts.published;
             status.table_failures += counts.failed;
@@ -214,9 +227,7 @@ impl Supervisor {
 
     /// Reports how the table stands.
     pub(super) fn report_table(&mut self) {
-        let master = self.nginx.as_ref().map(Nginx::pid);
-        let overdue = self.tables.settle(master);
-        self.tables.report(&self.volume);
+        let overdue = if self.nginx.is_some() { self.tables.settle() } else { 0 };
         let (confirmed, message) = (self.tables.confirmed, self.tables.message());
         self.status.send_if_modified(|status| {
             let changed = overdue > 0 || status.table_revision != confirmed || status.table_error.as_deref() != message;
@@ -227,6 +238,7 @@ impl Supervisor {
             }
             changed
         });
+        self.tables.report(&self.volume);
     }
 
     /// Makes the table in force anew, in a larger memory that nginx takes with a reload of the same frame.

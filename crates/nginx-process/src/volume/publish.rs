@@ -1,6 +1,7 @@
 //! The generator's side of a table: records are added to that of the frame that is offered.
 
 use std::path::PathBuf;
+use std::sync::PoisonError;
 
 use route_table::{Changes, Revision};
 
@@ -28,15 +29,34 @@ pub struct TableRecords {
 
 impl TableRecords {
     fn new(records: &[RecordFile]) -> TableRecords {
-        let takes = |record: &RecordFile| record.size.next_multiple_of(PAGE);
-        let (whole, changes) = records.split_first().map_or((0, records), |(whole, changes)| (takes(whole), changes));
-        TableRecords { changes: changes.len(), change_bytes: changes.iter().map(takes).sum(), whole_bytes: whole }
+        let mut sizes = records.iter().map(|record| record.size);
+        let whole = TableRecords::of_whole(sizes.next().unwrap_or_default());
+        sizes.fold(whole, TableRecords::with_change)
+    }
+
+    /// A whole table of so many bytes.
+    fn of_whole(bytes: u64) -> TableRecords {
+        TableRecords { changes: 0, change_bytes: 0, whole_bytes: bytes.next_multiple_of(PAGE) }
+    }
+
+    /// The same with a record of changes of so many bytes.
+    fn with_change(self, bytes: u64) -> TableRecords {
+        let change_bytes = self.change_bytes + bytes.next_multiple_of(PAGE);
+        TableRecords { changes: self.changes + 1, change_bytes, ..self }
     }
 
     /// Whether it is time for another whole table, which replaces all of these.
     pub fn should_compact(&self) -> bool {
         self.changes >= MANY_CHANGES || self.change_bytes > self.whole_bytes.max(FEW_BYTES)
     }
+}
+
+/// What this process has published last, so that it need not look at all records each time.
+#[derive(Debug)]
+pub(super) struct Published {
+    frame: String,
+    number: u64,
+    records: TableRecords,
 }
 
 /// A record as it is written.
@@ -119,10 +139,19 @@ impl Volume {
             }
             dir.add(record.number, &record.bytes, self.file_mode, UNFINISHED)?;
         }
-        if record.base.is_none() {
-            dir.remove_before(record.number)?;
-        }
-        Ok(TableRecords::new(&dir.records()?))
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        let records = match (record.base, published.take()) {
+            (None, _) => {
+                dir.remove_before(record.number)?;
+                TableRecords::of_whole(record.bytes.len() as u64)
+            }
+            (Some(base), Some(last)) if last.frame == frame && last.number == base => {
+                last.records.with_change(record.bytes.len() as u64)
+            }
+            (Some(_), _) => TableRecords::new(&dir.records()?),
+        };
+        *published = Some(Published { frame: frame.to_owned(), number: record.number, records });
+        Ok(records)
     }
 
     /// Removes the tables of frames that are not kept.
