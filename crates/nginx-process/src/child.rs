@@ -33,7 +33,7 @@ pub async fn nginx_version(nginx: &Path) -> Result<String> {
 
 /// Why a revision is not live.
 #[derive(Debug)]
-pub(crate) enum TryError {
+pub(crate) enum RevisionError {
     /// nginx rejects it.
     Rejected(String),
     /// nginx would not take it, though it passed the test.
@@ -42,29 +42,33 @@ pub(crate) enum TryError {
     Unknown(String),
 }
 
-impl TryError {
+impl RevisionError {
     pub(crate) fn message(&self) -> &str {
         match self {
-            TryError::Rejected(message) | TryError::NotApplied(message) | TryError::Unknown(message) => message,
+            RevisionError::Rejected(message) | RevisionError::NotApplied(message) | RevisionError::Unknown(message) => {
+                message
+            }
         }
     }
 
     pub(crate) fn into_message(self) -> String {
         match self {
-            TryError::Rejected(message) | TryError::NotApplied(message) | TryError::Unknown(message) => message,
+            RevisionError::Rejected(message) | RevisionError::NotApplied(message) | RevisionError::Unknown(message) => {
+                message
+            }
         }
     }
 }
 
 /// Runs `nginx -t` on a main file. It binds only what nothing else has bound, and lets it go again.
-pub(crate) async fn test(settings: &SupervisorSettings, main: &Path) -> std::result::Result<(), TryError> {
+pub(crate) async fn test(settings: &SupervisorSettings, main: &Path) -> std::result::Result<(), RevisionError> {
     let mut command = command(settings, main);
     let mut child = command
         .arg("-t")
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| TryError::Unknown(format!("cannot run {}: {error}", settings.nginx.display())))?;
+        .map_err(|error| RevisionError::Unknown(format!("cannot run {}: {error}", settings.nginx.display())))?;
     let stderr = child.stderr.take();
     let run = async {
         let text = match stderr {
@@ -75,7 +79,7 @@ pub(crate) async fn test(settings: &SupervisorSettings, main: &Path) -> std::res
     };
     let Ok((status, text)) = tokio::time::timeout(settings.test_timeout, run).await else {
         let _ = child.kill().await;
-        return Err(TryError::Unknown(format!("`nginx -t` did not end within {:?}", settings.test_timeout)));
+        return Err(RevisionError::Unknown(format!("`nginx -t` did not end within {:?}", settings.test_timeout)));
     };
     match status {
         Ok(status) if status.success() => {
@@ -86,10 +90,10 @@ pub(crate) async fn test(settings: &SupervisorSettings, main: &Path) -> std::res
         }
         // Ended by a signal: by the system, for want of memory, not by what it read. An end by itself says what is wrong.
         Ok(status) if status.code().is_none() => {
-            Err(TryError::Unknown(format!("`nginx -t`: {status}: {}", shorten(&text))))
+            Err(RevisionError::Unknown(format!("`nginx -t`: {status}: {}", shorten(&text))))
         }
-        Ok(_) => Err(TryError::Rejected(reason(&text))),
-        Err(error) => Err(TryError::Unknown(format!("`nginx -t`: {error}"))),
+        Ok(_) => Err(RevisionError::Rejected(reason(&text))),
+        Err(error) => Err(RevisionError::Unknown(format!("`nginx -t`: {error}"))),
     }
 }
 

@@ -13,8 +13,8 @@
 mod child;
 mod control;
 mod error;
-mod keeper;
 mod proc;
+mod reaper;
 mod settings;
 mod supervisor;
 mod volume;
@@ -25,5 +25,5 @@ pub use control::{ConnectionCounts, Control, WorkerTable};
 pub use error::{Error, Result};
 pub use settings::{SupervisorHandle, SupervisorSettings, SupervisorState, SupervisorStatus};
 pub use supervisor::Supervisor;
-pub use volume::{OfferEffect, Outcome, OutcomeState, Shortage, TableOutcome, TableRecords, Volume};
+pub use volume::{OfferEffect, OutcomeState, RevisionOutcome, Shortage, TableOutcome, TableRecords, Volume};
 pub use watch::VolumeWatch;

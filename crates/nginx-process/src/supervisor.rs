@@ -34,13 +34,13 @@ use rustix::process::Signal;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::child::{self, Nginx, TryError};
+use crate::child::{self, Nginx, RevisionError};
 use crate::control::Control;
-use crate::keeper::Keeper;
 use crate::proc::ProcessGroup;
+use crate::reaper::NginxReaper;
 use crate::{
-    Error, Outcome, OutcomeState, Result, SupervisorHandle, SupervisorSettings, SupervisorState, SupervisorStatus,
-    Volume, VolumeWatch,
+    Error, OutcomeState, Result, RevisionOutcome, SupervisorHandle, SupervisorSettings, SupervisorState,
+    SupervisorStatus, Volume, VolumeWatch,
 };
 
 mod backoff;
@@ -84,7 +84,7 @@ pub struct Supervisor {
     settings: SupervisorSettings,
     volume: Volume,
     status: watch::Sender<SupervisorStatus>,
-    keeper: Keeper,
+    reaper: NginxReaper,
     control: Control,
     /// None while nothing of nginx runs.
     nginx: Option<Nginx>,
@@ -139,7 +139,7 @@ impl Supervisor {
             settings,
             volume,
             status,
-            keeper: Keeper::start(),
+            reaper: NginxReaper::start(),
             nginx: None,
             candidates,
             report: Report::default(),
@@ -158,7 +158,7 @@ impl Supervisor {
     /// Serves what is offered until `shutdown`, then lets connections end and stops nginx.
     ///
     /// # Errors
-    /// None for what a revision or nginx does: that is reported by [`SupervisorStatus`] and [`Outcome`].
+    /// None for what a revision or nginx does: that is reported by [`SupervisorStatus`] and [`RevisionOutcome`].
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let mut shutdown = pin!(shutdown);
         let mut changes = self.volume.watch();
@@ -170,7 +170,7 @@ impl Supervisor {
             }
         }
         self.stop().await;
-        self.keeper.end().await;
+        self.reaper.end().await;
         Ok(())
     }
 
@@ -270,8 +270,8 @@ impl Supervisor {
             Err(error) => {
                 self.candidates.fail(revision, &error);
                 let state = match error {
-                    TryError::Rejected(_) => OutcomeState::Refused,
-                    TryError::NotApplied(_) | TryError::Unknown(_) => OutcomeState::Failed,
+                    RevisionError::Rejected(_) => OutcomeState::Refused,
+                    RevisionError::NotApplied(_) | RevisionError::Unknown(_) => OutcomeState::Failed,
                 };
                 self.status.send_modify(|status| {
                     *(if state == OutcomeState::Refused { &mut status.refused } else { &mut status.failed }) += 1;
@@ -328,7 +328,7 @@ impl Supervisor {
             if live.is_some() {
                 self.candidates.set_aside(&before.hash);
             }
-            self.report.replace(&self.volume, Outcome { live, ..before });
+            self.report.replace(&self.volume, RevisionOutcome { live, ..before });
         }
     }
 
@@ -356,11 +356,11 @@ impl Supervisor {
     /// Counts the workers of former revisions, and ends the oldest if there are too many.
     fn tend_old_workers(&mut self) {
         let Some(nginx) = &self.nginx else { return };
-        let census = self.old_workers.tend(nginx.pid(), &self.settings);
+        let counts = self.old_workers.tend(nginx.pid(), &self.settings);
         self.status.send_if_modified(|status| {
-            let changed = status.old_workers != census.number || census.ended > 0;
-            status.old_workers = census.number;
-            status.ended_workers += census.ended;
+            let changed = status.old_workers != counts.number || counts.ended > 0;
+            status.old_workers = counts.number;
+            status.ended_workers += counts.ended;
             changed
         });
     }

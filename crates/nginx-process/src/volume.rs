@@ -32,7 +32,7 @@ mod table_dir;
 mod table_outcome;
 
 pub use offer::{OfferEffect, Shortage};
-pub use outcome::{Outcome, OutcomeState};
+pub use outcome::{OutcomeState, RevisionOutcome};
 use publish::Published;
 pub use publish::TableRecords;
 pub(crate) use table_dir::TableDir;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use crate::child::TryError;
+use crate::child::RevisionError;
 
 /// The wait before a revision is tried again about which nothing could be found out.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -61,17 +61,17 @@ impl Candidates {
     }
 
     /// It is not tried again, or not before a moment, if nothing was found out about it.
-    pub(super) fn fail(&mut self, revision: &str, error: &TryError) {
+    pub(super) fn fail(&mut self, revision: &str, error: &RevisionError) {
         let until = match error {
-            TryError::Rejected(_) | TryError::NotApplied(_) => None,
-            TryError::Unknown(_) => Some(Instant::now() + self.retry.take()),
+            RevisionError::Rejected(_) | RevisionError::NotApplied(_) => None,
+            RevisionError::Unknown(_) => Some(Instant::now() + self.retry.take()),
         };
         self.set_aside = Some((revision.to_owned(), until));
     }
 
     /// nginx ended when it was to reload it. Once may be chance; twice is the revision's fault.
-    pub(super) fn blame_for_end(&mut self, revision: &str, message: String) -> TryError {
+    pub(super) fn blame_for_end(&mut self, revision: &str, message: String) -> RevisionError {
         let again = self.ended_nginx.replace(revision.to_owned()).as_deref() == Some(revision);
-        if again { TryError::NotApplied(message) } else { TryError::Unknown(message) }
+        if again { RevisionError::NotApplied(message) } else { RevisionError::Unknown(message) }
     }
 }

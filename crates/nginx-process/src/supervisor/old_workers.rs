@@ -25,7 +25,7 @@ struct Leaving {
 
 /// What a look at the old workers found.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Census {
+pub(super) struct OldWorkerCounts {
     /// How many there are.
     pub(super) number: usize,
     /// How many were told to end now, since there were too many.
@@ -34,7 +34,7 @@ pub(super) struct Census {
 
 impl OldWorkers {
     /// Counts the old workers of a master, and ends the oldest if there are too many.
-    pub(super) fn tend(&mut self, master: i32, settings: &SupervisorSettings) -> Census {
+    pub(super) fn tend(&mut self, master: i32, settings: &SupervisorSettings) -> OldWorkerCounts {
         let mut old: Vec<Process> =
             proc::children(master).into_iter().filter(|process| process.role() == WorkerRole::Leaving).collect();
         old.sort_by_key(|process| process.start);
@@ -57,7 +57,7 @@ impl OldWorkers {
         if ended > 0 {
             tracing::warn!(ended, "ended the oldest workers of former revisions: there were too many");
         }
-        Census { number: old.len(), ended }
+        OldWorkerCounts { number: old.len(), ended }
     }
 
     /// How many may not be ended yet.

@@ -1,11 +1,11 @@
 //! What the generator is told of its offer: the outcome on the volume.
 
-use crate::{Outcome, OutcomeState, Volume};
+use crate::{OutcomeState, RevisionOutcome, Volume};
 
 /// The outcome of the revision that was tried last, on the volume as soon as there is room for it.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    outcome: Option<Outcome>,
+    outcome: Option<RevisionOutcome>,
     unwritten: bool,
 }
 
@@ -16,7 +16,7 @@ impl Report {
     }
 
     /// The outcome that was reported last.
-    pub(super) fn last(&self) -> Option<Outcome> {
+    pub(super) fn last(&self) -> Option<RevisionOutcome> {
         self.outcome.clone()
     }
 
@@ -30,11 +30,11 @@ impl Report {
         live: Option<String>,
     ) {
         let at = jiff::Timestamp::now();
-        self.replace(volume, Outcome { hash: revision.to_owned(), state, message, at, live });
+        self.replace(volume, RevisionOutcome { hash: revision.to_owned(), state, message, at, live });
     }
 
     /// Reports this outcome instead of the last one.
-    pub(super) fn replace(&mut self, volume: &Volume, outcome: Outcome) {
+    pub(super) fn replace(&mut self, volume: &Volume, outcome: RevisionOutcome) {
         self.outcome = Some(outcome);
         self.flush(volume);
     }

@@ -8,16 +8,16 @@ use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
 use super::{GRACE, POLL, Supervisor, TICK};
-use crate::child::{self, Nginx, TryError};
+use crate::child::{self, Nginx, RevisionError};
 use crate::proc::{self, Process, WorkerRole};
 use crate::{SupervisorSettings, SupervisorState};
 
 /// Why nginx does not serve a revision that it should.
 pub(super) enum Unconfirmed {
     /// The master has logged why, and goes on with what it had.
-    MasterDeclined(TryError),
+    MasterDeclined(RevisionError),
     /// It is not known what nginx serves.
-    NoAnswer(TryError),
+    NoAnswer(RevisionError),
     /// The master has ended, so.
     MasterEnded(String),
 }
@@ -49,14 +49,14 @@ impl Supervisor {
     /// A running nginx reads it at once, since its master keeps what it has when it cannot read the new. A test before that
     /// costs a second reading, so it is made only where a reading can do harm or is likely to fail: before a start, and
     /// after an offer that came to nothing. One that the master does not take is tested to learn why.
-    pub(super) async fn try_revision(&mut self, revision: &str) -> Result<(), TryError> {
+    pub(super) async fn try_revision(&mut self, revision: &str) -> Result<(), RevisionError> {
         if !self.volume.has(revision) {
-            return Err(TryError::Unknown("offered, but not on the volume as a whole".to_owned()));
+            return Err(RevisionError::Unknown("offered, but not on the volume as a whole".to_owned()));
         }
         let table = self.tables.read(&self.volume, revision)?;
         self.tables
             .link(table.as_ref())
-            .map_err(|error| TryError::Unknown(format!("cannot link the memory of the route table: {error}")))?;
+            .map_err(|error| RevisionError::Unknown(format!("cannot link the memory of the route table: {error}")))?;
         let tried = self.try_with_table(revision).await;
         match &tried {
             Ok(()) => self.tables.put_in_force(table),
@@ -66,19 +66,19 @@ impl Supervisor {
     }
 
     /// The same, when nginx finds the revision's table.
-    async fn try_with_table(&mut self, revision: &str) -> Result<(), TryError> {
+    async fn try_with_table(&mut self, revision: &str) -> Result<(), RevisionError> {
         let tested = self.nginx.is_none() || self.candidates.has_set_aside();
         if tested {
             self.test(revision).await?;
         }
-        self.volume.point_live(revision).map_err(|error| TryError::Unknown(error.to_string()))?;
+        self.volume.point_live(revision).map_err(|error| RevisionError::Unknown(error.to_string()))?;
         if self.nginx.is_none() {
             return match self.launch(revision).await {
                 Ok(()) => Ok(()),
                 Err(error) => {
                     self.swap_back();
                     // It passed the test: what holds an address may let it go.
-                    Err(TryError::Unknown(error))
+                    Err(RevisionError::Unknown(error))
                 }
             };
         }
@@ -93,7 +93,7 @@ impl Supervisor {
             }
         };
         self.swap_back();
-        self.go_back(kept).await.map_err(TryError::Unknown)?;
+        self.go_back(kept).await.map_err(RevisionError::Unknown)?;
         Err(error)
     }
 
@@ -115,7 +115,7 @@ impl Supervisor {
         Ok(())
     }
 
-    async fn test(&mut self, revision: &str) -> Result<(), TryError> {
+    async fn test(&mut self, revision: &str) -> Result<(), RevisionError> {
         let begin = Instant::now();
         child::test(&self.settings, &self.volume.revision(revision).join("nginx.conf")).await?;
         self.read_time = begin.elapsed();
@@ -173,7 +173,7 @@ impl Supervisor {
         let mut last = String::from("no answer");
         loop {
             if let Some(end) = nginx.ended() {
-                // What it nginx_stderr last may be on its way.
+                // What it printed last may be on its way.
                 sleep(POLL * 4).await;
                 nginx.read_emergencies(&mut nginx_stderr);
                 return Err(Unconfirmed::MasterEnded(format!("{end}: {nginx_stderr}")));
@@ -202,7 +202,7 @@ impl Supervisor {
                 }
             }
             if nginx.read_emergencies(&mut nginx_stderr) && in_a_row == 0 && !before.is_empty() {
-                return Err(Unconfirmed::MasterDeclined(TryError::NotApplied(nginx_stderr)));
+                return Err(Unconfirmed::MasterDeclined(RevisionError::NotApplied(nginx_stderr)));
             }
             if Instant::now() >= deadline {
                 let forked = proc::children(nginx.pid()).iter().any(|process| !before.contains(process));
@@ -212,7 +212,7 @@ impl Supervisor {
                 }
                 let why = if forked { &last } else { "nginx's master does not react" };
                 let message = format!("not confirmed within {patience:?}: {why} {nginx_stderr}");
-                return Err(Unconfirmed::NoAnswer(TryError::NotApplied(message)));
+                return Err(Unconfirmed::NoAnswer(RevisionError::NotApplied(message)));
             }
             if in_a_row == 0 || !left {
                 sleep(POLL).await;
@@ -233,7 +233,7 @@ impl Supervisor {
         if let Err(error) = group.write(&group_file(&self.settings)) {
             tracing::warn!(%error, "if this process is killed, the next one will not find its nginx");
         }
-        self.keeper.watch_over(Some(group)).await;
+        self.reaper.watch_over(Some(group)).await;
         match self.confirm(revision, &[]).await {
             Ok(()) => {
                 self.status.send_modify(|status| {
@@ -260,7 +260,7 @@ impl Supervisor {
             nginx.wait().await;
         }
         self.nginx = None;
-        self.keeper.watch_over(None).await;
+        self.reaper.watch_over(None).await;
         let _ = fs::remove_file(group_file(&self.settings));
         self.old_workers.clear();
         self.status.send_modify(|status| {

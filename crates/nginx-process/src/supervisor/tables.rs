@@ -21,7 +21,7 @@ use super::frame_table::{FrameTable, RecordCounts};
 use super::table_link::TableLink;
 use super::table_report::TableReport;
 use super::{Supervisor, TICK};
-use crate::child::TryError;
+use crate::child::RevisionError;
 use crate::control::Control;
 use crate::volume::TableDir;
 use crate::{SupervisorSettings, Volume};
@@ -71,11 +71,11 @@ impl Tables {
     }
 
     /// Reads the table of a frame that is to be tried; none if it has no table.
-    pub(super) fn read(&mut self, volume: &Volume, frame: &str) -> Result<Option<FrameTable>, TryError> {
+    pub(super) fn read(&mut self, volume: &Volume, frame: &str) -> Result<Option<FrameTable>, RevisionError> {
         let table = FrameTable::read(volume, frame, self.least_bytes);
         // Another record may mend it.
         self.unread = table.is_err().then(|| (frame.to_owned(), newest_record(volume, frame)));
-        table.map_err(|why| TryError::Unknown(format!("the route table of the revision cannot be used: {why}")))
+        table.map_err(|why| RevisionError::Unknown(format!("the route table of the revision cannot be used: {why}")))
     }
 
     /// Whether the table that could not be read has other records by now.

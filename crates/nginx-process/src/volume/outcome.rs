@@ -21,7 +21,7 @@ pub enum OutcomeState {
 /// What the supervisor says about the last revision that it tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Outcome {
+pub struct RevisionOutcome {
     /// The revision that this is about.
     pub hash: String,
     /// What became of it.
@@ -40,14 +40,14 @@ impl Volume {
     ///
     /// # Errors
     /// The file cannot be read or understood.
-    pub fn outcome(&self) -> Result<Option<Outcome>> {
+    pub fn outcome(&self) -> Result<Option<RevisionOutcome>> {
         let path = self.dir.join("outcome");
         let Some(text) = read(&path)? else { return Ok(None) };
         serde_json::from_str(&text).map(Some).map_err(|error| Error::Content { path, reason: error.to_string() })
     }
 
     /// Writes what became of a revision.
-    pub(crate) fn write_outcome(&self, outcome: &Outcome) -> Result<()> {
+    pub(crate) fn write_outcome(&self, outcome: &RevisionOutcome) -> Result<()> {
         let text = serde_json::to_vec(outcome)
             .map_err(|error| Error::Content { path: self.dir.join("outcome"), reason: error.to_string() })?;
         self.replace("outcome", UNFINISHED_HERE, &text)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use nginx_process::{Outcome, Supervisor, SupervisorHandle, SupervisorSettings, SupervisorStatus, Volume};
+use nginx_process::{RevisionOutcome, Supervisor, SupervisorHandle, SupervisorSettings, SupervisorStatus, Volume};
 use tempfile::TempDir;
 pub use testbed::nginx::both;
 use tokio::sync::oneshot;
@@ -113,7 +113,7 @@ impl Bench {
     }
 
     /// Waits until the supervisor has said something about `hash`.
-    pub async fn outcome(&self, hash: &str) -> Outcome {
+    pub async fn outcome(&self, hash: &str) -> RevisionOutcome {
         let mut changes = self.volume.watch();
         let wait = async {
             loop {

@@ -159,15 +159,15 @@ impl Other {
         Other(child)
     }
 
-    pub fn keeper(&self) -> i32 {
+    pub fn reaper(&self) -> i32 {
         let marked = |entry: &fs::DirEntry| {
             let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
             let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
-            parent == Some(self.0.id()) && String::from_utf8_lossy(&line).contains("sparrow-nginx-keeper")
+            parent == Some(self.0.id()) && String::from_utf8_lossy(&line).contains("sparrow-nginx-reaper")
         };
-        let keeper = fs::read_dir("/proc").unwrap().flatten().find(marked).unwrap();
-        keeper.file_name().to_str().unwrap().parse().unwrap()
+        let reaper = fs::read_dir("/proc").unwrap().flatten().find(marked).unwrap();
+        reaper.file_name().to_str().unwrap().parse().unwrap()
     }
 
     pub fn kill(&mut self) {
@@ -219,11 +219,11 @@ async fn killed_supervisor_leaves_no_nginx() {
         bench.offer("one");
         let mut other = Other::start(&bench);
         bench.outcome("one").await;
-        let (pid, keeper) = (master(&bench), other.keeper());
+        let (pid, reaper) = (master(&bench), other.reaper());
         assert!(group(pid).len() >= 3);
         other.kill();
         until("gone", || group(pid).is_empty()).await;
-        reap(&[pid, keeper]).await;
+        reap(&[pid, reaper]).await;
     }
 }
 
@@ -235,14 +235,14 @@ async fn next_supervisor_ends_nginx_that_was_left() {
         bench.offer("one");
         let mut other = Other::start(&bench);
         bench.outcome("one").await;
-        let (pid, keeper) = (master(&bench), other.keeper());
-        kill(keeper, Signal::KILL);
+        let (pid, reaper) = (master(&bench), other.reaper());
+        kill(reaper, Signal::KILL);
         other.kill();
         // Only the workers are left, which is the worst case.
         kill(pid, Signal::KILL);
         sleep(Duration::from_millis(200)).await;
         assert_eq!(bench.get().await.unwrap(), "one", "the workers serve on");
-        reap(&[pid, keeper]).await;
+        reap(&[pid, reaper]).await;
         let mut running = bench.start().await;
         assert_eq!(group(pid), Vec::<i32>::new());
         running.until("one", |status| status.live.as_deref() == Some("one")).await;

@@ -119,10 +119,10 @@ async fn next_supervisor_serves_the_same_table() {
     let revision = bench.generator.publish("one");
     bench.confirmed("one", revision).await;
     let memory = bench.memory();
-    let (pid, keeper) = (master(&bench.bench), other.keeper());
+    let (pid, reaper) = (master(&bench.bench), other.reaper());
     other.kill();
     until("gone", || crate::bench::group(pid).is_empty()).await;
-    reap(&[pid, keeper]).await;
+    reap(&[pid, reaper]).await;
     fs::remove_file(bench.bench.volume.dir().join("table-outcome")).unwrap();
     let running = bench.bench.start().await;
     bench.confirmed("one", revision).await;

@@ -30,19 +30,19 @@ while running; do
 done
 "#;
 
-/// The keeper, if there is use for one, and this system has a shell.
+/// The reaper, if there is use for one, and this system has a shell.
 #[derive(Debug)]
-pub(crate) struct Keeper(Option<Child>);
+pub(crate) struct NginxReaper(Option<Child>);
 
-impl Keeper {
-    pub(crate) fn start() -> Keeper {
+impl NginxReaper {
+    pub(crate) fn start() -> NginxReaper {
         // The first process of a container takes all others with it, and its image needs no shell.
         if std::process::id() == 1 {
-            return Keeper(None);
+            return NginxReaper(None);
         }
         let child = Command::new("/bin/sh")
-            .args(["-c", SCRIPT, "sparrow-nginx-keeper"])
-            // Only this process holds the other end (it is close-on-exec): however this process ends, the keeper knows.
+            .args(["-c", SCRIPT, "sparrow-nginx-reaper"])
+            // Only this process holds the other end (it is close-on-exec): however this process ends, the reaper knows.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -52,7 +52,7 @@ impl Keeper {
             .inspect_err(|error| {
                 tracing::warn!(%error, "no /bin/sh: if this process is killed, its nginx stays until the next one starts");
             });
-        Keeper(child.ok())
+        NginxReaper(child.ok())
     }
 
     /// Says which nginx there is now.
@@ -60,12 +60,12 @@ impl Keeper {
         let Some(stdin) = self.0.as_mut().and_then(|child| child.stdin.as_mut()) else { return };
         let line = group.map_or_else(String::new, |group| format!("{} {}", group.0.pid, group.0.start));
         if let Err(error) = stdin.write_all(format!("{line}\n").as_bytes()).await {
-            tracing::warn!(%error, "the keeper is gone: if this process is killed, its nginx stays");
+            tracing::warn!(%error, "the process that ends nginx after this one is gone: if this process is killed, its nginx stays");
             self.0 = None;
         }
     }
 
-    /// Ends the keeper after an orderly stop.
+    /// Ends the reaper after an orderly stop.
     pub(crate) async fn end(mut self) {
         self.watch_over(None).await;
         if let Some(mut child) = self.0.take() {
