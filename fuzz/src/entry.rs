@@ -128,7 +128,7 @@ fn text(data: &mut &[u8]) -> String {
 /// the name of its object, and the name of its certificate.
 fn routes(mut data: &[u8]) -> Routes {
     let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut routes = Routes { listeners: Listener::set(&[local(8080)], &[local(8443)]), ..Routes::default() };
+    let mut routes = Routes { listeners: Listener::built_in(&[local(8080)], &[local(8443)]), ..Routes::default() };
     while !data.is_empty() {
         let choices = byte(&mut data);
         let bit = |bit: u8| choices >> bit & 1 == 1;

@@ -90,7 +90,7 @@ const NOT_IN_CASES: [&str; 19] = [
     "RSA PRIVATE KEY",
     "PUBLIC KEY",
     // No kind of object asks for it yet.
-    " replace={Word(pattern.text())} by={Word(template)}",
+    " replace={QuotedWord(pattern.text())} by={QuotedWord(template)}",
     "status {status}",
     // nginx has to refuse something, or a Secret to change while it is served.
     "{abridged_output(text)}. Nothing of it is served, all else is; correct it, and it is tried again",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use entry_model::{ObjectRef, Outcome, Snapshot, Verdict};
+use entry_model::{Acceptance, ObjectRef, Snapshot, Verdict};
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
@@ -64,7 +64,7 @@ pub(crate) async fn run(
                     Some(known) if known.verdict.as_ref().is_some_and(|known| same(known, verdict)) => {}
                     Some(known) if known.again > started => {}
                     // What is served since before this process is no news.
-                    None if !begun && verdict.outcome() == Outcome::Accepted => {
+                    None if !begun && verdict.acceptance() == Acceptance::Accepted => {
                         reported.insert(object.clone(), Reported { verdict: Some(verdict.clone()), again: started });
                     }
                     _ if due.len() < BATCH => due.extend(
@@ -128,10 +128,10 @@ fn event(snapshot: &Snapshot, object: &ObjectRef, verdict: &Verdict, instance: &
     let found = snapshot.get(object)?;
     let meta = found.meta();
     let now = Timestamp::now();
-    let (type_, reason) = match verdict.outcome() {
-        Outcome::Accepted => ("Normal", "Accepted"),
-        Outcome::Partial => ("Warning", "Partial"),
-        Outcome::Refused => ("Warning", "Refused"),
+    let (type_, reason) = match verdict.acceptance() {
+        Acceptance::Accepted => ("Normal", "Accepted"),
+        Acceptance::Partial => ("Warning", "Partial"),
+        Acceptance::Refused => ("Warning", "Refused"),
     };
     let findings: Vec<String> = verdict
         .findings()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use entry_model::Holdings;
+use entry_model::HostOwners;
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -28,10 +28,10 @@ const LARGEST: usize = 900 << 10;
 const PACE: Duration = Duration::from_secs(1);
 
 /// What the record says. What cannot be read of it is passed over.
-fn holdings(record: Option<&ConfigMap>) -> (Arc<Holdings>, usize) {
+fn read_owners(record: Option<&ConfigMap>) -> (Arc<HostOwners>, usize) {
     let Some(texts) = record.and_then(|record| record.data.as_ref()) else { return <_>::default() };
-    let (holdings, garbled) = Holdings::read(texts);
-    (Arc::new(holdings), garbled)
+    let (owners, garbled) = HostOwners::from_texts(texts);
+    (Arc::new(owners), garbled)
 }
 
 /// Logs that something of the record is not used.
@@ -56,17 +56,17 @@ fn log_forbidden(namespace: &str) {
     );
 }
 
-/// Reads it once. Without the right to, nothing is held.
+/// Reads it once. Without the right to, nothing is owned.
 ///
 /// # Errors
 /// The API server does not answer.
-pub(crate) async fn read(client: &Client, namespace: &str) -> Result<Arc<Holdings>, kube::Error> {
+pub(crate) async fn read(client: &Client, namespace: &str) -> Result<Arc<HostOwners>, kube::Error> {
     let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     match api.get_opt(HOST_RECORD_NAME).await {
         Ok(record) => {
-            let (holdings, garbled) = holdings(record.as_ref());
+            let (owners, garbled) = read_owners(record.as_ref());
             log_garbled(namespace, garbled);
-            Ok(holdings)
+            Ok(owners)
         }
         Err(error) if is_forbidden(&error) => {
             log_forbidden(namespace);
@@ -77,7 +77,7 @@ pub(crate) async fn read(client: &Client, namespace: &str) -> Result<Arc<Holding
 }
 
 /// Follows it for ever.
-pub(crate) async fn follow(client: &Client, namespace: &str, known: impl Fn(Arc<Holdings>)) {
+pub(crate) async fn follow(client: &Client, namespace: &str, known: impl Fn(Arc<HostOwners>)) {
     let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     let config = watcher::Config::default().fields(&format!("metadata.name={HOST_RECORD_NAME}"));
     let mut events = std::pin::pin!(watcher::watcher(api, config));
@@ -114,12 +114,12 @@ pub(crate) async fn follow(client: &Client, namespace: &str, known: impl Fn(Arc<
             }
         };
         forbidden = false;
-        let (holdings, lines) = holdings(record.as_ref());
+        let (owners, lines) = read_owners(record.as_ref());
         if garbled != lines {
             garbled = lines;
             log_garbled(namespace, garbled);
         }
-        known(holdings);
+        known(owners);
     }
 }
 
@@ -134,16 +134,16 @@ pub(crate) async fn write(
     let mut state = lease.state();
     let mut last_error = None;
     // What was written last, and when, until it comes back.
-    let mut written: Option<(Arc<Holdings>, Instant)> = None;
+    let mut written: Option<(Arc<HostOwners>, Instant)> = None;
     loop {
         let now = judged.borrow_and_update().clone();
         let held = state.borrow_and_update().held;
-        let due = now.filter(|now| held && now.held != now.snapshot.held).map(|now| now.held);
-        let waits = |holdings: &Arc<Holdings>| match &written {
-            Some((last, at)) if last == holdings => at.elapsed() < RETRY,
+        let due = now.filter(|now| held && now.host_owners != now.snapshot.host_owners).map(|now| now.host_owners);
+        let waits = |owners: &Arc<HostOwners>| match &written {
+            Some((last, at)) if last == owners => at.elapsed() < RETRY,
             _ => false,
         };
-        let Some(holdings) = due.filter(|holdings| !waits(holdings)) else {
+        let Some(owners) = due.filter(|owners| !waits(owners)) else {
             tokio::select! {
                 changed = judged.changed() => if changed.is_err() { return },
                 changed = state.changed() => if changed.is_err() { return },
@@ -151,12 +151,12 @@ pub(crate) async fn write(
             }
             continue;
         };
-        let outcome = match timeout(LIMIT, put(&api, holdings.write(LARGEST))).await {
+        let outcome = match timeout(LIMIT, put(&api, owners.to_texts(LARGEST))).await {
             Ok(outcome) => outcome.map_err(|error| with_causes(&error)),
             Err(_) => Err(format!("no answer within {LIMIT:?}")),
         };
         let begun = Instant::now();
-        written = outcome.is_ok().then_some((holdings, begun));
+        written = outcome.is_ok().then_some((owners, begun));
         let failed = outcome.err();
         if let Some(message) = failed.as_ref().filter(|message| last_error.as_ref() != Some(*message)) {
             tracing::warn!(

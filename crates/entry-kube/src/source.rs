@@ -65,7 +65,7 @@ impl KubeSource {
             }
         }
         if let Some(namespace) = &options.record {
-            snapshot.held = host_record::read(&client, namespace).await?;
+            snapshot.host_owners = host_record::read(&client, namespace).await?;
         }
         if options.tls_secrets == TlsSecrets::Named && read_kinds(options).contains(&Kind::Secret) {
             for (key, found) in

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use entry_model::{Key, Kind, LoadBalancerAddress, ObjectRef, Outcome, Snapshot};
+use entry_model::{Acceptance, Key, Kind, LoadBalancerAddress, ObjectRef, Snapshot};
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::networking::v1 as networking;
 use kube::Client;
@@ -241,7 +241,7 @@ impl Plan {
         self.mine.retain(|key| ingresses.contains_key(key));
         for (key, ingress) in ingresses {
             let verdict = judged.verdicts.get(&ObjectRef { kind: Kind::Ingress, key: Arc::clone(key) });
-            let is_served = verdict.is_some_and(|verdict| verdict.outcome() != Outcome::Refused);
+            let is_served = verdict.is_some_and(|verdict| verdict.acceptance() != Acceptance::Refused);
             let has_ours = || ingress.addresses.iter().any(|address| lease.addresses.contains(&text(address)));
             if is_served || (verdict.is_some() && has_ours()) {
                 self.mine.insert(key.clone());
@@ -265,7 +265,7 @@ impl Plan {
                 // Without addresses there is nothing to say, and nothing is taken back.
                 Some(_) if wanted.is_empty() => continue,
                 // What is refused from the start gets no address; what had one keeps the right one.
-                Some(verdict) if verdict.outcome() == Outcome::Refused && ours.is_empty() => continue,
+                Some(verdict) if verdict.acceptance() == Acceptance::Refused && ours.is_empty() => continue,
                 Some(_) => {
                     self.mine.insert(key.clone());
                     let add = wanted.iter().filter(|address| !ingress.addresses.contains(address)).cloned().collect();

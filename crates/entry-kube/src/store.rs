@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use entry_model::{Holdings, Key, Kind, ObjectRef, Snapshot};
+use entry_model::{HostOwners, Key, Kind, ObjectRef, Snapshot};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -90,11 +90,11 @@ impl Store {
     }
 
     /// Takes this as what namespaces hold, as it is written down.
-    pub(crate) fn set_held(&self, held: Arc<Holdings>) {
+    pub(crate) fn set_host_owners(&self, host_owners: Arc<HostOwners>) {
         self.change(|state| {
             let first = std::mem::take(&mut state.without_record);
-            let changed = state.snapshot.held != held;
-            state.snapshot.held = held;
+            let changed = state.snapshot.host_owners != host_owners;
+            state.snapshot.host_owners = host_owners;
             first || changed
         });
     }

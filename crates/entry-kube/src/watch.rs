@@ -57,7 +57,7 @@ pub(crate) fn start(client: Client, options: SourceOptions) -> KubeWatch {
         };
         let record = async {
             if let Some(namespace) = &options.record {
-                host_record::follow(client, namespace, |held| store.set_held(held)).await;
+                host_record::follow(client, namespace, |held| store.set_host_owners(held)).await;
             }
         };
         let all = future::join_all(watches);

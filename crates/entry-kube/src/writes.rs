@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use entry_model::{Holdings, Snapshot, Verdicts};
+use entry_model::{HostOwners, Snapshot, Verdicts};
 use tokio::time::sleep;
 
 /// How many writes are under way at the same time.
@@ -24,7 +24,7 @@ pub struct JudgedSnapshot {
     /// What became of those that concern this controller, accepted ones too.
     pub verdicts: Arc<Verdicts>,
     /// Which namespace holds what from now on.
-    pub held: Arc<Holdings>,
+    pub host_owners: Arc<HostOwners>,
 }
 
 /// What was written.

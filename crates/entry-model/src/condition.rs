@@ -1,6 +1,6 @@
 //! What became of an object, in the conditions of the Gateway API.
 
-use crate::{Finding, Outcome, ParentVerdict, Reason};
+use crate::{Acceptance, Finding, ParentVerdict, Reason};
 
 /// A condition of a route at one of its parents, as in `status.parents[].conditions[]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub enum ConditionKind {
 
 /// What became of the revision in which an object was served last.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Programmed {
+pub enum RevisionState {
     /// It is on its way.
     Pending,
     /// It is in force.
@@ -42,20 +42,20 @@ pub enum Programmed {
 }
 
 /// Most characters of a message, as the API has it.
-const LONGEST: usize = 32_768;
+const MAX_MESSAGE_CHARS: usize = 32_768;
 
 impl ParentVerdict {
     /// The conditions of an object at this parent, in the order of their kinds.
-    pub fn conditions(&self, observed_generation: i64, programmed: &Programmed) -> Vec<Condition> {
+    pub fn conditions(&self, observed_generation: i64, programmed: &RevisionState) -> Vec<Condition> {
         let condition = |kind: ConditionKind, status: Option<bool>, reason: &str, message: String| Condition {
             kind,
             status,
             observed_generation,
             reason: reason.to_owned(),
-            message: message.chars().take(LONGEST).collect(),
+            message: message.chars().take(MAX_MESSAGE_CHARS).collect(),
         };
         let (references, others): (Vec<_>, Vec<_>) = self.findings.iter().partition(|finding| is_reference(finding));
-        let is_accepted = self.outcome != Outcome::Refused;
+        let is_accepted = self.acceptance != Acceptance::Refused;
         let reason = if is_accepted { "Accepted" } else { &*first_reason(&self.findings) };
         let mut all = vec![condition(ConditionKind::Accepted, Some(is_accepted), reason, messages(&others))];
         all.push(match references.first() {
@@ -68,15 +68,15 @@ impl ParentVerdict {
                 condition(ConditionKind::ResolvedRefs, Some(false), reason, messages(&references))
             }
         });
-        if self.outcome == Outcome::Partial {
+        if self.acceptance == Acceptance::Partial {
             let findings: Vec<_> = self.findings.iter().collect();
             all.push(condition(ConditionKind::PartiallyInvalid, Some(true), "UnsupportedValue", messages(&findings)));
         }
         all.push(match programmed {
             _ if !is_accepted => condition(ConditionKind::Programmed, Some(false), "Invalid", String::new()),
-            Programmed::Pending => condition(ConditionKind::Programmed, None, "Pending", String::new()),
-            Programmed::InForce => condition(ConditionKind::Programmed, Some(true), "Programmed", String::new()),
-            Programmed::Failed(why) => condition(ConditionKind::Programmed, Some(false), "Invalid", why.clone()),
+            RevisionState::Pending => condition(ConditionKind::Programmed, None, "Pending", String::new()),
+            RevisionState::InForce => condition(ConditionKind::Programmed, Some(true), "Programmed", String::new()),
+            RevisionState::Failed(why) => condition(ConditionKind::Programmed, Some(false), "Invalid", why.clone()),
         });
         all
     }
@@ -103,13 +103,13 @@ mod tests {
     use super::*;
     use crate::Parent;
 
-    fn verdict(outcome: Outcome, findings: &[(&str, Reason)]) -> ParentVerdict {
+    fn verdict(acceptance: Acceptance, findings: &[(&str, Reason)]) -> ParentVerdict {
         let finding =
             |&(field, reason): &(&str, Reason)| Finding { field: field.to_owned(), reason, message: "x".to_owned() };
-        ParentVerdict { parent: Parent::default(), outcome, findings: findings.iter().map(finding).collect() }
+        ParentVerdict { parent: Parent::default(), acceptance, findings: findings.iter().map(finding).collect() }
     }
 
-    fn of(verdict: &ParentVerdict, programmed: &Programmed) -> Vec<(ConditionKind, Option<bool>, String, String)> {
+    fn of(verdict: &ParentVerdict, programmed: &RevisionState) -> Vec<(ConditionKind, Option<bool>, String, String)> {
         let conditions = verdict.conditions(7, programmed).into_iter();
         conditions
             .map(|condition| {
@@ -128,11 +128,11 @@ mod tests {
     #[test]
     fn served_object_is_programmed_once_its_revision_is_in_force() {
         use ConditionKind::{Accepted, Programmed as IsProgrammed, ResolvedRefs};
-        let verdict = verdict(Outcome::Accepted, &[]);
+        let verdict = verdict(Acceptance::Accepted, &[]);
         for (programmed, status, reason, message) in [
-            (Programmed::Pending, None, "Pending", ""),
-            (Programmed::InForce, Some(true), "Programmed", ""),
-            (Programmed::Failed("no room".to_owned()), Some(false), "Invalid", "no room"),
+            (RevisionState::Pending, None, "Pending", ""),
+            (RevisionState::InForce, Some(true), "Programmed", ""),
+            (RevisionState::Failed("no room".to_owned()), Some(false), "Invalid", "no room"),
         ] {
             let conditions = expected([
                 (Accepted, Some(true), "Accepted", ""),
@@ -146,25 +146,25 @@ mod tests {
     #[test]
     fn missing_reference_is_reported_beside_what_is_served() {
         use ConditionKind::{Accepted, PartiallyInvalid, Programmed as IsProgrammed, ResolvedRefs};
-        let verdict = verdict(Outcome::Partial, &[("spec.a", Reason::RefNotFound), ("spec.b", Reason::Unsupported)]);
+        let verdict = verdict(Acceptance::Partial, &[("spec.a", Reason::RefNotFound), ("spec.b", Reason::Unsupported)]);
         let conditions = expected([
             (Accepted, Some(true), "Accepted", "spec.b: x"),
             (ResolvedRefs, Some(false), "BackendNotFound", "spec.a: x"),
             (PartiallyInvalid, Some(true), "UnsupportedValue", "spec.a: x\nspec.b: x"),
             (IsProgrammed, Some(true), "Programmed", ""),
         ]);
-        assert_eq!(of(&verdict, &Programmed::InForce), conditions);
+        assert_eq!(of(&verdict, &RevisionState::InForce), conditions);
     }
 
     #[test]
     fn rejected_object_is_never_programmed() {
         use ConditionKind::{Accepted, Programmed as IsProgrammed, ResolvedRefs};
-        let verdict = verdict(Outcome::Refused, &[("", Reason::Conflicted)]);
+        let verdict = verdict(Acceptance::Refused, &[("", Reason::Conflicted)]);
         let conditions = expected([
             (Accepted, Some(false), "Conflicted", "x"),
             (ResolvedRefs, Some(true), "ResolvedRefs", ""),
             (IsProgrammed, Some(false), "Invalid", ""),
         ]);
-        assert_eq!(of(&verdict, &Programmed::InForce), conditions);
+        assert_eq!(of(&verdict, &RevisionState::InForce), conditions);
     }
 }

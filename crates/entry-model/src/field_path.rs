@@ -23,12 +23,12 @@ enum Step<'a> {
     /// The object itself.
     Object,
     Field(&'a str),
-    At(&'a str, usize),
+    Item(&'a str, usize),
     Key(&'a str),
 }
 
 /// Most characters of a text that are shown.
-const LONGEST: usize = 100;
+const MAX_SHOWN_CHARS: usize = 100;
 
 impl<'a> FieldPath<'a> {
     /// The object as a whole; its text is empty.
@@ -48,7 +48,7 @@ impl<'a> FieldPath<'a> {
     /// An item, counted from 0, of a list that is a field of this field.
     #[must_use]
     pub const fn at<'b>(&'b self, list: &'b str, index: usize) -> FieldPath<'b> {
-        FieldPath { parent: Some(self), step: Step::At(list, index) }
+        FieldPath { parent: Some(self), step: Step::Item(list, index) }
     }
 
     /// The value of a key, where this is a map.
@@ -69,19 +69,19 @@ impl fmt::Display for FieldPath<'_> {
         match self.step {
             Step::Object => Ok(()),
             Step::Field(name) => write!(f, "{dot}{name}"),
-            Step::At(list, index) => write!(f, "{dot}{list}[{index}]"),
-            Step::Key(key) => write!(f, "[{}]", Abridged(key)),
+            Step::Item(list, index) => write!(f, "{dot}{list}[{index}]"),
+            Step::Key(key) => write!(f, "[{}]", AbridgedText(key)),
         }
     }
 }
 
 /// Text of an object, for a message: on one line, with its beginning if it is longer than 100 characters.
 #[derive(Debug, Clone, Copy)]
-pub struct Abridged<'a>(pub &'a str);
+pub struct AbridgedText<'a>(pub &'a str);
 
-impl fmt::Display for Abridged<'_> {
+impl fmt::Display for AbridgedText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = self.0.char_indices().nth(LONGEST).map(|(at, _)| at);
+        let end = self.0.char_indices().nth(MAX_SHOWN_CHARS).map(|(at, _)| at);
         let shown = &self.0[..end.unwrap_or(self.0.len())];
         write!(f, "{}{}", shown.escape_debug(), if end.is_some() { "…" } else { "" })
     }

@@ -12,8 +12,8 @@ mod action;
 mod addresses;
 mod condition;
 mod field_path;
-mod holdings;
 mod host_name;
+mod host_owners;
 mod listener;
 mod objects;
 mod pattern;
@@ -29,10 +29,10 @@ mod verdict;
 
 pub use action::{Action, Backend, Destination, Forward, Protocol, WeightedBackend};
 pub use addresses::{entry_addresses, load_balancer_addresses, node_addresses};
-pub use condition::{Condition, ConditionKind, Programmed};
-pub use field_path::{Abridged, FieldPath};
-pub use holdings::Holdings;
+pub use condition::{Condition, ConditionKind, RevisionState};
+pub use field_path::{AbridgedText, FieldPath};
 pub use host_name::HostName;
+pub use host_owners::HostOwners;
 pub use listener::{Listener, ListenerId, ListenerSet};
 pub use objects::{
     HOSTS_ANNOTATION, Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Key,
@@ -47,4 +47,4 @@ pub use rewrite::{PathRewrite, Redirect, encode_path};
 pub use routes::{Certificate, CertificateId, Host, Routes, RoutingDecision, Rule};
 pub use snapshot::{Kind, Object, Snapshot};
 pub use sorted_map::SortedMap;
-pub use verdict::{Finding, Outcome, Parent, ParentVerdict, Reason, Verdict, Verdicts};
+pub use verdict::{Acceptance, Finding, Parent, ParentVerdict, Reason, Verdict, Verdicts};

@@ -24,7 +24,7 @@ pub struct Listener {
 
 impl Listener {
     /// The built-in listeners, one for HTTP and one for HTTPS, as far as they have addresses.
-    pub fn set(http: &[SocketAddr], https: &[SocketAddr]) -> Vec<Self> {
+    pub fn built_in(http: &[SocketAddr], https: &[SocketAddr]) -> Vec<Self> {
         let both = [("http", http, Scheme::Http), ("https", https, Scheme::Https)];
         let given = both.into_iter().zip(0..).filter(|((_, sockets, _), _)| !sockets.is_empty());
         let listener = |((name, sockets, protocol), id): ((&str, &[SocketAddr], Scheme), u8)| Self {
@@ -47,11 +47,11 @@ impl ListenerSet {
     /// None.
     pub const NONE: Self = Self(0);
     /// How many listeners can be told apart.
-    pub const MOST: u8 = 64;
+    pub const CAPACITY: u8 = 64;
 
     /// Whether one is among them.
     pub fn contains(self, id: ListenerId) -> bool {
-        id.0 < Self::MOST && self.0 >> id.0 & 1 == 1
+        id.0 < Self::CAPACITY && self.0 >> id.0 & 1 == 1
     }
 
     /// A bit for each, that of the listener 0 lowest.
@@ -74,7 +74,7 @@ impl ListenerSet {
 impl FromIterator<ListenerId> for ListenerSet {
     /// One that cannot be told apart is left out.
     fn from_iter<I: IntoIterator<Item = ListenerId>>(ids: I) -> Self {
-        let known = ids.into_iter().filter(|id| id.0 < Self::MOST);
+        let known = ids.into_iter().filter(|id| id.0 < Self::CAPACITY);
         Self(known.fold(0, |all, id| all | 1 << id.0))
     }
 }
@@ -83,7 +83,7 @@ impl fmt::Debug for ListenerSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::ALL => f.write_str("ListenerSet::ALL"),
-            some => f.debug_set().entries((0..Self::MOST).map(ListenerId).filter(|id| some.contains(*id))).finish(),
+            some => f.debug_set().entries((0..Self::CAPACITY).map(ListenerId).filter(|id| some.contains(*id))).finish(),
         }
     }
 }

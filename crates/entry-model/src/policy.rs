@@ -86,7 +86,7 @@ impl Policies {
     }
 
     /// How many numbers there are, those of policies that are gone among them: all are below this.
-    pub fn numbers(&self) -> usize {
+    pub fn id_count(&self) -> usize {
         self.slots.len()
     }
 

@@ -79,7 +79,7 @@ impl<'a> Request<'a> {
 
     /// The value of a parameter of the query, as it was sent; of several the first, as the Gateway API recommends. Empty for
     /// one without `=`.
-    pub fn parameter(&self, name: &str) -> Option<&'a str> {
+    pub fn query_parameter(&self, name: &str) -> Option<&'a str> {
         let pairs = self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         pairs.filter(|(other, _)| *other == name).map(|(_, value)| value).next()
     }

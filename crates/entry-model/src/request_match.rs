@@ -155,8 +155,9 @@ impl Match {
     pub fn matches(&self, request: &Request<'_>) -> bool {
         let header =
             |wanted: &HeaderMatch| request.header(&wanted.name).is_some_and(|value| wanted.value.matches(&value));
-        let parameter =
-            |wanted: &QueryParamMatch| request.parameter(&wanted.name).is_some_and(|value| wanted.value.matches(value));
+        let parameter = |wanted: &QueryParamMatch| {
+            request.query_parameter(&wanted.name).is_some_and(|value| wanted.value.matches(value))
+        };
         self.path.matches(request.path)
             && self.method.as_deref().is_none_or(|method| method == request.method)
             && self.headers.iter().all(header)

@@ -87,9 +87,9 @@ impl Routes {
 }
 
 /// Text that is more than a word in quotes.
-struct Word<'a>(&'a str);
+struct QuotedWord<'a>(&'a str);
 
-impl fmt::Display for Word<'_> {
+impl fmt::Display for QuotedWord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             text if text.contains(['"', '\\']) || text.contains(char::is_whitespace) => write!(f, "{text:?}"),
@@ -105,16 +105,22 @@ fn write_match(f: &mut fmt::Formatter<'_>, matches: &Match) -> fmt::Result {
         PathMatch::Prefix(_) => "prefix",
         PathMatch::Regex(_) => "regex",
     };
-    write!(f, "{kind} {} ", Word(path.text()))?;
+    write!(f, "{kind} {} ", QuotedWord(path.text()))?;
     if let Some(method) = method {
-        write!(f, "method={} ", Word(method))?;
+        write!(f, "method={} ", QuotedWord(method))?;
     }
     let equals = |value: &ValueMatch| if matches!(value, ValueMatch::Exact(_)) { "=" } else { "~" };
     for header in headers {
-        write!(f, "header:{}{}{} ", Word(&header.name), equals(&header.value), Word(header.value.text()))?;
+        write!(f, "header:{}{}{} ", QuotedWord(&header.name), equals(&header.value), QuotedWord(header.value.text()))?;
     }
     for parameter in query {
-        write!(f, "query:{}{}{} ", Word(&parameter.name), equals(&parameter.value), Word(parameter.value.text()))?;
+        write!(
+            f,
+            "query:{}{}{} ",
+            QuotedWord(&parameter.name),
+            equals(&parameter.value),
+            QuotedWord(parameter.value.text())
+        )?;
     }
     Ok(())
 }
@@ -128,7 +134,7 @@ fn write_forward(f: &mut fmt::Formatter<'_>, forward: &Forward) -> fmt::Result {
         match &share.destination {
             Destination::Backend(backend) => {
                 let once = if backend.keep_alive { "" } else { " once" };
-                write!(f, "{} {}{}{once}", backend.address, backend.protocol, Rewritten(path))?;
+                write!(f, "{} {}{}{once}", backend.address, backend.protocol, RewriteText(path))?;
             }
             Destination::Status(status) => write!(f, "status {status}")?,
         }
@@ -140,17 +146,17 @@ fn write_forward(f: &mut fmt::Formatter<'_>, forward: &Forward) -> fmt::Result {
 }
 
 /// What becomes of a path, behind what it is added to.
-struct Rewritten<'a>(&'a PathRewrite);
+struct RewriteText<'a>(&'a PathRewrite);
 
-impl fmt::Display for Rewritten<'_> {
+impl fmt::Display for RewriteText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             PathRewrite::Keep => Ok(()),
             PathRewrite::StripPrefix => f.write_str(" strip"),
-            PathRewrite::ReplacePrefix(replacement) => write!(f, " prefix={}", Word(replacement)),
-            PathRewrite::ReplaceFull(replacement) => write!(f, " path={}", Word(replacement)),
+            PathRewrite::ReplacePrefix(replacement) => write!(f, " prefix={}", QuotedWord(replacement)),
+            PathRewrite::ReplaceFull(replacement) => write!(f, " path={}", QuotedWord(replacement)),
             PathRewrite::Regex { pattern, template } => {
-                write!(f, " replace={} by={}", Word(pattern.text()), Word(template))
+                write!(f, " replace={} by={}", QuotedWord(pattern.text()), QuotedWord(template))
             }
         }
     }
@@ -160,9 +166,9 @@ fn write_redirect(f: &mut fmt::Formatter<'_>, redirect: &Redirect) -> fmt::Resul
     let Redirect { status, scheme, host, port, path } = redirect;
     write!(f, "redirect {status}")?;
     scheme.map_or(Ok(()), |scheme| write!(f, " scheme={scheme}"))?;
-    host.as_ref().map_or(Ok(()), |host| write!(f, " host={}", Word(host)))?;
+    host.as_ref().map_or(Ok(()), |host| write!(f, " host={}", QuotedWord(host)))?;
     port.map_or(Ok(()), |port| write!(f, " port={port}"))?;
-    write!(f, "{}", Rewritten(path))
+    write!(f, "{}", RewriteText(path))
 }
 
 fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Holdings, Ingress, IngressClass, Key, Meta, Namespace, Node, ObjectRef, Secret, Service, SortedMap};
+use crate::{HostOwners, Ingress, IngressClass, Key, Meta, Namespace, Node, ObjectRef, Secret, Service, SortedMap};
 
 /// Makes all that there is one of for each kind, of a row for each. The name of a kind is that of its type.
 macro_rules! kinds {
@@ -60,7 +60,7 @@ macro_rules! kinds {
         pub struct Snapshot {
             $($(#[$documentation])* pub $field: SortedMap<Arc<Key>, Arc<$kind>>,)+
             /// Which namespace holds what since earlier, as the source has it written down.
-            pub held: Arc<Holdings>,
+            pub host_owners: Arc<HostOwners>,
             /// Objects that could not be read, and why. One whose last good version is still in force is named as `Manifest`.
             pub unreadable: BTreeMap<ObjectRef, String>,
         }

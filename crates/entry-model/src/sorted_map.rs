@@ -7,7 +7,7 @@ use std::ops::Index;
 use std::sync::Arc;
 
 /// Most entries of a chunk. A change copies one chunk, and a list of all of them.
-const MOST: usize = 64;
+const MAX_CHUNK_ENTRIES: usize = 64;
 
 /// Some entries, in the order of their keys.
 type Chunk<K, V> = Arc<Vec<(K, V)>>;
@@ -155,7 +155,7 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
         let last = self.chunks.last().and_then(|chunk| chunk.last());
         if last.is_none_or(|(last, _)| *last < key) {
             let chunks = Arc::make_mut(&mut self.chunks);
-            match chunks.last_mut().filter(|chunk| chunk.len() < MOST) {
+            match chunks.last_mut().filter(|chunk| chunk.len() < MAX_CHUNK_ENTRIES) {
                 Some(chunk) => Arc::make_mut(chunk).push((key, value)),
                 None => chunks.push(Arc::new(vec![(key, value)])),
             }
@@ -170,8 +170,8 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
             Ok(place) => Some(std::mem::replace(&mut entries[place].1, value)),
             Err(place) => {
                 entries.insert(place, (key, value));
-                if entries.len() > MOST {
-                    let upper = entries.split_off(MOST / 2);
+                if entries.len() > MAX_CHUNK_ENTRIES {
+                    let upper = entries.split_off(MAX_CHUNK_ENTRIES / 2);
                     chunks.insert(at + 1, Arc::new(upper));
                 }
                 self.len += 1;
@@ -193,9 +193,9 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
         let left = chunks[at].len();
         if left == 0 {
             chunks.remove(at);
-        } else if left < MOST / 4
+        } else if left < MAX_CHUNK_ENTRIES / 4
             && let Some(next) = chunks.get(at + 1)
-            && left + next.len() <= MOST / 2
+            && left + next.len() <= MAX_CHUNK_ENTRIES / 2
         {
             // Else a map that shrinks would become one of many chunks with little in each.
             let next = Arc::unwrap_or_clone(chunks.remove(at + 1));
@@ -334,7 +334,7 @@ mod tests {
                 prop_assert_eq!(map.get(&key), expected.get(&key));
             }
             prop_assert!(map.iter().eq(expected.iter()) && map.len() == expected.len());
-            prop_assert!(map.chunks.iter().all(|chunk| (1..=MOST).contains(&chunk.len())));
+            prop_assert!(map.chunks.iter().all(|chunk| (1..=MAX_CHUNK_ENTRIES).contains(&chunk.len())));
             // What was cloned is as it was, and what changed since is known.
             prop_assert!(before.0.iter().eq(before.1.iter()));
             let keys: std::collections::BTreeSet<_> = expected.keys().chain(before.1.keys()).copied().collect();
@@ -356,6 +356,6 @@ mod tests {
             a == b
         });
         assert_eq!(changed, [&5000]);
-        assert!(looked.get() <= MOST, "{}", looked.get());
+        assert!(looked.get() <= MAX_CHUNK_ENTRIES, "{}", looked.get());
     }
 }

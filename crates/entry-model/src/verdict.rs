@@ -26,7 +26,7 @@ pub struct ParentVerdict {
     /// The parent.
     pub parent: Parent,
     /// How much of the object is served there.
-    pub outcome: Outcome,
+    pub acceptance: Acceptance,
     /// What is wrong with it, in the order of its fields.
     pub findings: Vec<Finding>,
 }
@@ -43,17 +43,17 @@ pub struct Parent {
 
 impl Verdict {
     /// The verdict on an object that names no parent.
-    pub fn new(observed_generation: i64, outcome: Outcome, findings: Vec<Finding>) -> Self {
-        Self { observed_generation, parents: vec![ParentVerdict { parent: Parent::default(), outcome, findings }] }
+    pub fn new(observed_generation: i64, acceptance: Acceptance, findings: Vec<Finding>) -> Self {
+        Self { observed_generation, parents: vec![ParentVerdict { parent: Parent::default(), acceptance, findings }] }
     }
 
     /// How much of the object is served, by all of its parents together.
-    pub fn outcome(&self) -> Outcome {
-        let is_all = |outcome: Outcome| self.parents.iter().all(|parent| parent.outcome == outcome);
+    pub fn acceptance(&self) -> Acceptance {
+        let is_all = |acceptance: Acceptance| self.parents.iter().all(|parent| parent.acceptance == acceptance);
         match () {
-            () if is_all(Outcome::Accepted) => Outcome::Accepted,
-            () if is_all(Outcome::Refused) => Outcome::Refused,
-            () => Outcome::Partial,
+            () if is_all(Acceptance::Accepted) => Acceptance::Accepted,
+            () if is_all(Acceptance::Refused) => Acceptance::Refused,
+            () => Acceptance::Partial,
         }
     }
 
@@ -65,7 +65,7 @@ impl Verdict {
     /// Adds what is not served at any parent, and was found after the object was judged.
     pub fn add(&mut self, finding: &Finding) {
         for parent in &mut self.parents {
-            parent.outcome = parent.outcome.max(Outcome::Partial);
+            parent.acceptance = parent.acceptance.max(Acceptance::Partial);
             parent.findings.push(finding.clone());
         }
     }
@@ -77,10 +77,10 @@ impl Serialize for Verdict {
         let named = self.parents.iter().any(|parent| parent.parent != Parent::default());
         let mut object = serializer.serialize_struct("Verdict", if named { 4 } else { 3 })?;
         object.serialize_field("generation", &self.observed_generation)?;
-        object.serialize_field("outcome", &self.outcome())?;
+        object.serialize_field("outcome", &self.acceptance())?;
         object.serialize_field("findings", &self.findings())?;
         if named {
-            let parents: Vec<_> = self.parents.iter().map(|parent| (&parent.parent, parent.outcome)).collect();
+            let parents: Vec<_> = self.parents.iter().map(|parent| (&parent.parent, parent.acceptance)).collect();
             object.serialize_field("parents", &parents)?;
         }
         object.end()
@@ -89,7 +89,7 @@ impl Serialize for Verdict {
 
 /// How much of an object is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub enum Outcome {
+pub enum Acceptance {
     /// All of it.
     Accepted,
     /// A part of it; the findings name the rest.
@@ -140,20 +140,20 @@ mod tests {
 
     #[test]
     fn object_is_partial_where_its_parents_differ() {
-        use Outcome::{Accepted, Partial, Refused};
-        let at = |name: &str, outcome| ParentVerdict {
+        use Acceptance::{Accepted, Partial, Refused};
+        let at = |name: &str, acceptance| ParentVerdict {
             parent: Parent { gateway: None, listener: Some(name.to_owned()) },
-            outcome,
+            acceptance,
             findings: Vec::new(),
         };
-        for (outcomes, expected) in [
+        for (acceptances, expected) in [
             ([Accepted, Accepted], Accepted),
             ([Accepted, Refused], Partial),
             ([Refused, Refused], Refused),
             ([Partial, Refused], Partial),
         ] {
-            let parents = vec![at("a", outcomes[0]), at("b", outcomes[1])];
-            assert_eq!(Verdict { observed_generation: 1, parents }.outcome(), expected, "{outcomes:?}");
+            let parents = vec![at("a", acceptances[0]), at("b", acceptances[1])];
+            assert_eq!(Verdict { observed_generation: 1, parents }.acceptance(), expected, "{acceptances:?}");
         }
     }
 }

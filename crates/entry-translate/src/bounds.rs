@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{Holdings, HostName, Match, Reason};
+use entry_model::{HostName, HostOwners, Match, Reason};
 
 use crate::attach::{AttachedObject, Seniority, namespace_of};
 use crate::claim::Claim;
@@ -73,13 +73,18 @@ pub fn exceeded_message(what: &str, most: usize, flag: &str) -> String {
 }
 
 /// Takes from what is asked for whatever is over a bound, and tells who asked.
-pub fn enforce(bounds: &Bounds, held: &[Arc<Holdings>], asked: &mut Contest<'_>, attached: &mut [AttachedObject<'_>]) {
+pub fn enforce(
+    bounds: &Bounds,
+    host_owners: &[Arc<HostOwners>],
+    asked: &mut Contest<'_>,
+    attached: &mut [AttachedObject<'_>],
+) {
     if all_fit(bounds, &asked.rules, attached) {
         return;
     }
     let mut keep = vec![true; asked.rules.len()];
     let mut counts = Counts { bounds, of: HashMap::new(), all: Count::default(), seen: HashSet::new() };
-    for index in by_age(held, &asked.rules, attached) {
+    for index in by_age(host_owners, &asked.rules, attached) {
         let Contender { claim, owner, .. } = asked.rules[index];
         if let Err((site, message)) = counts.take(claim, namespace_of(attached, owner)) {
             keep[index] = false;
@@ -110,13 +115,13 @@ fn all_fit(bounds: &Bounds, rules: &[Contender<'_>], attached: &[AttachedObject<
     all <= least(|bound| bound.all) && each.values().all(|count| *count <= most)
 }
 
-/// The rules from the oldest claim to the newest. What is held since earlier, as much of a namespace as was served then, is
+/// The rules from the oldest claim to the newest. What is owned since earlier, as much of a namespace as was served then, is
 /// older than all else, whatever its object's age.
-fn by_age(held: &[Arc<Holdings>], rules: &[Contender<'_>], attached: &[AttachedObject<'_>]) -> Vec<usize> {
+fn by_age(host_owners: &[Arc<HostOwners>], rules: &[Contender<'_>], attached: &[AttachedObject<'_>]) -> Vec<usize> {
     let mut order: Vec<(bool, Seniority, usize)> =
         rules.iter().enumerate().map(|(index, contender)| (true, contender.owner, index)).collect();
     order.sort_unstable();
-    if held.iter().any(|holdings| !holdings.is_empty()) {
+    if host_owners.iter().any(|owners| !owners.is_empty()) {
         let mut counted: HashMap<&str, usize> = HashMap::new();
         let mut seen = HashSet::new();
         for (new, owner, index) in &mut order {
@@ -127,9 +132,9 @@ fn by_age(held: &[Arc<Holdings>], rules: &[Contender<'_>], attached: &[AttachedO
                 // It counts once.
                 continue;
             }
-            let of = held.iter().find(|holdings| holdings.holder(&key) == Some(namespace));
+            let of = host_owners.iter().find(|owners| owners.owner_of(&key) == Some(namespace));
             let (count, weight) = (counted.entry(namespace).or_default(), rule_weight(&claim.matches));
-            *new = of.is_none_or(|holdings| *count + weight > holdings.rules(namespace));
+            *new = of.is_none_or(|owners| *count + weight > owners.rule_count(namespace));
             *count += if *new { 0 } else { weight };
         }
         order.sort_unstable();

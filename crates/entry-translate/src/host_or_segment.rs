@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use entry_model::{Holdings, HostName, PathMatch};
+use entry_model::{HostName, HostOwners, PathMatch};
 use sha2::{Digest as _, Sha256};
 
 /// What a namespace can hold: a host, or the paths of one first segment on hosts that no rule names.
@@ -23,18 +23,18 @@ impl<'a> HostOrSegment<'a> {
         }
     }
 
-    /// Its key in [`Holdings`]: `shop.example`, `*.shop.example`, `*/volume`, `*/`, or the digest of a long one.
+    /// Its key in [`HostOwners`]: `shop.example`, `*.shop.example`, `*/volume`, `*/`, or the digest of a long one.
     pub fn key(self) -> Cow<'a, str> {
         let key: Cow<'a, str> = match self {
             Self::Host(HostName::Exact(name)) => Cow::Borrowed(name),
             Self::Host(host) => Cow::Owned(host.to_string()),
             Self::Segment(segment) => Cow::Owned(["*/", segment].concat()),
         };
-        if key.len() <= Holdings::LONGEST_KEY {
+        if key.len() <= HostOwners::MAX_KEY_BYTES {
             return key;
         }
         let digest = Sha256::digest(key.as_bytes());
-        Cow::Owned(format!("{}{digest:.32x}", Holdings::DIGEST))
+        Cow::Owned(format!("{}{digest:.32x}", HostOwners::DIGEST_MARK))
     }
 }
 
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn every_key_survives_the_host_record() {
         let long = HostName::Exact(format!("{}.example", "x".repeat(60)));
-        let mut holdings = Holdings::default();
+        let mut owners = HostOwners::default();
         let wild = HostName::OneLabel("shop.example".to_owned());
         for unit in [
             HostOrSegment::Host(&wild),
@@ -57,35 +57,35 @@ mod tests {
             HostOrSegment::Segment("volume"),
             HostOrSegment::Segment(""),
         ] {
-            holdings.hold(unit.key(), "shop");
+            owners.add(unit.key(), "shop");
         }
-        holdings.hold(HostOrSegment::Segment("你 x").key(), "other");
-        holdings.hold(HostOrSegment::Segment("volume").key(), "other");
-        holdings.count("shop", 1);
-        holdings.count("shop", 1);
-        let texts = holdings.write(LARGE);
+        owners.add(HostOrSegment::Segment("你 x").key(), "other");
+        owners.add(HostOrSegment::Segment("volume").key(), "other");
+        owners.count_rule("shop", 1);
+        owners.count_rule("shop", 1);
+        let texts = owners.to_texts(LARGE);
         let first: Vec<_> = texts["shop"].lines().take(2).collect();
         assert_eq!(first, ["rules 2", &*HostOrSegment::Host(&long).key()], "{texts:?}");
         assert_eq!(texts["other"], "rules 0\n*/你 x\n");
-        let (read, garbled) = Holdings::read(&texts);
-        assert_eq!((read.write(LARGE), garbled), (texts, 0));
-        assert_eq!((read.holder("*/volume"), read.rules("shop")), (Some("shop"), 2));
-        assert_eq!(read.holder(&HostOrSegment::Host(&long).key()), Some("shop"));
+        let (read, garbled) = HostOwners::from_texts(&texts);
+        assert_eq!((read.to_texts(LARGE), garbled), (texts, 0));
+        assert_eq!((read.owner_of("*/volume"), read.rule_count("shop")), (Some("shop"), 2));
+        assert_eq!(read.owner_of(&HostOrSegment::Host(&long).key()), Some("shop"));
     }
 
     #[test]
     fn record_of_long_hosts_stays_below_its_limit() {
-        let mut holdings = Holdings::default();
+        let mut owners = HostOwners::default();
         for number in 0..1000 {
             let host = HostName::Exact(format!("host-{number}.{}.example", "x".repeat(40)));
-            holdings.hold(HostOrSegment::Host(&host).key(), &format!("team-{}", number % 10));
+            owners.add(HostOrSegment::Host(&host).key(), &format!("team-{}", number % 10));
         }
         let size = |texts: &BTreeMap<String, String>| texts.iter().map(|(a, b)| a.len() + b.len()).sum::<usize>();
-        let all = holdings.write(LARGE);
+        let all = owners.to_texts(LARGE);
         assert!(size(&all) < 40 * 1000, "{}", size(&all));
         for limit in [0, 1, 50, 1000, 20_000] {
-            let some = holdings.write(limit);
-            assert!(size(&some) <= limit && Holdings::read(&some).1 == 0, "{limit}: {some:?}");
+            let some = owners.to_texts(limit);
+            assert!(size(&some) <= limit && HostOwners::from_texts(&some).1 == 0, "{limit}: {some:?}");
         }
     }
 }

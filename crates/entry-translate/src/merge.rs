@@ -142,7 +142,7 @@ impl HostMerger {
     pub fn keep_policies(&mut self, routes: &mut Routes) {
         // Rules that were made after hosts were merged may have policies of their own.
         self.policies = std::mem::take(&mut routes.policies);
-        let mut used = vec![false; self.policies.numbers()];
+        let mut used = vec![false; self.policies.id_count()];
         let merged = self.hosts.values().flat_map(|merged| &merged.host.rules);
         for rule in routes.rules().chain(merged) {
             used[rule.policy.0 as usize] = true;

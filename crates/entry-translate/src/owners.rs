@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{HOSTS_ANNOTATION, Holdings, HostName, Kind, ObjectRef, Reason, Snapshot, Verdict};
+use entry_model::{HOSTS_ANNOTATION, HostName, HostOwners, Kind, ObjectRef, Reason, Snapshot, Verdict};
 
 use crate::attach::{AttachedObject, Seniority, namespace_of};
 use crate::bounds::rule_weight;
@@ -101,7 +101,7 @@ struct OldestClaim<'a> {
 /// All claims, by what is claimed.
 struct Interests<'a, 'b> {
     listed: &'b HostLists<'a>,
-    held: &'b [Arc<Holdings>],
+    host_owners: &'b [Arc<HostOwners>],
     /// The namespaces that claim it, each with its oldest object.
     by_unit: HashMap<HostOrSegment<'b>, Vec<(&'a str, Seniority)>>,
     wildcards: bool,
@@ -133,11 +133,11 @@ impl<'a, 'b> Interests<'a, 'b> {
     fn first(&self, unit: HostOrSegment<'_>) -> Option<OldestClaim<'a>> {
         let claims = self.by_unit.get(&unit)?;
         let allowed = || claims.iter().filter(|(namespace, _)| self.listed.allows(namespace, unit));
-        if self.held.iter().any(|holdings| !holdings.is_empty()) {
+        if self.host_owners.iter().any(|owners| !owners.is_empty()) {
             let key = unit.key();
             let of = |namespace: &str| allowed().find(|(claimant, _)| *claimant == namespace);
             // The first record whose holder still claims it.
-            let holder = self.held.iter().find_map(|holdings| of(holdings.holder(&key)?));
+            let holder = self.host_owners.iter().find_map(|owners| of(owners.owner_of(&key)?));
             if let Some(&(namespace, age)) = holder {
                 return Some(OldestClaim { namespace, age, held: true });
             }
@@ -180,12 +180,12 @@ const REST: HostOrSegment<'static> = HostOrSegment::Segment("");
 /// aside: they are not served, and what their namespace has stays with it.
 pub fn enforce<'a>(
     listed: &HostLists<'a>,
-    held: &[Arc<Holdings>],
+    host_owners: &[Arc<HostOwners>],
     asked: &mut Contest<'_>,
     attached: &mut [AttachedObject<'a>],
     aside: (&Contest<'_>, &[AttachedObject<'a>]),
 ) {
-    let mut interests = Interests { listed, held, by_unit: HashMap::new(), wildcards: false };
+    let mut interests = Interests { listed, host_owners, by_unit: HashMap::new(), wildcards: false };
     for (asked, attached) in [(&*asked, &*attached), aside] {
         for Contender { claim, owner, .. } in &asked.rules {
             interests.add(HostOrSegment::of(&claim.host, &claim.matches.path), namespace_of(attached, *owner), *owner);
@@ -254,27 +254,28 @@ fn message(unit: HostOrSegment<'_>, denial: &Denial<'_, '_>, namespace: &str) ->
     }
 }
 
-/// Who holds what from now on: whoever is served, and whoever held what an object of theirs that is put aside still claims.
-pub fn holdings<'a>(
-    held: &[Arc<Holdings>],
+/// Who owns what from now on: the namespaces that are served, and those that owned what an object of theirs in quarantine still
+/// claims.
+pub fn next_host_owners<'a>(
+    host_owners: &[Arc<HostOwners>],
     asked: &Contest<'_>,
     attached: &[AttachedObject<'a>],
     aside: (&Contest<'_>, &[AttachedObject<'a>]),
-) -> Holdings {
-    let (mut holdings, mut seen) = (Holdings::default(), HashSet::new());
+) -> HostOwners {
+    let (mut owners, mut seen) = (HostOwners::default(), HashSet::new());
     // Objects stand by their namespaces, so one look at the namespace is enough for many rules.
     for run in asked.rules.chunk_by(|a, b| namespace_of(attached, a.owner) == namespace_of(attached, b.owner)) {
         let namespace = namespace_of(attached, run[0].owner);
-        holdings.hold_all(
+        owners.add_all(
             run.iter().map(|Contender { claim, .. }| HostOrSegment::of(&claim.host, &claim.matches.path).key()),
             namespace,
         );
         // As bounds count: else who asks for the same often would have room for more than is served.
         let new = run.iter().filter(|Contender { claim, .. }| seen.insert((namespace, &claim.host, &claim.matches)));
-        holdings.count(namespace, new.map(|Contender { claim, .. }| rule_weight(&claim.matches)).sum());
+        owners.count_rule(namespace, new.map(|Contender { claim, .. }| rule_weight(&claim.matches)).sum());
     }
     for (_, owner) in &asked.defaults {
-        holdings.hold(REST.key(), namespace_of(attached, *owner));
+        owners.add(REST.key(), namespace_of(attached, *owner));
     }
     let (asked, attached) = aside;
     let rules = asked.rules.iter();
@@ -282,9 +283,9 @@ pub fn holdings<'a>(
         rules.map(|Contender { claim, owner, .. }| (HostOrSegment::of(&claim.host, &claim.matches.path), *owner));
     for (unit, owner) in units.chain(asked.defaults.iter().map(|(_, owner)| (REST, *owner))) {
         let (key, namespace) = (unit.key(), namespace_of(attached, owner));
-        if held.iter().any(|holdings| holdings.holder(&key) == Some(namespace)) {
-            holdings.hold(key, namespace);
+        if host_owners.iter().any(|owners| owners.owner_of(&key) == Some(namespace)) {
+            owners.add(key, namespace);
         }
     }
-    holdings
+    owners
 }

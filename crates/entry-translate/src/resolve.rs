@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use entry_model::{Abridged, PortRef, Protocol, Reason, Service, ServiceKind, ServicePort};
+use entry_model::{AbridgedText, PortRef, Protocol, Reason, Service, ServiceKind, ServicePort};
 
 /// Why a Service or a port cannot be reached.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ fn ports(service: &Service) -> String {
     const SHOWN: usize = 5;
     let shown = service.ports.iter().take(SHOWN).map(|port| match port.name.as_str() {
         "" => port.port.to_string(),
-        name => format!("{} ({})", port.port, Abridged(name)),
+        name => format!("{} ({})", port.port, AbridgedText(name)),
     });
     let mut shown: Vec<_> = shown.collect();
     match service.ports.len() {

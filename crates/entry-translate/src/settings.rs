@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use entry_model::{Holdings, Key, Listener, ObjectRef, Reason, Scheme, Timeouts};
+use entry_model::{HostOwners, Key, Listener, ObjectRef, Reason, Scheme, Timeouts};
 
 use crate::{Bounds, GoodSecret};
 
@@ -40,9 +40,9 @@ pub struct TranslateSettings {
     pub ownership: Ownership,
     /// How much is served.
     pub bounds: Bounds,
-    /// Which namespace holds what since earlier, as [`crate::Translation::held`] has it, the record that counts more first. It comes after
+    /// Which namespace holds what since earlier, as [`crate::Translation::host_owners`] has it, the record that counts more first. It comes after
     /// what the snapshot has.
-    pub held: Vec<Arc<Holdings>>,
+    pub host_owners: Vec<Arc<HostOwners>>,
     /// What listeners do where no annotation says otherwise. Only what is said of foreign annotations depends on it.
     pub defaults: Defaults,
     /// Objects that are put aside: why, and in words what is wrong with each, to which is added what becomes of it. They
@@ -68,11 +68,11 @@ impl Default for TranslateSettings {
         Self {
             controller: "sparrow/entry".to_owned(),
             service_selector: ("sparrow/expose".to_owned(), "true".to_owned()),
-            listeners: Listener::set(&[([0, 0, 0, 0], 80).into()], &[([0, 0, 0, 0], 443).into()]),
+            listeners: Listener::built_in(&[([0, 0, 0, 0], 80).into()], &[([0, 0, 0, 0], 443).into()]),
             now: 0,
             ownership: Ownership::Namespace,
             bounds: Bounds::NONE,
-            held: Vec::new(),
+            host_owners: Vec::new(),
             defaults: Defaults::default(),
             quarantine: BTreeMap::new(),
             last_good: BTreeMap::new(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{Holdings, Host, Key, Object, Routes, Service, Snapshot, SortedMap, Verdicts};
+use entry_model::{Host, HostOwners, Key, Object, Routes, Service, Snapshot, SortedMap, Verdicts};
 
 use crate::attach::AttachedObject;
 use crate::claim::Claims;
@@ -22,7 +22,7 @@ pub struct Translation {
     /// The Secrets that gave a certificate, as they were when they were good.
     pub good: BTreeMap<Key, GoodSecret>,
     /// Which namespace holds what from now on; nothing without ownership.
-    pub held: Arc<Holdings>,
+    pub host_owners: Arc<HostOwners>,
 }
 
 /// Makes routes of a snapshot, and a verdict on each object of this controller.
@@ -98,8 +98,8 @@ impl Translator {
         let mut contest_aside = Contest::new(&mut aside, &claims_aside);
 
         let (listed, told) = if owned { HostLists::read(snapshot) } else { <_>::default() };
-        let mut held = Arc::default();
-        let records = std::iter::once(&snapshot.held).chain(&settings.held).filter(|_| owned);
+        let mut host_owners = Arc::default();
+        let records = std::iter::once(&snapshot.host_owners).chain(&settings.host_owners).filter(|_| owned);
         let records: Vec<_> = records.cloned().collect();
         if owned {
             // What is over the bounds of a namespace claims nothing: else it would be kept from others and served to nobody.
@@ -110,7 +110,7 @@ impl Translator {
         }
         bounds::enforce(&settings.bounds, &records, &mut contest, &mut attached);
         if owned {
-            held = Arc::new(owners::holdings(&records, &contest, &attached, (&contest_aside, &aside)));
+            host_owners = Arc::new(owners::next_host_owners(&records, &contest, &attached, (&contest_aside, &aside)));
         }
         let (certificates, good) = tls::certificates(snapshot, settings, &mut contest.tls, &mut attached);
         let merging = MergeSettings { listed: owned.then_some(&listed), most: &settings.bounds.certificates };
@@ -123,7 +123,7 @@ impl Translator {
         self.merger.keep_policies(&mut routes);
         let mut verdicts = attach::verdicts(attached, snapshot, settings);
         verdicts.extend(told);
-        Translation { routes, verdicts, good, held }
+        Translation { routes, verdicts, good, host_owners }
     }
 
     /// What each of these objects asks for. It is known of those that did not change, nor a Service that they name.

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt;
 
-use entry_model::{Abridged, Finding, ObjectRef, Outcome, Reason, Verdict};
+use entry_model::{AbridgedText, Acceptance, Finding, ObjectRef, Reason, Verdict};
 
 use crate::claim_site::ClaimSite;
 
@@ -68,12 +68,12 @@ impl VerdictDraft {
             let message = format!("And {more} more findings, which are told when there are fewer; correct these first");
             findings.push(Finding { field: String::new(), reason, message });
         }
-        let outcome = match (self.lost, self.served) {
-            (false, _) => Outcome::Accepted,
-            (true, true) => Outcome::Partial,
-            (true, false) => Outcome::Refused,
+        let acceptance = match (self.lost, self.served) {
+            (false, _) => Acceptance::Accepted,
+            (true, true) => Acceptance::Partial,
+            (true, false) => Acceptance::Refused,
         };
-        Verdict::new(generation, outcome, findings)
+        Verdict::new(generation, acceptance, findings)
     }
 }
 
@@ -104,7 +104,7 @@ fn leading_number(text: &str) -> Option<(u64, &str)> {
 
 /// Text from an object, for a message: quoted, on one line, at most 100 characters of it.
 pub fn quoted(text: &str) -> String {
-    format!("\"{}\"", Abridged(text))
+    format!("\"{}\"", AbridgedText(text))
 }
 
 /// What a program said, for a message: on one line, at most 300 characters of it, so that its reason is in it.
@@ -126,8 +126,8 @@ pub fn abridged_output(text: &str) -> String {
 /// An object, for a message: `Ingress shop/web`.
 pub fn object_name(object: &ObjectRef) -> String {
     match object.key.namespace.as_str() {
-        "" => format!("{} {}", object.kind, Abridged(&object.key.name)),
-        namespace => format!("{} {}/{}", object.kind, Abridged(namespace), Abridged(&object.key.name)),
+        "" => format!("{} {}", object.kind, AbridgedText(&object.key.name)),
+        namespace => format!("{} {}/{}", object.kind, AbridgedText(namespace), AbridgedText(&object.key.name)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use entry_model::{Finding, Holdings, Key, Kind, ObjectRef, Outcome, Reason, Routes, Snapshot, Verdict, Verdicts};
+use entry_model::{Acceptance, Finding, HostOwners, Key, Kind, ObjectRef, Reason, Routes, Snapshot, Verdict, Verdicts};
 use entry_translate::{GoodSecret, Translation, Translator};
 use nginx_conf::{LineOrigin, Revision, TemplateError};
 use nginx_process::Shortage;
@@ -24,7 +24,7 @@ pub struct Generator {
     /// The same as it was when nginx took what was made of it.
     live_good: BTreeMap<Key, GoodSecret>,
     /// Which namespace holds what, by the last configuration.
-    held: Arc<Holdings>,
+    host_owners: Arc<HostOwners>,
     /// Where that is kept over restarts.
     record: Option<HostRecord>,
 }
@@ -59,7 +59,7 @@ impl Generator {
             quarantine: Quarantine::default(),
             last_good: BTreeMap::new(),
             live_good: BTreeMap::new(),
-            held: record.as_ref().map(HostRecord::read).unwrap_or_default(),
+            host_owners: record.as_ref().map(HostRecord::read).unwrap_or_default(),
             record,
         })
     }
@@ -73,14 +73,14 @@ impl Generator {
         let mut settings = self.translation.clone();
         settings.now = jiff::Timestamp::now().as_second();
         settings.last_good.clone_from(&self.last_good);
-        settings.held = vec![Arc::clone(&self.held)];
+        settings.host_owners = vec![Arc::clone(&self.host_owners)];
         let (routes, mut verdicts, revision) = loop {
             settings.quarantine = self.quarantine.reasons();
-            let Translation { routes, verdicts, good, held } = self.translator.translate(snapshot, &settings);
+            let Translation { routes, verdicts, good, host_owners } = self.translator.translate(snapshot, &settings);
             match self.write(&routes) {
                 Ok(revision) => {
                     self.last_good = good;
-                    self.held = held;
+                    self.host_owners = host_owners;
                     break (routes, verdicts, revision);
                 }
                 // Without them others may come in their place, so it is looked again. There are fewer each time.
@@ -129,14 +129,14 @@ impl Generator {
     }
 
     /// Which namespace holds what, by the last configuration.
-    pub(crate) fn held(&self) -> &Arc<Holdings> {
-        &self.held
+    pub(crate) fn host_owners(&self) -> &Arc<HostOwners> {
+        &self.host_owners
     }
 
     /// Writes that down, if there is a file for it.
     pub(crate) fn write_host_record(&mut self) {
         if let Some(record) = &mut self.record {
-            record.write(&self.held);
+            record.write(&self.host_owners);
         }
     }
 
@@ -182,7 +182,7 @@ fn add_notes(verdicts: &mut Verdicts, revision: &Revision) {
     for note in &revision.notes {
         let message = note.message.clone();
         let finding = Finding { field: "spec".to_owned(), reason: Reason::Unsupported, message };
-        let accepted = || Verdict::new(0, Outcome::Accepted, Vec::new());
+        let accepted = || Verdict::new(0, Acceptance::Accepted, Vec::new());
         verdicts.entry(note.object.clone()).or_insert_with(accepted).add(&finding);
     }
 }

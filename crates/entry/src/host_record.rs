@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use entry_model::Holdings;
+use entry_model::HostOwners;
 
 /// Longest file that is read or written, in bytes.
 const LARGEST: usize = 16 << 20;
@@ -16,7 +16,7 @@ const LARGEST: usize = 16 << 20;
 pub struct HostRecord {
     path: PathBuf,
     /// What is in it, as far as this process knows.
-    written: Option<Arc<Holdings>>,
+    written: Option<Arc<HostOwners>>,
     /// What was logged last, as long as it cannot be written.
     last_error: Option<String>,
 }
@@ -39,7 +39,7 @@ impl HostRecord {
     }
 
     /// What it holds. What cannot be read is told, and passed over.
-    pub fn read(&self) -> Arc<Holdings> {
+    pub fn read(&self) -> Arc<HostOwners> {
         let path = self.path.display();
         let texts = match self.texts() {
             Ok(texts) => texts,
@@ -49,14 +49,14 @@ impl HostRecord {
                 return Arc::default();
             }
         };
-        let (holdings, garbled) = Holdings::read(&texts);
+        let (owners, garbled) = HostOwners::from_texts(&texts);
         if garbled > 0 {
             tracing::warn!(
                 "--host-record {path}: {garbled} lines cannot be read and are passed over; of what they named, the oldest \
                  object's namespace has it"
             );
         }
-        Arc::new(holdings)
+        Arc::new(owners)
     }
 
     fn texts(&self) -> io::Result<BTreeMap<String, String>> {
@@ -68,13 +68,13 @@ impl HostRecord {
     }
 
     /// Writes it, if it changed. A failure is told once, and it is tried again with the next configuration.
-    pub fn write(&mut self, holdings: &Arc<Holdings>) {
-        if self.written.as_ref() == Some(holdings) {
+    pub fn write(&mut self, owners: &Arc<HostOwners>) {
+        if self.written.as_ref() == Some(owners) {
             return;
         }
-        match self.put(holdings) {
+        match self.put(owners) {
             Ok(()) => {
-                self.written = Some(Arc::clone(holdings));
+                self.written = Some(Arc::clone(owners));
                 self.last_error = None;
             }
             Err(error) => {
@@ -89,10 +89,10 @@ impl HostRecord {
     }
 
     /// Whole at once, so that no reader sees half of it.
-    fn put(&self, holdings: &Holdings) -> io::Result<()> {
+    fn put(&self, owners: &HostOwners) -> io::Result<()> {
         let mut beside = self.path.clone().into_os_string();
         beside.push(".new");
-        fs::write(&beside, serde_json::to_vec_pretty(&holdings.write(LARGEST))?)?;
+        fs::write(&beside, serde_json::to_vec_pretty(&owners.to_texts(LARGEST))?)?;
         fs::rename(&beside, &self.path)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use entry_model::Outcome;
+use entry_model::Acceptance;
 use nginx_process::ConnectionCounts;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
@@ -113,11 +113,11 @@ impl Metrics {
         gauge(encoder, "hosts", "Hosts that are served", hosts.count() as u64)?;
         gauge(encoder, "certificates", "Certificates in use", progress.routes.certificates.len() as u64)?;
         let verdicts = pipeline.judged.borrow().as_ref().map(|judged| Arc::clone(&judged.verdicts)).unwrap_or_default();
-        let count = |outcome| verdicts.values().filter(|verdict| verdict.outcome() == outcome).count();
+        let count = |acceptance| verdicts.values().filter(|verdict| verdict.acceptance() == acceptance).count();
         let outcomes = [
-            ("accepted", count(Outcome::Accepted)),
-            ("partial", count(Outcome::Partial)),
-            ("refused", count(Outcome::Refused)),
+            ("accepted", count(Acceptance::Accepted)),
+            ("partial", count(Acceptance::Partial)),
+            ("refused", count(Acceptance::Refused)),
         ];
         gauges(encoder, ("objects", "Objects by how much of them is served", "outcome"), outcomes.into_iter())?;
         let mut reasons = BTreeMap::<String, usize>::new();

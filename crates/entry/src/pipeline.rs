@@ -100,7 +100,7 @@ impl Pipeline {
         let judged = JudgedSnapshot {
             snapshot: Arc::clone(&snapshot),
             verdicts: Arc::new(rendered.verdicts),
-            held: Arc::clone(self.generator.held()),
+            host_owners: Arc::clone(self.generator.host_owners()),
         };
         self.judged.send_replace(Some(judged));
         let routes = Arc::new(rendered.routes);
@@ -254,7 +254,7 @@ fn log_new(before: Option<&Verdicts>, now: &Verdicts) {
             continue;
         }
         for Finding { field, reason, message } in verdict.findings() {
-            tracing::warn!(%object, outcome = ?verdict.outcome(), field, %reason, "{message}");
+            tracing::warn!(%object, outcome = ?verdict.acceptance(), field, %reason, "{message}");
         }
     }
 }

@@ -186,7 +186,7 @@ mod tests {
 
     fn routes(name: HostName, rule: Rule) -> Routes {
         let host = Host { rules: vec![rule], ..Host::default() };
-        let listeners = Listener::set(&[([127, 0, 0, 1], 80).into()], &[]);
+        let listeners = Listener::built_in(&[([127, 0, 0, 1], 80).into()], &[]);
         Routes { listeners, hosts: [(name, Arc::new(host))].into(), ..Routes::default() }
     }
 

@@ -202,7 +202,7 @@ fn routes(pem: Option<(Vec<u8>, Vec<u8>)>) -> impl Strategy<Value = Routes> {
                 named.insert(name, Arc::new(Host { certificate: id, rules, closed: false }));
             }
             let https = if https { vec![SocketAddr::from(([127, 0, 0, 1], 8443))] } else { Vec::new() };
-            let listeners = Listener::set(&[SocketAddr::from(([127, 0, 0, 1], 8080))], &https);
+            let listeners = Listener::built_in(&[SocketAddr::from(([127, 0, 0, 1], 8080))], &https);
             Routes { listeners, hosts: named, default, policies, certificates: certificates.into_iter().collect() }
         },
     )

@@ -8,7 +8,7 @@ use std::time::Duration;
 use entry_kube::lease::{Lease, LeaseTerms};
 use entry_kube::status::{ClusterWriter, JudgedSnapshot, WriteCounters};
 use entry_kube::{KubeSource, SourceOptions};
-use entry_model::{Finding, Key, Kind, ObjectRef, Outcome, Reason, Snapshot, Verdict, Verdicts};
+use entry_model::{Acceptance, Finding, Key, Kind, ObjectRef, Reason, Snapshot, Verdict, Verdicts};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -16,24 +16,24 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::{PATIENCE, Tenant, eventually, service};
 
-fn verdict(outcome: Outcome, message: &str) -> Verdict {
+fn verdict(acceptance: Acceptance, message: &str) -> Verdict {
     let field = "spec.rules[0].host".to_owned();
     let finding = Finding { field, reason: Reason::Invalid, message: message.to_owned() };
-    let findings = if outcome == Outcome::Accepted { Vec::new() } else { vec![finding] };
-    Verdict::new(1, outcome, findings)
+    let findings = if acceptance == Acceptance::Accepted { Vec::new() } else { vec![finding] };
+    Verdict::new(1, acceptance, findings)
 }
 
 /// What a test says of the Ingresses; those it says nothing of are accepted.
 type Say = Arc<dyn Fn(&ObjectRef) -> Option<Verdict> + Send + Sync>;
 
 fn accept() -> Say {
-    Arc::new(|_| Some(verdict(Outcome::Accepted, "")))
+    Arc::new(|_| Some(verdict(Acceptance::Accepted, "")))
 }
 
 fn judge(snapshot: &Arc<Snapshot>, say: &Say) -> JudgedSnapshot {
     let objects = snapshot.ingresses.values().map(|ingress| ingress.meta.object(Kind::Ingress));
     let verdicts: Verdicts = objects.filter_map(|object| Some((object.clone(), say(&object)?))).collect();
-    JudgedSnapshot { snapshot: Arc::clone(snapshot), verdicts: Arc::new(verdicts), held: Arc::default() }
+    JudgedSnapshot { snapshot: Arc::clone(snapshot), verdicts: Arc::new(verdicts), host_owners: Arc::default() }
 }
 
 /// A replica: source, lease, writer, with the rights that are shipped.
@@ -196,10 +196,10 @@ async fn only_served_ingresses_get_an_address() {
     put_status(&tenant, "right", &ips(&["192.0.2.1"]));
     put_status(&tenant, "foreign", &ips(&["192.0.2.1", "192.0.2.99"]));
     let say: Say = Arc::new(|object| match object.key.name.as_str() {
-        "half" => Some(verdict(Outcome::Partial, "x")),
-        "bad" => Some(verdict(Outcome::Refused, "x")),
+        "half" => Some(verdict(Acceptance::Partial, "x")),
+        "bad" => Some(verdict(Acceptance::Refused, "x")),
         "foreign" => None,
-        _ => Some(verdict(Outcome::Accepted, "")),
+        _ => Some(verdict(Acceptance::Accepted, "")),
     });
     let replica = Replica::start(&tenant, "a", say).await;
     for name in ["good", "half"] {
@@ -210,7 +210,7 @@ async fn only_served_ingresses_get_an_address() {
     assert_eq!(tenant.status("foreign"), ips(&["192.0.2.1", "192.0.2.99"]));
     assert_eq!(replica.written(), 2);
     // What had an address and is refused from now on keeps it, and follows the nodes.
-    replica.say.send_replace(Arc::new(|_| Some(verdict(Outcome::Refused, "y"))));
+    replica.say.send_replace(Arc::new(|_| Some(verdict(Acceptance::Refused, "y"))));
     tenant.node("2", "192.0.2.2", true);
     eventually("refused", || tenant.status("good") == ips(&["192.0.2.1", "192.0.2.2"])).await;
     assert_eq!(tenant.status("bad"), json!([]));
@@ -265,13 +265,13 @@ async fn event_is_written_when_a_verdict_changes() {
         tenant.ingress(name);
     }
     let long = "é".repeat(2000);
-    let said = |name: &'static str, outcome: Outcome, message: String| -> Say {
+    let said = |name: &'static str, acceptance: Acceptance, message: String| -> Say {
         Arc::new(move |object| {
             let told = object.key.name == name;
-            Some(if told { verdict(outcome, &message) } else { verdict(Outcome::Accepted, "") })
+            Some(if told { verdict(acceptance, &message) } else { verdict(Acceptance::Accepted, "") })
         })
     };
-    let replica = Replica::start(&tenant, "a", said("bad", Outcome::Refused, "no \"good\"".into())).await;
+    let replica = Replica::start(&tenant, "a", said("bad", Acceptance::Refused, "no \"good\"".into())).await;
     eventually("refused", || events(&tenant).len() == 1).await;
     let event = |name: &str, reason: &str, note: &str| {
         let type_ = if reason == "Accepted" { "Normal" } else { "Warning" };
@@ -279,7 +279,7 @@ async fn event_is_written_when_a_verdict_changes() {
     };
     let first = event("bad", "Refused", "spec.rules[0].host: no \"good\" (Invalid)");
     assert_eq!(events(&tenant), std::slice::from_ref(&first), "what was served before is no news");
-    replica.say.send_replace(said("bad", Outcome::Partial, long));
+    replica.say.send_replace(said("bad", Acceptance::Partial, long));
     eventually("partly", || events(&tenant).len() == 2).await;
     let note = events(&tenant)[1].3.clone();
     assert!(note.len() <= 1024 && note.len() > 1000 && note.ends_with('é'), "{}", note.len());
@@ -292,7 +292,7 @@ async fn event_is_written_when_a_verdict_changes() {
     eventually("a new one", || events(&tenant).len() == 4).await;
     assert_eq!(events(&tenant)[3], event(&name, "Accepted", "All of it is served."));
     // A new generation with the same verdict is no news.
-    let again: Say = Arc::new(|_| Some(Verdict { observed_generation: 9, ..verdict(Outcome::Accepted, "") }));
+    let again: Say = Arc::new(|_| Some(Verdict { observed_generation: 9, ..verdict(Acceptance::Accepted, "") }));
     replica.say.send_replace(again);
     sleep(Duration::from_secs(3)).await;
     assert_eq!(events(&tenant).len(), 4);

@@ -78,7 +78,7 @@ fn routes(asked: &Asked) -> Routes {
         rules.sort_by(|a, b| a.matches.precedence(&b.matches));
         hosts.insert(host.clone(), of_host);
     }
-    Routes { listeners: Listener::set(&[([127, 0, 0, 1], 80).into()], &[]), hosts, ..Routes::default() }
+    Routes { listeners: Listener::built_in(&[([127, 0, 0, 1], 80).into()], &[]), hosts, ..Routes::default() }
 }
 
 /// How well a name matches a host: the lower the better; none if it does not.
@@ -239,7 +239,7 @@ fn display_of_routes_shows_every_part_of_a_rule() {
     let mut rule = rule("a", matches);
     rule.listeners = ListenerSet::from_iter([ListenerId(0)]);
     let mut routes = one_host(vec![rule]);
-    routes.listeners = Listener::set(&[([127, 0, 0, 1], 80).into()], &[([127, 0, 0, 1], 443).into()]);
+    routes.listeners = Listener::built_in(&[([127, 0, 0, 1], 80).into()], &[([127, 0, 0, 1], 443).into()]);
     let expected =
         "* at [\"http\"] regex \"^/a b$\" method=GET header:x-a=1 query:q~^2 -> 10.0.0.1:80 http (Ingress shop/a)\n";
     assert_eq!(routes.to_string(), expected);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use entry_model::{HostName, Ingress, Kind, ObjectRef, Outcome, Reason};
+use entry_model::{Acceptance, HostName, Ingress, Kind, ObjectRef, Reason};
 use entry_translate::{Bound, Bounds, TranslateSettings, Translation};
 
 use crate::support::{Objects, exposed, ingress, key, prefix, rule, service, settings, with_rule};
@@ -21,7 +21,11 @@ fn hosts(prefix: &str, count: usize) -> impl Iterator<Item = String> {
 
 fn with(bounds: Bounds, before: &Translation, ingresses: &[Ingress]) -> Translation {
     let objects = ingresses.iter().fold(Objects::new(), |objects, ingress| objects.ingress(ingress.clone()));
-    objects.translate_with(&TranslateSettings { bounds, held: vec![Arc::clone(&before.held)], ..settings() })
+    objects.translate_with(&TranslateSettings {
+        bounds,
+        host_owners: vec![Arc::clone(&before.host_owners)],
+        ..settings()
+    })
 }
 
 fn served(built: &Translation) -> Vec<String> {
@@ -55,7 +59,7 @@ fn newest_hosts_over_the_namespace_bound_are_left_out() {
     assert_eq!(served(&built), ["a0.example", "a1.example", "b0.example", "b1.example", "b2.example", "x0.example"]);
     let part = "Of the hosts of one namespace at most 3 are served (--max-hosts-per-namespace)";
     assert_eq!(told(&built, &at("a", "new"), part), ["spec.rules[1].host"]);
-    assert_eq!(built.verdicts[&at("a", "new")].outcome(), Outcome::Partial);
+    assert_eq!(built.verdicts[&at("a", "new")].acceptance(), Acceptance::Partial);
     assert!(told(&built, &at("b", "old"), "").is_empty());
 }
 

@@ -134,7 +134,7 @@ impl Cluster {
 
     /// What of this comes again with the next snapshot.
     fn remember(&mut self, built: &Translation) {
-        self.settings.held = vec![Arc::clone(&built.held)];
+        self.settings.host_owners = vec![Arc::clone(&built.host_owners)];
         self.settings.last_good.clone_from(&built.good);
     }
 }

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use entry_model::{Ingress, Kind, Listener, Outcome, Reason, Request, Routes, RoutingDecision, Scheme, Secret};
+use entry_model::{Acceptance, Ingress, Kind, Listener, Reason, Request, Routes, RoutingDecision, Scheme, Secret};
 use entry_translate::{GoodSecret, TranslateSettings, Translation};
 
 use crate::support::{
@@ -28,7 +28,7 @@ fn host_with_a_certificate_redirects_to_https() {
     let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls")).secret(secret.clone());
     let built = objects.translate();
     assert_routes(&built, &[REDIRECTED, "a.example.com certificate (Secret shop/tls)"]);
-    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Accepted, &[]);
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Accepted, &[]);
     assert_eq!(built.verdicts.len(), 1);
     let routes = &built.routes;
     let rule = &routes.hosts.values().next().unwrap().rules[0];
@@ -92,7 +92,7 @@ fn https_redirect_can_be_off_and_needs_a_certificate() {
     };
     let built = annotated("false", &["a.example.com"]).translate();
     assert_routes(&built, &[PLAIN, "a.example.com certificate (Secret shop/tls)"]);
-    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Accepted, &[]);
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Accepted, &[]);
 
     let built = annotated("true", &["b.example.com"]).translate();
     assert_routes(&built, &[PLAIN]);
@@ -100,7 +100,7 @@ fn https_redirect_can_be_off_and_needs_a_certificate() {
     assert_verdict(
         &built,
         &object(Kind::Ingress, "web"),
-        Outcome::Partial,
+        Acceptance::Partial,
         &[
             (
                 annotation,
@@ -137,7 +137,7 @@ fn missing_or_invalid_secret_leaves_plain_http() {
         let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
         let built = secret.into_iter().fold(objects, Objects::secret).translate();
         assert_routes(&built, &[PLAIN]);
-        assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[(SECRET, reason, part)]);
+        assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Partial, &[(SECRET, reason, part)]);
         let message = &built.verdicts[&object(Kind::Ingress, "web")].findings()[0].message;
         assert!(message.ends_with("Until then, the hosts are served over HTTP only, without redirect"), "{message}");
     }
@@ -146,7 +146,7 @@ fn missing_or_invalid_secret_leaves_plain_http() {
     nameless.tls[0].secret = None;
     let built = Objects::new().service(service("web")).ingress(nameless).translate();
     let finding = (SECRET, Reason::Unsupported, "No Secret is named");
-    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[finding]);
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Partial, &[finding]);
 }
 
 #[test]
@@ -175,13 +175,13 @@ fn failed_renewal_keeps_the_former_certificate() {
             ),
             (SECRET, Reason::InvalidRef, "has expired"),
         ];
-        assert_verdict(&last, &object(Kind::Ingress, "web"), Outcome::Partial, &told);
+        assert_verdict(&last, &object(Kind::Ingress, "web"), Acceptance::Partial, &told);
     }
     // The next one that is right is taken, and then it is what is kept.
     let renewed = secret("tls", &["a.example.com"]);
     let next = with(Some(renewed.clone()), &last);
     assert_ne!(next.routes, first.routes);
-    assert_verdict(&next, &object(Kind::Ingress, "web"), Outcome::Accepted, &[]);
+    assert_verdict(&next, &object(Kind::Ingress, "web"), Acceptance::Accepted, &[]);
     assert_eq!(with(Some(broken.clone()), &next).routes, next.routes);
     // A Secret that is gone is taken back by its owner, and nothing of it is kept; nor if nobody asks for it any more.
     let gone = with(None, &next);
@@ -198,7 +198,7 @@ fn certificate_outside_its_validity_is_served_and_reported() {
         let built = objects.secret(signed("tls", &["a.example.com"], years)).translate();
         assert_routes(&built, &[REDIRECTED, "a.example.com certificate (Secret shop/tls)"]);
         let finding = (SECRET, Reason::InvalidRef, part);
-        assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Accepted, &[finding]);
+        assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Accepted, &[finding]);
     }
 }
 
@@ -270,8 +270,8 @@ fn certificate_of_the_older_ingress_is_served() {
     assert_eq!(built.routes.certificates.len(), 1);
     let part = "Ingress shop/z-old has another certificate for \"a.example.com\", which stays in force";
     let finding = ("spec.tls[0].hosts[0]", Reason::Conflicted, part);
-    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[finding]);
-    assert_verdict(&built, &object(Kind::Ingress, "same"), Outcome::Accepted, &[]);
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Partial, &[finding]);
+    assert_verdict(&built, &object(Kind::Ingress, "same"), Acceptance::Accepted, &[]);
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn invalid_tls_host_leaves_others_their_certificate() {
     let built = objects.translate();
     assert_routes(&built, &[REDIRECTED, "a.example.com certificate (Secret shop/tls)"]);
     let finding = ("spec.tls[0].hosts[0]", Reason::Invalid, "It gets no certificate, the other hosts do");
-    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[finding]);
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Partial, &[finding]);
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn default_backend_is_served_over_tls_for_named_hosts() {
     let built = objects.ingress(global.clone()).translate();
     let default = "default -> 10.0.0.1:80 http (Ingress shop/web)";
     assert_routes(&built, &[REDIRECTED, default, "a.example.com certificate (Secret shop/tls)"]);
-    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Accepted, &[]);
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Accepted, &[]);
 
     global.tls[0].hosts.clear();
     let objects = Objects::new().service(service("web")).secret(secret("tls", &["a.example.com"]));
@@ -306,12 +306,12 @@ fn tls_is_left_out_without_an_https_listener() {
     let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
     let objects = objects.secret(secret("tls", &["a.example.com"]));
     let built = objects.translate_with(&TranslateSettings {
-        listeners: Listener::set(&[([127, 0, 0, 1], 80).into()], &[]),
+        listeners: Listener::built_in(&[([127, 0, 0, 1], 80).into()], &[]),
         ..settings()
     });
     assert_routes(&built, &[PLAIN]);
     let finding = ("spec.tls", Reason::Unsupported, "There is no HTTPS listener here");
-    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[finding]);
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Partial, &[finding]);
 }
 
 #[test]
@@ -323,9 +323,9 @@ fn secret_rejected_by_nginx_is_not_used() {
     let built = objects.translate_with(&settings);
     assert_routes(&built, &[PLAIN]);
     let words = "ee key too small";
-    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[(SECRET, Reason::InvalidRef, words)]);
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Partial, &[(SECRET, Reason::InvalidRef, words)]);
     let finding = ("", Reason::RefusedByNginx, words);
-    assert_verdict(&built, &object(Kind::Secret, "tls"), Outcome::Refused, &[finding]);
+    assert_verdict(&built, &object(Kind::Secret, "tls"), Acceptance::Refused, &[finding]);
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn unreadable_secret_is_not_used() {
     let built = objects.translate();
     assert_routes(&built, &[PLAIN]);
     let finding = (SECRET, Reason::InvalidRef, "Secret shop/tls cannot be used: line 2: not base64");
-    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[finding]);
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Partial, &[finding]);
 }
 
 #[test]
@@ -349,5 +349,5 @@ fn repeated_certificate_of_an_object_is_reported_once() {
     assert_eq!(built.routes.certificates.len(), 1);
     let part = "Ingress shop/web has another certificate for \"h0.example\", which stays in force";
     let finding = ("spec.tls[1].hosts", Reason::Conflicted, part);
-    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[finding]);
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Partial, &[finding]);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use entry_model::{Ingress, Kind, Outcome, Reason, Secret};
+use entry_model::{Acceptance, Ingress, Kind, Reason, Secret};
 use entry_translate::{TranslateSettings, Translation};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
@@ -69,11 +69,16 @@ fn plain(pem: &[&str]) -> String {
 }
 
 #[track_caller]
-fn assert_chain(text: impl Into<Vec<u8>>, expected: &[&str], outcome: Outcome, findings: &[(&str, Reason, &str)]) {
+fn assert_chain(
+    text: impl Into<Vec<u8>>,
+    expected: &[&str],
+    acceptance: Acceptance,
+    findings: &[(&str, Reason, &str)],
+) {
     let text = text.into();
     let built = objects(with(text.clone(), &CHAIN.key)).translate();
     assert_eq!(served(&built), plain(expected), "{}", String::from_utf8_lossy(&text));
-    assert_verdict(&built, &object(Kind::Ingress, "web"), outcome, findings);
+    assert_verdict(&built, &object(Kind::Ingress, "web"), acceptance, findings);
 }
 
 #[test]
@@ -120,10 +125,10 @@ fn readable_certificates_of_a_chain_are_served() {
         format!("{}{}", without_last(&leaf_lines), without_first(&middle_lines)),
         format!("{}{both}", CHAIN.key),
     ] {
-        assert_chain(text, &[leaf, middle], Outcome::Accepted, &[]);
+        assert_chain(text, &[leaf, middle], Acceptance::Accepted, &[]);
     }
-    assert_chain(utf16, &[leaf, middle], Outcome::Accepted, &[]);
-    assert_chain(format!("{both}{root}"), &[leaf, middle, root], Outcome::Accepted, &[]);
+    assert_chain(utf16, &[leaf, middle], Acceptance::Accepted, &[]);
+    assert_chain(format!("{both}{root}"), &[leaf, middle, root], Acceptance::Accepted, &[]);
 }
 
 #[test]
@@ -145,7 +150,7 @@ fn unreadable_certificates_of_a_chain_are_reported() {
         middle.replacen("\nM", "\n", 1),
     ] {
         let told = (SECRET, Reason::InvalidRef, "Block 2 of tls.crt is no certificate that can be read");
-        assert_chain(format!("{leaf}{second}"), &[leaf], Outcome::Partial, &[told]);
+        assert_chain(format!("{leaf}{second}"), &[leaf], Acceptance::Partial, &[told]);
     }
 }
 
@@ -158,12 +163,12 @@ fn each_certificate_of_a_chain_is_issued_by_the_next() {
     let note = |words: &'static str| [(SECRET, Reason::InvalidRef, words)];
     let after = note("Certificate 1 of the chain in tls.crt is not issued by certificate 2");
     for second in [&unrelated, root, &other.middle] {
-        assert_chain(format!("{leaf}{second}"), &[leaf, second], Outcome::Accepted, &after);
+        assert_chain(format!("{leaf}{second}"), &[leaf, second], Acceptance::Accepted, &after);
     }
     let last = note("Certificate 2 of the chain in tls.crt is not issued by certificate 3");
-    assert_chain(format!("{leaf}{middle}{}", other.root), &[leaf, middle, &other.root], Outcome::Accepted, &last);
+    assert_chain(format!("{leaf}{middle}{}", other.root), &[leaf, middle, &other.root], Acceptance::Accepted, &last);
     let twice = note("Certificate 2 of tls.crt is there twice");
-    assert_chain(format!("{leaf}{leaf}{middle}"), &[leaf, middle], Outcome::Accepted, &twice);
+    assert_chain(format!("{leaf}{leaf}{middle}"), &[leaf, middle], Acceptance::Accepted, &twice);
 }
 
 #[test]
@@ -171,7 +176,7 @@ fn first_certificate_of_a_chain_is_that_of_the_key() {
     let Chain { leaf, middle, root, key } = &*CHAIN;
     let built = objects(with(format!("{root}{middle}{leaf}"), key)).translate();
     let told = (SECRET, Reason::InvalidRef, "tls.key is the key of certificate 3 in tls.crt, not of the first");
-    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[told]);
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Partial, &[told]);
 }
 
 #[test]
@@ -181,7 +186,12 @@ fn chain_length_is_bounded() {
     let refused = |text: String, words| {
         let built = objects(with(text, key)).translate();
         assert!(built.routes.certificates.is_empty());
-        assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[(SECRET, Reason::InvalidRef, words)]);
+        assert_verdict(
+            &built,
+            &object(Kind::Ingress, "web"),
+            Acceptance::Partial,
+            &[(SECRET, Reason::InvalidRef, words)],
+        );
     };
     let ten = format!("{leaf}{}", most.concat());
     assert!(!objects(with(ten.clone(), key)).translate().routes.certificates.is_empty());
@@ -205,7 +215,7 @@ fn truncated_renewal_keeps_the_former_chain() {
     let last = objects(cut.clone()).translate_with(&TranslateSettings { last_good: first.good.clone(), ..settings() });
     assert_eq!(last.routes, first.routes);
     let told = (SECRET, Reason::InvalidRef, "Block 2 of tls.crt is no certificate that can be read");
-    assert_verdict(&last, &object(Kind::Ingress, "web"), Outcome::Partial, &[told]);
+    assert_verdict(&last, &object(Kind::Ingress, "web"), Acceptance::Partial, &[told]);
     // Who knows of none before serves what there is.
     assert_eq!(served(&objects(cut).translate()), plain(&[&renewed.leaf]));
 }
@@ -217,7 +227,7 @@ fn subject_name_counts_without_a_subject_alt_name() {
     let built = objects(with(certificate.clone(), &key.serialize_pem())).translate();
     assert_eq!(served(&built), plain(&[&certificate]));
     let told = (SECRET, Reason::InvalidRef, "names its hosts in its subject only");
-    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Accepted, &[told]);
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Accepted, &[told]);
 }
 
 #[test]
@@ -239,14 +249,14 @@ fn default_certificate_serves_tls_entries_without_a_secret() {
     assert_verdict(
         &built,
         &web,
-        Outcome::Partial,
+        Acceptance::Partial,
         &[service, (SECRET, Reason::RefNotFound, "There is no Secret shop/none")],
     );
     let built = objects.translate();
     assert_verdict(
         &built,
         &web,
-        Outcome::Partial,
+        Acceptance::Partial,
         &[service, (SECRET, Reason::Unsupported, "has no default certificate")],
     );
 }
@@ -272,9 +282,9 @@ fn certificates_over_the_bound_are_the_newest() {
         let built = objects.translate_with(&settings);
         assert_eq!(built.routes.certificates.len(), 2);
         for (name, served) in [("d", true), ("c", true), ("b", false), ("a", false)] {
-            let outcome = if served { Outcome::Accepted } else { Outcome::Partial };
+            let acceptance = if served { Acceptance::Accepted } else { Acceptance::Partial };
             let told = [(SECRET, Reason::BoundExceeded, flag)];
-            assert_verdict(&built, &object(Kind::Ingress, name), outcome, if served { &[] } else { &told });
+            assert_verdict(&built, &object(Kind::Ingress, name), acceptance, if served { &[] } else { &told });
         }
     }
 }
@@ -290,7 +300,7 @@ fn quarantined_renewal_keeps_the_former_certificate() {
     assert_eq!(built.routes, first.routes);
     let told =
         (SECRET, Reason::InvalidRef, "there is no room. Until it can, the certificate that it held before is served");
-    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[told]);
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Partial, &[told]);
 }
 
 #[test]
@@ -308,7 +318,7 @@ fn unused_certificate_does_not_count() {
     settings.bounds.certificates = entry_translate::Bound { namespace: 2, all: 2 };
     let built = objects.ingress(fills).ingress(web).translate_with(&settings);
     assert_eq!(built.routes.certificates.len(), 2);
-    assert_verdict(&built, &object(Kind::Ingress, "new"), Outcome::Accepted, &[]);
+    assert_verdict(&built, &object(Kind::Ingress, "new"), Acceptance::Accepted, &[]);
 }
 
 #[test]

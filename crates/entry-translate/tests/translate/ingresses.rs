@@ -1,8 +1,8 @@
 //! Ingresses.
 
 use entry_model::{
-    Ingress, IngressBackend, IngressPath, Kind, Outcome, PathType, PortRef, Reason, Request, RoutingDecision, Scheme,
-    ServiceKind,
+    Acceptance, Ingress, IngressBackend, IngressPath, Kind, PathType, PortRef, Reason, Request, RoutingDecision,
+    Scheme, ServiceKind,
 };
 
 use crate::support::{
@@ -29,7 +29,7 @@ fn hosts_and_paths_lead_to_services() {
             "* prefix / -> 10.0.0.1:80 http (Ingress shop/web)",
         ],
     );
-    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Accepted, &[]);
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Accepted, &[]);
     assert_eq!(built.verdicts[&object(Kind::Ingress, "web")].observed_generation, 3);
 
     let origin =
@@ -68,7 +68,7 @@ fn ingresses_of_other_classes_are_ignored() {
     default.default = true;
     let built = objects.class(default).translate();
     assert_eq!(built.routes.to_string().lines().count(), 2);
-    assert_verdict(&built, &object(Kind::Ingress, "without"), Outcome::Accepted, &[]);
+    assert_verdict(&built, &object(Kind::Ingress, "without"), Acceptance::Accepted, &[]);
     assert_eq!(built.verdicts.len(), 2);
 }
 
@@ -106,7 +106,7 @@ fn backend_port_is_found_by_number_or_name() {
     assert_verdict(
         &built,
         &object(Kind::Ingress, "web"),
-        Outcome::Partial,
+        Acceptance::Partial,
         &[
             (&field(3), Reason::InvalidRef, "Service shop/web: The port 53 is no TCP port"),
             (&field(4), Reason::RefNotFound, "it has 8080 (http), 53 (dns), 53 (dns-tcp)"),
@@ -152,7 +152,7 @@ fn rule_without_a_reachable_backend_answers_503() {
     assert_verdict(
         &built,
         &object(Kind::Ingress, "web"),
-        Outcome::Partial,
+        Acceptance::Partial,
         &[
             (&field(0, ".service.name"), Reason::Unsupported, "ExternalName is refused"),
             (&field(1, ".service.name"), Reason::Unsupported, "headless"),
@@ -188,7 +188,7 @@ fn invalid_rule_leaves_the_others_served() {
     assert_verdict(
         &built,
         &object(Kind::Ingress, "web"),
-        Outcome::Partial,
+        Acceptance::Partial,
         &[
             ("metadata.annotations[sparrow/path]", Reason::Unsupported, "an Ingress has fields for that"),
             ("spec.rules[0].host", Reason::Invalid, "it is an address"),
@@ -203,7 +203,7 @@ fn invalid_rule_leaves_the_others_served() {
 fn empty_ingress_is_rejected() {
     let built = Objects::new().ingress(ingress("empty")).translate();
     let finding = ("spec", Reason::Invalid, "neither rules nor a default backend");
-    assert_verdict(&built, &object(Kind::Ingress, "empty"), Outcome::Refused, &[finding]);
+    assert_verdict(&built, &object(Kind::Ingress, "empty"), Acceptance::Refused, &[finding]);
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn default_backend_serves_unmatched_paths_of_its_hosts() {
     );
     let part = "The path \"/\" of the host \"d.example.com\" is taken by Ingress shop/other";
     let finding = ("spec.defaultBackend", Reason::Conflicted, part);
-    assert_verdict(&built, &object(Kind::Ingress, "web"), Outcome::Partial, &[finding]);
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Partial, &[finding]);
 }
 
 #[test]
@@ -261,9 +261,9 @@ fn default_backend_without_rules_serves_unmatched_requests() {
         let found = built.routes.find(&Request { scheme: Scheme::Http, host, path: "/other", ..Request::default() });
         assert_eq!(found, RoutingDecision::Rule(built.routes.default.as_ref().unwrap()), "{host}");
     }
-    assert_verdict(&built, &object(Kind::Ingress, "z-old"), Outcome::Accepted, &[]);
+    assert_verdict(&built, &object(Kind::Ingress, "z-old"), Acceptance::Accepted, &[]);
     let finding = ("spec.defaultBackend", Reason::Conflicted, "Ingress shop/z-old was first");
-    assert_verdict(&built, &object(Kind::Ingress, "a-young"), Outcome::Refused, &[finding]);
+    assert_verdict(&built, &object(Kind::Ingress, "a-young"), Acceptance::Refused, &[finding]);
 }
 
 #[test]
@@ -293,13 +293,13 @@ fn oldest_claim_of_a_path_wins() {
     assert_verdict(
         &built,
         &object(Kind::Ingress, "z-first"),
-        Outcome::Partial,
+        Acceptance::Partial,
         &[(&field(2), Reason::Conflicted, own)],
     );
     assert_verdict(
         &built,
         &object(Kind::Ingress, "a-second"),
-        Outcome::Refused,
+        Acceptance::Refused,
         &[
             (
                 &field(0),
@@ -324,7 +324,7 @@ fn ingress_nginx_annotation_is_reported() {
     assert_verdict(
         &built,
         &object(Kind::Ingress, "web"),
-        Outcome::Partial,
+        Acceptance::Partial,
         &[
             (&snippet, Reason::Unsupported, "nothing here does the same"),
             (&timeout, Reason::Unsupported, "`sparrow/read-timeout` does the same"),

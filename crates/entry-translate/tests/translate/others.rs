@@ -1,7 +1,7 @@
 //! Quarantine, objects that cannot be read, messages, and addresses of nodes.
 
 use entry_model::{
-    Key, Kind, LoadBalancerAddress, Meta, Node, ObjectRef, Outcome, Reason, Routes, Snapshot, entry_addresses,
+    Acceptance, Key, Kind, LoadBalancerAddress, Meta, Node, ObjectRef, Reason, Routes, Snapshot, entry_addresses,
 };
 
 use crate::support::{
@@ -27,12 +27,12 @@ fn quarantined_object_contributes_nothing() {
         Reason::RefusedByNginx,
         "xxx: unknown \"directive\"\\nin x.conf. Nothing of it is served, all else is; correct it",
     );
-    assert_verdict(&built, &object(Kind::Ingress, "first"), Outcome::Refused, &[words]);
+    assert_verdict(&built, &object(Kind::Ingress, "first"), Acceptance::Refused, &[words]);
     assert_eq!(built.verdicts[&object(Kind::Ingress, "first")].observed_generation, 3);
     // Its own rule is gone; others' rules may still lead to it.
     let words = ("", Reason::Unsupported, "no reason");
-    assert_verdict(&built, &object(Kind::Service, "web"), Outcome::Refused, &[words]);
-    assert_verdict(&built, &object(Kind::Ingress, "second"), Outcome::Accepted, &[]);
+    assert_verdict(&built, &object(Kind::Service, "web"), Acceptance::Refused, &[words]);
+    assert_verdict(&built, &object(Kind::Ingress, "second"), Acceptance::Accepted, &[]);
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn unreadable_object_is_rejected() {
     let built = objects.translate();
     assert_routes(&built, &["* prefix /web -> 10.0.0.1:80 http strip (Service shop/web)"]);
     let finding = ("", Reason::Invalid, "The object cannot be read: line 3");
-    assert_verdict(&built, &object(Kind::Ingress, "torn"), Outcome::Refused, &[finding]);
+    assert_verdict(&built, &object(Kind::Ingress, "torn"), Acceptance::Refused, &[finding]);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn unreadable_manifest_leaves_its_last_good_objects_served() {
     let verdict = &objects.translate().verdicts[&file];
     let message =
         "The manifest cannot be read: what the file said before stays in force: torn. All else is served; correct it";
-    assert_eq!((verdict.outcome(), verdict.findings()[0].message.as_str()), (Outcome::Refused, message));
+    assert_eq!((verdict.acceptance(), verdict.findings()[0].message.as_str()), (Acceptance::Refused, message));
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn of_very_many_findings_the_first_are_told() {
         let paths = (0..all).map(|number| prefix(&format!("no-slash{number}")));
         let built = Objects::new().ingress(with_rule("many", None, paths.collect())).translate();
         let verdict = &built.verdicts[&object(Kind::Ingress, "many")];
-        assert_eq!((verdict.outcome(), verdict.findings().len()), (Outcome::Refused, told));
+        assert_eq!((verdict.acceptance(), verdict.findings().len()), (Acceptance::Refused, told));
         assert_eq!(verdict.findings()[19].field, "spec.rules[0].http.paths[19].path");
         let last = *verdict.findings().last().expect("some");
         assert_eq!(last.message.starts_with(&format!("And {} more findings", all - 20)), all > 20, "{last:?}");

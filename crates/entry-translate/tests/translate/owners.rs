@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use entry_model::{
-    Holdings, HostName, Ingress, Kind, Meta, Namespace, ObjectRef, Outcome, Reason, Request, RoutingDecision, Scheme,
-    Service,
+    Acceptance, HostName, HostOwners, Ingress, Kind, Meta, Namespace, ObjectRef, Reason, Request, RoutingDecision,
+    Scheme, Service,
 };
 use entry_translate::{Ownership, TranslateSettings, Translation};
 use proptest::collection::vec;
@@ -53,7 +53,8 @@ fn objects(ingresses: &[Ingress]) -> Objects {
 
 /// Translation again and again, each time with what was held by the time before.
 fn after(before: &Translation, ingresses: &[Ingress]) -> Translation {
-    objects(ingresses).translate_with(&TranslateSettings { held: vec![Arc::clone(&before.held)], ..settings() })
+    objects(ingresses)
+        .translate_with(&TranslateSettings { host_owners: vec![Arc::clone(&before.host_owners)], ..settings() })
 }
 
 fn origin(built: &Translation, host: &str, path: &str) -> String {
@@ -73,17 +74,17 @@ fn host_belongs_to_the_namespace_that_was_first() {
     assert_verdict(
         &built,
         &at("b"),
-        Outcome::Refused,
+        Acceptance::Refused,
         &[("spec.defaultBackend", Reason::Conflicted, part), ("spec.rules[0].host", Reason::Conflicted, part)],
     );
-    assert_verdict(&built, &at("a"), Outcome::Accepted, &[]);
+    assert_verdict(&built, &at("a"), Acceptance::Accepted, &[]);
     // A Service too.
     let service = in_namespace("b", exposed("s", [("sparrow/host", "a.example"), ("sparrow/path", "/s")]));
     let service = Service { meta: Meta { created: 3, ..service.meta }, ..service };
     let built = objects(&[claim("a", 1, Some("a.example"), "/")]).service(service).translate();
     let refused = ObjectRef::new(Kind::Service, key("b", "s"));
     let field = "metadata.annotations[sparrow/host]";
-    assert_verdict(&built, &refused, Outcome::Refused, &[(field, Reason::Conflicted, part)]);
+    assert_verdict(&built, &refused, Acceptance::Refused, &[(field, Reason::Conflicted, part)]);
 }
 
 #[test]
@@ -109,14 +110,14 @@ fn old_object_that_is_edited_takes_no_held_host() {
     assert_verdict(
         &built,
         &at("evil"),
-        Outcome::Refused,
+        Acceptance::Refused,
         &[("spec.rules[0].host", Reason::Conflicted, "the namespace victim")],
     );
     // Through a file or an object of the cluster it is the same.
-    let (read, garbled) = Holdings::read(&first.held.write(usize::MAX));
+    let (read, garbled) = HostOwners::from_texts(&first.host_owners.to_texts(usize::MAX));
     assert_eq!(garbled, 0);
     let mut snapshot = objects(&[victim.clone(), edited.clone()]);
-    snapshot.0.held = Arc::new(read);
+    snapshot.0.host_owners = Arc::new(read);
     assert_eq!(origin(&snapshot.translate(), "a.example", "/x"), "victim");
     // Without any record the age of the objects is all there is.
     assert_eq!(origin(&objects(&[victim, edited.clone()]).translate(), "a.example", "/x"), "evil");
@@ -130,18 +131,18 @@ fn host_record_counts_more_than_the_last_translation() {
     let (a, b) = (claim("a", 1, Some("a.example"), "/"), claim("b", 2, Some("a.example"), "/"));
     let held = |namespace: &str| {
         let texts = BTreeMap::from([(namespace.to_owned(), "rules 1\na.example\n".to_owned())]);
-        Arc::new(Holdings::read(&texts).0)
+        Arc::new(HostOwners::from_texts(&texts).0)
     };
     let mut both = objects(&[a, b]);
     let with = |objects: &Objects, seen: &str| {
-        let settings = TranslateSettings { held: vec![held(seen)], ..settings() };
+        let settings = TranslateSettings { host_owners: vec![held(seen)], ..settings() };
         origin(&objects.translate_with(&settings), "a.example", "/")
     };
     assert_eq!(with(&both, "b"), "b");
-    both.0.held = held("a");
+    both.0.host_owners = held("a");
     assert_eq!(with(&both, "b"), "a");
     // One that names nobody who asks names nobody.
-    both.0.held = held("c");
+    both.0.host_owners = held("c");
     assert_eq!(with(&both, "b"), "b");
     assert_eq!(with(&both, "d"), "a");
 }
@@ -153,7 +154,7 @@ fn hosts_below_a_wildcard_belong_to_its_owner() {
     let built = objects(&[wild.clone(), below.clone()]).translate();
     assert_eq!(origin(&built, "login.wild.example", "/"), "a");
     let part = "\"login.wild.example\" is below a wildcard that belongs to the namespace a";
-    assert_verdict(&built, &at("b"), Outcome::Refused, &[("spec.rules[0].host", Reason::Conflicted, part)]);
+    assert_verdict(&built, &at("b"), Acceptance::Refused, &[("spec.rules[0].host", Reason::Conflicted, part)]);
     // Two labels below are not.
     let deep = claim("b", 2, Some("x.login.wild.example"), "/");
     assert_eq!(origin(&objects(&[wild.clone(), deep]).translate(), "x.login.wild.example", "/"), "b");
@@ -188,7 +189,7 @@ fn first_path_segment_has_an_owner_on_unnamed_hosts() {
     assert_verdict(
         &built,
         &at("evil"),
-        Outcome::Partial,
+        Acceptance::Partial,
         &[
             ("spec.defaultBackend", Reason::Conflicted, rest),
             (&path(0), Reason::Conflicted, volume),
@@ -242,7 +243,7 @@ fn hosts_annotation_decides_who_owns_a_host() {
     assert_verdict(
         &built,
         &at("evil"),
-        Outcome::Partial,
+        Acceptance::Partial,
         &[
             ("spec.rules[0].host", Reason::Conflicted, "is kept for the namespace a and 1 more by the annotation"),
             ("spec.rules[1].host", Reason::Conflicted, kept),
@@ -252,7 +253,7 @@ fn hosts_annotation_decides_who_owns_a_host() {
     let others = "is not in the annotation sparrow/hosts of the namespace a";
     let findings = [2, 3].map(|n| format!("spec.rules[{n}].host"));
     let findings = findings.each_ref().map(|field| (field.as_str(), Reason::Conflicted, others));
-    assert_verdict(&built, &at("a"), Outcome::Partial, &findings);
+    assert_verdict(&built, &at("a"), Acceptance::Partial, &findings);
 }
 
 #[test]
@@ -276,7 +277,7 @@ fn namespace_that_lists_hosts_claims_no_others() {
     let built = all.translate();
     assert_eq!(origin(&built, "x", "/a"), "NotFound");
     let finding = ("spec.rules[0].http.paths[0].path", Reason::Conflicted, "is not in the annotation sparrow/hosts");
-    assert_verdict(&built, &at("a"), Outcome::Refused, &[finding]);
+    assert_verdict(&built, &at("a"), Acceptance::Refused, &[finding]);
     listing(&mut all, "a", "a.example *");
     assert_eq!(origin(&all.translate(), "x", "/a"), "a");
     listing(&mut all, "a", "");
@@ -291,7 +292,7 @@ fn invalid_hosts_annotation_is_reported_and_opens_nothing() {
     let namespace = ObjectRef::new(Kind::Namespace, key("", "a"));
     let field = "metadata.annotations[sparrow/hosts]";
     let findings = [(field, Reason::Invalid, "it is an address"), (field, Reason::Invalid, "labels of 1 to 63")];
-    assert_verdict(&built, &namespace, Outcome::Partial, &findings);
+    assert_verdict(&built, &namespace, Acceptance::Partial, &findings);
     assert_eq!(["a.example", "b.example"].map(|host| origin(&built, host, "/")), ["NotFound", "NotFound"]);
 }
 
@@ -299,7 +300,7 @@ fn invalid_hosts_annotation_is_reported_and_opens_nothing() {
 fn quarantined_object_keeps_its_host() {
     let (victim, evil) = (claim("victim", 2, Some("a.example"), "/"), claim("evil", 1, Some("a.example"), "/"));
     let first = objects(std::slice::from_ref(&victim)).translate();
-    let mut settings = TranslateSettings { held: vec![Arc::clone(&first.held)], ..settings() };
+    let mut settings = TranslateSettings { host_owners: vec![Arc::clone(&first.host_owners)], ..settings() };
     settings.quarantine.insert(at("victim"), (Reason::RefusedByNginx, "no".to_owned()));
     let built = objects(&[victim.clone(), evil.clone()]).translate_with(&settings);
     assert_eq!(origin(&built, "a.example", "/"), "NotFound");
@@ -313,7 +314,7 @@ fn ownership_can_be_turned_off() {
     listing(&mut all, "a", "x.example");
     let built = all.translate_with(&TranslateSettings { ownership: Ownership::None, ..settings() });
     assert_eq!(["/", "/b"].map(|path| origin(&built, "a.example", path)), ["a", "b"]);
-    assert!(built.held.is_empty());
+    assert!(built.host_owners.is_empty());
 }
 
 #[test]
@@ -333,7 +334,7 @@ fn acme_challenge_host_takes_nothing_else_away() {
         .translate();
     for (host, namespace) in [("a.w.example", "a"), ("c.example", "c"), ("d.example", "d")] {
         assert_eq!(origin(&built, host, CHALLENGE), namespace, "{host}");
-        assert_verdict(&built, &ObjectRef::new(Kind::Ingress, key(namespace, "solver")), Outcome::Accepted, &[]);
+        assert_verdict(&built, &ObjectRef::new(Kind::Ingress, key(namespace, "solver")), Acceptance::Accepted, &[]);
     }
     assert_eq!([origin(&built, "a.w.example", "/x"), origin(&built, "c.example", "/all")], ["a", "c"]);
     assert_eq!(origin(&built, "d.example", "/all"), "NotFound", "of others nothing comes to it");
@@ -392,9 +393,9 @@ proptest! {
         prop_assert_eq!(owners(&later), owners(&built));
         prop_assert_eq!(every_answer(&later), every_answer(&built), "{}\n{}", built.routes, later.routes);
         // And another replica that knows the record finds the same.
-        let (read, _) = Holdings::read(&built.held.write(usize::MAX));
+        let (read, _) = HostOwners::from_texts(&built.host_owners.to_texts(usize::MAX));
         let mut snapshot = objects(&others);
-        snapshot.0.held = Arc::new(read);
+        snapshot.0.host_owners = Arc::new(read);
         prop_assert_eq!(every_answer(&snapshot.translate()), every_answer(&built));
     }
 }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use entry_model::{
-    Action, HostName, Ingress, IngressBackend, IngressPath, IngressRule, IngressTls, Kind, Listener, ObjectRef,
-    Outcome, PathMatch, PathType, PortRef, Request, RoutingDecision, Rule, Secret, Service, ServiceKind, ServicePort,
+    Acceptance, Action, HostName, Ingress, IngressBackend, IngressPath, IngressRule, IngressTls, Kind, Listener,
+    ObjectRef, PathMatch, PathType, PortRef, Request, RoutingDecision, Rule, Secret, Service, ServiceKind, ServicePort,
     Snapshot,
 };
 use entry_translate::{TranslateSettings, Translation, translate};
@@ -187,8 +187,11 @@ fn assert_sound(built: &Translation, settings: &TranslateSettings) {
     }
     let origins: BTreeSet<_> = rules(built).map(|rule| &rule.origin).collect();
     for (object, verdict) in &built.verdicts {
-        assert_eq!(origins.contains(object), verdict.outcome() != Outcome::Refused, "{object}: {verdict:#?}");
-        assert!(verdict.outcome() == Outcome::Accepted || !verdict.findings().is_empty(), "{object} is not told why");
+        assert_eq!(origins.contains(object), verdict.acceptance() != Acceptance::Refused, "{object}: {verdict:#?}");
+        assert!(
+            verdict.acceptance() == Acceptance::Accepted || !verdict.findings().is_empty(),
+            "{object} is not told why"
+        );
         for finding in verdict.findings() {
             assert!(finding.message.len() < 2_000 && !finding.message.contains(char::is_control), "{finding:?}");
             assert!(finding.field.len() < 1_000 && !finding.field.contains(char::is_control), "{finding:?}");
@@ -204,7 +207,7 @@ proptest! {
     fn what_is_built_is_sound(snapshot in any_snapshot(), https: bool, now: i64) {
         let mut settings = TranslateSettings { now, ..TranslateSettings::default() };
         if !https {
-            settings.listeners = Listener::set(&[([127, 0, 0, 1], 80).into()], &[]);
+            settings.listeners = Listener::built_in(&[([127, 0, 0, 1], 80).into()], &[]);
         }
         let built = translate(&snapshot, &settings);
         assert_sound(&built, &settings);
@@ -228,7 +231,7 @@ proptest! {
         let mut expected = translate(&without, &settings);
         settings.quarantine.insert(object.clone(), (entry_model::Reason::RefusedByNginx, "no".to_owned()));
         let mut built = translate(&snapshot, &settings);
-        prop_assert_eq!(built.verdicts[&object].outcome(), Outcome::Refused);
+        prop_assert_eq!(built.verdicts[&object].acceptance(), Acceptance::Refused);
         built.verdicts.remove(&object);
         expected.verdicts.remove(&object);
         prop_assert_eq!(built, expected);
@@ -318,15 +321,15 @@ proptest! {
 fn strategies_generate_every_kind_of_route() {
     // A strategy that only makes refused objects would prove nothing.
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let (mut outcomes, mut redirects, mut forwards) = (BTreeSet::new(), 0, 0);
+    let (mut acceptances, mut redirects, mut forwards) = (BTreeSet::new(), 0, 0);
     for _ in 0..300 {
         let snapshot = any_snapshot().new_tree(&mut runner).unwrap().current();
         let built = translate(&snapshot, &settings());
-        outcomes.extend(built.verdicts.values().map(|verdict| verdict.outcome()));
+        acceptances.extend(built.verdicts.values().map(|verdict| verdict.acceptance()));
         redirects += rules(&built).filter(|rule| built.routes.policy(rule).redirect_to_https).count();
         forwards += rules(&built).filter(|rule| matches!(rule.action, Action::Forward(_))).count();
     }
-    assert_eq!(outcomes.len(), 3);
+    assert_eq!(acceptances.len(), 3);
     assert!(redirects > 10 && forwards > 100, "{redirects} {forwards}");
     // And so would a model that always says the same.
     assert_eq!(naive(&[vec![("", false, "/a")], vec![("", false, "/a/b")]], "x", "/a/b/c"), Some(1));

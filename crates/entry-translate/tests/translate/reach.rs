@@ -1,6 +1,6 @@
 //! A tenant's certificates reach the hosts of its own rules, and no further.
 
-use entry_model::{Ingress, Kind, ObjectRef, Outcome, Reason, Request, RoutingDecision, Scheme, Secret, Service};
+use entry_model::{Acceptance, Ingress, Kind, ObjectRef, Reason, Request, RoutingDecision, Scheme, Secret, Service};
 use entry_translate::Translation;
 
 use crate::support::{
@@ -55,7 +55,7 @@ fn certificate_needs_a_rule_of_its_object_on_the_host() {
         assert!(built.routes.certificates.is_empty());
         let told =
             (HOST, Reason::Conflicted, "The host \"a.example\" is served for Ingress shop/web, and no rule of this");
-        assert_verdict(&built, &evil_object(), Outcome::Partial, &[told]);
+        assert_verdict(&built, &evil_object(), Acceptance::Partial, &[told]);
     }
 }
 
@@ -67,7 +67,7 @@ fn rule_that_lost_its_path_brings_no_certificate() {
         let evil = evil(Ingress { tls, ..with_rule("web", Some("a.example"), vec![prefix("/")]) });
         let built = two(theirs.clone(), evil, &["a.example"]).translate();
         is_in_the_clear(&built, "a.example");
-        assert_eq!(built.verdicts[&evil_object()].outcome(), Outcome::Refused);
+        assert_eq!(built.verdicts[&evil_object()].acceptance(), Acceptance::Refused);
     }
 }
 
@@ -130,7 +130,7 @@ fn mismatched_certificate_redirects_nothing_and_replaces_none() {
     assert_routes(&built, &["a.example prefix / -> 10.0.0.1:80 http (Ingress shop/web)", certificate]);
     let told = (HOST, Reason::InvalidRef, "it is not for \"a.example\"; requests over HTTP are not redirected");
     let object = ObjectRef::new(Kind::Ingress, key("shop", "web"));
-    assert_verdict(&built, &object, Outcome::Partial, &[told]);
+    assert_verdict(&built, &object, Acceptance::Partial, &[told]);
     // A later one that is right comes first, and redirects all.
     let mut late = web("late", "/late", "right");
     late.meta.created = 100;
@@ -144,7 +144,7 @@ fn mismatched_certificate_redirects_nothing_and_replaces_none() {
         ],
     );
     let told = (HOST, Reason::Conflicted, "Ingress shop/late has another certificate for \"a.example\"");
-    assert_verdict(&built, &object, Outcome::Partial, &[told]);
+    assert_verdict(&built, &object, Acceptance::Partial, &[told]);
 }
 
 #[test]

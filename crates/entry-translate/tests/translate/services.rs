@@ -1,6 +1,6 @@
 //! Services with the label.
 
-use entry_model::{Action, Kind, Outcome, Reason, ServiceKind};
+use entry_model::{Acceptance, Action, Kind, Reason, ServiceKind};
 
 use crate::support::{Objects, assert_routes, assert_verdict, exposed, object, port, service};
 
@@ -8,7 +8,7 @@ use crate::support::{Objects, assert_routes, assert_verdict, exposed, object, po
 fn service_is_served_at_its_name_by_default() {
     let built = Objects::new().service(exposed("volume", [])).service(service("hidden")).translate();
     assert_routes(&built, &["* prefix /volume -> 10.0.0.1:80 http strip (Service shop/volume)"]);
-    assert_verdict(&built, &object(Kind::Service, "volume"), Outcome::Accepted, &[]);
+    assert_verdict(&built, &object(Kind::Service, "volume"), Acceptance::Accepted, &[]);
     assert_eq!(built.verdicts.len(), 1, "nothing is said of a Service without the label");
 }
 
@@ -40,7 +40,7 @@ fn annotations_set_path_host_port_and_policy() {
            (Service shop/volume)",
         ],
     );
-    assert_verdict(&built, &object(Kind::Service, "volume"), Outcome::Accepted, &[]);
+    assert_verdict(&built, &object(Kind::Service, "volume"), Acceptance::Accepted, &[]);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn invalid_annotation_leaves_the_default() {
         (field("strip-prefix"), Reason::Invalid, "write `true` or `false`"),
     ];
     let findings: Vec<_> = fields.iter().map(|(field, reason, part)| (field.as_str(), *reason, *part)).collect();
-    assert_verdict(&built, &object(Kind::Service, "volume"), Outcome::Partial, &findings);
+    assert_verdict(&built, &object(Kind::Service, "volume"), Acceptance::Partial, &findings);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn service_with_invalid_path_or_host_is_served_nowhere() {
         .service(exposed("path", [("sparrow/path", "no-slash")]))
         .translate();
     assert_routes(&built, &["* prefix /good -> 10.0.0.1:80 http strip (Service shop/good)"]);
-    let refused = |name, finding| assert_verdict(&built, &object(Kind::Service, name), Outcome::Refused, &[finding]);
+    let refused = |name, finding| assert_verdict(&built, &object(Kind::Service, name), Acceptance::Refused, &[finding]);
     refused(
         "host",
         ("metadata.annotations[sparrow/host]", Reason::Invalid, "without a port. The Service is not served"),
@@ -113,7 +113,7 @@ fn service_without_an_address_is_rejected() {
     zero.ports[0].port = 0;
     let built = [headless, external, udp, named, zero].into_iter().fold(Objects::new(), Objects::service).translate();
     assert_routes(&built, &[]);
-    let refused = |name, finding| assert_verdict(&built, &object(Kind::Service, name), Outcome::Refused, &[finding]);
+    let refused = |name, finding| assert_verdict(&built, &object(Kind::Service, name), Acceptance::Refused, &[finding]);
     refused("headless", ("spec.type", Reason::Unsupported, "use a Service with a cluster IP"));
     refused("external", ("spec.type", Reason::Unsupported, "ExternalName is refused, since"));
     refused("udp", ("spec.ports", Reason::Unsupported, "no TCP port"));
@@ -138,7 +138,7 @@ fn rule_answers_503_until_its_service_is_complete() {
             "* prefix /pending -> unavailable (Service shop/pending)",
         ],
     );
-    let partial = |name, finding| assert_verdict(&built, &object(Kind::Service, name), Outcome::Partial, &[finding]);
+    let partial = |name, finding| assert_verdict(&built, &object(Kind::Service, name), Acceptance::Partial, &[finding]);
     partial("pending", ("spec.clusterIP", Reason::RefNotFound, "no cluster IP yet"));
     let port = "metadata.annotations[sparrow/port]";
     partial("port-less", (port, Reason::RefNotFound, "it has 80 (web), 81 (admin)"));
@@ -160,9 +160,9 @@ fn port_named_http_is_used_else_the_first() {
             "* prefix /http -> 10.0.0.1:80 http strip (Service shop/http)",
         ],
     );
-    assert_verdict(&built, &object(Kind::Service, "http"), Outcome::Accepted, &[]);
+    assert_verdict(&built, &object(Kind::Service, "http"), Acceptance::Accepted, &[]);
     let finding = ("spec.ports", Reason::Unsupported, "one of them is served: 8080");
-    assert_verdict(&built, &object(Kind::Service, "first"), Outcome::Accepted, &[finding]);
+    assert_verdict(&built, &object(Kind::Service, "first"), Acceptance::Accepted, &[finding]);
 }
 
 #[test]
@@ -198,9 +198,9 @@ fn app_protocol_of_the_port_decides_the_protocol() {
         let Action::Forward(forward) = &rule.action else { panic!("{rule:?}") };
         assert_eq!(forward.only_backend().expect("one").protocol.to_string(), expected, "{name}");
     }
-    assert_verdict(&built, &object(Kind::Service, "i"), Outcome::Accepted, &[]);
+    assert_verdict(&built, &object(Kind::Service, "i"), Acceptance::Accepted, &[]);
     let finding = ("spec.ports[0].appProtocol", Reason::Unsupported, "\"redis\" of the port is not known, so HTTP/1.1");
-    assert_verdict(&built, &object(Kind::Service, "j"), Outcome::Accepted, &[finding]);
+    assert_verdict(&built, &object(Kind::Service, "j"), Acceptance::Accepted, &[finding]);
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn older_object_gets_a_contested_path() {
     assert_routes(&built, &["* prefix /same -> 10.0.0.1:80 http strip (Service shop/b)"]);
     let finding = |field| (field, Reason::Conflicted, "The path \"/same\" is taken by Service shop/b, which was first");
     let field = "metadata.annotations[sparrow/path]";
-    assert_verdict(&built, &object(Kind::Service, "a"), Outcome::Refused, &[finding(field)]);
-    assert_verdict(&built, &object(Kind::Service, "b"), Outcome::Accepted, &[]);
-    assert_verdict(&built, &object(Kind::Service, "c"), Outcome::Refused, &[finding(field)]);
+    assert_verdict(&built, &object(Kind::Service, "a"), Acceptance::Refused, &[finding(field)]);
+    assert_verdict(&built, &object(Kind::Service, "b"), Acceptance::Accepted, &[]);
+    assert_verdict(&built, &object(Kind::Service, "c"), Acceptance::Refused, &[finding(field)]);
 }

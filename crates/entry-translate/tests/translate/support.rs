@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use entry_model::{
-    Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Key, Kind, Meta, ObjectRef, Outcome,
-    PathType, PortRef, Reason, Secret, Service, ServiceKind, ServicePort, Snapshot,
+    Acceptance, Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Key, Kind, Meta,
+    ObjectRef, PathType, PortRef, Reason, Secret, Service, ServiceKind, ServicePort, Snapshot,
 };
 use entry_translate::{TranslateSettings, Translation, translate};
 
@@ -170,11 +170,16 @@ pub fn assert_routes(built: &Translation, expected: &[&str]) {
     assert_eq!(lines, expected, "\n{text}");
 }
 
-/// Compares a verdict with its outcome, and each finding with its field, reason and a part of its message.
+/// Compares a verdict with its acceptance, and each finding with its field, reason and a part of its message.
 #[track_caller]
-pub fn assert_verdict(built: &Translation, object: &ObjectRef, outcome: Outcome, findings: &[(&str, Reason, &str)]) {
+pub fn assert_verdict(
+    built: &Translation,
+    object: &ObjectRef,
+    acceptance: Acceptance,
+    findings: &[(&str, Reason, &str)],
+) {
     let verdict = built.verdicts.get(object).unwrap_or_else(|| panic!("no verdict on {object}: {:#?}", built.verdicts));
-    assert_eq!(verdict.outcome(), outcome, "{verdict:#?}");
+    assert_eq!(verdict.acceptance(), acceptance, "{verdict:#?}");
     let fields: Vec<_> = verdict.findings().iter().map(|finding| (finding.field.as_str(), finding.reason)).collect();
     let expected: Vec<_> = findings.iter().map(|&(field, reason, _)| (field, reason)).collect();
     assert_eq!(fields, expected, "{verdict:#?}");

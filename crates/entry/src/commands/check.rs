@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use entry_model::{Key, Kind, ObjectRef, Outcome, Snapshot, Verdicts};
+use entry_model::{Acceptance, Key, Kind, ObjectRef, Snapshot, Verdicts};
 
 use crate::flags::CheckFlags;
 use crate::source;
@@ -28,12 +28,12 @@ pub async fn check(flags: &CheckFlags) -> anyhow::Result<ExitCode> {
     } else {
         write_findings(&mut text, &rendered.verdicts);
         text.push_str(&foreign);
-        let wrong = rendered.verdicts.values().filter(|verdict| verdict.outcome() != Outcome::Accepted).count();
+        let wrong = rendered.verdicts.values().filter(|verdict| verdict.acceptance() != Acceptance::Accepted).count();
         let all = rendered.verdicts.len();
         writeln!(text, "{all} object{}, {wrong} not served as asked for", if all == 1 { "" } else { "s" })?;
     }
     std::io::stdout().write_all(text.as_bytes())?;
-    let as_asked_for = rendered.verdicts.values().all(|verdict| verdict.outcome() == Outcome::Accepted);
+    let as_asked_for = rendered.verdicts.values().all(|verdict| verdict.acceptance() == Acceptance::Accepted);
     let nothing_to_say = foreign.is_empty() && rendered.verdicts.values().all(|verdict| verdict.findings().is_empty());
     let fine = as_asked_for && (nothing_to_say || !flags.strict);
     Ok(ExitCode::from(u8::from(!fine)))
@@ -58,10 +58,10 @@ fn foreign(snapshot: &Snapshot, verdicts: &Verdicts) -> String {
 pub fn write_findings(text: &mut String, verdicts: &Verdicts) {
     for (object, verdict) in verdicts {
         for finding in verdict.findings() {
-            let (outcome, reason) = (verdict.outcome(), finding.reason);
+            let (acceptance, reason) = (verdict.acceptance(), finding.reason);
             // What cannot be read has no fields.
             let field = if finding.field.is_empty() { String::new() } else { format!("{}: ", finding.field) };
-            let _ = writeln!(text, "{object}: {outcome:?}: {field}{reason}: {}", finding.message);
+            let _ = writeln!(text, "{object}: {acceptance:?}: {field}{reason}: {}", finding.message);
         }
     }
 }

@@ -62,6 +62,6 @@ pub struct TrafficFlags {
 impl TrafficFlags {
     /// The listeners of HTTP and HTTPS.
     pub(super) fn listeners(&self) -> Vec<Listener> {
-        Listener::set(&self.http, &self.https)
+        Listener::built_in(&self.http, &self.https)
     }
 }

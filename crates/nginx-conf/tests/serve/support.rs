@@ -148,7 +148,7 @@ impl Nginx {
         render: impl FnOnce(&Routes, &Settings) -> Revision,
     ) -> Self {
         let (http, https) = (free(), free());
-        let routes = Routes { listeners: Listener::set(&[http], &[https]), ..routes.clone() };
+        let routes = Routes { listeners: Listener::built_in(&[http], &[https]), ..routes.clone() };
         let dir = tempfile::tempdir().unwrap();
         let mut settings = settings(binary, dir.path());
         change(&mut settings);

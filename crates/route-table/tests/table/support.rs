@@ -209,7 +209,7 @@ pub fn empty() -> Routes {
     let origin = object("certificate");
     let certificate = Certificate { origin, chain: Vec::new(), key: Vec::new() };
     Routes {
-        listeners: Listener::set(&[local(80)], &[local(443)]),
+        listeners: Listener::built_in(&[local(80)], &[local(443)]),
         certificates: SortedMap::from([(CertificateId("0123abcd".into()), Arc::new(certificate))]),
         ..Routes::default()
     }

@@ -1,60 +1,60 @@
-//! Which namespace holds what, since earlier.
+//! Which namespace owns which hosts, since earlier.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// What the line with the number of rules begins with.
-const RULES: &str = "rules ";
+const RULES_PREFIX: &str = "rules ";
 
-/// Which namespace holds which hosts and first segments, and how many rules of each are served: what makes a claim older than
+/// Which namespace owns which hosts and first segments of paths, and how many rules of each are served: what makes a claim older than
 /// the object says that asks for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Holdings {
-    holders: HashMap<String, Arc<str>>,
+pub struct HostOwners {
+    owners: HashMap<String, Arc<str>>,
     rules: HashMap<Arc<str>, usize>,
 }
 
-impl Holdings {
+impl HostOwners {
     /// Longest key that is written as it is, in bytes. A longer one is written as its digest, so that a record of as many hosts
     /// as there may be fits into an object of 1 MiB.
-    pub const LONGEST_KEY: usize = 40;
+    pub const MAX_KEY_BYTES: usize = 40;
     /// What a digest begins with, which no host does.
-    pub const DIGEST: char = '#';
+    pub const DIGEST_MARK: char = '#';
 
-    /// Whether nothing is held.
+    /// Whether nothing is owned.
     pub fn is_empty(&self) -> bool {
-        self.holders.is_empty()
+        self.owners.is_empty()
     }
 
-    /// The namespace that holds what this key stands for.
-    pub fn holder(&self, key: &str) -> Option<&str> {
-        self.holders.get(key).map(|namespace| &**namespace)
+    /// The namespace that owns what this key stands for.
+    pub fn owner_of(&self, key: &str) -> Option<&str> {
+        self.owners.get(key).map(|namespace| &**namespace)
     }
 
     /// How many rules of a namespace were served, long ones counted as bounds do.
-    pub fn rules(&self, namespace: &str) -> usize {
+    pub fn rule_count(&self, namespace: &str) -> usize {
         self.rules.get(namespace).copied().unwrap_or(0)
     }
 
-    /// Notes that a namespace holds this, unless another does.
-    pub fn hold(&mut self, key: Cow<'_, str>, namespace: &str) {
-        self.hold_all([key], namespace);
+    /// Notes that a namespace owns this, unless another does.
+    pub fn add(&mut self, key: Cow<'_, str>, namespace: &str) {
+        self.add_all([key], namespace);
     }
 
     /// The same of several.
-    pub fn hold_all<'a>(&mut self, keys: impl IntoIterator<Item = Cow<'a, str>>, namespace: &str) {
+    pub fn add_all<'a>(&mut self, keys: impl IntoIterator<Item = Cow<'a, str>>, namespace: &str) {
         let mut name = None;
         for key in keys {
-            if !self.holders.contains_key(&*key) {
+            if !self.owners.contains_key(&*key) {
                 let name = name.get_or_insert_with(|| self.name(namespace));
-                self.holders.insert(key.into_owned(), Arc::clone(name));
+                self.owners.insert(key.into_owned(), Arc::clone(name));
             }
         }
     }
 
     /// Counts a rule, or one as long as several.
-    pub fn count(&mut self, namespace: &str, weight: usize) {
+    pub fn count_rule(&mut self, namespace: &str, weight: usize) {
         if let Some(count) = self.rules.get_mut(namespace) {
             *count += weight;
         } else {
@@ -74,14 +74,14 @@ impl Holdings {
 
     /// As text, by namespace: a line for each host (`shop.example`, `*.shop.example`) and each first segment (`*/volume`), and
     /// one with the number of rules. Of more bytes than `limit` in all, the rest of the lines is left out. The same for the
-    /// same holdings.
-    pub fn write(&self, limit: usize) -> BTreeMap<String, String> {
-        let mut sorted: Vec<_> = self.holders.iter().map(|(key, namespace)| (&**namespace, key.as_str())).collect();
+    /// same owners.
+    pub fn to_texts(&self, limit: usize) -> BTreeMap<String, String> {
+        let mut sorted: Vec<_> = self.owners.iter().map(|(key, namespace)| (&**namespace, key.as_str())).collect();
         sorted.sort_unstable();
         let mut texts = BTreeMap::new();
         let mut left = limit;
         for (namespace, key) in sorted {
-            let first = || format!("{RULES}{}\n", self.rules(namespace));
+            let first = || format!("{RULES_PREFIX}{}\n", self.rule_count(namespace));
             let room = key.len() + 1 + if texts.contains_key(namespace) { 0 } else { namespace.len() + first().len() };
             let Some(rest) = left.checked_sub(room) else { continue };
             left = rest;
@@ -92,24 +92,24 @@ impl Holdings {
         texts
     }
 
-    /// Reads what [`Holdings::write`] wrote, and how many lines of it cannot be read, which are passed over.
-    pub fn read(texts: &BTreeMap<String, String>) -> (Self, usize) {
-        let (mut holdings, mut garbled) = (Self::default(), 0);
+    /// Reads what [`HostOwners::to_texts`] wrote, and how many lines of it cannot be read, which are passed over.
+    pub fn from_texts(texts: &BTreeMap<String, String>) -> (Self, usize) {
+        let (mut owners, mut garbled) = (Self::default(), 0);
         for (namespace, text) in texts {
-            let name = holdings.name(namespace);
+            let name = owners.name(namespace);
             for line in text.split('\n').filter(|line| !line.is_empty()) {
-                match line.strip_prefix(RULES).map(str::parse) {
-                    Some(Ok(count)) => drop(holdings.rules.insert(Arc::clone(&name), count)),
+                match line.strip_prefix(RULES_PREFIX).map(str::parse) {
+                    Some(Ok(count)) => drop(owners.rules.insert(Arc::clone(&name), count)),
                     Some(Err(_)) => garbled += 1,
                     // A key of two namespaces is the first's, as everywhere.
-                    None if is_key(line) && !holdings.holders.contains_key(line) => {
-                        holdings.holders.insert(line.to_owned(), Arc::clone(&name));
+                    None if is_key(line) && !owners.owners.contains_key(line) => {
+                        owners.owners.insert(line.to_owned(), Arc::clone(&name));
                     }
                     None => garbled += 1,
                 }
             }
         }
-        (holdings, garbled)
+        (owners, garbled)
     }
 }
 
@@ -117,10 +117,10 @@ impl Holdings {
 fn is_key(line: &str) -> bool {
     let digest = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let name = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
-    match line.strip_prefix(Holdings::DIGEST) {
+    match line.strip_prefix(HostOwners::DIGEST_MARK) {
         Some(text) => digest(text),
         None => {
-            line.len() <= Holdings::LONGEST_KEY
+            line.len() <= HostOwners::MAX_KEY_BYTES
                 && (line.starts_with("*/") && !line[2..].contains('/') || name(line.strip_prefix("*.").unwrap_or(line)))
         }
     }
@@ -134,9 +134,9 @@ mod tests {
     fn unreadable_lines_of_a_record_are_skipped() {
         let text = "rules x\nrules -1\na.example\n{\"a\": 1}\n\u{0}\n#zz\n*/a/b\n\nb.example\n";
         let texts = BTreeMap::from([("a".to_owned(), text.to_owned()), ("b".to_owned(), "a.example\n".to_owned())]);
-        let (read, garbled) = Holdings::read(&texts);
+        let (read, garbled) = HostOwners::from_texts(&texts);
         assert_eq!(garbled, 7);
-        assert_eq!([read.holder("a.example"), read.holder("b.example")], [Some("a"), Some("a")]);
-        assert_eq!(read.rules("a"), 0);
+        assert_eq!([read.owner_of("a.example"), read.owner_of("b.example")], [Some("a"), Some("a")]);
+        assert_eq!(read.rule_count("a"), 0);
     }
 }
