@@ -101,7 +101,7 @@ const NOT_IN_CASES: [&str; 19] = [
     "the rules of all namespaces, {what}",
     // Many or large objects.
     "And {more} more findings, which are told when there are fewer; correct these first",
-    "the chain in tls.crt is longer than {LARGEST/1024} KiB; keep what clients need",
+    "the chain in tls.crt is longer than {MAX_CHAIN_BYTES/1024} KiB; keep what clients need",
     "The host {quoted(&name.to_string())} serves ACME challenges only. {message}",
     "with those that a host for ACME challenges has from the wildcard above it or from all hosts,",
     "the rules of one namespace, {what}",

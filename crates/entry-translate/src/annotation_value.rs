@@ -7,17 +7,17 @@ use entry_model::Protocol;
 use crate::resolve;
 
 /// Longest time.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A switch.
-pub fn boolean(text: &str) -> Result<bool, &'static str> {
+pub fn parse_boolean(text: &str) -> Result<bool, &'static str> {
     text.parse().map_err(|_| "write `true` or `false`")
 }
 
 /// A whole number with a unit.
-pub fn duration(text: &str) -> Result<Duration, &'static str> {
+pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     const HINT: &str = "write a whole number with `ms`, `s`, `m` or `h`, from `1ms` to `24h`, such as `30s`";
-    let (number, unit) = number(text).ok_or(HINT)?;
+    let (number, unit) = split_number(text).ok_or(HINT)?;
     let milliseconds: u64 = match unit {
         "ms" => 1,
         "s" => 1_000,
@@ -26,14 +26,14 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
         _ => return Err(HINT),
     };
     let duration = number.checked_mul(milliseconds).map(Duration::from_millis).ok_or(HINT)?;
-    if duration.is_zero() || duration > LONGEST { Err(HINT) } else { Ok(duration) }
+    if duration.is_zero() || duration > MAX_DURATION { Err(HINT) } else { Ok(duration) }
 }
 
 /// A size in bytes. `k`, `m` and `g` are powers of 1024.
-pub fn size(text: &str) -> Result<u64, &'static str> {
+pub fn parse_size(text: &str) -> Result<u64, &'static str> {
     const HINT: &str =
         "write a whole number of bytes, or one with `k`, `m` or `g`, such as `10m`; `0` is without limit";
-    let (number, unit) = number(text).ok_or(HINT)?;
+    let (number, unit) = split_number(text).ok_or(HINT)?;
     let bytes: u64 = match unit {
         "" => 1,
         "k" | "K" => 1 << 10,
@@ -46,14 +46,14 @@ pub fn size(text: &str) -> Result<u64, &'static str> {
 }
 
 /// Splits a number from its unit.
-fn number(text: &str) -> Option<(u64, &str)> {
+fn split_number(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
     Some((text[..end].parse().ok()?, &text[end..]))
 }
 
 /// What a backend speaks.
-pub fn protocol(text: &str) -> Result<Protocol, &'static str> {
-    resolve::named_protocol(&text.to_ascii_lowercase()).ok_or("write `http`, `https`, `h2c`, `grpc` or `grpcs`")
+pub fn parse_protocol(text: &str) -> Result<Protocol, &'static str> {
+    resolve::parse_protocol(&text.to_ascii_lowercase()).ok_or("write `http`, `https`, `h2c`, `grpc` or `grpcs`")
 }
 
 #[cfg(test)]
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn durations_need_a_unit() {
-        let ms = |text: &str| duration(text).map(|time| time.as_millis());
+        let ms = |text: &str| parse_duration(text).map(|time| time.as_millis());
         for (text, expected) in [("1ms", 1), ("500ms", 500), ("5s", 5_000), ("2m", 120_000), ("24h", 86_400_000)] {
             assert_eq!(ms(text), Ok(expected), "{text}");
         }
@@ -78,13 +78,13 @@ mod tests {
     fn sizes_may_have_units() {
         let largest = i64::MAX.to_string();
         for (text, expected) in [("0", 0), ("512", 512), ("1k", 1 << 10), ("10M", 10 << 20), ("1g", 1 << 30)] {
-            assert_eq!(size(text), Ok(expected), "{text}");
+            assert_eq!(parse_size(text), Ok(expected), "{text}");
         }
-        assert_eq!(size(&largest), Ok(i64::MAX.unsigned_abs()));
+        assert_eq!(parse_size(&largest), Ok(i64::MAX.unsigned_abs()));
         for text in
             ["", "m", "-1", "1.5m", "1t", "1 m", "1mb", "9223372036854775808", "9007199254740992k", "17179869184g"]
         {
-            assert!(size(text).is_err(), "{text}");
+            assert!(parse_size(text).is_err(), "{text}");
         }
     }
 }

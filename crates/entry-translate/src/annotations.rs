@@ -5,12 +5,12 @@ use std::ops::Bound;
 
 use entry_model::{FieldPath, Kind, Policy, Protocol, Reason, Timeouts};
 
-use crate::annotation_value::{boolean, duration, protocol, size};
-use crate::ingress_nginx_annotations::{AnnotationContext, Effect, PREFIX, effect};
+use crate::annotation_value::{parse_boolean, parse_duration, parse_protocol, parse_size};
+use crate::ingress_nginx_annotations::{AnnotationContext, AnnotationEffect, FOREIGN_PREFIX, annotation_effect};
 use crate::verdict_draft::{VerdictDraft, quoted};
 
 /// All annotations that are ours begin with it.
-const OURS: &str = "sparrow/";
+const OWN_PREFIX: &str = "sparrow/";
 
 /// What annotations ask for.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ impl Annotations<'_> {
 }
 
 /// Those whose names begin so.
-fn beginning<'a>(
+fn with_prefix<'a>(
     annotations: &'a BTreeMap<String, String>,
     prefix: &'static str,
 ) -> impl Iterator<Item = (&'a str, &'a str)> {
@@ -61,36 +61,36 @@ pub fn read_annotations<'a>(
     let mut annotations = Annotations::default();
     let metadata = FieldPath::root("metadata");
     let annotations_field = metadata.field("annotations");
-    for (name, value) in beginning(texts, PREFIX) {
+    for (name, value) in with_prefix(texts, FOREIGN_PREFIX) {
         let field = annotations_field.key(name);
-        match effect(&name[PREFIX.len()..], value, context) {
-            Effect::Unchanged => {}
-            Effect::SameProtocol(protocol) => annotations.protocol = Some(protocol),
-            Effect::Unknown => {
+        match annotation_effect(&name[FOREIGN_PREFIX.len()..], value, context) {
+            AnnotationEffect::Unchanged => {}
+            AnnotationEffect::SameProtocol(protocol) => annotations.protocol = Some(protocol),
+            AnnotationEffect::Unknown => {
                 let message = "The annotation has no effect: neither ingress-nginx nor this entry knows one of this name; \
                                correct or remove it";
                 draft.report_note(&field, Reason::Unsupported, message.to_owned());
             }
-            Effect::Unsupported(hint) => {
+            AnnotationEffect::Unsupported(hint) => {
                 let message =
                     format!("The annotation is one of ingress-nginx and has no effect: {hint}. Replace or remove it");
                 draft.report_loss(&field, Reason::Unsupported, message);
             }
         }
     }
-    for (name, value) in beginning(texts, OURS) {
-        let wrong = match (&name[OURS.len()..], kind) {
-            ("path", Kind::Service) => set(&mut annotations.path, Ok(value)),
-            ("host", Kind::Service) => set(&mut annotations.host, Ok(value)),
-            ("port", Kind::Service) => set(&mut annotations.port, Ok(value)),
-            ("strip-prefix", _) => set(&mut annotations.strip_prefix, boolean(value)),
-            ("connect-timeout", _) => set(&mut annotations.timeouts.connect, duration(value)),
-            ("read-timeout", _) => set(&mut annotations.timeouts.read, duration(value)),
-            ("send-timeout", _) => set(&mut annotations.timeouts.send, duration(value)),
-            ("max-body-size", _) => set(&mut annotations.max_body_bytes, size(value)),
-            ("backend-protocol", _) => set(&mut annotations.protocol, protocol(value)),
-            ("keep-alive", _) => set(&mut annotations.keep_alive, boolean(value)),
-            ("ssl-redirect", _) => set(&mut annotations.ssl_redirect, boolean(value)),
+    for (name, value) in with_prefix(texts, OWN_PREFIX) {
+        let wrong = match (&name[OWN_PREFIX.len()..], kind) {
+            ("path", Kind::Service) => store(&mut annotations.path, Ok(value)),
+            ("host", Kind::Service) => store(&mut annotations.host, Ok(value)),
+            ("port", Kind::Service) => store(&mut annotations.port, Ok(value)),
+            ("strip-prefix", _) => store(&mut annotations.strip_prefix, parse_boolean(value)),
+            ("connect-timeout", _) => store(&mut annotations.timeouts.connect, parse_duration(value)),
+            ("read-timeout", _) => store(&mut annotations.timeouts.read, parse_duration(value)),
+            ("send-timeout", _) => store(&mut annotations.timeouts.send, parse_duration(value)),
+            ("max-body-size", _) => store(&mut annotations.max_body_bytes, parse_size(value)),
+            ("backend-protocol", _) => store(&mut annotations.protocol, parse_protocol(value)),
+            ("keep-alive", _) => store(&mut annotations.keep_alive, parse_boolean(value)),
+            ("ssl-redirect", _) => store(&mut annotations.ssl_redirect, parse_boolean(value)),
             (other, _) => {
                 let hint = match other {
                     "path" | "host" | "port" => "it is for Services; an Ingress has fields for that. Remove it",
@@ -110,7 +110,7 @@ pub fn read_annotations<'a>(
 }
 
 /// Keeps a value, or returns what is wrong with it.
-fn set<T>(option: &mut Option<T>, value: Result<T, &'static str>) -> Option<&'static str> {
+fn store<T>(option: &mut Option<T>, value: Result<T, &'static str>) -> Option<&'static str> {
     match value {
         Ok(value) => {
             *option = Some(value);

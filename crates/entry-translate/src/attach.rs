@@ -62,7 +62,7 @@ impl RouteObject<'_> {
     }
 
     /// Its place in memory.
-    pub fn address(self) -> usize {
+    pub fn memory_address(self) -> usize {
         match self {
             Self::Service(service) => Arc::as_ptr(service).addr(),
             Self::Ingress(ingress) => Arc::as_ptr(ingress).addr(),
@@ -78,25 +78,25 @@ pub fn namespace_of<'a>(attached: &[AttachedObject<'a>], owner: Seniority) -> &'
 /// The Services with the label and the Ingresses of our classes, by kind, namespace and name: in the order in which a
 /// snapshot holds them, which is kind to caches.
 pub fn attached_objects<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> Vec<AttachedObject<'a>> {
-    let put_aside = |object: &ObjectRef| is_aside(snapshot, settings, object);
-    all(snapshot, settings).filter(|attached| !put_aside(&attached.object)).collect()
+    let quarantined = |object: &ObjectRef| is_quarantined(snapshot, settings, object);
+    route_objects(snapshot, settings).filter(|attached| !quarantined(&attached.object)).collect()
 }
 
-/// The same, of those that are put aside: they take part in nothing, and what their namespace has stays with it.
-pub fn objects_set_aside<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> Vec<AttachedObject<'a>> {
+/// The same, of those in quarantine: they take part in nothing, and what their namespace has stays with it.
+pub fn quarantined_objects<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> Vec<AttachedObject<'a>> {
     if settings.quarantine.is_empty() && snapshot.unreadable.is_empty() {
         return Vec::new();
     }
-    let put_aside = |object: &ObjectRef| is_aside(snapshot, settings, object);
-    all(snapshot, settings).filter(|attached| put_aside(&attached.object)).collect()
+    let quarantined = |object: &ObjectRef| is_quarantined(snapshot, settings, object);
+    route_objects(snapshot, settings).filter(|attached| quarantined(&attached.object)).collect()
 }
 
-/// What nginx refused, or could not be read: it is told so at the end.
-fn is_aside(snapshot: &Snapshot, settings: &TranslateSettings, object: &ObjectRef) -> bool {
+/// What nginx rejected, or what could not be read: its verdict says so at the end.
+fn is_quarantined(snapshot: &Snapshot, settings: &TranslateSettings, object: &ObjectRef) -> bool {
     settings.quarantine.contains_key(object) || snapshot.unreadable.contains_key(object)
 }
 
-fn all<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> impl Iterator<Item = AttachedObject<'a>> {
+fn route_objects<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> impl Iterator<Item = AttachedObject<'a>> {
     let (label, value) = &settings.service_selector;
     let services = snapshot.services.iter().filter(move |(_, service)| service.meta.labels.get(label) == Some(value));
     let classes = || snapshot.classes.values().filter(|class| class.controller == settings.controller);
@@ -121,13 +121,13 @@ fn all<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> impl Iterato
 pub fn verdicts(attached: Vec<AttachedObject<'_>>, snapshot: &Snapshot, settings: &TranslateSettings) -> Verdicts {
     let finished = attached.into_iter().map(|AttachedObject { object, source, draft }| {
         let generation = source.meta().generation;
-        (object, draft.verdict(generation))
+        (object, draft.into_verdict(generation))
     });
     let mut verdicts: Verdicts = finished.collect();
-    let refused = |reason, message: String, generation| {
+    let rejected = |reason, message: String, generation| {
         let mut draft = VerdictDraft::default();
         draft.report_loss(&FieldPath::OBJECT, reason, message);
-        draft.verdict(generation)
+        draft.into_verdict(generation)
     };
     for (object, (reason, text)) in &settings.quarantine {
         let message = format!(
@@ -135,7 +135,7 @@ pub fn verdicts(attached: Vec<AttachedObject<'_>>, snapshot: &Snapshot, settings
             abridged_output(text)
         );
         let generation = snapshot.get(object).map_or(0, |object| object.meta().generation);
-        verdicts.insert(object.clone(), refused(*reason, message, generation));
+        verdicts.insert(object.clone(), rejected(*reason, message, generation));
     }
     for (object, text) in &snapshot.unreadable {
         let message = match object.kind {
@@ -150,7 +150,7 @@ pub fn verdicts(attached: Vec<AttachedObject<'_>>, snapshot: &Snapshot, settings
                 )
             }
         };
-        verdicts.insert(object.clone(), refused(Reason::Invalid, message, 0));
+        verdicts.insert(object.clone(), rejected(Reason::Invalid, message, 0));
     }
     verdicts
 }

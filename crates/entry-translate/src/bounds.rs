@@ -6,9 +6,9 @@ use std::sync::Arc;
 use entry_model::{HostName, HostOwners, Match, Reason};
 
 use crate::attach::{AttachedObject, Seniority, namespace_of};
+use crate::attached_claims::{AttachedClaim, AttachedClaims};
 use crate::claim::Claim;
 use crate::claim_site::ClaimSite;
-use crate::contest::{Contender, Contest};
 use crate::host_or_segment::HostOrSegment;
 
 /// How much of one thing is served.
@@ -57,11 +57,11 @@ impl Bounds {
 }
 
 /// A path of so many bytes counts as one rule more.
-const LONG: usize = 256;
+const BYTES_PER_RULE: usize = 256;
 
 /// What a rule counts.
 pub fn rule_weight(matches: &Match) -> usize {
-    1 + matches.path.text().len() / LONG
+    1 + matches.path.text().len() / BYTES_PER_RULE
 }
 
 /// What is over a bound, in a sentence, and what becomes of it.
@@ -73,19 +73,19 @@ pub fn exceeded_message(what: &str, most: usize, flag: &str) -> String {
 }
 
 /// Takes from what is asked for whatever is over a bound, and tells who asked.
-pub fn enforce(
+pub fn enforce_bounds(
     bounds: &Bounds,
     host_owners: &[Arc<HostOwners>],
-    asked: &mut Contest<'_>,
+    asked: &mut AttachedClaims<'_>,
     attached: &mut [AttachedObject<'_>],
 ) {
     if all_fit(bounds, &asked.rules, attached) {
         return;
     }
     let mut keep = vec![true; asked.rules.len()];
-    let mut counts = Counts { bounds, of: HashMap::new(), all: Count::default(), seen: HashSet::new() };
-    for index in by_age(host_owners, &asked.rules, attached) {
-        let Contender { claim, owner, .. } = asked.rules[index];
+    let mut counts = ClaimCounts { bounds, of: HashMap::new(), all: ClaimCount::default(), seen: HashSet::new() };
+    for index in rules_by_age(host_owners, &asked.rules, attached) {
+        let AttachedClaim { claim, owner, .. } = asked.rules[index];
         if let Err((site, message)) = counts.take(claim, namespace_of(attached, owner)) {
             keep[index] = false;
             attached[owner.1].draft.report_loss(&site, Reason::BoundExceeded, message);
@@ -95,13 +95,13 @@ pub fn enforce(
 }
 
 /// Whether it is so little that no bound can be reached: each rule may be a host.
-fn all_fit(bounds: &Bounds, rules: &[Contender<'_>], attached: &[AttachedObject<'_>]) -> bool {
-    let has_patterns = rules.iter().any(|contender| contender.claim.host.is_wildcard());
+fn all_fit(bounds: &Bounds, rules: &[AttachedClaim<'_>], attached: &[AttachedObject<'_>]) -> bool {
+    let has_patterns = rules.iter().any(|rule| rule.claim.host.is_wildcard());
     let least = |of: fn(&Bound) -> usize| {
         let patterns = if has_patterns { of(&bounds.patterns) } else { usize::MAX };
         of(&bounds.hosts).min(of(&bounds.rules)).min(patterns)
     };
-    let all: usize = rules.iter().map(|contender| rule_weight(&contender.claim.matches)).sum();
+    let all: usize = rules.iter().map(|rule| rule_weight(&rule.claim.matches)).sum();
     if all <= least(|bound| bound.namespace.min(bound.all)) {
         return true;
     }
@@ -109,7 +109,7 @@ fn all_fit(bounds: &Bounds, rules: &[Contender<'_>], attached: &[AttachedObject<
     let mut each: HashMap<&str, usize> = HashMap::new();
     // Objects stand by their namespaces, so one look is enough for many rules.
     for run in rules.chunk_by(|a, b| namespace_of(attached, a.owner) == namespace_of(attached, b.owner)) {
-        let weights = run.iter().map(|contender| rule_weight(&contender.claim.matches));
+        let weights = run.iter().map(|rule| rule_weight(&rule.claim.matches));
         *each.entry(namespace_of(attached, run[0].owner)).or_default() += weights.sum::<usize>();
     }
     all <= least(|bound| bound.all) && each.values().all(|count| *count <= most)
@@ -117,9 +117,13 @@ fn all_fit(bounds: &Bounds, rules: &[Contender<'_>], attached: &[AttachedObject<
 
 /// The rules from the oldest claim to the newest. What is owned since earlier, as much of a namespace as was served then, is
 /// older than all else, whatever its object's age.
-fn by_age(host_owners: &[Arc<HostOwners>], rules: &[Contender<'_>], attached: &[AttachedObject<'_>]) -> Vec<usize> {
+fn rules_by_age(
+    host_owners: &[Arc<HostOwners>],
+    rules: &[AttachedClaim<'_>],
+    attached: &[AttachedObject<'_>],
+) -> Vec<usize> {
     let mut order: Vec<(bool, Seniority, usize)> =
-        rules.iter().enumerate().map(|(index, contender)| (true, contender.owner, index)).collect();
+        rules.iter().enumerate().map(|(index, rule)| (true, rule.owner, index)).collect();
     order.sort_unstable();
     if host_owners.iter().any(|owners| !owners.is_empty()) {
         let mut counted: HashMap<&str, usize> = HashMap::new();
@@ -144,21 +148,21 @@ fn by_age(host_owners: &[Arc<HostOwners>], rules: &[Contender<'_>], attached: &[
 
 /// What is counted of a namespace, or of all.
 #[derive(Debug, Default)]
-struct Count {
+struct ClaimCount {
     hosts: usize,
     patterns: usize,
     rules: usize,
 }
 
-struct Counts<'a, 'b> {
+struct ClaimCounts<'a, 'b> {
     bounds: &'b Bounds,
-    of: HashMap<&'a str, Count>,
-    all: Count,
+    of: HashMap<&'a str, ClaimCount>,
+    all: ClaimCount,
     /// What was counted: hosts of a namespace, and with a path its rules.
     seen: HashSet<(&'a str, &'b HostName, Option<&'b Match>)>,
 }
 
-impl<'a, 'b> Counts<'a, 'b> {
+impl<'a, 'b> ClaimCounts<'a, 'b> {
     /// Counts a rule if there is room for it.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::chain::{self, CertificateRemark};
 use crate::private_key::{self, PrivateKey};
 
 /// Most bytes of a chain, in PEM.
-const LARGEST: usize = 32 * 1024;
+const MAX_CHAIN_BYTES: usize = 32 * 1024;
 
 /// A certificate whose key fits.
 #[derive(Debug)]
@@ -53,20 +53,23 @@ impl LoadedCertificate {
 ///
 /// # Errors
 /// What is wrong with it, in a sentence of fixed words: nothing of it is quoted.
-pub fn load(secret: &Secret) -> Result<LoadedCertificate, String> {
-    let (chain, mut remarks) = chain::read(&secret.certificate)?;
-    let parsed: Vec<_> = chain.iter().filter_map(|der| chain::parse(der)).collect();
+pub fn load_certificate(secret: &Secret) -> Result<LoadedCertificate, String> {
+    let (chain, mut remarks) = chain::read_chain(&secret.certificate)?;
+    let parsed: Vec<_> = chain.iter().filter_map(|der| chain::parse_certificate(der)).collect();
     let first = parsed.first().ok_or("the first certificate of tls.crt cannot be read")?;
-    let key = key_of(&parsed, &secret.key)?;
+    let key = find_private_key(&parsed, &secret.key)?;
     let valid = (first.validity().not_before.timestamp(), first.validity().not_after.timestamp());
-    let (names, remark) = names(first);
+    let (names, remark) = read_dns_names(first);
     remarks.extend(remark);
 
-    let chain = chain.iter().map(|der| pem("CERTIFICATE", der)).collect::<String>().into_bytes();
-    if chain.len() > LARGEST {
-        return Err(format!("the chain in tls.crt is longer than {} KiB; keep what clients need", LARGEST / 1024));
+    let chain = chain.iter().map(|der| write_pem("CERTIFICATE", der)).collect::<String>().into_bytes();
+    if chain.len() > MAX_CHAIN_BYTES {
+        return Err(format!(
+            "the chain in tls.crt is longer than {} KiB; keep what clients need",
+            MAX_CHAIN_BYTES / 1024
+        ));
     }
-    let key = pem(key.label, &key.der).into_bytes();
+    let key = write_pem(key.label, &key.der).into_bytes();
     let digest = Sha256::new().chain_update(&chain).chain_update(&key).finalize();
     let id = format!("{digest:x}");
     let certificate = Certificate { origin: secret.meta.object(Kind::Secret), chain, key };
@@ -74,9 +77,9 @@ pub fn load(secret: &Secret) -> Result<LoadedCertificate, String> {
 }
 
 /// The private key of the first certificate.
-fn key_of(chain: &[X509Certificate<'_>], text: &[u8]) -> Result<PrivateKey, String> {
+fn find_private_key(chain: &[X509Certificate<'_>], text: &[u8]) -> Result<PrivateKey, String> {
     let mut wrong = None;
-    for key in private_key::read(text) {
+    for key in private_key::read_private_keys(text) {
         let key = match key {
             Ok(key) => key,
             Err(why) => {
@@ -84,7 +87,7 @@ fn key_of(chain: &[X509Certificate<'_>], text: &[u8]) -> Result<PrivateKey, Stri
                 continue;
             }
         };
-        match chain.iter().position(|certificate| key.is_of(certificate.public_key())) {
+        match chain.iter().position(|certificate| key.matches(certificate.public_key())) {
             Some(0) => return Ok(key),
             Some(n) => {
                 let n = n + 1;
@@ -99,7 +102,7 @@ fn key_of(chain: &[X509Certificate<'_>], text: &[u8]) -> Result<PrivateKey, Stri
 }
 
 /// The names of DNS that a certificate is for, in lower case.
-fn names(certificate: &X509Certificate<'_>) -> (HashSet<String>, Option<CertificateRemark>) {
+fn read_dns_names(certificate: &X509Certificate<'_>) -> (HashSet<String>, Option<CertificateRemark>) {
     if let Ok(Some(names)) = certificate.subject_alternative_name() {
         let names = names.value.general_names.iter().filter_map(|name| match name {
             GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
@@ -117,7 +120,7 @@ fn names(certificate: &X509Certificate<'_>) -> (HashSet<String>, Option<Certific
 }
 
 /// Writes PEM. Source: RFC 7468.
-fn pem(label: &str, der: &[u8]) -> String {
+fn write_pem(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     let mut pem = format!("-----BEGIN {label}-----\n");
     let mut rest = text.as_str();

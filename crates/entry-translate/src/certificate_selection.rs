@@ -7,10 +7,10 @@ use entry_model::{Certificate, CertificateId, HostName, ObjectRef, Reason, Sorte
 
 use crate::Bound;
 use crate::attach::{AttachedObject, Seniority};
+use crate::attached_claims::AttachedClaim;
 use crate::bounds::check_room;
 use crate::certificate::LoadedCertificate;
 use crate::claim_site::ClaimSite;
-use crate::contest::Contender;
 use crate::verdict_draft::{object_name, quoted};
 
 /// The certificates that objects bring.
@@ -50,14 +50,14 @@ pub struct SelectedCertificate {
 
 /// Who has a say on a host: those whose rules stand there. A default backend has one only among its own namespace's rules, since
 /// it can be claimed for any host.
-struct HostHolders<'a> {
+struct HostRuleOwners<'a> {
     owners: HashSet<usize>,
     namespaces: HashSet<&'a str>,
 }
 
-impl<'a> HostHolders<'a> {
-    fn of(won: &[Contender<'_>], attached: &'a [AttachedObject<'_>]) -> Self {
-        let namespace = |won: &Contender<'_>| attached[won.owner.1].object.key.namespace.as_str();
+impl<'a> HostRuleOwners<'a> {
+    fn of(won: &[AttachedClaim<'_>], attached: &'a [AttachedObject<'_>]) -> Self {
+        let namespace = |won: &AttachedClaim<'_>| attached[won.owner.1].object.key.namespace.as_str();
         let alone = won.windows(2).all(|two| namespace(&two[0]) == namespace(&two[1]));
         let holding = || won.iter().filter(|won| alone || !won.claim.weak);
         Self { owners: holding().map(|won| won.owner.1).collect(), namespaces: holding().map(namespace).collect() }
@@ -84,13 +84,13 @@ impl CertificateSelection {
     pub fn select(
         &mut self,
         host: &HostName,
-        won: &[Contender<'_>],
+        won: &[AttachedClaim<'_>],
         attached: &mut [AttachedObject<'_>],
     ) -> Option<SelectedCertificate> {
         if self.offers.is_empty() {
             return None;
         }
-        let mut candidates = self.candidates(host, &HostHolders::of(won, attached), attached);
+        let mut candidates = self.candidates(host, &HostRuleOwners::of(won, attached), attached);
         self.report_hosts_without_rule(host, won, attached);
         candidates.sort_unstable();
         let &(stranger, _, _, first) = candidates.first()?;
@@ -121,7 +121,7 @@ impl CertificateSelection {
     fn candidates(
         &self,
         host: &HostName,
-        holders: &HostHolders<'_>,
+        rule_owners: &HostRuleOwners<'_>,
         attached: &[AttachedObject<'_>],
     ) -> Vec<(bool, bool, Seniority, usize)> {
         let wildcard = host.wildcard_above();
@@ -130,13 +130,13 @@ impl CertificateSelection {
             (!loaded.is_for(host), distant, *owner, index)
         };
         let offers = |name: &HostName| self.named.get(name).into_iter().flatten().copied();
-        let holds = |index: usize| holders.owners.contains(&self.offers[index].owner.1);
+        let holds = |index: usize| rule_owners.owners.contains(&self.offers[index].owner.1);
         let near = offers(host).filter(|index| holds(*index));
-        let unnamed = holders.owners.iter().filter_map(|owner| self.unnamed.get(owner)).flatten().copied();
+        let unnamed = rule_owners.owners.iter().filter_map(|owner| self.unnamed.get(owner)).flatten().copied();
         let related = |index: usize| {
             let OfferedCertificate { owner, loaded, .. } = &self.offers[index];
             let namespace = attached[owner.1].object.key.namespace.as_str();
-            holds(index) || (holders.namespaces.contains(namespace) && loaded.is_for(host))
+            holds(index) || (rule_owners.namespaces.contains(namespace) && loaded.is_for(host))
         };
         let distant = wildcard.iter().flat_map(offers).filter(|index| related(*index));
         near.chain(unnamed).map(|index| rank(index, false)).chain(distant.map(|index| rank(index, true))).collect()
@@ -146,14 +146,14 @@ impl CertificateSelection {
     fn report_hosts_without_rule(
         &mut self,
         host: &HostName,
-        won: &[Contender<'_>],
+        won: &[AttachedClaim<'_>],
         attached: &mut [AttachedObject<'_>],
     ) {
         let Some(first) = won.first().map(|won| object_name(&attached[won.owner.1].object)) else { return };
-        let holders = HostHolders::of(won, attached).owners;
+        let rule_owners = HostRuleOwners::of(won, attached).owners;
         for &index in self.named.get(host).into_iter().flatten() {
             let offer = &mut self.offers[index];
-            if !std::mem::replace(&mut offer.is_matched, true) && !holders.contains(&offer.owner.1) {
+            if !std::mem::replace(&mut offer.is_matched, true) && !rule_owners.contains(&offer.owner.1) {
                 let host = quoted(&host.to_string());
                 let message = format!(
                     "The host {host} is served for {first}, and no rule of this object is in force there, so its certificate \

@@ -9,9 +9,9 @@ use x509_parser::public_key::PublicKey;
 use crate::pem;
 
 /// Most certificates of a chain. Real ones have two or three.
-const MOST: usize = 10;
+const MAX_CERTIFICATES: usize = 10;
 /// Fewest bits of an RSA key that TLS libraries take at their usual level of security: 112 bits. They round up.
-pub const LEAST_RSA_BITS: usize = 2047;
+pub const MIN_RSA_BITS: usize = 2047;
 
 /// What the owner of a certificate that is served should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +32,11 @@ impl CertificateRemark {
 ///
 /// # Errors
 /// None of them can be used.
-pub fn read(text: &[u8]) -> Result<(Vec<Vec<u8>>, Vec<CertificateRemark>), String> {
+pub fn read_chain(text: &[u8]) -> Result<(Vec<Vec<u8>>, Vec<CertificateRemark>), String> {
     let (mut chain, mut remarks) = (Vec::new(), Vec::new());
-    for (n, block) in pem::blocks(text).iter().enumerate().filter(|(_, block)| !is_other(&block.label)) {
-        let (found, whole) = block.der.as_deref().map(|der| of_block(der, &block.label)).unwrap_or_default();
+    for (n, block) in pem::read_blocks(text).iter().enumerate().filter(|(_, block)| !is_other_block(&block.label)) {
+        let (found, whole) =
+            block.der.as_deref().map(|der| certificates_of_block(der, &block.label)).unwrap_or_default();
         chain.extend(found);
         if !whole {
             let n = n + 1;
@@ -43,8 +44,10 @@ pub fn read(text: &[u8]) -> Result<(Vec<Vec<u8>>, Vec<CertificateRemark>), Strin
                 "Block {n} of tls.crt is no certificate that can be read: it is cut, changed or of another kind"
             )));
         }
-        if chain.len() + remarks.len() > MOST {
-            return Err(format!("tls.crt holds more than {MOST} certificates; keep its own and those of its issuers"));
+        if chain.len() + remarks.len() > MAX_CERTIFICATES {
+            return Err(format!(
+                "tls.crt holds more than {MAX_CERTIFICATES} certificates; keep its own and those of its issuers"
+            ));
         }
     }
     match (chain.is_empty(), remarks.first()) {
@@ -53,23 +56,23 @@ pub fn read(text: &[u8]) -> Result<(Vec<Vec<u8>>, Vec<CertificateRemark>), Strin
             .to_owned()),
         (true, None) => Err("tls.crt holds no certificate in PEM".to_owned()),
         (false, _) => {
-            remarks.extend(without_weak(&mut chain)?);
-            remarks.extend(without_twins(&mut chain));
-            remarks.extend(breaks(&chain));
+            remarks.extend(drop_weak_certificates(&mut chain)?);
+            remarks.extend(drop_repeated_certificates(&mut chain));
+            remarks.extend(find_chain_breaks(&chain));
             Ok((chain, remarks))
         }
     }
 }
 
 /// Whether a block is said to be something else that may stand beside certificates.
-fn is_other(label: &str) -> bool {
+fn is_other_block(label: &str) -> bool {
     ["KEY", "PARAMETERS", "CRL"].iter().any(|other| label.contains(other))
 }
 
 /// The certificates of a block, of which there are several if the lines between two were lost, and whether that is all of it.
-fn of_block(mut der: &[u8], label: &str) -> (Vec<Vec<u8>>, bool) {
+fn certificates_of_block(mut der: &[u8], label: &str) -> (Vec<Vec<u8>>, bool) {
     let mut found = Vec::new();
-    while !der.is_empty() && found.len() <= MOST {
+    while !der.is_empty() && found.len() <= MAX_CERTIFICATES {
         let Ok((rest, _)) = X509Certificate::from_der(der) else { break };
         found.push(der[..der.len() - rest.len()].to_vec());
         der = rest;
@@ -79,13 +82,13 @@ fn of_block(mut der: &[u8], label: &str) -> (Vec<Vec<u8>>, bool) {
     (found, whole)
 }
 
-pub fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
+pub fn parse_certificate(der: &[u8]) -> Option<X509Certificate<'_>> {
     X509Certificate::from_der(der).ok().map(|(_, certificate)| certificate)
 }
 
 /// Takes away what nginx's TLS library refuses together with everything else. The first one is needed.
-fn without_weak(chain: &mut Vec<Vec<u8>>) -> Result<Vec<CertificateRemark>, String> {
-    let why = |der: &Vec<u8>| parse(der).as_ref().and_then(weakness);
+fn drop_weak_certificates(chain: &mut Vec<Vec<u8>>) -> Result<Vec<CertificateRemark>, String> {
+    let why = |der: &Vec<u8>| parse_certificate(der).as_ref().and_then(weakness);
     if let Some(why) = chain.first().and_then(why) {
         return Err(format!("the first certificate of tls.crt {why}, which nginx refuses; have it issued anew"));
     }
@@ -108,7 +111,7 @@ fn weakness(certificate: &X509Certificate<'_>) -> Option<&'static str> {
         return Some("is signed with SHA-1 or MD5");
     }
     match certificate.public_key().parsed() {
-        Ok(PublicKey::RSA(key)) if key.key_size() < LEAST_RSA_BITS && bits(key.modulus) < LEAST_RSA_BITS => {
+        Ok(PublicKey::RSA(key)) if key.key_size() < MIN_RSA_BITS && bit_length(key.modulus) < MIN_RSA_BITS => {
             Some("has an RSA key of less than 2048 bits")
         }
         _ => None,
@@ -116,7 +119,7 @@ fn weakness(certificate: &X509Certificate<'_>) -> Option<&'static str> {
 }
 
 /// The bits of a number, which may begin with zeros.
-fn bits(number: &[u8]) -> usize {
+fn bit_length(number: &[u8]) -> usize {
     let first = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());
     let digits = &number[first..];
     digits.first().map_or(0, |top| digits.len() * 8 - top.leading_zeros() as usize)
@@ -129,7 +132,8 @@ fn is_weak_digest(algorithm: &Oid<'_>) -> bool {
         || ["1.2.840.10045.4.1", "1.2.840.113549.1.1.2"].contains(&algorithm.to_id_string().as_str())
 }
 
-fn without_twins(chain: &mut Vec<Vec<u8>>) -> Vec<CertificateRemark> {
+/// Takes away those that are there before.
+fn drop_repeated_certificates(chain: &mut Vec<Vec<u8>>) -> Vec<CertificateRemark> {
     let mut remarks = Vec::new();
     let mut kept: Vec<Vec<u8>> = Vec::new();
     for (n, der) in chain.drain(..).enumerate() {
@@ -145,9 +149,11 @@ fn without_twins(chain: &mut Vec<Vec<u8>>) -> Vec<CertificateRemark> {
 }
 
 /// Where a certificate is not issued by the one that follows it.
-fn breaks(chain: &[Vec<u8>]) -> Vec<CertificateRemark> {
+fn find_chain_breaks(chain: &[Vec<u8>]) -> Vec<CertificateRemark> {
     let broken = chain.windows(2).enumerate().filter(|(_, two)| {
-        !parse(&two[0]).zip(parse(&two[1])).is_some_and(|(issued, issuer)| is_issued_by(&issued, &issuer))
+        !parse_certificate(&two[0])
+            .zip(parse_certificate(&two[1]))
+            .is_some_and(|(issued, issuer)| is_issued_by(&issued, &issuer))
     });
     let remark = |(n, _): (usize, _)| CertificateRemark {
         message: format!(

@@ -8,7 +8,7 @@ use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use crate::verdict_draft::quoted;
 
 /// Longest name in DNS, in bytes.
-const LONGEST: usize = 253;
+const MAX_HOST_BYTES: usize = 253;
 
 /// Reads a host, `a.example.com` or `*.example.com`. Capitals and Unicode become lower-case A-labels, a final dot goes.
 ///
@@ -31,7 +31,7 @@ pub fn parse_host(text: &str) -> Result<HostName, String> {
     }
     let name = name.strip_suffix('.').unwrap_or(name);
     // Checks the lengths, too, but with Unicode only after work that grows with the text.
-    if name.len() > 4 * LONGEST {
+    if name.len() > 4 * MAX_HOST_BYTES {
         return wrong("a name has at most 253 characters");
     }
     let ascii = Uts46::new().to_ascii(name.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast, DnsLength::Verify);
@@ -40,7 +40,7 @@ pub fn parse_host(text: &str) -> Result<HostName, String> {
             "a name has labels of 1 to 63 letters, digits and inner hyphens between dots, and at most 253 characters",
         );
     };
-    if wildcard && ascii.len() + 2 > LONGEST {
+    if wildcard && ascii.len() + 2 > MAX_HOST_BYTES {
         return wrong("a name has at most 253 characters");
     }
     // Clients take a name that ends in a number for an IPv4 address.

@@ -44,7 +44,7 @@ mod tests {
 
     use super::*;
 
-    const LARGE: usize = 1 << 20;
+    const RECORD_BYTES: usize = 1 << 20;
 
     #[test]
     fn every_key_survives_the_host_record() {
@@ -63,12 +63,12 @@ mod tests {
         owners.add(HostOrSegment::Segment("volume").key(), "other");
         owners.count_rule("shop", 1);
         owners.count_rule("shop", 1);
-        let texts = owners.to_texts(LARGE);
+        let texts = owners.to_texts(RECORD_BYTES);
         let first: Vec<_> = texts["shop"].lines().take(2).collect();
         assert_eq!(first, ["rules 2", &*HostOrSegment::Host(&long).key()], "{texts:?}");
         assert_eq!(texts["other"], "rules 0\n*/你 x\n");
         let (read, garbled) = HostOwners::from_texts(&texts);
-        assert_eq!((read.to_texts(LARGE), garbled), (texts, 0));
+        assert_eq!((read.to_texts(RECORD_BYTES), garbled), (texts, 0));
         assert_eq!((read.owner_of("*/volume"), read.rule_count("shop")), (Some("shop"), 2));
         assert_eq!(read.owner_of(&HostOrSegment::Host(&long).key()), Some("shop"));
     }
@@ -81,7 +81,7 @@ mod tests {
             owners.add(HostOrSegment::Host(&host).key(), &format!("team-{}", number % 10));
         }
         let size = |texts: &BTreeMap<String, String>| texts.iter().map(|(a, b)| a.len() + b.len()).sum::<usize>();
-        let all = owners.to_texts(LARGE);
+        let all = owners.to_texts(RECORD_BYTES);
         assert!(size(&all) < 40 * 1000, "{}", size(&all));
         for limit in [0, 1, 50, 1000, 20_000] {
             let some = owners.to_texts(limit);

@@ -3,15 +3,15 @@
 
 use entry_model::Protocol;
 
-use crate::Defaults;
-use crate::annotation_value::size;
+use crate::PolicyDefaults;
+use crate::annotation_value::parse_size;
 
 /// Those of ingress-nginx begin with it.
-pub const PREFIX: &str = "nginx.ingress.kubernetes.io/";
+pub const FOREIGN_PREFIX: &str = "nginx.ingress.kubernetes.io/";
 
 /// What a foreign annotation comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
+pub enum AnnotationEffect {
     /// None: what it asks for is what happens.
     Unchanged,
     /// None, as long as this is spoken: it is the default, which the port's `appProtocol` may change.
@@ -26,7 +26,7 @@ pub enum Effect {
 #[derive(Debug, Clone, Copy)]
 pub struct AnnotationContext<'a> {
     /// What listeners do where no annotation says otherwise.
-    pub defaults: &'a Defaults,
+    pub defaults: &'a PolicyDefaults,
     /// The paths of the Ingress.
     pub paths: &'a [&'a str],
     /// Whether a host of the Ingress may have a certificate.
@@ -34,7 +34,7 @@ pub struct AnnotationContext<'a> {
 }
 
 /// What does the same here as one of theirs.
-const EQUALS: [(&str, &str); 7] = [
+const EQUIVALENTS: [(&str, &str); 7] = [
     ("backend-protocol", "`sparrow/backend-protocol` does the same"),
     ("proxy-body-size", "`sparrow/max-body-size` does the same"),
     ("proxy-connect-timeout", "`sparrow/connect-timeout` does the same, with a unit, such as `5s`"),
@@ -45,7 +45,7 @@ const EQUALS: [(&str, &str); 7] = [
 ];
 
 /// Values that ask for what happens here anyway.
-const SAME: [(&str, &str); 31] = [
+const UNCHANGED_VALUES: [(&str, &str); 31] = [
     ("canary", "false"),
     ("enable-access-log", "true"),
     ("enable-cors", "false"),
@@ -80,7 +80,7 @@ const SAME: [(&str, &str); 31] = [
 ];
 
 /// All that ingress-nginx 1.15 reads.
-const KNOWN: &[&str] = &[
+const KNOWN_ANNOTATIONS: &[&str] = &[
     "affinity",
     "affinity-canary-behavior",
     "affinity-mode",
@@ -221,9 +221,9 @@ const KNOWN: &[&str] = &[
 ];
 
 /// What an annotation comes to, of which the prefix is taken off.
-pub fn effect(name: &str, value: &str, context: &AnnotationContext<'_>) -> Effect {
-    if KNOWN.binary_search(&name).is_err() {
-        return Effect::Unknown;
+pub fn annotation_effect(name: &str, value: &str, context: &AnnotationContext<'_>) -> AnnotationEffect {
+    if KNOWN_ANNOTATIONS.binary_search(&name).is_err() {
+        return AnnotationEffect::Unknown;
     }
     let value = value.trim();
     let timeouts = &context.defaults.timeouts;
@@ -233,24 +233,26 @@ pub fn effect(name: &str, value: &str, context: &AnnotationContext<'_>) -> Effec
         })
     };
     let same = match name {
-        "backend-protocol" if value.eq_ignore_ascii_case("http") => return Effect::SameProtocol(Protocol::Http),
+        "backend-protocol" if value.eq_ignore_ascii_case("http") => {
+            return AnnotationEffect::SameProtocol(Protocol::Http);
+        }
         // Without a certificate nothing is redirected anyway.
         "ssl-redirect" if value.eq_ignore_ascii_case("false") => !context.tls,
         "proxy-connect-timeout" => seconds(timeouts.connect),
         "proxy-read-timeout" => seconds(timeouts.read),
         "proxy-send-timeout" => seconds(timeouts.send),
-        "proxy-body-size" => size(value) == Ok(context.defaults.max_body_bytes),
+        "proxy-body-size" => parse_size(value) == Ok(context.defaults.max_body_bytes),
         "rewrite-target" => !context.paths.is_empty() && context.paths.iter().all(|path| *path == value),
         "allowlist-source-range" | "whitelist-source-range" => {
             value.split(',').any(|range| range.trim() == "0.0.0.0/0")
         }
-        _ => SAME.iter().any(|(same, of)| *same == name && value.eq_ignore_ascii_case(of)),
+        _ => UNCHANGED_VALUES.iter().any(|(same, of)| *same == name && value.eq_ignore_ascii_case(of)),
     };
     if same {
-        return Effect::Unchanged;
+        return AnnotationEffect::Unchanged;
     }
-    let equal = EQUALS.iter().find(|(theirs, _)| *theirs == name).map(|(_, equal)| *equal);
-    Effect::Unsupported(equal.unwrap_or("nothing here does the same"))
+    let equal = EQUIVALENTS.iter().find(|(theirs, _)| *theirs == name).map(|(_, equal)| *equal);
+    AnnotationEffect::Unsupported(equal.unwrap_or("nothing here does the same"))
 }
 
 #[cfg(test)]
@@ -262,9 +264,9 @@ mod tests {
 
     #[test]
     fn known_annotations_are_sorted() {
-        assert!(KNOWN.is_sorted());
-        for (name, _) in SAME.iter().chain(&EQUALS) {
-            assert!(KNOWN.binary_search(name).is_ok(), "{name}");
+        assert!(KNOWN_ANNOTATIONS.is_sorted());
+        for (name, _) in UNCHANGED_VALUES.iter().chain(&EQUIVALENTS) {
+            assert!(KNOWN_ANNOTATIONS.binary_search(name).is_ok(), "{name}");
         }
     }
 
@@ -272,9 +274,9 @@ mod tests {
     fn annotation_values_without_effect_are_recognised() {
         let time = |seconds| Some(Duration::from_secs(seconds));
         let timeouts = Timeouts { connect: time(5), read: time(60), send: time(60) };
-        let defaults = Defaults { timeouts, max_body_bytes: 0 };
+        let defaults = PolicyDefaults { timeouts, max_body_bytes: 0 };
         let of = |name: &str, value: &str, paths: &[&str]| {
-            effect(name, value, &AnnotationContext { defaults: &defaults, paths, tls: true })
+            annotation_effect(name, value, &AnnotationContext { defaults: &defaults, paths, tls: true })
         };
         for (name, value) in [
             ("ssl-redirect", "true"),
@@ -288,10 +290,10 @@ mod tests {
             ("use-regex", "false"),
             ("proxy-http-version", "1.1"),
         ] {
-            assert_eq!(of(name, value, &["/", "/"]), Effect::Unchanged, "{name}: {value}");
+            assert_eq!(of(name, value, &["/", "/"]), AnnotationEffect::Unchanged, "{name}: {value}");
         }
         for value in ["http", "HTTP"] {
-            assert_eq!(of("backend-protocol", value, &[]), Effect::SameProtocol(Protocol::Http), "{value}");
+            assert_eq!(of("backend-protocol", value, &[]), AnnotationEffect::SameProtocol(Protocol::Http), "{value}");
         }
         for (name, value) in [
             ("ssl-redirect", "false"),
@@ -307,15 +309,15 @@ mod tests {
             ("use-regex", "true"),
             ("configuration-snippet", ""),
         ] {
-            assert!(matches!(of(name, value, &["/", "/"]), Effect::Unsupported(_)), "{name}: {value}");
+            assert!(matches!(of(name, value, &["/", "/"]), AnnotationEffect::Unsupported(_)), "{name}: {value}");
         }
         for paths in [&["/x"][..], &["/", "/x"], &[]] {
-            assert!(matches!(of("rewrite-target", "/", paths), Effect::Unsupported(_)), "{paths:?}");
+            assert!(matches!(of("rewrite-target", "/", paths), AnnotationEffect::Unsupported(_)), "{paths:?}");
         }
         let context = AnnotationContext { defaults: &defaults, paths: &["/"], tls: false };
-        assert_eq!(effect("ssl-redirect", "false", &context), Effect::Unchanged);
+        assert_eq!(annotation_effect("ssl-redirect", "false", &context), AnnotationEffect::Unchanged);
         for name in ["rate-limit", "hsts", "proxy-buffers", "ssl-protocols", "", "Rewrite-Target"] {
-            assert_eq!(of(name, "1", &["/"]), Effect::Unknown, "{name}");
+            assert_eq!(of(name, "1", &["/"]), AnnotationEffect::Unknown, "{name}");
         }
     }
 }

@@ -9,7 +9,7 @@
 //!
 //! 1. `attach`: which objects are this controller's.
 //! 2. `claim`: what each of them asks for, a file for each kind, with `annotations` and `ingress_nginx_annotations` (values in
-//!    `annotation_value`), `host`, `path`, `regex_path` (paths that look like one) and `resolve` (Services and ports). `contest`
+//!    `annotation_value`), `host`, `path`, `regex_path` (paths that look like one) and `resolve` (Services and ports). `attached_claims`
 //!    puts the claims of all side by side.
 //! 3. `owners`: what of it belongs to other namespaces, by `host_or_segment`; `bounds`: what of it is too much.
 //! 4. `tls`: which certificates objects bring, with `certificate` (Secrets), and for that `pem`, `chain` and `private_key`.
@@ -22,13 +22,13 @@ mod acme_http01;
 mod annotation_value;
 mod annotations;
 mod attach;
+mod attached_claims;
 mod bounds;
 mod certificate;
 mod certificate_selection;
 mod chain;
 mod claim;
 mod claim_site;
-mod contest;
 mod host;
 mod host_or_segment;
 mod ingress_nginx_annotations;
@@ -45,6 +45,6 @@ mod translate;
 mod verdict_draft;
 
 pub use bounds::{Bound, Bounds};
-pub use settings::{Defaults, Ownership, TranslateSettings};
-pub use tls::GoodSecret;
+pub use settings::{HostOwnership, PolicyDefaults, TranslateSettings};
+pub use tls::LastGoodSecret;
 pub use translate::{Translation, Translator, translate};

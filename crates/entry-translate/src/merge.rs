@@ -7,10 +7,10 @@ use entry_model::{Host, HostName, ListenerSet, Match, Policies, Policy, PolicyId
 
 use crate::Bound;
 use crate::attach::AttachedObject;
+use crate::attached_claims::{AttachedClaim, AttachedClaims};
 use crate::certificate_selection::{CertificateSelection, SelectedCertificate};
 use crate::claim::{Claims, DefaultClaim};
 use crate::claim_site::ClaimSite;
-use crate::contest::{Contender, Contest};
 use crate::owners::HostLists;
 use crate::verdict_draft::{object_name, quoted};
 
@@ -20,7 +20,7 @@ use crate::verdict_draft::{object_name, quoted};
 pub struct HostMerger {
     hosts: HashMap<HostName, MergedHost>,
     /// Whether nothing is to be remembered, since no other snapshot follows.
-    forgets: bool,
+    for_one_snapshot: bool,
     policies: Policies,
     /// The policy that a rule got last, of those that are there.
     last: Option<(Policy, PolicyId)>,
@@ -32,17 +32,17 @@ pub struct HostMerger {
 #[derive(Debug)]
 struct MergedHost {
     /// What objects asked for, in their order: all that an object asks for, and which of that.
-    contenders: Vec<(Arc<Claims>, usize)>,
-    /// The contenders that stand, in the order in which they are tried.
+    candidates: Vec<(Arc<Claims>, usize)>,
+    /// The candidates that stand, in the order in which they are tried.
     won: Vec<usize>,
-    /// The contenders that do not, each with the one that was first.
+    /// The candidates that do not, each with the one that was first.
     lost: Vec<(usize, usize)>,
     given: Option<SelectedCertificate>,
     host: Arc<Host>,
 }
 
 /// What there is to know of everything, to merge a host.
-pub struct MergeSettings<'a> {
+pub struct MergeContext<'a> {
     /// What operators say of hosts; none without ownership.
     pub listed: Option<&'a HostLists<'a>>,
     /// Most certificates.
@@ -51,57 +51,57 @@ pub struct MergeSettings<'a> {
 
 impl HostMerger {
     /// One for a single snapshot.
-    pub fn forgetful() -> Self {
-        Self { forgets: true, ..Default::default() }
+    pub fn for_one_snapshot() -> Self {
+        Self { for_one_snapshot: true, ..Default::default() }
     }
 
     /// Whether it is for a single snapshot.
-    pub fn forgets(&self) -> bool {
-        self.forgets
+    pub fn is_for_one_snapshot(&self) -> bool {
+        self.for_one_snapshot
     }
 
     /// Makes routes of what is asked for. Of several that ask for the same host and match the oldest gets it.
     pub fn merge(
         &mut self,
-        contest: &Contest<'_>,
+        claims: &AttachedClaims<'_>,
         mut certificates: CertificateSelection,
-        merging: &MergeSettings<'_>,
+        context: &MergeContext<'_>,
         attached: &mut [AttachedObject<'_>],
     ) -> Routes {
-        let mut by_host: HashMap<&HostName, Vec<Contender<'_>>> = HashMap::new();
-        for contender in &contest.rules {
-            by_host.entry(&contender.claim.host).or_default().push(*contender);
+        let mut by_host: HashMap<&HostName, Vec<AttachedClaim<'_>>> = HashMap::new();
+        for candidate in &claims.rules {
+            by_host.entry(&candidate.claim.host).or_default().push(*candidate);
         }
         let mut by_host: Vec<_> = by_host.into_iter().collect();
         // Findings on one field are in this order.
         by_host.sort_unstable_by_key(|(host, _)| *host);
-        let first = contest.defaults.iter().min_by_key(|(_, owner)| *owner);
+        let first = claims.defaults.iter().min_by_key(|(_, owner)| *owner);
         let default = first.map(|(_, (_, owner))| attached[*owner].object.key.namespace.clone());
-        let is_closed = |name: &HostName, first: &str| match (merging.listed, &default) {
-            (Some(listed), Some(default)) => listed.closes(name, Some(first), default),
+        let is_closed = |name: &HostName, first: &str| match (context.listed, &default) {
+            (Some(listed), Some(default)) => listed.withholds_default(name, Some(first), default),
             _ => false,
         };
         let mut unredirected = vec![false; attached.len()];
         let mut before = std::mem::take(&mut self.hosts);
         self.last = None;
         let mut hosts = Vec::with_capacity(by_host.len());
-        for (name, contenders) in by_host {
+        for (name, candidates) in by_host {
             let merged = match before.remove_entry(name) {
-                Some((name, merged)) if merged.is_of(&contenders) => (name, merged),
-                _ => (name.clone(), MergedHost::new(&contenders, self.forgets)),
+                Some((name, merged)) if merged.is_made_of(&candidates) => (name, merged),
+                _ => (name.clone(), MergedHost::new(&candidates, self.for_one_snapshot)),
             };
             let (name, mut merged) = merged;
-            let won: Vec<_> = merged.won.iter().map(|index| contenders[*index]).collect();
+            let won: Vec<_> = merged.won.iter().map(|index| candidates[*index]).collect();
             for won in &won {
                 attached[won.owner.1].draft.mark_served();
             }
             for (loser, winner) in &merged.lost {
-                conflict(&contenders[*loser], contenders[*winner].owner.1, attached);
+                report_conflict(&candidates[*loser], candidates[*winner].owner.1, attached);
             }
             let given = certificates.select(&name, &won, attached);
             let closed = won.first().is_some_and(|won| is_closed(&name, &attached[won.owner.1].object.key.namespace));
             for won in &won {
-                let redirect = redirects(&name, won.claim.redirect, given.as_ref());
+                let redirect = redirects_to_https(&name, won.claim.redirect, given.as_ref());
                 unredirected[won.owner.1] |= !redirect && won.claim.redirect == Some(true);
             }
             if merged.given != given || merged.host.closed != closed || merged.host.rules.is_empty() {
@@ -110,19 +110,19 @@ impl HostMerger {
                 merged.host = Arc::new(Host { certificate, rules, closed });
                 merged.given = given;
             }
-            if self.forgets {
+            if self.for_one_snapshot {
                 hosts.push((name, merged.host));
             } else {
                 hosts.push((name.clone(), Arc::clone(&merged.host)));
                 self.hosts.insert(name, merged);
             }
         }
-        let over = certificates.drop_over_bound(merging.most, attached);
+        let over = certificates.drop_over_bound(context.most, attached);
         if !over.is_empty() {
             for (_, host) in
                 hosts.iter_mut().filter(|(_, host)| host.certificate.as_ref().is_some_and(|id| over.contains(id)))
             {
-                self.take_certificate(Arc::make_mut(host));
+                self.remove_certificate(Arc::make_mut(host));
             }
         }
         for (AttachedObject { draft, .. }, _) in
@@ -132,14 +132,14 @@ impl HostMerger {
                            redirected; declare TLS for it";
             draft.report_loss(&ClaimSite::Annotation("sparrow/ssl-redirect"), Reason::RefNotFound, message.to_owned());
         }
-        let default = self.default_rule(contest, attached);
+        let default = self.default_rule(claims, attached);
         let certificates = certificates.into_served(attached);
-        let hosts = if self.forgets { hosts.into_iter().collect() } else { self.publish(&hosts) };
+        let hosts = if self.for_one_snapshot { hosts.into_iter().collect() } else { self.publish_hosts(&hosts) };
         Routes { listeners: Vec::new(), hosts, default, policies: self.policies.clone(), certificates }
     }
 
     /// Forgets policies that neither these routes have nor what they were made of.
-    pub fn keep_policies(&mut self, routes: &mut Routes) {
+    pub fn forget_unused_policies(&mut self, routes: &mut Routes) {
         // Rules that were made after hosts were merged may have policies of their own.
         self.policies = std::mem::take(&mut routes.policies);
         let mut used = vec![false; self.policies.id_count()];
@@ -154,12 +154,13 @@ impl HostMerger {
     fn rule(
         &mut self,
         name: &HostName,
-        won: &Contender<'_>,
+        won: &AttachedClaim<'_>,
         given: Option<&SelectedCertificate>,
         attached: &[AttachedObject<'_>],
     ) -> Rule {
-        let Contender { claim, owner: (_, owner), .. } = *won;
-        let redirect_to_https = redirects(name, claim.redirect, given) && !claim.matches.path.is_acme_challenge();
+        let AttachedClaim { claim, owner: (_, owner), .. } = *won;
+        let redirect_to_https =
+            redirects_to_https(name, claim.redirect, given) && !claim.matches.path.is_acme_challenge();
         let policy = Policy { redirect_to_https, ..claim.policy };
         // Most are the same as the one before.
         let id = match &self.last {
@@ -177,7 +178,7 @@ impl HostMerger {
     }
 
     /// The hosts, which are sorted, as a map that shares with that of last time what did not change.
-    fn publish(&mut self, hosts: &[(HostName, Arc<Host>)]) -> SortedMap<HostName, Arc<Host>> {
+    fn publish_hosts(&mut self, hosts: &[(HostName, Arc<Host>)]) -> SortedMap<HostName, Arc<Host>> {
         for (name, host) in hosts {
             if !self.published.get(name).is_some_and(|published| Arc::ptr_eq(published, host)) {
                 self.published.insert(name.clone(), Arc::clone(host));
@@ -189,7 +190,7 @@ impl HostMerger {
         self.published.clone()
     }
 
-    fn take_certificate(&mut self, host: &mut Host) {
+    fn remove_certificate(&mut self, host: &mut Host) {
         host.certificate = None;
         for rule in &mut host.rules {
             rule.policy = without_redirect(&mut self.policies, rule.policy);
@@ -197,8 +198,8 @@ impl HostMerger {
     }
 
     /// What is done when no rule matches.
-    fn default_rule(&mut self, contest: &Contest<'_>, attached: &mut [AttachedObject<'_>]) -> Option<Rule> {
-        let mut claims = contest.defaults.clone();
+    fn default_rule(&mut self, claims: &AttachedClaims<'_>, attached: &mut [AttachedObject<'_>]) -> Option<Rule> {
+        let mut claims = claims.defaults.clone();
         claims.sort_by_key(|(_, owner)| *owner);
         let mut claims = claims.into_iter();
         let (DefaultClaim { action, policy, .. }, (_, winner)) = claims.next()?;
@@ -217,36 +218,36 @@ impl HostMerger {
 
 impl MergedHost {
     /// Decides which claims of a host stand.
-    fn new(contenders: &[Contender<'_>], forgets: bool) -> Self {
-        let mut order: Vec<usize> = (0..contenders.len()).collect();
+    fn new(candidates: &[AttachedClaim<'_>], for_one_snapshot: bool) -> Self {
+        let mut order: Vec<usize> = (0..candidates.len()).collect();
         // Stable: of one object the first comes first.
         order.sort_by(|a, b| {
-            let (a, b) = (&contenders[*a], &contenders[*b]);
+            let (a, b) = (&candidates[*a], &candidates[*b]);
             a.claim.matches.precedence(&b.claim.matches).then((a.claim.weak, a.owner).cmp(&(b.claim.weak, b.owner)))
         });
         let (mut won, mut lost): (Vec<usize>, Vec<_>) = (Vec::with_capacity(order.len()), Vec::new());
         for index in order {
-            let matches = &contenders[index].claim.matches;
+            let matches = &candidates[index].claim.matches;
             // Those of one precedence stand together.
             let mut rivals =
-                won.iter().rev().take_while(|first| contenders[**first].claim.matches.precedence(matches).is_eq());
-            match rivals.find(|first| contenders[**first].claim.matches == *matches) {
+                won.iter().rev().take_while(|first| candidates[**first].claim.matches.precedence(matches).is_eq());
+            match rivals.find(|first| candidates[**first].claim.matches == *matches) {
                 Some(first) => lost.push((index, *first)),
                 None => won.push(index),
             }
         }
-        let contenders = if forgets { &[] } else { contenders };
-        let contenders = contenders.iter().map(|contender| (Arc::clone(contender.claims), contender.index)).collect();
-        Self { contenders, won, lost, given: None, host: Arc::default() }
+        let candidates = if for_one_snapshot { &[] } else { candidates };
+        let candidates = candidates.iter().map(|candidate| (Arc::clone(candidate.claims), candidate.index)).collect();
+        Self { candidates, won, lost, given: None, host: Arc::default() }
     }
 
     /// Whether it was made of these.
-    fn is_of(&self, contenders: &[Contender<'_>]) -> bool {
-        let same = |(claims, index): &(Arc<Claims>, usize), contender: &Contender<'_>| {
-            Arc::ptr_eq(claims, contender.claims) && *index == contender.index
+    fn is_made_of(&self, candidates: &[AttachedClaim<'_>]) -> bool {
+        let same = |(claims, index): &(Arc<Claims>, usize), candidate: &AttachedClaim<'_>| {
+            Arc::ptr_eq(claims, candidate.claims) && *index == candidate.index
         };
-        self.contenders.len() == contenders.len()
-            && self.contenders.iter().zip(contenders).all(|(known, contender)| same(known, contender))
+        self.candidates.len() == candidates.len()
+            && self.candidates.iter().zip(candidates).all(|(known, candidate)| same(known, candidate))
     }
 }
 
@@ -260,7 +261,7 @@ pub fn without_redirect(policies: &mut Policies, id: PolicyId) -> PolicyId {
 
 /// Whether requests over HTTP are sent to HTTPS. Never to a certificate that is not for the host: clients refuse it, and what
 /// was served would not be any more. None is for every host, so there an object has to ask for it.
-fn redirects(host: &HostName, asked: Option<bool>, given: Option<&SelectedCertificate>) -> bool {
+fn redirects_to_https(host: &HostName, asked: Option<bool>, given: Option<&SelectedCertificate>) -> bool {
     match (host, given) {
         (HostName::Any, Some(_)) => asked == Some(true),
         (_, Some(given)) => given.is_for && asked.unwrap_or(true),
@@ -269,8 +270,8 @@ fn redirects(host: &HostName, asked: Option<bool>, given: Option<&SelectedCertif
 }
 
 /// Tells an object that another was first.
-fn conflict(loser: &Contender<'_>, winner: usize, attached: &mut [AttachedObject<'_>]) {
-    let Contender { claim, owner: (_, owner), .. } = *loser;
+fn report_conflict(loser: &AttachedClaim<'_>, winner: usize, attached: &mut [AttachedObject<'_>]) {
+    let AttachedClaim { claim, owner: (_, owner), .. } = *loser;
     let own = winner == owner;
     if own && claim.weak {
         // A default backend is for the rest, and there is none.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use entry_model::{HOSTS_ANNOTATION, HostName, HostOwners, Kind, ObjectRef, Reason, Snapshot, Verdict};
 
 use crate::attach::{AttachedObject, Seniority, namespace_of};
+use crate::attached_claims::{AttachedClaim, AttachedClaims};
 use crate::bounds::rule_weight;
 use crate::claim_site::ClaimSite;
-use crate::contest::{Contender, Contest};
 use crate::host::parse_host;
 use crate::host_or_segment::HostOrSegment;
 use crate::verdict_draft::{VerdictDraft, quoted};
@@ -49,7 +49,7 @@ impl<'a> HostLists<'a> {
                 }
             }
             listed.limited.insert(name, any);
-            let verdict = draft.verdict(namespace.meta.generation);
+            let verdict = draft.into_verdict(namespace.meta.generation);
             if !verdict.findings().is_empty() {
                 verdicts.push((namespace.meta.object(Kind::Namespace), verdict));
             }
@@ -78,7 +78,7 @@ impl<'a> HostLists<'a> {
     }
 
     /// Whether what no rule of a host matches is not found, though the objects of this namespace have a default.
-    pub fn closes(&self, host: &HostName, first: Option<&str>, default: &str) -> bool {
+    pub fn withholds_default(&self, host: &HostName, first: Option<&str>, default: &str) -> bool {
         let own = || first == Some(default);
         *host != HostName::Any && !self.of(host).map_or_else(own, |namespaces| namespaces.contains(&default))
     }
@@ -99,7 +99,7 @@ struct OldestClaim<'a> {
 }
 
 /// All claims, by what is claimed.
-struct Interests<'a, 'b> {
+struct ClaimIndex<'a, 'b> {
     listed: &'b HostLists<'a>,
     host_owners: &'b [Arc<HostOwners>],
     /// The namespaces that claim it, each with its oldest object.
@@ -108,7 +108,7 @@ struct Interests<'a, 'b> {
 }
 
 /// Why a namespace does not get what it claims.
-enum Denial<'a, 'b> {
+enum OwnershipDenial<'a, 'b> {
     /// Others list it.
     Listed(&'b [&'a str]),
     /// It lists hosts, and not this one.
@@ -119,7 +119,7 @@ enum Denial<'a, 'b> {
     Below(&'a str),
 }
 
-impl<'a, 'b> Interests<'a, 'b> {
+impl<'a, 'b> ClaimIndex<'a, 'b> {
     fn add(&mut self, unit: HostOrSegment<'b>, namespace: &'a str, age: Seniority) {
         self.wildcards |= matches!(unit, HostOrSegment::Host(HostName::OneLabel(_)));
         let claims = self.by_unit.entry(unit).or_default();
@@ -147,14 +147,14 @@ impl<'a, 'b> Interests<'a, 'b> {
     }
 
     /// Why this namespace does not get it; none if it does.
-    fn denial(&self, unit: HostOrSegment<'b>, namespace: &str) -> Option<Denial<'a, 'b>> {
+    fn denial(&self, unit: HostOrSegment<'b>, namespace: &str) -> Option<OwnershipDenial<'a, 'b>> {
         if let HostOrSegment::Host(host) = unit
             && let Some(namespaces) = self.listed.of(host)
         {
-            return (!namespaces.contains(&namespace)).then_some(Denial::Listed(namespaces));
+            return (!namespaces.contains(&namespace)).then_some(OwnershipDenial::Listed(namespaces));
         }
         if !self.listed.allows(namespace, unit) {
-            return Some(Denial::NotListed);
+            return Some(OwnershipDenial::NotListed);
         }
         let first = self.first(unit)?;
         if let HostOrSegment::Host(host) = unit
@@ -164,9 +164,9 @@ impl<'a, 'b> Interests<'a, 'b> {
             && let Some(above) = self.first(HostOrSegment::Host(&wildcard))
             && (above.held || above.age < first.age)
         {
-            return (above.namespace != namespace).then_some(Denial::Below(above.namespace));
+            return (above.namespace != namespace).then_some(OwnershipDenial::Below(above.namespace));
         }
-        (first.namespace != namespace).then_some(Denial::Owned(first.namespace))
+        (first.namespace != namespace).then_some(OwnershipDenial::Owned(first.namespace))
     }
 }
 
@@ -176,18 +176,18 @@ const REST: HostOrSegment<'static> = HostOrSegment::Segment("");
 /// Takes from what is asked for whatever belongs to other namespaces, and tells who asked.
 ///
 /// A host belongs to the namespaces that list it. Of one that none lists, to the namespace that holds it, or the wildcard above
-/// it, since earlier; else to that of the oldest object that claims one of them. `aside` are claims of objects that are put
+/// it, since earlier; else to that of the oldest object that claims one of them. `quarantined` are claims of objects that are put
 /// aside: they are not served, and what their namespace has stays with it.
-pub fn enforce<'a>(
+pub fn enforce_owners<'a>(
     listed: &HostLists<'a>,
     host_owners: &[Arc<HostOwners>],
-    asked: &mut Contest<'_>,
+    asked: &mut AttachedClaims<'_>,
     attached: &mut [AttachedObject<'a>],
-    aside: (&Contest<'_>, &[AttachedObject<'a>]),
+    quarantined: (&AttachedClaims<'_>, &[AttachedObject<'a>]),
 ) {
-    let mut interests = Interests { listed, host_owners, by_unit: HashMap::new(), wildcards: false };
-    for (asked, attached) in [(&*asked, &*attached), aside] {
-        for Contender { claim, owner, .. } in &asked.rules {
+    let mut interests = ClaimIndex { listed, host_owners, by_unit: HashMap::new(), wildcards: false };
+    for (asked, attached) in [(&*asked, &*attached), quarantined] {
+        for AttachedClaim { claim, owner, .. } in &asked.rules {
             interests.add(HostOrSegment::of(&claim.host, &claim.matches.path), namespace_of(attached, *owner), *owner);
         }
         for (_, owner) in &asked.defaults {
@@ -199,12 +199,12 @@ pub fn enforce<'a>(
         let Some(denial) = interests.denial(unit, namespace_of(attached, owner)) else { return true };
         // Of one host it is told once, however many paths there are.
         if told.replace((owner.1, site)) != Some((owner.1, site)) {
-            let message = message(unit, &denial, namespace_of(attached, owner));
+            let message = denial_message(unit, &denial, namespace_of(attached, owner));
             attached[owner.1].draft.report_loss(&site, Reason::Conflicted, message);
         }
         false
     };
-    let rules = asked.rules.iter().map(|Contender { claim, owner, .. }| {
+    let rules = asked.rules.iter().map(|AttachedClaim { claim, owner, .. }| {
         let site = if claim.host == HostName::Any { claim.site } else { claim.site.host() };
         decide(HostOrSegment::of(&claim.host, &claim.matches.path), *owner, site)
     });
@@ -215,7 +215,7 @@ pub fn enforce<'a>(
     asked.defaults.retain(|_| defaults.next().unwrap_or(true));
 }
 
-fn message(unit: HostOrSegment<'_>, denial: &Denial<'_, '_>, namespace: &str) -> String {
+fn denial_message(unit: HostOrSegment<'_>, denial: &OwnershipDenial<'_, '_>, namespace: &str) -> String {
     let what = match unit {
         HostOrSegment::Host(host) => format!("The host {}", quoted(&host.to_string())),
         HostOrSegment::Segment("") => "What no rule matches on hosts that no rule names".to_owned(),
@@ -229,7 +229,7 @@ fn message(unit: HostOrSegment<'_>, denial: &Denial<'_, '_>, namespace: &str) ->
         HostOrSegment::Segment(_) => "use another path, or a host of your own",
     };
     match denial {
-        Denial::Listed(namespaces) => {
+        OwnershipDenial::Listed(namespaces) => {
             let namespaces = match namespaces {
                 [one] => format!("the namespace {one}"),
                 [one, ..] => format!("the namespace {one} and {} more", namespaces.len() - 1),
@@ -239,15 +239,15 @@ fn message(unit: HostOrSegment<'_>, denial: &Denial<'_, '_>, namespace: &str) ->
                 "{what} is kept for {namespaces} by the annotation {HOSTS_ANNOTATION}, and nothing of this object is served there; {use_another}"
             )
         }
-        Denial::NotListed => format!(
+        OwnershipDenial::NotListed => format!(
             "{what} is not in the annotation {HOSTS_ANNOTATION} of the namespace {namespace}, which names all that its objects may claim, so \
              nothing of this object is served there; use a host that is named, or have it named there"
         ),
-        Denial::Owned(owner) => format!(
+        OwnershipDenial::Owned(owner) => format!(
             "{what} belongs to the namespace {owner}, which had it first and keeps it, so nothing of this object is served there; \
              {use_another}"
         ),
-        Denial::Below(owner) => format!(
+        OwnershipDenial::Below(owner) => format!(
             "{what} is below a wildcard that belongs to the namespace {owner}, which had it first and keeps it, so nothing of this \
              object is served there; {use_another}"
         ),
@@ -258,29 +258,30 @@ fn message(unit: HostOrSegment<'_>, denial: &Denial<'_, '_>, namespace: &str) ->
 /// claims.
 pub fn next_host_owners<'a>(
     host_owners: &[Arc<HostOwners>],
-    asked: &Contest<'_>,
+    asked: &AttachedClaims<'_>,
     attached: &[AttachedObject<'a>],
-    aside: (&Contest<'_>, &[AttachedObject<'a>]),
+    quarantined: (&AttachedClaims<'_>, &[AttachedObject<'a>]),
 ) -> HostOwners {
     let (mut owners, mut seen) = (HostOwners::default(), HashSet::new());
     // Objects stand by their namespaces, so one look at the namespace is enough for many rules.
     for run in asked.rules.chunk_by(|a, b| namespace_of(attached, a.owner) == namespace_of(attached, b.owner)) {
         let namespace = namespace_of(attached, run[0].owner);
         owners.add_all(
-            run.iter().map(|Contender { claim, .. }| HostOrSegment::of(&claim.host, &claim.matches.path).key()),
+            run.iter().map(|AttachedClaim { claim, .. }| HostOrSegment::of(&claim.host, &claim.matches.path).key()),
             namespace,
         );
         // As bounds count: else who asks for the same often would have room for more than is served.
-        let new = run.iter().filter(|Contender { claim, .. }| seen.insert((namespace, &claim.host, &claim.matches)));
-        owners.count_rule(namespace, new.map(|Contender { claim, .. }| rule_weight(&claim.matches)).sum());
+        let new =
+            run.iter().filter(|AttachedClaim { claim, .. }| seen.insert((namespace, &claim.host, &claim.matches)));
+        owners.count_rule(namespace, new.map(|AttachedClaim { claim, .. }| rule_weight(&claim.matches)).sum());
     }
     for (_, owner) in &asked.defaults {
         owners.add(REST.key(), namespace_of(attached, *owner));
     }
-    let (asked, attached) = aside;
+    let (asked, attached) = quarantined;
     let rules = asked.rules.iter();
     let units =
-        rules.map(|Contender { claim, owner, .. }| (HostOrSegment::of(&claim.host, &claim.matches.path), *owner));
+        rules.map(|AttachedClaim { claim, owner, .. }| (HostOrSegment::of(&claim.host, &claim.matches.path), *owner));
     for (unit, owner) in units.chain(asked.defaults.iter().map(|(_, owner)| (REST, *owner))) {
         let (key, namespace) = (unit.key(), namespace_of(attached, owner));
         if host_owners.iter().any(|owners| owners.owner_of(&key) == Some(namespace)) {

@@ -8,7 +8,7 @@ use crate::regex_path;
 use crate::verdict_draft::quoted;
 
 /// Longest path, in bytes.
-const LONGEST: usize = 2048;
+const MAX_PATH_BYTES: usize = 2048;
 
 /// Reads a path as objects write it, and decodes `%XX` in it once: requests are matched decoded, so `/a%20b` and `/a b` are
 /// the same.
@@ -20,7 +20,7 @@ pub fn parse_path(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
         return wrong("write it with a `/` at the front");
     }
-    if text.len() > LONGEST {
+    if text.len() > MAX_PATH_BYTES {
         return wrong("write at most 2048 bytes");
     }
     let path = if text.contains('%') {
@@ -39,11 +39,13 @@ pub fn parse_path(text: &str) -> Result<String, String> {
         Cow::Borrowed(text)
     };
     // There are many paths, and most are plain.
-    if path.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'/' || byte == b'-') && !doubled(&path) {
+    if path.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'/' || byte == b'-')
+        && !has_doubled_slash(&path)
+    {
         return Ok(path.into_owned());
     }
     if path.contains(['?', '#']) {
-        if let Some(instead) = regex_path::prefix_instead(&path) {
+        if let Some(instead) = regex_path::suggest_prefix(&path) {
             let hint = format!(
                 "it looks like a pattern, and there are none; write {} with the type `Prefix`",
                 quoted(&instead)
@@ -55,7 +57,7 @@ pub fn parse_path(text: &str) -> Result<String, String> {
     if path.contains(char::is_control) {
         return wrong("it holds a control character; write it without");
     }
-    if doubled(&path) {
+    if has_doubled_slash(&path) {
         return wrong("requests are matched with doubled slashes merged; write `/` for `//`");
     }
     if path.split('/').any(|segment| segment == "." || segment == "..") {
@@ -64,7 +66,7 @@ pub fn parse_path(text: &str) -> Result<String, String> {
     Ok(path.into_owned())
 }
 
-fn doubled(path: &str) -> bool {
+fn has_doubled_slash(path: &str) -> bool {
     path.as_bytes().windows(2).any(|two| two == b"//")
 }
 
@@ -82,7 +84,7 @@ mod tests {
 
     #[test]
     fn paths_are_decoded_once() {
-        let longest = format!("/{}", "x".repeat(LONGEST - 1));
+        let longest = format!("/{}", "x".repeat(MAX_PATH_BYTES - 1));
         for (text, expected) in [
             ("/", "/"),
             ("/a/", "/a/"),
@@ -132,7 +134,7 @@ mod tests {
             ("/a/../b", "the path that they lead to"),
             ("/a/%2e%2E", "the path that they lead to"),
             ("/a/./", "the path that they lead to"),
-            (&format!("/{}", "x".repeat(LONGEST)), "2048 bytes"),
+            (&format!("/{}", "x".repeat(MAX_PATH_BYTES)), "2048 bytes"),
         ] {
             let message = parse_path(text).unwrap_err();
             assert!(message.contains(hint), "{text}: {message}");

@@ -17,9 +17,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 /// Fewer characters of base64 than these, outside of any block, are words.
-const LEAST: usize = 64;
+const MIN_BASE64_CHARS: usize = 64;
 /// How base64 of what may be here begins: with a sequence of at least 128 bytes.
-const BEGINNING: &str = "MI";
+const FIRST_BASE64_CHARS: &str = "MI";
 
 /// A block. Not to be shown: it may be a key.
 pub struct PemBlock {
@@ -32,29 +32,29 @@ pub struct PemBlock {
 }
 
 /// A line that begins or ends a block, without its dashes.
-enum Mark<'a> {
+enum BlockMark<'a> {
     Begin(&'a str),
     End(&'a str),
 }
 
 /// All blocks of a text. What stands between them is passed over, unless it is long and base64: that is a block whose lines
 /// before and after were lost.
-pub fn blocks(text: &[u8]) -> Vec<PemBlock> {
-    let text = unwrapped(&decoded(text));
+pub fn read_blocks(text: &[u8]) -> Vec<PemBlock> {
+    let text = unwrap_text(&decode_text(text));
     let parts: Vec<&str> = text.split("--").map(|part| part.trim_matches('-')).collect();
     let mut blocks = Vec::new();
     let mut begun = None;
     for (n, part) in parts.iter().enumerate().filter(|(_, part)| !part.is_empty()) {
-        match mark(part) {
-            Some(Mark::Begin(label)) => begun = Some(label),
-            Some(Mark::End(_)) => begun = None,
+        match parse_mark(part) {
+            Some(BlockMark::Begin(label)) => begun = Some(label),
+            Some(BlockMark::End(_)) => begun = None,
             None => {
                 let next = parts[n + 1..].iter().find(|part| !part.is_empty());
-                let ended = next.and_then(|part| mark(part)).and_then(|mark| match mark {
-                    Mark::End(label) => Some(label),
-                    Mark::Begin(_) => None,
+                let ended = next.and_then(|part| parse_mark(part)).and_then(|mark| match mark {
+                    BlockMark::End(label) => Some(label),
+                    BlockMark::Begin(_) => None,
                 });
-                blocks.extend(block(begun.take(), ended, part));
+                blocks.extend(parse_block(begun.take(), ended, part));
             }
         }
     }
@@ -62,7 +62,7 @@ pub fn blocks(text: &[u8]) -> Vec<PemBlock> {
 }
 
 /// A text that may have come from another system: in UTF-16, with marks of its byte order.
-fn decoded(text: &[u8]) -> Cow<'_, str> {
+fn decode_text(text: &[u8]) -> Cow<'_, str> {
     let utf16 = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
         let units: Vec<_> = rest.chunks_exact(2).map(|two| unit([two[0], two[1]])).collect();
         Cow::Owned(String::from_utf16_lossy(&units))
@@ -76,32 +76,32 @@ fn decoded(text: &[u8]) -> Cow<'_, str> {
 
 /// Without what has no meaning here: marks of byte order, ends of lines that were written as two characters, and dashes that a
 /// word processor made longer.
-fn unwrapped(text: &str) -> String {
+fn unwrap_text(text: &str) -> String {
     text.replace('\u{feff}', "").replace("\\r", "").replace("\\n", "\n").replace(['\u{2013}', '\u{2014}'], "--")
 }
 
-fn mark(part: &str) -> Option<Mark<'_>> {
+fn parse_mark(part: &str) -> Option<BlockMark<'_>> {
     let part = part.trim();
     let (word, label) = part.split_once(' ')?;
     if label.contains(['\n', '\r']) {
         return None;
     }
     match word {
-        "BEGIN" => Some(Mark::Begin(label.trim())),
-        "END" => Some(Mark::End(label.trim())),
+        "BEGIN" => Some(BlockMark::Begin(label.trim())),
+        "END" => Some(BlockMark::End(label.trim())),
         _ => None,
     }
 }
 
 /// What stands between two marks; none if it is words.
-fn block(begun: Option<&str>, ended: Option<&str>, part: &str) -> Option<PemBlock> {
+fn parse_block(begun: Option<&str>, ended: Option<&str>, part: &str) -> Option<PemBlock> {
     let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/".contains(c);
     // Headers (RFC 1421), or whatever stands before a block that lost its first line.
     let lines: Vec<_> = part.lines().map(str::trim).collect();
     let is_word = |line: &&str| !line.split_whitespace().all(|part| part.trim_end_matches('=').chars().all(is_base64));
     let first = lines.iter().rposition(is_word).map_or(0, |n| n + 1);
     let body: String = lines[first..].iter().flat_map(|line| line.chars()).filter(|c| !c.is_whitespace()).collect();
-    let is_data = body.len() >= LEAST && (ended.is_some() || body.starts_with(BEGINNING));
+    let is_data = body.len() >= MIN_BASE64_CHARS && (ended.is_some() || body.starts_with(FIRST_BASE64_CHARS));
     if begun.is_none() && !is_data {
         return None;
     }
@@ -110,7 +110,7 @@ fn block(begun: Option<&str>, ended: Option<&str>, part: &str) -> Option<PemBloc
     let headers = lines[..first].concat();
     let damaged = begun.is_some() && lines[..first].iter().any(|line| !line.is_empty() && !line.contains(':'));
     let encrypted = label.contains("ENCRYPTED") || headers.contains("ENCRYPTED");
-    Some(PemBlock { label: label.to_owned(), encrypted, der: (!damaged).then(|| der(&body)).flatten() })
+    Some(PemBlock { label: label.to_owned(), encrypted, der: (!damaged).then(|| decode_base64(&body)).flatten() })
 }
 
 /// Whether a label is one that is written right.
@@ -121,7 +121,7 @@ fn is_known(label: &str) -> bool {
 }
 
 /// The bytes of base64. Where padding is followed by more, two blocks have become one.
-fn der(body: &str) -> Option<Vec<u8>> {
+fn decode_base64(body: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     for part in body.split_inclusive('=').filter(|part| *part != "=") {
         bytes.extend(BASE64.decode(part.trim_end_matches('=')).ok()?);

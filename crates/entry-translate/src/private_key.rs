@@ -12,11 +12,11 @@ use x509_parser::der_parser::oid;
 use x509_parser::num_bigint::BigUint;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use crate::chain::LEAST_RSA_BITS;
+use crate::chain::MIN_RSA_BITS;
 use crate::pem;
 
 /// Most bits of an RSA key: a handshake with more takes so long that few clients could keep nginx busy.
-const MOST_RSA_BITS: u64 = 8192;
+const MAX_RSA_BITS: u64 = 8192;
 
 const RSA: Oid<'_> = oid!(1.2.840.113549.1.1.1);
 const RSA_PSS: Oid<'_> = oid!(1.2.840.113549.1.1.10);
@@ -35,12 +35,12 @@ pub struct PrivateKey {
     pub label: &'static str,
     /// In the form in which it was.
     pub der: Vec<u8>,
-    public: Public,
+    public: PublicPart,
 }
 
 /// A public key.
 #[derive(PartialEq, Eq)]
-enum Public {
+enum PublicPart {
     Rsa {
         pss: bool,
         modulus: BigUint,
@@ -64,46 +64,50 @@ enum Curve {
 }
 
 /// The private keys of a text, of which the first two count; those that cannot be used by what is wrong with them.
-pub fn read(text: &[u8]) -> Vec<Result<PrivateKey, &'static str>> {
-    let blocks = pem::blocks(text).into_iter();
+pub fn read_private_keys(text: &[u8]) -> Vec<Result<PrivateKey, &'static str>> {
+    let blocks = pem::read_blocks(text).into_iter();
     let keys = blocks.filter(|block| block.label.contains("PRIVATE KEY") || block.label.is_empty());
     keys.take(2)
-        .map(|block| if block.encrypted { Err(ENCRYPTED) } else { block.der.as_deref().ok_or(BROKEN).and_then(of_der) })
+        .map(
+            |block| {
+                if block.encrypted { Err(ENCRYPTED) } else { block.der.as_deref().ok_or(BROKEN).and_then(from_der) }
+            },
+        )
         .collect()
 }
 
 impl PrivateKey {
     /// Whether it is the key of a certificate.
-    pub fn is_of(&self, certificate: &SubjectPublicKeyInfo<'_>) -> bool {
-        public_of(certificate).is_some_and(|public| public == self.public)
+    pub fn matches(&self, certificate: &SubjectPublicKeyInfo<'_>) -> bool {
+        public_part_of(certificate).is_some_and(|public| public == self.public)
     }
 }
 
 /// The public key of a certificate; none if its kind is not known here.
-fn public_of(info: &SubjectPublicKeyInfo<'_>) -> Option<Public> {
+fn public_part_of(info: &SubjectPublicKeyInfo<'_>) -> Option<PublicPart> {
     let algorithm = &info.algorithm.algorithm;
     let content = &*info.subject_public_key.data;
     if *algorithm == RSA || *algorithm == RSA_PSS {
         let numbers = integers(&fields(content)?)?;
         let [modulus, exponent] = <[BigUint; 2]>::try_from(numbers).ok()?;
-        return Some(Public::Rsa { pss: *algorithm == RSA_PSS, modulus, exponent });
+        return Some(PublicPart::Rsa { pss: *algorithm == RSA_PSS, modulus, exponent });
     }
     if *algorithm == EC {
         let curve = Curve::of(&info.algorithm.parameters.as_ref()?.as_oid().ok()?)?;
-        return Some(Public::Ec { curve, point: curve.uncompressed(content)? });
+        return Some(PublicPart::Ec { curve, point: curve.uncompressed(content)? });
     }
-    (*algorithm == ED25519).then(|| Public::Ed25519(content.to_vec()))
+    (*algorithm == ED25519).then(|| PublicPart::Ed25519(content.to_vec()))
 }
 
 /// Reads a key, whatever its label says: in the forms of PKCS #8 (RFC 5958), PKCS #1 (RFC 8017) and SEC 1 (RFC 5915).
-fn of_der(der: &[u8]) -> Result<PrivateKey, &'static str> {
+fn from_der(der: &[u8]) -> Result<PrivateKey, &'static str> {
     let fields = fields(der).ok_or(BROKEN)?;
     let tags: Vec<_> = fields.iter().take(3).map(|field| field.header.tag()).collect();
     let (label, public) = match tags[..] {
         [Tag::Sequence, Tag::OctetString] => return Err(ENCRYPTED),
-        [Tag::Integer, Tag::Sequence, Tag::OctetString] => ("PRIVATE KEY", of_pkcs8(&fields, der)?),
-        [Tag::Integer, Tag::OctetString, ..] => ("EC PRIVATE KEY", of_sec1(&fields, None)?),
-        [Tag::Integer, Tag::Integer, Tag::Integer] => ("RSA PRIVATE KEY", of_pkcs1(&fields, false)?),
+        [Tag::Integer, Tag::Sequence, Tag::OctetString] => ("PRIVATE KEY", from_pkcs8(&fields, der)?),
+        [Tag::Integer, Tag::OctetString, ..] => ("EC PRIVATE KEY", from_sec1(&fields, None)?),
+        [Tag::Integer, Tag::Integer, Tag::Integer] => ("RSA PRIVATE KEY", from_pkcs1(&fields, false)?),
         _ => return Err(BROKEN),
     };
     // What follows is not part of it.
@@ -111,32 +115,32 @@ fn of_der(der: &[u8]) -> Result<PrivateKey, &'static str> {
     Ok(PrivateKey { label, der: der[..length].to_vec(), public })
 }
 
-fn of_pkcs8(parts: &[Any<'_>], der: &[u8]) -> Result<Public, &'static str> {
+fn from_pkcs8(parts: &[Any<'_>], der: &[u8]) -> Result<PublicPart, &'static str> {
     let algorithm = parts_of(parts[1].data).ok_or(BROKEN)?;
     let oid = |n: usize| algorithm.get(n).and_then(|field| field.as_oid().ok());
     let name = oid(0).ok_or(BROKEN)?;
     let inner = parts[2].data;
     if name == RSA || name == RSA_PSS {
-        return of_pkcs1(&fields(inner).ok_or(BROKEN)?, name == RSA_PSS);
+        return from_pkcs1(&fields(inner).ok_or(BROKEN)?, name == RSA_PSS);
     }
     if name == EC {
-        return of_sec1(&fields(inner).ok_or(BROKEN)?, oid(1));
+        return from_sec1(&fields(inner).ok_or(BROKEN)?, oid(1));
     }
     if name == ED25519 {
         let key = any_eddsa_type(&PrivatePkcs8KeyDer::from(der)).map_err(|_| BROKEN)?;
         let info = key.public_key().ok_or(BROKEN)?;
         let (_, info) = SubjectPublicKeyInfo::from_der(&info).map_err(|_| BROKEN)?;
-        return public_of(&info).ok_or(BROKEN);
+        return public_part_of(&info).ok_or(BROKEN);
     }
     Err(UNSUPPORTED)
 }
 
 /// The numbers must fit each other: with others, nginx starts, and every handshake fails.
-fn of_pkcs1(parts: &[Any<'_>], pss: bool) -> Result<Public, &'static str> {
+fn from_pkcs1(parts: &[Any<'_>], pss: bool) -> Result<PublicPart, &'static str> {
     let numbers = integers(parts).ok_or(BROKEN)?;
     let [_, modulus, exponent, private, p, q, dp, dq, inverse] =
         <[BigUint; 9]>::try_from(numbers).map_err(|_| BROKEN)?;
-    if !(LEAST_RSA_BITS as u64..=MOST_RSA_BITS).contains(&modulus.bits()) {
+    if !(MIN_RSA_BITS as u64..=MAX_RSA_BITS).contains(&modulus.bits()) {
         return Err("tls.key is an RSA key of less than 2048 or more than 8192 bits; make another");
     }
     let one = BigUint::from(1_u8);
@@ -147,11 +151,11 @@ fn of_pkcs1(parts: &[Any<'_>], pss: bool) -> Result<Public, &'static str> {
     };
     let large = p > one && q > one;
     let sound = large && &p * &q == modulus && fits(&p, &dp) && fits(&q, &dq) && is_one(inverse * &q, &p);
-    if sound { Ok(Public::Rsa { pss, modulus, exponent }) } else { Err(BROKEN) }
+    if sound { Ok(PublicPart::Rsa { pss, modulus, exponent }) } else { Err(BROKEN) }
 }
 
 /// The curve is named in the key or around it.
-fn of_sec1(parts: &[Any<'_>], around: Option<Oid<'_>>) -> Result<Public, &'static str> {
+fn from_sec1(parts: &[Any<'_>], around: Option<Oid<'_>>) -> Result<PublicPart, &'static str> {
     let explicit = |number: u32| {
         let field = parts.iter().find(|part| part.header.is_contextspecific() && part.header.tag() == Tag(number));
         field.and_then(|field| Any::from_der(field.data).ok()).map(|(_, value)| value)
@@ -162,7 +166,7 @@ fn of_sec1(parts: &[Any<'_>], around: Option<Oid<'_>>) -> Result<Public, &'stati
     // A bit string begins with the number of bits that are not used.
     let told = explicit(1).map(|value| value.data.get(1..).and_then(|point| curve.uncompressed(point)));
     let fits = told.is_none_or(|told| told.as_ref() == Some(&point));
-    if fits { Ok(Public::Ec { curve, point }) } else { Err(BROKEN) }
+    if fits { Ok(PublicPart::Ec { curve, point }) } else { Err(BROKEN) }
 }
 
 impl Curve {

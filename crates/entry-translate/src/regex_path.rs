@@ -2,8 +2,8 @@
 
 /// What to write instead of a path that looks like a pattern, a glob or a regular expression; none for one that does not. A
 /// character alone that paths do have, such as in `/$metadata` and `/Products(1)`, makes none.
-pub fn prefix_instead(text: &str) -> Option<String> {
-    let at = begins(text)?;
+pub fn suggest_prefix(text: &str) -> Option<String> {
+    let at = pattern_start(text)?;
     let plain = &text[..at];
     // What stands before `(/|$)` or `/` is whole segments; else the last one is a part of one.
     let whole = plain.ends_with('/')
@@ -16,7 +16,7 @@ pub fn prefix_instead(text: &str) -> Option<String> {
 }
 
 /// Where the first part of a pattern begins.
-fn begins(text: &str) -> Option<usize> {
+fn pattern_start(text: &str) -> Option<usize> {
     let quantified = |at: usize| text[at..].starts_with(['*', '+', '?', '{']);
     let of_class = || {
         let open = text.find('[')?;
@@ -66,7 +66,7 @@ mod tests {
             ("/a/(?<x>b)", "/a"),
             ("/a(b)?/c", "/"),
         ] {
-            assert_eq!(prefix_instead(text).as_deref(), Some(expected), "{text}");
+            assert_eq!(suggest_prefix(text).as_deref(), Some(expected), "{text}");
         }
         for text in [
             "/",
@@ -89,7 +89,7 @@ mod tests {
             "/a b",
             "/$",
         ] {
-            assert_eq!(prefix_instead(text), None, "{text}");
+            assert_eq!(suggest_prefix(text), None, "{text}");
         }
     }
 }

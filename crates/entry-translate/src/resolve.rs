@@ -74,9 +74,9 @@ pub fn find_port<'a>(service: &'a Service, wanted: &PortRef) -> Result<(usize, &
     let (index, port) = found.find(|(_, port)| port.protocol == "TCP").or(first).ok_or_else(|| ResolveError {
         reason: Reason::RefNotFound,
         fault: ResolveFault::Port,
-        message: format!("The Service has no such port; it has {}", ports(service)),
+        message: format!("The Service has no such port; it has {}", list_ports(service)),
     })?;
-    check(index, port)
+    check_port(index, port)
 }
 
 /// The port of a Service when none is named: the one that is called `http`, else the first. True if others are left out
@@ -90,10 +90,10 @@ pub fn default_port(service: &Service) -> Result<(usize, &ServicePort, bool), Re
         fault: ResolveFault::Kind,
         message: "The Service has no TCP port, and HTTP needs one; add one".to_owned(),
     })?;
-    check(index, port).map(|(index, port)| (index, port, several))
+    check_port(index, port).map(|(index, port)| (index, port, several))
 }
 
-fn check(index: usize, port: &ServicePort) -> Result<(usize, &ServicePort), ResolveError> {
+fn check_port(index: usize, port: &ServicePort) -> Result<(usize, &ServicePort), ResolveError> {
     let problem = |message: String| {
         Err(ResolveError { reason: Reason::InvalidRef, fault: ResolveFault::PortValue(index), message })
     };
@@ -107,7 +107,7 @@ fn check(index: usize, port: &ServicePort) -> Result<(usize, &ServicePort), Reso
 }
 
 /// The ports of a Service, for a message. Few are enough for whoever mistyped one.
-fn ports(service: &Service) -> String {
+fn list_ports(service: &Service) -> String {
     const SHOWN: usize = 5;
     let shown = service.ports.iter().take(SHOWN).map(|port| match port.name.as_str() {
         "" => port.port.to_string(),
@@ -123,7 +123,7 @@ fn ports(service: &Service) -> String {
 }
 
 /// What a name of a protocol means.
-pub fn named_protocol(name: &str) -> Option<Protocol> {
+pub fn parse_protocol(name: &str) -> Option<Protocol> {
     Some(match name {
         "http" | "kubernetes.io/ws" | "ws" => Protocol::Http,
         "https" | "kubernetes.io/wss" | "wss" => Protocol::Https,

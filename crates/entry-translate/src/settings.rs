@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use entry_model::{HostOwners, Key, Listener, ObjectRef, Reason, Scheme, Timeouts};
 
-use crate::{Bounds, GoodSecret};
+use crate::{Bounds, LastGoodSecret};
 
 /// Who may have what of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ownership {
+pub enum HostOwnership {
     /// All of it belongs to one namespace.
     Namespace,
     /// Each path to whoever claims it first.
@@ -18,7 +18,7 @@ pub enum Ownership {
 
 /// What listeners do where no annotation says otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Defaults {
+pub struct PolicyDefaults {
     /// Times.
     pub timeouts: Timeouts,
     /// Largest request body, in bytes; 0 is without limit.
@@ -37,20 +37,20 @@ pub struct TranslateSettings {
     /// The time, in seconds since 1970. Only what is said of certificates depends on it.
     pub now: i64,
     /// Who may have what of a host.
-    pub ownership: Ownership,
+    pub ownership: HostOwnership,
     /// How much is served.
     pub bounds: Bounds,
     /// Which namespace holds what since earlier, as [`crate::Translation::host_owners`] has it, the record that counts more first. It comes after
     /// what the snapshot has.
     pub host_owners: Vec<Arc<HostOwners>>,
     /// What listeners do where no annotation says otherwise. Only what is said of foreign annotations depends on it.
-    pub defaults: Defaults,
+    pub defaults: PolicyDefaults,
     /// Objects that are put aside: why, and in words what is wrong with each, to which is added what becomes of it. They
     /// contribute nothing.
     pub quarantine: BTreeMap<ObjectRef, (Reason, String)>,
-    /// Secrets as they were when they last gave a whole certificate, as [`crate::Translation::good`] has them: one that is broken now goes
+    /// Secrets as they were when they last gave a whole certificate, as [`crate::Translation::last_good`] has them: one that is broken now goes
     /// on giving it.
-    pub last_good: BTreeMap<Key, GoodSecret>,
+    pub last_good: BTreeMap<Key, LastGoodSecret>,
     /// The Secret for entries of `spec.tls` that name none.
     pub default_certificate: Option<Key>,
 }
@@ -70,10 +70,10 @@ impl Default for TranslateSettings {
             service_selector: ("sparrow/expose".to_owned(), "true".to_owned()),
             listeners: Listener::built_in(&[([0, 0, 0, 0], 80).into()], &[([0, 0, 0, 0], 443).into()]),
             now: 0,
-            ownership: Ownership::Namespace,
+            ownership: HostOwnership::Namespace,
             bounds: Bounds::NONE,
             host_owners: Vec::new(),
-            defaults: Defaults::default(),
+            defaults: PolicyDefaults::default(),
             quarantine: BTreeMap::new(),
             last_good: BTreeMap::new(),
             default_certificate: None,

@@ -7,7 +7,7 @@ use entry_model::{FieldPath, Key, Kind, ObjectRef, Reason, Secret, Snapshot};
 
 use crate::TranslateSettings;
 use crate::attach::{AttachedObject, RouteObject, Seniority};
-use crate::certificate::{LoadedCertificate, load};
+use crate::certificate::{LoadedCertificate, load_certificate};
 use crate::certificate_selection::{CertificateSelection, OfferedCertificate};
 use crate::claim::TlsClaim;
 use crate::claim_site::ClaimSite;
@@ -15,32 +15,32 @@ use crate::verdict_draft::{VerdictDraft, abridged_output, object_name};
 
 /// A Secret that gave a whole certificate, and what was read of it: it is read once, not with every change of something else.
 #[derive(Debug, Clone)]
-pub struct GoodSecret {
+pub struct LastGoodSecret {
     secret: Arc<Secret>,
     loaded: Arc<LoadedCertificate>,
 }
 
-impl GoodSecret {
+impl LastGoodSecret {
     /// The Secret as it was then.
     pub fn secret(&self) -> &Secret {
         &self.secret
     }
 }
 
-impl PartialEq for GoodSecret {
+impl PartialEq for LastGoodSecret {
     /// What was read of it follows from it.
     fn eq(&self, other: &Self) -> bool {
         self.secret == other.secret
     }
 }
 
-impl Eq for GoodSecret {}
+impl Eq for LastGoodSecret {}
 
 /// What a Secret gives.
 struct SecretCertificate {
     loaded: Arc<LoadedCertificate>,
     /// To be kept for when it is broken.
-    good: Option<GoodSecret>,
+    good: Option<LastGoodSecret>,
     /// What is wrong with it, if this is what it gave before.
     broken: Option<String>,
 }
@@ -49,12 +49,12 @@ struct SecretCertificate {
 type SecretError = (Reason, String);
 
 /// Reads the certificates that objects bring, the oldest object's first, and the Secrets that gave them.
-pub fn certificates(
+pub fn read_certificates(
     snapshot: &Snapshot,
     settings: &TranslateSettings,
     claims: &mut [(&TlsClaim, Seniority)],
     attached: &mut [AttachedObject<'_>],
-) -> (CertificateSelection, BTreeMap<Key, GoodSecret>) {
+) -> (CertificateSelection, BTreeMap<Key, LastGoodSecret>) {
     let mut given = CertificateSelection::default();
     if !settings.has_https() {
         for AttachedObject { source, draft, .. } in attached {
@@ -71,7 +71,7 @@ pub fn certificates(
         let site = ClaimSite::TlsSecret(*entry);
         let draft = &mut attached[*owner].draft;
         let found = match secret.as_ref().or(settings.default_certificate.as_ref()) {
-            Some(key) => secrets.entry(key.clone()).or_insert_with(|| read(snapshot, settings, key)).as_ref(),
+            Some(key) => secrets.entry(key.clone()).or_insert_with(|| read_secret(snapshot, settings, key)).as_ref(),
             None => Err(&(
                 Reason::Unsupported,
                 "No Secret is named, and this entry has no default certificate (--default-certificate); name one"
@@ -135,13 +135,13 @@ fn report_certificate(found: &SecretCertificate, now: i64, site: ClaimSite, draf
     }
 }
 
-fn read(snapshot: &Snapshot, settings: &TranslateSettings, key: &Key) -> Result<SecretCertificate, SecretError> {
+fn read_secret(snapshot: &Snapshot, settings: &TranslateSettings, key: &Key) -> Result<SecretCertificate, SecretError> {
     let object = ObjectRef::new(Kind::Secret, key.clone());
     let said = |words: &str| format!("{} cannot be used: {words}", object_name(&object));
     let invalid = |words: &str| Err((Reason::InvalidRef, said(words)));
     let before = settings.last_good.get(key);
     // A renewal that went wrong is no reason to take HTTPS away. A Secret that is gone is: its owner takes it back.
-    let as_before = |good: &GoodSecret, words: &str| {
+    let as_before = |good: &LastGoodSecret, words: &str| {
         Ok(SecretCertificate { loaded: Arc::clone(&good.loaded), good: Some(good.clone()), broken: Some(said(words)) })
     };
     if let Some((_, text)) = settings.quarantine.get(&object) {
@@ -161,7 +161,7 @@ fn read(snapshot: &Snapshot, settings: &TranslateSettings, key: &Key) -> Result<
     if let Some(good) = before.filter(|good| Arc::ptr_eq(&good.secret, secret)) {
         return Ok(SecretCertificate { loaded: Arc::clone(&good.loaded), good: Some(good.clone()), broken: None });
     }
-    match (load(secret), before) {
+    match (load_certificate(secret), before) {
         (Err(words), Some(good)) => as_before(good, &words),
         (Err(words), None) => invalid(&words),
         (Ok(loaded), before) => match (loaded.damage(), before) {
@@ -169,7 +169,7 @@ fn read(snapshot: &Snapshot, settings: &TranslateSettings, key: &Key) -> Result<
             (damage, _) => {
                 let whole = damage.is_none();
                 let loaded = Arc::new(loaded);
-                let good = GoodSecret { secret: Arc::clone(secret), loaded: Arc::clone(&loaded) };
+                let good = LastGoodSecret { secret: Arc::clone(secret), loaded: Arc::clone(&loaded) };
                 Ok(SecretCertificate { loaded, good: whole.then_some(good), broken: None })
             }
         },

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use entry_model::{Host, HostOwners, Key, Object, Routes, Service, Snapshot, SortedMap, Verdicts};
 
 use crate::attach::AttachedObject;
+use crate::attached_claims::AttachedClaims;
 use crate::claim::Claims;
-use crate::contest::Contest;
-use crate::merge::{HostMerger, MergeSettings};
+use crate::merge::{HostMerger, MergeContext};
 use crate::owners::HostLists;
-use crate::{Defaults, GoodSecret, Ownership, TranslateSettings, acme_http01, attach, bounds, claim, owners, tls};
+use crate::{
+    HostOwnership, LastGoodSecret, PolicyDefaults, TranslateSettings, acme_http01, attach, bounds, claim, owners, tls,
+};
 
 /// What [`translate`] makes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub struct Translation {
     /// What is said of each object that concerns this controller.
     pub verdicts: Verdicts,
     /// The Secrets that gave a certificate, as they were when they were good.
-    pub good: BTreeMap<Key, GoodSecret>,
+    pub last_good: BTreeMap<Key, LastGoodSecret>,
     /// Which namespace holds what from now on; nothing without ownership.
     pub host_owners: Arc<HostOwners>,
 }
@@ -48,7 +50,7 @@ pub struct Translation {
 ///   `sparrow/ssl-redirect: "false"`, whichever object the certificate came with. No certificate is for every host, so rules
 ///   without a host redirect only if their object says `"true"`.
 pub fn translate(snapshot: &Snapshot, settings: &TranslateSettings) -> Translation {
-    Translator { merger: HostMerger::forgetful(), ..Translator::default() }.translate(snapshot, settings)
+    Translator { merger: HostMerger::for_one_snapshot(), ..Translator::default() }.translate(snapshot, settings)
 }
 
 /// Makes routes of one snapshot after the other. What comes of a snapshot is the same as [`translate`] makes of it; what did not
@@ -57,17 +59,17 @@ pub fn translate(snapshot: &Snapshot, settings: &TranslateSettings) -> Translati
 #[derive(Debug, Default)]
 pub struct Translator {
     /// By the objects' places in memory, which stay theirs as long as they are known here.
-    claims: HashMap<usize, KnownClaims>,
+    claims: HashMap<usize, CachedClaims>,
     merger: HostMerger,
     /// The Services that the claims are of.
     services: SortedMap<Arc<Key>, Arc<Service>>,
     /// The defaults that they are of.
-    defaults: Defaults,
+    defaults: PolicyDefaults,
 }
 
-/// What an object asked for.
+/// What an object asked for, as long as it does not change.
 #[derive(Debug)]
-struct KnownClaims {
+struct CachedClaims {
     /// Nobody else gets its place in memory.
     _object: Object,
     claims: Arc<Claims>,
@@ -89,13 +91,13 @@ impl Translator {
         self.defaults = settings.defaults;
         let mut known = std::mem::take(&mut self.claims);
 
-        let owned = settings.ownership == Ownership::Namespace;
+        let owned = settings.ownership == HostOwnership::Namespace;
         let mut attached = attach::attached_objects(snapshot, settings);
-        let mut aside = attach::objects_set_aside(snapshot, settings);
+        let mut quarantined = attach::quarantined_objects(snapshot, settings);
         let claims = self.claims(&attached, snapshot, settings, &changed, &mut known);
-        let claims_aside = self.claims(&aside, snapshot, settings, &changed, &mut known);
-        let mut contest = Contest::new(&mut attached, &claims);
-        let mut contest_aside = Contest::new(&mut aside, &claims_aside);
+        let read_quarantined = self.claims(&quarantined, snapshot, settings, &changed, &mut known);
+        let mut attached_claims = AttachedClaims::new(&mut attached, &claims);
+        let mut quarantined_claims = AttachedClaims::new(&mut quarantined, &read_quarantined);
 
         let (listed, told) = if owned { HostLists::read(snapshot) } else { <_>::default() };
         let mut host_owners = Arc::default();
@@ -104,26 +106,38 @@ impl Translator {
         if owned {
             // What is over the bounds of a namespace claims nothing: else it would be kept from others and served to nobody.
             let bounds = settings.bounds.of_namespaces();
-            bounds::enforce(&bounds, &records, &mut contest, &mut attached);
-            bounds::enforce(&bounds, &records, &mut contest_aside, &mut aside);
-            owners::enforce(&listed, &records, &mut contest, &mut attached, (&contest_aside, &aside));
+            bounds::enforce_bounds(&bounds, &records, &mut attached_claims, &mut attached);
+            bounds::enforce_bounds(&bounds, &records, &mut quarantined_claims, &mut quarantined);
+            owners::enforce_owners(
+                &listed,
+                &records,
+                &mut attached_claims,
+                &mut attached,
+                (&quarantined_claims, &quarantined),
+            );
         }
-        bounds::enforce(&settings.bounds, &records, &mut contest, &mut attached);
+        bounds::enforce_bounds(&settings.bounds, &records, &mut attached_claims, &mut attached);
         if owned {
-            host_owners = Arc::new(owners::next_host_owners(&records, &contest, &attached, (&contest_aside, &aside)));
+            host_owners = Arc::new(owners::next_host_owners(
+                &records,
+                &attached_claims,
+                &attached,
+                (&quarantined_claims, &quarantined),
+            ));
         }
-        let (certificates, good) = tls::certificates(snapshot, settings, &mut contest.tls, &mut attached);
-        let merging = MergeSettings { listed: owned.then_some(&listed), most: &settings.bounds.certificates };
-        let mut routes = self.merger.merge(&contest, certificates, &merging, &mut attached);
+        let (certificates, last_good) =
+            tls::read_certificates(snapshot, settings, &mut attached_claims.tls, &mut attached);
+        let context = MergeContext { listed: owned.then_some(&listed), most: &settings.bounds.certificates };
+        let mut routes = self.merger.merge(&attached_claims, certificates, &context, &mut attached);
         acme_http01::inherit_rules(&mut routes, &settings.bounds.rules, &mut attached, |rule, host| {
             !owned || host.rules.iter().all(|own| own.origin.key.namespace == rule.origin.key.namespace)
         });
-        keep_for_owners(&listed, &mut routes);
+        add_reserved_hosts(&listed, &mut routes);
         routes.listeners.clone_from(&settings.listeners);
-        self.merger.keep_policies(&mut routes);
+        self.merger.forget_unused_policies(&mut routes);
         let mut verdicts = attach::verdicts(attached, snapshot, settings);
         verdicts.extend(told);
-        Translation { routes, verdicts, good, host_owners }
+        Translation { routes, verdicts, last_good, host_owners }
     }
 
     /// What each of these objects asks for. It is known of those that did not change, nor a Service that they name.
@@ -133,25 +147,25 @@ impl Translator {
         snapshot: &Snapshot,
         settings: &TranslateSettings,
         changed: &HashSet<(&str, &str)>,
-        known: &mut HashMap<usize, KnownClaims>,
+        known: &mut HashMap<usize, CachedClaims>,
     ) -> Vec<Arc<Claims>> {
         // A certificate comes from an Ingress of the same namespace, unless namespaces share hosts.
         let with_tls = attached.iter().filter(|attached| attached.source.brings_certificate());
         let with_tls: HashSet<&str> = with_tls.map(|attached| attached.source.meta().namespace.as_str()).collect();
-        let shared = settings.ownership == Ownership::None && !with_tls.is_empty();
+        let shared = settings.ownership == HostOwnership::None && !with_tls.is_empty();
         let claims = |AttachedObject { source, .. }: &AttachedObject<'_>| {
             let tls = settings.has_https() && (shared || with_tls.contains(source.meta().namespace.as_str()));
-            let is_same = |known: &KnownClaims| known.tls == tls && (changed.is_empty() || !source.names_any(changed));
-            let known = known.remove(&source.address()).filter(is_same).unwrap_or_else(|| KnownClaims {
+            let is_same = |known: &CachedClaims| known.tls == tls && (changed.is_empty() || !source.names_any(changed));
+            let known = known.remove(&source.memory_address()).filter(is_same).unwrap_or_else(|| CachedClaims {
                 _object: source.object(),
                 claims: Arc::new(claim::read_claims(*source, snapshot, settings, tls)),
                 tls,
             });
-            if self.merger.forgets() {
+            if self.merger.is_for_one_snapshot() {
                 return known.claims;
             }
             let claims = Arc::clone(&known.claims);
-            self.claims.insert(source.address(), known);
+            self.claims.insert(source.memory_address(), known);
             claims
         };
         attached.iter().map(claims).collect()
@@ -159,11 +173,11 @@ impl Translator {
 }
 
 /// Adds hosts that operators keep for their owners, and for which nothing is asked.
-fn keep_for_owners(listed: &HostLists<'_>, routes: &mut Routes) {
+fn add_reserved_hosts(listed: &HostLists<'_>, routes: &mut Routes) {
     let default = routes.default.as_ref().map(|rule| rule.origin.key.namespace.clone());
     for name in listed.hosts() {
         if !routes.hosts.contains_key(name) {
-            let closed = default.as_ref().is_some_and(|default| listed.closes(name, None, default));
+            let closed = default.as_ref().is_some_and(|default| listed.withholds_default(name, None, default));
             routes.hosts.insert(name.clone(), Arc::new(Host { closed, ..Host::default() }));
         }
     }

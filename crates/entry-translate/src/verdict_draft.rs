@@ -9,7 +9,7 @@ use entry_model::{AbridgedText, Acceptance, Finding, ObjectRef, Reason, Verdict}
 use crate::claim_site::ClaimSite;
 
 /// How many findings are told of one object: they go into Events, the log and metrics.
-const MOST: usize = 20;
+const MAX_FINDINGS: usize = 20;
 
 /// A verdict in the making.
 #[derive(Debug, Clone, Default)]
@@ -58,13 +58,13 @@ impl VerdictDraft {
     }
 
     /// The verdict.
-    pub fn verdict(mut self, generation: i64) -> Verdict {
+    pub fn into_verdict(mut self, generation: i64) -> Verdict {
         // Stable: what is said of the same field stays in the order in which it was found.
-        self.findings.sort_by(|a, b| field_order(&a.finding.field, &b.finding.field));
+        self.findings.sort_by(|a, b| compare_fields(&a.finding.field, &b.finding.field));
         let mut findings: Vec<Finding> = self.findings.into_iter().map(|found| found.finding).collect();
-        let more = findings.len().saturating_sub(MOST);
-        if let Some(&Finding { reason, .. }) = findings.get(MOST) {
-            findings.truncate(MOST);
+        let more = findings.len().saturating_sub(MAX_FINDINGS);
+        if let Some(&Finding { reason, .. }) = findings.get(MAX_FINDINGS) {
+            findings.truncate(MAX_FINDINGS);
             let message = format!("And {more} more findings, which are told when there are fewer; correct these first");
             findings.push(Finding { field: String::new(), reason, message });
         }
@@ -79,7 +79,7 @@ impl VerdictDraft {
 
 /// The order of two fields: by their texts, with numbers by their value, so that a field comes before those in it. What a rule
 /// leads to comes behind what it is for, as the API declares it.
-fn field_order(one: &str, two: &str) -> Ordering {
+fn compare_fields(one: &str, two: &str) -> Ordering {
     let (mut a, mut b) = (one, two);
     loop {
         let same = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b && !a.is_ascii_digit()).count();
@@ -109,15 +109,15 @@ pub fn quoted(text: &str) -> String {
 
 /// What a program said, for a message: on one line, at most 300 characters of it, so that its reason is in it.
 pub fn abridged_output(text: &str) -> String {
-    const LONGEST: usize = 300;
+    const MAX_OUTPUT_CHARS: usize = 300;
     let mut shown = String::new();
-    for c in text.chars().take(LONGEST) {
+    for c in text.chars().take(MAX_OUTPUT_CHARS) {
         match c {
             '"' | '\'' => shown.push(c),
             c => shown.extend(c.escape_debug()),
         }
     }
-    if text.chars().nth(LONGEST).is_some() {
+    if text.chars().nth(MAX_OUTPUT_CHARS).is_some() {
         shown.push('…');
     }
     shown
@@ -158,7 +158,7 @@ mod tests {
         ];
         for (n, a) in sorted.iter().enumerate() {
             for (m, b) in sorted.iter().enumerate() {
-                assert_eq!(field_order(a, b), n.cmp(&m), "{a} {b}");
+                assert_eq!(compare_fields(a, b), n.cmp(&m), "{a} {b}");
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entry_model::{Acceptance, Finding, HostOwners, Key, Kind, ObjectRef, Reason, Routes, Snapshot, Verdict, Verdicts};
-use entry_translate::{GoodSecret, Translation, Translator};
+use entry_translate::{LastGoodSecret, Translation, Translator};
 use nginx_conf::{LineOrigin, Revision, TemplateError};
 use nginx_process::Shortage;
 
@@ -20,9 +20,9 @@ pub struct Generator {
     conf: nginx_conf::Settings,
     template: Option<String>,
     quarantine: Quarantine,
-    last_good: BTreeMap<Key, GoodSecret>,
+    last_good: BTreeMap<Key, LastGoodSecret>,
     /// The same as it was when nginx took what was made of it.
-    live_good: BTreeMap<Key, GoodSecret>,
+    live_good: BTreeMap<Key, LastGoodSecret>,
     /// Which namespace holds what, by the last configuration.
     host_owners: Arc<HostOwners>,
     /// Where that is kept over restarts.
@@ -76,10 +76,11 @@ impl Generator {
         settings.host_owners = vec![Arc::clone(&self.host_owners)];
         let (routes, mut verdicts, revision) = loop {
             settings.quarantine = self.quarantine.reasons();
-            let Translation { routes, verdicts, good, host_owners } = self.translator.translate(snapshot, &settings);
+            let Translation { routes, verdicts, last_good, host_owners } =
+                self.translator.translate(snapshot, &settings);
             match self.write(&routes) {
                 Ok(revision) => {
-                    self.last_good = good;
+                    self.last_good = last_good;
                     self.host_owners = host_owners;
                     break (routes, verdicts, revision);
                 }
@@ -114,12 +115,12 @@ impl Generator {
     }
 
     /// What Secrets held that were good when something was rendered last.
-    pub(crate) fn last_good(&self) -> BTreeMap<Key, GoodSecret> {
+    pub(crate) fn last_good(&self) -> BTreeMap<Key, LastGoodSecret> {
         self.last_good.clone()
     }
 
     /// Goes back to what Secrets held then.
-    pub(crate) fn restore_last_good(&mut self, last_good: BTreeMap<Key, GoodSecret>) {
+    pub(crate) fn restore_last_good(&mut self, last_good: BTreeMap<Key, LastGoodSecret>) {
         self.last_good = last_good;
     }
 

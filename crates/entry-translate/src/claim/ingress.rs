@@ -7,7 +7,9 @@ use entry_model::{
     PathType, Reason, Snapshot,
 };
 
-use super::{Claim, Claims, DefaultClaim, TlsClaim, forward, looks_like_pattern, protocol, unavailable};
+use super::{
+    Claim, Claims, DefaultClaim, TlsClaim, choose_protocol, describe_pattern, forward_action, unavailable_message,
+};
 use crate::TranslateSettings;
 use crate::annotations::{Annotations, read_annotations};
 use crate::claim_site::ClaimSite;
@@ -20,9 +22,9 @@ use crate::verdict_draft::{VerdictDraft, object_name, quoted};
 const SPEC: FieldPath<'_> = FieldPath::root("spec");
 
 /// What an Ingress asks for. `tls`: whether its hosts may have certificates.
-pub fn claims(ingress: &Ingress, snapshot: &Snapshot, settings: &TranslateSettings, tls: bool) -> Claims {
+pub fn read_ingress_claims(ingress: &Ingress, snapshot: &Snapshot, settings: &TranslateSettings, tls: bool) -> Claims {
     let service = Key { namespace: ingress.meta.namespace.clone(), name: String::new() };
-    IngressReader { snapshot, settings, tls, ingress, draft: VerdictDraft::default(), service }.ask()
+    IngressReader { snapshot, settings, tls, ingress, draft: VerdictDraft::default(), service }.read_claims()
 }
 
 /// An Ingress that is asked what it wants.
@@ -38,7 +40,7 @@ struct IngressReader<'a> {
 }
 
 impl IngressReader<'_> {
-    fn ask(mut self) -> Claims {
+    fn read_claims(mut self) -> Claims {
         let ingress = self.ingress;
         let mut asked = Claims::default();
         let paths = ingress.rules.iter().flat_map(|rule| &rule.paths);
@@ -114,7 +116,7 @@ impl IngressReader<'_> {
         let text = entry.path.as_deref().filter(|text| !text.is_empty()).unwrap_or("/");
         let parsed = match parse_path(text) {
             Ok(path) => {
-                if let Some(message) = looks_like_pattern(text) {
+                if let Some(message) = describe_pattern(text) {
                     self.draft.report_loss(&ClaimSite::Path(n, m), Reason::Unsupported, message);
                 }
                 path
@@ -161,25 +163,25 @@ impl IngressReader<'_> {
                     quoted(kind),
                     quoted(name)
                 );
-                self.lose_backend(&field.field("resource"), claim, Reason::Unsupported, &message);
+                self.report_backend(&field.field("resource"), claim, Reason::Unsupported, &message);
                 return Action::UNAVAILABLE;
             }
         };
         self.service.name.clone_from(name);
         let Some(service) = self.snapshot.services.get(&self.service) else {
             let message = format!("There is no {}; make it, or name another", self.service_name());
-            self.lose_backend(&service_field.field("name"), claim, Reason::RefNotFound, &message);
+            self.report_backend(&service_field.field("name"), claim, Reason::RefNotFound, &message);
             return Action::UNAVAILABLE;
         };
         let resolved =
             resolve::service_address(service).and_then(|address| Ok((address, resolve::find_port(service, wanted)?.1)));
         match resolved {
             Ok((address, port)) => {
-                let protocol = protocol(port, annotations, &mut self.draft, |draft, message| {
+                let protocol = choose_protocol(port, annotations, &mut self.draft, |draft, message| {
                     draft.report_note(&service_field.field("port"), Reason::Unsupported, message);
                     draft.concerns_backend(claim);
                 });
-                forward(address, port, protocol, annotations, false)
+                forward_action(address, port, protocol, annotations, false)
             }
             Err(ResolveError { reason, fault, message }) => {
                 let part = match fault {
@@ -187,15 +189,15 @@ impl IngressReader<'_> {
                     ResolveFault::Port | ResolveFault::PortValue(_) => "port",
                 };
                 let message = format!("{}: {message}", self.service_name());
-                self.lose_backend(&service_field.field(part), claim, reason, &message);
+                self.report_backend(&service_field.field(part), claim, reason, &message);
                 Action::UNAVAILABLE
             }
         }
     }
 
     /// What a claim is for has no backend.
-    fn lose_backend(&mut self, field: &FieldPath<'_>, claim: ClaimSite, reason: Reason, message: &str) {
-        self.draft.report_loss(field, reason, unavailable(message));
+    fn report_backend(&mut self, field: &FieldPath<'_>, claim: ClaimSite, reason: Reason, message: &str) {
+        self.draft.report_loss(field, reason, unavailable_message(message));
         self.draft.concerns_backend(claim);
     }
 

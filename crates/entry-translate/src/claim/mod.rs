@@ -63,14 +63,14 @@ pub struct TlsClaim {
 /// the Services that it names, and the settings.
 pub fn read_claims(source: RouteObject<'_>, snapshot: &Snapshot, settings: &TranslateSettings, tls: bool) -> Claims {
     match source {
-        RouteObject::Service(object) => service::claims(object, settings),
-        RouteObject::Ingress(object) => ingress::claims(object, snapshot, settings, tls),
+        RouteObject::Service(object) => service::read_service_claims(object, settings),
+        RouteObject::Ingress(object) => ingress::read_ingress_claims(object, snapshot, settings, tls),
     }
 }
 
 /// What is said of a path that looks like a pattern.
-fn looks_like_pattern(text: &str) -> Option<String> {
-    let instead = regex_path::prefix_instead(text)?;
+fn describe_pattern(text: &str) -> Option<String> {
+    let instead = regex_path::suggest_prefix(text)?;
     Some(format!(
         "The path {} looks like a pattern, and there are none: each of its characters stands for itself, and so it is served. Write \
          {} with the type `Prefix`, which is for all that is below it; `sparrow/strip-prefix` takes it off",
@@ -80,16 +80,16 @@ fn looks_like_pattern(text: &str) -> Option<String> {
 }
 
 /// A number is a port's number, all else its name.
-fn port_ref(text: &str) -> PortRef {
+fn parse_port_ref(text: &str) -> PortRef {
     text.parse().map_or_else(|_| PortRef::Name(text.to_owned()), PortRef::Number)
 }
 
-fn unavailable(message: &str) -> String {
+fn unavailable_message(message: &str) -> String {
     format!("{message}. Until then, requests for it are answered 503")
 }
 
 /// What is spoken on a port.
-fn protocol(
+fn choose_protocol(
     port: &ServicePort,
     annotations: &Annotations<'_>,
     draft: &mut VerdictDraft,
@@ -97,7 +97,7 @@ fn protocol(
 ) -> Protocol {
     let asked = || match port.app_protocol.as_deref() {
         None | Some("") => Protocol::Http,
-        Some(name) => resolve::named_protocol(name).unwrap_or_else(|| {
+        Some(name) => resolve::parse_protocol(name).unwrap_or_else(|| {
             let message = format!(
                 "The appProtocol {} of the port is not known, so HTTP/1.1 is spoken; write `http`, `https`, \
                  `kubernetes.io/h2c`, `kubernetes.io/ws`, `kubernetes.io/wss`, `grpc` or `grpcs`",
@@ -110,7 +110,7 @@ fn protocol(
     annotations.protocol.unwrap_or_else(asked)
 }
 
-fn forward(
+fn forward_action(
     mut address: SocketAddr,
     port: &ServicePort,
     protocol: Protocol,

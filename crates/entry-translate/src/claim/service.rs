@@ -2,7 +2,7 @@
 
 use entry_model::{Action, FieldPath, HostName, Kind, Match, PathMatch, Reason, Service};
 
-use super::{Claim, Claims, forward, looks_like_pattern, port_ref, protocol, unavailable};
+use super::{Claim, Claims, choose_protocol, describe_pattern, forward_action, parse_port_ref, unavailable_message};
 use crate::TranslateSettings;
 use crate::annotations::read_annotations;
 use crate::claim_site::ClaimSite;
@@ -18,7 +18,7 @@ const PATH: ClaimSite = ClaimSite::Annotation("sparrow/path");
 const PORT: ClaimSite = ClaimSite::Annotation("sparrow/port");
 
 /// What a Service with the label asks for: one rule.
-pub fn claims(service: &Service, settings: &TranslateSettings) -> Claims {
+pub fn read_service_claims(service: &Service, settings: &TranslateSettings) -> Claims {
     let mut draft = VerdictDraft::default();
     let rule = rule(service, settings, &mut draft);
     Claims { rules: rule.into_iter().collect(), draft, ..Claims::default() }
@@ -44,7 +44,7 @@ fn rule(service: &Service, settings: &TranslateSettings, draft: &mut VerdictDraf
     };
     let path = match parsed {
         Ok(path) => {
-            if let Some(message) = annotations.path.and_then(looks_like_pattern) {
+            if let Some(message) = annotations.path.and_then(describe_pattern) {
                 draft.report_loss(&site, Reason::Unsupported, message);
             }
             Some(PathMatch::Prefix(into_prefix(path)))
@@ -62,12 +62,12 @@ fn rule(service: &Service, settings: &TranslateSettings, draft: &mut VerdictDraf
             return None;
         }
         Err(ResolveError { reason, message, .. }) => {
-            draft.report_loss(&spec.field("clusterIP"), reason, unavailable(&message));
+            draft.report_loss(&spec.field("clusterIP"), reason, unavailable_message(&message));
             None
         }
     };
     let found = match annotations.port {
-        Some(text) => resolve::find_port(service, &port_ref(text)).map(|(index, port)| (index, port, false)),
+        Some(text) => resolve::find_port(service, &parse_port_ref(text)).map(|(index, port)| (index, port, false)),
         None => resolve::default_port(service),
     };
     let port = match found {
@@ -83,7 +83,7 @@ fn rule(service: &Service, settings: &TranslateSettings, draft: &mut VerdictDraf
             Some((index, port))
         }
         Err(ResolveError { reason, fault: ResolveFault::Port, message }) => {
-            draft.report_loss(&PORT, reason, unavailable(&message));
+            draft.report_loss(&PORT, reason, unavailable_message(&message));
             None
         }
         Err(ResolveError { reason, fault, message }) => {
@@ -100,10 +100,10 @@ fn rule(service: &Service, settings: &TranslateSettings, draft: &mut VerdictDraf
     };
     let action = match (address, port) {
         (Some(address), Some((index, port))) => {
-            let protocol = protocol(port, &annotations, draft, |draft, message| {
+            let protocol = choose_protocol(port, &annotations, draft, |draft, message| {
                 draft.report_note(&spec.at("ports", index).field("appProtocol"), Reason::Unsupported, message);
             });
-            forward(address, port, protocol, &annotations, true)
+            forward_action(address, port, protocol, &annotations, true)
         }
         _ => Action::UNAVAILABLE,
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entry_model::{Kind, Meta, Namespace, Object, ObjectRef, Reason, Routes, Snapshot};
-use entry_translate::{Bound, Bounds, Ownership, TranslateSettings, Translation, Translator, translate};
+use entry_translate::{Bound, Bounds, HostOwnership, TranslateSettings, Translation, Translator, translate};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -88,7 +88,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn new(ownership: Ownership) -> Self {
+    fn new(ownership: HostOwnership) -> Self {
         let mut snapshot = Snapshot::default();
         snapshot.put(class("sparrow"));
         Self { snapshot, settings: TranslateSettings { ownership, ..settings() } }
@@ -135,7 +135,7 @@ impl Cluster {
     /// What of this comes again with the next snapshot.
     fn remember(&mut self, built: &Translation) {
         self.settings.host_owners = vec![Arc::clone(&built.host_owners)];
-        self.settings.last_good.clone_from(&built.good);
+        self.settings.last_good.clone_from(&built.last_good);
     }
 }
 
@@ -147,7 +147,7 @@ proptest! {
         changes in vec(vec(any_change(), 0..4), 1..20),
         owned in prop::bool::weighted(0.8),
     ) {
-        let mut cluster = Cluster::new(if owned { Ownership::Namespace } else { Ownership::None });
+        let mut cluster = Cluster::new(if owned { HostOwnership::Namespace } else { HostOwnership::None });
         let mut translator = Translator::default();
         for changes in changes {
             for change in changes {

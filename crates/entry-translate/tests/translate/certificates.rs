@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use entry_model::{Acceptance, Ingress, Kind, Listener, Reason, Request, Routes, RoutingDecision, Scheme, Secret};
-use entry_translate::{GoodSecret, TranslateSettings, Translation};
+use entry_translate::{LastGoodSecret, TranslateSettings, Translation};
 
 use crate::support::{
     NOW, Objects, assert_routes, assert_verdict, backend, exposed, ingress, meta, object, prefix, rule, secret,
@@ -154,18 +154,18 @@ fn failed_renewal_keeps_the_former_certificate() {
     let serving = "a.example.com certificate (Secret shop/tls)";
     let with = |secret: Option<Secret>, last: &Translation| {
         let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
-        let settings = TranslateSettings { last_good: last.good.clone(), ..settings() };
+        let settings = TranslateSettings { last_good: last.last_good.clone(), ..settings() };
         secret.into_iter().fold(objects, Objects::secret).translate_with(&settings)
     };
     let old = signed("tls", &["a.example.com"], (2020, 2025));
     let first = with(Some(old.clone()), &Translation::default());
-    assert_eq!(first.good.values().map(GoodSecret::secret).collect::<Vec<_>>(), [&old]);
+    assert_eq!(first.last_good.values().map(LastGoodSecret::secret).collect::<Vec<_>>(), [&old]);
     let broken = Secret { certificate: b"-".to_vec(), ..old.clone() };
     let mut last = first.clone();
     // However often it is looked at.
     for _ in 0..2 {
         last = with(Some(broken.clone()), &last);
-        assert_eq!((&last.routes, &last.good), (&first.routes, &first.good));
+        assert_eq!((&last.routes, &last.last_good), (&first.routes, &first.last_good));
         assert_routes(&last, &[REDIRECTED, serving]);
         let told = [
             (
@@ -188,7 +188,7 @@ fn failed_renewal_keeps_the_former_certificate() {
     assert_routes(&gone, &[PLAIN]);
     assert_routes(&with(Some(broken), &gone), &[PLAIN]);
     let alone = Objects::new().secret(renewed);
-    assert!(alone.translate_with(&TranslateSettings { last_good: next.good, ..settings() }).good.is_empty());
+    assert!(alone.translate_with(&TranslateSettings { last_good: next.last_good, ..settings() }).last_good.is_empty());
 }
 
 #[test]

@@ -183,7 +183,7 @@ fn first_certificate_of_a_chain_is_that_of_the_key() {
 fn chain_length_is_bounded() {
     let Chain { leaf, middle, key, .. } = &*CHAIN;
     let most: Vec<_> = (0..9).map(|_| Chain::new().root).collect();
-    let refused = |text: String, words| {
+    let rejected = |text: String, words| {
         let built = objects(with(text, key)).translate();
         assert!(built.routes.certificates.is_empty());
         assert_verdict(
@@ -195,15 +195,15 @@ fn chain_length_is_bounded() {
     };
     let ten = format!("{leaf}{}", most.concat());
     assert!(!objects(with(ten.clone(), key)).translate().routes.certificates.is_empty());
-    refused(format!("{ten}{middle}"), "more than 10 certificates");
-    refused(
+    rejected(format!("{ten}{middle}"), "more than 10 certificates");
+    rejected(
         format!("{leaf}{}", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".repeat(20_000)),
         "more than 10",
     );
     let mut large = parameters("large", &[]);
     large.distinguished_name.push(DnType::OrganizationName, "x".repeat(30_000));
     let large = large.self_signed(&KeyPair::generate().expect("a key")).unwrap().pem();
-    refused(format!("{leaf}{large}"), "longer than 32 KiB");
+    rejected(format!("{leaf}{large}"), "longer than 32 KiB");
 }
 
 #[test]
@@ -212,7 +212,8 @@ fn truncated_renewal_keeps_the_former_chain() {
     let first = objects(with(format!("{leaf}{middle}"), key)).translate();
     let renewed = Chain::new();
     let cut = with(format!("{}{}", renewed.leaf, &renewed.middle[..300]), &renewed.key);
-    let last = objects(cut.clone()).translate_with(&TranslateSettings { last_good: first.good.clone(), ..settings() });
+    let last =
+        objects(cut.clone()).translate_with(&TranslateSettings { last_good: first.last_good.clone(), ..settings() });
     assert_eq!(last.routes, first.routes);
     let told = (SECRET, Reason::InvalidRef, "Block 2 of tls.crt is no certificate that can be read");
     assert_verdict(&last, &object(Kind::Ingress, "web"), Acceptance::Partial, &[told]);
@@ -294,7 +295,7 @@ fn quarantined_renewal_keeps_the_former_certificate() {
     let Chain { leaf, middle, key, .. } = &*CHAIN;
     let first = objects(with(format!("{leaf}{middle}"), key)).translate();
     let renewed = Chain::new();
-    let mut settings = TranslateSettings { last_good: first.good.clone(), ..settings() };
+    let mut settings = TranslateSettings { last_good: first.last_good.clone(), ..settings() };
     settings.quarantine.insert(object(Kind::Secret, "tls"), (Reason::BoundExceeded, "there is no room".to_owned()));
     let built = objects(with(renewed.leaf, &renewed.key)).translate_with(&settings);
     assert_eq!(built.routes, first.routes);

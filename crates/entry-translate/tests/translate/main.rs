@@ -2,13 +2,14 @@
 
 mod bounds;
 mod by_host;
+mod certificate_reach;
 mod certificates;
 mod chains;
+mod entry_addresses;
 mod ingresses;
-mod others;
 mod owners;
 mod paths;
 mod properties;
-mod reach;
 mod services;
 mod support;
+mod verdicts;

@@ -7,7 +7,7 @@ use entry_model::{
     Acceptance, HostName, HostOwners, Ingress, Kind, Meta, Namespace, ObjectRef, Reason, Request, RoutingDecision,
     Scheme, Service,
 };
-use entry_translate::{Ownership, TranslateSettings, Translation};
+use entry_translate::{HostOwnership, TranslateSettings, Translation};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample;
@@ -82,7 +82,7 @@ fn host_belongs_to_the_namespace_that_was_first() {
     let service = in_namespace("b", exposed("s", [("sparrow/host", "a.example"), ("sparrow/path", "/s")]));
     let service = Service { meta: Meta { created: 3, ..service.meta }, ..service };
     let built = objects(&[claim("a", 1, Some("a.example"), "/")]).service(service).translate();
-    let refused = ObjectRef::new(Kind::Service, key("b", "s"));
+    let rejected = ObjectRef::new(Kind::Service, key("b", "s"));
     let field = "metadata.annotations[sparrow/host]";
     assert_verdict(&built, &refused, Acceptance::Refused, &[(field, Reason::Conflicted, part)]);
 }
@@ -213,7 +213,7 @@ fn default_backend_serves_no_host_of_others() {
     assert_eq!(["evil.example", "unknown.example"].map(|host| of(&built, host)), ["evil", "evil"]);
     assert!(built.routes.to_string().contains("a.example without default\n"), "{}", built.routes);
     // As before for those who share hosts.
-    let shared = TranslateSettings { ownership: Ownership::None, ..settings() };
+    let shared = TranslateSettings { ownership: HostOwnership::None, ..settings() };
     let built = objects(&[default, own, a, b]).translate_with(&shared);
     assert_eq!(["a.example", "x.wild.example"].map(|host| of(&built, host)), ["evil", "evil"]);
 }
@@ -312,7 +312,7 @@ fn quarantined_object_keeps_its_host() {
 fn ownership_can_be_turned_off() {
     let mut all = objects(&[claim("a", 1, Some("a.example"), "/"), claim("b", 2, Some("a.example"), "/b")]);
     listing(&mut all, "a", "x.example");
-    let built = all.translate_with(&TranslateSettings { ownership: Ownership::None, ..settings() });
+    let built = all.translate_with(&TranslateSettings { ownership: HostOwnership::None, ..settings() });
     assert_eq!(["/", "/b"].map(|path| origin(&built, "a.example", path)), ["a", "b"]);
     assert!(built.host_owners.is_empty());
 }

@@ -204,7 +204,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_built_is_sound(snapshot in any_snapshot(), https: bool, now: i64) {
+    fn translation_is_sound(snapshot in any_snapshot(), https: bool, now: i64) {
         let mut settings = TranslateSettings { now, ..TranslateSettings::default() };
         if !https {
             settings.listeners = Listener::built_in(&[([127, 0, 0, 1], 80).into()], &[]);
@@ -218,7 +218,7 @@ proptest! {
 
     /// Quarantine is as good as removal, for all others.
     #[test]
-    fn what_is_quarantined_might_as_well_not_be_there(snapshot in any_snapshot(), which: prop::sample::Index) {
+    fn quarantined_object_changes_nothing_else(snapshot in any_snapshot(), which: prop::sample::Index) {
         let Some(key) = (!snapshot.ingresses.is_empty())
             .then(|| snapshot.ingresses.keys().nth(which.index(snapshot.ingresses.len())).unwrap().clone())
         else {
@@ -239,7 +239,7 @@ proptest! {
 
     /// What is younger than all others changes nothing of theirs but what a default backend had, whatever is in it.
     #[test]
-    fn a_younger_object_takes_nothing(snapshot in any_snapshot(), mut young in any_ingress()) {
+    fn younger_object_takes_nothing_from_older(snapshot in any_snapshot(), mut young in any_ingress()) {
         young.meta.created = 100;
         young.meta.name = "young".to_owned();
         young.default_backend = None;
@@ -284,7 +284,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn requests_get_the_rule_of_a_naive_model(
+    fn requests_get_the_rule_that_a_naive_model_finds(
         ingresses in vec(vec((
             proptest::sample::select(&["", "a.example.com", "*.example.com", "b.example.com", "example.com"][..]),
             any::<bool>(),

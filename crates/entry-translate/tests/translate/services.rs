@@ -89,12 +89,13 @@ fn service_with_invalid_path_or_host_is_served_nowhere() {
         .service(exposed("path", [("sparrow/path", "no-slash")]))
         .translate();
     assert_routes(&built, &["* prefix /good -> 10.0.0.1:80 http strip (Service shop/good)"]);
-    let refused = |name, finding| assert_verdict(&built, &object(Kind::Service, name), Acceptance::Refused, &[finding]);
-    refused(
+    let rejected =
+        |name, finding| assert_verdict(&built, &object(Kind::Service, name), Acceptance::Refused, &[finding]);
+    rejected(
         "host",
         ("metadata.annotations[sparrow/host]", Reason::Invalid, "without a port. The Service is not served"),
     );
-    refused("path", ("metadata.annotations[sparrow/path]", Reason::Invalid, "write it with a `/` at the front"));
+    rejected("path", ("metadata.annotations[sparrow/path]", Reason::Invalid, "write it with a `/` at the front"));
 }
 
 #[test]
@@ -113,12 +114,13 @@ fn service_without_an_address_is_rejected() {
     zero.ports[0].port = 0;
     let built = [headless, external, udp, named, zero].into_iter().fold(Objects::new(), Objects::service).translate();
     assert_routes(&built, &[]);
-    let refused = |name, finding| assert_verdict(&built, &object(Kind::Service, name), Acceptance::Refused, &[finding]);
-    refused("headless", ("spec.type", Reason::Unsupported, "use a Service with a cluster IP"));
-    refused("external", ("spec.type", Reason::Unsupported, "ExternalName is refused, since"));
-    refused("udp", ("spec.ports", Reason::Unsupported, "no TCP port"));
-    refused("named-udp", ("metadata.annotations[sparrow/port]", Reason::InvalidRef, "53 is no TCP port"));
-    refused("zero", ("spec.ports[0].port", Reason::InvalidRef, "from 1 to 65535"));
+    let rejected =
+        |name, finding| assert_verdict(&built, &object(Kind::Service, name), Acceptance::Refused, &[finding]);
+    rejected("headless", ("spec.type", Reason::Unsupported, "use a Service with a cluster IP"));
+    rejected("external", ("spec.type", Reason::Unsupported, "ExternalName is refused, since"));
+    rejected("udp", ("spec.ports", Reason::Unsupported, "no TCP port"));
+    rejected("named-udp", ("metadata.annotations[sparrow/port]", Reason::InvalidRef, "53 is no TCP port"));
+    rejected("zero", ("spec.ports[0].port", Reason::InvalidRef, "from 1 to 65535"));
 }
 
 #[test]

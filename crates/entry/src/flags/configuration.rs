@@ -28,11 +28,11 @@ impl ConfigurationFlags {
         let (objects, traffic) = (&self.objects, &self.traffic);
         entry_translate::TranslateSettings {
             ownership: match objects.host_ownership {
-                HostOwnership::Namespace => entry_translate::Ownership::Namespace,
-                HostOwnership::None => entry_translate::Ownership::None,
+                HostOwnership::Namespace => entry_translate::HostOwnership::Namespace,
+                HostOwnership::None => entry_translate::HostOwnership::None,
             },
             bounds: objects.bounds.bounds(),
-            defaults: entry_translate::Defaults {
+            defaults: entry_translate::PolicyDefaults {
                 timeouts: entry_model::Timeouts {
                     connect: Some(traffic.connect_timeout),
                     read: Some(traffic.read_timeout),

@@ -9,15 +9,15 @@ use crate::claim_site::ClaimSite;
 
 /// What all objects ask for. Passes take out what is not served.
 #[derive(Debug, Default)]
-pub struct Contest<'c> {
-    pub rules: Vec<Contender<'c>>,
+pub struct AttachedClaims<'c> {
+    pub rules: Vec<AttachedClaim<'c>>,
     pub defaults: Vec<(&'c DefaultClaim, Seniority)>,
     pub tls: Vec<(&'c TlsClaim, Seniority)>,
 }
 
 /// A rule that an object asks for, among those of others.
 #[derive(Debug, Clone, Copy)]
-pub struct Contender<'c> {
+pub struct AttachedClaim<'c> {
     pub claim: &'c Claim,
     pub owner: Seniority,
     /// All that the object asks for.
@@ -26,26 +26,26 @@ pub struct Contender<'c> {
     pub index: usize,
 }
 
-impl<'c> Contest<'c> {
+impl<'c> AttachedClaims<'c> {
     /// What these objects ask for, each with its claims.
     pub fn new(attached: &mut [AttachedObject<'_>], claims: &'c [Arc<Claims>]) -> Self {
-        let mut contest = Self::default();
+        let mut all = Self::default();
         for (index, (AttachedObject { source, draft, .. }, claims)) in attached.iter_mut().zip(claims).enumerate() {
             let owner = (source.meta().created, index);
             draft.clone_from(&claims.draft);
             let rules = claims.rules.iter().enumerate();
-            contest.rules.extend(rules.map(|(index, claim)| Contender { claim, owner, claims, index }));
-            contest.defaults.extend(claims.default.iter().map(|claim| (claim, owner)));
-            contest.tls.extend(claims.tls.iter().map(|claim| (claim, owner)));
+            all.rules.extend(rules.map(|(index, claim)| AttachedClaim { claim, owner, claims, index }));
+            all.defaults.extend(claims.default.iter().map(|claim| (claim, owner)));
+            all.tls.extend(claims.tls.iter().map(|claim| (claim, owner)));
         }
-        contest
+        all
     }
 
     /// Keeps those rules for which it is said. Of the others nothing is said any more but that.
     pub fn keep_rules(&mut self, keep: &[bool], attached: &mut [AttachedObject<'_>]) {
         let mut left_out: HashMap<usize, HashSet<ClaimSite>> = HashMap::new();
         let mut keep = keep.iter();
-        self.rules.retain(|Contender { claim, owner, .. }| {
+        self.rules.retain(|AttachedClaim { claim, owner, .. }| {
             let keeps = keep.next().copied().unwrap_or(true);
             if !keeps {
                 left_out.entry(owner.1).or_default().insert(claim.site);
@@ -56,7 +56,7 @@ impl<'c> Contest<'c> {
             return;
         }
         // The default backend of several hosts may still lead somewhere.
-        for Contender { claim, owner, .. } in self.rules.iter().filter(|contender| contender.claim.weak) {
+        for AttachedClaim { claim, owner, .. } in self.rules.iter().filter(|rule| rule.claim.weak) {
             if let Some(sites) = left_out.get_mut(&owner.1) {
                 sites.remove(&claim.site);
             }
