@@ -15,9 +15,9 @@ use crate::error::{Error, Result};
 use crate::manifest::{self, Manifest, ManifestFault};
 
 /// Largest file that is read, in bytes.
-const MAX_FILE: u64 = 1 << 20;
+const MAX_FILE_BYTES: u64 = 1 << 20;
 /// How much is read in all, in bytes.
-const MAX_TOTAL: u64 = 64 << 20;
+const MAX_TOTAL_BYTES: u64 = 64 << 20;
 /// How many files are read.
 const MAX_FILES: usize = 10_000;
 
@@ -29,16 +29,16 @@ pub(crate) struct Directory {
 
 /// What was read of a file.
 struct ManifestFile {
-    stamp: Option<Stamp>,
+    stamp: Option<FileStamp>,
     manifest: Manifest,
     /// Objects that are in force though the file has no good version of them now.
     kept: Manifest,
 }
 
 /// Tells versions of a file apart: device, inode, length, and the times of the last writing and of the last change.
-type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
+type FileStamp = (u64, u64, u64, (i64, i64), (i64, i64));
 
-fn stamp(data: &Metadata) -> Stamp {
+fn stamp(data: &Metadata) -> FileStamp {
     (data.dev(), data.ino(), data.len(), (data.mtime(), data.mtime_nsec()), (data.ctime(), data.ctime_nsec()))
 }
 
@@ -56,14 +56,14 @@ impl Directory {
         let names = self.names().map_err(|cause| Error::Directory { dir: self.dir.clone(), cause })?;
         self.files.retain(|name, _| names.contains(name));
         let root = fs::canonicalize(&self.dir).map_err(|cause| Error::Directory { dir: self.dir.clone(), cause })?;
-        let mut left = MAX_TOTAL;
+        let mut left = MAX_TOTAL_BYTES;
         for (index, name) in names.iter().enumerate() {
             if busy.contains(name) {
                 continue;
             }
             let known = self.files.get(name).and_then(|known| known.stamp).filter(|_| !touched.contains(name));
             let (stamp, manifest) = if index >= MAX_FILES {
-                (None, broken(&format!("it is not read: only the first {MAX_FILES} files are")))
+                (None, unreadable_manifest(&format!("it is not read: only the first {MAX_FILES} files are")))
             } else {
                 match read_file(&root, name, known, &mut left) {
                     Ok(None) => continue,
@@ -75,7 +75,7 @@ impl Directory {
                     Err(error) if error.kind() == io::ErrorKind::NotFound && !self.dir.join(name).is_symlink() => {
                         continue;
                     }
-                    Err(error) => (None, broken(&format!("it cannot be read: {error}"))),
+                    Err(error) => (None, unreadable_manifest(&format!("it cannot be read: {error}"))),
                 }
             };
             let before = self.files.remove(name);
@@ -142,7 +142,7 @@ impl Directory {
 }
 
 impl ManifestFile {
-    fn new(stamp: Option<Stamp>, manifest: Manifest, before: Option<ManifestFile>) -> Self {
+    fn new(stamp: Option<FileStamp>, manifest: Manifest, before: Option<ManifestFile>) -> Self {
         let mut kept = Manifest::default();
         if let Some(before) = before.filter(|_| !manifest.faults.is_empty()) {
             kept.objects = before.kept.objects;
@@ -154,7 +154,7 @@ impl ManifestFile {
 }
 
 /// A file that cannot be read at all.
-fn broken(message: &str) -> Manifest {
+fn unreadable_manifest(message: &str) -> Manifest {
     Manifest { faults: vec![ManifestFault::new(0, None, message)], ..Manifest::default() }
 }
 
@@ -169,7 +169,12 @@ fn extension(name: &str) -> Option<String> {
 }
 
 /// The text of a file; `None` if it is still the `known` one. Takes its length off what is `left`.
-fn read_file(root: &Path, name: &str, known: Option<Stamp>, left: &mut u64) -> io::Result<Option<(Stamp, String)>> {
+fn read_file(
+    root: &Path,
+    name: &str,
+    known: Option<FileStamp>,
+    left: &mut u64,
+) -> io::Result<Option<(FileStamp, String)>> {
     let path = fs::canonicalize(root.join(name))?;
     // A volume of a ConfigMap has links from `web.yaml` to `..data/web.yaml`, and from `..data` to a directory beside it.
     if !path.starts_with(root) {
@@ -181,12 +186,12 @@ fn read_file(root: &Path, name: &str, known: Option<Stamp>, left: &mut u64) -> i
     if !data.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
-    if data.len() > MAX_FILE {
-        return Err(io::Error::other(format!("it is longer than {MAX_FILE} bytes")));
+    if data.len() > MAX_FILE_BYTES {
+        return Err(io::Error::other(format!("it is longer than {MAX_FILE_BYTES} bytes")));
     }
     *left = left.checked_sub(data.len()).ok_or_else(|| {
         io::Error::other(format!(
-            "the manifests are longer than {MAX_TOTAL} bytes in all, and those before it fill that"
+            "the manifests are longer than {MAX_TOTAL_BYTES} bytes in all, and those before it fill that"
         ))
     })?;
     let stamp = stamp(&data);
@@ -195,7 +200,7 @@ fn read_file(root: &Path, name: &str, known: Option<Stamp>, left: &mut u64) -> i
     }
     let mut text = String::new();
     // It may have grown.
-    file.take(MAX_FILE).read_to_string(&mut text)?;
+    file.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
     // A byte order mark, with which some editors begin a file.
     if text.starts_with('\u{feff}') {
         text.remove(0);

@@ -20,9 +20,9 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// How long events that never end can hold that up.
 const SETTLE_LIMIT: Duration = Duration::from_millis(500);
 /// For how long after its last write a file that is not closed is taken to be half written.
-const WRITING: Duration = Duration::from_secs(1);
+const WRITE_GRACE: Duration = Duration::from_secs(1);
 /// How often the directory is looked at without any event: it may be another one by now, or on a disk without events.
-const LOOK: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The source that reads a directory.
 #[derive(Debug, Clone, Copy)]
@@ -92,10 +92,10 @@ impl PendingChanges {
     /// The files that were touched and those that are being written. The latter are touched again when they are due.
     fn take(&mut self) -> (BTreeSet<String>, BTreeSet<String>) {
         let now = Instant::now();
-        self.writing.retain(|_, written| *written + WRITING > now);
+        self.writing.retain(|_, written| *written + WRITE_GRACE > now);
         let busy: BTreeSet<String> = self.writing.keys().cloned().collect();
         self.first = None;
-        self.due = self.writing.values().min().map(|written| *written + WRITING);
+        self.due = self.writing.values().min().map(|written| *written + WRITE_GRACE);
         let touched = std::mem::take(&mut self.touched);
         self.touched = touched.intersection(&busy).cloned().collect();
         (touched, busy)
@@ -116,14 +116,14 @@ async fn watch_directory(directory: Directory) -> Result<watch::Receiver<Arc<Sna
         let mut pending = PendingChanges::default();
         let mut missing = false;
         loop {
-            let due = pending.due.unwrap_or_else(|| Instant::now() + LOOK);
+            let due = pending.due.unwrap_or_else(|| Instant::now() + CHECK_INTERVAL);
             tokio::select! {
                 () = sender.closed() => return,
                 event = events.next() => {
                     match event {
                         Some(Ok(event)) => pending.note(event),
                         Some(Err(error)) => {
-                            tracing::warn!("inotify: {error}; the directory is looked at every {LOOK:?}");
+                            tracing::warn!("inotify: {error}; the directory is looked at every {CHECK_INTERVAL:?}");
                             tokio::time::sleep(SETTLE).await;
                         }
                         None => return,

@@ -18,22 +18,22 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::api_error::with_causes;
 use crate::kinds::KindInfo;
 use crate::lease::Lease;
-use crate::writes::{Failures, JudgedSnapshot, LIMIT, PARALLEL, RETRY, WriteCounters};
+use crate::writes::{JudgedSnapshot, LIMIT, PARALLEL, RETRY, WriteCounters, WriteFailures};
 
 /// The name under which events are reported.
 const CONTROLLER: &str = "sparrow/entry";
-/// At most so many events are written in each [`PACE`]. What changes again meanwhile is told once.
+/// At most so many events are written in each [`BATCH_INTERVAL`]. What changes again meanwhile is told once.
 const BATCH: usize = 20;
-const PACE: Duration = Duration::from_secs(1);
+const BATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest note, in bytes. Source: validation of `events.k8s.io/v1`.
-const MAX_NOTE: usize = 1024;
+const MAX_NOTE_BYTES: usize = 1024;
 /// Longest name of the instance that reports, in bytes, by the same.
-const MAX_INSTANCE: usize = 128;
+const MAX_INSTANCE_BYTES: usize = 128;
 /// Longest name of an object whose event is named after it, so that the whole fits into 253 bytes.
-const MAX_NAME: usize = 200;
+const MAX_NAME_BYTES: usize = 200;
 
 /// What was reported last of an object; `None` as long as telling fails, with when to try again.
-struct Reported {
+struct LastReport {
     verdict: Option<Verdict>,
     again: Instant,
 }
@@ -46,7 +46,7 @@ pub(crate) async fn run(
     mut judged: watch::Receiver<Option<JudgedSnapshot>>,
 ) {
     let mut state = lease.state();
-    let mut reported: BTreeMap<ObjectRef, Reported> = BTreeMap::new();
+    let mut reported: BTreeMap<ObjectRef, LastReport> = BTreeMap::new();
     // Whether what was there before was looked at since the lease is held.
     let mut begun = false;
     loop {
@@ -61,14 +61,14 @@ pub(crate) async fn run(
             reported.retain(|object, _| now.verdicts.contains_key(object));
             for (object, verdict) in now.verdicts.iter() {
                 match reported.get(object) {
-                    Some(known) if known.verdict.as_ref().is_some_and(|known| same(known, verdict)) => {}
+                    Some(known) if known.verdict.as_ref().is_some_and(|known| has_same_findings(known, verdict)) => {}
                     Some(known) if known.again > started => {}
                     // What is served since before this process is no news.
                     None if !begun && verdict.acceptance() == Acceptance::Accepted => {
-                        reported.insert(object.clone(), Reported { verdict: Some(verdict.clone()), again: started });
+                        reported.insert(object.clone(), LastReport { verdict: Some(verdict.clone()), again: started });
                     }
                     _ if due.len() < BATCH => due.extend(
-                        event(&now.snapshot, object, verdict, lease.identity())
+                        build_event(&now.snapshot, object, verdict, lease.identity())
                             .map(|event| (object.clone(), verdict.clone(), event)),
                     ),
                     // In the next round.
@@ -83,7 +83,7 @@ pub(crate) async fn run(
             tokio::select! {
                 changed = judged.changed() => if changed.is_err() { return },
                 changed = state.changed() => if changed.is_err() { return },
-                () = sleep_until(again.unwrap_or(started + RETRY).max(started + PACE)) => {}
+                () = sleep_until(again.unwrap_or(started + RETRY).max(started + BATCH_INTERVAL)) => {}
             }
             continue;
         }
@@ -97,7 +97,7 @@ pub(crate) async fn run(
             (object, verdict, outcome)
         };
         let mut outcomes = stream::iter(due).map(write).buffer_unordered(PARALLEL);
-        let mut failures = Failures::default();
+        let mut failures = WriteFailures::default();
         while let Some((object, verdict, outcome)) = outcomes.next().await {
             let verdict = match outcome {
                 Ok(()) => {
@@ -110,20 +110,20 @@ pub(crate) async fn run(
                     None
                 }
             };
-            reported.insert(object, Reported { verdict, again: Instant::now() + RETRY });
+            reported.insert(object, LastReport { verdict, again: Instant::now() + RETRY });
         }
         failures.log().await;
-        sleep_until(started + PACE).await;
+        sleep_until(started + BATCH_INTERVAL).await;
     }
 }
 
 /// A new generation alone is no news.
-fn same(a: &Verdict, b: &Verdict) -> bool {
+fn has_same_findings(a: &Verdict, b: &Verdict) -> bool {
     a.parents == b.parents
 }
 
 /// The event on an object; `None` for one that is no object of the cluster, or not any more.
-fn event(snapshot: &Snapshot, object: &ObjectRef, verdict: &Verdict, instance: &str) -> Option<Event> {
+fn build_event(snapshot: &Snapshot, object: &ObjectRef, verdict: &Verdict, instance: &str) -> Option<Event> {
     let info = KindInfo::of(object.kind).filter(|info| info.has_events)?;
     let found = snapshot.get(object)?;
     let meta = found.meta();
@@ -140,7 +140,7 @@ fn event(snapshot: &Snapshot, object: &ObjectRef, verdict: &Verdict, instance: &
         .collect();
     let note = if findings.is_empty() { "All of it is served.".to_owned() } else { findings.join("; ") };
     let namespace = if object.key.namespace.is_empty() { "default" } else { &object.key.namespace };
-    let name = shorten(&object.key.name, MAX_NAME).trim_end_matches(['.', '-']);
+    let name = shorten(&object.key.name, MAX_NAME_BYTES).trim_end_matches(['.', '-']);
     Some(Event {
         metadata: ObjectMeta {
             name: Some(format!("{name}.{:x}", rand::random::<u64>())),
@@ -151,7 +151,7 @@ fn event(snapshot: &Snapshot, object: &ObjectRef, verdict: &Verdict, instance: &
         type_: Some(type_.to_owned()),
         reason: Some(reason.to_owned()),
         action: Some("Route".to_owned()),
-        note: Some(shorten(&note, MAX_NOTE).to_owned()),
+        note: Some(shorten(&note, MAX_NOTE_BYTES).to_owned()),
         regarding: Some(ObjectReference {
             api_version: Some(info.api_version()),
             kind: Some(info.name()),
@@ -161,7 +161,7 @@ fn event(snapshot: &Snapshot, object: &ObjectRef, verdict: &Verdict, instance: &
             ..ObjectReference::default()
         }),
         reporting_controller: Some(CONTROLLER.to_owned()),
-        reporting_instance: Some(shorten(instance, MAX_INSTANCE).to_owned()),
+        reporting_instance: Some(shorten(instance, MAX_INSTANCE_BYTES).to_owned()),
         ..Event::default()
     })
 }

@@ -23,9 +23,9 @@ use crate::writes::{JudgedSnapshot, LIMIT, RETRY};
 pub const HOST_RECORD_NAME: &str = "sparrow-entry-hosts";
 
 /// How long it may be, in bytes. An object has at most 1 MiB.
-const LARGEST: usize = 900 << 10;
+const MAX_RECORD_BYTES: usize = 900 << 10;
 /// The least time between two writes.
-const PACE: Duration = Duration::from_secs(1);
+const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the record says. What cannot be read of it is passed over.
 fn read_owners(record: Option<&ConfigMap>) -> (Arc<HostOwners>, usize) {
@@ -35,7 +35,7 @@ fn read_owners(record: Option<&ConfigMap>) -> (Arc<HostOwners>, usize) {
 }
 
 /// Logs that something of the record is not used.
-fn log_garbled(namespace: &str, garbled: usize) {
+fn log_unreadable_lines(namespace: &str, garbled: usize) {
     if garbled > 0 {
         tracing::warn!(
             "the record of hosts, ConfigMap {namespace}/{HOST_RECORD_NAME}: {garbled} lines cannot be read and are passed over; of what \
@@ -65,7 +65,7 @@ pub(crate) async fn read(client: &Client, namespace: &str) -> Result<Arc<HostOwn
     match api.get_opt(HOST_RECORD_NAME).await {
         Ok(record) => {
             let (owners, garbled) = read_owners(record.as_ref());
-            log_garbled(namespace, garbled);
+            log_unreadable_lines(namespace, garbled);
             Ok(owners)
         }
         Err(error) if is_forbidden(&error) => {
@@ -117,7 +117,7 @@ pub(crate) async fn follow(client: &Client, namespace: &str, known: impl Fn(Arc<
         let (owners, lines) = read_owners(record.as_ref());
         if garbled != lines {
             garbled = lines;
-            log_garbled(namespace, garbled);
+            log_unreadable_lines(namespace, garbled);
         }
         known(owners);
     }
@@ -151,7 +151,7 @@ pub(crate) async fn write(
             }
             continue;
         };
-        let outcome = match timeout(LIMIT, put(&api, owners.to_texts(LARGEST))).await {
+        let outcome = match timeout(LIMIT, put(&api, owners.to_texts(MAX_RECORD_BYTES))).await {
             Ok(outcome) => outcome.map_err(|error| with_causes(&error)),
             Err(_) => Err(format!("no answer within {LIMIT:?}")),
         };
@@ -165,7 +165,7 @@ pub(crate) async fn write(
             );
         }
         last_error = failed;
-        sleep_until(begun + if last_error.is_some() { RETRY } else { PACE }).await;
+        sleep_until(begun + if last_error.is_some() { RETRY } else { WRITE_INTERVAL }).await;
     }
 }
 

@@ -53,7 +53,7 @@ impl LeaseTerms {
 #[derive(Debug)]
 pub struct Lease {
     state: watch::Receiver<LeaseState>,
-    orders: mpsc::Sender<Order>,
+    orders: mpsc::Sender<LeaseCommand>,
     identity: String,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct LeaseState {
     pub(crate) addresses: BTreeSet<String>,
 }
 
-enum Order {
+enum LeaseCommand {
     Record(BTreeSet<String>, oneshot::Sender<bool>),
     Release(oneshot::Sender<()>),
 }
@@ -96,7 +96,7 @@ impl Lease {
     /// Gives it back, so that another has it at once. Ends after a second at most.
     pub async fn release(self) {
         let (sender, done) = oneshot::channel();
-        if self.orders.send(Order::Release(sender)).await.is_ok() {
+        if self.orders.send(LeaseCommand::Release(sender)).await.is_ok() {
             let _ = timeout(Duration::from_secs(1), done).await;
         }
     }
@@ -112,7 +112,7 @@ impl Lease {
     /// Writes down which addresses are ours; whether that succeeded.
     pub(crate) async fn record(&self, addresses: BTreeSet<String>) -> bool {
         let (sender, done) = oneshot::channel();
-        self.orders.send(Order::Record(addresses, sender)).await.is_ok() && done.await.unwrap_or(false)
+        self.orders.send(LeaseCommand::Record(addresses, sender)).await.is_ok() && done.await.unwrap_or(false)
     }
 }
 
@@ -129,17 +129,17 @@ struct Elector {
 }
 
 impl Elector {
-    async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+    async fn run(mut self, mut orders: mpsc::Receiver<LeaseCommand>) {
         let mut ticks = interval(self.terms.renew);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = ticks.tick() => drop(self.attempt(None).await),
                 order = orders.recv() => match order {
-                    Some(Order::Record(addresses, done)) => {
+                    Some(LeaseCommand::Record(addresses, done)) => {
                         let _ = done.send(self.renewed.is_some() && self.attempt(Some(addresses)).await);
                     }
-                    Some(Order::Release(done)) => {
+                    Some(LeaseCommand::Release(done)) => {
                         self.release().await;
                         let _ = done.send(());
                         return;
@@ -167,11 +167,11 @@ impl Elector {
                 if self.renewed.replace(begun).is_none() {
                     tracing::info!("{} holds the lease and writes status and events", self.terms.identity);
                 }
-                self.tell(LeaseState { held: true, addresses });
+                self.publish(LeaseState { held: true, addresses });
                 true
             }
             Ok(None) => {
-                self.lose("another replica has it");
+                self.note_lost("another replica has it");
                 false
             }
             Err(message) => {
@@ -180,21 +180,21 @@ impl Elector {
                     self.last_error = Some(message);
                 }
                 if self.renewed.is_some_and(|renewed| renewed.elapsed() >= self.terms.duration / 3) {
-                    self.lose("it could not be renewed in time");
+                    self.note_lost("it could not be renewed in time");
                 }
                 false
             }
         }
     }
 
-    fn lose(&mut self, why: &str) {
+    fn note_lost(&mut self, why: &str) {
         if self.renewed.take().is_some() {
             tracing::warn!("{} has lost the lease: {why}", self.terms.identity);
         }
-        self.tell(LeaseState::default());
+        self.publish(LeaseState::default());
     }
 
-    fn tell(&self, state: LeaseState) {
+    fn publish(&self, state: LeaseState) {
         self.sender.send_if_modified(|current| {
             let changed = *current != state;
             *current = state;
@@ -247,7 +247,7 @@ impl Elector {
             self.api.replace(LEASE_NAME, &PostParams::default(), &lease).await
         };
         match written {
-            Ok(lease) => Ok(Some(recorded(&lease))),
+            Ok(lease) => Ok(Some(recorded_addresses(&lease))),
             // Another was faster.
             Err(kube::Error::Api(status)) if status.code == 409 && !mine => Ok(None),
             Err(error) => Err(with_causes(&error)),
@@ -258,7 +258,7 @@ impl Elector {
         if self.renewed.take().is_none() {
             return;
         }
-        self.tell(LeaseState::default());
+        self.publish(LeaseState::default());
         let give_back = async {
             let mut lease = self.api.get(LEASE_NAME).await?;
             let spec = lease.spec.get_or_insert_default();
@@ -274,7 +274,7 @@ impl Elector {
     }
 }
 
-fn recorded(lease: &coordination::Lease) -> BTreeSet<String> {
+fn recorded_addresses(lease: &coordination::Lease) -> BTreeSet<String> {
     let text = lease.annotations().get(ADDRESSES).map(String::as_str).unwrap_or_default();
     text.split(',').filter(|address| !address.is_empty()).map(str::to_owned).collect()
 }

@@ -66,7 +66,7 @@ pub(crate) fn read_json(text: &str) -> Manifest {
 /// Reads a text of YAML documents.
 pub(crate) fn read(text: &str) -> Manifest {
     let mut manifest = Manifest::default();
-    for (index, (line, document)) in documents(text).into_iter().enumerate() {
+    for (index, (line, document)) in split_documents(text).into_iter().enumerate() {
         if index == MAX_DOCUMENTS {
             let message = format!("only the first {MAX_DOCUMENTS} documents are read");
             manifest.faults.push(ManifestFault::new(line, None, &message));
@@ -84,7 +84,7 @@ pub(crate) fn read(text: &str) -> Manifest {
 /// The documents of a text, each with its first line. A document that is broken then spoils no other.
 ///
 /// By the specification a line that starts with `---` or `...` is a marker wherever it stands, also within a block of text.
-fn documents(text: &str) -> Vec<(usize, &str)> {
+fn split_documents(text: &str) -> Vec<(usize, &str)> {
     let mut documents = Vec::new();
     let (mut start, mut start_line, mut position) = (0, 1, 0);
     for (index, line) in text.split_inclusive('\n').enumerate() {
@@ -148,7 +148,7 @@ impl Manifest {
             let message = format!("{kind} is read in the version {} only", info.api_version());
             return self.faults.push(ManifestFault::new(line, object, &message));
         }
-        match object_of(info, value) {
+        match read_object(info, value) {
             Ok(None) => {}
             Ok(Some(new)) => match self.objects.get(&new.reference()) {
                 None => drop(self.objects.insert(new.reference(), (line, new))),
@@ -177,21 +177,21 @@ impl Manifest {
 }
 
 /// The first field that was given and is not known: mistyped, it would change the meaning without a word.
-fn unknown(given: &Value, known: &Value) -> Option<String> {
+fn unknown_field(given: &Value, known: &Value) -> Option<String> {
     match (given, known) {
         (Value::Object(given), Value::Object(known)) => given.iter().find_map(|(name, value)| match known.get(name) {
             // What others write there is not asked.
             _ if name == "status" || name == "managedFields" || value.is_null() => None,
             None => Some(name.clone()),
             Some(known) => {
-                let field = unknown(value, known)?;
+                let field = unknown_field(value, known)?;
                 let dot = if field.starts_with('[') { "" } else { "." };
                 Some(format!("{name}{dot}{field}"))
             }
         }),
         (Value::Array(given), Value::Array(known)) => {
             given.iter().zip(known).enumerate().find_map(|(index, (given, known))| {
-                let field = unknown(given, known)?;
+                let field = unknown_field(given, known)?;
                 Some(format!("[{index}].{field}"))
             })
         }
@@ -217,7 +217,7 @@ fn is_name(name: &str) -> bool {
         && name.bytes().last().is_some_and(inner)
 }
 
-fn object_of(info: &KindInfo, mut value: Value) -> Result<Option<Object>, String> {
+fn read_object(info: &KindInfo, mut value: Value) -> Result<Option<Object>, String> {
     let metadata = value.get_mut("metadata").and_then(Value::as_object_mut).ok_or("metadata is missing")?;
     if info.namespaced {
         let namespace = metadata.entry("namespace").or_insert(Value::Null);
@@ -232,27 +232,27 @@ fn object_of(info: &KindInfo, mut value: Value) -> Result<Option<Object>, String
         return Err("metadata.name: it must be up to 253 lower-case letters, digits, `-` and `.`".to_owned());
     }
     if info.kind == Kind::Secret {
-        value = unwrapped(value);
+        value = without_line_breaks(value);
     }
-    kinds::visit(info.kind, Parse { value: &value }).unwrap_or(Ok(None))
+    kinds::visit(info.kind, ParseObject { value: &value }).unwrap_or(Ok(None))
 }
 
 /// Reads a value as the API's type of a kind.
-struct Parse<'a> {
+struct ParseObject<'a> {
     value: &'a Value,
 }
 
-impl KindVisitor for Parse<'_> {
+impl KindVisitor for ParseObject<'_> {
     type Output = Result<Option<Object>, String>;
 
     fn visit<K: ReadKind>(self) -> Self::Output {
         // Nothing of a Secret is quoted.
-        typed::<K>(self.value, K::KIND != Kind::Secret)
+        read_typed::<K>(self.value, K::KIND != Kind::Secret)
     }
 }
 
 /// A Secret whose base64 is without the line breaks and spaces that programs put into it, as `kubectl kustomize` does.
-fn unwrapped(mut secret: Value) -> Value {
+fn without_line_breaks(mut secret: Value) -> Value {
     let data = secret.get_mut("data").and_then(Value::as_object_mut);
     for value in data.into_iter().flat_map(|data| data.values_mut()) {
         if let Value::String(text) = value {
@@ -262,7 +262,7 @@ fn unwrapped(mut secret: Value) -> Value {
     secret
 }
 
-fn typed<T: ReadKind>(value: &Value, quote: bool) -> Result<Option<Object>, String> {
+fn read_typed<T: ReadKind>(value: &Value, quote: bool) -> Result<Option<Object>, String> {
     let field = |path: String| if quote { path } else { field_errors::field_of_secret(&path) };
     let object: T = serde_path_to_error::deserialize(value).map_err(|error| {
         let path = field(error.path().to_string());
@@ -273,7 +273,7 @@ fn typed<T: ReadKind>(value: &Value, quote: bool) -> Result<Option<Object>, Stri
         }
     })?;
     let known = serde_json::to_value(&object).map_err(|_| "it cannot be read".to_owned())?;
-    if let Some(unknown) = unknown(value, &known) {
+    if let Some(unknown) = unknown_field(value, &known) {
         let place = field(unknown.clone());
         let which = if place == unknown { "there is no such field" } else { "it has a field that is not known" };
         return Err(format!("{place}: {which}"));

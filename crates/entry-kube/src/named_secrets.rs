@@ -15,11 +15,11 @@ use crate::convert::Convert as _;
 use crate::store::Store;
 
 /// How often Secrets are fetched that are not watched.
-const RENEW: Duration = Duration::from_secs(60);
+const RENEW_INTERVAL: Duration = Duration::from_secs(60);
 /// How often those that were not there, or could not be had.
-const RETRY: Duration = Duration::from_secs(5);
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// How often it is looked whether Ingresses name new ones.
-const LOOK: Duration = Duration::from_millis(100);
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// How many Secrets are asked for at the same time.
 const PARALLEL: usize = 8;
 
@@ -68,7 +68,7 @@ pub(crate) async fn follow_named_secrets(client: &Client, default: Option<&Key>,
             due.retain(|key, _| wanted.contains(key));
         }
         if seen.is_none() {
-            sleep(LOOK).await;
+            sleep(CHECK_INTERVAL).await;
             continue;
         }
         let now = Instant::now();
@@ -76,7 +76,7 @@ pub(crate) async fn follow_named_secrets(client: &Client, default: Option<&Key>,
             wanted.iter().filter(|key| due.get(key).is_none_or(|due| *due <= now)).cloned().collect();
         if !keys.is_empty() {
             let mut error = None;
-            match timeout(RENEW, fetch_secrets(client, keys)).await {
+            match timeout(RENEW_INTERVAL, fetch_secrets(client, keys)).await {
                 Ok(all) => {
                     for (key, found) in all {
                         let reference = ObjectRef::new(Kind::Secret, key.clone());
@@ -92,10 +92,10 @@ pub(crate) async fn follow_named_secrets(client: &Client, default: Option<&Key>,
                                 });
                             }
                         }
-                        due.insert(key, now + if there { RENEW } else { RETRY });
+                        due.insert(key, now + if there { RENEW_INTERVAL } else { RETRY_INTERVAL });
                     }
                 }
-                Err(_) => error = Some(format!("the API server did not answer within {RENEW:?}")),
+                Err(_) => error = Some(format!("the API server did not answer within {RENEW_INTERVAL:?}")),
             }
             store.set_error(Kind::Secret, error);
         }
@@ -106,6 +106,6 @@ pub(crate) async fn follow_named_secrets(client: &Client, default: Option<&Key>,
             }
             changed
         });
-        sleep(LOOK).await;
+        sleep(CHECK_INTERVAL).await;
     }
 }

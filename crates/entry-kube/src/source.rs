@@ -56,7 +56,7 @@ impl KubeSource {
     /// [`Error::List`]: a kind cannot be listed; nothing less than all is an answer.
     pub async fn read(client: Client, options: &SourceOptions) -> Result<Snapshot> {
         let watched = KINDS.iter().filter(|info| info.is_watched(options));
-        let lists = watched.filter_map(|info| kinds::visit(info.kind, List { client: &client, options }));
+        let lists = watched.filter_map(|info| kinds::visit(info.kind, ListKind { client: &client, options }));
         let mut snapshot = Snapshot::default();
         for (reference, object) in future::try_join_all(lists).await?.into_iter().flatten() {
             match object {
@@ -95,12 +95,12 @@ impl KubeSource {
 }
 
 /// Lists the objects of a kind.
-struct List<'a> {
+struct ListKind<'a> {
     client: &'a Client,
     options: &'a SourceOptions,
 }
 
-impl<'a> KindVisitor for List<'a> {
+impl<'a> KindVisitor for ListKind<'a> {
     type Output = BoxFuture<'a, Result<Vec<ReadObject>>>;
 
     fn visit<K: ReadKind>(self) -> Self::Output {

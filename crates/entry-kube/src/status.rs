@@ -21,8 +21,8 @@ use crate::convert::load_balancer_address;
 use crate::events;
 use crate::host_record;
 use crate::lease::{Lease, LeaseState};
-use crate::writes::{Failures, LIMIT, PARALLEL, PAUSE, RETRY};
 pub use crate::writes::{JudgedSnapshot, WriteCounters};
+use crate::writes::{LIMIT, PARALLEL, PAUSE, RETRY, WriteFailures};
 
 /// How many writes are planned at once; then it is looked whether something newer is known.
 const BATCH: usize = 64;
@@ -81,7 +81,7 @@ impl ClusterWriter {
 
     async fn statuses(&self, mut judged: watch::Receiver<Option<JudgedSnapshot>>) {
         let mut state = self.lease.state();
-        let mut plan = Plan::default();
+        let mut plan = StatusPlan::default();
         let mut missing = false;
         loop {
             let now = judged.borrow_and_update().clone();
@@ -89,8 +89,8 @@ impl ClusterWriter {
             let jobs = match &now {
                 Some(now) if lease.held => {
                     let wanted = addresses(&now.snapshot, self.publish_service.as_ref());
-                    self.tell_missing(&wanted, &mut missing);
-                    plan.jobs(now, &lease, &wanted)
+                    self.log_missing_addresses(&wanted, &mut missing);
+                    plan.next_writes(now, &lease, &wanted)
                 }
                 Some(now) => {
                     plan.follow(now, &lease);
@@ -119,7 +119,7 @@ impl ClusterWriter {
                 }
                 continue;
             }
-            let write = async |job: Job| {
+            let write = async |job: StatusWrite| {
                 let outcome = match timeout(LIMIT, self.write(&job)).await {
                     Ok(outcome) => outcome.map_err(|error| with_causes(&error)),
                     Err(_) => Err(format!("no answer within {LIMIT:?}")),
@@ -127,7 +127,7 @@ impl ClusterWriter {
                 (job, outcome)
             };
             let mut outcomes = stream::iter(jobs).map(write).buffer_unordered(PARALLEL);
-            let mut failures = Failures::default();
+            let mut failures = WriteFailures::default();
             while let Some((job, outcome)) = outcomes.next().await {
                 match outcome {
                     Ok(true) => self.counters.written.fetch_add(1, Ordering::Relaxed),
@@ -145,7 +145,7 @@ impl ClusterWriter {
     }
 
     /// Says once that the Service has no address.
-    fn tell_missing(&self, wanted: &[LoadBalancerAddress], missing: &mut bool) {
+    fn log_missing_addresses(&self, wanted: &[LoadBalancerAddress], missing: &mut bool) {
         let Some(Key { namespace, name }) = self.publish_service.as_ref().filter(|_| wanted.is_empty()) else {
             *missing = false;
             return;
@@ -159,7 +159,7 @@ impl ClusterWriter {
     }
 
     /// Whether it had to be written.
-    async fn write(&self, job: &Job) -> Result<bool, kube::Error> {
+    async fn write(&self, job: &StatusWrite) -> Result<bool, kube::Error> {
         if !self.lease.held() {
             return Ok(false);
         }
@@ -176,7 +176,7 @@ impl ClusterWriter {
         after.retain(|entry| load_balancer_address(entry).is_none_or(|address| !job.remove.contains(&address)));
         for address in &job.add {
             if !after.iter().any(|entry| load_balancer_address(entry).as_ref() == Some(address)) {
-                after.push(entry(address));
+                after.push(status_entry(address));
             }
         }
         if after == before {
@@ -201,7 +201,7 @@ fn text(address: &LoadBalancerAddress) -> String {
     }
 }
 
-fn entry(address: &LoadBalancerAddress) -> networking::IngressLoadBalancerIngress {
+fn status_entry(address: &LoadBalancerAddress) -> networking::IngressLoadBalancerIngress {
     let (ip, hostname) = match address {
         LoadBalancerAddress::Ip(ip) => (Some(ip.to_string()), None),
         LoadBalancerAddress::Hostname(name) => (None, Some(name.clone())),
@@ -211,7 +211,7 @@ fn entry(address: &LoadBalancerAddress) -> networking::IngressLoadBalancerIngres
 
 /// A status that has to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Job {
+struct StatusWrite {
     key: Arc<Key>,
     add: Vec<LoadBalancerAddress>,
     remove: Vec<LoadBalancerAddress>,
@@ -221,16 +221,16 @@ struct Job {
 
 /// Knows what was done lately.
 #[derive(Default)]
-struct Plan {
+struct StatusPlan {
     /// Jobs whose effect is not seen yet, with when to try again.
-    done: BTreeMap<Arc<Key>, (Job, Instant)>,
+    done: BTreeMap<Arc<Key>, (StatusWrite, Instant)>,
     /// Ingresses that were ours at some time.
     mine: BTreeSet<Arc<Key>>,
     due: Option<Instant>,
 }
 
-impl Plan {
-    fn done(&mut self, job: Job) {
+impl StatusPlan {
+    fn done(&mut self, job: StatusWrite) {
         self.done.insert(job.key.clone(), (job, Instant::now() + RETRY));
     }
 
@@ -250,7 +250,12 @@ impl Plan {
     }
 
     /// The next statuses to write.
-    fn jobs(&mut self, judged: &JudgedSnapshot, lease: &LeaseState, wanted: &[LoadBalancerAddress]) -> Vec<Job> {
+    fn next_writes(
+        &mut self,
+        judged: &JudgedSnapshot,
+        lease: &LeaseState,
+        wanted: &[LoadBalancerAddress],
+    ) -> Vec<StatusWrite> {
         let (snapshot, verdicts) = (&judged.snapshot, &judged.verdicts);
         let now = Instant::now();
         self.due = None;
@@ -270,11 +275,11 @@ impl Plan {
                     self.mine.insert(key.clone());
                     let add = wanted.iter().filter(|address| !ingress.addresses.contains(address)).cloned().collect();
                     let remove = ours.into_iter().filter(|address| !wanted.contains(address)).collect();
-                    Job { key: key.clone(), add, remove, seen: ingress.addresses.clone() }
+                    StatusWrite { key: key.clone(), add, remove, seen: ingress.addresses.clone() }
                 }
                 // It went to another controller.
                 None if self.mine.contains(key) && !ours.is_empty() => {
-                    Job { key: key.clone(), add: Vec::new(), remove: ours, seen: ingress.addresses.clone() }
+                    StatusWrite { key: key.clone(), add: Vec::new(), remove: ours, seen: ingress.addresses.clone() }
                 }
                 None => {
                     self.mine.remove(key);

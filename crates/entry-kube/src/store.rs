@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::list::ReadObject;
 
 /// The least time between two snapshots: changes that come in a burst are published together.
-const FOLD: Duration = Duration::from_millis(20);
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(20);
 /// For how long the API server may be silent until that is an error.
 pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 
@@ -152,7 +152,7 @@ impl Store {
     pub(crate) async fn publish(&self, sender: &watch::Sender<Option<Arc<Snapshot>>>) {
         loop {
             self.changed.notified().await;
-            let due = Instant::now() + FOLD;
+            let due = Instant::now() + PUBLISH_INTERVAL;
             let snapshot = {
                 let mut state = self.state();
                 let ready = state.missing.is_empty() && !state.without_record && std::mem::take(&mut state.dirty);

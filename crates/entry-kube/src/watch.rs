@@ -24,14 +24,14 @@ use crate::store::{SILENCE, Store};
 /// How long a watch lasts until it is renewed, in seconds. It bounds for how long a dead connection goes unnoticed.
 const WATCH_SECONDS: u32 = 60;
 /// The first and the longest pause after something failed.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How long after an error it must be quiet until it is asked whether it is over.
-const QUIET: Duration = Duration::from_secs(2);
+const ERROR_GRACE: Duration = Duration::from_secs(2);
 /// How long a kind must be refused until it is taken to have no objects. Rights that are given at the same time as the
 /// program starts reach the API server's authoriser a moment later.
-const REFUSED: Duration = Duration::from_secs(5);
+const FORBIDDEN_GRACE: Duration = Duration::from_secs(5);
 /// How often it is asked whether the API server is there.
-const ASK: Duration = Duration::from_secs(5);
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What follows an API server. It ends when `snapshots` is dropped.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ pub(crate) fn start(client: Client, options: SourceOptions) -> KubeWatch {
     tokio::spawn(async move {
         let (client, options, store) = (&client, &options, &store);
         let watched = KINDS.iter().filter(|info| info.is_watched(options));
-        let watches = watched.filter_map(|info| kinds::visit(info.kind, Follow { client, options, store }));
+        let watches = watched.filter_map(|info| kinds::visit(info.kind, FollowKind { client, options, store }));
         let named_secrets = async {
             if options.tls_secrets == TlsSecrets::Named && read_kinds(options).contains(&Kind::Secret) {
                 follow_named_secrets(client, options.default_certificate.as_ref(), store).await;
@@ -70,13 +70,13 @@ pub(crate) fn start(client: Client, options: SourceOptions) -> KubeWatch {
 }
 
 /// Follows a kind.
-struct Follow<'a> {
+struct FollowKind<'a> {
     client: &'a Client,
     options: &'a SourceOptions,
     store: &'a Store,
 }
 
-impl<'a> KindVisitor for Follow<'a> {
+impl<'a> KindVisitor for FollowKind<'a> {
     type Output = BoxFuture<'a, ()>;
 
     fn visit<K: ReadKind>(self) -> Self::Output {
@@ -88,7 +88,7 @@ impl<'a> KindVisitor for Follow<'a> {
 /// that hangs would be noticed only when the watch should have ended.
 async fn listen(client: &Client, options: &SourceOptions, store: &Store) {
     loop {
-        sleep(ASK).await;
+        sleep(PROBE_INTERVAL).await;
         // Every account may ask for the version; a rejection is an answer too.
         let asked = timeout(SILENCE, client.apiserver_version()).await;
         let silent = matches!(asked, Err(_) | Ok(Err(kube::Error::Service(_) | kube::Error::HyperError(_))));
@@ -97,13 +97,13 @@ async fn listen(client: &Client, options: &SourceOptions, store: &Store) {
 }
 
 /// Pauses that become longer, with some chance so that replicas do not knock together.
-struct Pauses(Duration);
+struct Backoff(Duration);
 
-impl Pauses {
+impl Backoff {
     async fn pause(&mut self) {
         let part = rand::random_range(0.5..1.0);
         sleep(self.0.mul_f64(part)).await;
-        self.0 = (self.0 * 2).min(PAUSE.1);
+        self.0 = (self.0 * 2).min(BACKOFF.1);
     }
 }
 
@@ -122,15 +122,15 @@ async fn follow<K: ReadKind>(client: &Client, options: &SourceOptions, store: &S
     let one = ListParams { label_selector: config.label_selector.clone(), ..one };
     let one = ListParams { field_selector: config.field_selector.clone(), ..one };
     let mut events = std::pin::pin!(watcher::watcher(api.clone(), config));
-    let mut pauses = Pauses(PAUSE.0);
+    let mut pauses = Backoff(BACKOFF.0);
     let mut listing = Vec::new();
     let mut refused: Option<Instant> = None;
     let mut failing = false;
     loop {
         // A watch that works again says nothing until something changes.
-        let event = if failing { timeout(QUIET, events.next()).await } else { Ok(events.next().await) };
+        let event = if failing { timeout(ERROR_GRACE, events.next()).await } else { Ok(events.next().await) };
         let Ok(event) = event else {
-            if matches!(timeout(QUIET, api.list(&one)).await, Ok(Ok(_))) {
+            if matches!(timeout(ERROR_GRACE, api.list(&one)).await, Ok(Ok(_))) {
                 failing = false;
                 store.set_error(kind, None);
             }
@@ -147,7 +147,7 @@ async fn follow<K: ReadKind>(client: &Client, options: &SourceOptions, store: &S
                     store.set_error(kind, Some(message));
                 }
                 refused = if forbidden { Some(refused.unwrap_or_else(Instant::now)) } else { None };
-                if options.go_without && refused.is_some_and(|since| since.elapsed() >= REFUSED) {
+                if options.go_without && refused.is_some_and(|since| since.elapsed() >= FORBIDDEN_GRACE) {
                     // Only before it was listed: what is known stays.
                     store.change(|state| state.missing.remove(&kind));
                 }
@@ -174,7 +174,7 @@ async fn follow<K: ReadKind>(client: &Client, options: &SourceOptions, store: &S
         }
         refused = None;
         failing = false;
-        pauses = Pauses(PAUSE.0);
+        pauses = Backoff(BACKOFF.0);
         store.set_error(kind, None);
     }
 }

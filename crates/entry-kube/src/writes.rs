@@ -42,12 +42,12 @@ pub struct WriteCounters {
 
 /// What failed of a batch.
 #[derive(Default)]
-pub(crate) struct Failures {
+pub(crate) struct WriteFailures {
     count: usize,
     first: Option<String>,
 }
 
-impl Failures {
+impl WriteFailures {
     pub(crate) fn note(&mut self, message: String) {
         self.count += 1;
         self.first.get_or_insert(message);

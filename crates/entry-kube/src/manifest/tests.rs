@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Manifest, documents, is_name, read, read_json};
+use super::{Manifest, is_name, read, read_json, split_documents};
 
 /// An object of each kind with all that is looked at.
 fn samples() -> Vec<Value> {
@@ -106,7 +106,7 @@ fn sample_manifests_are_valid() {
 #[test]
 fn documents_are_split_at_markers() {
     let lines =
-        |text: &str| documents(text).into_iter().map(|(line, text)| (line, text.to_owned())).collect::<Vec<_>>();
+        |text: &str| split_documents(text).into_iter().map(|(line, text)| (line, text.to_owned())).collect::<Vec<_>>();
     let doc = |line: usize, text: &str| (line, text.to_owned());
     assert_eq!(lines("a: 1\n---\nb: 2"), [doc(1, "a: 1\n"), doc(2, "---\nb: 2")]);
     assert_eq!(lines("---\r\na\r\n---\r\n"), [doc(1, "---\r\na\r\n")]);
