@@ -92,7 +92,7 @@ const NOT_IN_CASES: [&str; 19] = [
     // No kind of object asks for it yet.
     " replace={QuotedWord(pattern.text())} by={QuotedWord(template)}",
     "status {status}",
-    // nginx has to refuse something, or a Secret to change while it is served.
+    // nginx has to reject something, or a Secret to change while it is served.
     "{abridged_output(text)}. Nothing of it is served, all else is; correct it, and it is tried again",
     "{words}. Until it can, the certificate that it held before is served, which a restart of the entry forgets",
     // A flag says otherwise in the case of all findings.
@@ -105,7 +105,7 @@ const NOT_IN_CASES: [&str; 19] = [
     "The host {quoted(&name.to_string())} serves ACME challenges only. {message}",
     "with those that a host for ACME challenges has from the wildcard above it or from all hosts,",
     "the rules of one namespace, {what}",
-    // What reads an object refuses it before.
+    // What reads an object rejects it before.
     "The port 0 cannot be reached; write one from 1 to 65535",
     "the first certificate of tls.crt cannot be read",
 ];

@@ -18,7 +18,7 @@ pub(crate) use secret::TLS_SECRET;
 /// A copy of the whole object, which `kubectl apply` leaves on it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Why an object cannot be used at all. An API server refuses such; a directory can hold them.
+/// Why an object cannot be used at all. An API server rejects such; a directory can hold them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct InvalidObject {

@@ -27,7 +27,7 @@ pub enum Error {
     /// There is no usable way to the API server.
     #[error("cannot tell how to reach the API server: {0}; outside a cluster name a kubeconfig")]
     Client(String),
-    /// The API server cannot be reached or refuses.
+    /// The API server cannot be reached or rejects.
     #[error(transparent)]
     Api(#[from] Box<kube::Error>),
 }

@@ -131,7 +131,7 @@ fn build_event(snapshot: &Snapshot, object: &ObjectRef, verdict: &Verdict, insta
     let (type_, reason) = match verdict.acceptance() {
         Acceptance::Accepted => ("Normal", "Accepted"),
         Acceptance::Partial => ("Warning", "Partial"),
-        Acceptance::Refused => ("Warning", "Refused"),
+        Acceptance::Rejected => ("Warning", "Rejected"),
     };
     let findings: Vec<String> = verdict
         .findings()

@@ -96,19 +96,19 @@ pub(crate) async fn follow(client: &Client, namespace: &str, known: impl Fn(Arc<
             Ok(Event::Apply(record)) => Some(record),
             Ok(Event::Delete(_)) => None,
             Err(error) => {
-                let refused = match &error {
+                let rejected = match &error {
                     watcher::Error::InitialListFailed(error)
                     | watcher::Error::WatchStartFailed(error)
                     | watcher::Error::WatchFailed(error) => is_forbidden(error),
                     watcher::Error::WatchError(status) => status.code == 403,
                     watcher::Error::NoResourceVersion => false,
                 };
-                if refused && !forbidden {
+                if rejected && !forbidden {
                     log_forbidden(namespace);
                     // Rather that than not to serve: what this process has seen is in force.
                     known(Arc::default());
                 }
-                forbidden |= refused;
+                forbidden |= rejected;
                 tokio::time::sleep(RETRY.mul_f64(rand::random_range(0.1..0.5))).await;
                 continue;
             }

@@ -241,7 +241,7 @@ impl StatusPlan {
         self.mine.retain(|key| ingresses.contains_key(key));
         for (key, ingress) in ingresses {
             let verdict = judged.verdicts.get(&ObjectRef { kind: Kind::Ingress, key: Arc::clone(key) });
-            let is_served = verdict.is_some_and(|verdict| verdict.acceptance() != Acceptance::Refused);
+            let is_served = verdict.is_some_and(|verdict| verdict.acceptance() != Acceptance::Rejected);
             let has_ours = || ingress.addresses.iter().any(|address| lease.addresses.contains(&text(address)));
             if is_served || (verdict.is_some() && has_ours()) {
                 self.mine.insert(key.clone());
@@ -269,8 +269,8 @@ impl StatusPlan {
             let job = match verdict {
                 // Without addresses there is nothing to say, and nothing is taken back.
                 Some(_) if wanted.is_empty() => continue,
-                // What is refused from the start gets no address; what had one keeps the right one.
-                Some(verdict) if verdict.acceptance() == Acceptance::Refused && ours.is_empty() => continue,
+                // What is rejected from the start gets no address; what had one keeps the right one.
+                Some(verdict) if verdict.acceptance() == Acceptance::Rejected && ours.is_empty() => continue,
                 Some(_) => {
                     self.mine.insert(key.clone());
                     let add = wanted.iter().filter(|address| !ingress.addresses.contains(address)).cloned().collect();

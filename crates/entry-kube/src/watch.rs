@@ -27,7 +27,7 @@ const WATCH_SECONDS: u32 = 60;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How long after an error it must be quiet until it is asked whether it is over.
 const ERROR_GRACE: Duration = Duration::from_secs(2);
-/// How long a kind must be refused until it is taken to have no objects. Rights that are given at the same time as the
+/// How long a kind must be rejected until it is taken to have no objects. Rights that are given at the same time as the
 /// program starts reach the API server's authoriser a moment later.
 const FORBIDDEN_GRACE: Duration = Duration::from_secs(5);
 /// How often it is asked whether the API server is there.
@@ -124,7 +124,7 @@ async fn follow<K: ReadKind>(client: &Client, options: &SourceOptions, store: &S
     let mut events = std::pin::pin!(watcher::watcher(api.clone(), config));
     let mut pauses = Backoff(BACKOFF.0);
     let mut listing = Vec::new();
-    let mut refused: Option<Instant> = None;
+    let mut rejected: Option<Instant> = None;
     let mut failing = false;
     loop {
         // A watch that works again says nothing until something changes.
@@ -146,8 +146,8 @@ async fn follow<K: ReadKind>(client: &Client, options: &SourceOptions, store: &S
                     failing = true;
                     store.set_error(kind, Some(message));
                 }
-                refused = if forbidden { Some(refused.unwrap_or_else(Instant::now)) } else { None };
-                if options.go_without && refused.is_some_and(|since| since.elapsed() >= FORBIDDEN_GRACE) {
+                rejected = if forbidden { Some(rejected.unwrap_or_else(Instant::now)) } else { None };
+                if options.go_without && rejected.is_some_and(|since| since.elapsed() >= FORBIDDEN_GRACE) {
                     // Only before it was listed: what is known stays.
                     store.change(|state| state.missing.remove(&kind));
                 }
@@ -172,7 +172,7 @@ async fn follow<K: ReadKind>(client: &Client, options: &SourceOptions, store: &S
             }
             Event::Delete(object) => store.change(|state| state.remove(&reference(&object))),
         }
-        refused = None;
+        rejected = None;
         failing = false;
         pauses = Backoff(BACKOFF.0);
         store.set_error(kind, None);

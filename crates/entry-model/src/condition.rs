@@ -55,7 +55,7 @@ impl ParentVerdict {
             message: message.chars().take(MAX_MESSAGE_CHARS).collect(),
         };
         let (references, others): (Vec<_>, Vec<_>) = self.findings.iter().partition(|finding| is_reference(finding));
-        let is_accepted = self.acceptance != Acceptance::Refused;
+        let is_accepted = self.acceptance != Acceptance::Rejected;
         let reason = if is_accepted { "Accepted" } else { &*first_reason(&self.findings) };
         let mut all = vec![condition(ConditionKind::Accepted, Some(is_accepted), reason, messages(&others))];
         all.push(match references.first() {
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn rejected_object_is_never_programmed() {
         use ConditionKind::{Accepted, Programmed as IsProgrammed, ResolvedRefs};
-        let verdict = verdict(Acceptance::Refused, &[("", Reason::Conflicted)]);
+        let verdict = verdict(Acceptance::Rejected, &[("", Reason::Conflicted)]);
         let conditions = expected([
             (Accepted, Some(false), "Conflicted", "x"),
             (ResolvedRefs, Some(true), "ResolvedRefs", ""),

@@ -52,7 +52,7 @@ impl Verdict {
         let is_all = |acceptance: Acceptance| self.parents.iter().all(|parent| parent.acceptance == acceptance);
         match () {
             () if is_all(Acceptance::Accepted) => Acceptance::Accepted,
-            () if is_all(Acceptance::Refused) => Acceptance::Refused,
+            () if is_all(Acceptance::Rejected) => Acceptance::Rejected,
             () => Acceptance::Partial,
         }
     }
@@ -95,7 +95,7 @@ pub enum Acceptance {
     /// A part of it; the findings name the rest.
     Partial,
     /// Nothing.
-    Refused,
+    Rejected,
 }
 
 /// Something that the owner of an object should know.
@@ -124,8 +124,8 @@ pub enum Reason {
     Conflicted,
     /// More is asked for than is served of one namespace, or of all.
     BoundExceeded,
-    /// nginx refused the configuration that the object leads to.
-    RefusedByNginx,
+    /// nginx rejected the configuration that the object leads to.
+    RejectedByNginx,
 }
 
 impl fmt::Display for Reason {
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn object_is_partial_where_its_parents_differ() {
-        use Acceptance::{Accepted, Partial, Refused};
+        use Acceptance::{Accepted, Partial, Rejected};
         let at = |name: &str, acceptance| ParentVerdict {
             parent: Parent { gateway: None, listener: Some(name.to_owned()) },
             acceptance,
@@ -148,9 +148,9 @@ mod tests {
         };
         for (acceptances, expected) in [
             ([Accepted, Accepted], Accepted),
-            ([Accepted, Refused], Partial),
-            ([Refused, Refused], Refused),
-            ([Partial, Refused], Partial),
+            ([Accepted, Rejected], Partial),
+            ([Rejected, Rejected], Rejected),
+            ([Partial, Rejected], Partial),
         ] {
             let parents = vec![at("a", acceptances[0]), at("b", acceptances[1])];
             assert_eq!(Verdict { observed_generation: 1, parents }.acceptance(), expected, "{acceptances:?}");

@@ -103,7 +103,7 @@ impl CertificateSelection {
         if stranger && *host != HostName::Any {
             let host = quoted(&host.to_string());
             let message = format!(
-                "The certificate is served, and clients refuse it, since it is not for {host}; requests over HTTP are not \
+                "The certificate is served, and clients reject it, since it is not for {host}; requests over HTTP are not \
                  redirected to it. Renew it"
             );
             attached[owner].draft.report_loss(&site, Reason::InvalidRef, message);

@@ -86,11 +86,11 @@ pub fn parse_certificate(der: &[u8]) -> Option<X509Certificate<'_>> {
     X509Certificate::from_der(der).ok().map(|(_, certificate)| certificate)
 }
 
-/// Takes away what nginx's TLS library refuses together with everything else. The first one is needed.
+/// Takes away what nginx's TLS library rejects together with everything else. The first one is needed.
 fn drop_weak_certificates(chain: &mut Vec<Vec<u8>>) -> Result<Vec<CertificateRemark>, String> {
     let why = |der: &Vec<u8>| parse_certificate(der).as_ref().and_then(weakness);
     if let Some(why) = chain.first().and_then(why) {
-        return Err(format!("the first certificate of tls.crt {why}, which nginx refuses; have it issued anew"));
+        return Err(format!("the first certificate of tls.crt {why}, which nginx rejects; have it issued anew"));
     }
     let weak: Vec<_> = chain.iter().enumerate().filter_map(|(n, der)| Some((n, why(der)?))).collect();
     let mut index = 0;
@@ -99,12 +99,12 @@ fn drop_weak_certificates(chain: &mut Vec<Vec<u8>>) -> Result<Vec<CertificateRem
         weak.iter().all(|(n, _)| n + 1 != index)
     });
     let remark = |(n, why): &(usize, &str)| {
-        CertificateRemark::lost(format!("Certificate {} of tls.crt {why}, which nginx refuses: it is not sent", n + 1))
+        CertificateRemark::lost(format!("Certificate {} of tls.crt {why}, which nginx rejects: it is not sent", n + 1))
     };
     Ok(weak.iter().map(remark).collect())
 }
 
-/// Why a TLS library refuses a certificate at its usual level of security.
+/// Why a TLS library rejects a certificate at its usual level of security.
 fn weakness(certificate: &X509Certificate<'_>) -> Option<&'static str> {
     let self_signed = certificate.subject().as_raw() == certificate.issuer().as_raw();
     if !self_signed && is_weak_digest(&certificate.signature_algorithm.algorithm) {
@@ -157,7 +157,7 @@ fn find_chain_breaks(chain: &[Vec<u8>]) -> Vec<CertificateRemark> {
     });
     let remark = |(n, _): (usize, _)| CertificateRemark {
         message: format!(
-            "Certificate {} of the chain in tls.crt is not issued by certificate {}, which follows it, so clients may refuse \
+            "Certificate {} of the chain in tls.crt is not issued by certificate {}, which follows it, so clients may reject \
              it; let each be followed by its issuer's, and by nothing else",
             n + 1,
             n + 2

@@ -259,7 +259,7 @@ pub fn without_redirect(policies: &mut Policies, id: PolicyId) -> PolicyId {
     }
 }
 
-/// Whether requests over HTTP are sent to HTTPS. Never to a certificate that is not for the host: clients refuse it, and what
+/// Whether requests over HTTP are sent to HTTPS. Never to a certificate that is not for the host: clients reject it, and what
 /// was served would not be any more. None is for every host, so there an object has to ask for it.
 fn redirects_to_https(host: &HostName, asked: Option<bool>, given: Option<&SelectedCertificate>) -> bool {
     match (host, given) {

@@ -28,7 +28,7 @@ pub enum ResolveFault {
 
 /// The address of a Service; its port is to be set.
 pub fn service_address(service: &Service) -> Result<SocketAddr, ResolveError> {
-    let refused = |message: &str| ResolveError {
+    let rejected = |message: &str| ResolveError {
         reason: Reason::Unsupported,
         fault: ResolveFault::Kind,
         message: message.to_owned(),
@@ -36,13 +36,13 @@ pub fn service_address(service: &Service) -> Result<SocketAddr, ResolveError> {
     match service.kind {
         ServiceKind::ClusterIp => {}
         ServiceKind::Headless => {
-            return Err(refused(
+            return Err(rejected(
                 "A headless Service has no address of its own, and its pods' are not followed; use a Service with a cluster IP",
             ));
         }
         ServiceKind::ExternalName(_) => {
-            return Err(refused(
-                "A Service of the type ExternalName is refused, since it would lead requests to any name its owner likes; \
+            return Err(rejected(
+                "A Service of the type ExternalName is rejected, since it would lead requests to any name its owner likes; \
                  use a Service with a cluster IP",
             ));
         }

@@ -117,7 +117,7 @@ fn report_certificate(found: &SecretCertificate, now: i64, site: ClaimSite, draf
     for remark in &loaded.remarks {
         if remark.lost {
             let message =
-                format!("{}. The rest is served, and clients may refuse it; correct the Secret", remark.message);
+                format!("{}. The rest is served, and clients may reject it; correct the Secret", remark.message);
             draft.report_loss(&site, Reason::InvalidRef, message);
         } else {
             draft.report_note(&site, Reason::InvalidRef, remark.message.clone());
@@ -130,7 +130,7 @@ fn report_certificate(found: &SecretCertificate, now: i64, site: ClaimSite, draf
         _ => None,
     };
     if let Some(hint) = age {
-        let message = format!("The certificate is served, and clients refuse it, since it {hint}");
+        let message = format!("The certificate is served, and clients reject it, since it {hint}");
         draft.report_note(&site, Reason::InvalidRef, message);
     }
 }

@@ -71,7 +71,7 @@ impl VerdictDraft {
         let acceptance = match (self.lost, self.served) {
             (false, _) => Acceptance::Accepted,
             (true, true) => Acceptance::Partial,
-            (true, false) => Acceptance::Refused,
+            (true, false) => Acceptance::Rejected,
         };
         Verdict::new(generation, acceptance, findings)
     }

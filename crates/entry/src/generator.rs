@@ -111,7 +111,7 @@ impl Generator {
         let message = format!("nginx refuses it: {}", nginx_conf::reason_of_error(message));
         // What the Secret held before is better.
         self.last_good.clone_from(&self.live_good);
-        self.quarantine.put(snapshot, &object, Reason::RefusedByNginx, message).then_some(object)
+        self.quarantine.put(snapshot, &object, Reason::RejectedByNginx, message).then_some(object)
     }
 
     /// What Secrets held that were good when something was rendered last.

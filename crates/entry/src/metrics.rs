@@ -117,7 +117,7 @@ impl Metrics {
         let outcomes = [
             ("accepted", count(Acceptance::Accepted)),
             ("partial", count(Acceptance::Partial)),
-            ("refused", count(Acceptance::Refused)),
+            ("rejected", count(Acceptance::Rejected)),
         ];
         gauges(encoder, ("objects", "Objects by how much of them is served", "outcome"), outcomes.into_iter())?;
         let mut reasons = BTreeMap::<String, usize>::new();

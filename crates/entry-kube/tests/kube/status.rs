@@ -197,7 +197,7 @@ async fn only_served_ingresses_get_an_address() {
     put_status(&tenant, "foreign", &ips(&["192.0.2.1", "192.0.2.99"]));
     let say: Say = Arc::new(|object| match object.key.name.as_str() {
         "half" => Some(verdict(Acceptance::Partial, "x")),
-        "bad" => Some(verdict(Acceptance::Refused, "x")),
+        "bad" => Some(verdict(Acceptance::Rejected, "x")),
         "foreign" => None,
         _ => Some(verdict(Acceptance::Accepted, "")),
     });
@@ -209,10 +209,10 @@ async fn only_served_ingresses_get_an_address() {
     assert_eq!(tenant.status("bad"), json!([]));
     assert_eq!(tenant.status("foreign"), ips(&["192.0.2.1", "192.0.2.99"]));
     assert_eq!(replica.written(), 2);
-    // What had an address and is refused from now on keeps it, and follows the nodes.
-    replica.say.send_replace(Arc::new(|_| Some(verdict(Acceptance::Refused, "y"))));
+    // What had an address and is rejected from now on keeps it, and follows the nodes.
+    replica.say.send_replace(Arc::new(|_| Some(verdict(Acceptance::Rejected, "y"))));
     tenant.node("2", "192.0.2.2", true);
-    eventually("refused", || tenant.status("good") == ips(&["192.0.2.1", "192.0.2.2"])).await;
+    eventually("rejected", || tenant.status("good") == ips(&["192.0.2.1", "192.0.2.2"])).await;
     assert_eq!(tenant.status("bad"), json!([]));
     replica.stop().await;
 }
@@ -271,13 +271,13 @@ async fn event_is_written_when_a_verdict_changes() {
             Some(if told { verdict(acceptance, &message) } else { verdict(Acceptance::Accepted, "") })
         })
     };
-    let replica = Replica::start(&tenant, "a", said("bad", Acceptance::Refused, "no \"good\"".into())).await;
-    eventually("refused", || events(&tenant).len() == 1).await;
+    let replica = Replica::start(&tenant, "a", said("bad", Acceptance::Rejected, "no \"good\"".into())).await;
+    eventually("rejected", || events(&tenant).len() == 1).await;
     let event = |name: &str, reason: &str, note: &str| {
         let type_ = if reason == "Accepted" { "Normal" } else { "Warning" };
         (name.to_owned(), type_.to_owned(), reason.to_owned(), note.to_owned())
     };
-    let first = event("bad", "Refused", "spec.rules[0].host: no \"good\" (Invalid)");
+    let first = event("bad", "Rejected", "spec.rules[0].host: no \"good\" (Invalid)");
     assert_eq!(events(&tenant), std::slice::from_ref(&first), "what was served before is no news");
     replica.say.send_replace(said("bad", Acceptance::Partial, long));
     eventually("partly", || events(&tenant).len() == 2).await;

@@ -158,7 +158,7 @@ fn host_over_a_bound_stays_free_for_others() {
     assert_eq!(conflicts.count(), 1, "h0.example is the other's");
     // No more of it when it is put aside.
     let objects = Objects::new().ingress(evil).ingress(theirs);
-    let quarantine = [(at("a", "web"), (Reason::RefusedByNginx, "no".to_owned()))].into();
+    let quarantine = [(at("a", "web"), (Reason::RejectedByNginx, "no".to_owned()))].into();
     let built = objects.translate_with(&TranslateSettings { bounds, quarantine, ..settings() });
     assert_eq!(served(&built), ["h5.example"]);
 }

@@ -124,7 +124,7 @@ impl Cluster {
                 let Some(object) = self.object(index) else { return };
                 let quarantine: &mut BTreeMap<_, _> = &mut self.settings.quarantine;
                 if quarantine.remove(&object.reference()).is_none() {
-                    quarantine.insert(object.reference(), (Reason::RefusedByNginx, "no".to_owned()));
+                    quarantine.insert(object.reference(), (Reason::RejectedByNginx, "no".to_owned()));
                 }
             }
             Change::Later => self.settings.now += 10 * 365 * 24 * 3600,

@@ -67,7 +67,7 @@ fn rule_that_lost_its_path_brings_no_certificate() {
         let evil = evil(Ingress { tls, ..with_rule("web", Some("a.example"), vec![prefix("/")]) });
         let built = two(theirs.clone(), evil, &["a.example"]).translate();
         is_in_the_clear(&built, "a.example");
-        assert_eq!(built.verdicts[&evil_object()].acceptance(), Acceptance::Refused);
+        assert_eq!(built.verdicts[&evil_object()].acceptance(), Acceptance::Rejected);
     }
 }
 

@@ -319,13 +319,13 @@ fn secret_rejected_by_nginx_is_not_used() {
     let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
     let objects = objects.secret(secret("tls", &["a.example.com"]));
     let mut settings = settings();
-    settings.quarantine.insert(object(Kind::Secret, "tls"), (Reason::RefusedByNginx, "ee key too small".to_owned()));
+    settings.quarantine.insert(object(Kind::Secret, "tls"), (Reason::RejectedByNginx, "ee key too small".to_owned()));
     let built = objects.translate_with(&settings);
     assert_routes(&built, &[PLAIN]);
     let words = "ee key too small";
     assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Partial, &[(SECRET, Reason::InvalidRef, words)]);
-    let finding = ("", Reason::RefusedByNginx, words);
-    assert_verdict(&built, &object(Kind::Secret, "tls"), Acceptance::Refused, &[finding]);
+    let finding = ("", Reason::RejectedByNginx, words);
+    assert_verdict(&built, &object(Kind::Secret, "tls"), Acceptance::Rejected, &[finding]);
 }
 
 #[test]

@@ -154,7 +154,7 @@ fn rule_without_a_reachable_backend_answers_503() {
         &object(Kind::Ingress, "web"),
         Acceptance::Partial,
         &[
-            (&field(0, ".service.name"), Reason::Unsupported, "ExternalName is refused"),
+            (&field(0, ".service.name"), Reason::Unsupported, "ExternalName is rejected"),
             (&field(1, ".service.name"), Reason::Unsupported, "headless"),
             (&field(2, ".service.name"), Reason::RefNotFound, "There is no Service shop/missing"),
             (&field(3, ".service.name"), Reason::RefNotFound, "no cluster IP yet"),
@@ -203,7 +203,7 @@ fn invalid_rule_leaves_the_others_served() {
 fn empty_ingress_is_rejected() {
     let built = Objects::new().ingress(ingress("empty")).translate();
     let finding = ("spec", Reason::Invalid, "neither rules nor a default backend");
-    assert_verdict(&built, &object(Kind::Ingress, "empty"), Acceptance::Refused, &[finding]);
+    assert_verdict(&built, &object(Kind::Ingress, "empty"), Acceptance::Rejected, &[finding]);
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn default_backend_without_rules_serves_unmatched_requests() {
     }
     assert_verdict(&built, &object(Kind::Ingress, "z-old"), Acceptance::Accepted, &[]);
     let finding = ("spec.defaultBackend", Reason::Conflicted, "Ingress shop/z-old was first");
-    assert_verdict(&built, &object(Kind::Ingress, "a-young"), Acceptance::Refused, &[finding]);
+    assert_verdict(&built, &object(Kind::Ingress, "a-young"), Acceptance::Rejected, &[finding]);
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn oldest_claim_of_a_path_wins() {
     assert_verdict(
         &built,
         &object(Kind::Ingress, "a-second"),
-        Acceptance::Refused,
+        Acceptance::Rejected,
         &[
             (
                 &field(0),

@@ -74,7 +74,7 @@ fn host_belongs_to_the_namespace_that_was_first() {
     assert_verdict(
         &built,
         &at("b"),
-        Acceptance::Refused,
+        Acceptance::Rejected,
         &[("spec.defaultBackend", Reason::Conflicted, part), ("spec.rules[0].host", Reason::Conflicted, part)],
     );
     assert_verdict(&built, &at("a"), Acceptance::Accepted, &[]);
@@ -84,7 +84,7 @@ fn host_belongs_to_the_namespace_that_was_first() {
     let built = objects(&[claim("a", 1, Some("a.example"), "/")]).service(service).translate();
     let rejected = ObjectRef::new(Kind::Service, key("b", "s"));
     let field = "metadata.annotations[sparrow/host]";
-    assert_verdict(&built, &refused, Acceptance::Refused, &[(field, Reason::Conflicted, part)]);
+    assert_verdict(&built, &rejected, Acceptance::Rejected, &[(field, Reason::Conflicted, part)]);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn old_object_that_is_edited_takes_no_held_host() {
     assert_verdict(
         &built,
         &at("evil"),
-        Acceptance::Refused,
+        Acceptance::Rejected,
         &[("spec.rules[0].host", Reason::Conflicted, "the namespace victim")],
     );
     // Through a file or an object of the cluster it is the same.
@@ -154,7 +154,7 @@ fn hosts_below_a_wildcard_belong_to_its_owner() {
     let built = objects(&[wild.clone(), below.clone()]).translate();
     assert_eq!(origin(&built, "login.wild.example", "/"), "a");
     let part = "\"login.wild.example\" is below a wildcard that belongs to the namespace a";
-    assert_verdict(&built, &at("b"), Acceptance::Refused, &[("spec.rules[0].host", Reason::Conflicted, part)]);
+    assert_verdict(&built, &at("b"), Acceptance::Rejected, &[("spec.rules[0].host", Reason::Conflicted, part)]);
     // Two labels below are not.
     let deep = claim("b", 2, Some("x.login.wild.example"), "/");
     assert_eq!(origin(&objects(&[wild.clone(), deep]).translate(), "x.login.wild.example", "/"), "b");
@@ -277,7 +277,7 @@ fn namespace_that_lists_hosts_claims_no_others() {
     let built = all.translate();
     assert_eq!(origin(&built, "x", "/a"), "NotFound");
     let finding = ("spec.rules[0].http.paths[0].path", Reason::Conflicted, "is not in the annotation sparrow/hosts");
-    assert_verdict(&built, &at("a"), Acceptance::Refused, &[finding]);
+    assert_verdict(&built, &at("a"), Acceptance::Rejected, &[finding]);
     listing(&mut all, "a", "a.example *");
     assert_eq!(origin(&all.translate(), "x", "/a"), "a");
     listing(&mut all, "a", "");
@@ -301,7 +301,7 @@ fn quarantined_object_keeps_its_host() {
     let (victim, evil) = (claim("victim", 2, Some("a.example"), "/"), claim("evil", 1, Some("a.example"), "/"));
     let first = objects(std::slice::from_ref(&victim)).translate();
     let mut settings = TranslateSettings { host_owners: vec![Arc::clone(&first.host_owners)], ..settings() };
-    settings.quarantine.insert(at("victim"), (Reason::RefusedByNginx, "no".to_owned()));
+    settings.quarantine.insert(at("victim"), (Reason::RejectedByNginx, "no".to_owned()));
     let built = objects(&[victim.clone(), evil.clone()]).translate_with(&settings);
     assert_eq!(origin(&built, "a.example", "/"), "NotFound");
     // Until it is corrected.

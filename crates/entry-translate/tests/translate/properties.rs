@@ -187,7 +187,7 @@ fn assert_sound(built: &Translation, settings: &TranslateSettings) {
     }
     let origins: BTreeSet<_> = rules(built).map(|rule| &rule.origin).collect();
     for (object, verdict) in &built.verdicts {
-        assert_eq!(origins.contains(object), verdict.acceptance() != Acceptance::Refused, "{object}: {verdict:#?}");
+        assert_eq!(origins.contains(object), verdict.acceptance() != Acceptance::Rejected, "{object}: {verdict:#?}");
         assert!(
             verdict.acceptance() == Acceptance::Accepted || !verdict.findings().is_empty(),
             "{object} is not told why"
@@ -229,9 +229,9 @@ proptest! {
         let mut without = snapshot.clone();
         without.remove(&object);
         let mut expected = translate(&without, &settings);
-        settings.quarantine.insert(object.clone(), (entry_model::Reason::RefusedByNginx, "no".to_owned()));
+        settings.quarantine.insert(object.clone(), (entry_model::Reason::RejectedByNginx, "no".to_owned()));
         let mut built = translate(&snapshot, &settings);
-        prop_assert_eq!(built.verdicts[&object].acceptance(), Acceptance::Refused);
+        prop_assert_eq!(built.verdicts[&object].acceptance(), Acceptance::Rejected);
         built.verdicts.remove(&object);
         expected.verdicts.remove(&object);
         prop_assert_eq!(built, expected);
@@ -319,7 +319,7 @@ proptest! {
 
 #[test]
 fn strategies_generate_every_kind_of_route() {
-    // A strategy that only makes refused objects would prove nothing.
+    // A strategy that only makes rejected objects would prove nothing.
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let (mut acceptances, mut redirects, mut forwards) = (BTreeSet::new(), 0, 0);
     for _ in 0..300 {

@@ -90,7 +90,7 @@ fn service_with_invalid_path_or_host_is_served_nowhere() {
         .translate();
     assert_routes(&built, &["* prefix /good -> 10.0.0.1:80 http strip (Service shop/good)"]);
     let rejected =
-        |name, finding| assert_verdict(&built, &object(Kind::Service, name), Acceptance::Refused, &[finding]);
+        |name, finding| assert_verdict(&built, &object(Kind::Service, name), Acceptance::Rejected, &[finding]);
     rejected(
         "host",
         ("metadata.annotations[sparrow/host]", Reason::Invalid, "without a port. The Service is not served"),
@@ -115,9 +115,9 @@ fn service_without_an_address_is_rejected() {
     let built = [headless, external, udp, named, zero].into_iter().fold(Objects::new(), Objects::service).translate();
     assert_routes(&built, &[]);
     let rejected =
-        |name, finding| assert_verdict(&built, &object(Kind::Service, name), Acceptance::Refused, &[finding]);
+        |name, finding| assert_verdict(&built, &object(Kind::Service, name), Acceptance::Rejected, &[finding]);
     rejected("headless", ("spec.type", Reason::Unsupported, "use a Service with a cluster IP"));
-    rejected("external", ("spec.type", Reason::Unsupported, "ExternalName is refused, since"));
+    rejected("external", ("spec.type", Reason::Unsupported, "ExternalName is rejected, since"));
     rejected("udp", ("spec.ports", Reason::Unsupported, "no TCP port"));
     rejected("named-udp", ("metadata.annotations[sparrow/port]", Reason::InvalidRef, "53 is no TCP port"));
     rejected("zero", ("spec.ports[0].port", Reason::InvalidRef, "from 1 to 65535"));
@@ -217,7 +217,7 @@ fn older_object_gets_a_contested_path() {
     assert_routes(&built, &["* prefix /same -> 10.0.0.1:80 http strip (Service shop/b)"]);
     let finding = |field| (field, Reason::Conflicted, "The path \"/same\" is taken by Service shop/b, which was first");
     let field = "metadata.annotations[sparrow/path]";
-    assert_verdict(&built, &object(Kind::Service, "a"), Acceptance::Refused, &[finding(field)]);
+    assert_verdict(&built, &object(Kind::Service, "a"), Acceptance::Rejected, &[finding(field)]);
     assert_verdict(&built, &object(Kind::Service, "b"), Acceptance::Accepted, &[]);
-    assert_verdict(&built, &object(Kind::Service, "c"), Acceptance::Refused, &[finding(field)]);
+    assert_verdict(&built, &object(Kind::Service, "c"), Acceptance::Rejected, &[finding(field)]);
 }

@@ -12,7 +12,7 @@ fn quarantined_object_contributes_nothing() {
     first.meta.created = -1;
     let second = with_rule("second", None, vec![prefix("/same")]);
     let mut settings = settings();
-    let rejected = |words: &str| (Reason::RefusedByNginx, words.to_owned());
+    let rejected = |words: &str| (Reason::RejectedByNginx, words.to_owned());
     // Its reason is at the end, as nginx puts it.
     let long = format!("{}: unknown \"directive\"\nin x.conf", "x".repeat(200));
     settings.quarantine.insert(object(Kind::Ingress, "first"), rejected(&long));
@@ -22,14 +22,14 @@ fn quarantined_object_contributes_nothing() {
     assert_routes(&built, &["* prefix /same -> 10.0.0.1:80 http (Ingress shop/second)"]);
     let words = (
         "",
-        Reason::RefusedByNginx,
+        Reason::RejectedByNginx,
         "xxx: unknown \"directive\"\\nin x.conf. Nothing of it is served, all else is; correct it",
     );
-    assert_verdict(&built, &object(Kind::Ingress, "first"), Acceptance::Refused, &[words]);
+    assert_verdict(&built, &object(Kind::Ingress, "first"), Acceptance::Rejected, &[words]);
     assert_eq!(built.verdicts[&object(Kind::Ingress, "first")].observed_generation, 3);
     // Its own rule is gone; others' rules may still lead to it.
     let words = ("", Reason::Unsupported, "no reason");
-    assert_verdict(&built, &object(Kind::Service, "web"), Acceptance::Refused, &[words]);
+    assert_verdict(&built, &object(Kind::Service, "web"), Acceptance::Rejected, &[words]);
     assert_verdict(&built, &object(Kind::Ingress, "second"), Acceptance::Accepted, &[]);
 }
 
@@ -42,7 +42,7 @@ fn unreadable_object_is_rejected() {
     let built = objects.translate();
     assert_routes(&built, &["* prefix /web -> 10.0.0.1:80 http strip (Service shop/web)"]);
     let finding = ("", Reason::Invalid, "The object cannot be read: line 3");
-    assert_verdict(&built, &object(Kind::Ingress, "torn"), Acceptance::Refused, &[finding]);
+    assert_verdict(&built, &object(Kind::Ingress, "torn"), Acceptance::Rejected, &[finding]);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn unreadable_manifest_leaves_its_last_good_objects_served() {
     let verdict = &objects.translate().verdicts[&file];
     let message =
         "The manifest cannot be read: what the file said before stays in force: torn. All else is served; correct it";
-    assert_eq!((verdict.acceptance(), verdict.findings()[0].message.as_str()), (Acceptance::Refused, message));
+    assert_eq!((verdict.acceptance(), verdict.findings()[0].message.as_str()), (Acceptance::Rejected, message));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn only_the_first_findings_are_reported() {
         let paths = (0..all).map(|number| prefix(&format!("no-slash{number}")));
         let built = Objects::new().ingress(with_rule("many", None, paths.collect())).translate();
         let verdict = &built.verdicts[&object(Kind::Ingress, "many")];
-        assert_eq!((verdict.acceptance(), verdict.findings().len()), (Acceptance::Refused, told));
+        assert_eq!((verdict.acceptance(), verdict.findings().len()), (Acceptance::Rejected, told));
         assert_eq!(verdict.findings()[19].field, "spec.rules[0].http.paths[19].path");
         let last = *verdict.findings().last().expect("some");
         assert_eq!(last.message.starts_with(&format!("And {} more findings", all - 20)), all > 20, "{last:?}");

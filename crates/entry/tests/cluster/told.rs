@@ -22,7 +22,7 @@ fn rejected_ingress_gets_an_event_and_no_address() {
     // A creation time has whole seconds: of one second, the first by name would win, which is the same one here.
     tenant.ingress("second", "web.example", "cart", 80);
     let (name, reason, note) = until("an event", || tenant.events().into_iter().find(|(name, ..)| name == "second"));
-    assert_eq!((name.as_str(), reason.as_str()), ("second", "Refused"));
+    assert_eq!((name.as_str(), reason.as_str()), ("second", "Rejected"));
     assert!(note.contains("first") && note.contains("Conflicted"), "{note}");
     assert_eq!(tenant.addresses("second"), Vec::<String>::new());
     // Only once.

@@ -151,16 +151,16 @@ fn check_reports_findings_and_exits_with_1() {
     bench.write("broken.yaml", "kind: [Service\n");
     let (out, _) = bench.ends(1, &["check"]);
     for part in [
-        "Service default/twin: Refused: metadata.annotations[sparrow/path]: Conflicted: ",
+        "Service default/twin: Rejected: metadata.annotations[sparrow/path]: Conflicted: ",
         "Ingress default/web: Partial: metadata.annotations[nginx.ingress.kubernetes.io/rewrite-target]: Unsupported: ",
-        "Manifest broken.yaml:1: Refused: Invalid: ",
+        "Manifest broken.yaml:1: Rejected: Invalid: ",
         "4 objects, 3 not served as asked for\n",
     ] {
         assert!(out.contains(part), "{part}: {out}");
     }
     let (json, _) = bench.ends(1, &["check", "--json"]);
     let verdicts: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(verdicts["Service default/twin"]["outcome"], "Refused");
+    assert_eq!(verdicts["Service default/twin"]["outcome"], "Rejected");
     assert_eq!(verdicts["Service default/twin"]["findings"][0]["reason"], "Conflicted");
     assert_eq!(verdicts["Ingress default/web"]["findings"][0]["reason"], "Unsupported");
     assert_eq!(verdicts["Service default/shop"]["outcome"], "Accepted");
@@ -172,7 +172,7 @@ fn check_reports_findings_and_exits_with_1() {
         "web.example prefix / -> 127.0.0.1:81 http (Ingress default/web)\n\
          * prefix /shop -> 127.0.0.1:81 http strip (Service default/shop)\n"
     );
-    assert!(err.contains("Service default/twin: Refused: ") && err.contains("Manifest broken.yaml"), "{err}");
+    assert!(err.contains("Service default/twin: Rejected: ") && err.contains("Manifest broken.yaml"), "{err}");
     let (out, _) = bench.ends(0, &["render"]);
     assert!(out.contains("127.0.0.1:81") && !out.contains("127.0.0.1:82"), "{out}");
 }

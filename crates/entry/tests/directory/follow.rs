@@ -85,12 +85,12 @@ fn half_written_manifest_keeps_its_routes() {
             sleep(Duration::from_millis(100));
             longest = longest.max(begun.elapsed());
         }
-        let refused = entry.metric("objects{outcome=\"refused\"}") > 0.0;
+        let refused = entry.metric("objects{outcome=\"rejected\"}") > 0.0;
         assert!(!refused || longest > Duration::from_millis(800), "{longest:?}");
         assert_eq!(bench.asks("any.example", "/blog").0, 200);
         // He goes away in the middle of it.
         drop(file);
-        eventually("told", || entry.metric("objects{outcome=\"refused\"}") > 0.0);
+        eventually("told", || entry.metric("objects{outcome=\"rejected\"}") > 0.0);
         entry.says("Manifest shop.yaml");
         entry.says("stays in force: ");
         assert!(!entry.log().contains("Nothing of it is served"), "it is");
@@ -105,7 +105,7 @@ fn half_written_manifest_keeps_its_routes() {
         bench.answers("/news", 200, "one");
         bench.write("shop.yaml", &service("shop", port));
         bench.answers("/blog", 404, "");
-        eventually("good again", || entry.metric("objects{outcome=\"refused\"}") == 0.0);
+        eventually("good again", || entry.metric("objects{outcome=\"rejected\"}") == 0.0);
         entry.terminate();
     }
 }

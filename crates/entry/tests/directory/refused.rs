@@ -90,8 +90,8 @@ fn object_rejected_by_nginx_is_quarantined_until_it_changes() {
         let bad = [service("bad1", 8081), service("bad2", 8082), service("fine", 201)];
         bench.write("more.yaml", &bad.join("---\n"));
         eventually("the others live", || status(&bench, "/fine") == 201);
-        eventually("told", || entry.metric("findings{reason=\"RefusedByNginx\"}").to_string() == "2");
-        assert_eq!(entry.metric("objects{outcome=\"refused\"}").to_string(), "2");
+        eventually("told", || entry.metric("findings{reason=\"RejectedByNginx\"}").to_string() == "2");
+        assert_eq!(entry.metric("objects{outcome=\"rejected\"}").to_string(), "2");
         assert_eq!((status(&bench, "/good"), status(&bench, "/bad1")), (204, 404));
         entry.says("nginx refused an object: the others go on without it");
         // What nginx said, without the directories of the machine, and what to do.
@@ -104,7 +104,7 @@ fn object_rejected_by_nginx_is_quarantined_until_it_changes() {
         bench.write("more.yaml", &better.join("---\n"));
         eventually("lifted", || status(&bench, "/bad1") == 202);
         entry.says("8083");
-        eventually("told", || entry.metric("findings{reason=\"RefusedByNginx\"}").to_string() == "1");
+        eventually("told", || entry.metric("findings{reason=\"RejectedByNginx\"}").to_string() == "1");
         // A change of others does not try it again.
         let refused = entry.count("nginx_refused");
         bench.write("good.yaml", &service("good", 205));
@@ -114,10 +114,10 @@ fn object_rejected_by_nginx_is_quarantined_until_it_changes() {
         entry.terminate();
         let entry = bench.start(&["run"]);
         eventually("served", || [status(&bench, "/good"), status(&bench, "/bad1")] == [205, 202]);
-        eventually("told", || entry.metric("findings{reason=\"RefusedByNginx\"}").to_string() == "1");
+        eventually("told", || entry.metric("findings{reason=\"RejectedByNginx\"}").to_string() == "1");
         bench.remove("more.yaml");
         eventually("gone", || status(&bench, "/fine") == 404);
-        eventually("told", || entry.metric("findings{reason=\"RefusedByNginx\"}").to_string() == "0");
+        eventually("told", || entry.metric("findings{reason=\"RejectedByNginx\"}").to_string() == "0");
         entry.terminate();
     }
 }
@@ -161,14 +161,14 @@ fn value_that_a_template_cannot_take_costs_its_object_only() {
     let (out, _) = bench.ends(1, &["check"]);
     let why = "the value \"/a$b\" cannot stand here: it has a character that cannot be quoted";
     assert!(
-        out.contains("Service default/bad1: Refused: Unsupported: the template of this entry cannot take it"),
+        out.contains("Service default/bad1: Rejected: Unsupported: the template of this entry cannot take it"),
         "{out}"
     );
     assert!(out.contains(why) && out.contains("all else is; correct it"), "{out}");
     assert!(out.ends_with("3 objects, 2 not served as asked for\n"), "{out}");
     let entry = bench.start(&["run"]);
     eventually("served", || status(&bench, "/good") == 204);
-    assert_eq!(entry.metric("objects{outcome=\"refused\"}").to_string(), "2");
+    assert_eq!(entry.metric("objects{outcome=\"rejected\"}").to_string(), "2");
     // Others go on.
     bench.write("more.yaml", &service("more", 201));
     eventually("followed", || status(&bench, "/more") == 201);
@@ -176,7 +176,7 @@ fn value_that_a_template_cannot_take_costs_its_object_only() {
     eventually("the newest is live", || entry.metric("generation_lag_seconds") <= 0.0);
     bench.write("bad.yaml", &dollar("bad1", "/ab"));
     eventually("lifted", || status(&bench, "/ab") == 202);
-    assert_eq!(entry.metric("objects{outcome=\"refused\"}").to_string(), "0");
+    assert_eq!(entry.metric("objects{outcome=\"rejected\"}").to_string(), "0");
     entry.terminate();
 }
 

@@ -151,7 +151,9 @@ fn hostile_namespace_gets_no_host_of_another() {
         stays();
         entry.says("belongs to the namespace victim");
         let (out, _) = bench.ends(1, &["check"]);
-        for object in ["Ingress evil/redirect: Refused", "Service evil/plain: Refused", "Service evil/below: Refused"] {
+        for object in
+            ["Ingress evil/redirect: Rejected", "Service evil/plain: Rejected", "Service evil/below: Rejected"]
+        {
             assert!(out.lines().any(|line| line.starts_with(object) && line.contains("Conflicted")), "{object}: {out}");
         }
         assert!(!out.contains("victim/"), "nothing is wrong with the other's: {out}");
@@ -258,7 +260,7 @@ fn bounds_keep_one_namespace_from_displacing_others() {
     assert_eq!(entry.metric("hosts").to_string(), "1001");
     entry.says("Of the hosts of one namespace at most 1000 are served (--max-hosts-per-namespace)");
     let (out, _) = bench.ends(1, &["check"]);
-    assert!(out.contains("Ingress evil/many-3: Refused: spec.rules[0].host: BoundExceeded"), "{out}");
+    assert!(out.contains("Ingress evil/many-3: Rejected: spec.rules[0].host: BoundExceeded"), "{out}");
     entry.terminate();
 }
 
