@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use entry_model::Protocol;
 
-use crate::bytes::{Reading, Writing};
+use crate::bytes::{ByteReader, ByteWriter};
 
 /// Where requests are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,33 +50,33 @@ impl Backend {
 
     /// The bytes of a Service's address as a backend.
     pub fn encode(backend: &entry_model::Backend) -> Vec<u8> {
-        let mut writing = Writing::default();
-        writing.u8(encode_protocol(backend.protocol));
-        writing.bool(backend.keep_alive);
-        writing.len16(1);
+        let mut writer = ByteWriter::default();
+        writer.u8(encode_protocol(backend.protocol));
+        writer.bool(backend.keep_alive);
+        writer.len16(1);
         match backend.address {
             SocketAddr::V4(address) => {
-                writing.u8(4);
-                writing.raw(&address.ip().octets());
+                writer.u8(4);
+                writer.raw(&address.ip().octets());
             }
             SocketAddr::V6(address) => {
-                writing.u8(6);
-                writing.raw(&address.ip().octets());
-                writing.u32(address.flowinfo());
-                writing.u32(address.scope_id());
+                writer.u8(6);
+                writer.raw(&address.ip().octets());
+                writer.u32(address.flowinfo());
+                writer.u32(address.scope_id());
             }
         }
-        writing.u16(backend.address.port());
-        writing.u32(1);
-        writing.into_bytes().unwrap_or_default()
+        writer.u16(backend.address.port());
+        writer.u32(1);
+        writer.into_bytes().unwrap_or_default()
     }
 
     /// What was written; none if it is not well-formed.
     pub fn decode(name: Arc<str>, bytes: &[u8]) -> Option<Self> {
-        let mut reading = Reading(bytes);
-        let (protocol, keep_alive) = (decode_protocol(reading.u8()?)?, reading.bool()?);
-        let endpoints = reading.list(decode_endpoint)?;
-        reading.end()?;
+        let mut reader = ByteReader(bytes);
+        let (protocol, keep_alive) = (decode_protocol(reader.u8()?)?, reader.bool()?);
+        let endpoints = reader.list(decode_endpoint)?;
+        reader.end()?;
         (!endpoints.is_empty()).then_some(Self { name, protocol, keep_alive, endpoints })
     }
 }
@@ -96,15 +96,15 @@ fn decode_protocol(protocol: u8) -> Option<Protocol> {
         .find(|known| encode_protocol(*known) == protocol)
 }
 
-fn decode_endpoint(reading: &mut Reading<'_>) -> Option<Endpoint> {
-    let mut address = match reading.u8()? {
-        4 => SocketAddr::new(IpAddr::from(reading.octets::<4>()?), 0),
+fn decode_endpoint(reader: &mut ByteReader<'_>) -> Option<Endpoint> {
+    let mut address = match reader.u8()? {
+        4 => SocketAddr::new(IpAddr::from(reader.octets::<4>()?), 0),
         6 => {
-            let ip = reading.octets::<16>()?.into();
-            std::net::SocketAddrV6::new(ip, 0, reading.u32()?, reading.u32()?).into()
+            let ip = reader.octets::<16>()?.into();
+            std::net::SocketAddrV6::new(ip, 0, reader.u32()?, reader.u32()?).into()
         }
         _ => return None,
     };
-    address.set_port(reading.u16()?);
-    Some(Endpoint { address, weight: reading.u32()? })
+    address.set_port(reader.u16()?);
+    Some(Endpoint { address, weight: reader.u32()? })
 }

@@ -2,13 +2,13 @@
 
 /// Writes.
 #[derive(Debug, Default)]
-pub struct Writing {
+pub struct ByteWriter {
     bytes: Vec<u8>,
     /// Whether something was longer than its length can say.
     overflow: bool,
 }
 
-impl Writing {
+impl ByteWriter {
     pub fn u8(&mut self, value: u8) {
         self.bytes.push(value);
     }
@@ -62,9 +62,9 @@ impl Writing {
 
 /// Reads. `None` is: not well-formed.
 #[derive(Debug, Clone)]
-pub struct Reading<'a>(pub &'a [u8]);
+pub struct ByteReader<'a>(pub &'a [u8]);
 
-impl<'a> Reading<'a> {
+impl<'a> ByteReader<'a> {
     pub fn raw(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;

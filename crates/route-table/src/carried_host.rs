@@ -9,7 +9,7 @@ use entry_model::{
 };
 
 use crate::backend::Backend;
-use crate::bytes::Writing;
+use crate::bytes::ByteWriter;
 use crate::certificate::{self, is_id};
 use crate::host_entry::{HostEntry, HostFacts};
 use crate::key::{MOST_HOST_BYTES, MOST_PATH_BYTES, MOST_PATH_DEPTH, Path, depth, host_parts};
@@ -20,9 +20,9 @@ use crate::path_rules::{Action, Class, Conditions, Rule, Share, Target};
 /// Which class of locations of the frame a rule needs; none if the frame has none for it.
 pub type Classify = fn(&ModelRule, &Policy) -> Option<Class>;
 
-/// Routes with what is decided of their rules.
+/// What rules refer to by number or id, and who decides their classes.
 #[derive(Clone, Copy)]
-pub struct Side<'a> {
+pub struct RuleContext<'a> {
     pub policies: &'a Policies,
     pub certificates: &'a SortedMap<CertificateId, Arc<Certificate>>,
     pub classify: Classify,
@@ -35,20 +35,20 @@ pub type CarriedRules<'a> = Vec<(PathRef<'a>, &'a ModelRule)>;
 pub struct CarriedHost<'a> {
     host: &'a Host,
     /// For whose sake all of it is left to the frame.
-    pub refused: Vec<Refused<'a>>,
+    pub obstacles: Vec<Obstacle<'a>>,
     /// The rules that go into the table: none of a host that is left to the frame.
     pub rules: CarriedRules<'a>,
 }
 
-/// What the table does not carry.
+/// What keeps a host out of the table.
 #[derive(Debug, Clone, Copy)]
-pub struct Refused<'a> {
+pub struct Obstacle<'a> {
     pub path: &'a str,
     pub origin: &'a ObjectRef,
     pub reason: NotCarriedReason,
 }
 
-impl<'a> Refused<'a> {
+impl<'a> Obstacle<'a> {
     pub fn rule(rule: &'a ModelRule, reason: NotCarriedReason) -> Self {
         Self { path: rule.matches.path.text(), origin: &rule.origin, reason }
     }
@@ -153,7 +153,7 @@ fn long_paths<'a>(rules: &CarriedRules<'a>) -> HashSet<PathRef<'a>> {
     bytes.into_iter().filter(|(_, bytes)| *bytes > MOST_RULES_BYTES).map(|(path, _)| path).collect()
 }
 
-impl<'a> Side<'a> {
+impl<'a> RuleContext<'a> {
     /// The path by which the table finds a rule, or why it does not carry it.
     pub fn path_of(self, rule: &'a ModelRule) -> Result<PathRef<'a>, NotCarriedReason> {
         let path = PathRef::of(&rule.matches.path).ok_or(NotCarriedReason::PathPattern)?;
@@ -170,11 +170,11 @@ impl<'a> Side<'a> {
     }
 
     /// The certificate of a host, if it is too long.
-    fn long_certificate(self, host: &Host) -> Option<Refused<'a>> {
+    fn long_certificate(self, host: &Host) -> Option<Obstacle<'a>> {
         let id = host.certificate.as_ref()?;
         let certificate = self.certificates.get(id)?;
-        let refused = Refused { path: "/", origin: &certificate.origin, reason: NotCarriedReason::LongCertificate };
-        (!certificate::fits(id, certificate)).then_some(refused)
+        let obstacle = Obstacle { path: "/", origin: &certificate.origin, reason: NotCarriedReason::LongCertificate };
+        (!certificate::fits(id, certificate)).then_some(obstacle)
     }
 
     fn class(self, rule: &ModelRule) -> Option<Class> {
@@ -183,22 +183,22 @@ impl<'a> Side<'a> {
 
     /// What the table carries of a host.
     pub fn carried_host(self, name: &HostName, host: &'a Host) -> CarriedHost<'a> {
-        let mut carried = CarriedHost { host, refused: Vec::new(), rules: Vec::new() };
+        let mut carried = CarriedHost { host, obstacles: Vec::new(), rules: Vec::new() };
         if host_parts(name).0.len() > MOST_HOST_BYTES {
-            carried.refused.extend(host.rules.iter().map(|rule| Refused::rule(rule, NotCarriedReason::LongHost)));
+            carried.obstacles.extend(host.rules.iter().map(|rule| Obstacle::rule(rule, NotCarriedReason::LongHost)));
             return carried;
         }
         for rule in &host.rules {
             match self.path_of(rule) {
                 Ok(path) => carried.rules.push((path, rule)),
-                Err(reason) => carried.refused.push(Refused::rule(rule, reason)),
+                Err(reason) => carried.obstacles.push(Obstacle::rule(rule, reason)),
             }
         }
         let long = long_paths(&carried.rules);
         let too_long = carried.rules.iter().filter(|(path, _)| long.contains(path));
-        carried.refused.extend(too_long.map(|(_, rule)| Refused::rule(rule, NotCarriedReason::LongRules)));
-        carried.refused.extend(self.long_certificate(host));
-        if !carried.refused.is_empty() {
+        carried.obstacles.extend(too_long.map(|(_, rule)| Obstacle::rule(rule, NotCarriedReason::LongRules)));
+        carried.obstacles.extend(self.long_certificate(host));
+        if !carried.obstacles.is_empty() {
             carried.rules.clear();
         }
         carried
@@ -240,7 +240,7 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// As [`Side::path_of`], of the default, which has no other rules beside it.
+    /// As [`RuleContext::path_of`], of the default, which has no other rules beside it.
     pub fn default_path(self, rule: &'a ModelRule) -> Result<PathRef<'a>, NotCarriedReason> {
         let is_long = most_bytes(rule) > MOST_RULES_BYTES;
         self.path_of(rule).and_then(|path| if is_long { Err(NotCarriedReason::LongRules) } else { Ok(path) })
@@ -248,20 +248,20 @@ impl<'a> Side<'a> {
 
     /// The bytes of the default: its path, then as the rules of a path.
     pub fn encode_default(self, path: PathRef<'_>, rule: &ModelRule) -> Vec<u8> {
-        let mut writing = Writing::default();
-        writing.bool(matches!(path, PathRef::Exact(_)));
-        writing.text(path.text());
-        writing.raw(&self.encode_rules(std::iter::once(rule)));
-        writing.into_bytes().unwrap_or_default()
+        let mut writer = ByteWriter::default();
+        writer.bool(matches!(path, PathRef::Exact(_)));
+        writer.text(path.text());
+        writer.raw(&self.encode_rules(std::iter::once(rule)));
+        writer.into_bytes().unwrap_or_default()
     }
 
     /// The bytes of rules that the table carries.
     pub fn encode_rules<'r>(self, rules: impl ExactSizeIterator<Item = &'r ModelRule>) -> Vec<u8> {
-        let mut writing = Writing::default();
-        writing.len16(rules.len());
-        rules.for_each(|rule| self.rule(rule).encode(&mut writing));
+        let mut writer = ByteWriter::default();
+        writer.len16(rules.len());
+        rules.for_each(|rule| self.rule(rule).encode(&mut writer));
         // They are no longer than what a length can say.
-        writing.into_bytes().unwrap_or_default()
+        writer.into_bytes().unwrap_or_default()
     }
 }
 
@@ -272,7 +272,7 @@ impl CarriedHost<'_> {
         let mut facts = HostFacts {
             is_everywhere: host.rules.is_empty(),
             is_closed: host.closed,
-            is_in_frame: !self.refused.is_empty(),
+            is_in_frame: !self.obstacles.is_empty(),
             listeners: host.rules.iter().fold(0, |bits, rule| bits | rule.listeners.bits()),
             ..HostFacts::default()
         };
@@ -288,6 +288,6 @@ impl CarriedHost<'_> {
 
     /// The id of the certificate that the table has for its sake; that of a host that is left to the frame is the frame's.
     pub fn certificate(&self) -> Option<&CertificateId> {
-        self.host.certificate.as_ref().filter(|id| self.refused.is_empty() && is_id(&id.0))
+        self.host.certificate.as_ref().filter(|id| self.obstacles.is_empty() && is_id(&id.0))
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use entry_model::CertificateId;
 
-use crate::bytes::{Reading, Writing};
+use crate::bytes::{ByteReader, ByteWriter};
 use crate::layout::MOST_CERTIFICATE_BYTES;
 
 /// The longest id of a certificate, in bytes.
@@ -39,19 +39,19 @@ pub fn is_id(id: &str) -> bool {
 impl Certificate {
     /// The bytes of a certificate that fits.
     pub fn encode(certificate: &entry_model::Certificate) -> Vec<u8> {
-        let mut writing = Writing::default();
+        let mut writer = ByteWriter::default();
         // It is shorter than a length can say.
-        writing.u32(u32::try_from(certificate.chain.len()).unwrap_or(u32::MAX));
-        writing.raw(&certificate.chain);
-        writing.raw(&certificate.key);
-        writing.into_bytes().unwrap_or_default()
+        writer.u32(u32::try_from(certificate.chain.len()).unwrap_or(u32::MAX));
+        writer.raw(&certificate.chain);
+        writer.raw(&certificate.key);
+        writer.into_bytes().unwrap_or_default()
     }
 
     /// What was written; none if it is not well-formed.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reading = Reading(bytes);
-        let len = usize::try_from(reading.u32()?).ok()?;
-        let chain = reading.raw(len)?.into();
-        Some(Self { chain, key: reading.0.into() })
+        let mut reader = ByteReader(bytes);
+        let len = usize::try_from(reader.u32()?).ok()?;
+        let chain = reader.raw(len)?.into();
+        Some(Self { chain, key: reader.0.into() })
     }
 }

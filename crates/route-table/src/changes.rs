@@ -14,7 +14,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::backend::Backend;
-use crate::bytes::{Reading, Writing};
+use crate::bytes::{ByteReader, ByteWriter};
 use crate::certificate::Certificate;
 use crate::host_entry::HostEntry;
 use crate::key::{Key, Path};
@@ -82,10 +82,10 @@ impl Value {
 impl PathRules {
     /// Decodes the default: its path, then as the others.
     fn decode_default(bytes: &[u8]) -> Option<Self> {
-        let mut reading = Reading(bytes);
-        let (is_exact, text) = (reading.bool()?, reading.text()?);
+        let mut reader = ByteReader(bytes);
+        let (is_exact, text) = (reader.bool()?, reader.text()?);
         let path = if is_exact { Path::Exact(text.into()) } else { Path::Prefix(text.into()) };
-        Self::decode(path, reading.0)
+        Self::decode(path, reader.0)
     }
 }
 
@@ -114,13 +114,13 @@ impl Change {
         Self { key: key.encode().into(), value: None }
     }
 
-    fn decode(reading: &mut Reading<'_>) -> Option<Self> {
-        let key_len = reading.u16()?;
-        let key = reading.raw(usize::from(key_len))?;
+    fn decode(reader: &mut ByteReader<'_>) -> Option<Self> {
+        let key_len = reader.u16()?;
+        let key = reader.raw(usize::from(key_len))?;
         let known = Key::decode(key)?;
-        let value = reading.option(|reading| {
-            let len = usize::try_from(reading.u32()?).ok()?;
-            reading.raw(len)
+        let value = reader.option(|reader| {
+            let len = usize::try_from(reader.u32()?).ok()?;
+            reader.raw(len)
         })?;
         if let Some(value) = value {
             Value::decode(known, value)?;
@@ -131,19 +131,19 @@ impl Change {
 
     /// What the blob of a key and its value has.
     pub(crate) fn blob(key: &[u8], value: &[u8]) -> Vec<u8> {
-        let mut writing = Writing::default();
-        writing.len16(key.len());
-        writing.raw(key);
-        writing.raw(value);
-        writing.into_bytes().unwrap_or_default()
+        let mut writer = ByteWriter::default();
+        writer.len16(key.len());
+        writer.raw(key);
+        writer.raw(value);
+        writer.into_bytes().unwrap_or_default()
     }
 
     /// Key and value of such a blob; none if it is not one.
     pub(crate) fn split_blob(blob: &[u8]) -> Option<(&[u8], &[u8])> {
-        let mut reading = Reading(blob);
-        let len = reading.u16()?;
-        let key = reading.raw(usize::from(len))?;
-        Some((key, reading.0))
+        let mut reader = ByteReader(blob);
+        let len = reader.u16()?;
+        let key = reader.raw(usize::from(len))?;
+        Some((key, reader.0))
     }
 }
 
@@ -155,7 +155,7 @@ impl Changes {
 
     /// The record.
     pub fn encode(&self) -> Vec<u8> {
-        let mut body = Writing::default();
+        let mut body = ByteWriter::default();
         body.bool(self.base.is_some());
         body.u64(self.base.unwrap_or_default().0);
         body.u64(self.revision.0);
@@ -172,7 +172,7 @@ impl Changes {
 
     /// A record with this body, whatever is in it.
     pub fn seal(body: &[u8]) -> Vec<u8> {
-        let mut record = Writing::default();
+        let mut record = ByteWriter::default();
         record.u64(MAGIC);
         record.u32(VERSION);
         record.u32(u32::try_from(body.len()).unwrap_or(u32::MAX));
@@ -186,7 +186,7 @@ impl Changes {
     /// # Errors
     /// It is not complete, of another version, or damaged.
     pub fn decode(bytes: &[u8]) -> Result<(Self, usize), RecordError> {
-        let mut head = Reading(bytes);
+        let mut head = ByteReader(bytes);
         let magic = head.u64().ok_or(RecordError::Incomplete)?;
         let version = head.u32().ok_or(RecordError::Incomplete)?;
         if magic != MAGIC {
@@ -206,14 +206,14 @@ impl Changes {
     }
 
     fn decode_body(body: &[u8]) -> Option<Self> {
-        let mut reading = Reading(body);
-        let base = (reading.bool()?, Revision(reading.u64()?));
+        let mut reader = ByteReader(body);
+        let base = (reader.bool()?, Revision(reader.u64()?));
         // Of each record there is one form.
         (base.0 || base.1 == Revision::default()).then_some(())?;
-        let revision = Revision(reading.u64()?);
+        let revision = Revision(reader.u64()?);
         let mut changes = Vec::new();
-        while reading.end().is_none() {
-            changes.push(Change::decode(&mut reading)?);
+        while reader.end().is_none() {
+            changes.push(Change::decode(&mut reader)?);
         }
         Some(Self { base: base.0.then_some(base.1), revision, changes })
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::bytes::{Reading, Writing};
+use crate::bytes::{ByteReader, ByteWriter};
 
 /// What a table knows of a host, beside its rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,26 +45,26 @@ impl HostEntry {
     pub fn encode(&self) -> Option<Vec<u8>> {
         let HostFacts { listeners, is_everywhere, is_closed, is_in_frame, has_exact, depths, longest_path } =
             self.facts;
-        let mut writing = Writing::default();
-        writing.u64(listeners);
+        let mut writer = ByteWriter::default();
+        writer.u64(listeners);
         for flag in [is_everywhere, is_closed, is_in_frame, has_exact] {
-            writing.bool(flag);
+            writer.bool(flag);
         }
-        writing.u64(depths);
-        writing.u16(longest_path);
-        writing.option(self.certificate.as_deref(), Writing::text);
-        writing.into_bytes()
+        writer.u64(depths);
+        writer.u16(longest_path);
+        writer.option(self.certificate.as_deref(), ByteWriter::text);
+        writer.into_bytes()
     }
 
     /// What was written; none if it is not well-formed.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reading = Reading(bytes);
-        let listeners = reading.u64()?;
-        let (is_everywhere, is_closed) = (reading.bool()?, reading.bool()?);
-        let (is_in_frame, has_exact) = (reading.bool()?, reading.bool()?);
-        let (depths, longest_path) = (reading.u64()?, reading.u16()?);
-        let certificate = reading.option(|reading| reading.text().map(Arc::from))?;
-        reading.end()?;
+        let mut reader = ByteReader(bytes);
+        let listeners = reader.u64()?;
+        let (is_everywhere, is_closed) = (reader.bool()?, reader.bool()?);
+        let (is_in_frame, has_exact) = (reader.bool()?, reader.bool()?);
+        let (depths, longest_path) = (reader.u64()?, reader.u16()?);
+        let certificate = reader.option(|reader| reader.text().map(Arc::from))?;
+        reader.end()?;
         let facts = HostFacts { listeners, is_everywhere, is_closed, is_in_frame, has_exact, depths, longest_path };
         Some(Self { facts, certificate })
     }

@@ -56,5 +56,5 @@ pub use path_rules::{Action, Class, Conditions, PathRules, Rule, Share, Target};
 pub use planner::Planner;
 pub use request::{Headers, NoHeaders, Request};
 pub use root::Revision;
-pub use table::{Census, OpenError, Table};
-pub use writer::{CreateError, TableWriter, Usage, WriteError, Written};
+pub use table::{OpenError, Table, TableContents};
+pub use writer::{ChangeCounts, CreateError, TableWriter, Usage, WriteError};

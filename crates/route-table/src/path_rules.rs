@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use entry_model::{Key, Kind, ListenerSet, ObjectRef, PathRewrite, Policy, Redirect, Scheme, Timeouts};
 
-use crate::bytes::{Reading, Writing};
+use crate::bytes::{ByteReader, ByteWriter};
 use crate::key::Path;
 use crate::request::Request;
 
@@ -90,9 +90,9 @@ pub enum Target {
 impl PathRules {
     /// What was written; none if it is not well-formed.
     pub fn decode(path: Path, bytes: &[u8]) -> Option<Self> {
-        let mut reading = Reading(bytes);
-        let rules = reading.list(Rule::decode)?;
-        reading.end()?;
+        let mut reader = ByteReader(bytes);
+        let rules = reader.list(Rule::decode)?;
+        reader.end()?;
         Some(Self { path, rules })
     }
 
@@ -111,117 +111,117 @@ impl Conditions {
             && self.query.iter().all(|(name, value)| has(request.parameter(name).map(Cow::Borrowed), value))
     }
 
-    fn encode(&self, writing: &mut Writing) {
+    fn encode(&self, writer: &mut ByteWriter) {
         let Self { method, headers, query } = self;
-        writing.option(method.as_deref(), Writing::text);
+        writer.option(method.as_deref(), ByteWriter::text);
         for pairs in [headers, query] {
-            writing.len16(pairs.len());
+            writer.len16(pairs.len());
             for (name, value) in pairs {
-                writing.text(name);
-                writing.text(value);
+                writer.text(name);
+                writer.text(value);
             }
         }
     }
 
-    fn decode(reading: &mut Reading<'_>) -> Option<Self> {
-        let pair = |reading: &mut Reading<'_>| Some((reading.text()?.into(), reading.text()?.into()));
-        let method = reading.option(|reading| reading.text().map(Box::from))?;
-        Some(Self { method, headers: reading.list(pair)?, query: reading.list(pair)? })
+    fn decode(reader: &mut ByteReader<'_>) -> Option<Self> {
+        let pair = |reader: &mut ByteReader<'_>| Some((reader.text()?.into(), reader.text()?.into()));
+        let method = reader.option(|reader| reader.text().map(Box::from))?;
+        Some(Self { method, headers: reader.list(pair)?, query: reader.list(pair)? })
     }
 }
 
 impl Rule {
     /// Writes it.
-    pub fn encode(&self, writing: &mut Writing) {
+    pub fn encode(&self, writer: &mut ByteWriter) {
         let Self { listeners, conditions, action, policy, class, origin } = self;
-        writing.u64(listeners.bits());
-        writing.u64(class.0);
-        conditions.encode(writing);
-        action.encode(writing);
-        encode_policy(writing, policy);
-        writing.u8(encode_kind(origin.kind));
-        writing.text(&origin.key.namespace);
-        writing.text(&origin.key.name);
+        writer.u64(listeners.bits());
+        writer.u64(class.0);
+        conditions.encode(writer);
+        action.encode(writer);
+        encode_policy(writer, policy);
+        writer.u8(encode_kind(origin.kind));
+        writer.text(&origin.key.namespace);
+        writer.text(&origin.key.name);
     }
 
-    fn decode(reading: &mut Reading<'_>) -> Option<Self> {
+    fn decode(reader: &mut ByteReader<'_>) -> Option<Self> {
         Some(Self {
-            listeners: ListenerSet::from_bits(reading.u64()?),
-            class: Class(reading.u64()?),
-            conditions: Conditions::decode(reading)?,
-            action: Action::decode(reading)?,
-            policy: decode_policy(reading)?,
+            listeners: ListenerSet::from_bits(reader.u64()?),
+            class: Class(reader.u64()?),
+            conditions: Conditions::decode(reader)?,
+            action: Action::decode(reader)?,
+            policy: decode_policy(reader)?,
             origin: ObjectRef::new(
-                decode_kind(reading.u8()?)?,
-                Key { namespace: reading.text()?.to_owned(), name: reading.text()?.to_owned() },
+                decode_kind(reader.u8()?)?,
+                Key { namespace: reader.text()?.to_owned(), name: reader.text()?.to_owned() },
             ),
         })
     }
 }
 
 impl Action {
-    fn encode(&self, writing: &mut Writing) {
+    fn encode(&self, writer: &mut ByteWriter) {
         match self {
             Self::Forward { shares, rewrite } => {
-                writing.u8(1);
-                writing.len16(shares.len());
+                writer.u8(1);
+                writer.len16(shares.len());
                 for share in shares {
-                    share.encode(writing);
+                    share.encode(writer);
                 }
-                encode_rewrite(writing, rewrite);
+                encode_rewrite(writer, rewrite);
             }
             Self::Redirect(redirect) => {
                 let Redirect { status, scheme, host, port, path } = redirect;
-                writing.u8(2);
-                writing.u16(*status);
-                writing.option(*scheme, |writing, scheme| writing.bool(scheme == Scheme::Https));
-                writing.option(host.as_deref(), Writing::text);
-                writing.option(*port, Writing::u16);
-                encode_rewrite(writing, path);
+                writer.u8(2);
+                writer.u16(*status);
+                writer.option(*scheme, |writer, scheme| writer.bool(scheme == Scheme::Https));
+                writer.option(host.as_deref(), ByteWriter::text);
+                writer.option(*port, ByteWriter::u16);
+                encode_rewrite(writer, path);
             }
             Self::Respond(status) => {
-                writing.u8(3);
-                writing.u16(*status);
+                writer.u8(3);
+                writer.u16(*status);
             }
         }
     }
 
-    fn decode(reading: &mut Reading<'_>) -> Option<Self> {
-        match reading.u8()? {
-            1 => Some(Self::Forward { shares: reading.list(Share::decode)?, rewrite: decode_rewrite(reading)? }),
+    fn decode(reader: &mut ByteReader<'_>) -> Option<Self> {
+        match reader.u8()? {
+            1 => Some(Self::Forward { shares: reader.list(Share::decode)?, rewrite: decode_rewrite(reader)? }),
             2 => Some(Self::Redirect(Redirect {
-                status: reading.u16()?,
-                scheme: reading.option(Reading::bool)?.map(|https| if https { Scheme::Https } else { Scheme::Http }),
-                host: reading.option(|reading| reading.text().map(str::to_owned))?,
-                port: reading.option(Reading::u16)?,
-                path: decode_rewrite(reading)?,
+                status: reader.u16()?,
+                scheme: reader.option(ByteReader::bool)?.map(|https| if https { Scheme::Https } else { Scheme::Http }),
+                host: reader.option(|reader| reader.text().map(str::to_owned))?,
+                port: reader.option(ByteReader::u16)?,
+                path: decode_rewrite(reader)?,
             })),
-            3 => reading.u16().map(Self::Respond),
+            3 => reader.u16().map(Self::Respond),
             _ => None,
         }
     }
 }
 
 impl Share {
-    fn encode(&self, writing: &mut Writing) {
-        writing.u32(self.weight);
+    fn encode(&self, writer: &mut ByteWriter) {
+        writer.u32(self.weight);
         match &self.target {
             Target::Backend(name) => {
-                writing.u8(1);
-                writing.text(name);
+                writer.u8(1);
+                writer.text(name);
             }
             Target::Status(status) => {
-                writing.u8(2);
-                writing.u16(*status);
+                writer.u8(2);
+                writer.u16(*status);
             }
         }
     }
 
-    fn decode(reading: &mut Reading<'_>) -> Option<Self> {
-        let weight = reading.u32()?;
-        let target = match reading.u8()? {
-            1 => Target::Backend(reading.text()?.into()),
-            2 => Target::Status(reading.u16()?),
+    fn decode(reader: &mut ByteReader<'_>) -> Option<Self> {
+        let weight = reader.u32()?;
+        let target = match reader.u8()? {
+            1 => Target::Backend(reader.text()?.into()),
+            2 => Target::Status(reader.u16()?),
             _ => return None,
         };
         Some(Self { weight, target })
@@ -241,54 +241,54 @@ impl Share {
 }
 
 /// Writes what becomes of a path. The planner has taken out what has a pattern.
-fn encode_rewrite(writing: &mut Writing, rewrite: &PathRewrite) {
+fn encode_rewrite(writer: &mut ByteWriter, rewrite: &PathRewrite) {
     match rewrite {
-        PathRewrite::Keep | PathRewrite::Regex { .. } => writing.u8(1),
-        PathRewrite::StripPrefix => writing.u8(2),
+        PathRewrite::Keep | PathRewrite::Regex { .. } => writer.u8(1),
+        PathRewrite::StripPrefix => writer.u8(2),
         PathRewrite::ReplacePrefix(replacement) => {
-            writing.u8(3);
-            writing.text(replacement);
+            writer.u8(3);
+            writer.text(replacement);
         }
         PathRewrite::ReplaceFull(replacement) => {
-            writing.u8(4);
-            writing.text(replacement);
+            writer.u8(4);
+            writer.text(replacement);
         }
     }
 }
 
-fn decode_rewrite(reading: &mut Reading<'_>) -> Option<PathRewrite> {
-    match reading.u8()? {
+fn decode_rewrite(reader: &mut ByteReader<'_>) -> Option<PathRewrite> {
+    match reader.u8()? {
         1 => Some(PathRewrite::Keep),
         2 => Some(PathRewrite::StripPrefix),
-        3 => Some(PathRewrite::ReplacePrefix(reading.text()?.to_owned())),
-        4 => Some(PathRewrite::ReplaceFull(reading.text()?.to_owned())),
+        3 => Some(PathRewrite::ReplacePrefix(reader.text()?.to_owned())),
+        4 => Some(PathRewrite::ReplaceFull(reader.text()?.to_owned())),
         _ => None,
     }
 }
 
-fn encode_policy(writing: &mut Writing, policy: &Policy) {
+fn encode_policy(writer: &mut ByteWriter, policy: &Policy) {
     let Policy { timeouts: Timeouts { connect, read, send }, max_body_bytes, redirect_to_https } = policy;
     for time in [connect, read, send] {
-        writing.option(*time, |writing, time| {
-            writing.u64(time.as_secs());
-            writing.u32(time.subsec_nanos());
+        writer.option(*time, |writer, time| {
+            writer.u64(time.as_secs());
+            writer.u32(time.subsec_nanos());
         });
     }
-    writing.option(*max_body_bytes, Writing::u64);
-    writing.bool(*redirect_to_https);
+    writer.option(*max_body_bytes, ByteWriter::u64);
+    writer.bool(*redirect_to_https);
 }
 
-fn decode_policy(reading: &mut Reading<'_>) -> Option<Policy> {
-    let time = |reading: &mut Reading<'_>| {
-        reading.option(|reading| {
-            let (seconds, nanoseconds) = (reading.u64()?, reading.u32()?);
+fn decode_policy(reader: &mut ByteReader<'_>) -> Option<Policy> {
+    let time = |reader: &mut ByteReader<'_>| {
+        reader.option(|reader| {
+            let (seconds, nanoseconds) = (reader.u64()?, reader.u32()?);
             (nanoseconds < 1_000_000_000).then(|| Duration::new(seconds, nanoseconds))
         })
     };
     Some(Policy {
-        timeouts: Timeouts { connect: time(reading)?, read: time(reading)?, send: time(reading)? },
-        max_body_bytes: reading.option(Reading::u64)?,
-        redirect_to_https: reading.bool()?,
+        timeouts: Timeouts { connect: time(reader)?, read: time(reader)?, send: time(reader)? },
+        max_body_bytes: reader.option(ByteReader::u64)?,
+        redirect_to_https: reader.bool()?,
     })
 }
 

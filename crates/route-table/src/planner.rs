@@ -11,7 +11,7 @@ use entry_model::{
 };
 
 use crate::backend::Backend;
-use crate::carried_host::{CarriedRules, Classify, PathRef, Refused, Side};
+use crate::carried_host::{CarriedRules, Classify, Obstacle, PathRef, RuleContext};
 use crate::certificate::{Certificate, fits};
 use crate::changes::{Change, Changes, DEFAULT_IN_FRAME};
 use crate::key::{Key, MOST_HOST_BYTES, host_parts};
@@ -42,12 +42,12 @@ fn is_same(rule: &ModelRule, policies: &Policies, other: &ModelRule, others: &Po
 /// The paths of which rules are not the same.
 fn changed_paths<'a>(
     old: &CarriedRules<'a>,
-    old_side: Side<'_>,
+    old_context: RuleContext<'_>,
     new: &CarriedRules<'a>,
-    new_side: Side<'_>,
+    new_context: RuleContext<'_>,
 ) -> BTreeSet<PathRef<'a>> {
     let same = |(old, new): (&(PathRef<'_>, &ModelRule), &(PathRef<'_>, &ModelRule))| {
-        is_same(old.1, old_side.policies, new.1, new_side.policies)
+        is_same(old.1, old_context.policies, new.1, new_context.policies)
     };
     let start = old.iter().zip(new).take_while(|pair| same(*pair)).count();
     let (old, new) = (&old[start..], &new[start..]);
@@ -133,7 +133,7 @@ impl Planner {
     /// What changes from the routes that it was given last to these: at first all of a table. It costs what changed.
     pub fn plan(&mut self, routes: &Routes, revision: Revision) -> Changes {
         let before = std::mem::replace(&mut self.routes, routes.clone());
-        let [old, new] = [&before, routes].map(|Routes { policies, certificates, .. }| Side {
+        let [old, new] = [&before, routes].map(|Routes { policies, certificates, .. }| RuleContext {
             policies,
             certificates,
             classify: self.classify,
@@ -181,17 +181,17 @@ impl Planner {
     }
 
     /// Remembers the rules of a host that are not carried, in place of those before.
-    fn note(&mut self, name: Option<&HostName>, refused: &[Refused<'_>]) {
-        let note = |refused: &Refused<'_>| NotCarried {
+    fn note(&mut self, name: Option<&HostName>, obstacles: &[Obstacle<'_>]) {
+        let note = |obstacle: &Obstacle<'_>| NotCarried {
             host: name.cloned(),
-            path: refused.path.to_owned(),
-            origin: refused.origin.clone(),
-            reason: refused.reason,
+            path: obstacle.path.to_owned(),
+            origin: obstacle.origin.clone(),
+            reason: obstacle.reason,
         };
-        if refused.is_empty() {
+        if obstacles.is_empty() {
             self.not_carried.remove(&name.cloned());
         } else {
-            self.not_carried.insert(name.cloned(), refused.iter().map(note).collect());
+            self.not_carried.insert(name.cloned(), obstacles.iter().map(note).collect());
         }
     }
 
@@ -199,12 +199,12 @@ impl Planner {
         &mut self,
         plan: &mut Plan,
         name: &HostName,
-        (old, old_host): (Side<'_>, Option<&Host>),
-        (new, new_host): (Side<'_>, Option<&Host>),
+        (old, old_host): (RuleContext<'_>, Option<&Host>),
+        (new, new_host): (RuleContext<'_>, Option<&Host>),
     ) {
         let old_carried = old_host.map(|host| old.carried_host(name, host));
         let new_carried = new_host.map(|host| new.carried_host(name, host));
-        self.note(Some(name), new_carried.as_ref().map_or(&[], |carried| &carried.refused));
+        self.note(Some(name), new_carried.as_ref().map_or(&[], |carried| &carried.obstacles));
         if !has_key(name) {
             return;
         }
@@ -240,8 +240,8 @@ impl Planner {
     fn plan_default(
         &mut self,
         plan: &mut Plan,
-        (old, old_rule): (Side<'_>, Option<&ModelRule>),
-        (new, new_rule): (Side<'_>, Option<&ModelRule>),
+        (old, old_rule): (RuleContext<'_>, Option<&ModelRule>),
+        (new, new_rule): (RuleContext<'_>, Option<&ModelRule>),
     ) {
         let is_same = match (old_rule, new_rule) {
             (Some(rule), Some(other)) => is_same(rule, old.policies, other, new.policies),
@@ -250,8 +250,8 @@ impl Planner {
         if is_same {
             return;
         }
-        for (side, rule, by) in [(old, old_rule, -1), (new, new_rule, 1)] {
-            if let Some(rule) = rule.filter(|rule| side.default_path(rule).is_ok()) {
+        for (context, rule, by) in [(old, old_rule, -1), (new, new_rule, 1)] {
+            if let Some(rule) = rule.filter(|rule| context.default_path(rule).is_ok()) {
                 plan.count(rule, by);
             }
         }
@@ -261,8 +261,8 @@ impl Planner {
             return;
         };
         let path = new.default_path(rule);
-        let refused: Vec<_> = path.err().map(|reason| Refused::rule(rule, reason)).into_iter().collect();
-        self.note(None, &refused);
+        let obstacles: Vec<_> = path.err().map(|reason| Obstacle::rule(rule, reason)).into_iter().collect();
+        self.note(None, &obstacles);
         plan.put(&Key::Default, path.map_or_else(|_| DEFAULT_IN_FRAME.to_vec(), |path| new.encode_default(path, rule)));
     }
 

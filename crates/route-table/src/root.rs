@@ -4,7 +4,7 @@ use std::fmt;
 
 use entry_model::HostName;
 
-use crate::bytes::{Reading, Writing};
+use crate::bytes::{ByteReader, ByteWriter};
 
 /// Names what was published. Whoever publishes chooses it; it only has to differ from the one before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,21 +89,21 @@ impl PatternCounts {
 
 impl Root {
     pub fn encode(&self) -> Vec<u8> {
-        let mut writing = Writing::default();
-        writing.u64(self.trie);
-        writing.u64(self.revision.0);
-        writing.u64(self.keys);
-        writing.u64(self.patterns.one_label);
-        writing.u64(self.patterns.suffix);
-        writing.bool(self.patterns.any);
-        writing.into_bytes().unwrap_or_default()
+        let mut writer = ByteWriter::default();
+        writer.u64(self.trie);
+        writer.u64(self.revision.0);
+        writer.u64(self.keys);
+        writer.u64(self.patterns.one_label);
+        writer.u64(self.patterns.suffix);
+        writer.bool(self.patterns.any);
+        writer.into_bytes().unwrap_or_default()
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut reading = Reading(bytes);
-        let (trie, revision, keys) = (reading.u64()?, Revision(reading.u64()?), reading.u64()?);
-        let patterns = Patterns { one_label: reading.u64()?, suffix: reading.u64()?, any: reading.bool()? };
-        reading.end()?;
+        let mut reader = ByteReader(bytes);
+        let (trie, revision, keys) = (reader.u64()?, Revision(reader.u64()?), reader.u64()?);
+        let patterns = Patterns { one_label: reader.u64()?, suffix: reader.u64()?, any: reader.bool()? };
+        reader.end()?;
         Some(Self { trie, revision, keys, patterns })
     }
 }

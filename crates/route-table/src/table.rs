@@ -63,7 +63,7 @@ pub enum OpenError {
 
 /// What is in a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Census {
+pub struct TableContents {
     /// Hosts.
     pub hosts: usize,
     /// Paths of hosts, with a list of rules each, and the default.
@@ -258,13 +258,13 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
     ///
     /// # Errors
     /// A part of it is damaged.
-    pub fn check(&mut self) -> Result<Census, Fault> {
+    pub fn check(&mut self) -> Result<TableContents, Fault> {
         self.refresh()?;
         self.look_up(Self::count)
     }
 
-    fn count(&mut self) -> Result<Census, Fault> {
-        let mut census = Census::default();
+    fn count(&mut self) -> Result<TableContents, Fault> {
+        let mut contents = TableContents::default();
         let mut left = vec![(self.root.trie, AT_ROOT, 0)];
         // Nodes of a damaged table may lead to each other; of one that is whole, each leads on.
         let mut steps = self.memory.as_ref().len() + 1;
@@ -272,7 +272,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
             steps = steps.checked_sub(1).ok_or(Fault::BadWord { at })?;
             match Word::decode(word).ok_or(Fault::BadWord { at })? {
                 Word::Empty => {}
-                Word::Leaf(place, _) => self.count_entry(place, &mut census)?,
+                Word::Leaf(place, _) => self.count_entry(place, &mut contents)?,
                 Word::Node(_) if level == LEVELS => return Err(Fault::BadWord { at }),
                 Word::Node(node) => {
                     for index in 0..NODE_WORDS {
@@ -282,24 +282,24 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
                 }
             }
         }
-        Ok(census)
+        Ok(contents)
     }
 
-    fn count_entry(&mut self, place: Place, census: &mut Census) -> Result<(), Fault> {
+    fn count_entry(&mut self, place: Place, contents: &mut TableContents) -> Result<(), Fault> {
         let entry = self.read_entry(place)?;
         // It is found by its key only if the trie leads there.
         if self.place_of(hash(self.hash_key, &entry.key))? != Some(place) {
             return Err(Fault::BadBlob { at: place.first_word() });
         }
         match entry.decoded {
-            Decoded::Host(_) => census.hosts += 1,
+            Decoded::Host(_) => contents.hosts += 1,
             Decoded::Rules(rules) => {
-                census.paths += 1;
-                census.rules += rules.rules.len();
+                contents.paths += 1;
+                contents.rules += rules.rules.len();
             }
-            Decoded::DefaultInFrame => census.paths += 1,
-            Decoded::Backend(_) => census.backends += 1,
-            Decoded::Certificate(_) => census.certificates += 1,
+            Decoded::DefaultInFrame => contents.paths += 1,
+            Decoded::Backend(_) => contents.backends += 1,
+            Decoded::Certificate(_) => contents.certificates += 1,
         }
         Ok(())
     }

@@ -71,9 +71,9 @@ pub enum WriteError {
     Damaged(Fault),
 }
 
-/// What was written.
+/// How many keys changes have changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Written {
+pub struct ChangeCounts {
     /// Keys that have a new value.
     pub put: usize,
     /// Keys that are gone.
@@ -157,7 +157,7 @@ impl<M: AsRef<[AtomicU64]>> TableWriter<M> {
     ///
     /// # Errors
     /// There is no room, they are of another revision, or the memory was damaged.
-    pub fn apply(&mut self, changes: &Changes) -> Result<Written, WriteError> {
+    pub fn apply(&mut self, changes: &Changes) -> Result<ChangeCounts, WriteError> {
         if let Some(base) = changes.base
             && base != self.root.revision
         {
@@ -172,16 +172,16 @@ impl<M: AsRef<[AtomicU64]>> TableWriter<M> {
         })
     }
 
-    fn publish(&mut self, changes: &Changes) -> Result<Written, EditError> {
+    fn publish(&mut self, changes: &Changes) -> Result<ChangeCounts, EditError> {
         self.space.reuse();
         let words = self.memory.as_ref();
         let (mut patterns, old_root) = (self.patterns.clone(), self.root_place);
         let mut edit = Edit::new(words, &mut self.space, self.hash_key);
-        let made = make(&mut edit, &self.root, &mut patterns, changes).and_then(|(root, written)| {
+        let made = make(&mut edit, &self.root, &mut patterns, changes).and_then(|(root, counts)| {
             let place = edit.write_blob(BlobKind::Root, &root.encode())?;
-            Ok((root, written, place))
+            Ok((root, counts, place))
         });
-        let (root, written, place) = match made {
+        let (root, counts, place) = match made {
             Ok(made) => made,
             Err(error) => {
                 edit.roll_back();
@@ -193,7 +193,7 @@ impl<M: AsRef<[AtomicU64]>> TableWriter<M> {
         self.space.publish(words, place);
         self.space.replace(replaced);
         (self.root, self.root_place, self.patterns) = (root, place, patterns);
-        Ok(written)
+        Ok(counts)
     }
 }
 
@@ -203,9 +203,9 @@ fn make(
     before: &Root,
     patterns: &mut PatternCounts,
     changes: &Changes,
-) -> Result<(Root, Written), EditError> {
+) -> Result<(Root, ChangeCounts), EditError> {
     let mut root = before.clone();
-    let mut written = Written::default();
+    let mut counts = ChangeCounts::default();
     let mut count = |key: &[u8], came: bool| {
         if let Some(Key::Host(host)) = Key::decode(key) {
             patterns.count(&host, came);
@@ -216,7 +216,7 @@ fn make(
             changes.changes.iter().filter(|change| change.value.is_some()).map(|change| &*change.key).collect();
         for key in edit.keys(root.trie)?.iter().filter(|key| !kept.contains(&***key)) {
             if let Some(trie) = edit.remove(root.trie, key)? {
-                (root.trie, root.keys, written.removed) = (trie, root.keys - 1, written.removed + 1);
+                (root.trie, root.keys, counts.removed) = (trie, root.keys - 1, counts.removed + 1);
                 count(key, false);
             }
         }
@@ -226,7 +226,7 @@ fn make(
             Some(value) => {
                 let is_new = !edit.contains(root.trie, &change.key)?;
                 if let Some(trie) = edit.put(root.trie, &change.key, value)? {
-                    (root.trie, written.put) = (trie, written.put + 1);
+                    (root.trie, counts.put) = (trie, counts.put + 1);
                 }
                 if is_new {
                     root.keys += 1;
@@ -235,7 +235,7 @@ fn make(
             }
             None => {
                 if let Some(trie) = edit.remove(root.trie, &change.key)? {
-                    (root.trie, root.keys, written.removed) = (trie, root.keys - 1, written.removed + 1);
+                    (root.trie, root.keys, counts.removed) = (trie, root.keys - 1, counts.removed + 1);
                     count(&change.key, false);
                 }
             }
@@ -243,5 +243,5 @@ fn make(
     }
     root.revision = changes.revision;
     root.patterns = patterns.patterns();
-    Ok((root, written))
+    Ok((root, counts))
 }

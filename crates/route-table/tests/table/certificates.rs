@@ -112,7 +112,7 @@ fn certificate_comes_with_the_first_host_and_goes_with_the_last() {
         let routes = routes(hosts, certificates);
         let changes = planner.plan(&routes, Revision(number));
         writer.apply(&Changes::decode(&changes.encode()).expect("a record").0).expect("there is room");
-        assert_eq!(table.check().map(|census| census.certificates), Ok(expected), "{number}");
+        assert_eq!(table.check().map(|contents| contents.certificates), Ok(expected), "{number}");
         let (fresh, _, mut whole) = table_of(&routes, 1 << 16);
         assert_eq!((table.check(), &planner.full().changes), (whole.check(), &fresh.full().changes), "{number}");
     }
@@ -129,7 +129,7 @@ fn host_whose_certificate_is_too_long_is_left_to_the_frame() {
     assert_eq!(reasons, [("secret", NotCarriedReason::LongCertificate)]);
     assert_eq!(planner.hosts_left_to_frame().collect::<Vec<_>>(), [&exact("a")]);
     assert_eq!(table.find_handshake(0, b"a"), Ok(Handshake::Frame));
-    assert_eq!(table.check().map(|census| (census.hosts, census.certificates)), Ok((2, 1)));
+    assert_eq!(table.check().map(|contents| (contents.hosts, contents.certificates)), Ok((2, 1)));
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn host_that_is_left_to_the_frame_has_its_certificate_there() {
     routes.hosts.insert(exact("a"), host(Some("0123abcd"), rules));
     let (_, _, mut table) = table_of(&routes, 1 << 16);
     assert_eq!(table.find_handshake(0, b"a"), Ok(Handshake::Frame));
-    assert_eq!(table.check().map(|census| census.certificates), Ok(0));
+    assert_eq!(table.check().map(|contents| contents.certificates), Ok(0));
     let request = Request { scheme: Scheme::Https, connection: Scheme::Https, ..get("a", "/") };
     assert_eq!(table.find(&request), Ok(Found::Frame));
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use entry_model::{HostName, Routes};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use route_table::{Changes, Revision, Table, WriteError, Written};
+use route_table::{ChangeCounts, Changes, Revision, Table, WriteError};
 
 use crate::support::{
     AskedHost, any_asked, any_asked_host, any_host_name, any_request, by_definition, by_table, empty, from_image,
@@ -82,7 +82,7 @@ proptest! {
             let mut full = planner.full();
             prop_assert_eq!(&full.changes, &fresh.full().changes);
             full.revision = Revision(number);
-            prop_assert_eq!(writer.apply(&full), Ok(Written::default()));
+            prop_assert_eq!(writer.apply(&full), Ok(ChangeCounts::default()));
         }
     }
 
@@ -137,7 +137,7 @@ fn change_of_one_route_among_many_writes_one_entry() {
     // The rules of a path, and the backend that came.
     assert_eq!(changes.changes.len(), 2);
     let before = image(writer.memory());
-    assert_eq!(writer.apply(&changes), Ok(Written { put: 2, removed: 0 }));
+    assert_eq!(writer.apply(&changes), Ok(ChangeCounts { put: 2, removed: 0 }));
     let after = image(writer.memory());
     let words = before.iter().zip(&after).filter(|(before, after)| before != after).count();
     assert!(words < 250, "{words} words are written");

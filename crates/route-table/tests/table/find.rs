@@ -24,9 +24,9 @@ proptest! {
     ) {
         let (planner, _, mut table) = table_of(&routes, 1 << 17);
         prop_assert_eq!(planner.not_carried().count(), 0);
-        let census = table.check().expect("a table");
-        prop_assert_eq!(census.hosts, routes.hosts.len());
-        prop_assert_eq!(census.rules, routes.rules().count());
+        let contents = table.check().expect("a table");
+        prop_assert_eq!(contents.hosts, routes.hosts.len());
+        prop_assert_eq!(contents.rules, routes.rules().count());
         for request in requests {
             let expected = by_definition(&routes, &request);
             prop_assert_eq!(by_table(&mut table, &request), expected, "{:?}\n{}", request, routes);
@@ -74,7 +74,7 @@ fn host_with_a_rule_that_is_not_carried_is_left_to_the_frame() {
         assert!(!planner.is_default_left_to_frame());
         assert_eq!(table.find(&get("a.example", "/")), Ok(Found::Frame));
         // Only what is known of the host is there.
-        assert_eq!(table.check().map(|census| (census.rules, census.backends)), Ok((0, 0)));
+        assert_eq!(table.check().map(|contents| (contents.rules, contents.backends)), Ok((0, 0)));
         // And is carried when it is gone.
         let changes = planner.plan(&one_host(vec![rule("plain", Match::any())]), Revision(2));
         writer.apply(&changes).expect("there is room");
@@ -93,7 +93,7 @@ fn rules_of_one_path_that_are_too_long_together_leave_their_host_to_the_frame() 
     for (number, is_carried) in [(50, true), (200, false)] {
         let (planner, _, mut table) = table_of(&one_host(rules(number)), 1 << 18);
         assert_eq!(planner.hosts_left_to_frame().count() == 0, is_carried, "{number}");
-        assert_eq!(table.check().map(|census| census.rules), Ok(if is_carried { number } else { 0 }));
+        assert_eq!(table.check().map(|contents| contents.rules), Ok(if is_carried { number } else { 0 }));
     }
     // As many of several paths fit.
     let mut rules = rules(200);
@@ -102,7 +102,7 @@ fn rules_of_one_path_that_are_too_long_together_leave_their_host_to_the_frame() 
     }
     let (planner, _, mut table) = table_of(&one_host(rules), 1 << 19);
     assert_eq!(planner.not_carried().count(), 0);
-    assert_eq!(table.check().map(|census| census.rules), Ok(200));
+    assert_eq!(table.check().map(|contents| contents.rules), Ok(200));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn host_that_no_request_is_for_is_reported_and_takes_no_place() {
     let reasons: Vec<_> = planner.not_carried().map(|not| (&*not.origin.key.name, not.reason)).collect();
     assert_eq!(reasons, [("long", NotCarriedReason::LongHost)]);
     assert_eq!(planner.hosts_left_to_frame().count(), 0);
-    assert_eq!(table.check().map(|census| (census.hosts, census.rules)), Ok((1, 1)));
+    assert_eq!(table.check().map(|contents| (contents.hosts, contents.rules)), Ok((1, 1)));
 }
 
 #[test]
