@@ -18,7 +18,7 @@ use entry_model::{ListenerId, Scheme};
 use route_table::{Headers, Request, Table};
 use table_memory::TableMemory;
 
-use self::handshake::Told;
+use self::handshake::LastHandshake;
 use crate::router::{Decision, Forward, RoutedRequest, Router, Texts};
 
 /// What is answered when there is a fault in this module.
@@ -75,7 +75,7 @@ struct TableOfC {
     router: Router<TableMemory>,
     /// The last fault that was told.
     fault: String,
-    told: Told,
+    last_handshake: LastHandshake,
 }
 
 // `shim/sparrow.h` says the same of its own.
@@ -153,7 +153,7 @@ impl TableOfC {
     fn open(path: &[u8]) -> Result<Self, String> {
         let memory = TableMemory::open(Path::new(OsStr::from_bytes(path))).map_err(|error| error.to_string())?;
         let table = Table::open(memory).map_err(|error| error.to_string())?;
-        Ok(Self { router: Router::new(table), fault: String::new(), told: Told::default() })
+        Ok(Self { router: Router::new(table), fault: String::new(), last_handshake: LastHandshake::default() })
     }
 }
 

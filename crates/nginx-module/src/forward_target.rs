@@ -8,11 +8,11 @@ use entry_model::encode_path;
 
 /// A target that is not forwarded, since it could mean something else to the backend than it did to the rule: it is answered 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ambiguous;
+pub struct AmbiguousTarget;
 
-/// A target, cut where a rule's path ends in it.
+/// A target, split where a rule's path ends in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cut<'a> {
+pub struct SplitTarget<'a> {
     /// The rule's path, as it was sent.
     pub matched: &'a [u8],
     /// What follows in the path: nothing, or it begins with `/`.
@@ -21,17 +21,21 @@ pub struct Cut<'a> {
     pub query: &'a [u8],
 }
 
-impl<'a> Cut<'a> {
+impl<'a> SplitTarget<'a> {
     /// Cuts a target at the end of a rule's path, which is decoded and normalised; that of a prefix is without its final slash. A
     /// target that has no path, as in `http://host?query`, asks for `/`.
     ///
     /// # Errors
     /// The target's path does not begin with the rule's, letter by letter.
-    pub fn new(target: &'a [u8], rule: &str) -> Result<Self, Ambiguous> {
+    pub fn new(target: &'a [u8], rule: &str) -> Result<Self, AmbiguousTarget> {
         let (path, query) = path_and_query(target);
-        let end = length_of(path, rule.as_bytes()).ok_or(Ambiguous)?;
+        let end = length_of(path, rule.as_bytes()).ok_or(AmbiguousTarget)?;
         let (matched, rest) = path.split_at(end);
-        if rest.first().is_none_or(|byte| *byte == b'/') { Ok(Self { matched, rest, query }) } else { Err(Ambiguous) }
+        if rest.first().is_none_or(|byte| *byte == b'/') {
+            Ok(Self { matched, rest, query })
+        } else {
+            Err(AmbiguousTarget)
+        }
     }
 
     /// What is asked for if nothing is taken off.
@@ -137,7 +141,7 @@ fn first(path: &[u8]) -> Option<(u8, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ambiguous, Cut, is_ambiguous};
+    use super::{AmbiguousTarget, SplitTarget, is_ambiguous};
 
     fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();
@@ -145,12 +149,12 @@ mod tests {
         String::from_utf8(out).expect("text")
     }
 
-    fn stripped(target: &str, rule: &str) -> Result<String, Ambiguous> {
+    fn stripped(target: &str, rule: &str) -> Result<String, AmbiguousTarget> {
         if is_ambiguous(target.as_bytes()) {
-            return Err(Ambiguous);
+            return Err(AmbiguousTarget);
         }
-        let cut = Cut::new(target.as_bytes(), rule)?;
-        Ok(text(|out| cut.replace_prefix("", out)))
+        let split = SplitTarget::new(target.as_bytes(), rule)?;
+        Ok(text(|out| split.replace_prefix("", out)))
     }
 
     #[test]
@@ -173,8 +177,8 @@ mod tests {
 
     #[test]
     fn whole_target_is_kept() {
-        let cut = Cut::new(b"/keep/a%2Fb//c?d", "/keep").expect("a target");
-        assert_eq!(text(|out| cut.keep(out)), "/keep/a%2Fb//c?d");
+        let split = SplitTarget::new(b"/keep/a%2Fb//c?d", "/keep").expect("a target");
+        assert_eq!(text(|out| split.keep(out)), "/keep/a%2Fb//c?d");
     }
 
     #[test]
@@ -184,9 +188,9 @@ mod tests {
             ("/volume", "/x%20%25", "/x%20%25"),
             ("/volume/?", "/x%20%25/?", "/x%20%25?"),
         ] {
-            let cut = Cut::new(target.as_bytes(), "/volume").expect("a target");
-            assert_eq!(text(|out| cut.replace_prefix("/x %", out)), prefix);
-            assert_eq!(text(|out| cut.replace_path("/x %", out)), path);
+            let split = SplitTarget::new(target.as_bytes(), "/volume").expect("a target");
+            assert_eq!(text(|out| split.replace_prefix("/x %", out)), prefix);
+            assert_eq!(text(|out| split.replace_path("/x %", out)), path);
         }
     }
 
@@ -212,8 +216,8 @@ mod tests {
             "/volume/a#/../b",
             "/volume?a#b",
         ] {
-            assert_eq!(stripped(target, "/volume"), Err(Ambiguous), "{target}");
+            assert_eq!(stripped(target, "/volume"), Err(AmbiguousTarget), "{target}");
         }
-        assert_eq!(stripped("/..", ""), Err(Ambiguous));
+        assert_eq!(stripped("/..", ""), Err(AmbiguousTarget));
     }
 }

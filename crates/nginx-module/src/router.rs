@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 use entry_model::{Kind, Match, ObjectRef, PathMatch, PathRewrite, Protocol, Scheme};
 use route_table::{Backend, Fault, Found, Path, Request, Route, Step, Table};
 
-use crate::forward_target::{Ambiguous, Cut, is_ambiguous};
+use crate::forward_target::{AmbiguousTarget, SplitTarget, is_ambiguous};
 
 /// What a client is answered that asks for something whose meaning is not certain.
 const BAD_REQUEST: u16 = 400;
@@ -100,8 +100,8 @@ impl Texts {
     }
 }
 
-impl From<Ambiguous> for Decision {
-    fn from(_: Ambiguous) -> Self {
+impl From<AmbiguousTarget> for Decision {
+    fn from(_: AmbiguousTarget) -> Self {
         Self::Answer(BAD_REQUEST)
     }
 }
@@ -139,8 +139,8 @@ impl<M: AsRef<[AtomicU64]>> Router<M> {
 }
 
 impl Texts {
-    fn decide(&mut self, found: Result<Found, Fault>, request: RoutedRequest<'_>) -> Result<Decision, Ambiguous> {
-        let is_sound = if is_ambiguous(request.target) { Err(Ambiguous) } else { Ok(()) };
+    fn decide(&mut self, found: Result<Found, Fault>, request: RoutedRequest<'_>) -> Result<Decision, AmbiguousTarget> {
+        let is_sound = if is_ambiguous(request.target) { Err(AmbiguousTarget) } else { Ok(()) };
         match found {
             Ok(Found::Frame) => Ok(Decision::Decline),
             Ok(Found::NoCertificate | Found::OtherCertificate) => Ok(Decision::Answer(MISDIRECTED)),
@@ -173,7 +173,7 @@ impl Texts {
         self.route.extend(origin.key.name.chars().map(plain));
     }
 
-    fn follow(&mut self, route: &Route, request: RoutedRequest<'_>) -> Result<Decision, Ambiguous> {
+    fn follow(&mut self, route: &Route, request: RoutedRequest<'_>) -> Result<Decision, AmbiguousTarget> {
         match route.step() {
             Step::Forward { backend, rewrite } => self.forward(route, backend, rewrite, request.target),
             Step::Redirect(redirect) => self.redirect(route, redirect, request),
@@ -187,17 +187,17 @@ impl Texts {
         backend: &Backend,
         rewrite: &PathRewrite,
         target: &[u8],
-    ) -> Result<Decision, Ambiguous> {
-        let cut = Cut::new(target, route.path().text())?;
+    ) -> Result<Decision, AmbiguousTarget> {
+        let split = SplitTarget::new(target, route.path().text())?;
         match rewrite {
-            PathRewrite::Keep => cut.keep(&mut self.target),
+            PathRewrite::Keep => split.keep(&mut self.target),
             PathRewrite::StripPrefix => {
-                cut.replace_prefix("", &mut self.target);
+                split.replace_prefix("", &mut self.target);
                 // Of the root there is nothing to take off.
-                self.prefix.extend_from_slice(if cut.matched == b"/" { b"" } else { cut.matched });
+                self.prefix.extend_from_slice(if split.matched == b"/" { b"" } else { split.matched });
             }
-            PathRewrite::ReplacePrefix(replacement) => cut.replace_prefix(replacement, &mut self.target),
-            PathRewrite::ReplaceFull(replacement) => cut.replace_path(replacement, &mut self.target),
+            PathRewrite::ReplacePrefix(replacement) => split.replace_prefix(replacement, &mut self.target),
+            PathRewrite::ReplaceFull(replacement) => split.replace_path(replacement, &mut self.target),
             PathRewrite::Regex { .. } => {
                 self.complain(format_args!(
                     "the request is answered 500: the table has a pattern, which it cannot have"
@@ -213,11 +213,11 @@ impl Texts {
         Ok(Decision::Forward(Forward { address: endpoint.address, upstream, is_http2 }))
     }
 
-    fn redirect_to_https(&mut self, request: RoutedRequest<'_>) -> Result<Decision, Ambiguous> {
+    fn redirect_to_https(&mut self, request: RoutedRequest<'_>) -> Result<Decision, AmbiguousTarget> {
         let (host, [_, port]) = (request.request.host, request.public_ports);
         // Only HTTP/1.0 comes without a host, and cannot be told where to go.
         if host.is_empty() {
-            return Err(Ambiguous);
+            return Err(AmbiguousTarget);
         }
         self.redirect = [b"https://", host].concat();
         if port != Scheme::Https.default_port() {
@@ -232,10 +232,10 @@ impl Texts {
         route: &Route,
         redirect: &entry_model::Redirect,
         request: RoutedRequest<'_>,
-    ) -> Result<Decision, Ambiguous> {
+    ) -> Result<Decision, AmbiguousTarget> {
         let asked = request.request;
         let texts = [asked.host, asked.path, asked.query].map(str::from_utf8);
-        let [Ok(host), Ok(path), Ok(query)] = texts else { return Err(Ambiguous) };
+        let [Ok(host), Ok(path), Ok(query)] = texts else { return Err(AmbiguousTarget) };
         let port = request.public_ports[usize::from(asked.scheme == Scheme::Https)];
         let asked = entry_model::Request {
             listener: asked.listener,

@@ -38,14 +38,14 @@ const _: () = assert!(size_of::<HandshakeOfC>() == 56 && size_of::<CertificateOf
 
 /// What the last handshake was told, to which C has pointers until the next.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct LastHandshake {
     certificate: Option<Arc<str>>,
     session_context: Vec<u8>,
     pem: Option<Arc<Certificate>>,
     complaint: String,
 }
 
-impl Told {
+impl LastHandshake {
     fn complain(&mut self, error: &str) -> Bytes {
         self.complaint = format!("the handshake fails, other hosts are served: {error}");
         Bytes::new(self.complaint.as_bytes())
@@ -112,7 +112,7 @@ unsafe extern "C" fn sparrow_handshake_find(
     // SAFETY: as the caller says.
     let host = unsafe { host.as_slice() };
     let found = look(table, |table| table.find_handshake(listener, host));
-    let found = table.told.handshake(found);
+    let found = table.last_handshake.handshake(found);
     // SAFETY: as the caller says.
     unsafe { *handshake = found };
 }
@@ -127,7 +127,7 @@ unsafe extern "C" fn sparrow_certificate_find(table: *mut TableOfC, id: Bytes, c
     let table = unsafe { &mut *table };
     // SAFETY: as the caller says: they may be those that the table told last, which stay until they are replaced below.
     let found = look(table, |table| table.certificate(unsafe { id.as_slice() }));
-    let found = table.told.certificate(found);
+    let found = table.last_handshake.certificate(found);
     // SAFETY: as the caller says.
     unsafe { *certificate = found };
 }
