@@ -1,6 +1,6 @@
 //! What of a host goes into the table, and how its rules are written.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entry_model::{
@@ -12,9 +12,9 @@ use crate::backend::Backend;
 use crate::bytes::ByteWriter;
 use crate::certificate::{self, is_id};
 use crate::host_entry::{HostEntry, HostFacts};
-use crate::key::{MOST_HOST_BYTES, MOST_PATH_BYTES, MOST_PATH_DEPTH, Path, depth, host_parts};
+use crate::key::{MOST_PATH_BYTES, MOST_PATH_DEPTH, Path, depth};
 use crate::layout::MOST_RULES_BYTES;
-use crate::not_carried::NotCarriedReason;
+use crate::not_carried::{NotCarried, NotCarriedReason};
 use crate::path_rules::{Action, Class, Conditions, Rule, Share, Target};
 
 /// Which class of locations of the frame a rule needs; none if the frame has none for it.
@@ -28,16 +28,12 @@ pub struct RuleContext<'a> {
     pub classify: Classify,
 }
 
-/// Rules that go into the table, each with its path.
-pub type CarriedRules<'a> = Vec<(PathRef<'a>, &'a ModelRule)>;
-
 /// What the table carries of a host.
+#[derive(Clone, Copy)]
 pub struct CarriedHost<'a> {
-    host: &'a Host,
-    /// For whose sake all of it is left to the frame.
-    pub obstacles: Vec<Obstacle<'a>>,
-    /// The rules that go into the table: none of a host that is left to the frame.
-    pub rules: CarriedRules<'a>,
+    pub host: &'a Host,
+    /// Whether all of it is left to the frame.
+    pub is_in_frame: bool,
 }
 
 /// What keeps a host out of the table.
@@ -51,6 +47,12 @@ pub struct Obstacle<'a> {
 impl<'a> Obstacle<'a> {
     pub fn rule(rule: &'a ModelRule, reason: NotCarriedReason) -> Self {
         Self { path: rule.matches.path.text(), origin: &rule.origin, reason }
+    }
+
+    /// What is told of it.
+    pub fn to_not_carried(self, host: Option<&HostName>) -> NotCarried {
+        let Self { path, origin, reason } = self;
+        NotCarried { host: host.cloned(), path: path.to_owned(), origin: origin.clone(), reason }
     }
 }
 
@@ -141,16 +143,21 @@ fn most_bytes(rule: &ModelRule) -> usize {
     RULE_BYTES + method + conditions.sum::<usize>() + action + rewrite + namespace.len() + name.len()
 }
 
-/// The paths whose rules are too long together.
-fn long_paths<'a>(rules: &CarriedRules<'a>) -> HashSet<PathRef<'a>> {
-    if rules.iter().map(|(_, rule)| most_bytes(rule)).sum::<usize>() <= MOST_RULES_BYTES {
-        return HashSet::new();
+/// Rules by their paths, in their order.
+pub type RulesByPath<'a> = BTreeMap<PathRef<'a>, Vec<&'a ModelRule>>;
+
+/// All of a host's rules that have a path of some of them.
+pub fn rules_of_paths<'a>(rules: &'a [ModelRule], some: impl Iterator<Item = &'a ModelRule>) -> RulesByPath<'a> {
+    let path = |rule: &'a ModelRule| PathRef::of(&rule.matches.path);
+    let mut by_path: RulesByPath<'a> = some.filter_map(path).map(|path| (path, Vec::new())).collect();
+    if !by_path.is_empty() {
+        for rule in rules {
+            if let Some(rules) = path(rule).and_then(|path| by_path.get_mut(&path)) {
+                rules.push(rule);
+            }
+        }
     }
-    let mut bytes: HashMap<_, usize> = HashMap::new();
-    for (path, rule) in rules {
-        *bytes.entry(*path).or_default() += most_bytes(rule);
-    }
-    bytes.into_iter().filter(|(_, bytes)| *bytes > MOST_RULES_BYTES).map(|(path, _)| path).collect()
+    by_path
 }
 
 impl<'a> RuleContext<'a> {
@@ -181,27 +188,15 @@ impl<'a> RuleContext<'a> {
         (self.classify)(rule, &self.policies[rule.policy])
     }
 
-    /// What the table carries of a host.
-    pub fn carried_host(self, name: &HostName, host: &'a Host) -> CarriedHost<'a> {
-        let mut carried = CarriedHost { host, obstacles: Vec::new(), rules: Vec::new() };
-        if host_parts(name).0.len() > MOST_HOST_BYTES {
-            carried.obstacles.extend(host.rules.iter().map(|rule| Obstacle::rule(rule, NotCarriedReason::LongHost)));
-            return carried;
-        }
-        for rule in &host.rules {
-            match self.path_of(rule) {
-                Ok(path) => carried.rules.push((path, rule)),
-                Err(reason) => carried.obstacles.push(Obstacle::rule(rule, reason)),
-            }
-        }
-        let long = long_paths(&carried.rules);
-        let too_long = carried.rules.iter().filter(|(path, _)| long.contains(path));
-        carried.obstacles.extend(too_long.map(|(_, rule)| Obstacle::rule(rule, NotCarriedReason::LongRules)));
-        carried.obstacles.extend(self.long_certificate(host));
-        if !carried.obstacles.is_empty() {
-            carried.rules.clear();
-        }
-        carried
+    /// What keeps a host out of the table, of which it is known that none but some of its rules do. `by_path` has all rules of
+    /// their paths.
+    pub fn obstacles(self, host: &'a Host, suspects: &'a [ModelRule], by_path: &RulesByPath<'a>) -> Vec<Obstacle<'a>> {
+        let refused = |rule: &'a ModelRule| Some(Obstacle::rule(rule, self.path_of(rule).err()?));
+        let is_long =
+            |rules: &&Vec<&ModelRule>| rules.iter().map(|rule| most_bytes(rule)).sum::<usize>() > MOST_RULES_BYTES;
+        let long = by_path.values().filter(is_long).flatten();
+        let long = long.map(|rule| Obstacle::rule(rule, NotCarriedReason::LongRules));
+        suspects.iter().filter_map(refused).chain(long).chain(self.long_certificate(host)).collect()
     }
 
     /// What is done with the requests of a rule.
@@ -265,18 +260,38 @@ impl<'a> RuleContext<'a> {
     }
 }
 
-impl CarriedHost<'_> {
+impl<'a> CarriedHost<'a> {
+    /// The rules that go into the table: none of a host that is left to the frame.
+    pub fn rules(self) -> &'a [ModelRule] {
+        if self.is_in_frame { &[] } else { &self.host.rules }
+    }
+
+    /// Whether the same is known of a host, beside its rules, as far as the rules of it that differ tell: so of one with very
+    /// many not all have to be looked at.
+    pub fn is_known_alike(self, other: Self, differing: &[ModelRule], others: &[ModelRule]) -> bool {
+        let Host { certificate, rules, closed } = self.host;
+        let is_alike = |(one, other): (&ModelRule, &ModelRule)| {
+            (one.listeners, &one.matches.path) == (other.listeners, &other.matches.path)
+        };
+        !self.is_in_frame
+            && !other.is_in_frame
+            && (certificate, closed, rules.len())
+                == (&other.host.certificate, &other.host.closed, other.host.rules.len())
+            && differing.len() == others.len()
+            && differing.iter().zip(others).all(is_alike)
+    }
+
     /// What the table knows of the host, beside its rules.
-    pub fn entry(&self) -> HostEntry {
+    pub fn entry(self) -> HostEntry {
         let host = self.host;
         let mut facts = HostFacts {
             is_everywhere: host.rules.is_empty(),
             is_closed: host.closed,
-            is_in_frame: !self.obstacles.is_empty(),
+            is_in_frame: self.is_in_frame,
             listeners: host.rules.iter().fold(0, |bits, rule| bits | rule.listeners.bits()),
             ..HostFacts::default()
         };
-        for (path, _) in &self.rules {
+        for path in self.rules().iter().filter_map(|rule| PathRef::of(&rule.matches.path)) {
             match path {
                 PathRef::Exact(_) => facts.has_exact = true,
                 PathRef::Prefix(prefix) => facts.depths |= 1 << depth(prefix).min(MOST_PATH_DEPTH),
@@ -287,7 +302,7 @@ impl CarriedHost<'_> {
     }
 
     /// The id of the certificate that the table has for its sake; that of a host that is left to the frame is the frame's.
-    pub fn certificate(&self) -> Option<&CertificateId> {
-        self.host.certificate.as_ref().filter(|id| self.obstacles.is_empty() && is_id(&id.0))
+    pub fn certificate(self) -> Option<&'a CertificateId> {
+        self.host.certificate.as_ref().filter(|id| !self.is_in_frame && is_id(&id.0))
     }
 }

@@ -11,11 +11,11 @@ use entry_model::{
 };
 
 use crate::backend::Backend;
-use crate::carried_host::{CarriedRules, Classify, Obstacle, PathRef, RuleContext};
+use crate::carried_host::{CarriedHost, Classify, Obstacle, RuleContext, rules_of_paths};
 use crate::certificate::{Certificate, fits};
 use crate::changes::{Change, Changes, DEFAULT_IN_FRAME};
 use crate::key::{Key, MOST_HOST_BYTES, host_parts};
-use crate::not_carried::NotCarried;
+use crate::not_carried::{NotCarried, NotCarriedReason};
 use crate::root::Revision;
 
 /// Makes changes of routes, and remembers those that it was given last.
@@ -24,8 +24,10 @@ pub struct Planner {
     classify: Classify,
     routes: Routes,
     revision: Option<Revision>,
-    /// By host, of those that are left to the frame or not served at all. The default has no host.
-    not_carried: BTreeMap<Option<HostName>, Vec<NotCarried>>,
+    /// Of the hosts that are left to the frame, or not served at all.
+    not_carried: BTreeMap<HostName, Vec<NotCarried>>,
+    /// The default, if it is left to the frame.
+    default_not_carried: Option<NotCarried>,
     /// How many shares of rules lead to a backend, by its name.
     backends: HashMap<String, u64>,
     /// How many hosts have a certificate.
@@ -39,30 +41,16 @@ fn is_same(rule: &ModelRule, policies: &Policies, other: &ModelRule, others: &Po
         && policies[*policy] == others[other.policy]
 }
 
-/// The paths of which rules are not the same.
-fn changed_paths<'a>(
-    old: &CarriedRules<'a>,
-    old_context: RuleContext<'_>,
-    new: &CarriedRules<'a>,
-    new_context: RuleContext<'_>,
-) -> BTreeSet<PathRef<'a>> {
-    let same = |(old, new): (&(PathRef<'_>, &ModelRule), &(PathRef<'_>, &ModelRule))| {
-        is_same(old.1, old_context.policies, new.1, new_context.policies)
-    };
-    let start = old.iter().zip(new).take_while(|pair| same(*pair)).count();
+/// The rules that differ, of old and new ones: what lies between those that are the same at the beginning and at the end.
+fn differing_rules<'a>(
+    (old, old_policies): (&'a [ModelRule], &Policies),
+    (new, new_policies): (&'a [ModelRule], &Policies),
+) -> [&'a [ModelRule]; 2] {
+    let same = |(old, new): &(&ModelRule, &ModelRule)| is_same(old, old_policies, new, new_policies);
+    let start = old.iter().zip(new).take_while(same).count();
     let (old, new) = (&old[start..], &new[start..]);
-    let end = old.iter().rev().zip(new.iter().rev()).take_while(|pair| same(*pair)).count();
-    let (old, new) = (&old[..old.len() - end], &new[..new.len() - end]);
-    old.iter().chain(new).map(|(path, _)| *path).collect()
-}
-
-/// The rules of some paths, by path.
-fn by_path<'a>(rules: &CarriedRules<'a>, paths: &BTreeSet<PathRef<'a>>) -> HashMap<PathRef<'a>, Vec<&'a ModelRule>> {
-    let mut by_path: HashMap<_, Vec<_>> = HashMap::new();
-    for (path, rule) in rules.iter().filter(|(path, _)| paths.contains(path)) {
-        by_path.entry(*path).or_default().push(*rule);
-    }
-    by_path
+    let end = old.iter().rev().zip(new.iter().rev()).take_while(same).count();
+    [&old[..old.len() - end], &new[..new.len() - end]]
 }
 
 /// The backends of a rule's shares.
@@ -106,6 +94,30 @@ impl Plan {
         self.changes.push(Change::remove(key));
     }
 
+    /// What is known of a host, if that changed, and its certificates. Beside the host, the rules of it that differ.
+    fn put_host(
+        &mut self,
+        name: &HostName,
+        (old, went): (Option<CarriedHost<'_>>, &[ModelRule]),
+        (new, came): (Option<CarriedHost<'_>>, &[ModelRule]),
+    ) {
+        let key = Key::Host(name.clone());
+        match (old, new) {
+            (_, None) => self.remove(&key),
+            (Some(old), Some(new)) if old.is_known_alike(new, went, came) => {}
+            (old, Some(new)) => match [old, Some(new)].map(|host| host?.entry().encode()) {
+                [_, None] => self.remove(&key),
+                [old_entry, Some(new_entry)] if old_entry.as_ref() != Some(&new_entry) => self.put(&key, new_entry),
+                [_, Some(_)] => {}
+            },
+        }
+        for (host, by) in [(old, -1), (new, 1)] {
+            if let Some(id) = host.and_then(CarriedHost::certificate) {
+                *self.certificates.entry(id.clone()).or_default() += by;
+            }
+        }
+    }
+
     fn count(&mut self, rule: &ModelRule, by: i64) {
         for backend in backends(rule) {
             let (count, bytes) = self.backends.entry(Backend::name_of(backend)).or_default();
@@ -125,6 +137,7 @@ impl Planner {
             routes: Routes::default(),
             revision: None,
             not_carried: BTreeMap::new(),
+            default_not_carried: None,
             backends: HashMap::new(),
             certificates: HashMap::new(),
         }
@@ -167,34 +180,30 @@ impl Planner {
 
     /// The rules that the table does not carry.
     pub fn not_carried(&self) -> impl Iterator<Item = &NotCarried> {
-        self.not_carried.values().flatten()
+        self.not_carried.values().flatten().chain(&self.default_not_carried)
     }
 
     /// The hosts that are left to the frame, with all of their rules.
     pub fn hosts_left_to_frame(&self) -> impl Iterator<Item = &HostName> {
-        self.not_carried.keys().flatten().filter(|name| has_key(name))
+        self.not_carried.keys().filter(|name| has_key(name))
     }
 
     /// Whether the default is left to the frame.
     pub fn is_default_left_to_frame(&self) -> bool {
-        self.not_carried.contains_key(&None)
+        self.default_not_carried.is_some()
     }
 
-    /// Remembers the rules of a host that are not carried, in place of those before.
-    fn note(&mut self, name: Option<&HostName>, obstacles: &[Obstacle<'_>]) {
-        let note = |obstacle: &Obstacle<'_>| NotCarried {
-            host: name.cloned(),
-            path: obstacle.path.to_owned(),
-            origin: obstacle.origin.clone(),
-            reason: obstacle.reason,
-        };
+    /// Remembers what keeps a host out of the table, in place of what did before.
+    fn note(&mut self, name: &HostName, obstacles: &[Obstacle<'_>]) {
         if obstacles.is_empty() {
-            self.not_carried.remove(&name.cloned());
+            self.not_carried.remove(name);
         } else {
-            self.not_carried.insert(name.cloned(), obstacles.iter().map(note).collect());
+            let noted = obstacles.iter().map(|obstacle| obstacle.to_not_carried(Some(name))).collect();
+            self.not_carried.insert(name.clone(), noted);
         }
     }
 
+    /// Each rule is compared with what it was, and only those that differ are looked at closely, with those of the same paths.
     fn plan_host(
         &mut self,
         plan: &mut Plan,
@@ -202,37 +211,38 @@ impl Planner {
         (old, old_host): (RuleContext<'_>, Option<&Host>),
         (new, new_host): (RuleContext<'_>, Option<&Host>),
     ) {
-        let old_carried = old_host.map(|host| old.carried_host(name, host));
-        let new_carried = new_host.map(|host| new.carried_host(name, host));
-        self.note(Some(name), new_carried.as_ref().map_or(&[], |carried| &carried.obstacles));
         if !has_key(name) {
+            let rules = new_host.map_or(&[][..], |host| &host.rules);
+            let long: Vec<_> = rules.iter().map(|rule| Obstacle::rule(rule, NotCarriedReason::LongHost)).collect();
+            self.note(name, &long);
             return;
         }
-        let [old_entry, new_entry] = [&old_carried, &new_carried].map(|carried| carried.as_ref()?.entry().encode());
-        let key = Key::Host(name.clone());
-        match new_entry {
-            None => plan.remove(&key),
-            Some(new_entry) if old_entry.as_ref() != Some(&new_entry) => plan.put(&key, new_entry),
-            Some(_) => {}
+        let old_host = old_host.map(|host| CarriedHost { host, is_in_frame: self.not_carried.contains_key(name) });
+        let old_rules = old_host.map_or(&[][..], CarriedHost::rules);
+        let rules = new_host.map_or(&[][..], |host| &host.rules);
+        let [mut went, mut came] = differing_rules((old_rules, old.policies), (rules, new.policies));
+        let mut by_path = rules_of_paths(rules, came.iter().chain(went));
+        // What was carried, and stays as it is, keeps nothing out.
+        let obstacles = new_host.map(|host| new.obstacles(host, came, &by_path)).unwrap_or_default();
+        self.note(name, &obstacles);
+        let new_host = new_host.map(|host| CarriedHost { host, is_in_frame: !obstacles.is_empty() });
+        if !obstacles.is_empty() {
+            // Whatever of it was carried goes.
+            [went, came] = [old_rules, &[]];
+            by_path = rules_of_paths(&[], old_rules.iter());
         }
-        for (carried, by) in [(&old_carried, -1), (&new_carried, 1)] {
-            if let Some(id) = carried.as_ref().and_then(|carried| carried.certificate()) {
-                *plan.certificates.entry(id.clone()).or_default() += by;
+        plan.put_host(name, (old_host, went), (new_host, came));
+        for (rules, by) in [(went, -1), (came, 1)] {
+            for rule in rules {
+                plan.count(rule, by);
             }
         }
-        let [old_rules, new_rules] =
-            [old_carried, new_carried].map(|carried| carried.map(|carried| carried.rules).unwrap_or_default());
-        let changed = changed_paths(&old_rules, old, &new_rules, new);
-        let (old_by_path, new_by_path) = (by_path(&old_rules, &changed), by_path(&new_rules, &changed));
-        for path in &changed {
+        for (path, rules) in by_path {
             let key = Key::Rules(name.clone(), path.to_path());
-            let (old_rules, new_rules) = (old_by_path.get(path), new_by_path.get(path));
-            for (rules, by) in [(old_rules, -1), (new_rules, 1)] {
-                rules.into_iter().flatten().for_each(|rule| plan.count(rule, by));
-            }
-            match new_rules {
-                Some(rules) => plan.put(&key, new.encode_rules(rules.iter().copied())),
-                None => plan.remove(&key),
+            if rules.is_empty() {
+                plan.remove(&key);
+            } else {
+                plan.put(&key, new.encode_rules(rules.into_iter()));
             }
         }
     }
@@ -255,14 +265,13 @@ impl Planner {
                 plan.count(rule, by);
             }
         }
+        self.default_not_carried = None;
         let Some(rule) = new_rule else {
             plan.remove(&Key::Default);
-            self.note(None, &[]);
             return;
         };
         let path = new.default_path(rule);
-        let obstacles: Vec<_> = path.err().map(|reason| Obstacle::rule(rule, reason)).into_iter().collect();
-        self.note(None, &obstacles);
+        self.default_not_carried = path.err().map(|reason| Obstacle::rule(rule, reason).to_not_carried(None));
         plan.put(&Key::Default, path.map_or_else(|_| DEFAULT_IN_FRAME.to_vec(), |path| new.encode_default(path, rule)));
     }
 
