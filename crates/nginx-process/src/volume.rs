@@ -13,11 +13,13 @@
 //! The directory `generations`, nginx's `/generation` and two metrics are older than the word revision and keep their names: a volume
 //! outlives an upgrade, and operators have rules on the metrics.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use tempfile::NamedTempFile;
@@ -45,6 +47,10 @@ const MAIN: &str = "nginx.conf";
 const UNFINISHED: &str = ".tmp-offer-";
 /// More than any outcome that is written: a message is cut to 4 KiB.
 const LARGEST: u64 = 64 * 1024;
+
+/// So long somebody else may hold the lock: for an offer, most of whose time is a slow disk's.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_POLL: Duration = Duration::from_millis(1);
 
 /// The shared directory.
 #[derive(Debug, Clone)]
@@ -157,11 +163,23 @@ impl Volume {
         Some(hash.to_owned())
     }
 
-    /// Waits for the volume's lock, which is held until the file is closed.
+    /// Waits for the volume's lock, which is held until the file is closed. Whoever holds it too long may be stopped, or mean it.
     fn lock(&self) -> Result<File> {
         let lock = self.lock_file()?;
-        lock.lock().map_err(Error::file("lock", &self.dir.join("lock")))?;
-        Ok(lock)
+        let path = self.dir.join("lock");
+        let failed = Error::file("lock", &path);
+        let until = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(lock),
+                Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(LOCK_POLL),
+                Err(TryLockError::WouldBlock) => {
+                    let held = format!("another process holds it for more than {LOCK_PATIENCE:?}");
+                    return Err(failed(io::Error::new(io::ErrorKind::TimedOut, held)));
+                }
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+        }
     }
 
     fn lock_file(&self) -> Result<File> {

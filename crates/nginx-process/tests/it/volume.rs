@@ -93,6 +93,19 @@ fn link_in_place_of_the_revisions_leads_no_generator_outside() {
 }
 
 #[test]
+fn lock_that_somebody_holds_for_ever_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let volume = Volume::open(dir.path()).unwrap();
+    volume.offer("one", &files("a"), None).unwrap();
+    let lock = fs::File::open(dir.path().join("lock")).unwrap();
+    lock.lock().unwrap();
+    let error = volume.offer("two", &files("b"), None).unwrap_err();
+    assert!(error.to_string().contains("another process holds it"), "{error}");
+    drop(lock);
+    volume.offer("two", &files("b"), None).unwrap();
+}
+
+#[test]
 fn racing_offers_leave_one_whole_revision_offered() {
     let dir = tempfile::tempdir().unwrap();
     thread::scope(|scope| {
