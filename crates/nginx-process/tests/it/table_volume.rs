@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nginx_process::{Error, OfferEffect, TableRecords, Volume};
 use route_table::{Change, Changes, Revision};
@@ -152,6 +154,63 @@ fn generator_that_died_anywhere_hinders_none_after_it() {
     assert_eq!(left, ["two"]);
 }
 
+/// Checks that a supervisor that starts finds a whole table and what changed since, one behind the other.
+fn check_chain(volume: &Volume, frame: &str) {
+    let mut last = None;
+    for name in records(volume, frame).iter().filter(|name| !name.starts_with('.')) {
+        let bytes = fs::read(volume.dir().join("tables").join(frame).join(name)).unwrap();
+        let (changes, length) = Changes::decode(&bytes).unwrap();
+        assert_eq!(length, bytes.len(), "{name}");
+        assert!(changes.base.is_none() || changes.base == last, "{name}: {:?} after {last:?}", changes.base);
+        last = Some(changes.revision);
+    }
+    assert!(last.is_some(), "no record of {frame}");
+}
+
+#[test]
+#[ignore = "run by the test below, in a process that it kills"]
+fn publish_until_killed() {
+    let volume = Volume::open(PathBuf::from(std::env::var_os("PUBLISHED").unwrap())).unwrap().with_kept(1);
+    let mut generator = TableGenerator::new(&volume);
+    for round in 0.. {
+        let frame = ["one", "two"][round / 8 % 2];
+        generator.route(&format!("host-{}.example", round % 100), BACKEND.parse().unwrap());
+        match round % 8 {
+            0 => drop(volume.offer(frame, &files(frame), Some(&generator.plan_whole())).unwrap()),
+            4 => drop(generator.publish_whole(frame)),
+            _ => drop(generator.publish(frame)),
+        }
+    }
+}
+
+#[test]
+fn generator_killed_at_any_moment_leaves_a_chain_of_records() {
+    let (_dir, volume, _) = offered("one");
+    for moment in 0..40 {
+        let before = volume.newest_table_revision();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "table_volume::publish_until_killed"])
+            .env("PUBLISHED", volume.dir())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let begin = Instant::now();
+        while volume.newest_table_revision() <= before && begin.elapsed() < crate::bench::SOON {
+            thread::sleep(Duration::from_millis(1));
+        }
+        // Somewhere in what follows.
+        thread::sleep(Duration::from_micros(moment * 137));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(volume.newest_table_revision() > before, "it has published");
+        let frame = volume.offered().unwrap().unwrap();
+        check_chain(&volume, &frame);
+        let mut next = TableGenerator::new(&volume);
+        next.publish_whole(&frame);
+        assert_eq!(records(&volume, &frame), [name(next.revision())]);
+    }
+}
+
 #[test]
 fn racing_generators_leave_a_chain_of_records() {
     let (_dir, volume, _) = offered("one");
@@ -167,14 +226,7 @@ fn racing_generators_leave_a_chain_of_records() {
             });
         }
     });
-    let numbers = records(&volume, "one");
-    let mut last = None;
-    for name in numbers {
-        let bytes = fs::read(volume.dir().join("tables/one").join(&name)).unwrap();
-        let changes = Changes::decode(&bytes).unwrap().0;
-        assert!(changes.base.is_none() || changes.base == last, "{name}: {:?} after {last:?}", changes.base);
-        last = Some(changes.revision);
-    }
+    check_chain(&volume, "one");
 }
 
 /// What is in a directory that no generator may touch.

@@ -30,7 +30,7 @@ fn own_size() -> (u64, usize) {
 fn percentiles(mut times: Vec<Duration>) -> String {
     times.sort_unstable();
     let at = |share: usize| times[(times.len() - 1) * share / 100];
-    format!("p50 {:?}, p99 {:?}, longest {:?}", at(50), at(99), at(100))
+    format!("p10 {:?}, p50 {:?}, p99 {:?}, longest {:?}", at(10), at(50), at(99), at(100))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
