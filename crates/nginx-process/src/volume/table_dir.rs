@@ -134,7 +134,14 @@ pub(super) fn frames(volume: &Path) -> Result<Vec<String>> {
 /// Removes the tables of all frames but those that are kept.
 pub(super) fn retain(volume: &Path, is_kept: impl Fn(&str) -> bool) -> Result<()> {
     let path = volume.join(TABLES);
-    let Some(tables) = tables(volume).map_err(Error::file("open", &path))? else { return Ok(()) };
+    let tables = match tables(volume) {
+        // In place of the directory, it keeps also frames without a table from being served.
+        Err(error) if is_other_file(&error) => {
+            return fs::remove_file(&path).map_err(Error::file("remove", &path));
+        }
+        tables => tables.map_err(Error::file("open", &path))?,
+    };
+    let Some(tables) = tables else { return Ok(()) };
     for name in names(&tables).map_err(Error::file("read", &path))? {
         if !str::from_utf8(&name).is_ok_and(&is_kept) {
             remove(&tables, OsStr::from_bytes(&name)).map_err(Error::file("remove a table in", &path))?;

@@ -273,6 +273,17 @@ fn links_on_the_volume_lead_no_generator_outside() {
 }
 
 #[test]
+fn link_in_place_of_all_tables_goes_with_the_next_offer() {
+    let (elsewhere, precious) = outside();
+    let (_dir, volume, _) = offered("one");
+    fs::remove_dir_all(volume.dir().join("tables")).unwrap();
+    symlink(elsewhere.path(), volume.dir().join("tables")).unwrap();
+    volume.offer("two", &files("two"), None).unwrap();
+    assert!(!volume.dir().join("tables").is_symlink());
+    assert!(precious.exists());
+}
+
+#[test]
 fn files_that_are_no_records_hinder_no_generator() {
     let (_dir, volume, mut generator) = offered("one");
     let one = volume.dir().join("tables/one");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use nginx_process::OutcomeState;
+use nginx_process::{Error, OutcomeState, Volume};
 use rustix::process::{Pid, Signal, kill_process};
 use testbed::clients::{Clients, Reuse};
 use testbed::echo::backend;
@@ -219,6 +219,39 @@ async fn full_memory_is_replaced_by_a_larger_one_and_nothing_is_lost() {
     let status = running.handle.status();
     assert!((1..=8).contains(&status.frame_reloads), "{} reloads", status.frame_reloads);
     assert_eq!((status.table_error, status.restarts), (None, 0));
+    running.stop().await;
+}
+
+#[test]
+fn full_volume_keeps_the_table_and_is_told_later() {
+    crate::bench::on_a_small_file_system("tables::on_a_full_volume");
+}
+
+#[tokio::test]
+#[ignore = "run by the test above, where SMALL is small"]
+async fn on_a_full_volume() {
+    let (a, b) = (backend("a"), backend("b"));
+    let mut bench = TableBench::new();
+    let small = std::path::PathBuf::from(std::env::var_os("SMALL").unwrap());
+    bench.bench.volume = Volume::open(&small).unwrap().with_kept(0);
+    bench.bench.settings.volume.clone_from(&small);
+    bench.generator = TableGenerator::new(&bench.bench.volume);
+    let mut running = bench.start_on("one", &[(HOST, a)]).await;
+    fs::write(small.join("ballast"), vec![0; 600_000]).unwrap_err();
+    bench.generator.route(HOST, b);
+    let changes = bench.generator.plan();
+    assert!(matches!(bench.bench.volume.publish("one", &changes), Err(Error::Full { .. })));
+    assert_eq!(bench.backend(HOST).await, Ok("a".to_owned()));
+    // There is room for the record, and none for its outcome.
+    let ballast = fs::OpenOptions::new().append(true).open(small.join("ballast")).unwrap();
+    ballast.set_len(ballast.metadata().unwrap().len() - 4096).unwrap();
+    bench.bench.volume.publish("one", &changes).unwrap();
+    let revision = Some(changes.revision.0);
+    running.until("confirmed", |status| status.table_revision == revision).await;
+    assert_eq!(bench.backend(HOST).await, Ok("b".to_owned()));
+    assert_ne!(bench.bench.volume.table_outcome().unwrap().unwrap().revision, revision);
+    ballast.set_len(0).unwrap();
+    bench.confirmed("one", changes.revision.0).await;
     running.stop().await;
 }
 
