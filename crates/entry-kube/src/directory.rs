@@ -3,7 +3,7 @@
 //! What is broken never takes away what is in force: as long as something in a file cannot be read, the last good objects
 //! of that file stay. A file that is removed takes its objects with it. A file that someone is still writing is not read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -25,6 +25,16 @@ const MAX_FILES: usize = 10_000;
 pub(crate) struct Directory {
     pub(crate) dir: PathBuf,
     files: BTreeMap<String, ManifestFile>,
+    /// What all files say, as long as each says something else, and nothing that cannot be read: then a file that changes changes
+    /// only its own objects.
+    plain: Option<PlainFiles>,
+}
+
+/// What files say of which each object is in one, and none is unreadable.
+struct PlainFiles {
+    snapshot: Snapshot,
+    /// The file of each object.
+    origin: HashMap<ObjectRef, String>,
 }
 
 /// What was read of a file.
@@ -44,7 +54,51 @@ fn stamp(data: &Metadata) -> FileStamp {
 
 impl Directory {
     pub(crate) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), files: BTreeMap::new() }
+        Self { dir: dir.to_owned(), files: BTreeMap::new(), plain: None }
+    }
+
+    /// Reads files of which it is known that they changed, and looks at no other.
+    ///
+    /// # Errors
+    /// As [`Directory::refresh`].
+    pub(crate) fn refresh_files(&mut self, touched: &BTreeSet<String>) -> Result<Snapshot> {
+        let error = |cause| Error::Directory { dir: self.dir.clone(), cause };
+        let root = fs::canonicalize(&self.dir).map_err(error)?;
+        let lengths = self.files.iter().filter(|(name, _)| !touched.contains(*name));
+        let used: u64 = lengths.filter_map(|(_, file)| Some(file.stamp?.2)).sum();
+        let mut left = MAX_TOTAL_BYTES.saturating_sub(used);
+        // Which files are the first ones, and which are too many, is known only of all.
+        if self.plain.is_none() || self.files.len() + touched.len() > MAX_FILES {
+            return self.refresh(touched, &BTreeSet::new());
+        }
+        for name in touched {
+            match read_file(&root, name, None, &mut left) {
+                Ok(Some((stamp, text))) => self.replace(name, Some((stamp, parse(name, &text)))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !self.dir.join(name).is_symlink() => {
+                    self.replace(name, None);
+                }
+                Ok(None) | Err(_) => return self.refresh(touched, &BTreeSet::new()),
+            }
+        }
+        Ok(self.plain.as_ref().map_or_else(|| self.snapshot(), |plain| plain.snapshot.clone()))
+    }
+
+    /// Takes this as what a file says, or nothing any more.
+    fn replace(&mut self, name: &str, read: Option<(FileStamp, Manifest)>) {
+        let before = self.files.remove(name);
+        let plain = self.plain.take().map(|mut plain| {
+            if let Some(before) = &before {
+                plain.remove(before);
+            }
+            plain
+        });
+        let Some((stamp, manifest)) = read else {
+            self.plain = plain;
+            return;
+        };
+        let file = ManifestFile::new(Some(stamp), manifest, before);
+        self.plain = plain.and_then(|mut plain| plain.add(name, &file).then_some(plain));
+        self.files.insert(name.to_owned(), file);
     }
 
     /// Reads what has changed. `touched` files are read even if they look unchanged; `busy` ones are being written, so
@@ -67,10 +121,7 @@ impl Directory {
             } else {
                 match read_file(&root, name, known, &mut left) {
                     Ok(None) => continue,
-                    Ok(Some((stamp, text))) => {
-                        let json = extension(name).as_deref() == Some("json");
-                        (Some(stamp), if json { manifest::read_json(&text) } else { manifest::read(&text) })
-                    }
+                    Ok(Some((stamp, text))) => (Some(stamp), parse(name, &text)),
                     // Gone since it was listed.
                     Err(error) if error.kind() == io::ErrorKind::NotFound && !self.dir.join(name).is_symlink() => {
                         continue;
@@ -81,7 +132,9 @@ impl Directory {
             let before = self.files.remove(name);
             self.files.insert(name.clone(), ManifestFile::new(stamp, manifest, before));
         }
-        Ok(self.snapshot())
+        let snapshot = self.snapshot();
+        self.plain = PlainFiles::of(&self.files, &snapshot);
+        Ok(snapshot)
     }
 
     /// The names of all manifests.
@@ -141,6 +194,36 @@ impl Directory {
     }
 }
 
+impl PlainFiles {
+    /// What these files say; none if they are not plain.
+    fn of(files: &BTreeMap<String, ManifestFile>, snapshot: &Snapshot) -> Option<Self> {
+        let objects = |(name, file): (&String, &ManifestFile)| -> Vec<(ObjectRef, String)> {
+            file.manifest.objects.keys().map(|object| (object.clone(), name.clone())).collect()
+        };
+        let is_plain = snapshot.unreadable.is_empty();
+        is_plain.then(|| Self { snapshot: snapshot.clone(), origin: files.iter().flat_map(objects).collect() })
+    }
+
+    /// Takes out what a file has said.
+    fn remove(&mut self, file: &ManifestFile) {
+        for object in file.manifest.objects.keys() {
+            self.snapshot.remove(object);
+            self.origin.remove(object);
+        }
+    }
+
+    /// Adds what a file says; false if then they are not plain any more.
+    fn add(&mut self, name: &str, file: &ManifestFile) -> bool {
+        for (reference, (_, object)) in &file.manifest.objects {
+            if self.origin.insert(reference.clone(), name.to_owned()).is_some() {
+                return false;
+            }
+            self.snapshot.put(object.clone());
+        }
+        file.manifest.faults.is_empty() && file.kept.objects.is_empty()
+    }
+}
+
 impl ManifestFile {
     fn new(stamp: Option<FileStamp>, manifest: Manifest, before: Option<ManifestFile>) -> Self {
         let mut kept = Manifest::default();
@@ -151,6 +234,11 @@ impl ManifestFile {
         }
         Self { stamp, manifest, kept }
     }
+}
+
+/// What the text of a file of this name says.
+fn parse(name: &str, text: &str) -> Manifest {
+    if extension(name).as_deref() == Some("json") { manifest::read_json(text) } else { manifest::read(text) }
 }
 
 /// A file that cannot be read at all.

@@ -15,14 +15,19 @@ use tokio::time::{Instant, sleep_until};
 use crate::directory::{Directory, is_manifest};
 use crate::error::{Error, Result};
 
-/// How long after the last event the directory is read.
+/// How long after the last event of a file it is read, if it may not be whole yet, or may be about to come back: editors put a file
+/// away before they write it anew.
 const SETTLE: Duration = Duration::from_millis(50);
 /// How long events that never end can hold that up.
 const SETTLE_LIMIT: Duration = Duration::from_millis(500);
+/// The least time between two looks: changes that come in a burst are read together.
+const FOLD: Duration = Duration::from_millis(20);
 /// For how long after its last write a file that is not closed is taken to be half written.
 const WRITE_GRACE: Duration = Duration::from_secs(1);
 /// How often the directory is looked at without any event: it may be another one by now, or on a disk without events.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// At most one part in so many of the time is for that.
+const CHECK_SHARE: u32 = 200;
 
 /// The source that reads a directory.
 #[derive(Debug, Clone, Copy)]
@@ -65,41 +70,86 @@ fn mask() -> WatchMask {
 /// What happened since the directory was read last.
 #[derive(Default)]
 struct PendingChanges {
-    touched: BTreeSet<String>,
+    /// Files that were touched, with when they are read.
+    touched: BTreeMap<String, Instant>,
     /// Files that were written to and not closed, with when.
     writing: BTreeMap<String, Instant>,
+    /// When all files are looked at, since it is not known which changed.
+    all: Option<Instant>,
     first: Option<Instant>,
-    due: Option<Instant>,
+    /// Not before this moment the directory is read again.
+    next: Option<Instant>,
+}
+
+/// What is read.
+enum DueFiles {
+    /// These files.
+    Files(BTreeSet<String>),
+    /// All that changed: these in any case, but none that is being written.
+    All { touched: BTreeSet<String>, busy: BTreeSet<String> },
 }
 
 impl PendingChanges {
-    fn note(&mut self, event: EventOwned) {
+    fn note(&mut self, event: &EventOwned) {
         let now = Instant::now();
-        let first = *self.first.get_or_insert(now);
-        self.due = Some((now + SETTLE).min(first + SETTLE_LIMIT));
-        let Some(name) = event.name.and_then(|name| name.into_string().ok()) else { return };
-        if !is_manifest(&name) {
-            return;
+        let settled = (now + SETTLE).min(*self.first.get_or_insert(now) + SETTLE_LIMIT);
+        let name = event.name.as_ref().and_then(|name| name.to_str());
+        match name {
+            Some(name) if is_manifest(name) => self.touch(name, event.mask, now, settled),
+            Some(name) if is_draft(name) => {}
+            // Of a volume of a ConfigMap, a link to the directory of all files was replaced; or events were lost.
+            _ => self.all = Some(settled),
         }
-        if event.mask.contains(EventMask::MODIFY) {
-            self.writing.insert(name.clone(), now);
-        } else if !event.mask.intersects(EventMask::ATTRIB | EventMask::CREATE) {
-            self.writing.remove(&name);
-        }
-        self.touched.insert(name);
     }
 
-    /// The files that were touched and those that are being written. The latter are touched again when they are due.
-    fn take(&mut self) -> (BTreeSet<String>, BTreeSet<String>) {
-        let now = Instant::now();
-        self.writing.retain(|_, written| *written + WRITE_GRACE > now);
-        let busy: BTreeSet<String> = self.writing.keys().cloned().collect();
-        self.first = None;
-        self.due = self.writing.values().min().map(|written| *written + WRITE_GRACE);
-        let touched = std::mem::take(&mut self.touched);
-        self.touched = touched.intersection(&busy).cloned().collect();
-        (touched, busy)
+    fn touch(&mut self, name: &str, mask: EventMask, now: Instant, settled: Instant) {
+        let is_whole = mask.intersects(EventMask::MOVED_TO | EventMask::CLOSE_WRITE);
+        if mask.contains(EventMask::MODIFY) {
+            self.writing.insert(name.to_owned(), now);
+        } else if !mask.intersects(EventMask::ATTRIB | EventMask::CREATE) {
+            self.writing.remove(name);
+        }
+        let due = match self.writing.get(name) {
+            Some(written) => *written + WRITE_GRACE,
+            None if is_whole => now,
+            None => settled,
+        };
+        self.touched.insert(name.to_owned(), due);
     }
+
+    /// When something is to be read; none if nothing happened.
+    fn due(&self) -> Option<Instant> {
+        let due = self.touched.values().copied().chain(self.all).min()?;
+        Some(self.next.map_or(due, |next| due.max(next)))
+    }
+
+    fn take(&mut self) -> DueFiles {
+        let now = Instant::now();
+        self.next = Some(now + FOLD);
+        self.writing.retain(|_, written| *written + WRITE_GRACE > now);
+        let nothing_happened = self.touched.is_empty();
+        if nothing_happened || self.all.is_some_and(|due| due <= now) {
+            let touched = std::mem::take(&mut self.touched);
+            let (busy, touched): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                touched.into_iter().partition(|(name, _)| self.writing.contains_key(name));
+            (self.all, self.first, self.touched) = (None, None, busy);
+            let busy = self.writing.keys().cloned().collect();
+            return DueFiles::All { touched: touched.into_keys().collect(), busy };
+        }
+        let (due, later): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.touched).into_iter().partition(|(_, due)| *due <= now);
+        self.touched = later;
+        if self.touched.is_empty() && self.all.is_none() {
+            self.first = None;
+        }
+        DueFiles::Files(due.into_keys().collect())
+    }
+}
+
+/// Whether a file of this name is an editor's or a tool's, which becomes a manifest when it is renamed. `..data` of a volume is
+/// none.
+fn is_draft(name: &str) -> bool {
+    name.starts_with('.') && !name.starts_with("..")
 }
 
 /// Reads a directory now and after each change, until the receiver is dropped.
@@ -110,18 +160,22 @@ async fn watch_directory(directory: Directory) -> Result<watch::Receiver<Arc<Sna
     // Before it is read, so that nothing is missed.
     watches.add(&directory.dir, mask()).map_err(failed)?;
     let mut events = inotify.into_event_stream(vec![0; 16 << 10]).map_err(failed)?;
-    let (mut directory, first) = refresh(directory, BTreeSet::new(), BTreeSet::new()).await?;
+    let all = DueFiles::All { touched: BTreeSet::new(), busy: BTreeSet::new() };
+    let began = Instant::now();
+    let (mut directory, first) = refresh(directory, all).await?;
     let (sender, receiver) = watch::channel(Arc::new(first?));
     tokio::spawn(async move {
         let mut pending = PendingChanges::default();
         let mut missing = false;
+        // To look at many files must not be what this does most of the time.
+        let mut check_interval = CHECK_INTERVAL.max(began.elapsed() * CHECK_SHARE);
         loop {
-            let due = pending.due.unwrap_or_else(|| Instant::now() + CHECK_INTERVAL);
+            let due = pending.due().unwrap_or_else(|| Instant::now() + check_interval);
             tokio::select! {
                 () = sender.closed() => return,
                 event = events.next() => {
                     match event {
-                        Some(Ok(event)) => pending.note(event),
+                        Some(Ok(event)) => pending.note(&event),
                         Some(Err(error)) => {
                             tracing::warn!("inotify: {error}; the directory is looked at every {CHECK_INTERVAL:?}");
                             tokio::time::sleep(SETTLE).await;
@@ -133,9 +187,13 @@ async fn watch_directory(directory: Directory) -> Result<watch::Receiver<Arc<Sna
                 () = sleep_until(due) => {}
             }
             add(&mut watches, &directory);
-            let (touched, busy) = pending.take();
-            let Ok((back, snapshot)) = refresh(directory, touched, busy).await else { return };
+            let (due, began) = (pending.take(), Instant::now());
+            let is_look = matches!(due, DueFiles::All { .. });
+            let Ok((back, snapshot)) = refresh(directory, due).await else { return };
             directory = back;
+            if is_look {
+                check_interval = CHECK_INTERVAL.max(began.elapsed() * CHECK_SHARE);
+            }
             match snapshot {
                 Ok(snapshot) => {
                     missing = false;
@@ -166,14 +224,13 @@ fn add(watches: &mut Watches, directory: &Directory) {
 }
 
 /// Reads the directory on a thread that may block.
-async fn refresh(
-    mut directory: Directory,
-    touched: BTreeSet<String>,
-    busy: BTreeSet<String>,
-) -> Result<(Directory, Result<Snapshot>)> {
+async fn refresh(mut directory: Directory, due: DueFiles) -> Result<(Directory, Result<Snapshot>)> {
     let dir = directory.dir.clone();
     let work = move || {
-        let snapshot = directory.refresh(&touched, &busy);
+        let snapshot = match due {
+            DueFiles::Files(touched) => directory.refresh_files(&touched),
+            DueFiles::All { touched, busy } => directory.refresh(&touched, &busy),
+        };
         (directory, snapshot)
     };
     let done = tokio::task::spawn_blocking(work).await;
