@@ -1,15 +1,14 @@
 //! What is said to the owner of an object.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
-use crate::{Key, ObjectRef};
+use crate::{Key, ObjectRef, SortedMap};
 
 /// The verdicts on all objects that concern this controller, by object.
-pub type Verdicts = BTreeMap<ObjectRef, Verdict>;
+pub type Verdicts = SortedMap<ObjectRef, Verdict>;
 
 /// What became of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]

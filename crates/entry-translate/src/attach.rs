@@ -1,6 +1,6 @@
 //! Which objects are this controller's.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use entry_model::{
@@ -35,6 +35,19 @@ impl<'a> RouteObject<'a> {
             Self::Ingress(ingress) => &ingress.meta,
         }
     }
+
+    /// The names of the Services that it names as backends.
+    fn service_names(self) -> impl Iterator<Item = &'a str> {
+        let ingress = if let Self::Ingress(ingress) = self { Some(ingress) } else { None };
+        let backends = ingress.into_iter().flat_map(|ingress| {
+            let of_paths = ingress.rules.iter().flat_map(|rule| &rule.paths).map(|path| &path.backend);
+            of_paths.chain(&ingress.default_backend)
+        });
+        backends.filter_map(|backend| match backend {
+            IngressBackend::Service { name, .. } => Some(&**name),
+            IngressBackend::Resource { .. } => None,
+        })
+    }
 }
 
 impl RouteObject<'_> {
@@ -45,12 +58,14 @@ impl RouteObject<'_> {
 
     /// Whether it names one of these Services, by namespace and name, as a backend.
     pub fn names_any(self, services: &HashSet<(&str, &str)>) -> bool {
-        let Self::Ingress(ingress) = self else { return false };
-        let backends = ingress.rules.iter().flat_map(|rule| &rule.paths).map(|path| &path.backend);
-        backends.chain(&ingress.default_backend).any(|backend| match backend {
-            IngressBackend::Service { name, .. } => services.contains(&(&*ingress.meta.namespace, name)),
-            IngressBackend::Resource { .. } => false,
-        })
+        let namespace = &*self.meta().namespace;
+        self.service_names().any(|name| services.contains(&(namespace, name)))
+    }
+
+    /// The Services that it names as backends.
+    pub fn services(self) -> BTreeSet<Key> {
+        let key = |name: &str| Key { namespace: self.meta().namespace.clone(), name: name.to_owned() };
+        self.service_names().map(key).collect()
     }
 
     /// The object.
@@ -97,15 +112,9 @@ fn is_quarantined(snapshot: &Snapshot, settings: &TranslateSettings, object: &Ob
 }
 
 fn route_objects<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> impl Iterator<Item = AttachedObject<'a>> {
-    let (label, value) = &settings.service_selector;
-    let services = snapshot.services.iter().filter(move |(_, service)| service.meta.labels.get(label) == Some(value));
-    let classes = || snapshot.classes.values().filter(|class| class.controller == settings.controller);
-    let names: HashSet<_> = classes().map(|class| class.meta.name.as_str()).collect();
-    let without_class = classes().any(|class| class.default);
-    let ingresses = snapshot
-        .ingresses
-        .iter()
-        .filter(move |(_, ingress)| ingress.class.as_deref().map_or(without_class, |class| names.contains(class)));
+    let services = snapshot.services.iter().filter(move |(_, service)| is_exposed(service, settings));
+    let classes = AttachedClasses::of(snapshot, settings);
+    let ingresses = snapshot.ingresses.iter().filter(move |(_, ingress)| classes.attach(ingress));
 
     let attached = |kind, key: &Arc<Key>, source| AttachedObject {
         object: ObjectRef { kind, key: Arc::clone(key) },
@@ -115,6 +124,33 @@ fn route_objects<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> im
     let services = services.map(move |(key, service)| attached(Kind::Service, key, RouteObject::Service(service)));
     let ingresses = ingresses.map(move |(key, ingress)| attached(Kind::Ingress, key, RouteObject::Ingress(ingress)));
     services.chain(ingresses)
+}
+
+/// Whether a Service has the label with which it asks for a route.
+pub fn is_exposed(service: &Service, settings: &TranslateSettings) -> bool {
+    let (label, value) = &settings.service_selector;
+    service.meta.labels.get(label) == Some(value)
+}
+
+/// The classes whose Ingresses are this controller's.
+pub struct AttachedClasses<'a> {
+    names: HashSet<&'a str>,
+    /// Whether one of them is that of Ingresses without class.
+    has_default: bool,
+}
+
+impl<'a> AttachedClasses<'a> {
+    /// Those of a snapshot.
+    pub fn of(snapshot: &'a Snapshot, settings: &TranslateSettings) -> Self {
+        let classes = || snapshot.classes.values().filter(|class| class.controller == settings.controller);
+        let names = classes().map(|class| class.meta.name.as_str()).collect();
+        Self { names, has_default: classes().any(|class| class.default) }
+    }
+
+    /// Whether an Ingress is of one of them.
+    pub fn attach(&self, ingress: &Ingress) -> bool {
+        ingress.class.as_deref().map_or(self.has_default, |class| self.names.contains(class))
+    }
 }
 
 /// The verdicts on what took part, and on what could not.

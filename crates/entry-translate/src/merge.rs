@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use entry_model::{Host, HostName, ListenerSet, Match, Policies, Policy, PolicyId, Reason, Routes, Rule, SortedMap};
+use entry_model::{
+    Host, HostName, ListenerSet, Match, ObjectRef, Policies, Policy, PolicyId, Reason, Routes, Rule, SortedMap,
+};
 
 use crate::Bound;
 use crate::attach::AttachedObject;
 use crate::attached_claims::{AttachedClaim, AttachedClaims};
 use crate::certificate_selection::{CertificateSelection, SelectedCertificate};
-use crate::claim::{Claims, DefaultClaim};
+use crate::claim::{Claim, Claims, DefaultClaim};
 use crate::claim_site::ClaimSite;
 use crate::owners::HostLists;
 use crate::verdict_draft::{object_name, quoted};
@@ -105,7 +107,10 @@ impl HostMerger {
                 unredirected[won.owner.1] |= !redirect && won.claim.redirect == Some(true);
             }
             if merged.given != given || merged.host.closed != closed || merged.host.rules.is_empty() {
-                let rules = won.iter().map(|won| self.rule(&name, won, given.as_ref(), attached)).collect();
+                let rules = won
+                    .iter()
+                    .map(|won| self.rule(&name, won.claim, given.as_ref(), &attached[won.owner.1].object))
+                    .collect();
                 let certificate = given.as_ref().map(|given| given.id.clone());
                 merged.host = Arc::new(Host { certificate, rules, closed });
                 merged.given = given;
@@ -138,6 +143,54 @@ impl HostMerger {
         Routes { listeners: Vec::new(), hosts, default, policies: self.policies.clone(), certificates }
     }
 
+    /// All hosts, as they were made last.
+    pub fn published(&self) -> &SortedMap<HostName, Arc<Host>> {
+        &self.published
+    }
+
+    /// What was made of a host.
+    pub fn made(&self, name: &HostName) -> Option<&Arc<Host>> {
+        self.hosts.get(name).map(|merged| &merged.host)
+    }
+
+    /// The policies of rules.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// Whether any of these claims stands at a host; none if the host was not made of them.
+    pub fn serves(&self, name: &HostName, claims: &Arc<Claims>) -> Option<bool> {
+        let merged = self.hosts.get(name)?;
+        let is_of = |index: &usize| Arc::ptr_eq(&merged.candidates[*index].0, claims);
+        (0..merged.candidates.len()).any(|index| is_of(&index)).then(|| merged.won.iter().any(is_of))
+    }
+
+    /// Makes a host again of which an object asks for the same as before, and leads elsewhere.
+    pub fn retarget(
+        &mut self,
+        name: &HostName,
+        old: &Arc<Claims>,
+        new: &Arc<Claims>,
+        origin: &ObjectRef,
+    ) -> Option<Arc<Host>> {
+        let mut merged = self.hosts.remove(name)?;
+        for (claims, _) in merged.candidates.iter_mut().filter(|(claims, _)| Arc::ptr_eq(claims, old)) {
+            *claims = Arc::clone(new);
+        }
+        let mut host = Host::clone(&merged.host);
+        for (rule, won) in host.rules.iter_mut().zip(&merged.won) {
+            let (claims, index) = &merged.candidates[*won];
+            if Arc::ptr_eq(claims, new) {
+                *rule = self.rule(name, &new.rules[*index], merged.given.as_ref(), origin);
+            }
+        }
+        merged.host = Arc::new(host);
+        let host = Arc::clone(&merged.host);
+        self.published.insert(name.clone(), Arc::clone(&host));
+        self.hosts.insert(name.clone(), merged);
+        Some(host)
+    }
+
     /// Forgets policies that neither these routes have nor what they were made of.
     pub fn forget_unused_policies(&mut self, routes: &mut Routes) {
         // Rules that were made after hosts were merged may have policies of their own.
@@ -154,11 +207,10 @@ impl HostMerger {
     fn rule(
         &mut self,
         name: &HostName,
-        won: &AttachedClaim<'_>,
+        claim: &Claim,
         given: Option<&SelectedCertificate>,
-        attached: &[AttachedObject<'_>],
+        origin: &ObjectRef,
     ) -> Rule {
-        let AttachedClaim { claim, owner: (_, owner), .. } = *won;
         let redirect_to_https =
             redirects_to_https(name, claim.redirect, given) && !claim.matches.path.is_acme_challenge();
         let policy = Policy { redirect_to_https, ..claim.policy };
@@ -173,7 +225,7 @@ impl HostMerger {
             matches: claim.matches.clone(),
             action: claim.action.clone(),
             policy: id,
-            origin: attached[owner].object.clone(),
+            origin: origin.clone(),
         }
     }
 

@@ -50,12 +50,33 @@ pub struct TranslateSettings {
     pub quarantine: BTreeMap<ObjectRef, (Reason, String)>,
     /// Secrets as they were when they last gave a whole certificate, as [`crate::Translation::last_good`] has them: one that is broken now goes
     /// on giving it.
-    pub last_good: BTreeMap<Key, LastGoodSecret>,
+    pub last_good: Arc<BTreeMap<Key, LastGoodSecret>>,
     /// The Secret for entries of `spec.tls` that name none.
     pub default_certificate: Option<Key>,
 }
 
 impl TranslateSettings {
+    /// Whether they are the same as others, but for the time, and for what earlier translations have made.
+    pub(crate) fn is_same_but_for_the_past(&self, others: &Self) -> bool {
+        let Self {
+            controller,
+            service_selector,
+            listeners,
+            now: _,
+            ownership,
+            bounds,
+            host_owners: _,
+            defaults,
+            quarantine,
+            last_good: _,
+            default_certificate,
+        } = self;
+        (controller, service_selector, listeners) == (&others.controller, &others.service_selector, &others.listeners)
+            && (ownership, bounds, defaults) == (&others.ownership, &others.bounds, &others.defaults)
+            && *quarantine == others.quarantine
+            && *default_certificate == others.default_certificate
+    }
+
     /// Whether there is a listener for HTTPS.
     pub fn has_https(&self) -> bool {
         self.listeners.iter().any(|listener| listener.protocol == Scheme::Https)
@@ -75,7 +96,7 @@ impl Default for TranslateSettings {
             host_owners: Vec::new(),
             defaults: PolicyDefaults::default(),
             quarantine: BTreeMap::new(),
-            last_good: BTreeMap::new(),
+            last_good: Arc::default(),
             default_certificate: None,
         }
     }

@@ -1,31 +1,19 @@
 //! From a snapshot to routes, in passes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{Host, HostOwners, Key, Object, Routes, Service, Snapshot, SortedMap, Verdicts};
+use entry_model::{Host, Key, Routes, Service, Snapshot, SortedMap};
 
 use crate::attach::AttachedObject;
 use crate::attached_claims::AttachedClaims;
+use crate::cached_claims::CachedClaims;
 use crate::claim::Claims;
 use crate::merge::{HostMerger, MergeContext};
 use crate::owners::HostLists;
-use crate::{
-    HostOwnership, LastGoodSecret, PolicyDefaults, TranslateSettings, acme_http01, attach, bounds, claim, owners, tls,
-};
-
-/// What [`translate`] makes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Translation {
-    /// What is served.
-    pub routes: Routes,
-    /// What is said of each object that concerns this controller.
-    pub verdicts: Verdicts,
-    /// The Secrets that gave a certificate, as they were when they were good.
-    pub last_good: BTreeMap<Key, LastGoodSecret>,
-    /// Which namespace holds what from now on; nothing without ownership.
-    pub host_owners: Arc<HostOwners>,
-}
+use crate::retarget::LastTranslation;
+use crate::translation::Translation;
+use crate::{HostOwnership, PolicyDefaults, TranslateSettings, acme_http01, attach, bounds, claim, owners, tls};
 
 /// Makes routes of a snapshot, and a verdict on each object of this controller.
 ///
@@ -65,21 +53,36 @@ pub struct Translator {
     services: SortedMap<Arc<Key>, Arc<Service>>,
     /// The defaults that they are of.
     defaults: PolicyDefaults,
-}
-
-/// What an object asked for, as long as it does not change.
-#[derive(Debug)]
-struct CachedClaims {
-    /// Nobody else gets its place in memory.
-    _object: Object,
-    claims: Arc<Claims>,
-    /// Whether its hosts could have certificates then.
-    tls: bool,
+    /// What was translated last, if the next one may begin with that.
+    last: Option<LastTranslation>,
 }
 
 impl Translator {
-    /// As [`translate`].
+    /// As [`translate`]. It costs what changed, as long as that is only where objects lead and how their requests are treated.
     pub fn translate(&mut self, snapshot: &Snapshot, settings: &TranslateSettings) -> Translation {
+        let last = self.last.take();
+        if let Some(mut last) = last
+            && let Some(plan) = last.plan(snapshot, settings, &self.claims, &self.merger)
+        {
+            last.follow(plan, snapshot, &mut self.claims, &mut self.merger);
+            self.services = snapshot.services.clone();
+            return self.last.insert(last).translation.clone();
+        }
+        let translation = self.translate_all(snapshot, settings);
+        if !self.merger.is_for_one_snapshot() {
+            self.last = LastTranslation::new(snapshot, settings, &translation, &self.merger);
+        }
+        translation
+    }
+
+    /// How many objects the short way is for, if it is taken.
+    #[cfg(test)]
+    pub(crate) fn retargeted(&self, snapshot: &Snapshot, settings: &TranslateSettings) -> Option<usize> {
+        let plan = self.last.as_ref()?.plan(snapshot, settings, &self.claims, &self.merger)?;
+        Some(plan.len())
+    }
+
+    fn translate_all(&mut self, snapshot: &Snapshot, settings: &TranslateSettings) -> Translation {
         if self.defaults != settings.defaults {
             self.claims.clear();
         }
@@ -118,12 +121,10 @@ impl Translator {
         }
         bounds::enforce_bounds(&settings.bounds, &records, &mut attached_claims, &mut attached);
         if owned {
-            host_owners = Arc::new(owners::next_host_owners(
-                &records,
-                &attached_claims,
-                &attached,
-                (&quarantined_claims, &quarantined),
-            ));
+            let next =
+                owners::next_host_owners(&records, &attached_claims, &attached, (&quarantined_claims, &quarantined));
+            // So that it is cheap to see that they are the same.
+            host_owners = records.into_iter().find(|record| **record == next).unwrap_or_else(|| Arc::new(next));
         }
         let (certificates, last_good) =
             tls::read_certificates(snapshot, settings, &mut attached_claims.tls, &mut attached);
@@ -137,6 +138,8 @@ impl Translator {
         self.merger.forget_unused_policies(&mut routes);
         let mut verdicts = attach::verdicts(attached, snapshot, settings);
         verdicts.extend(told);
+        let last_good =
+            if *settings.last_good == last_good { Arc::clone(&settings.last_good) } else { Arc::new(last_good) };
         Translation { routes, verdicts, last_good, host_owners }
     }
 

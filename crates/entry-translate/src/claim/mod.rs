@@ -42,7 +42,7 @@ pub struct Claim {
 }
 
 /// What is to be done with requests that no rule matches.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct DefaultClaim {
     pub action: Action,
     pub policy: Policy,
@@ -50,13 +50,32 @@ pub struct DefaultClaim {
 }
 
 /// A certificate that is asked for.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct TlsClaim {
     /// Index in `spec.tls`.
     pub entry: usize,
     /// The hosts that it names; none for those that the object has.
     pub hosts: Option<Vec<(ClaimSite, HostName)>>,
     pub secret: Option<Key>,
+}
+
+impl Claims {
+    /// Whether other claims are for the same, wherever they lead and however requests are treated.
+    pub fn ask_for_the_same(&self, other: &Self) -> bool {
+        let same_rule = |(one, two): (&Claim, &Claim)| {
+            let Claim { host, matches, action: _, policy: _, redirect, site, weak } = one;
+            (host, matches, redirect, site, weak) == (&two.host, &two.matches, &two.redirect, &two.site, &two.weak)
+        };
+        self.rules.len() == other.rules.len()
+            && self.rules.iter().zip(&other.rules).all(same_rule)
+            && self.default == other.default
+            && self.tls == other.tls
+    }
+
+    /// The hosts that are asked for.
+    pub fn hosts(&self) -> impl Iterator<Item = &HostName> {
+        self.rules.iter().map(|rule| &rule.host)
+    }
 }
 
 /// Asks an object. `tls`: whether its hosts may have certificates. What comes of it depends on nothing else than the object,

@@ -20,6 +20,8 @@ enum Change {
     Remove(Index),
     /// Takes nothing out and puts the same in again, as another object.
     Touch(Index),
+    /// A Service leads to another port, or an object is treated otherwise.
+    Lead(Index, u16),
     /// One that nginx rejects from now on, or no more.
     Quarantine(Index),
     /// Time goes on, past the validity of some certificates.
@@ -75,6 +77,7 @@ fn any_change() -> impl Strategy<Value = Change> {
         12 => any_object().prop_map(Change::Put),
         3 => any::<Index>().prop_map(Change::Remove),
         2 => any::<Index>().prop_map(Change::Touch),
+        8 => (any::<Index>(), 1..5_u16).prop_map(|(index, port)| Change::Lead(index, port)),
         1 => any::<Index>().prop_map(Change::Quarantine),
         1 => Just(Change::Later),
         1 => any_bounds().prop_map(Change::Bounds),
@@ -120,6 +123,19 @@ impl Cluster {
                     });
                 }
             }
+            Change::Lead(index, port) => match self.object(index) {
+                Some(Object::Service(mut service)) => {
+                    let changed = Arc::make_mut(&mut service);
+                    changed.ports.iter_mut().for_each(|one| one.port = port);
+                    self.snapshot.put(Object::Service(service));
+                }
+                Some(Object::Ingress(mut ingress)) => {
+                    let timeout = ("sparrow/read-timeout".to_owned(), format!("{port}s"));
+                    Arc::make_mut(&mut ingress).meta.annotations.extend([timeout]);
+                    self.snapshot.put(Object::Ingress(ingress));
+                }
+                _ => {}
+            },
             Change::Quarantine(index) => {
                 let Some(object) = self.object(index) else { return };
                 let quarantine: &mut BTreeMap<_, _> = &mut self.settings.quarantine;
@@ -202,6 +218,11 @@ fn only_hosts_of_a_change_are_rebuilt() {
     // A Service of its own, on all hosts.
     snapshot.put(exposed("other", []));
     assert_eq!(next(&snapshot), ["*"]);
+    // It leads elsewhere.
+    let mut moved = service("later");
+    moved.ports[0].port = 81;
+    snapshot.put(moved);
+    assert_eq!(next(&snapshot), ["host-5.example.com"]);
     snapshot.remove(&ObjectRef::new(Kind::Ingress, crate::support::key("shop", "web-7")));
     assert_eq!(next(&snapshot), ["host-7.example.com"]);
 }

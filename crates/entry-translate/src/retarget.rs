@@ -1,0 +1,317 @@
+//! The short way from a snapshot to routes, where only what objects lead to has changed.
+//!
+//! Who gets what is decided among all objects. As long as each asks for the same hosts and matches as before, that stays as it was,
+//! and only the hosts of those that lead elsewhere, or are treated otherwise, are made again: it costs what changed. Whatever
+//! else changes goes the whole way.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use entry_model::{HostName, Key, Kind, Object, ObjectRef, Snapshot, Verdict};
+
+use crate::TranslateSettings;
+use crate::attach::{self, AttachedClasses, RouteObject};
+use crate::cached_claims::CachedClaims;
+use crate::claim::{self, Claims};
+use crate::merge::HostMerger;
+use crate::translation::Translation;
+
+/// Of more objects at once the whole way is not much longer.
+const MOST_OBJECTS: usize = 256;
+/// For so long what is said of certificates, which depends on the time, may be as it was. In seconds.
+const SAME_TIME: i64 = 60;
+
+/// What was translated last.
+#[derive(Debug)]
+pub struct LastTranslation {
+    snapshot: Snapshot,
+    settings: TranslateSettings,
+    pub translation: Translation,
+    /// The Ingresses that name a Service, by its namespace and name.
+    users: HashMap<Key, BTreeSet<Arc<Key>>>,
+}
+
+/// An object that leads elsewhere than before.
+#[derive(Debug)]
+pub struct Retarget {
+    reference: ObjectRef,
+    /// Its place in memory before.
+    before: usize,
+    object: Object,
+    now: usize,
+    old: Arc<Claims>,
+    new: Arc<Claims>,
+    tls: bool,
+    verdict: Verdict,
+}
+
+impl LastTranslation {
+    /// What was translated; none if the short way must not be taken from it.
+    pub fn new(
+        snapshot: &Snapshot,
+        settings: &TranslateSettings,
+        translation: &Translation,
+        merger: &HostMerger,
+    ) -> Option<Self> {
+        // Hosts whose rules were added to from other hosts change with these.
+        let has_inherited = merger.published().keys().any(|name| {
+            let host = translation.routes.hosts.get(name);
+            host.is_none_or(|host| !merger.made(name).is_some_and(|made| Arc::ptr_eq(host, made)))
+        });
+        if has_inherited {
+            return None;
+        }
+        let mut users: HashMap<Key, BTreeSet<Arc<Key>>> = HashMap::new();
+        for (key, ingress) in &snapshot.ingresses {
+            for service in RouteObject::Ingress(ingress).services() {
+                users.entry(service).or_default().insert(Arc::clone(key));
+            }
+        }
+        Some(Self { snapshot: snapshot.clone(), settings: settings.clone(), translation: translation.clone(), users })
+    }
+
+    /// The objects that lead elsewhere; none if more than that changed.
+    pub fn plan(
+        &self,
+        snapshot: &Snapshot,
+        settings: &TranslateSettings,
+        claims: &HashMap<usize, CachedClaims>,
+        merger: &HostMerger,
+    ) -> Option<Vec<Retarget>> {
+        if !self.is_same_beside_routes(snapshot, settings) {
+            return None;
+        }
+        let services = snapshot.services.changed_keys(&self.snapshot.services, Arc::ptr_eq);
+        let ingresses = snapshot.ingresses.changed_keys(&self.snapshot.ingresses, Arc::ptr_eq);
+        let users = services.iter().filter_map(|key| self.users.get(&***key)).flatten();
+        let ingresses: BTreeSet<&Arc<Key>> = ingresses.into_iter().chain(users).collect();
+        if services.len() + ingresses.len() > MOST_OBJECTS {
+            return None;
+        }
+        let classes = AttachedClasses::of(snapshot, settings);
+        let mut plan = Vec::new();
+        for key in services {
+            let before = self.snapshot.services.get(&**key)?;
+            let now = snapshot.services.get(&**key)?;
+            match (attach::is_exposed(before, settings), attach::is_exposed(now, settings)) {
+                (false, false) => continue,
+                (true, true) => {}
+                _ => return None,
+            }
+            let reference = ObjectRef { kind: Kind::Service, key: Arc::clone(key) };
+            let [before, now] = [before, now].map(RouteObject::Service);
+            plan.push(self.retarget(reference, (before, now), snapshot, settings, claims, merger)?);
+        }
+        for key in ingresses {
+            let before = self.snapshot.ingresses.get(&**key)?;
+            let now = snapshot.ingresses.get(&**key)?;
+            match (classes.attach(before), classes.attach(now)) {
+                (false, false) => continue,
+                (true, true) => {}
+                _ => return None,
+            }
+            let reference = ObjectRef { kind: Kind::Ingress, key: Arc::clone(key) };
+            let [before, now] = [before, now].map(RouteObject::Ingress);
+            plan.push(self.retarget(reference, (before, now), snapshot, settings, claims, merger)?);
+        }
+        Some(plan)
+    }
+
+    /// Whether nothing but Services and Ingresses has changed.
+    fn is_same_beside_routes(&self, snapshot: &Snapshot, settings: &TranslateSettings) -> bool {
+        let same_owners = settings.host_owners.len() == self.settings.host_owners.len()
+            && settings
+                .host_owners
+                .iter()
+                .zip(&self.settings.host_owners)
+                .all(|(now, before)| Arc::ptr_eq(now, before));
+        let same_secrets = Arc::ptr_eq(&settings.last_good, &self.settings.last_good);
+        let same_time = (settings.now - self.settings.now).abs() < SAME_TIME;
+        let others = Snapshot {
+            services: self.snapshot.services.clone(),
+            ingresses: self.snapshot.ingresses.clone(),
+            ..snapshot.clone()
+        };
+        same_owners
+            && same_secrets
+            && same_time
+            && settings.is_same_but_for_the_past(&self.settings)
+            && others == self.snapshot
+    }
+
+    /// An object that leads elsewhere; none if it asks for something else too.
+    fn retarget(
+        &self,
+        reference: ObjectRef,
+        (before, now): (RouteObject<'_>, RouteObject<'_>),
+        snapshot: &Snapshot,
+        settings: &TranslateSettings,
+        claims: &HashMap<usize, CachedClaims>,
+        merger: &HostMerger,
+    ) -> Option<Retarget> {
+        let is_quarantined =
+            settings.quarantine.contains_key(&reference) || snapshot.unreadable.contains_key(&reference);
+        let is_same_age = before.meta().created == now.meta().created;
+        if is_quarantined || !is_same_age || before.brings_certificate() != now.brings_certificate() {
+            return None;
+        }
+        let known = claims.get(&before.memory_address())?;
+        let old = Arc::clone(&known.claims);
+        let new = Arc::new(claim::read_claims(now, snapshot, settings, known.tls));
+        if !old.ask_for_the_same(&new) {
+            return None;
+        }
+        let mut is_served = false;
+        for name in old.hosts() {
+            is_served |= merger.serves(name, &old)?;
+        }
+        // What was found among others, beside what the object itself says, is found on the whole way only.
+        let verdict = |claims: &Claims, generation| {
+            let mut draft = claims.draft.clone();
+            if is_served {
+                draft.mark_served();
+            }
+            draft.into_verdict(generation)
+        };
+        let told = self.translation.verdicts.get(&reference)?;
+        if verdict(&old, before.meta().generation) != *told {
+            return None;
+        }
+        Some(Retarget {
+            verdict: verdict(&new, now.meta().generation),
+            reference,
+            before: before.memory_address(),
+            object: now.object(),
+            now: now.memory_address(),
+            old,
+            new,
+            tls: known.tls,
+        })
+    }
+
+    /// Makes the hosts of these objects again.
+    pub fn follow(
+        &mut self,
+        plan: Vec<Retarget>,
+        snapshot: &Snapshot,
+        claims: &mut HashMap<usize, CachedClaims>,
+        merger: &mut HostMerger,
+    ) {
+        let policies = merger.policies().len();
+        for retarget in plan {
+            let Retarget { reference, before, object, now, old, new, tls, verdict } = retarget;
+            let names: BTreeSet<HostName> = old.hosts().cloned().collect();
+            for name in names {
+                if let Some(host) = merger.retarget(&name, &old, &new, &reference) {
+                    self.translation.routes.hosts.insert(name, host);
+                }
+            }
+            claims.remove(&before);
+            if let Object::Ingress(ingress) = &object {
+                self.note_services(&reference.key, RouteObject::Ingress(ingress));
+            }
+            claims.insert(now, CachedClaims { _object: object, claims: new, tls });
+            self.translation.verdicts.insert(reference, verdict);
+        }
+        self.translation.routes.policies.clone_from(merger.policies());
+        if merger.policies().len() > policies {
+            merger.forget_unused_policies(&mut self.translation.routes);
+        }
+        self.snapshot = snapshot.clone();
+    }
+
+    /// Remembers which Services an Ingress names now.
+    fn note_services(&mut self, key: &Arc<Key>, now: RouteObject<'_>) {
+        if let Some(before) = self.snapshot.ingresses.get(&**key) {
+            for service in RouteObject::Ingress(before).services() {
+                if let Some(users) = self.users.get_mut(&service) {
+                    users.remove(key);
+                }
+            }
+        }
+        for service in now.services() {
+            self.users.entry(service).or_default().insert(Arc::clone(key));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use entry_model::{
+        Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, Meta, PathType, PortRef, Service, ServiceKind,
+        ServicePort,
+    };
+
+    use super::*;
+    use crate::Translator;
+
+    fn meta(name: &str) -> Meta {
+        Meta { namespace: "shop".to_owned(), name: name.to_owned(), ..Meta::default() }
+    }
+
+    fn service(name: &str, port: u16) -> Service {
+        let port = ServicePort { name: "http".to_owned(), port, protocol: "TCP".to_owned(), app_protocol: None };
+        let cluster_ips = vec![[10, 0, 0, 1].into()];
+        Service {
+            meta: meta(name),
+            kind: ServiceKind::ClusterIp,
+            cluster_ips,
+            ports: vec![port],
+            addresses: Vec::new(),
+        }
+    }
+
+    fn ingress(name: &str, path: &str) -> Ingress {
+        let backend = IngressBackend::Service { name: "web".to_owned(), port: PortRef::Name("http".to_owned()) };
+        let path = IngressPath { path: Some(path.to_owned()), path_type: PathType::Prefix, backend };
+        let rules = vec![IngressRule { host: Some(format!("{name}.example.com")), paths: vec![path] }];
+        let class = Some("sparrow".to_owned());
+        Ingress { meta: meta(name), class, default_backend: None, rules, tls: Vec::new(), addresses: Vec::new() }
+    }
+
+    fn snapshot() -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        let meta = Meta { name: "sparrow".to_owned(), ..Meta::default() };
+        snapshot.put(IngressClass { meta, controller: "sparrow/entry".to_owned(), default: false });
+        snapshot.put(service("web", 80));
+        snapshot.put(ingress("a", "/"));
+        snapshot.put(ingress("b", "/"));
+        snapshot
+    }
+
+    /// How many objects the short way is for, if it is taken after a change.
+    fn retargeted(change: impl FnOnce(&mut Snapshot, &mut TranslateSettings) -> bool) -> Option<usize> {
+        let (mut snapshot, mut settings) = (snapshot(), TranslateSettings::default());
+        let mut translator = Translator::default();
+        for _ in 0..2 {
+            // What the first has made of owners is what the second begins with.
+            let translation = translator.translate(&snapshot, &settings);
+            settings.host_owners = vec![translation.host_owners];
+            settings.last_good = translation.last_good;
+        }
+        change(&mut snapshot, &mut settings);
+        translator.retargeted(&snapshot, &settings)
+    }
+
+    #[test]
+    fn short_way_is_for_objects_that_lead_elsewhere() {
+        assert_eq!(retargeted(|_, _| false), Some(0));
+        let moved = |snapshot: &mut Snapshot, _: &mut TranslateSettings| snapshot.put(service("web", 81));
+        assert_eq!(retargeted(moved), Some(2));
+        let mut treated = ingress("a", "/");
+        treated.meta.annotations.insert("sparrow/read-timeout".to_owned(), "5s".to_owned());
+        assert_eq!(retargeted(|snapshot, _| snapshot.put(treated)), Some(1));
+    }
+
+    #[test]
+    fn whole_way_is_for_all_that_may_concern_others() {
+        assert_eq!(retargeted(|snapshot, _| snapshot.put(ingress("a", "/more"))), None);
+        assert_eq!(retargeted(|snapshot, _| snapshot.put(ingress("c", "/"))), None);
+        assert_eq!(retargeted(|snapshot, _| snapshot.put(service("other", 80))), None);
+        let mut older = ingress("a", "/");
+        older.meta.created = -1;
+        assert_eq!(retargeted(|snapshot, _| snapshot.put(older)), None);
+        assert_eq!(retargeted(|_, settings| std::mem::replace(&mut settings.now, 100) == 0), None);
+        assert_eq!(retargeted(|_, settings| std::mem::take(&mut settings.controller).is_empty()), None);
+    }
+}
