@@ -2,13 +2,14 @@
 
 use entry_model::{HostName, Routes};
 
+use crate::frame_needs::FrameNeeds;
 use crate::revision::HASH_PLACE;
 use crate::server::Servers;
 use crate::tls;
 use crate::token::{Token, duration, path_token, size};
 use crate::upstream::Upstreams;
 use crate::writer::{Directive, Writer, case, directive, map};
-use crate::{RenderNote, Settings, Version, access_log, error_page, forwarded_headers, server, x_accel_headers};
+use crate::{RenderNote, Settings, Version, access_log, error_page, forwarded_headers, frame, server, x_accel_headers};
 
 /// From here on a connection is not closed right after its last answer when workers change: no request is lost.
 const KEEPALIVE_MIN_TIMEOUT: Version = Version::new(1, 27, 4);
@@ -41,19 +42,27 @@ const TRAILERS: &str = r#""~*(?:^|,)[ \t]*trailers[ \t]*(?:,|$)""#;
 /// another port (see `ACME_CHALLENGE` of `entry_model`).
 const IN_CLEAR: &str = r#""~^http:(?!/\.well-known/acme-challenge/)""#;
 
-/// Writes all of it.
-pub fn write<'a>(writer: &mut Writer<'a>, servers: &Servers<'a>, notes: &mut Vec<RenderNote>) {
+/// Writes all of it. With what the routes of a table need, it is the frame of that table, and the servers are for what the table
+/// does not carry.
+pub fn write<'a>(
+    writer: &mut Writer<'a>,
+    servers: &Servers<'a>,
+    needs: Option<&FrameNeeds>,
+    notes: &mut Vec<RenderNote>,
+) {
     let settings = servers.settings;
-    for directive in main(settings) {
+    for directive in frame::load_module(settings).filter(|_| needs.is_some()).into_iter().chain(main(settings)) {
         writer.write(&directive);
     }
     writer.open(&directive("http"));
     // First the control server, so that the place of the hash is before any text of an object.
-    let shared = server::control_server(settings, Token::word(HASH_PLACE))
+    let shared = server::control_server(settings, Token::word(HASH_PLACE), needs.map(|_| frame::table_location()))
         .into_iter()
+        .chain(needs.map(|_| frame::http(settings)).unwrap_or_default())
         .chain(basics(servers.routes, settings))
         .chain(access_log::http(settings))
         .chain(forwarded_headers::variables(settings))
+        .chain(if needs.is_none() { location_variables() } else { Vec::new() })
         .chain(maps())
         .chain(in_clear(settings))
         .chain(forwarding(settings, servers.upstreams))
@@ -64,7 +73,13 @@ pub fn write<'a>(writer: &mut Writer<'a>, servers: &Servers<'a>, notes: &mut Vec
         writer.write(&directive);
     }
     servers.upstreams.write(writer);
-    servers.write(writer, notes);
+    match needs {
+        None => servers.write(writer, notes),
+        Some(needs) => {
+            frame::write_upstreams(writer, needs, settings);
+            frame::write_servers(servers, needs, writer, notes);
+        }
+    }
     writer.close();
 }
 
@@ -150,13 +165,16 @@ fn in_clear(settings: &Settings) -> [Directive<'static>; 2] {
     ]
 }
 
+/// What locations set, where no module does; empty where none did.
+fn location_variables() -> Vec<Directive<'static>> {
+    ["$sparrow_route", "$sparrow_prefix"].map(|name| map("\"\"", name, vec![case("default", "\"\"")])).into()
+}
+
 /// Variables that all servers share.
 fn maps() -> Vec<Directive<'static>> {
     vec![
         // What locations set; empty where none did.
-        map("\"\"", "$sparrow_route", vec![case("default", "\"\"")]),
         map("\"\"", "$sparrow_path", vec![case("default", "\"\"")]),
-        map("\"\"", "$sparrow_prefix", vec![case("default", "\"\"")]),
         map("$request", "$sparrow_uri_not_plain", vec![case("default", "1"), case(PLAIN, "0")]),
         map(
             "$request_uri",

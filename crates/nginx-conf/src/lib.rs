@@ -13,6 +13,8 @@ mod client_headers;
 mod error_output;
 mod error_page;
 mod forwarded_headers;
+mod frame;
+mod frame_needs;
 mod http;
 mod inexpressible;
 #[cfg(any(test, feature = "lexer"))]
@@ -20,6 +22,7 @@ pub mod lexer;
 mod listen;
 mod location;
 mod location_kind;
+mod policy_class;
 #[cfg(test)]
 mod properties;
 mod proxy_target;
@@ -43,8 +46,11 @@ mod x_accel_headers;
 
 pub use client_headers::CLIENT_HEADERS;
 pub use error_output::{object_of_error, reason_of_error};
-pub use render::render;
+pub use frame_needs::FrameNeeds;
+pub use policy_class::PolicyClass;
+pub use render::{render, render_frame};
 pub use revision::{LineOrigin, RenderNote, Revision};
 pub use settings::{Settings, SettingsError, Timeouts};
 pub use template::{TemplateError, render_template};
+pub use upstream::unreachable_note;
 pub use version::{Modules, ParseVersionError, Version};

@@ -22,6 +22,9 @@ pub struct Servers<'a> {
     pub certificates: &'a Certificates<'a>,
 }
 
+/// A host without rules.
+pub static EMPTY_HOST: Host = Host { certificate: None, rules: Vec::new(), closed: false };
+
 /// What servers have in common.
 struct SharedDirectives {
     http: Vec<Directive<'static>>,
@@ -42,8 +45,7 @@ impl SharedDirectives {
 impl<'a> Servers<'a> {
     /// Writes all of them.
     pub fn write(&self, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
-        static NONE: Host = Host { certificate: None, rules: Vec::new(), closed: false };
-        let any = self.routes.hosts.get(&HostName::Any).map_or(&NONE, |host| host);
+        let any = self.routes.hosts.get(&HostName::Any).map_or(&EMPTY_HOST, |host| host);
         self.write_host(&HostName::Any, any, &SharedDirectives::of(self.routes, self.settings, true), writer, notes);
         let shared = SharedDirectives::of(self.routes, self.settings, false);
         for (name, host) in self.routes.hosts.iter().filter(|(name, _)| **name != HostName::Any) {
@@ -70,16 +72,13 @@ impl<'a> Servers<'a> {
         if shared.http.is_empty() && certificate.is_none() {
             return;
         }
-        let named = is_named(name);
-        if !named && !default {
-            let why = match name {
-                HostName::Suffix(_) => &*Inexpressible::Suffix.to_string(),
-                _ => "no host has such a name",
-            };
-            let message = format!("the host {:?} is not served: {why}", short(name));
-            notes.extend(first.map(|object| RenderNote { object: object.clone(), message }));
-            return;
-        }
+        let server_name = match server_name_of(name) {
+            Ok(server_name) => server_name,
+            Err(message) => {
+                notes.extend(first.map(|object| RenderNote { object: object.clone(), message }));
+                return;
+            }
+        };
         // Of the server for all other hosts nobody is to blame.
         writer.open(&directive("server").origin(first.filter(|_| !default)));
         let write = |writer: &mut Writer<'a>, directives: &[Directive<'static>]| {
@@ -88,12 +87,8 @@ impl<'a> Servers<'a> {
             }
         };
         write(writer, &shared.http);
-        if named {
-            // What is a name, nginx can read.
-            let _ = match name {
-                HostName::Exact(exact) => writer.line("server_name").literal(exact).end(),
-                _ => server_name(name).and_then(|name| writer.line("server_name").token(&name).end()),
-            };
+        if let Some(server_name) = server_name {
+            writer.write(&directive("server_name").token(server_name));
         }
         if let Some(file) = certificate {
             write(writer, &shared.https);
@@ -101,11 +96,15 @@ impl<'a> Servers<'a> {
             writer.write(&directive("ssl_certificate_key").token(file));
         }
         write(writer, &shared.all);
-        let rules: Vec<_> = host.rules.iter().chain(self.routes.default.iter().filter(|_| !host.closed)).collect();
-        let context =
-            Context { routes: self.routes, settings: self.settings, upstreams: self.upstreams, nameless: default };
-        location::write(writer, &rules, &context, notes);
+        self.write_rules(host, default, writer, notes);
         writer.close();
+    }
+
+    /// Writes the locations of a host's rules. Requests without a host come to that of all others.
+    pub fn write_rules(&self, host: &'a Host, nameless: bool, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
+        let rules: Vec<_> = host.rules.iter().chain(self.routes.default.iter().filter(|_| !host.closed)).collect();
+        let context = Context { routes: self.routes, settings: self.settings, upstreams: self.upstreams, nameless };
+        location::write(writer, &rules, &context, notes);
     }
 }
 
@@ -148,8 +147,12 @@ pub fn tls_rejecting_server(
     Some(directive("server").block(block))
 }
 
-/// What the workers tell of themselves.
-pub fn control_server(settings: &Settings, hash: Token) -> Option<Directive<'static>> {
+/// What the workers tell of themselves, and in these locations more.
+pub fn control_server(
+    settings: &Settings,
+    hash: Token,
+    more: impl IntoIterator<Item = Directive<'static>>,
+) -> Option<Directive<'static>> {
     let path = settings.control.to_str()?;
     let mut block = vec![
         directive("listen").token(Token::constant(&format!("unix:{path}"))?),
@@ -159,6 +162,7 @@ pub fn control_server(settings: &Settings, hash: Token) -> Option<Directive<'sta
         directive("location").words(["=", "/generation"]).block(vec![directive("return").words(["200"]).token(hash)]),
         directive("location").words(["/"]).block(vec![directive("return").words(["404"])]),
     ];
+    block.extend(more);
     if settings.modules.stub_status {
         block.push(directive("location").words(["=", "/status"]).block(vec![directive("stub_status")]));
     }
@@ -180,12 +184,18 @@ fn server_name(name: &HostName) -> Option<Token> {
     }
 }
 
-/// Whether a server can have this name.
-fn is_named(name: &HostName) -> bool {
-    match name {
-        HostName::Exact(name) | HostName::OneLabel(name) => is_name(name),
-        HostName::Suffix(_) | HostName::Any => false,
-    }
+/// The name of a host's server; none for that of all others.
+///
+/// # Errors
+/// No server can have it: what the host's owner is told.
+pub fn server_name_of(name: &HostName) -> Result<Option<Token>, String> {
+    let why = match (server_name(name), name) {
+        (Some(server_name), _) => return Ok(Some(server_name)),
+        (None, HostName::Any) => return Ok(None),
+        (None, HostName::Suffix(_)) => &*Inexpressible::Suffix.to_string(),
+        (None, HostName::Exact(_) | HostName::OneLabel(_)) => "no host has such a name",
+    };
+    Err(format!("the host {:?} is not served: {why}", short(name)))
 }
 
 /// Whether nginx takes it for a name and nothing else. Longer ones than 253 bytes are in no DNS.

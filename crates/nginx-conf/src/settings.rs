@@ -49,6 +49,8 @@ pub struct Settings {
     pub error_log: PathBuf,
     /// The user that the workers run as, if nginx is started by root.
     pub user: Option<String>,
+    /// The module that routes by a table, for [`render_frame`](crate::render_frame()).
+    pub module: Option<PathBuf>,
 }
 
 /// Times of forwarding, where a route says nothing.
@@ -89,6 +91,7 @@ impl Default for Settings {
             access_log: Some(PathBuf::from("/dev/stdout")),
             error_log: PathBuf::from("/dev/stderr"),
             user: None,
+            module: None,
         }
     }
 }
@@ -156,6 +159,7 @@ impl Settings {
             ("runtime", Some(&self.runtime)),
             ("access_log", self.access_log.as_ref()),
             ("error_log", Some(&self.error_log)),
+            ("nginx_module", self.module.as_ref()),
         ] {
             if let Some(path) = path
                 && (!path.is_absolute() || path_token(path).is_none())

@@ -1,6 +1,6 @@
 //! A template of the operator's in place of the built-in layout.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use entry_model::{HostName, ObjectRef, PathMatch, PathRewrite, Protocol, Routes, Rule, Scheme};
@@ -96,7 +96,7 @@ fn attempt(template: &str, routes: &Routes, settings: &Settings) -> Result<Revis
         return Err(TemplateError::Failed { line, message: format!("the character {MARK:?} cannot be used") });
     }
     let mut notes = inexpressible::notes(routes);
-    let upstreams = Upstreams::of(routes, settings, &mut notes);
+    let upstreams = Upstreams::of(routes, BTreeSet::new(), settings, &mut notes);
     let certificates = Certificates::of(routes, settings);
     let orders = if x_accel_headers::template_ignores_headers(template) {
         Vec::new()
@@ -182,7 +182,7 @@ fn known(
     if !routes.hosts.contains_key(&HostName::Any) {
         all.extend(routes.default.as_ref().and_then(|rule| known_rule(routes, &HostName::Any, rule, "", upstreams)));
     }
-    let control = server::control_server(settings, Token::word(HASH_PLACE));
+    let control = server::control_server(settings, Token::word(HASH_PLACE), None);
     let list = |items: Vec<String>| Value::from(items);
     let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
     context! {

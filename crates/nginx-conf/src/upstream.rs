@@ -1,10 +1,12 @@
 //! Backends: an `upstream` each, for only such keep connections.
 
+use std::collections::BTreeSet;
+
 use entry_model::{Action, Backend, Forward, ObjectRef, Protocol, Routes, Rule};
 
 use crate::token::Token;
 use crate::upstream_name::UpstreamName;
-use crate::writer::{Writer, directive};
+use crate::writer::{Directive, Writer, directive};
 use crate::{RenderNote, Settings, Version, inexpressible};
 
 /// From here on `proxy_pass` speaks HTTP/2, which can send a path as it came, less its prefix. `grpc_pass` cannot.
@@ -19,28 +21,32 @@ pub struct Upstreams<'a> {
     settings: &'a Settings,
     /// The backends in order, each with the first that asked for it.
     backends: Vec<(&'a Backend, &'a ObjectRef)>,
+    /// What they and those of a table speak.
+    protocols: BTreeSet<Protocol>,
 }
 
 impl<'a> Upstreams<'a> {
-    /// Those that the routes lead to. What this nginx is not able to speak is left out, and its routes answer 503.
-    pub fn of(routes: &'a Routes, settings: &'a Settings, notes: &mut Vec<RenderNote>) -> Self {
+    /// Those that the routes lead to, beside the backends of a table, which speak these protocols. What this nginx is not able to
+    /// speak is left out, and its routes answer 503.
+    pub fn of(
+        routes: &'a Routes,
+        of_table: BTreeSet<Protocol>,
+        settings: &'a Settings,
+        notes: &mut Vec<RenderNote>,
+    ) -> Self {
         let mut backends = Vec::new();
         for rule in routes.rules() {
             let Some((_, backend)) = forward_of(rule) else { continue };
-            if let Some(missing) = missing(backend, settings) {
-                let message = format!(
-                    "requests for {} are answered 503: the backend {} cannot be reached, {missing}",
-                    rule.matches.path.text(),
-                    backend.address
-                );
-                notes.push(RenderNote { object: rule.origin.clone(), message });
-            } else {
-                backends.push((backend, &rule.origin));
+            match unreachable_note(rule, backend, settings) {
+                Some(note) => notes.push(note),
+                None => backends.push((backend, &rule.origin)),
             }
         }
         backends.sort_by_key(|(backend, _)| *backend);
         backends.dedup_by_key(|(backend, _)| *backend);
-        Self { settings, backends }
+        let spoken = backends.iter().map(|(backend, _)| backend.protocol);
+        let protocols = spoken.chain(of_table).collect();
+        Self { settings, backends, protocols }
     }
 
     /// The name of the upstream of a backend, which is one of the routes'.
@@ -50,17 +56,17 @@ impl<'a> Upstreams<'a> {
 
     /// Whether there is one that is spoken to with `grpc_pass`.
     pub fn has_grpc(&self, settings: &Settings) -> bool {
-        self.backends.iter().any(|(backend, _)| uses_grpc(backend.protocol, settings))
+        self.protocols.iter().any(|protocol| uses_grpc(*protocol, settings))
     }
 
     /// Whether there is one that is spoken to with HTTP/2 by `proxy_pass`.
     pub fn has_proxy_http2(&self, settings: &Settings) -> bool {
-        self.backends.iter().any(|(backend, _)| is_http2(backend.protocol) && !uses_grpc(backend.protocol, settings))
+        self.protocols.iter().any(|protocol| is_http2(*protocol) && !uses_grpc(*protocol, settings))
     }
 
     /// Whether there is one that is spoken to with TLS.
     pub fn has_tls(&self) -> bool {
-        self.backends.iter().any(|(backend, _)| is_tls(backend.protocol))
+        self.protocols.iter().any(|protocol| is_tls(*protocol))
     }
 
     /// Their number.
@@ -76,12 +82,8 @@ impl<'a> Upstreams<'a> {
             513..=2048 => 16,
             _ => 8,
         };
-        let shared = [
-            directive("keepalive").token(Token::number(kept)),
-            // Many servers close an idle connection after 5 s; a request that is sent in that moment is lost.
-            directive("keepalive_timeout").words(["4s"]),
-            directive("keepalive_requests").words(["10000"]),
-        ];
+        let [timeout, requests] = keep_alive_limits();
+        let shared = [directive("keepalive").token(Token::number(kept)), timeout, requests];
         for (backend, origin) in &self.backends {
             // Addresses and names of them are of characters that nginx can read.
             let _ = writer.line("upstream").text(|text| text.upstream(UpstreamName::of(backend))).open(Some(origin));
@@ -94,6 +96,15 @@ impl<'a> Upstreams<'a> {
             writer.close();
         }
     }
+}
+
+/// How long a connection to a backend is kept, and for how many requests.
+pub fn keep_alive_limits() -> [Directive<'static>; 2] {
+    [
+        // Many servers close an idle connection after 5 s; a request that is sent in that moment is lost.
+        directive("keepalive_timeout").words(["4s"]),
+        directive("keepalive_requests").words(["10000"]),
+    ]
 }
 
 /// Whether HTTP/2 is spoken.
@@ -120,15 +131,29 @@ pub fn forward_of(rule: &Rule) -> Option<(&Forward, &Backend)> {
     }
 }
 
+/// What is told of a rule whose backend cannot be reached by this nginx.
+pub fn unreachable_note(rule: &Rule, backend: &Backend, settings: &Settings) -> Option<RenderNote> {
+    let message = format!(
+        "requests for {} are answered 503: the backend {} cannot be reached, {}",
+        rule.matches.path.text(),
+        backend.address,
+        missing(backend, settings)?
+    );
+    Some(RenderNote { object: rule.origin.clone(), message })
+}
+
 /// Why a backend cannot be reached by this nginx.
 fn missing(backend: &Backend, settings: &Settings) -> Option<&'static str> {
-    if backend.address.port() == 0 {
-        Some("for 0 is no port")
-    } else if uses_grpc(backend.protocol, settings) && !settings.modules.grpc {
+    if backend.address.port() == 0 { Some("for 0 is no port") } else { missing_module(backend.protocol, settings) }
+}
+
+/// Why a protocol cannot be spoken by this nginx.
+pub fn missing_module(protocol: Protocol, settings: &Settings) -> Option<&'static str> {
+    if uses_grpc(protocol, settings) && !settings.modules.grpc {
         Some("for this nginx is built without http_grpc_module")
-    } else if is_http2(backend.protocol) && !settings.modules.http_v2 {
+    } else if is_http2(protocol) && !settings.modules.http_v2 {
         Some("for this nginx is built without http_v2_module")
-    } else if is_tls(backend.protocol) && !settings.modules.ssl {
+    } else if is_tls(protocol) && !settings.modules.ssl {
         Some("for this nginx is built without http_ssl_module")
     } else {
         None

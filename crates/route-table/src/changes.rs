@@ -9,6 +9,7 @@
 //! Records may stand one behind the other in a file: a whole table, and what changed since. One that was cut off is told from
 //! one that is damaged, so that a reader can wait for the rest.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use thiserror::Error;
@@ -153,6 +154,28 @@ impl Changes {
         self.base.is_some() && self.changes.is_empty()
     }
 
+    /// Adds changes that come later: of each key the last one stays.
+    pub fn merge(&mut self, later: Vec<Change>) {
+        let mut places: HashMap<Box<[u8]>, usize> =
+            self.changes.iter().enumerate().map(|(place, change)| (change.key.clone(), place)).collect();
+        for change in later {
+            match places.get(&change.key) {
+                Some(place) => self.changes[*place] = change,
+                None => {
+                    places.insert(change.key.clone(), self.changes.len());
+                    self.changes.push(change);
+                }
+            }
+        }
+    }
+
+    /// How many bytes the record has.
+    pub fn encoded_bytes(&self) -> usize {
+        let of_change =
+            |change: &Change| 3 + change.key.len() + change.value.as_ref().map_or(0, |value| 4 + value.len());
+        HEAD_BYTES + 17 + self.changes.iter().map(of_change).sum::<usize>()
+    }
+
     /// The record.
     pub fn encode(&self) -> Vec<u8> {
         let mut body = ByteWriter::default();
@@ -234,6 +257,19 @@ mod tests {
         let record = changes().encode();
         let two = [record.clone(), record.clone()].concat();
         assert_eq!(Changes::decode(&two), Ok((changes(), record.len())));
+    }
+
+    #[test]
+    fn record_has_the_bytes_that_are_counted() {
+        assert_eq!(changes().encoded_bytes(), changes().encode().len());
+    }
+
+    #[test]
+    fn last_change_of_a_key_stays() {
+        let mut merged = changes();
+        let removed = Change::remove(&Key::Default);
+        merged.merge(vec![Change::put(&Key::Default, vec![1]), removed.clone()]);
+        assert_eq!(merged.changes, [removed, changes().changes[1].clone()]);
     }
 
     #[test]

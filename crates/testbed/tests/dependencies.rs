@@ -14,7 +14,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ceph-sys", &[]),
     ("deploy-tests", &["testbed"]),
     ("e2e", &["testbed"]),
-    ("entry", &["entry-kube", "entry-model", "entry-translate", "exposition", "nginx-conf", "nginx-process"]),
+    (
+        "entry",
+        &["entry-kube", "entry-model", "entry-translate", "exposition", "nginx-conf", "nginx-process", "route-table"],
+    ),
     ("entry-kube", &["entry-model"]),
     ("entry-model", &[]),
     // The only one beside the storage service that links cryptography of its own.

@@ -12,7 +12,8 @@ use testbed::http::{self, Request, header_of};
 
 use super::hosts::certify;
 use super::support::{
-    DEADLINE, Echo as _, Nginx, NginxBackend, backed, backend, binaries, exact, forward, prefix, routes, speaking,
+    DEADLINE, Echo as _, Nginx, NginxBackend, backed, backend, binaries, exact, forward, newest, prefix, routes,
+    speaking,
 };
 
 /// A backend that hands over each request, and answers; 101 to one for an upgrade.
@@ -111,7 +112,7 @@ fn client_headers_are_dropped_but_those_left_to_a_trusted_proxy() {
 
 #[test]
 fn http2_backends_get_the_same_forwarded_headers() {
-    let [_, newest] = binaries();
+    let newest = newest();
     let variables: String =
         CLIENT_HEADERS.iter().map(|name| format!("$http_{}", name.to_ascii_lowercase().replace('-', "_"))).collect();
     let NginxBackend { address, .. } = &NginxBackend::start(&newest, |address| {
@@ -378,7 +379,7 @@ fn backend_connections_are_shared_unless_keep_alive_is_off() {
 
 #[test]
 fn tls_backend_is_asked_for_the_host_of_the_request() {
-    let [_, newest] = binaries();
+    let newest = newest();
     let NginxBackend { address, .. } = &NginxBackend::start(&newest, |address| {
         format!(
             "access_log off; keepalive_timeout 0; ssl_certificate cert.pem; ssl_certificate_key cert.pem; http2 on;\n\

@@ -6,6 +6,7 @@ mod access_log;
 mod forwarded_headers;
 mod hosts;
 mod http2;
+mod layout;
 mod path_cases;
 mod paths;
 mod proxying;

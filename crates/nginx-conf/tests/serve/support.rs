@@ -12,11 +12,13 @@ use entry_model::{
     Action, Backend, Destination, Forward, Host, HostName, Key, Kind, Listener, ListenerSet, Match, ObjectRef,
     PathMatch, PathRewrite, Policies, Policy, Protocol, Routes, Rule, WeightedBackend,
 };
-use nginx_conf::{Modules, Revision, Settings, Version, render};
+use nginx_conf::{Modules, Revision, Settings, Version};
 use tempfile::TempDir;
 pub use testbed::echo::{Echo, backend};
 use testbed::http::{self, Answer, Connection};
 use testbed::nginx::RunningNginx;
+
+use super::layout;
 
 /// How long anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -29,14 +31,21 @@ pub struct Binary {
     pub modules: Modules,
 }
 
-/// Debian's and the newest.
-pub fn binaries() -> [Binary; 2] {
-    testbed::nginx::both().map(|path| {
-        let output = Command::new(&path).arg("-V").output();
-        let output = output.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let text = String::from_utf8(output.stderr).unwrap();
-        Binary { path, version: text.parse().unwrap(), modules: Modules::parse(&text) }
-    })
+/// Those that can serve the layout that is tested.
+pub fn binaries() -> Vec<Binary> {
+    layout::programs().into_iter().map(binary).collect()
+}
+
+/// The newest, as a backend that speaks whatever there is.
+pub fn newest() -> Binary {
+    binary(testbed::nginx::newest())
+}
+
+fn binary(path: PathBuf) -> Binary {
+    let output = Command::new(&path).arg("-V").output();
+    let output = output.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = String::from_utf8(output.stderr).unwrap();
+    Binary { path, version: text.parse().unwrap(), modules: Modules::parse(&text) }
 }
 
 /// An address that nobody listens on.
@@ -104,6 +113,7 @@ pub struct Nginx {
     pub http: SocketAddr,
     pub https: SocketAddr,
     pub revision: Revision,
+    _beside: layout::Beside,
 }
 
 /// An nginx with a configuration by hand, as a backend.
@@ -137,7 +147,7 @@ impl NginxBackend {
 impl Nginx {
     /// Starts it and waits until its workers tell the revision.
     pub fn start(binary: &Binary, routes: &Routes, change: impl FnOnce(&mut Settings)) -> Self {
-        Self::start_with(binary, routes, change, render)
+        Self::start_with(binary, routes, change, layout::render)
     }
 
     /// The same, with a revision made otherwise.
@@ -145,7 +155,7 @@ impl Nginx {
         binary: &Binary,
         routes: &Routes,
         change: impl FnOnce(&mut Settings),
-        render: impl FnOnce(&Routes, &Settings) -> Revision,
+        render: impl FnOnce(&Routes, &Settings) -> (Revision, layout::Beside),
     ) -> Self {
         let (http, https) = (free(), free());
         let routes = Routes { listeners: Listener::built_in(&[http], &[https]), ..routes.clone() };
@@ -153,10 +163,10 @@ impl Nginx {
         let mut settings = settings(binary, dir.path());
         change(&mut settings);
         settings.check().unwrap();
-        let revision = render(&routes, &settings);
+        let (revision, beside) = render(&routes, &settings);
         write(&revision, dir.path());
         let running = RunningNginx::start(&binary.path, dir.path()).unwrap();
-        let nginx = Self { dir, settings, http, https, revision, _running: running };
+        let nginx = Self { dir, settings, http, https, revision, _beside: beside, _running: running };
         let up = || nginx.control("/generation").filter(|answer| answer.text() == nginx.revision.hash);
         wait_for("nginx", up);
         nginx

@@ -2,6 +2,7 @@
 
 use nginx_conf::{TemplateError, render_template};
 
+use super::layout::Beside;
 use super::support::{Binary, Echo as _, Nginx, backend, binaries, forward, free, object, prefix, routes, settings};
 use super::x_accel_headers::saying;
 
@@ -39,14 +40,19 @@ http {
 "#;
 
 fn render(template: &str, routes: &entry_model::Routes) -> Result<String, TemplateError> {
-    let [binary, _] = binaries();
+    let binary = binaries().remove(0);
     let dir = tempfile::tempdir().unwrap();
     let revision = render_template(template, routes, &settings(&binary, dir.path()))?;
     Ok(String::from_utf8(revision.files["nginx.conf"].clone()).unwrap())
 }
 
 fn start(binary: &Binary, routes: &entry_model::Routes, template: &str) -> Nginx {
-    Nginx::start_with(binary, routes, |_| {}, |routes, settings| render_template(template, routes, settings).unwrap())
+    Nginx::start_with(
+        binary,
+        routes,
+        |_| {},
+        |routes, settings| (render_template(template, routes, settings).unwrap(), Beside),
+    )
 }
 
 #[test]

@@ -8,7 +8,7 @@ use entry_model::{Protocol, Routes};
 use testbed::http;
 
 use super::support::{
-    Binary, Nginx, NginxBackend, backend, binaries, exact, forward, lines_of, prefix, routes, speaking,
+    Binary, Nginx, NginxBackend, backend, binaries, exact, forward, lines_of, newest, prefix, routes, speaking,
 };
 
 /// A backend that answers with these header lines, before it has read the body.
@@ -131,7 +131,7 @@ fn x_accel_headers_change_no_answer() {
 #[test]
 fn x_accel_headers_of_an_http2_backend_are_ignored() {
     for binary in binaries() {
-        let (victim, [_, newest]) = (Victim::start(&binary), binaries());
+        let (victim, newest) = (Victim::start(&binary), newest());
         let evil = NginxBackend::start(&newest, |address| {
             format!(
                 "access_log off; server {{ listen {address}; http2 on; add_header X-Accel-Redirect /victim/admin;\n\

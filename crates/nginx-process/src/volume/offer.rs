@@ -84,10 +84,11 @@ impl Volume {
         written.map(|()| OfferEffect::New)
     }
 
-    /// What has no room, if these files were offered now; none if all have. Blocking.
-    pub fn shortage(&self, files: &BTreeMap<String, Vec<u8>>) -> Option<Shortage> {
+    /// What has no room, if these files were offered now, and a table whose parts have so many bytes; none if all have. Blocking.
+    pub fn shortage(&self, files: &BTreeMap<String, Vec<u8>>, table: &BTreeMap<String, u64>) -> Option<Shortage> {
         let takes = |content: &Vec<u8>| (content.len() as u64).next_multiple_of(PAGE);
-        if files.values().map(takes).sum::<u64>() + RESERVE <= self.room()? {
+        let table_bytes = table.values().sum::<u64>().next_multiple_of(PAGE);
+        if files.values().map(takes).sum::<u64>() + table_bytes + RESERVE <= self.room()? {
             return None;
         }
         let former = self.offered().ok().flatten().map(|hash| self.revision(&hash));
@@ -95,7 +96,8 @@ impl Volume {
             former.as_ref().is_some_and(|former| self.is_twin(&former.join(name), content))
         };
         let unwritten = files.iter().filter(|(name, content)| !is_there(name, content));
-        let unwritten: BTreeMap<_, _> = unwritten.map(|(name, content)| (name.clone(), takes(content))).collect();
+        let unwritten = unwritten.map(|(name, content)| (name.clone(), takes(content)));
+        let unwritten: BTreeMap<_, _> = unwritten.chain(table.clone()).collect();
         let needed = unwritten.values().sum::<u64>() + RESERVE;
         if needed > self.room()? {
             // What is kept for looking at is given up first.

@@ -1,0 +1,197 @@
+//! The frame: what of nginx.conf does not change with the routes, where a module finds these in a table.
+//!
+//! ```text
+//! listener ─► server of all hosts ─► the module finds the route ─► location of its policy ─► upstream of its protocol
+//!                                                               └► location of an answer
+//!          └► servers of hosts that the table does not carry, each with the same, and locations of its own
+//! ```
+
+use entry_model::{Host, HostName, Listener, Scheme};
+
+use crate::error_page::{self, FOR_GRPC};
+use crate::frame_needs::{ForwardLocation, FrameNeeds};
+use crate::listen;
+use crate::proxy_target::{scheme, write_limits};
+use crate::server::{EMPTY_HOST, Servers, server_name_of};
+use crate::token::{Text, Token, path_token};
+use crate::upstream::{self, uses_grpc};
+use crate::writer::{Directive, Writer, directive};
+use crate::{RenderNote, Settings, Version, forwarded_headers};
+
+/// From here on connections to backends are kept where nothing says otherwise.
+const KEPT_BY_DEFAULT: Version = Version::new(1, 29, 7);
+
+/// How many idle connections to backends a worker keeps, of all of one protocol.
+const KEPT_CONNECTIONS: u16 = 512;
+
+/// The answers of the module that the frame writes: status and page.
+const ANSWERS: [(&str, &str); 4] =
+    [("400", "$sparrow_400"), ("404", "$sparrow_404"), ("421", "$sparrow_421"), ("503", "$sparrow_503")];
+
+/// The file, below the directory of the pid file, that leads to the memory of the table.
+const TABLE: &str = "table";
+
+/// What is at the level of `http`.
+pub fn http(settings: &Settings) -> Vec<Directive<'static>> {
+    let mut all = Vec::new();
+    if let Some(path) = path_token(&settings.runtime.join(TABLE)) {
+        all.push(directive("sparrow_table").token(path));
+    }
+    let https = Token::number(settings.public_https_port);
+    all.push(directive("sparrow_public_ports").words(["80"]).token(https));
+    if settings.trusts_proxies() {
+        all.push(directive("sparrow_scheme").words([settings.scheme_variable()]));
+    }
+    all
+}
+
+/// The module.
+pub fn load_module(settings: &Settings) -> Option<Directive<'static>> {
+    Some(directive("load_module").token(path_token(settings.module.as_deref()?)?))
+}
+
+/// What a worker tells of the table by which it routes.
+pub fn table_location() -> Directive<'static> {
+    let answer = directive("return").words(["200", "\"$pid $sparrow_table_revision $sparrow_table_fault\""]);
+    directive("location").words(["=", "/table"]).block(vec![answer])
+}
+
+/// Writes the upstreams through which the module reaches backends.
+pub fn write_upstreams(writer: &mut Writer<'_>, needs: &FrameNeeds, settings: &Settings) {
+    for wanted in &needs.upstreams {
+        // Of words of this program: nginx can read them.
+        let _ = writer.line("upstream").text(|text| wanted.name(text)).open(None);
+        writer.write(&directive("sparrow_backends"));
+        if wanted.keep_alive {
+            writer.write(&directive("keepalive").token(Token::number(KEPT_CONNECTIONS)));
+            for kept in upstream::keep_alive_limits() {
+                writer.write(&kept);
+            }
+        } else if settings.version >= KEPT_BY_DEFAULT {
+            writer.write(&directive("keepalive").words(["0"]));
+        }
+        writer.close();
+    }
+}
+
+/// Writes the servers.
+pub fn write_servers<'a>(
+    servers: &Servers<'a>,
+    needs: &FrameNeeds,
+    writer: &mut Writer<'a>,
+    notes: &mut Vec<RenderNote>,
+) {
+    let hosts = &servers.routes.hosts;
+    let any = hosts.get(&HostName::Any).map_or(&EMPTY_HOST, |host| host);
+    for (listener, is_first) in servers.routes.listeners.iter().zip([true].into_iter().chain(std::iter::repeat(false)))
+    {
+        let frame = FrameServer { servers, needs, listener };
+        // What cannot be written is the same at each listener, and told once.
+        let mut told = Vec::new();
+        frame.write(&HostName::Any, any, writer, &mut told);
+        for (name, host) in hosts.iter().filter(|(name, _)| **name != HostName::Any) {
+            frame.write(name, host, writer, &mut told);
+        }
+        if is_first {
+            notes.append(&mut told);
+        }
+    }
+}
+
+/// The servers of one listener.
+struct FrameServer<'s, 'a> {
+    servers: &'s Servers<'a>,
+    needs: &'s FrameNeeds,
+    listener: &'s Listener,
+}
+
+impl<'a> FrameServer<'_, 'a> {
+    /// Writes the server of a host that the table does not carry, or of all others.
+    fn write(&self, name: &HostName, host: &'a Host, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
+        let (settings, routes) = (self.servers.settings, self.servers.routes);
+        let is_any = *name == HostName::Any;
+        let is_tls = self.listener.protocol == Scheme::Https;
+        let first = host.rules.first().map(|rule| &rule.origin);
+        let certificate = self.servers.certificates.file(host).filter(|_| is_tls && !is_any);
+        // The module ends the handshake of a host without certificate.
+        if is_tls && certificate.is_none() && !is_any {
+            return;
+        }
+        let server_name = match server_name_of(name) {
+            Ok(server_name) => server_name,
+            Err(message) => {
+                notes.extend(first.map(|object| RenderNote { object: object.clone(), message }));
+                return;
+            }
+        };
+        let listens: Vec<_> = if is_tls {
+            listen::https(routes, settings, is_any).chain(listen::http2(settings)).collect()
+        } else {
+            listen::http(routes, settings, is_any).collect()
+        };
+        if listens.is_empty() {
+            return;
+        }
+        writer.open(&directive("server").origin(first.filter(|_| !is_any)));
+        for listen in &listens {
+            writer.write(listen);
+        }
+        if let Some(server_name) = server_name {
+            writer.write(&directive("server_name").token(server_name));
+        }
+        match certificate {
+            Some(file) => {
+                writer.write(&directive("ssl_certificate").token(file.clone()));
+                writer.write(&directive("ssl_certificate_key").token(file));
+            }
+            None if is_tls => writer.write(&directive("sparrow_certificates")),
+            None => {}
+        }
+        writer.write(&directive("sparrow_route").token(Token::number(self.listener.id.0)));
+        for shared in forwarded_headers::check_host(settings).into_iter().chain([error_page::location()]) {
+            writer.write(&shared);
+        }
+        self.write_table_locations(writer);
+        self.servers.write_rules(host, is_any, writer, notes);
+        writer.close();
+    }
+
+    /// The locations to which the module leads requests.
+    fn write_table_locations(&self, writer: &mut Writer<'_>) {
+        for (status, page) in ANSWERS {
+            // Of words of this program: nginx can read them.
+            let _ =
+                writer.line("location").words(["="]).text(|text| text.own("sparrow-answer-").own(status)).open(None);
+            for directive in &FOR_GRPC {
+                writer.write(directive);
+            }
+            writer.write(&directive("return").words([status, page]));
+            writer.close();
+        }
+        for location in &self.needs.locations {
+            let _ = write_forward_location(writer, location, self.servers.settings);
+        }
+    }
+}
+
+/// The location of all requests that are forwarded in one way.
+fn write_forward_location(writer: &mut Writer<'_>, location: &ForwardLocation, settings: &Settings) -> Option<()> {
+    let protocol = location.protocol;
+    writer.line("location").words(["="]).text(|text| location.name(text)).open(None)?;
+    if upstream::missing_module(protocol, settings).is_some() {
+        for directive in &FOR_GRPC {
+            writer.write(directive);
+        }
+        writer.line("return").words(["503", "$sparrow_503"]).end()?;
+        writer.close();
+        return Some(());
+    }
+    let grpc = uses_grpc(protocol, settings);
+    // `grpc_pass` takes no path: the module puts it where nginx looks for the one that was sent.
+    let target = if grpc { "" } else { "$sparrow_target" };
+    let url = |text: Text| text.own(scheme(protocol, grpc)).own("$sparrow_upstream").own(target);
+    writer.line(if grpc { "grpc_pass" } else { "proxy_pass" }).text(url).end()?;
+    write_limits(writer, protocol, location.timeouts(), location.max_body_bytes, grpc)?;
+    writer.close();
+    Some(())
+}

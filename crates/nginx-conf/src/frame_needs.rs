@@ -1,0 +1,93 @@
+//! What routes of a table need of the frame: locations that carry their policies out, and upstreams of the protocols that
+//! their backends speak.
+
+use std::collections::BTreeSet;
+
+use entry_model::{Action, Destination, Policy, Protocol, Rule, Timeouts};
+
+use crate::policy_class::PolicyClass;
+use crate::token::Text;
+
+/// What routes of a table need of the frame.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FrameNeeds {
+    /// The locations to which the module leads requests that are forwarded.
+    pub(crate) locations: BTreeSet<ForwardLocation>,
+    /// The upstreams through which it does.
+    pub(crate) upstreams: BTreeSet<TableUpstream>,
+}
+
+/// A location of the frame for all requests of a table that are forwarded in one way.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ForwardLocation {
+    pub protocol: Protocol,
+    pub class: PolicyClass,
+    timeouts: [Option<std::time::Duration>; 3],
+    pub max_body_bytes: Option<u64>,
+}
+
+/// An upstream for all backends of a table that speak one protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TableUpstream {
+    pub protocol: Protocol,
+    /// Whether connections are kept for further requests.
+    pub keep_alive: bool,
+}
+
+impl FrameNeeds {
+    /// Adds what a rule with its policy needs.
+    pub fn add(&mut self, rule: &Rule, policy: &Policy) {
+        let Action::Forward(forward) = &rule.action else { return };
+        for share in &forward.backends {
+            let Destination::Backend(backend) = &share.destination else { continue };
+            let Timeouts { connect, read, send } = policy.timeouts;
+            self.upstreams.insert(TableUpstream { protocol: backend.protocol, keep_alive: backend.keep_alive });
+            self.locations.insert(ForwardLocation {
+                protocol: backend.protocol,
+                class: PolicyClass::of(policy),
+                timeouts: [connect, read, send],
+                max_body_bytes: policy.max_body_bytes,
+            });
+        }
+    }
+
+    /// Whether a frame that has these has what others need.
+    pub fn cover(&self, others: &Self) -> bool {
+        others.locations.is_subset(&self.locations) && others.upstreams.is_subset(&self.upstreams)
+    }
+
+    /// The protocols of backends.
+    pub(crate) fn protocols(&self) -> BTreeSet<Protocol> {
+        self.upstreams.iter().map(|upstream| upstream.protocol).collect()
+    }
+}
+
+impl ForwardLocation {
+    pub fn timeouts(&self) -> Timeouts {
+        let [connect, read, send] = self.timeouts;
+        Timeouts { connect, read, send }
+    }
+
+    /// Adds its name to a text. No path of a request is like this, so only the module leads there.
+    pub fn name(&self, text: Text) -> Text {
+        text.own("sparrow-").own(protocol_name(self.protocol)).own("-").plain_of(&self.class.to_string(), '_')
+    }
+}
+
+impl TableUpstream {
+    /// Adds its name to a text.
+    pub fn name(self, text: Text) -> Text {
+        let text = text.own("sparrow_").own(protocol_name(self.protocol));
+        if self.keep_alive { text } else { text.own("_once") }
+    }
+}
+
+/// What the module calls a protocol.
+fn protocol_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http => "http",
+        Protocol::Https => "https",
+        Protocol::Http2 => "h2c",
+        Protocol::Http2Tls => "h2",
+    }
+}

@@ -1,0 +1,29 @@
+//! The layout that is tested: a location for each rule, which any nginx can serve.
+
+use std::path::PathBuf;
+
+use entry_model::Routes;
+use nginx_conf::{Revision, Settings};
+
+/// What there must be beside the files while nginx runs: nothing.
+#[derive(Debug, Default)]
+pub struct Beside;
+
+/// Whether rules are tried in the order that they have, whatever their precedence is.
+pub const TRIES_RULES_IN_ANY_ORDER: bool = true;
+
+/// What a request is answered for a host with another certificate than the one for which its connection was opened.
+pub const OTHER_CERTIFICATE: &str = "HTTP/1.1 200";
+
+/// Whether a prefix is taken off the path of a request over HTTP/2 by Debian's nginx, though a client has sent it in another form.
+pub const STRIPS_ANY_FORM_FOR_GRPC: bool = false;
+
+/// The nginx that can serve it.
+pub fn programs() -> Vec<PathBuf> {
+    testbed::nginx::both().into()
+}
+
+/// The files of these routes.
+pub fn render(routes: &Routes, settings: &Settings) -> (Revision, Beside) {
+    (nginx_conf::render(routes, settings), Beside)
+}
