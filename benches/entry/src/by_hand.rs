@@ -80,15 +80,24 @@ impl ByHand {
         pid_in(&self.process.directory().join("runtime/nginx.pid"))
     }
 
+    /// Writes the file and sends HUP, without a test. When the file was there.
+    ///
+    /// # Errors
+    /// The file cannot be written, or nginx does not run.
+    pub fn reload(&self, text: &str) -> Result<Instant> {
+        self.write(text)?;
+        let written = Instant::now();
+        self.hup()?;
+        Ok(written)
+    }
+
     /// What an operator does: writes the file, tests it, and sends HUP. Blocks.
     ///
     /// # Errors
     /// nginx refuses the file.
     pub fn change(&self, text: &str) -> Result<()> {
+        self.write(text)?;
         let directory = self.process.directory();
-        let draft = directory.join("draft");
-        fs::write(&draft, text)?;
-        fs::rename(draft, directory.join("nginx.conf"))?;
         let test = Command::new(&self.nginx)
             .args(["-t", "-q"])
             .args(arguments(directory))
@@ -96,6 +105,17 @@ impl ByHand {
             .output()
             .context("run nginx -t")?;
         ensure!(test.status.success(), "nginx -t: {}", String::from_utf8_lossy(&test.stderr));
+        self.hup()
+    }
+
+    fn write(&self, text: &str) -> Result<()> {
+        let directory = self.process.directory();
+        let draft = directory.join("draft");
+        fs::write(&draft, text)?;
+        Ok(fs::rename(draft, directory.join("nginx.conf"))?)
+    }
+
+    fn hup(&self) -> Result<()> {
         let pid = Pid::from_raw(i32::try_from(self.nginx_pid()?)?).context("nginx's process id")?;
         kill_process(pid, Signal::HUP).context("signal nginx")
     }

@@ -15,6 +15,7 @@ mod render;
 mod settled;
 mod stage;
 mod storm;
+mod table;
 mod traefik;
 mod websockets;
 
@@ -44,11 +45,12 @@ struct Args {
 
 /// The groups of figures, in the order in which they are measured. What needs the API server with few objects in it comes
 /// before what fills it.
-const GROUPS: [Group<Stage>; 8] = [
+const GROUPS: [Group<Stage>; 9] = [
     ("render", render::render),
     ("reloads", reloads::reloads),
     ("settled", settled::settled),
     ("traefik", traefik::traefik),
+    ("table", table::table),
     ("storm", storm::storm),
     ("during", during::during),
     ("cpu", cpu::cpu),

@@ -24,6 +24,7 @@ const SERVICES: &str = "127.64.0.0/16";
 /// part that is not given out unasked.
 pub const SETTLED_PROBE: &str = "127.64.0.201";
 pub const STORM_PROBE: &str = "127.64.0.202";
+pub const TABLE_PROBE: &str = "127.64.0.205";
 pub const TRAEFIK_PROBES: [&str; 2] = ["127.64.0.203", "127.64.0.204"];
 /// How many objects are created at a time.
 const AT_A_TIME: usize = 16;
@@ -68,6 +69,16 @@ impl Stage {
     /// The first; the second when it has to be quick.
     pub fn either<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
+    }
+
+    /// The module of nginx, which is built beside `sparrow-entry`.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn module(&self) -> Result<PathBuf> {
+        let module = self.binary.with_file_name("libngx_http_sparrow_module.so");
+        anyhow::ensure!(module.exists(), "{} is missing: cargo build --release -p nginx-module", module.display());
+        Ok(module)
     }
 
     /// An empty directory.

@@ -11,6 +11,7 @@ use nginx_process::Shortage;
 use crate::flags::ConfigurationFlags;
 use crate::host_record::HostRecord;
 use crate::quarantine::Quarantine;
+use crate::table_plan::TablePlan;
 
 /// Makes configurations.
 #[derive(Debug)]
@@ -20,13 +21,15 @@ pub struct Generator {
     conf: nginx_conf::Settings,
     template: Option<String>,
     quarantine: Quarantine,
-    last_good: BTreeMap<Key, LastGoodSecret>,
+    last_good: Arc<BTreeMap<Key, LastGoodSecret>>,
     /// The same as it was when nginx took what was made of it.
-    live_good: BTreeMap<Key, LastGoodSecret>,
+    live_good: Arc<BTreeMap<Key, LastGoodSecret>>,
     /// Which namespace holds what, by the last configuration.
     host_owners: Arc<HostOwners>,
     /// Where that is kept over restarts.
     record: Option<HostRecord>,
+    /// The table of the routes, where a module of nginx routes by one.
+    table: Option<TablePlan>,
 }
 
 /// A configuration, and what it was made of.
@@ -57,11 +60,17 @@ impl Generator {
             conf: flags.nginx_settings(nginx_version)?,
             template: template.transpose()?,
             quarantine: Quarantine::default(),
-            last_good: BTreeMap::new(),
-            live_good: BTreeMap::new(),
+            last_good: Arc::default(),
+            live_good: Arc::default(),
             host_owners: record.as_ref().map(HostRecord::read).unwrap_or_default(),
             record,
+            table: flags.traffic.nginx_module.as_ref().map(|_| TablePlan::default()),
         })
+    }
+
+    /// The table of the routes, where a module of nginx routes by one.
+    pub(crate) fn table(&mut self) -> Option<&mut TablePlan> {
+        self.table.as_mut()
     }
 
     /// Makes a configuration of a snapshot.
@@ -115,12 +124,12 @@ impl Generator {
     }
 
     /// What Secrets held that were good when something was rendered last.
-    pub(crate) fn last_good(&self) -> BTreeMap<Key, LastGoodSecret> {
-        self.last_good.clone()
+    pub(crate) fn last_good(&self) -> Arc<BTreeMap<Key, LastGoodSecret>> {
+        Arc::clone(&self.last_good)
     }
 
     /// Goes back to what Secrets held then.
-    pub(crate) fn restore_last_good(&mut self, last_good: BTreeMap<Key, LastGoodSecret>) {
+    pub(crate) fn restore_last_good(&mut self, last_good: Arc<BTreeMap<Key, LastGoodSecret>>) {
         self.last_good = last_good;
     }
 
@@ -149,7 +158,11 @@ impl Generator {
             let bytes = shortage.unwritten.get(&**file).filter(|_| object.kind == Kind::Secret)?;
             Some((created(object), object.clone(), *bytes))
         });
-        let mut newest: Vec<_> = unwritten.collect();
+        let in_table = shortage.unwritten.iter().filter_map(|(id, bytes)| {
+            let object = self.table.as_ref()?.certificate_owner(id)?;
+            Some((created(object), object.clone(), *bytes))
+        });
+        let mut newest: Vec<_> = unwritten.chain(in_table).collect();
         newest.sort_unstable_by(|a, b| b.cmp(a));
         let mut left = shortage.bytes;
         let mut any = false;
@@ -170,11 +183,15 @@ impl Generator {
         self.quarantine.release(Reason::BoundExceeded);
     }
 
-    fn write(&self, routes: &Routes) -> Result<Revision, TemplateError> {
-        match &self.template {
-            None => Ok(nginx_conf::render(routes, &self.conf)),
-            Some(template) => nginx_conf::render_template(template, routes, &self.conf),
+    fn write(&mut self, routes: &Routes) -> Result<Revision, TemplateError> {
+        if let Some(template) = &self.template {
+            return nginx_conf::render_template(template, routes, &self.conf);
         }
+        let Some(table) = &mut self.table else { return Ok(nginx_conf::render(routes, &self.conf)) };
+        let left = table.plan(routes, &self.conf);
+        let mut frame = nginx_conf::render_frame(&left, table.needs(), &self.conf);
+        frame.notes.extend(table.notes().cloned());
+        Ok(frame)
     }
 }
 
@@ -184,6 +201,8 @@ fn add_notes(verdicts: &mut Verdicts, revision: &Revision) {
         let message = note.message.clone();
         let finding = Finding { field: "spec".to_owned(), reason: Reason::Unsupported, message };
         let accepted = || Verdict::new(0, Acceptance::Accepted, Vec::new());
-        verdicts.entry(note.object.clone()).or_insert_with(accepted).add(&finding);
+        let mut verdict = verdicts.get(&note.object).cloned().unwrap_or_else(accepted);
+        verdict.add(&finding);
+        verdicts.insert(note.object.clone(), verdict);
     }
 }

@@ -20,3 +20,4 @@ mod pending;
 pub mod pipeline;
 mod quarantine;
 pub mod source;
+pub mod table_plan;

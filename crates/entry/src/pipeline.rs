@@ -6,18 +6,20 @@
 //!                 └── quarantine ◄── outcome ◄──────┘
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use entry_kube::status::JudgedSnapshot;
 use entry_model::{Finding, Routes, Snapshot, Verdicts};
 use nginx_conf::{LineOrigin, Revision};
-use nginx_process::{OfferEffect, OutcomeState, Volume};
+use nginx_process::{OfferEffect, OutcomeState, TableOutcome, Volume};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::generator::{Generator, Rendered};
 use crate::pending::PendingConfigurations;
+use crate::table_plan::TablePlan;
 
 /// How often everything is looked at without a change: certificates run out.
 const TICK: Duration = Duration::from_mins(1);
@@ -60,13 +62,19 @@ pub struct Pipeline {
     pending: PendingConfigurations,
     // A failure that was logged: its hash and its message. It is looked at again and again.
     logged: Option<(String, String)>,
+    // The failure of a table that was answered with a whole one last.
+    failed_table: Option<TableOutcome>,
     // How often everything is looked at without a change.
     tick: Duration,
 }
 
 impl Pipeline {
     /// A loop that writes to this volume, and its status.
-    pub fn new(generator: Generator, volume: Volume) -> (Self, PipelineStatus) {
+    pub fn new(mut generator: Generator, volume: Volume) -> (Self, PipelineStatus) {
+        if let Some(table) = generator.table() {
+            // Each revision is higher than all before it, those of earlier processes too.
+            table.publish_whole_after(volume.newest_table_revision());
+        }
         let progress = watch::Sender::new(Progress::default());
         let judged = watch::Sender::new(None);
         let status = PipelineStatus { progress: progress.subscribe(), judged: judged.subscribe() };
@@ -79,6 +87,7 @@ impl Pipeline {
             snapshot: None,
             pending: PendingConfigurations::default(),
             logged: None,
+            failed_table: None,
             tick: TICK,
         };
         (pipeline, status)
@@ -91,11 +100,19 @@ impl Pipeline {
     pub async fn offer(&mut self, snapshot: Arc<Snapshot>) -> anyhow::Result<OfferEffect> {
         let rendered = self.render_fitting(&snapshot).await;
         // Before it is offered: that may take long, and who waits for it should see so.
-        self.pending.note_rendered(rendered.as_ref().ok().map(|rendered| rendered.revision.hash.as_str()));
+        let offered = self.progress.borrow().offered.clone();
+        let is_new_frame = rendered.as_ref().is_ok_and(|rendered| offered.as_ref() != Some(&rendered.revision.hash));
+        if let Some(table) = self.generator.table().filter(|_| is_new_frame) {
+            // A table belongs to its frame, which may have been offered before, with this revision.
+            table.publish_whole_after(None);
+        }
+        let revision = self.generator.table().map(|table| table.revision());
+        let name = rendered.as_ref().ok().map(|rendered| configuration_name(&rendered.revision.hash, revision));
+        self.pending.note_rendered(name.as_deref());
         self.publish_pending();
         let rendered = rendered?;
-        let before = self.judged.borrow().as_ref().map(|judged| Arc::clone(&judged.verdicts));
-        log_new(before.as_deref(), &rendered.verdicts);
+        let before = self.judged.borrow().as_ref().map(|judged| Arc::clone(&judged.verdicts)).unwrap_or_default();
+        log_new(&before, &rendered.verdicts);
         let Revision { hash, files, origins, .. } = rendered.revision;
         let judged = JudgedSnapshot {
             snapshot: Arc::clone(&snapshot),
@@ -107,9 +124,7 @@ impl Pipeline {
         self.progress.send_modify(|progress| progress.routes = routes);
         self.snapshot = Some(snapshot);
         self.generator.write_host_record();
-        let volume = self.volume.clone();
-        let name = hash.clone();
-        let offered = tokio::task::spawn_blocking(move || volume.offer(&name, &files, None)).await??;
+        let offered = self.write(&hash, files).await?;
         self.origins = origins;
         self.progress.send_modify(|progress| {
             if offered == OfferEffect::New {
@@ -120,6 +135,78 @@ impl Pipeline {
         Ok(offered)
     }
 
+    /// Writes to the volume what of a configuration is new: the files with a whole table, or what changed in the table.
+    async fn write(&mut self, hash: &str, files: BTreeMap<String, Vec<u8>>) -> anyhow::Result<OfferEffect> {
+        let is_new_frame = self.progress.borrow().offered.as_deref() != Some(hash);
+        let (volume, frame) = (self.volume.clone(), hash.to_owned());
+        let Some(table) = self.generator.table() else {
+            return Ok(tokio::task::spawn_blocking(move || volume.offer(&frame, &files, None)).await??);
+        };
+        if is_new_frame {
+            let whole = table.whole();
+            let offered = tokio::task::spawn_blocking(move || {
+                let offered = volume.offer(&frame, &files, Some(&whole))?;
+                Ok((offered, whole.revision))
+            });
+            let (effect, revision) = self.take_order(offered.await?)?;
+            self.note_published(revision);
+            return Ok(effect);
+        }
+        let Some(changes) = table.publication() else {
+            return Ok(tokio::task::spawn_blocking(move || volume.offer(&frame, &files, None)).await??);
+        };
+        let published = tokio::task::spawn_blocking(move || {
+            let records = volume.publish(&frame, &changes)?;
+            Ok((records, changes.revision))
+        });
+        let (records, revision) = self.take_order(published.await?)?;
+        self.note_published(revision);
+        if records.should_compact() {
+            self.compact(hash).await;
+        }
+        Ok(OfferEffect::New)
+    }
+
+    /// Publishes the same table whole. If that fails, for want of room, what was published stands, and more can be added to it.
+    async fn compact(&mut self, frame: &str) {
+        let Some(whole) = self.generator.table().and_then(TablePlan::compacted) else { return };
+        let (volume, revision) = (self.volume.clone(), whole.revision);
+        let name = configuration_name(frame, Some(revision));
+        let frame = frame.to_owned();
+        let published = tokio::task::spawn_blocking(move || volume.publish(&frame, &whole)).await;
+        match (published, self.generator.table()) {
+            (Ok(Ok(_)), Some(table)) => {
+                table.note_compacted(revision);
+                self.pending.note_rendered(Some(&name));
+            }
+            (Ok(Err(error)), _) => tracing::warn!(%error, "the volume keeps all changes of the table"),
+            _ => {}
+        }
+    }
+
+    /// What was written; if another generator has written too, or the volume was emptied, the next table is a whole one, or the
+    /// next offer has all files.
+    fn take_order<T>(&mut self, written: nginx_process::Result<T>) -> anyhow::Result<T> {
+        match &written {
+            Err(nginx_process::Error::TableOrder { newest, .. }) => {
+                if let Some(table) = self.generator.table() {
+                    table.publish_whole_after(newest.map(route_table::Revision));
+                }
+            }
+            Err(nginx_process::Error::NotOffered { .. }) => {
+                self.progress.send_modify(|progress| progress.offered = None);
+            }
+            _ => {}
+        }
+        Ok(written?)
+    }
+
+    fn note_published(&mut self, revision: route_table::Revision) {
+        if let Some(table) = self.generator.table() {
+            table.note_published(revision);
+        }
+    }
+
     /// Makes a configuration that has room on the volume, as far as certificates are what is too much.
     async fn render_fitting(&mut self, snapshot: &Snapshot) -> anyhow::Result<Rendered> {
         loop {
@@ -127,7 +214,9 @@ impl Pipeline {
             let mut rendered = self.generator.render(snapshot)?;
             let volume = self.volume.clone();
             let files = std::mem::take(&mut rendered.revision.files);
-            let look = move || (volume.shortage(&files), files);
+            let is_new_frame = self.progress.borrow().offered.as_ref() != Some(&rendered.revision.hash);
+            let table = self.generator.table().map(|table| table.unpublished_bytes(is_new_frame)).unwrap_or_default();
+            let look = move || (volume.shortage(&files, &table), files);
             let (shortage, files) = tokio::task::spawn_blocking(look).await?;
             rendered.revision.files = files;
             let short = shortage.filter(|shortage| self.generator.make_room(snapshot, &rendered.revision, shortage));
@@ -205,16 +294,23 @@ impl Pipeline {
     /// Reads what became of the last offer; true if a configuration has to be made anew.
     async fn read_outcome(&mut self) -> bool {
         let volume = self.volume.clone();
-        let outcome = match tokio::task::spawn_blocking(move || volume.outcome()).await {
-            Ok(Ok(Some(outcome))) => outcome,
-            Ok(Ok(None)) | Err(_) => return false,
+        let read = move || Ok::<_, nginx_process::Error>((volume.outcome()?, volume.table_outcome()?));
+        let (outcome, table) = match tokio::task::spawn_blocking(read).await {
+            Ok(Ok((Some(outcome), table))) => (outcome, table),
+            Ok(Ok((None, _))) | Err(_) => return false,
             Ok(Err(error)) => {
                 tracing::error!(%error, "what became of the configuration is not known");
                 return false;
             }
         };
-        self.pending.note_live(outcome.live.as_deref());
+        let table = table.filter(|table| outcome.live.as_ref() == Some(&table.frame));
+        let revision = table.as_ref().and_then(|table| table.revision).map(route_table::Revision);
+        let live = outcome.live.as_ref().map(|frame| configuration_name(frame, revision));
+        self.pending.note_live(live.as_deref());
         self.publish_pending();
+        if table.is_some_and(|table| self.table_failed(&table)) {
+            return true;
+        }
         let offered = self.progress.borrow().offered.clone();
         if offered.as_deref() != Some(&outcome.hash) {
             return false;
@@ -247,12 +343,30 @@ impl Pipeline {
     }
 }
 
-/// Logs the verdicts that are new.
-fn log_new(before: Option<&Verdicts>, now: &Verdicts) {
-    for (object, verdict) in now {
-        if before.and_then(|before| before.get(object)) == Some(verdict) {
-            continue;
+impl Pipeline {
+    /// Whether what was published of the table did not come into force; then a whole one comes next. Looks at each failure once.
+    fn table_failed(&mut self, outcome: &TableOutcome) -> bool {
+        let is_offered = self.progress.borrow().offered.as_ref() == Some(&outcome.frame);
+        if !is_offered || outcome.message.is_empty() || self.failed_table.as_ref() == Some(outcome) {
+            return false;
         }
+        let Some(table) = self.generator.table() else { return false };
+        tracing::error!(in_force = outcome.revision, "routes that changed are not in force: {}", outcome.message);
+        table.publish_whole_after(None);
+        self.failed_table = Some(outcome.clone());
+        true
+    }
+}
+
+/// What a configuration is called while it is waited for: its frame, and the revision of its table, if it has one.
+fn configuration_name(frame: &str, table: Option<route_table::Revision>) -> String {
+    table.map_or_else(|| frame.to_owned(), |revision| format!("{frame}.{revision}"))
+}
+
+/// Logs the verdicts that are new.
+fn log_new(before: &Verdicts, now: &Verdicts) {
+    for object in now.changed_keys(before, PartialEq::eq) {
+        let Some(verdict) = now.get(object) else { continue };
         for Finding { field, reason, message } in verdict.findings() {
             tracing::warn!(%object, outcome = ?verdict.acceptance(), field, %reason, "{message}");
         }

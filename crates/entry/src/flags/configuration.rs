@@ -76,6 +76,7 @@ impl ConfigurationFlags {
             max_header_bytes: traffic.max_header_bytes,
             access_log: (traffic.access_log.as_os_str() != "off").then(|| traffic.access_log.clone()),
             user: workers.user.clone(),
+            module: traffic.nginx_module.as_ref().map(std::path::absolute).transpose()?,
             ..nginx_conf::Settings::default()
         };
         let checked = settings.check().and_then(|()| settings.check_listeners(&traffic.listeners()));

@@ -57,6 +57,9 @@ pub struct TrafficFlags {
     /// A template (minijinja) that is used instead of the built-in layout
     #[arg(long, value_name = "FILE")]
     pub template: Option<PathBuf>,
+    /// The module of nginx (`libngx_http_sparrow_module.so`) that routes by a table in memory: changes of routes need no reload
+    #[arg(long, value_name = "FILE", conflicts_with = "template")]
+    pub nginx_module: Option<PathBuf>,
 }
 
 impl TrafficFlags {

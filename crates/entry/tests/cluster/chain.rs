@@ -54,7 +54,7 @@ fn in_a_network_of_its_own() {
     let server = ApiServer::start().unwrap();
     let tenant = Tenant::new(&server, "shop".to_owned(), SourceOptions::default());
     tenant.service("cart", one);
-    let bench = tenant.bench(&testbed::nginx::debian());
+    let bench = tenant.bench(testbed::nginx::debian());
 
     // Once, as an init container.
     bench.ends(0, &["generate"]);
@@ -134,7 +134,7 @@ fn in_a_network_of_its_own() {
 fn secrets_that_are_named(server: &ApiServer, port: u16) {
     let options = SourceOptions { tls_secrets: TlsSecrets::Named, ..SourceOptions::default() };
     let tenant = Tenant::new(server, "safe".to_owned(), options);
-    let mut bench = tenant.bench(&testbed::nginx::newest()).with_https();
+    let mut bench = tenant.bench(testbed::nginx::newest()).with_https();
     bench.flag("--tls-secrets", "named".to_owned());
     tenant.class();
     tenant.service("shop", port);

@@ -24,7 +24,7 @@ fn written(replica: &Entry) -> u64 {
 }
 
 fn replica(tenant: &Tenant<'_>, name: &str) -> Bench {
-    let mut bench = tenant.bench(&testbed::nginx::newest());
+    let mut bench = tenant.bench(testbed::nginx::newest());
     bench.flag("--identity", name.to_owned());
     bench
 }

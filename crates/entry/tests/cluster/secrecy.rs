@@ -26,7 +26,7 @@ fn no_event_shows_a_part_of_a_key() {
         }));
         tenant.ingress_with(&name, &format!("{name}.example"), "cart", 80, Some(&name));
     }
-    let mut bench = tenant.bench(&testbed::nginx::newest());
+    let mut bench = tenant.bench(testbed::nginx::newest());
     bench.flag("--https", bench.https.to_string());
     let (out, _) = bench.ends(1, &["check"]);
     traces.assert_none("check", &out);

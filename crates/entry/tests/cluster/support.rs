@@ -7,7 +7,7 @@ use entry_kube::SourceOptions;
 use serde_json::{Value, json};
 use testbed::kube::ApiServer;
 
-use crate::common::Bench;
+use crate::common::{Bench, Program};
 
 /// A namespace with an account in it, on a server.
 pub struct Tenant<'a> {
@@ -59,8 +59,8 @@ impl<'a> Tenant<'a> {
     }
 
     /// Where sparrow-entry is started by this account.
-    pub fn bench(&self, nginx: &std::path::Path) -> Bench {
-        let mut bench = Bench::without_source(nginx);
+    pub fn bench(&self, program: impl Into<Program>) -> Bench {
+        let mut bench = Bench::without_source(program);
         bench.flag("--kubeconfig", self.kubeconfig.display().to_string());
         bench.flag("--lease-namespace", self.namespace.clone());
         bench.flag("--node-selector", self.options.node_selector.clone());

@@ -16,7 +16,7 @@ fn rejected_ingress_gets_an_event_and_no_address() {
     tenant.node("1", "203.0.113.1", true);
     tenant.service("cart", 80);
     tenant.ingress("first", "web.example", "cart", 80);
-    let bench = tenant.bench(&testbed::nginx::newest());
+    let bench = tenant.bench(testbed::nginx::newest());
     let entry = bench.start(&["watch"]);
     eventually("its address", || tenant.addresses("first") == ["203.0.113.1"]);
     // A creation time has whole seconds: of one second, the first by name would win, which is the same one here.
@@ -51,7 +51,7 @@ fn generate_reads_the_api_server() {
     tenant.apply(json!({
         "apiVersion": "v1", "kind": "Service", "metadata": { "name": "hidden" }, "spec": { "ports": [{ "port": 8083 }] },
     }));
-    let bench = tenant.bench(&testbed::nginx::debian());
+    let bench = tenant.bench(testbed::nginx::debian());
     bench.ends(0, &["generate"]);
     let configuration = bench.offered();
     assert!(configuration.contains(":8081"), "{configuration}");
@@ -70,7 +70,7 @@ fn missing_right_is_reported_with_its_rule() {
     let tenant = Tenant::shared();
     tenant.service("cart", 80);
     // Of another namespace it may read nothing.
-    let mut bench = tenant.bench(&testbed::nginx::debian());
+    let mut bench = tenant.bench(testbed::nginx::debian());
     bench.flag("--namespace", "default".to_owned());
     let (_, err) = bench.ends(2, &["generate"]);
     assert!(err.contains("cannot list") && err.contains("its role needs the rule"), "{err}");
@@ -90,7 +90,7 @@ fn missing_right_is_reported_with_its_rule() {
 
 #[test]
 fn missing_kubeconfig_is_reported_with_the_flags_to_set() {
-    let mut bench = Bench::without_source(&testbed::nginx::debian());
+    let mut bench = Bench::without_source(testbed::nginx::debian());
     let missing = bench.path("nowhere");
     bench.flag("--kubeconfig", missing.display().to_string());
     for command in ["generate", "run", "render", "check"] {

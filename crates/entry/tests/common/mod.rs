@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, sleep};
@@ -45,10 +45,35 @@ pub fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     until(what, || is().then_some(()));
 }
 
+/// An nginx, by which requests are routed in a location for each rule, or by a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    pub nginx: PathBuf,
+    /// The module that routes by a table.
+    pub module: Option<PathBuf>,
+}
+
+impl From<PathBuf> for Program {
+    fn from(nginx: PathBuf) -> Self {
+        Self { nginx, module: None }
+    }
+}
+
+impl From<&Program> for Program {
+    fn from(program: &Program) -> Self {
+        program.clone()
+    }
+}
+
+/// Debian's nginx, the newest, and Debian's with the module.
+pub fn programs() -> [Program; 3] {
+    let [debian, newest] = testbed::nginx::both();
+    [debian.clone().into(), newest.into(), Program { nginx: debian, module: Some(testbed::nginx::module()) }]
+}
+
 /// A volume, a runtime directory, addresses and a directory of manifests, in which sparrow-entry is started.
 pub struct Bench {
     dir: TempDir,
-    nginx: PathBuf,
     pub http: SocketAddr,
     pub https: SocketAddr,
     /// What is set by environment variables, for all commands: by flag, such as `--http`.
@@ -57,8 +82,8 @@ pub struct Bench {
 
 impl Bench {
     /// With manifests as its source.
-    pub fn new(nginx: &Path) -> Bench {
-        let mut bench = Bench::without_source(nginx);
+    pub fn new(program: impl Into<Program>) -> Bench {
+        let mut bench = Bench::without_source(program);
         let objects = bench.path("objects");
         fs::create_dir(&objects).unwrap();
         bench.flag("--from", objects.display().to_string());
@@ -66,8 +91,8 @@ impl Bench {
     }
 
     /// With one exposed Service, `shop`, at this port of 127.0.0.1; and `run` with it, which serves it.
-    pub fn serving_shop(nginx: &Path, port: u16) -> (Bench, Entry) {
-        let bench = Bench::new(nginx);
+    pub fn serving_shop(program: impl Into<Program>, port: u16) -> (Bench, Entry) {
+        let bench = Bench::new(program);
         bench.write("shop.yaml", &service("shop", port));
         let entry = bench.start(&["run"]);
         bench.answers("/shop", 200, "one");
@@ -75,10 +100,14 @@ impl Bench {
     }
 
     /// With a source that is still to be named.
-    pub fn without_source(nginx: &Path) -> Bench {
+    pub fn without_source(program: impl Into<Program>) -> Bench {
+        let Program { nginx, module } = program.into();
         let dir = tempfile::Builder::new().prefix("sparrow-entry-").tempdir().unwrap();
-        let mut bench = Bench { dir, nginx: nginx.to_owned(), http: free(), https: free(), flags: BTreeMap::new() };
-        bench.flag("--nginx", bench.nginx.display().to_string());
+        let mut bench = Bench { dir, http: free(), https: free(), flags: BTreeMap::new() };
+        bench.flag("--nginx", nginx.display().to_string());
+        if let Some(module) = module {
+            bench.flag("--nginx-module", module.display().to_string());
+        }
         bench.flag("--volume", bench.path("volume").display().to_string());
         bench.flag("--runtime", bench.path("run").display().to_string());
         bench.flag("--access-log", "off".to_owned());

@@ -6,7 +6,7 @@ use crate::common::{Bench, service};
 
 #[test]
 fn metrics_come_in_the_form_that_the_reader_prefers() {
-    let bench = Bench::new(&testbed::nginx::debian());
+    let bench = Bench::new(testbed::nginx::debian());
     bench.write("shop.yaml", &service("shop", 81));
     let entry = bench.start(&["watch"]);
     entry.wait_ready();

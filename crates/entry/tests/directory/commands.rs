@@ -3,14 +3,12 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use testbed::nginx::both;
-
 use crate::common::{Bench, CLASS, ingress, service};
 
 #[test]
 fn generate_offers_a_configuration_and_ends() {
-    for nginx in both() {
-        let bench = Bench::new(&nginx);
+    for nginx in testbed::nginx::both() {
+        let bench = Bench::new(nginx);
         bench.write("shop.yaml", &service("shop", 81));
         bench.ends(0, &["generate"]);
         let first = bench.offered();
@@ -29,7 +27,7 @@ fn generate_offers_a_configuration_and_ends() {
 
 #[test]
 fn failed_command_exits_with_2_and_says_why() {
-    let bench = Bench::new(&testbed::nginx::debian());
+    let bench = Bench::new(testbed::nginx::debian());
     let missing = bench.path("objects");
     fs::remove_dir(&missing).unwrap();
     for command in ["generate", "watch", "run", "render", "check"] {
@@ -39,7 +37,7 @@ fn failed_command_exits_with_2_and_says_why() {
     }
     fs::create_dir(&missing).unwrap();
     for command in ["generate", "nginx", "run", "render"] {
-        let mut other = Bench::new(&testbed::nginx::debian());
+        let mut other = Bench::new(testbed::nginx::debian());
         other.flag("--nginx", other.path("nowhere").display().to_string());
         let (_, err) = other.ends(2, &[command]);
         assert!(err.contains(other.path("nowhere").to_str().unwrap()), "{err}");
@@ -52,7 +50,7 @@ fn failed_command_exits_with_2_and_says_why() {
 
 #[test]
 fn zone_has_the_addresses_that_clients_reach() {
-    let mut bench = Bench::new(&testbed::nginx::debian());
+    let mut bench = Bench::new(testbed::nginx::debian());
     bench.write("web.yaml", &format!("{CLASS}---\n{}", ingress("web", "web.example", "shop", 80, None)));
     bench.write(
         "node.yaml",
@@ -88,7 +86,7 @@ fn invalid_value_of_a_flag_is_reported_with_the_flag() {
         ("--user", "a;b", "--user: \"a;b\" is not the name of a user"),
         ("--access-log", "requests", "--access-log: \"requests\" cannot be written"),
     ] {
-        let mut bench = Bench::new(&testbed::nginx::debian());
+        let mut bench = Bench::new(testbed::nginx::debian());
         bench.flag(flag, value.to_owned());
         let (_, err) = bench.ends(2, &["render"]);
         assert!(err.contains(flag) && err.contains(expected), "{flag} {value}: {err}");
@@ -97,7 +95,7 @@ fn invalid_value_of_a_flag_is_reported_with_the_flag() {
 
 #[test]
 fn command_rejects_flags_of_others_and_ignores_their_variables() {
-    let mut bench = Bench::new(&testbed::nginx::debian());
+    let mut bench = Bench::new(testbed::nginx::debian());
     let (_, err) = bench.ends(2, &["check", "--drain-delay", "1s"]);
     assert!(err.contains("unexpected argument '--drain-delay'"), "{err}");
     let (help, _) = bench.ends(0, &["check", "--help"]);
@@ -110,7 +108,7 @@ fn command_rejects_flags_of_others_and_ignores_their_variables() {
 
 #[test]
 fn check_reports_ingresses_without_class_and_fails_if_strict() {
-    let bench = Bench::new(&testbed::nginx::debian());
+    let bench = Bench::new(testbed::nginx::debian());
     let named =
         |name: &str| ingress(name, "web.example", "shop", 81, None).replace("ClassName: sparrow", "ClassName: other");
     bench.write("web.yaml", &named("web"));
@@ -134,7 +132,7 @@ fn check_reports_ingresses_without_class_and_fails_if_strict() {
 
 #[test]
 fn check_reports_findings_and_exits_with_1() {
-    let bench = Bench::new(&testbed::nginx::debian());
+    let bench = Bench::new(testbed::nginx::debian());
     bench.write("shop.yaml", &service("shop", 81));
     let (out, _) = bench.ends(0, &["check"]);
     assert_eq!(out, "1 object, 0 not served as asked for\n");
@@ -179,8 +177,8 @@ fn check_reports_findings_and_exits_with_1() {
 
 #[test]
 fn render_diff_shows_what_would_change() {
-    for nginx in both() {
-        let bench = Bench::new(&nginx);
+    for nginx in testbed::nginx::both() {
+        let bench = Bench::new(nginx);
         bench.write("shop.yaml", &service("shop", 81));
         let entry = bench.start(&["run"]);
         assert_eq!(bench.ends(0, &["render", "--diff"]).0, "");
@@ -196,7 +194,7 @@ fn render_diff_shows_what_would_change() {
 
 #[test]
 fn flag_means_the_same_as_its_variable_and_wins() {
-    let mut bench = Bench::new(&testbed::nginx::debian());
+    let mut bench = Bench::new(testbed::nginx::debian());
     bench.write("shop.yaml", &service("shop", 81));
     let (by_variables, _) = bench.ends(0, &["render"]);
     let flags: Vec<&str> = bench.flags().flat_map(|(name, value)| [name, value]).collect();
@@ -213,7 +211,7 @@ fn flag_means_the_same_as_its_variable_and_wins() {
     let (text, _) = bench.ends(0, &["render"]);
     assert!(text.contains("127.0.0.1:8001") && text.contains("127.0.0.1:8002"), "{text}");
     for (name, value) in [("--http", "here"), ("--service-selector", "x"), ("--access-log", "a b$c")] {
-        let mut bench = Bench::new(&testbed::nginx::debian());
+        let mut bench = Bench::new(testbed::nginx::debian());
         bench.flag(name, value.to_owned());
         let (_, err) = bench.ends(2, &["render"]);
         assert!(err.contains(name), "{err}");

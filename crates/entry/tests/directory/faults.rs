@@ -9,17 +9,15 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use testbed::clients::{Clients, Reuse, Traffic};
 
-use testbed::nginx::both;
-
 use crate::common::clock::Clock;
 use crate::common::tls::{Certificate, secret};
-use crate::common::{Bench, CLASS, backend, eventually, ingress, service, until};
+use crate::common::{Bench, CLASS, backend, eventually, ingress, programs, service, until};
 
 #[test]
 fn killed_nginx_is_started_again() {
     let port = backend("one");
-    for nginx in both() {
-        let bench = Bench::new(&nginx);
+    for program in programs() {
+        let bench = Bench::new(&program);
         bench.write("shop.yaml", &service("shop", port));
         let entry = bench.start(&["run"]);
         for round in 1..=2 {
@@ -41,8 +39,8 @@ fn killed_nginx_is_started_again() {
 #[test]
 fn killed_entry_leaves_no_nginx_and_resumes() {
     let port = backend("one");
-    for nginx in both() {
-        let (bench, entry) = Bench::serving_shop(&nginx, port);
+    for program in programs() {
+        let (bench, entry) = Bench::serving_shop(&program, port);
         let master = until("its pid", || entry.nginx());
         kill_process(Pid::from_raw(entry.pid().try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
         drop(entry);
@@ -57,7 +55,7 @@ fn killed_entry_leaves_no_nginx_and_resumes() {
 
 #[test]
 fn second_entry_in_a_runtime_directory_ends_at_once() {
-    let bench = Bench::new(&testbed::nginx::newest());
+    let bench = Bench::new(testbed::nginx::newest());
     bench.write("shop.yaml", &service("shop", 81));
     let entry = bench.start(&["run"]);
     let (_, err) = bench.ends(2, &["nginx", "--admin", "127.0.0.1:0"]);
@@ -68,7 +66,7 @@ fn second_entry_in_a_runtime_directory_ends_at_once() {
 
 #[test]
 fn admin_address_in_use_is_the_only_thing_reported() {
-    let bench = Bench::new(&testbed::nginx::newest());
+    let bench = Bench::new(testbed::nginx::newest());
     bench.write("shop.yaml", &service("shop", 81));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -95,7 +93,7 @@ fn admin_address_in_use_is_the_only_thing_reported() {
 #[test]
 fn missing_api_server_is_reported_once() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut bench = Bench::without_source(&testbed::nginx::newest());
+    let mut bench = Bench::without_source(testbed::nginx::newest());
     let kubeconfig = format!(
         "apiVersion: v1\nkind: Config\nclusters: [{{ name: c, cluster: {{ server: \"http://{nobody}\" }} }}]\nusers: [{{ name: u, user: \
          {{}} }}]\ncontexts: [{{ name: x, context: {{ cluster: c, user: u }} }}]\ncurrent-context: x\n"
@@ -118,7 +116,7 @@ fn missing_api_server_is_reported_once() {
 fn no_request_is_lost_when_terminated_under_load() {
     let port = backend("one");
     // The oldest closes idle connections at once, and a request may be on its way.
-    let mut bench = Bench::new(&testbed::nginx::newest());
+    let mut bench = Bench::new(testbed::nginx::newest());
     bench.flag("--drain-delay", "1s".to_owned());
     bench.write("shop.yaml", &service("shop", port));
     let mut entry = bench.start(&["run"]);
@@ -141,7 +139,7 @@ fn no_request_is_lost_when_terminated_under_load() {
 #[test]
 fn full_volume_keeps_the_live_configuration() {
     let port = backend("one");
-    let bench = Bench::new(&testbed::nginx::newest());
+    let bench = Bench::new(testbed::nginx::newest());
     let volume = bench.path("volume");
     fs::create_dir(&volume).unwrap();
     bench.write("shop.yaml", &service("shop", port));
@@ -180,7 +178,7 @@ fn clock_jumps_change_only_certificate_expiry() {
     const YEAR: i64 = 365 * 24 * 3600;
     let (one, two) = (backend("one"), backend("two"));
     // Debian's, since the library has no hold of one that is linked statically.
-    let bench = Bench::new(&testbed::nginx::debian()).with_https();
+    let bench = Bench::new(testbed::nginx::debian()).with_https();
     let clock = Clock::new(&bench.path("clock"));
     bench.write("tls.yaml", &secret("tls", &Certificate::until("a.example", 2100)));
     bench.write("web.yaml", &format!("{CLASS}---\n{}", ingress("web", "a.example", "shop", one, Some("tls"))));
@@ -214,8 +212,8 @@ fn clock_jumps_change_only_certificate_expiry() {
 #[test]
 fn lag_metric_grows_while_the_volume_is_locked() {
     let port = backend("one");
-    for nginx in both() {
-        let (bench, entry) = Bench::serving_shop(&nginx, port);
+    for program in programs() {
+        let (bench, entry) = Bench::serving_shop(&program, port);
         eventually("live", || entry.metric("generation_lag_seconds") <= 0.0);
         let lock = fs::File::open(bench.path("volume/lock")).unwrap();
         lock.lock().unwrap();

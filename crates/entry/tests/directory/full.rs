@@ -4,10 +4,8 @@ use std::fs;
 
 use rcgen::{CertificateParams, DnType, KeyPair};
 
-use testbed::nginx::both;
-
 use crate::common::tls::{Certificate, curl, secret};
-use crate::common::{Bench, CLASS, backend, eventually, ingress, service};
+use crate::common::{Bench, CLASS, backend, eventually, ingress, programs, service};
 
 /// A certificate for a host with nearly as long a chain as is taken. Its name is in it twice, and base64 adds a third.
 fn large(host: &str) -> Certificate {
@@ -30,8 +28,8 @@ fn full_volume_costs_only_the_newest_certificates() {
             1,
         )
     };
-    for nginx in both() {
-        let bench = Bench::new(&nginx).with_https();
+    for program in programs() {
+        let bench = Bench::new(&program).with_https();
         let web = ingress("good", "good.example", "one", port, Some("good"));
         bench.write("all.yaml", &format!("{CLASS}---\n{}---\n{web}", service("one", port)));
         bench.write("good.yaml", &created(&secret("good", &good), 0));

@@ -1,7 +1,6 @@
 //! gRPC through it, by a client and a server that others wrote.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use rustix::process::Pid;
@@ -11,18 +10,16 @@ use tonic::client::Grpc;
 use tonic::transport::Endpoint;
 use tonic::{Code, Request};
 
-use testbed::nginx::both;
-
 use crate::common::tls::{Certificate, secret};
-use crate::common::{Bench, CLASS, Entry, PATIENCE, eventually, free, ingress, service};
+use crate::common::{Bench, CLASS, Entry, PATIENCE, Program, eventually, free, ingress, programs, service};
 use crate::words::{Client, FAILURE, Words, client};
 
 const HOST: &str = "grpc.example";
 
 /// The services `plain` and `tls` at `/plain` and `/tls` of a host with a certificate, and `plain` at its methods; `down`,
 /// where nobody listens; `strict`, with limits; and what leads to a Service that is not there.
-fn bench(nginx: &Path, certificate: &Certificate, plain: &Words, tls: &Words) -> Bench {
-    let bench = Bench::new(nginx).with_https();
+fn bench(program: impl Into<Program>, certificate: &Certificate, plain: &Words, tls: &Words) -> Bench {
+    let bench = Bench::new(program).with_https();
     let service = |name: &str, port: u16, protocol: &str| {
         service(name, port)
             .replace("spec:", &format!("  annotations: {{ sparrow/host: {HOST} }}\nspec:"))
@@ -124,8 +121,8 @@ fn grpc_calls_streams_and_errors_pass_through() {
     let certificate = Certificate::new(HOST);
     let (plain, tls) = (Words::start(None), Words::start(Some(&certificate)));
     let runtime = Runtime::new().unwrap();
-    for nginx in both() {
-        let bench = bench(&nginx, &certificate, &plain, &tls);
+    for program in programs() {
+        let bench = bench(&program, &certificate, &plain, &tls);
         let entry = bench.start(&["run"]);
         for (path, words) in [("", &plain), ("/plain", &plain), ("/tls", &tls)] {
             let client = runtime.block_on(async {
@@ -143,9 +140,9 @@ fn grpc_calls_streams_and_errors_pass_through() {
 fn grpc_client_gets_failures_as_grpc_status() {
     let certificate = Certificate::new(HOST);
     let runtime = Runtime::new().unwrap();
-    for nginx in both() {
+    for program in programs() {
         let (plain, tls) = (Words::start(None), Words::start(Some(&certificate)));
-        let bench = bench(&nginx, &certificate, &plain, &tls);
+        let bench = bench(&program, &certificate, &plain, &tls);
         let entry = bench.start(&["run"]);
         let client = |path| runtime.block_on(client(&bench, HOST, path, &certificate));
         let error = |client: &mut Client, method, message: &str| {
@@ -201,8 +198,8 @@ fn page(bench: &Bench, certificate: &Certificate, path: &str) -> String {
 fn plaintext_grpc_is_rejected_at_once() {
     let words = Words::start(None);
     let runtime = Runtime::new().unwrap();
-    for nginx in both() {
-        let bench = Bench::new(&nginx);
+    for program in programs() {
+        let bench = Bench::new(&program);
         bench.write("all.yaml", &service("words", words.port).replace("{ port: ", "{ appProtocol: grpc, port: "));
         let entry = bench.start(&["run"]);
         let endpoint = Endpoint::from_shared(format!("http://{}", bench.http)).unwrap().timeout(PATIENCE);

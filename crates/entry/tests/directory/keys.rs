@@ -4,10 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use testbed::nginx::both;
-
 use crate::common::tls::{Certificate, secret};
-use crate::common::{Bench, CLASS, backend, eventually, ingress, service};
+use crate::common::{Bench, CLASS, backend, eventually, ingress, programs, service};
 
 /// Runs openssl in a directory.
 fn openssl(dir: &Path, arguments: &str) {
@@ -81,8 +79,8 @@ fn keys_that_nginx_can_use_are_accepted() {
     openssl(dir, &format!("req -x509 -key a.key {NAMES}"));
     taken.push(read(dir, "a.key"));
     let port = backend("one");
-    for nginx in both() {
-        let bench = Bench::new(&nginx).with_https();
+    for program in programs() {
+        let bench = Bench::new(&program).with_https();
         let web = ingress("a", "a.example", "one", port, Some("tls"));
         bench.write("all.yaml", &format!("{CLASS}---\n{}---\n{web}", service("one", port)));
         bench.write("tls.yaml", &secret("tls", &taken[0]));
@@ -107,8 +105,8 @@ fn other_keys_are_reported_and_never_reach_nginx() {
     let curve = made(dir, "ec -pkeyopt ec_paramgen_curve:P-521");
     let encrypted = "tls.key is encrypted";
     let unsupported = "tls.key is of a kind that is not supported";
-    let small = "has an RSA key of less than 2048 bits, which nginx refuses";
-    let digest = "is signed with SHA-1 or MD5, which nginx refuses";
+    let small = "has an RSA key of less than 2048 bits, which nginx rejects";
+    let digest = "is signed with SHA-1 or MD5, which nginx rejects";
     let damaged = |certificate: &Certificate| {
         let at = certificate.key.len() / 2;
         let other = if certificate.key[at..].starts_with('A') { "B" } else { "A" };
@@ -132,8 +130,8 @@ fn other_keys_are_reported_and_never_reach_nginx() {
         (damaged(&curve), "tls.key"),
     ];
     let port = backend("one");
-    for nginx in both() {
-        let bench = Bench::new(&nginx).with_https();
+    for program in programs() {
+        let bench = Bench::new(&program).with_https();
         let web = ingress("a", "a.example", "one", port, Some("tls"));
         bench.write("all.yaml", &format!("{CLASS}---\n{}---\n{web}", service("one", port)));
         let entry = bench.start(&["run"]);
@@ -154,15 +152,15 @@ fn issuer_that_nginx_rejects_is_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let weak = signed(dir.path(), "rsa:1024", "-sha256");
     let port = backend("one");
-    for nginx in both() {
-        let bench = Bench::new(&nginx).with_https();
+    for program in programs() {
+        let bench = Bench::new(&program).with_https();
         let web = ingress("a", "a.example", "one", port, Some("tls"));
         bench.write("all.yaml", &format!("{CLASS}---\n{}---\n{web}", service("one", port)));
         bench.write("tls.yaml", &secret("tls", &weak));
         let entry = bench.start(&["run"]);
         let (out, _) = bench.ends(1, &["check"]);
         assert!(
-            out.contains("Certificate 2 of tls.crt has an RSA key of less than 2048 bits, which nginx refuses"),
+            out.contains("Certificate 2 of tls.crt has an RSA key of less than 2048 bits, which nginx rejects"),
             "{out}"
         );
         let first = weak.pem.split_inclusive("-----END CERTIFICATE-----").next().unwrap();

@@ -50,7 +50,7 @@ fn template(nginx: &Path) -> String {
 }
 
 fn with_template(nginx: &Path, template: &str) -> Bench {
-    let mut bench = Bench::new(nginx);
+    let mut bench = Bench::new(nginx.to_owned());
     let file = bench.path("template");
     fs::write(&file, template).unwrap();
     bench.flag("--template", file.display().to_string());
@@ -237,7 +237,7 @@ fn certificate_rejected_by_nginx_is_quarantined() {
     let dir = tempfile::tempdir().unwrap();
     let weak = of_a_small_curve(dir.path());
     for nginx in both() {
-        let bench = Bench::new(&nginx).with_https();
+        let bench = Bench::new(nginx).with_https();
         let web = ingress("a", "a.example", "one", port, Some("tls"));
         bench.write("all.yaml", &format!("{CLASS}---\n{}---\n{web}", service("one", port)));
         bench.write("tls.yaml", &secret("tls", &weak));

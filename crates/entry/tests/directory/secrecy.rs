@@ -1,16 +1,12 @@
 //! Private keys are shown to nobody, however broken the Secret is that they are in.
 
-use std::path::Path;
-
-use testbed::nginx::both;
-
 use crate::common::secrecy::{Broken, Traces};
 use crate::common::tls::{Certificate, secret};
-use crate::common::{Bench, CLASS, backend, eventually, ingress, service};
+use crate::common::{Bench, CLASS, Program, backend, eventually, ingress, programs, service};
 
 /// A directory with every broken Secret, each named by an Ingress of its own.
-fn broken(nginx: &Path, port: u16, own: &Certificate) -> Bench {
-    let bench = Bench::new(nginx).with_https();
+fn broken(program: impl Into<Program>, port: u16, own: &Certificate) -> Bench {
+    let bench = Bench::new(program).with_https();
     bench.write("all.yaml", &format!("{CLASS}---\n{}", service("one", port)));
     for (name, text) in Broken::all(own).manifests {
         bench.write(&format!("{name}.yaml"), &text);
@@ -24,7 +20,7 @@ fn broken(nginx: &Path, port: u16, own: &Certificate) -> Bench {
 fn no_command_prints_a_part_of_a_key() {
     let own = Certificate::new("any.example");
     let traces = Traces::of([&own]);
-    let bench = broken(&testbed::nginx::newest(), backend("one"), &own);
+    let bench = broken(testbed::nginx::newest(), backend("one"), &own);
     for command in [
         &["check"][..],
         &["check", "--json"],
@@ -44,11 +40,11 @@ fn no_command_prints_a_part_of_a_key() {
 
 #[test]
 fn no_log_or_admin_page_shows_a_part_of_a_key() {
-    for nginx in both() {
+    for program in programs() {
         let [own, renewed] = ["any.example", "any.example"].map(Certificate::new);
         let port = backend("one");
         let traces = Traces::of([&own, &renewed]);
-        let bench = broken(&nginx, port, &own);
+        let bench = broken(&program, port, &own);
         bench.write("good.yaml", &ingress("good", "any.example", "one", port, Some("good")));
         bench.write("good-secret.yaml", &secret("good", &own));
         let entry = bench.start_by(&["env", "SPARROW_ENTRY_LOG=trace"], &["run"]);

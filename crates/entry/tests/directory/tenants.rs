@@ -4,10 +4,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use testbed::nginx::both;
-
 use crate::common::tls::{Certificate, curl, secret};
-use crate::common::{Bench, CLASS, backend, eventually};
+use crate::common::{Bench, CLASS, backend, eventually, programs};
 
 /// A path to the Service `web` of the namespace.
 fn path(path: &str, port: u16) -> Value {
@@ -107,8 +105,8 @@ fn attack(port: u16) -> Vec<Value> {
 fn hostile_namespace_gets_no_host_of_another() {
     let (good, bad) = (backend("good"), backend("bad"));
     let certificate = Certificate::new("shop.example");
-    for nginx in both() {
-        let mut bench = Bench::new(&nginx).with_https();
+    for program in programs() {
+        let mut bench = Bench::new(&program).with_https();
         bench.flag("--host-record", bench.path("hosts").display().to_string());
         bench.write("class.yaml", CLASS);
         write(&bench, "services.yaml", &[web("victim", good), web("evil", bad)]);
@@ -176,7 +174,7 @@ fn hostile_namespace_gets_no_host_of_another() {
 #[test]
 fn lost_or_garbled_host_record_gives_hosts_to_the_oldest() {
     let port = backend("one");
-    let mut bench = Bench::new(&testbed::nginx::newest());
+    let mut bench = Bench::new(testbed::nginx::newest());
     bench.flag("--host-record", bench.path("hosts").display().to_string());
     bench.write("class.yaml", CLASS);
     write(&bench, "services.yaml", &[web("a", port), web("b", port)]);
@@ -206,8 +204,8 @@ fn lost_or_garbled_host_record_gives_hosts_to_the_oldest() {
 #[test]
 fn annotation_of_a_namespace_decides_whose_hosts_are() {
     let (good, bad) = (backend("good"), backend("bad"));
-    for nginx in both() {
-        let bench = Bench::new(&nginx);
+    for program in programs() {
+        let bench = Bench::new(&program);
         bench.write("class.yaml", CLASS);
         write(&bench, "services.yaml", &[web("team-a", good), web("evil", bad)]);
         let backend = json!({ "service": { "name": "web", "port": { "number": bad } } });
@@ -245,7 +243,7 @@ fn annotation_of_a_namespace_decides_whose_hosts_are() {
 #[test]
 fn bounds_keep_one_namespace_from_displacing_others() {
     let (good, bad) = (backend("good"), backend("bad"));
-    let bench = Bench::new(&testbed::nginx::newest());
+    let bench = Bench::new(testbed::nginx::newest());
     bench.write("class.yaml", CLASS);
     write(&bench, "services.yaml", &[web("victim", good), web("evil", bad)]);
     let rules = [rule("shop.example", &["/"], good)];
@@ -268,8 +266,8 @@ fn bounds_keep_one_namespace_from_displacing_others() {
 fn acme_challenge_is_served_without_redirect() {
     let (app, solver) = (backend("app"), backend("solver"));
     let certificate = Certificate::new("*.w.example");
-    for nginx in both() {
-        let bench = Bench::new(&nginx).with_https();
+    for program in programs() {
+        let bench = Bench::new(&program).with_https();
         bench.write("class.yaml", CLASS);
         bench.write("secret.yaml", &secret_of("a", &certificate));
         let spec = json!({

@@ -1,16 +1,14 @@
 //! HTTPS: certificates by name, redirects, Secrets that come late or are broken.
 
-use testbed::nginx::both;
-
 use crate::common::tls::{Certificate, curl, secret};
-use crate::common::{Bench, CLASS, backend, eventually, ingress, service};
+use crate::common::{Bench, CLASS, backend, eventually, ingress, programs, service};
 
 #[test]
 fn each_host_has_its_certificate() {
     let (one, two) = (backend("one"), backend("two"));
     let [a, b] = ["a.example", "b.example"].map(Certificate::new);
-    for nginx in both() {
-        let bench = Bench::new(&nginx).with_https();
+    for program in programs() {
+        let bench = Bench::new(&program).with_https();
         bench.write("class.yaml", &format!("{CLASS}---\n{}---\n{}", service("one", one), service("two", two)));
         bench.write("secret-a.yaml", &secret("a", &a));
         bench.write("secret-b.yaml", &secret("b", &b));
@@ -48,8 +46,8 @@ fn host_is_served_over_http_until_its_secret_is_usable() {
     let port = backend("one");
     let own = Certificate::new("a.example");
     let foreign = Certificate { pem: own.pem.clone(), ..Certificate::new("a.example") };
-    for nginx in both() {
-        let bench = Bench::new(&nginx).with_https();
+    for program in programs() {
+        let bench = Bench::new(&program).with_https();
         let rest = ingress("rest", "rest.example", "one", port, None);
         let web = ingress("a", "a.example", "one", port, Some("tls"));
         bench.write("all.yaml", &format!("{CLASS}---\n{}---\n{web}---\n{rest}", service("one", port)));
@@ -101,7 +99,7 @@ fn host_is_served_over_http_until_its_secret_is_usable() {
 fn expired_certificate_is_served_and_reported() {
     let port = backend("one");
     let expired = Certificate::until("a.example", 2020);
-    let bench = Bench::new(&testbed::nginx::newest()).with_https();
+    let bench = Bench::new(testbed::nginx::newest()).with_https();
     bench.write("tls.yaml", &secret("tls", &expired));
     let web = ingress("a", "a.example", "one", port, Some("tls"));
     bench.write("all.yaml", &format!("{CLASS}---\n{}---\n{web}", service("one", port)));
@@ -124,8 +122,8 @@ fn moved(namespace: &str, text: &str) -> String {
 fn certificate_of_another_namespace_is_not_served() {
     let (one, two) = (backend("one"), backend("two"));
     let [mine, theirs, wild] = ["e.example", "a.example", "*.wild.example"].map(Certificate::new);
-    for nginx in both() {
-        let bench = Bench::new(&nginx).with_https();
+    for program in programs() {
+        let bench = Bench::new(&program).with_https();
         let rule = ingress("web", "a.example", "one", one, None);
         let exposed = service("one", one);
         let every =

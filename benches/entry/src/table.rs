@@ -1,0 +1,164 @@
+//! From a change of a route to the last old answer, where a module of nginx routes by a table: beside the same nginx with all
+//! routes in a file, which is written and reloaded by hand.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use bench_figures::figure::{Figure, Pairs, Samples, time};
+use k8s_openapi::api::core::v1::Service;
+use kube::api::Api;
+use tokio::time::sleep;
+
+use crate::backend::Backend;
+use crate::by_hand::ByHand;
+use crate::entry::{Entry, flag};
+use crate::objects;
+use crate::settled::{answers, lead, settle};
+use crate::stage::{Stage, TABLE_PROBE, create};
+
+/// The most time of a change, in parts of the time by hand: of the medians, and of the p99.
+const LIMITS: [f64; 2] = [1.0 / 40.0, 1.0 / 15.0];
+/// How much longer it may take with so many more routes.
+const FLAT: f64 = 1.5;
+const REST: Duration = Duration::from_millis(50);
+const NAMESPACE: &str = "table";
+
+/// Changes of a manifest with few, many and very many routes present, and of a Service in the API server.
+///
+/// # Errors
+/// A part fails.
+pub fn table(stage: &Stage) -> Result<Vec<Figure>> {
+    stage.runtime.block_on(async {
+        let many = stage.either(10_000, 1000);
+        let (mut figures, many_took) = from_directory(stage, many, ["table-p50-dir", "table-p99-dir"]).await?;
+        figures.extend(flat(stage, many_took).await?);
+        figures.extend(from_server(stage, many).await?);
+        Ok(figures)
+    })
+}
+
+/// An entry whose nginx routes by a table, and one with all routes in a file.
+async fn both(stage: &Stage, source: &[String]) -> Result<[Entry; 2]> {
+    let with_module = [source, &[flag("nginx-module", stage.module()?)]].concat();
+    Ok([stage.run(with_module, &stage.debian).await?, stage.run(source.to_vec(), &stage.debian).await?])
+}
+
+async fn from_directory(stage: &Stage, others: u16, names: [&'static str; 2]) -> Result<(Vec<Figure>, Samples)> {
+    let (one, other) = (Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?);
+    let probe = [&one, &other].map(|backend| objects::service("probe", Some("127.0.0.1"), backend.address.port()));
+    let directory = stage.directory()?;
+    objects::write_others(directory.path(), others)?;
+    objects::write(directory.path(), "probe", &probe[0])?;
+    let change = async |to: usize| {
+        let began = Instant::now();
+        objects::write(directory.path(), "probe", &probe[to])?;
+        Ok(began)
+    };
+    beside_by_hand(stage, &[flag("from", directory.path())], names, change).await
+}
+
+async fn from_server(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
+    let (one, other) = (Backend::start(TABLE_PROBE, "one").await?, Backend::start(TABLE_PROBE, "other").await?);
+    let ports = [one.address.port(), other.address.port()];
+    let client = stage.client(NAMESPACE).await?;
+    let services = (0..others).map(|number| objects::service(&format!("other-{number}"), None, 80));
+    let services = services.chain([objects::service("probe", Some(TABLE_PROBE), ports[0])]);
+    create::<Service>(&client, NAMESPACE, services).await?;
+    let api = Api::<Service>::namespaced(client, NAMESPACE);
+    let change = async |to: usize| {
+        lead(&api, "probe", ports[to]).await?;
+        // From the API server's answer on.
+        Ok(Instant::now())
+    };
+    let (figures, _) =
+        beside_by_hand(stage, &stage.server_flags(NAMESPACE)?, ["table-p50-api", "table-p99-api"], change).await?;
+    Ok(figures)
+}
+
+/// Changes to and fro, in turns with the same by hand. `change` leads the Service `probe` to one of its two backends; it is at the
+/// first.
+async fn beside_by_hand(
+    stage: &Stage,
+    source: &[String],
+    names: [&'static str; 2],
+    change: impl AsyncFn(usize) -> Result<Instant>,
+) -> Result<(Vec<Figure>, Samples)> {
+    let [entry, located] = both(stage, source).await?;
+    let by_hand = ByHand::copy(&located, &stage.debian).await?;
+    let first = by_hand.file_of(&located)?;
+    settle(located.http, answers(0), change(1)).await?;
+    let files = [first, by_hand.file_of(&located)?];
+    ensure!(files[0] != files[1], "the two configurations do not differ");
+    settle(located.http, answers(1), change(0)).await?;
+    drop(located);
+    settle(by_hand.http, answers(0), async { by_hand.reload(&files[1]) }).await?;
+    settle(by_hand.http, answers(1), async { by_hand.reload(&files[0]) }).await?;
+    let reloads = entry.reloads().await?;
+    let (batches, each) = stage.either((5, 20), (3, 4));
+    let (mut pairs, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..batches {
+        let (mut our_batch, mut their_batch) = (Vec::new(), Vec::new());
+        for number in 0..each {
+            let (from, to) = (number % 2, 1 - number % 2);
+            our_batch.push(settle(entry.http, answers(from), change(to)).await?);
+            sleep(REST).await;
+            their_batch.push(settle(by_hand.http, answers(from), async { by_hand.reload(&files[to]) }).await?);
+            sleep(REST).await;
+        }
+        ours.extend_from_slice(&our_batch);
+        theirs.extend_from_slice(&their_batch);
+        pairs.push((Samples::new(our_batch).median(), Samples::new(their_batch).median()));
+    }
+    ensure!(entry.reloads().await? == reloads, "nginx was reloaded");
+    let p50 = Pairs::new(&pairs).at_most(names[0], LIMITS[0], "by hand");
+    let (ours, theirs) = (Samples::new(ours), Samples::new(theirs));
+    let (our, their) = (ours.quantile(0.99), theirs.quantile(0.99));
+    let ratio = our.as_secs_f64() / their.as_secs_f64();
+    let p99 = Figure {
+        name: names[1],
+        measured: format!("{ratio:.3} x"),
+        limit: format!("<= {:.3} x", LIMITS[1]),
+        reached: ratio <= LIMITS[1],
+        noisy: p50.noisy,
+        detail: format!("p99 of {} changes each: service {}, by hand {}", ours.len(), time(our), time(their)),
+    };
+    Ok((vec![p50, p99], ours))
+}
+
+/// The same changes with five times as many routes, which cost no more.
+async fn flat(stage: &Stage, many: Samples) -> Result<Vec<Figure>> {
+    let others = stage.either(50_000, 5000);
+    let (one, other) = (Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?);
+    let probe = [&one, &other].map(|backend| objects::service("probe", Some("127.0.0.1"), backend.address.port()));
+    let directory = stage.directory()?;
+    objects::write_others(directory.path(), others)?;
+    objects::write(directory.path(), "probe", &probe[0])?;
+    let source = [flag("from", directory.path()), flag("nginx-module", stage.module()?)];
+    let entry = stage.run(source.to_vec(), &stage.debian).await?;
+    let mut times = Vec::new();
+    for number in 0..stage.either(40, 8) {
+        let (from, to) = (number % 2, 1 - number % 2);
+        let change = async {
+            let began = Instant::now();
+            objects::write(directory.path(), "probe", &probe[to])?;
+            Ok(began)
+        };
+        times.push(settle(entry.http, answers(from), change).await?);
+        sleep(REST).await;
+    }
+    let (more, many) = (Samples::new(times), many);
+    let ratio = more.median().as_secs_f64() / many.median().as_secs_f64();
+    Ok(vec![Figure {
+        name: "table-flat",
+        measured: format!("{ratio:.2} x"),
+        limit: format!("<= {FLAT:.2} x"),
+        reached: ratio <= FLAT,
+        noisy: false,
+        detail: format!(
+            "median of a change with {others} routes {}, p99 {}; before with fewer {}",
+            time(more.median()),
+            time(more.quantile(0.99)),
+            time(many.median())
+        ),
+    }])
+}

@@ -1,0 +1,206 @@
+//! What of the routes is in the table that a module of nginx routes by, and what is left to the frame.
+//!
+//! ```text
+//! Routes ─► planner ─► changes since the table that was published last ─► volume
+//!              └► what the table does not carry, what its routes need ─► frame
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use entry_model::{
+    Action, Certificate, CertificateId, Destination, Host, HostName, ObjectRef, PolicyId, Protocol, Routes, Rule,
+    SortedMap,
+};
+use nginx_conf::{FrameNeeds, PolicyClass, RenderNote, Settings};
+use route_table::{Changes, Class, Planner, Revision};
+
+/// Plans the table of the routes, and remembers what was published of it.
+#[derive(Debug)]
+pub struct TablePlan {
+    planner: Planner,
+    /// What a frame has for the routes that were planned so far: kept as long as it is enough, so that a policy that comes and goes
+    /// costs no reload.
+    needs: FrameNeeds,
+    /// The hosts that were planned last.
+    hosts: SortedMap<HostName, Arc<Host>>,
+    /// What is told of rules of the table whose backends this nginx cannot reach, by host.
+    unreachable: BTreeMap<HostName, Vec<RenderNote>>,
+    /// The revision that was planned last.
+    revision: Revision,
+    /// The revision that was published last; none before the first.
+    published: Option<Revision>,
+    /// What changed since.
+    changes: Changes,
+    /// The certificates that were planned last, and those that were published last.
+    certificates: [SortedMap<CertificateId, Arc<Certificate>>; 2],
+}
+
+impl Default for TablePlan {
+    fn default() -> Self {
+        Self {
+            planner: Planner::new(|_, policy| Some(Class(PolicyClass::of(policy).0))),
+            needs: FrameNeeds::default(),
+            hosts: SortedMap::default(),
+            unreachable: BTreeMap::new(),
+            revision: Revision(0),
+            published: None,
+            changes: Changes { base: None, revision: Revision(0), changes: Vec::new() },
+            certificates: Default::default(),
+        }
+    }
+}
+
+impl TablePlan {
+    /// Plans the table of these routes for an nginx. What it leaves to the frame. It costs what changed.
+    pub fn plan(&mut self, routes: &Routes, settings: &Settings) -> Routes {
+        let next = Revision(self.revision.0 + 1);
+        let planned = self.planner.plan(routes, next);
+        if planned.base.is_none() || !planned.changes.is_empty() {
+            self.revision = next;
+            self.changes.merge(planned.changes);
+        }
+        self.certificates[0] = routes.certificates.clone();
+        let left: BTreeSet<&HostName> = self.planner.hosts_left_to_frame().collect();
+        let before = std::mem::replace(&mut self.hosts, routes.hosts.clone());
+        let mut added = FrameNeeds::default();
+        for name in self.hosts.changed_keys(&before, Arc::ptr_eq) {
+            let host = self.hosts.get(name).filter(|_| !left.contains(name));
+            let rules = || host.into_iter().flat_map(|host| &host.rules);
+            rules().for_each(|rule| added.add(rule, routes.policy(rule)));
+            let notes: Vec<_> = rules().flat_map(|rule| unreachable_notes(rule, settings)).collect();
+            if notes.is_empty() {
+                self.unreachable.remove(name);
+            } else {
+                self.unreachable.insert(name.clone(), notes);
+            }
+        }
+        routes.default.iter().for_each(|rule| added.add(rule, routes.policy(rule)));
+        if !self.needs.cover(&added) {
+            // The frame changes anyway, so what nobody needs any more goes with it.
+            self.needs = needs(routes, &left);
+        }
+        left_to_frame(routes, &left)
+    }
+
+    /// What is told of rules of the table whose backends this nginx cannot reach. What is left to the frame is told of where it is
+    /// written.
+    pub fn notes(&self) -> impl Iterator<Item = &RenderNote> {
+        self.unreachable.values().flatten()
+    }
+
+    /// What the routes that were planned last need of the frame.
+    pub fn needs(&self) -> &FrameNeeds {
+        &self.needs
+    }
+
+    /// The revision of the table that was planned last.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The whole table that was planned last.
+    pub fn whole(&self) -> Changes {
+        Changes { base: None, revision: self.revision, ..self.planner.full() }
+    }
+
+    /// What is to be published for a frame that is in use; none if that was done.
+    pub fn publication(&self) -> Option<Changes> {
+        match self.published {
+            Some(base) if base == self.revision => None,
+            Some(base) => Some(Changes { base: Some(base), revision: self.revision, ..self.changes.clone() }),
+            None => Some(self.whole()),
+        }
+    }
+
+    /// What takes room on the volume when the table is published, in bytes: each certificate that was not there before, by its id,
+    /// and all else, by the empty name.
+    pub fn unpublished_bytes(&self, is_new_frame: bool) -> BTreeMap<String, u64> {
+        let whole = (is_new_frame || self.published.is_none()).then(|| self.whole());
+        let all = whole.as_ref().unwrap_or(&self.changes).encoded_bytes() as u64;
+        let [planned, published] = &self.certificates;
+        let new = planned.changed_keys(published, Arc::ptr_eq).into_iter().filter_map(|id| {
+            let certificate = planned.get(id).filter(|_| !published.contains_key(id))?;
+            Some((id.0.to_string(), (certificate.chain.len() + certificate.key.len()) as u64))
+        });
+        let mut bytes: BTreeMap<String, u64> = new.collect();
+        let others = all.saturating_sub(bytes.values().sum());
+        bytes.insert(String::new(), others);
+        bytes
+    }
+
+    /// Whose certificate an id of [`TablePlan::unpublished_bytes`] is of.
+    pub fn certificate_owner(&self, id: &str) -> Option<&ObjectRef> {
+        self.certificates[0].get(&CertificateId(id.into())).map(|certificate| &certificate.origin)
+    }
+
+    /// The table of this revision was published.
+    pub fn note_published(&mut self, revision: Revision) {
+        // Whatever was planned since is still to be published, and needs a whole table.
+        self.published = (revision == self.revision).then_some(revision);
+        self.changes.changes.clear();
+        self.certificates[1] = self.certificates[0].clone();
+    }
+
+    /// The same table, whole, under the next revision: with it, those who read the volume need not read what was before.
+    pub fn compacted(&mut self) -> Option<Changes> {
+        let published = self.published.filter(|published| *published == self.revision)?;
+        Some(Changes { revision: Revision(published.0 + 1), ..self.whole() })
+    }
+
+    /// The whole table was published under this revision.
+    pub fn note_compacted(&mut self, revision: Revision) {
+        (self.revision, self.published) = (revision, Some(revision));
+    }
+
+    /// The table is to be published whole next, under a revision of its own that is higher than this one too.
+    pub fn publish_whole_after(&mut self, newest: Option<Revision>) {
+        self.revision = Revision(newest.map_or(self.revision.0, |newest| newest.0.max(self.revision.0)) + 1);
+        self.published = None;
+        self.changes.changes.clear();
+    }
+}
+
+/// What the routes of the table need of the frame.
+fn needs(routes: &Routes, left: &BTreeSet<&HostName>) -> FrameNeeds {
+    let mut needs = FrameNeeds::default();
+    // Of all rules that are treated alike one is enough.
+    let mut seen: HashSet<(PolicyId, Protocol, bool)> = HashSet::new();
+    let hosts = routes.hosts.iter().filter(|(name, _)| !left.contains(name));
+    for rule in hosts.flat_map(|(_, host)| &host.rules).chain(&routes.default) {
+        let mut is_new = false;
+        for backend in backends(rule) {
+            is_new |= seen.insert((rule.policy, backend.protocol, backend.keep_alive));
+        }
+        if is_new {
+            needs.add(rule, routes.policy(rule));
+        }
+    }
+    needs
+}
+
+fn backends(rule: &Rule) -> impl Iterator<Item = &entry_model::Backend> {
+    let shares = match &rule.action {
+        Action::Forward(forward) => &forward.backends[..],
+        Action::Redirect(_) | Action::Respond(_) => &[],
+    };
+    shares.iter().filter_map(|share| match &share.destination {
+        Destination::Backend(backend) => Some(backend),
+        Destination::Status(_) => None,
+    })
+}
+
+/// The routes of these hosts only.
+fn left_to_frame(routes: &Routes, left: &BTreeSet<&HostName>) -> Routes {
+    let host = |name: &&HostName| Some(((*name).clone(), Arc::clone(routes.hosts.get(*name)?)));
+    let hosts: SortedMap<HostName, Arc<Host>> = left.iter().filter_map(host).collect();
+    let certificates: BTreeSet<&CertificateId> = hosts.values().filter_map(|host| host.certificate.as_ref()).collect();
+    let certificate = |id: &CertificateId| Some((id.clone(), Arc::clone(routes.certificates.get(id)?)));
+    let certificates = certificates.into_iter().filter_map(certificate).collect();
+    let (listeners, default, policies) = (routes.listeners.clone(), routes.default.clone(), routes.policies.clone());
+    Routes { listeners, default, policies, certificates, hosts }
+}
+
+fn unreachable_notes(rule: &Rule, settings: &Settings) -> Vec<RenderNote> {
+    backends(rule).filter_map(|backend| nginx_conf::unreachable_note(rule, backend, settings)).collect()
+}

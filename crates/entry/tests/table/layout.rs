@@ -1,0 +1,43 @@
+//! The layout that is tested: a frame, and a table by which the module routes.
+
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use entry::table_plan::TablePlan;
+use entry_model::Routes;
+use nginx_conf::{Revision, Settings};
+use route_table::TableWriter;
+use table_memory::WritableTableMemory;
+
+/// What there must be beside the files while nginx runs: the memory of the table.
+#[derive(Debug)]
+pub struct Beside {
+    _memory: TableWriter<WritableTableMemory>,
+}
+
+/// Whether rules are tried in the order that they have, whatever their precedence is.
+pub const TRIES_RULES_IN_ANY_ORDER: bool = false;
+
+/// What a request is answered for a host with another certificate than the one for which its connection was opened.
+pub const OTHER_CERTIFICATE: &str = "HTTP/1.1 421";
+
+/// Whether a prefix is taken off the path of a request over HTTP/2, though a client has sent it in another form.
+pub const STRIPS_ANY_FORM_FOR_GRPC: bool = true;
+
+/// The nginx that can serve it: the one for which the module is built.
+pub fn programs() -> Vec<PathBuf> {
+    vec![testbed::nginx::debian()]
+}
+
+/// The frame of these routes, whose table is where the frame expects it.
+pub fn render(routes: &Routes, settings: &Settings) -> (Revision, Beside) {
+    let settings = Settings { module: Some(testbed::nginx::module()), ..settings.clone() };
+    let mut plan = TablePlan::default();
+    let left = plan.plan(routes, &settings);
+    let frame = nginx_conf::render_frame(&left, plan.needs(), &settings);
+    let memory = WritableTableMemory::create(64 << 20).unwrap();
+    symlink(memory.path(), settings.runtime.join("table")).unwrap();
+    let mut writer = TableWriter::create(memory, [1, 2]).unwrap();
+    writer.apply(&plan.whole()).unwrap();
+    (frame, Beside { _memory: writer })
+}

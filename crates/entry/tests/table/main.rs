@@ -1,0 +1,24 @@
+//! What a real nginx does that routes by a table: all that one does whose configuration has a location for each rule. The tests are
+//! those of that layout, and run on this one.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../../../nginx-conf/tests/serve/access_log.rs"]
+mod access_log;
+#[path = "../../../nginx-conf/tests/serve/forwarded_headers.rs"]
+mod forwarded_headers;
+#[path = "../../../nginx-conf/tests/serve/hosts.rs"]
+mod hosts;
+#[path = "../../../nginx-conf/tests/serve/http2.rs"]
+mod http2;
+mod layout;
+#[path = "../../../nginx-conf/tests/serve/path_cases.rs"]
+mod path_cases;
+#[path = "../../../nginx-conf/tests/serve/paths.rs"]
+mod paths;
+#[path = "../../../nginx-conf/tests/serve/proxying.rs"]
+mod proxying;
+#[path = "../../../nginx-conf/tests/serve/support.rs"]
+mod support;
+#[path = "../../../nginx-conf/tests/serve/x_accel_headers.rs"]
+mod x_accel_headers;
