@@ -5,7 +5,7 @@
 //! counts as shorter. That of [`snapshot`], [`lock`] and [`diff`] is the bytes themselves, that of
 //! [`format1`] after one that says which.
 
-use rbd_format::diff::{DiffError, DiffParser, Event};
+use rbd_format::diff::{DiffError, DiffEvent, DiffParser};
 use rbd_format::mirror::TAG_PREFIX;
 use rbd_format::{
     DirectoryEntry, GroupEntry, HeaderBuilder, LockInfo, MirrorImage, TrashEntry, children as clones,
@@ -113,19 +113,19 @@ fn replay(data: &[u8], chunk: usize) -> Result<(Vec<String>, u64), DiffError> {
     for mut piece in data.chunks(chunk) {
         while let Some(event) = parser.next(&mut piece)? {
             let end_bytes = match &event {
-                Event::Size(size) => {
+                DiffEvent::Size(size) => {
                     size_bytes = size.bytes();
                     0
                 }
-                Event::Data { offset_bytes, bytes } => {
+                DiffEvent::Data { offset_bytes, bytes } => {
                     data_bytes += bytes.len() as u64;
                     offset_bytes + bytes.len() as u64
                 }
-                Event::Zero { offset_bytes, length_bytes } => offset_bytes + length_bytes,
+                DiffEvent::Zero { offset_bytes, length_bytes } => offset_bytes + length_bytes,
                 _ => 0,
             };
             assert!(end_bytes <= size_bytes);
-            if !matches!(event, Event::Data { .. }) {
+            if !matches!(event, DiffEvent::Data { .. }) {
                 events.push(format!("{event:?}"));
             }
         }

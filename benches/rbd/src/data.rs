@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use ceph::unwatched;
-use rbd_format::diff::{DiffVersion, Record};
+use ceph::ignore_progress;
+use rbd_format::diff::{DiffRecord, DiffVersion};
 use serde_json::json;
 use testbed::service::Service;
 
@@ -72,12 +72,12 @@ pub fn data(stage: &Stage) -> Result<Vec<Figure>> {
             pairs,
             || {
                 let (time, ()) = timed(import)?;
-                io.remove_image("ours", &unwatched)?;
+                io.remove_image("ours", &ignore_progress)?;
                 Ok(time)
             },
             || {
                 let (time, _) = timed(|| stage.ceph.rbd(&["import", "--no-progress", &text(&source), "data/theirs"]))?;
-                io.remove_image("theirs", &unwatched)?;
+                io.remove_image("theirs", &ignore_progress)?;
                 Ok(time)
             },
         )?;
@@ -85,7 +85,7 @@ pub fn data(stage: &Stage) -> Result<Vec<Figure>> {
         remove(&ours)?;
         stage.ceph.rbd(&["export", "--no-progress", "data/ours", &text(&ours)])?;
         ensure_same(&ours, &source)?;
-        io.remove_image("ours", &unwatched)?;
+        io.remove_image("ours", &ignore_progress)?;
         Ok(measured)
     };
     let import = imports(&|| import_from(&agent, &service, &source, "ours"))?;
@@ -188,18 +188,18 @@ impl Difference {
         let file = File::open(path)?;
         let size = file.metadata()?.len();
         let mut head = DiffVersion::V1.banner().to_vec();
-        Record::Size(size).encode(DiffVersion::V1, &mut head)?;
+        DiffRecord::Size(size).encode(DiffVersion::V1, &mut head)?;
         let mut parts = VecDeque::new();
         let mut at = 0;
         while let Some(begin) = seek(&file, rustix::fs::SeekFrom::Data(at))? {
             at = seek(&file, rustix::fs::SeekFrom::Hole(begin))?.unwrap_or(size);
-            let record = Record::Data { offset_bytes: begin, length_bytes: at - begin };
+            let record = DiffRecord::Data { offset_bytes: begin, length_bytes: at - begin };
             record.encode(DiffVersion::V1, &mut head)?;
             let mut part = File::open(path)?;
             part.seek(SeekFrom::Start(begin))?;
             parts.push_back((Cursor::new(std::mem::take(&mut head)), part.take(at - begin)));
         }
-        Record::End.encode(DiffVersion::V1, &mut head)?;
+        DiffRecord::End.encode(DiffVersion::V1, &mut head)?;
         parts.push_back((Cursor::new(head), file.take(0)));
         Ok(Difference { parts })
     }

@@ -13,7 +13,7 @@ use crate::omap::{OmapRange, WriteOp};
 use crate::text::c_string;
 
 /// An object, pool and namespace that nobody has.
-const NOTHING: &str = "sparrow.no-such-thing";
+const ABSENT_NAME: &str = "sparrow.no-such-thing";
 
 impl Cluster {
     /// Which of the monitor commands that pool administration takes this entity may not give:
@@ -25,10 +25,10 @@ impl Cluster {
     /// `ETIMEDOUT` when no monitor answers.
     pub fn forbidden_pool_commands(&self) -> Result<Vec<&'static str>> {
         let commands = [
-            ("osd pool create", serde_json::json!({ "pool": NOTHING, "pool_type": "none" })),
-            ("osd pool delete", serde_json::json!({ "pool": NOTHING })),
-            ("osd pool application enable", serde_json::json!({ "pool": NOTHING, "app": "rbd" })),
-            ("osd pool set-quota", serde_json::json!({ "pool": NOTHING, "field": "max_objects", "val": "0" })),
+            ("osd pool create", serde_json::json!({ "pool": ABSENT_NAME, "pool_type": "none" })),
+            ("osd pool delete", serde_json::json!({ "pool": ABSENT_NAME })),
+            ("osd pool application enable", serde_json::json!({ "pool": ABSENT_NAME, "app": "rbd" })),
+            ("osd pool set-quota", serde_json::json!({ "pool": ABSENT_NAME, "field": "max_objects", "val": "0" })),
         ];
         let mut forbidden = Vec::new();
         for (prefix, mut command) in commands {
@@ -60,18 +60,18 @@ impl IoContext {
     /// # Errors
     /// Any but those that say no.
     pub fn access(&self) -> Result<PoolAccess> {
-        let range = OmapRange { object: NOTHING.into(), limit: 1, ..OmapRange::default() };
-        let read = allowed(self.omap_page(&range, None).map(drop))?;
+        let range = OmapRange { object: ABSENT_NAME.into(), limit: 1, ..OmapRange::default() };
+        let read = is_allowed(self.omap_page(&range, None).map(drop))?;
         // Looks into the namespace it is asked about: of a pool as a whole, into one that nobody has.
-        let namespace = if self.namespace().is_empty() { NOTHING } else { self.namespace() };
-        let execute = allowed(self.namespace_exists(namespace).map(drop))?;
-        let write = allowed(self.write_nothing())?;
+        let namespace = if self.namespace().is_empty() { ABSENT_NAME } else { self.namespace() };
+        let execute = is_allowed(self.namespace_exists(namespace).map(drop))?;
+        let write = is_allowed(self.try_write())?;
         Ok(PoolAccess { read, write, execute })
     }
 
     /// Removes an object that must be there, and is not: OSDs look at the capabilities first.
-    fn write_nothing(&self) -> Result<()> {
-        let object = c_string(NOTHING)?;
+    fn try_write(&self) -> Result<()> {
+        let object = c_string(ABSENT_NAME)?;
         // SAFETY: takes nothing.
         let op = WriteOp(unsafe { sys::rados_create_write_op() });
         // SAFETY: the operation is open.
@@ -82,11 +82,11 @@ impl IoContext {
         let flags: c_int = sys::LIBRADOS_OPERATION_FULL_FORCE.cast_signed();
         // SAFETY: operation, context and name are alive; no modification time.
         let r = unsafe { sys::rados_write_op_operate(op.0, self.raw(), object.as_ptr(), ptr::null_mut(), flags) };
-        self.check("write", NOTHING, r).map(drop)
+        self.check("write", ABSENT_NAME, r).map(drop)
     }
 }
 
-fn allowed(result: Result<()>) -> Result<bool> {
+fn is_allowed(result: Result<()>) -> Result<bool> {
     match result {
         Err(error) if error.is(Errno::EPERM) || error.is(Errno::EACCES) => Ok(false),
         Err(error) if error.is(Errno::ENOENT) => Ok(true),

@@ -401,7 +401,7 @@ pub fn library_versions() -> (String, String) {
 }
 
 /// Whether the librbd or librados that is loaded exports a function. For those younger than Ceph 16.2.15.
-pub fn exports(function: &str) -> bool {
+pub fn has_function(function: &str) -> bool {
     let Ok(name) = CString::new(function) else { return false };
     // SAFETY: a lookup by name in what is loaded; the address is not called.
     !unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.is_null()

@@ -26,13 +26,13 @@ const NAME: &str = "sparrow_names";
 const DESCRIPTION: &str = "sparrow-rbd";
 
 /// When the OSD forgets a lock whose holder has died.
-const KEPT: Duration = Duration::from_secs(30);
+const LOCK_DURATION: Duration = Duration::from_secs(30);
 
 /// How long another holder is waited for.
-const WAIT: Duration = Duration::from_secs(10);
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// How often the lock is asked for meanwhile: much shorter than taking a snapshot lasts.
-const PAUSE: Duration = Duration::from_millis(10);
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// `ClsLockType::EXCLUSIVE` in `src/cls/lock/cls_lock_types.h`.
 const EXCLUSIVE: u8 = 1;
@@ -57,11 +57,11 @@ impl HeaderLock {
         let object = header_object(image_id);
         let since = Instant::now();
         loop {
-            match ask(io, &object, &cookie) {
+            match request_lock(io, &object, &cookie) {
                 Ok(()) => return Ok(Some(Self { io: io.clone(), object, cookie })),
                 Err(error) if error.is(Errno::ENOENT) => return Ok(None),
                 Err(error) if !error.is(Errno::EBUSY) => return Err(error),
-                Err(_) if since.elapsed() < WAIT => sleep(PAUSE),
+                Err(_) if since.elapsed() < MAX_WAIT => sleep(RETRY_PAUSE),
                 Err(_) => {
                     let (operation, subject) = ("waiting for the lock", io.subject(&object));
                     return Err(Error::Call { operation, subject, errno: Errno::ESTALE });
@@ -84,7 +84,7 @@ impl Drop for HeaderLock {
 }
 
 /// Asks for the lock once: `EBUSY` while another has it, `ENOENT` without the object, which the class alone would make.
-fn ask(io: &IoContext, object: &str, cookie: &str) -> Result<()> {
+fn request_lock(io: &IoContext, object: &str, cookie: &str) -> Result<()> {
     let c_object = c_string(object)?;
     let input = lock_request(cookie);
     let mut result = 0;
@@ -113,7 +113,7 @@ fn ask(io: &IoContext, object: &str, cookie: &str) -> Result<()> {
 fn lock_request(cookie: &str) -> Vec<u8> {
     let length = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
     let text = |text: &str| [&length(text.len())[..], text.as_bytes()].concat();
-    let seconds = u32::try_from(KEPT.as_secs()).unwrap_or(u32::MAX).to_le_bytes();
+    let seconds = u32::try_from(LOCK_DURATION.as_secs()).unwrap_or(u32::MAX).to_le_bytes();
     let fields = [
         &text(NAME)[..],
         &[EXCLUSIVE],

@@ -26,7 +26,7 @@ mod trash;
 mod validation;
 
 pub use caps::PoolAccess;
-pub use cluster::{Cluster, ClusterSpace, Settings, Unconnected, exports, library_versions};
+pub use cluster::{Cluster, ClusterSpace, Settings, Unconnected, has_function, library_versions};
 pub use end::{end_at_once, end_process};
 pub use error::{Errno, Error, Result};
 pub use group::{GroupMember, GroupSnapshot};
@@ -37,7 +37,7 @@ pub use image::{
 pub use ioctx::IoContext;
 pub use omap::{Entry, OmapChange, OmapPage, OmapRange, omap_values};
 pub use pool_stats::{ImageTotals, PoolTotals};
-pub use progress::{Progress, unwatched};
+pub use progress::{Progress, ignore_progress};
 pub use rbd_format::{ImageSize, Unbounded, Unopenable};
 pub use snapshot::SnapshotInfo;
 pub use trash::TrashItem;

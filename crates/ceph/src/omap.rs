@@ -46,7 +46,7 @@ pub struct OmapPage {
 }
 
 /// Where librados writes an answer to.
-struct Places {
+struct AnswerBuffers {
     iterator: *mut sys::rados_omap_iter_t,
     more: *mut c_uchar,
     result: *mut c_int,
@@ -56,7 +56,7 @@ struct Places {
 }
 
 /// One read operation on its way. Owned twice: by the batch that waits for it and by the completion's callback.
-struct Flight {
+struct PendingRead {
     op: sys::rados_read_op_t,
     completion: sys::rados_completion_t,
     // Written by librados when the operation completes; read only after the callback has run. A leaked box, which
@@ -77,15 +77,15 @@ struct Answer {
     data_result: c_int,
 }
 
-// SAFETY: the raw parts belong to this flight alone. librados writes the answer before it runs the callback, and the
+// SAFETY: the raw parts belong to this pending_read alone. librados writes the answer before it runs the callback, and the
 // batch reads it after the callback has sent the index through a channel, which orders the two.
-unsafe impl Send for Flight {}
-// SAFETY: as above; `&Flight` gives access to nothing before the callback, and to plain reads after it.
-unsafe impl Sync for Flight {}
+unsafe impl Send for PendingRead {}
+// SAFETY: as above; `&PendingRead` gives access to nothing before the callback, and to plain reads after it.
+unsafe impl Sync for PendingRead {}
 
-impl Drop for Flight {
+impl Drop for PendingRead {
     fn drop(&mut self) {
-        // SAFETY: leaked by `launch` for this flight; the operation is over, or was never started.
+        // SAFETY: leaked by `start_range` for this pending_read; the operation is over, or was never started.
         let answer = unsafe { Box::from_raw(self.answer) };
         if !answer.iterator.is_null() {
             // SAFETY: librados made the iterator for this operation, and gave it to the caller to end.
@@ -100,25 +100,25 @@ impl Drop for Flight {
     }
 }
 
-impl Flight {
-    /// What librados wrote. Only for a flight that has landed.
+impl PendingRead {
+    /// What librados wrote. Only for a read that has completed.
     fn answer(&self) -> &Answer {
-        // SAFETY: allocated by `launch`, freed by `drop`; after the callback nobody writes to it.
+        // SAFETY: allocated by `start_range`, freed by `drop`; after the callback nobody writes to it.
         unsafe { &*self.answer }
     }
 }
 
-struct Landing {
-    flight: Option<Arc<Flight>>,
+struct CompletedReads {
+    pending_read: Option<Arc<PendingRead>>,
     index: usize,
     landed: Sender<usize>,
 }
 
 extern "C" fn landed(_completion: sys::rados_completion_t, argument: *mut c_void) {
-    // SAFETY: the argument is the `Landing` that `launch` leaked for this one call.
-    let landing = unsafe { Box::from_raw(argument.cast::<Landing>()) };
-    // A batch that gave up is not there any more; then the flight ends with the landing. Neither step can panic.
-    let _ = landing.landed.send(landing.index);
+    // SAFETY: the argument is the `CompletedReads` that `start_range` leaked for this one call.
+    let completed = unsafe { Box::from_raw(argument.cast::<CompletedReads>()) };
+    // A batch that gave up is not there any more; then the pending_read ends with the completed. Neither step can panic.
+    let _ = completed.landed.send(completed.index);
 }
 
 /// Reads of many omaps at once.
@@ -126,23 +126,23 @@ struct Batch<'a> {
     io: &'a IoContext,
     sender: Sender<usize>,
     landed: Receiver<usize>,
-    flights: Vec<Option<Arc<Flight>>>,
+    pending_reads: Vec<Option<Arc<PendingRead>>>,
     in_flight: usize,
 }
 
 impl<'a> Batch<'a> {
     fn new(io: &'a IoContext) -> Self {
         let (sender, landed) = channel();
-        Self { io, sender, landed, flights: Vec::new(), in_flight: 0 }
+        Self { io, sender, landed, pending_reads: Vec::new(), in_flight: 0 }
     }
 
-    fn launch(&mut self, index: usize, range: &OmapRange) -> Result<()> {
+    fn start_range(&mut self, index: usize, range: &OmapRange) -> Result<()> {
         let after = CString::new(range.after.as_slice())
             .map_err(|_| Error::Nul(String::from_utf8_lossy(&range.after).into_owned()))?;
         let prefix = c_string(&range.prefix)?;
         let limit = if range.limit == 0 { PAGE } else { range.limit };
         self.start(index, &range.object, range.data_bytes, |op, places| {
-            // SAFETY: the strings are copied by the call; the three places to write to live as long as the flight,
+            // SAFETY: the strings are copied by the call; the three places to write to live as long as the pending_read,
             // which lives until the callback.
             unsafe {
                 sys::rados_read_op_omap_get_vals2(
@@ -158,12 +158,12 @@ impl<'a> Batch<'a> {
         })
     }
 
-    fn launch_keys(&mut self, index: usize, object: &str, keys: &[Vec<u8>]) -> Result<()> {
+    fn start_keys(&mut self, index: usize, object: &str, keys: &[Vec<u8>]) -> Result<()> {
         let starts: Vec<*const c_char> = keys.iter().map(|key| key.as_ptr().cast()).collect();
         let lengths: Vec<usize> = keys.iter().map(Vec::len).collect();
         self.start(index, object, 0, |op, places| {
             // SAFETY: two arrays of `keys.len()` elements and what they point to, copied by the call; the two places to
-            // write to live as long as the flight, which lives until the callback.
+            // write to live as long as the pending_read, which lives until the callback.
             unsafe {
                 sys::rados_read_op_omap_get_vals_by_keys2(
                     op,
@@ -177,7 +177,7 @@ impl<'a> Batch<'a> {
         })
     }
 
-    fn launch_data(&mut self, index: usize, object: &str, bytes: usize) -> Result<()> {
+    fn start_data(&mut self, index: usize, object: &str, bytes: usize) -> Result<()> {
         self.start(index, object, bytes, |_, _| {})
     }
 
@@ -188,7 +188,7 @@ impl<'a> Batch<'a> {
         index: usize,
         object: &str,
         data_bytes: usize,
-        ask: impl FnOnce(sys::rados_read_op_t, &Places),
+        ask: impl FnOnce(sys::rados_read_op_t, &AnswerBuffers),
     ) -> Result<()> {
         let c_object = c_string(object)?;
         // SAFETY: takes nothing.
@@ -201,7 +201,7 @@ impl<'a> Batch<'a> {
             data_length: 0,
             data_result: 0,
         }));
-        let places = Places {
+        let places = AnswerBuffers {
             // SAFETY: `answer` is a live allocation.
             iterator: unsafe { &raw mut (*answer).iterator },
             // SAFETY: as above.
@@ -217,49 +217,53 @@ impl<'a> Batch<'a> {
         };
         ask(op, &places);
         if data_bytes > 0 {
-            // SAFETY: the buffer has `data_bytes` bytes; it and the two places live as long as the flight, which lives until
+            // SAFETY: the buffer has `data_bytes` bytes; it and the two places live as long as the pending_read, which lives until
             // the callback.
             unsafe {
                 sys::rados_read_op_read(op, 0, data_bytes, places.data, places.data_length, places.data_result);
             }
         }
-        let mut flight = Flight { op, completion: ptr::null_mut(), answer, object: c_object, _io: self.io.clone() };
-        let landing = Box::into_raw(Box::new(Landing { flight: None, index, landed: self.sender.clone() }));
+        let mut pending_read =
+            PendingRead { op, completion: ptr::null_mut(), answer, object: c_object, _io: self.io.clone() };
+        let completed =
+            Box::into_raw(Box::new(CompletedReads { pending_read: None, index, landed: self.sender.clone() }));
         // SAFETY: `landed` matches the callback's type and takes the leaked box, once.
-        let r = unsafe { sys::rados_aio_create_completion2(landing.cast(), Some(landed), &raw mut flight.completion) };
+        let r = unsafe {
+            sys::rados_aio_create_completion2(completed.cast(), Some(landed), &raw mut pending_read.completion)
+        };
         if r < 0 {
             // SAFETY: no completion was made, so the callback will not run: take the box back.
-            drop(unsafe { Box::from_raw(landing) });
+            drop(unsafe { Box::from_raw(completed) });
             return self.io.check("rados_aio_create_completion2", object, r).map(drop);
         }
-        let flight = Arc::new(flight);
-        // SAFETY: the operation has not started, so nothing else reads the landing yet.
-        unsafe { (*landing).flight = Some(Arc::clone(&flight)) };
-        // SAFETY: context, operation, completion and name are alive, and stay so in the flight.
+        let pending_read = Arc::new(pending_read);
+        // SAFETY: the operation has not started, so nothing else reads the completed yet.
+        unsafe { (*completed).pending_read = Some(Arc::clone(&pending_read)) };
+        // SAFETY: context, operation, completion and name are alive, and stay so in the pending_read.
         let r = unsafe {
             sys::rados_aio_read_op_operate(
-                flight.op,
+                pending_read.op,
                 self.io.raw(),
-                flight.completion,
-                flight.object.as_ptr(),
+                pending_read.completion,
+                pending_read.object.as_ptr(),
                 sys::LIBRADOS_OPERATION_NOFLAG.cast_signed(),
             )
         };
         if r < 0 {
             // SAFETY: the operation was not started, so the callback will not run: take the box back.
-            drop(unsafe { Box::from_raw(landing) });
+            drop(unsafe { Box::from_raw(completed) });
             return self.io.check("rados_aio_read_op_operate", object, r).map(drop);
         }
-        if self.flights.len() <= index {
-            self.flights.resize(index + 1, None);
+        if self.pending_reads.len() <= index {
+            self.pending_reads.resize(index + 1, None);
         }
-        self.flights[index] = Some(flight);
+        self.pending_reads[index] = Some(pending_read);
         self.in_flight += 1;
         Ok(())
     }
 
     /// The next operation that completed, with its page; `None` when the deadline has passed.
-    fn land(&mut self, deadline: Option<Instant>) -> Option<(usize, std::result::Result<OmapPage, Errno>)> {
+    fn next_completed(&mut self, deadline: Option<Instant>) -> Option<(usize, std::result::Result<OmapPage, Errno>)> {
         let index = match deadline {
             None => self.landed.recv().ok()?,
             Some(deadline) => match self.landed.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -267,31 +271,31 @@ impl<'a> Batch<'a> {
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
             },
         };
-        let flight = self.flights[index].take()?;
+        let pending_read = self.pending_reads[index].take()?;
         self.in_flight -= 1;
         // SAFETY: the completion's callback has run, so its value is set.
-        let r = unsafe { sys::rados_aio_get_return_value(flight.completion) };
-        let answer = flight.answer();
+        let r = unsafe { sys::rados_aio_get_return_value(pending_read.completion) };
+        let answer = pending_read.answer();
         let r = [r, answer.result, answer.data_result].into_iter().find(|r| *r < 0).unwrap_or(0);
         if r < 0 {
             return Some((index, Err(Errno(-r))));
         }
-        Some((index, Ok(read_page(&flight))))
+        Some((index, Ok(read_page(&pending_read))))
     }
 }
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        for flight in self.flights.iter().flatten() {
+        for pending_read in self.pending_reads.iter().flatten() {
             // SAFETY: the operation is on its way (or has just ended, which cancelling tolerates); its callback runs
-            // and frees the landing.
-            unsafe { sys::rados_aio_cancel(self.io.raw(), flight.completion) };
+            // and frees the completed.
+            unsafe { sys::rados_aio_cancel(self.io.raw(), pending_read.completion) };
         }
     }
 }
 
-fn read_page(flight: &Flight) -> OmapPage {
-    let answer = flight.answer();
+fn read_page(pending_read: &PendingRead) -> OmapPage {
+    let answer = pending_read.answer();
     let data = answer.data[..answer.data_length.min(answer.data.len())].to_vec();
     let mut entries = Vec::new();
     // There is none where only data was read.
@@ -301,7 +305,7 @@ fn read_page(flight: &Flight) -> OmapPage {
         // SAFETY: the iterator is the completed operation's; four valid places to write to.
         let r = unsafe {
             sys::rados_omap_get_next2(
-                flight.answer().iterator,
+                pending_read.answer().iterator,
                 &raw mut key,
                 &raw mut value,
                 &raw mut key_length,
@@ -346,11 +350,11 @@ impl IoContext {
     ) -> Result<[Result<OmapPage>; N]> {
         let mut batch = Batch::new(self);
         for (index, range) in ranges.into_iter().enumerate() {
-            batch.launch(index, range)?;
+            batch.start_range(index, range)?;
         }
         let mut pages = ranges.map(|_| Ok(OmapPage::default()));
         while batch.in_flight > 0 {
-            let Some((index, page)) = batch.land(deadline) else {
+            let Some((index, page)) = batch.next_completed(deadline) else {
                 return Err(Error::Deadline { operation: "omap read", subject: self.subject("") });
             };
             pages[index] = page.map_err(|errno| Error::Call {
@@ -402,13 +406,13 @@ impl IoContext {
         loop {
             while batch.in_flight < in_flight.max(1) {
                 if let Some((index, range)) = waiting.pop_front() {
-                    batch.launch(index, &range)?;
+                    batch.start_range(index, &range)?;
                 } else if let Some((index, range)) = fresh.next() {
-                    if unspeakable(&range.object) {
+                    if holds_nul(&range.object) {
                         each(index, Err(Errno::EINVAL));
                         continue;
                     }
-                    batch.launch(index, range)?;
+                    batch.start_range(index, range)?;
                 } else {
                     break;
                 }
@@ -416,7 +420,7 @@ impl IoContext {
             if batch.in_flight == 0 {
                 return Ok(());
             }
-            let Some((index, page)) = batch.land(deadline) else {
+            let Some((index, page)) = batch.next_completed(deadline) else {
                 return Err(Error::Deadline { operation: "omap reads", subject: self.subject("") });
             };
             let page = match page {
@@ -447,9 +451,9 @@ impl IoContext {
     /// `ENOENT` when the object is missing; [`Error::Deadline`].
     pub fn read_data(&self, object: &str, bytes: usize, deadline: Option<Instant>) -> Result<Vec<u8>> {
         let mut batch = Batch::new(self);
-        batch.launch_data(0, object, bytes)?;
+        batch.start_data(0, object, bytes)?;
         let subject = self.subject(object);
-        match batch.land(deadline) {
+        match batch.next_completed(deadline) {
             None => Err(Error::Deadline { operation: "read", subject }),
             Some((_, Err(errno))) => Err(Error::Call { operation: "read", subject, errno }),
             Some((_, Ok(page))) => Ok(page.data),
@@ -474,16 +478,16 @@ impl IoContext {
         loop {
             while batch.in_flight < in_flight.max(1) {
                 let Some((index, object)) = left.next() else { break };
-                if unspeakable(object) {
+                if holds_nul(object) {
                     each(index, Err(Errno::EINVAL));
                     continue;
                 }
-                batch.launch_data(index, object, bytes)?;
+                batch.start_data(index, object, bytes)?;
             }
             if batch.in_flight == 0 {
                 return Ok(());
             }
-            let Some((index, page)) = batch.land(deadline) else {
+            let Some((index, page)) = batch.next_completed(deadline) else {
                 return Err(Error::Deadline { operation: "reads", subject: self.subject("") });
             };
             each(index, page.map(|page| page.data));
@@ -576,7 +580,7 @@ pub fn omap_values(
         .iter()
         .map(|io| {
             let mut batch = Batch::new(io);
-            batch.launch_keys(0, object, keys)?;
+            batch.start_keys(0, object, keys)?;
             Ok(batch)
         })
         .collect();
@@ -585,7 +589,7 @@ pub fn omap_values(
         .map(|batch| {
             let mut batch = batch?;
             let subject = batch.io.subject(object);
-            match batch.land(deadline) {
+            match batch.next_completed(deadline) {
                 None => Err(Error::Deadline { operation: "omap read", subject }),
                 Some((_, Ok(page))) => Ok(page.entries),
                 Some((_, Err(errno))) => Err(Error::Call { operation: "omap read", subject, errno }),
@@ -595,7 +599,7 @@ pub fn omap_values(
 }
 
 /// Whether no C string can carry the name of an object. Of many objects, whose names others chose, only that one is not read.
-fn unspeakable(object: &str) -> bool {
+fn holds_nul(object: &str) -> bool {
     object.contains('\0')
 }
 

@@ -76,6 +76,6 @@ fn watch(
 }
 
 /// Progress that nobody watches.
-pub fn unwatched(_done: u64, _total: u64) -> ControlFlow<()> {
+pub fn ignore_progress(_done: u64, _total: u64) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }

@@ -10,7 +10,7 @@ use rbd_format::{Snapshot, SnapshotNamespace};
 use crate::error::Result;
 use crate::header_lock::HeaderLock;
 use crate::image::Image;
-use crate::progress::{unwatched, with_progress, with_progress_to_the_end};
+use crate::progress::{ignore_progress, with_progress, with_progress_to_the_end};
 use crate::text::{c_string, owned};
 
 /// A snapshot as librbd lists it.
@@ -90,7 +90,7 @@ impl Image {
         if self.has_snapshot(name)? {
             return self.check("rbd_snap_create2", -libc::EEXIST).map(drop);
         }
-        let r = with_progress(&unwatched, |callback, argument| {
+        let r = with_progress(&ignore_progress, |callback, argument| {
             // SAFETY: image and name are alive; the argument lives until the call ends.
             unsafe { sys::rbd_snap_create2(self.raw(), c_name.as_ptr(), 0, callback, argument) }
         });
@@ -103,7 +103,7 @@ impl Image {
     /// `ENOENT`; `EBUSY` while it is protected or has clones; `EROFS`.
     pub fn remove_snapshot(&self, name: &str) -> Result<()> {
         let c_name = c_string(name)?;
-        let r = with_progress(&unwatched, |callback, argument| {
+        let r = with_progress(&ignore_progress, |callback, argument| {
             // SAFETY: image and name are alive; the argument lives until the call ends.
             unsafe { sys::rbd_snap_remove2(self.raw(), c_name.as_ptr(), 0, callback, argument) }
         });

@@ -7,7 +7,7 @@ use support::size;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use ceph::{Access, Errno, Error, Image, ImageRef, ImageSpec, IoContext, OmapRange, unwatched};
+use ceph::{Access, Errno, Error, Image, ImageRef, ImageSpec, IoContext, OmapRange, ignore_progress};
 use rbd_format::directory::{DIRECTORY_OBJECT, NAME_PREFIX};
 use rbd_format::header::{Features, header_object};
 use rbd_format::{
@@ -151,7 +151,7 @@ fn combination(io: &IoContext, data: &IoContext, features: u64) -> bool {
     if features & LAYERING != 0 {
         image.protect_snapshot("s").expect("protected");
     }
-    image.resize(size(made.size_bytes * 2), false, &unwatched).expect("larger");
+    image.resize(size(made.size_bytes * 2), false, &ignore_progress).expect("larger");
     drop(image);
     let changed = compared(io, &name);
     assert_eq!(changed.size_bytes, made.size_bytes * 2);
@@ -205,7 +205,7 @@ fn snapshots_and_clones() {
     support::wait(base.write(0, vec![7_u8; 9 << 20]).expect("a write")).expect("written");
     base.create_snapshot("s1").expect("a snapshot");
     base.protect_snapshot("s1").expect("protected");
-    base.resize(size(24 << 20), true, &unwatched).expect("smaller");
+    base.resize(size(24 << 20), true, &ignore_progress).expect("smaller");
     base.create_snapshot("s2").expect("a snapshot");
     drop(base);
 
@@ -248,19 +248,19 @@ fn snapshots_and_clones() {
     // The overlap shrinks with the clone, for good; a snapshot keeps its own.
     let clone = opened(&space, "v2-space");
     clone.create_snapshot("before").expect("a snapshot");
-    clone.resize(size(6 << 20), true, &unwatched).expect("smaller");
-    clone.resize(size(30 << 20), false, &unwatched).expect("larger");
+    clone.resize(size(6 << 20), true, &ignore_progress).expect("smaller");
+    clone.resize(size(30 << 20), false, &ignore_progress).expect("larger");
     drop(clone);
     let shrunk = compared(&space, "v2-space");
     assert_eq!(shrunk.parent.expect("a parent").overlap_bytes, Some(6 << 20));
     assert_eq!(shrunk.snapshots[0].parent_overlap_bytes, Some(40 << 20));
 
     // Flattened without deep-flatten, its snapshot still needs the parent.
-    opened(&space, "v2-space").flatten(&unwatched).expect("flat");
+    opened(&space, "v2-space").flatten(&ignore_progress).expect("flat");
     let flat = compared(&space, "v2-space");
     assert_eq!(flat.parent.expect("its snapshot's parent").overlap_bytes, None);
     assert_eq!(flat.snapshots[0].parent_overlap_bytes, Some(40 << 20));
-    opened(&io, "v2").flatten(&unwatched).expect("flat");
+    opened(&io, "v2").flatten(&ignore_progress).expect("flat");
     assert_eq!(compared(&io, "v2").parent, None);
 
     // A snapshot that is removed under a clone of format 2 goes to the trash of snapshots.
@@ -294,7 +294,7 @@ fn metadata_flags_and_groups() {
     let found = compared(&io, "i");
     assert_eq!(found.metadata.len(), 3);
     assert_eq!(found.flags.names().collect::<Vec<_>>(), ["object map invalid", "fast diff invalid"]);
-    opened(&io, "i").rebuild_object_map(&unwatched).expect("rebuilt");
+    opened(&io, "i").rebuild_object_map(&ignore_progress).expect("rebuilt");
     assert_eq!(compared(&io, "i").flags.0, 0);
     opened(&io, "i").remove_metadata("long").expect("removed");
     assert_eq!(compared(&io, "i").metadata.len(), 2);

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ceph::{Access, Errno, Extent, Image, ImageRef, ImageSpec, IoContext, unwatched};
+use ceph::{Access, Errno, Extent, Image, ImageRef, ImageSpec, IoContext, ignore_progress};
 use support::{size, wait};
 
 const OBJECTS: u64 = 256;
@@ -42,7 +42,7 @@ fn a_cancelled_removal_can_be_finished() {
     });
     assert!(cancelled.as_ref().is_err_and(|error| error.is(Errno::ECANCELED)), "{cancelled:?}");
     assert!(told.load(Ordering::SeqCst) < OBJECTS, "not to the end");
-    io.remove_image("i", &unwatched).expect("removed");
+    io.remove_image("i", &ignore_progress).expect("removed");
     gone(&io);
 }
 
@@ -52,7 +52,7 @@ fn a_panic_cancels_a_removal_and_resumes() {
     drop(image(&io));
     let panicked = catch_unwind(AssertUnwindSafe(|| io.remove_image("i", &|_, _| panic!("in the callback"))));
     assert_eq!(message(&*panicked.expect_err("a panic")), "in the callback");
-    io.remove_image("i", &unwatched).expect("removed");
+    io.remove_image("i", &ignore_progress).expect("removed");
     gone(&io);
 }
 
@@ -62,7 +62,7 @@ fn a_cancelled_resize_can_be_repeated() {
     let image = image(&io);
     let cancelled = image.resize(size(1 << 12), true, &|_, _| ControlFlow::Break(()));
     assert!(cancelled.as_ref().is_err_and(|error| error.is(Errno::ECANCELED)), "{cancelled:?}");
-    image.resize(size(1 << 12), true, &unwatched).expect("smaller");
+    image.resize(size(1 << 12), true, &ignore_progress).expect("smaller");
     assert_eq!(image.stat().expect("a stat").size_bytes, 1 << 12);
 }
 

@@ -1,6 +1,6 @@
 //! The envelope of lists, as consoles know it.
 
-use rbd_model::unread::Unread;
+use rbd_model::unread::UnreadPool;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -37,5 +37,5 @@ pub struct PartialList<T> {
     pub list: List<T>,
     /// The pools that could not be read; empty when the list is whole.
     #[serde(rename = "Unread")]
-    pub unread: Vec<Unread>,
+    pub unread: Vec<UnreadPool>,
 }

@@ -5,8 +5,8 @@
 use std::borrow::Cow;
 
 use rbd_format::ImageSize;
-use rbd_model::features::{FEATURES, MIN_SIZE_BYTES};
-use rbd_model::names::{NAME_LIMIT, PATTERN};
+use rbd_model::features::{FEATURES, MIN_IMAGE_SIZE_BYTES};
+use rbd_model::names::{NAME_LIMIT, NEW_NAME_PATTERN};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 /// Defines types that stand for schemas: name, what it is, and the schema.
@@ -36,11 +36,11 @@ macro_rules! shapes {
 
 shapes! {
     /// The name of a new thing.
-    NewName json_schema!({ "type": "string", "minLength": 1, "maxLength": NAME_LIMIT, "pattern": PATTERN });
+    NewName json_schema!({ "type": "string", "minLength": 1, "maxLength": NAME_LIMIT, "pattern": NEW_NAME_PATTERN });
     /// The name of something that is there.
     Name json_schema!({ "type": "string", "minLength": 1 });
     /// The size of an image, in bytes.
-    Size json_schema!({ "type": "integer", "format": "uint64", "minimum": MIN_SIZE_BYTES, "maximum": ImageSize::MAX.bytes() });
+    Size json_schema!({ "type": "integer", "format": "uint64", "minimum": MIN_IMAGE_SIZE_BYTES, "maximum": ImageSize::MAX.bytes() });
     /// A feature that a new image may have.
     Feature json_schema!({ "type": "string", "enum": FEATURES.map(|(name, _)| name) });
     /// Features with commas between; none at all is an empty text.

@@ -66,7 +66,7 @@ pub enum DiffError {
 /// A record to write. The order is: what describes the diff, then data and zero records by ascending offset, then the
 /// end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Record<'a> {
+pub enum DiffRecord<'a> {
     /// The snapshot that the diff starts from; left out when it starts from nothing.
     FromSnapshot(&'a [u8]),
     /// The snapshot that the diff leads to, which importing creates; left out when it leads to the image's present.
@@ -93,7 +93,7 @@ pub enum Record<'a> {
     End,
 }
 
-impl Record<'_> {
+impl DiffRecord<'_> {
     /// Appends the record to `out`.
     ///
     /// # Errors
@@ -171,7 +171,7 @@ fn record_name(tag: u8) -> &'static str {
 
 /// What a stream says, piece by piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event<'a> {
+pub enum DiffEvent<'a> {
     /// The stream is a diff of this version. Comes first.
     Begin(DiffVersion),
     /// The snapshot that the diff starts from, which the image must have.
@@ -223,13 +223,13 @@ enum State {
 /// data, so at most [`MAX_NAME_BYTES`].
 ///
 /// ```
-/// use rbd_format::diff::{DiffParser, Event};
+/// use rbd_format::diff::{DiffParser, DiffEvent};
 ///
 /// let mut parser = DiffParser::new();
 /// let mut input: &[u8] = b"rbd diff v1\ns\0\x10\0\0\0\0\0\0e";
 /// let mut size_bytes = None;
 /// while let Some(event) = parser.next(&mut input)? {
-///     if let Event::Size(size) = event {
+///     if let DiffEvent::Size(size) = event {
 ///         size_bytes = Some(size.bytes());
 ///     }
 /// }
@@ -274,7 +274,7 @@ impl DiffParser {
     /// # Errors
     /// When the stream is no diff; the size is above [`ImageSize::MAX`]; data would lie outside the image's new size; a describing record comes twice or
     /// after data. The parser is of no further use then.
-    pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, DiffError> {
+    pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<DiffEvent<'a>>, DiffError> {
         loop {
             let event = match self.state {
                 State::Ended => return Ok(None),
@@ -322,7 +322,7 @@ impl DiffParser {
         self.field.len() == wanted_bytes
     }
 
-    fn data<'a>(&mut self, offset_bytes: u64, left_bytes: u64, input: &mut &'a [u8]) -> Option<Event<'a>> {
+    fn data<'a>(&mut self, offset_bytes: u64, left_bytes: u64, input: &mut &'a [u8]) -> Option<DiffEvent<'a>> {
         let bytes = take_at_most(input, left_bytes);
         if bytes.is_empty() {
             return None;
@@ -334,10 +334,10 @@ impl DiffParser {
             // The whole range was checked to end within a u64.
             State::Data { offset_bytes: offset_bytes + len, left_bytes: left_bytes - len }
         };
-        Some(Event::Data { offset_bytes, bytes })
+        Some(DiffEvent::Data { offset_bytes, bytes })
     }
 
-    fn field(&mut self, state: State, field: &[u8]) -> Result<Option<Event<'static>>, DiffError> {
+    fn field(&mut self, state: State, field: &[u8]) -> Result<Option<DiffEvent<'static>>, DiffError> {
         match state {
             State::Banner => {
                 self.version = [DiffVersion::V1, DiffVersion::V2]
@@ -345,7 +345,7 @@ impl DiffParser {
                     .find(|version| version.banner() == field)
                     .ok_or(DiffError::NotADiff)?;
                 self.state = State::Tag;
-                Ok(Some(Event::Begin(self.version)))
+                Ok(Some(DiffEvent::Begin(self.version)))
             }
             State::Tag => self.tag(field.first().copied().unwrap_or_default()),
             State::RecordLength { tag } => self.record_length(tag, u64_at(field, 0)),
@@ -353,17 +353,17 @@ impl DiffParser {
             State::Name { tag, .. } => {
                 self.state = State::Tag;
                 let name = Name::from(field);
-                Ok(Some(if tag == FROM { Event::FromSnapshot(name) } else { Event::ToSnapshot(name) }))
+                Ok(Some(if tag == FROM { DiffEvent::FromSnapshot(name) } else { DiffEvent::ToSnapshot(name) }))
             }
             State::Data { .. } | State::Skip { .. } | State::Ended => Ok(None),
         }
     }
 
-    fn tag(&mut self, tag: u8) -> Result<Option<Event<'static>>, DiffError> {
+    fn tag(&mut self, tag: u8) -> Result<Option<DiffEvent<'static>>, DiffError> {
         match tag {
             END => {
                 self.state = State::Ended;
-                return Ok(Some(Event::End));
+                return Ok(Some(DiffEvent::End));
             }
             FROM | TO | PROTECTION | SIZE => {
                 let invalid = |reason| Err(DiffError::Invalid { record: record_name(tag), reason });
@@ -386,10 +386,10 @@ impl DiffParser {
         Ok(None)
     }
 
-    fn record_length(&mut self, tag: u8, record_bytes: u64) -> Result<Option<Event<'static>>, DiffError> {
+    fn record_length(&mut self, tag: u8, record_bytes: u64) -> Result<Option<DiffEvent<'static>>, DiffError> {
         if !matches!(tag, FROM | TO | PROTECTION | SIZE | DATA | ZERO) {
             self.state = State::Skip { left_bytes: record_bytes };
-            return Ok(Some(Event::Skipped { tag, length_bytes: record_bytes }));
+            return Ok(Some(DiffEvent::Skipped { tag, length_bytes: record_bytes }));
         }
         // Names and data are compared with the length inside, once that has come. That of a protection record is not
         // looked at, as in Ceph: Pacific at least says 8 and writes one byte.
@@ -405,7 +405,12 @@ impl DiffParser {
         Ok(None)
     }
 
-    fn body(&mut self, tag: u8, record_bytes: Option<u64>, field: &[u8]) -> Result<Option<Event<'static>>, DiffError> {
+    fn body(
+        &mut self,
+        tag: u8,
+        record_bytes: Option<u64>,
+        field: &[u8],
+    ) -> Result<Option<DiffEvent<'static>>, DiffError> {
         let fits = |expected: Option<u64>| record_bytes.is_none_or(|record_bytes| expected == Some(record_bytes));
         self.state = State::Tag;
         match tag {
@@ -421,13 +426,13 @@ impl DiffParser {
                 self.state = State::Name { tag, name_bytes };
                 Ok(None)
             }
-            PROTECTION => Ok(Some(Event::Protection(field.iter().any(|byte| *byte != 0)))),
+            PROTECTION => Ok(Some(DiffEvent::Protection(field.iter().any(|byte| *byte != 0)))),
             SIZE => {
                 let reason = "is more than 1152921504606846976 bytes (1 EiB), the largest size of an image";
                 let size =
                     ImageSize::new(u64_at(field, 0)).ok_or(DiffError::Invalid { record: record_name(tag), reason })?;
                 self.size = Some(size);
-                Ok(Some(Event::Size(size)))
+                Ok(Some(DiffEvent::Size(size)))
             }
             _ => {
                 let offset_bytes = u64_at(field, 0);
@@ -439,7 +444,7 @@ impl DiffParser {
                     return Err(DiffError::Invalid { record: record_name(tag), reason });
                 }
                 if tag == ZERO {
-                    return Ok(Some(Event::Zero { offset_bytes, length_bytes }));
+                    return Ok(Some(DiffEvent::Zero { offset_bytes, length_bytes }));
                 }
                 if !fits(length_bytes.checked_add(16)) {
                     return Err(length_mismatch(tag));

@@ -4,14 +4,14 @@ mod common;
 
 use common::{all_fixtures, data};
 use proptest::prelude::*;
-use rbd_format::diff::{DiffError, DiffParser, DiffVersion, Event, MAX_NAME_BYTES, Record};
+use rbd_format::diff::{DiffError, DiffEvent, DiffParser, DiffRecord, DiffVersion, MAX_NAME_BYTES};
 use rbd_format::{ImageSize, Name};
 
 /// An event without borrowed data; consecutive pieces of data are joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Owned {
     Data(u64, Vec<u8>),
-    Other(Event<'static>),
+    Other(DiffEvent<'static>),
 }
 
 /// Everything up to the diff's end, given `chunk` bytes at a time, and what is left of the input.
@@ -22,7 +22,7 @@ fn parse(mut input: &[u8], chunk: usize) -> Result<(Vec<Owned>, &[u8]), DiffErro
         let (mut piece, rest) = input.split_at(chunk.min(input.len()));
         while let Some(event) = parser.next(&mut piece)? {
             let event = match event {
-                Event::Data { offset_bytes, bytes } => {
+                DiffEvent::Data { offset_bytes, bytes } => {
                     assert!(!bytes.is_empty());
                     if let Some(Owned::Data(offset, data)) = events.last_mut()
                         && *offset + data.len() as u64 == offset_bytes
@@ -32,14 +32,16 @@ fn parse(mut input: &[u8], chunk: usize) -> Result<(Vec<Owned>, &[u8]), DiffErro
                     }
                     Owned::Data(offset_bytes, bytes.to_vec())
                 }
-                Event::Begin(version) => Owned::Other(Event::Begin(version)),
-                Event::FromSnapshot(name) => Owned::Other(Event::FromSnapshot(name)),
-                Event::ToSnapshot(name) => Owned::Other(Event::ToSnapshot(name)),
-                Event::Protection(protected) => Owned::Other(Event::Protection(protected)),
-                Event::Size(size) => Owned::Other(Event::Size(size)),
-                Event::Zero { offset_bytes, length_bytes } => Owned::Other(Event::Zero { offset_bytes, length_bytes }),
-                Event::Skipped { tag, length_bytes } => Owned::Other(Event::Skipped { tag, length_bytes }),
-                Event::End => Owned::Other(Event::End),
+                DiffEvent::Begin(version) => Owned::Other(DiffEvent::Begin(version)),
+                DiffEvent::FromSnapshot(name) => Owned::Other(DiffEvent::FromSnapshot(name)),
+                DiffEvent::ToSnapshot(name) => Owned::Other(DiffEvent::ToSnapshot(name)),
+                DiffEvent::Protection(protected) => Owned::Other(DiffEvent::Protection(protected)),
+                DiffEvent::Size(size) => Owned::Other(DiffEvent::Size(size)),
+                DiffEvent::Zero { offset_bytes, length_bytes } => {
+                    Owned::Other(DiffEvent::Zero { offset_bytes, length_bytes })
+                }
+                DiffEvent::Skipped { tag, length_bytes } => Owned::Other(DiffEvent::Skipped { tag, length_bytes }),
+                DiffEvent::End => Owned::Other(DiffEvent::End),
             };
             events.push(event);
         }
@@ -65,21 +67,21 @@ fn encode(events: &[Owned]) -> Vec<u8> {
     for event in events {
         let record = match event {
             Owned::Data(offset_bytes, data) => {
-                Record::Data { offset_bytes: *offset_bytes, length_bytes: data.len() as u64 }
+                DiffRecord::Data { offset_bytes: *offset_bytes, length_bytes: data.len() as u64 }
             }
-            Owned::Other(Event::Begin(begun)) => {
+            Owned::Other(DiffEvent::Begin(begun)) => {
                 version = *begun;
                 out.extend(version.banner());
                 continue;
             }
-            Owned::Other(Event::FromSnapshot(name)) => Record::FromSnapshot(name.as_bytes()),
-            Owned::Other(Event::ToSnapshot(name)) => Record::ToSnapshot(name.as_bytes()),
-            Owned::Other(Event::Protection(protected)) => Record::Protection(*protected),
-            Owned::Other(Event::Size(size)) => Record::Size(size.bytes()),
-            Owned::Other(Event::Zero { offset_bytes, length_bytes }) => {
-                Record::Zero { offset_bytes: *offset_bytes, length_bytes: *length_bytes }
+            Owned::Other(DiffEvent::FromSnapshot(name)) => DiffRecord::FromSnapshot(name.as_bytes()),
+            Owned::Other(DiffEvent::ToSnapshot(name)) => DiffRecord::ToSnapshot(name.as_bytes()),
+            Owned::Other(DiffEvent::Protection(protected)) => DiffRecord::Protection(*protected),
+            Owned::Other(DiffEvent::Size(size)) => DiffRecord::Size(size.bytes()),
+            Owned::Other(DiffEvent::Zero { offset_bytes, length_bytes }) => {
+                DiffRecord::Zero { offset_bytes: *offset_bytes, length_bytes: *length_bytes }
             }
-            Owned::Other(Event::End) => Record::End,
+            Owned::Other(DiffEvent::End) => DiffRecord::End,
             Owned::Other(other) => panic!("never written: {other:?}"),
         };
         record.encode(version, &mut out).expect("a valid record");
@@ -94,7 +96,7 @@ fn size(bytes: u64) -> ImageSize {
     ImageSize::new(bytes).expect("a size within the bound")
 }
 
-fn other(event: Event<'static>) -> Owned {
+fn other(event: DiffEvent<'static>) -> Owned {
     Owned::Other(event)
 }
 
@@ -102,21 +104,21 @@ fn other(event: Event<'static>) -> Owned {
 fn reads_and_rewrites_what_rbd_wrote() {
     let written = b"g".repeat(4096);
     let full = [
-        other(Event::Begin(DiffVersion::V1)),
-        other(Event::ToSnapshot(Name::from("s1"))),
-        other(Event::Size(size(32 << 10))),
+        other(DiffEvent::Begin(DiffVersion::V1)),
+        other(DiffEvent::ToSnapshot(Name::from("s1"))),
+        other(DiffEvent::Size(size(32 << 10))),
         Owned::Data(0, [written.clone(), written].concat()),
-        other(Event::End),
+        other(DiffEvent::End),
     ];
     assert_eq!(parse_whole(&data("full-to-s1.diff")).unwrap(), full);
     let incremental = [
-        other(Event::Begin(DiffVersion::V1)),
-        other(Event::FromSnapshot(Name::from("s1"))),
-        other(Event::ToSnapshot(Name::from("s2"))),
-        other(Event::Size(size(24 << 10))),
+        other(DiffEvent::Begin(DiffVersion::V1)),
+        other(DiffEvent::FromSnapshot(Name::from("s1"))),
+        other(DiffEvent::ToSnapshot(Name::from("s2"))),
+        other(DiffEvent::Size(size(24 << 10))),
         Owned::Data(0, b"g".repeat(512)),
-        other(Event::Zero { offset_bytes: 4096, length_bytes: 4096 }),
-        other(Event::End),
+        other(DiffEvent::Zero { offset_bytes: 4096, length_bytes: 4096 }),
+        other(DiffEvent::End),
     ];
     assert_eq!(parse_whole(&data("s1-to-s2.diff")).unwrap(), incremental);
     for fixture in ["s1-to-s2.diff", "s2-to-head.diff"] {
@@ -140,12 +142,12 @@ fn reads_each_diff_of_an_export_of_format_2() {
         input = left;
     }
     assert!(input.is_empty());
-    assert_eq!(diffs[0][0], other(Event::Begin(DiffVersion::V2)));
-    assert_eq!(diffs[0][2], other(Event::Protection(false)));
+    assert_eq!(diffs[0][0], other(DiffEvent::Begin(DiffVersion::V2)));
+    assert_eq!(diffs[0][2], other(DiffEvent::Protection(false)));
     // Its record says that it is 8 bytes long, and is one.
-    assert_eq!(diffs[1][3], other(Event::Protection(true)));
+    assert_eq!(diffs[1][3], other(DiffEvent::Protection(true)));
     assert_eq!(diffs[1][4..], parse_whole(&data("s1-to-s2.diff")).unwrap()[3..]);
-    assert_eq!(diffs[2][1], other(Event::FromSnapshot(Name::from("s2"))));
+    assert_eq!(diffs[2][1], other(DiffEvent::FromSnapshot(Name::from("s2"))));
 }
 
 #[test]
@@ -200,7 +202,7 @@ fn sizes_end_at_the_largest_image() {
     let read = |bytes: u64| parse_whole(&v1(&[b"s", &bytes.to_le_bytes(), b"e"]));
     let max = ImageSize::MAX.bytes();
     for bytes in [0, 1, max] {
-        assert_eq!(read(bytes).unwrap()[1], other(Event::Size(size(bytes))));
+        assert_eq!(read(bytes).unwrap()[1], other(DiffEvent::Size(size(bytes))));
     }
     for bytes in [max + 1, 1 << 63, u64::MAX] {
         let refused = read(bytes);
@@ -216,9 +218,9 @@ fn version_2_skips_unknown_records() {
     let stream = v2(&[b"?\x03\0\0\0\0\0\0\0abc", b"!\0\0\0\0\0\0\0\0", b"e"]);
     for chunk in [1, 2, 5, usize::MAX] {
         let (events, _) = parse(&stream, chunk).unwrap();
-        assert_eq!(events[1], other(Event::Skipped { tag: b'?', length_bytes: 3 }));
-        assert_eq!(events[2], other(Event::Skipped { tag: b'!', length_bytes: 0 }));
-        assert_eq!(events[3], other(Event::End));
+        assert_eq!(events[1], other(DiffEvent::Skipped { tag: b'?', length_bytes: 3 }));
+        assert_eq!(events[2], other(DiffEvent::Skipped { tag: b'!', length_bytes: 0 }));
+        assert_eq!(events[3], other(DiffEvent::End));
     }
 }
 
@@ -227,14 +229,14 @@ fn refuses_to_write_what_it_would_not_read() {
     let mut out = Vec::new();
     for version in [DiffVersion::V1, DiffVersion::V2] {
         let long = vec![b'x'; MAX_NAME_BYTES + 1];
-        assert!(Record::FromSnapshot(&long).encode(version, &mut out).is_err());
-        assert!(Record::ToSnapshot(&long).encode(version, &mut out).is_err());
-        assert!(Record::Zero { offset_bytes: u64::MAX, length_bytes: 1 }.encode(version, &mut out).is_err());
-        assert!(Record::Data { offset_bytes: 1, length_bytes: u64::MAX }.encode(version, &mut out).is_err());
+        assert!(DiffRecord::FromSnapshot(&long).encode(version, &mut out).is_err());
+        assert!(DiffRecord::ToSnapshot(&long).encode(version, &mut out).is_err());
+        assert!(DiffRecord::Zero { offset_bytes: u64::MAX, length_bytes: 1 }.encode(version, &mut out).is_err());
+        assert!(DiffRecord::Data { offset_bytes: 1, length_bytes: u64::MAX }.encode(version, &mut out).is_err());
         // Its range fits, the length of its record does not.
-        assert!(Record::Data { offset_bytes: 0, length_bytes: u64::MAX }.encode(version, &mut out).is_err());
+        assert!(DiffRecord::Data { offset_bytes: 0, length_bytes: u64::MAX }.encode(version, &mut out).is_err());
         assert_eq!(out, b"");
-        assert!(Record::ToSnapshot(&long[1..]).encode(version, &mut out).is_ok());
+        assert!(DiffRecord::ToSnapshot(&long[1..]).encode(version, &mut out).is_ok());
         out.clear();
     }
 }
@@ -256,16 +258,16 @@ prop_compose! {
             end_bytes = offset_bytes + length_bytes;
             data.push(match bytes {
                 Some(bytes) => Owned::Data(offset_bytes, bytes),
-                None => other(Event::Zero { offset_bytes, length_bytes }),
+                None => other(DiffEvent::Zero { offset_bytes, length_bytes }),
             });
         }
-        let mut events = vec![other(Event::Begin(version))];
-        events.extend(from.map(|name| other(Event::FromSnapshot(Name::from(name)))));
-        events.extend(to.map(|name| other(Event::ToSnapshot(Name::from(name)))));
-        events.extend(protection.map(|protected| other(Event::Protection(protected))));
-        events.push(other(Event::Size(size(end_bytes))));
+        let mut events = vec![other(DiffEvent::Begin(version))];
+        events.extend(from.map(|name| other(DiffEvent::FromSnapshot(Name::from(name)))));
+        events.extend(to.map(|name| other(DiffEvent::ToSnapshot(Name::from(name)))));
+        events.extend(protection.map(|protected| other(DiffEvent::Protection(protected))));
+        events.push(other(DiffEvent::Size(size(end_bytes))));
         events.extend(data);
-        events.push(other(Event::End));
+        events.push(other(DiffEvent::End));
         events
     }
 }

@@ -3,13 +3,13 @@
 use ceph_error::{Errno, Error};
 
 use crate::fault::{Fault, Kind};
-use crate::reason::Reason;
+use crate::obstacle::Obstacle;
 
 /// What an errno means when nothing more is known about the place it came from. Those who know more say more.
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let Some(errno) = error.errno() else {
-            if let Some(reason) = Reason::of(&error) {
+            if let Some(reason) = Obstacle::from_error(&error) {
                 return reason.fault_of(error.subject());
             }
             return match &error {

@@ -66,7 +66,7 @@ kinds! {
 
 impl Kind {
     /// Whether it says that something that was just there is not.
-    pub fn missing(self) -> bool {
+    pub fn is_missing(self) -> bool {
         matches!(
             self,
             Self::NotFound

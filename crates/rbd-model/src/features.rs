@@ -3,7 +3,7 @@
 use crate::fault::Fault;
 
 /// The smallest image, in bytes. librbd takes 0 too, but such an image can hold nothing and most clients fail on it.
-pub const MIN_SIZE_BYTES: u64 = 1;
+pub const MIN_IMAGE_SIZE_BYTES: u64 = 1;
 
 /// Bit of the feature `layering`.
 pub const LAYERING: u64 = 1;
@@ -31,7 +31,7 @@ pub const FEATURES: [(&str, u64); 6] = [
 ];
 
 /// What each feature needs another for.
-pub const NEEDS: [(u64, u64); 3] =
+pub const FEATURE_NEEDS: [(u64, u64); 3] =
     [(OBJECT_MAP, EXCLUSIVE_LOCK), (FAST_DIFF, OBJECT_MAP), (JOURNALING, EXCLUSIVE_LOCK)];
 
 /// Features by name, as bits.
@@ -65,7 +65,7 @@ pub fn feature_name(bit: u64) -> &'static str {
 
 /// A feature that is set without the one it needs.
 pub fn unmet_need(features: u64) -> Option<(&'static str, &'static str)> {
-    NEEDS
+    FEATURE_NEEDS
         .iter()
         .find(|(feature, needed)| features & feature != 0 && features & needed == 0)
         .map(|(feature, needed)| (feature_name(*feature), feature_name(*needed)))

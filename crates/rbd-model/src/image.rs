@@ -10,8 +10,8 @@ use serde::Serialize;
 use crate::encryption::Encryption;
 use crate::fault::{Fault, Kind};
 use crate::mirroring::Mirroring;
-use crate::names::{NotText, Place};
-use crate::reason::Reason;
+use crate::names::{NonUtf8Name, Place};
+use crate::obstacle::Obstacle;
 use crate::snapshot::Snapshot;
 
 /// The metadata key that marks an image whose data has not all arrived.
@@ -35,26 +35,26 @@ pub enum ImageState {
 
 /// An image in the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
+pub struct NamedImage {
     /// Its name.
     pub name: String,
     /// What is known of a name that is no text.
-    pub not_text: Option<NotText>,
+    pub not_text: Option<NonUtf8Name>,
     /// Its id; empty when its entry is damaged.
     pub id: String,
     /// What is wrong with its entry, so that the name leads to no image.
     pub damage: Option<String>,
 }
 
-impl Named {
+impl NamedImage {
     /// An image by its name as stored.
     pub fn new(name: &Name, id: String) -> Self {
-        Self { name: name.to_string(), not_text: NotText::of(name), id, damage: None }
+        Self { name: name.to_string(), not_text: NonUtf8Name::of(name), id, damage: None }
     }
 
     /// The name as stored.
-    pub fn stored(&self) -> &[u8] {
-        self.not_text.as_ref().map_or(self.name.as_bytes(), NotText::as_bytes)
+    pub fn stored_name(&self) -> &[u8] {
+        self.not_text.as_ref().map_or(self.name.as_bytes(), NonUtf8Name::as_bytes)
     }
 
     /// The same name, whose entry is damaged.
@@ -67,7 +67,7 @@ impl Named {
     ///
     /// # Errors
     /// `damaged`.
-    pub fn sound(self) -> Result<Self, Fault> {
+    pub fn into_sound(self) -> Result<Self, Fault> {
         match &self.damage {
             None => Ok(self),
             Some(damage) => Err(damaged_entry(&self.name).cause(damage)),
@@ -118,7 +118,7 @@ pub struct Image {
     /// How many snapshots it may have; null for no limit.
     pub snapshot_limit: Option<u64>,
     /// The group it is in.
-    pub group: Option<Group>,
+    pub group: Option<GroupOfImage>,
     /// The live migration it is part of.
     pub migration: Option<Migration>,
     /// How it is mirrored to other clusters; null when it is not.
@@ -143,14 +143,13 @@ pub struct Image {
     pub warnings: Vec<String>,
     /// What its header says that stands in the way of something.
     #[serde(skip)]
-    pub reasons: Vec<Reason>,
+    pub reasons: Vec<Obstacle>,
 }
 
 /// The group of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "GroupOfImage")]
-pub struct Group {
+pub struct GroupOfImage {
     /// Its pool; null when the pool is gone.
     pub pool: Option<String>,
     /// Its namespace, which is the image's; empty for the default one.
@@ -215,10 +214,10 @@ impl Image {
     ///
     /// # Errors
     /// `removing`, `conflict` for one that is incomplete, `damaged`, `image-unusable`, `pool-missing`.
-    pub fn whole(&self) -> Result<(), Fault> {
+    pub fn check_whole(&self) -> Result<(), Fault> {
         let problem = match self.state {
             ImageState::Ready => return Ok(()),
-            ImageState::Unusable => match self.reasons.iter().find(|reason| reason.unusable()) {
+            ImageState::Unusable => match self.reasons.iter().find(|reason| reason.makes_unusable()) {
                 Some(reason) => return Err(reason.fault(&self.name)),
                 None => return Ok(()),
             },
@@ -240,9 +239,9 @@ impl Image {
     }
 
     /// One of which nothing but its name is known, with its state and the reason for that.
-    pub fn unreadable(place: Place, named: Named, state: ImageState, reason: &str) -> Self {
+    pub fn unreadable(place: Place, named: NamedImage, state: ImageState, reason: &str) -> Self {
         Self {
-            name_base64: named.not_text.as_ref().map(NotText::base64),
+            name_base64: named.not_text.as_ref().map(NonUtf8Name::base64),
             name: named.name,
             id: named.id,
             format: 2,

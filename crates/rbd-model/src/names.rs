@@ -24,14 +24,14 @@ pub const NAME_LIMIT: usize = 128;
 
 /// The names that new things may have, as a regular expression (ECMA-262), but for their length. White space is what Unicode
 /// has as such.
-pub const PATTERN: &str =
+pub const NEW_NAME_PATTERN: &str =
     r"^[^\s./@\u0000-\u001F\u007F-\u009F](?:[^/@\u0000-\u001F\u007F-\u009F]*[^\s/@\u0000-\u001F\u007F-\u009F])?$";
 
 /// Says of a name whether it is text, and how it is changed if it is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotText(Name);
+pub struct NonUtf8Name(Name);
 
-impl NotText {
+impl NonUtf8Name {
     /// What is known of a name that is not UTF-8; nothing of another.
     pub fn of(name: &Name) -> Option<Self> {
         name.as_str().is_none().then(|| Self(name.clone()))
@@ -64,7 +64,7 @@ impl NotText {
 ///
 /// # Errors
 /// `invalid-field` with the field and what is allowed.
-pub fn check_new(field: &str, name: &str) -> Result<(), Fault> {
+pub fn check_new_name(field: &str, name: &str) -> Result<(), Fault> {
     let wrong = if name.is_empty() {
         "is empty".to_owned()
     } else if name.chars().count() > NAME_LIMIT {

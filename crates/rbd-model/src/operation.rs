@@ -28,7 +28,7 @@ pub enum OperationState {
 
 impl OperationState {
     /// Whether it will not change any more.
-    pub fn finished(self) -> bool {
+    pub fn is_finished(self) -> bool {
         !matches!(self, Self::Queued | Self::Running)
     }
 }
@@ -166,7 +166,7 @@ pub enum Work {
 
 impl Work {
     /// Whether librbd ends it when asked to.
-    pub fn cancellable(&self) -> bool {
+    pub fn is_cancellable(&self) -> bool {
         match self {
             Self::RemoveImage { .. }
             | Self::RemoveTrash { .. }
@@ -184,7 +184,7 @@ impl Work {
     ///
     /// Not what would destroy data that was written since it ended unseen (shrinking, rolling back), nor what would
     /// find its own half-made target in the way (copying), nor what needs the client's bytes.
-    pub fn resumable(&self) -> bool {
+    pub fn is_resumable(&self) -> bool {
         match self {
             Self::RemoveImage { .. }
             | Self::RemoveTrash { .. }
@@ -217,7 +217,7 @@ impl Work {
     }
 
     /// The name of the image that it fills, which is incomplete until then.
-    pub fn fills(&self) -> Option<&str> {
+    pub fn filled_image(&self) -> Option<&str> {
         match self {
             Self::Copy { image, .. } | Self::Import { image } => Some(image),
             _ => None,

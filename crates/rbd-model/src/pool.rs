@@ -64,7 +64,7 @@ impl AutoscaleMode {
 
 impl Pool {
     /// Whether it is one whose making was cut off: nobody has said what it is for.
-    pub fn unfinished(&self) -> bool {
+    pub fn is_unfinished(&self) -> bool {
         self.applications.is_empty()
     }
 }
@@ -100,8 +100,7 @@ impl PoolUser {
 /// What images add up to.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "ImageTotals")]
-pub struct Totals {
+pub struct ImageTotals {
     /// Their number, with those that cannot be read.
     pub count: u64,
     /// Their sizes, in bytes: what they could hold, not what they take.

@@ -5,7 +5,7 @@ use rbd_format::{Protection, SnapshotNamespace};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::names::NotText;
+use crate::names::NonUtf8Name;
 use crate::time::timestamp;
 
 /// How many snapshots of an image the kernel's client can map
@@ -47,7 +47,7 @@ impl From<&rbd_format::Snapshot> for Snapshot {
         };
         Self {
             name: name.to_string(),
-            name_base64: NotText::of(name).map(|name| name.base64()),
+            name_base64: NonUtf8Name::of(name).map(|name| name.base64()),
             id: raw.id,
             size_bytes: raw.size_bytes,
             protected: raw.protection == Protection::Protected,

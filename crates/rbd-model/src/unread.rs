@@ -6,15 +6,14 @@ use serde::Serialize;
 /// A pool that could not be read, so that what it holds is missing from an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "UnreadPool")]
-pub struct Unread {
+pub struct UnreadPool {
     /// The pool.
     pub pool: String,
     /// Why it could not be read.
     pub reason: String,
 }
 
-impl Unread {
+impl UnreadPool {
     /// A pool that did not answer in time.
     pub fn silent(pool: &str) -> Self {
         Self { pool: pool.to_owned(), reason: "It did not answer in time; look at `ceph health detail`.".to_owned() }

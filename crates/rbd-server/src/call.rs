@@ -176,7 +176,7 @@ impl Call {
             }
         }
         let bytes = self.small_body().await?;
-        if let Ok(Named { name: Some(name) }) = serde_json::from_slice(&bytes) {
+        if let Ok(NamedBody { name: Some(name) }) = serde_json::from_slice(&bytes) {
             self.notes.lock().unwrap_or_else(PoisonError::into_inner).name(&name);
         }
         Ok(bytes)
@@ -323,6 +323,6 @@ pub fn prefix(headers: &HeaderMap) -> &str {
 
 /// The name in a body, for the audit log.
 #[derive(serde::Deserialize)]
-struct Named {
+struct NamedBody {
     name: Option<String>,
 }

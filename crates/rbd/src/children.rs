@@ -12,7 +12,7 @@ use rbd_format::{ParentSnapshot, Protection, Snapshot as RawSnapshot};
 use rbd_model::child::Child;
 use rbd_model::fault::Fault;
 use rbd_model::snapshot::Snapshot;
-use rbd_model::unread::Unread;
+use rbd_model::unread::UnreadPool;
 
 use crate::found::Found;
 use crate::image_names::{ImageKey, ImageNames};
@@ -24,7 +24,7 @@ pub struct Clones {
     /// Those that were found.
     pub children: Vec<Child>,
     /// The pools that did not answer: more clones may be in them, or the names of those that were found.
-    pub unread: Vec<Unread>,
+    pub unread: Vec<UnreadPool>,
 }
 
 impl Clones {
@@ -76,7 +76,7 @@ pub fn clones(io: &IoContext, found: &Found, snapshot: Option<u64>, deadline: In
     };
     Ok(Clones {
         children: clones.into_iter().map(child).collect(),
-        unread: silent.iter().map(|pool| Unread::silent(pool)).collect(),
+        unread: silent.iter().map(|pool| UnreadPool::silent(pool)).collect(),
     })
 }
 

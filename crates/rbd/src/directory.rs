@@ -7,7 +7,7 @@ use ceph::{Entry, Errno, IoContext, OmapPage, OmapRange, omap_values};
 use rbd_format::directory::{DIRECTORY_OBJECT, ID_PREFIX, NAME_PREFIX};
 use rbd_format::{DirectoryEntry, Name};
 use rbd_model::fault::Fault;
-use rbd_model::image::Named;
+use rbd_model::image::NamedImage;
 use rbd_model::names::Place;
 
 /// The place of a context.
@@ -21,7 +21,7 @@ const RENAMES: usize = 3;
 /// A page of the directory.
 pub struct DirectoryPage {
     /// The images, by name.
-    pub images: Vec<Named>,
+    pub images: Vec<NamedImage>,
     /// Where more follow, if they do: after this name, as the directory has it. Names are bytes there.
     pub next: Option<Vec<u8>>,
 }
@@ -54,12 +54,12 @@ pub fn page_of(page: &OmapPage) -> DirectoryPage {
         .entries
         .iter()
         .filter_map(|(key, value)| match DirectoryEntry::decode(key, value) {
-            Ok(Some(DirectoryEntry::Name { name, id })) => Some(Named::new(&name, id)),
+            Ok(Some(DirectoryEntry::Name { name, id })) => Some(NamedImage::new(&name, id)),
             Ok(_) => None,
             Err(error) => {
                 let name = Name::from(key.strip_prefix(NAME_PREFIX.as_bytes())?);
                 let damage = format!("Its entry in {DIRECTORY_OBJECT} is damaged: {error}.");
-                Some(Named::new(&name, String::new()).damaged(damage))
+                Some(NamedImage::new(&name, String::new()).damaged(damage))
             }
         })
         .collect();
@@ -87,7 +87,7 @@ pub fn page(
 ///
 /// # Errors
 /// What reading gives.
-pub fn find(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Named>, Fault> {
+pub fn find(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<NamedImage>, Fault> {
     find_stored(io, name.as_bytes(), deadline)
 }
 
@@ -95,7 +95,7 @@ pub fn find(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Name
 ///
 /// # Errors
 /// What reading gives.
-pub fn find_stored(io: &IoContext, name: &[u8], deadline: Instant) -> Result<Option<Named>, Fault> {
+pub fn find_stored(io: &IoContext, name: &[u8], deadline: Instant) -> Result<Option<NamedImage>, Fault> {
     let mut id = None;
     // Renamed again and again, it is what was read last.
     for _ in 0..RENAMES {
@@ -111,18 +111,18 @@ pub fn find_stored(io: &IoContext, name: &[u8], deadline: Instant) -> Result<Opt
 ///
 /// # Errors
 /// What reading gives.
-pub fn entry(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Named>, Fault> {
+pub fn entry(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<NamedImage>, Fault> {
     look_up(io, name.as_bytes(), None, deadline)
 }
 
 /// What the directory has for a name and, in the same step, whether an id is that of this name.
-fn look_up(io: &IoContext, name: &[u8], id: Option<&str>, deadline: Instant) -> Result<Option<Named>, Fault> {
+fn look_up(io: &IoContext, name: &[u8], id: Option<&str>, deadline: Instant) -> Result<Option<NamedImage>, Fault> {
     let keys: Vec<Vec<u8>> = id.map(id_key).into_iter().chain([name_key(name)]).collect();
     let entries = values(io, &keys, deadline)?;
     let owners = owners(&entries);
     let found = page_of(&OmapPage { entries, ..OmapPage::default() }).images.pop();
     Ok(found.map(|named| match owners.get(&named.id) {
-        Some(owner) if owner.as_bytes() != named.stored() => another_image(named, owner),
+        Some(owner) if owner.as_bytes() != named.stored_name() => another_image(named, owner),
         _ => named,
     }))
 }
@@ -154,7 +154,7 @@ fn owners(entries: &[Entry]) -> HashMap<String, Name> {
 }
 
 /// A name that was given the id of another image: what is done to it would be done to that one.
-fn another_image(named: Named, owner: &Name) -> Named {
+fn another_image(named: NamedImage, owner: &Name) -> NamedImage {
     let (id, owner) = (&named.id, owner.to_string());
     let damage = format!("Its entry in {DIRECTORY_OBJECT} gives the id {id}, which is that of image {owner:?}.");
     named.damaged(damage)
@@ -165,7 +165,7 @@ fn another_image(named: Named, owner: &Name) -> Named {
 ///
 /// # Errors
 /// What reading gives.
-pub fn with_owners(io: &IoContext, images: Vec<Named>, deadline: Instant) -> Result<Vec<Named>, Fault> {
+pub fn with_owners(io: &IoContext, images: Vec<NamedImage>, deadline: Instant) -> Result<Vec<NamedImage>, Fault> {
     let keys: Vec<Vec<u8>> =
         images.iter().filter(|named| named.damage.is_none()).map(|named| id_key(&named.id)).collect();
     if keys.is_empty() {
@@ -175,8 +175,8 @@ pub fn with_owners(io: &IoContext, images: Vec<Named>, deadline: Instant) -> Res
     let mut checked = Vec::with_capacity(images.len());
     for named in images {
         match owners.get(&named.id) {
-            Some(owner) if owner.as_bytes() != named.stored() => {
-                checked.extend(find_stored(io, named.stored(), deadline)?);
+            Some(owner) if owner.as_bytes() != named.stored_name() => {
+                checked.extend(find_stored(io, named.stored_name(), deadline)?);
             }
             _ => checked.push(named),
         }

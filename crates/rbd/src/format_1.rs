@@ -9,8 +9,8 @@ use rbd_format::directory::DIRECTORY_OBJECT;
 use rbd_format::format1::{header_object, is_header};
 use rbd_format::{Format1Header, Name, decode_format_1_directory, decode_format_1_header};
 use rbd_model::fault::{Fault, Kind};
-use rbd_model::image::{Image, ImageState, Named};
-use rbd_model::names::NotText;
+use rbd_model::image::{Image, ImageState, NamedImage};
+use rbd_model::names::NonUtf8Name;
 use rbd_model::snapshot::Snapshot;
 
 use crate::directory::place_of;
@@ -74,7 +74,7 @@ pub fn find(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Imag
 }
 
 fn shown(io: &IoContext, name: &str, data: &[u8]) -> Image {
-    let named = Named::new(&Name::from(name), String::new());
+    let named = NamedImage::new(&Name::from(name), String::new());
     match decode_format_1_header(data) {
         Ok(header) => image(io, named, &header),
         Err(error) => {
@@ -84,10 +84,10 @@ fn shown(io: &IoContext, name: &str, data: &[u8]) -> Image {
     }
 }
 
-fn image(io: &IoContext, named: Named, header: &Format1Header) -> Image {
+fn image(io: &IoContext, named: NamedImage, header: &Format1Header) -> Image {
     let snapshots = header.snapshots.iter().map(|raw| Snapshot {
         name: raw.name.to_string(),
-        name_base64: NotText::of(&raw.name).map(|name| name.base64()),
+        name_base64: NonUtf8Name::of(&raw.name).map(|name| name.base64()),
         id: raw.id,
         size_bytes: raw.size_bytes,
         protected: false,

@@ -28,7 +28,7 @@ pub struct Found {
 /// `image-not-found`; `removing` for one whose removal was cut off; `damaged`.
 pub fn find(io: &IoContext, name: &str, deadline: Instant) -> Result<Found, Fault> {
     let Some(named) = directory::find(io, name, deadline)? else { return Err(missing(io, name, deadline)) };
-    let named = named.sound()?;
+    let named = named.into_sound()?;
     match read_header(io, &named.id, deadline)? {
         Some(header) => Ok(Found { name: named.name, id: named.id, header }),
         None => Err(removing(name)),

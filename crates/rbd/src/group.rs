@@ -8,7 +8,7 @@ use rbd_format::directory::{DIRECTORY_OBJECT, ID_PREFIX, NAME_PREFIX};
 use rbd_format::group::{GROUP_DIRECTORY_OBJECT, GroupImage, GroupSnapshot, group_header_object};
 use rbd_format::{DirectoryEntry, GroupEntry, ImageHeader, Name};
 use rbd_model::fault::{Fault, Kind};
-use rbd_model::reason::{Act, MissingPool, Reason};
+use rbd_model::obstacle::{Act, MissingPool, Obstacle};
 use serde_json::Value;
 
 use crate::why;
@@ -231,8 +231,8 @@ fn place(io: &IoContext, pool_id: i64) -> ceph::Result<IoContext> {
     io.cluster().io_context(&io.cluster().pool_name(pool_id)?, io.namespace())
 }
 
-fn pool_gone(io: &IoContext, id: i64) -> Reason {
-    Reason::PoolGone(MissingPool { id, name: io.cluster().former_pool_name(id), held: "it" })
+fn pool_gone(io: &IoContext, id: i64) -> Obstacle {
+    Obstacle::PoolGone(MissingPool { id, name: io.cluster().former_pool_name(id), held: "it" })
 }
 
 /// What a failed call on all images of a group means: the state of the first image that explains it. Blocks.

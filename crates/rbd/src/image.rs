@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use ceph::{Access, Image, ImageRef, IoContext};
 use rbd_model::fault::Fault;
-use rbd_model::reason::Act;
+use rbd_model::obstacle::Act;
 
 use crate::found::Found;
 use crate::why;

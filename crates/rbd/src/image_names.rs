@@ -9,7 +9,7 @@ use rbd_format::header::header_object;
 use rbd_format::trash::TRASH_OBJECT;
 use rbd_format::{DirectoryEntry, ImageHeader, Snapshot as RawSnapshot, TrashEntry, decode_header};
 use rbd_model::fault::Fault;
-use rbd_model::image::{Named, Parent};
+use rbd_model::image::{NamedImage, Parent};
 use rbd_model::snapshot::Snapshot;
 
 use crate::many_pools::{at_once, deadline_for_foreign};
@@ -100,7 +100,7 @@ pub fn parents_of<'a>(headers: impl Iterator<Item = &'a ImageHeader>) -> HashMap
 pub fn name_listed_parents<'a>(
     parents: &mut NamesByKey,
     io: &IoContext,
-    images: impl Iterator<Item = (&'a Named, &'a ImageHeader)>,
+    images: impl Iterator<Item = (&'a NamedImage, &'a ImageHeader)>,
 ) {
     if parents.is_empty() {
         return;

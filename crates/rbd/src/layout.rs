@@ -6,7 +6,7 @@
 use ceph::{Cluster, ImageSize, ImageSpec};
 use rbd_format::bounds::{MAX_STRIPE_UNITS, check_striping};
 use rbd_model::fault::Fault;
-use rbd_model::features::{FEATURES, MIN_SIZE_BYTES, OBJECT_MAP, feature_bits, unmet_need};
+use rbd_model::features::{FEATURES, MIN_IMAGE_SIZE_BYTES, OBJECT_MAP, feature_bits, unmet_need};
 use rbd_model::layout::Layout;
 
 use crate::pool_use::refuse_foreign_data_pool;
@@ -23,7 +23,7 @@ const MAX_ORDER: u8 = 25;
 /// # Errors
 /// `invalid-field`.
 pub fn image_size(field: &str, size_bytes: u64) -> Result<ImageSize, Fault> {
-    image_size_from(MIN_SIZE_BYTES, field, size_bytes)
+    image_size_from(MIN_IMAGE_SIZE_BYTES, field, size_bytes)
 }
 
 /// The same for an image made of bytes that come, which may be none.

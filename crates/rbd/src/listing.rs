@@ -9,9 +9,9 @@ use rbd_format::header::{Migration as RawMigration, MigrationRole, header_object
 use rbd_format::trash::TRASH_OBJECT;
 use rbd_format::{ImageHeader, decode_header};
 use rbd_model::fault::Fault;
-use rbd_model::image::{Group, INCOMPLETE_KEY, Image, ImageState, Migration, Named};
-use rbd_model::names::NotText;
-use rbd_model::reason::Reason;
+use rbd_model::image::{GroupOfImage, INCOMPLETE_KEY, Image, ImageState, Migration, NamedImage};
+use rbd_model::names::NonUtf8Name;
+use rbd_model::obstacle::Obstacle;
 use rbd_model::snapshot::{KRBD_SNAPSHOTS, Snapshot};
 use rbd_model::time::timestamp;
 
@@ -73,7 +73,7 @@ pub fn opening(io: &IoContext, prefix: &str, limit: usize, deadline: Instant) ->
 pub fn details(
     connection: &Connection,
     io: &IoContext,
-    images: Vec<Named>,
+    images: Vec<NamedImage>,
     deadline: Instant,
 ) -> Result<Vec<Image>, Fault> {
     let images = directory::with_owners(io, images, deadline)?;
@@ -89,13 +89,14 @@ pub fn details(
 pub fn headers(
     connection: &Connection,
     io: &IoContext,
-    images: Vec<Named>,
+    images: Vec<NamedImage>,
     deadline: Instant,
 ) -> Result<Vec<Image>, Fault> {
-    let (images, damaged): (Vec<Named>, Vec<Named>) = images.into_iter().partition(|named| named.damage.is_none());
+    let (images, damaged): (Vec<NamedImage>, Vec<NamedImage>) =
+        images.into_iter().partition(|named| named.damage.is_none());
     let ranges: Vec<OmapRange> =
         images.iter().map(|image| OmapRange { object: header_object(&image.id), ..OmapRange::default() }).collect();
-    let mut headers: Vec<Option<Result<ImageHeader, Unread>>> = Vec::new();
+    let mut headers: Vec<Option<Result<ImageHeader, HeaderFault>>> = Vec::new();
     headers.resize_with(images.len(), || None);
     io.omaps(&ranges, IN_FLIGHT, Some(deadline), |index, result| {
         headers[index] = Some(decoded(result));
@@ -123,9 +124,9 @@ pub fn headers(
             Some(Ok(header)) => shown.push(image(connection, io, named, &header, &known)),
             other => {
                 // It may have been removed since the directory was read.
-                if directory::find_stored(io, named.stored(), deadline)?.is_some_and(|now| now.id == named.id) {
+                if directory::find_stored(io, named.stored_name(), deadline)?.is_some_and(|now| now.id == named.id) {
                     let (state, reason) = match other {
-                        Some(Err(Unread::Damaged(reason))) => (ImageState::Damaged, reason),
+                        Some(Err(HeaderFault::Damaged(reason))) => (ImageState::Damaged, reason),
                         _ => (
                             ImageState::Removing,
                             "Its header is missing: its removal, or its making, was begun and has not finished."
@@ -148,7 +149,7 @@ pub fn headers(
 }
 
 /// Why there is no header.
-enum Unread {
+enum HeaderFault {
     /// The object is missing.
     Missing,
     /// It is there and cannot be read.
@@ -168,16 +169,16 @@ fn key_of(io: &IoContext, id: &str) -> ImageKey {
     (io.pool_id(), io.namespace().to_owned(), id.to_owned())
 }
 
-fn decoded(result: Result<Vec<Entry>, Errno>) -> Result<ImageHeader, Unread> {
+fn decoded(result: Result<Vec<Entry>, Errno>) -> Result<ImageHeader, HeaderFault> {
     let entries = result.map_err(|errno| match errno {
-        Errno::ENOENT => Unread::Missing,
-        other => Unread::Damaged(format!("Its header cannot be read: {other}.")),
+        Errno::ENOENT => HeaderFault::Missing,
+        other => HeaderFault::Damaged(format!("Its header cannot be read: {other}.")),
     })?;
     decode_header(entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice())))
-        .map_err(|error| Unread::Damaged(format!("Its header is damaged: {error}.")))
+        .map_err(|error| HeaderFault::Damaged(format!("Its header is damaged: {error}.")))
 }
 
-fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHeader, known: &Known) -> Image {
+fn image(connection: &Connection, io: &IoContext, named: NamedImage, header: &ImageHeader, known: &Known) -> Image {
     let parent = header.parent.as_ref().map(|raw| shown_parent(connection.cluster(), raw, &known.parents));
     let metadata: BTreeMap<String, String> = header
         .metadata
@@ -186,7 +187,7 @@ fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHe
         .collect();
     let incomplete = metadata.get(INCOMPLETE_KEY).cloned();
     let data_pool = header.data_pool_id.filter(|id| *id != io.pool_id());
-    let group = header.group.as_ref().map(|group| Group {
+    let group = header.group.as_ref().map(|group| GroupOfImage {
         pool: connection.cluster().pool_name(group.pool_id).ok(),
         namespace: io.namespace().to_owned(),
         name: known.groups.get(&(group.pool_id, group.group_id.clone())).cloned(),
@@ -195,7 +196,7 @@ fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHe
     let damaged = known.mirroring.damaged.get(&named.id).cloned();
     let unknown = damaged.map(|reason| (UNKNOWN_MIRRORING.to_owned(), reason)).into_iter().collect();
     let mut reasons = why::standing(io, header);
-    reasons.extend(known.ancestors.check(&key_of(io, &named.id)).err().map(Reason::Unopenable));
+    reasons.extend(known.ancestors.check(&key_of(io, &named.id)).err().map(Obstacle::Unopenable));
     let (state, state_reason) = match &named.not_text {
         Some(name) => (ImageState::Unusable, Some(name.reason(io.pool(), io.namespace()))),
         None => state(&reasons, incomplete),
@@ -212,7 +213,7 @@ fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHe
         encryption: None,
         unknown,
         first_object: Some(format!("{}.{:016x}", header.object_prefix, 0)),
-        name_base64: named.not_text.as_ref().map(NotText::base64),
+        name_base64: named.not_text.as_ref().map(NonUtf8Name::base64),
         name: named.name,
         id: named.id,
         format: 2,
@@ -242,8 +243,8 @@ fn image(connection: &Connection, io: &IoContext, named: Named, header: &ImageHe
 }
 
 /// The state of an image with a header, and why it is not ready.
-fn state(reasons: &[Reason], incomplete: Option<String>) -> (ImageState, Option<String>) {
-    match reasons.iter().find(|reason| reason.unusable()) {
+fn state(reasons: &[Obstacle], incomplete: Option<String>) -> (ImageState, Option<String>) {
+    match reasons.iter().find(|reason| reason.makes_unusable()) {
         Some(reason) => (ImageState::Unusable, Some(format!("It {}.", reason.text()))),
         None if incomplete.is_some() => (ImageState::Incomplete, incomplete),
         None => (ImageState::Ready, None),

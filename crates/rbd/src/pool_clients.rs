@@ -7,8 +7,8 @@ use std::time::Instant;
 use ceph::{Access, Errno, ImageRef, IoContext};
 use rbd_model::clients::OpenImage;
 use rbd_model::fault::{Fault, Kind, members};
-use rbd_model::image::Named;
-use rbd_model::reason::Reason;
+use rbd_model::image::NamedImage;
+use rbd_model::obstacle::Obstacle;
 
 use crate::pool_users::{images, namespaces};
 use crate::why;
@@ -66,7 +66,7 @@ fn held(pool: &str, open: &[OpenImage]) -> Fault {
 struct Unseen;
 
 /// Those of some images that clients have open, and how many were not looked at in time.
-fn look_at(all: &[(IoContext, Named)], until: Instant) -> (Vec<OpenImage>, usize) {
+fn look_at(all: &[(IoContext, NamedImage)], until: Instant) -> (Vec<OpenImage>, usize) {
     let (next, unseen) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let open = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -88,7 +88,7 @@ fn look_at(all: &[(IoContext, Named)], until: Instant) -> (Vec<OpenImage>, usize
 
 /// The image if clients have it open. One that cannot be opened is open
 /// nowhere. Its header is read first, with a deadline, which opening has not.
-fn clients(io: &IoContext, named: &Named, until: Instant) -> Result<Option<OpenImage>, Unseen> {
+fn clients(io: &IoContext, named: &NamedImage, until: Instant) -> Result<Option<OpenImage>, Unseen> {
     match crate::header::read_header(io, &named.id, until) {
         Ok(Some(_)) => {}
         Err(fault) if fault.kind() == Kind::CephUnavailable => return Err(Unseen),
@@ -99,8 +99,8 @@ fn clients(io: &IoContext, named: &Named, until: Instant) -> Result<Option<OpenI
     Ok(reason.map(|reason| {
         let text = format!("{} {}", io.subject(&named.name), reason.text());
         let (watchers, locks) = match reason {
-            Reason::Open { watchers, locks } => (watchers, locks),
-            Reason::Locked { locks } => (Vec::new(), locks),
+            Obstacle::Open { watchers, locks } => (watchers, locks),
+            Obstacle::Locked { locks } => (Vec::new(), locks),
             _ => (Vec::new(), Vec::new()),
         };
         OpenImage { namespace: io.namespace().to_owned(), image: named.name.clone(), watchers, locks, text }

@@ -7,7 +7,7 @@ use rbd_format::group::group_header_object;
 use rbd_format::header::{MigrationRole, header_object};
 use rbd_format::{GroupEntry, ImageHeader, decode_header};
 use rbd_model::fault::{Fault, Kind, members};
-use rbd_model::image::Named;
+use rbd_model::image::NamedImage;
 use rbd_model::namespace::NamespaceState;
 use rbd_model::pool::PoolUser;
 use schemars::JsonSchema;
@@ -142,10 +142,10 @@ fn users(io: &IoContext, pool_id: i64, until: Instant) -> Result<Users, Fault> {
         for page in images(&place, until)?.chunks(PAGE) {
             found.extend(of_those(&place, page, false, pool_id, until)?);
         }
-        let trashed: Vec<Named> = crate::trash_directory::entries(&place, until)?
+        let trashed: Vec<NamedImage> = crate::trash_directory::entries(&place, until)?
             .entries
             .into_iter()
-            .map(|entry| Named::new(&entry.name, entry.image_id))
+            .map(|entry| NamedImage::new(&entry.name, entry.image_id))
             .collect();
         found.extend(of_those(&place, &trashed, true, pool_id, until)?);
         groups.extend(groups_with(&place, pool_id, until)?);
@@ -184,7 +184,7 @@ fn in_pool(entry: &GroupEntry, pool_id: i64) -> usize {
 }
 
 /// The images of one namespace.
-pub(crate) fn images(place: &IoContext, until: Instant) -> Result<Vec<Named>, Fault> {
+pub(crate) fn images(place: &IoContext, until: Instant) -> Result<Vec<NamedImage>, Fault> {
     let (mut all, mut after) = (Vec::new(), None::<Vec<u8>>);
     loop {
         let page = crate::directory::page(place, after.as_deref(), "", PAGE, until)?;
@@ -205,7 +205,7 @@ pub(crate) fn namespaces(io: &IoContext, until: Instant) -> Result<Vec<String>, 
 /// Those of some images that need a pool. One whose header cannot be read is passed over.
 fn of_those(
     io: &IoContext,
-    images: &[Named],
+    images: &[NamedImage],
     in_trash: bool,
     pool_id: i64,
     until: Instant,
@@ -217,7 +217,7 @@ fn of_those(
         let Ok(entries) = result else { return };
         let header = decode_header(entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice())));
         let Some(holds) = header.ok().and_then(|header| needs(&header, pool_id)) else { return };
-        let Named { name, id, .. } = images[index].clone();
+        let NamedImage { name, id, .. } = images[index].clone();
         let (pool, namespace) = (io.pool().to_owned(), io.namespace().to_owned());
         found.push(PoolUser { pool, namespace, image: name, id, in_trash, holds });
     })?;

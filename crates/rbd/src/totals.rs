@@ -7,8 +7,8 @@ use ceph::{IoContext, OmapRange};
 use rbd_format::decode_header;
 use rbd_format::header::header_object;
 use rbd_model::fault::Fault;
-use rbd_model::image::Named;
-use rbd_model::pool::Totals;
+use rbd_model::image::NamedImage;
+use rbd_model::pool::ImageTotals;
 use rbd_model::unread::UnreadImage;
 
 use crate::pool_users;
@@ -23,9 +23,9 @@ const NAMED: usize = 1000;
 #[derive(Debug, Default)]
 pub struct PoolTotals {
     /// Its images.
-    pub images: Totals,
+    pub images: ImageTotals,
     /// What is in its trash.
-    pub trash: Totals,
+    pub trash: ImageTotals,
     /// The number of its namespaces, without the default one.
     pub namespaces: u64,
     /// What could not be read, at most 1,000 of it.
@@ -44,8 +44,8 @@ pub fn of(whole: &IoContext, deadline: Instant) -> Result<PoolTotals, Fault> {
         let io = whole.in_namespace(&namespace)?;
         let images = pool_users::images(&io, deadline)?;
         let trash = crate::trash_directory::entries(&io, deadline)?;
-        let trashed: Vec<Named> =
-            trash.entries.into_iter().map(|entry| Named::new(&entry.name, entry.image_id)).collect();
+        let trashed: Vec<NamedImage> =
+            trash.entries.into_iter().map(|entry| NamedImage::new(&entry.name, entry.image_id)).collect();
         totals.trash.count += trash.damaged.len() as u64;
         let unread = &mut totals.unread;
         add(&io, &images, &mut totals.images, unread, deadline)?;
@@ -57,17 +57,18 @@ pub fn of(whole: &IoContext, deadline: Instant) -> Result<PoolTotals, Fault> {
 
 fn add(
     io: &IoContext,
-    images: &[Named],
-    totals: &mut Totals,
+    images: &[NamedImage],
+    totals: &mut ImageTotals,
     unread: &mut Vec<UnreadImage>,
     deadline: Instant,
 ) -> Result<(), Fault> {
-    let mut skip = |named: &Named, reason: String| {
+    let mut skip = |named: &NamedImage, reason: String| {
         unread.push(UnreadImage { namespace: io.namespace().to_owned(), image: named.name.clone(), reason });
     };
     totals.count += images.len() as u64;
     for page in images.chunks(PAGE) {
-        let (sound, damaged): (Vec<&Named>, Vec<&Named>) = page.iter().partition(|named| named.damage.is_none());
+        let (sound, damaged): (Vec<&NamedImage>, Vec<&NamedImage>) =
+            page.iter().partition(|named| named.damage.is_none());
         for named in damaged {
             skip(named, named.damage.clone().unwrap_or_default());
         }

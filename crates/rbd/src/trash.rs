@@ -13,7 +13,7 @@ use rbd_format::{
     ImageHeader, SnapshotNamespace, TrashEntry, TrashSource as RawSource, TrashState as RawState, decode_header, is_id,
 };
 use rbd_model::fault::{Fault, Kind};
-use rbd_model::reason::{Act, Other, Reason};
+use rbd_model::obstacle::{Act, MigrationPeer, Obstacle};
 use rbd_model::time::timestamp;
 use rbd_model::trash::{TrashItem, TrashSource, TrashState};
 
@@ -70,12 +70,12 @@ impl InTrash {
     }
 
     /// What keeps it from being removed for good, as far as its entry and its header tell.
-    pub fn obstacle(&self, io: &IoContext, now: Timestamp) -> Option<Reason> {
+    pub fn obstacle(&self, io: &IoContext, now: Timestamp) -> Option<Obstacle> {
         let removing = self.state() == TrashState::Removing;
         let standing = self.header.as_ref().map(|header| why::standing(io, header)).unwrap_or_default();
-        let keeps = |reason: &Reason| {
+        let keeps = |reason: &Obstacle| {
             // What was begun is finished, but where that ends the process.
-            reason.keeps(REMOVAL) && (!removing || matches!(reason, Reason::Unbounded(_) | Reason::Unopenable(_)))
+            reason.blocks(REMOVAL) && (!removing || matches!(reason, Obstacle::Unbounded(_) | Obstacle::Unopenable(_)))
         };
         if let (Some(reason), Some(header)) = (standing.into_iter().find(keeps), &self.header) {
             return Some(why::named(io, header, reason, Instant::now() + NAMING));
@@ -86,25 +86,25 @@ impl InTrash {
         let snapshots = self.header.as_ref().map_or(&[][..], |header| &header.snapshots);
         let clones: u32 = snapshots.iter().map(|raw| raw.child_count).sum();
         if self.entry.source == RawSource::Migration {
-            Some(Reason::MigrationSource(Other { subject: "another image".to_owned(), state: "under way" }))
+            Some(Obstacle::MigrationSource(MigrationPeer { subject: "another image".to_owned(), state: "under way" }))
         } else if clones > 0 {
-            Some(Reason::Clones(clones))
+            Some(Obstacle::Clones(clones))
         } else if !snapshots.is_empty() {
-            Some(Reason::Snapshots(snapshots.len()))
+            Some(Obstacle::Snapshots(snapshots.len()))
         } else if self.state() != TrashState::Trashed {
-            Some(Reason::Moving)
+            Some(Obstacle::Moving)
         } else {
             self.retained(now)
         }
     }
 
     /// The retention, while it lasts.
-    fn retained(&self, now: Timestamp) -> Option<Reason> {
-        timestamp(self.entry.deferment_end).filter(|until| *until > now).map(Reason::Retained)
+    fn retained(&self, now: Timestamp) -> Option<Obstacle> {
+        timestamp(self.entry.deferment_end).filter(|until| *until > now).map(Obstacle::Retained)
     }
 
     /// The image as the API shows it.
-    fn shown(&self, io: &IoContext, obstacle: Option<&Reason>) -> TrashItem {
+    fn shown(&self, io: &IoContext, obstacle: Option<&Obstacle>) -> TrashItem {
         let entry = &self.entry;
         TrashItem {
             id: entry.image_id.clone(),
@@ -160,10 +160,10 @@ fn shown_damaged(io: &IoContext, entry: &DamagedTrash) -> TrashItem {
 }
 
 /// What keeps an image in the trash, and what to do about it.
-pub fn in_words(obstacle: &Reason) -> String {
+pub fn in_words(obstacle: &Obstacle) -> String {
     let advice = match obstacle {
         // To insist does not help there.
-        Reason::Open { .. } => {
+        Obstacle::Open { .. } => {
             "Close the image there; the watch of a client that died ends after about 31 s.".to_owned()
         }
         obstacle => obstacle.correction(),
@@ -175,16 +175,16 @@ pub fn in_words(obstacle: &Reason) -> String {
 ///
 /// # Errors
 /// What librbd gives.
-pub fn open_elsewhere(io: &IoContext, image_id: &str) -> Result<Option<Reason>, Fault> {
+pub fn open_elsewhere(io: &IoContext, image_id: &str) -> Result<Option<Obstacle>, Fault> {
     let watchers = match io.open_image(ImageRef::Id(image_id), None, Access::ReadOnly) {
         Err(error) if error.is(Errno::ENOENT) => return Ok(None),
         image => watchers(&image?)?,
     };
-    Ok((!watchers.is_empty()).then(|| Reason::Open { watchers, locks: Vec::new() }))
+    Ok((!watchers.is_empty()).then(|| Obstacle::Open { watchers, locks: Vec::new() }))
 }
 
 /// What keeps an image, clients that have it open among it.
-fn any_obstacle(io: &IoContext, image: &InTrash, now: Timestamp) -> Option<Reason> {
+fn any_obstacle(io: &IoContext, image: &InTrash, now: Timestamp) -> Option<Obstacle> {
     let known = image.obstacle(io, now);
     if known.is_some() || image.state() == TrashState::Removing {
         return known;
@@ -194,8 +194,8 @@ fn any_obstacle(io: &IoContext, image: &InTrash, now: Timestamp) -> Option<Reaso
 }
 
 /// The obstacles of many images, some opened at once. What is not looked at in time counts as open.
-fn obstacles(io: &IoContext, images: &[InTrash], now: Timestamp, until: Instant) -> Vec<Option<Reason>> {
-    let found = Mutex::new(vec![Some(Reason::NotAsked); images.len()]);
+fn obstacles(io: &IoContext, images: &[InTrash], now: Timestamp, until: Instant) -> Vec<Option<Obstacle>> {
+    let found = Mutex::new(vec![Some(Obstacle::ClientsUnknown); images.len()]);
     let next = AtomicUsize::new(0);
     let look = || {
         loop {
@@ -360,7 +360,7 @@ pub fn drop_impossible(io: &IoContext, deadline: Instant) -> Result<(), Fault> {
 /// are not: their watches may be those of the dead, which the removal outwaits.
 ///
 /// # Errors
-/// `conflict` before its retention is over; what keeps it, as [`Reason::fault`] says it.
+/// `conflict` before its retention is over; what keeps it, as [`Obstacle::fault`] says it.
 pub fn refuse_kept(io: &IoContext, image: &InTrash, force: bool, delete_snapshots: bool) -> Result<(), Fault> {
     let now = Timestamp::now();
     let subject = format!("Image {:?} in the trash", image.entry.name.to_string());
@@ -368,10 +368,10 @@ pub fn refuse_kept(io: &IoContext, image: &InTrash, force: bool, delete_snapshot
     if let Some(retained) = image.retained(now).filter(|_| !force) {
         return Err(retained.fault_of(&subject));
     }
-    let Some(obstacle) = image.obstacle(io, now).filter(|obstacle| obstacle.keeps(Act::Remove { force })) else {
+    let Some(obstacle) = image.obstacle(io, now).filter(|obstacle| obstacle.blocks(Act::Remove { force })) else {
         return Ok(());
     };
-    if delete_snapshots && matches!(obstacle, Reason::Snapshots(_) | Reason::Clones(_)) {
+    if delete_snapshots && matches!(obstacle, Obstacle::Snapshots(_) | Obstacle::Clones(_)) {
         return Ok(());
     }
     Err(obstacle.fault_of(&subject).with("snapshots", image.snapshot_names().unwrap_or_default()))

@@ -7,7 +7,7 @@ use rbd_format::directory::ID_PREFIX;
 use rbd_format::trash::TRASH_OBJECT;
 use rbd_format::{Name, TrashEntry, TrashSource};
 use rbd_model::fault::Fault;
-use rbd_model::image::{Image, ImageState, Named};
+use rbd_model::image::{Image, ImageState, NamedImage};
 
 use crate::directory::place_of;
 
@@ -27,7 +27,7 @@ pub fn only_removing(io: &IoContext, trash: Trash, prefix: &str) -> Vec<Image> {
         .filter(|item| item.source == TrashSource::Removing)
         .filter(|item| item.name.as_bytes().starts_with(prefix.as_bytes()))
         .map(|item| {
-            let named = Named::new(&item.name, item.image_id);
+            let named = NamedImage::new(&item.name, item.image_id);
             Image::unreadable(place_of(io), named, ImageState::Removing, "Its removal was begun and has not finished.")
         })
         .collect()

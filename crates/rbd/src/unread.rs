@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rbd_model::fault::{Fault, Kind};
-use rbd_model::unread::Unread;
+use rbd_model::unread::UnreadPool;
 
 /// How long one of many pools is waited for: one that does not answer takes no more of the time that all have.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -18,7 +18,7 @@ pub fn patience(deadline: Instant) -> Instant {
 ///
 /// # Errors
 /// `ceph-unavailable` with the pools.
-pub fn refuse_unread(what: &str, unread: &[Unread]) -> Result<(), Fault> {
+pub fn refuse_unread(what: &str, unread: &[UnreadPool]) -> Result<(), Fault> {
     if unread.is_empty() {
         return Ok(());
     }

@@ -92,7 +92,7 @@ impl Options {
 }
 
 /// How often an id is drawn for one new image.
-const DRAWS: usize = 8;
+const MAX_ID_DRAWS: usize = 8;
 
 /// Makes something new, and again while its id is taken.
 ///
@@ -100,7 +100,7 @@ const DRAWS: usize = 8;
 /// `src/librbd/Utils.cc`). Of 10,000 images that one connection makes, two come to the same id in about one run of a hundred;
 /// the class in the OSD answers `EBADF` then (`dir_add_image`), nothing is left behind, and the next try draws anew.
 fn with_free_id(mut make: impl FnMut() -> Result<()>) -> Result<()> {
-    for _ in 1..DRAWS {
+    for _ in 1..MAX_ID_DRAWS {
         match make() {
             Err(error) if error.is(Errno::EBADF) => {}
             outcome => return outcome,
@@ -117,7 +117,7 @@ impl IoContext {
     pub fn create_image(&self, name: &str, size: ImageSize, spec: &ImageSpec) -> Result<()> {
         let c_name = c_string(name)?;
         let options = Options::new(spec)?;
-        self.made(spec, || {
+        self.create_validated(spec, || {
             // SAFETY: context, name and options are alive.
             let r = unsafe { sys::rbd_create4(self.raw(), c_name.as_ptr(), size.bytes(), options.0) };
             self.check("rbd_create4", name, r).map(drop)
@@ -141,7 +141,7 @@ impl IoContext {
         if let Some(id) = parent.image_id(parent_image)? {
             walkable::check(parent, parent_image, &id)?;
         }
-        self.made(spec, || {
+        self.create_validated(spec, || {
             // SAFETY: both contexts, the names and the options are alive.
             let r = unsafe {
                 sys::rbd_clone3(
@@ -158,7 +158,7 @@ impl IoContext {
     }
 
     /// Makes something new, once more when the id that librbd drew for it is taken.
-    fn made(&self, spec: &ImageSpec, mut make: impl FnMut() -> Result<()>) -> Result<()> {
+    fn create_validated(&self, spec: &ImageSpec, mut make: impl FnMut() -> Result<()>) -> Result<()> {
         self.validated(spec.data_pool.as_deref(), || with_free_id(&mut make))
     }
 
@@ -221,7 +221,7 @@ impl Image {
         let c_name = c_string(name)?;
         let options = Options::new(spec)?;
         self.check_walkable()?;
-        target.made(spec, || {
+        target.create_validated(spec, || {
             let r: c_int = with_progress(progress, |callback, argument| match kind {
                 CopyKind::Deep => {
                     // SAFETY: image, context, name and options are alive; the argument lives until the call ends.
@@ -281,7 +281,7 @@ mod tests {
             draws += 1;
             Err(taken())
         });
-        assert_eq!((never, draws), (Err(taken()), DRAWS));
+        assert_eq!((never, draws), (Err(taken()), MAX_ID_DRAWS));
         let mut draws = 0;
         let exists = Error::Call { operation: "rbd_create4", subject: "p/i".into(), errno: Errno::EEXIST };
         let refused = with_free_id(|| {

@@ -2,7 +2,7 @@
 
 use http::Method;
 use rbd_model::names::Place;
-use rbd_model::unread::Unread;
+use rbd_model::unread::UnreadPool;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -160,7 +160,7 @@ pub struct Group {
     /// Its snapshots, by name.
     pub snapshots: Vec<GroupSnapshot>,
     /// The pools that could not be read, whose images have no names here; empty when all could.
-    pub unread: Vec<Unread>,
+    pub unread: Vec<UnreadPool>,
     /// What is wrong with entries of it that cannot be read; absent when all can.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<String>,

@@ -1,8 +1,8 @@
 //! Images: listing and reading. Making them is in `image_creation.rs`.
 
 use http::Method;
-use rbd_model::image::{Image, Named};
-use rbd_model::names::NotText;
+use rbd_model::image::{Image, NamedImage};
+use rbd_model::names::NonUtf8Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -85,7 +85,7 @@ pub struct ImageName {
 
 impl ImageName {
     /// Of an image in the directory.
-    pub fn of(image: &Named) -> Self {
-        Self { name: image.name.clone(), name_base64: image.not_text.as_ref().map(NotText::base64) }
+    pub fn of(image: &NamedImage) -> Self {
+        Self { name: image.name.clone(), name_base64: image.not_text.as_ref().map(NonUtf8Name::base64) }
     }
 }

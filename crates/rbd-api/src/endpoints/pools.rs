@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::Method;
-use rbd_model::pool::{AutoscaleMode, Pool, Totals};
+use rbd_model::pool::{AutoscaleMode, ImageTotals, Pool};
 use rbd_model::unread::UnreadImage;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -116,9 +116,9 @@ pub struct Statistics {
     /// Its space, as the manager reported it last; the report may be half a minute old.
     pub space: Option<Space>,
     /// Its images, of all namespaces.
-    pub images: Option<Totals>,
+    pub images: Option<ImageTotals>,
     /// What is in its trash, of all namespaces.
-    pub trash: Option<Totals>,
+    pub trash: Option<ImageTotals>,
     /// The number of its namespaces, without the default one.
     pub namespaces: Option<u64>,
     /// Images that cannot be read: their sizes and snapshots are not in the sums; absent when all can. At most 1,000.
@@ -261,7 +261,7 @@ impl PoolSettings {
         compare("size", json!(pool.size), json!(self.size));
         compare("autoscaleMode", json!(pool.autoscale_mode), json!(self.autoscale_mode));
         compare("crushRule", json!(pool.crush_rule), json!(self.crush_rule));
-        if !pool.unfinished() {
+        if !pool.is_unfinished() {
             compare("quotaBytes", json!(pool.quota_bytes), json!(self.quota_bytes));
             compare("quotaObjects", json!(pool.quota_objects), json!(self.quota_objects));
             compare("applications", json!(pool.applications.iter().any(|name| name == "rbd")), json!(true));

@@ -12,7 +12,7 @@ use rbd::workers::Slot;
 use rbd_api::endpoints::data as declared;
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::Place;
-use rbd_model::reason::Act;
+use rbd_model::obstacle::Act;
 
 use crate::bind::{BoundEndpoint, bind};
 use crate::call::Call;

@@ -20,8 +20,8 @@ use rbd_api::path::{GroupImagePath, GroupPath, GroupSnapshotPath, PlacePath};
 use rbd_api::problem::Problem;
 use rbd_api::role::Role;
 use rbd_model::fault::{Fault, Kind};
-use rbd_model::names::{Place, check_new};
-use rbd_model::unread::Unread;
+use rbd_model::names::{Place, check_new_name};
+use rbd_model::unread::UnreadPool;
 
 use super::image_creation::PUT_TRIES;
 use super::images::image_not_found;
@@ -99,7 +99,7 @@ fn read(connection: &Connection, io: &IoContext, group: &str, deadline: Instant)
         namespace: io.namespace().to_owned(),
         images,
         snapshots,
-        unread: silent.iter().map(|pool| Unread::silent(pool)).collect(),
+        unread: silent.iter().map(|pool| UnreadPool::silent(pool)).collect(),
         damaged,
     })
 }
@@ -138,7 +138,7 @@ async fn get(call: Call, Input { path, .. }: Input<GroupPath>) -> Result<Content
 
 /// Makes a group; one that is there is accepted if it may be. Whether it was made.
 async fn make(call: &Call, field: &str, name: &str, may_be_there: bool) -> Result<(bool, Group), Fault> {
-    check_new(field, name)?;
+    check_new_name(field, name)?;
     let owned = name.to_owned();
     call.group(name.to_owned(), move |_, io| {
         pool_use::refuse_foreign(io)?;
@@ -190,7 +190,7 @@ async fn rename(
     call: Call,
     Input { path, body: Json(NewName { name }), .. }: Input<GroupPath, NoQuery, Json<NewName>>,
 ) -> Result<Content<Group>, Problem> {
-    check_new("name", &name)?;
+    check_new_name("name", &name)?;
     let (from, to) = (path.group, name.clone());
     let ((), group) = call
         .group(name, move |_, io| {
@@ -251,7 +251,7 @@ async fn add(
             let other = connection.context(&images.pool, &images.namespace)?;
             let found = rbd::directory::find(&other, &image, deadline)?
                 .ok_or_else(|| image_not_found(&images, &image))?
-                .sound()?;
+                .into_sound()?;
             match io.add_to_group(&group, &other, &image) {
                 Ok(()) => Ok(()),
                 // In a group: in this one already, or in another.
@@ -325,7 +325,7 @@ async fn create_snapshot(
     call: Call,
     Input { path, body: Json(NewName { name }), .. }: Input<GroupPath, NoQuery, Json<NewName>>,
 ) -> Result<Created<GroupSnapshot>, Problem> {
-    check_new("name", &name)?;
+    check_new_name("name", &name)?;
     let (owned, group_name, deadline) = (name.clone(), path.group, call.deadline);
     let ((), group) = call
         .group(group_name.clone(), move |_, io| {
@@ -348,7 +348,7 @@ async fn rename_snapshot(
     call: Call,
     Input { path, body: Json(NewName { name }), .. }: Input<GroupSnapshotPath, NoQuery, Json<NewName>>,
 ) -> Result<Content<GroupSnapshot>, Problem> {
-    check_new("name", &name)?;
+    check_new_name("name", &name)?;
     let (group_name, from, to) = (path.group, path.snapshot, name.clone());
     let deadline = call.deadline;
     let ((), group) = call

@@ -20,7 +20,7 @@ use rbd_model::features::{FAST_DIFF, OBJECT_MAP, STRIPING};
 use rbd_model::image::Image;
 use rbd_model::layout::Layout;
 use rbd_model::metadata::check_metadata;
-use rbd_model::names::{Place, check_new};
+use rbd_model::names::{Place, check_new_name};
 use serde::Serialize;
 use serde_json::{Value, json as value};
 
@@ -46,7 +46,7 @@ struct Wanted {
 
 impl Wanted {
     fn new(name: String, size_bytes: u64, layout: &Layout, metadata: BTreeMap<String, String>) -> Result<Self, Fault> {
-        check_new("name", &name)?;
+        check_new_name("name", &name)?;
         let size = image_size("sizeBytes", size_bytes)?;
         for (key, value) in &metadata {
             check_metadata("metadata", key, value)?;
@@ -105,7 +105,7 @@ pub(super) const PUT_TRIES: usize = 3;
 pub(super) fn or_again<T>(mut put: impl FnMut() -> Result<T, Fault>) -> Result<T, Fault> {
     for _ in 1..PUT_TRIES {
         match put() {
-            Err(problem) if problem.kind().missing() => {}
+            Err(problem) if problem.kind().is_missing() => {}
             outcome => return outcome,
         }
     }

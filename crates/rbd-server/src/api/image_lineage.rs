@@ -15,7 +15,7 @@ use rbd_api::problem::Problem;
 use rbd_format::Name;
 use rbd_model::child::Child;
 use rbd_model::fault::Fault;
-use rbd_model::image::{Named, Parent};
+use rbd_model::image::{NamedImage, Parent};
 
 use crate::bind::{BoundEndpoint, bind};
 use crate::call::Call;
@@ -37,7 +37,7 @@ async fn parent(call: Call, Input { path, .. }: Input<ImagePath>) -> Result<Cont
     let ancestry = call
         .placed(move |connection, io| {
             let found = rbd::found::find(io, &name, deadline)?;
-            let ancestors = ancestors(connection, io, Named::new(&Name::from(&*found.name), found.id), deadline)?;
+            let ancestors = ancestors(connection, io, NamedImage::new(&Name::from(&*found.name), found.id), deadline)?;
             let warnings = chain_warning(ancestors.len()).into_iter().collect();
             Ok(Ancestry { parent: ancestors.first().cloned(), ancestors, warnings })
         })
@@ -52,7 +52,7 @@ async fn parent(call: Call, Input { path, .. }: Input<ImagePath>) -> Result<Cont
 pub(super) fn ancestors(
     connection: &Connection,
     io: &IoContext,
-    image: Named,
+    image: NamedImage,
     deadline: Instant,
 ) -> Result<Vec<Parent>, Fault> {
     let mut ancestors = Vec::new();
@@ -61,7 +61,7 @@ pub(super) fn ancestors(
         let Some(header) = rbd::header::read_header(&io, &image.id, deadline)? else { break };
         let Some(parent) = rbd::image_names::parent(connection.cluster(), &header, deadline)? else { break };
         let place = parent.pool.as_deref().map(|pool| connection.cluster().io_context(pool, &parent.namespace));
-        image = Named::new(&Name::from(parent.image.as_deref().unwrap_or_default()), parent.image_id.clone());
+        image = NamedImage::new(&Name::from(parent.image.as_deref().unwrap_or_default()), parent.image_id.clone());
         ancestors.push(parent);
         match place {
             Some(Ok(place)) => io = place,

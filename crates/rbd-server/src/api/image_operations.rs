@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ceph::{Access, Errno, ImageRef, ImageSize, IoContext, OmapChange, unwatched};
+use ceph::{Access, Errno, ImageRef, ImageSize, IoContext, OmapChange, ignore_progress};
 use jiff::{SignedDuration, Timestamp};
 use rbd::found::{Found, image_not_found};
 use rbd::layout::{check_object_map, image_size, order};
@@ -23,9 +23,9 @@ use rbd_format::trash::TRASH_OBJECT;
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::features::OBJECT_MAP;
 use rbd_model::image::{Image, ImageState};
-use rbd_model::names::{Place, check_new};
+use rbd_model::names::{Place, check_new_name};
+use rbd_model::obstacle::Act;
 use rbd_model::operation::Work;
-use rbd_model::reason::Act;
 
 use super::images::read_image;
 use crate::bind::{BoundEndpoint, bind};
@@ -150,7 +150,7 @@ async fn delete(
     let (image, ()) = call
         .image(name, move |_, io, image| {
             if image.state == ImageState::Removing || image.is_only_a_name() {
-                return image.whole();
+                return image.check_whole();
             }
             refuse_unknown_mirroring(image)?;
             if !query.force {
@@ -203,7 +203,7 @@ async fn resize(
                 why::ready_for(io, image, Act::Shrink { force }, deadline)?;
                 return Ok(None);
             }
-            image.whole()?;
+            image.check_whole()?;
             if size_bytes > now {
                 grow(io, image, size, deadline)?;
             }
@@ -234,7 +234,7 @@ fn grow(io: &IoContext, image: &Image, size: ImageSize, deadline: Instant) -> Re
     check_object_map(size, features, u8::try_from(order).unwrap_or(22))?;
     let grow = || -> ceph::Result<()> {
         let opened = io.open_image(ImageRef::Id(&image.id), None, Access::ReadWrite)?;
-        opened.resize(size, false, &unwatched)?;
+        opened.resize(size, false, &ignore_progress)?;
         opened.close()
     };
     grow().map_err(|error| why::explain(io, &image.name, &image.id, error, deadline))
@@ -257,7 +257,7 @@ async fn copy(
     call: Call,
     Input { path, body: Json(body), .. }: Input<ImagePath, NoQuery, Json<CopyImage>>,
 ) -> Result<Accepted, Problem> {
-    check_new("name", &body.name)?;
+    check_new_name("name", &body.name)?;
     let source = path.place;
     let target = match (&body.pool, &body.namespace) {
         (None, None) => source.clone(),

@@ -12,12 +12,12 @@ use rbd_api::path::{ImagePath, MetadataPath};
 use rbd_api::problem::Problem;
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::features::{
-    DEEP_FLATTEN, EXCLUSIVE_LOCK, FAST_DIFF, JOURNALING, LAYERING, NEEDS, OBJECT_MAP, feature_bits, feature_name,
-    unmet_need,
+    DEEP_FLATTEN, EXCLUSIVE_LOCK, FAST_DIFF, FEATURE_NEEDS, JOURNALING, LAYERING, OBJECT_MAP, feature_bits,
+    feature_name, unmet_need,
 };
 use rbd_model::image::Image;
 use rbd_model::metadata::check_metadata;
-use rbd_model::names::check_new;
+use rbd_model::names::check_new_name;
 
 use super::image_creation::taken;
 use super::images::read_image;
@@ -43,7 +43,7 @@ async fn rename(
     Input { path, body: Json(NewName { name: to }), .. }: Input<ImagePath, NoQuery, Json<NewName>>,
 ) -> Result<Content<Image>, Problem> {
     let from = path.image;
-    check_new("name", &to)?;
+    check_new_name("name", &to)?;
     let deadline = call.deadline;
     let image = call
         .placed(move |connection, io| {
@@ -135,7 +135,7 @@ fn plan(found: &Found, enable: u64, disable: u64) -> Result<(u64, u64), Fault> {
         let correction = format!("Enable {needed:?} too, or disable {feature:?} too.");
         return Err(conflict(format!("{feature:?} needs {needed:?}.")).correction(correction));
     }
-    debug_assert!(NEEDS.iter().all(|(feature, needed)| then & feature == 0 || then & needed != 0));
+    debug_assert!(FEATURE_NEEDS.iter().all(|(feature, needed)| then & feature == 0 || then & needed != 0));
     Ok((enable, disable))
 }
 

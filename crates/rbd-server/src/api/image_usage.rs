@@ -13,7 +13,7 @@ use rbd_api::path::ImagePath;
 use rbd_api::problem::Problem;
 use rbd_format::SnapshotNamespace;
 use rbd_model::fault::{Fault, Kind};
-use rbd_model::reason::Act;
+use rbd_model::obstacle::Act;
 
 use crate::bind::{BoundEndpoint, bind};
 use crate::call::Call;

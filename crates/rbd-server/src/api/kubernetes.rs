@@ -84,7 +84,7 @@ fn check(query: &Query, namespace: &str) -> Result<(), Fault> {
 /// The volume that an image makes.
 fn volume(query: &Query, image: &Image) -> Result<Volume, Fault> {
     let refuse = |detail: String| Fault::new(Kind::Conflict, detail);
-    image.whole()?;
+    image.check_whole()?;
     let Some(size_bytes) = image.size_bytes.filter(|size| *size > 0) else {
         return Err(refuse(format!("Image {:?} has no size, and Kubernetes takes no volume of none.", image.name))
             .correction("Resize it first."));

@@ -16,7 +16,7 @@ use rbd_api::names::segment;
 use rbd_api::path::{PlacePath, PoolPath};
 use rbd_api::problem::Problem;
 use rbd_model::fault::{Fault, Kind};
-use rbd_model::names::{Place, check_new};
+use rbd_model::names::{Place, check_new_name};
 
 use crate::bind::{BoundEndpoint, bind};
 use crate::call::Call;
@@ -105,7 +105,7 @@ fn created(call: &Call, place: Place) -> Created<Namespace> {
 
 /// Makes a namespace unless it is there; whether it was made.
 async fn make(call: &Call, field: &str, place: &Place) -> Result<bool, Fault> {
-    check_new(field, &place.namespace)?;
+    check_new_name(field, &place.namespace)?;
     if place.namespace == RESERVED {
         let wrong = format!("{RESERVED:?} is where this service keeps records of its own");
         return Err(Fault::field_conflict(field, wrong, "another name"));

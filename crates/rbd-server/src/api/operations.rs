@@ -22,7 +22,7 @@ use rbd_api::role::Role;
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::Place;
 use rbd_model::operation::{Operation, Work};
-use rbd_model::unread::Unread;
+use rbd_model::unread::UnreadPool;
 
 use crate::bind::{BoundEndpoint, bind};
 use crate::call::Call;
@@ -80,7 +80,7 @@ async fn list_all(call: Call, _: Input<NoPath>) -> Result<Content<PartialList<Op
             // Pools that this entity may not read, those that hold no omaps, and those that vanished meanwhile, have none to show.
             Err(problem) if matches!(problem.kind(), Kind::CephForbidden | Kind::PoolNotFound | Kind::NotSupported) => {
             }
-            Err(problem) => unread.push(Unread { pool: pool.clone(), reason: problem.detail().to_owned() }),
+            Err(problem) => unread.push(UnreadPool { pool: pool.clone(), reason: problem.detail().to_owned() }),
         }
     }
     let mut visible: HashMap<Place, bool> = HashMap::new();
@@ -169,7 +169,7 @@ async fn events(
                 };
                 if last.as_ref() != Some(&operation) {
                     let event = Event::default().event("operation").data(serde_json::to_string(&operation).ok()?);
-                    let finished = operation.state.finished();
+                    let finished = operation.state.is_finished();
                     last = Some(operation);
                     let rest = (!finished).then_some((None, last));
                     return Some((Ok::<_, Infallible>(event), rest));

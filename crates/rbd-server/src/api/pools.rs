@@ -17,7 +17,7 @@ use rbd_api::names::segment;
 use rbd_api::path::{NoPath, PoolPath};
 use rbd_api::problem::Problem;
 use rbd_model::fault::{Fault, Kind};
-use rbd_model::names::check_new;
+use rbd_model::names::check_new_name;
 use rbd_model::pool::Pool;
 use serde_json::json;
 
@@ -73,7 +73,7 @@ async fn create(
     Input { body: Json(body), .. }: Input<NoPath, NoQuery, Json<NewPool>>,
 ) -> Result<Created<Pool>, Problem> {
     let (name, settings) = body.split();
-    check_new("name", &name)?;
+    check_new_name("name", &name)?;
     match make(&call, &name, settings).await? {
         Outcome::Made(pool) => Ok(created(&call, *pool)),
         Outcome::WasThere(_) => {
@@ -120,7 +120,7 @@ async fn make(call: &Call, name: &str, settings: PoolSettings) -> Result<Outcome
     let (owned, asked) = (name.to_owned(), settings.clone());
     let found = call.cluster(move |cluster| find_or_begin(cluster, &owned, &asked)).await?;
     if let Some(pool) = found
-        && !pool.unfinished()
+        && !pool.is_unfinished()
     {
         return Ok(Outcome::WasThere(Box::new(pool)));
     }
@@ -148,7 +148,7 @@ fn find_or_begin(cluster: &Cluster, name: &str, settings: &PoolSettings) -> Resu
         return fitting(pool, settings).map(Some);
     }
     // A name that is refused for a new pool may still be that of one that is there.
-    check_new("pool", name)?;
+    check_new_name("pool", name)?;
     // Asked before, so that no pool is left that cannot be used.
     let quotas = settings.quota_bytes.is_some() || settings.quota_objects.is_some();
     let needed = |command: &&&str| **command != DELETE && (quotas || **command != SET_QUOTA);

@@ -19,9 +19,9 @@ use rbd_format::{Name, Protection, Snapshot as RawSnapshot, SnapshotNamespace};
 use rbd_model::child::Child;
 use rbd_model::fault::{Fault, Kind, members};
 use rbd_model::features::LAYERING;
-use rbd_model::image::{Image, Named};
-use rbd_model::names::{Place, check_new};
-use rbd_model::reason::{Act, Reason};
+use rbd_model::image::{Image, NamedImage};
+use rbd_model::names::{Place, check_new_name};
+use rbd_model::obstacle::{Act, Obstacle};
 use rbd_model::snapshot::{KRBD_SNAPSHOTS, Snapshot};
 
 use super::image_creation::{location, or_again, taken};
@@ -89,7 +89,7 @@ fn snapshot_location(call: &Call, ImagePath { place, image }: &ImagePath, snapsh
 
 /// Takes a snapshot, and whether it was taken: one that is there is accepted if the call may be repeated.
 async fn take(call: &Call, image: String, name: String, repeatable: bool) -> Result<(bool, Taken), Fault> {
-    check_new("name", &name)?;
+    check_new_name("name", &name)?;
     let deadline = call.deadline;
     call.ceph(move |io| {
         let once = || take_once(io, &image, &name, repeatable, deadline);
@@ -175,7 +175,7 @@ async fn delete(
             let found = rbd::found::find(io, &image, deadline)?;
             let raw = changeable(&found, &name)?;
             if let Some(reason) =
-                why::standing(io, &found.header).into_iter().find(|reason| reason.keeps(Act::DropSnapshot))
+                why::standing(io, &found.header).into_iter().find(|reason| reason.blocks(Act::DropSnapshot))
             {
                 return Err(reason.fault(&image));
             }
@@ -259,7 +259,7 @@ async fn rename(
     Input { path, body: Json(NewSnapshot { name: to }), .. }: Input<SnapshotPath, NoQuery, Json<NewSnapshot>>,
 ) -> Result<Content<Snapshot>, Problem> {
     let SnapshotPath { image, snapshot: from, .. } = path;
-    check_new("name", &to)?;
+    check_new_name("name", &to)?;
     let deadline = call.deadline;
     let snapshot = call
         .ceph(move |io| {
@@ -370,7 +370,7 @@ async fn clone(
     Input { path, body: Json(body), .. }: Input<SnapshotPath, NoQuery, Json<NewClone>>,
 ) -> Result<Created<Image>, Problem> {
     let SnapshotPath { place: source, image, snapshot } = path;
-    check_new("name", &body.name)?;
+    check_new_name("name", &body.name)?;
     let mut spec = spec(&body.layout())?;
     if spec.features.is_some_and(|features| features & LAYERING == 0) {
         return Err(Fault::field_conflict(
@@ -405,7 +405,8 @@ async fn clone(
                 ..spec.clone()
             };
             pool_use::refuse_foreign(&to)?;
-            let size = ImageSize::try_from(raw.size_bytes).map_err(|source| Reason::Unbounded(source).fault(&image))?;
+            let size =
+                ImageSize::try_from(raw.size_bytes).map_err(|source| Obstacle::Unbounded(source).fault(&image))?;
             check_with_cluster(connection.cluster(), size, &whole)?;
             match to.clone_image(io, &image, &snapshot, &name, &spec) {
                 Ok(()) => {}
@@ -414,7 +415,7 @@ async fn clone(
                 Err(error) => return Err(not_cloned(io, &found, raw, &target, error, deadline)),
             }
             let mut made = read_image(connection, &to, &name, deadline)?;
-            let clone = Named::new(&Name::from(&*made.name), made.id.clone());
+            let clone = NamedImage::new(&Name::from(&*made.name), made.id.clone());
             made.warnings.extend(chain_warning(ancestors(connection, &to, clone, deadline)?.len()));
             Ok(made)
         })

@@ -13,7 +13,7 @@ use rbd_api::path::{PlacePath, TrashPath};
 use rbd_api::problem::Problem;
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::image::Image;
-use rbd_model::names::check_new;
+use rbd_model::names::check_new_name;
 use rbd_model::trash::{TrashItem, TrashSource, TrashState};
 
 use super::image_creation::location;
@@ -42,7 +42,7 @@ async fn restore(
     Input { path, body: OptionalJson(Restore { name }), .. }: Input<TrashPath, NoQuery, OptionalJson<Restore>>,
 ) -> Result<Content<Image>, Problem> {
     if let Some(name) = &name {
-        check_new("name", name)?;
+        check_new_name("name", name)?;
     }
     let TrashPath { place, id } = path;
     let deadline = call.deadline;

@@ -1,7 +1,7 @@
 //! Images at and above the largest size, and with layouts that librbd divides by zero on: refused when they are to be made,
 //! and never walked over when another client made them. A walk would end the service.
 
-use rbd_format::diff::{DiffVersion, Record};
+use rbd_format::diff::{DiffRecord, DiffVersion};
 use serde_json::{Value, json};
 use testbed::http::exchange;
 use testbed::service::Answer;
@@ -19,8 +19,8 @@ fn image(pool: &str, name: &str) -> String {
 /// A diff that does nothing but give a size.
 fn sized(bytes: u64) -> Vec<u8> {
     let mut stream = DiffVersion::V1.banner().to_vec();
-    Record::Size(bytes).encode(DiffVersion::V1, &mut stream).unwrap();
-    Record::End.encode(DiffVersion::V1, &mut stream).unwrap();
+    DiffRecord::Size(bytes).encode(DiffVersion::V1, &mut stream).unwrap();
+    DiffRecord::End.encode(DiffVersion::V1, &mut stream).unwrap();
     stream
 }
 
@@ -171,7 +171,7 @@ fn snapshots_and_parents_that_are_too_large_keep_their_images_from_being_walked(
     ceph().rbd(&["clone", "--rbd-default-clone-format", "2", &format!("{pool}/a@s"), &clone]).unwrap();
     let shrunk = context(&pool);
     let opened = shrunk.open_image(ceph::ImageRef::Name("clone"), None, ceph::Access::ReadWrite).unwrap();
-    opened.resize(crate::support::size(8 << 20), true, &ceph::unwatched).unwrap();
+    opened.resize(crate::support::size(8 << 20), true, &ceph::ignore_progress).unwrap();
     opened.close().unwrap();
     let shown = api().get(&image(&pool, "clone")).unwrap().expect(200).json();
     assert_eq!(shown["sizeBytes"], 8 << 20, "{shown}");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ceph::{Access, Image, ImageRef, unwatched};
+use ceph::{Access, Image, ImageRef, ignore_progress};
 use serde_json::{Value, json};
 use testbed::service::Answer;
 
@@ -221,7 +221,7 @@ fn what_changes_nothing_that_a_client_can_see_needs_no_force() {
         let done = operation(api().post(&format!("{}/{work}", path(&pool, "b")), &json!({})).unwrap());
         assert_eq!(done["state"], "succeeded", "{work}: {done}");
     }
-    live.resize(crate::support::size(9 * MIB), false, &unwatched).unwrap();
+    live.resize(crate::support::size(9 * MIB), false, &ignore_progress).unwrap();
 }
 
 #[test]

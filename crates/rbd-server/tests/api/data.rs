@@ -6,7 +6,7 @@ mod import;
 
 use std::path::PathBuf;
 
-use rbd_format::diff::{DiffVersion, Record};
+use rbd_format::diff::{DiffRecord, DiffVersion};
 
 use crate::support::{api, ceph};
 
@@ -78,16 +78,16 @@ fn half_empty(seed: u64, length: u64, run: u64) -> Vec<u8> {
 /// A diff stream with parts of noise and holes, as `rbd import-diff` takes it.
 fn diff(seed: u64, size_bytes: u64, data: &[(u64, u64)], zeros: &[(u64, u64)]) -> Vec<u8> {
     let mut stream = DiffVersion::V1.banner().to_vec();
-    let put = |record: Record<'_>, out: &mut Vec<u8>| record.encode(DiffVersion::V1, out).unwrap();
-    put(Record::Size(size_bytes), &mut stream);
+    let put = |record: DiffRecord<'_>, out: &mut Vec<u8>| record.encode(DiffVersion::V1, out).unwrap();
+    put(DiffRecord::Size(size_bytes), &mut stream);
     for (part, (offset_bytes, length_bytes)) in data.iter().copied().enumerate() {
-        put(Record::Data { offset_bytes, length_bytes }, &mut stream);
+        put(DiffRecord::Data { offset_bytes, length_bytes }, &mut stream);
         stream.extend(noise(seed + part as u64, length_bytes));
     }
     for (offset_bytes, length_bytes) in zeros.iter().copied() {
-        put(Record::Zero { offset_bytes, length_bytes }, &mut stream);
+        put(DiffRecord::Zero { offset_bytes, length_bytes }, &mut stream);
     }
-    put(Record::End, &mut stream);
+    put(DiffRecord::End, &mut stream);
     stream
 }
 

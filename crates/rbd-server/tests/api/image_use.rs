@@ -274,7 +274,7 @@ fn usage_is_that_of_rbd_du() {
             write(&open, 40 << 20, 6 << 20);
             open.create_snapshot("s2").unwrap();
             write(&open, 20 << 20, 100_000);
-            open.resize(size(80 << 20), false, &ceph::unwatched).unwrap();
+            open.resize(size(80 << 20), false, &ceph::ignore_progress).unwrap();
             open.close().unwrap();
         }
         ceph()

@@ -88,7 +88,7 @@ impl Operations {
 
     async fn add(self: &Arc<Self>, request: Request, place: &Place, work: Work) -> Result<(Stored, bool), Fault> {
         // A replica that ends leaves it to the others, or to its successor.
-        let handing_over = self.handing_over.load(Ordering::Relaxed) && work.fills().is_none();
+        let handing_over = self.handing_over.load(Ordering::Relaxed) && work.filled_image().is_none();
         let owner = if handing_over { String::new() } else { self.owner.clone() };
         let deadline = request.deadline;
         let place = place.clone();
@@ -100,7 +100,7 @@ impl Operations {
             let unfinished = known
                 .iter()
                 .chain(&elsewhere)
-                .filter(|stored| !stored.record.operation.state.finished())
+                .filter(|stored| !stored.record.operation.state.is_finished())
                 .filter(same_place);
             for stored in unfinished {
                 let other = &stored.record.operation;
@@ -108,7 +108,7 @@ impl Operations {
                     return Ok((stored.clone(), true));
                 }
                 let same_image = work.image_id().is_some() && other.work.image_id() == work.image_id();
-                if same_image || (work.fills().is_some() && other.work.fills() == work.fills()) {
+                if same_image || (work.filled_image().is_some() && other.work.filled_image() == work.filled_image()) {
                     return Err(Fault::new(
                         Kind::Conflict,
                         format!("Operation {} works on the image already.", other.id),
@@ -120,7 +120,7 @@ impl Operations {
             let now = Timestamp::now();
             let operation = Operation {
                 id: store.new_id().to_string(),
-                cancellable: work.cancellable(),
+                cancellable: work.is_cancellable(),
                 work,
                 place,
                 state: OperationState::Queued,

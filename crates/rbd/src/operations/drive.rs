@@ -211,7 +211,7 @@ impl Operations {
                     Outcome::Lost => {}
                 }
                 match store.get(&id, deadline)? {
-                    Some(now) if now.record.owner == owner && !now.record.operation.state.finished() => {
+                    Some(now) if now.record.owner == owner && !now.record.operation.state.is_finished() => {
                         record.operation.cancel_requested |= now.record.operation.cancel_requested;
                         old = now;
                     }

@@ -92,7 +92,7 @@ impl Operations {
         loop {
             let operation = self.get(id, within(deadline)).await?;
             let over = Instant::now() >= until || self.handing_over.load(Ordering::Relaxed);
-            if operation.state.finished() || over {
+            if operation.state.is_finished() || over {
                 return Ok(operation);
             }
             let local = self.running().get(id).map(|running| running.finished.subscribe());
@@ -119,7 +119,7 @@ impl Operations {
                 loop {
                     let stored = store.get(&parsed, deadline)?.ok_or_else(|| missing.clone())?;
                     let operation = &stored.record.operation;
-                    if operation.state.finished() {
+                    if operation.state.is_finished() {
                         return Err(Fault::new(Kind::Conflict, "The operation has ended already."));
                     }
                     if !operation.cancellable {
@@ -158,8 +158,8 @@ pub fn mark_being_filled(io: &IoContext, images: &mut [Image], deadline: Instant
         }
     };
     for operation in all.into_iter().map(|stored| stored.record.operation) {
-        let here = !operation.state.finished() && operation.place.namespace == io.namespace();
-        let Some(filled) = operation.work.fills().filter(|_| here) else { continue };
+        let here = !operation.state.is_finished() && operation.place.namespace == io.namespace();
+        let Some(filled) = operation.work.filled_image().filter(|_| here) else { continue };
         for image in images.iter_mut().filter(|image| image.name == filled && image.state == ImageState::Ready) {
             image.state = ImageState::Incomplete;
             image.state_reason = Some(format!("Operation {} fills it.", operation.id));

@@ -71,7 +71,7 @@ pub(super) struct Running {
 impl Running {
     pub(super) fn now(&self) -> Operation {
         let mut operation = self.operation.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if !operation.state.finished() {
+        if !operation.state.is_finished() {
             operation.state =
                 if self.started.load(Ordering::Relaxed) { OperationState::Running } else { OperationState::Queued };
             operation.progress = self.signals.progress();

@@ -7,8 +7,8 @@ use rbd_format::directory::{DIRECTORY_OBJECT, ID_OBJECT_PREFIX, ID_PREFIX, decod
 use rbd_format::{DirectoryEntry, ImageHeader, TrashEntry, TrashSource, is_id};
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::Place;
+use rbd_model::obstacle::Act;
 use rbd_model::operation::Work;
-use rbd_model::reason::Act;
 
 use super::signals::{READ, Signals, gone};
 use super::snapshot_purge;

@@ -102,7 +102,7 @@ impl Schedule {
         let work = self.work(now);
         let operation = Operation {
             id,
-            cancellable: work.cancellable(),
+            cancellable: work.is_cancellable(),
             work,
             place: self.place.clone(),
             state: OperationState::Queued,
@@ -123,7 +123,7 @@ impl Schedule {
     /// Why it begins nothing now, as far as the other operations tell: a purge of the same trash has not ended.
     pub fn held_up<'a>(&self, others: impl IntoIterator<Item = &'a Operation>) -> Option<String> {
         let unfinished = others.into_iter().find(|operation| {
-            !operation.state.finished()
+            !operation.state.is_finished()
                 && operation.place == self.place
                 && matches!(operation.work, Work::PurgeTrash { .. })
         });

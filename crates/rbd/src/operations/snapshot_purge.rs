@@ -6,7 +6,7 @@ use ceph::{Access, Errno, IoContext};
 use rbd_format::{Protection, Snapshot as RawSnapshot, SnapshotNamespace};
 use rbd_model::child::Child;
 use rbd_model::fault::{Fault, Kind, members};
-use rbd_model::reason::Act;
+use rbd_model::obstacle::Act;
 use rbd_model::snapshot::Snapshot;
 use serde::Serialize;
 
@@ -18,10 +18,10 @@ use crate::{group, why};
 /// A snapshot that cannot be deleted as things are.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Kept {
+struct KeptSnapshot {
     snapshot: String,
     id: u64,
-    reason: Reason,
+    reason: KeptReason,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     children: Vec<Child>,
 }
@@ -29,7 +29,7 @@ struct Kept {
 /// Why a snapshot cannot be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Reason {
+enum KeptReason {
     /// Clones need it.
     Cloned,
     /// It is protected.
@@ -42,19 +42,19 @@ enum Reason {
     Unknown,
 }
 
-impl Kept {
+impl KeptSnapshot {
     /// In words, such as `"a" is protected`.
     fn text(&self) -> String {
         let name = &self.snapshot;
         match self.reason {
-            Reason::Cloned => {
+            KeptReason::Cloned => {
                 let clones: Vec<String> = self.children.iter().map(named).collect();
                 format!("{name:?} is needed by {}", clones.join(", "))
             }
-            Reason::Protected => format!("{name:?} is protected"),
-            Reason::Group => format!("{name:?} is part of a group's snapshot"),
-            Reason::Mirroring => format!("{name:?} belongs to mirroring"),
-            Reason::Unknown => format!("{name:?} is of an unknown kind"),
+            KeptReason::Protected => format!("{name:?} is protected"),
+            KeptReason::Group => format!("{name:?} is part of a group's snapshot"),
+            KeptReason::Mirroring => format!("{name:?} belongs to mirroring"),
+            KeptReason::Unknown => format!("{name:?} is of an unknown kind"),
         }
     }
 }
@@ -98,11 +98,12 @@ pub fn refuse_kept(
     // What librbd fails on, or refuses, whichever of the snapshots it is.
     why::before(io, &found.name, &found.id, Act::DropSnapshot, deadline)?;
     let children = clones(io, found, None, deadline)?.all()?;
-    let kept: Vec<Kept> = wanted(found, through).filter_map(|raw| kept(io, raw, &children, unprotect)).collect();
+    let kept: Vec<KeptSnapshot> =
+        wanted(found, through).filter_map(|raw| kept(io, raw, &children, unprotect)).collect();
     if kept.is_empty() {
         return Ok(());
     }
-    let texts: Vec<String> = kept.iter().map(Kept::text).collect();
+    let texts: Vec<String> = kept.iter().map(KeptSnapshot::text).collect();
     let total = wanted(found, through).count();
     let detail = format!(
         "{} of {total} snapshot(s) of image {:?} cannot be deleted: {}. None was deleted.",
@@ -113,31 +114,31 @@ pub fn refuse_kept(
     Err(Fault::new(Kind::InUse, detail).correction(advice(&kept)).with("snapshots", members(&kept)))
 }
 
-fn kept(io: &IoContext, raw: &RawSnapshot, children: &[Child], unprotect: bool) -> Option<Kept> {
+fn kept(io: &IoContext, raw: &RawSnapshot, children: &[Child], unprotect: bool) -> Option<KeptSnapshot> {
     let shown = Snapshot::from(raw);
     let children: Vec<Child> = children.iter().filter(|child| child.snapshot == shown.name).cloned().collect();
     let reason = match &raw.namespace {
         // Where the group is gone with its pool, nobody else deletes it.
-        SnapshotNamespace::Group { pool_id, .. } if !group::pool_is_gone(io, *pool_id) => Reason::Group,
-        SnapshotNamespace::Mirror(_) => Reason::Mirroring,
-        SnapshotNamespace::Unknown(_) => Reason::Unknown,
-        _ if !children.is_empty() || raw.child_count > 0 => Reason::Cloned,
-        _ if raw.protection != Protection::Unprotected && !unprotect => Reason::Protected,
+        SnapshotNamespace::Group { pool_id, .. } if !group::pool_is_gone(io, *pool_id) => KeptReason::Group,
+        SnapshotNamespace::Mirror(_) => KeptReason::Mirroring,
+        SnapshotNamespace::Unknown(_) => KeptReason::Unknown,
+        _ if !children.is_empty() || raw.child_count > 0 => KeptReason::Cloned,
+        _ if raw.protection != Protection::Unprotected && !unprotect => KeptReason::Protected,
         // One in the trash of snapshots without clones is about to go by itself.
         SnapshotNamespace::User | SnapshotNamespace::Trash { .. } | SnapshotNamespace::Group { .. } => return None,
     };
-    Some(Kept { snapshot: shown.name, id: raw.id, reason, children })
+    Some(KeptSnapshot { snapshot: shown.name, id: raw.id, reason, children })
 }
 
-fn advice(kept: &[Kept]) -> String {
+fn advice(kept: &[KeptSnapshot]) -> String {
     let hints = [
-        (Reason::Cloned, "Flatten or delete the clones, those in the trash too."),
-        (Reason::Protected, "Lift the protection: DELETE …/snapshots?unprotect=true does that with deleting."),
-        (Reason::Group, "Delete the snapshot of the group."),
-        (Reason::Mirroring, "Disable mirroring of the image with `rbd mirror image disable`."),
-        (Reason::Unknown, "Delete it with the `rbd` of the release that made it."),
+        (KeptReason::Cloned, "Flatten or delete the clones, those in the trash too."),
+        (KeptReason::Protected, "Lift the protection: DELETE …/snapshots?unprotect=true does that with deleting."),
+        (KeptReason::Group, "Delete the snapshot of the group."),
+        (KeptReason::Mirroring, "Disable mirroring of the image with `rbd mirror image disable`."),
+        (KeptReason::Unknown, "Delete it with the `rbd` of the release that made it."),
     ];
-    let wanted = |(reason, _): &&(Reason, &str)| kept.iter().any(|kept| kept.reason == *reason);
+    let wanted = |(reason, _): &&(KeptReason, &str)| kept.iter().any(|kept| kept.reason == *reason);
     hints.iter().filter(wanted).map(|(_, advice)| *advice).collect::<Vec<_>>().join(" ")
 }
 

@@ -254,7 +254,7 @@ impl Store {
     fn put(&self, change: &mut OmapChange, record: &Record, known: &[Stored]) -> Result<Stored, Fault> {
         if known.len() >= MOST_RECORDS {
             let spare = known.len() + 1 - MOST_RECORDS;
-            let finished = known.iter().filter(|stored| stored.record.operation.state.finished());
+            let finished = known.iter().filter(|stored| stored.record.operation.state.is_finished());
             change.remove.extend(finished.take(spare).filter_map(|stored| key_of(&stored.record)));
             if change.remove.len() < spare {
                 return Err(Fault::new(

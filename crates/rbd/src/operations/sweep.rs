@@ -118,7 +118,7 @@ impl Operations {
         let orphans: Vec<Stored> = {
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             all.into_iter()
-                .filter(|stored| !stored.record.operation.state.finished())
+                .filter(|stored| !stored.record.operation.state.is_finished())
                 .filter(|stored| !self.running().contains_key(&stored.record.operation.id))
                 .filter(|stored| {
                     let record = &stored.record;
@@ -149,7 +149,7 @@ impl Operations {
         let died = operation.state == OperationState::Running && !record.owner.is_empty();
         record.deaths += u32::from(died);
         let deadly = record.deaths >= MOST_DEATHS;
-        let resume = (operation.work.resumable() || unbegun) && !deadly;
+        let resume = (operation.work.is_resumable() || unbegun) && !deadly;
         record.owner.clone_from(&self.owner);
         record.beat += 1;
         if resume {
@@ -167,7 +167,7 @@ impl Operations {
             operation.problem = Some((self.describe)(&fault, &operation.request_id));
         }
         let place = operation.place.clone();
-        let filled = operation.work.fills().filter(|_| !resume).map(str::to_owned);
+        let filled = operation.work.filled_image().filter(|_| !resume).map(str::to_owned);
         let (pool, deadline) = (place.pool.clone(), within(RECORD_TIME));
         let id = operation.id.clone();
         let outcome = self

@@ -111,7 +111,7 @@ impl Purge {
         }
         let unwatched = |_, _| if signals.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         let left = image.header.as_ref().map_or(Ok(()), |header| group::leave_gone(io, id, header));
-        match left.and_then(|()| gone(io.trash_remove(id, false, &unwatched))) {
+        match left.and_then(|()| gone(io.trash_remove(id, false, &ignore_progress))) {
             Ok(()) => {
                 self.removed += 1;
                 self.failures.remove(id);

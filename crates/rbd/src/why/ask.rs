@@ -9,7 +9,7 @@ use rbd_format::{DirectoryEntry, ImageHeader};
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::features::{EXCLUSIVE_LOCK, JOURNALING};
 use rbd_model::image::{Image as Shown, ImageState};
-use rbd_model::reason::{Act, MissingPool, Reason};
+use rbd_model::obstacle::{Act, MissingPool, Obstacle};
 
 use super::standing::standing;
 use crate::clients::{locks, watchers};
@@ -19,10 +19,10 @@ use crate::{directory, found};
 /// Refuses when an image as it was listed is not whole, or something stands in the way of the act. Blocks.
 ///
 /// # Errors
-/// As [`Shown::whole`] and [`before`].
+/// As [`Shown::check_whole`] and [`before`].
 pub fn ready_for(io: &IoContext, image: &Shown, act: Act, deadline: Instant) -> Result<(), Fault> {
     if image.state != ImageState::Unusable {
-        image.whole()?;
+        image.check_whole()?;
     }
     before(io, &image.name, &image.id, act, deadline)
 }
@@ -41,9 +41,9 @@ pub fn before(io: &IoContext, name: &str, id: &str, act: Act, deadline: Instant)
         Err(fault) => return Err(fault),
     };
     if let Some(header) = &header
-        && let Some(reason) = standing(io, header).into_iter().find(|reason| reason.keeps(act))
+        && let Some(obstacle) = standing(io, header).into_iter().find(|obstacle| obstacle.blocks(act))
     {
-        return Err(named(io, header, reason, deadline).fault(name));
+        return Err(named(io, header, obstacle, deadline).fault(name));
     }
     if act.walks() {
         io.check_walkable(name, id).map_err(|error| explain(io, name, id, error, deadline))?;
@@ -54,16 +54,16 @@ pub fn before(io: &IoContext, name: &str, id: &str, act: Act, deadline: Instant)
     let asked = match io.open_image(ImageRef::Id(id), None, Access::ReadOnly) {
         Ok(image) => asked(&image, header.as_ref(), act),
         Err(error) if error.is(Errno::ENOENT) => Ok(None),
-        Err(error) => match Reason::of(&error) {
+        Err(error) => match Obstacle::from_error(&error) {
             // No client can have it open either.
-            Some(reason) if !reason.keeps(act) => Ok(None),
-            Some(reason) => Ok(Some(reason)),
+            Some(obstacle) if !obstacle.blocks(act) => Ok(None),
+            Some(obstacle) => Ok(Some(obstacle)),
             None => Err(error.into()),
         },
     };
     match asked {
         Ok(None) => Ok(()),
-        Ok(Some(reason)) => Err(reason.fault(name)),
+        Ok(Some(obstacle)) => Err(obstacle.fault(name)),
         // Removed since it was opened.
         Err(fault) if fault.ceph_errno() == Some(Errno::ENOENT) => Ok(()),
         Err(fault) => Err(fault),
@@ -71,11 +71,11 @@ pub fn before(io: &IoContext, name: &str, id: &str, act: Act, deadline: Instant)
 }
 
 /// What an open image says that its header does not.
-fn asked(image: &Image, header: Option<&ImageHeader>, act: Act) -> Result<Option<Reason>, Fault> {
-    if Reason::NonPrimary.keeps(act) && header.is_some_and(|header| not_primary(image, header)) {
-        return Ok(Some(Reason::NonPrimary));
+fn asked(image: &Image, header: Option<&ImageHeader>, act: Act) -> Result<Option<Obstacle>, Fault> {
+    if Obstacle::NonPrimary.blocks(act) && header.is_some_and(|header| not_primary(image, header)) {
+        return Ok(Some(Obstacle::NonPrimary));
     }
-    if act.needs_quiet() {
+    if act.needs_no_clients() {
         return clients(image);
     }
     let exclusive = header.is_some_and(|header| header.features.0 & EXCLUSIVE_LOCK != 0);
@@ -93,26 +93,26 @@ fn not_primary(image: &Image, header: &ImageHeader) -> bool {
 ///
 /// # Errors
 /// What librbd gives.
-pub fn clients(image: &Image) -> Result<Option<Reason>, Fault> {
+pub fn clients(image: &Image) -> Result<Option<Obstacle>, Fault> {
     let watchers = watchers(image)?;
     if watchers.is_empty() {
         return locked(image);
     }
-    Ok(Some(Reason::Open { watchers, locks: locks(image)? }))
+    Ok(Some(Obstacle::Open { watchers, locks: locks(image)? }))
 }
 
 /// The clients that have locked an open image on purpose.
-fn locked(image: &Image) -> Result<Option<Reason>, Fault> {
+fn locked(image: &Image) -> Result<Option<Obstacle>, Fault> {
     let locks = locks(image)?;
     let on_purpose = locks.iter().any(|lock| !lock.cookie.starts_with("auto "));
-    Ok(on_purpose.then_some(Reason::Locked { locks }))
+    Ok(on_purpose.then_some(Obstacle::Locked { locks }))
 }
 
 /// The reason with the name of the group in it.
-pub fn named(io: &IoContext, header: &ImageHeader, reason: Reason, deadline: Instant) -> Reason {
-    let (Reason::Member { pool, group }, Some(member)) = (&reason, &header.group) else { return reason };
+pub fn named(io: &IoContext, header: &ImageHeader, obstacle: Obstacle, deadline: Instant) -> Obstacle {
+    let (Obstacle::GroupMember { pool, group }, Some(member)) = (&obstacle, &header.group) else { return obstacle };
     let name = pool.as_deref().and_then(|pool| group_name(io, pool, &member.group_id, deadline));
-    Reason::Member { pool: pool.clone(), group: name.unwrap_or_else(|| group.clone()) }
+    Obstacle::GroupMember { pool: pool.clone(), group: name.unwrap_or_else(|| group.clone()) }
 }
 
 /// The name of a group, which is in the namespace of its images.
@@ -127,8 +127,8 @@ fn group_name(io: &IoContext, pool: &str, id: &str, deadline: Instant) -> Option
 
 /// What a failed call on an image means. Blocks.
 pub fn explain(io: &IoContext, name: &str, id: &str, error: ceph::Error, deadline: Instant) -> Fault {
-    if let Some(reason) = Reason::of(&error) {
-        return with_name(io.cluster(), reason).fault(name);
+    if let Some(obstacle) = Obstacle::from_error(&error) {
+        return with_name(io.cluster(), obstacle).fault(name);
     }
     let Some(errno) = error.errno() else { return error.into() };
     let header = match read_header(io, id, deadline) {
@@ -136,9 +136,9 @@ pub fn explain(io: &IoContext, name: &str, id: &str, error: ceph::Error, deadlin
         Ok(None) if matches!(errno, Errno::ENOENT | Errno::ESTALE) => return found::gone(io, name, deadline),
         Ok(None) | Err(_) => return error.into(),
     };
-    match reason(io, &header, id, errno, deadline) {
-        Some(reason) => {
-            let fault = named(io, &header, reason, deadline).fault(name).errno(errno);
+    match explaining_obstacle(io, &header, id, errno, deadline) {
+        Some(obstacle) => {
+            let fault = named(io, &header, obstacle, deadline).fault(name).errno(errno);
             if fault.why().is_some() { fault } else { fault.cause(error.to_string()) }
         }
         None if errno == Errno::ENOENT && !names(io, name, id, deadline) => found::gone(io, name, deadline),
@@ -152,69 +152,79 @@ fn names(io: &IoContext, name: &str, id: &str, deadline: Instant) -> bool {
 }
 
 /// The state of an image that explains an errno, of a call on more than this image.
-pub fn obstacle(io: &IoContext, id: &str, errno: Errno, deadline: Instant) -> Option<Reason> {
+pub fn obstacle(io: &IoContext, id: &str, errno: Errno, deadline: Instant) -> Option<Obstacle> {
     let header = read_header(io, id, deadline).ok().flatten()?;
-    let reason = reason(io, &header, id, errno, deadline)?;
-    Some(named(io, &header, reason, deadline))
+    let obstacle = explaining_obstacle(io, &header, id, errno, deadline)?;
+    Some(named(io, &header, obstacle, deadline))
 }
 
-fn with_name(cluster: &Cluster, reason: Reason) -> Reason {
-    match reason {
-        Reason::PoolGone(pool) => {
-            Reason::PoolGone(MissingPool { name: cluster.former_pool_name(pool.id).or(pool.name), ..pool })
+fn with_name(cluster: &Cluster, obstacle: Obstacle) -> Obstacle {
+    match obstacle {
+        Obstacle::PoolGone(pool) => {
+            Obstacle::PoolGone(MissingPool { name: cluster.former_pool_name(pool.id).or(pool.name), ..pool })
         }
-        reason => reason,
+        obstacle => obstacle,
     }
 }
 
 /// The state of an image that explains an errno.
-fn reason(io: &IoContext, header: &ImageHeader, id: &str, errno: Errno, deadline: Instant) -> Option<Reason> {
-    let explains = |reason: &Reason| match reason {
-        Reason::Unbounded(_) => errno == Errno::EINVAL,
-        Reason::Unopenable(_) => true,
-        Reason::PoolGone(_) | Reason::ParentGone { .. } => matches!(errno, Errno::ENOENT | Errno::ENODEV),
-        Reason::NonPrimary => matches!(errno, Errno::EROFS | Errno::EPERM | Errno::EINVAL | Errno::EBUSY),
-        Reason::MigrationSource(_) => matches!(errno, Errno::EBUSY | Errno::EROFS | Errno::EINVAL | Errno::EPERM),
-        Reason::MigrationDestination(_) => errno == Errno::EBUSY,
-        Reason::Member { .. } => errno == Errno::EMLINK,
-        Reason::Open { .. } | Reason::Locked { .. } => matches!(errno, Errno::EBUSY | Errno::EROFS | Errno::EAGAIN),
+fn explaining_obstacle(
+    io: &IoContext,
+    header: &ImageHeader,
+    id: &str,
+    errno: Errno,
+    deadline: Instant,
+) -> Option<Obstacle> {
+    let explains = |obstacle: &Obstacle| match obstacle {
+        Obstacle::Unbounded(_) => errno == Errno::EINVAL,
+        Obstacle::Unopenable(_) => true,
+        Obstacle::PoolGone(_) | Obstacle::ParentGone { .. } => matches!(errno, Errno::ENOENT | Errno::ENODEV),
+        Obstacle::NonPrimary => matches!(errno, Errno::EROFS | Errno::EPERM | Errno::EINVAL | Errno::EBUSY),
+        Obstacle::MigrationSource(_) => matches!(errno, Errno::EBUSY | Errno::EROFS | Errno::EINVAL | Errno::EPERM),
+        Obstacle::MigrationDestination(_) => errno == Errno::EBUSY,
+        Obstacle::GroupMember { .. } => errno == Errno::EMLINK,
+        Obstacle::Open { .. } | Obstacle::Locked { .. } => matches!(errno, Errno::EBUSY | Errno::EROFS | Errno::EAGAIN),
         // Said of images in the trash, by their entries there.
-        Reason::NotAsked | Reason::Clones(_) | Reason::Snapshots(_) | Reason::Moving | Reason::Retained(_) => false,
+        Obstacle::ClientsUnknown
+        | Obstacle::Clones(_)
+        | Obstacle::Snapshots(_)
+        | Obstacle::Moving
+        | Obstacle::Retained(_) => false,
     };
-    if let Some(reason) = standing(io, header).into_iter().find(explains) {
-        return Some(reason);
+    if let Some(obstacle) = standing(io, header).into_iter().find(explains) {
+        return Some(obstacle);
     }
     if errno == Errno::ENOENT {
         return parent_gone(io, header, deadline);
     }
     let image = io.open_image(ImageRef::Id(id), None, Access::ReadOnly).ok()?;
-    if not_primary(&image, header) && explains(&Reason::NonPrimary) {
-        return Some(Reason::NonPrimary);
+    if not_primary(&image, header) && explains(&Obstacle::NonPrimary) {
+        return Some(Obstacle::NonPrimary);
     }
     let held = clients(&image).ok().flatten().or_else(|| {
         let locks = locks(&image).ok().filter(|locks| !locks.is_empty())?;
-        Some(Reason::Locked { locks })
+        Some(Obstacle::Locked { locks })
     });
     held.filter(explains)
 }
 
 /// A parent whose header, snapshot or pool is missing: one that only snapshots need is none of [`standing`].
-fn parent_gone(io: &IoContext, header: &ImageHeader, deadline: Instant) -> Option<Reason> {
+fn parent_gone(io: &IoContext, header: &ImageHeader, deadline: Instant) -> Option<Obstacle> {
     let parent = header.parent.as_ref()?;
     let id = parent.pool_id;
     let pool = match io.cluster().pool_name(id) {
         Err(error) if error.is(Errno::ENOENT) => {
             let name = io.cluster().former_pool_name(id);
-            return Some(Reason::PoolGone(MissingPool { id, name, held: "its parent" }));
+            return Some(Obstacle::PoolGone(MissingPool { id, name, held: "its parent" }));
         }
         pool => pool.ok()?,
     };
     let place = io.cluster().io_context(&pool, &parent.namespace.to_string()).ok()?;
     let (image_id, snapshot) = (parent.image_id.clone(), parent.snap_id);
     match read_header(&place, &parent.image_id, deadline) {
-        Ok(None) => Some(Reason::ParentGone { pool, image_id, snapshot_id: None }),
+        Ok(None) => Some(Obstacle::ParentGone { pool, image_id, snapshot_id: None }),
         Ok(Some(header)) if !header.snapshots.iter().any(|existing| existing.id == snapshot) => {
-            Some(Reason::ParentGone { pool, image_id, snapshot_id: Some(snapshot) })
+            Some(Obstacle::ParentGone { pool, image_id, snapshot_id: Some(snapshot) })
         }
         _ => None,
     }

@@ -3,26 +3,26 @@
 use ceph::{Cluster, Errno, IoContext};
 use rbd_format::ImageHeader;
 use rbd_format::header::{Migration, MigrationRole, MigrationState};
-use rbd_model::reason::{MissingPool, Other, Reason};
+use rbd_model::obstacle::{MigrationPeer, MissingPool, Obstacle};
 
 /// Bit of the feature `non-primary`, which mirroring by snapshots sets.
 const NON_PRIMARY: u64 = 1 << 10;
 
 /// What the header of an image alone says, worst first. Asks nobody, but for the monitors about a pool that is gone; the name
 /// of a group is its id here.
-pub fn standing(io: &IoContext, header: &ImageHeader) -> Vec<Reason> {
-    let mut reasons: Vec<Reason> = header.check_bounds().err().map(Reason::Unbounded).into_iter().collect();
-    reasons.extend(header.check_openable().err().map(Reason::Unopenable));
-    reasons.extend(missing_pools(io.cluster(), header).into_iter().map(Reason::PoolGone));
+pub fn standing(io: &IoContext, header: &ImageHeader) -> Vec<Obstacle> {
+    let mut obstacles: Vec<Obstacle> = header.check_bounds().err().map(Obstacle::Unbounded).into_iter().collect();
+    obstacles.extend(header.check_openable().err().map(Obstacle::Unopenable));
+    obstacles.extend(missing_pools(io.cluster(), header).into_iter().map(Obstacle::PoolGone));
     if header.features.0 & NON_PRIMARY != 0 {
-        reasons.push(Reason::NonPrimary);
+        obstacles.push(Obstacle::NonPrimary);
     }
-    reasons.extend(header.migration.as_ref().and_then(|migration| migrating(io.cluster(), migration)));
+    obstacles.extend(header.migration.as_ref().and_then(|migration| migrating(io.cluster(), migration)));
     if let Some(group) = &header.group {
         let pool = io.cluster().pool_name(group.pool_id).ok();
-        reasons.push(Reason::Member { pool, group: group.group_id.clone() });
+        obstacles.push(Obstacle::GroupMember { pool, group: group.group_id.clone() });
     }
-    reasons
+    obstacles
 }
 
 /// The pools that an image needs by its header and that are gone.
@@ -41,17 +41,17 @@ fn missing_pools(cluster: &Cluster, header: &ImageHeader) -> Vec<MissingPool> {
         .collect()
 }
 
-fn migrating(cluster: &Cluster, migration: &Migration) -> Option<Reason> {
+fn migrating(cluster: &Cluster, migration: &Migration) -> Option<Obstacle> {
     let place = match cluster.pool_name(migration.pool_id) {
         Ok(pool) if migration.namespace.to_string().is_empty() => pool,
         Ok(pool) => format!("{pool}/{}", migration.namespace),
         Err(_) => "elsewhere".to_owned(),
     };
     let state = migration_state(migration.state);
-    let other = Other { subject: format!("{place}/{}", migration.image_name), state };
+    let other = MigrationPeer { subject: format!("{place}/{}", migration.image_name), state };
     match migration.role {
-        MigrationRole::Source => Some(Reason::MigrationSource(other)),
-        MigrationRole::Destination => Some(Reason::MigrationDestination(other)),
+        MigrationRole::Source => Some(Obstacle::MigrationSource(other)),
+        MigrationRole::Destination => Some(Obstacle::MigrationDestination(other)),
         MigrationRole::Unknown(_) => None,
     }
 }

@@ -19,10 +19,10 @@ use rbd_api::media::{MediaType as _, RbdDiff};
 use rbd_api::path::ImagePath;
 use rbd_api::problem::Problem;
 use rbd_format::Name;
-use rbd_format::diff::{DiffError, DiffParser, DiffVersion, Event, Record};
+use rbd_format::diff::{DiffError, DiffEvent, DiffParser, DiffRecord, DiffVersion};
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::image::{INCOMPLETE_KEY, Image};
-use rbd_model::reason::Act;
+use rbd_model::obstacle::Act;
 use serde_json::Value;
 
 use super::export::{Opened, opened};
@@ -141,7 +141,7 @@ struct Stream {
     size_bytes: u64,
 }
 
-fn encoded(records: &[Record<'_>]) -> Vec<u8> {
+fn encoded(records: &[DiffRecord<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for record in records {
         // Names of snapshots that exist are short enough, and parts lie within an image.
@@ -154,12 +154,12 @@ impl Form for Stream {
     fn begin(&mut self) -> Bytes {
         let mut bytes = DiffVersion::V1.banner().to_vec();
         if let Some(from) = &self.from {
-            bytes.extend(encoded(&[Record::FromSnapshot(from.as_bytes())]));
+            bytes.extend(encoded(&[DiffRecord::FromSnapshot(from.as_bytes())]));
         }
         if let Some(to) = &self.to {
-            bytes.extend(encoded(&[Record::ToSnapshot(to.as_bytes())]));
+            bytes.extend(encoded(&[DiffRecord::ToSnapshot(to.as_bytes())]));
         }
-        bytes.extend(encoded(&[Record::Size(self.size_bytes)]));
+        bytes.extend(encoded(&[DiffRecord::Size(self.size_bytes)]));
         bytes.into()
     }
 
@@ -167,16 +167,16 @@ impl Form for Stream {
         if is_zero(bytes) {
             return None;
         }
-        let record = Record::Data { offset_bytes: offset, length_bytes: bytes.len() as u64 };
+        let record = DiffRecord::Data { offset_bytes: offset, length_bytes: bytes.len() as u64 };
         Some(encoded(&[record]).into())
     }
 
     fn hole(&mut self, offset: u64, length: u64) -> (Bytes, u64) {
-        (encoded(&[Record::Zero { offset_bytes: offset, length_bytes: length }]).into(), 0)
+        (encoded(&[DiffRecord::Zero { offset_bytes: offset, length_bytes: length }]).into(), 0)
     }
 
     fn end(&mut self) -> Bytes {
-        encoded(&[Record::End]).into()
+        encoded(&[DiffRecord::End]).into()
     }
 }
 
@@ -260,26 +260,26 @@ async fn plan(parser: &mut DiffParser, body: &mut Incoming) -> Result<(Plan, (Fi
         let mut input: &[u8] = &bytes;
         while let Some(event) = parser.next(&mut input).map_err(|error| wrong(&error))? {
             let first = match event {
-                Event::FromSnapshot(name) => {
+                DiffEvent::FromSnapshot(name) => {
                     plan.from = Some(name);
                     continue;
                 }
-                Event::ToSnapshot(name) => {
+                DiffEvent::ToSnapshot(name) => {
                     plan.to = Some(name);
                     continue;
                 }
-                Event::Protection(protect) => {
+                DiffEvent::Protection(protect) => {
                     plan.protect = protect;
                     continue;
                 }
-                Event::Size(size) => {
+                DiffEvent::Size(size) => {
                     plan.size = Some(size);
                     continue;
                 }
-                Event::Begin(_) | Event::Skipped { .. } => continue,
-                Event::Data { offset_bytes, bytes: data } => First::Data(offset_bytes, bytes.slice_ref(data)),
-                Event::Zero { offset_bytes, length_bytes } => First::Zero(offset_bytes, length_bytes),
-                Event::End => First::End,
+                DiffEvent::Begin(_) | DiffEvent::Skipped { .. } => continue,
+                DiffEvent::Data { offset_bytes, bytes: data } => First::Data(offset_bytes, bytes.slice_ref(data)),
+                DiffEvent::Zero { offset_bytes, length_bytes } => First::Zero(offset_bytes, length_bytes),
+                DiffEvent::End => First::End,
             };
             let rest = bytes.slice_ref(input);
             return Ok((plan, (first, rest)));
@@ -367,9 +367,9 @@ async fn receive(
         let mut input: &[u8] = &rest;
         while let Some(event) = parser.next(&mut input).map_err(|error| wrong(&error))? {
             match event {
-                Event::Data { offset_bytes, bytes } => sink.write(offset_bytes, bytes).await?,
-                Event::Zero { offset_bytes, length_bytes } => sink.zero(offset_bytes, length_bytes).await?,
-                Event::End => ended = true,
+                DiffEvent::Data { offset_bytes, bytes } => sink.write(offset_bytes, bytes).await?,
+                DiffEvent::Zero { offset_bytes, length_bytes } => sink.zero(offset_bytes, length_bytes).await?,
+                DiffEvent::End => ended = true,
                 // The parser lets nothing that describes the diff follow its data.
                 _ => {}
             }

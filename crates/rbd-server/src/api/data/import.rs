@@ -19,7 +19,7 @@ use rbd_api::path::ImagePath;
 use rbd_api::problem::Problem;
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::image::{INCOMPLETE_KEY, Image};
-use rbd_model::names::check_new;
+use rbd_model::names::check_new_name;
 
 use super::sink::{Failed, Incoming, Sink};
 use super::source::Layout;
@@ -63,7 +63,7 @@ pub async fn put(
     let ImagePath { place, image: name } = path;
     let size = size(&query, &call.headers)?;
     let spec = spec(&query.layout())?;
-    check_new("image", &name)?;
+    check_new_name("image", &name)?;
     call.authorize_data_pool(query.data_pool.as_deref(), &place).await?;
     let slot = slot(&call)?;
     let body = Incoming::of(&mut call, body)?;

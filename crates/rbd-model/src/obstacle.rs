@@ -46,7 +46,7 @@ impl Act {
     }
 
     /// Whether clients that have it open stand in the way.
-    pub fn needs_quiet(self) -> bool {
+    pub fn needs_no_clients(self) -> bool {
         match self {
             Self::Read | Self::Rewrite | Self::DropSnapshot => false,
             Self::Overwrite { force } | Self::Shrink { force } | Self::Trash { force } | Self::Remove { force } => {
@@ -80,7 +80,7 @@ pub struct MissingPool {
 
 /// The image at the other end of a migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Other {
+pub struct MigrationPeer {
     /// As `pool/namespace/image`, or what is known of it.
     pub subject: String,
     /// How far the migration is.
@@ -89,7 +89,7 @@ pub struct Other {
 
 /// A state of an image that stands in the way of something.
 #[derive(Debug, Clone)]
-pub enum Reason {
+pub enum Obstacle {
     /// librbd cannot work with its size or layout.
     Unbounded(Unbounded),
     /// A pool that it needs is gone.
@@ -108,11 +108,11 @@ pub enum Reason {
     /// It is mirrored from another cluster, where it is changed.
     NonPrimary,
     /// Data is copied from it by a migration.
-    MigrationSource(Other),
+    MigrationSource(MigrationPeer),
     /// Data is copied to it by a migration.
-    MigrationDestination(Other),
+    MigrationDestination(MigrationPeer),
     /// It is in a group.
-    Member {
+    GroupMember {
         /// The group's pool; `None` when that is gone.
         pool: Option<String>,
         /// The group's name, or its id where the name cannot be read.
@@ -131,7 +131,7 @@ pub enum Reason {
         locks: Vec<Lock>,
     },
     /// Ceph did not say in time whether clients have it open.
-    NotAsked,
+    ClientsUnknown,
     /// So many clones of its snapshots need it.
     Clones(u32),
     /// It has so many snapshots.
@@ -142,9 +142,9 @@ pub enum Reason {
     Retained(Timestamp),
 }
 
-impl Reason {
-    /// The reason that an error of Ceph is, where it says one.
-    pub fn of(error: &Error) -> Option<Self> {
+impl Obstacle {
+    /// The obstacle that an error of Ceph is, where it says one.
+    pub fn from_error(error: &Error) -> Option<Self> {
         match error {
             Error::Unbounded { source, .. } => Some(Self::Unbounded(source.clone())),
             Error::Unopenable { source, .. } => Some(Self::Unopenable(source.clone())),
@@ -156,12 +156,12 @@ impl Reason {
     }
 
     /// Whether it makes the image one that nothing but removing it can be done with.
-    pub fn unusable(&self) -> bool {
+    pub fn makes_unusable(&self) -> bool {
         matches!(self, Self::Unbounded(_) | Self::Unopenable(_) | Self::PoolGone(_) | Self::ParentGone { .. })
     }
 
     /// Whether it stands in the way of an act.
-    pub fn keeps(&self, act: Act) -> bool {
+    pub fn blocks(&self, act: Act) -> bool {
         match self {
             // librbd divides by its parts whenever it opens the image to change it, also to move it to the trash.
             Self::Unbounded(Unbounded::Striping { .. } | Unbounded::ObjectSize { .. }) => true,
@@ -174,12 +174,12 @@ impl Reason {
             // Without a snapshot that its source has, librbd ends the process that executes the migration.
             Self::MigrationDestination(_) => act.removes() || act == Act::DropSnapshot,
             // A group that is gone with its pool keeps nothing: the image leaves it when it is removed.
-            Self::Member { pool, .. } => pool.is_some() && matches!(act, Act::Remove { .. }),
-            Self::Open { .. } | Self::NotAsked => act.needs_quiet(),
+            Self::GroupMember { pool, .. } => pool.is_some() && matches!(act, Act::Remove { .. }),
+            Self::Open { .. } | Self::ClientsUnknown => act.needs_no_clients(),
             Self::Clones(_) | Self::Snapshots(_) => matches!(act, Act::Remove { .. }),
             Self::Moving => act.removes(),
             Self::Retained(_) => act == Act::Remove { force: false },
-            Self::Locked { .. } => act.needs_quiet() || act.needs_lock(),
+            Self::Locked { .. } => act.needs_no_clients() || act.needs_lock(),
         }
     }
 
@@ -204,14 +204,14 @@ impl Reason {
                 )
             }
             Self::NonPrimary => "is mirrored from another cluster, and not primary in this one".to_owned(),
-            Self::MigrationSource(Other { subject, state }) => {
+            Self::MigrationSource(MigrationPeer { subject, state }) => {
                 format!("is the source of a migration to {subject}, which is {state}")
             }
-            Self::MigrationDestination(Other { subject, state }) => {
+            Self::MigrationDestination(MigrationPeer { subject, state }) => {
                 format!("is the destination of a migration from {subject}, which is {state}")
             }
-            Self::Member { pool: Some(pool), group } => format!("is in the group {group:?} of pool {pool:?}"),
-            Self::Member { pool: None, group } => format!("is in the group {group:?} of a pool that is gone"),
+            Self::GroupMember { pool: Some(pool), group } => format!("is in the group {group:?} of pool {pool:?}"),
+            Self::GroupMember { pool: None, group } => format!("is in the group {group:?} of a pool that is gone"),
             Self::Open { watchers, .. } => {
                 let clients: Vec<String> =
                     watchers.iter().map(|watcher| format!("{} at {}", watcher.client, watcher.address)).collect();
@@ -222,7 +222,7 @@ impl Reason {
                     locks.iter().map(|lock| format!("{} at {}", lock.client, lock.address)).collect();
                 format!("is locked by {}", holders.join(", "))
             }
-            Self::NotAsked => "may be open in a client: Ceph did not say in time".to_owned(),
+            Self::ClientsUnknown => "may be open in a client: Ceph did not say in time".to_owned(),
             Self::Clones(count) => format!("is needed by {count} clone(s) of its snapshots"),
             Self::Snapshots(count) => format!("has {count} snapshot(s)"),
             Self::Moving => "is being moved into the trash or out of it, or that was cut off".to_owned(),
@@ -243,10 +243,10 @@ impl Reason {
             Self::NonPrimary => Kind::NotPrimary,
             Self::MigrationSource(_) | Self::MigrationDestination(_) => Kind::Migrating,
             Self::Retained(_) => Kind::Conflict,
-            Self::Member { .. }
+            Self::GroupMember { .. }
             | Self::Open { .. }
             | Self::Locked { .. }
-            | Self::NotAsked
+            | Self::ClientsUnknown
             | Self::Clones(_)
             | Self::Snapshots(_)
             | Self::Moving => Kind::InUse,
@@ -287,7 +287,7 @@ impl Reason {
                 "Finish the migration with `rbd migration execute` and `commit`, or undo it with `rbd migration abort`."
                     .to_owned()
             }
-            Self::Member { group, .. } => format!("Take it out of the group {group:?} first."),
+            Self::GroupMember { group, .. } => format!("Take it out of the group {group:?} first."),
             Self::Open { .. } => {
                 "Unmap or close the image there; or repeat the call with force=true: what those clients have \
                                   in their caches and what they write later is then mixed with, or lost to, the change."
@@ -298,7 +298,7 @@ impl Reason {
                                     with DELETE on the image's locks."
                     .to_owned()
             }
-            Self::NotAsked => "GET this image alone: then there is more time to ask.".to_owned(),
+            Self::ClientsUnknown => "GET this image alone: then there is more time to ask.".to_owned(),
             Self::Clones(_) => "Flatten or delete the clones first.".to_owned(),
             Self::Snapshots(_) => {
                 "Delete the snapshots first, or delete the image with ?deleteSnapshots=true.".to_owned()
@@ -329,7 +329,7 @@ impl Reason {
         };
         match self {
             Self::PoolGone(pool) => fault.with("missingPool", json!({ "id": pool.id, "name": pool.name })),
-            Self::Member { pool, group } => fault.with("group", json!({ "pool": pool, "name": group })),
+            Self::GroupMember { pool, group } => fault.with("group", json!({ "pool": pool, "name": group })),
             Self::MigrationSource(other) | Self::MigrationDestination(other) => {
                 fault.with("migration", json!({ "with": other.subject, "state": other.state }))
             }
@@ -345,39 +345,39 @@ impl Reason {
 mod tests {
     use super::*;
 
-    fn open() -> Reason {
+    fn open() -> Obstacle {
         let watcher =
             Watcher { client: "client.7".into(), address: "10.0.0.7:0/1".into(), cookie: 1, this_service: false };
-        Reason::Open { watchers: vec![watcher], locks: Vec::new() }
+        Obstacle::Open { watchers: vec![watcher], locks: Vec::new() }
     }
 
     #[test]
     fn clients_keep_only_what_destroys_and_only_unless_forced() {
         for act in [Act::Overwrite { force: false }, Act::Shrink { force: false }, Act::Remove { force: false }] {
-            assert!(open().keeps(act), "{act:?}");
+            assert!(open().blocks(act), "{act:?}");
         }
         for act in [Act::Read, Act::Rewrite, Act::Overwrite { force: true }, Act::Trash { force: true }] {
-            assert!(!open().keeps(act), "{act:?}");
+            assert!(!open().blocks(act), "{act:?}");
         }
     }
 
     #[test]
     fn what_is_too_large_can_be_shrunk_and_removed_and_nothing_else() {
-        let large = Reason::Unbounded(Unbounded::Size { bytes: u64::MAX });
+        let large = Obstacle::Unbounded(Unbounded::Size { bytes: u64::MAX });
         for act in [Act::Shrink { force: false }, Act::Trash { force: false }, Act::Remove { force: false }] {
-            assert!(!large.keeps(act), "{act:?}");
+            assert!(!large.blocks(act), "{act:?}");
         }
         for act in [Act::Read, Act::Rewrite, Act::Overwrite { force: true }] {
-            assert!(large.keeps(act), "{act:?}");
+            assert!(large.blocks(act), "{act:?}");
         }
-        let striped = Reason::Unbounded(Unbounded::Striping { unit_bytes: 1 << 22, count: 1 << 32, order: 22 });
-        assert!(striped.keeps(Act::Remove { force: true }) && striped.keeps(Act::Shrink { force: true }));
+        let striped = Obstacle::Unbounded(Unbounded::Striping { unit_bytes: 1 << 22, count: 1 << 32, order: 22 });
+        assert!(striped.blocks(Act::Remove { force: true }) && striped.blocks(Act::Shrink { force: true }));
     }
 
     #[test]
     fn a_pool_that_is_gone_is_named_by_what_is_known_of_it() {
         let gone = |name: Option<&str>| {
-            Reason::PoolGone(MissingPool { id: 7, name: name.map(str::to_owned), held: "its parent" }).fault("a")
+            Obstacle::PoolGone(MissingPool { id: 7, name: name.map(str::to_owned), held: "its parent" }).fault("a")
         };
         assert_eq!(gone(None).detail(), "Image \"a\" needs the pool with the id 7, which held its parent and is gone.");
         assert_eq!(
