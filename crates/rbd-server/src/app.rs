@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use rbd::link::Link;
+use rbd::ceph_link::CephLink;
 use rbd::operations::Operations;
 use rbd::workers::Workers;
 
@@ -17,7 +17,7 @@ use crate::streams::Streams;
 /// What all requests share.
 pub struct App {
     /// The connection to Ceph.
-    pub link: Link,
+    pub link: CephLink,
     /// The threads that call it.
     pub workers: Workers,
     /// Long work.

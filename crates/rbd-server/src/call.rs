@@ -8,8 +8,8 @@ use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, Uri, header};
 use ceph::{Cluster, IoContext};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use rbd::ceph_link::Connection;
 use rbd::check::place_forbidden;
-use rbd::link::Connection;
 use rbd_api::endpoint::Declaration;
 use rbd_api::problem::{Kind, Refusal};
 use rbd_api::role::Role;
@@ -278,7 +278,7 @@ impl Call {
             if let Err(fault) = &result
                 && let Some(errno) = fault.ceph_errno()
             {
-                link.suspect(errno);
+                link.report_errno(errno);
             }
             result
         };

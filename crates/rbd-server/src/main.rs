@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser as _;
-use rbd::check::{self, State};
-use rbd::link::Link;
+use rbd::ceph_link::CephLink;
+use rbd::check::{self, Severity};
 use rbd::operations::Operations;
-use rbd::workers::{Limits, Workers};
+use rbd::workers::{WorkerLimits, Workers};
 use rbd_api::{openapi, problem};
 use rbd_server::app::App;
 use rbd_server::audit::Audit;
@@ -39,7 +39,7 @@ fn main() {
 /// Prints what `check` finds; 1 if there is an error among it.
 fn examine(arguments: &Check) -> anyhow::Result<u8> {
     let settings = arguments.ceph.settings();
-    let attempt = check::attempt(&settings);
+    let attempt = check::try_connect(&settings);
     let mut report = attempt.report;
     if let Some(cluster) = &attempt.cluster {
         report.findings.extend(check::capabilities(cluster, &arguments.ceph.namespaces, settings.connect_timeout));
@@ -49,7 +49,7 @@ fn examine(arguments: &Check) -> anyhow::Result<u8> {
     } else {
         print(&report.to_string())?;
     }
-    Ok(u8::from(report.state() == State::Error))
+    Ok(u8::from(report.state() == Severity::Error))
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
@@ -102,7 +102,7 @@ fn run(serve: &Serve) -> anyhow::Result<()> {
         let count = move |errno: ceph::Errno| {
             errors.get_or_create(&ErrnoLabels { errno: errno.name().to_owned() }).inc();
         };
-        let link = Link::start(serve.ceph.settings(), namespaces, Box::new(count));
+        let link = CephLink::start(serve.ceph.settings(), namespaces, Box::new(count));
         let workers = Workers::new(limits);
         let operations =
             Operations::new(link.clone(), workers.clone(), serve.operation_retention, problem::of_operation);

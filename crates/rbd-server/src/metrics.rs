@@ -10,7 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
-use rbd::link::Link;
+use rbd::ceph_link::CephLink;
 use rbd::operations::Operations;
 use rbd::workers::Workers;
 
@@ -180,7 +180,7 @@ impl Observed {
         }
     }
 
-    fn read(&self, link: &Link, workers: &Workers, operations: &Operations) {
+    fn read(&self, link: &CephLink, workers: &Workers, operations: &Operations) {
         let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let load = workers.load();
         self.workers_running.set(whole(load.running));
@@ -277,7 +277,7 @@ impl Metrics {
     }
 
     /// The text that Prometheus reads, with what is true of the service now.
-    pub fn text(&self, link: &Link, workers: &Workers, operations: &Operations, form: Form) -> String {
+    pub fn text(&self, link: &CephLink, workers: &Workers, operations: &Operations, form: Form) -> String {
         self.observed.read(link, workers, operations);
         let mut text = String::new();
         // Writing to a string does not fail.

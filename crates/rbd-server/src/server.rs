@@ -130,7 +130,7 @@ async fn dispatch(
     let endpoint = Arc::new(bound.declaration.clone());
     let (parts, body) = request.into_parts();
     let request_id = request_id(&parts.headers);
-    let deadline = rbd::workers::within(app.deadline);
+    let deadline = rbd::workers::deadline_in(app.deadline);
     let from = parts.extensions.get::<Peer>().map(|peer| peer.0);
     let mut attempt = endpoint
         .changes()

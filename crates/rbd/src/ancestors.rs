@@ -12,7 +12,7 @@ use rbd_format::header::header_object;
 use rbd_format::{ImageHeader, Unopenable, decode_header};
 
 use crate::image_names::{ImageKey, NamesByKey, by_place, origin_of};
-use crate::many_pools::{at_once, deadline_for_foreign};
+use crate::many_pools::{deadline_for_other_pools, read_at_once};
 
 /// RADOS reads in flight.
 const IN_FLIGHT: usize = 256;
@@ -43,7 +43,7 @@ impl Ancestors {
     /// Reads the headers of ancestors that are not known yet, generation after generation, in all their pools at once. What
     /// cannot be read in time is taken for the end of a line.
     pub fn read_missing(&mut self, cluster: &Cluster, deadline: Instant) {
-        let until = deadline_for_foreign(deadline);
+        let until = deadline_for_other_pools(deadline);
         let mut left = MOST_READ;
         for _ in 0..MOST_ANCESTORS {
             let mut missing = self.missing();
@@ -84,7 +84,7 @@ impl Ancestors {
 
 /// From which image each of these takes data, as far as their headers can be read.
 fn read(cluster: &Cluster, images: Vec<ImageKey>, until: Instant) -> Vec<(ImageKey, Option<ImageKey>)> {
-    at_once(&by_place(cluster, images), |(io, ids)| read_place(io, ids, until)).into_iter().flatten().collect()
+    read_at_once(&by_place(cluster, images), |(io, ids)| read_place(io, ids, until)).into_iter().flatten().collect()
 }
 
 fn read_place(io: &IoContext, ids: &[String], until: Instant) -> Vec<(ImageKey, Option<ImageKey>)> {

@@ -21,7 +21,7 @@ use serde::Serialize;
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum Severity {
     /// As it should be.
     Ok,
     /// The service works, but not all of it.
@@ -54,7 +54,7 @@ pub struct Finding {
     /// What was looked at.
     pub subject: Subject,
     /// How bad it is.
-    pub state: State,
+    pub state: Severity,
     /// What was found, with the names of files, entities and addresses. Never a secret.
     pub detail: String,
     /// What to do, unless all is well.
@@ -70,7 +70,7 @@ pub struct Report {
 }
 
 /// An attempt to connect.
-pub struct Attempt {
+pub struct ConnectionAttempt {
     /// What was found on the way.
     pub report: Report,
     /// The connection, if there is one.
@@ -95,27 +95,27 @@ impl Subject {
 
 impl Finding {
     fn ok(subject: Subject, detail: impl Into<String>) -> Self {
-        Self { subject, state: State::Ok, detail: detail.into(), correction: None }
+        Self { subject, state: Severity::Ok, detail: detail.into(), correction: None }
     }
 
     fn warning(subject: Subject, detail: impl Into<String>, correction: impl Into<String>) -> Self {
-        Self { subject, state: State::Warning, detail: detail.into(), correction: Some(correction.into()) }
+        Self { subject, state: Severity::Warning, detail: detail.into(), correction: Some(correction.into()) }
     }
 
     fn error(subject: Subject, detail: impl Into<String>, correction: impl Into<String>) -> Self {
-        Self { subject, state: State::Error, detail: detail.into(), correction: Some(correction.into()) }
+        Self { subject, state: Severity::Error, detail: detail.into(), correction: Some(correction.into()) }
     }
 }
 
 impl Report {
     /// The worst of the findings.
-    pub fn state(&self) -> State {
-        self.findings.iter().map(|finding| finding.state).max().unwrap_or(State::Ok)
+    pub fn state(&self) -> Severity {
+        self.findings.iter().map(|finding| finding.state).max().unwrap_or(Severity::Ok)
     }
 
     /// All errors and what to do about them, in one line; none if there is none.
-    pub fn trouble(&self) -> Option<String> {
-        let errors = self.findings.iter().filter(|finding| finding.state == State::Error);
+    pub fn error_summary(&self) -> Option<String> {
+        let errors = self.findings.iter().filter(|finding| finding.state == Severity::Error);
         let texts: Vec<String> = errors
             .map(|finding| match &finding.correction {
                 Some(correction) => format!("{} {correction}", finding.detail),
@@ -131,9 +131,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for finding in &self.findings {
             let state = match finding.state {
-                State::Ok => "ok",
-                State::Warning => "warning",
-                State::Error => "error",
+                Severity::Ok => "ok",
+                Severity::Warning => "warning",
+                Severity::Error => "error",
             };
             writeln!(f, "{state:<8} {}: {}", finding.subject.name(), finding.detail)?;
             if let Some(correction) = &finding.correction {
@@ -146,16 +146,17 @@ impl fmt::Display for Report {
 
 /// Looks at the files and at the monitors, and connects if nothing speaks against it. Takes up to three times the
 /// settings' `connect_timeout`: to resolve names, to knock, to connect.
-pub fn attempt(settings: &ceph::Settings) -> Attempt {
+pub fn try_connect(settings: &ceph::Settings) -> ConnectionAttempt {
     let conf = conf::examine(settings);
-    let mut attempt = Attempt { report: Report { findings: vec![conf.finding] }, cluster: None, files: conf.files };
+    let mut attempt =
+        ConnectionAttempt { report: Report { findings: vec![conf.finding] }, cluster: None, files: conf.files };
     let findings = &mut attempt.report.findings;
     let Some(configured) = conf.configured else {
         // Also the keyring, where it does not take the configuration to know which.
         if let Some(path) = &settings.keyring {
-            let keyring = keyring::examine_file(&settings.entity, path, &file::look(path));
+            let keyring = keyring::examine_file(&settings.entity, path, &file::inspect_file(path));
             attempt.files.push(path.clone());
-            findings.extend((keyring.state == State::Error).then_some(keyring));
+            findings.extend((keyring.state == Severity::Error).then_some(keyring));
         }
         return attempt;
     };
@@ -165,7 +166,7 @@ pub fn attempt(settings: &ceph::Settings) -> Attempt {
     let unnamed = monitors.is_none();
     findings.extend(monitors);
     findings.push(keyring.finding);
-    if attempt.report.state() == State::Error {
+    if attempt.report.state() == Severity::Error {
         return attempt;
     }
     let (finding, cluster) =

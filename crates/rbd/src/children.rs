@@ -14,9 +14,9 @@ use rbd_model::fault::Fault;
 use rbd_model::snapshot::Snapshot;
 use rbd_model::unread::UnreadPool;
 
-use crate::found::Found;
+use crate::found_image::FoundImage;
 use crate::image_names::{ImageKey, ImageNames};
-use crate::{pool_use, unread};
+use crate::{pool_applications, unread};
 
 /// The clones of snapshots, as far as they could be found.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ impl Clones {
     /// # Errors
     /// `ceph-unavailable` with the pools that did not answer.
     pub fn all(self) -> Result<Vec<Child>, Fault> {
-        unread::refuse_unread("Whether there are clones of format 1", &self.unread)?;
+        unread::reject_unread("Whether there are clones of format 1", &self.unread)?;
         Ok(self.children)
     }
 }
@@ -43,7 +43,7 @@ impl Clones {
 ///
 /// # Errors
 /// What reading the image's own pool gives.
-pub fn clones(io: &IoContext, found: &Found, snapshot: Option<u64>, deadline: Instant) -> Result<Clones, Fault> {
+pub fn clones(io: &IoContext, found: &FoundImage, snapshot: Option<u64>, deadline: Instant) -> Result<Clones, Fault> {
     let header = &found.header;
     let wanted: Vec<&RawSnapshot> =
         header.snapshots.iter().filter(|raw| snapshot.is_none_or(|id| raw.id == id)).collect();
@@ -99,11 +99,11 @@ fn format_1(
         .map(|snap_id| ParentSnapshot { pool_id, image_id: image_id.to_owned(), snap_id: *snap_id }.key())
         .collect();
     io.cluster().refresh()?;
-    let pools = pool_use::with_images(io.cluster())?;
+    let pools = pool_applications::pools_with_images(io.cluster())?;
     // One that was deleted since has no clones.
     let places: Vec<IoContext> =
         pools.iter().filter_map(|pool| io.cluster().io_context(pool, io.namespace()).ok()).collect();
-    let until = unread::patience(deadline);
+    let until = unread::deadline_per_pool(deadline);
     for (place, read) in places.iter().zip(omap_values(&places, CHILDREN_OBJECT, &keys, Some(until))) {
         let entries = match read {
             Ok(entries) => entries,

@@ -68,12 +68,12 @@ pub fn exists(io: &IoContext, name: &str, deadline: Instant) -> Result<bool, Fau
 /// # Errors
 /// What reading gives.
 pub fn find(io: &IoContext, name: &str, deadline: Instant) -> Result<Option<Image>, Fault> {
-    let mut image = header(io, name, deadline)?.map(|data| shown(io, name, &data));
-    encryption::look(io, image.as_mut_slice(), deadline);
+    let mut image = header(io, name, deadline)?.map(|data| decode_image(io, name, &data));
+    encryption::read_encryption(io, image.as_mut_slice(), deadline);
     Ok(image)
 }
 
-fn shown(io: &IoContext, name: &str, data: &[u8]) -> Image {
+fn decode_image(io: &IoContext, name: &str, data: &[u8]) -> Image {
     let named = NamedImage::new(&Name::from(name), String::new());
     match decode_format_1_header(data) {
         Ok(header) => image(io, named, &header),
@@ -107,7 +107,7 @@ fn image(io: &IoContext, named: NamedImage, header: &Format1Header) -> Image {
 }
 
 /// Images of format 1 are shown, and nothing else is done with them.
-pub fn only_shown(name: &str) -> Fault {
+pub fn not_supported(name: &str) -> Fault {
     Fault::new(Kind::Conflict, format!("Image {name:?} is of format 1, which this service only shows."))
         .cause("Ceph has deprecated the format; it has no ids, locks, clones or trash.")
         .correction(
@@ -118,8 +118,8 @@ pub fn only_shown(name: &str) -> Fault {
 }
 
 /// The name of a new image is that of one of format 1.
-pub fn taken(name: &str) -> Fault {
-    let only = only_shown(name);
+pub fn name_taken(name: &str) -> Fault {
+    let only = not_supported(name);
     let advice = only.advice().unwrap_or_default().to_owned();
     Fault::new(Kind::Exists, format!("There is an image {name:?} of format 1 already."))
         .correction(format!("Choose another name. {advice}"))

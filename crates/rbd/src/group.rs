@@ -11,7 +11,7 @@ use rbd_model::fault::{Fault, Kind};
 use rbd_model::obstacle::{Act, MissingPool, Obstacle};
 use serde_json::Value;
 
-use crate::why;
+use crate::obstacles;
 
 /// A group, read from RADOS and not asked of librbd, whose list of a group's images is empty as soon as one of them is in
 /// the trash.
@@ -29,7 +29,7 @@ pub struct RawGroup {
 
 /// A group in the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedGroup {
     /// Its name.
     pub name: Name,
     /// Its id, or what is wrong with its entry.
@@ -40,7 +40,7 @@ pub struct Listed {
 ///
 /// # Errors
 /// What reading gives; a directory that is missing is an empty one.
-pub fn list(io: &IoContext, deadline: Instant) -> Result<Vec<Listed>, Fault> {
+pub fn list(io: &IoContext, deadline: Instant) -> Result<Vec<ListedGroup>, Fault> {
     let entries = match io.omap_all(GROUP_DIRECTORY_OBJECT, NAME_PREFIX, Some(deadline)) {
         Err(error) if error.is(Errno::ENOENT) => Vec::new(),
         entries => entries?,
@@ -48,21 +48,21 @@ pub fn list(io: &IoContext, deadline: Instant) -> Result<Vec<Listed>, Fault> {
     Ok(entries.iter().filter_map(|(key, value)| listed(key, value)).collect())
 }
 
-fn listed(key: &[u8], value: &[u8]) -> Option<Listed> {
+fn listed(key: &[u8], value: &[u8]) -> Option<ListedGroup> {
     let name = Name::from(key.strip_prefix(NAME_PREFIX.as_bytes())?);
     let id = match DirectoryEntry::decode(key, value) {
         Ok(Some(DirectoryEntry::Name { id, .. })) => Ok(id),
         Ok(_) => return None,
         Err(error) => Err(format!("Its entry in {GROUP_DIRECTORY_OBJECT} is damaged: {error}.")),
     };
-    Some(Listed { name, id })
+    Some(ListedGroup { name, id })
 }
 
 /// Takes the damaged entry of a name out of the directory, so that the name is free; whether there was one. Blocks.
 ///
 /// # Errors
 /// What Ceph gives.
-pub fn drop_damaged(io: &IoContext, group: &str, deadline: Instant) -> Result<bool, Fault> {
+pub fn drop_damaged_entry(io: &IoContext, group: &str, deadline: Instant) -> Result<bool, Fault> {
     let key = format!("{NAME_PREFIX}{group}").into_bytes();
     let entries = match io.omap_all(GROUP_DIRECTORY_OBJECT, &format!("{NAME_PREFIX}{group}"), Some(deadline)) {
         Err(error) if error.is(Errno::ENOENT) => return Ok(false),
@@ -86,7 +86,7 @@ pub fn pool_is_gone(io: &IoContext, pool_id: i64) -> bool {
 ///
 /// # Errors
 /// What Ceph gives.
-pub fn leave_gone(io: &IoContext, image_id: &str, header: &ImageHeader) -> ceph::Result<()> {
+pub fn leave_missing_group(io: &IoContext, image_id: &str, header: &ImageHeader) -> ceph::Result<()> {
     match &header.group {
         Some(group) if pool_is_gone(io, group.pool_id) => io.forget_group(image_id, group.pool_id, &group.group_id),
         _ => Ok(()),
@@ -163,7 +163,7 @@ pub fn snapshot_not_found(group: &str, snapshot: &str) -> Fault {
 ///
 /// # Errors
 /// `group-not-found`, `snapshot-not-found`, `conflict`; what stands in the way.
-pub fn before_rollback(
+pub fn check_rollback(
     io: &IoContext,
     group: &str,
     snapshot: &str,
@@ -179,9 +179,12 @@ pub fn before_rollback(
             .correction("It can only be deleted."));
     }
     same_images(io, group, &raw, found, deadline)?;
-    let problems: Vec<Fault> =
-        raw.images.iter().filter_map(|image| before_one(io, image, Act::Overwrite { force }, deadline).err()).collect();
-    match together(group, &problems) {
+    let problems: Vec<Fault> = raw
+        .images
+        .iter()
+        .filter_map(|image| check_image_act(io, image, Act::Overwrite { force }, deadline).err())
+        .collect();
+    match join_faults(group, &problems) {
         Some(fault) => Err(fault),
         None => Ok(()),
     }
@@ -217,10 +220,10 @@ fn same_images(
 }
 
 /// Refuses an act on one image of a group.
-fn before_one(io: &IoContext, image: &GroupImage, act: Act, deadline: Instant) -> Result<(), Fault> {
+fn check_image_act(io: &IoContext, image: &GroupImage, act: Act, deadline: Instant) -> Result<(), Fault> {
     let name = image_name(io, image.pool_id, &image.image_id, deadline);
     match place(io, image.pool_id) {
-        Ok(place) => why::before(&place, &name, &image.image_id, act, deadline),
+        Ok(place) => obstacles::check_act(&place, &name, &image.image_id, act, deadline),
         Err(error) if error.is(Errno::ENOENT) => Err(pool_gone(io, image.pool_id).fault(&name)),
         Err(error) => Err(error.into()),
     }
@@ -247,7 +250,7 @@ pub fn explain(io: &IoContext, group: &str, error: ceph::Error, deadline: Instan
     let Some(errno) = error.errno() else { return error.into() };
     let obstacle = raw.images.iter().find_map(|image| {
         let reason = match place(io, image.pool_id) {
-            Ok(place) => why::obstacle(&place, &image.image_id, errno, deadline),
+            Ok(place) => obstacles::find_obstacle(&place, &image.image_id, errno, deadline),
             Err(gone) => gone.is(Errno::ENOENT).then(|| pool_gone(io, image.pool_id)),
         };
         Some((image, reason?))
@@ -283,7 +286,7 @@ fn image_name(io: &IoContext, pool_id: i64, id: &str, deadline: Instant) -> Stri
 }
 
 /// Problems of several images of a group as one, with all clients.
-fn together(group: &str, problems: &[Fault]) -> Option<Fault> {
+fn join_faults(group: &str, problems: &[Fault]) -> Option<Fault> {
     let first = problems.first()?;
     let details: Vec<&str> = problems.iter().map(Fault::detail).collect();
     let detail = format!("Group {group:?} cannot be rolled back: {}", details.join(" "));

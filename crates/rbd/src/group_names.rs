@@ -9,7 +9,7 @@ use rbd_format::group::GROUP_DIRECTORY_OBJECT;
 use rbd_format::{DirectoryEntry, ImageHeader};
 use rbd_model::fault::Fault;
 
-use crate::many_pools::{at_once, deadline_for_foreign};
+use crate::many_pools::{deadline_for_other_pools, read_at_once};
 
 /// RADOS reads in flight.
 const IN_FLIGHT: usize = 256;
@@ -36,8 +36,8 @@ pub fn group_names<'a>(
             Some((cluster.io_context(&pool, io.namespace()).ok()?, ids))
         })
         .collect();
-    let (own, foreign) = (io.pool_id(), deadline_for_foreign(deadline));
-    let read = at_once(&places, |(place, ids)| {
+    let (own, foreign) = (io.pool_id(), deadline_for_other_pools(deadline));
+    let read = read_at_once(&places, |(place, ids)| {
         group_names_in(place, ids, if place.pool_id() == own { deadline } else { foreign })
     });
     let mut known = HashMap::new();

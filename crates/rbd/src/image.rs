@@ -6,23 +6,23 @@ use ceph::{Access, Image, ImageRef, IoContext};
 use rbd_model::fault::Fault;
 use rbd_model::obstacle::Act;
 
-use crate::found::Found;
-use crate::why;
+use crate::found_image::FoundImage;
+use crate::obstacles;
 
-impl Found {
+impl FoundImage {
     /// Opens it, by its id. Only [`Access::ReadWrite`] adds a watcher, which keeps others from removing the image.
     ///
     /// # Errors
-    /// `removing` or `image-not-found` when it went meanwhile, and as [`Found::explain`].
+    /// `removing` or `image-not-found` when it went meanwhile, and as [`FoundImage::explain`].
     pub fn open(&self, io: &IoContext, access: Access, deadline: Instant) -> Result<Image, Fault> {
         io.open_image(ImageRef::Id(&self.id), None, access).map_err(|error| self.explain(io, error, deadline))
     }
 
     /// Opens it, changes it, and closes it again, so that this service itself is not among those who stand in the way
-    /// of what comes next. The inner result is that of the change; give what is not expected to [`Found::explain`].
+    /// of what comes next. The inner result is that of the change; give what is not expected to [`FoundImage::explain`].
     ///
     /// # Errors
-    /// As [`Found::open`].
+    /// As [`FoundImage::open`].
     pub fn change<T>(
         &self,
         io: &IoContext,
@@ -33,16 +33,16 @@ impl Found {
         Ok(change(&image))
     }
 
-    /// What an error from a call on this image means, see [`why::explain`].
+    /// What an error from a call on this image means, see [`obstacles::explain_error`].
     pub fn explain(&self, io: &IoContext, error: ceph::Error, deadline: Instant) -> Fault {
-        why::explain(io, &self.name, &self.id, error, deadline)
+        obstacles::explain_error(io, &self.name, &self.id, error, deadline)
     }
 
-    /// Refuses an act that something stands in the way of, see [`why::before`].
+    /// Refuses an act that something stands in the way of, see [`obstacles::check_act`].
     ///
     /// # Errors
     /// As there.
-    pub fn ready_for(&self, io: &IoContext, act: Act, deadline: Instant) -> Result<(), Fault> {
-        why::before(io, &self.name, &self.id, act, deadline)
+    pub fn check_ready(&self, io: &IoContext, act: Act, deadline: Instant) -> Result<(), Fault> {
+        obstacles::check_act(io, &self.name, &self.id, act, deadline)
     }
 }

@@ -12,7 +12,7 @@ use rbd_model::fault::Fault;
 use rbd_model::image::{NamedImage, Parent};
 use rbd_model::snapshot::Snapshot;
 
-use crate::many_pools::{at_once, deadline_for_foreign};
+use crate::many_pools::{deadline_for_other_pools, read_at_once};
 
 /// How the keys of a header begin that are snapshots.
 const SNAPSHOT_PREFIX: &str = "snapshot_";
@@ -127,8 +127,8 @@ pub fn read_names(
 ) -> Result<Vec<String>, Fault> {
     let unnamed = known.iter().filter(|(_, names)| names.image.is_none()).map(|(key, _)| key.clone());
     let places = by_place(cluster, unnamed);
-    let foreign = deadline_for_foreign(deadline);
-    let read = at_once(&places, |(io, ids)| {
+    let foreign = deadline_for_other_pools(deadline);
+    let read = read_at_once(&places, |(io, ids)| {
         let until = if io.pool_id() == own { deadline } else { foreign };
         names_in(io, ids, until)
     });

@@ -9,7 +9,7 @@ use rbd_model::fault::Fault;
 use rbd_model::features::{FEATURES, MIN_IMAGE_SIZE_BYTES, OBJECT_MAP, feature_bits, unmet_need};
 use rbd_model::layout::Layout;
 
-use crate::pool_use::refuse_foreign_data_pool;
+use crate::pool_applications::reject_foreign_data_pool;
 
 /// The largest stripe, in objects. librbd sets no limit; this one only stops mistakes of unit.
 const MAX_STRIPE_COUNT: u64 = 4096;
@@ -132,7 +132,7 @@ pub fn check_with_cluster(cluster: &Cluster, size: ImageSize, spec: &ImageSpec) 
             return Err(Fault::field_conflict("dataPool", wrong, "the name of a pool that GET /api/v1/pools lists"));
         }
     }
-    refuse_foreign_data_pool(cluster, spec.data_pool.as_deref())?;
+    reject_foreign_data_pool(cluster, spec.data_pool.as_deref())?;
     let order = spec.order.or_else(|| default_order(cluster)).unwrap_or(22);
     if let Some((unit, count)) = spec.striping
         && check_striping(Some(order), unit, count).is_err()

@@ -16,15 +16,15 @@ use rbd_model::snapshot::{KRBD_SNAPSHOTS, Snapshot};
 use rbd_model::time::timestamp;
 
 use crate::ancestors::Ancestors;
+use crate::ceph_link::Connection;
 use crate::directory::{self, DirectoryPage, place_of};
 use crate::encryption;
 use crate::format_1;
 use crate::group_names::group_names;
 use crate::image_names::{self, ImageKey, ImageNames, name_listed_parents, parents_of, shown_parent};
-use crate::link::Connection;
 use crate::mirroring;
+use crate::obstacles;
 use crate::trash_directory;
-use crate::why;
 
 /// RADOS reads in flight per listing.
 const IN_FLIGHT: usize = 256;
@@ -33,7 +33,7 @@ const IN_FLIGHT: usize = 256;
 pub const UNKNOWN_MIRRORING: &str = "mirroring";
 
 /// How a list begins.
-pub struct Opening {
+pub struct ListingStart {
     /// The first page of the directory.
     pub directory: DirectoryPage,
     /// The names of the images of format 1.
@@ -47,7 +47,7 @@ pub struct Opening {
 ///
 /// # Errors
 /// As [`directory::page`] and [`trash_directory::removing`].
-pub fn opening(io: &IoContext, prefix: &str, limit: usize, deadline: Instant) -> Result<Opening, Fault> {
+pub fn begin_listing(io: &IoContext, prefix: &str, limit: usize, deadline: Instant) -> Result<ListingStart, Fault> {
     let images = OmapRange { data_bytes: format_1::MOST_BYTES, ..directory::range(None, prefix, limit) };
     let trash = OmapRange { object: TRASH_OBJECT.to_owned(), prefix: ID_PREFIX.to_owned(), ..OmapRange::default() };
     let [images, trash] = io.omap_page_each([&images, &trash], Some(deadline))?;
@@ -55,7 +55,7 @@ pub fn opening(io: &IoContext, prefix: &str, limit: usize, deadline: Instant) ->
     let format_1 = format_1::names(io, &page.data, prefix);
     let directory = directory::page_of(&page);
     if directory.next.is_some() {
-        return Ok(Opening { directory, format_1, removing: None });
+        return Ok(ListingStart { directory, format_1, removing: None });
     }
     let trash = directory::or_empty(trash)?;
     let removing = if trash.more {
@@ -63,7 +63,7 @@ pub fn opening(io: &IoContext, prefix: &str, limit: usize, deadline: Instant) ->
     } else {
         trash_directory::only_removing(io, trash_directory::entries_of(&trash.entries), prefix)
     };
-    Ok(Opening { directory, format_1, removing: Some(removing) })
+    Ok(ListingStart { directory, format_1, removing: Some(removing) })
 }
 
 /// Details of images of one pool and namespace, in the order given, which is that of their names. One that vanished meanwhile is left out.
@@ -78,7 +78,7 @@ pub fn details(
 ) -> Result<Vec<Image>, Fault> {
     let images = directory::with_owners(io, images, deadline)?;
     let mut images = headers(connection, io, images, deadline)?;
-    encryption::look(io, &mut images, deadline);
+    encryption::read_encryption(io, &mut images, deadline);
     Ok(images)
 }
 
@@ -117,7 +117,7 @@ pub fn headers(
     }
     ancestors.insert_named(&parents);
     ancestors.read_missing(connection.cluster(), deadline);
-    let known = Known { parents, groups, mirroring: mirroring::read(io, whole, deadline)?, ancestors };
+    let known = ListingContext { parents, groups, mirroring: mirroring::read(io, whole, deadline)?, ancestors };
     let mut shown = Vec::with_capacity(images.len() + damaged.len());
     for (named, header) in images.into_iter().zip(headers) {
         match header {
@@ -157,10 +157,10 @@ enum HeaderFault {
 }
 
 /// What is read besides the headers: names for ids, and what only other objects tell.
-struct Known {
+struct ListingContext {
     parents: HashMap<ImageKey, ImageNames>,
     groups: HashMap<(i64, String), String>,
-    mirroring: mirroring::Known,
+    mirroring: mirroring::MirroringByImage,
     ancestors: Ancestors,
 }
 
@@ -178,7 +178,13 @@ fn decoded(result: Result<Vec<Entry>, Errno>) -> Result<ImageHeader, HeaderFault
         .map_err(|error| HeaderFault::Damaged(format!("Its header is damaged: {error}.")))
 }
 
-fn image(connection: &Connection, io: &IoContext, named: NamedImage, header: &ImageHeader, known: &Known) -> Image {
+fn image(
+    connection: &Connection,
+    io: &IoContext,
+    named: NamedImage,
+    header: &ImageHeader,
+    known: &ListingContext,
+) -> Image {
     let parent = header.parent.as_ref().map(|raw| shown_parent(connection.cluster(), raw, &known.parents));
     let metadata: BTreeMap<String, String> = header
         .metadata
@@ -195,7 +201,7 @@ fn image(connection: &Connection, io: &IoContext, named: NamedImage, header: &Im
     });
     let damaged = known.mirroring.damaged.get(&named.id).cloned();
     let unknown = damaged.map(|reason| (UNKNOWN_MIRRORING.to_owned(), reason)).into_iter().collect();
-    let mut reasons = why::standing(io, header);
+    let mut reasons = obstacles::header_obstacles(io, header);
     reasons.extend(known.ancestors.check(&key_of(io, &named.id)).err().map(Obstacle::Unopenable));
     let (state, state_reason) = match &named.not_text {
         Some(name) => (ImageState::Unusable, Some(name.reason(io.pool(), io.namespace()))),
@@ -258,7 +264,7 @@ fn migration(connection: &Connection, raw: &RawMigration) -> Migration {
             MigrationRole::Destination => "destination",
             MigrationRole::Unknown(_) => "unknown",
         },
-        state: why::migration_state(raw.state),
+        state: obstacles::migration_state(raw.state),
         pool: connection.cluster().pool_name(raw.pool_id).ok(),
         namespace: raw.namespace.to_string(),
         image: raw.image_name.to_string(),

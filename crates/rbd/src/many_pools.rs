@@ -4,17 +4,17 @@ use std::time::{Duration, Instant};
 
 /// How long names are waited for that only another pool knows, such as those of a clone's parent: one pool that does not
 /// answer keeps no list of another.
-const FOREIGN: Duration = Duration::from_secs(2);
+const OTHER_POOL_WAIT: Duration = Duration::from_secs(2);
 
 /// Until when to wait for a pool that is not the one asked for.
-pub fn deadline_for_foreign(deadline: Instant) -> Instant {
+pub fn deadline_for_other_pools(deadline: Instant) -> Instant {
     let now = Instant::now();
-    now + FOREIGN.min(deadline.saturating_duration_since(now) / 2)
+    now + OTHER_POOL_WAIT.min(deadline.saturating_duration_since(now) / 2)
 }
 
 /// Calls `read` for all places, one after the other only if there is one: a place that does not answer takes no time from
 /// another.
-pub fn at_once<P: Sync, T: Send>(places: &[P], read: impl Fn(&P) -> T + Sync) -> Vec<T> {
+pub fn read_at_once<P: Sync, T: Send>(places: &[P], read: impl Fn(&P) -> T + Sync) -> Vec<T> {
     if let [place] = places {
         return vec![read(place)];
     }

@@ -16,7 +16,7 @@ const IN_FLIGHT: usize = 256;
 
 /// What is known of the mirroring of some images, by their ids. Those that are not mirrored are not in it.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct MirroringByImage {
     /// How images are mirrored.
     pub mirrored: HashMap<String, Mirroring>,
     /// What is wrong with the entries of images that cannot be read.
@@ -31,14 +31,14 @@ pub fn read<'a>(
     io: &IoContext,
     images: impl Iterator<Item = (&'a str, &'a ImageHeader)> + Clone,
     deadline: Instant,
-) -> Result<Known, Fault> {
+) -> Result<MirroringByImage, Fault> {
     let keys: Vec<Vec<u8>> = images.clone().map(|(id, _)| key(id)).collect();
     if keys.is_empty() {
-        return Ok(Known::default());
+        return Ok(MirroringByImage::default());
     }
     let read = omap_values(std::slice::from_ref(io), MIRRORING_OBJECT, &keys, Some(deadline)).pop();
     let entries = match read.unwrap_or_else(|| Ok(Vec::new())) {
-        Err(error) if error.is(Errno::ENOENT) => return Ok(Known::default()),
+        Err(error) if error.is(Errno::ENOENT) => return Ok(MirroringByImage::default()),
         entries => entries?,
     };
     let mut mirrored: HashMap<String, MirrorImage> = HashMap::new();
@@ -67,7 +67,7 @@ pub fn read<'a>(
         };
         (id.clone(), shown(image, role))
     };
-    Ok(Known { mirrored: mirrored.iter().map(shown).collect(), damaged })
+    Ok(MirroringByImage { mirrored: mirrored.iter().map(shown).collect(), damaged })
 }
 
 fn key(image_id: &str) -> Vec<u8> {
@@ -78,7 +78,7 @@ fn key(image_id: &str) -> Vec<u8> {
 ///
 /// # Errors
 /// `damaged`.
-pub fn refuse_damaged(pool: &str, name: &str, id: &str, damage: Option<&String>) -> Result<(), Fault> {
+pub fn reject_damaged(pool: &str, name: &str, id: &str, damage: Option<&String>) -> Result<(), Fault> {
     let Some(damage) = damage else { return Ok(()) };
     Err(Fault::new(Kind::Damaged, format!("Whether image {name:?} is mirrored cannot be told."))
         .cause(damage)
@@ -148,7 +148,7 @@ fn shown(image: &MirrorImage, role: Option<MirrorRole>) -> Mirroring {
 ///
 /// # Errors
 /// `in-use` with how it is mirrored.
-pub fn refuse_primary(name: &str, mirroring: Option<&Mirroring>) -> Result<(), Fault> {
+pub fn reject_primary(name: &str, mirroring: Option<&Mirroring>) -> Result<(), Fault> {
     let Some(mirroring) = mirroring.filter(|mirroring| mirroring.has_followers()) else { return Ok(()) };
     Err(Fault::new(Kind::InUse, format!("Image {name:?} is mirrored to other clusters, and is the primary."))
         .cause("Deleting it, also into the trash, ends its mirroring, and the copies in the other clusters are deleted.")

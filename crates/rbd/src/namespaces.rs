@@ -14,7 +14,7 @@ const READY: &[u8] = &[0];
 
 /// A namespace in the list of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedNamespace {
     /// Its name.
     pub name: Name,
     /// Whether it can be used.
@@ -27,27 +27,27 @@ pub struct Listed {
 ///
 /// # Errors
 /// What reading the list gives; a list that is missing is an empty one.
-pub fn list(whole: &IoContext, deadline: Instant) -> Result<Vec<Listed>, Fault> {
+pub fn list(whole: &IoContext, deadline: Instant) -> Result<Vec<ListedNamespace>, Fault> {
     let entries = match whole.omap_all(NAMESPACE_OBJECT, NAME_PREFIX, Some(deadline)) {
         Err(error) if error.is(Errno::ENOENT) => Vec::new(),
         entries => entries?,
     };
     let names: Vec<Name> = entries.iter().filter_map(|(key, _)| namespace_from_key(key)).collect();
     let places: Vec<IoContext> =
-        names.iter().filter_map(usable).map(|name| whole.in_namespace(name)).collect::<ceph::Result<_>>()?;
+        names.iter().filter_map(usable_name).map(|name| whole.in_namespace(name)).collect::<ceph::Result<_>>()?;
     let mut read = omap_values(&places, DIRECTORY_OBJECT, &[STATE_KEY.to_vec()], Some(deadline)).into_iter();
     let listed = names.into_iter().map(|name| {
-        let (state, reason) = match usable(&name).and_then(|_| read.next()) {
+        let (state, reason) = match usable_name(&name).and_then(|_| read.next()) {
             Some(read) => state(read),
             None => (NamespaceState::Unusable, Some("Its name is empty, not UTF-8, or holds a NUL byte.".to_owned())),
         };
-        Listed { name, state, reason }
+        ListedNamespace { name, state, reason }
     });
     Ok(listed.collect())
 }
 
 /// The name that calls of librados can be given.
-fn usable(name: &Name) -> Option<&str> {
+fn usable_name(name: &Name) -> Option<&str> {
     name.as_str().filter(|name| !name.is_empty() && !name.contains('\0'))
 }
 
@@ -55,16 +55,16 @@ fn usable(name: &Name) -> Option<&str> {
 fn state(read: ceph::Result<Vec<ceph::Entry>>) -> (NamespaceState, Option<String>) {
     let entries = match read {
         Ok(entries) => entries,
-        Err(error) if error.is(Errno::ENOENT) => return (NamespaceState::Incomplete, Some(cut_off())),
+        Err(error) if error.is(Errno::ENOENT) => return (NamespaceState::Incomplete, Some(incomplete_reason())),
         Err(error) => return (NamespaceState::Unknown, Some(format!("It cannot be read: {error}."))),
     };
     let closed = entries.iter().any(|(key, value)| {
         matches!(DirectoryEntry::decode(key, value), Ok(Some(DirectoryEntry::State { ready: false })) | Err(_))
     });
-    if closed { (NamespaceState::Incomplete, Some(cut_off())) } else { (NamespaceState::Ready, None) }
+    if closed { (NamespaceState::Incomplete, Some(incomplete_reason())) } else { (NamespaceState::Ready, None) }
 }
 
-fn cut_off() -> String {
+fn incomplete_reason() -> String {
     "Its making or its removal was cut off; PUT it to finish it, or DELETE it.".to_owned()
 }
 
@@ -72,7 +72,7 @@ fn cut_off() -> String {
 ///
 /// # Errors
 /// As [`list`].
-pub fn find(whole: &IoContext, name: &str, deadline: Instant) -> Result<Option<Listed>, Fault> {
+pub fn find(whole: &IoContext, name: &str, deadline: Instant) -> Result<Option<ListedNamespace>, Fault> {
     Ok(list(whole, deadline)?.into_iter().find(|listed| listed.name == *name))
 }
 

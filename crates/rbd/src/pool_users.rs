@@ -13,14 +13,14 @@ use rbd_model::pool::PoolUser;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{group, namespaces, pool_use};
+use crate::{group, namespaces, pool_applications};
 
 /// Headers read at once, and images read per page.
 const IN_FLIGHT: usize = 256;
 const PAGE: usize = 1024;
 /// How many images a fault names in its text, and in its list.
-const NAMED: usize = 5;
-const LISTED: usize = 1000;
+const MAX_NAMED: usize = 5;
+const MAX_LISTED: usize = 1000;
 
 /// A group that has images of a pool other than its own.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -46,7 +46,7 @@ impl GroupUser {
 
 /// What of one pool needs another.
 #[derive(Debug, Default)]
-struct Users {
+struct PoolUsers {
     images: Vec<PoolUser>,
     groups: Vec<GroupUser>,
 }
@@ -55,18 +55,18 @@ struct Users {
 ///
 /// # Errors
 /// `in-use` with those images; `ceph-unavailable` with the pools that do not answer in time; what reading gives.
-pub fn refuse_needed(io: &IoContext, deadline: Instant) -> Result<(), Fault> {
+pub fn reject_needed(io: &IoContext, deadline: Instant) -> Result<(), Fault> {
     let (pool, pool_id) = (io.pool(), io.pool_id());
     let others = others(io.cluster(), pool_id)?;
     // Early enough to name those that do not answer.
     let now = Instant::now();
     let until = now + deadline.saturating_duration_since(now) * 3 / 4;
-    let read: Vec<Result<Users, Fault>> = std::thread::scope(|scope| {
+    let read: Vec<Result<PoolUsers, Fault>> = std::thread::scope(|scope| {
         let threads: Vec<_> = others.iter().map(|io| scope.spawn(move || users(io, pool_id, until))).collect();
         let panicked = || Fault::new(Kind::Internal, "Reading a pool panicked.");
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(panicked()))).collect()
     });
-    let (mut found, mut silent) = (Users::default(), Vec::new());
+    let (mut found, mut silent) = (PoolUsers::default(), Vec::new());
     for (io, read) in others.iter().zip(read) {
         match read {
             Ok(users) => {
@@ -79,10 +79,10 @@ pub fn refuse_needed(io: &IoContext, deadline: Instant) -> Result<(), Fault> {
         }
     }
     if !found.images.is_empty() {
-        return Err(needed(pool, &found));
+        return Err(needed_fault(pool, &found));
     }
     if !found.groups.is_empty() {
-        return Err(grouped(pool, &found.groups));
+        return Err(grouped_fault(pool, &found.groups));
     }
     match silent.first() {
         None => Ok(()),
@@ -90,21 +90,21 @@ pub fn refuse_needed(io: &IoContext, deadline: Instant) -> Result<(), Fault> {
     }
 }
 
-fn needed(pool: &str, Users { images: users, groups }: &Users) -> Fault {
-    let names: Vec<String> = users.iter().take(NAMED).map(PoolUser::text).collect();
-    let more = if users.len() > NAMED { format!(" and {} more", users.len() - NAMED) } else { String::new() };
+fn needed_fault(pool: &str, PoolUsers { images: users, groups }: &PoolUsers) -> Fault {
+    let names: Vec<String> = users.iter().take(MAX_NAMED).map(PoolUser::text).collect();
+    let more = if users.len() > MAX_NAMED { format!(" and {} more", users.len() - MAX_NAMED) } else { String::new() };
     let detail =
         format!("Pool {pool:?} holds what {} image(s) of other pools need: {}{more}.", users.len(), names.join(", "));
     Fault::new(Kind::InUse, detail)
         .cause("They cannot be used any more when the pool is gone.")
         .correction("Flatten, copy or delete those images first; or repeat with force=true to lose them.")
-        .with("images", members(&users[..users.len().min(LISTED)]))
-        .with("groups", members(&groups[..groups.len().min(LISTED)]))
+        .with("images", members(&users[..users.len().min(MAX_LISTED)]))
+        .with("groups", members(&groups[..groups.len().min(MAX_LISTED)]))
 }
 
-fn grouped(pool: &str, groups: &[GroupUser]) -> Fault {
-    let names: Vec<String> = groups.iter().take(NAMED).map(GroupUser::text).collect();
-    let more = if groups.len() > NAMED { format!(" and {} more", groups.len() - NAMED) } else { String::new() };
+fn grouped_fault(pool: &str, groups: &[GroupUser]) -> Fault {
+    let names: Vec<String> = groups.iter().take(MAX_NAMED).map(GroupUser::text).collect();
+    let more = if groups.len() > MAX_NAMED { format!(" and {} more", groups.len() - MAX_NAMED) } else { String::new() };
     let detail =
         format!("Pool {pool:?} holds images of {} group(s) of other pools: {}{more}.", groups.len(), names.join(", "));
     Fault::new(Kind::InUse, detail)
@@ -112,7 +112,7 @@ fn grouped(pool: &str, groups: &[GroupUser]) -> Fault {
         .correction(
             "Take those images out of the groups, and delete the groups' snapshots first; or repeat with force=true.",
         )
-        .with("groups", members(&groups[..groups.len().min(LISTED)]))
+        .with("groups", members(&groups[..groups.len().min(MAX_LISTED)]))
 }
 
 fn unknown(pool: &str, first: &Fault, silent: Vec<String>) -> Fault {
@@ -128,29 +128,29 @@ fn unknown(pool: &str, first: &Fault, silent: Vec<String>) -> Fault {
 
 /// The pools other than this one that may hold images.
 fn others(cluster: &Cluster, pool_id: i64) -> Result<Vec<IoContext>, Fault> {
-    let pools = pool_use::with_images(cluster)?;
+    let pools = pool_applications::pools_with_images(cluster)?;
     // One that was deleted since holds none.
     let contexts = pools.iter().filter_map(|pool| cluster.io_context(pool, "").ok());
     Ok(contexts.filter(|io| io.pool_id() != pool_id).collect())
 }
 
 /// The images of one pool, in all its namespaces, that need another.
-fn users(io: &IoContext, pool_id: i64, until: Instant) -> Result<Users, Fault> {
+fn users(io: &IoContext, pool_id: i64, until: Instant) -> Result<PoolUsers, Fault> {
     let (mut found, mut groups) = (Vec::new(), Vec::new());
     for namespace in namespaces(io, until)? {
         let place = io.in_namespace(&namespace)?;
         for page in images(&place, until)?.chunks(PAGE) {
-            found.extend(of_those(&place, page, false, pool_id, until)?);
+            found.extend(find_users(&place, page, false, pool_id, until)?);
         }
         let trashed: Vec<NamedImage> = crate::trash_directory::entries(&place, until)?
             .entries
             .into_iter()
             .map(|entry| NamedImage::new(&entry.name, entry.image_id))
             .collect();
-        found.extend(of_those(&place, &trashed, true, pool_id, until)?);
+        found.extend(find_users(&place, &trashed, true, pool_id, until)?);
         groups.extend(groups_with(&place, pool_id, until)?);
     }
-    Ok(Users { images: found, groups })
+    Ok(PoolUsers { images: found, groups })
 }
 
 /// The groups of one namespace that have images of a pool. What cannot be read of one is passed over.
@@ -203,7 +203,7 @@ pub(crate) fn namespaces(io: &IoContext, until: Instant) -> Result<Vec<String>, 
 }
 
 /// Those of some images that need a pool. One whose header cannot be read is passed over.
-fn of_those(
+fn find_users(
     io: &IoContext,
     images: &[NamedImage],
     in_trash: bool,

@@ -17,7 +17,7 @@ use crate::pool_users;
 const IN_FLIGHT: usize = 256;
 const PAGE: usize = 1024;
 /// How many images are named that could not be read.
-const NAMED: usize = 1000;
+const MAX_NAMED: usize = 1000;
 
 /// What a pool holds.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ pub struct PoolTotals {
 ///
 /// # Errors
 /// What reading gives as a whole: `EOPNOTSUPP` on an erasure-coded pool, which holds no headers.
-pub fn of(whole: &IoContext, deadline: Instant) -> Result<PoolTotals, Fault> {
+pub fn read_totals(whole: &IoContext, deadline: Instant) -> Result<PoolTotals, Fault> {
     let mut totals = PoolTotals::default();
     let namespaces = pool_users::namespaces(whole, deadline)?;
     totals.namespaces = namespaces.len() as u64 - 1;
@@ -51,7 +51,7 @@ pub fn of(whole: &IoContext, deadline: Instant) -> Result<PoolTotals, Fault> {
         add(&io, &images, &mut totals.images, unread, deadline)?;
         add(&io, &trashed, &mut totals.trash, unread, deadline)?;
     }
-    totals.unread.truncate(NAMED);
+    totals.unread.truncate(MAX_NAMED);
     Ok(totals)
 }
 

@@ -18,9 +18,9 @@ use rbd_model::time::timestamp;
 use rbd_model::trash::{TrashItem, TrashSource, TrashState};
 
 use crate::clients::watchers;
-use crate::found::Found;
+use crate::found_image::FoundImage;
 use crate::trash_directory::DamagedTrash;
-use crate::{unread, why};
+use crate::{obstacles, unread};
 
 /// RADOS reads in flight.
 const IN_FLIGHT: usize = 256;
@@ -29,21 +29,21 @@ const IN_FLIGHT: usize = 256;
 const REMOVAL: Act = Act::Remove { force: true };
 
 /// How long the name of a group is waited for; after that its id stands for it.
-const NAMING: Duration = Duration::from_secs(2);
+const GROUP_NAME_WAIT: Duration = Duration::from_secs(2);
 
 /// Images opened at once, to see who else has them open.
 const OPENED_AT_ONCE: usize = 16;
 
 /// An image in the trash as RADOS has it.
 #[derive(Debug, Clone)]
-pub struct InTrash {
+pub struct RawTrashImage {
     /// Its entry in the list.
     pub entry: TrashEntry,
     /// What its header says; nothing when it cannot be read.
     pub header: Option<ImageHeader>,
 }
 
-impl InTrash {
+impl RawTrashImage {
     /// What is being done to it.
     pub fn state(&self) -> TrashState {
         match (self.entry.source, self.entry.state) {
@@ -59,10 +59,10 @@ impl InTrash {
     ///
     /// # Errors
     /// `removing` for one without a header.
-    pub fn found(self) -> Result<Found, Fault> {
+    pub fn found(self) -> Result<FoundImage, Fault> {
         let (name, id) = (self.entry.name.to_string(), self.entry.image_id);
         match self.header {
-            Some(header) => Ok(Found { name, id, header }),
+            Some(header) => Ok(FoundImage { name, id, header }),
             None => Err(Fault::new(Kind::Removing, format!("Image {name:?} in the trash has no header any more."))
                 .cause("Its removal was begun and has not finished.")
                 .correction("DELETE it from the trash to finish that.")),
@@ -72,13 +72,13 @@ impl InTrash {
     /// What keeps it from being removed for good, as far as its entry and its header tell.
     pub fn obstacle(&self, io: &IoContext, now: Timestamp) -> Option<Obstacle> {
         let removing = self.state() == TrashState::Removing;
-        let standing = self.header.as_ref().map(|header| why::standing(io, header)).unwrap_or_default();
+        let standing = self.header.as_ref().map(|header| obstacles::header_obstacles(io, header)).unwrap_or_default();
         let keeps = |reason: &Obstacle| {
             // What was begun is finished, but where that ends the process.
             reason.blocks(REMOVAL) && (!removing || matches!(reason, Obstacle::Unbounded(_) | Obstacle::Unopenable(_)))
         };
         if let (Some(reason), Some(header)) = (standing.into_iter().find(keeps), &self.header) {
-            return Some(why::named(io, header, reason, Instant::now() + NAMING));
+            return Some(obstacles::with_group_name(io, header, reason, Instant::now() + GROUP_NAME_WAIT));
         }
         if removing {
             return None;
@@ -126,7 +126,7 @@ impl InTrash {
             deleted_at: timestamp(entry.deleted),
             expires_at: timestamp(entry.deferment_end),
             removable: obstacle.is_none(),
-            not_removable_reason: obstacle.map(in_words),
+            not_removable_reason: obstacle.map(describe_obstacle),
         }
     }
 
@@ -160,7 +160,7 @@ fn shown_damaged(io: &IoContext, entry: &DamagedTrash) -> TrashItem {
 }
 
 /// What keeps an image in the trash, and what to do about it.
-pub fn in_words(obstacle: &Obstacle) -> String {
+pub fn describe_obstacle(obstacle: &Obstacle) -> String {
     let advice = match obstacle {
         // To insist does not help there.
         Obstacle::Open { .. } => {
@@ -175,7 +175,7 @@ pub fn in_words(obstacle: &Obstacle) -> String {
 ///
 /// # Errors
 /// What librbd gives.
-pub fn open_elsewhere(io: &IoContext, image_id: &str) -> Result<Option<Obstacle>, Fault> {
+pub fn client_obstacle(io: &IoContext, image_id: &str) -> Result<Option<Obstacle>, Fault> {
     let watchers = match io.open_image(ImageRef::Id(image_id), None, Access::ReadOnly) {
         Err(error) if error.is(Errno::ENOENT) => return Ok(None),
         image => watchers(&image?)?,
@@ -184,17 +184,17 @@ pub fn open_elsewhere(io: &IoContext, image_id: &str) -> Result<Option<Obstacle>
 }
 
 /// What keeps an image, clients that have it open among it.
-fn any_obstacle(io: &IoContext, image: &InTrash, now: Timestamp) -> Option<Obstacle> {
+fn any_obstacle(io: &IoContext, image: &RawTrashImage, now: Timestamp) -> Option<Obstacle> {
     let known = image.obstacle(io, now);
     if known.is_some() || image.state() == TrashState::Removing {
         return known;
     }
     // One that cannot be opened has nobody who could have it open.
-    open_elsewhere(io, &image.entry.image_id).ok().flatten()
+    client_obstacle(io, &image.entry.image_id).ok().flatten()
 }
 
 /// The obstacles of many images, some opened at once. What is not looked at in time counts as open.
-fn obstacles(io: &IoContext, images: &[InTrash], now: Timestamp, until: Instant) -> Vec<Option<Obstacle>> {
+fn obstacles(io: &IoContext, images: &[RawTrashImage], now: Timestamp, until: Instant) -> Vec<Option<Obstacle>> {
     let found = Mutex::new(vec![Some(Obstacle::ClientsUnknown); images.len()]);
     let next = AtomicUsize::new(0);
     let look = || {
@@ -221,16 +221,17 @@ fn obstacles(io: &IoContext, images: &[InTrash], now: Timestamp, until: Instant)
 ///
 /// # Errors
 /// What reading gives as a whole; an image without a header is in the result.
-pub fn read(io: &IoContext, deadline: Instant) -> Result<Vec<InTrash>, Fault> {
+pub fn read(io: &IoContext, deadline: Instant) -> Result<Vec<RawTrashImage>, Fault> {
     with_headers(io, crate::trash_directory::entries(io, deadline)?.entries, deadline)
 }
 
-fn with_headers(io: &IoContext, entries: Vec<TrashEntry>, deadline: Instant) -> Result<Vec<InTrash>, Fault> {
+fn with_headers(io: &IoContext, entries: Vec<TrashEntry>, deadline: Instant) -> Result<Vec<RawTrashImage>, Fault> {
     let ranges: Vec<OmapRange> = entries
         .iter()
         .map(|entry| OmapRange { object: header_object(&entry.image_id), ..OmapRange::default() })
         .collect();
-    let mut images: Vec<InTrash> = entries.into_iter().map(|entry| InTrash { entry, header: None }).collect();
+    let mut images: Vec<RawTrashImage> =
+        entries.into_iter().map(|entry| RawTrashImage { entry, header: None }).collect();
     io.omaps(&ranges, IN_FLIGHT, Some(deadline), |index, result| {
         let Ok(pairs) = result else { return };
         images[index].header = decode_header(pairs.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))).ok();
@@ -245,7 +246,7 @@ fn with_headers(io: &IoContext, entries: Vec<TrashEntry>, deadline: Instant) -> 
 pub fn items(io: &IoContext, deadline: Instant) -> Result<Vec<TrashItem>, Fault> {
     let trash = crate::trash_directory::entries(io, deadline)?;
     let images = with_headers(io, trash.entries, deadline)?;
-    let obstacles = obstacles(io, &images, Timestamp::now(), unread::patience(deadline));
+    let obstacles = obstacles(io, &images, Timestamp::now(), unread::deadline_per_pool(deadline));
     let mut items: Vec<TrashItem> =
         images.iter().zip(obstacles).map(|(image, obstacle)| image.shown(io, obstacle.as_ref())).collect();
     items.extend(trash.damaged.iter().map(|entry| shown_damaged(io, entry)));
@@ -281,7 +282,7 @@ pub fn damaged(io: &IoContext, id: &str, deadline: Instant) -> Result<Option<Dam
 ///
 /// # Errors
 /// `trash-not-found`; `damaged` for an entry that cannot be read; what reading gives.
-pub fn find(io: &IoContext, id: &str, deadline: Instant) -> Result<InTrash, Fault> {
+pub fn find(io: &IoContext, id: &str, deadline: Instant) -> Result<RawTrashImage, Fault> {
     let entry = entry(io, id, deadline)?.map_err(|damaged| {
         Fault::new(Kind::Damaged, format!("The entry of {id:?} in the trash cannot be read."))
             .cause(damaged.reason)
@@ -292,7 +293,7 @@ pub fn find(io: &IoContext, id: &str, deadline: Instant) -> Result<InTrash, Faul
         Err(fault) if fault.kind() == Kind::Damaged => None,
         header => header?,
     };
-    Ok(InTrash { entry, header })
+    Ok(RawTrashImage { entry, header })
 }
 
 /// One image in the trash as the API shows it.
@@ -318,21 +319,21 @@ fn not_found(io: &IoContext, id: &str) -> Fault {
 ///
 /// # Errors
 /// What Ceph gives.
-pub fn mend(io: &IoContext, id: &str, deadline: Instant) -> Result<(), Fault> {
+pub fn repair_entry(io: &IoContext, id: &str, deadline: Instant) -> Result<(), Fault> {
     match entry(io, id, deadline) {
-        Ok(Err(damaged)) => mend_entry(io, &damaged),
+        Ok(Err(damaged)) => rewrite_entry(io, &damaged),
         Ok(Ok(_)) => Ok(()),
         Err(fault) if fault.kind() == Kind::TrashNotFound => Ok(()),
         Err(fault) => Err(fault),
     }
 }
 
-fn mend_entry(io: &IoContext, damaged: &DamagedTrash) -> Result<(), Fault> {
+fn rewrite_entry(io: &IoContext, damaged: &DamagedTrash) -> Result<(), Fault> {
     let key = [ID_PREFIX.as_bytes(), damaged.id.as_bytes()].concat();
     let guards = vec![(key.clone(), damaged.value.clone())];
     let change = match damaged.id.as_str().filter(|id| is_id(id.as_bytes())) {
         Some(id) => {
-            let mended = TrashEntry {
+            let repaired = TrashEntry {
                 image_id: id.to_owned(),
                 source: RawSource::User,
                 name: damaged.id.clone(),
@@ -340,7 +341,7 @@ fn mend_entry(io: &IoContext, damaged: &DamagedTrash) -> Result<(), Fault> {
                 deferment_end: rbd_format::Timestamp::default(),
                 state: RawState::Normal,
             };
-            OmapChange { guards, set: vec![(key, mended.value())], remove: Vec::new() }
+            OmapChange { guards, set: vec![(key, repaired.value())], remove: Vec::new() }
         }
         None => OmapChange { guards, set: Vec::new(), remove: vec![key] },
     };
@@ -351,9 +352,9 @@ fn mend_entry(io: &IoContext, damaged: &DamagedTrash) -> Result<(), Fault> {
 ///
 /// # Errors
 /// What Ceph gives.
-pub fn drop_impossible(io: &IoContext, deadline: Instant) -> Result<(), Fault> {
+pub fn drop_impossible_entries(io: &IoContext, deadline: Instant) -> Result<(), Fault> {
     let damaged = crate::trash_directory::entries(io, deadline)?.damaged;
-    damaged.iter().filter(|entry| !is_id(entry.id.as_bytes())).try_for_each(|entry| mend_entry(io, entry))
+    damaged.iter().filter(|entry| !is_id(entry.id.as_bytes())).try_for_each(|entry| rewrite_entry(io, entry))
 }
 
 /// Refuses to remove an image for good as long as something is in the way that is known beforehand. Clients that have it open
@@ -361,7 +362,7 @@ pub fn drop_impossible(io: &IoContext, deadline: Instant) -> Result<(), Fault> {
 ///
 /// # Errors
 /// `conflict` before its retention is over; what keeps it, as [`Obstacle::fault`] says it.
-pub fn refuse_kept(io: &IoContext, image: &InTrash, force: bool, delete_snapshots: bool) -> Result<(), Fault> {
+pub fn reject_kept(io: &IoContext, image: &RawTrashImage, force: bool, delete_snapshots: bool) -> Result<(), Fault> {
     let now = Timestamp::now();
     let subject = format!("Image {:?} in the trash", image.entry.name.to_string());
     // Said first: it is what whoever put it there wanted.

@@ -6,19 +6,19 @@ use rbd_model::fault::{Fault, Kind};
 use rbd_model::unread::UnreadPool;
 
 /// How long one of many pools is waited for: one that does not answer takes no more of the time that all have.
-const PATIENCE: Duration = Duration::from_secs(5);
+const POOL_WAIT: Duration = Duration::from_secs(5);
 
 /// Until when to wait for each of many pools, when the whole answer must come before a deadline.
-pub fn patience(deadline: Instant) -> Instant {
+pub fn deadline_per_pool(deadline: Instant) -> Instant {
     let now = Instant::now();
-    now + PATIENCE.min(deadline.saturating_duration_since(now) / 2)
+    now + POOL_WAIT.min(deadline.saturating_duration_since(now) / 2)
 }
 
 /// Refuses when pools are unread whose part the answer needs.
 ///
 /// # Errors
 /// `ceph-unavailable` with the pools.
-pub fn refuse_unread(what: &str, unread: &[UnreadPool]) -> Result<(), Fault> {
+pub fn reject_unread(what: &str, unread: &[UnreadPool]) -> Result<(), Fault> {
     if unread.is_empty() {
         return Ok(());
     }

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many calls may run and wait.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct WorkerLimits {
     /// Calls that run at once, per Ceph pool.
     pub running_per_pool: usize,
     /// Calls that wait for one of them to end, per Ceph pool.
@@ -24,7 +24,7 @@ pub struct Limits {
     pub threads: usize,
 }
 
-impl Default for Limits {
+impl Default for WorkerLimits {
     fn default() -> Self {
         Self { running_per_pool: 16, waiting_per_pool: 256, threads: 256 }
     }
@@ -37,7 +37,7 @@ pub struct Workers {
 }
 
 struct Inner {
-    limits: Limits,
+    limits: WorkerLimits,
     lanes: Mutex<HashMap<String, Arc<Lane>>>,
     running: AtomicUsize,
     stuck: AtomicUsize,
@@ -51,7 +51,7 @@ struct Lane {
 
 /// What the workers are doing, for the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Load {
+pub struct WorkerLoad {
     /// Threads in a call.
     pub running: usize,
     /// Of these, those that nobody waits for any more: their deadline has passed.
@@ -63,16 +63,16 @@ pub struct Load {
 }
 
 /// Counts a thing while it lives.
-struct Counted<'a>(&'a AtomicUsize);
+struct CountGuard<'a>(&'a AtomicUsize);
 
-impl<'a> Counted<'a> {
+impl<'a> CountGuard<'a> {
     fn new(counter: &'a AtomicUsize) -> Self {
         counter.fetch_add(1, Ordering::Relaxed);
         Self(counter)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for CountGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -80,7 +80,7 @@ impl Drop for Counted<'_> {
 
 impl Workers {
     /// A pool of workers with these limits. The runtime must allow `limits.threads` blocking threads and some more.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: WorkerLimits) -> Self {
         Self {
             inner: Arc::new(Inner {
                 limits,
@@ -111,12 +111,12 @@ impl Workers {
     /// `busy` when the queue is full or no slot came free in time.
     pub async fn slot(&self, lane_name: &str, deadline: Instant) -> Result<Slot, Fault> {
         let lane = self.lane(lane_name, self.inner.limits.running_per_pool);
-        let queue = Counted::new(&lane.waiting);
+        let queue = CountGuard::new(&lane.waiting);
         let permit = match Arc::clone(&lane.slots).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) if lane.waiting.load(Ordering::Relaxed) > self.inner.limits.waiting_per_pool => {
                 self.inner.rejected.fetch_add(1, Ordering::Relaxed);
-                return Err(busy(lane_name, "the queue is full"));
+                return Err(busy_fault(lane_name, "the queue is full"));
             }
             Err(_) => {
                 let acquire = Arc::clone(&lane.slots).acquire_owned();
@@ -124,7 +124,7 @@ impl Workers {
                     Ok(Ok(permit)) => permit,
                     Ok(Err(_)) | Err(_) => {
                         self.inner.rejected.fetch_add(1, Ordering::Relaxed);
-                        return Err(busy(lane_name, "none came free in time"));
+                        return Err(busy_fault(lane_name, "none came free in time"));
                     }
                 }
             }
@@ -143,7 +143,7 @@ impl Workers {
             Ok(permit) => Ok(Slot { _permit: permit, _lane: lane }),
             Err(_) => {
                 self.inner.rejected.fetch_add(1, Ordering::Relaxed);
-                Err(busy(lane_name, &format!("all {most} run")))
+                Err(busy_fault(lane_name, &format!("all {most} run")))
             }
         }
     }
@@ -162,12 +162,12 @@ impl Workers {
         let slot = self.slot(lane, deadline).await?;
         if self.inner.running.load(Ordering::Relaxed) >= self.inner.limits.threads {
             self.inner.rejected.fetch_add(1, Ordering::Relaxed);
-            return Err(busy(lane, "all threads of the service are in calls"));
+            return Err(busy_fault(lane, "all threads of the service are in calls"));
         }
         let inner = Arc::clone(&self.inner);
         let mut task = tokio::task::spawn_blocking(move || {
             let _slot = slot;
-            let _running = Counted::new(&inner.running);
+            let _running = CountGuard::new(&inner.running);
             // A panic must not take the slot's accounting with it, nor hide what was asked.
             std::panic::catch_unwind(AssertUnwindSafe(call))
         });
@@ -178,7 +178,7 @@ impl Workers {
             Err(_) => {
                 let inner = Arc::clone(&self.inner);
                 tokio::spawn(async move {
-                    let _stuck = Counted::new(&inner.stuck);
+                    let _stuck = CountGuard::new(&inner.stuck);
                     let _ = task.await;
                 });
                 Err(Fault::new(Kind::CephUnavailable, format!("Ceph has not answered in time ({lane})."))
@@ -190,9 +190,9 @@ impl Workers {
     }
 
     /// What the workers are doing now.
-    pub fn load(&self) -> Load {
+    pub fn load(&self) -> WorkerLoad {
         let lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        Load {
+        WorkerLoad {
             running: self.inner.running.load(Ordering::Relaxed),
             stuck: self.inner.stuck.load(Ordering::Relaxed),
             waiting: lanes.values().map(|lane| lane.waiting.load(Ordering::Relaxed)).sum(),
@@ -207,7 +207,7 @@ pub struct Slot {
     _lane: Arc<Lane>,
 }
 
-fn busy(lane: &str, why: &str) -> Fault {
+fn busy_fault(lane: &str, why: &str) -> Fault {
     Fault::new(Kind::Busy, format!("No worker is free for {lane}: {why}."))
         .cause("Calls to Ceph take longer than they should, or more come than it can take.")
         .correction("Try again later; if it stays so, look at `ceph -s`.")
@@ -215,6 +215,6 @@ fn busy(lane: &str, why: &str) -> Fault {
 }
 
 /// How long after now, as an instant.
-pub fn within(duration: Duration) -> Instant {
+pub fn deadline_in(duration: Duration) -> Instant {
     Instant::now() + duration
 }

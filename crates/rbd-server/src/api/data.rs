@@ -41,7 +41,7 @@ fn lane(place: &Place) -> String {
 
 /// Opens an image whose data is to be read or written, or says why it cannot be.
 fn open(io: &IoContext, name: &str, access: Access, deadline: std::time::Instant) -> Result<Image, Fault> {
-    let found = match rbd::found::find(io, name, deadline) {
+    let found = match rbd::found_image::find(io, name, deadline) {
         Ok(found) => found,
         Err(problem) if problem.kind() == Kind::ImageNotFound => {
             // Of format 1, which has no header to be found.
@@ -50,7 +50,7 @@ fn open(io: &IoContext, name: &str, access: Access, deadline: std::time::Instant
         }
         Err(problem) => return Err(problem),
     };
-    found.ready_for(io, Act::Read, deadline)?;
+    found.check_ready(io, Act::Read, deadline)?;
     found.open(io, access, deadline)
 }
 

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use ceph::{Errno, IoContext};
+use rbd::ceph_link::Connection;
 use rbd::group::{self, RawGroup, group_id, group_not_found, snapshot_not_found};
 use rbd::image_names::ImageNames;
-use rbd::link::Connection;
-use rbd::{pool_use, why};
+use rbd::{obstacles, pool_applications};
 use rbd_api::answer::{Content, Created, Either, FoundOrCreated, NoContent};
 use rbd_api::endpoints::groups as declared;
 use rbd_api::endpoints::groups::{
@@ -141,7 +141,7 @@ async fn make(call: &Call, field: &str, name: &str, may_be_there: bool) -> Resul
     check_new_name(field, name)?;
     let owned = name.to_owned();
     call.group(name.to_owned(), move |_, io| {
-        pool_use::refuse_foreign(io)?;
+        pool_applications::reject_foreign(io)?;
         match io.create_group(&owned) {
             Ok(()) => Ok(true),
             Err(error) if error.is(Errno::EEXIST) && may_be_there => Ok(false),
@@ -216,7 +216,7 @@ async fn delete(
     let deadline = call.deadline;
     call.in_lane(&format!("pool {}", place.pool), move |connection| {
         let io = connection.context(&place.pool, &place.namespace)?;
-        if group::drop_damaged(&io, &group, deadline)? {
+        if group::drop_damaged_entry(&io, &group, deadline)? {
             return Ok(());
         }
         let found = read(connection, &io, &group, deadline)?;
@@ -266,7 +266,7 @@ async fn add(
                         .errno(Errno::EEXIST))
                 }
                 // With `ENOENT` its header is missing, or the pool of its parent.
-                Err(error) => Err(why::explain(&other, &found.name, &found.id, error, deadline)),
+                Err(error) => Err(obstacles::explain_error(&other, &found.name, &found.id, error, deadline)),
             }
         })
         .await?;

@@ -27,7 +27,7 @@ async fn watchers(call: Call, Input { path, .. }: Input<ImagePath>) -> Result<Co
     let (name, deadline) = (path.image, call.deadline);
     let watchers = call
         .ceph(move |io| {
-            let found = rbd::found::find(io, &name, deadline)?;
+            let found = rbd::found_image::find(io, &name, deadline)?;
             rbd::clients::watchers(&found.open(io, Access::ReadOnly, deadline)?)
         })
         .await?;
@@ -38,7 +38,7 @@ async fn locks(call: Call, Input { path, .. }: Input<ImagePath>) -> Result<Conte
     let (name, deadline) = (path.image, call.deadline);
     let locks = call
         .ceph(move |io| {
-            let found = rbd::found::find(io, &name, deadline)?;
+            let found = rbd::found_image::find(io, &name, deadline)?;
             rbd::clients::locks(&found.open(io, Access::ReadOnly, deadline)?)
         })
         .await?;
@@ -51,7 +51,7 @@ async fn break_lock(
 ) -> Result<NoContent, Problem> {
     let (name, deadline) = (path.image, call.deadline);
     call.ceph(move |io| {
-        let found = rbd::found::find(io, &name, deadline)?;
+        let found = rbd::found_image::find(io, &name, deadline)?;
         // Read-only: opening for writing would add a watcher, and breaking a lock does not need it.
         let image = found.open(io, Access::ReadOnly, deadline)?;
         let locks = rbd::clients::locks(&image)?;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ceph::{Access, Errno, ImageRef, ImageSize, ImageSpec, IoContext};
+use rbd::ceph_link::Connection;
 use rbd::layout::{check_with_cluster, image_size, spec};
-use rbd::link::Connection;
-use rbd::{format_1, listing, pool_use};
+use rbd::{format_1, listing, pool_applications};
 use rbd_api::answer::{Content, Created, CreatedOrFound, Either};
 use rbd_api::endpoints::image_creation as declared;
 use rbd_api::endpoints::image_creation::{NewImage, WantedImage};
@@ -119,7 +119,7 @@ pub(super) fn location(call: &Call, place: &Place, name: &str) -> String {
 /// Makes the image; false when the name is taken. Costs what `rbd_create` costs: the image is opened only to be given
 /// metadata.
 fn make(io: &IoContext, wanted: &Wanted) -> Result<bool, Fault> {
-    pool_use::refuse_foreign(io)?;
+    pool_applications::reject_foreign(io)?;
     check_with_cluster(io.cluster(), wanted.size, &wanted.spec)?;
     match io.create_image(&wanted.name, wanted.size, &wanted.spec) {
         Ok(()) => {}
@@ -180,9 +180,9 @@ pub(super) fn refused(error: ceph::Error) -> Fault {
 
 /// The name of a new image is taken: by an image, or by what a cut-off removal left.
 pub(super) fn taken(io: &IoContext, name: &str, deadline: Instant) -> Fault {
-    match rbd::found::find(io, name, deadline) {
+    match rbd::found_image::find(io, name, deadline) {
         Err(problem) if matches!(problem.kind(), Kind::Removing | Kind::Damaged) => problem,
-        Err(problem) if problem.has("format") => format_1::taken(name),
+        Err(problem) if problem.has("format") => format_1::name_taken(name),
         _ => Fault::new(Kind::Exists, format!("There is an image {name:?} already."))
             .correction("Choose another name, or PUT the image to accept one that is as asked for.")
             .errno(Errno::EEXIST),
@@ -227,16 +227,16 @@ fn compare(connection: &Connection, io: &IoContext, wanted: &Wanted, deadline: I
 
 /// The image, once the client that is making it has come so far that it can be compared. librbd takes the name first,
 /// then writes the header, and the striping last.
-fn settled(io: &IoContext, name: &str, deadline: Instant) -> Result<rbd::found::Found, Fault> {
+fn settled(io: &IoContext, name: &str, deadline: Instant) -> Result<rbd::found_image::FoundImage, Fault> {
     let until = deadline.min(Instant::now() + PATIENCE);
     loop {
-        let found = rbd::found::find(io, name, deadline);
+        let found = rbd::found_image::find(io, name, deadline);
         let done = match &found {
             Ok(found) => found.header.features.0 & STRIPING == 0 || found.header.striping.is_some(),
             Err(problem) => !matches!(problem.kind(), Kind::ImageNotFound | Kind::Removing),
         };
         if done {
-            return found.map_err(|problem| if problem.has("format") { format_1::taken(name) } else { problem });
+            return found.map_err(|problem| if problem.has("format") { format_1::name_taken(name) } else { problem });
         }
         if Instant::now() >= until {
             return found.map_err(|problem| match problem.kind() {

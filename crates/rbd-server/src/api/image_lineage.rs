@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use ceph::IoContext;
+use rbd::ceph_link::Connection;
 use rbd::children::{Clones, clones};
-use rbd::link::Connection;
 use rbd_api::answer::Content;
 use rbd_api::endpoints::image_lineage as declared;
 use rbd_api::endpoints::image_lineage::Ancestry;
@@ -36,7 +36,7 @@ async fn parent(call: Call, Input { path, .. }: Input<ImagePath>) -> Result<Cont
     let (name, deadline) = (path.image, call.deadline);
     let ancestry = call
         .placed(move |connection, io| {
-            let found = rbd::found::find(io, &name, deadline)?;
+            let found = rbd::found_image::find(io, &name, deadline)?;
             let ancestors = ancestors(connection, io, NamedImage::new(&Name::from(&*found.name), found.id), deadline)?;
             let warnings = chain_warning(ancestors.len()).into_iter().collect();
             Ok(Ancestry { parent: ancestors.first().cloned(), ancestors, warnings })
@@ -85,7 +85,7 @@ async fn children(call: Call, Input { path, .. }: Input<ImagePath>) -> Result<Co
     let (name, deadline) = (path.image, call.deadline);
     let Clones { children, unread } = call
         .ceph(move |io| {
-            let found = rbd::found::find(io, &name, deadline)?;
+            let found = rbd::found_image::find(io, &name, deadline)?;
             clones(io, &found, None, deadline)
         })
         .await?;

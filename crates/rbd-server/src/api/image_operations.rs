@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use ceph::{Access, Errno, ImageRef, ImageSize, IoContext, OmapChange, ignore_progress};
 use jiff::{SignedDuration, Timestamp};
-use rbd::found::{Found, image_not_found};
+use rbd::ceph_link::Connection;
+use rbd::found_image::{FoundImage, image_not_found};
 use rbd::layout::{check_object_map, image_size, order};
-use rbd::link::Connection;
 use rbd::listing::UNKNOWN_MIRRORING;
-use rbd::mirroring::{refuse_damaged, refuse_primary};
+use rbd::mirroring::{reject_damaged, reject_primary};
 use rbd::operations::snapshot_purge;
-use rbd::{format_1, group, pool_use, trash, why};
+use rbd::{format_1, group, obstacles, pool_applications, trash};
 use rbd_api::answer::{Accepted, Content, Either};
 use rbd_api::duration::parse_duration;
 use rbd_api::endpoints::image_operations as declared;
@@ -59,7 +59,7 @@ impl Call {
             let io = connection.context(&place.pool, &place.namespace)?;
             let image = read_image(connection, &io, &name, deadline)?;
             if image.format == 1 {
-                return Err(format_1::only_shown(&name));
+                return Err(format_1::not_supported(&name));
             }
             let found = more(connection, &io, &image)?;
             Ok((image, found))
@@ -70,7 +70,8 @@ impl Call {
     /// An image, if it is whole and nothing stands in the way of the act.
     async fn image_for(&self, name: String, act: Act) -> Result<Image, Fault> {
         let deadline = self.deadline;
-        let (image, ()) = self.image(name, move |_, io, image| why::ready_for(io, image, act, deadline)).await?;
+        let (image, ()) =
+            self.image(name, move |_, io, image| obstacles::check_ready(io, image, act, deadline)).await?;
         Ok(image)
     }
 }
@@ -93,14 +94,14 @@ fn no_snapshots(image: &Image) -> Result<(), Fault> {
 }
 
 /// Refuses when some of the snapshots that are to go with the image cannot.
-fn refuse_kept_snapshots(io: &IoContext, image: &Image, deadline: Instant) -> Result<(), Fault> {
+fn reject_kept_snapshots(io: &IoContext, image: &Image, deadline: Instant) -> Result<(), Fault> {
     let Some(header) = rbd::header::read_header(io, &image.id, deadline)? else { return Ok(()) };
-    let found = Found { name: image.name.clone(), id: image.id.clone(), header };
-    snapshot_purge::refuse_kept(io, &found, snapshot_purge::REMOVAL, false, deadline)
+    let found = FoundImage { name: image.name.clone(), id: image.id.clone(), header };
+    snapshot_purge::reject_kept(io, &found, snapshot_purge::ALL_FOR_REMOVAL, false, deadline)
 }
 
-fn refuse_unknown_mirroring(image: &Image) -> Result<(), Fault> {
-    refuse_damaged(&image.pool, &image.name, &image.id, image.unknown.get(UNKNOWN_MIRRORING))
+fn reject_unknown_mirroring(image: &Image) -> Result<(), Fault> {
+    reject_damaged(&image.pool, &image.name, &image.id, image.unknown.get(UNKNOWN_MIRRORING))
 }
 
 async fn delete(
@@ -117,16 +118,16 @@ async fn delete(
                 if image.state == ImageState::Removing || image.is_only_a_name() {
                     return Ok(());
                 }
-                refuse_unknown_mirroring(image)?;
+                reject_unknown_mirroring(image)?;
                 if !query.force {
-                    refuse_primary(&image.name, image.mirroring.as_ref())?;
+                    reject_primary(&image.name, image.mirroring.as_ref())?;
                 }
                 if query.delete_snapshots {
-                    refuse_kept_snapshots(io, image, deadline)?;
+                    reject_kept_snapshots(io, image, deadline)?;
                 } else {
                     no_snapshots(image)?;
                 }
-                why::before(io, &image.name, &image.id, Act::Remove { force: query.force }, deadline)
+                obstacles::check_act(io, &image.name, &image.id, Act::Remove { force: query.force }, deadline)
             })
             .await?;
         let delete_snapshots = query.delete_snapshots;
@@ -152,11 +153,11 @@ async fn delete(
             if image.state == ImageState::Removing || image.is_only_a_name() {
                 return image.check_whole();
             }
-            refuse_unknown_mirroring(image)?;
+            reject_unknown_mirroring(image)?;
             if !query.force {
-                refuse_primary(&image.name, image.mirroring.as_ref())?;
+                reject_primary(&image.name, image.mirroring.as_ref())?;
             }
-            why::before(io, &image.name, &image.id, Act::Trash { force: query.force }, deadline)?;
+            obstacles::check_act(io, &image.name, &image.id, Act::Trash { force: query.force }, deadline)?;
             move_to_trash(io, image, retention.as_secs(), deadline).map_err(|error| match error.errno() {
                 Some(Errno::ENOENT) => image_not_found(
                     &Place { pool: image.pool.clone(), namespace: image.namespace.clone() },
@@ -164,7 +165,7 @@ async fn delete(
                 ),
                 Some(Errno::EDQUOT | Errno::ENOSPC) => Fault::from(error)
                     .correction("A full pool may have no room for the trash: delete with ?permanent=true."),
-                _ => why::explain(io, &image.name, &image.id, error, deadline),
+                _ => obstacles::explain_error(io, &image.name, &image.id, error, deadline),
             })
         })
         .await?;
@@ -200,7 +201,7 @@ async fn resize(
                 if !allow_shrink {
                     return Err(shrinks(image, size));
                 }
-                why::ready_for(io, image, Act::Shrink { force }, deadline)?;
+                obstacles::check_ready(io, image, Act::Shrink { force }, deadline)?;
                 return Ok(None);
             }
             image.check_whole()?;
@@ -228,7 +229,7 @@ fn shrinks(image: &Image, size: ImageSize) -> Fault {
 }
 
 fn grow(io: &IoContext, image: &Image, size: ImageSize, deadline: Instant) -> Result<(), Fault> {
-    why::ready_for(io, image, Act::Rewrite, deadline)?;
+    obstacles::check_ready(io, image, Act::Rewrite, deadline)?;
     let features = if image.features.contains(&"object-map") { OBJECT_MAP } else { 0 };
     let order = image.object_size_bytes.map_or(22, u64::trailing_zeros);
     check_object_map(size, features, u8::try_from(order).unwrap_or(22))?;
@@ -237,7 +238,7 @@ fn grow(io: &IoContext, image: &Image, size: ImageSize, deadline: Instant) -> Re
         opened.resize(size, false, &ignore_progress)?;
         opened.close()
     };
-    grow().map_err(|error| why::explain(io, &image.name, &image.id, error, deadline))
+    grow().map_err(|error| obstacles::explain_error(io, &image.name, &image.id, error, deadline))
 }
 
 async fn flatten(
@@ -279,8 +280,8 @@ async fn copy(
     let (to, name, data_pool, deadline) = (target.clone(), body.name.clone(), body.data_pool.clone(), call.deadline);
     call.in_lane(&format!("pool {}", target.pool), move |connection| {
         let io = connection.context(&to.pool, &to.namespace)?;
-        pool_use::refuse_foreign(&io)?;
-        pool_use::refuse_foreign_data_pool(io.cluster(), data_pool.as_deref())?;
+        pool_applications::reject_foreign(&io)?;
+        pool_applications::reject_foreign_data_pool(io.cluster(), data_pool.as_deref())?;
         if rbd::directory::find(&io, &name, deadline)?.is_some() {
             return Err(Fault::new(Kind::Exists, format!("There is an image {name:?} already."))
                 .correction("Choose another name for the copy."));
@@ -352,7 +353,7 @@ async fn rollback(
             if !image.snapshots.iter().any(|known| known.name == wanted && known.kind != "trash") {
                 return Err(snapshot_not_found(image, &wanted));
             }
-            why::ready_for(io, image, Act::Overwrite { force }, deadline)
+            obstacles::check_ready(io, image, Act::Overwrite { force }, deadline)
         })
         .await?;
     call.operate(&place, Work::Rollback { image: image.name, image_id: image.id, snapshot, force }).await
@@ -372,7 +373,7 @@ async fn rollback_group(
     let GroupSnapshotPath { place, group, snapshot } = path;
     let force = query.force || body.force;
     let (named_group, named_snapshot, deadline) = (group.clone(), snapshot.clone(), call.deadline);
-    call.ceph(move |io| group::before_rollback(io, &named_group, &named_snapshot, force, deadline)).await?;
+    call.ceph(move |io| group::check_rollback(io, &named_group, &named_snapshot, force, deadline)).await?;
     call.operate(&place, Work::RollbackGroup { group, snapshot, force }).await
 }
 
@@ -388,10 +389,10 @@ async fn remove_trash(
                 return Ok(String::new());
             }
             let image = trash::find(io, &id, deadline)?;
-            trash::refuse_kept(io, &image, force, delete_snapshots)?;
+            trash::reject_kept(io, &image, force, delete_snapshots)?;
             let name = image.entry.name.to_string();
             if delete_snapshots && image.header.is_some() {
-                snapshot_purge::refuse_kept(io, &image.found()?, snapshot_purge::REMOVAL, false, deadline)?;
+                snapshot_purge::reject_kept(io, &image.found()?, snapshot_purge::ALL_FOR_REMOVAL, false, deadline)?;
             }
             Ok(name)
         })

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ceph::{Access, Errno};
-use rbd::found::Found;
+use rbd::found_image::FoundImage;
 use rbd_api::answer::{Content, NoContent};
 use rbd_api::endpoints::image_settings as declared;
 use rbd_api::endpoints::image_settings::{FeatureChange, Metadata, MetadataEntry, MetadataValue, NewName, Qos};
@@ -47,7 +47,7 @@ async fn rename(
     let deadline = call.deadline;
     let image = call
         .placed(move |connection, io| {
-            let found = rbd::found::find(io, &from, deadline)?;
+            let found = rbd::found_image::find(io, &from, deadline)?;
             if from != to {
                 io.rename_image(&from, &to).map_err(|error| {
                     if error.is(Errno::EEXIST) { taken(io, &to, deadline) } else { found.explain(io, error, deadline) }
@@ -78,7 +78,7 @@ async fn features(
     let deadline = call.deadline;
     let image = call
         .placed(move |connection, io| {
-            let found = rbd::found::find(io, &name, deadline)?;
+            let found = rbd::found_image::find(io, &name, deadline)?;
             let (enable, disable) = plan(&found, enable, disable)?;
             if enable | disable != 0 {
                 let changed = found.change(io, deadline, |image| {
@@ -102,7 +102,7 @@ async fn features(
 }
 
 /// What of the asked change is left to do.
-fn plan(found: &Found, enable: u64, disable: u64) -> Result<(u64, u64), Fault> {
+fn plan(found: &FoundImage, enable: u64, disable: u64) -> Result<(u64, u64), Fault> {
     const MUTABLE: u64 = EXCLUSIVE_LOCK | OBJECT_MAP | FAST_DIFF | JOURNALING;
     // librbd keeps these two together.
     const PAIR: u64 = OBJECT_MAP | FAST_DIFF;
@@ -147,14 +147,14 @@ fn lowest(bits: u64) -> u64 {
     bits & bits.wrapping_neg()
 }
 
-fn entries(found: &Found) -> BTreeMap<String, String> {
+fn entries(found: &FoundImage) -> BTreeMap<String, String> {
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     found.header.metadata.iter().map(|(key, value)| (key.to_string(), text(value))).collect()
 }
 
 async fn metadata(call: Call, Input { path, .. }: Input<ImagePath>) -> Result<Content<Metadata>, Problem> {
     let (name, deadline) = (path.image, call.deadline);
-    let metadata = call.ceph(move |io| Ok(entries(&rbd::found::find(io, &name, deadline)?))).await?;
+    let metadata = call.ceph(move |io| Ok(entries(&rbd::found_image::find(io, &name, deadline)?))).await?;
     Ok(Content::of(Metadata { metadata }))
 }
 
@@ -170,7 +170,7 @@ async fn metadata_entry(
     let deadline = call.deadline;
     let entry = call
         .ceph(move |io| {
-            let value = entries(&rbd::found::find(io, &name, deadline)?).remove(&key);
+            let value = entries(&rbd::found_image::find(io, &name, deadline)?).remove(&key);
             Ok(MetadataEntry { value: value.ok_or_else(|| metadata_not_found(&name, &key))?, key })
         })
         .await?;
@@ -186,7 +186,7 @@ async fn put_metadata_entry(
     let deadline = call.deadline;
     let entry = call
         .ceph(move |io| {
-            let found = rbd::found::find(io, &name, deadline)?;
+            let found = rbd::found_image::find(io, &name, deadline)?;
             found
                 .change(io, deadline, |image| image.set_metadata(&key, &value))?
                 .map_err(|error| found.explain(io, error, deadline))?;
@@ -211,7 +211,7 @@ async fn delete_metadata_entry(
     }
     let deadline = call.deadline;
     call.ceph(move |io| {
-        let found = rbd::found::find(io, &name, deadline)?;
+        let found = rbd::found_image::find(io, &name, deadline)?;
         if !found.header.metadata.contains_key(key.as_bytes()) {
             return Err(metadata_not_found(&name, &key));
         }
@@ -223,7 +223,7 @@ async fn delete_metadata_entry(
     Ok(NoContent)
 }
 
-fn limits_of(found: &Found) -> Result<Qos, Fault> {
+fn limits_of(found: &FoundImage) -> Result<Qos, Fault> {
     let entries = entries(found);
     let qos = Qos::from_entries(|key| entries.get(key)?.trim().parse().ok());
     for (key, value) in qos.entries() {
@@ -237,7 +237,7 @@ fn limits_of(found: &Found) -> Result<Qos, Fault> {
 
 async fn qos(call: Call, Input { path, .. }: Input<ImagePath>) -> Result<Content<Qos>, Problem> {
     let (name, deadline) = (path.image, call.deadline);
-    let qos = call.ceph(move |io| limits_of(&rbd::found::find(io, &name, deadline)?)).await?;
+    let qos = call.ceph(move |io| limits_of(&rbd::found_image::find(io, &name, deadline)?)).await?;
     Ok(Content::of(qos))
 }
 
@@ -250,7 +250,7 @@ async fn put_qos(
     let deadline = call.deadline;
     let qos = call
         .ceph(move |io| {
-            let found = rbd::found::find(io, &name, deadline)?;
+            let found = rbd::found_image::find(io, &name, deadline)?;
             let now = entries(&found);
             let changes: Vec<(String, Option<String>)> = wanted
                 .entries()

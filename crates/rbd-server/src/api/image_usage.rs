@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use ceph::{Access, IoContext};
-use rbd::found::Found;
+use rbd::found_image::FoundImage;
 use rbd_api::answer::Content;
 use rbd_api::endpoints::image_usage as declared;
 use rbd_api::endpoints::image_usage::{Space, Usage, UsageQuery};
@@ -30,14 +30,14 @@ async fn usage(
     let (name, deadline) = (path.image, call.deadline);
     let usage = call
         .ceph(move |io| {
-            let found = rbd::found::find(io, &name, deadline)?;
+            let found = rbd::found_image::find(io, &name, deadline)?;
             measure(io, &found, exact, deadline)
         })
         .await?;
     Ok(Content::of(usage))
 }
 
-fn measure(io: &IoContext, found: &Found, exact: bool, deadline: Instant) -> Result<Usage, Fault> {
+fn measure(io: &IoContext, found: &FoundImage, exact: bool, deadline: Instant) -> Result<Usage, Fault> {
     const FAST_DIFF_INVALID: u64 = 1 << 1;
     // Early enough to answer with what was counted until then.
     let left = deadline.saturating_duration_since(Instant::now());
@@ -49,7 +49,7 @@ fn measure(io: &IoContext, found: &Found, exact: bool, deadline: Instant) -> Res
         && header.flags.0 & FAST_DIFF_INVALID == 0
         && taken.iter().all(|snapshot| snapshot.flags & FAST_DIFF_INVALID == 0);
     let exact = exact || !fast;
-    found.ready_for(io, Act::Read, deadline)?;
+    found.check_ready(io, Act::Read, deadline)?;
     let mut image = found.open(io, Access::ReadOnly, deadline)?;
     let mut spaces = Vec::with_capacity(taken.len() + 1);
     let mut before: Option<String> = None;

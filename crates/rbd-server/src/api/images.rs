@@ -1,6 +1,6 @@
 //! Images: listing and reading. Making them is in `image_creation.rs`.
 
-pub use rbd::found::image_not_found;
+pub use rbd::found_image::image_not_found;
 
 use axum::body::Body;
 use axum::http::HeaderMap;
@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use ceph::IoContext;
 use futures_util::stream;
-use rbd::link::Connection;
+use rbd::ceph_link::Connection;
 use rbd::operations::mark_being_filled;
 use rbd::{format_1, listing};
 use rbd_api::answer::{Content, StreamedJson};
@@ -109,10 +109,10 @@ fn step(
     if let Cursor::Directory(after) = &step.cursor {
         // What follows comes with the directory's last page, so that a small pool takes one step.
         let opening = match after {
-            None => listing::opening(io, &query.prefix, limit, deadline)?,
+            None => listing::begin_listing(io, &query.prefix, limit, deadline)?,
             Some(after) => {
                 let directory = rbd::directory::page(io, Some(after), &query.prefix, limit, deadline)?;
-                listing::Opening { directory, format_1: Vec::new(), removing: None }
+                listing::ListingStart { directory, format_1: Vec::new(), removing: None }
             }
         };
         let page = opening.directory;
@@ -267,7 +267,7 @@ async fn list(
                 return None;
             }
             // Each step gets the time of a request: a long list to a slow reader is not late.
-            listing.call.deadline = rbd::workers::within(listing.call.app.deadline);
+            listing.call.deadline = rbd::workers::deadline_in(listing.call.app.deadline);
             match listing.next().await {
                 Ok(bytes) => Some((Ok(Bytes::from(bytes)), Some((None, listing)))),
                 Err(problem) => {

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use ceph::{Errno, IoContext};
 use rbd::check::place_forbidden;
-use rbd::namespaces::{self, Listed};
+use rbd::namespaces::{self, ListedNamespace};
 use rbd::operations::forget_namespace;
-use rbd::{group, pool_use};
+use rbd::{group, pool_applications};
 use rbd_api::answer::{Content, Created, Either, FoundOrCreated, NoContent};
 use rbd_api::endpoints::namespaces as declared;
 use rbd_api::endpoints::namespaces::{Namespace, NewNamespace};
@@ -38,7 +38,7 @@ const RESERVED: &str = "sparrow";
 /// How many names of what stands in the way an answer gives.
 const NAMED: usize = 20;
 
-fn shown(listed: Listed, pool: String) -> Namespace {
+fn shown(listed: ListedNamespace, pool: String) -> Namespace {
     Namespace { name: listed.name.to_string(), pool, state: listed.state, state_reason: listed.reason }
 }
 
@@ -113,7 +113,7 @@ async fn make(call: &Call, field: &str, place: &Place) -> Result<bool, Fault> {
     let (Place { pool, namespace: name }, deadline) = (place.clone(), call.deadline);
     call.in_lane(&format!("pool {pool}"), move |connection| {
         let io = connection.context(&pool, "")?;
-        pool_use::refuse_foreign(&io)?;
+        pool_applications::reject_foreign(&io)?;
         match io.create_namespace(&name) {
             Ok(()) => Ok(true),
             // It is there, or half of it is.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream;
-use rbd::operations::Request;
-use rbd::{pool_use, unread};
+use rbd::operations::OperationRequest;
+use rbd::{pool_applications, unread};
 use rbd_api::answer::{Accepted, Content, Media};
 use rbd_api::duration::parse_duration;
 use rbd_api::endpoints::operations as declared;
@@ -54,8 +54,8 @@ impl Call {
     }
 
     /// Who asks for an operation by this call.
-    pub fn operation_request(&self) -> Request {
-        Request {
+    pub fn operation_request(&self) -> OperationRequest {
+        OperationRequest {
             requested_by: self.principal.name.clone(),
             request_id: self.request_id.clone(),
             deadline: self.deadline,
@@ -67,10 +67,10 @@ async fn list_all(call: Call, _: Input<NoPath>) -> Result<Content<PartialList<Op
     let pools = call
         .cluster(|cluster| {
             cluster.refresh()?;
-            pool_use::with_images(cluster)
+            pool_applications::pools_with_images(cluster)
         })
         .await?;
-    let until = unread::patience(call.deadline);
+    let until = unread::deadline_per_pool(call.deadline);
     let call = &call;
     let lists = pools.iter().map(async |pool| call.app.operations.list(pool, until).await);
     let (mut operations, mut unread) = (Vec::new(), Vec::new());
@@ -164,7 +164,7 @@ async fn events(
                         if app.ending.load(std::sync::atomic::Ordering::Relaxed) {
                             return None;
                         }
-                        operations.get(&id, rbd::workers::within(app.deadline)).await.ok()?
+                        operations.get(&id, rbd::workers::deadline_in(app.deadline)).await.ok()?
                     }
                 };
                 if last.as_ref() != Some(&operation) {

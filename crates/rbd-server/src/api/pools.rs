@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use ceph::{Cluster, Errno, IoContext};
+use rbd::ceph_link::pool_not_found;
 use rbd::check::pools_forbidden;
-use rbd::link::pool_not_found;
-use rbd::{monitor, pool, pool_clients, pool_use, pool_users, totals};
+use rbd::{monitor, pool, pool_applications, pool_clients, pool_users, totals};
 use rbd_api::answer::{Content, Created, Either, FoundOrCreated, NoContent};
 use rbd_api::endpoints::pools as declared;
 use rbd_api::endpoints::pools::{
@@ -238,9 +238,9 @@ async fn delete(call: Call, Input { path, query, .. }: Input<PoolPath, DeletePoo
         cluster.refresh()?;
         let io = cluster.io_context(&name, "").map_err(|_| pool_not_found(&name))?;
         if !query.force {
-            refuse_used_by_others(&io)?;
-            pool_users::refuse_needed(&io, deadline)?;
-            pool_clients::refuse_open(&io, deadline)?;
+            reject_used_by_others(&io)?;
+            pool_users::reject_needed(&io, deadline)?;
+            pool_clients::reject_open(&io, deadline)?;
         }
         let command = json!({
             "prefix": "osd pool delete", "pool": name, "pool2": name, "yes_i_really_really_mean_it": true,
@@ -260,8 +260,8 @@ async fn delete(call: Call, Input { path, query, .. }: Input<PoolPath, DeletePoo
 }
 
 /// Refuses to delete what another application keeps in a pool.
-fn refuse_used_by_others(io: &IoContext) -> Result<(), Fault> {
-    let others: Vec<String> = io.applications()?.into_iter().filter(|name| name != pool_use::RBD).collect();
+fn reject_used_by_others(io: &IoContext) -> Result<(), Fault> {
+    let others: Vec<String> = io.applications()?.into_iter().filter(|name| name != pool_applications::RBD).collect();
     if others.is_empty() {
         return Ok(());
     }
@@ -293,7 +293,7 @@ async fn statistics(
         }
     }
     let deadline = call.deadline;
-    let totals = call.ceph(move |io| match totals::of(io, deadline) {
+    let totals = call.ceph(move |io| match totals::read_totals(io, deadline) {
         Err(problem) if problem.ceph_errno() == Some(Errno::EOPNOTSUPP) => Ok(None),
         totals => Ok(Some(totals?)),
     });

@@ -1,8 +1,8 @@
 //! All snapshots of an image at once, also of one in the trash.
 
 use ceph::IoContext;
-use rbd::found::Found;
-use rbd::operations::snapshot_purge::{newest, refuse_kept};
+use rbd::found_image::FoundImage;
+use rbd::operations::snapshot_purge::{newest_snapshot_id, reject_kept};
 use rbd::trash;
 use rbd_api::answer::{Accepted, Content};
 use rbd_api::endpoints::snapshot_purge as declared;
@@ -29,7 +29,7 @@ pub fn endpoints() -> Vec<BoundEndpoint> {
 
 async fn purge(call: Call, Input { path, query, .. }: Input<ImagePath, Purge>) -> Result<Accepted, Problem> {
     let deadline = call.deadline;
-    begin(call, query, move |io| rbd::found::find(io, &path.image, deadline)).await
+    begin(call, query, move |io| rbd::found_image::find(io, &path.image, deadline)).await
 }
 
 async fn purge_in_trash(call: Call, Input { path, query, .. }: Input<TrashPath, Purge>) -> Result<Accepted, Problem> {
@@ -40,14 +40,14 @@ async fn purge_in_trash(call: Call, Input { path, query, .. }: Input<TrashPath, 
 async fn begin(
     call: Call,
     Purge { unprotect }: Purge,
-    find: impl FnOnce(&IoContext) -> Result<Found, Fault> + Send + 'static,
+    find: impl FnOnce(&IoContext) -> Result<FoundImage, Fault> + Send + 'static,
 ) -> Result<Accepted, Problem> {
     let deadline = call.deadline;
     let work = call
         .ceph(move |io| {
             let found = find(io)?;
-            let through = newest(&found);
-            refuse_kept(io, &found, through, unprotect, deadline)?;
+            let through = newest_snapshot_id(&found);
+            reject_kept(io, &found, through, unprotect, deadline)?;
             Ok(Work::PurgeSnapshots { image: found.name, image_id: found.id, through, unprotect })
         })
         .await?;

@@ -2,10 +2,10 @@
 
 use ceph::{Errno, ImageSize, ImageSpec, IoContext};
 use rbd::children::{Clones, clones};
-use rbd::found::Found;
+use rbd::found_image::FoundImage;
+use rbd::image_mutex::ImageMutexGuard;
 use rbd::layout::{check_with_cluster, spec};
-use rbd::turn::Turn;
-use rbd::{pool_use, why};
+use rbd::{obstacles, pool_applications};
 use rbd_api::answer::{Content, Created, CreatedOrFound, Either, NoContent};
 use rbd_api::endpoints::snapshots as declared;
 use rbd_api::endpoints::snapshots::{NewClone, NewSnapshot, Taken};
@@ -49,7 +49,7 @@ async fn list(call: Call, Input { path, .. }: Input<ImagePath>) -> Result<Conten
     let (name, deadline) = (path.image, call.deadline);
     let snapshots = call
         .ceph(move |io| {
-            let found = rbd::found::find(io, &name, deadline)?;
+            let found = rbd::found_image::find(io, &name, deadline)?;
             Ok(found.header.snapshots.iter().map(Snapshot::from).collect())
         })
         .await?;
@@ -62,7 +62,7 @@ async fn get(
 ) -> Result<Content<Snapshot>, Problem> {
     let deadline = call.deadline;
     let snapshot =
-        call.ceph(move |io| Ok(Snapshot::from(rbd::found::find(io, &image, deadline)?.snapshot(&name)?))).await?;
+        call.ceph(move |io| Ok(Snapshot::from(rbd::found_image::find(io, &image, deadline)?.snapshot(&name)?))).await?;
     Ok(Content::of(snapshot))
 }
 
@@ -106,9 +106,9 @@ fn take_once(
     repeatable: bool,
     deadline: std::time::Instant,
 ) -> Result<(bool, Taken), Fault> {
-    let found = rbd::found::find(io, image, deadline)?;
-    let _turn = Turn::at(io.pool_id(), &found.id, deadline)?;
-    let found = rbd::found::find(io, image, deadline)?;
+    let found = rbd::found_image::find(io, image, deadline)?;
+    let _guard = ImageMutexGuard::acquire(io.pool_id(), &found.id, deadline)?;
+    let found = rbd::found_image::find(io, image, deadline)?;
     // Without opening, which would ask other clients for the exclusive lock for nothing.
     let mut taken = false;
     if found.snapshot(name).is_err() {
@@ -126,12 +126,12 @@ fn take_once(
             .correction("Choose another name, or PUT the snapshot to accept the one that is there.")
             .errno(Errno::EEXIST));
     }
-    let found = rbd::found::find(io, image, deadline)?;
+    let found = rbd::found_image::find(io, image, deadline)?;
     let snapshot = Snapshot::from(found.snapshot(name)?);
     Ok((taken, Taken { snapshot, warnings: warnings(&found) }))
 }
 
-fn at_limit(found: &Found) -> Fault {
+fn at_limit(found: &FoundImage) -> Fault {
     let limit = found.header.snapshot_limit.unwrap_or_default();
     let names: Vec<String> = found.header.snapshots.iter().map(|raw| Snapshot::from(raw).name).collect();
     Fault::new(Kind::Conflict, format!("Image {:?} has as many snapshots as it may have, {limit}.", found.name))
@@ -140,7 +140,7 @@ fn at_limit(found: &Found) -> Fault {
         .with("snapshots", names)
 }
 
-fn warnings(found: &Found) -> Vec<String> {
+fn warnings(found: &FoundImage) -> Vec<String> {
     let count = found.header.snapshots.len();
     let warning = (count > KRBD_SNAPSHOTS)
         .then(|| format!("The image has {count} snapshots; the Linux kernel maps images with up to {KRBD_SNAPSHOTS}."));
@@ -151,7 +151,7 @@ fn warnings(found: &Found) -> Vec<String> {
 ///
 /// # Errors
 /// `snapshot-not-found`; `conflict` for one that belongs to a group or to mirroring.
-fn changeable<'a>(found: &'a Found, name: &str) -> Result<&'a RawSnapshot, Fault> {
+fn changeable<'a>(found: &'a FoundImage, name: &str) -> Result<&'a RawSnapshot, Fault> {
     let raw = found.snapshot(name)?;
     let owner = match &raw.namespace {
         SnapshotNamespace::User => return Ok(raw),
@@ -170,12 +170,13 @@ async fn delete(
     let deadline = call.deadline;
     let kept = call
         .ceph(move |io| {
-            let found = rbd::found::find(io, &image, deadline)?;
-            let _turn = Turn::at(io.pool_id(), &found.id, deadline)?;
-            let found = rbd::found::find(io, &image, deadline)?;
+            let found = rbd::found_image::find(io, &image, deadline)?;
+            let _guard = ImageMutexGuard::acquire(io.pool_id(), &found.id, deadline)?;
+            let found = rbd::found_image::find(io, &image, deadline)?;
             let raw = changeable(&found, &name)?;
-            if let Some(reason) =
-                why::standing(io, &found.header).into_iter().find(|reason| reason.blocks(Act::DropSnapshot))
+            if let Some(reason) = obstacles::header_obstacles(io, &found.header)
+                .into_iter()
+                .find(|reason| reason.blocks(Act::DropSnapshot))
             {
                 return Err(reason.fault(&image));
             }
@@ -188,7 +189,7 @@ async fn delete(
                 Err(error) if error.is(Errno::ENOENT) => return Err(gone(io, &found, &name, error, deadline)),
                 Err(error) if error.is(Errno::EBUSY) => {
                     // Protected meanwhile, or the exclusive lock is elsewhere.
-                    let now = rbd::found::find(io, &image, deadline)?;
+                    let now = rbd::found_image::find(io, &image, deadline)?;
                     let raw = changeable(&now, &name)?;
                     if raw.protection != Protection::Unprotected {
                         return Err(protected(io, &now, raw, deadline));
@@ -201,7 +202,7 @@ async fn delete(
             if raw.child_count == 0 {
                 return Ok(None);
             }
-            let now = rbd::found::find(io, &image, deadline)?;
+            let now = rbd::found_image::find(io, &image, deadline)?;
             Ok(now.header.snapshots.iter().find(|raw| raw.id == id).map(Snapshot::from))
         })
         .await?;
@@ -211,7 +212,7 @@ async fn delete(
     })
 }
 
-fn protected(io: &IoContext, found: &Found, raw: &RawSnapshot, deadline: std::time::Instant) -> Fault {
+fn protected(io: &IoContext, found: &FoundImage, raw: &RawSnapshot, deadline: std::time::Instant) -> Fault {
     let problem = Fault::new(
         Kind::InUse,
         format!("Snapshot {:?} of image {:?} is protected from deletion.", raw.name.to_string(), found.name),
@@ -224,7 +225,7 @@ fn protected(io: &IoContext, found: &Found, raw: &RawSnapshot, deadline: std::ti
 fn with_children(
     problem: Fault,
     io: &IoContext,
-    found: &Found,
+    found: &FoundImage,
     raw: &RawSnapshot,
     deadline: std::time::Instant,
 ) -> Fault {
@@ -244,8 +245,8 @@ fn with_children(
 }
 
 /// `ENOENT` from a change of a snapshot: the image or the snapshot went meanwhile.
-fn gone(io: &IoContext, found: &Found, name: &str, error: ceph::Error, deadline: std::time::Instant) -> Fault {
-    match rbd::found::find(io, &found.name, deadline) {
+fn gone(io: &IoContext, found: &FoundImage, name: &str, error: ceph::Error, deadline: std::time::Instant) -> Fault {
+    match rbd::found_image::find(io, &found.name, deadline) {
         Err(problem) => problem,
         Ok(now) => match now.snapshot(name) {
             Err(problem) => problem,
@@ -263,7 +264,7 @@ async fn rename(
     let deadline = call.deadline;
     let snapshot = call
         .ceph(move |io| {
-            let found = rbd::found::find(io, &image, deadline)?;
+            let found = rbd::found_image::find(io, &image, deadline)?;
             changeable(&found, &from)?;
             if from != to {
                 match found.change(io, deadline, |open| open.rename_snapshot(&from, &to))? {
@@ -280,7 +281,7 @@ async fn rename(
                     Err(error) => return Err(found.explain(io, error, deadline)),
                 }
             }
-            Ok(Snapshot::from(rbd::found::find(io, &image, deadline)?.snapshot(&to)?))
+            Ok(Snapshot::from(rbd::found_image::find(io, &image, deadline)?.snapshot(&to)?))
         })
         .await?;
     Ok(Content::of(snapshot))
@@ -293,14 +294,14 @@ async fn protect(
     let deadline = call.deadline;
     let snapshot = call
         .ceph(move |io| {
-            let found = rbd::found::find(io, &image, deadline)?;
+            let found = rbd::found_image::find(io, &image, deadline)?;
             if changeable(&found, &name)?.protection != Protection::Protected {
                 match found.change(io, deadline, |open| open.protect_snapshot(&name))? {
                     Ok(()) => {}
                     Err(error) if error.is(Errno::ENOENT) => return Err(gone(io, &found, &name, error, deadline)),
                     // Another client did it meanwhile, or keeps the exclusive lock: seen below.
                     Err(error) if error.is(Errno::EBUSY) => {
-                        let now = rbd::found::find(io, &image, deadline)?;
+                        let now = rbd::found_image::find(io, &image, deadline)?;
                         if now.snapshot(&name)?.protection != Protection::Protected {
                             return Err(found.explain(io, error, deadline));
                         }
@@ -315,7 +316,7 @@ async fn protect(
                     Err(error) => return Err(found.explain(io, error, deadline)),
                 }
             }
-            Ok(Snapshot::from(rbd::found::find(io, &image, deadline)?.snapshot(&name)?))
+            Ok(Snapshot::from(rbd::found_image::find(io, &image, deadline)?.snapshot(&name)?))
         })
         .await?;
     Ok(Content::of(snapshot))
@@ -327,7 +328,7 @@ async fn unprotect(
 ) -> Result<NoContent, Problem> {
     let deadline = call.deadline;
     call.ceph(move |io| {
-        let found = rbd::found::find(io, &image, deadline)?;
+        let found = rbd::found_image::find(io, &image, deadline)?;
         let raw = changeable(&found, &name)?;
         if raw.protection == Protection::Unprotected {
             return Ok(());
@@ -395,7 +396,7 @@ async fn clone(
     let deadline = call.deadline;
     let made = call
         .placed(move |connection, io| {
-            let found = rbd::found::find(io, &image, deadline)?;
+            let found = rbd::found_image::find(io, &image, deadline)?;
             let raw = found.snapshot(&snapshot)?;
             let to = connection.context(&target.pool, &target.namespace)?;
             // What is not asked for is as the parent has it.
@@ -404,7 +405,7 @@ async fn clone(
                 features: spec.features.or(Some(found.header.features.0)),
                 ..spec.clone()
             };
-            pool_use::refuse_foreign(&to)?;
+            pool_applications::reject_foreign(&to)?;
             let size =
                 ImageSize::try_from(raw.size_bytes).map_err(|source| Obstacle::Unbounded(source).fault(&image))?;
             check_with_cluster(connection.cluster(), size, &whole)?;
@@ -426,7 +427,7 @@ async fn clone(
 /// Why librbd refused to make a clone.
 fn not_cloned(
     io: &IoContext,
-    found: &Found,
+    found: &FoundImage,
     raw: &RawSnapshot,
     target: &Place,
     error: ceph::Error,

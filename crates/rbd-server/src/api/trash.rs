@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ceph::{Errno, IoContext};
-use rbd::{trash, why};
+use rbd::{obstacles, trash};
 use rbd_api::answer::Content;
 use rbd_api::endpoints::trash as declared;
 use rbd_api::endpoints::trash::Restore;
@@ -51,7 +51,7 @@ async fn restore(
             let io = connection.context(&place.pool, &place.namespace)?;
             let item = trash::item(&io, &id, deadline)?;
             let name = name.unwrap_or_else(|| item.name.clone());
-            refuse_unrestorable(&io, &item, deadline)?;
+            reject_unrestorable(&io, &item, deadline)?;
             io.trash_restore(&id, &name).map_err(|error| match error.errno() {
                 Some(Errno::EEXIST) => Fault::new(Kind::Exists, format!("There is an image {name:?} already."))
                     .correction("Restore it under another name: {\"name\": \"…\"}.")
@@ -61,7 +61,7 @@ async fn restore(
                     Fault::new(Kind::TrashNotFound, format!("Image {id:?} has left the trash in the meantime."))
                         .errno(Errno::ENOENT)
                 }
-                _ => why::explain(&io, &name, &id, error, deadline),
+                _ => obstacles::explain_error(&io, &name, &id, error, deadline),
             })?;
             read_image(connection, &io, &name, deadline)
         })
@@ -70,7 +70,7 @@ async fn restore(
     Ok(Content::moved_to(location, image))
 }
 
-fn refuse_unrestorable(io: &IoContext, item: &TrashItem, deadline: Instant) -> Result<(), Fault> {
+fn reject_unrestorable(io: &IoContext, item: &TrashItem, deadline: Instant) -> Result<(), Fault> {
     if item.state == TrashState::Damaged {
         return trash::find(io, &item.id, deadline).map(drop);
     }

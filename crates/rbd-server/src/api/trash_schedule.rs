@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rbd::operations::schedule::{LONGEST, SHORTEST, Schedule, seconds};
-use rbd::pool_use;
+use rbd::operations::schedule::{MAX_INTERVAL, MIN_INTERVAL, PurgeSchedule, seconds};
+use rbd::pool_applications;
 use rbd_api::answer::{Content, Created, Either, FoundOrCreated, NoContent};
 use rbd_api::duration::parse_duration;
 use rbd_api::endpoints::trash_schedule as declared;
@@ -29,7 +29,7 @@ pub fn endpoints() -> Vec<BoundEndpoint> {
 }
 
 /// A schedule as it is shown.
-fn shown(schedule: Schedule) -> TrashSchedule {
+fn shown(schedule: PurgeSchedule) -> TrashSchedule {
     let text = |time: u64| format!("{:#}", seconds(time));
     TrashSchedule {
         pool: schedule.place.pool,
@@ -55,17 +55,17 @@ fn time(field: &str, text: &str, least: Duration, most: Duration, allowed: &str)
 }
 
 /// The schedule that is asked for, by a caller, in a place.
-fn checked(asked: &NewSchedule, place: Place, set_by: String) -> Result<Schedule, Fault> {
+fn checked(asked: &NewSchedule, place: Place, set_by: String) -> Result<PurgeSchedule, Fault> {
     let now = Timestamp::now();
-    let interval_seconds = time("interval", &asked.interval, SHORTEST, LONGEST, "a time from 1m to 366d")?;
-    let age = |text: &String| time("olderThan", text, Duration::ZERO, LONGEST, "a time up to 366d");
+    let interval_seconds = time("interval", &asked.interval, MIN_INTERVAL, MAX_INTERVAL, "a time from 1m to 366d")?;
+    let age = |text: &String| time("olderThan", text, Duration::ZERO, MAX_INTERVAL, "a time up to 366d");
     let older_than_seconds = asked.older_than.as_ref().map(age).transpose()?;
     if let Some(percent) = asked.pool_fuller_than_percent
         && !(1..=99).contains(&percent)
     {
         return Err(Fault::field("poolFullerThanPercent", format!("is {percent}"), "a number from 1 to 99"));
     }
-    Ok(Schedule {
+    Ok(PurgeSchedule {
         place,
         interval_seconds,
         older_than_seconds,
@@ -90,7 +90,7 @@ async fn put(
 ) -> Result<FoundOrCreated<TrashSchedule>, Problem> {
     let location = call.link(&format!("{}/trash/schedule", path_of(&place)));
     let schedule = checked(&asked, place, call.principal.name.clone())?;
-    call.ceph(pool_use::refuse_foreign).await?;
+    call.ceph(pool_applications::reject_foreign).await?;
     let (schedule, new) = call.app.operations.set_schedule(schedule, call.deadline).await?;
     let value = shown(schedule);
     Ok(if new { Either::Second(Created { location, value }) } else { Either::First(Content::of(value)) })

@@ -11,10 +11,10 @@ use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::Place;
 
 use super::{Finding, Subject};
-use crate::pool_use::RBD;
+use crate::pool_applications::RBD;
 
 /// What `ceph auth caps` does.
-const REPLACES: &str = "which replaces what it has";
+const CAPS_REPLACE_HINT: &str = "which replaces what it has";
 
 /// An object of every pool that was initialised for rbd (`RBD_INFO` in Ceph's `src/include/rbd_types.h`).
 const RBD_INFO: &str = "rbd_info";
@@ -31,9 +31,9 @@ pub fn capabilities(cluster: &Cluster, namespaces: &[Place], within: Duration) -
     let start = Instant::now();
     let (asked, places) = (cluster.clone(), namespaces.to_vec());
     let until = start + within.mul_f64(OSDS_SHARE);
-    let of_images = apart(move || images(&asked, &places, until, within));
+    let of_images = run_apart(move || images(&asked, &places, until, within));
     let asked = cluster.clone();
-    let of_pools = apart(move || administration(&asked));
+    let of_pools = run_apart(move || administration(&asked));
     let awaited =
         [(Subject::ImageCapabilities, "the OSDs", of_images), (Subject::PoolCapabilities, "the monitors", of_pools)];
     awaited
@@ -47,7 +47,7 @@ pub fn capabilities(cluster: &Cluster, namespaces: &[Place], within: Duration) -
 }
 
 /// Calls on a thread that may be left behind: calls on an OSD that is gone wait until it comes back.
-fn apart<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Option<Receiver<T>> {
+fn run_apart<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Option<Receiver<T>> {
     let (sender, receiver) = channel();
     let call = move || drop(sender.send(call()));
     thread::Builder::new().name("ceph-capabilities".into()).spawn(call).ok().map(|_| receiver)
@@ -58,13 +58,13 @@ fn unanswered(who: &str, within: Duration) -> String {
 }
 
 /// What may be done in some places: those that did not answer in time are missing.
-fn tried(places: Vec<IoContext>, until: Instant) -> Vec<(usize, ceph::Result<PoolAccess>)> {
+fn try_places(places: Vec<IoContext>, until: Instant) -> Vec<(usize, ceph::Result<PoolAccess>)> {
     let (sender, receiver) = channel();
     let count = places.len();
     let (places, next) = (Arc::new(places), Arc::new(AtomicUsize::new(0)));
     for _ in 0..TRIED_AT_ONCE.min(count) {
         let (places, next, sender) = (Arc::clone(&places), Arc::clone(&next), sender.clone());
-        apart(move || {
+        run_apart(move || {
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(place) = places.get(index) else { return };
@@ -83,7 +83,7 @@ fn tried(places: Vec<IoContext>, until: Instant) -> Vec<(usize, ceph::Result<Poo
 
 /// What was found out about some places, by what may be done with their images.
 #[derive(Debug, Default)]
-struct Tried {
+struct AccessResults {
     all: Vec<String>,
     refused: Vec<String>,
     /// Of these, those of which not even reading is allowed.
@@ -93,10 +93,10 @@ struct Tried {
     error: Option<ceph::Error>,
 }
 
-impl Tried {
+impl AccessResults {
     fn of(places: Vec<IoContext>, until: Instant) -> Self {
         let names: Vec<String> = places.iter().map(|io| io.subject("")).collect();
-        let answers = tried(places, until);
+        let answers = try_places(places, until);
         let answered = |index: &usize| answers.iter().any(|(known, _)| known == index);
         let silent = (0..names.len()).filter(|index| !answered(index)).map(|index| names[index].clone()).collect();
         let mut found = Self { all: names.clone(), silent, ..Self::default() };
@@ -120,10 +120,10 @@ impl Tried {
     fn partly(&self, entity: &str, what: &str) -> Option<String> {
         let mut parts = Vec::new();
         if !self.refused.is_empty() {
-            parts.push(format!("not use the images of {}", some(what, &self.refused)));
+            parts.push(format!("not use the images of {}", list_names(what, &self.refused)));
         }
         if !self.read_only.is_empty() {
-            parts.push(format!("only read the images of {}", some(what, &self.read_only)));
+            parts.push(format!("only read the images of {}", list_names(what, &self.read_only)));
         }
         (!parts.is_empty()).then(|| format!("{entity} may {}.", parts.join(", and ")))
     }
@@ -140,7 +140,7 @@ fn images(cluster: &Cluster, namespaces: &[Place], until: Instant, within: Durat
             return Finding::error(
                 Subject::ImageCapabilities,
                 format!("{entity} may not read the cluster's maps: its capability for mon is too small."),
-                format!("As an administrator of the cluster: `{}`, {REPLACES}.", caps_command(entity, false)),
+                format!("As an administrator of the cluster: `{}`, {CAPS_REPLACE_HINT}.", caps_command(entity, false)),
             );
         }
         Err(error) => return unknown(Subject::ImageCapabilities, &format!("{error}")),
@@ -157,7 +157,7 @@ fn images(cluster: &Cluster, namespaces: &[Place], until: Instant, within: Durat
         return Finding::ok(Subject::ImageCapabilities, "There is no pool for rbd yet to try them on.");
     }
     let first = places[0].clone();
-    let tried = Tried::of(places, until);
+    let tried = AccessResults::of(places, until);
     let command = caps_command(entity, false);
     if tried.refused.len() == tried.all.len() {
         if tried.unreadable == tried.all.len() && of_some_namespace(&first, until) {
@@ -167,34 +167,34 @@ fn images(cluster: &Cluster, namespaces: &[Place], until: Instant, within: Durat
             Subject::ImageCapabilities,
             format!(
                 "{entity} may use the images of no pool for rbd (tried {}): its capability for osd is missing or too small.",
-                some("pool", &tried.all)
+                list_names("pool", &tried.all)
             ),
-            format!("As an administrator of the cluster: `{command}`, {REPLACES}."),
+            format!("As an administrator of the cluster: `{command}`, {CAPS_REPLACE_HINT}."),
         );
     }
     if let Some(partly) = tried.partly(entity, "pool") {
         return Finding::warning(
             Subject::ImageCapabilities,
             partly,
-            format!("Unless this is as meant, as an administrator of the cluster: `{command}`, {REPLACES}."),
+            format!("Unless this is as meant, as an administrator of the cluster: `{command}`, {CAPS_REPLACE_HINT}."),
         );
     }
     answered(&tried, "pool", entity, within)
 }
 
 /// What is left to say when nothing was refused.
-fn answered(tried: &Tried, what: &str, entity: &str, within: Duration) -> Finding {
+fn answered(tried: &AccessResults, what: &str, entity: &str, within: Duration) -> Finding {
     if tried.silent.len() == tried.all.len() {
         return unknown(Subject::ImageCapabilities, &unanswered("the OSDs", within));
     }
     if !tried.silent.is_empty() {
-        let who = format!("the OSDs of {}", some(what, &tried.silent));
+        let who = format!("the OSDs of {}", list_names(what, &tried.silent));
         return unknown(Subject::ImageCapabilities, &unanswered(&who, within));
     }
     if let Some(error) = &tried.error {
         return unknown(Subject::ImageCapabilities, &error.to_string());
     }
-    Finding::ok(Subject::ImageCapabilities, format!("{entity} may use the images of {}.", some(what, &tried.all)))
+    Finding::ok(Subject::ImageCapabilities, format!("{entity} may use the images of {}.", list_names(what, &tried.all)))
 }
 
 /// What may be done in namespaces that the service was told of.
@@ -209,12 +209,15 @@ fn of_namespaces(cluster: &Cluster, namespaces: &[Place], until: Instant, within
         );
     }
     let places = namespaces.iter().filter_map(|place| cluster.io_context(&place.pool, &place.namespace).ok()).collect();
-    let tried = Tried::of(places, until);
+    let tried = AccessResults::of(places, until);
     match tried.partly(entity, "namespace") {
         Some(partly) if tried.refused.len() == tried.all.len() => Finding::error(
             Subject::ImageCapabilities,
             partly,
-            format!("As an administrator of the cluster: `{}`, {REPLACES}.", namespace_caps(entity, &namespaces[0])),
+            format!(
+                "As an administrator of the cluster: `{}`, {CAPS_REPLACE_HINT}.",
+                namespace_caps(entity, &namespaces[0])
+            ),
         ),
         Some(partly) => Finding::warning(
             Subject::ImageCapabilities,
@@ -242,7 +245,7 @@ fn only_namespaces(entity: &str) -> Finding {
         ),
         format!(
             "Name each with --namespace POOL/NAMESPACE, so that it is tried here, and looked after from the start. If whole pools \
-             shall be served, as an administrator of the cluster: `{}`, {REPLACES}.",
+             shall be served, as an administrator of the cluster: `{}`, {CAPS_REPLACE_HINT}.",
             caps_command(entity, false)
         ),
     )
@@ -259,9 +262,12 @@ fn administration(cluster: &Cluster) -> Finding {
             Subject::PoolCapabilities,
             format!(
                 "{entity} lacks {}: creating or deleting pools answers 403, all else works.",
-                forbidden.iter().map(|command| format!("mon '{}'", allow(command))).collect::<Vec<_>>().join(", ")
+                forbidden.iter().map(|command| format!("mon '{}'", allow_hint(command))).collect::<Vec<_>>().join(", ")
             ),
-            format!("If it shall, as an administrator of the cluster: `{}`, {REPLACES}.", caps_command(entity, true)),
+            format!(
+                "If it shall, as an administrator of the cluster: `{}`, {CAPS_REPLACE_HINT}.",
+                caps_command(entity, true)
+            ),
         ),
         Err(error) => unknown(Subject::PoolCapabilities, &error.to_string()),
     }
@@ -272,15 +278,15 @@ fn unknown(subject: Subject, why: &str) -> Finding {
 }
 
 /// Names, but not hundreds.
-fn some(what: &str, names: &[String]) -> String {
-    const MOST: usize = 10;
-    let shown: Vec<String> = names.iter().take(MOST).map(|name| format!("{name:?}")).collect();
-    let rest = names.len().saturating_sub(MOST);
+fn list_names(what: &str, names: &[String]) -> String {
+    const MAX_NAMES: usize = 10;
+    let shown: Vec<String> = names.iter().take(MAX_NAMES).map(|name| format!("{name:?}")).collect();
+    let rest = names.len().saturating_sub(MAX_NAMES);
     let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
     format!("{what}{} {}{more}", if names.len() == 1 { "" } else { "s" }, shown.join(", "))
 }
 
-fn allow(command: &str) -> String {
+fn allow_hint(command: &str) -> String {
     format!("allow command \"{command}\"")
 }
 
@@ -290,7 +296,7 @@ pub fn caps_command(entity: &str, pools: bool) -> String {
     let mut mon = vec!["profile rbd".to_owned()];
     if pools {
         let commands = ["osd pool create", "osd pool delete", "osd pool application enable", "osd pool set-quota"];
-        mon.extend(commands.iter().map(|command| allow(command)));
+        mon.extend(commands.iter().map(|command| allow_hint(command)));
     }
     format!("ceph auth caps {entity} mon '{}' osd 'profile rbd' mgr 'profile rbd'", mon.join(", "))
 }
@@ -298,13 +304,13 @@ pub fn caps_command(entity: &str, pools: bool) -> String {
 /// The answer when a monitor refuses a command of pool administration for lack of capabilities.
 pub fn pools_forbidden(entity: &str, command: &str) -> Fault {
     Fault::new(Kind::CephForbidden, format!("Ceph does not let {entity} do `{command}`."))
-        .cause(format!("{entity} lacks the capability mon '{}'.", allow(command)))
+        .cause(format!("{entity} lacks the capability mon '{}'.", allow_hint(command)))
         .correction(format!(
-            "As an administrator of the cluster: `{}`, {REPLACES}. It counts within seconds.",
+            "As an administrator of the cluster: `{}`, {CAPS_REPLACE_HINT}. It counts within seconds.",
             caps_command(entity, true)
         ))
         .errno(Errno::EACCES)
-        .with("capability", format!("mon '{}'", allow(command)))
+        .with("capability", format!("mon '{}'", allow_hint(command)))
 }
 
 /// The capability for osd that a place takes; the default namespace takes that of its pool.
@@ -327,7 +333,7 @@ pub fn place_forbidden(fault: Fault, entity: &str, place: &Place) -> Fault {
     fault
         .cause(format!("{entity} lacks the capability {cap}, or has it to read only."))
         .correction(format!(
-            "As an administrator of the cluster: `{}`, {REPLACES}. It counts within seconds.",
+            "As an administrator of the cluster: `{}`, {CAPS_REPLACE_HINT}. It counts within seconds.",
             namespace_caps(entity, place)
         ))
         .with("capability", cap)

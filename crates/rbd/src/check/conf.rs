@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use ceph::{Settings, Unconnected};
 
-use super::file::{Look, list, look, make_readable, tried};
+use super::file::{FileState, inspect_file, list, make_readable, tried};
 use super::{Finding, Subject};
 
 /// Where a configuration comes from when a cluster's is missing.
-const GET_ONE: &str = "Put the cluster's configuration there (`ceph config generate-minimal-conf` on a host of the cluster \
+const GET_CONF_HINT: &str = "Put the cluster's configuration there (`ceph config generate-minimal-conf` on a host of the cluster \
                        prints it), or name another with --ceph-conf or CEPH_CONF.";
 
 /// What was found.
-pub struct Conf {
+pub struct ConfCheck {
     /// The finding.
     pub finding: Finding,
     /// A handle with the configuration read, if it could be.
@@ -24,23 +24,23 @@ pub struct Conf {
 }
 
 /// Looks at the file and reads it.
-pub fn examine(settings: &Settings) -> Conf {
+pub fn examine(settings: &Settings) -> ConfCheck {
     let (files, origin) = candidates(settings);
-    let looks: Vec<(PathBuf, Look)> = files.iter().map(|path| (path.clone(), look(path))).collect();
-    let chosen = looks.iter().find(|(_, look)| matches!(look, Look::Content(_)));
+    let looks: Vec<(PathBuf, FileState)> = files.iter().map(|path| (path.clone(), inspect_file(path))).collect();
+    let chosen = looks.iter().find(|(_, look)| matches!(look, FileState::Content(_)));
     let name = chosen.map(|(path, _)| path.display().to_string()).unwrap_or_default();
     let (finding, configured) = match chosen {
         None => (unusable(&looks, &origin), None),
-        Some((path, Look::Content(content))) => match settings.configure() {
+        Some((path, FileState::Content(content))) => match settings.configure() {
             Ok(configured) => {
                 let detail = format!("{} ({origin}) can be read.", path.display());
                 (Finding::ok(Subject::Configuration, detail), Some(configured))
             }
-            Err(error) => (refused(&error, path, content, &origin), None),
+            Err(error) => (rejected_line(&error, path, content, &origin), None),
         },
         Some(_) => (unusable(&looks, &origin), None),
     };
-    Conf { finding, configured, files, name }
+    ConfCheck { finding, configured, files, name }
 }
 
 /// The files in the order in which librados tries them, and what named them.
@@ -56,11 +56,11 @@ fn candidates(settings: &Settings) -> (Vec<PathBuf>, String) {
     (files, "found by Ceph's own search, since neither --ceph-conf nor CEPH_CONF is given".into())
 }
 
-fn unusable(looks: &[(PathBuf, Look)], origin: &str) -> Finding {
-    let there = looks.iter().find(|(_, look)| *look != Look::Missing);
+fn unusable(looks: &[(PathBuf, FileState)], origin: &str) -> Finding {
+    let there = looks.iter().find(|(_, look)| *look != FileState::Missing);
     let correction = match there {
-        Some((path, Look::Unreadable(_))) => make_readable(path),
-        _ => GET_ONE.to_owned(),
+        Some((path, FileState::Unreadable(_))) => make_readable(path),
+        _ => GET_CONF_HINT.to_owned(),
     };
     let detail = match looks {
         [] => format!("No configuration file: the name is empty ({origin})."),
@@ -74,7 +74,7 @@ fn unusable(looks: &[(PathBuf, Look)], origin: &str) -> Finding {
     Finding::error(Subject::Configuration, detail, correction)
 }
 
-fn refused(error: &ceph::Error, path: &Path, content: &[u8], origin: &str) -> Finding {
+fn rejected_line(error: &ceph::Error, path: &Path, content: &[u8], origin: &str) -> Finding {
     let path = path.display();
     let operation = match error {
         ceph::Error::Call { operation, .. } => *operation,
@@ -82,7 +82,7 @@ fn refused(error: &ceph::Error, path: &Path, content: &[u8], origin: &str) -> Fi
     };
     match operation {
         "rados_conf_read_file" => {
-            let line = odd_line(content).map_or_else(String::new, |line| {
+            let line = find_odd_line(content).map_or_else(String::new, |line| {
                 format!(" Line {line} is neither a [section], an option = value nor a comment.")
             });
             Finding::error(
@@ -105,7 +105,7 @@ fn refused(error: &ceph::Error, path: &Path, content: &[u8], origin: &str) -> Fi
 }
 
 /// The first line that cannot be part of a configuration file; not shown itself, since the file may hold a key.
-fn odd_line(content: &[u8]) -> Option<usize> {
+fn find_odd_line(content: &[u8]) -> Option<usize> {
     let text = String::from_utf8_lossy(content);
     let mut continued = false;
     for (index, line) in text.lines().enumerate() {
@@ -122,12 +122,12 @@ fn odd_line(content: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::odd_line;
+    use super::find_odd_line;
 
     #[test]
     fn the_line_that_does_not_belong_is_found() {
-        assert_eq!(odd_line(b"[global]\nmon_host = a\n# note\n\nkey = x \\\n  more\n"), None);
-        assert_eq!(odd_line(b"[global]\nhello world\n"), Some(2));
-        assert_eq!(odd_line(b"[global]\na = b\n[unclosed\n"), Some(3));
+        assert_eq!(find_odd_line(b"[global]\nmon_host = a\n# note\n\nkey = x \\\n  more\n"), None);
+        assert_eq!(find_odd_line(b"[global]\nhello world\n"), Some(2));
+        assert_eq!(find_odd_line(b"[global]\na = b\n[unclosed\n"), Some(3));
     }
 }

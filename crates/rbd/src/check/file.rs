@@ -11,7 +11,7 @@ const LIMIT_BYTES: u64 = 4 << 20;
 
 /// How a file looks to this process.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum FileState {
     /// It is not there.
     Missing,
     /// It is there, or a directory above it, but this user may not read it; owner, group and mode where they are known.
@@ -25,39 +25,39 @@ pub enum Look {
 }
 
 /// Looks at a file.
-pub fn look(path: &Path) -> Look {
+pub fn inspect_file(path: &Path) -> FileState {
     match read(path) {
         Ok(look) => look,
         Err(error) => match error.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory => Look::Missing,
-            ErrorKind::IsADirectory => Look::Directory,
-            ErrorKind::PermissionDenied => Look::Unreadable(
+            ErrorKind::NotFound | ErrorKind::NotADirectory => FileState::Missing,
+            ErrorKind::IsADirectory => FileState::Directory,
+            ErrorKind::PermissionDenied => FileState::Unreadable(
                 std::fs::metadata(path).ok().map(|found| (found.uid(), found.gid(), found.mode() & 0o7777)),
             ),
-            _ => Look::Failed(error.to_string()),
+            _ => FileState::Failed(error.to_string()),
         },
     }
 }
 
-fn read(path: &Path) -> std::io::Result<Look> {
+fn read(path: &Path) -> std::io::Result<FileState> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
-        return Ok(Look::Directory);
+        return Ok(FileState::Directory);
     }
     let mut content = Vec::new();
     file.take(LIMIT_BYTES).read_to_end(&mut content)?;
-    Ok(Look::Content(content))
+    Ok(FileState::Content(content))
 }
 
-impl Look {
+impl FileState {
     /// Whether Ceph's search, which takes the first file that it can open, ends here. Directories can be opened.
-    pub fn is_chosen(&self) -> bool {
+    pub fn ends_search(&self) -> bool {
         matches!(self, Self::Directory | Self::Content(_))
     }
 }
 
 /// The end of a sentence that starts with the path.
-impl fmt::Display for Look {
+impl fmt::Display for FileState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing => write!(f, "does not exist"),
@@ -97,7 +97,7 @@ pub fn list(text: &str) -> Vec<PathBuf> {
 }
 
 /// Paths with how they look, for a sentence.
-pub fn tried(looks: &[(PathBuf, Look)]) -> String {
+pub fn tried(looks: &[(PathBuf, FileState)]) -> String {
     let parts: Vec<String> = looks.iter().map(|(path, look)| format!("{} {look}", path.display())).collect();
     parts.join("; ")
 }

@@ -6,11 +6,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ceph::{Settings, Unconnected};
 
-use super::file::{Look, list, look, make_readable, tried};
-use super::{Finding, State, Subject};
+use super::file::{FileState, inspect_file, list, make_readable, tried};
+use super::{Finding, Severity, Subject};
 
 /// What was found.
-pub struct Keyring {
+pub struct KeyringCheck {
     /// The finding.
     pub finding: Finding,
     /// The files looked at.
@@ -21,28 +21,36 @@ pub struct Keyring {
 
 /// Looks for the key where librados does: the first file of the `keyring` option that can be opened, else the options `key`
 /// and `keyfile`.
-pub fn examine(settings: &Settings, configured: &Unconnected) -> Keyring {
+pub fn examine(settings: &Settings, configured: &Unconnected) -> KeyringCheck {
     let option = |name: &str| configured.option(name).unwrap_or_default();
     let entity = &settings.entity;
     let methods = option("auth_client_required");
     if !methods.contains("cephx") {
         let detail = format!("None is needed: auth_client_required is {methods:?}.");
-        return Keyring { finding: Finding::ok(Subject::Keyring, detail), files: Vec::new(), source: "no key".into() };
+        return KeyringCheck {
+            finding: Finding::ok(Subject::Keyring, detail),
+            files: Vec::new(),
+            source: "no key".into(),
+        };
     }
     let files = list(&option("keyring"));
-    let looks: Vec<(PathBuf, Look)> = files.iter().map(|path| (path.clone(), look(path))).collect();
+    let looks: Vec<(PathBuf, FileState)> = files.iter().map(|path| (path.clone(), inspect_file(path))).collect();
     let origin = if settings.keyring.is_some() {
         "named by --keyring"
     } else {
         "from the option `keyring` of Ceph's configuration or its default; --keyring is not given"
     };
-    if let Some((path, look)) = looks.iter().find(|(_, look)| look.is_chosen()) {
+    if let Some((path, look)) = looks.iter().find(|(_, look)| look.ends_search()) {
         let finding = examine_file(entity, path, look);
-        return Keyring { finding, files, source: format!("the key in {}", path.display()) };
+        return KeyringCheck { finding, files, source: format!("the key in {}", path.display()) };
     }
     if !option("key").is_empty() {
         let detail = format!("The option `key` of Ceph's configuration holds a key for {entity}.");
-        return Keyring { finding: Finding::ok(Subject::Keyring, detail), files, source: "the option `key`".into() };
+        return KeyringCheck {
+            finding: Finding::ok(Subject::Keyring, detail),
+            files,
+            source: "the option `key`".into(),
+        };
     }
     let keyfile = option("keyfile");
     if !keyfile.is_empty() {
@@ -54,47 +62,47 @@ pub fn examine(settings: &Settings, configured: &Unconnected) -> Keyring {
             Finding { detail: format!("{} ({origin}).", finding.detail.trim_end_matches('.')), ..finding }
         }
         _ => {
-            let unreadable = looks.iter().find(|(_, look)| matches!(look, Look::Unreadable(_)));
+            let unreadable = looks.iter().find(|(_, look)| matches!(look, FileState::Unreadable(_)));
             let correction = match unreadable {
                 Some((path, _)) => make_readable(path),
-                None => write_one(entity, looks.first().map_or(Path::new("FILE"), |(path, _)| path)),
+                None => write_keyring_hint(entity, looks.first().map_or(Path::new("FILE"), |(path, _)| path)),
             };
             let detail = format!("No keyring for {entity} can be used: {} ({origin}).", tried(&looks));
             Finding::error(Subject::Keyring, detail, correction)
         }
     };
-    Keyring { finding, files, source: String::new() }
+    KeyringCheck { finding, files, source: String::new() }
 }
 
 /// What to say about one file.
-pub fn examine_file(entity: &str, path: &Path, look: &Look) -> Finding {
+pub fn examine_file(entity: &str, path: &Path, look: &FileState) -> Finding {
     let error = |detail: String, correction: String| Finding::error(Subject::Keyring, detail, correction);
     let name = path.display();
     let content = match look {
-        Look::Content(content) => content,
-        Look::Unreadable(_) => return error(format!("The keyring {name} {look}."), make_readable(path)),
-        Look::Directory => {
+        FileState::Content(content) => content,
+        FileState::Unreadable(_) => return error(format!("The keyring {name} {look}."), make_readable(path)),
+        FileState::Directory => {
             let correction =
-                format!("Name the file in it with --keyring. {}", write_one(entity, &path.join("keyring")));
+                format!("Name the file in it with --keyring. {}", write_keyring_hint(entity, &path.join("keyring")));
             return error(format!("The keyring {name} for {entity} {look}."), correction);
         }
-        _ => return error(format!("The keyring {name} for {entity} {look}."), write_one(entity, path)),
+        _ => return error(format!("The keyring {name} for {entity} {look}."), write_keyring_hint(entity, path)),
     };
     match parse(content) {
-        Err(fault) => error(format!("The keyring {name} is garbage: {fault}."), write_one(entity, path)),
+        Err(fault) => error(format!("The keyring {name} is garbage: {fault}."), write_keyring_hint(entity, path)),
         Ok(sections) => match sections.iter().find(|section| section.entity == entity) {
-            Some(Section { has_key: true, .. }) => {
+            Some(KeyringSection { has_key: true, .. }) => {
                 Finding::ok(Subject::Keyring, format!("{name} can be read and has a key for {entity}."))
             }
             Some(_) => error(
                 format!("The keyring {name} has a section [{entity}], but no key in it."),
-                write_one(entity, path),
+                write_keyring_hint(entity, path),
             ),
             None => {
                 let entities: Vec<&str> = sections.iter().map(|section| section.entity.as_str()).collect();
                 let has =
                     if entities.is_empty() { "it is empty".into() } else { format!("it has {}", entities.join(", ")) };
-                let mut correction = write_one(entity, path);
+                let mut correction = write_keyring_hint(entity, path);
                 if !entities.is_empty() {
                     correction =
                         format!("Name the entity it has with --id, or another keyring with --keyring. {correction}");
@@ -105,19 +113,19 @@ pub fn examine_file(entity: &str, path: &Path, look: &Look) -> Finding {
     }
 }
 
-fn key_file(entity: &str, path: &Path, mut files: Vec<PathBuf>) -> Keyring {
+fn key_file(entity: &str, path: &Path, mut files: Vec<PathBuf>) -> KeyringCheck {
     let name = path.display();
-    let look = look(path);
+    let look = inspect_file(path);
     let finding = match &look {
-        Look::Content(content) if is_key(&String::from_utf8_lossy(content)) => {
+        FileState::Content(content) if is_key(&String::from_utf8_lossy(content)) => {
             Finding::ok(Subject::Keyring, format!("{name} (the option `keyfile`) holds a key for {entity}."))
         }
-        Look::Content(_) => Finding::error(
+        FileState::Content(_) => Finding::error(
             Subject::Keyring,
             format!("The file {name} (the option `keyfile`) is garbage: it does not hold a base64 key."),
             format!("Write it anew with `ceph auth print-key {entity} > {name}`."),
         ),
-        Look::Unreadable(_) => Finding::error(
+        FileState::Unreadable(_) => Finding::error(
             Subject::Keyring,
             format!("The file {name} (the option `keyfile`) {look}."),
             make_readable(path),
@@ -129,11 +137,11 @@ fn key_file(entity: &str, path: &Path, mut files: Vec<PathBuf>) -> Keyring {
         ),
     };
     files.push(path.to_owned());
-    let source = if finding.state == State::Ok { format!("the key in {name}") } else { String::new() };
-    Keyring { finding, files, source }
+    let source = if finding.state == Severity::Ok { format!("the key in {name}") } else { String::new() };
+    KeyringCheck { finding, files, source }
 }
 
-fn write_one(entity: &str, path: &Path) -> String {
+fn write_keyring_hint(entity: &str, path: &Path) -> String {
     format!(
         "As an administrator of the cluster write it with `ceph auth get {entity} -o {}`, or name another with --keyring.",
         path.display()
@@ -142,15 +150,15 @@ fn write_one(entity: &str, path: &Path) -> String {
 
 /// A section of a keyring.
 #[derive(Debug, PartialEq, Eq)]
-struct Section {
+struct KeyringSection {
     entity: String,
     has_key: bool,
 }
 
 /// The sections of a keyring, or what cannot be in one. Keys are looked at, and never kept.
-fn parse(content: &[u8]) -> Result<Vec<Section>, String> {
+fn parse(content: &[u8]) -> Result<Vec<KeyringSection>, String> {
     let text = std::str::from_utf8(content).map_err(|_| "it is not text".to_owned())?;
-    let mut sections: Vec<Section> = Vec::new();
+    let mut sections: Vec<KeyringSection> = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.split(['#', ';']).next().unwrap_or("").trim();
         let number = index + 1;
@@ -158,7 +166,7 @@ fn parse(content: &[u8]) -> Result<Vec<Section>, String> {
             continue;
         }
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            sections.push(Section { entity: name.trim().to_owned(), has_key: false });
+            sections.push(KeyringSection { entity: name.trim().to_owned(), has_key: false });
             continue;
         }
         let option = line.split_once('=');

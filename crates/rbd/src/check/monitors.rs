@@ -18,7 +18,7 @@ const PORTS: [u16; 2] = [3300, 6789];
 const GREETING: &[u8] = b"ceph v";
 
 /// Addresses looked at, so that a long list does not start a thread for each.
-const MOST: usize = 32;
+const MAX_ADDRESSES: usize = 32;
 
 /// Resolves the names in `mon_host` and knocks at the addresses. `None` when it is empty: then librados asks DNS.
 pub fn examine(configured: &Unconnected, conf: &str, within: Duration) -> Option<Finding> {
@@ -54,12 +54,12 @@ fn examine_text(text: &str, conf: &str, within: Duration) -> Finding {
             );
         }
     };
-    let knocked = knock(&addresses, within);
-    let answering = knocked.iter().filter(|(_, knock)| *knock == Knock::Ceph).count();
-    let silent: Vec<String> = knocked
+    let results = probe(&addresses, within);
+    let answering = results.iter().filter(|(_, knock)| *knock == ProbeResult::Ceph).count();
+    let silent: Vec<String> = results
         .iter()
-        .filter(|(_, knock)| *knock != Knock::Ceph)
-        .map(|(address, knock)| format!("{address} ({})", knock.in_words(within)))
+        .filter(|(_, knock)| *knock != ProbeResult::Ceph)
+        .map(|(address, knock)| format!("{address} ({})", knock.describe(within)))
         .collect();
     if answering == 0 {
         return error(
@@ -69,22 +69,25 @@ fn examine_text(text: &str, conf: &str, within: Duration) -> Finding {
                 .into(),
         );
     }
-    let answer: Vec<String> =
-        knocked.iter().filter(|(_, knock)| *knock == Knock::Ceph).map(|(address, _)| address.to_string()).collect();
+    let answer: Vec<String> = results
+        .iter()
+        .filter(|(_, knock)| *knock == ProbeResult::Ceph)
+        .map(|(address, _)| address.to_string())
+        .collect();
     let also = if silent.is_empty() { String::new() } else { format!("; not at {}", silent.join(", ")) };
     Finding::ok(Subject::Monitors, format!("Monitors answer at {}{also}.", answer.join(", ")))
 }
 
 /// A host with the ports to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Target {
+struct MonitorTarget {
     host: String,
     ports: Vec<u16>,
 }
 
 /// Takes `mon_host` apart: monitors separated by commas, semicolons or spaces; each an address or name with or without
 /// port, or several `v1:` and `v2:` addresses in brackets, with or without a nonce.
-fn parse(text: &str) -> Result<Vec<Target>, String> {
+fn parse(text: &str) -> Result<Vec<MonitorTarget>, String> {
     let mut targets = Vec::new();
     for part in split(text) {
         let inner = part.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -110,7 +113,7 @@ fn split(text: &str) -> Vec<&str> {
     text.split(outside).filter(|part| !part.is_empty()).collect()
 }
 
-fn target(text: &str) -> Option<Target> {
+fn target(text: &str) -> Option<MonitorTarget> {
     let (ports, typed) = match text.split_at_checked(3) {
         Some(("v2:", _)) => (vec![PORTS[0]], true),
         Some(("v1:", _)) => (vec![PORTS[1]], true),
@@ -134,7 +137,7 @@ fn target(text: &str) -> Option<Target> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._:%".contains(c);
     // A name with a version before it is one of the things that Ceph does not take.
     let fits = !host.is_empty() && host.chars().all(plain) && (!typed || host.parse::<IpAddr>().is_ok());
-    fits.then(|| Target { host: host.to_owned(), ports })
+    fits.then(|| MonitorTarget { host: host.to_owned(), ports })
 }
 
 /// Runs `each` on every item on threads of their own, and gives the answers that come in time, in no order.
@@ -154,8 +157,8 @@ fn all<T: Send + 'static, R: Send + 'static>(
 }
 
 /// The addresses of the targets, or the first name that has none, and why.
-fn resolve(targets: &[Target], within: Duration) -> Result<Vec<SocketAddr>, (String, String)> {
-    let look_up = |index: usize, target: Target, _: Instant| {
+fn resolve(targets: &[MonitorTarget], within: Duration) -> Result<Vec<SocketAddr>, (String, String)> {
+    let look_up = |index: usize, target: MonitorTarget, _: Instant| {
         let found = match target.host.parse::<IpAddr>() {
             Ok(address) => Ok(vec![address]),
             // The port does not matter to the look-up.
@@ -184,13 +187,13 @@ fn resolve(targets: &[Target], within: Duration) -> Result<Vec<SocketAddr>, (Str
             }
         }
     }
-    addresses.truncate(MOST);
+    addresses.truncate(MAX_ADDRESSES);
     Ok(addresses)
 }
 
 /// Who is at an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Knock {
+enum ProbeResult {
     /// Somebody who speaks Ceph's protocol.
     Ceph,
     /// Somebody who speaks another.
@@ -203,8 +206,8 @@ enum Knock {
     Failed(String),
 }
 
-impl Knock {
-    fn in_words(&self, within: Duration) -> impl fmt::Display {
+impl ProbeResult {
+    fn describe(&self, within: Duration) -> impl fmt::Display {
         let seconds = within.as_secs().max(1);
         match self {
             Self::Ceph => "answers".to_owned(),
@@ -216,38 +219,41 @@ impl Knock {
     }
 }
 
-fn knock(addresses: &[SocketAddr], within: Duration) -> Vec<(SocketAddr, Knock)> {
-    let mut results: Vec<(SocketAddr, Knock)> = addresses.iter().map(|address| (*address, Knock::Nobody)).collect();
+fn probe(addresses: &[SocketAddr], within: Duration) -> Vec<(SocketAddr, ProbeResult)> {
+    let mut results: Vec<(SocketAddr, ProbeResult)> =
+        addresses.iter().map(|address| (*address, ProbeResult::Nobody)).collect();
     let until = Instant::now() + within;
-    for (index, result) in all(addresses.to_vec(), |index, address, until| (index, knock_at(address, until)), until) {
+    for (index, result) in
+        all(addresses.to_vec(), |index, address, until| (index, probe_address(address, until)), until)
+    {
         results[index].1 = result;
     }
     results
 }
 
-fn knock_at(address: SocketAddr, until: Instant) -> Knock {
+fn probe_address(address: SocketAddr, until: Instant) -> ProbeResult {
     // Earlier than who waits for all, by more than a busy machine lets a thread wait; never zero, which is refused.
     let left = || until.saturating_duration_since(Instant::now()).mul_f64(0.8).max(Duration::from_millis(1));
     let mut stream = match TcpStream::connect_timeout(&address, left()) {
         Ok(stream) => stream,
         Err(error) => {
             return match error.kind() {
-                ErrorKind::TimedOut => Knock::Nobody,
-                ErrorKind::ConnectionRefused => Knock::Failed("connection refused".into()),
-                ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Knock::Failed("no route".into()),
-                _ => Knock::Failed(error.to_string()),
+                ErrorKind::TimedOut => ProbeResult::Nobody,
+                ErrorKind::ConnectionRefused => ProbeResult::Failed("connection refused".into()),
+                ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => ProbeResult::Failed("no route".into()),
+                _ => ProbeResult::Failed(error.to_string()),
             };
         }
     };
     let mut said = [0; GREETING.len()];
     if stream.set_read_timeout(Some(left())).is_err() {
-        return Knock::Silent;
+        return ProbeResult::Silent;
     }
     match stream.read_exact(&mut said) {
-        Ok(()) if said == GREETING => Knock::Ceph,
-        Ok(()) => Knock::Other,
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Knock::Silent,
-        Err(_) => Knock::Other,
+        Ok(()) if said == GREETING => ProbeResult::Ceph,
+        Ok(()) => ProbeResult::Other,
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => ProbeResult::Silent,
+        Err(_) => ProbeResult::Other,
     }
 }
 
@@ -298,9 +304,12 @@ mod tests {
         let ssh = thread::spawn(move || other.accept().unwrap().0.write_all(b"SSH-2.0-x\r\n").unwrap());
         let within = Duration::from_millis(500);
         let started = Instant::now();
-        let knocked: Vec<Knock> = knock(&addresses, within).into_iter().map(|(_, knock)| knock).collect();
+        let results: Vec<ProbeResult> = probe(&addresses, within).into_iter().map(|(_, knock)| knock).collect();
         assert!(started.elapsed() < within * 2);
-        assert_eq!(knocked, [Knock::Silent, Knock::Other, Knock::Failed("connection refused".into())]);
+        assert_eq!(
+            results,
+            [ProbeResult::Silent, ProbeResult::Other, ProbeResult::Failed("connection refused".into())]
+        );
         ssh.join().unwrap();
     }
 }

@@ -10,14 +10,14 @@ use rbd_model::names::Place;
 use rbd_model::operation::{Operation, OperationState, Progress, Work};
 use tokio::sync::oneshot;
 
-use super::drive::Job;
+use super::drive::OperationRunner;
 use super::record::Record;
 use super::replica::{Operations, RECORD_TIME, Running};
-use super::store::{Store, Stored};
+use super::store::{RecordStore, StoredRecord};
 
 /// Who asks for an operation.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct OperationRequest {
     /// The caller's name.
     pub requested_by: String,
     /// The request's id.
@@ -27,15 +27,15 @@ pub struct Request {
 }
 
 /// Work that a request does itself, under a record. Dropped without a word, the operation has failed.
-pub struct Filling {
+pub struct RequestOperation {
     end: Option<oneshot::Sender<Result<(), Fault>>>,
     running: Arc<Running>,
 }
 
-impl Filling {
+impl RequestOperation {
     /// Says how far it is.
     pub fn progress(&self, done: u64, total: u64) {
-        self.running.signals.tell(done, total);
+        self.running.signals.note_progress(done, total);
     }
 
     /// Says that it ended well, and waits until that is written.
@@ -60,11 +60,16 @@ impl Operations {
     ///
     /// # Errors
     /// `conflict` when the image has an unfinished operation of another kind; `busy`; what Ceph gives.
-    pub async fn begin(self: &Arc<Self>, request: Request, place: &Place, work: Work) -> Result<Operation, Fault> {
+    pub async fn begin(
+        self: &Arc<Self>,
+        request: OperationRequest,
+        place: &Place,
+        work: Work,
+    ) -> Result<Operation, Fault> {
         let (stored, known) = self.add(request, place, work).await?;
         let operation = stored.record.operation.clone();
         if !known && !stored.record.owner.is_empty() {
-            self.drive(stored, Job::Thread);
+            self.drive(stored, OperationRunner::Thread);
         }
         Ok(operation)
     }
@@ -73,30 +78,35 @@ impl Operations {
     ///
     /// # Errors
     /// As [`Operations::begin`].
-    pub async fn begin_filling(
+    pub async fn begin_in_request(
         self: &Arc<Self>,
-        request: Request,
+        request: OperationRequest,
         place: &Place,
         image: &str,
-    ) -> Result<Filling, Fault> {
+    ) -> Result<RequestOperation, Fault> {
         let (mut stored, _) = self.add(request, place, Work::Import { image: image.to_owned() }).await?;
         stored.record.owner.clone_from(&self.owner);
         let (end, ended) = oneshot::channel();
-        let running = self.drive(stored, Job::Request(ended));
-        Ok(Filling { end: Some(end), running })
+        let running = self.drive(stored, OperationRunner::Request(ended));
+        Ok(RequestOperation { end: Some(end), running })
     }
 
-    async fn add(self: &Arc<Self>, request: Request, place: &Place, work: Work) -> Result<(Stored, bool), Fault> {
+    async fn add(
+        self: &Arc<Self>,
+        request: OperationRequest,
+        place: &Place,
+        work: Work,
+    ) -> Result<(StoredRecord, bool), Fault> {
         // A replica that ends leaves it to the others, or to its successor.
         let handing_over = self.handing_over.load(Ordering::Relaxed) && work.filled_image().is_none();
         let owner = if handing_over { String::new() } else { self.owner.clone() };
         let deadline = request.deadline;
         let place = place.clone();
         self.records(&place.pool.clone(), deadline, move |io| {
-            let (store, contents) = Store::for_place(io, &place.namespace, deadline)?;
+            let (store, contents) = RecordStore::for_place(io, &place.namespace, deadline)?;
             let known = contents.records;
-            let elsewhere = store.elsewhere(&place.namespace, deadline)?;
-            let same_place = |stored: &&Stored| stored.record.operation.place == place;
+            let elsewhere = store.records_elsewhere(&place.namespace, deadline)?;
+            let same_place = |stored: &&StoredRecord| stored.record.operation.place == place;
             let unfinished = known
                 .iter()
                 .chain(&elsewhere)

@@ -15,18 +15,18 @@ use super::record::{Id, Record};
 use super::replica::{Operations, RECORD_TIME, Running};
 use super::run;
 use super::signals::Signals;
-use super::store::{Outcome, Store, Stored};
-use crate::workers::within;
+use super::store::{ChangeOutcome, RecordStore, StoredRecord};
+use crate::workers::deadline_in;
 
 /// How often a running operation writes its record.
-const BEAT: Duration = Duration::from_secs(2);
+const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Operations that run at once in one pool, per replica.
 const RUNNING_PER_POOL: usize = 4;
 /// Between tries to write how an operation ended: Ceph does not answer then, and nobody but its caller waits.
-const WRITE_AGAIN: Duration = Duration::from_secs(1);
+const WRITE_RETRY: Duration = Duration::from_secs(1);
 
 /// Who does the work of an operation.
-pub(super) enum Job {
+pub(super) enum OperationRunner {
     /// A thread of this replica.
     Thread,
     /// A request, which says how it ended.
@@ -35,7 +35,7 @@ pub(super) enum Job {
 
 impl Operations {
     /// Runs an operation of which this replica has the record, until it has ended and that is written.
-    pub(super) fn drive(self: &Arc<Self>, stored: Stored, job: Job) -> Arc<Running> {
+    pub(super) fn drive(self: &Arc<Self>, stored: StoredRecord, job: OperationRunner) -> Arc<Running> {
         let operation = stored.record.operation.clone();
         let running = Arc::new(Running {
             operation: Mutex::new(operation.clone()),
@@ -59,13 +59,13 @@ impl Operations {
         running
     }
 
-    async fn drive_to_end(self: &Arc<Self>, mut stored: Stored, job: Job, running: &Arc<Running>) {
+    async fn drive_to_end(self: &Arc<Self>, mut stored: StoredRecord, job: OperationRunner, running: &Arc<Running>) {
         let mut result = std::pin::pin!(self.result(job, stored.record.operation.clone(), running));
         let result = loop {
             tokio::select! {
                 result = &mut result => break result,
                 () = running.write_now.notified() => {}
-                () = tokio::time::sleep(BEAT) => {}
+                () = tokio::time::sleep(HEARTBEAT) => {}
             }
             let mut record = stored.record.clone();
             record.beat += 1;
@@ -111,23 +111,28 @@ impl Operations {
                 Err(fault) if fault.kind() == Kind::PoolNotFound => return,
                 Err(fault) => {
                     tracing::warn!(operation = record.operation.id, problem = %fault, "the end of an operation was not written");
-                    tokio::time::sleep(WRITE_AGAIN).await;
+                    tokio::time::sleep(WRITE_RETRY).await;
                 }
             }
         }
     }
 
     /// Does the work, or waits for the request that does.
-    async fn result(self: &Arc<Self>, job: Job, operation: Operation, running: &Arc<Running>) -> Result<(), Fault> {
+    async fn result(
+        self: &Arc<Self>,
+        job: OperationRunner,
+        operation: Operation,
+        running: &Arc<Running>,
+    ) -> Result<(), Fault> {
         let job = match job {
-            Job::Request(ended) => {
+            OperationRunner::Request(ended) => {
                 running.started.store(true, Ordering::Relaxed);
                 return ended.await.unwrap_or_else(|_| {
                     Err(Fault::new(Kind::Conflict, "The client went away before all bytes had arrived.")
                         .correction(operation.work.after_interruption()))
                 });
             }
-            Job::Thread => operation.work.clone(),
+            OperationRunner::Thread => operation.work.clone(),
         };
         let slots = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -135,7 +140,7 @@ impl Operations {
             Arc::clone(slots.entry(operation.place.pool.clone()).or_insert_with(new))
         };
         let _slot = slots.acquire_owned().await;
-        if running.signals.cancelled() {
+        if running.signals.is_cancelled() {
             return Err(cancelled());
         }
         running.started.store(true, Ordering::Relaxed);
@@ -143,7 +148,7 @@ impl Operations {
         // ended the replica.
         running.write_now.notify_one();
         running.known_to_run.notified().await;
-        if running.signals.cancelled() {
+        if running.signals.is_cancelled() {
             return Err(cancelled());
         }
         let connection = self.link.connection()?;
@@ -161,7 +166,7 @@ impl Operations {
         let result =
             receive.await.unwrap_or_else(|_| Err(Fault::new(Kind::Internal, "The operation's thread is gone.")));
         if let Some(errno) = result.as_ref().err().and_then(Fault::ceph_errno) {
-            self.link.suspect(errno);
+            self.link.report_errno(errno);
         }
         result
     }
@@ -178,12 +183,12 @@ impl Operations {
                 operation.progress.done = operation.progress.total;
                 self.counts.succeeded.fetch_add(1, Ordering::Relaxed);
             }
-            Err(_) if running.signals.cancelled() && running.handover.load(Ordering::Relaxed) => {
+            Err(_) if running.signals.is_cancelled() && running.handover.load(Ordering::Relaxed) => {
                 operation.state = OperationState::Queued;
                 record.owner.clear();
                 return record;
             }
-            Err(_) if running.signals.cancelled() => operation.state = OperationState::Cancelled,
+            Err(_) if running.signals.is_cancelled() => operation.state = OperationState::Cancelled,
             Err(fault) => {
                 tracing::warn!(operation = operation.id, problem = %fault, "an operation failed");
                 operation.state = OperationState::Failed;
@@ -197,18 +202,18 @@ impl Operations {
 
     /// Writes a record. When another wrote it meanwhile and it still is this replica's, that (a request to cancel) is
     /// taken up and written again; `None` when it is this replica's no more.
-    async fn write(&self, old: &Stored, mut record: Record) -> Result<Option<Stored>, Fault> {
-        let deadline = within(RECORD_TIME);
+    async fn write(&self, old: &StoredRecord, mut record: Record) -> Result<Option<StoredRecord>, Fault> {
+        let deadline = deadline_in(RECORD_TIME);
         let (old, owner) = (old.clone(), self.owner.clone());
         let pool = record.operation.place.pool.clone();
         self.records(&pool, deadline, move |io| {
             let Some(id) = Id::parse(&record.operation.id) else { return Ok(None) };
-            let store = Store::holding(io, &id)?;
+            let store = RecordStore::for_operation(io, &id)?;
             let mut old = old;
             for _ in 0..5 {
                 match store.change(&old, record.clone())? {
-                    Outcome::Written(stored) => return Ok(Some(*stored)),
-                    Outcome::Lost => {}
+                    ChangeOutcome::Written(stored) => return Ok(Some(*stored)),
+                    ChangeOutcome::Lost => {}
                 }
                 match store.get(&id, deadline)? {
                     Some(now) if now.record.owner == owner && !now.record.operation.state.is_finished() => {

@@ -11,8 +11,8 @@ use rbd_model::operation::Operation;
 
 use super::record::Id;
 use super::replica::Operations;
-use super::store::{Outcome, Store, Stored};
-use crate::workers::within;
+use super::store::{ChangeOutcome, RecordStore, StoredRecord};
+use crate::workers::deadline_in;
 
 impl Operations {
     /// One operation, of whichever replica.
@@ -24,8 +24,9 @@ impl Operations {
             return Ok(running.now());
         }
         let (parsed, pool) = self.locate(id, deadline).await?;
-        let found =
-            self.records(&pool, deadline, move |io| Store::holding(io, &parsed)?.get(&parsed, deadline)).await?;
+        let found = self
+            .records(&pool, deadline, move |io| RecordStore::for_operation(io, &parsed)?.get(&parsed, deadline))
+            .await?;
         found.map(|stored| stored.record.operation).ok_or_else(|| not_found(id))
     }
 
@@ -61,10 +62,10 @@ impl Operations {
     pub async fn list_place(&self, place: &Place, deadline: Instant) -> Result<Vec<Operation>, Fault> {
         let namespace = place.namespace.clone();
         let read = move |io: &IoContext| {
-            let (store, contents) = Store::for_place(io, &namespace, deadline)?;
+            let (store, contents) = RecordStore::for_place(io, &namespace, deadline)?;
             let mut all = contents.records;
             all.retain(|stored| stored.record.operation.place.namespace == namespace);
-            all.extend(store.elsewhere(&namespace, deadline)?);
+            all.extend(store.records_elsewhere(&namespace, deadline)?);
             all.sort_by_key(|stored| stored.record.operation.created_at);
             Ok(all)
         };
@@ -73,9 +74,9 @@ impl Operations {
     }
 
     /// What the records say, or what this replica knows better.
-    fn as_they_are(&self, records: Vec<Stored>) -> Vec<Operation> {
+    fn as_they_are(&self, records: Vec<StoredRecord>) -> Vec<Operation> {
         let running = self.running();
-        let now = |stored: Stored| {
+        let now = |stored: StoredRecord| {
             let operation = stored.record.operation;
             running.get(&operation.id).map_or(operation, |running| running.now())
         };
@@ -88,15 +89,15 @@ impl Operations {
     /// # Errors
     /// As [`Operations::get`].
     pub async fn wait(&self, id: &str, time: Duration, deadline: Duration) -> Result<Operation, Fault> {
-        let until = within(time);
+        let until = deadline_in(time);
         loop {
-            let operation = self.get(id, within(deadline)).await?;
+            let operation = self.get(id, deadline_in(deadline)).await?;
             let over = Instant::now() >= until || self.handing_over.load(Ordering::Relaxed);
             if operation.state.is_finished() || over {
                 return Ok(operation);
             }
             let local = self.running().get(id).map(|running| running.finished.subscribe());
-            let step = within(Duration::from_millis(500)).min(until);
+            let step = deadline_in(Duration::from_millis(500)).min(until);
             match local {
                 Some(mut finished) => {
                     let _ = tokio::time::timeout_at(step.into(), finished.wait_for(|finished| *finished)).await;
@@ -115,7 +116,7 @@ impl Operations {
         let missing = not_found(id);
         let operation = self
             .records(&pool, deadline, move |io| {
-                let store = Store::holding(io, &parsed)?;
+                let store = RecordStore::for_operation(io, &parsed)?;
                 loop {
                     let stored = store.get(&parsed, deadline)?.ok_or_else(|| missing.clone())?;
                     let operation = &stored.record.operation;
@@ -131,7 +132,7 @@ impl Operations {
                     }
                     let mut record = stored.record.clone();
                     record.operation.cancel_requested = true;
-                    if let Outcome::Written(stored) = store.change(&stored, record)? {
+                    if let ChangeOutcome::Written(stored) = store.change(&stored, record)? {
                         return Ok(stored.record.operation);
                     }
                 }
@@ -149,11 +150,11 @@ impl Operations {
 /// # Errors
 /// What reading gives; an entity that may not read the records sees none.
 pub fn mark_being_filled(io: &IoContext, images: &mut [Image], deadline: Instant) -> Result<(), Fault> {
-    let all = match Store::for_place(io, io.namespace(), deadline) {
+    let all = match RecordStore::for_place(io, io.namespace(), deadline) {
         Err(fault) if fault.kind() == Kind::CephForbidden => return Ok(()),
         Err(fault) => return Err(fault),
         Ok((store, mut contents)) => {
-            contents.records.extend(store.elsewhere(io.namespace(), deadline)?);
+            contents.records.extend(store.records_elsewhere(io.namespace(), deadline)?);
             contents.records
         }
     };
@@ -169,13 +170,13 @@ pub fn mark_being_filled(io: &IoContext, images: &mut [Image], deadline: Instant
 }
 
 /// The records of a pool, or of these of its namespaces when the entity may not read those of the pool.
-fn all_of_pool(io: &IoContext, namespaces: &[String], deadline: Instant) -> Result<Vec<Stored>, Fault> {
-    let all = Store::of(io)?.all(deadline);
+fn all_of_pool(io: &IoContext, namespaces: &[String], deadline: Instant) -> Result<Vec<StoredRecord>, Fault> {
+    let all = RecordStore::for_pool(io)?.all(deadline);
     match all {
         Err(fault) if fault.kind() == Kind::CephForbidden && !namespaces.is_empty() => {
             let mut all = Vec::new();
             for namespace in namespaces {
-                all.extend(Store::within(io, namespace)?.all(deadline)?);
+                all.extend(RecordStore::for_namespace(io, namespace)?.all(deadline)?);
             }
             Ok(all)
         }

@@ -13,36 +13,36 @@ use serde_json::Value;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::signals::Signals;
+use crate::ceph_link::CephLink;
 use crate::check::place_forbidden;
-use crate::link::Link;
 use crate::workers::Workers;
 
 /// For how long a beat may stand still before another replica takes the operation over.
-pub const LEASE: Duration = Duration::from_secs(15);
+pub const HEARTBEAT_LEASE: Duration = Duration::from_secs(15);
 /// How long a read or write of records may take.
 pub(super) const RECORD_TIME: Duration = Duration::from_secs(5);
 
 /// Makes of a fault what clients read, and the record of the failed operation keeps; the second is the request's id.
-pub type Describe = fn(&Fault, &str) -> Value;
+pub type DescribeFault = fn(&Fault, &str) -> Value;
 
 /// All operations of this replica, and the way to those of others.
 pub struct Operations {
-    pub(super) link: Link,
+    pub(super) link: CephLink,
     pub(super) workers: Workers,
     /// This replica's name in records: new at every start.
     pub(super) owner: String,
     pub(super) retention: Duration,
-    pub(super) describe: Describe,
+    pub(super) describe: DescribeFault,
     pub(super) running: Mutex<HashMap<String, Arc<Running>>>,
     pub(super) slots: Mutex<HashMap<String, Arc<Semaphore>>>,
     pub(super) handing_over: AtomicBool,
     /// What was counted, for the metrics.
-    pub counts: Counts,
+    pub counts: OperationCounts,
 }
 
 /// What was counted since the start.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct OperationCounts {
     /// Operations begun here.
     pub begun: AtomicU64,
     /// Taken over from another replica.
@@ -83,7 +83,7 @@ impl Running {
 
 impl Operations {
     /// Operations over a connection; finished ones are remembered for `retention`.
-    pub fn new(link: Link, workers: Workers, retention: Duration, describe: Describe) -> Arc<Self> {
+    pub fn new(link: CephLink, workers: Workers, retention: Duration, describe: DescribeFault) -> Arc<Self> {
         Arc::new(Self {
             link,
             workers,
@@ -93,7 +93,7 @@ impl Operations {
             running: Mutex::default(),
             slots: Mutex::default(),
             handing_over: AtomicBool::new(false),
-            counts: Counts::default(),
+            counts: OperationCounts::default(),
         })
     }
 

@@ -10,24 +10,24 @@ use rbd_model::names::Place;
 use rbd_model::obstacle::Act;
 use rbd_model::operation::Work;
 
-use super::signals::{READ, Signals, gone};
+use super::signals::{READ, Signals, ignore_missing};
 use super::snapshot_purge;
-use super::trash_purge::{self, Expired};
+use super::trash_purge::{self, ExpiredImages};
+use crate::ceph_link::Connection;
 use crate::layout::image_size;
-use crate::link::Connection;
-use crate::{group, trash, why};
+use crate::{group, obstacles, trash};
 
 /// How long a watch of a client that died lasts (`osd_client_watch_timeout`, 30 s), and some more.
-const WATCH_ENDS: Duration = Duration::from_secs(45);
+const WATCH_EXPIRY: Duration = Duration::from_secs(45);
 
 /// More than any id takes in the object that holds it.
 const MOST_ID_BYTES: usize = 4096;
 
 /// How long an image without a header may be one that is being made. librbd takes some 10 ms for it.
-const MAKING: Duration = Duration::from_secs(3);
+const CREATION_WAIT: Duration = Duration::from_secs(3);
 
 /// For how long after its header was made other parts of an image may still be.
-const YOUNG: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
+const RECENT: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
 
 /// Does the work. Blocks for as long as it takes.
 ///
@@ -35,72 +35,75 @@ const YOUNG: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
 /// Why it failed; `ECANCELED` when it was asked to end early.
 pub fn run(connection: &Connection, place: &Place, work: &Work, signals: &Signals) -> Result<(), Fault> {
     let io = connection.context(&place.pool, &place.namespace)?;
-    let progress = |done, total| signals.told(done, total);
+    let progress = |done, total| signals.report_progress(done, total);
     match work {
         Work::RemoveImage { image, image_id, .. } if !is_id(image_id.as_bytes()) => {
             let Some(id) = free_name(&io, image)? else { return Ok(()) };
-            let target = Target { io: &io, name: image, id: &id };
-            patiently(signals, || remove_image(&io, image, &id, signals)).map_err(|error| in_the_way(target, error))
+            let target = OperationTarget { io: &io, name: image, id: &id };
+            retry_while_busy(signals, || remove_image(&io, image, &id, signals))
+                .map_err(|error| explain_removal(target, error))
         }
         Work::RemoveImage { image, image_id, delete_snapshots } => {
-            let target = Target { io: &io, name: image, id: image_id };
-            target.before(Act::Remove { force: true })?;
-            without_snapshots(&io, (image, image_id), *delete_snapshots, signals)?;
-            target.leave_gone_group()?;
-            patiently(signals, || remove_image(&io, image, image_id, signals))
-                .map_err(|error| in_the_way(target, error))
+            let target = OperationTarget { io: &io, name: image, id: image_id };
+            target.check_act(Act::Remove { force: true })?;
+            delete_snapshots_if_asked(&io, (image, image_id), *delete_snapshots, signals)?;
+            target.leave_missing_group()?;
+            retry_while_busy(signals, || remove_image(&io, image, image_id, signals))
+                .map_err(|error| explain_removal(target, error))
         }
         Work::RemoveTrash { image, image_id, delete_snapshots } => {
-            trash::mend(&io, image_id, Instant::now() + READ)?;
+            trash::repair_entry(&io, image_id, Instant::now() + READ)?;
             if !is_id(image_id.as_bytes()) {
                 return Ok(());
             }
-            let target = Target { io: &io, name: image, id: image_id };
-            target.before(Act::Remove { force: true })?;
-            without_snapshots(&io, (image, image_id), *delete_snapshots, signals)?;
-            target.leave_gone_group()?;
-            patiently(signals, || gone(io.trash_remove(image_id, true, &progress)))
-                .map_err(|error| in_the_way(target, error))
+            let target = OperationTarget { io: &io, name: image, id: image_id };
+            target.check_act(Act::Remove { force: true })?;
+            delete_snapshots_if_asked(&io, (image, image_id), *delete_snapshots, signals)?;
+            target.leave_missing_group()?;
+            retry_while_busy(signals, || ignore_missing(io.trash_remove(image_id, true, &progress)))
+                .map_err(|error| explain_removal(target, error))
         }
         Work::PurgeTrash { expired_before, deleted_before } => {
-            let expired = Expired { before: *expired_before, deleted_before: *deleted_before };
+            let expired = ExpiredImages { before: *expired_before, deleted_before: *deleted_before };
             trash_purge::run(&io, expired, signals)
         }
         Work::PurgeSnapshots { image, image_id, through, unprotect } => {
             snapshot_purge::run(&io, (image, image_id), *through, *unprotect, signals)
         }
         Work::Flatten { image, image_id } => {
-            Target { io: &io, name: image, id: image_id }.change(Act::Rewrite, |image| match image.flatten(&progress) {
-                // Flattened already, by the replica that began it.
-                Err(error) if error.is(Errno::EINVAL) => Ok(()),
-                flattened => flattened,
+            OperationTarget { io: &io, name: image, id: image_id }.change(Act::Rewrite, |image| {
+                match image.flatten(&progress) {
+                    // Flattened already, by the replica that began it.
+                    Err(error) if error.is(Errno::EINVAL) => Ok(()),
+                    flattened => flattened,
+                }
             })
         }
         Work::Shrink { image, image_id, to_bytes, force, .. } => {
             let size = image_size("toBytes", *to_bytes)?;
-            Target { io: &io, name: image, id: image_id }
+            OperationTarget { io: &io, name: image, id: image_id }
                 .change(Act::Shrink { force: *force }, |image| image.resize(size, true, &progress))
         }
         Work::Sparsify { image, image_id, run_bytes } => {
             let run_bytes = usize::try_from(*run_bytes).unwrap_or(4096);
-            Target { io: &io, name: image, id: image_id }
+            OperationTarget { io: &io, name: image, id: image_id }
                 .change(Act::Rewrite, |image| image.sparsify(run_bytes, &progress))
         }
-        Work::RebuildObjectMap { image, image_id } => Target { io: &io, name: image, id: image_id }
+        Work::RebuildObjectMap { image, image_id } => OperationTarget { io: &io, name: image, id: image_id }
             .change(Act::Rewrite, |image| image.rebuild_object_map(&progress)),
-        Work::Rollback { image, image_id, snapshot, force } => Target { io: &io, name: image, id: image_id }
+        Work::Rollback { image, image_id, snapshot, force } => OperationTarget { io: &io, name: image, id: image_id }
             .change(Act::Overwrite { force: *force }, |image| {
-                image.rollback(snapshot, &|done, total| signals.tell(done, total))
+                image.rollback(snapshot, &|done, total| signals.note_progress(done, total))
             }),
         Work::RollbackGroup { group, snapshot, force } => {
-            group::before_rollback(&io, group, snapshot, *force, Instant::now() + READ)?;
-            let rolled_back = io.rollback_group(group, snapshot, &|done, total| signals.tell(done, total));
+            group::check_rollback(&io, group, snapshot, *force, Instant::now() + READ)?;
+            let rolled_back = io.rollback_group(group, snapshot, &|done, total| signals.note_progress(done, total));
             rolled_back.map_err(|error| group::explain(&io, group, error, Instant::now() + READ))
         }
         Work::Copy { image, source, source_image, source_id, source_snapshot, deep, flatten, data_pool } => {
             let from = connection.context(&source.pool, &source.namespace)?;
-            let target = Target { io: &from, name: source_image, id: source_id };
-            target.before(Act::Read)?;
+            let target = OperationTarget { io: &from, name: source_image, id: source_id };
+            target.check_act(Act::Read)?;
             let opened = from
                 .open_image(ImageRef::Id(source_id), source_snapshot.as_deref(), Access::ReadOnly)
                 .map_err(|error| target.explain(error))?;
@@ -148,40 +151,40 @@ fn free_name(io: &IoContext, name: &str) -> Result<Option<String>, Fault> {
 }
 
 /// Deletes the snapshots of an image that is about to be removed, if that was asked for.
-fn without_snapshots(io: &IoContext, image: (&str, &str), asked: bool, signals: &Signals) -> Result<(), Fault> {
-    if asked { snapshot_purge::run(io, image, snapshot_purge::REMOVAL, false, signals) } else { Ok(()) }
+fn delete_snapshots_if_asked(io: &IoContext, image: (&str, &str), asked: bool, signals: &Signals) -> Result<(), Fault> {
+    if asked { snapshot_purge::run(io, image, snapshot_purge::ALL_FOR_REMOVAL, false, signals) } else { Ok(()) }
 }
 
 /// An image that an operation works on: whoever has its name by now, it is the one with the id.
 #[derive(Clone, Copy)]
-struct Target<'a> {
+struct OperationTarget<'a> {
     io: &'a IoContext,
     name: &'a str,
     id: &'a str,
 }
 
-impl Target<'_> {
+impl OperationTarget<'_> {
     /// Refuses when something stands in the way now: that was asked before the operation was accepted, and it may have waited.
-    fn before(self, act: Act) -> Result<(), Fault> {
-        why::before(self.io, self.name, self.id, act, Instant::now() + READ)
+    fn check_act(self, act: Act) -> Result<(), Fault> {
+        obstacles::check_act(self.io, self.name, self.id, act, Instant::now() + READ)
     }
 
     /// Takes it out of a group that is gone with its pool.
-    fn leave_gone_group(self) -> Result<(), Fault> {
+    fn leave_missing_group(self) -> Result<(), Fault> {
         match crate::header::read_header(self.io, self.id, Instant::now() + READ) {
-            Ok(Some(header)) => Ok(group::leave_gone(self.io, self.id, &header)?),
+            Ok(Some(header)) => Ok(group::leave_missing_group(self.io, self.id, &header)?),
             // What cannot be read is removed by what librbd reads of it.
             _ => Ok(()),
         }
     }
 
     fn explain(self, error: ceph::Error) -> Fault {
-        why::explain(self.io, self.name, self.id, error, Instant::now() + READ)
+        obstacles::explain_error(self.io, self.name, self.id, error, Instant::now() + READ)
     }
 
     /// Opens it, changes it, and closes it again.
     fn change(self, act: Act, change: impl FnOnce(&Image) -> ceph::Result<()>) -> Result<(), Fault> {
-        self.before(act)?;
+        self.check_act(act)?;
         let opened = self.io.open_image(ImageRef::Id(self.id), None, Access::ReadWrite);
         let changed = opened.and_then(|image| {
             let changed = change(&image);
@@ -193,11 +196,11 @@ impl Target<'_> {
 }
 
 /// Repeats what fails with `EBUSY` until the watch of a client that died must have ended.
-fn patiently(signals: &Signals, mut attempt: impl FnMut() -> ceph::Result<()>) -> ceph::Result<()> {
-    let until = Instant::now() + WATCH_ENDS;
+fn retry_while_busy(signals: &Signals, mut attempt: impl FnMut() -> ceph::Result<()>) -> ceph::Result<()> {
+    let until = Instant::now() + WATCH_EXPIRY;
     loop {
         match attempt() {
-            Err(error) if error.is(Errno::EBUSY) && Instant::now() < until && !signals.cancelled() => {
+            Err(error) if error.is(Errno::EBUSY) && Instant::now() < until && !signals.is_cancelled() => {
                 signals.wait_for(Some(
                     "the end of a client's watch; that of a client that died lasts about 31 s".to_owned(),
                 ));
@@ -213,7 +216,7 @@ fn patiently(signals: &Signals, mut attempt: impl FnMut() -> ceph::Result<()>) -
 
 /// Removes the image of an id, wherever an earlier attempt has left it.
 fn remove_image(io: &IoContext, name: &str, image_id: &str, signals: &Signals) -> ceph::Result<()> {
-    let progress = |done, total| signals.told(done, total);
+    let progress = |done, total| signals.report_progress(done, total);
     let deadline = Some(Instant::now() + READ);
     let read = |object: &str| match io.omap_all(object, &format!("{ID_PREFIX}{image_id}"), deadline) {
         Err(error) if error.is(Errno::ENOENT) => Ok(Vec::new()),
@@ -224,7 +227,7 @@ fn remove_image(io: &IoContext, name: &str, image_id: &str, signals: &Signals) -
         .filter_map(|(key, value)| TrashEntry::decode(key, value).ok().flatten())
         .any(|entry| entry.image_id == image_id && entry.source == TrashSource::Removing);
     if in_trash {
-        return gone(io.trash_remove(image_id, true, &progress));
+        return ignore_missing(io.trash_remove(image_id, true, &progress));
     }
     let now_named = read(DIRECTORY_OBJECT)?.iter().find_map(|(key, value)| {
         match DirectoryEntry::decode(key, value).ok().flatten() {
@@ -234,13 +237,13 @@ fn remove_image(io: &IoContext, name: &str, image_id: &str, signals: &Signals) -
     });
     match now_named {
         Some(now) => {
-            let_settle(io, image_id, signals);
-            gone(unwatched(io, image_id))?;
-            gone(io.remove_image(&now, &progress))
+            wait_for_creation(io, image_id, signals);
+            ignore_missing(check_no_watchers(io, image_id))?;
+            ignore_missing(io.remove_image(&now, &progress))
         }
         // Only the other half of the directory entry is left: librbd finishes by name, unless another image has it.
         None => match crate::directory::find(io, name, Instant::now() + READ) {
-            Ok(Some(found)) if found.id == image_id => gone(io.remove_image(name, &progress)),
+            Ok(Some(found)) if found.id == image_id => ignore_missing(io.remove_image(name, &progress)),
             _ => Ok(()),
         },
     }
@@ -248,11 +251,11 @@ fn remove_image(io: &IoContext, name: &str, image_id: &str, signals: &Signals) -
 
 /// Waits a moment for an image that another client may be making just now: librbd lists it first, then makes its header,
 /// then its object map. Removed in between, the rest of that would leave objects that nothing lists.
-fn let_settle(io: &IoContext, image_id: &str, signals: &Signals) {
-    let until = Instant::now() + MAKING;
-    while Instant::now() < until && !signals.cancelled() {
+fn wait_for_creation(io: &IoContext, image_id: &str, signals: &Signals) {
+    let until = Instant::now() + CREATION_WAIT;
+    while Instant::now() < until && !signals.is_cancelled() {
         match crate::header::read_header(io, image_id, Instant::now() + READ) {
-            Ok(Some(header)) if young(&header) => {}
+            Ok(Some(header)) if is_recent(&header) => {}
             // No header: at the beginning of its making, or near the end of its removal.
             Ok(None) => {}
             Ok(Some(_)) | Err(_) => return,
@@ -261,16 +264,16 @@ fn let_settle(io: &IoContext, image_id: &str, signals: &Signals) {
     }
 }
 
-fn young(header: &ImageHeader) -> bool {
+fn is_recent(header: &ImageHeader) -> bool {
     let created = header
         .created
         .and_then(|at| jiff::Timestamp::new(i64::from(at.seconds), i32::try_from(at.nanoseconds).ok()?).ok());
     // In the future: the OSD's clock goes before this one, and nothing is known.
-    created.is_some_and(|created| created.duration_until(jiff::Timestamp::now()) < YOUNG)
+    created.is_some_and(|created| created.duration_until(jiff::Timestamp::now()) < RECENT)
 }
 
 /// `EBUSY` while a client has the image open. librbd would find out too, after waiting for its lock without a word.
-fn unwatched(io: &IoContext, image_id: &str) -> ceph::Result<()> {
+fn check_no_watchers(io: &IoContext, image_id: &str) -> ceph::Result<()> {
     let image = match io.open_image(ImageRef::Id(image_id), None, Access::ReadOnly) {
         Err(error) if error.is(Errno::ENOENT) => return Ok(()),
         // No client can open it either.
@@ -284,7 +287,7 @@ fn unwatched(io: &IoContext, image_id: &str) -> ceph::Result<()> {
 }
 
 /// Why a removal failed.
-fn in_the_way(target: Target<'_>, error: ceph::Error) -> Fault {
+fn explain_removal(target: OperationTarget<'_>, error: ceph::Error) -> Fault {
     if error.is(Errno::ENOTEMPTY) {
         return Fault::new(Kind::InUse, format!("Image {:?} has snapshots: {error}.", target.name))
             .correction("Delete its snapshots first.")

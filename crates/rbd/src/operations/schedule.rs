@@ -16,14 +16,14 @@ use super::record::Record;
 const PREFIX: &str = "schedule.trash.";
 
 /// The least time between two purges.
-pub const SHORTEST: Duration = Duration::from_mins(1);
+pub const MIN_INTERVAL: Duration = Duration::from_mins(1);
 /// The longest time between two purges.
-pub const LONGEST: Duration = Duration::from_hours(24 * 366);
+pub const MAX_INTERVAL: Duration = Duration::from_hours(24 * 366);
 
 /// When the trash of a place is purged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Schedule {
+pub struct PurgeSchedule {
     /// The trash.
     pub place: Place,
     /// The time between two purges.
@@ -42,13 +42,13 @@ pub struct Schedule {
     pub set_at: Timestamp,
     /// The last time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last: Option<Last>,
+    pub last: Option<LastRun>,
 }
 
 /// What came of the last time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Last {
+pub struct LastRun {
     /// When it was.
     pub at: Timestamp,
     /// The operation that it began.
@@ -74,15 +74,15 @@ pub fn seconds(seconds: u64) -> SignedDuration {
     SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
 
-impl Schedule {
+impl PurgeSchedule {
     /// Whether its time has come.
-    pub fn due(&self, now: Timestamp) -> bool {
+    pub fn is_due(&self, now: Timestamp) -> bool {
         self.next_at <= now
     }
 
     /// The schedule after this time. Times that passed while nobody ran are not made up for.
     #[must_use]
-    pub fn after(&self, now: Timestamp, last: Last) -> Self {
+    pub fn after(&self, now: Timestamp, last: LastRun) -> Self {
         let interval = seconds(self.interval_seconds.max(1));
         let behind = now.duration_since(self.next_at).as_secs().max(0);
         let steps = behind / interval.as_secs().max(1) + 1;
@@ -121,7 +121,7 @@ impl Schedule {
     }
 
     /// Why it begins nothing now, as far as the other operations tell: a purge of the same trash has not ended.
-    pub fn held_up<'a>(&self, others: impl IntoIterator<Item = &'a Operation>) -> Option<String> {
+    pub fn unfinished_purge<'a>(&self, others: impl IntoIterator<Item = &'a Operation>) -> Option<String> {
         let unfinished = others.into_iter().find(|operation| {
             !operation.state.is_finished()
                 && operation.place == self.place
@@ -135,8 +135,8 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    fn schedule(next_at: &str) -> Schedule {
-        Schedule {
+    fn schedule(next_at: &str) -> PurgeSchedule {
+        PurgeSchedule {
             place: Place { pool: "p".into(), namespace: "n".into() },
             interval_seconds: 3600,
             older_than_seconds: None,
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn missed_times_are_not_made_up_for_and_the_hour_stays() {
-        let last = Last { at: Timestamp::UNIX_EPOCH, operation: None, skipped: None };
+        let last = LastRun { at: Timestamp::UNIX_EPOCH, operation: None, skipped: None };
         for (now, next) in [
             ("2026-01-01T00:10:00Z", "2026-01-01T01:10:00Z"),
             ("2026-01-01T00:10:07Z", "2026-01-01T01:10:00Z"),
@@ -158,22 +158,22 @@ mod tests {
             ("2026-01-01T05:10:00Z", "2026-01-01T06:10:00Z"),
         ] {
             let due = schedule("2026-01-01T00:10:00Z");
-            assert!(due.due(now.parse().unwrap()));
+            assert!(due.is_due(now.parse().unwrap()));
             assert_eq!(due.after(now.parse().unwrap(), last.clone()).next_at.to_string(), next, "{now}");
         }
-        assert!(!schedule("2026-01-01T00:10:00Z").due("2026-01-01T00:09:59Z".parse().unwrap()));
+        assert!(!schedule("2026-01-01T00:10:00Z").is_due("2026-01-01T00:09:59Z".parse().unwrap()));
     }
 
     #[test]
     fn schedules_survive_their_bytes() {
-        let whole = Schedule {
+        let whole = PurgeSchedule {
             older_than_seconds: Some(60),
             pool_fuller_than_percent: Some(80),
-            last: Some(Last { at: Timestamp::UNIX_EPOCH, operation: Some("1.x".into()), skipped: None }),
+            last: Some(LastRun { at: Timestamp::UNIX_EPOCH, operation: Some("1.x".into()), skipped: None }),
             ..schedule("2026-01-01T00:10:00Z")
         };
         let bytes = serde_json::to_vec(&whole).unwrap();
-        assert_eq!(serde_json::from_slice::<Schedule>(&bytes).unwrap(), whole);
+        assert_eq!(serde_json::from_slice::<PurgeSchedule>(&bytes).unwrap(), whole);
         assert!(is_key(&key("")) && is_key(&key("n")) && !is_key(Timestamp::now().to_string().as_bytes()));
     }
 }

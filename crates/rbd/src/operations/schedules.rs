@@ -8,23 +8,23 @@ use jiff::Timestamp;
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::Place;
 
-use super::drive::Job;
+use super::drive::OperationRunner;
 use super::replica::{Operations, RECORD_TIME};
-use super::schedule::{Last, Schedule};
-use super::store::{Contents, OBJECT_IN_NAMESPACE, Store, StoredSchedule};
+use super::schedule::{LastRun, PurgeSchedule};
+use super::store::{RECORDS_OBJECT_IN_NAMESPACE, RecordStore, StoreContents, StoredSchedule};
 use crate::pool::used_percent;
-use crate::workers::within;
+use crate::workers::deadline_in;
 
 impl Operations {
     /// The schedule by which the trash of a place is purged.
     ///
     /// # Errors
     /// `schedule-not-found`; what Ceph gives.
-    pub async fn schedule(&self, place: &Place, deadline: Instant) -> Result<Schedule, Fault> {
+    pub async fn schedule(&self, place: &Place, deadline: Instant) -> Result<PurgeSchedule, Fault> {
         let (place, missing) = (place.clone(), schedule_not_found(place));
         let found = self
             .records(&place.pool.clone(), deadline, move |io| {
-                Store::for_place(io, &place.namespace, deadline)?.0.schedule(&place.namespace, deadline)
+                RecordStore::for_place(io, &place.namespace, deadline)?.0.schedule(&place.namespace, deadline)
             })
             .await?;
         found.map(|stored| stored.schedule).ok_or(missing)
@@ -34,13 +34,17 @@ impl Operations {
     ///
     /// # Errors
     /// What Ceph gives.
-    pub async fn set_schedule(&self, schedule: Schedule, deadline: Instant) -> Result<(Schedule, bool), Fault> {
+    pub async fn set_schedule(
+        &self,
+        schedule: PurgeSchedule,
+        deadline: Instant,
+    ) -> Result<(PurgeSchedule, bool), Fault> {
         self.records(&schedule.place.pool.clone(), deadline, move |io| {
             let namespace = schedule.place.namespace.clone();
-            let (store, _) = Store::for_place(io, &namespace, deadline)?;
+            let (store, _) = RecordStore::for_place(io, &namespace, deadline)?;
             let before = store.schedule(&namespace, deadline)?;
             let new = before.is_none();
-            let schedule = Schedule { last: before.and_then(|stored| stored.schedule.last), ..schedule };
+            let schedule = PurgeSchedule { last: before.and_then(|stored| stored.schedule.last), ..schedule };
             store.set_schedule(&schedule)?;
             Ok((schedule, new))
         })
@@ -55,19 +59,24 @@ impl Operations {
         let (place, missing) = (place.clone(), schedule_not_found(place));
         let removed = self
             .records(&place.pool.clone(), deadline, move |io| {
-                Store::for_place(io, &place.namespace, deadline)?.0.remove_schedule(&place.namespace, deadline)
+                RecordStore::for_place(io, &place.namespace, deadline)?.0.remove_schedule(&place.namespace, deadline)
             })
             .await?;
         if removed { Ok(()) } else { Err(missing) }
     }
 
     /// Begins what is due by the schedules of a store, those that no other replica begins first.
-    pub(super) async fn run_schedules(self: &Arc<Self>, pool: &str, namespace: Option<String>, contents: &Contents) {
+    pub(super) async fn run_schedules(
+        self: &Arc<Self>,
+        pool: &str,
+        namespace: Option<String>,
+        contents: &StoreContents,
+    ) {
         let now = Timestamp::now();
-        for stored in contents.schedules.iter().filter(|stored| stored.schedule.due(now)) {
+        for stored in contents.schedules.iter().filter(|stored| stored.schedule.is_due(now)) {
             let others = contents.records.iter().map(|stored| &stored.record.operation);
-            let held_up = stored.schedule.held_up(others);
-            if let Err(fault) = self.run_schedule(pool, namespace.clone(), stored.clone(), held_up).await {
+            let unfinished_purge = stored.schedule.unfinished_purge(others);
+            if let Err(fault) = self.run_schedule(pool, namespace.clone(), stored.clone(), unfinished_purge).await {
                 tracing::warn!(pool, problem = %fault, "the schedule of a trash could not be followed");
             }
         }
@@ -78,38 +87,38 @@ impl Operations {
         pool: &str,
         namespace: Option<String>,
         stored: StoredSchedule,
-        held_up: Option<String>,
+        unfinished_purge: Option<String>,
     ) -> Result<(), Fault> {
-        let deadline = within(RECORD_TIME);
+        let deadline = deadline_in(RECORD_TIME);
         let place = stored.schedule.place.clone();
         if self.forgotten(&place, deadline).await? {
             return Ok(());
         }
-        let skipped = match held_up {
+        let skipped = match unfinished_purge {
             None => self.not_full(&stored.schedule, deadline).await?,
-            held_up => held_up,
+            unfinished_purge => unfinished_purge,
         };
         let owner = self.owner.clone();
         let begun = self
             .records(pool, deadline, move |io| {
                 let store = match &namespace {
-                    Some(namespace) => Store::within(io, namespace)?,
-                    None => Store::of(io)?,
+                    Some(namespace) => RecordStore::for_namespace(io, namespace)?,
+                    None => RecordStore::for_pool(io)?,
                 };
                 let (now, schedule) = (Timestamp::now(), &stored.schedule);
                 if skipped.is_some() {
-                    let next = schedule.after(now, Last { at: now, operation: None, skipped });
+                    let next = schedule.after(now, LastRun { at: now, operation: None, skipped });
                     return store.advance(&stored, &next, None);
                 }
                 let record = schedule.record(store.new_id().to_string(), owner, now);
-                let last = Last { at: now, operation: Some(record.operation.id.clone()), skipped: None };
+                let last = LastRun { at: now, operation: Some(record.operation.id.clone()), skipped: None };
                 let known = store.all(deadline)?;
                 store.advance(&stored, &schedule.after(now, last), Some((&record, &known)))
             })
             .await?;
         if let Some(begun) = begun {
             tracing::info!(operation = begun.record.operation.id, pool, "a schedule begins to purge a trash");
-            self.drive(begun, Job::Thread);
+            self.drive(begun, OperationRunner::Thread);
         }
         Ok(())
     }
@@ -130,7 +139,7 @@ impl Operations {
     }
 
     /// Why a schedule that waits for the pool to fill does not purge now.
-    async fn not_full(&self, schedule: &Schedule, deadline: Instant) -> Result<Option<String>, Fault> {
+    async fn not_full(&self, schedule: &PurgeSchedule, deadline: Instant) -> Result<Option<String>, Fault> {
         let Some(least) = schedule.pool_fuller_than_percent else { return Ok(None) };
         let (connection, pool) = (self.link.connection()?, schedule.place.pool.clone());
         let ask = move || used_percent(connection.cluster(), &pool);
@@ -155,6 +164,6 @@ fn schedule_not_found(place: &Place) -> Fault {
 /// # Errors
 /// What Ceph gives.
 pub fn forget_namespace(io: &IoContext, namespace: &str, deadline: Instant) -> Result<(), Fault> {
-    Store::of(io)?.remove_schedule(namespace, deadline)?;
-    Ok(io.in_namespace(namespace)?.remove_object(OBJECT_IN_NAMESPACE)?)
+    RecordStore::for_pool(io)?.remove_schedule(namespace, deadline)?;
+    Ok(io.in_namespace(namespace)?.remove_object(RECORDS_OBJECT_IN_NAMESPACE)?)
 }

@@ -37,20 +37,20 @@ impl Signals {
     }
 
     /// Whether it was asked to.
-    pub fn cancelled(&self) -> bool {
+    pub fn is_cancelled(&self) -> bool {
         self.cancel.load(Ordering::Relaxed)
     }
 
     /// Says how far it is, and asks whether to go on.
-    pub(super) fn told(&self, done: u64, total: u64) -> ControlFlow<()> {
+    pub(super) fn report_progress(&self, done: u64, total: u64) -> ControlFlow<()> {
         self.done.store(done, Ordering::Relaxed);
         self.total.store(total, Ordering::Relaxed);
-        if self.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// Says how far it is, without asking whether to go on.
-    pub fn tell(&self, done: u64, total: u64) {
-        let _ = self.told(done, total);
+    pub fn note_progress(&self, done: u64, total: u64) {
+        let _ = self.report_progress(done, total);
     }
 
     pub(super) fn wait_for(&self, what: Option<String>) {
@@ -59,7 +59,7 @@ impl Signals {
 }
 
 /// `ENOENT` of a removal is what was wanted.
-pub(super) fn gone(result: ceph::Result<()>) -> ceph::Result<()> {
+pub(super) fn ignore_missing(result: ceph::Result<()>) -> ceph::Result<()> {
     match result {
         Err(error) if error.is(Errno::ENOENT) => Ok(()),
         other => other,

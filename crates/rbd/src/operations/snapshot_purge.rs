@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::signals::{READ, Signals};
 use crate::children::clones;
-use crate::found::Found;
-use crate::{group, why};
+use crate::found_image::FoundImage;
+use crate::{group, obstacles};
 
 /// A snapshot that cannot be deleted as things are.
 #[derive(Debug, Serialize)]
@@ -67,16 +67,17 @@ fn named(child: &Child) -> String {
 
 /// Through here go the snapshots of an image that is about to be removed: all but those of mirroring, which librbd removes
 /// with the image.
-pub const REMOVAL: u64 = u64::MAX;
+pub const ALL_FOR_REMOVAL: u64 = u64::MAX;
 
 /// The snapshots that a purge is about: those that were there when it was asked for.
-fn wanted(found: &Found, through: u64) -> impl Iterator<Item = &RawSnapshot> {
-    let left = move |raw: &RawSnapshot| through == REMOVAL && matches!(raw.namespace, SnapshotNamespace::Mirror(_));
+fn snapshots_to_delete(found: &FoundImage, through: u64) -> impl Iterator<Item = &RawSnapshot> {
+    let left =
+        move |raw: &RawSnapshot| through == ALL_FOR_REMOVAL && matches!(raw.namespace, SnapshotNamespace::Mirror(_));
     found.header.snapshots.iter().filter(move |raw| raw.id <= through && !left(raw))
 }
 
 /// The id of the newest snapshot; those taken later are not meant by who asks now.
-pub fn newest(found: &Found) -> u64 {
+pub fn newest_snapshot_id(found: &FoundImage) -> u64 {
     found.header.snapshots.iter().map(|raw| raw.id).max().unwrap_or(0)
 }
 
@@ -85,26 +86,26 @@ pub fn newest(found: &Found) -> u64 {
 ///
 /// # Errors
 /// `in-use` with every such snapshot, and its clones; `ceph-unavailable` when pools that may hold clones do not answer.
-pub fn refuse_kept(
+pub fn reject_kept(
     io: &IoContext,
-    found: &Found,
+    found: &FoundImage,
     through: u64,
     unprotect: bool,
     deadline: Instant,
 ) -> Result<(), Fault> {
-    if wanted(found, through).next().is_none() {
+    if snapshots_to_delete(found, through).next().is_none() {
         return Ok(());
     }
     // What librbd fails on, or refuses, whichever of the snapshots it is.
-    why::before(io, &found.name, &found.id, Act::DropSnapshot, deadline)?;
+    obstacles::check_act(io, &found.name, &found.id, Act::DropSnapshot, deadline)?;
     let children = clones(io, found, None, deadline)?.all()?;
     let kept: Vec<KeptSnapshot> =
-        wanted(found, through).filter_map(|raw| kept(io, raw, &children, unprotect)).collect();
+        snapshots_to_delete(found, through).filter_map(|raw| why_kept(io, raw, &children, unprotect)).collect();
     if kept.is_empty() {
         return Ok(());
     }
     let texts: Vec<String> = kept.iter().map(KeptSnapshot::text).collect();
-    let total = wanted(found, through).count();
+    let total = snapshots_to_delete(found, through).count();
     let detail = format!(
         "{} of {total} snapshot(s) of image {:?} cannot be deleted: {}. None was deleted.",
         kept.len(),
@@ -114,7 +115,7 @@ pub fn refuse_kept(
     Err(Fault::new(Kind::InUse, detail).correction(advice(&kept)).with("snapshots", members(&kept)))
 }
 
-fn kept(io: &IoContext, raw: &RawSnapshot, children: &[Child], unprotect: bool) -> Option<KeptSnapshot> {
+fn why_kept(io: &IoContext, raw: &RawSnapshot, children: &[Child], unprotect: bool) -> Option<KeptSnapshot> {
     let shown = Snapshot::from(raw);
     let children: Vec<Child> = children.iter().filter(|child| child.snapshot == shown.name).cloned().collect();
     let reason = match &raw.namespace {
@@ -145,7 +146,7 @@ fn advice(kept: &[KeptSnapshot]) -> String {
 /// A snapshot that could not be deleted.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Failure {
+struct FailedSnapshot {
     snapshot: String,
     id: u64,
     reason: String,
@@ -154,7 +155,7 @@ struct Failure {
 /// Deletes the snapshots of an image up to an id. An image that is gone has none.
 ///
 /// # Errors
-/// As [`refuse_kept`]; `conflict` with every snapshot that could not be deleted; `ECANCELED` when asked to end early.
+/// As [`reject_kept`]; `conflict` with every snapshot that could not be deleted; `ECANCELED` when asked to end early.
 pub fn run(
     io: &IoContext,
     (name, image_id): (&str, &str),
@@ -164,16 +165,16 @@ pub fn run(
 ) -> Result<(), Fault> {
     let deadline = Instant::now() + READ;
     let Some(header) = crate::header::read_header(io, image_id, deadline)? else { return Ok(()) };
-    let found = Found { name: name.to_owned(), id: image_id.to_owned(), header };
-    refuse_kept(io, &found, through, unprotect, deadline)?;
-    let all: Vec<&RawSnapshot> = wanted(&found, through).collect();
+    let found = FoundImage { name: name.to_owned(), id: image_id.to_owned(), header };
+    reject_kept(io, &found, through, unprotect, deadline)?;
+    let all: Vec<&RawSnapshot> = snapshots_to_delete(&found, through).collect();
     if all.is_empty() {
         return Ok(());
     }
     let opened = found.open(io, Access::ReadWrite, deadline)?;
     let mut failures = Vec::new();
     for (index, raw) in all.iter().enumerate() {
-        if signals.told(index as u64, all.len() as u64).is_break() {
+        if signals.report_progress(index as u64, all.len() as u64).is_break() {
             return Err(Fault::new(Kind::Conflict, "Deleting the snapshots was cancelled.").errno(Errno::ECANCELED));
         }
         if let Err(error) = delete(&opened, raw) {
@@ -182,14 +183,14 @@ pub fn run(
     }
     opened.close()?;
     // Only now: among the clients that have it open would be this service.
-    let failures: Vec<Failure> = failures
+    let failures: Vec<FailedSnapshot> = failures
         .into_iter()
         .map(|(raw, error)| {
             let fault = found.explain(io, error, Instant::now() + READ);
-            Failure { snapshot: raw.name.to_string(), id: raw.id, reason: fault.detail().to_owned() }
+            FailedSnapshot { snapshot: raw.name.to_string(), id: raw.id, reason: fault.detail().to_owned() }
         })
         .collect();
-    signals.tell(all.len() as u64, all.len() as u64);
+    signals.note_progress(all.len() as u64, all.len() as u64);
     if failures.is_empty() {
         return Ok(());
     }

@@ -9,23 +9,23 @@ use jiff::Timestamp;
 use rbd_model::fault::{Fault, Kind};
 
 use super::record::{Id, Record};
-use super::schedule::{self, Schedule};
+use super::schedule::{self, PurgeSchedule};
 
 /// The RADOS namespace of a pool in which this service keeps its records. No RBD namespace may have this name.
 pub const NAMESPACE: &str = "sparrow";
 
 /// The object that holds them there.
-const OBJECT: &str = "operations";
+const RECORDS_OBJECT: &str = "operations";
 
 /// The object that holds them in an RBD namespace.
-pub const OBJECT_IN_NAMESPACE: &str = "sparrow.operations";
+pub const RECORDS_OBJECT_IN_NAMESPACE: &str = "sparrow.operations";
 
 /// How many records a pool keeps; the oldest finished ones make room.
-const MOST_RECORDS: usize = 1000;
+const MAX_RECORDS: usize = 1000;
 
 /// A record and its bytes as read, which guard the next change.
 #[derive(Debug, Clone)]
-pub struct Stored {
+pub struct StoredRecord {
     /// The record.
     pub record: Record,
     bytes: Vec<u8>,
@@ -35,21 +35,21 @@ pub struct Stored {
 #[derive(Debug, Clone)]
 pub struct StoredSchedule {
     /// The schedule.
-    pub schedule: Schedule,
+    pub schedule: PurgeSchedule,
     bytes: Vec<u8>,
 }
 
 /// What a store holds.
 #[derive(Debug, Default)]
-pub struct Contents {
+pub struct StoreContents {
     /// Operations, oldest first.
-    pub records: Vec<Stored>,
+    pub records: Vec<StoredRecord>,
     /// Schedules.
     pub schedules: Vec<StoredSchedule>,
 }
 
 /// The records of one pool, or of one of its namespaces.
-pub struct Store {
+pub struct RecordStore {
     io: IoContext,
     object: &'static str,
     /// The namespace, of a store that is in it.
@@ -58,39 +58,39 @@ pub struct Store {
 
 /// What came of a guarded change.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum ChangeOutcome {
     /// It was written.
-    Written(Box<Stored>),
+    Written(Box<StoredRecord>),
     /// Another changed it first.
     Lost,
 }
 
-impl Store {
+impl RecordStore {
     /// The records of the pool of a context.
     ///
     /// # Errors
     /// `ENOENT` when the pool is gone.
-    pub fn of(io: &IoContext) -> Result<Self, Fault> {
-        Ok(Self { io: io.in_namespace(NAMESPACE)?, object: OBJECT, namespace: None })
+    pub fn for_pool(io: &IoContext) -> Result<Self, Fault> {
+        Ok(Self { io: io.in_namespace(NAMESPACE)?, object: RECORDS_OBJECT, namespace: None })
     }
 
     /// The records that are kept in a namespace of the pool.
     ///
     /// # Errors
     /// `ENOENT` when the pool is gone.
-    pub fn within(io: &IoContext, namespace: &str) -> Result<Self, Fault> {
+    pub fn for_namespace(io: &IoContext, namespace: &str) -> Result<Self, Fault> {
         let io = io.in_namespace(namespace)?;
-        Ok(Self { io, object: OBJECT_IN_NAMESPACE, namespace: Some(namespace.to_owned()) })
+        Ok(Self { io, object: RECORDS_OBJECT_IN_NAMESPACE, namespace: Some(namespace.to_owned()) })
     }
 
     /// The store that an id was made for.
     ///
     /// # Errors
-    /// As [`Store::of`].
-    pub fn holding(io: &IoContext, id: &Id) -> Result<Self, Fault> {
+    /// As [`RecordStore::for_pool`].
+    pub fn for_operation(io: &IoContext, id: &Id) -> Result<Self, Fault> {
         match &id.namespace {
-            Some(namespace) => Self::within(io, namespace),
-            None => Self::of(io),
+            Some(namespace) => Self::for_namespace(io, namespace),
+            None => Self::for_pool(io),
         }
     }
 
@@ -99,11 +99,11 @@ impl Store {
     ///
     /// # Errors
     /// `ceph-forbidden` when it may use neither; what reading gives.
-    pub fn for_place(io: &IoContext, namespace: &str, deadline: Instant) -> Result<(Self, Contents), Fault> {
-        let store = Self::of(io)?;
+    pub fn for_place(io: &IoContext, namespace: &str, deadline: Instant) -> Result<(Self, StoreContents), Fault> {
+        let store = Self::for_pool(io)?;
         match store.contents(deadline) {
             Err(fault) if fault.kind() == Kind::CephForbidden && !namespace.is_empty() => {
-                let store = Self::within(io, namespace)?;
+                let store = Self::for_namespace(io, namespace)?;
                 let contents = store.contents(deadline)?;
                 Ok((store, contents))
             }
@@ -116,11 +116,11 @@ impl Store {
     ///
     /// # Errors
     /// What reading gives.
-    pub fn elsewhere(&self, namespace: &str, deadline: Instant) -> Result<Vec<Stored>, Fault> {
+    pub fn records_elsewhere(&self, namespace: &str, deadline: Instant) -> Result<Vec<StoredRecord>, Fault> {
         if namespace.is_empty() || self.namespace.is_some() {
             return Ok(Vec::new());
         }
-        match Self::within(&self.io, namespace)?.contents(deadline) {
+        match Self::for_namespace(&self.io, namespace)?.contents(deadline) {
             Err(fault) if fault.kind() == Kind::CephForbidden => Ok(Vec::new()),
             contents => Ok(contents?.records),
         }
@@ -135,19 +135,19 @@ impl Store {
     ///
     /// # Errors
     /// What reading gives.
-    pub fn contents(&self, deadline: Instant) -> Result<Contents, Fault> {
+    pub fn contents(&self, deadline: Instant) -> Result<StoreContents, Fault> {
         let entries = match self.io.omap_all(self.object, "", Some(deadline)) {
             Ok(entries) => entries,
-            Err(error) if error.is(Errno::ENOENT) => return Ok(Contents::default()),
+            Err(error) if error.is(Errno::ENOENT) => return Ok(StoreContents::default()),
             Err(error) => return Err(error.into()),
         };
-        let mut contents = Contents::default();
+        let mut contents = StoreContents::default();
         for (key, bytes) in entries {
             if schedule::is_key(&key) {
                 let read = serde_json::from_slice(&bytes).ok();
                 contents.schedules.extend(read.map(|schedule| StoredSchedule { schedule, bytes }));
             } else if let Ok(record) = serde_json::from_slice(&bytes) {
-                contents.records.push(Stored { record, bytes });
+                contents.records.push(StoredRecord { record, bytes });
             }
         }
         Ok(contents)
@@ -157,7 +157,7 @@ impl Store {
     ///
     /// # Errors
     /// What reading gives.
-    pub fn all(&self, deadline: Instant) -> Result<Vec<Stored>, Fault> {
+    pub fn all(&self, deadline: Instant) -> Result<Vec<StoredRecord>, Fault> {
         Ok(self.contents(deadline)?.records)
     }
 
@@ -174,9 +174,9 @@ impl Store {
     ///
     /// # Errors
     /// What reading gives.
-    pub fn get(&self, id: &Id, deadline: Instant) -> Result<Option<Stored>, Fault> {
+    pub fn get(&self, id: &Id, deadline: Instant) -> Result<Option<StoredRecord>, Fault> {
         let bytes = self.value(id.key.as_bytes(), deadline)?;
-        Ok(bytes.and_then(|bytes| Some(Stored { record: serde_json::from_slice(&bytes).ok()?, bytes })))
+        Ok(bytes.and_then(|bytes| Some(StoredRecord { record: serde_json::from_slice(&bytes).ok()?, bytes })))
     }
 
     /// The schedule of a namespace.
@@ -192,7 +192,7 @@ impl Store {
     ///
     /// # Errors
     /// What writing gives.
-    pub fn set_schedule(&self, schedule: &Schedule) -> Result<(), Fault> {
+    pub fn set_schedule(&self, schedule: &PurgeSchedule) -> Result<(), Fault> {
         let set = vec![(schedule::key(&schedule.place.namespace), encode(schedule)?)];
         Ok(self.io.omap_change(self.object, &OmapChange { set, ..OmapChange::default() })?)
     }
@@ -219,9 +219,9 @@ impl Store {
     pub fn advance(
         &self,
         old: &StoredSchedule,
-        schedule: &Schedule,
-        begun: Option<(&Record, &[Stored])>,
-    ) -> Result<Option<Stored>, Fault> {
+        schedule: &PurgeSchedule,
+        begun: Option<(&Record, &[StoredRecord])>,
+    ) -> Result<Option<StoredRecord>, Fault> {
         let key = schedule::key(&schedule.place.namespace);
         let mut change = OmapChange {
             guards: vec![(key.clone(), old.bytes.clone())],
@@ -243,7 +243,7 @@ impl Store {
     ///
     /// # Errors
     /// `busy` when too many are unfinished; what writing gives.
-    pub fn add(&self, record: &Record, known: &[Stored]) -> Result<Stored, Fault> {
+    pub fn add(&self, record: &Record, known: &[StoredRecord]) -> Result<StoredRecord, Fault> {
         let mut change = OmapChange::default();
         let stored = self.put(&mut change, record, known)?;
         self.io.omap_change(self.object, &change)?;
@@ -251,9 +251,9 @@ impl Store {
     }
 
     /// Adds a new record to a change.
-    fn put(&self, change: &mut OmapChange, record: &Record, known: &[Stored]) -> Result<Stored, Fault> {
-        if known.len() >= MOST_RECORDS {
-            let spare = known.len() + 1 - MOST_RECORDS;
+    fn put(&self, change: &mut OmapChange, record: &Record, known: &[StoredRecord]) -> Result<StoredRecord, Fault> {
+        if known.len() >= MAX_RECORDS {
+            let spare = known.len() + 1 - MAX_RECORDS;
             let finished = known.iter().filter(|stored| stored.record.operation.state.is_finished());
             change.remove.extend(finished.take(spare).filter_map(|stored| key_of(&stored.record)));
             if change.remove.len() < spare {
@@ -269,14 +269,14 @@ impl Store {
         let bytes = encode(record)?;
         change.guards.push((key.clone(), Vec::new()));
         change.set.push((key, bytes.clone()));
-        Ok(Stored { record: record.clone(), bytes })
+        Ok(StoredRecord { record: record.clone(), bytes })
     }
 
     /// Writes a record over the one read, if nobody changed it meanwhile.
     ///
     /// # Errors
     /// What writing gives.
-    pub fn change(&self, old: &Stored, mut record: Record) -> Result<Outcome, Fault> {
+    pub fn change(&self, old: &StoredRecord, mut record: Record) -> Result<ChangeOutcome, Fault> {
         record.operation.updated_at = Timestamp::now();
         let bytes = encode(&record)?;
         let key = key_of(&record).unwrap_or_default();
@@ -286,8 +286,8 @@ impl Store {
             remove: Vec::new(),
         };
         match self.io.omap_change(self.object, &change) {
-            Ok(()) => Ok(Outcome::Written(Box::new(Stored { record, bytes }))),
-            Err(error) if error.is(Errno::ECANCELED) => Ok(Outcome::Lost),
+            Ok(()) => Ok(ChangeOutcome::Written(Box::new(StoredRecord { record, bytes }))),
+            Err(error) if error.is(Errno::ECANCELED) => Ok(ChangeOutcome::Lost),
             Err(error) => Err(error.into()),
         }
     }
@@ -296,7 +296,7 @@ impl Store {
     ///
     /// # Errors
     /// What writing gives.
-    pub fn expire(&self, known: &[Stored], before: Timestamp) -> Result<(), Fault> {
+    pub fn expire(&self, known: &[StoredRecord], before: Timestamp) -> Result<(), Fault> {
         let old = known.iter().filter(|stored| stored.record.operation.finished_at.is_some_and(|at| at < before));
         let remove: Vec<Vec<u8>> = old.filter_map(|stored| key_of(&stored.record)).collect();
         if remove.is_empty() {

@@ -11,17 +11,17 @@ use rbd_model::fault::{Fault, Kind};
 use rbd_model::image::INCOMPLETE_KEY;
 use rbd_model::operation::{OperationState, Work};
 
-use super::drive::Job;
+use super::drive::OperationRunner;
 use super::record::Id;
-use super::replica::{LEASE, Operations, RECORD_TIME};
-use super::store::{Outcome, Store, Stored};
-use crate::pool_use;
-use crate::workers::within;
+use super::replica::{HEARTBEAT_LEASE, Operations, RECORD_TIME};
+use super::store::{ChangeOutcome, RecordStore, StoredRecord};
+use crate::pool_applications;
+use crate::workers::deadline_in;
 
 /// How often the records of all pools are looked through.
-const SWEEP: Duration = Duration::from_secs(2);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
 /// How many replicas may end while they run an operation, before it is not begun again.
-const MOST_DEATHS: u32 = 3;
+const MAX_DEATHS: u32 = 3;
 
 impl Operations {
     /// Looks through the records of all pools again and again, for operations whose replica is gone.
@@ -29,12 +29,12 @@ impl Operations {
         let mut pools: HashMap<String, tokio::task::JoinHandle<()>> = HashMap::new();
         let seen = Arc::new(Mutex::new(HashMap::new()));
         loop {
-            tokio::time::sleep(SWEEP).await;
+            tokio::time::sleep(SWEEP_INTERVAL).await;
             if self.handing_over.load(Ordering::Relaxed) {
                 return;
             }
             let Ok(connection) = self.link.connection() else { continue };
-            let Ok(names) = pool_use::with_images(connection.cluster()) else { continue };
+            let Ok(names) = pool_applications::pools_with_images(connection.cluster()) else { continue };
             pools.retain(|_, task| !task.is_finished());
             for name in names {
                 // A pool that is stuck has its one sweep waiting, and keeps no other.
@@ -68,13 +68,13 @@ impl Operations {
         namespace: Option<String>,
         seen: &Mutex<HashMap<String, (u64, Instant)>>,
     ) -> Result<(), Fault> {
-        let deadline = within(RECORD_TIME);
+        let deadline = deadline_in(RECORD_TIME);
         let retention = jiff::SignedDuration::try_from(self.retention).unwrap_or(jiff::SignedDuration::MAX);
         let within_namespace = namespace.clone();
         let read = self.records(pool, deadline, move |io| {
             let store = match &within_namespace {
-                Some(namespace) => Store::within(io, namespace)?,
-                None => Store::of(io)?,
+                Some(namespace) => RecordStore::for_namespace(io, namespace)?,
+                None => RecordStore::for_pool(io)?,
             };
             let contents = store.contents(deadline)?;
             if let Ok(before) = Timestamp::now().checked_sub(retention) {
@@ -112,10 +112,10 @@ impl Operations {
     async fn take_over_orphans(
         self: &Arc<Self>,
         pool: &str,
-        all: Vec<Stored>,
+        all: Vec<StoredRecord>,
         seen: &Mutex<HashMap<String, (u64, Instant)>>,
     ) {
-        let orphans: Vec<Stored> = {
+        let orphans: Vec<StoredRecord> = {
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             all.into_iter()
                 .filter(|stored| !stored.record.operation.state.is_finished())
@@ -130,7 +130,7 @@ impl Operations {
                     if entry.0 != record.beat {
                         *entry = now;
                     }
-                    entry.1.elapsed() > LEASE
+                    entry.1.elapsed() > HEARTBEAT_LEASE
                 })
                 .collect()
         };
@@ -142,13 +142,13 @@ impl Operations {
         }
     }
 
-    async fn take_over(self: &Arc<Self>, orphan: Stored) -> Result<(), Fault> {
+    async fn take_over(self: &Arc<Self>, orphan: StoredRecord) -> Result<(), Fault> {
         let mut record = orphan.record.clone();
         let operation = &mut record.operation;
         let unbegun = operation.state == OperationState::Queued && !matches!(operation.work, Work::Import { .. });
         let died = operation.state == OperationState::Running && !record.owner.is_empty();
         record.deaths += u32::from(died);
-        let deadly = record.deaths >= MOST_DEATHS;
+        let deadly = record.deaths >= MAX_DEATHS;
         let resume = (operation.work.is_resumable() || unbegun) && !deadly;
         record.owner.clone_from(&self.owner);
         record.beat += 1;
@@ -168,22 +168,22 @@ impl Operations {
         }
         let place = operation.place.clone();
         let filled = operation.work.filled_image().filter(|_| !resume).map(str::to_owned);
-        let (pool, deadline) = (place.pool.clone(), within(RECORD_TIME));
+        let (pool, deadline) = (place.pool.clone(), deadline_in(RECORD_TIME));
         let id = operation.id.clone();
         let outcome = self
             .records(&pool, deadline, move |io| {
                 if let Some(image) = filled {
                     mark_incomplete(&io.in_namespace(&place.namespace)?, &image)?;
                 }
-                let Some(id) = Id::parse(&record.operation.id) else { return Ok(Outcome::Lost) };
-                Store::holding(io, &id)?.change(&orphan, record)
+                let Some(id) = Id::parse(&record.operation.id) else { return Ok(ChangeOutcome::Lost) };
+                RecordStore::for_operation(io, &id)?.change(&orphan, record)
             })
             .await?;
-        if let Outcome::Written(stored) = outcome {
+        if let ChangeOutcome::Written(stored) = outcome {
             if resume {
                 tracing::info!(operation = id, "took an operation over");
                 self.counts.taken_over.fetch_add(1, Ordering::Relaxed);
-                self.drive(*stored, Job::Thread);
+                self.drive(*stored, OperationRunner::Thread);
             } else {
                 tracing::warn!(operation = id, deaths = stored.record.deaths, "an operation was interrupted");
                 let counted = if deadly { &self.counts.failed } else { &self.counts.interrupted };

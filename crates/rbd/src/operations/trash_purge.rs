@@ -11,24 +11,24 @@ use rbd_model::fault::{Fault, Kind, members};
 use rbd_model::trash::TrashState;
 use serde::Serialize;
 
-use super::signals::{READ, Signals, gone};
+use super::signals::{READ, Signals, ignore_missing};
 use crate::group;
-use crate::trash::{self, InTrash};
+use crate::trash::{self, RawTrashImage};
 
 /// How many failures a fault names in full; its text has their number.
-const NAMED: usize = 100;
+const MAX_NAMED: usize = 100;
 
 /// Which images of a trash a purge removes.
 #[derive(Debug, Clone, Copy)]
-pub struct Expired {
+pub struct ExpiredImages {
     /// Their retention had ended at this moment.
     pub before: Timestamp,
     /// They were put there at this moment or before; whenever, without it.
     pub deleted_before: Option<Timestamp>,
 }
 
-impl Expired {
-    fn covers(self, image: &InTrash) -> bool {
+impl ExpiredImages {
+    fn covers(self, image: &RawTrashImage) -> bool {
         let seconds = |at: Timestamp| u64::try_from(at.as_second()).unwrap_or(0);
         let entry = &image.entry;
         matches!(entry.source, TrashSource::User | TrashSource::UserParent | TrashSource::Removing)
@@ -40,7 +40,7 @@ impl Expired {
 /// An image that could not be removed.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Failure {
+struct FailedImage {
     id: String,
     name: String,
     reason: String,
@@ -53,7 +53,7 @@ struct Failure {
 struct Purge {
     removed: u64,
     /// By the images' ids. What goes in a later pass leaves it again.
-    failures: BTreeMap<String, Failure>,
+    failures: BTreeMap<String, FailedImage>,
 }
 
 /// Removes what has expired, pass after pass until nothing changes: a clone that goes frees its parent for the next pass. What
@@ -61,8 +61,8 @@ struct Purge {
 ///
 /// # Errors
 /// `in-use` with every image that could not be removed, and why; `ECANCELED` when asked to end early.
-pub fn run(io: &IoContext, expired: Expired, signals: &Signals) -> Result<(), Fault> {
-    trash::drop_impossible(io, Instant::now() + READ)?;
+pub fn run(io: &IoContext, expired: ExpiredImages, signals: &Signals) -> Result<(), Fault> {
+    trash::drop_impossible_entries(io, Instant::now() + READ)?;
     let mut purge = Purge::default();
     for half_removed_too in [false, true] {
         while purge.pass(io, expired, half_removed_too, signals)? {}
@@ -75,7 +75,7 @@ impl Purge {
     fn pass(
         &mut self,
         io: &IoContext,
-        expired: Expired,
+        expired: ExpiredImages,
         half_removed_too: bool,
         signals: &Signals,
     ) -> Result<bool, Fault> {
@@ -88,7 +88,7 @@ impl Purge {
         });
         let before = self.removed;
         for image in &images {
-            if signals.told(self.removed, total).is_break() {
+            if signals.report_progress(self.removed, total).is_break() {
                 return Err(cancelled());
             }
             self.remove(io, image, signals)?;
@@ -96,9 +96,9 @@ impl Purge {
         Ok(self.removed > before)
     }
 
-    fn remove(&mut self, io: &IoContext, image: &InTrash, signals: &Signals) -> Result<(), Fault> {
+    fn remove(&mut self, io: &IoContext, image: &RawTrashImage, signals: &Signals) -> Result<(), Fault> {
         let id = &image.entry.image_id;
-        let failure = |reason: String, errno: Option<Errno>| Failure {
+        let failure = |reason: String, errno: Option<Errno>| FailedImage {
             id: id.clone(),
             name: image.entry.name.to_string(),
             reason,
@@ -106,12 +106,13 @@ impl Purge {
         };
         // What its header tells need not be found out by librbd, which would open it and ask for its lock.
         if let Some(obstacle) = image.obstacle(io, Timestamp::now()) {
-            self.failures.insert(id.clone(), failure(trash::in_words(&obstacle), None));
+            self.failures.insert(id.clone(), failure(trash::describe_obstacle(&obstacle), None));
             return Ok(());
         }
-        let unwatched = |_, _| if signals.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-        let left = image.header.as_ref().map_or(Ok(()), |header| group::leave_gone(io, id, header));
-        match left.and_then(|()| gone(io.trash_remove(id, false, &ignore_progress))) {
+        let until_cancelled =
+            |_, _| if signals.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let left = image.header.as_ref().map_or(Ok(()), |header| group::leave_missing_group(io, id, header));
+        match left.and_then(|()| ignore_missing(io.trash_remove(id, false, &until_cancelled))) {
             Ok(()) => {
                 self.removed += 1;
                 self.failures.remove(id);
@@ -126,11 +127,11 @@ impl Purge {
 
     fn end(self, io: &IoContext, signals: &Signals) -> Result<(), Fault> {
         let kept = self.failures.len();
-        signals.tell(self.removed, self.removed + kept as u64);
+        signals.note_progress(self.removed, self.removed + kept as u64);
         if kept == 0 {
             return Ok(());
         }
-        let named: Vec<&Failure> = self.failures.values().take(NAMED).collect();
+        let named: Vec<&FailedImage> = self.failures.values().take(MAX_NAMED).collect();
         let texts: Vec<String> = named.iter().map(|one| format!("{:?} ({})", one.name, one.reason)).collect();
         let more = if kept > named.len() { "; and more" } else { "" };
         let detail = format!(
@@ -148,9 +149,9 @@ impl Purge {
 }
 
 /// Why librbd refused to remove an image that its header lets go.
-fn reason(io: &IoContext, image: &InTrash, error: &ceph::Error) -> String {
-    let open = if error.is(Errno::EBUSY) { trash::open_elsewhere(io, &image.entry.image_id) } else { Ok(None) };
-    open.ok().flatten().map_or_else(|| error.to_string(), |open| trash::in_words(&open))
+fn reason(io: &IoContext, image: &RawTrashImage, error: &ceph::Error) -> String {
+    let open = if error.is(Errno::EBUSY) { trash::client_obstacle(io, &image.entry.image_id) } else { Ok(None) };
+    open.ok().flatten().map_or_else(|| error.to_string(), |open| trash::describe_obstacle(&open))
 }
 
 fn cancelled() -> Fault {

@@ -11,7 +11,7 @@ use ceph::{Access, Errno, ImageSize};
 use futures_util::stream;
 use jiff::Timestamp;
 use rbd::layout::check_object_map;
-use rbd::workers::{Slot, within};
+use rbd::workers::{Slot, deadline_in};
 use rbd_api::answer::{Content, Either, Media, StreamedJson};
 use rbd_api::endpoints::data::{Changed, Diff, DiffAnswer, Format};
 use rbd_api::input::{self, Input, NoQuery};
@@ -74,7 +74,7 @@ pub async fn get(
 /// Checks that the diff can start from a snapshot.
 async fn started_from(call: &Call, held: Held, image: String, from: &str, to: Option<&str>) -> Result<Held, Fault> {
     let (from, to) = (from.to_owned(), to.map(str::to_owned));
-    let run = move |_: &rbd::link::Connection| {
+    let run = move |_: &rbd::ceph_link::Connection| {
         let snapshots = held.image().map(ceph::Image::snapshots).transpose()?.unwrap_or_default();
         let id = |name: &str| snapshots.iter().find(|snapshot| snapshot.name == name).map(|snapshot| snapshot.id);
         let first = id(&from).ok_or_else(|| snapshot_not_found(&image, &from))?;
@@ -228,7 +228,7 @@ async fn apply(mut call: Call, name: String, mut body: Incoming, slot: Slot) -> 
         }
     }
     drop(slot);
-    call.deadline = within(call.app.deadline);
+    call.deadline = deadline_in(call.app.deadline);
     Ok(Content::of(read(&call, name).await?))
 }
 
@@ -315,9 +315,9 @@ async fn begin(call: &Call, name: &str, plan: Plan) -> Result<(Arc<StreamedImage
                 .with("snapshots", vec![Value::from(to)]));
         }
         drop(reader);
-        let found = rbd::found::find(&io, &name, deadline)?;
+        let found = rbd::found_image::find(&io, &name, deadline)?;
         // Ours comes with opening for writing.
-        found.ready_for(&io, Act::Overwrite { force: false }, deadline)?;
+        found.check_ready(&io, Act::Overwrite { force: false }, deadline)?;
         let size = plan.size.filter(|wanted| wanted.bytes() != found.header.size_bytes);
         if let Some(size) = size {
             check_object_map(size, found.header.features.0, found.header.order)?;

@@ -45,7 +45,7 @@ pub async fn opened(call: &Call, name: String, snapshot: Option<String>) -> Resu
             let snapshots = image.snapshots()?;
             let found = snapshots.iter().find(|known| known.name == *snapshot);
             let id = found.ok_or_else(|| snapshot_not_found(&name, snapshot))?.id;
-            image.set_snapshot(Some(id)).map_err(|error| match rbd::found::find(&io, &name, deadline) {
+            image.set_snapshot(Some(id)).map_err(|error| match rbd::found_image::find(&io, &name, deadline) {
                 Ok(found) => found.explain(&io, error, deadline),
                 Err(problem) => problem,
             })?;

@@ -6,11 +6,11 @@ use std::time::Instant;
 use axum::http::{HeaderMap, header};
 use ceph::{Access, Errno, ImageRef, ImageSize, ImageSpec, IoContext};
 use jiff::Timestamp;
+use rbd::ceph_link::Connection;
 use rbd::layout::{check_with_cluster, image_size_or_empty, spec};
-use rbd::link::Connection;
-use rbd::operations::Filling;
-use rbd::workers::{Slot, within};
-use rbd::{format_1, pool_use};
+use rbd::operations::RequestOperation;
+use rbd::workers::{Slot, deadline_in};
+use rbd::{format_1, pool_applications};
 use rbd_api::answer::Created;
 use rbd_api::endpoints::data::Import;
 use rbd_api::input::{Bytes, Input};
@@ -126,28 +126,28 @@ async fn import(
         }
     }
     drop(slot);
-    call.deadline = within(call.app.deadline);
+    call.deadline = deadline_in(call.app.deadline);
     let location = location(&call, &call.place(), &name);
     Ok(Created { location, value: read(&call, name).await? })
 }
 
 /// Records that an image is about to be filled: for as long as that is unfinished the image is shown as incomplete, and
 /// when this process is killed, another marks it. So nothing of an import is ever taken for a whole image.
-async fn begin(call: &Call, name: &str) -> Result<Filling, Fault> {
+async fn begin(call: &Call, name: &str) -> Result<RequestOperation, Fault> {
     let (owned, deadline) = (name.to_owned(), call.deadline);
     call.placed(move |connection, io| match rbd::directory::find(io, &owned, deadline)? {
         None => Ok(()),
         Some(_) => Err(exists(connection, io, &owned, deadline)),
     })
     .await?;
-    call.app.operations.begin_filling(call.operation_request(), &call.place(), name).await
+    call.app.operations.begin_in_request(call.operation_request(), &call.place(), name).await
 }
 
 fn exists(connection: &Connection, io: &IoContext, name: &str, deadline: Instant) -> Fault {
     let problem = Fault::new(Kind::Exists, format!("There is an image {name:?} already."));
     let image = read_image(connection, io, name, deadline);
     if image.as_ref().is_ok_and(|image| image.format == 1) {
-        return format_1::taken(name);
+        return format_1::name_taken(name);
     }
     match image.map(|image| image.state_reason) {
         Ok(Some(reason)) => problem.cause(reason).correction("Delete it first."),
@@ -168,7 +168,7 @@ async fn create(
         format!("Its import by {} was begun at {:.0} and has not finished.", call.principal.name, Timestamp::now());
     call.in_lane(&lane(&call.place()), move |connection| {
         let io = connection.context(&place.pool, &place.namespace)?;
-        pool_use::refuse_foreign(&io)?;
+        pool_applications::reject_foreign(&io)?;
         check_with_cluster(io.cluster(), size, &spec)?;
         io.create_image(&name, size, &spec).map_err(|error| {
             if error.is(Errno::EEXIST) { exists(connection, &io, &name, deadline) } else { refused(error) }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use ceph::{Errno, Image, Pending};
 use http_body_util::BodyExt as _;
 use prometheus_client::metrics::counter::Counter;
-use rbd::workers::within;
+use rbd::workers::deadline_in;
 use rbd_api::input;
 use rbd_api::media::MediaType;
 use rbd_api::problem::{self, Refusal};
@@ -334,7 +334,7 @@ impl Sink {
         call: impl FnOnce(&Image, &dyn Fn(ceph::Error) -> Fault) -> Result<T, Fault> + Send + 'static,
     ) -> Result<(Self, T), Failed> {
         let held = std::mem::take(&mut self.held);
-        let (streamed, deadline) = (Arc::clone(&self.image), within(self.image.app.deadline));
+        let (streamed, deadline) = (Arc::clone(&self.image), deadline_in(self.image.app.deadline));
         let run = move || {
             let Some(image) = held.image() else {
                 return Err(Fault::new(Kind::Internal, "The image is closed already."));

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use ceph::{Extent, Image, Pending};
 use futures_util::Stream;
 use prometheus_client::metrics::counter::Counter;
-use rbd::workers::{Slot, within};
+use rbd::workers::{Slot, deadline_in};
 use rbd_model::fault::{Fault, Kind};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -105,7 +105,7 @@ pub struct Finder {
 }
 
 /// The image back from a worker, and what was found.
-type Found = Result<(Held, Vec<Piece>, u64), Fault>;
+type WindowResult = Result<(Held, Vec<Piece>, u64), Fault>;
 
 impl Finder {
     /// A finder for a search in an image.
@@ -119,10 +119,10 @@ impl Finder {
     }
 
     /// Starts to look at the next window. The image comes back with the pieces and where the search stands then.
-    fn start(&self, held: Held) -> JoinHandle<Found> {
+    fn start(&self, held: Held) -> JoinHandle<WindowResult> {
         let (image, layout, search) = (Arc::clone(&self.image), self.layout, self.search.clone());
         tokio::spawn(async move {
-            let deadline = within(image.app.deadline);
+            let deadline = deadline_in(image.app.deadline);
             let searched = Arc::clone(&image);
             let find = move || find(&searched, held, layout, &search, deadline);
             image.app.workers.run(&image.lane, deadline, find).await
@@ -138,7 +138,7 @@ impl Finder {
         self.take(found)
     }
 
-    fn take(&mut self, found: Result<Found, tokio::task::JoinError>) -> Result<(Held, Vec<Piece>), Fault> {
+    fn take(&mut self, found: Result<WindowResult, tokio::task::JoinError>) -> Result<(Held, Vec<Piece>), Fault> {
         let (held, pieces, next) = found.map_err(|error| Fault::new(Kind::Internal, error.to_string()))??;
         self.search.range.start = next;
         Ok((held, pieces))
@@ -146,7 +146,7 @@ impl Finder {
 }
 
 /// The pieces of one window. Blocks.
-fn find(streamed: &StreamedImage, held: Held, layout: Layout, search: &Search, deadline: Instant) -> Found {
+fn find(streamed: &StreamedImage, held: Held, layout: Layout, search: &Search, deadline: Instant) -> WindowResult {
     let Some(image) = held.image() else {
         return Err(Fault::new(Kind::Internal, "The image is closed already."));
     };
@@ -272,7 +272,7 @@ pub struct Reader<F> {
     finder: Finder,
     /// `None` while a worker looks for pieces with it.
     held: Option<Held>,
-    finding: Option<JoinHandle<Found>>,
+    finding: Option<JoinHandle<WindowResult>>,
     chunk_bytes: u64,
     pieces: VecDeque<Piece>,
     in_flight: VecDeque<Part>,
@@ -381,7 +381,7 @@ impl<F: Form> Reader<F> {
         }
     }
 
-    fn found(&mut self, found: Result<Found, tokio::task::JoinError>) -> Result<(), Cut> {
+    fn found(&mut self, found: Result<WindowResult, tokio::task::JoinError>) -> Result<(), Cut> {
         let (held, pieces) = self.finder.take(found)?;
         self.held = Some(held);
         self.pieces.extend(pieces);

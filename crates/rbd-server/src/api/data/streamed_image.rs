@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ceph::{Errno, Image};
-use rbd::why;
-use rbd::workers::within;
+use rbd::obstacles;
+use rbd::workers::deadline_in;
 use rbd_model::fault::Fault;
 use rbd_model::names::Place;
 
@@ -32,7 +32,7 @@ impl StreamedImage {
 
     /// What a failed call on it means; whoever keeps the connection is told.
     pub async fn explain(self: &Arc<Self>, error: ceph::Error) -> Fault {
-        let (this, deadline) = (Arc::clone(self), within(self.app.deadline));
+        let (this, deadline) = (Arc::clone(self), deadline_in(self.app.deadline));
         let plain = Fault::from(error.clone());
         let asked = self.app.workers.run(&self.lane, deadline, move || Ok(this.explain_blocking(error, deadline)));
         asked.await.unwrap_or(plain)
@@ -41,7 +41,7 @@ impl StreamedImage {
     /// As [`StreamedImage::explain`]. Blocks.
     pub fn explain_blocking(&self, error: ceph::Error, deadline: Instant) -> Fault {
         if let Some(errno) = error.errno() {
-            self.app.link.suspect(errno);
+            self.app.link.report_errno(errno);
             // Who does not answer, or was cut off, cannot be asked.
             if matches!(errno, Errno::ETIMEDOUT | Errno::ESHUTDOWN | Errno::ENOTCONN) {
                 return error.into();
@@ -49,7 +49,7 @@ impl StreamedImage {
         }
         let context = self.app.link.connection().and_then(|kept| kept.context(&self.place.pool, &self.place.namespace));
         match context {
-            Ok(io) => why::explain(&io, &self.name, &self.id, error, deadline),
+            Ok(io) => obstacles::explain_error(&io, &self.name, &self.id, error, deadline),
             Err(_) => error.into(),
         }
     }

@@ -21,7 +21,7 @@ pub fn may_hold_images(io: &IoContext) -> bool {
 ///
 /// # Errors
 /// What librados gives.
-pub fn with_images(cluster: &Cluster) -> Result<Vec<String>, Fault> {
+pub fn pools_with_images(cluster: &Cluster) -> Result<Vec<String>, Fault> {
     let mut pools = cluster.pools()?;
     // One that was deleted since holds none.
     pools.retain(|pool| cluster.io_context(pool, "").is_ok_and(|io| may_hold_images(&io)));
@@ -33,7 +33,7 @@ pub fn with_images(cluster: &Cluster) -> Result<Vec<String>, Fault> {
 ///
 /// # Errors
 /// `foreign-pool` with the applications; what librados gives.
-pub fn refuse_foreign(io: &IoContext) -> Result<(), Fault> {
+pub fn reject_foreign(io: &IoContext) -> Result<(), Fault> {
     if may_hold_images(io) {
         return Ok(());
     }
@@ -41,23 +41,23 @@ pub fn refuse_foreign(io: &IoContext) -> Result<(), Fault> {
     io.cluster().refresh()?;
     match other_applications(io) {
         None => Ok(()),
-        Some(applications) => Err(foreign(io.pool(), applications)),
+        Some(applications) => Err(foreign_pool_fault(io.pool(), applications)),
     }
 }
 
-/// As [`refuse_foreign`], for the pool that is to take the data of an image. One that does not exist is left to others to
+/// As [`reject_foreign`], for the pool that is to take the data of an image. One that does not exist is left to others to
 /// refuse.
 ///
 /// # Errors
-/// As [`refuse_foreign`].
-pub fn refuse_foreign_data_pool(cluster: &Cluster, data_pool: Option<&str>) -> Result<(), Fault> {
+/// As [`reject_foreign`].
+pub fn reject_foreign_data_pool(cluster: &Cluster, data_pool: Option<&str>) -> Result<(), Fault> {
     match data_pool.map(|pool| cluster.io_context(pool, "")) {
-        Some(Ok(io)) => refuse_foreign(&io),
+        Some(Ok(io)) => reject_foreign(&io),
         Some(Err(_)) | None => Ok(()),
     }
 }
 
-fn foreign(pool: &str, applications: Vec<String>) -> Fault {
+fn foreign_pool_fault(pool: &str, applications: Vec<String>) -> Fault {
     let list = applications.join(", ");
     Fault::new(Kind::ForeignPool, format!("Pool {pool:?} is for {list}, not for rbd: nothing is made in it."))
         .correction(format!(

@@ -12,27 +12,27 @@ use ceph::{Cluster, Errno, IoContext};
 use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::Place;
 
-use crate::check::{self, Attempt, State};
+use crate::check::{self, ConnectionAttempt, Severity};
 
 /// How often the files are looked at and the monitors asked.
-const PULSE: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How old a connection must be to be made anew because Ceph refused something: capabilities that were widened since count
 /// for new connections only.
-const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+const RECONNECT_PAUSE: Duration = Duration::from_secs(5);
 
 /// Counts the errnos that Ceph gives.
-pub type Count = Box<dyn Fn(Errno) + Send + Sync>;
+pub type CountErrno = Box<dyn Fn(Errno) + Send + Sync>;
 
 /// The connection and who keeps it. Cheap to clone.
 #[derive(Clone)]
-pub struct Link {
+pub struct CephLink {
     inner: Arc<Inner>,
 }
 
 struct Inner {
     settings: ceph::Settings,
-    count: Count,
+    count: CountErrno,
     current: RwLock<Option<Arc<Connection>>>,
     /// Why there is no connection.
     trouble: Mutex<Option<String>>,
@@ -47,7 +47,7 @@ struct Inner {
     namespaces: Arc<Mutex<BTreeSet<(String, String)>>>,
     stop: Mutex<bool>,
     stopped: Condvar,
-    told: Vec<Place>,
+    configured: Vec<Place>,
 }
 
 /// A connection and the contexts opened on it.
@@ -74,12 +74,12 @@ pub struct LinkState {
     pub monitors_silent: Option<Duration>,
 }
 
-impl Link {
+impl CephLink {
     /// Starts to connect, on a thread of its own. Returns at once.
     ///
     /// `told` are namespaces that the entity has rights for where it has none for their pools.
-    pub fn start(settings: ceph::Settings, told: Vec<Place>, count: Count) -> Self {
-        let named = told.clone().into_iter().map(|place| (place.pool, place.namespace));
+    pub fn start(settings: ceph::Settings, configured: Vec<Place>, count: CountErrno) -> Self {
+        let named = configured.clone().into_iter().map(|place| (place.pool, place.namespace));
         let inner = Arc::new(Inner {
             settings,
             count,
@@ -92,11 +92,11 @@ impl Link {
             refused: AtomicBool::new(false),
             asked: Mutex::new(None),
             namespaces: Arc::new(Mutex::new(named.collect())),
-            told,
+            configured,
             stop: Mutex::new(false),
             stopped: Condvar::new(),
         });
-        for (name, body) in [("ceph-link", Inner::keep as fn(&Inner)), ("ceph-pulse", Inner::ask_monitors)] {
+        for (name, body) in [("ceph-link", Inner::keep_connected as fn(&Inner)), ("ceph-pulse", Inner::ask_monitors)] {
             let inner = Arc::clone(&inner);
             let thread = std::thread::Builder::new().name(name.into()).spawn(move || body(&inner));
             if let Err(error) = thread {
@@ -123,7 +123,7 @@ impl Link {
 
     /// Told of every errno that Ceph gives: it is counted, and it may mean that this client was cut off, or may do more by
     /// now; then it connects anew.
-    pub fn suspect(&self, errno: Errno) {
+    pub fn report_errno(&self, errno: Errno) {
         (self.inner.count)(errno);
         match errno {
             Errno::ESHUTDOWN | Errno::ENOTCONN => self.inner.suspect.store(true, Ordering::Relaxed),
@@ -146,7 +146,7 @@ impl Link {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .map(|since| since.elapsed())
-                .filter(|silent| *silent > PULSE),
+                .filter(|silent| *silent > CHECK_INTERVAL),
         }
     }
 
@@ -166,23 +166,23 @@ impl Inner {
         *stop
     }
 
-    fn keep(&self) {
+    fn keep_connected(&self) {
         let mut files: Vec<PathBuf> = Vec::new();
         let mut seen = fingerprint(&files);
         let mut connected_at: Option<Instant> = None;
         loop {
             let changed = fingerprint(&files) != seen;
             let suspect = self.suspect.swap(false, Ordering::Relaxed);
-            let refused = connected_at.is_some_and(|at| at.elapsed() > REFUSED_PAUSE)
+            let refused = connected_at.is_some_and(|at| at.elapsed() > RECONNECT_PAUSE)
                 && self.refused.swap(false, Ordering::Relaxed);
             if connected_at.is_none() || changed || suspect || refused {
-                let Attempt { report, cluster, files: looked_at } = check::attempt(&self.settings);
+                let ConnectionAttempt { report, cluster, files: looked_at } = check::try_connect(&self.settings);
                 // Those that were seen with a connection stay the reference: when they are back, all is well.
                 if cluster.is_some() || connected_at.is_none() {
                     seen = fingerprint(&looked_at);
                     files = looked_at;
                 }
-                if self.settle(report, cluster) {
+                if self.accept_connection(report, cluster) {
                     connected_at = Some(Instant::now());
                 } else {
                     self.suspect.fetch_or(suspect, Ordering::Relaxed);
@@ -190,7 +190,7 @@ impl Inner {
             } else {
                 *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
             }
-            if self.pause(PULSE) {
+            if self.pause(CHECK_INTERVAL) {
                 return;
             }
         }
@@ -200,12 +200,12 @@ impl Inner {
     ///
     /// The first connection must also be good for the images of some pool, else the service is not ready, and says
     /// why. Later ones are taken as they are: what was lost since shows in the answers.
-    fn settle(&self, mut report: check::Report, cluster: Option<Cluster>) -> bool {
+    fn accept_connection(&self, mut report: check::Report, cluster: Option<Cluster>) -> bool {
         let first = !self.ever_connected.load(Ordering::Relaxed);
         if let Some(cluster) = cluster.as_ref().filter(|_| first) {
-            report.findings.extend(check::capabilities(cluster, &self.told, self.settings.connect_timeout));
+            report.findings.extend(check::capabilities(cluster, &self.configured, self.settings.connect_timeout));
         }
-        let trouble = report.trouble();
+        let trouble = report.error_summary();
         let mut known = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let news = *known != trouble;
         known.clone_from(&trouble);
@@ -213,9 +213,9 @@ impl Inner {
         for finding in report.findings.iter().filter(|_| first && news) {
             let (subject, correction) = (finding.subject.name(), finding.correction.as_deref());
             match finding.state {
-                State::Ok => tracing::info!(subject, "{}", finding.detail),
-                State::Warning => tracing::warn!(subject, correction, "{}", finding.detail),
-                State::Error => tracing::error!(subject, correction, "{}", finding.detail),
+                Severity::Ok => tracing::info!(subject, "{}", finding.detail),
+                Severity::Warning => tracing::warn!(subject, correction, "{}", finding.detail),
+                Severity::Error => tracing::error!(subject, correction, "{}", finding.detail),
             }
         }
         match (cluster, trouble) {
@@ -240,7 +240,7 @@ impl Inner {
 
     /// Asks the monitors now and then, on a thread of its own since it may not return.
     fn ask_monitors(&self) {
-        while !self.pause(PULSE) {
+        while !self.pause(CHECK_INTERVAL) {
             let current = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
             let Some(connection) = current else { continue };
             self.asked.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);

@@ -13,7 +13,7 @@ use crate::{format_1, trash_directory};
 
 /// An image that exists, as its header describes it.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct FoundImage {
     /// Its name.
     pub name: String,
     /// Its id, which stays through renames.
@@ -26,27 +26,27 @@ pub struct Found {
 ///
 /// # Errors
 /// `image-not-found`; `removing` for one whose removal was cut off; `damaged`.
-pub fn find(io: &IoContext, name: &str, deadline: Instant) -> Result<Found, Fault> {
-    let Some(named) = directory::find(io, name, deadline)? else { return Err(missing(io, name, deadline)) };
+pub fn find(io: &IoContext, name: &str, deadline: Instant) -> Result<FoundImage, Fault> {
+    let Some(named) = directory::find(io, name, deadline)? else { return Err(missing_image(io, name, deadline)) };
     let named = named.into_sound()?;
     match read_header(io, &named.id, deadline)? {
-        Some(header) => Ok(Found { name: named.name, id: named.id, header }),
-        None => Err(removing(name)),
+        Some(header) => Ok(FoundImage { name: named.name, id: named.id, header }),
+        None => Err(removal_fault(name)),
     }
 }
 
 /// Why there is no image of this name in the directory: it never was, or its removal was cut off.
-fn missing(io: &IoContext, name: &str, deadline: Instant) -> Fault {
+fn missing_image(io: &IoContext, name: &str, deadline: Instant) -> Fault {
     match trash_directory::removing(io, name, deadline) {
-        Ok(images) if images.iter().any(|image| image.name == name) => removing(name),
-        Ok(_) if format_1::exists(io, name, deadline).is_ok_and(|exists| exists) => format_1::only_shown(name),
+        Ok(images) if images.iter().any(|image| image.name == name) => removal_fault(name),
+        Ok(_) if format_1::exists(io, name, deadline).is_ok_and(|exists| exists) => format_1::not_supported(name),
         Ok(_) => image_not_found(&place_of(io), name),
         Err(fault) => fault,
     }
 }
 
 /// The image went while something was done with it.
-pub fn gone(io: &IoContext, name: &str, deadline: Instant) -> Fault {
+pub fn image_gone(io: &IoContext, name: &str, deadline: Instant) -> Fault {
     find(io, name, deadline).err().unwrap_or_else(|| {
         Fault::new(Kind::Conflict, format!("Image {name:?} was removed, and another has its name now."))
             .correction("GET the image, and repeat the call if it is meant for that one.")
@@ -65,7 +65,7 @@ pub fn image_not_found(place: &Place, image: &str) -> Fault {
 }
 
 /// The image's removal was begun and not finished.
-fn removing(name: &str) -> Fault {
+fn removal_fault(name: &str) -> Fault {
     Fault::new(Kind::Removing, format!("The removal of image {name:?} was begun and has not finished."))
         .correction("DELETE the image with ?permanent=true to finish it; then its name is free.")
         .errno(Errno::ENOENT)
@@ -77,7 +77,7 @@ pub fn snapshot_not_found(image: &str, snapshot: &str) -> Fault {
         .correction("GET the snapshots of the image.")
 }
 
-impl Found {
+impl FoundImage {
     /// A snapshot by its name. One in the trash of snapshots has none that could be asked for.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ const NON_PRIMARY: u64 = 1 << 10;
 
 /// What the header of an image alone says, worst first. Asks nobody, but for the monitors about a pool that is gone; the name
 /// of a group is its id here.
-pub fn standing(io: &IoContext, header: &ImageHeader) -> Vec<Obstacle> {
+pub fn header_obstacles(io: &IoContext, header: &ImageHeader) -> Vec<Obstacle> {
     let mut obstacles: Vec<Obstacle> = header.check_bounds().err().map(Obstacle::Unbounded).into_iter().collect();
     obstacles.extend(header.check_openable().err().map(Obstacle::Unopenable));
     obstacles.extend(missing_pools(io.cluster(), header).into_iter().map(Obstacle::PoolGone));

@@ -11,20 +11,20 @@ use rbd_model::features::{EXCLUSIVE_LOCK, JOURNALING};
 use rbd_model::image::{Image as Shown, ImageState};
 use rbd_model::obstacle::{Act, MissingPool, Obstacle};
 
-use super::standing::standing;
+use super::header::header_obstacles;
 use crate::clients::{locks, watchers};
 use crate::header::read_header;
-use crate::{directory, found};
+use crate::{directory, found_image};
 
 /// Refuses when an image as it was listed is not whole, or something stands in the way of the act. Blocks.
 ///
 /// # Errors
-/// As [`Shown::check_whole`] and [`before`].
-pub fn ready_for(io: &IoContext, image: &Shown, act: Act, deadline: Instant) -> Result<(), Fault> {
+/// As [`Shown::check_whole`] and [`check_act`].
+pub fn check_ready(io: &IoContext, image: &Shown, act: Act, deadline: Instant) -> Result<(), Fault> {
     if image.state != ImageState::Unusable {
         image.check_whole()?;
     }
-    before(io, &image.name, &image.id, act, deadline)
+    check_act(io, &image.name, &image.id, act, deadline)
 }
 
 /// Refuses an act that something stands in the way of. Ask before a change is accepted, and again when it starts: what an
@@ -32,7 +32,7 @@ pub fn ready_for(io: &IoContext, image: &Shown, act: Act, deadline: Instant) -> 
 ///
 /// # Errors
 /// What stands in the way; what reading gives. An image that is gone, or whose removal was begun, is left to the act.
-pub fn before(io: &IoContext, name: &str, id: &str, act: Act, deadline: Instant) -> Result<(), Fault> {
+pub fn check_act(io: &IoContext, name: &str, id: &str, act: Act, deadline: Instant) -> Result<(), Fault> {
     let header = match read_header(io, id, deadline) {
         Ok(Some(header)) => Some(header),
         Ok(None) => return Ok(()),
@@ -41,18 +41,18 @@ pub fn before(io: &IoContext, name: &str, id: &str, act: Act, deadline: Instant)
         Err(fault) => return Err(fault),
     };
     if let Some(header) = &header
-        && let Some(obstacle) = standing(io, header).into_iter().find(|obstacle| obstacle.blocks(act))
+        && let Some(obstacle) = header_obstacles(io, header).into_iter().find(|obstacle| obstacle.blocks(act))
     {
-        return Err(named(io, header, obstacle, deadline).fault(name));
+        return Err(with_group_name(io, header, obstacle, deadline).fault(name));
     }
     if act.walks() {
-        io.check_walkable(name, id).map_err(|error| explain(io, name, id, error, deadline))?;
+        io.check_walkable(name, id).map_err(|error| explain_error(io, name, id, error, deadline))?;
     }
     if act == Act::Read {
         return Ok(());
     }
     let asked = match io.open_image(ImageRef::Id(id), None, Access::ReadOnly) {
-        Ok(image) => asked(&image, header.as_ref(), act),
+        Ok(image) => open_image_obstacle(&image, header.as_ref(), act),
         Err(error) if error.is(Errno::ENOENT) => Ok(None),
         Err(error) => match Obstacle::from_error(&error) {
             // No client can have it open either.
@@ -71,19 +71,19 @@ pub fn before(io: &IoContext, name: &str, id: &str, act: Act, deadline: Instant)
 }
 
 /// What an open image says that its header does not.
-fn asked(image: &Image, header: Option<&ImageHeader>, act: Act) -> Result<Option<Obstacle>, Fault> {
-    if Obstacle::NonPrimary.blocks(act) && header.is_some_and(|header| not_primary(image, header)) {
+fn open_image_obstacle(image: &Image, header: Option<&ImageHeader>, act: Act) -> Result<Option<Obstacle>, Fault> {
+    if Obstacle::NonPrimary.blocks(act) && header.is_some_and(|header| is_not_primary(image, header)) {
         return Ok(Some(Obstacle::NonPrimary));
     }
     if act.needs_no_clients() {
-        return clients(image);
+        return client_obstacle(image);
     }
     let exclusive = header.is_some_and(|header| header.features.0 & EXCLUSIVE_LOCK != 0);
-    if act.needs_lock() && exclusive { locked(image) } else { Ok(None) }
+    if act.needs_lock() && exclusive { lock_obstacle(image) } else { Ok(None) }
 }
 
 /// Whether an image is the end of mirroring by journal that is not changed. An entity that may not see that sees none.
-fn not_primary(image: &Image, header: &ImageHeader) -> bool {
+fn is_not_primary(image: &Image, header: &ImageHeader) -> bool {
     header.features.0 & JOURNALING != 0
         && image.mirroring().is_ok_and(|mirroring| mirroring.is_some_and(|mirroring| !mirroring.primary))
 }
@@ -93,23 +93,23 @@ fn not_primary(image: &Image, header: &ImageHeader) -> bool {
 ///
 /// # Errors
 /// What librbd gives.
-pub fn clients(image: &Image) -> Result<Option<Obstacle>, Fault> {
+pub fn client_obstacle(image: &Image) -> Result<Option<Obstacle>, Fault> {
     let watchers = watchers(image)?;
     if watchers.is_empty() {
-        return locked(image);
+        return lock_obstacle(image);
     }
     Ok(Some(Obstacle::Open { watchers, locks: locks(image)? }))
 }
 
 /// The clients that have locked an open image on purpose.
-fn locked(image: &Image) -> Result<Option<Obstacle>, Fault> {
+fn lock_obstacle(image: &Image) -> Result<Option<Obstacle>, Fault> {
     let locks = locks(image)?;
     let on_purpose = locks.iter().any(|lock| !lock.cookie.starts_with("auto "));
     Ok(on_purpose.then_some(Obstacle::Locked { locks }))
 }
 
 /// The reason with the name of the group in it.
-pub fn named(io: &IoContext, header: &ImageHeader, obstacle: Obstacle, deadline: Instant) -> Obstacle {
+pub fn with_group_name(io: &IoContext, header: &ImageHeader, obstacle: Obstacle, deadline: Instant) -> Obstacle {
     let (Obstacle::GroupMember { pool, group }, Some(member)) = (&obstacle, &header.group) else { return obstacle };
     let name = pool.as_deref().and_then(|pool| group_name(io, pool, &member.group_id, deadline));
     Obstacle::GroupMember { pool: pool.clone(), group: name.unwrap_or_else(|| group.clone()) }
@@ -126,39 +126,43 @@ fn group_name(io: &IoContext, pool: &str, id: &str, deadline: Instant) -> Option
 }
 
 /// What a failed call on an image means. Blocks.
-pub fn explain(io: &IoContext, name: &str, id: &str, error: ceph::Error, deadline: Instant) -> Fault {
+pub fn explain_error(io: &IoContext, name: &str, id: &str, error: ceph::Error, deadline: Instant) -> Fault {
     if let Some(obstacle) = Obstacle::from_error(&error) {
-        return with_name(io.cluster(), obstacle).fault(name);
+        return with_pool_name(io.cluster(), obstacle).fault(name);
     }
     let Some(errno) = error.errno() else { return error.into() };
     let header = match read_header(io, id, deadline) {
         Ok(Some(header)) => header,
-        Ok(None) if matches!(errno, Errno::ENOENT | Errno::ESTALE) => return found::gone(io, name, deadline),
+        Ok(None) if matches!(errno, Errno::ENOENT | Errno::ESTALE) => {
+            return found_image::image_gone(io, name, deadline);
+        }
         Ok(None) | Err(_) => return error.into(),
     };
     match explaining_obstacle(io, &header, id, errno, deadline) {
         Some(obstacle) => {
-            let fault = named(io, &header, obstacle, deadline).fault(name).errno(errno);
+            let fault = with_group_name(io, &header, obstacle, deadline).fault(name).errno(errno);
             if fault.why().is_some() { fault } else { fault.cause(error.to_string()) }
         }
-        None if errno == Errno::ENOENT && !names(io, name, id, deadline) => found::gone(io, name, deadline),
-        None => unexplained(name, errno, error),
+        None if errno == Errno::ENOENT && !is_name_of(io, name, id, deadline) => {
+            found_image::image_gone(io, name, deadline)
+        }
+        None => unexplained_fault(name, errno, error),
     }
 }
 
 /// Whether a name still is that of an image.
-fn names(io: &IoContext, name: &str, id: &str, deadline: Instant) -> bool {
+fn is_name_of(io: &IoContext, name: &str, id: &str, deadline: Instant) -> bool {
     directory::find(io, name, deadline).is_ok_and(|found| found.is_some_and(|found| found.id == id))
 }
 
 /// The state of an image that explains an errno, of a call on more than this image.
-pub fn obstacle(io: &IoContext, id: &str, errno: Errno, deadline: Instant) -> Option<Obstacle> {
+pub fn find_obstacle(io: &IoContext, id: &str, errno: Errno, deadline: Instant) -> Option<Obstacle> {
     let header = read_header(io, id, deadline).ok().flatten()?;
     let obstacle = explaining_obstacle(io, &header, id, errno, deadline)?;
-    Some(named(io, &header, obstacle, deadline))
+    Some(with_group_name(io, &header, obstacle, deadline))
 }
 
-fn with_name(cluster: &Cluster, obstacle: Obstacle) -> Obstacle {
+fn with_pool_name(cluster: &Cluster, obstacle: Obstacle) -> Obstacle {
     match obstacle {
         Obstacle::PoolGone(pool) => {
             Obstacle::PoolGone(MissingPool { name: cluster.former_pool_name(pool.id).or(pool.name), ..pool })
@@ -191,25 +195,25 @@ fn explaining_obstacle(
         | Obstacle::Moving
         | Obstacle::Retained(_) => false,
     };
-    if let Some(obstacle) = standing(io, header).into_iter().find(explains) {
+    if let Some(obstacle) = header_obstacles(io, header).into_iter().find(explains) {
         return Some(obstacle);
     }
     if errno == Errno::ENOENT {
-        return parent_gone(io, header, deadline);
+        return missing_parent(io, header, deadline);
     }
     let image = io.open_image(ImageRef::Id(id), None, Access::ReadOnly).ok()?;
-    if not_primary(&image, header) && explains(&Obstacle::NonPrimary) {
+    if is_not_primary(&image, header) && explains(&Obstacle::NonPrimary) {
         return Some(Obstacle::NonPrimary);
     }
-    let held = clients(&image).ok().flatten().or_else(|| {
+    let held = client_obstacle(&image).ok().flatten().or_else(|| {
         let locks = locks(&image).ok().filter(|locks| !locks.is_empty())?;
         Some(Obstacle::Locked { locks })
     });
     held.filter(explains)
 }
 
-/// A parent whose header, snapshot or pool is missing: one that only snapshots need is none of [`standing`].
-fn parent_gone(io: &IoContext, header: &ImageHeader, deadline: Instant) -> Option<Obstacle> {
+/// A parent whose header, snapshot or pool is missing: one that only snapshots need is none of [`header_obstacles`].
+fn missing_parent(io: &IoContext, header: &ImageHeader, deadline: Instant) -> Option<Obstacle> {
     let parent = header.parent.as_ref()?;
     let id = parent.pool_id;
     let pool = match io.cluster().pool_name(id) {
@@ -231,7 +235,7 @@ fn parent_gone(io: &IoContext, header: &ImageHeader, deadline: Instant) -> Optio
 }
 
 /// The image is as it should be, by all that can be seen of it now.
-fn unexplained(name: &str, errno: Errno, error: ceph::Error) -> Fault {
+fn unexplained_fault(name: &str, errno: Errno, error: ceph::Error) -> Fault {
     let words = error.to_string();
     match errno {
         Errno::EBUSY | Errno::EROFS | Errno::EAGAIN => {

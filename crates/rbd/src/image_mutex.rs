@@ -9,23 +9,23 @@ use std::time::Instant;
 
 use rbd_model::fault::{Fault, Kind};
 
-static TAKEN: Mutex<Option<HashSet<(i64, String)>>> = Mutex::new(None);
-static LEFT: Condvar = Condvar::new();
+static HELD_IMAGES: Mutex<Option<HashSet<(i64, String)>>> = Mutex::new(None);
+static RELEASED: Condvar = Condvar::new();
 
 /// The turn at an image, until it is dropped.
 #[derive(Debug)]
-pub struct Turn {
+pub struct ImageMutexGuard {
     key: (i64, String),
 }
 
-impl Turn {
+impl ImageMutexGuard {
     /// Waits for the turn at the image of an id. Blocks.
     ///
     /// # Errors
     /// `busy` when it did not come in time.
-    pub fn at(pool_id: i64, image_id: &str, deadline: Instant) -> Result<Self, Fault> {
+    pub fn acquire(pool_id: i64, image_id: &str, deadline: Instant) -> Result<Self, Fault> {
         let key = (pool_id, image_id.to_owned());
-        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = HELD_IMAGES.lock().unwrap_or_else(PoisonError::into_inner);
         while !taken.get_or_insert_default().insert(key.clone()) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -33,16 +33,16 @@ impl Turn {
                     .correction("Repeat the call.")
                     .retry_after(1));
             }
-            taken = LEFT.wait_timeout(taken, left).unwrap_or_else(PoisonError::into_inner).0;
+            taken = RELEASED.wait_timeout(taken, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         Ok(Self { key })
     }
 }
 
-impl Drop for Turn {
+impl Drop for ImageMutexGuard {
     fn drop(&mut self) {
-        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().remove(&self.key);
-        LEFT.notify_all();
+        HELD_IMAGES.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().remove(&self.key);
+        RELEASED.notify_all();
     }
 }
 
@@ -54,14 +54,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_is_at_an_image_at_a_time_and_others_at_others() {
+    fn image_is_held_by_one_and_others_are_free() {
         let (within, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let deadline = Instant::now() + Duration::from_secs(30);
-        let other = Turn::at(1, "b", deadline).unwrap();
+        let other = ImageMutexGuard::acquire(1, "b", deadline).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
-                    let _turn = Turn::at(1, "a", deadline).unwrap();
+                    let _guard = ImageMutexGuard::acquire(1, "a", deadline).unwrap();
                     assert_eq!(within.fetch_add(1, Ordering::SeqCst), 0);
                     std::thread::yield_now();
                     within.fetch_sub(1, Ordering::SeqCst);
@@ -70,8 +70,8 @@ mod tests {
             }
         });
         assert_eq!(done.into_inner(), 8);
-        assert_eq!(Turn::at(1, "b", Instant::now()).unwrap_err().kind(), Kind::Busy);
+        assert_eq!(ImageMutexGuard::acquire(1, "b", Instant::now()).unwrap_err().kind(), Kind::Busy);
         drop(other);
-        Turn::at(1, "b", Instant::now()).unwrap();
+        ImageMutexGuard::acquire(1, "b", Instant::now()).unwrap();
     }
 }
