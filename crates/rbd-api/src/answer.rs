@@ -26,7 +26,7 @@ pub enum AnswerBody {
 /// What an endpoint answers when all goes well.
 pub trait Answer: Send + 'static {
     /// The statuses that it may have, with their bodies.
-    fn outcomes() -> Vec<(StatusCode, AnswerBody)>;
+    fn statuses() -> Vec<(StatusCode, AnswerBody)>;
 
     /// The response.
     ///
@@ -79,7 +79,7 @@ impl<T> Content<T> {
 }
 
 impl<T: Serialize + JsonSchema + Send + 'static> Answer for Content<T> {
-    fn outcomes() -> Vec<(StatusCode, AnswerBody)> {
+    fn statuses() -> Vec<(StatusCode, AnswerBody)> {
         vec![(StatusCode::OK, AnswerBody::Json(schema_of::<T>()))]
     }
 
@@ -98,7 +98,7 @@ pub struct Created<T> {
 }
 
 impl<T: Serialize + JsonSchema + Send + 'static> Answer for Created<T> {
-    fn outcomes() -> Vec<(StatusCode, AnswerBody)> {
+    fn statuses() -> Vec<(StatusCode, AnswerBody)> {
         vec![(StatusCode::CREATED, AnswerBody::Json(schema_of::<T>()))]
     }
 
@@ -117,7 +117,7 @@ pub struct Accepted {
 }
 
 impl Answer for Accepted {
-    fn outcomes() -> Vec<(StatusCode, AnswerBody)> {
+    fn statuses() -> Vec<(StatusCode, AnswerBody)> {
         vec![(StatusCode::ACCEPTED, AnswerBody::Json(schema_of::<Operation>()))]
     }
 
@@ -131,7 +131,7 @@ impl Answer for Accepted {
 pub struct NoContent;
 
 impl Answer for NoContent {
-    fn outcomes() -> Vec<(StatusCode, AnswerBody)> {
+    fn statuses() -> Vec<(StatusCode, AnswerBody)> {
         vec![(StatusCode::NO_CONTENT, AnswerBody::Nothing)]
     }
 
@@ -152,8 +152,8 @@ pub enum Either<A, B> {
 }
 
 impl<A: Answer, B: Answer> Answer for Either<A, B> {
-    fn outcomes() -> Vec<(StatusCode, AnswerBody)> {
-        [A::outcomes(), B::outcomes()].concat()
+    fn statuses() -> Vec<(StatusCode, AnswerBody)> {
+        [A::statuses(), B::statuses()].concat()
     }
 
     fn into_response(self) -> Result<Response<Body>, Fault> {
@@ -186,7 +186,7 @@ impl<T> StreamedJson<T> {
 }
 
 impl<T: JsonSchema + 'static> Answer for StreamedJson<T> {
-    fn outcomes() -> Vec<(StatusCode, AnswerBody)> {
+    fn statuses() -> Vec<(StatusCode, AnswerBody)> {
         vec![(StatusCode::OK, AnswerBody::Json(schema_of::<T>()))]
     }
 
@@ -211,7 +211,7 @@ impl<M> Media<M> {
 }
 
 impl<M: MediaType> Answer for Media<M> {
-    fn outcomes() -> Vec<(StatusCode, AnswerBody)> {
+    fn statuses() -> Vec<(StatusCode, AnswerBody)> {
         vec![(StatusCode::OK, AnswerBody::Media(M::NAME))]
     }
 
@@ -222,12 +222,12 @@ impl<M: MediaType> Answer for Media<M> {
 
 /// All of something, a part of it, or that the client has it.
 #[derive(Debug)]
-pub struct Ranged<M> {
+pub struct RangeContent<M> {
     status: StatusCode,
     media: Media<M>,
 }
 
-impl<M> Ranged<M> {
+impl<M> RangeContent<M> {
     /// 200 with all of it.
     pub fn whole(headers: HeaderMap, body: Body) -> Self {
         Self { status: StatusCode::OK, media: Media::of(body, headers) }
@@ -244,8 +244,8 @@ impl<M> Ranged<M> {
     }
 }
 
-impl<M: MediaType> Answer for Ranged<M> {
-    fn outcomes() -> Vec<(StatusCode, AnswerBody)> {
+impl<M: MediaType> Answer for RangeContent<M> {
+    fn statuses() -> Vec<(StatusCode, AnswerBody)> {
         vec![
             (StatusCode::OK, AnswerBody::Media(M::NAME)),
             (StatusCode::PARTIAL_CONTENT, AnswerBody::Media(M::NAME)),
@@ -260,17 +260,17 @@ impl<M: MediaType> Answer for Ranged<M> {
 
 /// 200 with headers alone, those of a body of the media type.
 #[derive(Debug)]
-pub struct Headers<M>(HeaderMap, PhantomData<fn() -> M>);
+pub struct HeadersOnly<M>(HeaderMap, PhantomData<fn() -> M>);
 
-impl<M> Headers<M> {
+impl<M> HeadersOnly<M> {
     /// The headers.
     pub fn of(headers: HeaderMap) -> Self {
         Self(headers, PhantomData)
     }
 }
 
-impl<M: MediaType> Answer for Headers<M> {
-    fn outcomes() -> Vec<(StatusCode, AnswerBody)> {
+impl<M: MediaType> Answer for HeadersOnly<M> {
+    fn statuses() -> Vec<(StatusCode, AnswerBody)> {
         vec![(StatusCode::OK, AnswerBody::Nothing)]
     }
 

@@ -19,7 +19,7 @@ use serde::{Deserialize, forward_to_deserialize_any};
 /// that is there twice.
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let tree: Tree = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let tree: StrictJson = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() {
@@ -45,89 +45,92 @@ fn wrong(path: &str, what: &str) -> Fault {
 
 /// A JSON value in which no object has a name twice.
 #[derive(Debug, Clone, PartialEq)]
-enum Tree {
+enum StrictJson {
     Null,
     Bool(bool),
     Unsigned(u64),
     Signed(i64),
     Float(f64),
     Text(String),
-    List(Vec<Tree>),
-    Object(Vec<(String, Tree)>),
+    List(Vec<StrictJson>),
+    Object(Vec<(String, StrictJson)>),
 }
 
-impl<'de> Deserialize<'de> for Tree {
+impl<'de> Deserialize<'de> for StrictJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TreeVisitor)
+        deserializer.deserialize_any(StrictJsonVisitor)
     }
 }
 
-struct TreeVisitor;
+struct StrictJsonVisitor;
 
-impl<'de> Visitor<'de> for TreeVisitor {
-    type Value = Tree;
+impl<'de> Visitor<'de> for StrictJsonVisitor {
+    type Value = StrictJson;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<Tree, E> {
-        Ok(Tree::Null)
+    fn visit_unit<E>(self) -> Result<StrictJson, E> {
+        Ok(StrictJson::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Tree, E> {
-        Ok(Tree::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<StrictJson, E> {
+        Ok(StrictJson::Bool(value))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Tree, E> {
-        Ok(Tree::Unsigned(value))
+    fn visit_u64<E>(self, value: u64) -> Result<StrictJson, E> {
+        Ok(StrictJson::Unsigned(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Tree, E> {
-        Ok(Tree::Signed(value))
+    fn visit_i64<E>(self, value: i64) -> Result<StrictJson, E> {
+        Ok(StrictJson::Signed(value))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Tree, E> {
-        Ok(Tree::Float(value))
+    fn visit_f64<E>(self, value: f64) -> Result<StrictJson, E> {
+        Ok(StrictJson::Float(value))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Tree, E> {
-        Ok(Tree::Text(value.to_owned()))
+    fn visit_str<E>(self, value: &str) -> Result<StrictJson, E> {
+        Ok(StrictJson::Text(value.to_owned()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Tree, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<StrictJson, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = items.next_element()? {
             list.push(item);
         }
-        Ok(Tree::List(list))
+        Ok(StrictJson::List(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Tree, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<StrictJson, A::Error> {
         let mut known = std::collections::HashSet::new();
         let mut object = Vec::new();
         while let Some(name) = fields.next_key::<String>()? {
             // Read or refused as the value, so that the error has the field's path.
-            let value =
-                if known.insert(name.clone()) { fields.next_value()? } else { fields.next_value_seed(Twice)? };
+            let value = if known.insert(name.clone()) {
+                fields.next_value()?
+            } else {
+                fields.next_value_seed(RepeatedValue)?
+            };
             object.push((name, value));
         }
-        Ok(Tree::Object(object))
+        Ok(StrictJson::Object(object))
     }
 }
 
 /// The value of a name that was there before.
-struct Twice;
+struct RepeatedValue;
 
-impl<'de> de::DeserializeSeed<'de> for Twice {
-    type Value = Tree;
+impl<'de> de::DeserializeSeed<'de> for RepeatedValue {
+    type Value = StrictJson;
 
-    fn deserialize<D: Deserializer<'de>>(self, _: D) -> Result<Tree, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, _: D) -> Result<StrictJson, D::Error> {
         Err(D::Error::custom("is there twice"))
     }
 }
 
-impl Tree {
+impl StrictJson {
     fn unexpected(&self) -> Unexpected<'_> {
         match self {
             Self::Null => Unexpected::Unit,
@@ -142,7 +145,7 @@ impl Tree {
     }
 }
 
-impl IntoDeserializer<'_, Error> for Tree {
+impl IntoDeserializer<'_, Error> for StrictJson {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -157,7 +160,7 @@ fn whole(value: f64) -> Option<u64> {
     ((0.0..=EXACT).contains(&value) && value.fract() == 0.0).then_some(value as u64)
 }
 
-impl<'de> Deserializer<'de> for Tree {
+impl<'de> Deserializer<'de> for StrictJson {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {

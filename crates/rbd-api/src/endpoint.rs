@@ -108,19 +108,19 @@ impl<P: Path, Q: Query, B: Body, A: Answer> Endpoint<P, Q, B, A> {
             query: Q::schema(),
             names: self.names,
             body: B::kind(),
-            outcomes: A::outcomes()
+            answers: A::statuses()
                 .into_iter()
                 .zip(self.answers)
-                .map(|((status, body), description)| Outcome { status, description, body })
+                .map(|((status, body), description)| DeclaredAnswer { status, description, body })
                 .collect(),
-            described: self.answers.len() == A::outcomes().len(),
+            described: self.answers.len() == A::statuses().len(),
         }
     }
 }
 
 /// One way a call can go well.
 #[derive(Clone, Copy)]
-pub struct Outcome {
+pub struct DeclaredAnswer {
     /// Its status.
     pub status: http::StatusCode,
     /// When it is given.
@@ -159,7 +159,7 @@ pub struct Declaration {
     /// The body it takes.
     pub body: BodyKind,
     /// How it can go well.
-    pub outcomes: Vec<Outcome>,
+    pub answers: Vec<DeclaredAnswer>,
     /// Whether each of the answers has its description.
     pub described: bool,
 }

@@ -5,12 +5,12 @@ use rbd_model::fault::{Fault, Kind};
 use rbd_model::names::Place;
 
 /// The path of a place below `/api/v1`.
-pub fn path_of(place: &Place) -> String {
-    let pool = segment(&place.pool);
+pub fn place_path(place: &Place) -> String {
+    let pool = encode_segment(&place.pool);
     if place.namespace.is_empty() {
         format!("/pools/{pool}")
     } else {
-        format!("/pools/{pool}/namespaces/{}", segment(&place.namespace))
+        format!("/pools/{pool}/namespaces/{}", encode_segment(&place.namespace))
     }
 }
 
@@ -18,7 +18,7 @@ pub fn path_of(place: &Place) -> String {
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A name as one segment of a path.
-pub fn segment(name: &str) -> String {
+pub fn encode_segment(name: &str) -> String {
     utf8_percent_encode(name, SEGMENT).to_string()
 }
 
@@ -27,7 +27,7 @@ pub fn segment(name: &str) -> String {
 ///
 /// # Errors
 /// `bad-request`.
-pub fn utf8(encoded: &str, what: &str) -> Result<(), Fault> {
+pub fn check_utf8(encoded: &str, what: &str) -> Result<(), Fault> {
     match percent_decode_str(encoded).decode_utf8() {
         Ok(_) => Ok(()),
         Err(_) => Err(Fault::new(Kind::BadRequest, format!("The {what} holds bytes that are not UTF-8."))

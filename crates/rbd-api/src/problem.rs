@@ -114,7 +114,7 @@ impl std::fmt::Display for Kind {
 }
 
 /// What a request is refused with, before anything is done with Ceph or after.
-pub type Refusal = Fault<Kind>;
+pub type RequestFault = Fault<Kind>;
 
 /// A fault on its way to the client: the document and the response that say it.
 #[derive(Debug, Clone)]
@@ -122,7 +122,7 @@ pub struct Problem(Box<Parts>);
 
 #[derive(Debug, Clone)]
 struct Parts {
-    fault: Refusal,
+    fault: RequestFault,
     headers: HeaderMap,
 }
 
@@ -151,7 +151,7 @@ impl Problem {
     }
 
     /// The fault.
-    pub fn fault(&self) -> &Refusal {
+    pub fn fault(&self) -> &RequestFault {
         &self.0.fault
     }
 

@@ -10,7 +10,7 @@ use crate::names;
 /// # Errors
 /// `invalid-field` with the parameter's name.
 pub fn read<T: DeserializeOwned>(query: &str) -> Result<T, Fault> {
-    names::utf8(query, "query")?;
+    names::check_utf8(query, "query")?;
     let deserializer = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let path = error.path().to_string();

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use rbd::ceph_link::Connection;
 use rbd::check::place_forbidden;
 use rbd_api::endpoint::Declaration;
-use rbd_api::problem::{Kind, Refusal};
+use rbd_api::problem::{Kind, RequestFault};
 use rbd_api::role::Role;
 use rbd_model::fault::{self, Fault};
 use rbd_model::names::Place;
@@ -104,7 +104,7 @@ impl Call {
     ///
     /// # Errors
     /// `forbidden`, `authentication-unavailable`.
-    pub async fn authorize_place(&self, place: &Place, role: Role) -> Result<(), Refusal> {
+    pub async fn authorize_place(&self, place: &Place, role: Role) -> Result<(), RequestFault> {
         // Kubernetes knows no roles: to read is "get", to change is what the endpoint does.
         let verb = match role {
             Role::Viewer => "get",
@@ -122,7 +122,7 @@ impl Call {
     ///
     /// # Errors
     /// `forbidden`, `authentication-unavailable`.
-    pub async fn authorize_data_pool(&self, data_pool: Option<&str>, image: &Place) -> Result<(), Refusal> {
+    pub async fn authorize_data_pool(&self, data_pool: Option<&str>, image: &Place) -> Result<(), RequestFault> {
         match data_pool {
             Some(pool) if pool != image.pool => {
                 let place = Place { pool: pool.to_owned(), namespace: image.namespace.clone() };
@@ -136,7 +136,7 @@ impl Call {
     ///
     /// # Errors
     /// `authentication-unavailable`.
-    pub async fn may_see(&self, place: &Place) -> Result<bool, Refusal> {
+    pub async fn may_see(&self, place: &Place) -> Result<bool, RequestFault> {
         match self.authorize_place(place, Role::Viewer).await {
             Ok(()) => Ok(true),
             Err(refusal) if refusal.kind() == Kind::Forbidden => Ok(false),
@@ -149,7 +149,7 @@ impl Call {
     ///
     /// # Errors
     /// `forbidden`, `authentication-unavailable`.
-    pub async fn visible_pools(&self, pools: Vec<String>) -> Result<Vec<String>, Refusal> {
+    pub async fn visible_pools(&self, pools: Vec<String>) -> Result<Vec<String>, RequestFault> {
         let (resource, verb) = (self.endpoint.tag, self.endpoint.verb());
         let permission = Permission { role: self.endpoint.role, resource, verb, reach: Reach::Cluster };
         self.app.auth.visible_pools(&self.principal, permission, pools, self.deadline).await
@@ -159,7 +159,7 @@ impl Call {
     ///
     /// # Errors
     /// `media-type`, `too-large`, `bad-request` for one that does not arrive.
-    pub(crate) async fn json_bytes(&mut self) -> Result<bytes::Bytes, Refusal> {
+    pub(crate) async fn json_bytes(&mut self) -> Result<bytes::Bytes, RequestFault> {
         let media_type = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         let essence = media_type.split(';').next().unwrap_or("").trim();
         if !essence.eq_ignore_ascii_case("application/json") {
@@ -186,7 +186,7 @@ impl Call {
     ///
     /// # Errors
     /// As [`Call::json_bytes`].
-    pub(crate) async fn has_body(&mut self) -> Result<bool, Refusal> {
+    pub(crate) async fn has_body(&mut self) -> Result<bool, RequestFault> {
         let empty = HttpBody::is_end_stream(&*self.body.lock().unwrap_or_else(PoisonError::into_inner));
         if empty || self.headers.contains_key(header::CONTENT_TYPE) {
             return Ok(!empty);
@@ -203,7 +203,7 @@ impl Call {
         std::mem::take(&mut *self.body.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn small_body(&mut self) -> Result<bytes::Bytes, Refusal> {
+    async fn small_body(&mut self) -> Result<bytes::Bytes, RequestFault> {
         let mut body = self.take_body();
         let collected = Limited::new(&mut body, JSON_LIMIT_BYTES).collect();
         match tokio::time::timeout_at(self.deadline.into(), collected).await {

@@ -3,7 +3,7 @@
 
 use axum::http::{HeaderMap, HeaderName, Method, Request, header};
 
-use rbd_api::problem::{Kind, Problem, Refusal};
+use rbd_api::problem::{Kind, Problem, RequestFault};
 use rbd_model::fault::{self, Fault};
 
 /// The conditions under which a change may be asked for (RFC 9110, section 13.1). Nothing that can be changed has a validator.
@@ -43,7 +43,7 @@ fn one_range(headers: &HeaderMap) -> Result<(), Fault> {
 }
 
 /// Bytes are taken as they come.
-fn not_encoded(headers: &HeaderMap) -> Result<(), Refusal> {
+fn not_encoded(headers: &HeaderMap) -> Result<(), RequestFault> {
     let identity = |coding: &str| coding.trim().is_empty() || coding.trim().eq_ignore_ascii_case("identity");
     for value in headers.get_all(header::CONTENT_ENCODING) {
         if !value.to_str().is_ok_and(|codings| codings.split(',').all(identity)) {
@@ -54,7 +54,7 @@ fn not_encoded(headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn without_condition(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+fn without_condition(method: &Method, headers: &HeaderMap) -> Result<(), RequestFault> {
     match CONDITIONS.into_iter().find(|name| headers.contains_key(name)) {
         None => Ok(()),
         Some(name) => Err(Fault::new(
@@ -66,7 +66,7 @@ fn without_condition(method: &Method, headers: &HeaderMap) -> Result<(), Refusal
     }
 }
 
-fn only_to_continue(headers: &HeaderMap) -> Result<(), Refusal> {
+fn only_to_continue(headers: &HeaderMap) -> Result<(), RequestFault> {
     for value in headers.get_all(header::EXPECT) {
         if !value.to_str().is_ok_and(|text| text.trim().eq_ignore_ascii_case("100-continue")) {
             return Err(Fault::new(Kind::ExpectationFailed, format!("The request expects {value:?}."))

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Request, Version, header};
 
-use rbd_api::problem::{Kind, Refusal};
+use rbd_api::problem::{Kind, RequestFault};
 use rbd_model::fault::{self, Fault};
 
 /// What a request says its host is: name or address, and port.
@@ -141,7 +141,7 @@ impl Guard {
     ///
     /// # Errors
     /// `host-not-allowed`.
-    pub fn check_host(&self, host: Option<&Host>) -> Result<(), Refusal> {
+    pub fn check_host(&self, host: Option<&Host>) -> Result<(), RequestFault> {
         let Some(host) = host else { return Ok(()) };
         if host.is_address() || host.is_localhost() || self.allowed.iter().any(|allowed| allowed.holds(host)) {
             return Ok(());
@@ -161,7 +161,7 @@ impl Guard {
     ///
     /// # Errors
     /// `cross-site`.
-    pub fn check_origin(headers: &HeaderMap, host: Option<&Host>) -> Result<(), Refusal> {
+    pub fn check_origin(headers: &HeaderMap, host: Option<&Host>) -> Result<(), RequestFault> {
         let refused = |what: String| {
             Fault::new(Kind::CrossSite, what)
                 .cause("This service does not know its callers (--auth none), and a page of another site may not act for its visitors.")

@@ -1,7 +1,7 @@
 //! What hyper answers by itself, before there is a request: a head that is not HTTP, or too large for it. It sends no body, and
 //! cannot be told to. Its answers are told from all others by that: those of this service have a media type.
 
-use rbd_api::problem::{Kind, Problem, Refusal};
+use rbd_api::problem::{Kind, Problem, RequestFault};
 use rbd_model::fault::{self, Fault};
 
 /// An answer of hyper's own with a problem document in it; `None` for any other bytes.
@@ -38,7 +38,7 @@ const MEDIA_TYPE: &str = "application/problem+json; charset=utf-8";
 const MOST_BYTES: usize = 512;
 
 fn problem(status: &str) -> Option<Problem> {
-    let refusal: Refusal = match status {
+    let refusal: RequestFault = match status {
         "400" => Fault::new(fault::Kind::BadRequest.into(), "The head of the request is not HTTP.").correction(
             "Send a target of ASCII, percent-encoded, and one Content-Length of digits; RFC 9112 has the rest.",
         ),

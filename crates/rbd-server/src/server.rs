@@ -62,8 +62,8 @@ pub fn router(app: &Shared) -> Router {
         let app = Arc::clone(app);
         let handler = async move |params: Result<RawPathParams, RawPathParamsRejection>, request: Request| {
             let Ok(params) = params else {
-                // The only way to fail; `names::utf8` has the words for it.
-                let problem = names::utf8(request.uri().path(), "path").err();
+                // The only way to fail; `names::check_utf8` has the words for it.
+                let problem = names::check_utf8(request.uri().path(), "path").err();
                 let problem = problem.unwrap_or_else(|| Fault::new(fault::Kind::BadRequest, "The path is not UTF-8."));
                 return refused(&problem.into(), request).await;
             };

@@ -38,7 +38,7 @@ pub struct Cluster {
     /// Its health.
     pub health: Option<Health>,
     /// Its space, as the manager reported it last; the report may be half a minute old.
-    pub capacity: Option<Capacity>,
+    pub capacity: Option<ClusterCapacity>,
     /// Its monitors.
     pub monitors: Option<Monitors>,
     /// Its OSDs.
@@ -98,7 +98,7 @@ pub struct HealthCheck {
 /// The cluster's space.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Capacity {
+pub struct ClusterCapacity {
     /// All space of all OSDs, in bytes.
     pub total_bytes: u64,
     /// Used of it, with all replicas, in bytes.

@@ -7,7 +7,7 @@ use rbd_model::layout::Layout;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{Content, Created, Either, Headers, Media, Ranged, StreamedJson};
+use crate::answer::{Content, Created, Either, HeadersOnly, Media, RangeContent, StreamedJson};
 use crate::endpoint::Endpoint;
 use crate::input::{Bytes, NoBody, NoQuery};
 use crate::list::List;
@@ -37,7 +37,7 @@ a rollback to the snapshot. Refused while another client has the image open.";
 
 endpoints! {
     /// Read an image's bytes.
-    EXPORT_IMAGE: Endpoint<ImagePath, Export, NoBody, Ranged<Raw>> =
+    EXPORT_IMAGE: Endpoint<ImagePath, ExportQuery, NoBody, RangeContent<Raw>> =
         Endpoint::new(Method::GET, "{scope}/images/{image}/data", TAG, "exportImage", "Read an image's bytes")
             .describe(EXPORT)
             .role(Role::Operator)
@@ -48,7 +48,7 @@ endpoints! {
             ]);
 
     /// See how many bytes an export has.
-    EXPORT_IMAGE_HEAD: Endpoint<ImagePath, Export, NoBody, Headers<Raw>> =
+    EXPORT_IMAGE_HEAD: Endpoint<ImagePath, ExportQuery, NoBody, HeadersOnly<Raw>> =
         Endpoint::new(
             Method::HEAD,
             "{scope}/images/{image}/data",
@@ -60,14 +60,14 @@ endpoints! {
             .answers(&["The headers of the export."]);
 
     /// Make an image from bytes.
-    IMPORT_IMAGE: Endpoint<ImagePath, Import, Bytes<Raw>, Created<Image>> =
+    IMPORT_IMAGE: Endpoint<ImagePath, ImportQuery, Bytes<Raw>, Created<Image>> =
         Endpoint::new(Method::PUT, "{scope}/images/{image}/data", TAG, "importImage", "Make an image from bytes")
             .describe(IMPORT)
             .names("image")
             .answers(&["The image was made and has all bytes."]);
 
     /// See what changed between snapshots.
-    DIFF_IMAGE: Endpoint<ImagePath, Diff, NoBody, DiffAnswer> =
+    DIFF_IMAGE: Endpoint<ImagePath, DiffQuery, NoBody, DiffAnswer> =
         Endpoint::new(
             Method::GET,
             "{scope}/images/{image}/diff",
@@ -87,12 +87,12 @@ endpoints! {
 }
 
 /// What a diff is answered as: its parts, or the stream of `rbd export-diff`.
-pub type DiffAnswer = Either<StreamedJson<List<Changed>>, Media<RbdDiff>>;
+pub type DiffAnswer = Either<StreamedJson<List<ChangedExtent>>, Media<RbdDiff>>;
 
 /// Which state of an image is read.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Export {
+pub struct ExportQuery {
     /// The snapshot; without one the image as it is now.
     pub snapshot: Option<String>,
 }
@@ -100,7 +100,7 @@ pub struct Export {
 /// How the image is made that takes the bytes.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Import {
+pub struct ImportQuery {
     /// The number of bytes that come, for a body without a Content-Length.
     #[schemars(range(max = ImageSize::MAX.bytes()))]
     pub size_bytes: Option<u64>,
@@ -123,7 +123,7 @@ pub struct Import {
     pub data_pool: Option<String>,
 }
 
-impl Import {
+impl ImportQuery {
     /// The layout the image gets.
     pub fn layout(&self) -> Layout {
         let names = |text: &String| match text.as_str() {
@@ -143,8 +143,7 @@ impl Import {
 /// What a diff is answered as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[schemars(rename = "DiffFormat")]
-pub enum Format {
+pub enum DiffFormat {
     /// A list of parts.
     Json,
     /// The stream of `rbd export-diff`.
@@ -154,7 +153,7 @@ pub enum Format {
 /// What is compared, and how it is answered.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Diff {
+pub struct DiffQuery {
     /// The snapshot to start from; without one, from nothing.
     pub from: Option<String>,
     /// The snapshot that it leads to; without one, the image as it is now.
@@ -163,13 +162,13 @@ pub struct Diff {
     #[serde(default)]
     pub whole_objects: bool,
     /// A list or a stream; without it the `Accept` header decides.
-    pub format: Option<Format>,
+    pub format: Option<DiffFormat>,
 }
 
 /// A part of an image that changed.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Changed {
+pub struct ChangedExtent {
     /// Where it begins, in bytes.
     pub offset_bytes: u64,
     /// Its length, in bytes.

@@ -10,7 +10,7 @@ use crate::answer::{Content, Created, FoundOrCreated, NoContent};
 use crate::endpoint::Endpoint;
 use crate::input::{Json, NoBody, NoQuery};
 use crate::list::List;
-use crate::names::{path_of, segment};
+use crate::names::{encode_segment, place_path};
 use crate::path::{GroupImagePath, GroupPath, GroupSnapshotPath, PlacePath};
 use crate::schema;
 
@@ -23,7 +23,7 @@ endpoints! {
             .answers(&["The groups, by name."]);
 
     /// Make a group.
-    CREATE_GROUP: Endpoint<PlacePath, NoQuery, Json<NewName>, Created<Group>> =
+    CREATE_GROUP: Endpoint<PlacePath, NoQuery, Json<GroupOrSnapshotName>, Created<Group>> =
         Endpoint::new(Method::POST, "{scope}/groups", TAG, "createGroup", "Make a group")
             .answers(&["The group was made."]);
 
@@ -40,7 +40,7 @@ endpoints! {
             .answers(&["The group was there.", "The group was made."]);
 
     /// Rename a group.
-    RENAME_GROUP: Endpoint<GroupPath, NoQuery, Json<NewName>, Content<Group>> =
+    RENAME_GROUP: Endpoint<GroupPath, NoQuery, Json<GroupOrSnapshotName>, Content<Group>> =
         Endpoint::new(Method::PATCH, "{scope}/groups/{group}", TAG, "renameGroup", "Rename a group")
             .answers(&["The group, under its new name."]);
 
@@ -54,18 +54,18 @@ endpoints! {
             .answers(&["The group is gone."]);
 
     /// List a group's images.
-    LIST_GROUP_IMAGES: Endpoint<GroupPath, NoQuery, NoBody, Content<List<Member>>> =
+    LIST_GROUP_IMAGES: Endpoint<GroupPath, NoQuery, NoBody, Content<List<GroupImage>>> =
         Endpoint::new(Method::GET, "{scope}/groups/{group}/images", TAG, "listGroupImages", "List a group's images")
             .answers(&["The images."]);
 
     /// Add an image to a group.
-    ADD_GROUP_IMAGE: Endpoint<GroupPath, NoQuery, Json<ImageOf>, Content<Group>> =
+    ADD_GROUP_IMAGE: Endpoint<GroupPath, NoQuery, Json<AddGroupImage>, Content<Group>> =
         Endpoint::new(Method::POST, "{scope}/groups/{group}/images", TAG, "addGroupImage", "Add an image to a group")
             .describe("An image is in one group at most, and in a namespace of the group's name.")
             .answers(&["The group, with the image."]);
 
     /// Take an image out of a group.
-    REMOVE_GROUP_IMAGE: Endpoint<GroupImagePath, PoolOf, NoBody, NoContent> =
+    REMOVE_GROUP_IMAGE: Endpoint<GroupImagePath, GroupImageQuery, NoBody, NoContent> =
         Endpoint::new(
             Method::DELETE,
             "{scope}/groups/{group}/images/{image}",
@@ -88,7 +88,7 @@ endpoints! {
             .answers(&["The snapshots, by name."]);
 
     /// Take a snapshot of all images of a group at one moment.
-    CREATE_GROUP_SNAPSHOT: Endpoint<GroupPath, NoQuery, Json<NewName>, Created<GroupSnapshot>> =
+    CREATE_GROUP_SNAPSHOT: Endpoint<GroupPath, NoQuery, Json<GroupOrSnapshotName>, Created<GroupSnapshot>> =
         Endpoint::new(
             Method::POST,
             "{scope}/groups/{group}/snapshots",
@@ -110,7 +110,7 @@ endpoints! {
             .answers(&["The snapshot."]);
 
     /// Rename a group's snapshot.
-    RENAME_GROUP_SNAPSHOT: Endpoint<GroupSnapshotPath, NoQuery, Json<NewName>, Content<GroupSnapshot>> =
+    RENAME_GROUP_SNAPSHOT: Endpoint<GroupSnapshotPath, NoQuery, Json<GroupOrSnapshotName>, Content<GroupSnapshot>> =
         Endpoint::new(
             Method::PATCH,
             "{scope}/groups/{group}/snapshots/{snapshot}",
@@ -156,7 +156,7 @@ pub struct Group {
     /// The namespace; empty for the default one.
     pub namespace: String,
     /// Its images.
-    pub images: Vec<Member>,
+    pub images: Vec<GroupImage>,
     /// Its snapshots, by name.
     pub snapshots: Vec<GroupSnapshot>,
     /// The pools that could not be read, whose images have no names here; empty when all could.
@@ -175,15 +175,14 @@ impl Group {
     /// Its path below `/api/v1`.
     pub fn path(&self) -> String {
         let place = Place { pool: self.pool.clone(), namespace: self.namespace.clone() };
-        format!("{}/groups/{}", path_of(&place), segment(&self.name))
+        format!("{}/groups/{}", place_path(&place), encode_segment(&self.name))
     }
 }
 
 /// An image of a group.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "GroupImage")]
-pub struct Member {
+pub struct GroupImage {
     /// Its name; for one in the trash, the name that it had; null when it cannot be read.
     pub image: Option<String>,
     /// Its id.
@@ -205,16 +204,15 @@ pub struct GroupSnapshot {
     /// Its id.
     pub id: String,
     /// `complete`, or `incomplete` for one that is being taken or was cut off, which can only be deleted.
-    pub state: SnapshotState,
+    pub state: GroupSnapshotState,
     /// The images' snapshots that it is made of.
-    pub images: Vec<SnapshotPart>,
+    pub images: Vec<GroupSnapshotImage>,
 }
 
 /// Whether a group's snapshot is whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[schemars(rename = "GroupSnapshotState")]
-pub enum SnapshotState {
+pub enum GroupSnapshotState {
     /// It is.
     Complete,
     /// It is being taken, or that was cut off.
@@ -224,8 +222,7 @@ pub enum SnapshotState {
 /// The snapshot of one image, a part of its group's.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "GroupSnapshotImage")]
-pub struct SnapshotPart {
+pub struct GroupSnapshotImage {
     /// The image's name, as in the group.
     pub image: Option<String>,
     /// The image's id.
@@ -239,8 +236,7 @@ pub struct SnapshotPart {
 /// A name for a group or a snapshot of one.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(rename = "GroupOrSnapshotName")]
-pub struct NewName {
+pub struct GroupOrSnapshotName {
     /// The name.
     #[schemars(with = "schema::NewName")]
     pub name: String,
@@ -258,8 +254,7 @@ pub struct DeleteGroup {
 /// An image that is to be in a group.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(rename = "AddGroupImage")]
-pub struct ImageOf {
+pub struct AddGroupImage {
     /// Its name.
     #[schemars(with = "schema::Name")]
     pub image: String,
@@ -271,7 +266,7 @@ pub struct ImageOf {
 /// Where an image of a group is.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PoolOf {
+pub struct GroupImageQuery {
     /// The image's pool; without it, the group's.
     pub pool: Option<String>,
 }

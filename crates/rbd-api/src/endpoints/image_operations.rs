@@ -19,7 +19,7 @@ unless forced. Cannot be cancelled.";
 
 endpoints! {
     /// Delete an image.
-    DELETE_IMAGE: Endpoint<ImagePath, DeleteImage, NoBody, Either<Content<Trashed>, Accepted>> =
+    DELETE_IMAGE: Endpoint<ImagePath, DeleteImage, NoBody, Either<Content<TrashedImage>, Accepted>> =
         Endpoint::new(Method::DELETE, "{scope}/images/{image}", TAG, "deleteImage", "Delete an image")
             .describe(
                 "Moves it to the trash, from which it can be restored until its retention is over. With \
@@ -28,7 +28,7 @@ endpoints! {
             .answers(&["The image is in the trash.", ACCEPTED]);
 
     /// Resize an image.
-    RESIZE_IMAGE: Endpoint<ImagePath, Insist, Json<Resize>, Either<Content<Image>, Accepted>> =
+    RESIZE_IMAGE: Endpoint<ImagePath, ForceOption, Json<ResizeImage>, Either<Content<Image>, Accepted>> =
         Endpoint::new(Method::POST, "{scope}/images/{image}/resize", TAG, "resizeImage", "Resize an image")
             .describe(
                 "Growing is done at once. Shrinking deletes data, must be asked for, is refused while a client has \
@@ -48,7 +48,7 @@ endpoints! {
             .answers(&[ACCEPTED]);
 
     /// Give back space that holds only zeros.
-    SPARSIFY_IMAGE: Endpoint<ImagePath, NoQuery, OptionalJson<Sparsify>, Accepted> =
+    SPARSIFY_IMAGE: Endpoint<ImagePath, NoQuery, OptionalJson<SparsifyImage>, Accepted> =
         Endpoint::new(
             Method::POST,
             "{scope}/images/{image}/sparsify",
@@ -70,7 +70,7 @@ endpoints! {
             .answers(&[ACCEPTED]);
 
     /// Set an image back to a snapshot.
-    ROLLBACK_IMAGE: Endpoint<SnapshotPath, Insist, OptionalJson<Insist>, Accepted> =
+    ROLLBACK_IMAGE: Endpoint<SnapshotPath, ForceOption, OptionalJson<ForceOption>, Accepted> =
         Endpoint::new(
             Method::POST,
             "{scope}/images/{image}/snapshots/{snapshot}/rollback",
@@ -82,7 +82,7 @@ endpoints! {
             .answers(&[ACCEPTED]);
 
     /// Set all images of a group back to a snapshot of it.
-    ROLLBACK_GROUP: Endpoint<GroupSnapshotPath, Insist, OptionalJson<Insist>, Accepted> =
+    ROLLBACK_GROUP: Endpoint<GroupSnapshotPath, ForceOption, OptionalJson<ForceOption>, Accepted> =
         Endpoint::new(
             Method::POST,
             "{scope}/groups/{group}/snapshots/{snapshot}/rollback",
@@ -147,7 +147,7 @@ pub struct DeleteImage {
 /// An image that was moved to the trash.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Trashed {
+pub struct TrashedImage {
     /// Its id, by which the trash knows it.
     pub id: String,
     /// The name it had.
@@ -159,7 +159,7 @@ pub struct Trashed {
 /// A new size for an image.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Resize {
+pub struct ResizeImage {
     /// The size it shall have, in bytes.
     #[schemars(with = "schema::Size")]
     pub size_bytes: u64,
@@ -174,7 +174,7 @@ pub struct Resize {
 /// Whether clients are passed over.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Insist {
+pub struct ForceOption {
     /// Goes on although clients have an image open.
     #[serde(default)]
     pub force: bool,
@@ -209,7 +209,7 @@ pub struct CopyImage {
 /// How zeros are looked for.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Sparsify {
+pub struct SparsifyImage {
     /// The length of the runs of zeros looked for, in bytes: a power of two, 4,096 up to the object size; 4,096 if
     /// absent.
     #[schemars(with = "Option<schema::ObjectSize>")]

@@ -18,7 +18,7 @@ const TAG: &str = "images";
 
 endpoints! {
     /// Rename an image.
-    RENAME_IMAGE: Endpoint<ImagePath, NoQuery, Json<NewName>, Content<Image>> =
+    RENAME_IMAGE: Endpoint<ImagePath, NoQuery, Json<ImageNewName>, Content<Image>> =
         Endpoint::new(Method::POST, "{scope}/images/{image}/rename", TAG, "renameImage", "Rename an image")
             .describe("Its id stays, and clients that have it open are not disturbed.")
             .answers(&["The image, under its new name."]);
@@ -40,7 +40,7 @@ endpoints! {
             .answers(&["The image."]);
 
     /// Get the metadata of an image.
-    GET_METADATA: Endpoint<ImagePath, NoQuery, NoBody, Content<Metadata>> =
+    GET_METADATA: Endpoint<ImagePath, NoQuery, NoBody, Content<ImageMetadata>> =
         Endpoint::new(
             Method::GET,
             "{scope}/images/{image}/metadata",
@@ -110,8 +110,7 @@ endpoints! {
 /// A new name for an image.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(rename = "ImageNewName")]
-pub struct NewName {
+pub struct ImageNewName {
     /// The new name: 1 to 128 characters without `/`, `@` and control characters, not beginning with a dot.
     #[schemars(with = "schema::NewName")]
     pub name: String,
@@ -134,7 +133,7 @@ pub struct FeatureChange {
 /// Metadata of an image.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Metadata {
+pub struct ImageMetadata {
     /// Its entries. Bytes that are not UTF-8 are shown as U+FFFD.
     pub metadata: BTreeMap<String, String>,
 }

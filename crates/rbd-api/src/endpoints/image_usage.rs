@@ -13,7 +13,7 @@ const TAG: &str = "images";
 
 endpoints! {
     /// Get the space an image takes.
-    GET_USAGE: Endpoint<ImagePath, UsageQuery, NoBody, Content<Usage>> =
+    GET_USAGE: Endpoint<ImagePath, UsageQuery, NoBody, Content<ImageUsage>> =
         Endpoint::new(Method::GET, "{scope}/images/{image}/usage", TAG, "getUsage", "Get the space an image takes")
             .describe(
                 "Of the image and of each of its snapshots, without what a clone takes from its parent, as `rbd du` \
@@ -36,7 +36,7 @@ pub struct UsageQuery {
 /// The space an image takes.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Usage {
+pub struct ImageUsage {
     /// The image's size, in bytes: what it may come to take.
     pub provisioned_bytes: u64,
     /// What it takes with all its snapshots, in bytes; null when not all was counted.
@@ -46,16 +46,15 @@ pub struct Usage {
     /// Why something is null.
     pub reason: Option<String>,
     /// The image itself: what was written since its newest snapshot.
-    pub head: Space,
+    pub head: UsedSpace,
     /// Its snapshots, oldest first; only those that users took. What others hold is counted with the next.
-    pub snapshots: Vec<Space>,
+    pub snapshots: Vec<UsedSpace>,
 }
 
 /// The space that a snapshot, or the image since the last of them, takes.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "UsedSpace")]
-pub struct Space {
+pub struct UsedSpace {
     /// The snapshot; null for the image itself.
     pub snapshot: Option<String>,
     /// Its size, in bytes.

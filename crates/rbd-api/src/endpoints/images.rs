@@ -34,8 +34,7 @@ endpoints! {
 /// How much of each image a list shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[schemars(rename = "ImageView")]
-pub enum View {
+pub enum ImageView {
     /// Everything.
     Full,
     /// The names.
@@ -49,7 +48,7 @@ pub enum View {
 pub struct ListImages {
     /// How much of each image is shown.
     #[serde(default)]
-    pub view: View,
+    pub view: ImageView,
     /// At most this many images; then `Continue` in the answer says where to go on.
     #[schemars(range(min = 1))]
     pub limit: Option<usize>,

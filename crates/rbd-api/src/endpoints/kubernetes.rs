@@ -15,7 +15,7 @@ const TAG: &str = "kubernetes";
 
 endpoints! {
     /// Get an image as a `PersistentVolume` and a claim of it.
-    GET_PERSISTENT_VOLUME: Endpoint<ImagePath, Query, NoBody, Either<Media<Yaml>, Media<AnyJson>>> =
+    GET_PERSISTENT_VOLUME: Endpoint<ImagePath, VolumeQuery, NoBody, Either<Media<Yaml>, Media<AnyJson>>> =
         Endpoint::new(
             Method::GET,
             "{scope}/images/{image}/persistent-volume",
@@ -81,7 +81,7 @@ pub enum Mounter {
 /// The volume to be described.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Query {
+pub struct VolumeQuery {
     /// The cluster's id in ceph-csi's configuration; often the cluster's fsid.
     #[serde(rename = "clusterID")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[^\u0000-\u001F\u007F-\u009F]*$"))]

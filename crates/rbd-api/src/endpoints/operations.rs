@@ -50,7 +50,7 @@ endpoints! {
             .answers(&["The operations, oldest first."]);
 
     /// Get an operation.
-    GET_OPERATION: Endpoint<OperationPath, Wait, NoBody, Content<Operation>> =
+    GET_OPERATION: Endpoint<OperationPath, WaitQuery, NoBody, Content<Operation>> =
         Endpoint::new(Method::GET, "/operations/{operation}", TAG, "getOperation", "Get an operation")
             .filtered()
             .describe("With wait, the answer comes when the operation has ended, or when the time is over.")
@@ -85,7 +85,7 @@ endpoints! {
 /// Whether the end is waited for.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Wait {
+pub struct WaitQuery {
     /// How long to wait for its end, such as `10s`; 60 s at most.
     #[schemars(with = "Option<schema::Wait>")]
     pub wait: Option<String>,

@@ -62,7 +62,7 @@ endpoints! {
             .answers(&["The pool is gone."]);
 
     /// Get how much a pool holds.
-    GET_POOL_STATISTICS: Endpoint<PoolPath, NoQuery, NoBody, Content<Statistics>> =
+    GET_POOL_STATISTICS: Endpoint<PoolPath, NoQuery, NoBody, Content<PoolStatistics>> =
         Endpoint::new(Method::GET, "/pools/{pool}/statistics", TAG, "getPoolStatistics", "Get how much a pool holds")
             .describe("Reads every image's header, of all namespaces: it takes time with their number.")
             .answers(&["The numbers. What is null is not known, for the reason in `unknown`."]);
@@ -71,8 +71,7 @@ endpoints! {
 /// How much of each pool a list shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[schemars(rename = "PoolView")]
-pub enum View {
+pub enum PoolView {
     /// Everything.
     Full,
     /// The names.
@@ -86,7 +85,7 @@ pub enum View {
 pub struct ListPools {
     /// How much of each pool is shown.
     #[serde(default)]
-    pub view: View,
+    pub view: PoolView,
 }
 
 /// A pool, or its name alone.
@@ -109,12 +108,11 @@ pub struct PoolName {
 /// How much a pool holds. What is null is not known, for the reason in `unknown`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "PoolStatistics")]
-pub struct Statistics {
+pub struct PoolStatistics {
     /// The pool.
     pub pool: String,
     /// Its space, as the manager reported it last; the report may be half a minute old.
-    pub space: Option<Space>,
+    pub space: Option<PoolSpace>,
     /// Its images, of all namespaces.
     pub images: Option<ImageTotals>,
     /// What is in its trash, of all namespaces.
@@ -131,8 +129,7 @@ pub struct Statistics {
 /// A pool's space.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "PoolSpace")]
-pub struct Space {
+pub struct PoolSpace {
     /// Stored by clients, counted once, in bytes.
     pub stored_bytes: u64,
     /// Used for it, with all replicas, in bytes.

@@ -16,7 +16,7 @@ const ACCEPTED: &str = "The operation has begun: follow it at `Location`.";
 
 endpoints! {
     /// Delete all snapshots of an image.
-    PURGE_SNAPSHOTS: Endpoint<ImagePath, Purge, NoBody, Accepted> =
+    PURGE_SNAPSHOTS: Endpoint<ImagePath, PurgeSnapshots, NoBody, Accepted> =
         Endpoint::new(
             Method::DELETE,
             "{scope}/images/{image}/snapshots",
@@ -43,7 +43,7 @@ endpoints! {
             .answers(&["The snapshots."]);
 
     /// Delete all snapshots of an image in the trash.
-    PURGE_TRASH_SNAPSHOTS: Endpoint<TrashPath, Purge, NoBody, Accepted> =
+    PURGE_TRASH_SNAPSHOTS: Endpoint<TrashPath, PurgeSnapshots, NoBody, Accepted> =
         Endpoint::new(
             Method::DELETE,
             "{scope}/trash/{id}/snapshots",
@@ -61,8 +61,7 @@ endpoints! {
 /// How snapshots are deleted.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(rename = "PurgeSnapshots")]
-pub struct Purge {
+pub struct PurgeSnapshots {
     /// Lifts the protection of those that no clone needs.
     #[serde(default)]
     pub unprotect: bool,

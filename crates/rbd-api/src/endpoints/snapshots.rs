@@ -30,7 +30,7 @@ endpoints! {
             .answers(&["The snapshots."]);
 
     /// Take a snapshot.
-    CREATE_SNAPSHOT: Endpoint<ImagePath, NoQuery, Json<NewSnapshot>, Created<Taken>> =
+    CREATE_SNAPSHOT: Endpoint<ImagePath, NoQuery, Json<NewSnapshot>, Created<TakenSnapshot>> =
         Endpoint::new(Method::POST, "{scope}/images/{image}/snapshots", TAG, "createSnapshot", "Take a snapshot")
             .answers(&["The snapshot was taken."]);
 
@@ -40,7 +40,7 @@ endpoints! {
             .answers(&["The snapshot."]);
 
     /// Take a snapshot, unless there is one of that name.
-    PUT_SNAPSHOT: Endpoint<SnapshotPath, NoQuery, NoBody, CreatedOrFound<Taken>> =
+    PUT_SNAPSHOT: Endpoint<SnapshotPath, NoQuery, NoBody, CreatedOrFound<TakenSnapshot>> =
         Endpoint::new(
             Method::PUT,
             "{scope}/images/{image}/snapshots/{snapshot}",
@@ -131,8 +131,7 @@ pub struct NewSnapshot {
 
 /// A snapshot that was taken.
 #[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "TakenSnapshot")]
-pub struct Taken {
+pub struct TakenSnapshot {
     /// The snapshot.
     #[serde(flatten)]
     pub snapshot: Snapshot,

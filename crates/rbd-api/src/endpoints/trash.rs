@@ -28,7 +28,7 @@ endpoints! {
             .answers(&["The image."]);
 
     /// Take an image out of the trash.
-    RESTORE_TRASH: Endpoint<TrashPath, NoQuery, OptionalJson<Restore>, Content<Image>> =
+    RESTORE_TRASH: Endpoint<TrashPath, NoQuery, OptionalJson<RestoreTrash>, Content<Image>> =
         Endpoint::new(Method::POST, "{scope}/trash/{id}/restore", TAG, "restoreTrash", "Take an image out of the trash")
             .answers(&["The image, which can be used again."]);
 }
@@ -36,8 +36,7 @@ endpoints! {
 /// How an image is taken out of the trash.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(rename = "RestoreTrash")]
-pub struct Restore {
+pub struct RestoreTrash {
     /// Its name from now on; without it, the one that it had.
     #[schemars(with = "Option<schema::NewName>")]
     pub name: Option<String>,

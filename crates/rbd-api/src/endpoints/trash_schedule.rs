@@ -21,7 +21,7 @@ endpoints! {
             .answers(&["The schedule."]);
 
     /// Purge a trash by itself.
-    PUT_TRASH_SCHEDULE: Endpoint<PlacePath, NoQuery, Json<NewSchedule>, FoundOrCreated<TrashSchedule>> =
+    PUT_TRASH_SCHEDULE: Endpoint<PlacePath, NoQuery, Json<NewTrashSchedule>, FoundOrCreated<TrashSchedule>> =
         Endpoint::new(Method::PUT, "{scope}/trash/schedule", TAG, "putTrashSchedule", "Purge a trash by itself")
             .describe(
                 "Begins a purge now and again, which removes only images whose retention is over. One replica begins \
@@ -46,8 +46,7 @@ endpoints! {
 /// When a trash is to be purged.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(rename = "NewTrashSchedule")]
-pub struct NewSchedule {
+pub struct NewTrashSchedule {
     /// The time between two purges, such as `12h`; from a minute to a year.
     #[schemars(with = "schema::Interval")]
     pub interval: String,
@@ -88,14 +87,13 @@ pub struct TrashSchedule {
     #[schemars(with = "String")]
     pub set_at: Timestamp,
     /// What came of the last time; null before it.
-    pub last: Option<Run>,
+    pub last: Option<TrashScheduleRun>,
 }
 
 /// One time at which a trash was to be purged by itself.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "TrashScheduleRun")]
-pub struct Run {
+pub struct TrashScheduleRun {
     /// When it was.
     #[schemars(with = "String")]
     pub at: Timestamp,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use self::schemas::Schemas;
 use crate::answer::AnswerBody;
-use crate::endpoint::{Declaration, Outcome};
+use crate::endpoint::{Declaration, DeclaredAnswer};
 use crate::endpoints::all;
 use crate::input::BodyKind;
 use crate::media::{MediaType as _, Raw};
@@ -81,7 +81,7 @@ fn operation(endpoint: &Declaration, schemas: &mut Schemas) -> Value {
         parameters.extend(schemas.query(query).into_iter().map(query_parameter));
     }
     let mut responses = Map::new();
-    for outcome in &endpoint.outcomes {
+    for outcome in &endpoint.answers {
         // An outcome may be given once for each media type.
         let response = responses.entry(outcome.status.as_u16().to_string()).or_insert_with(|| response(outcome));
         match &outcome.body {
@@ -120,7 +120,7 @@ fn operation(endpoint: &Declaration, schemas: &mut Schemas) -> Value {
 }
 
 /// What is said of an answer before its body.
-fn response(outcome: &Outcome) -> Value {
+fn response(outcome: &DeclaredAnswer) -> Value {
     let mut response = json!({ "description": outcome.description });
     if matches!(outcome.status, StatusCode::CREATED | StatusCode::ACCEPTED) {
         response["headers"] = json!({

@@ -6,7 +6,7 @@ use rbd::monitor::{self, Status};
 use rbd_api::answer::Content;
 use rbd_api::endpoints::cluster as declared;
 use rbd_api::endpoints::cluster::{
-    Capacity, Cluster, Daemons, Health, HealthCheck, Libraries, Managers, Monitors, Osds,
+    Cluster, ClusterCapacity, Daemons, Health, HealthCheck, Libraries, Managers, Monitors, Osds,
 };
 use rbd_api::input::Input;
 use rbd_api::path::NoPath;
@@ -86,7 +86,7 @@ fn read(cluster: &ceph::Cluster) -> Result<Cluster, Fault> {
             unknown.insert("capacity", reason.to_owned());
         }
         None => {
-            shown.capacity = Some(Capacity {
+            shown.capacity = Some(ClusterCapacity {
                 total_bytes: status.pgmap.bytes_total,
                 used_bytes: status.pgmap.bytes_used,
                 available_bytes: status.pgmap.bytes_avail,

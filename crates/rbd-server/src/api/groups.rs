@@ -11,11 +11,12 @@ use rbd::{obstacles, pool_applications};
 use rbd_api::answer::{Content, Created, Either, FoundOrCreated, NoContent};
 use rbd_api::endpoints::groups as declared;
 use rbd_api::endpoints::groups::{
-    DeleteGroup, Group, GroupName, GroupSnapshot, ImageOf, Member, NewName, PoolOf, SnapshotPart, SnapshotState,
+    AddGroupImage, DeleteGroup, Group, GroupImage, GroupImageQuery, GroupName, GroupOrSnapshotName, GroupSnapshot,
+    GroupSnapshotImage, GroupSnapshotState,
 };
 use rbd_api::input::{Input, Json, NoQuery};
 use rbd_api::list::List;
-use rbd_api::names::segment;
+use rbd_api::names::encode_segment;
 use rbd_api::path::{GroupImagePath, GroupPath, GroupSnapshotPath, PlacePath};
 use rbd_api::problem::Problem;
 use rbd_api::role::Role;
@@ -64,7 +65,7 @@ fn read(connection: &Connection, io: &IoContext, group: &str, deadline: Instant)
     let name = |pool_id: i64, image_id: &str| names.get(&key(pool_id, image_id));
     let images = members
         .into_iter()
-        .map(|member| Member {
+        .map(|member| GroupImage {
             image: name(member.pool_id, &member.image_id).and_then(|named| named.image.clone()),
             in_trash: name(member.pool_id, &member.image_id).is_some_and(|named| named.in_trash),
             pool: pool(member.pool_id),
@@ -77,11 +78,11 @@ fn read(connection: &Connection, io: &IoContext, group: &str, deadline: Instant)
         .map(|snapshot| GroupSnapshot {
             name: snapshot.name.to_string(),
             id: snapshot.id,
-            state: if snapshot.complete { SnapshotState::Complete } else { SnapshotState::Incomplete },
+            state: if snapshot.complete { GroupSnapshotState::Complete } else { GroupSnapshotState::Incomplete },
             images: snapshot
                 .images
                 .into_iter()
-                .map(|part| SnapshotPart {
+                .map(|part| GroupSnapshotImage {
                     image: name(part.pool_id, &part.image_id).and_then(|named| named.image.clone()),
                     pool: pool(part.pool_id),
                     image_id: part.image_id,
@@ -159,7 +160,7 @@ async fn make(call: &Call, field: &str, name: &str, may_be_there: bool) -> Resul
 
 async fn create(
     call: Call,
-    Input { body: Json(NewName { name }), .. }: Input<PlacePath, NoQuery, Json<NewName>>,
+    Input { body: Json(GroupOrSnapshotName { name }), .. }: Input<PlacePath, NoQuery, Json<GroupOrSnapshotName>>,
 ) -> Result<Created<Group>, Problem> {
     let (_, group) = make(&call, "name", &name, false).await?;
     let location = call.link(&group.path());
@@ -188,7 +189,7 @@ async fn put(
 
 async fn rename(
     call: Call,
-    Input { path, body: Json(NewName { name }), .. }: Input<GroupPath, NoQuery, Json<NewName>>,
+    Input { path, body: Json(GroupOrSnapshotName { name }), .. }: Input<GroupPath, NoQuery, Json<GroupOrSnapshotName>>,
 ) -> Result<Content<Group>, Problem> {
     check_new_name("name", &name)?;
     let (from, to) = (path.group, name.clone());
@@ -232,14 +233,14 @@ async fn delete(
     Ok(NoContent)
 }
 
-async fn images(call: Call, Input { path, .. }: Input<GroupPath>) -> Result<Content<List<Member>>, Problem> {
+async fn images(call: Call, Input { path, .. }: Input<GroupPath>) -> Result<Content<List<GroupImage>>, Problem> {
     let ((), group) = call.group(path.group, |_, _| Ok(())).await?;
     Ok(Content::of(List::new("GroupImageList", group.images)))
 }
 
 async fn add(
     call: Call,
-    Input { path, body: Json(ImageOf { image, pool }), .. }: Input<GroupPath, NoQuery, Json<ImageOf>>,
+    Input { path, body: Json(AddGroupImage { image, pool }), .. }: Input<GroupPath, NoQuery, Json<AddGroupImage>>,
 ) -> Result<Content<Group>, Problem> {
     let GroupPath { place, group: name } = path;
     let images = Place { pool: pool.unwrap_or(place.pool), namespace: place.namespace };
@@ -275,7 +276,7 @@ async fn add(
 
 async fn remove(
     call: Call,
-    Input { path, query: PoolOf { pool }, .. }: Input<GroupImagePath, PoolOf>,
+    Input { path, query: GroupImageQuery { pool }, .. }: Input<GroupImagePath, GroupImageQuery>,
 ) -> Result<NoContent, Problem> {
     let GroupImagePath { place, group, image } = path;
     let images = Place { pool: pool.unwrap_or_else(|| place.pool.clone()), namespace: place.namespace.clone() };
@@ -323,7 +324,7 @@ async fn get_snapshot(
 
 async fn create_snapshot(
     call: Call,
-    Input { path, body: Json(NewName { name }), .. }: Input<GroupPath, NoQuery, Json<NewName>>,
+    Input { path, body: Json(GroupOrSnapshotName { name }), .. }: Input<GroupPath, NoQuery, Json<GroupOrSnapshotName>>,
 ) -> Result<Created<GroupSnapshot>, Problem> {
     check_new_name("name", &name)?;
     let (owned, group_name, deadline) = (name.clone(), path.group, call.deadline);
@@ -340,13 +341,17 @@ async fn create_snapshot(
         })
         .await?;
     let snapshot = group.snapshot(&name).ok_or_else(|| snapshot_not_found(&group.name, &name))?;
-    let location = call.link(&format!("{}/snapshots/{}", group.path(), segment(&name)));
+    let location = call.link(&format!("{}/snapshots/{}", group.path(), encode_segment(&name)));
     Ok(Created { location, value: snapshot.clone() })
 }
 
 async fn rename_snapshot(
     call: Call,
-    Input { path, body: Json(NewName { name }), .. }: Input<GroupSnapshotPath, NoQuery, Json<NewName>>,
+    Input { path, body: Json(GroupOrSnapshotName { name }), .. }: Input<
+        GroupSnapshotPath,
+        NoQuery,
+        Json<GroupOrSnapshotName>,
+    >,
 ) -> Result<Content<GroupSnapshot>, Problem> {
     check_new_name("name", &name)?;
     let (group_name, from, to) = (path.group, path.snapshot, name.clone());

@@ -11,7 +11,7 @@ use rbd_api::answer::{Content, Created, CreatedOrFound, Either};
 use rbd_api::endpoints::image_creation as declared;
 use rbd_api::endpoints::image_creation::{NewImage, WantedImage};
 use rbd_api::input::{Input, Json, NoQuery};
-use rbd_api::names::{path_of, segment};
+use rbd_api::names::{encode_segment, place_path};
 use rbd_api::path::{ImagePath, PlacePath};
 use rbd_api::problem::Problem;
 use rbd_model::encryption::Encryption;
@@ -113,7 +113,7 @@ pub(super) fn or_again<T>(mut put: impl FnMut() -> Result<T, Fault>) -> Result<T
 }
 
 pub(super) fn location(call: &Call, place: &Place, name: &str) -> String {
-    call.link(&format!("{}/images/{}", path_of(place), segment(name)))
+    call.link(&format!("{}/images/{}", place_path(place), encode_segment(name)))
 }
 
 /// Makes the image; false when the name is taken. Costs what `rbd_create` costs: the image is opened only to be given

@@ -14,7 +14,9 @@ use rbd::{format_1, group, obstacles, pool_applications, trash};
 use rbd_api::answer::{Accepted, Content, Either};
 use rbd_api::duration::parse_duration;
 use rbd_api::endpoints::image_operations as declared;
-use rbd_api::endpoints::image_operations::{CopyImage, DeleteImage, Insist, RemoveTrash, Resize, Sparsify, Trashed};
+use rbd_api::endpoints::image_operations::{
+    CopyImage, DeleteImage, ForceOption, RemoveTrash, ResizeImage, SparsifyImage, TrashedImage,
+};
 use rbd_api::input::{Input, Json, NoQuery, OptionalJson};
 use rbd_api::path::{GroupSnapshotPath, ImagePath, PlacePath, SnapshotPath, TrashPath};
 use rbd_api::problem::Problem;
@@ -107,7 +109,7 @@ fn reject_unknown_mirroring(image: &Image) -> Result<(), Fault> {
 async fn delete(
     call: Call,
     Input { path: ImagePath { place, image: name }, query, .. }: Input<ImagePath, DeleteImage>,
-) -> Result<Either<Content<Trashed>, Accepted>, Problem> {
+) -> Result<Either<Content<TrashedImage>, Accepted>, Problem> {
     let deadline = call.deadline;
     if query.permanent {
         if query.retention.is_some() {
@@ -169,7 +171,7 @@ async fn delete(
             })
         })
         .await?;
-    Ok(Either::First(Content::of(Trashed { id: image.id, name: image.name, expires_at })))
+    Ok(Either::First(Content::of(TrashedImage { id: image.id, name: image.name, expires_at })))
 }
 
 /// Moves an image to the trash.
@@ -188,9 +190,13 @@ fn move_to_trash(io: &IoContext, image: &Image, delay_seconds: u64, deadline: In
 
 async fn resize(
     call: Call,
-    Input { path: ImagePath { place, image: name }, query, body: Json(body) }: Input<ImagePath, Insist, Json<Resize>>,
+    Input { path: ImagePath { place, image: name }, query, body: Json(body) }: Input<
+        ImagePath,
+        ForceOption,
+        Json<ResizeImage>,
+    >,
 ) -> Result<Either<Content<Image>, Accepted>, Problem> {
-    let Resize { size_bytes, allow_shrink, force } = body;
+    let ResizeImage { size_bytes, allow_shrink, force } = body;
     let force = query.force || force;
     let size = image_size("sizeBytes", size_bytes)?;
     let deadline = call.deadline;
@@ -307,7 +313,11 @@ async fn copy(
 
 async fn sparsify(
     call: Call,
-    Input { path, body: OptionalJson(Sparsify { run_bytes }), .. }: Input<ImagePath, NoQuery, OptionalJson<Sparsify>>,
+    Input { path, body: OptionalJson(SparsifyImage { run_bytes }), .. }: Input<
+        ImagePath,
+        NoQuery,
+        OptionalJson<SparsifyImage>,
+    >,
 ) -> Result<Accepted, Problem> {
     if let Some(wrong) = run_bytes.filter(|bytes| order("runBytes", *bytes).is_err()) {
         return Err(
@@ -343,7 +353,7 @@ async fn rebuild_object_map(
 
 async fn rollback(
     call: Call,
-    Input { path, query, body: OptionalJson(body) }: Input<SnapshotPath, Insist, OptionalJson<Insist>>,
+    Input { path, query, body: OptionalJson(body) }: Input<SnapshotPath, ForceOption, OptionalJson<ForceOption>>,
 ) -> Result<Accepted, Problem> {
     let SnapshotPath { place, image, snapshot } = path;
     let (force, deadline) = (query.force || body.force, call.deadline);
@@ -368,7 +378,7 @@ fn snapshot_not_found(image: &Image, snapshot: &str) -> Fault {
 
 async fn rollback_group(
     call: Call,
-    Input { path, query, body: OptionalJson(body) }: Input<GroupSnapshotPath, Insist, OptionalJson<Insist>>,
+    Input { path, query, body: OptionalJson(body) }: Input<GroupSnapshotPath, ForceOption, OptionalJson<ForceOption>>,
 ) -> Result<Accepted, Problem> {
     let GroupSnapshotPath { place, group, snapshot } = path;
     let force = query.force || body.force;

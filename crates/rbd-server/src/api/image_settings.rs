@@ -6,7 +6,9 @@ use ceph::{Access, Errno};
 use rbd::found_image::FoundImage;
 use rbd_api::answer::{Content, NoContent};
 use rbd_api::endpoints::image_settings as declared;
-use rbd_api::endpoints::image_settings::{FeatureChange, Metadata, MetadataEntry, MetadataValue, NewName, Qos};
+use rbd_api::endpoints::image_settings::{
+    FeatureChange, ImageMetadata, ImageNewName, MetadataEntry, MetadataValue, Qos,
+};
 use rbd_api::input::{Input, Json, NoQuery};
 use rbd_api::path::{ImagePath, MetadataPath};
 use rbd_api::problem::Problem;
@@ -40,7 +42,7 @@ pub fn endpoints() -> Vec<BoundEndpoint> {
 
 async fn rename(
     call: Call,
-    Input { path, body: Json(NewName { name: to }), .. }: Input<ImagePath, NoQuery, Json<NewName>>,
+    Input { path, body: Json(ImageNewName { name: to }), .. }: Input<ImagePath, NoQuery, Json<ImageNewName>>,
 ) -> Result<Content<Image>, Problem> {
     let from = path.image;
     check_new_name("name", &to)?;
@@ -152,10 +154,10 @@ fn entries(found: &FoundImage) -> BTreeMap<String, String> {
     found.header.metadata.iter().map(|(key, value)| (key.to_string(), text(value))).collect()
 }
 
-async fn metadata(call: Call, Input { path, .. }: Input<ImagePath>) -> Result<Content<Metadata>, Problem> {
+async fn metadata(call: Call, Input { path, .. }: Input<ImagePath>) -> Result<Content<ImageMetadata>, Problem> {
     let (name, deadline) = (path.image, call.deadline);
     let metadata = call.ceph(move |io| Ok(entries(&rbd::found_image::find(io, &name, deadline)?))).await?;
-    Ok(Content::of(Metadata { metadata }))
+    Ok(Content::of(ImageMetadata { metadata }))
 }
 
 fn metadata_not_found(image: &str, key: &str) -> Fault {

@@ -7,7 +7,7 @@ use ceph::{Access, IoContext};
 use rbd::found_image::FoundImage;
 use rbd_api::answer::Content;
 use rbd_api::endpoints::image_usage as declared;
-use rbd_api::endpoints::image_usage::{Space, Usage, UsageQuery};
+use rbd_api::endpoints::image_usage::{ImageUsage, UsageQuery, UsedSpace};
 use rbd_api::input::Input;
 use rbd_api::path::ImagePath;
 use rbd_api::problem::Problem;
@@ -26,7 +26,7 @@ pub fn endpoints() -> Vec<BoundEndpoint> {
 async fn usage(
     call: Call,
     Input { path, query: UsageQuery { exact }, .. }: Input<ImagePath, UsageQuery>,
-) -> Result<Content<Usage>, Problem> {
+) -> Result<Content<ImageUsage>, Problem> {
     let (name, deadline) = (path.image, call.deadline);
     let usage = call
         .ceph(move |io| {
@@ -37,7 +37,7 @@ async fn usage(
     Ok(Content::of(usage))
 }
 
-fn measure(io: &IoContext, found: &FoundImage, exact: bool, deadline: Instant) -> Result<Usage, Fault> {
+fn measure(io: &IoContext, found: &FoundImage, exact: bool, deadline: Instant) -> Result<ImageUsage, Fault> {
     const FAST_DIFF_INVALID: u64 = 1 << 1;
     // Early enough to answer with what was counted until then.
     let left = deadline.saturating_duration_since(Instant::now());
@@ -61,7 +61,7 @@ fn measure(io: &IoContext, found: &FoundImage, exact: bool, deadline: Instant) -
         let used = written(&image, before.as_deref(), size, header.object_size_bytes(), exact, until)
             .map_err(|error| found.explain(io, error, deadline))?;
         before.clone_from(&name);
-        spaces.push(Space { snapshot: name, provisioned_bytes: size, used_bytes: used });
+        spaces.push(UsedSpace { snapshot: name, provisioned_bytes: size, used_bytes: used });
     }
     let total: Option<u64> = spaces.iter().map(|space| space.used_bytes).sum();
     let reason = total.is_none().then(|| {
@@ -70,7 +70,7 @@ fn measure(io: &IoContext, found: &FoundImage, exact: bool, deadline: Instant) -
     let Some(head) = spaces.pop() else {
         return Err(Fault::new(Kind::Internal, "The space of the image was not counted."));
     };
-    Ok(Usage { provisioned_bytes: header.size_bytes, used_bytes: total, exact, reason, head, snapshots: spaces })
+    Ok(ImageUsage { provisioned_bytes: header.size_bytes, used_bytes: total, exact, reason, head, snapshots: spaces })
 }
 
 /// How many objects one call of librbd walks over. The clock is looked at between two: a call cannot be ended where there is

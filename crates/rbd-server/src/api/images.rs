@@ -14,7 +14,7 @@ use rbd::operations::mark_being_filled;
 use rbd::{format_1, listing};
 use rbd_api::answer::{Content, StreamedJson};
 use rbd_api::endpoints::images as declared;
-use rbd_api::endpoints::images::{ImageItem, ImageName, ListImages, View};
+use rbd_api::endpoints::images::{ImageItem, ImageName, ImageView, ListImages};
 use rbd_api::input::Input;
 use rbd_api::list::List;
 use rbd_api::path::{ImagePath, PlacePath};
@@ -118,10 +118,10 @@ fn step(
         let page = opening.directory;
         let next = page.next.map_or(Cursor::Format1(None), |last| Cursor::Directory(Some(last)));
         match query.view {
-            View::Names => {
+            ImageView::Names => {
                 page.images.iter().try_for_each(|image| step.write(&ImageName::of(image)))?;
             }
-            View::Full => {
+            ImageView::Full => {
                 let mut images = listing::details(connection, io, page.images, deadline)?;
                 mark_being_filled(io, &mut images, deadline)?;
                 images.iter().try_for_each(|image| step.write(image))?;
@@ -148,7 +148,7 @@ fn step(
 fn with_format_1(
     mut step: Step,
     io: &IoContext,
-    view: View,
+    view: ImageView,
     mut names: Vec<String>,
     limit: usize,
     deadline: std::time::Instant,
@@ -158,9 +158,9 @@ fn with_format_1(
     let fitting = names.len().min(limit - step.items);
     for name in &names[..fitting] {
         match view {
-            View::Names => step.write(&ImageName { name: name.clone(), name_base64: None })?,
+            ImageView::Names => step.write(&ImageName { name: name.clone(), name_base64: None })?,
             // One that is gone meanwhile is left out.
-            View::Full => format_1::find(io, name, deadline)?.iter().try_for_each(|image| step.write(image))?,
+            ImageView::Full => format_1::find(io, name, deadline)?.iter().try_for_each(|image| step.write(image))?,
         }
     }
     if fitting == names.len() {
@@ -172,17 +172,17 @@ fn with_format_1(
 }
 
 /// Adds images whose removal was cut off in the trash, by their ids, up to the limit.
-fn with_removing(mut step: Step, view: View, mut removing: Vec<Image>, limit: usize) -> Result<Step, Fault> {
+fn with_removing(mut step: Step, view: ImageView, mut removing: Vec<Image>, limit: usize) -> Result<Step, Fault> {
     let Cursor::Trash(after) = &step.cursor else { return Ok(step) };
     removing.retain(|image| after.as_ref().is_none_or(|after| image.id > *after));
     removing.sort_by(|a, b| a.id.cmp(&b.id));
     let fitting = removing.len().min(limit - step.items);
     for image in &removing[..fitting] {
         match view {
-            View::Names => {
+            ImageView::Names => {
                 step.write(&ImageName { name: image.name.clone(), name_base64: image.name_base64.clone() })?;
             }
-            View::Full => step.write(image)?,
+            ImageView::Full => step.write(image)?,
         }
     }
     if fitting == removing.len() {

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use rbd_api::answer::{Either, Media};
 use rbd_api::endpoints::kubernetes as declared;
-use rbd_api::endpoints::kubernetes::{AccessMode, FsType, Mounter, Query, VolumeMode};
+use rbd_api::endpoints::kubernetes::{AccessMode, FsType, Mounter, VolumeMode, VolumeQuery};
 use rbd_api::input::Input;
 use rbd_api::media::{AnyJson, Yaml};
 use rbd_api::path::ImagePath;
@@ -28,7 +28,7 @@ pub fn endpoints() -> Vec<BoundEndpoint> {
 /// (<https://github.com/container-storage-interface/spec/blob/master/spec.md#size-limits>).
 const HANDLE_LIMIT_BYTES: usize = 128;
 
-fn check(query: &Query, namespace: &str) -> Result<(), Fault> {
+fn check(query: &VolumeQuery, namespace: &str) -> Result<(), Fault> {
     if query.cluster_id.is_empty()
         || query.cluster_id.chars().count() > 253
         || query.cluster_id.chars().any(char::is_control)
@@ -82,7 +82,7 @@ fn check(query: &Query, namespace: &str) -> Result<(), Fault> {
 }
 
 /// The volume that an image makes.
-fn volume(query: &Query, image: &Image) -> Result<Volume, Fault> {
+fn volume(query: &VolumeQuery, image: &Image) -> Result<Volume, Fault> {
     let refuse = |detail: String| Fault::new(Kind::Conflict, detail);
     image.check_whole()?;
     let Some(size_bytes) = image.size_bytes.filter(|size| *size > 0) else {
@@ -148,7 +148,7 @@ fn volume(query: &Query, image: &Image) -> Result<Volume, Fault> {
 
 async fn get(
     call: Call,
-    Input { path, query, .. }: Input<ImagePath, Query>,
+    Input { path, query, .. }: Input<ImagePath, VolumeQuery>,
 ) -> Result<Either<Media<Yaml>, Media<AnyJson>>, Problem> {
     let ImagePath { place, image: name } = path;
     let deadline = call.deadline;

@@ -12,7 +12,7 @@ use rbd_api::endpoints::namespaces as declared;
 use rbd_api::endpoints::namespaces::{Namespace, NewNamespace};
 use rbd_api::input::{Input, Json, NoQuery};
 use rbd_api::list::List;
-use rbd_api::names::segment;
+use rbd_api::names::encode_segment;
 use rbd_api::path::{PlacePath, PoolPath};
 use rbd_api::problem::Problem;
 use rbd_model::fault::{Fault, Kind};
@@ -99,7 +99,8 @@ async fn put(
 }
 
 fn created(call: &Call, place: Place) -> Created<Namespace> {
-    let location = call.link(&format!("/pools/{}/namespaces/{}", segment(&place.pool), segment(&place.namespace)));
+    let location =
+        call.link(&format!("/pools/{}/namespaces/{}", encode_segment(&place.pool), encode_segment(&place.namespace)));
     Created { location, value: Namespace::ready(place.namespace, place.pool) }
 }
 

@@ -12,7 +12,7 @@ use rbd::{pool_applications, unread};
 use rbd_api::answer::{Accepted, Content, Media};
 use rbd_api::duration::parse_duration;
 use rbd_api::endpoints::operations as declared;
-use rbd_api::endpoints::operations::Wait;
+use rbd_api::endpoints::operations::WaitQuery;
 use rbd_api::input::Input;
 use rbd_api::list::{List, PartialList};
 use rbd_api::media::EventStream;
@@ -114,7 +114,10 @@ async fn list_of_namespace(
     Ok(Content::of(List::new("OperationList", operations)))
 }
 
-async fn get(call: Call, Input { path, query, .. }: Input<OperationPath, Wait>) -> Result<Content<Operation>, Problem> {
+async fn get(
+    call: Call,
+    Input { path, query, .. }: Input<OperationPath, WaitQuery>,
+) -> Result<Content<Operation>, Problem> {
     let id = &path.operation;
     // Before the wait: who may not see it need not wait to hear so. An operation's place stays the same.
     let operation = call.app.operations.get(id, call.deadline).await?;

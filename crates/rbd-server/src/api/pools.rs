@@ -9,11 +9,11 @@ use rbd::{monitor, pool, pool_applications, pool_clients, pool_users, totals};
 use rbd_api::answer::{Content, Created, Either, FoundOrCreated, NoContent};
 use rbd_api::endpoints::pools as declared;
 use rbd_api::endpoints::pools::{
-    DeletePool, ListPools, NewPool, PoolItem, PoolName, PoolSettings, Space, Statistics, View,
+    DeletePool, ListPools, NewPool, PoolItem, PoolName, PoolSettings, PoolSpace, PoolStatistics, PoolView,
 };
 use rbd_api::input::{Input, Json, NoQuery, OptionalJson};
 use rbd_api::list::List;
-use rbd_api::names::segment;
+use rbd_api::names::encode_segment;
 use rbd_api::path::{NoPath, PoolPath};
 use rbd_api::problem::Problem;
 use rbd_model::fault::{Fault, Kind};
@@ -52,8 +52,8 @@ async fn list(call: Call, Input { query, .. }: Input<NoPath, ListPools>) -> Resu
     let mut names = call.visible_pools(names).await?;
     names.sort();
     let items = match query.view {
-        View::Names => names.into_iter().map(|name| PoolItem::Name(PoolName { name })).collect(),
-        View::Full => {
+        PoolView::Names => names.into_iter().map(|name| PoolItem::Name(PoolName { name })).collect(),
+        PoolView::Full => {
             let mut pools = call.cluster(pool::all).await?;
             pools.retain(|pool| names.binary_search(&pool.name).is_ok());
             pools.into_iter().map(|pool| PoolItem::Full(Box::new(pool))).collect()
@@ -103,7 +103,7 @@ async fn put(
 }
 
 fn created(call: &Call, pool: Pool) -> Created<Pool> {
-    Created { location: call.link(&format!("/pools/{}", segment(&pool.name))), value: pool }
+    Created { location: call.link(&format!("/pools/{}", encode_segment(&pool.name))), value: pool }
 }
 
 /// What came of a wish for a pool.
@@ -226,7 +226,7 @@ fn initialising(name: &str, error: ceph::Error) -> Fault {
 async fn delete(call: Call, Input { path, query, .. }: Input<PoolPath, DeletePool>) -> Result<NoContent, Problem> {
     let name = path.pool;
     if query.confirm.as_deref() != Some(&name) {
-        let allowed = format!("?confirm={}, since everything in the pool goes with it", segment(&name));
+        let allowed = format!("?confirm={}, since everything in the pool goes with it", encode_segment(&name));
         return Err(match query.confirm {
             Some(_) => Fault::field_conflict("confirm", "is not the pool's name", allowed),
             None => Fault::field("confirm", "is missing", allowed),
@@ -274,10 +274,10 @@ fn reject_used_by_others(io: &IoContext) -> Result<(), Fault> {
 async fn statistics(
     call: Call,
     Input { path: PoolPath { pool: name }, .. }: Input<PoolPath>,
-) -> Result<Content<Statistics>, Problem> {
+) -> Result<Content<PoolStatistics>, Problem> {
     let pool = name.clone();
     let space = call.cluster(move |cluster| space(cluster, &pool)).await?;
-    let mut shown = Statistics {
+    let mut shown = PoolStatistics {
         pool: name,
         space: None,
         images: None,
@@ -313,8 +313,8 @@ async fn statistics(
 }
 
 /// The pool's space, or why it is not known.
-fn space(cluster: &Cluster, name: &str) -> Result<Result<Space, &'static str>, Fault> {
-    Ok(pool::space(cluster, name)?.map(|stats| Space {
+fn space(cluster: &Cluster, name: &str) -> Result<Result<PoolSpace, &'static str>, Fault> {
+    Ok(pool::space(cluster, name)?.map(|stats| PoolSpace {
         stored_bytes: stats.stored,
         used_bytes: stats.bytes_used,
         available_bytes: stats.max_avail,

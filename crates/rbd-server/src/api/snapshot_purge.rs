@@ -6,7 +6,7 @@ use rbd::operations::snapshot_purge::{newest_snapshot_id, reject_kept};
 use rbd::trash;
 use rbd_api::answer::{Accepted, Content};
 use rbd_api::endpoints::snapshot_purge as declared;
-use rbd_api::endpoints::snapshot_purge::Purge;
+use rbd_api::endpoints::snapshot_purge::PurgeSnapshots;
 use rbd_api::input::Input;
 use rbd_api::list::List;
 use rbd_api::path::{ImagePath, TrashPath};
@@ -27,19 +27,22 @@ pub fn endpoints() -> Vec<BoundEndpoint> {
     ]
 }
 
-async fn purge(call: Call, Input { path, query, .. }: Input<ImagePath, Purge>) -> Result<Accepted, Problem> {
+async fn purge(call: Call, Input { path, query, .. }: Input<ImagePath, PurgeSnapshots>) -> Result<Accepted, Problem> {
     let deadline = call.deadline;
     begin(call, query, move |io| rbd::found_image::find(io, &path.image, deadline)).await
 }
 
-async fn purge_in_trash(call: Call, Input { path, query, .. }: Input<TrashPath, Purge>) -> Result<Accepted, Problem> {
+async fn purge_in_trash(
+    call: Call,
+    Input { path, query, .. }: Input<TrashPath, PurgeSnapshots>,
+) -> Result<Accepted, Problem> {
     let deadline = call.deadline;
     begin(call, query, move |io| trash::find(io, &path.id, deadline)?.found()).await
 }
 
 async fn begin(
     call: Call,
-    Purge { unprotect }: Purge,
+    PurgeSnapshots { unprotect }: PurgeSnapshots,
     find: impl FnOnce(&IoContext) -> Result<FoundImage, Fault> + Send + 'static,
 ) -> Result<Accepted, Problem> {
     let deadline = call.deadline;

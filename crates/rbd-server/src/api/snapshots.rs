@@ -8,10 +8,10 @@ use rbd::layout::{check_with_cluster, spec};
 use rbd::{obstacles, pool_applications};
 use rbd_api::answer::{Content, Created, CreatedOrFound, Either, NoContent};
 use rbd_api::endpoints::snapshots as declared;
-use rbd_api::endpoints::snapshots::{NewClone, NewSnapshot, Taken};
+use rbd_api::endpoints::snapshots::{NewClone, NewSnapshot, TakenSnapshot};
 use rbd_api::input::{Input, Json, NoQuery};
 use rbd_api::list::List;
-use rbd_api::names::{path_of, segment};
+use rbd_api::names::{encode_segment, place_path};
 use rbd_api::path::{ImagePath, SnapshotPath};
 use rbd_api::problem::Problem;
 use rbd_api::role::Role;
@@ -69,13 +69,13 @@ async fn get(
 async fn create(
     call: Call,
     Input { path, body: Json(NewSnapshot { name }), .. }: Input<ImagePath, NoQuery, Json<NewSnapshot>>,
-) -> Result<Created<Taken>, Problem> {
+) -> Result<Created<TakenSnapshot>, Problem> {
     let location = snapshot_location(&call, &path, &name);
     let (_, value) = take(&call, path.image, name, false).await?;
     Ok(Created { location, value })
 }
 
-async fn put(call: Call, Input { path, .. }: Input<SnapshotPath>) -> Result<CreatedOrFound<Taken>, Problem> {
+async fn put(call: Call, Input { path, .. }: Input<SnapshotPath>) -> Result<CreatedOrFound<TakenSnapshot>, Problem> {
     let SnapshotPath { place, image, snapshot: name } = path;
     let path = ImagePath { place, image };
     let location = snapshot_location(&call, &path, &name);
@@ -84,11 +84,11 @@ async fn put(call: Call, Input { path, .. }: Input<SnapshotPath>) -> Result<Crea
 }
 
 fn snapshot_location(call: &Call, ImagePath { place, image }: &ImagePath, snapshot: &str) -> String {
-    call.link(&format!("{}/images/{}/snapshots/{}", path_of(place), segment(image), segment(snapshot)))
+    call.link(&format!("{}/images/{}/snapshots/{}", place_path(place), encode_segment(image), encode_segment(snapshot)))
 }
 
 /// Takes a snapshot, and whether it was taken: one that is there is accepted if the call may be repeated.
-async fn take(call: &Call, image: String, name: String, repeatable: bool) -> Result<(bool, Taken), Fault> {
+async fn take(call: &Call, image: String, name: String, repeatable: bool) -> Result<(bool, TakenSnapshot), Fault> {
     check_new_name("name", &name)?;
     let deadline = call.deadline;
     call.ceph(move |io| {
@@ -105,7 +105,7 @@ fn take_once(
     name: &str,
     repeatable: bool,
     deadline: std::time::Instant,
-) -> Result<(bool, Taken), Fault> {
+) -> Result<(bool, TakenSnapshot), Fault> {
     let found = rbd::found_image::find(io, image, deadline)?;
     let _guard = ImageMutexGuard::acquire(io.pool_id(), &found.id, deadline)?;
     let found = rbd::found_image::find(io, image, deadline)?;
@@ -128,7 +128,7 @@ fn take_once(
     }
     let found = rbd::found_image::find(io, image, deadline)?;
     let snapshot = Snapshot::from(found.snapshot(name)?);
-    Ok((taken, Taken { snapshot, warnings: warnings(&found) }))
+    Ok((taken, TakenSnapshot { snapshot, warnings: warnings(&found) }))
 }
 
 fn at_limit(found: &FoundImage) -> Fault {

@@ -6,7 +6,7 @@ use ceph::{Errno, IoContext};
 use rbd::{obstacles, trash};
 use rbd_api::answer::Content;
 use rbd_api::endpoints::trash as declared;
-use rbd_api::endpoints::trash::Restore;
+use rbd_api::endpoints::trash::RestoreTrash;
 use rbd_api::input::{Input, NoQuery, OptionalJson};
 use rbd_api::list::List;
 use rbd_api::path::{PlacePath, TrashPath};
@@ -39,7 +39,11 @@ async fn get(call: Call, Input { path, .. }: Input<TrashPath>) -> Result<Content
 
 async fn restore(
     call: Call,
-    Input { path, body: OptionalJson(Restore { name }), .. }: Input<TrashPath, NoQuery, OptionalJson<Restore>>,
+    Input { path, body: OptionalJson(RestoreTrash { name }), .. }: Input<
+        TrashPath,
+        NoQuery,
+        OptionalJson<RestoreTrash>,
+    >,
 ) -> Result<Content<Image>, Problem> {
     if let Some(name) = &name {
         check_new_name("name", name)?;

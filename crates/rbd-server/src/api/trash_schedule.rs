@@ -8,9 +8,9 @@ use rbd::pool_applications;
 use rbd_api::answer::{Content, Created, Either, FoundOrCreated, NoContent};
 use rbd_api::duration::parse_duration;
 use rbd_api::endpoints::trash_schedule as declared;
-use rbd_api::endpoints::trash_schedule::{NewSchedule, Run, TrashSchedule};
+use rbd_api::endpoints::trash_schedule::{NewTrashSchedule, TrashSchedule, TrashScheduleRun};
 use rbd_api::input::{Input, Json, NoQuery};
-use rbd_api::names::path_of;
+use rbd_api::names::place_path;
 use rbd_api::path::PlacePath;
 use rbd_api::problem::Problem;
 use rbd_model::fault::Fault;
@@ -40,7 +40,11 @@ fn shown(schedule: PurgeSchedule) -> TrashSchedule {
         next_at: schedule.next_at,
         set_by: schedule.set_by,
         set_at: schedule.set_at,
-        last: schedule.last.map(|last| Run { at: last.at, operation: last.operation, skipped: last.skipped }),
+        last: schedule.last.map(|last| TrashScheduleRun {
+            at: last.at,
+            operation: last.operation,
+            skipped: last.skipped,
+        }),
     }
 }
 
@@ -55,7 +59,7 @@ fn time(field: &str, text: &str, least: Duration, most: Duration, allowed: &str)
 }
 
 /// The schedule that is asked for, by a caller, in a place.
-fn checked(asked: &NewSchedule, place: Place, set_by: String) -> Result<PurgeSchedule, Fault> {
+fn checked(asked: &NewTrashSchedule, place: Place, set_by: String) -> Result<PurgeSchedule, Fault> {
     let now = Timestamp::now();
     let interval_seconds = time("interval", &asked.interval, MIN_INTERVAL, MAX_INTERVAL, "a time from 1m to 366d")?;
     let age = |text: &String| time("olderThan", text, Duration::ZERO, MAX_INTERVAL, "a time up to 366d");
@@ -86,9 +90,9 @@ async fn get(call: Call, Input { path, .. }: Input<PlacePath>) -> Result<Content
 
 async fn put(
     call: Call,
-    Input { path: PlacePath { place }, body: Json(asked), .. }: Input<PlacePath, NoQuery, Json<NewSchedule>>,
+    Input { path: PlacePath { place }, body: Json(asked), .. }: Input<PlacePath, NoQuery, Json<NewTrashSchedule>>,
 ) -> Result<FoundOrCreated<TrashSchedule>, Problem> {
-    let location = call.link(&format!("{}/trash/schedule", path_of(&place)));
+    let location = call.link(&format!("{}/trash/schedule", place_path(&place)));
     let schedule = checked(&asked, place, call.principal.name.clone())?;
     call.ceph(pool_applications::reject_foreign).await?;
     let (schedule, new) = call.app.operations.set_schedule(schedule, call.deadline).await?;

@@ -21,7 +21,7 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessRevie
 use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
-use rbd_api::problem::{Kind, Refusal};
+use rbd_api::problem::{Kind, RequestFault};
 use rbd_model::fault::Fault;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
@@ -74,7 +74,7 @@ pub struct Kubernetes {
     reviews: prometheus_client::metrics::family::Family<ReviewLabels, prometheus_client::metrics::counter::Counter>,
     running: Semaphore,
     known: Answers<[u8; 32], User>,
-    unknown: Answers<[u8; 32], Refusal>,
+    unknown: Answers<[u8; 32], RequestFault>,
     allowed: Answers<Question, ()>,
     refused: Answers<Question, ()>,
 }
@@ -126,7 +126,7 @@ impl Kubernetes {
     ///
     /// # Errors
     /// `invalid-token`, `authentication-unavailable`.
-    pub(super) async fn authenticate(&self, token: &str, deadline: Instant) -> Result<User, Refusal> {
+    pub(super) async fn authenticate(&self, token: &str, deadline: Instant) -> Result<User, RequestFault> {
         let key: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         if let Some(problem) = self.unknown.get(&key) {
             return Err(problem);
@@ -150,7 +150,7 @@ impl Kubernetes {
     }
 
     /// The API server's word on a token, good or bad; or none.
-    async fn review_token(&self, token: &str, deadline: Instant) -> Result<Result<User, Refusal>, Refusal> {
+    async fn review_token(&self, token: &str, deadline: Instant) -> Result<Result<User, RequestFault>, RequestFault> {
         let spec = TokenReviewSpec { audiences: Some(vec![self.audience.clone()]), token: token.to_owned() };
         let review = TokenReview { spec, ..TokenReview::default() };
         let status = self.ask("token", deadline, review).await?.status.unwrap_or_default();
@@ -182,7 +182,7 @@ impl Kubernetes {
         user: &User,
         permission: Permission<'_>,
         deadline: Instant,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), RequestFault> {
         let names: [Option<String>; 2] = match permission.reach {
             // The handler asks for what it touches.
             Reach::Filtered => return Ok(()),
@@ -212,7 +212,7 @@ impl Kubernetes {
         permission: Permission<'_>,
         pools: Vec<String>,
         deadline: Instant,
-    ) -> Result<Vec<String>, Refusal> {
+    ) -> Result<Vec<String>, RequestFault> {
         if self.allows(user, permission, None, deadline).await? {
             return Ok(pools);
         }
@@ -222,7 +222,7 @@ impl Kubernetes {
                 // See `authorize`.
                 let allowed =
                     !pool.contains('/') && self.allows(user, permission, Some(pool.clone()), deadline).await?;
-                Ok::<_, Refusal>(allowed.then_some(pool))
+                Ok::<_, RequestFault>(allowed.then_some(pool))
             })
             .buffered(POOL_REVIEWS_AT_ONCE)
             .try_collect()
@@ -237,7 +237,7 @@ impl Kubernetes {
         permission: Permission<'_>,
         name: Option<String>,
         deadline: Instant,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool, RequestFault> {
         let question = Question {
             user: user.digest,
             resource: permission.resource.to_owned(),
@@ -284,7 +284,7 @@ impl Kubernetes {
     }
 
     /// Sends a review. Whatever stands in the way is not a yes; only an earlier one can be.
-    async fn ask<R>(&self, kind: &'static str, deadline: Instant, review: R) -> Result<R, Refusal>
+    async fn ask<R>(&self, kind: &'static str, deadline: Instant, review: R) -> Result<R, RequestFault>
     where
         R: kube::Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
             + Clone
@@ -325,7 +325,7 @@ impl Kubernetes {
     }
 }
 
-fn forbidden(user: &User, permission: Permission<'_>, name: Option<String>) -> Refusal {
+fn forbidden(user: &User, permission: Permission<'_>, name: Option<String>) -> RequestFault {
     let Permission { resource, verb, reach, .. } = permission;
     let names = name.map(|name| format!(", resourceNames [{name:?}] or none")).unwrap_or_default();
     Fault::new(Kind::Forbidden, format!("The user {:?} may not {verb} {resource} in {reach}.", user.name)).correction(

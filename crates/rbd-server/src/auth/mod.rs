@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use axum::http::{HeaderMap, header};
-use rbd_api::problem::{Kind, Refusal};
+use rbd_api::problem::{Kind, RequestFault};
 use rbd_api::role::Role;
 use rbd_model::fault::Fault;
 use serde::Serialize;
@@ -133,7 +133,7 @@ impl Authenticator {
     /// # Errors
     /// `not-authenticated` without credentials, `invalid-token` with wrong ones, `authentication-unavailable` when who
     /// would know does not answer before the deadline.
-    pub async fn authenticate(&self, headers: &HeaderMap, deadline: Instant) -> Result<Principal, Refusal> {
+    pub async fn authenticate(&self, headers: &HeaderMap, deadline: Instant) -> Result<Principal, RequestFault> {
         let known = match &self.method {
             Known::None => Ok(Principal::anonymous()),
             Known::Tokens(tokens) => {
@@ -158,7 +158,7 @@ impl Authenticator {
         principal: &Principal,
         permission: Permission<'_>,
         deadline: Instant,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), RequestFault> {
         match (&self.method, &principal.grant) {
             (_, Grant::Everything) => Ok(()),
             (_, Grant::Token { role, scope }) => tokens::authorize(&principal.name, *role, scope, permission),
@@ -179,7 +179,7 @@ impl Authenticator {
         permission: Permission<'_>,
         pools: Vec<String>,
         deadline: Instant,
-    ) -> Result<Vec<String>, Refusal> {
+    ) -> Result<Vec<String>, RequestFault> {
         match (&self.method, &principal.grant) {
             (_, Grant::Everything) => Ok(pools),
             (_, Grant::Token { scope, .. }) => Ok(pools.into_iter().filter(|pool| scope.reaches_into(pool)).collect()),
@@ -193,7 +193,7 @@ impl Authenticator {
 
 /// The bearer token of a request (RFC 6750, section 2.1). The other places that the RFC allows, body and query, end up
 /// in logs.
-fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+fn bearer(headers: &HeaderMap) -> Result<&str, RequestFault> {
     let unknown = || {
         Fault::new(Kind::NotAuthenticated, "The request carries no bearer token.")
             .correction("Send the header `Authorization: Bearer TOKEN`.")

@@ -22,7 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use rand::TryRngCore as _;
-use rbd_api::problem::{Kind, Refusal};
+use rbd_api::problem::{Kind, RequestFault};
 use rbd_api::role::Role;
 use rbd_model::fault::Fault;
 use serde::{Deserialize, Serialize};
@@ -247,7 +247,7 @@ impl Tokens {
     ///
     /// # Errors
     /// `invalid-token`.
-    pub fn authenticate(&self, secret: &str) -> Result<Token, Refusal> {
+    pub fn authenticate(&self, secret: &str) -> Result<Token, RequestFault> {
         let invalid = |detail: &str| Fault::new(Kind::InvalidToken, detail.to_owned());
         let file = self.file.current();
         // Somebody may have put the hash of a password into the file; such a hash could be broken.
@@ -266,7 +266,7 @@ impl Tokens {
 }
 
 /// Whether role and scope allow it.
-pub(super) fn authorize(name: &str, role: Role, scope: &Scope, permission: Permission<'_>) -> Result<(), Refusal> {
+pub(super) fn authorize(name: &str, role: Role, scope: &Scope, permission: Permission<'_>) -> Result<(), RequestFault> {
     if role < permission.role {
         return Err(Fault::new(
             Kind::Forbidden,

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use rbd::layout::check_object_map;
 use rbd::workers::{Slot, deadline_in};
 use rbd_api::answer::{Content, Either, Media, StreamedJson};
-use rbd_api::endpoints::data::{Changed, Diff, DiffAnswer, Format};
+use rbd_api::endpoints::data::{ChangedExtent, DiffAnswer, DiffFormat, DiffQuery};
 use rbd_api::input::{self, Input, NoQuery};
 use rbd_api::media::{MediaType as _, RbdDiff};
 use rbd_api::path::ImagePath;
@@ -44,7 +44,7 @@ fn accepts_stream(headers: &HeaderMap) -> bool {
 
 pub async fn get(
     call: Call,
-    Input { path: ImagePath { image, .. }, query, .. }: Input<ImagePath, Diff>,
+    Input { path: ImagePath { image, .. }, query, .. }: Input<ImagePath, DiffQuery>,
 ) -> Result<DiffAnswer, Problem> {
     let slot = slot(&call)?;
     let Opened { image: streamed, held, size_bytes, layout, .. } =
@@ -54,8 +54,8 @@ pub async fn get(
         None => held,
     };
     let range = 0..size_bytes;
-    let Diff { from, to, whole_objects, format } = query;
-    let stream = format.map_or_else(|| accepts_stream(&call.headers), |format| format == Format::Stream);
+    let DiffQuery { from, to, whole_objects, format } = query;
+    let stream = format.map_or_else(|| accepts_stream(&call.headers), |format| format == DiffFormat::Stream);
     let search = Search { from: from.clone(), range, whole_objects, contiguous: false };
     let mut finder = Finder::new(streamed, layout, search);
     // The first window decides the status; what fails later can only cut the answer off.
@@ -110,7 +110,7 @@ fn listed(request_id: String, slot: Slot, finder: Finder, held: Held, pieces: Ve
                 bytes.push(b',');
             }
             listing.begun = true;
-            let item = Changed { offset_bytes: offset, length_bytes: length, exists: data };
+            let item = ChangedExtent { offset_bytes: offset, length_bytes: length, exists: data };
             if let Err(error) = serde_json::to_writer(&mut bytes, &item) {
                 return Some((Err(Fault::new(Kind::Internal, error.to_string())), None));
             }

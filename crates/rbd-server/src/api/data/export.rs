@@ -7,8 +7,8 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use bytes::Bytes;
 use ceph::Access;
-use rbd_api::answer::{Headers, Ranged};
-use rbd_api::endpoints::data::Export;
+use rbd_api::answer::{HeadersOnly, RangeContent};
+use rbd_api::endpoints::data::ExportQuery;
 use rbd_api::input::Input;
 use rbd_api::media::Raw;
 use rbd_api::path::ImagePath;
@@ -119,16 +119,22 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-pub async fn head(call: Call, Input { path, query, .. }: Input<ImagePath, Export>) -> Result<Headers<Raw>, Problem> {
+pub async fn head(
+    call: Call,
+    Input { path, query, .. }: Input<ImagePath, ExportQuery>,
+) -> Result<HeadersOnly<Raw>, Problem> {
     // Takes no place among the streams: it is one short call.
     let Opened { held, size_bytes, etag, .. } = opened(&call, path.image, query.snapshot).await?;
     drop(held);
     let mut headers = headed(etag.as_deref());
     insert(&mut headers, header::CONTENT_LENGTH, &size_bytes.to_string());
-    Ok(Headers::of(headers))
+    Ok(HeadersOnly::of(headers))
 }
 
-pub async fn get(call: Call, Input { path, query, .. }: Input<ImagePath, Export>) -> Result<Ranged<Raw>, Problem> {
+pub async fn get(
+    call: Call,
+    Input { path, query, .. }: Input<ImagePath, ExportQuery>,
+) -> Result<RangeContent<Raw>, Problem> {
     let slot = slot(&call)?;
     let Opened { image, held, size_bytes, layout, etag } = opened(&call, path.image, query.snapshot).await?;
     let etag = etag.as_deref();
@@ -136,7 +142,7 @@ pub async fn get(call: Call, Input { path, query, .. }: Input<ImagePath, Export>
     if let (Some(etag), Some(known)) = (etag, text(&call.headers, header::IF_NONE_MATCH))
         && lists(known, etag)
     {
-        return Ok(Ranged::not_modified(headers));
+        return Ok(RangeContent::not_modified(headers));
     }
     if let Some(known) = text(&call.headers, header::IF_MATCH)
         && !etag.is_some_and(|etag| lists(known, etag))
@@ -176,10 +182,10 @@ pub async fn get(call: Call, Input { path, query, .. }: Input<ImagePath, Export>
     };
     insert(&mut headers, header::CONTENT_LENGTH, &length.to_string());
     if !part {
-        return Ok(Ranged::whole(headers, body));
+        return Ok(RangeContent::whole(headers, body));
     }
     insert(&mut headers, header::CONTENT_RANGE, &content_range);
-    Ok(Ranged::part(headers, body))
+    Ok(RangeContent::part(headers, body))
 }
 
 /// The bytes as they are.

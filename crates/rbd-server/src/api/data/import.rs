@@ -12,7 +12,7 @@ use rbd::operations::RequestOperation;
 use rbd::workers::{Slot, deadline_in};
 use rbd::{format_1, pool_applications};
 use rbd_api::answer::Created;
-use rbd_api::endpoints::data::Import;
+use rbd_api::endpoints::data::ImportQuery;
 use rbd_api::input::{Bytes, Input};
 use rbd_api::media::Raw;
 use rbd_api::path::ImagePath;
@@ -31,7 +31,7 @@ use crate::call::Call;
 use crate::streams::Held;
 
 /// The size the image gets: what the query says, or the body's length.
-fn size(query: &Import, headers: &HeaderMap) -> Result<ImageSize, Fault> {
+fn size(query: &ImportQuery, headers: &HeaderMap) -> Result<ImageSize, Fault> {
     let length = match headers.get(header::CONTENT_LENGTH) {
         Some(value) => Some(
             value
@@ -58,7 +58,7 @@ fn size(query: &Import, headers: &HeaderMap) -> Result<ImageSize, Fault> {
 
 pub async fn put(
     mut call: Call,
-    Input { path, query, body }: Input<ImagePath, Import, Bytes<Raw>>,
+    Input { path, query, body }: Input<ImagePath, ImportQuery, Bytes<Raw>>,
 ) -> Result<Created<Image>, Problem> {
     let ImagePath { place, image: name } = path;
     let size = size(&query, &call.headers)?;

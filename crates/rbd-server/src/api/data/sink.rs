@@ -16,7 +16,7 @@ use prometheus_client::metrics::counter::Counter;
 use rbd::workers::deadline_in;
 use rbd_api::input;
 use rbd_api::media::MediaType;
-use rbd_api::problem::{self, Refusal};
+use rbd_api::problem::{self, RequestFault};
 use rbd_model::fault::{Fault, Kind};
 
 use super::source::is_zero;
@@ -51,7 +51,7 @@ impl Incoming {
     ///
     /// # Errors
     /// `media-type`.
-    pub fn of<M: MediaType>(call: &mut Call, _: input::Bytes<M>) -> Result<Self, Refusal> {
+    pub fn of<M: MediaType>(call: &mut Call, _: input::Bytes<M>) -> Result<Self, RequestFault> {
         let said = call.headers.get(header::CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("?"));
         let essence = said.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         if !essence.is_empty() && essence != M::NAME && !UNKNOWN_TYPES.contains(&essence.as_str()) {
