@@ -20,7 +20,7 @@ use crate::hyper_answers;
 
 /// How long may pass without what is due.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct IdleLimits {
     /// From the first byte of a request's head to its last; also from a connection's beginning to its first request.
     pub head: Duration,
     /// Between two requests.
@@ -29,10 +29,10 @@ pub struct Limits {
 
 /// What a connection is about, known to its reader and to what answers its requests.
 #[derive(Debug, Clone)]
-pub struct Activity(Arc<Mutex<State>>);
+pub struct Activity(Arc<Mutex<ConnectionState>>);
 
 #[derive(Debug)]
-struct State {
+struct ConnectionState {
     /// Requests that are not answered to the end.
     running: usize,
     /// Whether a head has begun.
@@ -45,25 +45,25 @@ struct State {
 
 impl Activity {
     /// Of a connection that begins now, and owes its first request.
-    pub fn begun() -> Self {
-        Self(Arc::new(Mutex::new(State { running: 0, head: true, shared: false, since: Instant::now() })))
+    pub fn for_new_connection() -> Self {
+        Self(Arc::new(Mutex::new(ConnectionState { running: 0, head: true, shared: false, since: Instant::now() })))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ConnectionState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A request has come; it runs until what is returned is dropped.
-    pub fn begin(&self, shared: bool) -> Running {
+    pub fn begin(&self, shared: bool) -> RunningRequest {
         let mut state = self.state();
         state.running += 1;
         state.head = false;
         state.shared |= shared;
-        Running(self.clone())
+        RunningRequest(self.clone())
     }
 
     /// Bytes have come.
-    fn heard(&self) {
+    fn note_read(&self) {
         let mut state = self.state();
         if state.running == 0 && !state.head && !state.shared {
             state.head = true;
@@ -72,7 +72,7 @@ impl Activity {
     }
 
     /// Bytes have gone: the last of an answer may go long after it was made.
-    fn spoke(&self) {
+    fn note_write(&self) {
         let mut state = self.state();
         if !state.head {
             state.since = Instant::now();
@@ -80,7 +80,7 @@ impl Activity {
     }
 
     /// Until when something must come; `None` while a request runs.
-    fn due(&self, limits: Limits) -> Option<Instant> {
+    fn deadline(&self, limits: IdleLimits) -> Option<Instant> {
         let state = self.state();
         let limit = if state.head { limits.head } else { limits.idle };
         (state.running == 0).then(|| state.since + limit)
@@ -89,16 +89,16 @@ impl Activity {
 
 /// A request that runs.
 #[derive(Debug)]
-pub struct Running(Activity);
+pub struct RunningRequest(Activity);
 
-impl Running {
+impl RunningRequest {
     /// The body of its answer, with which it ends.
     pub fn until_sent(self, body: Body) -> Body {
-        Body::new(Answered { body, _running: self })
+        Body::new(RunningBody { body, _running: self })
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningRequest {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.running -= 1;
@@ -106,12 +106,12 @@ impl Drop for Running {
     }
 }
 
-struct Answered {
+struct RunningBody {
     body: Body,
-    _running: Running,
+    _running: RunningRequest,
 }
 
-impl hyper::body::Body for Answered {
+impl hyper::body::Body for RunningBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -132,31 +132,31 @@ impl hyper::body::Body for Answered {
 }
 
 /// A connection that is read to its end when what is due does not come.
-pub struct Watched<T> {
+pub struct WatchedConnection<T> {
     inner: T,
     activity: Activity,
-    limits: Limits,
+    limits: IdleLimits,
     /// Looks again then; a request that runs ends without a word to the reader.
     look: Pin<Box<Sleep>>,
     /// What goes instead of an answer that is being written, and how much of it has gone.
     instead: Option<(Vec<u8>, usize)>,
 }
 
-impl<T> Watched<T> {
+impl<T> WatchedConnection<T> {
     /// Watches a connection.
-    pub fn new(inner: T, activity: Activity, limits: Limits) -> Self {
+    pub fn new(inner: T, activity: Activity, limits: IdleLimits) -> Self {
         Self { inner, activity, limits, look: Box::pin(sleep_until(Instant::now() + limits.head)), instead: None }
     }
 
     fn wrote(&self, outcome: Poll<Result<usize>>) -> Poll<Result<usize>> {
         if outcome.is_ready() {
-            self.activity.spoke();
+            self.activity.note_write();
         }
         outcome
     }
 }
 
-impl<T: AsyncWrite + Unpin> Watched<T> {
+impl<T: AsyncWrite + Unpin> WatchedConnection<T> {
     /// Writes what goes instead of these bytes, to its end; `None` when they go themselves.
     fn poll_instead(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Option<Result<usize>>> {
         if self.instead.is_none() {
@@ -177,19 +177,19 @@ impl<T: AsyncWrite + Unpin> Watched<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for WatchedConnection<T> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.inner).poll_read(context, buffer);
         if outcome.is_ready() {
             if buffer.filled().len() > before {
-                self.activity.heard();
+                self.activity.note_read();
             }
             return outcome;
         }
         loop {
             let now = Instant::now();
-            let due = self.activity.due(self.limits);
+            let due = self.activity.deadline(self.limits);
             if due.is_some_and(|due| due <= now) {
                 // The end of what comes: a connection without a request then ends in good order.
                 return Poll::Ready(Ok(()));
@@ -203,7 +203,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for WatchedConnection<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         let outcome = match ready!(self.poll_instead(context, bytes)) {
             Some(instead) => Poll::Ready(instead),
@@ -246,19 +246,19 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { head: Duration::from_millis(200), idle: Duration::from_secs(3) };
+    const LIMITS: IdleLimits = IdleLimits { head: Duration::from_millis(200), idle: Duration::from_secs(3) };
 
     /// How long a read waits until it sees the end.
-    async fn ends_after(watched: &mut Watched<tokio::io::DuplexStream>) -> Duration {
+    async fn ends_after(watched: &mut WatchedConnection<tokio::io::DuplexStream>) -> Duration {
         let started = Instant::now();
         assert_eq!(watched.read(&mut [0; 64]).await.unwrap(), 0);
         started.elapsed()
     }
 
-    fn connection() -> (Activity, Watched<tokio::io::DuplexStream>, tokio::io::DuplexStream) {
+    fn connection() -> (Activity, WatchedConnection<tokio::io::DuplexStream>, tokio::io::DuplexStream) {
         let (near, far) = duplex(1024);
-        let activity = Activity::begun();
-        (activity.clone(), Watched::new(near, activity, LIMITS), far)
+        let activity = Activity::for_new_connection();
+        (activity.clone(), WatchedConnection::new(near, activity, LIMITS), far)
     }
 
     #[tokio::test]

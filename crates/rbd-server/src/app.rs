@@ -10,7 +10,7 @@ use rbd::workers::Workers;
 
 use crate::audit::Audit;
 use crate::auth::Authenticator;
-use crate::hosts::Guard;
+use crate::hosts::HostGuard;
 use crate::metrics::Metrics;
 use crate::streams::Streams;
 
@@ -25,7 +25,7 @@ pub struct App {
     /// Who calls, and what they may.
     pub auth: Authenticator,
     /// What keeps pages of other sites out, where callers are not known.
-    pub guard: Option<Guard>,
+    pub guard: Option<HostGuard>,
     /// Who changed what.
     pub audit: Audit,
     /// What is counted.
@@ -45,4 +45,4 @@ pub struct App {
 }
 
 /// Shared by all.
-pub type Shared = Arc<App>;
+pub type SharedApp = Arc<App>;

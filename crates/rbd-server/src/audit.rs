@@ -32,7 +32,7 @@ use rbd_api::problem::Kind;
 use rbd_model::names::Place;
 use serde::Serialize;
 
-use crate::auth::{Method, Principal};
+use crate::auth::{AuthenticationMethod, Principal};
 use crate::metrics::Metrics;
 
 /// Lines that wait for the writer.
@@ -44,11 +44,11 @@ const VALUE_LIMIT_CHARS: usize = 256;
 
 /// Writes the audit log.
 pub struct Audit {
-    queue: SyncSender<Message>,
+    queue: SyncSender<WriterMessage>,
     lost: Counter,
 }
 
-struct Message {
+struct WriterMessage {
     /// None to learn that all before it is written.
     line: Option<Vec<u8>>,
     written: Option<tokio::sync::oneshot::Sender<()>>,
@@ -62,17 +62,17 @@ impl Audit {
     /// The file cannot be opened.
     pub fn start(file: Option<&Path>, metrics: &Metrics) -> anyhow::Result<Self> {
         let mut target = match file {
-            None => Target::StandardOutput,
+            None => LogTarget::StandardOutput,
             Some(path) => {
                 let file = open(path).with_context(|| format!("--audit-log {}", path.display()))?;
-                Target::File { path: path.to_owned(), file, torn: false }
+                LogTarget::File { path: path.to_owned(), file, torn: false }
             }
         };
-        let (queue, lines): (_, Receiver<Message>) = sync_channel(QUEUE);
+        let (queue, lines): (_, Receiver<WriterMessage>) = sync_channel(QUEUE);
         let lost = metrics.audit_lines_lost.clone();
         let counter = lost.clone();
         let write = move || {
-            for Message { line, written } in lines {
+            for WriterMessage { line, written } in lines {
                 if let Some(line) = line
                     && let Err(error) = target.write(&line)
                 {
@@ -87,10 +87,10 @@ impl Audit {
         Ok(Self { queue, lost })
     }
 
-    fn send(&self, line: &Line<'_>, written: Option<tokio::sync::oneshot::Sender<()>>) {
+    fn send(&self, line: &AuditLine<'_>, written: Option<tokio::sync::oneshot::Sender<()>>) {
         let Ok(mut text) = serde_json::to_vec(line) else { return };
         text.push(b'\n');
-        if let Err(error) = self.queue.try_send(Message { line: Some(text), written }) {
+        if let Err(error) = self.queue.try_send(WriterMessage { line: Some(text), written }) {
             let (std::sync::mpsc::TrySendError::Full(message) | std::sync::mpsc::TrySendError::Disconnected(message)) =
                 error;
             give_up(&self.lost, &message.line.unwrap_or_default(), "too many lines wait to be written");
@@ -100,7 +100,7 @@ impl Audit {
     /// Waits until all lines so far are written, for a second at most. For the end of the process.
     pub async fn flush(&self) {
         let (written, wait) = tokio::sync::oneshot::channel();
-        let _ = self.queue.try_send(Message { line: None, written: Some(written) });
+        let _ = self.queue.try_send(WriterMessage { line: None, written: Some(written) });
         let _ = tokio::time::timeout(WAIT, wait).await;
     }
 }
@@ -116,7 +116,7 @@ fn open(path: &Path) -> std::io::Result<File> {
     File::options().create(true).append(true).mode(0o640).open(path)
 }
 
-enum Target {
+enum LogTarget {
     StandardOutput,
     File {
         path: PathBuf,
@@ -126,7 +126,7 @@ enum Target {
     },
 }
 
-impl Target {
+impl LogTarget {
     fn write(&mut self, line: &[u8]) -> std::io::Result<()> {
         match self {
             Self::StandardOutput => {
@@ -154,12 +154,12 @@ impl Target {
 
 /// What a handler adds to its call's line.
 #[derive(Debug, Default)]
-pub struct Notes {
+pub struct AuditNotes {
     name: Option<String>,
     places: Vec<Place>,
 }
 
-impl Notes {
+impl AuditNotes {
     /// The name in the body: of what is made, or the new one.
     pub fn name(&mut self, name: &str) {
         self.name = Some(shortened(name));
@@ -173,12 +173,12 @@ impl Notes {
     }
 }
 
-/// [`Notes`] in the hands of a handler and of what runs around it.
-pub type SharedNotes = Arc<Mutex<Notes>>;
+/// [`AuditNotes`] in the hands of a handler and of what runs around it.
+pub type SharedAuditNotes = Arc<Mutex<AuditNotes>>;
 
-/// A call of a changing endpoint. Dropped before it was [answered](Attempt::answered), it is written as one whose client
+/// A call of a changing endpoint. Dropped before it was [answered](AuditedCall::record_answer), it is written as one whose client
 /// went away.
-pub struct Attempt<'a> {
+pub struct AuditedCall<'a> {
     audit: &'a Audit,
     endpoint: &'a Declaration,
     request_id: &'a str,
@@ -187,24 +187,24 @@ pub struct Attempt<'a> {
     path: String,
     query: BTreeMap<String, String>,
     target: BTreeMap<String, String>,
-    who: Option<Who>,
-    notes: SharedNotes,
+    who: Option<AuditedCaller>,
+    notes: SharedAuditNotes,
     written: bool,
 }
 
 #[derive(Serialize, Clone)]
-struct Who {
+struct AuditedCaller {
     name: String,
-    method: Method,
+    method: AuthenticationMethod,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Line<'a> {
+struct AuditLine<'a> {
     time: jiff::Timestamp,
     request_id: &'a str,
     /// Null for a caller who is not known.
-    who: Option<&'a Who>,
+    who: Option<&'a AuditedCaller>,
     from: Option<SocketAddr>,
     /// What a proxy says, or the client itself.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -232,7 +232,7 @@ struct Line<'a> {
     operation: Option<&'a str>,
 }
 
-impl<'a> Attempt<'a> {
+impl<'a> AuditedCall<'a> {
     /// A call that has just come.
     pub fn new(
         audit: &'a Audit,
@@ -258,24 +258,24 @@ impl<'a> Attempt<'a> {
             query,
             target: params.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             who: None,
-            notes: SharedNotes::default(),
+            notes: SharedAuditNotes::default(),
             written: false,
         }
     }
 
     /// Who calls, once that is known.
-    pub fn who(&mut self, principal: &Principal) {
-        self.who = Some(Who { name: principal.name.clone(), method: principal.method });
+    pub fn set_caller(&mut self, principal: &Principal) {
+        self.who = Some(AuditedCaller { name: principal.name.clone(), method: principal.method });
     }
 
     /// Where the handler adds to the line.
-    pub fn notes(&self) -> SharedNotes {
+    pub fn notes(&self) -> SharedAuditNotes {
         Arc::clone(&self.notes)
     }
 
     /// Writes the line; returns when it is written, or after a second, since a reader of the log that hangs must not
     /// hang the API.
-    pub async fn answered(mut self, status: StatusCode, problem: Option<Kind>, headers: &HeaderMap) {
+    pub async fn record_answer(mut self, status: StatusCode, problem: Option<Kind>, headers: &HeaderMap) {
         let location = headers.get(axum::http::header::LOCATION).and_then(|value| value.to_str().ok());
         let (written, wait) = tokio::sync::oneshot::channel();
         self.write(Some((status, problem, location)), Some(written));
@@ -292,7 +292,7 @@ impl<'a> Attempt<'a> {
         let status = answer.map(|(status, ..)| status);
         let location = answer.and_then(|(.., location)| location);
         let accepted = status == Some(StatusCode::ACCEPTED);
-        let line = Line {
+        let line = AuditLine {
             time: jiff::Timestamp::now(),
             request_id: self.request_id,
             who: self.who.as_ref(),
@@ -315,7 +315,7 @@ impl<'a> Attempt<'a> {
     }
 }
 
-impl Drop for Attempt<'_> {
+impl Drop for AuditedCall<'_> {
     fn drop(&mut self) {
         if !self.written {
             self.write(None, None);
@@ -357,7 +357,7 @@ mod tests {
     fn a_rotated_file_is_made_anew() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit");
-        let mut target = Target::File { path: path.clone(), file: open(&path).unwrap(), torn: false };
+        let mut target = LogTarget::File { path: path.clone(), file: open(&path).unwrap(), torn: false };
         target.write(&line("a")).unwrap();
         let old = directory.path().join("audit.1");
         std::fs::rename(&path, &old).unwrap();

@@ -66,9 +66,9 @@ use serde::de::DeserializeOwned;
 use crate::call::Call;
 
 /// What a call comes to.
-pub type Answered = Result<Response<Body>, Problem>;
+pub type CallResult = Result<Response<Body>, Problem>;
 
-type Handler = Arc<dyn Fn(Call) -> Pin<Box<dyn Future<Output = Answered> + Send>> + Send + Sync>;
+type Handler = Arc<dyn Fn(Call) -> Pin<Box<dyn Future<Output = CallResult> + Send>> + Send + Sync>;
 
 /// A declared endpoint with its handler.
 #[derive(Clone)]
@@ -80,7 +80,7 @@ pub struct BoundEndpoint {
 
 impl BoundEndpoint {
     /// Answers a call.
-    pub fn run(&self, call: Call) -> Pin<Box<dyn Future<Output = Answered> + Send>> {
+    pub fn run(&self, call: Call) -> Pin<Box<dyn Future<Output = CallResult> + Send>> {
         (self.handler)(call)
     }
 
@@ -136,7 +136,7 @@ where
     R: Future<Output = Result<A, Problem>> + Send + 'static,
 {
     let handler = Arc::new(handler);
-    let run = move |mut call: Call| -> Pin<Box<dyn Future<Output = Answered> + Send>> {
+    let run = move |mut call: Call| -> Pin<Box<dyn Future<Output = CallResult> + Send>> {
         let handler = Arc::clone(&handler);
         Box::pin(async move {
             let path = P::read(&|name| call.path_parameter(name));

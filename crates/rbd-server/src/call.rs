@@ -16,8 +16,8 @@ use rbd_api::role::Role;
 use rbd_model::fault::{self, Fault};
 use rbd_model::names::Place;
 
-use crate::app::Shared;
-use crate::audit::SharedNotes;
+use crate::app::SharedApp;
+use crate::audit::SharedAuditNotes;
 use crate::auth::Principal;
 use crate::auth::permission::{Permission, Reach};
 use crate::metrics::CallLabels;
@@ -32,7 +32,7 @@ const CLUSTER_LANE: &str = "the cluster";
 pub type SharedBody = Arc<Mutex<Body>>;
 
 /// What of a request is handed on as it came.
-pub struct Arrived {
+pub struct ReceivedRequest {
     /// The path's parameters, percent-decoded.
     pub params: HashMap<String, String>,
     /// The URI.
@@ -44,13 +44,13 @@ pub struct Arrived {
     /// Until when Ceph is waited for.
     pub deadline: Instant,
     /// Where the handler adds to the audit log's line.
-    pub notes: SharedNotes,
+    pub notes: SharedAuditNotes,
 }
 
 /// One request in the hands of its handler.
 pub struct Call {
     /// What all requests share.
-    pub app: Shared,
+    pub app: SharedApp,
     /// The endpoint called.
     pub endpoint: Arc<Declaration>,
     params: HashMap<String, String>,
@@ -64,19 +64,19 @@ pub struct Call {
     pub request_id: String,
     /// Until when Ceph is waited for.
     pub deadline: Instant,
-    notes: SharedNotes,
+    notes: SharedAuditNotes,
 }
 
 impl Call {
     /// A call of an endpoint by somebody who may call it.
     pub fn new(
-        app: Shared,
+        app: SharedApp,
         endpoint: Arc<Declaration>,
-        arrived: Arrived,
+        received: ReceivedRequest,
         principal: Principal,
         request_id: String,
     ) -> Self {
-        let Arrived { params, uri, headers, body, deadline, notes } = arrived;
+        let ReceivedRequest { params, uri, headers, body, deadline, notes } = received;
         Self { app, endpoint, params, uri, headers, body, principal, request_id, deadline, notes }
     }
 
@@ -247,7 +247,7 @@ impl Call {
     ///
     /// # Errors
     /// As [`Call::ceph`].
-    pub async fn placed<T: Send + 'static>(
+    pub async fn in_place_lane<T: Send + 'static>(
         &self,
         call: impl FnOnce(&Connection, &IoContext) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
@@ -303,7 +303,7 @@ impl Call {
     }
 
     /// A link to a path below `/api/v1`, right behind a prefix that a proxy stripped.
-    pub fn link(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("{}/api/v1{path}", self.prefix())
     }
 

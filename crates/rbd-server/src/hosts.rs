@@ -89,7 +89,7 @@ pub fn of<B>(request: &Request<B>) -> Result<Option<Host>, Fault> {
 
 /// A host that requests may be for: `NAME`, `*.NAME` for all below it, or `*` for all.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Allowed {
+pub enum AllowedHost {
     /// This one.
     Host(String),
     /// Those below it.
@@ -98,7 +98,7 @@ pub enum Allowed {
     All,
 }
 
-impl std::str::FromStr for Allowed {
+impl std::str::FromStr for AllowedHost {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -115,7 +115,7 @@ impl std::str::FromStr for Allowed {
     }
 }
 
-impl Allowed {
+impl AllowedHost {
     fn holds(&self, host: &Host) -> bool {
         match self {
             Self::Host(name) => host.name == *name,
@@ -127,13 +127,13 @@ impl Allowed {
 
 /// What keeps pages of other sites out where callers are not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Guard {
-    allowed: Vec<Allowed>,
+pub struct HostGuard {
+    allowed: Vec<AllowedHost>,
 }
 
-impl Guard {
+impl HostGuard {
     /// Lets requests through that are for an address, for `localhost`, or for one of these.
-    pub fn new(allowed: Vec<Allowed>) -> Self {
+    pub fn new(allowed: Vec<AllowedHost>) -> Self {
         Self { allowed }
     }
 
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn foreign_hosts_are_refused_unless_allowed() {
-        let guard = Guard::new(["api.example.org", "*.svc"].map(|text| text.parse().unwrap()).to_vec());
+        let guard = HostGuard::new(["api.example.org", "*.svc"].map(|text| text.parse().unwrap()).to_vec());
         for text in [
             "127.0.0.1",
             "10.1.2.3:30080",
@@ -288,16 +288,16 @@ mod tests {
             assert_eq!(guard.check_host(Some(&host(text))).unwrap_err().kind(), Kind::HostNotAllowed, "{text}");
         }
         guard.check_host(None).unwrap();
-        Guard::new(vec![Allowed::All]).check_host(Some(&host("example.org"))).unwrap();
+        HostGuard::new(vec![AllowedHost::All]).check_host(Some(&host("example.org"))).unwrap();
         for wrong in ["", "a:80", "*.", "a.*", "**", "http://a", "*.*.a"] {
-            wrong.parse::<Allowed>().unwrap_err();
+            wrong.parse::<AllowedHost>().unwrap_err();
         }
     }
 
     fn sent(headers: &[(&'static str, &'static str)], to: &str) -> bool {
         let headers: HeaderMap =
             headers.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect();
-        Guard::check_origin(&headers, Some(&host(to))).is_ok()
+        HostGuard::check_origin(&headers, Some(&host(to))).is_ok()
     }
 
     #[test]

@@ -15,7 +15,7 @@ use rbd_server::audit::Audit;
 use rbd_server::auth::{Authenticator, tokens};
 use rbd_server::metrics::{ErrnoLabels, Metrics};
 use rbd_server::server::Server;
-use rbd_server::settings::{Check, Cli, Command, Serve, TokenArgs};
+use rbd_server::settings::{CheckArgs, Cli, Command, ServeArgs, TokenArgs};
 use rbd_server::streams::Streams;
 use rbd_server::tls::Tls;
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,7 +37,7 @@ fn main() {
 }
 
 /// Prints what `check` finds; 1 if there is an error among it.
-fn examine(arguments: &Check) -> anyhow::Result<u8> {
+fn examine(arguments: &CheckArgs) -> anyhow::Result<u8> {
     let settings = arguments.ceph.settings();
     let attempt = check::try_connect(&settings);
     let mut report = attempt.report;
@@ -72,7 +72,7 @@ fn make_token(args: TokenArgs) -> anyhow::Result<()> {
     }
 }
 
-fn run(serve: &Serve) -> anyhow::Result<()> {
+fn run(serve: &ServeArgs) -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .json()
         .with_writer(std::io::stderr)
@@ -85,7 +85,7 @@ fn run(serve: &Serve) -> anyhow::Result<()> {
     if tls.is_none() && !serve.listen.ip().is_loopback() {
         tracing::warn!("tokens and data travel in the clear unless something before --listen speaks TLS");
     }
-    let limits = Limits::default();
+    let limits = WorkerLimits::default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(limits.threads + 16)

@@ -71,7 +71,7 @@ pub struct FileLabels {
 
 /// What a metric is, for the reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Described {
+pub struct MetricDescription {
     /// Its name as Prometheus shows it; of a histogram, what comes before `_bucket`, `_count` and `_sum`.
     pub name: String,
     /// `counter`, `gauge` or `histogram`.
@@ -83,12 +83,12 @@ pub struct Described {
 }
 
 /// The metrics and what they are.
-struct List {
+struct MetricList {
     registry: Registry,
-    described: Vec<Described>,
+    descriptions: Vec<MetricDescription>,
 }
 
-impl List {
+impl MetricList {
     /// Adds a metric, and gives a handle on it.
     fn add<M: Metric + EncodeMetric + Clone>(
         &mut self,
@@ -102,7 +102,7 @@ impl List {
             MetricType::Histogram => ("histogram", ""),
             _ => ("gauge", ""),
         };
-        self.described.push(Described { name: format!("{PREFIX}_{name}{suffix}"), kind, labels, help });
+        self.descriptions.push(MetricDescription { name: format!("{PREFIX}_{name}{suffix}"), kind, labels, help });
         self.registry.register(name, help, metric.clone());
         metric
     }
@@ -110,7 +110,7 @@ impl List {
 
 /// All metrics.
 pub struct Metrics {
-    list: List,
+    list: MetricList,
     /// Requests answered.
     pub requests: Family<RequestLabels, Counter>,
     /// How long they took, in seconds.
@@ -137,11 +137,11 @@ pub struct Metrics {
     pub tls_failures: Counter,
     /// Lines of the audit log that could not be written.
     pub audit_lines_lost: Counter,
-    observed: Observed,
+    observed: ObservedMetrics,
 }
 
 /// What others count, read when Prometheus asks.
-struct Observed {
+struct ObservedMetrics {
     workers_running: Gauge,
     workers_stuck: Gauge,
     workers_waiting: Gauge,
@@ -158,10 +158,10 @@ struct Observed {
     operations_failed: Counter,
 }
 
-impl Observed {
-    fn new(list: &mut List) -> Self {
-        let gauge = |list: &mut List, name, help| list.add(name, &[], help, Gauge::default());
-        let counter = |list: &mut List, name, help| list.add(name, &[], help, Counter::default());
+impl ObservedMetrics {
+    fn new(list: &mut MetricList) -> Self {
+        let gauge = |list: &mut MetricList, name, help| list.add(name, &[], help, Gauge::default());
+        let counter = |list: &mut MetricList, name, help| list.add(name, &[], help, Counter::default());
         Self {
             workers_running: gauge(list, "workers_running", "Threads in a call to Ceph"),
             workers_stuck: gauge(list, "workers_stuck", "Of these, those whose caller has stopped waiting"),
@@ -216,7 +216,7 @@ fn buckets() -> Histogram {
 impl Metrics {
     /// All metrics at zero.
     pub fn new() -> Self {
-        let mut list = List { registry: Registry::with_prefix(PREFIX), described: Vec::new() };
+        let mut list = MetricList { registry: Registry::with_prefix(PREFIX), descriptions: Vec::new() };
         let timed = || Family::new_with_constructor(buckets as fn() -> Histogram);
         let bytes: Family<StreamLabels, Counter> =
             list.add("stream_bytes", &["direction"], "Bytes of exports, imports and diffs", Family::default());
@@ -266,14 +266,14 @@ impl Metrics {
                 "Audit lines that could not be written",
                 Counter::default(),
             ),
-            observed: Observed::new(&mut list),
+            observed: ObservedMetrics::new(&mut list),
             list,
         }
     }
 
     /// What all of them are, whether or not they have a value yet.
-    pub fn described(&self) -> &[Described] {
-        &self.list.described
+    pub fn descriptions(&self) -> &[MetricDescription] {
+        &self.list.descriptions
     }
 
     /// The text that Prometheus reads, with what is true of the service now.

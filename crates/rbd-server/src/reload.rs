@@ -19,11 +19,11 @@ const PULSE: Duration = Duration::from_secs(1);
 const LIMIT_BYTES: u64 = 4 << 20;
 
 /// What some files say, as of their last good content. They are watched until this is dropped.
-pub struct Reloading<T> {
+pub struct ReloadedFiles<T> {
     current: Arc<RwLock<Arc<T>>>,
 }
 
-impl<T: Send + Sync + 'static> Reloading<T> {
+impl<T: Send + Sync + 'static> ReloadedFiles<T> {
     /// Reads the files and watches them on a thread of its own. `parse` gets their contents in the order of `files`.
     ///
     /// `name` stands in the metrics `reload_failures` and `file_broken`, and in the log.

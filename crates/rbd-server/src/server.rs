@@ -29,16 +29,16 @@ use rbd_model::fault::{self, Fault};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 
-use crate::activity::{Activity, Limits, Watched};
-use crate::app::{App, Shared};
-use crate::audit::{Attempt, SharedNotes};
+use crate::activity::{Activity, IdleLimits, WatchedConnection};
+use crate::app::{App, SharedApp};
+use crate::audit::{AuditedCall, SharedAuditNotes};
 use crate::auth::permission::{Permission, Reach};
-use crate::bind::{Answered, BoundEndpoint};
-use crate::call::{Arrived, Call, JSON_LIMIT_BYTES, SharedBody, prefix};
+use crate::bind::{BoundEndpoint, CallResult};
+use crate::call::{Call, JSON_LIMIT_BYTES, ReceivedRequest, SharedBody, prefix};
 use crate::head;
-use crate::hosts::{self, Guard, Host};
+use crate::hosts::{self, Host, HostGuard};
 use crate::metrics::{CallLabels, RequestLabels};
-use crate::stall::{self, Stall};
+use crate::stall::{self, StallTimeout};
 use crate::tls::Tls;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -53,7 +53,7 @@ const HEAD_LIMIT_BYTES: usize = 32 << 10;
 const READ_LIMIT_BYTES: usize = 512 << 10;
 
 /// The API's router.
-pub fn router(app: &Shared) -> Router {
+pub fn router(app: &SharedApp) -> Router {
     let mut router = Router::new();
     for bound in crate::api::endpoints().into_iter().flat_map(BoundEndpoint::scoped) {
         let path = format!("/api/v1{}", bound.declaration.path);
@@ -65,7 +65,7 @@ pub fn router(app: &Shared) -> Router {
                 // The only way to fail; `names::check_utf8` has the words for it.
                 let problem = names::check_utf8(request.uri().path(), "path").err();
                 let problem = problem.unwrap_or_else(|| Fault::new(fault::Kind::BadRequest, "The path is not UTF-8."));
-                return refused(&problem.into(), request).await;
+                return answer_rejected(&problem.into(), request).await;
             };
             let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
             dispatch(app, bound, params, request).await
@@ -83,18 +83,18 @@ pub fn router(app: &Shared) -> Router {
         .fallback(async |request: Request| {
             let problem = Fault::new(fault::Kind::NotFound, format!("There is nothing at {:?}.", request.uri().path()))
                 .correction("/docs shows the API, /openapi.json describes it; a name in a path is percent-encoded.");
-            refused(&problem.into(), request).await
+            answer_rejected(&problem.into(), request).await
         })
         .method_not_allowed_fallback(async |request: Request| {
             let detail = format!("{:?} does not take {}.", request.uri().path(), request.method());
             let problem = Fault::new(Kind::MethodNotAllowed, detail)
                 .correction("The header Allow names the methods that it takes.");
-            refused(&problem.into(), request).await
+            answer_rejected(&problem.into(), request).await
         })
 }
 
 /// The answer to a request that no endpoint sees. Its body is read all the same: see [`read_rest`].
-async fn refused<B>(problem: &Problem, request: hyper::Request<B>) -> Response<Body>
+async fn answer_rejected<B>(problem: &Problem, request: hyper::Request<B>) -> Response<Body>
 where
     B: hyper::body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
@@ -121,7 +121,7 @@ fn index(headers: &HeaderMap) -> Response<Body> {
 
 /// What happens around every call: its id, who calls and whether they may, panics, metrics, the audit log.
 async fn dispatch(
-    app: Shared,
+    app: SharedApp,
     bound: Arc<BoundEndpoint>,
     params: std::collections::HashMap<String, String>,
     request: Request,
@@ -134,24 +134,24 @@ async fn dispatch(
     let from = parts.extensions.get::<Peer>().map(|peer| peer.0);
     let mut attempt = endpoint
         .changes()
-        .then(|| Attempt::new(&app.audit, &endpoint, &request_id, from, (&parts.uri, &parts.headers, &params)));
+        .then(|| AuditedCall::new(&app.audit, &endpoint, &request_id, from, (&parts.uri, &parts.headers, &params)));
     let body = SharedBody::new(Mutex::new(body));
     let left = Arc::clone(&body);
     let expects = parts.headers.contains_key(header::EXPECT);
-    let notes = attempt.as_ref().map_or_else(SharedNotes::default, Attempt::notes);
+    let notes = attempt.as_ref().map_or_else(SharedAuditNotes::default, AuditedCall::notes);
     app.metrics.in_flight.inc();
-    let _in_flight = Leave(&app);
+    let _in_flight = InFlightGuard(&app);
     let handled = async {
         if let Some(guard) = &app.guard {
             let host = parts.extensions.get::<Option<Host>>().cloned().flatten();
             guard.check_host(host.as_ref())?;
             if endpoint.changes() {
-                Guard::check_origin(&parts.headers, host.as_ref())?;
+                HostGuard::check_origin(&parts.headers, host.as_ref())?;
             }
         }
         let principal = app.auth.authenticate(&parts.headers, deadline).await?;
         if let Some(attempt) = &mut attempt {
-            attempt.who(&principal);
+            attempt.set_caller(&principal);
         }
         let permission = Permission {
             role: endpoint.role,
@@ -160,11 +160,11 @@ async fn dispatch(
             reach: Reach::of(&endpoint, &params),
         };
         app.auth.authorize(&principal, permission, deadline).await?;
-        let arrived = Arrived { params, uri: parts.uri, headers: parts.headers, body, deadline, notes };
-        let call = Call::new(Arc::clone(&app), Arc::clone(&endpoint), arrived, principal, request_id.clone());
+        let received = ReceivedRequest { params, uri: parts.uri, headers: parts.headers, body, deadline, notes };
+        let call = Call::new(Arc::clone(&app), Arc::clone(&endpoint), received, principal, request_id.clone());
         bound.run(call).await
     };
-    let answer: Answered = AssertUnwindSafe(handled).catch_unwind().await.unwrap_or_else(|_| {
+    let answer: CallResult = AssertUnwindSafe(handled).catch_unwind().await.unwrap_or_else(|_| {
         Err(Fault::new(fault::Kind::Internal, "The handler panicked.")
             .correction("This is a fault of sparrow-rbd: report it with the log.")
             .into())
@@ -184,7 +184,7 @@ async fn dispatch(
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(attempt) = attempt {
-        attempt.answered(response.status(), problem, response.headers()).await;
+        attempt.record_answer(response.status(), problem, response.headers()).await;
     }
     let labels = RequestLabels {
         method: endpoint.method.to_string(),
@@ -217,9 +217,9 @@ async fn read_rest(body: Body, expects: bool) -> bool {
 #[derive(Debug, Clone, Copy)]
 struct Peer(SocketAddr);
 
-struct Leave<'a>(&'a App);
+struct InFlightGuard<'a>(&'a App);
 
-impl Drop for Leave<'_> {
+impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
         self.0.metrics.in_flight.dec();
     }
@@ -235,7 +235,7 @@ fn request_id(headers: &axum::http::HeaderMap) -> String {
 }
 
 /// The admin port's router: health, readiness, metrics.
-pub fn admin_router(app: &Shared) -> Router {
+pub fn admin_router(app: &SharedApp) -> Router {
     let ready = Arc::clone(app);
     let counted = Arc::clone(app);
     Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(async move || readiness(&ready))).route(
@@ -269,7 +269,7 @@ fn readiness(app: &App) -> (StatusCode, String) {
 
 /// Both ports, until the end.
 pub struct Server {
-    app: Shared,
+    app: SharedApp,
     tls: Option<Tls>,
     api: TcpListener,
     admin: TcpListener,
@@ -280,7 +280,7 @@ impl Server {
     ///
     /// # Errors
     /// An address that cannot be bound, by name.
-    pub async fn bind(app: Shared, tls: Option<Tls>, api: SocketAddr, admin: SocketAddr) -> anyhow::Result<Self> {
+    pub async fn bind(app: SharedApp, tls: Option<Tls>, api: SocketAddr, admin: SocketAddr) -> anyhow::Result<Self> {
         let bind = async |flag: &str, address: SocketAddr| {
             TcpListener::bind(address).await.with_context(|| format!("{flag} {address} cannot be bound"))
         };
@@ -300,9 +300,9 @@ impl Server {
     pub async fn run(self, end: impl Future<Output = ()>, drain_delay: Duration, grace: Duration) {
         let api = router(&self.app);
         let admin = admin_router(&self.app);
-        let patience = Patience {
+        let patience = ClientTimeouts {
             stall: self.app.streams.limits().idle,
-            limits: Limits { head: HEAD_TIMEOUT, idle: self.app.keep_alive },
+            limits: IdleLimits { head: HEAD_TIMEOUT, idle: self.app.keep_alive },
         };
         let (drained, drain) = tokio::sync::watch::channel(false);
         let admin = tokio::spawn(accept(self.admin, admin, None, patience, drain.clone()));
@@ -327,11 +327,11 @@ impl Server {
 
 /// How long clients are waited for.
 #[derive(Debug, Clone, Copy)]
-struct Patience {
+struct ClientTimeouts {
     /// Until one takes something of an answer.
     stall: Duration,
     /// Until one asks something.
-    limits: Limits,
+    limits: IdleLimits,
 }
 
 /// Accepts connections until told to drain; then waits for them to finish.
@@ -339,11 +339,11 @@ async fn accept(
     listener: TcpListener,
     router: Router,
     tls: Option<(Arc<Tls>, Counter)>,
-    patience: Patience,
+    patience: ClientTimeouts,
     mut drain: tokio::sync::watch::Receiver<bool>,
 ) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // How long it is waited for a head is for `Watched` to say.
+    // How long it is waited for a head is for `WatchedConnection` to say.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(READ_LIMIT_BYTES);
     let head_limit = u32::try_from(HEAD_LIMIT_BYTES).unwrap_or(u32::MAX);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(head_limit).max_concurrent_streams(128);
@@ -363,7 +363,7 @@ async fn accept(
             _ = drain.changed() => break,
         };
         stall::prepare(&stream);
-        let stream = Stall::new(stream, patience.stall);
+        let stream = StallTimeout::new(stream, patience.stall);
         let (router, builder, watcher) = (router.clone(), Arc::clone(&builder), connections.watcher());
         let mut ending = drain.clone();
         match tls.clone() {
@@ -396,12 +396,12 @@ async fn serve<S>(
     router: Router,
     builder: Arc<auto::Builder<TokioExecutor>>,
     watcher: Watcher,
-    limits: Limits,
+    limits: IdleLimits,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let activity = Activity::begun();
-    let stream = Watched::new(stream, activity.clone(), limits);
+    let activity = Activity::for_new_connection();
+    let stream = WatchedConnection::new(stream, activity.clone(), limits);
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let running = activity.begin(request.version() >= Version::HTTP_2);
         let router = router.clone();
@@ -419,12 +419,12 @@ async fn serve<S>(
 async fn answer(router: Router, peer: SocketAddr, request: hyper::Request<Incoming>) -> Response<Body> {
     if head_bytes(&request) > HEAD_LIMIT_BYTES {
         let detail = format!("The request's target and headers have more than {HEAD_LIMIT_BYTES} bytes.");
-        return refused(&Fault::new(Kind::HeadTooLarge, detail).into(), request).await;
+        return answer_rejected(&Fault::new(Kind::HeadTooLarge, detail).into(), request).await;
     }
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     let mut response = match head::check(&request) {
         Ok(()) => routed(router, peer, request).await,
-        Err(problem) => refused(&problem, request).await,
+        Err(problem) => answer_rejected(&problem, request).await,
     };
     // hyper does not show a Content-Length that follows a Transfer-Encoding: whoever sends both gets one request in.
     if chunked {
@@ -436,7 +436,7 @@ async fn answer(router: Router, peer: SocketAddr, request: hyper::Request<Incomi
 async fn routed(mut router: Router, peer: SocketAddr, mut request: hyper::Request<Incoming>) -> Response<Body> {
     match hosts::of(&request) {
         Ok(host) => request.extensions_mut().insert(host),
-        Err(fault) => return refused(&fault.into(), request).await,
+        Err(fault) => return answer_rejected(&fault.into(), request).await,
     };
     request.extensions_mut().insert(Peer(peer));
     let Ok(response) = tower_service::Service::call(&mut router, without_trailing_slash(request)).await;

@@ -12,7 +12,7 @@ use rbd_model::names::Place;
 
 use crate::auth;
 use crate::auth::tokens::ScopeEntry;
-use crate::hosts::{Allowed, Guard};
+use crate::hosts::{AllowedHost, HostGuard};
 use crate::streams::StreamLimits;
 use crate::tls;
 
@@ -29,9 +29,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the API.
-    Serve(Box<Serve>),
+    Serve(Box<ServeArgs>),
     /// Say what of configuration, keyring, monitors and capabilities is wrong, and what to do.
-    Check(Check),
+    Check(CheckArgs),
     /// Print the API description (OpenAPI 3.1).
     Openapi,
     /// Make a token for `--auth tokens`: prints its secret, which is kept nowhere else, and its entry for the file.
@@ -40,7 +40,7 @@ pub enum Command {
 
 /// Flags of `check`.
 #[derive(Debug, Clone, Args)]
-pub struct Check {
+pub struct CheckArgs {
     /// How to reach Ceph.
     #[command(flatten)]
     pub ceph: CephArgs,
@@ -98,7 +98,7 @@ pub struct TokenArgs {
 
 /// Flags of `serve`.
 #[derive(Debug, Clone, Args)]
-pub struct Serve {
+pub struct ServeArgs {
     /// Where to serve the API.
     #[arg(long, value_name = "ADDR", env = "SPARROW_RBD_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
@@ -118,7 +118,7 @@ pub struct Serve {
     /// must be for an address or `localhost`, so that no web page can reach the service by a name of its own. May be repeated;
     /// the variable takes commas.
     #[arg(long, value_name = "HOST", env = "SPARROW_RBD_ALLOWED_HOST", value_delimiter = ',')]
-    pub allowed_host: Vec<Allowed>,
+    pub allowed_host: Vec<AllowedHost>,
     /// With `--auth tokens`: the file of the tokens' hashes, read anew when it changes.
     #[arg(long, value_name = "FILE", env = "SPARROW_RBD_TOKENS_FILE", required_if_eq("auth", "tokens"))]
     pub tokens_file: Option<PathBuf>,
@@ -186,7 +186,7 @@ pub enum AuthMethod {
     Kubernetes,
 }
 
-impl Serve {
+impl ServeArgs {
     /// How callers are to be known.
     ///
     /// # Errors
@@ -227,8 +227,8 @@ impl Serve {
     }
 
     /// What keeps pages of other sites out. A token is nothing that a browser sends by itself.
-    pub fn guard(&self) -> Option<Guard> {
-        (self.auth == AuthMethod::None).then(|| Guard::new(self.allowed_host.clone()))
+    pub fn guard(&self) -> Option<HostGuard> {
+        (self.auth == AuthMethod::None).then(|| HostGuard::new(self.allowed_host.clone()))
     }
 
     /// With which files TLS is spoken, if it is.
@@ -257,7 +257,7 @@ fn namespace(text: &str) -> Result<Place, String> {
     }
 }
 
-impl Serve {
+impl ServeArgs {
     /// What streams of image data may use.
     pub fn stream_limits(&self) -> StreamLimits {
         StreamLimits {

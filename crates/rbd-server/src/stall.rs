@@ -25,7 +25,7 @@ pub fn prepare(stream: &tokio::net::TcpStream) {
 }
 
 /// A connection whose writes fail with `TimedOut` when nothing could be written for the time given.
-pub struct Stall<T> {
+pub struct StallTimeout<T> {
     inner: T,
     patience: Duration,
     /// Runs while a write waits.
@@ -33,7 +33,7 @@ pub struct Stall<T> {
     armed: bool,
 }
 
-impl<T> Stall<T> {
+impl<T> StallTimeout<T> {
     /// Watches a connection.
     pub fn new(inner: T, patience: Duration) -> Self {
         Self { inner, patience, waiting: None, armed: false }
@@ -58,13 +58,13 @@ impl<T> Stall<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Stall<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for StallTimeout<T> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         Pin::new(&mut self.inner).poll_read(context, buffer)
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Stall<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for StallTimeout<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         let outcome = Pin::new(&mut self.inner).poll_write(context, bytes);
         self.judge(context, outcome)
@@ -101,7 +101,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_is_slow_is_waited_for_and_one_that_stands_still_is_not() {
         let (near, mut far) = duplex(1024);
-        let mut near = Stall::new(near, Duration::from_millis(200));
+        let mut near = StallTimeout::new(near, Duration::from_millis(200));
         let reader = tokio::spawn(async move {
             let mut byte = [0; 512];
             for _ in 0..6 {

@@ -43,7 +43,7 @@ pub struct Streams {
 }
 
 /// Memory of a chunk, given back when dropped.
-pub type Share = OwnedSemaphorePermit;
+pub type MemoryShare = OwnedSemaphorePermit;
 
 /// What memory is counted in: a semaphore takes no more than `u32::MAX` at once.
 const PAGE_BYTES: usize = 4096;
@@ -61,7 +61,7 @@ impl Streams {
     }
 
     /// A share of the memory, if there is so much left.
-    pub fn share(&self, bytes: usize) -> Option<Share> {
+    pub fn share(&self, bytes: usize) -> Option<MemoryShare> {
         let pages = u32::try_from(bytes.div_ceil(PAGE_BYTES)).ok()?;
         Arc::clone(&self.memory).try_acquire_many_owned(pages).ok()
     }
@@ -69,9 +69,9 @@ impl Streams {
 
 /// An open image that can be held across waits: wherever it is dropped, it is closed on a thread that may block.
 #[derive(Debug, Default)]
-pub struct Held(Option<Image>);
+pub struct HeldImage(Option<Image>);
 
-impl Held {
+impl HeldImage {
     /// Holds an image.
     pub fn new(image: Image) -> Self {
         Self(Some(image))
@@ -95,7 +95,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldImage {
     fn drop(&mut self) {
         let Some(image) = self.0.take() else { return };
         // Without a runtime the process is ending, and whoever drops it may block.

@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::metrics::Metrics;
-use crate::reload::Reloading;
+use crate::reload::ReloadedFiles;
 
 /// How long a client may take for the handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ pub struct Settings {
 
 /// Speaks TLS with what the files say. Connections keep what was in force when they came.
 pub struct Tls {
-    config: Reloading<Arc<ServerConfig>>,
+    config: ReloadedFiles<Arc<ServerConfig>>,
 }
 
 impl Tls {
@@ -44,7 +44,7 @@ impl Tls {
         let names = settings.clone();
         let mut files = vec![settings.cert.clone(), settings.key.clone()];
         files.extend(settings.client_ca.clone());
-        let config = Reloading::start("tls", files, metrics, move |contents| server_config(&names, contents))?;
+        let config = ReloadedFiles::start("tls", files, metrics, move |contents| server_config(&names, contents))?;
         Ok(Self { config })
     }
 

@@ -64,7 +64,7 @@ fn metrics() {
          format. Times are in seconds.",
     );
     text.push_str("\n| metric | type | labels | meaning |\n|---|---|---|---|\n");
-    for metric in Metrics::new().described() {
+    for metric in Metrics::new().descriptions() {
         let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
         let (name, kind, help) = (&metric.name, metric.kind, cell(metric.help));
         writeln!(text, "| `{name}` | {kind} | {} | {help} |", labels.join(", ")).unwrap();

@@ -163,7 +163,7 @@ async fn create(
     Input { body: Json(GroupOrSnapshotName { name }), .. }: Input<PlacePath, NoQuery, Json<GroupOrSnapshotName>>,
 ) -> Result<Created<Group>, Problem> {
     let (_, group) = make(&call, "name", &name, false).await?;
-    let location = call.link(&group.path());
+    let location = call.url(&group.path());
     Ok(Created { location, value: group })
 }
 
@@ -183,7 +183,7 @@ async fn put(
     if !made {
         return Ok(Either::First(Content::of(group)));
     }
-    let location = call.link(&group.path());
+    let location = call.url(&group.path());
     Ok(Either::Second(Created { location, value: group }))
 }
 
@@ -341,7 +341,7 @@ async fn create_snapshot(
         })
         .await?;
     let snapshot = group.snapshot(&name).ok_or_else(|| snapshot_not_found(&group.name, &name))?;
-    let location = call.link(&format!("{}/snapshots/{}", group.path(), encode_segment(&name)));
+    let location = call.url(&format!("{}/snapshots/{}", group.path(), encode_segment(&name)));
     Ok(Created { location, value: snapshot.clone() })
 }
 

@@ -37,14 +37,14 @@ pub fn endpoints() -> Vec<BoundEndpoint> {
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A request that was checked.
-struct Wanted {
+struct CheckedImage {
     name: String,
     size: ImageSize,
     spec: ImageSpec,
     metadata: BTreeMap<String, String>,
 }
 
-impl Wanted {
+impl CheckedImage {
     fn new(name: String, size_bytes: u64, layout: &Layout, metadata: BTreeMap<String, String>) -> Result<Self, Fault> {
         check_new_name("name", &name)?;
         let size = image_size("sizeBytes", size_bytes)?;
@@ -61,15 +61,15 @@ async fn create(
 ) -> Result<Created<Image>, Problem> {
     let layout = body.layout();
     call.authorize_data_pool(layout.data_pool.as_deref(), &place).await?;
-    let wanted = Wanted::new(body.name, body.size_bytes, &layout, body.metadata)?;
+    let wanted = CheckedImage::new(body.name, body.size_bytes, &layout, body.metadata)?;
     let location = location(&call, &place, &wanted.name);
     let deadline = call.deadline;
     let image = call
-        .placed(move |connection, io| {
+        .in_place_lane(move |connection, io| {
             if !make(io, &wanted)? {
-                return Err(taken(io, &wanted.name, deadline));
+                return Err(name_taken(io, &wanted.name, deadline));
             }
-            made(connection, io, &wanted.name, deadline)
+            read_new_image(connection, io, &wanted.name, deadline)
         })
         .await?;
     Ok(Created { location, value: image })
@@ -82,14 +82,14 @@ async fn put(
     let ImagePath { place, image: name } = path;
     let layout = body.layout();
     call.authorize_data_pool(layout.data_pool.as_deref(), &place).await?;
-    let wanted = Wanted::new(name, body.size_bytes, &layout, body.metadata)?;
+    let wanted = CheckedImage::new(name, body.size_bytes, &layout, body.metadata)?;
     let location = location(&call, &place, &wanted.name);
     let deadline = call.deadline;
     let (made, image) = call
-        .placed(move |connection, io| {
-            or_again(|| {
+        .in_place_lane(move |connection, io| {
+            retry_put(|| {
                 if make(io, &wanted)? {
-                    return Ok((true, made(connection, io, &wanted.name, deadline)?));
+                    return Ok((true, read_new_image(connection, io, &wanted.name, deadline)?));
                 }
                 Ok((false, compare(connection, io, &wanted, deadline)?))
             })
@@ -102,7 +102,7 @@ async fn put(
 pub(super) const PUT_TRIES: usize = 3;
 
 /// Makes a thing or finds the one that is there; anew when another client removes it between the two.
-pub(super) fn or_again<T>(mut put: impl FnMut() -> Result<T, Fault>) -> Result<T, Fault> {
+pub(super) fn retry_put<T>(mut put: impl FnMut() -> Result<T, Fault>) -> Result<T, Fault> {
     for _ in 1..PUT_TRIES {
         match put() {
             Err(problem) if problem.kind().is_missing() => {}
@@ -113,25 +113,25 @@ pub(super) fn or_again<T>(mut put: impl FnMut() -> Result<T, Fault>) -> Result<T
 }
 
 pub(super) fn location(call: &Call, place: &Place, name: &str) -> String {
-    call.link(&format!("{}/images/{}", place_path(place), encode_segment(name)))
+    call.url(&format!("{}/images/{}", place_path(place), encode_segment(name)))
 }
 
 /// Makes the image; false when the name is taken. Costs what `rbd_create` costs: the image is opened only to be given
 /// metadata.
-fn make(io: &IoContext, wanted: &Wanted) -> Result<bool, Fault> {
+fn make(io: &IoContext, wanted: &CheckedImage) -> Result<bool, Fault> {
     pool_applications::reject_foreign(io)?;
     check_with_cluster(io.cluster(), wanted.size, &wanted.spec)?;
     match io.create_image(&wanted.name, wanted.size, &wanted.spec) {
         Ok(()) => {}
         Err(error) if error.is(Errno::EEXIST) => return Ok(false),
-        Err(error) => return Err(refused(error)),
+        Err(error) => return Err(explain_creation(error)),
     }
     set_metadata(io, ImageRef::Name(&wanted.name), wanted.metadata.iter())?;
     Ok(true)
 }
 
 /// The image that was just made. No operation fills it, so the records of operations need not be read.
-fn made(connection: &Connection, io: &IoContext, name: &str, deadline: Instant) -> Result<Image, Fault> {
+fn read_new_image(connection: &Connection, io: &IoContext, name: &str, deadline: Instant) -> Result<Image, Fault> {
     let named = rbd::directory::entry(io, name, deadline)?.into_iter().collect();
     // Nothing was written yet, so there is no LUKS header to look for.
     let made = listing::headers(connection, io, named, deadline)?.pop();
@@ -165,7 +165,7 @@ fn set_metadata<'a>(
 }
 
 /// What librbd's refusal to make an image means.
-pub(super) fn refused(error: ceph::Error) -> Fault {
+pub(super) fn explain_creation(error: ceph::Error) -> Fault {
     if error.is(Errno::EINVAL) || error.is(Errno::ENOSYS) || error.is(Errno::EDOM) {
         return Fault::new(Kind::FieldConflict, format!("The cluster refuses this layout: {error}."))
             .cause(
@@ -179,7 +179,7 @@ pub(super) fn refused(error: ceph::Error) -> Fault {
 }
 
 /// The name of a new image is taken: by an image, or by what a cut-off removal left.
-pub(super) fn taken(io: &IoContext, name: &str, deadline: Instant) -> Fault {
+pub(super) fn name_taken(io: &IoContext, name: &str, deadline: Instant) -> Fault {
     match rbd::found_image::find(io, name, deadline) {
         Err(problem) if matches!(problem.kind(), Kind::Removing | Kind::Damaged) => problem,
         Err(problem) if problem.has("format") => format_1::name_taken(name),
@@ -199,8 +199,8 @@ struct Difference {
 }
 
 /// The image that has the name, if it is as asked for.
-fn compare(connection: &Connection, io: &IoContext, wanted: &Wanted, deadline: Instant) -> Result<Image, Fault> {
-    let found = settled(io, &wanted.name, deadline)?;
+fn compare(connection: &Connection, io: &IoContext, wanted: &CheckedImage, deadline: Instant) -> Result<Image, Fault> {
+    let found = find_settled_image(io, &wanted.name, deadline)?;
     let mut image = read_image(connection, io, &wanted.name, deadline)?;
     let differences = differences(&image, &found.header, wanted);
     if !differences.is_empty() {
@@ -227,7 +227,7 @@ fn compare(connection: &Connection, io: &IoContext, wanted: &Wanted, deadline: I
 
 /// The image, once the client that is making it has come so far that it can be compared. librbd takes the name first,
 /// then writes the header, and the striping last.
-fn settled(io: &IoContext, name: &str, deadline: Instant) -> Result<rbd::found_image::FoundImage, Fault> {
+fn find_settled_image(io: &IoContext, name: &str, deadline: Instant) -> Result<rbd::found_image::FoundImage, Fault> {
     let until = deadline.min(Instant::now() + PATIENCE);
     loop {
         let found = rbd::found_image::find(io, name, deadline);
@@ -255,7 +255,7 @@ fn settled(io: &IoContext, name: &str, deadline: Instant) -> Result<rbd::found_i
     }
 }
 
-fn differences(image: &Image, header: &rbd_format::ImageHeader, wanted: &Wanted) -> Vec<Difference> {
+fn differences(image: &Image, header: &rbd_format::ImageHeader, wanted: &CheckedImage) -> Vec<Difference> {
     let mut differences = Vec::new();
     let mut differ = |field: &str, wanted: Value, existing: Value| {
         if wanted != existing {
@@ -269,7 +269,7 @@ fn differences(image: &Image, header: &rbd_format::ImageHeader, wanted: &Wanted)
     if let Some(features) = wanted.spec.features {
         // librbd sets and clears these two together.
         let features = if features & OBJECT_MAP == 0 { features } else { features | FAST_DIFF };
-        differ("features", names(features), names(header.features.0));
+        differ("features", feature_names(features), feature_names(header.features.0));
     }
     if let Some((unit, count)) = wanted.spec.striping {
         // The default is not recorded.
@@ -290,6 +290,6 @@ fn differences(image: &Image, header: &rbd_format::ImageHeader, wanted: &Wanted)
 }
 
 /// The names of those features that can be asked for.
-fn names(features: u64) -> Value {
+fn feature_names(features: u64) -> Value {
     rbd_model::features::FEATURES.iter().filter(|(_, bit)| features & bit != 0).map(|(name, _)| *name).collect()
 }

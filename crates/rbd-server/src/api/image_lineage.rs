@@ -35,7 +35,7 @@ const MOST_ANCESTORS: usize = 64;
 async fn parent(call: Call, Input { path, .. }: Input<ImagePath>) -> Result<Content<Ancestry>, Problem> {
     let (name, deadline) = (path.image, call.deadline);
     let ancestry = call
-        .placed(move |connection, io| {
+        .in_place_lane(move |connection, io| {
             let found = rbd::found_image::find(io, &name, deadline)?;
             let ancestors = ancestors(connection, io, NamedImage::new(&Name::from(&*found.name), found.id), deadline)?;
             let warnings = chain_warning(ancestors.len()).into_iter().collect();

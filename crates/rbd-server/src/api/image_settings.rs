@@ -21,7 +21,7 @@ use rbd_model::image::Image;
 use rbd_model::metadata::check_metadata;
 use rbd_model::names::check_new_name;
 
-use super::image_creation::taken;
+use super::image_creation::name_taken;
 use super::images::read_image;
 use crate::bind::{BoundEndpoint, bind};
 use crate::call::Call;
@@ -48,11 +48,15 @@ async fn rename(
     check_new_name("name", &to)?;
     let deadline = call.deadline;
     let image = call
-        .placed(move |connection, io| {
+        .in_place_lane(move |connection, io| {
             let found = rbd::found_image::find(io, &from, deadline)?;
             if from != to {
                 io.rename_image(&from, &to).map_err(|error| {
-                    if error.is(Errno::EEXIST) { taken(io, &to, deadline) } else { found.explain(io, error, deadline) }
+                    if error.is(Errno::EEXIST) {
+                        name_taken(io, &to, deadline)
+                    } else {
+                        found.explain(io, error, deadline)
+                    }
                 })?;
             }
             read_image(connection, io, &to, deadline)
@@ -79,7 +83,7 @@ async fn features(
     }
     let deadline = call.deadline;
     let image = call
-        .placed(move |connection, io| {
+        .in_place_lane(move |connection, io| {
             let found = rbd::found_image::find(io, &name, deadline)?;
             let (enable, disable) = plan(&found, enable, disable)?;
             if enable | disable != 0 {

@@ -37,7 +37,7 @@ const PAGE: usize = 1024;
 
 /// Where a listing stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Cursor {
+enum ListingCursor {
     /// In the directory, after this name.
     Directory(Option<Vec<u8>>),
     /// Among the images of format 1, after this name.
@@ -48,7 +48,7 @@ enum Cursor {
     End,
 }
 
-impl Cursor {
+impl ListingCursor {
     fn encode(&self) -> Option<String> {
         let (place, after) = match self {
             Self::Directory(after) => (b'd', after.as_deref()),
@@ -75,14 +75,14 @@ impl Cursor {
 }
 
 /// One step of a listing: the JSON of its items with commas between, how many, and where it stands then.
-struct Step {
+struct ListingStep {
     json: Vec<u8>,
     items: usize,
-    cursor: Cursor,
+    cursor: ListingCursor,
 }
 
-impl Step {
-    fn at(cursor: Cursor) -> Self {
+impl ListingStep {
+    fn at(cursor: ListingCursor) -> Self {
         Self { json: Vec::new(), items: 0, cursor }
     }
 
@@ -101,12 +101,12 @@ fn step(
     connection: &Connection,
     io: &IoContext,
     query: &ListImages,
-    cursor: Cursor,
+    cursor: ListingCursor,
     limit: usize,
     deadline: std::time::Instant,
-) -> Result<Step, Fault> {
-    let mut step = Step::at(cursor);
-    if let Cursor::Directory(after) = &step.cursor {
+) -> Result<ListingStep, Fault> {
+    let mut step = ListingStep::at(cursor);
+    if let ListingCursor::Directory(after) = &step.cursor {
         // What follows comes with the directory's last page, so that a small pool takes one step.
         let opening = match after {
             None => listing::begin_listing(io, &query.prefix, limit, deadline)?,
@@ -116,7 +116,7 @@ fn step(
             }
         };
         let page = opening.directory;
-        let next = page.next.map_or(Cursor::Format1(None), |last| Cursor::Directory(Some(last)));
+        let next = page.next.map_or(ListingCursor::Format1(None), |last| ListingCursor::Directory(Some(last)));
         match query.view {
             ImageView::Names => {
                 page.images.iter().try_for_each(|image| step.write(&ImageName::of(image)))?;
@@ -133,11 +133,11 @@ fn step(
             return with_removing(step, query.view, removing, limit);
         }
     }
-    if matches!(step.cursor, Cursor::Format1(_)) && step.items < limit {
+    if matches!(step.cursor, ListingCursor::Format1(_)) && step.items < limit {
         let names = format_1::all_names(io, &query.prefix, deadline)?;
         step = with_format_1(step, io, query.view, names, limit, deadline)?;
     }
-    if matches!(step.cursor, Cursor::Trash(_)) && step.items < limit {
+    if matches!(step.cursor, ListingCursor::Trash(_)) && step.items < limit {
         let removing = rbd::trash_directory::removing(io, &query.prefix, deadline)?;
         return with_removing(step, query.view, removing, limit);
     }
@@ -146,14 +146,14 @@ fn step(
 
 /// Adds images of format 1, by their names, up to the limit.
 fn with_format_1(
-    mut step: Step,
+    mut step: ListingStep,
     io: &IoContext,
     view: ImageView,
     mut names: Vec<String>,
     limit: usize,
     deadline: std::time::Instant,
-) -> Result<Step, Fault> {
-    let Cursor::Format1(after) = &step.cursor else { return Ok(step) };
+) -> Result<ListingStep, Fault> {
+    let ListingCursor::Format1(after) = &step.cursor else { return Ok(step) };
     names.retain(|name| after.as_ref().is_none_or(|after| name > after));
     let fitting = names.len().min(limit - step.items);
     for name in &names[..fitting] {
@@ -164,16 +164,21 @@ fn with_format_1(
         }
     }
     if fitting == names.len() {
-        step.cursor = Cursor::Trash(None);
+        step.cursor = ListingCursor::Trash(None);
     } else if let Some(last) = names[..fitting].last() {
-        step.cursor = Cursor::Format1(Some(last.clone()));
+        step.cursor = ListingCursor::Format1(Some(last.clone()));
     }
     Ok(step)
 }
 
 /// Adds images whose removal was cut off in the trash, by their ids, up to the limit.
-fn with_removing(mut step: Step, view: ImageView, mut removing: Vec<Image>, limit: usize) -> Result<Step, Fault> {
-    let Cursor::Trash(after) = &step.cursor else { return Ok(step) };
+fn with_removing(
+    mut step: ListingStep,
+    view: ImageView,
+    mut removing: Vec<Image>,
+    limit: usize,
+) -> Result<ListingStep, Fault> {
+    let ListingCursor::Trash(after) = &step.cursor else { return Ok(step) };
     removing.retain(|image| after.as_ref().is_none_or(|after| image.id > *after));
     removing.sort_by(|a, b| a.id.cmp(&b.id));
     let fitting = removing.len().min(limit - step.items);
@@ -186,23 +191,23 @@ fn with_removing(mut step: Step, view: ImageView, mut removing: Vec<Image>, limi
         }
     }
     if fitting == removing.len() {
-        step.cursor = Cursor::End;
+        step.cursor = ListingCursor::End;
     } else if let Some(last) = removing[..fitting].last() {
-        step.cursor = Cursor::Trash(Some(last.id.clone()));
+        step.cursor = ListingCursor::Trash(Some(last.id.clone()));
     }
     Ok(step)
 }
 
 /// A listing that goes on while its answer is sent.
-struct Listing {
+struct RunningListing {
     call: Call,
     query: ListImages,
-    cursor: Cursor,
+    cursor: ListingCursor,
     left: usize,
     sent: usize,
 }
 
-impl Listing {
+impl RunningListing {
     /// The next bytes of `Items` and what follows; `None` when all is sent.
     async fn next(&mut self) -> Result<Vec<u8>, Fault> {
         let limit = self.left.min(PAGE);
@@ -236,7 +241,7 @@ impl Listing {
     }
 
     fn done(&self) -> bool {
-        self.left == 0 || self.cursor == Cursor::End
+        self.left == 0 || self.cursor == ListingCursor::End
     }
 }
 
@@ -248,11 +253,11 @@ async fn list(
         return Err(Fault::field("limit", "is 0", "a number from 1 on").into());
     }
     let cursor = match &query.from {
-        Some(token) => Cursor::decode(token)?,
-        None => Cursor::Directory(None),
+        Some(token) => ListingCursor::decode(token)?,
+        None => ListingCursor::Directory(None),
     };
     let left = query.limit.unwrap_or(usize::MAX);
-    let mut listing = Listing { call, query, cursor, left, sent: 0 };
+    let mut listing = RunningListing { call, query, cursor, left, sent: 0 };
     // The first step decides the status; what fails later can only cut the answer off.
     let first = listing.next().await?;
     let body = if listing.done() {
@@ -309,7 +314,7 @@ async fn get(
     Input { path: ImagePath { image: name, .. }, .. }: Input<ImagePath>,
 ) -> Result<Content<Image>, Problem> {
     let deadline = call.deadline;
-    let image = call.placed(move |connection, io| read_image(connection, io, &name, deadline)).await?;
+    let image = call.in_place_lane(move |connection, io| read_image(connection, io, &name, deadline)).await?;
     Ok(Content::of(image))
 }
 
@@ -320,18 +325,18 @@ mod tests {
     #[test]
     fn cursors_survive_their_tokens() {
         for cursor in [
-            Cursor::Directory(Some("a/ü".into())),
-            Cursor::Directory(Some(vec![0xff, b'a'])),
-            Cursor::Directory(None),
-            Cursor::Format1(None),
-            Cursor::Format1(Some("ü".into())),
-            Cursor::Trash(Some("1f".into())),
+            ListingCursor::Directory(Some("a/ü".into())),
+            ListingCursor::Directory(Some(vec![0xff, b'a'])),
+            ListingCursor::Directory(None),
+            ListingCursor::Format1(None),
+            ListingCursor::Format1(Some("ü".into())),
+            ListingCursor::Trash(Some("1f".into())),
         ] {
             let token = cursor.encode().unwrap();
-            assert_eq!(Cursor::decode(&token).unwrap(), cursor);
+            assert_eq!(ListingCursor::decode(&token).unwrap(), cursor);
         }
-        assert_eq!(Cursor::End.encode(), None);
-        assert!(Cursor::decode("!!").is_err());
-        assert!(Cursor::decode(&URL_SAFE_NO_PAD.encode("x1")).is_err());
+        assert_eq!(ListingCursor::End.encode(), None);
+        assert!(ListingCursor::decode("!!").is_err());
+        assert!(ListingCursor::decode(&URL_SAFE_NO_PAD.encode("x1")).is_err());
     }
 }

@@ -100,7 +100,7 @@ async fn put(
 
 fn created(call: &Call, place: Place) -> Created<Namespace> {
     let location =
-        call.link(&format!("/pools/{}/namespaces/{}", encode_segment(&place.pool), encode_segment(&place.namespace)));
+        call.url(&format!("/pools/{}/namespaces/{}", encode_segment(&place.pool), encode_segment(&place.namespace)));
     Created { location, value: Namespace::ready(place.namespace, place.pool) }
 }
 

@@ -50,7 +50,7 @@ impl Call {
     pub async fn operate(&self, place: &Place, work: Work) -> Result<Accepted, Problem> {
         let request = self.operation_request();
         let operation = self.app.operations.begin(request, place, work).await?;
-        Ok(Accepted { location: Some(self.link(&format!("/operations/{}", operation.id))), operation })
+        Ok(Accepted { location: Some(self.url(&format!("/operations/{}", operation.id))), operation })
     }
 
     /// Who asks for an operation by this call.

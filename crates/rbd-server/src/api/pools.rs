@@ -103,7 +103,7 @@ async fn put(
 }
 
 fn created(call: &Call, pool: Pool) -> Created<Pool> {
-    Created { location: call.link(&format!("/pools/{}", encode_segment(&pool.name))), value: pool }
+    Created { location: call.url(&format!("/pools/{}", encode_segment(&pool.name))), value: pool }
 }
 
 /// What came of a wish for a pool.

@@ -24,7 +24,7 @@ use rbd_model::names::{Place, check_new_name};
 use rbd_model::obstacle::{Act, Obstacle};
 use rbd_model::snapshot::{KRBD_SNAPSHOTS, Snapshot};
 
-use super::image_creation::{location, or_again, taken};
+use super::image_creation::{location, name_taken, retry_put};
 use super::image_lineage::{ancestors, chain_warning};
 use super::images::read_image;
 use crate::bind::{BoundEndpoint, bind};
@@ -84,7 +84,7 @@ async fn put(call: Call, Input { path, .. }: Input<SnapshotPath>) -> Result<Crea
 }
 
 fn snapshot_location(call: &Call, ImagePath { place, image }: &ImagePath, snapshot: &str) -> String {
-    call.link(&format!("{}/images/{}/snapshots/{}", place_path(place), encode_segment(image), encode_segment(snapshot)))
+    call.url(&format!("{}/images/{}/snapshots/{}", place_path(place), encode_segment(image), encode_segment(snapshot)))
 }
 
 /// Takes a snapshot, and whether it was taken: one that is there is accepted if the call may be repeated.
@@ -93,7 +93,7 @@ async fn take(call: &Call, image: String, name: String, repeatable: bool) -> Res
     let deadline = call.deadline;
     call.ceph(move |io| {
         let once = || take_once(io, &image, &name, repeatable, deadline);
-        if repeatable { or_again(once) } else { once() }
+        if repeatable { retry_put(once) } else { once() }
     })
     .await
 }
@@ -395,7 +395,7 @@ async fn clone(
     let location = location(&call, &target, &name);
     let deadline = call.deadline;
     let made = call
-        .placed(move |connection, io| {
+        .in_place_lane(move |connection, io| {
             let found = rbd::found_image::find(io, &image, deadline)?;
             let raw = found.snapshot(&snapshot)?;
             let to = connection.context(&target.pool, &target.namespace)?;
@@ -411,7 +411,7 @@ async fn clone(
             check_with_cluster(connection.cluster(), size, &whole)?;
             match to.clone_image(io, &image, &snapshot, &name, &spec) {
                 Ok(()) => {}
-                Err(error) if error.is(Errno::EEXIST) => return Err(taken(&to, &name, deadline)),
+                Err(error) if error.is(Errno::EEXIST) => return Err(name_taken(&to, &name, deadline)),
                 Err(error) if error.is(Errno::ENOENT) => return Err(gone(io, &found, &snapshot, error, deadline)),
                 Err(error) => return Err(not_cloned(io, &found, raw, &target, error, deadline)),
             }

@@ -92,7 +92,7 @@ async fn put(
     call: Call,
     Input { path: PlacePath { place }, body: Json(asked), .. }: Input<PlacePath, NoQuery, Json<NewTrashSchedule>>,
 ) -> Result<FoundOrCreated<TrashSchedule>, Problem> {
-    let location = call.link(&format!("{}/trash/schedule", place_path(&place)));
+    let location = call.url(&format!("{}/trash/schedule", place_path(&place)));
     let schedule = checked(&asked, place, call.principal.name.clone())?;
     call.ceph(pool_applications::reject_foreign).await?;
     let (schedule, new) = call.app.operations.set_schedule(schedule, call.deadline).await?;

@@ -58,7 +58,7 @@ pub struct Settings {
 
 /// A user as the API server described them.
 #[derive(Debug, Clone)]
-pub(super) struct User {
+pub(super) struct ReviewedUser {
     pub(super) name: String,
     uid: Option<String>,
     pub(super) groups: Vec<String>,
@@ -73,15 +73,15 @@ pub struct Kubernetes {
     audience: String,
     reviews: prometheus_client::metrics::family::Family<ReviewLabels, prometheus_client::metrics::counter::Counter>,
     running: Semaphore,
-    known: Answers<[u8; 32], User>,
-    unknown: Answers<[u8; 32], RequestFault>,
-    allowed: Answers<Question, ()>,
-    refused: Answers<Question, ()>,
+    known: ReviewCache<[u8; 32], ReviewedUser>,
+    unknown: ReviewCache<[u8; 32], RequestFault>,
+    allowed: ReviewCache<AccessQuestion, ()>,
+    refused: ReviewCache<AccessQuestion, ()>,
 }
 
 /// What a `SubjectAccessReview` is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Question {
+struct AccessQuestion {
     user: [u8; 32],
     resource: String,
     verb: String,
@@ -114,11 +114,11 @@ impl Kubernetes {
             audience: settings.audience.clone(),
             reviews: metrics.reviews.clone(),
             running: Semaphore::new(REVIEWS_AT_ONCE),
-            known: Answers::new(YES_FOR, settings.outage),
+            known: ReviewCache::new(YES_FOR, settings.outage),
             // A no is no reason to keep anybody out when it cannot be asked again: the answer is then 503.
-            unknown: Answers::new(NO_FOR, NO_FOR),
-            allowed: Answers::new(YES_FOR, settings.outage),
-            refused: Answers::new(NO_FOR, NO_FOR),
+            unknown: ReviewCache::new(NO_FOR, NO_FOR),
+            allowed: ReviewCache::new(YES_FOR, settings.outage),
+            refused: ReviewCache::new(NO_FOR, NO_FOR),
         })
     }
 
@@ -126,7 +126,7 @@ impl Kubernetes {
     ///
     /// # Errors
     /// `invalid-token`, `authentication-unavailable`.
-    pub(super) async fn authenticate(&self, token: &str, deadline: Instant) -> Result<User, RequestFault> {
+    pub(super) async fn authenticate(&self, token: &str, deadline: Instant) -> Result<ReviewedUser, RequestFault> {
         let key: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         if let Some(problem) = self.unknown.get(&key) {
             return Err(problem);
@@ -150,13 +150,17 @@ impl Kubernetes {
     }
 
     /// The API server's word on a token, good or bad; or none.
-    async fn review_token(&self, token: &str, deadline: Instant) -> Result<Result<User, RequestFault>, RequestFault> {
+    async fn review_token(
+        &self,
+        token: &str,
+        deadline: Instant,
+    ) -> Result<Result<ReviewedUser, RequestFault>, RequestFault> {
         let spec = TokenReviewSpec { audiences: Some(vec![self.audience.clone()]), token: token.to_owned() };
         let review = TokenReview { spec, ..TokenReview::default() };
         let status = self.ask("token", deadline, review).await?.status.unwrap_or_default();
         // An authenticator that knows no audiences answers without any, and then accepts tokens that are meant for others.
         let meant = status.audiences.unwrap_or_default().contains(&self.audience);
-        let user = status.user.filter(|_| status.authenticated == Some(true) && meant).and_then(User::new);
+        let user = status.user.filter(|_| status.authenticated == Some(true) && meant).and_then(ReviewedUser::new);
         self.count("token", if user.is_some() { "allowed" } else { "denied" });
         Ok(user.ok_or_else(|| {
             let refusal =
@@ -179,7 +183,7 @@ impl Kubernetes {
     /// `forbidden`, `authentication-unavailable`.
     pub(super) async fn authorize(
         &self,
-        user: &User,
+        user: &ReviewedUser,
         permission: Permission<'_>,
         deadline: Instant,
     ) -> Result<(), RequestFault> {
@@ -208,7 +212,7 @@ impl Kubernetes {
     /// `forbidden` when there are pools and none may be seen; `authentication-unavailable`.
     pub(super) async fn visible_pools(
         &self,
-        user: &User,
+        user: &ReviewedUser,
         permission: Permission<'_>,
         pools: Vec<String>,
         deadline: Instant,
@@ -233,12 +237,12 @@ impl Kubernetes {
 
     async fn allows(
         &self,
-        user: &User,
+        user: &ReviewedUser,
         permission: Permission<'_>,
         name: Option<String>,
         deadline: Instant,
     ) -> Result<bool, RequestFault> {
-        let question = Question {
+        let question = AccessQuestion {
             user: user.digest,
             resource: permission.resource.to_owned(),
             verb: permission.verb.to_owned(),
@@ -325,7 +329,7 @@ impl Kubernetes {
     }
 }
 
-fn forbidden(user: &User, permission: Permission<'_>, name: Option<String>) -> RequestFault {
+fn forbidden(user: &ReviewedUser, permission: Permission<'_>, name: Option<String>) -> RequestFault {
     let Permission { resource, verb, reach, .. } = permission;
     let names = name.map(|name| format!(", resourceNames [{name:?}] or none")).unwrap_or_default();
     Fault::new(Kind::Forbidden, format!("The user {:?} may not {verb} {resource} in {reach}.", user.name)).correction(
@@ -350,7 +354,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-impl User {
+impl ReviewedUser {
     /// None without a name: nobody could be asked about.
     fn new(info: k8s_openapi::api::authentication::v1::UserInfo) -> Option<Self> {
         let name = info.username.clone().filter(|name| !name.is_empty())?;
@@ -360,14 +364,14 @@ impl User {
 }
 
 /// Answers that are believed for a while; so many and no more.
-struct Answers<K, V> {
+struct ReviewCache<K, V> {
     believed: Duration,
     in_outage: Duration,
-    entries: Mutex<HashMap<K, Answer<V>>>,
+    entries: Mutex<HashMap<K, CachedReview<V>>>,
 }
 
 /// An answer of the API server.
-struct Answer<V> {
+struct CachedReview<V> {
     value: V,
     /// Until when it is believed without another question.
     fresh_until: Instant,
@@ -375,12 +379,12 @@ struct Answer<V> {
     kept_until: Instant,
 }
 
-impl<K: Eq + Hash, V: Clone> Answers<K, V> {
+impl<K: Eq + Hash, V: Clone> ReviewCache<K, V> {
     fn new(believed: Duration, in_outage: Duration) -> Self {
         Self { believed, in_outage: in_outage.max(believed), entries: Mutex::new(HashMap::new()) }
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<K, Answer<V>>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<K, CachedReview<V>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -410,7 +414,7 @@ impl<K: Eq + Hash, V: Clone> Answers<K, V> {
         // One that finds no room is asked for again.
         if entries.len() < KEPT_ANSWERS {
             let (fresh_until, kept_until) = (now + self.believed, now + self.in_outage);
-            entries.insert(key, Answer { value, fresh_until, kept_until });
+            entries.insert(key, CachedReview { value, fresh_until, kept_until });
         }
     }
 
@@ -425,7 +429,7 @@ mod tests {
 
     #[test]
     fn answers_are_believed_for_their_time_and_are_bounded() {
-        let answers = Answers::new(Duration::from_millis(500), Duration::ZERO);
+        let answers = ReviewCache::new(Duration::from_millis(500), Duration::ZERO);
         for number in 0..KEPT_ANSWERS + 10 {
             answers.put(number, ());
         }
@@ -441,7 +445,7 @@ mod tests {
 
     #[test]
     fn an_outage_prolongs_answers_and_no_further_than_said() {
-        let answers = Answers::new(Duration::from_millis(100), Duration::from_millis(1000));
+        let answers = ReviewCache::new(Duration::from_millis(100), Duration::from_millis(1000));
         answers.put(1, "yes");
         answers.put(2, "yes");
         std::thread::sleep(Duration::from_millis(110));
@@ -459,7 +463,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_for_an_outage_makes_room_for_what_is_fresh() {
-        let answers = Answers::new(Duration::from_millis(300), Duration::from_mins(1));
+        let answers = ReviewCache::new(Duration::from_millis(300), Duration::from_mins(1));
         for number in 0..KEPT_ANSWERS {
             answers.put(number, ());
         }

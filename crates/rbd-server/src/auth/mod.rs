@@ -23,7 +23,7 @@ use rbd_api::role::Role;
 use rbd_model::fault::Fault;
 use serde::Serialize;
 
-use self::kubernetes::{Kubernetes, User};
+use self::kubernetes::{Kubernetes, ReviewedUser};
 use self::permission::Permission;
 use self::tokens::{Scope, Token, Tokens};
 use crate::metrics::{Metrics, ReasonLabels};
@@ -31,7 +31,7 @@ use crate::metrics::{Metrics, ReasonLabels};
 /// How somebody was known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Method {
+pub enum AuthenticationMethod {
     /// Not at all.
     None,
     /// By a token of the tokens file.
@@ -48,7 +48,7 @@ pub struct Principal {
     /// Groups, as Kubernetes gives them.
     pub groups: Vec<String>,
     /// How they were known.
-    pub method: Method,
+    pub method: AuthenticationMethod,
     grant: Grant,
 }
 
@@ -57,12 +57,17 @@ pub struct Principal {
 enum Grant {
     Everything,
     Token { role: Role, scope: Scope },
-    Kubernetes(User),
+    Kubernetes(ReviewedUser),
 }
 
 impl Principal {
     fn anonymous() -> Self {
-        Self { name: "anonymous".to_owned(), groups: Vec::new(), method: Method::None, grant: Grant::Everything }
+        Self {
+            name: "anonymous".to_owned(),
+            groups: Vec::new(),
+            method: AuthenticationMethod::None,
+            grant: Grant::Everything,
+        }
     }
 }
 
@@ -71,18 +76,18 @@ impl From<Token> for Principal {
         Self {
             name: token.name,
             groups: Vec::new(),
-            method: Method::Token,
+            method: AuthenticationMethod::Token,
             grant: Grant::Token { role: token.role, scope: token.scope },
         }
     }
 }
 
-impl From<User> for Principal {
-    fn from(user: User) -> Self {
+impl From<ReviewedUser> for Principal {
+    fn from(user: ReviewedUser) -> Self {
         Self {
             name: user.name.clone(),
             groups: user.groups.clone(),
-            method: Method::Kubernetes,
+            method: AuthenticationMethod::Kubernetes,
             grant: Grant::Kubernetes(user),
         }
     }
@@ -104,11 +109,11 @@ pub enum Settings {
 
 /// Knows callers.
 pub struct Authenticator {
-    method: Known,
+    method: CallerSource,
     failures: prometheus_client::metrics::family::Family<ReasonLabels, prometheus_client::metrics::counter::Counter>,
 }
 
-enum Known {
+enum CallerSource {
     None,
     Tokens(Tokens),
     Kubernetes(Box<Kubernetes>),
@@ -121,9 +126,11 @@ impl Authenticator {
     /// A file that cannot be read or used.
     pub async fn start(settings: &Settings, metrics: &Metrics) -> anyhow::Result<Self> {
         let method = match settings {
-            Settings::None => Known::None,
-            Settings::Tokens { file } => Known::Tokens(Tokens::start(file, metrics)?),
-            Settings::Kubernetes(settings) => Known::Kubernetes(Box::new(Kubernetes::start(settings, metrics).await?)),
+            Settings::None => CallerSource::None,
+            Settings::Tokens { file } => CallerSource::Tokens(Tokens::start(file, metrics)?),
+            Settings::Kubernetes(settings) => {
+                CallerSource::Kubernetes(Box::new(Kubernetes::start(settings, metrics).await?))
+            }
         };
         Ok(Self { method, failures: metrics.authentication_failures.clone() })
     }
@@ -135,11 +142,11 @@ impl Authenticator {
     /// would know does not answer before the deadline.
     pub async fn authenticate(&self, headers: &HeaderMap, deadline: Instant) -> Result<Principal, RequestFault> {
         let known = match &self.method {
-            Known::None => Ok(Principal::anonymous()),
-            Known::Tokens(tokens) => {
+            CallerSource::None => Ok(Principal::anonymous()),
+            CallerSource::Tokens(tokens) => {
                 bearer(headers).and_then(|secret| tokens.authenticate(secret)).map(Principal::from)
             }
-            Known::Kubernetes(kubernetes) => match bearer(headers) {
+            CallerSource::Kubernetes(kubernetes) => match bearer(headers) {
                 Ok(token) => kubernetes.authenticate(token, deadline).await.map(Principal::from),
                 Err(refusal) => Err(refusal),
             },
@@ -162,7 +169,7 @@ impl Authenticator {
         match (&self.method, &principal.grant) {
             (_, Grant::Everything) => Ok(()),
             (_, Grant::Token { role, scope }) => tokens::authorize(&principal.name, *role, scope, permission),
-            (Known::Kubernetes(kubernetes), Grant::Kubernetes(user)) => {
+            (CallerSource::Kubernetes(kubernetes), Grant::Kubernetes(user)) => {
                 kubernetes.authorize(user, permission, deadline).await
             }
             (_, Grant::Kubernetes(_)) => Err(Fault::new(Kind::Forbidden, "It is not known what this caller may do.")),
@@ -183,7 +190,7 @@ impl Authenticator {
         match (&self.method, &principal.grant) {
             (_, Grant::Everything) => Ok(pools),
             (_, Grant::Token { scope, .. }) => Ok(pools.into_iter().filter(|pool| scope.reaches_into(pool)).collect()),
-            (Known::Kubernetes(kubernetes), Grant::Kubernetes(user)) => {
+            (CallerSource::Kubernetes(kubernetes), Grant::Kubernetes(user)) => {
                 kubernetes.visible_pools(user, permission, pools, deadline).await
             }
             (_, Grant::Kubernetes(_)) => Ok(Vec::new()),

@@ -31,7 +31,7 @@ use subtle::{ConditionallySelectable as _, ConstantTimeEq as _};
 
 use super::permission::{Permission, Reach};
 use crate::metrics::Metrics;
-use crate::reload::Reloading;
+use crate::reload::ReloadedFiles;
 
 /// What every secret begins with, so that scanners for leaked secrets can know it.
 const PREFIX: &str = "sparrow_rbd_";
@@ -55,7 +55,7 @@ pub struct Token {
     /// Whose it is, for the audit log. No two tokens share one.
     pub name: String,
     /// SHA-256 of the secret.
-    pub hash: Hash,
+    pub hash: SecretHash,
     /// What its bearer may do.
     pub role: Role,
     /// Where.
@@ -69,16 +69,16 @@ pub struct Token {
 /// SHA-256 of a secret, written `sha256:` and 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Hash([u8; 32]);
+pub struct SecretHash([u8; 32]);
 
-impl Hash {
+impl SecretHash {
     fn of(secret: &str) -> Self {
         Self(Sha256::digest(secret.as_bytes()).into())
     }
 }
 
-impl From<Hash> for String {
-    fn from(hash: Hash) -> Self {
+impl From<SecretHash> for String {
+    fn from(hash: SecretHash) -> Self {
         let mut text = "sha256:".to_owned();
         for byte in hash.0 {
             text.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')));
@@ -87,7 +87,7 @@ impl From<Hash> for String {
     }
 }
 
-impl TryFrom<String> for Hash {
+impl TryFrom<String> for SecretHash {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -217,7 +217,7 @@ impl TokensFile {
 
     /// The token with this secret. Takes the same time whichever it is, and whether there is one.
     fn find(&self, secret: &str) -> Option<&Token> {
-        let hash = Hash::of(secret);
+        let hash = SecretHash::of(secret);
         let mut found = u64::MAX;
         for (index, token) in (0u64..).zip(&self.tokens) {
             found.conditional_assign(&index, token.hash.0.ct_eq(&hash.0));
@@ -228,7 +228,7 @@ impl TokensFile {
 
 /// The tokens of a file, read anew when its content changes.
 pub struct Tokens {
-    file: Reloading<TokensFile>,
+    file: ReloadedFiles<TokensFile>,
 }
 
 impl Tokens {
@@ -240,7 +240,7 @@ impl Tokens {
         let shown = path.display().to_string();
         let parse =
             move |contents: &[Vec<u8>]| TokensFile::parse(&contents[0]).map_err(|error| format!("{shown}: {error}"));
-        Ok(Self { file: Reloading::start("tokens", vec![path.to_owned()], metrics, parse)? })
+        Ok(Self { file: ReloadedFiles::start("tokens", vec![path.to_owned()], metrics, parse)? })
     }
 
     /// The token with this secret.
@@ -301,7 +301,7 @@ pub fn make(
     let mut random = [0; SECRET_BYTES];
     rand::rngs::OsRng.try_fill_bytes(&mut random)?;
     let secret = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
-    let hash = Hash::of(&secret);
+    let hash = SecretHash::of(&secret);
     let token = Token { name, hash, role, scope: Scope::of(scope), expires_at };
     TokensFile { tokens: vec![token.clone()] }.check().map_err(anyhow::Error::msg)?;
     Ok((secret, token))

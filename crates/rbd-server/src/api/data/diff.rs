@@ -25,14 +25,14 @@ use rbd_model::image::{INCOMPLETE_KEY, Image};
 use rbd_model::obstacle::Act;
 use serde_json::Value;
 
-use super::export::{Opened, opened};
+use super::export::{ExportSource, open_source};
 use super::import::{read, unmark};
-use super::sink::{Failed, Incoming, Sink};
-use super::source::{Finder, Form, Layout, Piece, Reader, Search, is_zero};
+use super::sink::{ImageSink, IncomingBody, SinkFault};
+use super::source::{Layout, Piece, PieceFinder, PieceSearch, StreamFormat, StreamReader, is_zero};
 use super::streamed_image::StreamedImage;
 use super::{lane, open, slot, snapshot_not_found};
 use crate::call::Call;
-use crate::streams::Held;
+use crate::streams::HeldImage;
 
 fn accepts_stream(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
@@ -47,8 +47,8 @@ pub async fn get(
     Input { path: ImagePath { image, .. }, query, .. }: Input<ImagePath, DiffQuery>,
 ) -> Result<DiffAnswer, Problem> {
     let slot = slot(&call)?;
-    let Opened { image: streamed, held, size_bytes, layout, .. } =
-        opened(&call, image.clone(), query.to.clone()).await?;
+    let ExportSource { image: streamed, held, size_bytes, layout, .. } =
+        open_source(&call, image.clone(), query.to.clone()).await?;
     let held = match &query.from {
         Some(from) => started_from(&call, held, image, from, query.to.as_deref()).await?,
         None => held,
@@ -56,15 +56,15 @@ pub async fn get(
     let range = 0..size_bytes;
     let DiffQuery { from, to, whole_objects, format } = query;
     let stream = format.map_or_else(|| accepts_stream(&call.headers), |format| format == DiffFormat::Stream);
-    let search = Search { from: from.clone(), range, whole_objects, contiguous: false };
-    let mut finder = Finder::new(streamed, layout, search);
+    let search = PieceSearch { from: from.clone(), range, whole_objects, contiguous: false };
+    let mut finder = PieceFinder::new(streamed, layout, search);
     // The first window decides the status; what fails later can only cut the answer off.
     let (held, pieces) = if size_bytes == 0 { (held, Vec::new()) } else { finder.next(held).await? };
     let headers = HeaderMap::from_iter([(header::VARY, HeaderValue::from_static("accept"))]);
     Ok(if stream {
-        let form = Stream { from, to, size_bytes };
+        let form = DiffStreamFormat { from, to, size_bytes };
         let request_id = call.request_id.clone();
-        let body = Reader::start(slot, request_id, finder, (held, pieces), form);
+        let body = StreamReader::start(slot, request_id, finder, (held, pieces), form);
         Either::Second(Media::of(body, headers))
     } else {
         Either::First(StreamedJson::of(listed(call.request_id, slot, finder, held, pieces), headers))
@@ -72,7 +72,13 @@ pub async fn get(
 }
 
 /// Checks that the diff can start from a snapshot.
-async fn started_from(call: &Call, held: Held, image: String, from: &str, to: Option<&str>) -> Result<Held, Fault> {
+async fn started_from(
+    call: &Call,
+    held: HeldImage,
+    image: String,
+    from: &str,
+    to: Option<&str>,
+) -> Result<HeldImage, Fault> {
     let (from, to) = (from.to_owned(), to.map(str::to_owned));
     let run = move |_: &rbd::ceph_link::Connection| {
         let snapshots = held.image().map(ceph::Image::snapshots).transpose()?.unwrap_or_default();
@@ -89,13 +95,13 @@ async fn started_from(call: &Call, held: Held, image: String, from: &str, to: Op
 }
 
 /// A list that goes on while its answer is sent: a window of the image at a time.
-fn listed(request_id: String, slot: Slot, finder: Finder, held: Held, pieces: Vec<Piece>) -> Body {
+fn listed(request_id: String, slot: Slot, finder: PieceFinder, held: HeldImage, pieces: Vec<Piece>) -> Body {
     struct Listing {
         request_id: String,
         /// Given back with the image.
         slot: Slot,
-        finder: Finder,
-        held: Held,
+        finder: PieceFinder,
+        held: HeldImage,
         begun: bool,
     }
     let listing = Listing { request_id, slot, finder, held, begun: false };
@@ -135,7 +141,7 @@ fn listed(request_id: String, slot: Slot, finder: Finder, held: Held, pieces: Ve
 }
 
 /// The stream of `rbd export-diff`.
-struct Stream {
+struct DiffStreamFormat {
     from: Option<String>,
     to: Option<String>,
     size_bytes: u64,
@@ -150,7 +156,7 @@ fn encoded(records: &[DiffRecord<'_>]) -> Vec<u8> {
     bytes
 }
 
-impl Form for Stream {
+impl StreamFormat for DiffStreamFormat {
     fn begin(&mut self) -> Bytes {
         let mut bytes = DiffVersion::V1.banner().to_vec();
         if let Some(from) = &self.from {
@@ -185,13 +191,13 @@ pub async fn post(
     Input { path, body, .. }: Input<ImagePath, NoQuery, input::Bytes<RbdDiff>>,
 ) -> Result<Content<Image>, Problem> {
     let slot = slot(&call)?;
-    let body = Incoming::of(&mut call, body)?;
+    let body = IncomingBody::of(&mut call, body)?;
     // A task of its own: when the client leaves, this handler is dropped, but the image must be closed.
     let task = tokio::spawn(apply(call, path.image, body, slot));
     task.await.map_err(|error| Fault::new(Kind::Internal, error.to_string()))?
 }
 
-async fn apply(mut call: Call, name: String, mut body: Incoming, slot: Slot) -> Result<Content<Image>, Problem> {
+async fn apply(mut call: Call, name: String, mut body: IncomingBody, slot: Slot) -> Result<Content<Image>, Problem> {
     let mut parser = DiffParser::new();
     let (plan, first) = match plan(&mut parser, &mut body).await {
         Ok(planned) => planned,
@@ -207,14 +213,14 @@ async fn apply(mut call: Call, name: String, mut body: Incoming, slot: Slot) -> 
             return Err(problem.into());
         }
     };
-    let mut sink = Sink::new(image, held, layout.chunk_bytes(), false);
+    let mut sink = ImageSink::new(image, held, layout.chunk_bytes(), false);
     let applied = match receive(&mut sink, &mut parser, &mut body, first).await {
         Ok(()) => finish(sink, plan).await,
-        Err(problem) => Err(Failed { problem, sink: Some(Box::new(sink)) }),
+        Err(problem) => Err(SinkFault { problem, sink: Some(Box::new(sink)) }),
     };
     match applied {
         Ok(sink) => sink.abandon(|_| {}).await,
-        Err(Failed { problem, sink }) => {
+        Err(SinkFault { problem, sink }) => {
             body.linger();
             tracing::warn!(request_id = call.request_id, image = name, %problem, "applying a diff was cut off");
             if let Some(sink) = sink {
@@ -234,7 +240,7 @@ async fn apply(mut call: Call, name: String, mut body: Incoming, slot: Slot) -> 
 
 /// What a diff says of itself before its data.
 #[derive(Debug, Clone, Default)]
-struct Plan {
+struct DiffHead {
     from: Option<Name>,
     to: Option<Name>,
     protect: bool,
@@ -242,7 +248,7 @@ struct Plan {
 }
 
 /// What came first of the data: kept, since the image is not open yet.
-enum First {
+enum FirstData {
     Data(u64, Bytes),
     Zero(u64, u64),
     End,
@@ -254,8 +260,8 @@ fn wrong(error: &DiffError) -> Fault {
 }
 
 /// Reads up to the first data. What came of it, and what came after it in the same piece, is returned.
-async fn plan(parser: &mut DiffParser, body: &mut Incoming) -> Result<(Plan, (First, Bytes)), Fault> {
-    let mut plan = Plan::default();
+async fn plan(parser: &mut DiffParser, body: &mut IncomingBody) -> Result<(DiffHead, (FirstData, Bytes)), Fault> {
+    let mut plan = DiffHead::default();
     while let Some(bytes) = body.next().await? {
         let mut input: &[u8] = &bytes;
         while let Some(event) = parser.next(&mut input).map_err(|error| wrong(&error))? {
@@ -277,9 +283,9 @@ async fn plan(parser: &mut DiffParser, body: &mut Incoming) -> Result<(Plan, (Fi
                     continue;
                 }
                 DiffEvent::Begin(_) | DiffEvent::Skipped { .. } => continue,
-                DiffEvent::Data { offset_bytes, bytes: data } => First::Data(offset_bytes, bytes.slice_ref(data)),
-                DiffEvent::Zero { offset_bytes, length_bytes } => First::Zero(offset_bytes, length_bytes),
-                DiffEvent::End => First::End,
+                DiffEvent::Data { offset_bytes, bytes: data } => FirstData::Data(offset_bytes, bytes.slice_ref(data)),
+                DiffEvent::Zero { offset_bytes, length_bytes } => FirstData::Zero(offset_bytes, length_bytes),
+                DiffEvent::End => FirstData::End,
             };
             let rest = bytes.slice_ref(input);
             return Ok((plan, (first, rest)));
@@ -292,7 +298,7 @@ async fn plan(parser: &mut DiffParser, body: &mut Incoming) -> Result<(Plan, (Fi
 }
 
 /// Checks that the diff fits the image, marks that as incomplete, and gives it its size.
-async fn begin(call: &Call, name: &str, plan: Plan) -> Result<(Arc<StreamedImage>, Held, Layout), Fault> {
+async fn begin(call: &Call, name: &str, plan: DiffHead) -> Result<(Arc<StreamedImage>, HeldImage, Layout), Fault> {
     let (app, name, place, deadline) = (Arc::clone(&call.app), name.to_owned(), call.place(), call.deadline);
     let reason = format!(
         "A diff was begun to be applied by {} at {:.0} and has not finished.",
@@ -330,7 +336,7 @@ async fn begin(call: &Call, name: &str, plan: Plan) -> Result<(Arc<StreamedImage
             |error| if error.is(Errno::ECANCELED) { late(&name) } else { found.explain(&io, error, deadline) },
         )?;
         let layout = Layout::of(&image)?;
-        Ok((StreamedImage::of(app, place, name, &image), Held::new(image), layout))
+        Ok((StreamedImage::of(app, place, name, &image), HeldImage::new(image), layout))
     })
     .await
 }
@@ -352,16 +358,16 @@ fn late(image: &str) -> Fault {
 
 /// Writes what the diff holds, up to its end.
 async fn receive(
-    sink: &mut Sink,
+    sink: &mut ImageSink,
     parser: &mut DiffParser,
-    body: &mut Incoming,
-    (first, mut rest): (First, Bytes),
+    body: &mut IncomingBody,
+    (first, mut rest): (FirstData, Bytes),
 ) -> Result<(), Fault> {
     let mut ended = false;
     match first {
-        First::Data(offset, bytes) => sink.write(offset, &bytes).await?,
-        First::Zero(offset, length) => sink.zero(offset, length).await?,
-        First::End => ended = true,
+        FirstData::Data(offset, bytes) => sink.write(offset, &bytes).await?,
+        FirstData::Zero(offset, length) => sink.zero(offset, length).await?,
+        FirstData::End => ended = true,
     }
     loop {
         let mut input: &[u8] = &rest;
@@ -389,7 +395,7 @@ async fn receive(
 
 /// Takes the mark off and makes the snapshot. In this order: what is cut off between the two is whole, and can be applied
 /// again.
-async fn finish(sink: Sink, plan: Plan) -> Result<Sink, Failed> {
+async fn finish(sink: ImageSink, plan: DiffHead) -> Result<ImageSink, SinkFault> {
     let sink = unmark(sink).await?;
     let Some(to) = plan.to else { return Ok(sink) };
     let (sink, ()) = sink

@@ -15,16 +15,16 @@ use rbd_api::path::ImagePath;
 use rbd_api::problem::{self, Problem};
 use rbd_model::fault::{Fault, Kind};
 
-use super::source::{Finder, Form, Layout, Reader, Search};
+use super::source::{Layout, PieceFinder, PieceSearch, StreamFormat, StreamReader};
 use super::streamed_image::StreamedImage;
 use super::{incomplete, lane, open, slot, snapshot_not_found};
 use crate::call::Call;
-use crate::streams::Held;
+use crate::streams::HeldImage;
 
 /// What is exported: an open image, switched to the snapshot asked for.
-pub struct Opened {
+pub struct ExportSource {
     pub image: Arc<StreamedImage>,
-    pub held: Held,
+    pub held: HeldImage,
     pub size_bytes: u64,
     pub layout: Layout,
     /// The name that these bytes and no others have; only what never changes has one.
@@ -35,7 +35,7 @@ pub struct Opened {
 ///
 /// # Errors
 /// `image-not-found`, `snapshot-not-found`, `removing`; `conflict` for the head of an incomplete image.
-pub async fn opened(call: &Call, name: String, snapshot: Option<String>) -> Result<Opened, Fault> {
+pub async fn open_source(call: &Call, name: String, snapshot: Option<String>) -> Result<ExportSource, Fault> {
     let (app, place, deadline) = (Arc::clone(&call.app), call.place(), call.deadline);
     call.in_lane(&lane(&call.place()), move |connection| {
         let io = connection.context(&place.pool, &place.namespace)?;
@@ -58,45 +58,45 @@ pub async fn opened(call: &Call, name: String, snapshot: Option<String>) -> Resu
         let size_bytes = image.stat()?.size_bytes;
         let layout = Layout::of(&image)?;
         let streamed = StreamedImage::of(app, place, name, &image);
-        Ok(Opened { image: streamed, held: Held::new(image), size_bytes, layout, etag })
+        Ok(ExportSource { image: streamed, held: HeldImage::new(image), size_bytes, layout, etag })
     })
     .await
 }
 
 /// What a request wants of `size_bytes` bytes.
 #[derive(Debug, PartialEq, Eq)]
-enum Wanted {
+enum RequestedRange {
     All,
     Part(Range<u64>),
     Unsatisfiable,
 }
 
 /// Reads `Range` (RFC 9110, section 14.1.2). What is not a single range of bytes is passed over, as the RFC allows.
-fn wanted(value: &str, size_bytes: u64) -> Wanted {
-    let Some((unit, spec)) = value.split_once('=') else { return Wanted::All };
-    let Some((first, last)) = spec.trim().split_once('-') else { return Wanted::All };
+fn parse_range(value: &str, size_bytes: u64) -> RequestedRange {
+    let Some((unit, spec)) = value.split_once('=') else { return RequestedRange::All };
+    let Some((first, last)) = spec.trim().split_once('-') else { return RequestedRange::All };
     if !unit.trim().eq_ignore_ascii_case("bytes") {
-        return Wanted::All;
+        return RequestedRange::All;
     }
     // Digits only: `parse` alone would take a sign.
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(first) || !digits(last) {
-        return Wanted::All;
+        return RequestedRange::All;
     }
     // A number too large for a u64 is past every end.
     let number = |text: &str| text.parse::<u64>().unwrap_or(u64::MAX);
     let range = match (first, last) {
-        ("", "") => return Wanted::All,
+        ("", "") => return RequestedRange::All,
         ("", suffix) => size_bytes.saturating_sub(number(suffix))..size_bytes,
         (first, "") => number(first)..size_bytes,
-        (first, last) if number(last) < number(first) => return Wanted::All,
+        (first, last) if number(last) < number(first) => return RequestedRange::All,
         (first, last) => number(first)..number(last).saturating_add(1).min(size_bytes),
     };
-    if range.is_empty() { Wanted::Unsatisfiable } else { Wanted::Part(range) }
+    if range.is_empty() { RequestedRange::Unsatisfiable } else { RequestedRange::Part(range) }
 }
 
 /// Whether a list of entity tags has this one, by the weak comparison that `If-None-Match` asks for.
-fn lists(value: &str, etag: &str) -> bool {
+fn has_etag(value: &str, etag: &str) -> bool {
     value.trim() == "*" || value.split(',').any(|known| known.trim().trim_start_matches("W/") == etag)
 }
 
@@ -124,7 +124,7 @@ pub async fn head(
     Input { path, query, .. }: Input<ImagePath, ExportQuery>,
 ) -> Result<HeadersOnly<Raw>, Problem> {
     // Takes no place among the streams: it is one short call.
-    let Opened { held, size_bytes, etag, .. } = opened(&call, path.image, query.snapshot).await?;
+    let ExportSource { held, size_bytes, etag, .. } = open_source(&call, path.image, query.snapshot).await?;
     drop(held);
     let mut headers = headed(etag.as_deref());
     insert(&mut headers, header::CONTENT_LENGTH, &size_bytes.to_string());
@@ -136,16 +136,16 @@ pub async fn get(
     Input { path, query, .. }: Input<ImagePath, ExportQuery>,
 ) -> Result<RangeContent<Raw>, Problem> {
     let slot = slot(&call)?;
-    let Opened { image, held, size_bytes, layout, etag } = opened(&call, path.image, query.snapshot).await?;
+    let ExportSource { image, held, size_bytes, layout, etag } = open_source(&call, path.image, query.snapshot).await?;
     let etag = etag.as_deref();
     let mut headers = headed(etag);
     if let (Some(etag), Some(known)) = (etag, text(&call.headers, header::IF_NONE_MATCH))
-        && lists(known, etag)
+        && has_etag(known, etag)
     {
         return Ok(RangeContent::not_modified(headers));
     }
     if let Some(known) = text(&call.headers, header::IF_MATCH)
-        && !etag.is_some_and(|etag| lists(known, etag))
+        && !etag.is_some_and(|etag| has_etag(known, etag))
     {
         let wrong = "The bytes are not those that If-Match asks for.";
         return Err(Fault::new(problem::Kind::PreconditionFailed, wrong)
@@ -154,15 +154,15 @@ pub async fn get(
             .into());
     }
     let wanted = match (text(&call.headers, header::RANGE), text(&call.headers, header::IF_RANGE)) {
-        (None, _) => Wanted::All,
+        (None, _) => RequestedRange::All,
         // What changes has no tag, so a range of it is never a part of what the client has.
-        (Some(_), Some(condition)) if Some(condition.trim()) != etag => Wanted::All,
-        (Some(range), _) => wanted(range, size_bytes),
+        (Some(_), Some(condition)) if Some(condition.trim()) != etag => RequestedRange::All,
+        (Some(range), _) => parse_range(range, size_bytes),
     };
     let (part, range) = match wanted {
-        Wanted::All => (false, 0..size_bytes),
-        Wanted::Part(range) => (true, range),
-        Wanted::Unsatisfiable => {
+        RequestedRange::All => (false, 0..size_bytes),
+        RequestedRange::Part(range) => (true, range),
+        RequestedRange::Unsatisfiable => {
             let detail = format!("The image has {size_bytes} bytes, of which none is in the range.");
             let fault = Fault::new(problem::Kind::Range, detail)
                 .correction("Send a Range that begins before the end, or none.");
@@ -171,14 +171,14 @@ pub async fn get(
     };
     let length = range.end - range.start;
     let content_range = format!("bytes {}-{}/{size_bytes}", range.start, range.end.saturating_sub(1));
-    let search = Search { from: None, range, whole_objects: layout.mapped, contiguous: true };
-    let mut finder = Finder::new(image, layout, search);
+    let search = PieceSearch { from: None, range, whole_objects: layout.mapped, contiguous: true };
+    let mut finder = PieceFinder::new(image, layout, search);
     let body = if length == 0 {
         Body::empty()
     } else {
         // The first window decides the status; what fails later can only cut the body off.
         let first = finder.next(held).await?;
-        Reader::start(slot, call.request_id.clone(), finder, first, Plain)
+        StreamReader::start(slot, call.request_id.clone(), finder, first, RawFormat)
     };
     insert(&mut headers, header::CONTENT_LENGTH, &length.to_string());
     if !part {
@@ -189,9 +189,9 @@ pub async fn get(
 }
 
 /// The bytes as they are.
-struct Plain;
+struct RawFormat;
 
-impl Form for Plain {
+impl StreamFormat for RawFormat {
     fn data(&mut self, _offset: u64, _bytes: &[u8]) -> Option<Bytes> {
         Some(Bytes::new())
     }
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn ranges_are_read_as_the_rfc_says() {
-        let part = |range| Wanted::Part(range);
+        let part = |range| RequestedRange::Part(range);
         for (value, expected) in [
             ("bytes=0-0", part(0..1)),
             ("bytes=0-99", part(0..100)),
@@ -216,27 +216,27 @@ mod tests {
             ("bytes=-1000", part(0..100)),
             ("bytes=99-1000", part(99..100)),
             ("Bytes=1-99999999999999999999999", part(1..100)),
-            ("bytes=100-", Wanted::Unsatisfiable),
-            ("bytes=-0", Wanted::Unsatisfiable),
-            ("bytes=99999999999999999999999-", Wanted::Unsatisfiable),
-            ("bytes=5-4", Wanted::All),
-            ("bytes=0-1,3-4", Wanted::All),
-            ("bytes=+1-2", Wanted::All),
-            ("bytes=-", Wanted::All),
-            ("lines=1-2", Wanted::All),
-            ("bytes", Wanted::All),
+            ("bytes=100-", RequestedRange::Unsatisfiable),
+            ("bytes=-0", RequestedRange::Unsatisfiable),
+            ("bytes=99999999999999999999999-", RequestedRange::Unsatisfiable),
+            ("bytes=5-4", RequestedRange::All),
+            ("bytes=0-1,3-4", RequestedRange::All),
+            ("bytes=+1-2", RequestedRange::All),
+            ("bytes=-", RequestedRange::All),
+            ("lines=1-2", RequestedRange::All),
+            ("bytes", RequestedRange::All),
         ] {
-            assert_eq!(wanted(value, 100), expected, "{value}");
+            assert_eq!(parse_range(value, 100), expected, "{value}");
         }
-        assert_eq!(wanted("bytes=0-", 0), Wanted::Unsatisfiable);
-        assert_eq!(wanted("bytes=-1", 0), Wanted::Unsatisfiable);
+        assert_eq!(parse_range("bytes=0-", 0), RequestedRange::Unsatisfiable);
+        assert_eq!(parse_range("bytes=-1", 0), RequestedRange::Unsatisfiable);
     }
 
     #[test]
     fn tags_are_found_in_lists() {
-        assert!(lists("\"a-1\"", "\"a-1\""));
-        assert!(lists("\"b\", W/\"a-1\"", "\"a-1\""));
-        assert!(lists("*", "\"a-1\""));
-        assert!(!lists("\"a-11\"", "\"a-1\""));
+        assert!(has_etag("\"a-1\"", "\"a-1\""));
+        assert!(has_etag("\"b\", W/\"a-1\"", "\"a-1\""));
+        assert!(has_etag("*", "\"a-1\""));
+        assert!(!has_etag("\"a-11\"", "\"a-1\""));
     }
 }

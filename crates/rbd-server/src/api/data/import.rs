@@ -21,14 +21,14 @@ use rbd_model::fault::{Fault, Kind};
 use rbd_model::image::{INCOMPLETE_KEY, Image};
 use rbd_model::names::check_new_name;
 
-use super::sink::{Failed, Incoming, Sink};
+use super::sink::{ImageSink, IncomingBody, SinkFault};
 use super::source::Layout;
 use super::streamed_image::StreamedImage;
 use super::{lane, slot};
-use crate::api::image_creation::{location, refused};
+use crate::api::image_creation::{explain_creation, location};
 use crate::api::images::read_image;
 use crate::call::Call;
-use crate::streams::Held;
+use crate::streams::HeldImage;
 
 /// The size the image gets: what the query says, or the body's length.
 fn size(query: &ImportQuery, headers: &HeaderMap) -> Result<ImageSize, Fault> {
@@ -66,7 +66,7 @@ pub async fn put(
     check_new_name("image", &name)?;
     call.authorize_data_pool(query.data_pool.as_deref(), &place).await?;
     let slot = slot(&call)?;
-    let body = Incoming::of(&mut call, body)?;
+    let body = IncomingBody::of(&mut call, body)?;
     // A task of its own: when the client leaves, this handler is dropped, but the image must be marked and closed.
     let task = tokio::spawn(import(call, name, body, size, spec, slot));
     task.await.map_err(|error| Fault::new(Kind::Internal, error.to_string()))?
@@ -75,7 +75,7 @@ pub async fn put(
 async fn import(
     mut call: Call,
     name: String,
-    mut body: Incoming,
+    mut body: IncomingBody,
     size: ImageSize,
     spec: ImageSpec,
     slot: Slot,
@@ -95,7 +95,7 @@ async fn import(
             return Err(problem.into());
         }
     };
-    let sink = Sink::new(image, held, layout.chunk_bytes(), true);
+    let sink = ImageSink::new(image, held, layout.chunk_bytes(), true);
     let made = match received(sink, &mut body, size.bytes()).await {
         Ok(sink) => unmark(sink).await,
         Err(failed) => Err(failed),
@@ -105,7 +105,7 @@ async fn import(
             sink.abandon(|_| {}).await;
             filling.succeed().await;
         }
-        Err(Failed { problem, sink }) => {
+        Err(SinkFault { problem, sink }) => {
             filling.fail(problem.clone());
             body.linger();
             let reason = format!("Its import was cut off: {}", problem.detail());
@@ -135,7 +135,7 @@ async fn import(
 /// when this process is killed, another marks it. So nothing of an import is ever taken for a whole image.
 async fn begin(call: &Call, name: &str) -> Result<RequestOperation, Fault> {
     let (owned, deadline) = (name.to_owned(), call.deadline);
-    call.placed(move |connection, io| match rbd::directory::find(io, &owned, deadline)? {
+    call.in_place_lane(move |connection, io| match rbd::directory::find(io, &owned, deadline)? {
         None => Ok(()),
         Some(_) => Err(exists(connection, io, &owned, deadline)),
     })
@@ -162,7 +162,7 @@ async fn create(
     name: &str,
     size: ImageSize,
     spec: ImageSpec,
-) -> Result<(Arc<StreamedImage>, Held, Layout), Fault> {
+) -> Result<(Arc<StreamedImage>, HeldImage, Layout), Fault> {
     let (app, name, place, deadline) = (Arc::clone(&call.app), name.to_owned(), call.place(), call.deadline);
     let reason =
         format!("Its import by {} was begun at {:.0} and has not finished.", call.principal.name, Timestamp::now());
@@ -171,25 +171,25 @@ async fn create(
         pool_applications::reject_foreign(&io)?;
         check_with_cluster(io.cluster(), size, &spec)?;
         io.create_image(&name, size, &spec).map_err(|error| {
-            if error.is(Errno::EEXIST) { exists(connection, &io, &name, deadline) } else { refused(error) }
+            if error.is(Errno::EEXIST) { exists(connection, &io, &name, deadline) } else { explain_creation(error) }
         })?;
         let image = io.open_image(ImageRef::Name(&name), None, Access::ReadWrite)?;
         image.set_metadata(INCOMPLETE_KEY, &reason)?;
         let layout = Layout::of(&image)?;
-        Ok((StreamedImage::of(app, place, name, &image), Held::new(image), layout))
+        Ok((StreamedImage::of(app, place, name, &image), HeldImage::new(image), layout))
     })
     .await
 }
 
 /// Writes the whole body and makes it last.
-async fn received(mut sink: Sink, body: &mut Incoming, size_bytes: u64) -> Result<Sink, Failed> {
+async fn received(mut sink: ImageSink, body: &mut IncomingBody, size_bytes: u64) -> Result<ImageSink, SinkFault> {
     match receive(&mut sink, body, size_bytes).await {
         Ok(()) => Ok(sink),
-        Err(problem) => Err(Failed { problem, sink: Some(Box::new(sink)) }),
+        Err(problem) => Err(SinkFault { problem, sink: Some(Box::new(sink)) }),
     }
 }
 
-async fn receive(sink: &mut Sink, body: &mut Incoming, size_bytes: u64) -> Result<(), Fault> {
+async fn receive(sink: &mut ImageSink, body: &mut IncomingBody, size_bytes: u64) -> Result<(), Fault> {
     let mut offset = 0;
     while let Some(bytes) = body.next().await? {
         if body.came > size_bytes {
@@ -208,7 +208,7 @@ async fn receive(sink: &mut Sink, body: &mut Incoming, size_bytes: u64) -> Resul
 }
 
 /// Takes the mark off: the image is whole.
-pub async fn unmark(sink: Sink) -> Result<Sink, Failed> {
+pub async fn unmark(sink: ImageSink) -> Result<ImageSink, SinkFault> {
     let (sink, ()) = sink
         .call(|image, explain| match image.remove_metadata(INCOMPLETE_KEY) {
             Err(error) if !error.is(Errno::ENOENT) => Err(explain(error)),

@@ -22,7 +22,7 @@ use rbd_model::fault::{Fault, Kind};
 use super::source::is_zero;
 use super::streamed_image::StreamedImage;
 use crate::call::Call;
-use crate::streams::{Held, Share, linger};
+use crate::streams::{HeldImage, MemoryShare, linger};
 
 /// Written behind per stream.
 const WINDOW_BYTES: usize = 32 << 20;
@@ -37,7 +37,7 @@ const SPARSE_BYTES: usize = 4096;
 const UNKNOWN_TYPES: [&str; 2] = ["application/octet-stream", "application/x-www-form-urlencoded"];
 
 /// A body as it arrives.
-pub struct Incoming {
+pub struct IncomingBody {
     body: Body,
     idle: Duration,
     counted: Counter,
@@ -45,7 +45,7 @@ pub struct Incoming {
     pub came: u64,
 }
 
-impl Incoming {
+impl IncomingBody {
     /// The body of a call, which must be of the declared media type or say nothing of it; its client is cut off when it sends
     /// nothing for too long.
     ///
@@ -97,13 +97,13 @@ impl Incoming {
 }
 
 /// Memory of chunks that were written, for those to come: fresh memory costs a page fault for every 4 KiB.
-type Stock = Arc<Mutex<Vec<(Vec<u8>, Option<Share>)>>>;
+type ChunkStock = Arc<Mutex<Vec<(Vec<u8>, Option<MemoryShare>)>>>;
 
 /// What is gathered. Its memory goes back to the stock when the last of it is written.
 struct Chunk {
     bytes: Vec<u8>,
-    share: Option<Share>,
-    stock: Stock,
+    share: Option<MemoryShare>,
+    stock: ChunkStock,
 }
 
 impl Drop for Chunk {
@@ -130,9 +130,9 @@ impl AsRef<[u8]> for Span {
 }
 
 /// Writes to an open image.
-pub struct Sink {
+pub struct ImageSink {
     image: Arc<StreamedImage>,
-    held: Held,
+    held: HeldImage,
     chunk_bytes: usize,
     /// Whether zeros need not be written: the image has none but zeros.
     sparse: bool,
@@ -141,14 +141,14 @@ pub struct Sink {
     /// Zeros that are gathered without memory, when nothing else is yet.
     zeros: usize,
     chunk: Option<Chunk>,
-    stock: Stock,
+    stock: ChunkStock,
     in_flight: VecDeque<(Pending<()>, usize)>,
     in_flight_bytes: usize,
 }
 
-impl Sink {
+impl ImageSink {
     /// Writes chunks of `chunk_bytes` to an image that is open for writing.
-    pub fn new(image: Arc<StreamedImage>, held: Held, chunk_bytes: u64, sparse: bool) -> Self {
+    pub fn new(image: Arc<StreamedImage>, held: HeldImage, chunk_bytes: u64, sparse: bool) -> Self {
         Self {
             image,
             held,
@@ -157,7 +157,7 @@ impl Sink {
             at: 0,
             zeros: 0,
             chunk: None,
-            stock: Stock::default(),
+            stock: ChunkStock::default(),
             in_flight: VecDeque::new(),
             in_flight_bytes: 0,
         }
@@ -217,7 +217,7 @@ impl Sink {
     }
 
     /// Memory for a chunk: used before, or shared, or beyond the share when nothing of this stream is in flight.
-    async fn reserve(&mut self) -> Result<(Vec<u8>, Option<Share>), Fault> {
+    async fn reserve(&mut self) -> Result<(Vec<u8>, Option<MemoryShare>), Fault> {
         loop {
             if let Some(used) = self.stock.lock().unwrap_or_else(PoisonError::into_inner).pop() {
                 return Ok(used);
@@ -332,7 +332,7 @@ impl Sink {
     pub async fn call<T: Send + 'static>(
         mut self,
         call: impl FnOnce(&Image, &dyn Fn(ceph::Error) -> Fault) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<(Self, T), Failed> {
+    ) -> Result<(Self, T), SinkFault> {
         let held = std::mem::take(&mut self.held);
         let (streamed, deadline) = (Arc::clone(&self.image), deadline_in(self.image.app.deadline));
         let run = move || {
@@ -344,12 +344,12 @@ impl Sink {
         };
         let (held, answer) = match self.image.app.workers.run(&self.image.lane, deadline, run).await {
             Ok(done) => done,
-            Err(problem) => return Err(Failed { problem, sink: None }),
+            Err(problem) => return Err(SinkFault { problem, sink: None }),
         };
         self.held = held;
         match answer {
             Ok(answer) => Ok((self, answer)),
-            Err(problem) => Err(Failed { problem, sink: Some(Box::new(self)) }),
+            Err(problem) => Err(SinkFault { problem, sink: Some(Box::new(self)) }),
         }
     }
 
@@ -368,9 +368,9 @@ impl Sink {
 }
 
 /// A call on a sink's image that failed; the sink is gone when the call did not come back in time.
-pub struct Failed {
+pub struct SinkFault {
     pub problem: Fault,
-    pub sink: Option<Box<Sink>>,
+    pub sink: Option<Box<ImageSink>>,
 }
 
 /// Ceph does not write.

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::streamed_image::StreamedImage;
-use crate::streams::{Held, Share};
+use crate::streams::{HeldImage, MemoryShare};
 
 /// Read ahead per stream.
 const WINDOW_BYTES: usize = 32 << 20;
@@ -86,7 +86,7 @@ impl Layout {
 
 /// What is looked for.
 #[derive(Debug, Clone)]
-pub struct Search {
+pub struct PieceSearch {
     /// Changes since this snapshot; else all data.
     pub from: Option<String>,
     /// The part of the image.
@@ -98,18 +98,18 @@ pub struct Search {
 }
 
 /// Finds pieces, a window of the image at a time.
-pub struct Finder {
+pub struct PieceFinder {
     image: Arc<StreamedImage>,
     layout: Layout,
-    search: Search,
+    search: PieceSearch,
 }
 
 /// The image back from a worker, and what was found.
-type WindowResult = Result<(Held, Vec<Piece>, u64), Fault>;
+type WindowResult = Result<(HeldImage, Vec<Piece>, u64), Fault>;
 
-impl Finder {
+impl PieceFinder {
     /// A finder for a search in an image.
-    pub fn new(image: Arc<StreamedImage>, layout: Layout, search: Search) -> Self {
+    pub fn new(image: Arc<StreamedImage>, layout: Layout, search: PieceSearch) -> Self {
         Self { image, layout, search }
     }
 
@@ -119,7 +119,7 @@ impl Finder {
     }
 
     /// Starts to look at the next window. The image comes back with the pieces and where the search stands then.
-    fn start(&self, held: Held) -> JoinHandle<WindowResult> {
+    fn start(&self, held: HeldImage) -> JoinHandle<WindowResult> {
         let (image, layout, search) = (Arc::clone(&self.image), self.layout, self.search.clone());
         tokio::spawn(async move {
             let deadline = deadline_in(image.app.deadline);
@@ -133,12 +133,12 @@ impl Finder {
     ///
     /// # Errors
     /// What Ceph gives; then the image is closed.
-    pub async fn next(&mut self, held: Held) -> Result<(Held, Vec<Piece>), Fault> {
+    pub async fn next(&mut self, held: HeldImage) -> Result<(HeldImage, Vec<Piece>), Fault> {
         let found = self.start(held).await;
         self.take(found)
     }
 
-    fn take(&mut self, found: Result<WindowResult, tokio::task::JoinError>) -> Result<(Held, Vec<Piece>), Fault> {
+    fn take(&mut self, found: Result<WindowResult, tokio::task::JoinError>) -> Result<(HeldImage, Vec<Piece>), Fault> {
         let (held, pieces, next) = found.map_err(|error| Fault::new(Kind::Internal, error.to_string()))??;
         self.search.range.start = next;
         Ok((held, pieces))
@@ -146,7 +146,13 @@ impl Finder {
 }
 
 /// The pieces of one window. Blocks.
-fn find(streamed: &StreamedImage, held: Held, layout: Layout, search: &Search, deadline: Instant) -> WindowResult {
+fn find(
+    streamed: &StreamedImage,
+    held: HeldImage,
+    layout: Layout,
+    search: &PieceSearch,
+    deadline: Instant,
+) -> WindowResult {
     let Some(image) = held.image() else {
         return Err(Fault::new(Kind::Internal, "The image is closed already."));
     };
@@ -220,7 +226,7 @@ fn filled(extents: &[Extent], range: Range<u64>) -> Vec<Piece> {
 }
 
 /// What a stream is sent as.
-pub trait Form: Send + 'static {
+pub trait StreamFormat: Send + 'static {
     /// What comes before everything.
     fn begin(&mut self) -> Bytes {
         Bytes::new()
@@ -236,59 +242,65 @@ pub trait Form: Send + 'static {
 }
 
 /// What goes from the reading task to the body.
-enum Message {
+enum ReaderMessage {
     /// Bytes, then zeros, and the memory that the bytes have.
-    Part(Bytes, u64, Option<Share>),
+    Part(Bytes, u64, Option<MemoryShare>),
     /// All is sent. Without it the body was cut off.
     End,
 }
 
 /// A part on its way.
-enum Part {
-    Read { offset: u64, length: usize, pending: Pending<Vec<u8>>, share: Option<Share> },
+enum BodyPart {
+    Read { offset: u64, length: usize, pending: Pending<Vec<u8>>, share: Option<MemoryShare> },
     Hole { offset: u64, length: u64 },
 }
 
 /// Why a stream ended before its end.
-enum Cut {
+enum StreamEnd {
     /// The client is gone: nothing to report.
     Gone,
     /// Something to report.
     Because(Fault),
 }
 
-impl From<Fault> for Cut {
+impl From<Fault> for StreamEnd {
     fn from(problem: Fault) -> Self {
         Self::Because(problem)
     }
 }
 
 /// Reads pieces ahead and sends them.
-pub struct Reader<F> {
+pub struct StreamReader<F> {
     image: Arc<StreamedImage>,
     /// Kept until the image is closed.
     slot: Slot,
     request_id: String,
-    finder: Finder,
+    finder: PieceFinder,
     /// `None` while a worker looks for pieces with it.
-    held: Option<Held>,
+    held: Option<HeldImage>,
     finding: Option<JoinHandle<WindowResult>>,
     chunk_bytes: u64,
     pieces: VecDeque<Piece>,
-    in_flight: VecDeque<Part>,
+    in_flight: VecDeque<BodyPart>,
     in_flight_bytes: usize,
     form: F,
-    sender: mpsc::Sender<Message>,
+    sender: mpsc::Sender<ReaderMessage>,
     /// Frames that the body gave away.
     taken: Arc<AtomicU64>,
 }
 
-impl<F: Form> Reader<F> {
+impl<F: StreamFormat> StreamReader<F> {
     /// Starts to read with the first window's pieces, and gives the body.
-    pub fn start(slot: Slot, request_id: String, finder: Finder, (held, pieces): (Held, Vec<Piece>), form: F) -> Body {
+    pub fn start(
+        slot: Slot,
+        request_id: String,
+        finder: PieceFinder,
+        (held, pieces): (HeldImage, Vec<Piece>),
+        form: F,
+    ) -> Body {
         let (sender, receiver) = mpsc::channel(1);
         let taken = Arc::new(AtomicU64::new(0));
-        let body = Parts {
+        let body = BodyParts {
             receiver,
             bytes: Bytes::new(),
             zeros: 0,
@@ -320,8 +332,8 @@ impl<F: Form> Reader<F> {
         let outcome = self.read_all().await;
         match outcome {
             Ok(()) => {}
-            Err(Cut::Gone) => tracing::info!(request_id = self.request_id, "the client left before the end"),
-            Err(Cut::Because(problem)) => {
+            Err(StreamEnd::Gone) => tracing::info!(request_id = self.request_id, "the client left before the end"),
+            Err(StreamEnd::Because(problem)) => {
                 tracing::warn!(request_id = self.request_id, %problem, "an export was cut off");
             }
         }
@@ -334,7 +346,7 @@ impl<F: Form> Reader<F> {
         let Self { sender, in_flight, finding, held, slot, .. } = self;
         drop(sender);
         for part in in_flight {
-            if let Part::Read { pending, .. } = part {
+            if let BodyPart::Read { pending, .. } = part {
                 let _ = pending.await;
             }
         }
@@ -348,9 +360,9 @@ impl<F: Form> Reader<F> {
         drop(slot);
     }
 
-    async fn read_all(&mut self) -> Result<(), Cut> {
+    async fn read_all(&mut self) -> Result<(), StreamEnd> {
         let first = self.form.begin();
-        self.send(Message::Part(first, 0, None)).await?;
+        self.send(ReaderMessage::Part(first, 0, None)).await?;
         loop {
             self.top_up().await?;
             let Some(part) = self.in_flight.pop_front() else {
@@ -359,7 +371,7 @@ impl<F: Form> Reader<F> {
                         found = &mut finding => found,
                         () = self.sender.closed() => {
                             self.finding = Some(finding);
-                            return Err(Cut::Gone);
+                            return Err(StreamEnd::Gone);
                         }
                     };
                     self.found(found)?;
@@ -371,17 +383,17 @@ impl<F: Form> Reader<F> {
         }
         // A body with a known length is dropped as soon as that is reached, so nobody may be there to take this.
         let last = self.form.end();
-        match self.send(Message::Part(last, 0, None)).await {
-            Ok(()) => match self.send(Message::End).await {
-                Err(Cut::Gone) => Ok(()),
+        match self.send(ReaderMessage::Part(last, 0, None)).await {
+            Ok(()) => match self.send(ReaderMessage::End).await {
+                Err(StreamEnd::Gone) => Ok(()),
                 sent => sent,
             },
-            Err(Cut::Gone) => Ok(()),
+            Err(StreamEnd::Gone) => Ok(()),
             Err(cut) => Err(cut),
         }
     }
 
-    fn found(&mut self, found: Result<WindowResult, tokio::task::JoinError>) -> Result<(), Cut> {
+    fn found(&mut self, found: Result<WindowResult, tokio::task::JoinError>) -> Result<(), StreamEnd> {
         let (held, pieces) = self.finder.take(found)?;
         self.held = Some(held);
         self.pieces.extend(pieces);
@@ -389,12 +401,12 @@ impl<F: Form> Reader<F> {
     }
 
     /// Starts reads until the window is full; looks for more pieces when there are none left.
-    async fn top_up(&mut self) -> Result<(), Cut> {
+    async fn top_up(&mut self) -> Result<(), StreamEnd> {
         while self.in_flight_bytes < WINDOW_BYTES && self.in_flight.len() < 1024 {
             let Some(held) = &self.held else { break };
             let Some(piece) = self.pieces.front_mut() else { break };
             if !piece.data {
-                self.in_flight.push_back(Part::Hole { offset: piece.offset, length: piece.length });
+                self.in_flight.push_back(BodyPart::Hole { offset: piece.offset, length: piece.length });
                 self.pieces.pop_front();
                 continue;
             }
@@ -410,7 +422,7 @@ impl<F: Form> Reader<F> {
                 Ok(pending) => pending,
                 Err(error) => return Err(self.image.explain(error).await.into()),
             };
-            self.in_flight.push_back(Part::Read { offset: piece.offset, length: bytes, pending, share });
+            self.in_flight.push_back(BodyPart::Read { offset: piece.offset, length: bytes, pending, share });
             self.in_flight_bytes += bytes;
             piece.offset += length;
             piece.length -= length;
@@ -427,22 +439,22 @@ impl<F: Form> Reader<F> {
         Ok(())
     }
 
-    async fn deliver(&mut self, part: Part) -> Result<(), Cut> {
+    async fn deliver(&mut self, part: BodyPart) -> Result<(), StreamEnd> {
         let message = match part {
-            Part::Hole { offset, length } => {
+            BodyPart::Hole { offset, length } => {
                 let (bytes, zeros) = self.form.hole(offset, length);
-                Message::Part(bytes, zeros, None)
+                ReaderMessage::Part(bytes, zeros, None)
             }
-            Part::Read { offset, length, mut pending, share } => {
+            BodyPart::Read { offset, length, mut pending, share } => {
                 let waited = tokio::select! {
                     waited = tokio::time::timeout(self.image.app.deadline, &mut pending) => Some(waited),
                     () = self.sender.closed() => None,
                 };
                 let Some(Ok(read)) = waited else {
                     // Not dropped: the image must not be closed before librbd is done.
-                    self.in_flight.push_front(Part::Read { offset, length, pending, share });
+                    self.in_flight.push_front(BodyPart::Read { offset, length, pending, share });
                     if waited.is_none() {
-                        return Err(Cut::Gone);
+                        return Err(StreamEnd::Gone);
                     }
                     let text = format!("Ceph has not delivered {length} bytes at {offset} in time.");
                     return Err(Fault::new(Kind::CephUnavailable, text).into());
@@ -459,14 +471,14 @@ impl<F: Form> Reader<F> {
                 match self.form.data(offset, &bytes) {
                     Some(before) => {
                         if !before.is_empty() {
-                            self.send(Message::Part(before, 0, None)).await?;
+                            self.send(ReaderMessage::Part(before, 0, None)).await?;
                         }
                         // No copy: the vector becomes the bytes.
-                        Message::Part(Bytes::from(bytes), 0, share)
+                        ReaderMessage::Part(Bytes::from(bytes), 0, share)
                     }
                     None => {
                         let (bytes, zeros) = self.form.hole(offset, length as u64);
-                        Message::Part(bytes, zeros, None)
+                        ReaderMessage::Part(bytes, zeros, None)
                     }
                 }
             }
@@ -480,13 +492,13 @@ impl<F: Form> Reader<F> {
     }
 
     /// Hands a message to the body, and gives up when the client takes nothing for too long.
-    async fn send(&mut self, message: Message) -> Result<(), Cut> {
+    async fn send(&mut self, message: ReaderMessage) -> Result<(), StreamEnd> {
         let idle = self.image.app.streams.limits().idle;
         let permit = loop {
             let before = self.taken.load(Ordering::Relaxed);
             match tokio::time::timeout(idle, self.sender.reserve()).await {
                 Ok(Ok(permit)) => break permit,
-                Ok(Err(_)) => return Err(Cut::Gone),
+                Ok(Err(_)) => return Err(StreamEnd::Gone),
                 Err(_) if self.taken.load(Ordering::Relaxed) != before => {}
                 Err(_) => {
                     let text = format!("The client has taken nothing for {} s.", idle.as_secs());
@@ -500,24 +512,24 @@ impl<F: Form> Reader<F> {
 }
 
 /// The body: parts in frames, so that progress is seen between them.
-struct Parts {
-    receiver: mpsc::Receiver<Message>,
+struct BodyParts {
+    receiver: mpsc::Receiver<ReaderMessage>,
     bytes: Bytes,
     zeros: u64,
-    share: Option<Share>,
+    share: Option<MemoryShare>,
     ended: bool,
     taken: Arc<AtomicU64>,
     counted: Counter,
 }
 
-impl Parts {
+impl BodyParts {
     fn count(&self, length: usize) {
         self.counted.inc_by(length as u64);
     }
 }
 
-impl Stream for Parts {
-    type Item = Result<Bytes, CutOff>;
+impl Stream for BodyParts {
+    type Item = Result<Bytes, CutOffError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.taken.fetch_add(1, Ordering::Relaxed);
@@ -538,15 +550,15 @@ impl Stream for Parts {
                 return Poll::Ready(None);
             }
             match std::task::ready!(self.receiver.poll_recv(context)) {
-                Some(Message::Part(bytes, zeros, share)) => {
+                Some(ReaderMessage::Part(bytes, zeros, share)) => {
                     self.bytes = bytes;
                     self.zeros = zeros;
                     self.share = share;
                 }
-                Some(Message::End) => self.ended = true,
+                Some(ReaderMessage::End) => self.ended = true,
                 None => {
                     self.ended = true;
-                    return Poll::Ready(Some(Err(CutOff)));
+                    return Poll::Ready(Some(Err(CutOffError)));
                 }
             }
         }
@@ -556,7 +568,7 @@ impl Stream for Parts {
 /// The body ends before its end, so that the client does not take it for whole. The reason is in the log.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream was cut off")]
-struct CutOff;
+struct CutOffError;
 
 #[cfg(test)]
 mod tests {

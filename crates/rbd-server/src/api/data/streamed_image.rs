@@ -10,12 +10,12 @@ use rbd_model::fault::Fault;
 use rbd_model::names::Place;
 
 use super::lane;
-use crate::app::Shared;
+use crate::app::SharedApp;
 
 /// Where the image of a stream is and by what it is known: an open image alone cannot say why a call on it failed.
 pub struct StreamedImage {
     /// What all requests share.
-    pub app: Shared,
+    pub app: SharedApp,
     /// The lane of the workers for blocking calls on it.
     pub lane: String,
     place: Place,
@@ -26,7 +26,7 @@ pub struct StreamedImage {
 
 impl StreamedImage {
     /// An open image by the name under which it was opened. Blocks.
-    pub fn of(app: Shared, place: Place, name: String, image: &Image) -> Arc<Self> {
+    pub fn of(app: SharedApp, place: Place, name: String, image: &Image) -> Arc<Self> {
         Arc::new(Self { app, lane: lane(&place), place, name, id: image.id().unwrap_or_default() })
     }
 
