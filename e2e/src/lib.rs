@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use testbed::cluster::Cluster;
-use testbed::service::Client;
+use testbed::service::ApiClient;
 
 /// Environment variable: the directory with `sparrow-entry.tar` and `sparrow-rbd.tar`, made by `scripts/build-images --output`.
 pub const IMAGES_VARIABLE: &str = "SPARROW_E2E_IMAGES";
@@ -197,8 +197,8 @@ impl Site {
     }
 
     /// A client of a node port of the first node, with a connection of its own.
-    pub fn client(&self, port: u16) -> Client {
-        Client::new(&format!("http://{}:{port}", self.cluster.node_addresses()[0]))
+    pub fn client(&self, port: u16) -> ApiClient {
+        ApiClient::new(&format!("http://{}:{port}", self.cluster.node_addresses()[0]))
     }
 
     /// A token for the block storage API of a service account with a `ClusterRole`, which is made if there is none yet.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use testbed::service::{Client, Service};
+use testbed::service::{ApiClient, RbdService};
 
 use crate::stage::{IMAGE_BYTES, Stage, images_path, read, wait_until};
 use bench_figures::figure::Figure;
@@ -75,7 +75,7 @@ fn figures(names: [&'static str; 2], before: Handles, after: Handles, what: &str
 }
 
 /// What the admin port says of the connection.
-fn trouble(service: &Service) -> Result<String> {
+fn trouble(service: &RbdService) -> Result<String> {
     Ok(service.admin_client().get("/readyz")?.text())
 }
 
@@ -96,7 +96,7 @@ fn with_wrong_key(keyring: &str) -> Result<String> {
 }
 
 /// Requests of all kinds by 16 clients: some find nothing, some make images and delete them.
-fn mixed(service: &Service, requests: usize, name: &str) -> Result<()> {
+fn mixed(service: &RbdService, requests: usize, name: &str) -> Result<()> {
     const CLIENTS: usize = 16;
     let base = format!("http://{}", service.api());
     std::thread::scope(|scope| {
@@ -104,7 +104,7 @@ fn mixed(service: &Service, requests: usize, name: &str) -> Result<()> {
             .map(|client| {
                 let base = base.clone();
                 scope.spawn(move || {
-                    let own = Client::new(&base);
+                    let own = ApiClient::new(&base);
                     (0..requests / CLIENTS).try_for_each(|number| one(&own, number, &format!("{name}-{client}")))
                 })
             })
@@ -113,7 +113,7 @@ fn mixed(service: &Service, requests: usize, name: &str) -> Result<()> {
     })
 }
 
-fn one(client: &Client, number: usize, name: &str) -> Result<()> {
+fn one(client: &ApiClient, number: usize, name: &str) -> Result<()> {
     let images = images_path("mixed");
     // An image lives for ten requests.
     let image = format!("{name}-{}", number / 10);

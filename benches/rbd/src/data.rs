@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use ceph::ignore_progress;
 use rbd_format::diff::{DiffRecord, DiffVersion};
 use serde_json::json;
-use testbed::service::Service;
+use testbed::service::RbdService;
 
 use crate::stage::{Stage, images_path};
 use bench_figures::figure::{Figure, Pairs, timed};
@@ -124,7 +124,7 @@ fn write_half(path: &Path) -> Result<()> {
 }
 
 /// Not with the agent of the imports, which copies what it receives once more than a reader of a socket must.
-fn export_to(service: &Service, path: &Path) -> Result<()> {
+fn export_to(service: &RbdService, path: &Path) -> Result<()> {
     let mut connection = TcpStream::connect(service.api())?;
     connection.set_read_timeout(Some(PATIENCE))?;
     write!(connection, "GET {} HTTP/1.1\r\nhost: {}\r\n\r\n", data_path("half"), service.api())?;
@@ -155,7 +155,7 @@ fn export_to(service: &Service, path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn import_from(agent: &ureq::Agent, service: &Service, path: &Path, image: &str) -> Result<()> {
+fn import_from(agent: &ureq::Agent, service: &RbdService, path: &Path, image: &str) -> Result<()> {
     let url = format!("http://{}{}", service.api(), data_path(image));
     let file = File::open(path)?;
     let response = agent.put(&url).header("content-type", "application/octet-stream").send(&file)?;
@@ -164,7 +164,7 @@ fn import_from(agent: &ureq::Agent, service: &Service, path: &Path, image: &str)
 }
 
 /// Makes an image and sends it what the file holds, without the holes, as a diff from nothing.
-fn import_sparsely_from(agent: &ureq::Agent, service: &Service, path: &Path, image: &str) -> Result<()> {
+fn import_sparsely_from(agent: &ureq::Agent, service: &RbdService, path: &Path, image: &str) -> Result<()> {
     let answer = service.client.post(&images_path("data"), &json!({ "name": image, "sizeBytes": IMAGE_BYTES }))?;
     ensure!(answer.status == 201, "{}", answer.text());
     let url = format!("http://{}{}/{image}/diff", service.api(), images_path("data"));

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use testbed::service::Client;
+use testbed::service::ApiClient;
 
 use crate::stage::Stage;
 use bench_figures::figure::{Figure, Samples, time};
@@ -36,7 +36,7 @@ pub fn load(stage: &Stage) -> Result<Vec<Figure>> {
     let errors = AtomicUsize::new(0);
     let base = format!("http://{}", service.api());
     let client = |number: usize| -> (Vec<Duration>, Option<String>) {
-        let client = Client::new(&base);
+        let client = ApiClient::new(&base);
         let (mut times, mut first_error) = (Vec::new(), None);
         // Each begins elsewhere.
         let mine = paths.iter().cycle().skip(number * paths.len() / CLIENTS);

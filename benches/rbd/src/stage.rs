@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use ceph::{Access, Cluster, ImageRef, ImageSize, ImageSpec, IoContext};
 use testbed::ceph::{Ceph, CephOptions, Store};
-use testbed::service::{Service, ServiceOptions};
+use testbed::service::{RbdService, RbdServiceOptions};
 
 /// The size of the images that hold no data.
 pub const IMAGE_BYTES: u64 = 1 << 30;
@@ -37,7 +37,7 @@ pub struct Filled {
     /// The images' names, in order.
     pub names: Vec<String>,
     /// A service on the cluster.
-    pub service: Service,
+    pub service: RbdService,
 }
 
 impl Filled {
@@ -67,18 +67,18 @@ impl Stage {
     ///
     /// # Errors
     /// It does not start; its log is in the error.
-    pub fn service(&self) -> Result<Service> {
+    pub fn service(&self) -> Result<RbdService> {
         self.options().start()
     }
 
     /// How services are started here.
-    pub fn options(&self) -> ServiceOptions {
-        ServiceOptions::new(&self.binary, &self.ceph).unchecked()
+    pub fn options(&self) -> RbdServiceOptions {
+        RbdServiceOptions::new(&self.binary, &self.ceph).without_checks()
     }
 
     /// How services are started here with another keyring.
-    pub fn options_with_keyring(&self, keyring: &std::path::Path) -> ServiceOptions {
-        ServiceOptions::with_files(&self.binary, self.ceph.conf(), keyring).unchecked()
+    pub fn options_with_keyring(&self, keyring: &std::path::Path) -> RbdServiceOptions {
+        RbdServiceOptions::with_files(&self.binary, self.ceph.conf(), keyring).without_checks()
     }
 
     /// How this process connects.

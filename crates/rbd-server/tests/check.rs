@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use testbed::ceph::{Ceph, CephOptions, Daemon};
 use testbed::daemon::Daemons as _;
-use testbed::service::{Service, ServiceOptions};
+use testbed::service::{RbdService, RbdServiceOptions};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_sparrow-rbd");
 const FULL: [(&str, &str); 3] = [("mon", "profile rbd"), ("osd", "profile rbd"), ("mgr", "profile rbd")];
@@ -96,7 +96,7 @@ fn wait(what: &str, within: Duration, mut until: impl FnMut() -> bool) {
     }
 }
 
-fn readiness(service: &Service) -> (u16, String) {
+fn readiness(service: &RbdService) -> (u16, String) {
     let answer = service.admin_client().get("/readyz").expect("an answer");
     (answer.status, answer.text())
 }
@@ -553,7 +553,7 @@ fn capabilities_too_small() {
 fn serve_says_what_is_missing_and_becomes_ready() {
     let directory = directory();
     let (conf, keyring) = (directory.path().join("ceph.conf"), directory.path().join("keyring"));
-    let service = ServiceOptions::with_files(BINARY, &conf, &keyring).unready().start().unwrap();
+    let service = RbdServiceOptions::with_files(BINARY, &conf, &keyring).without_waiting().start().unwrap();
     let sees = |what: &str| {
         wait(what, Duration::from_secs(10), || readiness(&service).1.contains(what));
         let answer = service.client.get("/api/v1/pools").unwrap().expect(503);
@@ -588,7 +588,7 @@ fn serve_says_what_is_missing_and_becomes_ready() {
 fn serve_without_any_monitor_becomes_ready_when_it_comes() {
     let ceph = Ceph::start(CephOptions::default()).unwrap();
     ceph.stop_daemon(Daemon::Mon).unwrap();
-    let service = ServiceOptions::new(BINARY, &ceph).unready().start().unwrap();
+    let service = RbdServiceOptions::new(BINARY, &ceph).without_waiting().start().unwrap();
     wait("refused", Duration::from_secs(10), || readiness(&service).1.contains("(connection refused)"));
     assert_eq!(readiness(&service).0, 503);
     ceph.start_daemon(Daemon::Mon).unwrap();
@@ -605,9 +605,9 @@ fn serve_with_capabilities_too_small() {
     let ceph = Ceph::start(CephOptions::default()).unwrap();
     ceph.create_pool("one").unwrap();
     let (entity, keyring) = client(&ceph, "service", &[("mon", "profile rbd")]);
-    let service = ServiceOptions::with_files(BINARY, ceph.conf(), &keyring)
+    let service = RbdServiceOptions::with_files(BINARY, ceph.conf(), &keyring)
         .arguments(&["--id", &entity])
-        .unready()
+        .without_waiting()
         .start()
         .unwrap();
     wait("said", Duration::from_secs(10), || {

@@ -12,7 +12,7 @@ use crate::http::Connection;
 
 /// Whether a client looks at its connection before it uses it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reuse {
+pub enum ConnectionReuse {
     /// It does not.
     Blindly,
     /// It connects anew if the other side has closed it, as the usual libraries do.
@@ -38,7 +38,7 @@ pub struct Clients {
 
 impl Clients {
     /// Starts so many clients of a path. They send `GET` and `POST` in turn, with gaps of 0 to 19 ms.
-    pub fn start(number: u64, address: SocketAddr, path: &'static str, reuse: Reuse) -> Clients {
+    pub fn start(number: u64, address: SocketAddr, path: &'static str, reuse: ConnectionReuse) -> Clients {
         let (ends, connects) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(true)));
         let client = |turn| {
             let client =
@@ -75,7 +75,7 @@ impl Clients {
 struct Client {
     address: SocketAddr,
     path: &'static str,
-    reuse: Reuse,
+    reuse: ConnectionReuse,
     /// The first client's turn is 0.
     turn: u64,
     ends: Arc<AtomicBool>,
@@ -87,7 +87,7 @@ impl Client {
         let mut traffic = Traffic::default();
         let mut kept: Option<Connection> = None;
         while !self.ends.load(Ordering::Relaxed) {
-            kept = kept.filter(|connection| self.reuse == Reuse::Blindly || is_open(connection));
+            kept = kept.filter(|connection| self.reuse == ConnectionReuse::Blindly || is_open(connection));
             if kept.is_none() && !self.connects.load(Ordering::Relaxed) {
                 break;
             }

@@ -21,7 +21,7 @@ use crate::keeper::Keeper;
 
 /// A running `sparrow-rbd`. Dropping it kills it, so that a test cannot leave it behind.
 #[derive(Debug)]
-pub struct Service {
+pub struct RbdService {
     api: SocketAddr,
     admin: SocketAddr,
     child: Child,
@@ -29,12 +29,12 @@ pub struct Service {
     // Removes the log's directory, and kills the service when this process dies before it.
     _keeper: Keeper,
     /// Sends requests to it.
-    pub client: Client,
+    pub client: ApiClient,
 }
 
 /// How to start it.
 #[derive(Debug, Clone)]
-pub struct ServiceOptions {
+pub struct RbdServiceOptions {
     /// The binary: `env!("CARGO_BIN_EXE_sparrow-rbd")` in a test of its package.
     pub binary: PathBuf,
     /// Further arguments of `serve`.
@@ -45,7 +45,7 @@ pub struct ServiceOptions {
     pub checked: bool,
 }
 
-impl ServiceOptions {
+impl RbdServiceOptions {
     /// The binary with the keyring of a cluster's administrator, waited for.
     pub fn new(binary: impl Into<PathBuf>, ceph: &Ceph) -> Self {
         Self::with_files(binary, ceph.conf(), ceph.keyring())
@@ -66,14 +66,14 @@ impl ServiceOptions {
 
     /// Without waiting until it is ready.
     #[must_use]
-    pub fn unready(mut self) -> Self {
+    pub fn without_waiting(mut self) -> Self {
         self.wait_ready = false;
         self
     }
 
     /// With a client that compares no answers, where their time counts.
     #[must_use]
-    pub fn unchecked(mut self) -> Self {
+    pub fn without_checks(mut self) -> Self {
         self.checked = false;
         self
     }
@@ -82,8 +82,8 @@ impl ServiceOptions {
     ///
     /// # Errors
     /// When it does not start, or is not ready within 20 s; its log is in the error.
-    pub fn start(&self) -> Result<Service> {
-        Service::start(self)
+    pub fn start(&self) -> Result<RbdService> {
+        RbdService::start(self)
     }
 }
 
@@ -91,8 +91,8 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-impl Service {
-    fn start(options: &ServiceOptions) -> Result<Self> {
+impl RbdService {
+    fn start(options: &RbdServiceOptions) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("sparrow-rbd-").tempdir()?;
         let (api, admin) = (free_address()?, free_address()?);
         // The name by which it is started is in a directory of its own, so it marks the process for the keeper. An address would
@@ -119,7 +119,7 @@ impl Service {
             child,
             log: log.clone(),
             _keeper: keeper,
-            client: Client::new(&format!("http://{api}")),
+            client: ApiClient::new(&format!("http://{api}")),
         };
         service.client.log = Some(log);
         service.client.description = options.checked.then(SharedDescription::default);
@@ -129,7 +129,7 @@ impl Service {
 
     fn wait(&mut self, ready: bool) -> Result<()> {
         let started = Instant::now();
-        let admin = Client::new(&format!("http://{}", self.admin));
+        let admin = ApiClient::new(&format!("http://{}", self.admin));
         let path = if ready { "/readyz" } else { "/healthz" };
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -156,8 +156,8 @@ impl Service {
     }
 
     /// A client of the admin port.
-    pub fn admin_client(&self) -> Client {
-        Client::new(&format!("http://{}", self.admin))
+    pub fn admin_client(&self) -> ApiClient {
+        ApiClient::new(&format!("http://{}", self.admin))
     }
 
     /// Its log so far.
@@ -221,7 +221,7 @@ impl Service {
     }
 }
 
-impl Drop for Service {
+impl Drop for RbdService {
     fn drop(&mut self) {
         // FrozenDaemon ones too.
         let _ = self.child.kill();
@@ -231,7 +231,7 @@ impl Drop for Service {
 
 /// A plain HTTP client: no retries, no redirects, errors are answers. Cheap to clone; connections are kept.
 #[derive(Debug, Clone)]
-pub struct Client {
+pub struct ApiClient {
     base: String,
     agent: ureq::Agent,
     token: Option<String>,
@@ -241,7 +241,7 @@ pub struct Client {
     description: Option<SharedDescription>,
 }
 
-impl Client {
+impl ApiClient {
     /// A client whose paths are below `base`, such as `http://127.0.0.1:8080`.
     pub fn new(base: &str) -> Self {
         let config = ureq::Agent::config_builder()

@@ -23,7 +23,7 @@ fn pools_through_all_parts() {
 
     // Every node answers, also the one without nginx.
     for address in site.cluster.node_addresses() {
-        let client = testbed::service::Client::new(&format!("http://{address}:{NODE_PORT}")).with_token(&token);
+        let client = testbed::service::ApiClient::new(&format!("http://{address}:{NODE_PORT}")).with_token(&token);
         client.get(PATH).unwrap().expect(200);
     }
 
@@ -55,7 +55,7 @@ fn answered(site: &Site) -> Vec<String> {
     addresses
         .filter(|address| {
             let metrics =
-                testbed::service::Client::new(&format!("http://{address}:8081")).get("/metrics").unwrap().text();
+                testbed::service::ApiClient::new(&format!("http://{address}:8081")).get("/metrics").unwrap().text();
             metrics.lines().any(|line| line.starts_with("sparrow_rbd_requests_total{") && line.contains("\"/pools\""))
         })
         .collect()

@@ -2,7 +2,7 @@
 
 use e2e::{Site, site, wait};
 use serde_json::Value;
-use testbed::service::Client;
+use testbed::service::ApiClient;
 
 const INGRESS: &str = "
 apiVersion: networking.k8s.io/v1
@@ -73,7 +73,7 @@ fn a_load_balancer_is_where_ingresses_are() {
     // What goes to that address comes to nginx, at the ports that clients know.
     let output = site.cluster.command("ip").args(["route", "add", BALANCER, "dev", "node0"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let client = Client::new(&format!("http://{BALANCER}"));
+    let client = ApiClient::new(&format!("http://{BALANCER}"));
     wait("the balancer to lead to nginx", || Ok(client.get("/volume/api/v1/pools/")?.status == 401)).unwrap();
 
     site.restore().unwrap();

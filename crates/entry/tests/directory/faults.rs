@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use testbed::clients::{Clients, Reuse, Traffic};
+use testbed::clients::{Clients, ConnectionReuse, Traffic};
 
 use crate::common::clock::Clock;
 use crate::common::tls::{Certificate, secret};
@@ -121,7 +121,7 @@ fn no_request_is_lost_when_terminated_under_load() {
     bench.write("shop.yaml", &service("shop", port));
     let mut entry = bench.start(&["run"]);
     bench.answers("/shop", 200, "one");
-    let clients = Clients::start(16, bench.http, "/shop", Reuse::Blindly);
+    let clients = Clients::start(16, bench.http, "/shop", ConnectionReuse::Blindly);
     sleep(Duration::from_millis(500));
     entry.tell_to_end();
     // The balancers in front hear of it: everything is still served, and by and by there are no new connections.

@@ -1,7 +1,7 @@
 //! Routes change while requests are on their way.
 
 use entry_model::Routes;
-use testbed::clients::{Clients, Reuse};
+use testbed::clients::{Clients, ConnectionReuse};
 use testbed::http::Connection;
 
 use super::support::{Nginx, Publisher, backend, forward, prefix, routes};
@@ -23,7 +23,7 @@ fn no_request_is_lost_and_none_gets_an_old_answer_while_a_route_changes() {
     publisher.publish(&routes_to(backends[0].1, stay));
     let nginx = Nginx::start(&publisher, 2);
     let workers = nginx.workers();
-    let clients = Clients::start(32, nginx.address, "/moving", Reuse::Blindly);
+    let clients = Clients::start(32, nginx.address, "/moving", ConnectionReuse::Blindly);
     let mut kept = Connection::open(nginx.address).unwrap();
     for change in 1..=CHANGES {
         let (name, address) = backends[change % backends.len()];

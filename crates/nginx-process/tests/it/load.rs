@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use nginx_process::OutcomeState;
-use testbed::clients::{Clients, Reuse, Traffic};
+use testbed::clients::{Clients, ConnectionReuse, Traffic};
 use testbed::http;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -27,7 +27,7 @@ fn backend(answers: bool) -> SocketAddr {
     http::serve(serve).unwrap()
 }
 
-async fn lost_over_reloads(bench: &Bench, reloads: u64, reuse: Reuse) -> u64 {
+async fn lost_over_reloads(bench: &Bench, reloads: u64, reuse: ConnectionReuse) -> u64 {
     let running = bench.start_on("first").await;
     let clients = Clients::start(32, bench.address, "/", reuse);
     for number in 0..reloads {
@@ -46,14 +46,14 @@ async fn lost_over_reloads(bench: &Bench, reloads: u64, reuse: Reuse) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_is_lost_over_50_reloads() {
-    assert_eq!(lost_over_reloads(&Bench::new(testbed::nginx::newest()), 50, Reuse::Blindly).await, 0);
+    assert_eq!(lost_over_reloads(&Bench::new(testbed::nginx::newest()), 50, ConnectionReuse::Blindly).await, 0);
 }
 
 /// Without `keepalive_min_timeout` idle connections are closed at each reload, and a request may be on its way. How many
 /// are lost is a matter of chance and of the machine's load; a quarter is far from what a broken reload would give.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn oldest_nginx_loses_only_requests_that_meet_a_closing() {
-    let lost = lost_over_reloads(&Bench::new(testbed::nginx::debian()), 50, Reuse::IfOpen).await;
+    let lost = lost_over_reloads(&Bench::new(testbed::nginx::debian()), 50, ConnectionReuse::IfOpen).await;
     assert!(lost <= 400, "{lost} of 1,600 that may meet a closing");
 }
 
@@ -66,7 +66,7 @@ async fn no_request_is_lost_when_stopped_under_load() {
     let slow = format!("location /slow {{ proxy_pass http://{backend}; }}");
     bench.volume.offer("one", &bench.files("one", "", &slow), None).unwrap();
     bench.outcome("one").await;
-    let clients = ["/", "/slow"].map(|path| Clients::start(32, bench.address, path, Reuse::Blindly));
+    let clients = ["/", "/slow"].map(|path| Clients::start(32, bench.address, path, ConnectionReuse::Blindly));
     sleep(Duration::from_secs(1)).await;
     running.tell_to_stop();
     sleep(Duration::from_millis(250)).await;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nginx_process::{Error, OutcomeState, Volume};
 use rustix::process::{Pid, Signal, kill_process};
-use testbed::clients::{Clients, Reuse};
+use testbed::clients::{Clients, ConnectionReuse};
 use testbed::echo::backend;
 
 use crate::bench::blocking;
@@ -67,7 +67,7 @@ async fn no_request_is_lost_while_routes_change() {
     let backends = ["a", "b"].map(backend);
     let mut bench = TableBench::new();
     let running = bench.start_on("one", &[("any.example", backends[0])]).await;
-    let clients = Clients::start(16, bench.routed, "/", Reuse::Blindly);
+    let clients = Clients::start(16, bench.routed, "/", ConnectionReuse::Blindly);
     for round in 0..500 {
         bench.generator.route("any.example", backends[round % 2]);
         bench.generator.publish("one");
@@ -202,7 +202,7 @@ async fn full_memory_is_replaced_by_a_larger_one_and_nothing_is_lost() {
     bench.bench.settings.table_memory = 64 << 10;
     let running = bench.start_on("one", &[("any.example", a)]).await;
     let memory = bench.memory();
-    let clients = Clients::start(8, bench.routed, "/", Reuse::Blindly);
+    let clients = Clients::start(8, bench.routed, "/", ConnectionReuse::Blindly);
     for round in 0..40 {
         let hosts: Vec<String> = (0..50).map(|number| format!("host-{round}-{number}.example")).collect();
         bench.generator.route_all(&hosts, a);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use testbed::ceph::{Ceph, CephOptions, Daemon};
 use testbed::daemon::Daemons as _;
-use testbed::service::ServiceOptions;
+use testbed::service::RbdServiceOptions;
 
 use crate::support::{BINARY, api, ceph};
 
@@ -38,7 +38,7 @@ fn space_is_known_only_while_a_manager_reports_it() {
     ceph.create_pool("p").unwrap();
     ceph.rbd(&["create", "--size", "1G", "p/a"]).unwrap();
     ceph.rbd(&["bench", "--io-type", "write", "--io-size", "4M", "--io-total", "8M", "p/a"]).unwrap();
-    let service = ServiceOptions::new(BINARY, &ceph).start().unwrap();
+    let service = RbdServiceOptions::new(BINARY, &ceph).start().unwrap();
     let wait = |path: &str, good: &dyn Fn(&serde_json::Value) -> bool| {
         let started = Instant::now();
         loop {
@@ -75,7 +75,7 @@ fn space_is_known_only_while_a_manager_reports_it() {
 #[test]
 fn an_entity_with_rbd_caps_sees_it_too() {
     let keyring = ceph().add_client("cluster-viewer", &[("mon", "profile rbd"), ("osd", "profile rbd")]).unwrap();
-    let service = ServiceOptions::with_files(BINARY, ceph().conf(), &keyring)
+    let service = RbdServiceOptions::with_files(BINARY, ceph().conf(), &keyring)
         .arguments(&["--id", "cluster-viewer"])
         .start()
         .unwrap();
@@ -89,7 +89,7 @@ fn an_entity_with_rbd_caps_sees_it_too() {
 fn what_the_entity_may_not_ask_is_null_with_the_reason() {
     let caps = [("mon", "allow service osd r, allow command \"version\""), ("osd", "profile rbd")];
     let keyring = ceph().add_client("cluster-blind", &caps).unwrap();
-    let service = ServiceOptions::with_files(BINARY, ceph().conf(), &keyring)
+    let service = RbdServiceOptions::with_files(BINARY, ceph().conf(), &keyring)
         .arguments(&["--id", "cluster-blind"])
         .start()
         .unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ceph::{Access, ImageRef};
 use serde_json::{Value, json};
 use testbed::ceph::{Ceph, CephOptions};
-use testbed::service::ServiceOptions;
+use testbed::service::RbdServiceOptions;
 
 use crate::support::{BINARY, api, ceph, cluster, context, pool, size};
 
@@ -88,7 +88,7 @@ fn parent_and_children_of_both_formats() {
 fn a_pool_that_does_not_answer_hides_no_other_pools_clones() {
     let ceph = Ceph::start(CephOptions::default()).unwrap();
     ceph.create_pool("p").unwrap();
-    let service = ServiceOptions::new(BINARY, &ceph).arguments(&["--deadline", "4s"]).start().unwrap();
+    let service = RbdServiceOptions::new(BINARY, &ceph).arguments(&["--deadline", "4s"]).start().unwrap();
     let client = &service.client;
     let images = "/api/v1/pools/p/images";
     client.post(images, &json!({ "name": "a", "sizeBytes": 1 << 20 })).unwrap().expect(201);
@@ -318,7 +318,7 @@ fn usage_is_that_of_rbd_du() {
 #[test]
 fn usage_that_takes_too_long_is_null_with_the_reason() {
     let pool = pool();
-    let options = ServiceOptions::new(BINARY, ceph()).arguments(&["--deadline", "2s"]);
+    let options = RbdServiceOptions::new(BINARY, ceph()).arguments(&["--deadline", "2s"]);
     let service = options.start().unwrap();
     let images = format!("/api/v1/pools/{pool}/images");
     let body = json!({ "name": "vast", "sizeBytes": 1_u64 << 50, "features": ["layering"] });

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use testbed::http::Connection;
-use testbed::service::{Service, ServiceOptions};
+use testbed::service::{RbdService, RbdServiceOptions};
 
 use crate::support::{BINARY, api, ceph, pool, service};
 
@@ -46,7 +46,7 @@ fn a_head_that_is_too_large_is_refused() {
 const ASK: &str = "GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
 
 /// A connection on which one request was answered.
-fn used(service: &Service) -> Connection {
+fn used(service: &RbdService) -> Connection {
     let mut connection = Connection::open(service.api()).unwrap();
     connection.exchange(ASK).unwrap().expect(200);
     connection
@@ -61,7 +61,7 @@ fn ends_after(mut connection: Connection) -> Duration {
 
 #[test]
 fn an_idle_connection_is_kept_and_a_head_that_does_not_arrive_is_not_waited_for() {
-    let brief = ServiceOptions::new(BINARY, ceph()).arguments(&["--keep-alive", "3s"]).start().unwrap();
+    let brief = RbdServiceOptions::new(BINARY, ceph()).arguments(&["--keep-alive", "3s"]).start().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let ended = ends_after(used(&brief));
@@ -95,7 +95,7 @@ fn the_usage_of_a_huge_image_without_its_object_map_is_given_up_in_time() {
     let image = api().get(&path).unwrap().expect(200).json();
     assert!(image["features"].as_array().unwrap().contains(&json!("fast-diff")), "{image}");
     ceph().rados(&["-p", &pool, "rm", &format!("rbd_object_map.{}", image["id"].as_str().unwrap())]).unwrap();
-    let service = ServiceOptions::new(BINARY, ceph()).arguments(&["--deadline", "8s"]).start().unwrap();
+    let service = RbdServiceOptions::new(BINARY, ceph()).arguments(&["--deadline", "8s"]).start().unwrap();
     // More than a pool has workers.
     std::thread::scope(|scope| {
         let asked: Vec<_> =

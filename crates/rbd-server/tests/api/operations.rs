@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ceph::OmapChange;
 use serde_json::{Value, json};
-use testbed::service::ServiceOptions;
+use testbed::service::RbdServiceOptions;
 
 use crate::support::{BINARY, api, ceph, context, finished, pool};
 
@@ -46,7 +46,7 @@ fn an_operation_is_listed_waited_for_and_followed() {
 fn a_removal_is_cancelled_by_another_replica_and_done_again() {
     let pool = pool();
     large_image(&pool, "a");
-    let other = ServiceOptions::new(BINARY, ceph()).start().unwrap();
+    let other = RbdServiceOptions::new(BINARY, ceph()).start().unwrap();
     let path = format!("/api/v1/pools/{pool}/images/a?permanent=true");
     let accepted = api().delete(&path).unwrap().expect(202);
     let location = accepted.header("location").to_owned();
@@ -72,7 +72,7 @@ fn what_a_killed_replica_ran_is_resumed_by_another() {
     let pool = pool();
     large_image(&pool, "a");
     large_image(&pool, "b");
-    let mut first = ServiceOptions::new(BINARY, ceph()).start().unwrap();
+    let mut first = RbdServiceOptions::new(BINARY, ceph()).start().unwrap();
     let removal = first.client.delete(&format!("/api/v1/pools/{pool}/images/a?permanent=true")).unwrap().expect(202);
     let body = json!({ "name": "copy" });
     let copy = first.client.post(&format!("/api/v1/pools/{pool}/images/b/copy"), &body).unwrap().expect(202);
@@ -106,7 +106,7 @@ fn what_a_killed_replica_ran_is_resumed_by_another() {
 fn a_replica_that_ends_hands_over() {
     let pool = pool();
     large_image(&pool, "a");
-    let mut first = ServiceOptions::new(BINARY, ceph()).start().unwrap();
+    let mut first = RbdServiceOptions::new(BINARY, ceph()).start().unwrap();
     let removal = first.client.delete(&format!("/api/v1/pools/{pool}/images/a?permanent=true")).unwrap().expect(202);
     let status = first.terminate(Duration::from_secs(30)).unwrap();
     assert!(status.success(), "{status}: {}", first.log());

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use testbed::ceph::{Ceph, CephOptions};
-use testbed::service::ServiceOptions;
+use testbed::service::RbdServiceOptions;
 
 use crate::support::{BINARY, api, ceph, pool};
 
@@ -87,7 +87,7 @@ fn a_pool_whose_making_was_cut_off_is_finished_by_the_same_call() {
     let caps = [("mon", "profile rbd, allow command \"osd pool create\""), ("osd", "profile rbd")];
     let keyring = ceph().add_client("half", &caps).unwrap();
     let service =
-        ServiceOptions::with_files(BINARY, ceph().conf(), &keyring).arguments(&["--id", "half"]).start().unwrap();
+        RbdServiceOptions::with_files(BINARY, ceph().conf(), &keyring).arguments(&["--id", "half"]).start().unwrap();
     // It then makes none,
     let refused = service.client.post("/api/v1/pools", &json!({ "name": name })).unwrap().expect(403);
     assert!(refused.json()["capability"].as_str().unwrap().contains("application enable"), "{}", refused.text());
@@ -112,7 +112,7 @@ fn what_the_entity_may_not_do_to_pools_names_the_capability() {
     let name = pool();
     let keyring = ceph().add_client("nopools", &[("mon", "profile rbd"), ("osd", "profile rbd")]).unwrap();
     let service =
-        ServiceOptions::with_files(BINARY, ceph().conf(), &keyring).arguments(&["--id", "nopools"]).start().unwrap();
+        RbdServiceOptions::with_files(BINARY, ceph().conf(), &keyring).arguments(&["--id", "nopools"]).start().unwrap();
     let refused = service.client.post("/api/v1/pools", &json!({ "name": "nopools" })).unwrap().expect(403);
     assert_eq!(refused.json()["capability"], "mon 'allow command \"osd pool create\"'");
     let refused = service.client.delete(&format!("/api/v1/pools/{name}?confirm={name}")).unwrap().expect(403);
@@ -123,7 +123,7 @@ fn what_the_entity_may_not_do_to_pools_names_the_capability() {
                 allow command \"osd pool application enable\", allow command \"osd pool set-quota\"";
     let keyring = ceph().add_client("pools", &[("mon", caps), ("osd", "profile rbd")]).unwrap();
     let service =
-        ServiceOptions::with_files(BINARY, ceph().conf(), &keyring).arguments(&["--id", "pools"]).start().unwrap();
+        RbdServiceOptions::with_files(BINARY, ceph().conf(), &keyring).arguments(&["--id", "pools"]).start().unwrap();
     let spec = json!({ "name": "bycaps", "quotaObjects": 100 });
     service.client.post("/api/v1/pools", &spec).unwrap().expect(201);
     service.client.delete("/api/v1/pools/bycaps?confirm=bycaps").unwrap().expect(204);
@@ -134,7 +134,7 @@ fn a_cluster_that_forbids_deleting_pools_says_so() {
     let ceph = Ceph::start(CephOptions::default()).unwrap();
     ceph.create_pool("p").unwrap();
     ceph.ceph(&["tell", "mon.a", "injectargs", "--mon_allow_pool_delete=false"]).unwrap();
-    let service = ServiceOptions::new(BINARY, &ceph).start().unwrap();
+    let service = RbdServiceOptions::new(BINARY, &ceph).start().unwrap();
     let refused = service.client.delete("/api/v1/pools/p?confirm=p").unwrap().expect(403);
     assert!(refused.json()["correction"].as_str().unwrap().contains("mon_allow_pool_delete"), "{}", refused.text());
 }
@@ -170,7 +170,7 @@ fn statistics_count_images_of_all_namespaces_and_survive_a_half_deleted_one() {
 fn an_erasure_coded_pool_has_no_images() {
     // On one OSD it can never be active, and whoever looks into all pools waits for it: so on a cluster of its own.
     let ceph = Ceph::start(CephOptions::default()).unwrap();
-    let service = ServiceOptions::new(BINARY, &ceph).start().unwrap();
+    let service = RbdServiceOptions::new(BINARY, &ceph).start().unwrap();
     let profile = ["osd", "erasure-code-profile", "set", "test21", "k=2", "m=1", "crush-failure-domain=osd"];
     ceph.ceph(&profile).unwrap();
     ceph.ceph(&["osd", "pool", "create", "ec", "erasure", "test21"]).unwrap();

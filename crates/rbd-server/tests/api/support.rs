@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use testbed::ceph::Ceph;
-use testbed::service::{Answer, Client, Service, ServiceOptions};
+use testbed::service::{Answer, ApiClient, RbdService, RbdServiceOptions};
 
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_sparrow-rbd");
@@ -15,13 +15,13 @@ pub fn ceph() -> &'static Ceph {
 }
 
 /// The service that tests share; its keeper ends it with this process.
-pub fn service() -> &'static Service {
-    static SERVICE: OnceLock<Service> = OnceLock::new();
-    SERVICE.get_or_init(|| ServiceOptions::new(BINARY, ceph()).start().expect("a service"))
+pub fn service() -> &'static RbdService {
+    static SERVICE: OnceLock<RbdService> = OnceLock::new();
+    SERVICE.get_or_init(|| RbdServiceOptions::new(BINARY, ceph()).start().expect("a service"))
 }
 
 /// A client of the shared service, with paths as a user writes them.
-pub fn api() -> Client {
+pub fn api() -> ApiClient {
     service().client.clone()
 }
 
@@ -51,7 +51,7 @@ pub fn pool() -> String {
 }
 
 /// The operation at a path, when it has ended; panics when it does not within two minutes.
-pub fn finished(client: &Client, location: &str) -> serde_json::Value {
+pub fn finished(client: &ApiClient, location: &str) -> serde_json::Value {
     for _ in 0..12 {
         let operation = client.get(&format!("{location}?wait=10s")).expect("an answer").expect(200).json();
         if !["queued", "running"].contains(&operation["state"].as_str().unwrap_or_default()) {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use testbed::ceph::{Ceph, CephOptions, Daemon};
 use testbed::daemon::Daemons as _;
 use testbed::http::Connection;
-use testbed::service::ServiceOptions;
+use testbed::service::RbdServiceOptions;
 
 use crate::support::{BINARY, Tenant, TokensFile, eventually, pool, serve};
 
@@ -31,7 +31,7 @@ fn each_change_and_each_attempt_leaves_a_line() {
     let json_headers =
         [("content-type", "application/json"), ("x-request-id", "my-1"), ("x-forwarded-for", "10.1.2.3")];
     let send =
-        |client: &testbed::service::Client| client.send("POST", &images, &json_headers, body.to_string().as_bytes());
+        |client: &testbed::service::ApiClient| client.send("POST", &images, &json_headers, body.to_string().as_bytes());
     send(&operator).unwrap().expect(201);
     send(&operator).unwrap().expect(409);
     send(&viewer).unwrap().expect(403);
@@ -135,7 +135,7 @@ fn lines_are_whole_and_none_is_missing_however_many_call() {
 fn a_client_that_goes_away_leaves_a_line() {
     let ceph = Ceph::start(CephOptions::default()).unwrap();
     ceph.create_pool("p").unwrap();
-    let service = ServiceOptions::new(BINARY, &ceph).start().unwrap();
+    let service = RbdServiceOptions::new(BINARY, &ceph).start().unwrap();
     let frozen = ceph.frozen(Daemon::Osd).unwrap();
     let mut stream = Connection::open(service.api()).unwrap();
     let body = r#"{"name":"a","sizeBytes":1}"#;

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 use testbed::http::exchange;
-use testbed::service::{Answer, Service};
+use testbed::service::{Answer, RbdService};
 
 use crate::support::{pool, serve};
 
-fn ask(service: &Service, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
+fn ask(service: &RbdService, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let request = format!("{method} {target} HTTP/1.1\r\n{headers}content-length: 0\r\nconnection: close\r\n\r\n");
     exchange(service.api(), request).unwrap()

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use testbed::daemon::Daemons as _;
 use testbed::kube::{ApiServer, Daemon};
-use testbed::service::{Client, Service, ServiceOptions};
+use testbed::service::{ApiClient, RbdService, RbdServiceOptions};
 
 use crate::support::{BINARY, Tenant, call, ceph, eventually, every_call, metric, refused};
 
@@ -34,10 +34,10 @@ fn prepare(server: &ApiServer) {
 }
 
 /// The service, with the rights of its own service account and no more.
-fn serve(server: &ApiServer, arguments: &[&str]) -> Service {
+fn serve(server: &ApiServer, arguments: &[&str]) -> RbdService {
     let token = server.service_account_token("sparrow", "sparrow-rbd", &[]).unwrap();
     let kubeconfig = server.kubeconfig_for_token(&token).unwrap();
-    ServiceOptions::new(BINARY, ceph())
+    RbdServiceOptions::new(BINARY, ceph())
         .arguments(&["--auth", "kubernetes", "--kubeconfig", kubeconfig.to_str().unwrap()])
         .arguments(arguments)
         .start()
@@ -63,7 +63,7 @@ fn bind(server: &ApiServer, name: &str, role: &str) {
     server.apply(&binding.to_string()).unwrap();
 }
 
-fn pools(client: &Client) -> Vec<String> {
+fn pools(client: &ApiClient) -> Vec<String> {
     let list = client.get("/api/v1/pools").unwrap().expect(200).json();
     list["Items"].as_array().unwrap().iter().map(|pool| pool["name"].as_str().unwrap().to_owned()).collect()
 }
@@ -285,7 +285,7 @@ fn a_service_that_may_not_ask_says_so() {
     server.create_service_account("sparrow", "unbound").unwrap();
     let token = server.service_account_token("sparrow", "unbound", &[]).unwrap();
     let kubeconfig = server.kubeconfig_for_token(&token).unwrap();
-    let service = ServiceOptions::new(BINARY, ceph())
+    let service = RbdServiceOptions::new(BINARY, ceph())
         .arguments(&["--auth", "kubernetes", "--kubeconfig", kubeconfig.to_str().unwrap()])
         .start()
         .unwrap();

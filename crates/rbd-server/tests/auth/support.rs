@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use testbed::ceph::Ceph;
-use testbed::service::{Client, Service, ServiceOptions};
+use testbed::service::{ApiClient, RbdService, RbdServiceOptions};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_sparrow-rbd");
 
@@ -23,8 +23,8 @@ pub fn pool() -> String {
     name
 }
 
-pub fn serve(arguments: &[&str]) -> Service {
-    ServiceOptions::new(BINARY, ceph()).arguments(arguments).start().expect("a service")
+pub fn serve(arguments: &[&str]) -> RbdService {
+    RbdServiceOptions::new(BINARY, ceph()).arguments(arguments).start().expect("a service")
 }
 
 /// A file of tokens.
@@ -58,7 +58,7 @@ impl TokensFile {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    pub fn serve(&self) -> Service {
+    pub fn serve(&self) -> RbdService {
         serve(&["--auth", "tokens", "--tokens-file", &self.text()])
     }
 }
@@ -95,7 +95,7 @@ impl Known {
 }
 
 /// Every call of the served description, with names in the place of the path's parameters.
-pub fn every_call(client: &Client, names: &[(&str, &str)]) -> Vec<Known> {
+pub fn every_call(client: &ApiClient, names: &[(&str, &str)]) -> Vec<Known> {
     let document = client.get("/openapi.json").unwrap().expect(200).json();
     let mut calls = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
@@ -127,7 +127,7 @@ pub fn refused(known: &Known, answer: &testbed::service::Answer) -> bool {
 }
 
 /// Makes the call, with a body for those that take one.
-pub fn call(client: &Client, call: &Known) -> testbed::service::Answer {
+pub fn call(client: &ApiClient, call: &Known) -> testbed::service::Answer {
     let json: &[(&str, &str)] = &[("content-type", "application/json")];
     match call.method.as_str() {
         "GET" | "DELETE" => client.send(&call.method, &call.path, &[], &[]).unwrap(),
@@ -179,7 +179,7 @@ pub fn replace(path: &Path, content: &str) {
 }
 
 /// A metric's value; 0 while it is not there.
-pub fn metric(service: &Service, name: &str) -> u64 {
+pub fn metric(service: &RbdService, name: &str) -> u64 {
     let text = service.admin_client().get("/metrics").unwrap().expect(200).text();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
     line.map_or(0, |value| value.parse().unwrap())

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use testbed::service::Service;
+use testbed::service::RbdService;
 
 use crate::support::{eventually, metric, replace, serve};
 
@@ -48,7 +48,7 @@ impl Authority {
 }
 
 /// What curl says: `STATUS HTTP-VERSION`, or why it failed.
-fn curl(service: &Service, ca: &Path, more: &[&str]) -> Result<String, String> {
+fn curl(service: &RbdService, ca: &Path, more: &[&str]) -> Result<String, String> {
     let url = format!("https://{}/openapi.json", service.api());
     let output = Command::new("curl")
         .args(["-q", "-sS", "--noproxy", "*", "--max-time", "20", "-o", "/dev/null"])

@@ -70,7 +70,7 @@ fn a_scope_is_the_end_of_the_world() {
     let team = file.add("team", "operator", &["--scope", &team]);
     let service = file.serve();
     let [pool, team] = [pool, team].map(|secret| service.client.with_token(&secret));
-    let list = |client: &testbed::service::Client| client.get("/api/v1/pools").unwrap().expect(200).json();
+    let list = |client: &testbed::service::ApiClient| client.get("/api/v1/pools").unwrap().expect(200).json();
     for client in [&pool, &team] {
         assert_eq!(list(client)["Items"], json!([{ "name": mine.pool }]));
         // No call leads out, whatever it is.
@@ -132,7 +132,7 @@ fn a_scope_holds_for_places_that_the_path_does_not_name() {
     // An operation belongs to the place it works in.
     let begun = wide.post(&copy, &json!({ "name": "b", "pool": other.pool })).unwrap().expect(202);
     let location = begun.header("location").to_owned();
-    let listed = |client: &testbed::service::Client| {
+    let listed = |client: &testbed::service::ApiClient| {
         let list = client.get("/api/v1/operations").unwrap().expect(200).json();
         list["Items"].as_array().unwrap().iter().any(|operation| location.ends_with(operation["id"].as_str().unwrap()))
     };

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use testbed::service::ServiceOptions;
+use testbed::service::RbdServiceOptions;
 
 use crate::support::{
     BINARY, DEADLINE_FLAG, Footprint, SLACK, eventually, images, in_time, metric, new_image, pool, readiness, shared,
@@ -27,7 +27,7 @@ fn a_wrong_key_is_said_and_a_new_one_taken_without_an_answer_lost() {
     let directory = tempfile::tempdir().unwrap();
     let keyring = directory.path().join("keyring");
     replace(&keyring, &first);
-    let service = ServiceOptions::with_files(BINARY, ceph.conf(), &keyring)
+    let service = RbdServiceOptions::with_files(BINARY, ceph.conf(), &keyring)
         .arguments(&["--id", &pool, "--deadline", DEADLINE_FLAG])
         .start()
         .unwrap();

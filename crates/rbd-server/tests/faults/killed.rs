@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use testbed::ceph::Ceph;
-use testbed::service::Client;
+use testbed::service::ApiClient;
 
 use crate::support::{
     MIB, SLACK, Upload, contents, data, eventually, finished, images, large_image, left_over, noise, patient, pool,
@@ -16,7 +16,7 @@ use crate::support::{
 const TAKEN_OVER: Duration = Duration::from_secs(90);
 
 /// Waits until an operation has made some way, so that the kill hits its middle.
-fn under_way(client: &Client, location: &str) {
+fn under_way(client: &ApiClient, location: &str) {
     eventually("progress", Duration::from_secs(20), || {
         let operation = client.get(location).unwrap().expect(200).json();
         assert!(["queued", "running"].contains(&operation["state"].as_str().unwrap()), "over already: {operation}");
@@ -25,7 +25,7 @@ fn under_way(client: &Client, location: &str) {
 }
 
 /// Deletes an image for good, and again while a dead client's watch keeps it.
-fn remove(client: &Client, pool: &str, name: &str) {
+fn remove(client: &ApiClient, pool: &str, name: &str) {
     let path = format!("{}/{name}?permanent=true", images(pool));
     let accepted = eventually("the removal is accepted", Duration::from_secs(60), || {
         let answer = client.delete(&path).unwrap();
@@ -37,7 +37,7 @@ fn remove(client: &Client, pool: &str, name: &str) {
 }
 
 /// The images of a pool by their names and states.
-fn states(client: &Client, pool: &str) -> Vec<(String, String)> {
+fn states(client: &ApiClient, pool: &str) -> Vec<(String, String)> {
     let list = client.get(&format!("{}?view=full", images(pool))).unwrap().expect(200).json();
     let text = |item: &Value, field: &str| item[field].as_str().unwrap_or_default().to_owned();
     list["Items"].as_array().unwrap().iter().map(|item| (text(item, "name"), text(item, "state"))).collect()

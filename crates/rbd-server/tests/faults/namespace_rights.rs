@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use testbed::ceph::Ceph;
-use testbed::service::{Client, Service, ServiceOptions};
+use testbed::service::{ApiClient, RbdService, RbdServiceOptions};
 
 use crate::support::{BINARY, SLACK, eventually, finished, new_image, pool, readiness, shared};
 
@@ -24,12 +24,12 @@ fn tenant(ceph: &Ceph) -> (String, String, PathBuf) {
     (pool, format!("client.{entity}"), keyring)
 }
 
-fn service(ceph: &Ceph, entity: &str, keyring: &std::path::Path, more: &[&str]) -> Service {
+fn service(ceph: &Ceph, entity: &str, keyring: &std::path::Path, more: &[&str]) -> RbdService {
     let arguments = [&["--id", entity], more].concat();
-    ServiceOptions::with_files(BINARY, ceph.conf(), keyring).arguments(&arguments).start().unwrap()
+    RbdServiceOptions::with_files(BINARY, ceph.conf(), keyring).arguments(&arguments).start().unwrap()
 }
 
-fn forbidden(client: &Client, method: &str, path: &str, capability: &str) {
+fn forbidden(client: &ApiClient, method: &str, path: &str, capability: &str) {
     let refused = client.send(method, path, &[], &[]).unwrap().expect(403);
     let problem = refused.json();
     assert_eq!(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use testbed::service::ServiceOptions;
+use testbed::service::RbdServiceOptions;
 
 use crate::support::{
     BINARY, ask, contents, eventually, finished, images, in_time, left_over, new_image, patient, pool, service, shared,
@@ -116,7 +116,7 @@ fn replicas_that_change_one_image_at_the_same_time_outlive_it() {
     // request meets the closing of the image.
     let ceph = shared();
     let pool = pool(ceph);
-    let mut replicas = [(); 2].map(|()| ServiceOptions::new(BINARY, ceph).start().unwrap());
+    let mut replicas = [(); 2].map(|()| RbdServiceOptions::new(BINARY, ceph).start().unwrap());
     replicas[0].client.post(&images(&pool), &new_image("a")).unwrap().expect(201);
     let until = Instant::now() + Duration::from_secs(6);
     std::thread::scope(|scope| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use testbed::ceph::Daemon;
 use testbed::daemon::Daemons as _;
-use testbed::service::Client;
+use testbed::service::ApiClient;
 
 use crate::support::{Footprint, all_in_time, durable, images, in_time, new_image, pool, readiness, recovers, service};
 
@@ -35,7 +35,7 @@ fn a_cluster_that_crashes_and_comes_back_is_served_again_without_a_restart() {
     }
     std::thread::sleep(Duration::from_secs(10));
     // On a connection of its own: one that stood idle for 10 s is closed by the service, perhaps at this very moment.
-    in_time(&Client::new(&format!("http://{}", service.api())), &get("/api/v1/pools")).expect(503);
+    in_time(&ApiClient::new(&format!("http://{}", service.api())), &get("/api/v1/pools")).expect(503);
     assert_eq!(readiness(&service).0, 200);
 
     ceph.start_daemon(Daemon::Mon).unwrap();

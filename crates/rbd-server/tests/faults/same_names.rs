@@ -4,7 +4,7 @@ use std::sync::Barrier;
 
 use serde_json::{Value, json};
 use testbed::ceph::Ceph;
-use testbed::service::{Answer, Client, Service};
+use testbed::service::{Answer, ApiClient, RbdService};
 
 use crate::support::{images, new_image, patient, pool, shared};
 
@@ -17,7 +17,7 @@ const CALLERS: usize = 3;
 struct Bench {
     ceph: &'static Ceph,
     pool: String,
-    replicas: [Service; 2],
+    replicas: [RbdService; 2],
 }
 
 impl Bench {
@@ -26,7 +26,7 @@ impl Bench {
         Self { ceph, pool: pool(ceph), replicas: [patient(ceph), patient(ceph)] }
     }
 
-    fn client(&self) -> &Client {
+    fn client(&self) -> &ApiClient {
         &self.replicas[0].client
     }
 
@@ -39,7 +39,7 @@ impl Bench {
     }
 
     /// What all callers are answered who ask at once, each by its number.
-    fn at_once(&self, ask: impl Fn(&Client, usize) -> Answer + Sync) -> Vec<Answer> {
+    fn at_once(&self, ask: impl Fn(&ApiClient, usize) -> Answer + Sync) -> Vec<Answer> {
         let barrier = Barrier::new(2 * CALLERS);
         std::thread::scope(|scope| {
             let callers: Vec<_> = (0..2 * CALLERS)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use testbed::ceph::{Ceph, CephOptions, Store};
 use testbed::http::Connection;
-use testbed::service::{Answer, Client, Service, ServiceOptions};
+use testbed::service::{Answer, ApiClient, RbdService, RbdServiceOptions};
 
 /// The binary under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_sparrow-rbd");
@@ -41,19 +41,19 @@ pub fn durable() -> Ceph {
 }
 
 /// A service with the deadline above, ready.
-pub fn service(ceph: &Ceph, arguments: &[&str]) -> Service {
+pub fn service(ceph: &Ceph, arguments: &[&str]) -> RbdService {
     options(ceph).arguments(arguments).start().expect("a service")
 }
 
 /// A service with the deadline that it has by default, ready: for tests that measure no time, and whose removals and copies keep a
 /// busy machine's only OSD from answering within the other.
-pub fn patient(ceph: &Ceph) -> Service {
-    ServiceOptions::new(BINARY, ceph).start().expect("a service")
+pub fn patient(ceph: &Ceph) -> RbdService {
+    RbdServiceOptions::new(BINARY, ceph).start().expect("a service")
 }
 
 /// How to start one.
-pub fn options(ceph: &Ceph) -> ServiceOptions {
-    ServiceOptions::new(BINARY, ceph).arguments(&["--deadline", DEADLINE_FLAG])
+pub fn options(ceph: &Ceph) -> RbdServiceOptions {
+    RbdServiceOptions::new(BINARY, ceph).arguments(&["--deadline", DEADLINE_FLAG])
 }
 
 /// A pool of the test's own. Its name is new in each run.
@@ -78,21 +78,21 @@ pub fn new_image(name: &str) -> Value {
 pub type Asked<'a> = (&'a str, String, Value);
 
 /// Sends a request and gives the answer with its time.
-pub fn ask(client: &Client, (method, path, body): &Asked<'_>) -> (Answer, Duration) {
+pub fn ask(client: &ApiClient, (method, path, body): &Asked<'_>) -> (Answer, Duration) {
     let started = Instant::now();
     let answer = if body.is_null() { client.send(method, path, &[], &[]) } else { client.json(method, path, body) };
     (answer.expect("an answer"), started.elapsed())
 }
 
 /// As [`ask`]; fails when the answer comes later than a second beyond the deadline.
-pub fn in_time(client: &Client, asked: &Asked<'_>) -> Answer {
+pub fn in_time(client: &ApiClient, asked: &Asked<'_>) -> Answer {
     let (answer, took) = ask(client, asked);
     assert!(took <= DEADLINE + BEYOND + SLACK, "{asked:?} took {took:?}: {} {}", answer.status, answer.text());
     answer
 }
 
 /// Sends all at once, each within its time; answers in the order of the requests.
-pub fn all_in_time(client: &Client, asked: &[Asked<'_>]) -> Vec<Answer> {
+pub fn all_in_time(client: &ApiClient, asked: &[Asked<'_>]) -> Vec<Answer> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = asked.iter().map(|asked| scope.spawn(move || in_time(client, asked))).collect();
         threads.into_iter().map(|thread| thread.join().expect("in time")).collect()
@@ -113,7 +113,7 @@ pub fn eventually<T>(what: &str, within: Duration, mut look: impl FnMut() -> Opt
 
 /// After a fault: waits until all of these are answered with the status wanted, one after the other, and no thread is
 /// stuck any more; together within the time that the service has for that.
-pub fn recovers(service: &Service, wanted: &[(Asked<'_>, u16)]) {
+pub fn recovers(service: &RbdService, wanted: &[(Asked<'_>, u16)]) {
     let ended = Instant::now();
     let mut last = String::new();
     for (asked, status) in wanted {
@@ -134,7 +134,7 @@ pub fn recovers(service: &Service, wanted: &[(Asked<'_>, u16)]) {
 }
 
 /// A metric without labels.
-pub fn metric(service: &Service, name: &str) -> u64 {
+pub fn metric(service: &RbdService, name: &str) -> u64 {
     let text = service.admin_client().get("/metrics").expect("metrics").expect(200).text();
     let start = format!("sparrow_rbd_{name} ");
     let line = text.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("no {name} in {text}"));
@@ -142,7 +142,7 @@ pub fn metric(service: &Service, name: &str) -> u64 {
 }
 
 /// The readiness as its status and text.
-pub fn readiness(service: &Service) -> (u16, String) {
+pub fn readiness(service: &RbdService) -> (u16, String) {
     let answer = service.admin_client().get("/readyz").expect("an answer");
     (answer.status, answer.text())
 }
@@ -156,13 +156,13 @@ pub struct Footprint {
 
 impl Footprint {
     /// As they are now.
-    pub fn of(service: &Service) -> Self {
+    pub fn of(service: &RbdService) -> Self {
         let count = |what: &str| std::fs::read_dir(format!("/proc/{}/{what}", service.pid())).expect("/proc").count();
         Self { threads: count("task"), descriptors: count("fd") }
     }
 
     /// Once idle: threads for blocking calls end one second after their last one.
-    pub fn idle(service: &Service) -> Self {
+    pub fn idle(service: &RbdService) -> Self {
         let mut lowest = Self::of(service);
         for _ in 0..6 {
             std::thread::sleep(Duration::from_millis(500));
@@ -175,7 +175,7 @@ impl Footprint {
 
     /// Waits until the service has no more of either than at the time of `self`, but for a few: librbd starts some of
     /// its threads when it first needs them, and the sweep of the operations has one now and then.
-    pub fn returns(self, service: &Service) {
+    pub fn returns(self, service: &RbdService) {
         const FEW: usize = 4;
         let started = Instant::now();
         loop {
@@ -190,7 +190,7 @@ impl Footprint {
 }
 
 /// The operation at a path, when it has ended; fails when it has not within the time.
-pub fn finished(client: &Client, location: &str, within: Duration) -> Value {
+pub fn finished(client: &ApiClient, location: &str, within: Duration) -> Value {
     let started = Instant::now();
     loop {
         let answer = client.get(&format!("{location}?wait=2s")).expect("an answer");
@@ -258,7 +258,7 @@ pub fn data(pool: &str, image: &str) -> String {
 }
 
 /// Makes an image of these bytes.
-pub fn import(service: &Service, pool: &str, image: &str, bytes: &[u8]) {
+pub fn import(service: &RbdService, pool: &str, image: &str, bytes: &[u8]) {
     service.client.send("PUT", &data(pool, image), &[], bytes).expect("an answer").expect(201);
 }
 
@@ -273,7 +273,7 @@ pub struct Download {
 
 impl Download {
     /// Sends the request and reads the answer's head.
-    pub fn start(service: &Service, path: &str) -> Self {
+    pub fn start(service: &RbdService, path: &str) -> Self {
         let mut connection = Connection::open(service.api()).expect("a connection");
         write!(connection, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").expect("sent");
         let head = connection.answer_head().expect("a head");
@@ -293,7 +293,7 @@ pub struct Upload(Connection);
 
 impl Upload {
     /// Sends the request's head: a body of `length` bytes will follow.
-    pub fn start(service: &Service, path: &str, length: u64) -> Self {
+    pub fn start(service: &RbdService, path: &str, length: u64) -> Self {
         let mut connection = Connection::open(service.api()).expect("a connection");
         write!(connection, "PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n\r\n").expect("sent");
         Self(connection)

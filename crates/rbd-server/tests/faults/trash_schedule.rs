@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use testbed::service::Client;
+use testbed::service::ApiClient;
 
 use crate::support::{SLACK, eventually, finished, images, new_image, pool, service, shared};
 
@@ -15,18 +15,18 @@ fn in_seconds(seconds: i64) -> String {
     (Timestamp::now() + SignedDuration::from_secs(seconds)).to_string()
 }
 
-fn trash(client: &Client, path: &str, name: &str, retention: &str) {
+fn trash(client: &ApiClient, path: &str, name: &str, retention: &str) {
     client.post(path, &new_image(name)).unwrap().expect(201);
     client.delete(&format!("{path}/{name}?retention={retention}")).unwrap().expect(200);
 }
 
-fn names(client: &Client, path: &str) -> Vec<String> {
+fn names(client: &ApiClient, path: &str) -> Vec<String> {
     let list = client.get(path).unwrap().expect(200).json();
     list["Items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect()
 }
 
 /// The purges of a place, oldest first.
-fn purges(client: &Client, pool: &str, namespace: &str) -> Vec<Value> {
+fn purges(client: &ApiClient, pool: &str, namespace: &str) -> Vec<Value> {
     let list = client.get(&format!("/api/v1/pools/{pool}/operations")).unwrap().expect(200).json();
     let items = list["Items"].as_array().unwrap();
     let here = |item: &&Value| item["kind"] == "purgeTrash" && item["place"]["namespace"] == namespace;

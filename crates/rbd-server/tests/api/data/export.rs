@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 
 use testbed::http::Connection;
-use testbed::service::{Service, ServiceOptions};
+use testbed::service::{RbdService, RbdServiceOptions};
 
 use super::{Files, MIB, assert_same, diff, half_empty, noise};
 use crate::support::{BINARY, api, ceph, pool};
@@ -155,7 +155,7 @@ fn handles(pid: u32) -> (usize, usize) {
 
 /// Waits until threads and descriptors are no more than before.
 #[track_caller]
-fn released(service: &Service, before: (usize, usize)) {
+fn released(service: &RbdService, before: (usize, usize)) {
     let started = Instant::now();
     loop {
         let now = handles(service.pid());
@@ -168,7 +168,7 @@ fn released(service: &Service, before: (usize, usize)) {
 }
 
 /// An export whose body is read by hand.
-fn begun(service: &Service, path: &str) -> Connection {
+fn begun(service: &RbdService, path: &str) -> Connection {
     let mut connection = Connection::open(service.api()).unwrap();
     write!(connection, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
     connection.answer_head().unwrap().expect(200);
@@ -188,7 +188,7 @@ fn large(pool: &str) -> (Files, Vec<u8>) {
 fn a_client_that_leaves_or_stands_still_leaves_nothing_behind() {
     let pool = pool();
     let (_files, bytes) = large(&pool);
-    let options = ServiceOptions::new(BINARY, ceph()).arguments(&["--client-idle", "1s", "--streams-per-pool", "2"]);
+    let options = RbdServiceOptions::new(BINARY, ceph()).arguments(&["--client-idle", "1s", "--streams-per-pool", "2"]);
     let service = options.start().unwrap();
     let path = data(&pool, "large");
     // Once, so that threads that stay have come.
@@ -229,7 +229,7 @@ fn a_client_that_leaves_or_stands_still_leaves_nothing_behind() {
 fn a_slow_client_gets_everything() {
     let pool = pool();
     let (_files, bytes) = large(&pool);
-    let service = ServiceOptions::new(BINARY, ceph()).arguments(&["--client-idle", "1s"]).start().unwrap();
+    let service = RbdServiceOptions::new(BINARY, ceph()).arguments(&["--client-idle", "1s"]).start().unwrap();
     let mut stream = begun(&service, &data(&pool, "large"));
     let mut got = Vec::new();
     // Slower than a chunk per second, for longer than the patience for one that stands still.
@@ -255,7 +255,7 @@ fn thirty_two_exports_at_once_are_all_right() {
     let file = files.write("a", &bytes);
     ceph().rbd(&["import", "--no-progress", &file, &format!("{pool}/a")]).unwrap();
     // Memory for less than two windows: they share it.
-    let options = ServiceOptions::new(BINARY, ceph()).arguments(&["--stream-memory-mib", "32"]);
+    let options = RbdServiceOptions::new(BINARY, ceph()).arguments(&["--stream-memory-mib", "32"]);
     let service = options.start().unwrap();
     std::thread::scope(|scope| {
         for _ in 0..32 {

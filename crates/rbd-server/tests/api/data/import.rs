@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use testbed::ceph::{Ceph, CephOptions, Store};
 use testbed::http::{Connection, exchange};
-use testbed::service::{Service, ServiceOptions};
+use testbed::service::{RbdService, RbdServiceOptions};
 
 use super::{Files, MIB, assert_same, half_empty, image, listed_state, noise};
 use crate::support::{BINARY, api, ceph, pool, refused_field, service};
@@ -117,7 +117,7 @@ fn what_is_wrong_with_a_request_is_named_before_anything_is_made() {
 }
 
 /// Sends the head of an import of `promised` bytes and the bytes given.
-pub fn begin(service: &Service, path: &str, promised: usize, bytes: &[u8]) -> Connection {
+pub fn begin(service: &RbdService, path: &str, promised: usize, bytes: &[u8]) -> Connection {
     let mut connection = Connection::open(service.api()).unwrap();
     write!(connection, "PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {promised}\r\n\r\n").unwrap();
     connection.write_all(bytes).unwrap();
@@ -183,7 +183,7 @@ fn an_import_whose_client_leaves_is_listed_incomplete_and_can_be_deleted() {
 #[test]
 fn an_import_that_is_killed_is_listed_incomplete_and_can_be_deleted() {
     let pool = pool();
-    let mut service = ServiceOptions::new(BINARY, ceph()).start().unwrap();
+    let mut service = RbdServiceOptions::new(BINARY, ceph()).start().unwrap();
     let path = image(&pool, "cut");
     let _stream = begin(&service, &format!("{path}/data"), 64 << 20, &noise(8, 10 * MIB));
     incomplete(&path, "has not finished");
@@ -195,7 +195,7 @@ fn an_import_that_is_killed_is_listed_incomplete_and_can_be_deleted() {
 #[test]
 fn a_body_of_another_length_and_a_client_that_stands_still_are_told() {
     let pool = pool();
-    let service = ServiceOptions::new(BINARY, ceph()).arguments(&["--client-idle", "1s"]).start().unwrap();
+    let service = RbdServiceOptions::new(BINARY, ceph()).arguments(&["--client-idle", "1s"]).start().unwrap();
     let chunked = |name: &str, promised: u64, length: usize| {
         let path = format!("{}/data?sizeBytes={promised}", image(&pool, name));
         let mut request =
@@ -229,7 +229,7 @@ fn a_full_pool_is_507_at_once() {
     let ceph = Ceph::start(CephOptions { store: Store::MEMORY, mgr: true }).unwrap();
     ceph.create_pool("small").unwrap();
     ceph.ceph(&["osd", "pool", "set-quota", "small", "max_bytes", "8000000"]).unwrap();
-    let service = ServiceOptions::new(BINARY, &ceph).arguments(&["--deadline", "20s"]).start().unwrap();
+    let service = RbdServiceOptions::new(BINARY, &ceph).arguments(&["--deadline", "20s"]).start().unwrap();
     let put = |name: &str, length: u64| {
         let path = format!("{}/data", image("small", name));
         service.client.send("PUT", &path, &[], &noise(1, length)).unwrap()
