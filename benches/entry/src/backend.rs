@@ -88,7 +88,7 @@ mod tests {
     use super::whole;
 
     #[test]
-    fn a_request_is_whole_with_its_body() {
+    fn request_is_whole_with_its_body() {
         assert_eq!(whole(b"GET / HTTP/1.1\r\nA: b\r\n\r\nGET"), Some(24));
         assert_eq!(whole(b"GET / HTTP/1.1\r\nA: b\r\n"), None);
         assert_eq!(whole(b"POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\nab"), None);

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_ends_in_the_middle_is_a_lost_request() {
+    async fn connection_that_ends_in_the_middle_is_a_lost_request() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {

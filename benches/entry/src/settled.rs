@@ -225,7 +225,7 @@ mod tests {
 
     /// Answers in turns after a change, as nginx does while old workers leave, and settles 200 ms after it.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn it_is_the_last_old_answer_that_counts() {
+    async fn last_old_answer_counts() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let changed: &'static Mutex<Option<Instant>> = Box::leak(Box::default());
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_neither_old_nor_new_ends_it() {
+    async fn foreign_answer_ends_the_measurement() {
         let backend = Backend::start("127.0.0.1", "third").await.unwrap();
         assert!(settle(backend.address, answers(0), async { Ok(Instant::now()) }).await.is_err());
     }

@@ -136,7 +136,7 @@ mod tests {
     use crate::backend::Backend;
 
     #[tokio::test]
-    async fn those_that_end_are_told_from_those_that_stay() {
+    async fn ended_websockets_are_told_from_kept_ones() {
         let backend = Backend::start("127.0.0.1", "hello").await.unwrap();
         let all = WebSockets::start(backend.address, "/a", 3);
         sleep(Duration::from_millis(100)).await;

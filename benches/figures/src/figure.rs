@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ratio_is_the_median_of_the_pairs_and_limits_bind() {
+    fn ratio_is_the_median_of_the_pairs_and_limits_bind() {
         let pairs = Pairs::new(&[(ms(10), ms(10)), (ms(12), ms(10)), (ms(50), ms(10))]);
         assert!(pairs.at_most("x", 1.2, "y").reached());
         assert!(!pairs.at_most("x", 1.19, "y").reached());
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_that_spreads_is_noisy() {
+    fn reference_that_spreads_is_noisy() {
         let pairs = Pairs::new(&[(ms(10), ms(10)), (ms(10), ms(10)), (ms(10), ms(14))]);
         assert!(pairs.at_most("x", 1.2, "y").to_string().contains("ok noisy"));
     }

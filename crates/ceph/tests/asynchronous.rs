@@ -35,7 +35,7 @@ fn write_objects(io: &IoContext) {
 }
 
 #[test]
-fn a_thousand_omaps_with_hundreds_in_flight() {
+fn thousand_omaps_are_read_with_hundreds_in_flight() {
     let io = support::shared_pool();
     write_objects(&io);
     let long: Vec<Entry> = (0..2500_u32).map(|n| (format!("k{n:05}").into_bytes(), n.to_le_bytes().to_vec())).collect();
@@ -78,7 +78,7 @@ fn a_thousand_omaps_with_hundreds_in_flight() {
 }
 
 #[test]
-fn a_frozen_osd_costs_no_more_than_the_deadline() {
+fn frozen_osd_costs_no_more_than_the_deadline() {
     let ceph = Ceph::start(CephOptions::default()).expect("a cluster");
     let cluster = support::connected(&ceph);
     let io = support::pool(&ceph, &cluster);
@@ -208,7 +208,7 @@ fn bytes_are_written_read_and_discarded() {
 }
 
 #[test]
-fn what_is_dropped_on_its_way_ends_all_the_same() {
+fn dropped_pending_call_still_ends() {
     let io = support::shared_pool();
     let image = image(&io);
     for number in 0..48_u8 {

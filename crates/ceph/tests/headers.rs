@@ -163,7 +163,7 @@ fn combination(io: &IoContext, data: &IoContext, features: u64) -> bool {
 }
 
 #[test]
-fn every_combination_of_features() {
+fn header_equals_librbd_for_every_combination_of_features() {
     let io = support::shared_pool();
     let data = support::pool(testbed::ceph::Ceph::shared().expect("a cluster"), io.cluster());
     let all: Vec<u64> = (0..256).collect();
@@ -191,7 +191,7 @@ fn clone_of(target: &IoContext, base: &IoContext, snapshot: &str, name: &str, fo
 }
 
 #[test]
-fn snapshots_and_clones() {
+fn header_equals_librbd_for_snapshots_and_clones() {
     let io = support::shared_pool();
     let other = support::pool(testbed::ceph::Ceph::shared().expect("a cluster"), io.cluster());
     other.create_namespace("ns").expect("a namespace");
@@ -279,7 +279,7 @@ fn snapshot_id_of(clone: &ImageHeader) -> u64 {
 }
 
 #[test]
-fn metadata_flags_and_groups() {
+fn header_equals_librbd_for_metadata_flags_and_groups() {
     let io = support::shared_pool();
     let spec = ImageSpec { features: Some(LAYERING | EXCLUSIVE_LOCK), order: Some(16), ..ImageSpec::default() };
     io.create_image("i", size(1 << 20), &spec).expect("an image");
@@ -320,7 +320,7 @@ fn metadata_flags_and_groups() {
 }
 
 #[test]
-fn a_lock_with_an_empty_cookie_is_listed() {
+fn lock_with_an_empty_cookie_is_listed() {
     let io = support::shared_pool();
     io.create_image("i", size(1 << 20), &ImageSpec { features: Some(LAYERING), ..ImageSpec::default() })
         .expect("an image");

@@ -32,7 +32,7 @@ fn gone(io: &IoContext) {
 }
 
 #[test]
-fn a_cancelled_removal_can_be_finished() {
+fn cancelled_removal_can_be_finished() {
     let io = support::shared_pool();
     drop(image(&io));
     let told = AtomicU64::new(0);
@@ -47,7 +47,7 @@ fn a_cancelled_removal_can_be_finished() {
 }
 
 #[test]
-fn a_panic_cancels_a_removal_and_resumes() {
+fn panic_cancels_a_removal_and_resumes() {
     let io = support::shared_pool();
     drop(image(&io));
     let panicked = catch_unwind(AssertUnwindSafe(|| io.remove_image("i", &|_, _| panic!("in the callback"))));
@@ -57,7 +57,7 @@ fn a_panic_cancels_a_removal_and_resumes() {
 }
 
 #[test]
-fn a_cancelled_resize_can_be_repeated() {
+fn cancelled_resize_can_be_repeated() {
     let io = support::shared_pool();
     let image = image(&io);
     let cancelled = image.resize(size(1 << 12), true, &|_, _| ControlFlow::Break(()));
@@ -67,7 +67,7 @@ fn a_cancelled_resize_can_be_repeated() {
 }
 
 #[test]
-fn a_panic_does_not_cut_a_rollback() {
+fn panic_does_not_cut_a_rollback() {
     let io = support::shared_pool();
     let image = image(&io);
     let length = usize::try_from(OBJECTS << 12).expect("fits");

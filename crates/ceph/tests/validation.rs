@@ -29,7 +29,7 @@ fn snapped(ceph: &Ceph, cluster: &Cluster) -> IoContext {
 }
 
 #[test]
-fn each_pool_is_looked_at_before_its_first_image() {
+fn each_pool_is_validated_before_its_first_image() {
     let ceph = Ceph::shared().expect("a cluster");
     let cluster = connected(ceph);
     let spec = ImageSpec::default();
@@ -52,7 +52,7 @@ fn each_pool_is_looked_at_before_its_first_image() {
 }
 
 #[test]
-fn what_the_configuration_does_not_want_is_not_done() {
+fn validation_is_skipped_where_the_configuration_says_so() {
     let ceph = Ceph::shared().expect("a cluster");
     let options = vec![("rbd_validate_pool".to_owned(), "false".to_owned())];
     let settings = Settings { validate_once: true, options, ..support::settings(ceph) };

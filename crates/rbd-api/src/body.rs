@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_of_the_type_is_read() {
+    fn object_of_the_type_is_read() {
         let text = r#"{"name":"a","inner":{"sizeBytes":5},"many":[{"sizeBytes":5.0}],"labels":{"b":"c"},"mode":"on"}"#;
         let expected = Outer {
             name: "a".into(),
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_with_its_place() {
+    fn anything_else_is_rejected_with_its_place() {
         for (text, field) in [
             (r#"["a",{"sizeBytes":5}]"#, "body"),
             (r#"{"name":"a","inner":[5]}"#, "inner"),

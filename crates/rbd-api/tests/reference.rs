@@ -8,7 +8,7 @@ use rbd_api::problem::Kind;
 use testbed::reference::{cell, checked_in, page};
 
 #[test]
-fn endpoints() {
+fn endpoints_page_is_current() {
     let mut text = page(
         "Endpoints of sparrow-rbd",
         "All paths are below `/api/v1`, with or without a slash at the end. `{scope}` is `/pools/{pool}` for the pool's \
@@ -36,7 +36,7 @@ fn endpoints() {
 }
 
 #[test]
-fn problems() {
+fn problems_page_is_current() {
     let mut text = page(
         "Problems of sparrow-rbd",
         "Every error is a problem document (RFC 9457), `application/problem+json`. `type` and `title` are the same for \
@@ -51,6 +51,6 @@ fn problems() {
 }
 
 #[test]
-fn api_description() {
+fn api_description_is_current() {
     checked_in("openapi/sparrow-rbd.json", &openapi::text());
 }

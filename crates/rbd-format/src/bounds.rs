@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn stripes_that_librbd_divides_by_zero_on_or_cannot_keep_are_refused() {
+    fn stripes_that_librbd_divides_by_zero_on_or_cannot_keep_are_rejected() {
         for (order, unit_bytes, count) in [(22, 1 << 22, 1), (12, 512, 1 << 19), (25, 1 << 25, 1 << 22), (22, 4096, 16)]
         {
             assert_eq!(check_striping(Some(order), unit_bytes, count), Ok(()), "{order} {unit_bytes} {count}");

@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_letters_and_digits() {
+    fn id_is_letters_and_digits() {
         for text in ["1", "10226b8b4567", "5e3f6b8b4567Z"] {
             assert_eq!(id(text.as_bytes(), "id"), Ok(text.to_owned()));
         }

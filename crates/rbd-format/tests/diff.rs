@@ -101,7 +101,7 @@ fn other(event: DiffEvent<'static>) -> Owned {
 }
 
 #[test]
-fn reads_and_rewrites_what_rbd_wrote() {
+fn diff_of_rbd_is_read_and_rewritten() {
     let written = b"g".repeat(4096);
     let full = [
         other(DiffEvent::Begin(DiffVersion::V1)),
@@ -128,7 +128,7 @@ fn reads_and_rewrites_what_rbd_wrote() {
 }
 
 #[test]
-fn reads_each_diff_of_an_export_of_format_2() {
+fn each_diff_of_an_export_of_format_2_is_read() {
     let export = data("image-v2.export");
     // The image's description, then this and the number of diffs.
     let banner = b"rbd image diffs v2\n";
@@ -170,7 +170,7 @@ fn v2(records: &[&[u8]]) -> Vec<u8> {
 }
 
 #[test]
-fn refuses_what_cannot_be() {
+fn impossible_record_is_rejected() {
     let size: &[u8] = b"s\x00\x10\0\0\0\0\0\0";
     let zero_at_4096: &[u8] = b"z\x00\x10\0\0\0\0\0\0\x01\0\0\0\0\0\0\0";
     let past_the_end: &[u8] = b"w\xff\xff\xff\xff\xff\xff\xff\xff\x01\0\0\0\0\0\0\0";
@@ -225,7 +225,7 @@ fn version_2_skips_unknown_records() {
 }
 
 #[test]
-fn refuses_to_write_what_it_would_not_read() {
+fn writer_rejects_what_the_reader_rejects() {
     let mut out = Vec::new();
     for version in [DiffVersion::V1, DiffVersion::V2] {
         let long = vec![b'x'; MAX_NAME_BYTES + 1];
@@ -274,7 +274,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_back_however_it_arrives(events in diff(), chunk in 1usize..40, behind in any::<Vec<u8>>()) {
+    fn written_diff_is_read_back_however_it_arrives(events in diff(), chunk in 1usize..40, behind in any::<Vec<u8>>()) {
         let stream = encode(&events);
         prop_assert_eq!(parse_whole(&stream).unwrap(), events.clone());
         let (read, left) = parse(&stream, chunk).unwrap();
@@ -286,7 +286,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused(version in any::<bool>(), bytes in any::<Vec<u8>>(), chunk in 1usize..40) {
+    fn any_bytes_are_read_or_rejected(version in any::<bool>(), bytes in any::<Vec<u8>>(), chunk in 1usize..40) {
         let stream = if version { v1(&[&bytes]) } else { v2(&[&bytes]) };
         let whole = parse(&stream, usize::MAX).map(|(events, _)| events);
         let pieces = parse(&stream, chunk).map(|(events, _)| events);

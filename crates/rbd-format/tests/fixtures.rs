@@ -35,7 +35,7 @@ fn op_feature_names(header: &ImageHeader) -> String {
 }
 
 #[test]
-fn plain_image_in_a_group() {
+fn plain_image_in_a_group_is_decoded() {
     let header = header("header-plain.omap");
     assert_eq!(header.size_bytes, 10 * MIB);
     assert_eq!((header.order, header.object_size_bytes()), (22, 4 * MIB));
@@ -65,7 +65,7 @@ fn plain_image_in_a_group() {
 }
 
 #[test]
-fn image_with_every_feature() {
+fn image_with_every_feature_is_decoded() {
     let header = header("header-full.omap");
     assert_eq!(header.size_bytes, 1024 * MIB);
     assert_eq!(header.object_size_bytes(), MIB);
@@ -86,7 +86,7 @@ fn image_with_every_feature() {
 }
 
 #[test]
-fn image_with_clones() {
+fn image_with_clones_is_decoded() {
     let header = header("header-base.omap");
     assert_eq!(op_feature_names(&header), "clone-parent, snap-trash");
     let [one, two, gone] = &header.snapshots[..] else { panic!("three snapshots: {header:?}") };
@@ -113,7 +113,7 @@ fn image_with_clones() {
 }
 
 #[test]
-fn clones() {
+fn clones_are_decoded() {
     assert_eq!(header("header-clone1.omap").parent, Some(base_parent(4, Some(64 * MIB))));
     assert_eq!(header("header-clone3.omap").parent, Some(base_parent(6, Some(64 * MIB))));
     let shrunk = header("header-clone2.omap");
@@ -131,7 +131,7 @@ fn flattened_clone_keeps_the_parent_for_its_snapshot() {
 }
 
 #[test]
-fn mirror_snapshot() {
+fn mirror_snapshot_is_decoded() {
     let header = header("header-mirrored.omap");
     let [snapshot] = &header.snapshots[..] else { panic!("one snapshot: {header:?}") };
     let SnapshotNamespace::Mirror(mirror) = &snapshot.namespace else { panic!("a mirror snapshot: {snapshot:?}") };
@@ -142,7 +142,7 @@ fn mirror_snapshot() {
 }
 
 #[test]
-fn both_ends_of_a_migration() {
+fn both_ends_of_a_migration_are_decoded() {
     let source = header("header-migration-source.omap");
     assert!(feature_names(&source).ends_with("deep-flatten, migrating"));
     let migration = source.migration.expect("a migration");
@@ -159,14 +159,14 @@ fn both_ends_of_a_migration() {
 }
 
 #[test]
-fn header_of_an_image_being_removed() {
+fn header_of_an_image_being_removed_is_decoded() {
     let header = header("header-removing.omap");
     assert_eq!(header.size_bytes, 2 << 40);
     assert_eq!(header.object_prefix, "rbd_data.10b5b749aa58");
 }
 
 #[test]
-fn header_without_a_mandatory_key() {
+fn header_without_a_mandatory_key_is_an_error() {
     let all = entries("header-plain.omap");
     for missing in ["size", "order", "features", "object_prefix", "snap_seq"] {
         let left = all.iter().filter(|(key, _)| key != missing.as_bytes());
@@ -177,7 +177,7 @@ fn header_without_a_mandatory_key() {
 }
 
 #[test]
-fn directories() {
+fn directories_are_decoded() {
     let mut names = Vec::new();
     let mut ids = Vec::new();
     for (key, value) in entries("directory.omap") {
@@ -210,7 +210,7 @@ fn directories() {
 }
 
 #[test]
-fn trash() {
+fn trash_is_decoded() {
     let trash: Vec<_> = entries("trash.omap")
         .iter()
         .map(|(key, value)| TrashEntry::decode(key, value).expect("an entry").expect("a known key"))
@@ -236,7 +236,7 @@ fn trash() {
 }
 
 #[test]
-fn children_of_format_1() {
+fn children_of_format_1_are_decoded() {
     let [(key, value)] = &entries("children.omap")[..] else { panic!("one entry") };
     let parent = ParentSnapshot { pool_id: 1, image_id: BASE_ID.into(), snap_id: 4 };
     let ids = vec!["1031e452115d".to_owned(), "1033f1823a59".to_owned()];
@@ -245,7 +245,7 @@ fn children_of_format_1() {
 }
 
 #[test]
-fn groups() {
+fn groups_are_decoded() {
     let directory: Vec<_> = entries("group-directory.omap")
         .iter()
         .map(|(key, value)| DirectoryEntry::decode(key, value).unwrap().unwrap())
@@ -275,7 +275,7 @@ fn groups() {
 }
 
 #[test]
-fn locks() {
+fn locks_are_decoded() {
     let lock = |fixture: &str| LockInfo::decode(&entries(fixture)[0].1).expect(fixture);
     let summary = |lock: &LockInfo| {
         let locker = &lock.lockers[0];
@@ -297,7 +297,7 @@ fn locks() {
 }
 
 #[test]
-fn images_of_format_1() {
+fn images_of_format_1_are_decoded() {
     let names = decode_format_1_directory(&data("directory-format-1.object")).expect("a directory");
     assert_eq!(names.iter().map(ToString::to_string).collect::<Vec<_>>(), ["old", "plain1"]);
     assert_eq!(decode_format_1_directory(&[]), Ok(Vec::new()));
@@ -312,7 +312,7 @@ fn images_of_format_1() {
 }
 
 #[test]
-fn mirrored_images() {
+fn mirrored_images_are_decoded() {
     let decoded = entries("mirroring.omap");
     let images: Vec<MirrorImage> =
         decoded.iter().filter_map(|(key, value)| MirrorImage::decode(key, value).expect("an entry")).collect();

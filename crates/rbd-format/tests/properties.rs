@@ -223,7 +223,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn parents_of_all_versions(version in 1u8..=4, parent in parent(), extra in any::<Vec<u8>>()) {
+    fn parents_of_all_versions_are_decoded(version in 1u8..=4, parent in parent(), extra in any::<Vec<u8>>()) {
         let mut value = Encoder::default();
         encode_parent(&mut value, version, &extra, &parent);
         let mut expected = parent;
@@ -236,7 +236,7 @@ proptest! {
     }
 
     #[test]
-    fn snapshots_since_nautilus(version in 8u8..=10, snapshot in snapshot(), extra in any::<Vec<u8>>()) {
+    fn snapshots_since_nautilus_are_decoded(version in 8u8..=10, snapshot in snapshot(), extra in any::<Vec<u8>>()) {
         let value = encode_snapshot(version, 8, &extra, &snapshot, None);
         let header = header_with(&[(&snapshot_key(snapshot.id), &value)]).unwrap();
         prop_assert_eq!(header.snapshots, vec![snapshot]);
@@ -244,7 +244,7 @@ proptest! {
     }
 
     #[test]
-    fn snapshots_before_nautilus(
+    fn snapshots_before_nautilus_are_decoded(
         version in 1u8..=8,
         snapshot in snapshot(),
         parent in proptest::option::of(parent()),
@@ -277,7 +277,7 @@ proptest! {
     }
 
     #[test]
-    fn children_of_all_versions(
+    fn children_of_all_versions_are_decoded(
         version in 1u8..=3,
         pool_id in any::<i64>(),
         children in vec((name(), id()), 0..4),
@@ -300,7 +300,7 @@ proptest! {
     }
 
     #[test]
-    fn migrations_of_all_versions(
+    fn migrations_of_all_versions_are_decoded(
         version in 1u8..=4,
         (role, state, pool_id) in any::<(u8, u8, i64)>(),
         (namespace, image_name, image_id, description) in (name(), name(), id(), "[a-z é]{0,9}"),
@@ -338,7 +338,7 @@ proptest! {
     }
 
     #[test]
-    fn trash_of_all_versions(
+    fn trash_of_all_versions_is_decoded(
         version in 1u8..=3,
         (source, state) in any::<(u8, u8)>(),
         name in name(),
@@ -374,7 +374,7 @@ proptest! {
     }
 
     #[test]
-    fn locks_with_addresses_of_all_layouts(
+    fn locks_with_addresses_of_all_layouts_are_decoded(
         number in any::<i64>(),
         (cookie, tag, description) in (name(), name(), name()),
         (nonce, port, legacy) in any::<(u32, u16, bool)>(),
@@ -416,7 +416,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_decoded_or_refused(value in vec(any::<u8>(), 0..200), key in vec(any::<u8>(), 0..60)) {
+    fn any_bytes_are_decoded_or_rejected(value in vec(any::<u8>(), 0..200), key in vec(any::<u8>(), 0..60)) {
         decode_all(&key, &value);
         for prefix in KEYS {
             decode_all(prefix, &value);
@@ -518,7 +518,7 @@ fn every_truncation_is_an_error() {
 }
 
 #[test]
-fn structures_for_newer_readers_are_refused() {
+fn structures_for_newer_readers_are_rejected() {
     let cases: [(&[u8], &str, u8); 5] = [
         (b"parent", "cls_rbd_parent", 2),
         (b"snapshot_0000000000000001", "cls_rbd_snap", 8),
@@ -543,7 +543,7 @@ fn structures_for_newer_readers_are_refused() {
 }
 
 #[test]
-fn counts_beyond_the_value_are_refused_before_allocating() {
+fn counts_beyond_the_value_are_rejected_before_allocating() {
     let mut children = Encoder::default();
     children.u32(u32::MAX).raw(&[0; 64]);
     let error = header_with(&[(b"snap_children_0000000000000001", &children.0)]).unwrap_err();
@@ -606,7 +606,7 @@ fn damaged_keys_and_numbers_are_named() {
 }
 
 #[test]
-fn records_that_say_none_are_none() {
+fn records_that_stand_for_none_are_none() {
     let mut group = Encoder::default();
     group.structure(1, 1, |out| {
         out.i64(-1).string(b"");

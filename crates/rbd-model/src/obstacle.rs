@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_keep_only_what_destroys_and_only_unless_forced() {
+    fn clients_block_only_destructive_acts_without_force() {
         for act in [Act::Overwrite { force: false }, Act::Shrink { force: false }, Act::Remove { force: false }] {
             assert!(open().blocks(act), "{act:?}");
         }
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_can_be_shrunk_and_removed_and_nothing_else() {
+    fn too_large_image_can_only_be_shrunk_or_removed() {
         let large = Obstacle::Unbounded(Unbounded::Size { bytes: u64::MAX });
         for act in [Act::Shrink { force: false }, Act::Trash { force: false }, Act::Remove { force: false }] {
             assert!(!large.blocks(act), "{act:?}");
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_is_gone_is_named_by_what_is_known_of_it() {
+    fn pool_that_is_gone_is_named_by_what_is_known_of_it() {
         let gone = |name: Option<&str>| {
             Obstacle::PoolGone(MissingPool { id: 7, name: name.map(str::to_owned), held: "its parent" }).fault("a")
         };

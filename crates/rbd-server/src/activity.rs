@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_has_less_time_than_the_pause_between_requests() {
+    async fn head_has_less_time_than_the_pause_between_requests() {
         let (_, mut watched, _far) = connection();
         let waited = ends_after(&mut watched).await;
         assert!((LIMITS.head..LIMITS.idle).contains(&waited), "a first request that never comes: {waited:?}");
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_that_runs_has_all_time() {
+    async fn running_request_has_no_deadline() {
         let (activity, mut watched, mut far) = connection();
         let running = activity.begin(false);
         let writer = tokio::spawn(async move {
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_shared_connection_is_idle_whatever_comes_beside_requests() {
+    async fn shared_connection_is_idle_whatever_comes_beside_requests() {
         let (activity, mut watched, mut far) = connection();
         drop(activity.begin(true));
         far.write_all(b"ping").await.unwrap();

@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotated_file_is_made_anew() {
+    fn rotated_audit_file_is_made_anew() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit");
         let mut target = LogTarget::File { path: path.clone(), file: open(&path).unwrap(), torn: false };

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_done_is_refused() {
+    fn unsupported_request_head_is_rejected() {
         for (method, headers, kind) in [
             ("POST", &[("content-length", "3"), ("transfer-encoding", "chunked")][..], fault::Kind::BadRequest.into()),
             ("GET", &[("range", "bytes=0-1"), ("range", "bytes=2-3")], fault::Kind::BadRequest.into()),
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_is_not() {
+    fn supported_request_head_is_accepted() {
         for (method, headers) in [
             ("POST", &[("content-length", "3"), ("content-encoding", "Identity")][..]),
             ("PUT", &[("transfer-encoding", "chunked"), ("expect", "100-Continue")]),

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_for_one_host() {
+    fn request_names_exactly_one_host() {
         let h1 = Version::HTTP_11;
         assert_eq!(asked(h1, "/", &["a"]), Ok(Some(host("a"))));
         assert_eq!(asked(h1, "http://a:80/", &["A:80"]), Ok(Some(host("a:80"))));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_hosts_are_refused_unless_allowed() {
+    fn foreign_hosts_are_rejected_unless_allowed() {
         let guard = HostGuard::new(["api.example.org", "*.svc"].map(|text| text.parse().unwrap()).to_vec());
         for text in [
             "127.0.0.1",

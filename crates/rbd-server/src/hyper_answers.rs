@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_answers_without_a_body_get_one() {
+    fn only_answers_of_hyper_get_a_problem_document() {
         let bare = "HTTP/1.1 414 URI Too Long\r\nconnection: close\r\ncontent-length: 0\r\ndate: Fri, 27 Nov 2026 09:00:00 GMT\r\n\r\n";
         let text = String::from_utf8(with_document(bare.as_bytes()).unwrap()).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();

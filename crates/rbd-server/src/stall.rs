@@ -99,7 +99,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     #[tokio::test]
-    async fn a_reader_that_is_slow_is_waited_for_and_one_that_stands_still_is_not() {
+    async fn reader_that_is_slow_is_waited_for_and_one_that_stands_still_is_not() {
         let (near, mut far) = duplex(1024);
         let mut near = StallTimeout::new(near, Duration::from_millis(200));
         let reader = tokio::spawn(async move {

@@ -102,7 +102,7 @@ fn readiness(service: &RbdService) -> (u16, String) {
 }
 
 #[test]
-fn all_is_well() {
+fn check_passes_on_a_sound_cluster() {
     let pool = format!("check-well-{}", std::process::id());
     ceph().create_pool(&pool).unwrap();
     let conf = ceph().conf();
@@ -123,14 +123,14 @@ fn all_is_well() {
 }
 
 #[test]
-fn it_always_ends_in_good_order() {
+fn check_exits_cleanly_after_each_fault() {
     for _ in 0..10 {
         assert_eq!(check(ceph().conf(), ceph().keyring(), &[]).code, 0);
     }
 }
 
 #[test]
-fn as_json() {
+fn check_prints_json() {
     let directory = directory();
     let missing = directory.path().join("none");
     let checked = check(ceph().conf(), &missing, &["--json"]);
@@ -144,7 +144,7 @@ fn as_json() {
 }
 
 #[test]
-fn conf_missing() {
+fn missing_conf_is_reported() {
     let directory = directory();
     let conf = directory.path().join("ceph.conf");
     let keyring = directory.path().join("keyring");
@@ -187,7 +187,7 @@ fn conf_missing() {
 }
 
 #[test]
-fn conf_garbage_or_a_directory() {
+fn unusable_conf_is_reported() {
     let directory = directory();
     let conf = directory.path().join("ceph.conf");
     fs::write(&conf, "[global]\nthe monitor is at home\n").unwrap();
@@ -207,7 +207,7 @@ fn conf_garbage_or_a_directory() {
 }
 
 #[test]
-fn mon_host_empty() {
+fn empty_mon_host_is_reported() {
     let directory = directory();
     let conf = conf_with_mon_host(directory.path(), "");
     let checked = check(&conf, ceph().keyring(), &[]);
@@ -222,7 +222,7 @@ fn mon_host_empty() {
 }
 
 #[test]
-fn mon_host_unresolvable() {
+fn unresolvable_mon_host_is_reported() {
     let directory = directory();
     // Also when the next one would do: Ceph uses none of them then.
     for mon_host in ["no-such-host.invalid".to_owned(), format!("{},no-such-host.invalid", ceph().mon_addr())] {
@@ -245,7 +245,7 @@ fn mon_host_unresolvable() {
 }
 
 #[test]
-fn mon_host_unreachable() {
+fn unreachable_mon_host_is_reported() {
     let directory = directory();
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let conf = conf_with_mon_host(directory.path(), &closed.to_string());
@@ -276,7 +276,7 @@ fn mon_host_unreachable() {
 }
 
 #[test]
-fn keyring_missing() {
+fn missing_keyring_is_reported() {
     let directory = directory();
     let keyring = directory.path().join("keyring");
     let checked = check(ceph().conf(), &keyring, &[]);
@@ -317,7 +317,7 @@ fn keyring_missing() {
 }
 
 #[test]
-fn keyring_unreadable_by_this_user() {
+fn unreadable_keyring_is_reported() {
     let directory = directory();
     let keyring = directory.path().join("keyring");
     fs::copy(ceph().keyring(), &keyring).unwrap();
@@ -348,7 +348,7 @@ fn keyring_unreadable_by_this_user() {
 }
 
 #[test]
-fn keyring_garbage_or_a_directory() {
+fn unusable_keyring_is_reported() {
     let directory = directory();
     let keyring = directory.path().join("keyring");
     let name = keyring.display().to_string();
@@ -378,7 +378,7 @@ fn keyring_garbage_or_a_directory() {
 }
 
 #[test]
-fn keyring_without_this_entity() {
+fn keyring_without_the_entity_is_reported() {
     let (entity, keyring) = client(ceph(), "check-other", &FULL);
     let checked = check(ceph().conf(), &keyring, &["--id", "console"]);
     assert_eq!(checked.code, 1);
@@ -401,7 +401,7 @@ fn keyring_without_this_entity() {
 }
 
 #[test]
-fn wrong_key() {
+fn wrong_key_is_reported() {
     let (entity, keyring) = client(ceph(), "check-wrong", &FULL);
     let text = fs::read_to_string(&keyring).unwrap();
     let directory = directory();
@@ -437,7 +437,7 @@ fn words(command: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_documented_command_makes_an_entity_that_works() {
+fn documented_command_makes_an_entity_that_works() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operating/ceph-access.md");
     let page = fs::read_to_string(page).unwrap();
     let line = |start: &str| page.lines().find(|line| line.starts_with(start)).unwrap();
@@ -459,7 +459,7 @@ fn the_documented_command_makes_an_entity_that_works() {
 }
 
 #[test]
-fn capabilities_too_small() {
+fn missing_capabilities_are_reported() {
     let ceph = Ceph::start(CephOptions::default()).unwrap();
     ceph.create_pool("one").unwrap();
     ceph.create_pool("two").unwrap();
@@ -601,7 +601,7 @@ fn serve_without_any_monitor_becomes_ready_when_it_comes() {
 }
 
 #[test]
-fn serve_with_capabilities_too_small() {
+fn serve_reports_missing_capabilities() {
     let ceph = Ceph::start(CephOptions::default()).unwrap();
     ceph.create_pool("one").unwrap();
     let (entity, keyring) = client(&ceph, "service", &[("mon", "profile rbd")]);

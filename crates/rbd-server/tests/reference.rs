@@ -9,7 +9,7 @@ use rbd_server::settings::Cli;
 use testbed::reference::{cell, checked_in, page};
 
 #[test]
-fn flags() {
+fn flags_page_is_current() {
     let mut text = page(
         "Flags of sparrow-rbd",
         "Every flag can also be given as the environment variable beside it; the flag wins. Times are written like \
@@ -57,7 +57,7 @@ fn flags() {
 }
 
 #[test]
-fn metrics() {
+fn metrics_page_is_current() {
     let mut text = page(
         "Metrics of sparrow-rbd",
         "`GET /metrics` on the admin port: in the OpenMetrics text format where `Accept` prefers it, else in the Prometheus text \

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_luks_header_is_known_by_its_first_bytes() {
+    fn luks_header_is_known_by_its_first_bytes() {
         assert_eq!(from_first_bytes(b"LUKS\xba\xbe\x00\x01"), Encryption::Luks1);
         assert_eq!(from_first_bytes(b"LUKS\xba\xbe\x00\x02"), Encryption::Luks2);
         assert_eq!(from_first_bytes(b"LUKS\xba\xbe\x00\x03"), Encryption::Luks);

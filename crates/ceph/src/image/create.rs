@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_taken_is_drawn_again() {
+    fn id_that_is_taken_is_drawn_again() {
         let mut draws = 0;
         let made = with_free_id(|| {
             draws += 1;
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn drawing_ends_and_other_errors_end_it_at_once() {
+    fn drawing_ids_is_bounded_and_stops_at_other_errors() {
         let mut draws = 0;
         let never = with_free_id(|| {
             draws += 1;

@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_is_never_null() {
+    fn parameter_is_never_null() {
         let mut schema = json!({ "anyOf": [{ "$ref": "#/x" }, { "type": "null" }], "default": null });
         drop_null(&mut schema);
         assert_eq!(schema, json!({ "$ref": "#/x" }));

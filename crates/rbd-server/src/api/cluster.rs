@@ -115,7 +115,7 @@ mod tests {
     use super::release;
 
     #[test]
-    fn a_release_is_its_number() {
+    fn release_is_the_number_of_the_version_text() {
         assert_eq!(
             release("ceph version 16.2.15 (618f440892089921c3e944a991122ddc44e60516) pacific (stable)"),
             "16.2.15"

@@ -323,7 +323,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cursors_survive_their_tokens() {
+    fn cursor_is_read_back_from_its_token() {
         for cursor in [
             ListingCursor::Directory(Some("a/ü".into())),
             ListingCursor::Directory(Some(vec![0xff, b'a'])),

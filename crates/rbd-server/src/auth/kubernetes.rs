@@ -428,7 +428,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_believed_for_their_time_and_are_bounded() {
+    fn review_answers_are_cached_for_their_time_and_bounded() {
         let answers = ReviewCache::new(Duration::from_millis(500), Duration::ZERO);
         for number in 0..KEPT_ANSWERS + 10 {
             answers.put(number, ());
@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_prolongs_answers_and_no_further_than_said() {
+    fn outage_prolongs_cached_answers_up_to_its_limit() {
         let answers = ReviewCache::new(Duration::from_millis(100), Duration::from_millis(1000));
         answers.put(1, "yes");
         answers.put(2, "yes");
@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_for_an_outage_makes_room_for_what_is_fresh() {
+    fn stale_answers_make_room_for_fresh_ones() {
         let answers = ReviewCache::new(Duration::from_millis(300), Duration::from_mins(1));
         for number in 0..KEPT_ANSWERS {
             answers.put(number, ());

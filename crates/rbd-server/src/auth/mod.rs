@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_single_bearer_token_is_one() {
+    fn request_must_have_exactly_one_bearer_token() {
         assert_eq!(bearer(&headers(&["Bearer abc"])).unwrap(), "abc");
         assert_eq!(bearer(&headers(&["bearer  abc"])).unwrap(), "abc");
         for wrong in [&[][..], &["abc"], &["Bearer "], &["Basic abc"], &["Bearer"], &["Bearer a", "Bearer b"]] {

@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_covers_what_it_names_and_no_more() {
+    fn scope_covers_what_it_names_and_no_more() {
         let everything = scope(&[]);
         let pool = scope(&["a"]);
         let team = scope(&["a/team"]);
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_found_by_its_hash_alone() {
+    fn token_is_found_by_the_hash_of_its_secret_only() {
         let (first, a) = make("a".into(), Role::Viewer, vec![], None).unwrap();
         let (second, b) = make("b".into(), Role::Admin, vec!["p".parse().unwrap()], None).unwrap();
         assert_ne!(first, second);
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_must_not_say() {
+    fn invalid_tokens_file_is_rejected() {
         let hash = format!("sha256:{}", "ab".repeat(32));
         let token = |more: &str| format!(r#"{{"name":"a","role":"viewer","hash":"{hash}"{more}}}"#);
         let file = |tokens: &str| format!(r#"{{"tokens":[{tokens}]}}"#);
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_added_whole_and_to_their_owner_alone() {
+    fn tokens_file_is_extended_whole_and_readable_by_its_owner_only() {
         use std::os::unix::fs::PermissionsExt as _;
 
         let directory = tempfile::tempdir().unwrap();

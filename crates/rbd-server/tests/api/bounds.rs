@@ -73,7 +73,7 @@ fn sizes_end_at_the_bound_however_an_image_is_made() {
 }
 
 #[test]
-fn a_diff_gives_no_size_above_the_bound() {
+fn diff_gives_no_size_above_the_bound() {
     let pool = pool();
     let path = image(&pool, "a");
     ceph().rbd(&["create", "--size", "8M", "--image-feature", "layering", &format!("{pool}/a")]).unwrap();
@@ -95,7 +95,7 @@ fn a_diff_gives_no_size_above_the_bound() {
 }
 
 #[test]
-fn the_largest_image_is_walked() {
+fn largest_image_is_walked() {
     let pool = pool();
     make_with_rbd(&pool, "a", MAX, "layering");
     let path = image(&pool, "a");
@@ -133,7 +133,7 @@ fn assert_never_walked(path: &str, because: &str, beside: &str) {
 }
 
 #[test]
-fn an_image_that_another_client_made_too_large_is_listed_and_never_walked() {
+fn image_that_another_client_made_too_large_is_listed_and_never_walked() {
     let pool = pool();
     for (name, bytes, features) in [
         ("fast", u64::MAX, "layering,exclusive-lock,object-map,fast-diff,deep-flatten"),
@@ -179,7 +179,7 @@ fn snapshots_and_parents_that_are_too_large_keep_their_images_from_being_walked(
 }
 
 #[test]
-fn an_image_that_is_too_large_can_be_shrunk() {
+fn image_that_is_too_large_can_be_shrunk() {
     let pool = pool();
     // Of objects so large that it has few of them beyond the bound.
     let spec = format!("{pool}/a");

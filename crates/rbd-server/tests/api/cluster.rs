@@ -9,7 +9,7 @@ use testbed::service::RbdServiceOptions;
 use crate::support::{BINARY, api, ceph};
 
 #[test]
-fn it_says_who_it_is_and_what_it_does_not_know() {
+fn cluster_has_its_identity_and_the_reasons_for_unknown_fields() {
     let cluster = api().get("/api/v1/cluster").unwrap().expect(200).json();
     assert_eq!(cluster["fsid"], ceph().ceph(&["fsid"]).unwrap().trim());
     let version = ceph().ceph(&["version"]).unwrap();
@@ -73,7 +73,7 @@ fn space_is_known_only_while_a_manager_reports_it() {
 }
 
 #[test]
-fn an_entity_with_rbd_caps_sees_it_too() {
+fn entity_with_rbd_caps_sees_the_cluster() {
     let keyring = ceph().add_client("cluster-viewer", &[("mon", "profile rbd"), ("osd", "profile rbd")]).unwrap();
     let service = RbdServiceOptions::with_files(BINARY, ceph().conf(), &keyring)
         .arguments(&["--id", "cluster-viewer"])
@@ -86,7 +86,7 @@ fn an_entity_with_rbd_caps_sees_it_too() {
 }
 
 #[test]
-fn what_the_entity_may_not_ask_is_null_with_the_reason() {
+fn field_that_the_caps_forbid_is_null_with_the_reason() {
     let caps = [("mon", "allow service osd r, allow command \"version\""), ("osd", "profile rbd")];
     let keyring = ceph().add_client("cluster-blind", &caps).unwrap();
     let service = RbdServiceOptions::with_files(BINARY, ceph().conf(), &keyring)

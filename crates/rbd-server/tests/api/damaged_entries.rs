@@ -30,7 +30,7 @@ fn remove(path: &str) -> Value {
 }
 
 #[test]
-fn a_name_without_an_image_is_listed_as_damaged_and_can_be_freed() {
+fn name_without_an_image_is_listed_as_damaged_and_can_be_freed() {
     let pool = pool();
     let images = format!("/api/v1/pools/{pool}/images");
     let id = create(&pool, "whole");
@@ -80,7 +80,7 @@ fn a_name_without_an_image_is_listed_as_damaged_and_can_be_freed() {
 }
 
 #[test]
-fn an_image_of_which_only_the_name_is_damaged_goes_with_it() {
+fn image_of_which_only_the_name_is_damaged_goes_with_it() {
     let pool = pool();
     let id = create(&pool, "a");
     put(&pool, DIRECTORY_OBJECT, b"name_a", b"\xff");
@@ -93,7 +93,7 @@ fn an_image_of_which_only_the_name_is_damaged_goes_with_it() {
 }
 
 #[test]
-fn headers_with_impossible_names_cost_nobody_else_a_list() {
+fn header_with_an_impossible_name_does_not_break_the_list() {
     let pool = pool();
     let images = format!("/api/v1/pools/{pool}/images");
     create(&pool, "whole");
@@ -140,7 +140,7 @@ fn entries_of_the_trash_that_cannot_be_read_are_listed_and_removed() {
 }
 
 #[test]
-fn an_image_in_the_trash_without_a_header_is_not_restored() {
+fn image_in_the_trash_without_a_header_is_not_restored() {
     let pool = pool();
     let id = create(&pool, "a");
     api().delete(&format!("/api/v1/pools/{pool}/images/a")).unwrap().expect(200);
@@ -153,7 +153,7 @@ fn an_image_in_the_trash_without_a_header_is_not_restored() {
 }
 
 #[test]
-fn a_damaged_group_costs_no_other_its_list() {
+fn damaged_group_does_not_break_the_list() {
     let pool = pool();
     let groups = format!("/api/v1/pools/{pool}/groups");
     let whole = api().post(&groups, &json!({ "name": "whole" })).unwrap().expect(201).json();
@@ -184,7 +184,7 @@ fn a_damaged_group_costs_no_other_its_list() {
 }
 
 #[test]
-fn an_image_whose_mirroring_cannot_be_read_says_so_and_is_not_deleted() {
+fn image_whose_mirroring_cannot_be_read_says_so_and_is_not_deleted() {
     let pool = pool();
     let id = create(&pool, "a");
     put(&pool, "rbd_mirroring", format!("image_{id}").as_bytes(), b"\xff\xff");
@@ -202,7 +202,7 @@ fn an_image_whose_mirroring_cannot_be_read_says_so_and_is_not_deleted() {
 }
 
 #[test]
-fn what_is_damaged_in_one_pool_keeps_no_other_from_being_deleted() {
+fn damage_in_one_pool_does_not_keep_another_from_deletion() {
     let (pool, other) = (pool(), pool());
     put(&pool, DIRECTORY_OBJECT, b"name_nul", &string(b"a\0b"));
     put(&pool, TRASH_OBJECT, b"id_a\0b", b"\xff");

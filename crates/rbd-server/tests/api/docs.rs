@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use crate::support::api;
 
 #[test]
-fn the_page_needs_nothing_from_elsewhere() {
+fn documentation_page_loads_nothing_from_other_hosts() {
     let answer = api().get("/docs").unwrap().expect(200);
     assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
     let page = answer.text();

@@ -65,7 +65,7 @@ fn nothing_is_made_in_a_pool_of_another_application() {
 }
 
 #[test]
-fn a_pool_that_another_application_uses_is_deleted_only_when_forced() {
+fn pool_that_another_application_uses_is_deleted_only_when_forced() {
     let pool = foreign("rgw");
     let path = format!("/api/v1/pools/{pool}?confirm={pool}");
     let refused = api().delete(&path).unwrap().expect(409);

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::{api, ceph, pool};
 
 #[test]
-fn a_group_is_made_renamed_and_deleted() {
+fn group_is_made_renamed_and_deleted() {
     let pool = pool();
     let path = format!("/api/v1/pools/{pool}/groups");
     let made = api().post(&path, &json!({ "name": "g" })).unwrap().expect(201);

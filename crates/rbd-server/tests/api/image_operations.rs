@@ -59,7 +59,7 @@ fn deleting_for_good_names_what_stands_in_the_way() {
 }
 
 #[test]
-fn a_half_deleted_image_is_listed_and_can_be_removed_again() {
+fn half_deleted_image_is_listed_and_can_be_removed_again() {
     let pool = pool();
     for name in ["a", "b", "c"] {
         ceph().rbd(&["create", "--size", "8", &format!("{pool}/{name}")]).unwrap();
@@ -145,7 +145,7 @@ fn clones_are_flattened_copied_and_rolled_back() {
 }
 
 #[test]
-fn an_open_image_is_refused_with_its_watchers_unless_forced() {
+fn open_image_is_not_deleted_unless_forced_and_its_watchers_are_named() {
     let pool = pool();
     ceph().rbd(&["create", "--size", "1024", &format!("{pool}/a")]).unwrap();
     let mut writer = std::process::Command::new("rbd")
@@ -182,7 +182,7 @@ fn an_open_image_is_refused_with_its_watchers_unless_forced() {
 }
 
 #[test]
-fn a_purge_removes_what_has_expired_and_nothing_else() {
+fn purge_removes_what_has_expired_and_nothing_else() {
     let pool = pool();
     for (name, retention) in [("old", "0s"), ("young", "1h")] {
         ceph().rbd(&["create", "--size", "8", &format!("{pool}/{name}")]).unwrap();

@@ -14,7 +14,7 @@ fn image(name: &str, features: &[&str]) -> (String, String) {
 }
 
 #[test]
-fn an_image_is_renamed() {
+fn image_is_renamed() {
     let (pool, path) = image("a", &["layering", "exclusive-lock"]);
     let images = format!("/api/v1/pools/{pool}/images");
     let id = api().get(&path).unwrap().json()["id"].clone();
@@ -90,12 +90,12 @@ fn features_are_turned_on_and_off() {
 }
 
 #[test]
-fn metadata_is_kept() {
+fn metadata_is_set_listed_and_removed() {
     let (pool, path) = image("a", &["layering"]);
     let metadata = format!("{path}/metadata");
     let keys = ["owner", "kubernetes.io/pvc", "ü %&"];
     for key in keys {
-        let entry = format!("{metadata}/{}", rbd_api::names::segment(key));
+        let entry = format!("{metadata}/{}", rbd_api::names::encode_segment(key));
         let set = api().put(&entry, &json!({ "value": "ünïcode" })).unwrap().expect(200).json();
         assert_eq!(set, json!({ "key": key, "value": "ünïcode" }));
         assert_eq!(api().get(&entry).unwrap().expect(200).json(), set);
@@ -186,7 +186,7 @@ fn qos_limits_are_those_that_rbd_shows() {
 }
 
 #[test]
-fn a_limit_slows_a_client_of_librbd() {
+fn limit_slows_a_client_of_librbd() {
     let (pool, path) = image("a", &["layering", "exclusive-lock"]);
     api().put(&format!("{path}/qos"), &json!({ "iopsLimit": 50 })).unwrap().expect(200);
     let bench = Command::new("rbd")

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{api, ceph, context, pool, refused_field, size};
 
 #[test]
-fn an_image_is_made_listed_and_put_into_the_trash() {
+fn image_is_made_listed_and_put_into_the_trash() {
     let pool = pool();
     let images = format!("/api/v1/pools/{pool}/images");
     let made = api().post(&images, &json!({ "name": "a", "sizeBytes": 1 << 30 })).unwrap().expect(201);
@@ -199,7 +199,7 @@ fn details_are_those_of_rbd_info_for_layouts_clones_groups_and_namespaces() {
 }
 
 #[test]
-fn a_migration_is_shown() {
+fn migration_is_shown() {
     let pool = pool();
     ceph().rbd(&["create", "--size", "8M", &format!("{pool}/from")]).unwrap();
     ceph().rbd(&["migration", "prepare", &format!("{pool}/from"), &format!("{pool}/to")]).unwrap();
@@ -223,7 +223,7 @@ fn a_migration_is_shown() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_with_what_can() {
+fn impossible_image_is_rejected_with_what_is_allowed() {
     let pool = pool();
     let images = format!("/api/v1/pools/{pool}/images");
     let tib = 1_u64 << 40;
@@ -350,7 +350,7 @@ fn of_many_who_put_the_same_image_one_makes_it() {
 }
 
 #[test]
-fn a_long_list_is_read_page_by_page() {
+fn long_list_is_read_page_by_page() {
     let pool = pool();
     let io = context(&pool);
     std::thread::scope(|scope| {
@@ -402,7 +402,7 @@ fn names_that_others_gave_are_reached_percent_encoded() {
         io.create_image(name, size(1 << 20), &ceph::ImageSpec::default()).unwrap();
     }
     let images = format!("/api/v1/pools/{pool}/images");
-    let encoded = |name: &str| rbd_api::names::segment(name);
+    let encoded = |name: &str| rbd_api::names::encode_segment(name);
     assert_eq!(encoded("a/b@c"), "a%2Fb%40c");
     for name in names {
         // A lone `..` is not a name in a URL: clients resolve it.
@@ -424,7 +424,7 @@ fn names_that_others_gave_are_reached_percent_encoded() {
 }
 
 #[test]
-fn an_image_whose_removal_was_cut_off_is_shown_and_never_used() {
+fn image_whose_removal_was_cut_off_is_shown_and_never_used() {
     let pool = pool();
     let io = context(&pool);
     let images = format!("/api/v1/pools/{pool}/images");

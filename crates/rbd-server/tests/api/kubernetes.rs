@@ -12,7 +12,7 @@ fn object(server: &ApiServer, path: &str) -> Value {
 }
 
 #[test]
-fn the_manifests_are_taken_by_a_real_api_server() {
+fn manifests_are_taken_by_a_real_api_server() {
     let server = ApiServer::shared().unwrap();
     let pool = pool();
     ceph().rbd(&["create", "--size", "1537M", &format!("{pool}/disk")]).unwrap();
@@ -103,7 +103,7 @@ fn names_and_parameters_cannot_say_more_than_they_are() {
 }
 
 #[test]
-fn images_that_cannot_be_volumes_are_refused_with_the_reason() {
+fn images_that_cannot_be_volumes_are_rejected_with_the_reason() {
     let pool = pool();
     let get = |image: &str, query: &str| {
         api().get(&format!("/api/v1/pools/{pool}/images/{image}/persistent-volume?clusterID=c{query}")).unwrap()

@@ -10,7 +10,7 @@ use testbed::service::{RbdService, RbdServiceOptions};
 use crate::support::{BINARY, api, ceph, pool, service};
 
 #[test]
-fn a_body_that_is_too_large_is_refused_and_nothing_is_made() {
+fn body_that_is_too_large_is_rejected_and_nothing_is_made() {
     let body = json!({ "name": "p".repeat(2 << 20) });
     // Each time: the answer must not be lost because the client is still sending.
     for _ in 0..20 {
@@ -20,7 +20,7 @@ fn a_body_that_is_too_large_is_refused_and_nothing_is_made() {
 }
 
 #[test]
-fn a_head_that_is_too_large_is_refused() {
+fn head_that_is_too_large_is_rejected() {
     let long = |bytes: usize| "x".repeat(bytes);
     api().send("GET", "/api/v1/pools", &[("x-any", &long(30 << 10))], &[]).unwrap().expect(200);
     let header = api().send("GET", "/api/v1/pools", &[("x-any", &long(33 << 10))], &[]).unwrap().expect(431);
@@ -60,7 +60,7 @@ fn ends_after(mut connection: Connection) -> Duration {
 }
 
 #[test]
-fn an_idle_connection_is_kept_and_a_head_that_does_not_arrive_is_not_waited_for() {
+fn idle_connection_is_kept_and_a_head_that_does_not_arrive_is_not_waited_for() {
     let brief = RbdServiceOptions::new(BINARY, ceph()).arguments(&["--keep-alive", "3s"]).start().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -88,7 +88,7 @@ fn an_idle_connection_is_kept_and_a_head_that_does_not_arrive_is_not_waited_for(
 }
 
 #[test]
-fn the_usage_of_a_huge_image_without_its_object_map_is_given_up_in_time() {
+fn usage_of_a_huge_image_without_its_object_map_is_given_up_in_time() {
     let pool = pool();
     ceph().rbd(&["create", "--size", "4P", "--object-size", "32M", &format!("{pool}/huge")]).unwrap();
     let path = format!("/api/v1/pools/{pool}/images/huge");

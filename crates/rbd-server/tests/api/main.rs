@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, also where clippy sees only their helpers")]
 
 mod bounds;
-mod clients;
 mod cluster;
 mod damaged_entries;
 mod data;
@@ -12,9 +11,11 @@ mod docs;
 mod foreign_pools;
 mod format_1;
 mod groups;
+mod image_clients;
+mod image_lineage;
 mod image_operations;
 mod image_settings;
-mod image_use;
+mod image_usage;
 mod images;
 mod kubernetes;
 mod limits;
@@ -23,6 +24,7 @@ mod missing_pools;
 mod namespaces;
 mod not_utf_8;
 mod obstacles;
+mod open_images;
 mod operations;
 mod pools;
 mod requests;

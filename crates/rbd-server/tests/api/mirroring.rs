@@ -47,7 +47,7 @@ fn mirroring_is_shown_with_mode_state_and_role() {
 }
 
 #[test]
-fn the_primary_of_a_mirrored_image_is_deleted_only_when_forced() {
+fn primary_of_a_mirrored_image_is_deleted_only_when_forced() {
     let pool = mirrored_pool();
     let path = format!("/api/v1/pools/{pool}/images");
     for name in ["by-snapshot", "by-journal"] {

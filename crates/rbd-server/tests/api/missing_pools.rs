@@ -38,7 +38,7 @@ fn made() -> (String, String, String) {
 }
 
 #[test]
-fn a_pool_that_others_need_is_refused_with_their_names_unless_forced() {
+fn pool_that_others_need_is_not_deleted_unless_forced() {
     let (home, parents, data) = made();
     ceph().rbd(&["namespace", "create", &format!("{home}/ns")]).unwrap();
     let clone = format!("{home}/ns/inner");
@@ -74,7 +74,7 @@ fn a_pool_that_others_need_is_refused_with_their_names_unless_forced() {
 }
 
 #[test]
-fn an_image_without_the_pool_of_its_parent_or_data_says_so_everywhere() {
+fn image_without_the_pool_of_its_parent_or_data_says_so_everywhere() {
     let (home, parents, data) = made();
     let ids: Vec<Value> = [&parents, &data]
         .iter()
@@ -137,7 +137,7 @@ fn an_image_without_the_pool_of_its_parent_or_data_says_so_everywhere() {
 }
 
 #[test]
-fn a_group_and_its_images_in_other_pools_keep_both_pools() {
+fn group_and_its_images_in_other_pools_keep_both_pools() {
     let (groups, images) = (pool(), pool());
     ceph().rbd(&["create", "--size", "8M", &format!("{images}/m")]).unwrap();
     ceph().rbd(&["group", "create", &format!("{groups}/g")]).unwrap();
@@ -163,7 +163,7 @@ fn a_group_and_its_images_in_other_pools_keep_both_pools() {
 }
 
 #[test]
-fn an_image_in_the_trash_whose_group_is_gone_with_its_pool_is_removed() {
+fn image_in_the_trash_whose_group_is_gone_with_its_pool_is_removed() {
     let (groups, images) = (pool(), pool());
     ceph().rbd(&["create", "--size", "8M", &format!("{images}/m")]).unwrap();
     ceph().rbd(&["group", "create", &format!("{groups}/g")]).unwrap();

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::{api, ceph, context, pool};
 
 #[test]
-fn a_namespace_is_made_listed_and_deleted() {
+fn namespace_is_made_listed_and_deleted() {
     let pool = pool();
     let path = format!("/api/v1/pools/{pool}/namespaces");
     let empty = api().get(&path).unwrap().expect(200).text();
@@ -32,7 +32,7 @@ fn a_namespace_is_made_listed_and_deleted() {
 }
 
 #[test]
-fn the_service_keeps_its_own_namespace_for_itself() {
+fn service_keeps_its_own_namespace_for_itself() {
     let pool = pool();
     let path = format!("/api/v1/pools/{pool}/namespaces");
     assert_eq!(api().post(&path, &json!({ "name": "sparrow" })).unwrap().expect(409).json()["field"], "name");
@@ -44,7 +44,7 @@ fn the_service_keeps_its_own_namespace_for_itself() {
 }
 
 #[test]
-fn a_namespace_that_holds_something_stays_and_says_what() {
+fn namespace_that_holds_something_stays_and_says_what() {
     let pool = pool();
     let path = format!("/api/v1/pools/{pool}/namespaces/n");
     ceph().rbd(&["namespace", "create", &format!("{pool}/n")]).unwrap();
@@ -66,7 +66,7 @@ fn a_namespace_that_holds_something_stays_and_says_what() {
 }
 
 #[test]
-fn a_namespace_of_which_half_is_there_is_shown_finished_and_deleted() {
+fn namespace_of_which_half_is_there_is_shown_finished_and_deleted() {
     let pool = pool();
     let path = format!("/api/v1/pools/{pool}/namespaces");
     let listed = |names: &[&[u8]]| {

@@ -42,7 +42,7 @@ fn item(path: &str, name: &str) -> Value {
 }
 
 #[test]
-fn an_image_is_listed_as_what_it_is_and_looks_like_no_other() {
+fn image_with_a_name_of_other_bytes_is_told_from_all_others() {
     let pool = pool();
     ceph().rbd(&["namespace", "create", &format!("{pool}/n")]).unwrap();
     for (place, path) in [
@@ -89,7 +89,7 @@ fn an_image_is_listed_as_what_it_is_and_looks_like_no_other() {
 }
 
 #[test]
-fn a_snapshot_a_group_and_an_image_in_the_trash_look_like_no_other() {
+fn snapshot_group_and_trash_names_of_other_bytes_are_told_from_all_others() {
     let pool = pool();
     let path = format!("/api/v1/pools/{pool}");
     ceph().rbd(&["create", "--size", "8M", &format!("{pool}/a")]).unwrap();

@@ -38,7 +38,7 @@ fn changes(path: &str) -> Vec<(&'static str, Value)> {
 }
 
 #[test]
-fn an_image_that_is_not_primary_says_so_whatever_is_asked_of_it() {
+fn image_that_is_not_primary_says_so_whatever_is_asked_of_it() {
     let pool = pool();
     ceph().rbd(&["mirror", "pool", "enable", &pool, "image"]).unwrap();
     for mode in ["snapshot", "journal"] {
@@ -56,7 +56,7 @@ fn an_image_that_is_not_primary_says_so_whatever_is_asked_of_it() {
 }
 
 #[test]
-fn the_destination_of_a_migration_is_not_deleted_behind_its_back() {
+fn destination_of_a_migration_is_not_deleted_behind_its_back() {
     let pool = pool();
     // With data: `rbd` ends with an assertion when it migrates what has lost a snapshot meanwhile.
     let bench = ["bench", "--io-type", "write", "--io-size", "4K", "--io-total", "64K"];
@@ -86,7 +86,7 @@ fn the_destination_of_a_migration_is_not_deleted_behind_its_back() {
 }
 
 #[test]
-fn an_image_of_a_group_is_not_removed_and_the_group_is_named() {
+fn image_of_a_group_is_not_removed_and_the_group_is_named() {
     let pool = pool();
     ceph().rbd(&["create", "--size", "8M", &format!("{pool}/a")]).unwrap();
     ceph().rbd(&["group", "create", &format!("{pool}/g")]).unwrap();
@@ -100,7 +100,7 @@ fn an_image_of_a_group_is_not_removed_and_the_group_is_named() {
 }
 
 #[test]
-fn the_snapshots_of_a_migrations_destination_are_kept() {
+fn snapshots_of_a_migrations_destination_are_kept() {
     let pool = pool();
     create(&pool, "from");
     ceph().rbd(&["migration", "prepare", &format!("{pool}/from"), &format!("{pool}/to")]).unwrap();

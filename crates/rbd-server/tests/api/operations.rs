@@ -16,7 +16,7 @@ fn large_image(pool: &str, name: &str) {
 }
 
 #[test]
-fn an_operation_is_listed_waited_for_and_followed() {
+fn operation_is_listed_waited_for_and_followed() {
     let pool = pool();
     large_image(&pool, "a");
     let accepted = api().delete(&format!("/api/v1/pools/{pool}/images/a?permanent=true")).unwrap().expect(202);
@@ -43,7 +43,7 @@ fn an_operation_is_listed_waited_for_and_followed() {
 }
 
 #[test]
-fn a_removal_is_cancelled_by_another_replica_and_done_again() {
+fn removal_is_cancelled_by_another_replica_and_done_again() {
     let pool = pool();
     large_image(&pool, "a");
     let other = RbdServiceOptions::new(BINARY, ceph()).start().unwrap();
@@ -68,7 +68,7 @@ fn a_removal_is_cancelled_by_another_replica_and_done_again() {
 }
 
 #[test]
-fn what_a_killed_replica_ran_is_resumed_by_another() {
+fn operation_of_a_killed_replica_is_resumed_by_another() {
     let pool = pool();
     large_image(&pool, "a");
     large_image(&pool, "b");
@@ -103,7 +103,7 @@ fn what_a_killed_replica_ran_is_resumed_by_another() {
 }
 
 #[test]
-fn a_replica_that_ends_hands_over() {
+fn replica_that_ends_hands_over() {
     let pool = pool();
     large_image(&pool, "a");
     let mut first = RbdServiceOptions::new(BINARY, ceph()).start().unwrap();
@@ -118,7 +118,7 @@ fn a_replica_that_ends_hands_over() {
 }
 
 #[test]
-fn the_same_removal_twice_is_one_operation() {
+fn same_removal_twice_is_one_operation() {
     let pool = pool();
     large_image(&pool, "a");
     let path = format!("/api/v1/pools/{pool}/images/a?permanent=true");
@@ -162,7 +162,7 @@ fn died_running(pool: &str, key: &str, record: &Value, image_id: &str, deaths: u
 }
 
 #[test]
-fn an_operation_that_ends_its_replicas_is_not_begun_again_for_ever() {
+fn operation_that_ends_its_replicas_is_not_begun_again_for_ever() {
     let pool = pool();
     let images = format!("/api/v1/pools/{pool}/images");
     api().post(&images, &json!({ "name": "first", "sizeBytes": 1 << 20 })).unwrap().expect(201);

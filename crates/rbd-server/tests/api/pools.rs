@@ -7,7 +7,7 @@ use testbed::service::RbdServiceOptions;
 use crate::support::{BINARY, api, ceph, pool};
 
 #[test]
-fn the_list_has_the_published_form_and_is_current() {
+fn pool_list_has_the_published_form_and_is_current() {
     let name = pool();
     let answer = api().get("/api/v1/pools/").unwrap().expect(200);
     assert_eq!(answer.header("content-type"), "application/json; charset=utf-8");
@@ -23,7 +23,7 @@ fn the_list_has_the_published_form_and_is_current() {
 }
 
 #[test]
-fn a_pool_is_made_and_deleted() {
+fn pool_is_made_and_deleted() {
     let name = format!("made-{}", std::process::id());
     let path = format!("/api/v1/pools/{name}");
     let made = api().post("/api/v1/pools", &json!({ "name": name })).unwrap().expect(201);
@@ -39,7 +39,7 @@ fn a_pool_is_made_and_deleted() {
 }
 
 #[test]
-fn the_full_view_shows_what_the_monitors_know() {
+fn full_view_shows_what_the_monitors_know() {
     let name = pool();
     ceph().ceph(&["osd", "pool", "set-quota", &name, "max_bytes", "1048576"]).unwrap();
     let list = api().get("/api/v1/pools?view=full").unwrap().expect(200).json();
@@ -81,7 +81,7 @@ fn putting_a_pool_is_idempotent() {
 }
 
 #[test]
-fn a_pool_whose_making_was_cut_off_is_finished_by_the_same_call() {
+fn pool_whose_making_was_cut_off_is_finished_by_the_same_call() {
     // It may make pools and not mark them for rbd.
     let name = format!("half-{}", std::process::id());
     let caps = [("mon", "profile rbd, allow command \"osd pool create\""), ("osd", "profile rbd")];
@@ -108,7 +108,7 @@ fn a_pool_whose_making_was_cut_off_is_finished_by_the_same_call() {
 }
 
 #[test]
-fn what_the_entity_may_not_do_to_pools_names_the_capability() {
+fn forbidden_change_of_a_pool_names_the_capability() {
     let name = pool();
     let keyring = ceph().add_client("nopools", &[("mon", "profile rbd"), ("osd", "profile rbd")]).unwrap();
     let service =
@@ -130,7 +130,7 @@ fn what_the_entity_may_not_do_to_pools_names_the_capability() {
 }
 
 #[test]
-fn a_cluster_that_forbids_deleting_pools_says_so() {
+fn cluster_that_forbids_deleting_pools_says_so() {
     let ceph = Ceph::start(CephOptions::default()).unwrap();
     ceph.create_pool("p").unwrap();
     ceph.ceph(&["tell", "mon.a", "injectargs", "--mon_allow_pool_delete=false"]).unwrap();
@@ -167,7 +167,7 @@ fn statistics_count_images_of_all_namespaces_and_survive_a_half_deleted_one() {
 }
 
 #[test]
-fn an_erasure_coded_pool_has_no_images() {
+fn erasure_coded_pool_has_no_images() {
     // On one OSD it can never be active, and whoever looks into all pools waits for it: so on a cluster of its own.
     let ceph = Ceph::start(CephOptions::default()).unwrap();
     let service = RbdServiceOptions::new(BINARY, &ceph).start().unwrap();

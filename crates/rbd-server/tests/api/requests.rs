@@ -57,7 +57,7 @@ fn known() -> Vec<Known> {
 }
 
 #[test]
-fn a_body_is_an_object_with_each_field_once() {
+fn body_must_be_an_object_with_each_field_once() {
     let json = &[("content-type", "application/json")];
     let mut tried = 0;
     for call in known() {
@@ -91,7 +91,7 @@ fn a_body_is_an_object_with_each_field_once() {
 }
 
 #[test]
-fn a_shrink_is_asked_for_by_name() {
+fn shrink_needs_the_field_that_allows_it() {
     let pool = pool();
     let images = format!("/api/v1/pools/{pool}/images");
     api().post(&images, &json!({ "name": "a", "sizeBytes": 8 << 20 })).unwrap().expect(201);
@@ -101,7 +101,7 @@ fn a_shrink_is_asked_for_by_name() {
 }
 
 #[test]
-fn image_data_is_bytes() {
+fn image_data_must_be_bytes() {
     for (method, path) in [("PUT", "data"), ("POST", "diff")] {
         let path = format!("/api/v1/pools/none/images/none/{path}?");
         for media_type in ["application/json", "text/plain", "multipart/form-data; boundary=x"] {
@@ -113,7 +113,7 @@ fn image_data_is_bytes() {
 }
 
 #[test]
-fn text_that_is_not_utf_8_is_refused_with_a_problem() {
+fn text_that_is_not_utf_8_is_rejected_with_a_problem() {
     for call in known() {
         let tries = call
             .parameters("path")
@@ -135,7 +135,7 @@ fn text_that_is_not_utf_8_is_refused_with_a_problem() {
 }
 
 #[test]
-fn a_long_name_is_one_of_nothing() {
+fn overlong_name_is_not_found() {
     let pool = pool();
     let images = format!("/api/v1/pools/{pool}/images");
     api().post(&images, &json!({ "name": "a", "sizeBytes": 1 << 20 })).unwrap().expect(201);
@@ -162,7 +162,7 @@ fn a_long_name_is_one_of_nothing() {
 }
 
 #[test]
-fn a_method_that_a_path_does_not_take_is_answered_with_those_that_it_does() {
+fn method_that_a_path_does_not_take_is_answered_with_those_that_it_does() {
     let all = ["GET", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "TRACE"];
     let known = known();
     for template in known.iter().map(|call| &call.template) {
@@ -179,7 +179,7 @@ fn a_method_that_a_path_does_not_take_is_answered_with_those_that_it_does() {
 }
 
 #[test]
-fn the_top_leads_to_the_documentation() {
+fn root_leads_to_the_documentation() {
     let index = api().get("/").unwrap().expect(200).json();
     assert_eq!((&index["docs"], &index["openapi"]), (&json!("/docs"), &json!("/openapi.json")));
     let behind = api().send("GET", "/", &[("x-forwarded-prefix", "/volume")], &[]).unwrap().expect(200).json();
@@ -189,7 +189,7 @@ fn the_top_leads_to_the_documentation() {
 }
 
 #[test]
-fn a_request_says_once_which_host_it_is_for() {
+fn request_says_once_which_host_it_is_for() {
     let ask = |head: &str| testbed::http::exchange(service().api(), head).unwrap();
     let close = "connection: close\r\n\r\n";
     let good = ask(&format!("GET /api/v1/pools HTTP/1.1\r\nhost: 127.0.0.1\r\n{close}"));
@@ -243,7 +243,7 @@ fn metrics_come_in_the_form_that_the_reader_asks_for() {
 }
 
 #[test]
-fn bodies_in_other_encodings_and_charsets_are_refused() {
+fn bodies_in_other_encodings_and_charsets_are_rejected() {
     let pool = pool();
     let images = format!("/api/v1/pools/{pool}/images");
     let body = br#"{"name":"a","sizeBytes":1048576}"#;
@@ -264,7 +264,7 @@ fn bodies_in_other_encodings_and_charsets_are_refused() {
 }
 
 #[test]
-fn a_change_under_a_condition_that_cannot_be_told_is_not_made() {
+fn change_under_a_condition_that_cannot_be_told_is_not_made() {
     let pool = pool();
     let path = format!("/api/v1/pools/{pool}/images/a");
     api().put(&path, &json!({ "sizeBytes": 1 << 20 })).unwrap().expect(201);
@@ -292,7 +292,7 @@ fn raw(request: &str) -> String {
 }
 
 #[test]
-fn a_body_with_two_lengths_never_leaves_a_second_request() {
+fn body_with_two_lengths_never_leaves_a_second_request() {
     let head = "POST /api/v1/pools HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
     let rest = "0\r\n\r\nGET /api/v1/cluster HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let both = raw(&format!("{head}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n{rest}"));
@@ -309,7 +309,7 @@ fn a_body_with_two_lengths_never_leaves_a_second_request() {
 }
 
 #[test]
-fn a_head_that_is_not_http_is_answered_with_a_document() {
+fn head_that_is_not_http_is_answered_with_a_document() {
     let get = "GET /api/v1/pools HTTP/1.1\r\nhost: localhost\r\n";
     let many: String = (0..120).map(|n| format!("x-{n}: 1\r\n")).collect();
     for (request, status, problem) in [

@@ -84,7 +84,7 @@ fn protected_and_cloned_snapshots_are_named_before_anything_is_deleted() {
 }
 
 #[test]
-fn a_protected_snapshot_with_a_clone_of_format_1_stays_though_protection_may_be_lifted() {
+fn protected_snapshot_with_a_clone_of_format_1_stays_though_protection_may_be_lifted() {
     let pool = pool();
     image_with(&pool, "a", &["s"]);
     ceph().rbd(&["snap", "protect", &format!("{pool}/a@s")]).unwrap();
@@ -113,7 +113,7 @@ fn snapshots_of_groups_and_of_mirroring_are_named_as_theirs() {
 }
 
 #[test]
-fn the_snapshots_of_an_image_in_the_trash_are_listed_and_deleted() {
+fn snapshots_of_an_image_in_the_trash_are_listed_and_deleted() {
     let pool = pool();
     image_with(&pool, "a", &["one", "two"]);
     let path = trashed(&pool, "a");
@@ -131,7 +131,7 @@ fn the_snapshots_of_an_image_in_the_trash_are_listed_and_deleted() {
 }
 
 #[test]
-fn an_image_is_removed_with_its_snapshots_when_that_is_asked_for() {
+fn image_is_removed_with_its_snapshots_when_that_is_asked_for() {
     let pool = pool();
     for name in ["a", "b"] {
         image_with(&pool, name, &["one", "two"]);
@@ -150,7 +150,7 @@ fn an_image_is_removed_with_its_snapshots_when_that_is_asked_for() {
 }
 
 #[test]
-fn an_image_whose_snapshot_is_needed_keeps_all_of_them() {
+fn image_whose_snapshot_is_needed_keeps_all_of_them() {
     let pool = pool();
     image_with(&pool, "a", &["free", "cloned"]);
     clone(&format!("{pool}/a@cloned"), &format!("{pool}/c"));

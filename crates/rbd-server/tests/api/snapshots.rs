@@ -12,7 +12,7 @@ fn image() -> (String, String) {
 }
 
 #[test]
-fn a_snapshot_lives() {
+fn snapshot_is_taken_renamed_and_deleted() {
     let (pool, path) = image();
     let snapshots = format!("{path}/snapshots");
     let made = api().post(&snapshots, &json!({ "name": "s" })).unwrap().expect(201);
@@ -69,7 +69,7 @@ fn a_snapshot_lives() {
 }
 
 #[test]
-fn protection_and_clones_of_format_1() {
+fn snapshot_with_clones_of_format_1_stays_protected() {
     let (pool, path) = image();
     let other = crate::support::pool();
     let snapshot = format!("{path}/snapshots/s");
@@ -173,7 +173,7 @@ fn clones_of_format_2_keep_a_deleted_snapshot() {
 }
 
 #[test]
-fn the_snapshot_of_a_group_is_changed_with_the_group_only() {
+fn snapshot_of_a_group_is_changed_with_the_group_only() {
     let (pool, path) = image();
     ceph().rbd(&["group", "create", &format!("{pool}/g")]).unwrap();
     ceph().rbd(&["group", "image", "add", &format!("{pool}/g"), &format!("{pool}/a")]).unwrap();

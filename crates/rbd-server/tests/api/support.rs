@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use serde_json::json;
 use testbed::ceph::Ceph;
 use testbed::service::{Answer, ApiClient, RbdService, RbdServiceOptions};
 
@@ -48,6 +49,20 @@ pub fn pool() -> String {
     let name = format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     ceph().create_pool(&name).expect("a pool");
     name
+}
+
+/// An image of 64 MiB with these features in a pool of its own, and the path of the image.
+pub fn image_with_features(features: &[&str]) -> (String, String) {
+    image_with(features, 4 << 20)
+}
+
+/// As [`image_with_features`], with objects of this size.
+pub fn image_with(features: &[&str], object_size: u64) -> (String, String) {
+    let pool = pool();
+    let images = format!("/api/v1/pools/{pool}/images");
+    let body = json!({ "name": "a", "sizeBytes": 64 << 20, "features": features, "objectSizeBytes": object_size });
+    api().post(&images, &body).expect("an answer").expect(201);
+    (pool, format!("{images}/a"))
 }
 
 /// The operation at a path, when it has ended; panics when it does not within two minutes.

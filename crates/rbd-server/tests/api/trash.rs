@@ -25,7 +25,7 @@ pub fn cut_off_removal(pool: &str, id: &str) {
 }
 
 #[test]
-fn an_image_in_the_trash_is_shown_and_restored() {
+fn image_in_the_trash_is_shown_and_restored() {
     let pool = pool();
     let path = format!("/api/v1/pools/{pool}/trash");
     let empty = api().get(&path).unwrap().expect(200).text();
@@ -59,7 +59,7 @@ fn an_image_in_the_trash_is_shown_and_restored() {
 }
 
 #[test]
-fn what_stands_in_the_way_of_removal_is_said() {
+fn trash_item_names_the_obstacle_to_its_removal() {
     let pool = pool();
     ceph().rbd(&["create", "--size", "1", &format!("{pool}/free")]).unwrap();
     ceph().rbd(&["trash", "mv", &format!("{pool}/free")]).unwrap();
@@ -81,7 +81,7 @@ fn what_stands_in_the_way_of_removal_is_said() {
 }
 
 #[test]
-fn an_image_whose_removal_was_cut_off_is_listed_and_not_restored() {
+fn image_whose_removal_was_cut_off_is_listed_and_not_restored() {
     let pool = pool();
     ceph().rbd(&["create", "--size", "1G", &format!("{pool}/a")]).unwrap();
     ceph().rbd(&["trash", "mv", &format!("{pool}/a")]).unwrap();

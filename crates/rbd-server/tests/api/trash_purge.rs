@@ -31,7 +31,7 @@ fn purge(pool: &str) -> Value {
 }
 
 #[test]
-fn a_parent_goes_in_the_pass_after_its_clone() {
+fn parent_goes_in_the_pass_after_its_clone() {
     let pool = pool();
     // Smaller, and so tried first.
     image(&pool, "parent", "1M");
@@ -79,7 +79,7 @@ fn every_image_that_stays_is_named_with_its_reason() {
 }
 
 #[test]
-fn a_huge_half_removed_image_keeps_no_other_waiting() {
+fn huge_half_removed_image_keeps_no_other_waiting() {
     let pool = pool();
     image(&pool, "huge", "96G");
     to_trash(&pool, "huge");
@@ -98,7 +98,7 @@ fn a_huge_half_removed_image_keeps_no_other_waiting() {
 }
 
 #[test]
-fn only_what_can_be_removed_is_said_to_be() {
+fn trash_item_is_removable_only_if_it_can_be_removed() {
     let pool = pool();
     for name in ["grouped", "moved", "open"] {
         image(&pool, name, "1M");
@@ -131,7 +131,7 @@ fn only_what_can_be_removed_is_said_to_be() {
 
 /// librbd makes an image with such stripes for anybody, and divides by zero when it removes it.
 #[test]
-fn a_purge_outlives_an_image_that_librbd_fails_on() {
+fn purge_outlives_an_image_that_librbd_fails_on() {
     let pool = pool();
     image(&pool, "free", "8M");
     let stripes = ["--object-size", "32M", "--stripe-unit", "32M", "--stripe-count", "4294967296"];

@@ -135,7 +135,7 @@ fn migration_that_never_goes_on_is_not_waited_for() {
 }
 
 #[test]
-fn line_of_parents_that_has_no_end_is_refused() {
+fn image_with_endless_ancestors_is_rejected() {
     let pool = pool();
     let pool_id = context(&pool).pool_id();
     let headers = ["self", "left", "right", "child"].map(|name| make(&pool, name));

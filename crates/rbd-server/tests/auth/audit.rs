@@ -78,7 +78,7 @@ fn each_change_and_each_attempt_leaves_a_line() {
 }
 
 #[test]
-fn a_copy_names_its_target_too() {
+fn copy_names_its_target_too() {
     let (from, to) = (Tenant::new(), pool());
     let service = serve(&[]);
     let copy = format!("/api/v1/pools/{}/images/a/copy", from.pool);
@@ -92,7 +92,7 @@ fn a_copy_names_its_target_too() {
 fn hostile_names_stay_inside_their_line() {
     let service = serve(&[]);
     let hostile = "a\n{\"outcome\":\"done\"}\u{1b}[2J\u{2028}\"\\";
-    let encoded = rbd_api::names::segment(hostile);
+    let encoded = rbd_api::names::encode_segment(hostile);
     service.client.delete(&format!("/api/v1/pools/{encoded}/images/{encoded}")).unwrap();
     let body = json!({ "name": hostile }).to_string();
     let headers = [("content-type", "application/json"), ("x-forwarded-for", "\"},{\"")];
@@ -107,7 +107,7 @@ fn hostile_names_stay_inside_their_line() {
 }
 
 #[test]
-fn lines_are_whole_and_none_is_missing_however_many_call() {
+fn audit_lines_are_whole_and_complete_under_load() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("audit.log");
     // Two replicas append to one file.
@@ -132,7 +132,7 @@ fn lines_are_whole_and_none_is_missing_however_many_call() {
 }
 
 #[test]
-fn a_client_that_goes_away_leaves_a_line() {
+fn client_that_goes_away_leaves_a_line() {
     let ceph = Ceph::start(CephOptions::default()).unwrap();
     ceph.create_pool("p").unwrap();
     let service = RbdServiceOptions::new(BINARY, &ceph).start().unwrap();

@@ -13,7 +13,7 @@ fn ask(service: &RbdService, method: &str, target: &str, headers: &[(&str, &str)
 }
 
 #[test]
-fn a_name_that_is_not_the_services_is_refused() {
+fn host_that_is_not_allowed_is_rejected() {
     let service = serve(&["--allowed-host", "api.example.org", "--allowed-host", "*.svc"]);
     let port = service.api().port();
     let pools = "/api/v1/pools";
@@ -51,7 +51,7 @@ fn a_name_that_is_not_the_services_is_refused() {
 }
 
 #[test]
-fn http_2_keeps_to_the_same_names() {
+fn http_2_authority_is_checked_as_the_host() {
     let service = serve(&[]);
     let curl = |host: &str| {
         let output = std::process::Command::new("curl")
@@ -67,7 +67,7 @@ fn http_2_keeps_to_the_same_names() {
 }
 
 #[test]
-fn a_change_comes_from_no_other_site() {
+fn change_from_another_site_is_rejected() {
     let service = serve(&[]);
     let pool = pool();
     let images = format!("/api/v1/pools/{pool}/images");
@@ -102,7 +102,7 @@ fn a_change_comes_from_no_other_site() {
 }
 
 #[test]
-fn with_a_token_any_name_will_do() {
+fn any_host_is_accepted_with_a_token() {
     let file = crate::support::TokensFile::new();
     let secret = file.add("viewer", "viewer", &[]);
     let service = file.serve();

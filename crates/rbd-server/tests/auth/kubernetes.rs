@@ -69,7 +69,7 @@ fn pools(client: &ApiClient) -> Vec<String> {
 }
 
 #[test]
-fn the_roles_of_the_page_are_the_roles_of_the_api() {
+fn documented_kubernetes_roles_are_those_of_the_api() {
     let server = shared();
     let service = serve(server, &[]);
     let with = |name: &str, role: Option<&str>| service.client.with_token(&account(server, name, role));
@@ -171,7 +171,7 @@ fn resource_names_are_pools_and_namespaces() {
 }
 
 #[test]
-fn a_token_must_be_for_this_service() {
+fn token_must_be_for_this_service() {
     let server = shared();
     let service = serve(server, &[]);
     let good = account(server, "audience", Some("sparrow-rbd-viewer"));
@@ -229,7 +229,7 @@ fn answers_are_kept_for_ten_seconds_and_no_longer() {
 }
 
 #[test]
-fn an_api_server_that_is_away_allows_nothing_new() {
+fn api_server_that_is_away_allows_nothing_new() {
     let server = ApiServer::start().unwrap();
     prepare(&server);
     let service = serve(&server, &["--auth-outage", "30s"]);
@@ -280,7 +280,7 @@ fn an_api_server_that_is_away_allows_nothing_new() {
 }
 
 #[test]
-fn a_service_that_may_not_ask_says_so() {
+fn service_that_may_not_ask_says_so() {
     let server = shared();
     server.create_service_account("sparrow", "unbound").unwrap();
     let token = server.service_account_token("sparrow", "unbound", &[]).unwrap();

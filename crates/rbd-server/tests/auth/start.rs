@@ -42,7 +42,7 @@ fn start(arguments: &[&str]) -> (bool, String) {
 }
 
 #[test]
-fn open_to_the_network_means_authenticated() {
+fn service_open_to_the_network_needs_authentication() {
     for address in ["0.0.0.0:0", "[::]:0"] {
         let (served, said) = start(&["--listen", address]);
         assert!(!served, "{said}");

@@ -66,7 +66,7 @@ fn text(path: &Path) -> &str {
 }
 
 #[test]
-fn versions_and_protocols() {
+fn api_speaks_tls_1_2_and_1_3_with_http_1_1_and_2() {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::new(directory.path(), "ca");
     let [cert, key] = authority.sign_into(directory.path(), "server");
@@ -112,7 +112,7 @@ fn certificates_are_read_anew_and_broken_ones_change_nothing() {
 }
 
 #[test]
-fn a_client_authority_lets_only_its_own_in() {
+fn client_authority_admits_its_own_certificates_only() {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::new(directory.path(), "ca");
     let clients = Authority::new(directory.path(), "clients");
@@ -133,7 +133,7 @@ fn a_client_authority_lets_only_its_own_in() {
 }
 
 #[test]
-fn slow_handshakes_hold_nobody_up() {
+fn slow_tls_handshake_delays_no_other_client() {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::new(directory.path(), "ca");
     let [cert, key] = authority.sign_into(directory.path(), "server");

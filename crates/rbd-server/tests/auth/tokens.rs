@@ -62,7 +62,7 @@ fn nobody_does_more_than_their_role() {
 }
 
 #[test]
-fn a_scope_is_the_end_of_the_world() {
+fn token_does_nothing_outside_its_scope() {
     let (mine, other) = (Tenant::new(), Tenant::new());
     let file = TokensFile::new();
     let team = format!("{}/team", mine.pool);
@@ -99,7 +99,7 @@ fn a_scope_is_the_end_of_the_world() {
 }
 
 #[test]
-fn a_scope_holds_for_places_that_the_path_does_not_name() {
+fn scope_holds_for_places_that_the_path_does_not_name() {
     let (mine, other) = (Tenant::new(), Tenant::new());
     let file = TokensFile::new();
     let scoped = file.add("scoped", "operator", &["--scope", &mine.pool]);
@@ -211,7 +211,7 @@ fn pools_in(document: &Value, schema: &Value) -> Vec<String> {
 }
 
 #[test]
-fn no_body_reaches_out_of_a_scope() {
+fn request_body_cannot_name_a_place_outside_the_scope() {
     let (mine, other) = (Tenant::new(), Tenant::new());
     let file = TokensFile::new();
     let scoped = file.add("scoped", "admin", &["--scope", &mine.pool]);
@@ -244,7 +244,7 @@ fn no_body_reaches_out_of_a_scope() {
 }
 
 #[test]
-fn the_file_is_read_anew_and_a_broken_one_changes_nothing() {
+fn tokens_file_is_read_anew_and_a_broken_one_changes_nothing() {
     let file = TokensFile::new();
     let first = file.add("first", "viewer", &[]);
     let service = file.serve();
@@ -279,7 +279,7 @@ fn the_file_is_read_anew_and_a_broken_one_changes_nothing() {
 }
 
 #[test]
-fn a_token_ends_when_it_says() {
+fn token_ends_when_it_says() {
     let file = TokensFile::new();
     let soon = (jiff::Timestamp::now() + Duration::from_secs(4)).to_string();
     let ending = file.add("ending", "viewer", &["--expires-at", &soon]);
@@ -292,7 +292,7 @@ fn a_token_ends_when_it_says() {
 }
 
 #[test]
-fn who_is_not_known_hears_how_to_be() {
+fn unknown_caller_is_told_how_to_authenticate() {
     let file = TokensFile::new();
     let secret = file.add("known", "viewer", &[]);
     let service = file.serve();
@@ -323,7 +323,7 @@ fn who_is_not_known_hears_how_to_be() {
 }
 
 #[test]
-fn the_hash_of_a_password_opens_nothing() {
+fn hash_of_a_secret_that_was_not_made_here_admits_nobody() {
     let file = TokensFile::new();
     // SHA-256 of "password".
     let hash = "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8";
@@ -333,7 +333,7 @@ fn the_hash_of_a_password_opens_nothing() {
 }
 
 #[test]
-fn a_made_token_is_shown_once_and_kept_as_its_hash() {
+fn made_token_is_shown_once_and_kept_as_its_hash() {
     let make = |arguments: &[&str]| Command::new(BINARY).arg("token").args(arguments).output().unwrap();
     let output = make(&["--name", "a", "--role", "operator", "--scope", "p", "--scope", "q/n", "--scope", "q/"]);
     assert!(output.status.success());
@@ -361,7 +361,7 @@ fn a_made_token_is_shown_once_and_kept_as_its_hash() {
 }
 
 #[test]
-fn data_is_not_for_viewers() {
+fn viewer_cannot_read_image_data() {
     // Whatever reads or writes data asks for an operator, and no other reading call does.
     let file = TokensFile::new();
     let service = file.serve();
@@ -372,7 +372,7 @@ fn data_is_not_for_viewers() {
 }
 
 #[test]
-fn who_is_refused_while_still_sending_hears_why() {
+fn caller_rejected_while_sending_gets_the_reason() {
     let file = TokensFile::new();
     let service = file.serve();
     let mut connection = Connection::open(service.api()).unwrap();

@@ -18,7 +18,7 @@ fn replace(file: &Path, text: &str) {
 }
 
 #[test]
-fn a_wrong_key_is_said_and_a_new_one_taken_without_an_answer_lost() {
+fn wrong_key_is_said_and_a_new_one_taken_without_an_answer_lost() {
     let ceph = shared();
     let pool = pool(ceph);
     let caps = ["mon", "profile rbd", "osd", "profile rbd", "mgr", "profile rbd"];

@@ -53,7 +53,7 @@ fn used_pool(ceph: &Ceph) -> (String, BTreeSet<String>) {
 }
 
 #[test]
-fn a_removal_whose_replica_was_killed_is_resumed_and_leaves_nothing() {
+fn removal_whose_replica_was_killed_is_resumed_and_leaves_nothing() {
     let ceph = shared();
     let (pool, before) = used_pool(ceph);
     large_image(ceph, &pool, "a");
@@ -78,7 +78,7 @@ fn a_removal_whose_replica_was_killed_is_resumed_and_leaves_nothing() {
 }
 
 #[test]
-fn a_copy_whose_replica_was_killed_is_said_to_be_interrupted_and_can_be_removed() {
+fn copy_whose_replica_was_killed_is_said_to_be_interrupted_and_can_be_removed() {
     let ceph = shared();
     let (pool, before) = used_pool(ceph);
     let image = format!("{pool}/a");
@@ -109,7 +109,7 @@ fn a_copy_whose_replica_was_killed_is_said_to_be_interrupted_and_can_be_removed(
 }
 
 #[test]
-fn an_import_whose_replica_was_killed_is_listed_as_incomplete_and_can_be_removed() {
+fn import_whose_replica_was_killed_is_listed_as_incomplete_and_can_be_removed() {
     let ceph = shared();
     let (pool, before) = used_pool(ceph);
     let other = patient(ceph);

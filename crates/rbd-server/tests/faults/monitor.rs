@@ -11,7 +11,7 @@ use crate::support::{Footprint, all_in_time, images, in_time, new_image, own, po
 /// What needs no monitor goes on; what needs one is answered in time with the reason, and the service is never stuck as
 /// a whole.
 #[test]
-fn a_frozen_monitor_stops_only_what_needs_it() {
+fn frozen_monitor_stops_only_what_needs_it() {
     let ceph = own();
     let pool = pool(&ceph);
     ceph.rbd(&["namespace", "create", &format!("{pool}/ns")]).unwrap();

@@ -45,7 +45,7 @@ fn large_image(ceph: &Ceph, image: &str) {
 }
 
 #[test]
-fn a_service_with_rights_for_one_namespace_serves_it_and_nothing_else() {
+fn service_with_rights_for_one_namespace_serves_it_and_nothing_else() {
     let ceph = shared();
     let (pool, entity, keyring) = tenant(ceph);
     let service = service(ceph, &entity, &keyring, &[]);

@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 #[test]
-fn a_frozen_osd_is_answered_for_in_time_and_forgotten_when_it_thaws() {
+fn frozen_osd_is_answered_for_in_time_and_forgotten_when_it_thaws() {
     let ceph = own();
     let pool = pool(&ceph);
     ceph.rbd(&["create", "--size", "8", &format!("{pool}/a")]).unwrap();

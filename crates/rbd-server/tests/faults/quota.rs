@@ -15,7 +15,7 @@ fn full(ceph: &Ceph, pool: &str) -> bool {
 }
 
 #[test]
-fn a_pool_at_its_quota_refuses_what_grows_it_and_lets_go_of_the_rest() {
+fn pool_at_its_quota_refuses_what_grows_it_and_lets_go_of_the_rest() {
     let ceph = Ceph::start(CephOptions { store: Store::MEMORY, mgr: true }).expect("a cluster");
     let pool = pool(&ceph);
     let service = service(&ceph, &[]);

@@ -87,7 +87,7 @@ fn two_replicas_on_the_same_names_leave_whole_images_and_nothing_else() {
 /// librbd makes an image in steps: its entry in the list first, its header later. Here the steps are taken slowly, so
 /// that a removal comes between them.
 #[test]
-fn an_image_is_not_removed_between_the_steps_of_its_making() {
+fn image_is_not_removed_between_the_steps_of_its_making() {
     let ceph = shared();
     let pool = pool(ceph);
     ceph.rbd(&["create", "--size", "8", &format!("{pool}/warm")]).unwrap();

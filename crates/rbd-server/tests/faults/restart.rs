@@ -10,7 +10,7 @@ use testbed::service::ApiClient;
 use crate::support::{Footprint, all_in_time, durable, images, in_time, new_image, pool, readiness, recovers, service};
 
 #[test]
-fn a_cluster_that_crashes_and_comes_back_is_served_again_without_a_restart() {
+fn cluster_that_crashes_and_comes_back_is_served_again_without_a_restart() {
     let ceph = durable();
     let pool = pool(&ceph);
     let service = service(&ceph, &[]);

@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 #[test]
-fn a_client_that_leaves_in_the_middle_of_an_export_leaves_nothing_behind() {
+fn client_that_leaves_in_the_middle_of_an_export_leaves_nothing_behind() {
     let ceph = shared();
     let pool = pool(ceph);
     let service = service(ceph, &["--streams-per-pool", "1"]);
@@ -40,7 +40,7 @@ fn a_client_that_leaves_in_the_middle_of_an_export_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_slow_client_gets_every_byte_and_one_that_stands_still_is_let_go() {
+fn slow_client_gets_every_byte_and_one_that_stands_still_is_let_go() {
     let ceph = shared();
     let pool = pool(ceph);
     let service = service(ceph, &["--client-idle", "3s", "--stream-memory-mib", "32"]);

@@ -20,7 +20,7 @@ fn unread(answer: &Value) -> Vec<String> {
 }
 
 #[test]
-fn a_stuck_pool_fills_its_own_queue_and_starves_no_other() {
+fn stuck_pool_fills_its_own_queue_and_starves_no_other() {
     // Not the one that tests share: what asks all pools of it would be told of the stuck one.
     let ceph = &own();
     let (stuck, fine) = (pool(ceph), pool(ceph));

@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 #[test]
-fn a_service_that_is_told_to_end_drains_hands_over_and_ends() {
+fn service_that_is_told_to_end_drains_hands_over_and_ends() {
     let ceph = shared();
     let pool = pool(ceph);
     large_image(ceph, &pool, "a");

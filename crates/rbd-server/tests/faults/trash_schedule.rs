@@ -87,7 +87,7 @@ fn one_of_two_replicas_purges_and_a_restart_loses_nothing() {
 }
 
 #[test]
-fn a_schedule_waits_for_age_and_for_the_pool_to_fill() {
+fn schedule_waits_for_age_and_for_the_pool_to_fill() {
     let ceph = shared();
     let pool = pool(ceph);
     let service = service(ceph, &[]);
@@ -116,7 +116,7 @@ fn a_schedule_waits_for_age_and_for_the_pool_to_fill() {
 }
 
 #[test]
-fn a_schedule_without_sense_is_refused() {
+fn invalid_schedule_is_rejected() {
     let ceph = shared();
     let pool = pool(ceph);
     let service = service(ceph, &[]);

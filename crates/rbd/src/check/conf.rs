@@ -125,7 +125,7 @@ mod tests {
     use super::find_odd_line;
 
     #[test]
-    fn the_line_that_does_not_belong_is_found() {
+    fn invalid_line_of_the_configuration_is_found() {
         assert_eq!(find_odd_line(b"[global]\nmon_host = a\n# note\n\nkey = x \\\n  more\n"), None);
         assert_eq!(find_odd_line(b"[global]\nhello world\n"), Some(2));
         assert_eq!(find_odd_line(b"[global]\na = b\n[unclosed\n"), Some(3));

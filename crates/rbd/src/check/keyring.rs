@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn keyrings_as_ceph_writes_them() {
+    fn keyring_that_ceph_wrote_is_read() {
         let text = format!(
             "# by hand\n[client.a]\n\tkey = {}\n\tcaps mon = \"profile rbd\"\n\n[ client.b ]\nauid = 0\n",
             key(16)
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_named_without_showing_it() {
+    fn message_about_a_garbage_keyring_quotes_nothing_of_it() {
         let fault = |text: &str| parse(text.as_bytes()).unwrap_err();
         assert_eq!(fault("hello"), "line 1 is neither an [entity] nor, below one, an option = value");
         assert_eq!(fault("key = x"), "line 1 is neither an [entity] nor, below one, an option = value");

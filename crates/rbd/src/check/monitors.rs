@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn mon_host_in_all_its_forms() {
+    fn every_form_of_mon_host_is_read() {
         let both = || PORTS.to_vec();
         let one = |host: &str, ports: Vec<u16>| vec![(host.to_owned(), ports)];
         assert_eq!(parsed("192.0.2.1"), one("192.0.2.1", both()));
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_named() {
+    fn invalid_mon_host_names_the_invalid_part() {
         for bad in ["192.0.2.1:99999", "mon:", "[v2:192.0.2.1:3300", "[mon]", "[v2:mon:3300/0]", "a b@c", "192.0.2.1:0"]
         {
             assert!(parse(bad).is_err(), "{bad}: {:?}", parse(bad));
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_says_something_else_or_nothing_is_no_monitor() {
+    fn server_that_says_something_else_or_nothing_is_no_monitor() {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

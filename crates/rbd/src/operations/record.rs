@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_survive_their_bytes() {
+    fn record_is_read_back_from_its_bytes() {
         let id = Id::new(3, None);
         assert_eq!(Id::parse(&id.to_string()), Some(id.clone()));
         let within = Id::new(3, Some("team/ä.".into()));

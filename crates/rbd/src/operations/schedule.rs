@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn schedules_survive_their_bytes() {
+    fn schedule_is_read_back_from_its_bytes() {
         let whole = PurgeSchedule {
             older_than_seconds: Some(60),
             pool_fuller_than_percent: Some(80),

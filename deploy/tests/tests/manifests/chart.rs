@@ -123,12 +123,12 @@ fn gives_the_same_objects(release: &str) {
 }
 
 #[test]
-fn it_gives_the_same_objects_as_the_overlays_with_helm_3() {
+fn chart_gives_the_same_objects_as_the_overlays_with_helm_3() {
     gives_the_same_objects(HELM_3);
 }
 
 #[test]
-fn it_gives_the_same_objects_as_the_overlays_with_helm_4() {
+fn chart_gives_the_same_objects_as_the_overlays_with_helm_4() {
     gives_the_same_objects(HELM_4);
 }
 
@@ -142,7 +142,7 @@ fn every_file_of_values_belongs_to_an_overlay() {
 }
 
 #[test]
-fn it_refuses_values_that_mean_nothing() {
+fn chart_rejects_values_that_mean_nothing() {
     let server = ApiServer::shared().unwrap();
     for release in [HELM_3, HELM_4] {
         for (value, word) in [
@@ -199,11 +199,11 @@ fn lives(release: &str) {
 }
 
 #[test]
-fn it_is_installed_upgraded_and_uninstalled_with_helm_3() {
+fn chart_is_installed_upgraded_and_uninstalled_with_helm_3() {
     lives(HELM_3);
 }
 
 #[test]
-fn it_is_installed_upgraded_and_uninstalled_with_helm_4() {
+fn chart_is_installed_upgraded_and_uninstalled_with_helm_4() {
     lives(HELM_4);
 }

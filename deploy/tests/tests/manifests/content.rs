@@ -331,7 +331,7 @@ fn all_objects_have_the_recommended_labels() {
 }
 
 #[test]
-fn the_original_is_reproduced() {
+fn original_is_reproduced() {
     let objects = of("original");
     let service = find(&objects, "Service", "nginx-kit");
     assert_eq!(service["spec"]["type"], "NodePort");

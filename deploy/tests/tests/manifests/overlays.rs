@@ -77,7 +77,7 @@ fn only_the_directory_of_a_node_needs_more_than_the_restricted_standard() {
 }
 
 #[test]
-fn a_field_that_does_not_exist_is_refused() {
+fn manifest_with_an_unknown_field_is_rejected() {
     let server = ApiServer::shared().unwrap();
     let yaml = kustomize(&overlay("base")).unwrap().replace("automountServiceAccountToken", "mountServiceAccountToken");
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "sparrow" } });

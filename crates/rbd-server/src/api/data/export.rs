@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_found_in_lists() {
+    fn etag_is_found_in_a_list() {
         assert!(has_etag("\"a-1\"", "\"a-1\""));
         assert!(has_etag("\"b\", W/\"a-1\"", "\"a-1\""));
         assert!(has_etag("*", "\"a-1\""));

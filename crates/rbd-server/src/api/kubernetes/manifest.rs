@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_labels_and_differ() {
+    fn unique_names_are_dns_labels_and_differ() {
         let names = ["a", "Disk 1", "ünï", "-", "...", &"x".repeat(300), "a_b", "a-b", "a--b", "A-B"];
         let made: Vec<String> = names.iter().map(|name| unique_name(name, &["p", "", name])).collect();
         for (name, made) in names.iter().zip(&made) {
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_are_quoted() {
+    fn every_yaml_string_is_quoted() {
         assert_eq!(quoted("a\": b\n- c\\"), r#""a\": b\u000a- c\\""#);
         assert_eq!(quoted("\u{85}\u{2028}é"), r#""\u0085\u2028é""#);
     }

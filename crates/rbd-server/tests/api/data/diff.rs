@@ -55,7 +55,7 @@ fn joined(parts: impl Iterator<Item = Value>) -> Vec<Value> {
 }
 
 #[test]
-fn parts_are_those_that_rbd_diff_gives() {
+fn diff_lists_the_parts_of_rbd_diff() {
     for layout in [&[][..], &["--image-feature", "layering"]] {
         let files = Files::new();
         let pool = changed(layout, &files);
@@ -76,7 +76,7 @@ fn parts_are_those_that_rbd_diff_gives() {
 }
 
 #[test]
-fn a_stream_is_taken_by_rbd_import_diff() {
+fn diff_stream_is_accepted_by_rbd_import_diff() {
     let files = Files::new();
     let pool = changed(&[], &files);
     let b = format!("{pool}/b");
@@ -105,7 +105,7 @@ fn apply(path: &str, stream: &[u8]) -> Answer {
 }
 
 #[test]
-fn a_stream_of_rbd_export_diff_is_applied() {
+fn stream_of_rbd_export_diff_is_applied() {
     let files = Files::new();
     let pool = changed(&[], &files);
     let (b, path) = (format!("{pool}/b"), image(&pool, "b"));
@@ -133,7 +133,7 @@ fn a_stream_of_rbd_export_diff_is_applied() {
 }
 
 #[test]
-fn a_diff_that_was_cut_off_leaves_the_image_incomplete_and_finishes_when_sent_again() {
+fn diff_that_was_cut_off_leaves_the_image_incomplete_and_finishes_when_sent_again() {
     let files = Files::new();
     let pool = changed(&[], &files);
     let path = image(&pool, "a");
@@ -164,7 +164,7 @@ fn a_diff_that_was_cut_off_leaves_the_image_incomplete_and_finishes_when_sent_ag
 }
 
 #[test]
-fn what_cannot_be_compared_or_applied_is_told() {
+fn impossible_diff_is_rejected_with_the_reason() {
     let pool = pool();
     ceph().rbd(&["create", "--size", "8M", &format!("{pool}/a")]).unwrap();
     for snapshot in ["s1", "s2"] {

@@ -64,29 +64,29 @@ fn lives(layout: &[&str], size_bytes: u64) {
 }
 
 #[test]
-fn an_export_equals_rbds_with_an_object_map() {
+fn export_equals_that_of_rbd_with_an_object_map() {
     lives(&[], 24 * MIB + 1234);
 }
 
 #[test]
-fn an_export_equals_rbds_without_an_object_map() {
+fn export_equals_that_of_rbd_without_an_object_map() {
     lives(&["--image-feature", "layering"], 24 * MIB + 511);
 }
 
 #[test]
-fn an_export_equals_rbds_when_striped() {
+fn export_equals_that_of_rbd_when_striped() {
     let layout = ["--object-size", "1M", "--stripe-unit", "64K", "--stripe-count", "3"];
     lives(&layout, 24 * MIB + 4096);
 }
 
 #[test]
-fn an_export_equals_rbds_with_small_objects_and_large_ones() {
+fn export_equals_that_of_rbd_with_small_objects_and_large_ones() {
     lives(&["--object-size", "64K", "--image-feature", "layering"], 24 * MIB);
     lives(&["--object-size", "32M"], 24 * MIB + 1);
 }
 
 #[test]
-fn an_empty_image_has_an_empty_export() {
+fn empty_image_has_an_empty_export() {
     let pool = pool();
     ceph().rbd(&["create", "--size", "0", &format!("{pool}/a")]).unwrap();
     let answer = api().get(&data(&pool, "a")).unwrap().expect(200);
@@ -135,7 +135,7 @@ fn ranges_of_a_snapshot_go_on_where_a_download_broke_off() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn export_names_the_image_or_snapshot_that_is_missing() {
     let pool = pool();
     ceph().rbd(&["create", "--size", "1M", &format!("{pool}/a")]).unwrap();
     let problem = |path: &str| api().get(path).unwrap().expect(404).problem();
@@ -185,7 +185,7 @@ fn large(pool: &str) -> (Files, Vec<u8>) {
 }
 
 #[test]
-fn a_client_that_leaves_or_stands_still_leaves_nothing_behind() {
+fn client_that_leaves_or_stands_still_leaves_nothing_behind() {
     let pool = pool();
     let (_files, bytes) = large(&pool);
     let options = RbdServiceOptions::new(BINARY, ceph()).arguments(&["--client-idle", "1s", "--streams-per-pool", "2"]);
@@ -226,7 +226,7 @@ fn a_client_that_leaves_or_stands_still_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_slow_client_gets_everything() {
+fn slow_client_gets_everything() {
     let pool = pool();
     let (_files, bytes) = large(&pool);
     let service = RbdServiceOptions::new(BINARY, ceph()).arguments(&["--client-idle", "1s"]).start().unwrap();
@@ -249,7 +249,7 @@ fn a_slow_client_gets_everything() {
 }
 
 #[test]
-fn thirty_two_exports_at_once_are_all_right() {
+fn thirty_two_parallel_exports_are_correct() {
     let (pool, files) = (pool(), Files::new());
     let bytes = half_empty(9, 24 * MIB + 5, MIB);
     let file = files.write("a", &bytes);

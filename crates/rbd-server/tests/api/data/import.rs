@@ -43,7 +43,7 @@ fn same_as_rbd(bytes: &[u8], query: &str, layout: &[&str]) {
 }
 
 #[test]
-fn an_import_equals_rbds() {
+fn import_equals_that_of_rbd() {
     // Odd lengths, holes of an object, within objects, of a block, at both ends; and nothing but zeros.
     same_as_rbd(&half_empty(1, 20 * MIB + 4097, 4 * MIB), "", &[]);
     same_as_rbd(&half_empty(2, 9 * MIB + 1, 64 << 10), "", &[]);
@@ -59,7 +59,7 @@ fn an_import_equals_rbds() {
 }
 
 #[test]
-fn an_import_gets_the_layout_asked_for() {
+fn import_gets_the_layout_asked_for() {
     let pool = pool();
     let query = "?features=layering,exclusive-lock&objectSizeBytes=1048576&stripeUnitBytes=65536&stripeCount=4";
     let made =
@@ -71,7 +71,7 @@ fn an_import_gets_the_layout_asked_for() {
 }
 
 #[test]
-fn nothing_makes_an_empty_image() {
+fn import_of_nothing_makes_an_empty_image() {
     let pool = pool();
     let path = format!("{}/data", image(&pool, "a"));
     let made = api().send("PUT", &path, &[("content-length", "0")], &[]).unwrap().expect(201).json();
@@ -79,7 +79,7 @@ fn nothing_makes_an_empty_image() {
 }
 
 #[test]
-fn an_import_goes_to_a_data_pool() {
+fn import_goes_to_a_data_pool() {
     let (pool, data_pool) = (pool(), pool());
     let bytes = noise(6, 3 * MIB);
     let path = format!("{}/data?dataPool={data_pool}", image(&pool, "a"));
@@ -90,7 +90,7 @@ fn an_import_goes_to_a_data_pool() {
 }
 
 #[test]
-fn what_is_wrong_with_a_request_is_named_before_anything_is_made() {
+fn invalid_import_is_rejected_before_an_image_is_made() {
     let pool = pool();
     let put = |name: &str, query: &str| {
         let path = format!("{}/data{query}", image(&pool, name));
@@ -162,7 +162,7 @@ fn deleted(path: &str) {
 }
 
 #[test]
-fn an_import_whose_client_leaves_is_listed_incomplete_and_can_be_deleted() {
+fn import_whose_client_leaves_is_listed_incomplete_and_can_be_deleted() {
     let pool = pool();
     let path = image(&pool, "cut");
     let stream = begin(service(), &format!("{path}/data"), 64 << 20, &noise(8, 10 * MIB));
@@ -181,7 +181,7 @@ fn an_import_whose_client_leaves_is_listed_incomplete_and_can_be_deleted() {
 }
 
 #[test]
-fn an_import_that_is_killed_is_listed_incomplete_and_can_be_deleted() {
+fn import_that_is_killed_is_listed_incomplete_and_can_be_deleted() {
     let pool = pool();
     let mut service = RbdServiceOptions::new(BINARY, ceph()).start().unwrap();
     let path = image(&pool, "cut");
@@ -193,7 +193,7 @@ fn an_import_that_is_killed_is_listed_incomplete_and_can_be_deleted() {
 }
 
 #[test]
-fn a_body_of_another_length_and_a_client_that_stands_still_are_told() {
+fn import_with_another_length_or_a_stalled_client_fails_with_the_reason() {
     let pool = pool();
     let service = RbdServiceOptions::new(BINARY, ceph()).arguments(&["--client-idle", "1s"]).start().unwrap();
     let chunked = |name: &str, promised: u64, length: usize| {
@@ -225,7 +225,7 @@ fn a_body_of_another_length_and_a_client_that_stands_still_are_told() {
 }
 
 #[test]
-fn a_full_pool_is_507_at_once() {
+fn full_pool_is_507_at_once() {
     let ceph = Ceph::start(CephOptions { store: Store::MEMORY, mgr: true }).unwrap();
     ceph.create_pool("small").unwrap();
     ceph.ceph(&["osd", "pool", "set-quota", "small", "max_bytes", "8000000"]).unwrap();

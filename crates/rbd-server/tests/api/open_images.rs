@@ -58,7 +58,7 @@ fn operation(answer: Answer) -> Value {
 }
 
 #[test]
-fn rollback_is_refused_with_the_client_unless_forced() {
+fn rollback_is_rejected_with_the_client_unless_forced() {
     let pool = pool();
     changed(&pool, "a");
     let written = first_bytes(&pool, "a");
@@ -76,7 +76,7 @@ fn rollback_is_refused_with_the_client_unless_forced() {
 }
 
 #[test]
-fn shrinking_is_refused_with_the_client_unless_forced_and_growing_is_not() {
+fn shrinking_is_rejected_with_the_client_unless_forced_and_growing_is_not() {
     let pool = pool();
     changed(&pool, "a");
     let live = open(&pool, "a");
@@ -123,7 +123,7 @@ fn rollback_of_a_group_names_the_clients_of_all_its_images() {
 }
 
 #[test]
-fn a_lock_that_is_kept_is_told_with_its_holder() {
+fn kept_lock_is_reported_with_its_holder() {
     let pool = pool();
     changed(&pool, "a");
     let live = open(&pool, "a");
@@ -144,7 +144,7 @@ fn assert_held(problem: &Value, holder: &str) {
 }
 
 #[test]
-fn a_group_names_the_client_that_keeps_it_from_a_snapshot() {
+fn group_names_the_client_that_keeps_it_from_a_snapshot() {
     let pool = pool();
     ceph().rbd(&["group", "create", &format!("{pool}/g")]).unwrap();
     for name in ["a", "b"] {
@@ -160,7 +160,7 @@ fn a_group_names_the_client_that_keeps_it_from_a_snapshot() {
 }
 
 #[test]
-fn a_lock_that_was_taken_by_hand_counts_as_a_client() {
+fn lock_that_was_taken_by_hand_counts_as_a_client() {
     let pool = pool();
     changed(&pool, "a");
     let holder = context(&pool).open_image(ImageRef::Name("a"), None, Access::ReadOnly).unwrap();
@@ -211,7 +211,7 @@ fn clients_are_looked_at_again_when_the_operation_starts() {
 }
 
 #[test]
-fn what_changes_nothing_that_a_client_can_see_needs_no_force() {
+fn change_that_clients_cannot_see_needs_no_force() {
     let pool = pool();
     changed(&pool, "a");
     ceph().rbd(&["snap", "protect", &format!("{pool}/a@s")]).unwrap();
@@ -225,7 +225,7 @@ fn what_changes_nothing_that_a_client_can_see_needs_no_force() {
 }
 
 #[test]
-fn a_pool_with_images_that_clients_have_open_is_not_deleted_unless_forced() {
+fn pool_with_images_that_clients_have_open_is_not_deleted_unless_forced() {
     let pool = pool();
     ceph().rbd(&["namespace", "create", &format!("{pool}/ns")]).unwrap();
     for name in ["a", "b", "ns/c"] {
@@ -251,7 +251,7 @@ fn a_pool_with_images_that_clients_have_open_is_not_deleted_unless_forced() {
 }
 
 #[test]
-fn a_lock_taken_on_purpose_is_named_before_an_operation_is_accepted() {
+fn lock_taken_on_purpose_is_named_before_an_operation_is_accepted() {
     let pool = pool();
     let path = format!("/api/v1/pools/{pool}/images/a");
     let body = json!({ "name": "a", "sizeBytes": 8 << 20 });
