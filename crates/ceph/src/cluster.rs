@@ -294,14 +294,14 @@ impl Cluster {
         c_string(pool)?;
         let command = serde_json::json!({ "prefix": "osd pool create", "pool": pool }).to_string();
         let (_, status) = self.monitor_command_with_status(&command)?;
-        let refused = |errno| Err(Error::Call { operation: "osd pool create", subject: status.clone(), errno });
+        let rejected = |errno| Err(Error::Call { operation: "osd pool create", subject: status.clone(), errno });
         // The command is content with a pool that is there already, and with a name that it does not take.
         if status.ends_with("already exists") {
-            return refused(Errno::EEXIST);
+            return rejected(Errno::EEXIST);
         }
         self.refresh()?;
         if self.pool_id(pool).is_err() {
-            return refused(Errno::EINVAL);
+            return rejected(Errno::EINVAL);
         }
         Ok(())
     }

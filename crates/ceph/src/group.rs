@@ -240,7 +240,7 @@ impl IoContext {
         self.check("rbd_group_snap_rollback", group, r).map(drop)
     }
 
-    /// Refuses what librbd does with all images of a group, and of its snapshots, where it must not open one of them.
+    /// Rejects what librbd does with all images of a group, and of its snapshots, where it must not open one of them.
     fn check_members_openable(&self, group: &str) -> Result<()> {
         let Some(id) = self.directory_id(GROUP_DIRECTORY_OBJECT, group)? else { return Ok(()) };
         let object = group_header_object(&id);

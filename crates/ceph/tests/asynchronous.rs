@@ -124,9 +124,9 @@ fn compare_and_set_loses_no_update() {
         };
         value.try_into().map_or(0, u32::from_le_bytes)
     };
-    let refused: u32 = std::thread::scope(|scope| {
+    let rejected: u32 = std::thread::scope(|scope| {
         let increment = || {
-            let (mut done, mut refused) = (0, 0);
+            let (mut done, mut rejected) = (0, 0);
             while done < TIMES {
                 let now = counted();
                 let old = if now == 0 { Vec::new() } else { now.to_le_bytes().to_vec() };
@@ -137,17 +137,17 @@ fn compare_and_set_loses_no_update() {
                 };
                 match io.omap_change("counter", &change) {
                     Ok(()) => done += 1,
-                    Err(error) if error.is(Errno::ECANCELED) => refused += 1,
+                    Err(error) if error.is(Errno::ECANCELED) => rejected += 1,
                     Err(error) => panic!("{error}"),
                 }
             }
-            refused
+            rejected
         };
         let lanes = [scope.spawn(increment), scope.spawn(increment)];
         lanes.into_iter().map(|lane| lane.join().expect("a lane")).sum()
     });
     assert_eq!(counted(), 2 * TIMES);
-    assert!(refused > 0, "the two never met");
+    assert!(rejected > 0, "the two never met");
 
     // A change whose guard fails changes nothing, whatever else it asks for.
     let change = OmapChange {
@@ -203,8 +203,8 @@ fn bytes_are_written_read_and_discarded() {
     image.close().expect("closed");
     let image = io.open_image(ImageRef::Name("i"), None, Access::ReadOnly).expect("open");
     assert_eq!(bytes_at(&image, 1500, 100), written[500..600]);
-    let refused = image.write(0, vec![1; 10]).map(wait);
-    assert!(matches!(refused, Ok(Err(ref error)) | Err(ref error) if error.is(Errno::EROFS)), "{refused:?}");
+    let rejected = image.write(0, vec![1; 10]).map(wait);
+    assert!(matches!(rejected, Ok(Err(ref error)) | Err(ref error) if error.is(Errno::EROFS)), "{rejected:?}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn settled() -> (usize, usize) {
     last
 }
 
-fn refused(wrong: &Settings) {
+fn rejected(wrong: &Settings) {
     let result = wrong.configure().expect("a configuration").connect();
     let error = result.map(|_| ()).expect_err("a wrong key");
     assert!(error.is(Errno::EACCES), "{error}");
@@ -54,14 +54,14 @@ fn nothing_is_left_of_a_hundred_connections() {
         cluster.fsid().expect("an id")
     };
     // The first of each kind makes what the libraries keep for the process.
-    refused(&wrong);
+    rejected(&wrong);
     connect();
     ceph::end_at_once();
     let before = settled();
     for _ in 0..100 {
-        refused(&wrong);
+        rejected(&wrong);
     }
-    assert_eq!(settled(), before, "threads and descriptors after 100 refused connections");
+    assert_eq!(settled(), before, "threads and descriptors after 100 rejected connections");
     for _ in 0..100 {
         connect();
     }

@@ -40,15 +40,15 @@ fn each_pool_is_validated_before_its_first_image() {
     good.create_image("two", size(1 << 20), &spec).expect("an image");
     let bad = snapped(ceph, &cluster);
     for _ in 0..2 {
-        let refused = bad.create_image("i", size(1 << 20), &spec);
-        assert!(refused.as_ref().is_err_and(|error| error.is(Errno::EINVAL)), "{refused:?}");
+        let rejected = bad.create_image("i", size(1 << 20), &spec);
+        assert!(rejected.as_ref().is_err_and(|error| error.is(Errno::EINVAL)), "{rejected:?}");
         assert_eq!(looks(&cluster), "false");
     }
     assert_eq!(bad.list_images().expect("a list"), []);
     // As the pool for the data of an image in another.
     let data = ImageSpec { data_pool: Some(bad.pool().to_owned()), ..ImageSpec::default() };
-    let refused = good.create_image("three", size(1 << 20), &data);
-    assert!(refused.as_ref().is_err_and(|error| error.is(Errno::EINVAL)), "{refused:?}");
+    let rejected = good.create_image("three", size(1 << 20), &data);
+    assert!(rejected.as_ref().is_err_and(|error| error.is(Errno::EINVAL)), "{rejected:?}");
 }
 
 #[test]

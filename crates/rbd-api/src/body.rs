@@ -2,7 +2,7 @@
 //!
 //! The derived readers of structs also take an array, field by field in the order of the source, and let a later field of
 //! the same name win or fail, by the type. A body is meant by its fields' names: so it is read into a tree first, which
-//! refuses names that stand there twice, and structs are read from objects of it only, however deep they are.
+//! rejects names that stand there twice, and structs are read from objects of it only, however deep they are.
 
 use rbd_model::fault::{Fault, Kind};
 use serde::de::value::{Error, MapDeserializer, SeqDeserializer};
@@ -107,7 +107,7 @@ impl<'de> Visitor<'de> for StrictJsonVisitor {
         let mut known = std::collections::HashSet::new();
         let mut object = Vec::new();
         while let Some(name) = fields.next_key::<String>()? {
-            // Read or refused as the value, so that the error has the field's path.
+            // Read or rejected as the value, so that the error has the field's path.
             let value = if known.insert(name.clone()) {
                 fields.next_value()?
             } else {
@@ -290,7 +290,7 @@ mod tests {
         mode: Option<Mode>,
     }
 
-    fn refused(text: &str) -> (Kind, String) {
+    fn rejected(text: &str) -> (Kind, String) {
         let fault = read::<Outer>(text.as_bytes()).unwrap_err();
         let field = fault.member("field").and_then(|field| field.as_str().map(str::to_owned));
         (fault.kind(), field.unwrap_or_default())
@@ -330,10 +330,10 @@ mod tests {
             ("null", "body"),
             ("5", "body"),
         ] {
-            assert_eq!(refused(text), (Kind::InvalidField, field.to_owned()), "{text}");
+            assert_eq!(rejected(text), (Kind::InvalidField, field.to_owned()), "{text}");
         }
         for text in ["", "{", r#"{"name":"a"} x"#, "\u{feff}{}", "{'name':'a'}", "NaN"] {
-            assert_eq!(refused(text).0, Kind::BadRequest, "{text:?}");
+            assert_eq!(rejected(text).0, Kind::BadRequest, "{text:?}");
         }
     }
 }

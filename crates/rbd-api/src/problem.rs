@@ -113,7 +113,7 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// What a request is refused with, before anything is done with Ceph or after.
+/// What a request is rejected with, before anything is done with Ceph or after.
 pub type RequestFault = Fault<Kind>;
 
 /// A fault on its way to the client: the document and the response that say it.

@@ -101,7 +101,7 @@ pub enum Unbounded {
     },
 }
 
-/// Refuses striping that librbd cannot work with. Without an `order`, for objects of the usual size, or of the largest where
+/// Rejects striping that librbd cannot work with. Without an `order`, for objects of the usual size, or of the largest where
 /// a unit is larger than that.
 ///
 /// # Errors
@@ -127,7 +127,7 @@ impl ImageHeader {
         self.parent.as_ref().is_some_and(|parent| parent.overlap_bytes.is_some_and(|bytes| bytes > 0))
     }
 
-    /// Refuses a layout with which librbd fails even to remove the image.
+    /// Rejects a layout with which librbd fails even to remove the image.
     ///
     /// # Errors
     /// [`Unbounded::Striping`], [`Unbounded::ObjectSize`].
@@ -137,7 +137,7 @@ impl ImageHeader {
         check_striping(Some(self.order), unit_bytes, count)
     }
 
-    /// Refuses an image whose objects librbd cannot walk over: with such a layout, or too large, itself or in a snapshot.
+    /// Rejects an image whose objects librbd cannot walk over: with such a layout, or too large, itself or in a snapshot.
     ///
     /// # Errors
     /// What is beyond the bounds.

@@ -67,7 +67,7 @@ pub(crate) type Result<T, E = DecodeError> = std::result::Result<T, E>;
 pub struct Timestamp {
     /// Whole seconds.
     pub seconds: u32,
-    /// Nanoseconds on top; a value of 1,000,000,000 or more is not refused and carries over in [`Timestamp::to_system_time`].
+    /// Nanoseconds on top; a value of 1,000,000,000 or more is not rejected and carries over in [`Timestamp::to_system_time`].
     pub nanoseconds: u32,
 }
 
@@ -182,7 +182,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A list, set or map: a `u32` count, then the items, read by `item`. `min_item_bytes` is what an item takes at
-    /// least: a count that cannot fit into what is left is refused before anything is allocated.
+    /// least: a count that cannot fit into what is left is rejected before anything is allocated.
     pub fn list<T>(
         &mut self,
         what: &'static str,

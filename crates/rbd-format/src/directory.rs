@@ -38,7 +38,7 @@ pub enum DirectoryEntry {
     },
     /// Key `state`: whether images may be added, which ends when the namespace is about to be removed.
     State {
-        /// False when adding images is refused.
+        /// False when adding images is rejected.
         ready: bool,
     },
 }

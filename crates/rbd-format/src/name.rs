@@ -6,7 +6,7 @@ use std::fmt;
 /// The name of an image, snapshot, namespace, group or metadata key, exactly as stored.
 ///
 /// librbd takes any bytes for a name. Turning them into a `String` lossily would yield a name that addresses another
-/// image, or none; refusing them would let one odd name spoil a whole listing. So the bytes are kept, and
+/// image, or none; rejecting them would let one odd name spoil a whole listing. So the bytes are kept, and
 /// [`Name::as_str`] says whether they are text.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Vec<u8>);

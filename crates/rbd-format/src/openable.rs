@@ -96,7 +96,7 @@ impl ImageHeader {
         (origin.pool_id >= 0 && !origin.image_id.is_empty()).then_some(origin)
     }
 
-    /// Refuses a header with which librbd would not open the image, or not only that.
+    /// Rejects a header with which librbd would not open the image, or not only that.
     ///
     /// # Errors
     /// All of [`Unopenable`] but what only the ancestors say.

@@ -21,7 +21,7 @@ pub struct TrashEntry {
     pub name: Name,
     /// When it was put there.
     pub deleted: Timestamp,
-    /// Until when removing it for good is refused unless forced; the same as `deleted` when no delay was asked for.
+    /// Until when removing it for good is rejected unless forced; the same as `deleted` when no delay was asked for.
     pub deferment_end: Timestamp,
     /// What is being done to it.
     pub state: TrashState,

@@ -205,8 +205,8 @@ fn sizes_end_at_the_largest_image() {
         assert_eq!(read(bytes).unwrap()[1], other(DiffEvent::Size(size(bytes))));
     }
     for bytes in [max + 1, 1 << 63, u64::MAX] {
-        let refused = read(bytes);
-        assert!(matches!(refused, Err(DiffError::Invalid { record: "size", .. })), "{bytes}: {refused:?}");
+        let rejected = read(bytes);
+        assert!(matches!(rejected, Err(DiffError::Invalid { record: "size", .. })), "{bytes}: {rejected:?}");
     }
     // Nor does data lie beyond, when no size says where it ends.
     let beyond = parse_whole(&v1(&[b"z", &(max - 1).to_le_bytes(), &2_u64.to_le_bytes()]));

@@ -535,7 +535,7 @@ fn structures_for_newer_readers_are_rejected() {
             out.raw(&[0; 100]);
         });
         let Err(DecodeError::AtKey { key: at, source }) = header_with(&[(key, &value.0)]) else {
-            panic!("{what} was not refused")
+            panic!("{what} was not rejected")
         };
         assert_eq!(at.as_bytes(), key);
         assert_eq!(*source, DecodeError::Unsupported { what, compat: known + 1, known });

@@ -210,7 +210,7 @@ impl Image {
         self.state == ImageState::Damaged && self.id.is_empty()
     }
 
-    /// Refuses when it cannot be used as it is.
+    /// Rejects when it cannot be used as it is.
     ///
     /// # Errors
     /// `removing`, `conflict` for one that is incomplete, `damaged`, `image-unusable`, `pool-missing`.

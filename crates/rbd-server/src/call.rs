@@ -139,8 +139,8 @@ impl Call {
     pub async fn may_see(&self, place: &Place) -> Result<bool, RequestFault> {
         match self.authorize_place(place, Role::Viewer).await {
             Ok(()) => Ok(true),
-            Err(refusal) if refusal.kind() == Kind::Forbidden => Ok(false),
-            Err(refusal) => Err(refusal),
+            Err(rejection) if rejection.kind() == Kind::Forbidden => Ok(false),
+            Err(rejection) => Err(rejection),
         }
     }
 
@@ -282,7 +282,7 @@ impl Call {
             }
             result
         };
-        // What monitors refuse has nothing to do with the pool's objects.
+        // What monitors reject has nothing to do with the pool's objects.
         let place = if lane == CLUSTER_LANE { Place::default() } else { self.place() };
         let named = |fault| place_forbidden(self.explained(fault), &entity, &place);
         self.app.workers.run(lane, self.deadline, run).await.map_err(named)

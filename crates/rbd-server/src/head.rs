@@ -1,4 +1,4 @@
-//! What the head of a request may ask for, whichever endpoint it is for. What this service does not do must be refused: a change
+//! What the head of a request may ask for, whichever endpoint it is for. What this service does not do must be rejected: a change
 //! that was asked for under a condition is otherwise made without it, and bytes are taken for others than they are.
 
 use axum::http::{HeaderMap, HeaderName, Method, Request, header};
@@ -9,7 +9,7 @@ use rbd_model::fault::{self, Fault};
 /// The conditions under which a change may be asked for (RFC 9110, section 13.1). Nothing that can be changed has a validator.
 const CONDITIONS: [HeaderName; 3] = [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_UNMODIFIED_SINCE];
 
-/// Refuses what no endpoint does.
+/// Rejects what no endpoint does.
 ///
 /// # Errors
 /// `bad-request`, `media-type`, `precondition-failed`, `expectation-failed`.

@@ -162,19 +162,19 @@ impl HostGuard {
     /// # Errors
     /// `cross-site`.
     pub fn check_origin(headers: &HeaderMap, host: Option<&Host>) -> Result<(), RequestFault> {
-        let refused = |what: String| {
+        let rejected = |what: String| {
             Fault::new(Kind::CrossSite, what)
                 .cause("This service does not know its callers (--auth none), and a page of another site may not act for its visitors.")
                 .correction("Send the change from a program, or from a page of this very host and port.")
         };
         for value in headers.get_all("sec-fetch-site") {
             if !matches!(value.as_bytes(), b"same-origin" | b"none") {
-                return Err(refused(format!("A browser sent the change for a page of another origin ({value:?}).")));
+                return Err(rejected(format!("A browser sent the change for a page of another origin ({value:?}).")));
             }
         }
         for value in headers.get_all(header::ORIGIN) {
             if !value.to_str().is_ok_and(|origin| same_origin(origin, host)) {
-                return Err(refused(format!("A page of the origin {value:?} sent the change.")));
+                return Err(rejected(format!("A page of the origin {value:?} sent the change.")));
             }
         }
         Ok(())

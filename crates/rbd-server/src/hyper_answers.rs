@@ -38,7 +38,7 @@ const MEDIA_TYPE: &str = "application/problem+json; charset=utf-8";
 const MOST_BYTES: usize = 512;
 
 fn problem(status: &str) -> Option<Problem> {
-    let refusal: RequestFault = match status {
+    let rejection: RequestFault = match status {
         "400" => Fault::new(fault::Kind::BadRequest.into(), "The head of the request is not HTTP.").correction(
             "Send a target of ASCII, percent-encoded, and one Content-Length of digits; RFC 9112 has the rest.",
         ),
@@ -48,7 +48,7 @@ fn problem(status: &str) -> Option<Problem> {
         }
         _ => return None,
     };
-    Some(refusal.into())
+    Some(rejection.into())
 }
 
 #[cfg(test)]

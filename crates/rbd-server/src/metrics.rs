@@ -46,7 +46,7 @@ pub struct StreamLabels {
     pub direction: &'static str,
 }
 
-/// Labels of a refused authentication.
+/// Labels of a rejected authentication.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReasonLabels {
     /// The problem's kind.

@@ -29,7 +29,7 @@ impl<T: Send + Sync + 'static> ReloadedFiles<T> {
     /// `name` stands in the metrics `reload_failures` and `file_broken`, and in the log.
     ///
     /// # Errors
-    /// A file cannot be read, or `parse` refuses. Later that is logged and counted, and the last good content stays.
+    /// A file cannot be read, or `parse` rejects. Later that is logged and counted, and the last good content stays.
     pub fn start(
         name: &'static str,
         files: Vec<PathBuf>,

@@ -198,7 +198,7 @@ async fn dispatch(
 }
 
 /// Reads what a handler left of a small body. Otherwise the connection is closed under a client that is still sending,
-/// which may then never see why it was refused. False when not all of it was read.
+/// which may then never see why it was rejected. False when not all of it was read.
 async fn read_rest(body: Body, expects: bool) -> bool {
     use axum::body::HttpBody as _;
 

@@ -414,7 +414,7 @@ fn wrong_key_is_reported() {
     let name = wrong.display();
     checked.expect(
         &format!(
-            "error    connection: The monitors refuse {entity} with the key in {name}: it is not the key they have for it, they \
+            "error    connection: The monitors reject {entity} with the key in {name}: it is not the key they have for it, they \
              do not know the entity, or it has no capability for mon."
         ),
         &format!("As an administrator of the cluster look at `ceph auth get {entity}`, and write the keyring anew with"),
@@ -625,14 +625,14 @@ fn serve_reports_missing_capabilities() {
     assert_eq!(api.get("/api/v1/pools/one/images/a").unwrap().expect(200).json()["sizeBytes"], 1 << 20);
     assert_eq!(api.get("/api/v1/pools/one/images").unwrap().expect(200).json()["Items"][0]["name"], "a");
 
-    let refused = api.post("/api/v1/pools", &json!({ "name": "new" })).unwrap().expect(403);
-    assert_eq!(refused.problem(), "ceph-forbidden");
-    let problem = refused.json();
+    let rejected = api.post("/api/v1/pools", &json!({ "name": "new" })).unwrap().expect(403);
+    assert_eq!(rejected.problem(), "ceph-forbidden");
+    let problem = rejected.json();
     assert_eq!(problem["capability"], "mon 'allow command \"osd pool create\"'");
     assert_eq!(problem["cause"], format!("{entity} lacks the capability mon 'allow command \"osd pool create\"'."));
-    let refused = api.delete("/api/v1/pools/one?confirm=one").unwrap().expect(403);
-    assert_eq!(refused.problem(), "ceph-forbidden");
-    assert_eq!(refused.json()["capability"], "mon 'allow command \"osd pool delete\"'");
+    let rejected = api.delete("/api/v1/pools/one?confirm=one").unwrap().expect(403);
+    assert_eq!(rejected.problem(), "ceph-forbidden");
+    assert_eq!(rejected.json()["capability"], "mon 'allow command \"osd pool delete\"'");
     assert_eq!(readiness(&service).0, 200);
     assert_eq!(ceph.ceph(&["osd", "pool", "ls"]).unwrap().trim(), "one");
 
@@ -649,11 +649,11 @@ fn serve_reports_missing_capabilities() {
 
     // Deleting that the cluster forbids to everybody is another matter.
     ceph.ceph(&["tell", "mon.a", "config", "set", "mon_allow_pool_delete", "false"]).unwrap();
-    let refused = api.delete("/api/v1/pools/one?confirm=one").unwrap().expect(403);
-    assert_eq!(refused.problem(), "ceph-forbidden");
+    let rejected = api.delete("/api/v1/pools/one?confirm=one").unwrap().expect(403);
+    assert_eq!(rejected.problem(), "ceph-forbidden");
     assert!(
-        refused.json()["correction"].as_str().unwrap().contains("mon_allow_pool_delete true"),
+        rejected.json()["correction"].as_str().unwrap().contains("mon_allow_pool_delete true"),
         "{}",
-        refused.text()
+        rejected.text()
     );
 }

@@ -117,8 +117,8 @@ mod tests {
     fn ancestor_loop_is_rejected_wherever_it_is_entered() {
         let circle = line([(0, Some(1)), (1, Some(2)), (2, Some(1)), (3, Some(3)), (4, Some(5))]);
         for (image, twice) in [(0, "1"), (1, "1"), (2, "2"), (3, "3")] {
-            let refused = Err(Unopenable::AncestorLoop { image_id: twice.to_owned() });
-            assert_eq!(circle.check(&key(image)), refused, "{image}");
+            let rejected = Err(Unopenable::AncestorLoop { image_id: twice.to_owned() });
+            assert_eq!(circle.check(&key(image)), rejected, "{image}");
         }
         assert_eq!(circle.check(&key(4)), Ok(()));
         assert_eq!(circle.missing(), [key(5)]);
@@ -128,7 +128,7 @@ mod tests {
     fn ancestors_are_followed_as_far_as_librbd_may_follow_them() {
         let of = |ancestors: usize| line((0..=ancestors).map(|id| (id, (id < ancestors).then_some(id + 1))));
         assert_eq!(of(MOST_ANCESTORS).check(&key(0)), Ok(()));
-        let refused = Err(Unopenable::Ancestors { most: MOST_ANCESTORS });
-        assert_eq!(of(MOST_ANCESTORS + 1).check(&key(0)), refused);
+        let rejected = Err(Unopenable::Ancestors { most: MOST_ANCESTORS });
+        assert_eq!(of(MOST_ANCESTORS + 1).check(&key(0)), rejected);
     }
 }

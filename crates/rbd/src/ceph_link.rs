@@ -1,4 +1,4 @@
-//! The one connection to Ceph: made when Ceph comes, made anew when its files change or it is refused, and the I/O
+//! The one connection to Ceph: made when Ceph comes, made anew when its files change or it is rejected, and the I/O
 //! contexts on it.
 
 use std::collections::{BTreeSet, HashMap};
@@ -17,7 +17,7 @@ use crate::check::{self, ConnectionAttempt, Severity};
 /// How often the files are looked at and the monitors asked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How old a connection must be to be made anew because Ceph refused something: capabilities that were widened since count
+/// How old a connection must be to be made anew because Ceph rejected something: capabilities that were widened since count
 /// for new connections only.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(5);
 
@@ -40,7 +40,7 @@ struct Inner {
     connects: AtomicU64,
     failed_connects: AtomicU64,
     suspect: AtomicBool,
-    refused: AtomicBool,
+    rejected: AtomicBool,
     /// When the monitors were last asked without having answered yet.
     asked: Mutex<Option<Instant>>,
     /// The namespaces that were used since the start, whatever the connection, each after its pool.
@@ -89,7 +89,7 @@ impl CephLink {
             connects: AtomicU64::new(0),
             failed_connects: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
-            refused: AtomicBool::new(false),
+            rejected: AtomicBool::new(false),
             asked: Mutex::new(None),
             namespaces: Arc::new(Mutex::new(named.collect())),
             configured,
@@ -127,7 +127,7 @@ impl CephLink {
         (self.inner.count)(errno);
         match errno {
             Errno::ESHUTDOWN | Errno::ENOTCONN => self.inner.suspect.store(true, Ordering::Relaxed),
-            Errno::EACCES | Errno::EPERM => self.inner.refused.store(true, Ordering::Relaxed),
+            Errno::EACCES | Errno::EPERM => self.inner.rejected.store(true, Ordering::Relaxed),
             _ => {}
         }
     }
@@ -173,9 +173,9 @@ impl Inner {
         loop {
             let changed = fingerprint(&files) != seen;
             let suspect = self.suspect.swap(false, Ordering::Relaxed);
-            let refused = connected_at.is_some_and(|at| at.elapsed() > RECONNECT_PAUSE)
-                && self.refused.swap(false, Ordering::Relaxed);
-            if connected_at.is_none() || changed || suspect || refused {
+            let rejected = connected_at.is_some_and(|at| at.elapsed() > RECONNECT_PAUSE)
+                && self.rejected.swap(false, Ordering::Relaxed);
+            if connected_at.is_none() || changed || suspect || rejected {
                 let ConnectionAttempt { report, cluster, files: looked_at } = check::try_connect(&self.settings);
                 // Those that were seen with a connection stay the reference: when they are back, all is well.
                 if cluster.is_some() || connected_at.is_none() {

@@ -190,7 +190,7 @@ pub fn check_rollback(
     }
 }
 
-/// Refuses a snapshot of other images than those that the group has now.
+/// Rejects a snapshot of other images than those that the group has now.
 fn same_images(
     io: &IoContext,
     group: &str,
@@ -219,7 +219,7 @@ fn same_images(
         .with("removed", gone))
 }
 
-/// Refuses an act on one image of a group.
+/// Rejects an act on one image of a group.
 fn check_image_act(io: &IoContext, image: &GroupImage, act: Act, deadline: Instant) -> Result<(), Fault> {
     let name = image_name(io, image.pool_id, &image.image_id, deadline);
     match place(io, image.pool_id) {

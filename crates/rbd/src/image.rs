@@ -38,7 +38,7 @@ impl FoundImage {
         obstacles::explain_error(io, &self.name, &self.id, error, deadline)
     }
 
-    /// Refuses an act that something stands in the way of, see [`obstacles::check_act`].
+    /// Rejects an act that something stands in the way of, see [`obstacles::check_act`].
     ///
     /// # Errors
     /// As there.

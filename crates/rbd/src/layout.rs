@@ -186,7 +186,7 @@ fn default_features(cluster: &Cluster) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn refused(layout: &Layout) -> String {
+    fn rejected(layout: &Layout) -> String {
         let fault = spec(layout).unwrap_err();
         fault.member("field").unwrap().as_str().unwrap().to_owned()
     }
@@ -199,11 +199,11 @@ mod tests {
         assert_eq!(spec(&with(names(&[]))).unwrap().features, Some(0));
         assert_eq!(spec(&with(names(&["layering", "exclusive-lock"]))).unwrap().features, Some(5));
         for wrong in [&["object-map"][..], &["exclusive-lock", "fast-diff"], &["journaling"], &["striping"], &["x"]] {
-            assert_eq!(refused(&with(names(wrong))), "features", "{wrong:?}");
+            assert_eq!(rejected(&with(names(wrong))), "features", "{wrong:?}");
         }
         for wrong in [0, 1, 2048, 5000, 1 << 26, u64::MAX] {
             let layout = Layout { object_size_bytes: Some(wrong), ..Layout::default() };
-            assert_eq!(refused(&layout), "objectSizeBytes", "{wrong}");
+            assert_eq!(rejected(&layout), "objectSizeBytes", "{wrong}");
         }
         let striped = |size, unit, count| Layout {
             object_size_bytes: size,
@@ -212,11 +212,11 @@ mod tests {
             ..Layout::default()
         };
         assert_eq!(spec(&striped(None, Some(65536), Some(8))).unwrap().striping, Some((65536, 8)));
-        assert_eq!(refused(&striped(None, Some(65536), None)), "stripeCount");
-        assert_eq!(refused(&striped(None, None, Some(2))), "stripeUnitBytes");
-        assert_eq!(refused(&striped(Some(4096), Some(8192), Some(2))), "stripeUnitBytes");
-        assert_eq!(refused(&striped(None, Some(3000), Some(2))), "stripeUnitBytes");
-        assert_eq!(refused(&striped(None, Some(4096), Some(0))), "stripeCount");
+        assert_eq!(rejected(&striped(None, Some(65536), None)), "stripeCount");
+        assert_eq!(rejected(&striped(None, None, Some(2))), "stripeUnitBytes");
+        assert_eq!(rejected(&striped(Some(4096), Some(8192), Some(2))), "stripeUnitBytes");
+        assert_eq!(rejected(&striped(None, Some(3000), Some(2))), "stripeUnitBytes");
+        assert_eq!(rejected(&striped(None, Some(4096), Some(0))), "stripeCount");
         let max = ImageSize::MAX.bytes();
         for wrong in [0, max + 1, 1 << 63, u64::MAX] {
             assert!(image_size("sizeBytes", wrong).is_err());

@@ -74,7 +74,7 @@ fn key(image_id: &str) -> Vec<u8> {
     format!("{IMAGE_PREFIX}{image_id}").into_bytes()
 }
 
-/// Refuses an image whose entry in the list of mirrored ones cannot be read: librbd reads it before it removes one.
+/// Rejects an image whose entry in the list of mirrored ones cannot be read: librbd reads it before it removes one.
 ///
 /// # Errors
 /// `damaged`.

@@ -40,7 +40,7 @@ fn send(cluster: &Cluster, command: &Value) -> Result<(Vec<u8>, String), Fault> 
         let said = subject.strip_prefix(&text).unwrap_or(subject).trim().trim_matches(['(', ')']);
         let said = if said.is_empty() { errno.to_string() } else { said.to_owned() };
         let fault: Fault = error.clone().into();
-        let detail = format!("The monitors refuse \"{prefix}\": {said}.");
+        let detail = format!("The monitors reject \"{prefix}\": {said}.");
         match *errno {
             Errno::EACCES => {
                 let entity = cluster.entity();

@@ -46,7 +46,7 @@ pub fn reject_foreign(io: &IoContext) -> Result<(), Fault> {
 }
 
 /// As [`reject_foreign`], for the pool that is to take the data of an image. One that does not exist is left to others to
-/// refuse.
+/// reject.
 ///
 /// # Errors
 /// As [`reject_foreign`].

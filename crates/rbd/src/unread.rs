@@ -14,7 +14,7 @@ pub fn deadline_per_pool(deadline: Instant) -> Instant {
     now + POOL_WAIT.min(deadline.saturating_duration_since(now) / 2)
 }
 
-/// Refuses when pools are unread whose part the answer needs.
+/// Rejects when pools are unread whose part the answer needs.
 ///
 /// # Errors
 /// `ceph-unavailable` with the pools.

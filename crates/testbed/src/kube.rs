@@ -330,7 +330,7 @@ impl ApiServer {
     ///
     /// # Errors
     /// A document is not an object, its kind is not served (within ten seconds, for a kind that an earlier document
-    /// defines), or the API server refuses it. Documents before it stay applied.
+    /// defines), or the API server rejects it. Documents before it stay applied.
     /// <https://kubernetes.io/docs/reference/using-api/server-side-apply/>
     pub fn apply(&self, yaml: &str) -> Result<()> {
         let objects: Vec<Value> = serde_saphyr::from_multiple(yaml).context("parse the YAML")?;
@@ -394,7 +394,7 @@ impl ApiServer {
     /// Creates a service account, and its namespace when there is none yet.
     ///
     /// # Errors
-    /// The API server refuses or does not answer.
+    /// The API server rejects or does not answer.
     pub fn create_service_account(&self, namespace: &str, name: &str) -> Result<()> {
         self.apply_object(&json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace },
@@ -518,7 +518,7 @@ impl ApiServer {
             None => vec![
                 "--bind-address=127.0.0.1".into(),
                 "--authorization-mode=RBAC".into(),
-                // It would publish this loopback address as the endpoint of the Service `kubernetes`, which is refused.
+                // It would publish this loopback address as the endpoint of the Service `kubernetes`, which is rejected.
                 "--endpoint-reconciler-type=none".into(),
                 "--disable-admission-plugins=ServiceAccount".into(),
             ],

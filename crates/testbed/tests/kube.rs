@@ -212,8 +212,8 @@ spec: {grams: 30}
         .request("PATCH", "/api/v1/namespaces/default/services/web", Some(r#"{"metadata":{"labels":{"a":"b"}}}"#))
         .unwrap();
     assert_eq!(status, 200, "{body}");
-    let refused = server.apply(&service(0)).unwrap_err();
-    assert!(format!("{refused:#}").contains("spec.ports[0].port"), "{refused:#}");
+    let rejected = server.apply(&service(0)).unwrap_err();
+    assert!(format!("{rejected:#}").contains("spec.ports[0].port"), "{rejected:#}");
 }
 
 #[test]

@@ -113,7 +113,7 @@ impl IoContext {
     /// Makes an empty image.
     ///
     /// # Errors
-    /// `EEXIST`; `EINVAL` for a layout that librbd refuses; `ENOENT` for a missing data pool or namespace.
+    /// `EEXIST`; `EINVAL` for a layout that librbd rejects; `ENOENT` for a missing data pool or namespace.
     pub fn create_image(&self, name: &str, size: ImageSize, spec: &ImageSpec) -> Result<()> {
         let c_name = c_string(name)?;
         let options = Options::new(spec)?;
@@ -284,10 +284,10 @@ mod tests {
         assert_eq!((never, draws), (Err(taken()), MAX_ID_DRAWS));
         let mut draws = 0;
         let exists = Error::Call { operation: "rbd_create4", subject: "p/i".into(), errno: Errno::EEXIST };
-        let refused = with_free_id(|| {
+        let rejected = with_free_id(|| {
             draws += 1;
             Err(exists.clone())
         });
-        assert_eq!((refused, draws), (Err(exists), 1));
+        assert_eq!((rejected, draws), (Err(exists), 1));
     }
 }

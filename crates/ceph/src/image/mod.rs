@@ -30,7 +30,7 @@ pub use walkable::MOST_ANCESTORS;
 pub enum Access {
     /// Adds no watcher, so nobody is kept from removing the image meanwhile.
     ReadOnly,
-    /// Adds a watcher; removing is refused with `EBUSY` meanwhile.
+    /// Adds a watcher; removing is rejected with `EBUSY` meanwhile.
     ReadWrite,
 }
 

@@ -73,7 +73,7 @@ impl IoContext {
         Ok(id)
     }
 
-    /// Refuses an image that librbd must not open.
+    /// Rejects an image that librbd must not open.
     pub(crate) fn check_openable(&self, id: &str) -> Result<()> {
         check_openable(self, &format!("id {id}"), id)
     }
@@ -95,12 +95,12 @@ impl IoContext {
     }
 }
 
-/// Refuses an image that librbd cannot walk over, or one with such an ancestor.
+/// Rejects an image that librbd cannot walk over, or one with such an ancestor.
 pub(crate) fn check(io: &IoContext, name: &str, id: &str) -> Result<()> {
     with_ancestors(io, name, id, check_one)
 }
 
-/// Refuses an image that librbd must not open, or one with such an ancestor: librbd opens them with it. What the headers do not
+/// Rejects an image that librbd must not open, or one with such an ancestor: librbd opens them with it. What the headers do not
 /// say, such as that there is none, librbd says itself.
 pub(crate) fn check_openable(io: &IoContext, name: &str, id: &str) -> Result<()> {
     match with_ancestors(io, name, id, |_, _, _| Ok(())) {
@@ -135,7 +135,7 @@ fn with_ancestors(
     Err(unopenable(&io, &name, Unopenable::Ancestors { most: MOST_ANCESTORS }))
 }
 
-/// Refuses a header with which librbd would not come back from opening the image, or end this process when it closes it.
+/// Rejects a header with which librbd would not come back from opening the image, or end this process when it closes it.
 fn check_header(io: &IoContext, name: &str, header: &ImageHeader) -> Result<()> {
     header.check_openable().map_err(|source| unopenable(io, name, source))?;
     header.check_layout().map_err(|source| Error::Unbounded { subject: io.subject(name), source })
@@ -173,7 +173,7 @@ fn origin(io: &IoContext, name: &str, header: &ImageHeader) -> Result<Option<(Io
 }
 
 impl Image {
-    /// Refuses an image, or one with an ancestor, that librbd cannot walk over: it would end this process. What reads,
+    /// Rejects an image, or one with an ancestor, that librbd cannot walk over: it would end this process. What reads,
     /// writes or copies data asks first.
     ///
     /// # Errors
@@ -184,7 +184,7 @@ impl Image {
         self.check_size()
     }
 
-    /// Refuses a layout with which librbd fails even to shrink the image.
+    /// Rejects a layout with which librbd fails even to shrink the image.
     pub(crate) fn check_layout(&self) -> Result<()> {
         // An image of format 1 has no id, and no striping.
         self.id().map_or(Ok(()), |id| self.io.check_removable(&id))

@@ -33,7 +33,7 @@ same with data, as `rbd export-diff` writes it and `rbd import-diff` reads it.";
 const APPLY: &str = "Applies what `rbd export-diff` or the diff of another image gave, as `rbd import-diff` does: the image \
 must have the snapshot the diff starts from and not the one it leads to, which is made at the end. Its size becomes that of the \
 diff. Meanwhile, and when it was cut off, the image is `state: incomplete`: applying the same diff again finishes it, and so does \
-a rollback to the snapshot. Refused while another client has the image open.";
+a rollback to the snapshot. Rejected while another client has the image open.";
 
 endpoints! {
     /// Read an image's bytes.

@@ -48,7 +48,7 @@ endpoints! {
     DELETE_GROUP: Endpoint<GroupPath, DeleteGroup, NoBody, NoContent> =
         Endpoint::new(Method::DELETE, "{scope}/groups/{group}", TAG, "deleteGroup", "Delete a group")
             .describe(
-                "Its images stay. Its snapshots go with it, so that a group with snapshots is refused unless asked \
+                "Its images stay. Its snapshots go with it, so that a group with snapshots is rejected unless asked \
                  for.",
             )
             .answers(&["The group is gone."]);

@@ -14,7 +14,7 @@ use crate::schema;
 
 const TAG: &str = "images";
 const ACCEPTED: &str = "The operation has begun: follow it at `Location`.";
-const ROLLBACK: &str = "What was written since is lost. Refused while a client has the image, or one of the images, open, \
+const ROLLBACK: &str = "What was written since is lost. Rejected while a client has the image, or one of the images, open, \
 unless forced. Cannot be cancelled.";
 
 endpoints! {
@@ -23,7 +23,7 @@ endpoints! {
         Endpoint::new(Method::DELETE, "{scope}/images/{image}", TAG, "deleteImage", "Delete an image")
             .describe(
                 "Moves it to the trash, from which it can be restored until its retention is over. With \
-                 permanent=true it is removed for good. Refused while a client has it open, unless forced.",
+                 permanent=true it is removed for good. Rejected while a client has it open, unless forced.",
             )
             .answers(&["The image is in the trash.", ACCEPTED]);
 
@@ -31,7 +31,7 @@ endpoints! {
     RESIZE_IMAGE: Endpoint<ImagePath, ForceOption, Json<ResizeImage>, Either<Content<Image>, Accepted>> =
         Endpoint::new(Method::POST, "{scope}/images/{image}/resize", TAG, "resizeImage", "Resize an image")
             .describe(
-                "Growing is done at once. Shrinking deletes data, must be asked for, is refused while a client has \
+                "Growing is done at once. Shrinking deletes data, must be asked for, is rejected while a client has \
                  the image open, unless forced, and is an operation.",
             )
             .answers(&["The image has its new size.", ACCEPTED]);

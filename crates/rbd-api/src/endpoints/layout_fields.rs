@@ -1,6 +1,6 @@
 //! The fields of bodies that say how an image is laid out.
 
-/// A request's body with the fields of a [`Layout`](rbd_model::layout::Layout) after its own. (`serde` cannot both flatten and refuse fields that
+/// A request's body with the fields of a [`Layout`](rbd_model::layout::Layout) after its own. (`serde` cannot both flatten and reject fields that
 /// it does not know.)
 macro_rules! with_layout {
     ($(#[$meta:meta])* $vis:vis struct $name:ident {

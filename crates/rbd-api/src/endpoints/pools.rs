@@ -55,7 +55,7 @@ endpoints! {
     DELETE_POOL: Endpoint<PoolPath, DeletePool, NoBody, NoContent> =
         Endpoint::new(Method::DELETE, "/pools/{pool}", TAG, "deletePool", "Delete a pool and everything in it")
             .describe(
-                "Refused while images of other pools need it, as their parents' pool or that of their data, or while \
+                "Rejected while images of other pools need it, as their parents' pool or that of their data, or while \
                  clients have images of it open, unless forced.",
             )
             .role(Role::Admin)
@@ -140,7 +140,7 @@ pub struct PoolSpace {
     pub objects: u64,
 }
 
-/// A request's body with what a pool may be set to after its own fields. (`serde` cannot both flatten and refuse fields that it
+/// A request's body with what a pool may be set to after its own fields. (`serde` cannot both flatten and reject fields that it
 /// does not know.)
 macro_rules! with_settings {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$own_meta:meta])* pub $own:ident: $type:ty,)* }

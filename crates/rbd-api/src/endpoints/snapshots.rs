@@ -62,7 +62,7 @@ endpoints! {
             "Delete a snapshot",
         )
             .describe(
-                "A protected one is refused. One with clones of format 2 loses its name and stays in the image's \
+                "A protected one is rejected. One with clones of format 2 loses its name and stays in the image's \
                  trash of snapshots, listed with kind `trash`, until the last of its clones is deleted or flattened; \
                  then it goes by itself.",
             )
@@ -100,7 +100,7 @@ endpoints! {
             "unprotectSnapshot",
             "Lift a snapshot's protection",
         )
-            .describe("Refused while it has clones of format 1. Safe to repeat.")
+            .describe("Rejected while it has clones of format 1. Safe to repeat.")
             .answers(&["The snapshot is not protected."]);
 
     /// Make a clone of a snapshot.

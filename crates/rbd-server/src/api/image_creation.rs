@@ -167,7 +167,7 @@ fn set_metadata<'a>(
 /// What librbd's refusal to make an image means.
 pub(super) fn explain_creation(error: ceph::Error) -> Fault {
     if error.is(Errno::EINVAL) || error.is(Errno::ENOSYS) || error.is(Errno::EDOM) {
-        return Fault::new(Kind::FieldConflict, format!("The cluster refuses this layout: {error}."))
+        return Fault::new(Kind::FieldConflict, format!("The cluster rejects this layout: {error}."))
             .cause(
                 "Size, object size, striping, features and data pool do not go together; an erasure-coded data pool, \
                  for instance, must allow overwrites.",

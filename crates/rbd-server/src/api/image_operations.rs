@@ -78,7 +78,7 @@ impl Call {
     }
 }
 
-/// Refuses when the image has snapshots: librbd would, but for those of mirroring.
+/// Rejects when the image has snapshots: librbd would, but for those of mirroring.
 fn no_snapshots(image: &Image) -> Result<(), Fault> {
     let kept = image.snapshots.iter().filter(|snapshot| snapshot.kind != "mirror");
     let names: Vec<_> = kept.map(|snapshot| snapshot.name.clone()).collect();
@@ -95,7 +95,7 @@ fn no_snapshots(image: &Image) -> Result<(), Fault> {
         .with("snapshots", names))
 }
 
-/// Refuses when some of the snapshots that are to go with the image cannot.
+/// Rejects when some of the snapshots that are to go with the image cannot.
 fn reject_kept_snapshots(io: &IoContext, image: &Image, deadline: Instant) -> Result<(), Fault> {
     let Some(header) = rbd::header::read_header(io, &image.id, deadline)? else { return Ok(()) };
     let found = FoundImage { name: image.name.clone(), id: image.id.clone(), header };

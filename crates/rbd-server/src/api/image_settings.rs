@@ -95,7 +95,7 @@ async fn features(
                     if enable != 0 { image.update_features(enable, true) } else { Ok(()) }
                 })?;
                 changed.map_err(|error| match error.errno() {
-                    Some(Errno::EINVAL) => Fault::new(Kind::Conflict, format!("librbd refuses the change: {error}."))
+                    Some(Errno::EINVAL) => Fault::new(Kind::Conflict, format!("librbd rejects the change: {error}."))
                         .cause("A feature is in use, such as journaling by mirroring.")
                         .errno(Errno::EINVAL),
                     _ => found.explain(io, error, deadline),
@@ -124,7 +124,7 @@ fn plan(found: &FoundImage, enable: u64, disable: u64) -> Result<(u64, u64), Fau
         return Err(conflict("\"layering\" cannot be turned off.".into())
             .correction("Copy the image to one that is made without it; nothing is gained by that, though."));
     }
-    debug_assert_eq!(disable & !(MUTABLE | DEEP_FLATTEN), 0, "every other feature is refused by name");
+    debug_assert_eq!(disable & !(MUTABLE | DEEP_FLATTEN), 0, "every other feature is rejected by name");
     if enable & PAIR != 0 && disable & PAIR != 0 {
         return Err(
             conflict("\"object-map\" and \"fast-diff\" go together.".into()).correction("Turn both on or both off.")

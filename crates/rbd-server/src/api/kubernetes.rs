@@ -83,20 +83,20 @@ fn check(query: &VolumeQuery, namespace: &str) -> Result<(), Fault> {
 
 /// The volume that an image makes.
 fn volume(query: &VolumeQuery, image: &Image) -> Result<Volume, Fault> {
-    let refuse = |detail: String| Fault::new(Kind::Conflict, detail);
+    let reject = |detail: String| Fault::new(Kind::Conflict, detail);
     image.check_whole()?;
     let Some(size_bytes) = image.size_bytes.filter(|size| *size > 0) else {
-        return Err(refuse(format!("Image {:?} has no size, and Kubernetes takes no volume of none.", image.name))
+        return Err(reject(format!("Image {:?} has no size, and Kubernetes takes no volume of none.", image.name))
             .correction("Resize it first."));
     };
     // ceph-csi makes a path of the volume handle, which is the image's name.
     if image.name.chars().any(|c| matches!(c, '/' | '@') || c.is_control()) || matches!(image.name.as_str(), "." | "..")
     {
-        return Err(refuse(format!("The name {:?} cannot be ceph-csi's handle of a volume.", image.name))
+        return Err(reject(format!("The name {:?} cannot be ceph-csi's handle of a volume.", image.name))
             .correction("Rename the image first."));
     }
     if image.name.len() > HANDLE_LIMIT_BYTES {
-        return Err(refuse(format!(
+        return Err(reject(format!(
             "The name of image {:?} has {} bytes, and the handle of a volume at most {HANDLE_LIMIT_BYTES}.",
             image.name,
             image.name.len()
@@ -105,7 +105,7 @@ fn volume(query: &VolumeQuery, image: &Image) -> Result<Volume, Fault> {
     }
     let journaling = image.features.contains(&"journaling");
     if journaling && query.mounter == Mounter::Rbd {
-        return Err(refuse(format!("Image {:?} is journaled, which the kernel's client does not know.", image.name))
+        return Err(reject(format!("Image {:?} is journaled, which the kernel's client does not know.", image.name))
             .correction("Ask with mounter=rbd-nbd, or disable the feature journaling."));
     }
     let unique = [image.pool.as_str(), &image.namespace, &image.name];

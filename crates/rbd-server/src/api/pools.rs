@@ -147,7 +147,7 @@ fn find_or_begin(cluster: &Cluster, name: &str, settings: &PoolSettings) -> Resu
     if let Some(pool) = pool::find(cluster, name)? {
         return fitting(pool, settings).map(Some);
     }
-    // A name that is refused for a new pool may still be that of one that is there.
+    // A name that is rejected for a new pool may still be that of one that is there.
     check_new_name("pool", name)?;
     // Asked before, so that no pool is left that cannot be used.
     let quotas = settings.quota_bytes.is_some() || settings.quota_objects.is_some();

@@ -462,7 +462,7 @@ fn not_cloned(
         .errno(Errno::EINVAL),
         Some(Errno::EINVAL | Errno::ENOSYS) => Fault::new(
             Kind::FieldConflict,
-            format!("The cluster refuses this layout of a clone: {error}."),
+            format!("The cluster rejects this layout of a clone: {error}."),
         )
         .correction("Leave out what may be as the parent's. `rbd clone` with the same settings prints librbd's own words.")
         .errno(Errno::EINVAL),

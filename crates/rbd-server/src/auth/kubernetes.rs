@@ -76,7 +76,7 @@ pub struct Kubernetes {
     known: ReviewCache<[u8; 32], ReviewedUser>,
     unknown: ReviewCache<[u8; 32], RequestFault>,
     allowed: ReviewCache<AccessQuestion, ()>,
-    refused: ReviewCache<AccessQuestion, ()>,
+    rejected: ReviewCache<AccessQuestion, ()>,
 }
 
 /// What a `SubjectAccessReview` is about.
@@ -118,7 +118,7 @@ impl Kubernetes {
             // A no is no reason to keep anybody out when it cannot be asked again: the answer is then 503.
             unknown: ReviewCache::new(NO_FOR, NO_FOR),
             allowed: ReviewCache::new(YES_FOR, settings.outage),
-            refused: ReviewCache::new(NO_FOR, NO_FOR),
+            rejected: ReviewCache::new(NO_FOR, NO_FOR),
         })
     }
 
@@ -139,11 +139,11 @@ impl Kubernetes {
                 self.known.put(key, user.clone());
                 Ok(user)
             }
-            Ok(Err(refusal)) => {
+            Ok(Err(rejection)) => {
                 // Also for the next outage.
                 self.known.forget(&key);
-                self.unknown.put(key, refusal.clone());
-                Err(refusal)
+                self.unknown.put(key, rejection.clone());
+                Err(rejection)
             }
             Err(unavailable) => self.known.get_in_outage(&key).ok_or(unavailable),
         }
@@ -163,7 +163,7 @@ impl Kubernetes {
         let user = status.user.filter(|_| status.authenticated == Some(true) && meant).and_then(ReviewedUser::new);
         self.count("token", if user.is_some() { "allowed" } else { "denied" });
         Ok(user.ok_or_else(|| {
-            let refusal =
+            let rejection =
                 Fault::new(Kind::InvalidToken, "The Kubernetes API does not know this token, or not for this service.")
                     .correction(format!(
                         "Send a token of a service account that has not expired and whose audience is {:?}: \
@@ -171,8 +171,8 @@ impl Kubernetes {
                         self.audience, self.audience
                     ));
             match status.error {
-                Some(error) => refusal.cause(error),
-                None => refusal,
+                Some(error) => rejection.cause(error),
+                None => rejection,
             }
         }))
     }
@@ -251,7 +251,7 @@ impl Kubernetes {
         if self.allowed.get(&question).is_some() {
             return Ok(true);
         }
-        if self.refused.get(&question).is_some() {
+        if self.rejected.get(&question).is_some() {
             return Ok(false);
         }
         let attributes = ResourceAttributes {
@@ -282,7 +282,7 @@ impl Kubernetes {
             self.allowed.put(question, ());
         } else {
             self.allowed.forget(&question);
-            self.refused.put(question, ());
+            self.rejected.put(question, ());
         }
         Ok(allowed)
     }
@@ -305,10 +305,10 @@ impl Kubernetes {
             Kind::AuthenticationUnavailable,
             "The Kubernetes API, which knows who may do what, has not answered.",
         );
-        let refusal = match tokio::time::timeout_at(end.into(), asked).await {
+        let rejection = match tokio::time::timeout_at(end.into(), asked).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(kube::Error::Api(status))) => {
-                unavailable.cause(format!("It refused the review of this service: {}", status.message)).correction(
+                unavailable.cause(format!("It rejected the review of this service: {}", status.message)).correction(
                     "Bind the ClusterRole system:auth-delegator to the service account of this service, which must exist.",
                 )
             }
@@ -320,8 +320,8 @@ impl Kubernetes {
                 .correction("Look at the API server, and at the way to it from this service."),
         };
         self.count(kind, "error");
-        tracing::warn!(review = kind, problem = refusal.detail(), cause = refusal.why(), "a review failed");
-        Err(refusal.retry_after(1))
+        tracing::warn!(review = kind, problem = rejection.detail(), cause = rejection.why(), "a review failed");
+        Err(rejection.retry_after(1))
     }
 
     fn count(&self, review: &'static str, outcome: &'static str) {

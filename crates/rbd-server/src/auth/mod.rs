@@ -148,11 +148,11 @@ impl Authenticator {
             }
             CallerSource::Kubernetes(kubernetes) => match bearer(headers) {
                 Ok(token) => kubernetes.authenticate(token, deadline).await.map(Principal::from),
-                Err(refusal) => Err(refusal),
+                Err(rejection) => Err(rejection),
             },
         };
-        known.inspect_err(|refusal| {
-            self.failures.get_or_create(&ReasonLabels { reason: refusal.kind().slug().to_owned() }).inc();
+        known.inspect_err(|rejection| {
+            self.failures.get_or_create(&ReasonLabels { reason: rejection.kind().slug().to_owned() }).inc();
         })
     }
 

@@ -1,4 +1,4 @@
-//! Images at and above the largest size, and with layouts that librbd divides by zero on: refused when they are to be made,
+//! Images at and above the largest size, and with layouts that librbd divides by zero on: rejected when they are to be made,
 //! and never walked over when another client made them. A walk would end the service.
 
 use rbd_format::diff::{DiffRecord, DiffVersion};
@@ -49,9 +49,9 @@ fn sizes_end_at_the_bound_however_an_image_is_made() {
     let layering = json!(["layering"]);
     for bytes in [0, MAX + 1, 1 << 63, u64::MAX] {
         let body = json!({ "name": "a", "sizeBytes": bytes, "features": layering });
-        let refused = api().post(&images, &body).unwrap().expect(400).json();
-        assert_eq!(refused["field"], "sizeBytes", "{refused}");
-        assert!(refused["allowed"].as_str().unwrap().contains("1152921504606846976"), "{refused}");
+        let rejected = api().post(&images, &body).unwrap().expect(400).json();
+        assert_eq!(rejected["field"], "sizeBytes", "{rejected}");
+        assert!(rejected["allowed"].as_str().unwrap().contains("1152921504606846976"), "{rejected}");
         let body = json!({ "sizeBytes": bytes, "features": layering });
         assert_eq!(api().put(&image(&pool, "a"), &body).unwrap().expect(400).json()["field"], "sizeBytes");
     }
@@ -78,9 +78,9 @@ fn diff_gives_no_size_above_the_bound() {
     let path = image(&pool, "a");
     ceph().rbd(&["create", "--size", "8M", "--image-feature", "layering", &format!("{pool}/a")]).unwrap();
     for bytes in BEYOND {
-        let refused = apply(&path, bytes).expect(409);
-        assert_eq!(refused.problem(), "not-a-diff");
-        assert!(refused.text().contains("1 EiB"), "{}", refused.text());
+        let rejected = apply(&path, bytes).expect(409);
+        assert_eq!(rejected.problem(), "not-a-diff");
+        assert!(rejected.text().contains("1 EiB"), "{}", rejected.text());
     }
     for bytes in [0, MAX] {
         let applied = apply(&path, bytes).expect(200).json();
@@ -88,8 +88,8 @@ fn diff_gives_no_size_above_the_bound() {
     }
     // Within the bound, and more than an object map can describe.
     ceph().rbd(&["create", "--size", "8M", &format!("{pool}/mapped")]).unwrap();
-    let refused = apply(&image(&pool, "mapped"), MAX).expect(409).json();
-    assert!(refused["allowed"].as_str().unwrap().contains("object-map"), "{refused}");
+    let rejected = apply(&image(&pool, "mapped"), MAX).expect(409).json();
+    assert!(rejected["allowed"].as_str().unwrap().contains("object-map"), "{rejected}");
     let untouched = api().get(&image(&pool, "mapped")).unwrap().expect(200).json();
     assert_eq!((&untouched["state"], &untouched["sizeBytes"]), (&json!("ready"), &json!(8 << 20)));
 }
@@ -107,16 +107,16 @@ fn largest_image_is_walked() {
 
 /// Every call that would walk over an image's objects answers with why it does not.
 fn assert_never_walked(path: &str, because: &str, beside: &str) {
-    let refused = |answer: Answer, what: &str| {
+    let rejected = |answer: Answer, what: &str| {
         let answer = answer.expect(409);
         assert_eq!(answer.problem(), "image-unusable", "{what}: {}", answer.text());
         assert!(answer.json()["detail"].as_str().unwrap().contains(because), "{what}: {}", answer.text());
         assert!(answer.json()["correction"].is_string(), "{what}: {}", answer.text());
     };
     for query in ["/usage", "/usage?exact=true", "/data", "/diff", "/diff?format=stream", "/diff?wholeObjects=true"] {
-        refused(api().get(&format!("{path}{query}")).unwrap(), query);
+        rejected(api().get(&format!("{path}{query}")).unwrap(), query);
     }
-    refused(api().send("GET", &format!("{path}/data"), &[("range", "bytes=0-4")], &[]).unwrap(), "a range");
+    rejected(api().send("GET", &format!("{path}/data"), &[("range", "bytes=0-4")], &[]).unwrap(), "a range");
     assert_eq!(api().send("HEAD", &format!("{path}/data"), &[], &[]).unwrap().status, 409);
     for (work, body) in [
         ("flatten", json!({})),
@@ -126,9 +126,9 @@ fn assert_never_walked(path: &str, because: &str, beside: &str) {
         ("copy", json!({ "name": beside, "deep": true })),
         ("snapshots", json!({ "name": beside })),
     ] {
-        refused(api().post(&format!("{path}/{work}"), &body).unwrap(), work);
+        rejected(api().post(&format!("{path}/{work}"), &body).unwrap(), work);
     }
-    refused(apply(path, 8 << 20), "apply");
+    rejected(apply(path, 8 << 20), "apply");
     lives();
 }
 
@@ -162,8 +162,8 @@ fn snapshots_and_parents_that_are_too_large_keep_their_images_from_being_walked(
     ceph().rbd(&["snap", "create", "--no-progress", &format!("{pool}/a@s")]).unwrap();
     let path = image(&pool, "a");
     let body = json!({ "name": "never", "cloneFormat": 2 });
-    let refused = api().post(&format!("{path}/snapshots/s/clone"), &body).unwrap().expect(409);
-    assert_eq!(refused.problem(), "image-unusable", "{}", refused.text());
+    let rejected = api().post(&format!("{path}/snapshots/s/clone"), &body).unwrap().expect(409);
+    assert_eq!(rejected.problem(), "image-unusable", "{}", rejected.text());
     let rollback = api().post(&format!("{path}/snapshots/s/rollback"), &json!({})).unwrap().expect(409);
     assert_eq!(rollback.problem(), "image-unusable", "{}", rollback.text());
     // A clone that is small by now takes data from a parent that is not.
@@ -250,6 +250,6 @@ fn stripes_that_librbd_divides_by_zero_on_end_nothing() {
     let body = json!({
         "name": "b", "sizeBytes": 1_u64 << 40, "objectSizeBytes": 32 << 20, "stripeUnitBytes": 512, "stripeCount": 4096,
     });
-    let refused = api().post(&format!("/api/v1/pools/{pool}/images"), &body).unwrap().expect(409).json();
-    assert_eq!(refused["field"], "stripeUnitBytes", "{refused}");
+    let rejected = api().post(&format!("/api/v1/pools/{pool}/images"), &body).unwrap().expect(409).json();
+    assert_eq!(rejected["field"], "stripeUnitBytes", "{rejected}");
 }

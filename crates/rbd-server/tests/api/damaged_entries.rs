@@ -125,8 +125,8 @@ fn entries_of_the_trash_that_cannot_be_read_are_listed_and_removed() {
     let item = api().get(&format!("{trash}/{id}")).unwrap().expect(200).json();
     assert_eq!((&item["state"], &item["removable"]), (&json!("damaged"), &json!(true)), "{item}");
     assert!(item["stateReason"].as_str().unwrap().contains("rbd_trash"), "{item}");
-    let refused = api().post(&format!("{trash}/{id}/restore"), &json!({ "name": "b" })).unwrap();
-    assert_eq!(refused.problem(), "damaged", "{}", refused.text());
+    let rejected = api().post(&format!("{trash}/{id}/restore"), &json!({ "name": "b" })).unwrap();
+    assert_eq!(rejected.problem(), "damaged", "{}", rejected.text());
     // With all that there is of the image.
     let removed = remove(&format!("{trash}/{id}"));
     assert_eq!(removed["state"], "succeeded", "{removed}");
@@ -145,8 +145,8 @@ fn image_in_the_trash_without_a_header_is_not_restored() {
     let id = create(&pool, "a");
     api().delete(&format!("/api/v1/pools/{pool}/images/a")).unwrap().expect(200);
     ceph().rados(&["-p", &pool, "rm", &format!("rbd_header.{id}")]).unwrap();
-    let refused = api().post(&format!("/api/v1/pools/{pool}/trash/{id}/restore"), &json!({})).unwrap().expect(409);
-    assert_eq!(refused.problem(), "removing");
+    let rejected = api().post(&format!("/api/v1/pools/{pool}/trash/{id}/restore"), &json!({})).unwrap().expect(409);
+    assert_eq!(rejected.problem(), "removing");
     assert_eq!(api().get(&format!("/api/v1/pools/{pool}/images")).unwrap().json()["Items"], json!([]));
     let removed = remove(&format!("/api/v1/pools/{pool}/trash/{id}?force=true"));
     assert_eq!(removed["state"], "succeeded", "{removed}");
@@ -193,9 +193,9 @@ fn image_whose_mirroring_cannot_be_read_says_so_and_is_not_deleted() {
     assert!(image["mirroring"].is_null(), "{image}");
     assert!(image["unknown"]["mirroring"].as_str().unwrap().contains("rbd_mirroring"), "{image}");
     for query in ["", "?permanent=true", "?force=true"] {
-        let refused = api().delete(&format!("{path}{query}")).unwrap().expect(500);
-        assert_eq!(refused.problem(), "damaged", "{}", refused.text());
-        assert!(refused.json()["correction"].as_str().unwrap().contains("rmomapkey"), "{}", refused.text());
+        let rejected = api().delete(&format!("{path}{query}")).unwrap().expect(500);
+        assert_eq!(rejected.problem(), "damaged", "{}", rejected.text());
+        assert!(rejected.json()["correction"].as_str().unwrap().contains("rmomapkey"), "{}", rejected.text());
     }
     ceph().rados(&["-p", &pool, "rmomapkey", "rbd_mirroring", &format!("image_{id}")]).unwrap();
     api().delete(&path).unwrap().expect(200);

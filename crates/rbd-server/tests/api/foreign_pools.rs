@@ -39,10 +39,10 @@ fn nothing_is_made_in_a_pool_of_another_application() {
             ("POST", format!("{path}/namespaces"), json!({ "name": "n" })),
             ("PUT", format!("{path}/trash/schedule"), json!({ "interval": "1h" })),
         ] {
-            let refused = api().json(method, &path, &body).unwrap().expect(409);
-            let problem = refused.json();
+            let rejected = api().json(method, &path, &body).unwrap().expect(409);
+            let problem = rejected.json();
             assert_eq!(
-                (refused.problem().as_str(), &problem["applications"]),
+                (rejected.problem().as_str(), &problem["applications"]),
                 ("foreign-pool", &json!([application])),
                 "{path}"
             );
@@ -68,8 +68,8 @@ fn nothing_is_made_in_a_pool_of_another_application() {
 fn pool_that_another_application_uses_is_deleted_only_when_forced() {
     let pool = foreign("rgw");
     let path = format!("/api/v1/pools/{pool}?confirm={pool}");
-    let refused = api().delete(&path).unwrap().expect(409);
-    assert_eq!((refused.problem().as_str(), &refused.json()["applications"]), ("foreign-pool", &json!(["rgw"])));
+    let rejected = api().delete(&path).unwrap().expect(409);
+    assert_eq!((rejected.problem().as_str(), &rejected.json()["applications"]), ("foreign-pool", &json!(["rgw"])));
     // Also one that is for rbd too.
     ceph().ceph(&["osd", "pool", "application", "enable", &pool, "rbd", "--yes-i-really-mean-it"]).unwrap();
     api().get("/api/v1/pools").unwrap().expect(200);

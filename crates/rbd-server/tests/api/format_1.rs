@@ -86,14 +86,14 @@ fn advice_about_an_image_of_format_1_is_true() {
         ("POST", format!("{path}/old/flatten")),
         ("GET", format!("{path}/old/children")),
     ] {
-        let refused = api().send(method, &path, &[], &[]).unwrap().expect(409);
+        let rejected = api().send(method, &path, &[], &[]).unwrap().expect(409);
         assert_eq!(
-            (refused.problem().as_str(), &refused.json()["format"]),
+            (rejected.problem().as_str(), &rejected.json()["format"]),
             ("conflict", &json!(1)),
             "{}",
-            refused.text()
+            rejected.text()
         );
-        assert!(refused.json()["correction"].as_str().unwrap().contains("rbd migration"), "{}", refused.text());
+        assert!(rejected.json()["correction"].as_str().unwrap().contains("rbd migration"), "{}", rejected.text());
     }
     // What the correction says works.
     let image = format!("{pool}/old");

@@ -86,8 +86,8 @@ fn growing_is_done_at_once_and_shrinking_is_asked_for() {
     let resize = format!("{path}/resize");
     let grown = api().post(&resize, &json!({ "sizeBytes": 128 << 20 })).unwrap().expect(200).json();
     assert_eq!(grown["sizeBytes"], 128 << 20);
-    let refused = api().post(&resize, &json!({ "sizeBytes": 32 << 20 })).unwrap().expect(409).json();
-    assert_eq!(refused["sizeBytes"], 128 << 20);
+    let rejected = api().post(&resize, &json!({ "sizeBytes": 32 << 20 })).unwrap().expect(409).json();
+    assert_eq!(rejected["sizeBytes"], 128 << 20);
     assert_eq!(api().post(&resize, &json!({ "sizeBytes": 0 })).unwrap().expect(400).json()["field"], "sizeBytes");
     let done = operation(api().post(&resize, &json!({ "sizeBytes": 32 << 20, "allowShrink": true })).unwrap());
     assert_eq!(done["state"], "succeeded", "{done}");

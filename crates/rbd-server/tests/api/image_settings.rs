@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{api, ceph, context, pool, refused_field};
+use crate::support::{api, ceph, context, pool, rejected_field};
 
 fn image(name: &str, features: &[&str]) -> (String, String) {
     let pool = pool();
@@ -173,9 +173,9 @@ fn qos_limits_are_those_that_rbd_shows() {
         ("iopsLimit", json!({ "iopsLimit": -1 })),
         ("iops", json!({ "iops": 1 })),
     ] {
-        assert_eq!(refused_field(&api().put(&qos, &wrong).unwrap()), field, "{wrong}");
+        assert_eq!(rejected_field(&api().put(&qos, &wrong).unwrap()), field, "{wrong}");
     }
-    assert_eq!(shown("rbd_qos_read_iops_limit").0, "7", "what was refused changed nothing");
+    assert_eq!(shown("rbd_qos_read_iops_limit").0, "7", "what was rejected changed nothing");
     // What another client set and is no number is said, not shown as none.
     let id = api().get(&path).unwrap().json()["id"].as_str().unwrap().to_owned();
     let header = format!("rbd_header.{id}");

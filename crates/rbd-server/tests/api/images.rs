@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{api, ceph, context, pool, refused_field, size};
+use crate::support::{api, ceph, context, pool, rejected_field, size};
 
 #[test]
 fn image_is_made_listed_and_put_into_the_trash() {
@@ -253,7 +253,7 @@ fn impossible_image_is_rejected_with_what_is_allowed() {
     ] {
         let answer = api().post(&images, &body).unwrap();
         let problem = answer.json();
-        assert_eq!(refused_field(&answer), field, "{body}: {problem}");
+        assert_eq!(rejected_field(&answer), field, "{body}: {problem}");
         assert!(problem["correction"].is_string(), "{problem}");
     }
     assert_eq!(ceph().rbd(&["ls", &pool]).unwrap(), "", "nothing was made");

@@ -1,4 +1,4 @@
-//! Mirrored and encrypted images: what is shown of them, and what is refused.
+//! Mirrored and encrypted images: what is shown of them, and what is rejected.
 
 use serde_json::{Value, json};
 
@@ -52,14 +52,14 @@ fn primary_of_a_mirrored_image_is_deleted_only_when_forced() {
     let path = format!("/api/v1/pools/{pool}/images");
     for name in ["by-snapshot", "by-journal"] {
         for query in ["", "?permanent=true&deleteSnapshots=true"] {
-            let refused = api().delete(&format!("{path}/{name}{query}")).unwrap().expect(409);
-            assert_eq!(refused.problem(), "in-use", "{}", refused.text());
-            assert_eq!(refused.json()["mirroring"]["role"], "primary", "{}", refused.text());
+            let rejected = api().delete(&format!("{path}/{name}{query}")).unwrap().expect(409);
+            assert_eq!(rejected.problem(), "in-use", "{}", rejected.text());
+            assert_eq!(rejected.json()["mirroring"]["role"], "primary", "{}", rejected.text());
         }
     }
-    let refused = api().delete(&format!("{path}/by-journal")).unwrap().expect(409).json();
-    assert_eq!(refused["mirroring"]["role"], "primary", "{refused}");
-    assert!(refused["correction"].as_str().unwrap().contains("force=true"), "{refused}");
+    let rejected = api().delete(&format!("{path}/by-journal")).unwrap().expect(409).json();
+    assert_eq!(rejected["mirroring"]["role"], "primary", "{rejected}");
+    assert!(rejected["correction"].as_str().unwrap().contains("force=true"), "{rejected}");
     api().delete(&format!("{path}/by-journal?force=true")).unwrap().expect(200);
     let removed = api().delete(&format!("{path}/by-snapshot?permanent=true&force=true")).unwrap().expect(202);
     let removed = finished(&api(), removed.header("location"));

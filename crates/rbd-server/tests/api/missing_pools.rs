@@ -45,9 +45,9 @@ fn pool_that_others_need_is_not_deleted_unless_forced() {
     ceph().rbd(&["clone", "--rbd-default-clone-format", "2", &format!("{parents}/p@s"), &clone]).unwrap();
     ceph().rbd(&["trash", "mv", &format!("{home}/trashed")]).unwrap();
     let delete = |pool: &str, more: &str| api().delete(&format!("/api/v1/pools/{pool}?confirm={pool}{more}")).unwrap();
-    let refused = delete(&parents, "").expect(409);
-    assert_eq!(refused.problem(), "in-use", "{}", refused.text());
-    let problem = refused.json();
+    let rejected = delete(&parents, "").expect(409);
+    assert_eq!(rejected.problem(), "in-use", "{}", rejected.text());
+    let problem = rejected.json();
     let mut named: Vec<String> = problem["images"]
         .as_array()
         .unwrap()
@@ -65,8 +65,11 @@ fn pool_that_others_need_is_not_deleted_unless_forced() {
     named.sort();
     assert_eq!(named, ["/clone false", "/removed false", "/trashed true", "ns/inner false"], "{problem}");
     assert!(problem["detail"].as_str().unwrap().contains(&format!("{home}/clone")), "{problem}");
-    let refused = delete(&data, "").expect(409).json();
-    assert_eq!((&refused["images"][0]["image"], &refused["images"][0]["holds"]), (&json!("data"), &json!("its data")));
+    let rejected = delete(&data, "").expect(409).json();
+    assert_eq!(
+        (&rejected["images"][0]["image"], &rejected["images"][0]["holds"]),
+        (&json!("data"), &json!("its data"))
+    );
     // Its own images hold no pool.
     delete(&parents, "&force=true").expect(204);
     delete(&home, "").expect(204);
@@ -93,7 +96,7 @@ fn image_without_the_pool_of_its_parent_or_data_says_so_everywhere() {
         let words = format!("needs the pool {pool:?} (id {id}), which held {held} and is gone");
         assert_eq!((&shown["state"], &shown["stateReason"]), (&json!("unusable"), &json!(format!("It {words}."))));
         assert_eq!(listed(&home, name)["stateReason"], shown["stateReason"]);
-        let refused = |answer: testbed::service::Answer, what: &str| {
+        let rejected = |answer: testbed::service::Answer, what: &str| {
             let answer = answer.expect(409);
             assert_eq!(answer.problem(), "pool-missing", "{name} {what}: {}", answer.text());
             let problem = answer.json();
@@ -101,7 +104,7 @@ fn image_without_the_pool_of_its_parent_or_data_says_so_everywhere() {
             assert_eq!(problem["missingPool"], json!({ "id": id, "name": pool }), "{name} {what}");
         };
         for query in ["usage", "data", "diff"] {
-            refused(api().get(&format!("{image}/{query}")).unwrap(), query);
+            rejected(api().get(&format!("{image}/{query}")).unwrap(), query);
         }
         for (work, body) in [
             ("flatten", json!({})),
@@ -113,7 +116,7 @@ fn image_without_the_pool_of_its_parent_or_data_says_so_everywhere() {
             ("resize", json!({ "sizeBytes": 4 << 20, "allowShrink": true })),
             ("snapshots", json!({ "name": "t" })),
         ] {
-            refused(api().post(&format!("{image}/{work}"), &body).unwrap(), work);
+            rejected(api().post(&format!("{image}/{work}"), &body).unwrap(), work);
         }
     }
     let rollback = api().post(&format!("{}/snapshots/s/rollback", path(&home, "data")), &json!({})).unwrap();
@@ -144,12 +147,12 @@ fn group_and_its_images_in_other_pools_keep_both_pools() {
     ceph().rbd(&["group", "image", "add", &format!("{groups}/g"), &format!("{images}/m")]).unwrap();
     ceph().rbd(&["group", "snap", "create", &format!("{groups}/g@s")]).unwrap();
     let delete = |pool: &str, more: &str| api().delete(&format!("/api/v1/pools/{pool}?confirm={pool}{more}")).unwrap();
-    let refused = delete(&groups, "").expect(409).json();
-    let image = &refused["images"][0];
-    assert_eq!((&image["image"], &image["holds"]), (&json!("m"), &json!("its group")), "{refused}");
-    let refused = delete(&images, "").expect(409).json();
+    let rejected = delete(&groups, "").expect(409).json();
+    let image = &rejected["images"][0];
+    assert_eq!((&image["image"], &image["holds"]), (&json!("m"), &json!("its group")), "{rejected}");
+    let rejected = delete(&images, "").expect(409).json();
     let group = json!([{ "pool": groups, "namespace": "", "group": "g", "holds": 2 }]);
-    assert_eq!(refused["groups"], group, "{refused}");
+    assert_eq!(rejected["groups"], group, "{rejected}");
     // Lost with its group's pool, the membership keeps the image from nothing.
     delete(&groups, "&force=true").expect(204);
     gone(&groups);

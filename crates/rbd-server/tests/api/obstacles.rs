@@ -63,16 +63,16 @@ fn destination_of_a_migration_is_not_deleted_behind_its_back() {
     create(&pool, "snapped");
     ceph().rbd(&[&bench[..], &[&format!("{pool}/snapped")]].concat()).unwrap();
     ceph().rbd(&["migration", "prepare", &format!("{pool}/snapped"), &format!("{pool}/moved")]).unwrap();
-    let refused = api().delete(&format!("{}/snapshots/s", path(&pool, "moved"))).unwrap().expect(409);
-    assert_eq!(refused.problem(), "migrating", "{}", refused.text());
+    let rejected = api().delete(&format!("{}/snapshots/s", path(&pool, "moved"))).unwrap().expect(409);
+    assert_eq!(rejected.problem(), "migrating", "{}", rejected.text());
     ceph().rbd(&["migration", "execute", "--no-progress", &format!("{pool}/moved")]).unwrap();
     ceph().rbd(&["migration", "commit", "--no-progress", &format!("{pool}/moved")]).unwrap();
     ceph().rbd(&["create", "--size", "8M", &format!("{pool}/from")]).unwrap();
     ceph().rbd(&["migration", "prepare", &format!("{pool}/from"), &format!("{pool}/to")]).unwrap();
     for query in ["", "?force=true", "?permanent=true", "?permanent=true&force=true"] {
-        let refused = api().delete(&format!("{}{query}", path(&pool, "to"))).unwrap().expect(409);
-        assert_eq!(refused.problem(), "migrating", "{query}: {}", refused.text());
-        let problem = refused.json();
+        let rejected = api().delete(&format!("{}{query}", path(&pool, "to"))).unwrap().expect(409);
+        assert_eq!(rejected.problem(), "migrating", "{query}: {}", rejected.text());
+        let problem = rejected.json();
         assert_eq!(problem["migration"], json!({ "with": format!("{pool}/from"), "state": "prepared" }), "{query}");
         assert!(problem["correction"].as_str().unwrap().contains("rbd migration"), "{problem}");
     }
@@ -92,10 +92,10 @@ fn image_of_a_group_is_not_removed_and_the_group_is_named() {
     ceph().rbd(&["group", "create", &format!("{pool}/g")]).unwrap();
     ceph().rbd(&["group", "image", "add", &format!("{pool}/g"), &format!("{pool}/a")]).unwrap();
     for query in ["?permanent=true", "?permanent=true&force=true"] {
-        let refused = api().delete(&format!("{}{query}", path(&pool, "a"))).unwrap().expect(409);
-        assert_eq!(refused.problem(), "in-use", "{}", refused.text());
-        assert_eq!(refused.json()["group"], json!({ "pool": pool, "name": "g" }), "{}", refused.text());
-        assert!(refused.json()["detail"].as_str().unwrap().contains("\"g\""), "{}", refused.text());
+        let rejected = api().delete(&format!("{}{query}", path(&pool, "a"))).unwrap().expect(409);
+        assert_eq!(rejected.problem(), "in-use", "{}", rejected.text());
+        assert_eq!(rejected.json()["group"], json!({ "pool": pool, "name": "g" }), "{}", rejected.text());
+        assert!(rejected.json()["detail"].as_str().unwrap().contains("\"g\""), "{}", rejected.text());
     }
 }
 
@@ -105,8 +105,8 @@ fn snapshots_of_a_migrations_destination_are_kept() {
     create(&pool, "from");
     ceph().rbd(&["migration", "prepare", &format!("{pool}/from"), &format!("{pool}/to")]).unwrap();
     for path in [format!("{}/snapshots/s", path(&pool, "to")), format!("{}/snapshots", path(&pool, "to"))] {
-        let refused = api().delete(&path).unwrap().expect(409);
-        assert_eq!(refused.problem(), "migrating", "{path}: {}", refused.text());
+        let rejected = api().delete(&path).unwrap().expect(409);
+        assert_eq!(rejected.problem(), "migrating", "{path}: {}", rejected.text());
     }
     ceph().rbd(&["migration", "abort", "--no-progress", &format!("{pool}/to")]).unwrap();
 }

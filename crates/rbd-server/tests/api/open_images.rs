@@ -1,4 +1,4 @@
-//! What destroys data of an image that another client has open is refused with that client, unless forced.
+//! What destroys data of an image that another client has open is rejected with that client, unless forced.
 
 use std::path::Path;
 
@@ -38,7 +38,7 @@ fn first_bytes(pool: &str, name: &str) -> Vec<u8> {
     std::fs::read(&file).unwrap()[..4096].to_vec()
 }
 
-/// A refusal with the one client that is in the way.
+/// A rejection with the one client that is in the way.
 #[track_caller]
 fn assert_in_use(answer: Answer, client: &str) {
     let answer = answer.expect(409);
@@ -105,9 +105,9 @@ fn rollback_of_a_group_names_the_clients_of_all_its_images() {
     ceph().rbd(&["group", "snap", "create", &format!("{pool}/g@gs")]).unwrap();
     let (first, second) = (open(&pool, "a"), open(&pool, "c"));
     let rollback = format!("/api/v1/pools/{pool}/groups/g/snapshots/gs/rollback");
-    let refused = api().post(&rollback, &json!({})).unwrap().expect(409);
-    assert_eq!(refused.problem(), "in-use", "{}", refused.text());
-    let problem = refused.json();
+    let rejected = api().post(&rollback, &json!({})).unwrap().expect(409);
+    assert_eq!(rejected.problem(), "in-use", "{}", rejected.text());
+    let problem = rejected.json();
     let clients: Vec<&Value> =
         problem["watchers"].as_array().unwrap().iter().map(|watcher| &watcher["client"]).collect();
     assert_eq!(clients, [&json!(client(&first)), &json!(client(&second))], "{problem}");
@@ -154,9 +154,9 @@ fn group_names_the_client_that_keeps_it_from_a_snapshot() {
     let live = open(&pool, "b");
     live.keep_exclusive_lock().unwrap();
     let snapshots = format!("/api/v1/pools/{pool}/groups/g/snapshots");
-    let refused = api().post(&snapshots, &json!({ "name": "gs" })).unwrap().expect(409).json();
-    assert_held(&refused, &client(&live));
-    assert!(refused["detail"].as_str().unwrap().starts_with("Image \"b\""), "{refused}");
+    let rejected = api().post(&snapshots, &json!({ "name": "gs" })).unwrap().expect(409).json();
+    assert_held(&rejected, &client(&live));
+    assert!(rejected["detail"].as_str().unwrap().starts_with("Image \"b\""), "{rejected}");
 }
 
 #[test]
@@ -166,8 +166,8 @@ fn lock_that_was_taken_by_hand_counts_as_a_client() {
     let holder = context(&pool).open_image(ImageRef::Name("a"), None, Access::ReadOnly).unwrap();
     holder.lock_exclusive("maintenance").unwrap();
     let rollback = format!("{}/snapshots/s/rollback", path(&pool, "a"));
-    let refused = api().post(&rollback, &json!({})).unwrap().expect(409).json();
-    assert_eq!(refused["locks"][0]["cookie"], "maintenance", "{refused}");
+    let rejected = api().post(&rollback, &json!({})).unwrap().expect(409).json();
+    assert_eq!(rejected["locks"][0]["cookie"], "maintenance", "{rejected}");
 }
 
 #[test]
@@ -235,9 +235,9 @@ fn pool_with_images_that_clients_have_open_is_not_deleted_unless_forced() {
     let inner = context(&pool).in_namespace("ns").unwrap();
     let second = inner.open_image(ImageRef::Name("c"), None, Access::ReadWrite).unwrap();
     let delete = format!("/api/v1/pools/{pool}?confirm={pool}");
-    let refused = api().delete(&delete).unwrap().expect(409);
-    assert_eq!(refused.problem(), "in-use", "{}", refused.text());
-    let problem = refused.json();
+    let rejected = api().delete(&delete).unwrap().expect(409);
+    assert_eq!(rejected.problem(), "in-use", "{}", rejected.text());
+    let problem = rejected.json();
     let held: Vec<(&Value, &Value)> = problem["images"]
         .as_array()
         .unwrap()

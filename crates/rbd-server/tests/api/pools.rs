@@ -76,8 +76,8 @@ fn putting_a_pool_is_idempotent() {
     assert_eq!(api().put(&path, &json!({ "pgNum": 0 })).unwrap().expect(400).json()["field"], "pgNum");
     assert_eq!(api().put(&path, &json!({ "crushRule": "" })).unwrap().expect(400).json()["field"], "crushRule");
     assert_eq!(api().put("/api/v1/pools/.x", &json!({})).unwrap().expect(400).json()["field"], "pool");
-    let refused = api().put("/api/v1/pools/norule", &json!({ "crushRule": "none-such" })).unwrap().expect(409);
-    assert!(refused.json()["detail"].as_str().unwrap().contains("none-such"), "{}", refused.text());
+    let rejected = api().put("/api/v1/pools/norule", &json!({ "crushRule": "none-such" })).unwrap().expect(409);
+    assert!(rejected.json()["detail"].as_str().unwrap().contains("none-such"), "{}", rejected.text());
 }
 
 #[test]
@@ -89,8 +89,8 @@ fn pool_whose_making_was_cut_off_is_finished_by_the_same_call() {
     let service =
         RbdServiceOptions::with_files(BINARY, ceph().conf(), &keyring).arguments(&["--id", "half"]).start().unwrap();
     // It then makes none,
-    let refused = service.client.post("/api/v1/pools", &json!({ "name": name })).unwrap().expect(403);
-    assert!(refused.json()["capability"].as_str().unwrap().contains("application enable"), "{}", refused.text());
+    let rejected = service.client.post("/api/v1/pools", &json!({ "name": name })).unwrap().expect(403);
+    assert!(rejected.json()["capability"].as_str().unwrap().contains("application enable"), "{}", rejected.text());
     api().get(&format!("/api/v1/pools/{name}")).unwrap().expect(404);
     // and cannot finish one.
     ceph().ceph(&["osd", "pool", "create", &name]).unwrap();
@@ -113,10 +113,10 @@ fn forbidden_change_of_a_pool_names_the_capability() {
     let keyring = ceph().add_client("nopools", &[("mon", "profile rbd"), ("osd", "profile rbd")]).unwrap();
     let service =
         RbdServiceOptions::with_files(BINARY, ceph().conf(), &keyring).arguments(&["--id", "nopools"]).start().unwrap();
-    let refused = service.client.post("/api/v1/pools", &json!({ "name": "nopools" })).unwrap().expect(403);
-    assert_eq!(refused.json()["capability"], "mon 'allow command \"osd pool create\"'");
-    let refused = service.client.delete(&format!("/api/v1/pools/{name}?confirm={name}")).unwrap().expect(403);
-    assert_eq!(refused.json()["capability"], "mon 'allow command \"osd pool delete\"'");
+    let rejected = service.client.post("/api/v1/pools", &json!({ "name": "nopools" })).unwrap().expect(403);
+    assert_eq!(rejected.json()["capability"], "mon 'allow command \"osd pool create\"'");
+    let rejected = service.client.delete(&format!("/api/v1/pools/{name}?confirm={name}")).unwrap().expect(403);
+    assert_eq!(rejected.json()["capability"], "mon 'allow command \"osd pool delete\"'");
     service.client.get(&format!("/api/v1/pools/{name}")).unwrap().expect(200);
     // With no more than these capabilities it may.
     let caps = "profile rbd, allow command \"osd pool create\", allow command \"osd pool delete\", \
@@ -135,8 +135,8 @@ fn cluster_that_forbids_deleting_pools_says_so() {
     ceph.create_pool("p").unwrap();
     ceph.ceph(&["tell", "mon.a", "injectargs", "--mon_allow_pool_delete=false"]).unwrap();
     let service = RbdServiceOptions::new(BINARY, &ceph).start().unwrap();
-    let refused = service.client.delete("/api/v1/pools/p?confirm=p").unwrap().expect(403);
-    assert!(refused.json()["correction"].as_str().unwrap().contains("mon_allow_pool_delete"), "{}", refused.text());
+    let rejected = service.client.delete("/api/v1/pools/p?confirm=p").unwrap().expect(403);
+    assert!(rejected.json()["correction"].as_str().unwrap().contains("mon_allow_pool_delete"), "{}", rejected.text());
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! What holds for every request, whatever it is about. The calls are those of the API description, for things that are not
-//! there: a body or name that is refused is refused before anything is looked for.
+//! there: a body or name that is rejected is rejected before anything is looked for.
 
 use std::io::{Read as _, Write as _};
 

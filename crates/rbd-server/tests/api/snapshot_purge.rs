@@ -67,9 +67,9 @@ fn protected_and_cloned_snapshots_are_named_before_anything_is_deleted() {
     ceph().rbd(&["snap", "protect", &format!("{pool}/a@held")]).unwrap();
     clone(&format!("{pool}/a@cloned"), &format!("{pool}/c"));
     let path = format!("/api/v1/pools/{pool}/images/a");
-    let refused = api().delete(&format!("{path}/snapshots")).unwrap().expect(409);
-    assert_eq!(refused.problem(), "in-use");
-    let problem = refused.json();
+    let rejected = api().delete(&format!("{path}/snapshots")).unwrap().expect(409);
+    assert_eq!(rejected.problem(), "in-use");
+    let problem = rejected.json();
     assert_eq!(reasons(&problem), pairs(&[("held", "protected"), ("cloned", "cloned")]), "{problem}");
     assert_eq!(problem["snapshots"][1]["children"][0]["image"], "c", "{problem}");
     assert!(problem["detail"].as_str().unwrap().contains(&format!("{pool}/c")), "{problem}");
@@ -118,9 +118,9 @@ fn snapshots_of_an_image_in_the_trash_are_listed_and_deleted() {
     image_with(&pool, "a", &["one", "two"]);
     let path = trashed(&pool, "a");
     assert_eq!(snapshots(&path), ["one", "two"]);
-    let refused = api().delete(&path).unwrap().expect(409);
-    assert_eq!((refused.problem(), &refused.json()["snapshots"]), ("in-use".to_owned(), &json!(["one", "two"])));
-    assert!(refused.json()["correction"].as_str().unwrap().contains("deleteSnapshots=true"), "{}", refused.text());
+    let rejected = api().delete(&path).unwrap().expect(409);
+    assert_eq!((rejected.problem(), &rejected.json()["snapshots"]), ("in-use".to_owned(), &json!(["one", "two"])));
+    assert!(rejected.json()["correction"].as_str().unwrap().contains("deleteSnapshots=true"), "{}", rejected.text());
     let begun = api().delete(&format!("{path}/snapshots")).unwrap().expect(202);
     assert_eq!(finished(&api(), begun.header("location"))["state"], "succeeded");
     let item = api().get(&path).unwrap().expect(200).json();
@@ -137,8 +137,8 @@ fn image_is_removed_with_its_snapshots_when_that_is_asked_for() {
         image_with(&pool, name, &["one", "two"]);
     }
     let path = format!("/api/v1/pools/{pool}/images/a");
-    let refused = api().delete(&format!("{path}?permanent=true")).unwrap().expect(409);
-    assert!(refused.json()["correction"].as_str().unwrap().contains("deleteSnapshots=true"), "{}", refused.text());
+    let rejected = api().delete(&format!("{path}?permanent=true")).unwrap().expect(409);
+    assert!(rejected.json()["correction"].as_str().unwrap().contains("deleteSnapshots=true"), "{}", rejected.text());
     let alone = api().delete(&format!("{path}?deleteSnapshots=true")).unwrap().expect(409);
     assert_eq!(alone.json()["field"], "deleteSnapshots");
     let removed = api().delete(&format!("{path}?permanent=true&deleteSnapshots=true")).unwrap().expect(202);
@@ -155,11 +155,11 @@ fn image_whose_snapshot_is_needed_keeps_all_of_them() {
     image_with(&pool, "a", &["free", "cloned"]);
     clone(&format!("{pool}/a@cloned"), &format!("{pool}/c"));
     let path = format!("/api/v1/pools/{pool}/images/a");
-    let refused = api().delete(&format!("{path}?permanent=true&deleteSnapshots=true")).unwrap().expect(409).json();
-    assert_eq!(reasons(&refused), pairs(&[("cloned", "cloned")]), "{refused}");
+    let rejected = api().delete(&format!("{path}?permanent=true&deleteSnapshots=true")).unwrap().expect(409).json();
+    assert_eq!(reasons(&rejected), pairs(&[("cloned", "cloned")]), "{rejected}");
     assert_eq!(snapshots(&path), ["free", "cloned"]);
     let path = trashed(&pool, "a");
-    let refused = api().delete(&format!("{path}?deleteSnapshots=true")).unwrap().expect(409).json();
-    assert_eq!(reasons(&refused), pairs(&[("cloned", "cloned")]), "{refused}");
+    let rejected = api().delete(&format!("{path}?deleteSnapshots=true")).unwrap().expect(409).json();
+    assert_eq!(reasons(&rejected), pairs(&[("cloned", "cloned")]), "{rejected}");
     assert_eq!(snapshots(&path), ["free", "cloned"]);
 }

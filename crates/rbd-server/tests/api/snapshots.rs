@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{api, ceph, context, pool, refused_field};
+use crate::support::{api, ceph, context, pool, rejected_field};
 
 fn image() -> (String, String) {
     let pool = pool();
@@ -150,7 +150,7 @@ fn clones_of_format_2_keep_a_deleted_snapshot() {
         ("name", json!({ "name": "x/y" })),
         ("dataPool", json!({ "name": "x", "dataPool": "none", "cloneFormat": 2 })),
     ] {
-        assert_eq!(refused_field(&api().post(&format!("{snapshot}/clone"), &wrong).unwrap()), field, "{wrong}");
+        assert_eq!(rejected_field(&api().post(&format!("{snapshot}/clone"), &wrong).unwrap()), field, "{wrong}");
     }
     let nowhere = json!({ "name": "x", "pool": "none" });
     assert_eq!(api().post(&format!("{snapshot}/clone"), &nowhere).unwrap().expect(404).problem(), "pool-not-found");

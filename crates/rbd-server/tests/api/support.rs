@@ -76,9 +76,9 @@ pub fn finished(client: &ApiClient, location: &str) -> serde_json::Value {
     panic!("{location} does not end");
 }
 
-/// The field that an answer refuses: with 400 a value that the schema rules out, with 409 one that does not go with another
+/// The field that an answer rejects: with 400 a value that the schema rules out, with 409 one that does not go with another
 /// field or with what is there.
-pub fn refused_field(answer: &Answer) -> String {
+pub fn rejected_field(answer: &Answer) -> String {
     let problem = answer.problem();
     assert!(
         [(400, "invalid-field"), (409, "field-conflict")].contains(&(answer.status, &*problem)),

@@ -92,9 +92,9 @@ fn image_whose_removal_was_cut_off_is_listed_and_not_restored() {
         (&item["source"], &item["state"], &item["removable"]),
         (&json!("removing"), &json!("removing"), &json!(true))
     );
-    let refused =
+    let rejected =
         api().send("POST", &format!("/api/v1/pools/{pool}/trash/{id}/restore"), &[], &[]).unwrap().expect(409);
-    assert_eq!(refused.problem(), "removing");
+    assert_eq!(rejected.problem(), "removing");
     // Its header may be gone already.
     ceph().rados(&["-p", &pool, "rm", &format!("rbd_header.{id}")]).unwrap();
     let item = trashed(&pool, "a");

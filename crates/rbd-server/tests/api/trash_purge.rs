@@ -124,8 +124,8 @@ fn trash_item_is_removable_only_if_it_can_be_removed() {
     // What is known beforehand is said at once, not by an operation that fails.
     for (name, kind) in [("grouped", "in-use"), ("moved", "migrating")] {
         let id = trashed(&pool, name)["id"].as_str().unwrap().to_owned();
-        let refused = api().delete(&format!("/api/v1/pools/{pool}/trash/{id}?force=true")).unwrap().expect(409);
-        assert_eq!(refused.problem(), kind, "{}", refused.text());
+        let rejected = api().delete(&format!("/api/v1/pools/{pool}/trash/{id}?force=true")).unwrap().expect(409);
+        assert_eq!(rejected.problem(), kind, "{}", rejected.text());
     }
 }
 

@@ -75,7 +75,7 @@ fn make(pool: &str, name: &str) -> String {
 }
 
 /// Each call answers soon, with a problem of this kind that says this.
-fn assert_refused(pool: &str, name: &str, kind: &str, because: &str) {
+fn assert_rejected(pool: &str, name: &str, kind: &str, because: &str) {
     let path = path(pool, name);
     let (began, stuck) = (Instant::now(), workers_stuck());
     let gets = ["/usage", "/locks", "/watchers", "/data", "/diff"];
@@ -115,7 +115,7 @@ fn import_from_outside_rbd_is_never_opened() {
     for state in [2, 3, 4] {
         set(&pool, &header, "migration", &migration_record(2, -1, "", state, Some(&source)));
         set(&pool, &header, "features", &(LAYERING | MIGRATING).to_le_bytes());
-        assert_refused(&pool, "steal", "migrating", "outside RBD");
+        assert_rejected(&pool, "steal", "migrating", "outside RBD");
     }
     assert_eq!(api().get(&path(&pool, "steal")).unwrap().expect(200).json()["state"], "unusable");
 }
@@ -125,12 +125,12 @@ fn migration_that_never_goes_on_is_not_waited_for() {
     let pool = pool();
     let header = make(&pool, "a");
     set(&pool, &header, "features", &(LAYERING | MIGRATING).to_le_bytes());
-    assert_refused(&pool, "a", "migrating", "no record of a migration");
+    assert_rejected(&pool, "a", "migrating", "no record of a migration");
     let pool_id = context(&pool).pool_id();
     for (role, state, because) in [(2, 1, "preparation was cut off"), (2, 200, "cannot go on"), (7, 2, "cannot go on")]
     {
         set(&pool, &header, "migration", &migration_record(role, pool_id, "x", state, None));
-        assert_refused(&pool, "a", "migrating", because);
+        assert_rejected(&pool, "a", "migrating", because);
     }
 }
 
@@ -144,7 +144,7 @@ fn image_with_endless_ancestors_is_rejected() {
         set(&pool, header, "parent", &parent_record(pool_id, parent, 4, 8 << 20));
     }
     for name in ["self", "left", "right", "child"] {
-        assert_refused(&pool, name, "image-unusable", "own ancestor");
+        assert_rejected(&pool, name, "image-unusable", "own ancestor");
     }
     // They are listed as what they are, whichever of them a page holds, and nobody else is.
     make(&pool, "whole");
@@ -186,6 +186,6 @@ fn snapshot_beyond_the_newest_makes_the_image_unusable() {
     let header = make(&pool, "a");
     ceph().rbd(&["snap", "create", "--no-progress", &format!("{pool}/a@s")]).unwrap();
     set(&pool, &header, "snap_seq", &0_u64.to_le_bytes());
-    assert_refused(&pool, "a", "image-unusable", "beyond the newest");
+    assert_rejected(&pool, "a", "image-unusable", "beyond the newest");
     assert_eq!(api().get(&path(&pool, "a")).unwrap().expect(200).json()["state"], "unusable");
 }

@@ -8,7 +8,7 @@ use testbed::daemon::Daemons as _;
 use testbed::kube::{ApiServer, Daemon};
 use testbed::service::{ApiClient, RbdService, RbdServiceOptions};
 
-use crate::support::{BINARY, Tenant, call, ceph, eventually, every_call, metric, refused};
+use crate::support::{BINARY, Tenant, call, ceph, eventually, every_call, metric, rejected};
 
 /// The manifests of the operator's page.
 fn manifests() -> String {
@@ -94,9 +94,9 @@ fn documented_kubernetes_roles_are_those_of_the_api() {
             // What an operator may change is not tried: it would be.
             if !allowed {
                 let answer = call(client, &known);
-                // Lists of what may be seen have nothing to refuse.
+                // Lists of what may be seen have nothing to reject.
                 let empty = known.id == "listOperations";
-                assert!(refused(&known, &answer) || empty, "{known:?} as {mine:?}: {}", answer.text());
+                assert!(rejected(&known, &answer) || empty, "{known:?} as {mine:?}: {}", answer.text());
                 assert!(!empty || answer.json()["Items"] == json!([]), "{}", answer.text());
             } else if !known.changes() {
                 let answer = call(client, &known);
@@ -220,7 +220,7 @@ fn answers_are_kept_for_ten_seconds_and_no_longer() {
     // Deleted: over in ten seconds at most.
     let (code, body) = server.request("DELETE", "/api/v1/namespaces/default/serviceaccounts/deleted", None).unwrap();
     assert_eq!(code, 200, "{body}");
-    eventually(Duration::from_secs(12), "a deleted account is refused", || status(&token) == 401);
+    eventually(Duration::from_secs(12), "a deleted account is rejected", || status(&token) == 401);
     // A new right works soon.
     let late = account(server, "late", None);
     assert_eq!(status(&late), 403);

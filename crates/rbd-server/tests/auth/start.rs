@@ -1,4 +1,4 @@
-//! What a start is refused for.
+//! What a start is rejected for.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;

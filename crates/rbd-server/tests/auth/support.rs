@@ -122,7 +122,7 @@ pub fn every_call(client: &ApiClient, names: &[(&str, &str)]) -> Vec<Known> {
 }
 
 /// Whether an answer says that the caller may not. One to `HEAD` has only its status to say it.
-pub fn refused(known: &Known, answer: &testbed::service::Answer) -> bool {
+pub fn rejected(known: &Known, answer: &testbed::service::Answer) -> bool {
     answer.status == 403 && (known.method == "HEAD" || answer.problem() == "forbidden")
 }
 

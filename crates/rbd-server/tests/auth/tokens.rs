@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testbed::http::Connection;
 
-use crate::support::{BINARY, Tenant, TokensFile, call, ceph, eventually, every_call, metric, pool, refused, replace};
+use crate::support::{BINARY, Tenant, TokensFile, call, ceph, eventually, every_call, metric, pool, rejected, replace};
 
 #[test]
 fn nobody_does_more_than_their_role() {
@@ -24,16 +24,16 @@ fn nobody_does_more_than_their_role() {
     };
     let (before, pools_before) = (tenant.state(), pools());
     let rank = |role: &str| ["viewer", "operator", "admin"].iter().position(|known| *known == role).unwrap();
-    let mut refusals = [0; 3];
+    let mut rejections = [0; 3];
     for known in every_call(anonymous, &tenant.names()) {
         let answer = call(anonymous, &known);
         assert_eq!(answer.status, 401, "{known:?} without a token");
         for (client, role) in [(&viewer, "viewer"), (&operator, "operator")] {
             if rank(role) < rank(&known.role) {
                 let answer = call(client, &known);
-                assert!(refused(&known, &answer), "{known:?} as {role}: {}", answer.text());
+                assert!(rejected(&known, &answer), "{known:?} as {role}: {}", answer.text());
                 assert!(known.method == "HEAD" || answer.text().contains(&known.role), "{}", answer.text());
-                refusals[rank(role)] += 1;
+                rejections[rank(role)] += 1;
             }
         }
         assert!(!known.changes() || known.role != "viewer", "a viewer may {known:?}");
@@ -42,9 +42,9 @@ fn nobody_does_more_than_their_role() {
             assert!(![401, 403].contains(&answer.status), "{known:?}: {}", answer.text());
         }
     }
-    assert!(refusals[0] >= 10 && refusals[1] >= 2, "{refusals:?}");
+    assert!(rejections[0] >= 10 && rejections[1] >= 2, "{rejections:?}");
     assert_eq!((tenant.state(), pools()), (before, pools_before));
-    // The others are not refused, as nothing here is there to be harmed.
+    // The others are not rejected, as nothing here is there to be harmed.
     for known in every_call(anonymous, &[("pool", "no-such-pool")]) {
         let clients = [(&admin, "admin"), (&operator, "operator")];
         for (client, _) in clients.iter().filter(|(_, role)| rank(role) >= rank(&known.role)) {
@@ -78,7 +78,7 @@ fn token_does_nothing_outside_its_scope() {
         for known in every_call(&service.client, &other.names()).iter().filter(|known| known.path.contains(&other.pool))
         {
             let answer = call(client, known);
-            assert!(refused(known, &answer), "{known:?}: {}", answer.text());
+            assert!(rejected(known, &answer), "{known:?}: {}", answer.text());
         }
         assert_eq!(other.state(), before);
         client.post("/api/v1/pools", &json!({ "name": "never-made" })).unwrap().expect(403);
@@ -376,7 +376,7 @@ fn caller_rejected_while_sending_gets_the_reason() {
     let file = TokensFile::new();
     let service = file.serve();
     let mut connection = Connection::open(service.api()).unwrap();
-    let mut refused = |length: usize, more: &str, sent: usize| {
+    let mut rejected = |length: usize, more: &str, sent: usize| {
         let head = "POST /api/v1/pools HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json";
         write!(connection, "{head}\r\n{more}content-length: {length}\r\n\r\n").unwrap();
         std::thread::sleep(Duration::from_millis(200));
@@ -384,8 +384,8 @@ fn caller_rejected_while_sending_gets_the_reason() {
     };
     // A small body is read, and the connection goes on.
     for _ in 0..3 {
-        assert!(refused(1000, "", 1000).keeps_connection());
+        assert!(rejected(1000, "", 1000).keeps_connection());
     }
     // Nobody is told to send a body that is not wanted.
-    assert!(!refused(1000, "expect: 100-continue\r\n", 0).keeps_connection());
+    assert!(!rejected(1000, "expect: 100-continue\r\n", 0).keeps_connection());
 }

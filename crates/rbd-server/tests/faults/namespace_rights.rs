@@ -30,10 +30,10 @@ fn service(ceph: &Ceph, entity: &str, keyring: &std::path::Path, more: &[&str]) 
 }
 
 fn forbidden(client: &ApiClient, method: &str, path: &str, capability: &str) {
-    let refused = client.send(method, path, &[], &[]).unwrap().expect(403);
-    let problem = refused.json();
+    let rejected = client.send(method, path, &[], &[]).unwrap().expect(403);
+    let problem = rejected.json();
     assert_eq!(
-        (refused.problem().as_str(), &problem["capability"]),
+        (rejected.problem().as_str(), &problem["capability"]),
         ("ceph-forbidden", &json!(capability)),
         "{problem}"
     );
@@ -95,8 +95,8 @@ fn service_with_rights_for_one_namespace_serves_it_and_nothing_else() {
     }
     let other = format!("osd 'profile rbd pool={pool} namespace=other'");
     forbidden(client, "GET", &format!("/api/v1/pools/{pool}/namespaces/other/images"), &other);
-    let refused = client.post("/api/v1/pools", &json!({ "name": "new" })).unwrap().expect(403);
-    assert_eq!(refused.json()["capability"], "mon 'allow command \"osd pool create\"'");
+    let rejected = client.post("/api/v1/pools", &json!({ "name": "new" })).unwrap().expect(403);
+    assert_eq!(rejected.json()["capability"], "mon 'allow command \"osd pool create\"'");
     assert_eq!(readiness(&service).0, 200);
 }
 

@@ -15,7 +15,7 @@ fn full(ceph: &Ceph, pool: &str) -> bool {
 }
 
 #[test]
-fn pool_at_its_quota_refuses_what_grows_it_and_lets_go_of_the_rest() {
+fn pool_at_its_quota_rejects_what_grows_it_and_lets_go_of_the_rest() {
     let ceph = Ceph::start(CephOptions { store: Store::MEMORY, mgr: true }).expect("a cluster");
     let pool = pool(&ceph);
     let service = service(&ceph, &[]);
@@ -30,7 +30,7 @@ fn pool_at_its_quota_refuses_what_grows_it_and_lets_go_of_the_rest() {
     ceph.ceph(&["osd", "pool", "set-quota", &pool, "max_bytes", "1048576"]).unwrap();
     eventually("the pool is full", Duration::from_secs(60), || full(&ceph, &pool).then_some(()));
 
-    // Whatever adds to it is refused, at once, in words.
+    // Whatever adds to it is rejected, at once, in words.
     let copy = json!({ "name": "copy" });
     let made = in_time(&service.client, &("POST", images.clone(), new_image("d")));
     assert_eq!((made.status, made.problem()), (507, "full".to_owned()), "{}", made.text());

@@ -54,10 +54,10 @@ fn service_that_is_told_to_end_drains_hands_over_and_ends() {
     assert!(told.elapsed() < Duration::from_secs(4), "the test was too slow to see the drain");
     let answer = exchange(ending.api(), "GET /api/v1/pools HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap().expect(200);
     assert!(!answer.keeps_connection(), "{:?}", answer.headers);
-    let refused = ending.client.post(&format!("{images}/b/flatten"), &json!({})).unwrap();
-    assert_eq!(refused.status, 409, "{}", refused.text());
+    let rejected = ending.client.post(&format!("{images}/b/flatten"), &json!({})).unwrap();
+    assert_eq!(rejected.status, 409, "{}", rejected.text());
     // After the drain nobody is accepted any more.
-    eventually("new connections are refused", Duration::from_secs(4) + SLACK, || {
+    eventually("new connections are rejected", Duration::from_secs(4) + SLACK, || {
         TcpStream::connect(ending.api()).is_err().then_some(())
     });
     let closed = Instant::now();

@@ -130,8 +130,8 @@ fn invalid_schedule_is_rejected() {
         ("startAt", json!({ "interval": "1h", "startAt": "soon" })),
         ("more", json!({ "interval": "1h", "more": 1 })),
     ] {
-        let refused = service.client.put(&path, &body).unwrap().expect(400);
-        assert_eq!(refused.json()["field"], field, "{}", refused.text());
+        let rejected = service.client.put(&path, &body).unwrap().expect(400);
+        assert_eq!(rejected.json()["field"], field, "{}", rejected.text());
     }
     assert_eq!(
         service.client.get("/api/v1/pools/no-such/trash/schedule").unwrap().expect(404).problem(),

@@ -85,7 +85,7 @@ fn try_places(places: Vec<IoContext>, until: Instant) -> Vec<(usize, ceph::Resul
 #[derive(Debug, Default)]
 struct AccessResults {
     all: Vec<String>,
-    refused: Vec<String>,
+    rejected: Vec<String>,
     /// Of these, those of which not even reading is allowed.
     unreadable: usize,
     read_only: Vec<String>,
@@ -107,7 +107,7 @@ impl AccessResults {
                 Ok(PoolAccess { read: true, write: false, execute: true }) => found.read_only.push(name),
                 Ok(access) => {
                     found.unreadable += usize::from(!access.read);
-                    found.refused.push(name);
+                    found.rejected.push(name);
                 }
                 // Deleted meanwhile, or an OSD's own trouble.
                 Err(error) => found.error = found.error.or(Some(error)),
@@ -119,8 +119,8 @@ impl AccessResults {
     /// That it is less than all, if it is.
     fn partly(&self, entity: &str, what: &str) -> Option<String> {
         let mut parts = Vec::new();
-        if !self.refused.is_empty() {
-            parts.push(format!("not use the images of {}", list_names(what, &self.refused)));
+        if !self.rejected.is_empty() {
+            parts.push(format!("not use the images of {}", list_names(what, &self.rejected)));
         }
         if !self.read_only.is_empty() {
             parts.push(format!("only read the images of {}", list_names(what, &self.read_only)));
@@ -132,7 +132,7 @@ impl AccessResults {
 /// What may be done with the images of these namespaces, or of the pools that are marked for rbd.
 fn images(cluster: &Cluster, namespaces: &[Place], until: Instant, within: Duration) -> Finding {
     let entity = cluster.entity();
-    // Monitors do not refuse the maps to whom may not read them, they are silent; a command they refuse.
+    // Monitors do not reject the maps to whom may not read them, they are silent; a command they reject.
     let may_list = cluster.monitor_command(r#"{"prefix":"osd pool ls"}"#);
     let pools = match may_list.and_then(|_| cluster.refresh()).and_then(|()| cluster.pools()) {
         Ok(pools) => pools,
@@ -159,7 +159,7 @@ fn images(cluster: &Cluster, namespaces: &[Place], until: Instant, within: Durat
     let first = places[0].clone();
     let tried = AccessResults::of(places, until);
     let command = caps_command(entity, false);
-    if tried.refused.len() == tried.all.len() {
+    if tried.rejected.len() == tried.all.len() {
         if tried.unreadable == tried.all.len() && of_some_namespace(&first, until) {
             return only_namespaces(entity);
         }
@@ -182,7 +182,7 @@ fn images(cluster: &Cluster, namespaces: &[Place], until: Instant, within: Durat
     answered(&tried, "pool", entity, within)
 }
 
-/// What is left to say when nothing was refused.
+/// What is left to say when nothing was rejected.
 fn answered(tried: &AccessResults, what: &str, entity: &str, within: Duration) -> Finding {
     if tried.silent.len() == tried.all.len() {
         return unknown(Subject::ImageCapabilities, &unanswered("the OSDs", within));
@@ -211,7 +211,7 @@ fn of_namespaces(cluster: &Cluster, namespaces: &[Place], until: Instant, within
     let places = namespaces.iter().filter_map(|place| cluster.io_context(&place.pool, &place.namespace).ok()).collect();
     let tried = AccessResults::of(places, until);
     match tried.partly(entity, "namespace") {
-        Some(partly) if tried.refused.len() == tried.all.len() => Finding::error(
+        Some(partly) if tried.rejected.len() == tried.all.len() => Finding::error(
             Subject::ImageCapabilities,
             partly,
             format!(
@@ -301,7 +301,7 @@ pub fn caps_command(entity: &str, pools: bool) -> String {
     format!("ceph auth caps {entity} mon '{}' osd 'profile rbd' mgr 'profile rbd'", mon.join(", "))
 }
 
-/// The answer when a monitor refuses a command of pool administration for lack of capabilities.
+/// The answer when a monitor rejects a command of pool administration for lack of capabilities.
 pub fn pools_forbidden(entity: &str, command: &str) -> Fault {
     Fault::new(Kind::CephForbidden, format!("Ceph does not let {entity} do `{command}`."))
         .cause(format!("{entity} lacks the capability mon '{}'.", allow_hint(command)))
@@ -324,7 +324,7 @@ fn namespace_caps(entity: &str, place: &Place) -> String {
     format!("ceph auth caps {entity} mon 'profile rbd' osd '{cap}' mgr '{cap}'")
 }
 
-/// Names the capability that was missing when Ceph refused something in a place, unless the fault does already.
+/// Names the capability that was missing when Ceph rejected something in a place, unless the fault does already.
 pub fn place_forbidden(fault: Fault, entity: &str, place: &Place) -> Fault {
     if fault.kind() != Kind::CephForbidden || fault.has("capability") || place.pool.is_empty() {
         return fault;

@@ -1,4 +1,4 @@
-//! Connecting, and what it means when the monitors refuse although the files are fine.
+//! Connecting, and what it means when the monitors reject although the files are fine.
 
 use std::sync::mpsc::channel;
 use std::thread;
@@ -43,7 +43,7 @@ pub fn connect(
         (Errno::EACCES | Errno::EPERM, _) => Finding::error(
             Subject::Connection,
             format!(
-                "The monitors refuse {entity} with {key}: it is not the key they have for it, they do not know the \
+                "The monitors reject {entity} with {key}: it is not the key they have for it, they do not know the \
                  entity, or it has no capability for mon."
             ),
             format!(

@@ -49,7 +49,7 @@ fn examine_text(text: &str, conf: &str, within: Duration) -> Finding {
             return error(
                 format!("mon_host in {conf} names {host:?}, which does not resolve: {why}."),
                 "Correct the name, or DNS on this host, or write addresses. One name that does not resolve makes Ceph \
-                 refuse all of mon_host."
+                 reject all of mon_host."
                     .into(),
             );
         }
@@ -232,7 +232,7 @@ fn probe(addresses: &[SocketAddr], within: Duration) -> Vec<(SocketAddr, ProbeRe
 }
 
 fn probe_address(address: SocketAddr, until: Instant) -> ProbeResult {
-    // Earlier than who waits for all, by more than a busy machine lets a thread wait; never zero, which is refused.
+    // Earlier than who waits for all, by more than a busy machine lets a thread wait; never zero, which is rejected.
     let left = || until.saturating_duration_since(Instant::now()).mul_f64(0.8).max(Duration::from_millis(1));
     let mut stream = match TcpStream::connect_timeout(&address, left()) {
         Ok(stream) => stream,

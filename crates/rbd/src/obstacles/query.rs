@@ -16,7 +16,7 @@ use crate::clients::{locks, watchers};
 use crate::header::read_header;
 use crate::{directory, found_image};
 
-/// Refuses when an image as it was listed is not whole, or something stands in the way of the act. Blocks.
+/// Rejects when an image as it was listed is not whole, or something stands in the way of the act. Blocks.
 ///
 /// # Errors
 /// As [`Shown::check_whole`] and [`check_act`].
@@ -27,7 +27,7 @@ pub fn check_ready(io: &IoContext, image: &Shown, act: Act, deadline: Instant) -
     check_act(io, &image.name, &image.id, act, deadline)
 }
 
-/// Refuses an act that something stands in the way of. Ask before a change is accepted, and again when it starts: what an
+/// Rejects an act that something stands in the way of. Ask before a change is accepted, and again when it starts: what an
 /// operation waited for may have changed. Blocks.
 ///
 /// # Errors
@@ -249,7 +249,7 @@ fn unexplained_fault(name: &str, errno: Errno, error: ceph::Error) -> Fault {
             .correction("GET the image, and repeat the call if it is still wanted.")
             .retry_after(1),
         Errno::EINVAL | Errno::EDOM | Errno::ERANGE | Errno::ENODEV | Errno::EMLINK => {
-            Fault::new(Kind::Conflict, format!("librbd refuses this for image {name:?} as it is."))
+            Fault::new(Kind::Conflict, format!("librbd rejects this for image {name:?} as it is."))
                 .cause(words)
                 .correction("GET the image: its features, snapshots and parent may not allow it.")
         }

@@ -164,7 +164,7 @@ struct OperationTarget<'a> {
 }
 
 impl OperationTarget<'_> {
-    /// Refuses when something stands in the way now: that was asked before the operation was accepted, and it may have waited.
+    /// Rejects when something stands in the way now: that was asked before the operation was accepted, and it may have waited.
     fn check_act(self, act: Act) -> Result<(), Fault> {
         obstacles::check_act(self.io, self.name, self.id, act, Instant::now() + READ)
     }

@@ -81,7 +81,7 @@ pub fn newest_snapshot_id(found: &FoundImage) -> u64 {
     found.header.snapshots.iter().map(|raw| raw.id).max().unwrap_or(0)
 }
 
-/// Refuses when some of the snapshots cannot be deleted; then none is. With `unprotect`, protection keeps only those that have
+/// Rejects when some of the snapshots cannot be deleted; then none is. With `unprotect`, protection keeps only those that have
 /// clones.
 ///
 /// # Errors
@@ -96,7 +96,7 @@ pub fn reject_kept(
     if snapshots_to_delete(found, through).next().is_none() {
         return Ok(());
     }
-    // What librbd fails on, or refuses, whichever of the snapshots it is.
+    // What librbd fails on, or rejects, whichever of the snapshots it is.
     obstacles::check_act(io, &found.name, &found.id, Act::DropSnapshot, deadline)?;
     let children = clones(io, found, None, deadline)?.all()?;
     let kept: Vec<KeptSnapshot> =

@@ -10,7 +10,7 @@ use testbed::http::{Connection, exchange};
 use testbed::service::{RbdService, RbdServiceOptions};
 
 use super::{Files, MIB, assert_same, half_empty, image, listed_state, noise};
-use crate::support::{BINARY, api, ceph, pool, refused_field, service};
+use crate::support::{BINARY, api, ceph, pool, rejected_field, service};
 
 /// The parts of an image that hold data, as `rbd diff` finds them without the object map.
 fn extents(image: &str) -> Vec<(u64, u64)> {
@@ -107,7 +107,7 @@ fn invalid_import_is_rejected_before_an_image_is_made() {
         ("?stripeUnitBytes=4096", "stripeCount"),
         ("?size=3", "size"),
     ] {
-        assert_eq!(refused_field(&put("a", query)), field, "{query}");
+        assert_eq!(rejected_field(&put("a", query)), field, "{query}");
     }
     assert_eq!(put("a%2Fb", "").expect(400).json()["field"], "image");
     let list = api().get(&format!("/api/v1/pools/{pool}/images")).unwrap().expect(200).json();
