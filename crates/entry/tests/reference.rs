@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,44 +17,11 @@ use entry_kube::{SourceOptions, TlsSecrets, roles};
 use entry_model::{Key, Kind, ObjectRef, Snapshot};
 use nginx_process::{Supervisor, Volume};
 use serde_json::Value;
+use testbed::reference::{cell, checked_in, page};
 use tokio::sync::{oneshot, watch};
-
-/// Set by `make reference`: the pages are written instead of compared.
-const WRITE_VARIABLE: &str = "SPARROW_REFERENCE_WRITE";
 
 /// How long nginx may take to start.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Compares a checked-in file with what it should be, or writes it.
-fn checked_in(path: &str, expected: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
-    if std::env::var_os(WRITE_VARIABLE).is_some() {
-        std::fs::write(&file, expected).expect("write the page");
-        return;
-    }
-    let found = std::fs::read_to_string(&file).unwrap_or_default();
-    let (mut found, mut expected) = (found.lines(), expected.lines());
-    for line in 1.. {
-        match (found.next(), expected.next()) {
-            (None, None) => return,
-            (found, expected) if found == expected => {}
-            (found, expected) => panic!(
-                "{path} is stale at line {line}: run `make reference` and read the difference\n  checked in: {found:?}\n  \
-                 the code's: {expected:?}"
-            ),
-        }
-    }
-}
-
-/// A page with the note that it is generated.
-fn page(title: &str, introduction: &str) -> String {
-    format!("<!-- Made from the code by `make reference`. Do not edit. -->\n# {title}\n\n{introduction}\n")
-}
-
-/// A cell of a table.
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
-}
 
 /// A row of a table of flags.
 fn row(argument: &Arg) -> String {
