@@ -13,7 +13,7 @@ const SILENT: [&str; 7] = ["assert", "assert_eq", "assert_ne", "debug_assert", "
 /// Functions whose words are in `openapi/`.
 const ELSEWHERE: &str = "endpoints";
 /// Types whose variants say what kind of text follows.
-const KINDS: [&str; 3] = ["Kind", "Reason", "State"];
+const KINDS: [&str; 6] = ["KeptReason", "Kind", "Obstacle", "Reason", "Severity", "State"];
 /// Methods that say which part of a problem their argument is.
 const PARTS: [&str; 2] = ["cause", "correction"];
 /// The calls, such as `Problem::field`, of which also single words are texts.
