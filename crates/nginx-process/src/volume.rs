@@ -13,13 +13,12 @@
 //! The directory `generations`, nginx's `/generation` and two metrics are older than the word revision and keep their names: a volume
 //! outlives an upgrade, and operators have rules on the metrics.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use tempfile::NamedTempFile;
@@ -27,6 +26,7 @@ use tempfile::NamedTempFile;
 use crate::{Error, Result, VolumeWatch};
 
 mod claim;
+mod lock;
 mod offer;
 mod outcome;
 mod publish;
@@ -48,10 +48,6 @@ const UNFINISHED: &str = ".tmp-offer-";
 /// More than any outcome that is written: a message is cut to 4 KiB.
 const LARGEST: u64 = 64 * 1024;
 
-/// So long somebody else may hold the lock: for an offer, most of whose time is a slow disk's.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
-const LOCK_POLL: Duration = Duration::from_millis(1);
-
 /// The shared directory.
 #[derive(Debug, Clone)]
 pub struct Volume {
@@ -61,6 +57,8 @@ pub struct Volume {
     keep: usize,
     /// What this process has published last.
     published: Arc<Mutex<Option<Published>>>,
+    /// Threads that wait for the lock.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Volume {
@@ -71,7 +69,14 @@ impl Volume {
     pub fn open(dir: impl Into<PathBuf>) -> Result<Volume> {
         let dir = dir.into();
         fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
-        Ok(Volume { dir, file_mode: 0o640, dir_mode: 0o750, keep: 3, published: Arc::default() })
+        Ok(Volume {
+            dir,
+            file_mode: 0o640,
+            dir_mode: 0o750,
+            keep: 3,
+            published: Arc::default(),
+            waiting: Arc::default(),
+        })
     }
 
     /// With which permissions files and directories of a revision are created, whatever the umask: 0640 and 0750 unless
@@ -161,42 +166,6 @@ impl Volume {
         let hash = target.file_name()?.to_str()?;
         check_hash(hash).ok()?;
         Some(hash.to_owned())
-    }
-
-    /// Waits for the volume's lock, which is held until the file is closed. Whoever holds it too long may be stopped, or mean it.
-    fn lock(&self) -> Result<File> {
-        let lock = self.lock_file()?;
-        let path = self.dir.join("lock");
-        let failed = Error::file("lock", &path);
-        let until = Instant::now() + LOCK_PATIENCE;
-        loop {
-            match lock.try_lock() {
-                Ok(()) => return Ok(lock),
-                Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(LOCK_POLL),
-                Err(TryLockError::WouldBlock) => {
-                    let held = format!("another process holds it for more than {LOCK_PATIENCE:?}");
-                    return Err(failed(io::Error::new(io::ErrorKind::TimedOut, held)));
-                }
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
-            }
-        }
-    }
-
-    fn lock_file(&self) -> Result<File> {
-        let path = self.dir.join("lock");
-        // Reading is enough to lock it, so the other side may be another user.
-        match open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            opened => return opened.map_err(Error::file("open", &path)),
-        }
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(Error::file("create", &path))?;
-        file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(Error::file("create", &path))?;
-        Ok(file)
     }
 
     fn revisions(&self) -> PathBuf {

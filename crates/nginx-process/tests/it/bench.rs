@@ -158,6 +158,15 @@ pub fn on_a_small_file_system(test: &str) {
     assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Runs an ignored test in a process in which nothing else runs.
+pub fn in_a_process_of_its_own(test: &str) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let output = command.args(["--exact", "--ignored", "--nocapture", test]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    println!("{text}");
+    assert!(output.status.success() && text.contains("1 passed"), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 pub struct Running {
     pub handle: SupervisorHandle,
     stop: Option<oneshot::Sender<()>>,
