@@ -42,7 +42,7 @@ bench-entry: ## Measures sparrow-entry against nginx driven by hand, and fails w
 	@scripts/install-nginx
 	@scripts/install-kube
 	@scripts/install-from-pypi traefik
-	cargo build --release --package entry --package bench-entry
+	cargo build --release --package entry --package nginx-module --package bench-entry
 	target/release/bench-entry
 
 .PHONY: images

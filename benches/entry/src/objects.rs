@@ -74,3 +74,23 @@ pub fn write_others(directory: &Path, count: u16) -> Result<()> {
     }
     Ok(())
 }
+
+/// Writes manifests for many Ingresses that nobody asks for, each with a host of its own, a thousand of a namespace in each file.
+///
+/// # Errors
+/// The directory cannot be written to.
+pub fn write_hosts(directory: &Path, count: u16) -> Result<()> {
+    write(directory, "class", &class())?;
+    for (file, numbers) in (0..count).collect::<Vec<_>>().chunks(1000).enumerate() {
+        let named = |mut object: Value| {
+            object["metadata"]["namespace"] = format!("others-{file}").into();
+            object
+        };
+        let ingresses = numbers.iter().map(|number| named(ingress(&format!("host-{number}"), "other")));
+        let service = named(service("other", Some("127.65.0.1"), 80));
+        let items: Vec<_> = ingresses.chain([service]).collect();
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+        write(directory, &format!("others-{file}"), &list)?;
+    }
+    Ok(())
+}

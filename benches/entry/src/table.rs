@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use bench_figures::figure::{Figure, Pairs, Samples, time};
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::Api;
 use tokio::time::sleep;
 
@@ -22,6 +23,13 @@ const LIMITS: [f64; 2] = [1.0 / 40.0, 1.0 / 15.0];
 const FLAT: f64 = 1.5;
 const REST: Duration = Duration::from_millis(50);
 const NAMESPACE: &str = "table";
+/// More than the bounds allow unasked.
+const BOUNDS: [&str; 4] = [
+    "--max-hosts=100000",
+    "--max-hosts-per-namespace=100000",
+    "--max-rules=200000",
+    "--max-rules-per-namespace=200000",
+];
 
 /// Changes of a manifest with few, many and very many routes present, and of a Service in the API server.
 ///
@@ -39,15 +47,16 @@ pub fn table(stage: &Stage) -> Result<Vec<Figure>> {
 
 /// An entry whose nginx routes by a table, and one with all routes in a file.
 async fn both(stage: &Stage, source: &[String]) -> Result<[Entry; 2]> {
-    let with_module = [source, &[flag("nginx-module", stage.module()?)]].concat();
-    Ok([stage.run(with_module, &stage.debian).await?, stage.run(source.to_vec(), &stage.debian).await?])
+    let source = [source, &BOUNDS.map(str::to_owned)].concat();
+    let with_module = [&source[..], &[flag("nginx-module", stage.module()?)]].concat();
+    Ok([stage.run(with_module, &stage.debian).await?, stage.run(source, &stage.debian).await?])
 }
 
 async fn from_directory(stage: &Stage, others: u16, names: [&'static str; 2]) -> Result<(Vec<Figure>, Samples)> {
     let (one, other) = (Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?);
     let probe = [&one, &other].map(|backend| objects::service("probe", Some("127.0.0.1"), backend.address.port()));
     let directory = stage.directory()?;
-    objects::write_others(directory.path(), others)?;
+    objects::write_hosts(directory.path(), others)?;
     objects::write(directory.path(), "probe", &probe[0])?;
     let change = async |to: usize| {
         let began = Instant::now();
@@ -61,9 +70,10 @@ async fn from_server(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
     let (one, other) = (Backend::start(TABLE_PROBE, "one").await?, Backend::start(TABLE_PROBE, "other").await?);
     let ports = [one.address.port(), other.address.port()];
     let client = stage.client(NAMESPACE).await?;
-    let services = (0..others).map(|number| objects::service(&format!("other-{number}"), None, 80));
-    let services = services.chain([objects::service("probe", Some(TABLE_PROBE), ports[0])]);
+    let services = [objects::service("other", None, 80), objects::service("probe", Some(TABLE_PROBE), ports[0])];
     create::<Service>(&client, NAMESPACE, services).await?;
+    let ingresses = (0..others).map(|number| objects::ingress(&format!("host-{number}"), "other"));
+    create::<Ingress>(&client, NAMESPACE, ingresses).await?;
     let api = Api::<Service>::namespaced(client, NAMESPACE);
     let change = async |to: usize| {
         lead(&api, "probe", ports[to]).await?;
@@ -131,10 +141,11 @@ async fn flat(stage: &Stage, many: Samples) -> Result<Vec<Figure>> {
     let (one, other) = (Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?);
     let probe = [&one, &other].map(|backend| objects::service("probe", Some("127.0.0.1"), backend.address.port()));
     let directory = stage.directory()?;
-    objects::write_others(directory.path(), others)?;
+    objects::write_hosts(directory.path(), others)?;
     objects::write(directory.path(), "probe", &probe[0])?;
     let source = [flag("from", directory.path()), flag("nginx-module", stage.module()?)];
-    let entry = stage.run(source.to_vec(), &stage.debian).await?;
+    let source = [&source[..], &BOUNDS.map(str::to_owned)].concat();
+    let entry = stage.run(source, &stage.debian).await?;
     let mut times = Vec::new();
     for number in 0..stage.either(40, 8) {
         let (from, to) = (number % 2, 1 - number % 2);
