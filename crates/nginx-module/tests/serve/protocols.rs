@@ -48,16 +48,19 @@ fn backends_are_spoken_to_in_their_protocol_and_see_the_target_as_it_was_sent() 
             (format!("{kept}/a%2Fb;c//d?e"), format!("{kept}/a%2Fb;c//d?e"), ""),
             (format!("{once}/a%2Fb"), "/a%2Fb".to_owned(), &*once),
         ] {
-            // More than once, so that kept connections are used.
-            for method in ["GET", "POST", "POST", "GET", "GET"] {
-                let head = format!("{method} {target} HTTP/1.1\r\nHost: any.example\r\nContent-Length: 3\r\n");
-                let answer = http::exchange(nginx.address, format!("{head}Connection: close\r\n\r\nabc")).unwrap();
+            // More than once, so that kept connections are used. Without a body over HTTP/2: this backend answers before it has
+            // read one, and what it says of that later is an error to `grpc_pass` on the connection's next request.
+            let is_http2 = matches!(protocol, Protocol::Http2 | Protocol::Http2Tls);
+            for (method, body) in [("GET", ""), if is_http2 { ("GET", "") } else { ("POST", "abc") }, ("GET", "")] {
+                let length = if body.is_empty() { "" } else { "Content-Length: 3\r\n" };
+                let head = format!("{method} {target} HTTP/1.1\r\nHost: any.example\r\n{length}");
+                let answer = http::exchange(nginx.address, format!("{head}Connection: close\r\n\r\n{body}")).unwrap();
                 let text = answer.text();
                 let start = format!("{method} {expected} {seen} prefix:{taken_off} uri:{path}");
                 assert!(answer.status == 200 && text.starts_with(&start), "{target}: {answer:?}, not {start}");
                 // What the client sent stays what nginx's own variables say.
                 assert_eq!(answer.header("Sent"), target);
-                if matches!(protocol, Protocol::Http2 | Protocol::Http2Tls) {
+                if is_http2 {
                     assert!(text.ends_with(&format!(" sent:{target}")), "{text}");
                 }
             }
