@@ -162,15 +162,14 @@ impl Texts {
 
     /// Says the object of a rule, as access logs have it. Names of Kubernetes are plain; others, from a file, are made so.
     fn name_route(&mut self, origin: &ObjectRef) {
-        let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
         self.route.push_str(match origin.kind {
             Kind::Service => "Service ",
             Kind::Ingress => "Ingress ",
             _ => "",
         });
-        self.route.extend(origin.key.namespace.chars().map(plain));
+        push_plain(&mut self.route, &origin.key.namespace);
         self.route.push('/');
-        self.route.extend(origin.key.name.chars().map(plain));
+        push_plain(&mut self.route, &origin.key.name);
     }
 
     fn follow(&mut self, route: &Route, request: RoutedRequest<'_>) -> Result<Decision, AmbiguousTarget> {
@@ -207,8 +206,10 @@ impl Texts {
         }
         let Some(endpoint) = backend.endpoints.first() else { return Ok(Decision::Answer(UNAVAILABLE)) };
         let (protocol, upstream) = protocol_and_upstream(backend);
-        // Writing to a String does not fail.
-        let _ = write!(self.location, "sparrow-{protocol}-{:016x}", route.rule().class.0);
+        for part in ["sparrow-", protocol, "-"] {
+            self.location.push_str(part);
+        }
+        push_hexadecimal(&mut self.location, route.rule().class.0);
         let is_http2 = matches!(backend.protocol, Protocol::Http2 | Protocol::Http2Tls);
         Ok(Decision::Forward(Forward { address: endpoint.address, upstream, is_http2 }))
     }
@@ -265,9 +266,49 @@ fn protocol_and_upstream(backend: &Backend) -> (&'static str, &'static str) {
     }
 }
 
+/// Adds a text, with `_` for what is not plain.
+fn push_plain(out: &mut String, text: &str) {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    // Nearly all are: this is asked of each request.
+    if text.bytes().all(is_plain) {
+        out.push_str(text);
+    } else {
+        out.extend(text.chars().map(|c| if u8::try_from(c).is_ok_and(is_plain) { c } else { '_' }));
+    }
+}
+
+/// Adds a number as 16 digits: what `write!` does, in a fraction of the time, for each request.
+fn push_hexadecimal(out: &mut String, number: u64) {
+    let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
+    out.extend(number.to_be_bytes().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]));
+}
+
 fn path_match(path: &Path) -> PathMatch {
     match path {
         Path::Exact(text) => PathMatch::Exact(text.to_string()),
         Path::Prefix(text) => PathMatch::Prefix(text.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{push_hexadecimal, push_plain};
+
+    #[test]
+    fn class_is_sixteen_lower_case_digits() {
+        for number in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX] {
+            let mut out = "-".to_owned();
+            push_hexadecimal(&mut out, number);
+            assert_eq!(out, format!("-{number:016x}"));
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_plain_is_made_so_character_by_character() {
+        for (text, expected) in [("a-Z_0.9", "a-Z_0.9"), ("a b/\"\n", "a_b___"), ("麻é", "__"), ("", "")] {
+            let mut out = String::new();
+            push_plain(&mut out, text);
+            assert_eq!(out, expected);
+        }
     }
 }
