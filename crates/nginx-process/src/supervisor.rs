@@ -21,7 +21,7 @@
 //! ```
 //!
 //! What it decides on is kept by concern: [`candidates`] has which revision is in force and which may be tried, [`report`] what
-//! the generator is told, [`old_workers`] the workers of former revisions. [`serve`] has what is done to nginx, [`tables`] what is
+//! the generator is told, [`old_workers`] the workers of former revisions. [`serve`] has what is done to nginx, [`table_lane`] what is
 //! done without it: while a revision is in force, records are published into the memory of its table.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -45,15 +45,15 @@ use crate::{
 
 mod backoff;
 mod candidates;
-mod confirmation;
 mod frame_table;
 mod old_workers;
 mod report;
 mod serve;
 mod step;
+mod table_confirmation;
+mod table_lane;
 mod table_link;
 mod table_report;
-mod tables;
 
 use backoff::Backoff;
 use candidates::Candidates;
@@ -61,7 +61,7 @@ use old_workers::OldWorkers;
 use report::Report;
 use serve::group_file;
 use step::Step;
-use tables::Tables;
+use table_lane::TableLane;
 
 /// Between two looks at a change that is under way.
 const POLL: Duration = Duration::from_millis(5);
@@ -91,7 +91,7 @@ pub struct Supervisor {
     candidates: Candidates,
     report: Report,
     old_workers: OldWorkers,
-    tables: Tables,
+    table_lane: TableLane,
     /// Why the offer could not be read; logged once.
     unread: Option<String>,
     /// How long the last test or reload took: the next may take about as long.
@@ -135,7 +135,7 @@ impl Supervisor {
         let now = Instant::now();
         let supervisor = Supervisor {
             control: Control::new(&settings.control),
-            tables: Tables::new(&settings),
+            table_lane: TableLane::new(&settings),
             settings,
             volume,
             status,
@@ -176,12 +176,12 @@ impl Supervisor {
 
     /// One turn. May be cancelled at any point: only a stop follows.
     async fn turn(&mut self, changes: &mut VolumeWatch) {
-        self.tables.open(&self.volume);
+        self.table_lane.open(&self.volume);
         // Before it is looked for records: of those that come later there is notice.
-        changes.follow(self.tables.dir());
-        self.tables.look();
+        changes.follow(self.table_lane.dir());
+        self.table_lane.look();
         // A record is more urgent than all this.
-        if !self.tables.has_news() {
+        if !self.table_lane.has_news() {
             self.report_table();
             self.tend_old_workers();
             self.report.retry(&self.volume);
@@ -216,7 +216,7 @@ impl Supervisor {
     /// Waits for a moment, a change if asked for, or the end of nginx.
     async fn wait(&mut self, until: Instant, changes: Option<&mut VolumeWatch>) {
         let master = self.nginx.as_ref().map(Nginx::pid);
-        let confirmed = self.tables.confirmation.ask(&self.control, master);
+        let confirmed = self.table_lane.confirmation.ask(&self.control, master);
         let nginx = &mut self.nginx;
         let ended = async {
             match nginx {
@@ -248,7 +248,7 @@ impl Supervisor {
             tracing::error!(error, "cannot read what is offered");
         }
         self.unread = unread;
-        if self.tables.may_be_mended(&self.volume) {
+        if self.table_lane.may_be_mended(&self.volume) {
             self.candidates.forget_set_aside();
         }
         offered.ok().flatten().filter(|revision| self.candidates.wants(revision))

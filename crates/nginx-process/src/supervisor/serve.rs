@@ -53,14 +53,14 @@ impl Supervisor {
         if !self.volume.has(revision) {
             return Err(RevisionError::Unknown("offered, but not on the volume as a whole".to_owned()));
         }
-        let table = self.tables.read(&self.volume, revision)?;
-        self.tables
+        let table = self.table_lane.read(&self.volume, revision)?;
+        self.table_lane
             .link(table.as_ref())
             .map_err(|error| RevisionError::Unknown(format!("cannot link the memory of the route table: {error}")))?;
         let tried = self.try_with_table(revision).await;
         match &tried {
-            Ok(()) => self.tables.put_in_force(table),
-            Err(_) => self.tables.link_back(),
+            Ok(()) => self.table_lane.put_in_force(table),
+            Err(_) => self.table_lane.link_back(),
         }
         tried
     }
@@ -124,7 +124,7 @@ impl Supervisor {
 
     /// Has nginx find the last good revision and its table.
     pub(super) fn swap_back(&mut self) {
-        self.tables.link_back();
+        self.table_lane.link_back();
         if let Some(good) = &self.candidates.good
             && let Err(error) = self.volume.point_live(good)
         {
@@ -193,7 +193,7 @@ impl Supervisor {
             }
             // A worker says that it leaves just before it closes its sockets: one answer could still be its own.
             if left && in_a_row >= 3 {
-                match self.tables.check(&self.control).await {
+                match self.table_lane.check(&self.control).await {
                     Ok(()) => return Ok(()),
                     Err(why) => {
                         in_a_row = 0;

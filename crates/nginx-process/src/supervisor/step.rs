@@ -30,14 +30,14 @@ impl Supervisor {
         if let Some(end) = self.nginx.as_mut().and_then(Nginx::ended) {
             return Step::Reap { end };
         }
-        if self.tables.has_news() {
+        if self.table_lane.has_news() {
             return Step::Publish;
         }
         let mut wait = (Instant::now() + TICK, true);
         if self.read_offer().is_some() {
             let next = self.next_reload();
             if self.nginx.is_some() && next > Instant::now() {
-                return Step::Wait { until: next, for_changes: self.tables.is_active() };
+                return Step::Wait { until: next, for_changes: self.table_lane.is_active() };
             }
             let pause = match self.volume.claim() {
                 // Another may have been offered since; one that was tried may be offered again.
@@ -49,13 +49,13 @@ impl Supervisor {
                     TICK
                 }
             };
-            wait = (Instant::now() + pause, self.tables.is_active());
+            wait = (Instant::now() + pause, self.table_lane.is_active());
         } else {
             self.acknowledge();
         }
         let (until, for_changes) = wait;
         if self.nginx.is_some() {
-            return match self.tables.renewal().map(|renewal| renewal.max(self.next_reload())) {
+            return match self.table_lane.renewal().map(|renewal| renewal.max(self.next_reload())) {
                 Some(renewal) if renewal <= Instant::now() => Step::RenewTable,
                 Some(renewal) => Step::Wait { until: until.min(renewal), for_changes },
                 None => Step::Wait { until, for_changes },

@@ -21,7 +21,7 @@ const QUICK_ROUNDS: u32 = 8;
 
 /// What is known of the workers' tables.
 #[derive(Debug, Default)]
-pub(super) struct Confirmation {
+pub(super) struct TableConfirmation {
     waiting: Option<Waiting>,
     /// How often those that are missing were asked.
     rounds: u32,
@@ -63,10 +63,10 @@ pub(super) enum Confirmed {
     Overdue(String),
 }
 
-impl Confirmation {
+impl TableConfirmation {
     /// Begins anew, with workers that have another memory, or with revisions that are counted anew.
     pub(super) fn begin(&mut self, revision: Option<u64>) {
-        *self = Confirmation::default();
+        *self = TableConfirmation::default();
         if let Some(revision) = revision {
             self.want(revision);
         }
@@ -81,7 +81,7 @@ impl Confirmation {
         }
     }
 
-    /// Asks until there is something to [`Confirmation::settle`]. Cancelling loses nothing.
+    /// Asks until there is something to [`TableConfirmation::settle`]. Cancelling loses nothing.
     pub(super) async fn ask(&mut self, control: &Control, master: Option<i32>) {
         let (Some(waiting), Some(master)) = (self.waiting, master) else { return pending().await };
         loop {

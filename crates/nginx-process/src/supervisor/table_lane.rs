@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use super::confirmation::{Confirmation, Confirmed};
 use super::frame_table::{FrameTable, RecordCounts};
+use super::table_confirmation::{Confirmed, TableConfirmation};
 use super::table_link::TableLink;
 use super::table_report::TableReport;
 use super::{Supervisor, TICK};
@@ -31,13 +31,13 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 
 /// The table in force, and what is known of it.
 #[derive(Debug)]
-pub(super) struct Tables {
+pub(super) struct TableLane {
     link: TableLink,
     least_bytes: u64,
     in_force: Option<FrameTable>,
     /// The revision of the memory to which the link leads; none if there is no link.
     linked: Option<u64>,
-    pub(super) confirmation: Confirmation,
+    pub(super) confirmation: TableConfirmation,
     /// The newest revision that all workers have.
     confirmed: Option<u64>,
     /// Why workers do not confirm.
@@ -52,14 +52,14 @@ pub(super) struct Tables {
     unread: Option<(String, Option<u64>)>,
 }
 
-impl Tables {
-    pub(super) fn new(settings: &SupervisorSettings) -> Tables {
-        Tables {
+impl TableLane {
+    pub(super) fn new(settings: &SupervisorSettings) -> TableLane {
+        TableLane {
             link: TableLink::new(&settings.runtime),
             least_bytes: settings.table_memory,
             in_force: None,
             linked: None,
-            confirmation: Confirmation::default(),
+            confirmation: TableConfirmation::default(),
             confirmed: None,
             overdue: None,
             not_renewed: None,
@@ -215,20 +215,23 @@ fn newest_record(volume: &Volume, frame: &str) -> Option<u64> {
 impl Supervisor {
     /// Publishes the records that are new.
     pub(super) fn publish(&mut self) {
-        let counts = self.tables.publish();
+        let counts = self.table_lane.publish();
         self.status.send_modify(|status| {
             status.table_publications += counts.published;
             status.table_failures += counts.failed;
         });
         if counts.failed > 0 {
-            tracing::error!("not all of the route table is in force: {}", self.tables.message().unwrap_or_default());
+            tracing::error!(
+                "not all of the route table is in force: {}",
+                self.table_lane.message().unwrap_or_default()
+            );
         }
     }
 
     /// Reports how the table stands.
     pub(super) fn report_table(&mut self) {
-        let overdue = if self.nginx.is_some() { self.tables.settle() } else { 0 };
-        let (confirmed, message) = (self.tables.confirmed, self.tables.message());
+        let overdue = if self.nginx.is_some() { self.table_lane.settle() } else { 0 };
+        let (confirmed, message) = (self.table_lane.confirmed, self.table_lane.message());
         self.status.send_if_modified(|status| {
             let changed = overdue > 0 || status.table_revision != confirmed || status.table_error.as_deref() != message;
             if changed {
@@ -238,12 +241,12 @@ impl Supervisor {
             }
             changed
         });
-        self.tables.report(&self.volume);
+        self.table_lane.report(&self.volume);
     }
 
     /// Makes the table in force anew, in a larger memory that nginx takes with a reload of the same frame.
     pub(super) async fn renew_table(&mut self) {
-        let Some(table) = &self.tables.in_force else { return };
+        let Some(table) = &self.table_lane.in_force else { return };
         let (frame, used) = (table.frame().to_owned(), table.usage());
         let least = self.settings.table_memory.max(used.bytes as u64 * 2);
         tracing::warn!(
@@ -258,21 +261,21 @@ impl Supervisor {
             Err(why) => Err(why),
         };
         if let Err(why) = renewed {
-            let wait = self.tables.retry.take();
-            self.tables.renew_at = Instant::now() + wait;
+            let wait = self.table_lane.retry.take();
+            self.table_lane.renew_at = Instant::now() + wait;
             self.status.send_modify(|status| status.table_failures += 1);
             tracing::error!(frame, ?wait, "the route table stays in the memory that it has: {why}");
-            self.tables.not_renewed = Some(format!(
+            self.table_lane.not_renewed = Some(format!(
                 "the memory of the route table is full, and nginx could not be given a larger one: {why}; what was published before stays in force"
             ));
         }
     }
 
     async fn take_with_reload(&mut self, frame: &str, table: FrameTable) -> Result<(), String> {
-        self.tables.link(Some(&table)).map_err(|error| error.to_string())?;
+        self.table_lane.link(Some(&table)).map_err(|error| error.to_string())?;
         match self.reload(frame, true).await {
             Ok(()) => {
-                self.tables.put_in_force(Some(table));
+                self.table_lane.put_in_force(Some(table));
                 Ok(())
             }
             Err(error) => {
