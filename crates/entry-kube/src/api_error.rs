@@ -24,7 +24,7 @@ pub(crate) fn explain_read_error(kind: Kind, verbs: &str, error: &kube::Error) -
         (kube::Error::Api(status), Some(info)) if status.code == 403 => {
             let (group, resource) = (info.group, info.resource);
             format!(
-                "the API server refuses it (403): its role needs the rule apiGroups [{group:?}], \
+                "the API server rejects it (403): its role needs the rule apiGroups [{group:?}], \
                  resources [{resource:?}], verbs [{verbs}]"
             )
         }

@@ -40,7 +40,7 @@ pub(crate) async fn fetch_secrets(client: &Client, keys: BTreeSet<Key>) -> Vec<(
         let found = match api.get_opt(&key.name).await {
             Ok(secret) => Ok(secret.and_then(|secret| secret.convert().ok().flatten())),
             Err(kube::Error::Api(status)) if status.code == 403 => Err(format!(
-                "the API server refuses it (403): a role in the namespace {} needs the rule apiGroups [\"\"], \
+                "the API server rejects it (403): a role in the namespace {} needs the rule apiGroups [\"\"], \
                  resources [\"secrets\"], verbs [\"get\"], resourceNames [{:?}]",
                 key.namespace, key.name
             )),

@@ -117,7 +117,7 @@ impl Generator {
         message: &str,
     ) -> Option<ObjectRef> {
         let object = nginx_conf::object_of_error(origins, message)?;
-        let message = format!("nginx refuses it: {}", nginx_conf::reason_of_error(message));
+        let message = format!("nginx rejects it: {}", nginx_conf::reason_of_error(message));
         // What the Secret held before is better.
         self.last_good.clone_from(&self.live_good);
         self.quarantine.put(snapshot, &object, Reason::RejectedByNginx, message).then_some(object)

@@ -324,10 +324,10 @@ impl Pipeline {
             }
             (OutcomeState::Refused, Some(snapshot)) => {
                 if let Some(object) = self.generator.quarantine_culprit(snapshot, &self.origins, &nginx_stderr) {
-                    tracing::warn!(%object, nginx_stderr, "nginx refused an object: the others go on without it");
+                    tracing::warn!(%object, nginx_stderr, "nginx rejected an object: the others go on without it");
                     return true;
                 }
-                "nginx refused the configuration, and not because of one object: the one in force stays"
+                "nginx rejected the configuration, and not because of one object: the one in force stays"
             }
             (OutcomeState::Refused | OutcomeState::Failed, _) => {
                 "the configuration could not be put in force: the last good one is"

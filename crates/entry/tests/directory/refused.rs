@@ -93,9 +93,9 @@ fn object_rejected_by_nginx_is_quarantined_until_it_changes() {
         eventually("told", || entry.metric("findings{reason=\"RejectedByNginx\"}").to_string() == "2");
         assert_eq!(entry.metric("objects{outcome=\"rejected\"}").to_string(), "2");
         assert_eq!((status(&bench, "/good"), status(&bench, "/bad1")), (204, 404));
-        entry.says("nginx refused an object: the others go on without it");
+        entry.says("nginx rejected an object: the others go on without it");
         // What nginx said, without the directories of the machine, and what to do.
-        entry.says("nginx refuses it: invalid return code \\\"8081\\\" in nginx.conf:");
+        entry.says("nginx rejects it: invalid return code \\\"8081\\\" in nginx.conf:");
         entry.says("Nothing of it is served, all else is; correct it, and it is tried again");
         assert_eq!(entry.count("nginx_refused"), 2);
         eventually("all live", || entry.metric("generation_lag_seconds") == 0.0);
@@ -131,7 +131,7 @@ fn rejection_without_culprit_keeps_the_live_configuration() {
         let entry = bench.start(&["run"]);
         eventually("served", || status(&bench, "/good") == 204);
         bench.write("more.yaml", &service("more", 201));
-        entry.says("nginx refused the configuration, and not because of one object: the one in force stays");
+        entry.says("nginx rejected the configuration, and not because of one object: the one in force stays");
         entry.says("unknown directive \\\"nonsense\\\"");
         // Once is enough, also when it is looked at again.
         sleep(Duration::from_secs(3));
@@ -244,7 +244,7 @@ fn certificate_rejected_by_nginx_is_quarantined() {
         let entry = bench.start(&["run"]);
         // In the clear, which a route with a certificate would not be.
         eventually("served", || bench.asks("a.example", "/") == (200, "one".to_owned()));
-        entry.says("Secret default/tls cannot be used: nginx refuses it");
+        entry.says("Secret default/tls cannot be used: nginx rejects it");
         assert!(curl(&bench, "a.example", &good).is_err());
         assert_eq!(entry.metric("objects{outcome=\"partial\"}").to_string(), "1");
         bench.write("tls.yaml", &secret("tls", &good));
@@ -253,7 +253,7 @@ fn certificate_rejected_by_nginx_is_quarantined() {
         // A renewal that nginx refuses leaves the certificate before.
         let before = entry.count("nginx_refused");
         bench.write("tls.yaml", &secret("tls", &weak));
-        let told = |line: &str| line.contains("nginx refuses it") && line.contains("that it held before is served");
+        let told = |line: &str| line.contains("nginx rejects it") && line.contains("that it held before is served");
         eventually("told", || entry.log().lines().any(told));
         eventually("all live", || entry.metric("generation_lag_seconds") == 0.0);
         assert_eq!(curl(&bench, "a.example", &good), Ok("one".to_owned()));
