@@ -108,7 +108,9 @@ impl Directory {
     /// [`Error::Directory`]; what is known then stays known.
     pub(crate) fn refresh(&mut self, touched: &BTreeSet<String>, busy: &BTreeSet<String>) -> Result<Snapshot> {
         let names = self.names().map_err(|cause| Error::Directory { dir: self.dir.clone(), cause })?;
+        let known = self.files.len();
         self.files.retain(|name, _| names.contains(name));
+        let mut is_same = self.files.len() == known;
         let root = fs::canonicalize(&self.dir).map_err(|cause| Error::Directory { dir: self.dir.clone(), cause })?;
         let mut left = MAX_TOTAL_BYTES;
         for (index, name) in names.iter().enumerate() {
@@ -129,8 +131,12 @@ impl Directory {
                     Err(error) => (None, unreadable_manifest(&format!("it cannot be read: {error}"))),
                 }
             };
+            is_same = false;
             let before = self.files.remove(name);
             self.files.insert(name.clone(), ManifestFile::new(stamp, manifest, before));
+        }
+        if let Some(plain) = self.plain.as_ref().filter(|_| is_same) {
+            return Ok(plain.snapshot.clone());
         }
         let snapshot = self.snapshot();
         self.plain = PlainFiles::of(&self.files, &snapshot);
