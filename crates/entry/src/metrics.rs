@@ -159,6 +159,19 @@ impl Metrics {
         let Some(nginx) = &self.state.nginx else { return Ok(()) };
         let status = nginx.status();
         counter(encoder, "nginx_reloads", "Reloads asked of nginx", status.frame_reloads)?;
+        counter(
+            encoder,
+            "frame_reloads",
+            "The same: routes of a table need none, only its frame does",
+            status.frame_reloads,
+        )?;
+        counter(
+            encoder,
+            "table_publications",
+            "Changes of routes that came into force without a reload",
+            status.table_publications,
+        )?;
+        counter(encoder, "table_failures", "Changes of routes that did not come into force", status.table_failures)?;
         counter(encoder, "nginx_refused", "Configurations that nginx refused", status.refused)?;
         counter(encoder, "nginx_failed", "Configurations that could not be put in force", status.failed)?;
         counter(encoder, "nginx_restarts", "How often nginx ended by itself", status.restarts)?;
