@@ -77,6 +77,7 @@ pub fn certificate(data: &[u8]) -> bool {
         meta: meta("web"),
         kind: ServiceKind::ClusterIp,
         cluster_ips: vec![IpAddr::from(Ipv4Addr::LOCALHOST)],
+        family: entry_model::IpFamily::V4,
         ports: vec![port],
         addresses: Vec::new(),
     };

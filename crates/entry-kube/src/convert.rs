@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use entry_model::{LoadBalancerAddress, Meta, Object};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+mod endpoint_slice;
 mod ingress;
 mod ingress_class;
 mod namespace;
@@ -12,6 +13,7 @@ mod node;
 mod secret;
 mod service;
 
+pub(crate) use endpoint_slice::SERVICE_NAME;
 pub(crate) use ingress::load_balancer_address;
 pub(crate) use secret::TLS_SECRET;
 

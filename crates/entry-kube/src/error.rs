@@ -23,6 +23,8 @@ pub enum Error {
         kind: Kind,
         /// Why; for a missing right, which rule is missing.
         message: String,
+        /// Whether it is a missing right.
+        forbidden: bool,
     },
     /// There is no usable way to the API server.
     #[error("cannot tell how to reach the API server: {0}; outside a cluster name a kubeconfig")]

@@ -5,15 +5,16 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
-use entry_model::Kind;
+use entry_model::{BackendMode, Kind};
 use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1 as discovery;
 use k8s_openapi::api::networking::v1 as networking;
 use kube::Client;
 use kube::api::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::convert::{Convert, TLS_SECRET};
+use crate::convert::{Convert, SERVICE_NAME, TLS_SECRET};
 use crate::options::{SourceOptions, TlsSecrets};
 
 /// The version of all kinds that are read.
@@ -148,6 +149,11 @@ kinds! {
         selectors: |_| Selectors::fields(format!("type={TLS_SECRET}")),
         writes_status: false, has_events: true,
     }
+    EndpointSlice: discovery::EndpointSlice, Namespaced "discovery.k8s.io" "endpointslices" {
+        is_read: |_| true,
+        selectors: |_| Selectors::labels(SERVICE_NAME),
+        writes_status: false, has_events: false,
+    }
     Node: core::Node, Cluster "" "nodes" {
         is_read: |_| true,
         selectors: |options| Selectors::labels(&options.node_selector),
@@ -180,13 +186,19 @@ impl KindInfo {
         (self.selectors)(options)
     }
 
-    /// Whether all objects of it are listed and watched; Secrets may be fetched one by one instead.
+    /// Whether it is read only from the moment on when an object asks for it. `EndpointSlices` are many, and they change all the
+    /// time: who sends requests to cluster IPs does not pay for them.
+    pub(crate) fn is_on_demand(&self, options: &SourceOptions) -> bool {
+        self.kind == Kind::EndpointSlice && options.backends == BackendMode::ClusterIp
+    }
+
+    /// Whether all objects of it are listed and watched, if they are asked for; Secrets may be fetched one by one instead.
     pub(crate) fn is_watched(&self, options: &SourceOptions) -> bool {
         (self.is_read)(options) && !(self.kind == Kind::Secret && options.tls_secrets == TlsSecrets::Named)
     }
 }
 
-/// The kinds that are read with these options.
-pub(crate) fn read_kinds(options: &SourceOptions) -> BTreeSet<Kind> {
-    KINDS.iter().filter(|info| (info.is_read)(options)).map(|info| info.kind).collect()
+/// The kinds that are read with these options from the beginning on.
+pub(crate) fn kinds_at_start(options: &SourceOptions) -> BTreeSet<Kind> {
+    KINDS.iter().filter(|info| (info.is_read)(options) && !info.is_on_demand(options)).map(|info| info.kind).collect()
 }

@@ -65,7 +65,9 @@ pub(crate) async fn list<K: ReadKind>(client: &Client, options: &SourceOptions) 
                 params = first.clone();
             }
             Err(error) => {
-                return Err(Error::List { kind: K::KIND, message: explain_read_error(K::KIND, r#""list""#, &error) });
+                let message = explain_read_error(K::KIND, r#""list""#, &error);
+                let forbidden = matches!(&error, kube::Error::Api(status) if status.code == 403);
+                return Err(Error::List { kind: K::KIND, message, forbidden });
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What is read of a cluster.
 
-use entry_model::Key;
+use entry_model::{BackendMode, Key};
 
 /// What is read from an API server. The roles that it needs follow from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,9 @@ pub struct SourceOptions {
     pub namespace: Option<String>,
     /// Whether Ingresses are read, and with them `IngressClasses` and Secrets.
     pub ingresses: bool,
+    /// To what of Services requests are sent. `EndpointSlices` are read for endpoints, and from the moment on when a Service or an
+    /// Ingress asks for them.
+    pub backends: BackendMode,
     /// Whether hosts have owners, for which Namespaces are read.
     pub ownership: bool,
     /// The namespace of the record of which namespace holds what; it is read if there is one.
@@ -36,6 +39,7 @@ impl Default for SourceOptions {
             default_certificate: None,
             namespace: None,
             ingresses: true,
+            backends: BackendMode::ClusterIp,
             ownership: true,
             record: None,
             go_without: true,

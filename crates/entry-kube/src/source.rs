@@ -4,15 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use entry_model::{Kind, Snapshot};
+use entry_model::{BackendMode, Kind, Object, ObjectRef, Snapshot};
 use futures_util::future::{self, BoxFuture};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 use crate::api_error::with_causes;
 use crate::error::{Error, Result};
 use crate::host_record;
-use crate::kinds::{self, KINDS, KindVisitor, ReadKind, read_kinds};
+use crate::kinds::{self, KINDS, KindVisitor, ReadKind, kinds_at_start};
 use crate::list::{ReadObject, list};
 use crate::named_secrets::{fetch_secrets, named_secrets};
 use crate::options::{SourceOptions, TlsSecrets};
@@ -55,19 +56,32 @@ impl KubeSource {
     /// # Errors
     /// [`Error::List`]: a kind cannot be listed; nothing less than all is an answer.
     pub async fn read(client: Client, options: &SourceOptions) -> Result<Snapshot> {
-        let watched = KINDS.iter().filter(|info| info.is_watched(options));
+        let watched = KINDS.iter().filter(|info| info.is_watched(options) && !info.is_on_demand(options));
         let lists = watched.filter_map(|info| kinds::visit(info.kind, ListKind { client: &client, options }));
         let mut snapshot = Snapshot::default();
+        let mut wants_endpoints = false;
         for (reference, object) in future::try_join_all(lists).await?.into_iter().flatten() {
-            match object {
-                Ok(object) => drop(snapshot.put(object)),
-                Err(message) => drop(snapshot.unreadable.insert(reference, message)),
+            if let Ok(object) = &object {
+                wants_endpoints |= BackendMode::of_object(object) == Some(BackendMode::Endpoints);
+            }
+            put(&mut snapshot, reference, object);
+        }
+        if wants_endpoints && options.backends == BackendMode::ClusterIp {
+            match list::<EndpointSlice>(&client, options).await {
+                Ok(slices) => {
+                    for (reference, object) in slices {
+                        put(&mut snapshot, reference, object);
+                    }
+                }
+                // Who asks for what this account has no right to read must not keep all others from being served.
+                Err(error @ Error::List { forbidden: true, .. }) => tracing::error!("{error}"),
+                Err(error) => return Err(error),
             }
         }
         if let Some(namespace) = &options.record {
             snapshot.host_owners = host_record::read(&client, namespace).await?;
         }
-        if options.tls_secrets == TlsSecrets::Named && read_kinds(options).contains(&Kind::Secret) {
+        if options.tls_secrets == TlsSecrets::Named && kinds_at_start(options).contains(&Kind::Secret) {
             for (key, found) in
                 fetch_secrets(&client, named_secrets(&snapshot, options.default_certificate.as_ref())).await
             {
@@ -91,6 +105,13 @@ impl KubeSource {
     /// As [`KubeSource::watch`], and reports what does not work.
     pub fn start(client: Client, options: SourceOptions) -> KubeWatch {
         watch::start(client, options)
+    }
+}
+
+fn put(snapshot: &mut Snapshot, reference: ObjectRef, object: Result<Object, String>) {
+    match object {
+        Ok(object) => drop(snapshot.put(object)),
+        Err(message) => drop(snapshot.unreadable.insert(reference, message)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use entry_model::{HostOwners, Key, Kind, ObjectRef, Snapshot};
+use entry_model::{BackendMode, HostOwners, Key, Kind, ObjectRef, Snapshot};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -20,6 +20,8 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Store {
     state: Mutex<StoreState>,
     changed: Notify,
+    /// Whether `EndpointSlices` are asked for, as the state has it.
+    wants_endpoints: watch::Sender<bool>,
     errors: watch::Sender<BTreeMap<Kind, String>>,
 }
 
@@ -30,6 +32,8 @@ pub(crate) struct StoreState {
     pub(crate) missing: BTreeSet<Kind>,
     /// Whether the record of hosts was not read yet.
     without_record: bool,
+    /// Whether `EndpointSlices` are asked for.
+    pub(crate) wants_endpoints: bool,
     /// Whether the snapshot was not published yet.
     dirty: bool,
     /// Counts the changes.
@@ -47,6 +51,11 @@ impl StoreState {
         let (reference, object) = read;
         match object {
             Ok(object) => {
+                if !self.wants_endpoints && BackendMode::of_object(&object) == Some(BackendMode::Endpoints) {
+                    // Until all of them are known, what is in force stays so: else requests would be answered 503 meanwhile.
+                    self.wants_endpoints = true;
+                    self.missing.insert(Kind::EndpointSlice);
+                }
                 let unreadable = self.snapshot.unreadable.remove(&reference).is_some();
                 self.snapshot.put(object) || unreadable
             }
@@ -67,11 +76,14 @@ impl StoreState {
 }
 
 impl Store {
-    /// A store that waits for these kinds, and for the record of hosts if there is one; and its errors by kind.
+    /// A store that waits for these kinds, for `EndpointSlices` also when an object asks for them, and for the record of hosts if
+    /// there is one; and its errors by kind.
     pub(crate) fn new(kinds: BTreeSet<Kind>, has_record: bool) -> (Store, watch::Receiver<BTreeMap<Kind, String>>) {
         let (errors, receiver) = watch::channel(BTreeMap::new());
-        let state = StoreState { missing: kinds, without_record: has_record, ..StoreState::default() };
-        (Store { state: Mutex::new(state), changed: Notify::new(), errors }, receiver)
+        let wants_endpoints = kinds.contains(&Kind::EndpointSlice);
+        let state = StoreState { missing: kinds, without_record: has_record, wants_endpoints, ..StoreState::default() };
+        let (state, wants_endpoints) = (Mutex::new(state), watch::Sender::new(wants_endpoints));
+        (Store { state, changed: Notify::new(), wants_endpoints, errors }, receiver)
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, StoreState> {
@@ -84,7 +96,11 @@ impl Store {
         if change(&mut state) {
             state.dirty = true;
             state.changes += 1;
+            let wants_endpoints = state.wants_endpoints;
             drop(state);
+            if wants_endpoints {
+                self.wants_endpoints.send_if_modified(|wanted| !std::mem::replace(wanted, true));
+            }
             self.changed.notify_one();
         }
     }
@@ -97,6 +113,12 @@ impl Store {
             state.snapshot.host_owners = host_owners;
             first || changed
         });
+    }
+
+    /// Waits until `EndpointSlices` are asked for.
+    pub(crate) async fn endpoints_wanted(&self) {
+        // The sender is the store's own, and so is there.
+        let _ = self.wants_endpoints.subscribe().wait_for(|wanted| *wanted).await;
     }
 
     /// Takes these as all objects of a kind.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::api_error::explain_read_error;
 use crate::host_record;
-use crate::kinds::{self, KINDS, KindInfo, KindVisitor, ReadKind, read_kinds};
+use crate::kinds::{self, KINDS, KindInfo, KindVisitor, ReadKind, kinds_at_start};
 use crate::list::{PAGE, reduce, reference};
 use crate::named_secrets::follow_named_secrets;
 use crate::options::{SourceOptions, TlsSecrets};
@@ -45,13 +45,13 @@ pub struct KubeWatch {
 /// Starts to follow an API server.
 pub(crate) fn start(client: Client, options: SourceOptions) -> KubeWatch {
     let (sender, snapshots) = watch::channel(None);
-    let (store, errors) = Store::new(read_kinds(&options), options.record.is_some());
+    let (store, errors) = Store::new(kinds_at_start(&options), options.record.is_some());
     tokio::spawn(async move {
         let (client, options, store) = (&client, &options, &store);
         let watched = KINDS.iter().filter(|info| info.is_watched(options));
         let watches = watched.filter_map(|info| kinds::visit(info.kind, FollowKind { client, options, store }));
         let named_secrets = async {
-            if options.tls_secrets == TlsSecrets::Named && read_kinds(options).contains(&Kind::Secret) {
+            if options.tls_secrets == TlsSecrets::Named && kinds_at_start(options).contains(&Kind::Secret) {
                 follow_named_secrets(client, options.default_certificate.as_ref(), store).await;
             }
         };
@@ -80,7 +80,15 @@ impl<'a> KindVisitor for FollowKind<'a> {
     type Output = BoxFuture<'a, ()>;
 
     fn visit<K: ReadKind>(self) -> Self::Output {
-        Box::pin(follow::<K>(self.client, self.options, self.store))
+        let on_demand = KindInfo::of(K::KIND).is_some_and(|info| info.is_on_demand(self.options));
+        Box::pin(async move {
+            if on_demand {
+                self.store.endpoints_wanted().await;
+            }
+            // Who asks for a kind that this account has no right to read must not keep all others waiting.
+            let go_without = self.options.go_without || on_demand;
+            follow::<K>(self.client, self.options, go_without, self.store).await;
+        })
     }
 }
 
@@ -92,7 +100,9 @@ async fn listen(client: &Client, options: &SourceOptions, store: &Store) {
         // Every account may ask for the version; a rejection is an answer too.
         let asked = timeout(SILENCE, client.apiserver_version()).await;
         let silent = matches!(asked, Err(_) | Ok(Err(kube::Error::Service(_) | kube::Error::HyperError(_))));
-        store.set_silent(&read_kinds(options), silent);
+        let mut kinds = kinds_at_start(options);
+        kinds.extend(store.state().wants_endpoints.then_some(Kind::EndpointSlice));
+        store.set_silent(&kinds, silent);
     }
 }
 
@@ -108,7 +118,7 @@ impl Backoff {
 }
 
 /// Follows a kind for ever.
-async fn follow<K: ReadKind>(client: &Client, options: &SourceOptions, store: &Store) {
+async fn follow<K: ReadKind>(client: &Client, options: &SourceOptions, go_without: bool, store: &Store) {
     let (api, kind) = (K::api(client, options), K::KIND);
     let selectors = KindInfo::of(kind).map(|info| info.selectors(options)).unwrap_or_default();
     let config = watcher::Config {
@@ -147,7 +157,7 @@ async fn follow<K: ReadKind>(client: &Client, options: &SourceOptions, store: &S
                     store.set_error(kind, Some(message));
                 }
                 rejected = if forbidden { Some(rejected.unwrap_or_else(Instant::now)) } else { None };
-                if options.go_without && rejected.is_some_and(|since| since.elapsed() >= FORBIDDEN_GRACE) {
+                if go_without && rejected.is_some_and(|since| since.elapsed() >= FORBIDDEN_GRACE) {
                     // Only before it was listed: what is known stays.
                     store.change(|state| state.missing.remove(&kind));
                 }

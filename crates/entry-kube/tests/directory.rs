@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entry_kube::DirectorySource;
-use entry_model::{Key, Kind, ObjectRef, PathType, PortRef, ServiceKind, Snapshot};
+use entry_model::{EndpointState, IpFamily, Key, Kind, Meta, ObjectRef, PathType, PortRef, ServiceKind, Snapshot};
 use tempfile::TempDir;
 use tokio::sync::watch::Receiver;
 use tokio::time::timeout;
@@ -128,6 +128,87 @@ status:
     assert_eq!((class.controller.as_str(), class.default, class.meta.namespace.as_str()), ("sparrow/entry", true, ""));
     let node = snapshot.nodes.values().next().unwrap();
     assert_eq!((node.external.len(), node.internal.len(), node.ready), (1, 1, true));
+}
+
+/// An `EndpointSlice` of the Service `web`.
+fn slice(name: &str, rest: &str) -> String {
+    format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{name: {name}, labels: \
+         {{kubernetes.io/service-name: web}}, annotations: {{a: b}}, generation: 7}}\n{rest}\n---\n"
+    )
+}
+
+#[test]
+fn slice_keeps_the_endpoints_that_may_get_requests() {
+    let conditions = "addressType: IPv4
+endpoints:
+  - {addresses: [10.1.0.1]}
+  - {addresses: [10.1.0.2, 10.1.0.99], conditions: {ready: true}}
+  - {addresses: [10.1.0.3], conditions: {ready: false, serving: true, terminating: true}}
+  - {addresses: [10.1.0.4], conditions: {ready: false, terminating: true}}
+  - {addresses: [10.1.0.5], conditions: {ready: false, serving: true}}
+  - {addresses: [10.1.0.6], conditions: {ready: false, serving: false, terminating: true}}
+  - {addresses: [10.1.0.7], conditions: {ready: true, serving: true, terminating: true}}
+ports:
+  - {name: http, port: 8080}
+  - {name: dns, port: 53, protocol: UDP}
+  - {name: any}
+  - {port: 9090, protocol: TCP}";
+    let names = "addressType: FQDN\nendpoints: [{addresses: [a.example]}]";
+    let v6 = "addressType: IPv6\nendpoints: [{addresses: ['fd01::1']}]\nports: [{port: 80}]";
+    let nobodys = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: d}\naddressType: IPv4\n";
+    let text = [slice("a", conditions), slice("b", names), slice("c", v6), nobodys.to_owned()].concat();
+    let snapshot = read(&[("all.yaml", &text)]);
+    assert_eq!(snapshot.unreadable.len(), 0, "{:?}", snapshot.unreadable);
+    let slices: Vec<_> = snapshot.endpoint_slices.keys().map(|key| key.name.as_str()).collect();
+    assert_eq!(slices, ["a", "c"], "names are not followed, nor is what belongs to no Service");
+    let a = &snapshot.endpoint_slices[&key("a")];
+    let meta = Meta { namespace: "default".to_owned(), name: "a".to_owned(), ..Meta::default() };
+    assert_eq!((&a.meta, a.service.as_str()), (&meta, "web"), "nothing is kept that changes without need");
+    let endpoints: Vec<_> = a.endpoints.iter().map(|of| (of.address.to_string(), of.state)).collect();
+    let expected = [
+        ("10.1.0.1", EndpointState::Ready),
+        ("10.1.0.2", EndpointState::Ready),
+        ("10.1.0.3", EndpointState::Draining),
+        ("10.1.0.4", EndpointState::Draining),
+        ("10.1.0.7", EndpointState::Ready),
+    ];
+    assert_eq!(endpoints, expected.map(|(address, state)| (address.to_owned(), state)));
+    let ports: Vec<_> = a.ports.iter().map(|port| (port.name.as_str(), port.port)).collect();
+    assert_eq!(ports, [("http", 8080), ("", 9090)]);
+}
+
+#[test]
+fn slice_that_no_api_server_takes_is_reported() {
+    for (rest, expected) in [
+        ("addressType: DNS", "addressType: `DNS` is not known"),
+        ("addressType: IPv4\nendpoints: [{addresses: [x]}]", "endpoints[0].addresses[0]: `x` is no IPv4 address"),
+        ("addressType: IPv4\nendpoints: [{addresses: ['fd01::1']}]", "`fd01::1` is no IPv4 address"),
+        ("addressType: IPv4\nendpoints: [{addresses: [0.0.0.0]}]", "`0.0.0.0` is no IPv4 address of an endpoint"),
+        ("addressType: IPv4\nendpoints: [{addresses: []}]", "endpoints[0].addresses[0]: it is missing"),
+        ("addressType: IPv4\nports: [{port: 70000}]", "ports[0].port: 70000 is no port"),
+    ] {
+        let snapshot = read(&[("all.yaml", &slice("a", rest))]);
+        let told: Vec<_> = snapshot.unreadable.values().collect();
+        assert!(told.len() == 1 && told[0].contains(expected), "{rest}: {told:?}");
+        assert!(snapshot.endpoint_slices.is_empty());
+    }
+}
+
+#[test]
+fn service_has_the_family_of_its_first_address() {
+    let service = |name: &str, spec: &str| {
+        format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {spec}\n---\n")
+    };
+    let text = [
+        service("a", "{clusterIPs: ['fd00::1', 10.0.0.1], clusterIP: 'fd00::1', ipFamilies: [IPv6, IPv4]}"),
+        service("b", "{clusterIP: None, ipFamilies: [IPv6]}"),
+        service("c", "{clusterIP: None}"),
+    ]
+    .concat();
+    let snapshot = read(&[("all.yaml", &text)]);
+    let families = ["a", "b", "c"].map(|name| snapshot.services[&key(name)].family);
+    assert_eq!(families, [IpFamily::V6, IpFamily::V6, IpFamily::V4]);
 }
 
 #[test]

@@ -10,7 +10,9 @@
 
 mod action;
 mod addresses;
+mod backend_mode;
 mod condition;
+mod endpoint_slice;
 mod field_path;
 mod host_name;
 mod host_owners;
@@ -29,13 +31,15 @@ mod verdict;
 
 pub use action::{Action, Backend, Destination, Forward, Protocol, WeightedBackend};
 pub use addresses::{entry_addresses, load_balancer_addresses, node_addresses};
+pub use backend_mode::{BACKENDS_ANNOTATION, BackendMode};
 pub use condition::{Condition, ConditionKind, RevisionState};
+pub use endpoint_slice::{EndpointSlice, EndpointState, SliceEndpoint, SlicePort};
 pub use field_path::{AbridgedText, FieldPath};
 pub use host_name::HostName;
 pub use host_owners::HostOwners;
 pub use listener::{Listener, ListenerId, ListenerSet};
 pub use objects::{
-    HOSTS_ANNOTATION, Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Key,
+    HOSTS_ANNOTATION, Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, IpFamily, Key,
     LoadBalancerAddress, Meta, Namespace, Node, ObjectRef, PathType, PortRef, Secret, Service, ServiceKind,
     ServicePort,
 };

@@ -76,6 +76,22 @@ impl Meta {
     }
 }
 
+/// A family of addresses, as `spec.ipFamilies` of Services has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IpFamily {
+    /// `IPv4`.
+    V4,
+    /// `IPv6`.
+    V6,
+}
+
+impl IpFamily {
+    /// The family of an address.
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+}
+
 /// How a Service is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServiceKind {
@@ -96,6 +112,8 @@ pub struct Service {
     pub kind: ServiceKind,
     /// Its cluster IPs, first the one of its first family; empty until it has one.
     pub cluster_ips: Vec<IpAddr>,
+    /// Its first family: that of its first cluster IP, else the first of `spec.ipFamilies`, else IPv4.
+    pub family: IpFamily,
     /// Its ports.
     pub ports: Vec<ServicePort>,
     /// `status.loadBalancer.ingress`: where its load balancer is reached.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostOwners, Ingress, IngressClass, Key, Meta, Namespace, Node, ObjectRef, Secret, Service, SortedMap};
+use crate::{
+    EndpointSlice, HostOwners, Ingress, IngressClass, Key, Meta, Namespace, Node, ObjectRef, Secret, Service, SortedMap,
+};
 
 /// Makes all that there is one of for each kind, of a row for each. The name of a kind is that of its type.
 macro_rules! kinds {
@@ -116,6 +118,8 @@ kinds! {
     IngressClass in classes;
     /// `v1` Secret of the type `kubernetes.io/tls`.
     Secret in secrets;
+    /// `discovery.k8s.io/v1` `EndpointSlice`.
+    EndpointSlice in endpoint_slices;
     /// `v1` Node.
     Node in nodes;
     /// `v1` Namespace that has something to say.

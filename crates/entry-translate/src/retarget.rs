@@ -256,6 +256,7 @@ mod tests {
             meta: meta(name),
             kind: ServiceKind::ClusterIp,
             cluster_ips,
+            family: entry_model::IpFamily::V4,
             ports: vec![port],
             addresses: Vec::new(),
         }

@@ -301,6 +301,7 @@ fn encode_kind(kind: Kind) -> u8 {
         Kind::Node => 5,
         Kind::Namespace => 6,
         Kind::Manifest => 7,
+        Kind::EndpointSlice => 8,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use entry_model::{Object, Service, ServiceKind, ServicePort};
+use entry_model::{IpFamily, Object, Service, ServiceKind, ServicePort};
 use k8s_openapi::api::core::v1 as core;
 
 use super::{Convert, InvalidObject, LAST_APPLIED, invalid, nonempty, parse_port, reduce_address, reduce_meta};
@@ -34,6 +34,11 @@ impl Convert for core::Service {
                 }
             }
         }
+        let family = match (cluster_ips.first(), spec.ip_families.iter().flatten().next()) {
+            (Some(first), _) => IpFamily::of(*first),
+            (None, Some(first)) if first == "IPv6" => IpFamily::V6,
+            (None, _) => IpFamily::V4,
+        };
         let mut ports = Vec::new();
         for (index, entry) in spec.ports.unwrap_or_default().into_iter().enumerate() {
             ports.push(ServicePort {
@@ -48,6 +53,6 @@ impl Convert for core::Service {
         let addresses =
             status.unwrap_or_default().into_iter().filter_map(|entry| reduce_address(entry.ip, entry.hostname));
         let addresses = addresses.collect();
-        Ok(Some(Service { meta, kind, cluster_ips, ports, addresses }.into()))
+        Ok(Some(Service { meta, kind, cluster_ips, family, ports, addresses }.into()))
     }
 }

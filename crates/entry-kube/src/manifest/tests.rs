@@ -42,6 +42,15 @@ fn samples() -> Vec<Value> {
             "data": { "tls.crt": "YQ==" }, "stringData": { "tls.key": "b" },
         }),
         json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": { "name": "a", "labels": { "kubernetes.io/service-name": "b" } },
+            "endpoints": [
+                { "addresses": ["10.0.0.1"] },
+                { "addresses": ["10.0.0.2"], "conditions": { "ready": false, "serving": true, "terminating": true } },
+            ],
+            "ports": [{ "name": "c", "port": 80, "protocol": "TCP" }],
+        }),
+        json!({
             "apiVersion": "v1", "kind": "Node", "metadata": { "name": "a" },
             "status": {
                 "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }],

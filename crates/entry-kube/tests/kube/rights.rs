@@ -76,7 +76,13 @@ fn set(rights: &[&str]) -> BTreeSet<String> {
 const NODES: &[&str] = &["list /nodes", "watch /nodes", "list /namespaces", "watch /namespaces"];
 const CLASSES: &[&str] = &["list networking.k8s.io/ingressclasses", "watch networking.k8s.io/ingressclasses"];
 const SECRETS: &[&str] = &["list /secrets", "watch /secrets"];
-const SERVICES: &[&str] = &["list /services", "watch /services", "create events.k8s.io/events"];
+const SERVICES: &[&str] = &[
+    "list /services",
+    "watch /services",
+    "list discovery.k8s.io/endpointslices",
+    "watch discovery.k8s.io/endpointslices",
+    "create events.k8s.io/events",
+];
 const INGRESSES: &[&str] = &[
     "list networking.k8s.io/ingresses",
     "watch networking.k8s.io/ingresses",

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use entry_kube::{KubeSource, SourceOptions};
-use entry_model::{Kind, LoadBalancerAddress, ServiceKind};
+use entry_model::{BackendMode, Kind, LoadBalancerAddress, ServiceKind, Snapshot};
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Api, PostParams};
@@ -20,7 +20,7 @@ use testbed::kube::{ApiServer, Daemon};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use crate::support::{Tenant, eventually, ingress, service, until, with_kubeconfig};
+use crate::support::{PATIENCE, Tenant, eventually, ingress, service, until, with_kubeconfig};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn snapshot_follows_the_api_server() {
@@ -87,6 +87,81 @@ async fn services_are_selected_by_label_without_ingresses() {
     let body = json!({ "metadata": { "labels": { "sparrow/expose": null } } }).to_string();
     assert_eq!(tenant.server.request("PATCH", &path, Some(&body)).unwrap().0, 200);
     until(&mut receiver, "not exposed", |new| new.services.is_empty()).await;
+}
+
+/// A slice of the Service `a` with a ready endpoint.
+fn slice(address: &str) -> Value {
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": { "name": "a-1", "labels": { "kubernetes.io/service-name": "a" } },
+        "endpoints": [{ "addresses": [address], "conditions": { "ready": true } }],
+        "ports": [{ "port": 8080 }],
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endpoint_slices_are_read_when_the_first_object_asks_for_them() {
+    let tenant = Tenant::new();
+    tenant.service("a", 80);
+    tenant.apply(slice("10.1.0.1"));
+    let client = tenant.account("some", &tenant.options()).await;
+    let once = KubeSource::read(client.clone(), &tenant.options()).await.unwrap();
+    assert!(once.endpoint_slices.is_empty(), "nobody asks for them");
+    let mut receiver = KubeSource::watch(client.clone(), tenant.options());
+    assert_eq!(*until(&mut receiver, "the first", |_| true).await, once);
+    // All snapshots in which one asks for them have them.
+    let mut asking = service("a", 80);
+    asking["metadata"]["annotations"] = json!({ "sparrow/backends": "endpoints" });
+    tenant.apply(asking);
+    let asks = |new: &Snapshot| !new.services[&tenant.key("a")].meta.annotations.is_empty();
+    let new = until(&mut receiver, "a Service that asks", asks).await;
+    let address = |snapshot: &Snapshot| snapshot.endpoint_slices[&tenant.key("a-1")].endpoints[0].address.to_string();
+    assert_eq!(address(&new), "10.1.0.1");
+    assert_eq!(*new, KubeSource::read(client, &tenant.options()).await.unwrap());
+    tenant.apply(slice("10.1.0.2"));
+    until(&mut receiver, "a change", |new| address(new) == "10.1.0.2").await;
+    tenant.delete("/apis/discovery.k8s.io/v1/namespaces/NS/endpointslices/a-1");
+    until(&mut receiver, "a deletion", |new| new.endpoint_slices.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endpoint_slices_are_read_from_the_beginning_for_endpoints() {
+    let tenant = Tenant::new();
+    tenant.apply(slice("10.1.0.1"));
+    let options = SourceOptions { backends: BackendMode::Endpoints, ..tenant.options() };
+    let client = tenant.account("some", &options).await;
+    let once = KubeSource::read(client.clone(), &options).await.unwrap();
+    assert_eq!(once.endpoint_slices.len(), 1);
+    let mut receiver = KubeSource::watch(client, options);
+    assert_eq!(*until(&mut receiver, "the first", |_| true).await, once);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_are_served_when_endpoint_slices_may_not_be_read() {
+    let tenant = Tenant::new();
+    let options = SourceOptions { go_without: false, ..tenant.options() };
+    let client = tenant.account("some", &options).await;
+    // A role of an earlier version.
+    let role = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/NS/roles/{}-some", tenant.namespace);
+    let (_, body) = tenant.server.request("GET", &role.replace("NS", &tenant.namespace), None).unwrap();
+    let mut body: Value = serde_json::from_str(&body).unwrap();
+    body["rules"].as_array_mut().unwrap().retain(|rule| rule["resources"] != json!(["endpointslices"]));
+    let change = json!({ "rules": body["rules"] }).to_string();
+    let path = role.replace("NS", &tenant.namespace);
+    assert_eq!(tenant.server.request("PATCH", &path, Some(&change)).unwrap().0, 200);
+    let mut asking = service("a", 80);
+    asking["metadata"]["annotations"] = json!({ "sparrow/backends": "endpoints" });
+    tenant.apply(asking);
+    let watching = KubeSource::start(client.clone(), options.clone());
+    let (mut receiver, mut errors) = (watching.snapshots, watching.errors);
+    until(&mut receiver, "without slices", |new| new.services.len() == 1).await;
+    let told = timeout(PATIENCE, errors.wait_for(|errors| errors.contains_key(&Kind::EndpointSlice)));
+    let told = told.await.unwrap().unwrap()[&Kind::EndpointSlice].clone();
+    assert!(told.contains(r#"resources ["endpointslices"], verbs ["list", "watch"]"#), "{told}");
+    let once = KubeSource::read(client, &options).await.unwrap();
+    assert_eq!((once.services.len(), once.endpoint_slices.len()), (1, 0));
+    tenant.service("b", 80);
+    until(&mut receiver, "another Service", |new| new.services.len() == 2).await;
 }
 
 /// Creates objects, many at a time.

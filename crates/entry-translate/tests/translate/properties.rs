@@ -74,7 +74,8 @@ pub fn any_service() -> impl Strategy<Value = Service> {
             let mut meta = if labelled { exposed(&name, []).meta } else { meta(&name) };
             meta.created = created;
             meta.annotations = annotations;
-            Service { meta, kind, cluster_ips, ports, addresses: Vec::new() }
+            let family = entry_model::IpFamily::V4;
+            Service { meta, kind, cluster_ips, family, ports, addresses: Vec::new() }
         },
     )
 }

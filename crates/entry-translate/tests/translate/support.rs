@@ -38,6 +38,7 @@ pub fn service(name: &str) -> Service {
         meta: meta(name),
         kind: ServiceKind::ClusterIp,
         cluster_ips: vec![IpAddr::from([10, 0, 0, 1])],
+        family: entry_model::IpFamily::V4,
         ports: vec![port("", 80)],
         addresses: Vec::new(),
     }

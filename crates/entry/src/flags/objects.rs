@@ -108,6 +108,7 @@ impl ObjectFlags {
             default_certificate: self.default_certificate.clone(),
             namespace: self.namespace.clone(),
             ingresses: !self.no_ingresses,
+            backends: entry_model::BackendMode::ClusterIp,
             ownership: self.has_host_owners(),
             // Its namespace may be that of the client.
             record: None,

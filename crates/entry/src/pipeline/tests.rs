@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use entry_model::{Meta, Service, ServiceKind, ServicePort};
+use entry_model::{IpFamily, Meta, Service, ServiceKind, ServicePort};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -16,7 +16,8 @@ fn snapshot(port: u16) -> Arc<Snapshot> {
     let meta = Meta { namespace: "a".into(), name: "b".into(), labels: [label].into(), ..Meta::default() };
     let ports = vec![ServicePort { name: String::new(), port, protocol: "TCP".into(), app_protocol: None }];
     let cluster_ips = vec![[127, 0, 0, 1].into()];
-    let service = Service { meta, kind: ServiceKind::ClusterIp, cluster_ips, ports, addresses: Vec::new() };
+    let service =
+        Service { meta, kind: ServiceKind::ClusterIp, cluster_ips, family: IpFamily::V4, ports, addresses: Vec::new() };
     let mut snapshot = Snapshot::default();
     snapshot.put(service);
     Arc::new(snapshot)
