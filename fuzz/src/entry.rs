@@ -8,9 +8,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use entry_kube::DirectorySource;
 use entry_model::{
     Action, Backend, Certificate, CertificateId, Forward, Host, HostName, Ingress, IngressBackend, IngressClass,
-    IngressPath, IngressRule, IngressTls, Key, Kind, Listener, ListenerSet, Match, Meta, Object, ObjectRef, PathMatch,
-    PathRewrite, PathType, Policy, PortRef, Protocol, Routes, Rule, Secret, Service, ServiceKind, ServicePort,
-    Snapshot,
+    IngressPath, IngressRule, IngressTls, IpFamily, Key, Kind, Listener, ListenerSet, Match, Meta, Object, ObjectRef,
+    PathMatch, PathRewrite, PathType, Policy, PortRef, Protocol, Routes, Rule, Secret, Service, ServiceKind,
+    ServicePort, Snapshot,
 };
 use entry_translate::{TranslateSettings, translate};
 use nginx_conf::lexer::lex;
@@ -77,7 +77,7 @@ pub fn certificate(data: &[u8]) -> bool {
         meta: meta("web"),
         kind: ServiceKind::ClusterIp,
         cluster_ips: vec![IpAddr::from(Ipv4Addr::LOCALHOST)],
-        family: entry_model::IpFamily::V4,
+        family: IpFamily::V4,
         ports: vec![port],
         addresses: Vec::new(),
     };
@@ -142,8 +142,11 @@ fn routes(mut data: &[u8]) -> Routes {
             _ => Protocol::Http2Tls,
         };
         let origin = ObjectRef::new(Kind::Ingress, Key { namespace, name });
-        let backend =
-            Backend { address: SocketAddr::from((ip, u16::from(choices))), protocol, keep_alive: choices & 2 == 0 };
+        let backend = Backend {
+            address: SocketAddr::from((ip, u16::from(choices))).into(),
+            protocol,
+            keep_alive: choices & 2 == 0,
+        };
         let rewrite = if bit(2) { PathRewrite::StripPrefix } else { PathRewrite::Keep };
         let action = Action::Forward(Forward::to(backend, rewrite));
         let policy = routes.policies.intern(&Policy {

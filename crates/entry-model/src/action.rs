@@ -1,8 +1,10 @@
 //! What is done with a request.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use crate::{PathRewrite, Redirect};
+use crate::{Key, PathRewrite, Redirect};
 
 /// What is done with a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -51,12 +53,65 @@ pub enum Destination {
 /// A server of requests.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Backend {
-    /// The address of a Service's port.
-    pub address: SocketAddr,
+    /// Where it is.
+    pub address: BackendAddress,
     /// What is spoken there.
     pub protocol: Protocol,
     /// Whether a connection is kept for further requests, whose ever they are.
     pub keep_alive: bool,
+}
+
+/// Where a backend is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BackendAddress {
+    /// At the address of a Service's port, behind which the cluster chooses an endpoint for each connection.
+    ClusterIp(SocketAddr),
+    /// At the endpoints of a Service's port, of which one is chosen for each request. [`crate::Routes::endpoints`] has them, so
+    /// that no rule changes with them.
+    Endpoints(EndpointsId),
+}
+
+/// Names the endpoints of a port of a Service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointsId {
+    /// The Service.
+    pub service: Arc<Key>,
+    /// The port of the Service, which may be another one at its endpoints.
+    pub port: u16,
+}
+
+impl fmt::Display for EndpointsId {
+    /// `shop/web:80`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Key { namespace, name } = &*self.service;
+        write!(f, "{namespace}/{name}:{}", self.port)
+    }
+}
+
+impl From<SocketAddr> for BackendAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self::ClusterIp(address)
+    }
+}
+
+impl BackendAddress {
+    /// The address of a Service's port; none of one that is reached at its endpoints.
+    pub fn cluster_ip(&self) -> Option<SocketAddr> {
+        match self {
+            Self::ClusterIp(address) => Some(*address),
+            Self::Endpoints(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for BackendAddress {
+    /// `10.0.0.1:80`, `endpoints of shop/web:80`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClusterIp(address) => address.fmt(f),
+            Self::Endpoints(id) => write!(f, "endpoints of {id}"),
+        }
+    }
 }
 
 /// What a backend speaks. Source: `appProtocol` of KEP-1422 and KEP-3726.

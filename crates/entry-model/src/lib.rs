@@ -29,7 +29,7 @@ mod snapshot;
 mod sorted_map;
 mod verdict;
 
-pub use action::{Action, Backend, Destination, Forward, Protocol, WeightedBackend};
+pub use action::{Action, Backend, BackendAddress, Destination, EndpointsId, Forward, Protocol, WeightedBackend};
 pub use addresses::{entry_addresses, load_balancer_addresses, node_addresses};
 pub use backend_mode::{BACKENDS_ANNOTATION, BackendMode};
 pub use condition::{Condition, ConditionKind, RevisionState};
@@ -48,7 +48,7 @@ pub use policy::{Policies, Policy, PolicyId, Timeouts};
 pub use request::{Request, Scheme};
 pub use request_match::{ACME_CHALLENGE, HeaderMatch, Match, PathMatch, QueryParamMatch, ValueMatch};
 pub use rewrite::{PathRewrite, Redirect, encode_path};
-pub use routes::{Certificate, CertificateId, Host, Routes, RoutingDecision, Rule};
+pub use routes::{Certificate, CertificateId, Endpoints, Host, Routes, RoutingDecision, Rule};
 pub use snapshot::{Kind, Object, Snapshot};
 pub use sorted_map::SortedMap;
 pub use verdict::{Acceptance, Finding, Parent, ParentVerdict, Reason, Verdict, Verdicts};

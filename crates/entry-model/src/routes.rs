@@ -4,15 +4,16 @@
 //! ```text
 //! Routes ─► listeners
 //!        ─► hosts ─► rules: match ─► action, policy
-//!        ─► policies, certificates, by what hosts and rules name them with
+//!        ─► policies, certificates, endpoints, by what hosts and rules name them with
 //! ```
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::{
-    ACME_CHALLENGE, Action, HostName, Listener, ListenerId, ListenerSet, Match, ObjectRef, Policies, Policy, PolicyId,
-    Request, Scheme, SortedMap,
+    ACME_CHALLENGE, Action, Backend, BackendAddress, EndpointsId, HostName, Listener, ListenerId, ListenerSet, Match,
+    ObjectRef, Policies, Policy, PolicyId, Request, Scheme, SortedMap,
 };
 
 /// Everything that is served.
@@ -28,7 +29,12 @@ pub struct Routes {
     pub policies: Policies,
     /// The certificates that hosts name.
     pub certificates: SortedMap<CertificateId, Arc<Certificate>>,
+    /// The endpoints that backends name, sorted. Requests for a backend without any are answered 503.
+    pub endpoints: SortedMap<EndpointsId, Endpoints>,
 }
+
+/// The addresses of endpoints, shared by all who know them.
+pub type Endpoints = Arc<[SocketAddr]>;
 
 /// What is served for a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -125,6 +131,14 @@ impl Routes {
         &self.policies[rule.policy]
     }
 
+    /// Where requests for a backend are sent: to one of these. None are for one whose endpoints nobody knows.
+    pub fn addresses<'a>(&'a self, backend: &'a Backend) -> &'a [SocketAddr] {
+        match &backend.address {
+            BackendAddress::ClusterIp(address) => std::slice::from_ref(address),
+            BackendAddress::Endpoints(id) => self.endpoints.get(id).map_or(&[], |endpoints| endpoints),
+        }
+    }
+
     /// All rules, host by host, then the default.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.hosts.values().flat_map(|host| &host.rules).chain(&self.default)
@@ -158,6 +172,7 @@ impl PartialEq for Routes {
         self.listeners == other.listeners
             && default
             && self.certificates == other.certificates
+            && self.endpoints == other.endpoints
             && self.hosts.len() == other.hosts.len()
             && hosts()
     }

@@ -20,14 +20,17 @@ impl fmt::Display for Protocol {
 }
 
 impl fmt::Display for Routes {
-    /// A line for each rule, in the order in which they are tried, then one for each certificate of a host. Stable.
+    /// A line for each rule, in the order in which they are tried, then one for each certificate of a host, and one for the
+    /// endpoints of each backend that is reached at them. Stable.
     ///
     /// ```text
     /// shop.example.com prefix /cart -> 10.0.0.7:80 http strip redirect read=5s (Ingress shop/web)
     /// shop.example.com prefix / method=GET header:x-canary=1 -> 10.0.0.7:80 http weight=9 10.0.0.8:80 http weight=1 (…)
     /// shop.example.com without default
     /// default -> unavailable (Ingress shop/rest)
+    /// shop.example.com prefix /api -> endpoints of shop/api:80 http (Ingress shop/web)
     /// shop.example.com certificate 9f86d081884c (Secret shop/tls)
+    /// endpoints of shop/api:80: 10.1.0.5:8080 10.1.2.7:8080
     /// ```
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, host) in &self.hosts {
@@ -51,6 +54,11 @@ impl fmt::Display for Routes {
                 Some(certificate) => writeln!(f, " ({})", certificate.origin)?,
                 None => writeln!(f)?,
             }
+        }
+        for (id, addresses) in &self.endpoints {
+            write!(f, "endpoints of {id}:")?;
+            addresses.iter().try_for_each(|address| write!(f, " {address}"))?;
+            f.write_str(if addresses.is_empty() { " none\n" } else { "\n" })?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use entry_model::{FieldPath, Kind, Policy, Protocol, Reason, Timeouts};
+use entry_model::{BackendMode, FieldPath, Kind, Policy, Protocol, Reason, Timeouts};
 
 use crate::annotation_value::{parse_boolean, parse_duration, parse_protocol, parse_size};
 use crate::ingress_nginx_annotations::{AnnotationContext, AnnotationEffect, FOREIGN_PREFIX, annotation_effect};
@@ -31,6 +31,8 @@ pub struct Annotations<'a> {
     pub protocol: Option<Protocol>,
     /// `sparrow/keep-alive`: whether connections to the backend are kept.
     pub keep_alive: Option<bool>,
+    /// `sparrow/backends`: to what of a Service requests are sent.
+    pub backends: Option<BackendMode>,
     /// `sparrow/ssl-redirect`.
     pub ssl_redirect: Option<bool>,
 }
@@ -90,6 +92,7 @@ pub fn read_annotations<'a>(
             ("max-body-size", _) => store(&mut annotations.max_body_bytes, parse_size(value)),
             ("backend-protocol", _) => store(&mut annotations.protocol, parse_protocol(value)),
             ("keep-alive", _) => store(&mut annotations.keep_alive, parse_boolean(value)),
+            ("backends", _) => store(&mut annotations.backends, value.parse()),
             ("ssl-redirect", _) => store(&mut annotations.ssl_redirect, parse_boolean(value)),
             (other, _) => {
                 let hint = match other {

@@ -1,10 +1,10 @@
 //! Annotations of ingress-nginx, which this entry does not follow: which of them change nothing, and what there is instead of the
 //! others.
 
-use entry_model::Protocol;
+use entry_model::{BackendMode, Protocol};
 
 use crate::PolicyDefaults;
-use crate::annotation_value::parse_size;
+use crate::annotation_value::{parse_boolean, parse_size};
 
 /// Those of ingress-nginx begin with it.
 pub const FOREIGN_PREFIX: &str = "nginx.ingress.kubernetes.io/";
@@ -34,18 +34,19 @@ pub struct AnnotationContext<'a> {
 }
 
 /// What does the same here as one of theirs.
-const EQUIVALENTS: [(&str, &str); 7] = [
+const EQUIVALENTS: [(&str, &str); 8] = [
     ("backend-protocol", "`sparrow/backend-protocol` does the same"),
     ("proxy-body-size", "`sparrow/max-body-size` does the same"),
     ("proxy-connect-timeout", "`sparrow/connect-timeout` does the same, with a unit, such as `5s`"),
     ("proxy-read-timeout", "`sparrow/read-timeout` does the same, with a unit, such as `60s`"),
     ("proxy-send-timeout", "`sparrow/send-timeout` does the same, with a unit, such as `60s`"),
     ("rewrite-target", "`sparrow/strip-prefix: \"true\"` takes the path of the rule off; there is no other rewriting"),
+    ("service-upstream", "`sparrow/backends` chooses between `cluster-ip` and `endpoints`"),
     ("ssl-redirect", "`sparrow/ssl-redirect` does the same"),
 ];
 
 /// Values that ask for what happens here anyway.
-const UNCHANGED_VALUES: [(&str, &str); 31] = [
+const UNCHANGED_VALUES: [(&str, &str); 30] = [
     ("canary", "false"),
     ("enable-access-log", "true"),
     ("enable-cors", "false"),
@@ -72,7 +73,6 @@ const UNCHANGED_VALUES: [(&str, &str); 31] = [
     ("proxy-request-buffering", "off"),
     ("proxy-ssl-verify", "off"),
     ("satisfy", "all"),
-    ("service-upstream", "true"),
     ("ssl-passthrough", "false"),
     ("ssl-prefer-server-ciphers", "false"),
     ("ssl-redirect", "true"),
@@ -242,6 +242,8 @@ pub fn annotation_effect(name: &str, value: &str, context: &AnnotationContext<'_
         "proxy-read-timeout" => seconds(timeouts.read),
         "proxy-send-timeout" => seconds(timeouts.send),
         "proxy-body-size" => parse_size(value) == Ok(context.defaults.max_body_bytes),
+        "service-upstream" => parse_boolean(&value.to_ascii_lowercase())
+            .is_ok_and(|cluster_ip| cluster_ip == (context.defaults.backends == BackendMode::ClusterIp)),
         "rewrite-target" => !context.paths.is_empty() && context.paths.iter().all(|path| *path == value),
         "allowlist-source-range" | "whitelist-source-range" => {
             value.split(',').any(|range| range.trim() == "0.0.0.0/0")
@@ -274,7 +276,7 @@ mod tests {
     fn annotation_values_without_effect_are_recognised() {
         let time = |seconds| Some(Duration::from_secs(seconds));
         let timeouts = Timeouts { connect: time(5), read: time(60), send: time(60) };
-        let defaults = PolicyDefaults { timeouts, max_body_bytes: 0 };
+        let defaults = PolicyDefaults { timeouts, ..PolicyDefaults::default() };
         let of = |name: &str, value: &str, paths: &[&str]| {
             annotation_effect(name, value, &AnnotationContext { defaults: &defaults, paths, tls: true })
         };
@@ -289,6 +291,7 @@ mod tests {
             ("allowlist-source-range", "::/0, 0.0.0.0/0"),
             ("use-regex", "false"),
             ("proxy-http-version", "1.1"),
+            ("service-upstream", "True"),
         ] {
             assert_eq!(of(name, value, &["/", "/"]), AnnotationEffect::Unchanged, "{name}: {value}");
         }
@@ -307,6 +310,7 @@ mod tests {
             ("whitelist-source-range", "10.0.0.0/8"),
             ("whitelist-source-range", ""),
             ("use-regex", "true"),
+            ("service-upstream", "false"),
             ("configuration-snippet", ""),
         ] {
             assert!(matches!(of(name, value, &["/", "/"]), AnnotationEffect::Unsupported(_)), "{name}: {value}");
@@ -314,6 +318,10 @@ mod tests {
         for paths in [&["/x"][..], &["/", "/x"], &[]] {
             assert!(matches!(of("rewrite-target", "/", paths), AnnotationEffect::Unsupported(_)), "{paths:?}");
         }
+        let to_endpoints = PolicyDefaults { backends: BackendMode::Endpoints, ..defaults };
+        let context = AnnotationContext { defaults: &to_endpoints, paths: &["/"], tls: true };
+        assert_eq!(annotation_effect("service-upstream", "false", &context), AnnotationEffect::Unchanged);
+        assert!(matches!(annotation_effect("service-upstream", "true", &context), AnnotationEffect::Unsupported(_)));
         let context = AnnotationContext { defaults: &defaults, paths: &["/"], tls: false };
         assert_eq!(annotation_effect("ssl-redirect", "false", &context), AnnotationEffect::Unchanged);
         for name in ["rate-limit", "hsts", "proxy-buffers", "ssl-protocols", "", "Rewrite-Target"] {

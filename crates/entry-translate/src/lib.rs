@@ -15,6 +15,7 @@
 //! 4. `tls`: which certificates objects bring, with `certificate` (Secrets), and for that `pem`, `chain` and `private_key`.
 //! 5. `merge`: host by host, who gets what several ask for, in the order in which rules are tried, with
 //!    `certificate_selection`; `acme_http01`: hosts for ACME challenges only.
+//! 6. `endpoints`: where the Services are reached of which routes name the endpoints.
 //!
 //! All along, `verdict_draft` keeps what the owner of each object is told, and `claim_site` where in an object a claim is made.
 
@@ -30,6 +31,7 @@ mod certificate_selection;
 mod chain;
 mod claim;
 mod claim_site;
+mod endpoints;
 mod host;
 mod host_or_segment;
 mod ingress_nginx_annotations;

@@ -140,7 +140,7 @@ impl HostMerger {
         let default = self.default_rule(claims, attached);
         let certificates = certificates.into_served(attached);
         let hosts = if self.for_one_snapshot { hosts.into_iter().collect() } else { self.publish_hosts(&hosts) };
-        Routes { listeners: Vec::new(), hosts, default, policies: self.policies.clone(), certificates }
+        Routes { hosts, default, policies: self.policies.clone(), certificates, ..Routes::default() }
     }
 
     /// All hosts, as they were made last.

@@ -1,8 +1,12 @@
 //! From a Service and a port to an address.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use entry_model::{AbridgedText, PortRef, Protocol, Reason, Service, ServiceKind, ServicePort};
+use entry_model::{
+    AbridgedText, BackendAddress, BackendMode, EndpointsId, Key, PortRef, Protocol, Reason, Service, ServiceKind,
+    ServicePort,
+};
 
 /// Why a Service or a port cannot be reached.
 #[derive(Debug)]
@@ -26,18 +30,41 @@ pub enum ResolveFault {
     PortValue(usize),
 }
 
-/// The address of a Service; its port is to be set.
-pub fn service_address(service: &Service) -> Result<SocketAddr, ResolveError> {
+/// Where a Service is reached, at any of its ports.
+#[derive(Debug)]
+pub enum ServiceAddress {
+    /// At its cluster IP.
+    ClusterIp(IpAddr),
+    /// At the endpoints of the Service of this name.
+    Endpoints(Arc<Key>),
+}
+
+impl ServiceAddress {
+    /// Where the port of this number is reached.
+    pub fn with_port(self, port: u16) -> BackendAddress {
+        match self {
+            Self::ClusterIp(ip) => SocketAddr::new(ip, port).into(),
+            Self::Endpoints(service) => BackendAddress::Endpoints(EndpointsId { service, port }),
+        }
+    }
+}
+
+/// Where a Service is reached.
+pub fn service_address(service: &Service, mode: BackendMode) -> Result<ServiceAddress, ResolveError> {
     let rejected = |message: &str| ResolveError {
         reason: Reason::Unsupported,
         fault: ResolveFault::Kind,
         message: message.to_owned(),
     };
     match service.kind {
+        ServiceKind::ClusterIp | ServiceKind::Headless if mode == BackendMode::Endpoints => {
+            return Ok(ServiceAddress::Endpoints(Arc::new(service.meta.key())));
+        }
         ServiceKind::ClusterIp => {}
         ServiceKind::Headless => {
             return Err(rejected(
-                "A headless Service has no address of its own, and its pods' are not followed; use a Service with a cluster IP",
+                "A headless Service has no address of its own; use a Service with a cluster IP, or have requests sent to the \
+                 endpoints of this one, with the annotation sparrow/backends",
             ));
         }
         ServiceKind::ExternalName(_) => {
@@ -53,7 +80,7 @@ pub fn service_address(service: &Service) -> Result<SocketAddr, ResolveError> {
             fault: ResolveFault::Address,
             message: format!("The cluster IP {ip} is no address of a Service; correct it"),
         }),
-        Some(ip) => Ok(SocketAddr::new(*ip, 0)),
+        Some(ip) => Ok(ServiceAddress::ClusterIp(*ip)),
         None => Err(ResolveError {
             reason: Reason::RefNotFound,
             fault: ResolveFault::Address,

@@ -158,7 +158,8 @@ impl LastTranslation {
         let known = claims.get(&before.memory_address())?;
         let old = Arc::clone(&known.claims);
         let new = Arc::new(claim::read_claims(now, snapshot, settings, known.tls));
-        if !old.ask_for_the_same(&new) {
+        // Which endpoints there are is found for all routes together.
+        if !old.ask_for_the_same(&new) || old.name_endpoints() || new.name_endpoints() {
             return None;
         }
         let mut is_served = false;
@@ -238,8 +239,8 @@ impl LastTranslation {
 #[cfg(test)]
 mod tests {
     use entry_model::{
-        Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, Meta, PathType, PortRef, Service, ServiceKind,
-        ServicePort,
+        Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IpFamily, Meta, PathType, PortRef, Service,
+        ServiceKind, ServicePort,
     };
 
     use super::*;
@@ -256,7 +257,7 @@ mod tests {
             meta: meta(name),
             kind: ServiceKind::ClusterIp,
             cluster_ips,
-            family: entry_model::IpFamily::V4,
+            family: IpFamily::V4,
             ports: vec![port],
             addresses: Vec::new(),
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use entry_model::{HostOwners, Key, Listener, ObjectRef, Reason, Scheme, Timeouts};
+use entry_model::{BackendMode, HostOwners, Key, Listener, ObjectRef, Reason, Scheme, Timeouts};
 
 use crate::{Bounds, LastGoodSecret};
 
@@ -23,6 +23,8 @@ pub struct PolicyDefaults {
     pub timeouts: Timeouts,
     /// Largest request body, in bytes; 0 is without limit.
     pub max_body_bytes: u64,
+    /// To what of a Service requests are sent.
+    pub backends: BackendMode,
 }
 
 /// What [`crate::translate()`] needs to know beside the objects.
@@ -43,7 +45,7 @@ pub struct TranslateSettings {
     /// Which namespace holds what since earlier, as [`crate::Translation::host_owners`] has it, the record that counts more first. It comes after
     /// what the snapshot has.
     pub host_owners: Vec<Arc<HostOwners>>,
-    /// What listeners do where no annotation says otherwise. Only what is said of foreign annotations depends on it.
+    /// What listeners do where no annotation says otherwise. On times and sizes only what is said of foreign annotations depends.
     pub defaults: PolicyDefaults,
     /// Objects that are put aside: why, and in words what is wrong with each, to which is added what becomes of it. They
     /// contribute nothing.

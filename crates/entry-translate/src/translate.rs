@@ -9,6 +9,7 @@ use crate::attach::AttachedObject;
 use crate::attached_claims::AttachedClaims;
 use crate::cached_claims::CachedClaims;
 use crate::claim::Claims;
+use crate::endpoints::EndpointFinder;
 use crate::merge::{HostMerger, MergeContext};
 use crate::owners::HostLists;
 use crate::retarget::LastTranslation;
@@ -37,6 +38,8 @@ use crate::{HostOwnership, PolicyDefaults, TranslateSettings, acme_http01, attac
 /// - All rules of a host with a certificate that is for it redirect to HTTPS unless their object says
 ///   `sparrow/ssl-redirect: "false"`, whichever object the certificate came with. No certificate is for every host, so rules
 ///   without a host redirect only if their object says `"true"`.
+/// - Requests go to the cluster IP of a Service, or to its endpoints: the annotation `sparrow/backends` of an Ingress says so for all
+///   Services that it names, else that of the Service, else the settings.
 pub fn translate(snapshot: &Snapshot, settings: &TranslateSettings) -> Translation {
     Translator { merger: HostMerger::for_one_snapshot(), ..Translator::default() }.translate(snapshot, settings)
 }
@@ -53,6 +56,7 @@ pub struct Translator {
     services: SortedMap<Arc<Key>, Arc<Service>>,
     /// The defaults that they are of.
     defaults: PolicyDefaults,
+    endpoints: EndpointFinder,
     /// What was translated last, if the next one may begin with that.
     last: Option<LastTranslation>,
 }
@@ -136,6 +140,7 @@ impl Translator {
         add_reserved_hosts(&listed, &mut routes);
         routes.listeners.clone_from(&settings.listeners);
         self.merger.forget_unused_policies(&mut routes);
+        self.endpoints.find_endpoints(snapshot, &mut routes, &mut attached);
         let mut verdicts = attach::verdicts(attached, snapshot, settings);
         verdicts.extend(told);
         let last_good =

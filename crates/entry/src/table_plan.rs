@@ -197,8 +197,9 @@ fn left_to_frame(routes: &Routes, left: &BTreeSet<&HostName>) -> Routes {
     let certificates: BTreeSet<&CertificateId> = hosts.values().filter_map(|host| host.certificate.as_ref()).collect();
     let certificate = |id: &CertificateId| Some((id.clone(), Arc::clone(routes.certificates.get(id)?)));
     let certificates = certificates.into_iter().filter_map(certificate).collect();
+    let endpoints = routes.endpoints.clone();
     let (listeners, default, policies) = (routes.listeners.clone(), routes.default.clone(), routes.policies.clone());
-    Routes { listeners, default, policies, certificates, hosts }
+    Routes { listeners, default, policies, certificates, endpoints, hosts }
 }
 
 fn unreachable_notes(rule: &Rule, settings: &Settings) -> Vec<RenderNote> {

@@ -253,6 +253,15 @@ fn forwarding(settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Directive<'
         all.push(directive("grpc_read_timeout").token(duration(times.read)));
         all.push(directive("grpc_send_timeout").token(duration(times.send)));
     }
+    if upstreams.has_several_endpoints() {
+        // A request is sent to another endpoint if one cannot be reached, or if nothing changes by sending it twice. It has less time
+        // for that than for an answer: one that is slow is not asked for again.
+        let names = [("proxy_next_upstream_tries", "proxy_next_upstream_timeout")].into_iter();
+        for (tries, time) in names.chain(grpc.then_some(("grpc_next_upstream_tries", "grpc_next_upstream_timeout"))) {
+            all.push(directive(tries).words(["3"]));
+            all.push(directive(time).words(["15s"]));
+        }
+    }
     if upstreams.has_tls() {
         // The name that the client asked for: it is in the `Host` that the backend gets, too.
         all.push(directive("proxy_ssl_server_name").words(["on"]));

@@ -107,6 +107,7 @@ pub fn notes(routes: &Routes) -> Vec<RenderNote> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
     use std::sync::Arc;
 
     use entry_model::{
@@ -132,7 +133,11 @@ mod tests {
     }
 
     fn forward(path: PathRewrite) -> Forward {
-        let backend = Backend { address: ([10, 0, 0, 1], 80).into(), protocol: Protocol::Http, keep_alive: true };
+        let backend = Backend {
+            address: SocketAddr::from(([10, 0, 0, 1], 80)).into(),
+            protocol: Protocol::Http,
+            keep_alive: true,
+        };
         Forward::to(backend, path)
     }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entry_model::{
-    Action, Backend, Certificate, CertificateId, Destination, Forward, HeaderMatch, Host, HostName, Key, Kind,
-    Listener, ListenerId, ListenerSet, Match, ObjectRef, PathMatch, PathRewrite, Pattern, PatternEngine, Policies,
-    Policy, PolicyId, Protocol, QueryParamMatch, Redirect, Routes, Rule, SortedMap, Timeouts, ValueMatch,
-    WeightedBackend,
+    Action, Backend, BackendAddress, Certificate, CertificateId, Destination, Endpoints, EndpointsId, Forward,
+    HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, ListenerSet, Match, ObjectRef, PathMatch,
+    PathRewrite, Pattern, PatternEngine, Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect, Routes, Rule,
+    SortedMap, Timeouts, ValueMatch, WeightedBackend,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -132,7 +132,11 @@ fn action() -> impl Strategy<Value = Action> {
         8 => PathRewrite::ReplacePrefix(text),
         _ => PathRewrite::Regex { pattern: pattern(&text), template: text },
     });
-    let forward = (any::<SocketAddr>(), protocol, any::<bool>(), rewrite, 0..10_u32);
+    let endpoints = (hostile(), hostile(), 1..100_u16).prop_map(|(namespace, name, port)| {
+        BackendAddress::Endpoints(EndpointsId { service: Key { namespace, name }.into(), port })
+    });
+    let address = prop_oneof![3 => any::<SocketAddr>().prop_map(BackendAddress::ClusterIp), 1 => endpoints];
+    let forward = (address, protocol, any::<bool>(), rewrite, 0..10_u32);
     let forward = forward.prop_map(|(address, protocol, keep_alive, path, weight)| {
         let mut forward = Forward::to(Backend { address, protocol, keep_alive }, path);
         if weight == 0 {
@@ -179,6 +183,23 @@ fn rule() -> impl Strategy<Value = Rule> {
     )
 }
 
+/// Endpoints for all backends that are reached at them, up to three for each.
+fn endpoints(routes: &Routes) -> SortedMap<EndpointsId, Endpoints> {
+    let address = |number: u16| match number {
+        0 => SocketAddr::from(([10, 1, 0, 1], 8080)),
+        1 => SocketAddr::from(([0xfd01, 0, 0, 0, 0, 0, 0, 1], 8080)),
+        _ => SocketAddr::from(([10, 1, 0, 2], 0)),
+    };
+    let id = |rule: &Rule| match &rule.action {
+        Action::Forward(forward) => match &forward.backends.first()?.destination {
+            Destination::Backend(Backend { address: BackendAddress::Endpoints(id), .. }) => Some(id.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    routes.rules().filter_map(id).map(|id| (id.clone(), (0..id.port % 4).map(address).collect())).collect()
+}
+
 /// Any routes. The certificates are real ones or text, as asked.
 fn routes(pem: Option<(Vec<u8>, Vec<u8>)>) -> impl Strategy<Value = Routes> {
     let id =
@@ -203,7 +224,10 @@ fn routes(pem: Option<(Vec<u8>, Vec<u8>)>) -> impl Strategy<Value = Routes> {
             }
             let https = if https { vec![SocketAddr::from(([127, 0, 0, 1], 8443))] } else { Vec::new() };
             let listeners = Listener::built_in(&[SocketAddr::from(([127, 0, 0, 1], 8080))], &https);
-            Routes { listeners, hosts: named, default, policies, certificates: certificates.into_iter().collect() }
+            let certificates = certificates.into_iter().collect();
+            let mut routes = Routes { listeners, hosts: named, default, policies, certificates, ..Routes::default() };
+            routes.endpoints = endpoints(&routes);
+            routes
         },
     )
 }
@@ -294,7 +318,7 @@ fn template_gets_every_value() {
     let object =
         |name: &str| ObjectRef::new(Kind::Ingress, Key { namespace: "default".to_owned(), name: name.to_owned() });
     let backend =
-        Backend { address: SocketAddr::from(([127, 0, 0, 1], 80)), protocol: Protocol::Http, keep_alive: true };
+        Backend { address: SocketAddr::from(([127, 0, 0, 1], 80)).into(), protocol: Protocol::Http, keep_alive: true };
     let rule = |path: PathMatch| Rule {
         listeners: ListenerSet::ALL,
         matches: Match::path(path),

@@ -218,7 +218,8 @@ fn known_rule(
     upstreams: &Upstreams<'_>,
 ) -> Option<Value> {
     let (forward, backend) = forward_of(rule)?;
-    let address = backend.address;
+    // Of several endpoints it is the first; the upstream has all.
+    let address = upstreams.servers(backend).next()?;
     let protocol = match backend.protocol {
         Protocol::Http => "http",
         Protocol::Https => "https",

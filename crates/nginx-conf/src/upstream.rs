@@ -1,6 +1,7 @@
-//! Backends: an `upstream` each, for only such keep connections.
+//! Backends: an `upstream` each, for only such keep connections. One that is reached at its endpoints has a `server` for each.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use entry_model::{Action, Backend, Forward, ObjectRef, Protocol, Routes, Rule};
 
@@ -15,14 +16,20 @@ const PROXY_HTTP2: Version = Version::new(1, 29, 4);
 /// From here on connections to backends are kept where nothing says otherwise.
 const KEPT_BY_DEFAULT: Version = Version::new(1, 29, 7);
 
+/// Most connections that are kept to all endpoints of a backend, by a worker.
+const MAX_KEPT: usize = 256;
+
 /// The upstreams.
 #[derive(Debug)]
 pub struct Upstreams<'a> {
+    routes: &'a Routes,
     settings: &'a Settings,
     /// The backends in order, each with the first that asked for it.
     backends: Vec<(&'a Backend, &'a ObjectRef)>,
     /// What they and those of a table speak.
     protocols: BTreeSet<Protocol>,
+    /// Whether there are those of a table.
+    is_beside_table: bool,
 }
 
 impl<'a> Upstreams<'a> {
@@ -39,19 +46,34 @@ impl<'a> Upstreams<'a> {
             let Some((_, backend)) = forward_of(rule) else { continue };
             match unreachable_note(rule, backend, settings) {
                 Some(note) => notes.push(note),
-                None => backends.push((backend, &rule.origin)),
+                None if servers(routes, backend).next().is_some() => backends.push((backend, &rule.origin)),
+                // Its object is told of that already.
+                None => {}
             }
         }
         backends.sort_by_key(|(backend, _)| *backend);
         backends.dedup_by_key(|(backend, _)| *backend);
         let spoken = backends.iter().map(|(backend, _)| backend.protocol);
+        let is_beside_table = !of_table.is_empty();
         let protocols = spoken.chain(of_table).collect();
-        Self { settings, backends, protocols }
+        Self { routes, settings, backends, protocols, is_beside_table }
     }
 
-    /// The name of the upstream of a backend, which is one of the routes'.
+    /// The name of the upstream of a backend, which is one of the routes'; none if it cannot be reached, or has no endpoint.
     pub fn name<'b>(&self, backend: &'b Backend) -> Option<UpstreamName<'b>> {
-        missing(backend, self.settings).is_none().then_some(UpstreamName::of(backend))
+        let is_reached = missing(backend, self.settings).is_none() && self.servers(backend).next().is_some();
+        is_reached.then_some(UpstreamName::of(backend))
+    }
+
+    /// Where requests for a backend are sent: to one of these.
+    pub fn servers<'b>(&'b self, backend: &'b Backend) -> impl Iterator<Item = SocketAddr> + use<'a, 'b> {
+        servers(self.routes, backend)
+    }
+
+    /// Whether there may be one with several endpoints, of which another is tried when one fails. Those of a table come and go
+    /// without a change here.
+    pub fn has_several_endpoints(&self) -> bool {
+        self.is_beside_table || self.backends.iter().any(|(backend, _)| self.servers(backend).nth(1).is_some())
     }
 
     /// Whether there is one that is spoken to with `grpc_pass`.
@@ -77,21 +99,25 @@ impl<'a> Upstreams<'a> {
     /// Writes them.
     pub fn write(&self, writer: &mut Writer<'a>) {
         // nginx sets aside memory for each connection that may be kept: many upstreams get fewer each.
-        let kept: u16 = match self.len() {
+        let kept: usize = match self.len() {
             0..=512 => 32,
             513..=2048 => 16,
             _ => 8,
         };
-        let [timeout, requests] = keep_alive_limits();
-        let shared = [directive("keepalive").token(Token::number(kept)), timeout, requests];
+        let limits = keep_alive_limits();
         for (backend, origin) in &self.backends {
             // Addresses and names of them are of characters that nginx can read.
             let _ = writer.line("upstream").text(|text| text.upstream(UpstreamName::of(backend))).open(Some(origin));
-            let _ = writer.line("server").text(|text| text.address(backend.address)).end();
-            let once = (self.settings.version >= KEPT_BY_DEFAULT).then(|| directive("keepalive").words(["0"]));
-            let directives = if backend.keep_alive { &shared[..] } else { once.as_slice() };
-            for directive in directives {
-                writer.write(directive);
+            let servers: Vec<_> = self.servers(backend).collect();
+            write_servers(writer, &servers);
+            if backend.keep_alive {
+                let kept = kept.max(servers.len().saturating_mul(2).min(MAX_KEPT));
+                writer.write(&directive("keepalive").token(Token::number(kept as u64)));
+                for directive in &limits {
+                    writer.write(directive);
+                }
+            } else if self.settings.version >= KEPT_BY_DEFAULT {
+                writer.write(&directive("keepalive").words(["0"]));
             }
             writer.close();
         }
@@ -105,6 +131,25 @@ pub fn keep_alive_limits() -> [Directive<'static>; 2] {
         directive("keepalive_timeout").words(["4s"]),
         directive("keepalive_requests").words(["10000"]),
     ]
+}
+
+/// The addresses of a backend that can be written.
+fn servers<'a>(routes: &'a Routes, backend: &'a Backend) -> impl Iterator<Item = SocketAddr> + use<'a> {
+    routes.addresses(backend).iter().copied().filter(|address| address.port() != 0)
+}
+
+/// The servers of an upstream. One of several that has failed three times gets no requests for ten seconds; while that holds for
+/// all, all are tried: for that they stand there once more, as `backup`.
+fn write_servers(writer: &mut Writer<'_>, servers: &[SocketAddr]) {
+    let is_only = servers.len() == 1;
+    // Addresses are of characters that nginx can read.
+    for address in servers {
+        let line = writer.line("server").text(|text| text.address(*address));
+        let _ = if is_only { line } else { line.words(["max_fails=3", "fail_timeout=10s"]) }.end();
+    }
+    for address in servers.iter().filter(|_| !is_only) {
+        let _ = writer.line("server").text(|text| text.address(*address)).words(["max_fails=0", "backup"]).end();
+    }
 }
 
 /// Whether HTTP/2 is spoken.
@@ -144,7 +189,10 @@ pub fn unreachable_note(rule: &Rule, backend: &Backend, settings: &Settings) -> 
 
 /// Why a backend cannot be reached by this nginx.
 fn missing(backend: &Backend, settings: &Settings) -> Option<&'static str> {
-    if backend.address.port() == 0 { Some("for 0 is no port") } else { missing_module(backend.protocol, settings) }
+    match backend.address.cluster_ip() {
+        Some(address) if address.port() == 0 => Some("for 0 is no port"),
+        _ => missing_module(backend.protocol, settings),
+    }
 }
 
 /// Why a protocol cannot be spoken by this nginx.

@@ -3,7 +3,8 @@
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
-use entry_model::{Backend, Protocol};
+use entry_model::{Backend, BackendAddress, EndpointsId, Key, Protocol};
+use sha2::{Digest as _, Sha256};
 
 /// The name of an upstream, of what the backend is only: connections are kept by name, and must not be shared between
 /// protocols, nor used again where they are for one request each.
@@ -18,24 +19,18 @@ impl<'a> UpstreamName<'a> {
 
     /// Adds it to a text. It is plain everywhere: letters, digits, `.`, `-` and `_`.
     pub fn write(self, out: &mut String) {
-        match self.0.address.ip() {
-            IpAddr::V4(ip) => {
-                for (place, octet) in ip.octets().into_iter().enumerate() {
-                    if place > 0 {
-                        out.push('.');
-                    }
-                    decimal(out, octet.into());
-                }
+        let port = match &self.0.address {
+            BackendAddress::ClusterIp(address) => {
+                write_ip(out, address.ip());
+                address.port()
             }
-            IpAddr::V6(ip) => {
-                let start = out.len();
-                let _ = write!(out, "{ip}");
-                let name = out.split_off(start).replace(':', "-");
-                out.push_str(&name);
+            BackendAddress::Endpoints(EndpointsId { service, port }) => {
+                write_service(out, service);
+                *port
             }
-        }
+        };
         out.push('_');
-        decimal(out, self.0.address.port());
+        decimal(out, port);
         out.push_str(match self.0.protocol {
             Protocol::Http => "_http",
             Protocol::Https => "_https",
@@ -53,6 +48,42 @@ impl fmt::Display for UpstreamName<'_> {
         let mut out = String::new();
         self.write(&mut out);
         f.write_str(&out)
+    }
+}
+
+fn write_ip(out: &mut String, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => {
+            for (place, octet) in ip.octets().into_iter().enumerate() {
+                if place > 0 {
+                    out.push('.');
+                }
+                decimal(out, octet.into());
+            }
+        }
+        IpAddr::V6(ip) => {
+            let start = out.len();
+            let _ = write!(out, "{ip}");
+            let name = out.split_off(start).replace(':', "-");
+            out.push_str(&name);
+        }
+    }
+}
+
+/// Adds the name of a Service. No name of Kubernetes has a `_`; what is none is named by a hash.
+fn write_service(out: &mut String, Key { namespace, name }: &Key) {
+    let is_plain = |text: &str| {
+        text.len() <= 63 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    if is_plain(namespace) && is_plain(name) {
+        out.extend([namespace, "_", name]);
+    } else {
+        let mut hasher = Sha256::new();
+        // Lengths keep the two apart.
+        hasher.update((namespace.len() as u64).to_le_bytes());
+        hasher.update(namespace);
+        hasher.update(name);
+        let _ = write!(out, "service__{:.32x}", hasher.finalize());
     }
 }
 
@@ -77,10 +108,27 @@ mod tests {
             ("[::ffff:1.2.3.4]:1", Protocol::Http2Tls, "--ffff-1.2.3.4_1_http2-tls"),
         ] {
             let mut out = "a ".to_owned();
-            UpstreamName(&Backend { address: address.parse().unwrap(), protocol, keep_alive: true }).write(&mut out);
+            let address = BackendAddress::ClusterIp(address.parse().unwrap());
+            UpstreamName(&Backend { address: address.clone(), protocol, keep_alive: true }).write(&mut out);
             assert_eq!(out, format!("a {name}"));
-            let once = Backend { address: address.parse().unwrap(), protocol, keep_alive: false };
+            let once = Backend { address, protocol, keep_alive: false };
             assert_eq!(UpstreamName(&once).to_string(), format!("{name}_once"));
         }
+    }
+
+    #[test]
+    fn upstream_name_says_service_and_port() {
+        let name = |namespace: &str, name: &str| {
+            let service = Key { namespace: namespace.to_owned(), name: name.to_owned() }.into();
+            let address = BackendAddress::Endpoints(EndpointsId { service, port: 80 });
+            UpstreamName(&Backend { address, protocol: Protocol::Http, keep_alive: true }).to_string()
+        };
+        assert_eq!(name("shop", "web-1"), "shop_web-1_80_http");
+        let long = "x".repeat(64);
+        let odd = [("a_b", "c"), ("a", "b_c"), ("a", "b.c"), ("", "a"), ("a", "\"; }"), ("a", &long)];
+        let names: std::collections::BTreeSet<_> = odd.iter().map(|(namespace, of)| name(namespace, of)).collect();
+        assert_eq!(names.len(), odd.len());
+        let plain = |name: &String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        assert!(names.iter().all(plain), "{names:?}");
     }
 }

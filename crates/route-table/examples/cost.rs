@@ -18,7 +18,7 @@ fn rule(host: usize, path: usize, port: u16) -> Rule {
     // A backend for ten hosts.
     let ip = u32::try_from(host / 10).unwrap_or(0);
     let backend = Backend {
-        address: (std::net::Ipv4Addr::from(0x0a00_0000 | ip), port).into(),
+        address: std::net::SocketAddr::from((std::net::Ipv4Addr::from(0x0a00_0000 | ip), port)).into(),
         protocol: Protocol::Http,
         keep_alive: true,
     };

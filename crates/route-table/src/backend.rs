@@ -4,20 +4,26 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use entry_model::Protocol;
+use entry_model::{BackendAddress, EndpointsId, Protocol};
 
 use crate::bytes::{ByteReader, ByteWriter};
+
+/// Most endpoints of a backend: with room for the name, they fit into a blob.
+const MOST_ENDPOINTS: usize = 4096;
+
+const PROTOCOLS: [Protocol; 4] = [Protocol::Http, Protocol::Https, Protocol::Http2, Protocol::Http2Tls];
 
 /// Where requests are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backend {
-    /// Its name, by which rules find it: `http://10.0.0.1:80`. Good as a key of pools and counters.
+    /// Its name, by which rules find it: `http://10.0.0.1:80`, or `http://shop/web:80` where it is reached at the endpoints of a
+    /// Service. Good as a key of pools and counters.
     pub name: Arc<str>,
     /// What is spoken there.
     pub protocol: Protocol,
     /// Whether a connection is kept for further requests.
     pub keep_alive: bool,
-    /// The servers, at least one: one for a Service's address.
+    /// The servers, in their order: one for a Service's address. Without any, requests are answered 503.
     pub endpoints: Box<[Endpoint]>,
 }
 
@@ -31,13 +37,16 @@ pub struct Endpoint {
 }
 
 impl Backend {
-    /// The name of a Service's address as a backend: whatever is served differently has another.
+    /// The name of a backend: whatever is served differently has another. Endpoints that come and go change nothing of it.
     pub fn name_of(backend: &entry_model::Backend) -> String {
         let entry_model::Backend { address, protocol, keep_alive } = backend;
         let mut name = String::with_capacity(32);
         // Writing to a String does not fail.
-        let _ = write!(name, "{protocol}://{address}");
-        if let SocketAddr::V6(address) = address
+        let _ = match address {
+            BackendAddress::ClusterIp(address) => write!(name, "{protocol}://{address}"),
+            BackendAddress::Endpoints(id) => write!(name, "{protocol}://{id}"),
+        };
+        if let BackendAddress::ClusterIp(SocketAddr::V6(address)) = address
             && address.flowinfo() != 0
         {
             let _ = write!(name, "#{}", address.flowinfo());
@@ -48,26 +57,26 @@ impl Backend {
         name
     }
 
-    /// The bytes of a Service's address as a backend.
-    pub fn encode(backend: &entry_model::Backend) -> Vec<u8> {
+    /// All backends that can be reached at these endpoints.
+    pub fn of_endpoints(id: &EndpointsId) -> impl Iterator<Item = entry_model::Backend> {
+        let address = BackendAddress::Endpoints(id.clone());
+        PROTOCOLS.into_iter().flat_map(move |protocol| {
+            let address = address.clone();
+            [true, false].map(move |keep_alive| entry_model::Backend { address: address.clone(), protocol, keep_alive })
+        })
+    }
+
+    /// The bytes of a backend with these addresses.
+    pub fn encode(backend: &entry_model::Backend, addresses: &[SocketAddr]) -> Vec<u8> {
         let mut writer = ByteWriter::default();
         writer.u8(encode_protocol(backend.protocol));
         writer.bool(backend.keep_alive);
-        writer.len16(1);
-        match backend.address {
-            SocketAddr::V4(address) => {
-                writer.u8(4);
-                writer.raw(&address.ip().octets());
-            }
-            SocketAddr::V6(address) => {
-                writer.u8(6);
-                writer.raw(&address.ip().octets());
-                writer.u32(address.flowinfo());
-                writer.u32(address.scope_id());
-            }
+        // More than fit into a blob are nobody's: the translation has a bound far below.
+        let addresses = &addresses[..addresses.len().min(MOST_ENDPOINTS)];
+        writer.len16(addresses.len());
+        for address in addresses {
+            encode_endpoint(&mut writer, *address);
         }
-        writer.u16(backend.address.port());
-        writer.u32(1);
         writer.into_bytes().unwrap_or_default()
     }
 
@@ -77,8 +86,25 @@ impl Backend {
         let (protocol, keep_alive) = (decode_protocol(reader.u8()?)?, reader.bool()?);
         let endpoints = reader.list(decode_endpoint)?;
         reader.end()?;
-        (!endpoints.is_empty()).then_some(Self { name, protocol, keep_alive, endpoints })
+        Some(Self { name, protocol, keep_alive, endpoints })
     }
+}
+
+fn encode_endpoint(writer: &mut ByteWriter, address: SocketAddr) {
+    match address {
+        SocketAddr::V4(address) => {
+            writer.u8(4);
+            writer.raw(&address.ip().octets());
+        }
+        SocketAddr::V6(address) => {
+            writer.u8(6);
+            writer.raw(&address.ip().octets());
+            writer.u32(address.flowinfo());
+            writer.u32(address.scope_id());
+        }
+    }
+    writer.u16(address.port());
+    writer.u32(1);
 }
 
 fn encode_protocol(protocol: Protocol) -> u8 {
@@ -91,9 +117,7 @@ fn encode_protocol(protocol: Protocol) -> u8 {
 }
 
 fn decode_protocol(protocol: u8) -> Option<Protocol> {
-    [Protocol::Http, Protocol::Https, Protocol::Http2, Protocol::Http2Tls]
-        .into_iter()
-        .find(|known| encode_protocol(*known) == protocol)
+    PROTOCOLS.into_iter().find(|known| encode_protocol(*known) == protocol)
 }
 
 fn decode_endpoint(reader: &mut ByteReader<'_>) -> Option<Endpoint> {

@@ -1,13 +1,14 @@
 //! Routes become changes of a table.
 //!
 //! It works by host: of a host that changed, the rules that are not the same are found, and the paths of these are written anew.
-//! Backends and certificates are counted, so that one comes with the first that names it and goes with the last.
+//! Backends and certificates are counted, so that one comes with the first that names it and goes with the last. When endpoints
+//! change, the backends that are reached at them are written anew, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use entry_model::{
-    Action as ModelAction, CertificateId, Destination, Host, HostName, Policies, Routes, Rule as ModelRule,
+    Action as ModelAction, CertificateId, Destination, Endpoints, Host, HostName, Policies, Routes, Rule as ModelRule,
 };
 
 use crate::backend::Backend;
@@ -76,16 +77,28 @@ fn has_key(name: &HostName) -> bool {
 }
 
 /// The changes of a plan that is being made.
-#[derive(Default)]
-struct Plan {
+struct Plan<'a> {
+    /// What is planned.
+    routes: &'a Routes,
     changes: Vec<Change>,
-    /// Backends whose numbers of shares changed, by name, with the bytes of one that came.
-    backends: BTreeMap<String, (i64, Vec<u8>)>,
+    /// Backends by name.
+    backends: BTreeMap<String, BackendChange>,
     /// Certificates whose numbers of hosts changed.
     certificates: BTreeMap<CertificateId, i64>,
 }
 
-impl Plan {
+/// What becomes of a backend.
+#[derive(Default)]
+struct BackendChange {
+    /// How many more shares lead to it.
+    more: i64,
+    /// Its bytes, if shares came or its endpoints changed.
+    bytes: Vec<u8>,
+    /// Whether its endpoints changed.
+    is_changed: bool,
+}
+
+impl Plan<'_> {
     fn put(&mut self, key: &Key, value: Vec<u8>) {
         self.changes.push(Change::put(key, value));
     }
@@ -120,10 +133,10 @@ impl Plan {
 
     fn count(&mut self, rule: &ModelRule, by: i64) {
         for backend in backends(rule) {
-            let (count, bytes) = self.backends.entry(Backend::name_of(backend)).or_default();
-            *count += by;
-            if by > 0 && bytes.is_empty() {
-                *bytes = Backend::encode(backend);
+            let change = self.backends.entry(Backend::name_of(backend)).or_default();
+            change.more += by;
+            if by > 0 && change.bytes.is_empty() {
+                change.bytes = Backend::encode(backend, self.routes.addresses(backend));
             }
         }
     }
@@ -151,7 +164,7 @@ impl Planner {
             certificates,
             classify: self.classify,
         });
-        let mut plan = Plan::default();
+        let mut plan = Plan { routes, changes: Vec::new(), backends: BTreeMap::new(), certificates: BTreeMap::new() };
         let changed: Vec<&HostName> = if agree(new.policies, old.policies) {
             routes.hosts.changed_keys(&before.hosts, |host, other| Arc::ptr_eq(host, other) || host == other)
         } else {
@@ -163,6 +176,7 @@ impl Planner {
             self.plan_host(&mut plan, name, (old, hosts[0]), (new, hosts[1]));
         }
         self.plan_default(&mut plan, (old, before.default.as_ref()), (new, routes.default.as_ref()));
+        self.plan_endpoints(&mut plan, &before);
         self.plan_backends(&mut plan);
         self.plan_certificates(&mut plan, &before, routes);
         Changes { base: self.revision.replace(revision), revision, changes: plan.changes }
@@ -206,7 +220,7 @@ impl Planner {
     /// Each rule is compared with what it was, and only those that differ are looked at closely, with those of the same paths.
     fn plan_host(
         &mut self,
-        plan: &mut Plan,
+        plan: &mut Plan<'_>,
         name: &HostName,
         (old, old_host): (RuleContext<'_>, Option<&Host>),
         (new, new_host): (RuleContext<'_>, Option<&Host>),
@@ -249,7 +263,7 @@ impl Planner {
 
     fn plan_default(
         &mut self,
-        plan: &mut Plan,
+        plan: &mut Plan<'_>,
         (old, old_rule): (RuleContext<'_>, Option<&ModelRule>),
         (new, new_rule): (RuleContext<'_>, Option<&ModelRule>),
     ) {
@@ -276,7 +290,7 @@ impl Planner {
     }
 
     /// A certificate comes with the first host that names it, if it is there, and goes with the last.
-    fn plan_certificates(&mut self, plan: &mut Plan, before: &Routes, routes: &Routes) {
+    fn plan_certificates(&mut self, plan: &mut Plan<'_>, before: &Routes, routes: &Routes) {
         let mut ids = std::mem::take(&mut plan.certificates);
         let is_same = |one: &Arc<_>, other: &Arc<_>| Arc::ptr_eq(one, other) || one == other;
         for id in routes.certificates.changed_keys(&before.certificates, is_same) {
@@ -303,14 +317,30 @@ impl Planner {
         }
     }
 
-    fn plan_backends(&mut self, plan: &mut Plan) {
-        for (name, (by, bytes)) in std::mem::take(&mut plan.backends) {
+    /// Notes the backends whose endpoints are not as they were.
+    fn plan_endpoints(&self, plan: &mut Plan<'_>, before: &Routes) {
+        let same = |endpoints: &Endpoints, other: &Endpoints| Arc::ptr_eq(endpoints, other) || endpoints == other;
+        for id in plan.routes.endpoints.changed_keys(&before.endpoints, same) {
+            for backend in Backend::of_endpoints(id) {
+                let name = Backend::name_of(&backend);
+                if self.backends.contains_key(&name) {
+                    let change = plan.backends.entry(name).or_default();
+                    change.is_changed = true;
+                    change.bytes = Backend::encode(&backend, plan.routes.addresses(&backend));
+                }
+            }
+        }
+    }
+
+    fn plan_backends(&mut self, plan: &mut Plan<'_>) {
+        for (name, BackendChange { more, bytes, is_changed }) in std::mem::take(&mut plan.backends) {
             let before = self.backends.get(&name).copied().unwrap_or(0);
-            let after = before.saturating_add_signed(by);
+            let after = before.saturating_add_signed(more);
             let key = Key::Backend(name.as_str().into());
             match (before, after) {
                 (0, 1..) => plan.put(&key, bytes),
                 (1.., 0) => plan.remove(&key),
+                (1.., 1..) if is_changed => plan.put(&key, bytes),
                 _ => {}
             }
             if after == 0 {

@@ -109,6 +109,13 @@ impl Connection {
     }
 }
 
+impl From<TcpStream> for Connection {
+    /// The connection of a stream, whose time limits stay.
+    fn from(stream: TcpStream) -> Self {
+        Self { stream: BufReader::new(stream) }
+    }
+}
+
 impl Connection<UnixStream> {
     /// Connects to a Unix socket.
     ///
@@ -284,7 +291,7 @@ pub fn serve_connections(listener: TcpListener, serve: impl Fn(Connection) -> io
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let serve = Arc::clone(&serve);
-            thread::spawn(move || serve(Connection { stream: BufReader::new(stream) }));
+            thread::spawn(move || serve(Connection::from(stream)));
         }
     });
 }

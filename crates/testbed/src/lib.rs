@@ -9,6 +9,7 @@
 //! - [`http`]: HTTP/1.1 as tests send it, byte for byte, and as they read it.
 //! - [`kube`]: a real Kubernetes API server with its etcd, with faults on demand.
 //! - [`nginx`]: the nginx binaries, and one that runs.
+//! - [`pod`]: a backend that ends as a pod does.
 //! - [`service`]: `sparrow-rbd` as a process of its own, and a client for it.
 
 pub mod ceph;
@@ -22,5 +23,6 @@ pub mod http;
 mod keeper;
 pub mod kube;
 pub mod nginx;
+pub mod pod;
 pub mod reference;
 pub mod service;

@@ -17,7 +17,7 @@ fn forward(weights: &[u32]) -> Forward {
 
 fn index(destination: Option<&Destination>) -> Option<usize> {
     match destination? {
-        Destination::Backend(backend) => Some(backend.address.port().into()),
+        Destination::Backend(backend) => Some(backend.address.cluster_ip()?.port().into()),
         Destination::Status(status) => panic!("{status}"),
     }
 }

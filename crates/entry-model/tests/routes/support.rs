@@ -1,5 +1,6 @@
 //! Routes, requests, and an engine for patterns.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use entry_model::{
@@ -33,7 +34,7 @@ pub fn object(name: &str) -> ObjectRef {
 
 /// A backend at this port.
 pub fn backend(port: u16) -> Backend {
-    Backend { address: ([10, 0, 0, 1], port).into(), protocol: Protocol::Http, keep_alive: true }
+    Backend { address: SocketAddr::from(([10, 0, 0, 1], port)).into(), protocol: Protocol::Http, keep_alive: true }
 }
 
 /// A rule of an object, by whose name tests know it.

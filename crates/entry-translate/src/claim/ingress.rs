@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use entry_model::{
-    Action, FieldPath, HostName, Ingress, IngressBackend, IngressPath, Key, Kind, Match, ObjectRef, PathMatch,
-    PathType, Reason, Snapshot,
+    Action, BACKENDS_ANNOTATION, BackendMode, FieldPath, HostName, Ingress, IngressBackend, IngressPath, Key, Kind,
+    Match, ObjectRef, PathMatch, PathType, Reason, Service, Snapshot,
 };
 
 use super::{
@@ -173,8 +173,9 @@ impl IngressReader<'_> {
             self.report_backend(&service_field.field("name"), claim, Reason::RefNotFound, &message);
             return Action::UNAVAILABLE;
         };
-        let resolved =
-            resolve::service_address(service).and_then(|address| Ok((address, resolve::find_port(service, wanted)?.1)));
+        let mode = annotations.backends.unwrap_or_else(|| self.mode_of(service, &service_field, claim));
+        let resolved = resolve::service_address(service, mode)
+            .and_then(|address| Ok((address, resolve::find_port(service, wanted)?.1)));
         match resolved {
             Ok((address, port)) => {
                 let protocol = choose_protocol(port, annotations, &mut self.draft, |draft, message| {
@@ -193,6 +194,23 @@ impl IngressReader<'_> {
                 Action::UNAVAILABLE
             }
         }
+    }
+
+    /// To what of a Service requests are sent, where the Ingress does not say it. What is wrong with the Service's annotation
+    /// nobody else is told, if the Service is not exposed by itself.
+    fn mode_of(&mut self, service: &Service, field: &FieldPath<'_>, claim: ClaimSite) -> BackendMode {
+        let default = self.settings.defaults.backends;
+        let Some(text) = service.meta.annotations.get(BACKENDS_ANNOTATION) else { return default };
+        text.parse().unwrap_or_else(|hint| {
+            let message = format!(
+                "{}: the value {} of its annotation {BACKENDS_ANNOTATION} cannot be used, the default stays in force: {hint}",
+                self.service_name(),
+                quoted(text)
+            );
+            self.draft.report_note(&field.field("name"), Reason::Invalid, message);
+            self.draft.concerns_backend(claim);
+            default
+        })
     }
 
     /// What a claim is for has no backend.

@@ -3,8 +3,6 @@
 mod ingress;
 mod service;
 
-use std::net::SocketAddr;
-
 use entry_model::{
     Action, Backend, Forward, HostName, Key, Match, PathRewrite, Policy, PortRef, Protocol, ServicePort, Snapshot,
 };
@@ -13,8 +11,9 @@ use crate::TranslateSettings;
 use crate::annotations::Annotations;
 use crate::attach::RouteObject;
 use crate::claim_site::ClaimSite;
+use crate::endpoints::endpoints_of;
 use crate::regex_path;
-use crate::resolve;
+use crate::resolve::{self, ServiceAddress};
 use crate::verdict_draft::{VerdictDraft, quoted};
 
 /// What an object asks for, and what its owner is told of that.
@@ -70,6 +69,13 @@ impl Claims {
             && self.rules.iter().zip(&other.rules).all(same_rule)
             && self.default == other.default
             && self.tls == other.tls
+    }
+
+    /// Whether a rule or the default leads to endpoints.
+    pub fn name_endpoints(&self) -> bool {
+        let rules = self.rules.iter().map(|rule| &rule.action);
+        let all = rules.chain(self.default.iter().map(|default| &default.action));
+        all.flat_map(endpoints_of).next().is_some()
     }
 
     /// The hosts that are asked for.
@@ -130,13 +136,13 @@ fn choose_protocol(
 }
 
 fn forward_action(
-    mut address: SocketAddr,
+    address: ServiceAddress,
     port: &ServicePort,
     protocol: Protocol,
     annotations: &Annotations<'_>,
     strip_prefix: bool,
 ) -> Action {
-    address.set_port(port.port);
+    let address = address.with_port(port.port);
     let backend = Backend { address, protocol, keep_alive: annotations.keep_alive.unwrap_or(true) };
     let strips = annotations.strip_prefix.unwrap_or(strip_prefix);
     Action::Forward(Forward::to(backend, if strips { PathRewrite::StripPrefix } else { PathRewrite::Keep }))

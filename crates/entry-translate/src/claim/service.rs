@@ -55,7 +55,8 @@ fn rule(service: &Service, settings: &TranslateSettings, draft: &mut VerdictDraf
         }
     };
 
-    let address = match resolve::service_address(service) {
+    let mode = annotations.backends.unwrap_or(settings.defaults.backends);
+    let address = match resolve::service_address(service, mode) {
         Ok(address) => Some(address),
         Err(ResolveError { reason, fault: ResolveFault::Kind, message }) => {
             draft.report_loss(&spec.field("type"), reason, message);

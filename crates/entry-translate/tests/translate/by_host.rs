@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use entry_model::{Kind, Meta, Namespace, Object, ObjectRef, Reason, Routes, Snapshot};
+use entry_model::{BackendMode, Kind, Meta, Namespace, Object, ObjectRef, Reason, Routes, Snapshot};
 use entry_translate::{Bound, Bounds, HostOwnership, TranslateSettings, Translation, Translator, translate};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::properties::{any_ingress, any_secret, any_service};
+use crate::properties::{any_ingress, any_secret, any_service, any_slice};
 use crate::support::{class, exposed, ingress, prefix, rule, service, settings, to, with_rule};
 
 /// What happens between two snapshots.
@@ -27,6 +27,8 @@ enum Change {
     /// Time goes on, past the validity of some certificates.
     Later,
     Bounds(Bounds),
+    /// Requests go to cluster IPs, or to endpoints, where no annotation says otherwise.
+    Backends(BackendMode),
 }
 
 fn in_namespace(namespace: &'static str, mut meta: Meta) -> Meta {
@@ -52,6 +54,10 @@ fn any_object() -> impl Strategy<Value = Object> {
             one.into()
         }),
         8 => (namespace(), any_ingress()).prop_map(|(name, mut one)| {
+            one.meta = in_namespace(name, one.meta);
+            one.into()
+        }),
+        5 => (namespace(), any_slice()).prop_map(|(name, mut one)| {
             one.meta = in_namespace(name, one.meta);
             one.into()
         }),
@@ -81,6 +87,9 @@ fn any_change() -> impl Strategy<Value = Change> {
         1 => any::<Index>().prop_map(Change::Quarantine),
         1 => Just(Change::Later),
         1 => any_bounds().prop_map(Change::Bounds),
+        1 => any::<bool>().prop_map(|endpoints| {
+            Change::Backends(if endpoints { BackendMode::Endpoints } else { BackendMode::ClusterIp })
+        }),
     ]
 }
 
@@ -118,6 +127,7 @@ impl Cluster {
                 if let Some(object) = self.object(index) {
                     self.snapshot.remove(&object.reference());
                     self.snapshot.put(match object {
+                        Object::EndpointSlice(object) => Object::EndpointSlice(Arc::new((*object).clone())),
                         Object::Ingress(object) => Object::Ingress(Arc::new((*object).clone())),
                         object => object,
                     });
@@ -145,6 +155,7 @@ impl Cluster {
             }
             Change::Later => self.settings.now += 10 * 365 * 24 * 3600,
             Change::Bounds(bounds) => self.settings.bounds = bounds,
+            Change::Backends(mode) => self.settings.defaults.backends = mode,
         }
     }
 

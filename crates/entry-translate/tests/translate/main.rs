@@ -5,6 +5,7 @@ mod by_host;
 mod certificate_reach;
 mod certificates;
 mod chains;
+mod endpoints;
 mod entry_addresses;
 mod ingresses;
 mod owners;

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use entry_model::{
-    Acceptance, Action, HostName, Ingress, IngressBackend, IngressPath, IngressRule, IngressTls, Kind, Listener,
-    ObjectRef, PathMatch, PathType, PortRef, Request, RoutingDecision, Rule, Secret, Service, ServiceKind, ServicePort,
-    Snapshot,
+    Acceptance, Action, Backend, BackendAddress, EndpointSlice, EndpointState, HostName, Ingress, IngressBackend,
+    IngressPath, IngressRule, IngressTls, IpFamily, Kind, Listener, Meta, ObjectRef, PathMatch, PathType, PortRef,
+    Request, RoutingDecision, Rule, Secret, Service, ServiceKind, ServicePort, SliceEndpoint, SlicePort, Snapshot,
 };
 use entry_translate::{TranslateSettings, Translation, translate};
 use proptest::collection::{btree_map, vec};
@@ -46,9 +46,25 @@ const KEYS: &[&str] = &[
     "sparrow/max-body-size",
     "sparrow/backend-protocol",
     "sparrow/ssl-redirect",
+    "sparrow/backends",
+    "sparrow/backends",
     "sparrow/x",
 ];
-const VALUES: &[&str] = &["/a", "a.example.com", "80", "http", "true", "false", "5s", "1g", "*.example.com", "/"];
+const VALUES: &[&str] = &[
+    "/a",
+    "a.example.com",
+    "80",
+    "http",
+    "true",
+    "false",
+    "5s",
+    "1g",
+    "*.example.com",
+    "/",
+    "endpoints",
+    "endpoints",
+    "cluster-ip",
+];
 
 fn annotations() -> impl Strategy<Value = std::collections::BTreeMap<String, String>> {
     btree_map(text(KEYS), text(VALUES), 0..4)
@@ -74,10 +90,23 @@ pub fn any_service() -> impl Strategy<Value = Service> {
             let mut meta = if labelled { exposed(&name, []).meta } else { meta(&name) };
             meta.created = created;
             meta.annotations = annotations;
-            let family = entry_model::IpFamily::V4;
+            let family = cluster_ips.first().map_or(IpFamily::V4, |first| IpFamily::of(*first));
             Service { meta, kind, cluster_ips, family, ports, addresses: Vec::new() }
         },
     )
+}
+
+pub fn any_slice() -> impl Strategy<Value = EndpointSlice> {
+    let state = proptest::sample::select(&[EndpointState::Ready, EndpointState::Draining][..]);
+    let address = (any::<bool>(), 1..4_u8).prop_map(|(v4, number)| {
+        if v4 { IpAddr::from([10, 1, 0, number]) } else { IpAddr::from([0xfd01, 0, 0, 0, 0, 0, 0, number.into()]) }
+    });
+    let endpoint = (address, state).prop_map(|(address, state)| SliceEndpoint { address, state });
+    let port = (text(&["", "http", "web"]), 8080..8083_u16).prop_map(|(name, port)| SlicePort { name, port });
+    (text(NAMES), text(NAMES), vec(endpoint, 0..4), vec(port, 1..3)).prop_map(|(name, service, endpoints, ports)| {
+        let meta = Meta { generation: 0, ..meta(&name) };
+        EndpointSlice { meta, service, endpoints: endpoints.into(), ports: ports.into() }
+    })
 }
 
 fn any_backend() -> impl Strategy<Value = IngressBackend> {
@@ -134,11 +163,12 @@ pub fn any_secret() -> impl Strategy<Value = Secret> {
 
 fn any_snapshot() -> impl Strategy<Value = Snapshot> {
     let objects = (vec(any_service(), 0..10), vec(any_ingress(), 0..6), vec(any_secret(), 0..5), any::<bool>());
-    objects.prop_map(|(services, ingresses, secrets, default)| {
+    (objects, vec(any_slice(), 0..6)).prop_map(|((services, ingresses, secrets, default), slices)| {
         let mut class = class("sparrow");
         class.default = default;
         let objects = Objects::new().class(class);
         let objects = services.into_iter().fold(objects, Objects::service);
+        let objects = slices.into_iter().fold(objects, Objects::slice);
         let objects = ingresses.into_iter().fold(objects, Objects::ingress);
         secrets.into_iter().fold(objects, Objects::secret).0
     })
@@ -183,7 +213,11 @@ fn assert_sound(built: &Translation, settings: &TranslateSettings) {
         let slash = matches!(rule.matches.path, PathMatch::Prefix(_)) && path.len() > 1 && path.ends_with('/');
         assert!(!slash, "{path:?}");
         if let Action::Forward(forward) = &rule.action {
-            assert!(forward.only_backend().is_some_and(|backend| backend.address.port() != 0), "{forward:?}");
+            let is_sound = |backend: &Backend| match &backend.address {
+                BackendAddress::ClusterIp(address) => address.port() != 0,
+                BackendAddress::Endpoints(id) => id.port != 0 && built.routes.endpoints.contains_key(id),
+            };
+            assert!(forward.only_backend().is_some_and(is_sound), "{forward:?}");
         }
     }
     let origins: BTreeSet<_> = rules(built).map(|rule| &rule.origin).collect();
@@ -258,6 +292,7 @@ proptest! {
         }
         after.routes.hosts.retain(|_, host| !host.rules.is_empty());
         after.routes.certificates = before.routes.certificates.clone();
+        after.routes.endpoints.retain(|id, _| before.routes.endpoints.contains_key(id));
         prop_assert!(after.routes == before.routes, "{}\n{}", before.routes, after.routes);
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use entry_model::{
-    Acceptance, Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Key, Kind, Meta,
-    ObjectRef, PathType, PortRef, Reason, Secret, Service, ServiceKind, ServicePort, Snapshot,
+    Acceptance, EndpointSlice, EndpointState, Ingress, IngressBackend, IngressClass, IngressPath, IngressRule,
+    IngressTls, IpFamily, Key, Kind, Meta, ObjectRef, PathType, PortRef, Reason, Secret, Service, ServiceKind,
+    ServicePort, SliceEndpoint, SlicePort, Snapshot,
 };
 use entry_translate::{TranslateSettings, Translation, translate};
 
@@ -38,7 +39,7 @@ pub fn service(name: &str) -> Service {
         meta: meta(name),
         kind: ServiceKind::ClusterIp,
         cluster_ips: vec![IpAddr::from([10, 0, 0, 1])],
-        family: entry_model::IpFamily::V4,
+        family: IpFamily::V4,
         ports: vec![port("", 80)],
         addresses: Vec::new(),
     }
@@ -54,6 +55,17 @@ pub fn exposed<const N: usize>(name: &str, annotations: [(&str, &str); N]) -> Se
 
 pub fn backend(name: &str) -> IngressBackend {
     IngressBackend::Service { name: name.to_owned(), port: PortRef::Number(80) }
+}
+
+/// A slice of a Service, whose endpoints are reached at port 8080 for its port without a name.
+pub fn slice<const N: usize>(name: &str, service: &str, endpoints: [(&str, EndpointState); N]) -> EndpointSlice {
+    let endpoint = |(address, state): (&str, _)| SliceEndpoint { address: address.parse().expect("an address"), state };
+    EndpointSlice {
+        meta: Meta { generation: 0, ..meta(name) },
+        service: service.to_owned(),
+        endpoints: endpoints.map(endpoint).into(),
+        ports: [SlicePort { name: String::new(), port: 8080 }].into(),
+    }
 }
 
 /// An Ingress of our class without rules.
@@ -136,6 +148,11 @@ impl Objects {
 
     pub fn ingress(mut self, ingress: Ingress) -> Self {
         self.0.put(ingress);
+        self
+    }
+
+    pub fn slice(mut self, slice: EndpointSlice) -> Self {
+        self.0.put(slice);
         self
     }
 

@@ -39,6 +39,7 @@ impl ConfigurationFlags {
                     send: Some(traffic.send_timeout),
                 },
                 max_body_bytes: traffic.max_body_bytes,
+                backends: objects.backend_mode(),
             },
             controller: objects.controller.clone(),
             service_selector: objects.service_selector.clone(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use entry_model::Key;
+use entry_model::{BackendMode, Key};
 use kube::Client;
 
 use super::BoundFlags;
@@ -35,6 +35,15 @@ pub enum HostOwnership {
     None,
 }
 
+/// To what of Services requests are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Backends {
+    /// To their cluster IPs, behind which the cluster chooses a pod for each connection: pods come and go without a change here
+    ClusterIp,
+    /// To their endpoints, of which one is chosen for each request; another one is tried where the first cannot be reached
+    Endpoints,
+}
+
 /// The flags of what is read.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Objects")]
@@ -63,6 +72,9 @@ pub struct ObjectFlags {
     /// Leave Ingresses, `IngressClasses` and Secrets alone: Services only
     #[arg(long)]
     pub no_ingresses: bool,
+    /// To what of Services requests are sent, where no annotation sparrow/backends says otherwise
+    #[arg(long, value_name = "WHAT", default_value = "cluster-ip")]
+    pub backends: Backends,
     /// Whose hosts are
     #[arg(long, value_name = "RULE", default_value = "namespace")]
     pub host_ownership: HostOwnership,
@@ -95,6 +107,14 @@ impl ObjectFlags {
         self.host_ownership == HostOwnership::Namespace
     }
 
+    /// To what of Services requests are sent, where no annotation says otherwise.
+    pub fn backend_mode(&self) -> BackendMode {
+        match self.backends {
+            Backends::ClusterIp => BackendMode::ClusterIp,
+            Backends::Endpoints => BackendMode::Endpoints,
+        }
+    }
+
     /// What is read from an API server.
     pub fn source_options(&self) -> entry_kube::SourceOptions {
         let selector = |(name, value): &(String, String)| format!("{name}={value}");
@@ -108,7 +128,7 @@ impl ObjectFlags {
             default_certificate: self.default_certificate.clone(),
             namespace: self.namespace.clone(),
             ingresses: !self.no_ingresses,
-            backends: entry_model::BackendMode::ClusterIp,
+            backends: self.backend_mode(),
             ownership: self.has_host_owners(),
             // Its namespace may be that of the client.
             record: None,

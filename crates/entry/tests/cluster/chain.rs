@@ -128,6 +128,43 @@ fn in_a_network_of_its_own() {
     assert_eq!(tenant.addresses("web"), ["203.0.113.1"]);
 
     secrets_that_are_named(&server, one);
+    endpoints(&server, [one, two]);
+}
+
+/// A headless Service that is served at its endpoints, as their slice says.
+fn endpoints(server: &ApiServer, [one, two]: [u16; 2]) {
+    let tenant = Tenant::new(server, "pods".to_owned(), SourceOptions::default());
+    let bench = tenant.bench(testbed::nginx::debian());
+    let entry = bench.start(&["run"]);
+    tenant.apply(json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": "web", "labels": { "sparrow/expose": "true" }, "annotations": { "sparrow/backends": "endpoints" },
+        },
+        "spec": { "clusterIP": "None", "ports": [{ "name": "http", "port": 80, "targetPort": "any" }] },
+    }));
+    bench.answers("/web", 503, "");
+    // Of this machine, as the addresses of pods are of their nodes.
+    let slice = |port: u16, ready: bool, serving: bool| {
+        let conditions = json!({ "ready": ready, "serving": serving, "terminating": !ready });
+        tenant.apply(json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": { "name": format!("web-{port}"), "labels": { "kubernetes.io/service-name": "web" } },
+            "endpoints": [{ "addresses": ["198.51.100.1"], "conditions": conditions }],
+            "ports": [{ "name": "http", "port": port, "protocol": "TCP" }],
+        }));
+    };
+    slice(one, true, true);
+    bench.answers("/web", 200, "one");
+    slice(two, true, true);
+    bench.answers("/web", 200, "two");
+    slice(one, false, true);
+    eventually("without one", || (0..10).all(|_| bench.asks("any.example", "/web") == (200, "two".to_owned())));
+    tenant.delete(&format!("/apis/discovery.k8s.io/v1/namespaces/NS/endpointslices/web-{two}"));
+    bench.answers("/web", 200, "one");
+    slice(one, false, false);
+    bench.answers("/web", 503, "");
+    entry.terminate();
 }
 
 /// HTTPS without the right to read all Secrets: each is fetched by its name, under a Role of its own.

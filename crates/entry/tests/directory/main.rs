@@ -6,6 +6,7 @@ mod admin;
 mod commands;
 #[path = "../common/mod.rs"]
 mod common;
+mod endpoints;
 mod faults;
 mod follow;
 mod full;

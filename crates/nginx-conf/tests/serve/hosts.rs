@@ -51,7 +51,7 @@ fn expected(
             Action::Redirect(redirect) => Err(redirect.status),
             Action::Forward(forward) => {
                 let backend = forward.only_backend().unwrap();
-                Ok(backends.iter().find(|(_, address)| *address == backend.address).unwrap().0)
+                Ok(backends.iter().find(|(_, address)| Some(*address) == backend.address.cluster_ip()).unwrap().0)
             }
         },
     }

@@ -228,7 +228,7 @@ pub fn object(name: &str) -> ObjectRef {
 
 /// A rule that forwards over HTTP/1.1, and is treated as all others.
 pub fn forward(path: PathMatch, address: SocketAddr, strip_prefix: bool) -> Rule {
-    let backend = Backend { address, protocol: Protocol::Http, keep_alive: true };
+    let backend = Backend { address: address.into(), protocol: Protocol::Http, keep_alive: true };
     let rewrite = if strip_prefix { PathRewrite::StripPrefix } else { PathRewrite::Keep };
     rule(path, Action::Forward(Forward::to(backend, rewrite)), "some")
 }

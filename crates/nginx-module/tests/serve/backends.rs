@@ -29,7 +29,7 @@ fn counting_backend() -> (SocketAddr, Arc<[AtomicUsize; 2]>) {
 }
 
 fn to(address: SocketAddr, protocol: Protocol, keep_alive: bool) -> Action {
-    Action::Forward(Forward::to(Backend { address, protocol, keep_alive }, PathRewrite::Keep))
+    Action::Forward(Forward::to(Backend { address: address.into(), protocol, keep_alive }, PathRewrite::Keep))
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn routed(backend: &NginxBackend) -> Vec<Rule> {
         let address = if is_tls { backend.tls } else { backend.plain };
         rules.push(rule(prefix(path), speaking(protocol, address, PathRewrite::StripPrefix)));
         rules.push(rule(prefix(&format!("{path}-keep")), speaking(protocol, address, PathRewrite::Keep)));
-        let once = Backend { address, protocol, keep_alive: false };
+        let once = Backend { address: address.into(), protocol, keep_alive: false };
         rules.push(rule(
             prefix(&format!("{path}-once")),
             entry_model::Action::Forward(Forward::to(once, PathRewrite::StripPrefix)),

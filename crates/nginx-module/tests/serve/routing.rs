@@ -69,7 +69,7 @@ fn expected(routes: &Routes, request: &Request<'_>) -> Result<SocketAddr, (u16, 
                 let request = Request { host: &name(request.host), ..*request };
                 Err((redirect.status, redirect.location(&rule.matches, &request, 80)))
             }
-            Action::Forward(forward) => Ok(forward.only_backend().unwrap().address),
+            Action::Forward(forward) => Ok(forward.only_backend().unwrap().address.cluster_ip().unwrap()),
         },
     }
 }

@@ -325,7 +325,7 @@ pub fn to(address: SocketAddr, path: PathRewrite) -> Action {
 
 /// An action that forwards over a protocol.
 pub fn speaking(protocol: Protocol, address: SocketAddr, path: PathRewrite) -> Action {
-    Action::Forward(Forward::to(Backend { address, protocol, keep_alive: true }, path))
+    Action::Forward(Forward::to(Backend { address: address.into(), protocol, keep_alive: true }, path))
 }
 
 /// A rule that forwards what it matches as it is.

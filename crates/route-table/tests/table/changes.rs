@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use entry_model::{HostName, Match, PathMatch, Policy, Routes};
+use entry_model::{
+    Action, Backend, BackendAddress, Endpoints, Forward, HostName, Match, PathMatch, PathRewrite, Policy, Protocol,
+    Routes,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use route_table::{ChangeCounts, Changes, Revision, Table, WriteError};
+use route_table::{ChangeCounts, Changes, Found, Revision, Table, WriteError};
 
 use crate::support::{
-    Answer, AskedHost, any_asked, any_asked_host, any_host_name, any_request, by_definition, by_table, empty,
-    from_image, image, many, memory, pattern, planner, port_of, put_default, put_host, put_one, rule, table_of, writer,
+    Answer, AskedHost, any_asked, any_asked_host, any_endpoints, any_host_name, any_request, by_definition, by_table,
+    empty, endpoints_id, from_image, get, image, many, memory, pattern, planner, port_of, put_default, put_host,
+    put_one, rule, table_of, writer,
 };
 
 /// A change of routes.
@@ -20,6 +24,8 @@ enum Step {
     Left(HostName, AskedHost),
     Gone(HostName),
     Default(Option<Box<crate::support::Asked>>),
+    Endpoints(u16, Endpoints),
+    WithoutEndpoints(u16),
     /// The same routes, with other numbers for the policies and nothing shared.
     Anew,
 }
@@ -30,12 +36,17 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => (any_host_name(), any_asked_host()).prop_map(|(name, host)| Step::Left(name, host)),
         2 => any_host_name().prop_map(Step::Gone),
         1 => proptest::option::of(any_asked().prop_map(Box::new)).prop_map(Step::Default),
+        3 => (0..2_u16, any_endpoints()).prop_map(|(port, endpoints)| Step::Endpoints(port, endpoints)),
+        1 => (0..2_u16).prop_map(Step::WithoutEndpoints),
         1 => Just(Step::Anew),
     ]
 }
 
 fn anew(routes: &Routes) -> Routes {
-    let mut copy = empty();
+    let mut copy = Routes {
+        endpoints: routes.endpoints.iter().map(|(id, of)| (id.clone(), of.to_vec().into())).collect(),
+        ..empty()
+    };
     let asked = |rule: &entry_model::Rule| (rule.clone(), routes.policy(rule).clone());
     for (name, host) in routes.hosts.iter().rev() {
         let rules = host.rules.iter().map(asked).collect();
@@ -54,6 +65,8 @@ fn take(routes: &mut Routes, step: Step) {
         }
         Step::Gone(name) => drop(routes.hosts.remove(&name)),
         Step::Default(default) => put_default(routes, default.map(|asked| *asked)),
+        Step::Endpoints(port, endpoints) => drop(routes.endpoints.insert(endpoints_id(port), endpoints)),
+        Step::WithoutEndpoints(port) => drop(routes.endpoints.remove(&endpoints_id(port))),
         Step::Anew => *routes = anew(routes),
     }
 }
@@ -151,6 +164,43 @@ fn change_of_one_route_among_many_writes_one_entry() {
     let words = before.iter().zip(&after).filter(|(before, after)| before != after).count();
     assert!(words < 250, "{words} words are written");
     assert_eq!((port_of(&mut table, 1000), port_of(&mut table, 1001)), (Ok(Some(81)), Ok(Some(80))));
+}
+
+#[test]
+fn change_of_endpoints_writes_the_backends_that_have_them() {
+    let mut routes = many(100, 80);
+    let of_web =
+        |protocol| Backend { address: BackendAddress::Endpoints(endpoints_id(80)), protocol, keep_alive: true };
+    for (host, protocol) in
+        [("a.example", Protocol::Http), ("b.example", Protocol::Http2), ("c.example", Protocol::Http)]
+    {
+        let action = Action::Forward(Forward::to(of_web(protocol), PathRewrite::Keep));
+        let rule = entry_model::Rule { action, ..rule(host, Match::any()) };
+        let host = HostName::Exact(host.to_owned());
+        routes.hosts.insert(host, Arc::new(entry_model::Host { rules: vec![rule], ..Default::default() }));
+    }
+    let addresses = |numbers: &[u8]| -> Vec<std::net::SocketAddr> {
+        numbers.iter().map(|number| ([10, 1, 0, *number], 8080).into()).collect()
+    };
+    routes.endpoints.insert(endpoints_id(80), addresses(&[1]).into());
+    let (mut planner, mut writer, mut table) = table_of(&routes, 1 << 18);
+    routes.endpoints.insert(endpoints_id(80), addresses(&[1, 2]).into());
+    let changes = planner.plan(&routes, Revision(2));
+    // One for each protocol, and none of the hundred others, nor any rule.
+    assert_eq!(writer.apply(&changes), Ok(ChangeCounts { put: 2, removed: 0 }));
+    let found = |table: &mut Table<_>, host: &str| {
+        let Ok(Found::Route(route)) = table.find(&get(host, "/")) else { panic!("no route") };
+        let route_table::Step::Forward { backend, .. } = route.step() else { panic!("{route:?}") };
+        (backend.name.to_string(), backend.endpoints.iter().map(|endpoint| endpoint.address).collect::<Vec<_>>())
+    };
+    assert_eq!(found(&mut table, "a.example"), ("http://shop/web:80".to_owned(), addresses(&[1, 2])));
+    assert_eq!(found(&mut table, "b.example"), ("h2c://shop/web:80".to_owned(), addresses(&[1, 2])));
+    // The same again is no change, and one without endpoints stays.
+    routes.endpoints.insert(endpoints_id(80), addresses(&[1, 2]).into());
+    assert!(planner.plan(&routes, Revision(3)).changes.is_empty());
+    routes.endpoints.remove(&endpoints_id(80));
+    writer.apply(&Changes { base: Some(Revision(2)), ..planner.plan(&routes, Revision(4)) }).expect("there is room");
+    assert_eq!(found(&mut table, "a.example").1, []);
 }
 
 #[test]

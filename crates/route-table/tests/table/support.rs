@@ -1,14 +1,15 @@
 //! Routes, requests, tables.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use entry_model::{
-    Action, Backend, Certificate, CertificateId, Destination, Forward, HeaderMatch, Host, HostName, Key, Kind,
-    Listener, ListenerId, ListenerSet, Match, ObjectRef, PathMatch, PathRewrite, Pattern, PatternEngine, Policy,
-    Protocol, QueryParamMatch, Redirect, Request, Routes, RoutingDecision, Rule, Scheme, SortedMap, Timeouts,
-    ValueMatch, WeightedBackend,
+    Action, Backend, BackendAddress, Certificate, CertificateId, Destination, Endpoints, EndpointsId, Forward,
+    HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, ListenerSet, Match, ObjectRef, PathMatch,
+    PathRewrite, Pattern, PatternEngine, Policy, Protocol, QueryParamMatch, Redirect, Request, Routes, RoutingDecision,
+    Rule, Scheme, SortedMap, Timeouts, ValueMatch, WeightedBackend,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -100,14 +101,28 @@ fn any_match() -> impl Strategy<Value = Match> {
     })
 }
 
+/// Every third is reached at its endpoints.
 pub fn backend(number: u8) -> Backend {
-    let address = if number.is_multiple_of(2) {
-        ([10, 0, 0, number], 80).into()
-    } else {
-        ([0xfd00, 0, 0, 0, 0, 0, 0, u16::from(number)], 8080).into()
+    let address = match number % 3 {
+        0 => SocketAddr::from(([10, 0, 0, number], 80)).into(),
+        1 => SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, u16::from(number)], 8080)).into(),
+        _ => BackendAddress::Endpoints(endpoints_id(u16::from(number) % 2)),
     };
     let protocol = [Protocol::Http, Protocol::Https, Protocol::Http2, Protocol::Http2Tls][usize::from(number) % 4];
     Backend { address, protocol, keep_alive: !number.is_multiple_of(3) }
+}
+
+/// The endpoints of one of a few ports.
+pub fn endpoints_id(port: u16) -> EndpointsId {
+    EndpointsId { service: Key { namespace: "shop".to_owned(), name: "web".to_owned() }.into(), port }
+}
+
+pub fn any_endpoints() -> impl Strategy<Value = Endpoints> {
+    let address = (0..4_u8, any::<bool>()).prop_map(|(number, v4)| {
+        let ip: IpAddr = if v4 { [10, 1, 0, number].into() } else { [0xfd01, 0, 0, 0, 0, 0, 0, number.into()].into() };
+        SocketAddr::new(ip, 8080)
+    });
+    vec(address, 0..4).prop_map(Endpoints::from)
 }
 
 fn any_rewrite() -> impl Strategy<Value = PathRewrite> {
@@ -188,16 +203,16 @@ pub fn put_host(routes: &mut Routes, name: HostName, (rules, has_certificate, cl
 
 /// Routes of hosts and a default.
 pub fn any_routes() -> impl Strategy<Value = Routes> {
-    (vec((any_host_name(), any_asked_host()), 0..6), proptest::option::weighted(0.4, any_asked())).prop_map(
-        |(hosts, default)| {
-            let mut routes = empty();
-            for (name, host) in hosts {
-                put_host(&mut routes, name, host);
-            }
-            put_default(&mut routes, default);
-            routes
-        },
-    )
+    let endpoints = proptest::collection::btree_map((0..2_u16).prop_map(endpoints_id), any_endpoints(), 0..3);
+    let default = proptest::option::weighted(0.4, any_asked());
+    (vec((any_host_name(), any_asked_host()), 0..6), default, endpoints).prop_map(|(hosts, default, endpoints)| {
+        let mut routes = Routes { endpoints: endpoints.into_iter().collect(), ..empty() };
+        for (name, host) in hosts {
+            put_host(&mut routes, name, host);
+        }
+        put_default(&mut routes, default);
+        routes
+    })
 }
 
 pub fn put_default(routes: &mut Routes, default: Option<Asked>) {
@@ -221,7 +236,8 @@ pub fn object(name: &str) -> ObjectRef {
 
 /// A rule of an object, by whose name tests know it.
 pub fn rule(name: &str, matches: Match) -> Rule {
-    let backend = Backend { address: ([10, 0, 0, 1], 80).into(), protocol: Protocol::Http, keep_alive: true };
+    let address = SocketAddr::from(([10, 0, 0, 1], 80)).into();
+    let backend = Backend { address, protocol: Protocol::Http, keep_alive: true };
     Rule {
         listeners: ListenerSet::ALL,
         matches,
@@ -287,9 +303,23 @@ impl Headers for HeaderList<'_> {
 /// What becomes of a request, as far as both sides say it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    Forward { name: String, policy: Policy, rewrite: PathRewrite, backend: Backend },
-    Redirect { name: String, redirect: Redirect },
-    Respond { name: String, status: u16 },
+    Forward {
+        name: String,
+        policy: Policy,
+        rewrite: PathRewrite,
+        backend: String,
+        protocol: Protocol,
+        keep_alive: bool,
+        addresses: Vec<SocketAddr>,
+    },
+    Redirect {
+        name: String,
+        redirect: Redirect,
+    },
+    Respond {
+        name: String,
+        status: u16,
+    },
     ToHttps(String),
     Frame,
     NotFound,
@@ -324,7 +354,10 @@ pub fn by_definition(routes: &Routes, asked: &AskedRequest) -> Answer {
                         name,
                         policy: routes.policy(rule).clone(),
                         rewrite: forward.path.clone(),
-                        backend: backend.clone(),
+                        backend: route_table::Backend::name_of(backend),
+                        protocol: backend.protocol,
+                        keep_alive: backend.keep_alive,
+                        addresses: routes.addresses(backend).to_vec(),
                     },
                 },
             }
@@ -357,19 +390,15 @@ pub fn by_table(table: &mut Table<Memory>, asked: &AskedRequest) -> Answer {
         Ok(route_table::Found::Route(route)) => match route.step() {
             Step::Redirect(redirect) => Answer::Redirect { name: name(&route), redirect: redirect.clone() },
             Step::Respond(status) => Answer::Respond { name: name(&route), status },
-            Step::Forward { backend, rewrite } => {
-                assert_eq!(backend.endpoints.len(), 1);
-                Answer::Forward {
-                    name: name(&route),
-                    policy: route.rule().policy.clone(),
-                    rewrite: rewrite.clone(),
-                    backend: Backend {
-                        address: backend.endpoints[0].address,
-                        protocol: backend.protocol,
-                        keep_alive: backend.keep_alive,
-                    },
-                }
-            }
+            Step::Forward { backend, rewrite } => Answer::Forward {
+                name: name(&route),
+                policy: route.rule().policy.clone(),
+                rewrite: rewrite.clone(),
+                backend: backend.name.to_string(),
+                protocol: backend.protocol,
+                keep_alive: backend.keep_alive,
+                addresses: backend.endpoints.iter().map(|endpoint| endpoint.address).collect(),
+            },
         },
     }
 }
@@ -400,7 +429,8 @@ pub fn many(hosts: usize, port: u16) -> Routes {
 }
 
 pub fn put_one(routes: &mut Routes, number: usize, port: u16) {
-    let backend = Backend { address: ([10, 0, 0, 1], port).into(), protocol: Protocol::Http, keep_alive: true };
+    let address = SocketAddr::from(([10, 0, 0, 1], port)).into();
+    let backend = Backend { address, protocol: Protocol::Http, keep_alive: true };
     let rule = Rule {
         action: Action::Forward(Forward::to(backend, PathRewrite::StripPrefix)),
         ..rule(&number.to_string(), Match::path(PathMatch::Prefix("/a".to_owned())))

@@ -1,0 +1,192 @@
+//! The endpoints of Services' ports to which routes lead.
+//!
+//! ```text
+//! EndpointSlices ─► by Service ─► of a port: those that are ready, else those that end and still answer ─► Routes::endpoints
+//! ```
+//!
+//! Rules name them only, so a pod that comes or goes changes no rule and no host.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use entry_model::{
+    Action, BackendAddress, Destination, EndpointSlice, EndpointState, Endpoints, EndpointsId, FieldPath, IpFamily,
+    Key, Kind, ObjectRef, Reason, Routes, Service, Snapshot, SortedMap,
+};
+
+use crate::attach::AttachedObject;
+use crate::verdict_draft::object_name;
+
+/// Most endpoints of a port of a Service to which requests are sent: the first by their addresses. kube-proxy and the older
+/// `Endpoints` have the same bound.
+const MAX_ENDPOINTS: usize = 1000;
+
+/// Slices by their names.
+type Slices = BTreeMap<Arc<Key>, Arc<EndpointSlice>>;
+
+/// Finds the endpoints that routes name, and remembers them: those of a Service are found anew only when it or a slice of it
+/// has changed.
+#[derive(Debug, Default)]
+pub struct EndpointFinder {
+    /// The slices of the last snapshot.
+    slices: SortedMap<Arc<Key>, Arc<EndpointSlice>>,
+    /// The same by their Services.
+    by_service: HashMap<Key, Slices>,
+    /// What is known of those that the last routes name.
+    known: HashMap<EndpointsId, KnownEndpoints>,
+    found: SortedMap<EndpointsId, Endpoints>,
+}
+
+/// What is known of endpoints beside their addresses.
+#[derive(Debug)]
+struct KnownEndpoints {
+    /// The Service that they are of.
+    service: Arc<Service>,
+    /// How many there are over the bound.
+    left_out: usize,
+}
+
+impl EndpointFinder {
+    /// Gives routes the endpoints that they name, and tells the objects of the rules that lead to them where there are none, or
+    /// too many.
+    pub fn find_endpoints(&mut self, snapshot: &Snapshot, routes: &mut Routes, attached: &mut [AttachedObject<'_>]) {
+        let changed = self.take_slices(snapshot);
+        let named: HashSet<&EndpointsId> = routes.rules().flat_map(|rule| endpoints_of(&rule.action)).collect();
+        self.known.retain(|id, _| named.contains(id));
+        if self.found.len() > self.known.len() {
+            self.found.retain(|id, _| named.contains(id));
+        }
+        for id in &named {
+            let Some(service) = snapshot.services.get(&*id.service) else {
+                self.known.remove(*id);
+                self.found.remove(*id);
+                continue;
+            };
+            let known = self.known.get(*id).is_some_and(|known| Arc::ptr_eq(&known.service, service));
+            if !known || changed.contains(&*id.service) {
+                self.find(id, service);
+            }
+        }
+        report(&self.known, &self.found, routes, attached);
+        routes.endpoints.clone_from(&self.found);
+    }
+
+    /// Takes over the slices of a snapshot. Returns the Services of those that changed.
+    fn take_slices(&mut self, snapshot: &Snapshot) -> HashSet<Key> {
+        let before = std::mem::replace(&mut self.slices, snapshot.endpoint_slices.clone());
+        let mut changed = HashSet::new();
+        let service =
+            |slice: &EndpointSlice| Key { namespace: slice.meta.namespace.clone(), name: slice.service.clone() };
+        for key in self.slices.changed_keys(&before, Arc::ptr_eq) {
+            if let Some(old) = before.get(key) {
+                let service = service(old);
+                if let Some(slices) = self.by_service.get_mut(&service) {
+                    slices.remove(key);
+                    if slices.is_empty() {
+                        self.by_service.remove(&service);
+                    }
+                }
+                changed.insert(service);
+            }
+            if let Some(new) = self.slices.get(key) {
+                let service = service(new);
+                self.by_service.entry(service.clone()).or_default().insert(Arc::clone(key), Arc::clone(new));
+                changed.insert(service);
+            }
+        }
+        changed
+    }
+
+    fn find(&mut self, id: &EndpointsId, service: &Arc<Service>) {
+        let slices = self.by_service.get(&*id.service);
+        let mut addresses = addresses_of_port(service, id.port, slices.into_iter().flat_map(BTreeMap::values));
+        let left_out = addresses.len().saturating_sub(MAX_ENDPOINTS);
+        addresses.truncate(MAX_ENDPOINTS);
+        if self.found.get(id).is_none_or(|found| **found != *addresses) {
+            self.found.insert(id.clone(), addresses.into());
+        }
+        self.known.insert(id.clone(), KnownEndpoints { service: Arc::clone(service), left_out });
+    }
+}
+
+/// The endpoints to which an action leads.
+pub fn endpoints_of(action: &Action) -> impl Iterator<Item = &EndpointsId> {
+    let backends = match action {
+        Action::Forward(forward) => &forward.backends[..],
+        Action::Redirect(_) | Action::Respond(_) => &[],
+    };
+    backends.iter().filter_map(|share| match &share.destination {
+        Destination::Backend(backend) => match &backend.address {
+            BackendAddress::Endpoints(id) => Some(id),
+            BackendAddress::ClusterIp(_) => None,
+        },
+        Destination::Status(_) => None,
+    })
+}
+
+/// The addresses of the endpoints of a port that get requests, sorted, each once. They are of one family, that of the Service.
+/// The number of the port at the endpoints is each slice's own, since pods may differ in what a name of a port stands for.
+fn addresses_of_port<'a>(
+    service: &Service,
+    port: u16,
+    slices: impl Iterator<Item = &'a Arc<EndpointSlice>>,
+) -> Vec<SocketAddr> {
+    let is_port = |known: &&entry_model::ServicePort| known.port == port && known.protocol == "TCP";
+    let Some(port) = service.ports.iter().find(is_port) else { return Vec::new() };
+    let (mut ready, mut draining) = (BTreeSet::new(), BTreeSet::new());
+    for slice in slices {
+        for slice_port in slice.ports.iter().filter(|slice_port| slice_port.name == port.name) {
+            for endpoint in slice.endpoints.iter().filter(|of| IpFamily::of(of.address) == service.family) {
+                let address = SocketAddr::new(endpoint.address, slice_port.port);
+                match endpoint.state {
+                    EndpointState::Ready => ready.insert(address),
+                    EndpointState::Draining => draining.insert(address),
+                };
+            }
+        }
+    }
+    let chosen = if ready.is_empty() { draining } else { ready };
+    chosen.into_iter().collect()
+}
+
+/// Tells the objects of rules of endpoints that there are none, or more than get requests.
+fn report(
+    known: &HashMap<EndpointsId, KnownEndpoints>,
+    found: &SortedMap<EndpointsId, Endpoints>,
+    routes: &Routes,
+    attached: &mut [AttachedObject<'_>],
+) {
+    let is_worth_knowing = |id: &EndpointsId| {
+        known.get(id).is_some_and(|known| known.left_out > 0) || found.get(id).is_none_or(|found| found.is_empty())
+    };
+    if !known.keys().any(is_worth_knowing) {
+        return;
+    }
+    let rules = routes.rules().flat_map(|rule| endpoints_of(&rule.action).map(|id| (&rule.origin, id)));
+    let told: BTreeSet<(&ObjectRef, &EndpointsId)> = rules.filter(|(_, id)| is_worth_knowing(id)).collect();
+    let indexes: HashMap<ObjectRef, usize> =
+        attached.iter().enumerate().map(|(index, attached)| (attached.object.clone(), index)).collect();
+    for (object, id) in told {
+        let Some(index) = indexes.get(object) else { continue };
+        let draft = &mut attached[*index].draft;
+        let service = object_name(&ObjectRef { kind: Kind::Service, key: Arc::clone(&id.service) });
+        let port = id.port;
+        match known.get(id).map_or(0, |known| known.left_out) {
+            0 => {
+                let message = format!(
+                    "{service} has no endpoint for its port {port} that is ready, so requests for it are answered 503; they are \
+                     served as soon as there is one"
+                );
+                draft.report_loss(&FieldPath::root("spec"), Reason::RefNotFound, message);
+            }
+            left_out => {
+                let message = format!(
+                    "{service} has more endpoints for its port {port} than the {MAX_ENDPOINTS} to which requests are sent; {left_out} \
+                     get none. Have requests sent to its cluster IP, with the annotation sparrow/backends"
+                );
+                draft.report_loss(&FieldPath::root("spec"), Reason::BoundExceeded, message);
+            }
+        }
+    }
+}
