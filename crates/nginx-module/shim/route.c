@@ -42,28 +42,6 @@ sparrow_copy(ngx_pool_t *pool, ngx_str_t *str, sparrow_bytes_t bytes)
 }
 
 
-static void
-sparrow_set_address(sparrow_ctx_t *ctx, sparrow_decision_t *decision)
-{
-    ngx_memzero(&ctx->sockaddr, sizeof(ngx_sockaddr_t));
-
-#if (NGX_HAVE_INET6)
-    if (decision->family == 6) {
-        ctx->socklen = sizeof(struct sockaddr_in6);
-        ctx->sockaddr.sockaddr_in6.sin6_family = AF_INET6;
-        ctx->sockaddr.sockaddr_in6.sin6_port = htons(decision->port);
-        ngx_memcpy(&ctx->sockaddr.sockaddr_in6.sin6_addr, decision->address, 16);
-        return;
-    }
-#endif
-
-    ctx->socklen = sizeof(struct sockaddr_in);
-    ctx->sockaddr.sockaddr_in.sin_family = AF_INET;
-    ctx->sockaddr.sockaddr_in.sin_port = htons(decision->port);
-    ngx_memcpy(&ctx->sockaddr.sockaddr_in.sin_addr, decision->address, 4);
-}
-
-
 /* The texts of a request that has a route, for its access log, its headers and its upstream. */
 static ngx_int_t
 sparrow_set_texts(ngx_http_request_t *r, sparrow_main_conf_t *smcf, sparrow_decision_t *decision)
@@ -112,15 +90,8 @@ sparrow_enter(ngx_http_request_t *r, sparrow_decision_t *decision)
         return NGX_ERROR;
     }
 
-    if (decision->family) {
-        sparrow_set_address(ctx, decision);
-
-        ctx->name.data = ngx_pnalloc(r->pool, NGX_SOCKADDR_STRLEN);
-        if (ctx->name.data == NULL) {
-            return NGX_ERROR;
-        }
-        ctx->name.len = ngx_sock_ntop(&ctx->sockaddr.sockaddr, ctx->socklen, ctx->name.data, NGX_SOCKADDR_STRLEN, 1);
-    }
+    ctx->tries = decision->tries;
+    ngx_memcpy(ctx->endpoints, decision->endpoints, sizeof(ctx->endpoints));
 
     if (decision->http2
         && (decision->target.len != r->unparsed_uri.len

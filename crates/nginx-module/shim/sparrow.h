@@ -36,15 +36,23 @@ typedef struct {
     uint8_t              tls;       /* how it came here */
 } sparrow_request_t;
 
+#define SPARROW_MAX_TRIES  3
+
+/* A server of a backend. */
+typedef struct {
+    u_char           address[16];
+    uint16_t         port;      /* in the machine's byte order */
+    uint8_t          family;    /* 4 or 6 */
+} sparrow_endpoint_t;
+
 /*
  * What becomes of a request. With `location`, it goes on in the location of this name. Else it is answered with `status`, and if
  * that is 0 too, it is left to the locations of its server. The bytes are valid until the next call with the same table.
  */
 typedef struct {
     uint16_t         status;
-    uint16_t         port;      /* of the backend, in the machine's byte order */
-    uint8_t          family;    /* of the backend's address: 4 or 6; 0 without one */
-    u_char           address[16];
+    sparrow_endpoint_t  endpoints[SPARROW_MAX_TRIES]; /* in the order in which they are tried */
+    uint8_t          tries;     /* how many there are */
     uint8_t          http2;     /* whether the backend speaks HTTP/2 */
     sparrow_bytes_t  location;
     sparrow_bytes_t  redirect;  /* where the client is sent; empty if it is not */
@@ -56,7 +64,7 @@ typedef struct {
 } sparrow_decision_t;
 
 /* `src/exports.rs` says the same of its own. */
-_Static_assert(sizeof(sparrow_request_t) == 120 && sizeof(sparrow_decision_t) == 136, "the layout that Rust has");
+_Static_assert(sizeof(sparrow_request_t) == 120 && sizeof(sparrow_decision_t) == 176, "the layout that Rust has");
 
 #define SPARROW_HANDSHAKE_REJECTED     0 /* no such host, or none with a certificate */
 #define SPARROW_HANDSHAKE_CERTIFICATE  1
@@ -95,6 +103,8 @@ void sparrow_table_find(sparrow_table_t *table, const sparrow_request_t *request
 void sparrow_handshake_find(sparrow_table_t *table, uint8_t listener, sparrow_bytes_t host,
     sparrow_handshake_t *handshake);
 void sparrow_certificate_find(sparrow_table_t *table, sparrow_bytes_t id, sparrow_certificate_t *certificate);
+/* Takes note of what came of a try. Returns 1 if the endpoint gets no requests from now on. */
+int sparrow_endpoint_note(sparrow_table_t *table, const sparrow_endpoint_t *endpoint, int failed);
 
 /*
  * What Rust asks of C: the value of the header of this name in lower case, of several that with this number, from 0. Returns 0 if
@@ -139,9 +149,12 @@ typedef struct {
     ngx_str_t                  target;      /* what `grpc_pass` is to ask for; empty where it asks for that by itself */
     ngx_str_t                  unparsed_uri;/* what stands in its place else, while that stands there */
 
-    ngx_sockaddr_t             sockaddr;
-    socklen_t                  socklen;     /* 0: it has no backend */
-    ngx_str_t                  name;        /* of the address, for logs */
+    ngx_http_request_t        *request;
+    sparrow_endpoint_t         endpoints[SPARROW_MAX_TRIES];
+    ngx_str_t                  names[SPARROW_MAX_TRIES]; /* of their addresses, for logs */
+    ngx_uint_t                 tries;       /* how many there are; 0: it has no backend */
+    ngx_uint_t                 current;     /* the one that is tried */
+    ngx_sockaddr_t             sockaddr;    /* its address */
 } sparrow_ctx_t;
 
 sparrow_bytes_t sparrow_bytes(ngx_str_t *str);

@@ -1,29 +1,112 @@
-/* An upstream whose servers are those of the table: each request has its own, which was found when it was looked up. */
+/*
+ * An upstream whose servers are those of the table: each request has its own, which were found when it was looked up. The first is
+ * tried, then another, as far as nginx allows (`proxy_next_upstream`): of a request that may not be sent twice only one that was not
+ * sent yet.
+ */
 
 #include "sparrow.h"
+
+
+static socklen_t
+sparrow_set_address(sparrow_ctx_t *ctx, sparrow_endpoint_t *endpoint)
+{
+    ngx_memzero(&ctx->sockaddr, sizeof(ngx_sockaddr_t));
+
+#if (NGX_HAVE_INET6)
+    if (endpoint->family == 6) {
+        ctx->sockaddr.sockaddr_in6.sin6_family = AF_INET6;
+        ctx->sockaddr.sockaddr_in6.sin6_port = htons(endpoint->port);
+        ngx_memcpy(&ctx->sockaddr.sockaddr_in6.sin6_addr, endpoint->address, 16);
+        return sizeof(struct sockaddr_in6);
+    }
+#endif
+
+    ctx->sockaddr.sockaddr_in.sin_family = AF_INET;
+    ctx->sockaddr.sockaddr_in.sin_port = htons(endpoint->port);
+    ngx_memcpy(&ctx->sockaddr.sockaddr_in.sin_addr, endpoint->address, 4);
+
+    return sizeof(struct sockaddr_in);
+}
 
 
 static ngx_int_t
 sparrow_get_peer(ngx_peer_connection_t *pc, void *data)
 {
+    ngx_str_t      *name;
     sparrow_ctx_t  *ctx = data;
 
     /* `keepalive` runs around this, and then looks for a connection that it kept to the same address. */
     pc->cached = 0;
     pc->connection = NULL;
+    pc->socklen = sparrow_set_address(ctx, &ctx->endpoints[ctx->current]);
     pc->sockaddr = &ctx->sockaddr.sockaddr;
-    pc->socklen = ctx->socklen;
-    pc->name = &ctx->name;
+
+    /* Each try has a name of its own: logs have those of all. */
+    name = &ctx->names[ctx->current];
+    if (name->data == NULL) {
+        name->data = ngx_pnalloc(ctx->request->pool, NGX_SOCKADDR_STRLEN);
+        if (name->data == NULL) {
+            return NGX_ERROR;
+        }
+        name->len = ngx_sock_ntop(pc->sockaddr, pc->socklen, name->data, NGX_SOCKADDR_STRLEN, 1);
+    }
+    pc->name = name;
 
     return NGX_OK;
 }
 
 
-/* There is no other server. nginx tries this one again only if a kept connection turned out to be closed. */
+/* Takes note of what came of a try, if there is another endpoint that could get the next request. */
+static void
+sparrow_note(ngx_peer_connection_t *pc, sparrow_ctx_t *ctx, int failed)
+{
+    sparrow_main_conf_t  *smcf;
+
+    if (ctx->tries < 2) {
+        return;
+    }
+
+    smcf = ngx_http_get_module_main_conf(ctx->request, ngx_http_sparrow_module);
+
+    if (sparrow_endpoint_note(smcf->table, &ctx->endpoints[ctx->current], failed)) {
+        ngx_log_error(NGX_LOG_WARN, pc->log, 0,
+                      "sparrow: the endpoint %V failed three times in a row and gets no requests for 10 s, as far as there are "
+                      "others; requests go to these", &ctx->names[ctx->current]);
+    }
+}
+
+
 static void
 sparrow_free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
 {
-    pc->tries = 0;
+    ngx_connection_t  *c = pc->connection;
+    sparrow_ctx_t     *ctx = data;
+
+    if (pc->tries) {
+        pc->tries--;
+    }
+
+    if (!(state & NGX_PEER_FAILED)) {
+        /* A client that went away says nothing about the endpoint. */
+        if (ctx->request->upstream->headers_in.status_n) {
+            sparrow_note(pc, ctx, 0);
+        }
+        return;
+    }
+
+    /*
+     * A kept connection that turned out to be closed does not either. nginx does not count it as a try, and the same endpoint gets
+     * the request over another connection.
+     */
+    if (pc->cached && c && !c->read->timedout && !c->write->timedout) {
+        return;
+    }
+
+    sparrow_note(pc, ctx, 1);
+
+    if (ctx->current + 1 < ctx->tries) {
+        ctx->current++;
+    }
 }
 
 
@@ -51,7 +134,7 @@ sparrow_init_peer(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
     sparrow_ctx_t  *ctx;
 
     ctx = sparrow_get_ctx(r);
-    if (ctx == NULL || ctx->socklen == 0) {
+    if (ctx == NULL || ctx->tries == 0) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "sparrow: the upstream \"%V\" was asked for a request that the table does not forward",
                       &us->host);
@@ -61,10 +144,13 @@ sparrow_init_peer(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
     /* The request is made. */
     sparrow_restore_target(r, ctx);
 
+    ctx->request = r;
+    ctx->current = 0;
+
     r->upstream->peer.data = ctx;
     r->upstream->peer.get = sparrow_get_peer;
     r->upstream->peer.free = sparrow_free_peer;
-    r->upstream->peer.tries = 1;
+    r->upstream->peer.tries = ctx->tries;
 #if (NGX_HTTP_SSL || NGX_COMPAT)
     r->upstream->peer.set_session = sparrow_set_session;
     r->upstream->peer.save_session = sparrow_save_session;

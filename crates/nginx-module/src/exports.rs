@@ -19,6 +19,7 @@ use route_table::{Headers, Request, Table};
 use table_memory::TableMemory;
 
 use self::handshake::LastHandshake;
+use crate::balancer::MAX_TRIES;
 use crate::router::{Decision, Forward, RoutedRequest, Router, Texts};
 
 /// What is answered when there is a fault in this module.
@@ -51,14 +52,24 @@ struct RequestOfC {
     tls: u8,
 }
 
+/// `sparrow_endpoint_t`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+struct EndpointOfC {
+    /// In the network's order, of which version 4 uses the first four bytes.
+    address: [u8; 16],
+    port: u16,
+    /// 4 or 6.
+    family: u8,
+}
+
 /// `sparrow_decision_t`.
 #[repr(C)]
 #[derive(Debug)]
 struct DecisionOfC {
     status: u16,
-    port: u16,
-    family: u8,
-    address: [u8; 16],
+    endpoints: [EndpointOfC; MAX_TRIES],
+    tries: u8,
     http2: u8,
     location: Bytes,
     redirect: Bytes,
@@ -79,7 +90,7 @@ struct TableOfC {
 }
 
 // `shim/sparrow.h` says the same of its own.
-const _: () = assert!(size_of::<RequestOfC>() == 120 && size_of::<DecisionOfC>() == 136);
+const _: () = assert!(size_of::<RequestOfC>() == 120 && size_of::<DecisionOfC>() == 176);
 
 /// A pointer in a table that nginx reads.
 #[repr(transparent)]
@@ -161,9 +172,8 @@ impl DecisionOfC {
     /// It is declined.
     const NONE: Self = Self {
         status: 0,
-        port: 0,
-        family: 0,
-        address: [0; 16],
+        endpoints: [EndpointOfC::NONE; MAX_TRIES],
+        tries: 0,
         http2: 0,
         location: Bytes::EMPTY,
         redirect: Bytes::EMPTY,
@@ -187,24 +197,40 @@ impl DecisionOfC {
         match decision {
             Decision::Decline => texts,
             Decision::Answer(status) | Decision::Redirect(status) => Self { status, ..texts },
-            Decision::Forward(Forward { address, upstream, is_http2 }) => {
-                let (family, bytes) = address_bytes(address);
-                let upstream = Bytes::new(upstream.as_bytes());
-                Self { port: address.port(), family, address: bytes, http2: is_http2.into(), upstream, ..texts }
+            Decision::Forward(Forward { tries, upstream, is_http2 }) => {
+                let mut decision = Self { http2: is_http2.into(), upstream: Bytes::new(upstream.as_bytes()), ..texts };
+                for (endpoint, address) in decision.endpoints.iter_mut().zip(tries.into_iter().flatten()) {
+                    *endpoint = EndpointOfC::new(address);
+                    decision.tries += 1;
+                }
+                decision
             }
         }
     }
 }
 
-/// 4 or 6, and the address in the network's order, of which version 4 uses the first four bytes.
-fn address_bytes(address: SocketAddr) -> (u8, [u8; 16]) {
-    match address.ip() {
-        IpAddr::V4(ip) => {
-            let mut bytes = [0; 16];
-            bytes[..4].copy_from_slice(&ip.octets());
-            (4, bytes)
+impl EndpointOfC {
+    const NONE: Self = Self { address: [0; 16], port: 0, family: 0 };
+
+    fn new(address: SocketAddr) -> Self {
+        let (family, bytes) = match address.ip() {
+            IpAddr::V4(ip) => {
+                let mut bytes = [0; 16];
+                bytes[..4].copy_from_slice(&ip.octets());
+                (4, bytes)
+            }
+            IpAddr::V6(ip) => (6, ip.octets()),
+        };
+        Self { address: bytes, port: address.port(), family }
+    }
+
+    /// As it was told, but for what only IPv6 has beside its address: nothing of that came here.
+    fn address(self) -> SocketAddr {
+        let [a, b, c, d, ..] = self.address;
+        match self.family {
+            4 => ([a, b, c, d], self.port).into(),
+            _ => (self.address, self.port).into(),
         }
-        IpAddr::V6(ip) => (6, ip.octets()),
     }
 }
 
@@ -309,4 +335,19 @@ unsafe extern "C" fn sparrow_table_find(table: *mut TableOfC, request: *const Re
     });
     // SAFETY: as the caller says.
     unsafe { *decision = found };
+}
+
+/// Takes note of what came of a try. Returns 1 if the endpoint gets no requests from now on.
+///
+/// # Safety
+/// `table` is one of [`sparrow_table_open`], of which no other call is going on; `endpoint` is readable.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sparrow_endpoint_note(table: *mut TableOfC, endpoint: *const EndpointOfC, failed: c_int) -> c_int {
+    // SAFETY: as the caller says: a worker has one thread.
+    let table = unsafe { &mut *table };
+    // SAFETY: as the caller says.
+    let endpoint = unsafe { *endpoint };
+    // What a panic leaves is at worst a wrong count.
+    let noted = catch_unwind(AssertUnwindSafe(|| table.router.note(endpoint.address(), failed != 0)));
+    noted.unwrap_or(false).into()
 }

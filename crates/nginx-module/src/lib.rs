@@ -3,12 +3,13 @@
 //! ```text
 //! nginx ─► shim/*.c ─► exports ─► router ─► route_table::Table ─► table_memory ◄─ whoever publishes
 //!          nginx's     plain      what becomes of a request
-//!          structures  values
+//!          structures  values              └─► balancer: which endpoint of a backend
 //! ```
 //!
 //! Whatever touches a structure of nginx is C, in `shim/`, compiled against the headers of the nginx for which this is. Rust gets
 //! plain values and returns them, and catches its panics: they end the request, not the worker.
 
+pub mod balancer;
 pub mod forward_target;
 pub mod router;
 

@@ -5,10 +5,12 @@ use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::str;
 use std::sync::atomic::AtomicU64;
+use std::time::Instant;
 
 use entry_model::{Kind, Match, ObjectRef, PathMatch, PathRewrite, Protocol, Scheme};
 use route_table::{Backend, Fault, Found, Path, Request, Route, Step, Table};
 
+use crate::balancer::{Balancer, Tries};
 use crate::forward_target::{AmbiguousTarget, SplitTarget, is_ambiguous};
 
 /// What a client is answered that asks for something whose meaning is not certain.
@@ -28,6 +30,7 @@ const ANSWERED_BY_LOCATIONS: [u16; 4] = [BAD_REQUEST, NOT_FOUND, MISDIRECTED, UN
 #[derive(Debug)]
 pub struct Router<M> {
     table: Table<M>,
+    balancer: Balancer,
     texts: Texts,
 }
 
@@ -58,8 +61,8 @@ pub enum Decision {
 /// How a request is forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forward {
-    /// To this address.
-    pub address: SocketAddr,
+    /// To the first of these that can be reached; there is one.
+    pub tries: Tries,
     /// Through this upstream of nginx's configuration.
     pub upstream: &'static str,
     /// Whether HTTP/2 is spoken, of which nginx's `grpc_pass` takes no target.
@@ -109,7 +112,7 @@ impl From<AmbiguousTarget> for Decision {
 impl<M: AsRef<[AtomicU64]>> Router<M> {
     /// Routes by this table.
     pub fn new(table: Table<M>) -> Self {
-        Self { table, texts: Texts::default() }
+        Self { table, balancer: Balancer::default(), texts: Texts::default() }
     }
 
     /// The table.
@@ -127,7 +130,7 @@ impl<M: AsRef<[AtomicU64]>> Router<M> {
     pub fn decide(&mut self, request: RoutedRequest<'_>) -> (Decision, &Texts) {
         self.texts.clear();
         let found = self.table.find(request.request);
-        let decision = self.texts.decide(found, request).unwrap_or_else(Decision::from);
+        let decision = self.texts.decide(found, request, &mut self.balancer).unwrap_or_else(Decision::from);
         if let Decision::Answer(status) = decision
             && ANSWERED_BY_LOCATIONS.contains(&status)
         {
@@ -136,10 +139,24 @@ impl<M: AsRef<[AtomicU64]>> Router<M> {
         }
         (decision, &self.texts)
     }
+
+    /// What came of a try. Whether the endpoint gets no requests from now on.
+    pub fn note(&mut self, address: SocketAddr, has_failed: bool) -> bool {
+        if has_failed {
+            return self.balancer.note_failure(address, Instant::now());
+        }
+        self.balancer.note_success(address);
+        false
+    }
 }
 
 impl Texts {
-    fn decide(&mut self, found: Result<Found, Fault>, request: RoutedRequest<'_>) -> Result<Decision, AmbiguousTarget> {
+    fn decide(
+        &mut self,
+        found: Result<Found, Fault>,
+        request: RoutedRequest<'_>,
+        balancer: &mut Balancer,
+    ) -> Result<Decision, AmbiguousTarget> {
         let is_sound = if is_ambiguous(request.target) { Err(AmbiguousTarget) } else { Ok(()) };
         match found {
             Ok(Found::Frame) => Ok(Decision::Decline),
@@ -147,7 +164,7 @@ impl Texts {
             Ok(Found::NotFound) => is_sound.map(|()| Decision::Answer(NOT_FOUND)),
             Ok(Found::Route(route)) => {
                 self.name_route(&route.rule().origin);
-                is_sound.and_then(|()| self.follow(&route, request))
+                is_sound.and_then(|()| self.follow(&route, request, balancer))
             }
             Ok(Found::ToHttps(route)) => {
                 self.name_route(&route.rule().origin);
@@ -172,9 +189,17 @@ impl Texts {
         push_plain(&mut self.route, &origin.key.name);
     }
 
-    fn follow(&mut self, route: &Route, request: RoutedRequest<'_>) -> Result<Decision, AmbiguousTarget> {
+    fn follow(
+        &mut self,
+        route: &Route,
+        request: RoutedRequest<'_>,
+        balancer: &mut Balancer,
+    ) -> Result<Decision, AmbiguousTarget> {
         match route.step() {
-            Step::Forward { backend, rewrite } => self.forward(route, backend, rewrite, request.target),
+            Step::Forward { backend, rewrite } => {
+                let tries = balancer.choose(backend, request.request.chance, Instant::now());
+                self.forward(route, backend, tries, rewrite, request.target)
+            }
             Step::Redirect(redirect) => self.redirect(route, redirect, request),
             Step::Respond(status) => Ok(Decision::Answer(status)),
         }
@@ -184,6 +209,7 @@ impl Texts {
         &mut self,
         route: &Route,
         backend: &Backend,
+        tries: Tries,
         rewrite: &PathRewrite,
         target: &[u8],
     ) -> Result<Decision, AmbiguousTarget> {
@@ -204,14 +230,16 @@ impl Texts {
                 return Ok(Decision::Answer(INTERNAL_SERVER_ERROR));
             }
         }
-        let Some(endpoint) = backend.endpoints.first() else { return Ok(Decision::Answer(UNAVAILABLE)) };
+        if tries == Tries::default() {
+            return Ok(Decision::Answer(UNAVAILABLE));
+        }
         let (protocol, upstream) = protocol_and_upstream(backend);
         for part in ["sparrow-", protocol, "-"] {
             self.location.push_str(part);
         }
         push_hexadecimal(&mut self.location, route.rule().class.0);
         let is_http2 = matches!(backend.protocol, Protocol::Http2 | Protocol::Http2Tls);
-        Ok(Decision::Forward(Forward { address: endpoint.address, upstream, is_http2 }))
+        Ok(Decision::Forward(Forward { tries, upstream, is_http2 }))
     }
 
     fn redirect_to_https(&mut self, request: RoutedRequest<'_>) -> Result<Decision, AmbiguousTarget> {

@@ -7,6 +7,7 @@ mod backends;
 mod certificates;
 mod changes;
 mod configuration;
+mod endpoints;
 mod faults;
 #[path = "../../../nginx-conf/tests/serve/path_cases.rs"]
 mod path_cases;
