@@ -7,8 +7,8 @@ use anyhow::{Result, ensure};
 use bench_figures::figure::{Figure, Samples, time};
 use bench_figures::process::thread_time;
 use entry_model::{
-    Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, Meta, PathType, PortRef, Service, ServiceKind,
-    ServicePort, Snapshot,
+    Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IpFamily, Meta, PathType, PortRef, Service,
+    ServiceKind, ServicePort, Snapshot,
 };
 use entry_translate::{TranslateSettings, translate};
 
@@ -50,6 +50,7 @@ fn snapshot(routes: u32) -> Snapshot {
         let service = Service {
             kind: ServiceKind::ClusterIp,
             cluster_ips: vec![IpAddr::from([10, b, c, d])],
+            family: IpFamily::V4,
             ports: vec![port],
             addresses: Vec::new(),
             meta,

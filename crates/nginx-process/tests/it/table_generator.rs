@@ -34,7 +34,7 @@ impl TableGenerator {
 
     /// Routes hosts to a backend from now on.
     pub fn route_all(&mut self, hosts: &[String], address: SocketAddr) {
-        let backend = Backend { address, protocol: Protocol::Http, keep_alive: true };
+        let backend = Backend { address: address.into(), protocol: Protocol::Http, keep_alive: true };
         let rule = Rule {
             listeners: ListenerSet::ALL,
             matches: Match::path(PathMatch::Prefix("/".to_owned())),
