@@ -40,7 +40,7 @@ endpoints! {
             .answers(&["The image."]);
 
     /// Get the metadata of an image.
-    GET_METADATA: Endpoint<ImagePath, NoQuery, NoBody, Content<ImageMetadata>> =
+    GET_METADATA: Endpoint<ImagePath, NoQuery, NoBody, Content<MetadataEntries>> =
         Endpoint::new(
             Method::GET,
             "{scope}/images/{image}/metadata",
@@ -133,7 +133,7 @@ pub struct FeatureChange {
 /// Metadata of an image.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ImageMetadata {
+pub struct MetadataEntries {
     /// Its entries. Bytes that are not UTF-8 are shown as U+FFFD.
     pub metadata: BTreeMap<String, String>,
 }

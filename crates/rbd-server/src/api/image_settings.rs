@@ -7,7 +7,7 @@ use rbd::found_image::FoundImage;
 use rbd_api::answer::{Content, NoContent};
 use rbd_api::endpoints::image_settings as declared;
 use rbd_api::endpoints::image_settings::{
-    FeatureChange, ImageMetadata, ImageNewName, MetadataEntry, MetadataValue, Qos,
+    FeatureChange, ImageNewName, MetadataEntries, MetadataEntry, MetadataValue, Qos,
 };
 use rbd_api::input::{Input, Json, NoQuery};
 use rbd_api::path::{ImagePath, MetadataPath};
@@ -158,10 +158,10 @@ fn entries(found: &FoundImage) -> BTreeMap<String, String> {
     found.header.metadata.iter().map(|(key, value)| (key.to_string(), text(value))).collect()
 }
 
-async fn metadata(call: Call, Input { path, .. }: Input<ImagePath>) -> Result<Content<ImageMetadata>, Problem> {
+async fn metadata(call: Call, Input { path, .. }: Input<ImagePath>) -> Result<Content<MetadataEntries>, Problem> {
     let (name, deadline) = (path.image, call.deadline);
     let metadata = call.ceph(move |io| Ok(entries(&rbd::found_image::find(io, &name, deadline)?))).await?;
-    Ok(Content::of(ImageMetadata { metadata }))
+    Ok(Content::of(MetadataEntries { metadata }))
 }
 
 fn metadata_not_found(image: &str, key: &str) -> Fault {
