@@ -18,8 +18,6 @@ use crate::translation::Translation;
 
 /// Of more objects at once the whole way is not much longer.
 const MOST_OBJECTS: usize = 256;
-/// For so long what is said of certificates, which depends on the time, may be as it was. In seconds.
-const SAME_TIME: i64 = 60;
 
 /// What was translated last.
 #[derive(Debug)]
@@ -27,6 +25,8 @@ pub struct LastTranslation {
     snapshot: Snapshot,
     settings: TranslateSettings,
     pub translation: Translation,
+    /// When the same snapshot gives something else, in seconds since 1970: what is said of certificates depends on the time.
+    changes_at: Option<i64>,
     /// The Ingresses that name a Service, by its namespace and name.
     users: HashMap<Key, BTreeSet<Arc<Key>>>,
 }
@@ -51,6 +51,7 @@ impl LastTranslation {
         snapshot: &Snapshot,
         settings: &TranslateSettings,
         translation: &Translation,
+        changes_at: Option<i64>,
         merger: &HostMerger,
     ) -> Option<Self> {
         // Hosts whose rules were added to from other hosts change with these.
@@ -67,7 +68,8 @@ impl LastTranslation {
                 users.entry(service).or_default().insert(Arc::clone(key));
             }
         }
-        Some(Self { snapshot: snapshot.clone(), settings: settings.clone(), translation: translation.clone(), users })
+        let (snapshot, settings, translation) = (snapshot.clone(), settings.clone(), translation.clone());
+        Some(Self { snapshot, settings, translation, changes_at, users })
     }
 
     /// The objects that lead elsewhere; none if more than that changed.
@@ -126,7 +128,8 @@ impl LastTranslation {
                 .zip(&self.settings.host_owners)
                 .all(|(now, before)| Arc::ptr_eq(now, before));
         let same_secrets = Arc::ptr_eq(&settings.last_good, &self.settings.last_good);
-        let same_time = (settings.now - self.settings.now).abs() < SAME_TIME;
+        let same_time =
+            settings.now >= self.settings.now && self.changes_at.is_none_or(|changes_at| settings.now < changes_at);
         let others = Snapshot {
             services: self.snapshot.services.clone(),
             ingresses: self.snapshot.ingresses.clone(),
@@ -298,6 +301,7 @@ mod tests {
     #[test]
     fn short_way_is_for_objects_that_lead_elsewhere() {
         assert_eq!(retargeted(|_, _| false), Some(0));
+        assert_eq!(retargeted(|_, settings| std::mem::replace(&mut settings.now, 100) == 0), Some(0));
         let moved = |snapshot: &mut Snapshot, _: &mut TranslateSettings| snapshot.put(service("web", 81));
         assert_eq!(retargeted(moved), Some(2));
         let mut treated = ingress("a", "/");
@@ -313,7 +317,7 @@ mod tests {
         let mut older = ingress("a", "/");
         older.meta.created = -1;
         assert_eq!(retargeted(|snapshot, _| snapshot.put(older)), None);
-        assert_eq!(retargeted(|_, settings| std::mem::replace(&mut settings.now, 100) == 0), None);
+        assert_eq!(retargeted(|_, settings| std::mem::replace(&mut settings.now, -1) == 0), None);
         assert_eq!(retargeted(|_, settings| std::mem::take(&mut settings.controller).is_empty()), None);
     }
 }

@@ -45,17 +45,28 @@ struct SecretCertificate {
     broken: Option<String>,
 }
 
+/// The certificates that objects bring.
+#[derive(Default)]
+pub struct ReadCertificates {
+    pub selection: CertificateSelection,
+    /// The Secrets that gave them.
+    pub last_good: BTreeMap<Key, LastGoodSecret>,
+    /// When something else is to be said of them, in seconds since 1970: one runs out, or becomes valid; none if that never comes.
+    pub changes_at: Option<i64>,
+}
+
 /// Why a Secret gives nothing.
 type SecretError = (Reason, String);
 
-/// Reads the certificates that objects bring, the oldest object's first, and the Secrets that gave them.
+/// Reads the certificates that objects bring, the oldest object's first.
 pub fn read_certificates(
     snapshot: &Snapshot,
     settings: &TranslateSettings,
     claims: &mut [(&TlsClaim, Seniority)],
     attached: &mut [AttachedObject<'_>],
-) -> (CertificateSelection, BTreeMap<Key, LastGoodSecret>) {
+) -> ReadCertificates {
     let mut given = CertificateSelection::default();
+    let mut changes_at = None;
     if !settings.has_https() {
         for AttachedObject { source, draft, .. } in attached {
             if matches!(source, RouteObject::Ingress(ingress) if !ingress.tls.is_empty()) {
@@ -87,6 +98,9 @@ pub fn read_certificates(
             }
         };
         report_certificate(found, settings.now, site, draft);
+        let (from, to) = found.loaded.valid;
+        let later = [from, to.saturating_add(1)].into_iter().filter(|moment| *moment > settings.now);
+        changes_at = later.chain(changes_at).min();
         let offer = |site, host| OfferedCertificate {
             owner: (*created, *owner),
             site,
@@ -102,7 +116,7 @@ pub fn read_certificates(
         }
     }
     let good = secrets.into_iter().filter_map(|(key, found)| Some((key, found.ok()?.good?)));
-    (given, good.collect())
+    ReadCertificates { selection: given, last_good: good.collect(), changes_at }
 }
 
 /// Tells an owner what there is to know of a certificate that is used.

@@ -72,9 +72,9 @@ impl Translator {
             self.services = snapshot.services.clone();
             return self.last.insert(last).translation.clone();
         }
-        let translation = self.translate_all(snapshot, settings);
+        let (translation, changes_at) = self.translate_all(snapshot, settings);
         if !self.merger.is_for_one_snapshot() {
-            self.last = LastTranslation::new(snapshot, settings, &translation, &self.merger);
+            self.last = LastTranslation::new(snapshot, settings, &translation, changes_at, &self.merger);
         }
         translation
     }
@@ -86,7 +86,8 @@ impl Translator {
         Some(plan.len())
     }
 
-    fn translate_all(&mut self, snapshot: &Snapshot, settings: &TranslateSettings) -> Translation {
+    /// Goes the whole way. Also when, in seconds since 1970, the same snapshot gives something else.
+    fn translate_all(&mut self, snapshot: &Snapshot, settings: &TranslateSettings) -> (Translation, Option<i64>) {
         if self.defaults != settings.defaults {
             self.claims.clear();
         }
@@ -130,7 +131,7 @@ impl Translator {
             // So that it is cheap to see that they are the same.
             host_owners = records.into_iter().find(|record| **record == next).unwrap_or_else(|| Arc::new(next));
         }
-        let (certificates, last_good) =
+        let tls::ReadCertificates { selection: certificates, last_good, changes_at } =
             tls::read_certificates(snapshot, settings, &mut attached_claims.tls, &mut attached);
         let context = MergeContext { listed: owned.then_some(&listed), most: &settings.bounds.certificates };
         let mut routes = self.merger.merge(&attached_claims, certificates, &context, &mut attached);
@@ -145,7 +146,7 @@ impl Translator {
         verdicts.extend(told);
         let last_good =
             if *settings.last_good == last_good { Arc::clone(&settings.last_good) } else { Arc::new(last_good) };
-        Translation { routes, verdicts, last_good, host_owners }
+        (Translation { routes, verdicts, last_good, host_owners }, changes_at)
     }
 
     /// What each of these objects asks for. It is known of those that did not change, nor a Service that they name.
