@@ -25,7 +25,8 @@ pub struct TablePlan {
     /// The hosts that were planned last.
     hosts: SortedMap<HostName, Arc<Host>>,
     /// What is told of rules of the table whose backends this nginx cannot reach, by host.
-    unreachable: BTreeMap<HostName, Vec<RenderNote>>,
+    /// The default has no host.
+    unreachable: BTreeMap<Option<HostName>, Vec<RenderNote>>,
     /// The revision that was planned last.
     revision: Revision,
     /// The revision that was published last; none before the first.
@@ -70,17 +71,21 @@ impl TablePlan {
             rules().for_each(|rule| added.add(rule, routes.policy(rule)));
             let notes: Vec<_> = rules().flat_map(|rule| unreachable_notes(rule, settings)).collect();
             if notes.is_empty() {
-                self.unreachable.remove(name);
+                self.unreachable.remove(&Some(name.clone()));
             } else {
-                self.unreachable.insert(name.clone(), notes);
+                self.unreachable.insert(Some(name.clone()), notes);
             }
         }
+        // Hosts that are left to the frame fall back on it.
+        let is_default_left = self.planner.is_default_left_to_frame() || !left.is_empty();
         routes.default.iter().for_each(|rule| added.add(rule, routes.policy(rule)));
+        let default = routes.default.iter().filter(|_| !is_default_left);
+        self.unreachable.insert(None, default.flat_map(|rule| unreachable_notes(rule, settings)).collect());
         if !self.needs.cover(&added) {
             // The frame changes anyway, so what nobody needs any more goes with it.
             self.needs = needs(routes, &left);
         }
-        left_to_frame(routes, &left)
+        left_to_frame(routes, &left, is_default_left)
     }
 
     /// What is told of rules of the table whose backends this nginx cannot reach. What is left to the frame is told of where it is
@@ -190,18 +195,95 @@ fn backends(rule: &Rule) -> impl Iterator<Item = &entry_model::Backend> {
     })
 }
 
-/// The routes of these hosts only.
-fn left_to_frame(routes: &Routes, left: &BTreeSet<&HostName>) -> Routes {
+/// The routes of these hosts only, with the default or without it.
+fn left_to_frame(routes: &Routes, left: &BTreeSet<&HostName>, is_default_left: bool) -> Routes {
     let host = |name: &&HostName| Some(((*name).clone(), Arc::clone(routes.hosts.get(*name)?)));
     let hosts: SortedMap<HostName, Arc<Host>> = left.iter().filter_map(host).collect();
     let certificates: BTreeSet<&CertificateId> = hosts.values().filter_map(|host| host.certificate.as_ref()).collect();
     let certificate = |id: &CertificateId| Some((id.clone(), Arc::clone(routes.certificates.get(id)?)));
     let certificates = certificates.into_iter().filter_map(certificate).collect();
     let endpoints = routes.endpoints.clone();
-    let (listeners, default, policies) = (routes.listeners.clone(), routes.default.clone(), routes.policies.clone());
+    let default = routes.default.clone().filter(|_| is_default_left);
+    let (listeners, policies) = (routes.listeners.clone(), routes.policies.clone());
     Routes { listeners, default, policies, certificates, endpoints, hosts }
 }
 
 fn unreachable_notes(rule: &Rule, settings: &Settings) -> Vec<RenderNote> {
     backends(rule).filter_map(|backend| nginx_conf::unreachable_note(rule, backend, settings)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use entry_model::{
+        Backend, Forward, Key, Kind, Listener, ListenerSet, Match, PathMatch, PathRewrite, Policies, Policy, Timeouts,
+    };
+
+    use super::*;
+
+    fn forward(path: &str, port: u16, policy: PolicyId) -> Rule {
+        let address = std::net::SocketAddr::from(([10, 0, 0, 1], port)).into();
+        let backend = Backend { address, protocol: Protocol::Http, keep_alive: true };
+        let key = Key { namespace: "shop".to_owned(), name: "web".to_owned() };
+        Rule {
+            listeners: ListenerSet::ALL,
+            matches: Match::path(PathMatch::Prefix(path.to_owned())),
+            action: Action::Forward(Forward::to(backend, PathRewrite::Keep)),
+            policy,
+            origin: ObjectRef::new(Kind::Ingress, key),
+        }
+    }
+
+    /// A host and the default, both at this port, treated with this read timeout in seconds.
+    fn routes(port: u16, read: u64) -> Routes {
+        let mut policies = Policies::default();
+        let timeouts = Timeouts { read: Some(std::time::Duration::from_secs(read)), ..Timeouts::default() };
+        let policy = policies.intern(&Policy { timeouts, ..Policy::default() });
+        let host = Host { rules: vec![forward("/", port, policy)], ..Host::default() };
+        Routes {
+            listeners: Listener::built_in(&[([127, 0, 0, 1], 80).into()], &[]),
+            hosts: [(HostName::Exact("a.example".to_owned()), Arc::new(host))].into(),
+            default: Some(forward("/", port, policy)),
+            policies,
+            ..Routes::default()
+        }
+    }
+
+    fn frame(plan: &mut TablePlan, routes: &Routes) -> String {
+        let settings = Settings { module: Some("/module.so".into()), ..Settings::default() };
+        let left = plan.plan(routes, &settings);
+        nginx_conf::render_frame(&left, plan.needs(), &settings).hash
+    }
+
+    #[test]
+    fn frame_stays_while_routes_lead_elsewhere() {
+        let mut plan = TablePlan::default();
+        let first = frame(&mut plan, &routes(80, 1));
+        assert_eq!(frame(&mut plan, &routes(81, 1)), first);
+        let with_both = frame(&mut plan, &routes(81, 2));
+        assert_ne!(with_both, first, "a policy that no rule had");
+        // Of policies that come and go those stay that the frame has.
+        assert_eq!(frame(&mut plan, &routes(82, 2)), with_both);
+    }
+
+    #[test]
+    fn changes_follow_a_whole_table_until_one_is_asked_for() {
+        let mut plan = TablePlan::default();
+        frame(&mut plan, &routes(80, 1));
+        let whole = plan.publication().unwrap();
+        assert_eq!((whole.base, whole.revision), (None, Revision(1)));
+        plan.note_published(whole.revision);
+        assert_eq!(plan.publication(), None);
+        frame(&mut plan, &routes(81, 1));
+        frame(&mut plan, &routes(82, 1));
+        let changes = plan.publication().unwrap();
+        assert_eq!((changes.base, changes.revision), (Some(Revision(1)), Revision(3)));
+        plan.note_published(changes.revision);
+        let compacted = plan.compacted().unwrap();
+        assert_eq!((compacted.base, compacted.revision), (None, Revision(4)));
+        plan.note_compacted(compacted.revision);
+        assert_eq!(plan.publication(), None);
+        plan.publish_whole_after(Some(Revision(9)));
+        let whole = plan.publication().unwrap();
+        assert_eq!((whole.base, whole.revision), (None, Revision(10)));
+    }
 }
