@@ -23,8 +23,8 @@ from sparrow_client.models import (
     Operation,
     OperationState,
     ProblemDocument,
-    Resize,
-    Trashed,
+    ResizeImage,
+    TrashedImage,
 )
 from sparrow_client.types import File
 
@@ -57,16 +57,16 @@ assert exported.payload.read() == data
 create_snapshot.sync("generated", "a", client=client, body=NewSnapshot(name="s"))
 assert [snapshot.name for snapshot in list_snapshots.sync("generated", "a", client=client).items] == ["s"]
 
-shrunk = resize_image.sync("generated", "b", client=client, body=Resize(size_bytes=MIB // 2, allow_shrink=True))
+shrunk = resize_image.sync("generated", "b", client=client, body=ResizeImage(size_bytes=MIB // 2, allow_shrink=True))
 operation = get_operation.sync(expect(shrunk, Operation).id, client=client, wait="30s")
 assert operation.state == OperationState.SUCCEEDED, operation
 assert operation.id in [known.id for known in list_operations.sync(client=client).items]
 
-trashed = expect(delete_image.sync("generated", "b", client=client), Trashed)
+trashed = expect(delete_image.sync("generated", "b", client=client), TrashedImage)
 assert trashed.id in [image.id for image in list_trash.sync("generated", client=client).items]
 
 missing = expect(get_image.sync("generated", "none", client=client), ProblemDocument)
 assert missing.type_ == "urn:sparrow:problem:image-not-found" and missing.status == 404
-small = expect(resize_image.sync("generated", "a", client=client, body=Resize(size_bytes=1)), ProblemDocument)
+small = expect(resize_image.sync("generated", "a", client=client, body=ResizeImage(size_bytes=1)), ProblemDocument)
 assert small.type_ == "urn:sparrow:problem:conflict" and small.correction
 print("a generated client walked through the API")
