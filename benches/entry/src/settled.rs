@@ -169,27 +169,50 @@ async fn both(
     sleep(REST).await;
     settle(entry.http, answers(1), change(0)).await?;
     sleep(REST).await;
-    let (batches, each) = stage.either((5, 20), (3, 4));
-    let change_by_hand = async |file: &str| {
+    let change_by_hand = async |to: usize| {
         let began = Instant::now();
-        by_hand.change(file)?;
+        by_hand.change(&files[to])?;
         Ok(began)
     };
-    let (mut pairs, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+    let turns = take_turns(stage, [entry.http, by_hand.http], REST, change, change_by_hand).await?;
+    Ok(figures(names, &turns.medians, turns.times, Some(LIMIT), "by hand"))
+}
+
+/// How long changes took to settle, of the service and by hand.
+pub struct Turns {
+    /// The medians of batches.
+    pub medians: Vec<(Duration, Duration)>,
+    /// All of them.
+    pub times: [Vec<Duration>; 2],
+}
+
+/// Changes to and fro, in turns with the same by hand, at these addresses; both are at the first backend.
+///
+/// # Errors
+/// A change fails, or does not settle.
+pub async fn take_turns(
+    stage: &Stage,
+    [ours, theirs]: [SocketAddr; 2],
+    rest: Duration,
+    change: impl AsyncFn(usize) -> Result<Instant>,
+    change_by_hand: impl AsyncFn(usize) -> Result<Instant>,
+) -> Result<Turns> {
+    let (batches, each) = stage.either((5, 20), (3, 4));
+    let mut turns = Turns { medians: Vec::new(), times: Default::default() };
     for _ in 0..batches {
         let (mut our_batch, mut their_batch) = (Vec::new(), Vec::new());
         for number in 0..each {
             let (from, to) = (number % 2, 1 - number % 2);
-            our_batch.push(settle(entry.http, answers(from), change(to)).await?);
-            sleep(REST).await;
-            their_batch.push(settle(by_hand.http, answers(from), change_by_hand(&files[to])).await?);
-            sleep(REST).await;
+            our_batch.push(settle(ours, answers(from), change(to)).await?);
+            sleep(rest).await;
+            their_batch.push(settle(theirs, answers(from), change_by_hand(to)).await?);
+            sleep(rest).await;
         }
-        ours.extend_from_slice(&our_batch);
-        theirs.extend_from_slice(&their_batch);
-        pairs.push((Samples::new(our_batch).median(), Samples::new(their_batch).median()));
+        turns.times[0].extend_from_slice(&our_batch);
+        turns.times[1].extend_from_slice(&their_batch);
+        turns.medians.push((Samples::new(our_batch).median(), Samples::new(their_batch).median()));
     }
-    Ok(figures(names, &pairs, [ours, theirs], Some(LIMIT), "by hand"))
+    Ok(turns)
 }
 
 /// The two figures: of the medians of batches, in pairs with those of a reference, and of the p99 of all changes.

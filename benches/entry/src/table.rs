@@ -14,7 +14,7 @@ use crate::backend::Backend;
 use crate::by_hand::ByHand;
 use crate::entry::{Entry, flag};
 use crate::objects;
-use crate::settled::{answers, lead, settle};
+use crate::settled::{answers, lead, settle, take_turns};
 use crate::stage::{Stage, TABLE_PROBE, create};
 
 /// The most time of a change, in parts of the time by hand: of the medians, and of the p99.
@@ -104,24 +104,11 @@ async fn beside_by_hand(
     settle(by_hand.http, answers(0), async { by_hand.reload(&files[1]) }).await?;
     settle(by_hand.http, answers(1), async { by_hand.reload(&files[0]) }).await?;
     let reloads = entry.reloads().await?;
-    let (batches, each) = stage.either((5, 20), (3, 4));
-    let (mut pairs, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..batches {
-        let (mut our_batch, mut their_batch) = (Vec::new(), Vec::new());
-        for number in 0..each {
-            let (from, to) = (number % 2, 1 - number % 2);
-            our_batch.push(settle(entry.http, answers(from), change(to)).await?);
-            sleep(REST).await;
-            their_batch.push(settle(by_hand.http, answers(from), async { by_hand.reload(&files[to]) }).await?);
-            sleep(REST).await;
-        }
-        ours.extend_from_slice(&our_batch);
-        theirs.extend_from_slice(&their_batch);
-        pairs.push((Samples::new(our_batch).median(), Samples::new(their_batch).median()));
-    }
+    let reload = async |to: usize| by_hand.reload(&files[to]);
+    let turns = take_turns(stage, [entry.http, by_hand.http], REST, change, reload).await?;
     ensure!(entry.reloads().await? == reloads, "nginx was reloaded");
-    let p50 = Pairs::new(&pairs).at_most(names[0], LIMITS[0], "by hand");
-    let (ours, theirs) = (Samples::new(ours), Samples::new(theirs));
+    let p50 = Pairs::new(&turns.medians).at_most(names[0], LIMITS[0], "by hand");
+    let [ours, theirs] = turns.times.map(Samples::new);
     let (our, their) = (ours.quantile(0.99), theirs.quantile(0.99));
     let ratio = our.as_secs_f64() / their.as_secs_f64();
     let p99 = Figure {
