@@ -233,7 +233,10 @@ impl TableDir {
 
     /// Removes all but the record of this number and those after it. Only while the volume's lock is held.
     pub(super) fn remove_before(&self, number: u64) -> Result<()> {
-        for name in names(&self.fd).map_err(Error::file("read", &self.path))? {
+        let mut names: Vec<_> = names(&self.fd).map_err(Error::file("read", &self.path))?.into_iter().collect();
+        // The newest first: whenever this ends, what is left before the whole table begins with a whole one, too.
+        names.sort_unstable_by(|one, other| other.cmp(one));
+        for name in names {
             if number_of(&name).is_none_or(|other| other < number) {
                 let removed = remove(&self.fd, OsStr::from_bytes(&name));
                 removed.map_err(Error::file("remove an old record in", &self.path))?;
