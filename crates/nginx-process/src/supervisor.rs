@@ -47,6 +47,7 @@ mod backoff;
 mod candidates;
 mod frame_table;
 mod old_workers;
+mod pending_write;
 mod report;
 mod serve;
 mod step;

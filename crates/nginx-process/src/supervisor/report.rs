@@ -1,12 +1,13 @@
 //! What the generator is told of its offer: the outcome on the volume.
 
+use super::pending_write::PendingWrite;
 use crate::{OutcomeState, RevisionOutcome, Volume};
 
 /// The outcome of the revision that was tried last, on the volume as soon as there is room for it.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     outcome: Option<RevisionOutcome>,
-    unwritten: bool,
+    pending: PendingWrite,
 }
 
 impl Report {
@@ -49,19 +50,13 @@ impl Report {
 
     /// Writes what could not be written before.
     pub(super) fn retry(&mut self, volume: &Volume) {
-        if self.unwritten {
+        if self.pending.is_due() {
             self.flush(volume);
         }
     }
 
     fn flush(&mut self, volume: &Volume) {
         let Some(outcome) = &self.outcome else { return };
-        let written = volume.write_outcome(outcome);
-        if let Err(error) = &written
-            && !self.unwritten
-        {
-            tracing::error!(%error, "cannot write the outcome; trying again");
-        }
-        self.unwritten = written.is_err();
+        self.pending.note(&volume.write_outcome(outcome), "cannot write the outcome; trying again");
     }
 }

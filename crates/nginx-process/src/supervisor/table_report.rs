@@ -1,5 +1,6 @@
 //! What the generator is told of its table: the outcome on the volume.
 
+use super::pending_write::PendingWrite;
 use crate::{TableOutcome, Volume};
 
 /// As much of a message as an outcome has room for, in bytes.
@@ -9,7 +10,7 @@ const LONGEST: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct TableReport {
     outcome: Option<TableOutcome>,
-    unwritten: bool,
+    pending: PendingWrite,
 }
 
 impl TableReport {
@@ -29,19 +30,14 @@ impl TableReport {
 
     /// Writes what could not be written before.
     pub(super) fn retry(&mut self, volume: &Volume) {
-        if self.unwritten {
+        if self.pending.is_due() {
             self.flush(volume);
         }
     }
 
     fn flush(&mut self, volume: &Volume) {
         let Some(outcome) = &self.outcome else { return };
-        let written = volume.write_table_outcome(outcome);
-        if let Err(error) = &written
-            && !self.unwritten
-        {
-            tracing::error!(%error, "cannot write the outcome of the route table; trying again");
-        }
-        self.unwritten = written.is_err();
+        self.pending
+            .note(&volume.write_table_outcome(outcome), "cannot write the outcome of the route table; trying again");
     }
 }
