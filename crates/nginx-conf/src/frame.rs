@@ -11,10 +11,11 @@ use entry_model::{Host, HostName, Listener, Scheme};
 use crate::error_page::{self, FOR_GRPC};
 use crate::frame_needs::{ForwardLocation, FrameNeeds};
 use crate::listen;
-use crate::proxy_target::{scheme, write_limits};
+use crate::policy::ProxyModule;
+use crate::proxy_target::{proxy_module, scheme, write_treatment};
 use crate::server::{EMPTY_HOST, Servers, server_name_of};
 use crate::token::{Text, Token, path_token};
-use crate::upstream::{self, uses_grpc};
+use crate::upstream;
 use crate::writer::{Directive, Writer, directive};
 use crate::{RenderNote, Settings, Version, forwarded_headers};
 
@@ -186,12 +187,12 @@ fn write_forward_location(writer: &mut Writer<'_>, location: &ForwardLocation, s
         writer.close();
         return Some(());
     }
-    let grpc = uses_grpc(protocol, settings);
-    // `grpc_pass` takes no path: the module puts it where nginx looks for the one that was sent.
-    let target = if grpc { "" } else { "$sparrow_target" };
-    let url = |text: Text| text.own(scheme(protocol, grpc)).own("$sparrow_upstream").own(target);
-    writer.line(if grpc { "grpc_pass" } else { "proxy_pass" }).text(url).end()?;
-    write_limits(writer, protocol, location.timeouts(), location.max_body_bytes, grpc)?;
+    let module = proxy_module(protocol, settings);
+    // `grpc_pass` takes no path: our module puts it where nginx looks for the one that was sent.
+    let target = if module == ProxyModule::Grpc { "" } else { "$sparrow_target" };
+    let url = |text: Text| text.own(scheme(protocol, module)).own("$sparrow_upstream").own(target);
+    writer.line(module.pass()).text(url).end()?;
+    write_treatment(writer, protocol, &location.policy, module)?;
     writer.close();
     Some(())
 }

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use entry_model::{Action, Destination, Policy, Protocol, Rule, Timeouts};
+use entry_model::{Action, Destination, Policy, Protocol, Rule};
 
-use crate::policy_class::PolicyClass;
+use crate::policy_class::{PolicyClass, carried_out_by_location};
 use crate::token::Text;
 
 /// What routes of a table need of the frame.
@@ -22,8 +22,7 @@ pub struct FrameNeeds {
 pub(crate) struct ForwardLocation {
     pub protocol: Protocol,
     pub class: PolicyClass,
-    timeouts: [Option<std::time::Duration>; 3],
-    pub max_body_bytes: Option<u64>,
+    pub policy: Policy,
 }
 
 /// An upstream for all backends of a table that speak one protocol.
@@ -40,13 +39,11 @@ impl FrameNeeds {
         let Action::Forward(forward) = &rule.action else { return };
         for share in &forward.backends {
             let Destination::Backend(backend) = &share.destination else { continue };
-            let Timeouts { connect, read, send } = policy.timeouts;
             self.upstreams.insert(TableUpstream { protocol: backend.protocol, keep_alive: backend.keep_alive });
             self.locations.insert(ForwardLocation {
                 protocol: backend.protocol,
                 class: PolicyClass::of(policy),
-                timeouts: [connect, read, send],
-                max_body_bytes: policy.max_body_bytes,
+                policy: carried_out_by_location(policy),
             });
         }
     }
@@ -63,11 +60,6 @@ impl FrameNeeds {
 }
 
 impl ForwardLocation {
-    pub fn timeouts(&self) -> Timeouts {
-        let [connect, read, send] = self.timeouts;
-        Timeouts { connect, read, send }
-    }
-
     /// Adds its name to a text. No path of a request is like this, so only the module leads there.
     pub fn name(&self, text: Text) -> Text {
         text.own("sparrow-").own(protocol_name(self.protocol)).own("-").plain_of(&self.class.to_string(), '_')

@@ -22,6 +22,7 @@ pub mod lexer;
 mod listen;
 mod location;
 mod location_kind;
+mod policy;
 mod policy_class;
 #[cfg(test)]
 mod properties;

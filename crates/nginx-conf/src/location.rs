@@ -11,14 +11,13 @@
 
 use std::collections::BTreeSet;
 
-use entry_model::{Kind, PathMatch, Policy, Rule};
+use entry_model::{Kind, PathMatch, Rule};
 
 use crate::error_page::{BAD_REQUEST, FOR_GRPC, REJECT, not_found};
 use crate::location_kind::{LocationKind, TakenPaths};
-use crate::proxy_target::{Context, PathCheck, ProxyTarget, rest_variable, scheme, write_limits};
+use crate::proxy_target::{Context, PathCheck, ProxyTarget, proxy_module, rest_variable, scheme, write_treatment};
 use crate::raw_path::{RawPathLocations, location_name};
 use crate::token::{Pattern, Text, Token};
-use crate::upstream::uses_grpc;
 use crate::writer::{Directive, Writer, constant, constant_block, directive};
 use crate::{RenderNote, Settings};
 
@@ -225,11 +224,11 @@ fn pass(
         PathCheck::Compared => rest_variable(place.is_below()),
         PathCheck::Rewritten => "",
     };
-    let (backend, Policy { timeouts, max_body_bytes, redirect_to_https: _ }) = (target.backend, target.policy);
-    let grpc = uses_grpc(backend.protocol, settings);
-    let url = |text: Text| text.own(scheme(backend.protocol, grpc)).upstream(target.upstream).own(path);
-    writer.line(if grpc { "grpc_pass" } else { "proxy_pass" }).text(url).end()?;
-    write_limits(writer, backend.protocol, *timeouts, *max_body_bytes, grpc)
+    let protocol = target.backend.protocol;
+    let module = proxy_module(protocol, settings);
+    let url = |text: Text| text.own(scheme(protocol, module)).upstream(target.upstream).own(path);
+    writer.line(module.pass()).text(url).end()?;
+    write_treatment(writer, protocol, target.policy, module)
 }
 
 /// The object of a rule, for the access log. Names of Kubernetes are plain; others, from a file, are made so.

@@ -1,8 +1,9 @@
-//! Policies that nginx treats alike, by the content of what its directives say of them.
+//! Policies that nginx treats alike, by their content.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
-use entry_model::{Policy, Timeouts};
+use entry_model::Policy;
 use sha2::{Digest, Sha256};
 
 /// Names policies that the same directives of a location carry out. Of equal content it is always the same, so neither the frame nor
@@ -11,20 +12,34 @@ use sha2::{Digest, Sha256};
 pub struct PolicyClass(pub u64);
 
 impl PolicyClass {
-    /// The class of a policy. Every field is named here, so that a new one does not compile until it is said who carries it out.
+    /// The class of a policy.
     pub fn of(policy: &Policy) -> Self {
-        // Whoever finds the route sends clients to HTTPS.
-        let Policy { timeouts: Timeouts { connect, read, send }, max_body_bytes, redirect_to_https: _ } = policy;
-        let mut hasher = Sha256::new();
-        for time in [connect, read, send] {
-            hasher.update([u8::from(time.is_some())]);
-            hasher.update(time.unwrap_or_default().as_nanos().to_le_bytes());
-        }
-        hasher.update([u8::from(max_body_bytes.is_some())]);
-        hasher.update(max_body_bytes.unwrap_or_default().to_le_bytes());
-        let digest = hasher.finalize();
-        Self(digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)))
+        Self(content_hash(&carried_out_by_location(policy)))
     }
+}
+
+/// What a location carries out of a policy. Whoever finds the route sends clients to HTTPS.
+pub fn carried_out_by_location(policy: &Policy) -> Policy {
+    Policy { redirect_to_https: false, ..policy.clone() }
+}
+
+/// A name for a value, by its content: the same in every process of one build.
+pub fn content_hash(value: &impl Hash) -> u64 {
+    struct Sha256Hasher(Sha256);
+
+    impl Hasher for Sha256Hasher {
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+
+        fn finish(&self) -> u64 {
+            self.0.clone().finalize().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+        }
+    }
+
+    let mut hasher = Sha256Hasher(Sha256::new());
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl fmt::Display for PolicyClass {
@@ -37,6 +52,8 @@ impl fmt::Display for PolicyClass {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use entry_model::Timeouts;
 
     use super::*;
 

@@ -1,10 +1,11 @@
 //! How a location sends requests on.
 
-use entry_model::{Backend, PathRewrite, Policy, Protocol, Routes, Rule, Timeouts};
+use entry_model::{Backend, PathRewrite, Policy, Protocol, Routes, Rule};
 
 use crate::Settings;
 use crate::location_kind::LocationKind;
-use crate::token::{duration, is_unreserved, size};
+use crate::policy::{self, ProxyModule};
+use crate::token::is_unreserved;
 use crate::upstream::{Upstreams, forward_of, is_http2, is_tls, uses_grpc};
 use crate::upstream_name::UpstreamName;
 use crate::writer::Writer;
@@ -72,39 +73,31 @@ pub const fn rest_variable(below: bool) -> &'static str {
 }
 
 /// How `proxy_pass` and `grpc_pass` name what they speak.
-pub fn scheme(protocol: Protocol, grpc: bool) -> &'static str {
-    match (grpc, is_tls(protocol)) {
-        (true, true) => "grpcs://",
-        (true, false) => "grpc://",
-        (false, true) => "https://",
-        (false, false) => "http://",
+pub fn scheme(protocol: Protocol, module: ProxyModule) -> &'static str {
+    match (module, is_tls(protocol)) {
+        (ProxyModule::Grpc, true) => "grpcs://",
+        (ProxyModule::Grpc, false) => "grpc://",
+        (ProxyModule::Proxy, true) => "https://",
+        (ProxyModule::Proxy, false) => "http://",
     }
 }
 
-/// How it is sent, how long it may take and how large it may be, as far as that is not as for all others.
-pub fn write_limits(
+/// The module that forwards what is spoken in this protocol.
+pub fn proxy_module(protocol: Protocol, settings: &Settings) -> ProxyModule {
+    if uses_grpc(protocol, settings) { ProxyModule::Grpc } else { ProxyModule::Proxy }
+}
+
+/// Writes what `proxy_pass` needs to speak a protocol, and what the policy asks for.
+pub fn write_treatment(
     writer: &mut Writer<'_>,
     protocol: Protocol,
-    times: Timeouts,
-    max_body_bytes: Option<u64>,
-    grpc: bool,
+    policy: &Policy,
+    module: ProxyModule,
 ) -> Option<()> {
-    if is_http2(protocol) && !grpc {
+    if is_http2(protocol) && module == ProxyModule::Proxy {
         writer.line("proxy_http_version").words(["2"]).end()?;
         writer.line("proxy_pass_trailers").words(["on"]).end()?;
         writer.line("set").words(["$sparrow_te", "$sparrow_trailers"]).end()?;
     }
-    for (time, proxy_name, grpc_name) in [
-        (times.connect, "proxy_connect_timeout", "grpc_connect_timeout"),
-        (times.read, "proxy_read_timeout", "grpc_read_timeout"),
-        (times.send, "proxy_send_timeout", "grpc_send_timeout"),
-    ] {
-        if let Some(time) = time {
-            writer.line(if grpc { grpc_name } else { proxy_name }).token(&duration(time)).end()?;
-        }
-    }
-    if let Some(bytes) = max_body_bytes {
-        writer.line("client_max_body_size").token(&size(bytes)).end()?;
-    }
-    Some(())
+    policy::write(writer, policy, module)
 }

@@ -1,46 +1,44 @@
 //! The locations that compare a path as it was sent, for requests that are not plain.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use entry_model::{Protocol, Timeouts};
+use entry_model::{Policy, Protocol};
 
 use crate::error_page::BAD_REQUEST;
 use crate::location_kind::LocationKind;
-use crate::proxy_target::{ProxyTarget, rest_variable, scheme, write_limits};
+use crate::policy::ProxyModule;
+use crate::policy_class::PolicyClass;
+use crate::proxy_target::{ProxyTarget, rest_variable, scheme, write_treatment};
 use crate::token::Text;
 use crate::writer::Writer;
 
 /// The locations of a host for requests that are not plain, of rules that strip a prefix: one for all that are sent on in the same way.
 #[derive(Debug, Default)]
-pub struct RawPathLocations(BTreeMap<ProxyClass, u32>);
+pub struct RawPathLocations(BTreeMap<ProxyClass, (u32, Policy)>);
 
 /// What requests have in common that one location can send on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct ProxyClass {
     below: bool,
     protocol: Protocol,
-    times: [Option<Duration>; 3],
-    max_body_bytes: Option<u64>,
+    policy: PolicyClass,
 }
 
 impl RawPathLocations {
     /// The location for such requests. The rule's own sets `$sparrow_prefix` and `$sparrow_upstream`.
     pub fn index(&mut self, place: &LocationKind<'_>, target: &ProxyTarget<'_>) -> u32 {
-        let Timeouts { connect, read, send } = target.policy.timeouts;
         let class = ProxyClass {
             below: place.is_below(),
             protocol: target.backend.protocol,
-            times: [connect, read, send],
-            max_body_bytes: target.policy.max_body_bytes,
+            policy: PolicyClass::of(target.policy),
         };
         let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-        *self.0.entry(class).or_insert(next)
+        self.0.entry(class).or_insert_with(|| (next, target.policy.clone())).0
     }
 
     /// Writes them.
     pub fn write(&self, writer: &mut Writer<'_>) -> Option<()> {
-        for (class, index) in &self.0 {
+        for (class, (index, policy)) in &self.0 {
             // All in one text, so that its parts can be compared: no dot segments, and the prefix is what the path begins with.
             let pattern = if class.below {
                 r#""^0(?<sparrow_matched>[^ ]+) \\k<sparrow_matched>(?<sparrow_rest>/.*)$")"#
@@ -57,11 +55,12 @@ impl RawPathLocations {
             writer.write(&BAD_REQUEST);
             writer.close();
             let url = |text: Text| {
-                text.own(scheme(class.protocol, false)).own("$sparrow_upstream").own(rest_variable(class.below))
+                text.own(scheme(class.protocol, ProxyModule::Proxy))
+                    .own("$sparrow_upstream")
+                    .own(rest_variable(class.below))
             };
             writer.line("proxy_pass").text(url).end()?;
-            let [connect, read, send] = class.times;
-            write_limits(writer, class.protocol, Timeouts { connect, read, send }, class.max_body_bytes, false)?;
+            write_treatment(writer, class.protocol, policy, ProxyModule::Proxy)?;
             writer.close();
         }
         Some(())

@@ -229,7 +229,7 @@ impl<'a> RuleContext<'a> {
                 query: matches.query.iter().map(|parameter| pair(&parameter.name, &parameter.value)).collect(),
             },
             action: Self::action(rule),
-            policy: self.policies[rule.policy].clone(),
+            redirect_to_https: self.policies[rule.policy].redirect_to_https,
             class: self.class(rule).unwrap_or_default(),
             origin: rule.origin.clone(),
         }

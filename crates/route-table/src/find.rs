@@ -248,7 +248,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
     fn follow(&mut self, rules: Arc<PathRules>, index: usize, request: &Request<'_>) -> Result<Found, Fault> {
         let rule = &rules.rules[index];
         let in_clear = request.scheme == Scheme::Http && !request.path.starts_with(ACME_CHALLENGE.as_bytes());
-        if in_clear && rule.policy.redirect_to_https {
+        if in_clear && rule.redirect_to_https {
             return Ok(Found::ToHttps(Route { rules, index, share: ChosenShare::Status(503) }));
         }
         let share = match &rule.action {

@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
-use entry_model::{Key, Kind, ListenerSet, ObjectRef, PathRewrite, Policy, Redirect, Scheme, Timeouts};
+use entry_model::{Key, Kind, ListenerSet, ObjectRef, PathRewrite, Redirect, Scheme};
 
 use crate::bytes::{ByteReader, ByteWriter};
 use crate::key::Path;
@@ -28,9 +27,9 @@ pub struct Rule {
     pub conditions: Conditions,
     /// What is done.
     pub action: Action,
-    /// How it is done.
-    pub policy: Policy,
-    /// The location of the frame that does it.
+    /// Whether a request over plain HTTP is sent to HTTPS instead.
+    pub redirect_to_https: bool,
+    /// The location of the frame that does it, as all else of the policy asks for.
     pub class: Class,
     /// The object that asked for it.
     pub origin: ObjectRef,
@@ -133,12 +132,12 @@ impl Conditions {
 impl Rule {
     /// Writes it.
     pub fn encode(&self, writer: &mut ByteWriter) {
-        let Self { listeners, conditions, action, policy, class, origin } = self;
+        let Self { listeners, conditions, action, redirect_to_https, class, origin } = self;
         writer.u64(listeners.bits());
         writer.u64(class.0);
         conditions.encode(writer);
         action.encode(writer);
-        encode_policy(writer, policy);
+        writer.bool(*redirect_to_https);
         writer.u8(encode_kind(origin.kind));
         writer.text(&origin.key.namespace);
         writer.text(&origin.key.name);
@@ -150,7 +149,7 @@ impl Rule {
             class: Class(reader.u64()?),
             conditions: Conditions::decode(reader)?,
             action: Action::decode(reader)?,
-            policy: decode_policy(reader)?,
+            redirect_to_https: reader.bool()?,
             origin: ObjectRef::new(
                 decode_kind(reader.u8()?)?,
                 Key { namespace: reader.text()?.to_owned(), name: reader.text()?.to_owned() },
@@ -264,32 +263,6 @@ fn decode_rewrite(reader: &mut ByteReader<'_>) -> Option<PathRewrite> {
         4 => Some(PathRewrite::ReplaceFull(reader.text()?.to_owned())),
         _ => None,
     }
-}
-
-fn encode_policy(writer: &mut ByteWriter, policy: &Policy) {
-    let Policy { timeouts: Timeouts { connect, read, send }, max_body_bytes, redirect_to_https } = policy;
-    for time in [connect, read, send] {
-        writer.option(*time, |writer, time| {
-            writer.u64(time.as_secs());
-            writer.u32(time.subsec_nanos());
-        });
-    }
-    writer.option(*max_body_bytes, ByteWriter::u64);
-    writer.bool(*redirect_to_https);
-}
-
-fn decode_policy(reader: &mut ByteReader<'_>) -> Option<Policy> {
-    let time = |reader: &mut ByteReader<'_>| {
-        reader.option(|reader| {
-            let (seconds, nanoseconds) = (reader.u64()?, reader.u32()?);
-            (nanoseconds < 1_000_000_000).then(|| Duration::new(seconds, nanoseconds))
-        })
-    };
-    Some(Policy {
-        timeouts: Timeouts { connect: time(reader)?, read: time(reader)?, send: time(reader)? },
-        max_body_bytes: reader.option(ByteReader::u64)?,
-        redirect_to_https: reader.bool()?,
-    })
 }
 
 fn encode_kind(kind: Kind) -> u8 {

@@ -1,5 +1,6 @@
 //! Routes, requests, tables.
 
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,7 +38,7 @@ pub fn writer(memory: &Memory) -> TableWriter<Memory> {
 }
 
 pub fn planner() -> Planner {
-    Planner::new(|_, _| Some(Class(0)))
+    Planner::new(|_, policy| Some(class_of(policy)))
 }
 
 /// A table of routes, and what it was planned by.
@@ -173,6 +174,13 @@ fn any_listeners() -> impl Strategy<Value = ListenerSet> {
     ]
 }
 
+/// Policies that one location carries out have one class.
+pub fn class_of(policy: &Policy) -> Class {
+    let mut hasher = std::hash::DefaultHasher::new();
+    Policy { redirect_to_https: false, ..policy.clone() }.hash(&mut hasher);
+    Class(hasher.finish())
+}
+
 /// A rule, and the policy that it is to have.
 pub type Asked = (Rule, Policy);
 
@@ -305,7 +313,7 @@ impl Headers for HeaderList<'_> {
 pub enum Answer {
     Forward {
         name: String,
-        policy: Policy,
+        class: Class,
         rewrite: PathRewrite,
         backend: String,
         protocol: Protocol,
@@ -352,7 +360,7 @@ pub fn by_definition(routes: &Routes, asked: &AskedRequest) -> Answer {
                     Some(Destination::Status(status)) => Answer::Respond { name, status: *status },
                     Some(Destination::Backend(backend)) => Answer::Forward {
                         name,
-                        policy: routes.policy(rule).clone(),
+                        class: class_of(routes.policy(rule)),
                         rewrite: forward.path.clone(),
                         backend: route_table::Backend::name_of(backend),
                         protocol: backend.protocol,
@@ -392,7 +400,7 @@ pub fn by_table(table: &mut Table<Memory>, asked: &AskedRequest) -> Answer {
             Step::Respond(status) => Answer::Respond { name: name(&route), status },
             Step::Forward { backend, rewrite } => Answer::Forward {
                 name: name(&route),
-                policy: route.rule().policy.clone(),
+                class: route.rule().class,
                 rewrite: rewrite.clone(),
                 backend: backend.name.to_string(),
                 protocol: backend.protocol,

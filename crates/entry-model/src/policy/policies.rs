@@ -1,33 +1,9 @@
-//! How requests of a rule are treated, beside where they go.
+//! Policies, each value once.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
 
-/// How requests of a rule are treated, beside where they go: limits, times, what is added or asked for.
-///
-/// Rules that are treated alike share one, by value ([`Policies`]). An annotation, a filter of a route and a class of locations
-/// are all one field here.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Policy {
-    /// Times; the listener's where there is none.
-    pub timeouts: Timeouts,
-    /// Largest request body, in bytes; 0 is without limit; the listener's when there is none.
-    pub max_body_bytes: Option<u64>,
-    /// Whether a request over plain HTTP is sent to HTTPS instead, but for one below [`crate::ACME_CHALLENGE`].
-    pub redirect_to_https: bool,
-}
-
-/// Times of forwarding.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timeouts {
-    /// To connect to the backend.
-    pub connect: Option<Duration>,
-    /// Between two reads of its answer.
-    pub read: Option<Duration>,
-    /// Between two writes of the request.
-    pub send: Option<Duration>,
-}
+use super::Policy;
 
 /// Names a policy among those of the same [`Policies`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,11 +82,7 @@ impl std::ops::Index<PolicyId> for Policies {
 
     /// The policy of a number; one that asks for nothing if there is none of this number.
     fn index(&self, id: PolicyId) -> &Policy {
-        static NONE: Policy = Policy {
-            timeouts: Timeouts { connect: None, read: None, send: None },
-            max_body_bytes: None,
-            redirect_to_https: false,
-        };
+        static NONE: LazyLock<Policy> = LazyLock::new(Policy::default);
         self.get(id).map_or(&NONE, |policy| policy)
     }
 }

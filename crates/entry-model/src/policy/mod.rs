@@ -1,0 +1,21 @@
+//! How requests of a rule are treated, beside where they go: a file for each topic.
+
+mod policies;
+mod timeouts;
+
+pub use policies::{Policies, PolicyId};
+pub use timeouts::Timeouts;
+
+/// How requests of a rule are treated, beside where they go: limits, times, what is added or asked for.
+///
+/// Rules that are treated alike share one, by value ([`Policies`]). An annotation, a filter of a route and a class of locations
+/// are all one field here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Policy {
+    /// Times; the listener's where there is none.
+    pub timeouts: Timeouts,
+    /// Largest request body, in bytes; 0 is without limit; the listener's when there is none.
+    pub max_body_bytes: Option<u64>,
+    /// Whether a request over plain HTTP is sent to HTTPS instead, but for one below [`crate::ACME_CHALLENGE`].
+    pub redirect_to_https: bool,
+}
