@@ -43,7 +43,7 @@ pub use objects::{
     LoadBalancerAddress, Meta, Namespace, Node, ObjectRef, PathType, PortRef, Secret, Service, ServiceKind,
     ServicePort,
 };
-pub use pattern::{Pattern, PatternEngine};
+pub use pattern::{Pattern, PatternEngine, TemplatePart, template_parts};
 pub use policy::{Policies, Policy, PolicyId, Timeouts};
 pub use request::{Request, Scheme};
 pub use request_match::{ACME_CHALLENGE, HeaderMatch, Match, PathMatch, QueryParamMatch, ValueMatch};

@@ -11,9 +11,41 @@ pub trait PatternEngine: fmt::Debug + Send + Sync {
     /// Whether it matches anywhere in the text; `^` and `$` bind it to the text's ends.
     fn is_match(&self, text: &str) -> bool;
 
-    /// What its first match in the text becomes, the rest of the text as it is: in `template`, `$1` stands for the first
-    /// group, `$0` for the match, `$$` for a dollar. Without a match the text is returned as it is.
+    /// What its first match in the text becomes, the rest of the text as it is: [`template_parts`] says what a template stands for.
+    /// Without a match the text is returned as it is.
     fn replace(&self, text: &str, template: &str) -> String;
+}
+
+/// A part of a template for what a pattern matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TemplatePart<'a> {
+    /// This text.
+    Text(&'a str),
+    /// What the group of this number matched, 0 to 9; nothing if it matched nothing, or if there is none.
+    Group(u8),
+}
+
+/// The parts of a template: `$1` stands for the first group, `$0` for the whole match, `$$` for a dollar. A dollar before anything
+/// else is itself.
+pub fn template_parts(template: &str) -> impl Iterator<Item = TemplatePart<'_>> {
+    let mut rest = template;
+    std::iter::from_fn(move || {
+        let (part, after) = first_part(rest)?;
+        rest = after;
+        Some(part)
+    })
+}
+
+fn first_part(text: &str) -> Option<(TemplatePart<'_>, &str)> {
+    let Some(after) = text.strip_prefix('$') else {
+        let end = text.find('$').unwrap_or(text.len());
+        return (end > 0).then(|| (TemplatePart::Text(&text[..end]), &text[end..]));
+    };
+    match after.as_bytes().first() {
+        Some(digit @ b'0'..=b'9') => Some((TemplatePart::Group(digit - b'0'), &after[1..])),
+        Some(b'$') => Some((TemplatePart::Text("$"), &after[1..])),
+        _ => Some((TemplatePart::Text("$"), after)),
+    }
 }
 
 /// A regular expression that an engine has taken. The model has none of its own: whoever reads objects brings one, and whoever

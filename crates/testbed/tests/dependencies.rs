@@ -21,11 +21,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("entry-kube", &["entry-model"]),
     ("entry-model", &[]),
     // The only one beside the storage service that links cryptography of its own.
-    ("entry-translate", &["entry-model"]),
+    ("entry-translate", &["entry-model", "pattern-engine"]),
     ("exposition", &[]),
-    ("nginx-conf", &["entry-model"]),
+    ("nginx-conf", &["entry-model", "pattern-engine"]),
     ("nginx-module", &["entry-model", "route-table", "table-memory"]),
     ("nginx-process", &["route-table", "table-memory"]),
+    ("pattern-engine", &["entry-model"]),
     ("rbd", &["ceph", "rbd-format", "rbd-model"]),
     // What describes the API is built without librados.
     ("rbd-api", &["rbd-format", "rbd-model"]),
@@ -61,6 +62,7 @@ const PURE: &[(&str, &[&str])] = &[
     ),
     ("exposition", &[]),
     ("nginx-conf", &["ipnet", "minijinja", "sha2", "thiserror"]),
+    ("pattern-engine", &["regex", "regex-syntax", "thiserror"]),
     // `http` and `axum-core` are types here: a body is handed on, not sent.
     (
         "rbd-api",
@@ -140,6 +142,7 @@ const WITHOUT_CIRCLES: &[&str] = &[
     "entry-translate",
     "nginx-conf",
     "nginx-process",
+    "pattern-engine",
     "rbd",
     "rbd-api",
     "rbd-model",
