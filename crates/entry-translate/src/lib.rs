@@ -8,8 +8,7 @@
 //! a [`Translator`] only spares what did not change since the last snapshot. Its passes have a file each:
 //!
 //! 1. `attach`: which objects are this controller's.
-//! 2. `claim`: what each of them asks for, a file for each kind, with `annotations` and `ingress_nginx_annotations` (values in
-//!    `annotation_value`), `host`, `path`, `regex_path` (paths that look like one) and `resolve` (Services and ports). `attached_claims`
+//! 2. `claim`: what each of them asks for, a file for each kind, with `policy` (annotations, by topic), `host`, `path`, `regex_path` (paths that look like one) and `resolve` (Services and ports). `attached_claims`
 //!    puts the claims of all side by side.
 //! 3. `owners`: what of it belongs to other namespaces, by `host_or_segment`; `bounds`: what of it is too much.
 //! 4. `tls`: which certificates objects bring, with `certificate` (Secrets), and for that `pem`, `chain` and `private_key`.
@@ -20,8 +19,6 @@
 //! All along, `verdict_draft` keeps what the owner of each object is told, and `claim_site` where in an object a claim is made.
 
 mod acme_http01;
-mod annotation_value;
-mod annotations;
 mod attach;
 mod attached_claims;
 mod bounds;
@@ -34,11 +31,11 @@ mod claim_site;
 mod endpoints;
 mod host;
 mod host_or_segment;
-mod ingress_nginx_annotations;
 mod merge;
 mod owners;
 mod path;
 mod pem;
+mod policy;
 mod private_key;
 mod regex_path;
 mod resolve;
@@ -50,6 +47,8 @@ mod translation;
 mod verdict_draft;
 
 pub use bounds::{Bound, Bounds};
+pub use policy::table::{IngressNginxAnnotation, Meaning, Objects, OwnAnnotation, Scope, Topic};
+pub use policy::{INGRESS_NGINX_PREFIX, OWN_PREFIX, TOPICS, find_ingress_nginx_annotation};
 pub use settings::{HostOwnership, PolicyDefaults, TranslateSettings};
 pub use tls::LastGoodSecret;
 pub use translate::{Translator, translate};

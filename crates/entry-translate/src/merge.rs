@@ -213,7 +213,7 @@ impl HostMerger {
     ) -> Rule {
         let redirect_to_https =
             redirects_to_https(name, claim.redirect, given) && !claim.matches.path.is_acme_challenge();
-        let policy = Policy { redirect_to_https, ..claim.policy };
+        let policy = Policy { redirect_to_https, ..claim.policy.clone() };
         // Most are the same as the one before.
         let id = match &self.last {
             Some((last, id)) if *last == policy => *id,

@@ -52,6 +52,7 @@ impl LastTranslation {
         settings: &TranslateSettings,
         translation: &Translation,
         changes_at: Option<i64>,
+        claims: &HashMap<usize, CachedClaims>,
         merger: &HostMerger,
     ) -> Option<Self> {
         // Hosts whose rules were added to from other hosts change with these.
@@ -64,7 +65,9 @@ impl LastTranslation {
         }
         let mut users: HashMap<Key, BTreeSet<Arc<Key>>> = HashMap::new();
         for (key, ingress) in &snapshot.ingresses {
-            for service in RouteObject::Ingress(ingress).services() {
+            let object = RouteObject::Ingress(ingress);
+            let cached = claims.get(&object.memory_address());
+            for service in services(object, cached.map(|cached| &*cached.claims)) {
                 users.entry(service).or_default().insert(Arc::clone(key));
             }
         }
@@ -212,7 +215,7 @@ impl LastTranslation {
             }
             claims.remove(&before);
             if let Object::Ingress(ingress) = &object {
-                self.note_services(&reference.key, RouteObject::Ingress(ingress));
+                self.note_services(&reference.key, &old, (RouteObject::Ingress(ingress), &new));
             }
             claims.insert(now, CachedClaims { _object: object, claims: new, tls });
             self.translation.verdicts.insert(reference, verdict);
@@ -225,18 +228,25 @@ impl LastTranslation {
     }
 
     /// Remembers which Services an Ingress names now.
-    fn note_services(&mut self, key: &Arc<Key>, now: RouteObject<'_>) {
+    fn note_services(&mut self, key: &Arc<Key>, old: &Claims, (now, new): (RouteObject<'_>, &Claims)) {
         if let Some(before) = self.snapshot.ingresses.get(&**key) {
-            for service in RouteObject::Ingress(before).services() {
+            for service in services(RouteObject::Ingress(before), Some(old)) {
                 if let Some(users) = self.users.get_mut(&service) {
                     users.remove(key);
                 }
             }
         }
-        for service in now.services() {
+        for service in services(now, Some(new)) {
             self.users.entry(service).or_default().insert(Arc::clone(key));
         }
     }
+}
+
+/// The Services that an object and its annotations name.
+fn services(object: RouteObject<'_>, claims: Option<&Claims>) -> BTreeSet<Key> {
+    let references = claims.into_iter().flat_map(|claims| &claims.references);
+    let named = references.filter(|reference| reference.kind == Kind::Service);
+    named.map(|reference| (*reference.key).clone()).chain(object.services()).collect()
 }
 
 #[cfg(test)]

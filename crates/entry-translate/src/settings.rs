@@ -47,6 +47,8 @@ pub struct TranslateSettings {
     pub host_owners: Vec<Arc<HostOwners>>,
     /// What listeners do where no annotation says otherwise. On times and sizes only what is said of foreign annotations depends.
     pub defaults: PolicyDefaults,
+    /// Whether annotations of ingress-nginx are followed.
+    pub follows_ingress_nginx: bool,
     /// Objects that are put aside: why, and in words what is wrong with each, to which is added what becomes of it. They
     /// contribute nothing.
     pub quarantine: BTreeMap<ObjectRef, (Reason, String)>,
@@ -69,12 +71,14 @@ impl TranslateSettings {
             bounds,
             host_owners: _,
             defaults,
+            follows_ingress_nginx,
             quarantine,
             last_good: _,
             default_certificate,
         } = self;
         (controller, service_selector, listeners) == (&others.controller, &others.service_selector, &others.listeners)
             && (ownership, bounds, defaults) == (&others.ownership, &others.bounds, &others.defaults)
+            && *follows_ingress_nginx == others.follows_ingress_nginx
             && *quarantine == others.quarantine
             && *default_certificate == others.default_certificate
     }
@@ -97,6 +101,7 @@ impl Default for TranslateSettings {
             bounds: Bounds::NONE,
             host_owners: Vec::new(),
             defaults: PolicyDefaults::default(),
+            follows_ingress_nginx: true,
             quarantine: BTreeMap::new(),
             last_good: Arc::default(),
             default_certificate: None,

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{Host, Key, Routes, Service, Snapshot, SortedMap};
+use entry_model::{Host, Key, Kind, ObjectRef, Routes, Secret, Service, Snapshot, SortedMap};
 
-use crate::attach::AttachedObject;
+use crate::attach::{AttachedObject, RouteObject};
 use crate::attached_claims::AttachedClaims;
 use crate::cached_claims::CachedClaims;
 use crate::claim::Claims;
@@ -54,8 +54,10 @@ pub struct Translator {
     merger: HostMerger,
     /// The Services that the claims are of.
     services: SortedMap<Arc<Key>, Arc<Service>>,
-    /// The defaults that they are of.
-    defaults: PolicyDefaults,
+    /// The Secrets that they may depend on.
+    secrets: SortedMap<Arc<Key>, Arc<Secret>>,
+    /// The settings that they are of.
+    settings: (PolicyDefaults, bool),
     endpoints: EndpointFinder,
     /// What was translated last, if the next one may begin with that.
     last: Option<LastTranslation>,
@@ -74,7 +76,7 @@ impl Translator {
         }
         let (translation, changes_at) = self.translate_all(snapshot, settings);
         if !self.merger.is_for_one_snapshot() {
-            self.last = LastTranslation::new(snapshot, settings, &translation, changes_at, &self.merger);
+            self.last = LastTranslation::new(snapshot, settings, &translation, changes_at, &self.claims, &self.merger);
         }
         translation
     }
@@ -88,15 +90,16 @@ impl Translator {
 
     /// Goes the whole way. Also when, in seconds since 1970, the same snapshot gives something else.
     fn translate_all(&mut self, snapshot: &Snapshot, settings: &TranslateSettings) -> (Translation, Option<i64>) {
-        if self.defaults != settings.defaults {
+        let asked = (settings.defaults, settings.follows_ingress_nginx);
+        if self.settings != asked {
             self.claims.clear();
         }
-        let before = std::mem::replace(&mut self.services, snapshot.services.clone());
-        // A translator that knows nothing yet has nothing that a Service could have changed.
+        self.settings = asked;
+        // A translator that knows nothing yet has nothing that a change could concern.
         let knows = !self.claims.is_empty();
-        let changed = if knows { snapshot.services.changed_keys(&before, Arc::ptr_eq) } else { Vec::new() };
-        let changed: HashSet<(&str, &str)> = changed.into_iter().map(|key| (&*key.namespace, &*key.name)).collect();
-        self.defaults = settings.defaults;
+        let services = std::mem::replace(&mut self.services, snapshot.services.clone());
+        let secrets = std::mem::replace(&mut self.secrets, snapshot.secrets.clone());
+        let changed = if knows { Changed::between(snapshot, &services, &secrets) } else { Changed::default() };
         let mut known = std::mem::take(&mut self.claims);
 
         let owned = settings.ownership == HostOwnership::Namespace;
@@ -155,7 +158,7 @@ impl Translator {
         attached: &[AttachedObject<'_>],
         snapshot: &Snapshot,
         settings: &TranslateSettings,
-        changed: &HashSet<(&str, &str)>,
+        changed: &Changed<'_>,
         known: &mut HashMap<usize, CachedClaims>,
     ) -> Vec<Arc<Claims>> {
         // A certificate comes from an Ingress of the same namespace, unless namespaces share hosts.
@@ -164,7 +167,7 @@ impl Translator {
         let shared = settings.ownership == HostOwnership::None && !with_tls.is_empty();
         let claims = |AttachedObject { source, .. }: &AttachedObject<'_>| {
             let tls = settings.has_https() && (shared || with_tls.contains(source.meta().namespace.as_str()));
-            let is_same = |known: &CachedClaims| known.tls == tls && (changed.is_empty() || !source.names_any(changed));
+            let is_same = |known: &CachedClaims| known.tls == tls && !changed.concerns(*source, &known.claims);
             let known = known.remove(&source.memory_address()).filter(is_same).unwrap_or_else(|| CachedClaims {
                 _object: source.object(),
                 claims: Arc::new(claim::read_claims(*source, snapshot, settings, tls)),
@@ -178,6 +181,38 @@ impl Translator {
             claims
         };
         attached.iter().map(claims).collect()
+    }
+}
+
+/// What of that has changed on which claims depend beside their object.
+#[derive(Debug, Default)]
+struct Changed<'a> {
+    /// Services, by namespace and name.
+    services: HashSet<(&'a str, &'a str)>,
+    secrets: HashSet<&'a Key>,
+}
+
+impl<'a> Changed<'a> {
+    fn between(
+        snapshot: &'a Snapshot,
+        services: &'a SortedMap<Arc<Key>, Arc<Service>>,
+        secrets: &'a SortedMap<Arc<Key>, Arc<Secret>>,
+    ) -> Self {
+        let services = snapshot.services.changed_keys(services, Arc::ptr_eq);
+        let secrets = snapshot.secrets.changed_keys(secrets, Arc::ptr_eq);
+        Self {
+            services: services.into_iter().map(|key| (&*key.namespace, &*key.name)).collect(),
+            secrets: secrets.into_iter().map(|key| &**key).collect(),
+        }
+    }
+
+    /// Whether claims of an object may be other ones now.
+    fn concerns(&self, source: RouteObject<'_>, claims: &Claims) -> bool {
+        let is_changed = |reference: &ObjectRef| match reference.kind {
+            Kind::Service => self.services.contains(&(&*reference.key.namespace, &*reference.key.name)),
+            _ => self.secrets.contains(&*reference.key),
+        };
+        (!self.services.is_empty() && source.names_any(&self.services)) || claims.references.iter().any(is_changed)
     }
 }
 

@@ -15,9 +15,10 @@ use entry::pipeline::Pipeline;
 use entry_kube::status::WriteCounters;
 use entry_kube::{SourceOptions, TlsSecrets, roles};
 use entry_model::{Key, Kind, ObjectRef, Snapshot};
+use entry_translate::{INGRESS_NGINX_PREFIX, Meaning, OWN_PREFIX, Objects, Scope, TOPICS};
 use nginx_process::{Supervisor, Volume};
 use serde_json::Value;
-use testbed::reference::{cell, checked_in, page};
+use testbed::reference::{cell, checked_in, checked_in_between, page};
 use tokio::sync::{oneshot, watch};
 
 /// How long nginx may take to start.
@@ -107,6 +108,64 @@ fn flags_page_is_current() {
         }
     }
     checked_in("docs/reference/entry-flags.md", &text);
+}
+
+#[test]
+fn page_on_our_annotations_is_current() {
+    let mut text = String::new();
+    for topic in TOPICS.iter().filter(|topic| !topic.own.is_empty()) {
+        let header = "| annotation | of | value | default | example |\n|---|---|---|---|---|\n";
+        write!(text, "\n### {}\n\n{header}", topic.title).unwrap();
+        for known in topic.own {
+            let objects = match known.objects {
+                Objects::Services => "Services",
+                Objects::ServicesAndIngresses => "Services, Ingresses",
+                Objects::Ingresses => "Ingresses",
+            };
+            let (value, default) = (cell(known.value), cell(known.default));
+            let (name, example) = (known.name, known.example);
+            writeln!(text, "| `{OWN_PREFIX}{name}` | {objects} | {value} | {default} | `{example}` |").unwrap();
+        }
+    }
+    text.push('\n');
+    checked_in_between("docs/reference/annotations.md", "annotations", &text);
+}
+
+#[test]
+fn page_on_annotations_of_ingress_nginx_is_current() {
+    let rows = || TOPICS.iter().flat_map(|topic| topic.ingress_nginx);
+    let count = |wanted: fn(&Meaning) -> bool| rows().filter(|row| wanted(&row.meaning)).count();
+    let mut text = page(
+        "Annotations of ingress-nginx",
+        &format!(
+            "These annotations of ingress-nginx (`{INGRESS_NGINX_PREFIX}…`, as its last release, 1.15, reads them) are followed on \
+             Ingresses of this entry's classes, beside [ours](annotations.md), which go first where both say something; \
+             `--ingress-nginx-annotations off` turns that off. Of {} names {} mean the same here, {} in part, and {} have no effect. \
+             A value that ingress-nginx ignores is ignored, and a finding says so; so it does of a name without effect, unless its \
+             value asks for what happens anyway. [Migrating](../operating/migrating-from-ingress-nginx.md) says how to begin.",
+            rows().count(),
+            count(|meaning| matches!(meaning, Meaning::Same(_))),
+            count(|meaning| matches!(meaning, Meaning::Differs(_))),
+            count(|meaning| matches!(meaning, Meaning::Never(_))),
+        ),
+    );
+    for topic in TOPICS.iter().filter(|topic| !topic.ingress_nginx.is_empty()) {
+        write!(text, "\n## {}\n\n| annotation | of | here | |\n|---|---|---|---|\n", topic.title).unwrap();
+        for known in topic.ingress_nginx {
+            let scope = match known.scope {
+                Scope::Host => "host",
+                Scope::Rule => "rule",
+                Scope::Backend => "backend",
+            };
+            let (meaning, sentence) = match known.meaning {
+                Meaning::Same(sentence) => ("same", sentence),
+                Meaning::Differs(sentence) => ("differs", sentence),
+                Meaning::Never(sentence) => ("no effect", sentence),
+            };
+            writeln!(text, "| `{}` | {scope} | {meaning} | {}. |", known.name, cell(sentence)).unwrap();
+        }
+    }
+    checked_in("docs/reference/ingress-nginx-annotations.md", &text);
 }
 
 /// What is counted when there is something of everything: a real nginx that serves, an object that is refused, a kind that

@@ -30,6 +30,21 @@ pub fn checked_in(path: &str, expected: &str) {
     );
 }
 
+/// As [`checked_in`], for what stands between two lines of a page that is otherwise written by hand: `<!-- NAME: made from the code -->`
+/// and `<!-- end -->`.
+///
+/// # Panics
+/// The page has no such lines, or is stale.
+pub fn checked_in_between(path: &str, name: &str, expected: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    let page = std::fs::read_to_string(&file).expect("read the page");
+    let (before, rest) =
+        page.split_once(&format!("<!-- {name}: made from the code -->\n")).expect("a line where it begins");
+    let (_, after) = rest.split_once("<!-- end -->\n").expect("a line where it ends");
+    let begin = format!("<!-- {name}: made from the code -->\n");
+    checked_in(path, &[before, &begin, expected, "<!-- end -->\n", after].concat());
+}
+
 /// A page with the note that it is generated.
 pub fn page(title: &str, introduction: &str) -> String {
     format!("<!-- Made from the code by `make reference`. Do not edit. -->\n# {title}\n\n{introduction}\n")

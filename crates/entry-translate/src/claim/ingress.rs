@@ -11,11 +11,11 @@ use super::{
     Claim, Claims, DefaultClaim, TlsClaim, choose_protocol, describe_pattern, forward_action, unavailable_message,
 };
 use crate::TranslateSettings;
-use crate::annotations::{Annotations, read_annotations};
 use crate::claim_site::ClaimSite;
 use crate::host::parse_host;
-use crate::ingress_nginx_annotations::AnnotationContext;
 use crate::path::{into_prefix, parse_path};
+use crate::policy::annotations::{Annotations, read_annotations};
+use crate::policy::reader::AnnotationContext;
 use crate::resolve::{self, ResolveError, ResolveFault};
 use crate::verdict_draft::{VerdictDraft, object_name, quoted};
 
@@ -45,8 +45,16 @@ impl IngressReader<'_> {
         let mut asked = Claims::default();
         let paths = ingress.rules.iter().flat_map(|rule| &rule.paths);
         let paths: Vec<&str> = paths.map(|path| path.path.as_deref().unwrap_or("/")).collect();
-        let context = AnnotationContext { defaults: &self.settings.defaults, paths: &paths, tls: self.tls };
-        let annotations = read_annotations(Kind::Ingress, &ingress.meta.annotations, &context, &mut self.draft);
+        let context = AnnotationContext {
+            defaults: &self.settings.defaults,
+            follows_ingress_nginx: self.settings.follows_ingress_nginx,
+            paths: &paths,
+            tls: self.tls,
+            namespace: &ingress.meta.namespace,
+            snapshot: self.snapshot,
+        };
+        let mut annotations = read_annotations(Kind::Ingress, &ingress.meta.annotations, context, &mut self.draft);
+        asked.references = std::mem::take(&mut annotations.references);
         let mut hosts = BTreeSet::new();
         for (n, rule) in ingress.rules.iter().enumerate() {
             let host = match rule.host.as_deref().filter(|text| !text.is_empty()).map_or(Ok(HostName::Any), parse_host)
@@ -73,7 +81,7 @@ impl IngressReader<'_> {
                 let path_field = http.at("paths", m);
                 let field = path_field.field("backend");
                 let action = self.action(&entry.backend, &annotations, &field, site);
-                let (host, matches, policy) = (host.clone(), Match::path(path), annotations.policy());
+                let (host, matches, policy) = (host.clone(), Match::path(path), annotations.policy.clone());
                 asked.rules.push(Claim {
                     host,
                     matches,
@@ -103,10 +111,10 @@ impl IngressReader<'_> {
         if ingress.rules.is_empty() {
             // Without rules it is for all hosts; those that it has certificates for need rules to be known by name.
             hosts = tls_hosts;
-            asked.default = Some(DefaultClaim { action: action.clone(), policy: annotations.policy(), site });
+            asked.default = Some(DefaultClaim { action: action.clone(), policy: annotations.policy.clone(), site });
         }
         asked.rules.extend(hosts.into_iter().map(|host| {
-            let (matches, action, policy) = (Match::any(), action.clone(), annotations.policy());
+            let (matches, action, policy) = (Match::any(), action.clone(), annotations.policy.clone());
             Claim { host, matches, action, policy, redirect: annotations.ssl_redirect, site, weak: true }
         }));
         Claims { draft: self.draft, ..asked }

@@ -4,14 +4,15 @@ mod ingress;
 mod service;
 
 use entry_model::{
-    Action, Backend, Forward, HostName, Key, Match, PathRewrite, Policy, PortRef, Protocol, ServicePort, Snapshot,
+    Action, Backend, Forward, HostName, Key, Match, ObjectRef, PathRewrite, Policy, PortRef, Protocol, ServicePort,
+    Snapshot,
 };
 
 use crate::TranslateSettings;
-use crate::annotations::Annotations;
 use crate::attach::RouteObject;
 use crate::claim_site::ClaimSite;
 use crate::endpoints::endpoints_of;
+use crate::policy::annotations::Annotations;
 use crate::regex_path;
 use crate::resolve::{self, ServiceAddress};
 use crate::verdict_draft::{VerdictDraft, quoted};
@@ -22,6 +23,8 @@ pub struct Claims {
     pub rules: Vec<Claim>,
     pub default: Option<DefaultClaim>,
     pub tls: Vec<TlsClaim>,
+    /// What the claims depend on, beside the object, the Services that it names as backends, and the settings.
+    pub references: Vec<ObjectRef>,
     pub draft: VerdictDraft,
 }
 
@@ -85,10 +88,10 @@ impl Claims {
 }
 
 /// Asks an object. `tls`: whether its hosts may have certificates. What comes of it depends on nothing else than the object,
-/// the Services that it names, and the settings.
+/// the Services that it names, the settings, and what is in [`Claims::references`].
 pub fn read_claims(source: RouteObject<'_>, snapshot: &Snapshot, settings: &TranslateSettings, tls: bool) -> Claims {
     match source {
-        RouteObject::Service(object) => service::read_service_claims(object, settings),
+        RouteObject::Service(object) => service::read_service_claims(object, snapshot, settings),
         RouteObject::Ingress(object) => ingress::read_ingress_claims(object, snapshot, settings, tls),
     }
 }

@@ -1,14 +1,14 @@
 //! What a Service with the label asks for.
 
-use entry_model::{Action, FieldPath, HostName, Kind, Match, PathMatch, Reason, Service};
+use entry_model::{Action, FieldPath, HostName, Kind, Match, PathMatch, Reason, Service, Snapshot};
 
 use super::{Claim, Claims, choose_protocol, describe_pattern, forward_action, parse_port_ref, unavailable_message};
 use crate::TranslateSettings;
-use crate::annotations::read_annotations;
 use crate::claim_site::ClaimSite;
 use crate::host::parse_host;
-use crate::ingress_nginx_annotations::AnnotationContext;
 use crate::path::{into_prefix, parse_path};
+use crate::policy::annotations::{Annotations, read_annotations};
+use crate::policy::reader::AnnotationContext;
 use crate::resolve::{self, ResolveError, ResolveFault};
 use crate::verdict_draft::VerdictDraft;
 
@@ -18,16 +18,29 @@ const PATH: ClaimSite = ClaimSite::Annotation("sparrow/path");
 const PORT: ClaimSite = ClaimSite::Annotation("sparrow/port");
 
 /// What a Service with the label asks for: one rule.
-pub fn read_service_claims(service: &Service, settings: &TranslateSettings) -> Claims {
+pub fn read_service_claims(service: &Service, snapshot: &Snapshot, settings: &TranslateSettings) -> Claims {
     let mut draft = VerdictDraft::default();
-    let rule = rule(service, settings, &mut draft);
-    Claims { rules: rule.into_iter().collect(), draft, ..Claims::default() }
+    let context = AnnotationContext {
+        defaults: &settings.defaults,
+        follows_ingress_nginx: settings.follows_ingress_nginx,
+        paths: &[],
+        tls: true,
+        namespace: &service.meta.namespace,
+        snapshot,
+    };
+    let mut annotations = read_annotations(Kind::Service, &service.meta.annotations, context, &mut draft);
+    let references = std::mem::take(&mut annotations.references);
+    let rule = rule(service, &annotations, settings, &mut draft);
+    Claims { rules: rule.into_iter().collect(), references, draft, ..Claims::default() }
 }
 
-fn rule(service: &Service, settings: &TranslateSettings, draft: &mut VerdictDraft) -> Option<Claim> {
+fn rule(
+    service: &Service,
+    annotations: &Annotations<'_>,
+    settings: &TranslateSettings,
+    draft: &mut VerdictDraft,
+) -> Option<Claim> {
     let spec = FieldPath::root("spec");
-    let context = AnnotationContext { defaults: &settings.defaults, paths: &[], tls: true };
-    let annotations = read_annotations(Kind::Service, &service.meta.annotations, &context, draft);
     let unusable = |draft: &mut VerdictDraft, site: ClaimSite, message: String| {
         draft.report_loss(&site, Reason::Invalid, format!("{message}. The Service is not served"));
     };
@@ -101,13 +114,13 @@ fn rule(service: &Service, settings: &TranslateSettings, draft: &mut VerdictDraf
     };
     let action = match (address, port) {
         (Some(address), Some((index, port))) => {
-            let protocol = choose_protocol(port, &annotations, draft, |draft, message| {
+            let protocol = choose_protocol(port, annotations, draft, |draft, message| {
                 draft.report_note(&spec.at("ports", index).field("appProtocol"), Reason::Unsupported, message);
             });
-            forward_action(address, port, protocol, &annotations, true)
+            forward_action(address, port, protocol, annotations, true)
         }
         _ => Action::UNAVAILABLE,
     };
-    let (matches, policy) = (Match::path(path?), annotations.policy());
+    let (matches, policy) = (Match::path(path?), annotations.policy.clone());
     Some(Claim { host: host?, matches, action, policy, redirect: annotations.ssl_redirect, site, weak: false })
 }

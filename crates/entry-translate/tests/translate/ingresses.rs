@@ -4,6 +4,7 @@ use entry_model::{
     Acceptance, Ingress, IngressBackend, IngressPath, Kind, PathType, PortRef, Reason, Request, RoutingDecision,
     Scheme, ServiceKind,
 };
+use entry_translate::TranslateSettings;
 
 use crate::support::{
     Objects, assert_routes, assert_verdict, backend, class, exact, exposed, ingress, object, port, prefix, rule,
@@ -314,21 +315,28 @@ fn oldest_claim_of_a_path_wins() {
 #[test]
 fn ingress_nginx_annotation_is_reported() {
     let mut web = with_rule("web", None, vec![prefix("/")]);
-    for name in ["proxy-read-timeout", "configuration-snippet"] {
+    for name in ["proxy-read-timeout", "stream-snippet"] {
         web.meta.annotations.insert(format!("nginx.ingress.kubernetes.io/{name}"), "60".to_owned());
     }
     web.meta.annotations.insert("example.com/other".to_owned(), "60".to_owned());
-    let built = Objects::new().service(service("web")).ingress(web).translate();
+    let built = Objects::new().service(service("web")).ingress(web.clone()).translate();
     let field = |name: &str| format!("metadata.annotations[nginx.ingress.kubernetes.io/{name}]");
-    let (snippet, timeout) = (field("configuration-snippet"), field("proxy-read-timeout"));
+    let (snippet, timeout) = (field("stream-snippet"), field("proxy-read-timeout"));
     assert_verdict(
         &built,
         &object(Kind::Ingress, "web"),
         Acceptance::Partial,
-        &[
-            (&snippet, Reason::Unsupported, "nothing here does the same"),
-            (&timeout, Reason::Unsupported, "`sparrow/read-timeout` does the same"),
-        ],
+        &[(&snippet, Reason::Unsupported, "nothing here does the same")],
+    );
+    assert_routes(&built, &["* prefix / -> 10.0.0.1:80 http read=60s (Ingress shop/web)"]);
+    let settings = TranslateSettings { follows_ingress_nginx: false, ..TranslateSettings::default() };
+    let built = Objects::new().service(service("web")).ingress(web).translate_with(&settings);
+    let off = "`--ingress-nginx-annotations off` says so";
+    assert_verdict(
+        &built,
+        &object(Kind::Ingress, "web"),
+        Acceptance::Partial,
+        &[(&timeout, Reason::Unsupported, off), (&snippet, Reason::Unsupported, "nothing here does the same")],
     );
     assert_routes(&built, &["* prefix / -> 10.0.0.1:80 http (Ingress shop/web)"]);
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use nginx_conf::SettingsError;
 
-use super::{HostOwnership, ObjectFlags, ProgramFlags, TrafficFlags, WorkerFlags};
+use super::{HostOwnership, IngressNginxAnnotations, ObjectFlags, ProgramFlags, TrafficFlags, WorkerFlags};
 
 /// The flags of all commands that make configurations.
 #[derive(Debug, Clone, Args)]
@@ -42,6 +42,7 @@ impl ConfigurationFlags {
                 backends: objects.backend_mode(),
             },
             controller: objects.controller.clone(),
+            follows_ingress_nginx: objects.ingress_nginx_annotations == IngressNginxAnnotations::On,
             service_selector: objects.service_selector.clone(),
             listeners: traffic.listeners(),
             default_certificate: objects.default_certificate.clone(),

@@ -26,6 +26,15 @@ pub enum TlsSecrets {
     Named,
 }
 
+/// Whether annotations of ingress-nginx are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum IngressNginxAnnotations {
+    /// As the page on them says of each
+    On,
+    /// None of them; a finding names each
+    Off,
+}
+
 /// Whose hosts are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum HostOwnership {
@@ -78,6 +87,9 @@ pub struct ObjectFlags {
     /// Whose hosts are
     #[arg(long, value_name = "RULE", default_value = "namespace")]
     pub host_ownership: HostOwnership,
+    /// Whether annotations of ingress-nginx are followed on Ingresses
+    #[arg(long, value_name = "SWITCH", default_value = "on")]
+    pub ingress_nginx_annotations: IngressNginxAnnotations,
     /// A file in which it is kept, over restarts, which namespace holds which hosts; for manifests of a directory, since a
     /// cluster keeps it itself. Not on the volume, which nginx can write to
     #[arg(long, value_name = "FILE")]

@@ -7,11 +7,20 @@ use entry_model::Protocol;
 use crate::resolve;
 
 /// Longest time.
-const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+pub const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A switch.
 pub fn parse_boolean(text: &str) -> Result<bool, &'static str> {
     text.parse().map_err(|_| "write `true` or `false`")
+}
+
+/// A switch as ingress-nginx reads it, which is written in Go.
+pub fn parse_go_boolean(text: &str) -> Result<bool, &'static str> {
+    match text.trim() {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("it is `true` or `false`"),
+    }
 }
 
 /// A whole number with a unit.

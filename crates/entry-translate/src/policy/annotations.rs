@@ -1,0 +1,49 @@
+//! What the annotations of an object ask for.
+
+use std::collections::BTreeMap;
+
+use entry_model::{BackendMode, Kind, ObjectRef, Policy, Protocol};
+
+use super::reader::{AnnotationContext, AnnotationReader};
+use crate::verdict_draft::VerdictDraft;
+
+/// What the annotations of an object ask for.
+#[derive(Debug, Default)]
+pub struct Annotations<'a> {
+    /// The path of a Service.
+    pub path: Option<&'a str>,
+    /// The host of a Service.
+    pub host: Option<&'a str>,
+    /// The port of a Service.
+    pub port: Option<&'a str>,
+    /// Whether the path that matched is taken off.
+    pub strip_prefix: Option<bool>,
+    /// What is spoken to the backend, rather than the port's `appProtocol`.
+    pub protocol: Option<Protocol>,
+    /// Whether connections to the backend are kept.
+    pub keep_alive: Option<bool>,
+    /// To what of a Service requests are sent.
+    pub backends: Option<BackendMode>,
+    /// Whether HTTP is redirected to HTTPS.
+    pub ssl_redirect: Option<bool>,
+    /// How requests are to be treated, but for redirects to HTTPS.
+    pub policy: Policy,
+    /// What else was looked up, beside the Services that are backends: what is asked for depends on it.
+    pub references: Vec<ObjectRef>,
+}
+
+/// Reads annotations. One that cannot be used is as if it were not there, and a finding says so.
+pub fn read_annotations<'a>(
+    kind: Kind,
+    texts: &'a BTreeMap<String, String>,
+    context: AnnotationContext<'a>,
+    draft: &mut VerdictDraft,
+) -> Annotations<'a> {
+    let mut annotations = Annotations::default();
+    let mut reader = AnnotationReader::new(kind, texts, context, draft);
+    if !reader.is_empty() {
+        super::read(&mut reader, &mut annotations);
+        annotations.references = reader.finish();
+    }
+    annotations
+}

@@ -1,0 +1,74 @@
+//! What is spoken to a backend, and where it is reached.
+
+use entry_model::{BackendMode, Protocol};
+
+use super::annotations::Annotations;
+use super::reader::AnnotationReader;
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::value::{parse_boolean, parse_go_boolean, parse_protocol};
+
+pub const TOPIC: Topic = Topic {
+    title: "Backends",
+    own: &[
+        OwnAnnotation {
+            name: "backend-protocol",
+            objects: Objects::ServicesAndIngresses,
+            value: "`http`, `https`, `h2c`, `grpc`, `grpcs`, in any case",
+            default: "the `appProtocol` of the port, else `http`",
+            example: "grpc",
+        },
+        OwnAnnotation {
+            name: "backends",
+            objects: Objects::ServicesAndIngresses,
+            value: "`cluster-ip`, `endpoints`: to what of a Service requests are sent, see [below](#cluster-ip-or-endpoints)",
+            default: "`--backends`, `cluster-ip`",
+            example: "endpoints",
+        },
+        OwnAnnotation {
+            name: "keep-alive",
+            objects: Objects::ServicesAndIngresses,
+            value: "`true`, `false`: whether connections to the backend are kept and used again, for whichever client comes next",
+            default: "`true`",
+            example: "false",
+        },
+    ],
+    ingress_nginx: &[
+        IngressNginxAnnotation::differs(
+            "backend-protocol",
+            Scope::Backend,
+            "`HTTP`, `HTTPS`, `GRPC` and `GRPCS`, in any case, are the same; `AUTO_HTTP` and `FCGI` have no equal",
+        ),
+        IngressNginxAnnotation::same(
+            "service-upstream",
+            Scope::Backend,
+            "`true`: requests go to the cluster IP, which is the default here; `false`: to the endpoints",
+        ),
+    ],
+};
+
+/// Reads them.
+pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
+    let theirs = reader.ingress_nginx("backend-protocol", parse_ingress_nginx_protocol);
+    annotations.protocol = reader.own("backend-protocol", parse_protocol).or(theirs.flatten());
+    if theirs == Some(None) {
+        let message = "The backend is spoken to with HTTP/1.1: `AUTO_HTTP` and `FCGI` have no equal; write `HTTP` or `HTTPS`, or put a \
+                       server that speaks HTTP before it";
+        reader.report_loss("backend-protocol", entry_model::Reason::Unsupported, message.to_owned());
+    }
+    let theirs = reader.ingress_nginx("service-upstream", parse_go_boolean);
+    let theirs = theirs.map(|cluster_ip| if cluster_ip { BackendMode::ClusterIp } else { BackendMode::Endpoints });
+    annotations.backends = reader.own("backends", str::parse).or(theirs);
+    annotations.keep_alive = reader.own("keep-alive", parse_boolean);
+}
+
+/// What ingress-nginx speaks; none of what it speaks and we do not.
+fn parse_ingress_nginx_protocol(text: &str) -> Result<Option<Protocol>, &'static str> {
+    match text.trim().to_ascii_uppercase().as_str() {
+        "HTTP" => Ok(Some(Protocol::Http)),
+        "HTTPS" => Ok(Some(Protocol::Https)),
+        "GRPC" => Ok(Some(Protocol::Http2)),
+        "GRPCS" => Ok(Some(Protocol::Http2Tls)),
+        "AUTO_HTTP" | "FCGI" => Ok(None),
+        _ => Err("it is `HTTP`, `HTTPS`, `GRPC` or `GRPCS`"),
+    }
+}

@@ -1,0 +1,28 @@
+//! The body of a request.
+
+use super::annotations::Annotations;
+use super::reader::AnnotationReader;
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::value::parse_size;
+
+pub const TOPIC: Topic = Topic {
+    title: "Bodies of requests",
+    own: &[OwnAnnotation {
+        name: "max-body-size",
+        objects: Objects::ServicesAndIngresses,
+        value: "a size, see below: the largest request body; `0` is without limit",
+        default: "`--max-body-bytes`, without limit",
+        example: "10m",
+    }],
+    ingress_nginx: &[IngressNginxAnnotation::same(
+        "proxy-body-size",
+        Scope::Rule,
+        "The largest request body; `0` is without limit. Without it there is no limit here, and 1 MiB there",
+    )],
+};
+
+/// Reads it.
+pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
+    let theirs = reader.ingress_nginx("proxy-body-size", |text| parse_size(text.trim()));
+    annotations.policy.max_body_bytes = reader.own("max-body-size", parse_size).or(theirs);
+}

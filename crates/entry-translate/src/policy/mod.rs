@@ -1,0 +1,198 @@
+//! Annotations become policies: a file for each topic, with our annotations and those of ingress-nginx that say the same.
+//!
+//! A topic has rows, of which the documentation is made, and a reader. To add an annotation, write its row and read it; to add a
+//! topic, write a file, and name it in [`TOPICS`] and in [`read`].
+
+mod access;
+pub mod annotations;
+mod answer_headers;
+mod backend;
+mod backend_tls;
+mod balancing;
+mod body;
+mod buffers;
+mod canary;
+mod client_certificates;
+mod cors;
+mod error_pages;
+mod external_auth;
+mod hosts;
+mod https_redirect;
+mod limits;
+mod logging;
+mod mirror;
+mod other;
+mod path_rewrite;
+pub mod reader;
+mod redirects;
+mod request_headers;
+mod retries;
+mod service_route;
+mod snippets;
+pub mod table;
+mod timeouts;
+mod value;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use annotations::Annotations;
+use reader::AnnotationReader;
+use table::{IngressNginxAnnotation, OwnAnnotation, Topic};
+
+/// All annotations that are ours begin with it.
+pub const OWN_PREFIX: &str = "sparrow/";
+
+/// Those of ingress-nginx begin with it.
+pub const INGRESS_NGINX_PREFIX: &str = "nginx.ingress.kubernetes.io/";
+
+/// What is said of one without meaning here.
+const NO_EQUAL: &str = "nothing here does the same";
+
+/// All topics, in the order in which the documentation has them.
+pub const TOPICS: &[Topic] = &[
+    service_route::TOPIC,
+    path_rewrite::TOPIC,
+    redirects::TOPIC,
+    hosts::TOPIC,
+    https_redirect::TOPIC,
+    canary::TOPIC,
+    backend::TOPIC,
+    backend_tls::TOPIC,
+    balancing::TOPIC,
+    retries::TOPIC,
+    timeouts::TOPIC,
+    body::TOPIC,
+    buffers::TOPIC,
+    request_headers::TOPIC,
+    answer_headers::TOPIC,
+    cors::TOPIC,
+    limits::TOPIC,
+    access::TOPIC,
+    external_auth::TOPIC,
+    client_certificates::TOPIC,
+    error_pages::TOPIC,
+    mirror::TOPIC,
+    logging::TOPIC,
+    snippets::TOPIC,
+    other::TOPIC,
+];
+
+/// Reads all annotations.
+pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotations<'a>) {
+    service_route::read(reader, annotations);
+    path_rewrite::read(reader, annotations);
+    https_redirect::read(reader, annotations);
+    backend::read(reader, annotations);
+    timeouts::read(reader, annotations);
+    body::read(reader, annotations);
+}
+
+/// What is known of one of ours, by its name without prefix.
+pub fn find_own_annotation(name: &str) -> Option<&'static OwnAnnotation> {
+    static BY_NAME: LazyLock<HashMap<&str, &OwnAnnotation>> =
+        LazyLock::new(|| TOPICS.iter().flat_map(|topic| topic.own).map(|known| (known.name, known)).collect());
+    BY_NAME.get(name).copied()
+}
+
+/// What is known of one of ingress-nginx, by its name without prefix.
+pub fn find_ingress_nginx_annotation(name: &str) -> Option<&'static IngressNginxAnnotation> {
+    static BY_NAME: LazyLock<HashMap<&str, &IngressNginxAnnotation>> = LazyLock::new(|| {
+        TOPICS.iter().flat_map(|topic| topic.ingress_nginx).map(|known| (known.name, known)).collect()
+    });
+    BY_NAME.get(name).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use entry_model::{Acceptance, Kind, Snapshot};
+
+    use super::annotations::read_annotations;
+    use super::reader::AnnotationContext;
+    use super::table::Meaning;
+    use super::*;
+    use crate::PolicyDefaults;
+    use crate::verdict_draft::VerdictDraft;
+
+    /// All that the last release of ingress-nginx reads, its aliases among them.
+    const INGRESS_NGINX: &str = include_str!("ingress_nginx_names.txt");
+
+    fn findings(kind: Kind, annotations: &[(&str, &str)]) -> (Acceptance, Vec<String>) {
+        let texts: BTreeMap<_, _> =
+            annotations.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let (defaults, snapshot) = (PolicyDefaults::default(), Snapshot::default());
+        let context = AnnotationContext {
+            defaults: &defaults,
+            follows_ingress_nginx: true,
+            paths: &["/"],
+            tls: true,
+            namespace: "shop",
+            snapshot: &snapshot,
+        };
+        let mut draft = VerdictDraft::default();
+        draft.mark_served();
+        read_annotations(kind, &texts, context, &mut draft);
+        let verdict = draft.into_verdict(1);
+        (verdict.acceptance(), verdict.findings().iter().map(|finding| finding.message.clone()).collect())
+    }
+
+    #[test]
+    fn each_annotation_of_ingress_nginx_has_one_row() {
+        let mut rows: Vec<_> = TOPICS.iter().flat_map(|topic| topic.ingress_nginx).map(|row| row.name).collect();
+        rows.sort_unstable();
+        let names: Vec<_> = INGRESS_NGINX.lines().collect();
+        assert_eq!(rows, names);
+        let own: Vec<_> = TOPICS.iter().flat_map(|topic| topic.own).map(|row| row.name).collect();
+        assert_eq!(own.iter().collect::<BTreeSet<_>>().len(), own.len());
+    }
+
+    #[test]
+    fn each_annotation_that_has_a_meaning_is_read() {
+        let off = "`--ingress-nginx-annotations off` says so";
+        for row in TOPICS.iter().flat_map(|topic| topic.ingress_nginx) {
+            let name = [INGRESS_NGINX_PREFIX, row.name].concat();
+            let (_, messages) = findings(Kind::Ingress, &[(&name, "a value that nothing takes")]);
+            match row.meaning {
+                Meaning::Never(why) => assert!(messages.iter().any(|message| message.contains(why)), "{name}"),
+                Meaning::Same(_) | Meaning::Differs(_) => {
+                    assert!(!messages.iter().any(|message| message.contains(off)), "{name} is not read");
+                }
+            }
+            for unchanged in row.unchanged {
+                let upper = unchanged.to_ascii_uppercase();
+                for value in [*unchanged, &upper] {
+                    assert_eq!(findings(Kind::Ingress, &[(&name, value)]).0, Acceptance::Accepted, "{name}: {value}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn annotation_of_ingress_nginx_that_has_no_meaning_is_lost() {
+        for row in TOPICS.iter().flat_map(|topic| topic.ingress_nginx) {
+            if let Meaning::Never(_) = row.meaning {
+                let name = [INGRESS_NGINX_PREFIX, row.name].concat();
+                let (acceptance, messages) = findings(Kind::Ingress, &[(&name, "a value that nothing takes")]);
+                assert_eq!((acceptance, messages.len()), (Acceptance::Partial, 1), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn name_that_nobody_knows_is_worth_knowing_only() {
+        let name = "nginx.ingress.kubernetes.io/rate-limit";
+        let (acceptance, messages) = findings(Kind::Ingress, &[(name, "1")]);
+        assert_eq!((acceptance, messages.len()), (Acceptance::Accepted, 1));
+    }
+
+    #[test]
+    fn annotation_of_ours_that_is_not_known_is_lost() {
+        for (kind, name) in [(Kind::Ingress, "sparrow/x"), (Kind::Ingress, "sparrow/path"), (Kind::Service, "sparrow/")]
+        {
+            let (acceptance, messages) = findings(kind, &[(name, "1")]);
+            assert_eq!((acceptance, messages.len()), (Acceptance::Partial, 1), "{name}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Reads the annotations of one object, of both dialects.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use entry_model::{FieldPath, Key, Kind, ObjectRef, Reason, Secret, Snapshot};
+
+use super::table::{Meaning, Objects};
+use super::{INGRESS_NGINX_PREFIX, OWN_PREFIX, find_ingress_nginx_annotation, find_own_annotation};
+use crate::PolicyDefaults;
+use crate::verdict_draft::{VerdictDraft, quoted};
+
+/// What is known beside the annotations.
+#[derive(Debug, Clone, Copy)]
+#[allow(dead_code)]
+pub struct AnnotationContext<'a> {
+    /// What listeners do where no annotation says otherwise.
+    pub defaults: &'a PolicyDefaults,
+    /// Whether annotations of ingress-nginx are followed.
+    pub follows_ingress_nginx: bool,
+    /// The paths of the Ingress.
+    pub paths: &'a [&'a str],
+    /// Whether a host of the object may have a certificate.
+    pub tls: bool,
+    /// The namespace of the object.
+    pub namespace: &'a str,
+    /// Where objects are looked up that annotations name.
+    pub snapshot: &'a Snapshot,
+}
+
+/// The annotations of an object, which are asked for by their names. Of a value that cannot be used its owner is told.
+#[derive(Debug)]
+pub struct AnnotationReader<'a, 'd> {
+    kind: Kind,
+    /// What is known beside the annotations.
+    pub context: AnnotationContext<'a>,
+    /// Ours, without prefix.
+    own: Vec<(&'a str, &'a str)>,
+    /// Those of ingress-nginx, without prefix, and whether they were asked for.
+    ingress_nginx: Vec<(&'a str, &'a str, bool)>,
+    draft: &'d mut VerdictDraft,
+    /// What was looked up because annotations name it.
+    references: Vec<ObjectRef>,
+}
+
+impl<'a, 'd> AnnotationReader<'a, 'd> {
+    /// A reader of the annotations of an object.
+    pub fn new(
+        kind: Kind,
+        annotations: &'a BTreeMap<String, String>,
+        context: AnnotationContext<'a>,
+        draft: &'d mut VerdictDraft,
+    ) -> Self {
+        let own = with_prefix(annotations, OWN_PREFIX).collect();
+        let ingress_nginx = with_prefix(annotations, INGRESS_NGINX_PREFIX);
+        let ingress_nginx = ingress_nginx.map(|(name, value)| (name, value, false)).collect();
+        Self { kind, context, own, ingress_nginx, draft, references: Vec::new() }
+    }
+
+    /// Whether the object has none.
+    pub fn is_empty(&self) -> bool {
+        self.own.is_empty() && self.ingress_nginx.is_empty()
+    }
+
+    /// The kind of the object.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// One of ours. A value that cannot be used is as if it were not there, and a finding says so.
+    pub fn own<T>(&mut self, name: &str, parse: impl FnOnce(&'a str) -> Result<T, &'static str>) -> Option<T> {
+        let (_, value) = *self.own.iter().find(|(other, _)| *other == name)?;
+        match parse(value) {
+            Ok(parsed) => Some(parsed),
+            Err(hint) => {
+                let message = format!("The value {} cannot be used, the default stays in force: {hint}", quoted(value));
+                self.report_own_loss(name, Reason::Invalid, message);
+                None
+            }
+        }
+    }
+
+    /// The text of one of ingress-nginx, if those are followed on this object.
+    pub fn ingress_nginx_text(&mut self, name: &str) -> Option<&'a str> {
+        if !self.follows_ingress_nginx() {
+            return None;
+        }
+        let found = self.ingress_nginx.iter_mut().find(|(other, ..)| *other == name)?;
+        found.2 = true;
+        Some(found.1)
+    }
+
+    /// One of ingress-nginx. A value that it ignores is ignored here, too, and a note says so.
+    pub fn ingress_nginx<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&'a str) -> Result<T, &'static str>,
+    ) -> Option<T> {
+        let value = self.ingress_nginx_text(name)?;
+        match parse(value) {
+            Ok(parsed) => Some(parsed),
+            Err(hint) => {
+                let message = format!(
+                    "The value {} has no effect, as in ingress-nginx: {hint}; correct or remove it",
+                    quoted(value)
+                );
+                self.report_note(name, Reason::Invalid, message);
+                None
+            }
+        }
+    }
+
+    /// A Secret of the object's namespace. What the object asks for depends on it from now on, also if it is not there.
+    #[allow(dead_code)]
+    pub fn secret(&mut self, name: &str) -> Option<&'a Arc<Secret>> {
+        let key = Key { namespace: self.context.namespace.to_owned(), name: name.to_owned() };
+        let found = self.context.snapshot.secrets.get(&key);
+        self.references.push(ObjectRef::new(Kind::Secret, key));
+        found
+    }
+
+    /// Something that one of ours asks for is not served as it was asked for.
+    pub fn report_own_loss(&mut self, name: &str, reason: Reason, message: String) {
+        self.report(OWN_PREFIX, name, reason, message, true);
+    }
+
+    /// Something is worth knowing about one of ours.
+    #[allow(dead_code)]
+    pub fn report_own_note(&mut self, name: &str, reason: Reason, message: String) {
+        self.report(OWN_PREFIX, name, reason, message, false);
+    }
+
+    /// Something that one of ingress-nginx asks for is not served as it was asked for.
+    pub fn report_loss(&mut self, name: &str, reason: Reason, message: String) {
+        self.report(INGRESS_NGINX_PREFIX, name, reason, message, true);
+    }
+
+    /// Something is worth knowing about one of ingress-nginx.
+    pub fn report_note(&mut self, name: &str, reason: Reason, message: String) {
+        self.report(INGRESS_NGINX_PREFIX, name, reason, message, false);
+    }
+
+    fn report(&mut self, prefix: &str, name: &str, reason: Reason, message: String, lost: bool) {
+        let metadata = FieldPath::root("metadata");
+        let annotations = metadata.field("annotations");
+        let name = [prefix, name].concat();
+        let field = annotations.key(&name);
+        if lost {
+            self.draft.report_loss(&field, reason, message);
+        } else {
+            self.draft.report_note(&field, reason, message);
+        }
+    }
+
+    /// Whether annotations of ingress-nginx are followed on this object: it reads those of Ingresses.
+    fn follows_ingress_nginx(&self) -> bool {
+        self.context.follows_ingress_nginx && self.kind == Kind::Ingress
+    }
+
+    /// Tells of annotations that nobody reads. What the object depends on, from then on.
+    pub fn finish(mut self) -> Vec<ObjectRef> {
+        for (name, _) in std::mem::take(&mut self.own) {
+            self.report_unknown_own(name);
+        }
+        for (name, value, was_read) in std::mem::take(&mut self.ingress_nginx) {
+            if !was_read {
+                self.report_unread_ingress_nginx(name, value);
+            }
+        }
+        self.references
+    }
+
+    fn report_unknown_own(&mut self, name: &str) {
+        let hint = match find_own_annotation(name).map(|known| known.objects) {
+            Some(Objects::ServicesAndIngresses) => return,
+            Some(Objects::Services) if self.kind == Kind::Service => return,
+            Some(Objects::Ingresses) if self.kind == Kind::Ingress => return,
+            Some(Objects::Services) => "it is for Services; an Ingress has fields for that. Remove it",
+            Some(Objects::Ingresses) => "it is for Ingresses. Remove it",
+            None => "there is none of this name; correct or remove it",
+        };
+        self.report_own_loss(name, Reason::Unsupported, format!("The annotation has no effect: {hint}"));
+    }
+
+    fn report_unread_ingress_nginx(&mut self, name: &str, value: &str) {
+        let Some(known) = find_ingress_nginx_annotation(name) else {
+            let message = "The annotation has no effect: neither ingress-nginx nor this entry knows one of this name; \
+                           correct or remove it";
+            self.report_note(name, Reason::Unsupported, message.to_owned());
+            return;
+        };
+        if known.is_unchanged_by(value) {
+            return;
+        }
+        if self.kind != Kind::Ingress {
+            let message = "The annotation has no effect, as in ingress-nginx, which reads those of Ingresses; write ours, or remove \
+                           it";
+            self.report_note(name, Reason::Unsupported, message.to_owned());
+            return;
+        }
+        let hint = match known.meaning {
+            Meaning::Never(why) => why,
+            Meaning::Same(_) | Meaning::Differs(_) => "`--ingress-nginx-annotations off` says so",
+        };
+        let message = format!("The annotation is one of ingress-nginx and has no effect: {hint}. Replace or remove it");
+        self.report_loss(name, Reason::Unsupported, message);
+    }
+}
+
+/// Those whose names begin so, without that.
+fn with_prefix<'a>(
+    annotations: &'a BTreeMap<String, String>,
+    prefix: &'static str,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let all = annotations.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+    all.map_while(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
+}
