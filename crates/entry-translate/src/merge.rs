@@ -98,7 +98,7 @@ impl HostMerger {
                 attached[won.owner.1].draft.mark_served();
             }
             for (loser, winner) in &merged.lost {
-                report_conflict(&candidates[*loser], candidates[*winner].owner.1, attached);
+                report_conflict(&candidates[*loser], &candidates[*winner], attached);
             }
             let given = certificates.select(&name, &won, attached);
             let closed = won.first().is_some_and(|won| is_closed(&name, &attached[won.owner.1].object.key.namespace));
@@ -158,10 +158,14 @@ impl HostMerger {
         &self.policies
     }
 
-    /// Whether any of these claims stands at a host; none if the host was not made of them.
+    /// Whether these claims stand at a host; none if the host was not made of them, or if some of them do not stand: what is said of
+    /// that depends on where others lead.
     pub fn serves(&self, name: &HostName, claims: &Arc<Claims>) -> Option<bool> {
         let merged = self.hosts.get(name)?;
         let is_of = |index: &usize| Arc::ptr_eq(&merged.candidates[*index].0, claims);
+        if merged.lost.iter().any(|(lost, _)| is_of(lost)) {
+            return None;
+        }
         (0..merged.candidates.len()).any(|index| is_of(&index)).then(|| merged.won.iter().any(is_of))
     }
 
@@ -322,11 +326,12 @@ fn redirects_to_https(host: &HostName, asked: Option<bool>, given: Option<&Selec
 }
 
 /// Tells an object that another was first.
-fn report_conflict(loser: &AttachedClaim<'_>, winner: usize, attached: &mut [AttachedObject<'_>]) {
+fn report_conflict(loser: &AttachedClaim<'_>, first: &AttachedClaim<'_>, attached: &mut [AttachedObject<'_>]) {
     let AttachedClaim { claim, owner: (_, owner), .. } = *loser;
+    let (_, winner) = first.owner;
     let own = winner == owner;
-    if own && claim.weak {
-        // A default backend is for the rest, and there is none.
+    // A default backend is for the rest, and there is none. Who says the same twice loses nothing.
+    if own && (claim.weak || (&claim.action, &claim.policy) == (&first.claim.action, &first.claim.policy)) {
         return;
     }
     let what = match &claim.host {

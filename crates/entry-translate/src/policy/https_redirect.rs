@@ -26,6 +26,7 @@ pub const TOPIC: Topic = Topic {
 
 /// Reads it.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
-    let theirs = reader.ingress_nginx("ssl-redirect", parse_go_boolean);
+    // Where it is `true` there, it is without the annotation, too.
+    let theirs = reader.ingress_nginx("ssl-redirect", parse_go_boolean).filter(|redirects| !redirects);
     annotations.ssl_redirect = reader.own("ssl-redirect", parse_boolean).or(theirs);
 }

@@ -2,7 +2,7 @@
 
 use entry_model::{
     Acceptance, Ingress, IngressBackend, IngressPath, Kind, PathType, PortRef, Reason, Request, RoutingDecision,
-    Scheme, ServiceKind,
+    Scheme, Service, ServiceKind,
 };
 use entry_translate::TranslateSettings;
 
@@ -273,10 +273,16 @@ fn oldest_claim_of_a_path_wins() {
         ingress.meta.created = created;
         ingress
     };
-    let first = with_rule("z-first", Some("a.example.com"), vec![prefix("/same"), exact("/same"), prefix("/same/")]);
+    let first = with_rule(
+        "z-first",
+        Some("a.example.com"),
+        vec![prefix("/same"), exact("/same"), to(prefix("/same/"), "other")],
+    );
+    let other = Service { cluster_ips: vec![[10, 0, 0, 2].into()], ..service("other") };
     let second = with_rule("a-second", Some("A.example.com"), vec![prefix("/%73ame"), prefix("/own")]);
     let built = Objects::new()
         .service(service("web"))
+        .service(other)
         .service(exposed("s", [("sparrow/host", "a.example.com"), ("sparrow/path", "/own")]))
         .ingress(created(first, 100))
         .ingress(created(second, 200))
@@ -310,6 +316,14 @@ fn oldest_claim_of_a_path_wins() {
             (&field(1), Reason::Conflicted, "is taken by Service shop/s"),
         ],
     );
+}
+
+#[test]
+fn path_that_is_written_twice_loses_nothing_if_both_lead_to_the_same() {
+    let twice = with_rule("web", Some("a.example.com"), vec![prefix("/same"), prefix("/same/")]);
+    let built = Objects::new().service(service("web")).ingress(twice).translate();
+    assert_routes(&built, &["a.example.com prefix /same -> 10.0.0.1:80 http (Ingress shop/web)"]);
+    assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Accepted, &[]);
 }
 
 #[test]
