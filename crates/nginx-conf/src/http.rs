@@ -9,7 +9,10 @@ use crate::tls;
 use crate::token::{Token, duration, path_token, size};
 use crate::upstream::Upstreams;
 use crate::writer::{Directive, Writer, case, directive, map};
-use crate::{RenderNote, Settings, Version, access_log, error_page, forwarded_headers, frame, server, x_accel_headers};
+use crate::{
+    RenderNote, Settings, Version, access_log, error_page, forwarded_headers, frame, rewritten_path, server,
+    x_accel_headers,
+};
 
 /// From here on a connection is not closed right after its last answer when workers change: no request is lost.
 const KEEPALIVE_MIN_TIMEOUT: Version = Version::new(1, 27, 4);
@@ -64,6 +67,7 @@ pub fn write<'a>(
         .chain(forwarded_headers::variables(settings))
         .chain(if needs.is_none() { location_variables() } else { Vec::new() })
         .chain(maps())
+        .chain(rewritten_path::maps(DOT_SEGMENTS))
         .chain(in_clear(settings))
         .chain(forwarding(settings, servers.upstreams))
         .chain(x_accel_headers::ignore_headers(settings))

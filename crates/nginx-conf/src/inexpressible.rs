@@ -2,9 +2,22 @@
 
 use std::fmt;
 
-use entry_model::{Action, ListenerSet, Match, PathMatch, PathRewrite, Routes, Rule};
+use entry_model::{Action, ListenerSet, Match, PathMatch, PathRewrite, Redirect, Routes, Rule};
+use pattern_engine::BoundedPattern;
 
 use crate::RenderNote;
+use crate::token::is_host_name;
+
+/// Longest path that replaces another, in bytes: encoded, and with what stands around it, it must fit into a token.
+const MAX_REPLACEMENT_BYTES: usize = 1024;
+
+/// The statuses with which nginx names another place.
+const REDIRECT_STATUSES: [u16; 5] = [301, 302, 303, 307, 308];
+
+/// Whether nginx can answer so and do no more: 444 closes the connection, and with some of the others it names another place.
+fn can_respond(status: u16) -> bool {
+    (200..600).contains(&status) && status != 444 && !REDIRECT_STATUSES.contains(&status)
+}
 
 /// What of a rule or a host cannot be written as locations of nginx.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +26,7 @@ pub enum Inexpressible {
     Listeners,
     /// A host of which any number of labels is left open.
     Suffix,
-    /// A pattern for paths.
+    /// A pattern for paths that is out of the bounds.
     PathPattern,
     /// Only some methods.
     Method,
@@ -23,9 +36,9 @@ pub enum Inexpressible {
     Query,
     /// Several backends, or a share of requests that has none.
     Weights,
-    /// A path that is replaced by another.
+    /// A path that is replaced by what is no path, or by a pattern that is out of the bounds.
     Rewrite,
-    /// Clients that are sent elsewhere, but from HTTP to HTTPS.
+    /// Clients that are sent to what is no host, or with another status.
     Redirect,
     /// An answer with this status.
     Status(u16),
@@ -37,13 +50,13 @@ impl fmt::Display for Inexpressible {
         let what = match self {
             Self::Listeners => "a rule for some of the listeners",
             Self::Suffix => "a host for any number of labels",
-            Self::PathPattern => "a pattern for paths",
+            Self::PathPattern => "such a pattern for paths",
             Self::Method => "a rule for one method",
             Self::Headers => "a rule for some headers",
             Self::Query => "a rule for some parameters of the query",
             Self::Weights => "a rule with several backends",
-            Self::Rewrite => "a path that is replaced",
-            Self::Redirect => "a redirect of a rule",
+            Self::Rewrite => "a path that is replaced by such a one",
+            Self::Redirect => "such a redirect",
             Self::Status(status) => return write!(f, "an answer with the status {status} is not served by this entry"),
         };
         write!(f, "{what} is not served by this entry")
@@ -59,10 +72,25 @@ pub fn of_rule(rule: &Rule) -> Option<Inexpressible> {
     of_match(matches).or_else(|| of_action(action))
 }
 
+/// What of a rule a template does not get: it knows paths and prefixes that are taken off, and nothing else.
+pub fn of_template_rule(rule: &Rule) -> Option<Inexpressible> {
+    let of_action = || match &rule.action {
+        Action::Forward(forward) if matches!(forward.path, PathRewrite::Keep | PathRewrite::StripPrefix) => None,
+        Action::Forward(_) => Some(Inexpressible::Rewrite),
+        Action::Redirect(_) => Some(Inexpressible::Redirect),
+        Action::Respond(503) => None,
+        Action::Respond(status) => Some(Inexpressible::Status(*status)),
+    };
+    match rule.matches.path {
+        PathMatch::Regex(_) => Some(Inexpressible::PathPattern),
+        PathMatch::Exact(_) | PathMatch::Prefix(_) => of_rule(rule).or_else(of_action),
+    }
+}
+
 /// What of the requests that a rule is for cannot be told apart.
 fn of_match(matches: &Match) -> Option<Inexpressible> {
     let Match { path, method, headers, query } = matches;
-    if matches!(path, PathMatch::Regex(_)) {
+    if matches!(path, PathMatch::Regex(pattern) if BoundedPattern::parse(pattern.text()).is_err()) {
         Some(Inexpressible::PathPattern)
     } else if method.is_some() {
         Some(Inexpressible::Method)
@@ -77,22 +105,32 @@ fn of_match(matches: &Match) -> Option<Inexpressible> {
 
 fn of_action(action: &Action) -> Option<Inexpressible> {
     match action {
-        Action::Forward(forward) => match forward.path {
-            _ if forward.only_backend().is_none() => Some(Inexpressible::Weights),
-            PathRewrite::Keep | PathRewrite::StripPrefix => None,
-            PathRewrite::ReplacePrefix(_) | PathRewrite::ReplaceFull(_) | PathRewrite::Regex { .. } => {
-                Some(Inexpressible::Rewrite)
-            }
-        },
-        Action::Redirect(_) => Some(Inexpressible::Redirect),
-        Action::Respond(503) => None,
-        Action::Respond(status) => Some(Inexpressible::Status(*status)),
+        Action::Forward(forward) if forward.only_backend().is_none() => Some(Inexpressible::Weights),
+        Action::Forward(forward) => of_rewrite(&forward.path),
+        Action::Redirect(Redirect { status, scheme: _, host, port: _, path }) => {
+            let is_host = host.as_deref().is_none_or(is_host_name) && REDIRECT_STATUSES.contains(status);
+            if is_host { of_rewrite(path) } else { Some(Inexpressible::Redirect) }
+        }
+        Action::Respond(status) => (!can_respond(*status)).then_some(Inexpressible::Status(*status)),
     }
 }
 
+/// What of a path that becomes another cannot be written.
+fn of_rewrite(rewrite: &PathRewrite) -> Option<Inexpressible> {
+    let is_path = |path: &str| path.starts_with('/') && path.len() <= MAX_REPLACEMENT_BYTES;
+    let is_written = match rewrite {
+        PathRewrite::Keep | PathRewrite::StripPrefix => true,
+        PathRewrite::ReplacePrefix(path) | PathRewrite::ReplaceFull(path) => is_path(path),
+        PathRewrite::Regex { pattern, template } => {
+            template.len() <= MAX_REPLACEMENT_BYTES && BoundedPattern::parse(pattern.text()).is_ok()
+        }
+    };
+    (!is_written).then_some(Inexpressible::Rewrite)
+}
+
 /// What cannot be written of all rules. Where there is a path, it is answered 503: else a shorter one, which may be somebody
-/// else's, would get its requests.
-pub fn notes(routes: &Routes) -> Vec<RenderNote> {
+/// else's, would get its requests. Templates write what they like for a rule that they do not get.
+pub fn notes(routes: &Routes, of_rule: fn(&Rule) -> Option<Inexpressible>) -> Vec<RenderNote> {
     let note = |rule: &Rule| {
         let what = of_rule(rule)?;
         let path: String = rule.matches.path.text().chars().take(100).collect();
@@ -154,13 +192,17 @@ mod tests {
     /// All that a rule can ask for and this configuration does not have.
     fn rules() -> Vec<(Inexpressible, Rule)> {
         let value = || ValueMatch::Exact("x".to_owned());
-        let pattern = || Pattern::new("^/a", Arc::new(Never));
+        let pattern = || Pattern::new("^/(a+)+", Arc::new(Never));
         let matching = |matches: Match| Rule { matches: Match { path: rule().matches.path, ..matches }, ..rule() };
         let doing = |action: Action| Rule { action, ..rule() };
         let share = WeightedBackend { weight: 1, destination: Destination::Status(500) };
         let mut weighted = forward(PathRewrite::Keep);
         weighted.backends.push(share);
-        let redirect = Redirect { status: 301, scheme: None, host: None, port: None, path: PathRewrite::Keep };
+        let redirect = |status, host: &str| {
+            let host = Some(host.to_owned());
+            Action::Redirect(Redirect { status, scheme: None, host, port: None, path: PathRewrite::Keep })
+        };
+        let rewriting = |path| doing(Action::Forward(forward(path)));
         let template = "/x".to_owned();
         vec![
             (Inexpressible::Listeners, Rule { listeners: ListenerSet::from_iter([ListenerId(0)]), ..rule() }),
@@ -178,14 +220,14 @@ mod tests {
                 }),
             ),
             (Inexpressible::Weights, doing(Action::Forward(weighted))),
-            (Inexpressible::Rewrite, doing(Action::Forward(forward(PathRewrite::ReplacePrefix("/x".to_owned()))))),
-            (Inexpressible::Rewrite, doing(Action::Forward(forward(PathRewrite::ReplaceFull("/x".to_owned()))))),
-            (
-                Inexpressible::Rewrite,
-                doing(Action::Forward(forward(PathRewrite::Regex { pattern: pattern(), template }))),
-            ),
-            (Inexpressible::Redirect, doing(Action::Redirect(redirect))),
-            (Inexpressible::Status(404), doing(Action::Respond(404))),
+            (Inexpressible::Rewrite, rewriting(PathRewrite::ReplacePrefix("x".to_owned()))),
+            (Inexpressible::Rewrite, rewriting(PathRewrite::ReplaceFull(String::new()))),
+            (Inexpressible::Rewrite, rewriting(PathRewrite::Regex { pattern: pattern(), template })),
+            (Inexpressible::Redirect, doing(redirect(301, "a b"))),
+            (Inexpressible::Redirect, doing(redirect(300, "a"))),
+            (Inexpressible::Status(444), doing(Action::Respond(444))),
+            (Inexpressible::Status(301), doing(Action::Respond(301))),
+            (Inexpressible::Status(100), doing(Action::Respond(100))),
         ]
     }
 

@@ -28,8 +28,10 @@ mod policy_class;
 mod properties;
 mod proxy_target;
 mod raw_path;
+mod redirect;
 mod render;
 mod revision;
+mod rewritten_path;
 mod server;
 mod settings;
 #[cfg(any(test, feature = "lexer"))]

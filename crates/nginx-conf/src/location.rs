@@ -11,27 +11,29 @@
 
 use std::collections::BTreeSet;
 
-use entry_model::{Kind, PathMatch, Rule};
+use entry_model::{Action, Kind, PathMatch, Rule};
 
-use crate::error_page::{BAD_REQUEST, FOR_GRPC, REJECT, not_found};
+use crate::error_page::{BAD_REQUEST, REJECT, not_found};
 use crate::location_kind::{LocationKind, TakenPaths};
 use crate::proxy_target::{Context, PathCheck, ProxyTarget, proxy_module, rest_variable, scheme, write_treatment};
 use crate::raw_path::{RawPathLocations, location_name};
+use crate::rewritten_path::path_pattern;
 use crate::token::{Pattern, Text, Token};
 use crate::writer::{Directive, Writer, constant, constant_block, directive};
-use crate::{RenderNote, Settings};
+use crate::{RenderNote, Settings, inexpressible, redirect, rewritten_path};
 
 /// The locations of a host's rules, which are tried in this order.
 pub fn write<'a>(writer: &mut Writer<'a>, rules: &[&'a Rule], context: &Context<'_>, notes: &mut Vec<RenderNote>) {
     let mut taken = TakenPaths::default();
     let mut raw_path_locations = RawPathLocations::default();
     for rule in rules {
-        if matches!(rule.matches.path, PathMatch::Regex(_)) {
-            // It is reported with all that cannot be written.
-            continue;
-        }
         let path = rule.matches.path.text();
-        let is_path = path.starts_with('/') || matches!(&rule.matches.path, PathMatch::Prefix(path) if path.is_empty());
+        let is_path = match &rule.matches.path {
+            PathMatch::Exact(path) => path.starts_with('/'),
+            PathMatch::Prefix(path) => path.is_empty() || path.starts_with('/'),
+            // One that cannot be written is reported with all that cannot.
+            PathMatch::Regex(_) => true,
+        };
         let places = if is_path { taken.add(&rule.matches.path) } else { [None, None] };
         let mut refused = !is_path;
         for place in places.into_iter().flatten() {
@@ -50,7 +52,9 @@ pub fn write<'a>(writer: &mut Writer<'a>, rules: &[&'a Rule], context: &Context<
             notes.push(RenderNote { object: rule.origin.clone(), message });
         }
     }
-    without_slash(writer, rules, &taken, context, &mut raw_path_locations);
+    if !context.in_order {
+        without_slash(writer, rules, &taken, context, &mut raw_path_locations);
+    }
     if !taken.prefixes.contains("") {
         writer.write(&directive("location").words(["/"]).block(not_found()));
     }
@@ -114,6 +118,13 @@ fn location<'a>(
     let settings = context.settings;
     let location = writer.line("location");
     match place {
+        LocationKind::Pattern(pattern) => location.words(["~"]).pattern(|out| path_pattern(out, pattern)),
+        LocationKind::Path(path) | LocationKind::Top(path) if context.in_order => {
+            location.words(["~"]).pattern(|out| out.own("^").literal(path).own("\\z"))
+        }
+        LocationKind::Below(prefix) if context.in_order => {
+            location.words(["~"]).pattern(|out| out.own("^").literal(prefix).own("/"))
+        }
         LocationKind::Path(path) | LocationKind::Top(path) | LocationKind::Within { path, .. } => {
             location.words(["="]).literal(path)
         }
@@ -134,6 +145,9 @@ fn location<'a>(
         writer.close();
     }
     match ProxyTarget::of(place, rule, context) {
+        Some(target) if target.is_rewritten(place) => {
+            rewritten_path::forward(writer, place, &target, proxy_module(target.backend.protocol, settings))?;
+        }
         Some(target) => {
             match target.check {
                 PathCheck::Plain => guard(writer, place, &target, raw_path_locations)?,
@@ -141,13 +155,12 @@ fn location<'a>(
             }
             pass(writer, place, &target, settings)?;
         }
-        None => {
-            writer.write(&REJECT);
-            for directive in &FOR_GRPC {
-                writer.write(directive);
-            }
-            writer.line("return").words(["503", "$sparrow_503"]).end()?;
-        }
+        None => match &rule.action {
+            _ if inexpressible::of_rule(rule).is_some() => redirect::respond(writer, 503)?,
+            Action::Redirect(elsewhere) => redirect::redirect(writer, place, elsewhere, context)?,
+            Action::Respond(status) => redirect::respond(writer, *status)?,
+            Action::Forward(_) => redirect::respond(writer, 503)?,
+        },
     }
     writer.close();
     Some(())

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use entry_model::PathMatch;
+use pattern_engine::BoundedPattern;
 
 /// Where a location stands.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum LocationKind<'a> {
     /// This path.
     Path(&'a str),
@@ -20,13 +21,16 @@ pub enum LocationKind<'a> {
         /// The prefix.
         prefix: &'a str,
     },
+    /// Paths that a pattern matches.
+    Pattern(BoundedPattern),
 }
 
 impl<'a> LocationKind<'a> {
-    /// The path of the rule.
+    /// The path of the rule; empty if it is a pattern.
     pub fn path(&self) -> &'a str {
         match self {
             Self::Path(path) | Self::Top(path) | Self::Below(path) | Self::Within { prefix: path, .. } => path,
+            Self::Pattern(_) => "",
         }
     }
 
@@ -44,6 +48,8 @@ pub struct TakenPaths<'a> {
     pub exact: HashSet<&'a str>,
     /// Prefixes, without a final slash.
     pub prefixes: HashSet<&'a str>,
+    /// The texts of patterns.
+    patterns: HashSet<&'a str>,
 }
 
 impl<'a> TakenPaths<'a> {
@@ -54,7 +60,12 @@ impl<'a> TakenPaths<'a> {
                 let new = !self.covers(exact) && self.exact.insert(exact);
                 [new.then_some(LocationKind::Path(exact)), None]
             }
-            PathMatch::Regex(_) => [None, None],
+            PathMatch::Regex(pattern) => {
+                let new = !self.patterns.contains(pattern.text()) && !self.covers("");
+                let pattern = BoundedPattern::parse(pattern.text()).ok().filter(|_| new);
+                self.patterns.insert(path.text());
+                [pattern.map(LocationKind::Pattern), None]
+            }
             PathMatch::Prefix(prefix) => {
                 let prefix = prefix.trim_end_matches('/');
                 if self.covers(prefix) {

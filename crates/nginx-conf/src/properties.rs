@@ -9,7 +9,7 @@ use entry_model::{
     Action, Backend, BackendAddress, Certificate, CertificateId, Destination, Endpoints, EndpointsId, Forward,
     HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, ListenerSet, Match, ObjectRef, PathMatch,
     PathRewrite, Pattern, PatternEngine, Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect, Routes, Rule,
-    SortedMap, Timeouts, ValueMatch, WeightedBackend,
+    Scheme, SortedMap, Timeouts, ValueMatch, WeightedBackend,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -98,6 +98,10 @@ fn pattern(text: &str) -> Pattern {
     Pattern::new(text, Arc::new(Never))
 }
 
+/// Patterns that can be written.
+const PATTERNS: &[&str] =
+    &["^/a(/|$)(.*)", "(?i)^/[^/]+/(b|c){2,3}", "\\.js$", "^/\"';{}\\$\\?(x)", "^/.*?a", "\\b[\\x00-\\xff]"];
+
 /// Most are for a path alone, as all are that this configuration can have.
 fn matches() -> impl Strategy<Value = Match> {
     let path = (path(), 0..10_u8).prop_map(|(path, kind)| match kind {
@@ -105,6 +109,8 @@ fn matches() -> impl Strategy<Value = Match> {
         5..9 => PathMatch::Exact(path),
         _ => PathMatch::Regex(pattern(&path)),
     });
+    let known = prop::sample::select(PATTERNS).prop_map(|text| PathMatch::Regex(pattern(text)));
+    let path = prop_oneof![8 => path, 1 => known];
     (path, 0..20_u8, hostile()).prop_map(|(path, more, text)| {
         let mut matches = Match::path(path);
         let value = ValueMatch::Exact(text.clone());
@@ -129,9 +135,15 @@ fn action() -> impl Strategy<Value = Action> {
     let rewrite = (0..10_u8, hostile()).prop_map(|(kind, text)| match kind {
         0..5 => PathRewrite::Keep,
         5..8 => PathRewrite::StripPrefix,
-        8 => PathRewrite::ReplacePrefix(text),
+        8 => PathRewrite::ReplacePrefix(format!("/{text}")),
         _ => PathRewrite::Regex { pattern: pattern(&text), template: text },
     });
+    let template = (hostile(), hostile()).prop_map(|(one, two)| format!("{one}$1{two}$0"));
+    let known = (prop::sample::select(PATTERNS), template);
+    let known = known.prop_map(|(text, template)| PathRewrite::Regex { pattern: pattern(text), template });
+    let full = hostile().prop_map(|text| PathRewrite::ReplaceFull(format!("/{text}")));
+    let rewrite = prop_oneof![6 => rewrite, 1 => known, 1 => full].boxed();
+    let to = rewrite.clone();
     let endpoints = (hostile(), hostile(), 1..100_u16).prop_map(|(namespace, name, port)| {
         BackendAddress::Endpoints(EndpointsId { service: Key { namespace, name }.into(), port })
     });
@@ -144,10 +156,12 @@ fn action() -> impl Strategy<Value = Action> {
         }
         Action::Forward(forward)
     });
-    let redirect = hostile().prop_map(|host| {
-        Action::Redirect(Redirect { status: 301, scheme: None, host: Some(host), port: None, path: PathRewrite::Keep })
-    });
-    prop_oneof![12 => forward, 1 => redirect, 2 => Just(Action::UNAVAILABLE), 1 => any::<u16>().prop_map(Action::Respond)]
+    let host = prop_oneof![Just("a.example".to_owned()), hostile()];
+    let scheme = prop::sample::select(vec![None, Some(Scheme::Http), Some(Scheme::Https)]);
+    let redirect = (proptest::option::of(host), scheme, any::<Option<u16>>(), to);
+    let redirect = redirect
+        .prop_map(|(host, scheme, port, path)| Action::Redirect(Redirect { status: 301, scheme, host, port, path }));
+    prop_oneof![12 => forward, 2 => redirect, 2 => Just(Action::UNAVAILABLE), 1 => any::<u16>().prop_map(Action::Respond)]
 }
 
 /// The policies of all routes here. What rules ask for is one of them.

@@ -20,6 +20,9 @@ pub struct Context<'a> {
     pub upstreams: &'a Upstreams<'a>,
     /// Whether requests may come here that name no host, as HTTP/1.0 allows.
     pub nameless: bool,
+    /// Whether all locations are patterns, which nginx tries in their order: those of a host with rules for patterns, which come
+    /// before prefixes.
+    pub in_order: bool,
 }
 
 /// How a location sees to it that what was matched is what is forwarded.
@@ -45,6 +48,8 @@ pub struct ProxyTarget<'a> {
     pub check: PathCheck,
     /// Whether the path of the rule is taken off.
     pub strips: bool,
+    /// What becomes of the path.
+    pub rewrite: &'a PathRewrite,
 }
 
 impl<'a> ProxyTarget<'a> {
@@ -59,11 +64,17 @@ impl<'a> ProxyTarget<'a> {
         let check = match uses_grpc(backend.protocol, context.settings) {
             true if strips => PathCheck::Rewritten,
             // `proxy_pass` can take off no less than the whole path of the location.
-            _ if strips && matches!(place, LocationKind::Within { .. }) => PathCheck::Compared,
+            _ if strips && (context.in_order || matches!(place, LocationKind::Within { .. })) => PathCheck::Compared,
             false if path.bytes().all(is_unreserved) => PathCheck::Plain,
             _ => PathCheck::Compared,
         };
-        Some(Self { backend, policy, upstream, check, strips })
+        Some(Self { backend, policy, upstream, check, strips, rewrite: &forward.path })
+    }
+
+    /// Whether the path is made anew of parts of what was sent.
+    pub fn is_rewritten(&self, place: &LocationKind<'_>) -> bool {
+        matches!(place, LocationKind::Pattern(_))
+            || !matches!(self.rewrite, PathRewrite::Keep | PathRewrite::StripPrefix)
     }
 }
 

@@ -23,7 +23,7 @@ pub fn render_frame(left_to_frame: &Routes, needs: &FrameNeeds, settings: &Setti
 }
 
 fn write(routes: &Routes, needs: Option<&FrameNeeds>, settings: &Settings) -> Revision {
-    let mut notes = inexpressible::notes(routes);
+    let mut notes = inexpressible::notes(routes, inexpressible::of_rule);
     let protocols = needs.map(FrameNeeds::protocols).unwrap_or_default();
     let upstreams = Upstreams::of(routes, protocols, settings, &mut notes);
     let certificates = Certificates::of(routes, settings);

@@ -1,11 +1,11 @@
 //! Hosts become servers.
 
-use entry_model::{Host, HostName, Routes};
+use entry_model::{Host, HostName, PathMatch, Routes};
 
 use crate::inexpressible::Inexpressible;
 use crate::proxy_target::Context;
 use crate::tls::{self, Certificates};
-use crate::token::{Pattern, Token};
+use crate::token::{Pattern, Token, is_host_name};
 use crate::upstream::Upstreams;
 use crate::writer::{Directive, Writer, directive};
 use crate::{RenderNote, Settings, error_page, forwarded_headers, listen, location};
@@ -103,7 +103,9 @@ impl<'a> Servers<'a> {
     /// Writes the locations of a host's rules. Requests without a host come to that of all others.
     pub fn write_rules(&self, host: &'a Host, nameless: bool, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
         let rules: Vec<_> = host.rules.iter().chain(self.routes.default.iter().filter(|_| !host.closed)).collect();
-        let context = Context { routes: self.routes, settings: self.settings, upstreams: self.upstreams, nameless };
+        let in_order = rules.iter().any(|rule| matches!(rule.matches.path, PathMatch::Regex(_)));
+        let (routes, settings, upstreams) = (self.routes, self.settings, self.upstreams);
+        let context = Context { routes, settings, upstreams, nameless, in_order };
         location::write(writer, &rules, &context, notes);
     }
 }
@@ -176,9 +178,9 @@ fn short(name: &HostName) -> String {
 /// A name, or a pattern for exactly one label more: nginx's own `*.` takes any number of labels.
 fn server_name(name: &HostName) -> Option<Token> {
     match name {
-        HostName::Exact(exact) => is_name(exact).then(|| Token::literal(exact))?,
+        HostName::Exact(exact) => is_host_name(exact).then(|| Token::literal(exact))?,
         HostName::OneLabel(parent) => {
-            is_name(parent).then(|| Pattern::default().own("~^[^.]+\\.").literal(parent).own("$").token())?
+            is_host_name(parent).then(|| Pattern::default().own("~^[^.]+\\.").literal(parent).own("$").token())?
         }
         HostName::Suffix(_) | HostName::Any => None,
     }
@@ -196,10 +198,4 @@ pub fn server_name_of(name: &HostName) -> Result<Option<Token>, String> {
         (None, HostName::Exact(_) | HostName::OneLabel(_)) => "no host has such a name",
     };
     Err(format!("the host {:?} is not served: {why}", short(name)))
-}
-
-/// Whether nginx takes it for a name and nothing else. Longer ones than 253 bytes are in no DNS.
-pub fn is_name(name: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-    (1..=253).contains(&name.len()) && name.split('.').all(|label| !label.is_empty() && label.bytes().all(plain))
 }

@@ -112,6 +112,11 @@ impl Shape {
             match name.as_str() {
                 "location" => {
                     if let [modifier, path] = arguments {
+                        if modifier == "~" {
+                            assert_plain_pattern(path);
+                            self.read(statement.block.as_deref().expect("a block"), "location");
+                            continue;
+                        }
                         // Those where requests go that are not plain: no path of an object is like this.
                         if modifier == "=" && path.starts_with("sparrow-raw-path-") {
                             self.read(statement.block.as_deref().expect("a block"), "aside");
@@ -123,11 +128,8 @@ impl Shape {
                     }
                 }
                 "server_name" => self.names.push(arguments[0].clone()),
-                // What is special in a pattern of a text is encoded: whatever else there is, is this program's.
                 "if" if context == "location" && arguments.len() > 1 => {
-                    let pattern = arguments[2].trim_end_matches(")$").trim_end_matches("|$)");
-                    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/\\()?:|%^<>_.*[]=~-".contains(&b);
-                    assert!(pattern.bytes().all(plain), "{arguments:?}");
+                    assert_plain_pattern(&arguments[2]);
                 }
                 // This program's in whole.
                 "if" if context == "aside" => {}
@@ -170,11 +172,19 @@ impl Shape {
     }
 }
 
+/// What is special in a pattern of a text is encoded: whatever else there is, is this program's.
+fn assert_plain_pattern(pattern: &str) {
+    let pattern = pattern.trim_end_matches(")$").trim_end_matches(".*)$").trim_end_matches("|$)");
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/\\()?:|%^<>_.*[]=~-+{},!".contains(&b);
+    assert!(pattern.bytes().all(plain), "{pattern}");
+}
+
 /// No variable that this program does not use.
 fn variables(argument: &str) {
     for (at, _) in argument.match_indices('$') {
-        let name: String = argument[at + 1..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        let known = ["host", "request_uri", "scheme"].contains(&name.as_str()) || name.starts_with("sparrow_");
+        let name = argument[at + 1..].trim_start_matches('{');
+        let name: String = name.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        let known = ["host", "request_uri", "scheme", "uri"].contains(&name.as_str()) || name.starts_with("sparrow_");
         assert!(known, "{argument}");
     }
 }

@@ -95,7 +95,7 @@ fn attempt(template: &str, routes: &Routes, settings: &Settings) -> Result<Revis
         let line = template[..at].lines().count().max(1);
         return Err(TemplateError::Failed { line, message: format!("the character {MARK:?} cannot be used") });
     }
-    let mut notes = inexpressible::notes(routes);
+    let mut notes = inexpressible::notes(routes, inexpressible::of_template_rule);
     let upstreams = Upstreams::of(routes, BTreeSet::new(), settings, &mut notes);
     let certificates = Certificates::of(routes, settings);
     let orders = if x_accel_headers::template_ignores_headers(template) {
@@ -217,7 +217,7 @@ fn known_rule(
     certificate: &str,
     upstreams: &Upstreams<'_>,
 ) -> Option<Value> {
-    let (forward, backend) = forward_of(rule)?;
+    let (forward, backend) = forward_of(rule).filter(|_| inexpressible::of_template_rule(rule).is_none())?;
     // Of several endpoints it is the first; the upstream has all.
     let address = upstreams.servers(backend).next()?;
     let protocol = match backend.protocol {

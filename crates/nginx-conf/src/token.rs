@@ -10,7 +10,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use entry_model::encode_path;
 use ipnet::IpNet;
+use pattern_engine::{BoundedPattern, Groups, Subject};
 
 use crate::upstream_name::UpstreamName;
 
@@ -120,6 +122,14 @@ impl Text {
         self
     }
 
+    /// Adds a path as a URL has it. A dollar is encoded too: to nginx it would be a variable's.
+    pub fn url_path(mut self, path: &str) -> Self {
+        let mut encoded = String::with_capacity(path.len());
+        encode_path(path, &mut encoded);
+        self.0.out.push_str(&encoded.replace('$', "%24"));
+        self
+    }
+
     /// Adds a number.
     pub fn number(mut self, number: impl Into<u64>) -> Self {
         let _ = write!(self.0.out, "{}", number.into());
@@ -175,6 +185,12 @@ impl Pattern {
                 let _ = write!(out, "\\\\x{byte:02x}");
             }
         }
+        self
+    }
+
+    /// Adds a regular expression that is within the bounds.
+    pub fn bounded(mut self, pattern: &BoundedPattern, subject: Subject, groups: Groups) -> Self {
+        quote(&mut self.0.out, &pattern.to_pcre(subject, groups));
         self
     }
 
@@ -248,6 +264,12 @@ pub fn literal(out: String, parts: &[&str]) -> (String, bool) {
 /// Whether a byte of a path has one form only: RFC 3986 calls it unreserved, or it is a `/`.
 pub const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/')
+}
+
+/// Whether nginx takes it for a name and nothing else. Longer ones than 253 bytes are in no DNS.
+pub fn is_host_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    (1..=253).contains(&name.len()) && name.split('.').all(|label| !label.is_empty() && label.bytes().all(plain))
 }
 
 /// Adds a text to what is inside quotes; `None` if it cannot be written.

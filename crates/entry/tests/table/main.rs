@@ -16,6 +16,8 @@ mod layout;
 mod path_cases;
 #[path = "../../../nginx-conf/tests/serve/paths.rs"]
 mod paths;
+#[path = "../../../nginx-conf/tests/serve/patterns.rs"]
+mod patterns;
 #[path = "../../../nginx-conf/tests/serve/proxying.rs"]
 mod proxying;
 #[path = "../../../nginx-conf/tests/serve/support.rs"]

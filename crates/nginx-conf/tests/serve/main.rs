@@ -9,6 +9,7 @@ mod http2;
 mod layout;
 mod path_cases;
 mod paths;
+mod patterns;
 mod proxying;
 mod support;
 mod template;

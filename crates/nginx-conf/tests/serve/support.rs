@@ -262,6 +262,14 @@ pub fn backed(mut rule: Rule, change: impl FnOnce(&mut Backend)) -> Rule {
     rule
 }
 
+/// The same rule with another path for what is forwarded.
+pub fn with_rewrite(mut rule: Rule, rewrite: PathRewrite) -> Rule {
+    if let Action::Forward(forward) = &mut rule.action {
+        forward.path = rewrite;
+    }
+    rule
+}
+
 /// The same rule for a backend that speaks this.
 pub fn speaking(rule: Rule, protocol: Protocol) -> Rule {
     backed(rule, |backend| backend.protocol = protocol)

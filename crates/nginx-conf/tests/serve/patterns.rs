@@ -1,0 +1,295 @@
+//! Rules for patterns, and paths that become others: what was sent, and what the backend saw or the status.
+
+use std::fs;
+
+use entry_model::{
+    Action, PathMatch, PathRewrite, Pattern, Protocol, Redirect, Request, Routes, RoutingDecision, Rule, Scheme,
+};
+
+use super::path_cases::Seen;
+use super::support::{
+    Echo as _, Nginx, backend, binaries, exact, forward, prefix, routes, rule, speaking, with_rewrite,
+};
+
+fn pattern(text: &str) -> Pattern {
+    pattern_engine::compile(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn regex(text: &str) -> PathMatch {
+    PathMatch::Regex(pattern(text))
+}
+
+fn replace(text: &str, template: &str) -> PathRewrite {
+    PathRewrite::Regex { pattern: pattern(text), template: template.to_owned() }
+}
+
+/// Sent, and which backend saw what; or the status.
+const CASES: &[(&str, Seen)] = &[
+    // A pattern comes before prefixes, the longest first, and an exact path before all.
+    ("/only", Ok(("only", "/only"))),
+    ("/only/x", Ok(("root", "/only/x"))),
+    ("/keep/a", Ok(("keep", "/keep/a"))),
+    ("/keep", Ok(("keep", "/keep"))),
+    ("/keep/deep.js", Ok(("script", "/keep/deep.js"))),
+    ("/strip/deep.js?v=1", Ok(("script", "/strip/deep.js?v=1"))),
+    ("/strip/a%2Fb//c?d", Ok(("strip", "/a%2Fb//c?d"))),
+    ("/strip", Ok(("strip", "/"))),
+    ("/slash/", Ok(("only", "/slash/"))),
+    ("/slash", Ok(("root", "/slash"))),
+    ("/CASE/abc", Ok(("case", "/CASE/abc"))),
+    ("/case/9", Ok(("root", "/case/9"))),
+    // What a pattern takes off; what was sent stays as it was.
+    ("/api", Ok(("api", "/"))),
+    ("/api?x=1", Ok(("api", "/?x=1"))),
+    ("/api?", Ok(("api", "/?"))),
+    ("/api/", Ok(("api", "/"))),
+    ("/api/a%2Fb/c;d%20e?f=/../g", Ok(("api", "/a%2Fb/c;d%20e?f=/../g"))),
+    ("/api/%E4%BD%A0//x", Ok(("api", "/%E4%BD%A0//x"))),
+    ("/api/$host${uri}$1", Ok(("api", "/$host${uri}$1"))),
+    ("/apis", Ok(("root", "/apis"))),
+    // A question mark of a template is a part of the path.
+    ("/user/7/posts/x", Ok(("user", "/by-user/x/of/7%3F"))),
+    ("/user/7/posts/x?y", Ok(("user", "/by-user/x/of/7%3F?y"))),
+    ("/part/old/old", Ok(("part", "/part/new/old"))),
+    // The pattern of the rewrite matches nothing.
+    ("/part/x", Ok(("part", "/part/x"))),
+    ("/full/a/b?c", Ok(("full", "/one%20%24x%22;/two?c"))),
+    ("/swap/a%2Fb?c", Ok(("swap", "/other%20one/a%2Fb?c"))),
+    ("/swap", Ok(("swap", "/other%20one"))),
+    ("/exactly?a", Ok(("swap", "/elsewhere?a"))),
+    // What matched is not what would be forwarded.
+    ("/%61pi/x", Err(400)),
+    ("//api/x", Err(400)),
+    ("/api%2Fx", Err(400)),
+    ("/sw%61p/x", Err(400)),
+    ("/full/%2e%2e/x", Err(400)),
+    ("/api/../x", Err(400)),
+    ("/api/..%2fx", Err(400)),
+    ("/strip/x#y", Err(400)),
+    // A rewrite makes no dot segment, and no part of a host.
+    ("/glue../admin", Err(400)),
+    ("/glue.%2e/admin", Err(400)),
+    ("/gluex/admin", Ok(("glue", "/x/admin"))),
+    ("/hostile/@evil.example/", Err(400)),
+];
+
+fn rules() -> Vec<Rule> {
+    let to = |name: &'static str, path: PathMatch, rewrite: PathRewrite| {
+        with_rewrite(forward(path, backend(name), false), rewrite)
+    };
+    let only = backend("only");
+    vec![
+        forward(exact("/only"), only, false),
+        forward(exact("/slash/"), only, false),
+        to("swap", exact("/exactly"), PathRewrite::ReplaceFull("/elsewhere".to_owned())),
+        to("user", regex("^/user/([0-9]+)/posts/(.*)"), replace("^/user/([0-9]+)/posts/(.*)", "/by-user/$2/of/$1?")),
+        to("hostile", regex("^/hostile/(.*)$"), replace("^/hostile/(.*)$", "$1")),
+        to("api", regex("^/api(/|$)(.*)"), replace("^/api(/|$)(.*)", "/$2")),
+        to("case", regex("(?i)^/case/[a-z]+$"), PathRewrite::StripPrefix),
+        to("part", regex("^/part/.+"), replace("o(.)d", "new")),
+        to("script", regex("\\.js$"), PathRewrite::Keep),
+        to("glue", regex("^/glue(.*)"), replace("^/glue(.*)", "/$1")),
+        to("full", regex("^/full/"), PathRewrite::ReplaceFull("/one $x\";/two".to_owned())),
+        forward(prefix("/strip"), backend("strip"), true),
+        to("swap", prefix("/swap"), PathRewrite::ReplacePrefix("/other one".to_owned())),
+        forward(prefix("/keep"), backend("keep"), false),
+        forward(prefix("/"), backend("root"), true),
+    ]
+}
+
+#[test]
+fn pattern_is_matched_and_replaced_in_the_path_as_it_was_sent() {
+    let routes = routes([("*", rules())]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        for (sent, expected) in CASES {
+            let answer = nginx.get("any.example", sent, "");
+            let found =
+                if answer.status == 200 { Ok((answer.header("Backend"), answer.target())) } else { Err(answer.status) };
+            assert_eq!(found, *expected, "{sent} with {}", binary.version);
+        }
+    }
+}
+
+#[test]
+fn nginx_tries_patterns_as_routes_find_decides() {
+    let names = ["a", "b", "c", "d", "e"];
+    let backends = names.map(|name| (name, backend(name)));
+    let to = |name: &str, path: PathMatch| {
+        forward(path, backends.iter().find(|(found, _)| *found == name).unwrap().1, false)
+    };
+    let mut hosts = vec![
+        vec![
+            to("a", regex("^/[ab]+/[0-9]{2,3}$")),
+            to("b", regex("(?i)^/A")),
+            to("c", regex("b")),
+            to("d", prefix("/")),
+        ],
+        vec![
+            to("a", exact("/b")),
+            to("b", regex("^/(?:a|ab)(c|bcd)?$")),
+            to("c", prefix("/a/b")),
+            to("d", prefix("/a")),
+        ],
+        vec![to("a", regex("^/a.*?/b")), to("e", regex("^/a[^/]*/[^b]*$")), to("b", regex("^/.{3}$"))],
+        vec![to("a", regex("^/x\\.y\\?$|^/\\$[$]")), to("b", regex("\\bb\\b")), to("c", regex("^/[^a-c]"))],
+    ];
+    for rules in &mut hosts {
+        rules.sort_by(|one, two| one.matches.precedence(&two.matches));
+    }
+    let [one, two, three, four] = hosts.try_into().unwrap();
+    let routes = routes([("one", one), ("two", two), ("three", three), ("four", four)]);
+    let paths = [
+        "/", "/a", "/A", "/b", "/ab/12", "/ab/1234", "/a/b", "/a/b/", "/abcd", "/ac", "/acd", "/xyz", "/x.y", "/xay",
+        "/$$", "/a/c", "/a/c/b", "/b-b", "/d", "/a/b/12", "/ba/123/", "/c/x.b",
+    ];
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        for host in ["one", "two", "three", "four"] {
+            for path in paths {
+                let request = Request { scheme: Scheme::Http, host, path, ..Request::default() };
+                let expected = match routes.find(&request) {
+                    RoutingDecision::Rule(Rule { action: Action::Forward(forward), .. }) => {
+                        let address = forward.only_backend().unwrap().address.cluster_ip();
+                        backends.iter().find(|(_, found)| Some(*found) == address).unwrap().0
+                    }
+                    _ => "",
+                };
+                let answer = nginx.get(host, path, "");
+                assert_eq!(answer.header("Backend"), expected, "{host} {path} with {}", binary.version);
+                assert_eq!(answer.status, if expected.is_empty() { 404 } else { 200 }, "{host} {path}");
+            }
+        }
+    }
+}
+
+/// Errors of PCRE and PCRE2 when a limit is reached are -8 and -47.
+#[test]
+fn hostile_pattern_costs_one_answer_and_no_worker() {
+    let hostile = [
+        ("nested", "^/nested/(a?){60}(a){60}b$".to_owned()),
+        ("many", "^/many/.*a.*a.*a.*a.*a.*b$".to_owned()),
+        ("choices", format!("^/choices/{}c$", "(?:a|aa)?".repeat(50))),
+    ];
+    let mut rules: Vec<_> = hostile
+        .iter()
+        .map(|(name, text)| {
+            let rewrite = replace(text, "/$1$0");
+            with_rewrite(forward(regex(text), backend(name), false), rewrite)
+        })
+        .collect();
+    rules.push(forward(prefix("/"), backend("root"), false));
+    let routes = routes([("*", rules)]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        for (name, _) in &hostile {
+            // Without a limit each would take years: the client here gives up after seconds.
+            let sent = format!("/{name}/{}", "a".repeat(4000));
+            let status = nginx.get("any.example", &sent, "").status;
+            assert!([200, 500].contains(&status), "{name}: {status} with {}", binary.version);
+            assert_eq!(nginx.get("any.example", "/x", "").header("Backend"), "root");
+        }
+        let log = fs::read_to_string(&nginx.settings.error_log).unwrap();
+        let is_limit = |line: &str| [" failed: -8 on", " failed: -47 on"].iter().any(|error| line.contains(error));
+        assert!(log.lines().any(is_limit), "no limit was reached: {log}");
+        assert!(!log.contains("exited on signal"), "{log}");
+    }
+}
+
+#[test]
+fn redirect_keeps_what_was_sent() {
+    let elsewhere = |path| Redirect { status: 301, scheme: None, host: None, port: None, path };
+    let to = |matched: PathMatch, redirect: Redirect| rule(matched, Action::Redirect(redirect), "some");
+    let full = |path: &str| PathRewrite::ReplaceFull(path.to_owned());
+    let other = |path| Redirect { host: Some("other.example".to_owned()), ..elsewhere(path) };
+    let routes = routes([(
+        "*",
+        vec![
+            to(exact("/"), Redirect { status: 302, ..elsewhere(full("/app")) }),
+            to(prefix("/old"), elsewhere(PathRewrite::ReplacePrefix("/new".to_owned()))),
+            to(prefix("/strip"), Redirect { status: 307, ..elsewhere(PathRewrite::StripPrefix) }),
+            to(prefix("/keep"), Redirect { scheme: Some(Scheme::Https), ..other(PathRewrite::Keep) }),
+            to(prefix("/port"), Redirect { port: Some(8080), status: 308, ..other(PathRewrite::Keep) }),
+            to(prefix("/default"), Redirect { port: Some(80), status: 303, ..other(PathRewrite::Keep) }),
+            to(prefix("/tls"), Redirect { port: Some(443), ..other(PathRewrite::Keep) }),
+            rule(prefix("/teapot"), Action::Respond(418), "some"),
+            rule(prefix("/nothing"), Action::Respond(404), "some"),
+            rule(prefix("/empty"), Action::Respond(204), "some"),
+        ],
+    )]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        for (sent, status, location) in [
+            ("/", 302, "http://any.example/app"),
+            ("/?a=b", 302, "http://any.example/app?a=b"),
+            ("/old/a%20b?c", 301, "http://any.example/new/a%20b?c"),
+            ("/old", 301, "http://any.example/new"),
+            ("/strip/x", 307, "http://any.example/x"),
+            ("/strip", 307, "http://any.example/"),
+            ("/keep/a?b=%2F", 301, "https://other.example/keep/a?b=%2F"),
+            ("/port/a", 308, "http://other.example:8080/port/a"),
+            ("/default/a", 303, "http://other.example/default/a"),
+            ("/tls/a", 301, "http://other.example:443/tls/a"),
+            ("/keep/../x", 400, ""),
+            ("/teapot", 418, ""),
+            ("/nothing/x", 404, ""),
+            ("/empty", 204, ""),
+        ] {
+            let answer = nginx.get("any.example", sent, "");
+            assert_eq!(
+                (answer.status, answer.header("Location")),
+                (status, location),
+                "{sent} with {}",
+                binary.version
+            );
+        }
+        assert!(!nginx.get("any.example", "/teapot", "").text().contains("nginx"));
+    }
+}
+
+#[test]
+fn redirect_by_pattern_leads_to_the_same_path_elsewhere() {
+    let redirect = Redirect {
+        status: 302,
+        scheme: Some(Scheme::Https),
+        host: Some("other.example".to_owned()),
+        port: None,
+        path: replace("^/a/(.*)$", "/b/$1"),
+    };
+    let routes: Routes = routes([("*", vec![rule(regex("^/a/"), Action::Redirect(redirect), "some")])]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        let location = |sent: &str| nginx.get("any.example", sent, "").header("Location").to_owned();
+        assert_eq!(location("/a/x%2Fy?z"), "https://other.example/b/x%2Fy?z");
+        assert_eq!(location("/a/%0d%0aX:y"), "https://other.example/b/%0d%0aX:y");
+        assert_eq!(nginx.get("any.example", "/A/x", "").status, 404);
+    }
+}
+
+#[test]
+fn grpc_path_is_rewritten_only_if_it_has_one_form() {
+    let h2 = super::support::NginxBackend::start(&super::support::newest(), |address| {
+        format!("server {{ listen {address} http2; location / {{ return 200 $request_uri; }} }}")
+    });
+    let rules = vec![
+        speaking(
+            with_rewrite(forward(regex("^/api/(.*)"), h2.address, false), replace("^/api/(.*)", "/x/$1")),
+            Protocol::Http2,
+        ),
+        speaking(
+            with_rewrite(forward(prefix("/p"), h2.address, false), PathRewrite::ReplacePrefix("/q".to_owned())),
+            Protocol::Http2,
+        ),
+        speaking(forward(regex("^/keep/"), h2.address, false), Protocol::Http2),
+    ];
+    let routes = routes([("*", rules)]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        for (sent, seen) in
+            [("/api/a.B/c?d=e", "/x/a.B/c?d=e"), ("/p/a", "/q/a"), ("/p", "/q"), ("/keep/a%2Fb", "/keep/a%2Fb")]
+        {
+            let answer = nginx.get("any.example", sent, "");
+            assert_eq!((answer.status, answer.text()), (200, seen.into()), "{sent} with {}", binary.version);
+        }
+    }
+}
