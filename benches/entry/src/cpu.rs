@@ -28,9 +28,9 @@ const BODY: usize = 1024;
 
 /// A turn.
 #[derive(Debug)]
-struct Turn {
+pub struct Turn {
     /// Of the workers, for a request.
-    cpu: Duration,
+    pub cpu: Duration,
     p99: Duration,
     per_second: f64,
 }
@@ -59,28 +59,58 @@ async fn measure(stage: &Stage, nginx: &Path, name: &'static str) -> Result<Figu
     let entry = stage.run_from(directory.path(), nginx).await?;
     let said = Command::new(nginx).arg("-V").output().context("run nginx -V")?;
     let modules = Modules::parse(&String::from_utf8_lossy(&said.stderr));
-    let by_hand = ByHand::start(nginx, |address, runtime| plain(address, runtime, backend.address, modules)).await?;
-    let masters = [entry.nginx_pid()?, by_hand.nginx_pid()?];
+    let text = |address: SocketAddr, runtime: &Path| {
+        plain(address, runtime, backend.address, modules, &Treatment { location: STRIPPED, ..Treatment::default() })
+    };
+    let by_hand = ByHand::start(nginx, text).await?;
+    let sent = request("GET", "/steady/some/thing?of=interest", "");
+    let ours = Served { address: entry.http, master: entry.nginx_pid()?, request: sent.clone() };
+    let theirs = Served { address: by_hand.http, master: by_hand.nginx_pid()?, request: sent };
+    compare(stage, name, (&ours, &theirs), (LIMIT, "by hand")).await
+}
+
+/// An nginx that serves, and the request that it gets.
+#[derive(Debug)]
+pub struct Served {
+    /// Where.
+    pub address: SocketAddr,
+    /// The process id of its master.
+    pub master: u32,
+    /// The request.
+    pub request: Vec<u8>,
+}
+
+/// The processor time of a request of the first, beside that of the second, in turns.
+///
+/// # Errors
+/// A part fails, or an answer is wrong.
+pub async fn compare(
+    stage: &Stage,
+    name: &'static str,
+    (ours, theirs): (&Served, &Served),
+    (most, reference): (f64, &str),
+) -> Result<Figure> {
     let length = Duration::from_secs(stage.either(4, 1));
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let mut turns: [Vec<Turn>; 2] = Default::default();
     for _ in 0..stage.either(7, 2) {
-        ours.push(turn(entry.http, masters[0], length).await?);
-        theirs.push(turn(by_hand.http, masters[1], length).await?);
+        turns[0].push(turn(ours, length).await?);
+        turns[1].push(turn(theirs, length).await?);
     }
-    let pairs: Vec<_> = ours.iter().zip(&theirs).map(|(our, their)| (our.cpu, their.cpu)).collect();
-    let mut figure = Pairs::new(&pairs).at_most(name, LIMIT, "by hand");
+    let pairs: Vec<_> = turns[0].iter().zip(&turns[1]).map(|(our, their)| (our.cpu, their.cpu)).collect();
+    let mut figure = Pairs::new(&pairs).at_most(name, most, reference);
     let of = |turns: &[Turn]| {
         let mut rates: Vec<f64> = turns.iter().map(|turn| turn.per_second).collect();
         rates.sort_by(f64::total_cmp);
         let p99 = Samples::new(turns.iter().map(|turn| turn.p99).collect()).median();
         format!("{:.0}/s p99 {}", rates[rates.len() / 2], time(p99))
     };
-    let _ = write!(figure.detail, "; service {}, by hand {}", of(&ours), of(&theirs));
+    let _ = write!(figure.detail, "; service {}, {reference} {}", of(&turns[0]), of(&turns[1]));
     Ok(figure)
 }
 
-async fn turn(address: SocketAddr, master: u32, length: Duration) -> Result<Turn> {
-    let requests = vec![request("GET", "/steady/some/thing?of=interest", "")];
+async fn turn(served: &Served, length: Duration) -> Result<Turn> {
+    let Served { address, master, request } = served;
+    let (address, master, requests) = (*address, *master, vec![request.clone()]);
     let running = Load { address, clients: CLIENTS, requests, pause: Duration::ZERO }.start();
     sleep(WARM).await;
     let (began, cpu, answered) = (Instant::now(), workers_cpu(master)?, running.answered());
@@ -117,9 +147,38 @@ fn workers_cpu(master: u32) -> Result<Duration> {
     Ok(Duration::from_nanos(ticks * 1_000_000_000 / rustix::param::clock_ticks_per_second()))
 }
 
-/// What a person writes to have the same: the prefix stripped, upgrades, streams that are not held back, connections to
-/// the backend that are kept, and the headers that tell the backend about the client.
-fn plain(address: SocketAddr, runtime: &Path, backend: SocketAddr, modules: Modules) -> String {
+/// What a person adds to a configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Treatment<'a> {
+    /// At the level of `http`.
+    pub http: &'a str,
+    /// At that of the server.
+    pub server: &'a str,
+    /// The location's name.
+    pub path: &'a str,
+    /// In it, with where requests are sent.
+    pub location: &'a str,
+}
+
+impl Default for Treatment<'_> {
+    fn default() -> Self {
+        Self { http: "", server: "", path: "/steady/", location: "proxy_pass http://steady;" }
+    }
+}
+
+/// Requests are sent on without the prefix.
+const STRIPPED: &str = "proxy_pass http://steady/;";
+
+/// What a person writes to have the same: upgrades, streams that are not held back, connections to the backend that are kept, the
+/// headers that tell the backend about the client, and a treatment.
+pub fn plain(
+    address: SocketAddr,
+    runtime: &Path,
+    backend: SocketAddr,
+    modules: Modules,
+    treatment: &Treatment<'_>,
+) -> String {
+    let Treatment { http, server, path, location } = treatment;
     let runtime = runtime.display();
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
     let temporary: String = [("fastcgi", modules.fastcgi), ("uwsgi", modules.uwsgi), ("scgi", modules.scgi)]
@@ -144,6 +203,7 @@ fn plain(address: SocketAddr, runtime: &Path, backend: SocketAddr, modules: Modu
             client_body_temp_path {runtime}/body;
             proxy_temp_path {runtime}/proxy;
             {temporary}
+            {http}
             map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
             upstream steady {{
                 server {backend};
@@ -153,9 +213,10 @@ fn plain(address: SocketAddr, runtime: &Path, backend: SocketAddr, modules: Modu
             }}
             server {{
                 listen {address} default_server;
+                {server}
                 location = /steady {{ return 301 /steady/; }}
-                location /steady/ {{
-                    proxy_pass http://steady/;
+                location {path} {{
+                    {location}
                     proxy_http_version 1.1;
                     proxy_buffering off;
                     proxy_request_buffering off;

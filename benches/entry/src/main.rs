@@ -10,6 +10,7 @@ mod guard;
 mod http;
 mod many;
 mod objects;
+mod policies;
 mod reloads;
 mod render;
 mod settled;
@@ -45,7 +46,7 @@ struct Args {
 
 /// The groups of figures, in the order in which they are measured. What needs the API server with few objects in it comes
 /// before what fills it.
-const GROUPS: [Group<Stage>; 9] = [
+const GROUPS: [Group<Stage>; 10] = [
     ("render", render::render),
     ("reloads", reloads::reloads),
     ("settled", settled::settled),
@@ -54,6 +55,7 @@ const GROUPS: [Group<Stage>; 9] = [
     ("storm", storm::storm),
     ("during", during::during),
     ("cpu", cpu::cpu),
+    ("policies", policies::policies),
     ("many", many::many),
 ];
 
