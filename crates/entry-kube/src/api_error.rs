@@ -1,6 +1,6 @@
 //! What an answer of the API server means, without what is in it.
 
-use entry_model::Kind;
+use entry_model::{Key, Kind};
 
 use crate::kinds::KindInfo;
 
@@ -30,6 +30,11 @@ pub(crate) fn explain_read_error(kind: Kind, verbs: &str, error: &kube::Error) -
         }
         _ => describe_error(error),
     }
+}
+
+/// The same of a missing right to read one object, from what is told of its kind.
+pub(crate) fn name_object_of_rule(message: &str, key: &Key) -> String {
+    format!("{message}, resourceNames [{:?}], in the namespace {}", key.name, key.namespace)
 }
 
 /// What went wrong when the API server was asked. An answer that cannot be read is not quoted: Secrets may be in it.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use entry_model::{LoadBalancerAddress, Meta, Object};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+mod config_map;
 mod endpoint_slice;
 mod ingress;
 mod ingress_class;

@@ -60,6 +60,11 @@ impl Selectors {
     fn fields(selector: String) -> Self {
         Self { labels: None, fields: Some(selector) }
     }
+
+    /// For the one object of this name.
+    pub(crate) fn name(name: &str) -> Self {
+        Self::fields(format!("metadata.name={name}"))
+    }
 }
 
 /// A type of the API that is of a kind in the table.
@@ -149,6 +154,11 @@ kinds! {
         selectors: |_| Selectors::fields(format!("type={TLS_SECRET}")),
         writes_status: false, has_events: true,
     }
+    // Only those that something names are read, each by a watch of its own: `named_config_maps`.
+    ConfigMap: core::ConfigMap, Namespaced "" "configmaps" {
+        is_read: |options| !options.config_maps.is_empty(), selectors: Selectors::none,
+        writes_status: false, has_events: true,
+    }
     EndpointSlice: discovery::EndpointSlice, Namespaced "discovery.k8s.io" "endpointslices" {
         is_read: |_| true,
         selectors: |_| Selectors::labels(SERVICE_NAME),
@@ -192,9 +202,15 @@ impl KindInfo {
         self.kind == Kind::EndpointSlice && options.backends == BackendMode::ClusterIp
     }
 
-    /// Whether all objects of it are listed and watched, if they are asked for; Secrets may be fetched one by one instead.
+    /// Whether all objects of it are listed and watched, if they are asked for: Secrets may be fetched one by one instead, and of
+    /// `ConfigMaps` each that is named is watched by itself.
     pub(crate) fn is_watched(&self, options: &SourceOptions) -> bool {
-        (self.is_read)(options) && !(self.kind == Kind::Secret && options.tls_secrets == TlsSecrets::Named)
+        let is_one_by_one = match self.kind {
+            Kind::Secret => options.tls_secrets == TlsSecrets::Named,
+            Kind::ConfigMap => true,
+            _ => false,
+        };
+        (self.is_read)(options) && !is_one_by_one
     }
 }
 

@@ -19,6 +19,7 @@ mod kinds;
 pub mod lease;
 mod list;
 mod manifest;
+mod named_config_maps;
 mod named_secrets;
 mod options;
 mod roles;

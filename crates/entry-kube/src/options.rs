@@ -1,5 +1,7 @@
 //! What is read of a cluster.
 
+use std::collections::BTreeSet;
+
 use entry_model::{BackendMode, Key};
 
 /// What is read from an API server. The roles that it needs follow from it.
@@ -14,7 +16,9 @@ pub struct SourceOptions {
     pub tls_secrets: TlsSecrets,
     /// The Secret for entries of `spec.tls` that name none, which [`TlsSecrets::Named`] has to fetch too.
     pub default_certificate: Option<Key>,
-    /// The only namespace to look at; all if there is none.
+    /// The `ConfigMaps` that are read. Those that they name, as [`entry_model::ConfigMap::named_config_maps`] has them, are too.
+    pub config_maps: BTreeSet<Key>,
+    /// The only namespace to look at, but for `config_maps`; all if there is none.
     pub namespace: Option<String>,
     /// Whether Ingresses are read, and with them `IngressClasses` and Secrets.
     pub ingresses: bool,
@@ -37,6 +41,7 @@ impl Default for SourceOptions {
             node_selector: "role=entry".into(),
             tls_secrets: TlsSecrets::Watched,
             default_certificate: None,
+            config_maps: BTreeSet::new(),
             namespace: None,
             ingresses: true,
             backends: BackendMode::ClusterIp,

@@ -1,5 +1,7 @@
 //! The rights that are needed, and no others. They follow from the list of kinds.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -54,20 +56,34 @@ pub fn roles(name: &str, own: &str, options: &SourceOptions) -> Roles {
             },
         ]);
     }
-    let role = |namespace: &str, rules| Role { metadata: metadata(Some(namespace)), rules: Some(rules) };
-    let namespaced = match options.namespace.as_deref() {
-        None => {
-            cluster.splice(0..0, in_namespaces);
-            vec![role(own, lease)]
-        }
-        Some(namespace) if namespace == own => {
-            in_namespaces.extend(lease);
-            vec![role(own, in_namespaces)]
-        }
-        Some(namespace) => vec![role(own, lease), role(namespace, in_namespaces)],
-    };
+    let mut rules = BTreeMap::from([(own, lease)]);
+    match options.namespace.as_deref() {
+        None => drop(cluster.splice(0..0, in_namespaces)),
+        // What is looked at stands before what is written.
+        Some(namespace) => drop(rules.entry(namespace).or_default().splice(0..0, in_namespaces)),
+    }
+    for (namespace, rule) in config_map_rules(options) {
+        rules.entry(namespace).or_default().push(rule);
+    }
+    let role = |(namespace, rules)| Role { metadata: metadata(Some(namespace)), rules: Some(rules) };
+    // The own namespace first.
+    let own_rules = rules.remove_entry(own);
+    let namespaced = own_rules.into_iter().chain(rules).map(role).collect();
     let cluster = ClusterRole { metadata: metadata(None), rules: Some(cluster), aggregation_rule: None };
     Roles { cluster, namespaced }
+}
+
+/// The right to read the `ConfigMaps` that the options name, and no others, by namespace. Events on one are written where they may be.
+fn config_map_rules(options: &SourceOptions) -> impl Iterator<Item = (&str, PolicyRule)> {
+    let mut names: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for key in &options.config_maps {
+        names.entry(&key.namespace).or_default().push(key.name.clone());
+    }
+    names.into_iter().map(|(namespace, names)| {
+        // A list or a watch of one name is authorised as that name.
+        let rule = rule("", "configmaps", &["get", "list", "watch"]);
+        (namespace, PolicyRule { resource_names: Some(names), ..rule })
+    })
 }
 
 fn rule(group: &str, resource: &str, verbs: &[&str]) -> PolicyRule {

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::host_record;
 use crate::kinds::{self, KINDS, KindVisitor, ReadKind, kinds_at_start};
 use crate::list::{ReadObject, list};
+use crate::named_config_maps::read_named_config_maps;
 use crate::named_secrets::{fetch_secrets, named_secrets};
 use crate::options::{SourceOptions, TlsSecrets};
 use crate::watch::{self, KubeWatch};
@@ -77,6 +78,10 @@ impl KubeSource {
                 Err(error @ Error::List { forbidden: true, .. }) => tracing::error!("{error}"),
                 Err(error) => return Err(error),
             }
+        }
+        if kinds_at_start(options).contains(&Kind::ConfigMap) {
+            read_named_config_maps(&client, options, |(reference, object)| put(&mut snapshot, reference, object))
+                .await?;
         }
         if let Some(namespace) = &options.record {
             snapshot.host_owners = host_record::read(&client, namespace).await?;

@@ -34,6 +34,8 @@ pub(crate) struct StoreState {
     without_record: bool,
     /// Whether `EndpointSlices` are asked for.
     pub(crate) wants_endpoints: bool,
+    /// The `ConfigMaps` of which it is known whether they are there.
+    pub(crate) known_config_maps: BTreeSet<Key>,
     /// Whether the snapshot was not published yet.
     dirty: bool,
     /// Counts the changes.
@@ -134,6 +136,17 @@ impl Store {
                 changed |= state.remove(&ObjectRef { kind, key });
             }
             changed
+        });
+    }
+
+    /// Takes this as what there is of an object that is followed by itself.
+    pub(crate) fn replace_one(&self, reference: &ObjectRef, object: Option<ReadObject>) {
+        self.change(|state| {
+            let is_first = state.known_config_maps.insert((*reference.key).clone());
+            match object {
+                Some(read) => state.put(read) || is_first,
+                None => state.remove(reference) || is_first,
+            }
         });
     }
 

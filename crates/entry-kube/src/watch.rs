@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use entry_model::{Kind, Snapshot};
+use entry_model::{Kind, ObjectRef, Snapshot};
 use futures_util::StreamExt as _;
 use futures_util::future::{self, BoxFuture};
 use kube::Client;
-use kube::api::ListParams;
+use kube::api::{Api, ListParams};
 use kube::runtime::watcher::{self, Event};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::api_error::explain_read_error;
+use crate::api_error::{explain_read_error, name_object_of_rule};
 use crate::host_record;
-use crate::kinds::{self, KINDS, KindInfo, KindVisitor, ReadKind, kinds_at_start};
-use crate::list::{PAGE, reduce, reference};
+use crate::kinds::{self, KINDS, KindInfo, KindVisitor, ReadKind, Selectors, kinds_at_start};
+use crate::list::{PAGE, ReadObject, reduce, reference};
+use crate::named_config_maps::follow_named_config_maps;
 use crate::named_secrets::follow_named_secrets;
 use crate::options::{SourceOptions, TlsSecrets};
 use crate::store::{SILENCE, Store};
@@ -55,6 +56,11 @@ pub(crate) fn start(client: Client, options: SourceOptions) -> KubeWatch {
                 follow_named_secrets(client, options.default_certificate.as_ref(), store).await;
             }
         };
+        let config_maps = async {
+            if kinds_at_start(options).contains(&Kind::ConfigMap) {
+                follow_named_config_maps(client, options, store).await;
+            }
+        };
         let record = async {
             if let Some(namespace) = &options.record {
                 host_record::follow(client, namespace, |held| store.set_host_owners(held)).await;
@@ -63,7 +69,7 @@ pub(crate) fn start(client: Client, options: SourceOptions) -> KubeWatch {
         let all = future::join_all(watches);
         tokio::select! {
             () = sender.closed() => {}
-            _ = async { tokio::join!(all, named_secrets, record, listen(client, options, store), store.publish(&sender)) } => {}
+            _ = async { tokio::join!(all, named_secrets, config_maps, record, listen(client, options, store), store.publish(&sender)) } => {}
         }
     });
     KubeWatch { snapshots, errors }
@@ -87,7 +93,9 @@ impl<'a> KindVisitor for FollowKind<'a> {
             }
             // Who asks for a kind that this account has no right to read must not keep all others waiting.
             let go_without = self.options.go_without || on_demand;
-            follow::<K>(self.client, self.options, go_without, self.store).await;
+            let api = K::api(self.client, self.options);
+            let selectors = KindInfo::of(K::KIND).map(|info| info.selectors(self.options)).unwrap_or_default();
+            follow(WatchScope { api, selectors, go_without, only: None }, self.store).await;
         })
     }
 }
@@ -117,10 +125,45 @@ impl Backoff {
     }
 }
 
-/// Follows a kind for ever.
-async fn follow<K: ReadKind>(client: &Client, options: &SourceOptions, go_without: bool, store: &Store) {
-    let (api, kind) = (K::api(client, options), K::KIND);
-    let selectors = KindInfo::of(kind).map(|info| info.selectors(options)).unwrap_or_default();
+/// What one watch is for: all objects of a kind, or one.
+pub(crate) struct WatchScope<K> {
+    pub(crate) api: Api<K>,
+    pub(crate) selectors: Selectors,
+    /// Whether what the API server rejects to list counts as not there after a while, if it was never listed.
+    pub(crate) go_without: bool,
+    /// The only object that is asked for.
+    pub(crate) only: Option<ObjectRef>,
+}
+
+impl<K: ReadKind> WatchScope<K> {
+    /// Takes these as all that there is.
+    fn replace(&self, objects: Vec<ReadObject>, store: &Store) {
+        match &self.only {
+            None => store.replace(K::KIND, objects),
+            Some(object) => store.replace_one(object, objects.into_iter().next()),
+        }
+    }
+
+    /// The API server has rejected for a while to list it, for this reason.
+    fn go_without(&self, message: &str, store: &Store) {
+        match &self.only {
+            // Only before it was listed: what is known stays.
+            None => store.change(|state| state.missing.remove(&K::KIND)),
+            Some(object) => {
+                let is_known = store.state().known_config_maps.contains(&object.key);
+                if !is_known {
+                    let message = name_object_of_rule(message, &object.key);
+                    store.replace_one(object, Some((object.clone(), Err(message))));
+                }
+            }
+        }
+    }
+}
+
+/// Follows objects for ever.
+pub(crate) async fn follow<K: ReadKind>(scope: WatchScope<K>, store: &Store) {
+    let kind = K::KIND;
+    let (api, selectors) = (scope.api.clone(), scope.selectors.clone());
     let config = watcher::Config {
         label_selector: selectors.labels,
         field_selector: selectors.fields,
@@ -152,14 +195,13 @@ async fn follow<K: ReadKind>(client: &Client, options: &SourceOptions, go_withou
             Err(error) => {
                 let (message, forbidden) = describe_watch_error(kind, &error);
                 // The end of the API server's history is no error: all is listed anew.
+                rejected = if forbidden { Some(rejected.unwrap_or_else(Instant::now)) } else { None };
+                if scope.go_without && rejected.is_some_and(|since| since.elapsed() >= FORBIDDEN_GRACE) {
+                    scope.go_without(&message, store);
+                }
                 if !matches!(&error, watcher::Error::WatchError(status) if status.code == 410) {
                     failing = true;
                     store.set_error(kind, Some(message));
-                }
-                rejected = if forbidden { Some(rejected.unwrap_or_else(Instant::now)) } else { None };
-                if go_without && rejected.is_some_and(|since| since.elapsed() >= FORBIDDEN_GRACE) {
-                    // Only before it was listed: what is known stays.
-                    store.change(|state| state.missing.remove(&kind));
                 }
                 pauses.pause().await;
                 continue;
@@ -172,7 +214,7 @@ async fn follow<K: ReadKind>(client: &Client, options: &SourceOptions, go_withou
                 continue;
             }
             Event::InitApply(object) => listing.extend(reduce(object)),
-            Event::InitDone => store.replace(kind, std::mem::take(&mut listing)),
+            Event::InitDone => scope.replace(std::mem::take(&mut listing), store),
             Event::Apply(object) => {
                 let reference = reference(&object);
                 match reduce(object) {

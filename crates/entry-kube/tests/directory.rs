@@ -71,7 +71,8 @@ items:
 - {apiVersion: v1, kind: Service, metadata: {name: a, namespace: shop, labels: {sparrow/expose: "true"}, annotations: {sparrow/path: /x, other: "y"}}, spec: {clusterIPs: ["10.0.0.1", "fd00::1"], ports: [{name: web, port: 80, appProtocol: kubernetes.io/h2c}]}}
 - {apiVersion: v1, kind: Service, metadata: {name: b}, spec: {clusterIP: None, ports: [{port: 53, protocol: UDP}]}}
 - {apiVersion: v1, kind: Service, metadata: {name: c}, spec: {type: ExternalName, externalName: example.com}}
---- {apiVersion: v1, kind: ConfigMap, metadata: {name: "Not looked at"}}
+--- {apiVersion: v1, kind: Pod, metadata: {name: "Not looked at"}}
+--- {apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {keep-alive: "75", lines: "a\nb"}, binaryData: {c: YQ==}}
 ---
 apiVersion: networking.k8s.io/v1
 kind: Ingress
@@ -124,6 +125,11 @@ status:
     assert_eq!(snapshot.secrets.len(), 1);
     let secret = &snapshot.secrets[&key("cert")];
     assert_eq!((secret.certificate.as_slice(), secret.key.as_slice()), (&b"a"[..], &b"b"[..]));
+    let settings = &snapshot.config_maps[&key("settings")];
+    assert_eq!(
+        settings.data.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect::<Vec<_>>(),
+        [("keep-alive", "75"), ("lines", "a\nb")]
+    );
     let class = snapshot.classes.values().next().unwrap();
     assert_eq!((class.controller.as_str(), class.default, class.meta.namespace.as_str()), ("sparrow/entry", true, ""));
     let node = snapshot.nodes.values().next().unwrap();

@@ -39,9 +39,9 @@ pub use host_name::HostName;
 pub use host_owners::HostOwners;
 pub use listener::{Listener, ListenerId, ListenerSet};
 pub use objects::{
-    HOSTS_ANNOTATION, Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, IpFamily, Key,
-    LoadBalancerAddress, Meta, Namespace, Node, ObjectRef, PathType, PortRef, Secret, Service, ServiceKind,
-    ServicePort,
+    ConfigMap, HEADER_CONFIG_MAPS, HOSTS_ANNOTATION, Ingress, IngressBackend, IngressClass, IngressPath, IngressRule,
+    IngressTls, IpFamily, Key, LoadBalancerAddress, Meta, Namespace, Node, ObjectRef, PathType, PortRef, Secret,
+    Service, ServiceKind, ServicePort,
 };
 pub use pattern::{Pattern, PatternEngine, TemplatePart, template_parts};
 pub use policy::{Policies, Policy, PolicyId, Timeouts};

@@ -18,6 +18,19 @@ pub struct Key {
     pub name: String,
 }
 
+impl Key {
+    /// Reads `NAMESPACE/NAME`; none where a part is empty, too long for Kubernetes, or has a character that no name has.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_name = |part: &str| {
+            let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+            (1..=253).contains(&part.len()) && part.bytes().all(legal)
+        };
+        let (namespace, name) = text.split_once('/')?;
+        let key = || Self { namespace: namespace.to_owned(), name: name.to_owned() };
+        (is_name(namespace) && is_name(name)).then(key)
+    }
+}
+
 /// Names an object. Cheap to clone: each line of a configuration has one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectRef {
@@ -254,6 +267,25 @@ pub struct Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Secret").field("meta", &self.meta).finish_non_exhaustive()
+    }
+}
+
+/// A `ConfigMap` that a flag, or another object that is read, names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigMap {
+    /// What all objects have.
+    pub meta: Meta,
+    /// `data`: texts by their keys. Bytes (`binaryData`) are left out.
+    pub data: BTreeMap<String, String>,
+}
+
+/// The keys of a `ConfigMap` of settings under which it names another `ConfigMap`, whose data are headers.
+pub const HEADER_CONFIG_MAPS: [&str; 2] = ["add-headers", "proxy-set-headers"];
+
+impl ConfigMap {
+    /// The `ConfigMaps` that one of settings names: under [`HEADER_CONFIG_MAPS`], as `NAMESPACE/NAME`.
+    pub fn named_config_maps(&self) -> impl Iterator<Item = Key> {
+        HEADER_CONFIG_MAPS.iter().filter_map(|name| Key::parse(self.data.get(*name)?.trim()))
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    EndpointSlice, HostOwners, Ingress, IngressClass, Key, Meta, Namespace, Node, ObjectRef, Secret, Service, SortedMap,
+    ConfigMap, EndpointSlice, HostOwners, Ingress, IngressClass, Key, Meta, Namespace, Node, ObjectRef, Secret,
+    Service, SortedMap,
 };
 
 /// Makes all that there is one of for each kind, of a row for each. The name of a kind is that of its type.
@@ -118,6 +119,8 @@ kinds! {
     IngressClass in classes;
     /// `v1` Secret of the type `kubernetes.io/tls`.
     Secret in secrets;
+    /// `v1` `ConfigMap` that something names. From a directory, all are here.
+    ConfigMap in config_maps;
     /// `discovery.k8s.io/v1` `EndpointSlice`.
     EndpointSlice in endpoint_slices;
     /// `v1` Node.

@@ -268,7 +268,19 @@ fn rights_page_is_current() {
         ),
         ("With `--no-ingresses`", "", SourceOptions { ingresses: false, ..usual.clone() }),
         ("With `--host-ownership none`", "", SourceOptions { ownership: false, ..usual.clone() }),
-        ("With `--namespace shop`", "", SourceOptions { namespace: Some("shop".to_owned()), ..usual }),
+        ("With `--namespace shop`", "", SourceOptions { namespace: Some("shop".to_owned()), ..usual.clone() }),
+        (
+            "With ConfigMaps that flags name, here `ingress-nginx/controller`",
+            "A ConfigMap that such a one names is read too, if a Role in its namespace allows `get`, `list` and `watch` on its name; \
+             without, its owner is told so, and all else is served.\n\n",
+            SourceOptions {
+                config_maps: BTreeSet::from([Key {
+                    namespace: "ingress-nginx".to_owned(),
+                    name: "controller".to_owned(),
+                }]),
+                ..usual
+            },
+        ),
     ] {
         let roles = roles("sparrow-entry", "OWN", &options);
         write!(text, "\n## {title}\n\n{words}").unwrap();

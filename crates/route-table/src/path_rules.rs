@@ -275,6 +275,7 @@ fn encode_kind(kind: Kind) -> u8 {
         Kind::Namespace => 6,
         Kind::Manifest => 7,
         Kind::EndpointSlice => 8,
+        Kind::ConfigMap => 9,
     }
 }
 

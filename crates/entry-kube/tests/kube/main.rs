@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, also where clippy sees only their helpers")]
 
+mod config_maps;
 mod lease;
 mod rights;
 mod source;

@@ -119,6 +119,12 @@ async fn roles_grant_exactly_the_needed_rights() {
     tenant.account("services", &SourceOptions { ingresses: false, ..whole.clone() }).await;
     assert_eq!(rights(&tenant, "services", "default").await, set(&[NODES, SERVICES].concat()));
 
+    let settings = BTreeSet::from([tenant.key("other")]);
+    tenant.account("settings", &SourceOptions { config_maps: settings, ..whole.clone() }).await;
+    let named = ["get /configmaps other", "list /configmaps other", "watch /configmaps other"];
+    assert_eq!(rights(&tenant, "settings", "default").await, set(&everywhere));
+    assert_eq!(rights(&tenant, "settings", own).await, set(&[everywhere.as_slice(), LEASE_NAME, &named].concat()));
+
     tenant.account("one", &SourceOptions { namespace: Some(own.to_owned()), ..whole.clone() }).await;
     assert_eq!(rights(&tenant, "one", "default").await, set(&[NODES, CLASSES].concat()));
     assert_eq!(rights(&tenant, "one", own).await, set(&[everywhere.as_slice(), LEASE_NAME].concat()));

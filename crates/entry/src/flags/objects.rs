@@ -1,5 +1,6 @@
 //! Which objects are read, from where, and how much of them is served.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -138,6 +139,7 @@ impl ObjectFlags {
                 TlsSecrets::Named => entry_kube::TlsSecrets::Named,
             },
             default_certificate: self.default_certificate.clone(),
+            config_maps: BTreeSet::new(),
             namespace: self.namespace.clone(),
             ingresses: !self.no_ingresses,
             backends: self.backend_mode(),
