@@ -9,8 +9,8 @@
 use ipnet::IpNet;
 
 use crate::client_headers::{CLIENT_HEADERS, OWN_HEADERS};
+use crate::location_headers::Header;
 use crate::token::{Text, Token};
-use crate::upstream::Upstreams;
 use crate::writer::{Directive, case, constant, directive, entry, map};
 use crate::{Settings, Version};
 
@@ -72,25 +72,16 @@ fn own_headers(settings: &Settings) -> impl Iterator<Item = (&'static str, &'sta
     ])
 }
 
-/// The directives with which requests get these headers.
-pub fn headers(settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Directive<'static>> {
-    let mut names = vec!["proxy_set_header"];
-    if upstreams.has_grpc(settings) {
-        names.push("grpc_set_header");
-    }
+/// These headers, with what backends are told in each.
+pub fn headers(settings: &Settings) -> Vec<Header> {
     let kept = kept(settings);
-    let mut all = Vec::new();
-    for name in names {
-        all.extend(own_headers(settings).map(|(header, value)| directive(name).words([header, value])));
-        let is_kept = |header: &str| kept.iter().any(|(kept, ..)| kept.eq_ignore_ascii_case(header));
-        // A constant that is empty costs a request nothing but the look-up that each of its headers has anyway.
-        let dropped = CLIENT_HEADERS.into_iter().filter(|header| !is_kept(header));
-        all.extend(dropped.map(|header| directive(name).words([header, "\"\""])));
-        for (header, variable, _) in &kept {
-            all.extend(Token::literal(header).map(|header| directive(name).token(header).token(variable.clone())));
-        }
-    }
-    all
+    let is_kept = |header: &str| kept.iter().any(|(kept, ..)| kept.eq_ignore_ascii_case(header));
+    // A constant that is empty costs a request nothing but the look-up that each of its headers has anyway.
+    let dropped = CLIENT_HEADERS.into_iter().filter(|header| !is_kept(header)).map(|header| (header, "\"\""));
+    let constant =
+        own_headers(settings).chain(dropped).map(|(header, value)| (Token::word(header), Token::word(value)));
+    let told = kept.iter().filter_map(|(header, variable, _)| Some((Token::literal(header)?, variable.clone())));
+    constant.chain(told).collect()
 }
 
 /// The headers that trusted proxies write, each with the variable of what is passed on and that of what was sent.

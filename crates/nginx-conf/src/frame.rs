@@ -12,7 +12,7 @@ use crate::error_page::{self, FOR_GRPC};
 use crate::frame_needs::{ForwardLocation, FrameNeeds};
 use crate::listen;
 use crate::policy::ProxyModule;
-use crate::proxy_target::{proxy_module, scheme, write_treatment};
+use crate::proxy_target::{Context, proxy_module, scheme, write_treatment};
 use crate::server::{EMPTY_HOST, Servers, server_name_of};
 use crate::token::{Text, Token, path_token};
 use crate::upstream;
@@ -170,13 +170,14 @@ impl<'a> FrameServer<'_, 'a> {
             writer.close();
         }
         for location in &self.needs.locations {
-            let _ = write_forward_location(writer, location, self.servers.settings);
+            let _ = write_forward_location(writer, location, &self.servers.context(false));
         }
     }
 }
 
 /// The location of all requests that are forwarded in one way.
-fn write_forward_location(writer: &mut Writer<'_>, location: &ForwardLocation, settings: &Settings) -> Option<()> {
+fn write_forward_location(writer: &mut Writer<'_>, location: &ForwardLocation, context: &Context<'_>) -> Option<()> {
+    let settings = context.settings;
     let protocol = location.protocol;
     writer.line("location").words(["="]).text(|text| location.name(text)).open(None)?;
     if upstream::missing_module(protocol, settings).is_some() {
@@ -192,7 +193,7 @@ fn write_forward_location(writer: &mut Writer<'_>, location: &ForwardLocation, s
     let target = if module == ProxyModule::Grpc { "" } else { "$sparrow_target" };
     let url = |text: Text| text.own(scheme(protocol, module)).own("$sparrow_upstream").own(target);
     writer.line(module.pass()).text(url).end()?;
-    write_treatment(writer, protocol, &location.policy, module)?;
+    write_treatment(writer, protocol, &location.policy, module, context)?;
     writer.close();
     Some(())
 }

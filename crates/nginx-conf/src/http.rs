@@ -3,6 +3,8 @@
 use entry_model::{HostName, Routes};
 
 use crate::frame_needs::FrameNeeds;
+use crate::location_headers::{Header, connection_headers};
+use crate::policy::ProxyModule;
 use crate::revision::HASH_PLACE;
 use crate::server::Servers;
 use crate::tls;
@@ -240,17 +242,15 @@ fn forwarding(settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Directive<'
         directive("proxy_send_timeout").token(duration(times.send)),
         directive("proxy_headers_hash_max_size").words(["1024"]),
         directive("proxy_headers_hash_bucket_size").words(["128"]),
-        directive("proxy_set_header").words(["Upgrade", "$sparrow_upgrade"]),
-        directive("proxy_set_header").words(["HTTP2-Settings", "\"\""]),
-        directive("proxy_set_header").words(["Connection", "$sparrow_connection"]),
     ];
-    // Over HTTP/2, where locations set it, a backend is told that the client reads trailers, as `grpc_pass` does by itself:
-    // servers of gRPC ask for that.
     if upstreams.has_proxy_http2(settings) {
         all.push(map("\"\"", "$sparrow_te", vec![case("default", "\"\"")]));
         all.push(map("$http_te", "$sparrow_trailers", vec![case("default", "\"\""), case(TRAILERS, "trailers")]));
-        all.push(directive("proxy_set_header").words(["TE", "$sparrow_te"]));
     }
+    let set = |module: ProxyModule, headers: Vec<Header>| {
+        headers.into_iter().map(move |(name, value)| directive(module.set_header()).token(name).token(value))
+    };
+    all.extend(set(ProxyModule::Proxy, connection_headers(ProxyModule::Proxy, settings, upstreams)));
     let grpc = upstreams.has_grpc(settings);
     if grpc {
         all.push(directive("grpc_connect_timeout").token(duration(times.connect)));
@@ -278,6 +278,8 @@ fn forwarding(settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Directive<'
             all.push(directive("grpc_ssl_session_reuse").words(["off"]));
         }
     }
-    all.extend(forwarded_headers::headers(settings, upstreams));
+    for module in [ProxyModule::Proxy].into_iter().chain(grpc.then_some(ProxyModule::Grpc)) {
+        all.extend(set(module, forwarded_headers::headers(settings)));
+    }
     all
 }

@@ -21,6 +21,7 @@ mod inexpressible;
 pub mod lexer;
 mod listen;
 mod location;
+mod location_headers;
 mod location_kind;
 mod policy;
 mod policy_class;

@@ -20,7 +20,7 @@ use crate::raw_path::{RawPathLocations, location_name};
 use crate::rewritten_path::path_pattern;
 use crate::token::{Pattern, Text, Token};
 use crate::writer::{Directive, Writer, constant, constant_block, directive};
-use crate::{RenderNote, Settings, inexpressible, redirect, rewritten_path};
+use crate::{RenderNote, inexpressible, redirect, rewritten_path};
 
 /// The locations of a host's rules, which are tried in this order.
 pub fn write<'a>(writer: &mut Writer<'a>, rules: &[&'a Rule], context: &Context<'_>, notes: &mut Vec<RenderNote>) {
@@ -59,7 +59,7 @@ pub fn write<'a>(writer: &mut Writer<'a>, rules: &[&'a Rule], context: &Context<
         writer.write(&directive("location").words(["/"]).block(not_found()));
     }
     // Of words of this program and numbers: nginx can read them.
-    let _ = raw_path_locations.write(writer);
+    let _ = raw_path_locations.write(writer, context);
 }
 
 /// Says what becomes of a path without a final slash where an exact path is the same with one: nginx would by itself send
@@ -146,14 +146,14 @@ fn location<'a>(
     }
     match ProxyTarget::of(place, rule, context) {
         Some(target) if target.is_rewritten(place) => {
-            rewritten_path::forward(writer, place, &target, proxy_module(target.backend.protocol, settings))?;
+            rewritten_path::forward(writer, place, &target, context)?;
         }
         Some(target) => {
             match target.check {
                 PathCheck::Plain => guard(writer, place, &target, raw_path_locations)?,
                 PathCheck::Compared | PathCheck::Rewritten => compare(writer, place, &target)?,
             }
-            pass(writer, place, &target, settings)?;
+            pass(writer, place, &target, context)?;
         }
         None => match &rule.action {
             _ if inexpressible::of_rule(rule).is_some() => redirect::respond(writer, 503)?,
@@ -229,7 +229,7 @@ fn pass(
     writer: &mut Writer<'_>,
     place: &LocationKind<'_>,
     target: &ProxyTarget<'_>,
-    settings: &Settings,
+    context: &Context<'_>,
 ) -> Option<()> {
     let path = match target.check {
         _ if !target.strips => "",
@@ -238,10 +238,10 @@ fn pass(
         PathCheck::Rewritten => "",
     };
     let protocol = target.backend.protocol;
-    let module = proxy_module(protocol, settings);
+    let module = proxy_module(protocol, context.settings);
     let url = |text: Text| text.own(scheme(protocol, module)).upstream(target.upstream).own(path);
     writer.line(module.pass()).text(url).end()?;
-    write_treatment(writer, protocol, target.policy, module)
+    write_treatment(writer, protocol, target.policy, module, context)
 }
 
 /// The object of a rule, for the access log. Names of Kubernetes are plain; others, from a file, are made so.

@@ -104,11 +104,12 @@ pub fn write_treatment(
     protocol: Protocol,
     policy: &Policy,
     module: ProxyModule,
+    context: &Context<'_>,
 ) -> Option<()> {
     if is_http2(protocol) && module == ProxyModule::Proxy {
         writer.line("proxy_http_version").words(["2"]).end()?;
         writer.line("proxy_pass_trailers").words(["on"]).end()?;
         writer.line("set").words(["$sparrow_te", "$sparrow_trailers"]).end()?;
     }
-    policy::write(writer, policy, module)
+    policy::write(writer, policy, module, context)
 }

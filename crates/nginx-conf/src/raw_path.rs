@@ -8,7 +8,7 @@ use crate::error_page::BAD_REQUEST;
 use crate::location_kind::LocationKind;
 use crate::policy::ProxyModule;
 use crate::policy_class::PolicyClass;
-use crate::proxy_target::{ProxyTarget, rest_variable, scheme, write_treatment};
+use crate::proxy_target::{Context, ProxyTarget, rest_variable, scheme, write_treatment};
 use crate::token::Text;
 use crate::writer::Writer;
 
@@ -37,7 +37,7 @@ impl RawPathLocations {
     }
 
     /// Writes them.
-    pub fn write(&self, writer: &mut Writer<'_>) -> Option<()> {
+    pub fn write(&self, writer: &mut Writer<'_>, context: &Context<'_>) -> Option<()> {
         for (class, (index, policy)) in &self.0 {
             // All in one text, so that its parts can be compared: no dot segments, and the prefix is what the path begins with.
             let pattern = if class.below {
@@ -60,7 +60,7 @@ impl RawPathLocations {
                     .own(rest_variable(class.below))
             };
             writer.line("proxy_pass").text(url).end()?;
-            write_treatment(writer, class.protocol, policy, ProxyModule::Proxy)?;
+            write_treatment(writer, class.protocol, policy, ProxyModule::Proxy, context)?;
             writer.close();
         }
         Some(())

@@ -10,7 +10,7 @@ use pattern_engine::{BoundedPattern, Groups, Subject};
 use crate::error_page::{BAD_REQUEST, REJECT};
 use crate::location_kind::LocationKind;
 use crate::policy::ProxyModule;
-use crate::proxy_target::{ProxyTarget, scheme, write_treatment};
+use crate::proxy_target::{Context, ProxyTarget, proxy_module, scheme, write_treatment};
 use crate::token::{Pattern, Text};
 use crate::writer::{Directive, Writer, case, map};
 
@@ -42,8 +42,9 @@ pub fn forward(
     writer: &mut Writer<'_>,
     place: &LocationKind<'_>,
     target: &ProxyTarget<'_>,
-    module: ProxyModule,
+    context: &Context<'_>,
 ) -> Option<()> {
+    let module = proxy_module(target.backend.protocol, context.settings);
     check_sent(writer, place)?;
     let rewrites = !is_kept(place, target.rewrite);
     if rewrites {
@@ -53,7 +54,7 @@ pub fn forward(
     let protocol = target.backend.protocol;
     let url = |text: Text| text.own(scheme(protocol, module)).upstream(target.upstream).own(path);
     writer.line(module.pass()).text(url).end()?;
-    write_treatment(writer, protocol, target.policy, module)
+    write_treatment(writer, protocol, target.policy, module, context)
 }
 
 /// Whether the path stays as it is. Of a pattern there is no prefix.

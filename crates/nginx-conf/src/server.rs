@@ -104,9 +104,14 @@ impl<'a> Servers<'a> {
     pub fn write_rules(&self, host: &'a Host, nameless: bool, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
         let rules: Vec<_> = host.rules.iter().chain(self.routes.default.iter().filter(|_| !host.closed)).collect();
         let in_order = rules.iter().any(|rule| matches!(rule.matches.path, PathMatch::Regex(_)));
-        let (routes, settings, upstreams) = (self.routes, self.settings, self.upstreams);
-        let context = Context { routes, settings, upstreams, nameless, in_order };
+        let context = Context { in_order, ..self.context(nameless) };
         location::write(writer, &rules, &context, notes);
+    }
+
+    /// What locations need to know. `nameless`: whether requests may come there that name no host.
+    pub fn context(&self, nameless: bool) -> Context<'_> {
+        let (routes, settings, upstreams) = (self.routes, self.settings, self.upstreams);
+        Context { routes, settings, upstreams, nameless, in_order: false }
     }
 }
 

@@ -54,6 +54,11 @@ impl Token {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether two tokens that are names of headers are the same one.
+    pub fn is_same_header(&self, other: &Self) -> bool {
+        self.0.trim_matches('"').eq_ignore_ascii_case(other.0.trim_matches('"'))
+    }
 }
 
 /// Characters that are plain in nginx's configuration, in a regular expression, in a URL and in a file name.

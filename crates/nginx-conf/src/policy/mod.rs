@@ -8,6 +8,8 @@ mod timeouts;
 
 use entry_model::Policy;
 
+use crate::location_headers::LocationHeaders;
+use crate::proxy_target::Context;
 use crate::writer::Writer;
 
 /// Which module of nginx forwards the requests of a location, and with that how its directives begin.
@@ -27,12 +29,31 @@ impl ProxyModule {
             Self::Grpc => "grpc_pass",
         }
     }
+
+    /// The directive that tells the backend a header.
+    pub fn set_header(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy_set_header",
+            Self::Grpc => "grpc_set_header",
+        }
+    }
+
+    /// The directive that keeps a header of the backend from the client.
+    pub fn hide_header(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy_hide_header",
+            Self::Grpc => "grpc_hide_header",
+        }
+    }
 }
 
 /// Writes what a policy asks for where it is not as for all others; `None` if nginx could not read it.
-pub fn write(writer: &mut Writer<'_>, policy: &Policy, module: ProxyModule) -> Option<()> {
+pub fn write(writer: &mut Writer<'_>, policy: &Policy, module: ProxyModule, context: &Context<'_>) -> Option<()> {
     // Every field is named, so that a new one does not compile until it is said who carries it out: redirects to HTTPS come before.
     let Policy { timeouts, max_body_bytes, redirect_to_https: _ } = policy;
     timeouts::write(writer, timeouts, module)?;
-    body::write(writer, *max_body_bytes)
+    body::write(writer, *max_body_bytes)?;
+    // Each topic that sets headers adds them here.
+    let headers = LocationHeaders::default();
+    headers.write(writer, module, context)
 }

@@ -1,0 +1,87 @@
+//! The headers that a location sets by itself.
+//!
+//! nginx puts `proxy_set_header` and `grpc_set_header` of an outer level in force only in a location that has none of its own; so a
+//! location that has one repeats all others. This is the only place that does so. Of `add_header` the outer level has none.
+
+use crate::policy::ProxyModule;
+use crate::proxy_target::Context;
+use crate::token::Token;
+use crate::upstream::Upstreams;
+use crate::writer::Writer;
+use crate::{Settings, forwarded_headers};
+
+/// A header and its value.
+pub type Header = (Token, Token);
+
+/// The headers that a location sets by itself.
+#[derive(Debug, Default)]
+pub struct LocationHeaders {
+    to_backend: Vec<Header>,
+    of_answer: Vec<Header>,
+    hidden: Vec<Token>,
+}
+
+#[allow(dead_code)]
+impl LocationHeaders {
+    /// The backend is told this, whatever clients say, and whatever it is told elsewhere. An empty value takes the header out.
+    pub fn tell_backend(&mut self, name: Token, value: Token) {
+        self.to_backend.push((name, value));
+    }
+
+    /// The client is told this in each answer, beside what the backend says; not if the value is empty.
+    pub fn add_to_answer(&mut self, name: Token, value: Token) {
+        self.of_answer.push((name, value));
+    }
+
+    /// The client is not told what the backend says in this header.
+    pub fn hide_of_backend(&mut self, name: Token) {
+        self.hidden.push(name);
+    }
+
+    /// Writes them into the location.
+    pub fn write(&self, writer: &mut Writer<'_>, module: ProxyModule, context: &Context<'_>) -> Option<()> {
+        for name in &self.hidden {
+            writer.line(module.hide_header()).token(name).end()?;
+        }
+        write_answer_headers(writer, &self.of_answer)?;
+        if self.to_backend.is_empty() {
+            return Some(());
+        }
+        let is_own = |name: &Token| self.to_backend.iter().any(|(own, _)| own.is_same_header(name));
+        let shared = of_all(module, context.settings, context.upstreams);
+        let repeated = shared.iter().filter(|(name, _)| !is_own(name));
+        for (name, value) in repeated.chain(&self.to_backend) {
+            writer.line(module.set_header()).token(name).token(value).end()?;
+        }
+        Some(())
+    }
+}
+
+/// Adds headers to whatever a location answers.
+pub fn write_answer_headers(writer: &mut Writer<'_>, headers: &[Header]) -> Option<()> {
+    headers
+        .iter()
+        .try_for_each(|(name, value)| writer.line("add_header").token(name).token(value).words(["always"]).end())
+}
+
+/// What all backends are told where no location says otherwise.
+fn of_all(module: ProxyModule, settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Header> {
+    let mut all = connection_headers(module, settings, upstreams);
+    all.extend(forwarded_headers::headers(settings));
+    all
+}
+
+/// What backends are told of the connection. `grpc_pass` says it by itself.
+pub fn connection_headers(module: ProxyModule, settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Header> {
+    if module == ProxyModule::Grpc {
+        return Vec::new();
+    }
+    let mut all =
+        vec![("Upgrade", "$sparrow_upgrade"), ("HTTP2-Settings", "\"\""), ("Connection", "$sparrow_connection")];
+    if upstreams.has_proxy_http2(settings) {
+        // Over HTTP/2, where locations set it, a backend is told that the client reads trailers, as `grpc_pass` does by itself:
+        // servers of gRPC ask for that.
+        all.push(("TE", "$sparrow_te"));
+    }
+    all.into_iter().map(|(name, value)| (Token::word(name), Token::word(value))).collect()
+}
