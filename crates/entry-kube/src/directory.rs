@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use entry_model::{Key, Kind, ObjectRef, Snapshot};
+use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::manifest::{self, Manifest, ManifestFault};
@@ -243,6 +244,23 @@ impl ManifestFile {
 }
 
 /// What the text of a file of this name says.
+/// The documents of all files, as far as they can be read.
+pub(crate) fn read_documents(dir: &Path) -> Result<Vec<Value>> {
+    let error = |cause| Error::Directory { dir: dir.to_owned(), cause };
+    let names = Directory::new(dir).names().map_err(error)?;
+    let root = fs::canonicalize(dir).map_err(error)?;
+    let mut left = MAX_TOTAL_BYTES;
+    let texts = names.iter().take(MAX_FILES).filter_map(|name| {
+        let (_, text) = read_file(&root, name, None, &mut left).ok()??;
+        Some((name, text))
+    });
+    let documents = texts.map(|(name, text)| match extension(name).as_deref() {
+        Some("json") => manifest::json_values(&text),
+        _ => manifest::yaml_values(&text),
+    });
+    Ok(documents.flatten().collect())
+}
+
 fn parse(name: &str, text: &str) -> Manifest {
     if extension(name).as_deref() == Some("json") { manifest::read_json(text) } else { manifest::read(text) }
 }

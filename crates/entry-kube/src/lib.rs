@@ -22,6 +22,7 @@ mod manifest;
 mod named_config_maps;
 mod named_secrets;
 mod options;
+pub mod raw;
 mod roles;
 mod source;
 pub mod status;

@@ -81,6 +81,18 @@ pub(crate) fn read(text: &str) -> Manifest {
     manifest
 }
 
+/// The values of a text of JSON, up to the first that cannot be read.
+pub(crate) fn json_values(text: &str) -> Vec<Value> {
+    let values = serde_json::Deserializer::from_str(text).into_iter::<StrictValue>();
+    values.map_while(Result::ok).map(|StrictValue(value)| value).collect()
+}
+
+/// The documents of a text of YAML that can be read.
+pub(crate) fn yaml_values(text: &str) -> Vec<Value> {
+    let documents = split_documents(text).into_iter().take(MAX_DOCUMENTS);
+    documents.filter_map(|(_, document)| parse(document).ok()).filter(|value| !value.is_null()).collect()
+}
+
 /// The documents of a text, each with its first line. A document that is broken then spoils no other.
 ///
 /// By the specification a line that starts with `---` or `...` is a marker wherever it stands, also within a block of text.

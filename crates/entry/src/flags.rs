@@ -49,6 +49,9 @@ pub enum Command {
     Render(RenderFlags),
     /// Say what is wrong with the objects; ends with 1 if one is not served as asked for
     Check(CheckFlags),
+    /// Say what becomes of an installation of ingress-nginx here; ends with 1 if something of an Ingress is not served as it was
+    /// asked for
+    Migrate(MigrateFlags),
 }
 
 /// The flags of `watch`.
@@ -123,6 +126,26 @@ pub struct CheckFlags {
     /// no class gives to this entry
     #[arg(long)]
     pub strict: bool,
+    /// What the configuration is made of.
+    #[command(flatten)]
+    pub configuration: ConfigurationFlags,
+}
+
+/// The flags of `migrate`.
+#[derive(Debug, Clone, Args)]
+pub struct MigrateFlags {
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print, instead of the report, a list of the Ingresses as they would be here, and of their class, for `kubectl apply`
+    #[arg(long, conflicts_with = "json")]
+    pub objects: bool,
+    /// The class of the Ingresses that are printed
+    #[arg(long, value_name = "NAME", default_value = "sparrow")]
+    pub class: String,
+    /// What is put behind the names of the Ingresses that are printed, so that they stand beside the others
+    #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
+    pub suffix: String,
     /// What the configuration is made of.
     #[command(flatten)]
     pub configuration: ConfigurationFlags,

@@ -16,6 +16,7 @@ pub mod flags;
 pub mod generator;
 pub mod host_record;
 pub mod metrics;
+pub mod migration;
 mod pending;
 pub mod pipeline;
 mod quarantine;

@@ -21,7 +21,11 @@ pub struct Source {
     pub client: Option<Client>,
 }
 
-async fn client(flags: &ObjectFlags) -> anyhow::Result<Client> {
+/// The client of the API server that flags name.
+///
+/// # Errors
+/// None is known.
+pub async fn client(flags: &ObjectFlags) -> anyhow::Result<Client> {
     entry_kube::client(flags.kubeconfig.as_deref()).await.context(
         "no API server is known: run this in a pod with a service account, name a kubeconfig with --kubeconfig, or name a \
          directory of manifests with --from",

@@ -1,6 +1,7 @@
 //! The commands, one file each where there is more to them than a few lines.
 
 mod check;
+mod migrate;
 mod render;
 mod serve;
 
@@ -28,6 +29,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(flags) => serve::run(&flags).await,
         Command::Render(flags) => render::render(&flags).await,
         Command::Check(flags) => check::check(&flags).await,
+        Command::Migrate(flags) => migrate::migrate(&flags).await,
     }
 }
 

@@ -5,6 +5,7 @@
 mod chain;
 #[path = "../common/mod.rs"]
 mod common;
+mod migrate;
 mod replicas;
 mod secrecy;
 mod support;

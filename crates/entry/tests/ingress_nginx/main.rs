@@ -3,6 +3,8 @@
 //! `ingresses.yaml` has 473 of public repositories, with names, hosts, Secrets and addresses replaced. `findings.txt` has all that is said of
 //! them; `make reference` rewrites it.
 
+mod migrate;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
