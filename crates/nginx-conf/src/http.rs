@@ -2,6 +2,7 @@
 
 use entry_model::{HostName, Routes};
 
+use crate::candidates::is_branching;
 use crate::frame_needs::FrameNeeds;
 use crate::location_headers::{Header, connection_headers};
 use crate::policy::ProxyModule;
@@ -12,7 +13,7 @@ use crate::token::{Token, duration, path_token, size};
 use crate::upstream::Upstreams;
 use crate::writer::{Directive, Writer, case, directive, map};
 use crate::{
-    RenderNote, Settings, Version, access_log, error_page, forwarded_headers, frame, rewritten_path, server,
+    RenderNote, Settings, Version, access_log, chosen, error_page, forwarded_headers, frame, rewritten_path, server,
     x_accel_headers,
 };
 
@@ -69,6 +70,7 @@ pub fn write<'a>(
         .chain(forwarded_headers::variables(settings))
         .chain(if needs.is_none() { location_variables() } else { Vec::new() })
         .chain(maps())
+        .chain(servers.routes.rules().any(is_branching).then(chosen::variable))
         .chain(rewritten_path::maps(DOT_SEGMENTS))
         .chain(in_clear(settings))
         .chain(forwarding(settings, servers.upstreams))

@@ -6,6 +6,8 @@ use entry_model::{Action, ListenerSet, Match, PathMatch, PathRewrite, Redirect, 
 use pattern_engine::BoundedPattern;
 
 use crate::RenderNote;
+use crate::candidates::is_branching;
+use crate::condition::{Condition, conditions};
 use crate::token::is_host_name;
 
 /// Longest path that replaces another, in bytes: encoded, and with what stands around it, it must fit into a token.
@@ -15,7 +17,7 @@ const MAX_REPLACEMENT_BYTES: usize = 1024;
 const REDIRECT_STATUSES: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// Whether nginx can answer so and do no more: 444 closes the connection, and with some of the others it names another place.
-fn can_respond(status: u16) -> bool {
+pub fn can_respond(status: u16) -> bool {
     (200..600).contains(&status) && status != 444 && !REDIRECT_STATUSES.contains(&status)
 }
 
@@ -28,18 +30,18 @@ pub enum Inexpressible {
     Suffix,
     /// A pattern for paths that is out of the bounds.
     PathPattern,
-    /// Only some methods.
+    /// Only requests with a method that is too long.
     Method,
-    /// Only requests with some headers.
+    /// Only requests with some headers, of which one has a pattern, or a name that nginx does not know.
     Headers,
-    /// Only requests with some parameters.
+    /// Only requests with some parameters, of which one has a pattern, or a name or value that no parameter has.
     Query,
-    /// Several backends, or a share of requests that has none.
-    Weights,
     /// A path that is replaced by what is no path, or by a pattern that is out of the bounds.
     Rewrite,
     /// Clients that are sent to what is no host, or with another status.
     Redirect,
+    /// Only some requests for a path, or several backends; of templates only.
+    Choice,
     /// An answer with this status.
     Status(u16),
 }
@@ -51,12 +53,12 @@ impl fmt::Display for Inexpressible {
             Self::Listeners => "a rule for some of the listeners",
             Self::Suffix => "a host for any number of labels",
             Self::PathPattern => "such a pattern for paths",
-            Self::Method => "a rule for one method",
-            Self::Headers => "a rule for some headers",
-            Self::Query => "a rule for some parameters of the query",
-            Self::Weights => "a rule with several backends",
+            Self::Method => "a rule for a method of this length",
+            Self::Headers => "a rule for a header of this name or value",
+            Self::Query => "a rule for a parameter of the query of this name or value",
             Self::Rewrite => "a path that is replaced by such a one",
             Self::Redirect => "such a redirect",
+            Self::Choice => "in a template, a rule for some requests only, or with several backends,",
             Self::Status(status) => return write!(f, "an answer with the status {status} is not served by this entry"),
         };
         write!(f, "{what} is not served by this entry")
@@ -81,31 +83,29 @@ pub fn of_template_rule(rule: &Rule) -> Option<Inexpressible> {
         Action::Respond(503) => None,
         Action::Respond(status) => Some(Inexpressible::Status(*status)),
     };
+    let of_choice = || is_branching(rule).then_some(Inexpressible::Choice);
     match rule.matches.path {
         PathMatch::Regex(_) => Some(Inexpressible::PathPattern),
-        PathMatch::Exact(_) | PathMatch::Prefix(_) => of_rule(rule).or_else(of_action),
+        PathMatch::Exact(_) | PathMatch::Prefix(_) => of_rule(rule).or_else(of_action).or_else(of_choice),
     }
 }
 
 /// What of the requests that a rule is for cannot be told apart.
 fn of_match(matches: &Match) -> Option<Inexpressible> {
-    let Match { path, method, headers, query } = matches;
-    if matches!(path, PathMatch::Regex(pattern) if BoundedPattern::parse(pattern.text()).is_err()) {
-        Some(Inexpressible::PathPattern)
-    } else if method.is_some() {
-        Some(Inexpressible::Method)
-    } else if !headers.is_empty() {
-        Some(Inexpressible::Headers)
-    } else if !query.is_empty() {
-        Some(Inexpressible::Query)
-    } else {
-        None
+    if matches!(&matches.path, PathMatch::Regex(pattern) if BoundedPattern::parse(pattern.text()).is_err()) {
+        return Some(Inexpressible::PathPattern);
     }
+    let conditions = conditions(matches);
+    let wrong = conditions.iter().find(|condition| !condition.is_expressible())?;
+    Some(match wrong {
+        Condition::Method(_) => Inexpressible::Method,
+        Condition::Header(_) => Inexpressible::Headers,
+        Condition::Parameter(_) => Inexpressible::Query,
+    })
 }
 
 fn of_action(action: &Action) -> Option<Inexpressible> {
     match action {
-        Action::Forward(forward) if forward.only_backend().is_none() => Some(Inexpressible::Weights),
         Action::Forward(forward) => of_rewrite(&forward.path),
         Action::Redirect(Redirect { status, scheme: _, host, port: _, path }) => {
             let is_host = host.as_deref().is_none_or(is_host_name) && REDIRECT_STATUSES.contains(status);
@@ -149,8 +149,8 @@ mod tests {
     use std::sync::Arc;
 
     use entry_model::{
-        Backend, Destination, Forward, HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, Match, ObjectRef,
-        Pattern, PatternEngine, PolicyId, Protocol, QueryParamMatch, Redirect, ValueMatch, WeightedBackend,
+        Backend, Forward, HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, Match, ObjectRef, Pattern,
+        PatternEngine, PolicyId, Protocol, QueryParamMatch, Redirect, ValueMatch,
     };
 
     use super::*;
@@ -191,13 +191,18 @@ mod tests {
 
     /// All that a rule can ask for and this configuration does not have.
     fn rules() -> Vec<(Inexpressible, Rule)> {
-        let value = || ValueMatch::Exact("x".to_owned());
+        let exact = |text: &str| ValueMatch::Exact(text.to_owned());
         let pattern = || Pattern::new("^/(a+)+", Arc::new(Never));
         let matching = |matches: Match| Rule { matches: Match { path: rule().matches.path, ..matches }, ..rule() };
         let doing = |action: Action| Rule { action, ..rule() };
-        let share = WeightedBackend { weight: 1, destination: Destination::Status(500) };
-        let mut weighted = forward(PathRewrite::Keep);
-        weighted.backends.push(share);
+        let header = |name: &str, value| {
+            let header = HeaderMatch { name: name.to_owned(), value };
+            (Inexpressible::Headers, matching(Match { headers: vec![header], ..Match::any() }))
+        };
+        let parameter = |name: &str, value| {
+            let parameter = QueryParamMatch { name: name.to_owned(), value };
+            (Inexpressible::Query, matching(Match { query: vec![parameter], ..Match::any() }))
+        };
         let redirect = |status, host: &str| {
             let host = Some(host.to_owned());
             Action::Redirect(Redirect { status, scheme: None, host, port: None, path: PathRewrite::Keep })
@@ -207,19 +212,19 @@ mod tests {
         vec![
             (Inexpressible::Listeners, Rule { listeners: ListenerSet::from_iter([ListenerId(0)]), ..rule() }),
             (Inexpressible::PathPattern, Rule { matches: Match::path(PathMatch::Regex(pattern())), ..rule() }),
-            (Inexpressible::Method, matching(Match { method: Some("GET".to_owned()), ..Match::any() })),
-            (
-                Inexpressible::Headers,
-                matching(Match { headers: vec![HeaderMatch { name: "x".to_owned(), value: value() }], ..Match::any() }),
-            ),
-            (
-                Inexpressible::Query,
-                matching(Match {
-                    query: vec![QueryParamMatch { name: "x".to_owned(), value: value() }],
-                    ..Match::any()
-                }),
-            ),
-            (Inexpressible::Weights, doing(Action::Forward(weighted))),
+            (Inexpressible::Method, matching(Match { method: Some("X".repeat(701)), ..Match::any() })),
+            header("x", ValueMatch::Regex(pattern())),
+            header("x", exact("")),
+            header("x_y", exact("1")),
+            header("x.y", exact("1")),
+            header("X", exact("1")),
+            header("", exact("1")),
+            header(&"x".repeat(300), exact(&"1".repeat(101))),
+            parameter("x", ValueMatch::Regex(pattern())),
+            parameter("", exact("1")),
+            parameter("x=", exact("1")),
+            parameter("x&y", exact("1")),
+            parameter("x", exact("1&y")),
             (Inexpressible::Rewrite, rewriting(PathRewrite::ReplacePrefix("x".to_owned()))),
             (Inexpressible::Rewrite, rewriting(PathRewrite::ReplaceFull(String::new()))),
             (Inexpressible::Rewrite, rewriting(PathRewrite::Regex { pattern: pattern(), template })),

@@ -9,7 +9,11 @@
 //! and named in [`Revision::notes`].
 
 mod access_log;
+mod branch;
+mod candidates;
+mod chosen;
 mod client_headers;
+mod condition;
 mod error_output;
 mod error_page;
 mod forwarded_headers;
@@ -37,6 +41,7 @@ mod server;
 mod settings;
 #[cfg(any(test, feature = "lexer"))]
 pub mod shape;
+mod share;
 mod splice;
 mod template;
 mod template_culprits;

@@ -8,11 +8,16 @@
 //! does no more than one that a person would write, and `proxy_pass` takes a prefix off without any variable: with one, nginx
 //! would look for the upstream among all of them, at each request. Others with a prefix to take off go to a location for
 //! raw paths, that all rules of a host with the same limits share.
+//!
+//! Where a path does not decide alone which rule or which backend gets a request, its location chooses ([`crate::branch`]).
 
 use std::collections::BTreeSet;
 
 use entry_model::{Action, Kind, PathMatch, Rule};
 
+use crate::branch;
+use crate::candidates::{Candidates, is_branching, is_final};
+use crate::chosen::ChosenLocations;
 use crate::error_page::{BAD_REQUEST, REJECT, not_found};
 use crate::location_kind::{LocationKind, TakenPaths};
 use crate::proxy_target::{Context, PathCheck, ProxyTarget, proxy_module, rest_variable, scheme, write_treatment};
@@ -25,7 +30,8 @@ use crate::{RenderNote, inexpressible, redirect, rewritten_path};
 /// The locations of a host's rules, which are tried in this order.
 pub fn write<'a>(writer: &mut Writer<'a>, rules: &[&'a Rule], context: &Context<'_>, notes: &mut Vec<RenderNote>) {
     let mut taken = TakenPaths::default();
-    let mut raw_path_locations = RawPathLocations::default();
+    let candidates = Candidates::of(rules);
+    let mut shared = SharedLocations::default();
     for rule in rules {
         let path = rule.matches.path.text();
         let is_path = match &rule.matches.path {
@@ -34,12 +40,14 @@ pub fn write<'a>(writer: &mut Writer<'a>, rules: &[&'a Rule], context: &Context<
             // One that cannot be written is reported with all that cannot.
             PathMatch::Regex(_) => true,
         };
-        let places = if is_path { taken.add(&rule.matches.path) } else { [None, None] };
+        let places = if is_path { taken.add(&rule.matches.path, is_final(rule)) } else { [None, None] };
         let mut refused = !is_path;
         for place in places.into_iter().flatten() {
-            let mark = writer.mark();
-            if location(writer, &place, rule, context, &mut raw_path_locations).is_none() {
+            let (mark, len) = (writer.mark(), shared.chosen.len());
+            let choices = candidates.as_ref().map(|candidates| candidates.at(&place, &rule.matches.path));
+            if location(writer, &place, (rule, choices.as_deref()), context, &mut shared).is_none() {
                 writer.take_back(&mark);
+                shared.chosen.truncate(len);
                 refused = true;
             }
         }
@@ -53,23 +61,31 @@ pub fn write<'a>(writer: &mut Writer<'a>, rules: &[&'a Rule], context: &Context<
         }
     }
     if !context.in_order {
-        without_slash(writer, rules, &taken, context, &mut raw_path_locations);
+        without_slash(writer, (rules, candidates.as_ref()), &taken, context, &mut shared);
     }
     if !taken.prefixes.contains("") {
         writer.write(&directive("location").words(["/"]).block(not_found()));
     }
     // Of words of this program and numbers: nginx can read them.
-    let _ = raw_path_locations.write(writer, context);
+    let _ = shared.raw_path.write(writer, context);
+    shared.chosen.write(writer, context);
+}
+
+/// Locations to which those of paths lead requests.
+#[derive(Debug, Default)]
+struct SharedLocations<'a> {
+    raw_path: RawPathLocations,
+    chosen: ChosenLocations<'a>,
 }
 
 /// Says what becomes of a path without a final slash where an exact path is the same with one: nginx would by itself send
 /// clients from the one to the other.
 fn without_slash<'a>(
     writer: &mut Writer<'a>,
-    rules: &[&'a Rule],
+    (rules, candidates): (&[&'a Rule], Option<&Candidates<'_, 'a>>),
     taken: &TakenPaths<'a>,
     context: &Context<'_>,
-    raw_path_locations: &mut RawPathLocations,
+    shared: &mut SharedLocations<'a>,
 ) {
     let bare = |path: &&'a str| path.strip_suffix('/');
     let is_free = |path: &&str| !path.is_empty() && !taken.exact.contains(path);
@@ -77,17 +93,19 @@ fn without_slash<'a>(
         let rule = rules
             .iter()
             .find(|rule| matches!(rule.matches.path, PathMatch::Prefix(_)) && rule.matches.path.matches(path));
-        let mark = writer.mark();
+        let (mark, len) = (writer.mark(), shared.chosen.len());
         let written = match rule {
             Some(rule) => {
                 let place = LocationKind::Within { path, prefix: rule.matches.path.text().trim_end_matches('/') };
-                location(writer, &place, rule, context, raw_path_locations)
+                let choices = candidates.map(|candidates| candidates.at(&place, &rule.matches.path));
+                location(writer, &place, (rule, choices.as_deref()), context, shared)
             }
             None => nothing(writer, path),
         };
         // One that cannot be written was not written with its slash either.
         if written.is_none() {
             writer.take_back(&mark);
+            shared.chosen.truncate(len);
         }
     }
 }
@@ -107,15 +125,15 @@ static NO_HOST: [Directive<'static>; 1] = [constant("return", &NO_HOST_ARGUMENTS
 /// A request that names no host cannot be sent to another address of it.
 static NAMELESS: Directive<'static> = constant_block("if", &NAMELESS_ARGUMENTS, &NO_HOST);
 
-/// Writes the location; `None` if nginx could not read it, which is then to be taken back.
+/// Writes the location of a rule; `None` if nginx could not read it, which is then to be taken back. If the path does not decide
+/// alone, there are rules to choose from.
 fn location<'a>(
     writer: &mut Writer<'a>,
     place: &LocationKind<'_>,
-    rule: &'a Rule,
+    (rule, choices): (&'a Rule, Option<&[&'a Rule]>),
     context: &Context<'_>,
-    raw_path_locations: &mut RawPathLocations,
+    shared: &mut SharedLocations<'a>,
 ) -> Option<()> {
-    let settings = context.settings;
     let location = writer.line("location");
     match place {
         LocationKind::Pattern(pattern) => location.words(["~"]).pattern(|out| path_pattern(out, pattern)),
@@ -131,18 +149,47 @@ fn location<'a>(
         LocationKind::Below(prefix) => location.words(["^~"]).literal_of([prefix, "/"]),
     }
     .open(Some(&rule.origin))?;
-    writer.line("set").words(["$sparrow_route"]).text(|text| route_name(text, rule)).end()?;
-    if context.routes.policy(rule).redirect_to_https {
-        if context.nameless {
-            writer.write(&NAMELESS);
+    match choices {
+        Some(rules) if !matches!(rules, [only] if !is_branching(only)) => {
+            branch::write(writer, place, rules, context, &mut shared.chosen)?;
         }
-        writer.line("if").words(["($sparrow_is_plain_http)"]).open(None)?;
-        let target = |text: Text| match settings.public_https_port {
-            443 => text.own("https://$host$request_uri"),
-            port => text.own("https://$host:").number(port).own("$request_uri"),
-        };
-        writer.line("return").words(["308"]).text(target).end()?;
-        writer.close();
+        _ => follow(writer, place, rule, context, shared)?,
+    }
+    writer.close();
+    Some(())
+}
+
+/// Names the object of a rule, for the access log.
+pub fn write_route_name(writer: &mut Writer<'_>, rule: &Rule) -> Option<()> {
+    writer.line("set").words(["$sparrow_route"]).text(|text| route_name(text, rule)).end()
+}
+
+/// Sends requests in the clear to HTTPS.
+pub fn redirect_to_https(writer: &mut Writer<'_>, context: &Context<'_>) -> Option<()> {
+    if context.nameless {
+        writer.write(&NAMELESS);
+    }
+    writer.line("if").words(["($sparrow_is_plain_http)"]).open(None)?;
+    let target = |text: Text| match context.settings.public_https_port {
+        443 => text.own("https://$host$request_uri"),
+        port => text.own("https://$host:").number(port).own("$request_uri"),
+    };
+    writer.line("return").words(["308"]).text(target).end()?;
+    writer.close();
+    Some(())
+}
+
+/// Writes what a location does whose requests all get one rule.
+fn follow<'a>(
+    writer: &mut Writer<'a>,
+    place: &LocationKind<'_>,
+    rule: &'a Rule,
+    context: &Context<'_>,
+    shared: &mut SharedLocations<'a>,
+) -> Option<()> {
+    write_route_name(writer, rule)?;
+    if context.routes.policy(rule).redirect_to_https {
+        redirect_to_https(writer, context)?;
     }
     match ProxyTarget::of(place, rule, context) {
         Some(target) if target.is_rewritten(place) => {
@@ -150,7 +197,7 @@ fn location<'a>(
         }
         Some(target) => {
             match target.check {
-                PathCheck::Plain => guard(writer, place, &target, raw_path_locations)?,
+                PathCheck::Plain => guard(writer, place, &target, &mut shared.raw_path)?,
                 PathCheck::Compared | PathCheck::Rewritten => compare(writer, place, &target)?,
             }
             pass(writer, place, &target, context)?;
@@ -162,7 +209,6 @@ fn location<'a>(
             Action::Forward(_) => redirect::respond(writer, 503)?,
         },
     }
-    writer.close();
     Some(())
 }
 
@@ -211,17 +257,23 @@ fn compare(writer: &mut Writer<'_>, place: &LocationKind<'_>, target: &ProxyTarg
 /// Matches the path as it was sent, with its query. What follows a prefix that is stripped becomes `$sparrow_rest`; a
 /// variable of a pattern is set by a negative comparison too, where it fails.
 fn raw_path(pattern: Pattern, place: &LocationKind<'_>, target: &ProxyTarget<'_>) -> Pattern {
-    let rewritten = target.check == PathCheck::Rewritten;
-    let rest = match place.is_below() {
-        false if !target.strips => "(?:\\?|$)",
-        false if rewritten => ")(?:\\?|$)",
-        false => ")(?<sparrow_rest>(?:\\?.*)?)$",
-        true if !target.strips => "/",
-        true if rewritten => ")(?<sparrow_rest>/[^?]*)",
-        true => ")(?<sparrow_rest>/.*)$",
+    let (path, is_below) = (place.path(), place.is_below());
+    if target.check != PathCheck::Rewritten {
+        return sent_path(pattern, path, is_below, target.strips);
+    }
+    let rest = if is_below { ")(?<sparrow_rest>/[^?]*)" } else { ")(?:\\?|$)" };
+    pattern.own("^(?<sparrow_prefix>").path(path).own(rest)
+}
+
+/// The same where nginx does not write the path anew. Of a prefix that is stripped, what was sent becomes `$sparrow_prefix`.
+pub fn sent_path(pattern: Pattern, path: &str, is_below: bool, strips: bool) -> Pattern {
+    let rest = match (is_below, strips) {
+        (false, false) => "(?:\\?|$)",
+        (false, true) => ")(?<sparrow_rest>(?:\\?.*)?)$",
+        (true, false) => "/",
+        (true, true) => ")(?<sparrow_rest>/.*)$",
     };
-    let path = place.path();
-    pattern.own(if target.strips { "^(?<sparrow_prefix>" } else { "^" }).path(path).own(rest)
+    pattern.own(if strips { "^(?<sparrow_prefix>" } else { "^" }).path(path).own(rest)
 }
 
 /// Sends the request on.

@@ -48,13 +48,15 @@ pub struct TakenPaths<'a> {
     pub exact: HashSet<&'a str>,
     /// Prefixes, without a final slash.
     pub prefixes: HashSet<&'a str>,
+    /// Those of them of which a rule gets all requests.
+    closed: HashSet<&'a str>,
     /// The texts of patterns.
     patterns: HashSet<&'a str>,
 }
 
 impl<'a> TakenPaths<'a> {
-    /// Takes a path; the locations that it becomes.
-    pub fn add(&mut self, path: &'a PathMatch) -> [Option<LocationKind<'a>>; 2] {
+    /// Takes a path; the locations that it becomes. `is_final`: whether its rule gets all requests for it.
+    pub fn add(&mut self, path: &'a PathMatch, is_final: bool) -> [Option<LocationKind<'a>>; 2] {
         match path {
             PathMatch::Exact(exact) => {
                 let new = !self.covers(exact) && self.exact.insert(exact);
@@ -71,16 +73,19 @@ impl<'a> TakenPaths<'a> {
                 if self.covers(prefix) {
                     return [None, None];
                 }
-                self.prefixes.insert(prefix);
+                if is_final {
+                    self.closed.insert(prefix);
+                }
+                let below = self.prefixes.insert(prefix);
                 let top = !prefix.is_empty() && self.exact.insert(prefix);
-                [top.then_some(LocationKind::Top(prefix)), Some(LocationKind::Below(prefix))]
+                [top.then_some(LocationKind::Top(prefix)), below.then_some(LocationKind::Below(prefix))]
             }
         }
     }
 
-    /// Whether a prefix that is taken matches a path and all below it.
+    /// Whether a prefix of which nothing is left matches a path and all below it.
     fn covers(&self, path: &str) -> bool {
         let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
-        !self.prefixes.is_empty() && ends.into_iter().any(|end| self.prefixes.contains(&path[..end]))
+        !self.closed.is_empty() && ends.into_iter().any(|end| self.closed.contains(&path[..end]))
     }
 }

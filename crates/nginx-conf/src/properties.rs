@@ -102,7 +102,7 @@ fn pattern(text: &str) -> Pattern {
 const PATTERNS: &[&str] =
     &["^/a(/|$)(.*)", "(?i)^/[^/]+/(b|c){2,3}", "\\.js$", "^/\"';{}\\$\\?(x)", "^/.*?a", "\\b[\\x00-\\xff]"];
 
-/// Most are for a path alone, as all are that this configuration can have.
+/// Most are for a path alone.
 fn matches() -> impl Strategy<Value = Match> {
     let path = (path(), 0..10_u8).prop_map(|(path, kind)| match kind {
         0..5 => PathMatch::Prefix(path),
@@ -111,14 +111,15 @@ fn matches() -> impl Strategy<Value = Match> {
     });
     let known = prop::sample::select(PATTERNS).prop_map(|text| PathMatch::Regex(pattern(text)));
     let path = prop_oneof![8 => path, 1 => known];
-    (path, 0..20_u8, hostile()).prop_map(|(path, more, text)| {
+    let name = || prop_oneof![3 => "[a-z0-9-]{1,3}", 1 => hostile()];
+    (path, 0..16_u8, hostile(), name(), name()).prop_map(|(path, more, text, header, parameter)| {
         let mut matches = Match::path(path);
         let value = ValueMatch::Exact(text.clone());
-        match more {
-            0 => matches.method = Some(text),
-            1 => matches.headers = vec![HeaderMatch { name: text, value }],
-            2 => matches.query = vec![QueryParamMatch { name: text, value }],
-            _ => {}
+        // Of the bits that are set, each is something that a request must have.
+        if more < 8 {
+            matches.method = (more & 1 != 0).then_some(text);
+            matches.headers.extend((more & 2 != 0).then(|| HeaderMatch { name: header, value: value.clone() }));
+            matches.query.extend((more & 4 != 0).then_some(QueryParamMatch { name: parameter, value }));
         }
         matches
     })
@@ -148,12 +149,18 @@ fn action() -> impl Strategy<Value = Action> {
         BackendAddress::Endpoints(EndpointsId { service: Key { namespace, name }.into(), port })
     });
     let address = prop_oneof![3 => any::<SocketAddr>().prop_map(BackendAddress::ClusterIp), 1 => endpoints];
-    let forward = (address, protocol, any::<bool>(), rewrite, 0..10_u32);
-    let forward = forward.prop_map(|(address, protocol, keep_alive, path, weight)| {
+    let other = (any::<SocketAddr>(), protocol.clone(), any::<u32>()).prop_map(|(address, protocol, weight)| {
+        let backend = Backend { address: address.into(), protocol, keep_alive: true };
+        WeightedBackend { weight, destination: Destination::Backend(backend) }
+    });
+    let status = (0..2_u32, any::<u16>());
+    let status =
+        status.prop_map(|(weight, status)| WeightedBackend { weight, destination: Destination::Status(status) });
+    let others = prop_oneof![6 => Just(Vec::new()), 1 => vec(prop_oneof![other, status], 1..4)];
+    let forward = (address, protocol, any::<bool>(), rewrite, others);
+    let forward = forward.prop_map(|(address, protocol, keep_alive, path, others)| {
         let mut forward = Forward::to(Backend { address, protocol, keep_alive }, path);
-        if weight == 0 {
-            forward.backends.push(WeightedBackend { weight, destination: Destination::Status(500) });
-        }
+        forward.backends.extend(others);
         Action::Forward(forward)
     });
     let host = prop_oneof![Just("a.example".to_owned()), hostile()];

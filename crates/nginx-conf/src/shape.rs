@@ -117,8 +117,9 @@ impl Shape {
                             self.read(statement.block.as_deref().expect("a block"), "location");
                             continue;
                         }
-                        // Those where requests go that are not plain: no path of an object is like this.
-                        if modifier == "=" && path.starts_with("sparrow-raw-path-") {
+                        // Those where requests go that are not plain, or were chosen: no path of an object is like this.
+                        let is_own = ["sparrow-raw-path-", "sparrow-chosen-"].iter().any(|own| path.starts_with(own));
+                        if modifier == "=" && is_own {
                             self.read(statement.block.as_deref().expect("a block"), "aside");
                             continue;
                         }
@@ -129,6 +130,13 @@ impl Shape {
                 }
                 "server_name" => self.names.push(arguments[0].clone()),
                 "if" if context == "location" && arguments.len() > 1 => {
+                    let subject = arguments[0].trim_start_matches("($");
+                    let header = subject.strip_prefix("http_").is_some_and(|name| {
+                        name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+                    });
+                    if !header && !["args", "request_method"].contains(&subject) {
+                        variables(&arguments[0]);
+                    }
                     assert_plain_pattern(&arguments[2]);
                 }
                 // This program's in whole.
@@ -175,7 +183,7 @@ impl Shape {
 /// What is special in a pattern of a text is encoded: whatever else there is, is this program's.
 fn assert_plain_pattern(pattern: &str) {
     let pattern = pattern.trim_end_matches(")$").trim_end_matches(".*)$").trim_end_matches("|$)");
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/\\()?:|%^<>_.*[]=~-+{},!".contains(&b);
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/\\()?:|%^<>_.*[]=~-+{},!&".contains(&b);
     assert!(pattern.bytes().all(plain), "{pattern}");
 }
 
@@ -184,7 +192,8 @@ fn variables(argument: &str) {
     for (at, _) in argument.match_indices('$') {
         let name = argument[at + 1..].trim_start_matches('{');
         let name: String = name.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        let known = ["host", "request_uri", "scheme", "uri"].contains(&name.as_str()) || name.starts_with("sparrow_");
+        let known = ["host", "request_id", "request_uri", "scheme", "uri"].contains(&name.as_str())
+            || name.starts_with("sparrow_");
         assert!(known, "{argument}");
     }
 }

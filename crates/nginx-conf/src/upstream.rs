@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use entry_model::{Action, Backend, Forward, ObjectRef, Protocol, Routes, Rule};
+use entry_model::{Action, Backend, Destination, Forward, ObjectRef, Protocol, Routes, Rule};
 
+use crate::candidates::is_branching;
 use crate::token::Token;
 use crate::upstream_name::UpstreamName;
 use crate::writer::{Directive, Writer, directive};
@@ -42,8 +43,7 @@ impl<'a> Upstreams<'a> {
         notes: &mut Vec<RenderNote>,
     ) -> Self {
         let mut backends = Vec::new();
-        for rule in routes.rules() {
-            let Some((_, backend)) = forward_of(rule) else { continue };
+        for (rule, backend) in routes.rules().flat_map(|rule| backends_of(rule).map(move |backend| (rule, backend))) {
             match unreachable_note(rule, backend, settings) {
                 Some(note) => notes.push(note),
                 None if servers(routes, backend).next().is_some() => backends.push((backend, &rule.origin)),
@@ -168,12 +168,27 @@ pub fn is_tls(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::Https | Protocol::Http2Tls)
 }
 
-/// How and where a rule forwards requests, if it does and nginx can be told so.
+/// How and where a rule forwards all requests for its path, if it does and nginx can be told so.
 pub fn forward_of(rule: &Rule) -> Option<(&Forward, &Backend)> {
     match &rule.action {
-        Action::Forward(forward) if inexpressible::of_rule(rule).is_none() => Some((forward, forward.only_backend()?)),
+        Action::Forward(forward) if inexpressible::of_rule(rule).is_none() && !is_branching(rule) => {
+            Some((forward, forward.only_backend()?))
+        }
         _ => None,
     }
+}
+
+/// The backends to which a rule forwards requests, if nginx can be told so.
+fn backends_of(rule: &Rule) -> impl Iterator<Item = &Backend> {
+    let shares = match &rule.action {
+        Action::Forward(forward) if inexpressible::of_rule(rule).is_none() => &forward.backends[..],
+        _ => &[],
+    };
+    let weighted = shares.iter().filter(|share| share.weight > 0);
+    weighted.filter_map(|share| match &share.destination {
+        Destination::Backend(backend) => Some(backend),
+        Destination::Status(_) => None,
+    })
 }
 
 /// What is told of a rule whose backend cannot be reached by this nginx.

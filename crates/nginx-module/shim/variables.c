@@ -81,9 +81,9 @@ sparrow_version_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, ui
 
 static ngx_http_variable_t  sparrow_variables[] = {
 
-    { ngx_string("sparrow_upstream"), NULL, sparrow_empty_variable, 0, 0, 0 },
+    { ngx_string("sparrow_upstream"), NULL, sparrow_empty_variable, 0, NGX_HTTP_VAR_CHANGEABLE, 0 },
 
-    { ngx_string("sparrow_target"), NULL, sparrow_empty_variable, 0, 0, 0 },
+    { ngx_string("sparrow_target"), NULL, sparrow_empty_variable, 0, NGX_HTTP_VAR_CHANGEABLE, 0 },
 
     /* Locations that are not the table's set them themselves. */
     { ngx_string("sparrow_prefix"), NULL, sparrow_empty_variable, 0, NGX_HTTP_VAR_CHANGEABLE, 0 },

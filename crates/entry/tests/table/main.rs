@@ -5,6 +5,8 @@
 
 #[path = "../../../nginx-conf/tests/serve/access_log.rs"]
 mod access_log;
+#[path = "../../../nginx-conf/tests/serve/branches.rs"]
+mod branches;
 #[path = "../../../nginx-conf/tests/serve/forwarded_headers.rs"]
 mod forwarded_headers;
 #[path = "../../../nginx-conf/tests/serve/hosts.rs"]

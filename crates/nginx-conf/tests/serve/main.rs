@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod access_log;
+mod branches;
 mod forwarded_headers;
 mod hosts;
 mod http2;
@@ -11,6 +12,7 @@ mod path_cases;
 mod paths;
 mod patterns;
 mod proxying;
+mod shares;
 mod support;
 mod template;
 mod x_accel_headers;
