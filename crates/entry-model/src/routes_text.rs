@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::{
-    Action, Destination, Forward, HostName, Listener, ListenerSet, Match, PathMatch, PathRewrite, Policy, Protocol,
-    Redirect, Routes, Rule, ValueMatch,
+    Action, Buffers, Destination, Forward, HostName, Listener, ListenerSet, Match, PathMatch, PathRewrite, Policy,
+    Protocol, Redirect, Routes, Rule, ValueMatch,
 };
 
 impl fmt::Display for Protocol {
@@ -180,11 +180,27 @@ fn write_redirect(f: &mut fmt::Formatter<'_>, redirect: &Redirect) -> fmt::Resul
 }
 
 fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
-    let Policy { timeouts, max_body_bytes, redirect_to_https } = policy;
+    let Policy { timeouts, max_body_bytes, buffers, speaks_http_1_0, redirect_to_https } = policy;
     let mut time = |name, time: Option<Duration>| time.map_or(Ok(()), |time| write!(f, " {name}={time:?}"));
     time("connect", timeouts.connect)?;
     time("read", timeouts.read)?;
     time("send", timeouts.send)?;
     max_body_bytes.map_or(Ok(()), |bytes| write!(f, " body={bytes}"))?;
+    write_buffers(f, buffers)?;
+    f.write_str(if *speaks_http_1_0 { " http/1.0" } else { "" })?;
     f.write_str(if *redirect_to_https { " redirect" } else { "" })
+}
+
+fn write_buffers(f: &mut fmt::Formatter<'_>, buffers: &Buffers) -> fmt::Result {
+    if let Some(response) = buffers.response {
+        let (number, size, busy) = (response.number(), response.size_bytes(), response.busy_bytes());
+        write!(f, " answer-buffers={number}x{size}/{busy}")?;
+    }
+    let mut number = |name, number: Option<u32>| number.map_or(Ok(()), |number| write!(f, " {name}={number}"));
+    number("answer-file", buffers.max_file_bytes())?;
+    number("body-buffer", buffers.request_bytes)?;
+    for (what, holds) in [("answer", buffers.holds_response), ("request", buffers.holds_request)] {
+        holds.map_or(Ok(()), |holds| write!(f, " {}-{what}", if holds { "hold" } else { "stream" }))?;
+    }
+    Ok(())
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entry_model::{
-    Action, Backend, BackendAddress, Certificate, CertificateId, Destination, Endpoints, EndpointsId, Forward,
+    Action, Backend, BackendAddress, Buffers, Certificate, CertificateId, Destination, Endpoints, EndpointsId, Forward,
     HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, ListenerSet, Match, ObjectRef, PathMatch,
-    PathRewrite, Pattern, PatternEngine, Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect, Routes, Rule,
-    Scheme, SortedMap, Timeouts, ValueMatch, WeightedBackend,
+    PathRewrite, Pattern, PatternEngine, Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect,
+    ResponseBuffers, Routes, Rule, Scheme, SortedMap, Timeouts, ValueMatch, WeightedBackend,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -176,12 +176,17 @@ const POLICIES: usize = 8;
 
 fn policies() -> impl Strategy<Value = Policies> {
     let time = || proptest::option::of(any::<u64>().prop_map(Duration::from_millis));
-    let policy = ((time(), time(), time()), any::<Option<u64>>(), any::<bool>());
-    let policy = policy.prop_map(|((connect, read, send), max_body_bytes, redirect_to_https)| Policy {
-        timeouts: Timeouts { connect, read, send },
-        max_body_bytes,
-        redirect_to_https,
-    });
+    let policy = ((time(), time(), time()), any::<Option<u64>>(), buffers(), any::<[bool; 2]>());
+    let policy =
+        policy.prop_map(|((connect, read, send), max_body_bytes, buffers, [speaks_http_1_0, redirect_to_https])| {
+            Policy {
+                timeouts: Timeouts { connect, read, send },
+                max_body_bytes,
+                buffers,
+                speaks_http_1_0,
+                redirect_to_https,
+            }
+        });
     vec(policy, POLICIES).prop_map(|all| {
         let mut policies = Policies::default();
         for policy in &all {
@@ -189,6 +194,22 @@ fn policies() -> impl Strategy<Value = Policies> {
         }
         policies
     })
+}
+
+fn buffers() -> impl Strategy<Value = Buffers> {
+    let bytes = || prop_oneof![Just(0), 1..200_000_u32, any::<u32>()];
+    let response = (bytes(), 0..20_u32, proptest::option::of(bytes()));
+    let response = response.prop_map(|(size, number, busy)| ResponseBuffers::new(size, number, busy));
+    let sizes = [(); 2].map(|()| proptest::option::of(bytes()));
+    (proptest::option::of(response), sizes, any::<[Option<bool>; 2]>()).prop_map(
+        |(response, [max_file_bytes, request_bytes], [holds_response, holds_request])| Buffers {
+            response,
+            holds_response,
+            max_file_bytes,
+            holds_request,
+            request_bytes,
+        },
+    )
 }
 
 fn rule() -> impl Strategy<Value = Rule> {

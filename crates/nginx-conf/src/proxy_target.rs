@@ -111,5 +111,8 @@ pub fn write_treatment(
         writer.line("proxy_pass_trailers").words(["on"]).end()?;
         writer.line("set").words(["$sparrow_te", "$sparrow_trailers"]).end()?;
     }
+    if policy.speaks_http_1_0 && !is_http2(protocol) {
+        writer.line("proxy_http_version").words(["1.0"]).end()?;
+    }
     policy::write(writer, policy, module, context)
 }

@@ -1,8 +1,10 @@
 //! How requests of a rule are treated, beside where they go: a file for each topic.
 
+mod buffers;
 mod policies;
 mod timeouts;
 
+pub use buffers::{Buffers, ResponseBuffers};
 pub use policies::{Policies, PolicyId};
 pub use timeouts::Timeouts;
 
@@ -16,6 +18,10 @@ pub struct Policy {
     pub timeouts: Timeouts,
     /// Largest request body, in bytes; 0 is without limit; the listener's when there is none.
     pub max_body_bytes: Option<u64>,
+    /// How much of a request and of its answer is held.
+    pub buffers: Buffers,
+    /// Whether the backend is spoken to with HTTP/1.0 where others are with HTTP/1.1.
+    pub speaks_http_1_0: bool,
     /// Whether a request over plain HTTP is sent to HTTPS instead, but for one below [`crate::ACME_CHALLENGE`].
     pub redirect_to_https: bool,
 }

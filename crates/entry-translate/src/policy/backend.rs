@@ -43,6 +43,12 @@ pub const TOPIC: Topic = Topic {
             Scope::Backend,
             "`true`: requests go to the cluster IP, which is the default here; `false`: to the endpoints",
         ),
+        IngressNginxAnnotation::same(
+            "proxy-http-version",
+            Scope::Backend,
+            "`1.0`: the backend is spoken to with HTTP/1.0, and each request opens a connection; `1.1` is the default",
+        )
+        .unchanged_by(&["1.1"]),
     ],
 };
 
@@ -59,6 +65,12 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
     let theirs = theirs.map(|cluster_ip| if cluster_ip { BackendMode::ClusterIp } else { BackendMode::Endpoints });
     annotations.backends = reader.own("backends", str::parse).or(theirs);
     annotations.keep_alive = reader.own("keep-alive", parse_boolean);
+    let version_1_0 = reader.ingress_nginx("proxy-http-version", |text| match text.trim() {
+        "1.0" => Ok(true),
+        "1.1" => Ok(false),
+        _ => Err("it is `1.0` or `1.1`"),
+    });
+    annotations.policy.speaks_http_1_0 = version_1_0 == Some(true);
 }
 
 /// What ingress-nginx speaks; none of what it speaks and we do not.

@@ -86,6 +86,8 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
     backend::read(reader, annotations);
     timeouts::read(reader, annotations);
     body::read(reader, annotations);
+    buffers::read(reader, annotations);
+    buffers::bound_held_bodies(reader, annotations);
 }
 
 /// What is known of one of ours, by its name without prefix.

@@ -23,6 +23,20 @@ pub fn parse_go_boolean(text: &str) -> Result<bool, &'static str> {
     }
 }
 
+/// A switch of nginx.
+pub fn parse_on_off(text: &str) -> Result<bool, &'static str> {
+    match text.trim() {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("it is `on` or `off`"),
+    }
+}
+
+/// A whole number that is not negative.
+pub fn parse_integer(text: &str) -> Result<u64, &'static str> {
+    text.trim().parse().map_err(|_| "it is a whole number")
+}
+
 /// A whole number with a unit.
 pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     const HINT: &str = "write a whole number with `ms`, `s`, `m` or `h`, from `1ms` to `24h`, such as `30s`";

@@ -7,6 +7,8 @@
 mod access_log;
 #[path = "../../../nginx-conf/tests/serve/branches.rs"]
 mod branches;
+#[path = "../../../nginx-conf/tests/serve/buffers.rs"]
+mod buffers;
 #[path = "../../../nginx-conf/tests/serve/forwarded_headers.rs"]
 mod forwarded_headers;
 #[path = "../../../nginx-conf/tests/serve/hosts.rs"]

@@ -4,6 +4,7 @@
 //! finds the route, that of the policy's class. All of them are written by [`write`].
 
 mod body;
+mod buffers;
 mod timeouts;
 
 use entry_model::Policy;
@@ -50,9 +51,11 @@ impl ProxyModule {
 /// Writes what a policy asks for where it is not as for all others; `None` if nginx could not read it.
 pub fn write(writer: &mut Writer<'_>, policy: &Policy, module: ProxyModule, context: &Context<'_>) -> Option<()> {
     // Every field is named, so that a new one does not compile until it is said who carries it out: redirects to HTTPS come before.
-    let Policy { timeouts, max_body_bytes, redirect_to_https: _ } = policy;
+    // The version of HTTP is written where the protocol is known.
+    let Policy { timeouts, max_body_bytes, buffers, speaks_http_1_0: _, redirect_to_https: _ } = policy;
     timeouts::write(writer, timeouts, module)?;
     body::write(writer, *max_body_bytes)?;
+    buffers::write(writer, buffers, module)?;
     // Each topic that sets headers adds them here.
     let headers = LocationHeaders::default();
     headers.write(writer, module, context)

@@ -4,6 +4,7 @@
 
 mod access_log;
 mod branches;
+mod buffers;
 mod forwarded_headers;
 mod hosts;
 mod http2;

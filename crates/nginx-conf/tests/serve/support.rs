@@ -252,6 +252,13 @@ pub fn policies() -> Policies {
     policies
 }
 
+/// Routes of one host for all names, of rules with policies of their own.
+pub fn treated_routes<const N: usize>(rules: [(Rule, Policy); N]) -> Routes {
+    let mut policies = policies();
+    let rules = rules.map(|(rule, policy)| Rule { policy: policies.intern(&policy), ..rule });
+    Routes { policies, ..routes([("*", rules.into())]) }
+}
+
 /// The same rule for another backend of the same address.
 pub fn backed(mut rule: Rule, change: impl FnOnce(&mut Backend)) -> Rule {
     if let Action::Forward(Forward { backends, .. }) = &mut rule.action

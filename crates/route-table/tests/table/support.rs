@@ -162,7 +162,12 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     let time = || proptest::option::weighted(0.3, (0..5_000_u64).prop_map(Duration::from_millis));
     let timeouts = (time(), time(), time()).prop_map(|(connect, read, send)| Timeouts { connect, read, send });
     (timeouts, proptest::option::weighted(0.3, any::<u64>()), any::<bool>()).prop_map(
-        |(timeouts, max_body_bytes, redirect_to_https)| Policy { timeouts, max_body_bytes, redirect_to_https },
+        |(timeouts, max_body_bytes, redirect_to_https)| Policy {
+            timeouts,
+            max_body_bytes,
+            redirect_to_https,
+            ..Policy::default()
+        },
     )
 }
 
