@@ -44,7 +44,7 @@ pub use objects::{
     Service, ServiceKind, ServicePort,
 };
 pub use pattern::{Pattern, PatternEngine, TemplatePart, template_parts};
-pub use policy::{Buffers, Policies, Policy, PolicyId, ResponseBuffers, Timeouts};
+pub use policy::{Buffers, Cors, CorsOrigin, CorsOrigins, Policies, Policy, PolicyId, ResponseBuffers, Timeouts};
 pub use request::{Request, Scheme};
 pub use request_match::{ACME_CHALLENGE, HeaderMatch, Match, PathMatch, QueryParamMatch, ValueMatch};
 pub use rewrite::{PathRewrite, Redirect, encode_path};

@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::{
-    Action, Buffers, Destination, Forward, HostName, Listener, ListenerSet, Match, PathMatch, PathRewrite, Policy,
-    Protocol, Redirect, Routes, Rule, ValueMatch,
+    Action, Buffers, Cors, CorsOrigins, Destination, Forward, HostName, Listener, ListenerSet, Match, PathMatch,
+    PathRewrite, Policy, Protocol, Redirect, Routes, Rule, ValueMatch,
 };
 
 impl fmt::Display for Protocol {
@@ -180,7 +180,7 @@ fn write_redirect(f: &mut fmt::Formatter<'_>, redirect: &Redirect) -> fmt::Resul
 }
 
 fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
-    let Policy { timeouts, max_body_bytes, buffers, speaks_http_1_0, redirect_to_https } = policy;
+    let Policy { timeouts, max_body_bytes, buffers, speaks_http_1_0, cors, redirect_to_https } = policy;
     let mut time = |name, time: Option<Duration>| time.map_or(Ok(()), |time| write!(f, " {name}={time:?}"));
     time("connect", timeouts.connect)?;
     time("read", timeouts.read)?;
@@ -188,6 +188,7 @@ fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
     max_body_bytes.map_or(Ok(()), |bytes| write!(f, " body={bytes}"))?;
     write_buffers(f, buffers)?;
     f.write_str(if *speaks_http_1_0 { " http/1.0" } else { "" })?;
+    cors.as_ref().map_or(Ok(()), |cors| write_cors(f, cors))?;
     f.write_str(if *redirect_to_https { " redirect" } else { "" })
 }
 
@@ -203,4 +204,18 @@ fn write_buffers(f: &mut fmt::Formatter<'_>, buffers: &Buffers) -> fmt::Result {
         holds.map_or(Ok(()), |holds| write!(f, " {}-{what}", if holds { "hold" } else { "stream" }))?;
     }
     Ok(())
+}
+
+/// The origins that may ask, and with which methods.
+fn write_cors(f: &mut fmt::Formatter<'_>, cors: &Cors) -> fmt::Result {
+    f.write_str(" cors=")?;
+    match &cors.origins {
+        CorsOrigins::Any => f.write_str("*")?,
+        CorsOrigins::Listed(origins) if origins.is_empty() => f.write_str("nobody")?,
+        CorsOrigins::Listed(origins) => {
+            let origins: Vec<_> = origins.iter().map(ToString::to_string).collect();
+            f.write_str(&origins.join(","))?;
+        }
+    }
+    write!(f, " cors-methods={}", cors.methods.replace(' ', ""))
 }

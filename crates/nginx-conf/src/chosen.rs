@@ -8,7 +8,7 @@ use pattern_engine::BoundedPattern;
 use crate::error_page::{BAD_REQUEST, REJECT};
 use crate::location::{redirect_to_https, sent_path};
 use crate::location_kind::LocationKind;
-use crate::policy::ProxyModule;
+use crate::policy::{self, ProxyModule};
 use crate::proxy_target::{Context, proxy_module, rest_variable, scheme, write_treatment};
 use crate::redirect::{redirect, respond};
 use crate::revision::MAIN;
@@ -149,6 +149,7 @@ impl ChosenLocation<'_> {
         context: &Context<'_>,
     ) -> Option<()> {
         let module = proxy_module(protocol, context.settings);
+        policy::write_answers(writer, &self.policy)?;
         let target = write_target(writer, place, rewrite)?;
         let target = if module == ProxyModule::Grpc {
             write_uri(writer, target)?;

@@ -1,7 +1,7 @@
 //! The answers of the entry itself.
 
-use crate::token::Token;
-use crate::writer::{Directive, constant, constant_block, directive, entry};
+use crate::token::{Text, Token};
+use crate::writer::{Directive, Writer, constant, constant_block, directive, entry};
 
 /// The answers that are given where a rule decides: status, variable, text.
 const ANSWERS: [(&str, &str, &str); 4] = [
@@ -85,9 +85,22 @@ pub fn location() -> Directive<'static> {
         .block([&FOR_GRPC[..], &[directive("return").words(["200", "$sparrow_error_page"])]].concat())
 }
 
+/// Leads a location whose answers have headers of their own to one that has them too, where nginx cannot forward.
+pub fn write_own(writer: &mut Writer<'_>, location: impl FnOnce(Text) -> Text) -> Option<()> {
+    writer.line("error_page").words(FAILURES.map(|(status, ..)| status)).text(location).end()
+}
+
+/// Writes what such a location answers.
+pub fn write_answer(writer: &mut Writer<'_>) {
+    for directive in &FOR_GRPC {
+        writer.write(directive);
+    }
+    writer.write(&directive("return").words(["200", "$sparrow_error_page"]));
+}
+
 /// A page. The title and the text are of this program; `$request_id` is what the access log has too.
 fn page(title: &'static str, text: &'static str) -> Token {
-    let page = crate::token::Text::default()
+    let page = Text::default()
         .own("<!doctype html><meta charset=utf-8><title>")
         .own(title)
         .own("</title><h1>")

@@ -17,7 +17,7 @@ use crate::server::{EMPTY_HOST, Servers, server_name_of};
 use crate::token::{Text, Token, path_token};
 use crate::upstream;
 use crate::writer::{Directive, Writer, directive};
-use crate::{RenderNote, Settings, Version, forwarded_headers};
+use crate::{RenderNote, Settings, Version, forwarded_headers, policy};
 
 /// From here on connections to backends are kept where nothing says otherwise.
 const KEPT_BY_DEFAULT: Version = Version::new(1, 29, 7);
@@ -153,7 +153,7 @@ impl<'a> FrameServer<'_, 'a> {
             writer.write(&shared);
         }
         self.write_table_locations(writer);
-        self.servers.write_rules(host, is_any, writer, notes);
+        self.servers.write_rules(host, is_any, Some(self.needs), writer, notes);
         writer.close();
     }
 
@@ -192,6 +192,7 @@ fn write_forward_location(writer: &mut Writer<'_>, location: &ForwardLocation, c
     // `grpc_pass` takes no path: our module puts it where nginx looks for the one that was sent.
     let target = if module == ProxyModule::Grpc { "" } else { "$sparrow_target" };
     let url = |text: Text| text.own(scheme(protocol, module)).own("$sparrow_upstream").own(target);
+    policy::write_answers(writer, &location.policy)?;
     writer.line(module.pass()).text(url).end()?;
     write_treatment(writer, protocol, &location.policy, module, context)?;
     writer.close();

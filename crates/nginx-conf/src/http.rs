@@ -5,7 +5,7 @@ use entry_model::{HostName, Routes};
 use crate::candidates::is_branching;
 use crate::frame_needs::FrameNeeds;
 use crate::location_headers::{Header, connection_headers};
-use crate::policy::ProxyModule;
+use crate::policy::{PolicySet, ProxyModule};
 use crate::revision::HASH_PLACE;
 use crate::server::Servers;
 use crate::tls;
@@ -13,8 +13,8 @@ use crate::token::{Token, duration, path_token, size};
 use crate::upstream::Upstreams;
 use crate::writer::{Directive, Writer, case, directive, map};
 use crate::{
-    RenderNote, Settings, Version, access_log, chosen, error_page, forwarded_headers, frame, rewritten_path, server,
-    x_accel_headers,
+    RenderNote, Settings, Version, access_log, chosen, error_page, forwarded_headers, frame, policy, rewritten_path,
+    server, x_accel_headers,
 };
 
 /// From here on a connection is not closed right after its last answer when workers change: no request is lost.
@@ -76,6 +76,7 @@ pub fn write<'a>(
         .chain(forwarding(settings, servers.upstreams))
         .chain(x_accel_headers::ignore_headers(settings))
         .chain(error_page::http())
+        .chain(policy::http(&PolicySet::of(servers.routes, servers.routes.rules(), needs)))
         .chain(if tls::has_https(servers.routes, settings) { tls::http() } else { Vec::new() });
     for directive in shared {
         writer.write(&directive);

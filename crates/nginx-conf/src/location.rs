@@ -25,7 +25,7 @@ use crate::raw_path::{RawPathLocations, location_name};
 use crate::rewritten_path::path_pattern;
 use crate::token::{Pattern, Text, Token};
 use crate::writer::{Directive, Writer, constant, constant_block, directive};
-use crate::{RenderNote, inexpressible, redirect, rewritten_path};
+use crate::{RenderNote, inexpressible, policy, redirect, rewritten_path};
 
 /// The locations of a host's rules, which are tried in this order.
 pub fn write<'a>(writer: &mut Writer<'a>, rules: &[&'a Rule], context: &Context<'_>, notes: &mut Vec<RenderNote>) {
@@ -191,7 +191,11 @@ fn follow<'a>(
     if context.routes.policy(rule).redirect_to_https {
         redirect_to_https(writer, context)?;
     }
-    match ProxyTarget::of(place, rule, context) {
+    let target = ProxyTarget::of(place, rule, context);
+    if let Some(target) = &target {
+        policy::write_answers(writer, target.policy)?;
+    }
+    match target {
         Some(target) if target.is_rewritten(place) => {
             rewritten_path::forward(writer, place, &target, context)?;
         }

@@ -21,7 +21,6 @@ pub struct LocationHeaders {
     hidden: Vec<Token>,
 }
 
-#[allow(dead_code)]
 impl LocationHeaders {
     /// The backend is told this, whatever clients say, and whatever it is told elsewhere. An empty value takes the header out.
     pub fn tell_backend(&mut self, name: Token, value: Token) {
@@ -36,6 +35,11 @@ impl LocationHeaders {
     /// The client is not told what the backend says in this header.
     pub fn hide_of_backend(&mut self, name: Token) {
         self.hidden.push(name);
+    }
+
+    /// What the client is told in each answer.
+    pub fn of_answer(&self) -> &[Header] {
+        &self.of_answer
     }
 
     /// Writes them into the location.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entry_model::{
-    Action, Backend, BackendAddress, Buffers, Certificate, CertificateId, Destination, Endpoints, EndpointsId, Forward,
-    HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, ListenerSet, Match, ObjectRef, PathMatch,
-    PathRewrite, Pattern, PatternEngine, Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect,
-    ResponseBuffers, Routes, Rule, Scheme, SortedMap, Timeouts, ValueMatch, WeightedBackend,
+    Action, Backend, BackendAddress, Buffers, Certificate, CertificateId, Cors, CorsOrigin, CorsOrigins, Destination,
+    Endpoints, EndpointsId, Forward, HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, ListenerSet, Match,
+    ObjectRef, PathMatch, PathRewrite, Pattern, PatternEngine, Policies, Policy, PolicyId, Protocol, QueryParamMatch,
+    Redirect, ResponseBuffers, Routes, Rule, Scheme, SortedMap, Timeouts, ValueMatch, WeightedBackend,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -176,17 +176,18 @@ const POLICIES: usize = 8;
 
 fn policies() -> impl Strategy<Value = Policies> {
     let time = || proptest::option::of(any::<u64>().prop_map(Duration::from_millis));
-    let policy = ((time(), time(), time()), any::<Option<u64>>(), buffers(), any::<[bool; 2]>());
     let policy =
-        policy.prop_map(|((connect, read, send), max_body_bytes, buffers, [speaks_http_1_0, redirect_to_https])| {
-            Policy {
-                timeouts: Timeouts { connect, read, send },
-                max_body_bytes,
-                buffers,
-                speaks_http_1_0,
-                redirect_to_https,
-            }
-        });
+        ((time(), time(), time()), any::<Option<u64>>(), buffers(), proptest::option::of(cors()), any::<[bool; 2]>());
+    let policy = policy.prop_map(
+        |((connect, read, send), max_body_bytes, buffers, cors, [speaks_http_1_0, redirect_to_https])| Policy {
+            timeouts: Timeouts { connect, read, send },
+            max_body_bytes,
+            buffers,
+            speaks_http_1_0,
+            cors,
+            redirect_to_https,
+        },
+    );
     vec(policy, POLICIES).prop_map(|all| {
         let mut policies = Policies::default();
         for policy in &all {
@@ -208,6 +209,23 @@ fn buffers() -> impl Strategy<Value = Buffers> {
             max_file_bytes,
             holds_request,
             request_bytes,
+        },
+    )
+}
+
+fn cors() -> impl Strategy<Value = Cors> {
+    let named = (hostile(), any::<bool>(), hostile(), any::<Option<u16>>());
+    let named = named.prop_map(|(scheme, any_label, host, port)| CorsOrigin::Named { scheme, any_label, host, port });
+    let origins = vec(prop_oneof![4 => named, 1 => Just(CorsOrigin::Null)], 0..3).prop_map(CorsOrigins::Listed);
+    let origins = prop_oneof![3 => origins, 1 => Just(CorsOrigins::Any)];
+    (origins, [hostile(), hostile(), hostile()], any::<bool>(), any::<u32>()).prop_map(
+        |(origins, [methods, headers, exposed_headers], credentials, max_age_seconds)| Cors {
+            origins,
+            methods,
+            headers,
+            exposed_headers,
+            credentials,
+            max_age_seconds,
         },
     )
 }

@@ -2,13 +2,15 @@
 
 use entry_model::{Host, HostName, PathMatch, Routes};
 
+use crate::frame_needs::FrameNeeds;
 use crate::inexpressible::Inexpressible;
+use crate::policy::PolicySet;
 use crate::proxy_target::Context;
 use crate::tls::{self, Certificates};
 use crate::token::{Pattern, Token, is_host_name};
 use crate::upstream::Upstreams;
 use crate::writer::{Directive, Writer, directive};
-use crate::{RenderNote, Settings, error_page, forwarded_headers, listen, location};
+use crate::{RenderNote, Settings, error_page, forwarded_headers, listen, location, policy};
 
 /// What the servers are made of.
 pub struct Servers<'a> {
@@ -96,16 +98,24 @@ impl<'a> Servers<'a> {
             writer.write(&directive("ssl_certificate_key").token(file));
         }
         write(writer, &shared.all);
-        self.write_rules(host, default, writer, notes);
+        self.write_rules(host, default, None, writer, notes);
         writer.close();
     }
 
-    /// Writes the locations of a host's rules. Requests without a host come to that of all others.
-    pub fn write_rules(&self, host: &'a Host, nameless: bool, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
+    /// Writes the locations of a host's rules, and what their policies and those of a table need. Requests without a host come to that of all others.
+    pub fn write_rules(
+        &self,
+        host: &'a Host,
+        nameless: bool,
+        needs: Option<&FrameNeeds>,
+        writer: &mut Writer<'a>,
+        notes: &mut Vec<RenderNote>,
+    ) {
         let rules: Vec<_> = host.rules.iter().chain(self.routes.default.iter().filter(|_| !host.closed)).collect();
         let in_order = rules.iter().any(|rule| matches!(rule.matches.path, PathMatch::Regex(_)));
         let context = Context { in_order, ..self.context(nameless) };
         location::write(writer, &rules, &context, notes);
+        policy::write_locations(writer, &PolicySet::of(self.routes, rules, needs));
     }
 
     /// What locations need to know. `nameless`: whether requests may come there that name no host.

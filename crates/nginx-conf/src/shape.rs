@@ -93,6 +93,11 @@ fn allowed(context: &str) -> &'static [(&'static str, std::ops::RangeInclusive<u
             ("grpc_read_timeout", 1..=1),
             ("grpc_send_timeout", 1..=1),
             ("client_max_body_size", 1..=1),
+            ("error_page", 2..=16),
+            ("proxy_hide_header", 1..=1),
+            ("proxy_set_header", 2..=2),
+            ("grpc_hide_header", 1..=1),
+            ("grpc_set_header", 2..=2),
         ],
         "if" => &[("return", 1..=2), ("set", 2..=2), ("rewrite", 3..=3)],
         "upstream" => {
@@ -125,7 +130,8 @@ impl Shape {
                         }
                         self.locations.push((modifier.clone(), path.clone()));
                     } else {
-                        assert!(["/", "@sparrow_error_page"].contains(&arguments[0].as_str()), "{arguments:?}");
+                        let name = arguments[0].as_str();
+                        assert!(name == "/" || name.starts_with("@sparrow_"), "{arguments:?}");
                     }
                 }
                 "server_name" => self.names.push(arguments[0].clone()),

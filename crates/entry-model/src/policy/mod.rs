@@ -1,10 +1,12 @@
 //! How requests of a rule are treated, beside where they go: a file for each topic.
 
 mod buffers;
+mod cors;
 mod policies;
 mod timeouts;
 
 pub use buffers::{Buffers, ResponseBuffers};
+pub use cors::{Cors, CorsOrigin, CorsOrigins};
 pub use policies::{Policies, PolicyId};
 pub use timeouts::Timeouts;
 
@@ -22,6 +24,8 @@ pub struct Policy {
     pub buffers: Buffers,
     /// Whether the backend is spoken to with HTTP/1.0 where others are with HTTP/1.1.
     pub speaks_http_1_0: bool,
+    /// Which pages of other origins may ask; where there is none, that is left to the backend.
+    pub cors: Option<Cors>,
     /// Whether a request over plain HTTP is sent to HTTPS instead, but for one below [`crate::ACME_CHALLENGE`].
     pub redirect_to_https: bool,
 }

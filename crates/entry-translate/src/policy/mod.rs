@@ -88,6 +88,7 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
     body::read(reader, annotations);
     buffers::read(reader, annotations);
     buffers::bound_held_bodies(reader, annotations);
+    cors::read(reader, annotations);
 }
 
 /// What is known of one of ours, by its name without prefix.

@@ -9,6 +9,8 @@ mod access_log;
 mod branches;
 #[path = "../../../nginx-conf/tests/serve/buffers.rs"]
 mod buffers;
+#[path = "../../../nginx-conf/tests/serve/cors.rs"]
+mod cors;
 #[path = "../../../nginx-conf/tests/serve/forwarded_headers.rs"]
 mod forwarded_headers;
 #[path = "../../../nginx-conf/tests/serve/hosts.rs"]

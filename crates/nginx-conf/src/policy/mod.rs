@@ -5,13 +5,21 @@
 
 mod body;
 mod buffers;
+mod cors;
+mod policy_set;
 mod timeouts;
 
-use entry_model::Policy;
+use std::collections::BTreeSet;
 
-use crate::location_headers::LocationHeaders;
+use entry_model::Policy;
+pub use policy_set::PolicySet;
+
+use crate::error_page;
+use crate::location_headers::{LocationHeaders, write_answer_headers};
+use crate::policy_class::PolicyClass;
 use crate::proxy_target::Context;
-use crate::writer::Writer;
+use crate::token::Text;
+use crate::writer::{Directive, Writer};
 
 /// Which module of nginx forwards the requests of a location, and with that how its directives begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,12 +59,63 @@ impl ProxyModule {
 /// Writes what a policy asks for where it is not as for all others; `None` if nginx could not read it.
 pub fn write(writer: &mut Writer<'_>, policy: &Policy, module: ProxyModule, context: &Context<'_>) -> Option<()> {
     // Every field is named, so that a new one does not compile until it is said who carries it out: redirects to HTTPS come before.
-    // The version of HTTP is written where the protocol is known.
-    let Policy { timeouts, max_body_bytes, buffers, speaks_http_1_0: _, redirect_to_https: _ } = policy;
+    // The version of HTTP is written where the protocol is known, and what CORS asks for is among the headers.
+    let Policy { timeouts, max_body_bytes, buffers, speaks_http_1_0: _, cors: _, redirect_to_https: _ } = policy;
     timeouts::write(writer, timeouts, module)?;
     body::write(writer, *max_body_bytes)?;
     buffers::write(writer, buffers, module)?;
-    // Each topic that sets headers adds them here.
-    let headers = LocationHeaders::default();
+    let headers = headers(policy);
+    if !headers.of_answer().is_empty() {
+        error_page::write_own(writer, |text| failure_location(text, policy))?;
+    }
     headers.write(writer, module, context)
+}
+
+/// The headers of requests and answers that a policy asks for: each topic that sets some adds them here.
+fn headers(policy: &Policy) -> LocationHeaders {
+    let mut headers = LocationHeaders::default();
+    if let Some(cors) = &policy.cors {
+        cors::add_headers(cors, &mut headers);
+    }
+    headers
+}
+
+/// Writes what is answered before anything else is asked, and before the path is looked at: in the location to which requests come first.
+pub fn write_answers(writer: &mut Writer<'_>, policy: &Policy) -> Option<()> {
+    policy.cors.as_ref().map_or(Some(()), |cors| cors::write_preflight(writer, cors))
+}
+
+/// What policies need at the level of `http`.
+pub fn http(policies: &PolicySet<'_>) -> Vec<Directive<'static>> {
+    let cors: BTreeSet<_> = policies.iter().filter_map(|policy| policy.cors.as_ref()).collect();
+    cors.into_iter().flat_map(cors::variables).collect()
+}
+
+/// Writes what policies need in each server beside the locations of its rules.
+pub fn write_locations(writer: &mut Writer<'_>, policies: &PolicySet<'_>) {
+    for policy in policies.iter() {
+        let mark = writer.mark();
+        // Their texts were written in the locations of the rules before.
+        if write_failure_location(writer, policy).is_none() {
+            writer.take_back(&mark);
+        }
+    }
+}
+
+/// The location of the answers to requests that nginx cannot forward: the headers of the location where they came are not in force
+/// there.
+fn write_failure_location(writer: &mut Writer<'_>, policy: &Policy) -> Option<()> {
+    let headers = headers(policy);
+    if headers.of_answer().is_empty() {
+        return Some(());
+    }
+    writer.line("location").text(|text| failure_location(text, policy)).open(None)?;
+    write_answer_headers(writer, headers.of_answer())?;
+    error_page::write_answer(writer);
+    writer.close();
+    Some(())
+}
+
+fn failure_location(text: Text, policy: &Policy) -> Text {
+    text.own("@sparrow_failure_").plain_of(&PolicyClass::of(policy).to_string(), '_')
 }

@@ -5,6 +5,7 @@
 mod access_log;
 mod branches;
 mod buffers;
+mod cors;
 mod forwarded_headers;
 mod hosts;
 mod http2;

@@ -302,3 +302,11 @@ pub fn routes<const N: usize>(hosts: [(&str, Vec<Rule>); N]) -> Routes {
     let hosts = hosts.into_iter().map(|(name, rules)| (named(name), Host { rules, ..Host::default() }.into()));
     Routes { hosts: hosts.collect(), policies: policies(), ..Routes::default() }
 }
+
+/// Routes of any host whose rules are all treated in this way.
+pub fn treated(policy: &Policy, rules: Vec<Rule>) -> Routes {
+    let mut policies = policies();
+    let policy = policies.intern(policy);
+    let rules = rules.into_iter().map(|rule| Rule { policy, ..rule }).collect();
+    Routes { policies, ..routes([("*", rules)]) }
+}

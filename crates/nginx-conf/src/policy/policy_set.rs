@@ -1,0 +1,32 @@
+//! The policies that a part of a configuration carries out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use entry_model::{Policy, Routes, Rule};
+
+use crate::frame_needs::FrameNeeds;
+use crate::policy_class::PolicyClass;
+
+/// Policies, one of each class: those that need more than the directives of a location.
+#[derive(Debug, Default)]
+pub struct PolicySet<'a>(BTreeMap<PolicyClass, &'a Policy>);
+
+impl<'a> PolicySet<'a> {
+    /// Those of these rules, and of what a table needs.
+    pub fn of(routes: &'a Routes, rules: impl IntoIterator<Item = &'a Rule>, needs: Option<&'a FrameNeeds>) -> Self {
+        let ids: BTreeSet<_> = rules.into_iter().map(|rule| rule.policy).collect();
+        let of_table = needs.into_iter().flat_map(|needs| &needs.locations).map(|location| &location.policy);
+        let all = ids.into_iter().map(|id| &routes.policies[id]).chain(of_table);
+        Self(all.filter(|policy| needs_more(policy)).map(|policy| (PolicyClass::of(policy), policy)).collect())
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &'a Policy> + use<'a, '_> {
+        self.0.values().copied()
+    }
+}
+
+/// Whether something of a policy is outside of the location that forwards. Most have nothing, and are not looked at again.
+fn needs_more(policy: &Policy) -> bool {
+    policy.cors.is_some()
+}
