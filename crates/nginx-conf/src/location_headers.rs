@@ -23,6 +23,7 @@ pub struct LocationHeaders {
 
 impl LocationHeaders {
     /// The backend is told this, whatever clients say, and whatever it is told elsewhere. An empty value takes the header out.
+    #[allow(dead_code)]
     pub fn tell_backend(&mut self, name: Token, value: Token) {
         self.to_backend.push((name, value));
     }
