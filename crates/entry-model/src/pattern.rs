@@ -55,18 +55,31 @@ fn first_part(text: &str) -> Option<(TemplatePart<'_>, &str)> {
 #[derive(Clone)]
 pub struct Pattern {
     text: Arc<str>,
+    written: Arc<str>,
     engine: Arc<dyn PatternEngine>,
 }
 
 impl Pattern {
     /// A pattern of this text, which the engine was made of.
     pub fn new(text: &str, engine: Arc<dyn PatternEngine>) -> Self {
-        Self { text: text.into(), engine }
+        let text: Arc<str> = text.into();
+        Self { written: Arc::clone(&text), text, engine }
     }
 
-    /// Its text.
+    /// The same, which its object has written so, without what says how it is to be understood.
+    #[must_use]
+    pub fn written_as(self, written: &str) -> Self {
+        Self { written: written.into(), ..self }
+    }
+
+    /// Its text, of which the engine was made.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Its text as its object has written it.
+    pub fn written(&self) -> &str {
+        &self.written
     }
 
     /// As [`PatternEngine::is_match`].

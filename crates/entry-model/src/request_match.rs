@@ -90,38 +90,38 @@ impl PathMatch {
         }
     }
 
-    /// Its text.
+    /// Its text, of a pattern as its object has written it.
     pub fn text(&self) -> &str {
         match self {
             Self::Exact(path) | Self::Prefix(path) => path,
-            Self::Regex(pattern) => pattern.text(),
+            Self::Regex(pattern) => pattern.written(),
         }
     }
 
     /// Whether it matches ACME HTTP-01 challenges only.
     pub fn is_acme_challenge(&self) -> bool {
         let is_all = |path: &str| Some(path) == ACME_CHALLENGE.strip_suffix('/');
-        self.text().starts_with(ACME_CHALLENGE) || matches!(self, Self::Prefix(path) if is_all(path))
+        match self {
+            Self::Exact(path) => path.starts_with(ACME_CHALLENGE),
+            Self::Prefix(path) => path.starts_with(ACME_CHALLENGE) || is_all(path),
+            Self::Regex(_) => false,
+        }
     }
 
     /// The order in which paths are tried. Equal are only those of which a request can match both, or that are the same.
     pub fn precedence(&self, other: &Self) -> Ordering {
         let (one, two) = (self.text(), other.text());
-        let ordered = self.rank().cmp(&other.rank());
+        let rank = |path: &Self, length: usize| match path {
+            Self::Exact(_) => (0, Reverse(0), 0),
+            Self::Regex(_) => (1, Reverse(length), 0),
+            Self::Prefix(_) => (1, Reverse(length), 1),
+        };
+        let ordered = rank(self, one.len()).cmp(&rank(other, two.len()));
         ordered.then_with(|| match self {
             // These exclude each other, unless they are the same: any order will do, as long as it is always the same.
-            Self::Exact(_) => one.cmp(two),
-            Self::Prefix(_) => Reverse(one.len()).cmp(&Reverse(two.len())).then_with(|| one.cmp(two)),
-            Self::Regex(_) => Reverse(one.len()).cmp(&Reverse(two.len())),
+            Self::Exact(_) | Self::Prefix(_) => one.cmp(two),
+            Self::Regex(_) => Ordering::Equal,
         })
-    }
-
-    fn rank(&self) -> u8 {
-        match self {
-            Self::Exact(_) => 0,
-            Self::Regex(_) => 1,
-            Self::Prefix(_) => 2,
-        }
     }
 }
 
@@ -141,9 +141,9 @@ impl Match {
         self.method.is_none() && self.headers.is_empty() && self.query.is_empty()
     }
 
-    /// The order in which rules are tried, as the Gateway API has it for `HTTPRouteMatch`: an exact path comes before a
-    /// pattern, and that before a prefix; a longer path before a shorter one; one with a method before one without; more
-    /// headers before fewer; then more parameters before fewer. The API leaves the place of patterns open; ours is nginx's.
+    /// The order in which rules are tried, as the Gateway API has it for `HTTPRouteMatch`: an exact path comes before all others;
+    /// a longer path before a shorter one; one with a method before one without; more headers before fewer; then more
+    /// parameters before fewer. The API leaves the place of patterns open: their texts count as paths do, as in ingress-nginx.
     ///
     /// Of equal ones that of the older object is tried first, and of one object the first.
     pub fn precedence(&self, other: &Self) -> Ordering {

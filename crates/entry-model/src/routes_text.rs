@@ -108,12 +108,12 @@ impl fmt::Display for QuotedWord<'_> {
 
 fn write_match(f: &mut fmt::Formatter<'_>, matches: &Match) -> fmt::Result {
     let Match { path, method, headers, query } = matches;
-    let kind = match path {
-        PathMatch::Exact(_) => "exact",
-        PathMatch::Prefix(_) => "prefix",
-        PathMatch::Regex(_) => "regex",
+    let (kind, text) = match path {
+        PathMatch::Exact(path) => ("exact", path.as_str()),
+        PathMatch::Prefix(path) => ("prefix", path.as_str()),
+        PathMatch::Regex(pattern) => ("regex", pattern.text()),
     };
-    write!(f, "{kind} {} ", QuotedWord(path.text()))?;
+    write!(f, "{kind} {} ", QuotedWord(text))?;
     if let Some(method) = method {
         write!(f, "method={} ", QuotedWord(method))?;
     }

@@ -64,8 +64,8 @@ impl<'a> TakenPaths<'a> {
             }
             PathMatch::Regex(pattern) => {
                 let new = !self.patterns.contains(pattern.text()) && !self.covers("");
+                self.patterns.insert(pattern.text());
                 let pattern = BoundedPattern::parse(pattern.text()).ok().filter(|_| new);
-                self.patterns.insert(path.text());
                 [pattern.map(LocationKind::Pattern), None]
             }
             PathMatch::Prefix(prefix) => {

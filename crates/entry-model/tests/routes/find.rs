@@ -130,13 +130,13 @@ fn naive(asked: &Asked, request: &Request<'_>) -> Option<usize> {
     let of_host = here().filter(|(_, (host, ..))| distance(host, request.host) == Some(best));
     let fitting = of_host.filter(|(_, (.., matches))| fits(matches));
     let rank = |matches: &Match| {
-        let (kind, length) = match &matches.path {
-            PathMatch::Exact(_) => (0, 0),
-            PathMatch::Regex(pattern) => (1, pattern.text().len()),
-            PathMatch::Prefix(prefix) => (2, prefix.len()),
+        let (length, kind) = match &matches.path {
+            PathMatch::Exact(_) => ((0, Reverse(0)), 0),
+            PathMatch::Regex(pattern) => ((1, Reverse(pattern.text().len())), 0),
+            PathMatch::Prefix(prefix) => ((1, Reverse(prefix.len())), 1),
         };
         let more = (matches.headers.len(), matches.query.len());
-        (kind, Reverse(length), matches.method.is_none(), Reverse(more.0), Reverse(more.1))
+        (length, kind, matches.method.is_none(), Reverse(more.0), Reverse(more.1))
     };
     // Of equal ones min_by_key gives the first.
     fitting.min_by_key(|(_, (.., matches))| rank(matches)).map(|(n, _)| n)

@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 
 use entry_model::{
     Action, BACKENDS_ANNOTATION, BackendMode, FieldPath, HostName, Ingress, IngressBackend, IngressPath, Key, Kind,
-    Match, ObjectRef, PathMatch, PathType, Reason, Service, Snapshot,
+    Match, ObjectRef, PathRewrite, PathType, Reason, Service, Snapshot,
 };
 
+use super::rule_path::{RulePath, missing_group, read_rule_path};
 use super::{
     Claim, Claims, DefaultClaim, TlsClaim, choose_protocol, describe_pattern, forward_action, unavailable_message,
 };
 use crate::TranslateSettings;
 use crate::claim_site::ClaimSite;
 use crate::host::parse_host;
-use crate::path::{into_prefix, parse_path};
 use crate::policy::annotations::{Annotations, read_annotations};
+use crate::policy::path_rewrite::{PathTreatment, PatternDialect};
 use crate::policy::reader::AnnotationContext;
 use crate::resolve::{self, ResolveError, ResolveFault};
 use crate::verdict_draft::{VerdictDraft, object_name, quoted};
@@ -75,13 +76,15 @@ impl IngressReader<'_> {
                 );
             }
             for (m, entry) in rule.paths.iter().enumerate() {
-                let Some(path) = self.path(n, m, entry) else { continue };
+                let Some(path) = self.path(n, m, entry, &annotations.paths, &paths) else { continue };
                 let (rule, site) = (SPEC.at("rules", n), ClaimSite::Path(n, m));
                 let http = rule.field("http");
                 let path_field = http.at("paths", m);
                 let field = path_field.field("backend");
-                let action = self.action(&entry.backend, &annotations, &field, site);
-                let (host, matches, policy) = (host.clone(), Match::path(path), annotations.policy.clone());
+                let action = path.outcome.without_backend();
+                let rewrite = path.outcome.into_rewrite();
+                let action = action.unwrap_or_else(|| self.action(&entry.backend, &annotations, rewrite, &field, site));
+                let (host, matches, policy) = (host.clone(), Match::path(path.matches), annotations.policy.clone());
                 asked.rules.push(Claim {
                     host,
                     matches,
@@ -107,7 +110,7 @@ impl IngressReader<'_> {
             return Claims { draft: self.draft, ..asked };
         };
         let site = ClaimSite::DefaultBackend;
-        let action = self.action(backend, &annotations, &SPEC.field("defaultBackend"), site);
+        let action = self.action(backend, &annotations, None, &SPEC.field("defaultBackend"), site);
         if ingress.rules.is_empty() {
             // Without rules it is for all hosts; those that it has certificates for need rules to be known by name.
             hosts = tls_hosts;
@@ -120,24 +123,29 @@ impl IngressReader<'_> {
         Claims { draft: self.draft, ..asked }
     }
 
-    fn path(&mut self, n: usize, m: usize, entry: &IngressPath) -> Option<PathMatch> {
+    fn path(
+        &mut self,
+        n: usize,
+        m: usize,
+        entry: &IngressPath,
+        treatment: &PathTreatment<'_>,
+        all: &[&str],
+    ) -> Option<RulePath> {
         let text = entry.path.as_deref().filter(|text| !text.is_empty()).unwrap_or("/");
-        let parsed = match parse_path(text) {
+        let site = ClaimSite::Path(n, m);
+        let path = match read_rule_path(text, entry.path_type == PathType::Exact, treatment, all) {
             Ok(path) => {
-                if let Some(message) = describe_pattern(text) {
-                    self.draft.report_loss(&ClaimSite::Path(n, m), Reason::Unsupported, message);
-                }
+                self.report_pattern(text, treatment, site);
                 path
             }
             Err(message) => {
                 let message = format!("{message}. This path is not served, the others are");
-                self.draft.report_loss(&ClaimSite::Path(n, m), Reason::Invalid, message);
+                self.draft.report_loss(&site, Reason::Invalid, message);
                 return None;
             }
         };
         match &entry.path_type {
-            PathType::Exact => Some(PathMatch::Exact(parsed)),
-            PathType::Prefix | PathType::ImplementationSpecific => Some(PathMatch::Prefix(into_prefix(parsed))),
+            PathType::Exact | PathType::Prefix | PathType::ImplementationSpecific => Some(path),
             PathType::Unknown(text) => {
                 let message = format!(
                     "The path type {} is not known, so this path is not served, the others are; write `Prefix` or `Exact`",
@@ -153,12 +161,29 @@ impl IngressReader<'_> {
         }
     }
 
+    /// What there is to know of a path that looks like a pattern, or is one.
+    fn report_pattern(&mut self, text: &str, treatment: &PathTreatment<'_>, site: ClaimSite) {
+        let looks = (treatment.patterns == PatternDialect::Plain).then(|| describe_pattern(text)).flatten();
+        if let Some(message) = looks {
+            self.draft.report_loss(&site, Reason::Unsupported, message);
+        }
+        if let Some(group) = missing_group(text, treatment) {
+            let message = format!(
+                "The target of the rewrite names ${group}, and the path {} has no such group, so it stands for nothing, as in \
+                 ingress-nginx",
+                quoted(text)
+            );
+            self.draft.report_note(&site, Reason::Invalid, message);
+        }
+    }
+
     /// What is done with what a backend is for. If it cannot be reached, the rule stands: else a shorter path, which may be
     /// somebody else's, would get its requests.
     fn action(
         &mut self,
         backend: &IngressBackend,
         annotations: &Annotations<'_>,
+        rewrite: Option<PathRewrite>,
         field: &FieldPath<'_>,
         claim: ClaimSite,
     ) -> Action {
@@ -190,7 +215,7 @@ impl IngressReader<'_> {
                     draft.report_note(&service_field.field("port"), Reason::Unsupported, message);
                     draft.concerns_backend(claim);
                 });
-                forward_action(address, port, protocol, annotations, false)
+                forward_action(address, port, protocol, annotations, rewrite, false)
             }
             Err(ResolveError { reason, fault, message }) => {
                 let part = match fault {

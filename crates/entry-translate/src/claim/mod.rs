@@ -1,6 +1,7 @@
 //! What each object asks for: a file for each kind that can ask.
 
 mod ingress;
+mod rule_path;
 mod service;
 
 use entry_model::{
@@ -100,8 +101,9 @@ pub fn read_claims(source: RouteObject<'_>, snapshot: &Snapshot, settings: &Tran
 fn describe_pattern(text: &str) -> Option<String> {
     let instead = regex_path::suggest_prefix(text)?;
     Some(format!(
-        "The path {} looks like a pattern, and there are none: each of its characters stands for itself, and so it is served. Write \
-         {} with the type `Prefix`, which is for all that is below it; `sparrow/strip-prefix` takes it off",
+        "The path {} looks like a regular expression, and is none: each of its characters stands for itself, and so it is served. \
+         `sparrow/path-regex: \"true\"` makes regular expressions of the paths of its object; or write {} with the type `Prefix`, which is \
+         for all that is below it",
         quoted(text),
         quoted(&instead)
     ))
@@ -143,10 +145,12 @@ fn forward_action(
     port: &ServicePort,
     protocol: Protocol,
     annotations: &Annotations<'_>,
+    rewrite: Option<PathRewrite>,
     strip_prefix: bool,
 ) -> Action {
     let address = address.with_port(port.port);
     let backend = Backend { address, protocol, keep_alive: annotations.keep_alive.unwrap_or(true) };
-    let strips = annotations.strip_prefix.unwrap_or(strip_prefix);
-    Action::Forward(Forward::to(backend, if strips { PathRewrite::StripPrefix } else { PathRewrite::Keep }))
+    let by_default =
+        if annotations.strip_prefix.unwrap_or(strip_prefix) { PathRewrite::StripPrefix } else { PathRewrite::Keep };
+    Action::Forward(Forward::to(backend, rewrite.unwrap_or(by_default)))
 }

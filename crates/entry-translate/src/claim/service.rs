@@ -1,13 +1,14 @@
 //! What a Service with the label asks for.
 
-use entry_model::{Action, FieldPath, HostName, Kind, Match, PathMatch, Reason, Service, Snapshot};
+use entry_model::{Action, FieldPath, HostName, Kind, Match, Reason, Service, Snapshot};
 
+use super::rule_path::{RulePath, read_rule_path};
 use super::{Claim, Claims, choose_protocol, describe_pattern, forward_action, parse_port_ref, unavailable_message};
 use crate::TranslateSettings;
 use crate::claim_site::ClaimSite;
 use crate::host::parse_host;
-use crate::path::{into_prefix, parse_path};
 use crate::policy::annotations::{Annotations, read_annotations};
+use crate::policy::path_rewrite::PatternDialect;
 use crate::policy::reader::AnnotationContext;
 use crate::resolve::{self, ResolveError, ResolveFault};
 use crate::verdict_draft::VerdictDraft;
@@ -51,16 +52,19 @@ fn rule(
             None
         }
     };
-    let (site, parsed) = match annotations.path {
-        Some(text) => (PATH, parse_path(text)),
-        None => (ClaimSite::Name, parse_path(&["/", &service.meta.name].concat())),
+    let by_name = ["/", &service.meta.name].concat();
+    let (site, text) = match annotations.path {
+        Some(text) => (PATH, text),
+        // A name is no pattern, and needs none.
+        None => (ClaimSite::Name, &*by_name),
     };
-    let path = match parsed {
+    let path = match read_rule_path(text, false, &annotations.paths, &[text]) {
         Ok(path) => {
-            if let Some(message) = annotations.path.and_then(describe_pattern) {
+            let is_plain = annotations.paths.patterns == PatternDialect::Plain;
+            if let Some(message) = annotations.path.filter(|_| is_plain).and_then(describe_pattern) {
                 draft.report_loss(&site, Reason::Unsupported, message);
             }
-            Some(PathMatch::Prefix(into_prefix(path)))
+            Some(path)
         }
         Err(message) => {
             unusable(draft, site, message);
@@ -112,15 +116,17 @@ fn rule(
             return None;
         }
     };
+    let RulePath { matches, outcome } = path?;
+    let rewrite = outcome.into_rewrite();
     let action = match (address, port) {
         (Some(address), Some((index, port))) => {
             let protocol = choose_protocol(port, annotations, draft, |draft, message| {
                 draft.report_note(&spec.at("ports", index).field("appProtocol"), Reason::Unsupported, message);
             });
-            forward_action(address, port, protocol, annotations, true)
+            forward_action(address, port, protocol, annotations, rewrite, true)
         }
         _ => Action::UNAVAILABLE,
     };
-    let (matches, policy) = (Match::path(path?), annotations.policy.clone());
+    let (matches, policy) = (Match::path(matches), annotations.policy.clone());
     Some(Claim { host: host?, matches, action, policy, redirect: annotations.ssl_redirect, site, weak: false })
 }

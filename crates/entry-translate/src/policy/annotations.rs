@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use entry_model::{BackendMode, Kind, ObjectRef, Policy, Protocol};
 
+use super::path_rewrite::PathTreatment;
 use super::reader::{AnnotationContext, AnnotationReader};
 use crate::verdict_draft::VerdictDraft;
 
@@ -18,6 +19,8 @@ pub struct Annotations<'a> {
     pub port: Option<&'a str>,
     /// Whether the path that matched is taken off.
     pub strip_prefix: Option<bool>,
+    /// What the paths are, and what becomes of them.
+    pub paths: PathTreatment<'a>,
     /// What is spoken to the backend, rather than the port's `appProtocol`.
     pub protocol: Option<Protocol>,
     /// Whether connections to the backend are kept.

@@ -22,7 +22,7 @@ mod limits;
 mod logging;
 mod mirror;
 mod other;
-mod path_rewrite;
+pub mod path_rewrite;
 pub mod reader;
 mod redirects;
 mod request_headers;

@@ -1,44 +1,266 @@
-//! What becomes of the path of a request.
+//! What paths are, and what becomes of them.
+
+use std::borrow::Cow;
+
+use entry_model::{HostName, Reason, Scheme, TemplatePart, template_parts};
 
 use super::annotations::Annotations;
 use super::reader::AnnotationReader;
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
-use super::value::parse_boolean;
+use super::value::{parse_boolean, parse_go_boolean};
+use crate::host::parse_host;
 
-const REWRITE: &str = "`sparrow/strip-prefix: \"true\"` takes the path of the rule off; there is no other rewriting";
+/// Longest target of a rewrite, in bytes.
+const MAX_TARGET_BYTES: usize = 512;
 
 pub const TOPIC: Topic = Topic {
     title: "Paths and rewriting",
-    own: &[OwnAnnotation {
-        name: "strip-prefix",
-        objects: Objects::ServicesAndIngresses,
-        value: "`true`, `false`: whether the path that matched is taken off before forwarding",
-        default: "Services: `true`; Ingresses: `false`",
-        example: "false",
-    }],
+    own: &[
+        OwnAnnotation {
+            name: "strip-prefix",
+            objects: Objects::ServicesAndIngresses,
+            value: "`true`, `false`: whether the path that matched is taken off before forwarding",
+            default: "Services: `true`; Ingresses: `false`",
+            example: "false",
+        },
+        OwnAnnotation {
+            name: "replace-prefix",
+            objects: Objects::ServicesAndIngresses,
+            value: "a path that replaces the one that matched; what follows it stays",
+            default: "none",
+            example: "/v2",
+        },
+        OwnAnnotation {
+            name: "path-regex",
+            objects: Objects::ServicesAndIngresses,
+            value: "`true`, `false`: whether the paths of the object are [regular expressions](#regular-expressions), whatever their type",
+            default: "`false`",
+            example: "true",
+        },
+        OwnAnnotation {
+            name: "rewrite",
+            objects: Objects::ServicesAndIngresses,
+            value: "a path that replaces the whole path before forwarding; `$1` to `$9` stand for what the groups of its regular \
+                    expression matched; the query stays",
+            default: "none",
+            example: "/items/$1",
+        },
+    ],
     ingress_nginx: &[
         IngressNginxAnnotation::differs(
             "rewrite-target",
             Scope::Rule,
-            "Only a target that is the path itself has its effect, which is none",
+            "The whole path is replaced by the target, `$1` to `$9` stand for what groups matched, the query stays, and an absolute \
+             target is a redirect with 302. What is made of the path is forwarded as it was sent, not decoded. A path without \
+             characters of regular expressions stays what its type says; `/x(/|$)(.*)` with the target `/$2`, and `/(.*)` with `/$1`, are \
+             prefixes, for which case counts. Other Ingresses of the host are not touched",
         ),
-        IngressNginxAnnotation::never("use-regex", Scope::Host, super::NO_EQUAL).unchanged_by(&["false"]),
-        IngressNginxAnnotation::never("preserve-trailing-slash", Scope::Rule, super::NO_EQUAL).unchanged_by(&["false"]),
+        IngressNginxAnnotation::differs(
+            "use-regex",
+            Scope::Rule,
+            "The paths of the Ingress are regular expressions, whatever their type: bound to the beginning of the path, case \
+             ignored, tried by their length. There is no look-around. Paths of other Ingresses of the host stay what they are",
+        )
+        .unchanged_by(&["false"]),
+        IngressNginxAnnotation::same(
+            "preserve-trailing-slash",
+            Scope::Rule,
+            "Redirects to HTTPS keep a final slash, with this annotation and without it",
+        ),
         IngressNginxAnnotation::never("x-forwarded-prefix", Scope::Rule, super::NO_EQUAL),
     ],
 };
 
+/// What the paths of an object are, and what becomes of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PathTreatment<'a> {
+    /// Whether they are patterns.
+    pub patterns: PatternDialect,
+    /// What they become.
+    pub target: Option<PathTarget<'a>>,
+}
+
+/// Whether paths are patterns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PatternDialect {
+    /// They are paths.
+    #[default]
+    Plain,
+    /// They are patterns for which case counts.
+    Own,
+    /// They are patterns as those of ingress-nginx, for which case does not count.
+    IngressNginx,
+}
+
+/// What a path becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathTarget<'a> {
+    /// The whole path becomes what this template makes of it.
+    Whole(&'a str),
+    /// The prefix that matched becomes this.
+    Prefix(&'a str),
+    /// Clients are sent elsewhere, where the path is what a template makes of it.
+    Elsewhere {
+        /// The scheme; that of the request without one.
+        scheme: Option<Scheme>,
+        /// The host.
+        host: String,
+        /// The port; that of the scheme without one.
+        port: Option<u16>,
+        /// The template of the path.
+        path: Cow<'a, str>,
+    },
+    /// What cannot be used, so that no request may be forwarded.
+    Unusable,
+}
+
 /// Reads them.
-pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
+pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotations<'a>) {
     annotations.strip_prefix = reader.own("strip-prefix", parse_boolean);
+    // They change nothing: redirects keep the path as it was sent.
+    let _ = reader.ingress_nginx_text("preserve-trailing-slash");
+    let theirs = read_ingress_nginx(reader);
+    let prefix = reader.own("replace-prefix", parse_replacement).map(PathTarget::Prefix);
+    let own_target = reader.own("rewrite", parse_template).map(PathTarget::Whole).or(prefix);
+    let patterns = match reader.own("path-regex", parse_boolean) {
+        Some(true) => PatternDialect::Own,
+        Some(false) => PatternDialect::Plain,
+        None => theirs.patterns,
+    };
+    annotations.paths = PathTreatment { patterns, target: own_target.or(theirs.target) };
+}
+
+fn read_ingress_nginx<'a>(reader: &mut AnnotationReader<'a, '_>) -> PathTreatment<'a> {
+    let use_regex = reader.ingress_nginx("use-regex", parse_go_boolean).unwrap_or(false);
+    let text = reader.ingress_nginx_text("rewrite-target").map(str::trim).filter(|text| !text.is_empty());
     let paths = reader.context.paths;
     // A target that is the path itself changes nothing.
-    let keeps = |target: &str| !paths.is_empty() && paths.iter().all(|path| *path == target);
-    if let Some(target) = reader.ingress_nginx_text("rewrite-target")
-        && !keeps(target.trim())
-    {
-        let message =
-            format!("The annotation is one of ingress-nginx and has no effect: {REWRITE}. Replace or remove it");
-        reader.report_loss("rewrite-target", entry_model::Reason::Unsupported, message);
+    let text = text.filter(|text| paths.iter().any(|path| path != text));
+    let target = text.map(|text| {
+        parse_target(text).unwrap_or_else(|hint| {
+            let message = format!(
+                "The target {} cannot be used, so requests for the paths of the Ingress are answered 503: {hint}",
+                crate::verdict_draft::quoted(text)
+            );
+            reader.report_loss("rewrite-target", Reason::Invalid, message);
+            PathTarget::Unusable
+        })
+    });
+    let patterns = if use_regex || target.is_some() { PatternDialect::IngressNginx } else { PatternDialect::Plain };
+    PathTreatment { patterns, target }
+}
+
+/// Reads a target of ingress-nginx: the template of a path, or a URL with one.
+fn parse_target(text: &str) -> Result<PathTarget<'_>, &'static str> {
+    let schemes = [("http://", Some(Scheme::Http)), ("https://", Some(Scheme::Https)), ("$scheme://", None)];
+    let found = schemes.into_iter().find_map(|(prefix, scheme)| Some((text.strip_prefix(prefix)?, scheme)));
+    let Some((rest, scheme)) = found else { return parse_template(text).map(PathTarget::Whole) };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (host, port) = parse_authority(&rest[..end])?;
+    let path = match &rest[end..] {
+        "" => Cow::Borrowed("/"),
+        path => Cow::Borrowed(parse_template(path)?),
+    };
+    Ok(PathTarget::Elsewhere { scheme, host, port, path })
+}
+
+/// Reads a host, with its port if there is one.
+pub fn parse_authority(text: &str) -> Result<(String, Option<u16>), &'static str> {
+    let (host, port) = match text.split_once(':') {
+        Some((host, port)) => (host, Some(port.parse().ok().filter(|port| *port > 0))),
+        None => (text, None),
+    };
+    match (parse_host(host), port) {
+        (Ok(HostName::Exact(host)), None) => Ok((host, None)),
+        (Ok(HostName::Exact(host)), Some(Some(port))) => Ok((host, Some(port))),
+        _ => Err("write a name as its host, and a port if it has one, without variables"),
+    }
+}
+
+/// Reads the template of a path.
+pub fn parse_template(text: &str) -> Result<&str, &'static str> {
+    let is_template = text.split('$').skip(1).all(|after| after.starts_with(|c: char| c.is_ascii_digit()));
+    if !text.starts_with(['/', '$']) {
+        Err("write a path that begins with `/`")
+    } else if text.len() > MAX_TARGET_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Err("write at most 512 characters of ASCII, without blanks")
+    } else if !is_template {
+        Err("write `$` only before the number of a group, `$1` to `$9`")
+    } else if text.contains(['?', '#']) {
+        Err("write a path without query and fragment: the query of a request stays")
+    } else if text.split('/').any(|segment| matches!(segment, "." | "..")) {
+        Err("write it without the segments `.` and `..`")
+    } else {
+        Ok(text)
+    }
+}
+
+/// Reads a path that replaces a prefix.
+fn parse_replacement(text: &str) -> Result<&str, &'static str> {
+    if text.contains('$') { Err("write a path without `$`") } else { parse_template(text) }
+}
+
+/// A template without what its groups stand for; none if it has groups.
+pub fn constant(template: &str) -> Option<&str> {
+    template_parts(template).all(|part| matches!(part, TemplatePart::Text(_))).then_some(template)
+}
+
+/// A template for a path that has no groups: they stand for nothing.
+pub fn without_groups(template: &str) -> String {
+    let texts = template_parts(template).map(|part| match part {
+        TemplatePart::Text(text) => text,
+        TemplatePart::Group(_) => "",
+    });
+    texts.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn target_is_a_template_or_a_url_with_one() {
+        for text in ["/", "/$1", "/a/$2/b$1", "$1", "/a.b/..c/", "/~a!*'();:@&=+,"] {
+            assert_eq!(parse_target(text), Ok(PathTarget::Whole(text)), "{text}");
+        }
+        let elsewhere = |scheme, port, path: &'static str| {
+            Ok(PathTarget::Elsewhere { scheme, host: "b.example".to_owned(), port, path: path.into() })
+        };
+        assert_eq!(parse_target("https://b.example/$1"), elsewhere(Some(Scheme::Https), None, "/$1"));
+        assert_eq!(parse_target("http://B.example:81"), elsewhere(Some(Scheme::Http), Some(81), "/"));
+        assert_eq!(parse_target("$scheme://b.example/x"), elsewhere(None, None, "/x"));
+        for text in [
+            "a",
+            "/$host",
+            "/$",
+            "/$$",
+            "/${1}",
+            "/a b",
+            "/é",
+            "/\"; return 200 x;",
+            "/a?b=$1",
+            "/a#b",
+            "/../x",
+            "/a/.",
+            "https://$host/x",
+            "https://",
+            "https:///x",
+            "https://b.example:0/",
+            "https://b.example:x/",
+            "https://user@b.example/",
+            "https://*.b.example/",
+            "https://b.example?x",
+            "ftp://b.example/",
+            "//b.example\n/",
+            &"/x".repeat(300),
+        ] {
+            assert!(parse_target(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn groups_of_templates_are_found() {
+        assert_eq!((constant("/a"), constant("/$1")), (Some("/a"), None));
+        assert_eq!(without_groups("/a$1/b$2"), "/a/b");
     }
 }
