@@ -17,6 +17,9 @@ pub enum PathRewrite {
     ReplacePrefix(String),
     /// The whole path is replaced.
     ReplaceFull(String),
+    /// The whole path and the query are replaced by this, as it stands in a URL: it begins with `/`, and may have a query and a
+    /// fragment.
+    ReplaceTarget(String),
     /// What the pattern matches of it is replaced; a path that the pattern does not match stays as it is.
     Regex {
         /// The pattern.
@@ -54,6 +57,7 @@ impl PathRewrite {
                 rest => Cow::Owned([replacement, rest].concat()),
             },
             Self::ReplaceFull(replacement) => Cow::Owned(replacement.clone()),
+            Self::ReplaceTarget(target) => Cow::Owned(target.split(['?', '#']).next().unwrap_or("/").to_owned()),
             Self::Regex { pattern, template } => Cow::Owned(pattern.replace(path, template)),
         }
     }
@@ -85,6 +89,10 @@ impl Redirect {
         if port != scheme.default_port() {
             // Writing to a String does not fail.
             let _ = write!(location, ":{port}");
+        }
+        if let PathRewrite::ReplaceTarget(target) = &self.path {
+            location.push_str(target);
+            return location;
         }
         encode_path(&self.path.apply(&matched.path, request.path), &mut location);
         if !request.query.is_empty() {

@@ -163,6 +163,7 @@ impl fmt::Display for RewriteText<'_> {
             PathRewrite::StripPrefix => f.write_str(" strip"),
             PathRewrite::ReplacePrefix(replacement) => write!(f, " prefix={}", QuotedWord(replacement)),
             PathRewrite::ReplaceFull(replacement) => write!(f, " path={}", QuotedWord(replacement)),
+            PathRewrite::ReplaceTarget(target) => write!(f, " target={}", QuotedWord(target)),
             PathRewrite::Regex { pattern, template } => {
                 write!(f, " replace={} by={}", QuotedWord(pattern.text()), QuotedWord(template))
             }

@@ -14,6 +14,7 @@ use crate::certificate_selection::{CertificateSelection, SelectedCertificate};
 use crate::claim::{Claim, Claims, DefaultClaim};
 use crate::claim_site::ClaimSite;
 use crate::owners::HostLists;
+use crate::policy::https_redirect::HttpsRedirect;
 use crate::verdict_draft::{object_name, quoted};
 
 /// What was made of hosts last time. A host for which the same claims of the same objects stand, and that gets the same
@@ -104,7 +105,7 @@ impl HostMerger {
             let closed = won.first().is_some_and(|won| is_closed(&name, &attached[won.owner.1].object.key.namespace));
             for won in &won {
                 let redirect = redirects_to_https(&name, won.claim.redirect, given.as_ref());
-                unredirected[won.owner.1] |= !redirect && won.claim.redirect == Some(true);
+                unredirected[won.owner.1] |= !redirect && won.claim.redirect == HttpsRedirect::Wanted;
             }
             if merged.given != given || merged.host.closed != closed || merged.host.rules.is_empty() {
                 let rules = won
@@ -275,7 +276,9 @@ impl HostMerger {
 impl MergedHost {
     /// Decides which claims of a host stand.
     fn new(candidates: &[AttachedClaim<'_>], for_one_snapshot: bool) -> Self {
-        let mut order: Vec<usize> = (0..candidates.len()).collect();
+        let named = candidates.iter().position(|candidate| !candidate.claim.yields);
+        let yields = |index: &usize| named.is_some() && candidates[*index].claim.yields;
+        let (yielding, mut order): (Vec<usize>, Vec<usize>) = (0..candidates.len()).partition(yields);
         // Stable: of one object the first comes first.
         order.sort_by(|a, b| {
             let (a, b) = (&candidates[*a], &candidates[*b]);
@@ -292,6 +295,7 @@ impl MergedHost {
                 None => won.push(index),
             }
         }
+        lost.extend(yielding.into_iter().zip(named.into_iter().cycle()));
         let candidates = if for_one_snapshot { &[] } else { candidates };
         let candidates = candidates.iter().map(|candidate| (Arc::clone(candidate.claims), candidate.index)).collect();
         Self { candidates, won, lost, given: None, host: Arc::default() }
@@ -317,11 +321,12 @@ pub fn without_redirect(policies: &mut Policies, id: PolicyId) -> PolicyId {
 
 /// Whether requests over HTTP are sent to HTTPS. Never to a certificate that is not for the host: clients reject it, and what
 /// was served would not be any more. None is for every host, so there an object has to ask for it.
-fn redirects_to_https(host: &HostName, asked: Option<bool>, given: Option<&SelectedCertificate>) -> bool {
-    match (host, given) {
-        (HostName::Any, Some(_)) => asked == Some(true),
-        (_, Some(given)) => given.is_for && asked.unwrap_or(true),
-        (_, None) => false,
+fn redirects_to_https(host: &HostName, asked: HttpsRedirect, given: Option<&SelectedCertificate>) -> bool {
+    match (asked, host, given) {
+        (HttpsRedirect::Always, ..) => true,
+        (HttpsRedirect::Never, ..) | (_, _, None) => false,
+        (_, HostName::Any, Some(_)) => asked == HttpsRedirect::Wanted,
+        (_, _, Some(given)) => given.is_for,
     }
 }
 
@@ -331,7 +336,9 @@ fn report_conflict(loser: &AttachedClaim<'_>, first: &AttachedClaim<'_>, attache
     let (_, winner) = first.owner;
     let own = winner == owner;
     // A default backend is for the rest, and there is none. Who says the same twice loses nothing.
-    if own && (claim.weak || (&claim.action, &claim.policy) == (&first.claim.action, &first.claim.policy)) {
+    if own
+        && (claim.weak || claim.yields || (&claim.action, &claim.policy) == (&first.claim.action, &first.claim.policy))
+    {
         return;
     }
     let what = match &claim.host {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use entry_model::{FieldPath, Key, Kind, ObjectRef, Reason, Secret, Snapshot};
+use entry_model::{FieldPath, HostName, Key, Kind, ObjectRef, Reason, Secret, Snapshot};
 
 use crate::TranslateSettings;
 use crate::attach::{AttachedObject, RouteObject, Seniority};
@@ -78,7 +78,7 @@ pub fn read_certificates(
     }
     let mut secrets: HashMap<Key, Result<SecretCertificate, SecretError>> = HashMap::new();
     claims.sort_by_key(|(_, owner)| *owner);
-    for (TlsClaim { entry, hosts, secret }, (created, owner)) in claims {
+    for (TlsClaim { entry, hosts, further, secret }, (created, owner)) in claims {
         let site = ClaimSite::TlsSecret(*entry);
         let draft = &mut attached[*owner].draft;
         let found = match secret.as_ref().or(settings.default_certificate.as_ref()) {
@@ -110,6 +110,11 @@ pub fn read_certificates(
             is_reported: false,
             is_used: false,
         };
+        let is_for = |host: &&HostName| found.loaded.is_for(host);
+        for host in further.iter().filter(is_for) {
+            // The object did not ask for it by name, so nothing is said where it is not used.
+            given.add(OfferedCertificate { is_matched: true, ..offer(site, Some(host.clone())) });
+        }
         match hosts {
             Some(hosts) => hosts.iter().for_each(|(site, host)| given.add(offer(*site, Some(host.clone())))),
             None => given.add(offer(ClaimSite::TlsHosts(*entry), None)),

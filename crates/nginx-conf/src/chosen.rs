@@ -181,7 +181,10 @@ fn write_target(writer: &mut Writer<'_>, place: &LocationKind<'_>, rewrite: &Pat
             check_path(writer, path, is_below, false)?;
             Some("$sparrow_request_target")
         }
-        PathRewrite::ReplacePrefix(_) | PathRewrite::ReplaceFull(_) | PathRewrite::Regex { .. } => {
+        PathRewrite::ReplacePrefix(_)
+        | PathRewrite::ReplaceFull(_)
+        | PathRewrite::ReplaceTarget(_)
+        | PathRewrite::Regex { .. } => {
             check_sent(writer, place)?;
             set_rewritten(writer, place, rewrite, ProxyModule::Proxy)?;
             Some("$sparrow_rewritten")

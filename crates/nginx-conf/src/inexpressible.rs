@@ -8,7 +8,7 @@ use pattern_engine::BoundedPattern;
 use crate::RenderNote;
 use crate::candidates::is_branching;
 use crate::condition::{Condition, conditions};
-use crate::token::is_host_name;
+use crate::token::{is_host_name, is_url_target};
 
 /// Longest path that replaces another, in bytes: encoded, and with what stands around it, it must fit into a token.
 const MAX_REPLACEMENT_BYTES: usize = 1024;
@@ -121,6 +121,7 @@ fn of_rewrite(rewrite: &PathRewrite) -> Option<Inexpressible> {
     let is_written = match rewrite {
         PathRewrite::Keep | PathRewrite::StripPrefix => true,
         PathRewrite::ReplacePrefix(path) | PathRewrite::ReplaceFull(path) => is_path(path),
+        PathRewrite::ReplaceTarget(target) => is_path(target) && is_url_target(target),
         PathRewrite::Regex { pattern, template } => {
             template.len() <= MAX_REPLACEMENT_BYTES && BoundedPattern::parse(pattern.text()).is_ok()
         }
@@ -227,6 +228,7 @@ mod tests {
             parameter("x", exact("1&y")),
             (Inexpressible::Rewrite, rewriting(PathRewrite::ReplacePrefix("x".to_owned()))),
             (Inexpressible::Rewrite, rewriting(PathRewrite::ReplaceFull(String::new()))),
+            (Inexpressible::Rewrite, rewriting(PathRewrite::ReplaceTarget("/a b".to_owned()))),
             (Inexpressible::Rewrite, rewriting(PathRewrite::Regex { pattern: pattern(), template })),
             (Inexpressible::Redirect, doing(redirect(301, "a b"))),
             (Inexpressible::Redirect, doing(redirect(300, "a"))),

@@ -143,7 +143,9 @@ fn action() -> impl Strategy<Value = Action> {
     let known = (prop::sample::select(PATTERNS), template);
     let known = known.prop_map(|(text, template)| PathRewrite::Regex { pattern: pattern(text), template });
     let full = hostile().prop_map(|text| PathRewrite::ReplaceFull(format!("/{text}")));
-    let rewrite = prop_oneof![6 => rewrite, 1 => known, 1 => full].boxed();
+    let target = prop_oneof![Just("/a?b=$c#d".to_owned()), hostile().prop_map(|text| format!("/{text}"))];
+    let target = target.prop_map(PathRewrite::ReplaceTarget);
+    let rewrite = prop_oneof![6 => rewrite, 1 => known, 1 => full, 1 => target].boxed();
     let to = rewrite.clone();
     let endpoints = (hostile(), hostile(), 1..100_u16).prop_map(|(namespace, name, port)| {
         BackendAddress::Endpoints(EndpointsId { service: Key { namespace, name }.into(), port })

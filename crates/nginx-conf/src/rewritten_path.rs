@@ -103,6 +103,10 @@ pub fn set_rewritten(
             replace_pattern(writer, pattern, template, module)?;
             return if module == ProxyModule::Grpc { write_uri(writer) } else { Some(()) };
         }
+        PathRewrite::ReplaceTarget(target) => {
+            writer.line("set").words(["$sparrow_rewritten"]).text(|text| text.url_target(target)).end()?;
+            return if module == ProxyModule::Grpc { write_uri(writer) } else { Some(()) };
+        }
         PathRewrite::ReplacePrefix(replacement) => (replacement.as_str(), "$sparrow_rest"),
         PathRewrite::ReplaceFull(replacement) => (replacement.as_str(), ""),
         PathRewrite::StripPrefix if !is_pattern && !place.is_below() => ("/", ""),

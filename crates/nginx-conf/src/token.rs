@@ -135,6 +135,13 @@ impl Text {
         self
     }
 
+    /// Adds a path with its query and fragment, as it stands in a URL ([`is_url_target`]). A dollar is encoded: to nginx it would
+    /// be a variable's.
+    pub fn url_target(mut self, target: &str) -> Self {
+        quote(&mut self.0.out, &target.replace('$', "%24"));
+        self
+    }
+
     /// Adds a number.
     pub fn number(mut self, number: impl Into<u64>) -> Self {
         let _ = write!(self.0.out, "{}", number.into());
@@ -269,6 +276,11 @@ pub fn literal(out: String, parts: &[&str]) -> (String, bool) {
 /// Whether a byte of a path has one form only: RFC 3986 calls it unreserved, or it is a `/`.
 pub const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/')
+}
+
+/// Whether it has no characters but those of a URL (RFC 3986, 2).
+pub fn is_url_target(target: &str) -> bool {
+    target.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte))
 }
 
 /// Whether nginx takes it for a name and nothing else. Longer ones than 253 bytes are in no DNS.

@@ -223,10 +223,8 @@ impl Texts {
             }
             PathRewrite::ReplacePrefix(replacement) => split.replace_prefix(replacement, &mut self.target),
             PathRewrite::ReplaceFull(replacement) => split.replace_path(replacement, &mut self.target),
-            PathRewrite::Regex { .. } => {
-                self.complain(format_args!(
-                    "the request is answered 500: the table has a pattern, which it cannot have"
-                ));
+            PathRewrite::Regex { .. } | PathRewrite::ReplaceTarget(_) => {
+                self.complain(format_args!("the request is answered 500: the table has a rewrite that it cannot have"));
                 return Ok(Decision::Answer(INTERNAL_SERVER_ERROR));
             }
         }

@@ -168,6 +168,8 @@ impl<'a> RuleContext<'a> {
             Some(NotCarriedReason::ValuePattern)
         } else if matches!(rewrite_of(rule), Some(PathRewrite::Regex { .. })) {
             Some(NotCarriedReason::RewritePattern)
+        } else if matches!(rewrite_of(rule), Some(PathRewrite::ReplaceTarget(_))) {
+            Some(NotCarriedReason::RewriteTarget)
         } else if self.class(rule).is_none() {
             Some(NotCarriedReason::NoClass)
         } else {

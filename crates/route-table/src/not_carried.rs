@@ -38,6 +38,9 @@ pub enum NotCarriedReason {
     /// As [`NotCarriedReason::PathPattern`].
     #[error("the route table has no regular expressions for rewriting, so its host is left to nginx.conf")]
     RewritePattern,
+    /// No query is replaced by the reader.
+    #[error("the route table does not replace queries, so its host is left to nginx.conf")]
+    RewriteTarget,
     /// Whoever planned the table has no class for it.
     #[error("no class of locations does what it asks for, so its host is left to nginx.conf")]
     NoClass,

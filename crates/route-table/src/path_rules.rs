@@ -239,10 +239,10 @@ impl Share {
     }
 }
 
-/// Writes what becomes of a path. The planner has taken out what has a pattern.
+/// Writes what becomes of a path. The planner has taken out what has a pattern, or replaces a query.
 fn encode_rewrite(writer: &mut ByteWriter, rewrite: &PathRewrite) {
     match rewrite {
-        PathRewrite::Keep | PathRewrite::Regex { .. } => writer.u8(1),
+        PathRewrite::Keep | PathRewrite::Regex { .. } | PathRewrite::ReplaceTarget(_) => writer.u8(1),
         PathRewrite::StripPrefix => writer.u8(2),
         PathRewrite::ReplacePrefix(replacement) => {
             writer.u8(3);

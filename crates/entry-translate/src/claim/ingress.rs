@@ -9,7 +9,8 @@ use entry_model::{
 
 use super::rule_path::{RulePath, missing_group, read_rule_path};
 use super::{
-    Claim, Claims, DefaultClaim, TlsClaim, choose_protocol, describe_pattern, forward_action, unavailable_message,
+    Claim, Claims, DefaultClaim, TlsClaim, choose_protocol, describe_pattern, forward_action, further_hosts,
+    redirect_action, unavailable_message,
 };
 use crate::TranslateSettings;
 use crate::claim_site::ClaimSite;
@@ -81,7 +82,7 @@ impl IngressReader<'_> {
                 let http = rule.field("http");
                 let path_field = http.at("paths", m);
                 let field = path_field.field("backend");
-                let action = path.outcome.without_backend();
+                let action = redirect_action(&annotations).or_else(|| path.outcome.without_backend());
                 let rewrite = path.outcome.into_rewrite();
                 let action = action.unwrap_or_else(|| self.action(&entry.backend, &annotations, rewrite, &field, site));
                 let (host, matches, policy) = (host.clone(), Match::path(path.matches), annotations.policy.clone());
@@ -90,9 +91,10 @@ impl IngressReader<'_> {
                     matches,
                     action,
                     policy,
-                    redirect: annotations.ssl_redirect,
+                    redirect: annotations.https_redirect,
                     site,
                     weak: false,
+                    yields: false,
                 });
             }
             if ingress.default_backend.is_some() {
@@ -107,10 +109,12 @@ impl IngressReader<'_> {
                     "The Ingress has neither rules nor a default backend, so nothing is served; add one of them";
                 self.draft.report_loss(&SPEC, Reason::Invalid, message.to_owned());
             }
+            further_hosts::add_further_claims(&mut asked, &annotations);
             return Claims { draft: self.draft, ..asked };
         };
         let site = ClaimSite::DefaultBackend;
-        let action = self.action(backend, &annotations, None, &SPEC.field("defaultBackend"), site);
+        let action = redirect_action(&annotations)
+            .unwrap_or_else(|| self.action(backend, &annotations, None, &SPEC.field("defaultBackend"), site));
         if ingress.rules.is_empty() {
             // Without rules it is for all hosts; those that it has certificates for need rules to be known by name.
             hosts = tls_hosts;
@@ -118,8 +122,18 @@ impl IngressReader<'_> {
         }
         asked.rules.extend(hosts.into_iter().map(|host| {
             let (matches, action, policy) = (Match::any(), action.clone(), annotations.policy.clone());
-            Claim { host, matches, action, policy, redirect: annotations.ssl_redirect, site, weak: true }
+            Claim {
+                host,
+                matches,
+                action,
+                policy,
+                redirect: annotations.https_redirect,
+                site,
+                weak: true,
+                yields: false,
+            }
         }));
+        further_hosts::add_further_claims(&mut asked, &annotations);
         Claims { draft: self.draft, ..asked }
     }
 
@@ -268,7 +282,7 @@ impl IngressReader<'_> {
             let namespace = &self.ingress.meta.namespace;
             let secret = entry.secret.as_ref().filter(|name| !name.is_empty());
             let secret = secret.map(|name| Key { namespace: namespace.clone(), name: name.clone() });
-            asked.tls.push(TlsClaim { entry: n, hosts, secret });
+            asked.tls.push(TlsClaim { entry: n, hosts, further: Vec::new(), secret });
         }
         all
     }

@@ -1,5 +1,6 @@
 //! What each object asks for: a file for each kind that can ask.
 
+mod further_hosts;
 mod ingress;
 mod rule_path;
 mod service;
@@ -14,6 +15,8 @@ use crate::attach::RouteObject;
 use crate::claim_site::ClaimSite;
 use crate::endpoints::endpoints_of;
 use crate::policy::annotations::Annotations;
+use crate::policy::https_redirect::HttpsRedirect;
+use crate::policy::redirects::RequestRedirect;
 use crate::regex_path;
 use crate::resolve::{self, ServiceAddress};
 use crate::verdict_draft::{VerdictDraft, quoted};
@@ -30,7 +33,7 @@ pub struct Claims {
 }
 
 /// A rule that is asked for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Claim {
     pub host: HostName,
     pub matches: Match,
@@ -38,10 +41,12 @@ pub struct Claim {
     /// How requests are treated; whether they are redirected to HTTPS is decided later.
     pub policy: Policy,
     /// What is said about redirecting to HTTPS.
-    pub redirect: Option<bool>,
+    pub redirect: HttpsRedirect,
     pub site: ClaimSite,
     /// From a default backend: it gets only what nobody names.
     pub weak: bool,
+    /// Its host is one that the object does not name in a rule: it stands only where no rule names it.
+    pub yields: bool,
 }
 
 /// What is to be done with requests that no rule matches.
@@ -59,6 +64,8 @@ pub struct TlsClaim {
     pub entry: usize,
     /// The hosts that it names; none for those that the object has.
     pub hosts: Option<Vec<(ClaimSite, HostName)>>,
+    /// Further hosts of the object, which get it if it is for them.
+    pub further: Vec<HostName>,
     pub secret: Option<Key>,
 }
 
@@ -66,8 +73,9 @@ impl Claims {
     /// Whether other claims are for the same, wherever they lead and however requests are treated.
     pub fn ask_for_the_same(&self, other: &Self) -> bool {
         let same_rule = |(one, two): (&Claim, &Claim)| {
-            let Claim { host, matches, action: _, policy: _, redirect, site, weak } = one;
-            (host, matches, redirect, site, weak) == (&two.host, &two.matches, &two.redirect, &two.site, &two.weak)
+            let Claim { host, matches, action: _, policy: _, redirect, site, weak, yields } = one;
+            (host, matches, redirect, site, weak, yields)
+                == (&two.host, &two.matches, &two.redirect, &two.site, &two.weak, &two.yields)
         };
         self.rules.len() == other.rules.len()
             && self.rules.iter().zip(&other.rules).all(same_rule)
@@ -138,6 +146,14 @@ fn choose_protocol(
         }),
     };
     annotations.protocol.unwrap_or_else(asked)
+}
+
+/// What becomes of all requests of an object that are not forwarded.
+fn redirect_action(annotations: &Annotations<'_>) -> Option<Action> {
+    annotations.redirects.all.as_ref().map(|redirect| match redirect {
+        RequestRedirect::To(redirect) => Action::Redirect(redirect.clone()),
+        RequestRedirect::Unusable => Action::UNAVAILABLE,
+    })
 }
 
 fn forward_action(

@@ -3,7 +3,10 @@
 use entry_model::{Action, FieldPath, HostName, Kind, Match, Reason, Service, Snapshot};
 
 use super::rule_path::{RulePath, read_rule_path};
-use super::{Claim, Claims, choose_protocol, describe_pattern, forward_action, parse_port_ref, unavailable_message};
+use super::{
+    Claim, Claims, choose_protocol, describe_pattern, forward_action, parse_port_ref, redirect_action,
+    unavailable_message,
+};
 use crate::TranslateSettings;
 use crate::claim_site::ClaimSite;
 use crate::host::parse_host;
@@ -119,6 +122,7 @@ fn rule(
     let RulePath { matches, outcome } = path?;
     let rewrite = outcome.into_rewrite();
     let action = match (address, port) {
+        _ if annotations.redirects.all.is_some() => redirect_action(annotations).unwrap_or(Action::UNAVAILABLE),
         (Some(address), Some((index, port))) => {
             let protocol = choose_protocol(port, annotations, draft, |draft, message| {
                 draft.report_note(&spec.at("ports", index).field("appProtocol"), Reason::Unsupported, message);
@@ -128,5 +132,14 @@ fn rule(
         _ => Action::UNAVAILABLE,
     };
     let (matches, policy) = (Match::path(matches), annotations.policy.clone());
-    Some(Claim { host: host?, matches, action, policy, redirect: annotations.ssl_redirect, site, weak: false })
+    Some(Claim {
+        host: host?,
+        matches,
+        action,
+        policy,
+        redirect: annotations.https_redirect,
+        site,
+        weak: false,
+        yields: false,
+    })
 }

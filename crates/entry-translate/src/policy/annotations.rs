@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use entry_model::{BackendMode, Kind, ObjectRef, Policy, Protocol};
 
+use super::hosts::Aliases;
+use super::https_redirect::HttpsRedirect;
 use super::path_rewrite::PathTreatment;
 use super::reader::{AnnotationContext, AnnotationReader};
+use super::redirects::Redirects;
 use crate::verdict_draft::VerdictDraft;
 
 /// What the annotations of an object ask for.
@@ -28,7 +31,11 @@ pub struct Annotations<'a> {
     /// To what of a Service requests are sent.
     pub backends: Option<BackendMode>,
     /// Whether HTTP is redirected to HTTPS.
-    pub ssl_redirect: Option<bool>,
+    pub https_redirect: HttpsRedirect,
+    /// Where else clients are sent.
+    pub redirects: Redirects,
+    /// Further names of the first host.
+    pub aliases: Aliases,
     /// How requests are to be treated, but for redirects to HTTPS.
     pub policy: Policy,
     /// What else was looked up, beside the Services that are backends: what is asked for depends on it.

@@ -1,5 +1,7 @@
 //! Whether HTTP is redirected to HTTPS.
 
+use entry_model::Reason;
+
 use super::annotations::Annotations;
 use super::reader::AnnotationReader;
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
@@ -10,7 +12,8 @@ pub const TOPIC: Topic = Topic {
     own: &[OwnAnnotation {
         name: "ssl-redirect",
         objects: Objects::ServicesAndIngresses,
-        value: "`true`, `false`: whether HTTP is redirected to HTTPS",
+        value: "`true`, `false`, `always`: whether HTTP is redirected to HTTPS; `always` without a certificate for the host, too: \
+                for a proxy in front that ends TLS and is trusted",
         default: "`true` where the host has a certificate that is for it",
         example: "false",
     }],
@@ -20,13 +23,54 @@ pub const TOPIC: Topic = Topic {
             Scope::Rule,
             "Whether HTTP is redirected to HTTPS, with 308, where the host has a certificate that is for it",
         ),
-        IngressNginxAnnotation::never("force-ssl-redirect", Scope::Rule, super::NO_EQUAL).unchanged_by(&["false"]),
+        IngressNginxAnnotation::same(
+            "force-ssl-redirect",
+            Scope::Rule,
+            "HTTP is redirected to HTTPS with 308, where the host has no certificate, too. The scheme is the one that a trusted proxy \
+             names. What is below `/.well-known/acme-challenge/` is not redirected",
+        )
+        .unchanged_by(&["false"]),
     ],
 };
+
+/// Whether HTTP is redirected to HTTPS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HttpsRedirect {
+    /// Where the host has a certificate that is for it.
+    #[default]
+    WithCertificate,
+    /// The same, and the object asks for it, so it is told where that is not so.
+    Wanted,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
 
 /// Reads it.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
     // Where it is `true` there, it is without the annotation, too.
-    let theirs = reader.ingress_nginx("ssl-redirect", parse_go_boolean).filter(|redirects| !redirects);
-    annotations.ssl_redirect = reader.own("ssl-redirect", parse_boolean).or(theirs);
+    let never = reader.ingress_nginx("ssl-redirect", parse_go_boolean) == Some(false);
+    let always = reader.ingress_nginx("force-ssl-redirect", parse_go_boolean) == Some(true);
+    let own = reader.own("ssl-redirect", parse_redirect);
+    annotations.https_redirect = match own {
+        Some(own) => own,
+        None if always => HttpsRedirect::Always,
+        None if never => HttpsRedirect::Never,
+        None => HttpsRedirect::WithCertificate,
+    };
+    if own.is_none() && always && !reader.context.tls {
+        let message = "The hosts have no certificate here, so requests are redirected to where this entry serves nothing, unless a proxy in \
+                       front that is trusted (--trusted-proxies) says that they came over HTTPS";
+        reader.report_note("force-ssl-redirect", Reason::RefNotFound, message.to_owned());
+    }
+}
+
+fn parse_redirect(text: &str) -> Result<HttpsRedirect, &'static str> {
+    match (text, parse_boolean(text)) {
+        ("always", _) => Ok(HttpsRedirect::Always),
+        (_, Ok(true)) => Ok(HttpsRedirect::Wanted),
+        (_, Ok(false)) => Ok(HttpsRedirect::Never),
+        (_, Err(_)) => Err("write `true`, `false` or `always`"),
+    }
 }

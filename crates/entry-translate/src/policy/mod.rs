@@ -16,15 +16,15 @@ mod client_certificates;
 mod cors;
 mod error_pages;
 mod external_auth;
-mod hosts;
-mod https_redirect;
+pub mod hosts;
+pub mod https_redirect;
 mod limits;
 mod logging;
 mod mirror;
 mod other;
 pub mod path_rewrite;
 pub mod reader;
-mod redirects;
+pub mod redirects;
 mod request_headers;
 mod retries;
 mod service_route;
@@ -82,6 +82,8 @@ pub const TOPICS: &[Topic] = &[
 pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotations<'a>) {
     service_route::read(reader, annotations);
     path_rewrite::read(reader, annotations);
+    redirects::read(reader, annotations);
+    hosts::read(reader, annotations);
     https_redirect::read(reader, annotations);
     backend::read(reader, annotations);
     timeouts::read(reader, annotations);

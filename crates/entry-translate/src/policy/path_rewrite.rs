@@ -52,8 +52,8 @@ pub const TOPIC: Topic = Topic {
             Scope::Rule,
             "The whole path is replaced by the target, `$1` to `$9` stand for what groups matched, the query stays, and an absolute \
              target is a redirect with 302. What is made of the path is forwarded as it was sent, not decoded. A path without \
-             characters of regular expressions stays what its type says; `/x(/|$)(.*)` with the target `/$2`, and `/(.*)` with `/$1`, are \
-             prefixes, for which case counts. Other Ingresses of the host are not touched",
+             characters of regular expressions stays what its type says; a path and a target that together take off a prefix, or change \
+             nothing, are a prefix, for which case counts. Other Ingresses of the host are not touched",
         ),
         IngressNginxAnnotation::differs(
             "use-regex",

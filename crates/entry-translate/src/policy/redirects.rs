@@ -1,18 +1,274 @@
 //! Redirects of clients.
 
-use super::table::{IngressNginxAnnotation, Scope, Topic};
+use std::borrow::Cow;
+
+use entry_model::{PathRewrite, Reason, Redirect, Scheme};
+use percent_encoding::percent_decode_str;
+
+use super::annotations::Annotations;
+use super::path_rewrite::parse_authority;
+use super::reader::AnnotationReader;
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::value::{parse_boolean, parse_go_boolean};
+use crate::verdict_draft::quoted;
+
+/// Longest URL, in bytes.
+const MAX_URL_BYTES: usize = 1024;
+
+const CODE: &str = "301, 302, 303, 307 and 308 are taken; with another one it is the default";
 
 pub const TOPIC: Topic = Topic {
     title: "Redirects",
-    own: &[],
+    own: &[
+        OwnAnnotation {
+            name: "redirect",
+            objects: Objects::ServicesAndIngresses,
+            value: "a URL to which clients are sent instead of forwarding their requests. `$scheme`, `$host`, and `$request_uri`, \
+                    `$uri` or `$is_args$args` at its end stand for parts of the request",
+            default: "none",
+            example: "https://www.example.com$request_uri",
+        },
+        OwnAnnotation {
+            name: "redirect-status",
+            objects: Objects::ServicesAndIngresses,
+            value: "`301`, `302`, `303`, `307` or `308`: the status of `sparrow/redirect`",
+            default: "`302`",
+            example: "308",
+        },
+        OwnAnnotation {
+            name: "app-root",
+            objects: Objects::Ingresses,
+            value: "a path, which may have a query, to which clients that ask for `/` are sent with 302",
+            default: "none",
+            example: "/app/",
+        },
+        OwnAnnotation {
+            name: "www-redirect",
+            objects: Objects::Ingresses,
+            value: "`true`, `false`: whether clients that ask for a host of the Ingress with `www.` in front, or without it, are sent \
+                    to that of the Ingress with 308. It takes no host that another rule names",
+            default: "`false`",
+            example: "true",
+        },
+    ],
     ingress_nginx: &[
-        IngressNginxAnnotation::never("permanent-redirect", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("permanent-redirect-code", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("temporal-redirect", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("temporal-redirect-code", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("app-root", Scope::Host, super::NO_EQUAL),
-        IngressNginxAnnotation::never("from-to-www-redirect", Scope::Host, super::NO_EQUAL).unchanged_by(&["false"]),
-        IngressNginxAnnotation::never("relative-redirects", Scope::Rule, super::NO_EQUAL).unchanged_by(&["false"]),
+        IngressNginxAnnotation::same(
+            "permanent-redirect",
+            Scope::Rule,
+            "Clients are sent to a URL with 301. Of variables it takes `$scheme`, `$host`, and at its end `$request_uri`, `$uri`, \
+             `$is_args$args`; with others requests are answered 503",
+        ),
+        IngressNginxAnnotation::same("permanent-redirect-code", Scope::Rule, CODE),
+        IngressNginxAnnotation::same(
+            "temporal-redirect",
+            Scope::Rule,
+            "As `permanent-redirect`, with 302; where both are there, it comes first",
+        ),
+        IngressNginxAnnotation::same("temporal-redirect-code", Scope::Rule, CODE),
+        IngressNginxAnnotation::same(
+            "app-root",
+            Scope::Host,
+            "Clients that ask for `/` are sent to this path with 302, where a path of the Ingress matches `/`",
+        ),
+        IngressNginxAnnotation::same(
+            "from-to-www-redirect",
+            Scope::Host,
+            "Clients that ask for a host of the Ingress with `www.` in front, or without it, are sent to that of the Ingress with \
+             308; over HTTPS, if the certificate is for both. It takes no host that another rule names",
+        )
+        .unchanged_by(&["false"]),
+        IngressNginxAnnotation::same(
+            "relative-redirects",
+            Scope::Rule,
+            "The entry makes no redirects of its own but those that are asked for, which name scheme and host",
+        ),
         IngressNginxAnnotation::never("use-port-in-redirects", Scope::Rule, super::NO_EQUAL).unchanged_by(&["false"]),
     ],
 };
+
+/// Where clients are sent, and from where.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Redirects {
+    /// All requests of the object are sent there.
+    pub all: Option<RequestRedirect>,
+    /// Requests for `/` are sent there: a path with its query, and the annotation that says so.
+    pub root: Option<(String, &'static str)>,
+    /// Whether requests for the same host with `www.` or without are sent to the host: the annotation that says so.
+    pub www: Option<&'static str>,
+}
+
+/// What becomes of requests that are not forwarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestRedirect {
+    /// Their clients are sent elsewhere.
+    To(Redirect),
+    /// It cannot be used where they should go, so they may go nowhere.
+    Unusable,
+}
+
+/// Reads them.
+pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
+    let _ = reader.ingress_nginx_text("relative-redirects");
+    let theirs = read_ingress_nginx(reader);
+    let status = reader.own("redirect-status", parse_status).unwrap_or(302);
+    let own = reader.own("redirect", |text| parse_redirect(text, status)).map(RequestRedirect::To);
+    let their_root = reader.ingress_nginx("app-root", parse_root);
+    let their_www = reader.ingress_nginx("from-to-www-redirect", parse_go_boolean).unwrap_or(false);
+    let own_root = reader.own("app-root", parse_root).map(|path| (path, "sparrow/app-root"));
+    let www = match reader.own("www-redirect", parse_boolean) {
+        Some(own) => own.then_some("sparrow/www-redirect"),
+        None => their_www.then_some("nginx.ingress.kubernetes.io/from-to-www-redirect"),
+    };
+    annotations.redirects = Redirects {
+        all: own.or(theirs),
+        root: own_root.or(their_root.map(|path| (path, "nginx.ingress.kubernetes.io/app-root"))),
+        www,
+    };
+}
+
+fn read_ingress_nginx(reader: &mut AnnotationReader<'_, '_>) -> Option<RequestRedirect> {
+    let permanent_status = reader.ingress_nginx("permanent-redirect-code", parse_status).unwrap_or(301);
+    let temporal_status = reader.ingress_nginx("temporal-redirect-code", parse_status).unwrap_or(302);
+    let permanent = reader.ingress_nginx_text("permanent-redirect").map(str::trim).filter(|text| !text.is_empty());
+    let temporal = reader.ingress_nginx_text("temporal-redirect").map(str::trim).filter(|text| !text.is_empty());
+    let (name, url, status) = match (temporal, permanent) {
+        (Some(url), _) => ("temporal-redirect", url, temporal_status),
+        (None, Some(url)) => ("permanent-redirect", url, permanent_status),
+        (None, None) => return None,
+    };
+    Some(match parse_redirect(url, status) {
+        Ok(redirect) => RequestRedirect::To(redirect),
+        Err(hint) => {
+            let message = format!(
+                "The URL {} cannot be used, so requests for the paths of the Ingress are answered 503: {hint}",
+                quoted(url)
+            );
+            reader.report_loss(name, Reason::Invalid, message);
+            RequestRedirect::Unusable
+        }
+    })
+}
+
+fn parse_status(text: &str) -> Result<u16, &'static str> {
+    let status = text.trim().parse().ok();
+    status.filter(|status| [301, 302, 303, 307, 308].contains(status)).ok_or("write 301, 302, 303, 307 or 308")
+}
+
+/// Reads a path to which clients are sent, with its query.
+fn parse_root(text: &str) -> Result<String, &'static str> {
+    let is_path = text.starts_with('/') && !text.starts_with("//") && is_url_text(text) && !text.contains('$');
+    is_path.then(|| text.to_owned()).ok_or("write a path that begins with one `/`, of characters that a URL has")
+}
+
+fn is_url_text(text: &str) -> bool {
+    let is_of_url = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte);
+    text.len() <= MAX_URL_BYTES && text.bytes().all(is_of_url)
+}
+
+/// Reads a URL, with variables of a closed list.
+fn parse_redirect(text: &str, status: u16) -> Result<Redirect, &'static str> {
+    let schemes = [("http://", Some(Scheme::Http)), ("https://", Some(Scheme::Https)), ("$scheme://", None)];
+    let found = schemes.into_iter().find_map(|(prefix, scheme)| Some((text.strip_prefix(prefix)?, scheme)));
+    let (rest, scheme) =
+        found.filter(|_| is_url_text(text)).ok_or("write a URL that begins with `http://` or `https://`")?;
+    let hosts = ["$host", "$http_host", "$best_http_host"];
+    let of_request = hosts.into_iter().find_map(|variable| {
+        rest.strip_prefix(variable).filter(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#', '$']))
+    });
+    let ((host, port), rest) = match of_request {
+        Some(rest) => ((None, None), rest),
+        None => {
+            let (authority, rest) = rest.split_at(rest.find(['/', '?', '#', '$']).unwrap_or(rest.len()));
+            let (host, port) = parse_authority(authority)?;
+            ((Some(host), port), rest)
+        }
+    };
+    Ok(Redirect { status, scheme, host, port, path: parse_target(rest)? })
+}
+
+/// Reads what follows the host.
+fn parse_target(text: &str) -> Result<PathRewrite, &'static str> {
+    const VARIABLES: &str = "write no variables but `$scheme` and `$host` in front, and `$request_uri`, `$uri` or `$is_args$args` at the end";
+    let (fixed, variable) = text.split_at(text.find('$').unwrap_or(text.len()));
+    let is_path = fixed.is_empty() || fixed.starts_with('/');
+    let decoded = || percent_decode_str(fixed).decode_utf8().map(Cow::into_owned).map_err(|_| "write UTF-8");
+    let has_query = fixed.contains(['?', '#']);
+    match variable {
+        "" if fixed.is_empty() => Ok(PathRewrite::ReplaceTarget("/".to_owned())),
+        "" if is_path => Ok(PathRewrite::ReplaceTarget(fixed.to_owned())),
+        "" => Ok(PathRewrite::ReplaceTarget(format!("/{fixed}"))),
+        "$request_uri" | "$uri$is_args$args" if fixed.is_empty() => Ok(PathRewrite::Keep),
+        "$request_uri" | "$uri$is_args$args" if is_path && !has_query => {
+            let pattern = pattern_engine::compile("^").map_err(|_| VARIABLES)?;
+            Ok(PathRewrite::Regex { pattern, template: decoded()?.trim_end_matches('/').to_owned() })
+        }
+        "$is_args$args" if is_path && !has_query => {
+            Ok(PathRewrite::ReplaceFull(if fixed.is_empty() { "/".to_owned() } else { decoded()? }))
+        }
+        _ => Err(VARIABLES),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_is_read_as_parts() {
+        let redirect = |scheme, host: Option<&str>, port, path| {
+            Ok(Redirect { status: 301, scheme, host: host.map(str::to_owned), port, path })
+        };
+        let target = |text: &str| PathRewrite::ReplaceTarget(text.to_owned());
+        let https = Some(Scheme::Https);
+        for (text, expected) in [
+            ("https://b.example", redirect(https, Some("b.example"), None, target("/"))),
+            ("https://b.example/", redirect(https, Some("b.example"), None, target("/"))),
+            (
+                "http://b.example:81/a%20b?c=d#e",
+                redirect(Some(Scheme::Http), Some("b.example"), Some(81), target("/a%20b?c=d#e")),
+            ),
+            ("https://b.example?x", redirect(https, Some("b.example"), None, target("/?x"))),
+            ("https://b.example$request_uri", redirect(https, Some("b.example"), None, PathRewrite::Keep)),
+            ("https://$host$request_uri", redirect(https, None, None, PathRewrite::Keep)),
+            (
+                "$scheme://b.example/x$is_args$args",
+                redirect(None, Some("b.example"), None, PathRewrite::ReplaceFull("/x".to_owned())),
+            ),
+        ] {
+            assert_eq!(parse_redirect(text, 301), expected, "{text}");
+        }
+        let with_base = parse_redirect("https://b.example/base/$request_uri", 301).map(|redirect| redirect.path);
+        assert!(matches!(with_base, Ok(PathRewrite::Regex { template, .. }) if template == "/base"));
+        for text in [
+            "b.example",
+            "//b.example",
+            "/x",
+            "ftp://b.example",
+            "javascript:alert(1)",
+            "https://",
+            "https://a b/",
+            "https://b.example/\"; return 200 x;",
+            "https://b.example/\r\nX: y",
+            "https://b.example/$http_cookie",
+            "https://b.example/$1",
+            "https://b.example/$request_uri/x",
+            "https://$http_x_forwarded_host/",
+            "https://www.$host/",
+            "https://$host.evil.example/",
+            "https://user@b.example/",
+            "https://b.example/é",
+        ] {
+            assert!(parse_redirect(text, 301).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn root_is_a_path_of_the_same_host() {
+        for text in ["/app", "/app/?a=b", "/#/login"] {
+            assert_eq!(parse_root(text).as_deref(), Ok(text));
+        }
+        for text in ["app", "//evil.example", "https://b.example", "/a b", "/$host", "/\"", ""] {
+            assert!(parse_root(text).is_err(), "{text}");
+        }
+    }
+}

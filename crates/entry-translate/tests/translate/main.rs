@@ -7,6 +7,7 @@ mod certificates;
 mod chains;
 mod endpoints;
 mod entry_addresses;
+mod further_hosts;
 mod ingresses;
 mod owners;
 mod paths;

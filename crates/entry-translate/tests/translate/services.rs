@@ -74,7 +74,7 @@ fn invalid_annotation_leaves_the_default() {
         (field("read-timeout"), Reason::Invalid, "from `1ms` to `24h`"),
         (field("retries"), Reason::Unsupported, "there is none of this name"),
         (field("send-timeout"), Reason::Invalid, "from `1ms` to `24h`"),
-        (field("ssl-redirect"), Reason::Invalid, "write `true` or `false`"),
+        (field("ssl-redirect"), Reason::Invalid, "write `true`, `false` or `always`"),
         (field("strip-prefix"), Reason::Invalid, "write `true` or `false`"),
     ];
     let findings: Vec<_> = fields.iter().map(|(field, reason, part)| (field.as_str(), *reason, *part)).collect();

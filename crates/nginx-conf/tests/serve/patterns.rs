@@ -205,6 +205,7 @@ fn redirect_keeps_what_was_sent() {
     let routes = routes([(
         "*",
         vec![
+            to(prefix("/fixed"), elsewhere(PathRewrite::ReplaceTarget("/a%2Fb?c=$d#e".to_owned()))),
             to(exact("/"), Redirect { status: 302, ..elsewhere(full("/app")) }),
             to(prefix("/old"), elsewhere(PathRewrite::ReplacePrefix("/new".to_owned()))),
             to(prefix("/strip"), Redirect { status: 307, ..elsewhere(PathRewrite::StripPrefix) }),
@@ -222,6 +223,7 @@ fn redirect_keeps_what_was_sent() {
         for (sent, status, location) in [
             ("/", 302, "http://any.example/app"),
             ("/?a=b", 302, "http://any.example/app?a=b"),
+            ("/fixed/a?b", 301, "http://any.example/a%2Fb?c=%24d#e"),
             ("/old/a%20b?c", 301, "http://any.example/new/a%20b?c"),
             ("/old", 301, "http://any.example/new"),
             ("/strip/x", 307, "http://any.example/x"),
@@ -290,6 +292,39 @@ fn grpc_path_is_rewritten_only_if_it_has_one_form() {
         {
             let answer = nginx.get("any.example", sent, "");
             assert_eq!((answer.status, answer.text()), (200, seen.into()), "{sent} with {}", binary.version);
+        }
+    }
+}
+
+/// nginx's `rewrite` counted captures wrongly.
+#[test]
+fn cve_2026_42945_and_cve_2026_9256_no_rewrite_directive_has_captures_of_a_pattern() {
+    let routes = routes([("*", rules())]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        let config = nginx.config();
+        let rewrites: Vec<_> = config.lines().map(str::trim).filter(|line| line.starts_with("rewrite ")).collect();
+        assert!(rewrites.iter().all(|line| !line.contains("sparrow_group_")), "{rewrites:?}");
+        // What is captured may be long, and have whatever is escaped in a URI.
+        let rest = "%25%3F+&?".repeat(300);
+        let (path, query) = rest.split_once('?').unwrap();
+        let answer = nginx.get("any.example", &format!("/api/{rest}"), "");
+        assert_eq!((answer.status, answer.target()), (200, &*format!("/{path}?{query}")), "{}", binary.version);
+    }
+}
+
+/// nginx's `map` took captures of one pattern for those of another.
+#[test]
+fn cve_2026_42533_no_map_runs_a_pattern_of_a_rule() {
+    let routes = routes([("*", rules())]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        let config = nginx.config();
+        let (http, servers) = config.split_once("sparrow_error_page").unwrap();
+        assert!(servers.contains("(*LIMIT_MATCH=") && !http.contains("(*LIMIT_MATCH="), "{config}");
+        // The groups of one request are not those of the one before.
+        for (sent, seen) in [("/user/7/posts/x", "/by-user/x/of/7%3F"), ("/api/y", "/y"), ("/part/x", "/part/x")] {
+            assert_eq!(nginx.get("any.example", sent, "").target(), seen, "{sent}");
         }
     }
 }

@@ -1,0 +1,89 @@
+//! What an Ingress asks for beside its paths: further names of its host, and redirects of its hosts.
+
+use std::collections::BTreeSet;
+
+use entry_model::{Action, HostName, Match, PathMatch, PathRewrite, Policy, Redirect};
+
+use super::{Claim, Claims};
+use crate::claim_site::ClaimSite;
+use crate::policy::annotations::Annotations;
+use crate::policy::https_redirect::HttpsRedirect;
+
+/// Adds what annotations ask for, by the claims of the paths.
+pub fn add_further_claims(asked: &mut Claims, annotations: &Annotations<'_>) {
+    let roots = root_claims(asked, annotations);
+    // Requests for the root are redirected, whatever else is said of it.
+    asked.rules.splice(0..0, roots);
+    let mut further = alias_claims(asked, annotations);
+    further.extend(www_claims(asked, annotations));
+    let hosts: BTreeSet<&HostName> = further.iter().map(|claim| &claim.host).collect();
+    for tls in &mut asked.tls {
+        tls.further = hosts.iter().map(|host| (*host).clone()).collect();
+    }
+    asked.rules.extend(further);
+}
+
+/// The root of each host where a path matches it.
+fn root_claims(asked: &Claims, annotations: &Annotations<'_>) -> Vec<Claim> {
+    let Some((target, annotation)) = &annotations.redirects.root else { return Vec::new() };
+    let with_root = asked.rules.iter().filter(|claim| claim.matches.path.matches("/"));
+    let hosts: BTreeSet<&HostName> = with_root.map(|claim| &claim.host).collect();
+    let claim = |host: &HostName| {
+        let path = PathRewrite::ReplaceTarget(target.clone());
+        Claim {
+            host: host.clone(),
+            matches: Match::path(PathMatch::Exact("/".to_owned())),
+            action: Action::Redirect(Redirect { status: 302, scheme: None, host: None, port: None, path }),
+            policy: Policy::default(),
+            redirect: annotations.https_redirect,
+            site: ClaimSite::Annotation(annotation),
+            weak: false,
+            yields: false,
+        }
+    };
+    hosts.into_iter().map(claim).collect()
+}
+
+/// The paths of the first host, for each of its further names.
+fn alias_claims(asked: &Claims, annotations: &Annotations<'_>) -> Vec<Claim> {
+    let Some(first) = asked.rules.iter().map(|claim| &claim.host).find(|host| **host != HostName::Any) else {
+        return Vec::new();
+    };
+    let of_first = || asked.rules.iter().filter(|claim| claim.host == *first);
+    let aliases = annotations.aliases.hosts.iter().filter(|alias| *alias != first);
+    let site = ClaimSite::Annotation(annotations.aliases.annotation);
+    let claims = |alias: &HostName| {
+        let alias = alias.clone();
+        of_first().map(move |claim| Claim { host: alias.clone(), site, yields: true, ..claim.clone() })
+    };
+    aliases.flat_map(claims).collect()
+}
+
+/// All that is asked of a host with `www.` in front, or without it, is sent to the host of the Ingress.
+fn www_claims(asked: &Claims, annotations: &Annotations<'_>) -> Vec<Claim> {
+    let Some(annotation) = annotations.redirects.www else { return Vec::new() };
+    let hosts: BTreeSet<&HostName> = asked.hosts().collect();
+    let claim = |host: &HostName| {
+        let HostName::Exact(name) = host else { return None };
+        let other = name.strip_prefix("www.").map_or_else(|| format!("www.{name}"), str::to_owned);
+        let path = PathRewrite::Keep;
+        Some(Claim {
+            host: HostName::Exact(other),
+            matches: Match::any(),
+            action: Action::Redirect(Redirect {
+                status: 308,
+                scheme: None,
+                host: Some(name.clone()),
+                port: None,
+                path,
+            }),
+            policy: Policy::default(),
+            // There the client is sent to HTTPS, if it is to.
+            redirect: HttpsRedirect::Never,
+            site: ClaimSite::Annotation(annotation),
+            weak: false,
+            yields: true,
+        })
+    };
+    hosts.into_iter().filter_map(claim).collect()
+}
