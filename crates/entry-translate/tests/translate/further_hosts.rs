@@ -9,11 +9,7 @@ use crate::support::{
 const WWW: &str = "nginx.ingress.kubernetes.io/from-to-www-redirect";
 const ALIAS: &str = "nginx.ingress.kubernetes.io/server-alias";
 
-fn annotated<const N: usize>(
-    name: &str,
-    host: &str,
-    annotations: [(&str, &str); N],
-) -> entry_model::Ingress {
+fn annotated<const N: usize>(name: &str, host: &str, annotations: [(&str, &str); N]) -> entry_model::Ingress {
     let mut ingress = with_rule(name, Some(host), vec![prefix("/x")]);
     ingress.meta.annotations = texts(annotations);
     ingress
