@@ -99,7 +99,8 @@ pub fn certificate(data: &[u8]) -> bool {
         controller: "sparrow/entry".to_owned(),
         default: false,
     };
-    let secret = Secret { meta: meta("tls"), certificate: chain.to_vec(), key: key.to_vec() };
+    let secret =
+        Secret { meta: meta("tls"), is_tls: true, certificate: chain.to_vec(), key: key.to_vec(), ..Secret::default() };
     let mut snapshot = Snapshot::default();
     for object in [Object::from(service), ingress.into(), class.into(), secret.into()] {
         snapshot.put(object);

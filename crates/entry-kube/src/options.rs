@@ -55,7 +55,7 @@ impl Default for SourceOptions {
 /// How Secrets are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsSecrets {
-    /// All of the type `kubernetes.io/tls` are watched.
+    /// All of the type `kubernetes.io/tls` are watched. Others that annotations name are fetched one by one, by the same right.
     Watched,
     /// Those that Ingresses name are fetched one by one, and again every minute. Needs rights for those only.
     Named,

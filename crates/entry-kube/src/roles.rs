@@ -21,6 +21,8 @@ pub struct Roles {
 
 /// The roles named `name` of a deployment in the namespace `own`, for these options.
 ///
+/// The right to list Secrets is enough also for those that annotations name: they are listed by their names.
+///
 /// With [`TlsSecrets::Named`](crate::TlsSecrets::Named) there is no right to any Secret: a namespace that has Secrets to share gives a
 /// role with `get` on them.
 pub fn roles(name: &str, own: &str, options: &SourceOptions) -> Roles {

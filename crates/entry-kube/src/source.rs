@@ -17,7 +17,7 @@ use crate::kinds::{self, KINDS, KindVisitor, ReadKind, kinds_at_start};
 use crate::list::{ReadObject, list};
 use crate::named_config_maps::read_named_config_maps;
 use crate::named_secrets::{fetch_secrets, named_secrets};
-use crate::options::{SourceOptions, TlsSecrets};
+use crate::options::SourceOptions;
 use crate::watch::{self, KubeWatch};
 
 /// How long the API server may be silent on a connection. Watches end by themselves before.
@@ -86,10 +86,10 @@ impl KubeSource {
         if let Some(namespace) = &options.record {
             snapshot.host_owners = host_record::read(&client, namespace).await?;
         }
-        if options.tls_secrets == TlsSecrets::Named && kinds_at_start(options).contains(&Kind::Secret) {
-            for (key, found) in
-                fetch_secrets(&client, named_secrets(&snapshot, options.default_certificate.as_ref())).await
-            {
+        if kinds_at_start(options).contains(&Kind::Secret) {
+            let mut named = named_secrets(&snapshot, options);
+            named.retain(|key| !snapshot.secrets.contains_key(key));
+            for (key, found) in fetch_secrets(&client, options.tls_secrets, named).await {
                 match found {
                     Ok(Some(object)) => drop(snapshot.put(object)),
                     Ok(None) => {}

@@ -32,6 +32,10 @@ pub(crate) struct StoreState {
     pub(crate) missing: BTreeSet<Kind>,
     /// Whether the record of hosts was not read yet.
     without_record: bool,
+    /// Whether the Secrets that annotations name were not fetched yet.
+    pub(crate) without_named_secrets: bool,
+    /// The Secrets that are fetched one by one, and not watched.
+    pub(crate) fetched_secrets: BTreeSet<Key>,
     /// Whether `EndpointSlices` are asked for.
     pub(crate) wants_endpoints: bool,
     /// The `ConfigMaps` of which it is known whether they are there.
@@ -83,7 +87,13 @@ impl Store {
     pub(crate) fn new(kinds: BTreeSet<Kind>, has_record: bool) -> (Store, watch::Receiver<BTreeMap<Kind, String>>) {
         let (errors, receiver) = watch::channel(BTreeMap::new());
         let wants_endpoints = kinds.contains(&Kind::EndpointSlice);
-        let state = StoreState { missing: kinds, without_record: has_record, wants_endpoints, ..StoreState::default() };
+        let state = StoreState {
+            without_named_secrets: kinds.contains(&Kind::Secret),
+            missing: kinds,
+            without_record: has_record,
+            wants_endpoints,
+            ..StoreState::default()
+        };
         let (state, wants_endpoints) = (Mutex::new(state), watch::Sender::new(wants_endpoints));
         (Store { state, changed: Notify::new(), wants_endpoints, errors }, receiver)
     }
@@ -127,6 +137,7 @@ impl Store {
     pub(crate) fn replace(&self, kind: Kind, objects: Vec<ReadObject>) {
         self.change(|state| {
             let mut gone = state.keys(kind);
+            gone.retain(|key| kind != Kind::Secret || !state.fetched_secrets.contains(&**key));
             let mut changed = state.missing.remove(&kind);
             for read in objects {
                 gone.remove(&read.0.key);
@@ -190,7 +201,8 @@ impl Store {
             let due = Instant::now() + PUBLISH_INTERVAL;
             let snapshot = {
                 let mut state = self.state();
-                let ready = state.missing.is_empty() && !state.without_record && std::mem::take(&mut state.dirty);
+                let is_whole = state.missing.is_empty() && !state.without_record && !state.without_named_secrets;
+                let ready = is_whole && std::mem::take(&mut state.dirty);
                 ready.then(|| Arc::new(state.snapshot.clone()))
             };
             if let Some(snapshot) = snapshot {

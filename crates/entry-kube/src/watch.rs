@@ -19,7 +19,7 @@ use crate::kinds::{self, KINDS, KindInfo, KindVisitor, ReadKind, Selectors, kind
 use crate::list::{PAGE, ReadObject, reduce, reference};
 use crate::named_config_maps::follow_named_config_maps;
 use crate::named_secrets::follow_named_secrets;
-use crate::options::{SourceOptions, TlsSecrets};
+use crate::options::SourceOptions;
 use crate::store::{SILENCE, Store};
 
 /// How long a watch lasts until it is renewed, in seconds. It bounds for how long a dead connection goes unnoticed.
@@ -52,8 +52,8 @@ pub(crate) fn start(client: Client, options: SourceOptions) -> KubeWatch {
         let watched = KINDS.iter().filter(|info| info.is_watched(options));
         let watches = watched.filter_map(|info| kinds::visit(info.kind, FollowKind { client, options, store }));
         let named_secrets = async {
-            if options.tls_secrets == TlsSecrets::Named && kinds_at_start(options).contains(&Kind::Secret) {
-                follow_named_secrets(client, options.default_certificate.as_ref(), store).await;
+            if kinds_at_start(options).contains(&Kind::Secret) {
+                follow_named_secrets(client, options, store).await;
             }
         };
         let config_maps = async {

@@ -578,3 +578,23 @@ async fn last_snapshot_stays_while_the_directory_is_gone() {
     fs::write(dir.join("c.yaml"), service("c")).unwrap();
     until(&mut receiver, "new", |snapshot| names(snapshot) == ["b", "c"]).await;
 }
+
+#[test]
+fn only_what_is_needed_of_a_secret_is_kept() {
+    let hash = "$apr1$saltsalt$LrttParrLPdxvgutaSXWJ0";
+    let text = format!(
+        "{{apiVersion: v1, kind: Secret, metadata: {{name: users}}, stringData: {{auth: 'a:b', token: hidden}}}}\n---\n\
+         {{apiVersion: v1, kind: Secret, metadata: {{name: map}}, stringData: {{me: {hash:?}, token: hidden}}}}\n---\n\
+         {{apiVersion: v1, kind: Secret, metadata: {{name: ca}}, stringData: {{ca.crt: c, ca.crl: r, token: hidden}}}}\n---\n\
+         {{apiVersion: v1, kind: Secret, metadata: {{name: none}}, stringData: {{token: hidden, password: hidden}}}}\n---\n\
+         {{apiVersion: v1, kind: Secret, type: kubernetes.io/basic-auth, metadata: {{name: plain}}, stringData: {{username: a, password: hidden}}}}\n"
+    );
+    let snapshot = read(&[("x.yaml", &text)]);
+    assert_eq!(snapshot.secrets.len(), 3, "{:?}", snapshot.unreadable);
+    let secret = |name: &str| &snapshot.secrets[&key(name)];
+    assert_eq!((secret("users").passwords.as_slice(), secret("users").password_hashes.len()), (&b"a:b"[..], 0));
+    let map: Vec<_> = secret("map").password_hashes.iter().collect();
+    assert_eq!(map, [(&"me".to_owned(), &hash.to_owned())]);
+    assert_eq!((secret("ca").authorities.as_slice(), secret("ca").revoked.as_slice()), (&b"c"[..], &b"r"[..]));
+    assert!(snapshot.secrets.values().all(|secret| !secret.is_tls));
+}

@@ -18,6 +18,7 @@ mod host_name;
 mod host_owners;
 mod listener;
 mod objects;
+mod password_hash;
 mod pattern;
 mod policy;
 mod request;
@@ -25,6 +26,7 @@ mod request_match;
 mod rewrite;
 mod routes;
 mod routes_text;
+mod secret_names;
 mod snapshot;
 mod sorted_map;
 mod verdict;
@@ -43,12 +45,14 @@ pub use objects::{
     IngressTls, IpFamily, Key, LoadBalancerAddress, Meta, Namespace, Node, ObjectRef, PathType, PortRef, Secret,
     Service, ServiceKind, ServicePort,
 };
+pub use password_hash::{PasswordHashError, check_password_hash};
 pub use pattern::{Pattern, PatternEngine, TemplatePart, template_parts};
 pub use policy::{Buffers, Cors, CorsOrigin, CorsOrigins, Policies, Policy, PolicyId, ResponseBuffers, Timeouts};
 pub use request::{Request, Scheme};
 pub use request_match::{ACME_CHALLENGE, HeaderMatch, Match, PathMatch, QueryParamMatch, ValueMatch};
 pub use rewrite::{PathRewrite, Redirect, encode_path};
 pub use routes::{Certificate, CertificateId, Endpoints, Host, Routes, RoutingDecision, Rule};
+pub use secret_names::{SECRET_ANNOTATIONS, annotated_secrets, own_secret_name};
 pub use snapshot::{Kind, Object, Snapshot};
 pub use sorted_map::SortedMap;
 pub use verdict::{Acceptance, Finding, Parent, ParentVerdict, Reason, Verdict, Verdicts};

@@ -253,15 +253,25 @@ pub struct IngressClass {
     pub default: bool,
 }
 
-/// A Secret of the type `kubernetes.io/tls`.
-#[derive(Clone, PartialEq, Eq)]
+/// A Secret of the type `kubernetes.io/tls`, or one that annotations may name.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret {
     /// What all objects have.
     pub meta: Meta,
+    /// Whether it is of the type `kubernetes.io/tls`: from others comes no certificate of a host.
+    pub is_tls: bool,
     /// `tls.crt`: a chain of certificates in PEM; empty when missing.
     pub certificate: Vec<u8>,
     /// `tls.key`: a private key in PEM; empty when missing.
     pub key: Vec<u8>,
+    /// `ca.crt`: certificates of authorities in PEM; empty when missing.
+    pub authorities: Vec<u8>,
+    /// `ca.crl`: lists of revoked certificates in PEM; empty when missing.
+    pub revoked: Vec<u8>,
+    /// `auth`: users and the hashes of their passwords, as htpasswd writes them; empty when missing.
+    pub passwords: Vec<u8>,
+    /// The keys whose values are hashes of passwords: users, with these.
+    pub password_hashes: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for Secret {

@@ -117,7 +117,7 @@ kinds! {
     Ingress in ingresses;
     /// `networking.k8s.io/v1` `IngressClass`.
     IngressClass in classes;
-    /// `v1` Secret of the type `kubernetes.io/tls`.
+    /// `v1` Secret of the type `kubernetes.io/tls`, or one that annotations may name.
     Secret in secrets;
     /// `v1` `ConfigMap` that something names. From a directory, all are here.
     ConfigMap in config_maps;

@@ -164,7 +164,7 @@ fn read_secret(snapshot: &Snapshot, settings: &TranslateSettings, key: &Key) -> 
         Ok(SecretCertificate { loaded: Arc::clone(&good.loaded), good: Some(good.clone()), broken: Some(said(words)) })
     };
     if let Some((_, text)) = settings.quarantine.get(&object) {
-        let now = snapshot.secrets.get(key);
+        let now = snapshot.secrets.get(key).filter(|secret| secret.is_tls);
         return match before.filter(|good| now.is_some_and(|now| good.secret != *now)) {
             Some(good) => as_before(good, &abridged_output(text)),
             None => invalid(&abridged_output(text)),
@@ -173,7 +173,7 @@ fn read_secret(snapshot: &Snapshot, settings: &TranslateSettings, key: &Key) -> 
     if let Some(text) = snapshot.unreadable.get(&object) {
         return invalid(&abridged_output(text));
     }
-    let Some(secret) = snapshot.secrets.get(key) else {
+    let Some(secret) = snapshot.secrets.get(key).filter(|secret| secret.is_tls) else {
         let message = format!("There is no {} of the type kubernetes.io/tls; make it", object_name(&object));
         return Err((Reason::RefNotFound, message));
     };

@@ -255,14 +255,14 @@ fn rights_page_is_current() {
         "Rights of sparrow-entry in Kubernetes",
         "What `watch`, `generate` and `run` need, and no more; `nginx` needs nothing and should get no token. The rights \
          follow from the list of kinds in the code; with less it is not ready, and says which rule is missing. RBAC knows no \
-         types of Secrets: those of the type `kubernetes.io/tls` are asked for, and the right is for all.",
+         types of Secrets: those of the type `kubernetes.io/tls` are asked for, and those that annotations name, each by its name; the right is for all.",
     );
     let usual = SourceOptions::default();
     for (title, words, options) in [
         ("Usually", "", usual.clone()),
         (
             "With `--tls-secrets named`",
-            "No right to any Secret by itself. Each namespace whose Ingresses name Secrets gives a Role with `get` on those \
+            "No right to any Secret by itself. Each namespace whose Ingresses name Secrets, for TLS or in annotations, gives a Role with `get` on those \
              names, and binds it to the entry's service account.\n\n",
             SourceOptions { tls_secrets: TlsSecrets::Named, ..usual.clone() },
         ),

@@ -11,7 +11,7 @@ use kube::api::{Api, PostParams};
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::support::{Tenant, until};
+use crate::support::{Tenant, ingress, until};
 
 /// What there is to have rights to.
 const RESOURCES: &[(&str, &str)] = &[
@@ -210,4 +210,58 @@ async fn named_secrets_are_fetched_with_get_only() {
     // Nobody names it any more.
     tenant.delete("/apis/networking.k8s.io/v1/namespaces/NS/ingresses/web");
     until(&mut receiver, "not named", |new| new.ingresses.is_empty() && new.secrets.is_empty()).await;
+}
+
+/// An Ingress whose annotation names a Secret.
+fn annotated(tenant: &Tenant, secret: &str) {
+    let mut ingress = ingress("web");
+    ingress["metadata"]["annotations"] = json!({ "nginx.ingress.kubernetes.io/auth-secret": secret });
+    tenant.apply(ingress);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secret_that_an_annotation_names_is_read_whatever_its_type() {
+    let tenant = Tenant::new();
+    let users = |text: &str| {
+        tenant.apply(json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "users" },
+            "stringData": { "auth": text, "token": "hidden" } }));
+    };
+    users("a:b");
+    tenant.apply(json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "other" },
+        "stringData": { "auth": "c:d" } }));
+    annotated(&tenant, "users");
+    let client = tenant.account("watching", &tenant.options()).await;
+    let mut receiver = KubeSource::watch(client.clone(), tenant.options());
+    // Nothing is published before it is known.
+    let first = until(&mut receiver, "the first", |_| true).await;
+    let found = &first.secrets[&tenant.key("users")];
+    assert_eq!((found.passwords.as_slice(), found.is_tls, found.password_hashes.len()), (&b"a:b"[..], false, 0));
+    assert!(!first.secrets.contains_key(&tenant.key("other")));
+    let once = KubeSource::read(client, &tenant.options()).await.unwrap();
+    assert_eq!(once.secrets, first.secrets);
+    // A Secret of another type is watched, and takes nothing away.
+    tenant.apply(json!({ "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": { "name": "cert" }, "stringData": { "tls.crt": "x", "tls.key": "y" } }));
+    let both = until(&mut receiver, "both", |new| new.secrets.contains_key(&tenant.key("cert"))).await;
+    assert!(both.secrets.contains_key(&tenant.key("users")));
+    annotated(&tenant, "other");
+    let renamed = until(&mut receiver, "another", |new| new.secrets.contains_key(&tenant.key("other"))).await;
+    assert_eq!(renamed.secrets[&tenant.key("other")].passwords, b"c:d");
+    until(&mut receiver, "not named", |new| !new.secrets.contains_key(&tenant.key("users"))).await;
+    // None of another namespace.
+    annotated(&tenant, "kube-system/other");
+    until(&mut receiver, "none of another", |new| !new.secrets.contains_key(&tenant.key("other"))).await;
+    assert!(receiver.borrow().as_ref().unwrap().secrets.keys().all(|key| key.namespace == tenant.namespace));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secret_that_an_annotation_names_needs_the_right_to_that_one_where_none_is_watched() {
+    let tenant = Tenant::new();
+    let options = SourceOptions { tls_secrets: TlsSecrets::Named, ..tenant.options() };
+    annotated(&tenant, "users");
+    tenant.apply(json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "users" }, "stringData": { "auth": "a:b" } }));
+    let mut receiver = KubeSource::watch(tenant.account("named", &options).await, options);
+    let users = ObjectRef::new(Kind::Secret, tenant.key("users"));
+    let rule = r#"verbs ["get"], resourceNames ["users"]"#;
+    until(&mut receiver, "why", |new| new.unreadable.get(&users).is_some_and(|why| why.contains(rule))).await;
 }

@@ -122,7 +122,7 @@ fn missing_or_invalid_secret_leaves_plain_http() {
     let label = |text: &str| format!("-----{text} CERTIFICATE-----");
     let pem = format!("{}\nAAAA\n{}\n", label("BEGIN"), label("END"));
     let no_certificate = Secret { certificate: pem.into_bytes(), ..good.clone() };
-    let empty = Secret { meta: meta("tls"), certificate: Vec::new(), key: Vec::new() };
+    let empty = Secret { meta: meta("tls"), is_tls: true, ..Secret::default() };
     let unfinished = Secret { certificate: good.certificate[..200].to_vec(), ..good.clone() };
     let cases = [
         (None, Reason::RefNotFound, "There is no Secret shop/tls of the type kubernetes.io/tls"),

@@ -49,7 +49,7 @@ impl Chain {
 static CHAIN: LazyLock<Chain> = LazyLock::new(Chain::new);
 
 fn with(certificate: impl Into<Vec<u8>>, key: &str) -> Secret {
-    Secret { meta: meta("tls"), certificate: certificate.into(), key: key.into() }
+    Secret { meta: meta("tls"), is_tls: true, certificate: certificate.into(), key: key.into(), ..Secret::default() }
 }
 
 fn objects(secret: Secret) -> Objects {

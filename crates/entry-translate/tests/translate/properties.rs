@@ -157,8 +157,9 @@ pub fn any_secret() -> impl Strategy<Value = Secret> {
             })
         ]
     };
-    (text(NAMES), part(|secret| &secret.certificate), part(|secret| &secret.key))
-        .prop_map(|(name, certificate, key)| Secret { meta: meta(&name), certificate, key })
+    (text(NAMES), part(|secret| &secret.certificate), part(|secret| &secret.key)).prop_map(
+        |(name, certificate, key)| Secret { meta: meta(&name), is_tls: true, certificate, key, ..Secret::default() },
+    )
 }
 
 fn any_snapshot() -> impl Strategy<Value = Snapshot> {

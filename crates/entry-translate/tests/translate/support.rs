@@ -125,7 +125,8 @@ pub fn signed(name: &str, hosts: &[&str], years: (i32, i32)) -> Secret {
     parameters.not_after = rcgen::date_time_ymd(years.1, 1, 1);
     let key = rcgen::KeyPair::generate().expect("a key");
     let certificate = parameters.self_signed(&key).expect("a certificate");
-    Secret { meta: meta(name), certificate: certificate.pem().into(), key: key.serialize_pem().into() }
+    let (certificate, key) = (certificate.pem().into(), key.serialize_pem().into());
+    Secret { meta: meta(name), is_tls: true, certificate, key, ..Secret::default() }
 }
 
 /// Objects, with the class `sparrow`.
