@@ -82,15 +82,15 @@ fn what_users_are_told_is_as_checked_in() {
 }
 
 /// What of the findings no golden case shows.
-const NOT_IN_CASES: [&str; 19] = [
+const NOT_IN_CASES: [&str; 23] = [
     // For nobody to read.
     "-----BEGIN {label}-----\\n",
     "PRIVATE KEY",
     "EC PRIVATE KEY",
     "RSA PRIVATE KEY",
     "PUBLIC KEY",
+    "X509 CRL",
     // No kind of object asks for it yet.
-    "status {status}",
     "it is for Ingresses. Remove it",
     // nginx has to reject something, or a Secret to change while it is served.
     "{abridged_output(text)}. Nothing of it is served, all else is; correct it, and it is tried again",
@@ -105,6 +105,10 @@ const NOT_IN_CASES: [&str; 19] = [
     "The host {quoted(&name.to_string())} serves ACME challenges only. {message}",
     "with those that a host for ACME challenges has from the wildcard above it or from all hosts,",
     "the rules of one namespace, {what}",
+    "The Secret has more than {MAX_USERS} users; keep fewer in it",
+    "The key `ca.crt` has more than {MAX_AUTHORITIES} certificates; keep fewer",
+    "The key `ca.crl` is longer than {MAX_REVOCATION_BYTES/1024} KiB; keep less in it",
+    "has more than {MAX_RANGES} ranges",
     // What reads an object rejects it before.
     "The port 0 cannot be reached; write one from 1 to 65535",
     "the first certificate of tls.crt cannot be read",

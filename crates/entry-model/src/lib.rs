@@ -9,6 +9,7 @@
 //! defines.
 
 mod action;
+mod address_range;
 mod addresses;
 mod backend_mode;
 mod condition;
@@ -32,6 +33,7 @@ mod sorted_map;
 mod verdict;
 
 pub use action::{Action, Backend, BackendAddress, Destination, EndpointsId, Forward, Protocol, WeightedBackend};
+pub use address_range::{AddressRange, ParseAddressRangeError};
 pub use addresses::{entry_addresses, load_balancer_addresses, node_addresses};
 pub use backend_mode::{BACKENDS_ANNOTATION, BackendMode};
 pub use condition::{Condition, ConditionKind, RevisionState};
@@ -47,7 +49,11 @@ pub use objects::{
 };
 pub use password_hash::{PasswordHashError, check_password_hash};
 pub use pattern::{Pattern, PatternEngine, TemplatePart, template_parts};
-pub use policy::{Buffers, Cors, CorsOrigin, CorsOrigins, Policies, Policy, PolicyId, ResponseBuffers, Timeouts};
+pub use policy::{
+    Access, BasicAuth, Buffers, ClientCertificateRule, ClientCertificates, ClientVerification, Cors, CorsOrigin,
+    CorsOrigins, Limits, PasswordFile, Policies, Policy, PolicyId, RequestLimit, ResponseBuffers, Timeouts,
+    VerificationMode,
+};
 pub use request::{Request, Scheme};
 pub use request_match::{ACME_CHALLENGE, HeaderMatch, Match, PathMatch, QueryParamMatch, ValueMatch};
 pub use rewrite::{PathRewrite, Redirect, encode_path};

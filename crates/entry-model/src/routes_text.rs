@@ -4,8 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::{
-    Action, Buffers, Cors, CorsOrigins, Destination, Forward, HostName, Listener, ListenerSet, Match, PathMatch,
-    PathRewrite, Policy, Protocol, Redirect, Routes, Rule, ValueMatch,
+    Access, Action, AddressRange, Buffers, ClientCertificates, ClientVerification, Cors, CorsOrigins, Destination,
+    Forward, HostName, Limits, Listener, ListenerSet, Match, PathMatch, PathRewrite, Policy, Protocol, Redirect,
+    RequestLimit, Routes, Rule, ValueMatch, VerificationMode,
 };
 
 impl fmt::Display for Protocol {
@@ -181,7 +182,17 @@ fn write_redirect(f: &mut fmt::Formatter<'_>, redirect: &Redirect) -> fmt::Resul
 }
 
 fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
-    let Policy { timeouts, max_body_bytes, buffers, speaks_http_1_0, cors, redirect_to_https } = policy;
+    let Policy {
+        timeouts,
+        max_body_bytes,
+        buffers,
+        speaks_http_1_0,
+        cors,
+        access,
+        client_certificates,
+        limits,
+        redirect_to_https,
+    } = policy;
     let mut time = |name, time: Option<Duration>| time.map_or(Ok(()), |time| write!(f, " {name}={time:?}"));
     time("connect", timeouts.connect)?;
     time("read", timeouts.read)?;
@@ -190,6 +201,9 @@ fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
     write_buffers(f, buffers)?;
     f.write_str(if *speaks_http_1_0 { " http/1.0" } else { "" })?;
     cors.as_ref().map_or(Ok(()), |cors| write_cors(f, cors))?;
+    write_access(f, access)?;
+    write_client_certificates(f, client_certificates.as_ref())?;
+    write_limits(f, limits)?;
     f.write_str(if *redirect_to_https { " redirect" } else { "" })
 }
 
@@ -219,4 +233,63 @@ fn write_cors(f: &mut fmt::Formatter<'_>, cors: &Cors) -> fmt::Result {
         }
     }
     write!(f, " cors-methods={}", cors.methods.replace(' ', ""))
+}
+
+fn write_access(f: &mut fmt::Formatter<'_>, access: &Access) -> fmt::Result {
+    let Access { allowed, denied, basic_auth, satisfy_any } = access;
+    write_ranges(f, "deny", denied)?;
+    allowed.as_ref().map_or(Ok(()), |allowed| write_ranges(f, "allow", allowed))?;
+    f.write_str(if basic_auth.is_some() { " basic-auth" } else { "" })?;
+    f.write_str(if *satisfy_any { " satisfy=any" } else { "" })
+}
+
+fn write_client_certificates(f: &mut fmt::Formatter<'_>, asked: Option<&ClientCertificates>) -> fmt::Result {
+    let rule = match asked {
+        None => return Ok(()),
+        Some(ClientCertificates::Unusable) => return f.write_str(" client-certificate=unusable"),
+        Some(ClientCertificates::Usable(rule)) => rule,
+    };
+    let ClientVerification { mode, depth, authorities: _, revoked, error_page, origin } = &*rule.verification;
+    let mode = match mode {
+        VerificationMode::Required => "required",
+        VerificationMode::Optional => "optional",
+        VerificationMode::OptionalOfAnyone => "optional-of-anyone",
+    };
+    write!(f, " client-certificate={mode} by={:?} depth={depth}", origin.to_string())?;
+    f.write_str(if revoked.is_empty() { "" } else { " revocation" })?;
+    error_page.as_ref().map_or(Ok(()), |page| write!(f, " error-page={}", QuotedWord(page)))?;
+    rule.subject.as_ref().map_or(Ok(()), |subject| write!(f, " subject={}", QuotedWord(subject)))?;
+    f.write_str(if rule.passes_certificate { " passed" } else { "" })
+}
+
+fn write_ranges(f: &mut fmt::Formatter<'_>, name: &str, ranges: &[AddressRange]) -> fmt::Result {
+    for (range, mark) in ranges.iter().zip([" "].into_iter().chain(std::iter::repeat(","))) {
+        match mark {
+            " " => write!(f, " {name}={range}")?,
+            _ => write!(f, ",{range}")?,
+        }
+    }
+    Ok(())
+}
+
+fn write_limits(f: &mut fmt::Formatter<'_>, limits: &Limits) -> fmt::Result {
+    let Limits {
+        requests_per_second,
+        requests_per_minute,
+        connections,
+        exempt,
+        status,
+        bytes_per_second,
+        bytes_before,
+    } = limits;
+    for (limit, time) in [(requests_per_second, "second"), (requests_per_minute, "minute")] {
+        if let Some(RequestLimit { rate, burst }) = limit {
+            write!(f, " requests={rate}/{time}+{burst}")?;
+        }
+    }
+    connections.map_or(Ok(()), |connections| write!(f, " connections={connections}"))?;
+    write_ranges(f, "exempt", exempt)?;
+    status.map_or(Ok(()), |status| write!(f, " limit-status={status}"))?;
+    bytes_per_second.map_or(Ok(()), |bytes| write!(f, " rate={bytes}"))?;
+    bytes_before.map_or(Ok(()), |bytes| write!(f, " rate-after={bytes}"))
 }

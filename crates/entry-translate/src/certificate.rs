@@ -120,7 +120,7 @@ fn read_dns_names(certificate: &X509Certificate<'_>) -> (HashSet<String>, Option
 }
 
 /// Writes PEM. Source: RFC 7468.
-fn write_pem(label: &str, der: &[u8]) -> String {
+pub fn write_pem(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     let mut pem = format!("-----BEGIN {label}-----\n");
     let mut rest = text.as_str();

@@ -21,6 +21,7 @@
 mod acme_http01;
 mod attach;
 mod attached_claims;
+mod authorities;
 mod bounds;
 mod cached_claims;
 mod certificate;
@@ -30,6 +31,7 @@ mod claim;
 mod claim_site;
 mod endpoints;
 mod host;
+mod host_client_certificates;
 mod host_or_segment;
 mod merge;
 mod owners;

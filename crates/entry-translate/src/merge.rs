@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use entry_model::{
-    Host, HostName, ListenerSet, Match, ObjectRef, Policies, Policy, PolicyId, Reason, Routes, Rule, SortedMap,
+    ClientCertificates, Host, HostName, ListenerSet, Match, ObjectRef, Policies, Policy, PolicyId, Reason, Routes,
+    Rule, SortedMap,
 };
 
 use crate::Bound;
@@ -13,6 +14,7 @@ use crate::attached_claims::{AttachedClaim, AttachedClaims};
 use crate::certificate_selection::{CertificateSelection, SelectedCertificate};
 use crate::claim::{Claim, Claims, DefaultClaim};
 use crate::claim_site::ClaimSite;
+use crate::host_client_certificates::{of_rule, select_client_certificates};
 use crate::owners::HostLists;
 use crate::policy::https_redirect::HttpsRedirect;
 use crate::verdict_draft::{object_name, quoted};
@@ -41,6 +43,8 @@ struct MergedHost {
     /// The candidates that do not, each with the one that was first.
     lost: Vec<(usize, usize)>,
     given: Option<SelectedCertificate>,
+    /// What clients are asked for.
+    asked: Option<ClientCertificates>,
     host: Arc<Host>,
 }
 
@@ -102,19 +106,25 @@ impl HostMerger {
                 report_conflict(&candidates[*loser], &candidates[*winner], attached);
             }
             let given = certificates.select(&name, &won, attached);
+            let asked = select_client_certificates(&name, &won, attached);
             let closed = won.first().is_some_and(|won| is_closed(&name, &attached[won.owner.1].object.key.namespace));
+            // The default asks for none.
+            let closed = closed || asked.is_some();
             for won in &won {
                 let redirect = redirects_to_https(&name, won.claim.redirect, given.as_ref());
                 unredirected[won.owner.1] |= !redirect && won.claim.redirect == HttpsRedirect::Wanted;
             }
-            if merged.given != given || merged.host.closed != closed || merged.host.rules.is_empty() {
+            let is_same = merged.given == given && merged.asked == asked && merged.host.closed == closed;
+            if !is_same || merged.host.rules.is_empty() {
                 let rules = won
                     .iter()
-                    .map(|won| self.rule(&name, won.claim, given.as_ref(), &attached[won.owner.1].object))
+                    .map(|won| {
+                        self.rule(&name, won.claim, given.as_ref(), asked.as_ref(), &attached[won.owner.1].object)
+                    })
                     .collect();
                 let certificate = given.as_ref().map(|given| given.id.clone());
                 merged.host = Arc::new(Host { certificate, rules, closed });
-                merged.given = given;
+                (merged.given, merged.asked) = (given, asked);
             }
             if self.for_one_snapshot {
                 hosts.push((name, merged.host));
@@ -164,7 +174,7 @@ impl HostMerger {
     pub fn serves(&self, name: &HostName, claims: &Arc<Claims>) -> Option<bool> {
         let merged = self.hosts.get(name)?;
         let is_of = |index: &usize| Arc::ptr_eq(&merged.candidates[*index].0, claims);
-        if merged.lost.iter().any(|(lost, _)| is_of(lost)) {
+        if merged.asked.is_some() || merged.lost.iter().any(|(lost, _)| is_of(lost)) {
             return None;
         }
         (0..merged.candidates.len()).any(|index| is_of(&index)).then(|| merged.won.iter().any(is_of))
@@ -186,7 +196,7 @@ impl HostMerger {
         for (rule, won) in host.rules.iter_mut().zip(&merged.won) {
             let (claims, index) = &merged.candidates[*won];
             if Arc::ptr_eq(claims, new) {
-                *rule = self.rule(name, &new.rules[*index], merged.given.as_ref(), origin);
+                *rule = self.rule(name, &new.rules[*index], merged.given.as_ref(), merged.asked.as_ref(), origin);
             }
         }
         merged.host = Arc::new(host);
@@ -214,11 +224,15 @@ impl HostMerger {
         name: &HostName,
         claim: &Claim,
         given: Option<&SelectedCertificate>,
+        asked: Option<&ClientCertificates>,
         origin: &ObjectRef,
     ) -> Rule {
         let redirect_to_https =
             redirects_to_https(name, claim.redirect, given) && !claim.matches.path.is_acme_challenge();
-        let policy = Policy { redirect_to_https, ..claim.policy.clone() };
+        let own = claim.policy.client_certificates.as_ref();
+        let asked = asked.filter(|_| !claim.matches.path.is_acme_challenge());
+        let client_certificates = asked.map(|asked| of_rule(own, asked));
+        let policy = Policy { redirect_to_https, client_certificates, ..claim.policy.clone() };
         // Most are the same as the one before.
         let id = match &self.last {
             Some((last, id)) if *last == policy => *id,
@@ -259,16 +273,24 @@ impl HostMerger {
         let mut claims = claims.defaults.clone();
         claims.sort_by_key(|(_, owner)| *owner);
         let mut claims = claims.into_iter();
-        let (DefaultClaim { action, policy, .. }, (_, winner)) = claims.next()?;
+        let (claim, (_, winner)) = claims.next()?;
+        let DefaultClaim { action, policy, .. } = claim;
         attached[winner].draft.mark_served();
         let origin = attached[winner].object.clone();
-        for (claim, (_, owner)) in claims {
+        for (other, (_, owner)) in claims {
             let first = object_name(&origin);
             let message =
                 format!("{first} was first to serve what no rule matches, and stays in force; add rules with hosts");
-            attached[owner].draft.report_loss(&claim.site, Reason::Conflicted, message);
+            attached[owner].draft.report_loss(&other.site, Reason::Conflicted, message);
         }
-        let policy = self.policies.intern(policy);
+        let mut policy = policy.clone();
+        if let Some(asked) = &mut policy.client_certificates {
+            // No connection is made for it alone.
+            *asked = ClientCertificates::Unusable;
+            let message = "Certificates of clients can be asked for where a host is named only. Until one is, what no rule matches is answered 503";
+            attached[winner].draft.report_loss(&claim.site, Reason::Unsupported, message.to_owned());
+        }
+        let policy = self.policies.intern(&policy);
         Some(Rule { listeners: ListenerSet::ALL, matches: Match::any(), action: action.clone(), policy, origin })
     }
 }
@@ -298,7 +320,7 @@ impl MergedHost {
         lost.extend(yielding.into_iter().zip(named.into_iter().cycle()));
         let candidates = if for_one_snapshot { &[] } else { candidates };
         let candidates = candidates.iter().map(|candidate| (Arc::clone(candidate.claims), candidate.index)).collect();
-        Self { candidates, won, lost, given: None, host: Arc::default() }
+        Self { candidates, won, lost, given: None, asked: None, host: Arc::default() }
     }
 
     /// Whether it was made of these.

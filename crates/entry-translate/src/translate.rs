@@ -1,6 +1,6 @@
 //! From a snapshot to routes, in passes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use entry_model::{Host, Key, Kind, ObjectRef, Routes, Secret, Service, Snapshot, SortedMap};
@@ -56,6 +56,8 @@ pub struct Translator {
     services: SortedMap<Arc<Key>, Arc<Service>>,
     /// The Secrets that they may depend on.
     secrets: SortedMap<Arc<Key>, Arc<Secret>>,
+    /// What is wrong with Secrets as objects.
+    secret_faults: BTreeMap<ObjectRef, String>,
     /// The settings that they are of.
     settings: (PolicyDefaults, bool),
     endpoints: EndpointFinder,
@@ -99,7 +101,9 @@ impl Translator {
         let knows = !self.claims.is_empty();
         let services = std::mem::replace(&mut self.services, snapshot.services.clone());
         let secrets = std::mem::replace(&mut self.secrets, snapshot.secrets.clone());
-        let changed = if knows { Changed::between(snapshot, &services, &secrets) } else { Changed::default() };
+        let faults = std::mem::replace(&mut self.secret_faults, secret_faults(snapshot, settings));
+        let mut changed = if knows { Changed::between(snapshot, &services, &secrets) } else { Changed::default() };
+        changed.faults = changed_faults(&faults, &self.secret_faults);
         let mut known = std::mem::take(&mut self.claims);
 
         let owned = settings.ownership == HostOwnership::Namespace;
@@ -190,6 +194,8 @@ struct Changed<'a> {
     /// Services, by namespace and name.
     services: HashSet<(&'a str, &'a str)>,
     secrets: HashSet<&'a Key>,
+    /// Secrets with which something else is wrong.
+    faults: HashSet<ObjectRef>,
 }
 
 impl<'a> Changed<'a> {
@@ -203,6 +209,7 @@ impl<'a> Changed<'a> {
         Self {
             services: services.into_iter().map(|key| (&*key.namespace, &*key.name)).collect(),
             secrets: secrets.into_iter().map(|key| &**key).collect(),
+            faults: HashSet::new(),
         }
     }
 
@@ -210,10 +217,23 @@ impl<'a> Changed<'a> {
     fn concerns(&self, source: RouteObject<'_>, claims: &Claims) -> bool {
         let is_changed = |reference: &ObjectRef| match reference.kind {
             Kind::Service => self.services.contains(&(&*reference.key.namespace, &*reference.key.name)),
-            _ => self.secrets.contains(&*reference.key),
+            _ => self.secrets.contains(&*reference.key) || self.faults.contains(reference),
         };
         (!self.services.is_empty() && source.names_any(&self.services)) || claims.references.iter().any(is_changed)
     }
+}
+
+/// What is wrong with Secrets as objects: they cannot be read, or are put aside.
+fn secret_faults(snapshot: &Snapshot, settings: &TranslateSettings) -> BTreeMap<ObjectRef, String> {
+    let aside = settings.quarantine.iter().map(|(object, (_, text))| (object, text));
+    let all = snapshot.unreadable.iter().chain(aside).filter(|(object, _)| object.kind == Kind::Secret);
+    all.map(|(object, text)| (object.clone(), text.clone())).collect()
+}
+
+/// The Secrets with which something else is wrong than before.
+fn changed_faults(before: &BTreeMap<ObjectRef, String>, now: &BTreeMap<ObjectRef, String>) -> HashSet<ObjectRef> {
+    let all = before.keys().chain(now.keys());
+    all.filter(|object| before.get(*object) != now.get(*object)).cloned().collect()
 }
 
 /// Adds hosts that operators keep for their owners, and for which nothing is asked.

@@ -40,7 +40,10 @@ pub struct TablePlan {
 impl Default for TablePlan {
     fn default() -> Self {
         Self {
-            planner: Planner::new(|_, policy| Some(Class(PolicyClass::of(policy).0))),
+            planner: Planner::new(|_, policy| {
+                // A server of its own asks for certificates when a connection is made.
+                policy.client_certificates.is_none().then(|| Class(PolicyClass::of(policy).0))
+            }),
             needs: FrameNeeds::default(),
             hosts: SortedMap::default(),
             unreachable: BTreeMap::new(),

@@ -74,8 +74,13 @@ pub fn http() -> Vec<Directive<'static>> {
         all.push(directive("map").words([source, name]).block([vec![none], cases.into()].concat()));
     }
     // 400 stays nginx's own: it is also answered to what could not be read as a request, which has no location.
-    all.push(directive("error_page").words(FAILURES.map(|(status, ..)| status)).words(["@sparrow_error_page"]));
+    all.push(failure_pages());
     all
+}
+
+/// The pages of where nginx fails.
+pub fn failure_pages() -> Directive<'static> {
+    directive("error_page").words(FAILURES.map(|(status, ..)| status)).words(["@sparrow_error_page"])
 }
 
 /// What a server needs: the location behind `error_page`, which keeps the status.

@@ -11,7 +11,7 @@ use entry_model::{Host, HostName, Listener, Scheme};
 use crate::error_page::{self, FOR_GRPC};
 use crate::frame_needs::{ForwardLocation, FrameNeeds};
 use crate::listen;
-use crate::policy::ProxyModule;
+use crate::policy::{ProxyModule, client_certificates};
 use crate::proxy_target::{Context, proxy_module, scheme, write_treatment};
 use crate::server::{EMPTY_HOST, Servers, server_name_of};
 use crate::token::{Text, Token, path_token};
@@ -144,6 +144,9 @@ impl<'a> FrameServer<'_, 'a> {
             Some(file) => {
                 writer.write(&directive("ssl_certificate").token(file.clone()));
                 writer.write(&directive("ssl_certificate_key").token(file));
+                if let Some(verification) = client_certificates::of_host(routes, host) {
+                    client_certificates::write_server(writer, verification);
+                }
             }
             None if is_tls => writer.write(&directive("sparrow_certificates")),
             None => {}

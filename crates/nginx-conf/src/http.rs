@@ -61,6 +61,7 @@ pub fn write<'a>(
         writer.write(&directive);
     }
     writer.open(&directive("http"));
+    let policies = PolicySet::of(servers.routes, servers.routes.rules(), needs);
     // First the control server, so that the place of the hash is before any text of an object.
     let shared = server::control_server(settings, Token::word(HASH_PLACE), needs.map(|_| frame::table_location()))
         .into_iter()
@@ -76,11 +77,12 @@ pub fn write<'a>(
         .chain(forwarding(settings, servers.upstreams))
         .chain(x_accel_headers::ignore_headers(settings))
         .chain(error_page::http())
-        .chain(policy::http(&PolicySet::of(servers.routes, servers.routes.rules(), needs)))
+        .chain(policy::http(&policies))
         .chain(if tls::has_https(servers.routes, settings) { tls::http() } else { Vec::new() });
     for directive in shared {
         writer.write(&directive);
     }
+    policy::write_shared(writer, &policies);
     servers.upstreams.write(writer);
     match needs {
         None => servers.write(writer, notes),

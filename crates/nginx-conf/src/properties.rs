@@ -1,15 +1,17 @@
 //! Whatever is in the routes, the configuration has the shape that this program gave it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use entry_model::{
-    Action, Backend, BackendAddress, Buffers, Certificate, CertificateId, Cors, CorsOrigin, CorsOrigins, Destination,
-    Endpoints, EndpointsId, Forward, HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, ListenerSet, Match,
-    ObjectRef, PathMatch, PathRewrite, Pattern, PatternEngine, Policies, Policy, PolicyId, Protocol, QueryParamMatch,
-    Redirect, ResponseBuffers, Routes, Rule, Scheme, SortedMap, Timeouts, ValueMatch, WeightedBackend,
+    Access, Action, AddressRange, Backend, BackendAddress, BasicAuth, Buffers, Certificate, CertificateId,
+    ClientCertificateRule, ClientCertificates, ClientVerification, Cors, CorsOrigin, CorsOrigins, Destination,
+    Endpoints, EndpointsId, Forward, HeaderMatch, Host, HostName, Key, Kind, Limits, Listener, ListenerId, ListenerSet,
+    Match, ObjectRef, PasswordFile, PathMatch, PathRewrite, Pattern, PatternEngine, Policies, Policy, PolicyId,
+    Protocol, QueryParamMatch, Redirect, RequestLimit, ResponseBuffers, Routes, Rule, Scheme, SortedMap, Timeouts,
+    ValueMatch, VerificationMode, WeightedBackend,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -176,18 +178,91 @@ fn action() -> impl Strategy<Value = Action> {
 /// The policies of all routes here. What rules ask for is one of them.
 const POLICIES: usize = 8;
 
+fn ranges() -> impl Strategy<Value = Arc<[AddressRange]>> {
+    let range = (any::<IpAddr>(), 0..=128_u8)
+        .prop_filter_map("too many bits", |(address, bits)| AddressRange::new(address, bits));
+    vec(range, 0..3).prop_map(Into::into)
+}
+
+/// What a translation lets through, among it the word that turns the question off.
+fn realm() -> impl Strategy<Value = String> {
+    prop_oneof![Just("off".to_owned()), "[ !#%-~]{0,20}"]
+}
+
+fn access() -> impl Strategy<Value = Access> {
+    let basic_auth =
+        (realm(), hostile()).prop_map(|(realm, text)| BasicAuth { realm, passwords: PasswordFile(text).into() });
+    let all = (proptest::option::of(ranges()), ranges(), proptest::option::of(basic_auth), any::<bool>());
+    all.prop_map(|(allowed, denied, basic_auth, satisfy_any)| Access { allowed, denied, basic_auth, satisfy_any })
+}
+
+/// What clients are asked for.
+fn asked() -> impl Strategy<Value = Option<ClientCertificates>> {
+    let mode = prop::sample::select(vec![
+        VerificationMode::Required,
+        VerificationMode::Optional,
+        VerificationMode::OptionalOfAnyone,
+    ]);
+    let texts = (hostile(), hostile(), proptest::option::of(Just("https://example.com/x?y=1".to_owned())));
+    let verification =
+        (mode, any::<u8>(), texts, object()).prop_map(|(mode, depth, (authorities, revoked, error_page), origin)| {
+            ClientVerification {
+                mode,
+                depth,
+                authorities: authorities.into(),
+                revoked: revoked.into(),
+                error_page,
+                origin,
+            }
+        });
+    let subject = proptest::option::of(prop::sample::select(vec!["^CN=a[0-9]+$".to_owned(), "CN=\\x20\"x".to_owned()]));
+    let usable = (verification, subject, any::<bool>()).prop_map(|(verification, subject, passes_certificate)| {
+        ClientCertificates::Usable(ClientCertificateRule {
+            verification: verification.into(),
+            subject,
+            passes_certificate,
+        })
+    });
+    prop_oneof![4 => Just(None), 1 => Just(Some(ClientCertificates::Unusable)), 2 => usable.prop_map(Some)]
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let requests =
+        || proptest::option::of((any::<u32>(), any::<u32>()).prop_map(|(rate, burst)| RequestLimit { rate, burst }));
+    let counted = (requests(), requests(), any::<Option<u32>>(), ranges(), any::<Option<u16>>());
+    (counted, any::<Option<u64>>(), any::<Option<u64>>()).prop_map(
+        |((requests_per_second, requests_per_minute, connections, exempt, status), bytes_per_second, bytes_before)| {
+            Limits {
+                requests_per_second,
+                requests_per_minute,
+                connections,
+                exempt,
+                status,
+                bytes_per_second,
+                bytes_before,
+            }
+        },
+    )
+}
+
 fn policies() -> impl Strategy<Value = Policies> {
     let time = || proptest::option::of(any::<u64>().prop_map(Duration::from_millis));
-    let policy =
-        ((time(), time(), time()), any::<Option<u64>>(), buffers(), proptest::option::of(cors()), any::<[bool; 2]>());
+    let more = (proptest::option::of(cors()), access(), asked(), limits());
+    let policy = ((time(), time(), time()), any::<Option<u64>>(), buffers(), more, any::<[bool; 2]>());
     let policy = policy.prop_map(
-        |((connect, read, send), max_body_bytes, buffers, cors, [speaks_http_1_0, redirect_to_https])| Policy {
-            timeouts: Timeouts { connect, read, send },
-            max_body_bytes,
-            buffers,
-            speaks_http_1_0,
-            cors,
-            redirect_to_https,
+        |((connect, read, send), max_body_bytes, buffers, more, [speaks_http_1_0, redirect_to_https])| {
+            let (cors, access, client_certificates, limits) = more;
+            Policy {
+                timeouts: Timeouts { connect, read, send },
+                max_body_bytes,
+                buffers,
+                speaks_http_1_0,
+                cors,
+                access,
+                client_certificates,
+                limits,
+                redirect_to_https,
+            }
         },
     );
     vec(policy, POLICIES).prop_map(|all| {

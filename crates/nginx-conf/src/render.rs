@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use entry_model::Routes;
 
 use crate::frame_needs::FrameNeeds;
+use crate::policy::{self, PolicySet};
 use crate::revision::{MAIN, Revision, finish};
 use crate::server::Servers;
 use crate::tls::Certificates;
@@ -34,5 +35,6 @@ fn write(routes: &Routes, needs: Option<&FrameNeeds>, settings: &Settings) -> Re
     let (text, mut origins) = writer.finish();
     let mut files = BTreeMap::from([(MAIN.to_owned(), text.into_bytes())]);
     certificates.write(&mut files, &mut origins);
+    policy::write_files(&PolicySet::of(routes, routes.rules(), needs), &mut files, &mut origins);
     finish(files, origins, notes)
 }

@@ -19,7 +19,7 @@ pub struct Revision {
     /// 32 lower-case hexadecimal digits: of the SHA-256 of all files, in which the place where this is told is blank.
     pub hash: String,
     /// Contents by path. Paths are relative, and so are those in the files; `nginx.conf` is the entry. Files below `certs/`
-    /// hold private keys.
+    /// hold private keys, those below `passwords/` hashes of passwords.
     pub files: BTreeMap<String, Vec<u8>>,
     /// Whose lines are whose.
     pub origins: Vec<LineOrigin>,

@@ -4,7 +4,7 @@ use entry_model::{Host, HostName, PathMatch, Routes};
 
 use crate::frame_needs::FrameNeeds;
 use crate::inexpressible::Inexpressible;
-use crate::policy::PolicySet;
+use crate::policy::{PolicySet, client_certificates};
 use crate::proxy_target::Context;
 use crate::tls::{self, Certificates};
 use crate::token::{Pattern, Token, is_host_name};
@@ -96,6 +96,9 @@ impl<'a> Servers<'a> {
             write(writer, &shared.https);
             writer.write(&directive("ssl_certificate").token(file.clone()));
             writer.write(&directive("ssl_certificate_key").token(file));
+            if let Some(verification) = client_certificates::of_host(self.routes, host).filter(|_| !default) {
+                client_certificates::write_server(writer, verification);
+            }
         }
         write(writer, &shared.all);
         self.write_rules(host, default, None, writer, notes);

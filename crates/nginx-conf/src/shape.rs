@@ -43,7 +43,11 @@ pub fn check(routes: &Routes, revision: &Revision) {
     for file in revision.files.keys() {
         let certificate = file.strip_prefix("certs/").and_then(|file| file.strip_suffix(".pem"));
         let plain = certificate.is_some_and(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
-        assert!(file == "nginx.conf" || plain, "{file}");
+        let passwords = file.strip_prefix("passwords/").is_some_and(|name| name.bytes().all(|b| b.is_ascii_hexdigit()));
+        let authorities =
+            ["authorities/", "revoked/"].iter().find_map(|prefix| file.strip_prefix(prefix)?.strip_suffix(".pem"));
+        let authorities = authorities.is_some_and(|name| name.bytes().all(|b| b.is_ascii_hexdigit()));
+        assert!(file == "nginx.conf" || plain || passwords || authorities, "{file}");
     }
     // The hash is of the files, but for the place where it stands.
     assert_eq!(text.matches(&revision.hash).count(), 1);
@@ -67,6 +71,11 @@ fn allowed(context: &str) -> &'static [(&'static str, std::ops::RangeInclusive<u
             ("ssl_certificate", 1..=1),
             ("ssl_certificate_key", 1..=1),
             ("ssl_reject_handshake", 1..=1),
+            ("ssl_client_certificate", 1..=1),
+            ("ssl_verify_client", 1..=1),
+            ("ssl_verify_depth", 1..=1),
+            ("ssl_crl", 1..=1),
+            ("error_page", 3..=6),
             ("if", 1..=1),
             ("location", 1..=2),
             ("return", 2..=2),
@@ -106,6 +115,17 @@ fn allowed(context: &str) -> &'static [(&'static str, std::ops::RangeInclusive<u
             ("proxy_set_header", 2..=2),
             ("grpc_hide_header", 1..=1),
             ("grpc_set_header", 2..=2),
+            ("satisfy", 1..=1),
+            ("auth_basic", 1..=1),
+            ("auth_basic_user_file", 1..=1),
+            ("allow", 1..=1),
+            ("deny", 1..=1),
+            ("limit_req", 1..=3),
+            ("limit_req_status", 1..=1),
+            ("limit_conn", 2..=2),
+            ("limit_conn_status", 1..=1),
+            ("limit_rate", 1..=1),
+            ("limit_rate_after", 1..=1),
         ],
         "if" => &[("return", 1..=2), ("set", 2..=2), ("rewrite", 3..=3)],
         "upstream" => {
@@ -206,8 +226,9 @@ fn variables(argument: &str) {
     for (at, _) in argument.match_indices('$') {
         let name = argument[at + 1..].trim_start_matches('{');
         let name: String = name.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        let known = ["host", "request_id", "request_uri", "scheme", "uri"].contains(&name.as_str())
-            || name.starts_with("sparrow_");
+        let known = ["host", "request_id", "request_uri", "scheme", "uri", "binary_remote_addr"]
+            .contains(&name.as_str())
+            || ["sparrow_", "ssl_client_"].iter().any(|prefix| name.starts_with(prefix));
         assert!(known, "{argument}");
     }
 }

@@ -13,7 +13,9 @@ use crate::tls::Certificates;
 use crate::token::Token;
 use crate::upstream::{Upstreams, forward_of};
 use crate::writer::{Directive, Writer};
-use crate::{LineOrigin, Revision, Settings, inexpressible, listen, server, template_culprits, x_accel_headers};
+use crate::{
+    LineOrigin, RenderNote, Revision, Settings, inexpressible, listen, server, template_culprits, x_accel_headers,
+};
 
 /// Largest template, in bytes.
 const LARGEST_TEMPLATE: usize = 256 << 10;
@@ -96,6 +98,7 @@ fn attempt(template: &str, routes: &Routes, settings: &Settings) -> Result<Revis
         return Err(TemplateError::Failed { line, message: format!("the character {MARK:?} cannot be used") });
     }
     let mut notes = inexpressible::notes(routes, inexpressible::of_template_rule);
+    notes.extend(restricted_notes(routes));
     let upstreams = Upstreams::of(routes, BTreeSet::new(), settings, &mut notes);
     let certificates = Certificates::of(routes, settings);
     let orders = if x_accel_headers::template_ignores_headers(template) {
@@ -217,6 +220,9 @@ fn known_rule(
     certificate: &str,
     upstreams: &Upstreams<'_>,
 ) -> Option<Value> {
+    if is_restricted(routes, rule) {
+        return None;
+    }
     let (forward, backend) = forward_of(rule).filter(|_| inexpressible::of_template_rule(rule).is_none())?;
     // Of several endpoints it is the first; the upstream has all.
     let address = upstreams.servers(backend).next()?;
@@ -242,6 +248,21 @@ fn known_rule(
         name => rule.origin.key.name.clone(),
         // A word of Rust, which cannot be written as the others.
         ..BTreeMap::from([("match", kind)])
+    })
+}
+
+fn is_restricted(routes: &Routes, rule: &Rule) -> bool {
+    let policy = routes.policy(rule);
+    policy.access.is_restricted() || policy.client_certificates.is_some()
+}
+
+/// What is told of rules that not all clients may ask: a template cannot say who may, so nobody may.
+fn restricted_notes(routes: &Routes) -> impl Iterator<Item = RenderNote> {
+    let restricted = routes.rules().filter(|rule| is_restricted(routes, rule));
+    restricted.map(|rule| {
+        let path: String = rule.matches.path.text().chars().take(100).collect();
+        let message = format!("the path {path:?}: a template cannot say who may ask; the rule is left out");
+        RenderNote { object: rule.origin.clone(), message }
     })
 }
 

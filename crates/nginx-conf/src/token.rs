@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use entry_model::encode_path;
+use entry_model::{AddressRange, encode_path};
 use ipnet::IpNet;
 use pattern_engine::{BoundedPattern, Groups, Subject};
 
@@ -37,6 +37,11 @@ impl Token {
     /// A range of addresses.
     pub fn net(net: IpNet) -> Self {
         Self(Cow::Owned(net.to_string()))
+    }
+
+    /// A range of the addresses of clients.
+    pub fn range(range: AddressRange) -> Self {
+        Self(Cow::Owned(range.to_string()))
     }
 
     /// A text for a place where nginx knows no variables.

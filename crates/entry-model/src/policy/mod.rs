@@ -1,12 +1,18 @@
 //! How requests of a rule are treated, beside where they go: a file for each topic.
 
+mod access;
 mod buffers;
+mod client_certificates;
 mod cors;
+mod limits;
 mod policies;
 mod timeouts;
 
+pub use access::{Access, BasicAuth, PasswordFile};
 pub use buffers::{Buffers, ResponseBuffers};
+pub use client_certificates::{ClientCertificateRule, ClientCertificates, ClientVerification, VerificationMode};
 pub use cors::{Cors, CorsOrigin, CorsOrigins};
+pub use limits::{Limits, RequestLimit};
 pub use policies::{Policies, PolicyId};
 pub use timeouts::Timeouts;
 
@@ -26,6 +32,12 @@ pub struct Policy {
     pub speaks_http_1_0: bool,
     /// Which pages of other origins may ask; where there is none, that is left to the backend.
     pub cors: Option<Cors>,
+    /// Who may ask.
+    pub access: Access,
+    /// Who may ask, by certificate.
+    pub client_certificates: Option<ClientCertificates>,
+    /// How much a client may ask for.
+    pub limits: Limits,
     /// Whether a request over plain HTTP is sent to HTTPS instead, but for one below [`crate::ACME_CHALLENGE`].
     pub redirect_to_https: bool,
 }

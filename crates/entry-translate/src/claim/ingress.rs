@@ -10,7 +10,7 @@ use entry_model::{
 use super::rule_path::{RulePath, missing_group, read_rule_path};
 use super::{
     Claim, Claims, DefaultClaim, TlsClaim, choose_protocol, describe_pattern, forward_action, further_hosts,
-    redirect_action, unavailable_message,
+    redirect_action, unavailable_message, unless_closed,
 };
 use crate::TranslateSettings;
 use crate::claim_site::ClaimSite;
@@ -53,6 +53,7 @@ impl IngressReader<'_> {
             paths: &paths,
             tls: self.tls,
             namespace: &ingress.meta.namespace,
+            quarantine: &self.settings.quarantine,
             snapshot: self.snapshot,
         };
         let mut annotations = read_annotations(Kind::Ingress, &ingress.meta.annotations, context, &mut self.draft);
@@ -85,6 +86,7 @@ impl IngressReader<'_> {
                 let action = redirect_action(&annotations).or_else(|| path.outcome.without_backend());
                 let rewrite = path.outcome.into_rewrite();
                 let action = action.unwrap_or_else(|| self.action(&entry.backend, &annotations, rewrite, &field, site));
+                let action = unless_closed(&annotations, action);
                 let (host, matches, policy) = (host.clone(), Match::path(path.matches), annotations.policy.clone());
                 asked.rules.push(Claim {
                     host,
@@ -115,6 +117,7 @@ impl IngressReader<'_> {
         let site = ClaimSite::DefaultBackend;
         let action = redirect_action(&annotations)
             .unwrap_or_else(|| self.action(backend, &annotations, None, &SPEC.field("defaultBackend"), site));
+        let action = unless_closed(&annotations, action);
         if ingress.rules.is_empty() {
             // Without rules it is for all hosts; those that it has certificates for need rules to be known by name.
             hosts = tls_hosts;

@@ -73,9 +73,11 @@ impl Claims {
     /// Whether other claims are for the same, wherever they lead and however requests are treated.
     pub fn ask_for_the_same(&self, other: &Self) -> bool {
         let same_rule = |(one, two): (&Claim, &Claim)| {
-            let Claim { host, matches, action: _, policy: _, redirect, site, weak, yields } = one;
-            (host, matches, redirect, site, weak, yields)
-                == (&two.host, &two.matches, &two.redirect, &two.site, &two.weak, &two.yields)
+            let Claim { host, matches, action: _, policy, redirect, site, weak, yields } = one;
+            // What is asked of certificates is for all of a host.
+            policy.client_certificates == two.policy.client_certificates
+                && (host, matches, redirect, site, weak, yields)
+                    == (&two.host, &two.matches, &two.redirect, &two.site, &two.weak, &two.yields)
         };
         self.rules.len() == other.rules.len()
             && self.rules.iter().zip(&other.rules).all(same_rule)
@@ -154,6 +156,11 @@ fn redirect_action(annotations: &Annotations<'_>) -> Option<Action> {
         RequestRedirect::To(redirect) => Action::Redirect(redirect.clone()),
         RequestRedirect::Unusable => Action::UNAVAILABLE,
     })
+}
+
+/// What is done with requests; nothing, where it cannot be known who may ask.
+fn unless_closed(annotations: &Annotations<'_>, action: Action) -> Action {
+    if annotations.unavailable { Action::UNAVAILABLE } else { action }
 }
 
 fn forward_action(

@@ -5,7 +5,7 @@ use entry_model::{Action, FieldPath, HostName, Kind, Match, Reason, Service, Sna
 use super::rule_path::{RulePath, read_rule_path};
 use super::{
     Claim, Claims, choose_protocol, describe_pattern, forward_action, parse_port_ref, redirect_action,
-    unavailable_message,
+    unavailable_message, unless_closed,
 };
 use crate::TranslateSettings;
 use crate::claim_site::ClaimSite;
@@ -30,6 +30,7 @@ pub fn read_service_claims(service: &Service, snapshot: &Snapshot, settings: &Tr
         paths: &[],
         tls: true,
         namespace: &service.meta.namespace,
+        quarantine: &settings.quarantine,
         snapshot,
     };
     let mut annotations = read_annotations(Kind::Service, &service.meta.annotations, context, &mut draft);
@@ -131,6 +132,7 @@ fn rule(
         }
         _ => Action::UNAVAILABLE,
     };
+    let action = unless_closed(annotations, action);
     let (matches, policy) = (Match::path(matches), annotations.policy.clone());
     Some(Claim {
         host: host?,

@@ -38,6 +38,8 @@ pub struct Annotations<'a> {
     pub aliases: Aliases,
     /// How requests are to be treated, but for redirects to HTTPS.
     pub policy: Policy,
+    /// Whether who may ask is said in a way that cannot be used: then nobody may, and requests are answered 503.
+    pub unavailable: bool,
     /// What else was looked up, beside the Services that are backends: what is asked for depends on it.
     pub references: Vec<ObjectRef>,
 }

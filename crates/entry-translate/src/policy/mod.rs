@@ -22,6 +22,7 @@ mod limits;
 mod logging;
 mod mirror;
 mod other;
+mod passwords;
 pub mod path_rewrite;
 pub mod reader;
 pub mod redirects;
@@ -91,6 +92,9 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
     buffers::read(reader, annotations);
     buffers::bound_held_bodies(reader, annotations);
     cors::read(reader, annotations);
+    access::read(reader, annotations);
+    client_certificates::read(reader, annotations);
+    limits::read(reader, annotations);
 }
 
 /// What is known of one of ours, by its name without prefix.
@@ -127,13 +131,14 @@ mod tests {
     fn findings(kind: Kind, annotations: &[(&str, &str)]) -> (Acceptance, Vec<String>) {
         let texts: BTreeMap<_, _> =
             annotations.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let (defaults, snapshot) = (PolicyDefaults::default(), Snapshot::default());
+        let (defaults, snapshot, quarantine) = (PolicyDefaults::default(), Snapshot::default(), BTreeMap::new());
         let context = AnnotationContext {
             defaults: &defaults,
             follows_ingress_nginx: true,
             paths: &["/"],
             tls: true,
             namespace: "shop",
+            quarantine: &quarantine,
             snapshot: &snapshot,
         };
         let mut draft = VerdictDraft::default();

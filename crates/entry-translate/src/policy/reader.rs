@@ -25,6 +25,8 @@ pub struct AnnotationContext<'a> {
     pub tls: bool,
     /// The namespace of the object.
     pub namespace: &'a str,
+    /// Objects that are put aside.
+    pub quarantine: &'a BTreeMap<ObjectRef, (Reason, String)>,
     /// Where objects are looked up that annotations name.
     pub snapshot: &'a Snapshot,
 }
@@ -42,6 +44,26 @@ pub struct AnnotationReader<'a, 'd> {
     draft: &'d mut VerdictDraft,
     /// What was looked up because annotations name it.
     references: Vec<ObjectRef>,
+}
+
+/// The text of an annotation of either dialect.
+#[derive(Debug, Clone, Copy)]
+pub struct FoundText<'a> {
+    prefix: &'static str,
+    name: &'static str,
+    /// The text.
+    pub text: &'a str,
+}
+
+impl<'a> FoundText<'a> {
+    fn new(prefix: &'static str, name: &'static str, text: &'a str) -> Self {
+        Self { prefix, name, text }
+    }
+
+    /// Whether it is one of ours.
+    pub fn is_own(&self) -> bool {
+        self.prefix == OWN_PREFIX
+    }
 }
 
 impl<'a, 'd> AnnotationReader<'a, 'd> {
@@ -111,8 +133,34 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
         }
     }
 
+    /// The text of the first of these that the object has: ours, then those of ingress-nginx, of which several may be names for the same.
+    pub fn first_text(&mut self, own: &'static str, ingress_nginx: &[&'static str]) -> Option<FoundText<'a>> {
+        // Each is asked for, so that none of them is told to be without effect.
+        let theirs = ingress_nginx
+            .iter()
+            .map(|name| Some(FoundText::new(INGRESS_NGINX_PREFIX, name, self.ingress_nginx_text(name)?)));
+        let theirs = theirs.fold(None, Option::or);
+        let own =
+            self.own.iter().find(|(other, _)| *other == own).map(|(_, text)| FoundText::new(OWN_PREFIX, own, text));
+        own.or(theirs)
+    }
+
+    /// The text of one of ingress-nginx, with its name.
+    pub fn ingress_nginx_found(&mut self, name: &'static str) -> Option<FoundText<'a>> {
+        Some(FoundText::new(INGRESS_NGINX_PREFIX, name, self.ingress_nginx_text(name)?))
+    }
+
+    /// Something that an annotation asks for is not served as it was asked for.
+    pub fn report_text_loss(&mut self, found: &FoundText<'_>, reason: Reason, message: String) {
+        self.report(found.prefix, found.name, reason, message, true);
+    }
+
+    /// Something is worth knowing about an annotation.
+    pub fn report_text_note(&mut self, found: &FoundText<'_>, reason: Reason, message: String) {
+        self.report(found.prefix, found.name, reason, message, false);
+    }
+
     /// A Secret of the object's namespace. What the object asks for depends on it from now on, also if it is not there.
-    #[allow(dead_code)]
     pub fn secret(&mut self, name: &str) -> Option<&'a Arc<Secret>> {
         let key = Key { namespace: self.context.namespace.to_owned(), name: name.to_owned() };
         let found = self.context.snapshot.secrets.get(&key);

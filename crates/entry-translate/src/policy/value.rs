@@ -1,10 +1,12 @@
 //! Values of annotations: each is read, or what to write instead is returned.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use entry_model::Protocol;
+use entry_model::{AddressRange, Protocol};
 
 use crate::resolve;
+use crate::verdict_draft::quoted;
 
 /// Longest time.
 pub const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
@@ -50,6 +52,29 @@ pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     };
     let duration = number.checked_mul(milliseconds).map(Duration::from_millis).ok_or(HINT)?;
     if duration.is_zero() || duration > MAX_DURATION { Err(HINT) } else { Ok(duration) }
+}
+
+/// Most ranges of addresses in a list.
+const MAX_RANGES: usize = 1000;
+
+/// A list of ranges of addresses with commas between them, sorted, each once.
+///
+/// # Errors
+/// What is wrong, in words that stand behind a subject.
+pub fn parse_ranges(text: &str) -> Result<Vec<AddressRange>, String> {
+    let items = || text.split(',').map(str::trim);
+    if items().count() > MAX_RANGES {
+        return Err(format!("has more than {MAX_RANGES} ranges"));
+    }
+    let parse =
+        |item: &str| item.parse().map_err(|_| format!("has {}, which is no address and no range", quoted(item)));
+    let ranges: BTreeSet<AddressRange> = items().map(parse).collect::<Result<_, String>>()?;
+    Ok(ranges.into_iter().collect())
+}
+
+/// A number of Go.
+pub fn parse_go_number(text: &str) -> Result<i64, &'static str> {
+    text.trim().parse().map_err(|_| "it is a whole number")
 }
 
 /// A size in bytes. `k`, `m` and `g` are powers of 1024.

@@ -1,5 +1,6 @@
 //! What is built of objects, and what is said of them.
 
+mod access;
 mod bounds;
 mod by_host;
 mod certificate_reach;

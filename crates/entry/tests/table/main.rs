@@ -5,10 +5,14 @@
 
 #[path = "../../../nginx-conf/tests/serve/access_log.rs"]
 mod access_log;
+#[path = "../../../nginx-conf/tests/serve/basic_auth.rs"]
+mod basic_auth;
 #[path = "../../../nginx-conf/tests/serve/branches.rs"]
 mod branches;
 #[path = "../../../nginx-conf/tests/serve/buffers.rs"]
 mod buffers;
+#[path = "../../../nginx-conf/tests/serve/client_certificates.rs"]
+mod client_certificates;
 #[path = "../../../nginx-conf/tests/serve/cors.rs"]
 mod cors;
 #[path = "../../../nginx-conf/tests/serve/forwarded_headers.rs"]
@@ -18,6 +22,8 @@ mod hosts;
 #[path = "../../../nginx-conf/tests/serve/http2.rs"]
 mod http2;
 mod layout;
+#[path = "../../../nginx-conf/tests/serve/limits.rs"]
+mod limits;
 #[path = "../../../nginx-conf/tests/serve/path_cases.rs"]
 mod path_cases;
 #[path = "../../../nginx-conf/tests/serve/paths.rs"]
@@ -26,6 +32,8 @@ mod paths;
 mod patterns;
 #[path = "../../../nginx-conf/tests/serve/proxying.rs"]
 mod proxying;
+#[path = "../../../nginx-conf/tests/serve/source_ranges.rs"]
+mod source_ranges;
 #[path = "../../../nginx-conf/tests/serve/support.rs"]
 mod support;
 #[path = "../../../nginx-conf/tests/serve/x_accel_headers.rs"]

@@ -3,13 +3,16 @@
 //! A policy is carried out in the location through which requests are forwarded: that of the rule, one for raw paths, or, where a module
 //! finds the route, that of the policy's class. All of them are written by [`write`].
 
+mod access;
 mod body;
 mod buffers;
+pub mod client_certificates;
 mod cors;
+mod limits;
 mod policy_set;
 mod timeouts;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use entry_model::Policy;
 pub use policy_set::PolicySet;
@@ -18,6 +21,7 @@ use crate::error_page;
 use crate::location_headers::{LocationHeaders, write_answer_headers};
 use crate::policy_class::PolicyClass;
 use crate::proxy_target::Context;
+use crate::revision::LineOrigin;
 use crate::token::Text;
 use crate::writer::{Directive, Writer};
 
@@ -60,10 +64,23 @@ impl ProxyModule {
 pub fn write(writer: &mut Writer<'_>, policy: &Policy, module: ProxyModule, context: &Context<'_>) -> Option<()> {
     // Every field is named, so that a new one does not compile until it is said who carries it out: redirects to HTTPS come before.
     // The version of HTTP is written where the protocol is known, and what CORS asks for is among the headers.
-    let Policy { timeouts, max_body_bytes, buffers, speaks_http_1_0: _, cors: _, redirect_to_https: _ } = policy;
+    let Policy {
+        timeouts,
+        max_body_bytes,
+        buffers,
+        speaks_http_1_0: _,
+        cors: _,
+        access,
+        client_certificates,
+        limits,
+        redirect_to_https: _,
+    } = policy;
     timeouts::write(writer, timeouts, module)?;
     body::write(writer, *max_body_bytes)?;
     buffers::write(writer, buffers, module)?;
+    access::write(writer, access)?;
+    client_certificates::write(writer, client_certificates.as_ref())?;
+    limits::write(writer, limits)?;
     let headers = headers(policy);
     if !headers.of_answer().is_empty() {
         error_page::write_own(writer, |text| failure_location(text, policy))?;
@@ -77,6 +94,9 @@ fn headers(policy: &Policy) -> LocationHeaders {
     if let Some(cors) = &policy.cors {
         cors::add_headers(cors, &mut headers);
     }
+    if let Some(asked) = &policy.client_certificates {
+        client_certificates::add_headers(asked, &mut headers);
+    }
     headers
 }
 
@@ -89,6 +109,17 @@ pub fn write_answers(writer: &mut Writer<'_>, policy: &Policy) -> Option<()> {
 pub fn http(policies: &PolicySet<'_>) -> Vec<Directive<'static>> {
     let cors: BTreeSet<_> = policies.iter().filter_map(|policy| policy.cors.as_ref()).collect();
     cors.into_iter().flat_map(cors::variables).collect()
+}
+
+/// Adds the files that policies name, by their paths, and whose they are.
+pub fn write_files(policies: &PolicySet<'_>, files: &mut BTreeMap<String, Vec<u8>>, origins: &mut Vec<LineOrigin>) {
+    files.extend(access::files(policies));
+    client_certificates::write_files(policies, files, origins);
+}
+
+/// Writes what policies share at the level of `http`.
+pub fn write_shared(writer: &mut Writer<'_>, policies: &PolicySet<'_>) {
+    limits::write_shared(writer, policies);
 }
 
 /// Writes what policies need in each server beside the locations of its rules.

@@ -29,4 +29,7 @@ impl<'a> PolicySet<'a> {
 /// Whether something of a policy is outside of the location that forwards. Most have nothing, and are not looked at again.
 fn needs_more(policy: &Policy) -> bool {
     policy.cors.is_some()
+        || policy.access.basic_auth.is_some()
+        || policy.client_certificates.is_some()
+        || policy.limits.counts_clients()
 }

@@ -3,18 +3,22 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod access_log;
+mod basic_auth;
 mod branches;
 mod buffers;
+mod client_certificates;
 mod cors;
 mod forwarded_headers;
 mod hosts;
 mod http2;
 mod layout;
+mod limits;
 mod path_cases;
 mod paths;
 mod patterns;
 mod proxying;
 mod shares;
+mod source_ranges;
 mod support;
 mod template;
 mod x_accel_headers;

@@ -1,0 +1,73 @@
+//! Secrets that annotations name: what is made of them follows them.
+
+use entry_model::{Action, Kind, ObjectRef, Reason, Secret, Snapshot};
+use entry_translate::{TranslateSettings, Translator, translate};
+
+use crate::support::{Objects, key, meta, object, prefix, secret, service, settings, texts, with_rule};
+
+const HASH: &str = "$apr1$saltsalt$LrttParrLPdxvgutaSXWJ0";
+
+fn users(user: &str) -> Secret {
+    Secret { meta: meta("users"), passwords: format!("{user}:{HASH}").into(), ..Secret::default() }
+}
+
+fn authority() -> Secret {
+    let authorities = secret("clients", &["any"]).certificate;
+    Secret { meta: meta("clients"), authorities, ..Secret::default() }
+}
+
+/// An Ingress that names both Secrets, and a Service.
+fn named() -> Objects {
+    let mut web = with_rule("web", Some("a.example"), vec![prefix("/")]);
+    web.meta.annotations = texts([
+        ("nginx.ingress.kubernetes.io/auth-type", "basic"),
+        ("nginx.ingress.kubernetes.io/auth-secret", "users"),
+        ("nginx.ingress.kubernetes.io/auth-tls-secret", "shop/clients"),
+    ]);
+    Objects::new().service(service("web")).ingress(web)
+}
+
+fn put(snapshot: &mut Snapshot, secret: Secret) {
+    snapshot.put(secret);
+}
+
+#[test]
+fn rules_follow_the_secrets_that_annotations_name() {
+    let mut translator = Translator::default();
+    let mut snapshot = named().0;
+    let settings = settings();
+    let aside = TranslateSettings {
+        quarantine: [(object(Kind::Secret, "clients"), (Reason::Invalid, "for a test".to_owned()))].into(),
+        ..settings.clone()
+    };
+    let unreadable = |snapshot: &mut Snapshot| {
+        snapshot.remove(&object(Kind::Secret, "users"));
+        snapshot.unreadable.insert(ObjectRef::new(Kind::Secret, key("shop", "users")), "no right".to_owned());
+    };
+    let readable = |snapshot: &mut Snapshot| {
+        snapshot.unreadable.clear();
+        put(snapshot, users("c"));
+    };
+    let steps: [(&dyn Fn(&mut Snapshot), &TranslateSettings, bool, &str); 8] = [
+        (&|_| {}, &settings, false, "There is no Secret shop/users"),
+        (&|snapshot| put(snapshot, users("a")), &settings, false, "There is no Secret shop/clients"),
+        (&|snapshot| put(snapshot, authority()), &settings, true, ""),
+        (&|snapshot| put(snapshot, users("b")), &settings, true, ""),
+        (&|_| {}, &aside, false, "for a test"),
+        (&|_| {}, &settings, true, ""),
+        (&unreadable, &settings, false, "no right"),
+        (&readable, &settings, true, ""),
+    ];
+    for (number, (change, settings, is_open, message)) in steps.into_iter().enumerate() {
+        change(&mut snapshot);
+        let translation = translator.translate(&snapshot, settings);
+        assert_eq!(translation, translate(&snapshot, settings), "{number}");
+        let rule = translation.routes.rules().next().expect("a rule");
+        assert_eq!(rule.action != Action::UNAVAILABLE, is_open, "{number}");
+        let verdict = format!("{:?}", translation.verdicts);
+        assert!(verdict.contains(message), "{number}: {verdict}");
+        let access = &translation.routes.policy(rule).access;
+        let passwords = access.basic_auth.as_ref().map(|auth| auth.passwords.0.clone());
+        assert!(!is_open || passwords.is_some_and(|text| text.contains(HASH)), "{number}");
+    }
+}
