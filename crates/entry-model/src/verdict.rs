@@ -1,6 +1,7 @@
 //! What is said to the owner of an object.
 
 use std::fmt;
+use std::sync::{Arc, LazyLock};
 
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
@@ -15,8 +16,9 @@ pub type Verdicts = SortedMap<ObjectRef, Verdict>;
 pub struct Verdict {
     /// The `metadata.generation` that was looked at.
     pub observed_generation: i64,
-    /// What became of it at each of its parents; at one without a name for objects that name none.
-    pub parents: Vec<ParentVerdict>,
+    /// What became of it at each of its parents; at one without a name for objects that name none. Shared, since whoever tells of
+    /// a verdict keeps what was told.
+    pub parents: Arc<[ParentVerdict]>,
 }
 
 /// What became of an object at one of its parents.
@@ -43,7 +45,13 @@ pub struct Parent {
 impl Verdict {
     /// The verdict on an object that names no parent.
     pub fn new(observed_generation: i64, acceptance: Acceptance, findings: Vec<Finding>) -> Self {
-        Self { observed_generation, parents: vec![ParentVerdict { parent: Parent::default(), acceptance, findings }] }
+        // Of most objects there is nothing to say.
+        static ACCEPTED: LazyLock<Arc<[ParentVerdict]>> = LazyLock::new(|| unnamed(Acceptance::Accepted, Vec::new()));
+        let parents = match acceptance {
+            Acceptance::Accepted if findings.is_empty() => Arc::clone(&ACCEPTED),
+            _ => unnamed(acceptance, findings),
+        };
+        Self { observed_generation, parents }
     }
 
     /// How much of the object is served, by all of its parents together.
@@ -63,11 +71,16 @@ impl Verdict {
 
     /// Adds what is not served at any parent, and was found after the object was judged.
     pub fn add(&mut self, finding: &Finding) {
-        for parent in &mut self.parents {
+        for parent in Arc::make_mut(&mut self.parents) {
             parent.acceptance = parent.acceptance.max(Acceptance::Partial);
             parent.findings.push(finding.clone());
         }
     }
+}
+
+/// What became of an object at the parent without a name.
+fn unnamed(acceptance: Acceptance, findings: Vec<Finding>) -> Arc<[ParentVerdict]> {
+    Arc::new([ParentVerdict { parent: Parent::default(), acceptance, findings }])
 }
 
 impl Serialize for Verdict {
@@ -151,7 +164,7 @@ mod tests {
             ([Rejected, Rejected], Rejected),
             ([Partial, Rejected], Partial),
         ] {
-            let parents = vec![at("a", acceptances[0]), at("b", acceptances[1])];
+            let parents = Arc::new([at("a", acceptances[0]), at("b", acceptances[1])]);
             assert_eq!(Verdict { observed_generation: 1, parents }.acceptance(), expected, "{acceptances:?}");
         }
     }
