@@ -48,6 +48,10 @@ fn invalid<T>(field: impl Into<String>, problem: impl Into<String>) -> Result<T,
 fn reduce_meta(meta: ObjectMeta, labels: bool, annotation: impl Fn(&str) -> bool) -> Meta {
     let mut annotations = meta.annotations.unwrap_or_default();
     annotations.retain(|name, _| annotation(name));
+    if annotations.is_empty() {
+        // One that was emptied keeps its room.
+        annotations = BTreeMap::new();
+    }
     Meta {
         namespace: meta.namespace.unwrap_or_default(),
         name: meta.name.unwrap_or_default(),

@@ -141,7 +141,9 @@ impl<'a> Writer<'a> {
     }
 
     /// The text, and whose lines are whose.
-    pub fn finish(self) -> (String, Vec<LineOrigin>) {
+    pub fn finish(mut self) -> (String, Vec<LineOrigin>) {
+        // They are kept for as long as the text is live.
+        self.origins.shrink_to_fit();
         (self.out, self.origins)
     }
 

@@ -16,10 +16,12 @@ impl Convert for networking::Ingress {
             .or_else(|| nonempty(meta.annotations.remove("kubernetes.io/ingress.class")));
         let default_backend =
             spec.default_backend.map(|backend| ingress_backend(backend, "spec.defaultBackend")).transpose()?;
-        let mut rules = Vec::new();
-        for (index, entry) in spec.rules.unwrap_or_default().into_iter().enumerate() {
-            let mut paths = Vec::new();
-            for (number, path) in entry.http.unwrap_or_default().paths.into_iter().enumerate() {
+        let entries = spec.rules.unwrap_or_default();
+        let mut rules = Vec::with_capacity(entries.len());
+        for (index, entry) in entries.into_iter().enumerate() {
+            let asked = entry.http.unwrap_or_default().paths;
+            let mut paths = Vec::with_capacity(asked.len());
+            for (number, path) in asked.into_iter().enumerate() {
                 paths.push(ingress_path(path, &format!("spec.rules[{index}].http.paths[{number}]"))?);
             }
             rules.push(IngressRule { host: nonempty(entry.host), paths });

@@ -24,6 +24,7 @@ impl Convert for core::Service {
         };
         let mut cluster_ips = Vec::new();
         if kind == ServiceKind::ClusterIp {
+            cluster_ips.reserve_exact(addresses.len());
             for (index, address) in addresses.iter().enumerate() {
                 match address.parse::<IpAddr>() {
                     Ok(address) => cluster_ips.push(address),
@@ -39,8 +40,9 @@ impl Convert for core::Service {
             (None, Some(first)) if first == "IPv6" => IpFamily::V6,
             (None, _) => IpFamily::V4,
         };
-        let mut ports = Vec::new();
-        for (index, entry) in spec.ports.unwrap_or_default().into_iter().enumerate() {
+        let entries = spec.ports.unwrap_or_default();
+        let mut ports = Vec::with_capacity(entries.len());
+        for (index, entry) in entries.into_iter().enumerate() {
             ports.push(ServicePort {
                 name: entry.name.unwrap_or_default(),
                 port: parse_port(entry.port, format!("spec.ports[{index}].port"))?,
