@@ -79,6 +79,16 @@ impl<K: Ord, V> SortedMap<K, V> {
         Some(&self.chunks[chunk][place].1)
     }
 
+    /// A key as the map has it, for whoever would keep one of their own beside it.
+    pub fn key<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&K>
+    where
+        K: Borrow<Q>,
+    {
+        let (chunk, place) = self.find(key);
+        let place = place.ok()?;
+        Some(&self.chunks[chunk][place].0)
+    }
+
     /// Whether there is such a key.
     pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
     where
@@ -344,6 +354,7 @@ mod tests {
                     None => prop_assert_eq!(map.remove(&key), expected.remove(&key)),
                 }
                 prop_assert_eq!(map.get(&key), expected.get(&key));
+                prop_assert_eq!(map.key(&key), expected.get_key_value(&key).map(|(key, _)| key));
             }
             prop_assert!(map.iter().eq(expected.iter()) && map.len() == expected.len());
             prop_assert!(map.chunks.iter().all(|chunk| (1..=MAX_CHUNK_ENTRIES).contains(&chunk.len())));

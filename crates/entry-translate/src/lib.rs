@@ -42,6 +42,7 @@ mod private_key;
 mod regex_path;
 mod resolve;
 mod retarget;
+mod service_users;
 mod settings;
 mod tls;
 mod translate;

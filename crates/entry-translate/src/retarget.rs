@@ -14,6 +14,7 @@ use crate::attach::{self, AttachedClasses, RouteObject};
 use crate::cached_claims::CachedClaims;
 use crate::claim::{self, Claims};
 use crate::merge::HostMerger;
+use crate::service_users::ServiceUsers;
 use crate::translation::Translation;
 
 /// Of more objects at once the whole way is not much longer.
@@ -27,8 +28,7 @@ pub struct LastTranslation {
     pub translation: Translation,
     /// When the same snapshot gives something else, in seconds since 1970: what is said of certificates depends on the time.
     changes_at: Option<i64>,
-    /// The Ingresses that name a Service, by its namespace and name.
-    users: HashMap<Key, BTreeSet<Arc<Key>>>,
+    users: ServiceUsers,
 }
 
 /// An object that leads elsewhere than before.
@@ -63,14 +63,15 @@ impl LastTranslation {
         if has_inherited {
             return None;
         }
-        let mut users: HashMap<Key, BTreeSet<Arc<Key>>> = HashMap::new();
+        let mut users = Vec::with_capacity(snapshot.ingresses.len());
         for (key, ingress) in &snapshot.ingresses {
             let object = RouteObject::Ingress(ingress);
             let cached = claims.get(&object.memory_address());
             for service in services(object, cached.map(|cached| &*cached.claims)) {
-                users.entry(service).or_default().insert(Arc::clone(key));
+                users.push((shared_key(snapshot, service), Arc::clone(key)));
             }
         }
+        let users = users.into_iter().collect();
         let (snapshot, settings, translation) = (snapshot.clone(), settings.clone(), translation.clone());
         Some(Self { snapshot, settings, translation, changes_at, users })
     }
@@ -88,7 +89,7 @@ impl LastTranslation {
         }
         let services = snapshot.services.changed_keys(&self.snapshot.services, Arc::ptr_eq);
         let ingresses = snapshot.ingresses.changed_keys(&self.snapshot.ingresses, Arc::ptr_eq);
-        let users = services.iter().filter_map(|key| self.users.get(&***key)).flatten();
+        let users = services.iter().flat_map(|service| self.users.of(service));
         let ingresses: BTreeSet<&Arc<Key>> = ingresses.into_iter().chain(users).collect();
         if services.len() + ingresses.len() > MOST_OBJECTS {
             return None;
@@ -231,15 +232,18 @@ impl LastTranslation {
     fn note_services(&mut self, key: &Arc<Key>, old: &Claims, (now, new): (RouteObject<'_>, &Claims)) {
         if let Some(before) = self.snapshot.ingresses.get(&**key) {
             for service in services(RouteObject::Ingress(before), Some(old)) {
-                if let Some(users) = self.users.get_mut(&service) {
-                    users.remove(key);
-                }
+                self.users.remove(Arc::new(service), Arc::clone(key));
             }
         }
         for service in services(now, Some(new)) {
-            self.users.entry(service).or_default().insert(Arc::clone(key));
+            self.users.insert(shared_key(&self.snapshot, service), Arc::clone(key));
         }
     }
+}
+
+/// The key of a Service, as the snapshot has it if it is there.
+fn shared_key(snapshot: &Snapshot, service: Key) -> Arc<Key> {
+    snapshot.services.key(&service).map_or_else(|| Arc::new(service), Arc::clone)
 }
 
 /// The Services that an object and its annotations name.
