@@ -28,7 +28,7 @@ pub struct HostMerger {
     for_one_snapshot: bool,
     policies: Policies,
     /// The policy that a rule got last, of those that are there.
-    last: Option<(Policy, PolicyId)>,
+    last: Option<(Arc<Policy>, PolicyId)>,
     /// All hosts.
     published: SortedMap<HostName, Arc<Host>>,
 }
@@ -232,7 +232,13 @@ impl HostMerger {
         let own = claim.policy.client_certificates.as_ref();
         let asked = asked.filter(|_| !claim.matches.path.is_acme_challenge());
         let client_certificates = asked.map(|asked| of_rule(own, asked));
-        let policy = Policy { redirect_to_https, client_certificates, ..claim.policy.clone() };
+        let is_as_asked = (redirect_to_https, &client_certificates)
+            == (claim.policy.redirect_to_https, &claim.policy.client_certificates);
+        let policy = if is_as_asked {
+            Arc::clone(&claim.policy)
+        } else {
+            Arc::new(Policy { redirect_to_https, client_certificates, ..Policy::clone(&claim.policy) })
+        };
         // Most are the same as the one before.
         let id = match &self.last {
             Some((last, id)) if *last == policy => *id,
@@ -283,7 +289,7 @@ impl HostMerger {
                 format!("{first} was first to serve what no rule matches, and stays in force; add rules with hosts");
             attached[owner].draft.report_loss(&other.site, Reason::Conflicted, message);
         }
-        let mut policy = policy.clone();
+        let mut policy = Policy::clone(policy);
         if let Some(asked) = &mut policy.client_certificates {
             // No connection is made for it alone.
             *asked = ClientCertificates::Unusable;

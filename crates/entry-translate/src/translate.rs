@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{Host, Key, Kind, ObjectRef, Routes, Secret, Service, Snapshot, SortedMap};
+use entry_model::{Host, Key, Kind, ObjectRef, Policy, Routes, Secret, Service, Snapshot, SortedMap};
 
 use crate::attach::{AttachedObject, RouteObject};
 use crate::attached_claims::AttachedClaims;
@@ -60,6 +60,8 @@ pub struct Translator {
     secret_faults: BTreeMap<ObjectRef, String>,
     /// The settings that they are of.
     settings: (PolicyDefaults, bool),
+    /// How the object that was asked last wants to be treated: most want the same.
+    last_policy: Arc<Policy>,
     endpoints: EndpointFinder,
     /// What was translated last, if the next one may begin with that.
     last: Option<LastTranslation>,
@@ -172,10 +174,10 @@ impl Translator {
         let claims = |AttachedObject { source, .. }: &AttachedObject<'_>| {
             let tls = settings.has_https() && (shared || with_tls.contains(source.meta().namespace.as_str()));
             let is_same = |known: &CachedClaims| known.tls == tls && !changed.concerns(*source, &known.claims);
-            let known = known.remove(&source.memory_address()).filter(is_same).unwrap_or_else(|| CachedClaims {
-                _object: source.object(),
-                claims: Arc::new(claim::read_claims(*source, snapshot, settings, tls)),
-                tls,
+            let known = known.remove(&source.memory_address()).filter(is_same).unwrap_or_else(|| {
+                let mut claims = claim::read_claims(*source, snapshot, settings, tls);
+                claims.compact(&mut self.last_policy);
+                CachedClaims { _object: source.object(), claims: Arc::new(claims), tls }
             });
             if self.merger.is_for_one_snapshot() {
                 return known.claims;

@@ -1,8 +1,9 @@
 //! What an Ingress asks for beside its paths: further names of its host, and redirects of its hosts.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use entry_model::{Action, HostName, Match, PathMatch, PathRewrite, Policy, Redirect};
+use entry_model::{Action, HostName, Match, PathMatch, PathRewrite, Redirect};
 
 use super::{Claim, Claims};
 use crate::claim_site::ClaimSite;
@@ -34,7 +35,7 @@ fn root_claims(asked: &Claims, annotations: &Annotations<'_>) -> Vec<Claim> {
             host: host.clone(),
             matches: Match::path(PathMatch::Exact("/".to_owned())),
             action: Action::Redirect(Redirect { status: 302, scheme: None, host: None, port: None, path }),
-            policy: Policy::default(),
+            policy: Arc::default(),
             redirect: annotations.https_redirect,
             site: ClaimSite::Annotation(annotation),
             weak: false,
@@ -77,7 +78,7 @@ fn www_claims(asked: &Claims, annotations: &Annotations<'_>) -> Vec<Claim> {
                 port: None,
                 path,
             }),
-            policy: Policy::default(),
+            policy: Arc::default(),
             // There the client is sent to HTTPS, if it is to.
             redirect: HttpsRedirect::Never,
             site: ClaimSite::Annotation(annotation),

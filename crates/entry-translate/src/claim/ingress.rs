@@ -1,6 +1,7 @@
 //! What an Ingress asks for.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use entry_model::{
     Action, BACKENDS_ANNOTATION, BackendMode, FieldPath, HostName, Ingress, IngressBackend, IngressPath, Key, Kind,
@@ -58,6 +59,7 @@ impl IngressReader<'_> {
         };
         let mut annotations = read_annotations(Kind::Ingress, &ingress.meta.annotations, context, &mut self.draft);
         asked.references = std::mem::take(&mut annotations.references);
+        let policy = Arc::new(annotations.policy.clone());
         let mut hosts = BTreeSet::new();
         for (n, rule) in ingress.rules.iter().enumerate() {
             let host = match rule.host.as_deref().filter(|text| !text.is_empty()).map_or(Ok(HostName::Any), parse_host)
@@ -87,7 +89,7 @@ impl IngressReader<'_> {
                 let rewrite = path.outcome.into_rewrite();
                 let action = action.unwrap_or_else(|| self.action(&entry.backend, &annotations, rewrite, &field, site));
                 let action = unless_closed(&annotations, action);
-                let (host, matches, policy) = (host.clone(), Match::path(path.matches), annotations.policy.clone());
+                let (host, matches, policy) = (host.clone(), Match::path(path.matches), Arc::clone(&policy));
                 asked.rules.push(Claim {
                     host,
                     matches,
@@ -121,10 +123,10 @@ impl IngressReader<'_> {
         if ingress.rules.is_empty() {
             // Without rules it is for all hosts; those that it has certificates for need rules to be known by name.
             hosts = tls_hosts;
-            asked.default = Some(DefaultClaim { action: action.clone(), policy: annotations.policy.clone(), site });
+            asked.default = Some(DefaultClaim { action: action.clone(), policy: Arc::clone(&policy), site });
         }
         asked.rules.extend(hosts.into_iter().map(|host| {
-            let (matches, action, policy) = (Match::any(), action.clone(), annotations.policy.clone());
+            let (matches, action, policy) = (Match::any(), action.clone(), Arc::clone(&policy));
             Claim {
                 host,
                 matches,

@@ -5,6 +5,8 @@ mod ingress;
 mod rule_path;
 mod service;
 
+use std::sync::Arc;
+
 use entry_model::{
     Action, Backend, Forward, HostName, Key, Match, ObjectRef, PathRewrite, Policy, PortRef, Protocol, ServicePort,
     Snapshot,
@@ -39,7 +41,7 @@ pub struct Claim {
     pub matches: Match,
     pub action: Action,
     /// How requests are treated; whether they are redirected to HTTPS is decided later.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// What is said about redirecting to HTTPS.
     pub redirect: HttpsRedirect,
     pub site: ClaimSite,
@@ -53,7 +55,7 @@ pub struct Claim {
 #[derive(Debug, PartialEq, Eq)]
 pub struct DefaultClaim {
     pub action: Action,
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     pub site: ClaimSite,
 }
 
@@ -83,6 +85,20 @@ impl Claims {
             && self.rules.iter().zip(&other.rules).all(same_rule)
             && self.default == other.default
             && self.tls == other.tls
+    }
+
+    /// Gives back the room that nothing was put into, and shares policies with whoever asked for the same one before: claims are
+    /// kept as long as their object is as it is.
+    pub fn compact(&mut self, last_policy: &mut Arc<Policy>) {
+        self.rules.shrink_to_fit();
+        let policies = self.rules.iter_mut().map(|rule| &mut rule.policy);
+        for policy in policies.chain(self.default.iter_mut().map(|default| &mut default.policy)) {
+            if *policy == *last_policy {
+                *policy = Arc::clone(last_policy);
+            } else {
+                *last_policy = Arc::clone(policy);
+            }
+        }
     }
 
     /// Whether a rule or the default leads to endpoints.

@@ -1,5 +1,7 @@
 //! What a Service with the label asks for.
 
+use std::sync::Arc;
+
 use entry_model::{Action, FieldPath, HostName, Kind, Match, Reason, Service, Snapshot};
 
 use super::rule_path::{RulePath, read_rule_path};
@@ -133,7 +135,7 @@ fn rule(
         _ => Action::UNAVAILABLE,
     };
     let action = unless_closed(annotations, action);
-    let (matches, policy) = (Match::path(matches), annotations.policy.clone());
+    let (matches, policy) = (Match::path(matches), Arc::new(annotations.policy.clone()));
     Some(Claim {
         host: host?,
         matches,
