@@ -23,11 +23,18 @@ use crate::watch::{WatchScope, follow};
 /// How often it is looked whether others are named.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The `ConfigMaps` that the options name, and those that these name.
+/// The annotation of Ingresses that names a `ConfigMap` of headers, as `NAMESPACE/NAME`.
+const HEADERS_ANNOTATION: &str = "nginx.ingress.kubernetes.io/custom-headers";
+
+/// The `ConfigMaps` that the options name, those that these name, and those of their own namespace that Ingresses name.
 fn named_config_maps(snapshot: &Snapshot, options: &SourceOptions) -> BTreeSet<Key> {
     let known = options.config_maps.iter().filter_map(|key| snapshot.config_maps.get(key));
     let named: Vec<Key> = known.flat_map(|config_map| config_map.named_config_maps()).collect();
-    named.into_iter().chain(options.config_maps.iter().cloned()).collect()
+    let of_ingresses = snapshot.ingresses.values().filter_map(|ingress| {
+        let key = Key::parse(ingress.meta.annotations.get(HEADERS_ANNOTATION)?.trim())?;
+        (key.namespace == ingress.meta.namespace).then_some(key)
+    });
+    named.into_iter().chain(of_ingresses).chain(options.config_maps.iter().cloned()).collect()
 }
 
 /// Reads them once.

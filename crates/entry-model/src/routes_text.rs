@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::{
-    Access, Action, AddressRange, Buffers, ClientCertificates, ClientVerification, Cors, CorsOrigins, Destination,
-    Forward, HostName, Limits, Listener, ListenerSet, Match, PathMatch, PathRewrite, Policy, Protocol, Redirect,
-    RequestLimit, Routes, Rule, ValueMatch, VerificationMode,
+    Access, Action, AddressRange, AnswerHeaders, Buffers, ClientCertificates, ClientVerification, Cors, CorsOrigins,
+    Destination, Forward, HostName, Limits, Listener, ListenerSet, Match, PathMatch, PathRewrite, Policy, Protocol,
+    Redirect, RequestHeaders, RequestLimit, Retries, Routes, Rule, ValueMatch, VerificationMode,
 };
 
 impl fmt::Display for Protocol {
@@ -187,10 +187,14 @@ fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
         max_body_bytes,
         buffers,
         speaks_http_1_0,
-        cors,
         access,
         client_certificates,
         limits,
+        request_headers,
+        answer_headers,
+        retries,
+        cors,
+        without_access_log,
         redirect_to_https,
     } = policy;
     let mut time = |name, time: Option<Duration>| time.map_or(Ok(()), |time| write!(f, " {name}={time:?}"));
@@ -204,6 +208,9 @@ fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
     write_access(f, access)?;
     write_client_certificates(f, client_certificates.as_ref())?;
     write_limits(f, limits)?;
+    write_headers(f, request_headers, answer_headers)?;
+    write_retries(f, retries)?;
+    f.write_str(if *without_access_log { " without-log" } else { "" })?;
     f.write_str(if *redirect_to_https { " redirect" } else { "" })
 }
 
@@ -272,6 +279,33 @@ fn write_ranges(f: &mut fmt::Formatter<'_>, name: &str, ranges: &[AddressRange])
     Ok(())
 }
 
+fn write_headers(f: &mut fmt::Formatter<'_>, request: &RequestHeaders, answer: &AnswerHeaders) -> fmt::Result {
+    if let Some(host) = &request.host {
+        write!(f, " host={}", host.as_str())?;
+    }
+    if let Some(connection) = request.connection {
+        write!(f, " connection={}", connection.as_str())?;
+    }
+    for field in &request.set {
+        write!(f, " request:{}={:?}", field.name(), field.value())?;
+    }
+    for name in &answer.hidden {
+        write!(f, " hide:{}", QuotedWord(name))?;
+    }
+    for header in &answer.added {
+        let sign = if header.always { "=" } else { "?=" };
+        write!(f, " answer:{}{sign}{:?}", header.field.name(), header.field.value())?;
+    }
+    for (what, replacement) in
+        [("cookie-domain", &answer.cookie_domain), ("cookie-path", &answer.cookie_path), ("address", &answer.redirect)]
+    {
+        if let Some(replacement) = replacement {
+            write!(f, " {what}={}->{}", replacement.from(), replacement.to())?;
+        }
+    }
+    Ok(())
+}
+
 fn write_limits(f: &mut fmt::Formatter<'_>, limits: &Limits) -> fmt::Result {
     let Limits {
         requests_per_second,
@@ -292,4 +326,13 @@ fn write_limits(f: &mut fmt::Formatter<'_>, limits: &Limits) -> fmt::Result {
     status.map_or(Ok(()), |status| write!(f, " limit-status={status}"))?;
     bytes_per_second.map_or(Ok(()), |bytes| write!(f, " rate={bytes}"))?;
     bytes_before.map_or(Ok(()), |bytes| write!(f, " rate-after={bytes}"))
+}
+
+fn write_retries(f: &mut fmt::Formatter<'_>, retries: &Retries) -> fmt::Result {
+    if let Some(conditions) = &retries.conditions {
+        let words: Vec<_> = conditions.iter().map(|condition| condition.as_str()).collect();
+        write!(f, " retry={}", if words.is_empty() { "off".to_owned() } else { words.join(",") })?;
+    }
+    retries.tries.map_or(Ok(()), |tries| write!(f, " tries={tries}"))?;
+    retries.time.map_or(Ok(()), |time| write!(f, " retry-time={time:?}"))
 }

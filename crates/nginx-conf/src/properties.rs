@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entry_model::{
-    Access, Action, AddressRange, Backend, BackendAddress, BasicAuth, Buffers, Certificate, CertificateId,
-    ClientCertificateRule, ClientCertificates, ClientVerification, Cors, CorsOrigin, CorsOrigins, Destination,
-    Endpoints, EndpointsId, Forward, HeaderMatch, Host, HostName, Key, Kind, Limits, Listener, ListenerId, ListenerSet,
-    Match, ObjectRef, PasswordFile, PathMatch, PathRewrite, Pattern, PatternEngine, Policies, Policy, PolicyId,
-    Protocol, QueryParamMatch, Redirect, RequestLimit, ResponseBuffers, Routes, Rule, Scheme, SortedMap, Timeouts,
+    Access, Action, AddedHeader, AddressRange, AnswerHeaders, Backend, BackendAddress, BasicAuth, Buffers, Certificate,
+    CertificateId, ClientCertificateRule, ClientCertificates, ClientVerification, ConnectionHeader, Cors, CorsOrigin,
+    CorsOrigins, Destination, Endpoints, EndpointsId, Forward, HeaderField, HeaderMatch, Host, HostName, Key, Kind,
+    Limits, Listener, ListenerId, ListenerSet, Match, ObjectRef, PasswordFile, PathMatch, PathRewrite, Pattern,
+    PatternEngine, Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect, Replacement, RequestHeaders,
+    RequestLimit, ResponseBuffers, Retries, RetryCondition, Routes, Rule, Scheme, SortedMap, Timeouts, UpstreamHost,
     ValueMatch, VerificationMode, WeightedBackend,
 };
 use proptest::collection::{btree_map, vec};
@@ -247,24 +248,29 @@ fn limits() -> impl Strategy<Value = Limits> {
 
 fn policies() -> impl Strategy<Value = Policies> {
     let time = || proptest::option::of(any::<u64>().prop_map(Duration::from_millis));
+    let forwarding = (buffers(), request_headers(), answer_headers(), retries());
     let more = (proptest::option::of(cors()), access(), asked(), limits());
-    let policy = ((time(), time(), time()), any::<Option<u64>>(), buffers(), more, any::<[bool; 2]>());
-    let policy = policy.prop_map(
-        |((connect, read, send), max_body_bytes, buffers, more, [speaks_http_1_0, redirect_to_https])| {
-            let (cors, access, client_certificates, limits) = more;
-            Policy {
-                timeouts: Timeouts { connect, read, send },
-                max_body_bytes,
-                buffers,
-                speaks_http_1_0,
-                cors,
-                access,
-                client_certificates,
-                limits,
-                redirect_to_https,
-            }
-        },
-    );
+    let policy = ((time(), time(), time()), any::<Option<u64>>(), forwarding, more, any::<[bool; 3]>());
+    let policy = policy.prop_map(|((connect, read, send), max_body_bytes, forwarding, more, switches)| {
+        let (buffers, request_headers, answer_headers, retries) = forwarding;
+        let (cors, access, client_certificates, limits) = more;
+        let [speaks_http_1_0, without_access_log, redirect_to_https] = switches;
+        Policy {
+            timeouts: Timeouts { connect, read, send },
+            max_body_bytes,
+            buffers,
+            speaks_http_1_0,
+            cors,
+            access,
+            client_certificates,
+            limits,
+            request_headers,
+            answer_headers,
+            retries,
+            without_access_log,
+            redirect_to_https,
+        }
+    });
     vec(policy, POLICIES).prop_map(|all| {
         let mut policies = Policies::default();
         for policy in &all {
@@ -305,6 +311,47 @@ fn cors() -> impl Strategy<Value = Cors> {
             max_age_seconds,
         },
     )
+}
+
+/// Any header that is one; names that nginx knows are among them.
+fn header() -> impl Strategy<Value = HeaderField> {
+    let known = prop::sample::select(vec!["Accept-Encoding", "Set-Cookie", "ETag", "Cache-Control", "X-Remote-User"]);
+    let name = prop_oneof![3 => "[A-Za-z0-9-]{1,40}", 1 => known.prop_map(str::to_owned)];
+    let value = prop_oneof![hostile(), "[ -#%-~]{0,60}", Just("\"".repeat(1500))];
+    (name, value)
+        .prop_map(|(name, value)| HeaderField::new(&name, &value).or_else(|_| HeaderField::new(&name, "a")).unwrap())
+}
+
+fn request_headers() -> impl Strategy<Value = RequestHeaders> {
+    let connection = prop::sample::select(vec![None, Some(ConnectionHeader::Close), Some(ConnectionHeader::KeepAlive)]);
+    let host = prop_oneof![hostile(), "[a-z0-9.-]{1,30}(:[0-9]{1,5})?"];
+    (proptest::option::of(host), connection, vec(header(), 0..3)).prop_map(|(host, connection, set)| RequestHeaders {
+        host: host.and_then(|host| UpstreamHost::new(&host)),
+        connection,
+        set,
+    })
+}
+
+fn answer_headers() -> impl Strategy<Value = AnswerHeaders> {
+    let added = vec((header(), any::<bool>()).prop_map(|(field, always)| AddedHeader { field, always }), 0..3);
+    let text = || prop_oneof!["[a-zA-Z0-9._/:?&=,-]{1,30}", hostile()];
+    let replacement = || (text(), text()).prop_map(|(from, to)| Replacement::new(&from, &to).ok());
+    (vec(header(), 0..2), added, [replacement(), replacement(), replacement()]).prop_map(
+        |(hidden, added, [cookie_domain, cookie_path, redirect])| AnswerHeaders {
+            hidden: hidden.iter().map(|field| field.name().to_owned()).collect(),
+            added,
+            cookie_domain,
+            cookie_path,
+            redirect,
+        },
+    )
+}
+
+fn retries() -> impl Strategy<Value = Retries> {
+    let conditions = prop::collection::btree_set(prop::sample::select(RetryCondition::ALL.to_vec()), 0..4);
+    let time = any::<u64>().prop_map(Duration::from_millis);
+    (proptest::option::of(conditions), any::<Option<u32>>(), proptest::option::of(time))
+        .prop_map(|(conditions, tries, time)| Retries { conditions, tries, time })
 }
 
 fn rule() -> impl Strategy<Value = Rule> {

@@ -114,5 +114,5 @@ pub fn write_treatment(
     if policy.speaks_http_1_0 && !is_http2(protocol) {
         writer.line("proxy_http_version").words(["1.0"]).end()?;
     }
-    policy::write(writer, policy, module, context)
+    policy::write(writer, policy, protocol, module, context)
 }

@@ -88,7 +88,8 @@ fn allowed(context: &str) -> &'static [(&'static str, std::ops::RangeInclusive<u
             ("set", 2..=2),
             ("if", 1..=4),
             ("return", 1..=2),
-            ("add_header", 3..=3),
+            ("add_header", 2..=3),
+            ("access_log", 1..=1),
             ("rewrite", 3..=3),
             ("stub_status", 0..=0),
             ("proxy_http_version", 1..=1),
@@ -110,6 +111,15 @@ fn allowed(context: &str) -> &'static [(&'static str, std::ops::RangeInclusive<u
             ("proxy_buffers", 2..=2),
             ("proxy_busy_buffers_size", 1..=1),
             ("grpc_buffer_size", 1..=1),
+            ("proxy_next_upstream", 1..=11),
+            ("proxy_next_upstream_tries", 1..=1),
+            ("proxy_next_upstream_timeout", 1..=1),
+            ("grpc_next_upstream", 1..=11),
+            ("grpc_next_upstream_tries", 1..=1),
+            ("grpc_next_upstream_timeout", 1..=1),
+            ("proxy_cookie_domain", 2..=2),
+            ("proxy_cookie_path", 2..=2),
+            ("proxy_redirect", 2..=2),
             ("error_page", 2..=16),
             ("proxy_hide_header", 1..=1),
             ("proxy_set_header", 2..=2),
@@ -226,7 +236,7 @@ fn variables(argument: &str) {
     for (at, _) in argument.match_indices('$') {
         let name = argument[at + 1..].trim_start_matches('{');
         let name: String = name.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        let known = ["host", "request_id", "request_uri", "scheme", "uri", "binary_remote_addr"]
+        let known = ["host", "request_id", "request_uri", "scheme", "uri", "binary_remote_addr", "remote_addr"]
             .contains(&name.as_str())
             || ["sparrow_", "ssl_client_"].iter().any(|prefix| name.starts_with(prefix));
         assert!(known, "{argument}");

@@ -4,16 +4,23 @@ mod access;
 mod buffers;
 mod client_certificates;
 mod cors;
+mod headers;
 mod limits;
 mod policies;
+mod retries;
 mod timeouts;
 
 pub use access::{Access, BasicAuth, PasswordFile};
 pub use buffers::{Buffers, ResponseBuffers};
 pub use client_certificates::{ClientCertificateRule, ClientCertificates, ClientVerification, VerificationMode};
 pub use cors::{Cors, CorsOrigin, CorsOrigins};
+pub use headers::{
+    AddedHeader, AnswerHeaders, CONNECTION_HEADERS, ConnectionHeader, HeaderField, Replacement, RequestHeaders,
+    UpstreamHost,
+};
 pub use limits::{Limits, RequestLimit};
 pub use policies::{Policies, PolicyId};
+pub use retries::{Retries, RetryCondition};
 pub use timeouts::Timeouts;
 
 /// How requests of a rule are treated, beside where they go: limits, times, what is added or asked for.
@@ -38,6 +45,14 @@ pub struct Policy {
     pub client_certificates: Option<ClientCertificates>,
     /// How much a client may ask for.
     pub limits: Limits,
+    /// What the backend is told.
+    pub request_headers: RequestHeaders,
+    /// What the client is told.
+    pub answer_headers: AnswerHeaders,
+    /// When a request is sent to another endpoint.
+    pub retries: Retries,
+    /// Whether requests that are forwarded are left out of the access log.
+    pub without_access_log: bool,
     /// Whether a request over plain HTTP is sent to HTTPS instead, but for one below [`crate::ACME_CHALLENGE`].
     pub redirect_to_https: bool,
 }

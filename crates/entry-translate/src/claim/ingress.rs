@@ -10,8 +10,8 @@ use entry_model::{
 
 use super::rule_path::{RulePath, missing_group, read_rule_path};
 use super::{
-    Claim, Claims, DefaultClaim, TlsClaim, choose_protocol, describe_pattern, forward_action, further_hosts,
-    redirect_action, unavailable_message, unless_closed,
+    Claim, Claims, DefaultClaim, TlsClaim, choose_protocol, denied_paths, describe_pattern, forward_action,
+    further_hosts, redirect_action, unavailable_message, unless_closed,
 };
 use crate::TranslateSettings;
 use crate::claim_site::ClaimSite;
@@ -89,7 +89,8 @@ impl IngressReader<'_> {
                 let rewrite = path.outcome.into_rewrite();
                 let action = action.unwrap_or_else(|| self.action(&entry.backend, &annotations, rewrite, &field, site));
                 let action = unless_closed(&annotations, action);
-                let (host, matches, policy) = (host.clone(), Match::path(path.matches), Arc::clone(&policy));
+                let (host, matches) = (host.clone(), Match::path(path.matches));
+                let policy = annotations.policy_for(&policy, &entry.backend, &ingress.meta.namespace);
                 asked.rules.push(Claim {
                     host,
                     matches,
@@ -113,6 +114,7 @@ impl IngressReader<'_> {
                     "The Ingress has neither rules nor a default backend, so nothing is served; add one of them";
                 self.draft.report_loss(&SPEC, Reason::Invalid, message.to_owned());
             }
+            denied_paths::add_denied_paths(&mut asked, &annotations);
             further_hosts::add_further_claims(&mut asked, &annotations);
             return Claims { draft: self.draft, ..asked };
         };
@@ -120,6 +122,7 @@ impl IngressReader<'_> {
         let action = redirect_action(&annotations)
             .unwrap_or_else(|| self.action(backend, &annotations, None, &SPEC.field("defaultBackend"), site));
         let action = unless_closed(&annotations, action);
+        let policy = annotations.policy_for(&policy, backend, &ingress.meta.namespace);
         if ingress.rules.is_empty() {
             // Without rules it is for all hosts; those that it has certificates for need rules to be known by name.
             hosts = tls_hosts;
@@ -138,6 +141,7 @@ impl IngressReader<'_> {
                 yields: false,
             }
         }));
+        denied_paths::add_denied_paths(&mut asked, &annotations);
         further_hosts::add_further_claims(&mut asked, &annotations);
         Claims { draft: self.draft, ..asked }
     }

@@ -1,5 +1,6 @@
 //! What each object asks for: a file for each kind that can ask.
 
+mod denied_paths;
 mod further_hosts;
 mod ingress;
 mod rule_path;
@@ -168,10 +169,11 @@ fn choose_protocol(
 
 /// What becomes of all requests of an object that are not forwarded.
 fn redirect_action(annotations: &Annotations<'_>) -> Option<Action> {
-    annotations.redirects.all.as_ref().map(|redirect| match redirect {
+    let redirect = annotations.redirects.all.as_ref().map(|redirect| match redirect {
         RequestRedirect::To(redirect) => Action::Redirect(redirect.clone()),
         RequestRedirect::Unusable => Action::UNAVAILABLE,
-    })
+    });
+    redirect.or_else(|| annotations.action.clone())
 }
 
 /// What is done with requests; nothing, where it cannot be known who may ask.

@@ -1,14 +1,16 @@
 //! What the annotations of an object ask for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use entry_model::{BackendMode, Kind, ObjectRef, Policy, Protocol};
+use entry_model::{Action, BackendMode, IngressBackend, Kind, ObjectRef, PathMatch, Policy, Protocol};
 
 use super::hosts::Aliases;
 use super::https_redirect::HttpsRedirect;
 use super::path_rewrite::PathTreatment;
 use super::reader::{AnnotationContext, AnnotationReader};
 use super::redirects::Redirects;
+use super::request_headers::UpstreamVhost;
 use crate::verdict_draft::VerdictDraft;
 
 /// What the annotations of an object ask for.
@@ -38,10 +40,30 @@ pub struct Annotations<'a> {
     pub aliases: Aliases,
     /// How requests are to be treated, but for redirects to HTTPS.
     pub policy: Policy,
+    /// The `Host` that backends are told, in which there may be variables of the backend.
+    pub upstream_vhost: Option<UpstreamVhost<'a>>,
+    /// What is done with requests, rather than forwarding them.
+    pub action: Option<Action>,
+    /// Paths of its hosts that nobody may ask for, and with which status that is answered.
+    pub denied_paths: Vec<(PathMatch, u16)>,
     /// Whether who may ask is said in a way that cannot be used: then nobody may, and requests are answered 503.
     pub unavailable: bool,
     /// What else was looked up, beside the Services that are backends: what is asked for depends on it.
     pub references: Vec<ObjectRef>,
+}
+
+impl Annotations<'_> {
+    /// How requests for a backend are to be treated, of an Ingress of this namespace: as all of them, but for the host that it is told.
+    pub fn policy_for(&self, all: &Arc<Policy>, backend: &IngressBackend, namespace: &str) -> Arc<Policy> {
+        match self.upstream_vhost.and_then(|vhost| vhost.for_backend(backend, namespace)) {
+            None => Arc::clone(all),
+            Some(host) => {
+                let mut policy = Policy::clone(all);
+                policy.request_headers.host = Some(host);
+                Arc::new(policy)
+            }
+        }
+    }
 }
 
 /// Reads annotations. One that cannot be used is as if it were not there, and a finding says so.

@@ -131,7 +131,7 @@ fn read_response_buffers(reader: &mut AnnotationReader<'_, '_>) -> Option<Respon
         return None;
     }
     let size = size.unwrap_or(SIZE_BYTES);
-    let most = (ALL_RESPONSE_BYTES / size).clamp(2, 256);
+    let most = most_buffers(size);
     let chosen = u32::try_from(number.unwrap_or(NUMBER.into())).unwrap_or(u32::MAX).clamp(2, most);
     if let Some(number) = number.filter(|number| *number != u64::from(chosen)) {
         let message = format!(
@@ -151,6 +151,24 @@ fn read_response_buffers(reader: &mut AnnotationReader<'_, '_>) -> Option<Respon
         reader.report_note("proxy-busy-buffers-size", Reason::Invalid, message);
     }
     Some(buffers)
+}
+
+/// A size of memory for the body of a request, within bounds.
+pub fn bound_request_bytes(bytes: u64) -> u32 {
+    u32::try_from(bytes.clamp(*REQUEST_BYTES.start(), *REQUEST_BYTES.end())).unwrap_or(u32::MAX)
+}
+
+/// Buffers for answers of sizes within bounds.
+pub fn bound_response_buffers(size: Option<u64>, number: Option<u32>, busy: Option<u64>) -> ResponseBuffers {
+    let size = size.unwrap_or(SIZE_BYTES.into()).clamp(*RESPONSE_BYTES.start(), *RESPONSE_BYTES.end());
+    let size = u32::try_from(size).unwrap_or(SIZE_BYTES);
+    let number = number.unwrap_or(NUMBER).clamp(2, most_buffers(size));
+    ResponseBuffers::new(size, number, busy.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX)))
+}
+
+/// How many buffers of a size one connection may have.
+fn most_buffers(size: u32) -> u32 {
+    (ALL_RESPONSE_BYTES / size).clamp(2, 256)
 }
 
 /// A size of ours for the head of an answer.

@@ -1,15 +1,44 @@
 //! What is written down of requests.
 
-use super::table::{IngressNginxAnnotation, Scope, Topic};
+use super::annotations::Annotations;
+use super::reader::AnnotationReader;
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::value::{parse_boolean, parse_go_boolean};
 
 pub const TOPIC: Topic = Topic {
     title: "Logs and traces",
-    own: &[],
+    own: &[OwnAnnotation {
+        name: "access-log",
+        objects: Objects::ServicesAndIngresses,
+        value: "`true`, `false`: whether requests that are forwarded are in the access log; failures of the backend stay in it",
+        default: "`true`",
+        example: "false",
+    }],
     ingress_nginx: &[
-        IngressNginxAnnotation::never("enable-access-log", Scope::Rule, super::NO_EQUAL).unchanged_by(&["true"]),
-        IngressNginxAnnotation::never("enable-rewrite-log", Scope::Rule, super::NO_EQUAL).unchanged_by(&["false"]),
-        IngressNginxAnnotation::never("enable-opentelemetry", Scope::Rule, super::NO_EQUAL).unchanged_by(&["false"]),
-        IngressNginxAnnotation::never("opentelemetry-operation-name", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("opentelemetry-trust-incoming-span", Scope::Rule, super::NO_EQUAL),
+        IngressNginxAnnotation::same(
+            "enable-access-log",
+            Scope::Rule,
+            "`false`: requests that are forwarded are not in the access log; failures of the backend stay in it",
+        )
+        .unchanged_by(&["true"]),
+        IngressNginxAnnotation::never(
+            "enable-rewrite-log",
+            Scope::Rule,
+            "nothing is written about rewrites; the access log has what was asked for, and by which object it was served",
+        )
+        .unchanged_by(&["false"]),
+        IngressNginxAnnotation::never("enable-opentelemetry", Scope::Rule, NO_TRACES).unchanged_by(&["false"]),
+        IngressNginxAnnotation::never("opentelemetry-operation-name", Scope::Rule, NO_TRACES),
+        IngressNginxAnnotation::never("opentelemetry-trust-incoming-span", Scope::Rule, NO_TRACES),
     ],
 };
+
+const NO_TRACES: &str = "this nginx has no module for traces, and sends no spans; `traceparent` of a client passes through, and `X-Request-ID` is \
+    in the access log and goes to the backend";
+
+/// Reads them.
+pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
+    let theirs = reader.ingress_nginx("enable-access-log", parse_go_boolean);
+    let is_logged = reader.own("access-log", parse_boolean).or(theirs).unwrap_or(true);
+    annotations.policy.without_access_log = !is_logged;
+}

@@ -6,8 +6,11 @@ pub const TOPIC: Topic = Topic {
     title: "Mirror",
     own: &[],
     ingress_nginx: &[
-        IngressNginxAnnotation::never("mirror-target", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("mirror-host", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("mirror-request-body", Scope::Rule, super::NO_EQUAL),
+        IngressNginxAnnotation::never("mirror-target", Scope::Rule, NO_COPIES),
+        IngressNginxAnnotation::never("mirror-host", Scope::Rule, NO_COPIES),
+        IngressNginxAnnotation::never("mirror-request-body", Scope::Rule, NO_COPIES),
     ],
 };
+
+const NO_COPIES: &str = "requests are not copied: the entry would have to reach addresses that an annotation names, and to hold the body of each \
+    request; have the application, or a proxy beside it, send the copies";

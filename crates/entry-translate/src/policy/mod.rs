@@ -16,6 +16,7 @@ mod client_certificates;
 mod cors;
 mod error_pages;
 mod external_auth;
+mod headers;
 pub mod hosts;
 pub mod https_redirect;
 mod limits;
@@ -29,6 +30,7 @@ pub mod redirects;
 mod request_headers;
 mod retries;
 mod service_route;
+mod snippet_text;
 mod snippets;
 pub mod table;
 mod timeouts;
@@ -90,6 +92,12 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
     timeouts::read(reader, annotations);
     body::read(reader, annotations);
     buffers::read(reader, annotations);
+    request_headers::read(reader, annotations);
+    answer_headers::read(reader, annotations);
+    retries::read(reader, annotations);
+    logging::read(reader, annotations);
+    // What annotations say counts more than what snippets do.
+    snippets::read(reader, annotations);
     buffers::bound_held_bodies(reader, annotations);
     cors::read(reader, annotations);
     access::read(reader, annotations);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use entry_model::{FieldPath, Key, Kind, ObjectRef, Reason, Secret, Snapshot};
+use entry_model::{ConfigMap, FieldPath, Key, Kind, ObjectRef, Reason, Secret, Snapshot};
 
 use super::table::{Meaning, Objects};
 use super::{INGRESS_NGINX_PREFIX, OWN_PREFIX, find_ingress_nginx_annotation, find_own_annotation};
@@ -165,6 +165,14 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
         let key = Key { namespace: self.context.namespace.to_owned(), name: name.to_owned() };
         let found = self.context.snapshot.secrets.get(&key);
         self.references.push(ObjectRef::new(Kind::Secret, key));
+        found
+    }
+
+    /// A `ConfigMap` of the object's namespace. What the object asks for depends on it from now on, also if it is not there.
+    pub fn config_map(&mut self, name: &str) -> Option<&'a Arc<ConfigMap>> {
+        let key = Key { namespace: self.context.namespace.to_owned(), name: name.to_owned() };
+        let found = self.context.snapshot.config_maps.get(&key);
+        self.references.push(ObjectRef::new(Kind::ConfigMap, key));
         found
     }
 

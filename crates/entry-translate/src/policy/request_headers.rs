@@ -1,12 +1,133 @@
 //! What a backend is told beside what the client sent.
 
-use super::table::{IngressNginxAnnotation, Scope, Topic};
+use entry_model::{ConnectionHeader, HeaderField, IngressBackend, PortRef, Reason, UpstreamHost};
+
+use super::annotations::Annotations;
+use super::headers::{parse_lines, set_request_header};
+use super::reader::AnnotationReader;
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
 
 pub const TOPIC: Topic = Topic {
     title: "Headers of requests",
-    own: &[],
+    own: &[OwnAnnotation {
+        name: "request-headers",
+        objects: Objects::ServicesAndIngresses,
+        value: "`Name: value`, up to 32, one in a line: the backend is told this, whatever the client says; without a value, the header is \
+                taken out. `Host`, `X-Forwarded-…` and those of the connection are said by this entry",
+        default: "what the client sent",
+        example: "X-Tenant: shop",
+    }],
     ingress_nginx: &[
-        IngressNginxAnnotation::never("upstream-vhost", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("connection-proxy-header", Scope::Rule, super::NO_EQUAL),
+        IngressNginxAnnotation::differs(
+            "upstream-vhost",
+            Scope::Rule,
+            "The `Host` that the backend is told: a name or an address, maybe with a port. Of variables, `$service_name`, `$service_port` and \
+             `$namespace` are put in; `$host` and `$http_host` alone are what happens without it; with others it is not followed",
+        ),
+        IngressNginxAnnotation::same(
+            "connection-proxy-header",
+            Scope::Rule,
+            "`close` or `keep-alive`: the `Connection` that a backend of HTTP/1.1 is told. No WebSocket passes then, as there",
+        ),
     ],
 };
+
+/// Reads them.
+pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotations<'a>) {
+    let connection = reader.ingress_nginx("connection-proxy-header", |text| match text.trim() {
+        "close" => Ok(ConnectionHeader::Close),
+        "keep-alive" => Ok(ConnectionHeader::KeepAlive),
+        _ => Err("it is `close` or `keep-alive`"),
+    });
+    annotations.policy.request_headers.connection = connection;
+    if let Some(text) = reader.ingress_nginx_text("upstream-vhost") {
+        read_upstream_vhost(reader, annotations, text.trim());
+    }
+    for field in reader.own("request-headers", parse_lines).unwrap_or_default() {
+        set_own_request_header(reader, annotations, field);
+    }
+}
+
+fn set_own_request_header(
+    reader: &mut AnnotationReader<'_, '_>,
+    annotations: &mut Annotations<'_>,
+    field: HeaderField,
+) {
+    let name = field.name().to_owned();
+    if let Err(why) = set_request_header(&mut annotations.policy.request_headers, field) {
+        let message = format!("The header `{name}` is not set, the others are: {why}. Remove it");
+        reader.report_own_loss("request-headers", Reason::Unsupported, message);
+    }
+}
+
+fn read_upstream_vhost<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotations<'a>, text: &'a str) {
+    if matches!(text, "$host" | "$http_host" | "$best_http_host") {
+        return;
+    }
+    match UpstreamVhost::parse(text) {
+        Ok(vhost) => annotations.upstream_vhost = Some(vhost),
+        Err(why) => {
+            let message =
+                format!("The backend is told the host that the client asked for: {why}. Correct or remove it");
+            reader.report_loss("upstream-vhost", Reason::Unsupported, message);
+        }
+    }
+}
+
+/// The `Host` that a backend is told, in which there may be variables of the backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpstreamVhost<'a>(&'a str);
+
+/// Variables of ingress-nginx that say something of the backend.
+const VARIABLES: [&str; 3] = ["$service_name", "$service_port", "$namespace"];
+
+impl<'a> UpstreamVhost<'a> {
+    fn parse(text: &'a str) -> Result<Self, &'static str> {
+        let rest = VARIABLES.iter().fold(text.to_owned(), |rest, variable| rest.replace(variable, "a"));
+        if rest.contains('$') {
+            return Err("of variables, only `$service_name`, `$service_port` and `$namespace` are put in");
+        }
+        if UpstreamHost::new(&rest).is_some() {
+            Ok(Self(text))
+        } else {
+            Err("it is no host, of letters, digits, `-._`, and maybe a port")
+        }
+    }
+
+    /// The host for a backend of this namespace.
+    pub fn for_backend(self, backend: &IngressBackend, namespace: &str) -> Option<UpstreamHost> {
+        let IngressBackend::Service { name, port } = backend else { return None };
+        let port = match port {
+            PortRef::Number(number) => number.to_string(),
+            PortRef::Name(name) => name.clone(),
+        };
+        let values = [name, &port, namespace];
+        let host = VARIABLES
+            .iter()
+            .zip(values)
+            .fold(self.0.to_owned(), |host, (variable, value)| host.replace(variable, value));
+        UpstreamHost::new(&host)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_of_a_backend_are_put_in() {
+        let backend = IngressBackend::Service { name: "web".to_owned(), port: PortRef::Number(80) };
+        for (text, expected) in [
+            ("a.example", Some("a.example")),
+            ("$service_name.$namespace.svc.cluster.local:80", Some("web.shop.svc.cluster.local:80")),
+            ("$service_name:$service_port", Some("web:80")),
+            ("$remote_addr", None),
+            ("a\"; return 200; #", None),
+            ("a b", None),
+            ("", None),
+        ] {
+            let host = UpstreamVhost::parse(text).ok().and_then(|vhost| vhost.for_backend(&backend, "shop"));
+            assert_eq!(host.as_ref().map(UpstreamHost::as_str), expected, "{text}");
+        }
+    }
+}

@@ -340,7 +340,7 @@ fn ingress_nginx_annotation_is_reported() {
         &built,
         &object(Kind::Ingress, "web"),
         Acceptance::Partial,
-        &[(&snippet, Reason::Unsupported, "nothing here does the same")],
+        &[(&snippet, Reason::Unsupported, "no text of an object becomes configuration")],
     );
     assert_routes(&built, &["* prefix / -> 10.0.0.1:80 http read=60s (Ingress shop/web)"]);
     let settings = TranslateSettings { follows_ingress_nginx: false, ..TranslateSettings::default() };
@@ -350,7 +350,10 @@ fn ingress_nginx_annotation_is_reported() {
         &built,
         &object(Kind::Ingress, "web"),
         Acceptance::Partial,
-        &[(&timeout, Reason::Unsupported, off), (&snippet, Reason::Unsupported, "nothing here does the same")],
+        &[
+            (&timeout, Reason::Unsupported, off),
+            (&snippet, Reason::Unsupported, "no text of an object becomes configuration"),
+        ],
     );
     assert_routes(&built, &["* prefix / -> 10.0.0.1:80 http (Ingress shop/web)"]);
 }

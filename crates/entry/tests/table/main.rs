@@ -17,6 +17,8 @@ mod client_certificates;
 mod cors;
 #[path = "../../../nginx-conf/tests/serve/forwarded_headers.rs"]
 mod forwarded_headers;
+#[path = "../../../nginx-conf/tests/serve/headers.rs"]
+mod headers;
 #[path = "../../../nginx-conf/tests/serve/hosts.rs"]
 mod hosts;
 #[path = "../../../nginx-conf/tests/serve/http2.rs"]
@@ -32,6 +34,8 @@ mod paths;
 mod patterns;
 #[path = "../../../nginx-conf/tests/serve/proxying.rs"]
 mod proxying;
+#[path = "../../../nginx-conf/tests/serve/retries.rs"]
+mod retries;
 #[path = "../../../nginx-conf/tests/serve/source_ranges.rs"]
 mod source_ranges;
 #[path = "../../../nginx-conf/tests/serve/support.rs"]

@@ -8,13 +8,15 @@ mod body;
 mod buffers;
 pub mod client_certificates;
 mod cors;
+mod headers;
 mod limits;
 mod policy_set;
+mod retries;
 mod timeouts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entry_model::Policy;
+use entry_model::{Policy, Protocol};
 pub use policy_set::PolicySet;
 
 use crate::error_page;
@@ -22,7 +24,8 @@ use crate::location_headers::{LocationHeaders, write_answer_headers};
 use crate::policy_class::PolicyClass;
 use crate::proxy_target::Context;
 use crate::revision::LineOrigin;
-use crate::token::Text;
+use crate::token::{Text, Token};
+use crate::upstream::is_http2;
 use crate::writer::{Directive, Writer};
 
 /// Which module of nginx forwards the requests of a location, and with that how its directives begin.
@@ -61,7 +64,13 @@ impl ProxyModule {
 }
 
 /// Writes what a policy asks for where it is not as for all others; `None` if nginx could not read it.
-pub fn write(writer: &mut Writer<'_>, policy: &Policy, module: ProxyModule, context: &Context<'_>) -> Option<()> {
+pub fn write(
+    writer: &mut Writer<'_>,
+    policy: &Policy,
+    protocol: Protocol,
+    module: ProxyModule,
+    context: &Context<'_>,
+) -> Option<()> {
     // Every field is named, so that a new one does not compile until it is said who carries it out: redirects to HTTPS come before.
     // The version of HTTP is written where the protocol is known, and what CORS asks for is among the headers.
     let Policy {
@@ -69,10 +78,14 @@ pub fn write(writer: &mut Writer<'_>, policy: &Policy, module: ProxyModule, cont
         max_body_bytes,
         buffers,
         speaks_http_1_0: _,
-        cors: _,
         access,
         client_certificates,
         limits,
+        request_headers,
+        answer_headers,
+        retries,
+        without_access_log,
+        cors: _,
         redirect_to_https: _,
     } = policy;
     timeouts::write(writer, timeouts, module)?;
@@ -81,7 +94,16 @@ pub fn write(writer: &mut Writer<'_>, policy: &Policy, module: ProxyModule, cont
     access::write(writer, access)?;
     client_certificates::write(writer, client_certificates.as_ref())?;
     limits::write(writer, limits)?;
-    let headers = headers(policy);
+    retries::write(writer, retries, module)?;
+    if *without_access_log {
+        writer.line("access_log").words(["off"]).end()?;
+    }
+    headers::write(writer, answer_headers, module)?;
+    let mut headers = headers(policy)?;
+    // HTTP/2 has no such header.
+    if let Some(connection) = request_headers.connection.filter(|_| !is_http2(protocol)) {
+        headers.tell_backend(Token::word("Connection"), Token::word(connection.as_str()));
+    }
     if !headers.of_answer().is_empty() {
         error_page::write_own(writer, |text| failure_location(text, policy))?;
     }
@@ -89,15 +111,16 @@ pub fn write(writer: &mut Writer<'_>, policy: &Policy, module: ProxyModule, cont
 }
 
 /// The headers of requests and answers that a policy asks for: each topic that sets some adds them here.
-fn headers(policy: &Policy) -> LocationHeaders {
+fn headers(policy: &Policy) -> Option<LocationHeaders> {
     let mut headers = LocationHeaders::default();
+    headers::add(&mut headers, &policy.request_headers, &policy.answer_headers)?;
     if let Some(cors) = &policy.cors {
         cors::add_headers(cors, &mut headers);
     }
     if let Some(asked) = &policy.client_certificates {
         client_certificates::add_headers(asked, &mut headers);
     }
-    headers
+    Some(headers)
 }
 
 /// Writes what is answered before anything else is asked, and before the path is looked at: in the location to which requests come first.
@@ -136,7 +159,7 @@ pub fn write_locations(writer: &mut Writer<'_>, policies: &PolicySet<'_>) {
 /// The location of the answers to requests that nginx cannot forward: the headers of the location where they came are not in force
 /// there.
 fn write_failure_location(writer: &mut Writer<'_>, policy: &Policy) -> Option<()> {
-    let headers = headers(policy);
+    let headers = headers(policy)?;
     if headers.of_answer().is_empty() {
         return Some(());
     }

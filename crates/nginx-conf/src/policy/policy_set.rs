@@ -32,4 +32,5 @@ fn needs_more(policy: &Policy) -> bool {
         || policy.access.basic_auth.is_some()
         || policy.client_certificates.is_some()
         || policy.limits.counts_clients()
+        || policy.answer_headers.added.iter().any(|header| header.always)
 }
