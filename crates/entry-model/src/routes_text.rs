@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::{
     Access, Action, AddressRange, AnswerHeaders, Buffers, ClientCertificates, ClientVerification, Cors, CorsOrigins,
-    Destination, Forward, HostName, Limits, Listener, ListenerSet, Match, PathMatch, PathRewrite, Policy, Protocol,
-    Redirect, RequestHeaders, RequestLimit, Retries, Routes, Rule, ValueMatch, VerificationMode,
+    Destination, ErrorPages, ExternalAuth, Forward, HostName, Limits, Listener, ListenerSet, Match, PathMatch,
+    PathRewrite, Policy, Protocol, Redirect, RequestHeaders, RequestLimit, Retries, Routes, Rule, ValueMatch,
+    VerificationMode,
 };
 
 impl fmt::Display for Protocol {
@@ -195,6 +196,8 @@ fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
         retries,
         cors,
         without_access_log,
+        external_auth,
+        error_pages,
         redirect_to_https,
     } = policy;
     let mut time = |name, time: Option<Duration>| time.map_or(Ok(()), |time| write!(f, " {name}={time:?}"));
@@ -211,6 +214,8 @@ fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
     write_headers(f, request_headers, answer_headers)?;
     write_retries(f, retries)?;
     f.write_str(if *without_access_log { " without-log" } else { "" })?;
+    external_auth.as_ref().map_or(Ok(()), |auth| write_external_auth(f, auth))?;
+    error_pages.as_ref().map_or(Ok(()), |pages| write_error_pages(f, pages))?;
     f.write_str(if *redirect_to_https { " redirect" } else { "" })
 }
 
@@ -335,4 +340,20 @@ fn write_retries(f: &mut fmt::Formatter<'_>, retries: &Retries) -> fmt::Result {
     }
     retries.tries.map_or(Ok(()), |tries| write!(f, " tries={tries}"))?;
     retries.time.map_or(Ok(()), |time| write!(f, " retry-time={time:?}"))
+}
+
+/// Who is asked, and where clients sign in.
+fn write_external_auth(f: &mut fmt::Formatter<'_>, auth: &ExternalAuth) -> fmt::Result {
+    let scheme = if auth.tls { "https" } else { "http" };
+    write!(f, " auth={} auth-url={scheme}://{}{}", auth.server, auth.host, auth.target)?;
+    if !auth.response_headers.is_empty() {
+        write!(f, " auth-headers={}", auth.response_headers.join(","))?;
+    }
+    auth.sign_in.as_ref().map_or(Ok(()), |sign_in| write!(f, " sign-in={sign_in}"))
+}
+
+fn write_error_pages(f: &mut fmt::Formatter<'_>, pages: &ErrorPages) -> fmt::Result {
+    let statuses: Vec<_> = pages.statuses.iter().map(ToString::to_string).collect();
+    let whose = if pages.intercepts { "" } else { " of-nginx" };
+    write!(f, " pages={}@{}{whose}", statuses.join(","), pages.server)
 }

@@ -149,7 +149,7 @@ impl ChosenLocation<'_> {
         context: &Context<'_>,
     ) -> Option<()> {
         let module = proxy_module(protocol, context.settings);
-        policy::write_answers(writer, &self.policy)?;
+        policy::write_answers(writer, &self.policy, context.settings)?;
         let target = write_target(writer, place, rewrite)?;
         let target = if module == ProxyModule::Grpc {
             write_uri(writer, target)?;

@@ -195,7 +195,7 @@ fn write_forward_location(writer: &mut Writer<'_>, location: &ForwardLocation, c
     // `grpc_pass` takes no path: our module puts it where nginx looks for the one that was sent.
     let target = if module == ProxyModule::Grpc { "" } else { "$sparrow_target" };
     let url = |text: Text| text.own(scheme(protocol, module)).own("$sparrow_upstream").own(target);
-    policy::write_answers(writer, &location.policy)?;
+    policy::write_answers(writer, &location.policy, settings)?;
     writer.line(module.pass()).text(url).end()?;
     write_treatment(writer, protocol, &location.policy, module, context)?;
     writer.close();

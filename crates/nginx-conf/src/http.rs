@@ -77,7 +77,7 @@ pub fn write<'a>(
         .chain(forwarding(settings, servers.upstreams))
         .chain(x_accel_headers::ignore_headers(settings))
         .chain(error_page::http())
-        .chain(policy::http(&policies))
+        .chain(policy::http(&policies, settings))
         .chain(if tls::has_https(servers.routes, settings) { tls::http() } else { Vec::new() });
     for directive in shared {
         writer.write(&directive);

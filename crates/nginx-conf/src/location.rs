@@ -193,7 +193,7 @@ fn follow<'a>(
     }
     let target = ProxyTarget::of(place, rule, context);
     if let Some(target) = &target {
-        policy::write_answers(writer, target.policy)?;
+        policy::write_answers(writer, target.policy, context.settings)?;
     }
     match target {
         Some(target) if target.is_rewritten(place) => {

@@ -17,20 +17,27 @@ pub type Header = (Token, Token);
 #[derive(Debug, Default)]
 pub struct LocationHeaders {
     to_backend: Vec<Header>,
-    of_answer: Vec<Header>,
+    /// Each with whether answers have it that say that something is wrong.
+    of_answer: Vec<(Header, bool)>,
     hidden: Vec<Token>,
 }
 
 impl LocationHeaders {
     /// The backend is told this, whatever clients say, and whatever it is told elsewhere. An empty value takes the header out.
-    #[allow(dead_code)]
+    /// The last of several for one header is in force.
     pub fn tell_backend(&mut self, name: Token, value: Token) {
+        self.to_backend.retain(|(told, _)| !told.is_same_header(&name));
         self.to_backend.push((name, value));
     }
 
     /// The client is told this in each answer, beside what the backend says; not if the value is empty.
     pub fn add_to_answer(&mut self, name: Token, value: Token) {
-        self.of_answer.push((name, value));
+        self.of_answer.push(((name, value), true));
+    }
+
+    /// The same, but not in answers that say that something is wrong.
+    pub fn add_to_success(&mut self, name: Token, value: Token) {
+        self.of_answer.push(((name, value), false));
     }
 
     /// The client is not told what the backend says in this header.
@@ -38,9 +45,17 @@ impl LocationHeaders {
         self.hidden.push(name);
     }
 
-    /// What the client is told in each answer.
-    pub fn of_answer(&self) -> &[Header] {
-        &self.of_answer
+    /// Whether the client is told something in answers that say that something is wrong.
+    pub fn are_in_failures(&self) -> bool {
+        self.of_answer.iter().any(|(_, always)| *always)
+    }
+
+    /// Writes those of answers alone.
+    pub fn write_of_answer(&self, writer: &mut Writer<'_>) -> Option<()> {
+        self.of_answer.iter().try_for_each(|((name, value), always)| {
+            let line = writer.line("add_header").token(name).token(value);
+            if *always { line.words(["always"]) } else { line }.end()
+        })
     }
 
     /// Writes them into the location.
@@ -48,7 +63,7 @@ impl LocationHeaders {
         for name in &self.hidden {
             writer.line(module.hide_header()).token(name).end()?;
         }
-        write_answer_headers(writer, &self.of_answer)?;
+        self.write_of_answer(writer)?;
         if self.to_backend.is_empty() {
             return Some(());
         }
@@ -60,13 +75,6 @@ impl LocationHeaders {
         }
         Some(())
     }
-}
-
-/// Adds headers to whatever a location answers.
-pub fn write_answer_headers(writer: &mut Writer<'_>, headers: &[Header]) -> Option<()> {
-    headers
-        .iter()
-        .try_for_each(|(name, value)| writer.line("add_header").token(name).token(value).words(["always"]).end())
 }
 
 /// What all backends are told where no location says otherwise.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entry_model::{
-    Access, Action, AddedHeader, AddressRange, AnswerHeaders, Backend, BackendAddress, BasicAuth, Buffers, Certificate,
-    CertificateId, ClientCertificateRule, ClientCertificates, ClientVerification, ConnectionHeader, Cors, CorsOrigin,
-    CorsOrigins, Destination, Endpoints, EndpointsId, Forward, HeaderField, HeaderMatch, Host, HostName, Key, Kind,
-    Limits, Listener, ListenerId, ListenerSet, Match, ObjectRef, PasswordFile, PathMatch, PathRewrite, Pattern,
-    PatternEngine, Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect, Replacement, RequestHeaders,
-    RequestLimit, ResponseBuffers, Retries, RetryCondition, Routes, Rule, Scheme, SortedMap, Timeouts, UpstreamHost,
-    ValueMatch, VerificationMode, WeightedBackend,
+    Access, Action, AddedHeader, AddressRange, AnswerHeaders, AuthServer, Backend, BackendAddress, BasicAuth, Buffers,
+    Certificate, CertificateId, ClientCertificateRule, ClientCertificates, ClientVerification, ConnectionHeader, Cors,
+    CorsOrigin, CorsOrigins, Destination, Endpoints, EndpointsId, ErrorPages, ExternalAuth, Forward, HeaderField,
+    HeaderMatch, Host, HostName, Key, Kind, Limits, Listener, ListenerId, ListenerSet, Match, ObjectRef, PasswordFile,
+    PathMatch, PathRewrite, Pattern, PatternEngine, Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect,
+    Replacement, RequestHeaders, RequestLimit, ResponseBuffers, Retries, RetryCondition, Routes, Rule, Scheme,
+    SortedMap, Timeouts, UpstreamHost, UrlPart, UrlText, UrlVariable, ValueMatch, VerificationMode, WeightedBackend,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -249,11 +249,12 @@ fn limits() -> impl Strategy<Value = Limits> {
 fn policies() -> impl Strategy<Value = Policies> {
     let time = || proptest::option::of(any::<u64>().prop_map(Duration::from_millis));
     let forwarding = (buffers(), request_headers(), answer_headers(), retries());
-    let more = (proptest::option::of(cors()), access(), asked(), limits());
+    let others = (proptest::option::of(external_auth()), proptest::option::of(error_pages()));
+    let more = (proptest::option::of(cors()), access(), asked(), limits(), others);
     let policy = ((time(), time(), time()), any::<Option<u64>>(), forwarding, more, any::<[bool; 3]>());
     let policy = policy.prop_map(|((connect, read, send), max_body_bytes, forwarding, more, switches)| {
         let (buffers, request_headers, answer_headers, retries) = forwarding;
-        let (cors, access, client_certificates, limits) = more;
+        let (cors, access, client_certificates, limits, (external_auth, error_pages)) = more;
         let [speaks_http_1_0, without_access_log, redirect_to_https] = switches;
         Policy {
             timeouts: Timeouts { connect, read, send },
@@ -264,6 +265,8 @@ fn policies() -> impl Strategy<Value = Policies> {
             access,
             client_certificates,
             limits,
+            external_auth,
+            error_pages,
             request_headers,
             answer_headers,
             retries,
@@ -294,6 +297,50 @@ fn buffers() -> impl Strategy<Value = Buffers> {
             request_bytes,
         },
     )
+}
+
+fn url() -> impl Strategy<Value = UrlText> {
+    let variables = UrlVariable::NAMES.map(|(_, variable)| UrlPart::Variable(variable));
+    vec(prop_oneof![hostile().prop_map(UrlPart::Text), prop::sample::select(variables.to_vec())], 0..4)
+        .prop_map(UrlText)
+}
+
+fn external_auth() -> impl Strategy<Value = ExternalAuth> {
+    let server = prop_oneof![
+        1 => Just(AuthServer::Unknown),
+        3 => any::<SocketAddr>().prop_map(AuthServer::Address),
+        1 => (url(), any::<u16>()).prop_map(|(name, port)| AuthServer::Name { name, port }),
+    ];
+    let urls = (url(), url(), proptest::option::of(url()), proptest::option::of(url()));
+    let headers = (vec(hostile(), 0..3), vec((hostile(), hostile()), 0..3));
+    (server, urls, headers, proptest::option::of(hostile()), any::<[bool; 2]>()).prop_map(
+        |(
+            server,
+            (host, target, sign_in, request_redirect),
+            (response_headers, request_headers),
+            method,
+            [tls, always],
+        )| {
+            let always_set_cookie = always;
+            ExternalAuth {
+                server,
+                tls,
+                host,
+                target,
+                method,
+                sign_in,
+                response_headers,
+                request_headers,
+                request_redirect,
+                always_set_cookie,
+            }
+        },
+    )
+}
+
+fn error_pages() -> impl Strategy<Value = ErrorPages> {
+    (vec(300..600_u16, 1..4), any::<bool>(), any::<SocketAddr>())
+        .prop_map(|(statuses, intercepts, server)| ErrorPages { statuses, intercepts, server })
 }
 
 fn cors() -> impl Strategy<Value = Cors> {
@@ -418,16 +465,10 @@ fn routes(pem: Option<(Vec<u8>, Vec<u8>)>) -> impl Strategy<Value = Routes> {
 
 fn settings() -> impl Strategy<Value = Settings> {
     let version = prop::sample::select(vec![Version::new(1, 22, 1), Version::new(1, 26, 3), Version::new(1, 31, 3)]);
-    let bits = any::<[bool; 8]>().prop_map(|[ssl, http_v2, grpc, realip, stub_status, fastcgi, uwsgi, scgi]| Modules {
-        ssl,
-        http_v2,
-        grpc,
-        realip,
-        stub_status,
-        fastcgi,
-        uwsgi,
-        scgi,
-    });
+    let bits =
+        any::<[bool; 9]>().prop_map(|[ssl, http_v2, grpc, realip, auth_request, stub_status, fastcgi, uwsgi, scgi]| {
+            Modules { auth_request, ssl, http_v2, grpc, realip, stub_status, fastcgi, uwsgi, scgi }
+        });
     let modules = prop_oneof![Just(Modules::default()), bits];
     (version, modules, any::<[bool; 2]>()).prop_map(|(version, modules, [proxy_protocol, trusted])| Settings {
         version,

@@ -118,7 +118,7 @@ impl<'a> Servers<'a> {
         let in_order = rules.iter().any(|rule| matches!(rule.matches.path, PathMatch::Regex(_)));
         let context = Context { in_order, ..self.context(nameless) };
         location::write(writer, &rules, &context, notes);
-        policy::write_locations(writer, &PolicySet::of(self.routes, rules, needs));
+        policy::write_locations(writer, &PolicySet::of(self.routes, rules, needs), &context);
     }
 
     /// What locations need to know. `nameless`: whether requests may come there that name no host.

@@ -1,5 +1,6 @@
 //! What the operator decides.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub struct Settings {
     pub max_body_bytes: u64,
     /// Longest request line and longest line of a header, in bytes; a head has at most four times as many.
     pub max_header_bytes: u32,
+    /// The DNS servers that are asked for names that annotations have. Without one such names are not reached.
+    pub resolvers: Vec<SocketAddr>,
     /// Where requests are logged, one JSON object a line.
     pub access_log: Option<PathBuf>,
     /// Where errors are logged.
@@ -88,6 +91,7 @@ impl Default for Settings {
             timeouts: Timeouts::default(),
             max_body_bytes: 0,
             max_header_bytes: 8192,
+            resolvers: Vec::new(),
             access_log: Some(PathBuf::from("/dev/stdout")),
             error_log: PathBuf::from("/dev/stderr"),
             user: None,

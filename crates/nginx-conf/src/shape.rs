@@ -120,7 +120,16 @@ fn allowed(context: &str) -> &'static [(&'static str, std::ops::RangeInclusive<u
             ("proxy_cookie_domain", 2..=2),
             ("proxy_cookie_path", 2..=2),
             ("proxy_redirect", 2..=2),
-            ("error_page", 2..=16),
+            ("error_page", 2..=64),
+            ("auth_request", 1..=1),
+            ("auth_request_set", 2..=2),
+            ("proxy_intercept_errors", 1..=1),
+            ("grpc_intercept_errors", 1..=1),
+            ("proxy_pass_request_body", 1..=1),
+            ("proxy_method", 1..=1),
+            ("proxy_ssl_server_name", 1..=1),
+            ("proxy_ssl_name", 1..=1),
+            ("proxy_ssl_session_reuse", 1..=1),
             ("proxy_hide_header", 1..=1),
             ("proxy_set_header", 2..=2),
             ("grpc_hide_header", 1..=1),
@@ -161,7 +170,9 @@ impl Shape {
                             continue;
                         }
                         // Those where requests go that are not plain, or were chosen: no path of an object is like this.
-                        let is_own = ["sparrow-raw-path-", "sparrow-chosen-"].iter().any(|own| path.starts_with(own));
+                        let is_own = ["sparrow-raw-path-", "sparrow-chosen-", "sparrow-auth-"]
+                            .iter()
+                            .any(|own| path.starts_with(own));
                         if modifier == "=" && is_own {
                             self.read(statement.block.as_deref().expect("a block"), "aside");
                             continue;
@@ -236,9 +247,10 @@ fn variables(argument: &str) {
     for (at, _) in argument.match_indices('$') {
         let name = argument[at + 1..].trim_start_matches('{');
         let name: String = name.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        let known = ["host", "request_id", "request_uri", "scheme", "uri", "binary_remote_addr", "remote_addr"]
-            .contains(&name.as_str())
-            || ["sparrow_", "ssl_client_"].iter().any(|prefix| name.starts_with(prefix));
+        let known = ["host", "http_accept", "request_id", "request_method", "request_uri", "scheme", "status", "uri"];
+        let known = known.contains(&name.as_str())
+            || name.ends_with("remote_addr")
+            || ["sparrow_", "ssl_client_", "upstream_http_"].iter().any(|known| name.starts_with(known));
         assert!(known, "{argument}");
     }
 }

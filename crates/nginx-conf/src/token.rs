@@ -147,6 +147,18 @@ impl Text {
         self
     }
 
+    /// Adds a part of a URL as it is; what no URL has, and what nginx would take for a variable, is encoded.
+    pub fn url(mut self, url: &str) -> Self {
+        for byte in url.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!&'()*+,;=%".contains(&byte) {
+                self.0.out.push(byte.into());
+            } else {
+                let _ = write!(self.0.out, "%{byte:02X}");
+            }
+        }
+        self
+    }
+
     /// Adds a number.
     pub fn number(mut self, number: impl Into<u64>) -> Self {
         let _ = write!(self.0.out, "{}", number.into());

@@ -61,6 +61,8 @@ pub struct Modules {
     pub grpc: bool,
     /// The client's address from a proxy before this one.
     pub realip: bool,
+    /// Asking another location whether a request may pass.
+    pub auth_request: bool,
     /// nginx's own counters.
     pub stub_status: bool,
     /// Speaks `FastCGI`; not used, but it wants a directory.
@@ -87,6 +89,7 @@ impl Modules {
             // Part of every build that has HTTP/2, unless it is left out.
             grpc: http_v2 && !with("--without-http_grpc_module"),
             realip: with("--with-http_realip_module"),
+            auth_request: with("--with-http_auth_request_module"),
             stub_status: with("--with-http_stub_status_module"),
             fastcgi: !with("--without-http_fastcgi_module"),
             uwsgi: !with("--without-http_uwsgi_module"),
@@ -103,6 +106,7 @@ impl Default for Modules {
             http_v2: true,
             grpc: true,
             realip: true,
+            auth_request: true,
             stub_status: true,
             fastcgi: true,
             uwsgi: true,

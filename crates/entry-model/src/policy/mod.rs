@@ -4,6 +4,8 @@ mod access;
 mod buffers;
 mod client_certificates;
 mod cors;
+mod error_pages;
+mod external_auth;
 mod headers;
 mod limits;
 mod policies;
@@ -14,6 +16,8 @@ pub use access::{Access, BasicAuth, PasswordFile};
 pub use buffers::{Buffers, ResponseBuffers};
 pub use client_certificates::{ClientCertificateRule, ClientCertificates, ClientVerification, VerificationMode};
 pub use cors::{Cors, CorsOrigin, CorsOrigins};
+pub use error_pages::ErrorPages;
+pub use external_auth::{AuthServer, ExternalAuth, UrlPart, UrlText, UrlVariable};
 pub use headers::{
     AddedHeader, AnswerHeaders, CONNECTION_HEADERS, ConnectionHeader, HeaderField, Replacement, RequestHeaders,
     UpstreamHost,
@@ -53,6 +57,10 @@ pub struct Policy {
     pub retries: Retries,
     /// Whether requests that are forwarded are left out of the access log.
     pub without_access_log: bool,
+    /// Who is asked whether a request may pass.
+    pub external_auth: Option<ExternalAuth>,
+    /// What is answered instead of errors.
+    pub error_pages: Option<ErrorPages>,
     /// Whether a request over plain HTTP is sent to HTTPS instead, but for one below [`crate::ACME_CHALLENGE`].
     pub redirect_to_https: bool,
 }

@@ -15,6 +15,10 @@ mod buffers;
 mod client_certificates;
 #[path = "../../../nginx-conf/tests/serve/cors.rs"]
 mod cors;
+#[path = "../../../nginx-conf/tests/serve/error_pages.rs"]
+mod error_pages;
+#[path = "../../../nginx-conf/tests/serve/external_auth.rs"]
+mod external_auth;
 #[path = "../../../nginx-conf/tests/serve/forwarded_headers.rs"]
 mod forwarded_headers;
 #[path = "../../../nginx-conf/tests/serve/headers.rs"]

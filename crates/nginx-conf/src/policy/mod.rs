@@ -8,6 +8,8 @@ mod body;
 mod buffers;
 pub mod client_certificates;
 mod cors;
+mod error_pages;
+mod external_auth;
 mod headers;
 mod limits;
 mod policy_set;
@@ -19,8 +21,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use entry_model::{Policy, Protocol};
 pub use policy_set::PolicySet;
 
+use crate::Settings;
 use crate::error_page;
-use crate::location_headers::{LocationHeaders, write_answer_headers};
+use crate::location_headers::LocationHeaders;
 use crate::policy_class::PolicyClass;
 use crate::proxy_target::Context;
 use crate::revision::LineOrigin;
@@ -43,6 +46,14 @@ impl ProxyModule {
         match self {
             Self::Proxy => "proxy_pass",
             Self::Grpc => "grpc_pass",
+        }
+    }
+
+    /// The directive that says whether errors of the backend are replaced.
+    pub fn intercept_errors(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy_intercept_errors",
+            Self::Grpc => "grpc_intercept_errors",
         }
     }
 
@@ -86,6 +97,8 @@ pub fn write(
         retries,
         without_access_log,
         cors: _,
+        external_auth: _,
+        error_pages,
         redirect_to_https: _,
     } = policy;
     timeouts::write(writer, timeouts, module)?;
@@ -99,19 +112,27 @@ pub fn write(
         writer.line("access_log").words(["off"]).end()?;
     }
     headers::write(writer, answer_headers, module)?;
-    let mut headers = headers(policy)?;
+    let mut headers = headers(policy, context.settings)?;
     // HTTP/2 has no such header.
     if let Some(connection) = request_headers.connection.filter(|_| !is_http2(protocol)) {
         headers.tell_backend(Token::word("Connection"), Token::word(connection.as_str()));
     }
-    if !headers.of_answer().is_empty() {
+    // Of several pages for a status nginx takes the first.
+    let asked = external_auth::asked(policy, context.settings);
+    asked.map_or(Some(()), |auth| external_auth::write(writer, policy, auth))?;
+    error_pages.as_ref().map_or(Some(()), |pages| error_pages::write(writer, policy, pages, module))?;
+    let signs_in = asked.is_some_and(|auth| auth.sign_in.is_some());
+    if headers.are_in_failures() {
         error_page::write_own(writer, |text| failure_location(text, policy))?;
+    } else if signs_in || error_pages.is_some() {
+        // With one of its own, a location has none of those of all.
+        error_page::write_own(writer, |text| text.own("@sparrow_error_page"))?;
     }
     headers.write(writer, module, context)
 }
 
 /// The headers of requests and answers that a policy asks for: each topic that sets some adds them here.
-fn headers(policy: &Policy) -> Option<LocationHeaders> {
+fn headers(policy: &Policy, settings: &Settings) -> Option<LocationHeaders> {
     let mut headers = LocationHeaders::default();
     headers::add(&mut headers, &policy.request_headers, &policy.answer_headers)?;
     if let Some(cors) = &policy.cors {
@@ -120,18 +141,33 @@ fn headers(policy: &Policy) -> Option<LocationHeaders> {
     if let Some(asked) = &policy.client_certificates {
         client_certificates::add_headers(asked, &mut headers);
     }
+    if let Some(auth) = external_auth::asked(policy, settings) {
+        external_auth::add_headers(auth, &mut headers);
+    }
     Some(headers)
 }
 
 /// Writes what is answered before anything else is asked, and before the path is looked at: in the location to which requests come first.
-pub fn write_answers(writer: &mut Writer<'_>, policy: &Policy) -> Option<()> {
-    policy.cors.as_ref().map_or(Some(()), |cors| cors::write_preflight(writer, cors))
+pub fn write_answers(writer: &mut Writer<'_>, policy: &Policy, settings: &Settings) -> Option<()> {
+    policy.cors.as_ref().map_or(Some(()), |cors| cors::write_preflight(writer, cors))?;
+    if policy.external_auth.is_some() && external_auth::asked(policy, settings).is_none() {
+        // Nobody can be asked, so nothing passes.
+        writer.line("return").words(["503", "$sparrow_503"]).end()?;
+    }
+    Some(())
 }
 
 /// What policies need at the level of `http`.
-pub fn http(policies: &PolicySet<'_>) -> Vec<Directive<'static>> {
+pub fn http(policies: &PolicySet<'_>, settings: &Settings) -> Vec<Directive<'static>> {
     let cors: BTreeSet<_> = policies.iter().filter_map(|policy| policy.cors.as_ref()).collect();
-    cors.into_iter().flat_map(cors::variables).collect()
+    let mut all: Vec<_> = cors.into_iter().flat_map(cors::variables).collect();
+    if policies.iter().any(|policy| policy.external_auth.is_some()) {
+        all.extend(external_auth::http(settings));
+    }
+    if policies.iter().any(|policy| policy.error_pages.is_some()) {
+        all.extend(error_pages::http());
+    }
+    all
 }
 
 /// Adds the files that policies name, by their paths, and whose they are.
@@ -146,30 +182,38 @@ pub fn write_shared(writer: &mut Writer<'_>, policies: &PolicySet<'_>) {
 }
 
 /// Writes what policies need in each server beside the locations of its rules.
-pub fn write_locations(writer: &mut Writer<'_>, policies: &PolicySet<'_>) {
+pub fn write_locations(writer: &mut Writer<'_>, policies: &PolicySet<'_>, context: &Context<'_>) {
     for policy in policies.iter() {
         let mark = writer.mark();
-        // Their texts were written in the locations of the rules before.
-        if write_failure_location(writer, policy).is_none() {
+        // Where nginx cannot read them, the locations of the rules are not there either.
+        if write_locations_of(writer, policy, context).is_none() {
             writer.take_back(&mark);
         }
     }
 }
 
-/// The location of the answers to requests that nginx cannot forward: the headers of the location where they came are not in force
-/// there.
-fn write_failure_location(writer: &mut Writer<'_>, policy: &Policy) -> Option<()> {
-    let headers = headers(policy)?;
-    if headers.of_answer().is_empty() {
-        return Some(());
+fn write_locations_of(writer: &mut Writer<'_>, policy: &Policy, context: &Context<'_>) -> Option<()> {
+    let headers = headers(policy, context.settings)?;
+    if headers.are_in_failures() {
+        // The headers of the location where a request came are not in force there.
+        writer.line("location").text(|text| failure_location(text, policy)).open(None)?;
+        headers.write_of_answer(writer)?;
+        error_page::write_answer(writer);
+        writer.close();
     }
-    writer.line("location").text(|text| failure_location(text, policy)).open(None)?;
-    write_answer_headers(writer, headers.of_answer())?;
-    error_page::write_answer(writer);
-    writer.close();
-    Some(())
+    if let Some(pages) = &policy.error_pages {
+        error_pages::write_location(writer, policy, pages, &headers, context)?;
+    }
+    let asked = external_auth::asked(policy, context.settings);
+    asked.map_or(Some(()), |auth| external_auth::write_locations(writer, policy, auth, &headers, context))
 }
 
+/// The location of the answers to requests that nginx cannot forward.
 fn failure_location(text: Text, policy: &Policy) -> Text {
-    text.own("@sparrow_failure_").plain_of(&PolicyClass::of(policy).to_string(), '_')
+    class_name(text.own("@sparrow_failure_"), policy)
+}
+
+/// Adds what a location is called of those that carry a policy out.
+fn class_name(text: Text, policy: &Policy) -> Text {
+    text.plain_of(&PolicyClass::of(policy).to_string(), '_')
 }

@@ -33,4 +33,6 @@ fn needs_more(policy: &Policy) -> bool {
         || policy.client_certificates.is_some()
         || policy.limits.counts_clients()
         || policy.answer_headers.added.iter().any(|header| header.always)
+        || policy.external_auth.is_some()
+        || policy.error_pages.is_some()
 }

@@ -66,7 +66,7 @@ const NOTHING: [&str; 6] = [""; 6];
 #[test]
 fn listed_origin_is_told_what_it_may_and_others_nothing() {
     let (address, _) = open_backend();
-    let routes = treated(&listed(), vec![forward(prefix("/"), address, false), forward(prefix("/off"), address, true)]);
+    let routes = treated(&listed(), vec![forward(prefix("/off"), address, true), forward(prefix("/"), address, false)]);
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
         for origin in
@@ -111,7 +111,7 @@ fn preflight_request_never_reaches_the_backend() {
         (listed(), ["https://a.example", "true", "GET, PUT", "X-Tenant", "X-Total", "600"]),
         (cors(CorsOrigins::Any), ["*", "", "GET, PUT", "X-Tenant", "X-Total", "600"]),
     ] {
-        let rules = vec![forward(prefix("/"), address, false), forward(prefix("/off"), address, true)];
+        let rules = vec![forward(prefix("/off"), address, true), forward(prefix("/"), address, false)];
         let routes = treated(&policy, rules);
         for binary in binaries() {
             let nginx = Nginx::start(&binary, &routes, |_| {});
@@ -146,7 +146,7 @@ fn any_origin_may_ask_without_credentials() {
 #[test]
 fn answers_of_the_entry_itself_may_be_read_too() {
     let (address, _) = open_backend();
-    let routes = treated(&listed(), vec![forward(prefix("/"), free(), false), forward(prefix("/up"), address, false)]);
+    let routes = treated(&listed(), vec![forward(prefix("/up"), address, false), forward(prefix("/"), free(), false)]);
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
         let expected = ["https://a.example", "true", "GET, PUT", "X-Tenant", "X-Total", "600"];

@@ -8,6 +8,8 @@ mod branches;
 mod buffers;
 mod client_certificates;
 mod cors;
+mod error_pages;
+mod external_auth;
 mod forwarded_headers;
 mod headers;
 mod hosts;
