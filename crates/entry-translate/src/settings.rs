@@ -25,6 +25,8 @@ pub struct PolicyDefaults {
     pub max_body_bytes: u64,
     /// To what of a Service requests are sent.
     pub backends: BackendMode,
+    /// Whether names that annotations have can be looked up.
+    pub resolves_names: bool,
 }
 
 /// What [`crate::translate()`] needs to know beside the objects.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{Host, Key, Kind, ObjectRef, Policy, Routes, Secret, Service, Snapshot, SortedMap};
+use entry_model::{ConfigMap, Host, Key, Kind, ObjectRef, Policy, Routes, Secret, Service, Snapshot, SortedMap};
 
 use crate::attach::{AttachedObject, RouteObject};
 use crate::attached_claims::AttachedClaims;
@@ -58,6 +58,8 @@ pub struct Translator {
     secrets: SortedMap<Arc<Key>, Arc<Secret>>,
     /// What is wrong with Secrets as objects.
     secret_faults: BTreeMap<ObjectRef, String>,
+    /// The `ConfigMaps` that they may depend on.
+    config_maps: SortedMap<Arc<Key>, Arc<ConfigMap>>,
     /// The settings that they are of.
     settings: (PolicyDefaults, bool),
     /// How the object that was asked last wants to be treated: most want the same.
@@ -103,8 +105,10 @@ impl Translator {
         let knows = !self.claims.is_empty();
         let services = std::mem::replace(&mut self.services, snapshot.services.clone());
         let secrets = std::mem::replace(&mut self.secrets, snapshot.secrets.clone());
+        let config_maps = std::mem::replace(&mut self.config_maps, snapshot.config_maps.clone());
         let faults = std::mem::replace(&mut self.secret_faults, secret_faults(snapshot, settings));
-        let mut changed = if knows { Changed::between(snapshot, &services, &secrets) } else { Changed::default() };
+        let mut changed =
+            if knows { Changed::between(snapshot, &services, &secrets, &config_maps) } else { Changed::default() };
         changed.faults = changed_faults(&faults, &self.secret_faults);
         let mut known = std::mem::take(&mut self.claims);
 
@@ -198,6 +202,7 @@ struct Changed<'a> {
     secrets: HashSet<&'a Key>,
     /// Secrets with which something else is wrong.
     faults: HashSet<ObjectRef>,
+    config_maps: HashSet<&'a Key>,
 }
 
 impl<'a> Changed<'a> {
@@ -205,13 +210,16 @@ impl<'a> Changed<'a> {
         snapshot: &'a Snapshot,
         services: &'a SortedMap<Arc<Key>, Arc<Service>>,
         secrets: &'a SortedMap<Arc<Key>, Arc<Secret>>,
+        config_maps: &'a SortedMap<Arc<Key>, Arc<ConfigMap>>,
     ) -> Self {
         let services = snapshot.services.changed_keys(services, Arc::ptr_eq);
         let secrets = snapshot.secrets.changed_keys(secrets, Arc::ptr_eq);
+        let config_maps = snapshot.config_maps.changed_keys(config_maps, Arc::ptr_eq);
         Self {
             services: services.into_iter().map(|key| (&*key.namespace, &*key.name)).collect(),
             secrets: secrets.into_iter().map(|key| &**key).collect(),
             faults: HashSet::new(),
+            config_maps: config_maps.into_iter().map(|key| &**key).collect(),
         }
     }
 
@@ -219,6 +227,7 @@ impl<'a> Changed<'a> {
     fn concerns(&self, source: RouteObject<'_>, claims: &Claims) -> bool {
         let is_changed = |reference: &ObjectRef| match reference.kind {
             Kind::Service => self.services.contains(&(&*reference.key.namespace, &*reference.key.name)),
+            Kind::ConfigMap => self.config_maps.contains(&*reference.key),
             _ => self.secrets.contains(&*reference.key) || self.faults.contains(reference),
         };
         (!self.services.is_empty() && source.names_any(&self.services)) || claims.references.iter().any(is_changed)

@@ -13,6 +13,7 @@ mod bounds;
 mod configuration;
 mod nginx;
 mod objects;
+mod resolver;
 mod time;
 mod traffic;
 

@@ -55,6 +55,8 @@ impl IngressReader<'_> {
             tls: self.tls,
             namespace: &ingress.meta.namespace,
             quarantine: &self.settings.quarantine,
+            has_named_hosts: !ingress.rules.is_empty()
+                && ingress.rules.iter().all(|rule| rule.host.as_deref().is_some_and(|host| !host.is_empty())),
             snapshot: self.snapshot,
         };
         let mut annotations = read_annotations(Kind::Ingress, &ingress.meta.annotations, context, &mut self.draft);

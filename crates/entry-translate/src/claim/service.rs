@@ -33,6 +33,7 @@ pub fn read_service_claims(service: &Service, snapshot: &Snapshot, settings: &Tr
         tls: true,
         namespace: &service.meta.namespace,
         quarantine: &settings.quarantine,
+        has_named_hosts: service.meta.annotations.get("sparrow/host").is_some_and(|host| !host.is_empty()),
         snapshot,
     };
     let mut annotations = read_annotations(Kind::Service, &service.meta.annotations, context, &mut draft);

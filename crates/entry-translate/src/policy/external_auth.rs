@@ -1,26 +1,387 @@
 //! Another server is asked whether a request may pass.
+//!
+//! What would leave a path open that its owner wants closed is never ignored: its requests are answered 503 until it is mended.
 
-use super::table::{IngressNginxAnnotation, Scope, Topic};
+use std::net::SocketAddr;
+
+use entry_model::{AuthServer, ExternalAuth, Key, Kind, ObjectRef, PortRef, Reason, UrlText};
+
+use super::annotations::Annotations;
+use super::outside_address::{api_server, check_outside_address, is_own_name, service_of_name};
+use super::reader::AnnotationReader;
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::url::{HttpUrl, parse_http_url, parse_url_text};
+use super::value::{parse_boolean, parse_go_boolean};
+use crate::resolve::{find_port, service_address};
+use crate::verdict_draft::{object_name, quoted};
+
+/// Most headers of an answer that the backend is told.
+const MOST_HEADERS: usize = 32;
 
 pub const TOPIC: Topic = Topic {
     title: "External authentication",
-    own: &[],
+    own: &[
+        own(
+            "auth-url",
+            "a URL that is asked before each request: 2xx lets it pass, 401 and 403 are the answer, anything else is 500",
+            "nobody is asked",
+            "http://authelia.auth.svc.cluster.local/api/authz/auth-request",
+        ),
+        own("auth-signin", "a URL to which clients are sent, with 302, instead of 401", "401", "https://auth.example.com"),
+        own(
+            "auth-signin-redirect-param",
+            "the parameter of that URL that says where the client wants to go, if the URL has none of this name",
+            "`rd`",
+            "return_to",
+        ),
+        own("auth-method", "the method with which it is asked", "`GET`", "HEAD"),
+        own(
+            "auth-response-headers",
+            "headers of its answer, with commas between them, that the backend gets; a client's own are dropped",
+            "none",
+            "Remote-User, Remote-Groups",
+        ),
+        own(
+            "auth-request-redirect",
+            "what it is told in `X-Auth-Request-Redirect`",
+            "the path and the query",
+            "https://$host$request_uri",
+        ),
+        own(
+            "auth-always-set-cookie",
+            "`true`, `false`: whether its cookies go to the client with answers that say that something is wrong, too",
+            "`false`",
+            "true",
+        ),
+        own(
+            "auth-proxy-set-headers",
+            "a ConfigMap of the namespace: headers that it is told",
+            "none",
+            "auth-headers",
+        ),
+    ],
     ingress_nginx: &[
-        IngressNginxAnnotation::never("auth-url", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("auth-signin", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("auth-signin-redirect-param", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("auth-method", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("auth-response-headers", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("auth-request-redirect", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("auth-always-set-cookie", Scope::Rule, super::NO_EQUAL).unchanged_by(&["false"]),
-        IngressNginxAnnotation::never("auth-cache-key", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("auth-cache-duration", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("auth-keepalive", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("auth-keepalive-requests", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("auth-keepalive-share-vars", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("auth-keepalive-timeout", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("auth-proxy-set-headers", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("auth-snippet", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("enable-global-auth", Scope::Rule, super::NO_EQUAL).unchanged_by(&["true"]),
+        differs(
+            "auth-url",
+            "A name of the cluster (`NAME.NAMESPACE.svc…`) is the Service's cluster IP, without DNS. Of variables it takes `$host`, \
+             `$http_host`, `$best_http_host`, `$scheme`, `$pass_access_scheme`, `$request_method`, `$request_uri`, \
+             `$escaped_request_uri`, `$uri`, `$is_args` and `$args`, and stands for them as they were sent. Addresses of the entry, its \
+             machine and the API server are not asked. What cannot be used is 503, as there",
+        ),
+        differs(
+            "auth-signin",
+            "It takes the same variables; `$escaped_request_uri` is exact up to ten of each `%`, `&` and `+`, beyond that it is the path \
+             without its query",
+        ),
+        same("auth-signin-redirect-param", "The parameter that says where the client wants to go, by default `rd`"),
+        same("auth-method", "The method with which the server is asked; a value that is none is 503"),
+        same(
+            "auth-response-headers",
+            "Headers of the answer that the backend gets; a client's own are dropped. A value that is none is 503",
+        ),
+        same("auth-request-redirect", "What the server is told in `X-Auth-Request-Redirect`"),
+        same("auth-always-set-cookie", "Whether its cookies go to the client with every answer"),
+        differs("auth-cache-key", "Its answers are not kept: the server is asked before each request"),
+        differs("auth-cache-duration", "Its answers are not kept: the server is asked before each request"),
+        differs("auth-keepalive", "Each question has a connection of its own"),
+        differs("auth-keepalive-requests", "Each question has a connection of its own"),
+        differs("auth-keepalive-share-vars", "Each question has a connection of its own"),
+        differs("auth-keepalive-timeout", "Each question has a connection of its own"),
+        differs(
+            "auth-proxy-set-headers",
+            "A ConfigMap of the same namespace alone, which the entry must be able to read, else 503; variables in its values stand for \
+             themselves",
+        ),
+        IngressNginxAnnotation::never(
+            "auth-snippet",
+            Scope::Rule,
+            "text of annotations never becomes configuration of nginx, since whoever may write an Ingress would rule all of it; write \
+             headers into auth-proxy-set-headers",
+        ),
+        IngressNginxAnnotation::never(
+            "enable-global-auth",
+            Scope::Rule,
+            "there is no authentication for all Ingresses here, so none is exempt; write auth-url on those that need it",
+        )
+        .unchanged_by(&["true", "false"]),
     ],
 };
+
+const fn own(name: &'static str, value: &'static str, default: &'static str, example: &'static str) -> OwnAnnotation {
+    OwnAnnotation { name, objects: Objects::ServicesAndIngresses, value, default, example }
+}
+
+const fn same(name: &'static str, effect: &'static str) -> IngressNginxAnnotation {
+    IngressNginxAnnotation::same(name, Scope::Rule, effect)
+}
+
+const fn differs(name: &'static str, how: &'static str) -> IngressNginxAnnotation {
+    IngressNginxAnnotation::differs(name, Scope::Rule, how)
+}
+
+/// What cannot be used of an annotation: it is reported, and the rules of the object are answered 503.
+struct Unusable {
+    name: &'static str,
+    reason: Reason,
+    message: String,
+}
+
+impl Unusable {
+    fn value(name: &'static str, value: &str, hint: &str) -> Self {
+        Self { name, reason: Reason::Invalid, message: format!("The value {} cannot be used: {hint}", quoted(value)) }
+    }
+}
+
+/// Reads them.
+pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
+    let mut texts = |name| either(reader, name);
+    let all = Texts {
+        url: texts("auth-url"),
+        method: texts("auth-method"),
+        response_headers: texts("auth-response-headers"),
+        request_headers: texts("auth-proxy-set-headers"),
+    };
+    let sign_in = read_sign_in(reader);
+    let request_redirect = read_checked(reader, "auth-request-redirect", parse_url_text);
+    let theirs = reader.ingress_nginx("auth-always-set-cookie", parse_go_boolean);
+    let always_set_cookie = reader.own("auth-always-set-cookie", parse_boolean).or(theirs).unwrap_or(false);
+    // Whether answers or connections are kept changes how often the server is asked, and nothing else.
+    for name in ["auth-cache-key", "auth-cache-duration"] {
+        reader.ingress_nginx_text(name);
+    }
+    for name in ["auth-keepalive", "auth-keepalive-requests", "auth-keepalive-share-vars", "auth-keepalive-timeout"] {
+        reader.ingress_nginx_text(name);
+    }
+    let Some((url, _)) = all.url else { return };
+    match read_questions(reader, url, &all) {
+        Ok(auth) => {
+            annotations.policy.external_auth =
+                Some(ExternalAuth { sign_in, request_redirect, always_set_cookie, ..auth });
+        }
+        Err(Unusable { name, reason, message }) => {
+            annotations.policy.external_auth = Some(ExternalAuth::closed());
+            let message = format!("{message}. Until then, requests are answered 503, since they would pass unasked");
+            report(reader, name, reason, message);
+        }
+    }
+}
+
+/// The texts that must be usable, with whether each is ours.
+struct Texts<'a> {
+    url: Option<(&'a str, bool)>,
+    method: Option<(&'a str, bool)>,
+    response_headers: Option<(&'a str, bool)>,
+    request_headers: Option<(&'a str, bool)>,
+}
+
+/// The text of an annotation, ours before theirs, and whether it is ours.
+fn either<'a>(reader: &mut AnnotationReader<'a, '_>, name: &str) -> Option<(&'a str, bool)> {
+    let theirs = reader.ingress_nginx_text(name);
+    reader.own(name, Ok).map(|text| (text, true)).or(theirs.map(|text| (text, false)))
+}
+
+/// Reports a loss of an annotation in the dialect in which it is written.
+fn report(reader: &mut AnnotationReader<'_, '_>, name: &'static str, reason: Reason, message: String) {
+    if reader.own(name, Ok).is_some() {
+        reader.report_own_loss(name, reason, message);
+    } else {
+        reader.report_loss(name, reason, message);
+    }
+}
+
+/// A value without which the path is as closed: one that cannot be used is left out, and a finding says so.
+fn read_checked<T>(
+    reader: &mut AnnotationReader<'_, '_>,
+    name: &'static str,
+    parse: impl Fn(&str) -> Result<T, &'static str>,
+) -> Option<T> {
+    let (text, _) = either(reader, name)?;
+    match parse(text) {
+        Ok(value) => Some(value),
+        Err(hint) => {
+            let message = format!("The value {} cannot be used, so it is left out: {hint}", quoted(text));
+            report(reader, name, Reason::Invalid, message);
+            None
+        }
+    }
+}
+
+/// Where clients sign in, with where they want to go.
+fn read_sign_in(reader: &mut AnnotationReader<'_, '_>) -> Option<UrlText> {
+    let parameter = read_checked(reader, "auth-signin-redirect-param", parse_parameter);
+    let parameter = parameter.unwrap_or_else(|| "rd".to_owned());
+    read_checked(reader, "auth-signin", |text| {
+        parse_http_url(text)?;
+        let query = text.split_once('?').map(|(_, query)| query);
+        let names =
+            |part: &str| part.split_once('=').is_some_and(|(name, value)| name == parameter && !value.is_empty());
+        let separator = match query {
+            Some(query) if query.split('&').any(names) => return parse_url_text(text),
+            Some(query) if !query.is_empty() => "&",
+            Some(_) => "",
+            None => "?",
+        };
+        parse_url_text(&format!("{text}{separator}{parameter}=$pass_access_scheme://$http_host$escaped_request_uri"))
+    })
+}
+
+fn parse_parameter(text: &str) -> Result<String, &'static str> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_parameter = (1..=64).contains(&text.len()) && text.bytes().all(is_part);
+    if is_parameter { Ok(text.to_owned()) } else { Err("it is the name of a parameter") }
+}
+
+/// What is asked, of whom, and what becomes of the answer.
+fn read_questions(reader: &mut AnnotationReader<'_, '_>, url: &str, all: &Texts<'_>) -> Result<ExternalAuth, Unusable> {
+    let parsed = parse_http_url(url.trim()).map_err(|hint| Unusable::value("auth-url", url, hint))?;
+    let method = all.method.map(|(text, _)| parse_method(text)).transpose()?;
+    let response_headers = all.response_headers.map(|(text, _)| parse_header_names(text)).transpose()?;
+    let request_headers = all.request_headers.map(|(text, _)| read_request_headers(reader, text)).transpose()?;
+    let server = find_server(reader, &parsed)?;
+    let HttpUrl { tls, host, target, .. } = parsed;
+    Ok(ExternalAuth {
+        server,
+        tls,
+        host,
+        target,
+        method,
+        response_headers: response_headers.unwrap_or_default(),
+        request_headers: request_headers.unwrap_or_default(),
+        sign_in: None,
+        request_redirect: None,
+        always_set_cookie: false,
+    })
+}
+
+fn parse_method(text: &str) -> Result<String, Unusable> {
+    const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
+    let is_method = METHODS.contains(&text);
+    let hint = "it is a method such as `GET` or `POST`, in upper case";
+    if is_method { Ok(text.to_owned()) } else { Err(Unusable::value("auth-method", text, hint)) }
+}
+
+fn parse_header_names(text: &str) -> Result<Vec<String>, Unusable> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let mut names: Vec<_> = names.map(str::to_owned).collect();
+    names.sort_by_key(|name| name.to_ascii_lowercase());
+    names.dedup_by(|one, other| one.eq_ignore_ascii_case(other));
+    if names.len() <= MOST_HEADERS && names.iter().all(|name| can_be_told(name)) {
+        return Ok(names);
+    }
+    let hint = "it is a list of at most 32 names of headers of letters, digits, `-` and `_`, and none by which a connection is ruled";
+    Err(Unusable::value("auth-response-headers", text, hint))
+}
+
+/// Whether a header may be set by an annotation: none by which a connection or a message is ruled.
+fn can_be_told(name: &str) -> bool {
+    const RULING: [&str; 9] = [
+        "Host",
+        "Connection",
+        "Content-Length",
+        "Transfer-Encoding",
+        "Upgrade",
+        "TE",
+        "Trailer",
+        "Keep-Alive",
+        "HTTP2-Settings",
+    ];
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=64).contains(&name.len())
+        && name.bytes().all(is_name)
+        && !RULING.iter().any(|ruling| ruling.eq_ignore_ascii_case(name))
+}
+
+/// The headers of a ConfigMap. All must be usable, since the server may decide by them.
+fn read_request_headers(reader: &mut AnnotationReader<'_, '_>, text: &str) -> Result<Vec<(String, String)>, Unusable> {
+    const NAME: &str = "auth-proxy-set-headers";
+    let own_namespace = reader.context.namespace;
+    let name = match text.split_once('/') {
+        Some((namespace, name)) if namespace == own_namespace => name,
+        Some(_) => {
+            return Err(Unusable::value(
+                NAME,
+                text,
+                "a ConfigMap of another namespace is not read; make one in the Ingress's",
+            ));
+        }
+        None => text,
+    };
+    let key = Key { namespace: own_namespace.to_owned(), name: name.to_owned() };
+    let Some(map) = reader.config_map(name) else {
+        let reference = object_name(&ObjectRef::new(Kind::ConfigMap, key));
+        let message =
+            format!("There is no {reference}, or the entry does not read it; make it, and name it to the entry");
+        return Err(Unusable { name: NAME, reason: Reason::RefNotFound, message });
+    };
+    let is_value =
+        |value: &str| value.len() <= 1024 && value.bytes().all(|byte| byte >= b' ' && byte != 0x7f && byte != b'$');
+    map.data
+        .iter()
+        .map(|(name, value)| {
+            if can_be_told(name) && is_value(value) {
+                Ok((name.clone(), value.clone()))
+            } else {
+                let hint =
+                    format!("its key {} is no header with a value of printable characters without `$`", quoted(name));
+                Err(Unusable::value(NAME, text, &hint))
+            }
+        })
+        .collect()
+}
+
+/// Where the server is reached. A name of the cluster is that of a Service, and needs no DNS.
+fn find_server(reader: &mut AnnotationReader<'_, '_>, url: &HttpUrl) -> Result<AuthServer, Unusable> {
+    const NAME: &str = "auth-url";
+    let name = url.host.to_string();
+    let unusable = |reason, message: String| Unusable { name: NAME, reason, message };
+    if let Ok(address) = name.parse() {
+        check_outside_address(address, reader.service(&api_server()).map(|service| &**service))
+            .map_err(|hint| Unusable::value(NAME, &name, hint))?;
+        return Ok(AuthServer::Address(SocketAddr::new(address, url.port)));
+    }
+    if is_own_name(&name) || name.contains(':') {
+        return Err(Unusable::value(NAME, &name, "it is no name of a server"));
+    }
+    let Some(key) = service_of_name(&name).filter(|_| !url.host.has_variables()) else {
+        if url.host.has_variables() && !reader.context.has_named_hosts {
+            let hint = "$host would be whatever a client sends; name a host in each rule";
+            return Err(Unusable::value(NAME, &name, hint));
+        }
+        if reader.context.defaults.resolves_names {
+            return Ok(AuthServer::Name { name: url.host.clone(), port: url.port });
+        }
+        let hint = "no resolver is known for it; name a Service, or start the entry with `--resolver`";
+        return Err(unusable(Reason::Unsupported, format!("The name {} is not looked up: {hint}", quoted(&name))));
+    };
+    if key == api_server() {
+        return Err(Unusable::value(NAME, &name, "it is the API server"));
+    }
+    let service_name = object_name(&ObjectRef::new(Kind::Service, key.clone()));
+    let Some(service) = reader.service(&key) else {
+        return Err(unusable(Reason::RefNotFound, format!("There is no {service_name}; make it, or name another")));
+    };
+    let explain = |message: String| format!("{service_name}: {message}");
+    let address = service_address(service, entry_model::BackendMode::ClusterIp);
+    let address = address.map_err(|error| unusable(error.reason, explain(error.message)))?;
+    let (_, port) = find_port(service, &PortRef::Number(url.port))
+        .map_err(|error| unusable(error.reason, explain(error.message)))?;
+    let Some(address) = address.with_port(port.port).cluster_ip() else {
+        return Err(unusable(Reason::Unsupported, explain("It has no cluster IP".to_owned())));
+    };
+    Ok(AuthServer::Address(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_by_which_a_connection_is_ruled_cannot_be_told() {
+        assert_eq!(parse_header_names("X-B, x-a ,X-A").ok().unwrap(), ["x-a", "X-B"]);
+        for text in ["Host", "content-length", "a b", "a:b", "$x", "é", "Transfer-Encoding"] {
+            assert!(parse_header_names(text).is_err(), "{text}");
+        }
+        let many: Vec<_> = (0..=MOST_HEADERS).map(|number| format!("x-{number}")).collect();
+        assert!(parse_header_names(&many.join(",")).is_err());
+    }
+}

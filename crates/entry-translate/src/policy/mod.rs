@@ -23,6 +23,7 @@ mod limits;
 mod logging;
 mod mirror;
 mod other;
+mod outside_address;
 mod passwords;
 pub mod path_rewrite;
 pub mod reader;
@@ -34,6 +35,7 @@ mod snippet_text;
 mod snippets;
 pub mod table;
 mod timeouts;
+mod url;
 mod value;
 
 use std::collections::HashMap;
@@ -103,6 +105,8 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
     access::read(reader, annotations);
     client_certificates::read(reader, annotations);
     limits::read(reader, annotations);
+    external_auth::read(reader, annotations);
+    error_pages::read(reader, annotations);
 }
 
 /// What is known of one of ours, by its name without prefix.
@@ -147,6 +151,7 @@ mod tests {
             tls: true,
             namespace: "shop",
             quarantine: &quarantine,
+            has_named_hosts: true,
             snapshot: &snapshot,
         };
         let mut draft = VerdictDraft::default();

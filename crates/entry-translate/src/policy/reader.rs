@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use entry_model::{ConfigMap, FieldPath, Key, Kind, ObjectRef, Reason, Secret, Snapshot};
+use entry_model::{ConfigMap, FieldPath, Key, Kind, ObjectRef, Reason, Secret, Service, Snapshot};
 
 use super::table::{Meaning, Objects};
 use super::{INGRESS_NGINX_PREFIX, OWN_PREFIX, find_ingress_nginx_annotation, find_own_annotation};
@@ -27,6 +27,8 @@ pub struct AnnotationContext<'a> {
     pub namespace: &'a str,
     /// Objects that are put aside.
     pub quarantine: &'a BTreeMap<ObjectRef, (Reason, String)>,
+    /// Whether each rule is for hosts of a name, so that a client cannot choose any.
+    pub has_named_hosts: bool,
     /// Where objects are looked up that annotations name.
     pub snapshot: &'a Snapshot,
 }
@@ -176,13 +178,18 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
         found
     }
 
+    /// A Service, of any namespace. What the object asks for depends on it from now on, also if it is not there.
+    pub fn service(&mut self, key: &Key) -> Option<&'a Arc<Service>> {
+        self.references.push(ObjectRef::new(Kind::Service, key.clone()));
+        self.context.snapshot.services.get(key)
+    }
+
     /// Something that one of ours asks for is not served as it was asked for.
     pub fn report_own_loss(&mut self, name: &str, reason: Reason, message: String) {
         self.report(OWN_PREFIX, name, reason, message, true);
     }
 
     /// Something is worth knowing about one of ours.
-    #[allow(dead_code)]
     pub fn report_own_note(&mut self, name: &str, reason: Reason, message: String) {
         self.report(OWN_PREFIX, name, reason, message, false);
     }

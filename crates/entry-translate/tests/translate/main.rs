@@ -8,6 +8,7 @@ mod certificates;
 mod chains;
 mod endpoints;
 mod entry_addresses;
+mod external_auth;
 mod further_hosts;
 mod ingresses;
 mod owners;

@@ -8,6 +8,7 @@ use clap::Args;
 use entry_model::Listener;
 use ipnet::IpNet;
 
+use super::resolver;
 use super::time::parse_nonzero_time;
 
 /// The flags of traffic.
@@ -51,6 +52,10 @@ pub struct TrafficFlags {
     /// How long an idle connection of a client is kept
     #[arg(long, value_name = "TIME", default_value = "75s", value_parser = parse_nonzero_time)]
     pub keepalive_timeout: Duration,
+    /// DNS servers, as an address with or without a port, that are asked for names in annotations which are no Services; may be
+    /// repeated. Without it those of /etc/resolv.conf
+    #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = resolver::parse_address)]
+    pub resolver: Vec<SocketAddr>,
     /// Where requests are logged, a JSON object a line; `off` for nowhere
     #[arg(long, value_name = "FILE", default_value = "/dev/stdout")]
     pub access_log: PathBuf,
@@ -63,6 +68,11 @@ pub struct TrafficFlags {
 }
 
 impl TrafficFlags {
+    /// The DNS servers.
+    pub(super) fn resolvers(&self) -> Vec<SocketAddr> {
+        if self.resolver.is_empty() { resolver::of_system() } else { self.resolver.clone() }
+    }
+
     /// The listeners of HTTP and HTTPS.
     pub(super) fn listeners(&self) -> Vec<Listener> {
         Listener::built_in(&self.http, &self.https)
