@@ -122,7 +122,9 @@ pub fn write(
     asked.map_or(Some(()), |auth| external_auth::write(writer, policy, auth))?;
     error_pages.as_ref().map_or(Some(()), |pages| error_pages::write(writer, policy, pages, module))?;
     let signs_in = asked.is_some_and(|auth| auth.sign_in.is_some());
-    if headers.are_in_failures() {
+    if error_pages.as_ref().is_some_and(|pages| pages.intercepts) {
+        // Any page more would stand for an error of the backend, too. For others there are nginx's own, with the headers from here.
+    } else if headers.are_in_failures() {
         error_page::write_own(writer, |text| failure_location(text, policy))?;
     } else if signs_in || error_pages.is_some() {
         // With one of its own, a location has none of those of all.
