@@ -13,6 +13,7 @@ mod address_range;
 mod addresses;
 mod backend_mode;
 mod condition;
+mod cookie;
 mod endpoint_slice;
 mod field_path;
 mod host_name;
@@ -37,6 +38,7 @@ pub use address_range::{AddressRange, ParseAddressRangeError};
 pub use addresses::{entry_addresses, load_balancer_addresses, node_addresses};
 pub use backend_mode::{BACKENDS_ANNOTATION, BackendMode};
 pub use condition::{Condition, ConditionKind, RevisionState};
+pub use cookie::find_cookie;
 pub use endpoint_slice::{EndpointSlice, EndpointState, SliceEndpoint, SlicePort};
 pub use field_path::{AbridgedText, FieldPath};
 pub use host_name::HostName;
@@ -56,7 +58,7 @@ pub use policy::{
     ResponseBuffers, Retries, RetryCondition, Timeouts, UpstreamHost, UrlPart, UrlText, UrlVariable, VerificationMode,
 };
 pub use request::{Request, Scheme};
-pub use request_match::{ACME_CHALLENGE, HeaderMatch, Match, PathMatch, QueryParamMatch, ValueMatch};
+pub use request_match::{ACME_CHALLENGE, CookieMatch, HeaderMatch, Match, PathMatch, QueryParamMatch, ValueMatch};
 pub use rewrite::{PathRewrite, Redirect, encode_path};
 pub use routes::{Certificate, CertificateId, Endpoints, Host, Routes, RoutingDecision, Rule};
 pub use secret_names::{SECRET_ANNOTATIONS, annotated_secrets, own_secret_name};

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::ListenerId;
+use crate::{ListenerId, find_cookie};
 
 /// How a request came, or where it is sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +75,13 @@ impl<'a> Request<'a> {
             self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
         let first = values.next()?;
         Some(values.fold(Cow::Borrowed(first), |all, value| Cow::Owned(format!("{all}, {value}"))))
+    }
+
+    /// The value of a cookie; of several of one name the first. None of one that is not UTF-8.
+    pub fn cookie(&self, name: &str) -> Option<&'a str> {
+        let headers = self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case("cookie"));
+        let value = find_cookie(headers.map(|(_, value)| value.as_bytes()), name.as_bytes())?;
+        std::str::from_utf8(value).ok()
     }
 
     /// The value of a parameter of the query, as it was sent; of several the first, as the Gateway API recommends. Empty for

@@ -17,6 +17,8 @@ pub struct Match {
     pub method: Option<String>,
     /// Which headers it must have, sorted by name, each name once.
     pub headers: Vec<HeaderMatch>,
+    /// Which cookies it must have, sorted by name, each name once.
+    pub cookies: Vec<CookieMatch>,
     /// Which parameters its query must have, sorted by name, each name once.
     pub query: Vec<QueryParamMatch>,
 }
@@ -36,6 +38,15 @@ pub enum PathMatch {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HeaderMatch {
     /// Its name, in lower case.
+    pub name: String,
+    /// Its value.
+    pub value: ValueMatch,
+}
+
+/// A cookie that a request must have.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CookieMatch {
+    /// Its name. Case counts.
     pub name: String,
     /// Its value.
     pub value: ValueMatch,
@@ -128,7 +139,7 @@ impl PathMatch {
 impl Match {
     /// All requests with such a path.
     pub fn path(path: PathMatch) -> Self {
-        Self { path, method: None, headers: Vec::new(), query: Vec::new() }
+        Self { path, method: None, headers: Vec::new(), cookies: Vec::new(), query: Vec::new() }
     }
 
     /// All requests.
@@ -138,16 +149,20 @@ impl Match {
 
     /// Whether the path is all that counts.
     pub fn is_path_only(&self) -> bool {
-        self.method.is_none() && self.headers.is_empty() && self.query.is_empty()
+        self.method.is_none() && self.headers.is_empty() && self.cookies.is_empty() && self.query.is_empty()
     }
 
     /// The order in which rules are tried, as the Gateway API has it for `HTTPRouteMatch`: an exact path comes before all others;
     /// a longer path before a shorter one; one with a method before one without; more headers before fewer; then more
     /// parameters before fewer. The API leaves the place of patterns open: their texts count as paths do, as in ingress-nginx.
+    /// Cookies, which it does not have, come between headers and parameters.
     ///
     /// Of equal ones that of the older object is tried first, and of one object the first.
     pub fn precedence(&self, other: &Self) -> Ordering {
-        let counts = |one: &Self| (one.method.is_none(), Reverse(one.headers.len()), Reverse(one.query.len()));
+        let counts = |one: &Self| {
+            let more = [one.headers.len(), one.cookies.len(), one.query.len()].map(Reverse);
+            (one.method.is_none(), more)
+        };
         self.path.precedence(&other.path).then_with(|| counts(self).cmp(&counts(other)))
     }
 
@@ -155,12 +170,15 @@ impl Match {
     pub fn matches(&self, request: &Request<'_>) -> bool {
         let header =
             |wanted: &HeaderMatch| request.header(&wanted.name).is_some_and(|value| wanted.value.matches(&value));
+        let cookie =
+            |wanted: &CookieMatch| request.cookie(&wanted.name).is_some_and(|value| wanted.value.matches(value));
         let parameter = |wanted: &QueryParamMatch| {
             request.query_parameter(&wanted.name).is_some_and(|value| wanted.value.matches(value))
         };
         self.path.matches(request.path)
             && self.method.as_deref().is_none_or(|method| method == request.method)
             && self.headers.iter().all(header)
+            && self.cookies.iter().all(cookie)
             && self.query.iter().all(parameter)
     }
 }

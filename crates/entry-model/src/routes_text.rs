@@ -109,7 +109,7 @@ impl fmt::Display for QuotedWord<'_> {
 }
 
 fn write_match(f: &mut fmt::Formatter<'_>, matches: &Match) -> fmt::Result {
-    let Match { path, method, headers, query } = matches;
+    let Match { path, method, headers, cookies, query } = matches;
     let (kind, text) = match path {
         PathMatch::Exact(path) => ("exact", path.as_str()),
         PathMatch::Prefix(path) => ("prefix", path.as_str()),
@@ -122,6 +122,9 @@ fn write_match(f: &mut fmt::Formatter<'_>, matches: &Match) -> fmt::Result {
     let equals = |value: &ValueMatch| if matches!(value, ValueMatch::Exact(_)) { "=" } else { "~" };
     for header in headers {
         write!(f, "header:{}{}{} ", QuotedWord(&header.name), equals(&header.value), QuotedWord(header.value.text()))?;
+    }
+    for cookie in cookies {
+        write!(f, "cookie:{}{}{} ", QuotedWord(&cookie.name), equals(&cookie.value), QuotedWord(cookie.value.text()))?;
     }
     for parameter in query {
         write!(

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::attach::{AttachedObject, Seniority};
+use crate::canary::AttachedCanary;
 use crate::claim::{Claim, Claims, DefaultClaim, TlsClaim};
 use crate::claim_site::ClaimSite;
 
@@ -13,6 +14,7 @@ pub struct AttachedClaims<'c> {
     pub rules: Vec<AttachedClaim<'c>>,
     pub defaults: Vec<(&'c DefaultClaim, Seniority)>,
     pub tls: Vec<(&'c TlsClaim, Seniority)>,
+    pub canaries: Vec<AttachedCanary<'c>>,
 }
 
 /// A rule that an object asks for, among those of others.
@@ -37,6 +39,8 @@ impl<'c> AttachedClaims<'c> {
             all.rules.extend(rules.map(|(index, claim)| AttachedClaim { claim, owner, claims, index }));
             all.defaults.extend(claims.default.iter().map(|claim| (claim, owner)));
             all.tls.extend(claims.tls.iter().map(|claim| (claim, owner)));
+            let canaries = claims.canaries.iter().enumerate();
+            all.canaries.extend(canaries.map(|(index, claim)| AttachedCanary { claim, owner, claims, index }));
         }
         all
     }

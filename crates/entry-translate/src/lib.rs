@@ -24,6 +24,7 @@ mod attached_claims;
 mod authorities;
 mod bounds;
 mod cached_claims;
+mod canary;
 mod certificate;
 mod certificate_selection;
 mod chain;

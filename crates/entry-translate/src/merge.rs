@@ -11,6 +11,7 @@ use entry_model::{
 use crate::Bound;
 use crate::attach::AttachedObject;
 use crate::attached_claims::{AttachedClaim, AttachedClaims};
+use crate::canary::{self, AttachedCanary, CanariesByHost};
 use crate::certificate_selection::{CertificateSelection, SelectedCertificate};
 use crate::claim::{Claim, Claims, DefaultClaim};
 use crate::claim_site::ClaimSite;
@@ -33,11 +34,16 @@ pub struct HostMerger {
     published: SortedMap<HostName, Arc<Host>>,
 }
 
+/// All that an object asks for, and the place of a claim among that.
+type ClaimPlace = (Arc<Claims>, usize);
+
 /// A host, and what it was made of.
 #[derive(Debug)]
 struct MergedHost {
     /// What objects asked for, in their order: all that an object asks for, and which of that.
-    candidates: Vec<(Arc<Claims>, usize)>,
+    candidates: Vec<ClaimPlace>,
+    /// The canaries for its paths, likewise.
+    canaries: Vec<ClaimPlace>,
     /// The candidates that stand, in the order in which they are tried.
     won: Vec<usize>,
     /// The candidates that do not, each with the one that was first.
@@ -79,6 +85,10 @@ impl HostMerger {
         for candidate in &claims.rules {
             by_host.entry(&candidate.claim.host).or_default().push(*candidate);
         }
+        let mut canaries_by_host = CanariesByHost::new();
+        for canary in &claims.canaries {
+            canaries_by_host.entry(&canary.claim.host).or_default().push(*canary);
+        }
         let mut by_host: Vec<_> = by_host.into_iter().collect();
         // Findings on one field are in this order.
         by_host.sort_unstable_by_key(|(host, _)| *host);
@@ -93,9 +103,10 @@ impl HostMerger {
         self.last = None;
         let mut hosts = Vec::with_capacity(by_host.len());
         for (name, candidates) in by_host {
+            let canaries = canaries_by_host.remove(name).unwrap_or_default();
             let merged = match before.remove_entry(name) {
-                Some((name, merged)) if merged.is_made_of(&candidates) => (name, merged),
-                _ => (name.clone(), MergedHost::new(&candidates, self.for_one_snapshot)),
+                Some((name, merged)) if merged.is_made_of(&candidates, &canaries) => (name, merged),
+                _ => (name.clone(), MergedHost::new(&candidates, &canaries, self.for_one_snapshot)),
             };
             let (name, mut merged) = merged;
             let won: Vec<_> = merged.won.iter().map(|index| candidates[*index]).collect();
@@ -105,6 +116,7 @@ impl HostMerger {
             for (loser, winner) in &merged.lost {
                 report_conflict(&candidates[*loser], &candidates[*winner], attached);
             }
+            let canaries = canary::assign(&won, &canaries, attached);
             let given = certificates.select(&name, &won, attached);
             let asked = select_client_certificates(&name, &won, attached);
             let closed = won.first().is_some_and(|won| is_closed(&name, &attached[won.owner.1].object.key.namespace));
@@ -116,12 +128,17 @@ impl HostMerger {
             }
             let is_same = merged.given == given && merged.asked == asked && merged.host.closed == closed;
             if !is_same || merged.host.rules.is_empty() {
-                let rules = won
-                    .iter()
-                    .map(|won| {
-                        self.rule(&name, won.claim, given.as_ref(), asked.as_ref(), &attached[won.owner.1].object)
-                    })
-                    .collect();
+                let mut rules = Vec::with_capacity(won.len());
+                for (won, canary) in won.iter().zip(&canaries) {
+                    let origin = &attached[won.owner.1].object;
+                    let rule = self.rule(&name, won.claim, given.as_ref(), asked.as_ref(), origin);
+                    match canary {
+                        Some(canary) => {
+                            rules.extend(canary::share_rule(rule, canary.claim, &attached[canary.owner.1].object));
+                        }
+                        None => rules.push(rule),
+                    }
+                }
                 let certificate = given.as_ref().map(|given| given.id.clone());
                 merged.host = Arc::new(Host { certificate, rules, closed });
                 (merged.given, merged.asked) = (given, asked);
@@ -132,6 +149,11 @@ impl HostMerger {
                 hosts.push((name.clone(), Arc::clone(&merged.host)));
                 self.hosts.insert(name, merged);
             }
+        }
+        let mut alone: Vec<_> = canaries_by_host.into_values().flatten().collect();
+        alone.sort_by_key(|canary| (canary.owner, canary.index));
+        for canary in &alone {
+            canary::report_without_main(canary, attached);
         }
         let over = certificates.drop_over_bound(context.most, attached);
         if !over.is_empty() {
@@ -172,7 +194,7 @@ impl HostMerger {
     /// Whether these claims stand at a host; none if the host was not made of them, or if some of them do not stand: what is said of
     /// that depends on where others lead.
     pub fn serves(&self, name: &HostName, claims: &Arc<Claims>) -> Option<bool> {
-        let merged = self.hosts.get(name)?;
+        let merged = self.hosts.get(name).filter(|merged| merged.canaries.is_empty())?;
         let is_of = |index: &usize| Arc::ptr_eq(&merged.candidates[*index].0, claims);
         if merged.asked.is_some() || merged.lost.iter().any(|(lost, _)| is_of(lost)) {
             return None;
@@ -303,7 +325,7 @@ impl HostMerger {
 
 impl MergedHost {
     /// Decides which claims of a host stand.
-    fn new(candidates: &[AttachedClaim<'_>], for_one_snapshot: bool) -> Self {
+    fn new(candidates: &[AttachedClaim<'_>], canaries: &[AttachedCanary<'_>], for_one_snapshot: bool) -> Self {
         let named = candidates.iter().position(|candidate| !candidate.claim.yields);
         let yields = |index: &usize| named.is_some() && candidates[*index].claim.yields;
         let (yielding, mut order): (Vec<usize>, Vec<usize>) = (0..candidates.len()).partition(yields);
@@ -325,17 +347,21 @@ impl MergedHost {
         }
         lost.extend(yielding.into_iter().zip(named.into_iter().cycle()));
         let candidates = if for_one_snapshot { &[] } else { candidates };
+        let canaries = if for_one_snapshot { &[] } else { canaries };
+        let canaries = canaries.iter().map(|canary| (Arc::clone(canary.claims), canary.index)).collect();
         let candidates = candidates.iter().map(|candidate| (Arc::clone(candidate.claims), candidate.index)).collect();
-        Self { candidates, won, lost, given: None, asked: None, host: Arc::default() }
+        Self { candidates, canaries, won, lost, given: None, asked: None, host: Arc::default() }
     }
 
     /// Whether it was made of these.
-    fn is_made_of(&self, candidates: &[AttachedClaim<'_>]) -> bool {
-        let same = |(claims, index): &(Arc<Claims>, usize), candidate: &AttachedClaim<'_>| {
-            Arc::ptr_eq(claims, candidate.claims) && *index == candidate.index
-        };
-        self.candidates.len() == candidates.len()
-            && self.candidates.iter().zip(candidates).all(|(known, candidate)| same(known, candidate))
+    fn is_made_of(&self, candidates: &[AttachedClaim<'_>], canaries: &[AttachedCanary<'_>]) -> bool {
+        let is_same =
+            |(claims, index): &ClaimPlace, now: &Arc<Claims>, at: usize| Arc::ptr_eq(claims, now) && *index == at;
+        let same_claims = self.candidates.iter().zip(candidates);
+        let same_canaries = self.canaries.iter().zip(canaries);
+        (self.candidates.len(), self.canaries.len()) == (candidates.len(), canaries.len())
+            && same_claims.into_iter().all(|(known, now)| is_same(known, now.claims, now.index))
+            && same_canaries.into_iter().all(|(known, now)| is_same(known, now.claims, now.index))
     }
 }
 

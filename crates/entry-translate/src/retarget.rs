@@ -300,7 +300,15 @@ mod tests {
 
     /// How many objects the short way is for, if it is taken after a change.
     fn retargeted(change: impl FnOnce(&mut Snapshot, &mut TranslateSettings) -> bool) -> Option<usize> {
-        let (mut snapshot, mut settings) = (snapshot(), TranslateSettings::default());
+        retargeted_from(snapshot(), change)
+    }
+
+    /// The same after a change of another snapshot.
+    fn retargeted_from(
+        mut snapshot: Snapshot,
+        change: impl FnOnce(&mut Snapshot, &mut TranslateSettings) -> bool,
+    ) -> Option<usize> {
+        let mut settings = TranslateSettings::default();
         let mut translator = Translator::default();
         for _ in 0..2 {
             // What the first has made of owners is what the second begins with.
@@ -321,6 +329,24 @@ mod tests {
         let mut treated = ingress("a", "/");
         treated.meta.annotations.insert("sparrow/read-timeout".to_owned(), "5s".to_owned());
         assert_eq!(retargeted(|snapshot, _| snapshot.put(treated)), Some(1));
+    }
+
+    #[test]
+    fn whole_way_is_for_a_canary_and_for_its_main() {
+        let mut canary = ingress("canary", "/");
+        canary.rules[0].host = Some("a.example.com".to_owned());
+        canary.meta.annotations.insert("sparrow/canary".to_owned(), "true".to_owned());
+        let mut snapshot = snapshot();
+        snapshot.put(canary.clone());
+        canary.meta.annotations.insert("sparrow/canary-weight".to_owned(), "10".to_owned());
+        let mut treated = ingress("a", "/");
+        treated.meta.annotations.insert("sparrow/read-timeout".to_owned(), "5s".to_owned());
+        let mut other = treated.clone();
+        other.meta.name = "b".to_owned();
+        other.rules[0].host = Some("b.example.com".to_owned());
+        for (change, expected) in [(canary, None), (treated, None), (other, Some(1))] {
+            assert_eq!(retargeted_from(snapshot.clone(), |snapshot, _| snapshot.put(change)), expected);
+        }
     }
 
     #[test]

@@ -57,7 +57,8 @@ impl<'r, 'a> Candidates<'r, 'a> {
         let mut numbers: Vec<usize> = match place {
             // Which others match the same paths is not known.
             LocationKind::Pattern(_) => {
-                self.patterns.get(path.text()).map(|(numbers, _)| numbers.clone()).unwrap_or_default()
+                let PathMatch::Regex(pattern) = path else { return Vec::new() };
+                self.patterns.get(pattern.text()).map(|(numbers, _)| numbers.clone()).unwrap_or_default()
             }
             LocationKind::Below(path) => self.prefixes_of(path).collect(),
             LocationKind::Path(path) | LocationKind::Top(path) | LocationKind::Within { path, .. } => {

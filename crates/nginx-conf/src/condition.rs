@@ -4,8 +4,10 @@
 //! regular expression in which a value stands for itself, byte by byte. A header that was sent empty is to nginx as one that was not
 //! sent; no test asks for an empty one.
 
-use entry_model::{HeaderMatch, Match, QueryParamMatch, ValueMatch};
+use entry_model::{CookieMatch, HeaderMatch, Match, QueryParamMatch, ValueMatch};
+use pattern_engine::{BoundedPattern, Groups, Subject};
 
+use crate::rewritten_path::MATCH_LIMIT;
 use crate::token::Pattern;
 use crate::writer::Writer;
 
@@ -19,15 +21,21 @@ pub enum Condition<'a> {
     Method(&'a str),
     /// A header.
     Header(&'a HeaderMatch),
+    /// A cookie.
+    Cookie(&'a CookieMatch),
     /// A parameter of the query.
     Parameter(&'a QueryParamMatch),
 }
 
 /// All that a request must have beside its path.
 pub fn conditions(matches: &Match) -> Vec<Condition<'_>> {
-    let Match { path: _, method, headers, query } = matches;
+    let Match { path: _, method, headers, cookies, query } = matches;
     let method = method.iter().map(|method| Condition::Method(method));
-    method.chain(headers.iter().map(Condition::Header)).chain(query.iter().map(Condition::Parameter)).collect()
+    method
+        .chain(headers.iter().map(Condition::Header))
+        .chain(cookies.iter().map(Condition::Cookie))
+        .chain(query.iter().map(Condition::Parameter))
+        .collect()
 }
 
 impl Condition<'_> {
@@ -39,7 +47,15 @@ impl Condition<'_> {
             Self::Header(HeaderMatch { name, value }) => {
                 let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
                 let is_name = !name.is_empty() && name.bytes().all(plain);
-                is_name && exact(value).is_some_and(|value| !value.is_empty() && fits(name, value))
+                let is_value = match value {
+                    ValueMatch::Exact(text) => !text.is_empty() && fits(name, text),
+                    ValueMatch::Regex(pattern) => BoundedPattern::parse(pattern.text()).is_ok(),
+                };
+                is_name && is_value
+            }
+            Self::Cookie(CookieMatch { name, value }) => {
+                let is_name = !name.is_empty() && !name.contains([';', '=', ' ', '\t']);
+                is_name && exact(value).is_some_and(|value| !value.contains([';', ' ', '\t']) && fits(name, value))
             }
             Self::Parameter(QueryParamMatch { name, value }) => {
                 let is_name = !name.is_empty() && !name.contains(['&', '=']);
@@ -57,6 +73,7 @@ impl Condition<'_> {
                 let name = header.name.replace('-', "_");
                 line.text(|text| text.own("($http_").plain_of(&name, '_'))
             }
+            Self::Cookie(_) => line.words(["($http_cookie"]),
             Self::Parameter(_) => line.words(["($args"]),
         };
         let line = line.words([if has { "~" } else { "!~" }]);
@@ -66,7 +83,23 @@ impl Condition<'_> {
     fn pattern(&self, pattern: Pattern) -> Pattern {
         match self {
             Self::Method(method) => pattern.own("^").literal(method).own("\\z"),
-            Self::Header(header) => pattern.own("^").literal(header.value.text()).own("\\z"),
+            Self::Header(header) => match &header.value {
+                ValueMatch::Exact(text) => pattern.own("^").literal(text).own("\\z"),
+                ValueMatch::Regex(wanted) => match BoundedPattern::parse(wanted.text()) {
+                    // It may match nothing, which is no header.
+                    Ok(wanted) => {
+                        let before = pattern.own(MATCH_LIMIT).own("^(?=.).*?(?:");
+                        before.bounded(&wanted, Subject::Value, Groups::Plain).own(")")
+                    }
+                    // It is out of the bounds, so nobody is asked for it.
+                    Err(_) => pattern.own("(?!)"),
+                },
+            },
+            // Of several cookies of one name the first counts; nginx joins headers of them.
+            Self::Cookie(CookieMatch { name, value }) => {
+                let others = pattern.own("^(?:[ \t]*+(?!").literal(name).own("=)[^;]*+;)*+[ \t]*+");
+                others.literal(name).own("=").literal(value.text()).own("[ \t]*(?:;|\\z)")
+            }
             // Of several parameters of one name the first counts.
             Self::Parameter(QueryParamMatch { name, value }) => {
                 let others = pattern.own("^(?:(?!").literal(name).own("(?:[=&]|\\z))[^&]*+&)*+");

@@ -32,8 +32,10 @@ pub enum Inexpressible {
     PathPattern,
     /// Only requests with a method that is too long.
     Method,
-    /// Only requests with some headers, of which one has a pattern, or a name that nginx does not know.
+    /// Only requests with some headers, of which one has a pattern that is out of the bounds, or a name that nginx does not know.
     Headers,
+    /// Only requests with some cookies, of which one has a pattern, or a name or value that no cookie has.
+    Cookies,
     /// Only requests with some parameters, of which one has a pattern, or a name or value that no parameter has.
     Query,
     /// A path that is replaced by what is no path, or by a pattern that is out of the bounds.
@@ -55,6 +57,7 @@ impl fmt::Display for Inexpressible {
             Self::PathPattern => "such a pattern for paths",
             Self::Method => "a rule for a method of this length",
             Self::Headers => "a rule for a header of this name or value",
+            Self::Cookies => "a rule for a cookie of this name or value",
             Self::Query => "a rule for a parameter of the query of this name or value",
             Self::Rewrite => "a path that is replaced by such a one",
             Self::Redirect => "such a redirect",
@@ -100,6 +103,7 @@ fn of_match(matches: &Match) -> Option<Inexpressible> {
     Some(match wrong {
         Condition::Method(_) => Inexpressible::Method,
         Condition::Header(_) => Inexpressible::Headers,
+        Condition::Cookie(_) => Inexpressible::Cookies,
         Condition::Parameter(_) => Inexpressible::Query,
     })
 }
@@ -150,8 +154,8 @@ mod tests {
     use std::sync::Arc;
 
     use entry_model::{
-        Backend, Forward, HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, Match, ObjectRef, Pattern,
-        PatternEngine, PolicyId, Protocol, QueryParamMatch, Redirect, ValueMatch,
+        Backend, CookieMatch, Forward, HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, Match, ObjectRef,
+        Pattern, PatternEngine, PolicyId, Protocol, QueryParamMatch, Redirect, ValueMatch,
     };
 
     use super::*;
@@ -200,6 +204,10 @@ mod tests {
             let header = HeaderMatch { name: name.to_owned(), value };
             (Inexpressible::Headers, matching(Match { headers: vec![header], ..Match::any() }))
         };
+        let cookie = |name: &str, value| {
+            let cookie = CookieMatch { name: name.to_owned(), value };
+            (Inexpressible::Cookies, matching(Match { cookies: vec![cookie], ..Match::any() }))
+        };
         let parameter = |name: &str, value| {
             let parameter = QueryParamMatch { name: name.to_owned(), value };
             (Inexpressible::Query, matching(Match { query: vec![parameter], ..Match::any() }))
@@ -221,6 +229,10 @@ mod tests {
             header("X", exact("1")),
             header("", exact("1")),
             header(&"x".repeat(300), exact(&"1".repeat(101))),
+            cookie("x", ValueMatch::Regex(pattern())),
+            cookie("", exact("1")),
+            cookie("x;y", exact("1")),
+            cookie("x", exact("1;y")),
             parameter("x", ValueMatch::Regex(pattern())),
             parameter("", exact("1")),
             parameter("x=", exact("1")),

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use entry_model::{
     Access, Action, AddedHeader, AddressRange, AnswerHeaders, AuthServer, Backend, BackendAddress, BasicAuth, Buffers,
-    Certificate, CertificateId, ClientCertificateRule, ClientCertificates, ClientVerification, ConnectionHeader, Cors,
-    CorsOrigin, CorsOrigins, Destination, Endpoints, EndpointsId, ErrorPages, ExternalAuth, Forward, HeaderField,
-    HeaderMatch, Host, HostName, Key, Kind, Limits, Listener, ListenerId, ListenerSet, Match, ObjectRef, PasswordFile,
-    PathMatch, PathRewrite, Pattern, PatternEngine, Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect,
-    Replacement, RequestHeaders, RequestLimit, ResponseBuffers, Retries, RetryCondition, Routes, Rule, Scheme,
-    SortedMap, Timeouts, UpstreamHost, UrlPart, UrlText, UrlVariable, ValueMatch, VerificationMode, WeightedBackend,
+    Certificate, CertificateId, ClientCertificateRule, ClientCertificates, ClientVerification, ConnectionHeader,
+    CookieMatch, Cors, CorsOrigin, CorsOrigins, Destination, Endpoints, EndpointsId, ErrorPages, ExternalAuth, Forward,
+    HeaderField, HeaderMatch, Host, HostName, Key, Kind, Limits, Listener, ListenerId, ListenerSet, Match, ObjectRef,
+    PasswordFile, PathMatch, PathRewrite, Pattern, PatternEngine, Policies, Policy, PolicyId, Protocol,
+    QueryParamMatch, Redirect, Replacement, RequestHeaders, RequestLimit, ResponseBuffers, Retries, RetryCondition,
+    Routes, Rule, Scheme, SortedMap, Timeouts, UpstreamHost, UrlPart, UrlText, UrlVariable, ValueMatch,
+    VerificationMode, WeightedBackend,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -115,13 +116,19 @@ fn matches() -> impl Strategy<Value = Match> {
     let known = prop::sample::select(PATTERNS).prop_map(|text| PathMatch::Regex(pattern(text)));
     let path = prop_oneof![8 => path, 1 => known];
     let name = || prop_oneof![3 => "[a-z0-9-]{1,3}", 1 => hostile()];
-    (path, 0..16_u8, hostile(), name(), name()).prop_map(|(path, more, text, header, parameter)| {
+    let known = prop::sample::select(PATTERNS);
+    (path, 0..20_u8, hostile(), name(), (name(), known)).prop_map(|(path, more, text, header, (parameter, known))| {
         let mut matches = Match::path(path);
+        if more >= 18 {
+            matches.headers.push(HeaderMatch { name: header.clone(), value: ValueMatch::Regex(pattern(known)) });
+        }
         let value = ValueMatch::Exact(text.clone());
         // Of the bits that are set, each is something that a request must have.
         if more < 8 {
             matches.method = (more & 1 != 0).then_some(text);
             matches.headers.extend((more & 2 != 0).then(|| HeaderMatch { name: header, value: value.clone() }));
+            let cookie = CookieMatch { name: parameter.clone(), value: value.clone() };
+            matches.cookies.extend((more & 4 != 0).then_some(cookie));
             matches.query.extend((more & 4 != 0).then_some(QueryParamMatch { name: parameter, value }));
         }
         matches

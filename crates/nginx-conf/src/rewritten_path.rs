@@ -15,7 +15,7 @@ use crate::token::{Pattern, Text};
 use crate::writer::{Directive, Writer, case, map};
 
 /// How often an engine may go on with a pattern before it gives up.
-const MATCH_LIMIT: &str = "(*LIMIT_MATCH=50000)";
+pub const MATCH_LIMIT: &str = "(*LIMIT_MATCH=50000)";
 
 /// How groups of patterns are named: with this, and their number.
 const GROUP: &str = "sparrow_group_";

@@ -4,7 +4,6 @@
 
 mod handshake;
 
-use std::borrow::Cow;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -146,17 +145,12 @@ impl Bytes {
 struct HeadersOfNginx(*mut c_void);
 
 impl Headers for HeadersOfNginx {
-    fn get(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        let value = |number| {
-            let mut value = Bytes::EMPTY;
-            // SAFETY: nginx's request is alive during the call in which this is made, and headers that were read do not change.
-            let found = unsafe { sparrow_header(self.0, Bytes::new(name.as_bytes()), number, &raw mut value) };
-            // SAFETY: the value is in the request's memory, as above.
-            (found != 0).then(|| unsafe { value.as_slice() })
-        };
-        let first: &[u8] = value(0)?;
-        let more = (1..).map_while(value);
-        Some(more.fold(Cow::Borrowed(first), |all, value| Cow::Owned([&all[..], b", ", value].concat())))
+    fn value(&self, name: &str, number: usize) -> Option<&[u8]> {
+        let mut value = Bytes::EMPTY;
+        // SAFETY: nginx's request is alive during the call in which this is made, and headers that were read do not change.
+        let found = unsafe { sparrow_header(self.0, Bytes::new(name.as_bytes()), number, &raw mut value) };
+        // SAFETY: the value is in the request's memory, as above.
+        (found != 0).then(|| unsafe { value.as_slice() })
     }
 }
 

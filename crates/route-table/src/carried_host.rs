@@ -106,6 +106,7 @@ fn has_value_pattern(rule: &ModelRule) -> bool {
     let is_pattern = |value: &ValueMatch| matches!(value, ValueMatch::Regex(_));
     let matches = &rule.matches;
     matches.headers.iter().any(|header| is_pattern(&header.value))
+        || matches.cookies.iter().any(|cookie| is_pattern(&cookie.value))
         || matches.query.iter().any(|parameter| is_pattern(&parameter.value))
 }
 
@@ -125,10 +126,12 @@ const SHARE_BYTES: usize = 128;
 
 /// At least as many bytes as a rule takes.
 fn most_bytes(rule: &ModelRule) -> usize {
-    let Match { path: _, method, headers, query } = &rule.matches;
+    let Match { path: _, method, headers, cookies, query } = &rule.matches;
     let headers = headers.iter().map(|header| (&header.name, &header.value));
+    let cookies = cookies.iter().map(|cookie| (&cookie.name, &cookie.value));
     let parameters = query.iter().map(|parameter| (&parameter.name, &parameter.value));
-    let conditions = headers.chain(parameters).map(|(name, value)| CONDITION_BYTES + name.len() + value.text().len());
+    let conditions =
+        headers.chain(cookies).chain(parameters).map(|(name, value)| CONDITION_BYTES + name.len() + value.text().len());
     let rewrite = match rewrite_of(rule) {
         Some(PathRewrite::ReplacePrefix(text) | PathRewrite::ReplaceFull(text)) => text.len(),
         _ => 0,
@@ -228,6 +231,7 @@ impl<'a> RuleContext<'a> {
             conditions: Conditions {
                 method: matches.method.as_deref().map(Box::from),
                 headers: matches.headers.iter().map(|header| pair(&header.name, &header.value)).collect(),
+                cookies: matches.cookies.iter().map(|cookie| pair(&cookie.name, &cookie.value)).collect(),
                 query: matches.query.iter().map(|parameter| pair(&parameter.name, &parameter.value)).collect(),
             },
             action: Self::action(rule),

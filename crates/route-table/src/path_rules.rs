@@ -48,6 +48,8 @@ pub struct Conditions {
     pub method: Option<Box<str>>,
     /// Which headers, by their names in lower case, with which values.
     pub headers: Box<[(Box<str>, Box<str>)]>,
+    /// Which cookies, with which values.
+    pub cookies: Box<[(Box<str>, Box<str>)]>,
     /// Which parameters of the query, as they are sent.
     pub query: Box<[(Box<str>, Box<str>)]>,
 }
@@ -107,13 +109,14 @@ impl Conditions {
         let has = |found: Option<Cow<'_, [u8]>>, value: &str| found.is_some_and(|found| *found == *value.as_bytes());
         self.method.as_deref().is_none_or(|method| method.as_bytes() == request.method)
             && self.headers.iter().all(|(name, value)| has(request.headers.get(name), value))
+            && self.cookies.iter().all(|(name, value)| has(request.headers.cookie(name).map(Cow::Borrowed), value))
             && self.query.iter().all(|(name, value)| has(request.parameter(name).map(Cow::Borrowed), value))
     }
 
     fn encode(&self, writer: &mut ByteWriter) {
-        let Self { method, headers, query } = self;
+        let Self { method, headers, cookies, query } = self;
         writer.option(method.as_deref(), ByteWriter::text);
-        for pairs in [headers, query] {
+        for pairs in [headers, cookies, query] {
             writer.len16(pairs.len());
             for (name, value) in pairs {
                 writer.text(name);
@@ -125,7 +128,8 @@ impl Conditions {
     fn decode(reader: &mut ByteReader<'_>) -> Option<Self> {
         let pair = |reader: &mut ByteReader<'_>| Some((reader.text()?.into(), reader.text()?.into()));
         let method = reader.option(|reader| reader.text().map(Box::from))?;
-        Some(Self { method, headers: reader.list(pair)?, query: reader.list(pair)? })
+        let (headers, cookies) = (reader.list(pair)?, reader.list(pair)?);
+        Some(Self { method, headers, cookies, query: reader.list(pair)? })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use entry_model::{ListenerId, Scheme};
+use entry_model::{ListenerId, Scheme, find_cookie};
 
 /// A request, as far as it matters for its route.
 #[derive(Clone, Copy)]
@@ -31,9 +31,20 @@ pub struct Request<'a> {
 
 /// The headers of a request.
 pub trait Headers {
-    /// The value of a header by its name in lower case; none if there is none. Of several with one name, their values are joined
-    /// with `, ` (RFC 9110, 5.3).
-    fn get(&self, name: &str) -> Option<Cow<'_, [u8]>>;
+    /// The value of one of the headers with a name, which is in lower case, by its number among them; none if there is none.
+    fn value(&self, name: &str, number: usize) -> Option<&[u8]>;
+
+    /// The value of a header; none if there is none. Of several with one name, their values are joined with `, ` (RFC 9110, 5.3).
+    fn get(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let first = self.value(name, 0)?;
+        let more = (1..).map_while(|number| self.value(name, number));
+        Some(more.fold(Cow::Borrowed(first), |all, value| Cow::Owned([&all[..], b", ", value].concat())))
+    }
+
+    /// The value of a cookie; of several of one name the first.
+    fn cookie(&self, name: &str) -> Option<&[u8]> {
+        find_cookie((0..).map_while(|number| self.value("cookie", number)), name.as_bytes())
+    }
 }
 
 /// No headers.
@@ -41,7 +52,7 @@ pub trait Headers {
 pub struct NoHeaders;
 
 impl Headers for NoHeaders {
-    fn get(&self, _: &str) -> Option<Cow<'_, [u8]>> {
+    fn value(&self, _: &str, _: usize) -> Option<&[u8]> {
         None
     }
 }

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use entry_model::{
-    ACME_CHALLENGE, CertificateId, HeaderMatch, Host, HostName, Listener, ListenerId, ListenerSet, Match, PathMatch,
-    Policy, QueryParamMatch, Request, Routes, RoutingDecision, Rule, Scheme, SortedMap, ValueMatch,
+    ACME_CHALLENGE, CertificateId, CookieMatch, HeaderMatch, Host, HostName, Listener, ListenerId, ListenerSet, Match,
+    PathMatch, Policy, QueryParamMatch, Request, Routes, RoutingDecision, Rule, Scheme, SortedMap, ValueMatch,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -42,12 +42,14 @@ fn any_match() -> impl Strategy<Value = Match> {
         2 => select(PATTERNS).prop_map(|text| PathMatch::Regex(pattern(text))),
     ];
     let headers = proptest::collection::btree_map(select(&["x-a", "x-b"][..]), any_value(), 0..3);
+    let cookies = proptest::collection::btree_map(select(&["c", "d"][..]), any_value(), 0..2);
     let query = proptest::collection::btree_map(select(&["p", "q"][..]), any_value(), 0..3);
     let method = proptest::option::weighted(0.3, select(&["GET", "POST"][..]));
-    (path, method, headers, query).prop_map(|(path, method, headers, query)| Match {
+    (path, method, headers, cookies, query).prop_map(|(path, method, headers, cookies, query)| Match {
         path,
         method: method.map(str::to_owned),
         headers: headers.into_iter().map(|(name, value)| HeaderMatch { name: name.to_owned(), value }).collect(),
+        cookies: cookies.into_iter().map(|(name, value)| CookieMatch { name: name.to_owned(), value }).collect(),
         query: query.into_iter().map(|(name, value)| QueryParamMatch { name: name.to_owned(), value }).collect(),
     })
 }
@@ -122,6 +124,11 @@ fn naive(asked: &Asked, request: &Request<'_>) -> Option<usize> {
             && matches.headers.iter().all(|wanted| {
                 request.headers.iter().any(|(name, value)| wanted.name == *name && is_value(&wanted.value, value))
             })
+            && matches.cookies.iter().all(|wanted| {
+                let header = request.headers.iter().find(|(name, _)| *name == "cookie").map_or("", |(_, value)| value);
+                let mut cookies = header.split("; ").filter_map(|pair| pair.split_once('='));
+                cookies.find(|(name, _)| wanted.name == *name).is_some_and(|(_, value)| is_value(&wanted.value, value))
+            })
             && matches.query.iter().all(|wanted| {
                 let first = parameters.iter().find(|(name, _)| wanted.name == *name);
                 first.is_some_and(|(_, value)| is_value(&wanted.value, value))
@@ -135,8 +142,8 @@ fn naive(asked: &Asked, request: &Request<'_>) -> Option<usize> {
             PathMatch::Regex(pattern) => ((1, Reverse(pattern.text().len())), 0),
             PathMatch::Prefix(prefix) => ((1, Reverse(prefix.len())), 1),
         };
-        let more = (matches.headers.len(), matches.query.len());
-        (length, kind, matches.method.is_none(), Reverse(more.0), Reverse(more.1))
+        let more = [matches.headers.len(), matches.cookies.len(), matches.query.len()].map(Reverse);
+        (length, kind, matches.method.is_none(), more)
     };
     // Of equal ones min_by_key gives the first.
     fitting.min_by_key(|(_, (.., matches))| rank(matches)).map(|(n, _)| n)
@@ -149,13 +156,14 @@ proptest! {
     fn request_gets_the_rule_that_a_naive_reading_finds(
         asked in any_asked(),
         requests in vec((0..2_u8, select(HOSTS), select(PATHS), select(&["GET", "POST", "get"][..]),
-            vec((select(&["x-a", "x-b"][..]), select(VALUES)), 0..2),
+            vec((select(&["x-a", "x-b"][..]), select(VALUES)), 0..2), select(&["", "c=1", "d=1; c=12"][..]),
             select(&["", "p=1", "q=2&p=12", "p=2&p=1", "p"][..])), 1..8),
     ) {
         let routes = routes(&asked);
-        for (listener, host, path, method, mut headers, query) in requests {
+        for (listener, host, path, method, mut headers, cookies, query) in requests {
             headers.sort_unstable();
             headers.dedup_by_key(|(name, _)| *name);
+            headers.extend((!cookies.is_empty()).then_some(("cookie", cookies)));
             let request =
                 Request { listener: ListenerId(listener), host, path, method, headers: &headers, query, ..Request::default() };
             let found = match routes.find(&request) {
@@ -234,13 +242,13 @@ fn display_of_routes_shows_every_part_of_a_rule() {
         path: PathMatch::Regex(pattern("^/a b$")),
         method: Some("GET".to_owned()),
         headers: vec![HeaderMatch { name: "x-a".to_owned(), value: ValueMatch::Exact("1".to_owned()) }],
+        cookies: vec![CookieMatch { name: "c".to_owned(), value: ValueMatch::Exact("1".to_owned()) }],
         query: vec![QueryParamMatch { name: "q".to_owned(), value: ValueMatch::Regex(pattern("^2")) }],
     };
     let mut rule = rule("a", matches);
     rule.listeners = ListenerSet::from_iter([ListenerId(0)]);
     let mut routes = one_host(vec![rule]);
     routes.listeners = Listener::built_in(&[([127, 0, 0, 1], 80).into()], &[([127, 0, 0, 1], 443).into()]);
-    let expected =
-        "* at [\"http\"] regex \"^/a b$\" method=GET header:x-a=1 query:q~^2 -> 10.0.0.1:80 http (Ingress shop/a)\n";
+    let expected = "* at [\"http\"] regex \"^/a b$\" method=GET header:x-a=1 cookie:c=1 query:q~^2 -> 10.0.0.1:80 http (Ingress shop/a)\n";
     assert_eq!(routes.to_string(), expected);
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use entry_model::{
-    Action, BACKENDS_ANNOTATION, BackendMode, FieldPath, HostName, Ingress, IngressBackend, IngressPath, Key, Kind,
-    Match, ObjectRef, PathRewrite, PathType, Reason, Service, Snapshot,
+    Action, BACKENDS_ANNOTATION, BackendMode, FieldPath, HostName, Ingress, IngressBackend, IngressPath, IngressRule,
+    Key, Kind, Match, ObjectRef, PathRewrite, PathType, Reason, Service, Snapshot,
 };
 
 use super::rule_path::{RulePath, missing_group, read_rule_path};
@@ -14,6 +14,7 @@ use super::{
     further_hosts, redirect_action, unavailable_message, unless_closed,
 };
 use crate::TranslateSettings;
+use crate::canary::{Canary, CanaryClaim};
 use crate::claim_site::ClaimSite;
 use crate::host::parse_host;
 use crate::policy::annotations::{Annotations, read_annotations};
@@ -27,7 +28,8 @@ const SPEC: FieldPath<'_> = FieldPath::root("spec");
 /// What an Ingress asks for. `tls`: whether its hosts may have certificates.
 pub fn read_ingress_claims(ingress: &Ingress, snapshot: &Snapshot, settings: &TranslateSettings, tls: bool) -> Claims {
     let service = Key { namespace: ingress.meta.namespace.clone(), name: String::new() };
-    IngressReader { snapshot, settings, tls, ingress, draft: VerdictDraft::default(), service }.read_claims()
+    IngressReader { snapshot, settings, tls, ingress, draft: VerdictDraft::default(), service, is_canary: false }
+        .read_claims()
 }
 
 /// An Ingress that is asked what it wants.
@@ -40,6 +42,8 @@ struct IngressReader<'a> {
     draft: VerdictDraft,
     /// The Service that is looked for: of the Ingress's namespace.
     service: Key,
+    /// Whether it gets requests of other Ingresses only.
+    is_canary: bool,
 }
 
 impl IngressReader<'_> {
@@ -61,18 +65,13 @@ impl IngressReader<'_> {
         };
         let mut annotations = read_annotations(Kind::Ingress, &ingress.meta.annotations, context, &mut self.draft);
         asked.references = std::mem::take(&mut annotations.references);
+        if let Some(canary) = annotations.canary.take() {
+            return self.read_canary(&annotations, canary, &paths, asked);
+        }
         let policy = Arc::new(annotations.policy.clone());
         let mut hosts = BTreeSet::new();
         for (n, rule) in ingress.rules.iter().enumerate() {
-            let host = match rule.host.as_deref().filter(|text| !text.is_empty()).map_or(Ok(HostName::Any), parse_host)
-            {
-                Ok(host) => host,
-                Err(message) => {
-                    let message = format!("{message}. This rule is not served, the others are");
-                    self.draft.report_loss(&ClaimSite::Host(n), Reason::Invalid, message);
-                    continue;
-                }
-            };
+            let Some(host) = self.host(n, rule) else { continue };
             if rule.paths.is_empty() && ingress.default_backend.is_none() {
                 let message = "The rule has no paths, so nothing is served for its host; add one, or a default backend";
                 self.draft.report_loss(
@@ -146,6 +145,52 @@ impl IngressReader<'_> {
         denied_paths::add_denied_paths(&mut asked, &annotations);
         further_hosts::add_further_claims(&mut asked, &annotations);
         Claims { draft: self.draft, ..asked }
+    }
+
+    /// What a canary asks for: which paths of other Ingresses it is one of.
+    fn read_canary(
+        mut self,
+        annotations: &Annotations<'_>,
+        canary: Canary,
+        paths: &[&str],
+        mut asked: Claims,
+    ) -> Claims {
+        self.is_canary = true;
+        let canary = Arc::new(canary);
+        for (n, rule) in self.ingress.rules.iter().enumerate() {
+            let Some(host) = self.host(n, rule) else { continue };
+            for (m, entry) in rule.paths.iter().enumerate() {
+                let Some(path) = self.path(n, m, entry, &annotations.paths, paths) else { continue };
+                let (rule, site) = (SPEC.at("rules", n), ClaimSite::Path(n, m));
+                let http = rule.field("http");
+                let path_field = http.at("paths", m);
+                let action = self.action(&entry.backend, annotations, None, &path_field.field("backend"), site);
+                let backend = match action {
+                    Action::Forward(forward) => forward.only_backend().cloned(),
+                    Action::Redirect(_) | Action::Respond(_) => None,
+                };
+                let (host, canary) = (host.clone(), Arc::clone(&canary));
+                let text = entry.path.clone().unwrap_or_default();
+                asked.canaries.push(CanaryClaim { host, path: path.matches, text, canary, backend, site });
+            }
+        }
+        if asked.canaries.is_empty() {
+            let message = "The Ingress is a canary and has no rules with paths, so it gets no requests; add the host and the path of \
+                           which it is one";
+            self.draft.report_loss(&SPEC.field("rules"), Reason::Invalid, message.to_owned());
+        }
+        Claims { draft: self.draft, ..asked }
+    }
+
+    fn host(&mut self, n: usize, rule: &IngressRule) -> Option<HostName> {
+        match rule.host.as_deref().filter(|text| !text.is_empty()).map_or(Ok(HostName::Any), parse_host) {
+            Ok(host) => Some(host),
+            Err(message) => {
+                let message = format!("{message}. This rule is not served, the others are");
+                self.draft.report_loss(&ClaimSite::Host(n), Reason::Invalid, message);
+                None
+            }
+        }
     }
 
     fn path(
@@ -273,7 +318,12 @@ impl IngressReader<'_> {
 
     /// What a claim is for has no backend.
     fn report_backend(&mut self, field: &FieldPath<'_>, claim: ClaimSite, reason: Reason, message: &str) {
-        self.draft.report_loss(field, reason, unavailable_message(message));
+        let message = if self.is_canary {
+            format!("{message}. Until then, the Ingress of which this is a canary gets all requests")
+        } else {
+            unavailable_message(message)
+        };
+        self.draft.report_loss(field, reason, message);
         self.draft.concerns_backend(claim);
     }
 

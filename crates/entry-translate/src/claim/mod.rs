@@ -15,6 +15,7 @@ use entry_model::{
 
 use crate::TranslateSettings;
 use crate::attach::RouteObject;
+use crate::canary::CanaryClaim;
 use crate::claim_site::ClaimSite;
 use crate::endpoints::endpoints_of;
 use crate::policy::annotations::Annotations;
@@ -30,6 +31,8 @@ pub struct Claims {
     pub rules: Vec<Claim>,
     pub default: Option<DefaultClaim>,
     pub tls: Vec<TlsClaim>,
+    /// Of a canary, which has none of the others.
+    pub canaries: Vec<CanaryClaim>,
     /// What the claims depend on, beside the object, the Services that it names as backends, and the settings.
     pub references: Vec<ObjectRef>,
     pub draft: VerdictDraft,
@@ -82,7 +85,10 @@ impl Claims {
                 && (host, matches, redirect, site, weak, yields)
                     == (&two.host, &two.matches, &two.redirect, &two.site, &two.weak, &two.yields)
         };
-        self.rules.len() == other.rules.len()
+        // Whose requests a canary gets is decided among others.
+        self.canaries.is_empty()
+            && other.canaries.is_empty()
+            && self.rules.len() == other.rules.len()
             && self.rules.iter().zip(&other.rules).all(same_rule)
             && self.default == other.default
             && self.tls == other.tls

@@ -11,6 +11,7 @@ use super::path_rewrite::PathTreatment;
 use super::reader::{AnnotationContext, AnnotationReader};
 use super::redirects::Redirects;
 use super::request_headers::UpstreamVhost;
+use crate::canary::Canary;
 use crate::verdict_draft::VerdictDraft;
 
 /// What the annotations of an object ask for.
@@ -38,6 +39,8 @@ pub struct Annotations<'a> {
     pub redirects: Redirects,
     /// Further names of the first host.
     pub aliases: Aliases,
+    /// Which requests of another Ingress go to the backends of this one, which then serves nothing of its own.
+    pub canary: Option<Canary>,
     /// How requests are to be treated, but for redirects to HTTPS.
     pub policy: Policy,
     /// The `Host` that backends are told, in which there may be variables of the backend.

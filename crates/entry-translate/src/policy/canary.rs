@@ -1,18 +1,174 @@
 //! A share of the requests for another backend.
 
-use super::table::{IngressNginxAnnotation, Scope, Topic};
+use entry_model::{Pattern, Reason};
+
+use super::annotations::Annotations;
+use super::reader::AnnotationReader;
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::value::{parse_boolean, parse_go_boolean};
+use crate::canary::{Canary, CanaryHeader};
 
 pub const TOPIC: Topic = Topic {
     title: "Canary",
-    own: &[],
+    own: &[
+        own(
+            "canary",
+            "`true`, `false`: whether the Ingress serves nothing of its own, and gets some of the requests of the Ingress of its \
+             namespace with the same host and path, whose annotations hold for them. A header decides first, then a cookie, then the \
+             weight",
+            "`false`",
+            "true",
+        ),
+        own(
+            "canary-by-header",
+            "the name of a header: with the value `always` the canary gets a request, with `never` it does not, and others do not matter",
+            "no header matters",
+            "X-Canary",
+        ),
+        own("canary-by-header-value", "the value of that header, instead of `always` and `never`", "`always` and `never`", "beta"),
+        own(
+            "canary-by-header-pattern",
+            "a regular expression for the value of that header, where no value is given",
+            "`always` and `never`",
+            "^v[0-9]+$",
+        ),
+        own(
+            "canary-by-cookie",
+            "the name of a cookie: with the value `always` the canary gets a request, with `never` it does not, and others do not matter",
+            "no cookie matters",
+            "canary",
+        ),
+        own("canary-weight", "how many of all other requests the canary gets, of `canary-weight-total`", "`0`", "10"),
+        own("canary-weight-total", "of how many requests the weight is a share, at least `100`", "`100`", "1000"),
+    ],
     ingress_nginx: &[
-        IngressNginxAnnotation::never("canary", Scope::Rule, super::NO_EQUAL).unchanged_by(&["false"]),
-        IngressNginxAnnotation::never("canary-by-cookie", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("canary-by-header", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("canary-by-header-pattern", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("canary-by-header-value", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("canary-weight", Scope::Rule, super::NO_EQUAL),
-        IngressNginxAnnotation::never("canary-weight-total", Scope::Rule, super::NO_EQUAL),
+        IngressNginxAnnotation::differs(
+            "canary",
+            Scope::Rule,
+            "The same, for an Ingress of the same namespace; of several canaries of one path the oldest gets requests; it gets none of \
+             other paths that lead to the same Service. A weight counts also while none of its endpoints is ready",
+        )
+        .unchanged_by(&["false"]),
+        IngressNginxAnnotation::same("canary-by-cookie", Scope::Rule, "`always` and `never` of this cookie decide"),
+        IngressNginxAnnotation::same("canary-by-header", Scope::Rule, "`always` and `never` of this header decide"),
+        IngressNginxAnnotation::differs(
+            "canary-by-header-pattern",
+            Scope::Rule,
+            "The same, without look-around, back-references and nested repetitions",
+        ),
+        IngressNginxAnnotation::same("canary-by-header-value", Scope::Rule, "This value of the header decides"),
+        IngressNginxAnnotation::same("canary-weight", Scope::Rule, "The share of all other requests"),
+        IngressNginxAnnotation::same("canary-weight-total", Scope::Rule, "Of how many, at least 100"),
         IngressNginxAnnotation::never("affinity-canary-behavior", Scope::Rule, super::NO_EQUAL),
     ],
 };
+
+/// What says how requests are shared, and means nothing without `canary`.
+const DETAILS: [&str; 6] = [
+    "canary-by-header",
+    "canary-by-header-value",
+    "canary-by-header-pattern",
+    "canary-by-cookie",
+    "canary-weight",
+    "canary-weight-total",
+];
+
+const fn own(name: &'static str, value: &'static str, default: &'static str, example: &'static str) -> OwnAnnotation {
+    OwnAnnotation { name, objects: Objects::Ingresses, value, default, example }
+}
+
+/// Reads them.
+pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotations<'a>) {
+    let theirs = reader.ingress_nginx("canary", parse_go_boolean);
+    if reader.own("canary", parse_boolean).or(theirs) == Some(true) {
+        annotations.canary = Some(read_canary(reader));
+        // All else is what the other Ingress says.
+        reader.ignore_other_ingress_nginx();
+        return;
+    }
+    for name in DETAILS {
+        if reader.ingress_nginx_text(name).is_some() {
+            let message = "The annotation has no effect, as in ingress-nginx: the Ingress is no canary; add the annotation `canary` with \
+                           the value `true`, or remove this one";
+            reader.report_note(name, Reason::Invalid, message.to_owned());
+        }
+        if reader.own(name, Ok).is_some() {
+            let message = "The annotation has no effect: the Ingress is no canary; add the annotation sparrow/canary with the value \
+                           `true`, or remove this one";
+            reader.report_own_loss(name, Reason::Invalid, message.to_owned());
+        }
+    }
+}
+
+fn read_canary(reader: &mut AnnotationReader<'_, '_>) -> Canary {
+    let header = either(reader, "canary-by-header", parse_header);
+    let value = either(reader, "canary-by-header-value", parse_text);
+    let pattern = read_pattern(reader);
+    let header = header.map(|name| {
+        let wanted = match (value, pattern) {
+            (Some(value), _) => CanaryHeader::Value(value.to_owned()),
+            (None, Some(Ok(pattern))) => CanaryHeader::Pattern(pattern),
+            (None, Some(Err(()))) => CanaryHeader::Nothing,
+            (None, None) => CanaryHeader::AlwaysOrNever,
+        };
+        (name, wanted)
+    });
+    let cookie = either(reader, "canary-by-cookie", parse_cookie).map(str::to_owned);
+    let weight = either(reader, "canary-weight", parse_number).unwrap_or(0);
+    let total = either(reader, "canary-weight-total", parse_number).unwrap_or(100).max(100);
+    Canary { header, cookie, weight: weight.min(total), total }
+}
+
+/// Ours, else that of ingress-nginx.
+fn either<'a, T>(
+    reader: &mut AnnotationReader<'a, '_>,
+    name: &str,
+    parse: fn(&'a str) -> Result<T, &'static str>,
+) -> Option<T> {
+    let theirs = reader.ingress_nginx(name, parse);
+    reader.own(name, parse).or(theirs)
+}
+
+/// The pattern, if there is one, or that it cannot be used.
+fn read_pattern(reader: &mut AnnotationReader<'_, '_>) -> Option<Result<Pattern, ()>> {
+    const NAME: &str = "canary-by-header-pattern";
+    let theirs = reader.ingress_nginx_text(NAME);
+    if let Some(text) = reader.own(NAME, Ok) {
+        let compiled = pattern_engine::compile(text);
+        return Some(compiled.map_err(|error| {
+            reader.report_own_loss(NAME, Reason::Invalid, unusable_pattern(error));
+        }));
+    }
+    let compiled = pattern_engine::compile(theirs?);
+    Some(compiled.map_err(|error| reader.report_loss(NAME, Reason::Unsupported, unusable_pattern(error))))
+}
+
+fn unusable_pattern(error: pattern_engine::PatternError) -> String {
+    format!(
+        "The pattern cannot be used, so no header leads to the canary; the cookie and the weight stay in force: {error}"
+    )
+}
+
+/// The name of a header. nginx knows none with an underscore by it.
+fn parse_header(text: &str) -> Result<String, &'static str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let is_name = !text.is_empty() && text.len() <= 100 && text.bytes().all(is_plain);
+    let name = || text.to_ascii_lowercase().replace('_', "-");
+    is_name.then(name).ok_or("a header has letters, digits and `-`, at most 100")
+}
+
+fn parse_text(text: &str) -> Result<&str, &'static str> {
+    let is_value = |text: &&str| !text.is_empty() && text.len() <= 256 && !text.contains(|c: char| c.is_control());
+    Some(text).filter(is_value).ok_or("a value has at least one character and at most 256")
+}
+
+fn parse_cookie(text: &str) -> Result<&str, &'static str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let is_name = |text: &&str| !text.is_empty() && text.len() <= 100 && text.bytes().all(is_plain);
+    Some(text).filter(is_name).ok_or("a cookie has letters, digits, `-`, `_` and the like, at most 100")
+}
+
+fn parse_number(text: &str) -> Result<u32, &'static str> {
+    let number = text.trim().parse().ok().filter(|number| *number <= 1_000_000);
+    number.ok_or("it is a whole number from 0 to 1000000")
+}

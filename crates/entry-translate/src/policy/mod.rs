@@ -85,12 +85,17 @@ pub const TOPICS: &[Topic] = &[
 
 /// Reads all annotations.
 pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotations<'a>) {
-    service_route::read(reader, annotations);
+    // Here a canary says where its requests go, and which they are. How they are treated, its main says.
+    backend::read(reader, annotations);
     path_rewrite::read(reader, annotations);
+    canary::read(reader, annotations);
+    if annotations.canary.is_some() {
+        return;
+    }
+    service_route::read(reader, annotations);
     redirects::read(reader, annotations);
     hosts::read(reader, annotations);
     https_redirect::read(reader, annotations);
-    backend::read(reader, annotations);
     timeouts::read(reader, annotations);
     body::read(reader, annotations);
     buffers::read(reader, annotations);

@@ -216,6 +216,11 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
         }
     }
 
+    /// Of those of ingress-nginx that were not asked for, nothing is told: it does not read them either.
+    pub fn ignore_other_ingress_nginx(&mut self) {
+        self.ingress_nginx.clear();
+    }
+
     /// Whether annotations of ingress-nginx are followed on this object: it reads those of Ingresses.
     fn follows_ingress_nginx(&self) -> bool {
         self.context.follows_ingress_nginx && self.kind == Kind::Ingress

@@ -3,6 +3,7 @@
 mod access;
 mod bounds;
 mod by_host;
+mod canary;
 mod certificate_reach;
 mod certificates;
 mod chains;

@@ -48,6 +48,10 @@ const KEYS: &[&str] = &[
     "sparrow/ssl-redirect",
     "sparrow/backends",
     "sparrow/backends",
+    "sparrow/canary",
+    "sparrow/canary",
+    "sparrow/canary-weight",
+    "sparrow/canary-by-header",
     "sparrow/x",
 ];
 const VALUES: &[&str] = &[

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use entry_model::{
-    Action, Backend, Destination, Forward, HeaderMatch, Match, PathMatch, PathRewrite, Pattern, Policy, Protocol,
-    QueryParamMatch, Request, Routes, RoutingDecision, Rule, Scheme, ValueMatch, WeightedBackend,
+    Action, Backend, CookieMatch, Destination, Forward, HeaderMatch, Match, PathMatch, PathRewrite, Pattern, Policy,
+    Protocol, QueryParamMatch, Request, Routes, RoutingDecision, Rule, Scheme, ValueMatch, WeightedBackend,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -57,10 +57,13 @@ fn any_match() -> impl Strategy<Value = Match> {
     let headers = proptest::collection::btree_map(select(&["x-a", "x-b"][..]), values(), 0..3);
     let query = proptest::collection::btree_map(select(&["p", "q", "$p.*"][..]), select(&["1", "", "x$y"][..]), 0..2);
     let method = proptest::option::weighted(0.3, select(&["GET", "PUT"][..]));
-    (path, method, headers, query).prop_map(|(path, method, headers, query)| Match {
+    let cookies = select(&["1", "2"][..]).prop_map(|text| CookieMatch { name: "c".to_owned(), value: value(text) });
+    let cookies = proptest::option::weighted(0.3, cookies);
+    (path, method, headers, cookies, query).prop_map(|(path, method, headers, cookies, query)| Match {
         path,
         method: method.map(str::to_owned),
         headers: headers.into_iter().map(|(name, value)| HeaderMatch { name: name.to_owned(), value }).collect(),
+        cookies: cookies.into_iter().collect(),
         query: query
             .into_iter()
             .map(|(name, text)| QueryParamMatch { name: name.to_owned(), value: value(text) })
@@ -128,7 +131,8 @@ fn requests_get_the_rule_whose_conditions_they_meet() {
                         &[][..],
                         &[("X-A", "1")],
                         &[("x-a", "x$y"), ("X-B", "2")],
-                        &[("x-a", "a b;\"\\"), ("x-b", "1")],
+                        &[("x-a", "a b;\"\\"), ("x-b", "1"), ("Cookie", "cc=1; C=1;c=2"), ("cookie", "c=1")],
+                        &[("cookie", "d=c=1"), ("Cookie", "c=1 ")],
                     ] {
                         for query in ["", "p=2&p=1", "q=2&p=1", "$p.*=x$y", "p&q="] {
                             let request = Request {
@@ -309,5 +313,42 @@ fn chosen_path_is_forwarded_as_it_was_sent() {
         assert_eq!(nginx.get("any", &long, "").header("Backend"), "b");
         let log = super::support::lines_of(nginx.settings.access_log.as_deref().unwrap(), 1);
         assert!(log.iter().any(|line| line.contains("default/some")), "{log:?}");
+    }
+}
+
+#[test]
+fn pattern_is_matched_anywhere_in_the_value_of_a_header() {
+    let (a, b) = (backend("a"), backend("b"));
+    let with_pattern = |path: &str, text: &str| {
+        let mut rule = forward(prefix(path), a, true);
+        rule.matches.headers.push(HeaderMatch { name: "x-v".to_owned(), value: ValueMatch::Regex(pattern(text)) });
+        rule
+    };
+    let rules = sorted(vec![
+        with_pattern("/v", "^v[2-9]$|beta"),
+        forward(prefix("/v"), b, false),
+        with_pattern("/any", ".*"),
+        forward(prefix("/any"), b, false),
+        with_pattern("/long", "a.*b.*c.*d.*e.*f"),
+        forward(prefix("/long"), b, false),
+    ]);
+    let routes = routes([("*", rules)]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        for (path, value, name) in [
+            ("/v", "v2", "a"),
+            ("/v", "v22", "b"),
+            ("/v", "xbetax", "a"),
+            ("/v", "BETA", "b"),
+            ("/any", "x", "a"),
+            ("/any", "", "b"),
+        ] {
+            let answer = nginx.get("any", path, &format!("X-V: {value}\r\n"));
+            assert_eq!(answer.header("Backend"), name, "{path} {value} with {}\n{}", binary.version, nginx.config());
+        }
+        assert_eq!(nginx.get("any", "/any", "").header("Backend"), "b");
+        // One with which an engine that goes back tries very many ways: it gives up after milliseconds.
+        let value = "f".to_owned() + &"abcde".repeat(1400);
+        assert_eq!(nginx.get("any", "/long", &format!("X-V: {value}\r\n")).status, 500);
     }
 }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use entry_model::{
-    Action, Backend, BackendAddress, Certificate, CertificateId, Destination, Endpoints, EndpointsId, Forward,
-    HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, ListenerSet, Match, ObjectRef, PathMatch,
+    Action, Backend, BackendAddress, Certificate, CertificateId, CookieMatch, Destination, Endpoints, EndpointsId,
+    Forward, HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, ListenerSet, Match, ObjectRef, PathMatch,
     PathRewrite, Pattern, PatternEngine, Policy, Protocol, QueryParamMatch, Redirect, Request, Routes, RoutingDecision,
     Rule, Scheme, SortedMap, Timeouts, ValueMatch, WeightedBackend,
 };
@@ -88,12 +88,17 @@ fn any_match() -> impl Strategy<Value = Match> {
         proptest::collection::btree_map(select(names), select(&["1", "2"][..]).prop_map(str::to_owned), 0..2)
     };
     let method = proptest::option::weighted(0.3, select(&["GET", "POST"][..]));
-    (path, method, pairs(&["x-a", "x-b"]), pairs(&["p", "q"])).prop_map(|(path, method, headers, query)| Match {
+    let conditions = (method, pairs(&["x-a", "x-b"]), pairs(&["c", "d"]), pairs(&["p", "q"]));
+    (path, conditions).prop_map(|(path, (method, headers, cookies, query))| Match {
         path,
         method: method.map(str::to_owned),
         headers: headers
             .into_iter()
             .map(|(name, value)| HeaderMatch { name: name.to_owned(), value: ValueMatch::Exact(value) })
+            .collect(),
+        cookies: cookies
+            .into_iter()
+            .map(|(name, value)| CookieMatch { name: name.to_owned(), value: ValueMatch::Exact(value) })
             .collect(),
         query: query
             .into_iter()
@@ -290,7 +295,13 @@ pub fn any_request() -> impl Strategy<Value = AskedRequest> {
         host,
         path,
         select(&["", "p=1", "q=2&p=12", "p=2&p=1", "p"][..]),
-        vec((select(&["x-a", "x-b"][..]), select(&["1", "2"][..])), 0..3),
+        vec(
+            prop_oneof![
+                (select(&["x-a", "x-b"][..]), select(&["1", "2"][..])),
+                (Just("cookie"), select(&["c=1", "d=2; c=2", "e=1"][..])),
+            ],
+            0..3,
+        ),
         any::<u64>(),
     )
         .prop_map(|(listener, scheme, method, host, path, query, headers, chance)| AskedRequest {
@@ -308,8 +319,9 @@ pub fn any_request() -> impl Strategy<Value = AskedRequest> {
 pub struct HeaderList<'a>(pub &'a Request<'a>);
 
 impl Headers for HeaderList<'_> {
-    fn get(&self, name: &str) -> Option<std::borrow::Cow<'_, [u8]>> {
-        self.0.header(name).map(|value| value.into_owned().into_bytes().into())
+    fn value(&self, name: &str, number: usize) -> Option<&[u8]> {
+        let mut of_name = self.0.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        of_name.nth(number).map(|(_, value)| value.as_bytes())
     }
 }
 

@@ -1,0 +1,217 @@
+//! Canaries: Ingresses that get some of the requests of another, of the same host and path.
+//!
+//! ```text
+//! rule of the main Ingress + canary ─► a header decides ─► a cookie decides ─► shares by weight
+//! ```
+//!
+//! A canary claims nothing: it is no rival of its main, and brings no host, certificate or policy of its own. What becomes of its
+//! main's rule is at most five rules, so canaries are not counted among rules.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use entry_model::{
+    Action, Backend, CookieMatch, Destination, Forward, HeaderMatch, HostName, Match, ObjectRef, PathMatch, Pattern,
+    Reason, Rule, ValueMatch, WeightedBackend,
+};
+
+use crate::attach::{AttachedObject, Seniority, namespace_of};
+use crate::attached_claims::AttachedClaim;
+use crate::claim::Claims;
+use crate::claim_site::ClaimSite;
+use crate::verdict_draft::{object_name, quoted};
+
+/// Which requests a canary gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Canary {
+    /// A header that decides, by its name in lower case.
+    pub header: Option<(String, CanaryHeader)>,
+    /// A cookie that decides.
+    pub cookie: Option<String>,
+    /// How many of all other requests, of `total`.
+    pub weight: u32,
+    /// At least the weight, and not 0.
+    pub total: u32,
+}
+
+/// Which values of a header decide.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CanaryHeader {
+    /// `always` is for the canary, `never` for the main.
+    AlwaysOrNever,
+    /// This is for the canary.
+    Value(String),
+    /// What the pattern matches is for the canary.
+    Pattern(Pattern),
+    /// None.
+    Nothing,
+}
+
+/// A path that a canary is for.
+#[derive(Debug)]
+pub struct CanaryClaim {
+    pub host: HostName,
+    pub path: PathMatch,
+    /// As it is written.
+    pub text: String,
+    /// Which requests.
+    pub canary: Arc<Canary>,
+    /// Where they go; none if that does not exist.
+    pub backend: Option<Backend>,
+    pub site: ClaimSite,
+}
+
+/// A path that a canary is for, among those of others.
+#[derive(Debug, Clone, Copy)]
+pub struct AttachedCanary<'c> {
+    pub claim: &'c CanaryClaim,
+    pub owner: Seniority,
+    /// All that the object asks for.
+    pub claims: &'c Arc<Claims>,
+    /// The place of the claim among them.
+    pub index: usize,
+}
+
+/// The canaries by their hosts.
+pub type CanariesByHost<'c> = HashMap<&'c HostName, Vec<AttachedCanary<'c>>>;
+
+/// The canary of each of these rules of a host; what is wrong with others is told to their owners. Of several the oldest is it.
+pub fn assign<'c>(
+    won: &[AttachedClaim<'_>],
+    canaries: &[AttachedCanary<'c>],
+    attached: &mut [AttachedObject<'_>],
+) -> Vec<Option<AttachedCanary<'c>>> {
+    let mut assigned: Vec<Option<AttachedCanary<'c>>> = vec![None; won.len()];
+    let mut canaries = canaries.to_vec();
+    canaries.sort_by_key(|canary| (canary.owner, canary.index));
+    for canary in canaries {
+        let main = won.iter().position(|main| is_main(main, &canary));
+        match main {
+            None => report_without_main(&canary, attached),
+            Some(main) => match why_not(&won[main], assigned[main].as_ref(), &canary, attached) {
+                Some(message) => {
+                    attached[canary.owner.1].draft.report_loss(&canary.claim.site, Reason::Conflicted, message);
+                }
+                None if canary.claim.backend.is_some() => {
+                    attached[canary.owner.1].draft.mark_served();
+                    assigned[main] = Some(canary);
+                }
+                // Its owner is told of that already.
+                None => {}
+            },
+        }
+    }
+    assigned
+}
+
+/// Whether a canary is one of a rule: for the same path, or the same pattern, whether the canary says that it is one or not.
+fn is_main(main: &AttachedClaim<'_>, canary: &AttachedCanary<'_>) -> bool {
+    let (path, claim) = (&main.claim.matches.path, canary.claim);
+    let is_same_pattern = matches!(path, PathMatch::Regex(_)) && path.text() == claim.text;
+    (*path == claim.path || is_same_pattern) && main.claim.matches.is_path_only()
+}
+
+/// Tells a canary that there is nothing of which it is one.
+pub fn report_without_main(canary: &AttachedCanary<'_>, attached: &mut [AttachedObject<'_>]) {
+    let message = format!(
+        "{} is served by no other Ingress, so this canary gets no requests; correct the host, the path or its type, or remove the \
+         annotation `canary`",
+        path_name(canary)
+    );
+    attached[canary.owner.1].draft.report_loss(&canary.claim.site, Reason::RefNotFound, message);
+}
+
+/// Why an object gets no requests of a main.
+fn why_not(
+    main: &AttachedClaim<'_>,
+    before: Option<&AttachedCanary<'_>>,
+    canary: &AttachedCanary<'_>,
+    attached: &[AttachedObject<'_>],
+) -> Option<String> {
+    let path = path_name(canary);
+    let name = |owner: Seniority| object_name(&attached[owner.1].object);
+    if namespace_of(attached, main.owner) != namespace_of(attached, canary.owner) {
+        return Some(format!(
+            "{path} is served by {} of another namespace, so this canary gets no requests; make it in that namespace",
+            name(main.owner)
+        ));
+    }
+    if let Some(before) = before {
+        return Some(format!(
+            "{path} has {} as canary, which was first and stays in force, so this one gets no requests; remove one of them",
+            name(before.owner)
+        ));
+    }
+    let is_forwarded = matches!(&main.claim.action, Action::Forward(forward) if forward.only_backend().is_some());
+    (!is_forwarded).then(|| {
+        format!(
+            "{path} of {} is not forwarded to a Service, so this canary gets no requests; correct that Ingress",
+            name(main.owner)
+        )
+    })
+}
+
+fn path_name(canary: &AttachedCanary<'_>) -> String {
+    match &canary.claim.host {
+        HostName::Any => format!("The path {}", quoted(canary.claim.path.text())),
+        host => format!("The path {} of the host {}", quoted(canary.claim.path.text()), quoted(&host.to_string())),
+    }
+}
+
+/// The rules by which requests of a main's rule are shared with its canary, in the order in which they are tried. What is spoken, and
+/// what becomes of the path, is as the main has it.
+pub fn share_rule(main: Rule, canary: &CanaryClaim, origin: &ObjectRef) -> Vec<Rule> {
+    let (Action::Forward(forward), Some(backend)) = (&main.action, &canary.backend) else { return vec![main] };
+    let Some(of_main) = forward.only_backend() else { return vec![main] };
+    let backend = Backend { protocol: of_main.protocol, ..backend.clone() };
+    let (to_canary, to_main) = (Destination::Backend(backend), Destination::Backend(of_main.clone()));
+    let shared = |shares: &[(u32, &Destination)]| {
+        let share = |(weight, destination): &(u32, &Destination)| WeightedBackend {
+            weight: *weight,
+            destination: (*destination).clone(),
+        };
+        Action::Forward(Forward { backends: shares.iter().map(share).collect(), path: forward.path.clone() })
+    };
+    let Canary { header, cookie, weight, total } = &*canary.canary;
+    let mut rules = Vec::new();
+    for (matches, is_canary) in header_matches(&main.matches, header.as_ref())
+        .into_iter()
+        .chain(cookie_matches(&main.matches, cookie.as_deref()))
+    {
+        let (action, origin) =
+            if is_canary { (shared(&[(1, &to_canary)]), origin) } else { (main.action.clone(), &main.origin) };
+        rules.push(Rule { matches, action, origin: origin.clone(), ..main.clone() });
+    }
+    let action = match total - weight {
+        _ if *weight == 0 => main.action.clone(),
+        0 => shared(&[(1, &to_canary)]),
+        rest => shared(&[(rest, &to_main), (*weight, &to_canary)]),
+    };
+    rules.push(Rule { action, ..main });
+    rules
+}
+
+/// Which headers decide, and whether for the canary.
+fn header_matches(main: &Match, header: Option<&(String, CanaryHeader)>) -> Vec<(Match, bool)> {
+    let Some((name, wanted)) = header else { return Vec::new() };
+    let with = |value: ValueMatch| Match { headers: vec![HeaderMatch { name: name.clone(), value }], ..main.clone() };
+    match wanted {
+        CanaryHeader::AlwaysOrNever => vec![(with(exact("always")), true), (with(exact("never")), false)],
+        CanaryHeader::Value(value) => vec![(with(exact(value)), true)],
+        CanaryHeader::Pattern(pattern) => vec![(with(ValueMatch::Regex(pattern.clone())), true)],
+        CanaryHeader::Nothing => Vec::new(),
+    }
+}
+
+fn cookie_matches(main: &Match, cookie: Option<&str>) -> Vec<(Match, bool)> {
+    let Some(name) = cookie else { return Vec::new() };
+    let with = |value: &str| {
+        let cookie = CookieMatch { name: name.to_owned(), value: exact(value) };
+        Match { cookies: vec![cookie], ..main.clone() }
+    };
+    vec![(with("always"), true), (with("never"), false)]
+}
+
+fn exact(text: &str) -> ValueMatch {
+    ValueMatch::Exact(text.to_owned())
+}
