@@ -25,7 +25,24 @@ fn damaged_seeds_do_no_harm() {
 #[ignore = "writes fuzz/corpus"]
 fn write_corpus() {
     let cases = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases");
-    for case in ["conflicts", "default-backend", "hosts", "ingress-paths", "ingress-tls", "migration", "protocols"] {
+    for case in [
+        "conflicts",
+        "cve-2023-5044-redirect",
+        "cve-2024-7646-carriage-return",
+        "cve-2026-4342-path",
+        "default-backend",
+        "hosts",
+        "ingress-nginx-further-hosts",
+        "ingress-nginx-redirects",
+        "ingress-nginx-rewrite-not-usable",
+        "ingress-nginx-rewrite-target",
+        "ingress-nginx-use-regex",
+        "ingress-paths",
+        "ingress-tls",
+        "migration",
+        "path-regex",
+        "protocols",
+    ] {
         let objects = std::fs::read(cases.join(case).join("objects.yaml")).expect("a case");
         write_seed("entry_manifests", case, &objects);
     }
