@@ -52,10 +52,10 @@ pub fn write<'a>(
     match (rules.last(), place) {
         (Some(last), _) if is_final(last) => return Some(()),
         // Which other rules match such a path is not known here.
-        (_, LocationKind::Pattern(_)) => respond(writer, 503)?,
+        (_, LocationKind::Pattern(_)) => respond(writer, 503, context.settings)?,
         _ => {
             writer.line("set").words(["$sparrow_route", "\"\""]).end()?;
-            for directive in not_found() {
+            for directive in not_found(context.settings) {
                 writer.write(&directive);
             }
         }

@@ -130,7 +130,7 @@ impl ChosenLocation<'_> {
         }
         let place = self.path.location_kind()?;
         match &self.action {
-            ChosenAction::Respond(status) => respond(writer, *status)?,
+            ChosenAction::Respond(status) => respond(writer, *status, context.settings)?,
             ChosenAction::Redirect(elsewhere) => redirect(writer, &place, elsewhere, context)?,
             ChosenAction::Forward { rewrite, protocol } => {
                 self.forward(writer, &place, rewrite, *protocol, context)?;

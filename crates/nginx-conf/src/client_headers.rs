@@ -90,6 +90,11 @@ pub const CLIENT_HEADERS: [&str; 66] = [
     "Proxy",
 ];
 
+/// Whether a header is one that backends get from this entry.
+pub(crate) fn is_own_header(name: &str) -> bool {
+    OWN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
 /// Whether a header can be left to trusted proxies: it is none that is written here, and none of the connection's.
 pub(crate) fn can_be_kept(name: &str) -> bool {
     const OTHERS: [&str; 10] = [

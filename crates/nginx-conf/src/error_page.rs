@@ -1,5 +1,7 @@
 //! The answers of the entry itself.
 
+use crate::Settings;
+use crate::shared_headers::answer_header;
 use crate::token::{Text, Token};
 use crate::writer::{Directive, Writer, constant, constant_block, directive, entry};
 
@@ -36,12 +38,17 @@ static GRPC_MESSAGE: [Token; 3] =
 
 /// What a location needs that answers itself: the code and the words for a client of gRPC. To others they are empty, and
 /// so not sent.
-pub static FOR_GRPC: [Directive<'static>; 2] =
+static FOR_GRPC: [Directive<'static>; 2] =
     [constant("add_header", &GRPC_STATUS), constant("add_header", &GRPC_MESSAGE)];
 
+/// The headers of a location that answers itself: those of all answers, and those for a client of gRPC.
+pub fn answer_headers(settings: &Settings) -> Vec<Directive<'static>> {
+    FOR_GRPC.iter().cloned().chain(settings.headers.of_answers(settings).into_iter().map(answer_header)).collect()
+}
+
 /// Says that there is nothing, to requests that are well-formed.
-pub fn not_found() -> Vec<Directive<'static>> {
-    [std::slice::from_ref(&REJECT), &FOR_GRPC[..], &NOT_FOUND].concat()
+pub fn not_found(settings: &Settings) -> Vec<Directive<'static>> {
+    [std::slice::from_ref(&REJECT), &answer_headers(settings), &NOT_FOUND].concat()
 }
 
 static NOT_FOUND_ARGUMENTS: [Token; 2] = [Token::word("404"), Token::word("$sparrow_404")];
@@ -84,10 +91,10 @@ pub fn failure_pages() -> Directive<'static> {
 }
 
 /// What a server needs: the location behind `error_page`, which keeps the status.
-pub fn location() -> Directive<'static> {
-    directive("location")
-        .words(["@sparrow_error_page"])
-        .block([&FOR_GRPC[..], &[directive("return").words(["200", "$sparrow_error_page"])]].concat())
+pub fn location(settings: &Settings) -> Directive<'static> {
+    let answer = directive("return").words(["200", "$sparrow_error_page"]);
+    let block: Vec<_> = answer_headers(settings).into_iter().chain([answer]).collect();
+    directive("location").words(["@sparrow_error_page"]).block(block)
 }
 
 /// Leads a location whose answers have headers of their own to one that has them too, where nginx cannot forward.

@@ -6,13 +6,12 @@
 //!   them: proxies that do not know a header pass on what their client wrote. `Settings::trusted_headers` names those that a
 //!   trusted proxy does write.
 
-use ipnet::IpNet;
-
+use crate::client_filter::halves;
 use crate::client_headers::{CLIENT_HEADERS, OWN_HEADERS};
 use crate::location_headers::Header;
 use crate::token::{Text, Token};
 use crate::writer::{Directive, case, constant, directive, entry, map};
-use crate::{Settings, Version};
+use crate::{HeaderName, Settings, Version};
 
 /// From here on nginx answers 400 to a `Host` that is none; before, it routes by what is in front of the first colon.
 const STRICT_HOST: Version = Version::new(1, 31, 0);
@@ -63,7 +62,7 @@ fn own_headers(settings: &Settings) -> impl Iterator<Item = (&'static str, &'sta
         "$sparrow_host",
         "$remote_addr",
         "$request_id",
-        value("$sparrow_forwarded_for", "$remote_addr"),
+        if settings.keeps_forwarded_for { value("$sparrow_forwarded_for", "$remote_addr") } else { "$remote_addr" },
         value("$sparrow_forwarded_host", "$sparrow_host"),
         value("$sparrow_forwarded_port", "$sparrow_port"),
         settings.scheme_variable(),
@@ -76,12 +75,16 @@ fn own_headers(settings: &Settings) -> impl Iterator<Item = (&'static str, &'sta
 pub fn headers(settings: &Settings) -> Vec<Header> {
     let kept = kept(settings);
     let is_kept = |header: &str| kept.iter().any(|(kept, ..)| kept.eq_ignore_ascii_case(header));
+    // What operators set goes over what is dropped, and over what proxies say.
+    let is_set = |header: &str| settings.headers.sets_in_requests(header);
     // A constant that is empty costs a request nothing but the look-up that each of its headers has anyway.
-    let dropped = CLIENT_HEADERS.into_iter().filter(|header| !is_kept(header)).map(|header| (header, "\"\""));
+    let dropped = CLIENT_HEADERS.into_iter().filter(|header| !is_kept(header) && !is_set(header));
+    let dropped = dropped.map(|header| (header, "\"\""));
     let constant =
         own_headers(settings).chain(dropped).map(|(header, value)| (Token::word(header), Token::word(value)));
-    let told = kept.iter().filter_map(|(header, variable, _)| Some((Token::literal(header)?, variable.clone())));
-    constant.chain(told).collect()
+    let told = kept.iter().filter(|(header, ..)| !is_set(header));
+    let told = told.filter_map(|(header, variable, _)| Some((Token::literal(header)?, variable.clone())));
+    constant.chain(told).chain(settings.headers.of_requests(settings)).collect()
 }
 
 /// The headers that trusted proxies write, each with the variable of what is passed on and that of what was sent.
@@ -186,17 +189,18 @@ fn believed(settings: &Settings) -> Vec<Directive<'static>> {
     all
 }
 
-/// A range of addresses; of all addresses the halves, since the whole is what nginx takes `default` for.
-fn halves(net: &IpNet) -> Vec<IpNet> {
-    if net.prefix_len() > 0 { vec![*net] } else { net.subnets(1).map(Iterator::collect).unwrap_or_default() }
-}
-
 /// Who is believed: `$sparrow_trusted` is 1 for a request that a trusted proxy has sent.
 fn trust(settings: &Settings) -> Vec<Directive<'static>> {
     let mut all: Vec<_> =
         settings.trusted.iter().map(|net| directive("set_real_ip_from").token(Token::net(*net))).collect();
-    let header = if settings.proxy_protocol { "proxy_protocol" } else { "X-Forwarded-For" };
-    all.push(directive("real_ip_header").words([header]));
+    // The header's name is unquoted, as the one that is usual always was.
+    all.push(match settings.forwarded_for_header.token() {
+        _ if settings.proxy_protocol => directive("real_ip_header").words(["proxy_protocol"]),
+        Some(name) if settings.forwarded_for_header != HeaderName::X_FORWARDED_FOR => {
+            directive("real_ip_header").token(name)
+        }
+        _ => directive("real_ip_header").words(["X-Forwarded-For"]),
+    });
     all.push(directive("real_ip_recursive").words(["on"]));
     let among_trusted = |address: &'static str, name: &'static str| {
         let nets = settings.trusted.iter().flat_map(halves).map(|net| entry(Token::net(net)).words(["1"]));

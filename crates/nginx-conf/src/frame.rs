@@ -8,22 +8,22 @@
 
 use entry_model::{Host, HostName, Listener, Scheme};
 
-use crate::error_page::{self, FOR_GRPC};
+use crate::error_page::{self, answer_headers};
 use crate::frame_needs::{ForwardLocation, FrameNeeds};
 use crate::listen;
 use crate::policy::{ProxyModule, client_certificates};
 use crate::proxy_target::{Context, proxy_module, scheme, write_treatment};
-use crate::server::{EMPTY_HOST, Servers, server_name_of};
+use crate::server::{self, EMPTY_HOST, Servers, server_name_of};
 use crate::token::{Text, Token, path_token};
 use crate::upstream;
 use crate::writer::{Directive, Writer, directive};
-use crate::{RenderNote, Settings, Version, forwarded_headers, policy};
+use crate::{RenderNote, Settings, Version, policy};
 
 /// From here on connections to backends are kept where nothing says otherwise.
 const KEPT_BY_DEFAULT: Version = Version::new(1, 29, 7);
 
 /// How many idle connections to backends a worker keeps, of all of one protocol.
-const KEPT_CONNECTIONS: u16 = 512;
+const KEPT_CONNECTIONS: u32 = 512;
 
 /// The answers of the module that the frame writes: status and page.
 const ANSWERS: [(&str, &str); 4] =
@@ -63,10 +63,11 @@ pub fn write_upstreams(writer: &mut Writer<'_>, needs: &FrameNeeds, settings: &S
         // Of words of this program: nginx can read them.
         let _ = writer.line("upstream").text(|text| wanted.name(text)).open(None);
         writer.write(&directive("sparrow_backends"));
-        if wanted.keep_alive {
-            writer.write(&directive("keepalive").token(Token::number(KEPT_CONNECTIONS)));
-            for kept in upstream::keep_alive_limits() {
-                writer.write(&kept);
+        let kept = settings.kept_connections.most.unwrap_or(KEPT_CONNECTIONS);
+        if wanted.keep_alive && kept > 0 {
+            writer.write(&directive("keepalive").token(Token::number(kept)));
+            for limit in settings.kept_connections.limits() {
+                writer.write(&limit);
             }
         } else if settings.version >= KEPT_BY_DEFAULT {
             writer.write(&directive("keepalive").words(["0"]));
@@ -152,7 +153,7 @@ impl<'a> FrameServer<'_, 'a> {
             None => {}
         }
         writer.write(&directive("sparrow_route").token(Token::number(self.listener.id.0)));
-        for shared in forwarded_headers::check_host(settings).into_iter().chain([error_page::location()]) {
+        for shared in server::checks(settings).chain([error_page::location(settings)]) {
             writer.write(&shared);
         }
         self.write_table_locations(writer);
@@ -166,7 +167,7 @@ impl<'a> FrameServer<'_, 'a> {
             // Of words of this program: nginx can read them.
             let _ =
                 writer.line("location").words(["="]).text(|text| text.own("sparrow-answer-").own(status)).open(None);
-            for directive in &FOR_GRPC {
+            for directive in &answer_headers(self.servers.settings) {
                 writer.write(directive);
             }
             writer.write(&directive("return").words([status, page]));
@@ -184,7 +185,7 @@ fn write_forward_location(writer: &mut Writer<'_>, location: &ForwardLocation, c
     let protocol = location.protocol;
     writer.line("location").words(["="]).text(|text| location.name(text)).open(None)?;
     if upstream::missing_module(protocol, settings).is_some() {
-        for directive in &FOR_GRPC {
+        for directive in &answer_headers(settings) {
             writer.write(directive);
         }
         writer.line("return").words(["503", "$sparrow_503"]).end()?;

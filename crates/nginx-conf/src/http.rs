@@ -1,5 +1,7 @@
 //! The main file: what all servers share, then the servers.
 
+use std::time::Duration;
+
 use entry_model::{HostName, Routes};
 
 use crate::candidates::is_branching;
@@ -13,8 +15,8 @@ use crate::token::{Token, duration, path_token, size};
 use crate::upstream::Upstreams;
 use crate::writer::{Directive, Writer, case, directive, map};
 use crate::{
-    RenderNote, Settings, Version, access_log, chosen, error_page, forwarded_headers, frame, policy, rewritten_path,
-    server, x_accel_headers,
+    Gzip, RenderNote, Settings, Version, access_log, chosen, error_page, forwarded_headers, frame, policy,
+    rewritten_path, server, x_accel_headers,
 };
 
 /// From here on a connection is not closed right after its last answer when workers change: no request is lost.
@@ -78,7 +80,10 @@ pub fn write<'a>(
         .chain(x_accel_headers::ignore_headers(settings))
         .chain(error_page::http())
         .chain(policy::http(&policies, settings))
-        .chain(if tls::has_https(servers.routes, settings) { tls::http() } else { Vec::new() });
+        .chain(settings.headers.directives(settings, servers.upstreams.has_grpc(settings)))
+        .chain(settings.gzip.iter().flat_map(Gzip::directives))
+        .chain(settings.filter.directives())
+        .chain(if tls::has_https(servers.routes, settings) { settings.tls.directives() } else { Vec::new() });
     for directive in shared {
         writer.write(&directive);
     }
@@ -125,16 +130,29 @@ fn basics(routes: &Routes, settings: &Settings) -> Vec<Directive<'static>> {
     let modules = &settings.modules;
     let mut all = vec![
         directive("default_type").words(["text/html"]),
-        directive("server_tokens").words(["off"]),
+        directive("server_tokens").words([if settings.headers.server_tokens { "on" } else { "off" }]),
         directive("absolute_redirect").words(["off"]),
         directive("tcp_nodelay").words(["on"]),
         directive("reset_timedout_connection").words(["on"]),
-        directive("keepalive_timeout").token(duration(settings.keepalive_timeout)),
-        directive("keepalive_requests").words(["10000"]),
+        directive("keepalive_timeout").token(match settings.keepalive_timeout {
+            Duration::ZERO => Token::word("0"),
+            timeout => duration(timeout),
+        }),
+        directive("keepalive_requests").token(Token::number(settings.client.requests)),
         directive("client_max_body_size").token(size(settings.max_body_bytes)),
         // The longest request line, and the longest line of a header; so many of them in all.
-        directive("large_client_header_buffers").words(["4"]).token(size(settings.max_header_bytes.into())),
+        directive("large_client_header_buffers")
+            .token(Token::number(settings.max_header_lines.max(1)))
+            .token(size(settings.max_header_bytes.into())),
     ];
+    for (name, timeout) in
+        [("client_header_timeout", settings.client.head_timeout), ("client_body_timeout", settings.client.body_timeout)]
+    {
+        all.extend(timeout.map(|timeout| directive(name).token(duration(timeout))));
+    }
+    if let Some(streams) = settings.client.http2_streams.filter(|_| settings.modules.http_v2) {
+        all.push(directive("http2_max_concurrent_streams").token(Token::number(streams)));
+    }
     if settings.version >= KEEPALIVE_MIN_TIMEOUT {
         all.push(directive("keepalive_min_timeout").words(["5s"]));
     }
@@ -238,16 +256,16 @@ fn forwarding(settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Directive<'
         directive("proxy_http_version").words(["1.1"]),
         // What a backend says of its own address is passed on as it is.
         directive("proxy_redirect").words(["off"]),
-        // Both ways a body goes through as it comes.
-        directive("proxy_buffering").words(["off"]),
-        directive("proxy_request_buffering").words(["off"]),
-        directive("proxy_max_temp_file_size").words(["0"]),
+    ];
+    let grpc = upstreams.has_grpc(settings);
+    all.extend(settings.buffering.directives(grpc));
+    all.extend([
         directive("proxy_connect_timeout").token(duration(times.connect)),
         directive("proxy_read_timeout").token(duration(times.read)),
         directive("proxy_send_timeout").token(duration(times.send)),
         directive("proxy_headers_hash_max_size").words(["1024"]),
         directive("proxy_headers_hash_bucket_size").words(["128"]),
-    ];
+    ]);
     if upstreams.has_proxy_http2(settings) {
         all.push(map("\"\"", "$sparrow_te", vec![case("default", "\"\"")]));
         all.push(map("$http_te", "$sparrow_trailers", vec![case("default", "\"\""), case(TRAILERS, "trailers")]));
@@ -256,7 +274,6 @@ fn forwarding(settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Directive<'
         headers.into_iter().map(move |(name, value)| directive(module.set_header()).token(name).token(value))
     };
     all.extend(set(ProxyModule::Proxy, connection_headers(ProxyModule::Proxy, settings, upstreams)));
-    let grpc = upstreams.has_grpc(settings);
     if grpc {
         all.push(directive("grpc_connect_timeout").token(duration(times.connect)));
         all.push(directive("grpc_read_timeout").token(duration(times.read)));

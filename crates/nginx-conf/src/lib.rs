@@ -10,8 +10,10 @@
 
 mod access_log;
 mod branch;
+mod buffering;
 mod candidates;
 mod chosen;
+mod client_filter;
 mod client_headers;
 mod condition;
 mod error_output;
@@ -19,14 +21,17 @@ mod error_page;
 mod forwarded_headers;
 mod frame;
 mod frame_needs;
+mod gzip;
 mod http;
 mod inexpressible;
+mod kept_connections;
 #[cfg(any(test, feature = "lexer"))]
 pub mod lexer;
 mod listen;
 mod location;
 mod location_headers;
 mod location_kind;
+mod log_format;
 mod policy;
 mod policy_class;
 #[cfg(test)]
@@ -42,6 +47,7 @@ mod settings;
 #[cfg(any(test, feature = "lexer"))]
 pub mod shape;
 mod share;
+mod shared_headers;
 mod splice;
 mod template;
 mod template_culprits;
@@ -49,17 +55,26 @@ mod tls;
 mod token;
 mod upstream;
 mod upstream_name;
+mod value_template;
 mod version;
 mod writer;
 mod x_accel_headers;
 
+pub use buffering::Buffering;
+pub use client_filter::{ClientFilter, TextPattern};
 pub use client_headers::CLIENT_HEADERS;
 pub use error_output::{object_of_error, reason_of_error};
 pub use frame_needs::FrameNeeds;
+pub use gzip::{Gzip, is_media_type};
+pub use kept_connections::KeptConnections;
+pub use log_format::{LogEscape, LogField, LogFormat};
 pub use policy_class::PolicyClass;
 pub use render::{render, render_frame};
 pub use revision::{LineOrigin, RenderNote, Revision};
-pub use settings::{Settings, SettingsError, Timeouts};
+pub use settings::{ClientLimits, Settings, SettingsError, Timeouts};
+pub use shared_headers::{HeaderName, Hsts, SharedHeaders};
 pub use template::{TemplateError, render_template};
+pub use tls::{TlsSettings, TlsVersions};
 pub use upstream::unreachable_note;
+pub use value_template::{TemplateFault, ValueTemplate};
 pub use version::{Modules, ParseVersionError, Version};

@@ -24,7 +24,7 @@ pub fn http(routes: &Routes, settings: &Settings, default: bool) -> impl Iterato
 
 /// The `listen` directives for HTTPS.
 pub fn https(routes: &Routes, settings: &Settings, default: bool) -> impl Iterator<Item = Directive<'static>> {
-    let http2 = settings.modules.http_v2 && settings.version < HTTP2_DIRECTIVE;
+    let http2 = settings.http2 && settings.modules.http_v2 && settings.version < HTTP2_DIRECTIVE;
     sockets(routes, Scheme::Https).filter_map(move |address| {
         let listen = listen(address, settings, default)?.words(["ssl"]);
         Some(if http2 { listen.words(["http2"]) } else { listen })
@@ -34,7 +34,8 @@ pub fn https(routes: &Routes, settings: &Settings, default: bool) -> impl Iterat
 /// HTTP/2 for clients, where it is a directive. Without TLS nobody speaks it: browsers do not, and to guess it from the first
 /// bytes is a way around what a proxy in front has checked.
 pub fn http2(settings: &Settings) -> Option<Directive<'static>> {
-    (settings.modules.http_v2 && settings.version >= HTTP2_DIRECTIVE).then(|| directive("http2").words(["on"]))
+    (settings.http2 && settings.modules.http_v2 && settings.version >= HTTP2_DIRECTIVE)
+        .then(|| directive("http2").words(["on"]))
 }
 
 fn listen(address: SocketAddr, settings: &Settings, default: bool) -> Option<Directive<'static>> {

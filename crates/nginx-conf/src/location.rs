@@ -25,7 +25,7 @@ use crate::raw_path::{RawPathLocations, location_name};
 use crate::rewritten_path::path_pattern;
 use crate::token::{Pattern, Text, Token};
 use crate::writer::{Directive, Writer, constant, constant_block, directive};
-use crate::{RenderNote, inexpressible, policy, redirect, rewritten_path};
+use crate::{RenderNote, Settings, inexpressible, policy, redirect, rewritten_path};
 
 /// The locations of a host's rules, which are tried in this order.
 pub fn write<'a>(writer: &mut Writer<'a>, rules: &[&'a Rule], context: &Context<'_>, notes: &mut Vec<RenderNote>) {
@@ -64,7 +64,7 @@ pub fn write<'a>(writer: &mut Writer<'a>, rules: &[&'a Rule], context: &Context<
         without_slash(writer, (rules, candidates.as_ref()), &taken, context, &mut shared);
     }
     if !taken.prefixes.contains("") {
-        writer.write(&directive("location").words(["/"]).block(not_found()));
+        writer.write(&directive("location").words(["/"]).block(not_found(context.settings)));
     }
     // Of words of this program and numbers: nginx can read them.
     let _ = shared.raw_path.write(writer, context);
@@ -100,7 +100,7 @@ fn without_slash<'a>(
                 let choices = candidates.map(|candidates| candidates.at(&place, &rule.matches.path));
                 location(writer, &place, (rule, choices.as_deref()), context, shared)
             }
-            None => nothing(writer, path),
+            None => nothing(writer, path, context.settings),
         };
         // One that cannot be written was not written with its slash either.
         if written.is_none() {
@@ -110,9 +110,9 @@ fn without_slash<'a>(
     }
 }
 
-fn nothing(writer: &mut Writer<'_>, path: &str) -> Option<()> {
+fn nothing(writer: &mut Writer<'_>, path: &str, settings: &Settings) -> Option<()> {
     writer.line("location").words(["="]).literal(path).open(None)?;
-    for directive in not_found() {
+    for directive in not_found(settings) {
         writer.write(&directive);
     }
     writer.close();
@@ -207,10 +207,10 @@ fn follow<'a>(
             pass(writer, place, &target, context)?;
         }
         None => match &rule.action {
-            _ if inexpressible::of_rule(rule).is_some() => redirect::respond(writer, 503)?,
+            _ if inexpressible::of_rule(rule).is_some() => redirect::respond(writer, 503, context.settings)?,
             Action::Redirect(elsewhere) => redirect::redirect(writer, place, elsewhere, context)?,
-            Action::Respond(status) => redirect::respond(writer, *status)?,
-            Action::Forward(_) => redirect::respond(writer, 503)?,
+            Action::Respond(status) => redirect::respond(writer, *status, context.settings)?,
+            Action::Forward(_) => redirect::respond(writer, 503, context.settings)?,
         },
     }
     Some(())

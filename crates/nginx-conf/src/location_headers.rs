@@ -1,7 +1,7 @@
 //! The headers that a location sets by itself.
 //!
 //! nginx puts `proxy_set_header` and `grpc_set_header` of an outer level in force only in a location that has none of its own; so a
-//! location that has one repeats all others. This is the only place that does so. Of `add_header` the outer level has none.
+//! location that has one repeats all others, and so it is with `add_header` and what is hidden. This is the only place that does so.
 
 use crate::policy::ProxyModule;
 use crate::proxy_target::Context;
@@ -50,9 +50,13 @@ impl LocationHeaders {
         self.of_answer.iter().any(|(_, always)| *always)
     }
 
-    /// Writes those of answers alone.
-    pub fn write_of_answer(&self, writer: &mut Writer<'_>) -> Option<()> {
-        self.of_answer.iter().try_for_each(|((name, value), always)| {
+    /// Writes those of answers alone, with those of all answers: nginx inherits them only where a location has none of its own.
+    pub fn write_of_answer(&self, writer: &mut Writer<'_>, settings: &Settings) -> Option<()> {
+        let shared = if self.of_answer.is_empty() { Vec::new() } else { settings.headers.of_answers(settings) };
+        let is_own = |name: &Token| self.of_answer.iter().any(|((own, _), _)| own.is_same_header(name));
+        let shared: Vec<_> =
+            shared.into_iter().filter(|(name, _)| !is_own(name)).map(|header| (header, true)).collect();
+        self.of_answer.iter().chain(&shared).try_for_each(|((name, value), always)| {
             let line = writer.line("add_header").token(name).token(value);
             if *always { line.words(["always"]) } else { line }.end()
         })
@@ -60,10 +64,8 @@ impl LocationHeaders {
 
     /// Writes them into the location.
     pub fn write(&self, writer: &mut Writer<'_>, module: ProxyModule, context: &Context<'_>) -> Option<()> {
-        for name in &self.hidden {
-            writer.line(module.hide_header()).token(name).end()?;
-        }
-        self.write_of_answer(writer)?;
+        self.write_hidden(writer, module, context.settings)?;
+        self.write_of_answer(writer, context.settings)?;
         if self.to_backend.is_empty() {
             return Some(());
         }
@@ -72,6 +74,18 @@ impl LocationHeaders {
         let repeated = shared.iter().filter(|(name, _)| !is_own(name));
         for (name, value) in repeated.chain(&self.to_backend) {
             writer.line(module.set_header()).token(name).token(value).end()?;
+        }
+        Some(())
+    }
+}
+
+impl LocationHeaders {
+    /// With those that are hidden for all: nginx inherits them only where a location hides none of its own.
+    fn write_hidden(&self, writer: &mut Writer<'_>, module: ProxyModule, settings: &Settings) -> Option<()> {
+        let shared = if self.hidden.is_empty() { Vec::new() } else { settings.headers.hidden() };
+        let is_own = |name: &Token| self.hidden.iter().any(|own| own.is_same_header(name));
+        for name in self.hidden.iter().chain(shared.iter().filter(|name| !is_own(name))) {
+            writer.line(module.hide_header()).token(name).end()?;
         }
         Some(())
     }

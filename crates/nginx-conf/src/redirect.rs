@@ -3,7 +3,7 @@
 use entry_model::{Redirect, Scheme};
 
 use crate::Settings;
-use crate::error_page::{BAD_REQUEST, FOR_GRPC, REJECT};
+use crate::error_page::{BAD_REQUEST, REJECT, answer_headers};
 use crate::location_kind::LocationKind;
 use crate::policy::ProxyModule;
 use crate::proxy_target::Context;
@@ -78,9 +78,9 @@ fn open_if_scheme(writer: &mut Writer<'_>, scheme: &'static str, settings: &Sett
 }
 
 /// Answers with a status. Of one that says that something is wrong there is a page, so that it is not nginx's own.
-pub fn respond(writer: &mut Writer<'_>, status: u16) -> Option<()> {
+pub fn respond(writer: &mut Writer<'_>, status: u16, settings: &Settings) -> Option<()> {
     writer.write(&REJECT);
-    for directive in &FOR_GRPC {
+    for directive in &answer_headers(settings) {
         writer.write(directive);
     }
     let line = writer.line("return").token(&Token::number(status));

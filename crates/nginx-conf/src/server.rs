@@ -39,9 +39,14 @@ impl SharedDirectives {
         Self {
             http: listen::http(routes, settings, default).collect(),
             https: listen::https(routes, settings, default).chain(listen::http2(settings)).collect(),
-            all: forwarded_headers::check_host(settings).into_iter().chain([error_page::location()]).collect(),
+            all: checks(settings).chain([error_page::location(settings)]).collect(),
         }
     }
+}
+
+/// What is looked at before a request gets a location.
+pub fn checks(settings: &Settings) -> impl Iterator<Item = Directive<'static>> {
+    forwarded_headers::check_host(settings).into_iter().chain(settings.filter.check())
 }
 
 impl<'a> Servers<'a> {
@@ -183,6 +188,7 @@ pub fn control_server(
         directive("location").words(["/"]).block(vec![directive("return").words(["404"])]),
     ];
     block.extend(more);
+    block.extend(settings.filter.exemption());
     if settings.modules.stub_status {
         block.push(directive("location").words(["=", "/status"]).block(vec![directive("stub_status")]));
     }

@@ -9,7 +9,9 @@ use ipnet::IpNet;
 
 use crate::client_headers::can_be_kept;
 use crate::token::path_token;
-use crate::{Modules, Version};
+use crate::{
+    Buffering, ClientFilter, Gzip, HeaderName, KeptConnections, LogFormat, Modules, SharedHeaders, TlsSettings, Version,
+};
 
 /// What the operator decides, and what the nginx at hand is able to do. Paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,12 +22,18 @@ pub struct Settings {
     pub modules: Modules,
     /// The port of HTTPS as clients see it, to which they are redirected.
     pub public_https_port: u16,
+    /// Whether clients that come by TLS may speak HTTP/2.
+    pub http2: bool,
     /// The proxies in front of this one whose `X-Forwarded-*` and PROXY protocol are believed.
     pub trusted: Vec<IpNet>,
     /// Headers that trusted proxies write about the client. From anybody else they are dropped.
     pub trusted_headers: Vec<String>,
-    /// Whether connections begin with the PROXY protocol. Then `trusted` are those that may speak it.
+    /// Whether connections begin with the PROXY protocol. Then `trusted` are those who are believed in it.
     pub proxy_protocol: bool,
+    /// The header in which trusted proxies name the client, if it is not the PROXY protocol.
+    pub forwarded_for_header: HeaderName,
+    /// Whether backends get the whole `X-Forwarded-For` of a trusted proxy, with its address added; else the client's address alone.
+    pub keeps_forwarded_for: bool,
     /// The socket on which the workers tell their revision (`/generation`) and nginx its counters (`/status`).
     pub control: PathBuf,
     /// Directory of the pid file and of temporary files; it must exist.
@@ -36,24 +44,61 @@ pub struct Settings {
     pub worker_connections: u32,
     /// How long the workers of an earlier revision may go on with what they have, such as tunnels.
     pub worker_shutdown_timeout: Duration,
-    /// How long an idle connection of a client is kept.
+    /// How long an idle connection of a client is kept; it is closed after each answer if 0.
     pub keepalive_timeout: Duration,
+    /// What else a client is allowed.
+    pub client: ClientLimits,
+    /// Which clients are answered 403.
+    pub filter: ClientFilter,
     /// Times of forwarding.
     pub timeouts: Timeouts,
     /// Largest request body, in bytes; 0 is without limit, and the default: bodies stream through and are never stored.
     pub max_body_bytes: u64,
-    /// Longest request line and longest line of a header, in bytes; a head has at most four times as many.
+    /// Longest request line and longest line of a header, in bytes.
     pub max_header_bytes: u32,
     /// The DNS servers that are asked for names that annotations have. Without one such names are not reached.
     pub resolvers: Vec<SocketAddr>,
-    /// Where requests are logged, one JSON object a line.
+    /// How many such lines a head can have.
+    pub max_header_lines: u32,
+    /// Where bodies and heads are kept while they pass through.
+    pub buffering: Buffering,
+    /// Connections to backends that are kept.
+    pub kept_connections: KeptConnections,
+    /// Headers of all requests and all answers.
+    pub headers: SharedHeaders,
+    /// How answers are compressed, if they are.
+    pub gzip: Option<Gzip>,
+    /// How TLS is spoken with clients.
+    pub tls: TlsSettings,
+    /// Where requests are logged.
     pub access_log: Option<PathBuf>,
+    /// What a line of that log has.
+    pub log_format: LogFormat,
     /// Where errors are logged.
     pub error_log: PathBuf,
     /// The user that the workers run as, if nginx is started by root.
     pub user: Option<String>,
     /// The module that routes by a table, for [`render_frame`](crate::render_frame()).
     pub module: Option<PathBuf>,
+}
+
+/// What a client is allowed, beside what it asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// How long it may take to send the head of a request; as nginx has it, 60 s, without it.
+    pub head_timeout: Option<Duration>,
+    /// How long may be between two pieces of a body that it sends; as nginx has it, 60 s, without it.
+    pub body_timeout: Option<Duration>,
+    /// How many requests come by one connection.
+    pub requests: u32,
+    /// How many requests may be under way at once on a connection of HTTP/2; as nginx has it, 128, without it.
+    pub http2_streams: Option<u32>,
+}
+
+impl Default for ClientLimits {
+    fn default() -> Self {
+        Self { head_timeout: None, body_timeout: None, requests: 10_000, http2_streams: None }
+    }
 }
 
 /// Times of forwarding, where a route says nothing.
@@ -79,20 +124,32 @@ impl Default for Settings {
             version: Version::new(1, 22, 1),
             modules: Modules::default(),
             public_https_port: 443,
+            http2: true,
             trusted: Vec::new(),
             trusted_headers: Vec::new(),
             proxy_protocol: false,
+            forwarded_for_header: HeaderName::X_FORWARDED_FOR,
+            keeps_forwarded_for: true,
             control: PathBuf::from("/run/sparrow/nginx.sock"),
             runtime: PathBuf::from("/run/sparrow"),
             worker_processes: None,
             worker_connections: 8192,
             worker_shutdown_timeout: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(75),
+            client: ClientLimits::default(),
+            filter: ClientFilter::default(),
             timeouts: Timeouts::default(),
             max_body_bytes: 0,
             max_header_bytes: 8192,
             resolvers: Vec::new(),
+            max_header_lines: 4,
+            buffering: Buffering::default(),
+            kept_connections: KeptConnections::default(),
+            headers: SharedHeaders::default(),
+            gzip: None,
+            tls: TlsSettings::default(),
             access_log: Some(PathBuf::from("/dev/stdout")),
+            log_format: LogFormat::default(),
             error_log: PathBuf::from("/dev/stderr"),
             user: None,
             module: None,
@@ -179,12 +236,8 @@ impl Settings {
         if !self.trusted.is_empty() && !self.modules.realip {
             return Err(SettingsError::Module { name: "trusted", module: "http_realip_module" });
         }
-        for (name, wanted) in
-            [("proxy_protocol", self.proxy_protocol), ("trusted_headers", !self.trusted_headers.is_empty())]
-        {
-            if wanted && self.trusted.is_empty() {
-                return Err(SettingsError::Untrusted { name });
-            }
+        if !self.trusted_headers.is_empty() && self.trusted.is_empty() {
+            return Err(SettingsError::Untrusted { name: "trusted_headers" });
         }
         if let Some(name) = self.trusted_headers.iter().find(|name| !can_be_kept(name)) {
             return Err(SettingsError::Header(name.clone()));
@@ -194,6 +247,17 @@ impl Settings {
 }
 
 impl Settings {
+    /// Whether somebody is known who may say in the PROXY protocol who the client is. Connections begin with it all the same, and
+    /// nobody is believed.
+    ///
+    /// # Errors
+    ///
+    /// Nobody is.
+    pub fn check_proxy_protocol(&self) -> Result<(), SettingsError> {
+        let nobody = self.proxy_protocol && self.trusted.is_empty();
+        if nobody { Err(SettingsError::Untrusted { name: "proxy_protocol" }) } else { Ok(()) }
+    }
+
     /// Whether there are proxies in front that are believed.
     pub(crate) fn trusts_proxies(&self) -> bool {
         !self.trusted.is_empty() && self.modules.realip
@@ -230,7 +294,6 @@ mod tests {
             (Settings { access_log: Some("/a\nb".into()), ..Settings::default() }, "access_log"),
             (Settings { error_log: "/\0".into(), ..Settings::default() }, "error_log"),
             (Settings { user: Some("root; load_module x".to_owned()), ..Settings::default() }, "user"),
-            (Settings { proxy_protocol: true, ..Settings::default() }, "proxy_protocol"),
             (Settings { trusted_headers: vec!["X-User".to_owned()], ..Settings::default() }, "trusted_headers"),
             (
                 Settings {

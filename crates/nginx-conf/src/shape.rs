@@ -147,9 +147,13 @@ fn allowed(context: &str) -> &'static [(&'static str, std::ops::RangeInclusive<u
             ("limit_rate_after", 1..=1),
         ],
         "if" => &[("return", 1..=2), ("set", 2..=2), ("rewrite", 3..=3)],
-        "upstream" => {
-            &[("server", 1..=3), ("keepalive", 1..=1), ("keepalive_timeout", 1..=1), ("keepalive_requests", 1..=1)]
-        }
+        "upstream" => &[
+            ("server", 1..=3),
+            ("keepalive", 1..=1),
+            ("keepalive_timeout", 1..=1),
+            ("keepalive_requests", 1..=1),
+            ("keepalive_time", 1..=1),
+        ],
         _ => panic!("no block is expected in {context}"),
     }
 }

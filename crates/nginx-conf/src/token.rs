@@ -29,6 +29,12 @@ impl Token {
         Self(Cow::Borrowed(word))
     }
 
+    /// Words of this program in single quotes, in which there are neither such nor backslashes.
+    pub fn quoted_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
+        let words: String = words.into_iter().collect();
+        Self(Cow::Owned(format!("'{words}'")))
+    }
+
     /// A number.
     pub fn number(number: impl Into<u64>) -> Self {
         Self(Cow::Owned(number.into().to_string()))
@@ -156,6 +162,23 @@ impl Text {
                 let _ = write!(self.0.out, "%{byte:02X}");
             }
         }
+        self
+    }
+
+    /// Adds a text from outside, in which nothing is a variable; none if it cannot be written.
+    pub fn constant(mut self, text: &str) -> Option<Self> {
+        if text.contains('$') {
+            return None;
+        }
+        quote(&mut self.0.out, text)?;
+        Some(self)
+    }
+
+    /// Adds the value of a variable, whose name is one that this program knows.
+    pub fn variable(mut self, name: &str) -> Self {
+        self.0.out.push_str("${");
+        plain(&mut self.0.out, name, '_');
+        self.0.out.push('}');
         self
     }
 
@@ -336,6 +359,14 @@ fn quote(out: &mut String, text: &str) -> Option<()> {
 pub fn duration(time: Duration) -> Token {
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).clamp(1, 30 * 24 * 3600 * 1000);
     Text::default().number(millis).own("ms").token().unwrap_or(Token::word("60s"))
+}
+
+/// The same, in seconds where these are whole.
+pub fn time(time: Duration) -> Token {
+    let seconds = time.as_secs().min(30 * 24 * 3600);
+    let whole = time.subsec_nanos() == 0 && seconds > 0;
+    let text = whole.then(|| Token(Cow::Owned(format!("{seconds}s"))));
+    text.unwrap_or_else(|| duration(time))
 }
 
 /// A number of bytes, as far as nginx counts.

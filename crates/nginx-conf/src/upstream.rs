@@ -8,7 +8,7 @@ use entry_model::{Action, Backend, Destination, Forward, ObjectRef, Protocol, Ro
 use crate::candidates::is_branching;
 use crate::token::Token;
 use crate::upstream_name::UpstreamName;
-use crate::writer::{Directive, Writer, directive};
+use crate::writer::{Writer, directive};
 use crate::{RenderNote, Settings, Version, inexpressible};
 
 /// From here on `proxy_pass` speaks HTTP/2, which can send a path as it came, less its prefix. `grpc_pass` cannot.
@@ -104,14 +104,15 @@ impl<'a> Upstreams<'a> {
             513..=2048 => 16,
             _ => 8,
         };
-        let limits = keep_alive_limits();
+        let limits = self.settings.kept_connections.limits();
         for (backend, origin) in &self.backends {
             // Addresses and names of them are of characters that nginx can read.
             let _ = writer.line("upstream").text(|text| text.upstream(UpstreamName::of(backend))).open(Some(origin));
             let servers: Vec<_> = self.servers(backend).collect();
             write_servers(writer, &servers);
-            if backend.keep_alive {
-                let kept = kept.max(servers.len().saturating_mul(2).min(MAX_KEPT));
+            let kept = kept.max(servers.len().saturating_mul(2).min(MAX_KEPT));
+            let kept = self.settings.kept_connections.count(kept);
+            if backend.keep_alive && kept > 0 {
                 writer.write(&directive("keepalive").token(Token::number(kept as u64)));
                 for directive in &limits {
                     writer.write(directive);
@@ -122,15 +123,6 @@ impl<'a> Upstreams<'a> {
             writer.close();
         }
     }
-}
-
-/// How long a connection to a backend is kept, and for how many requests.
-pub fn keep_alive_limits() -> [Directive<'static>; 2] {
-    [
-        // Many servers close an idle connection after 5 s; a request that is sent in that moment is lost.
-        directive("keepalive_timeout").words(["4s"]),
-        directive("keepalive_requests").words(["10000"]),
-    ]
 }
 
 /// The addresses of a backend that can be written.

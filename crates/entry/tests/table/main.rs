@@ -40,6 +40,8 @@ mod patterns;
 mod proxying;
 #[path = "../../../nginx-conf/tests/serve/retries.rs"]
 mod retries;
+#[path = "../../../nginx-conf/tests/serve/settings.rs"]
+mod settings;
 #[path = "../../../nginx-conf/tests/serve/source_ranges.rs"]
 mod source_ranges;
 #[path = "../../../nginx-conf/tests/serve/support.rs"]

@@ -56,7 +56,7 @@ pub fn write_location(
     // The body may be on its way to the backend that has failed.
     writer.line("proxy_method").words(["GET"]).end()?;
     writer.line("proxy_pass_request_body").words(["off"]).end()?;
-    headers.write_of_answer(writer)?;
+    headers.write_of_answer(writer, context.settings)?;
     let mut told = LocationHeaders::default();
     for (name, value) in [
         ("X-Code", "$status"),

@@ -145,7 +145,7 @@ pub fn write_locations(
     write_question(writer, policy, auth, context)?;
     let Some(sign_in) = &auth.sign_in else { return Some(()) };
     writer.line("location").text(|text| sign_in_name(text, policy)).open(None)?;
-    headers.write_of_answer(writer)?;
+    headers.write_of_answer(writer, context.settings)?;
     writer.line("return").words(["302"]).text(|text| url_text(text, sign_in, context.settings)).end()?;
     writer.close();
     Some(())

@@ -21,8 +21,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use entry_model::{Policy, Protocol};
 pub use policy_set::PolicySet;
 
-use crate::Settings;
-use crate::error_page;
 use crate::location_headers::LocationHeaders;
 use crate::policy_class::PolicyClass;
 use crate::proxy_target::Context;
@@ -30,6 +28,7 @@ use crate::revision::LineOrigin;
 use crate::token::{Text, Token};
 use crate::upstream::is_http2;
 use crate::writer::{Directive, Writer};
+use crate::{Settings, error_page};
 
 /// Which module of nginx forwards the requests of a location, and with that how its directives begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,7 +198,7 @@ fn write_locations_of(writer: &mut Writer<'_>, policy: &Policy, context: &Contex
     if headers.are_in_failures() {
         // The headers of the location where a request came are not in force there.
         writer.line("location").text(|text| failure_location(text, policy)).open(None)?;
-        headers.write_of_answer(writer)?;
+        headers.write_of_answer(writer, context.settings)?;
         error_page::write_answer(writer);
         writer.close();
     }

@@ -21,6 +21,7 @@ mod paths;
 mod patterns;
 mod proxying;
 mod retries;
+mod settings;
 mod shares;
 mod source_ranges;
 mod support;

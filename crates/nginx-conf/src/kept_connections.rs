@@ -1,0 +1,44 @@
+//! Connections to backends that are kept for further requests.
+
+use std::time::Duration;
+
+use crate::token::{Token, time};
+use crate::writer::{Directive, directive};
+
+/// Connections to backends that are kept for further requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptConnections {
+    /// Most idle ones of a worker to one backend, or where a module routes by a table to all of one protocol; as many as the number of
+    /// backends allows if not given. None are kept if 0.
+    pub most: Option<u32>,
+    /// How long one may be idle.
+    pub idle: Duration,
+    /// For how many requests one is used.
+    pub requests: u32,
+    /// For how long one is used.
+    pub age: Option<Duration>,
+}
+
+impl Default for KeptConnections {
+    fn default() -> Self {
+        // Many servers close an idle connection after 5 s; a request that is sent in that moment is lost.
+        Self { most: None, idle: Duration::from_secs(4), requests: 10_000, age: None }
+    }
+}
+
+impl KeptConnections {
+    /// How many are kept where it would be so many without a setting.
+    pub(crate) fn count(&self, usual: usize) -> usize {
+        self.most.map_or(usual, |most| usual.min(most as usize))
+    }
+
+    /// How long one is kept, and for how many requests.
+    pub(crate) fn limits(&self) -> Vec<Directive<'static>> {
+        let age = self.age.map(|age| directive("keepalive_time").token(time(age)));
+        let limits = [
+            directive("keepalive_timeout").token(time(self.idle)),
+            directive("keepalive_requests").token(Token::number(self.requests)),
+        ];
+        limits.into_iter().chain(age).collect()
+    }
+}
