@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use entry_model::{BackendMode, HostOwners, Key, Listener, ObjectRef, Reason, Scheme, Timeouts};
 
+use crate::policy::https_redirect::HttpsRedirect;
 use crate::{Bounds, LastGoodSecret};
 
 /// Who may have what of a host.
@@ -27,6 +28,8 @@ pub struct PolicyDefaults {
     pub backends: BackendMode,
     /// Whether names that annotations have can be looked up.
     pub resolves_names: bool,
+    /// Whether HTTP is redirected to HTTPS.
+    pub https_redirect: HttpsRedirect,
 }
 
 /// What [`crate::translate()`] needs to know beside the objects.

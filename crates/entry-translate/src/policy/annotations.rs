@@ -76,7 +76,7 @@ pub fn read_annotations<'a>(
     context: AnnotationContext<'a>,
     draft: &mut VerdictDraft,
 ) -> Annotations<'a> {
-    let mut annotations = Annotations::default();
+    let mut annotations = Annotations { https_redirect: context.defaults.https_redirect, ..Annotations::default() };
     let mut reader = AnnotationReader::new(kind, texts, context, draft);
     if !reader.is_empty() {
         super::read(&mut reader, &mut annotations);

@@ -49,17 +49,20 @@ pub enum HttpsRedirect {
 
 /// Reads it.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
-    // Where it is `true` there, it is without the annotation, too.
-    let never = reader.ingress_nginx("ssl-redirect", parse_go_boolean) == Some(false);
-    let always = reader.ingress_nginx("force-ssl-redirect", parse_go_boolean) == Some(true);
+    let default = reader.context.defaults.https_redirect;
+    let force = reader.ingress_nginx("force-ssl-redirect", parse_go_boolean);
+    let redirects = reader.ingress_nginx("ssl-redirect", parse_go_boolean);
     let own = reader.own("ssl-redirect", parse_redirect);
+    let is_forced = force.unwrap_or(default == HttpsRedirect::Always);
+    let redirects = redirects.unwrap_or(default != HttpsRedirect::Never);
     annotations.https_redirect = match own {
         Some(own) => own,
-        None if always => HttpsRedirect::Always,
-        None if never => HttpsRedirect::Never,
-        None => HttpsRedirect::WithCertificate,
+        None if is_forced => HttpsRedirect::Always,
+        // Where it is `true` there, it is without the annotation, too.
+        None if redirects => HttpsRedirect::WithCertificate,
+        None => HttpsRedirect::Never,
     };
-    if own.is_none() && always && !reader.context.tls {
+    if own.is_none() && force == Some(true) && !reader.context.tls {
         let message = "The hosts have no certificate here, so requests are redirected to where this entry serves nothing, unless a proxy in \
                        front that is trusted (--trusted-proxies) says that they came over HTTPS";
         reader.report_note("force-ssl-redirect", Reason::RefNotFound, message.to_owned());

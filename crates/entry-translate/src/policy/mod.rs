@@ -41,6 +41,8 @@ mod value;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+pub use value::parse_size;
+
 use annotations::Annotations;
 use reader::AnnotationReader;
 use table::{IngressNginxAnnotation, OwnAnnotation, Topic};

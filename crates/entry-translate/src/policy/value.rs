@@ -78,6 +78,9 @@ pub fn parse_go_number(text: &str) -> Result<i64, &'static str> {
 }
 
 /// A size in bytes. `k`, `m` and `g` are powers of 1024.
+///
+/// # Errors
+/// What to write instead.
 pub fn parse_size(text: &str) -> Result<u64, &'static str> {
     const HINT: &str =
         "write a whole number of bytes, or one with `k`, `m` or `g`, such as `10m`; `0` is without limit";
