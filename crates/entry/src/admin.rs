@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -16,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::admin_state::AdminState;
+use crate::config_map::KeyOutcome;
 use crate::metrics;
 
 /// Listens on the address of the admin port. First of all, so that nothing was begun if it cannot be had.
@@ -83,8 +83,12 @@ async fn show_metrics(extract::State(state): extract::State<AdminState>, headers
 
 /// A page with the routes.
 async fn index(extract::State(state): extract::State<AdminState>) -> Html<String> {
-    let routes = state.pipeline.as_ref().map(|pipeline| Arc::clone(&pipeline.progress.borrow().routes));
-    Html(page(routes.as_deref()))
+    let progress = state.pipeline.as_ref().map(|pipeline| pipeline.progress.borrow().clone());
+    let mut page = page(progress.as_ref().map(|progress| &*progress.routes));
+    if let Some(progress) = progress {
+        add_settings(&mut page, &progress.keys);
+    }
+    Html(page)
 }
 
 fn page(routes: Option<&Routes>) -> String {
@@ -104,6 +108,19 @@ fn page(routes: Option<&Routes>) -> String {
         }
     }
     page
+}
+
+/// Adds the keys of the `ConfigMap` of settings, and what of each is in force.
+fn add_settings(page: &mut String, keys: &[KeyOutcome]) {
+    if keys.is_empty() {
+        return;
+    }
+    page.push_str("<h1>Settings of the ConfigMap</h1>\n<table>\n");
+    for key in keys {
+        let cells = [&*key.name, &*key.value, &*key.in_force()].map(escape);
+        let _ = writeln!(page, "<tr><td>{}</td></tr>", cells.join("</td><td>"));
+    }
+    page.push_str("</table>\n");
 }
 
 fn escape(text: &str) -> String {

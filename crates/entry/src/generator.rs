@@ -8,6 +8,7 @@ use entry_translate::{LastGoodSecret, Translation, Translator};
 use nginx_conf::{LineOrigin, Revision, TemplateError};
 use nginx_process::Shortage;
 
+use crate::config_map::{FollowedSettings, KeyOutcome};
 use crate::flags::ConfigurationFlags;
 use crate::host_record::HostRecord;
 use crate::quarantine::Quarantine;
@@ -18,7 +19,7 @@ use crate::table_plan::TablePlan;
 pub struct Generator {
     translation: entry_translate::TranslateSettings,
     translator: Translator,
-    conf: nginx_conf::Settings,
+    settings: FollowedSettings,
     template: Option<String>,
     quarantine: Quarantine,
     last_good: Arc<BTreeMap<Key, LastGoodSecret>>,
@@ -41,6 +42,8 @@ pub struct Rendered {
     pub verdicts: Verdicts,
     /// The files.
     pub revision: Revision,
+    /// What became of each key of the `ConfigMap` of settings.
+    pub keys: Arc<[KeyOutcome]>,
 }
 
 impl Generator {
@@ -57,7 +60,7 @@ impl Generator {
         Ok(Self {
             translation: flags.translate_settings(),
             translator: Translator::default(),
-            conf: flags.nginx_settings(nginx_version)?,
+            settings: FollowedSettings::new(flags.shared_settings(nginx_version)?, flags.objects.config.clone()),
             template: template.transpose()?,
             quarantine: Quarantine::default(),
             last_good: Arc::default(),
@@ -79,7 +82,9 @@ impl Generator {
     /// The template fails.
     pub fn render(&mut self, snapshot: &Snapshot) -> anyhow::Result<Rendered> {
         self.quarantine.release_changed(snapshot);
+        let judged_settings = self.settings.update(snapshot);
         let mut settings = self.translation.clone();
+        settings.defaults = self.settings.current().defaults;
         settings.now = jiff::Timestamp::now().as_second();
         settings.last_good.clone_from(&self.last_good);
         settings.host_owners = vec![Arc::clone(&self.host_owners)];
@@ -105,7 +110,8 @@ impl Generator {
             }
         };
         add_notes(&mut verdicts, &revision);
-        Ok(Rendered { routes, verdicts, revision })
+        verdicts.extend(judged_settings);
+        Ok(Rendered { routes, verdicts, revision, keys: Arc::clone(self.settings.outcomes()) })
     }
 
     /// Puts the object aside that nginx's error message is about, until it changes. Returns its name, or none if the message is
@@ -123,6 +129,11 @@ impl Generator {
         self.quarantine.put(snapshot, &object, Reason::RejectedByNginx, message).then_some(object)
     }
 
+    /// Puts the `ConfigMap` of settings aside that nginx's error message is about, until it changes, as [`FollowedSettings::reject`] has it.
+    pub fn reject_settings(&mut self, message: &str) -> Option<ObjectRef> {
+        self.settings.reject(message)
+    }
+
     /// What Secrets held that were good when something was rendered last.
     pub(crate) fn last_good(&self) -> Arc<BTreeMap<Key, LastGoodSecret>> {
         Arc::clone(&self.last_good)
@@ -136,6 +147,7 @@ impl Generator {
     /// nginx has taken what was rendered last.
     pub(crate) fn confirm(&mut self) {
         self.live_good.clone_from(&self.last_good);
+        self.settings.confirm();
     }
 
     /// Which namespace holds what, by the last configuration.
@@ -184,12 +196,14 @@ impl Generator {
     }
 
     fn write(&mut self, routes: &Routes) -> Result<Revision, TemplateError> {
+        let settings = Arc::clone(self.settings.current());
+        let conf = &settings.nginx;
         if let Some(template) = &self.template {
-            return nginx_conf::render_template(template, routes, &self.conf);
+            return nginx_conf::render_template(template, routes, conf);
         }
-        let Some(table) = &mut self.table else { return Ok(nginx_conf::render(routes, &self.conf)) };
-        let left = table.plan(routes, &self.conf);
-        let mut frame = nginx_conf::render_frame(&left, table.needs(), &self.conf);
+        let Some(table) = &mut self.table else { return Ok(nginx_conf::render(routes, conf)) };
+        let left = table.plan(routes, conf);
+        let mut frame = nginx_conf::render_frame(&left, table.needs(), conf);
         frame.notes.extend(table.notes().cloned());
         Ok(frame)
     }

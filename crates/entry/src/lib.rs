@@ -12,6 +12,7 @@
 pub mod admin;
 pub mod admin_state;
 pub mod commands;
+pub mod config_map;
 pub mod flags;
 pub mod generator;
 pub mod host_record;

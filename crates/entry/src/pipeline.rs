@@ -17,6 +17,7 @@ use nginx_process::{OfferEffect, OutcomeState, TableOutcome, Volume};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use crate::config_map::KeyOutcome;
 use crate::generator::{Generator, Rendered};
 use crate::pending::PendingConfigurations;
 use crate::table_plan::TablePlan;
@@ -31,6 +32,8 @@ const RETRY: Duration = Duration::from_secs(2);
 pub struct Progress {
     /// The routes that were made of it.
     pub routes: Arc<Routes>,
+    /// What became of each key of the `ConfigMap` of settings.
+    pub keys: Arc<[KeyOutcome]>,
     /// The revision that was offered last.
     pub offered: Option<String>,
     /// Since when there is a newer configuration than the one in force, or none can be made; none when the newest is live.
@@ -120,8 +123,8 @@ impl Pipeline {
             host_owners: Arc::clone(self.generator.host_owners()),
         };
         self.judged.send_replace(Some(judged));
-        let routes = Arc::new(rendered.routes);
-        self.progress.send_modify(|progress| progress.routes = routes);
+        let (routes, keys) = (Arc::new(rendered.routes), rendered.keys);
+        self.progress.send_modify(|progress| (progress.routes, progress.keys) = (routes, keys));
         self.snapshot = Some(snapshot);
         self.generator.write_host_record();
         let offered = self.write(&hash, files).await?;
@@ -325,6 +328,10 @@ impl Pipeline {
             (OutcomeState::Refused, Some(snapshot)) => {
                 if let Some(object) = self.generator.quarantine_culprit(snapshot, &self.origins, &nginx_stderr) {
                     tracing::warn!(%object, nginx_stderr, "nginx rejected an object: the others go on without it");
+                    return true;
+                }
+                if let Some(object) = self.generator.reject_settings(&nginx_stderr) {
+                    tracing::warn!(%object, nginx_stderr, "nginx rejected the settings: those that it took last stay");
                     return true;
                 }
                 "nginx rejected the configuration, and not because of one object: the one in force stays"

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Arg;
 use entry::admin_state::AdminState;
+use entry::config_map::keys::{self, KeyEffect};
 use entry::flags::{self, Command};
 use entry::generator::Generator;
 use entry::metrics;
@@ -166,6 +167,62 @@ fn page_on_annotations_of_ingress_nginx_is_current() {
         }
     }
     checked_in("docs/reference/ingress-nginx-annotations.md", &text);
+}
+
+#[test]
+fn config_map_page_is_current() {
+    let count = |wanted: fn(&KeyEffect) -> bool| keys::all().filter(|key| wanted(&key.effect)).count();
+    let settings = count(|effect| matches!(effect, KeyEffect::Read { .. }));
+    let unchanged = count(|effect| matches!(effect, KeyEffect::Unchanged(_)));
+    let mut text = page(
+        "Settings in a ConfigMap",
+        &format!(
+            "`--config NAMESPACE/NAME` names a ConfigMap whose data are settings for all of the entry; it is followed as it changes, and \
+             what a key says goes over the flag of the same meaning. The keys are those of ingress-nginx, as its last release, 1.15, reads \
+             them, so that its ConfigMap can be named as it is: of {} keys here {settings} are settings, {unchanged} change nothing here, and the others are \
+             not followed unless they ask for what happens anyway. `--set KEY=VALUE` is the same as a flag.\n\n\
+             A value that cannot be used changes nothing: the value that nginx took before stays in force, or else what the flags say, and a finding on the \
+             ConfigMap says so (an Event, the log, metrics, `check`). So it is with settings that nginx rejects, which are put aside as a \
+             whole until the ConfigMap changes. The page of the admin port shows what of each key is in force. Where a key is not there, the \
+             flag's default counts, which is not always that of ingress-nginx.\n\n\
+             Values may have blanks around them. Switches are `true` and `false`; lists have commas, where nothing else is said; sizes have \
+             `k`, `m` or `g`, or no unit.",
+            keys::all().count()
+        ),
+    );
+    for (title, group) in keys::GROUPS {
+        write!(text, "\n## {title}\n\n| key | here | |\n|---|---|---|\n").unwrap();
+        for key in group {
+            let (here, words) = match key.effect {
+                KeyEffect::Read { words, .. } => ("a setting".to_owned(), words),
+                KeyEffect::Unchanged(why) => ("changes nothing".to_owned(), why),
+                KeyEffect::NotFollowed { unless: [], why } => ("not followed".to_owned(), why),
+                KeyEffect::NotFollowed { unless, why } => {
+                    let values: Vec<_> = unless
+                        .iter()
+                        .map(|value| if value.is_empty() { "nothing".to_owned() } else { format!("`{value}`") })
+                        .collect();
+                    (format!("not followed, but for {}, which changes nothing", values.join(" and ")), why)
+                }
+            };
+            writeln!(text, "| `{}` | {here} | {} |", key.name, cell(words)).unwrap();
+        }
+    }
+    let [nginx, renamed, without, prefixes] = nginx_conf::ValueTemplate::variables();
+    let names = |names: &[&str]| names.iter().map(|name| format!("`${name}`")).collect::<Vec<_>>().join(", ");
+    write!(
+        text,
+        "\n## Variables\n\nIn `log-format-upstream`, and in the values of `add-headers` and `proxy-set-headers`. Any other is rejected.\n\n\
+         - Of nginx: {}; and those of headers, cookies and parameters, which begin with {}.\n\
+         - Of ingress-nginx, with what has the same value here: {}.\n\
+         - Of ingress-nginx, without value here, `-` in the log: {}, and those that begin with `$geoip`.\n",
+        names(&nginx),
+        names(&prefixes),
+        names(&renamed),
+        names(&without)
+    )
+    .unwrap();
+    checked_in("docs/reference/config-map.md", &text);
 }
 
 /// What is counted when there is something of everything: a real nginx that serves, an object that is refused, a kind that

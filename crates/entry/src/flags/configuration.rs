@@ -1,7 +1,12 @@
 //! What a configuration is made of: the objects, and how their traffic is served.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
+use entry_model::{HEADER_CONFIG_MAPS, Snapshot};
 use nginx_conf::SettingsError;
+
+use crate::config_map::{self, KeyState, KeyValues, SharedSettings};
 
 use super::{HostOwnership, IngressNginxAnnotations, ObjectFlags, ProgramFlags, TrafficFlags, WorkerFlags};
 
@@ -32,16 +37,7 @@ impl ConfigurationFlags {
                 HostOwnership::None => entry_translate::HostOwnership::None,
             },
             bounds: objects.bounds.bounds(),
-            defaults: entry_translate::PolicyDefaults {
-                timeouts: entry_model::Timeouts {
-                    connect: Some(traffic.connect_timeout),
-                    read: Some(traffic.read_timeout),
-                    send: Some(traffic.send_timeout),
-                },
-                max_body_bytes: traffic.max_body_bytes,
-                backends: objects.backend_mode(),
-                resolves_names: !traffic.resolvers().is_empty(),
-            },
+            defaults: self.policy_defaults(),
             controller: objects.controller.clone(),
             follows_ingress_nginx: objects.ingress_nginx_annotations == IngressNginxAnnotations::On,
             service_selector: objects.service_selector.clone(),
@@ -49,6 +45,44 @@ impl ConfigurationFlags {
             default_certificate: objects.default_certificate.clone(),
             ..entry_translate::TranslateSettings::default()
         }
+    }
+
+    fn policy_defaults(&self) -> entry_translate::PolicyDefaults {
+        let traffic = &self.traffic;
+        entry_translate::PolicyDefaults {
+            timeouts: entry_model::Timeouts {
+                connect: Some(traffic.connect_timeout),
+                read: Some(traffic.read_timeout),
+                send: Some(traffic.send_timeout),
+            },
+            max_body_bytes: traffic.max_body_bytes,
+            backends: self.objects.backend_mode(),
+            resolves_names: !traffic.resolvers().is_empty(),
+            ..entry_translate::PolicyDefaults::default()
+        }
+    }
+
+    /// The settings for all, as far as flags say them.
+    ///
+    /// # Errors
+    /// As [`ConfigurationFlags::nginx_settings`], and a value of `--set` that cannot be used, or not as a whole.
+    pub fn shared_settings(&self, nginx_version: &str) -> anyhow::Result<SharedSettings> {
+        let nginx = self.nginx_settings(nginx_version)?;
+        let mut settings = SharedSettings { nginx, defaults: self.policy_defaults() };
+        let values: BTreeMap<_, _> = self.traffic.set.iter().cloned().collect();
+        let named = HEADER_CONFIG_MAPS.iter().find(|name| values.contains_key(**name));
+        if let Some(name) = named {
+            anyhow::bail!("--set {name}: another ConfigMap is named in the one that --config names");
+        }
+        let keys = KeyValues { values: &values, good: &BTreeMap::new(), snapshot: &Snapshot::default() };
+        for outcome in config_map::apply(&mut settings, keys) {
+            if let Some((_, message)) =
+                outcome.message().filter(|_| outcome.is_loss() || outcome.state == KeyState::Unknown)
+            {
+                anyhow::bail!("--set {}: {message}", outcome.name);
+            }
+        }
+        Ok(settings)
     }
 
     /// What is written for an nginx of this version, as `nginx -V` prints it.
@@ -78,12 +112,17 @@ impl ConfigurationFlags {
             max_body_bytes: traffic.max_body_bytes,
             max_header_bytes: traffic.max_header_bytes,
             resolvers: traffic.resolvers(),
+            log_format: match traffic.access_log_fields.as_slice() {
+                [] => nginx_conf::LogFormat::default(),
+                fields => nginx_conf::LogFormat::Fields(fields.to_vec()),
+            },
             access_log: (traffic.access_log.as_os_str() != "off").then(|| traffic.access_log.clone()),
             user: workers.user.clone(),
             module: traffic.nginx_module.as_ref().map(std::path::absolute).transpose()?,
             ..nginx_conf::Settings::default()
         };
-        let checked = settings.check().and_then(|()| settings.check_listeners(&traffic.listeners()));
+        let checked = settings.check_proxy_protocol().and_then(|()| settings.check());
+        let checked = checked.and_then(|()| settings.check_listeners(&traffic.listeners()));
         checked.map_err(|error| name_flag(&error))?;
         Ok(settings)
     }

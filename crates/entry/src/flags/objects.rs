@@ -1,6 +1,5 @@
 //! Which objects are read, from where, and how much of them is served.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -101,6 +100,9 @@ pub struct ObjectFlags {
     /// The Secret with the certificate for entries of `spec.tls` that name none; it serves hosts that it is for
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_key)]
     pub default_certificate: Option<Key>,
+    /// A `ConfigMap` whose data are settings, with the keys of ingress-nginx; it is followed as it changes, and goes over the flags
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_key, conflicts_with = "template")]
+    pub config: Option<Key>,
     /// The namespace of the lease, whose holder writes into the cluster, and of the record of hosts; the pod's own without it
     #[arg(long, value_name = "NAME")]
     pub lease_namespace: Option<String>,
@@ -139,7 +141,7 @@ impl ObjectFlags {
                 TlsSecrets::Named => entry_kube::TlsSecrets::Named,
             },
             default_certificate: self.default_certificate.clone(),
-            config_maps: BTreeSet::new(),
+            config_maps: self.config.iter().cloned().collect(),
             namespace: self.namespace.clone(),
             ingresses: !self.no_ingresses,
             backends: self.backend_mode(),
@@ -171,11 +173,5 @@ fn parse_label(text: &str) -> Result<(String, String), String> {
 }
 
 fn parse_key(text: &str) -> Result<Key, String> {
-    let part = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c));
-    match text.split_once('/') {
-        Some((namespace, name)) if part(namespace) && part(name) => {
-            Ok(Key { namespace: namespace.to_owned(), name: name.to_owned() })
-        }
-        _ => Err("expected NAMESPACE/NAME, such as sparrow/nginx-kit".to_owned()),
-    }
+    Key::parse(text).ok_or_else(|| "expected NAMESPACE/NAME, such as sparrow/nginx-kit".to_owned())
 }

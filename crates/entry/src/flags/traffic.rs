@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use entry_model::Listener;
 use ipnet::IpNet;
+use nginx_conf::LogField;
 
 use super::resolver;
 use super::time::parse_nonzero_time;
@@ -56,7 +57,14 @@ pub struct TrafficFlags {
     /// repeated. Without it those of /etc/resolv.conf
     #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = resolver::parse_address)]
     pub resolver: Vec<SocketAddr>,
-    /// Where requests are logged, a JSON object a line; `off` for nowhere
+    /// A setting by its key in a `ConfigMap` of settings, such as `use-gzip=true`; may be repeated, in the variable a line each. The `ConfigMap` that
+    /// --config names goes over it
+    #[arg(long = "set", value_name = "KEY=VALUE", value_delimiter = '\n', value_parser = parse_setting, conflicts_with = "template")]
+    pub set: Vec<(String, String)>,
+    /// The fields of a line of the access log, which is a JSON object; all of them without this
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub access_log_fields: Vec<LogField>,
+    /// Where requests are logged; `off` for nowhere
     #[arg(long, value_name = "FILE", default_value = "/dev/stdout")]
     pub access_log: PathBuf,
     /// A template (minijinja) that is used instead of the built-in layout
@@ -65,6 +73,13 @@ pub struct TrafficFlags {
     /// The module of nginx (`libngx_http_sparrow_module.so`) that routes by a table in memory: changes of routes need no reload
     #[arg(long, value_name = "FILE", conflicts_with = "template")]
     pub nginx_module: Option<PathBuf>,
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE, such as use-gzip=true".to_owned()),
+    }
 }
 
 impl TrafficFlags {

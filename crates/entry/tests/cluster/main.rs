@@ -8,6 +8,7 @@ mod common;
 mod migrate;
 mod replicas;
 mod secrecy;
+mod settings;
 mod support;
 mod tenants;
 mod told;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use entry_kube::SourceOptions;
+use entry_model::Key;
 use serde_json::{Value, json};
 use testbed::kube::ApiServer;
 
@@ -20,13 +21,26 @@ pub struct Tenant<'a> {
 impl Tenant<'static> {
     /// A namespace of the server that tests share. What it sees is in this namespace, or carries its name.
     pub fn shared() -> Self {
+        Self::shared_with(|_| {})
+    }
+
+    /// The same, with a `ConfigMap` of settings, which is called `settings`.
+    pub fn with_settings() -> Self {
+        Self::shared_with(|options| {
+            let namespace = options.namespace.clone().unwrap();
+            options.config_maps = [Key { namespace, name: "settings".to_owned() }].into();
+        })
+    }
+
+    fn shared_with(change: impl FnOnce(&mut SourceOptions)) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let namespace = format!("entry-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let options = SourceOptions {
+        let mut options = SourceOptions {
             namespace: Some(namespace.clone()),
             node_selector: format!("role={namespace}"),
             ..SourceOptions::default()
         };
+        change(&mut options);
         Tenant::new(ApiServer::shared().unwrap(), namespace, options)
     }
 }
@@ -64,6 +78,9 @@ impl<'a> Tenant<'a> {
         bench.flag("--kubeconfig", self.kubeconfig.display().to_string());
         bench.flag("--lease-namespace", self.namespace.clone());
         bench.flag("--node-selector", self.options.node_selector.clone());
+        for key in &self.options.config_maps {
+            bench.flag("--config", format!("{}/{}", key.namespace, key.name));
+        }
         if let Some(namespace) = &self.options.namespace {
             bench.flag("--namespace", namespace.clone());
             // Classes are the whole cluster's.

@@ -15,6 +15,7 @@ mod grpc;
 mod keys;
 mod refused;
 mod secrecy;
+mod settings;
 mod tenants;
 mod tls;
 mod words;

@@ -84,6 +84,9 @@ imagePullSecrets:
 {{- if eq .Values.entry.service.type "LoadBalancer" }}
 {{- $_ := set $settings "SPARROW_ENTRY_PUBLISH_SERVICE" (printf "%s/%s" .Release.Namespace .Values.entry.name) }}
 {{- end }}
+{{- with .Values.entry.config }}
+{{- $_ := set $settings "SPARROW_ENTRY_CONFIG" . }}
+{{- end }}
 {{- range $name, $value := merge (dict) .Values.entry.settings $settings }}
 {{ $name }}: {{ $value | quote }}
 {{- end }}

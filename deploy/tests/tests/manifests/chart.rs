@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use deploy_tests::{
     HELM_3, HELM_4, deploy, helm, kubectl, kustomize, namespace, objects, overlay, overlays, run, title,
 };
+use entry_model::Key;
 use serde_json::{Value, json};
 use testbed::kube::ApiServer;
 
@@ -160,6 +161,27 @@ fn chart_rejects_values_that_mean_nothing() {
         }
         let mut command = helm(release, server.dir()).unwrap();
         run(command.args(["lint", "--strict"]).arg(deploy().join("helm/sparrow"))).unwrap();
+    }
+}
+
+#[test]
+fn settings_that_are_named_may_be_read_and_no_other_config_map() {
+    let server = ApiServer::shared().unwrap();
+    for release in [HELM_3, HELM_4] {
+        let mut command = helm(release, server.dir()).unwrap();
+        command.args(TEMPLATE).args(["--namespace=sparrow", "--set=entry.config=ingress-nginx/controller"]);
+        let objects = objects(&run(command.arg(deploy().join("helm/sparrow"))).unwrap()).unwrap();
+        let settings = entry_kube::SourceOptions {
+            config_maps: [Key { namespace: "ingress-nginx".to_owned(), name: "controller".to_owned() }].into(),
+            ..entry_kube::SourceOptions::default()
+        };
+        let needed = entry_kube::roles("nginx-kit", "sparrow", &settings).namespaced;
+        let needed = needed.iter().find(|role| role.metadata.namespace.as_deref() == Some("ingress-nginx")).unwrap();
+        let role = objects.iter().find(|object| object["metadata"]["name"] == "nginx-kit-settings").unwrap();
+        assert_eq!(role["metadata"]["namespace"], "ingress-nginx");
+        assert_eq!(role["rules"], serde_json::to_value(&needed.rules).unwrap());
+        let names = objects.iter().find(|object| object["data"]["SPARROW_ENTRY_CONFIG"] == "ingress-nginx/controller");
+        assert!(names.is_some(), "{release}");
     }
 }
 

@@ -1,0 +1,94 @@
+//! How requests are answered.
+
+use entry_model::BackendMode;
+use entry_translate::HttpsRedirect;
+
+use super::connections::set;
+use super::{ConfigKey, not_followed, not_followed_unless, read, unchanged};
+use crate::config_map::values::switch;
+use crate::config_map::{KeyContext, Remark, SharedSettings};
+
+pub const KEYS: &[ConfigKey] = &[
+    read(
+        "ssl-redirect",
+        set!(switch, |s, on| {
+            s.defaults.https_redirect = if on { HttpsRedirect::WithCertificate } else { HttpsRedirect::Never };
+        }),
+        "Whether HTTP is redirected to HTTPS where the host has a certificate and no annotation says otherwise; it is without this key",
+    ),
+    read(
+        "force-ssl-redirect",
+        set!(switch, |s, on| if on {
+            s.defaults.https_redirect = HttpsRedirect::Always;
+        }),
+        "`true`: HTTP is redirected to HTTPS without a certificate too, where no annotation says otherwise",
+    ),
+    read(
+        "service-upstream",
+        service_upstream,
+        "`true`: requests are sent to the cluster IPs of Services, as they are without `--backends endpoints`; `false` changes nothing",
+    ),
+    not_followed_unless("http-redirect-code", &["308"], "it is 308, with which clients keep the method"),
+    not_followed_unless(
+        "no-tls-redirect-locations",
+        &["/.well-known/acme-challenge"],
+        "only challenges of ACME are not redirected; an annotation `ssl-redirect` is for the paths of an Ingress",
+    ),
+    not_followed_unless("custom-http-errors", &[""], "pages of errors are this entry's own"),
+    unchanged("disable-proxy-intercept-errors", "Errors of backends are passed on"),
+    not_followed_unless(
+        "load-balance",
+        &["", "round_robin"],
+        "requests are spread in turn, and an annotation can say otherwise",
+    ),
+    not_followed_unless("upstream-hash-by", &[""], "the annotation `upstream-hash-by` is for an Ingress"),
+    not_followed_unless("upstream-hash-by-subset", &["false"], "there are no subsets of endpoints"),
+    not_followed_unless("upstream-hash-by-subset-size", &["0", "3"], "there are no subsets of endpoints"),
+    not_followed_unless("limit-rate", &["0"], "the annotation `limit-rate` is for an Ingress"),
+    not_followed_unless("limit-rate-after", &["0"], "the annotation `limit-rate-after` is for an Ingress"),
+    not_followed_unless("limit-req-status-code", &["503"], "it is 503"),
+    not_followed_unless("limit-conn-status-code", &["503"], "it is 503"),
+    not_followed_unless("limit-conn-zone-variable", &["$binary_remote_addr"], "limits are by the client's address"),
+    not_followed_unless("preserve-trailing-slash", &["false"], "paths are forwarded as they were sent"),
+    not_followed_unless("relative-redirects", &["true"], "this entry names host and scheme where it redirects"),
+    not_followed_unless("use-port-in-redirects", &["false"], "`--public-https-port` says it"),
+    not_followed_unless("app-root", &[""], "the annotation `app-root` is for an Ingress"),
+    not_followed_unless(
+        "proxy-redirect-from",
+        &["off"],
+        "what backends say of their own address is passed on as it is",
+    ),
+    not_followed_unless("proxy-redirect-to", &["off"], "what backends say of their own address is passed on as it is"),
+    not_followed_unless("proxy-cookie-domain", &["off"], "cookies are passed on as they are"),
+    not_followed_unless("proxy-cookie-path", &["off"], "cookies are passed on as they are"),
+    unchanged("strict-validate-path-type", "Paths are served as Kubernetes defines their types"),
+    unchanged("default-type", "Answers have the type that backends give them"),
+    not_followed(
+        "global-auth-url",
+        "an external authentication for all is not there; the annotation `auth-url` is for an Ingress",
+    ),
+    not_followed("global-auth-signin", "it belongs to `global-auth-url`"),
+    not_followed("global-auth-signin-redirect-param", "it belongs to `global-auth-url`"),
+    not_followed("global-auth-method", "it belongs to `global-auth-url`"),
+    not_followed("global-auth-response-headers", "it belongs to `global-auth-url`"),
+    not_followed("global-auth-request-redirect", "it belongs to `global-auth-url`"),
+    not_followed("global-auth-snippet", "it belongs to `global-auth-url`"),
+    not_followed("global-auth-cache-key", "it belongs to `global-auth-url`"),
+    not_followed("global-auth-cache-duration", "it belongs to `global-auth-url`"),
+    not_followed("global-auth-always-set-cookie", "it belongs to `global-auth-url`"),
+    not_followed_unless("no-auth-locations", &["/.well-known/acme-challenge"], "it belongs to `global-auth-url`"),
+];
+
+fn service_upstream(settings: &mut SharedSettings, context: &KeyContext<'_>) -> Result<Remark, String> {
+    let is_default = settings.defaults.backends == BackendMode::ClusterIp;
+    match switch(context.value)? {
+        true => settings.defaults.backends = BackendMode::ClusterIp,
+        false if is_default => {
+            let message = "Requests are sent to the cluster IPs of Services all the same; `--backends endpoints`, or the annotation \
+                           `sparrow/backends`, sends them to endpoints";
+            return Ok(Remark::Note(message.to_owned()));
+        }
+        false => {}
+    }
+    Ok(Remark::None)
+}

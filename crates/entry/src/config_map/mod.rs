@@ -1,0 +1,138 @@
+//! Settings for all of the entry: what flags say, over which a `ConfigMap` goes that is followed as it changes.
+//!
+//! ```text
+//! flags ─► SharedSettings ─► apply(--set) ─► apply(ConfigMap) ─► nginx_conf::Settings, PolicyDefaults
+//!                                                    └► a verdict on the ConfigMap
+//! ```
+//!
+//! The keys are those of ingress-nginx: `keys` has the table of all of them, a file for each group.
+
+mod followed;
+pub mod keys;
+mod outcome;
+mod values;
+
+use std::collections::BTreeMap;
+
+use entry_model::{Key, Snapshot};
+
+pub use followed::FollowedSettings;
+pub use outcome::{KeyOutcome, KeyState};
+
+use self::keys::{KeyEffect, find_key};
+
+/// Settings for all of the entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedSettings {
+    /// What nginx does for all routes.
+    pub nginx: nginx_conf::Settings,
+    /// What is done with a route that says nothing else.
+    pub defaults: entry_translate::PolicyDefaults,
+}
+
+/// What is known where the value of a key is read.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyContext<'a> {
+    /// The value, without blanks around it.
+    pub value: &'a str,
+    /// All values beside it.
+    pub values: &'a BTreeMap<String, String>,
+    /// The objects, among them `ConfigMaps` that a value names.
+    pub snapshot: &'a Snapshot,
+}
+
+/// What of a value is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remark {
+    /// All of it.
+    None,
+    /// All of it, and there is something to know.
+    Note(String),
+    /// Not all of it.
+    Loss(String),
+}
+
+/// Values of keys, each where it came from.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyValues<'a> {
+    /// The values by key.
+    pub values: &'a BTreeMap<String, String>,
+    /// Values that were good before, by key: one that is broken now stays in force as it was.
+    pub good: &'a BTreeMap<String, String>,
+    /// The objects that they can name.
+    pub snapshot: &'a Snapshot,
+}
+
+/// Puts values over settings, key by key in the order of the table. A value that cannot be used changes nothing.
+pub fn apply(settings: &mut SharedSettings, keys: KeyValues<'_>) -> Vec<KeyOutcome> {
+    let in_table = keys::all().filter_map(|key| Some((key.name, key.effect, keys.values.get(key.name)?)));
+    let mut outcomes: Vec<_> = in_table
+        .map(|(name, effect, value)| {
+            let state = apply_key(settings, effect, name, value, &keys);
+            KeyOutcome { name: name.to_owned(), value: value.trim().to_owned(), state }
+        })
+        .collect();
+    let unknown = keys.values.iter().filter(|(name, _)| find_key(name).is_none());
+    outcomes.extend(unknown.map(|(name, value)| KeyOutcome {
+        name: name.clone(),
+        value: value.trim().to_owned(),
+        state: KeyState::Unknown,
+    }));
+    outcomes.sort_by(|a, b| a.name.cmp(&b.name));
+    outcomes
+}
+
+fn apply_key(
+    settings: &mut SharedSettings,
+    effect: KeyEffect,
+    name: &str,
+    value: &str,
+    keys: &KeyValues<'_>,
+) -> KeyState {
+    let value = value.trim();
+    let read = match effect {
+        KeyEffect::Read { read, .. } => read,
+        KeyEffect::Unchanged(_) => return KeyState::Unchanged,
+        KeyEffect::NotFollowed { unless, .. } if unless.iter().any(|same| value.eq_ignore_ascii_case(same)) => {
+            return KeyState::Unchanged;
+        }
+        KeyEffect::NotFollowed { why, .. } => return KeyState::NotFollowed(why),
+    };
+    let mut attempt = |value: &str| {
+        let before = settings.clone();
+        let context = KeyContext { value, values: keys.values, snapshot: keys.snapshot };
+        let read = read(settings, &context).and_then(|remark| match settings.nginx.check() {
+            Ok(()) => Ok(remark),
+            Err(error) => Err(error.to_string()),
+        });
+        if read.is_err() {
+            *settings = before;
+        }
+        read
+    };
+    match attempt(value) {
+        Ok(Remark::None) => KeyState::InForce,
+        Ok(Remark::Note(note)) => KeyState::Noted(note),
+        Ok(Remark::Loss(loss)) => KeyState::Partial(loss),
+        Err(hint) => {
+            let good = keys.good.get(name).filter(|good| attempt(good).is_ok());
+            KeyState::Rejected { hint, stays: good.cloned() }
+        }
+    }
+}
+
+/// The `ConfigMap` that a value names.
+fn named_config_map<'a>(context: &KeyContext<'a>) -> Result<&'a entry_model::ConfigMap, String> {
+    let key = Key::parse(context.value).ok_or_else(|| "write NAMESPACE/NAME of a ConfigMap".to_owned())?;
+    let found = context.snapshot.config_maps.get(&key).map(|found| &**found);
+    found.ok_or_else(|| {
+        format!(
+            "there is no ConfigMap {}/{}, or this entry may not read it; make it, and give the entry a role with get, list and \
+             watch on its name",
+            key.namespace, key.name
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;
