@@ -17,11 +17,11 @@ const HASHES: [(&str, &str); 12] = [
         "sha-512",
         "$6$rounds=1000$saltsalt$LAV5VE5Y7w1d73x1mFNspYWUpazfmwv2SoepNXNKJ/otop/Zok96Hr8Q13LEv0DRY/x8v0/crpIjl8NJSAqXV/",
     ),
-    ("des", "abNANd1rDfiNc"),
+    ("des", "k9JIR3HkfoeYQ"),
     ("sha", "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ="),
     ("ssha", "{SSHA}gVK8WC9YyFT1gMsQHTGCgT3sSv5zYWx0"),
     ("plain", "{PLAIN}secret"),
-    ("with space", "abNANd1rDfiNc"),
+    ("with space", "k9JIR3HkfoeYQ"),
 ];
 
 fn policy(realm: &str, users: &[(&str, &str)], change: impl FnOnce(&mut Access)) -> Policy {
