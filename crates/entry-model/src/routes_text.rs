@@ -4,10 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::{
-    Access, Action, AddressRange, AnswerHeaders, Buffers, ClientCertificates, ClientVerification, Cors, CorsOrigins,
-    Destination, ErrorPages, ExternalAuth, Forward, HostName, Limits, Listener, ListenerSet, Match, PathMatch,
-    PathRewrite, Policy, Protocol, Redirect, RequestHeaders, RequestLimit, Retries, Routes, Rule, ValueMatch,
-    VerificationMode,
+    Access, Action, AddressRange, AnswerHeaders, BackendTls, Buffers, ClientCertificates, ClientVerification, Cors,
+    CorsOrigins, Destination, ErrorPages, ExternalAuth, Forward, HostName, Limits, Listener, ListenerSet, Match,
+    PathMatch, PathRewrite, Policy, Protocol, Redirect, RequestHeaders, RequestLimit, Retries, Routes, Rule,
+    ValueMatch, VerificationMode,
 };
 
 impl fmt::Display for Protocol {
@@ -194,6 +194,7 @@ fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
         access,
         client_certificates,
         limits,
+        backend_tls,
         request_headers,
         answer_headers,
         retries,
@@ -214,6 +215,7 @@ fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
     write_access(f, access)?;
     write_client_certificates(f, client_certificates.as_ref())?;
     write_limits(f, limits)?;
+    write_backend_tls(f, backend_tls)?;
     write_headers(f, request_headers, answer_headers)?;
     write_retries(f, retries)?;
     f.write_str(if *without_access_log { " without-log" } else { "" })?;
@@ -359,4 +361,17 @@ fn write_error_pages(f: &mut fmt::Formatter<'_>, pages: &ErrorPages) -> fmt::Res
     let statuses: Vec<_> = pages.statuses.iter().map(ToString::to_string).collect();
     let whose = if pages.intercepts { "" } else { " of-nginx" };
     write!(f, " pages={}@{}{whose}", statuses.join(","), pages.server)
+}
+
+fn write_backend_tls(f: &mut fmt::Formatter<'_>, tls: &BackendTls) -> fmt::Result {
+    let BackendTls { verification, certificate, name, hides_name, ciphers, protocols, origin } = tls;
+    if let Some(origin) = origin {
+        write!(f, " backend-tls={:?}", origin.to_string())?;
+    }
+    verification.as_ref().map_or(Ok(()), |verification| write!(f, " verified depth={}", verification.depth))?;
+    f.write_str(if certificate.is_some() { " shown" } else { "" })?;
+    name.as_ref().map_or(Ok(()), |name| write!(f, " name={}", QuotedWord(name)))?;
+    f.write_str(if *hides_name { " without-name" } else { "" })?;
+    ciphers.as_ref().map_or(Ok(()), |ciphers| write!(f, " ciphers={ciphers}"))?;
+    protocols.iter().try_for_each(|version| write!(f, " {}", version.as_str()))
 }

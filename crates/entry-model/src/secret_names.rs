@@ -3,7 +3,8 @@
 use crate::{Key, Meta};
 
 /// The annotations of Ingresses and Services that name a Secret, which may be of any type.
-pub const SECRET_ANNOTATIONS: [&str; 5] = [
+pub const SECRET_ANNOTATIONS: [&str; 6] = [
+    "sparrow/backend-tls-secret",
     "sparrow/basic-auth-secret",
     "sparrow/client-certificate-secret",
     "nginx.ingress.kubernetes.io/auth-secret",

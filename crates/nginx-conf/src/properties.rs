@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entry_model::{
-    Access, Action, AddedHeader, AddressRange, AnswerHeaders, AuthServer, Backend, BackendAddress, BasicAuth, Buffers,
-    Certificate, CertificateId, ClientCertificateRule, ClientCertificates, ClientVerification, ConnectionHeader,
-    CookieMatch, Cors, CorsOrigin, CorsOrigins, Destination, Endpoints, EndpointsId, ErrorPages, ExternalAuth, Forward,
-    HeaderField, HeaderMatch, Host, HostName, Key, Kind, Limits, Listener, ListenerId, ListenerSet, Match, ObjectRef,
-    PasswordFile, PathMatch, PathRewrite, Pattern, PatternEngine, Policies, Policy, PolicyId, Protocol,
-    QueryParamMatch, Redirect, Replacement, RequestHeaders, RequestLimit, ResponseBuffers, Retries, RetryCondition,
-    Routes, Rule, Scheme, SortedMap, Timeouts, UpstreamHost, UrlPart, UrlText, UrlVariable, ValueMatch,
-    VerificationMode, WeightedBackend,
+    Access, Action, AddedHeader, AddressRange, AnswerHeaders, AuthServer, Backend, BackendAddress, BackendTls,
+    BasicAuth, Buffers, Certificate, CertificateId, ClientCertificateRule, ClientCertificates, ClientVerification,
+    ConnectionHeader, CookieMatch, Cors, CorsOrigin, CorsOrigins, Destination, Endpoints, EndpointsId, ErrorPages,
+    ExternalAuth, Forward, HeaderField, HeaderMatch, Host, HostName, Key, Kind, Limits, Listener, ListenerId,
+    ListenerSet, Match, ObjectRef, PasswordFile, PathMatch, PathRewrite, Pattern, PatternEngine, Pem, Policies, Policy,
+    PolicyId, Protocol, QueryParamMatch, Redirect, Replacement, RequestHeaders, RequestLimit, ResponseBuffers, Retries,
+    RetryCondition, Routes, Rule, Scheme, SortedMap, Timeouts, TlsVersion, UpstreamHost, UrlPart, UrlText, UrlVariable,
+    ValueMatch, Verification, VerificationMode, WeightedBackend,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -255,12 +255,12 @@ fn limits() -> impl Strategy<Value = Limits> {
 
 fn policies() -> impl Strategy<Value = Policies> {
     let time = || proptest::option::of(any::<u64>().prop_map(Duration::from_millis));
-    let forwarding = (buffers(), request_headers(), answer_headers(), retries());
+    let forwarding = (buffers(), backend_tls(), request_headers(), answer_headers(), retries());
     let others = (proptest::option::of(external_auth()), proptest::option::of(error_pages()));
     let more = (proptest::option::of(cors()), access(), asked(), limits(), others);
     let policy = ((time(), time(), time()), any::<Option<u64>>(), forwarding, more, any::<[bool; 3]>());
     let policy = policy.prop_map(|((connect, read, send), max_body_bytes, forwarding, more, switches)| {
-        let (buffers, request_headers, answer_headers, retries) = forwarding;
+        let (buffers, backend_tls, request_headers, answer_headers, retries) = forwarding;
         let (cors, access, client_certificates, limits, (external_auth, error_pages)) = more;
         let [speaks_http_1_0, without_access_log, redirect_to_https] = switches;
         Policy {
@@ -274,6 +274,7 @@ fn policies() -> impl Strategy<Value = Policies> {
             limits,
             external_auth,
             error_pages,
+            backend_tls,
             request_headers,
             answer_headers,
             retries,
@@ -374,6 +375,27 @@ fn header() -> impl Strategy<Value = HeaderField> {
     let value = prop_oneof![hostile(), "[ -#%-~]{0,60}", Just("\"".repeat(1500))];
     (name, value)
         .prop_map(|(name, value)| HeaderField::new(&name, &value).or_else(|_| HeaderField::new(&name, "a")).unwrap())
+}
+
+/// With certificates that nginx can read: what has them from objects reads them before.
+fn backend_tls() -> impl Strategy<Value = BackendTls> {
+    let made = rcgen::generate_simple_self_signed(["backend.example".to_owned()]).unwrap();
+    let authorities = Pem(made.cert.pem().into_bytes().into());
+    let certificate = Pem((made.cert.pem() + &made.signing_key.serialize_pem()).into_bytes().into());
+    let protocols = prop::collection::btree_set(prop::sample::select(vec![TlsVersion::V1_2, TlsVersion::V1_3]), 0..3);
+    let name = proptest::option::of("[a-z0-9._:-]{1,40}");
+    let ciphers = prop::sample::select(vec![None, Some("HIGH:!aNULL".to_owned()), Some("DEFAULT".to_owned())]);
+    (any::<u8>(), any::<[bool; 3]>(), name, ciphers, protocols).prop_map(
+        move |(depth, [verified, shown, hides_name], name, ciphers, protocols)| BackendTls {
+            verification: verified.then(|| Verification { authorities: authorities.clone(), depth }),
+            certificate: shown.then(|| certificate.clone()),
+            name,
+            hides_name,
+            ciphers,
+            protocols,
+            origin: None,
+        },
+    )
 }
 
 fn request_headers() -> impl Strategy<Value = RequestHeaders> {

@@ -1,6 +1,7 @@
 //! How requests of a rule are treated, beside where they go: a file for each topic.
 
 mod access;
+mod backend_tls;
 mod buffers;
 mod client_certificates;
 mod cors;
@@ -13,6 +14,7 @@ mod retries;
 mod timeouts;
 
 pub use access::{Access, BasicAuth, PasswordFile};
+pub use backend_tls::{BackendTls, Pem, TlsVersion, Verification};
 pub use buffers::{Buffers, ResponseBuffers};
 pub use client_certificates::{ClientCertificateRule, ClientCertificates, ClientVerification, VerificationMode};
 pub use cors::{Cors, CorsOrigin, CorsOrigins};
@@ -49,6 +51,8 @@ pub struct Policy {
     pub client_certificates: Option<ClientCertificates>,
     /// How much a client may ask for.
     pub limits: Limits,
+    /// How the backend is known, where it is spoken to over TLS.
+    pub backend_tls: BackendTls,
     /// What the backend is told.
     pub request_headers: RequestHeaders,
     /// What the client is told.

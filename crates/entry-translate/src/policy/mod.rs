@@ -101,6 +101,7 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
     timeouts::read(reader, annotations);
     body::read(reader, annotations);
     buffers::read(reader, annotations);
+    backend_tls::read(reader, annotations);
     request_headers::read(reader, annotations);
     answer_headers::read(reader, annotations);
     retries::read(reader, annotations);

@@ -5,6 +5,8 @@
 
 #[path = "../../../nginx-conf/tests/serve/access_log.rs"]
 mod access_log;
+#[path = "../../../nginx-conf/tests/serve/backend_tls.rs"]
+mod backend_tls;
 #[path = "../../../nginx-conf/tests/serve/basic_auth.rs"]
 mod basic_auth;
 #[path = "../../../nginx-conf/tests/serve/branches.rs"]

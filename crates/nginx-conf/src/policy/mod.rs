@@ -4,6 +4,7 @@
 //! finds the route, that of the policy's class. All of them are written by [`write`].
 
 mod access;
+mod backend_tls;
 mod body;
 mod buffers;
 pub mod client_certificates;
@@ -91,6 +92,7 @@ pub fn write(
         access,
         client_certificates,
         limits,
+        backend_tls,
         request_headers,
         answer_headers,
         retries,
@@ -106,6 +108,7 @@ pub fn write(
     access::write(writer, access)?;
     client_certificates::write(writer, client_certificates.as_ref())?;
     limits::write(writer, limits)?;
+    backend_tls::write(writer, backend_tls, module)?;
     retries::write(writer, retries, module)?;
     if *without_access_log {
         writer.line("access_log").words(["off"]).end()?;
@@ -175,6 +178,7 @@ pub fn http(policies: &PolicySet<'_>, settings: &Settings) -> Vec<Directive<'sta
 pub fn write_files(policies: &PolicySet<'_>, files: &mut BTreeMap<String, Vec<u8>>, origins: &mut Vec<LineOrigin>) {
     files.extend(access::files(policies));
     client_certificates::write_files(policies, files, origins);
+    backend_tls::write_files(policies, files, origins);
 }
 
 /// Writes what policies share at the level of `http`.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod access_log;
+mod backend_tls;
 mod basic_auth;
 mod branches;
 mod buffers;
