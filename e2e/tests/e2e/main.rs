@@ -6,6 +6,7 @@ mod chain;
 mod chart;
 mod ends;
 mod exposure;
+mod migration;
 mod original;
 mod placement;
 mod rights;
