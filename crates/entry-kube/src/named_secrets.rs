@@ -127,7 +127,7 @@ pub(crate) async fn follow_named_secrets(client: &Client, options: &SourceOption
             }
         }
         store.change(|state| {
-            let mut changed = std::mem::take(&mut state.without_named_secrets);
+            let mut changed = std::mem::take(&mut state.unread.named_secrets);
             changed |= options.tls_secrets == TlsSecrets::Named && state.missing.remove(&Kind::Secret);
             let (kept, gone): (BTreeSet<Key>, _) =
                 std::mem::take(&mut state.fetched_secrets).into_iter().partition(|key| wanted.contains(key));

@@ -25,15 +25,22 @@ pub(crate) struct Store {
     errors: watch::Sender<BTreeMap<Kind, String>>,
 }
 
+/// What is read beside whole kinds, as far as it was not read yet.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Unread {
+    /// The record of hosts.
+    pub(crate) record: bool,
+    /// The Secrets that annotations name.
+    pub(crate) named_secrets: bool,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct StoreState {
     pub(crate) snapshot: Snapshot,
     /// Kinds that were not listed yet.
     pub(crate) missing: BTreeSet<Kind>,
-    /// Whether the record of hosts was not read yet.
-    without_record: bool,
-    /// Whether the Secrets that annotations name were not fetched yet.
-    pub(crate) without_named_secrets: bool,
+    /// What else was not read yet.
+    pub(crate) unread: Unread,
     /// The Secrets that are fetched one by one, and not watched.
     pub(crate) fetched_secrets: BTreeSet<Key>,
     /// Whether `EndpointSlices` are asked for.
@@ -88,9 +95,8 @@ impl Store {
         let (errors, receiver) = watch::channel(BTreeMap::new());
         let wants_endpoints = kinds.contains(&Kind::EndpointSlice);
         let state = StoreState {
-            without_named_secrets: kinds.contains(&Kind::Secret),
+            unread: Unread { record: has_record, named_secrets: kinds.contains(&Kind::Secret) },
             missing: kinds,
-            without_record: has_record,
             wants_endpoints,
             ..StoreState::default()
         };
@@ -120,7 +126,7 @@ impl Store {
     /// Takes this as what namespaces hold, as it is written down.
     pub(crate) fn set_host_owners(&self, host_owners: Arc<HostOwners>) {
         self.change(|state| {
-            let first = std::mem::take(&mut state.without_record);
+            let first = std::mem::take(&mut state.unread.record);
             let changed = state.snapshot.host_owners != host_owners;
             state.snapshot.host_owners = host_owners;
             first || changed
@@ -201,7 +207,7 @@ impl Store {
             let due = Instant::now() + PUBLISH_INTERVAL;
             let snapshot = {
                 let mut state = self.state();
-                let is_whole = state.missing.is_empty() && !state.without_record && !state.without_named_secrets;
+                let is_whole = state.missing.is_empty() && !state.unread.record && !state.unread.named_secrets;
                 let ready = is_whole && std::mem::take(&mut state.dirty);
                 ready.then(|| Arc::new(state.snapshot.clone()))
             };

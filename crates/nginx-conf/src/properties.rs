@@ -496,7 +496,7 @@ fn settings() -> impl Strategy<Value = Settings> {
     let version = prop::sample::select(vec![Version::new(1, 22, 1), Version::new(1, 26, 3), Version::new(1, 31, 3)]);
     let bits =
         any::<[bool; 9]>().prop_map(|[ssl, http_v2, grpc, realip, auth_request, stub_status, fastcgi, uwsgi, scgi]| {
-            Modules { auth_request, ssl, http_v2, grpc, realip, stub_status, fastcgi, uwsgi, scgi }
+            Modules { ssl, http_v2, grpc, realip, auth_request, stub_status, fastcgi, uwsgi, scgi }
         });
     let modules = prop_oneof![Just(Modules::default()), bits];
     (version, modules, any::<[bool; 2]>()).prop_map(|(version, modules, [proxy_protocol, trusted])| Settings {

@@ -291,7 +291,7 @@ fn can_be_told(name: &str) -> bool {
         && !RULING.iter().any(|ruling| ruling.eq_ignore_ascii_case(name))
 }
 
-/// The headers of a ConfigMap. All must be usable, since the server may decide by them.
+/// The headers of a `ConfigMap`. All must be usable, since the server may decide by them.
 fn read_request_headers(reader: &mut AnnotationReader<'_, '_>, text: &str) -> Result<Vec<(String, String)>, Unusable> {
     const NAME: &str = "auth-proxy-set-headers";
     let own_namespace = reader.context.namespace;

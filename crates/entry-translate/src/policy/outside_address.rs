@@ -1,7 +1,7 @@
 //! Addresses that annotations name: where requests of the entry may go that are no backends.
 //!
 //! The entry reaches what its tenants do not: what listens on its own loopback, the metadata of its machine, the API server. A name is
-//! looked up by nginx, which connects to whatever it finds: that is for a NetworkPolicy to bound.
+//! looked up by nginx, which connects to whatever it finds: that is for a `NetworkPolicy` to bound.
 
 use std::net::IpAddr;
 

@@ -31,6 +31,9 @@ fn put(snapshot: &mut Snapshot, secret: Secret) {
     snapshot.put(secret);
 }
 
+/// A change, the settings, whether the rule is open then, and what is said.
+type Step<'a> = (&'a dyn Fn(&mut Snapshot), &'a TranslateSettings, bool, &'a str);
+
 #[test]
 fn rules_follow_the_secrets_that_annotations_name() {
     let mut translator = Translator::default();
@@ -48,7 +51,7 @@ fn rules_follow_the_secrets_that_annotations_name() {
         snapshot.unreadable.clear();
         put(snapshot, users("c"));
     };
-    let steps: [(&dyn Fn(&mut Snapshot), &TranslateSettings, bool, &str); 8] = [
+    let steps: [Step<'_>; 8] = [
         (&|_| {}, &settings, false, "There is no Secret shop/users"),
         (&|snapshot| put(snapshot, users("a")), &settings, false, "There is no Secret shop/clients"),
         (&|snapshot| put(snapshot, authority()), &settings, true, ""),

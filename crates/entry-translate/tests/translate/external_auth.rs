@@ -8,7 +8,7 @@ use super::support::{Objects, ingress, meta, prefix, rule, service, settings, te
 /// An auth server of another namespace, at this last octet.
 fn auth_service(octet: u8) -> Service {
     let mut auth = service("auth");
-    auth.meta.namespace = "other".to_owned();
+    "other".clone_into(&mut auth.meta.namespace);
     auth.cluster_ips = vec![[10, 0, 1, octet].into()];
     auth
 }
@@ -20,12 +20,12 @@ fn headers(value: &str) -> ConfigMap {
 /// The policy of the only rule, and whether it lets anything pass.
 fn policy(translator: &mut Translator, snapshot: &Snapshot, settings: &TranslateSettings) -> Policy {
     let routes = translator.translate(snapshot, settings).routes;
-    let rule = routes.rules().next().unwrap();
+    let rule = routes.rules().next().expect("a rule");
     routes.policy(rule).clone()
 }
 
 fn asked(policy: &Policy) -> (String, Vec<(String, String)>) {
-    let auth = policy.external_auth.as_ref().unwrap();
+    let auth = policy.external_auth.as_ref().expect("external authentication");
     (auth.server.to_string(), auth.request_headers.clone())
 }
 

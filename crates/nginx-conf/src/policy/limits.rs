@@ -53,9 +53,10 @@ fn requests(limits: &Limits) -> impl Iterator<Item = (RateUnit, RequestLimit)> {
 pub fn write(writer: &mut Writer<'_>, limits: &Limits) -> Option<()> {
     if limits.counts_clients() {
         let line = writer.line("set").words(["$sparrow_limit_key"]);
-        match limits.exempt.is_empty() {
-            true => line.words([COUNTED]).end()?,
-            false => line.text(|text| exempt_name(text.own("$sparrow_limit_key_"), &limits.exempt)).end()?,
+        if limits.exempt.is_empty() {
+            line.words([COUNTED]).end()?;
+        } else {
+            line.text(|text| exempt_name(text.own("$sparrow_limit_key_"), &limits.exempt)).end()?;
         }
     }
     for (unit, RequestLimit { rate, burst }) in requests(limits) {
