@@ -4,10 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::{
-    Access, Action, AddressRange, AnswerHeaders, BackendTls, Buffers, ClientCertificates, ClientVerification, Cors,
-    CorsOrigins, Destination, ErrorPages, ExternalAuth, Forward, HostName, Limits, Listener, ListenerSet, Match,
-    PathMatch, PathRewrite, Policy, Protocol, Redirect, RequestHeaders, RequestLimit, Retries, Routes, Rule,
-    ValueMatch, VerificationMode,
+    Access, Action, AddressRange, AnswerHeaders, BackendTls, Balancing, Buffers, ClientCertificates,
+    ClientVerification, Cors, CorsOrigins, Destination, ErrorPages, ExternalAuth, Forward, HashPart, HostName, Limits,
+    Listener, ListenerSet, Match, PathMatch, PathRewrite, Policy, Protocol, Redirect, RequestHeaders, RequestLimit,
+    Retries, Routes, Rule, SessionCookie, ValueMatch, VerificationMode,
 };
 
 impl fmt::Display for Protocol {
@@ -190,6 +190,7 @@ fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
         timeouts,
         max_body_bytes,
         buffers,
+        balancing,
         speaks_http_1_0,
         access,
         client_certificates,
@@ -210,6 +211,7 @@ fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
     time("send", timeouts.send)?;
     max_body_bytes.map_or(Ok(()), |bytes| write!(f, " body={bytes}"))?;
     write_buffers(f, buffers)?;
+    write_balancing(f, balancing)?;
     f.write_str(if *speaks_http_1_0 { " http/1.0" } else { "" })?;
     cors.as_ref().map_or(Ok(()), |cors| write_cors(f, cors))?;
     write_access(f, access)?;
@@ -374,4 +376,31 @@ fn write_backend_tls(f: &mut fmt::Formatter<'_>, tls: &BackendTls) -> fmt::Resul
     f.write_str(if *hides_name { " without-name" } else { "" })?;
     ciphers.as_ref().map_or(Ok(()), |ciphers| write!(f, " ciphers={ciphers}"))?;
     protocols.iter().try_for_each(|version| write!(f, " {}", version.as_str()))
+}
+
+fn write_balancing(f: &mut fmt::Formatter<'_>, balancing: &Balancing) -> fmt::Result {
+    match balancing {
+        Balancing::RoundRobin => Ok(()),
+        Balancing::LeastConnections => f.write_str(" least-connections"),
+        Balancing::Hash(parts) => {
+            f.write_str(" hash")?;
+            parts.iter().try_for_each(|part| match part {
+                HashPart::Text(text) => write!(f, " text:{}", QuotedWord(text)),
+                HashPart::RequestUri => f.write_str(" uri"),
+                HashPart::Host => f.write_str(" host"),
+                HashPart::ClientAddress => f.write_str(" client"),
+                HashPart::Header(name) => write!(f, " header:{}", QuotedWord(name)),
+                HashPart::Cookie(name) => write!(f, " cookie:{}", QuotedWord(name)),
+                HashPart::Parameter(name) => write!(f, " query:{}", QuotedWord(name)),
+            })
+        }
+        Balancing::Session(cookie) => {
+            let SessionCookie { name, path, domain, max_age_seconds, same_site, secure } = &**cookie;
+            write!(f, " session={} for={}", QuotedWord(name), QuotedWord(path))?;
+            domain.as_ref().map_or(Ok(()), |domain| write!(f, " domain={}", QuotedWord(domain)))?;
+            max_age_seconds.map_or(Ok(()), |seconds| write!(f, " age={seconds}s"))?;
+            same_site.map_or(Ok(()), |same_site| write!(f, " same-site={same_site:?}"))?;
+            secure.map_or(Ok(()), |secure| write!(f, " secure={secure}"))
+        }
+    }
 }

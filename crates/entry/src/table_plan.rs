@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use entry_model::{
-    Action, Certificate, CertificateId, Destination, Host, HostName, ObjectRef, PolicyId, Protocol, Routes, Rule,
-    SortedMap,
+    Action, Balancing, Certificate, CertificateId, Destination, Host, HostName, ObjectRef, PolicyId, Protocol, Routes,
+    Rule, SortedMap,
 };
 use nginx_conf::{FrameNeeds, PolicyClass, RenderNote, Settings};
 use route_table::{Changes, Class, Planner, Revision};
@@ -41,8 +41,10 @@ impl Default for TablePlan {
     fn default() -> Self {
         Self {
             planner: Planner::new(|_, policy| {
-                // A server of its own asks for certificates when a connection is made.
-                policy.client_certificates.is_none().then(|| Class(PolicyClass::of(policy).0))
+                // A server of its own asks for certificates when a connection is made, and the module sends requests to one endpoint
+                // after the other.
+                let is_carried = policy.client_certificates.is_none() && policy.balancing == Balancing::RoundRobin;
+                is_carried.then(|| Class(PolicyClass::of(policy).0))
             }),
             needs: FrameNeeds::default(),
             hosts: SortedMap::default(),

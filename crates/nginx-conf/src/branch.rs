@@ -7,7 +7,7 @@
 //! Directives of the rewrite module follow each other here, in the order in which rules are tried. What was chosen is done in a
 //! location of its own ([`crate::chosen`]), since what policies ask for cannot stand in an `if`.
 
-use entry_model::{Action, Destination, Rule};
+use entry_model::{Action, Balancing, Destination, Rule};
 
 use crate::candidates::is_final;
 use crate::chosen::{ChosenAction, ChosenLocation, ChosenLocations, ChosenPath, location_name};
@@ -16,10 +16,11 @@ use crate::error_page::not_found;
 use crate::inexpressible::{self, can_respond};
 use crate::location::write_route_name;
 use crate::location_kind::LocationKind;
+use crate::policy::balancing::write_number;
 use crate::proxy_target::Context;
 use crate::redirect::respond;
 use crate::share::{below, shares};
-use crate::token::size;
+use crate::token::{Text, size};
 use crate::upstream_name::UpstreamName;
 use crate::writer::Writer;
 
@@ -86,8 +87,11 @@ fn write_rule<'a>(
     write_route_name(writer, rule)?;
     let outcomes = outcomes(place, rule, context, chosen)?;
     let conditions = if is_final(rule) { Vec::new() } else { conditions(&rule.matches) };
+    let balancing = &context.routes.policy(rule).balancing;
+    let is_session = matches!(balancing, Balancing::Session(_));
     let subject = match (&conditions[..], &outcomes[..]) {
-        ([], _) => "($request_id",
+        ([], [_]) => "",
+        ([], _) if !is_session => "($request_id",
         ([condition], [outcome]) => {
             condition.open_if(writer, true)?;
             lead(writer, outcome)?;
@@ -96,7 +100,9 @@ fn write_rule<'a>(
         }
         (conditions, _) => {
             test(writer, conditions)?;
-            writer.line("set").words(["$sparrow_choice", "\"$sparrow_misses$request_id\""]).end()?;
+            let misses = if conditions.is_empty() { "" } else { "$sparrow_misses" };
+            let number = |text: Text| write_number(text.own(misses), balancing);
+            writer.line("set").words(["$sparrow_choice"]).text(number).end()?;
             "($sparrow_choice"
         }
     };
@@ -120,6 +126,9 @@ fn write_rule<'a>(
 
 /// Sets `$sparrow_misses`: 1 for requests that do not meet the conditions.
 fn test(writer: &mut Writer<'_>, conditions: &[Condition<'_>]) -> Option<()> {
+    if conditions.is_empty() {
+        return Some(());
+    }
     writer.line("set").words(["$sparrow_misses", "0"]).end()?;
     for condition in conditions {
         condition.open_if(writer, false)?;
@@ -130,12 +139,12 @@ fn test(writer: &mut Writer<'_>, conditions: &[Condition<'_>]) -> Option<()> {
 }
 
 /// What becomes of a rule's requests, share by share.
-fn outcomes<'a>(
+fn outcomes<'a: 'c, 'c>(
     place: &LocationKind<'_>,
     rule: &'a Rule,
-    context: &Context<'_>,
+    context: &'c Context<'_>,
     chosen: &mut ChosenLocations<'a>,
-) -> Option<Vec<Outcome<'a>>> {
+) -> Option<Vec<Outcome<'c>>> {
     let path = ChosenPath::of(place, &rule.matches.path);
     let policy = context.routes.policy(rule);
     let mut add = |action| chosen.add(ChosenLocation { path, action, policy: policy.clone() }, context);
@@ -162,7 +171,7 @@ fn outcomes<'a>(
             let (upstream, action) = match &share.destination {
                 Destination::Status(status) if can_respond(*status) => (None, ChosenAction::Respond(*status)),
                 Destination::Status(_) => (None, ChosenAction::Respond(500)),
-                Destination::Backend(backend) => match context.upstreams.name(backend) {
+                Destination::Backend(backend) => match context.upstreams.name(backend, &policy.balancing) {
                     None => (None, ChosenAction::Respond(503)),
                     upstream => (upstream, ChosenAction::Forward { rewrite, protocol: backend.protocol }),
                 },

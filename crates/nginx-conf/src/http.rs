@@ -7,7 +7,7 @@ use entry_model::{HostName, Routes};
 use crate::candidates::is_branching;
 use crate::frame_needs::FrameNeeds;
 use crate::location_headers::{Header, connection_headers};
-use crate::policy::{PolicySet, ProxyModule};
+use crate::policy::{PolicySet, ProxyModule, balancing};
 use crate::revision::HASH_PLACE;
 use crate::server::Servers;
 use crate::tls;
@@ -74,6 +74,7 @@ pub fn write<'a>(
         .chain(if needs.is_none() { location_variables() } else { Vec::new() })
         .chain(maps())
         .chain(servers.routes.rules().any(is_branching).then(chosen::variable))
+        .chain(balancing::variables(&servers.routes.policies, settings))
         .chain(rewritten_path::maps(DOT_SEGMENTS))
         .chain(in_clear(settings))
         .chain(forwarding(settings, servers.upstreams))

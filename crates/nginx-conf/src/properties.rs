@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use entry_model::{
     Access, Action, AddedHeader, AddressRange, AnswerHeaders, AuthServer, Backend, BackendAddress, BackendTls,
-    BasicAuth, Buffers, Certificate, CertificateId, ClientCertificateRule, ClientCertificates, ClientVerification,
-    ConnectionHeader, CookieMatch, Cors, CorsOrigin, CorsOrigins, Destination, Endpoints, EndpointsId, ErrorPages,
-    ExternalAuth, Forward, HeaderField, HeaderMatch, Host, HostName, Key, Kind, Limits, Listener, ListenerId,
-    ListenerSet, Match, ObjectRef, PasswordFile, PathMatch, PathRewrite, Pattern, PatternEngine, Pem, Policies, Policy,
-    PolicyId, Protocol, QueryParamMatch, Redirect, Replacement, RequestHeaders, RequestLimit, ResponseBuffers, Retries,
-    RetryCondition, Routes, Rule, Scheme, SortedMap, Timeouts, TlsVersion, UpstreamHost, UrlPart, UrlText, UrlVariable,
-    ValueMatch, Verification, VerificationMode, WeightedBackend,
+    Balancing, BasicAuth, Buffers, Certificate, CertificateId, ClientCertificateRule, ClientCertificates,
+    ClientVerification, ConnectionHeader, CookieMatch, Cors, CorsOrigin, CorsOrigins, Destination, Endpoints,
+    EndpointsId, ErrorPages, ExternalAuth, Forward, HashPart, HeaderField, HeaderMatch, Host, HostName, Key, Kind,
+    Limits, Listener, ListenerId, ListenerSet, Match, ObjectRef, PasswordFile, PathMatch, PathRewrite, Pattern,
+    PatternEngine, Pem, Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect, Replacement, RequestHeaders,
+    RequestLimit, ResponseBuffers, Retries, RetryCondition, Routes, Rule, SameSite, Scheme, SessionCookie, SortedMap,
+    Timeouts, TlsVersion, UpstreamHost, UrlPart, UrlText, UrlVariable, ValueMatch, Verification, VerificationMode,
+    WeightedBackend,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -280,8 +281,10 @@ fn policies() -> impl Strategy<Value = Policies> {
             retries,
             without_access_log,
             redirect_to_https,
+            ..Policy::default()
         }
     });
+    let policy = (policy, balancing()).prop_map(|(policy, balancing)| Policy { balancing, ..policy });
     vec(policy, POLICIES).prop_map(|all| {
         let mut policies = Policies::default();
         for policy in &all {
@@ -289,6 +292,34 @@ fn policies() -> impl Strategy<Value = Policies> {
         }
         policies
     })
+}
+
+fn balancing() -> impl Strategy<Value = Balancing> {
+    let part = hostile().prop_flat_map(|text| {
+        let parts = [
+            HashPart::Text(text.clone()),
+            HashPart::RequestUri,
+            HashPart::Host,
+            HashPart::ClientAddress,
+            HashPart::Header(text.clone()),
+            HashPart::Cookie(text.clone()),
+            HashPart::Parameter(text),
+        ];
+        prop::sample::select(parts.to_vec())
+    });
+    let name = prop_oneof!["[a-z]{1,5}", "[!#$%&'*+.^_`|~-]{1,5}"];
+    let same_site = prop::sample::select(vec![None, Some(SameSite::None), Some(SameSite::Lax), Some(SameSite::Strict)]);
+    let session =
+        (name, hostile(), proptest::option::of(hostile()), any::<Option<u64>>(), same_site, any::<Option<bool>>());
+    let session = session.prop_map(|(name, path, domain, max_age_seconds, same_site, secure)| {
+        Balancing::Session(Box::new(SessionCookie { name, path, domain, max_age_seconds, same_site, secure }))
+    });
+    prop_oneof![
+        6 => Just(Balancing::RoundRobin),
+        1 => Just(Balancing::LeastConnections),
+        1 => vec(part, 1..4).prop_map(Balancing::Hash),
+        1 => session,
+    ]
 }
 
 fn buffers() -> impl Strategy<Value = Buffers> {

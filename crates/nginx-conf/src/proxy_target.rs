@@ -56,7 +56,8 @@ impl<'a> ProxyTarget<'a> {
     /// The target of a rule; `None` where requests are not forwarded.
     pub fn of(place: &LocationKind<'_>, rule: &'a Rule, context: &'a Context<'_>) -> Option<Self> {
         let (forward, backend) = forward_of(rule)?;
-        let (upstream, policy) = (context.upstreams.name(backend)?, context.routes.policy(rule));
+        let policy = context.routes.policy(rule);
+        let upstream = context.upstreams.name(backend, &policy.balancing)?;
         // A root has nothing to strip.
         let path = place.path();
         let strips =

@@ -166,6 +166,8 @@ fn allowed(context: &str) -> &'static [(&'static str, std::ops::RangeInclusive<u
         ],
         "if" => &[("return", 1..=2), ("set", 2..=2), ("rewrite", 3..=3)],
         "upstream" => &[
+            ("least_conn", 0..=0),
+            ("hash", 2..=2),
             ("server", 1..=3),
             ("keepalive", 1..=1),
             ("keepalive_timeout", 1..=1),
@@ -215,6 +217,11 @@ impl Shape {
                         variables(&arguments[0]);
                     }
                     assert_plain_pattern(&arguments[2]);
+                }
+                // Variables of a closed list, and texts that are plain.
+                "hash" => {
+                    let plain = |b: u8| b.is_ascii_alphanumeric() || b"${}_.-".contains(&b);
+                    assert!(arguments[0].bytes().all(plain), "{arguments:?}");
                 }
                 // This program's in whole.
                 "if" if context == "aside" => {}

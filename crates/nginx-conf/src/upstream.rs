@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use entry_model::{Action, Backend, Destination, Forward, ObjectRef, Protocol, Routes, Rule};
+use entry_model::{Action, Backend, Balancing, Destination, Forward, ObjectRef, Protocol, Routes, Rule};
 
 use crate::candidates::is_branching;
+use crate::policy::balancing;
 use crate::token::Token;
 use crate::upstream_name::UpstreamName;
 use crate::writer::{Writer, directive};
@@ -25,8 +26,8 @@ const MAX_KEPT: usize = 256;
 pub struct Upstreams<'a> {
     routes: &'a Routes,
     settings: &'a Settings,
-    /// The backends in order, each with the first that asked for it.
-    backends: Vec<(&'a Backend, &'a ObjectRef)>,
+    /// The backends in order, with how their endpoints are chosen, each with the first that asked for it.
+    backends: Vec<((&'a Backend, &'a Balancing), &'a ObjectRef)>,
     /// What they and those of a table speak.
     protocols: BTreeSet<Protocol>,
     /// Whether there are those of a table.
@@ -46,23 +47,25 @@ impl<'a> Upstreams<'a> {
         for (rule, backend) in routes.rules().flat_map(|rule| backends_of(rule).map(move |backend| (rule, backend))) {
             match unreachable_note(rule, backend, settings) {
                 Some(note) => notes.push(note),
-                None if servers(routes, backend).next().is_some() => backends.push((backend, &rule.origin)),
+                None if servers(routes, backend).next().is_some() => {
+                    backends.push(((backend, &routes.policy(rule).balancing), &rule.origin));
+                }
                 // Its object is told of that already.
                 None => {}
             }
         }
         backends.sort_by_key(|(backend, _)| *backend);
         backends.dedup_by_key(|(backend, _)| *backend);
-        let spoken = backends.iter().map(|(backend, _)| backend.protocol);
+        let spoken = backends.iter().map(|((backend, _), _)| backend.protocol);
         let is_beside_table = !of_table.is_empty();
         let protocols = spoken.chain(of_table).collect();
         Self { routes, settings, backends, protocols, is_beside_table }
     }
 
     /// The name of the upstream of a backend, which is one of the routes'; none if it cannot be reached, or has no endpoint.
-    pub fn name<'b>(&self, backend: &'b Backend) -> Option<UpstreamName<'b>> {
+    pub fn name<'b>(&self, backend: &'b Backend, balancing: &'b Balancing) -> Option<UpstreamName<'b>> {
         let is_reached = missing(backend, self.settings).is_none() && self.servers(backend).next().is_some();
-        is_reached.then_some(UpstreamName::of(backend))
+        is_reached.then_some(UpstreamName::of(backend, balancing))
     }
 
     /// Where requests for a backend are sent: to one of these.
@@ -73,7 +76,7 @@ impl<'a> Upstreams<'a> {
     /// Whether there may be one with several endpoints, of which another is tried when one fails. Those of a table come and go
     /// without a change here.
     pub fn has_several_endpoints(&self) -> bool {
-        self.is_beside_table || self.backends.iter().any(|(backend, _)| self.servers(backend).nth(1).is_some())
+        self.is_beside_table || self.backends.iter().any(|((backend, _), _)| self.servers(backend).nth(1).is_some())
     }
 
     /// Whether there is one that is spoken to with `grpc_pass`.
@@ -105,11 +108,19 @@ impl<'a> Upstreams<'a> {
             _ => 8,
         };
         let limits = self.settings.kept_connections.limits();
-        for (backend, origin) in &self.backends {
+        for ((backend, balancing), origin) in &self.backends {
             // Addresses and names of them are of characters that nginx can read.
-            let _ = writer.line("upstream").text(|text| text.upstream(UpstreamName::of(backend))).open(Some(origin));
+            let _ = writer
+                .line("upstream")
+                .text(|text| text.upstream(UpstreamName::of(backend, balancing)))
+                .open(Some(origin));
             let servers: Vec<_> = self.servers(backend).collect();
-            write_servers(writer, &servers);
+            if let Some(method) = balancing::method(balancing) {
+                writer.write(&method);
+            }
+            // nginx knows no `backup` where a hash chooses.
+            let is_hashed = matches!(balancing, Balancing::Hash(_) | Balancing::Session(_));
+            write_servers(writer, &servers, !is_hashed);
             let kept = kept.max(servers.len().saturating_mul(2).min(MAX_KEPT));
             let kept = self.settings.kept_connections.count(kept);
             if backend.keep_alive && kept > 0 {
@@ -131,15 +142,15 @@ fn servers<'a>(routes: &'a Routes, backend: &'a Backend) -> impl Iterator<Item =
 }
 
 /// The servers of an upstream. One of several that has failed three times gets no requests for ten seconds; while that holds for
-/// all, all are tried: for that they stand there once more, as `backup`.
-fn write_servers(writer: &mut Writer<'_>, servers: &[SocketAddr]) {
+/// all, all are tried: for that they stand there once more, as `backup`, where nginx knows that.
+fn write_servers(writer: &mut Writer<'_>, servers: &[SocketAddr], with_backups: bool) {
     let is_only = servers.len() == 1;
     // Addresses are of characters that nginx can read.
     for address in servers {
         let line = writer.line("server").text(|text| text.address(*address));
         let _ = if is_only { line } else { line.words(["max_fails=3", "fail_timeout=10s"]) }.end();
     }
-    for address in servers.iter().filter(|_| !is_only) {
+    for address in servers.iter().filter(|_| !is_only && with_backups) {
         let _ = writer.line("server").text(|text| text.address(*address)).words(["max_fails=0", "backup"]).end();
     }
 }

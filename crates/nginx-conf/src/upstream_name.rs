@@ -3,18 +3,19 @@
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
-use entry_model::{Backend, BackendAddress, EndpointsId, Key, Protocol};
+use crate::policy::balancing;
+use entry_model::{Backend, BackendAddress, Balancing, EndpointsId, Key, Protocol};
 use sha2::{Digest as _, Sha256};
 
 /// The name of an upstream, of what the backend is only: connections are kept by name, and must not be shared between
 /// protocols, nor used again where they are for one request each.
 #[derive(Debug, Clone, Copy)]
-pub struct UpstreamName<'a>(&'a Backend);
+pub struct UpstreamName<'a>(&'a Backend, &'a Balancing);
 
 impl<'a> UpstreamName<'a> {
     /// The name of a backend's upstream.
-    pub fn of(backend: &'a Backend) -> Self {
-        Self(backend)
+    pub fn of(backend: &'a Backend, balancing: &'a Balancing) -> Self {
+        Self(backend, balancing)
     }
 
     /// Adds it to a text. It is plain everywhere: letters, digits, `.`, `-` and `_`.
@@ -40,6 +41,7 @@ impl<'a> UpstreamName<'a> {
         if !self.0.keep_alive {
             out.push_str("_once");
         }
+        balancing::write_suffix(out, self.1);
     }
 }
 
@@ -99,6 +101,8 @@ fn decimal(out: &mut String, number: u16) {
 mod tests {
     use super::*;
 
+    const IN_TURN: Balancing = Balancing::RoundRobin;
+
     #[test]
     fn upstream_name_says_address_and_protocol() {
         for (address, protocol, name) in [
@@ -109,10 +113,10 @@ mod tests {
         ] {
             let mut out = "a ".to_owned();
             let address = BackendAddress::ClusterIp(address.parse().unwrap());
-            UpstreamName(&Backend { address: address.clone(), protocol, keep_alive: true }).write(&mut out);
+            UpstreamName(&Backend { address: address.clone(), protocol, keep_alive: true }, &IN_TURN).write(&mut out);
             assert_eq!(out, format!("a {name}"));
             let once = Backend { address, protocol, keep_alive: false };
-            assert_eq!(UpstreamName(&once).to_string(), format!("{name}_once"));
+            assert_eq!(UpstreamName(&once, &IN_TURN).to_string(), format!("{name}_once"));
         }
     }
 
@@ -121,7 +125,7 @@ mod tests {
         let name = |namespace: &str, name: &str| {
             let service = Key { namespace: namespace.to_owned(), name: name.to_owned() }.into();
             let address = BackendAddress::Endpoints(EndpointsId { service, port: 80 });
-            UpstreamName(&Backend { address, protocol: Protocol::Http, keep_alive: true }).to_string()
+            UpstreamName(&Backend { address, protocol: Protocol::Http, keep_alive: true }, &IN_TURN).to_string()
         };
         assert_eq!(name("shop", "web-1"), "shop_web-1_80_http");
         let long = "x".repeat(64);

@@ -2,6 +2,7 @@
 
 mod access;
 mod backend_tls;
+mod balancing;
 mod buffers;
 mod client_certificates;
 mod cors;
@@ -15,6 +16,7 @@ mod timeouts;
 
 pub use access::{Access, BasicAuth, PasswordFile};
 pub use backend_tls::{BackendTls, Pem, TlsVersion, Verification};
+pub use balancing::{Balancing, HashPart, SameSite, SessionCookie};
 pub use buffers::{Buffers, ResponseBuffers};
 pub use client_certificates::{ClientCertificateRule, ClientCertificates, ClientVerification, VerificationMode};
 pub use cors::{Cors, CorsOrigin, CorsOrigins};
@@ -41,6 +43,8 @@ pub struct Policy {
     pub max_body_bytes: Option<u64>,
     /// How much of a request and of its answer is held.
     pub buffers: Buffers,
+    /// Which of its endpoints a backend's request gets.
+    pub balancing: Balancing,
     /// Whether the backend is spoken to with HTTP/1.0 where others are with HTTP/1.1.
     pub speaks_http_1_0: bool,
     /// Which pages of other origins may ask; where there is none, that is left to the backend.

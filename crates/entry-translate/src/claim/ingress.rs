@@ -11,7 +11,7 @@ use entry_model::{
 use super::rule_path::{RulePath, missing_group, read_rule_path};
 use super::{
     Claim, Claims, DefaultClaim, TlsClaim, choose_protocol, denied_paths, describe_pattern, forward_action,
-    further_hosts, redirect_action, unavailable_message, unless_closed,
+    further_hosts, redirect_action, unavailable_message, unless_closed, with_cookie_path,
 };
 use crate::TranslateSettings;
 use crate::canary::{Canary, CanaryClaim};
@@ -92,6 +92,7 @@ impl IngressReader<'_> {
                 let action = unless_closed(&annotations, action);
                 let (host, matches) = (host.clone(), Match::path(path.matches));
                 let policy = annotations.policy_for(&policy, &entry.backend, &ingress.meta.namespace);
+                let policy = with_cookie_path(policy, &matches.path);
                 asked.rules.push(Claim {
                     host,
                     matches,
@@ -119,6 +120,7 @@ impl IngressReader<'_> {
             further_hosts::add_further_claims(&mut asked, &annotations);
             return Claims { draft: self.draft, ..asked };
         };
+        let policy = with_cookie_path(policy, &Match::any().path);
         let site = ClaimSite::DefaultBackend;
         let action = redirect_action(&annotations)
             .unwrap_or_else(|| self.action(backend, &annotations, None, &SPEC.field("defaultBackend"), site));

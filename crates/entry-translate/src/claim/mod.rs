@@ -9,8 +9,8 @@ mod service;
 use std::sync::Arc;
 
 use entry_model::{
-    Action, Backend, Forward, HostName, Key, Match, ObjectRef, PathRewrite, Policy, PortRef, Protocol, ServicePort,
-    Snapshot,
+    Action, Backend, Balancing, Forward, HostName, Key, Match, ObjectRef, PathMatch, PathRewrite, Policy, PortRef,
+    Protocol, ServicePort, Snapshot,
 };
 
 use crate::TranslateSettings;
@@ -128,6 +128,19 @@ pub fn read_claims(source: RouteObject<'_>, snapshot: &Snapshot, settings: &Tran
         RouteObject::Service(object) => service::read_service_claims(object, snapshot, settings),
         RouteObject::Ingress(object) => ingress::read_ingress_claims(object, snapshot, settings, tls),
     }
+}
+
+/// The same policy, with a cookie of sessions for this path, unless it is said for which it is.
+fn with_cookie_path(mut policy: Arc<Policy>, path: &PathMatch) -> Arc<Policy> {
+    let is_open = |policy: &Policy| matches!(&policy.balancing, Balancing::Session(cookie) if cookie.path.is_empty());
+    if is_open(&policy)
+        && let Balancing::Session(cookie) = &mut Arc::make_mut(&mut policy).balancing
+    {
+        let text = path.text();
+        let is_path = !matches!(path, PathMatch::Regex(_)) && text.len() <= 256 && !text.contains([';', ',']);
+        if is_path && !text.is_empty() { text } else { "/" }.clone_into(&mut cookie.path);
+    }
+    policy
 }
 
 /// What is said of a path that looks like a pattern.

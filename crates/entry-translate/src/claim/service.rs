@@ -7,7 +7,7 @@ use entry_model::{Action, FieldPath, HostName, Kind, Match, Reason, Service, Sna
 use super::rule_path::{RulePath, read_rule_path};
 use super::{
     Claim, Claims, choose_protocol, describe_pattern, forward_action, parse_port_ref, redirect_action,
-    unavailable_message, unless_closed,
+    unavailable_message, unless_closed, with_cookie_path,
 };
 use crate::TranslateSettings;
 use crate::claim_site::ClaimSite;
@@ -136,7 +136,8 @@ fn rule(
         _ => Action::UNAVAILABLE,
     };
     let action = unless_closed(annotations, action);
-    let (matches, policy) = (Match::path(matches), Arc::new(annotations.policy.clone()));
+    let policy = with_cookie_path(Arc::new(annotations.policy.clone()), &matches);
+    let matches = Match::path(matches);
     Some(Claim {
         host: host?,
         matches,

@@ -1,25 +1,299 @@
 //! Which of its endpoints a request gets.
 
-use super::table::{IngressNginxAnnotation, Scope, Topic};
+use entry_model::{BackendMode, Balancing, HashPart, Kind, Reason, SameSite, SessionCookie};
+
+use super::annotations::Annotations;
+use super::reader::AnnotationReader;
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::value::{parse_boolean, parse_go_boolean};
+use crate::host::parse_host;
 
 pub const TOPIC: Topic = Topic {
     title: "Affinity and balancing",
-    own: &[],
+    own: &[
+        own(
+            "affinity",
+            "`cookie`: all requests of a session go to the same endpoint, as long as endpoints stay; a client without a session gets one as a \
+             cookie. Backends are then endpoints",
+            "no affinity",
+            "cookie",
+        ),
+        own("session-cookie-name", "the name of that cookie", "`INGRESSCOOKIE`", "route"),
+        own("session-cookie-path", "the path for which it is", "the path of the rule", "/"),
+        own("session-cookie-domain", "the domain for which it is", "the host alone", "example.com"),
+        own("session-cookie-max-age", "how many seconds it is kept", "until the browser is closed", "86400"),
+        own("session-cookie-samesite", "`None`, `Lax`, `Strict`: to which requests of other sites it is added", "not said", "Lax"),
+        own("session-cookie-secure", "`true`, `false`: whether it is sent over HTTPS only", "whether it was given over HTTPS", "true"),
+        own(
+            "upstream-hash-by",
+            "variables in a row, such as `$request_uri$host`: requests for which they are the same go to the same endpoint, as long as \
+             endpoints stay. They are `$request_uri`, `$host`, `$remote_addr`, `$binary_remote_addr`, `$http_NAME`, `$cookie_NAME`, \
+             `$arg_NAME`. Backends are then endpoints",
+            "no hash",
+            "$remote_addr",
+        ),
+        own(
+            "load-balance",
+            "`round_robin`, `least_conn`: whether endpoints get requests in turn, or the one that has the fewest of its nginx worker. With \
+             `least_conn` backends are endpoints",
+            "`round_robin`",
+            "least_conn",
+        ),
+    ],
     ingress_nginx: &[
-        IngressNginxAnnotation::never("affinity", Scope::Backend, super::NO_EQUAL),
-        IngressNginxAnnotation::never("affinity-mode", Scope::Backend, super::NO_EQUAL),
-        IngressNginxAnnotation::never("session-cookie-change-on-failure", Scope::Backend, super::NO_EQUAL),
-        IngressNginxAnnotation::never("session-cookie-conditional-samesite-none", Scope::Backend, super::NO_EQUAL),
-        IngressNginxAnnotation::never("session-cookie-domain", Scope::Backend, super::NO_EQUAL),
-        IngressNginxAnnotation::never("session-cookie-expires", Scope::Backend, super::NO_EQUAL),
-        IngressNginxAnnotation::never("session-cookie-max-age", Scope::Backend, super::NO_EQUAL),
-        IngressNginxAnnotation::never("session-cookie-name", Scope::Backend, super::NO_EQUAL),
-        IngressNginxAnnotation::never("session-cookie-path", Scope::Backend, super::NO_EQUAL),
-        IngressNginxAnnotation::never("session-cookie-samesite", Scope::Backend, super::NO_EQUAL),
-        IngressNginxAnnotation::never("session-cookie-secure", Scope::Backend, super::NO_EQUAL),
-        IngressNginxAnnotation::never("load-balance", Scope::Backend, super::NO_EQUAL).unchanged_by(&["round_robin"]),
-        IngressNginxAnnotation::never("upstream-hash-by", Scope::Backend, super::NO_EQUAL),
-        IngressNginxAnnotation::never("upstream-hash-by-subset", Scope::Backend, super::NO_EQUAL),
-        IngressNginxAnnotation::never("upstream-hash-by-subset-size", Scope::Backend, super::NO_EQUAL),
+        IngressNginxAnnotation::same("affinity", Scope::Backend, "`cookie`: the requests of a session go to the same endpoint"),
+        IngressNginxAnnotation::differs(
+            "affinity-mode",
+            Scope::Backend,
+            "`balanced` is the same: when endpoints come or go, some sessions move, in proportion. `persistent` is served as `balanced`",
+        )
+        .unchanged_by(&["balanced"]),
+        IngressNginxAnnotation::differs(
+            "session-cookie-change-on-failure",
+            Scope::Backend,
+            "While an endpoint fails, its sessions go to others; they come back",
+        ),
+        IngressNginxAnnotation::differs(
+            "session-cookie-conditional-samesite-none",
+            Scope::Backend,
+            "Without effect: `SameSite=None` is told to old browsers, too",
+        ),
+        IngressNginxAnnotation::same("session-cookie-domain", Scope::Backend, "The domain of the cookie"),
+        IngressNginxAnnotation::differs(
+            "session-cookie-expires",
+            Scope::Backend,
+            "Is said as `Max-Age`, where there is no `session-cookie-max-age`",
+        ),
+        IngressNginxAnnotation::same("session-cookie-max-age", Scope::Backend, "How many seconds the cookie is kept"),
+        IngressNginxAnnotation::same("session-cookie-name", Scope::Backend, "The name of the cookie, `INGRESSCOOKIE` without it"),
+        IngressNginxAnnotation::same("session-cookie-path", Scope::Backend, "The path of the cookie, that of the rule without it"),
+        IngressNginxAnnotation::same("session-cookie-samesite", Scope::Backend, "`None`, `Lax` or `Strict`"),
+        IngressNginxAnnotation::same(
+            "session-cookie-secure",
+            Scope::Backend,
+            "Whether the cookie is sent over HTTPS only; without it, if it was given over HTTPS",
+        ),
+        IngressNginxAnnotation::differs(
+            "load-balance",
+            Scope::Backend,
+            "`round_robin` is the same; with `ewma` the endpoint gets a request that has the fewest of its nginx worker",
+        )
+        .unchanged_by(&["round_robin"]),
+        IngressNginxAnnotation::differs(
+            "upstream-hash-by",
+            Scope::Backend,
+            "The same, of these variables: `$request_uri`, `$host`, `$remote_addr`, `$binary_remote_addr`, `$http_NAME`, `$cookie_NAME`, \
+             `$arg_NAME`",
+        ),
+        IngressNginxAnnotation::never("upstream-hash-by-subset", Scope::Backend, super::NO_EQUAL).unchanged_by(&["false"]),
+        IngressNginxAnnotation::never("upstream-hash-by-subset-size", Scope::Backend, super::NO_EQUAL).unchanged_by(&["3"]),
     ],
 };
+
+/// What is said of the cookie, and means nothing without `affinity`.
+const COOKIE_DETAILS: [&str; 8] = [
+    "affinity-mode",
+    "session-cookie-name",
+    "session-cookie-path",
+    "session-cookie-domain",
+    "session-cookie-max-age",
+    "session-cookie-expires",
+    "session-cookie-samesite",
+    "session-cookie-secure",
+];
+
+/// Most parts of what requests are told apart by.
+const MAX_PARTS: usize = 8;
+
+const fn own(name: &'static str, value: &'static str, default: &'static str, example: &'static str) -> OwnAnnotation {
+    OwnAnnotation { name, objects: Objects::ServicesAndIngresses, value, default, example }
+}
+
+/// Reads them. What is chosen among are endpoints: so requests go there, if nothing says otherwise.
+pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
+    let affinity = reader.either("affinity", parse_affinity).is_some();
+    let session = affinity.then(|| Balancing::Session(Box::new(read_cookie(reader))));
+    if !affinity {
+        // They say nothing, as there.
+        for name in COOKIE_DETAILS {
+            reader.ingress_nginx_text(name);
+        }
+    }
+    for ignored in ["session-cookie-change-on-failure", "session-cookie-conditional-samesite-none"] {
+        reader.ingress_nginx_text(ignored);
+    }
+    let hash = read_hash(reader).map(Balancing::Hash);
+    let method = reader.either("load-balance", parse_method);
+    annotations.policy.balancing = session.or(hash).or(method).unwrap_or_default();
+    if annotations.policy.balancing == Balancing::RoundRobin {
+        return;
+    }
+    match annotations.backends {
+        None => annotations.backends = Some(BackendMode::Endpoints),
+        Some(BackendMode::Endpoints) => {}
+        Some(BackendMode::ClusterIp) => {
+            let message = "Requests go to the cluster IP of the Service, behind which the cluster chooses the endpoint, so affinity, hash \
+                           and balancing have no effect; let requests go to endpoints";
+            let name = if reader.kind() == Kind::Service {
+                "sparrow/backends"
+            } else {
+                "service-upstream or sparrow/backends"
+            };
+            annotations.policy.balancing = Balancing::RoundRobin;
+            reader.report_object_loss(Reason::Unsupported, format!("{message}: {name}"));
+        }
+    }
+}
+
+fn read_cookie(reader: &mut AnnotationReader<'_, '_>) -> SessionCookie {
+    if reader.ingress_nginx_text("affinity-mode") == Some("persistent") {
+        let message = "Sessions stay at their endpoint as in the mode `balanced`: when endpoints come or go, some of the others move";
+        reader.report_note("affinity-mode", Reason::Unsupported, message.to_owned());
+    }
+    let expires = reader.ingress_nginx("session-cookie-expires", parse_seconds);
+    SessionCookie {
+        name: reader.either("session-cookie-name", parse_name).unwrap_or("INGRESSCOOKIE").to_owned(),
+        path: reader.either("session-cookie-path", parse_cookie_path).unwrap_or_default().to_owned(),
+        domain: reader.either("session-cookie-domain", parse_domain),
+        max_age_seconds: reader.either("session-cookie-max-age", parse_seconds).or(expires),
+        same_site: reader.either("session-cookie-samesite", parse_same_site),
+        secure: {
+            let theirs = reader.ingress_nginx("session-cookie-secure", parse_go_boolean);
+            reader.own("session-cookie-secure", parse_boolean).or(theirs)
+        },
+    }
+}
+
+/// A hash that cannot be read is a loss: requests would be told apart otherwise.
+fn read_hash(reader: &mut AnnotationReader<'_, '_>) -> Option<Vec<HashPart>> {
+    const NAME: &str = "upstream-hash-by";
+    let theirs = reader.ingress_nginx_text(NAME);
+    if let Some(parts) = reader.own(NAME, parse_hash) {
+        return Some(parts);
+    }
+    let text = theirs.filter(|text| !text.is_empty())?;
+    parse_hash(text)
+        .inspect_err(|hint| {
+            let message = format!("The value cannot be used, so endpoints get requests in turn: {hint}");
+            reader.report_loss(NAME, Reason::Unsupported, message);
+        })
+        .ok()
+}
+
+fn parse_affinity(text: &str) -> Result<(), &'static str> {
+    if text == "cookie" { Ok(()) } else { Err("it is `cookie`") }
+}
+
+fn parse_method(text: &str) -> Result<Balancing, &'static str> {
+    match text.trim() {
+        "round_robin" => Ok(Balancing::RoundRobin),
+        "least_conn" | "ewma" => Ok(Balancing::LeastConnections),
+        _ => Err("it is `round_robin` or `ewma`, or `least_conn` here"),
+    }
+}
+
+fn parse_name(text: &str) -> Result<&str, &'static str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' || byte == b'.';
+    let is_name = |text: &&str| !text.is_empty() && text.len() <= 100 && text.bytes().all(is_plain);
+    Some(text).filter(is_name).ok_or("a name has letters, digits, `-`, `_` and `.`, at most 100")
+}
+
+fn parse_cookie_path(text: &str) -> Result<&str, &'static str> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b";,\"\\$".contains(&byte);
+    let is_path = |text: &&str| text.starts_with('/') && text.len() <= 256 && text.bytes().all(is_plain);
+    Some(text).filter(is_path).ok_or("a path begins with a slash and has at most 256 plain characters")
+}
+
+fn parse_domain(text: &str) -> Result<String, &'static str> {
+    let domain = text.trim_start_matches('.');
+    let is_name = parse_host(domain).is_ok() && !domain.starts_with('*');
+    is_name.then(|| domain.to_ascii_lowercase()).ok_or("it is a name in DNS")
+}
+
+fn parse_seconds(text: &str) -> Result<u64, &'static str> {
+    let seconds = text.trim().parse().ok().filter(|seconds| *seconds <= 10 * 365 * 24 * 3600);
+    seconds.ok_or("it is a whole number of seconds, at most ten years")
+}
+
+fn parse_same_site(text: &str) -> Result<SameSite, &'static str> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "none" => Ok(SameSite::None),
+        "lax" => Ok(SameSite::Lax),
+        "strict" => Ok(SameSite::Strict),
+        _ => Err("it is `None`, `Lax` or `Strict`"),
+    }
+}
+
+/// Variables of a closed list, with plain text between them.
+fn parse_hash(text: &str) -> Result<Vec<HashPart>, &'static str> {
+    const HINT: &str = "write variables in a row: `$request_uri`, `$host`, `$remote_addr`, `$binary_remote_addr`, `$http_NAME`, \
+                        `$cookie_NAME` or `$arg_NAME`";
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let (mut parts, mut rest) = (Vec::new(), text);
+    while !rest.is_empty() {
+        if parts.len() == MAX_PARTS || text.len() > 256 {
+            return Err(HINT);
+        }
+        let Some(after) = rest.strip_prefix('$') else {
+            let end = rest.find('$').unwrap_or(rest.len());
+            parts.push(HashPart::Text(rest[..end].to_owned()));
+            rest = &rest[end..];
+            continue;
+        };
+        let name = match after.strip_prefix('{') {
+            Some(braced) => {
+                let end = braced.find('}').ok_or(HINT)?;
+                rest = &braced[end + 1..];
+                &braced[..end]
+            }
+            None => {
+                let end = after.find(|c| !is_name(c)).unwrap_or(after.len());
+                rest = &after[end..];
+                &after[..end]
+            }
+        };
+        parts.push(parse_variable(name).filter(|_| name.chars().all(is_name)).ok_or(HINT)?);
+    }
+    let has_variable = parts.iter().any(|part| !matches!(part, HashPart::Text(_)));
+    if has_variable { Ok(parts) } else { Err(HINT) }
+}
+
+fn parse_variable(name: &str) -> Option<HashPart> {
+    let named = |prefix: &str| name.strip_prefix(prefix).filter(|rest| !rest.is_empty()).map(str::to_owned);
+    match name {
+        "request_uri" => Some(HashPart::RequestUri),
+        "host" => Some(HashPart::Host),
+        "remote_addr" | "binary_remote_addr" => Some(HashPart::ClientAddress),
+        _ => named("http_")
+            .map(|name| HashPart::Header(name.to_ascii_lowercase().replace('_', "-")))
+            .or_else(|| named("cookie_").map(HashPart::Cookie))
+            .or_else(|| named("arg_").map(HashPart::Parameter)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hash_is_of_variables_of_a_closed_list() {
+        let text = |text: &str| HashPart::Text(text.to_owned());
+        for (asked, expected) in [
+            ("$request_uri", Some(vec![HashPart::RequestUri])),
+            ("$binary_remote_addr", Some(vec![HashPart::ClientAddress])),
+            ("${request_uri}-x$host", Some(vec![HashPart::RequestUri, text("-x"), HashPart::Host])),
+            ("$http_X_User", Some(vec![HashPart::Header("x-user".to_owned())])),
+            ("$cookie_sid$arg_a", Some(vec![HashPart::Cookie("sid".to_owned()), HashPart::Parameter("a".to_owned())])),
+            ("", None),
+            ("fixed", None),
+            ("$", None),
+            ("${host", None),
+            ("$http_", None),
+            ("$document_root", None),
+            ("${host;}", None),
+            ("$host$host$host$host$host$host$host$host$host", None),
+        ] {
+            assert_eq!(parse_hash(asked).ok(), expected, "{asked}");
+        }
+    }
+}

@@ -101,8 +101,8 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
 }
 
 fn read_canary(reader: &mut AnnotationReader<'_, '_>) -> Canary {
-    let header = either(reader, "canary-by-header", parse_header);
-    let value = either(reader, "canary-by-header-value", parse_text);
+    let header = reader.either("canary-by-header", parse_header);
+    let value = reader.either("canary-by-header-value", parse_text);
     let pattern = read_pattern(reader);
     let header = header.map(|name| {
         let wanted = match (value, pattern) {
@@ -113,20 +113,10 @@ fn read_canary(reader: &mut AnnotationReader<'_, '_>) -> Canary {
         };
         (name, wanted)
     });
-    let cookie = either(reader, "canary-by-cookie", parse_cookie).map(str::to_owned);
-    let weight = either(reader, "canary-weight", parse_number).unwrap_or(0);
-    let total = either(reader, "canary-weight-total", parse_number).unwrap_or(100).max(100);
+    let cookie = reader.either("canary-by-cookie", parse_cookie).map(str::to_owned);
+    let weight = reader.either("canary-weight", parse_number).unwrap_or(0);
+    let total = reader.either("canary-weight-total", parse_number).unwrap_or(100).max(100);
     Canary { header, cookie, weight: weight.min(total), total }
-}
-
-/// Ours, else that of ingress-nginx.
-fn either<'a, T>(
-    reader: &mut AnnotationReader<'a, '_>,
-    name: &str,
-    parse: fn(&'a str) -> Result<T, &'static str>,
-) -> Option<T> {
-    let theirs = reader.ingress_nginx(name, parse);
-    reader.own(name, parse).or(theirs)
 }
 
 /// The pattern, if there is one, or that it cannot be used.

@@ -89,6 +89,7 @@ pub const TOPICS: &[Topic] = &[
 pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotations<'a>) {
     // Here a canary says where its requests go, and which they are. How they are treated, its main says.
     backend::read(reader, annotations);
+    balancing::read(reader, annotations);
     path_rewrite::read(reader, annotations);
     canary::read(reader, annotations);
     if annotations.canary.is_some() {

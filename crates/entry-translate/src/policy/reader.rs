@@ -204,6 +204,11 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
         self.report(INGRESS_NGINX_PREFIX, name, reason, message, false);
     }
 
+    /// Something that several annotations ask for together is not served.
+    pub fn report_object_loss(&mut self, reason: Reason, message: String) {
+        self.draft.report_loss(&FieldPath::root("metadata").field("annotations"), reason, message);
+    }
+
     fn report(&mut self, prefix: &str, name: &str, reason: Reason, message: String, lost: bool) {
         let metadata = FieldPath::root("metadata");
         let annotations = metadata.field("annotations");
@@ -214,6 +219,12 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
         } else {
             self.draft.report_note(&field, reason, message);
         }
+    }
+
+    /// Ours, else that of ingress-nginx.
+    pub fn either<T>(&mut self, name: &str, parse: fn(&'a str) -> Result<T, &'static str>) -> Option<T> {
+        let theirs = self.ingress_nginx(name, parse);
+        self.own(name, parse).or(theirs)
     }
 
     /// Of those of ingress-nginx that were not asked for, nothing is told: it does not read them either.

@@ -7,6 +7,8 @@
 mod access_log;
 #[path = "../../../nginx-conf/tests/serve/backend_tls.rs"]
 mod backend_tls;
+#[path = "../../../nginx-conf/tests/serve/balancing.rs"]
+mod balancing;
 #[path = "../../../nginx-conf/tests/serve/basic_auth.rs"]
 mod basic_auth;
 #[path = "../../../nginx-conf/tests/serve/branches.rs"]

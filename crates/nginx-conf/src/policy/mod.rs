@@ -5,6 +5,7 @@
 
 mod access;
 mod backend_tls;
+pub mod balancing;
 mod body;
 mod buffers;
 pub mod client_certificates;
@@ -88,6 +89,7 @@ pub fn write(
         timeouts,
         max_body_bytes,
         buffers,
+        balancing,
         speaks_http_1_0: _,
         access,
         client_certificates,
@@ -105,6 +107,7 @@ pub fn write(
     timeouts::write(writer, timeouts, module)?;
     body::write(writer, *max_body_bytes)?;
     buffers::write(writer, buffers, module)?;
+    balancing::write(writer, balancing)?;
     access::write(writer, access)?;
     client_certificates::write(writer, client_certificates.as_ref())?;
     limits::write(writer, limits)?;
@@ -148,6 +151,7 @@ fn headers(policy: &Policy, settings: &Settings) -> Option<LocationHeaders> {
     if let Some(auth) = external_auth::asked(policy, settings) {
         external_auth::add_headers(auth, &mut headers);
     }
+    balancing::add_headers(&policy.balancing, &mut headers);
     Some(headers)
 }
 

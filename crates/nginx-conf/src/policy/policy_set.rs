@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entry_model::{Policy, Routes, Rule};
+use entry_model::{Balancing, Policy, Routes, Rule};
 
 use crate::frame_needs::FrameNeeds;
 use crate::policy_class::PolicyClass;
@@ -38,4 +38,5 @@ fn needs_more(policy: &Policy) -> bool {
         || policy.answer_headers.added.iter().any(|header| header.always)
         || policy.external_auth.is_some()
         || policy.error_pages.is_some()
+        || matches!(policy.balancing, Balancing::Session(_))
 }

@@ -4,6 +4,7 @@
 
 mod access_log;
 mod backend_tls;
+mod balancing;
 mod basic_auth;
 mod branches;
 mod buffers;

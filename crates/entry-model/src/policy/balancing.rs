@@ -1,0 +1,63 @@
+//! Which of its endpoints a backend's request gets.
+
+/// Which of its endpoints a backend's request gets. It matters only to backends that are reached at their endpoints.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Balancing {
+    /// One after the other.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest requests at the moment.
+    LeastConnections,
+    /// The same one for requests of which these parts are the same, as long as endpoints stay. When one comes or goes, most others keep
+    /// their requests.
+    Hash(Vec<HashPart>),
+    /// The same one for requests of a session, in the same way.
+    Session(Box<SessionCookie>),
+}
+
+/// A part of what requests are told apart by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HashPart {
+    /// A text, which tells none apart.
+    Text(String),
+    /// The path with the query, as it was sent.
+    RequestUri,
+    /// The host.
+    Host,
+    /// The address of the client.
+    ClientAddress,
+    /// A header, by its name in lower case.
+    Header(String),
+    /// A cookie, by its name: letters, digits and `_`.
+    Cookie(String),
+    /// A parameter of the query, by its name: letters, digits and `_`.
+    Parameter(String),
+}
+
+/// The cookie that names a session. Clients without one get it; its value says nothing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionCookie {
+    /// Its name, of characters that names of cookies have (RFC 6265).
+    pub name: String,
+    /// For which paths.
+    pub path: String,
+    /// For which domain; without one for the host alone.
+    pub domain: Option<String>,
+    /// How long, in seconds; without it as long as the client likes.
+    pub max_age_seconds: Option<u64>,
+    /// To which requests of other sites it is added.
+    pub same_site: Option<SameSite>,
+    /// Whether it is sent over TLS only; without it, if the client's first request came so.
+    pub secure: Option<bool>,
+}
+
+/// To which requests of other sites a cookie is added (RFC 6265bis, section 4.1.2.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SameSite {
+    /// All.
+    None,
+    /// Those with which a user follows a link.
+    Lax,
+    /// None of them.
+    Strict,
+}

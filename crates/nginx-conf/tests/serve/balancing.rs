@@ -1,0 +1,144 @@
+//! Which endpoint a request gets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use entry_model::{
+    Backend, BackendAddress, Balancing, EndpointsId, HashPart, HeaderMatch, Key, Policy, Routes, Rule, SameSite,
+    SessionCookie, ValueMatch,
+};
+
+use super::support::{Echo as _, Nginx, backed, backend, binaries, forward, free, policies, prefix, routes};
+
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+
+fn id() -> EndpointsId {
+    EndpointsId { service: Key { namespace: "shop".to_owned(), name: "web".to_owned() }.into(), port: 80 }
+}
+
+/// A rule for the endpoints of one Service.
+fn to_endpoints(path: &str, strips: bool) -> Rule {
+    let rule = forward(prefix(path), free(), strips);
+    backed(rule, |backend: &mut Backend| backend.address = BackendAddress::Endpoints(id()))
+}
+
+/// These rules, whose endpoints are chosen in this way.
+fn balanced(rules: Vec<Rule>, balancing: Balancing, endpoints: &[SocketAddr]) -> Routes {
+    let mut policies = policies();
+    let policy = policies.intern(&Policy { balancing, ..Policy::default() });
+    let rules = rules.into_iter().map(|rule| Rule { policy, ..rule }).collect();
+    let mut routes = Routes { policies, ..routes([("*", rules)]) };
+    routes.endpoints.insert(id(), endpoints.into());
+    routes
+}
+
+fn session() -> SessionCookie {
+    SessionCookie {
+        name: "route".to_owned(),
+        path: "/app".to_owned(),
+        domain: None,
+        max_age_seconds: Some(3600),
+        same_site: Some(SameSite::Lax),
+        secure: None,
+    }
+}
+
+/// Who answers a client with this cookie, and what cookie it gets.
+fn ask(nginx: &Nginx, cookie: &str) -> (String, String) {
+    let line = if cookie.is_empty() { String::new() } else { format!("Cookie: x=1; {cookie}\r\n") };
+    let answer = nginx.get("any", "/app/x", &line);
+    assert_eq!(answer.status, 200, "{}\n{}", answer.text(), nginx.config());
+    (answer.header("Backend").to_owned(), answer.header("Set-Cookie").to_owned())
+}
+
+#[test]
+fn session_stays_at_its_endpoint_as_long_as_it_lives() {
+    let endpoints = NAMES.map(backend);
+    let routes = |endpoints: &[SocketAddr]| {
+        balanced(vec![to_endpoints("/app", true)], Balancing::Session(Box::new(session())), endpoints)
+    };
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes(&endpoints[..3]), |_| {});
+        let mut clients: BTreeMap<String, String> = BTreeMap::new();
+        for _ in 0..40 {
+            let (name, cookie) = ask(&nginx, "");
+            let (value, attributes) = cookie.split_once("; ").unwrap();
+            assert_eq!(attributes, "Path=/app; Max-Age=3600; HttpOnly; SameSite=Lax", "{cookie}");
+            assert!(value.strip_prefix("route=").is_some_and(|id| id.len() == 32), "{cookie}");
+            clients.insert(value.to_owned(), name);
+        }
+        assert_eq!(clients.len(), 40, "each session has a name of its own");
+        let names: BTreeSet<_> = clients.values().collect();
+        assert_eq!(names.len(), 3, "all endpoints have sessions");
+        for (cookie, name) in &clients {
+            assert_eq!(ask(&nginx, cookie), (name.clone(), String::new()));
+        }
+        drop(nginx);
+        // One goes: its sessions find others, and no other moves.
+        let nginx = Nginx::start(&binary, &routes(&endpoints[1..3]), |_| {});
+        for (cookie, name) in &clients {
+            let (now, _) = ask(&nginx, cookie);
+            assert!(if name == "a" { now != "a" } else { now == *name }, "{cookie} of {name} is at {now}");
+        }
+        drop(nginx);
+        // One comes: what moves, moves there.
+        let nginx = Nginx::start(&binary, &routes(&endpoints), |_| {});
+        for (cookie, name) in &clients {
+            let (now, _) = ask(&nginx, cookie);
+            assert!(now == *name || now == "d", "{cookie} of {name} is at {now}");
+        }
+    }
+}
+
+#[test]
+fn session_is_for_its_cookie_alone_and_keeps_its_share() {
+    let endpoints = NAMES.map(backend);
+    let mut cookie = session();
+    cookie.secure = Some(true);
+    cookie.domain = Some("example.com".to_owned());
+    let mut chosen = to_endpoints("/app", false);
+    chosen.matches.headers.push(HeaderMatch { name: "x-a".to_owned(), value: ValueMatch::Exact("1".to_owned()) });
+    let shared = super::branches::weighted(prefix("/app"), &[(1, backend("half")), (1, backend("other"))]);
+    let routes = balanced(vec![chosen, shared], Balancing::Session(Box::new(cookie)), &endpoints);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        let mut seen = BTreeSet::new();
+        for _ in 0..20 {
+            let (name, cookie) = ask(&nginx, "");
+            let expected = "Path=/app; Domain=example.com; Max-Age=3600; HttpOnly; Secure; SameSite=Lax";
+            let (value, attributes) = cookie.split_once("; ").unwrap();
+            assert_eq!(attributes, expected);
+            for _ in 0..3 {
+                assert_eq!(ask(&nginx, value), (name.clone(), String::new()), "a share is that of the session");
+            }
+            assert_ne!(ask(&nginx, "Route=1").1, "", "case counts");
+            seen.insert(name);
+        }
+        assert_eq!(seen.len(), 2);
+        let answer = nginx.get("any", "/app/x", "X-A: 1\r\nCookie: route=7\r\n");
+        assert!(NAMES.contains(&answer.header("Backend")), "{}", answer.text());
+    }
+}
+
+#[test]
+fn requests_with_the_same_key_get_the_same_endpoint() {
+    let endpoints = NAMES.map(backend);
+    let parts = vec![
+        HashPart::Header("x-user".to_owned()),
+        HashPart::Text("-".to_owned()),
+        HashPart::Parameter("p".to_owned()),
+    ];
+    let routes = balanced(vec![to_endpoints("/", false)], Balancing::Hash(parts), &endpoints);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        let ask = |user: usize, p: usize| {
+            let answer = nginx.get("any", &format!("/x?p={p}"), &format!("X-User: {user}\r\n"));
+            assert_eq!(answer.header("Set-Cookie"), "");
+            answer.header("Backend").to_owned()
+        };
+        let keys = || (0..10).flat_map(|user| [(user, 1), (user, 2)]);
+        let first: Vec<String> = keys().map(|(user, p)| ask(user, p)).collect();
+        assert!(first.iter().collect::<BTreeSet<_>>().len() >= 3, "{first:?}");
+        assert_eq!(first, keys().map(|(user, p)| ask(user, p)).collect::<Vec<_>>());
+    }
+}
