@@ -31,6 +31,7 @@ mod routes_text;
 mod secret_names;
 mod snapshot;
 mod sorted_map;
+mod tls_passthrough;
 mod verdict;
 
 pub use action::{Action, Backend, BackendAddress, Destination, EndpointsId, Forward, Protocol, WeightedBackend};
@@ -65,4 +66,5 @@ pub use routes::{Certificate, CertificateId, Endpoints, Host, Routes, RoutingDec
 pub use secret_names::{SECRET_ANNOTATIONS, annotated_secrets, own_secret_name};
 pub use snapshot::{Kind, Object, Snapshot};
 pub use sorted_map::SortedMap;
+pub use tls_passthrough::TlsPassthrough;
 pub use verdict::{Acceptance, Finding, Parent, ParentVerdict, Reason, Verdict, Verdicts};

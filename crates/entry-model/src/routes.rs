@@ -4,6 +4,7 @@
 //! ```text
 //! Routes ─► listeners
 //!        ─► hosts ─► rules: match ─► action, policy
+//!        ─► TLS passthrough: host ─► backend, whatever its rules are
 //!        ─► policies, certificates, endpoints, by what hosts and rules name them with
 //! ```
 
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use crate::{
     ACME_CHALLENGE, Action, Backend, BackendAddress, EndpointsId, HostName, Listener, ListenerId, ListenerSet, Match,
-    ObjectRef, Policies, Policy, PolicyId, Request, Scheme, SortedMap,
+    ObjectRef, Policies, Policy, PolicyId, Request, Scheme, SortedMap, TlsPassthrough,
 };
 
 /// Everything that is served.
@@ -25,6 +26,8 @@ pub struct Routes {
     pub hosts: SortedMap<HostName, Arc<Host>>,
     /// For what no rule matches; without it such a request is not found.
     pub default: Option<Rule>,
+    /// Where TLS connections go as they come, by host: of hosts that are there, and have no certificate here.
+    pub tls_passthrough: SortedMap<HostName, TlsPassthrough>,
     /// The policies that rules name.
     pub policies: Policies,
     /// The certificates that hosts name.
@@ -133,7 +136,12 @@ impl Routes {
 
     /// Where requests for a backend are sent: to one of these. None are for one whose endpoints nobody knows.
     pub fn addresses<'a>(&'a self, backend: &'a Backend) -> &'a [SocketAddr] {
-        match &backend.address {
+        self.addresses_at(&backend.address)
+    }
+
+    /// The same, by where the backend is.
+    pub fn addresses_at<'a>(&'a self, address: &'a BackendAddress) -> &'a [SocketAddr] {
+        match address {
             BackendAddress::ClusterIp(address) => std::slice::from_ref(address),
             BackendAddress::Endpoints(id) => self.endpoints.get(id).map_or(&[], |endpoints| endpoints),
         }
@@ -171,6 +179,7 @@ impl PartialEq for Routes {
         };
         self.listeners == other.listeners
             && default
+            && self.tls_passthrough == other.tls_passthrough
             && self.certificates == other.certificates
             && self.endpoints == other.endpoints
             && self.hosts.len() == other.hosts.len()

@@ -7,7 +7,7 @@ use crate::{
     Access, Action, AddressRange, AnswerHeaders, AuthServer, BackendTls, Balancing, Buffers, ClientCertificates,
     ClientVerification, Cors, CorsOrigins, Destination, ErrorPages, ExternalAuth, Forward, HashPart, HostName, Limits,
     Listener, ListenerSet, Match, PathMatch, PathRewrite, Policy, Protocol, Redirect, RequestHeaders, RequestLimit,
-    Retries, Routes, Rule, SessionCookie, ValueMatch, VerificationMode,
+    Retries, Routes, Rule, SessionCookie, TlsPassthrough, ValueMatch, VerificationMode,
 };
 
 impl fmt::Display for Protocol {
@@ -22,8 +22,8 @@ impl fmt::Display for Protocol {
 }
 
 impl fmt::Display for Routes {
-    /// A line for each rule, in the order in which they are tried, then one for each certificate of a host, and one for the
-    /// endpoints of each backend that is reached at them. Stable.
+    /// A line for each rule, in the order in which they are tried, then one for each host whose TLS connections go to a backend as
+    /// they come, one for each certificate of a host, and one for the endpoints of each backend that is reached at them. Stable.
     ///
     /// ```text
     /// shop.example.com prefix /cart -> 10.0.0.7:80 http strip redirect read=5s (Ingress shop/web)
@@ -31,6 +31,7 @@ impl fmt::Display for Routes {
     /// shop.example.com without default
     /// default -> unavailable (Ingress shop/rest)
     /// shop.example.com prefix /api -> endpoints of shop/api:80 http (Ingress shop/web)
+    /// secret.example.com tls passthrough -> 10.0.0.9:443 (Ingress shop/secret)
     /// shop.example.com certificate 9f86d081884c (Secret shop/tls)
     /// endpoints of shop/api:80: 10.1.0.5:8080 10.1.2.7:8080
     /// ```
@@ -47,6 +48,14 @@ impl fmt::Display for Routes {
         }
         if let Some(rule) = &self.default {
             self.write_rule(f, None, rule)?;
+        }
+        for (name, TlsPassthrough { backend, origin }) in &self.tls_passthrough {
+            write!(f, "{name} tls passthrough -> ")?;
+            match backend {
+                Some(backend) => write!(f, "{backend}")?,
+                None => f.write_str("unavailable")?,
+            }
+            writeln!(f, " ({origin})")?;
         }
         for (name, host) in &self.hosts {
             let Some(id) = &host.certificate else { continue };

@@ -29,7 +29,8 @@ pub fn inherit_rules(
     for name in names {
         let Some(room) = &mut room else { return };
         let wildcard = name.wildcard_above().filter(|wildcard| routes.hosts.contains_key(wildcard));
-        let from = routes.hosts.get(&wildcard.unwrap_or(HostName::Any));
+        let from_name = wildcard.unwrap_or(HostName::Any);
+        let from = routes.hosts.get(&from_name);
         let (Some(from), Some(host)) = (from, routes.hosts.get(&name)) else { continue };
         let more = from.rules.iter().filter(|rule| host.rules.iter().all(|own| own.matches != rule.matches));
         let more: Vec<&Rule> = more.filter(|rule| may(rule, host)).collect();
@@ -44,9 +45,15 @@ pub fn inherit_rules(
         }
         let certificate = from.certificate.clone().filter(|_| more.len() == from.rules.len());
         let mut more: Vec<Rule> = more.into_iter().cloned().collect();
+        let passthrough = routes.tls_passthrough.get(&from_name).cloned();
+        if let Some(passthrough) =
+            passthrough.filter(|passthrough| more.iter().any(|rule| rule.origin == passthrough.origin))
+        {
+            routes.tls_passthrough.insert(name.clone(), passthrough);
+        }
         let Some(host) = routes.hosts.get_mut(&name).map(Arc::make_mut) else { continue };
         host.certificate = host.certificate.take().or(certificate);
-        if host.certificate.is_none() {
+        if host.certificate.is_none() && !routes.tls_passthrough.contains_key(&name) {
             for rule in &mut more {
                 rule.policy = without_redirect(&mut routes.policies, rule.policy);
             }

@@ -13,7 +13,7 @@
 //! 3. `owners`: what of it belongs to other namespaces, by `host_or_segment`; `bounds`: what of it is too much.
 //! 4. `tls`: which certificates objects bring, with `certificate` (Secrets), and for that `pem`, `chain` and `private_key`.
 //! 5. `merge`: host by host, who gets what several ask for, in the order in which rules are tried, with
-//!    `certificate_selection`; `acme_http01`: hosts for ACME challenges only.
+//!    `certificate_selection` and `tls_passthrough`; `acme_http01`: hosts for ACME challenges only.
 //! 6. `endpoints`: where the Services are reached of which routes name the endpoints.
 //!
 //! All along, `verdict_draft` keeps what the owner of each object is told, and `claim_site` where in an object a claim is made.
@@ -46,6 +46,7 @@ mod retarget;
 mod service_users;
 mod settings;
 mod tls;
+mod tls_passthrough;
 mod translate;
 mod translation;
 mod verdict_draft;
@@ -54,7 +55,7 @@ pub use bounds::{Bound, Bounds};
 pub use policy::https_redirect::HttpsRedirect;
 pub use policy::table::{IngressNginxAnnotation, Meaning, Objects, OwnAnnotation, Scope, Topic};
 pub use policy::{INGRESS_NGINX_PREFIX, OWN_PREFIX, TOPICS, find_ingress_nginx_annotation, parse_size};
-pub use settings::{HostOwnership, PolicyDefaults, TranslateSettings};
+pub use settings::{HostOwnership, PolicyDefaults, TlsPassthroughAnnotations, TranslateSettings};
 pub use tls::LastGoodSecret;
 pub use translate::{Translator, translate};
 pub use translation::Translation;

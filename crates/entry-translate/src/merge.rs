@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use entry_model::{
-    ClientCertificates, Host, HostName, ListenerSet, Match, ObjectRef, Policies, Policy, PolicyId, Reason, Routes,
-    Rule, SortedMap,
+    CertificateId, ClientCertificates, Host, HostName, ListenerSet, Match, ObjectRef, Policies, Policy, PolicyId,
+    Reason, Routes, Rule, SortedMap, TlsPassthrough,
 };
 
 use crate::Bound;
@@ -18,6 +18,7 @@ use crate::claim_site::ClaimSite;
 use crate::host_client_certificates::{of_rule, select_client_certificates};
 use crate::owners::HostLists;
 use crate::policy::https_redirect::HttpsRedirect;
+use crate::tls_passthrough::{is_root, passthrough_of, select_passthrough};
 use crate::verdict_draft::{object_name, quoted};
 
 /// What was made of hosts last time. A host for which the same claims of the same objects stand, and that gets the same
@@ -48,10 +49,22 @@ struct MergedHost {
     won: Vec<usize>,
     /// The candidates that do not, each with the one that was first.
     lost: Vec<(usize, usize)>,
-    given: Option<SelectedCertificate>,
+    tls: HostTls,
     /// What clients are asked for.
     asked: Option<ClientCertificates>,
     host: Arc<Host>,
+}
+
+/// What becomes of TLS connections for a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum HostTls {
+    /// The handshake is rejected.
+    #[default]
+    Rejected,
+    /// TLS is ended with this certificate.
+    Ended(SelectedCertificate),
+    /// They go to the backend of the path `/` of this object as they come.
+    PassedThrough(ObjectRef),
 }
 
 /// What there is to know of everything, to merge a host.
@@ -102,6 +115,7 @@ impl HostMerger {
         let mut before = std::mem::take(&mut self.hosts);
         self.last = None;
         let mut hosts = Vec::with_capacity(by_host.len());
+        let mut tls_passthrough = Vec::new();
         for (name, candidates) in by_host {
             let canaries = canaries_by_host.remove(name).unwrap_or_default();
             let merged = match before.remove_entry(name) {
@@ -117,21 +131,24 @@ impl HostMerger {
                 report_conflict(&candidates[*loser], &candidates[*winner], attached);
             }
             let canaries = canary::assign(&won, &canaries, attached);
-            let given = certificates.select(&name, &won, attached);
+            let tls = match select_passthrough(&name, &won, attached) {
+                Some(index) => HostTls::PassedThrough(attached[won[index].owner.1].object.clone()),
+                None => certificates.select(&name, &won, attached).map_or(HostTls::Rejected, HostTls::Ended),
+            };
             let asked = select_client_certificates(&name, &won, attached);
             let closed = won.first().is_some_and(|won| is_closed(&name, &attached[won.owner.1].object.key.namespace));
             // The default asks for none.
             let closed = closed || asked.is_some();
             for won in &won {
-                let redirect = redirects_to_https(&name, won.claim.redirect, given.as_ref());
+                let redirect = redirects_to_https(&name, won.claim.redirect, &tls);
                 unredirected[won.owner.1] |= !redirect && won.claim.redirect == HttpsRedirect::Wanted;
             }
-            let is_same = merged.given == given && merged.asked == asked && merged.host.closed == closed;
+            let is_same = merged.tls == tls && merged.asked == asked && merged.host.closed == closed;
             if !is_same || merged.host.rules.is_empty() {
                 let mut rules = Vec::with_capacity(won.len());
                 for (won, canary) in won.iter().zip(&canaries) {
                     let origin = &attached[won.owner.1].object;
-                    let rule = self.rule(&name, won.claim, given.as_ref(), asked.as_ref(), origin);
+                    let rule = self.rule(&name, won.claim, &tls, asked.as_ref(), origin);
                     match canary {
                         Some(canary) => {
                             rules.extend(canary::share_rule(rule, canary.claim, &attached[canary.owner.1].object));
@@ -139,10 +156,10 @@ impl HostMerger {
                         None => rules.push(rule),
                     }
                 }
-                let certificate = given.as_ref().map(|given| given.id.clone());
-                merged.host = Arc::new(Host { certificate, rules, closed });
-                (merged.given, merged.asked) = (given, asked);
+                merged.host = Arc::new(Host { certificate: tls.certificate().cloned(), rules, closed });
+                (merged.tls, merged.asked) = (tls, asked);
             }
+            tls_passthrough.extend(merged.tls_passthrough().map(|passthrough| (name.clone(), passthrough)));
             if self.for_one_snapshot {
                 hosts.push((name, merged.host));
             } else {
@@ -173,7 +190,8 @@ impl HostMerger {
         let default = self.default_rule(claims, attached);
         let certificates = certificates.into_served(attached);
         let hosts = if self.for_one_snapshot { hosts.into_iter().collect() } else { self.publish_hosts(&hosts) };
-        Routes { hosts, default, policies: self.policies.clone(), certificates, ..Routes::default() }
+        let (policies, tls_passthrough) = (self.policies.clone(), tls_passthrough.into_iter().collect());
+        Routes { hosts, default, tls_passthrough, policies, certificates, ..Routes::default() }
     }
 
     /// All hosts, as they were made last.
@@ -184,6 +202,11 @@ impl HostMerger {
     /// What was made of a host.
     pub fn made(&self, name: &HostName) -> Option<&Arc<Host>> {
         self.hosts.get(name).map(|merged| &merged.host)
+    }
+
+    /// Where TLS connections for a host go as they come, if they do.
+    pub fn tls_passthrough(&self, name: &HostName) -> Option<TlsPassthrough> {
+        self.hosts.get(name)?.tls_passthrough()
     }
 
     /// The policies of rules.
@@ -218,7 +241,7 @@ impl HostMerger {
         for (rule, won) in host.rules.iter_mut().zip(&merged.won) {
             let (claims, index) = &merged.candidates[*won];
             if Arc::ptr_eq(claims, new) {
-                *rule = self.rule(name, &new.rules[*index], merged.given.as_ref(), merged.asked.as_ref(), origin);
+                *rule = self.rule(name, &new.rules[*index], &merged.tls, merged.asked.as_ref(), origin);
             }
         }
         merged.host = Arc::new(host);
@@ -245,12 +268,12 @@ impl HostMerger {
         &mut self,
         name: &HostName,
         claim: &Claim,
-        given: Option<&SelectedCertificate>,
+        tls: &HostTls,
         asked: Option<&ClientCertificates>,
         origin: &ObjectRef,
     ) -> Rule {
         let redirect_to_https =
-            redirects_to_https(name, claim.redirect, given) && !claim.matches.path.is_acme_challenge();
+            redirects_to_https(name, claim.redirect, tls) && !claim.matches.path.is_acme_challenge();
         let own = claim.policy.client_certificates.as_ref();
         let asked = asked.filter(|_| !claim.matches.path.is_acme_challenge());
         let client_certificates = asked.map(|asked| of_rule(own, asked));
@@ -323,6 +346,16 @@ impl HostMerger {
     }
 }
 
+impl HostTls {
+    /// The certificate with which TLS is ended.
+    fn certificate(&self) -> Option<&CertificateId> {
+        match self {
+            Self::Ended(given) => Some(&given.id),
+            Self::Rejected | Self::PassedThrough(_) => None,
+        }
+    }
+}
+
 impl MergedHost {
     /// Decides which claims of a host stand.
     fn new(candidates: &[AttachedClaim<'_>], canaries: &[AttachedCanary<'_>], for_one_snapshot: bool) -> Self {
@@ -350,7 +383,14 @@ impl MergedHost {
         let canaries = if for_one_snapshot { &[] } else { canaries };
         let canaries = canaries.iter().map(|canary| (Arc::clone(canary.claims), canary.index)).collect();
         let candidates = candidates.iter().map(|candidate| (Arc::clone(candidate.claims), candidate.index)).collect();
-        Self { candidates, canaries, won, lost, given: None, asked: None, host: Arc::default() }
+        Self { candidates, canaries, won, lost, tls: HostTls::default(), asked: None, host: Arc::default() }
+    }
+
+    /// Where its TLS connections go as they come, if they do.
+    fn tls_passthrough(&self) -> Option<TlsPassthrough> {
+        let HostTls::PassedThrough(object) = &self.tls else { return None };
+        let rules = self.host.rules.iter().rev();
+        rules.filter(|rule| rule.origin == *object).find(|rule| is_root(&rule.matches)).map(passthrough_of)
     }
 
     /// Whether it was made of these.
@@ -375,12 +415,14 @@ pub fn without_redirect(policies: &mut Policies, id: PolicyId) -> PolicyId {
 
 /// Whether requests over HTTP are sent to HTTPS. Never to a certificate that is not for the host: clients reject it, and what
 /// was served would not be any more. None is for every host, so there an object has to ask for it.
-fn redirects_to_https(host: &HostName, asked: HttpsRedirect, given: Option<&SelectedCertificate>) -> bool {
-    match (asked, host, given) {
+fn redirects_to_https(host: &HostName, asked: HttpsRedirect, tls: &HostTls) -> bool {
+    match (asked, host, tls) {
         (HttpsRedirect::Always, ..) => true,
-        (HttpsRedirect::Never, ..) | (_, _, None) => false,
-        (_, HostName::Any, Some(_)) => asked == HttpsRedirect::Wanted,
-        (_, _, Some(given)) => given.is_for,
+        (HttpsRedirect::Never, ..) | (_, _, HostTls::Rejected) => false,
+        // Which certificate its backend has is the backend's affair.
+        (_, _, HostTls::PassedThrough(_)) => true,
+        (_, HostName::Any, HostTls::Ended(_)) => asked == HttpsRedirect::Wanted,
+        (_, _, HostTls::Ended(given)) => given.is_for,
     }
 }
 

@@ -211,6 +211,10 @@ impl LastTranslation {
             let names: BTreeSet<HostName> = old.hosts().cloned().collect();
             for name in names {
                 if let Some(host) = merger.retarget(&name, &old, &new, &reference) {
+                    let tls_passthrough = &mut self.translation.routes.tls_passthrough;
+                    if let Some(passthrough) = merger.tls_passthrough(&name) {
+                        tls_passthrough.insert(name.clone(), passthrough);
+                    }
                     self.translation.routes.hosts.insert(name, host);
                 }
             }

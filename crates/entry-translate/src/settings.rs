@@ -32,6 +32,19 @@ pub struct PolicyDefaults {
     pub https_redirect: HttpsRedirect,
 }
 
+/// Which annotations have TLS connections for a host go to the backend as they come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TlsPassthroughAnnotations {
+    /// None.
+    None,
+    /// `sparrow/tls-passthrough` only. That of ingress-nginx is without effect, as it is there without the flag
+    /// `--enable-ssl-passthrough`.
+    #[default]
+    Own,
+    /// That of ingress-nginx, `ssl-passthrough`, too.
+    All,
+}
+
 /// What [`crate::translate()`] needs to know beside the objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TranslateSettings {
@@ -54,6 +67,8 @@ pub struct TranslateSettings {
     pub defaults: PolicyDefaults,
     /// Whether annotations of ingress-nginx are followed.
     pub follows_ingress_nginx: bool,
+    /// Which annotations have TLS connections go to backends as they come.
+    pub tls_passthrough: TlsPassthroughAnnotations,
     /// Objects that are put aside: why, and in words what is wrong with each, to which is added what becomes of it. They
     /// contribute nothing.
     pub quarantine: BTreeMap<ObjectRef, (Reason, String)>,
@@ -77,6 +92,7 @@ impl TranslateSettings {
             host_owners: _,
             defaults,
             follows_ingress_nginx,
+            tls_passthrough,
             quarantine,
             last_good: _,
             default_certificate,
@@ -84,6 +100,7 @@ impl TranslateSettings {
         (controller, service_selector, listeners) == (&others.controller, &others.service_selector, &others.listeners)
             && (ownership, bounds, defaults) == (&others.ownership, &others.bounds, &others.defaults)
             && *follows_ingress_nginx == others.follows_ingress_nginx
+            && *tls_passthrough == others.tls_passthrough
             && *quarantine == others.quarantine
             && *default_certificate == others.default_certificate
     }
@@ -107,6 +124,7 @@ impl Default for TranslateSettings {
             host_owners: Vec::new(),
             defaults: PolicyDefaults::default(),
             follows_ingress_nginx: true,
+            tls_passthrough: TlsPassthroughAnnotations::default(),
             quarantine: BTreeMap::new(),
             last_good: Arc::default(),
             default_certificate: None,

@@ -20,7 +20,9 @@ mod traffic;
 pub use bounds::BoundFlags;
 pub use configuration::ConfigurationFlags;
 pub use nginx::{ProgramFlags, StopFlags, WorkerFlags};
-pub use objects::{Backends, HostOwnership, IngressNginxAnnotations, ObjectFlags, ObjectSource, TlsSecrets};
+pub use objects::{
+    Backends, HostOwnership, IngressNginxAnnotations, ObjectFlags, ObjectSource, TlsPassthrough, TlsSecrets,
+};
 pub use traffic::TrafficFlags;
 
 /// What the names of all environment variables begin with.

@@ -203,7 +203,7 @@ impl Generator {
         }
         let Some(table) = &mut self.table else { return Ok(nginx_conf::render(routes, conf)) };
         let left = table.plan(routes, conf);
-        let mut frame = nginx_conf::render_frame(&left, table.needs(), conf);
+        let mut frame = nginx_conf::render_frame(routes, &left, table.needs(), conf);
         frame.notes.extend(table.notes().cloned());
         Ok(frame)
     }

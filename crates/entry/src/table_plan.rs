@@ -210,7 +210,8 @@ fn left_to_frame(routes: &Routes, left: &BTreeSet<&HostName>, is_default_left: b
     let endpoints = routes.endpoints.clone();
     let default = routes.default.clone().filter(|_| is_default_left);
     let (listeners, policies) = (routes.listeners.clone(), routes.policies.clone());
-    Routes { listeners, default, policies, certificates, endpoints, hosts }
+    let tls_passthrough = SortedMap::default();
+    Routes { listeners, default, tls_passthrough, policies, certificates, endpoints, hosts }
 }
 
 fn unreachable_notes(rule: &Rule, settings: &Settings) -> Vec<RenderNote> {
@@ -256,7 +257,7 @@ mod tests {
     fn frame(plan: &mut TablePlan, routes: &Routes) -> String {
         let settings = Settings { module: Some("/module.so".into()), ..Settings::default() };
         let left = plan.plan(routes, &settings);
-        nginx_conf::render_frame(&left, plan.needs(), &settings).hash
+        nginx_conf::render_frame(routes, &left, plan.needs(), &settings).hash
     }
 
     #[test]

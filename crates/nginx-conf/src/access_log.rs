@@ -110,6 +110,31 @@ fn text(template: &ValueTemplate, escape: LogEscape, path: Token, settings: &Set
     all
 }
 
+/// A line of a TLS connection that went to a backend as it came. The name is one of the routes, whatever clients send.
+const TLS_PASSTHROUGH: [&str; 2] = [
+    concat!(
+        r#"'{"time":"$time_iso8601","client":"$remote_addr","scheme":"tls","host":"$ssl_preread_server_name","status":$status,"#,
+        r#""bytesReceived":$bytes_received,"bytesSent":$bytes_sent,"seconds":$session_time,"upstream":"$upstream_addr","#,
+        r#""upstreamConnectSeconds":"$upstream_connect_time"}'"#
+    ),
+    concat!(
+        r#"'{"time":"$time_iso8601","client":"$proxy_protocol_addr","scheme":"tls","host":"$ssl_preread_server_name","status":$status,"#,
+        r#""bytesReceived":$bytes_received,"bytesSent":$bytes_sent,"seconds":$session_time,"upstream":"$upstream_addr","#,
+        r#""upstreamConnectSeconds":"$upstream_connect_time"}'"#
+    ),
+];
+
+/// What is at the level of `stream`. With `sent_on`, the address of the client came with the PROXY protocol.
+pub fn stream(settings: &Settings, sent_on: bool) -> Vec<Directive<'static>> {
+    let Some(path) = settings.access_log.as_deref().and_then(path_token) else {
+        return vec![directive("access_log").words(["off"])];
+    };
+    vec![
+        directive("log_format").words(["sparrow_tls", "escape=json", TLS_PASSTHROUGH[usize::from(sent_on)]]),
+        directive("access_log").token(path).words(["sparrow_tls"]),
+    ]
+}
+
 /// For each number of pieces, how they are told from what is between them, and what they become. The last one is for more.
 fn pieces() -> Vec<Directive<'static>> {
     let of = |number: usize, whole: bool| {

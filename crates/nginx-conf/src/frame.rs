@@ -127,7 +127,7 @@ impl<'a> FrameServer<'_, 'a> {
             }
         };
         let listens: Vec<_> = if is_tls {
-            listen::https(routes, settings, is_any).chain(listen::http2(settings)).collect()
+            listen::https(routes, settings, self.servers.https, is_any).chain(listen::http2(settings)).collect()
         } else {
             listen::http(routes, settings, is_any).collect()
         };

@@ -10,6 +10,7 @@ use crate::location_headers::{Header, connection_headers};
 use crate::policy::{PolicySet, ProxyModule, balancing};
 use crate::revision::HASH_PLACE;
 use crate::server::Servers;
+use crate::stream::Streams;
 use crate::tls;
 use crate::token::{Token, duration, path_token, size};
 use crate::upstream::Upstreams;
@@ -55,11 +56,13 @@ const IN_CLEAR: &str = r#""~^http:(?!/\.well-known/acme-challenge/)""#;
 pub fn write<'a>(
     writer: &mut Writer<'a>,
     servers: &Servers<'a>,
+    streams: &Streams<'a>,
     needs: Option<&FrameNeeds>,
     notes: &mut Vec<RenderNote>,
 ) {
     let settings = servers.settings;
-    for directive in frame::load_module(settings).filter(|_| needs.is_some()).into_iter().chain(main(settings)) {
+    let modules = streams.load_module().into_iter().chain(frame::load_module(settings).filter(|_| needs.is_some()));
+    for directive in modules.chain(main(settings)) {
         writer.write(&directive);
     }
     writer.open(&directive("http"));
@@ -69,13 +72,15 @@ pub fn write<'a>(
         .into_iter()
         .chain(needs.map(|_| frame::http(settings)).unwrap_or_default())
         .chain(basics(servers.routes, settings))
+        .chain(streams.real_addresses())
         .chain(access_log::http(settings))
         .chain(forwarded_headers::variables(settings))
         .chain(if needs.is_none() { location_variables() } else { Vec::new() })
-        .chain(maps())
         .chain(servers.routes.rules().any(is_branching).then(chosen::variable))
         .chain(balancing::variables(&servers.routes.policies, settings))
         .chain(rewritten_path::maps(DOT_SEGMENTS))
+        .chain(streams.own_address_variable())
+        .chain(maps(streams.own_address()))
         .chain(in_clear(settings))
         .chain(forwarding(settings, servers.upstreams))
         .chain(x_accel_headers::ignore_headers(settings))
@@ -98,6 +103,8 @@ pub fn write<'a>(
         }
     }
     writer.close();
+    // Behind all, so that no text of an object stands before the place of the hash.
+    streams.write(writer);
 }
 
 fn main(settings: &Settings) -> Vec<Directive<'static>> {
@@ -201,7 +208,7 @@ fn location_variables() -> Vec<Directive<'static>> {
 }
 
 /// Variables that all servers share.
-fn maps() -> Vec<Directive<'static>> {
+fn maps(own_address: &'static str) -> Vec<Directive<'static>> {
     vec![
         // What locations set; empty where none did.
         map("\"\"", "$sparrow_path", vec![case("default", "\"\"")]),
@@ -239,7 +246,7 @@ fn maps() -> Vec<Directive<'static>> {
             vec![case("default", "$sparrow_host_or_addr"), case(ABSOLUTE, "$host")],
         ),
         // Only HTTP/1.0 comes without a host.
-        map("$http_host", "$sparrow_host_or_addr", vec![case("default", "$http_host"), case("\"\"", "$server_addr")]),
+        map("$http_host", "$sparrow_host_or_addr", vec![case("default", "$http_host"), case("\"\"", own_address)]),
         // WebSocket and its like go through. Not h2c: inside it requests would pass unseen.
         map(
             "$http_upgrade",

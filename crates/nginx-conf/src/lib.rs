@@ -49,6 +49,7 @@ pub mod shape;
 mod share;
 mod shared_headers;
 mod splice;
+mod stream;
 mod template;
 mod template_culprits;
 mod tls;

@@ -13,8 +13,8 @@ use entry_model::{
     Limits, Listener, ListenerId, ListenerSet, Match, ObjectRef, PasswordFile, PathMatch, PathRewrite, Pattern,
     PatternEngine, Pem, Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect, Replacement, RequestHeaders,
     RequestLimit, ResponseBuffers, Retries, RetryCondition, Routes, Rule, SameSite, Scheme, SessionCookie, SortedMap,
-    Timeouts, TlsVersion, UpstreamHost, UrlPart, UrlText, UrlVariable, ValueMatch, Verification, VerificationMode,
-    WeightedBackend,
+    Timeouts, TlsPassthrough, TlsVersion, UpstreamHost, UrlPart, UrlText, UrlVariable, ValueMatch, Verification,
+    VerificationMode, WeightedBackend,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -517,18 +517,44 @@ fn routes(pem: Option<(Vec<u8>, Vec<u8>)>) -> impl Strategy<Value = Routes> {
             let listeners = Listener::built_in(&[SocketAddr::from(([127, 0, 0, 1], 8080))], &https);
             let certificates = certificates.into_iter().collect();
             let mut routes = Routes { listeners, hosts: named, default, policies, certificates, ..Routes::default() };
+            pass_through_some(&mut routes);
             routes.endpoints = endpoints(&routes);
             routes
         },
     )
 }
 
+/// Has TLS connections passed through for hosts without certificate, to the backend of their first rule.
+fn pass_through_some(routes: &mut Routes) {
+    for (name, host) in routes.hosts.iter().filter(|(_, host)| host.certificate.is_none()) {
+        let Some(rule) = host.rules.first() else { continue };
+        let backend = match &rule.action {
+            Action::Forward(forward) => forward.only_backend().map(|backend| backend.address.clone()),
+            Action::Redirect(_) | Action::Respond(_) => None,
+        };
+        routes.tls_passthrough.insert(name.clone(), TlsPassthrough { backend, origin: rule.origin.clone() });
+    }
+}
+
 fn settings() -> impl Strategy<Value = Settings> {
     let version = prop::sample::select(vec![Version::new(1, 22, 1), Version::new(1, 26, 3), Version::new(1, 31, 3)]);
-    let bits =
-        any::<[bool; 9]>().prop_map(|[ssl, http_v2, grpc, realip, auth_request, stub_status, fastcgi, uwsgi, scgi]| {
-            Modules { ssl, http_v2, grpc, realip, auth_request, stub_status, fastcgi, uwsgi, scgi }
-        });
+    let bits = any::<[bool; 11]>().prop_map(
+        |[ssl, http_v2, grpc, realip, auth_request, stub_status, stream, stream_pass, fastcgi, uwsgi, scgi]| Modules {
+            ssl,
+            http_v2,
+            grpc,
+            realip,
+            auth_request,
+            stub_status,
+            stream,
+            stream_ssl_preread: stream,
+            stream_realip: stream,
+            stream_pass,
+            fastcgi,
+            uwsgi,
+            scgi,
+        },
+    );
     let modules = prop_oneof![Just(Modules::default()), bits];
     (version, modules, any::<[bool; 2]>()).prop_map(|(version, modules, [proxy_protocol, trusted])| Settings {
         version,
@@ -565,15 +591,17 @@ fn any_routes_are_accepted_by_nginx() {
     let binaries = [testbed::nginx::debian(), testbed::nginx::newest()].map(|path| {
         let text = Command::new(&path).arg("-V").output().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let text = String::from_utf8(text.stderr).unwrap();
-        (path, text.parse::<Version>().unwrap(), Modules::parse(&text))
+        let stream_module = Modules::stream_file(&text).map(|_| testbed::nginx::debian_stream_module());
+        (path, text.parse::<Version>().unwrap(), Modules::parse(&text), stream_module)
     });
     let config = ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() };
     let result = TestRunner::new(config).run(&(routes(Some(pem)), settings()), |(routes, settings)| {
-        for (path, version, modules) in &binaries {
+        for (path, version, modules, stream_module) in &binaries {
             let dir = tempfile::tempdir().unwrap();
             let settings = Settings {
                 version: *version,
                 modules: *modules,
+                stream_module: stream_module.clone(),
                 runtime: dir.path().to_owned(),
                 control: dir.path().join("control"),
                 error_log: dir.path().join("error.log"),

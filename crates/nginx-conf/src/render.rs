@@ -8,6 +8,7 @@ use crate::frame_needs::FrameNeeds;
 use crate::policy::{self, PolicySet};
 use crate::revision::{MAIN, Revision, finish};
 use crate::server::Servers;
+use crate::stream::Streams;
 use crate::tls::Certificates;
 use crate::upstream::Upstreams;
 use crate::writer::Writer;
@@ -15,23 +16,26 @@ use crate::{Settings, http, inexpressible};
 
 /// Writes the routes as a configuration.
 pub fn render(routes: &Routes, settings: &Settings) -> Revision {
-    write(routes, None, settings)
+    write(routes, routes, None, settings)
 }
 
-/// Writes the frame of a table: what its routes need, and the routes that it does not carry. The settings name the module.
-pub fn render_frame(left_to_frame: &Routes, needs: &FrameNeeds, settings: &Settings) -> Revision {
-    write(left_to_frame, Some(needs), settings)
+/// Writes the frame of a table: what its routes need, the routes that it does not carry, and what of all routes is no HTTP. The
+/// settings name the module.
+pub fn render_frame(all: &Routes, left_to_frame: &Routes, needs: &FrameNeeds, settings: &Settings) -> Revision {
+    write(all, left_to_frame, Some(needs), settings)
 }
 
-fn write(routes: &Routes, needs: Option<&FrameNeeds>, settings: &Settings) -> Revision {
+fn write(all: &Routes, routes: &Routes, needs: Option<&FrameNeeds>, settings: &Settings) -> Revision {
     let mut notes = inexpressible::notes(routes, inexpressible::of_rule);
+    let streams = Streams::of(all, settings, &mut notes);
     let protocols = needs.map(FrameNeeds::protocols).unwrap_or_default();
     let upstreams = Upstreams::of(routes, protocols, settings, &mut notes);
     let certificates = Certificates::of(routes, settings);
     let size = 8192 + 1024 * routes.rules().count() + 512 * routes.hosts.len();
     let mut writer = Writer::new(MAIN, size);
-    let servers = Servers { routes, settings, upstreams: &upstreams, certificates: &certificates };
-    http::write(&mut writer, &servers, needs, &mut notes);
+    let servers =
+        Servers { routes, settings, upstreams: &upstreams, certificates: &certificates, https: streams.https() };
+    http::write(&mut writer, &servers, &streams, needs, &mut notes);
     let (text, mut origins) = writer.finish();
     let mut files = BTreeMap::from([(MAIN.to_owned(), text.into_bytes())]);
     certificates.write(&mut files, &mut origins);

@@ -4,13 +4,14 @@ use entry_model::{Host, HostName, PathMatch, Routes};
 
 use crate::frame_needs::FrameNeeds;
 use crate::inexpressible::Inexpressible;
+use crate::listen::{self, HttpsSockets};
 use crate::policy::{PolicySet, client_certificates};
 use crate::proxy_target::Context;
 use crate::tls::{self, Certificates};
 use crate::token::{Pattern, Token, is_host_name};
 use crate::upstream::Upstreams;
 use crate::writer::{Directive, Writer, directive};
-use crate::{RenderNote, Settings, error_page, forwarded_headers, listen, location, policy};
+use crate::{RenderNote, Settings, error_page, forwarded_headers, location, policy};
 
 /// What the servers are made of.
 pub struct Servers<'a> {
@@ -22,6 +23,8 @@ pub struct Servers<'a> {
     pub upstreams: &'a Upstreams<'a>,
     /// The certificates of the routes.
     pub certificates: &'a Certificates<'a>,
+    /// Where HTTPS is listened for.
+    pub https: HttpsSockets,
 }
 
 /// A host without rules.
@@ -35,10 +38,11 @@ struct SharedDirectives {
 }
 
 impl SharedDirectives {
-    fn of(routes: &Routes, settings: &Settings, default: bool) -> Self {
+    fn of(servers: &Servers<'_>, default: bool) -> Self {
+        let Servers { routes, settings, https, .. } = *servers;
         Self {
             http: listen::http(routes, settings, default).collect(),
-            https: listen::https(routes, settings, default).chain(listen::http2(settings)).collect(),
+            https: listen::https(routes, settings, https, default).chain(listen::http2(settings)).collect(),
             all: checks(settings).chain([error_page::location(settings)]).collect(),
         }
     }
@@ -53,12 +57,12 @@ impl<'a> Servers<'a> {
     /// Writes all of them.
     pub fn write(&self, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
         let any = self.routes.hosts.get(&HostName::Any).map_or(&EMPTY_HOST, |host| host);
-        self.write_host(&HostName::Any, any, &SharedDirectives::of(self.routes, self.settings, true), writer, notes);
-        let shared = SharedDirectives::of(self.routes, self.settings, false);
+        self.write_host(&HostName::Any, any, &SharedDirectives::of(self, true), writer, notes);
+        let shared = SharedDirectives::of(self, false);
         for (name, host) in self.routes.hosts.iter().filter(|(name, _)| **name != HostName::Any) {
             self.write_host(name, host, &shared, writer, notes);
         }
-        if let Some(server) = tls_rejecting_server(self.routes, self.settings, self.certificates) {
+        if let Some(server) = self.tls_rejecting_server() {
             writer.write(&server);
         }
     }
@@ -131,45 +135,42 @@ impl<'a> Servers<'a> {
         let (routes, settings, upstreams) = (self.routes, self.settings, self.upstreams);
         Context { routes, settings, upstreams, nameless, in_order: false }
     }
-}
 
-/// The server of all names that are served over TLS to nobody: it ends the handshake.
-pub fn tls_rejecting_server(
-    routes: &Routes,
-    settings: &Settings,
-    certificates: &Certificates<'_>,
-) -> Option<Directive<'static>> {
-    if !tls::has_https(routes, settings) {
-        return None;
-    }
-    let has = |name: &HostName| routes.hosts.get(name).is_some_and(|host| certificates.file(host).is_some());
-    let any = has(&HostName::Any);
-    let mut names = Vec::new();
-    for (name, host) in &routes.hosts {
-        // Without a server of its own, another one with a certificate would take it.
-        let taken = match name {
-            HostName::Any => false,
-            HostName::OneLabel(_) => any,
-            // It has no server.
-            HostName::Suffix(_) => false,
-            HostName::Exact(_) => any || name.wildcard_above().is_some_and(|wildcard| has(&wildcard)),
-        };
-        if taken && certificates.file(host).is_none() {
-            names.extend(server_name(name));
+    /// The server of all names that are served over TLS to nobody: it ends the handshake.
+    fn tls_rejecting_server(&self) -> Option<Directive<'static>> {
+        let Self { routes, settings, certificates, https, .. } = *self;
+        if !tls::has_https(routes, settings) {
+            return None;
         }
+        let has = |name: &HostName| routes.hosts.get(name).is_some_and(|host| certificates.file(host).is_some());
+        let any = has(&HostName::Any);
+        let mut names = Vec::new();
+        for (name, host) in &routes.hosts {
+            // Without a server of its own, another one with a certificate would take it.
+            let taken = match name {
+                HostName::Any => false,
+                HostName::OneLabel(_) => any,
+                // It has no server.
+                HostName::Suffix(_) => false,
+                HostName::Exact(_) => any || name.wildcard_above().is_some_and(|wildcard| has(&wildcard)),
+            };
+            if taken && certificates.file(host).is_none() {
+                names.extend(server_name(name));
+            }
+        }
+        if any && names.is_empty() {
+            return None;
+        }
+        let mut block: Vec<_> = listen::https(routes, settings, https, !any).collect();
+        for name in names {
+            block.push(directive("server_name").token(name));
+        }
+        block.extend(listen::http2(settings));
+        block.push(directive("ssl_reject_handshake").words(["on"]));
+        // A connection that was opened for one host may be used for another.
+        block.push(directive("return").words(["421", "$sparrow_421"]));
+        Some(directive("server").block(block))
     }
-    if any && names.is_empty() {
-        return None;
-    }
-    let mut block: Vec<_> = listen::https(routes, settings, !any).collect();
-    for name in names {
-        block.push(directive("server_name").token(name));
-    }
-    block.extend(listen::http2(settings));
-    block.push(directive("ssl_reject_handshake").words(["on"]));
-    // A connection that was opened for one host may be used for another.
-    block.push(directive("return").words(["421", "$sparrow_421"]));
-    Some(directive("server").block(block))
 }
 
 /// What the workers tell of themselves, and in these locations more.

@@ -78,6 +78,8 @@ pub struct Settings {
     pub error_log: PathBuf,
     /// The user that the workers run as, if nginx is started by root.
     pub user: Option<String>,
+    /// The file of the stream module, where nginx has it as one.
+    pub stream_module: Option<PathBuf>,
     /// The module that routes by a table, for [`render_frame`](crate::render_frame()).
     pub module: Option<PathBuf>,
 }
@@ -152,6 +154,7 @@ impl Default for Settings {
             log_format: LogFormat::default(),
             error_log: PathBuf::from("/dev/stderr"),
             user: None,
+            stream_module: None,
             module: None,
         }
     }
@@ -221,6 +224,7 @@ impl Settings {
             ("access_log", self.access_log.as_ref()),
             ("error_log", Some(&self.error_log)),
             ("nginx_module", self.module.as_ref()),
+            ("stream_module", self.stream_module.as_ref()),
         ] {
             if let Some(path) = path
                 && (!path.is_absolute() || path_token(path).is_none())

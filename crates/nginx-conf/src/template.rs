@@ -14,7 +14,8 @@ use crate::token::Token;
 use crate::upstream::{Upstreams, forward_of};
 use crate::writer::{Directive, Writer};
 use crate::{
-    LineOrigin, RenderNote, Revision, Settings, inexpressible, listen, server, template_culprits, x_accel_headers,
+    LineOrigin, RenderNote, Revision, Settings, inexpressible, listen, server, stream, template_culprits,
+    x_accel_headers,
 };
 
 /// Largest template, in bytes.
@@ -99,6 +100,7 @@ fn attempt(template: &str, routes: &Routes, settings: &Settings) -> Result<Revis
     }
     let mut notes = inexpressible::notes(routes, inexpressible::of_template_rule);
     notes.extend(restricted_notes(routes));
+    notes.extend(stream::notes_beside_template(routes));
     let upstreams = Upstreams::of(routes, BTreeSet::new(), settings, &mut notes);
     let certificates = Certificates::of(routes, settings);
     let orders = if x_accel_headers::template_ignores_headers(template) {

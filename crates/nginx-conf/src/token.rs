@@ -10,11 +10,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use entry_model::{AddressRange, encode_path};
+use entry_model::{AddressRange, BackendAddress, encode_path};
 use ipnet::IpNet;
 use pattern_engine::{BoundedPattern, Groups, Subject};
 
-use crate::upstream_name::UpstreamName;
+use crate::upstream_name::{UpstreamName, write_address};
 
 /// Longest token, in bytes as it is printed: a little less than nginx's buffer.
 const LONGEST: usize = 4000;
@@ -129,6 +129,12 @@ impl Text {
     /// Adds the name of an upstream.
     pub fn upstream(mut self, name: UpstreamName<'_>) -> Self {
         name.write(&mut self.0.out);
+        self
+    }
+
+    /// Adds the name of an upstream for connections that are no HTTP.
+    pub fn stream_upstream(mut self, address: &BackendAddress) -> Self {
+        write_address(&mut self.0.out, address);
         self
     }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use entry_model::{Action, Backend, Balancing, Destination, Forward, ObjectRef, Protocol, Routes, Rule};
+use entry_model::{
+    Action, Backend, BackendAddress, Balancing, Destination, Forward, ObjectRef, Protocol, Routes, Rule,
+};
 
 use crate::candidates::is_branching;
 use crate::policy::balancing;
@@ -138,12 +140,17 @@ impl<'a> Upstreams<'a> {
 
 /// The addresses of a backend that can be written.
 fn servers<'a>(routes: &'a Routes, backend: &'a Backend) -> impl Iterator<Item = SocketAddr> + use<'a> {
-    routes.addresses(backend).iter().copied().filter(|address| address.port() != 0)
+    servers_at(routes, &backend.address)
+}
+
+/// The same, by where the backend is.
+pub fn servers_at<'a>(routes: &'a Routes, address: &'a BackendAddress) -> impl Iterator<Item = SocketAddr> + use<'a> {
+    routes.addresses_at(address).iter().copied().filter(|address| address.port() != 0)
 }
 
 /// The servers of an upstream. One of several that has failed three times gets no requests for ten seconds; while that holds for
 /// all, all are tried: for that they stand there once more, as `backup`, where nginx knows that.
-fn write_servers(writer: &mut Writer<'_>, servers: &[SocketAddr], with_backups: bool) {
+pub fn write_servers(writer: &mut Writer<'_>, servers: &[SocketAddr], with_backups: bool) {
     let is_only = servers.len() == 1;
     // Addresses are of characters that nginx can read.
     for address in servers {

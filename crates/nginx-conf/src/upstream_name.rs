@@ -20,18 +20,7 @@ impl<'a> UpstreamName<'a> {
 
     /// Adds it to a text. It is plain everywhere: letters, digits, `.`, `-` and `_`.
     pub fn write(self, out: &mut String) {
-        let port = match &self.0.address {
-            BackendAddress::ClusterIp(address) => {
-                write_ip(out, address.ip());
-                address.port()
-            }
-            BackendAddress::Endpoints(EndpointsId { service, port }) => {
-                write_service(out, service);
-                *port
-            }
-        };
-        out.push('_');
-        decimal(out, port);
+        write_address(out, &self.0.address);
         out.push_str(match self.0.protocol {
             Protocol::Http => "_http",
             Protocol::Https => "_https",
@@ -51,6 +40,22 @@ impl fmt::Display for UpstreamName<'_> {
         self.write(&mut out);
         f.write_str(&out)
     }
+}
+
+/// Adds what the address of a backend is called, which is plain everywhere too.
+pub fn write_address(out: &mut String, address: &BackendAddress) {
+    let port = match address {
+        BackendAddress::ClusterIp(address) => {
+            write_ip(out, address.ip());
+            address.port()
+        }
+        BackendAddress::Endpoints(EndpointsId { service, port }) => {
+            write_service(out, service);
+            *port
+        }
+    };
+    out.push('_');
+    decimal(out, port);
 }
 
 fn write_ip(out: &mut String, ip: IpAddr) {

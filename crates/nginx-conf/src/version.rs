@@ -1,7 +1,14 @@
 //! What an nginx is able to do: its version and its modules, as `nginx -V` tells them.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+/// The stream module is made as a file of its own.
+const DYNAMIC_STREAM: &str = "--with-stream=dynamic";
+
+/// From here on a stream server can hand a connection to another listener.
+const STREAM_PASS: Version = Version::new(1, 25, 5);
 
 /// The version of an nginx.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +72,14 @@ pub struct Modules {
     pub auth_request: bool,
     /// nginx's own counters.
     pub stub_status: bool,
+    /// Connections that are no HTTP; built in, or a file to be loaded ([`Modules::stream_file`]).
+    pub stream: bool,
+    /// The name that a client of TLS asks for, of a connection that goes on as it comes.
+    pub stream_ssl_preread: bool,
+    /// The client's address from a proxy before this one, of what is no HTTP.
+    pub stream_realip: bool,
+    /// A connection is handed to another listener of the same nginx.
+    pub stream_pass: bool,
     /// Speaks `FastCGI`; not used, but it wants a directory.
     pub fastcgi: bool,
     /// Speaks uwsgi; not used, but it wants a directory.
@@ -74,15 +89,14 @@ pub struct Modules {
 }
 
 impl Modules {
-    /// Reads what `nginx -V` prints. A module that is not compiled in (also one to be loaded at run time) counts as absent.
+    /// Reads what `nginx -V` prints. A module that is not compiled in counts as absent, also one to be loaded at run time, but for
+    /// the stream module.
     pub fn parse(text: &str) -> Self {
-        let arguments: Vec<&str> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("configure arguments:"))
-            .flat_map(str::split_whitespace)
-            .collect();
+        let arguments: Vec<&str> = arguments(text).collect();
         let with = |name: &str| arguments.contains(&name);
         let http_v2 = with("--with-http_v2_module");
+        let stream = with("--with-stream") || with(DYNAMIC_STREAM);
+        let has_pass = text.parse::<Version>().is_ok_and(|version| version >= STREAM_PASS);
         Self {
             ssl: with("--with-http_ssl_module"),
             http_v2,
@@ -91,11 +105,33 @@ impl Modules {
             realip: with("--with-http_realip_module"),
             auth_request: with("--with-http_auth_request_module"),
             stub_status: with("--with-http_stub_status_module"),
+            stream,
+            stream_ssl_preread: stream && with("--with-stream_ssl_preread_module"),
+            stream_realip: stream && with("--with-stream_realip_module"),
+            stream_pass: stream && has_pass && !with("--without-stream_pass_module"),
             fastcgi: !with("--without-http_fastcgi_module"),
             uwsgi: !with("--without-http_uwsgi_module"),
             scgi: !with("--without-http_scgi_module"),
         }
     }
+
+    /// The file of the stream module, by what `nginx -V` prints; none where it is compiled in, or not made at all.
+    pub fn stream_file(text: &str) -> Option<PathBuf> {
+        if !arguments(text).any(|argument| argument == DYNAMIC_STREAM) {
+            return None;
+        }
+        let value = |name: &str| arguments(text).find_map(|argument| argument.strip_prefix(name)).map(Path::new);
+        let directory = value("--modules-path=").map_or_else(
+            || value("--prefix=").unwrap_or(Path::new("/usr/local/nginx")).join("modules"),
+            Path::to_owned,
+        );
+        Some(directory.join("ngx_stream_module.so"))
+    }
+}
+
+/// What `nginx -V` says of how it was configured.
+fn arguments(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| line.strip_prefix("configure arguments:")).flat_map(str::split_whitespace)
 }
 
 impl Default for Modules {
@@ -108,6 +144,10 @@ impl Default for Modules {
             realip: true,
             auth_request: true,
             stub_status: true,
+            stream: true,
+            stream_ssl_preread: true,
+            stream_realip: true,
+            stream_pass: false,
             fastcgi: true,
             uwsgi: true,
             scgi: true,
@@ -143,5 +183,22 @@ mod tests {
         assert!(modules.ssl && modules.http_v2 && modules.grpc && modules.fastcgi && modules.uwsgi);
         assert!(!modules.realip && !modules.stub_status && !modules.scgi);
         assert!(!Modules::parse("configure arguments: --with-http_v2_module --without-http_grpc_module").grpc);
+    }
+
+    #[test]
+    fn stream_module_is_built_in_or_a_file() {
+        let of = |arguments: &str| format!("nginx version: nginx/1.26.3\nconfigure arguments: {arguments}");
+        let built_in = of("--with-stream --with-stream_ssl_preread_module");
+        let modules = Modules::parse(&built_in);
+        assert!(modules.stream && modules.stream_ssl_preread && modules.stream_pass);
+        assert_eq!(Modules::stream_file(&built_in), None);
+        let file = |arguments: &str| Modules::stream_file(&of(arguments)).map(|path| path.display().to_string());
+        let dynamic = "--prefix=/usr/share/nginx --with-stream=dynamic";
+        assert_eq!(file(dynamic).as_deref(), Some("/usr/share/nginx/modules/ngx_stream_module.so"));
+        let with_path = format!("--modules-path=/usr/lib/nginx/modules {dynamic}");
+        assert_eq!(file(&with_path).as_deref(), Some("/usr/lib/nginx/modules/ngx_stream_module.so"));
+        assert!(!Modules::parse(&of("--with-stream_ssl_preread_module")).stream_ssl_preread);
+        assert!(!Modules::parse(&of("--with-stream --without-stream_pass_module")).stream_pass);
+        assert!(!Modules::parse(&built_in.replace("1.26.3", "1.22.1")).stream_pass);
     }
 }

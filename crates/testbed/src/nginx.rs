@@ -24,6 +24,16 @@ pub fn newest() -> PathBuf {
     find("SPARROW_NGINX_NEWEST", "nginx-1.31.3")
 }
 
+/// The stream module of Debian 12's nginx, a file beside it, as `scripts/install-nginx` has put it there; the newest has it built in.
+///
+/// # Panics
+/// If it is not there: a test without it has not passed.
+pub fn debian_stream_module() -> PathBuf {
+    let path = debian().with_file_name("ngx_stream_module.so");
+    assert!(path.is_file(), "{} is not there: run scripts/install-nginx", path.display());
+    path
+}
+
 /// The module of nginx that routes by a table, which is built beside what runs this: `cargo build -p nginx-module`.
 ///
 /// # Panics

@@ -3,6 +3,7 @@
 mod find;
 mod forward;
 mod host;
+mod passthrough;
 mod policies;
 mod rewrite;
 mod support;

@@ -22,6 +22,7 @@ pub fn add_denied_paths(asked: &mut Claims, annotations: &Annotations<'_>) {
             policy: Arc::clone(policy),
             redirect: rule.redirect,
             site: rule.site,
+            tls_passthrough: None,
             weak: false,
             yields: false,
         })

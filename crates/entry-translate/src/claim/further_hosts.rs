@@ -38,6 +38,7 @@ fn root_claims(asked: &Claims, annotations: &Annotations<'_>) -> Vec<Claim> {
             policy: Arc::default(),
             redirect: annotations.https_redirect,
             site: ClaimSite::Annotation(annotation),
+            tls_passthrough: None,
             weak: false,
             yields: false,
         }
@@ -82,6 +83,7 @@ fn www_claims(asked: &Claims, annotations: &Annotations<'_>) -> Vec<Claim> {
             // There the client is sent to HTTPS, if it is to.
             redirect: HttpsRedirect::Never,
             site: ClaimSite::Annotation(annotation),
+            tls_passthrough: None,
             weak: false,
             yields: true,
         })

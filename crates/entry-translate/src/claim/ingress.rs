@@ -10,8 +10,8 @@ use entry_model::{
 
 use super::rule_path::{RulePath, missing_group, read_rule_path};
 use super::{
-    Claim, Claims, DefaultClaim, TlsClaim, choose_protocol, denied_paths, describe_pattern, forward_action,
-    further_hosts, redirect_action, unavailable_message, unless_closed, with_cookie_path,
+    Claim, Claims, DefaultClaim, TlsClaim, asked_tls_passthrough, choose_protocol, denied_paths, describe_pattern,
+    forward_action, further_hosts, redirect_action, unavailable_message, unless_closed, with_cookie_path,
 };
 use crate::TranslateSettings;
 use crate::canary::{Canary, CanaryClaim};
@@ -46,29 +46,40 @@ struct IngressReader<'a> {
     is_canary: bool,
 }
 
-impl IngressReader<'_> {
+impl<'a> IngressReader<'a> {
+    /// What is known beside the annotations.
+    fn annotation_context<'p>(&self, paths: &'p [&'p str]) -> AnnotationContext<'p>
+    where
+        'a: 'p,
+    {
+        let (settings, ingress, snapshot) = (self.settings, self.ingress, self.snapshot);
+        AnnotationContext {
+            defaults: &settings.defaults,
+            follows_ingress_nginx: settings.follows_ingress_nginx,
+            paths,
+            tls: self.tls,
+            namespace: &ingress.meta.namespace,
+            quarantine: &settings.quarantine,
+            has_named_hosts: !ingress.rules.is_empty()
+                && ingress.rules.iter().all(|rule| rule.host.as_deref().is_some_and(|host| !host.is_empty())),
+            snapshot,
+            tls_passthrough: settings.tls_passthrough,
+        }
+    }
+
     fn read_claims(mut self) -> Claims {
         let ingress = self.ingress;
         let mut asked = Claims::default();
         let paths = ingress.rules.iter().flat_map(|rule| &rule.paths);
         let paths: Vec<&str> = paths.map(|path| path.path.as_deref().unwrap_or("/")).collect();
-        let context = AnnotationContext {
-            defaults: &self.settings.defaults,
-            follows_ingress_nginx: self.settings.follows_ingress_nginx,
-            paths: &paths,
-            tls: self.tls,
-            namespace: &ingress.meta.namespace,
-            quarantine: &self.settings.quarantine,
-            has_named_hosts: !ingress.rules.is_empty()
-                && ingress.rules.iter().all(|rule| rule.host.as_deref().is_some_and(|host| !host.is_empty())),
-            snapshot: self.snapshot,
-        };
+        let context = self.annotation_context(&paths);
         let mut annotations = read_annotations(Kind::Ingress, &ingress.meta.annotations, context, &mut self.draft);
         asked.references = std::mem::take(&mut annotations.references);
         if let Some(canary) = annotations.canary.take() {
             return self.read_canary(&annotations, canary, &paths, asked);
         }
         let policy = Arc::new(annotations.policy.clone());
+        let tls_passthrough = asked_tls_passthrough(&annotations, self.settings, &mut self.draft);
         let mut hosts = BTreeSet::new();
         for (n, rule) in ingress.rules.iter().enumerate() {
             let Some(host) = self.host(n, rule) else { continue };
@@ -100,6 +111,7 @@ impl IngressReader<'_> {
                     policy,
                     redirect: annotations.https_redirect,
                     site,
+                    tls_passthrough,
                     weak: false,
                     yields: false,
                 });
@@ -109,6 +121,10 @@ impl IngressReader<'_> {
             }
         }
         let tls_hosts = self.tls(&mut asked);
+        if tls_passthrough.is_some() {
+            // Whoever wants TLS ended by the backend alone brings no certificate for here.
+            asked.tls.clear();
+        }
 
         let Some(backend) = &ingress.default_backend else {
             if ingress.rules.is_empty() {
@@ -140,6 +156,7 @@ impl IngressReader<'_> {
                 policy,
                 redirect: annotations.https_redirect,
                 site,
+                tls_passthrough,
                 weak: true,
                 yields: false,
             }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use entry_model::{
     Action, Backend, Balancing, Forward, HostName, Key, Match, ObjectRef, PathMatch, PathRewrite, Policy, PortRef,
-    Protocol, ServicePort, Snapshot,
+    Protocol, Reason, ServicePort, Snapshot,
 };
 
 use crate::TranslateSettings;
@@ -49,6 +49,8 @@ pub struct Claim {
     /// What is said about redirecting to HTTPS.
     pub redirect: HttpsRedirect,
     pub site: ClaimSite,
+    /// The annotation with which the object asks that TLS connections for the host go to the backend of its path `/`.
+    pub tls_passthrough: Option<ClaimSite>,
     /// From a default backend: it gets only what nobody names.
     pub weak: bool,
     /// Its host is one that the object does not name in a rule: it stands only where no rule names it.
@@ -79,9 +81,10 @@ impl Claims {
     /// Whether other claims are for the same, wherever they lead and however requests are treated.
     pub fn ask_for_the_same(&self, other: &Self) -> bool {
         let same_rule = |(one, two): (&Claim, &Claim)| {
-            let Claim { host, matches, action: _, policy, redirect, site, weak, yields } = one;
+            let Claim { host, matches, action: _, policy, redirect, site, tls_passthrough, weak, yields } = one;
             // What is asked of certificates is for all of a host.
             policy.client_certificates == two.policy.client_certificates
+                && *tls_passthrough == two.tls_passthrough
                 && (host, matches, redirect, site, weak, yields)
                     == (&two.host, &two.matches, &two.redirect, &two.site, &two.weak, &two.yields)
         };
@@ -153,6 +156,22 @@ fn describe_pattern(text: &str) -> Option<String> {
         quoted(text),
         quoted(&instead)
     ))
+}
+
+/// The annotation with which an object asks for TLS passthrough, if TLS connections come here.
+fn asked_tls_passthrough(
+    annotations: &Annotations<'_>,
+    settings: &TranslateSettings,
+    draft: &mut VerdictDraft,
+) -> Option<ClaimSite> {
+    let site = annotations.tls_passthrough?;
+    if !settings.has_https() {
+        let message = "There is no HTTPS listener here, so no TLS connections are passed through; requests over HTTP are served, \
+                       without redirect";
+        draft.report_loss(&site, Reason::Unsupported, message.to_owned());
+        return None;
+    }
+    Some(site)
 }
 
 /// A number is a port's number, all else its name.

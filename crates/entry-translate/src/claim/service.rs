@@ -6,8 +6,8 @@ use entry_model::{Action, FieldPath, HostName, Kind, Match, Reason, Service, Sna
 
 use super::rule_path::{RulePath, read_rule_path};
 use super::{
-    Claim, Claims, choose_protocol, describe_pattern, forward_action, parse_port_ref, redirect_action,
-    unavailable_message, unless_closed, with_cookie_path,
+    Claim, Claims, asked_tls_passthrough, choose_protocol, describe_pattern, forward_action, parse_port_ref,
+    redirect_action, unavailable_message, unless_closed, with_cookie_path,
 };
 use crate::TranslateSettings;
 use crate::claim_site::ClaimSite;
@@ -35,6 +35,7 @@ pub fn read_service_claims(service: &Service, snapshot: &Snapshot, settings: &Tr
         quarantine: &settings.quarantine,
         has_named_hosts: service.meta.annotations.get("sparrow/host").is_some_and(|host| !host.is_empty()),
         snapshot,
+        tls_passthrough: settings.tls_passthrough,
     };
     let mut annotations = read_annotations(Kind::Service, &service.meta.annotations, context, &mut draft);
     let references = std::mem::take(&mut annotations.references);
@@ -135,6 +136,7 @@ fn rule(
         }
         _ => Action::UNAVAILABLE,
     };
+    let tls_passthrough = asked_tls_passthrough(annotations, settings, draft);
     let action = unless_closed(annotations, action);
     let policy = with_cookie_path(Arc::new(annotations.policy.clone()), &matches);
     let matches = Match::path(matches);
@@ -145,6 +147,7 @@ fn rule(
         policy,
         redirect: annotations.https_redirect,
         site,
+        tls_passthrough,
         weak: false,
         yields: false,
     })

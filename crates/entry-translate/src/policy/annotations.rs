@@ -12,6 +12,7 @@ use super::reader::{AnnotationContext, AnnotationReader};
 use super::redirects::Redirects;
 use super::request_headers::UpstreamVhost;
 use crate::canary::Canary;
+use crate::claim_site::ClaimSite;
 use crate::verdict_draft::VerdictDraft;
 
 /// What the annotations of an object ask for.
@@ -41,6 +42,8 @@ pub struct Annotations<'a> {
     pub aliases: Aliases,
     /// Which requests of another Ingress go to the backends of this one, which then serves nothing of its own.
     pub canary: Option<Canary>,
+    /// The annotation that has TLS connections go to the backend as they come.
+    pub tls_passthrough: Option<ClaimSite>,
     /// How requests are to be treated, but for redirects to HTTPS.
     pub policy: Policy,
     /// The `Host` that backends are told, in which there may be variables of the backend.

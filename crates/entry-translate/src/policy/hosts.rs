@@ -1,4 +1,4 @@
-//! Further names of a host, and TLS that is not ended here.
+//! Further names of a host.
 
 use entry_model::{HostName, Reason};
 
@@ -21,15 +21,12 @@ pub const TOPIC: Topic = Topic {
         default: "none",
         example: "example.org,www.example.org",
     }],
-    ingress_nginx: &[
-        IngressNginxAnnotation::differs(
-            "server-alias",
-            Scope::Host,
-            "The same is served for these hosts as for the first host of the Ingress, unless a rule names them; names and wildcards \
+    ingress_nginx: &[IngressNginxAnnotation::differs(
+        "server-alias",
+        Scope::Host,
+        "The same is served for these hosts as for the first host of the Ingress, unless a rule names them; names and wildcards \
              are taken, regular expressions are not",
-        ),
-        IngressNginxAnnotation::never("ssl-passthrough", Scope::Host, super::NO_EQUAL).unchanged_by(&["false"]),
-    ],
+    )],
 };
 
 /// Reads them.

@@ -35,6 +35,7 @@ mod snippet_text;
 mod snippets;
 pub mod table;
 mod timeouts;
+mod tls_passthrough;
 mod url;
 mod value;
 
@@ -63,6 +64,7 @@ pub const TOPICS: &[Topic] = &[
     redirects::TOPIC,
     hosts::TOPIC,
     https_redirect::TOPIC,
+    tls_passthrough::TOPIC,
     canary::TOPIC,
     backend::TOPIC,
     backend_tls::TOPIC,
@@ -99,6 +101,7 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
     redirects::read(reader, annotations);
     hosts::read(reader, annotations);
     https_redirect::read(reader, annotations);
+    tls_passthrough::read(reader, annotations);
     timeouts::read(reader, annotations);
     body::read(reader, annotations);
     buffers::read(reader, annotations);
@@ -143,8 +146,8 @@ mod tests {
     use super::reader::AnnotationContext;
     use super::table::Meaning;
     use super::*;
-    use crate::PolicyDefaults;
     use crate::verdict_draft::VerdictDraft;
+    use crate::{PolicyDefaults, TlsPassthroughAnnotations};
 
     /// All that the last release of ingress-nginx reads, its aliases among them.
     const INGRESS_NGINX: &str = include_str!("ingress_nginx_names.txt");
@@ -162,6 +165,7 @@ mod tests {
             quarantine: &quarantine,
             has_named_hosts: true,
             snapshot: &snapshot,
+            tls_passthrough: TlsPassthroughAnnotations::Own,
         };
         let mut draft = VerdictDraft::default();
         draft.mark_served();

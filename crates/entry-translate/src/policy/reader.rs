@@ -8,8 +8,8 @@ use entry_model::{ConfigMap, FieldPath, Key, Kind, ObjectRef, Reason, Secret, Se
 
 use super::table::{Meaning, Objects};
 use super::{INGRESS_NGINX_PREFIX, OWN_PREFIX, find_ingress_nginx_annotation, find_own_annotation};
-use crate::PolicyDefaults;
 use crate::verdict_draft::{VerdictDraft, quoted};
+use crate::{PolicyDefaults, TlsPassthroughAnnotations};
 
 /// What is known beside the annotations.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,8 @@ pub struct AnnotationContext<'a> {
     pub has_named_hosts: bool,
     /// Where objects are looked up that annotations name.
     pub snapshot: &'a Snapshot,
+    /// Which annotations have TLS connections go to backends as they come.
+    pub tls_passthrough: TlsPassthroughAnnotations,
 }
 
 /// The annotations of an object, which are asked for by their names. Of a value that cannot be used its owner is told.

@@ -17,4 +17,5 @@ mod paths;
 mod properties;
 mod services;
 mod support;
+mod tls_passthrough;
 mod verdicts;

@@ -1,10 +1,11 @@
 //! What a configuration is made of: the objects, and how their traffic is served.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::Args;
 use entry_model::{HEADER_CONFIG_MAPS, Snapshot};
-use nginx_conf::SettingsError;
+use nginx_conf::{Modules, SettingsError};
 
 use crate::config_map::{self, KeyState, KeyValues, SharedSettings};
 
@@ -37,6 +38,7 @@ impl ConfigurationFlags {
                 HostOwnership::None => entry_translate::HostOwnership::None,
             },
             bounds: objects.bounds.bounds(),
+            tls_passthrough: objects.tls_passthrough_annotations(),
             defaults: self.policy_defaults(),
             controller: objects.controller.clone(),
             follows_ingress_nginx: objects.ingress_nginx_annotations == IngressNginxAnnotations::On,
@@ -91,9 +93,11 @@ impl ConfigurationFlags {
     /// It names no version, or cannot do what is set.
     pub fn nginx_settings(&self, nginx_version: &str) -> anyhow::Result<nginx_conf::Settings> {
         let (traffic, workers) = (&self.traffic, &self.workers);
+        let (modules, stream_module) = self.modules(nginx_version)?;
         let settings = nginx_conf::Settings {
             version: nginx_version.parse()?,
-            modules: nginx_conf::Modules::parse(nginx_version),
+            modules,
+            stream_module,
             public_https_port: traffic.public_https_port,
             trusted: traffic.trusted.clone(),
             trusted_headers: traffic.trusted_headers.clone(),
@@ -125,6 +129,28 @@ impl ConfigurationFlags {
         let checked = checked.and_then(|()| settings.check_listeners(&traffic.listeners()));
         checked.map_err(|error| name_flag(&error))?;
         Ok(settings)
+    }
+}
+
+impl ConfigurationFlags {
+    /// The modules of this nginx, and the file of its stream module where that is one. A file that is not there is a module that is
+    /// not there, unless a flag names it.
+    fn modules(&self, nginx_version: &str) -> anyhow::Result<(Modules, Option<PathBuf>)> {
+        let mut modules = Modules::parse(nginx_version);
+        let Some(found) = Modules::stream_file(nginx_version) else { return Ok((modules, None)) };
+        if let Some(named) = &self.traffic.stream_module {
+            anyhow::ensure!(named.is_file(), "--stream-module: {} is no file", named.display());
+            return Ok((modules, Some(std::path::absolute(named)?)));
+        }
+        if found.is_file() {
+            return Ok((modules, Some(found)));
+        }
+        for of_stream in
+            [&mut modules.stream, &mut modules.stream_ssl_preread, &mut modules.stream_realip, &mut modules.stream_pass]
+        {
+            *of_stream = false;
+        }
+        Ok((modules, None))
     }
 }
 

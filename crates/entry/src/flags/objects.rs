@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use entry_model::{BackendMode, Key};
+use entry_translate::TlsPassthroughAnnotations;
 use kube::Client;
 
 use super::BoundFlags;
@@ -53,6 +54,17 @@ pub enum Backends {
     Endpoints,
 }
 
+/// Which annotations have TLS connections for a host go to the backend as they come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TlsPassthrough {
+    /// None
+    None,
+    /// `sparrow/tls-passthrough`; that of ingress-nginx has no effect, as it has none there without `--enable-ssl-passthrough`
+    Own,
+    /// That of ingress-nginx too, `nginx.ingress.kubernetes.io/ssl-passthrough`, as there with `--enable-ssl-passthrough`
+    All,
+}
+
 /// The flags of what is read.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Objects")]
@@ -90,6 +102,9 @@ pub struct ObjectFlags {
     /// Whether annotations of ingress-nginx are followed on Ingresses
     #[arg(long, value_name = "SWITCH", default_value = "on")]
     pub ingress_nginx_annotations: IngressNginxAnnotations,
+    /// Which annotations have TLS connections for a host go to the backend as they come, TLS not ended here
+    #[arg(long, value_name = "WHICH", default_value = "own")]
+    pub tls_passthrough: TlsPassthrough,
     /// A file in which it is kept, over restarts, which namespace holds which hosts; for manifests of a directory, since a
     /// cluster keeps it itself. Not on the volume, which nginx can write to
     #[arg(long, value_name = "FILE")]
@@ -127,6 +142,15 @@ impl ObjectFlags {
         match self.backends {
             Backends::ClusterIp => BackendMode::ClusterIp,
             Backends::Endpoints => BackendMode::Endpoints,
+        }
+    }
+
+    /// Which annotations have TLS connections go to backends as they come.
+    pub fn tls_passthrough_annotations(&self) -> TlsPassthroughAnnotations {
+        match self.tls_passthrough {
+            TlsPassthrough::None => TlsPassthroughAnnotations::None,
+            TlsPassthrough::Own => TlsPassthroughAnnotations::Own,
+            TlsPassthrough::All => TlsPassthroughAnnotations::All,
         }
     }
 

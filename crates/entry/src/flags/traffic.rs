@@ -70,6 +70,10 @@ pub struct TrafficFlags {
     /// A template (minijinja) that is used instead of the built-in layout
     #[arg(long, value_name = "FILE")]
     pub template: Option<PathBuf>,
+    /// The stream module of an nginx that has it as a file (`ngx_stream_module.so`), for TLS passthrough; without it, where this
+    /// nginx looks for it
+    #[arg(long, value_name = "FILE")]
+    pub stream_module: Option<PathBuf>,
     /// The module of nginx (`libngx_http_sparrow_module.so`) that routes by a table in memory: changes of routes need no reload
     #[arg(long, value_name = "FILE", conflicts_with = "template")]
     pub nginx_module: Option<PathBuf>,

@@ -36,6 +36,9 @@ fn sparrow_entry(command: &str, case: &Path, nginx: &Path) -> Command {
     let flags = std::fs::read_to_string(case.join("flags")).unwrap_or_default();
     let mut entry = Command::new(env!("CARGO_BIN_EXE_sparrow-entry"));
     entry.env_clear().arg(command).arg("--from").arg(case).arg("--nginx").arg(nginx).args(flags.lines());
+    if nginx == testbed::nginx::debian() {
+        entry.arg("--stream-module").arg(testbed::nginx::debian_stream_module());
+    }
     entry
 }
 

@@ -105,6 +105,9 @@ impl Bench {
         let dir = tempfile::Builder::new().prefix("sparrow-entry-").tempdir().unwrap();
         let mut bench = Bench { dir, http: free(), https: free(), flags: BTreeMap::new() };
         bench.flag("--nginx", nginx.display().to_string());
+        if nginx == testbed::nginx::debian() {
+            bench.flag("--stream-module", testbed::nginx::debian_stream_module().display().to_string());
+        }
         if let Some(module) = module {
             bench.flag("--nginx-module", module.display().to_string());
         }
@@ -123,6 +126,12 @@ impl Bench {
     /// Sets the variable of a flag. A command passes over variables of others.
     pub fn flag(&mut self, name: &str, value: String) {
         self.flags.insert(name.to_owned(), value);
+    }
+
+    /// The same without a flag.
+    pub fn without_flag(mut self, name: &str) -> Bench {
+        self.flags.remove(name);
+        self
     }
 
     /// The flags that are set, with their values.

@@ -18,4 +18,5 @@ mod secrecy;
 mod settings;
 mod tenants;
 mod tls;
+mod tls_passthrough;
 mod words;

@@ -34,7 +34,7 @@ pub fn render(routes: &Routes, settings: &Settings) -> (Revision, Beside) {
     let settings = Settings { module: Some(testbed::nginx::module()), ..settings.clone() };
     let mut plan = TablePlan::default();
     let left = plan.plan(routes, &settings);
-    let frame = nginx_conf::render_frame(&left, plan.needs(), &settings);
+    let frame = nginx_conf::render_frame(routes, &left, plan.needs(), &settings);
     let memory = WritableTableMemory::create(64 << 20).unwrap();
     symlink(memory.path(), settings.runtime.join("table")).unwrap();
     let mut writer = TableWriter::create(memory, [1, 2]).unwrap();

@@ -50,5 +50,7 @@ mod settings;
 mod source_ranges;
 #[path = "../../../nginx-conf/tests/serve/support.rs"]
 mod support;
+#[path = "../../../nginx-conf/tests/serve/tls_passthrough.rs"]
+mod tls_passthrough;
 #[path = "../../../nginx-conf/tests/serve/x_accel_headers.rs"]
 mod x_accel_headers;

@@ -28,4 +28,5 @@ mod shares;
 mod source_ranges;
 mod support;
 mod template;
+mod tls_passthrough;
 mod x_accel_headers;

@@ -29,6 +29,8 @@ pub struct Binary {
     pub path: PathBuf,
     pub version: Version,
     pub modules: Modules,
+    /// Its stream module, where that is a file.
+    pub stream_module: Option<PathBuf>,
 }
 
 /// Those that can serve the layout that is tested.
@@ -45,7 +47,8 @@ fn binary(path: PathBuf) -> Binary {
     let output = Command::new(&path).arg("-V").output();
     let output = output.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let text = String::from_utf8(output.stderr).unwrap();
-    Binary { path, version: text.parse().unwrap(), modules: Modules::parse(&text) }
+    let stream_module = Modules::stream_file(&text).map(|_| testbed::nginx::debian_stream_module());
+    Binary { path, version: text.parse().unwrap(), modules: Modules::parse(&text), stream_module }
 }
 
 /// An address that nobody listens on.
@@ -59,6 +62,7 @@ pub fn settings(binary: &Binary, dir: &Path) -> Settings {
     Settings {
         version: binary.version,
         modules: binary.modules,
+        stream_module: binary.stream_module.clone(),
         control: dir.join("control"),
         runtime: dir.to_owned(),
         worker_processes: Some(1),
