@@ -82,7 +82,7 @@ fn what_users_are_told_is_as_checked_in() {
 }
 
 /// What of the findings no golden case shows.
-const NOT_IN_CASES: [&str; 23] = [
+const NOT_IN_CASES: [&str; 25] = [
     // For nobody to read.
     "-----BEGIN {label}-----\\n",
     "PRIVATE KEY",
@@ -95,11 +95,13 @@ const NOT_IN_CASES: [&str; 23] = [
     // nginx has to reject something, or a Secret to change while it is served.
     "{abridged_output(text)}. Nothing of it is served, all else is; correct it, and it is tried again",
     "{words}. Until it can, the certificate that it held before is served, which a restart of the entry forgets",
+    "nginx cannot listen at the port {number}: {why}; take another, and it is tried again",
     // A flag says otherwise in the case of all findings.
     "{message}. The hosts are served over HTTP only, without redirect",
     "the {what} of all namespaces",
     "the rules of all namespaces, {what}",
     // Many or large objects.
+    "Of the rows of a ConfigMap {MAX_ROWS} are read, and the others are not served; remove some",
     "And {more} more findings, which are told when there are fewer; correct these first",
     "the chain in tls.crt is longer than {MAX_CHAIN_BYTES/1024} KiB; keep what clients need",
     "The host {quoted(&name.to_string())} serves ACME challenges only. {message}",

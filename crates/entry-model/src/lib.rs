@@ -31,6 +31,7 @@ mod routes_text;
 mod secret_names;
 mod snapshot;
 mod sorted_map;
+mod stream_route;
 mod tls_passthrough;
 mod verdict;
 
@@ -66,5 +67,6 @@ pub use routes::{Certificate, CertificateId, Endpoints, Host, Routes, RoutingDec
 pub use secret_names::{SECRET_ANNOTATIONS, annotated_secrets, own_secret_name};
 pub use snapshot::{Kind, Object, Snapshot};
 pub use sorted_map::SortedMap;
+pub use stream_route::{StreamPort, StreamRoute, Transport};
 pub use tls_passthrough::TlsPassthrough;
 pub use verdict::{Acceptance, Finding, Parent, ParentVerdict, Reason, Verdict, Verdicts};

@@ -5,6 +5,7 @@
 //! Routes ─► listeners
 //!        ─► hosts ─► rules: match ─► action, policy
 //!        ─► TLS passthrough: host ─► backend, whatever its rules are
+//!        ─► streams: port ─► backend, whatever is spoken
 //!        ─► policies, certificates, endpoints, by what hosts and rules name them with
 //! ```
 
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use crate::{
     ACME_CHALLENGE, Action, Backend, BackendAddress, EndpointsId, HostName, Listener, ListenerId, ListenerSet, Match,
-    ObjectRef, Policies, Policy, PolicyId, Request, Scheme, SortedMap, TlsPassthrough,
+    ObjectRef, Policies, Policy, PolicyId, Request, Scheme, SortedMap, StreamPort, StreamRoute, TlsPassthrough,
 };
 
 /// Everything that is served.
@@ -28,6 +29,8 @@ pub struct Routes {
     pub default: Option<Rule>,
     /// Where TLS connections go as they come, by host: of hosts that are there, and have no certificate here.
     pub tls_passthrough: SortedMap<HostName, TlsPassthrough>,
+    /// Ports at which what comes goes to a backend as it is.
+    pub streams: SortedMap<StreamPort, StreamRoute>,
     /// The policies that rules name.
     pub policies: Policies,
     /// The certificates that hosts name.
@@ -180,6 +183,7 @@ impl PartialEq for Routes {
         self.listeners == other.listeners
             && default
             && self.tls_passthrough == other.tls_passthrough
+            && self.streams == other.streams
             && self.certificates == other.certificates
             && self.endpoints == other.endpoints
             && self.hosts.len() == other.hosts.len()

@@ -7,7 +7,7 @@ use crate::{
     Access, Action, AddressRange, AnswerHeaders, AuthServer, BackendTls, Balancing, Buffers, ClientCertificates,
     ClientVerification, Cors, CorsOrigins, Destination, ErrorPages, ExternalAuth, Forward, HashPart, HostName, Limits,
     Listener, ListenerSet, Match, PathMatch, PathRewrite, Policy, Protocol, Redirect, RequestHeaders, RequestLimit,
-    Retries, Routes, Rule, SessionCookie, TlsPassthrough, ValueMatch, VerificationMode,
+    Retries, Routes, Rule, SessionCookie, StreamRoute, TlsPassthrough, ValueMatch, VerificationMode,
 };
 
 impl fmt::Display for Protocol {
@@ -23,7 +23,7 @@ impl fmt::Display for Protocol {
 
 impl fmt::Display for Routes {
     /// A line for each rule, in the order in which they are tried, then one for each host whose TLS connections go to a backend as
-    /// they come, one for each certificate of a host, and one for the endpoints of each backend that is reached at them. Stable.
+    /// they come, one for each port at which something else than HTTP is served, one for each certificate of a host, and one for the endpoints of each backend that is reached at them. Stable.
     ///
     /// ```text
     /// shop.example.com prefix /cart -> 10.0.0.7:80 http strip redirect read=5s (Ingress shop/web)
@@ -32,6 +32,7 @@ impl fmt::Display for Routes {
     /// default -> unavailable (Ingress shop/rest)
     /// shop.example.com prefix /api -> endpoints of shop/api:80 http (Ingress shop/web)
     /// secret.example.com tls passthrough -> 10.0.0.9:443 (Ingress shop/secret)
+    /// port 5432/TCP -> 10.0.0.5:5432 (ConfigMap sparrow/tcp-services)
     /// shop.example.com certificate 9f86d081884c (Secret shop/tls)
     /// endpoints of shop/api:80: 10.1.0.5:8080 10.1.2.7:8080
     /// ```
@@ -55,6 +56,12 @@ impl fmt::Display for Routes {
                 Some(backend) => write!(f, "{backend}")?,
                 None => f.write_str("unavailable")?,
             }
+            writeln!(f, " ({origin})")?;
+        }
+        for (port, StreamRoute { backend, accepts_proxy_protocol, sends_proxy_protocol, origin }) in &self.streams {
+            write!(f, "port {port} -> {backend}")?;
+            f.write_str(if *accepts_proxy_protocol { " accepts-proxy-protocol" } else { "" })?;
+            f.write_str(if *sends_proxy_protocol { " sends-proxy-protocol" } else { "" })?;
             writeln!(f, " ({origin})")?;
         }
         for (name, host) in &self.hosts {

@@ -52,7 +52,9 @@ impl EndpointFinder {
     /// too many.
     pub fn find_endpoints(&mut self, snapshot: &Snapshot, routes: &mut Routes, attached: &mut [AttachedObject<'_>]) {
         let changed = self.take_slices(snapshot);
-        let named: HashSet<&EndpointsId> = routes.rules().flat_map(|rule| endpoints_of(&rule.action)).collect();
+        let streams = routes.streams.values().filter_map(|route| endpoints_at(&route.backend));
+        let rules = routes.rules().flat_map(|rule| endpoints_of(&rule.action));
+        let named: HashSet<&EndpointsId> = rules.chain(streams).collect();
         self.known.retain(|id, _| named.contains(id));
         if self.found.len() > self.known.len() {
             self.found.retain(|id, _| named.contains(id));
@@ -117,12 +119,17 @@ pub fn endpoints_of(action: &Action) -> impl Iterator<Item = &EndpointsId> {
         Action::Redirect(_) | Action::Respond(_) => &[],
     };
     backends.iter().filter_map(|share| match &share.destination {
-        Destination::Backend(backend) => match &backend.address {
-            BackendAddress::Endpoints(id) => Some(id),
-            BackendAddress::ClusterIp(_) => None,
-        },
+        Destination::Backend(backend) => endpoints_at(&backend.address),
         Destination::Status(_) => None,
     })
+}
+
+/// The endpoints that an address stands for.
+fn endpoints_at(address: &BackendAddress) -> Option<&EndpointsId> {
+    match address {
+        BackendAddress::Endpoints(id) => Some(id),
+        BackendAddress::ClusterIp(_) => None,
+    }
 }
 
 /// The addresses of the endpoints of a port that get requests, sorted, each once. They are of one family, that of the Service.

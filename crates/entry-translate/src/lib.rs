@@ -14,7 +14,8 @@
 //! 4. `tls`: which certificates objects bring, with `certificate` (Secrets), and for that `pem`, `chain` and `private_key`.
 //! 5. `merge`: host by host, who gets what several ask for, in the order in which rules are tried, with
 //!    `certificate_selection` and `tls_passthrough`; `acme_http01`: hosts for ACME challenges only.
-//! 6. `endpoints`: where the Services are reached of which routes name the endpoints.
+//! 6. `stream_services`: TCP and UDP services, which `ConfigMaps` name.
+//! 7. `endpoints`: where the Services are reached of which routes name the endpoints.
 //!
 //! All along, `verdict_draft` keeps what the owner of each object is told, and `claim_site` where in an object a claim is made.
 
@@ -45,6 +46,7 @@ mod resolve;
 mod retarget;
 mod service_users;
 mod settings;
+mod stream_services;
 mod tls;
 mod tls_passthrough;
 mod translate;
@@ -56,6 +58,7 @@ pub use policy::https_redirect::HttpsRedirect;
 pub use policy::table::{IngressNginxAnnotation, Meaning, Objects, OwnAnnotation, Scope, Topic};
 pub use policy::{INGRESS_NGINX_PREFIX, OWN_PREFIX, TOPICS, find_ingress_nginx_annotation, parse_size};
 pub use settings::{HostOwnership, PolicyDefaults, TlsPassthroughAnnotations, TranslateSettings};
+pub use stream_services::StreamServices;
 pub use tls::LastGoodSecret;
 pub use translate::{Translator, translate};
 pub use translation::Translation;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use entry_model::{
     AbridgedText, BackendAddress, BackendMode, EndpointsId, Key, PortRef, Protocol, Reason, Service, ServiceKind,
-    ServicePort,
+    ServicePort, Transport,
 };
 
 /// Why a Service or a port cannot be reached.
@@ -104,6 +104,21 @@ pub fn find_port<'a>(service: &'a Service, wanted: &PortRef) -> Result<(usize, &
         message: format!("The Service has no such port; it has {}", list_ports(service)),
     })?;
     check_port(index, port)
+}
+
+/// The number of the port of a Service that is meant, of those for connections or for datagrams.
+pub fn find_stream_port(service: &Service, wanted: &PortRef, transport: Transport) -> Result<u16, ResolveError> {
+    let transport = transport.to_string();
+    let is_wanted = |port: &&ServicePort| match wanted {
+        PortRef::Number(number) => port.port == *number,
+        PortRef::Name(name) => port.name == *name,
+    };
+    let found = service.ports.iter().filter(is_wanted).find(|port| port.protocol == transport && port.port > 0);
+    found.map(|port| port.port).ok_or_else(|| ResolveError {
+        reason: Reason::RefNotFound,
+        fault: ResolveFault::Port,
+        message: format!("The Service has no such {transport} port; it has {}", list_ports(service)),
+    })
 }
 
 /// The port of a Service when none is named: the one that is called `http`, else the first. True if others are left out

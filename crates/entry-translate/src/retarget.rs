@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use entry_model::{HostName, Key, Kind, Object, ObjectRef, Snapshot, Verdict};
 
-use crate::TranslateSettings;
 use crate::attach::{self, AttachedClasses, RouteObject};
 use crate::cached_claims::CachedClaims;
 use crate::claim::{self, Claims};
 use crate::merge::HostMerger;
 use crate::service_users::ServiceUsers;
 use crate::translation::Translation;
+use crate::{TranslateSettings, stream_services};
 
 /// Of more objects at once the whole way is not much longer.
 const MOST_OBJECTS: usize = 256;
@@ -29,6 +29,8 @@ pub struct LastTranslation {
     /// When the same snapshot gives something else, in seconds since 1970: what is said of certificates depends on the time.
     changes_at: Option<i64>,
     users: ServiceUsers,
+    /// The Services to which ports of this entry lead.
+    of_streams: BTreeSet<Key>,
 }
 
 /// An object that leads elsewhere than before.
@@ -73,7 +75,8 @@ impl LastTranslation {
         }
         let users = users.into_iter().collect();
         let (snapshot, settings, translation) = (snapshot.clone(), settings.clone(), translation.clone());
-        Some(Self { snapshot, settings, translation, changes_at, users })
+        let of_streams = stream_services::named_services(&snapshot, &settings.stream_services);
+        Some(Self { snapshot, settings, translation, changes_at, users, of_streams })
     }
 
     /// The objects that lead elsewhere; none if more than that changed.
@@ -92,6 +95,9 @@ impl LastTranslation {
         let users = services.iter().flat_map(|service| self.users.of(service));
         let ingresses: BTreeSet<&Arc<Key>> = ingresses.into_iter().chain(users).collect();
         if services.len() + ingresses.len() > MOST_OBJECTS {
+            return None;
+        }
+        if services.iter().any(|key| self.of_streams.contains(&***key)) {
             return None;
         }
         let classes = AttachedClasses::of(snapshot, settings);

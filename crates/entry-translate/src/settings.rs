@@ -6,7 +6,7 @@ use std::sync::Arc;
 use entry_model::{BackendMode, HostOwners, Key, Listener, ObjectRef, Reason, Scheme, Timeouts};
 
 use crate::policy::https_redirect::HttpsRedirect;
-use crate::{Bounds, LastGoodSecret};
+use crate::{Bounds, LastGoodSecret, StreamServices};
 
 /// Who may have what of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,8 @@ pub struct TranslateSettings {
     pub follows_ingress_nginx: bool,
     /// Which annotations have TLS connections go to backends as they come.
     pub tls_passthrough: TlsPassthroughAnnotations,
+    /// The `ConfigMaps` of TCP and UDP services.
+    pub stream_services: StreamServices,
     /// Objects that are put aside: why, and in words what is wrong with each, to which is added what becomes of it. They
     /// contribute nothing.
     pub quarantine: BTreeMap<ObjectRef, (Reason, String)>,
@@ -93,6 +95,7 @@ impl TranslateSettings {
             defaults,
             follows_ingress_nginx,
             tls_passthrough,
+            stream_services,
             quarantine,
             last_good: _,
             default_certificate,
@@ -101,6 +104,7 @@ impl TranslateSettings {
             && (ownership, bounds, defaults) == (&others.ownership, &others.bounds, &others.defaults)
             && *follows_ingress_nginx == others.follows_ingress_nginx
             && *tls_passthrough == others.tls_passthrough
+            && *stream_services == others.stream_services
             && *quarantine == others.quarantine
             && *default_certificate == others.default_certificate
     }
@@ -125,6 +129,7 @@ impl Default for TranslateSettings {
             defaults: PolicyDefaults::default(),
             follows_ingress_nginx: true,
             tls_passthrough: TlsPassthroughAnnotations::default(),
+            stream_services: StreamServices::default(),
             quarantine: BTreeMap::new(),
             last_good: Arc::default(),
             default_certificate: None,

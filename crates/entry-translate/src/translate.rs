@@ -14,7 +14,9 @@ use crate::merge::{HostMerger, MergeContext};
 use crate::owners::HostLists;
 use crate::retarget::LastTranslation;
 use crate::translation::Translation;
-use crate::{HostOwnership, PolicyDefaults, TranslateSettings, acme_http01, attach, bounds, claim, owners, tls};
+use crate::{
+    HostOwnership, PolicyDefaults, TranslateSettings, acme_http01, attach, bounds, claim, owners, stream_services, tls,
+};
 
 /// Makes routes of a snapshot, and a verdict on each object of this controller.
 ///
@@ -154,9 +156,12 @@ impl Translator {
         add_reserved_hosts(&listed, &mut routes);
         routes.listeners.clone_from(&settings.listeners);
         self.merger.forget_unused_policies(&mut routes);
+        let services = stream_services::read_services(snapshot, settings);
+        routes.streams.clone_from(&services.routes);
         self.endpoints.find_endpoints(snapshot, &mut routes, &mut attached);
         let mut verdicts = attach::verdicts(attached, snapshot, settings);
         verdicts.extend(told);
+        verdicts.extend(services.into_verdicts(&routes));
         let last_good =
             if *settings.last_good == last_good { Arc::clone(&settings.last_good) } else { Arc::new(last_good) };
         (Translation { routes, verdicts, last_good, host_owners }, changes_at)

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use entry_model::{Acceptance, Finding, HostOwners, Key, Kind, ObjectRef, Reason, Routes, Snapshot, Verdict, Verdicts};
+use entry_model::{
+    Acceptance, Finding, HostOwners, Key, Kind, ObjectRef, Reason, Routes, Snapshot, SortedMap, StreamPort,
+    StreamRoute, Verdict, Verdicts,
+};
 use entry_translate::{LastGoodSecret, Translation, Translator};
 use nginx_conf::{LineOrigin, Revision, TemplateError};
 use nginx_process::Shortage;
 
+use crate::closed_ports::ClosedPorts;
 use crate::config_map::{FollowedSettings, KeyOutcome};
 use crate::flags::ConfigurationFlags;
 use crate::host_record::HostRecord;
@@ -22,6 +26,9 @@ pub struct Generator {
     settings: FollowedSettings,
     template: Option<String>,
     quarantine: Quarantine,
+    closed_ports: ClosedPorts,
+    /// The ports of services that were written last.
+    streams: SortedMap<StreamPort, StreamRoute>,
     last_good: Arc<BTreeMap<Key, LastGoodSecret>>,
     /// The same as it was when nginx took what was made of it.
     live_good: Arc<BTreeMap<Key, LastGoodSecret>>,
@@ -63,6 +70,8 @@ impl Generator {
             settings: FollowedSettings::new(flags.shared_settings(nginx_version)?, flags.objects.config.clone()),
             template: template.transpose()?,
             quarantine: Quarantine::default(),
+            closed_ports: ClosedPorts::default(),
+            streams: SortedMap::default(),
             last_good: Arc::default(),
             live_good: Arc::default(),
             host_owners: record.as_ref().map(HostRecord::read).unwrap_or_default(),
@@ -85,6 +94,8 @@ impl Generator {
         let judged_settings = self.settings.update(snapshot);
         let mut settings = self.translation.clone();
         settings.defaults = self.settings.current().defaults;
+        let services = &mut settings.stream_services;
+        services.closed_ports = self.closed_ports.current(services, snapshot);
         settings.now = jiff::Timestamp::now().as_second();
         settings.last_good.clone_from(&self.last_good);
         settings.host_owners = vec![Arc::clone(&self.host_owners)];
@@ -110,6 +121,7 @@ impl Generator {
             }
         };
         add_notes(&mut verdicts, &revision);
+        self.streams.clone_from(&routes.streams);
         verdicts.extend(judged_settings);
         Ok(Rendered { routes, verdicts, revision, keys: Arc::clone(self.settings.outcomes()) })
     }
@@ -132,6 +144,12 @@ impl Generator {
     /// Puts the `ConfigMap` of settings aside that nginx's error message is about, until it changes, as [`FollowedSettings::reject`] has it.
     pub fn reject_settings(&mut self, message: &str) -> Option<ObjectRef> {
         self.settings.reject(message)
+    }
+
+    /// Leaves out ports of TCP and UDP services at which nginx could not listen, until what asks for them changes; whether there is one
+    /// more.
+    pub fn close_ports(&mut self, snapshot: &Snapshot, nginx_stderr: &str) -> bool {
+        self.closed_ports.add(nginx_stderr, &self.streams, &self.translation.stream_services, snapshot)
     }
 
     /// What Secrets held that were good when something was rendered last.

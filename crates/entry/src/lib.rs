@@ -11,6 +11,7 @@
 
 pub mod admin;
 pub mod admin_state;
+mod closed_ports;
 pub mod commands;
 pub mod config_map;
 pub mod flags;

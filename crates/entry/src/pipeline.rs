@@ -319,6 +319,13 @@ impl Pipeline {
             return false;
         }
         let nginx_stderr = outcome.message;
+        let is_live = outcome.state == OutcomeState::Live;
+        if let Some(snapshot) = self.snapshot.as_deref().filter(|_| !is_live)
+            && self.generator.close_ports(snapshot, &nginx_stderr)
+        {
+            tracing::warn!(nginx_stderr, "nginx cannot listen at a port of a service: the others go on without it");
+            return true;
+        }
         let failure = match (outcome.state, &self.snapshot) {
             (OutcomeState::Live, _) => {
                 self.logged = None;

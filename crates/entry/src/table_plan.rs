@@ -210,8 +210,8 @@ fn left_to_frame(routes: &Routes, left: &BTreeSet<&HostName>, is_default_left: b
     let endpoints = routes.endpoints.clone();
     let default = routes.default.clone().filter(|_| is_default_left);
     let (listeners, policies) = (routes.listeners.clone(), routes.policies.clone());
-    let tls_passthrough = SortedMap::default();
-    Routes { listeners, default, tls_passthrough, policies, certificates, endpoints, hosts }
+    // What is no HTTP is written of all routes.
+    Routes { listeners, default, policies, certificates, endpoints, hosts, ..Routes::default() }
 }
 
 fn unreachable_notes(rule: &Rule, settings: &Settings) -> Vec<RenderNote> {

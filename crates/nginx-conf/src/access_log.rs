@@ -124,15 +124,30 @@ const TLS_PASSTHROUGH: [&str; 2] = [
     ),
 ];
 
-/// What is at the level of `stream`. With `sent_on`, the address of the client came with the PROXY protocol.
-pub fn stream(settings: &Settings, sent_on: bool) -> Vec<Directive<'static>> {
-    let Some(path) = settings.access_log.as_deref().and_then(path_token) else {
-        return vec![directive("access_log").words(["off"])];
-    };
-    vec![
-        directive("log_format").words(["sparrow_tls", "escape=json", TLS_PASSTHROUGH[usize::from(sent_on)]]),
-        directive("access_log").token(path).words(["sparrow_tls"]),
-    ]
+/// A line of a connection to a TCP service, or of what a client sent to a UDP service.
+const STREAM: &str = concat!(
+    r#"'{"time":"$time_iso8601","client":"$remote_addr","protocol":"$protocol","port":$server_port,"status":$status,"#,
+    r#""bytesReceived":$bytes_received,"bytesSent":$bytes_sent,"seconds":$session_time,"upstream":"$upstream_addr","#,
+    r#""upstreamConnectSeconds":"$upstream_connect_time"}'"#
+);
+
+/// The format of TLS connections that are passed through. With `sent_on`, the address of the client came with the PROXY protocol.
+pub fn tls_format(sent_on: bool) -> Directive<'static> {
+    directive("log_format").words(["sparrow_tls", "escape=json", TLS_PASSTHROUGH[usize::from(sent_on)]])
+}
+
+/// The format of TCP and UDP services.
+pub fn stream_format() -> Directive<'static> {
+    directive("log_format").words(["sparrow_stream", "escape=json", STREAM])
+}
+
+/// Has a server of the stream module log in a format.
+pub fn stream_log(settings: &Settings, format: &'static str) -> Directive<'static> {
+    let log = directive("access_log");
+    match settings.access_log.as_deref().and_then(path_token) {
+        Some(path) => log.token(path).words([format]),
+        None => log.words(["off"]),
+    }
 }
 
 /// For each number of pieces, how they are told from what is between them, and what they become. The last one is for more.

@@ -1,5 +1,7 @@
 //! What nginx complains of: about which object, and how that is told.
 
+use std::collections::BTreeMap;
+
 use entry_model::ObjectRef;
 
 use crate::LineOrigin;
@@ -11,6 +13,19 @@ const LEVELS: [&str; 3] = ["[emerg]", "[alert]", "[crit]"];
 /// what `nginx -t` printed.
 pub fn object_of_error(origins: &[LineOrigin], error: &str) -> Option<ObjectRef> {
     failures(error).find_map(|line| certificate(origins, line).or_else(|| line_of(origins, line)))
+}
+
+/// The ports at which nginx could not listen, and why. The text is what it printed.
+pub fn unbound_ports(error: &str) -> BTreeMap<u16, String> {
+    let unbound = |line: &str| {
+        let (_, rest) = line.split_once(" bind() to ")?;
+        let (address, why) = rest.split_once(" failed (")?;
+        let (_, port) = address.rsplit_once(':')?;
+        // `98: Address already in use`
+        let (_, why) = why.trim_end().strip_suffix(')')?.split_once(": ")?;
+        Some((port.parse().ok()?, why.to_owned()))
+    };
+    failures(error).filter_map(unbound).collect()
 }
 
 /// The lines in which nginx says what failed.
@@ -75,6 +90,16 @@ mod tests {
 
     fn object(name: &str) -> ObjectRef {
         ObjectRef::new(Kind::Ingress, Key { namespace: "shop".to_owned(), name: name.to_owned() })
+    }
+
+    #[test]
+    fn ports_that_cannot_be_listened_at_are_read_from_what_nginx_prints() {
+        let said = "2026/01/01 00:00:00 [emerg] 7#7: bind() to 0.0.0.0:22 failed (98: Address already in use)\n\
+                    nginx: [emerg] bind() to [::]:53 failed (13: Permission denied)\n\
+                    2026/01/01 00:00:00 [emerg] 7#7: bind() to unix:/run/x.sock failed (98: Address already in use)\n\
+                    2026/01/01 00:00:00 [emerg] 7#7: still could not bind()\n";
+        let ports: Vec<_> = unbound_ports(said).into_iter().collect();
+        assert_eq!(ports, [(22, "Address already in use".to_owned()), (53, "Permission denied".to_owned())]);
     }
 
     #[test]

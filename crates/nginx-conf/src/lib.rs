@@ -64,7 +64,7 @@ mod x_accel_headers;
 pub use buffering::Buffering;
 pub use client_filter::{ClientFilter, TextPattern};
 pub use client_headers::CLIENT_HEADERS;
-pub use error_output::{object_of_error, reason_of_error};
+pub use error_output::{object_of_error, reason_of_error, unbound_ports};
 pub use frame_needs::FrameNeeds;
 pub use gzip::{Gzip, is_media_type};
 pub use kept_connections::KeptConnections;

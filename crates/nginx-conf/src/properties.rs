@@ -13,8 +13,8 @@ use entry_model::{
     Limits, Listener, ListenerId, ListenerSet, Match, ObjectRef, PasswordFile, PathMatch, PathRewrite, Pattern,
     PatternEngine, Pem, Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect, Replacement, RequestHeaders,
     RequestLimit, ResponseBuffers, Retries, RetryCondition, Routes, Rule, SameSite, Scheme, SessionCookie, SortedMap,
-    Timeouts, TlsPassthrough, TlsVersion, UpstreamHost, UrlPart, UrlText, UrlVariable, ValueMatch, Verification,
-    VerificationMode, WeightedBackend,
+    StreamPort, StreamRoute, Timeouts, TlsPassthrough, TlsVersion, Transport, UpstreamHost, UrlPart, UrlText,
+    UrlVariable, ValueMatch, Verification, VerificationMode, WeightedBackend,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -533,6 +533,13 @@ fn pass_through_some(routes: &mut Routes) {
             Action::Redirect(_) | Action::Respond(_) => None,
         };
         routes.tls_passthrough.insert(name.clone(), TlsPassthrough { backend, origin: rule.origin.clone() });
+    }
+    let passed = routes.tls_passthrough.values().find_map(|passed| Some((passed.backend.clone()?, &passed.origin)));
+    let Some((backend, origin)) = passed else { return };
+    for (transport, sends_proxy_protocol) in [(Transport::Tcp, true), (Transport::Udp, false)] {
+        let (backend, origin) = (backend.clone(), origin.clone());
+        let route = StreamRoute { backend, accepts_proxy_protocol: sends_proxy_protocol, sends_proxy_protocol, origin };
+        routes.streams.insert(StreamPort { transport, number: 8053 }, route);
     }
 }
 

@@ -39,6 +39,7 @@ impl ConfigurationFlags {
             },
             bounds: objects.bounds.bounds(),
             tls_passthrough: objects.tls_passthrough_annotations(),
+            stream_services: objects.stream_services(),
             defaults: self.policy_defaults(),
             controller: objects.controller.clone(),
             follows_ingress_nginx: objects.ingress_nginx_annotations == IngressNginxAnnotations::On,

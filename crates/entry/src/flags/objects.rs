@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use entry_model::{BackendMode, Key};
-use entry_translate::TlsPassthroughAnnotations;
+use entry_translate::{StreamServices, TlsPassthroughAnnotations};
 use kube::Client;
 
 use super::BoundFlags;
@@ -105,6 +105,12 @@ pub struct ObjectFlags {
     /// Which annotations have TLS connections for a host go to the backend as they come, TLS not ended here
     #[arg(long, value_name = "WHICH", default_value = "own")]
     pub tls_passthrough: TlsPassthrough,
+    /// The `ConfigMap` of TCP services: for each port of this entry, as ingress-nginx has it, `NAMESPACE/SERVICE:PORT`
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_key)]
+    pub tcp_services_configmap: Option<Key>,
+    /// The same of UDP services
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_key)]
+    pub udp_services_configmap: Option<Key>,
     /// A file in which it is kept, over restarts, which namespace holds which hosts; for manifests of a directory, since a
     /// cluster keeps it itself. Not on the volume, which nginx can write to
     #[arg(long, value_name = "FILE")]
@@ -154,6 +160,12 @@ impl ObjectFlags {
         }
     }
 
+    /// The `ConfigMaps` of TCP and UDP services.
+    pub fn stream_services(&self) -> StreamServices {
+        let (tcp, udp) = (self.tcp_services_configmap.clone(), self.udp_services_configmap.clone());
+        StreamServices { tcp, udp, ..StreamServices::default() }
+    }
+
     /// What is read from an API server.
     pub fn source_options(&self) -> entry_kube::SourceOptions {
         let selector = |(name, value): &(String, String)| format!("{name}={value}");
@@ -165,7 +177,11 @@ impl ObjectFlags {
                 TlsSecrets::Named => entry_kube::TlsSecrets::Named,
             },
             default_certificate: self.default_certificate.clone(),
-            config_maps: self.config.iter().cloned().collect(),
+            config_maps: [&self.config, &self.tcp_services_configmap, &self.udp_services_configmap]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect(),
             namespace: self.namespace.clone(),
             ingresses: !self.no_ingresses,
             backends: self.backend_mode(),

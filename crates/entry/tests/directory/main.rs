@@ -16,6 +16,7 @@ mod keys;
 mod refused;
 mod secrecy;
 mod settings;
+mod stream_services;
 mod tenants;
 mod tls;
 mod tls_passthrough;

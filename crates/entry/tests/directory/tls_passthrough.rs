@@ -137,11 +137,12 @@ fn passthrough_comes_and_goes_while_another_host_of_the_address_is_served() {
                 let is_passed = || curl(&bench, "passed.example", &own) == Ok("own-tls".to_owned());
                 eventually("passed through", is_passed);
                 eventually("redirected", || bench.asks("passed.example", "/").0 == 308);
-                assert!(is_ended());
+                eventually("served still", is_ended);
                 bench.remove("passed.yaml");
                 // Workers from before answer too, for a moment.
                 eventually("nobody", || curl(&bench, "passed.example", &own).is_err());
-                assert!(is_ended());
+                // Of an nginx that cannot hand over connections, those workers send them to a socket that is gone.
+                eventually("served still", is_ended);
             }
             ends.store(true, Ordering::Relaxed);
         });

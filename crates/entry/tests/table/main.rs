@@ -48,6 +48,8 @@ mod retries;
 mod settings;
 #[path = "../../../nginx-conf/tests/serve/source_ranges.rs"]
 mod source_ranges;
+#[path = "../../../nginx-conf/tests/serve/streams.rs"]
+mod streams;
 #[path = "../../../nginx-conf/tests/serve/support.rs"]
 mod support;
 #[path = "../../../nginx-conf/tests/serve/tls_passthrough.rs"]

@@ -5,13 +5,18 @@
 //!                                       └─► tls.sock ─► backend of the name
 //! ```
 //!
-//! Nothing of this is written as long as no host asks for it: then HTTPS is listened for where it is served.
+//! Nothing of this is written as long as no host asks for it: then HTTPS is listened for where it is served. Beside that, each port
+//! of a TCP or UDP service has a server of its own.
 
+mod services;
 mod tls_passthrough;
+
+use std::collections::BTreeSet;
 
 use entry_model::{BackendAddress, Routes};
 
 use crate::listen::HttpsSockets;
+use crate::stream::services::OpenPorts;
 use crate::stream::tls_passthrough::PassedHosts;
 use crate::token::{duration, path_token};
 use crate::upstream::{servers_at, write_servers};
@@ -24,22 +29,30 @@ pub struct Streams<'a> {
     routes: &'a Routes,
     settings: &'a Settings,
     hosts: PassedHosts<'a>,
+    ports: OpenPorts<'a>,
 }
 
-/// What is told of hosts whose TLS connections a template of the operator's does not pass through.
+/// What is told of TCP and UDP services, and of hosts whose TLS connections a template of the operator's does not pass through.
 pub fn notes_beside_template(routes: &Routes) -> impl Iterator<Item = RenderNote> {
-    routes.tls_passthrough.iter().map(|(name, passthrough)| {
+    let hosts = routes.tls_passthrough.iter().map(|(name, passthrough)| {
         let message = format!(
             "TLS connections for the host {name} are not passed through: the template of this entry (--template) is in charge of TLS"
         );
         RenderNote { object: passthrough.origin.clone(), message }
-    })
+    });
+    let ports = routes.streams.iter().map(|(port, route)| {
+        let message =
+            format!("the port {port} is not served: the template of this entry (--template) is in charge of ports");
+        RenderNote { object: route.origin.clone(), message }
+    });
+    hosts.chain(ports)
 }
 
 impl<'a> Streams<'a> {
     /// That of these routes. What this nginx cannot do is left out, and told.
     pub fn of(routes: &'a Routes, settings: &'a Settings, notes: &mut Vec<RenderNote>) -> Self {
-        Self { routes, settings, hosts: PassedHosts::of(routes, settings, notes) }
+        let (hosts, ports) = (PassedHosts::of(routes, settings, notes), OpenPorts::of(routes, settings, notes));
+        Self { routes, settings, hosts, ports }
     }
 
     /// Where HTTPS is listened for.
@@ -53,7 +66,7 @@ impl<'a> Streams<'a> {
 
     /// The module, where it is a file.
     pub fn load_module(&self) -> Option<Directive<'static>> {
-        let path = self.settings.stream_module.as_deref().filter(|_| !self.hosts.is_empty())?;
+        let path = self.settings.stream_module.as_deref().filter(|_| !self.is_empty())?;
         Some(directive("load_module").token(path_token(path)?))
     }
 
@@ -80,23 +93,28 @@ impl<'a> Streams<'a> {
         (!self.hosts.is_empty()).then(|| map("$server_addr", "$sparrow_own_address", cases))
     }
 
+    fn is_empty(&self) -> bool {
+        self.hosts.is_empty() && self.ports.is_empty()
+    }
+
     /// Writes it, if there is anything.
     pub fn write(&self, writer: &mut Writer<'a>) {
-        if self.hosts.is_empty() {
+        if self.is_empty() {
             return;
         }
         writer.open(&directive("stream"));
-        let shared = [
-            directive("tcp_nodelay").words(["on"]),
-            directive("proxy_connect_timeout").token(duration(self.settings.timeouts.connect)),
-        ];
-        for directive in
-            shared.into_iter().chain(access_log::stream(self.settings, self.https() == HttpsSockets::SentOn))
-        {
-            writer.write(&directive);
+        writer.write(&directive("tcp_nodelay").words(["on"]));
+        writer.write(&directive("proxy_connect_timeout").token(duration(self.settings.timeouts.connect)));
+        if !self.hosts.is_empty() {
+            writer.write(&access_log::tls_format(self.https() == HttpsSockets::SentOn));
+            self.hosts.write(self.routes, self.settings, writer);
         }
-        self.hosts.write(self.routes, self.settings, writer);
-        for address in self.hosts.backends() {
+        if !self.ports.is_empty() {
+            writer.write(&access_log::stream_format());
+            self.ports.write(self.routes, self.settings, writer);
+        }
+        let backends: BTreeSet<_> = self.hosts.backends().into_iter().chain(self.ports.backends()).collect();
+        for address in backends {
             self.write_upstream(address, writer);
         }
         writer.close();

@@ -13,7 +13,7 @@ use crate::listen::{self, HTTPS_SOCKET, unix_socket};
 use crate::token::{Pattern, Text, Token, is_host_name};
 use crate::upstream::servers_at;
 use crate::writer::{Writer, case, directive, entry};
-use crate::{RenderNote, Settings, tls};
+use crate::{RenderNote, Settings, access_log, tls};
 
 /// The socket, in the directory of the pid file, of the server that sends connections to backends.
 const TLS_SOCKET: &str = "tls.sock";
@@ -93,6 +93,7 @@ impl<'a> PassedHosts<'a> {
             back,
             directive("ssl_preread").words(["on"]),
             directive("proxy_timeout").words([SILENCE]),
+            access_log::stream_log(settings, "sparrow_tls"),
             directive("proxy_pass").words(["$sparrow_tls_backend"]),
         ];
         // Here only, so that the servers of HTTPS know both the balancer and the client.

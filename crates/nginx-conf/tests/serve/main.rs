@@ -26,6 +26,7 @@ mod retries;
 mod settings;
 mod shares;
 mod source_ranges;
+mod streams;
 mod support;
 mod template;
 mod tls_passthrough;
