@@ -284,7 +284,9 @@ fn policies() -> impl Strategy<Value = Policies> {
             ..Policy::default()
         }
     });
-    let policy = (policy, balancing()).prop_map(|(policy, balancing)| Policy { balancing, ..policy });
+    // What is generated is large: not all of it is to be on the stack.
+    let policy = (policy.boxed(), balancing().boxed());
+    let policy = policy.prop_map(|(policy, balancing)| Policy { balancing, ..policy }).boxed();
     vec(policy, POLICIES).prop_map(|all| {
         let mut policies = Policies::default();
         for policy in &all {
@@ -463,7 +465,7 @@ fn retries() -> impl Strategy<Value = Retries> {
 
 fn rule() -> impl Strategy<Value = Rule> {
     let listeners = prop_oneof![20 => Just(ListenerSet::ALL), 1 => Just(ListenerSet::from_iter([ListenerId(0)]))];
-    (listeners, matches(), action(), 0..u32::try_from(POLICIES).unwrap(), object()).prop_map(
+    (listeners, matches().boxed(), action().boxed(), 0..u32::try_from(POLICIES).unwrap(), object()).prop_map(
         |(listeners, matches, action, policy, origin)| Rule {
             listeners,
             matches,
@@ -501,8 +503,9 @@ fn routes(pem: Option<(Vec<u8>, Vec<u8>)>) -> impl Strategy<Value = Routes> {
             Arc::new(Certificate { origin, chain, key })
         })
         .boxed();
-    let hosts = btree_map(host(), (proptest::option::of(id()), vec(rule(), 0..6)), 0..6);
-    let shared = (btree_map(id(), certificate.clone(), 0..3), certificate, policies(), any::<bool>());
+    let rule = || rule().boxed();
+    let hosts = btree_map(host(), (proptest::option::of(id()), vec(rule(), 0..6)), 0..6).boxed();
+    let shared = (btree_map(id(), certificate.clone(), 0..3), certificate, policies().boxed(), any::<bool>()).boxed();
     (hosts, proptest::option::of(rule()), shared).prop_map(
         |(hosts, default, (mut certificates, certificate, policies, https))| {
             let mut named = SortedMap::new();
