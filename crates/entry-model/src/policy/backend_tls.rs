@@ -60,6 +60,6 @@ pub struct Pem(pub Arc<[u8]>);
 
 impl fmt::Debug for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pem({} bytes)", self.0.len())
+        f.debug_tuple("Pem").field(&self.0.len()).finish()
     }
 }
