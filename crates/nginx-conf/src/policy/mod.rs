@@ -1,7 +1,7 @@
 //! What policies ask for, in nginx's directives: a file for each topic.
 //!
 //! A policy is carried out in the location through which requests are forwarded: that of the rule, one for raw paths, or, where a module
-//! finds the route, that of the policy's class. All of them are written by [`write`].
+//! finds the route, that of the policy's class. All of them are written by [`write()`].
 
 mod access;
 mod backend_tls;
