@@ -185,7 +185,8 @@ fn report(
                     "{service} has no endpoint for its port {port} that is ready, so requests for it are answered 503; they are \
                      served as soon as there is one"
                 );
-                draft.report_loss(&FieldPath::root("spec"), Reason::RefNotFound, message);
+                // Pods come and go: what was asked for is served, and the Gateway API calls such a route accepted, too.
+                draft.report_note(&FieldPath::root("spec"), Reason::RefNotFound, message);
             }
             left_out => {
                 let message = format!(

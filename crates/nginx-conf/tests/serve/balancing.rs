@@ -8,7 +8,7 @@ use entry_model::{
     SessionCookie, ValueMatch,
 };
 
-use super::support::{Echo as _, Nginx, backed, backend, binaries, forward, free, policies, prefix, routes};
+use super::support::{Nginx, backed, backend, binaries, forward, free, policies, prefix, routes};
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
