@@ -254,7 +254,8 @@ impl<'a> IngressReader<'a> {
     fn report_pattern(&mut self, text: &str, treatment: &PathTreatment<'_>, site: ClaimSite) {
         let looks = (treatment.patterns == PatternDialect::Plain).then(|| describe_pattern(text)).flatten();
         if let Some(message) = looks {
-            self.draft.report_loss(&site, Reason::Unsupported, message);
+            // It is the same in ingress-nginx.
+            self.draft.report_note(&site, Reason::Unsupported, message);
         }
         if let Some(group) = missing_group(text, treatment) {
             let message = format!(
