@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use entry_model::{Action, BackendMode, IngressBackend, Kind, ObjectRef, PathMatch, Policy, Protocol};
 
-use super::hosts::Aliases;
-use super::https_redirect::HttpsRedirect;
-use super::path_rewrite::PathTreatment;
+use super::aliases::Aliases;
+use super::client_redirects::{HttpsRedirect, Redirects};
+use super::path_treatment::PathTreatment;
 use super::reader::{AnnotationContext, AnnotationReader};
-use super::redirects::Redirects;
 use super::request_headers::UpstreamVhost;
 use crate::canary::Canary;
 use crate::claim_site::ClaimSite;

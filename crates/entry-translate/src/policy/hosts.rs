@@ -1,7 +1,8 @@
 //! Further names of a host.
 
-use entry_model::{HostName, Reason};
+use entry_model::Reason;
 
+use super::aliases::Aliases;
 use super::annotations::Annotations;
 use super::reader::AnnotationReader;
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
@@ -60,12 +61,4 @@ fn report(reader: &mut AnnotationReader<'_, '_>, name: &'static str, message: &s
         Some(own) => reader.report_own_loss(own, Reason::Invalid, message),
         None => reader.report_loss("server-alias", Reason::Invalid, message),
     }
-}
-
-/// Further names of a host.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Aliases {
-    pub hosts: Vec<HostName>,
-    /// The annotation that says so.
-    pub annotation: &'static str,
 }

@@ -3,6 +3,7 @@
 use entry_model::Reason;
 
 use super::annotations::Annotations;
+pub use super::client_redirects::HttpsRedirect;
 use super::reader::AnnotationReader;
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
 use super::value::{parse_boolean, parse_go_boolean};
@@ -32,20 +33,6 @@ pub const TOPIC: Topic = Topic {
         .unchanged_by(&["false"]),
     ],
 };
-
-/// Whether HTTP is redirected to HTTPS.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum HttpsRedirect {
-    /// Where the host has a certificate that is for it.
-    #[default]
-    WithCertificate,
-    /// The same, and the object asks for it, so it is told where that is not so.
-    Wanted,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
 
 /// Reads it.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {

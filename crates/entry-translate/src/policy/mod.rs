@@ -4,6 +4,7 @@
 //! topic, write a file, and name it in [`TOPICS`] and in [`read`].
 
 mod access;
+pub mod aliases;
 pub mod annotations;
 mod answer_headers;
 mod backend;
@@ -13,6 +14,7 @@ mod body;
 mod buffers;
 mod canary;
 mod client_certificates;
+pub mod client_redirects;
 mod cors;
 mod error_pages;
 mod external_auth;
@@ -26,6 +28,7 @@ mod other;
 mod outside_address;
 mod passwords;
 pub mod path_rewrite;
+pub mod path_treatment;
 pub mod reader;
 pub mod redirects;
 mod request_headers;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use entry_model::{HostName, Reason, Scheme, TemplatePart, template_parts};
 
 use super::annotations::Annotations;
+pub use super::path_treatment::{PathTarget, PathTreatment, PatternDialect};
 use super::reader::AnnotationReader;
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
 use super::value::{parse_boolean, parse_go_boolean};
@@ -70,49 +71,6 @@ pub const TOPIC: Topic = Topic {
         IngressNginxAnnotation::never("x-forwarded-prefix", Scope::Rule, super::NO_EQUAL),
     ],
 };
-
-/// What the paths of an object are, and what becomes of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PathTreatment<'a> {
-    /// Whether they are patterns.
-    pub patterns: PatternDialect,
-    /// What they become.
-    pub target: Option<PathTarget<'a>>,
-}
-
-/// Whether paths are patterns.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum PatternDialect {
-    /// They are paths.
-    #[default]
-    Plain,
-    /// They are patterns for which case counts.
-    Own,
-    /// They are patterns as those of ingress-nginx, for which case does not count.
-    IngressNginx,
-}
-
-/// What a path becomes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathTarget<'a> {
-    /// The whole path becomes what this template makes of it.
-    Whole(&'a str),
-    /// The prefix that matched becomes this.
-    Prefix(&'a str),
-    /// Clients are sent elsewhere, where the path is what a template makes of it.
-    Elsewhere {
-        /// The scheme; that of the request without one.
-        scheme: Option<Scheme>,
-        /// The host.
-        host: String,
-        /// The port; that of the scheme without one.
-        port: Option<u16>,
-        /// The template of the path.
-        path: Cow<'a, str>,
-    },
-    /// What cannot be used, so that no request may be forwarded.
-    Unusable,
-}
 
 /// Reads them.
 pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotations<'a>) {

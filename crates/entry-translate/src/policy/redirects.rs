@@ -6,6 +6,7 @@ use entry_model::{PathRewrite, Reason, Redirect, Scheme};
 use percent_encoding::percent_decode_str;
 
 use super::annotations::Annotations;
+pub use super::client_redirects::{Redirects, RequestRedirect};
 use super::path_rewrite::parse_authority;
 use super::reader::AnnotationReader;
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
@@ -85,26 +86,6 @@ pub const TOPIC: Topic = Topic {
         IngressNginxAnnotation::never("use-port-in-redirects", Scope::Rule, super::NO_EQUAL).unchanged_by(&["false"]),
     ],
 };
-
-/// Where clients are sent, and from where.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Redirects {
-    /// All requests of the object are sent there.
-    pub all: Option<RequestRedirect>,
-    /// Requests for `/` are sent there: a path with its query, and the annotation that says so.
-    pub root: Option<(String, &'static str)>,
-    /// Whether requests for the same host with `www.` or without are sent to the host: the annotation that says so.
-    pub www: Option<&'static str>,
-}
-
-/// What becomes of requests that are not forwarded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RequestRedirect {
-    /// Their clients are sent elsewhere.
-    To(Redirect),
-    /// It cannot be used where they should go, so they may go nowhere.
-    Unusable,
-}
 
 /// Reads them.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
