@@ -38,6 +38,8 @@ pub fn asked<'a>(policy: &'a Policy, settings: &Settings) -> Option<&'a External
 /// What is at the level of `http`, if there is somebody to ask.
 pub fn http(settings: &Settings) -> Vec<Directive<'static>> {
     let mut all = vec![
+        // What locations set that ask; empty where all of them answer by themselves, since their backends are missing.
+        map("\"\"", "$sparrow_auth_cookie", vec![case("default", "\"\"")]),
         map(
             "$request_uri",
             "$sparrow_request_path",
