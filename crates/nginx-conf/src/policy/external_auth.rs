@@ -163,7 +163,8 @@ fn write_question(writer: &mut Writer<'_>, policy: &Policy, auth: &ExternalAuth,
     writer.line("proxy_pass_request_body").words(["off"]).end()?;
     writer.line("client_max_body_size").words(["0"]).end()?;
     if let Some(method) = &auth.method {
-        writer.line("proxy_method").literal(method).end()?;
+        // nginx knows variables here.
+        writer.line("proxy_method").token(&Token::constant(method)?).end()?;
     }
     timeouts::write(writer, &policy.timeouts, ProxyModule::Proxy)?;
     if auth.tls {
