@@ -8,49 +8,22 @@
 //! The keys are those of ingress-nginx: `keys` has the table of all of them, a file for each group.
 
 mod followed;
+mod key_context;
 pub mod keys;
 mod outcome;
+mod shared_settings;
 mod values;
 
 use std::collections::BTreeMap;
 
-use entry_model::{Key, Snapshot};
+use entry_model::Snapshot;
 
 pub use followed::FollowedSettings;
+pub use key_context::{KeyContext, Remark};
 pub use outcome::{KeyOutcome, KeyState};
+pub use shared_settings::SharedSettings;
 
 use self::keys::{KeyEffect, find_key};
-
-/// Settings for all of the entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SharedSettings {
-    /// What nginx does for all routes.
-    pub nginx: nginx_conf::Settings,
-    /// What is done with a route that says nothing else.
-    pub defaults: entry_translate::PolicyDefaults,
-}
-
-/// What is known where the value of a key is read.
-#[derive(Debug, Clone, Copy)]
-pub struct KeyContext<'a> {
-    /// The value, without blanks around it.
-    pub value: &'a str,
-    /// All values beside it.
-    pub values: &'a BTreeMap<String, String>,
-    /// The objects, among them `ConfigMaps` that a value names.
-    pub snapshot: &'a Snapshot,
-}
-
-/// What of a value is in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Remark {
-    /// All of it.
-    None,
-    /// All of it, and there is something to know.
-    Note(String),
-    /// Not all of it.
-    Loss(String),
-}
 
 /// Values of keys, each where it came from.
 #[derive(Debug, Clone, Copy)]
@@ -119,19 +92,6 @@ fn apply_key(
             KeyState::Rejected { hint, stays: good.cloned() }
         }
     }
-}
-
-/// The `ConfigMap` that a value names.
-fn named_config_map<'a>(context: &KeyContext<'a>) -> Result<&'a entry_model::ConfigMap, String> {
-    let key = Key::parse(context.value).ok_or_else(|| "write NAMESPACE/NAME of a ConfigMap".to_owned())?;
-    let found = context.snapshot.config_maps.get(&key).map(|found| &**found);
-    found.ok_or_else(|| {
-        format!(
-            "there is no ConfigMap {}/{}, or this entry may not read it; make it, and give the entry a role with get, list and \
-             watch on its name",
-            key.namespace, key.name
-        )
-    })
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@ use ipnet::IpNet;
 use nginx_conf::{HeaderName, TextPattern};
 
 use super::{ConfigKey, left_out, not_followed_unless, read, unchanged};
+use crate::config_map::key_context::{KeyContext, Remark};
+use crate::config_map::shared_settings::SharedSettings;
 use crate::config_map::values::{items, ranges, switch};
-use crate::config_map::{KeyContext, Remark, SharedSettings};
 
 const NET_HINT: &str = "write addresses or ranges with commas, such as `10.0.0.0/8, 192.0.2.1`";
 

@@ -2,8 +2,9 @@
 
 use super::connections::set;
 use super::{ConfigKey, not_followed_unless, read};
+use crate::config_map::key_context::{KeyContext, Remark};
+use crate::config_map::shared_settings::SharedSettings;
 use crate::config_map::values::{size, small_number, switch};
-use crate::config_map::{KeyContext, Remark, SharedSettings};
 
 /// Largest buffer, in bytes: each request may have several.
 const MAX_BUFFER: u32 = 4 << 20;

@@ -4,8 +4,9 @@ use nginx_conf::{Gzip, is_media_type};
 
 use super::connections::set;
 use super::{ConfigKey, left_out, not_followed_unless, read, unchanged};
+use crate::config_map::key_context::{KeyContext, Remark};
+use crate::config_map::shared_settings::SharedSettings;
 use crate::config_map::values::{number, switch};
-use crate::config_map::{KeyContext, Remark, SharedSettings};
 
 const HINT: &str = "write media types with blanks, such as `text/css application/json`";
 const BROTLI: &str = "nginx has no Brotli by itself, and `use-gzip` does nearly the same";

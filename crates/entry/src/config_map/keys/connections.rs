@@ -1,8 +1,9 @@
 //! Connections and times.
 
 use super::{ConfigKey, not_followed_unless, read, unchanged};
+use crate::config_map::key_context::{KeyContext, Remark};
+use crate::config_map::shared_settings::SharedSettings;
 use crate::config_map::values::{number, seconds, small_number, switch, time};
-use crate::config_map::{KeyContext, Remark, SharedSettings};
 
 /// What a key does that is one field.
 macro_rules! set {

@@ -1,11 +1,13 @@
 //! Headers of requests and of answers.
 
+use entry_model::{ConfigMap, Key};
 use nginx_conf::{HeaderName, Hsts, ValueTemplate};
 
 use super::connections::set;
 use super::{ConfigKey, left_out, not_followed_unless, read, unchanged};
+use crate::config_map::key_context::{KeyContext, Remark};
+use crate::config_map::shared_settings::SharedSettings;
 use crate::config_map::values::{items, number, switch};
-use crate::config_map::{KeyContext, Remark, SharedSettings, named_config_map};
 
 /// Most headers that a `ConfigMap` can set.
 const MAX_HEADERS: usize = 100;
@@ -115,6 +117,19 @@ fn named_headers(context: &KeyContext<'_>, can_be: fn(&HeaderName) -> bool) -> R
         }
     }
     Ok((headers, wrong))
+}
+
+/// The `ConfigMap` that a value names.
+fn named_config_map<'a>(context: &KeyContext<'a>) -> Result<&'a ConfigMap, String> {
+    let key = Key::parse(context.value).ok_or_else(|| "write NAMESPACE/NAME of a ConfigMap".to_owned())?;
+    let found = context.snapshot.config_maps.get(&key).map(|found| &**found);
+    found.ok_or_else(|| {
+        format!(
+            "there is no ConfigMap {}/{}, or this entry may not read it; make it, and give the entry a role with get, list and \
+             watch on its name",
+            key.namespace, key.name
+        )
+    })
 }
 
 fn hide_headers(settings: &mut SharedSettings, context: &KeyContext<'_>) -> Result<Remark, String> {

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use nginx_conf::{LogEscape, LogField, LogFormat, ValueTemplate};
 
 use super::{ConfigKey, not_followed, not_followed_unless, read, unchanged};
+use crate::config_map::key_context::{KeyContext, Remark};
+use crate::config_map::shared_settings::SharedSettings;
 use crate::config_map::values::{items, switch};
-use crate::config_map::{KeyContext, Remark, SharedSettings};
 
 /// Where ingress-nginx logs, which leads to its standard output.
 const THEIR_LOG: &str = "/var/log/nginx/access.log";

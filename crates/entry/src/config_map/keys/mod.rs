@@ -11,7 +11,8 @@ mod tls;
 mod unfollowed;
 mod workers;
 
-use super::{KeyContext, Remark, SharedSettings};
+use crate::config_map::key_context::{KeyContext, Remark};
+use crate::config_map::shared_settings::SharedSettings;
 
 /// A key.
 #[derive(Debug, Clone, Copy)]

@@ -5,8 +5,9 @@ use entry_translate::HttpsRedirect;
 
 use super::connections::set;
 use super::{ConfigKey, not_followed, not_followed_unless, read, unchanged};
+use crate::config_map::key_context::{KeyContext, Remark};
+use crate::config_map::shared_settings::SharedSettings;
 use crate::config_map::values::switch;
-use crate::config_map::{KeyContext, Remark, SharedSettings};
 
 pub const KEYS: &[ConfigKey] = &[
     read(

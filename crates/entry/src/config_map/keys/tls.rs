@@ -4,8 +4,9 @@ use nginx_conf::{TlsSettings, TlsVersions};
 
 use super::connections::set;
 use super::{ConfigKey, left_out, not_followed, not_followed_unless, read, unchanged};
+use crate::config_map::key_context::{KeyContext, Remark};
+use crate::config_map::shared_settings::SharedSettings;
 use crate::config_map::values::{size, switch, time};
-use crate::config_map::{KeyContext, Remark, SharedSettings};
 
 pub const KEYS: &[ConfigKey] = &[
     read("ssl-protocols", versions, "`TLSv1.2`, `TLSv1.3` or both, with blanks. Older ones are broken, and left out"),

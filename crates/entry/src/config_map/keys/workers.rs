@@ -2,8 +2,9 @@
 
 use super::connections::set;
 use super::{ConfigKey, read, unchanged};
+use crate::config_map::key_context::{KeyContext, Remark};
+use crate::config_map::shared_settings::SharedSettings;
 use crate::config_map::values::small_number;
-use crate::config_map::{KeyContext, Remark, SharedSettings};
 
 const LARGE_ENOUGH: &str = "nginx's tables are as large as the routes need";
 
