@@ -14,6 +14,7 @@ mod directory;
 mod directory_source;
 mod error;
 mod events;
+mod follow;
 pub mod host_record;
 mod kinds;
 pub mod lease;

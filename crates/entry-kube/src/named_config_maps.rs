@@ -14,11 +14,11 @@ use tokio::time::sleep;
 
 use crate::api_error::{explain_read_error, name_object_of_rule};
 use crate::error::{Error, Result};
+use crate::follow::{WatchScope, follow};
 use crate::kinds::Selectors;
 use crate::list::{ReadObject, reduce};
 use crate::options::SourceOptions;
 use crate::store::Store;
-use crate::watch::{WatchScope, follow};
 
 /// How often it is looked whether others are named.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
