@@ -4,8 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::attach::{AttachedObject, Seniority};
-use crate::canary::AttachedCanary;
-use crate::claim::{Claim, Claims, DefaultClaim, TlsClaim};
+use crate::claim::{CanaryClaim, Claim, Claims, DefaultClaim, TlsClaim};
 use crate::claim_site::ClaimSite;
 
 /// What all objects ask for. Passes take out what is not served.
@@ -21,6 +20,17 @@ pub struct AttachedClaims<'c> {
 #[derive(Debug, Clone, Copy)]
 pub struct AttachedClaim<'c> {
     pub claim: &'c Claim,
+    pub owner: Seniority,
+    /// All that the object asks for.
+    pub claims: &'c Arc<Claims>,
+    /// The place of the claim among them.
+    pub index: usize,
+}
+
+/// A path that a canary is for, among those of others.
+#[derive(Debug, Clone, Copy)]
+pub struct AttachedCanary<'c> {
+    pub claim: &'c CanaryClaim,
     pub owner: Seniority,
     /// All that the object asks for.
     pub claims: &'c Arc<Claims>,

@@ -7,73 +7,16 @@
 //! A canary claims nothing: it is no rival of its main, and brings no host, certificate or policy of its own. What becomes of its
 //! main's rule is at most five rules, so canaries are not counted among rules.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use entry_model::{
-    Action, Backend, CookieMatch, Destination, Forward, HeaderMatch, HostName, Match, ObjectRef, PathMatch, Pattern,
-    Reason, Rule, ValueMatch, WeightedBackend,
+    Action, Backend, CookieMatch, Destination, Forward, HeaderMatch, HostName, Match, ObjectRef, PathMatch, Reason,
+    Rule, ValueMatch, WeightedBackend,
 };
 
 use crate::attach::{AttachedObject, Seniority, namespace_of};
-use crate::attached_claims::AttachedClaim;
-use crate::claim::Claims;
-use crate::claim_site::ClaimSite;
+use crate::attached_claims::{AttachedCanary, AttachedClaim};
+use crate::claim::CanaryClaim;
+use crate::policy::canary_request::{Canary, CanaryHeader};
 use crate::verdict_draft::{object_name, quoted};
-
-/// Which requests a canary gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Canary {
-    /// A header that decides, by its name in lower case.
-    pub header: Option<(String, CanaryHeader)>,
-    /// A cookie that decides.
-    pub cookie: Option<String>,
-    /// How many of all other requests, of `total`.
-    pub weight: u32,
-    /// At least the weight, and not 0.
-    pub total: u32,
-}
-
-/// Which values of a header decide.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CanaryHeader {
-    /// `always` is for the canary, `never` for the main.
-    AlwaysOrNever,
-    /// This is for the canary.
-    Value(String),
-    /// What the pattern matches is for the canary.
-    Pattern(Pattern),
-    /// None.
-    Nothing,
-}
-
-/// A path that a canary is for.
-#[derive(Debug)]
-pub struct CanaryClaim {
-    pub host: HostName,
-    pub path: PathMatch,
-    /// As it is written.
-    pub text: String,
-    /// Which requests.
-    pub canary: Arc<Canary>,
-    /// Where they go; none if that does not exist.
-    pub backend: Option<Backend>,
-    pub site: ClaimSite,
-}
-
-/// A path that a canary is for, among those of others.
-#[derive(Debug, Clone, Copy)]
-pub struct AttachedCanary<'c> {
-    pub claim: &'c CanaryClaim,
-    pub owner: Seniority,
-    /// All that the object asks for.
-    pub claims: &'c Arc<Claims>,
-    /// The place of the claim among them.
-    pub index: usize,
-}
-
-/// The canaries by their hosts.
-pub type CanariesByHost<'c> = HashMap<&'c HostName, Vec<AttachedCanary<'c>>>;
 
 /// The canary of each of these rules of a host; what is wrong with others is told to their owners. Of several the oldest is it.
 pub fn assign<'c>(

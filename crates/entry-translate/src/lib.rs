@@ -54,7 +54,7 @@ mod translation;
 mod verdict_draft;
 
 pub use bounds::{Bound, Bounds};
-pub use policy::https_redirect::HttpsRedirect;
+pub use policy::client_redirects::HttpsRedirect;
 pub use policy::table::{IngressNginxAnnotation, Meaning, Objects, OwnAnnotation, Scope, Topic};
 pub use policy::{INGRESS_NGINX_PREFIX, OWN_PREFIX, TOPICS, find_ingress_nginx_annotation, parse_size};
 pub use settings::{HostOwnership, PolicyDefaults, TlsPassthroughAnnotations, TranslateSettings};

@@ -10,14 +10,14 @@ use entry_model::{
 
 use crate::Bound;
 use crate::attach::AttachedObject;
-use crate::attached_claims::{AttachedClaim, AttachedClaims};
-use crate::canary::{self, AttachedCanary, CanariesByHost};
+use crate::attached_claims::{AttachedCanary, AttachedClaim, AttachedClaims};
+use crate::canary;
 use crate::certificate_selection::{CertificateSelection, SelectedCertificate};
 use crate::claim::{Claim, Claims, DefaultClaim};
 use crate::claim_site::ClaimSite;
 use crate::host_client_certificates::{of_rule, select_client_certificates};
 use crate::owners::HostLists;
-use crate::policy::https_redirect::HttpsRedirect;
+use crate::policy::client_redirects::HttpsRedirect;
 use crate::tls_passthrough::{is_root, passthrough_of, select_passthrough};
 use crate::verdict_draft::{object_name, quoted};
 
@@ -98,7 +98,7 @@ impl HostMerger {
         for candidate in &claims.rules {
             by_host.entry(&candidate.claim.host).or_default().push(*candidate);
         }
-        let mut canaries_by_host = CanariesByHost::new();
+        let mut canaries_by_host: HashMap<_, Vec<_>> = HashMap::new();
         for canary in &claims.canaries {
             canaries_by_host.entry(&canary.claim.host).or_default().push(*canary);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use entry_model::{BackendMode, HostOwners, Key, Listener, ObjectRef, Reason, Scheme, Timeouts};
 
-use crate::policy::https_redirect::HttpsRedirect;
+use crate::policy::client_redirects::HttpsRedirect;
 use crate::{Bounds, LastGoodSecret, StreamServices};
 
 /// Who may have what of a host.

@@ -8,7 +8,7 @@ use entry_model::{Action, HostName, Match, PathMatch, PathRewrite, Redirect};
 use super::{Claim, Claims};
 use crate::claim_site::ClaimSite;
 use crate::policy::annotations::Annotations;
-use crate::policy::https_redirect::HttpsRedirect;
+use crate::policy::client_redirects::HttpsRedirect;
 
 /// Adds what annotations ask for, by the claims of the paths.
 pub fn add_further_claims(asked: &mut Claims, annotations: &Annotations<'_>) {

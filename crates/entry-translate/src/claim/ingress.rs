@@ -10,15 +10,16 @@ use entry_model::{
 
 use super::rule_path::{RulePath, missing_group, read_rule_path};
 use super::{
-    Claim, Claims, DefaultClaim, TlsClaim, asked_tls_passthrough, choose_protocol, denied_paths, describe_pattern,
-    forward_action, further_hosts, redirect_action, unavailable_message, unless_closed, with_cookie_path,
+    CanaryClaim, Claim, Claims, DefaultClaim, TlsClaim, asked_tls_passthrough, choose_protocol, denied_paths,
+    describe_pattern, forward_action, further_hosts, redirect_action, unavailable_message, unless_closed,
+    with_cookie_path,
 };
 use crate::TranslateSettings;
-use crate::canary::{Canary, CanaryClaim};
 use crate::claim_site::ClaimSite;
 use crate::host::parse_host;
 use crate::policy::annotations::{Annotations, read_annotations};
-use crate::policy::path_rewrite::{PathTreatment, PatternDialect};
+use crate::policy::canary_request::Canary;
+use crate::policy::path_treatment::{PathTreatment, PatternDialect};
 use crate::policy::reader::AnnotationContext;
 use crate::resolve::{self, ResolveError, ResolveFault};
 use crate::verdict_draft::{VerdictDraft, object_name, quoted};

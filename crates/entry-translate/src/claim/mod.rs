@@ -15,12 +15,11 @@ use entry_model::{
 
 use crate::TranslateSettings;
 use crate::attach::RouteObject;
-use crate::canary::CanaryClaim;
 use crate::claim_site::ClaimSite;
 use crate::endpoints::endpoints_of;
 use crate::policy::annotations::Annotations;
-use crate::policy::https_redirect::HttpsRedirect;
-use crate::policy::redirects::RequestRedirect;
+use crate::policy::canary_request::Canary;
+use crate::policy::client_redirects::{HttpsRedirect, RequestRedirect};
 use crate::regex_path;
 use crate::resolve::{self, ServiceAddress};
 use crate::verdict_draft::{VerdictDraft, quoted};
@@ -75,6 +74,20 @@ pub struct TlsClaim {
     /// Further hosts of the object, which get it if it is for them.
     pub further: Vec<HostName>,
     pub secret: Option<Key>,
+}
+
+/// A path that a canary is for.
+#[derive(Debug)]
+pub struct CanaryClaim {
+    pub host: HostName,
+    pub path: PathMatch,
+    /// As it is written.
+    pub text: String,
+    /// Which requests.
+    pub canary: Arc<Canary>,
+    /// Where they go; none if that does not exist.
+    pub backend: Option<Backend>,
+    pub site: ClaimSite,
 }
 
 impl Claims {

@@ -4,7 +4,8 @@ use entry_model::{Action, PathMatch, PathRewrite, Pattern, Redirect, TemplatePar
 use pattern_engine::{PatternError, compile};
 
 use crate::path::{into_prefix, parse_path};
-use crate::policy::path_rewrite::{PathTarget, PathTreatment, PatternDialect, constant, without_groups};
+use crate::policy::path_rewrite::{constant, without_groups};
+use crate::policy::path_treatment::{PathTarget, PathTreatment, PatternDialect};
 use crate::verdict_draft::quoted;
 
 /// What the path of a rule matches, and what becomes of the path of a request.

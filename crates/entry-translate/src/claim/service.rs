@@ -13,7 +13,7 @@ use crate::TranslateSettings;
 use crate::claim_site::ClaimSite;
 use crate::host::parse_host;
 use crate::policy::annotations::{Annotations, read_annotations};
-use crate::policy::path_rewrite::PatternDialect;
+use crate::policy::path_treatment::PatternDialect;
 use crate::policy::reader::AnnotationContext;
 use crate::resolve::{self, ResolveError, ResolveFault};
 use crate::verdict_draft::VerdictDraft;

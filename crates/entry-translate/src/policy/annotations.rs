@@ -6,11 +6,11 @@ use std::sync::Arc;
 use entry_model::{Action, BackendMode, IngressBackend, Kind, ObjectRef, PathMatch, Policy, Protocol};
 
 use super::aliases::Aliases;
+use super::canary_request::Canary;
 use super::client_redirects::{HttpsRedirect, Redirects};
 use super::path_treatment::PathTreatment;
 use super::reader::{AnnotationContext, AnnotationReader};
-use super::request_headers::UpstreamVhost;
-use crate::canary::Canary;
+use super::upstream_vhost::UpstreamVhost;
 use crate::claim_site::ClaimSite;
 use crate::verdict_draft::VerdictDraft;
 

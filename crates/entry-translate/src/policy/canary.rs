@@ -3,10 +3,10 @@
 use entry_model::{Pattern, Reason};
 
 use super::annotations::Annotations;
+use super::canary_request::{Canary, CanaryHeader};
 use super::reader::AnnotationReader;
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
 use super::value::{parse_boolean, parse_go_boolean};
-use crate::canary::{Canary, CanaryHeader};
 
 pub const TOPIC: Topic = Topic {
     title: "Canary",

@@ -3,7 +3,7 @@
 use entry_model::Reason;
 
 use super::annotations::Annotations;
-pub use super::client_redirects::HttpsRedirect;
+use super::client_redirects::HttpsRedirect;
 use super::reader::AnnotationReader;
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
 use super::value::{parse_boolean, parse_go_boolean};

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use entry_model::{HostName, Reason, Scheme, TemplatePart, template_parts};
 
 use super::annotations::Annotations;
-pub use super::path_treatment::{PathTarget, PathTreatment, PatternDialect};
+use super::path_treatment::{PathTarget, PathTreatment, PatternDialect};
 use super::reader::AnnotationReader;
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
 use super::value::{parse_boolean, parse_go_boolean};

@@ -6,7 +6,7 @@ use entry_model::{PathRewrite, Reason, Redirect, Scheme};
 use percent_encoding::percent_decode_str;
 
 use super::annotations::Annotations;
-pub use super::client_redirects::{Redirects, RequestRedirect};
+use super::client_redirects::{Redirects, RequestRedirect};
 use super::path_rewrite::parse_authority;
 use super::reader::AnnotationReader;
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};

@@ -1,0 +1,29 @@
+//! What annotations say of the requests that a canary gets.
+
+use entry_model::Pattern;
+
+/// Which requests a canary gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Canary {
+    /// A header that decides, by its name in lower case.
+    pub header: Option<(String, CanaryHeader)>,
+    /// A cookie that decides.
+    pub cookie: Option<String>,
+    /// How many of all other requests, of `total`.
+    pub weight: u32,
+    /// At least the weight, and not 0.
+    pub total: u32,
+}
+
+/// Which values of a header decide.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CanaryHeader {
+    /// `always` is for the canary, `never` for the main.
+    AlwaysOrNever,
+    /// This is for the canary.
+    Value(String),
+    /// What the pattern matches is for the canary.
+    Pattern(Pattern),
+    /// None.
+    Nothing,
+}
