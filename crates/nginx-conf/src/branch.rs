@@ -9,15 +9,14 @@
 
 use entry_model::{Action, Balancing, Destination, Rule};
 
-use crate::candidates::is_final;
+use crate::balancing_key::write_number;
 use crate::chosen::{ChosenAction, ChosenLocation, ChosenLocations, ChosenPath, location_name};
 use crate::condition::{Condition, conditions};
+use crate::context::Context;
 use crate::error_page::not_found;
-use crate::inexpressible::{self, can_respond};
-use crate::location::write_route_name;
+use crate::inexpressible::{self, can_respond, is_final};
 use crate::location_kind::LocationKind;
-use crate::policy::balancing::write_number;
-use crate::proxy_target::Context;
+use crate::location_parts::write_route_name;
 use crate::redirect::respond;
 use crate::share::{below, shares};
 use crate::token::{Text, size};

@@ -2,24 +2,10 @@
 
 use std::collections::HashMap;
 
-use entry_model::{Action, PathMatch, Pattern, Rule};
+use entry_model::{PathMatch, Pattern, Rule};
 
-use crate::inexpressible;
+use crate::inexpressible::{is_branching, is_final};
 use crate::location_kind::LocationKind;
-
-/// Whether a rule asks for more than a location of its path can say: some requests only, or several backends.
-pub fn is_branching(rule: &Rule) -> bool {
-    let is_shared = match &rule.action {
-        Action::Forward(forward) => forward.only_backend().is_none(),
-        Action::Redirect(_) | Action::Respond(_) => false,
-    };
-    inexpressible::of_rule(rule).is_none() && (is_shared || !rule.matches.is_path_only())
-}
-
-/// Whether no rule behind it gets requests for its path. One that cannot be written is answered 503, whatever the requests have.
-pub fn is_final(rule: &Rule) -> bool {
-    rule.matches.is_path_only() || inexpressible::of_rule(rule).is_some()
-}
 
 /// The rules of a host by their paths.
 pub struct Candidates<'r, 'a> {

@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use entry_model::{PathMatch, PathRewrite, Policy, Protocol, Redirect};
 use pattern_engine::BoundedPattern;
 
+use crate::context::Context;
 use crate::error_page::{BAD_REQUEST, REJECT};
-use crate::location::{redirect_to_https, sent_path};
 use crate::location_kind::LocationKind;
-use crate::policy::{self, ProxyModule};
-use crate::proxy_target::{Context, proxy_module, rest_variable, scheme, write_treatment};
+use crate::location_parts::{redirect_to_https, sent_path};
+use crate::policy;
+use crate::proxy_module::ProxyModule;
+use crate::proxy_target::{proxy_module, rest_variable, scheme, write_treatment};
 use crate::redirect::{redirect, respond};
 use crate::revision::MAIN;
 use crate::rewritten_path::{check_sent, set_rewritten};

@@ -7,7 +7,7 @@
 use entry_model::{CookieMatch, HeaderMatch, Match, QueryParamMatch, ValueMatch};
 use pattern_engine::{BoundedPattern, Groups, Subject};
 
-use crate::rewritten_path::MATCH_LIMIT;
+use crate::match_limit::MATCH_LIMIT;
 use crate::token::Pattern;
 use crate::writer::Writer;
 

@@ -8,7 +8,7 @@
 
 use crate::client_filter::halves;
 use crate::client_headers::{CLIENT_HEADERS, OWN_HEADERS};
-use crate::location_headers::Header;
+use crate::header::Header;
 use crate::token::{Text, Token};
 use crate::writer::{Directive, case, constant, directive, entry, map};
 use crate::{HeaderName, Settings, Version};

@@ -8,11 +8,13 @@
 
 use entry_model::{Host, HostName, Listener, Scheme};
 
+use crate::context::Context;
 use crate::error_page::{self, answer_headers};
 use crate::frame_needs::{ForwardLocation, FrameNeeds};
 use crate::listen;
-use crate::policy::{ProxyModule, client_certificates};
-use crate::proxy_target::{Context, proxy_module, scheme, write_treatment};
+use crate::policy::client_certificates;
+use crate::proxy_module::ProxyModule;
+use crate::proxy_target::{proxy_module, scheme, write_treatment};
 use crate::server::{self, EMPTY_HOST, Servers, server_name_of};
 use crate::token::{Text, Token, path_token};
 use crate::upstream;

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use entry_model::{HostName, Routes};
 
-use crate::candidates::is_branching;
 use crate::frame_needs::FrameNeeds;
-use crate::location_headers::{Header, connection_headers};
-use crate::policy::{PolicySet, ProxyModule, balancing};
+use crate::header::Header;
+use crate::inexpressible::is_branching;
+use crate::location_headers::connection_headers;
+use crate::policy::{PolicySet, balancing};
+use crate::proxy_module::ProxyModule;
 use crate::revision::HASH_PLACE;
 use crate::server::Servers;
 use crate::stream::Streams;

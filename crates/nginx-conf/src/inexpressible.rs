@@ -6,7 +6,6 @@ use entry_model::{Action, ListenerSet, Match, PathMatch, PathRewrite, Redirect, 
 use pattern_engine::BoundedPattern;
 
 use crate::RenderNote;
-use crate::candidates::is_branching;
 use crate::condition::{Condition, conditions};
 use crate::token::{is_host_name, is_url_target};
 
@@ -146,6 +145,20 @@ pub fn notes(routes: &Routes, of_rule: fn(&Rule) -> Option<Inexpressible>) -> Ve
         Some(RenderNote { object: rule.origin.clone(), message: format!("the path {path:?}: {what}; {answer}") })
     };
     routes.rules().filter_map(note).collect()
+}
+
+/// Whether a rule asks for more than a location of its path can say: some requests only, or several backends.
+pub fn is_branching(rule: &Rule) -> bool {
+    let is_shared = match &rule.action {
+        Action::Forward(forward) => forward.only_backend().is_none(),
+        Action::Redirect(_) | Action::Respond(_) => false,
+    };
+    of_rule(rule).is_none() && (is_shared || !rule.matches.is_path_only())
+}
+
+/// Whether no rule behind it gets requests for its path. One that cannot be written is answered 503, whatever the requests have.
+pub fn is_final(rule: &Rule) -> bool {
+    rule.matches.is_path_only() || of_rule(rule).is_some()
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@
 //! and named in [`Revision::notes`].
 
 mod access_log;
+mod balancing_key;
+mod balancing_name;
 mod branch;
 mod buffering;
 mod candidates;
@@ -16,12 +18,14 @@ mod chosen;
 mod client_filter;
 mod client_headers;
 mod condition;
+mod context;
 mod error_output;
 mod error_page;
 mod forwarded_headers;
 mod frame;
 mod frame_needs;
 mod gzip;
+mod header;
 mod http;
 mod inexpressible;
 mod kept_connections;
@@ -31,11 +35,14 @@ mod listen;
 mod location;
 mod location_headers;
 mod location_kind;
+mod location_parts;
 mod log_format;
+mod match_limit;
 mod policy;
 mod policy_class;
 #[cfg(test)]
 mod properties;
+mod proxy_module;
 mod proxy_target;
 mod raw_path;
 mod redirect;

@@ -13,18 +13,21 @@
 
 use std::collections::BTreeSet;
 
-use entry_model::{Action, Kind, PathMatch, Rule};
+use entry_model::{Action, PathMatch, Rule};
 
 use crate::branch;
-use crate::candidates::{Candidates, is_branching, is_final};
+use crate::candidates::Candidates;
 use crate::chosen::ChosenLocations;
+use crate::context::Context;
 use crate::error_page::{BAD_REQUEST, REJECT, not_found};
+use crate::inexpressible::{is_branching, is_final};
 use crate::location_kind::{LocationKind, TakenPaths};
-use crate::proxy_target::{Context, PathCheck, ProxyTarget, proxy_module, rest_variable, scheme, write_treatment};
+use crate::location_parts::{redirect_to_https, sent_path, write_route_name};
+use crate::proxy_target::{PathCheck, ProxyTarget, proxy_module, rest_variable, scheme, write_treatment};
 use crate::raw_path::{RawPathLocations, location_name};
 use crate::rewritten_path::path_pattern;
-use crate::token::{Pattern, Text, Token};
-use crate::writer::{Directive, Writer, constant, constant_block, directive};
+use crate::token::{Pattern, Text};
+use crate::writer::{Writer, directive};
 use crate::{RenderNote, Settings, inexpressible, policy, redirect, rewritten_path};
 
 /// The locations of a host's rules, which are tried in this order.
@@ -119,12 +122,6 @@ fn nothing(writer: &mut Writer<'_>, path: &str, settings: &Settings) -> Option<(
     Some(())
 }
 
-static NAMELESS_ARGUMENTS: [Token; 1] = [Token::word("($sparrow_is_plain_http_without_host)")];
-static NO_HOST_ARGUMENTS: [Token; 1] = [Token::word("400")];
-static NO_HOST: [Directive<'static>; 1] = [constant("return", &NO_HOST_ARGUMENTS)];
-/// A request that names no host cannot be sent to another address of it.
-static NAMELESS: Directive<'static> = constant_block("if", &NAMELESS_ARGUMENTS, &NO_HOST);
-
 /// Writes the location of a rule; `None` if nginx could not read it, which is then to be taken back. If the path does not decide
 /// alone, there are rules to choose from.
 fn location<'a>(
@@ -155,26 +152,6 @@ fn location<'a>(
         }
         _ => follow(writer, place, rule, context, shared)?,
     }
-    writer.close();
-    Some(())
-}
-
-/// Names the object of a rule, for the access log.
-pub fn write_route_name(writer: &mut Writer<'_>, rule: &Rule) -> Option<()> {
-    writer.line("set").words(["$sparrow_route"]).text(|text| route_name(text, rule)).end()
-}
-
-/// Sends requests in the clear to HTTPS.
-pub fn redirect_to_https(writer: &mut Writer<'_>, context: &Context<'_>) -> Option<()> {
-    if context.nameless {
-        writer.write(&NAMELESS);
-    }
-    writer.line("if").words(["($sparrow_is_plain_http)"]).open(None)?;
-    let target = |text: Text| match context.settings.public_https_port {
-        443 => text.own("https://$host$request_uri"),
-        port => text.own("https://$host:").number(port).own("$request_uri"),
-    };
-    writer.line("return").words(["308"]).text(target).end()?;
     writer.close();
     Some(())
 }
@@ -269,17 +246,6 @@ fn raw_path(pattern: Pattern, place: &LocationKind<'_>, target: &ProxyTarget<'_>
     pattern.own("^(?<sparrow_prefix>").path(path).own(rest)
 }
 
-/// The same where nginx does not write the path anew. Of a prefix that is stripped, what was sent becomes `$sparrow_prefix`.
-pub fn sent_path(pattern: Pattern, path: &str, is_below: bool, strips: bool) -> Pattern {
-    let rest = match (is_below, strips) {
-        (false, false) => "(?:\\?|$)",
-        (false, true) => ")(?<sparrow_rest>(?:\\?.*)?)$",
-        (true, false) => "/",
-        (true, true) => ")(?<sparrow_rest>/.*)$",
-    };
-    pattern.own(if strips { "^(?<sparrow_prefix>" } else { "^" }).path(path).own(rest)
-}
-
 /// Sends the request on.
 fn pass(
     writer: &mut Writer<'_>,
@@ -298,15 +264,4 @@ fn pass(
     let url = |text: Text| text.own(scheme(protocol, module)).upstream(target.upstream).own(path);
     writer.line(module.pass()).text(url).end()?;
     write_treatment(writer, protocol, target.policy, module, context)
-}
-
-/// The object of a rule, for the access log. Names of Kubernetes are plain; others, from a file, are made so.
-fn route_name(text: Text, rule: &Rule) -> Text {
-    let key = &rule.origin.key;
-    let text = match rule.origin.kind {
-        Kind::Service => text.own("Service "),
-        Kind::Ingress => text.own("Ingress "),
-        _ => text,
-    };
-    text.plain_of(&key.namespace, '_').own("/").plain_of(&key.name, '_')
 }

@@ -3,15 +3,13 @@
 //! nginx puts `proxy_set_header` and `grpc_set_header` of an outer level in force only in a location that has none of its own; so a
 //! location that has one repeats all others, and so it is with `add_header` and what is hidden. This is the only place that does so.
 
-use crate::policy::ProxyModule;
-use crate::proxy_target::Context;
+use crate::context::Context;
+use crate::header::Header;
+use crate::proxy_module::ProxyModule;
 use crate::token::Token;
 use crate::upstream::Upstreams;
 use crate::writer::Writer;
 use crate::{Settings, forwarded_headers};
-
-/// A header and its value.
-pub type Header = (Token, Token);
 
 /// The headers that a location sets by itself.
 #[derive(Debug, Default)]

@@ -1,29 +1,16 @@
 //! How a location sends requests on.
 
-use entry_model::{Backend, PathRewrite, Policy, Protocol, Routes, Rule};
+use entry_model::{Backend, PathRewrite, Policy, Protocol, Rule};
 
 use crate::Settings;
+use crate::context::Context;
 use crate::location_kind::LocationKind;
-use crate::policy::{self, ProxyModule};
+use crate::policy;
+use crate::proxy_module::ProxyModule;
 use crate::token::is_unreserved;
-use crate::upstream::{Upstreams, forward_of, is_http2, is_tls, uses_grpc};
+use crate::upstream::{forward_of, is_http2, is_tls, uses_grpc};
 use crate::upstream_name::UpstreamName;
 use crate::writer::Writer;
-
-/// What the locations of a server have in common.
-pub struct Context<'a> {
-    /// All routes.
-    pub routes: &'a Routes,
-    /// The settings.
-    pub settings: &'a Settings,
-    /// The upstreams of all routes.
-    pub upstreams: &'a Upstreams<'a>,
-    /// Whether requests may come here that name no host, as HTTP/1.0 allows.
-    pub nameless: bool,
-    /// Whether all locations are patterns, which nginx tries in their order: those of a host with rules for patterns, which come
-    /// before prefixes.
-    pub in_order: bool,
-}
 
 /// How a location sees to it that what was matched is what is forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

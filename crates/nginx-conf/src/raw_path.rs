@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use entry_model::{Policy, Protocol};
 
+use crate::context::Context;
 use crate::error_page::BAD_REQUEST;
 use crate::location_kind::LocationKind;
-use crate::policy::ProxyModule;
 use crate::policy_class::PolicyClass;
-use crate::proxy_target::{Context, ProxyTarget, rest_variable, scheme, write_treatment};
+use crate::proxy_module::ProxyModule;
+use crate::proxy_target::{ProxyTarget, rest_variable, scheme, write_treatment};
 use crate::token::Text;
 use crate::writer::Writer;
 

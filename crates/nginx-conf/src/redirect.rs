@@ -3,10 +3,10 @@
 use entry_model::{Redirect, Scheme};
 
 use crate::Settings;
+use crate::context::Context;
 use crate::error_page::{BAD_REQUEST, REJECT, answer_headers};
 use crate::location_kind::LocationKind;
-use crate::policy::ProxyModule;
-use crate::proxy_target::Context;
+use crate::proxy_module::ProxyModule;
 use crate::rewritten_path::{check_sent, set_rewritten};
 use crate::token::{Text, Token};
 use crate::writer::Writer;

@@ -7,15 +7,14 @@
 use entry_model::{PathRewrite, TemplatePart, template_parts};
 use pattern_engine::{BoundedPattern, Groups, Subject};
 
+use crate::context::Context;
 use crate::error_page::{BAD_REQUEST, REJECT};
 use crate::location_kind::LocationKind;
-use crate::policy::ProxyModule;
-use crate::proxy_target::{Context, ProxyTarget, proxy_module, scheme, write_treatment};
+use crate::match_limit::MATCH_LIMIT;
+use crate::proxy_module::ProxyModule;
+use crate::proxy_target::{ProxyTarget, proxy_module, scheme, write_treatment};
 use crate::token::{Pattern, Text};
 use crate::writer::{Directive, Writer, case, map};
-
-/// How often an engine may go on with a pattern before it gives up.
-pub const MATCH_LIMIT: &str = "(*LIMIT_MATCH=50000)";
 
 /// How groups of patterns are named: with this, and their number.
 const GROUP: &str = "sparrow_group_";

@@ -2,11 +2,11 @@
 
 use entry_model::{Host, HostName, PathMatch, Routes};
 
+use crate::context::Context;
 use crate::frame_needs::FrameNeeds;
 use crate::inexpressible::Inexpressible;
 use crate::listen::{self, HttpsSockets};
 use crate::policy::{PolicySet, client_certificates};
-use crate::proxy_target::Context;
 use crate::tls::{self, Certificates};
 use crate::token::{Pattern, Token, is_host_name};
 use crate::upstream::Upstreams;

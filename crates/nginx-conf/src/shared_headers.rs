@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use crate::Settings;
 use crate::client_headers::is_own_header;
-use crate::location_headers::Header;
-use crate::policy::ProxyModule;
+use crate::header::Header;
+use crate::proxy_module::ProxyModule;
 use crate::token::{Text, Token};
 use crate::value_template::ValueTemplate;
 use crate::writer::{Directive, case, directive, entry, map};

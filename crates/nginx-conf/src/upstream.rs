@@ -7,8 +7,8 @@ use entry_model::{
     Action, Backend, BackendAddress, Balancing, Destination, Forward, ObjectRef, Protocol, Routes, Rule,
 };
 
-use crate::candidates::is_branching;
-use crate::policy::balancing;
+use crate::balancing_key;
+use crate::inexpressible::is_branching;
 use crate::token::Token;
 use crate::upstream_name::UpstreamName;
 use crate::writer::{Writer, directive};
@@ -117,7 +117,7 @@ impl<'a> Upstreams<'a> {
                 .text(|text| text.upstream(UpstreamName::of(backend, balancing)))
                 .open(Some(origin));
             let servers: Vec<_> = self.servers(backend).collect();
-            if let Some(method) = balancing::method(balancing) {
+            if let Some(method) = balancing_key::method(balancing) {
                 writer.write(&method);
             }
             // nginx knows no `backup` where a hash chooses.

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
-use crate::policy::balancing;
+use crate::balancing_name::write_suffix;
 use entry_model::{Backend, BackendAddress, Balancing, EndpointsId, Key, Protocol};
 use sha2::{Digest as _, Sha256};
 
@@ -30,7 +30,7 @@ impl<'a> UpstreamName<'a> {
         if !self.0.keep_alive {
             out.push_str("_once");
         }
-        balancing::write_suffix(out, self.1);
+        write_suffix(out, self.1);
     }
 }
 

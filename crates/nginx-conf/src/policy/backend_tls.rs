@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use entry_model::{BackendTls, Pem};
 
-use super::{PolicySet, ProxyModule};
+use super::PolicySet;
 use crate::policy_class::content_hash;
+use crate::proxy_module::ProxyModule;
 use crate::revision::LineOrigin;
 use crate::token::{Text, Token};
 use crate::writer::Writer;

@@ -5,81 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use entry_model::{Balancing, HashPart, Policies, SameSite, SessionCookie};
+use entry_model::{Balancing, Policies, SameSite, SessionCookie};
 
 use crate::Settings;
+use crate::balancing_key::{session_variable, variable};
 use crate::location_headers::LocationHeaders;
-use crate::policy_class::content_hash;
-use crate::token::{Pattern, Plain, Text, Token};
+use crate::token::{Pattern, Text, Token};
 use crate::writer::{Directive, Writer, case, directive, entry, map};
-
-/// How an upstream chooses among its servers; none if in turn.
-pub fn method(balancing: &Balancing) -> Option<Directive<'static>> {
-    match balancing {
-        Balancing::RoundRobin => None,
-        Balancing::LeastConnections => Some(directive("least_conn")),
-        Balancing::Hash(parts) => Some(directive("hash").token(hash_key(parts)?).words(["consistent"])),
-        Balancing::Session(cookie) => Some(directive("hash").token(session_variable(cookie)?).words(["consistent"])),
-    }
-}
-
-/// What an upstream's name ends with, so that backends with several ways to choose have one for each.
-pub fn write_suffix(out: &mut String, balancing: &Balancing) {
-    use std::fmt::Write as _;
-    match balancing {
-        Balancing::RoundRobin => {}
-        Balancing::LeastConnections => out.push_str("_least"),
-        Balancing::Hash(parts) => {
-            let _ = write!(out, "_hash-{:016x}", content_hash(parts));
-        }
-        Balancing::Session(cookie) => {
-            let _ = write!(out, "_session-{:016x}", session_hash(cookie));
-        }
-    }
-}
-
-fn hash_key(parts: &[HashPart]) -> Option<Token> {
-    let text = parts.iter().fold(Text::default(), |text, part| match part {
-        // Whatever else there is tells no requests apart.
-        HashPart::Text(other) => text.plain(&Plain::from(other, '_')),
-        HashPart::RequestUri => text.own("${request_uri}"),
-        HashPart::Host => text.own("${host}"),
-        HashPart::ClientAddress => text.own("${remote_addr}"),
-        HashPart::Header(name) => text.own("${http_").plain_of(&name.replace('-', "_"), '_').own("}"),
-        HashPart::Cookie(name) => text.own("${cookie_").plain_of(&variable_name(name), '_').own("}"),
-        HashPart::Parameter(name) => text.own("${arg_").plain_of(&variable_name(name), '_').own("}"),
-    });
-    text.token()
-}
-
-/// A name without what no variable has.
-fn variable_name(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
-}
-
-/// The path is told by the location, so that sessions of several paths are one.
-fn session_hash(cookie: &SessionCookie) -> u64 {
-    content_hash(&SessionCookie { path: String::new(), ..cookie.clone() })
-}
-
-fn variable(prefix: &'static str, cookie: &SessionCookie) -> Option<Token> {
-    Text::default().own(prefix).plain_of(&format!("{:016x}", session_hash(cookie)), '_').token()
-}
-
-/// What names the session of a request.
-pub fn session_variable(cookie: &SessionCookie) -> Option<Token> {
-    variable("$sparrow_session_", cookie)
-}
-
-/// Adds the number by which a share of a request is chosen: all requests of a session have the same.
-pub fn write_number(text: Text, balancing: &Balancing) -> Text {
-    match balancing {
-        Balancing::Session(cookie) => {
-            text.own("${sparrow_session_").plain_of(&format!("{:016x}", session_hash(cookie)), '_').own("}")
-        }
-        Balancing::RoundRobin | Balancing::LeastConnections | Balancing::Hash(_) => text.own("$request_id"),
-    }
-}
 
 /// Writes what a location needs for sessions.
 pub fn write(writer: &mut Writer<'_>, balancing: &Balancing) -> Option<()> {
@@ -112,7 +44,7 @@ pub fn variables(policies: &Policies, settings: &Settings) -> Vec<Directive<'sta
         map(settings.scheme_variable(), "$sparrow_session_secure", over_tls),
     ];
     for cookie in &sessions {
-        all.extend(maps(cookie).into_iter().flatten());
+        all.extend(maps(cookie).or_else(|| without_cookie(cookie)).into_iter().flatten());
     }
     all
 }
@@ -132,6 +64,15 @@ fn maps(cookie: &SessionCookie) -> Option<[Directive<'static>; 2]> {
         of(session_variable(cookie)?, "$sparrow_session", Token::word("$request_id"))?,
         of(variable("$sparrow_new_session_", cookie)?, "\"\"", set_cookie(cookie)?)?,
     ])
+}
+
+/// The same of a cookie that nginx cannot read: each request is a session of its own.
+fn without_cookie(cookie: &SessionCookie) -> Option<[Directive<'static>; 2]> {
+    let of = |name: Token, is: &'static str| {
+        directive("map").words(["\"\""]).token(name).block(vec![directive("default").words([is])])
+    };
+    let new = variable("$sparrow_new_session_", cookie)?;
+    Some([of(session_variable(cookie)?, "$request_id"), of(new, "\"\"")])
 }
 
 /// The value of `Set-Cookie` (RFC 6265, section 4.1).

@@ -2,7 +2,7 @@
 
 use entry_model::Buffers;
 
-use super::ProxyModule;
+use crate::proxy_module::ProxyModule;
 use crate::token::Token;
 use crate::writer::Writer;
 

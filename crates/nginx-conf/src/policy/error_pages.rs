@@ -5,9 +5,10 @@
 
 use entry_model::{ErrorPages, Policy};
 
-use super::{ProxyModule, class_name};
+use super::class_name;
+use crate::context::Context;
 use crate::location_headers::LocationHeaders;
-use crate::proxy_target::Context;
+use crate::proxy_module::ProxyModule;
 use crate::token::{Text, Token};
 use crate::writer::{Directive, Writer, case, map};
 

@@ -11,10 +11,11 @@
 
 use entry_model::{AuthServer, ExternalAuth, Policy, UrlPart, UrlText, UrlVariable};
 
-use super::{ProxyModule, class_name, timeouts};
+use super::{class_name, timeouts};
 use crate::Settings;
+use crate::context::Context;
 use crate::location_headers::LocationHeaders;
-use crate::proxy_target::Context;
+use crate::proxy_module::ProxyModule;
 use crate::token::{Text, Token};
 use crate::writer::{Directive, Writer, case, directive, entry, map};
 

@@ -2,8 +2,8 @@
 
 use entry_model::{AnswerHeaders, Replacement, RequestHeaders};
 
-use super::ProxyModule;
 use crate::location_headers::LocationHeaders;
+use crate::proxy_module::ProxyModule;
 use crate::token::Token;
 use crate::writer::Writer;
 

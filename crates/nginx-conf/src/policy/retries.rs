@@ -2,7 +2,7 @@
 
 use entry_model::Retries;
 
-use super::ProxyModule;
+use crate::proxy_module::ProxyModule;
 use crate::token::{Token, duration};
 use crate::writer::Writer;
 

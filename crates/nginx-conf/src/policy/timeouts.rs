@@ -2,7 +2,7 @@
 
 use entry_model::Timeouts;
 
-use super::ProxyModule;
+use crate::proxy_module::ProxyModule;
 use crate::token::duration;
 use crate::writer::Writer;
 

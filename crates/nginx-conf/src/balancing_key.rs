@@ -1,0 +1,56 @@
+//! By what an upstream chooses among its servers.
+
+use entry_model::{Balancing, HashPart, SessionCookie};
+
+use crate::balancing_name::session_hash;
+use crate::token::{Plain, Text, Token};
+use crate::writer::{Directive, directive};
+
+/// How an upstream chooses among its servers; none if in turn.
+pub fn method(balancing: &Balancing) -> Option<Directive<'static>> {
+    match balancing {
+        Balancing::RoundRobin => None,
+        Balancing::LeastConnections => Some(directive("least_conn")),
+        Balancing::Hash(parts) => Some(directive("hash").token(hash_key(parts)?).words(["consistent"])),
+        Balancing::Session(cookie) => Some(directive("hash").token(session_variable(cookie)?).words(["consistent"])),
+    }
+}
+
+fn hash_key(parts: &[HashPart]) -> Option<Token> {
+    let text = parts.iter().fold(Text::default(), |text, part| match part {
+        // Whatever else there is tells no requests apart.
+        HashPart::Text(other) => text.plain(&Plain::from(other, '_')),
+        HashPart::RequestUri => text.own("${request_uri}"),
+        HashPart::Host => text.own("${host}"),
+        HashPart::ClientAddress => text.own("${remote_addr}"),
+        HashPart::Header(name) => text.own("${http_").plain_of(&variable_name(name), '_').own("}"),
+        HashPart::Cookie(name) => text.own("${cookie_").plain_of(&variable_name(name), '_').own("}"),
+        HashPart::Parameter(name) => text.own("${arg_").plain_of(&variable_name(name), '_').own("}"),
+    });
+    text.token()
+}
+
+/// A name without what no variable has.
+fn variable_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}
+
+/// A variable of a cookie.
+pub fn variable(prefix: &'static str, cookie: &SessionCookie) -> Option<Token> {
+    Text::default().own(prefix).plain_of(&format!("{:016x}", session_hash(cookie)), '_').token()
+}
+
+/// What names the session of a request.
+pub fn session_variable(cookie: &SessionCookie) -> Option<Token> {
+    variable("$sparrow_session_", cookie)
+}
+
+/// Adds the number by which a share of a request is chosen: all requests of a session have the same.
+pub fn write_number(text: Text, balancing: &Balancing) -> Text {
+    match balancing {
+        Balancing::Session(cookie) => {
+            text.own("${sparrow_session_").plain_of(&format!("{:016x}", session_hash(cookie)), '_').own("}")
+        }
+        Balancing::RoundRobin | Balancing::LeastConnections | Balancing::Hash(_) => text.own("$request_id"),
+    }
+}
