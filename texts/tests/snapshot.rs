@@ -82,7 +82,7 @@ fn what_users_are_told_is_as_checked_in() {
 }
 
 /// What of the findings no golden case shows.
-const NOT_IN_CASES: [&str; 25] = [
+const NOT_IN_CASES: [&str; 32] = [
     // For nobody to read.
     "-----BEGIN {label}-----\\n",
     "PRIVATE KEY",
@@ -95,7 +95,7 @@ const NOT_IN_CASES: [&str; 25] = [
     // nginx has to reject something, or a Secret to change while it is served.
     "{abridged_output(text)}. Nothing of it is served, all else is; correct it, and it is tried again",
     "{words}. Until it can, the certificate that it held before is served, which a restart of the entry forgets",
-    "nginx cannot listen at the port {number}: {why}; take another, and it is tried again",
+    "RejectedByNginx: nginx cannot listen at the port {number}: {why}; take another, and it is tried again",
     // A flag says otherwise in the case of all findings.
     "{message}. The hosts are served over HTTP only, without redirect",
     "the {what} of all namespaces",
@@ -111,6 +111,15 @@ const NOT_IN_CASES: [&str; 25] = [
     "The key `ca.crt` has more than {MAX_AUTHORITIES} certificates; keep fewer",
     "The key `ca.crl` is longer than {MAX_REVOCATION_BYTES/1024} KiB; keep less in it",
     "has more than {MAX_RANGES} ranges",
+    // Parts of what is said of an auth server and of a mirror, of which a case shows others.
+    "Unsupported: It has no cluster IP",
+    "it is a URL of at most 2048 bytes",
+    "a port is a number from 1 to 65535",
+    "of variables the host takes $host alone",
+    "no resolver is known for it; name a Service, or start the entry with `--resolver`",
+    "Unsupported: The name {quoted(&name)} is not looked up: {hint}",
+    // Of hosts below a wildcard that was held before the object came.
+    "{what} is below a wildcard that belongs to the namespace {owner}, which had it first and keeps it, so nothing of this object is served there; {use_another}",
     // What reads an object rejects it before.
     "The port 0 cannot be reached; write one from 1 to 65535",
     "the first certificate of tls.crt cannot be read",

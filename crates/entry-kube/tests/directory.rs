@@ -122,7 +122,8 @@ status:
     assert_eq!(web.rules[0].paths[0].path_type, PathType::Exact);
     assert!(format!("{:?}", web.rules[0].paths[0].backend).contains(&format!("{:?}", PortRef::Name("web".into()))));
     assert_eq!(web.tls[0].secret.as_deref(), Some("cert"));
-    assert_eq!(snapshot.secrets.len(), 1);
+    // Of any type, since annotations may name it.
+    assert_eq!(snapshot.secrets.keys().map(|key| &*key.name).collect::<Vec<_>>(), ["cert", "other"]);
     let secret = &snapshot.secrets[&key("cert")];
     assert_eq!((secret.certificate.as_slice(), secret.key.as_slice()), (&b"a"[..], &b"b"[..]));
     let settings = &snapshot.config_maps[&key("settings")];

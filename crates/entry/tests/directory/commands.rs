@@ -143,14 +143,14 @@ fn check_reports_findings_and_exits_with_1() {
     let claims = "  annotations: { sparrow/path: /shop }\n";
     let twin = service("twin", 82).replace("  name: twin\n", &format!("  name: twin\n{claims}"));
     bench.write("twin.yaml", &twin);
-    let unknown = "{ name: web, annotations: { nginx.ingress.kubernetes.io/rewrite-target: /x } }";
+    let unknown = "{ name: web, annotations: { nginx.ingress.kubernetes.io/stream-snippet: x } }";
     let web = ingress("web", "web.example", "shop", 81, None).replace("{ name: web }", unknown);
     bench.write("web.yaml", &format!("{CLASS}---\n{web}"));
     bench.write("broken.yaml", "kind: [Service\n");
     let (out, _) = bench.ends(1, &["check"]);
     for part in [
         "Service default/twin: Rejected: metadata.annotations[sparrow/path]: Conflicted: ",
-        "Ingress default/web: Partial: metadata.annotations[nginx.ingress.kubernetes.io/rewrite-target]: Unsupported: ",
+        "Ingress default/web: Partial: metadata.annotations[nginx.ingress.kubernetes.io/stream-snippet]: Unsupported: ",
         "Manifest broken.yaml:1: Rejected: Invalid: ",
         "4 objects, 3 not served as asked for\n",
     ] {

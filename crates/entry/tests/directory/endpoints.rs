@@ -52,7 +52,7 @@ fn requests_go_round_endpoints_and_past_one_that_is_gone() {
         bench.write("shop.yaml", &[SHOP, &slice("b", b.address(), "ready: false")].concat());
         bench.answers("/shop", 503, "");
         assert!(
-            bench.ends(1, &["check"]).0.contains("Service default/shop has no endpoint for its port 80 that is ready")
+            bench.ends(0, &["check"]).0.contains("Service default/shop has no endpoint for its port 80 that is ready")
         );
         bench.write("shop.yaml", &[SHOP, &slice("b", b.address(), READY)].concat());
         bench.answers("/shop", 200, "b");
