@@ -176,7 +176,11 @@ impl<'a> FrameServer<'_, 'a> {
             writer.close();
         }
         for location in &self.needs.locations {
-            let _ = write_forward_location(writer, location, &self.servers.context(false));
+            let mark = writer.mark();
+            // Without it nothing is forwarded there, so a policy that cannot be written opens nothing.
+            if write_forward_location(writer, location, &self.servers.context(false)).is_none() {
+                writer.take_back(&mark);
+            }
         }
     }
 }

@@ -11,6 +11,22 @@ use crate::upstream::Upstreams;
 use crate::writer::Writer;
 use crate::{Settings, forwarded_headers};
 
+/// Longest name of a header that `proxy_set_header` can set or `proxy_hide_header` hide: what goes into a bucket of
+/// `proxy_headers_hash_bucket_size`.
+const LONGEST_OF_PROXY: usize = 110;
+
+/// The same of `grpc_set_header`: nginx has buckets of 64 bytes for them, which no directive changes.
+const LONGEST_OF_GRPC: usize = 46;
+
+/// None for a name that is too long.
+fn check_length(name: &Token, module: ProxyModule) -> Option<()> {
+    let longest = match module {
+        ProxyModule::Proxy => LONGEST_OF_PROXY,
+        ProxyModule::Grpc => LONGEST_OF_GRPC,
+    };
+    (name.as_str().trim_matches('"').len() <= longest).then_some(())
+}
+
 /// The headers that a location sets by itself.
 #[derive(Debug, Default)]
 pub struct LocationHeaders {
@@ -71,6 +87,7 @@ impl LocationHeaders {
         let shared = of_all(module, context.settings, context.upstreams);
         let repeated = shared.iter().filter(|(name, _)| !is_own(name));
         for (name, value) in repeated.chain(&self.to_backend) {
+            check_length(name, module)?;
             writer.line(module.set_header()).token(name).token(value).end()?;
         }
         Some(())
@@ -83,6 +100,7 @@ impl LocationHeaders {
         let shared = if self.hidden.is_empty() { Vec::new() } else { settings.headers.hidden() };
         let is_own = |name: &Token| self.hidden.iter().any(|own| own.is_same_header(name));
         for name in self.hidden.iter().chain(shared.iter().filter(|name| !is_own(name))) {
+            check_length(name, module)?;
             writer.line(module.hide_header()).token(name).end()?;
         }
         Some(())

@@ -96,9 +96,11 @@ pub fn write_files(policies: &PolicySet<'_>, files: &mut BTreeMap<String, Vec<u8
     for ClientVerification { authorities, revoked, origin, .. } in
         asked.filter_map(|asked| asked.verification().map(|all| &**all))
     {
-        for (directory, content) in [("authorities/", authorities), ("revoked/", revoked)] {
+        // Without a list of revoked ones, none is named.
+        let revoked = Some(("revoked/", revoked)).filter(|(_, content)| !content.is_empty());
+        for (directory, content) in [("authorities/", authorities)].into_iter().chain(revoked) {
             let file = format!("{directory}{}.pem", digest(content));
-            if content.is_empty() || files.contains_key(&file) {
+            if files.contains_key(&file) {
                 continue;
             }
             let last_line = u32::try_from(content.lines().count()).unwrap_or(u32::MAX).max(1);
