@@ -30,10 +30,13 @@ fn pools_through_all_parts() {
     let mut nginx = BTreeSet::new();
     let mut rbd = BTreeSet::new();
     wait("both replicas of both to receive traffic", || {
-        for _ in 0..8 {
-            // A new connection each, since the kernel chooses a pod per connection.
-            site.client(NODE_PORT).with_token(&token).get(PATH)?.expect(200);
-        }
+        // At once and on a connection each: the kernel chooses a pod per connection, and an nginx that is
+        // asked again only after it has answered goes on with the connection that it kept.
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| site.client(NODE_PORT).with_token(&token).get(PATH).unwrap().expect(200));
+            }
+        });
         nginx.extend(served(site, "nginx-kit", "nginx", "\"uri\":\"/volume/api/v1/pools/\""));
         rbd.extend(answered(site));
         Ok(nginx.len() == 2 && rbd.len() == 2)
