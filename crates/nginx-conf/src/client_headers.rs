@@ -90,6 +90,20 @@ pub const CLIENT_HEADERS: [&str; 66] = [
     "Proxy",
 ];
 
+/// Headers of a request that are of the connection, or of how its body is sent.
+pub(crate) const OF_CONNECTION: [&str; 10] = [
+    "Connection",
+    "Content-Length",
+    "Expect",
+    "HTTP2-Settings",
+    "Keep-Alive",
+    "Proxy",
+    "TE",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+];
+
 /// Whether a header is one that backends get from this entry.
 pub(crate) fn is_own_header(name: &str) -> bool {
     OWN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name))
@@ -97,24 +111,12 @@ pub(crate) fn is_own_header(name: &str) -> bool {
 
 /// Whether a header can be left to trusted proxies: it is none that is written here, and none of the connection's.
 pub(crate) fn can_be_kept(name: &str) -> bool {
-    const OTHERS: [&str; 10] = [
-        "Connection",
-        "Content-Length",
-        "Expect",
-        "HTTP2-Settings",
-        "Keep-Alive",
-        "Proxy",
-        "TE",
-        "Trailer",
-        "Transfer-Encoding",
-        "Upgrade",
-    ];
     let is_name =
         |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     // Longer ones do not fit into nginx's table of headers.
     name.len() <= 40
         && is_name(name)
-        && !OWN_HEADERS.iter().chain(&OTHERS).any(|other| other.eq_ignore_ascii_case(name))
+        && !OWN_HEADERS.iter().chain(&OF_CONNECTION).any(|other| other.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]

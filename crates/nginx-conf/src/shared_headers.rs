@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::Settings;
-use crate::client_headers::is_own_header;
+use crate::client_headers::{OF_CONNECTION, is_own_header};
 use crate::header::Header;
 use crate::proxy_module::ProxyModule;
 use crate::token::{Text, Token};
@@ -32,21 +32,6 @@ const NOT_IN_ANSWERS: [&str; 14] = [
     "Transfer-Encoding",
     "Upgrade",
     "Vary",
-];
-
-/// Headers of a request that are of the connection.
-const NOT_IN_REQUESTS: [&str; 11] = [
-    "Connection",
-    "Content-Length",
-    "Content-Type",
-    "Expect",
-    "HTTP2-Settings",
-    "Keep-Alive",
-    "Proxy",
-    "TE",
-    "Trailer",
-    "Transfer-Encoding",
-    "Upgrade",
 ];
 
 /// Headers of all requests and all answers.
@@ -105,7 +90,7 @@ impl HeaderName {
 
     /// Whether all requests can have it: it is none with which this entry says who or where the client is.
     pub fn can_be_in_requests(&self) -> bool {
-        !self.is_one_of(&NOT_IN_REQUESTS) && !is_own_header(&self.0)
+        !self.is_one_of(&OF_CONNECTION) && !self.is_one_of(&["Content-Type"]) && !is_own_header(&self.0)
     }
 
     /// Its text.
