@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use entry_model::{Access, BasicAuth, PasswordFile};
-use sha2::{Digest, Sha256};
+use entry_model::{Access, BasicAuth};
 
 use super::PolicySet;
-use crate::token::{Text, Token};
+use super::content_file::ContentFile;
+use crate::revision::LineOrigin;
+use crate::token::Token;
 use crate::writer::Writer;
 
 /// Writes it: the first line that a client's address is in decides. The address is that which trusted proxies say.
@@ -31,19 +32,13 @@ fn write_basic_auth(writer: &mut Writer<'_>, BasicAuth { realm, passwords }: &Ba
     // To nginx, this word says that nobody is asked.
     let realm = if realm == "off" { "Off" } else { realm };
     writer.line("auth_basic").token(&Token::constant(realm)?).end()?;
-    writer.line("auth_basic_user_file").text(|text| file_name(text, passwords)).end()
+    writer.line("auth_basic_user_file").text(|text| ContentFile::passwords(&passwords.0).path(text)).end()
 }
 
-fn file_name(text: Text, passwords: &PasswordFile) -> Text {
-    text.own("passwords/").plain_of(&digest(passwords), '_')
-}
-
-fn digest(passwords: &PasswordFile) -> String {
-    format!("{:x}", Sha256::digest(passwords.0.as_bytes()))
-}
-
-/// The files of passwords, by their paths.
-pub fn files(policies: &PolicySet<'_>) -> BTreeMap<String, Vec<u8>> {
-    let all = policies.iter().filter_map(|policy| policy.access.basic_auth.as_ref());
-    all.map(|auth| (format!("passwords/{}", digest(&auth.passwords)), auth.passwords.0.clone().into_bytes())).collect()
+/// Adds the files of passwords.
+pub fn write_files(policies: &PolicySet<'_>, files: &mut BTreeMap<String, Vec<u8>>, origins: &mut Vec<LineOrigin>) {
+    for auth in policies.iter().filter_map(|policy| policy.access.basic_auth.as_ref()) {
+        // nginx reads them with each request, and so has nothing to say of their lines.
+        ContentFile::passwords(&auth.passwords.0).add(None, files, origins);
+    }
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use entry_model::{BackendTls, Pem};
+use entry_model::BackendTls;
 
 use super::PolicySet;
-use crate::policy_class::content_hash;
+use super::content_file::ContentFile;
 use crate::proxy_module::ProxyModule;
 use crate::revision::LineOrigin;
-use crate::token::{Text, Token};
+use crate::token::Token;
 use crate::writer::Writer;
 
 /// Directives of both modules.
@@ -55,11 +55,14 @@ pub fn write(writer: &mut Writer<'_>, tls: &BackendTls, module: ProxyModule) -> 
     if let Some(verification) = verification {
         writer.line(names.verify).words(["on"]).end()?;
         writer.line(names.depth).token(&Token::number(verification.depth)).end()?;
-        writer.line(names.authorities).text(|text| file_name(text, &verification.authorities)).end()?;
+        writer
+            .line(names.authorities)
+            .text(|text| ContentFile::of_backend(&verification.authorities.0).path(text))
+            .end()?;
     }
     if let Some(certificate) = certificate {
         for directive in [names.certificate, names.key] {
-            writer.line(directive).text(|text| file_name(text, certificate)).end()?;
+            writer.line(directive).text(|text| ContentFile::of_backend(&certificate.0).path(text)).end()?;
         }
     }
     if let Some(name) = name {
@@ -83,19 +86,7 @@ pub fn write_files(policies: &PolicySet<'_>, files: &mut BTreeMap<String, Vec<u8
     for tls in policies.iter().map(|policy| &policy.backend_tls) {
         let authorities = tls.verification.iter().map(|verification| &verification.authorities);
         for pem in authorities.chain(&tls.certificate) {
-            let path = format!("certs/backend-{:016x}.pem", content_hash(pem));
-            if files.insert(path.clone(), pem.0.to_vec()).is_none()
-                && let Some(object) = &tls.origin
-            {
-                let lines = pem.0.split(|byte| *byte == b'\n').count();
-                let last_line = u32::try_from(lines).unwrap_or(u32::MAX);
-                origins.push(LineOrigin { file: path.into(), first_line: 1, last_line, object: object.clone() });
-            }
+            ContentFile::of_backend(&pem.0).add(tls.origin.as_ref(), files, origins);
         }
     }
-}
-
-/// The file of certificates, by their content.
-fn file_name(text: Text, pem: &Pem) -> Text {
-    text.own("certs/backend-").plain_of(&format!("{:016x}", content_hash(pem)), '-').own(".pem")
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use entry_model::{ClientCertificateRule, ClientCertificates, ClientVerification, Host, Routes, VerificationMode};
 use pattern_engine::{BoundedPattern, Groups, Subject};
-use sha2::{Digest, Sha256};
 
 use super::PolicySet;
+use super::content_file::ContentFile;
 use crate::error_page;
 use crate::location_headers::LocationHeaders;
 use crate::revision::LineOrigin;
-use crate::token::{Text, Token};
+use crate::token::Token;
 use crate::writer::{Directive, Writer, constant, directive};
 
 static FORBIDDEN_ARGUMENTS: [Token; 1] = [Token::word("403")];
@@ -69,11 +69,11 @@ pub fn write_server(writer: &mut Writer<'_>, verification: &ClientVerification) 
         VerificationMode::OptionalOfAnyone => "optional_no_ca",
     };
     // Of words of this program and digests: nginx can read them.
-    let _ = writer.line("ssl_client_certificate").text(|text| file_name(text, "authorities/", authorities)).end();
+    let _ = writer.line("ssl_client_certificate").text(|text| ContentFile::authorities(authorities).path(text)).end();
     writer.write(&directive("ssl_verify_client").words([mode]));
     writer.write(&directive("ssl_verify_depth").token(Token::number(u64::from(*depth).max(1))));
     if !revoked.is_empty() {
-        let _ = writer.line("ssl_crl").text(|text| file_name(text, "revoked/", revoked)).end();
+        let _ = writer.line("ssl_crl").text(|text| ContentFile::revoked(revoked).path(text)).end();
     }
     if let Some(url) = error_page.as_deref().and_then(Token::constant) {
         writer.write(&directive("error_page").words(["495", "496"]).token(url));
@@ -82,31 +82,16 @@ pub fn write_server(writer: &mut Writer<'_>, verification: &ClientVerification) 
     }
 }
 
-fn file_name(text: Text, directory: &'static str, content: &str) -> Text {
-    text.own(directory).plain_of(&digest(content), '_').own(".pem")
-}
-
-fn digest(content: &str) -> String {
-    format!("{:x}", Sha256::digest(content.as_bytes()))
-}
-
 /// Adds the files, and whose they are.
 pub fn write_files(policies: &PolicySet<'_>, files: &mut BTreeMap<String, Vec<u8>>, origins: &mut Vec<LineOrigin>) {
     let asked = policies.iter().filter_map(|policy| policy.client_certificates.as_ref());
     for ClientVerification { authorities, revoked, origin, .. } in
         asked.filter_map(|asked| asked.verification().map(|all| &**all))
     {
+        ContentFile::authorities(authorities).add(Some(origin), files, origins);
         // Without a list of revoked ones, none is named.
-        let revoked = Some(("revoked/", revoked)).filter(|(_, content)| !content.is_empty());
-        for (directory, content) in [("authorities/", authorities)].into_iter().chain(revoked) {
-            let file = format!("{directory}{}.pem", digest(content));
-            if files.contains_key(&file) {
-                continue;
-            }
-            let last_line = u32::try_from(content.lines().count()).unwrap_or(u32::MAX).max(1);
-            let object = origin.clone();
-            origins.push(LineOrigin { file: file.clone().into(), first_line: 1, last_line, object });
-            files.insert(file, content.as_bytes().to_vec());
+        if !revoked.is_empty() {
+            ContentFile::revoked(revoked).add(Some(origin), files, origins);
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod balancing;
 mod body;
 mod buffers;
 pub mod client_certificates;
+mod content_file;
 mod cors;
 mod error_pages;
 mod external_auth;
@@ -138,7 +139,7 @@ pub fn http(policies: &PolicySet<'_>, settings: &Settings) -> Vec<Directive<'sta
 
 /// Adds the files that policies name, by their paths, and whose they are.
 pub fn write_files(policies: &PolicySet<'_>, files: &mut BTreeMap<String, Vec<u8>>, origins: &mut Vec<LineOrigin>) {
-    files.extend(access::files(policies));
+    access::write_files(policies, files, origins);
     client_certificates::write_files(policies, files, origins);
     backend_tls::write_files(policies, files, origins);
 }
