@@ -167,8 +167,9 @@ mod tests {
     use std::sync::Arc;
 
     use entry_model::{
-        Backend, CookieMatch, Forward, HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, Match, ObjectRef,
-        Pattern, PatternEngine, PolicyId, Protocol, QueryParamMatch, Redirect, ValueMatch,
+        Access, Backend, BasicAuth, CookieMatch, Forward, HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId,
+        Match, ObjectRef, PasswordFile, Pattern, PatternEngine, Policies, Policy, PolicyId, Protocol, QueryParamMatch,
+        Redirect, ValueMatch,
     };
 
     use super::*;
@@ -285,6 +286,35 @@ mod tests {
         }
         assert_eq!(of_rule(&rule()), None);
         assert_eq!(of_rule(&Rule { action: Action::UNAVAILABLE, ..rule() }), None);
+    }
+
+    #[test]
+    fn rule_that_nginx_cannot_be_told_keeps_its_path_from_shorter_ones() {
+        // A variable cannot be written, and what does not ask for a password must not get the requests instead.
+        let passwords = Arc::new(PasswordFile("user:hash".to_owned()));
+        let basic_auth = Some(BasicAuth { realm: "$realm".to_owned(), passwords });
+        let access = Access { basic_auth, ..Access::default() };
+        for rewrite in [PathRewrite::Keep, PathRewrite::StripPrefix, PathRewrite::ReplaceFull("/x".to_owned())] {
+            let mut policies = Policies::default();
+            let open = Rule { policy: policies.intern(&Policy::default()), ..rule() };
+            let open = Rule { matches: Match::path(PathMatch::Prefix("/".to_owned())), ..open };
+            let policy = policies.intern(&Policy { access: access.clone(), ..Policy::default() });
+            let closed = Rule { policy, action: Action::Forward(forward(rewrite.clone())), ..rule() };
+            let host = Host { rules: vec![closed, open], ..Host::default() };
+            let listeners = Listener::built_in(&[([127, 0, 0, 1], 80).into()], &[]);
+            let hosts = [(HostName::Exact("a.example".to_owned()), Arc::new(host))].into();
+            let routes = Routes { listeners, hosts, policies, ..Routes::default() };
+            let revision = render(&routes, &Settings::default());
+            check(&routes, &revision);
+            let [note] = &revision.notes[..] else { panic!("{:?}", revision.notes) };
+            assert!(note.message.contains("answered 503"), "{note:?}");
+            let text = std::str::from_utf8(&revision.files["nginx.conf"]).unwrap();
+            for location in ["location = \"/a\" {", "location ^~ \"/a/\" {"] {
+                let (_, block) = text.split_once(location).expect(location);
+                let (block, _) = block.split_once("\n        }\n").unwrap();
+                assert!(block.contains("return 503 $sparrow_503;") && !block.contains("proxy_pass"), "{block}");
+            }
+        }
     }
 
     #[test]

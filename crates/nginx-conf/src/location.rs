@@ -44,22 +44,19 @@ pub fn write<'a>(writer: &mut Writer<'a>, rules: &[&'a Rule], context: &Context<
             PathMatch::Regex(_) => true,
         };
         let places = if is_path { taken.add(&rule.matches.path, is_final(rule)) } else { [None, None] };
-        let mut refused = !is_path;
+        let mut obstacle = (!is_path).then_some(NO_PATH);
         for place in places.into_iter().flatten() {
             let (mark, len) = (writer.mark(), shared.chosen.len());
             let choices = candidates.as_ref().map(|candidates| candidates.at(&place, &rule.matches.path));
             if location(writer, &place, (rule, choices.as_deref()), context, &mut shared).is_none() {
                 writer.take_back(&mark);
                 shared.chosen.truncate(len);
-                refused = true;
+                obstacle = Some(close(writer, &place, rule, context));
             }
         }
-        if refused {
+        if let Some(obstacle) = obstacle {
             let path: String = path.chars().take(100).collect();
-            let message = format!(
-                "the path {path:?} is not served: it does not begin with a slash, is too long, or has a character that no \
-                 path has"
-            );
+            let message = format!("the path {path:?} is not served: {obstacle}");
             notes.push(RenderNote { object: rule.origin.clone(), message });
         }
     }
@@ -69,9 +66,27 @@ pub fn write<'a>(writer: &mut Writer<'a>, rules: &[&'a Rule], context: &Context<
     if !taken.prefixes.contains("") {
         writer.write(&directive("location").words(["/"]).block(not_found(context.settings)));
     }
-    // Of words of this program and numbers: nginx can read them.
-    let _ = shared.raw_path.write(writer, context);
+    shared.raw_path.write(writer, context);
     shared.chosen.write(writer, context);
+}
+
+/// Why a path is not served that no request has.
+const NO_PATH: &str = "it does not begin with a slash, is too long, or has a character that no path has";
+
+/// Answers 503 in the place of a location that could not be written: else one of a shorter path, which may ask for less, would get its
+/// requests. What is told of that.
+fn close<'a>(writer: &mut Writer<'a>, place: &LocationKind<'_>, rule: &'a Rule, context: &Context<'_>) -> &'static str {
+    let mark = writer.mark();
+    let closed = open(writer, place, rule, context).and_then(|()| {
+        write_route_name(writer, rule)?;
+        redirect::respond(writer, 503, context.settings)
+    });
+    if closed.is_none() {
+        writer.take_back(&mark);
+        return NO_PATH;
+    }
+    writer.close();
+    "nginx cannot read what is asked for there, so requests for it are answered 503"
 }
 
 /// Locations to which those of paths lead requests.
@@ -131,6 +146,19 @@ fn location<'a>(
     context: &Context<'_>,
     shared: &mut SharedLocations<'a>,
 ) -> Option<()> {
+    open(writer, place, rule, context)?;
+    match choices {
+        Some(rules) if !matches!(rules, [only] if !is_branching(only)) => {
+            branch::write(writer, place, rules, context, &mut shared.chosen)?;
+        }
+        _ => follow(writer, place, rule, context, shared)?,
+    }
+    writer.close();
+    Some(())
+}
+
+/// Opens the location of a rule.
+fn open<'a>(writer: &mut Writer<'a>, place: &LocationKind<'_>, rule: &'a Rule, context: &Context<'_>) -> Option<()> {
     let location = writer.line("location");
     match place {
         LocationKind::Pattern(pattern) => location.words(["~"]).pattern(|out| path_pattern(out, pattern)),
@@ -145,15 +173,7 @@ fn location<'a>(
         }
         LocationKind::Below(prefix) => location.words(["^~"]).literal_of([prefix, "/"]),
     }
-    .open(Some(&rule.origin))?;
-    match choices {
-        Some(rules) if !matches!(rules, [only] if !is_branching(only)) => {
-            branch::write(writer, place, rules, context, &mut shared.chosen)?;
-        }
-        _ => follow(writer, place, rule, context, shared)?,
-    }
-    writer.close();
-    Some(())
+    .open(Some(&rule.origin))
 }
 
 /// Writes what a location does whose requests all get one rule.

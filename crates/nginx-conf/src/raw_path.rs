@@ -37,35 +37,43 @@ impl RawPathLocations {
         self.0.entry(class).or_insert_with(|| (next, target.policy.clone())).0
     }
 
-    /// Writes them.
-    pub fn write(&self, writer: &mut Writer<'_>, context: &Context<'_>) -> Option<()> {
+    /// Writes them. One that nginx could not read is left out: the locations that lead to it are answered 503.
+    pub fn write(&self, writer: &mut Writer<'_>, context: &Context<'_>) {
         for (class, (index, policy)) in &self.0 {
-            // All in one text, so that its parts can be compared: no dot segments, and the prefix is what the path begins with.
-            let pattern = if class.below {
-                r#""^0(?<sparrow_matched>[^ ]+) \\k<sparrow_matched>(?<sparrow_rest>/.*)$")"#
-            } else {
-                r#""^0(?<sparrow_matched>[^ ]+) \\k<sparrow_matched>(?<sparrow_rest>(?:\\?.*)?)$")"#
-            };
-            writer.line("location").words(["="]).text(|text| location_name(text, *index)).open(None)?;
-            writer.line("internal").end()?;
-            writer
-                .line("set")
-                .words(["$sparrow_check", r#""$sparrow_has_dot_segment$sparrow_prefix $request_uri""#])
-                .end()?;
-            writer.line("if").words(["($sparrow_check", "!~", pattern]).open(None)?;
-            writer.write(&BAD_REQUEST);
-            writer.close();
-            let url = |text: Text| {
-                text.own(scheme(class.protocol, ProxyModule::Proxy))
-                    .own("$sparrow_upstream")
-                    .own(rest_variable(class.below))
-            };
-            writer.line("proxy_pass").text(url).end()?;
-            write_treatment(writer, class.protocol, policy, ProxyModule::Proxy, context)?;
-            writer.close();
+            let mark = writer.mark();
+            if write_location(writer, class, *index, policy, context).is_none() {
+                writer.take_back(&mark);
+            }
         }
-        Some(())
     }
+}
+
+fn write_location(
+    writer: &mut Writer<'_>,
+    class: &ProxyClass,
+    index: u32,
+    policy: &Policy,
+    context: &Context<'_>,
+) -> Option<()> {
+    // All in one text, so that its parts can be compared: no dot segments, and the prefix is what the path begins with.
+    let pattern = if class.below {
+        r#""^0(?<sparrow_matched>[^ ]+) \\k<sparrow_matched>(?<sparrow_rest>/.*)$")"#
+    } else {
+        r#""^0(?<sparrow_matched>[^ ]+) \\k<sparrow_matched>(?<sparrow_rest>(?:\\?.*)?)$")"#
+    };
+    writer.line("location").words(["="]).text(|text| location_name(text, index)).open(None)?;
+    writer.line("internal").end()?;
+    writer.line("set").words(["$sparrow_check", r#""$sparrow_has_dot_segment$sparrow_prefix $request_uri""#]).end()?;
+    writer.line("if").words(["($sparrow_check", "!~", pattern]).open(None)?;
+    writer.write(&BAD_REQUEST);
+    writer.close();
+    let url = |text: Text| {
+        text.own(scheme(class.protocol, ProxyModule::Proxy)).own("$sparrow_upstream").own(rest_variable(class.below))
+    };
+    writer.line("proxy_pass").text(url).end()?;
+    write_treatment(writer, class.protocol, policy, ProxyModule::Proxy, context)?;
+    writer.close();
+    Some(())
 }
 
 /// The name of one. No path begins like this, so only a rewrite leads there.
