@@ -85,8 +85,18 @@ pub const TOPIC: Topic = Topic {
             "The same, of these variables: `$request_uri`, `$host`, `$remote_addr`, `$binary_remote_addr`, `$http_NAME`, `$cookie_NAME`, \
              `$arg_NAME`",
         ),
-        IngressNginxAnnotation::never("upstream-hash-by-subset", Scope::Backend, super::NO_EQUAL).unchanged_by(&["false"]),
-        IngressNginxAnnotation::never("upstream-hash-by-subset-size", Scope::Backend, super::NO_EQUAL).unchanged_by(&["3"]),
+        IngressNginxAnnotation::never(
+            "upstream-hash-by-subset",
+            Scope::Backend,
+            "nginx hashes to one endpoint, not to a group of them; `upstream-hash-by` alone does that",
+        )
+        .unchanged_by(&["false"]),
+        IngressNginxAnnotation::never(
+            "upstream-hash-by-subset-size",
+            Scope::Backend,
+            "as `upstream-hash-by-subset`, without which it says nothing",
+        )
+        .unchanged_by(&["3"]),
     ],
 };
 

@@ -59,7 +59,12 @@ pub const TOPIC: Topic = Topic {
         IngressNginxAnnotation::same("canary-by-header-value", Scope::Rule, "This value of the header decides"),
         IngressNginxAnnotation::same("canary-weight", Scope::Rule, "The share of all other requests"),
         IngressNginxAnnotation::same("canary-weight-total", Scope::Rule, "Of how many, at least 100"),
-        IngressNginxAnnotation::never("affinity-canary-behavior", Scope::Rule, super::NO_EQUAL),
+        IngressNginxAnnotation::never(
+            "affinity-canary-behavior",
+            Scope::Rule,
+            "a session stays with the canary or with its main, which is `sticky`; there is no other way",
+        )
+        .unchanged_by(&["sticky"]),
     ],
 };
 

@@ -59,9 +59,6 @@ pub const OWN_PREFIX: &str = "sparrow/";
 /// Those of ingress-nginx begin with it.
 pub const INGRESS_NGINX_PREFIX: &str = "nginx.ingress.kubernetes.io/";
 
-/// What is said of one without meaning here.
-const NO_EQUAL: &str = "nothing here does the same";
-
 /// All topics, in the order in which the documentation has them.
 pub const TOPICS: &[Topic] = &[
     service_route::TOPIC,

@@ -68,7 +68,11 @@ pub const TOPIC: Topic = Topic {
             Scope::Rule,
             "Redirects to HTTPS keep a final slash, with this annotation and without it",
         ),
-        IngressNginxAnnotation::never("x-forwarded-prefix", Scope::Rule, super::NO_EQUAL),
+        IngressNginxAnnotation::never(
+            "x-forwarded-prefix",
+            Scope::Rule,
+            "a prefix that is taken off is told in `X-Forwarded-Prefix` by itself, and another one cannot be told",
+        ),
     ],
 };
 

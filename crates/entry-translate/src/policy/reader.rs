@@ -13,7 +13,6 @@ use crate::{PolicyDefaults, TlsPassthroughAnnotations};
 
 /// What is known beside the annotations.
 #[derive(Debug, Clone, Copy)]
-#[allow(dead_code)]
 pub struct AnnotationContext<'a> {
     /// What listeners do where no annotation says otherwise.
     pub defaults: &'a PolicyDefaults,

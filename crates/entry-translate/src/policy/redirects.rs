@@ -83,7 +83,12 @@ pub const TOPIC: Topic = Topic {
             Scope::Rule,
             "The entry makes no redirects of its own but those that are asked for, which name scheme and host",
         ),
-        IngressNginxAnnotation::never("use-port-in-redirects", Scope::Rule, super::NO_EQUAL).unchanged_by(&["false"]),
+        IngressNginxAnnotation::never(
+            "use-port-in-redirects",
+            Scope::Rule,
+            "redirects of the entry name the port that clients see (`--public-https-port`), never that of a pod",
+        )
+        .unchanged_by(&["false"]),
     ],
 };
 
