@@ -5,6 +5,7 @@
 //! `nothing` alone: the others have what their objects add to it, see [`frame`].
 
 mod frame;
+mod vulnerabilities;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -110,31 +111,37 @@ fn objects_lead_to_the_golden_files() {
     assert!(stale.is_empty(), "not as checked in; run `make reference` and read the difference: {stale:#?}");
 }
 
+/// Has nginx test the configuration of a case, without a warning. What is returned has `volume` with what was generated.
+fn test_configuration(case: &Path, nginx: &Path) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    let [volume, runtime] = ["volume", "runtime"].map(|name| directory.path().join(name));
+    std::fs::create_dir(&runtime).expect("make a directory");
+    let mut generate = sparrow_entry("generate", case, nginx);
+    run(generate.arg("--volume").arg(&volume).arg("--runtime").arg(&runtime));
+    let revisions = std::fs::read_dir(volume.join("generations")).expect("read the volume");
+    for revision in revisions {
+        let main = revision.expect("an entry").path().join("nginx.conf");
+        // The test binds what the configuration listens on: sockets of its own instead of the ports of all.
+        let mut configuration = std::fs::read_to_string(&main).expect("read the configuration");
+        for port in ["80", "443"] {
+            let socket = format!("\"unix:{}\"", runtime.join(port).display());
+            configuration = configuration.replace(&format!("\"0.0.0.0:{port}\""), &socket);
+        }
+        std::fs::write(&main, configuration).expect("write the configuration");
+        let mut test = Command::new(nginx);
+        test.arg("-p").arg(&runtime).args(["-t", "-q", "-e", "stderr", "-c"]).arg(&main);
+        let stderr = text(run(&mut test).stderr);
+        let quiet = stderr.lines().all(|line| line.contains("the \"user\" directive makes sense only"));
+        assert!(quiet, "{}: {stderr}", case.display());
+    }
+    directory
+}
+
 #[test]
 fn nginx_accepts_the_configuration_of_every_case_without_a_warning() {
     for binary in [testbed::nginx::debian(), testbed::nginx::newest()] {
         for case in cases() {
-            let directory = tempfile::tempdir().expect("a directory");
-            let [volume, runtime] = ["volume", "runtime"].map(|name| directory.path().join(name));
-            std::fs::create_dir(&runtime).expect("make a directory");
-            let mut generate = sparrow_entry("generate", &case, &binary);
-            run(generate.arg("--volume").arg(&volume).arg("--runtime").arg(&runtime));
-            let revisions = std::fs::read_dir(volume.join("generations")).expect("read the volume");
-            for revision in revisions {
-                let main = revision.expect("an entry").path().join("nginx.conf");
-                // The test binds what the configuration listens on: sockets of its own instead of the ports of all.
-                let mut configuration = std::fs::read_to_string(&main).expect("read the configuration");
-                for port in ["80", "443"] {
-                    let socket = format!("\"unix:{}\"", runtime.join(port).display());
-                    configuration = configuration.replace(&format!("\"0.0.0.0:{port}\""), &socket);
-                }
-                std::fs::write(&main, configuration).expect("write the configuration");
-                let mut test = Command::new(&binary);
-                test.arg("-p").arg(&runtime).args(["-t", "-q", "-e", "stderr", "-c"]).arg(&main);
-                let stderr = text(run(&mut test).stderr);
-                let quiet = stderr.lines().all(|line| line.contains("the \"user\" directive makes sense only"));
-                assert!(quiet, "{}: {stderr}", case.display());
-            }
+            test_configuration(&case, &binary);
         }
     }
 }
