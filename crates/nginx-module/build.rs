@@ -33,7 +33,7 @@ fn main() {
     }
     cc::Build::new()
         .files(
-            ["certificates", "context", "module", "route", "upstream", "variables"]
+            ["certificates", "context", "module", "passwords", "route", "upstream", "variables"]
                 .map(|name| Path::new("shim").join(name).with_extension("c")),
         )
         .includes(INCLUDES.iter().map(|directory| headers.join(directory)))

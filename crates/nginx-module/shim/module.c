@@ -43,6 +43,14 @@ sparrow_create_srv_conf(ngx_conf_t *cf)
 }
 
 
+static void *
+sparrow_create_loc_conf(ngx_conf_t *cf)
+{
+    /* It remembers no passwords. */
+    return ngx_pcalloc(cf->pool, sizeof(sparrow_loc_conf_t));
+}
+
+
 static void
 sparrow_close_table(void *data)
 {
@@ -167,6 +175,11 @@ sparrow_postconfiguration(ngx_conf_t *cf)
     /* The last one that is added runs first: a location's own directives see it again. */
     *handler = sparrow_rewrite_handler;
 
+    if (sparrow_init_passwords(cf) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"sparrow_remember_passwords\" does not find nginx's basic auth");
+        return NGX_ERROR;
+    }
+
     return sparrow_init_certificates(cf);
 }
 
@@ -208,6 +221,13 @@ static ngx_command_t  sparrow_commands[] = {
       0,
       NULL },
 
+    { ngx_string("sparrow_remember_passwords"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      sparrow_remember_passwords,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("sparrow_backends"),
       NGX_HTTP_UPS_CONF|NGX_CONF_NOARGS,
       sparrow_backends,
@@ -229,7 +249,7 @@ static ngx_http_module_t  sparrow_module_ctx = {
     sparrow_create_srv_conf,               /* create server configuration */
     NULL,                                  /* merge server configuration */
 
-    NULL,                                  /* create location configuration */
+    sparrow_create_loc_conf,               /* create location configuration */
     NULL                                   /* merge location configuration */
 };
 

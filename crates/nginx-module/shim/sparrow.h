@@ -106,6 +106,25 @@ void sparrow_certificate_find(sparrow_table_t *table, sparrow_bytes_t id, sparro
 /* Takes note of what came of a try. Returns 1 if the endpoint gets no requests from now on. */
 int sparrow_endpoint_note(sparrow_table_t *table, const sparrow_endpoint_t *endpoint, int failed);
 
+/* What a client says who it is, and the name of the file of passwords by which it is asked. */
+typedef struct {
+    sparrow_bytes_t  file;
+    sparrow_bytes_t  user;
+    sparrow_bytes_t  password;
+} sparrow_credentials_t;
+
+_Static_assert(sizeof(sparrow_credentials_t) == 48, "the layout that Rust has");
+
+typedef struct sparrow_passwords_s  sparrow_passwords_t;
+
+/* A memory of passwords that were found right, with none in it; NULL if there are no random numbers. */
+sparrow_passwords_t *sparrow_passwords_new(void);
+void sparrow_passwords_free(sparrow_passwords_t *passwords);
+/* Returns 1 if it is known to be right. The time is in milliseconds, of a clock that only goes forward. */
+int sparrow_passwords_contain(const sparrow_passwords_t *passwords, const sparrow_credentials_t *credentials,
+    uint64_t now_ms);
+void sparrow_passwords_add(sparrow_passwords_t *passwords, const sparrow_credentials_t *credentials, uint64_t now_ms);
+
 /*
  * What Rust asks of C: the value of the header of this name in lower case, of several that with this number, from 0. Returns 0 if
  * there is none.
@@ -133,6 +152,8 @@ typedef struct {
     ngx_int_t                  https_port;
     ngx_http_complex_value_t  *scheme;      /* how clients sent a request; NULL: as it came */
     sparrow_indexes_t          indexes;
+    sparrow_passwords_t       *passwords;   /* NULL: no location remembers any */
+    ngx_http_handler_pt        auth_basic;  /* nginx's own, which finds them right or wrong */
 } sparrow_main_conf_t;
 
 /* Of a server. */
@@ -141,6 +162,11 @@ typedef struct {
     ngx_flag_t                 route;
     sparrow_main_conf_t       *certificates; /* whose table has its certificates; NULL: it has none there */
 } sparrow_srv_conf_t;
+
+/* Of a location. */
+typedef struct {
+    ngx_str_t                  passwords;   /* under which name passwords are remembered; empty: they are not */
+} sparrow_loc_conf_t;
 
 /* Of a request that goes on in a location that the table names. */
 typedef struct {
@@ -171,6 +197,8 @@ void sparrow_set_variable(ngx_http_request_t *r, ngx_int_t index, ngx_str_t *tex
 char *sparrow_backends(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *sparrow_certificates(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_int_t sparrow_init_certificates(ngx_conf_t *cf);
+char *sparrow_remember_passwords(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_int_t sparrow_init_passwords(ngx_conf_t *cf);
 sparrow_bytes_t sparrow_server_name(ngx_http_request_t *r);
 
 extern ngx_module_t  ngx_http_sparrow_module;

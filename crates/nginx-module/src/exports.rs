@@ -3,6 +3,7 @@
 //! A panic must not reach C: it is caught here, ends the request and is reported.
 
 mod handshake;
+mod passwords;
 
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::io::Write as _;

@@ -11,6 +11,7 @@
 
 pub mod balancer;
 pub mod forward_target;
+pub mod proven_passwords;
 pub mod router;
 
 // Its tests have no nginx to link with.

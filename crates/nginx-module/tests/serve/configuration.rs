@@ -36,6 +36,13 @@ fn directives_that_do_not_fit_are_rejected() {
         ("sparrow_route;", "location /in/a/location { sparrow_route; }", "directive is not allowed here"),
         ("sparrow_route;", "sparrow_route; sparrow_route;", "\"sparrow_route\" directive is duplicate"),
         ("80 8443", "80 65536", "two numbers from 1 to 65535"),
+        ("sparrow_route;", "sparrow_route; sparrow_remember_passwords a;", "directive is not allowed here"),
+        (
+            "sparrow_route;",
+            "sparrow_route; location /a { sparrow_remember_passwords a; sparrow_remember_passwords b; }",
+            "\"sparrow_remember_passwords\" directive is duplicate",
+        ),
+        ("sparrow_route;", "sparrow_route; location /a { sparrow_remember_passwords ''; }", "has an empty name"),
         ("sparrow_backends;", "server 127.0.0.1:1; sparrow_backends;", "beside which there is no \"server\""),
         ("sparrow_backends; keepalive 64;", "keepalive 64; sparrow_backends;", "must be the first directive"),
         (

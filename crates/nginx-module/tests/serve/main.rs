@@ -9,6 +9,7 @@ mod changes;
 mod configuration;
 mod endpoints;
 mod faults;
+mod passwords;
 #[path = "../../../nginx-conf/tests/serve/path_cases.rs"]
 mod path_cases;
 mod paths;
