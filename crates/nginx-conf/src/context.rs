@@ -18,4 +18,6 @@ pub struct Context<'a> {
     /// Whether all locations are patterns, which nginx tries in their order: those of a host with rules for patterns, which come
     /// before prefixes.
     pub in_order: bool,
+    /// Whether nginx has the module, which remembers passwords.
+    pub has_module: bool,
 }

@@ -33,8 +33,14 @@ fn write(all: &Routes, routes: &Routes, needs: Option<&FrameNeeds>, settings: &S
     let certificates = Certificates::of(routes, settings);
     let size = 8192 + 1024 * routes.rules().count() + 512 * routes.hosts.len();
     let mut writer = Writer::new(MAIN, size);
-    let servers =
-        Servers { routes, settings, upstreams: &upstreams, certificates: &certificates, https: streams.https() };
+    let servers = Servers {
+        routes,
+        settings,
+        upstreams: &upstreams,
+        certificates: &certificates,
+        https: streams.https(),
+        has_module: needs.is_some(),
+    };
     http::write(&mut writer, &servers, &streams, needs, &mut notes);
     let (text, mut origins) = writer.finish();
     let mut files = BTreeMap::from([(MAIN.to_owned(), text.into_bytes())]);

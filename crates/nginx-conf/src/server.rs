@@ -25,6 +25,8 @@ pub struct Servers<'a> {
     pub certificates: &'a Certificates<'a>,
     /// Where HTTPS is listened for.
     pub https: HttpsSockets,
+    /// Whether nginx has the module.
+    pub has_module: bool,
 }
 
 /// A host without rules.
@@ -133,7 +135,7 @@ impl<'a> Servers<'a> {
     /// What locations need to know. `nameless`: whether requests may come there that name no host.
     pub fn context(&self, nameless: bool) -> Context<'_> {
         let (routes, settings, upstreams) = (self.routes, self.settings, self.upstreams);
-        Context { routes, settings, upstreams, nameless, in_order: false }
+        Context { routes, settings, upstreams, nameless, in_order: false, has_module: self.has_module }
     }
 
     /// The server of all names that are served over TLS to nobody: it ends the handshake.

@@ -137,6 +137,7 @@ const OF_LOCATION: &[Allowed] = &[
     ("satisfy", 1..=1),
     ("auth_basic", 1..=1),
     ("auth_basic_user_file", 1..=1),
+    ("sparrow_remember_passwords", 1..=1),
     ("allow", 1..=1),
     ("deny", 1..=1),
     ("limit_req", 1..=3),

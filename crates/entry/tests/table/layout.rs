@@ -24,6 +24,9 @@ pub const OTHER_CERTIFICATE: &str = "HTTP/1.1 421";
 /// Whether a prefix is taken off the path of a request over HTTP/2, though a client has sent it in another form.
 pub const STRIPS_ANY_FORM_FOR_GRPC: bool = true;
 
+/// Whether a password that was right is remembered, and its hash not computed again.
+pub const REMEMBERS_PASSWORDS: bool = true;
+
 /// The nginx that can serve it: the one for which the module is built.
 pub fn programs() -> Vec<PathBuf> {
     vec![testbed::nginx::debian()]

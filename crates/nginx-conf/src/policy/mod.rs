@@ -67,7 +67,7 @@ pub fn write(
     body::write(writer, *max_body_bytes)?;
     buffers::write(writer, buffers, module)?;
     balancing::write(writer, balancing)?;
-    access::write(writer, access)?;
+    access::write(writer, access, context.has_module)?;
     client_certificates::write(writer, client_certificates.as_ref())?;
     limits::write(writer, limits)?;
     backend_tls::write(writer, backend_tls, module)?;

@@ -1,9 +1,12 @@
 //! Who may ask, by name and password.
 
+use std::fs;
+
 use entry_model::{Access, BasicAuth, PasswordFile, Policy, Rule};
 use nginx_conf::Settings;
 
-use super::support::{Echo as _, Nginx, backend, binaries, forward, prefix, treated};
+use super::layout::REMEMBERS_PASSWORDS;
+use super::support::{Echo as _, Nginx, backend, binaries, forward, prefix, treated, treated_routes};
 
 /// Hashes of `secret`, in all forms that are taken.
 const HASHES: [(&str, &str); 12] = [
@@ -133,6 +136,31 @@ fn address_or_password_is_enough_where_any_is() {
             assert_eq!(ask(outside, ""), if any { 401 } else { 403 });
             assert_eq!(ask(outside, &login("des", "wrong")), if any { 401 } else { 403 });
         }
+    }
+}
+
+#[test]
+fn password_is_looked_up_once_where_it_is_remembered() {
+    let other = [("des", HASHES[6].1)];
+    let routes = treated_routes([
+        (forward(prefix("/a"), backend("a"), true), policy("Shop", &HASHES, |_| {})),
+        (forward(prefix("/b"), backend("b"), true), policy("Shop", &other, |_| {})),
+    ]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        let ask = |target: &str, user: &str, password: &str| nginx.get("x", target, &login(user, password)).status;
+        assert_eq!((ask("/a/x", "bcrypt-2y", "secret"), ask("/a/x", "des", "secret")), (200, 200));
+        assert_eq!((ask("/b/x", "bcrypt-2y", "secret"), ask("/a/x", "des", "wrong")), (401, 401));
+        let files: Vec<_> = fs::read_dir(nginx.dir.path().join("passwords")).unwrap().collect();
+        assert_eq!(files.len(), 2);
+        for file in files {
+            fs::write(file.unwrap().path(), "").unwrap();
+        }
+        // Only where nginx need not look into the file does it let anyone in.
+        let remembered = if REMEMBERS_PASSWORDS { 200 } else { 401 };
+        assert_eq!((ask("/a/x", "bcrypt-2y", "secret"), ask("/a/x", "des", "secret")), (remembered, remembered));
+        assert_eq!((ask("/b/x", "bcrypt-2y", "secret"), ask("/b/x", "des", "secret")), (401, 401));
+        assert_eq!((ask("/a/x", "des", "wrong"), ask("/a/x", "sha", "secret")), (401, 401));
     }
 }
 

@@ -18,6 +18,9 @@ pub const OTHER_CERTIFICATE: &str = "HTTP/1.1 200";
 /// Whether a prefix is taken off the path of a request over HTTP/2 by Debian's nginx, though a client has sent it in another form.
 pub const STRIPS_ANY_FORM_FOR_GRPC: bool = false;
 
+/// Whether a password that was right is remembered, and its hash not computed again.
+pub const REMEMBERS_PASSWORDS: bool = false;
+
 /// The nginx that can serve it.
 pub fn programs() -> Vec<PathBuf> {
     testbed::nginx::both().into()
