@@ -82,7 +82,7 @@ fn what_users_are_told_is_as_checked_in() {
 }
 
 /// What of the findings no golden case shows.
-const NOT_IN_CASES: [&str; 32] = [
+const NOT_IN_CASES: [&str; 33] = [
     // For nobody to read.
     "-----BEGIN {label}-----\\n",
     "PRIVATE KEY",
@@ -93,7 +93,8 @@ const NOT_IN_CASES: [&str; 32] = [
     // No kind of object asks for it yet.
     "it is for Ingresses. Remove it",
     // nginx has to reject something, or a Secret to change while it is served.
-    "{abridged_output(text)}. Nothing of it is served, all else is; correct it, and it is tried again",
+    "{what}. Nothing of it is served, all else is; correct it, and it is tried again",
+    "{what}. Requests for its paths are answered 503, all else is served; correct it, and it is tried again",
     "{words}. Until it can, the certificate that it held before is served, which a restart of the entry forgets",
     "RejectedByNginx: nginx cannot listen at the port {number}: {why}; take another, and it is tried again",
     // A flag says otherwise in the case of all findings.

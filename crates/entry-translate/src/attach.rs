@@ -7,8 +7,8 @@ use entry_model::{
     FieldPath, Ingress, IngressBackend, Key, Kind, Meta, Object, ObjectRef, Reason, Service, Snapshot, Verdicts,
 };
 
-use crate::TranslateSettings;
 use crate::verdict_draft::{VerdictDraft, abridged_output};
+use crate::{Quarantine, TranslateSettings};
 
 /// How old an object is among others: when it was made, and its index. Of those that ask for the same, the lowest gets it.
 pub type Seniority = (i64, usize);
@@ -93,22 +93,22 @@ pub fn namespace_of<'a>(attached: &[AttachedObject<'a>], owner: Seniority) -> &'
 /// The Services with the label and the Ingresses of our classes, by kind, namespace and name: in the order in which a
 /// snapshot holds them, which is kind to caches.
 pub fn attached_objects<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> Vec<AttachedObject<'a>> {
-    let quarantined = |object: &ObjectRef| is_quarantined(snapshot, settings, object);
-    route_objects(snapshot, settings).filter(|attached| !quarantined(&attached.object)).collect()
+    let takes_part = |object: &ObjectRef| !is_left_out(snapshot, settings, object);
+    route_objects(snapshot, settings).filter(|attached| takes_part(&attached.object)).collect()
 }
 
-/// The same, of those in quarantine: they take part in nothing, and what their namespace has stays with it.
-pub fn quarantined_objects<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> Vec<AttachedObject<'a>> {
+/// The same, of those that take part in nothing: what their namespace has stays with it.
+pub fn left_out_objects<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> Vec<AttachedObject<'a>> {
     if settings.quarantine.is_empty() && snapshot.unreadable.is_empty() {
         return Vec::new();
     }
-    let quarantined = |object: &ObjectRef| is_quarantined(snapshot, settings, object);
-    route_objects(snapshot, settings).filter(|attached| quarantined(&attached.object)).collect()
+    let is_left_out = |object: &ObjectRef| is_left_out(snapshot, settings, object);
+    route_objects(snapshot, settings).filter(|attached| is_left_out(&attached.object)).collect()
 }
 
-/// What nginx rejected, or what could not be read: its verdict says so at the end.
-fn is_quarantined(snapshot: &Snapshot, settings: &TranslateSettings, object: &ObjectRef) -> bool {
-    settings.quarantine.contains_key(object) || snapshot.unreadable.contains_key(object)
+/// What could not be read, or is put aside with its paths: its verdict says so at the end.
+fn is_left_out(snapshot: &Snapshot, settings: &TranslateSettings, object: &ObjectRef) -> bool {
+    settings.quarantine.get(object).is_some_and(|aside| !aside.keeps_paths) || snapshot.unreadable.contains_key(object)
 }
 
 fn route_objects<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> impl Iterator<Item = AttachedObject<'a>> {
@@ -165,11 +165,15 @@ pub fn verdicts(attached: Vec<AttachedObject<'_>>, snapshot: &Snapshot, settings
         draft.report_loss(&FieldPath::OBJECT, reason, message);
         draft.into_verdict(generation)
     };
-    for (object, (reason, text)) in &settings.quarantine {
-        let message = format!(
-            "{}. Nothing of it is served, all else is; correct it, and it is tried again",
-            abridged_output(text)
-        );
+    for (object, Quarantine { reason, message, keeps_paths }) in &settings.quarantine {
+        let what = abridged_output(message);
+        let message = if *keeps_paths {
+            format!(
+                "{what}. Requests for its paths are answered 503, all else is served; correct it, and it is tried again"
+            )
+        } else {
+            format!("{what}. Nothing of it is served, all else is; correct it, and it is tried again")
+        };
         let generation = snapshot.get(object).map_or(0, |object| object.meta().generation);
         verdicts.insert(object.clone(), rejected(*reason, message, generation));
     }

@@ -57,7 +57,7 @@ pub use bounds::{Bound, Bounds};
 pub use policy::client_redirects::HttpsRedirect;
 pub use policy::table::{IngressNginxAnnotation, Meaning, Objects, OwnAnnotation, Scope, Topic};
 pub use policy::{INGRESS_NGINX_PREFIX, OWN_PREFIX, TOPICS, find_ingress_nginx_annotation, parse_size};
-pub use settings::{HostOwnership, PolicyDefaults, TlsPassthroughAnnotations, TranslateSettings};
+pub use settings::{HostOwnership, PolicyDefaults, Quarantine, TlsPassthroughAnnotations, TranslateSettings};
 pub use stream_services::StreamServices;
 pub use tls::LastGoodSecret;
 pub use translate::{Translator, translate};

@@ -71,14 +71,25 @@ pub struct TranslateSettings {
     pub tls_passthrough: TlsPassthroughAnnotations,
     /// The `ConfigMaps` of TCP and UDP services.
     pub stream_services: StreamServices,
-    /// Objects that are put aside: why, and in words what is wrong with each, to which is added what becomes of it. They
-    /// contribute nothing.
-    pub quarantine: BTreeMap<ObjectRef, (Reason, String)>,
+    /// Objects that are put aside.
+    pub quarantine: BTreeMap<ObjectRef, Quarantine>,
     /// Secrets as they were when they last gave a whole certificate, as [`crate::Translation::last_good`] has them: one that is broken now goes
     /// on giving it.
     pub last_good: Arc<BTreeMap<Key, LastGoodSecret>>,
     /// The Secret for entries of `spec.tls` that name none.
     pub default_certificate: Option<Key>,
+}
+
+/// Why an object is put aside, and what is left of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantine {
+    /// Why.
+    pub reason: Reason,
+    /// What is wrong with it, to which is added what becomes of it.
+    pub message: String,
+    /// Whether it keeps its paths, where requests are answered 503: else a shorter path, which may ask for no password, would get
+    /// them. Otherwise the object contributes nothing.
+    pub keeps_paths: bool,
 }
 
 impl TranslateSettings {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use entry_model::{FieldPath, HostName, Key, Kind, ObjectRef, Reason, Secret, Snapshot};
 
-use crate::TranslateSettings;
 use crate::attach::{AttachedObject, RouteObject, Seniority};
 use crate::certificate::{LoadedCertificate, load_certificate};
 use crate::certificate_selection::{CertificateSelection, OfferedCertificate};
 use crate::claim::TlsClaim;
 use crate::claim_site::ClaimSite;
 use crate::verdict_draft::{VerdictDraft, abridged_output, object_name};
+use crate::{Quarantine, TranslateSettings};
 
 /// A Secret that gave a whole certificate, and what was read of it: it is read once, not with every change of something else.
 #[derive(Debug, Clone)]
@@ -163,7 +163,7 @@ fn read_secret(snapshot: &Snapshot, settings: &TranslateSettings, key: &Key) -> 
     let as_before = |good: &LastGoodSecret, words: &str| {
         Ok(SecretCertificate { loaded: Arc::clone(&good.loaded), good: Some(good.clone()), broken: Some(said(words)) })
     };
-    if let Some((_, text)) = settings.quarantine.get(&object) {
+    if let Some(Quarantine { message: text, .. }) = settings.quarantine.get(&object) {
         let now = snapshot.secrets.get(key).filter(|secret| secret.is_tls);
         return match before.filter(|good| now.is_some_and(|now| good.secret != *now)) {
             Some(good) => as_before(good, &abridged_output(text)),

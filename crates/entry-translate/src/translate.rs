@@ -116,7 +116,7 @@ impl Translator {
 
         let owned = settings.ownership == HostOwnership::Namespace;
         let mut attached = attach::attached_objects(snapshot, settings);
-        let mut quarantined = attach::quarantined_objects(snapshot, settings);
+        let mut quarantined = attach::left_out_objects(snapshot, settings);
         let claims = self.claims(&attached, snapshot, settings, &changed, &mut known);
         let read_quarantined = self.claims(&quarantined, snapshot, settings, &changed, &mut known);
         let mut attached_claims = AttachedClaims::new(&mut attached, &claims);
@@ -180,7 +180,7 @@ impl Translator {
         let with_tls = attached.iter().filter(|attached| attached.source.brings_certificate());
         let with_tls: HashSet<&str> = with_tls.map(|attached| attached.source.meta().namespace.as_str()).collect();
         let shared = settings.ownership == HostOwnership::None && !with_tls.is_empty();
-        let claims = |AttachedObject { source, .. }: &AttachedObject<'_>| {
+        let claims = |AttachedObject { object, source, .. }: &AttachedObject<'_>| {
             let tls = settings.has_https() && (shared || with_tls.contains(source.meta().namespace.as_str()));
             let is_same = |known: &CachedClaims| known.tls == tls && !changed.concerns(*source, &known.claims);
             let known = known.remove(&source.memory_address()).filter(is_same).unwrap_or_else(|| {
@@ -188,11 +188,11 @@ impl Translator {
                 claims.compact(&mut self.last_policy);
                 CachedClaims { _object: source.object(), claims: Arc::new(claims), tls }
             });
-            if self.merger.is_for_one_snapshot() {
-                return known.claims;
+            let is_aside = settings.quarantine.contains_key(object);
+            let claims = if is_aside { Arc::new(known.claims.unavailable()) } else { Arc::clone(&known.claims) };
+            if !self.merger.is_for_one_snapshot() {
+                self.claims.insert(source.memory_address(), known);
             }
-            let claims = Arc::clone(&known.claims);
-            self.claims.insert(source.memory_address(), known);
             claims
         };
         attached.iter().map(claims).collect()
@@ -241,7 +241,7 @@ impl<'a> Changed<'a> {
 
 /// What is wrong with Secrets as objects: they cannot be read, or are put aside.
 fn secret_faults(snapshot: &Snapshot, settings: &TranslateSettings) -> BTreeMap<ObjectRef, String> {
-    let aside = settings.quarantine.iter().map(|(object, (_, text))| (object, text));
+    let aside = settings.quarantine.iter().map(|(object, aside)| (object, &aside.message));
     let all = snapshot.unreadable.iter().chain(aside).filter(|(object, _)| object.kind == Kind::Secret);
     all.map(|(object, text)| (object.clone(), text.clone())).collect()
 }

@@ -109,7 +109,7 @@ impl Generator {
                     self.host_owners = host_owners;
                     break (routes, verdicts, revision);
                 }
-                // Without them others may come in their place, so it is looked again. There are fewer each time.
+                // Without them others may come in their place, so it is looked again. There is less of them each time.
                 Err(TemplateError::Objects(objects)) => {
                     for (object, why) in objects {
                         let message = format!("the template of this entry cannot take it: {why}");

@@ -72,3 +72,10 @@ pub struct Policy {
     /// Whether a request over plain HTTP is sent to HTTPS instead, but for one below [`crate::ACME_CHALLENGE`].
     pub redirect_to_https: bool,
 }
+
+impl Policy {
+    /// Whether there is anyone who may not ask.
+    pub fn is_restricted(&self) -> bool {
+        self.access.is_restricted() || self.client_certificates.is_some() || self.external_auth.is_some()
+    }
+}

@@ -11,8 +11,8 @@ use entry_model::{
 use super::rule_path::{RulePath, missing_group, read_rule_path};
 use super::{
     CanaryClaim, Claim, Claims, DefaultClaim, TlsClaim, asked_tls_passthrough, choose_protocol, denied_paths,
-    describe_pattern, forward_action, further_hosts, redirect_action, unavailable_message, unless_closed,
-    with_cookie_path,
+    describe_pattern, forward_action, further_hosts, kept_path, redirect_action, unavailable_message, unless_closed,
+    unusable_path_message, with_cookie_path,
 };
 use crate::TranslateSettings;
 use crate::claim_site::ClaimSite;
@@ -93,7 +93,7 @@ impl<'a> IngressReader<'a> {
                 );
             }
             for (m, entry) in rule.paths.iter().enumerate() {
-                let Some(path) = self.path(n, m, entry, &annotations.paths, &paths) else { continue };
+                let Some(path) = self.path(n, m, entry, &annotations, &paths) else { continue };
                 let (rule, site) = (SPEC.at("rules", n), ClaimSite::Path(n, m));
                 let http = rule.field("http");
                 let path_field = http.at("paths", m);
@@ -180,7 +180,7 @@ impl<'a> IngressReader<'a> {
         for (n, rule) in self.ingress.rules.iter().enumerate() {
             let Some(host) = self.host(n, rule) else { continue };
             for (m, entry) in rule.paths.iter().enumerate() {
-                let Some(path) = self.path(n, m, entry, &annotations.paths, paths) else { continue };
+                let Some(path) = self.path(n, m, entry, annotations, paths) else { continue };
                 let (rule, site) = (SPEC.at("rules", n), ClaimSite::Path(n, m));
                 let http = rule.field("http");
                 let path_field = http.at("paths", m);
@@ -218,9 +218,10 @@ impl<'a> IngressReader<'a> {
         n: usize,
         m: usize,
         entry: &IngressPath,
-        treatment: &PathTreatment<'_>,
+        annotations: &Annotations<'_>,
         all: &[&str],
     ) -> Option<RulePath> {
+        let treatment = &annotations.paths;
         let text = entry.path.as_deref().filter(|text| !text.is_empty()).unwrap_or("/");
         let site = ClaimSite::Path(n, m);
         let path = match read_rule_path(text, entry.path_type == PathType::Exact, treatment, all) {
@@ -229,9 +230,10 @@ impl<'a> IngressReader<'a> {
                 path
             }
             Err(message) => {
-                let message = format!("{message}. This path is not served, the others are");
-                self.draft.report_loss(&site, Reason::Invalid, message);
-                return None;
+                // A canary is one of a path that another Ingress has.
+                let kept = kept_path(text, annotations).filter(|_| !self.is_canary);
+                self.draft.report_loss(&site, Reason::Invalid, unusable_path_message(&message, kept.is_some()));
+                return kept;
             }
         };
         match &entry.path_type {

@@ -9,10 +9,11 @@ mod service;
 use std::sync::Arc;
 
 use entry_model::{
-    Action, Backend, Balancing, Forward, HostName, Key, Match, ObjectRef, PathMatch, PathRewrite, Policy, PortRef,
-    Protocol, Reason, ServicePort, Snapshot,
+    Action, Backend, Balancing, ClientCertificates, Forward, HostName, Key, Match, ObjectRef, PathMatch, PathRewrite,
+    Policy, PortRef, Protocol, Reason, ServicePort, Snapshot,
 };
 
+use self::rule_path::{RulePath, unusable_path};
 use crate::TranslateSettings;
 use crate::attach::RouteObject;
 use crate::claim_site::ClaimSite;
@@ -108,6 +109,30 @@ impl Claims {
             && self.rules.iter().zip(&other.rules).all(same_rule)
             && self.default == other.default
             && self.tls == other.tls
+    }
+
+    /// What is left of them where their object is put aside: its paths, where requests are answered 503.
+    pub fn unavailable(&self) -> Self {
+        // A certificate is asked for by the whole host: without one that can be had, the host lets nobody in.
+        let policy = |policy: &Policy| {
+            let client_certificates = policy.client_certificates.as_ref().map(|_| ClientCertificates::Unusable);
+            Arc::new(Policy { client_certificates, ..Policy::default() })
+        };
+        let rule = |rule: &Claim| Claim {
+            host: rule.host.clone(),
+            matches: rule.matches.clone(),
+            action: Action::UNAVAILABLE,
+            policy: policy(&rule.policy),
+            redirect: HttpsRedirect::Never,
+            tls_passthrough: None,
+            ..*rule
+        };
+        let default = self.default.as_ref().map(|default| DefaultClaim {
+            action: Action::UNAVAILABLE,
+            policy: policy(&default.policy),
+            site: default.site,
+        });
+        Self { rules: self.rules.iter().map(rule).collect(), default, ..Self::default() }
     }
 
     /// Gives back the room that nothing was put into, and shares policies with whoever asked for the same one before: claims are
@@ -225,6 +250,24 @@ fn redirect_action(annotations: &Annotations<'_>) -> Option<Action> {
         RequestRedirect::Unusable => Action::UNAVAILABLE,
     });
     redirect.or_else(|| annotations.action.clone())
+}
+
+/// The path of a rule that cannot be used, where not everybody may ask: else what is served at a shorter path, which may be open to all,
+/// would get its requests.
+fn kept_path(text: &str, annotations: &Annotations<'_>) -> Option<RulePath> {
+    let is_closed = annotations.unavailable || annotations.policy.is_restricted();
+    is_closed.then(|| unusable_path(text, &annotations.paths)).flatten()
+}
+
+/// What is told of a path that cannot be used.
+fn unusable_path_message(message: &str, is_kept: bool) -> String {
+    if is_kept {
+        format!(
+            "{message}. Not everybody may ask for it, so whatever begins like it is answered 503; the other paths are served"
+        )
+    } else {
+        format!("{message}. This path is not served, the others are")
+    }
 }
 
 /// What is done with requests; nothing, where it cannot be known who may ask.

@@ -1,7 +1,7 @@
 //! What the path of a rule matches, and what becomes of the path of a request.
 
 use entry_model::{Action, PathMatch, PathRewrite, Pattern, Redirect, TemplatePart, template_parts};
-use pattern_engine::{PatternError, compile};
+use pattern_engine::{MAX_PATTERN_BYTES, PatternError, compile};
 
 use crate::path::{into_prefix, parse_path};
 use crate::policy::path_rewrite::{constant, without_groups};
@@ -69,6 +69,31 @@ pub fn read_rule_path(
         }
     };
     Ok(RulePath { matches, outcome: outcome(rewrite, treatment) })
+}
+
+/// What stands for a pattern that cannot be used: all that begins as it does, up to its first sign, and is not served. None if it is no
+/// pattern, and so no path that a request has.
+pub fn unusable_path(text: &str, treatment: &PathTreatment<'_>) -> Option<RulePath> {
+    let case = match treatment.patterns {
+        PatternDialect::Plain => return None,
+        PatternDialect::Own => "",
+        PatternDialect::IngressNginx => "(?i)",
+    };
+    let pattern = compile(&format!("{case}^{}", literal_beginning(text))).ok()?;
+    // It stands among the others where the pattern itself would.
+    let written: String =
+        text.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).take(MAX_PATTERN_BYTES).collect();
+    Some(RulePath { matches: PathMatch::Regex(pattern.written_as(&written)), outcome: PathOutcome::Unavailable })
+}
+
+/// What whatever a pattern matches begins with: a part of its text, or the root.
+fn literal_beginning(text: &str) -> &str {
+    let text = text.strip_prefix('^').unwrap_or(text);
+    let is_literal = |c: char| c.is_ascii_alphanumeric() || "/-_~".contains(c);
+    let end = text.find(|c| !is_literal(c)).unwrap_or(text.len()).min(MAX_PATTERN_BYTES / 2);
+    // What is before such a sign need not be there.
+    let end = if text[end..].starts_with(['*', '?', '{']) { end.saturating_sub(1) } else { end };
+    if is_alternation(text) || end == 0 { "/" } else { &text[..end] }
 }
 
 /// What the whole path becomes, if that is said and is not the path itself.
@@ -209,6 +234,33 @@ pub fn missing_group(text: &str, treatment: &PathTreatment<'_>) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pattern_that_cannot_be_used_keeps_whatever_begins_like_it() {
+        for (text, beginning) in [
+            ("/admin(?!/public)", "/admin"),
+            ("^/admin/(.*)\\1", "/admin/"),
+            ("/admins?(?=/)", "/admin"),
+            ("/adm\u{ef}n", "/adm"),
+            ("/a|/b(?!c)", "/"),
+            ("(?!/public)", "/"),
+            ("*", "/"),
+            ("/a b", "/a"),
+        ] {
+            assert_eq!(literal_beginning(text), beginning, "{text}");
+            let treatment = |patterns| PathTreatment { patterns, target: None };
+            let Some(RulePath { matches: PathMatch::Regex(pattern), outcome: PathOutcome::Unavailable }) =
+                unusable_path(text, &treatment(PatternDialect::IngressNginx))
+            else {
+                panic!("{text}");
+            };
+            assert!(pattern.is_match(&format!("{beginning}istrator").to_uppercase()), "{text}");
+            assert_eq!(unusable_path(text, &treatment(PatternDialect::Plain)), None);
+        }
+        let long = format!("/{}(?!x)", "a".repeat(5_000));
+        assert_eq!(literal_beginning(&long).len(), MAX_PATTERN_BYTES / 2);
+        assert!(unusable_path(&long, &PathTreatment { patterns: PatternDialect::Own, target: None }).is_some());
+    }
 
     fn read(text: &str, target: Option<&str>) -> String {
         let treatment = PathTreatment { patterns: PatternDialect::IngressNginx, target: target.map(PathTarget::Whole) };

@@ -6,8 +6,8 @@ use entry_model::{Action, FieldPath, HostName, Kind, Match, Reason, Service, Sna
 
 use super::rule_path::{RulePath, read_rule_path};
 use super::{
-    Claim, Claims, asked_tls_passthrough, choose_protocol, describe_pattern, forward_action, parse_port_ref,
-    redirect_action, unavailable_message, unless_closed, with_cookie_path,
+    Claim, Claims, asked_tls_passthrough, choose_protocol, describe_pattern, forward_action, kept_path, parse_port_ref,
+    redirect_action, unavailable_message, unless_closed, unusable_path_message, with_cookie_path,
 };
 use crate::TranslateSettings;
 use crate::claim_site::ClaimSite;
@@ -66,19 +66,7 @@ fn rule(
         // A name is no pattern, and needs none.
         None => (ClaimSite::Name, &*by_name),
     };
-    let path = match read_rule_path(text, false, &annotations.paths, &[text]) {
-        Ok(path) => {
-            let is_plain = annotations.paths.patterns == PatternDialect::Plain;
-            if let Some(message) = annotations.path.filter(|_| is_plain).and_then(describe_pattern) {
-                draft.report_loss(&site, Reason::Unsupported, message);
-            }
-            Some(path)
-        }
-        Err(message) => {
-            unusable(draft, site, message);
-            None
-        }
-    };
+    let path = read_path(text, site, annotations, draft);
 
     let mode = annotations.backends.unwrap_or(settings.defaults.backends);
     let address = match resolve::service_address(service, mode) {
@@ -125,10 +113,10 @@ fn rule(
         }
     };
     let RulePath { matches, outcome } = path?;
-    let rewrite = outcome.into_rewrite();
-    let action = match (address, port) {
-        _ if annotations.redirects.all.is_some() => redirect_action(annotations).unwrap_or(Action::UNAVAILABLE),
-        (Some(address), Some((index, port))) => {
+    let action = match (redirect_action(annotations).or_else(|| outcome.without_backend()), address, port) {
+        (Some(action), ..) => action,
+        (None, Some(address), Some((index, port))) => {
+            let rewrite = outcome.into_rewrite();
             let protocol = choose_protocol(port, annotations, draft, |draft, message| {
                 draft.report_note(&spec.at("ports", index).field("appProtocol"), Reason::Unsupported, message);
             });
@@ -151,4 +139,24 @@ fn rule(
         weak: false,
         yields: false,
     })
+}
+
+fn read_path(text: &str, site: ClaimSite, annotations: &Annotations<'_>, draft: &mut VerdictDraft) -> Option<RulePath> {
+    let message = match read_rule_path(text, false, &annotations.paths, &[text]) {
+        Ok(path) => {
+            let is_plain = annotations.paths.patterns == PatternDialect::Plain;
+            if let Some(message) = annotations.path.filter(|_| is_plain).and_then(describe_pattern) {
+                draft.report_loss(&site, Reason::Unsupported, message);
+            }
+            return Some(path);
+        }
+        Err(message) => message,
+    };
+    let kept = kept_path(text, annotations);
+    let message = match &kept {
+        Some(_) => unusable_path_message(&message, true),
+        None => format!("{message}. The Service is not served"),
+    };
+    draft.report_loss(&site, Reason::Invalid, message);
+    kept
 }

@@ -199,7 +199,7 @@ pub fn find_secret<'a>(
     let found = reader.secret(name);
     let key = entry_model::Key { namespace: namespace.to_owned(), name: name.to_owned() };
     let object = ObjectRef::new(Kind::Secret, key);
-    let aside = reader.context.quarantine.get(&object).map(|(_, text)| text);
+    let aside = reader.context.quarantine.get(&object).map(|aside| &aside.message);
     if let Some(secret) = found.filter(|_| aside.is_none()) {
         return Ok(secret);
     }

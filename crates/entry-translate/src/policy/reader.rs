@@ -9,7 +9,7 @@ use entry_model::{ConfigMap, FieldPath, Key, Kind, ObjectRef, Reason, Secret, Se
 use super::table::{Meaning, Objects};
 use super::{INGRESS_NGINX_PREFIX, OWN_PREFIX, find_ingress_nginx_annotation, find_own_annotation};
 use crate::verdict_draft::{VerdictDraft, quoted};
-use crate::{PolicyDefaults, TlsPassthroughAnnotations};
+use crate::{PolicyDefaults, Quarantine, TlsPassthroughAnnotations};
 
 /// What is known beside the annotations.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ pub struct AnnotationContext<'a> {
     /// The namespace of the object.
     pub namespace: &'a str,
     /// Objects that are put aside.
-    pub quarantine: &'a BTreeMap<ObjectRef, (Reason, String)>,
+    pub quarantine: &'a BTreeMap<ObjectRef, Quarantine>,
     /// Whether each rule is for hosts of a name, so that a client cannot choose any.
     pub has_named_hosts: bool,
     /// Where objects are looked up that annotations name.

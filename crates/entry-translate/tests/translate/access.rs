@@ -3,7 +3,7 @@
 use entry_model::{Action, Kind, ObjectRef, Reason, Secret, Snapshot};
 use entry_translate::{TranslateSettings, Translator, translate};
 
-use crate::support::{Objects, key, meta, object, prefix, secret, service, settings, texts, with_rule};
+use crate::support::{Objects, key, left_out, meta, object, prefix, secret, service, settings, texts, with_rule};
 
 const HASH: &str = "$apr1$saltsalt$LrttParrLPdxvgutaSXWJ0";
 
@@ -40,7 +40,7 @@ fn rules_follow_the_secrets_that_annotations_name() {
     let mut snapshot = named().0;
     let settings = settings();
     let aside = TranslateSettings {
-        quarantine: [(object(Kind::Secret, "clients"), (Reason::Invalid, "for a test".to_owned()))].into(),
+        quarantine: [(object(Kind::Secret, "clients"), left_out(Reason::Invalid, "for a test"))].into(),
         ..settings.clone()
     };
     let unreadable = |snapshot: &mut Snapshot| {

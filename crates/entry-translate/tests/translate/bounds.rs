@@ -5,7 +5,7 @@ use std::sync::Arc;
 use entry_model::{Acceptance, HostName, Ingress, Kind, ObjectRef, Reason};
 use entry_translate::{Bound, Bounds, TranslateSettings, Translation};
 
-use crate::support::{Objects, exposed, ingress, key, prefix, rule, service, settings, with_rule};
+use crate::support::{Objects, exposed, ingress, key, left_out, prefix, rule, service, settings, with_rule};
 
 fn of(namespace: &str, name: &str, created: i64, hosts: impl IntoIterator<Item = String>) -> Ingress {
     let rules = hosts.into_iter().map(|host| rule(Some(&host), vec![prefix("/")])).collect();
@@ -158,7 +158,7 @@ fn host_over_a_bound_stays_free_for_others() {
     assert_eq!(conflicts.count(), 1, "h0.example is the other's");
     // No more of it when it is put aside.
     let objects = Objects::new().ingress(evil).ingress(theirs);
-    let quarantine = [(at("a", "web"), (Reason::RejectedByNginx, "no".to_owned()))].into();
+    let quarantine = [(at("a", "web"), left_out(Reason::RejectedByNginx, "no"))].into();
     let built = objects.translate_with(&TranslateSettings { bounds, quarantine, ..settings() });
     assert_eq!(served(&built), ["h5.example"]);
 }

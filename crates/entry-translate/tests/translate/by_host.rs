@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use crate::properties::{any_ingress, any_secret, any_service, any_slice};
-use crate::support::{class, exposed, ingress, prefix, rule, service, settings, to, with_rule};
+use crate::support::{class, exposed, ingress, left_out, prefix, rule, service, settings, to, with_rule};
 
 /// What happens between two snapshots.
 #[derive(Debug, Clone)]
@@ -149,9 +149,14 @@ impl Cluster {
             Change::Quarantine(index) => {
                 let Some(object) = self.object(index) else { return };
                 let quarantine: &mut BTreeMap<_, _> = &mut self.settings.quarantine;
-                if quarantine.remove(&object.reference()).is_none() {
-                    quarantine.insert(object.reference(), (Reason::RejectedByNginx, "no".to_owned()));
-                }
+                // First with its paths, then without them, then no more.
+                let keeps_paths = match quarantine.remove(&object.reference()) {
+                    None => true,
+                    Some(aside) if aside.keeps_paths => false,
+                    Some(_) => return,
+                };
+                let aside = entry_translate::Quarantine { keeps_paths, ..left_out(Reason::RejectedByNginx, "no") };
+                quarantine.insert(object.reference(), aside);
             }
             Change::Later => self.settings.now += 10 * 365 * 24 * 3600,
             Change::Bounds(bounds) => self.settings.bounds = bounds,

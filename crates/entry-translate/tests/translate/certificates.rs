@@ -6,8 +6,8 @@ use entry_model::{Acceptance, Ingress, Kind, Listener, Reason, Request, Routes, 
 use entry_translate::{LastGoodSecret, TranslateSettings, Translation};
 
 use crate::support::{
-    NOW, Objects, assert_routes, assert_verdict, backend, exposed, ingress, meta, object, prefix, rule, secret,
-    service, settings, signed, tls, with_rule,
+    NOW, Objects, assert_routes, assert_verdict, backend, exposed, ingress, left_out, meta, object, prefix, rule,
+    secret, service, settings, signed, tls, with_rule,
 };
 
 fn web(hosts: &[&str], secret: &str) -> Ingress {
@@ -319,7 +319,7 @@ fn secret_rejected_by_nginx_is_not_used() {
     let objects = Objects::new().service(service("web")).ingress(web(&["a.example.com"], "tls"));
     let objects = objects.secret(secret("tls", &["a.example.com"]));
     let mut settings = settings();
-    settings.quarantine.insert(object(Kind::Secret, "tls"), (Reason::RejectedByNginx, "ee key too small".to_owned()));
+    settings.quarantine.insert(object(Kind::Secret, "tls"), left_out(Reason::RejectedByNginx, "ee key too small"));
     let built = objects.translate_with(&settings);
     assert_routes(&built, &[PLAIN]);
     let words = "ee key too small";

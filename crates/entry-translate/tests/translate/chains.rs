@@ -6,7 +6,9 @@ use entry_model::{Acceptance, Ingress, Kind, Reason, Secret};
 use entry_translate::{TranslateSettings, Translation};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-use crate::support::{Objects, assert_verdict, meta, object, prefix, secret, service, settings, tls, with_rule};
+use crate::support::{
+    Objects, assert_verdict, left_out, meta, object, prefix, secret, service, settings, tls, with_rule,
+};
 
 const SECRET: &str = "spec.tls[0].secretName";
 
@@ -296,7 +298,7 @@ fn quarantined_renewal_keeps_the_former_certificate() {
     let first = objects(with(format!("{leaf}{middle}"), key)).translate();
     let renewed = Chain::new();
     let mut settings = TranslateSettings { last_good: first.last_good.clone(), ..settings() };
-    settings.quarantine.insert(object(Kind::Secret, "tls"), (Reason::BoundExceeded, "there is no room".to_owned()));
+    settings.quarantine.insert(object(Kind::Secret, "tls"), left_out(Reason::BoundExceeded, "there is no room"));
     let built = objects(with(renewed.leaf, &renewed.key)).translate_with(&settings);
     assert_eq!(built.routes, first.routes);
     let told =

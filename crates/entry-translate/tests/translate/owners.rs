@@ -13,7 +13,8 @@ use proptest::prelude::*;
 use proptest::sample;
 
 use crate::support::{
-    Objects, assert_routes, assert_verdict, backend, exposed, ingress, key, prefix, rule, service, settings, with_rule,
+    Objects, assert_routes, assert_verdict, backend, exposed, ingress, key, left_out, prefix, rule, service, settings,
+    with_rule,
 };
 
 /// An Ingress of a namespace, made at a time.
@@ -297,11 +298,11 @@ fn invalid_hosts_annotation_is_reported_and_opens_nothing() {
 }
 
 #[test]
-fn quarantined_object_keeps_its_host() {
+fn quarantined_object_without_its_paths_keeps_its_host() {
     let (victim, evil) = (claim("victim", 2, Some("a.example"), "/"), claim("evil", 1, Some("a.example"), "/"));
     let first = objects(std::slice::from_ref(&victim)).translate();
     let mut settings = TranslateSettings { host_owners: vec![Arc::clone(&first.host_owners)], ..settings() };
-    settings.quarantine.insert(at("victim"), (Reason::RejectedByNginx, "no".to_owned()));
+    settings.quarantine.insert(at("victim"), left_out(Reason::RejectedByNginx, "no"));
     let built = objects(&[victim.clone(), evil.clone()]).translate_with(&settings);
     assert_eq!(origin(&built, "a.example", "/"), "NotFound");
     // Until it is corrected.

@@ -1,8 +1,8 @@
 //! Matching of paths, by the table of examples in the Kubernetes documentation of Ingress ("Path types").
 
-use entry_model::{Request, RoutingDecision, Scheme};
+use entry_model::{Action, Kind, Meta, Request, RoutingDecision, Scheme};
 
-use crate::support::{Objects, exact, prefix, service, with_rule};
+use crate::support::{Objects, exact, exposed, prefix, service, with_rule};
 
 /// The path of the rule that a path of a request gets, with a mark of its kind.
 fn matched(rules: &[(&str, &str)], request: &str) -> Option<String> {
@@ -57,5 +57,56 @@ fn paths_match_as_the_ingress_specification_says() {
     ];
     for (rules, request, expected) in table {
         assert_eq!(matched(rules, request).as_deref(), *expected, "{rules:?} {request}");
+    }
+}
+
+#[test]
+fn path_that_cannot_be_used_is_open_to_nobody_where_not_everybody_may_ask() {
+    let annotate = |mut meta: Meta, annotations: &[(&str, &str)]| {
+        meta.annotations.extend(annotations.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        meta
+    };
+    let action = |annotations: &[(&str, &str)], path: &str, request: &str| {
+        let pattern = ("nginx.ingress.kubernetes.io/use-regex", "true");
+        let mut closed = with_rule("closed", Some("a.example.com"), vec![prefix(path)]);
+        closed.meta = annotate(annotate(closed.meta, annotations), &[pattern]);
+        let open = with_rule("open", Some("a.example.com"), vec![prefix("/")]);
+        let built = Objects::new().service(service("web")).ingress(closed).ingress(open).translate();
+        let request = Request { scheme: Scheme::Http, host: "a.example.com", path: request, ..Request::default() };
+        match built.routes.find(&request) {
+            RoutingDecision::Rule(rule) => (rule.origin.key.name.clone(), rule.action == Action::UNAVAILABLE),
+            other => panic!("{other:?}"),
+        }
+    };
+    for restricted in [
+        ("nginx.ingress.kubernetes.io/whitelist-source-range", "192.0.2.0/24"),
+        ("nginx.ingress.kubernetes.io/auth-url", "http://198.51.100.1/check"),
+        ("sparrow/basic-auth-secret", "missing"),
+        ("nginx.ingress.kubernetes.io/auth-tls-secret", "shop/missing"),
+    ] {
+        for path in ["/admin(?!/public)", "/admin/(.*)\\1", "/admin/ .*"] {
+            let closed = ("closed".to_owned(), true);
+            assert_eq!(action(&[restricted], path, "/admin/users"), closed, "{restricted:?} {path}");
+            assert_eq!(action(&[restricted], path, "/ADMIN/users"), closed, "{restricted:?} {path}");
+            assert_eq!(action(&[restricted], path, "/blog"), ("open".to_owned(), false), "{restricted:?} {path}");
+        }
+    }
+    // What anybody may ask for, anybody may ask for elsewhere.
+    assert_eq!(action(&[], "/admin(?!/public)", "/admin/users"), ("open".to_owned(), false));
+}
+
+#[test]
+fn path_of_a_service_that_cannot_be_used_is_open_to_nobody_where_not_everybody_may_ask() {
+    let annotations = [
+        ("sparrow/path", "/admin(?!/public)"),
+        ("sparrow/path-regex", "true"),
+        ("sparrow/basic-auth-secret", "missing"),
+    ];
+    let open = with_rule("open", None, vec![prefix("/")]);
+    let built = Objects::new().service(exposed("web", annotations)).ingress(open).translate();
+    for (path, origin) in [("/admin/users", Kind::Service), ("/blog", Kind::Ingress)] {
+        let request = Request { scheme: Scheme::Http, host: "a.example.com", path, ..Request::default() };
+        let RoutingDecision::Rule(rule) = built.routes.find(&request) else { panic!("{path}") };
+        assert_eq!((rule.origin.kind, rule.action == Action::UNAVAILABLE), (origin, origin == Kind::Service), "{path}");
     }
 }

@@ -8,7 +8,7 @@ use entry_model::{
     IngressTls, IpFamily, Key, Kind, Meta, ObjectRef, PathType, PortRef, Reason, Secret, Service, ServiceKind,
     ServicePort, SliceEndpoint, SlicePort, Snapshot,
 };
-use entry_translate::{TranslateSettings, Translation, translate};
+use entry_translate::{Quarantine, TranslateSettings, Translation, translate};
 
 /// 2026-01-01.
 pub const NOW: i64 = 1_767_225_600;
@@ -169,6 +169,11 @@ impl Objects {
     pub fn translate_with(&self, settings: &TranslateSettings) -> Translation {
         translate(&self.0, settings)
     }
+}
+
+/// An object is put aside, and its paths with it.
+pub fn left_out(reason: Reason, message: &str) -> Quarantine {
+    Quarantine { reason, message: message.to_owned(), keeps_paths: false }
 }
 
 pub fn settings() -> TranslateSettings {

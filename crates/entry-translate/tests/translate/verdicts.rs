@@ -1,22 +1,23 @@
 //! Verdicts on objects of which nothing is served, and how much messages quote.
 
-use entry_model::{Acceptance, Kind, ObjectRef, Reason, Routes, Snapshot};
+use entry_model::{Acceptance, ClientCertificates, Ingress, Kind, ObjectRef, Reason, Routes, Snapshot};
+use entry_translate::Quarantine;
 
 use crate::support::{
-    Objects, assert_routes, assert_verdict, exposed, key, object, prefix, settings, texts, with_rule,
+    Objects, assert_routes, assert_verdict, exposed, key, left_out, object, prefix, service, settings, texts, with_rule,
 };
 
 #[test]
-fn quarantined_object_contributes_nothing() {
+fn quarantined_object_without_its_paths_contributes_nothing() {
     let mut first = with_rule("first", None, vec![prefix("/same"), prefix("/first")]);
     first.meta.created = -1;
     let second = with_rule("second", None, vec![prefix("/same")]);
     let mut settings = settings();
-    let rejected = |words: &str| (Reason::RejectedByNginx, words.to_owned());
+    let rejected = |words: &str| left_out(Reason::RejectedByNginx, words);
     // Its reason is at the end, as nginx puts it.
     let long = format!("{}: unknown \"directive\"\nin x.conf", "x".repeat(200));
     settings.quarantine.insert(object(Kind::Ingress, "first"), rejected(&long));
-    settings.quarantine.insert(object(Kind::Service, "web"), (Reason::Unsupported, "no reason".to_owned()));
+    settings.quarantine.insert(object(Kind::Service, "web"), left_out(Reason::Unsupported, "no reason"));
     let objects = Objects::new().service(exposed("web", [])).ingress(first).ingress(second);
     let built = objects.translate_with(&settings);
     assert_routes(&built, &["* prefix /same -> 10.0.0.1:80 http (Ingress shop/second)"]);
@@ -31,6 +32,55 @@ fn quarantined_object_contributes_nothing() {
     let words = ("", Reason::Unsupported, "no reason");
     assert_verdict(&built, &object(Kind::Service, "web"), Acceptance::Rejected, &[words]);
     assert_verdict(&built, &object(Kind::Ingress, "second"), Acceptance::Accepted, &[]);
+}
+
+#[test]
+fn quarantined_object_keeps_its_paths_from_shorter_ones() {
+    let annotate = |mut ingress: Ingress, name: &str, value: &str| {
+        ingress.meta.annotations.insert(name.to_owned(), value.to_owned());
+        ingress
+    };
+    let host = Some("a.example");
+    let closed = with_rule("closed", host, vec![prefix("/admin")]);
+    let closed = annotate(closed, "sparrow/allow-source-ranges", "192.0.2.0/24");
+    let mut default = with_rule("default", Some("b.example"), vec![prefix("/")]);
+    default.default_backend = Some(prefix("/").backend);
+    let open = with_rule("open", host, vec![prefix("/")]);
+    let mut settings = settings();
+    for name in ["closed", "default"] {
+        let aside = Quarantine { keeps_paths: true, ..left_out(Reason::RejectedByNginx, "no") };
+        settings.quarantine.insert(object(Kind::Ingress, name), aside);
+    }
+    let objects = Objects::new().service(service("web")).ingress(closed).ingress(default).ingress(open);
+    let built = objects.translate_with(&settings);
+    assert_routes(
+        &built,
+        &[
+            "a.example prefix /admin -> unavailable (Ingress shop/closed)",
+            "a.example prefix / -> 10.0.0.1:80 http (Ingress shop/open)",
+            "b.example prefix / -> unavailable (Ingress shop/default)",
+        ],
+    );
+    let words =
+        ("", Reason::RejectedByNginx, "no. Requests for its paths are answered 503, all else is served; correct it");
+    assert_verdict(&built, &object(Kind::Ingress, "closed"), Acceptance::Rejected, &[words]);
+    assert_verdict(&built, &object(Kind::Ingress, "open"), Acceptance::Accepted, &[]);
+}
+
+#[test]
+fn host_of_a_quarantined_object_that_asks_for_certificates_lets_nobody_in() {
+    let mut closed = with_rule("closed", Some("a.example"), vec![prefix("/x")]);
+    closed.meta.annotations.insert("sparrow/client-certificate-secret".to_owned(), "missing".to_owned());
+    let open = with_rule("open", Some("a.example"), vec![prefix("/")]);
+    let mut settings = settings();
+    let aside = Quarantine { keeps_paths: true, ..left_out(Reason::RejectedByNginx, "no") };
+    settings.quarantine.insert(object(Kind::Ingress, "closed"), aside);
+    let objects = Objects::new().service(service("web")).ingress(closed).ingress(open);
+    let built = objects.translate_with(&settings);
+    let rules = built.routes.hosts.values().flat_map(|host| &host.rules);
+    let policies: Vec<_> = rules.map(|rule| &built.routes.policy(rule).client_certificates).collect();
+    assert_eq!(policies.len(), 2);
+    assert!(policies.iter().all(|asked| **asked == Some(ClientCertificates::Unusable)), "{policies:?}");
 }
 
 #[test]

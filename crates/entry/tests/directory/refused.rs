@@ -96,7 +96,7 @@ fn object_rejected_by_nginx_is_quarantined_until_it_changes() {
         entry.says("nginx rejected an object: the others go on without it");
         // What nginx said, without the directories of the machine, and what to do.
         entry.says("nginx rejects it: invalid return code \\\"8081\\\" in nginx.conf:");
-        entry.says("Nothing of it is served, all else is; correct it, and it is tried again");
+        entry.says("Requests for its paths are answered 503, all else is served; correct it, and it is tried again");
         assert_eq!(entry.count("nginx_refused"), 2);
         eventually("all live", || entry.metric("generation_lag_seconds") == 0.0);
         // One is corrected; the other is changed, and no better.
@@ -156,7 +156,7 @@ fn value_that_a_template_cannot_take_costs_its_object_only() {
         service(name, 202).replacen("metadata:", &metadata, 1)
     };
     bench.write("good.yaml", &service("good", 204));
-    // Two who ask for the same: when the first is put aside, the second comes in its place.
+    // Two who ask for the same: the first keeps it, so nothing of the second is tried.
     bench.write("bad.yaml", &format!("{}---\n{}", dollar("bad1", "/a$b"), dollar("bad2", "/a$b")));
     let (out, _) = bench.ends(1, &["check"]);
     let why = "the value \"/a$b\" cannot stand here: it has a character that cannot be quoted";
@@ -164,7 +164,8 @@ fn value_that_a_template_cannot_take_costs_its_object_only() {
         out.contains("Service default/bad1: Rejected: Unsupported: the template of this entry cannot take it"),
         "{out}"
     );
-    assert!(out.contains(why) && out.contains("all else is; correct it"), "{out}");
+    assert!(out.contains(why) && out.contains("all else is served; correct it"), "{out}");
+    assert!(out.contains("Service default/bad2: Rejected: metadata.annotations[sparrow/path]: Conflicted"), "{out}");
     assert!(out.ends_with("3 objects, 2 not served as asked for\n"), "{out}");
     let entry = bench.start(&["run"]);
     eventually("served", || status(&bench, "/good") == 204);
