@@ -9,10 +9,12 @@ const INCLUDES: &[&str] = &[
     "src/core",
     "src/event",
     "src/event/modules",
+    "src/event/quic",
     "src/os/unix",
     "src/http",
     "src/http/modules",
     "src/http/v2",
+    "src/http/v3",
 ];
 
 fn main() {
