@@ -10,6 +10,7 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
 
 use crate::proc::{Process, ProcessGroup};
+use crate::unloadable_module::explain_unloadable_module;
 use crate::{Error, Result, SupervisorSettings};
 
 /// nginx's words in an outcome, in a log line: a configuration can make them long.
@@ -92,7 +93,7 @@ pub(crate) async fn test(settings: &SupervisorSettings, main: &Path) -> std::res
         Ok(status) if status.code().is_none() => {
             Err(RevisionError::Unknown(format!("`nginx -t`: {status}: {}", shorten(&text))))
         }
-        Ok(_) => Err(RevisionError::Rejected(reason(&text))),
+        Ok(_) => Err(RevisionError::Rejected(explain_unloadable_module(reason(&text)))),
         Err(error) => Err(RevisionError::Unknown(format!("`nginx -t`: {error}"))),
     }
 }

@@ -17,6 +17,7 @@ mod proc;
 mod reaper;
 mod settings;
 mod supervisor;
+mod unloadable_module;
 mod volume;
 mod watch;
 

@@ -11,4 +11,5 @@ mod table_bench;
 mod table_generator;
 mod table_volume;
 mod tables;
+mod unloadable_module;
 mod volume;
