@@ -190,6 +190,11 @@ sparrow_server_rewrite_handler(ngx_http_request_t *r)
 
     smcf = ngx_http_get_module_main_conf(r, ngx_http_sparrow_module);
 
+    /* The answer says that it is the last one of its connection. HTTP/2 has a frame for that, which nginx sends when it ends. */
+    if (sparrow_table_is_draining(smcf->table)) {
+        r->keepalive = 0;
+    }
+
     request.request = r;
     request.method = sparrow_bytes(&r->method_name);
     request.host = sparrow_bytes(&r->headers_in.server);

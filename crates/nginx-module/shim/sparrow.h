@@ -98,6 +98,8 @@ void sparrow_table_close(sparrow_table_t *table);
  * if it is; it is valid until the next call with the same table.
  */
 uint64_t sparrow_table_revision(sparrow_table_t *table, sparrow_bytes_t *fault);
+/* Whether nginx is about to end, so that clients are asked to close their connections. */
+int sparrow_table_is_draining(const sparrow_table_t *table);
 void sparrow_table_find(sparrow_table_t *table, const sparrow_request_t *request, sparrow_decision_t *decision);
 /* The host is as the client has sent it, and empty if it named none. */
 void sparrow_handshake_find(sparrow_table_t *table, uint8_t listener, sparrow_bytes_t host,

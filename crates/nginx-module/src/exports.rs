@@ -290,6 +290,17 @@ unsafe extern "C" fn sparrow_table_revision(table: *mut TableOfC, fault: *mut By
     revision
 }
 
+/// Whether nginx is about to end, so that clients are asked to close their connections.
+///
+/// # Safety
+/// `table` is one of [`sparrow_table_open`], of which no other call is going on.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sparrow_table_is_draining(table: *const TableOfC) -> c_int {
+    // SAFETY: as the caller says: a worker has one thread.
+    let table = unsafe { &*table };
+    table.router.is_draining().into()
+}
+
 /// What becomes of a request.
 ///
 /// # Safety

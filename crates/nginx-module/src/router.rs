@@ -126,6 +126,11 @@ impl<M: AsRef<[AtomicU64]>> Router<M> {
         (self.table.revision().0, fault)
     }
 
+    /// Whether nginx is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.table.is_draining()
+    }
+
     /// What becomes of a request, and the texts of that.
     pub fn decide(&mut self, request: RoutedRequest<'_>) -> (Decision, &Texts) {
         self.texts.clear();

@@ -376,6 +376,9 @@ impl Supervisor {
 
     async fn stop(&mut self) {
         self.set_state(SupervisorState::Stopping);
+        // Before 1.27.4 nginx closes idle connections at once when it ends, and a client may be sending just then. So answers say
+        // from now on that they are the last of their connections.
+        self.table_lane.begin_drain();
         if let Some(nginx) = &mut self.nginx {
             let _ = timeout(self.settings.drain_delay, nginx.wait()).await;
             nginx.signal(Signal::QUIT);

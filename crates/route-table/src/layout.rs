@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0 MAGIC   1 version   2 words in all   3, 4 key of the hash   5 checksum of 0 to 4
-//! 8 root: publications so far (32 bits), place of the root's blob (32 bits)
+//! 8 root: publications so far (32 bits), place of the root's blob (32 bits)   9 draining: 1 if nginx is about to end
 //! 16… units of eight words: nodes of the trie (two units), blobs (a power of two)
 //! ```
 
@@ -21,8 +21,10 @@ pub const AT_VERSION: usize = 1;
 pub const AT_WORDS: usize = 2;
 pub const AT_HASH_KEY: usize = 3;
 pub const AT_CHECKSUM: usize = 5;
-/// The one word that changes, in a cache line of its own.
+/// The words that change, in a cache line of their own.
 pub const AT_ROOT: usize = 8;
+/// Whether nginx is about to end: 1, or 0 as long as it is not. No route depends on it.
+pub const AT_DRAINING: usize = 9;
 /// Where the units begin.
 pub const AT_UNITS: usize = 16;
 

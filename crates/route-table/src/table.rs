@@ -11,8 +11,8 @@ use crate::fault::Fault;
 use crate::key::{Key, hash};
 use crate::key_hash::KeyHasher;
 use crate::layout::{
-    AT_CHECKSUM, AT_HASH_KEY, AT_MAGIC, AT_ROOT, AT_VERSION, AT_WORDS, LEAST_WORDS, MAGIC, NODE_WORDS, Place,
-    REUSE_AFTER, VERSION, header_checksum, load,
+    AT_CHECKSUM, AT_DRAINING, AT_HASH_KEY, AT_MAGIC, AT_ROOT, AT_VERSION, AT_WORDS, LEAST_WORDS, MAGIC, NODE_WORDS,
+    Place, REUSE_AFTER, VERSION, header_checksum, load,
 };
 use crate::root::{Revision, Root};
 use crate::trie::LEVELS;
@@ -165,6 +165,11 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
     /// The revision that is in use.
     pub fn revision(&self) -> Revision {
         self.root.revision
+    }
+
+    /// Whether nginx is about to end: clients are asked to close their connections. Damage of this word is none of a route.
+    pub fn is_draining(&self) -> bool {
+        load(self.memory.as_ref(), AT_DRAINING) == Some(1)
     }
 
     fn newest_root_word(&self) -> u64 {

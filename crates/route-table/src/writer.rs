@@ -17,8 +17,8 @@ use crate::changes::Changes;
 use crate::fault::Fault;
 use crate::key::Key;
 use crate::layout::{
-    AT_CHECKSUM, AT_HASH_KEY, AT_MAGIC, AT_VERSION, AT_WORDS, LEAST_WORDS, MAGIC, Place, UNIT_WORDS, VERSION,
-    header_checksum, units,
+    AT_CHECKSUM, AT_DRAINING, AT_HASH_KEY, AT_MAGIC, AT_VERSION, AT_WORDS, LEAST_WORDS, MAGIC, Place, UNIT_WORDS,
+    VERSION, header_checksum, units,
 };
 use crate::root::{PatternCounts, Revision, Root};
 use crate::space::Space;
@@ -151,6 +151,13 @@ impl<M: AsRef<[AtomicU64]>> TableWriter<M> {
     /// The memory.
     pub fn memory(&self) -> &M {
         &self.memory
+    }
+
+    /// Tells readers that nginx is about to end, so that they ask clients to close their connections.
+    pub fn begin_drain(&self) {
+        if let Some(word) = self.memory.as_ref().get(AT_DRAINING) {
+            word.store(1, Ordering::Relaxed);
+        }
     }
 
     /// Makes the changes and publishes them, all at once or none. It costs what changes.

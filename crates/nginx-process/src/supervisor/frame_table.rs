@@ -116,6 +116,11 @@ impl FrameTable {
         self.writer.memory()
     }
 
+    /// Has workers ask clients to close their connections.
+    pub(super) fn begin_drain(&self) {
+        self.writer.begin_drain();
+    }
+
     /// How much of the memory is in use.
     pub(super) fn usage(&self) -> Usage {
         self.writer.usage()

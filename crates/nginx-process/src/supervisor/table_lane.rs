@@ -124,6 +124,13 @@ impl TableLane {
         self.renew_at = Instant::now();
     }
 
+    /// Has workers ask clients to close their connections, since nginx is about to end.
+    pub(super) fn begin_drain(&self) {
+        if let Some(table) = &self.in_force {
+            table.begin_drain();
+        }
+    }
+
     /// Whether a table is in force.
     pub(super) fn is_active(&self) -> bool {
         self.in_force.is_some()

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::bench::{Bench, blocking};
+use crate::table_bench::TableBench;
 
 /// Answers each connection after a moment: with a whole answer, or never.
 fn backend(answers: bool) -> SocketAddr {
@@ -81,6 +82,25 @@ async fn no_request_is_lost_when_stopped_under_load() {
         assert!(sent > 32, "only {sent} requests: this proves nothing");
         assert_eq!(lost, 0, "of {sent}");
     }
+}
+
+/// Debian's nginx closes idle connections at once when it ends, with a request on its way or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn oldest_nginx_with_the_module_loses_no_request_when_stopped_under_load() {
+    let mut bench = TableBench::new();
+    bench.bench.settings.drain_delay = Duration::from_millis(500);
+    let mut running = bench.start_on("one", &[("any.example", testbed::echo::backend("a"))]).await;
+    let clients = Clients::start(32, bench.routed, "/", ConnectionReuse::Blindly);
+    sleep(Duration::from_secs(1)).await;
+    running.tell_to_stop();
+    sleep(Duration::from_millis(250)).await;
+    // Still served, and by now nothing in front sends new connections.
+    assert_eq!(bench.backend("any.example").await, Ok("a".to_owned()));
+    clients.stop_connecting();
+    running.stop().await;
+    let Traffic { sent, lost } = blocking(|| clients.join()).await;
+    assert!(sent > 32, "only {sent} requests: this proves nothing");
+    assert_eq!(lost, 0, "of {sent}");
 }
 
 /// A request that the backend never answers.

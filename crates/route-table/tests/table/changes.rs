@@ -215,3 +215,17 @@ fn changes_of_another_revision_are_refused() {
     writer.apply(&next).expect("there is room");
     assert_eq!((table.refresh(), port_of(&mut table, 4)), (Ok(Revision(3)), Ok(Some(80))));
 }
+
+#[test]
+fn drain_is_told_to_readers_and_changes_no_route() {
+    let mut routes = many(4, 80);
+    let (mut planner, mut writer, mut table) = table_of(&routes, 1 << 15);
+    assert!(!table.is_draining());
+    writer.begin_drain();
+    assert!(table.is_draining());
+    assert_eq!(port_of(&mut table, 3), Ok(Some(80)));
+    put_one(&mut routes, 3, 81);
+    writer.apply(&planner.plan(&routes, Revision(2))).unwrap();
+    assert!(table.is_draining());
+    assert_eq!((port_of(&mut table, 3), port_of(&mut table, 2)), (Ok(Some(81)), Ok(Some(80))));
+}
