@@ -82,7 +82,7 @@ fn what_users_are_told_is_as_checked_in() {
 }
 
 /// What of the findings no golden case shows.
-const NOT_IN_CASES: [&str; 33] = [
+const NOT_IN_CASES: &[&str] = &[
     // For nobody to read.
     "-----BEGIN {label}-----\\n",
     "PRIVATE KEY",
@@ -119,6 +119,8 @@ const NOT_IN_CASES: [&str; 33] = [
     "of variables the host takes $host alone",
     "no resolver is known for it; name a Service, or start the entry with `--resolver`",
     "Unsupported: The name {quoted(&name)} is not looked up: {hint}",
+    // A flag has it, or a key of settings.
+    "write `NAMESPACE/SERVICE`, or `NAMESPACE/SERVICE:PORT` with the number or the name of its port",
     // Of hosts below a wildcard that was held before the object came.
     "{what} is below a wildcard that belongs to the namespace {owner}, which had it first and keeps it, so nothing of this object is served there; {use_another}",
     // What reads an object rejects it before.

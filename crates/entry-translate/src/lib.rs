@@ -14,6 +14,7 @@
 //! 4. `tls`: which certificates objects bring, with `certificate` (Secrets), and for that `pem`, `chain` and `private_key`.
 //! 5. `merge`: host by host, who gets what several ask for, in the order in which rules are tried, with
 //!    `certificate_selection` and `tls_passthrough`; `acme_http01`: hosts for ACME challenges only.
+//!    `default_rule`: what no rule takes, where the operator names a `default_backend`.
 //! 6. `stream_services`: TCP and UDP services, which `ConfigMaps` name.
 //! 7. `endpoints`: where the Services are reached of which routes name the endpoints.
 //!
@@ -31,6 +32,8 @@ mod certificate_selection;
 mod chain;
 mod claim;
 mod claim_site;
+mod default_backend;
+mod default_rule;
 mod endpoints;
 mod host;
 mod host_client_certificates;
@@ -54,9 +57,12 @@ mod translation;
 mod verdict_draft;
 
 pub use bounds::{Bound, Bounds};
+pub use default_backend::DefaultBackend;
 pub use policy::client_redirects::HttpsRedirect;
 pub use policy::table::{IngressNginxAnnotation, Meaning, Objects, OwnAnnotation, Scope, Topic};
-pub use policy::{INGRESS_NGINX_PREFIX, OWN_PREFIX, TOPICS, find_ingress_nginx_annotation, parse_size};
+pub use policy::{
+    INGRESS_NGINX_PREFIX, OWN_PREFIX, TOPICS, find_ingress_nginx_annotation, parse_error_statuses, parse_size,
+};
 pub use settings::{HostOwnership, PolicyDefaults, Quarantine, TlsPassthroughAnnotations, TranslateSettings};
 pub use stream_services::StreamServices;
 pub use tls::LastGoodSecret;

@@ -29,8 +29,8 @@ pub struct LastTranslation {
     /// When the same snapshot gives something else, in seconds since 1970: what is said of certificates depends on the time.
     changes_at: Option<i64>,
     users: ServiceUsers,
-    /// The Services to which ports of this entry lead.
-    of_streams: BTreeSet<Key>,
+    /// The Services that the operator names: those to which ports of this entry lead, and the default backend.
+    named_by_operator: BTreeSet<Key>,
 }
 
 /// An object that leads elsewhere than before.
@@ -75,8 +75,9 @@ impl LastTranslation {
         }
         let users = users.into_iter().collect();
         let (snapshot, settings, translation) = (snapshot.clone(), settings.clone(), translation.clone());
-        let of_streams = stream_services::named_services(&snapshot, &settings.stream_services);
-        Some(Self { snapshot, settings, translation, changes_at, users, of_streams })
+        let mut named_by_operator = stream_services::named_services(&snapshot, &settings.stream_services);
+        named_by_operator.extend(settings.defaults.default_backend.iter().map(|default| default.service.clone()));
+        Some(Self { snapshot, settings, translation, changes_at, users, named_by_operator })
     }
 
     /// The objects that lead elsewhere; none if more than that changed.
@@ -97,7 +98,7 @@ impl LastTranslation {
         if services.len() + ingresses.len() > MOST_OBJECTS {
             return None;
         }
-        if services.iter().any(|key| self.of_streams.contains(&***key)) {
+        if services.iter().any(|key| self.named_by_operator.contains(&***key)) {
             return None;
         }
         let classes = AttachedClasses::of(snapshot, settings);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use entry_model::{BackendMode, HostOwners, Key, Listener, ObjectRef, Reason, Scheme, Timeouts};
 
+use crate::default_backend::DefaultBackend;
 use crate::policy::client_redirects::HttpsRedirect;
 use crate::{Bounds, LastGoodSecret, StreamServices};
 
@@ -18,7 +19,7 @@ pub enum HostOwnership {
 }
 
 /// What listeners do where no annotation says otherwise.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PolicyDefaults {
     /// Times.
     pub timeouts: Timeouts,
@@ -30,6 +31,19 @@ pub struct PolicyDefaults {
     pub resolves_names: bool,
     /// Whether HTTP is redirected to HTTPS.
     pub https_redirect: HttpsRedirect,
+    /// The Service that gets what no rule takes, and makes pages of errors where no annotation names another.
+    pub default_backend: Option<DefaultBackend>,
+    /// The statuses for which there are such pages where no annotation names others, each once.
+    pub custom_http_errors: Vec<u16>,
+    /// Whether errors of backends themselves go through all the same.
+    pub passes_backend_errors: bool,
+}
+
+impl PolicyDefaults {
+    /// Whether they ask for something of objects that have no annotations.
+    pub(crate) fn ask_of_all(&self) -> bool {
+        !self.custom_http_errors.is_empty()
+    }
 }
 
 /// Which annotations have TLS connections for a host go to the backend as they come.

@@ -15,7 +15,8 @@ use crate::owners::HostLists;
 use crate::retarget::LastTranslation;
 use crate::translation::Translation;
 use crate::{
-    HostOwnership, PolicyDefaults, TranslateSettings, acme_http01, attach, bounds, claim, owners, stream_services, tls,
+    HostOwnership, PolicyDefaults, TranslateSettings, acme_http01, attach, bounds, claim, default_rule, owners,
+    stream_services, tls,
 };
 
 /// Makes routes of a snapshot, and a verdict on each object of this controller.
@@ -98,7 +99,7 @@ impl Translator {
 
     /// Goes the whole way. Also when, in seconds since 1970, the same snapshot gives something else.
     fn translate_all(&mut self, snapshot: &Snapshot, settings: &TranslateSettings) -> (Translation, Option<i64>) {
-        let asked = (settings.defaults, settings.follows_ingress_nginx);
+        let asked = (settings.defaults.clone(), settings.follows_ingress_nginx);
         if self.settings != asked {
             self.claims.clear();
         }
@@ -154,6 +155,7 @@ impl Translator {
             !owned || host.rules.iter().all(|own| own.origin.key.namespace == rule.origin.key.namespace)
         });
         add_reserved_hosts(&listed, &mut routes);
+        default_rule::add_default_rule(&mut routes, snapshot, settings);
         routes.listeners.clone_from(&settings.listeners);
         self.merger.forget_unused_policies(&mut routes);
         let services = stream_services::read_services(snapshot, settings);
@@ -162,6 +164,7 @@ impl Translator {
         let mut verdicts = attach::verdicts(attached, snapshot, settings);
         verdicts.extend(told);
         verdicts.extend(services.into_verdicts(&routes));
+        default_rule::report_default_backend(&mut verdicts, snapshot, settings);
         let last_good =
             if *settings.last_good == last_good { Arc::clone(&settings.last_good) } else { Arc::new(last_good) };
         (Translation { routes, verdicts, last_good, host_owners }, changes_at)

@@ -93,7 +93,7 @@ impl Generator {
         self.quarantine.release_changed(snapshot);
         let judged_settings = self.settings.update(snapshot);
         let mut settings = self.translation.clone();
-        settings.defaults = self.settings.current().defaults;
+        settings.defaults = self.settings.current().defaults.clone();
         let services = &mut settings.stream_services;
         services.closed_ports = self.closed_ports.current(services, snapshot);
         settings.now = jiff::Timestamp::now().as_second();

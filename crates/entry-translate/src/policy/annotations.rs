@@ -80,7 +80,7 @@ pub fn read_annotations<'a>(
 ) -> Annotations<'a> {
     let mut annotations = Annotations { https_redirect: context.defaults.https_redirect, ..Annotations::default() };
     let mut reader = AnnotationReader::new(kind, texts, context, draft);
-    if !reader.is_empty() {
+    if !reader.is_empty() || context.defaults.ask_of_all() {
         super::read(&mut reader, &mut annotations);
         annotations.references = reader.finish();
     }

@@ -1,18 +1,23 @@
 //! What is answered instead of an error of a backend.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
-use entry_model::{BackendMode, ErrorPages, Key, Kind, ObjectRef, Reason};
+use entry_model::{BackendMode, ErrorPages, Key, Reason};
 
 use super::annotations::Annotations;
 use super::reader::AnnotationReader;
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
 use super::value::{parse_boolean, parse_go_boolean};
-use crate::resolve::{default_port, service_address};
-use crate::verdict_draft::{object_name, quoted};
+use crate::default_backend::DefaultBackend;
+use crate::verdict_draft::quoted;
 
 /// What a default backend answers where nobody says for which statuses it is: those of a backend that cannot be reached.
 const UNREACHABLE: [u16; 2] = [502, 503];
+
+/// What is told where nobody is there to make pages.
+const NO_DEFAULT_BACKEND: &str = "Errors go through as they are: no default backend is named; name a Service in default-backend, or ask \
+                                  the operator of the entry for one for all (--default-backend)";
 
 /// Most statuses of a list.
 const MOST_STATUSES: usize = 40;
@@ -23,10 +28,15 @@ pub const TOPIC: Topic = Topic {
         own(
             "custom-http-errors",
             "statuses from 400 to 599 with commas between them, for which the default backend makes the page",
-            "none; with a default backend, those of a backend that cannot be reached",
+            "those for all (`custom-http-errors` of the [settings](config-map.md)); with a default backend, those of a backend that cannot be reached",
             "404,503",
         ),
-        own("default-backend", "a Service of the namespace that makes the pages of errors", "none", "pages"),
+        own(
+            "default-backend",
+            "a Service of the namespace that makes the pages of errors",
+            "that for all (`--default-backend`), if there is one",
+            "pages",
+        ),
         own(
             "disable-proxy-intercept-errors",
             "`true`, `false`: whether errors of the backend itself go through as they are",
@@ -38,12 +48,13 @@ pub const TOPIC: Topic = Topic {
         differs(
             "custom-http-errors",
             "The answer has the status of the error, whatever the default backend says: a page never opens what was refused. It is asked \
-             with `GET`. Without default-backend errors go through as they are",
+             with `GET`. Without default-backend the Service of `--default-backend` makes the page, and without that errors go through as \
+             they are: there, the client gets a 404 instead",
         ),
         differs(
             "default-backend",
-            "Its first port is asked at the cluster IP. Without custom-http-errors it makes the page where no endpoint can be reached \
-             (502, 503); a path whose Service is missing is 503",
+            "Its port called `http`, else its first, is asked at the cluster IP. Without custom-http-errors it makes the page where no \
+             endpoint can be reached (502, 503); a path whose Service is missing is 503. It makes those for all, too",
         ),
         IngressNginxAnnotation::same(
             "disable-proxy-intercept-errors",
@@ -64,29 +75,55 @@ const fn differs(name: &'static str, how: &'static str) -> IngressNginxAnnotatio
 
 /// Reads them.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
-    let theirs = reader.ingress_nginx("custom-http-errors", parse_statuses);
-    let statuses = reader.own("custom-http-errors", parse_statuses).or(theirs);
+    let defaults = reader.context.defaults;
+    let theirs = reader.ingress_nginx("custom-http-errors", parse_error_statuses);
+    let asked = reader.own("custom-http-errors", parse_error_statuses).or(theirs);
+    let is_asked = asked.is_some();
+    let for_all = Some(&defaults.custom_http_errors).filter(|statuses| !statuses.is_empty());
+    let statuses = asked.or_else(|| for_all.cloned());
     let theirs = reader.ingress_nginx("disable-proxy-intercept-errors", parse_go_boolean);
-    let goes_through = reader.own("disable-proxy-intercept-errors", parse_boolean).or(theirs).unwrap_or(false);
+    let goes_through = reader.own("disable-proxy-intercept-errors", parse_boolean).or(theirs);
+    let goes_through = goes_through.unwrap_or(!is_asked && defaults.passes_backend_errors);
     let theirs = reader.ingress_nginx_text("default-backend");
-    let Some(name) = reader.own("default-backend", Ok).or(theirs) else {
-        if statuses.is_some() {
-            let message = "Errors go through as they are: there is no default backend for all Ingresses; name a Service in \
-                           default-backend";
-            report(reader, "custom-http-errors", Reason::Unsupported, message.to_owned());
+    let name = reader.own("default-backend", Ok).or(theirs);
+    let intercepts = statuses.is_some() && !goes_through;
+    let Some(server) = choose_server(reader, name, statuses.is_some(), is_asked) else { return };
+    let statuses = statuses.unwrap_or_else(|| UNREACHABLE.into());
+    annotations.policy.error_pages = Some(ErrorPages { statuses, intercepts, server });
+}
+
+/// Who makes the pages: the Service that an annotation names, else, for statuses that somebody names, that of all.
+fn choose_server(
+    reader: &mut AnnotationReader<'_, '_>,
+    name: Option<&str>,
+    has_statuses: bool,
+    is_asked: bool,
+) -> Option<SocketAddr> {
+    let for_all = reader.context.defaults.default_backend.as_ref().filter(|_| has_statuses);
+    let of_all = for_all.map(|backend| find_page_server(reader, backend));
+    let Some(name) = name else {
+        let (reason, message) = match of_all {
+            Some(Ok(server)) => return Some(server),
+            Some(Err((reason, message))) => (reason, format!("{message}. Until then, errors go through as they are")),
+            None => (Reason::Unsupported, NO_DEFAULT_BACKEND.to_owned()),
+        };
+        // What is asked of all, the operator is told.
+        if is_asked {
+            report(reader, "custom-http-errors", reason, message);
         }
-        return;
+        return None;
     };
-    match find_server(reader, name) {
-        Ok(server) => {
-            let intercepts = statuses.is_some() && !goes_through;
-            let statuses = statuses.unwrap_or_else(|| UNREACHABLE.into());
-            annotations.policy.error_pages = Some(ErrorPages { statuses, intercepts, server });
-        }
-        Err((reason, message)) => {
-            report(reader, "default-backend", reason, format!("{message}. Until then, errors go through as they are"));
-        }
-    }
+    let (reason, message) = match find_named_server(reader, name) {
+        Ok(server) => return Some(server),
+        Err(error) => error,
+    };
+    let of_all = of_all.and_then(Result::ok);
+    let until = match of_all {
+        Some(_) => "the default backend for all makes the pages",
+        None => "errors go through as they are",
+    };
+    report(reader, "default-backend", reason, format!("{message}. Until then, {until}"));
+    of_all
 }
 
 /// Reports a loss of an annotation in the dialect in which it is written.
@@ -99,26 +136,30 @@ fn report(reader: &mut AnnotationReader<'_, '_>, name: &'static str, reason: Rea
 }
 
 /// Where the Service of this name makes pages.
-fn find_server(reader: &mut AnnotationReader<'_, '_>, name: &str) -> Result<std::net::SocketAddr, (Reason, String)> {
-    let key = Key { namespace: reader.context.namespace.to_owned(), name: name.trim().to_owned() };
-    if key.name.contains('/') {
+fn find_named_server(reader: &mut AnnotationReader<'_, '_>, name: &str) -> Result<SocketAddr, (Reason, String)> {
+    let service = Key { namespace: reader.context.namespace.to_owned(), name: name.trim().to_owned() };
+    if service.name.contains('/') {
         let message =
             format!("The value {} cannot be used: it is the name of a Service of the same namespace", quoted(name));
         return Err((Reason::Invalid, message));
     }
-    let service_name = object_name(&ObjectRef::new(Kind::Service, key.clone()));
-    let Some(service) = reader.service(&key) else {
-        return Err((Reason::RefNotFound, format!("There is no {service_name}; make it, or name another")));
-    };
-    let explain = |message: &str| format!("{service_name}: {message}");
-    let address =
-        service_address(service, BackendMode::ClusterIp).map_err(|error| (error.reason, explain(&error.message)))?;
-    let (_, port, _) = default_port(service).map_err(|error| (error.reason, explain(&error.message)))?;
-    let found = address.with_port(port.port).cluster_ip();
-    found.ok_or_else(|| (Reason::Unsupported, explain("It has no cluster IP")))
+    find_page_server(reader, &DefaultBackend { service, port: None })
 }
 
-fn parse_statuses(text: &str) -> Result<Vec<u16>, &'static str> {
+/// Where a Service makes pages: at its cluster IP.
+fn find_page_server(
+    reader: &mut AnnotationReader<'_, '_>,
+    backend: &DefaultBackend,
+) -> Result<SocketAddr, (Reason, String)> {
+    let (address, _) = backend.find(reader.service(&backend.service), BackendMode::ClusterIp)?;
+    address.cluster_ip().ok_or_else(|| (Reason::Unsupported, "It has no cluster IP".to_owned()))
+}
+
+/// Reads statuses of errors with commas between them: from 400 to 599, sorted, each once.
+///
+/// # Errors
+/// What to write instead.
+pub fn parse_error_statuses(text: &str) -> Result<Vec<u16>, &'static str> {
     const HINT: &str = "it is a list of statuses from 400 to 599, with commas between them";
     let parse =
         |status: &str| status.trim().parse().ok().filter(|status| (400..=599).contains(status) && *status != 499);
@@ -133,9 +174,9 @@ mod tests {
 
     #[test]
     fn statuses_are_those_of_errors() {
-        assert_eq!(parse_statuses("503, 404,503"), Ok(vec![404, 503]));
+        assert_eq!(parse_error_statuses("503, 404,503"), Ok(vec![404, 503]));
         for text in ["", "200", "600", "4xx", "404;", "-404", "499", "404,"] {
-            assert!(parse_statuses(text).is_err(), "{text}");
+            assert!(parse_error_statuses(text).is_err(), "{text}");
         }
     }
 }

@@ -47,6 +47,7 @@ mod value;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+pub use error_pages::parse_error_statuses;
 pub use value::parse_size;
 
 use annotations::Annotations;

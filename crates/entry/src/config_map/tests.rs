@@ -27,9 +27,12 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("client-header-buffer-size", "2k", "0"),
     ("client-header-timeout", "30", "0"),
     ("compute-full-forwarded-for", "false", "no"),
+    ("custom-http-errors", "404, 503", "4xx"),
+    ("default-backend", "infra/pages:8080", "pages"),
     ("denylist-source-range", "192.0.2.1", ""),
     ("disable-access-log", "true", "x"),
     ("disable-http-access-log", "true", "x"),
+    ("disable-proxy-intercept-errors", "true", "x"),
     ("force-ssl-redirect", "true", "always"),
     ("forwarded-for-header", "X-Real-IP", "X Real"),
     ("gzip-level", "5", "10"),
@@ -94,7 +97,10 @@ const EMPTY_LISTS: &[&str] = &[
 ];
 
 fn flags() -> SharedSettings {
-    SharedSettings { nginx: nginx_conf::Settings::default(), defaults: entry_translate::PolicyDefaults::default() }
+    // Some keys are of use only beside it.
+    let default_backend = "infra/default".parse().ok();
+    let defaults = entry_translate::PolicyDefaults { default_backend, ..Default::default() };
+    SharedSettings { nginx: nginx_conf::Settings::default(), defaults }
 }
 
 fn texts(values: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -204,6 +210,22 @@ fn list_that_closes_never_opens_by_a_mistake() {
     assert_eq!((settings.nginx.filter.allowed.len(), outcomes[0].is_loss()), (1, true));
     let (settings, outcomes) = apply_texts(&[("whitelist-source-range", "office")], &Snapshot::default());
     assert_eq!((settings.nginx.filter.denied.len(), outcomes[0].is_loss()), (2, true));
+}
+
+#[test]
+fn pages_of_errors_need_somebody_who_makes_them() {
+    let mut settings = flags();
+    settings.defaults.default_backend = None;
+    let values = texts(&[("custom-http-errors", "404,503")]);
+    let keys = KeyValues { values: &values, good: &BTreeMap::new(), snapshot: &Snapshot::default() };
+    assert!(apply(&mut settings, keys)[0].is_loss());
+    assert_eq!(settings.defaults.custom_http_errors, [404, 503]);
+    let values = [("custom-http-errors", "503, 404,4xx"), ("default-backend", "infra/pages")];
+    let (settings, outcomes) = apply_texts(&values, &Snapshot::default());
+    assert_eq!(settings.defaults.default_backend, "infra/pages".parse().ok());
+    let (_, message) = outcomes[0].message().unwrap();
+    assert!(outcomes[0].is_loss() && message.contains("4xx"), "{message}");
+    assert_eq!(settings.defaults.custom_http_errors, [404, 503]);
 }
 
 #[test]

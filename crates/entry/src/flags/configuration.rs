@@ -61,6 +61,7 @@ impl ConfigurationFlags {
             max_body_bytes: traffic.max_body_bytes,
             backends: self.objects.backend_mode(),
             resolves_names: !traffic.resolvers().is_empty(),
+            default_backend: self.objects.default_backend.clone(),
             ..entry_translate::PolicyDefaults::default()
         }
     }

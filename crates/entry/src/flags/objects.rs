@@ -1,10 +1,11 @@
 //! Which objects are read, from where, and how much of them is served.
 
 use std::path::PathBuf;
+use std::str::FromStr as _;
 
 use clap::{Args, ValueEnum};
 use entry_model::{BackendMode, Key};
-use entry_translate::{StreamServices, TlsPassthroughAnnotations};
+use entry_translate::{DefaultBackend, StreamServices, TlsPassthroughAnnotations};
 use kube::Client;
 
 use super::BoundFlags;
@@ -121,6 +122,10 @@ pub struct ObjectFlags {
     /// The Secret with the certificate for entries of `spec.tls` that name none; it serves hosts that it is for
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_key)]
     pub default_certificate: Option<Key>,
+    /// The Service to which requests go that no rule takes, and which makes the pages of errors (`custom-http-errors`) of those that name
+    /// no other; without a port, that called `http`, else its first
+    #[arg(long, value_name = "NAMESPACE/SERVICE[:PORT]", value_parser = DefaultBackend::from_str)]
+    pub default_backend: Option<DefaultBackend>,
     /// A `ConfigMap` whose data are settings, with the keys of ingress-nginx; it is followed as it changes, and goes over the flags
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = parse_key, conflicts_with = "template")]
     pub config: Option<Key>,

@@ -51,10 +51,7 @@ pub const CONTROLLER_FLAGS: &[ControllerFlag] = &[
     nothing("certificate-authority", "as `apiserver-host`"),
     nothing("configmap", "its keys are reported one by one"),
     nothing("controller-class", CLASSES),
-    by_hand(
-        "default-backend-service",
-        "write an Ingress with this Service as its `spec.defaultBackend` and without rules",
-    ),
+    flag("default-backend-service", "default-backend"),
     nothing("default-server-port", PORTS),
     flag("default-ssl-certificate", "default-certificate"),
     nothing("deep-inspect", "no text of an object reaches the configuration unquoted"),

@@ -7,6 +7,7 @@ mod basic_auth;
 mod commands;
 #[path = "../common/mod.rs"]
 mod common;
+mod default_backend;
 mod endpoints;
 mod faults;
 mod follow;

@@ -1,13 +1,15 @@
 //! How requests are answered.
 
+use std::collections::BTreeSet;
+
 use entry_model::BackendMode;
-use entry_translate::HttpsRedirect;
+use entry_translate::{HttpsRedirect, parse_error_statuses};
 
 use super::connections::set;
-use super::{ConfigKey, not_followed, not_followed_unless, read, unchanged};
+use super::{ConfigKey, left_out, not_followed, not_followed_unless, read, unchanged};
 use crate::config_map::key_context::{KeyContext, Remark};
 use crate::config_map::shared_settings::SharedSettings;
-use crate::config_map::values::switch;
+use crate::config_map::values::{items, switch};
 
 pub const KEYS: &[ConfigKey] = &[
     read(
@@ -35,8 +37,24 @@ pub const KEYS: &[ConfigKey] = &[
         &["/.well-known/acme-challenge"],
         "only challenges of ACME are not redirected; an annotation `ssl-redirect` is for the paths of an Ingress",
     ),
-    not_followed_unless("custom-http-errors", &[""], "pages of errors are this entry's own"),
-    unchanged("disable-proxy-intercept-errors", "Errors of backends are passed on"),
+    read(
+        "default-backend",
+        default_backend,
+        "A key of ours: the Service to which requests go that no rule takes, and which makes the pages of errors of those that name no \
+         other, as `NAMESPACE/SERVICE` or `NAMESPACE/SERVICE:PORT`. As `--default-backend`, which in ingress-nginx is \
+         `--default-backend-service`",
+    ),
+    read(
+        "custom-http-errors",
+        custom_http_errors,
+        "Statuses from 400 to 599, with commas, for which the default backend makes the page, where no annotation names others. The \
+         answer keeps the status of the error",
+    ),
+    read(
+        "disable-proxy-intercept-errors",
+        set!(switch, |s, on| s.defaults.passes_backend_errors = on),
+        "`true`: of these, errors of backends themselves go through as they are, where no annotation says otherwise",
+    ),
     not_followed_unless(
         "load-balance",
         &["", "round_robin"],
@@ -79,6 +97,33 @@ pub const KEYS: &[ConfigKey] = &[
     not_followed("global-auth-always-set-cookie", "it belongs to `global-auth-url`"),
     not_followed_unless("no-auth-locations", &["/.well-known/acme-challenge"], "it belongs to `global-auth-url`"),
 ];
+
+fn default_backend(settings: &mut SharedSettings, context: &KeyContext<'_>) -> Result<Remark, String> {
+    settings.defaults.default_backend = Some(context.value.parse()?);
+    Ok(Remark::None)
+}
+
+/// Pages without anybody who makes them would be none.
+fn custom_http_errors(settings: &mut SharedSettings, context: &KeyContext<'_>) -> Result<Remark, String> {
+    let (mut statuses, mut wrong) = (BTreeSet::new(), Vec::new());
+    for item in items(context.value)? {
+        match parse_error_statuses(item) {
+            Ok(status) => statuses.extend(status),
+            Err(_) => wrong.push(item),
+        }
+    }
+    let hint = "write statuses from 400 to 599, with commas between them";
+    if statuses.is_empty() && !wrong.is_empty() {
+        return Err(hint.to_owned());
+    }
+    settings.defaults.custom_http_errors = statuses.into_iter().collect();
+    if settings.defaults.default_backend.is_none() && !settings.defaults.custom_http_errors.is_empty() {
+        let message = "Errors go through as they are, but for objects with an annotation default-backend: name the Service that makes \
+                       the pages in `default-backend`, or with --default-backend";
+        return Ok(Remark::Loss(message.to_owned()));
+    }
+    Ok(left_out(&wrong, hint))
+}
 
 fn service_upstream(settings: &mut SharedSettings, context: &KeyContext<'_>) -> Result<Remark, String> {
     let is_default = settings.defaults.backends == BackendMode::ClusterIp;
