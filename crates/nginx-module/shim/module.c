@@ -51,6 +51,27 @@ sparrow_create_loc_conf(ngx_conf_t *cf)
 }
 
 
+/*
+ * Of a location, the blocks of `if` in it have what it has, since nothing in them can name other passwords. A location within it, or
+ * `limit_except`, may: it has nothing of that.
+ */
+static char *
+sparrow_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    sparrow_loc_conf_t        *prev = parent;
+    sparrow_loc_conf_t        *conf = child;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->noname && !clcf->lmt_excpt) {
+        conf->passwords = prev->passwords;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
 static void
 sparrow_close_table(void *data)
 {
@@ -250,7 +271,7 @@ static ngx_http_module_t  sparrow_module_ctx = {
     NULL,                                  /* merge server configuration */
 
     sparrow_create_loc_conf,               /* create location configuration */
-    NULL                                   /* merge location configuration */
+    sparrow_merge_loc_conf                 /* merge location configuration */
 };
 
 

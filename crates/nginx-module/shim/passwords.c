@@ -52,7 +52,7 @@ sparrow_free_passwords(void *data)
 
 /*
  * sparrow_remember_passwords NAME; beside `auth_basic`, which has no variables, and `auth_basic_user_file`. What is remembered holds
- * for the name, so a file with another content has another one. No other location inherits it, which may have another file.
+ * for the name, so a file with another content has another one. No location within it inherits it, which may have another file.
  */
 char *
 sparrow_remember_passwords(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)

@@ -97,7 +97,8 @@ fn no_location_within_another_inherits_what_is_remembered() {
         let file = other.split_once("auth_basic_user_file ").and_then(|(_, rest)| rest.split_once(';')).unwrap().0;
         let within =
             format!("{other} location /a/same {{ BACKEND }} limit_except GET {{ auth_basic_user_file {file}; }}");
-        location("/a", "a", &within) + &location("/b", "b", "")
+        let changed = location("/if", "a", "if ($uri) { set $one 1; } if ($uri) { set $two 2; }");
+        location("/a", "a", &within) + &location("/b", "b", "") + &changed
     });
     assert_eq!((guarded.ask("/a", RIGHT), guarded.ask("/a/same", RIGHT), guarded.ask("/b", OTHER)), (200, 200, 200));
     assert_eq!((guarded.ask("/a/b", RIGHT), guarded.ask("/a/b", OTHER)), (401, 200));
@@ -108,6 +109,8 @@ fn no_location_within_another_inherits_what_is_remembered() {
     assert_eq!((post(RIGHT), post(OTHER)), (401, 200));
     guarded.empty_files();
     assert_eq!((guarded.ask("/a", RIGHT), guarded.ask("/a/same", RIGHT)), (200, 401));
+    // A block of `if` is of the location.
+    assert_eq!((guarded.ask("/if", RIGHT), guarded.ask("/if", WRONG), guarded.ask("/if", OTHER)), (200, 401, 401));
     assert_eq!((guarded.ask("/a/b", RIGHT), guarded.ask("/a/b", OTHER), post(OTHER)), (401, 401, 401));
 }
 
