@@ -19,13 +19,10 @@ use crate::server::{self, EMPTY_HOST, Servers, server_name_of};
 use crate::token::{Text, Token, path_token};
 use crate::upstream;
 use crate::writer::{Directive, Writer, directive};
-use crate::{RenderNote, Settings, Version, policy};
-
-/// From here on connections to backends are kept where nothing says otherwise.
-const KEPT_BY_DEFAULT: Version = Version::new(1, 29, 7);
+use crate::{RenderNote, Settings, policy};
 
 /// How many idle connections to backends a worker keeps, of all of one protocol.
-const KEPT_CONNECTIONS: u32 = 512;
+const KEPT_CONNECTIONS: usize = 512;
 
 /// The answers of the module that the frame writes: status and page.
 const ANSWERS: [(&str, &str); 4] =
@@ -65,15 +62,8 @@ pub fn write_upstreams(writer: &mut Writer<'_>, needs: &FrameNeeds, settings: &S
         // Of words of this program: nginx can read them.
         let _ = writer.line("upstream").text(|text| wanted.name(text)).open(None);
         writer.write(&directive("sparrow_backends"));
-        let kept = settings.kept_connections.most.unwrap_or(KEPT_CONNECTIONS);
-        if wanted.keep_alive && kept > 0 {
-            writer.write(&directive("keepalive").token(Token::number(kept)));
-            for limit in settings.kept_connections.limits() {
-                writer.write(&limit);
-            }
-        } else if settings.version >= KEPT_BY_DEFAULT {
-            writer.write(&directive("keepalive").words(["0"]));
-        }
+        let kept = settings.kept_connections.most.map_or(KEPT_CONNECTIONS, |most| most as usize);
+        settings.kept_connections.write(writer, if wanted.keep_alive { kept } else { 0 }, settings.version);
         writer.close();
     }
 }

@@ -95,7 +95,7 @@ pub fn write<'a>(
     for directive in shared {
         writer.write(&directive);
     }
-    policy::write_shared(writer, &policies);
+    policy::write_shared(writer, &policies, settings);
     servers.upstreams.write(writer);
     match needs {
         None => servers.write(writer, notes),

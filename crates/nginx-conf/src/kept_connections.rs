@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use crate::Version;
 use crate::token::{Token, time};
-use crate::writer::{Directive, directive};
+use crate::writer::{Directive, Writer, directive};
+
+/// From here on connections to backends are kept where nothing says otherwise.
+pub(crate) const KEPT_BY_DEFAULT: Version = Version::new(1, 29, 7);
 
 /// Connections to backends that are kept for further requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +34,18 @@ impl KeptConnections {
     /// How many are kept where it would be so many without a setting.
     pub(crate) fn count(&self, usual: usize) -> usize {
         self.most.map_or(usual, |most| usual.min(most as usize))
+    }
+
+    /// Writes that so many are kept; or, where nginx would keep some by itself, that none are.
+    pub(crate) fn write(&self, writer: &mut Writer<'_>, count: usize, version: Version) {
+        if count > 0 {
+            writer.write(&directive("keepalive").token(Token::number(count as u64)));
+            for limit in self.limits() {
+                writer.write(&limit);
+            }
+        } else if version >= KEPT_BY_DEFAULT {
+            writer.write(&directive("keepalive").words(["0"]));
+        }
     }
 
     /// How long one is kept, and for how many requests.

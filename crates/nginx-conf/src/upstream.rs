@@ -9,6 +9,7 @@ use entry_model::{
 
 use crate::balancing_key;
 use crate::inexpressible::is_branching;
+use crate::kept_connections::KEPT_BY_DEFAULT;
 use crate::token::Token;
 use crate::upstream_name::UpstreamName;
 use crate::writer::{Writer, directive};
@@ -16,9 +17,6 @@ use crate::{RenderNote, Settings, Version, inexpressible};
 
 /// From here on `proxy_pass` speaks HTTP/2, which can send a path as it came, less its prefix. `grpc_pass` cannot.
 const PROXY_HTTP2: Version = Version::new(1, 29, 4);
-
-/// From here on connections to backends are kept where nothing says otherwise.
-const KEPT_BY_DEFAULT: Version = Version::new(1, 29, 7);
 
 /// Most connections that are kept to all endpoints of a backend, by a worker.
 const MAX_KEPT: usize = 256;

@@ -18,6 +18,10 @@ use crate::verdict_draft::{object_name, quoted};
 /// Most headers of an answer that the backend is told.
 const MOST_HEADERS: usize = 32;
 
+/// What is said of annotations that rule connections to the server.
+const KEPT: &str = "Connections in the clear to a Service or an address are kept as those to backends are; over TLS, and to other names, each question has \
+                    one of its own";
+
 pub const TOPIC: Topic = Topic {
     title: "External authentication",
     own: &[
@@ -83,10 +87,10 @@ pub const TOPIC: Topic = Topic {
         same("auth-always-set-cookie", "Whether its cookies go to the client with every answer"),
         differs("auth-cache-key", "Its answers are not kept: the server is asked before each request"),
         differs("auth-cache-duration", "Its answers are not kept: the server is asked before each request"),
-        differs("auth-keepalive", "Each question has a connection of its own"),
-        differs("auth-keepalive-requests", "Each question has a connection of its own"),
-        differs("auth-keepalive-share-vars", "Each question has a connection of its own"),
-        differs("auth-keepalive-timeout", "Each question has a connection of its own"),
+        differs("auth-keepalive", KEPT),
+        differs("auth-keepalive-requests", KEPT),
+        differs("auth-keepalive-share-vars", "The question and the request share no variables"),
+        differs("auth-keepalive-timeout", KEPT),
         differs(
             "auth-proxy-set-headers",
             "A ConfigMap of the same namespace alone, which the entry must be able to read, else 503; variables in its values stand for \

@@ -9,15 +9,21 @@
 //!
 //! The location that asks has a page of errors of its own, so that none of another level makes an answer of what the server says.
 
-use entry_model::{AuthServer, ExternalAuth, Policy, UrlPart, UrlText, UrlVariable};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
-use super::{class_name, timeouts};
+use entry_model::{AuthServer, BackendAddress, ExternalAuth, Policy, UrlPart, UrlText, UrlVariable};
+
+use super::{PolicySet, class_name, timeouts};
 use crate::Settings;
 use crate::context::Context;
 use crate::location_headers::LocationHeaders;
 use crate::proxy_module::ProxyModule;
 use crate::token::{Text, Token};
 use crate::writer::{Directive, Writer, case, directive, entry, map};
+
+/// Most connections to a server that a worker keeps.
+const KEPT_CONNECTIONS: usize = 32;
 
 /// How often each character may be in a path and its query that is escaped.
 const MOST_ESCAPED: usize = 10;
@@ -97,6 +103,33 @@ fn escape(
     let cases = (0..=MOST_ESCAPED).filter_map(pieces);
     let cases: Vec<_> = [case("default", TOO_MANY)].into_iter().chain(cases).collect();
     map(source, name, cases)
+}
+
+/// Where a server is whose connections are kept: at an address, in the clear. Over TLS a connection is for one host, and not for all that
+/// are asked for at its address.
+fn kept_address(auth: &ExternalAuth) -> Option<SocketAddr> {
+    match auth.server {
+        AuthServer::Address(address) if !auth.tls => Some(address),
+        _ => None,
+    }
+}
+
+/// Writes the upstreams of servers whose connections are kept. They stand before those of backends: nginx looks for them in this order, at
+/// each request.
+pub fn write_upstreams(writer: &mut Writer<'_>, policies: &PolicySet<'_>, settings: &Settings) {
+    let asked = policies.iter().filter_map(|policy| asked(policy, settings));
+    for address in asked.filter_map(kept_address).collect::<BTreeSet<_>>() {
+        // Of words of this program and addresses: nginx can read them.
+        let _ = writer.line("upstream").text(|text| upstream_name(text, address)).open(None);
+        let _ = writer.line("server").text(|text| text.address(address)).end();
+        let count = settings.kept_connections.count(KEPT_CONNECTIONS);
+        settings.kept_connections.write(writer, count, settings.version);
+        writer.close();
+    }
+}
+
+fn upstream_name(text: Text, address: SocketAddr) -> Text {
+    text.own("sparrow-auth-").stream_upstream(&BackendAddress::ClusterIp(address))
 }
 
 /// Adds the headers of requests and answers.
@@ -180,7 +213,10 @@ fn write_question(writer: &mut Writer<'_>, policy: &Policy, auth: &ExternalAuth,
         let text = match &auth.server {
             // It is not asked.
             AuthServer::Unknown => text,
-            AuthServer::Address(address) => text.address(*address),
+            AuthServer::Address(address) => match kept_address(auth) {
+                Some(address) => upstream_name(text, address),
+                None => text.address(*address),
+            },
             AuthServer::Name { name, port } => url_text(text, name, settings).own(":").number(*port),
         };
         text.own("$sparrow_auth_target")

@@ -145,8 +145,9 @@ pub fn write_files(policies: &PolicySet<'_>, files: &mut BTreeMap<String, Vec<u8
 }
 
 /// Writes what policies share at the level of `http`.
-pub fn write_shared(writer: &mut Writer<'_>, policies: &PolicySet<'_>) {
+pub fn write_shared(writer: &mut Writer<'_>, policies: &PolicySet<'_>, settings: &Settings) {
     limits::write_shared(writer, policies);
+    external_auth::write_upstreams(writer, policies, settings);
 }
 
 /// Writes what policies need in each server beside the locations of its rules.

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -232,6 +233,61 @@ fn server_that_hangs_or_is_gone_opens_nothing() {
             let answer = cookie(&nginx, "/", sent);
             assert_eq!((answer.status, answer.header("Backend")), (500, ""), "{sent} with {}", binary.version);
             assert!(answer.text().contains("Something went wrong"), "{}", answer.text());
+        }
+    }
+}
+
+/// A server that lets pass whoever says so, and counts its connections. Of each it answers so many requests, and then closes it without an
+/// answer.
+fn counting_server(most: usize, body: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    let serve = move |mut connection: http::Connection| {
+        count.fetch_add(1, Ordering::SeqCst);
+        for _ in 0..most {
+            let Some(request) = connection.request()? else { return Ok(()) };
+            let status = if request.head.contains("Cookie: ok") { 200 } else { 401 };
+            write!(connection, "HTTP/1.1 {status} x\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
+        }
+        connection.request()?;
+        Ok(())
+    };
+    (http::serve(serve).unwrap(), connections)
+}
+
+#[test]
+fn connection_to_the_server_is_kept_for_the_next_question() {
+    // nginx reads no body of an answer, and cannot use a connection again that has one.
+    for (body, made) in [("", 1), ("why it is so", 5)] {
+        let (address, connections) = counting_server(usize::MAX, body);
+        let routes = treated(&policy(asking(address)), vec![forward(prefix("/"), backend("a"), false)]);
+        for binary in binaries() {
+            connections.store(0, Ordering::SeqCst);
+            let nginx = Nginx::start(&binary, &routes, |_| {});
+            for (sent, status) in [("ok", 200), ("none", 401), ("none", 401), ("ok", 200), ("ok", 200)] {
+                assert_eq!(cookie(&nginx, "/", sent).status, status, "{sent} with {}", binary.version);
+            }
+            assert_eq!(connections.load(Ordering::SeqCst), made, "{body:?} with {}", binary.version);
+            let nginx = Nginx::start(&binary, &routes, |settings| settings.kept_connections.most = Some(0));
+            for _ in 0..2 {
+                assert_eq!(cookie(&nginx, "/", "ok").status, 200);
+            }
+            assert_eq!(connections.load(Ordering::SeqCst), made + 2, "{body:?} with {}", binary.version);
+        }
+    }
+}
+
+#[test]
+fn question_is_asked_again_where_a_kept_connection_was_closed() {
+    for method in [None, Some("POST".to_owned())] {
+        let (address, _) = counting_server(1, "");
+        let auth = ExternalAuth { method, ..asking(address) };
+        let routes = treated(&policy(auth), vec![forward(prefix("/"), backend("a"), false)]);
+        for binary in binaries() {
+            let nginx = Nginx::start(&binary, &routes, |_| {});
+            for (sent, status) in [("ok", 200), ("ok", 200), ("none", 401), ("none", 401), ("ok", 200)] {
+                assert_eq!(cookie(&nginx, "/", sent).status, status, "{sent} with {}", binary.version);
+            }
         }
     }
 }
