@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use entry_model::HostName;
+
 use crate::attach::{AttachedObject, Seniority};
 use crate::claim::{CanaryClaim, Claim, Claims, DefaultClaim, TlsClaim};
 use crate::claim_site::ClaimSite;
@@ -14,6 +16,8 @@ pub struct AttachedClaims<'c> {
     pub defaults: Vec<(&'c DefaultClaim, Seniority)>,
     pub tls: Vec<(&'c TlsClaim, Seniority)>,
     pub canaries: Vec<AttachedCanary<'c>>,
+    /// Hosts for which nothing is asked, and that nobody else gets.
+    pub held_hosts: Vec<(&'c HostName, Seniority)>,
 }
 
 /// A rule that an object asks for, among those of others.
@@ -50,6 +54,7 @@ impl<'c> AttachedClaims<'c> {
             all.defaults.extend(claims.default.iter().map(|claim| (claim, owner)));
             all.tls.extend(claims.tls.iter().map(|claim| (claim, owner)));
             let canaries = claims.canaries.iter().enumerate();
+            all.held_hosts.extend(claims.held_hosts.iter().map(|host| (host, owner)));
             all.canaries.extend(canaries.map(|(index, claim)| AttachedCanary { claim, owner, claims, index }));
         }
         all

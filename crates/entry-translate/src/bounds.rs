@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{HostName, HostOwners, Match, Reason};
+use entry_model::{Action, HostName, HostOwners, Match, Reason};
 
 use crate::attach::{AttachedObject, Seniority, namespace_of};
 use crate::attached_claims::{AttachedClaim, AttachedClaims};
@@ -91,7 +91,30 @@ pub fn enforce_bounds(
             attached[owner.1].draft.report_loss(&site, Reason::BoundExceeded, message);
         }
     }
+    leave_out_open_rules(&asked.rules, &mut keep, attached);
     asked.keep_rules(&keep, attached);
+}
+
+/// Leaves out rules that are open to all where one that is not was left out: they would get its requests.
+fn leave_out_open_rules(rules: &[AttachedClaim<'_>], keep: &mut [bool], attached: &mut [AttachedObject<'_>]) {
+    let is_restricted = |claim: &Claim| claim.policy.is_restricted() || matches!(claim.action, Action::Respond(_));
+    let host = |rule: &AttachedClaim<'_>, attached: &[AttachedObject<'_>]| {
+        (rule.claim.host.clone(), namespace_of(attached, rule.owner).to_owned())
+    };
+    let left_out = rules.iter().zip(&*keep).filter(|(rule, keeps)| !**keeps && is_restricted(rule.claim));
+    let closed: HashSet<_> = left_out.map(|(rule, _)| host(rule, attached)).collect();
+    if closed.is_empty() {
+        return;
+    }
+    for (rule, keeps) in rules.iter().zip(keep) {
+        if !*keeps || is_restricted(rule.claim) || !closed.contains(&host(rule, attached)) {
+            continue;
+        }
+        *keeps = false;
+        let message = "Not everybody may ask for another path of this host, which is over a bound, so what is open to all there is not served \
+                       either: it would get its requests; remove rules, or ask the operator of the entry for more";
+        attached[rule.owner.1].draft.report_loss(&rule.claim.site, Reason::BoundExceeded, message.to_owned());
+    }
 }
 
 /// Whether it is so little that no bound can be reached: each rule may be a host.

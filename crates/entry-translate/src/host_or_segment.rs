@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use entry_model::{HostName, HostOwners, PathMatch};
 use sha2::{Digest as _, Sha256};
 
+use crate::claim::shared_paths::segment_of;
+
 /// What a namespace can hold: a host, or the paths of one first segment on hosts that no rule names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HostOrSegment<'a> {
@@ -18,7 +20,10 @@ impl<'a> HostOrSegment<'a> {
     /// The unit that a rule is in.
     pub fn of(host: &'a HostName, path: &'a PathMatch) -> Self {
         match host {
-            HostName::Any => Self::Segment(path.text().split('/').nth(1).unwrap_or_default()),
+            HostName::Any => Self::Segment(match path {
+                PathMatch::Regex(pattern) => segment_of(pattern),
+                PathMatch::Exact(path) | PathMatch::Prefix(path) => path.split('/').nth(1).unwrap_or_default(),
+            }),
             host => Self::Host(host),
         }
     }

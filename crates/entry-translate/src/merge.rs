@@ -135,7 +135,10 @@ impl HostMerger {
                 Some(index) => HostTls::PassedThrough(attached[won[index].owner.1].object.clone()),
                 None => certificates.select(&name, &won, attached).map_or(HostTls::Rejected, HostTls::Ended),
             };
-            let asked = select_client_certificates(&name, &won, attached);
+            // Whoever asks says so for the host, also where another object has the path.
+            let lost = merged.lost.iter().map(|(loser, _)| candidates[*loser]).filter(|lost| !lost.claim.yields);
+            let asking: Vec<_> = won.iter().copied().chain(lost).collect();
+            let asked = select_client_certificates(&name, &asking, attached);
             let closed = won.first().is_some_and(|won| is_closed(&name, &attached[won.owner.1].object.key.namespace));
             // The default asks for none.
             let closed = closed || asked.is_some();

@@ -193,6 +193,9 @@ pub fn enforce_owners<'a>(
         for (_, owner) in &asked.defaults {
             interests.add(REST, namespace_of(attached, *owner), *owner);
         }
+        for (host, owner) in &asked.held_hosts {
+            interests.add(HostOrSegment::Host(host), namespace_of(attached, *owner), *owner);
+        }
     }
     let mut told: Option<(usize, ClaimSite)> = None;
     let mut decide = |unit, owner: Seniority, site: ClaimSite| {
@@ -278,15 +281,28 @@ pub fn next_host_owners<'a>(
     for (_, owner) in &asked.defaults {
         owners.add(REST.key(), namespace_of(attached, *owner));
     }
-    let (asked, attached) = quarantined;
-    let rules = asked.rules.iter();
-    let units =
-        rules.map(|AttachedClaim { claim, owner, .. }| (HostOrSegment::of(&claim.host, &claim.matches.path), *owner));
-    for (unit, owner) in units.chain(asked.defaults.iter().map(|(_, owner)| (REST, *owner))) {
-        let (key, namespace) = (unit.key(), namespace_of(attached, owner));
-        if host_owners.iter().any(|owners| owners.owner_of(&key) == Some(namespace)) {
-            owners.add(key, namespace);
+    let held = |claims: &AttachedClaims<'_>, attached: &[AttachedObject<'_>], owners: &mut HostOwners| {
+        for (host, owner) in &claims.held_hosts {
+            keep_owner(HostOrSegment::Host(host), namespace_of(attached, *owner), host_owners, owners);
         }
+    };
+    held(asked, attached, &mut owners);
+    let (asked, attached) = quarantined;
+    held(asked, attached, &mut owners);
+    for AttachedClaim { claim, owner, .. } in &asked.rules {
+        let unit = HostOrSegment::of(&claim.host, &claim.matches.path);
+        keep_owner(unit, namespace_of(attached, *owner), host_owners, &mut owners);
+    }
+    for (_, owner) in &asked.defaults {
+        keep_owner(REST, namespace_of(attached, *owner), host_owners, &mut owners);
     }
     owners
+}
+
+/// Keeps for a namespace what it owned, of what is not served.
+fn keep_owner(unit: HostOrSegment<'_>, namespace: &str, before: &[Arc<HostOwners>], owners: &mut HostOwners) {
+    let key = unit.key();
+    if before.iter().any(|before| before.owner_of(&key) == Some(namespace)) {
+        owners.add(key, namespace);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use regex_syntax::hir::{Capture, Class, ClassBytes, ClassBytesRange, Hir, HirKind, Look, Repetition};
+use regex_syntax::hir::{Capture, Class, ClassBytes, ClassBytesRange, Hir, HirKind, Look, LookSet, Repetition};
 
 use crate::BoundedPattern;
 
@@ -31,6 +31,12 @@ impl BoundedPattern {
         let mut writer = PcreWriter { out: String::new(), subject, groups };
         writer.write(&self.hir);
         writer.out
+    }
+
+    /// Whether it says nothing of what follows what it matches: what begins with a text that it matches as a whole is matched too.
+    pub fn ends_anywhere(&self) -> bool {
+        let looks = self.hir.properties().look_set();
+        looks.is_empty() || looks == LookSet::singleton(Look::Start)
     }
 
     /// Whether it can match at the beginning only.

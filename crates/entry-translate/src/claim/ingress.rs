@@ -8,11 +8,11 @@ use entry_model::{
     Key, Kind, Match, ObjectRef, PathRewrite, PathType, Reason, Service, Snapshot,
 };
 
-use super::rule_path::{RulePath, missing_group, read_rule_path};
+use super::rule_path::{PathOutcome, RulePath, missing_group, read_rule_path};
 use super::{
     CanaryClaim, Claim, Claims, DefaultClaim, TlsClaim, asked_tls_passthrough, choose_protocol, denied_paths,
-    describe_pattern, forward_action, further_hosts, kept_path, redirect_action, unavailable_message, unless_closed,
-    unusable_path_message, with_cookie_path,
+    describe_pattern, forward_action, further_hosts, is_closed, kept_path, redirect_action, unavailable_message,
+    unless_closed, unusable_path_message, with_cookie_path,
 };
 use crate::TranslateSettings;
 use crate::claim_site::ClaimSite;
@@ -91,9 +91,13 @@ impl<'a> IngressReader<'a> {
                     Reason::Invalid,
                     message.to_owned(),
                 );
+                asked.hold(&host);
             }
             for (m, entry) in rule.paths.iter().enumerate() {
-                let Some(path) = self.path(n, m, entry, &annotations, &paths) else { continue };
+                let Some(path) = self.path((n, m, entry), &host, &annotations, &paths) else {
+                    asked.hold(&host);
+                    continue;
+                };
                 let (rule, site) = (SPEC.at("rules", n), ClaimSite::Path(n, m));
                 let http = rule.field("http");
                 let path_field = http.at("paths", m);
@@ -180,7 +184,7 @@ impl<'a> IngressReader<'a> {
         for (n, rule) in self.ingress.rules.iter().enumerate() {
             let Some(host) = self.host(n, rule) else { continue };
             for (m, entry) in rule.paths.iter().enumerate() {
-                let Some(path) = self.path(n, m, entry, annotations, paths) else { continue };
+                let Some(path) = self.path((n, m, entry), &host, annotations, paths) else { continue };
                 let (rule, site) = (SPEC.at("rules", n), ClaimSite::Path(n, m));
                 let http = rule.field("http");
                 let path_field = http.at("paths", m);
@@ -215,13 +219,14 @@ impl<'a> IngressReader<'a> {
 
     fn path(
         &mut self,
-        n: usize,
-        m: usize,
-        entry: &IngressPath,
+        (n, m, entry): (usize, usize, &IngressPath),
+        host: &HostName,
         annotations: &Annotations<'_>,
         all: &[&str],
     ) -> Option<RulePath> {
         let treatment = &annotations.paths;
+        // Namespaces share the paths of hosts that no rule names, by their segments.
+        let all = if is_closed(annotations) && *host != HostName::Any { None } else { Some(all) };
         let text = entry.path.as_deref().filter(|text| !text.is_empty()).unwrap_or("/");
         let site = ClaimSite::Path(n, m);
         let path = match read_rule_path(text, entry.path_type == PathType::Exact, treatment, all) {
@@ -236,21 +241,15 @@ impl<'a> IngressReader<'a> {
                 return kept;
             }
         };
-        match &entry.path_type {
-            PathType::Exact | PathType::Prefix | PathType::ImplementationSpecific => Some(path),
-            PathType::Unknown(text) => {
-                let message = format!(
-                    "The path type {} is not known, so this path is not served, the others are; write `Prefix` or `Exact`",
-                    quoted(text)
-                );
-                self.draft.report_loss(
-                    &SPEC.at("rules", n).field("http").at("paths", m).field("pathType"),
-                    Reason::Invalid,
-                    message,
-                );
-                None
-            }
-        }
+        let PathType::Unknown(text) = &entry.path_type else { return Some(path) };
+        let message = format!("The path type {} is not known; write `Prefix` or `Exact`", quoted(text));
+        let is_kept = is_closed(annotations) && !self.is_canary;
+        self.draft.report_loss(
+            &SPEC.at("rules", n).field("http").at("paths", m).field("pathType"),
+            Reason::Invalid,
+            unusable_path_message(&message, is_kept),
+        );
+        is_kept.then_some(RulePath { outcome: PathOutcome::Unavailable, ..path })
     }
 
     /// What there is to know of a path that looks like a pattern, or is one.

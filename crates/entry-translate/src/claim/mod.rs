@@ -5,6 +5,7 @@ mod further_hosts;
 mod ingress;
 mod rule_path;
 mod service;
+pub mod shared_paths;
 
 use std::sync::Arc;
 
@@ -14,7 +15,6 @@ use entry_model::{
 };
 
 use self::rule_path::{RulePath, unusable_path};
-use crate::TranslateSettings;
 use crate::attach::RouteObject;
 use crate::claim_site::ClaimSite;
 use crate::endpoints::endpoints_of;
@@ -24,6 +24,7 @@ use crate::policy::client_redirects::{HttpsRedirect, RequestRedirect};
 use crate::regex_path;
 use crate::resolve::{self, ServiceAddress};
 use crate::verdict_draft::{VerdictDraft, quoted};
+use crate::{HostOwnership, TranslateSettings};
 
 /// What an object asks for, and what its owner is told of that.
 #[derive(Debug, Default)]
@@ -33,6 +34,8 @@ pub struct Claims {
     pub tls: Vec<TlsClaim>,
     /// Of a canary, which has none of the others.
     pub canaries: Vec<CanaryClaim>,
+    /// Hosts that the object names for what cannot be served. Nothing is asked for there, and nobody else gets them.
+    pub held_hosts: Vec<HostName>,
     /// What the claims depend on, beside the object, the Services that it names as backends, and the settings.
     pub references: Vec<ObjectRef>,
     pub draft: VerdictDraft,
@@ -109,6 +112,14 @@ impl Claims {
             && self.rules.iter().zip(&other.rules).all(same_rule)
             && self.default == other.default
             && self.tls == other.tls
+            && self.held_hosts == other.held_hosts
+    }
+
+    /// Holds a host for which nothing is asked.
+    pub fn hold(&mut self, host: &HostName) {
+        if *host != HostName::Any && !self.held_hosts.contains(host) {
+            self.held_hosts.push(host.clone());
+        }
     }
 
     /// What is left of them where their object is put aside: its paths, where requests are answered 503.
@@ -132,7 +143,8 @@ impl Claims {
             policy: policy(&default.policy),
             site: default.site,
         });
-        Self { rules: self.rules.iter().map(rule).collect(), default, ..Self::default() }
+        let (rules, held_hosts) = (self.rules.iter().map(rule).collect(), self.held_hosts.clone());
+        Self { rules, default, held_hosts, ..Self::default() }
     }
 
     /// Gives back the room that nothing was put into, and shares policies with whoever asked for the same one before: claims are
@@ -165,10 +177,14 @@ impl Claims {
 /// Asks an object. `tls`: whether its hosts may have certificates. What comes of it depends on nothing else than the object,
 /// the Services that it names, the settings, and what is in [`Claims::references`].
 pub fn read_claims(source: RouteObject<'_>, snapshot: &Snapshot, settings: &TranslateSettings, tls: bool) -> Claims {
-    match source {
+    let mut claims = match source {
         RouteObject::Service(object) => service::read_service_claims(object, snapshot, settings),
         RouteObject::Ingress(object) => ingress::read_ingress_claims(object, snapshot, settings, tls),
+    };
+    if settings.ownership == HostOwnership::Namespace {
+        shared_paths::bind_patterns(&mut claims);
     }
+    claims
 }
 
 /// The same policy, with a cookie of sessions for this path, unless it is said for which it is.
@@ -255,8 +271,12 @@ fn redirect_action(annotations: &Annotations<'_>) -> Option<Action> {
 /// The path of a rule that cannot be used, where not everybody may ask: else what is served at a shorter path, which may be open to all,
 /// would get its requests.
 fn kept_path(text: &str, annotations: &Annotations<'_>) -> Option<RulePath> {
-    let is_closed = annotations.unavailable || annotations.policy.is_restricted();
-    is_closed.then(|| unusable_path(text, &annotations.paths)).flatten()
+    is_closed(annotations).then(|| unusable_path(text, &annotations.paths)).flatten()
+}
+
+/// Whether not everybody may ask.
+fn is_closed(annotations: &Annotations<'_>) -> bool {
+    annotations.unavailable || annotations.policy.is_restricted()
 }
 
 /// What is told of a path that cannot be used.

@@ -42,8 +42,9 @@ impl PathOutcome {
     }
 }
 
-/// Reads the path of a rule. `all` are those of its object: patterns become paths where they mean the same, but only if all do, since
-/// patterns are tried by their length.
+/// Reads the path of a rule. `all` are those of its object: patterns become paths where they mean nearly the same, but only if all do, since
+/// patterns are tried by their length. Without them patterns become paths only where they mean the same: a path is for whole segments and
+/// its case counts, which lets through what a pattern holds back.
 ///
 /// # Errors
 /// What is wrong with it, in a sentence.
@@ -51,7 +52,7 @@ pub fn read_rule_path(
     text: &str,
     is_exact: bool,
     treatment: &PathTreatment<'_>,
-    all: &[&str],
+    all: Option<&[&str]>,
 ) -> Result<RulePath, String> {
     let template = template_of(text, treatment);
     let (matches, rewrite) = match treatment.patterns {
@@ -61,7 +62,12 @@ pub fn read_rule_path(
         PatternDialect::Own => pattern_match(text, false, template)?,
         PatternDialect::IngressNginx => {
             let is_plain = |text: &&str| as_path(text, template_of(text, treatment)).is_some();
-            match as_path(text, template).filter(|_| all.iter().all(is_plain)) {
+            let is_same = |(path, _): &(&str, Option<PathRewrite>)| *path == "/";
+            let plain = as_path(text, template).filter(|plain| match all {
+                Some(all) => all.iter().all(is_plain),
+                None => is_same(plain),
+            });
+            match plain {
                 Some((plain, rewrite)) if plain == text => (plain_match(text, is_exact)?, rewrite),
                 Some((prefix, rewrite)) => (plain_match(prefix, false)?, rewrite),
                 None => pattern_match(text, true, template)?,
@@ -264,7 +270,7 @@ mod tests {
 
     fn read(text: &str, target: Option<&str>) -> String {
         let treatment = PathTreatment { patterns: PatternDialect::IngressNginx, target: target.map(PathTarget::Whole) };
-        let RulePath { matches, outcome } = read_rule_path(text, false, &treatment, &[text]).expect("a path");
+        let RulePath { matches, outcome } = read_rule_path(text, false, &treatment, Some(&[text])).expect("a path");
         let PathOutcome::Forward(rewrite) = outcome else { panic!("{outcome:?}") };
         let matches = match matches {
             PathMatch::Exact(path) => format!("exact {path}"),
@@ -310,7 +316,7 @@ mod tests {
     #[test]
     fn patterns_stay_patterns_beside_patterns() {
         let treatment = PathTreatment { patterns: PatternDialect::IngressNginx, target: None };
-        let read = |text| read_rule_path(text, true, &treatment, &["/x", "/v[0-9]+"]).map(|path| path.matches);
+        let read = |text| read_rule_path(text, true, &treatment, Some(&["/x", "/v[0-9]+"])).map(|path| path.matches);
         assert!(matches!(read("/x"), Ok(PathMatch::Regex(pattern)) if pattern.text() == "(?i)^/x"));
     }
 
@@ -318,7 +324,7 @@ mod tests {
     fn path_that_is_no_pattern_is_rejected() {
         let treatment = PathTreatment { patterns: PatternDialect::Own, target: None };
         for text in ["/(", "/(?!a).*", "/(a+)+", "a", "", "/a b"] {
-            assert!(read_rule_path(text, false, &treatment, &[text]).is_err(), "{text}");
+            assert!(read_rule_path(text, false, &treatment, Some(&[text])).is_err(), "{text}");
         }
     }
 

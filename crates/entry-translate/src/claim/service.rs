@@ -40,7 +40,9 @@ pub fn read_service_claims(service: &Service, snapshot: &Snapshot, settings: &Tr
     let mut annotations = read_annotations(Kind::Service, &service.meta.annotations, context, &mut draft);
     let references = std::mem::take(&mut annotations.references);
     let rule = rule(service, &annotations, settings, &mut draft);
-    Claims { rules: rule.into_iter().collect(), references, draft, ..Claims::default() }
+    let host = annotations.host.filter(|_| rule.is_none()).and_then(|text| parse_host(text).ok());
+    let held_hosts = host.into_iter().collect();
+    Claims { rules: rule.into_iter().collect(), held_hosts, references, draft, ..Claims::default() }
 }
 
 fn rule(
@@ -142,7 +144,7 @@ fn rule(
 }
 
 fn read_path(text: &str, site: ClaimSite, annotations: &Annotations<'_>, draft: &mut VerdictDraft) -> Option<RulePath> {
-    let message = match read_rule_path(text, false, &annotations.paths, &[text]) {
+    let message = match read_rule_path(text, false, &annotations.paths, Some(&[text])) {
         Ok(path) => {
             let is_plain = annotations.paths.patterns == PatternDialect::Plain;
             if let Some(message) = annotations.path.filter(|_| is_plain).and_then(describe_pattern) {

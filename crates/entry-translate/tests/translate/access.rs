@@ -74,3 +74,24 @@ fn rules_follow_the_secrets_that_annotations_name() {
         assert!(!is_open || passwords.is_some_and(|text| text.contains(HASH)), "{number}");
     }
 }
+
+#[test]
+fn certificates_of_clients_are_asked_for_where_another_object_has_the_path() {
+    let mut asking = with_rule("asking", Some("a.example"), vec![prefix("/")]);
+    asking.meta.annotations = texts([("nginx.ingress.kubernetes.io/auth-tls-secret", "shop/clients")]);
+    asking.meta.created = 2;
+    for path in ["/", "/(?!x)"] {
+        let mut asking = asking.clone();
+        asking.rules[0].paths[0] = prefix(path);
+        asking.meta.annotations.extend(texts([("nginx.ingress.kubernetes.io/use-regex", "true")]));
+        let first = with_rule("first", Some("a.example"), vec![prefix("/")]);
+        let mut objects = Objects::new().service(service("web")).ingress(first).ingress(asking);
+        put(&mut objects.0, authority());
+        let built = objects.translate();
+        let rules: Vec<_> = built.routes.hosts.values().flat_map(|host| &host.rules).collect();
+        assert!(!rules.is_empty());
+        for rule in rules {
+            assert!(built.routes.policy(rule).client_certificates.is_some(), "{path}: {rule:?}");
+        }
+    }
+}

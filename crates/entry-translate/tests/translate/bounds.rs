@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use entry_model::{Acceptance, HostName, Ingress, Kind, ObjectRef, Reason};
+use entry_model::{Acceptance, HostName, Ingress, Kind, Meta, ObjectRef, Reason, Service};
 use entry_translate::{Bound, Bounds, TranslateSettings, Translation};
 
 use crate::support::{Objects, exposed, ingress, key, left_out, prefix, rule, service, settings, with_rule};
@@ -20,7 +20,9 @@ fn hosts(prefix: &str, count: usize) -> impl Iterator<Item = String> {
 }
 
 fn with(bounds: Bounds, before: &Translation, ingresses: &[Ingress]) -> Translation {
-    let objects = ingresses.iter().fold(Objects::new(), |objects, ingress| objects.ingress(ingress.clone()));
+    let objects = Objects::new()
+        .service(Service { meta: Meta { namespace: "a".to_owned(), ..service("web").meta }, ..service("web") });
+    let objects = ingresses.iter().fold(objects, |objects, ingress| objects.ingress(ingress.clone()));
     objects.translate_with(&TranslateSettings {
         bounds,
         host_owners: vec![Arc::clone(&before.host_owners)],
@@ -198,4 +200,22 @@ fn rules_inherited_by_acme_hosts_count() {
     assert_eq!([count("s0.w.example"), count("s1.w.example"), count("s8.w.example")], [11, 1, 1]);
     let told = told(&built, &at("shop", "web"), "serves ACME challenges only. Of the rules of one namespace, with");
     assert_eq!(told.len(), 8);
+}
+
+#[test]
+fn rule_over_a_bound_leaves_its_requests_to_no_open_one() {
+    let bounds = Bounds { rules: Bound { namespace: 3, ..NONE }, ..Bounds::NONE };
+    let host = "a.example".to_owned();
+    let mut closed = of("a", "closed", 3, [host.clone()]);
+    closed.rules[0].paths[0] = prefix("/admin");
+    closed.meta.annotations.insert("sparrow/allow-source-ranges".to_owned(), "192.0.2.0/24".to_owned());
+    let ingresses = [of("a", "open", 1, [host]), of("a", "others", 2, hosts("x", 2)), closed];
+    let built = with(bounds, &Translation::default(), &ingresses);
+    assert_eq!(served(&built), ["x0.example", "x1.example"]);
+    assert_eq!(told(&built, &at("a", "open"), "it would get its requests"), ["spec.rules[0].http.paths[0].path"]);
+    // One that is open to all leaves nothing behind.
+    let mut ingresses = ingresses;
+    ingresses[2].meta.annotations.clear();
+    let built = with(bounds, &Translation::default(), &ingresses);
+    assert_eq!(served(&built), ["a.example", "x0.example", "x1.example"]);
 }

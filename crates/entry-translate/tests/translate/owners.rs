@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use entry_model::{
-    Acceptance, HostName, HostOwners, Ingress, Kind, Meta, Namespace, ObjectRef, Reason, Request, RoutingDecision,
-    Scheme, Service,
+    Acceptance, Action, HostName, HostOwners, Ingress, Kind, Meta, Namespace, ObjectRef, Reason, Request,
+    RoutingDecision, Scheme, Service,
 };
 use entry_translate::{HostOwnership, TranslateSettings, Translation};
 use proptest::collection::vec;
@@ -398,5 +398,91 @@ proptest! {
         let mut snapshot = objects(&others);
         snapshot.0.host_owners = Arc::new(read);
         prop_assert_eq!(every_answer(&snapshot.translate()), every_answer(&built));
+    }
+}
+
+/// An Ingress with annotations of ingress-nginx.
+fn annotated(mut ingress: Ingress, annotations: &[(&str, &str)]) -> Ingress {
+    let prefixed = |(name, value): &(&str, &str)| (format!("nginx.ingress.kubernetes.io/{name}"), (*value).to_owned());
+    ingress.meta.annotations.extend(annotations.iter().map(prefixed));
+    ingress
+}
+
+#[test]
+fn pattern_takes_no_paths_of_others_on_hosts_that_no_rule_names() {
+    for path in [
+        "/(bank)(/|$)(.*)",
+        "/[b]ank.*",
+        "/BANK/v[0-9]",
+        "/(?i)bank/v[0-9]",
+        "/(.*)",
+        "/*",
+        "/zzz|/bank/.*",
+        "/bank(/|$)?x",
+        "/.*/account",
+        "/ban?k/.*",
+    ] {
+        let evil = annotated(claim("b", 2, None, path), &[("use-regex", "true")]);
+        let built = objects(&[claim("a", 1, None, "/bank"), evil]).translate();
+        for request in ["/bank/account", "/bank/v1", "/bank"] {
+            assert_eq!(origin(&built, "any.example", request), "a", "{path} {request}");
+        }
+        // As a Service.
+        let pattern = [("sparrow/path", path), ("sparrow/path-regex", "true")];
+        let service = in_namespace("b", exposed("s", pattern));
+        let built = objects(&[claim("a", 1, None, "/bank")]).service(service).translate();
+        assert_eq!(origin(&built, "any.example", "/bank/account"), "a", "{path}");
+    }
+}
+
+#[test]
+fn pattern_holds_its_first_segment_on_hosts_that_no_rule_names() {
+    let pattern = |namespace: &str, created: i64, path: &str| {
+        annotated(claim(namespace, created, None, path), &[("use-regex", "true")])
+    };
+    let first = pattern("a", 1, "/bank/v[0-9]+/.*");
+    let built = objects(&[first.clone(), claim("b", 2, None, "/bank")]).translate();
+    assert_eq!(["/bank/v1/x", "/bank/V1/X"].map(|path| origin(&built, "any.example", path)), ["a", "a"]);
+    assert_eq!(origin(&built, "any.example", "/bank/other"), "NotFound");
+    let message = "The path \"/bank\" on hosts that no rule names belongs to the namespace a";
+    let field = "spec.rules[0].http.paths[0].path";
+    assert_verdict(&built, &at("b"), Acceptance::Rejected, &[(field, Reason::Conflicted, message)]);
+    assert_verdict(&built, &at("a"), Acceptance::Accepted, &[]);
+    // Who does not say whose paths it means gets none.
+    let built = objects(&[pattern("a", 1, "/ba.k/.*")]).translate();
+    let message = "The path \"/ba.k/.*\" does not begin with a whole segment of plain text";
+    assert_verdict(&built, &at("a"), Acceptance::Rejected, &[(field, Reason::Invalid, message)]);
+    // Where namespaces share all, it may be any.
+    let shared = TranslateSettings { ownership: HostOwnership::None, ..settings() };
+    let built = objects(&[pattern("a", 1, "/ba.k/.*")]).translate_with(&shared);
+    assert_eq!(origin(&built, "any.example", "/bank/x"), "a");
+}
+
+#[test]
+fn pattern_that_says_no_segment_opens_nothing_of_its_object() {
+    let restricted = [("use-regex", "true"), ("whitelist-source-range", "192.0.2.0/24")];
+    let paths = vec![prefix("/a[d].*"), prefix("/blog/v[0-9]")];
+    let web = annotated(of("a", 1, with_rule("web", None, paths)), &restricted);
+    let open = of("b", 2, with_rule("web", None, vec![prefix("/other")]));
+    let built = objects(&[web, open]).translate();
+    let action = |path: &str| match built.routes.find(&Request { host: "any.example", path, ..Request::default() }) {
+        RoutingDecision::Rule(rule) => Some(rule.action == Action::UNAVAILABLE),
+        _ => None,
+    };
+    assert_eq!(["/ad/x", "/blog/v1", "/other"].map(action), [None, Some(true), Some(false)]);
+}
+
+#[test]
+fn host_of_a_path_that_cannot_be_used_stays_with_its_namespace() {
+    let victim = claim("victim", 2, Some("own.example"), "/");
+    let below = claim("evil", 1, Some("*.example"), "/");
+    let evil = Ingress { rules: claim("evil", 1, Some("own.example"), "/").rules, ..below.clone() };
+    let first = objects(std::slice::from_ref(&victim)).translate();
+    for mistake in ["/(?!x).*", "no slash"] {
+        let edited = annotated(claim("victim", 2, Some("own.example"), mistake), &[("use-regex", "true")]);
+        let built = after(&first, &[edited, evil.clone()]);
+        assert_eq!(origin(&built, "own.example", "/"), "NotFound");
+        // And when it is mended.
+        assert_eq!(origin(&after(&built, &[victim.clone(), evil.clone()]), "own.example", "/"), "victim");
     }
 }

@@ -1,6 +1,6 @@
 //! Matching of paths, by the table of examples in the Kubernetes documentation of Ingress ("Path types").
 
-use entry_model::{Action, Kind, Meta, Request, RoutingDecision, Scheme};
+use entry_model::{Action, Ingress, Kind, Meta, Request, RoutingDecision, Scheme};
 
 use crate::support::{Objects, exact, exposed, prefix, service, with_rule};
 
@@ -108,5 +108,29 @@ fn path_of_a_service_that_cannot_be_used_is_open_to_nobody_where_not_everybody_m
         let request = Request { scheme: Scheme::Http, host: "a.example.com", path, ..Request::default() };
         let RoutingDecision::Rule(rule) = built.routes.find(&request) else { panic!("{path}") };
         assert_eq!((rule.origin.kind, rule.action == Action::UNAVAILABLE), (origin, origin == Kind::Service), "{path}");
+    }
+}
+
+#[test]
+fn pattern_of_what_not_everybody_may_ask_for_is_no_narrower_than_it_says() {
+    let annotate = |mut ingress: Ingress, annotations: &[(&str, &str)]| {
+        let prefixed =
+            |(name, value): &(&str, &str)| (format!("nginx.ingress.kubernetes.io/{name}"), (*value).to_owned());
+        ingress.meta.annotations.extend(annotations.iter().map(prefixed));
+        ingress
+    };
+    let restricted = [("use-regex", "true"), ("whitelist-source-range", "192.0.2.0/24"), ("rewrite-target", "/$2")];
+    let host = Some("a.example.com");
+    for (path, other) in [("/admin", "/"), ("/admin(/|$)(.*)", "/"), ("/admin(/|$)(.*)", "/[a-z]+/.*")] {
+        let closed = annotate(with_rule("closed", host, vec![prefix(path)]), &restricted);
+        let open = annotate(with_rule("open", host, vec![prefix(other)]), &[("use-regex", "true")]);
+        let built = Objects::new().service(service("web")).ingress(closed).ingress(open).translate();
+        let origin = |path: &str| {
+            let request = Request { scheme: Scheme::Http, host: "a.example.com", path, ..Request::default() };
+            let RoutingDecision::Rule(rule) = built.routes.find(&request) else { panic!("{path}") };
+            rule.origin.key.name.clone()
+        };
+        assert_eq!(["/admin", "/admin/x", "/ADMIN/x"].map(origin), ["closed", "closed", "closed"], "{path} {other}");
+        assert_eq!(origin("/administration/x"), if path == "/admin" { "closed" } else { "open" }, "{path} {other}");
     }
 }
