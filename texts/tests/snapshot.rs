@@ -102,6 +102,7 @@ const NOT_IN_CASES: &[&str] = &[
     "the {what} of all namespaces",
     "the rules of all namespaces, {what}",
     // Many or large objects.
+    "Not everybody may ask for another path of this host, which is over a bound, so what is open to all there is not served either: it would get its requests; remove rules, or ask the operator of the entry for more",
     "Of the rows of a ConfigMap {MAX_ROWS} are read, and the others are not served; remove some",
     "And {more} more findings, which are told when there are fewer; correct these first",
     "the chain in tls.crt is longer than {MAX_CHAIN_BYTES/1024} KiB; keep what clients need",

@@ -94,7 +94,7 @@ fn first_segment(text: &str) -> Option<FirstSegment<'_>> {
     let ends = ["/", "(/|$)", "(?:/|$)"].into_iter().any(|end| rest.strip_prefix(end).is_some_and(is_needed));
     let ends = !segment.is_empty() && (ends || rest == "$");
     // What is before such a sign need not be there.
-    let segment = if !is_needed(rest) { &segment[..segment.len().saturating_sub(1)] } else { segment };
+    let segment = if is_needed(rest) { segment } else { &segment[..segment.len().saturating_sub(1)] };
     Some(FirstSegment { case, segment, rest: ends.then_some(rest) })
 }
 
