@@ -1,7 +1,10 @@
 //! Services and Ingresses that come and go.
 
+use std::collections::BTreeMap;
+
 use e2e::{NODE_PORT, Site, site, wait};
 use serde_json::Value;
+use testbed::service::ApiClient;
 
 /// Answered by the block storage API to everybody.
 const DOCUMENT: &str = "/openapi.json";
@@ -55,6 +58,55 @@ fn come_and_go_without_a_restart() {
     steady(site, "the Ingress to be gone", || status(site, DOCUMENT, Some("shop.example")) == 404);
     assert_eq!(status(site, "/volume/openapi.json", None), 200);
     assert_eq!(containers(site), before, "a container was restarted");
+}
+
+#[test]
+fn changes_of_routes_reload_no_nginx() {
+    let site = site();
+    let site = site.as_ref().unwrap();
+    // What the first of their kinds ask for may be new to nginx.conf.
+    site.apply_yaml(SERVICE).unwrap();
+    site.apply_yaml(INGRESS).unwrap();
+    steady(site, "the Service", || status(site, "/second/openapi.json", None) == 200);
+    steady(site, "the Ingress", || status(site, DOCUMENT, Some("shop.example")) == 200);
+
+    let before = counts(site);
+    site.apply_yaml(&SERVICE.replace("second", "third")).unwrap();
+    site.apply_yaml(&INGRESS.replace("shop", "store")).unwrap();
+    steady(site, "another Service", || status(site, "/third/openapi.json", None) == 200);
+    steady(site, "another Ingress", || status(site, DOCUMENT, Some("store.example")) == 200);
+    let served = counts(site);
+    site.kubectl_here(&["delete", "service/second", "service/third", "ingress/shop", "ingress/store"]).unwrap();
+    for path in ["/second/openapi.json", "/third/openapi.json"] {
+        steady(site, "the Services to be gone", || status(site, path, None) == 404);
+    }
+    for host in ["shop.example", "store.example"] {
+        steady(site, "the Ingresses to be gone", || status(site, DOCUMENT, Some(host)) == 404);
+    }
+    let gone = counts(site);
+
+    assert_eq!(before.len(), 2, "{before:?}");
+    for (pod, [reloads, publications]) in before {
+        assert_eq!((served[&pod][0], gone[&pod][0]), (reloads, reloads), "{pod} was reloaded");
+        assert!(served[&pod][1] > publications && gone[&pod][1] > served[&pod][1], "{pod}: {served:?} {gone:?}");
+    }
+}
+
+/// Of each pod with nginx: how often it was reloaded, and how many changes of routes it took without.
+fn counts(site: &Site) -> BTreeMap<String, [u64; 2]> {
+    let count = |metrics: &str, name: &str| -> u64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
+        line.parse().unwrap()
+    };
+    let pods = site.pods("nginx-kit").unwrap();
+    let addresses = pods.iter().map(|pod| pod["status"]["podIP"].as_str().unwrap().to_owned());
+    addresses
+        .map(|address| {
+            let metrics = ApiClient::new(&format!("http://{address}:9145")).get("/metrics").unwrap().text();
+            let names = ["sparrow_entry_frame_reloads_total", "sparrow_entry_table_publications_total"];
+            (address, names.map(|name| count(&metrics, name)))
+        })
+        .collect()
 }
 
 /// Waits until it is so twenty times in a row: there are two replicas, each with its own configuration.

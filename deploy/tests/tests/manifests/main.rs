@@ -3,4 +3,5 @@
 
 mod chart;
 mod content;
+mod nginx_module;
 mod overlays;
