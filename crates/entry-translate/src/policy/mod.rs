@@ -19,6 +19,7 @@ pub mod client_redirects;
 mod cors;
 mod error_pages;
 mod external_auth;
+mod forwarded_prefix;
 mod headers;
 pub mod hosts;
 mod https_redirect;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use entry_model::{HostName, Reason, Scheme, TemplatePart, template_parts};
 
 use super::annotations::Annotations;
+use super::forwarded_prefix::read_forwarded_prefix;
 use super::path_treatment::{PathTarget, PathTreatment, PatternDialect};
 use super::reader::AnnotationReader;
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
@@ -30,6 +31,13 @@ pub const TOPIC: Topic = Topic {
             value: "a path that replaces the one that matched; what follows it stays",
             default: "none",
             example: "/v2",
+        },
+        OwnAnnotation {
+            name: "forwarded-prefix",
+            objects: Objects::ServicesAndIngresses,
+            value: "a path that backends are told in `X-Forwarded-Prefix`",
+            default: "the prefix that is taken off, if one is",
+            example: "/shop",
         },
         OwnAnnotation {
             name: "path-regex",
@@ -68,10 +76,11 @@ pub const TOPIC: Topic = Topic {
             Scope::Rule,
             "Redirects to HTTPS keep a final slash, with this annotation and without it",
         ),
-        IngressNginxAnnotation::never(
+        IngressNginxAnnotation::differs(
             "x-forwarded-prefix",
             Scope::Rule,
-            "a prefix that is taken off is told in `X-Forwarded-Prefix` by itself, and another one cannot be told",
+            "What backends are told in `X-Forwarded-Prefix`, whatever the client says in it; with `rewrite-target` alone, as there. \
+             Groups (`$1`) are not put in. Without it they are told the prefix that is taken off, if one is, and nothing there",
         ),
     ],
 };
@@ -89,6 +98,8 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
         Some(false) => PatternDialect::Plain,
         None => theirs.patterns,
     };
+    let prefix = read_forwarded_prefix(reader, theirs.target.is_some());
+    annotations.policy.request_headers.set.extend(prefix);
     annotations.paths = PathTreatment { patterns, target: own_target.or(theirs.target) };
 }
 

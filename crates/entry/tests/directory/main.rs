@@ -15,6 +15,7 @@ mod full;
 mod grpc;
 mod keys;
 mod refused;
+mod rewrites;
 mod secrecy;
 mod settings;
 mod stream_services;

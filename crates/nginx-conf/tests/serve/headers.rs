@@ -56,6 +56,35 @@ fn backend_is_told_what_its_rule_says_and_all_else_as_ever() {
     }
 }
 
+#[test]
+fn prefix_that_a_rule_says_is_told_rather_than_that_of_clients_proxies_and_the_path() {
+    let set = vec![field("X-Forwarded-Prefix", "/outside")];
+    let policy = told(RequestHeaders { set, ..RequestHeaders::default() });
+    let up = backend("up");
+    let routes = treated_routes([
+        (forward(prefix("/strip"), up, true), policy.clone()),
+        (forward(prefix("/keep"), up, false), policy),
+        (forward(prefix("/other"), up, true), Policy::default()),
+    ]);
+    for binary in binaries() {
+        for trusts in [false, true] {
+            let nginx = Nginx::start(&binary, &routes, |settings| {
+                settings.trusted = trusts.then(|| "127.0.0.0/8".parse().unwrap()).into_iter().collect();
+            });
+            let seen = |target| {
+                let answer = nginx.get("a.example", target, "X-Forwarded-Prefix: /mine\r\n");
+                answer.seen("X-Forwarded-Prefix").map(str::to_owned)
+            };
+            // A path that is not in its plain form is sent on by another location.
+            for target in ["/strip/a", "/strip", "/strip/a%62", "/keep/a"] {
+                assert_eq!(seen(target).as_deref(), Some("/outside"), "{target}, {trusts}");
+            }
+            let other = if trusts { "/mine/other" } else { "/other" };
+            assert_eq!(seen("/other/a").as_deref(), Some(other));
+        }
+    }
+}
+
 /// A backend that answers with these headers, and with 500 below `/fails`.
 fn answering(headers: &'static str) -> SocketAddr {
     let serve = move |mut connection: http::Connection| {
