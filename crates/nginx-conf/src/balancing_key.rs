@@ -2,27 +2,33 @@
 
 use entry_model::{Balancing, HashPart, SessionCookie};
 
+use crate::Settings;
 use crate::balancing_name::session_hash;
 use crate::token::{Plain, Text, Token};
 use crate::writer::{Directive, directive};
 
 /// How an upstream chooses among its servers; none if in turn.
-pub fn method(balancing: &Balancing) -> Option<Directive<'static>> {
+pub fn method(balancing: &Balancing, settings: &Settings) -> Option<Directive<'static>> {
     match balancing {
         Balancing::RoundRobin => None,
         Balancing::LeastConnections => Some(directive("least_conn")),
-        Balancing::Hash(parts) => Some(directive("hash").token(hash_key(parts)?).words(["consistent"])),
+        Balancing::Hash(parts) => Some(directive("hash").token(hash_key(parts, settings)?).words(["consistent"])),
         Balancing::Session(cookie) => Some(directive("hash").token(session_variable(cookie)?).words(["consistent"])),
     }
 }
 
-fn hash_key(parts: &[HashPart]) -> Option<Token> {
+fn hash_key(parts: &[HashPart], settings: &Settings) -> Option<Token> {
     let text = parts.iter().fold(Text::default(), |text, part| match part {
         // Whatever else there is tells no requests apart.
         HashPart::Text(other) => text.plain(&Plain::from(other, '_')),
         HashPart::RequestUri => text.own("${request_uri}"),
         HashPart::Host => text.own("${host}"),
         HashPart::ClientAddress => text.own("${remote_addr}"),
+        HashPart::PeerAddress if settings.trusts_proxies() => text.own("${realip_remote_addr}"),
+        // No proxy is believed: the client is who connects.
+        HashPart::PeerAddress => text.own("${remote_addr}"),
+        HashPart::Method => text.own("${request_method}"),
+        HashPart::Query => text.own("${args}"),
         HashPart::Header(name) => text.own("${http_").plain_of(&variable_name(name), '_').own("}"),
         HashPart::Cookie(name) => text.own("${cookie_").plain_of(&variable_name(name), '_').own("}"),
         HashPart::Parameter(name) => text.own("${arg_").plain_of(&variable_name(name), '_').own("}"),

@@ -115,7 +115,7 @@ impl<'a> Upstreams<'a> {
                 .text(|text| text.upstream(UpstreamName::of(backend, balancing)))
                 .open(Some(origin));
             let servers: Vec<_> = self.servers(backend).collect();
-            if let Some(method) = balancing_key::method(balancing) {
+            if let Some(method) = balancing_key::method(balancing, self.settings) {
                 writer.write(&method);
             }
             // nginx knows no `backup` where a hash chooses.

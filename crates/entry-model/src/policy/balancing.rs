@@ -26,6 +26,12 @@ pub enum HashPart {
     Host,
     /// The address of the client.
     ClientAddress,
+    /// The address that the connection comes from: that of a proxy, where one is in front.
+    PeerAddress,
+    /// The method.
+    Method,
+    /// The query, as it was sent.
+    Query,
     /// A header, by its name in lower case.
     Header(String),
     /// A cookie, by its name: letters, digits and `_`.

@@ -27,8 +27,9 @@ pub const TOPIC: Topic = Topic {
         own(
             "upstream-hash-by",
             "variables in a row, such as `$request_uri$host`: requests for which they are the same go to the same endpoint, as long as \
-             endpoints stay. They are `$request_uri`, `$host`, `$remote_addr`, `$binary_remote_addr`, `$http_NAME`, `$cookie_NAME`, \
-             `$arg_NAME`. Backends are then endpoints",
+             endpoints stay. They are `$request_uri`, `$args`, `$request_method`, `$host`, `$best_http_host`, `$remote_addr`, \
+             `$binary_remote_addr`, `$realip_remote_addr` (who connects, be it a proxy), `$http_NAME`, `$cookie_NAME`, `$arg_NAME`; there \
+             may be text between them. Backends are then endpoints",
             "no hash",
             "$remote_addr",
         ),
@@ -82,8 +83,8 @@ pub const TOPIC: Topic = Topic {
         IngressNginxAnnotation::differs(
             "upstream-hash-by",
             Scope::Backend,
-            "The same, of these variables: `$request_uri`, `$host`, `$remote_addr`, `$binary_remote_addr`, `$http_NAME`, `$cookie_NAME`, \
-             `$arg_NAME`",
+            "The same, of these variables: `$request_uri`, `$args`, `$query_string`, `$request_method`, `$host`, `$best_http_host`, \
+             `$remote_addr`, `$binary_remote_addr`, `$the_real_ip`, `$realip_remote_addr`, `$http_NAME`, `$cookie_NAME`, `$arg_NAME`",
         ),
         IngressNginxAnnotation::never(
             "upstream-hash-by-subset",
@@ -236,8 +237,8 @@ fn parse_same_site(text: &str) -> Result<SameSite, &'static str> {
 
 /// Variables of a closed list, with plain text between them.
 fn parse_hash(text: &str) -> Result<Vec<HashPart>, &'static str> {
-    const HINT: &str = "write variables in a row: `$request_uri`, `$host`, `$remote_addr`, `$binary_remote_addr`, `$http_NAME`, \
-                        `$cookie_NAME` or `$arg_NAME`";
+    const HINT: &str = "write variables in a row: `$request_uri`, `$args`, `$request_method`, `$host`, `$best_http_host`, `$remote_addr`, \
+                        `$binary_remote_addr`, `$realip_remote_addr`, `$http_NAME`, `$cookie_NAME` or `$arg_NAME`";
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let (mut parts, mut rest) = (Vec::new(), text);
     while !rest.is_empty() {
@@ -273,7 +274,11 @@ fn parse_variable(name: &str) -> Option<HashPart> {
     match name {
         "request_uri" => Some(HashPart::RequestUri),
         "host" => Some(HashPart::Host),
-        "remote_addr" | "binary_remote_addr" => Some(HashPart::ClientAddress),
+        "best_http_host" => Some(HashPart::Header("host".to_owned())),
+        "remote_addr" | "binary_remote_addr" | "the_real_ip" => Some(HashPart::ClientAddress),
+        "realip_remote_addr" => Some(HashPart::PeerAddress),
+        "request_method" => Some(HashPart::Method),
+        "args" | "query_string" => Some(HashPart::Query),
         _ => named("http_")
             .map(|name| HashPart::Header(name.to_ascii_lowercase().replace('_', "-")))
             .or_else(|| named("cookie_").map(HashPart::Cookie))
@@ -292,6 +297,9 @@ mod tests {
             ("$request_uri", Some(vec![HashPart::RequestUri])),
             ("$binary_remote_addr", Some(vec![HashPart::ClientAddress])),
             ("${request_uri}-x$host", Some(vec![HashPart::RequestUri, text("-x"), HashPart::Host])),
+            ("$realip_remote_addr", Some(vec![HashPart::PeerAddress])),
+            ("$request_method$args", Some(vec![HashPart::Method, HashPart::Query])),
+            ("$best_http_host", Some(vec![HashPart::Header("host".to_owned())])),
             ("$http_X_User", Some(vec![HashPart::Header("x-user".to_owned())])),
             ("$cookie_sid$arg_a", Some(vec![HashPart::Cookie("sid".to_owned()), HashPart::Parameter("a".to_owned())])),
             ("", None),

@@ -121,6 +121,38 @@ fn session_is_for_its_cookie_alone_and_keeps_its_share() {
 }
 
 #[test]
+fn key_is_the_query_or_who_connects_whatever_else_the_client_says() {
+    let endpoints = NAMES.map(backend);
+    let asked_by = |part: HashPart, ask: &dyn Fn(&Nginx, usize) -> String| {
+        let routes = balanced(vec![to_endpoints("/", false)], Balancing::Hash(vec![part]), &endpoints);
+        let numbers = binaries().into_iter().map(|binary| {
+            let nginx =
+                Nginx::start(&binary, &routes, |settings| settings.trusted = vec!["127.0.0.0/8".parse().unwrap()]);
+            (0..20).map(|number| ask(&nginx, number)).collect::<BTreeSet<_>>().len()
+        });
+        numbers.collect::<BTreeSet<_>>()
+    };
+    let name = |nginx: &Nginx, target: &str, headers: &str| {
+        let answer = nginx.get("any", target, headers);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.header("Backend").to_owned()
+    };
+    let other_client =
+        |nginx: &Nginx, number: usize| name(nginx, "/", &format!("X-Forwarded-For: 192.0.2.{number}\r\n"));
+    let other_path = |nginx: &Nginx, number: usize| name(nginx, &format!("/{number}?same"), "");
+    let other_query = |nginx: &Nginx, number: usize| name(nginx, &format!("/same?{number}"), "");
+    let one = BTreeSet::from([1]);
+    assert_eq!(asked_by(HashPart::PeerAddress, &other_client), one);
+    assert_eq!(asked_by(HashPart::Query, &other_path), one);
+    assert_eq!(asked_by(HashPart::Method, &other_query), one);
+    for (part, ask) in
+        [(HashPart::ClientAddress, &other_client as &dyn Fn(&Nginx, usize) -> String), (HashPart::Query, &other_query)]
+    {
+        assert!(asked_by(part, ask).first().is_some_and(|least| *least > 1));
+    }
+}
+
+#[test]
 fn requests_with_the_same_key_get_the_same_endpoint() {
     let endpoints = NAMES.map(backend);
     let parts = vec![
