@@ -4,10 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::{
-    Access, Action, AddressRange, AnswerHeaders, AuthServer, BackendTls, Balancing, Buffers, ClientCertificates,
+    Access, Action, AddressRange, AnswerHeaders, BackendTls, Balancing, Buffers, ClientCertificates,
     ClientVerification, Cors, CorsOrigins, Destination, ErrorPages, ExternalAuth, Forward, HashPart, HostName, Limits,
-    Listener, ListenerSet, Match, PathMatch, PathRewrite, Policy, Protocol, Redirect, RequestHeaders, RequestLimit,
-    Retries, Routes, Rule, SessionCookie, StreamRoute, TlsPassthrough, ValueMatch, VerificationMode,
+    Listener, ListenerSet, Match, OutsideServer, PathMatch, PathRewrite, Policy, Protocol, Redirect, RequestHeaders,
+    RequestLimit, Retries, Routes, Rule, SessionCookie, StreamRoute, TlsPassthrough, ValueMatch, VerificationMode,
 };
 
 impl fmt::Display for Protocol {
@@ -367,7 +367,7 @@ fn write_retries(f: &mut fmt::Formatter<'_>, retries: &Retries) -> fmt::Result {
 
 /// Who is asked, and where clients sign in.
 fn write_external_auth(f: &mut fmt::Formatter<'_>, auth: &ExternalAuth) -> fmt::Result {
-    if auth.server == AuthServer::Unknown {
+    if auth.server == OutsideServer::Unknown {
         return f.write_str(" auth=unknown");
     }
     let scheme = if auth.tls { "https" } else { "http" };

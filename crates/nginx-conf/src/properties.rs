@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entry_model::{
-    Access, Action, AddedHeader, AddressRange, AnswerHeaders, AuthServer, Backend, BackendAddress, BackendTls,
-    Balancing, BasicAuth, Buffers, Certificate, CertificateId, ClientCertificateRule, ClientCertificates,
-    ClientVerification, ConnectionHeader, CookieMatch, Cors, CorsOrigin, CorsOrigins, Destination, Endpoints,
-    EndpointsId, ErrorPages, ExternalAuth, Forward, HashPart, HeaderField, HeaderMatch, Host, HostName, Key, Kind,
-    Limits, Listener, ListenerId, ListenerSet, Match, ObjectRef, PasswordFile, PathMatch, PathRewrite, Pattern,
-    PatternEngine, Pem, Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect, Replacement, RequestHeaders,
-    RequestLimit, ResponseBuffers, Retries, RetryCondition, Routes, Rule, SameSite, Scheme, SessionCookie, SortedMap,
-    StreamPort, StreamRoute, Timeouts, TlsPassthrough, TlsVersion, Transport, UpstreamHost, UrlPart, UrlText,
-    UrlVariable, ValueMatch, Verification, VerificationMode, WeightedBackend,
+    Access, Action, AddedHeader, AddressRange, AnswerHeaders, Backend, BackendAddress, BackendTls, Balancing,
+    BasicAuth, Buffers, Certificate, CertificateId, ClientCertificateRule, ClientCertificates, ClientVerification,
+    ConnectionHeader, CookieMatch, Cors, CorsOrigin, CorsOrigins, Destination, Endpoints, EndpointsId, ErrorPages,
+    ExternalAuth, Forward, HashPart, HeaderField, HeaderMatch, Host, HostName, Key, Kind, Limits, Listener, ListenerId,
+    ListenerSet, Match, ObjectRef, OutsideServer, PasswordFile, PathMatch, PathRewrite, Pattern, PatternEngine, Pem,
+    Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect, Replacement, RequestHeaders, RequestLimit,
+    ResponseBuffers, Retries, RetryCondition, Routes, Rule, SameSite, Scheme, SessionCookie, SortedMap, StreamPort,
+    StreamRoute, Timeouts, TlsPassthrough, TlsVersion, Transport, UpstreamHost, UrlPart, UrlText, UrlVariable,
+    ValueMatch, Verification, VerificationMode, WeightedBackend,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -351,9 +351,9 @@ fn url() -> impl Strategy<Value = UrlText> {
 
 fn external_auth() -> impl Strategy<Value = ExternalAuth> {
     let server = prop_oneof![
-        1 => Just(AuthServer::Unknown),
-        3 => any::<SocketAddr>().prop_map(AuthServer::Address),
-        1 => (url(), any::<u16>()).prop_map(|(name, port)| AuthServer::Name { name, port }),
+        1 => Just(OutsideServer::Unknown),
+        3 => any::<SocketAddr>().prop_map(OutsideServer::Address),
+        1 => (url(), any::<u16>()).prop_map(|(name, port)| OutsideServer::Name { name, port }),
     ];
     let urls = (url(), url(), proptest::option::of(url()), proptest::option::of(url()));
     // Names are those that a translation lets through: nginx has no room for longer ones.

@@ -10,9 +10,11 @@ mod error_pages;
 mod external_auth;
 mod headers;
 mod limits;
+mod outside_server;
 mod policies;
 mod retries;
 mod timeouts;
+mod url_text;
 
 pub use access::{Access, BasicAuth, PasswordFile};
 pub use backend_tls::{BackendTls, Pem, TlsVersion, Verification};
@@ -21,15 +23,17 @@ pub use buffers::{Buffers, ResponseBuffers};
 pub use client_certificates::{ClientCertificateRule, ClientCertificates, ClientVerification, VerificationMode};
 pub use cors::{Cors, CorsOrigin, CorsOrigins};
 pub use error_pages::ErrorPages;
-pub use external_auth::{AuthServer, ExternalAuth, UrlPart, UrlText, UrlVariable};
+pub use external_auth::ExternalAuth;
 pub use headers::{
     AddedHeader, AnswerHeaders, CONNECTION_HEADERS, ConnectionHeader, HeaderField, Replacement, RequestHeaders,
     UpstreamHost,
 };
 pub use limits::{Limits, RequestLimit};
+pub use outside_server::OutsideServer;
 pub use policies::{Policies, PolicyId};
 pub use retries::{Retries, RetryCondition};
 pub use timeouts::Timeouts;
+pub use url_text::{UrlPart, UrlText, UrlVariable};
 
 /// How requests of a rule are treated, beside where they go: limits, times, what is added or asked for.
 ///

@@ -2,17 +2,14 @@
 //!
 //! What would leave a path open that its owner wants closed is never ignored: its requests are answered 503 until it is mended.
 
-use std::net::SocketAddr;
-
-use entry_model::{AuthServer, ExternalAuth, Key, Kind, ObjectRef, PortRef, Reason, UrlText};
+use entry_model::{ExternalAuth, Key, Kind, ObjectRef, Reason, UrlText};
 
 use super::annotations::Annotations;
-use super::outside_address::{api_server, check_outside_address, is_own_name, service_of_name};
+use super::outside_server::{Unreachable, find_server};
 use super::reader::AnnotationReader;
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
 use super::url::{HttpUrl, parse_http_url, parse_url_text};
 use super::value::{parse_boolean, parse_go_boolean};
-use crate::resolve::{find_port, service_address};
 use crate::verdict_draft::{object_name, quoted};
 
 /// Most headers of an answer that the backend is told.
@@ -241,7 +238,11 @@ fn read_questions(reader: &mut AnnotationReader<'_, '_>, url: &str, all: &Texts<
     let method = all.method.map(|(text, _)| parse_method(text)).transpose()?;
     let response_headers = all.response_headers.map(|(text, _)| parse_header_names(text)).transpose()?;
     let request_headers = all.request_headers.map(|(text, _)| read_request_headers(reader, text)).transpose()?;
-    let server = find_server(reader, &parsed)?;
+    let server = find_server(reader, &parsed).map_err(|Unreachable { reason, message }| Unusable {
+        name: "auth-url",
+        reason,
+        message,
+    })?;
     let HttpUrl { tls, host, target, .. } = parsed;
     Ok(ExternalAuth {
         server,
@@ -331,48 +332,6 @@ fn read_request_headers(reader: &mut AnnotationReader<'_, '_>, text: &str) -> Re
             }
         })
         .collect()
-}
-
-/// Where the server is reached. A name of the cluster is that of a Service, and needs no DNS.
-fn find_server(reader: &mut AnnotationReader<'_, '_>, url: &HttpUrl) -> Result<AuthServer, Unusable> {
-    const NAME: &str = "auth-url";
-    let name = url.host.to_string();
-    let unusable = |reason, message: String| Unusable { name: NAME, reason, message };
-    if let Ok(address) = name.parse() {
-        check_outside_address(address, reader.service(&api_server()).map(|service| &**service))
-            .map_err(|hint| Unusable::value(NAME, &name, hint))?;
-        return Ok(AuthServer::Address(SocketAddr::new(address, url.port)));
-    }
-    if is_own_name(&name) || name.contains(':') {
-        return Err(Unusable::value(NAME, &name, "it is no name of a server"));
-    }
-    let Some(key) = service_of_name(&name).filter(|_| !url.host.has_variables()) else {
-        if url.host.has_variables() && !reader.context.has_named_hosts {
-            let hint = "$host would be whatever a client sends; name a host in each rule";
-            return Err(Unusable::value(NAME, &name, hint));
-        }
-        if reader.context.defaults.resolves_names {
-            return Ok(AuthServer::Name { name: url.host.clone(), port: url.port });
-        }
-        let hint = "no resolver is known for it; name a Service, or start the entry with `--resolver`";
-        return Err(unusable(Reason::Unsupported, format!("The name {} is not looked up: {hint}", quoted(&name))));
-    };
-    if key == api_server() {
-        return Err(Unusable::value(NAME, &name, "it is the API server"));
-    }
-    let service_name = object_name(&ObjectRef::new(Kind::Service, key.clone()));
-    let Some(service) = reader.service(&key) else {
-        return Err(unusable(Reason::RefNotFound, format!("There is no {service_name}; make it, or name another")));
-    };
-    let explain = |message: String| format!("{service_name}: {message}");
-    let address = service_address(service, entry_model::BackendMode::ClusterIp);
-    let address = address.map_err(|error| unusable(error.reason, explain(error.message)))?;
-    let (_, port) = find_port(service, &PortRef::Number(url.port))
-        .map_err(|error| unusable(error.reason, explain(error.message)))?;
-    let Some(address) = address.with_port(port.port).cluster_ip() else {
-        return Err(unusable(Reason::Unsupported, explain("It has no cluster IP".to_owned())));
-    };
-    Ok(AuthServer::Address(address))
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod logging;
 mod mirror;
 mod other;
 mod outside_address;
+mod outside_server;
 mod passwords;
 pub mod path_rewrite;
 pub mod path_treatment;

@@ -1,6 +1,6 @@
 //! Who is asked whether requests may pass, as Services and `ConfigMaps` change.
 
-use entry_model::{AuthServer, ConfigMap, Policy, Service, Snapshot};
+use entry_model::{ConfigMap, OutsideServer, Policy, Service, Snapshot};
 use entry_translate::{TranslateSettings, Translator};
 
 use super::support::{Objects, ingress, meta, prefix, rule, service, settings, texts};
@@ -43,7 +43,7 @@ fn changes_of_whoever_is_asked_are_followed() {
     settings.host_owners = vec![translation.host_owners];
     settings.last_good = translation.last_good;
     let mut now = |snapshot: &Snapshot| policy(&mut translator, snapshot, &settings);
-    let closed = |policy: &Policy| policy.external_auth.as_ref().unwrap().server == AuthServer::Unknown;
+    let closed = |policy: &Policy| policy.external_auth.as_ref().unwrap().server == OutsideServer::Unknown;
     assert!(closed(&now(&snapshot)));
     snapshot.put(auth_service(1));
     assert!(closed(&now(&snapshot)), "a ConfigMap is missing");

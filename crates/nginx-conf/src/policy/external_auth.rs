@@ -12,104 +12,37 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use entry_model::{AuthServer, BackendAddress, ExternalAuth, Policy, UrlPart, UrlText, UrlVariable};
+use entry_model::{BackendAddress, ExternalAuth, OutsideServer, Policy, UrlPart, UrlText, UrlVariable};
 
+use super::url_text::{can_reach, url_text, write_pass};
 use super::{PolicySet, class_name, timeouts};
 use crate::Settings;
 use crate::context::Context;
 use crate::location_headers::LocationHeaders;
 use crate::proxy_module::ProxyModule;
 use crate::token::{Text, Token};
-use crate::writer::{Directive, Writer, case, directive, entry, map};
+use crate::writer::{Directive, Writer, case, map};
 
 /// Most connections to a server that a worker keeps.
 const KEPT_CONNECTIONS: usize = 32;
 
-/// How often each character may be in a path and its query that is escaped.
-const MOST_ESCAPED: usize = 10;
-
-/// What is taken for an escaped one where there are more.
-const TOO_MANY: &str = "\"\"";
-
 /// Who is asked; nobody if this nginx cannot.
 pub fn asked<'a>(policy: &'a Policy, settings: &Settings) -> Option<&'a ExternalAuth> {
     let auth = policy.external_auth.as_ref()?;
-    let is_reached = match auth.server {
-        AuthServer::Unknown => false,
-        AuthServer::Address(_) => true,
-        AuthServer::Name { .. } => !settings.resolvers.is_empty(),
-    };
-    (is_reached && settings.modules.auth_request && (!auth.tls || settings.modules.ssl)).then_some(auth)
+    (settings.modules.auth_request && can_reach(&auth.server, auth.tls, settings)).then_some(auth)
 }
 
 /// What is at the level of `http`, if there is somebody to ask.
-pub fn http(settings: &Settings) -> Vec<Directive<'static>> {
-    let mut all = vec![
-        // What locations set that ask; empty where all of them answer by themselves, since their backends are missing.
-        map("\"\"", "$sparrow_auth_cookie", vec![case("default", "\"\"")]),
-        map(
-            "$request_uri",
-            "$sparrow_request_path",
-            vec![case("default", "$request_uri"), case(r#""~^(?<sparrow_path_sent>[^?]*)\\?""#, "$sparrow_path_sent")],
-        ),
-        map(
-            "$request_uri",
-            "$sparrow_request_query",
-            vec![case("default", "\"\""), case(r#""~^[^?]*\\?(?<sparrow_query_sent>.+)$""#, "$sparrow_query_sent")],
-        ),
-        map("$sparrow_request_query", "$sparrow_request_is_args", vec![case("default", "?"), case("\"\"", "\"\"")]),
-        // One after the other, first the character that the others are escaped with.
-        escape("$request_uri", "$sparrow_escaped_percent", "%", "%25"),
-        escape("$sparrow_escaped_percent", "$sparrow_escaped_ampersand", "&", "%26"),
-        escape("$sparrow_escaped_ampersand", "$sparrow_escaped_plus", "+", "%2B"),
-        map(
-            "$sparrow_request_path",
-            "$sparrow_escaped_path",
-            vec![case("default", "/"), case(r#""~^[^%&+]*$""#, "$sparrow_request_path")],
-        ),
-        map(
-            "$sparrow_escaped_plus",
-            "$sparrow_escaped_request_uri",
-            vec![case("default", "$sparrow_escaped_plus"), case("\"\"", "$sparrow_escaped_path")],
-        ),
-    ];
-    let resolvers = settings.resolvers.iter().filter_map(|address| Text::default().address(*address).token());
-    let resolvers: Vec<_> = resolvers.collect();
-    if !resolvers.is_empty() {
-        let line = resolvers.into_iter().fold(directive("resolver"), Directive::token);
-        // Servers move, and nobody says so.
-        all.push(line.words(["valid=10s"]));
-        all.push(directive("resolver_timeout").words(["5s"]));
-    }
-    all
-}
-
-/// A variable with a character of another escaped; empty if there are too many, or if that one is empty.
-fn escape(
-    source: &'static str,
-    name: &'static str,
-    character: &'static str,
-    escaped: &'static str,
-) -> Directive<'static> {
-    let pieces = |number: usize| {
-        let others = || format!("[^{character}]*+");
-        let group = |piece: usize| format!("(?<{}_{piece}>{})", name.trim_start_matches('$'), others());
-        let pattern = (1..=number).fold(group(0), |text, piece| format!("{text}[{character}]{}", group(piece)));
-        let value = (1..=number).fold(format!("${{{}_0}}", name.trim_start_matches('$')), |text, piece| {
-            format!("{text}{escaped}${{{}_{piece}}}", name.trim_start_matches('$'))
-        });
-        Some(entry(Token::literal(&format!("~^{pattern}$"))?).token(Token::literal(&value)?))
-    };
-    let cases = (0..=MOST_ESCAPED).filter_map(pieces);
-    let cases: Vec<_> = [case("default", TOO_MANY)].into_iter().chain(cases).collect();
-    map(source, name, cases)
+pub fn http() -> Directive<'static> {
+    // What locations set that ask; empty where all of them answer by themselves, since their backends are missing.
+    map("\"\"", "$sparrow_auth_cookie", vec![case("default", "\"\"")])
 }
 
 /// Where a server is whose connections are kept: at an address, in the clear. Over TLS a connection is for one host, and not for all that
 /// are asked for at its address.
 fn kept_address(auth: &ExternalAuth) -> Option<SocketAddr> {
     match auth.server {
-        AuthServer::Address(address) if !auth.tls => Some(address),
+        OutsideServer::Address(address) if !auth.tls => Some(address),
         _ => None,
     }
 }
@@ -208,20 +141,13 @@ fn write_question(writer: &mut Writer<'_>, policy: &Policy, auth: &ExternalAuth,
     }
     question_headers(auth, settings)?.write(writer, ProxyModule::Proxy, context)?;
     writer.line("set").words(["$sparrow_auth_target"]).text(|text| url_text(text, &auth.target, settings)).end()?;
-    let url = |text: Text| {
-        let text = text.own(if auth.tls { "https://" } else { "http://" });
-        let text = match &auth.server {
-            // It is not asked.
-            AuthServer::Unknown => text,
-            AuthServer::Address(address) => match kept_address(auth) {
-                Some(address) => upstream_name(text, address),
-                None => text.address(*address),
-            },
-            AuthServer::Name { name, port } => url_text(text, name, settings).own(":").number(*port),
-        };
-        text.own("$sparrow_auth_target")
-    };
-    writer.line("proxy_pass").text(url).end()?;
+    match kept_address(auth) {
+        Some(address) => {
+            let url = |text: Text| upstream_name(text.own("http://"), address).own("$sparrow_auth_target");
+            writer.line("proxy_pass").text(url).end()?;
+        }
+        None => write_pass(writer, (&auth.server, auth.tls), "$sparrow_auth_target", settings)?,
+    }
     writer.close();
     Some(())
 }
@@ -257,32 +183,6 @@ fn question_headers(auth: &ExternalAuth, settings: &Settings) -> Option<Location
         headers.tell_backend(Token::constant(name)?, Token::constant(value)?);
     }
     Some(headers)
-}
-
-/// Adds a URL.
-fn url_text(text: Text, url: &UrlText, settings: &Settings) -> Text {
-    url.0.iter().fold(text, |text, part| match part {
-        UrlPart::Text(part) => text.url(part),
-        UrlPart::Variable(variable) => text.own(variable_of(*variable, settings)),
-    })
-}
-
-/// What nginx knows of the request. Of paths and queries it is what was sent: decoded they could hold an end of a line.
-fn variable_of(variable: UrlVariable, settings: &Settings) -> &'static str {
-    let trusting = settings.trusts_proxies();
-    match variable {
-        UrlVariable::Host => "${host}",
-        UrlVariable::HostAndPort if trusting => "${sparrow_forwarded_host}",
-        UrlVariable::HostAndPort => "${sparrow_host}",
-        UrlVariable::Scheme if trusting => "${sparrow_scheme}",
-        UrlVariable::Scheme => "${scheme}",
-        UrlVariable::Method => "${request_method}",
-        UrlVariable::Target => "${request_uri}",
-        UrlVariable::EscapedTarget => "${sparrow_escaped_request_uri}",
-        UrlVariable::Path => "${sparrow_request_path}",
-        UrlVariable::QuestionMark => "${sparrow_request_is_args}",
-        UrlVariable::Query => "${sparrow_request_query}",
-    }
 }
 
 fn location_name(text: Text, policy: &Policy) -> Text {

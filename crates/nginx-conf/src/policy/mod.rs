@@ -18,6 +18,7 @@ mod limits;
 mod policy_set;
 mod retries;
 mod timeouts;
+mod url_text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -129,7 +130,8 @@ pub fn http(policies: &PolicySet<'_>, settings: &Settings) -> Vec<Directive<'sta
     let cors: BTreeSet<_> = policies.iter().filter_map(|policy| policy.cors.as_ref()).collect();
     let mut all: Vec<_> = cors.into_iter().flat_map(cors::variables).collect();
     if policies.iter().any(|policy| policy.external_auth.is_some()) {
-        all.extend(external_auth::http(settings));
+        all.push(external_auth::http());
+        all.extend(url_text::http(settings));
     }
     if policies.iter().any(|policy| policy.error_pages.is_some()) {
         all.extend(error_pages::http());

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use entry_model::{
-    AuthServer, Cors, CorsOrigins, ErrorPages, ExternalAuth, Policy, Timeouts, UrlPart, UrlText, UrlVariable,
+    Cors, CorsOrigins, ErrorPages, ExternalAuth, OutsideServer, Policy, Timeouts, UrlPart, UrlText, UrlVariable,
 };
 use testbed::http::{self, Answer};
 
@@ -50,7 +50,7 @@ fn text(text: &str) -> UrlText {
 
 fn asking(address: SocketAddr) -> ExternalAuth {
     ExternalAuth {
-        server: AuthServer::Address(address),
+        server: OutsideServer::Address(address),
         tls: false,
         host: text("auth.example"),
         target: text("/verify?x=1"),
@@ -311,7 +311,7 @@ fn server_may_speak_tls() {
 
 #[test]
 fn name_without_a_resolver_is_closed() {
-    let name = AuthServer::Name { name: text("auth.example"), port: 80 };
+    let name = OutsideServer::Name { name: text("auth.example"), port: 80 };
     let auth = ExternalAuth { server: name, ..asking(free()) };
     let routes = treated(&policy(auth), vec![forward(prefix("/"), backend("a"), false)]);
     for binary in binaries() {
