@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::{
-    Access, Action, AddressRange, AnswerHeaders, BackendTls, Balancing, Buffers, ClientCertificates,
+    Access, Action, AddressRange, AnswerHeaders, BackendTls, Balancing, Buffers, ClientCertificates, ClientTls,
     ClientVerification, Cors, CorsOrigins, Destination, ErrorPages, ExternalAuth, Forward, HashPart, HostName, Limits,
     Listener, ListenerSet, Match, OutsideServer, PathMatch, PathRewrite, Policy, Protocol, Redirect, RequestHeaders,
     RequestLimit, Retries, Routes, Rule, SessionCookie, StreamRoute, TlsPassthrough, ValueMatch, VerificationMode,
@@ -210,6 +210,7 @@ fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
         speaks_http_1_0,
         access,
         client_certificates,
+        client_tls,
         limits,
         backend_tls,
         request_headers,
@@ -232,6 +233,7 @@ fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
     cors.as_ref().map_or(Ok(()), |cors| write_cors(f, cors))?;
     write_access(f, access)?;
     write_client_certificates(f, client_certificates.as_ref())?;
+    write_client_tls(f, client_tls)?;
     write_limits(f, limits)?;
     write_backend_tls(f, backend_tls)?;
     write_headers(f, request_headers, answer_headers)?;
@@ -332,6 +334,15 @@ fn write_headers(f: &mut fmt::Formatter<'_>, request: &RequestHeaders, answer: &
         }
     }
     Ok(())
+}
+
+fn write_client_tls(f: &mut fmt::Formatter<'_>, tls: &ClientTls) -> fmt::Result {
+    let ClientTls { ciphers, prefers_own_order } = tls;
+    if !ciphers.is_empty() {
+        let names: Vec<_> = ciphers.iter().map(|cipher| cipher.name()).collect();
+        write!(f, " client-ciphers={}", names.join(":"))?;
+    }
+    prefers_own_order.map_or(Ok(()), |prefers| write!(f, " prefers-own-ciphers={prefers}"))
 }
 
 fn write_limits(f: &mut fmt::Formatter<'_>, limits: &Limits) -> fmt::Result {

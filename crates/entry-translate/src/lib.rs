@@ -37,6 +37,7 @@ mod default_rule;
 mod endpoints;
 mod host;
 mod host_client_certificates;
+mod host_client_tls;
 mod host_or_segment;
 mod merge;
 mod owners;

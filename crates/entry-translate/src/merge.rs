@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use entry_model::{
-    CertificateId, ClientCertificates, Host, HostName, ListenerSet, Match, ObjectRef, Policies, Policy, PolicyId,
-    Reason, Routes, Rule, SortedMap, TlsPassthrough,
+    CertificateId, ClientCertificates, ClientTls, Host, HostName, ListenerSet, Match, ObjectRef, Policies, Policy,
+    PolicyId, Reason, Routes, Rule, SortedMap, TlsPassthrough,
 };
 
 use crate::Bound;
@@ -16,6 +16,7 @@ use crate::certificate_selection::{CertificateSelection, SelectedCertificate};
 use crate::claim::{Claim, Claims, DefaultClaim};
 use crate::claim_site::ClaimSite;
 use crate::host_client_certificates::{of_rule, select_client_certificates};
+use crate::host_client_tls::select_client_tls;
 use crate::owners::HostLists;
 use crate::policy::client_redirects::HttpsRedirect;
 use crate::tls_passthrough::{is_root, passthrough_of, select_passthrough};
@@ -50,9 +51,33 @@ struct MergedHost {
     /// The candidates that do not, each with the one that was first.
     lost: Vec<(usize, usize)>,
     tls: HostTls,
+    connections: HostConnections,
+    host: Arc<Host>,
+}
+
+/// What is so for all connections to a host, whichever path they turn out to be for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct HostConnections {
     /// What clients are asked for.
     asked: Option<ClientCertificates>,
-    host: Arc<Host>,
+    /// How TLS is spoken with them.
+    tls: ClientTls,
+}
+
+impl HostConnections {
+    /// Whoever asks says so for the host, also where another object has the path.
+    fn select<'c>(
+        host: &HostName,
+        won: &[AttachedClaim<'c>],
+        lost: impl Iterator<Item = AttachedClaim<'c>>,
+        attached: &mut [AttachedObject<'_>],
+    ) -> Self {
+        let asking: Vec<_> = won.iter().copied().chain(lost.filter(|lost| !lost.claim.yields)).collect();
+        Self {
+            asked: select_client_certificates(host, &asking, attached),
+            tls: select_client_tls(host, &asking, attached),
+        }
+    }
 }
 
 /// What becomes of TLS connections for a host.
@@ -135,23 +160,21 @@ impl HostMerger {
                 Some(index) => HostTls::PassedThrough(attached[won[index].owner.1].object.clone()),
                 None => certificates.select(&name, &won, attached).map_or(HostTls::Rejected, HostTls::Ended),
             };
-            // Whoever asks says so for the host, also where another object has the path.
-            let lost = merged.lost.iter().map(|(loser, _)| candidates[*loser]).filter(|lost| !lost.claim.yields);
-            let asking: Vec<_> = won.iter().copied().chain(lost).collect();
-            let asked = select_client_certificates(&name, &asking, attached);
+            let lost = merged.lost.iter().map(|(loser, _)| candidates[*loser]);
+            let connections = HostConnections::select(&name, &won, lost, attached);
             let closed = won.first().is_some_and(|won| is_closed(&name, &attached[won.owner.1].object.key.namespace));
             // The default asks for none.
-            let closed = closed || asked.is_some();
+            let closed = closed || connections.asked.is_some();
             for won in &won {
                 let redirect = redirects_to_https(&name, won.claim.redirect, &tls);
                 unredirected[won.owner.1] |= !redirect && won.claim.redirect == HttpsRedirect::Wanted;
             }
-            let is_same = merged.tls == tls && merged.asked == asked && merged.host.closed == closed;
+            let is_same = merged.tls == tls && merged.connections == connections && merged.host.closed == closed;
             if !is_same || merged.host.rules.is_empty() {
                 let mut rules = Vec::with_capacity(won.len());
                 for (won, canary) in won.iter().zip(&canaries) {
                     let origin = &attached[won.owner.1].object;
-                    let rule = self.rule(&name, won.claim, &tls, asked.as_ref(), origin);
+                    let rule = self.rule(&name, won.claim, &tls, &connections, origin);
                     match canary {
                         Some(canary) => {
                             rules.extend(canary::share_rule(rule, canary.claim, &attached[canary.owner.1].object));
@@ -160,7 +183,7 @@ impl HostMerger {
                     }
                 }
                 merged.host = Arc::new(Host { certificate: tls.certificate().cloned(), rules, closed });
-                (merged.tls, merged.asked) = (tls, asked);
+                (merged.tls, merged.connections) = (tls, connections);
             }
             tls_passthrough.extend(merged.tls_passthrough().map(|passthrough| (name.clone(), passthrough)));
             if self.for_one_snapshot {
@@ -222,7 +245,7 @@ impl HostMerger {
     pub fn serves(&self, name: &HostName, claims: &Arc<Claims>) -> Option<bool> {
         let merged = self.hosts.get(name).filter(|merged| merged.canaries.is_empty())?;
         let is_of = |index: &usize| Arc::ptr_eq(&merged.candidates[*index].0, claims);
-        if merged.asked.is_some() || merged.lost.iter().any(|(lost, _)| is_of(lost)) {
+        if merged.connections != HostConnections::default() || merged.lost.iter().any(|(lost, _)| is_of(lost)) {
             return None;
         }
         (0..merged.candidates.len()).any(|index| is_of(&index)).then(|| merged.won.iter().any(is_of))
@@ -244,7 +267,7 @@ impl HostMerger {
         for (rule, won) in host.rules.iter_mut().zip(&merged.won) {
             let (claims, index) = &merged.candidates[*won];
             if Arc::ptr_eq(claims, new) {
-                *rule = self.rule(name, &new.rules[*index], &merged.tls, merged.asked.as_ref(), origin);
+                *rule = self.rule(name, &new.rules[*index], &merged.tls, &merged.connections, origin);
             }
         }
         merged.host = Arc::new(host);
@@ -272,20 +295,21 @@ impl HostMerger {
         name: &HostName,
         claim: &Claim,
         tls: &HostTls,
-        asked: Option<&ClientCertificates>,
+        connections: &HostConnections,
         origin: &ObjectRef,
     ) -> Rule {
         let redirect_to_https =
             redirects_to_https(name, claim.redirect, tls) && !claim.matches.path.is_acme_challenge();
         let own = claim.policy.client_certificates.as_ref();
-        let asked = asked.filter(|_| !claim.matches.path.is_acme_challenge());
+        let asked = connections.asked.as_ref().filter(|_| !claim.matches.path.is_acme_challenge());
         let client_certificates = asked.map(|asked| of_rule(own, asked));
-        let is_as_asked = (redirect_to_https, &client_certificates)
-            == (claim.policy.redirect_to_https, &claim.policy.client_certificates);
+        let is_as_asked = (redirect_to_https, &client_certificates, &connections.tls)
+            == (claim.policy.redirect_to_https, &claim.policy.client_certificates, &claim.policy.client_tls);
         let policy = if is_as_asked {
             Arc::clone(&claim.policy)
         } else {
-            Arc::new(Policy { redirect_to_https, client_certificates, ..Policy::clone(&claim.policy) })
+            let client_tls = connections.tls.clone();
+            Arc::new(Policy { redirect_to_https, client_certificates, client_tls, ..Policy::clone(&claim.policy) })
         };
         // Most are the same as the one before.
         let id = match &self.last {
@@ -337,7 +361,7 @@ impl HostMerger {
                 format!("{first} was first to serve what no rule matches, and stays in force; add rules with hosts");
             attached[owner].draft.report_loss(&other.site, Reason::Conflicted, message);
         }
-        let mut policy = Policy::clone(policy);
+        let mut policy = Policy { client_tls: ClientTls::default(), ..Policy::clone(policy) };
         if let Some(asked) = &mut policy.client_certificates {
             // No connection is made for it alone.
             *asked = ClientCertificates::Unusable;
@@ -386,7 +410,15 @@ impl MergedHost {
         let canaries = if for_one_snapshot { &[] } else { canaries };
         let canaries = canaries.iter().map(|canary| (Arc::clone(canary.claims), canary.index)).collect();
         let candidates = candidates.iter().map(|candidate| (Arc::clone(candidate.claims), candidate.index)).collect();
-        Self { candidates, canaries, won, lost, tls: HostTls::default(), asked: None, host: Arc::default() }
+        Self {
+            candidates,
+            canaries,
+            won,
+            lost,
+            tls: HostTls::default(),
+            connections: HostConnections::default(),
+            host: Arc::default(),
+        }
     }
 
     /// Where its TLS connections go as they come, if they do.

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::error_page::{self, answer_headers};
 use crate::frame_needs::{ForwardLocation, FrameNeeds};
 use crate::listen;
-use crate::policy::client_certificates;
+use crate::policy::{client_certificates, client_tls};
 use crate::proxy_module::ProxyModule;
 use crate::proxy_target::{proxy_module, scheme, write_treatment};
 use crate::server::{self, EMPTY_HOST, Servers, server_name_of};
@@ -140,6 +140,7 @@ impl<'a> FrameServer<'_, 'a> {
                 if let Some(verification) = client_certificates::of_host(routes, host) {
                     client_certificates::write_server(writer, verification);
                 }
+                client_tls::write_server(writer, routes, host);
             }
             None if is_tls => writer.write(&directive("sparrow_certificates")),
             None => {}

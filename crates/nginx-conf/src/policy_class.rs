@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use entry_model::Policy;
+use entry_model::{ClientTls, Policy};
 use sha2::{Digest, Sha256};
 
 /// Names policies that the same directives of a location carry out. Of equal content it is always the same, so neither the frame nor
@@ -18,9 +18,9 @@ impl PolicyClass {
     }
 }
 
-/// What a location carries out of a policy. Whoever finds the route sends clients to HTTPS.
+/// What a location carries out of a policy. Whoever finds the route sends clients to HTTPS, and the server speaks TLS.
 pub fn carried_out_by_location(policy: &Policy) -> Policy {
-    Policy { redirect_to_https: false, ..policy.clone() }
+    Policy { redirect_to_https: false, client_tls: ClientTls::default(), ..policy.clone() }
 }
 
 /// A name for a value, by its content: the same in every process of one build.

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use entry_model::{
     Access, Action, AddedHeader, AddressRange, AnswerHeaders, Backend, BackendAddress, BackendTls, Balancing,
-    BasicAuth, Buffers, Certificate, CertificateId, ClientCertificateRule, ClientCertificates, ClientVerification,
-    ConnectionHeader, CookieMatch, Cors, CorsOrigin, CorsOrigins, Destination, Endpoints, EndpointsId, ErrorPages,
-    ExternalAuth, Forward, HashPart, HeaderField, HeaderMatch, Host, HostName, Key, Kind, Limits, Listener, ListenerId,
-    ListenerSet, Match, ObjectRef, OutsideServer, PasswordFile, PathMatch, PathRewrite, Pattern, PatternEngine, Pem,
-    Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect, Replacement, RequestHeaders, RequestLimit,
-    ResponseBuffers, Retries, RetryCondition, Routes, Rule, SameSite, Scheme, SessionCookie, SortedMap, StreamPort,
-    StreamRoute, Timeouts, TlsPassthrough, TlsVersion, Transport, UpstreamHost, UrlPart, UrlText, UrlVariable,
-    ValueMatch, Verification, VerificationMode, WeightedBackend,
+    BasicAuth, Buffers, Certificate, CertificateId, Cipher, ClientCertificateRule, ClientCertificates, ClientTls,
+    ClientVerification, ConnectionHeader, CookieMatch, Cors, CorsOrigin, CorsOrigins, Destination, Endpoints,
+    EndpointsId, ErrorPages, ExternalAuth, Forward, HashPart, HeaderField, HeaderMatch, Host, HostName, Key, Kind,
+    Limits, Listener, ListenerId, ListenerSet, Match, ObjectRef, OutsideServer, PasswordFile, PathMatch, PathRewrite,
+    Pattern, PatternEngine, Pem, Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect, Replacement,
+    RequestHeaders, RequestLimit, ResponseBuffers, Retries, RetryCondition, Routes, Rule, SameSite, Scheme,
+    SessionCookie, SortedMap, StreamPort, StreamRoute, Timeouts, TlsPassthrough, TlsVersion, Transport, UpstreamHost,
+    UrlPart, UrlText, UrlVariable, ValueMatch, Verification, VerificationMode, WeightedBackend,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -235,6 +235,11 @@ fn asked() -> impl Strategy<Value = Option<ClientCertificates>> {
     prop_oneof![4 => Just(None), 1 => Just(Some(ClientCertificates::Unusable)), 2 => usable.prop_map(Some)]
 }
 
+fn client_tls() -> impl Strategy<Value = ClientTls> {
+    let ciphers = prop::sample::subsequence(Cipher::ALL.to_vec(), 0..=3);
+    (ciphers, any::<Option<bool>>()).prop_map(|(ciphers, prefers_own_order)| ClientTls { ciphers, prefers_own_order })
+}
+
 fn limits() -> impl Strategy<Value = Limits> {
     let requests =
         || proptest::option::of((any::<u32>(), any::<u32>()).prop_map(|(rate, burst)| RequestLimit { rate, burst }));
@@ -258,11 +263,11 @@ fn policies() -> impl Strategy<Value = Policies> {
     let time = || proptest::option::of(any::<u64>().prop_map(Duration::from_millis));
     let forwarding = (buffers(), backend_tls(), request_headers(), answer_headers(), retries());
     let others = (proptest::option::of(external_auth()), proptest::option::of(error_pages()));
-    let more = (proptest::option::of(cors()), access(), asked(), limits(), others);
+    let more = (proptest::option::of(cors()), access(), (asked(), client_tls()), limits(), others);
     let policy = ((time(), time(), time()), any::<Option<u64>>(), forwarding, more, any::<[bool; 3]>());
     let policy = policy.prop_map(|((connect, read, send), max_body_bytes, forwarding, more, switches)| {
         let (buffers, backend_tls, request_headers, answer_headers, retries) = forwarding;
-        let (cors, access, client_certificates, limits, (external_auth, error_pages)) = more;
+        let (cors, access, (client_certificates, client_tls), limits, (external_auth, error_pages)) = more;
         let [speaks_http_1_0, without_access_log, redirect_to_https] = switches;
         Policy {
             timeouts: Timeouts { connect, read, send },
@@ -272,6 +277,7 @@ fn policies() -> impl Strategy<Value = Policies> {
             cors,
             access,
             client_certificates,
+            client_tls,
             limits,
             external_auth,
             error_pages,

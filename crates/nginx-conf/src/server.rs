@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::frame_needs::FrameNeeds;
 use crate::inexpressible::Inexpressible;
 use crate::listen::{self, HttpsSockets};
-use crate::policy::{PolicySet, client_certificates};
+use crate::policy::{PolicySet, client_certificates, client_tls};
 use crate::tls::{self, Certificates};
 use crate::token::{Pattern, Token, is_host_name};
 use crate::upstream::Upstreams;
@@ -109,6 +109,9 @@ impl<'a> Servers<'a> {
             writer.write(&directive("ssl_certificate_key").token(file));
             if let Some(verification) = client_certificates::of_host(self.routes, host).filter(|_| !default) {
                 client_certificates::write_server(writer, verification);
+            }
+            if !default {
+                client_tls::write_server(writer, self.routes, host);
             }
         }
         write(writer, &shared.all);

@@ -5,6 +5,7 @@ mod backend_tls;
 mod balancing;
 mod buffers;
 mod client_certificates;
+mod client_tls;
 mod cors;
 mod error_pages;
 mod external_auth;
@@ -21,6 +22,7 @@ pub use backend_tls::{BackendTls, Pem, TlsVersion, Verification};
 pub use balancing::{Balancing, HashPart, SameSite, SessionCookie};
 pub use buffers::{Buffers, ResponseBuffers};
 pub use client_certificates::{ClientCertificateRule, ClientCertificates, ClientVerification, VerificationMode};
+pub use client_tls::{Cipher, ClientTls, Encryption};
 pub use cors::{Cors, CorsOrigin, CorsOrigins};
 pub use error_pages::ErrorPages;
 pub use external_auth::ExternalAuth;
@@ -57,6 +59,8 @@ pub struct Policy {
     pub access: Access,
     /// Who may ask, by certificate.
     pub client_certificates: Option<ClientCertificates>,
+    /// How TLS is spoken with clients.
+    pub client_tls: ClientTls,
     /// How much a client may ask for.
     pub limits: Limits,
     /// How the backend is known, where it is spoken to over TLS.

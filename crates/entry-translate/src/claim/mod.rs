@@ -99,8 +99,9 @@ impl Claims {
     pub fn ask_for_the_same(&self, other: &Self) -> bool {
         let same_rule = |(one, two): (&Claim, &Claim)| {
             let Claim { host, matches, action: _, policy, redirect, site, tls_passthrough, weak, yields } = one;
-            // What is asked of certificates is for all of a host.
+            // What is asked of connections is for all of a host.
             policy.client_certificates == two.policy.client_certificates
+                && policy.client_tls == two.policy.client_tls
                 && *tls_passthrough == two.tls_passthrough
                 && (host, matches, redirect, site, weak, yields)
                     == (&two.host, &two.matches, &two.redirect, &two.site, &two.weak, &two.yields)

@@ -1,4 +1,4 @@
-//! Who may connect, by a certificate; and with which ciphers.
+//! Who may connect, by a certificate.
 
 use entry_model::{
     ClientCertificateRule, ClientCertificates, ClientVerification, Kind, Reason, Secret, VerificationMode,
@@ -92,12 +92,8 @@ pub const TOPIC: Topic = Topic {
              `ssl-client-subject-dn` and `ssl-client-issuer-dn`, which clients cannot send",
         )
         .unchanged_by(&["false"]),
-        IngressNginxAnnotation::never("ssl-ciphers", Scope::Host, CIPHERS),
-        IngressNginxAnnotation::never("ssl-prefer-server-ciphers", Scope::Host, CIPHERS).unchanged_by(&["false"]),
     ],
 };
-
-const CIPHERS: &str = "all hosts have the ciphers of Mozilla's intermediate configuration, among which clients choose";
 
 /// Longest URL of an error page, in bytes.
 const MAX_URL: usize = 1000;

@@ -14,8 +14,10 @@ mod body;
 mod buffers;
 mod canary;
 pub mod canary_request;
+mod ciphers;
 mod client_certificates;
 pub mod client_redirects;
+mod client_tls;
 mod cors;
 mod error_pages;
 mod external_auth;
@@ -85,6 +87,7 @@ pub const TOPICS: &[Topic] = &[
     access::TOPIC,
     external_auth::TOPIC,
     client_certificates::TOPIC,
+    client_tls::TOPIC,
     error_pages::TOPIC,
     mirror::TOPIC,
     logging::TOPIC,
@@ -121,6 +124,7 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
     cors::read(reader, annotations);
     access::read(reader, annotations);
     client_certificates::read(reader, annotations);
+    client_tls::read(reader, annotations);
     limits::read(reader, annotations);
     external_auth::read(reader, annotations);
     error_pages::read(reader, annotations);

@@ -17,6 +17,8 @@ mod branches;
 mod buffers;
 #[path = "../../../nginx-conf/tests/serve/client_certificates.rs"]
 mod client_certificates;
+#[path = "../../../nginx-conf/tests/serve/client_tls.rs"]
+mod client_tls;
 #[path = "../../../nginx-conf/tests/serve/cors.rs"]
 mod cors;
 #[path = "../../../nginx-conf/tests/serve/error_pages.rs"]

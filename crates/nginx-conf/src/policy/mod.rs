@@ -9,6 +9,7 @@ pub mod balancing;
 mod body;
 mod buffers;
 pub mod client_certificates;
+pub mod client_tls;
 mod content_file;
 mod cors;
 mod error_pages;
@@ -44,7 +45,8 @@ pub fn write(
     context: &Context<'_>,
 ) -> Option<()> {
     // Every field is named, so that a new one does not compile until it is said who carries it out: redirects to HTTPS come before.
-    // The version of HTTP is written where the protocol is known, and what CORS asks for is among the headers.
+    // The version of HTTP is written where the protocol is known, and what CORS asks for is among the headers. How TLS is spoken is
+    // the server's part.
     let Policy {
         timeouts,
         max_body_bytes,
@@ -53,6 +55,7 @@ pub fn write(
         speaks_http_1_0: _,
         access,
         client_certificates,
+        client_tls: _,
         limits,
         backend_tls,
         request_headers,

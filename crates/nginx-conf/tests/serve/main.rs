@@ -9,6 +9,7 @@ mod basic_auth;
 mod branches;
 mod buffers;
 mod client_certificates;
+mod client_tls;
 mod cors;
 mod error_pages;
 mod external_auth;
