@@ -269,6 +269,9 @@ impl Texts {
         let texts = [asked.host, asked.path, asked.query].map(str::from_utf8);
         let [Ok(host), Ok(path), Ok(query)] = texts else { return Err(AmbiguousTarget) };
         let port = request.public_ports[usize::from(asked.scheme == Scheme::Https)];
+        // A path that stays is told as it was sent.
+        let keeps = redirect.path == PathRewrite::Keep;
+        let (path, query) = if keeps { ("", "") } else { (path, query) };
         let asked = entry_model::Request {
             listener: asked.listener,
             scheme: asked.scheme,
@@ -278,6 +281,9 @@ impl Texts {
             ..entry_model::Request::default()
         };
         self.redirect = redirect.location(&Match::path(path_match(route.path())), &asked, port).into_bytes();
+        if keeps {
+            SplitTarget::new(request.target, route.path().text())?.keep(&mut self.redirect);
+        }
         Ok(Decision::Redirect(redirect.status))
     }
 }
