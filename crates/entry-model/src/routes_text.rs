@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::{
     Access, Action, AddressRange, AnswerHeaders, BackendTls, Balancing, Buffers, ClientCertificates, ClientTls,
     ClientVerification, Cors, CorsOrigins, Destination, ErrorPages, ExternalAuth, Forward, HashPart, HostName, Limits,
-    Listener, ListenerSet, Match, OutsideServer, PathMatch, PathRewrite, Policy, Protocol, Redirect, RequestHeaders,
-    RequestLimit, Retries, Routes, Rule, SessionCookie, StreamRoute, TlsPassthrough, ValueMatch, VerificationMode,
+    Listener, ListenerSet, Match, Mirror, OutsideServer, PathMatch, PathRewrite, Policy, Protocol, Redirect,
+    RequestHeaders, RequestLimit, Retries, Routes, Rule, SessionCookie, StreamRoute, TlsPassthrough, ValueMatch,
+    VerificationMode,
 };
 
 impl fmt::Display for Protocol {
@@ -219,6 +220,7 @@ fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
         cors,
         without_access_log,
         external_auth,
+        mirror,
         error_pages,
         redirect_to_https,
     } = policy;
@@ -240,6 +242,7 @@ fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
     write_retries(f, retries)?;
     f.write_str(if *without_access_log { " without-log" } else { "" })?;
     external_auth.as_ref().map_or(Ok(()), |auth| write_external_auth(f, auth))?;
+    mirror.as_ref().map_or(Ok(()), |mirror| write_mirror(f, mirror))?;
     error_pages.as_ref().map_or(Ok(()), |pages| write_error_pages(f, pages))?;
     f.write_str(if *redirect_to_https { " redirect" } else { "" })
 }
@@ -387,6 +390,13 @@ fn write_external_auth(f: &mut fmt::Formatter<'_>, auth: &ExternalAuth) -> fmt::
         write!(f, " auth-headers={}", auth.response_headers.join(","))?;
     }
     auth.sign_in.as_ref().map_or(Ok(()), |sign_in| write!(f, " sign-in={sign_in}"))
+}
+
+fn write_mirror(f: &mut fmt::Formatter<'_>, mirror: &Mirror) -> fmt::Result {
+    let Mirror { server, tls, host, target, with_body } = mirror;
+    let scheme = if *tls { "https" } else { "http" };
+    write!(f, " mirror={server} mirror-url={scheme}://{host}{target}")?;
+    f.write_str(if *with_body { "" } else { " without-body" })
 }
 
 fn write_error_pages(f: &mut fmt::Formatter<'_>, pages: &ErrorPages) -> fmt::Result {

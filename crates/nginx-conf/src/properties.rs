@@ -10,11 +10,11 @@ use entry_model::{
     BasicAuth, Buffers, Certificate, CertificateId, Cipher, ClientCertificateRule, ClientCertificates, ClientTls,
     ClientVerification, ConnectionHeader, CookieMatch, Cors, CorsOrigin, CorsOrigins, Destination, Endpoints,
     EndpointsId, ErrorPages, ExternalAuth, Forward, HashPart, HeaderField, HeaderMatch, Host, HostName, Key, Kind,
-    Limits, Listener, ListenerId, ListenerSet, Match, ObjectRef, OutsideServer, PasswordFile, PathMatch, PathRewrite,
-    Pattern, PatternEngine, Pem, Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect, Replacement,
-    RequestHeaders, RequestLimit, ResponseBuffers, Retries, RetryCondition, Routes, Rule, SameSite, Scheme,
-    SessionCookie, SortedMap, StreamPort, StreamRoute, Timeouts, TlsPassthrough, TlsVersion, Transport, UpstreamHost,
-    UrlPart, UrlText, UrlVariable, ValueMatch, Verification, VerificationMode, WeightedBackend,
+    Limits, Listener, ListenerId, ListenerSet, Match, Mirror, ObjectRef, OutsideServer, PasswordFile, PathMatch,
+    PathRewrite, Pattern, PatternEngine, Pem, Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect,
+    Replacement, RequestHeaders, RequestLimit, ResponseBuffers, Retries, RetryCondition, Routes, Rule, SameSite,
+    Scheme, SessionCookie, SortedMap, StreamPort, StreamRoute, Timeouts, TlsPassthrough, TlsVersion, Transport,
+    UpstreamHost, UrlPart, UrlText, UrlVariable, ValueMatch, Verification, VerificationMode, WeightedBackend,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -291,8 +291,8 @@ fn policies() -> impl Strategy<Value = Policies> {
         }
     });
     // What is generated is large: not all of it is to be on the stack.
-    let policy = (policy.boxed(), balancing().boxed());
-    let policy = policy.prop_map(|(policy, balancing)| Policy { balancing, ..policy }).boxed();
+    let policy = (policy.boxed(), balancing().boxed(), proptest::option::of(mirror()).boxed());
+    let policy = policy.prop_map(|(policy, balancing, mirror)| Policy { balancing, mirror, ..policy }).boxed();
     vec(policy, POLICIES).prop_map(|all| {
         let mut policies = Policies::default();
         for policy in &all {
@@ -388,6 +388,16 @@ fn external_auth() -> impl Strategy<Value = ExternalAuth> {
             }
         },
     )
+}
+
+fn mirror() -> impl Strategy<Value = Mirror> {
+    external_auth().prop_map(|ExternalAuth { server, tls, host, target, always_set_cookie, .. }| Mirror {
+        server,
+        tls,
+        host,
+        target,
+        with_body: always_set_cookie,
+    })
 }
 
 fn error_pages() -> impl Strategy<Value = ErrorPages> {
@@ -560,21 +570,24 @@ fn pass_through_some(routes: &mut Routes) {
 
 fn settings() -> impl Strategy<Value = Settings> {
     let version = prop::sample::select(vec![Version::new(1, 22, 1), Version::new(1, 26, 3), Version::new(1, 31, 3)]);
-    let bits = any::<[bool; 11]>().prop_map(
-        |[ssl, http_v2, grpc, realip, auth_request, stub_status, stream, stream_pass, fastcgi, uwsgi, scgi]| Modules {
-            ssl,
-            http_v2,
-            grpc,
-            realip,
-            auth_request,
-            stub_status,
-            stream,
-            stream_ssl_preread: stream,
-            stream_realip: stream,
-            stream_pass,
-            fastcgi,
-            uwsgi,
-            scgi,
+    let bits = any::<[bool; 12]>().prop_map(
+        |[ssl, http_v2, grpc, realip, auth_request, mirror, stub_status, stream, stream_pass, fastcgi, uwsgi, scgi]| {
+            Modules {
+                ssl,
+                http_v2,
+                grpc,
+                realip,
+                auth_request,
+                mirror,
+                stub_status,
+                stream,
+                stream_ssl_preread: stream,
+                stream_realip: stream,
+                stream_pass,
+                fastcgi,
+                uwsgi,
+                scgi,
+            }
         },
     );
     let modules = prop_oneof![Just(Modules::default()), bits];

@@ -70,6 +70,8 @@ pub struct Modules {
     pub realip: bool,
     /// Asking another location whether a request may pass.
     pub auth_request: bool,
+    /// Copying requests.
+    pub mirror: bool,
     /// nginx's own counters.
     pub stub_status: bool,
     /// Connections that are no HTTP; built in, or a file to be loaded ([`Modules::stream_file`]).
@@ -104,6 +106,7 @@ impl Modules {
             grpc: http_v2 && !with("--without-http_grpc_module"),
             realip: with("--with-http_realip_module"),
             auth_request: with("--with-http_auth_request_module"),
+            mirror: !with("--without-http_mirror_module"),
             stub_status: with("--with-http_stub_status_module"),
             stream,
             stream_ssl_preread: stream && with("--with-stream_ssl_preread_module"),
@@ -143,6 +146,7 @@ impl Default for Modules {
             grpc: true,
             realip: true,
             auth_request: true,
+            mirror: true,
             stub_status: true,
             stream: true,
             stream_ssl_preread: true,

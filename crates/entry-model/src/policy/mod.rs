@@ -11,6 +11,7 @@ mod error_pages;
 mod external_auth;
 mod headers;
 mod limits;
+mod mirror;
 mod outside_server;
 mod policies;
 mod retries;
@@ -31,6 +32,7 @@ pub use headers::{
     UpstreamHost,
 };
 pub use limits::{Limits, RequestLimit};
+pub use mirror::Mirror;
 pub use outside_server::OutsideServer;
 pub use policies::{Policies, PolicyId};
 pub use retries::{Retries, RetryCondition};
@@ -75,6 +77,8 @@ pub struct Policy {
     pub without_access_log: bool,
     /// Who is asked whether a request may pass.
     pub external_auth: Option<ExternalAuth>,
+    /// Who gets a copy of each request.
+    pub mirror: Option<Mirror>,
     /// What is answered instead of errors.
     pub error_pages: Option<ErrorPages>,
     /// Whether a request over plain HTTP is sent to HTTPS instead, but for one below [`crate::ACME_CHALLENGE`].

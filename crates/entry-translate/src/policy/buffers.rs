@@ -112,11 +112,12 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
 }
 
 /// Bounds the bodies of requests that are held in files before they are sent on: with HTTP/1.0 nginx holds those whose length is not
-/// known.
+/// known, and those of which there are copies.
 pub fn bound_held_bodies(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
     let policy = &mut annotations.policy;
     let limit = policy.max_body_bytes.unwrap_or(reader.context.defaults.max_body_bytes);
-    let holds = policy.buffers.holds_request == Some(true) || policy.speaks_http_1_0;
+    let copies = policy.mirror.as_ref().is_some_and(|mirror| mirror.with_body);
+    let holds = policy.buffers.holds_request == Some(true) || policy.speaks_http_1_0 || copies;
     if holds && (limit == 0 || limit > MAX_FILE_BYTES) {
         policy.max_body_bytes = Some(MAX_FILE_BYTES);
     }

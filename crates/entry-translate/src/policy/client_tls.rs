@@ -66,7 +66,7 @@ fn read_ingress_nginx(reader: &mut AnnotationReader<'_, '_>) -> Option<Vec<Ciphe
     }
     if !list.without_effect.is_empty() {
         let message = format!(
-            "Of the ciphers {left_out} are left out, which are weak or not known; the others are in force. Remove them"
+            "The ciphers {left_out} have no effect, since they are weak or not known; the others of the list are in force. Remove them"
         );
         reader.report_note(NAME, Reason::Unsupported, message);
     }

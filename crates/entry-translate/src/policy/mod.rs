@@ -120,6 +120,7 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
     logging::read(reader, annotations);
     // What annotations say counts more than what snippets do.
     snippets::read(reader, annotations);
+    mirror::read(reader, annotations);
     buffers::bound_held_bodies(reader, annotations);
     cors::read(reader, annotations);
     access::read(reader, annotations);

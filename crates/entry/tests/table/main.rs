@@ -36,6 +36,8 @@ mod http2;
 mod layout;
 #[path = "../../../nginx-conf/tests/serve/limits.rs"]
 mod limits;
+#[path = "../../../nginx-conf/tests/serve/mirror.rs"]
+mod mirror;
 #[path = "../../../nginx-conf/tests/serve/path_cases.rs"]
 mod path_cases;
 #[path = "../../../nginx-conf/tests/serve/paths.rs"]

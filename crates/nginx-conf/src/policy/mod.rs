@@ -16,6 +16,7 @@ mod error_pages;
 mod external_auth;
 mod headers;
 mod limits;
+mod mirror;
 mod policy_set;
 mod retries;
 mod timeouts;
@@ -62,6 +63,7 @@ pub fn write(
         answer_headers,
         retries,
         without_access_log,
+        mirror: _,
         cors: _,
         external_auth: _,
         error_pages,
@@ -88,6 +90,7 @@ pub fn write(
     // Of several pages for a status nginx takes the first.
     let asked = external_auth::asked(policy, context.settings);
     asked.map_or(Some(()), |auth| external_auth::write(writer, policy, auth))?;
+    mirror::copied(policy, context.settings).map_or(Some(()), |mirror| mirror::write(writer, policy, mirror))?;
     error_pages.as_ref().map_or(Some(()), |pages| error_pages::write(writer, policy, pages, module))?;
     let signs_in = asked.is_some_and(|auth| auth.sign_in.is_some());
     if error_pages.as_ref().is_some_and(|pages| pages.intercepts) {
@@ -132,8 +135,9 @@ pub fn write_answers(writer: &mut Writer<'_>, policy: &Policy, settings: &Settin
 pub fn http(policies: &PolicySet<'_>, settings: &Settings) -> Vec<Directive<'static>> {
     let cors: BTreeSet<_> = policies.iter().filter_map(|policy| policy.cors.as_ref()).collect();
     let mut all: Vec<_> = cors.into_iter().flat_map(cors::variables).collect();
-    if policies.iter().any(|policy| policy.external_auth.is_some()) {
-        all.push(external_auth::http());
+    let asks = policies.iter().any(|policy| policy.external_auth.is_some());
+    if asks || policies.iter().any(|policy| policy.mirror.is_some()) {
+        all.extend(asks.then(external_auth::http));
         all.extend(url_text::http(settings));
     }
     if policies.iter().any(|policy| policy.error_pages.is_some()) {
@@ -177,6 +181,9 @@ fn write_locations_of(writer: &mut Writer<'_>, policy: &Policy, context: &Contex
     }
     if let Some(pages) = &policy.error_pages {
         error_pages::write_location(writer, policy, pages, &headers, context)?;
+    }
+    if let Some(mirror) = mirror::copied(policy, context.settings) {
+        mirror::write_location(writer, policy, mirror, context)?;
     }
     let asked = external_auth::asked(policy, context.settings);
     asked.map_or(Some(()), |auth| external_auth::write_locations(writer, policy, auth, &headers, context))

@@ -37,6 +37,7 @@ fn needs_more(policy: &Policy) -> bool {
         || policy.backend_tls.certificate.is_some()
         || policy.answer_headers.added.iter().any(|header| header.always)
         || policy.external_auth.is_some()
+        || policy.mirror.is_some()
         || policy.error_pages.is_some()
         || matches!(policy.balancing, Balancing::Session(_))
 }

@@ -19,6 +19,7 @@ mod hosts;
 mod http2;
 mod layout;
 mod limits;
+mod mirror;
 mod path_cases;
 mod paths;
 mod patterns;
