@@ -50,6 +50,17 @@ impl<'a> RouteObject<'a> {
     }
 }
 
+impl<'a> RouteObject<'a> {
+    /// An object as one of these, if it is of such a kind.
+    pub fn of(object: &'a Object) -> Option<Self> {
+        match object {
+            Object::Service(service) => Some(Self::Service(service)),
+            Object::Ingress(ingress) => Some(Self::Ingress(ingress)),
+            _ => None,
+        }
+    }
+}
+
 impl RouteObject<'_> {
     /// Whether it declares TLS.
     pub fn brings_certificate(self) -> bool {
@@ -124,6 +135,14 @@ fn route_objects<'a>(snapshot: &'a Snapshot, settings: &TranslateSettings) -> im
     let services = services.map(move |(key, service)| attached(Kind::Service, key, RouteObject::Service(service)));
     let ingresses = ingresses.map(move |(key, ingress)| attached(Kind::Ingress, key, RouteObject::Ingress(ingress)));
     services.chain(ingresses)
+}
+
+/// Whether an object is this controller's, of which these are the classes.
+pub fn is_attached(object: RouteObject<'_>, classes: &AttachedClasses<'_>, settings: &TranslateSettings) -> bool {
+    match object {
+        RouteObject::Service(service) => is_exposed(service, settings),
+        RouteObject::Ingress(ingress) => classes.attach(ingress),
+    }
 }
 
 /// Whether a Service has the label with which it asks for a route.

@@ -65,15 +65,13 @@ impl LastTranslation {
         if has_inherited {
             return None;
         }
-        let mut users = Vec::with_capacity(snapshot.ingresses.len());
-        for (key, ingress) in &snapshot.ingresses {
-            let object = RouteObject::Ingress(ingress);
-            let cached = claims.get(&object.memory_address());
-            for service in services(object, cached.map(|cached| &*cached.claims)) {
-                users.push((shared_key(snapshot, service), Arc::clone(key)));
-            }
-        }
-        let users = users.into_iter().collect();
+        // What is not attached has no claims. When it is, the whole way is gone.
+        let users = route_objects(snapshot).filter_map(|(reference, object)| {
+            let claims = &claims.get(&object.memory_address())?.claims;
+            let services = services(object, claims).into_iter();
+            Some(services.map(move |service| (shared_key(snapshot, service), reference.clone())))
+        });
+        let users = users.flatten().collect();
         let (snapshot, settings, translation) = (snapshot.clone(), settings.clone(), translation.clone());
         let mut named_by_operator = stream_services::named_services(&snapshot, &settings.stream_services);
         named_by_operator.extend(settings.defaults.default_backend.iter().map(|default| default.service.clone()));
@@ -93,9 +91,11 @@ impl LastTranslation {
         }
         let services = snapshot.services.changed_keys(&self.snapshot.services, Arc::ptr_eq);
         let ingresses = snapshot.ingresses.changed_keys(&self.snapshot.ingresses, Arc::ptr_eq);
-        let users = services.iter().flat_map(|service| self.users.of(service));
-        let ingresses: BTreeSet<&Arc<Key>> = ingresses.into_iter().chain(users).collect();
-        if services.len() + ingresses.len() > MOST_OBJECTS {
+        let users = services.iter().flat_map(|service| self.users.of(service)).cloned();
+        let changed = |kind| move |key: &&Arc<Key>| ObjectRef { kind, key: Arc::clone(key) };
+        let objects = services.iter().map(changed(Kind::Service)).chain(ingresses.iter().map(changed(Kind::Ingress)));
+        let objects: BTreeSet<ObjectRef> = objects.chain(users).collect();
+        if objects.len() > MOST_OBJECTS {
             return None;
         }
         if services.iter().any(|key| self.named_by_operator.contains(&***key)) {
@@ -103,29 +103,16 @@ impl LastTranslation {
         }
         let classes = AttachedClasses::of(snapshot, settings);
         let mut plan = Vec::new();
-        for key in services {
-            let before = self.snapshot.services.get(&**key)?;
-            let now = snapshot.services.get(&**key)?;
-            match (attach::is_exposed(before, settings), attach::is_exposed(now, settings)) {
-                (false, false) => continue,
-                (true, true) => {}
+        for reference in objects {
+            let before = route_object(&self.snapshot, &reference)?;
+            let now = route_object(snapshot, &reference)?;
+            match [before, now].map(|object| attach::is_attached(object, &classes, settings)) {
+                [false, false] => {}
+                [true, true] => {
+                    plan.push(self.retarget(reference, (before, now), snapshot, settings, claims, merger)?);
+                }
                 _ => return None,
             }
-            let reference = ObjectRef { kind: Kind::Service, key: Arc::clone(key) };
-            let [before, now] = [before, now].map(RouteObject::Service);
-            plan.push(self.retarget(reference, (before, now), snapshot, settings, claims, merger)?);
-        }
-        for key in ingresses {
-            let before = self.snapshot.ingresses.get(&**key)?;
-            let now = snapshot.ingresses.get(&**key)?;
-            match (classes.attach(before), classes.attach(now)) {
-                (false, false) => continue,
-                (true, true) => {}
-                _ => return None,
-            }
-            let reference = ObjectRef { kind: Kind::Ingress, key: Arc::clone(key) };
-            let [before, now] = [before, now].map(RouteObject::Ingress);
-            plan.push(self.retarget(reference, (before, now), snapshot, settings, claims, merger)?);
         }
         Some(plan)
     }
@@ -226,9 +213,7 @@ impl LastTranslation {
                 }
             }
             claims.remove(&before);
-            if let Object::Ingress(ingress) = &object {
-                self.note_services(&reference.key, &old, (RouteObject::Ingress(ingress), &new));
-            }
+            self.note_services(&reference, &old, (&object, &new));
             claims.insert(now, CachedClaims { _object: object, claims: new, tls });
             self.translation.verdicts.insert(reference, verdict);
         }
@@ -239,16 +224,36 @@ impl LastTranslation {
         self.snapshot = snapshot.clone();
     }
 
-    /// Remembers which Services an Ingress names now.
-    fn note_services(&mut self, key: &Arc<Key>, old: &Claims, (now, new): (RouteObject<'_>, &Claims)) {
-        if let Some(before) = self.snapshot.ingresses.get(&**key) {
-            for service in services(RouteObject::Ingress(before), Some(old)) {
-                self.users.remove(Arc::new(service), Arc::clone(key));
+    /// Remembers which Services an object names now.
+    fn note_services(&mut self, reference: &ObjectRef, old: &Claims, (now, new): (&Object, &Claims)) {
+        if let Some(before) = route_object(&self.snapshot, reference) {
+            for service in services(before, old) {
+                self.users.remove(Arc::new(service), reference.clone());
             }
         }
-        for service in services(now, Some(new)) {
-            self.users.insert(shared_key(&self.snapshot, service), Arc::clone(key));
+        if let Some(now) = RouteObject::of(now) {
+            for service in services(now, new) {
+                self.users.insert(shared_key(&self.snapshot, service), reference.clone());
+            }
         }
+    }
+}
+
+/// The objects of a snapshot that can ask for routes.
+fn route_objects(snapshot: &Snapshot) -> impl Iterator<Item = (ObjectRef, RouteObject<'_>)> {
+    let named = |kind, key: &Arc<Key>| ObjectRef { kind, key: Arc::clone(key) };
+    let services = snapshot.services.iter();
+    let services = services.map(move |(key, service)| (named(Kind::Service, key), RouteObject::Service(service)));
+    let ingresses = snapshot.ingresses.iter();
+    services.chain(ingresses.map(move |(key, ingress)| (named(Kind::Ingress, key), RouteObject::Ingress(ingress))))
+}
+
+/// The object of this name, if it can ask for routes.
+fn route_object<'a>(snapshot: &'a Snapshot, reference: &ObjectRef) -> Option<RouteObject<'a>> {
+    match reference.kind {
+        Kind::Service => snapshot.services.get(&*reference.key).map(RouteObject::Service),
+        Kind::Ingress => snapshot.ingresses.get(&*reference.key).map(RouteObject::Ingress),
+        _ => None,
     }
 }
 
@@ -258,9 +263,8 @@ fn shared_key(snapshot: &Snapshot, service: Key) -> Arc<Key> {
 }
 
 /// The Services that an object and its annotations name.
-fn services(object: RouteObject<'_>, claims: Option<&Claims>) -> BTreeSet<Key> {
-    let references = claims.into_iter().flat_map(|claims| &claims.references);
-    let named = references.filter(|reference| reference.kind == Kind::Service);
+fn services(object: RouteObject<'_>, claims: &Claims) -> BTreeSet<Key> {
+    let named = claims.references.iter().filter(|reference| reference.kind == Kind::Service);
     named.map(|reference| (*reference.key).clone()).chain(object.services()).collect()
 }
 

@@ -9,7 +9,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::properties::{any_ingress, any_secret, any_service, any_slice};
+use crate::linked_objects::{config_map, linked_ingress, linked_secret, linked_service};
+use crate::properties::any_slice;
 use crate::support::{class, exposed, ingress, left_out, prefix, rule, service, settings, to, with_rule};
 
 /// What happens between two snapshots.
@@ -24,6 +25,8 @@ enum Change {
     Lead(Index, u16),
     /// One that nginx rejects from now on, or no more.
     Quarantine(Index),
+    /// One that cannot be read from now on, or can again.
+    Unreadable(Index),
     /// Time goes on, past the validity of some certificates.
     Later,
     Bounds(Bounds),
@@ -43,17 +46,20 @@ fn any_object() -> impl Strategy<Value = Object> {
         let meta = Meta { name: name.to_owned(), ..Meta::default() };
         Namespace { meta, hosts: Some(hosts.to_owned()) }.into()
     });
-    let class = any::<bool>().prop_map(|default| {
+    let class = (any::<bool>(), prop::bool::weighted(0.2)).prop_map(|(default, is_of_another)| {
         let mut class = class("sparrow");
         class.default = default;
+        if is_of_another {
+            "another/controller".clone_into(&mut class.controller);
+        }
         class.into()
     });
     prop_oneof![
-        6 => (namespace(), any_service()).prop_map(|(name, mut one)| {
+        6 => (namespace(), linked_service()).prop_map(|(name, mut one)| {
             one.meta = in_namespace(name, one.meta);
             one.into()
         }),
-        8 => (namespace(), any_ingress()).prop_map(|(name, mut one)| {
+        8 => (namespace(), linked_ingress()).prop_map(|(name, mut one)| {
             one.meta = in_namespace(name, one.meta);
             one.into()
         }),
@@ -61,7 +67,11 @@ fn any_object() -> impl Strategy<Value = Object> {
             one.meta = in_namespace(name, one.meta);
             one.into()
         }),
-        3 => (namespace(), any_secret()).prop_map(|(name, mut one)| {
+        3 => (namespace(), linked_secret()).prop_map(|(name, mut one)| {
+            one.meta = in_namespace(name, one.meta);
+            one.into()
+        }),
+        2 => (namespace(), config_map()).prop_map(|(name, mut one)| {
             one.meta = in_namespace(name, one.meta);
             one.into()
         }),
@@ -85,6 +95,7 @@ fn any_change() -> impl Strategy<Value = Change> {
         2 => any::<Index>().prop_map(Change::Touch),
         8 => (any::<Index>(), 1..5_u16).prop_map(|(index, port)| Change::Lead(index, port)),
         1 => any::<Index>().prop_map(Change::Quarantine),
+        1 => any::<Index>().prop_map(Change::Unreadable),
         1 => Just(Change::Later),
         1 => any_bounds().prop_map(Change::Bounds),
         1 => any::<bool>().prop_map(|endpoints| {
@@ -158,6 +169,13 @@ impl Cluster {
                 let aside = entry_translate::Quarantine { keeps_paths, ..left_out(Reason::RejectedByNginx, "no") };
                 quarantine.insert(object.reference(), aside);
             }
+            Change::Unreadable(index) => {
+                let Some(object) = self.object(index) else { return };
+                let unreadable = &mut self.snapshot.unreadable;
+                if unreadable.remove(&object.reference()).is_none() {
+                    unreadable.insert(object.reference(), "no".to_owned());
+                }
+            }
             Change::Later => self.settings.now += 10 * 365 * 24 * 3600,
             Change::Bounds(bounds) => self.settings.bounds = bounds,
             Change::Backends(mode) => self.settings.defaults.backends = mode,
@@ -193,6 +211,29 @@ proptest! {
             used.sort();
             used.dedup();
             prop_assert!(built.routes.policies.len() <= used.len() + expected.routes.policies.len());
+            cluster.remember(&built);
+        }
+    }
+}
+
+#[test]
+fn changes_of_what_annotations_of_a_service_name_are_followed() {
+    let at = |octet: u8| {
+        let mut asked = service("asked");
+        asked.cluster_ips = vec![[10, 0, 1, octet].into()];
+        asked
+    };
+    for (name, value) in [("sparrow/auth-url", "http://asked.shop.svc/verify"), ("sparrow/default-backend", "asked")] {
+        let mut cluster = Cluster::new(HostOwnership::Namespace);
+        let errors = ("sparrow/custom-http-errors", "503");
+        cluster.snapshot.put(exposed("web", [(name, value), errors]));
+        let mut translator = Translator::default();
+        for octet in [1, 1, 2, 3, 3] {
+            cluster.snapshot.put(at(octet));
+            let built = translator.translate(&cluster.snapshot, &cluster.settings);
+            assert_eq!(built, translate(&cluster.snapshot, &cluster.settings), "{name}");
+            let text = built.routes.to_string();
+            assert!(text.contains(&format!("10.0.1.{octet}:80")), "{text}");
             cluster.remember(&built);
         }
     }

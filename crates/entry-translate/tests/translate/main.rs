@@ -12,6 +12,7 @@ mod entry_addresses;
 mod external_auth;
 mod further_hosts;
 mod ingresses;
+mod linked_objects;
 mod owners;
 mod paths;
 mod properties;
