@@ -47,6 +47,8 @@ impl<'r, 'a> Candidates<'r, 'a> {
                 self.patterns.get(pattern.text()).map(|(numbers, _)| numbers.clone()).unwrap_or_default()
             }
             LocationKind::Below(path) => self.prefixes_of(path).collect(),
+            // Only the default, which is no candidate for a path.
+            LocationKind::Default => Vec::new(),
             LocationKind::Path(path) | LocationKind::Top(path) | LocationKind::Within { path, .. } => {
                 let exact = self.exact.get(path).into_iter().flatten().copied();
                 let is_match =

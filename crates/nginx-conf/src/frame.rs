@@ -3,7 +3,8 @@
 //! ```text
 //! listener ─► server of all hosts ─► the module finds the route ─► location of its policy ─► upstream of its protocol
 //!                                                               └► location of an answer
-//!          └► servers of hosts that the table does not carry, each with the same, and locations of its own
+//!          ├► servers of hosts that the table does not carry, each with the same, and locations of its own
+//!          └► over TLS, server of hosts of the table that nginx would take for a wildcard's among them, as that of all hosts
 //! ```
 
 use entry_model::{Host, HostName, Listener, Scheme};
@@ -15,8 +16,8 @@ use crate::listen;
 use crate::policy::{client_certificates, client_tls};
 use crate::proxy_module::ProxyModule;
 use crate::proxy_target::{proxy_module, scheme, write_treatment};
-use crate::server::{self, EMPTY_HOST, Servers, server_name_of};
-use crate::token::{Text, Token, path_token};
+use crate::server::{self, CLOSED_HOST, EMPTY_HOST, Servers, server_name_of};
+use crate::token::{Text, Token, is_host_name, path_token};
 use crate::upstream;
 use crate::writer::{Directive, Writer, directive};
 use crate::{RenderNote, Settings, policy};
@@ -86,6 +87,7 @@ pub fn write_servers<'a>(
         for (name, host) in hosts.iter().filter(|(name, _)| **name != HostName::Any) {
             frame.write(name, host, writer, &mut told);
         }
+        frame.write_below_wildcards(writer, &mut told);
         if is_first {
             notes.append(&mut told);
         }
@@ -102,7 +104,7 @@ struct FrameServer<'s, 'a> {
 impl<'a> FrameServer<'_, 'a> {
     /// Writes the server of a host that the table does not carry, or of all others.
     fn write(&self, name: &HostName, host: &'a Host, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
-        let (settings, routes) = (self.servers.settings, self.servers.routes);
+        let routes = self.servers.routes;
         let is_any = *name == HostName::Any;
         let is_tls = self.listener.protocol == Scheme::Https;
         let first = host.rules.first().map(|rule| &rule.origin);
@@ -118,11 +120,7 @@ impl<'a> FrameServer<'_, 'a> {
                 return;
             }
         };
-        let listens: Vec<_> = if is_tls {
-            listen::https(routes, settings, self.servers.https, is_any).chain(listen::http2(settings)).collect()
-        } else {
-            listen::http(routes, settings, is_any).collect()
-        };
+        let listens = self.listens(is_any);
         if listens.is_empty() {
             return;
         }
@@ -145,13 +143,50 @@ impl<'a> FrameServer<'_, 'a> {
             None if is_tls => writer.write(&directive("sparrow_certificates")),
             None => {}
         }
+        self.write_routing(host, is_any, writer, notes);
+        writer.close();
+    }
+
+    /// Writes the server of hosts of the table below wildcards that it does not carry. It has what each server has, and nothing of any
+    /// host: without it, a handshake for them would get the certificate of the wildcard, which may be of another namespace, and
+    /// what clients are asked for there.
+    fn write_below_wildcards(&self, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
+        let names = self.servers.below_wildcards.iter().filter(|name| is_host_name(name));
+        let names: Vec<_> = names.filter_map(|name| Token::literal(name)).collect();
+        let listens = self.listens(false);
+        if self.listener.protocol != Scheme::Https || names.is_empty() || listens.is_empty() {
+            return;
+        }
+        writer.open(&directive("server"));
+        for listen in &listens {
+            writer.write(listen);
+        }
+        for name in names {
+            writer.write(&directive("server_name").token(name));
+        }
+        writer.write(&directive("sparrow_certificates"));
+        self.write_routing(&CLOSED_HOST, false, writer, notes);
+        writer.close();
+    }
+
+    /// Where the listener listens.
+    fn listens(&self, is_any: bool) -> Vec<Directive<'static>> {
+        let Servers { settings, routes, https, .. } = *self.servers;
+        match self.listener.protocol {
+            Scheme::Https => listen::https(routes, settings, https, is_any).chain(listen::http2(settings)).collect(),
+            Scheme::Http => listen::http(routes, settings, is_any).collect(),
+        }
+    }
+
+    /// Writes what finds a request's route in the table, and where requests go from there.
+    fn write_routing(&self, host: &'a Host, is_any: bool, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
         writer.write(&directive("sparrow_route").token(Token::number(self.listener.id.0)));
+        let settings = self.servers.settings;
         for shared in server::checks(settings).chain([error_page::location(settings)]) {
             writer.write(&shared);
         }
         self.write_table_locations(writer);
         self.servers.write_rules(host, is_any, Some(self.needs), writer, notes);
-        writer.close();
     }
 
     /// The locations to which the module leads requests.

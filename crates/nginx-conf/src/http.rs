@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use entry_model::{HostName, Routes};
+use entry_model::HostName;
 
 use crate::frame_needs::FrameNeeds;
 use crate::header::Header;
@@ -73,7 +73,7 @@ pub fn write<'a>(
     let shared = server::control_server(settings, Token::word(HASH_PLACE), needs.map(|_| frame::table_location()))
         .into_iter()
         .chain(needs.map(|_| frame::http(settings)).unwrap_or_default())
-        .chain(basics(servers.routes, settings))
+        .chain(basics(servers))
         .chain(streams.real_addresses())
         .chain(access_log::http(settings))
         .chain(forwarded_headers::variables(settings))
@@ -136,7 +136,8 @@ fn main(settings: &Settings) -> Vec<Directive<'static>> {
 }
 
 /// Logs, limits, times and sizes.
-fn basics(routes: &Routes, settings: &Settings) -> Vec<Directive<'static>> {
+fn basics(servers: &Servers<'_>) -> Vec<Directive<'static>> {
+    let (routes, settings) = (servers.routes, servers.settings);
     let modules = &settings.modules;
     let mut all = vec![
         directive("default_type").words(["text/html"]),
@@ -179,9 +180,12 @@ fn basics(routes: &Routes, settings: &Settings) -> Vec<Directive<'static>> {
     }
     // Hash tables for as many names as there are: the default is too small from some hundred hosts on. The buckets must
     // hold the longest name.
-    let exact =
-        || routes.hosts.keys().filter_map(|name| if let HostName::Exact(name) = name { Some(name) } else { None });
-    let longest = exact().map(String::len).max().unwrap_or(0).min(253);
+    let exact = || {
+        let own = routes.hosts.keys();
+        let own = own.filter_map(|name| if let HostName::Exact(name) = name { Some(&**name) } else { None });
+        own.chain(servers.below_wildcards.iter().copied())
+    };
+    let longest = exact().map(str::len).max().unwrap_or(0).min(253);
     let power = |number: usize, least: usize| Token::number(number.max(least).next_power_of_two() as u64);
     all.push(directive("server_names_hash_max_size").token(power(exact().count() * 2, 1024)));
     all.push(directive("server_names_hash_bucket_size").token(power(longest + 32, 128)));

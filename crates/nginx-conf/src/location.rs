@@ -30,8 +30,17 @@ use crate::token::{Pattern, Text};
 use crate::writer::{Writer, directive};
 use crate::{RenderNote, Settings, inexpressible, policy, redirect, rewritten_path};
 
-/// The locations of a host's rules, which are tried in this order.
-pub fn write<'a>(writer: &mut Writer<'a>, rules: &[&'a Rule], context: &Context<'_>, notes: &mut Vec<RenderNote>) {
+/// Where a module leads requests that get the default. No path of a request is like this, so only the module leads there.
+const DEFAULT_LOCATION: &str = "sparrow-default";
+
+/// The locations of a host's rules, which are tried in this order. `default`: what the module leads requests of other hosts to, too.
+pub fn write<'a>(
+    writer: &mut Writer<'a>,
+    rules: &[&'a Rule],
+    default: Option<&'a Rule>,
+    context: &Context<'_>,
+    notes: &mut Vec<RenderNote>,
+) {
     let mut taken = TakenPaths::default();
     let candidates = Candidates::of(rules);
     let mut shared = SharedLocations::default();
@@ -66,8 +75,23 @@ pub fn write<'a>(writer: &mut Writer<'a>, rules: &[&'a Rule], context: &Context<
     if !taken.prefixes.contains("") {
         writer.write(&directive("location").words(["/"]).block(not_found(context.settings)));
     }
+    if let Some(rule) = default {
+        write_default(writer, rule, context, &mut shared);
+    }
     shared.raw_path.write(writer, context);
     shared.chosen.write(writer, context);
+}
+
+/// Writes the location of the default for hosts of a table, which have none of their own here. What keeps it from being written is told
+/// with the rules.
+fn write_default<'a>(writer: &mut Writer<'a>, rule: &'a Rule, context: &Context<'_>, shared: &mut SharedLocations<'a>) {
+    let place = LocationKind::Default;
+    let (mark, len) = (writer.mark(), shared.chosen.len());
+    if location(writer, &place, (rule, Some(&[rule])), context, shared).is_none() {
+        writer.take_back(&mark);
+        shared.chosen.truncate(len);
+        close(writer, &place, rule, context);
+    }
 }
 
 /// Why a path is not served that no request has.
@@ -161,6 +185,7 @@ fn location<'a>(
 fn open<'a>(writer: &mut Writer<'a>, place: &LocationKind<'_>, rule: &'a Rule, context: &Context<'_>) -> Option<()> {
     let location = writer.line("location");
     match place {
+        LocationKind::Default => location.words(["=", DEFAULT_LOCATION]),
         LocationKind::Pattern(pattern) => location.words(["~"]).pattern(|out| path_pattern(out, pattern)),
         LocationKind::Path(path) | LocationKind::Top(path) if context.in_order => {
             location.words(["~"]).pattern(|out| out.own("^").literal(path).own("\\z"))

@@ -23,6 +23,8 @@ pub enum LocationKind<'a> {
     },
     /// Paths that a pattern matches.
     Pattern(BoundedPattern),
+    /// All paths, of requests that the module leads to the default.
+    Default,
 }
 
 impl<'a> LocationKind<'a> {
@@ -30,13 +32,13 @@ impl<'a> LocationKind<'a> {
     pub fn path(&self) -> &'a str {
         match self {
             Self::Path(path) | Self::Top(path) | Self::Below(path) | Self::Within { prefix: path, .. } => path,
-            Self::Pattern(_) => "",
+            Self::Pattern(_) | Self::Default => "",
         }
     }
 
     /// Whether it is for what is below the path of the rule.
     pub fn is_below(&self) -> bool {
-        matches!(self, Self::Below(_) | Self::Within { .. })
+        matches!(self, Self::Below(_) | Self::Within { .. } | Self::Default)
     }
 }
 

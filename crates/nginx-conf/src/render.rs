@@ -1,8 +1,8 @@
 //! Routes become a revision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use entry_model::Routes;
+use entry_model::{HostName, Routes};
 
 use crate::frame_needs::FrameNeeds;
 use crate::policy::{self, PolicySet};
@@ -40,6 +40,7 @@ fn write(all: &Routes, routes: &Routes, needs: Option<&FrameNeeds>, settings: &S
         certificates: &certificates,
         https: streams.https(),
         has_module: needs.is_some(),
+        below_wildcards: if needs.is_some() { below_wildcards(all, routes, &certificates) } else { Vec::new() },
     };
     http::write(&mut writer, &servers, &streams, needs, &mut notes);
     let (text, mut origins) = writer.finish();
@@ -47,4 +48,19 @@ fn write(all: &Routes, routes: &Routes, needs: Option<&FrameNeeds>, settings: &S
     certificates.write(&mut files, &mut origins);
     policy::write_files(&PolicySet::of(routes, routes.rules(), needs), &mut files, &mut origins);
     finish(files, origins, notes)
+}
+
+/// The names of hosts of a table that are below wildcards with certificates that are left to the frame.
+fn below_wildcards<'a>(all: &'a Routes, left_to_frame: &Routes, certificates: &Certificates<'_>) -> Vec<&'a str> {
+    let wildcards = left_to_frame.hosts.iter().filter_map(|(name, host)| match name {
+        HostName::OneLabel(parent) => certificates.file(host).map(|_| &**parent),
+        HostName::Exact(_) | HostName::Suffix(_) | HostName::Any => None,
+    });
+    let wildcards: HashSet<&str> = wildcards.collect();
+    if wildcards.is_empty() {
+        return Vec::new();
+    }
+    let exact = all.hosts.keys().filter(|name| !left_to_frame.hosts.contains_key(*name));
+    let exact = exact.filter_map(|name| if let HostName::Exact(name) = name { Some(&**name) } else { None });
+    exact.filter(|name| name.split_once('.').is_some_and(|(_, parent)| wildcards.contains(parent))).collect()
 }

@@ -77,7 +77,7 @@ pub fn check_sent(writer: &mut Writer<'_>, place: &LocationKind<'_>) -> Option<(
         LocationKind::Path(path) | LocationKind::Top(path) => {
             out.own("^").path(path).own("(?<sparrow_rest>)(?<sparrow_query>(?:\\?.*)?)$")
         }
-        LocationKind::Below("") => out.own("^(?<sparrow_rest>[^?]*)(?<sparrow_query>.*)$"),
+        LocationKind::Below("") | LocationKind::Default => out.own("^(?<sparrow_rest>[^?]*)(?<sparrow_query>.*)$"),
         LocationKind::Below(path) | LocationKind::Within { prefix: path, .. } => {
             out.own("^").path(path).own("(?<sparrow_rest>/[^?]*)(?<sparrow_query>.*)$")
         }

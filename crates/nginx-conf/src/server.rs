@@ -27,10 +27,16 @@ pub struct Servers<'a> {
     pub https: HttpsSockets,
     /// Whether nginx has the module.
     pub has_module: bool,
+    /// The names of hosts of a table that are below wildcards of these routes that have certificates: nginx would take such a wildcard's
+    /// server for them.
+    pub below_wildcards: Vec<&'a str>,
 }
 
 /// A host without rules.
 pub static EMPTY_HOST: Host = Host { certificate: None, rules: Vec::new(), closed: false };
+
+/// The same, without the default.
+pub static CLOSED_HOST: Host = Host { certificate: None, rules: Vec::new(), closed: true };
 
 /// What servers have in common.
 struct SharedDirectives {
@@ -131,8 +137,10 @@ impl<'a> Servers<'a> {
         let rules: Vec<_> = host.rules.iter().chain(self.routes.default.iter().filter(|_| !host.closed)).collect();
         let in_order = rules.iter().any(|rule| matches!(rule.matches.path, PathMatch::Regex(_)));
         let context = Context { in_order, ..self.context(nameless) };
-        location::write(writer, &rules, &context, notes);
-        policy::write_locations(writer, &PolicySet::of(self.routes, rules, needs), &context);
+        let of_table = self.routes.default.as_ref().filter(|_| needs.is_some());
+        location::write(writer, &rules, of_table, &context, notes);
+        let policies = PolicySet::of(self.routes, rules.into_iter().chain(of_table), needs);
+        policy::write_locations(writer, &policies, &context);
     }
 
     /// What locations need to know. `nameless`: whether requests may come there that name no host.

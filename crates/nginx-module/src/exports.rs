@@ -190,7 +190,7 @@ impl DecisionOfC {
             ..Self::NONE
         };
         match decision {
-            Decision::Decline => texts,
+            Decision::Decline | Decision::Enter => texts,
             Decision::Answer(status) | Decision::Redirect(status) => Self { status, ..texts },
             Decision::Forward(Forward { tries, upstream, is_http2 }) => {
                 let mut decision = Self { http2: is_http2.into(), upstream: Bytes::new(upstream.as_bytes()), ..texts };

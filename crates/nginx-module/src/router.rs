@@ -17,6 +17,8 @@ use crate::forward_target::{AmbiguousTarget, SplitTarget, is_ambiguous};
 const BAD_REQUEST: u16 = 400;
 /// What is answered where no rule matches.
 const NOT_FOUND: u16 = 404;
+/// The location of the default, where the table does not carry it.
+const DEFAULT_LOCATION: &str = "sparrow-default";
 /// What is answered on a connection that was made for another host.
 const MISDIRECTED: u16 = 421;
 /// What is answered for a path that could not be written.
@@ -50,6 +52,8 @@ pub struct RoutedRequest<'a> {
 pub enum Decision {
     /// The table leaves it to the locations of its server.
     Decline,
+    /// It goes on in the location that is named, which says all else.
+    Enter,
     /// It goes on in the location that is named, which forwards it.
     Forward(Forward),
     /// It is answered: in the location that is named, if there is a name, else with the status and no more.
@@ -165,6 +169,10 @@ impl Texts {
         let is_sound = if is_ambiguous(request.target) { Err(AmbiguousTarget) } else { Ok(()) };
         match found {
             Ok(Found::Frame) => Ok(Decision::Decline),
+            Ok(Found::Default) => {
+                self.location.push_str(DEFAULT_LOCATION);
+                Ok(Decision::Enter)
+            }
             Ok(Found::NoCertificate | Found::OtherCertificate) => Ok(Decision::Answer(MISDIRECTED)),
             Ok(Found::NotFound) => is_sound.map(|()| Decision::Answer(NOT_FOUND)),
             Ok(Found::Route(route)) => {

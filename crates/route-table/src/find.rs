@@ -31,8 +31,11 @@ pub enum Found {
     Route(Route),
     /// It is sent to HTTPS, by this route.
     ToHttps(Route),
-    /// The table does not carry its host, or the default: it is left to the locations of the frame.
+    /// The table does not carry its host: it is left to the locations of the frame.
     Frame,
+    /// It gets the default, which the table does not carry: that is a location of its own in each server of the frame. The others there
+    /// are of whichever host nginx has found, and not for this request.
+    Default,
     /// 404.
     NotFound,
     /// Over TLS, for a host without certificate: the handshake is rejected.
@@ -235,7 +238,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
     fn find_default(&mut self, request: &Request<'_>) -> Result<Found, Fault> {
         let rules = match self.get(self.hasher().finish_with(BACKEND), &[&[BACKEND]])? {
             Some(Decoded::Rules(rules)) if rules.path.matches(request.path) => Arc::clone(rules),
-            Some(Decoded::DefaultInFrame) => return Ok(Found::Frame),
+            Some(Decoded::DefaultInFrame) => return Ok(Found::Default),
             _ => return Ok(Found::NotFound),
         };
         match rules.find(request) {

@@ -36,10 +36,11 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         let host = lower_case(host);
         self.look_up(|table| {
             let Some(found) = table.find_host(&host, listener)? else { return Ok(Handshake::Rejected) };
+            // Also of one that is left to the frame: nginx would take the server of a wildcard there.
+            let Some(id) = found.certificate else { return Ok(Handshake::Rejected) };
             if found.facts.is_in_frame {
                 return Ok(Handshake::Frame);
             }
-            let Some(id) = found.certificate else { return Ok(Handshake::Rejected) };
             let session_context = [found.name, &[found.kind], id.as_bytes()].concat();
             Ok(Handshake::Certificate { id, session_context })
         })

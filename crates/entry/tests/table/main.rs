@@ -38,6 +38,8 @@ mod layout;
 mod limits;
 #[path = "../../../nginx-conf/tests/serve/mirror.rs"]
 mod mirror;
+#[path = "../../../nginx-conf/tests/serve/neighbours.rs"]
+mod neighbours;
 #[path = "../../../nginx-conf/tests/serve/path_cases.rs"]
 mod path_cases;
 #[path = "../../../nginx-conf/tests/serve/paths.rs"]

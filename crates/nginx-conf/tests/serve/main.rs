@@ -20,6 +20,7 @@ mod http2;
 mod layout;
 mod limits;
 mod mirror;
+mod neighbours;
 mod path_cases;
 mod paths;
 mod patterns;

@@ -135,10 +135,13 @@ fn host_whose_certificate_is_too_long_is_left_to_the_frame() {
 #[test]
 fn host_that_is_left_to_the_frame_has_its_certificate_there() {
     let mut routes = empty();
-    let rules = vec![rule("pattern", Match::path(PathMatch::Regex(pattern())))];
-    routes.hosts.insert(exact("a"), host(Some("0123abcd"), rules));
+    let rules = || vec![rule("pattern", Match::path(PathMatch::Regex(pattern())))];
+    routes.hosts.insert(exact("a"), host(Some("0123abcd"), rules()));
+    routes.hosts.insert(exact("without"), host(None, rules()));
     let (_, _, mut table) = table_of(&routes, 1 << 16);
     assert_eq!(table.find_handshake(0, b"a"), Ok(Handshake::Frame));
+    // The frame may have a wildcard for it, whose certificate it must not get.
+    assert_eq!(table.find_handshake(0, b"without"), Ok(Handshake::Rejected));
     assert_eq!(table.check().map(|contents| contents.certificates), Ok(0));
     let request = Request { scheme: Scheme::Https, connection: Scheme::Https, ..get("a", "/") };
     assert_eq!(table.find(&request), Ok(Found::Frame));

@@ -123,7 +123,8 @@ fn default_that_is_not_carried_is_left_to_the_frame() {
     writer.apply(&planner.plan(&routes, Revision(1))).expect("there is room");
     let mut table = route_table::Table::open(Arc::clone(writer.memory())).expect("a table");
     assert!(planner.is_default_left_to_frame() && planner.hosts_left_to_frame().next().is_none());
-    assert_eq!(table.find(&get("a.example", "/a")), Ok(Found::Frame));
+    // Whatever host it is: the locations of its server may be those of another.
+    assert_eq!(table.find(&get("a.example", "/a")), Ok(Found::Default));
     assert_eq!(table.find(&get("closed.example", "/a")), Ok(Found::NotFound));
     put_default(&mut routes, Some((rule("seven", Match::any()), Policy::default())));
     writer.apply(&planner.plan(&routes, Revision(2))).expect("there is room");

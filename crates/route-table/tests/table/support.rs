@@ -410,7 +410,7 @@ pub fn by_table(table: &mut Table<Memory>, asked: &AskedRequest) -> Answer {
         Err(_) => Answer::Fault,
         Ok(route_table::Found::NotFound) => Answer::NotFound,
         Ok(route_table::Found::NoCertificate | route_table::Found::OtherCertificate) => Answer::NoCertificate,
-        Ok(route_table::Found::Frame) => Answer::Frame,
+        Ok(route_table::Found::Frame | route_table::Found::Default) => Answer::Frame,
         Ok(route_table::Found::ToHttps(route)) => Answer::ToHttps(name(&route)),
         Ok(route_table::Found::Route(route)) => match route.step() {
             Step::Redirect(redirect) => Answer::Redirect { name: name(&route), redirect: redirect.clone() },
