@@ -208,6 +208,7 @@ fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
         max_body_bytes,
         buffers,
         balancing,
+        session_path,
         speaks_http_1_0,
         access,
         client_certificates,
@@ -230,7 +231,7 @@ fn write_policy(f: &mut fmt::Formatter<'_>, policy: &Policy) -> fmt::Result {
     time("send", timeouts.send)?;
     max_body_bytes.map_or(Ok(()), |bytes| write!(f, " body={bytes}"))?;
     write_buffers(f, buffers)?;
-    write_balancing(f, balancing)?;
+    write_balancing(f, balancing, session_path)?;
     f.write_str(if *speaks_http_1_0 { " http/1.0" } else { "" })?;
     cors.as_ref().map_or(Ok(()), |cors| write_cors(f, cors))?;
     write_access(f, access)?;
@@ -418,7 +419,7 @@ fn write_backend_tls(f: &mut fmt::Formatter<'_>, tls: &BackendTls) -> fmt::Resul
     protocols.iter().try_for_each(|version| write!(f, " {}", version.as_str()))
 }
 
-fn write_balancing(f: &mut fmt::Formatter<'_>, balancing: &Balancing) -> fmt::Result {
+fn write_balancing(f: &mut fmt::Formatter<'_>, balancing: &Balancing, session_path: &str) -> fmt::Result {
     match balancing {
         Balancing::RoundRobin => Ok(()),
         Balancing::LeastConnections => f.write_str(" least-connections"),
@@ -438,8 +439,8 @@ fn write_balancing(f: &mut fmt::Formatter<'_>, balancing: &Balancing) -> fmt::Re
             })
         }
         Balancing::Session(cookie) => {
-            let SessionCookie { name, path, domain, max_age_seconds, same_site, secure } = &**cookie;
-            write!(f, " session={} for={}", QuotedWord(name), QuotedWord(path))?;
+            let SessionCookie { name, domain, max_age_seconds, same_site, secure } = &**cookie;
+            write!(f, " session={} for={}", QuotedWord(name), QuotedWord(session_path))?;
             domain.as_ref().map_or(Ok(()), |domain| write!(f, " domain={}", QuotedWord(domain)))?;
             max_age_seconds.map_or(Ok(()), |seconds| write!(f, " age={seconds}s"))?;
             same_site.map_or(Ok(()), |same_site| write!(f, " same-site={same_site:?}"))?;

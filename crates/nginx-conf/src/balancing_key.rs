@@ -3,7 +3,7 @@
 use entry_model::{Balancing, HashPart, SessionCookie};
 
 use crate::Settings;
-use crate::balancing_name::session_hash;
+use crate::policy_class::content_name;
 use crate::token::{Plain, Text, Token};
 use crate::writer::{Directive, directive};
 
@@ -43,7 +43,7 @@ fn variable_name(name: &str) -> String {
 
 /// A variable of a cookie.
 pub fn variable(prefix: &'static str, cookie: &SessionCookie) -> Option<Token> {
-    Text::default().own(prefix).plain_of(&format!("{:016x}", session_hash(cookie)), '_').token()
+    Text::default().own(prefix).plain_of(&content_name(cookie), '_').token()
 }
 
 /// What names the session of a request.
@@ -54,9 +54,7 @@ pub fn session_variable(cookie: &SessionCookie) -> Option<Token> {
 /// Adds the number by which a share of a request is chosen: all requests of a session have the same.
 pub fn write_number(text: Text, balancing: &Balancing) -> Text {
     match balancing {
-        Balancing::Session(cookie) => {
-            text.own("${sparrow_session_").plain_of(&format!("{:016x}", session_hash(cookie)), '_').own("}")
-        }
+        Balancing::Session(cookie) => text.own("${sparrow_session_").plain_of(&content_name(cookie), '_').own("}"),
         Balancing::RoundRobin | Balancing::LeastConnections | Balancing::Hash(_) => text.own("$request_id"),
     }
 }

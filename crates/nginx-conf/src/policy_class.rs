@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 /// Names policies that the same directives of a location carry out. Of equal content it is always the same, so neither the frame nor
 /// whoever writes routes has to know what the other has numbered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PolicyClass(pub u64);
+pub struct PolicyClass(pub u128);
 
 impl PolicyClass {
     /// The class of a policy.
@@ -23,8 +23,14 @@ pub fn carried_out_by_location(policy: &Policy) -> Policy {
     Policy { redirect_to_https: false, client_tls: ClientTls::default(), ..policy.clone() }
 }
 
-/// A name for a value, by its content: the same in every process of one build.
-pub fn content_hash(value: &impl Hash) -> u64 {
+/// What a value is called by its content: 32 lower-case hexadecimal digits, the same in every process of one build.
+pub fn content_name(value: &impl Hash) -> String {
+    digits(content_hash(value))
+}
+
+/// A number for a value, by its content. It has so many bits that nobody finds two values with the same: names would be twice in one
+/// configuration then, which nginx refuses.
+fn content_hash(value: &impl Hash) -> u128 {
     struct Sha256Hasher(Sha256);
 
     impl Hasher for Sha256Hasher {
@@ -33,19 +39,28 @@ pub fn content_hash(value: &impl Hash) -> u64 {
         }
 
         fn finish(&self) -> u64 {
-            self.0.clone().finalize().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+            u64::from_be_bytes(first_bytes(&self.0.clone().finalize()))
         }
     }
 
     let mut hasher = Sha256Hasher(Sha256::new());
     value.hash(&mut hasher);
-    hasher.finish()
+    u128::from_be_bytes(first_bytes(&hasher.0.finalize()))
+}
+
+/// The first bytes of a hash.
+fn first_bytes<const N: usize>(hash: &[u8]) -> [u8; N] {
+    hash.first_chunk().copied().unwrap_or([0; N])
+}
+
+fn digits(number: u128) -> String {
+    format!("{number:032x}")
 }
 
 impl fmt::Display for PolicyClass {
-    /// 16 lower-case hexadecimal digits.
+    /// 32 lower-case hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        f.write_str(&digits(self.0))
     }
 }
 
@@ -74,6 +89,7 @@ mod tests {
         classes.sort_unstable();
         classes.dedup();
         assert_eq!(classes.len(), 6);
-        assert_eq!(PolicyClass(0x1f).to_string(), "000000000000001f");
+        assert_eq!(PolicyClass(0x1f).to_string(), format!("{}1f", "0".repeat(30)));
+        assert!(classes.iter().all(|class| class.0 >> 64 != 0), "no half of it is empty: {classes:?}");
     }
 }

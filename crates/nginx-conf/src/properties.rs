@@ -291,8 +291,15 @@ fn policies() -> impl Strategy<Value = Policies> {
         }
     });
     // What is generated is large: not all of it is to be on the stack.
-    let policy = (policy.boxed(), balancing().boxed(), proptest::option::of(mirror()).boxed());
-    let policy = policy.prop_map(|(policy, balancing, mirror)| Policy { balancing, mirror, ..policy }).boxed();
+    let session = (balancing(), hostile());
+    let policy = (policy.boxed(), session.boxed(), proptest::option::of(mirror()).boxed());
+    let policy = policy.prop_map(|(policy, (balancing, session_path), mirror)| Policy {
+        balancing,
+        session_path,
+        mirror,
+        ..policy
+    });
+    let policy = policy.boxed();
     vec(policy, POLICIES).prop_map(|all| {
         let mut policies = Policies::default();
         for policy in &all {
@@ -320,10 +327,9 @@ fn balancing() -> impl Strategy<Value = Balancing> {
     });
     let name = prop_oneof!["[a-z]{1,5}", "[!#$%&'*+.^_`|~-]{1,5}"];
     let same_site = prop::sample::select(vec![None, Some(SameSite::None), Some(SameSite::Lax), Some(SameSite::Strict)]);
-    let session =
-        (name, hostile(), proptest::option::of(hostile()), any::<Option<u64>>(), same_site, any::<Option<bool>>());
-    let session = session.prop_map(|(name, path, domain, max_age_seconds, same_site, secure)| {
-        Balancing::Session(Box::new(SessionCookie { name, path, domain, max_age_seconds, same_site, secure }))
+    let session = (name, proptest::option::of(hostile()), any::<Option<u64>>(), same_site, any::<Option<bool>>());
+    let session = session.prop_map(|(name, domain, max_age_seconds, same_site, secure)| {
+        Balancing::Session(Box::new(SessionCookie { name, domain, max_age_seconds, same_site, secure }))
     });
     prop_oneof![
         6 => Just(Balancing::RoundRobin),

@@ -25,6 +25,7 @@ pub fn check(routes: &Routes, revision: &Revision) {
             shape.read(statement.block.as_ref().expect("a block"), "server");
         } else if statement.words[0] == "upstream" {
             assert!(statement.words[1].bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)));
+            assert!(shape.upstreams.insert(statement.words[1].clone()), "two upstreams {}", statement.words[1]);
             shape.read(statement.block.as_ref().expect("a block"), "upstream");
         } else {
             assert!(statement.block.is_none() || ["map", "geo"].contains(&statement.words[0].as_str()));
@@ -58,6 +59,7 @@ pub fn check(routes: &Routes, revision: &Revision) {
 struct Shape {
     locations: Vec<(String, String)>,
     names: Vec<String>,
+    upstreams: BTreeSet<String>,
     servers: usize,
 }
 

@@ -230,3 +230,95 @@ pub fn missing_module(protocol: Protocol, settings: &Settings) -> Option<&'stati
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use entry_model::{
+        EndpointsId, Host, HostName, Key, Kind, ListenerSet, Match, PathMatch, PathRewrite, Policies, Policy,
+        SessionCookie,
+    };
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+
+    fn balancings() -> Vec<Balancing> {
+        let session = |name: &str, domain: Option<&str>| {
+            let (name, domain) = (name.to_owned(), domain.map(str::to_owned));
+            Balancing::Session(Box::new(SessionCookie {
+                name,
+                domain,
+                max_age_seconds: None,
+                same_site: None,
+                secure: None,
+            }))
+        };
+        let hash = |part| Balancing::Hash(vec![part]);
+        vec![
+            Balancing::RoundRobin,
+            Balancing::LeastConnections,
+            hash(entry_model::HashPart::Host),
+            hash(entry_model::HashPart::RequestUri),
+            session("a", None),
+            session("a", Some("b")),
+            session("b", None),
+        ]
+    }
+
+    fn backend(port: u16, keep_alive: bool, protocol: Protocol) -> Backend {
+        let service = Key { namespace: "shop".to_owned(), name: "web".to_owned() }.into();
+        Backend { address: BackendAddress::Endpoints(EndpointsId { service, port }), protocol, keep_alive }
+    }
+
+    /// Rules, each of a backend with a policy of its own, whose balancing is one of few and whose other fields differ.
+    fn routes() -> impl Strategy<Value = Routes> {
+        let policy = (select(balancings()), select(&["", "/", "/api"][..]), proptest::option::of(1..3_u64)).prop_map(
+            |(balancing, session_path, max_body_bytes)| Policy {
+                balancing,
+                session_path: session_path.to_owned(),
+                max_body_bytes,
+                ..Policy::default()
+            },
+        );
+        let protocol = select(&[Protocol::Http, Protocol::Https][..]);
+        vec((1..3_u16, any::<bool>(), protocol, policy), 1..12).prop_map(|all| {
+            let mut policies = Policies::default();
+            let mut endpoints = entry_model::SortedMap::default();
+            let rules = all.into_iter().enumerate().map(|(n, (port, keep_alive, protocol, policy))| {
+                let backend = backend(port, keep_alive, protocol);
+                if let BackendAddress::Endpoints(id) = &backend.address {
+                    endpoints.insert(id.clone(), vec![SocketAddr::from(([10, 1, 0, 1], 8080))].into());
+                }
+                let key = Key { namespace: "shop".to_owned(), name: format!("web-{n}") };
+                Rule {
+                    listeners: ListenerSet::ALL,
+                    matches: Match::path(PathMatch::Prefix(format!("/{n}"))),
+                    action: Action::Forward(Forward::to(backend, PathRewrite::Keep)),
+                    policy: policies.intern(&policy),
+                    origin: ObjectRef::new(Kind::Ingress, key),
+                }
+            });
+            let host = Host { rules: rules.collect(), ..Host::default() };
+            Routes { hosts: [(HostName::Any, host.into())].into(), policies, endpoints, ..Routes::default() }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// nginx refuses a configuration with two upstreams of one name.
+        #[test]
+        fn upstreams_have_names_of_their_own(routes in routes()) {
+            let settings = Settings::default();
+            let upstreams = Upstreams::of(&routes, BTreeSet::new(), &settings, &mut Vec::new());
+            let names: BTreeSet<_> = upstreams
+                .backends
+                .iter()
+                .map(|((backend, balancing), _)| UpstreamName::of(backend, balancing).to_string())
+                .collect();
+            prop_assert_eq!(names.len(), upstreams.len());
+            prop_assert!(!names.is_empty());
+        }
+    }
+}

@@ -322,8 +322,8 @@ fn push_plain(out: &mut String, text: &str) {
     }
 }
 
-/// Adds a number as 16 digits: what `write!` does, in a fraction of the time, for each request.
-fn push_hexadecimal(out: &mut String, number: u64) {
+/// Adds a number as 32 digits: what `write!` does, in a fraction of the time, for each request.
+fn push_hexadecimal(out: &mut String, number: u128) {
     let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
     out.extend(number.to_be_bytes().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]));
 }
@@ -340,11 +340,11 @@ mod tests {
     use super::{push_hexadecimal, push_plain};
 
     #[test]
-    fn class_is_sixteen_lower_case_digits() {
-        for number in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX] {
+    fn class_is_32_lower_case_digits() {
+        for number in [0, 1, 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef, u128::MAX] {
             let mut out = "-".to_owned();
             push_hexadecimal(&mut out, number);
-            assert_eq!(out, format!("-{number:016x}"));
+            assert_eq!(out, format!("-{number:032x}"));
         }
     }
 

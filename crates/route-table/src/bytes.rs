@@ -25,6 +25,10 @@ impl ByteWriter {
         self.bytes.extend(value.to_le_bytes());
     }
 
+    pub fn u128(&mut self, value: u128) {
+        self.bytes.extend(value.to_le_bytes());
+    }
+
     pub fn bool(&mut self, value: bool) {
         self.u8(u8::from(value));
     }
@@ -91,6 +95,10 @@ impl<'a> ByteReader<'a> {
 
     pub fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    pub fn u128(&mut self) -> Option<u128> {
+        self.array().map(u128::from_le_bytes)
     }
 
     pub fn octets<const N: usize>(&mut self) -> Option<[u8; N]> {

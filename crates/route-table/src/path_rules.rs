@@ -37,9 +37,10 @@ pub struct Rule {
 
 /// Which location of the frame a request goes through, beside what is spoken to its backend: all rules of a class are treated
 /// alike by nginx's own directives (times, sizes). It is a hash of what these say, which whoever plans the table computes from
-/// the policy, so that the same policy has the same class in every frame. The location's name has it in hexadecimal digits.
+/// the policy, so that the same policy has the same class in every frame. The location's name has it in 32
+/// hexadecimal digits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Class(pub u64);
+pub struct Class(pub u128);
 
 /// What a request must have, beside its path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -138,7 +139,7 @@ impl Rule {
     pub fn encode(&self, writer: &mut ByteWriter) {
         let Self { listeners, conditions, action, redirect_to_https, class, origin } = self;
         writer.u64(listeners.bits());
-        writer.u64(class.0);
+        writer.u128(class.0);
         conditions.encode(writer);
         action.encode(writer);
         writer.bool(*redirect_to_https);
@@ -150,7 +151,7 @@ impl Rule {
     fn decode(reader: &mut ByteReader<'_>) -> Option<Self> {
         Some(Self {
             listeners: ListenerSet::from_bits(reader.u64()?),
-            class: Class(reader.u64()?),
+            class: Class(reader.u128()?),
             conditions: Conditions::decode(reader)?,
             action: Action::decode(reader)?,
             redirect_to_https: reader.bool()?,

@@ -45,8 +45,6 @@ pub enum HashPart {
 pub struct SessionCookie {
     /// Its name, of characters that names of cookies have (RFC 6265).
     pub name: String,
-    /// For which paths.
-    pub path: String,
     /// For which domain; without one for the host alone.
     pub domain: Option<String>,
     /// How long, in seconds; without it as long as the client likes.

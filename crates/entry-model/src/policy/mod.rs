@@ -53,6 +53,8 @@ pub struct Policy {
     pub buffers: Buffers,
     /// Which of its endpoints a backend's request gets.
     pub balancing: Balancing,
+    /// For which paths clients send the cookie of their session; it says nothing without one. Sessions of several paths are one.
+    pub session_path: String,
     /// Whether the backend is spoken to with HTTP/1.0 where others are with HTTP/1.1.
     pub speaks_http_1_0: bool,
     /// Which pages of other origins may ask; where there is none, that is left to the backend.

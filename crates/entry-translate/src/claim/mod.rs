@@ -190,13 +190,10 @@ pub fn read_claims(source: RouteObject<'_>, snapshot: &Snapshot, settings: &Tran
 
 /// The same policy, with a cookie of sessions for this path, unless it is said for which it is.
 fn with_cookie_path(mut policy: Arc<Policy>, path: &PathMatch) -> Arc<Policy> {
-    let is_open = |policy: &Policy| matches!(&policy.balancing, Balancing::Session(cookie) if cookie.path.is_empty());
-    if is_open(&policy)
-        && let Balancing::Session(cookie) = &mut Arc::make_mut(&mut policy).balancing
-    {
+    if matches!(policy.balancing, Balancing::Session(_)) && policy.session_path.is_empty() {
         let text = path.text();
         let is_path = !matches!(path, PathMatch::Regex(_)) && text.len() <= 256 && !text.contains([';', ',']);
-        if is_path && !text.is_empty() { text } else { "/" }.clone_into(&mut cookie.path);
+        if is_path && !text.is_empty() { text } else { "/" }.clone_into(&mut Arc::make_mut(&mut policy).session_path);
     }
     policy
 }

@@ -124,7 +124,10 @@ const fn own(name: &'static str, value: &'static str, default: &'static str, exa
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
     let affinity = reader.either("affinity", parse_affinity).is_some();
     let session = affinity.then(|| Balancing::Session(Box::new(read_cookie(reader))));
-    if !affinity {
+    if affinity {
+        let path = reader.either("session-cookie-path", parse_cookie_path);
+        path.unwrap_or_default().clone_into(&mut annotations.policy.session_path);
+    } else {
         // They say nothing, as there.
         for name in COOKIE_DETAILS {
             reader.ingress_nginx_text(name);
@@ -151,6 +154,7 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
                 "service-upstream or sparrow/backends"
             };
             annotations.policy.balancing = Balancing::RoundRobin;
+            annotations.policy.session_path.clear();
             reader.report_object_loss(Reason::Unsupported, format!("{message}: {name}"));
         }
     }
@@ -164,7 +168,6 @@ fn read_cookie(reader: &mut AnnotationReader<'_, '_>) -> SessionCookie {
     let expires = reader.ingress_nginx("session-cookie-expires", parse_seconds);
     SessionCookie {
         name: reader.either("session-cookie-name", parse_name).unwrap_or("INGRESSCOOKIE").to_owned(),
-        path: reader.either("session-cookie-path", parse_cookie_path).unwrap_or_default().to_owned(),
         domain: reader.either("session-cookie-domain", parse_domain),
         max_age_seconds: reader.either("session-cookie-max-age", parse_seconds).or(expires),
         same_site: reader.either("session-cookie-samesite", parse_same_site),

@@ -14,9 +14,9 @@ use crate::token::{Pattern, Text, Token};
 use crate::writer::{Directive, Writer, case, directive, entry, map};
 
 /// Writes what a location needs for sessions.
-pub fn write(writer: &mut Writer<'_>, balancing: &Balancing) -> Option<()> {
-    let Balancing::Session(cookie) = balancing else { return Some(()) };
-    writer.line("set").words(["$sparrow_session_path"]).text(|text| text.url_path(&cookie.path)).end()
+pub fn write(writer: &mut Writer<'_>, balancing: &Balancing, session_path: &str) -> Option<()> {
+    let Balancing::Session(_) = balancing else { return Some(()) };
+    writer.line("set").words(["$sparrow_session_path"]).text(|text| text.url_path(session_path)).end()
 }
 
 /// Gives a client a session that has none.
@@ -31,10 +31,10 @@ pub fn add_headers(balancing: &Balancing, headers: &mut LocationHeaders) {
 /// The variables of all sessions.
 pub fn variables(policies: &Policies, settings: &Settings) -> Vec<Directive<'static>> {
     let sessions = policies.iter().filter_map(|(_, policy)| match &policy.balancing {
-        Balancing::Session(cookie) => Some(SessionCookie { path: String::new(), ..(**cookie).clone() }),
+        Balancing::Session(cookie) => Some(&**cookie),
         _ => None,
     });
-    let sessions: BTreeSet<SessionCookie> = sessions.collect();
+    let sessions: BTreeSet<&SessionCookie> = sessions.collect();
     if sessions.is_empty() {
         return Vec::new();
     }
@@ -43,7 +43,7 @@ pub fn variables(policies: &Policies, settings: &Settings) -> Vec<Directive<'sta
         map("\"\"", "$sparrow_session_path", vec![case("default", "\"/\"")]),
         map(settings.scheme_variable(), "$sparrow_session_secure", over_tls),
     ];
-    for cookie in &sessions {
+    for cookie in sessions {
         all.extend(maps(cookie).or_else(|| without_cookie(cookie)).into_iter().flatten());
     }
     all
@@ -77,7 +77,7 @@ fn without_cookie(cookie: &SessionCookie) -> Option<[Directive<'static>; 2]> {
 
 /// The value of `Set-Cookie` (RFC 6265, section 4.1).
 fn set_cookie(cookie: &SessionCookie) -> Option<Token> {
-    let SessionCookie { name, path: _, domain, max_age_seconds, same_site, secure } = cookie;
+    let SessionCookie { name, domain, max_age_seconds, same_site, secure } = cookie;
     let mut text = Text::default().plain_of(name, '_').own("=$request_id; Path=$sparrow_session_path");
     if let Some(domain) = domain {
         text = text.own("; Domain=").plain_of(domain, '_');

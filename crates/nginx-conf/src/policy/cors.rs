@@ -6,7 +6,7 @@
 use entry_model::{Cors, CorsOrigin, CorsOrigins};
 
 use crate::location_headers::LocationHeaders;
-use crate::policy_class::content_hash;
+use crate::policy_class::content_name;
 use crate::token::{Pattern, Text, Token};
 use crate::writer::{Directive, Writer, directive, entry};
 
@@ -119,5 +119,5 @@ fn variable(cors: &Cors, end: &'static str) -> Option<Token> {
 }
 
 fn variable_text(text: Text, cors: &Cors, end: &'static str) -> Text {
-    text.own("$sparrow_cors_").plain_of(&format!("{:016x}", content_hash(cors)), '_').own(end)
+    text.own("$sparrow_cors_").plain_of(&content_name(cors), '_').own(end)
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use entry_model::{AddressRange, Limits, RequestLimit};
 
 use super::PolicySet;
-use crate::policy_class::content_hash;
+use crate::policy_class::content_name;
 use crate::token::{Text, Token, size};
 use crate::writer::{Directive, Writer, case, directive, entry, map};
 
@@ -89,7 +89,7 @@ pub fn write(writer: &mut Writer<'_>, limits: &Limits) -> Option<()> {
 
 /// Adds a name for clients that are not counted.
 fn exempt_name(text: Text, exempt: &[AddressRange]) -> Text {
-    text.plain_of(&format!("{:016x}", content_hash(&exempt)), '_')
+    text.plain_of(&content_name(&exempt), '_')
 }
 
 /// Writes the zones, and who is not counted.

@@ -53,6 +53,7 @@ pub fn write(
         max_body_bytes,
         buffers,
         balancing,
+        session_path,
         speaks_http_1_0: _,
         access,
         client_certificates,
@@ -72,7 +73,7 @@ pub fn write(
     timeouts::write(writer, timeouts, module)?;
     body::write(writer, *max_body_bytes)?;
     buffers::write(writer, buffers, module)?;
-    balancing::write(writer, balancing)?;
+    balancing::write(writer, balancing, session_path)?;
     access::write(writer, access, context.has_module)?;
     client_certificates::write(writer, client_certificates.as_ref())?;
     limits::write(writer, limits)?;

@@ -23,10 +23,15 @@ fn to_endpoints(path: &str, strips: bool) -> Rule {
 }
 
 /// These rules, whose endpoints are chosen in this way.
-fn balanced(rules: Vec<Rule>, balancing: Balancing, endpoints: &[SocketAddr]) -> Routes {
+/// The cookies of sessions are for the path of each.
+fn balanced(rules: Vec<Rule>, balancing: &Balancing, endpoints: &[SocketAddr]) -> Routes {
     let mut policies = policies();
-    let policy = policies.intern(&Policy { balancing, ..Policy::default() });
-    let rules = rules.into_iter().map(|rule| Rule { policy, ..rule }).collect();
+    let rules = rules.into_iter().map(|rule| {
+        let session_path = rule.matches.path.text().to_owned();
+        let policy = policies.intern(&Policy { balancing: balancing.clone(), session_path, ..Policy::default() });
+        Rule { policy, ..rule }
+    });
+    let rules = rules.collect();
     let mut routes = Routes { policies, ..routes([("*", rules)]) };
     routes.endpoints.insert(id(), endpoints.into());
     routes
@@ -35,7 +40,6 @@ fn balanced(rules: Vec<Rule>, balancing: Balancing, endpoints: &[SocketAddr]) ->
 fn session() -> SessionCookie {
     SessionCookie {
         name: "route".to_owned(),
-        path: "/app".to_owned(),
         domain: None,
         max_age_seconds: Some(3600),
         same_site: Some(SameSite::Lax),
@@ -55,7 +59,7 @@ fn ask(nginx: &Nginx, cookie: &str) -> (String, String) {
 fn session_stays_at_its_endpoint_as_long_as_it_lives() {
     let endpoints = NAMES.map(backend);
     let routes = |endpoints: &[SocketAddr]| {
-        balanced(vec![to_endpoints("/app", true)], Balancing::Session(Box::new(session())), endpoints)
+        balanced(vec![to_endpoints("/app", true)], &Balancing::Session(Box::new(session())), endpoints)
     };
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes(&endpoints[..3]), |_| {});
@@ -91,6 +95,25 @@ fn session_stays_at_its_endpoint_as_long_as_it_lives() {
 }
 
 #[test]
+fn sessions_of_two_paths_of_a_service_are_one() {
+    let endpoints = NAMES.map(backend);
+    let rules = vec![to_endpoints("/app", true), to_endpoints("/", false)];
+    let routes = balanced(rules, &Balancing::Session(Box::new(session())), &endpoints);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        for _ in 0..10 {
+            let (name, cookie) = ask(&nginx, "");
+            let (value, attributes) = cookie.split_once("; ").unwrap();
+            assert!(attributes.starts_with("Path=/app; "), "{cookie}");
+            let elsewhere = nginx.get("any", "/x", "");
+            assert!(elsewhere.header("Set-Cookie").contains("; Path=/; "), "{}", elsewhere.text());
+            let elsewhere = nginx.get("any", "/x", &format!("Cookie: {value}\r\n"));
+            assert_eq!(elsewhere.header("Backend"), name, "{}", elsewhere.text());
+        }
+    }
+}
+
+#[test]
 fn session_is_for_its_cookie_alone_and_keeps_its_share() {
     let endpoints = NAMES.map(backend);
     let mut cookie = session();
@@ -99,7 +122,7 @@ fn session_is_for_its_cookie_alone_and_keeps_its_share() {
     let mut chosen = to_endpoints("/app", false);
     chosen.matches.headers.push(HeaderMatch { name: "x-a".to_owned(), value: ValueMatch::Exact("1".to_owned()) });
     let shared = super::branches::weighted(prefix("/app"), &[(1, backend("half")), (1, backend("other"))]);
-    let routes = balanced(vec![chosen, shared], Balancing::Session(Box::new(cookie)), &endpoints);
+    let routes = balanced(vec![chosen, shared], &Balancing::Session(Box::new(cookie)), &endpoints);
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
         let mut seen = BTreeSet::new();
@@ -124,7 +147,7 @@ fn session_is_for_its_cookie_alone_and_keeps_its_share() {
 fn key_is_the_query_or_who_connects_whatever_else_the_client_says() {
     let endpoints = NAMES.map(backend);
     let asked_by = |part: HashPart, ask: &dyn Fn(&Nginx, usize) -> String| {
-        let routes = balanced(vec![to_endpoints("/", false)], Balancing::Hash(vec![part]), &endpoints);
+        let routes = balanced(vec![to_endpoints("/", false)], &Balancing::Hash(vec![part]), &endpoints);
         let numbers = binaries().into_iter().map(|binary| {
             let nginx =
                 Nginx::start(&binary, &routes, |settings| settings.trusted = vec!["127.0.0.0/8".parse().unwrap()]);
@@ -160,7 +183,7 @@ fn requests_with_the_same_key_get_the_same_endpoint() {
         HashPart::Text("-".to_owned()),
         HashPart::Parameter("p".to_owned()),
     ];
-    let routes = balanced(vec![to_endpoints("/", false)], Balancing::Hash(parts), &endpoints);
+    let routes = balanced(vec![to_endpoints("/", false)], &Balancing::Hash(parts), &endpoints);
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
         let ask = |user: usize, p: usize| {

@@ -174,7 +174,7 @@ fn no_path_of_a_client_is_the_name_of_a_location() {
     let mut publisher = Publisher::new();
     publisher.publish(&routes_of_any(vec![forward(prefix("/"), backend("root"))]));
     let nginx = Nginx::start(&publisher, 1);
-    for name in ["sparrow-http-0000000000000000", "sparrow-answer-404"] {
+    for name in ["sparrow-http-00000000000000000000000000000000", "sparrow-answer-404"] {
         for target in [name.to_owned(), format!("%2F{name}"), format!("?{name}")] {
             let request = format!("GET {target} HTTP/1.1\r\nHost: any.example\r\nConnection: close\r\n\r\n");
             let answer = http::exchange(nginx.address, request).unwrap();
@@ -194,12 +194,16 @@ fn a_location_that_nginx_does_not_have_is_told_and_nothing_else_serves_the_reque
         forward(prefix("/a"), backend("a")),
         limited(forward(prefix("/limited"), backend("b"))),
     ]));
-    let nginx = Nginx::start_with(&publisher, 1, |config| config.replace("sparrow-http-0000000000000005", "other"));
+    let nginx = Nginx::start_with(&publisher, 1, |config| {
+        config.replace("sparrow-http-00000000000000000000000000000005", "other")
+    });
     assert_eq!(nginx.found("any.example", "/limited/x"), Err(500));
     assert_eq!(nginx.found("any.example", "/a"), Ok("a".to_owned()));
     let log = nginx.error_log();
     assert!(
-        log.contains("its server has no location \"sparrow-http-0000000000000005\", of which the table speaks"),
+        log.contains(
+            "its server has no location \"sparrow-http-00000000000000000000000000000005\", of which the table speaks"
+        ),
         "{log}"
     );
 }

@@ -63,7 +63,7 @@ impl Publisher {
         let memory: &_ = Box::leak(Box::new(WritableTableMemory::create(8 << 20).unwrap()));
         let writer = TableWriter::create(memory, [1, 2]).unwrap();
         // The largest body is the policy for which `http_block` has locations.
-        let classify = |_: &Rule, policy: &Policy| Some(Class(policy.max_body_bytes.unwrap_or(0)));
+        let classify = |_: &Rule, policy: &Policy| Some(Class(policy.max_body_bytes.unwrap_or(0).into()));
         Self { memory, writer, planner: Planner::new(classify), revision: 0 }
     }
 
@@ -289,7 +289,7 @@ fn class(bytes: u64) -> String {
                 "https" => "proxy_pass https://$sparrow_upstream$sparrow_target",
                 _ => "proxy_pass http://$sparrow_upstream$sparrow_target",
             };
-            format!("location = sparrow-{protocol}-{bytes:016x} {{ client_max_body_size {bytes}; {pass}; }}\n")
+            format!("location = sparrow-{protocol}-{bytes:032x} {{ client_max_body_size {bytes}; {pass}; }}\n")
         })
         .concat()
 }

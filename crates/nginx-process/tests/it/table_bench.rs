@@ -47,7 +47,7 @@ impl TableBench {
                 listen {};
                 sparrow_route;
                 location = sparrow-answer-404 {{ return 404; }}
-                location = sparrow-http-0000000000000000 {{
+                location = sparrow-http-00000000000000000000000000000000 {{
                     proxy_http_version 1.1;
                     proxy_set_header Connection \"\";
                     proxy_pass http://$sparrow_upstream$sparrow_target;

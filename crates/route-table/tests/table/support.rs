@@ -188,7 +188,7 @@ fn any_listeners() -> impl Strategy<Value = ListenerSet> {
 pub fn class_of(policy: &Policy) -> Class {
     let mut hasher = std::hash::DefaultHasher::new();
     Policy { redirect_to_https: false, ..policy.clone() }.hash(&mut hasher);
-    Class(hasher.finish())
+    Class(hasher.finish().into())
 }
 
 /// A rule, and the policy that it is to have.
