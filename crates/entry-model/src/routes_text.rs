@@ -354,6 +354,7 @@ fn write_limits(f: &mut fmt::Formatter<'_>, limits: &Limits) -> fmt::Result {
         requests_per_second,
         requests_per_minute,
         connections,
+        counted_for,
         exempt,
         status,
         bytes_per_second,
@@ -365,6 +366,7 @@ fn write_limits(f: &mut fmt::Formatter<'_>, limits: &Limits) -> fmt::Result {
         }
     }
     connections.map_or(Ok(()), |connections| write!(f, " connections={connections}"))?;
+    counted_for.as_ref().map_or(Ok(()), |object| write!(f, " counted-for={}", QuotedWord(&object.to_string())))?;
     write_ranges(f, "exempt", exempt)?;
     status.map_or(Ok(()), |status| write!(f, " limit-status={status}"))?;
     bytes_per_second.map_or(Ok(()), |bytes| write!(f, " rate={bytes}"))?;

@@ -8,8 +8,8 @@
 //! main's rule is at most five rules, so canaries are not counted among rules.
 
 use entry_model::{
-    Action, Backend, CookieMatch, Destination, Forward, HeaderMatch, HostName, Match, ObjectRef, PathMatch, Reason,
-    Rule, ValueMatch, WeightedBackend,
+    Action, Backend, CookieMatch, Destination, Forward, HeaderMatch, HostName, Match, ObjectRef, PathMatch, PolicyId,
+    Reason, Rule, ValueMatch, WeightedBackend,
 };
 
 use crate::attach::{AttachedObject, Seniority, namespace_of};
@@ -102,8 +102,8 @@ fn path_name(canary: &AttachedCanary<'_>) -> String {
 }
 
 /// The rules by which requests of a main's rule are shared with its canary, in the order in which they are tried. What is spoken, and
-/// what becomes of the path, is as the main has it.
-pub fn share_rule(main: Rule, canary: &CanaryClaim, origin: &ObjectRef) -> Vec<Rule> {
+/// what becomes of the path, is as the main has it. `policy`: the main's, as it is for rules of the canary's.
+pub fn share_rule(main: Rule, canary: &CanaryClaim, origin: &ObjectRef, policy: PolicyId) -> Vec<Rule> {
     let (Action::Forward(forward), Some(backend)) = (&main.action, &canary.backend) else { return vec![main] };
     let Some(of_main) = forward.only_backend() else { return vec![main] };
     let backend = Backend { protocol: of_main.protocol, ..backend.clone() };
@@ -121,9 +121,12 @@ pub fn share_rule(main: Rule, canary: &CanaryClaim, origin: &ObjectRef) -> Vec<R
         .into_iter()
         .chain(cookie_matches(&main.matches, cookie.as_deref()))
     {
-        let (action, origin) =
-            if is_canary { (shared(&[(1, &to_canary)]), origin) } else { (main.action.clone(), &main.origin) };
-        rules.push(Rule { matches, action, origin: origin.clone(), ..main.clone() });
+        let of_main = || Rule { matches: matches.clone(), ..main.clone() };
+        rules.push(if is_canary {
+            Rule { action: shared(&[(1, &to_canary)]), origin: origin.clone(), policy, ..of_main() }
+        } else {
+            of_main()
+        });
     }
     let action = match total - weight {
         _ if *weight == 0 => main.action.clone(),

@@ -177,7 +177,9 @@ impl HostMerger {
                     let rule = self.rule(&name, won.claim, &tls, &connections, origin);
                     match canary {
                         Some(canary) => {
-                            rules.extend(canary::share_rule(rule, canary.claim, &attached[canary.owner.1].object));
+                            let policy = self.policy_of_canary(&rule);
+                            let origin = &attached[canary.owner.1].object;
+                            rules.extend(canary::share_rule(rule, canary.claim, origin, policy));
                         }
                         None => rules.push(rule),
                     }
@@ -218,6 +220,17 @@ impl HostMerger {
         let hosts = if self.for_one_snapshot { hosts.into_iter().collect() } else { self.publish_hosts(&hosts) };
         let (policies, tls_passthrough) = (self.policies.clone(), tls_passthrough.into_iter().collect());
         Routes { hosts, default, tls_passthrough, policies, certificates, ..Routes::default() }
+    }
+
+    /// How requests of a canary are treated: as those of its main, with which they are counted.
+    fn policy_of_canary(&mut self, main: &Rule) -> PolicyId {
+        let policy = &self.policies[main.policy];
+        if !policy.limits.counts_clients() {
+            return main.policy;
+        }
+        let mut policy = Policy::clone(policy);
+        policy.limits.counted_for = Some(main.origin.clone());
+        self.policies.intern(&policy)
     }
 
     /// All hosts, as they were made last.

@@ -1,6 +1,6 @@
 //! What several kinds of locations begin with.
 
-use entry_model::{Kind, Rule};
+use entry_model::{Kind, ObjectRef, Rule};
 
 use crate::context::Context;
 use crate::token::{Pattern, Text, Token};
@@ -29,7 +29,7 @@ pub fn redirect_to_https(writer: &mut Writer<'_>, context: &Context<'_>) -> Opti
 
 /// Names the object of a rule, for the access log.
 pub fn write_route_name(writer: &mut Writer<'_>, rule: &Rule) -> Option<()> {
-    writer.line("set").words(["$sparrow_route"]).text(|text| route_name(text, rule)).end()
+    writer.line("set").words(["$sparrow_route"]).text(|text| route_name(text, &rule.origin)).end()
 }
 
 /// The same where nginx does not write the path anew. Of a prefix that is stripped, what was sent becomes `$sparrow_prefix`.
@@ -43,10 +43,10 @@ pub fn sent_path(pattern: Pattern, path: &str, is_below: bool, strips: bool) -> 
     pattern.own(if strips { "^(?<sparrow_prefix>" } else { "^" }).path(path).own(rest)
 }
 
-/// The object of a rule, for the access log. Names of Kubernetes are plain; others, from a file, are made so.
-fn route_name(text: Text, rule: &Rule) -> Text {
-    let key = &rule.origin.key;
-    let text = match rule.origin.kind {
+/// The object of a rule, as `$sparrow_route` names it. Names of Kubernetes are plain; others, from a file, are made so.
+pub fn route_name(text: Text, origin: &ObjectRef) -> Text {
+    let key = &origin.key;
+    let text = match origin.kind {
         Kind::Service => text.own("Service "),
         Kind::Ingress => text.own("Ingress "),
         _ => text,

@@ -243,20 +243,21 @@ fn client_tls() -> impl Strategy<Value = ClientTls> {
 fn limits() -> impl Strategy<Value = Limits> {
     let requests =
         || proptest::option::of((any::<u32>(), any::<u32>()).prop_map(|(rate, burst)| RequestLimit { rate, burst }));
-    let counted = (requests(), requests(), any::<Option<u32>>(), ranges(), any::<Option<u16>>());
-    (counted, any::<Option<u64>>(), any::<Option<u64>>()).prop_map(
-        |((requests_per_second, requests_per_minute, connections, exempt, status), bytes_per_second, bytes_before)| {
-            Limits {
-                requests_per_second,
-                requests_per_minute,
-                connections,
-                exempt,
-                status,
-                bytes_per_second,
-                bytes_before,
-            }
-        },
-    )
+    let counted_for = proptest::option::weighted(0.2, object());
+    let counted = (requests(), requests(), any::<Option<u32>>(), counted_for, ranges(), any::<Option<u16>>());
+    (counted, any::<Option<u64>>(), any::<Option<u64>>()).prop_map(|(counted, bytes_per_second, bytes_before)| {
+        let (requests_per_second, requests_per_minute, connections, counted_for, exempt, status) = counted;
+        Limits {
+            requests_per_second,
+            requests_per_minute,
+            connections,
+            counted_for,
+            exempt,
+            status,
+            bytes_per_second,
+            bytes_before,
+        }
+    })
 }
 
 fn policies() -> impl Strategy<Value = Policies> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::AddressRange;
+use crate::{AddressRange, ObjectRef};
 
 /// How much a client may ask for, at each replica: a client is an address, and each object counts for itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +13,8 @@ pub struct Limits {
     pub requests_per_minute: Option<RequestLimit>,
     /// How many requests at the same time.
     pub connections: Option<u32>,
+    /// The object for which requests are counted, if that is not the one of the rule: those of a canary count for its main.
+    pub counted_for: Option<ObjectRef>,
     /// Clients that are not counted.
     pub exempt: Arc<[AddressRange]>,
     /// What is answered when it is more: 503 where there is none.

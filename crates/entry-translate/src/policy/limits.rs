@@ -104,6 +104,7 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
         requests_per_second,
         requests_per_minute,
         connections,
+        counted_for: None,
         exempt: exempt.into(),
         status,
         bytes_per_second,

@@ -58,6 +58,20 @@ fn header_comes_before_cookie_and_that_before_weight() {
 }
 
 #[test]
+fn requests_of_a_canary_are_counted_with_those_of_its_main() {
+    let mut main = main_of("/");
+    main.meta.annotations = texts([("nginx.ingress.kubernetes.io/limit-rps", "5")]);
+    let built = objects().ingress(main).ingress(canary("next", "/", [("canary-by-header", "x")])).translate();
+    let web = object(Kind::Ingress, "web");
+    let counted: Vec<_> = built.routes.rules().map(|rule| (&rule.origin, &built.routes.policy(rule).limits)).collect();
+    assert_eq!(counted.len(), 3);
+    for (origin, limits) in counted {
+        assert!(limits.requests_per_second.is_some());
+        assert_eq!(limits.counted_for.as_ref().unwrap_or(origin), &web);
+    }
+}
+
+#[test]
 fn value_of_a_header_comes_before_its_pattern() {
     let name = ("canary-by-header", "x");
     let pattern = ("canary-by-header-pattern", "^v[0-9]$");

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use entry_model::{AddressRange, Limits, RequestLimit};
 
 use super::PolicySet;
+use crate::location_parts::route_name;
 use crate::policy_class::content_name;
 use crate::token::{Text, Token, size};
 use crate::writer::{Directive, Writer, case, directive, entry, map};
@@ -16,7 +17,7 @@ use crate::writer::{Directive, Writer, case, directive, entry, map};
 const ZONE_SIZE: &str = ":10m";
 
 /// What is counted: it is empty where nothing is.
-const COUNTED: &str = "\"$binary_remote_addr$sparrow_route\"";
+const COUNTED: &str = "\"$binary_remote_addr$sparrow_limit_route\"";
 
 /// In what time so many requests may come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +53,9 @@ fn requests(limits: &Limits) -> impl Iterator<Item = (RateUnit, RequestLimit)> {
 /// Writes them into a location.
 pub fn write(writer: &mut Writer<'_>, limits: &Limits) -> Option<()> {
     if limits.counts_clients() {
+        if let Some(object) = &limits.counted_for {
+            writer.line("set").words(["$sparrow_limit_route"]).text(|text| route_name(text, object)).end()?;
+        }
         let line = writer.line("set").words(["$sparrow_limit_key"]);
         if limits.exempt.is_empty() {
             line.words([COUNTED]).end()?;
@@ -100,6 +104,7 @@ pub fn write_shared(writer: &mut Writer<'_>, policies: &PolicySet<'_>) {
         return;
     }
     writer.write(&map("\"\"", "$sparrow_limit_key", vec![case("default", "\"\"")]));
+    writer.write(&map("\"\"", "$sparrow_limit_route", vec![case("default", "$sparrow_route")]));
     let exempt: BTreeSet<&[AddressRange]> =
         counted.iter().map(|limits| &*limits.exempt).filter(|exempt| !exempt.is_empty()).collect();
     for directive in exempt.into_iter().flat_map(exempt_variables) {

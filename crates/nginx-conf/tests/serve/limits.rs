@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Instant;
 
-use entry_model::{Limits, Policy, RequestLimit, Rule};
+use entry_model::{HeaderMatch, Limits, Policy, RequestLimit, Rule, ValueMatch};
 use nginx_conf::Settings;
 use testbed::http;
 
-use super::support::{Nginx, NginxBackend, backend, binaries, forward, object, prefix, treated};
+use super::support::{Nginx, NginxBackend, backend, binaries, forward, object, prefix, treated, treated_routes};
 
 /// How many clients ask at the same time.
 const CLIENTS: usize = 32;
@@ -97,6 +97,34 @@ fn clients_and_objects_are_counted_for_themselves() {
         assert_eq!([ask("10.0.0.1", "/a"), ask("10.0.0.1", "/b")], [200, 200]);
         assert_eq!([ask("10.0.0.1", "/a"), ask("10.0.0.1", "/b"), ask("10.0.0.1", "/a/%78")], [503; 3]);
         assert_eq!([ask("10.0.0.2", "/a"), ask("2001:db8::1", "/a"), ask("10.0.0.1", "/c")], [200; 3]);
+    }
+}
+
+#[test]
+fn requests_of_a_canary_count_for_its_main() {
+    let address = backend("a");
+    // With and without clients that are not counted.
+    for exempt in [vec![], vec!["10.9.0.0/16".parse().unwrap()]] {
+        let limits = Limits { exempt: exempt.into(), ..per_minute(1, 1) };
+        let of_canary = Limits { counted_for: Some(object("main")), ..limits.clone() };
+        let mut canary = of("canary", forward(prefix("/"), address, false));
+        canary.matches.headers =
+            vec![HeaderMatch { name: "x-c".to_owned(), value: ValueMatch::Exact("always".to_owned()) }];
+        let main = of("main", forward(prefix("/"), address, false));
+        let [canary, main] =
+            [(canary, of_canary), (main, limits)].map(|(rule, limits)| (rule, Policy { limits, ..Policy::default() }));
+        let routes = treated_routes([canary, main]);
+        for binary in binaries() {
+            let nginx = Nginx::start(&binary, &routes, trust_loopback);
+            let ask = |client: &str, canary: &str| {
+                nginx.get("x", "/", &format!("X-Forwarded-For: {client}\r\n{canary}")).status
+            };
+            let always = "X-C: always\r\n";
+            for (client, first) in [("10.0.0.1", always), ("10.0.0.2", "")] {
+                let asked = [first, "", always, ""].map(|canary| ask(client, canary));
+                assert_eq!(asked, [200, 200, 503, 503], "{}", nginx.config());
+            }
+        }
     }
 }
 
