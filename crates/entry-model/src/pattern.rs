@@ -56,6 +56,7 @@ fn first_part(text: &str) -> Option<(TemplatePart<'_>, &str)> {
 pub struct Pattern {
     text: Arc<str>,
     written: Arc<str>,
+    is_first: bool,
     engine: Arc<dyn PatternEngine>,
 }
 
@@ -63,13 +64,24 @@ impl Pattern {
     /// A pattern of this text, which the engine was made of.
     pub fn new(text: &str, engine: Arc<dyn PatternEngine>) -> Self {
         let text: Arc<str> = text.into();
-        Self { written: Arc::clone(&text), text, engine }
+        Self { written: Arc::clone(&text), text, is_first: false, engine }
     }
 
     /// The same, which its object has written so, without what says how it is to be understood.
     #[must_use]
     pub fn written_as(self, written: &str) -> Self {
         Self { written: written.into(), ..self }
+    }
+
+    /// The same, which is tried before all else.
+    #[must_use]
+    pub fn placed_first(self) -> Self {
+        Self { is_first: true, ..self }
+    }
+
+    /// Whether it is tried before all else, exact paths among that.
+    pub fn is_first(&self) -> bool {
+        self.is_first
     }
 
     /// Its text, of which the engine was made.

@@ -123,9 +123,10 @@ impl PathMatch {
     pub fn precedence(&self, other: &Self) -> Ordering {
         let (one, two) = (self.text(), other.text());
         let rank = |path: &Self, length: usize| match path {
-            Self::Exact(_) => (0, Reverse(0), 0),
-            Self::Regex(_) => (1, Reverse(length), 0),
-            Self::Prefix(_) => (1, Reverse(length), 1),
+            Self::Regex(pattern) if pattern.is_first() => (0, Reverse(length), 0),
+            Self::Exact(_) => (1, Reverse(0), 0),
+            Self::Regex(_) => (2, Reverse(length), 0),
+            Self::Prefix(_) => (2, Reverse(length), 1),
         };
         let ordered = rank(self, one.len()).cmp(&rank(other, two.len()));
         ordered.then_with(|| match self {
@@ -154,7 +155,8 @@ impl Match {
 
     /// The order in which rules are tried, as the Gateway API has it for `HTTPRouteMatch`: an exact path comes before all others;
     /// a longer path before a shorter one; one with a method before one without; more headers before fewer; then more
-    /// parameters before fewer. The API leaves the place of patterns open: their texts count as paths do, as in ingress-nginx.
+    /// parameters before fewer. The API leaves the place of patterns open: their texts count as paths do, as in ingress-nginx, but
+    /// for those that are placed first.
     /// Cookies, which it does not have, come between headers and parameters.
     ///
     /// Of equal ones that of the older object is tried first, and of one object the first.

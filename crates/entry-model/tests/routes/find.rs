@@ -237,6 +237,21 @@ fn unmatched_request_gets_the_default_unless_its_host_is_closed() {
 }
 
 #[test]
+fn pattern_that_is_placed_first_comes_before_exact_paths() {
+    let first = |text: &str| PathMatch::Regex(pattern(text).placed_first());
+    let mut all = [
+        PathMatch::Exact("/a".to_owned()),
+        PathMatch::Regex(pattern("^/a/long/pattern")),
+        first("^/a"),
+        PathMatch::Prefix("/a/long/prefix/of/all".to_owned()),
+        first("^/a/b"),
+    ];
+    all.sort_by(PathMatch::precedence);
+    let texts: Vec<_> = all.iter().map(PathMatch::text).collect();
+    assert_eq!(texts, ["^/a/b", "^/a", "/a", "/a/long/prefix/of/all", "^/a/long/pattern"]);
+}
+
+#[test]
 fn display_of_routes_shows_every_part_of_a_rule() {
     let matches = Match {
         path: PathMatch::Regex(pattern("^/a b$")),
