@@ -13,7 +13,8 @@
 //! 3. `owners`: what of it belongs to other namespaces, by `host_or_segment`; `bounds`: what of it is too much.
 //! 4. `tls`: which certificates objects bring, with `certificate` (Secrets), and for that `pem`, `chain` and `private_key`.
 //! 5. `merge`: host by host, who gets what several ask for, in the order in which rules are tried, with
-//!    `certificate_selection` and `tls_passthrough`; `acme_http01`: hosts for ACME challenges only.
+//!    `certificate_selection`, `host_client_certificates`, `host_actions` (what a `server-snippet` says of all paths of a host) and
+//!    `tls_passthrough`; `acme_http01`: hosts for ACME challenges only.
 //!    `default_rule`: what no rule takes, where the operator names a `default_backend`.
 //! 6. `stream_services`: TCP and UDP services, which `ConfigMaps` name.
 //! 7. `endpoints`: where the Services are reached of which routes name the endpoints.
@@ -36,6 +37,7 @@ mod default_backend;
 mod default_rule;
 mod endpoints;
 mod host;
+mod host_actions;
 mod host_client_certificates;
 mod host_client_tls;
 mod host_or_segment;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use entry_model::{
-    CertificateId, ClientCertificates, ClientTls, Host, HostName, ListenerSet, Match, ObjectRef, Policies, Policy,
-    PolicyId, Reason, Routes, Rule, SortedMap, TlsPassthrough,
+    CertificateId, ClientCertificates, ClientTls, Host, HostName, ListenerSet, Match, ObjectRef, PathMatch, Policies,
+    Policy, PolicyId, Reason, Routes, Rule, SortedMap, TlsPassthrough,
 };
 
 use crate::Bound;
@@ -15,6 +15,7 @@ use crate::canary;
 use crate::certificate_selection::{CertificateSelection, SelectedCertificate};
 use crate::claim::{Claim, Claims, DefaultClaim};
 use crate::claim_site::ClaimSite;
+use crate::host_actions::{apply_host_action, select_host_action};
 use crate::host_client_certificates::{of_rule, select_client_certificates};
 use crate::host_client_tls::select_client_tls;
 use crate::owners::HostLists;
@@ -48,6 +49,8 @@ struct MergedHost {
     canaries: Vec<ClaimPlace>,
     /// The candidates that stand, in the order in which they are tried.
     won: Vec<usize>,
+    /// Whether one of them is for a pattern.
+    has_patterns: bool,
     /// The candidates that do not, each with the one that was first.
     lost: Vec<(usize, usize)>,
     tls: HostTls,
@@ -163,8 +166,9 @@ impl HostMerger {
             let lost = merged.lost.iter().map(|(loser, _)| candidates[*loser]);
             let connections = HostConnections::select(&name, &won, lost, attached);
             let closed = won.first().is_some_and(|won| is_closed(&name, &attached[won.owner.1].object.key.namespace));
-            // The default asks for none.
-            let closed = closed || connections.asked.is_some();
+            let host_action = select_host_action(&name, &candidates, &won, attached);
+            // The default asks for none of both.
+            let closed = closed || connections.asked.is_some() || host_action.is_some();
             for won in &won {
                 let redirect = redirects_to_https(&name, won.claim.redirect, &tls);
                 unredirected[won.owner.1] |= !redirect && won.claim.redirect == HttpsRedirect::Wanted;
@@ -174,7 +178,8 @@ impl HostMerger {
                 let mut rules = Vec::with_capacity(won.len());
                 for (won, canary) in won.iter().zip(&canaries) {
                     let origin = &attached[won.owner.1].object;
-                    let rule = self.rule(&name, won.claim, &tls, &connections, origin);
+                    let mut rule = self.rule(&name, won.claim, &tls, &connections, origin);
+                    merged.place(won.claim, &mut rule.matches.path);
                     match canary {
                         Some(canary) => {
                             let policy = self.policy_of_canary(&rule);
@@ -184,6 +189,7 @@ impl HostMerger {
                         None => rules.push(rule),
                     }
                 }
+                apply_host_action(host_action.as_ref(), &mut rules);
                 merged.host = Arc::new(Host { certificate: tls.certificate().cloned(), rules, closed });
                 (merged.tls, merged.connections) = (tls, connections);
             }
@@ -258,7 +264,9 @@ impl HostMerger {
     pub fn serves(&self, name: &HostName, claims: &Arc<Claims>) -> Option<bool> {
         let merged = self.hosts.get(name).filter(|merged| merged.canaries.is_empty())?;
         let is_of = |index: &usize| Arc::ptr_eq(&merged.candidates[*index].0, claims);
-        if merged.connections != HostConnections::default() || merged.lost.iter().any(|(lost, _)| is_of(lost)) {
+        let has_host_action = merged.candidates.iter().any(|(claims, _)| claims.host_action.is_some());
+        let is_lost = || merged.lost.iter().any(|(lost, _)| is_of(lost));
+        if has_host_action || merged.connections != HostConnections::default() || is_lost() {
             return None;
         }
         (0..merged.candidates.len()).any(|index| is_of(&index)).then(|| merged.won.iter().any(is_of))
@@ -281,6 +289,7 @@ impl HostMerger {
             let (claims, index) = &merged.candidates[*won];
             if Arc::ptr_eq(claims, new) {
                 *rule = self.rule(name, &new.rules[*index], &merged.tls, &merged.connections, origin);
+                merged.place(&new.rules[*index], &mut rule.matches.path);
             }
         }
         merged.host = Arc::new(host);
@@ -402,10 +411,15 @@ impl MergedHost {
         let named = candidates.iter().position(|candidate| !candidate.claim.yields);
         let yields = |index: &usize| named.is_some() && candidates[*index].claim.yields;
         let (yielding, mut order): (Vec<usize>, Vec<usize>) = (0..candidates.len()).partition(yields);
+        let has_patterns =
+            candidates.iter().any(|candidate| is_pattern(&candidate.claim.matches) && !candidate.claim.denies);
+        let is_first = |one: &AttachedClaim<'_>| has_patterns && stands_before_patterns(one.claim);
+        let rank = |one: &AttachedClaim<'_>| (!one.claim.denies, one.claim.weak, one.owner);
         // Stable: of one object the first comes first.
         order.sort_by(|a, b| {
             let (a, b) = (&candidates[*a], &candidates[*b]);
-            a.claim.matches.precedence(&b.claim.matches).then((a.claim.weak, a.owner).cmp(&(b.claim.weak, b.owner)))
+            let by_path = || a.claim.matches.precedence(&b.claim.matches);
+            is_first(b).cmp(&is_first(a)).then_with(by_path).then_with(|| rank(a).cmp(&rank(b)))
         });
         let (mut won, mut lost): (Vec<usize>, Vec<_>) = (Vec::with_capacity(order.len()), Vec::new());
         for index in order {
@@ -427,10 +441,21 @@ impl MergedHost {
             candidates,
             canaries,
             won,
+            has_patterns,
             lost,
             tls: HostTls::default(),
             connections: HostConnections::default(),
             host: Arc::default(),
+        }
+    }
+
+    /// Gives the path of a claim its place among those of the host.
+    fn place(&self, claim: &Claim, path: &mut PathMatch) {
+        if self.has_patterns
+            && stands_before_patterns(claim)
+            && let PathMatch::Regex(pattern) = path
+        {
+            *pattern = pattern.clone().placed_first();
         }
     }
 
@@ -451,6 +476,16 @@ impl MergedHost {
             && same_claims.into_iter().all(|(known, now)| is_same(known, now.claims, now.index))
             && same_canaries.into_iter().all(|(known, now)| is_same(known, now.claims, now.index))
     }
+}
+
+fn is_pattern(matches: &Match) -> bool {
+    matches!(matches.path, PathMatch::Regex(_))
+}
+
+/// Whether a claim comes before all others where one of them is for a pattern, as what is denied does. Where hosts have no name, others may
+/// have the paths that it matches too.
+fn stands_before_patterns(claim: &Claim) -> bool {
+    claim.denies && is_pattern(&claim.matches) && claim.host != HostName::Any
 }
 
 /// The same policy, but that nothing is sent to HTTPS.
@@ -479,6 +514,11 @@ fn report_conflict(loser: &AttachedClaim<'_>, first: &AttachedClaim<'_>, attache
     let AttachedClaim { claim, owner: (_, owner), .. } = *loser;
     let (_, winner) = first.owner;
     let own = winner == owner;
+    // Of its own paths an object is told where they are denied.
+    let is_told = own && (claim.yields || !matches!(claim.site, ClaimSite::Annotation(_)));
+    if first.claim.denies && (claim.denies || is_told) {
+        return;
+    }
     // A default backend is for the rest, and there is none. Who says the same twice loses nothing.
     if own
         && (claim.weak || claim.yields || (&claim.action, &claim.policy) == (&first.claim.action, &first.claim.policy))
@@ -489,7 +529,10 @@ fn report_conflict(loser: &AttachedClaim<'_>, first: &AttachedClaim<'_>, attache
         HostName::Any => format!("The path {}", quoted(claim.matches.path.text())),
         host => format!("The path {} of the host {}", quoted(claim.matches.path.text()), quoted(&host.to_string())),
     };
-    let message = if own {
+    let message = if first.claim.denies {
+        let first = object_name(&attached[winner].object);
+        format!("{what} is denied by a snippet of {first}, which stays in force; remove one of them")
+    } else if own {
         format!("{what} is in this object already, and the first stays in force; remove one of them")
     } else {
         let first = object_name(&attached[winner].object);

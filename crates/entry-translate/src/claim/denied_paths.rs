@@ -1,32 +1,131 @@
 //! Paths that nobody may ask for, at each host of an object.
+//!
+//! ```text
+//! host: paths, of this object and of others ─► the longer first; of the same, what is denied
+//! host: with a pattern                      ─► what is denied comes before all else (`merge`)
+//! ```
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use entry_model::{Action, HostName, Match, Policy};
+use entry_model::{Action, HostName, Match, PathMatch, Policy, Reason};
 
 use super::{Claim, Claims};
+use crate::path::into_prefix;
 use crate::policy::annotations::Annotations;
+use crate::verdict_draft::{VerdictDraft, quoted};
 
-/// Adds a rule for each of them to each host that the object has rules for.
-pub fn add_denied_paths(asked: &mut Claims, annotations: &Annotations<'_>) {
+/// Adds a rule for each of them to each host that the object has rules for. What they cannot be put before is answered 503. `shares`: whether
+/// namespaces share hosts without a name, by first segments.
+pub fn add_denied_paths(asked: &mut Claims, annotations: &Annotations<'_>, shares: bool, draft: &mut VerdictDraft) {
+    if annotations.denied_paths.is_empty() {
+        return;
+    }
+    close_what_cannot_be_denied(asked, draft);
+    if shares {
+        close_shared_root(asked, annotations, draft);
+    }
+    report_own(asked, annotations, draft);
     let mut seen: BTreeSet<HostName> = BTreeSet::new();
     let hosts: Vec<_> = asked.rules.iter().filter(|rule| seen.insert(rule.host.clone())).collect();
     let policy = Arc::new(Policy::default());
-    let policy = &policy;
-    let denied = hosts.iter().flat_map(|rule| {
-        annotations.denied_paths.iter().map(move |(path, status)| Claim {
-            host: rule.host.clone(),
-            matches: Match::path(path.clone()),
-            action: Action::Respond(*status),
-            policy: Arc::clone(policy),
-            redirect: rule.redirect,
-            site: rule.site,
-            tls_passthrough: None,
-            weak: false,
-            yields: false,
-        })
+    let mut denied = Vec::new();
+    for rule in hosts {
+        for (path, status) in &annotations.denied_paths {
+            let is_shared = shares && rule.host == HostName::Any;
+            denied.extend(paths_of(path, is_shared, asked).into_iter().map(|path| Claim {
+                host: rule.host.clone(),
+                matches: Match::path(path),
+                action: Action::Respond(*status),
+                policy: Arc::clone(&policy),
+                redirect: rule.redirect,
+                site: rule.site,
+                tls_passthrough: None,
+                weak: false,
+                yields: false,
+                denies: true,
+            }));
+        }
+    }
+    // Where there is no room for all rules, the first are served.
+    asked.rules.splice(0..0, denied);
+}
+
+/// The paths of the rules that deny one.
+fn paths_of(path: &PathMatch, is_shared: bool, asked: &Claims) -> Vec<PathMatch> {
+    let PathMatch::Regex(pattern) = path else { return vec![path.clone()] };
+    let text = pattern.written();
+    // nginx takes it first, whatever is denied.
+    let exact = PathMatch::Exact(text.to_owned());
+    let exact = Some(exact).filter(|exact| asked.rules.iter().any(|rule| rule.matches.path == *exact));
+    let of_segment = is_shared.then(|| PathMatch::Prefix(into_prefix(text.to_owned())));
+    let beginning = (!is_shared || has_whole_segment(text)).then(|| path.clone());
+    [beginning, of_segment, exact].into_iter().flatten().collect()
+}
+
+/// Whether all that begins so has the same first segment.
+fn has_whole_segment(text: &str) -> bool {
+    text[1..].contains('/')
+}
+
+/// Has nobody get what would be served in front of a path that is denied.
+fn close_what_cannot_be_denied(asked: &mut Claims, draft: &mut VerdictDraft) {
+    if let Some(default) = &mut asked.default {
+        default.action = Action::UNAVAILABLE;
+        let message = "A snippet of this Ingress denies paths, which cannot be denied to a default backend of all hosts, so its requests are \
+                       answered 503; write a rule with the path `/` instead";
+        draft.report_loss(&default.site, Reason::Unsupported, message.to_owned());
+    }
+    let is_pattern = |rule: &&mut Claim| matches!(rule.matches.path, PathMatch::Regex(_));
+    for rule in asked.rules.iter_mut().filter(|rule| rule.host == HostName::Any).filter(is_pattern) {
+        rule.action = Action::UNAVAILABLE;
+        let message = "A snippet of this Ingress denies paths, which cannot be denied in front of a pattern without a host, so its requests \
+                       are answered 503; name a host, or write a path";
+        draft.report_loss(&rule.site, Reason::Unsupported, message.to_owned());
+    }
+}
+
+/// The same of the root of hosts without a name, where what begins like a path may be of another segment.
+fn close_shared_root(asked: &mut Claims, annotations: &Annotations<'_>, draft: &mut VerdictDraft) {
+    let part = annotations.denied_paths.iter().find_map(|(path, _)| match path {
+        PathMatch::Regex(pattern) if !has_whole_segment(pattern.written()) => Some(pattern.written()),
+        _ => None,
     });
-    let denied: Vec<_> = denied.collect();
-    asked.rules.extend(denied);
+    let Some(part) = part else { return };
+    let root = Match::any();
+    for rule in asked.rules.iter_mut().filter(|rule| rule.host == HostName::Any && rule.matches == root) {
+        rule.action = Action::UNAVAILABLE;
+        let message = format!(
+            "A snippet of this Ingress denies all that begins with {}, which cannot be denied on hosts that no rule names, since others may \
+             have a part of it; so requests for this path are answered 503; name a host, or end the denied path with `/`",
+            quoted(part)
+        );
+        draft.report_loss(&rule.site, Reason::Unsupported, message);
+    }
+}
+
+/// Says which paths of the object itself are denied.
+fn report_own(asked: &Claims, annotations: &Annotations<'_>, draft: &mut VerdictDraft) {
+    let is_denied = |path: &PathMatch| annotations.denied_paths.iter().any(|(denied, _)| is_same_path(denied, path));
+    let mut told = BTreeSet::new();
+    for rule in asked.rules.iter().filter(|rule| is_denied(&rule.matches.path)) {
+        if told.insert(rule.site) {
+            let message = format!(
+                "The path {} is denied by a location of a snippet of this Ingress, which stays in force; remove one of them",
+                quoted(rule.matches.path.text())
+            );
+            draft.report_loss(&rule.site, Reason::Conflicted, message);
+        }
+    }
+}
+
+/// Whether nothing is left of the path of a rule.
+fn is_same_path(denied: &PathMatch, path: &PathMatch) -> bool {
+    match (denied, path) {
+        (_, PathMatch::Regex(_)) | (PathMatch::Exact(_), PathMatch::Prefix(_)) => false,
+        (PathMatch::Exact(denied), PathMatch::Exact(path)) => denied == path,
+        (_, PathMatch::Exact(path) | PathMatch::Prefix(path)) => {
+            into_prefix(denied.text().to_owned()) == into_prefix(path.clone())
+        }
+    }
 }

@@ -41,6 +41,7 @@ fn root_claims(asked: &Claims, annotations: &Annotations<'_>) -> Vec<Claim> {
             tls_passthrough: None,
             weak: false,
             yields: false,
+            denies: false,
         }
     };
     hosts.into_iter().map(claim).collect()
@@ -86,6 +87,7 @@ fn www_claims(asked: &Claims, annotations: &Annotations<'_>) -> Vec<Claim> {
             tls_passthrough: None,
             weak: false,
             yields: true,
+            denies: false,
         })
     };
     hosts.into_iter().filter_map(claim).collect()

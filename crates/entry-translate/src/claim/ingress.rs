@@ -14,7 +14,6 @@ use super::{
     describe_pattern, forward_action, further_hosts, is_closed, kept_path, redirect_action, unavailable_message,
     unless_closed, unusable_path_message, with_cookie_path,
 };
-use crate::TranslateSettings;
 use crate::claim_site::ClaimSite;
 use crate::host::parse_host;
 use crate::policy::annotations::{Annotations, read_annotations};
@@ -23,6 +22,7 @@ use crate::policy::path_treatment::{PathTreatment, PatternDialect};
 use crate::policy::reader::AnnotationContext;
 use crate::resolve::{self, ResolveError, ResolveFault};
 use crate::verdict_draft::{VerdictDraft, object_name, quoted};
+use crate::{HostOwnership, TranslateSettings};
 
 const SPEC: FieldPath<'_> = FieldPath::root("spec");
 
@@ -76,6 +76,7 @@ impl<'a> IngressReader<'a> {
         let context = self.annotation_context(&paths);
         let mut annotations = read_annotations(Kind::Ingress, &ingress.meta.annotations, context, &mut self.draft);
         asked.references = std::mem::take(&mut annotations.references);
+        asked.host_action = annotations.host_action.take();
         if let Some(canary) = annotations.canary.take() {
             return self.read_canary(&annotations, canary, &paths, asked);
         }
@@ -119,6 +120,7 @@ impl<'a> IngressReader<'a> {
                     tls_passthrough,
                     weak: false,
                     yields: false,
+                    denies: false,
                 });
             }
             if ingress.default_backend.is_some() {
@@ -137,7 +139,7 @@ impl<'a> IngressReader<'a> {
                     "The Ingress has neither rules nor a default backend, so nothing is served; add one of them";
                 self.draft.report_loss(&SPEC, Reason::Invalid, message.to_owned());
             }
-            denied_paths::add_denied_paths(&mut asked, &annotations);
+            self.deny_paths(&mut asked, &annotations);
             further_hosts::add_further_claims(&mut asked, &annotations);
             return Claims { draft: self.draft, ..asked };
         };
@@ -164,11 +166,17 @@ impl<'a> IngressReader<'a> {
                 tls_passthrough,
                 weak: true,
                 yields: false,
+                denies: false,
             }
         }));
-        denied_paths::add_denied_paths(&mut asked, &annotations);
+        self.deny_paths(&mut asked, &annotations);
         further_hosts::add_further_claims(&mut asked, &annotations);
         Claims { draft: self.draft, ..asked }
+    }
+
+    fn deny_paths(&mut self, asked: &mut Claims, annotations: &Annotations<'_>) {
+        let shares = self.settings.ownership == HostOwnership::Namespace;
+        denied_paths::add_denied_paths(asked, annotations, shares, &mut self.draft);
     }
 
     /// What a canary asks for: which paths of other Ingresses it is one of.

@@ -32,6 +32,8 @@ pub struct Claims {
     pub rules: Vec<Claim>,
     pub default: Option<DefaultClaim>,
     pub tls: Vec<TlsClaim>,
+    /// What is done with all requests of its hosts, those of other objects among them.
+    pub host_action: Option<Action>,
     /// Of a canary, which has none of the others.
     pub canaries: Vec<CanaryClaim>,
     /// Hosts that the object names for what cannot be served. Nothing is asked for there, and nobody else gets them.
@@ -58,6 +60,8 @@ pub struct Claim {
     pub weak: bool,
     /// Its host is one that the object does not name in a rule: it stands only where no rule names it.
     pub yields: bool,
+    /// Nobody may ask for its path: of the same paths it stands, and it comes before patterns.
+    pub denies: bool,
 }
 
 /// What is to be done with requests that no rule matches.
@@ -98,13 +102,13 @@ impl Claims {
     /// Whether other claims are for the same, wherever they lead and however requests are treated.
     pub fn ask_for_the_same(&self, other: &Self) -> bool {
         let same_rule = |(one, two): (&Claim, &Claim)| {
-            let Claim { host, matches, action: _, policy, redirect, site, tls_passthrough, weak, yields } = one;
+            let Claim { host, matches, action: _, policy, redirect, site, tls_passthrough, weak, yields, denies } = one;
             // What is asked of connections is for all of a host.
             policy.client_certificates == two.policy.client_certificates
                 && policy.client_tls == two.policy.client_tls
                 && *tls_passthrough == two.tls_passthrough
-                && (host, matches, redirect, site, weak, yields)
-                    == (&two.host, &two.matches, &two.redirect, &two.site, &two.weak, &two.yields)
+                && (host, matches, redirect, site, weak, yields, denies)
+                    == (&two.host, &two.matches, &two.redirect, &two.site, &two.weak, &two.yields, &two.denies)
         };
         // Whose requests a canary gets is decided among others.
         self.canaries.is_empty()
@@ -112,6 +116,7 @@ impl Claims {
             && self.rules.len() == other.rules.len()
             && self.rules.iter().zip(&other.rules).all(same_rule)
             && self.default == other.default
+            && self.host_action == other.host_action
             && self.tls == other.tls
             && self.held_hosts == other.held_hosts
     }
@@ -145,7 +150,8 @@ impl Claims {
             site: default.site,
         });
         let (rules, held_hosts) = (self.rules.iter().map(rule).collect(), self.held_hosts.clone());
-        Self { rules, default, held_hosts, ..Self::default() }
+        let host_action = self.host_action.as_ref().map(|_| Action::UNAVAILABLE);
+        Self { rules, default, host_action, held_hosts, ..Self::default() }
     }
 
     /// Gives back the room that nothing was put into, and shares policies with whoever asked for the same one before: claims are

@@ -140,6 +140,7 @@ fn rule(
         tls_passthrough,
         weak: false,
         yields: false,
+        denies: false,
     })
 }
 

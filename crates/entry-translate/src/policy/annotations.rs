@@ -49,6 +49,8 @@ pub struct Annotations<'a> {
     pub upstream_vhost: Option<UpstreamVhost<'a>>,
     /// What is done with requests, rather than forwarding them.
     pub action: Option<Action>,
+    /// What is done with all requests of its hosts, those of other objects among them.
+    pub host_action: Option<Action>,
     /// Paths of its hosts that nobody may ask for, and with which status that is answered.
     pub denied_paths: Vec<(PathMatch, u16)>,
     /// Whether who may ask is said in a way that cannot be used: then nobody may, and requests are answered 503.
