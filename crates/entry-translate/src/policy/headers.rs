@@ -8,6 +8,10 @@ const MOST: usize = 32;
 /// What every backend is told of the client: no rule says it otherwise.
 const OF_CLIENT: [&str; 3] = ["Forwarded", "X-Real-IP", "X-Request-ID"];
 
+/// What every backend is told of the request: it is never what the client says.
+const OF_REQUEST: [&str; 6] =
+    ["Host", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Proto"];
+
 /// Headers of answers that nginx writes itself, or takes for orders.
 const OF_NGINX: [&str; 7] =
     ["Content-Encoding", "Content-Type", "Date", "Last-Modified", "Location", "Server", "Content-Range"];
@@ -40,6 +44,29 @@ pub fn set_request_header(headers: &mut RequestHeaders, field: HeaderField) -> R
         return Err(PROTECTED_REQUEST);
     }
     headers.set.retain(|other| !other.is_named(field.name()));
+    if headers.set.len() == MOST {
+        return Err(TOO_MANY);
+    }
+    headers.set.push(field);
+    Ok(())
+}
+
+/// Has the backend not told what the client says in a header, unless it was said already what it is told.
+///
+/// # Errors
+/// No rule can take this one out, and clients can send it.
+pub fn clear_request_header(headers: &mut RequestHeaders, name: &str) -> Result<(), &'static str> {
+    // Such names nginx drops by itself.
+    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) && name.contains('_') {
+        return Ok(());
+    }
+    let field = HeaderField::new(name, "")?;
+    let is_said = |other: &str| field.is_named(other);
+    if CONNECTION_HEADERS.iter().chain(&OF_CLIENT).chain(&OF_REQUEST).any(|other| is_said(other))
+        || headers.set.iter().any(|other| is_said(other.name()))
+    {
+        return Ok(());
+    }
     if headers.set.len() == MOST {
         return Err(TOO_MANY);
     }
@@ -110,6 +137,20 @@ mod tests {
             assert!(set_answer_header(&mut AnswerHeaders::default(), field(name)).is_err(), "{name}");
             assert!(add_answer_header(&mut AnswerHeaders::default(), field(name), true).is_err(), "{name}");
             assert!(hide_answer_header(&mut AnswerHeaders::default(), name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn header_of_a_client_is_taken_out_unless_it_is_said_already() {
+        let mut headers = RequestHeaders::default();
+        set_request_header(&mut headers, parse_line("X-Tenant: shop").unwrap()).unwrap();
+        for name in ["X-User", "x-tenant", "X_User", "Host", "X-Forwarded-For", "X-Forwarded-User", "Connection"] {
+            clear_request_header(&mut headers, name).unwrap();
+        }
+        let set: Vec<_> = headers.set.iter().map(|field| (field.name(), field.value())).collect();
+        assert_eq!(set, [("X-Tenant", "shop"), ("X-User", ""), ("X-Forwarded-User", "")]);
+        for name in ["X-Admin*", "", &"a".repeat(41)] {
+            assert!(clear_request_header(&mut headers, name).is_err(), "{name}");
         }
     }
 

@@ -17,6 +17,7 @@ mod owners;
 mod paths;
 mod properties;
 mod services;
+mod snippets;
 mod support;
 mod tls_passthrough;
 mod verdicts;

@@ -18,6 +18,7 @@ mod refused;
 mod rewrites;
 mod secrecy;
 mod settings;
+mod snippets;
 mod stream_services;
 mod tenants;
 mod tls;
