@@ -214,13 +214,7 @@ impl HostMerger {
                 self.remove_certificate(Arc::make_mut(host));
             }
         }
-        for (AttachedObject { draft, .. }, _) in
-            attached.iter_mut().zip(unredirected).filter(|(_, unredirected)| *unredirected)
-        {
-            let message = "A host of this object has no certificate, or one that is not for it, so requests for it are not \
-                           redirected; declare TLS for it";
-            draft.report_loss(&ClaimSite::Annotation("sparrow/ssl-redirect"), Reason::RefNotFound, message.to_owned());
-        }
+        report_unredirected(&unredirected, attached);
         let default = self.default_rule(claims, attached);
         let certificates = certificates.into_served(attached);
         let hosts = if self.for_one_snapshot { hosts.into_iter().collect() } else { self.publish_hosts(&hosts) };
@@ -506,6 +500,15 @@ fn redirects_to_https(host: &HostName, asked: HttpsRedirect, tls: &HostTls) -> b
         (_, _, HostTls::PassedThrough(_)) => true,
         (_, HostName::Any, HostTls::Ended(_)) => asked == HttpsRedirect::Wanted,
         (_, _, HostTls::Ended(given)) => given.is_for,
+    }
+}
+
+/// Tells objects that want requests to be redirected to HTTPS of hosts where that leads nowhere.
+fn report_unredirected(unredirected: &[bool], attached: &mut [AttachedObject<'_>]) {
+    for (AttachedObject { draft, .. }, _) in attached.iter_mut().zip(unredirected).filter(|(_, is_one)| **is_one) {
+        let message = "A host of this object has no certificate, or one that is not for it, so requests for it are not \
+                       redirected; declare TLS for it";
+        draft.report_loss(&ClaimSite::Annotation("sparrow/ssl-redirect"), Reason::RefNotFound, message.to_owned());
     }
 }
 
