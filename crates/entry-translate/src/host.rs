@@ -43,12 +43,19 @@ pub fn parse_host(text: &str) -> Result<HostName, String> {
     if wildcard && ascii.len() + 2 > MAX_HOST_BYTES {
         return wrong("a name has at most 253 characters");
     }
-    // Clients take a name that ends in a number for an IPv4 address.
-    if ascii.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
+    if ends_in_number(&ascii) {
         return wrong("it ends in a number, as an address does; write a name");
     }
     let name = ascii.into_owned();
     Ok(if wildcard { HostName::OneLabel(name) } else { HostName::Exact(name) })
+}
+
+/// Whether a name without a final dot ends in a number, decimal or hexadecimal: clients take it for an IPv4 address.
+pub fn ends_in_number(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_hex = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit())) || hex.is_some_and(is_hex)
 }
 
 #[cfg(test)]
@@ -100,6 +107,8 @@ mod tests {
             ("[fd00::1]", "it is an address"),
             ("999.999.999.999", "ends in a number"),
             ("１０.０.０.１", "ends in a number"),
+            ("127.0.0.0x1", "ends in a number"),
+            ("0x7F000001", "ends in a number"),
             ("a.example:80", "without a port"),
             ("a_b.example", "labels of 1 to 63"),
             ("-a.example", "labels of 1 to 63"),

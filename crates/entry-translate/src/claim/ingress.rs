@@ -49,7 +49,7 @@ struct IngressReader<'a> {
 
 impl<'a> IngressReader<'a> {
     /// What is known beside the annotations.
-    fn annotation_context<'p>(&self, paths: &'p [&'p str]) -> AnnotationContext<'p>
+    fn annotation_context<'p>(&self, paths: &'p [&'p str], hosts: &'p [&'p str]) -> AnnotationContext<'p>
     where
         'a: 'p,
     {
@@ -61,8 +61,7 @@ impl<'a> IngressReader<'a> {
             tls: self.tls,
             namespace: &ingress.meta.namespace,
             quarantine: &settings.quarantine,
-            has_named_hosts: !ingress.rules.is_empty()
-                && ingress.rules.iter().all(|rule| rule.host.as_deref().is_some_and(|host| !host.is_empty())),
+            hosts,
             snapshot,
             tls_passthrough: settings.tls_passthrough,
         }
@@ -73,7 +72,9 @@ impl<'a> IngressReader<'a> {
         let mut asked = Claims::default();
         let paths = ingress.rules.iter().flat_map(|rule| &rule.paths);
         let paths: Vec<&str> = paths.map(|path| path.path.as_deref().unwrap_or("/")).collect();
-        let context = self.annotation_context(&paths);
+        let hosts = ingress.rules.iter().map(|rule| rule.host.as_deref().unwrap_or_default());
+        let hosts: Vec<&str> = hosts.collect();
+        let context = self.annotation_context(&paths, &hosts);
         let mut annotations = read_annotations(Kind::Ingress, &ingress.meta.annotations, context, &mut self.draft);
         asked.references = std::mem::take(&mut annotations.references);
         asked.host_action = annotations.host_action.take();

@@ -26,6 +26,7 @@ const PORT: ClaimSite = ClaimSite::Annotation("sparrow/port");
 /// What a Service with the label asks for: one rule.
 pub fn read_service_claims(service: &Service, snapshot: &Snapshot, settings: &TranslateSettings) -> Claims {
     let mut draft = VerdictDraft::default();
+    let host = service.meta.annotations.get("sparrow/host").map_or("", String::as_str);
     let context = AnnotationContext {
         defaults: &settings.defaults,
         follows_ingress_nginx: settings.follows_ingress_nginx,
@@ -33,7 +34,7 @@ pub fn read_service_claims(service: &Service, snapshot: &Snapshot, settings: &Tr
         tls: true,
         namespace: &service.meta.namespace,
         quarantine: &settings.quarantine,
-        has_named_hosts: service.meta.annotations.get("sparrow/host").is_some_and(|host| !host.is_empty()),
+        hosts: &[host],
         snapshot,
         tls_passthrough: settings.tls_passthrough,
     };

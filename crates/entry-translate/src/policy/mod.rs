@@ -176,7 +176,7 @@ mod tests {
             tls: true,
             namespace: "shop",
             quarantine: &quarantine,
-            has_named_hosts: true,
+            hosts: &["a.example"],
             snapshot: &snapshot,
             tls_passthrough: TlsPassthroughAnnotations::Own,
         };

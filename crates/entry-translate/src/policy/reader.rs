@@ -26,8 +26,8 @@ pub struct AnnotationContext<'a> {
     pub namespace: &'a str,
     /// Objects that are put aside.
     pub quarantine: &'a BTreeMap<ObjectRef, Quarantine>,
-    /// Whether each rule is for hosts of a name, so that a client cannot choose any.
-    pub has_named_hosts: bool,
+    /// The hosts of the object as its rules have them; an empty one stands for all hosts.
+    pub hosts: &'a [&'a str],
     /// Where objects are looked up that annotations name.
     pub snapshot: &'a Snapshot,
     /// Which annotations have TLS connections go to backends as they come.

@@ -59,3 +59,53 @@ fn changes_of_whoever_is_asked_are_followed() {
     snapshot.put(without_address);
     assert!(closed(&now(&snapshot)));
 }
+
+/// What comes of an Ingress with these hosts that asks this URL, where names are looked up: whether somebody is asked.
+fn asks(url: &str, hosts: &[Option<&str>], annotations: &[(&str, &str)]) -> bool {
+    let mut protected = ingress("web");
+    protected.rules = hosts.iter().map(|host| rule(*host, vec![prefix("/")])).collect();
+    protected.meta.annotations = texts([("sparrow/auth-url", url)]);
+    protected
+        .meta
+        .annotations
+        .extend(annotations.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    let snapshot = Objects::new().service(service("web")).service(auth_service(1)).ingress(protected).0;
+    let mut settings = settings();
+    settings.defaults.resolves_names = true;
+    let policy = policy(&mut Translator::default(), &snapshot, &settings);
+    policy.external_auth.expect("external authentication").server != OutsideServer::Unknown
+}
+
+#[test]
+fn address_that_is_spelt_otherwise_is_no_name() {
+    let host = [Some("a.example.com")];
+    for name in
+        ["127.0.0.01", "169.254.169.0254", "0x7f.1", "2130706433", "127.1", "[64:ff9b::a9fe:a9fe]", "[::127.0.0.1]"]
+    {
+        assert!(!asks(&format!("http://{name}:10254/"), &host, &[]), "{name}");
+    }
+    assert!(asks("http://auth.example.com/", &host, &[]));
+}
+
+#[test]
+fn client_cannot_choose_whom_a_url_with_its_host_asks() {
+    let url = "http://$host/auth";
+    assert!(asks(url, &[Some("a.example.com"), Some("b.example.com")], &[("sparrow/aliases", "c.example.com")]));
+    for hosts in [&[None][..], &[Some("*.example.com")], &[Some("a.example.com"), Some("*.b.example.com")]] {
+        assert!(!asks(url, hosts, &[]), "{hosts:?}");
+    }
+    for alias in ["sparrow/aliases", "nginx.ingress.kubernetes.io/server-alias"] {
+        assert!(!asks(url, &[Some("a.example.com")], &[(alias, "b.example.com, *.c.example.com")]), "{alias}");
+    }
+}
+
+#[test]
+fn host_that_is_called_like_a_service_asks_none() {
+    for host in
+        ["auth.other.svc.cluster.local", "kubernetes.default.svc.cluster.local", "10-0-0-1.other.pod.cluster.local"]
+    {
+        assert!(!asks("http://$host/", &[Some(host)], &[]), "{host}");
+    }
+    assert!(!asks("http://auth.$host/", &[Some("other.svc.cluster.local")], &[]));
+    assert!(!asks("http://0$host/", &[Some("x7f")], &[]));
+}
