@@ -44,6 +44,13 @@ impl LocationHeaders {
         self.to_backend.push((name, value));
     }
 
+    /// Has another backend not told what these tell theirs: it would get what clients say in them.
+    pub fn withhold_in(&self, other: &mut Self) {
+        for (name, _) in &self.to_backend {
+            other.tell_backend(name.clone(), Token::word("\"\""));
+        }
+    }
+
     /// The client is told this in each answer, beside what the backend says; not if the value is empty.
     pub fn add_to_answer(&mut self, name: Token, value: Token) {
         self.of_answer.push(((name, value), true));

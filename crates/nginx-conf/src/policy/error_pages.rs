@@ -59,6 +59,8 @@ pub fn write_location(
     writer.line("proxy_pass_request_body").words(["off"]).end()?;
     headers.write_of_answer(writer, context.settings)?;
     let mut told = LocationHeaders::default();
+    // What the other backend would be told by this entry, a client does not tell this one.
+    headers.withhold_in(&mut told);
     for (name, value) in [
         ("X-Code", "$status"),
         ("X-Format", "$http_accept"),

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 
-use entry_model::{ErrorPages, Policy};
+use entry_model::{ErrorPages, ExternalAuth, HeaderField, OutsideServer, Policy, UrlText};
 use testbed::http;
 
 use super::support::{Nginx, backend, binaries, forward, free, prefix, treated};
@@ -54,6 +54,27 @@ fn error_of_the_backend_is_replaced_under_its_own_status() {
             let answer = nginx.get("x.example", target, "");
             assert_eq!((answer.status, answer.header("Own")), (status, "own"), "{target}");
         }
+    }
+}
+
+#[test]
+fn page_is_not_told_by_clients_what_backends_are_told_by_the_entry() {
+    let mut policy = policy(true);
+    policy.external_auth = Some(ExternalAuth {
+        server: OutsideServer::Address(backend("auth")),
+        host: UrlText::from_text("auth.example"),
+        target: UrlText::from_text("/"),
+        response_headers: vec!["X-Staff".to_owned()],
+        ..ExternalAuth::closed()
+    });
+    policy.request_headers.set = vec![HeaderField::new("X-Tenant", "shop").unwrap()];
+    let routes = treated(&policy, vec![forward(prefix("/"), failing(), false)]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        let answer = nginx.get("x.example", "/404", "X-Staff: yes\r\nX-Tenant: mine\r\nX-Free: 1\r\n");
+        let seen = |name| http::header_of(std::str::from_utf8(&answer.body).unwrap(), name);
+        assert_eq!((answer.status, answer.header("Backend")), (404, "pages"), "with {}", binary.version);
+        assert_eq!([seen("X-Staff"), seen("X-Tenant"), seen("X-Free")], [None, None, Some("1")], "{}", answer.text());
     }
 }
 
