@@ -114,12 +114,12 @@ const NOT_IN_CASES: &[&str] = &[
     "The key `ca.crl` is longer than {MAX_REVOCATION_BYTES/1024} KiB; keep less in it",
     "has more than {MAX_RANGES} ranges",
     // Parts of what is said of an auth server and of a mirror, of which a case shows others.
-    "Unsupported: It has no cluster IP",
+    "It has no cluster IP",
     "it is a URL of at most 2048 bytes",
     "a port is a number from 1 to 65535",
     "of variables the host takes $host alone",
     "no resolver is known for it; name a Service, or start the entry with `--resolver`",
-    "Unsupported: The name {quoted(&name)} is not looked up: {hint}",
+    "The name {quoted(&name)} is not looked up: {hint}",
     // A flag has it, or a key of settings.
     "write `NAMESPACE/SERVICE`, or `NAMESPACE/SERVICE:PORT` with the number or the name of its port",
     // Of hosts below a wildcard that was held before the object came.

@@ -5,7 +5,8 @@
 use entry_model::{ExternalAuth, Key, Kind, ObjectRef, Reason, UrlText};
 
 use super::annotations::Annotations;
-use super::outside_server::{Unreachable, find_server};
+use super::headers::is_said_by_entry;
+use super::outside_server::{Unreachable, find_asked_server, find_server};
 use super::reader::AnnotationReader;
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
 use super::url::{HttpUrl, parse_http_url, parse_url_text};
@@ -56,10 +57,18 @@ pub const TOPIC: Topic = Topic {
         ),
         own(
             "auth-proxy-set-headers",
-            "a ConfigMap of the namespace: headers that it is told",
+            "a ConfigMap of the namespace: headers that it is told, none of those that this entry says itself of each client",
             "none",
             "auth-headers",
         ),
+        OwnAnnotation {
+            name: "requests-from",
+            objects: Objects::Services,
+            value: "of any Service, with the label or not: names of namespaces with commas between them, or `*`. Their objects may have any \
+                    requests sent to it that annotations ask for beside routes, such as auth-url; others may not",
+            default: "its own, and others may ask it with `GET` and `HEAD`, see [below](#servers-of-other-namespaces)",
+            example: "shop,blog",
+        },
     ],
     ingress_nginx: &[
         differs(
@@ -67,7 +76,9 @@ pub const TOPIC: Topic = Topic {
             "A name of the cluster (`NAME.NAMESPACE.svc…`) is the Service's cluster IP, without DNS. Of variables it takes `$host`, \
              `$http_host`, `$best_http_host`, `$scheme`, `$pass_access_scheme`, `$request_method`, `$request_uri`, \
              `$escaped_request_uri`, `$uri`, `$is_args` and `$args`, and stands for them as they were sent. Addresses of the entry, its \
-             machine and the API server are not asked. What cannot be used is 503, as there",
+             machine and the API server are not asked. A Service of another namespace, or an address of the cluster, is asked with `GET` and \
+             `HEAD` only, unless the Service's `sparrow/requests-from` says more. The certificate of a server of `https` is not verified, as \
+             there. What cannot be used is 503, as there",
         ),
         differs(
             "auth-signin",
@@ -90,8 +101,8 @@ pub const TOPIC: Topic = Topic {
         differs("auth-keepalive-timeout", KEPT),
         differs(
             "auth-proxy-set-headers",
-            "A ConfigMap of the same namespace alone, which the entry must be able to read, else 503; variables in its values stand for \
-             themselves",
+            "A ConfigMap of the same namespace alone, which the entry must be able to read, else 503; with a variable in a value, or one of \
+             the headers that the entry says of each client (`X-Forwarded-…`, `X-Real-IP`), 503, too",
         ),
         IngressNginxAnnotation::never(
             "auth-snippet",
@@ -238,11 +249,10 @@ fn read_questions(reader: &mut AnnotationReader<'_, '_>, url: &str, all: &Texts<
     let method = all.method.map(|(text, _)| parse_method(text)).transpose()?;
     let response_headers = all.response_headers.map(|(text, _)| parse_header_names(text)).transpose()?;
     let request_headers = all.request_headers.map(|(text, _)| read_request_headers(reader, text)).transpose()?;
-    let server = find_server(reader, &parsed).map_err(|Unreachable { reason, message }| Unusable {
-        name: "auth-url",
-        reason,
-        message,
-    })?;
+    let is_question =
+        request_headers.is_none() && method.as_deref().is_none_or(|method| matches!(method, "GET" | "HEAD"));
+    let server = if is_question { find_asked_server(reader, &parsed) } else { find_server(reader, &parsed) };
+    let server = server.map_err(|Unreachable { reason, message }| Unusable { name: "auth-url", reason, message })?;
     let HttpUrl { tls, host, target, .. } = parsed;
     Ok(ExternalAuth {
         server,
@@ -323,7 +333,13 @@ fn read_request_headers(reader: &mut AnnotationReader<'_, '_>, text: &str) -> Re
     map.data
         .iter()
         .map(|(name, value)| {
-            if can_be_told(name) && is_value(value) {
+            if is_said_by_entry(name) {
+                let hint = format!(
+                    "its key {} is a header that the entry says itself of each client; remove it",
+                    quoted(name)
+                );
+                Err(Unusable::value(NAME, text, &hint))
+            } else if can_be_told(name) && is_value(value) {
                 Ok((name.clone(), value.clone()))
             } else {
                 let hint =

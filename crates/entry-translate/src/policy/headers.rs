@@ -38,9 +38,8 @@ pub fn parse_line(line: &str) -> Result<HeaderField, &'static str> {
 /// # Errors
 /// No rule can say this one.
 pub fn set_request_header(headers: &mut RequestHeaders, field: HeaderField) -> Result<(), &'static str> {
-    let is_forwarded = field.name().get(..12).is_some_and(|start| start.eq_ignore_ascii_case("X-Forwarded-"));
-    let is_protected = |name: &&str| field.is_named(name);
-    if is_forwarded || field.is_named("Host") || CONNECTION_HEADERS.iter().chain(&OF_CLIENT).any(is_protected) {
+    let is_of_connection = CONNECTION_HEADERS.iter().any(|name| field.is_named(name));
+    if is_of_connection || field.is_named("Host") || is_said_by_entry(field.name()) {
         return Err(PROTECTED_REQUEST);
     }
     headers.set.retain(|other| !other.is_named(field.name()));
@@ -72,6 +71,12 @@ pub fn clear_request_header(headers: &mut RequestHeaders, name: &str) -> Result<
     }
     headers.set.push(field);
     Ok(())
+}
+
+/// Whether this entry says a header itself of each client.
+pub fn is_said_by_entry(name: &str) -> bool {
+    let is_forwarded = name.get(..12).is_some_and(|start| start.eq_ignore_ascii_case("X-Forwarded-"));
+    is_forwarded || OF_CLIENT.iter().any(|other| other.eq_ignore_ascii_case(name))
 }
 
 /// Has the client told a header rather than what the backend says in it; none if the value is empty.

@@ -65,6 +65,28 @@ fn embedded(address: IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
+/// Whether an address may be one of the cluster, which can be anyone's there: a private one, or one beside that of the API server, from
+/// the range of which all Services have theirs.
+pub fn may_be_of_cluster(address: IpAddr, api_server: Option<&Service>) -> bool {
+    let address = embedded(address).map_or(address, IpAddr::V4);
+    let is_private = match address {
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            address.is_private()
+                || (first, second & 0xc0) == (100, 64)
+                || (first, second & 0xfe) == (198, 18)
+                || first >= 240
+        }
+        IpAddr::V6(address) => address.is_unique_local() || address.segments()[0] & 0xffc0 == 0xfec0,
+    };
+    let is_beside = |other: &IpAddr| match (address, other) {
+        (IpAddr::V4(address), IpAddr::V4(other)) => address.octets()[..2] == other.octets()[..2],
+        (IpAddr::V6(address), IpAddr::V6(other)) => address.segments()[..4] == other.segments()[..4],
+        _ => false,
+    };
+    is_private || api_server.is_some_and(|service| service.cluster_ips.iter().any(is_beside))
+}
+
 /// Why no request may go to a name that an annotation names, before it is looked up. nginx looks names up as they are: no suffix is
 /// tried.
 ///
@@ -176,6 +198,20 @@ mod tests {
         for address in ["10.96.0.1", "::ffff:10.96.0.1", "64:ff9b::a60:1"] {
             let told = check_outside_address(address.parse().unwrap(), Some(&api_server));
             assert_eq!(told, Err("it is the address of the API server"), "{address}");
+        }
+    }
+
+    #[test]
+    fn private_addresses_and_those_beside_the_api_server_may_be_anyones() {
+        let api_server = service([34, 118, 224, 1]);
+        let may_be = |address: &str| may_be_of_cluster(address.parse().unwrap(), Some(&api_server));
+        for address in
+            ["10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "34.118.230.9", "fd00::1", "::ffff:10.0.0.1"]
+        {
+            assert!(may_be(address), "{address}");
+        }
+        for address in ["192.0.2.1", "34.119.0.1", "100.128.0.1", "2001:db8::1"] {
+            assert!(!may_be(address), "{address}");
         }
     }
 

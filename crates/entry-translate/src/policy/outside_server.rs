@@ -2,13 +2,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use entry_model::{BackendMode, HostName, Key, Kind, ObjectRef, OutsideServer, PortRef, Reason, UrlPart, UrlText};
+use entry_model::{
+    BackendMode, HostName, Key, Kind, ObjectRef, OutsideServer, PortRef, Reason, Service, UrlPart, UrlText,
+};
 
-use super::outside_address::{api_server, check_outside_address, check_outside_name, service_of_name};
+use super::outside_address::{
+    api_server, check_outside_address, check_outside_name, may_be_of_cluster, service_of_name,
+};
 use super::reader::AnnotationReader;
 use super::url::HttpUrl;
 use crate::host::parse_host;
-use crate::resolve::{find_port, service_address};
+use crate::resolve::{ResolveError, ResolveFault, find_port, service_address};
 use crate::verdict_draft::{object_name, quoted};
 
 /// Why no request goes to a server.
@@ -25,15 +29,48 @@ impl Unreachable {
     }
 }
 
-/// Where the server of a URL is reached. A name of the cluster is that of a Service, and needs no DNS.
+/// What is sent to a server. It decides whose server it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Question,
+    /// Anything.
+    Request,
+}
+
+/// The annotation of a Service that says which namespaces may have requests sent to it.
+const CONSENT: &str = "sparrow/requests-from";
+
+/// Where the server of a URL is reached to which anything may be sent: what is of another namespace must have said that it may. A name of
+/// the cluster is that of a Service, and needs no DNS.
 ///
 /// # Errors
 /// Nowhere, or requests may not go there.
 pub fn find_server(reader: &mut AnnotationReader<'_, '_>, url: &HttpUrl) -> Result<OutsideServer, Unreachable> {
+    find_server_for(reader, url, Sent::Request)
+}
+
+/// The same, of a server that is only asked: `GET` or `HEAD`, with headers that the client or this entry says, and no others.
+///
+/// # Errors
+/// Nowhere, or it may not be asked.
+pub fn find_asked_server(reader: &mut AnnotationReader<'_, '_>, url: &HttpUrl) -> Result<OutsideServer, Unreachable> {
+    find_server_for(reader, url, Sent::Question)
+}
+
+fn find_server_for(
+    reader: &mut AnnotationReader<'_, '_>,
+    url: &HttpUrl,
+    sent: Sent,
+) -> Result<OutsideServer, Unreachable> {
     let name = url.host.to_string();
     if let Ok(address) = name.parse() {
-        check_outside_address(address, reader.service(&api_server()).map(|service| &**service))
-            .map_err(|hint| Unreachable::value(&name, hint))?;
+        let api_server = reader.service(&api_server()).map(|service| &**service);
+        check_outside_address(address, api_server).map_err(|hint| Unreachable::value(&name, hint))?;
+        if sent == Sent::Request && may_be_of_cluster(address, api_server) {
+            let hint = "it may be an address of another namespace, and of a number it is not known whether its owner agrees; name a \
+                        Service, or a name in DNS";
+            return Err(Unreachable::value(&name, hint));
+        }
         return Ok(OutsideServer::Address(SocketAddr::new(address, url.port)));
     }
     if url.host.has_variables() {
@@ -41,7 +78,7 @@ pub fn find_server(reader: &mut AnnotationReader<'_, '_>, url: &HttpUrl) -> Resu
     } else {
         check_outside_name(&name).map_err(|hint| Unreachable::value(&name, hint))?;
         if let Some(key) = service_of_name(&name) {
-            return find_service(reader, &key, url.port).map(OutsideServer::Address);
+            return find_service(reader, &key, url.port, sent).map(OutsideServer::Address);
         }
     }
     if reader.context.defaults.resolves_names {
@@ -80,21 +117,60 @@ fn check_names_of_hosts(reader: &mut AnnotationReader<'_, '_>, name: &UrlText) -
     })
 }
 
-/// Where a Service is asked.
-fn find_service(reader: &mut AnnotationReader<'_, '_>, key: &Key, port: u16) -> Result<SocketAddr, Unreachable> {
-    let unusable = |reason, message: String| Unreachable { reason, message };
+/// Where a Service is reached, if this may be sent to it. Of one of another namespace no more is told than that it is not reached: whoever
+/// may write an Ingress is not to find out what others have.
+fn find_service(
+    reader: &mut AnnotationReader<'_, '_>,
+    key: &Key,
+    port: u16,
+    sent: Sent,
+) -> Result<SocketAddr, Unreachable> {
     if *key == api_server() {
         return Err(Unreachable::value(&format!("{}.{}.svc", key.name, key.namespace), "it is the API server"));
     }
-    let service_name = object_name(&ObjectRef::new(Kind::Service, key.clone()));
-    let Some(service) = reader.service(key) else {
-        return Err(unusable(Reason::RefNotFound, format!("There is no {service_name}; make it, or name another")));
-    };
-    let explain = |message: String| format!("{service_name}: {message}");
-    let address = service_address(service, BackendMode::ClusterIp);
-    let address = address.map_err(|error| unusable(error.reason, explain(error.message)))?;
-    let (_, port) =
-        find_port(service, &PortRef::Number(port)).map_err(|error| unusable(error.reason, explain(error.message)))?;
-    let address = address.with_port(port.port).cluster_ip();
-    address.ok_or_else(|| unusable(Reason::Unsupported, explain("It has no cluster IP".to_owned())))
+    let namespace = reader.context.namespace;
+    let service = reader.service(key).map(|service| &**service);
+    let name = object_name(&ObjectRef::new(Kind::Service, key.clone()));
+    if key.namespace == namespace {
+        let Some(service) = service else {
+            let message = format!("There is no {name}; make it, or name another");
+            return Err(Unreachable { reason: Reason::RefNotFound, message });
+        };
+        let explain =
+            |error: ResolveError| Unreachable { reason: error.reason, message: format!("{name}: {}", error.message) };
+        return cluster_address(service, port).map_err(explain);
+    }
+    let agreed = service.filter(|service| agrees(service, namespace, sent));
+    agreed.and_then(|service| cluster_address(service, port).ok()).ok_or_else(|| {
+        let of = match sent {
+            Sent::Question => format!("or its annotation {CONSENT} does not name {namespace}"),
+            Sent::Request => format!(
+                "or its annotation {CONSENT} is not there or does not name {namespace}; without it, Services of other namespaces are asked \
+                 with `GET` and `HEAD` only, without auth-proxy-set-headers"
+            ),
+        };
+        Unreachable {
+            reason: Reason::RefNotFound,
+            message: format!("{name} is not reached: it is not there, or has no cluster IP or no TCP port {port}, {of}"),
+        }
+    })
+}
+
+/// Whether the owner of a Service agrees that objects of another namespace have this sent to it. Whoever says nothing agrees to questions:
+/// servers that answer them for all are common.
+fn agrees(service: &Service, namespace: &str, sent: Sent) -> bool {
+    match service.meta.annotations.get(CONSENT) {
+        None => sent == Sent::Question,
+        Some(names) => names.split(',').map(str::trim).any(|name| name == "*" || name == namespace),
+    }
+}
+
+fn cluster_address(service: &Service, port: u16) -> Result<SocketAddr, ResolveError> {
+    let address = service_address(service, BackendMode::ClusterIp)?;
+    let (_, port) = find_port(service, &PortRef::Number(port))?;
+    address.with_port(port.port).cluster_ip().ok_or_else(|| ResolveError {
+        reason: Reason::Unsupported,
+        fault: ResolveFault::Address,
+        message: "It has no cluster IP".to_owned(),
+    })
 }

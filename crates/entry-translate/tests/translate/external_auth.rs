@@ -1,6 +1,6 @@
 //! Who is asked whether requests may pass, as Services and `ConfigMaps` change.
 
-use entry_model::{ConfigMap, OutsideServer, Policy, Service, Snapshot};
+use entry_model::{ConfigMap, OutsideServer, Policy, Service, ServiceKind, Snapshot};
 use entry_translate::{TranslateSettings, Translator};
 
 use super::support::{Objects, ingress, meta, prefix, rule, service, settings, texts};
@@ -10,6 +10,7 @@ fn auth_service(octet: u8) -> Service {
     let mut auth = service("auth");
     "other".clone_into(&mut auth.meta.namespace);
     auth.cluster_ips = vec![[10, 0, 1, octet].into()];
+    auth.meta.annotations = texts([("sparrow/requests-from", "blog, shop")]);
     auth
 }
 
@@ -108,4 +109,108 @@ fn host_that_is_called_like_a_service_asks_none() {
     }
     assert!(!asks("http://auth.$host/", &[Some("other.svc.cluster.local")], &[]));
     assert!(!asks("http://0$host/", &[Some("x7f")], &[]));
+}
+
+/// The server that is asked, if any, and what is told.
+fn asked_of_others(service: Option<Service>, annotations: &[(&str, &str)]) -> (String, Vec<String>) {
+    let mut protected = ingress("web");
+    protected.rules = vec![rule(Some("a.example.com"), vec![prefix("/")])];
+    protected.meta.annotations =
+        annotations.iter().map(|(name, value)| (format!("sparrow/{name}"), (*value).to_owned())).collect();
+    let mut snapshot = Objects::new().service(super::support::service("web")).ingress(protected).0;
+    snapshot.put(headers("gold"));
+    if let Some(service) = service {
+        snapshot.put(service);
+    }
+    let translation = Translator::default().translate(&snapshot, &settings());
+    let routes = &translation.routes;
+    let policy = routes.policy(routes.rules().next().expect("a rule"));
+    let verdicts = translation.verdicts.values().flat_map(entry_model::Verdict::findings);
+    let told = verdicts.map(|finding| finding.message.clone()).collect();
+    (policy.external_auth.as_ref().expect("external authentication").server.to_string(), told)
+}
+
+const URL: (&str, &str) = ("auth-url", "http://auth.other.svc.cluster.local/admin/delete?id=1");
+
+#[test]
+fn service_of_another_namespace_gets_more_than_questions_only_if_it_agrees() {
+    let service = |consent: Option<&str>| {
+        let mut service = auth_service(1);
+        service.meta.annotations.clear();
+        let consent = consent.map(|names| ("sparrow/requests-from".to_owned(), names.to_owned()));
+        service.meta.annotations.extend(consent);
+        Some(service)
+    };
+    let is_asked =
+        |consent, annotations: &[(&str, &str)]| asked_of_others(service(consent), annotations).0 == "10.0.1.1:80";
+    let questions: [&[_]; 3] =
+        [&[URL], &[URL, ("auth-method", "HEAD")], &[URL, ("auth-response-headers", "Remote-User")]];
+    let requests: [&[_]; 3] = [
+        &[URL, ("auth-method", "DELETE")],
+        &[URL, ("auth-method", "POST")],
+        &[URL, ("auth-proxy-set-headers", "headers")],
+    ];
+    for (consent, for_questions, for_requests) in [
+        (None, true, false),
+        (Some("blog,shop"), true, true),
+        (Some("*"), true, true),
+        (Some("blog"), false, false),
+        (Some(""), false, false),
+        (Some("shops"), false, false),
+    ] {
+        for question in questions {
+            assert_eq!(is_asked(consent, question), for_questions, "{consent:?} {question:?}");
+        }
+        for request in requests {
+            assert_eq!(is_asked(consent, request), for_requests, "{consent:?} {request:?}");
+        }
+    }
+}
+
+#[test]
+fn address_of_the_cluster_gets_questions_only() {
+    let is_asked = |url, method| asked_of_others(None, &[("auth-url", url), ("auth-method", method)]).0 != "unknown";
+    assert!(is_asked("http://10.244.1.7:8080/", "GET") && is_asked("http://192.0.2.1/", "POST"));
+    for url in ["http://10.244.1.7:8080/", "http://[fd00::7]/", "http://[::ffff:10.0.1.1]/", "http://[64:ff9b::a00:1]/"]
+    {
+        assert!(!is_asked(url, "POST"), "{url}");
+    }
+}
+
+#[test]
+fn nothing_is_told_of_services_of_other_namespaces() {
+    let with = |change: fn(&mut Service)| {
+        let mut service = auth_service(1);
+        service.meta.annotations.clear();
+        change(&mut service);
+        Some(service)
+    };
+    let faults = [
+        None,
+        with(|service| service.ports[0].port = 9090),
+        with(|service| service.ports[0].protocol = "UDP".to_owned()),
+        with(|service| service.cluster_ips.clear()),
+        with(|service| service.kind = ServiceKind::ExternalName("evil.example".to_owned())),
+        with(|service| service.kind = ServiceKind::Headless),
+        with(|service| service.meta.annotations = texts([("sparrow/requests-from", "blog")])),
+    ];
+    for annotations in [&[URL][..], &[URL, ("auth-method", "DELETE")]] {
+        let told: Vec<_> = faults.iter().map(|service| asked_of_others(service.clone(), annotations)).collect();
+        assert_eq!(told[0].1.len(), 1);
+        assert!(told.iter().all(|other| *other == told[0]), "{told:#?}");
+    }
+}
+
+#[test]
+fn header_that_the_entry_says_of_clients_is_said_by_no_config_map() {
+    for name in ["X-Forwarded-For", "x-real-ip", "Forwarded", "X-Request-ID", "Host"] {
+        let mut protected = ingress("web");
+        protected.rules = vec![rule(Some("a.example.com"), vec![prefix("/")])];
+        protected.meta.annotations =
+            texts([("sparrow/auth-url", "http://web.shop.svc/"), ("sparrow/auth-proxy-set-headers", "headers")]);
+        let mut snapshot = Objects::new().service(service("web")).ingress(protected).0;
+        snapshot.put(ConfigMap { meta: meta("headers"), data: texts([(name, "10.0.0.1")]) });
+        let policy = policy(&mut Translator::default(), &snapshot, &settings());
+        assert_eq!(policy.external_auth.unwrap().server, OutsideServer::Unknown, "{name}");
+    }
 }
