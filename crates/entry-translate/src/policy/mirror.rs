@@ -37,7 +37,7 @@ pub const TOPIC: Topic = Topic {
             "A copy of each request that may pass goes there, with the headers of the client, credentials among them, and `X-Sparrow-Copy: 1`; \
              not of WebSockets, and not of copies. Of variables it takes those of `auth-url`, and a URL without a path, or with \
              `/$request_uri`, gets the path of the request as it is. Where it may lead, and how its name is looked up, is as with \
-             `auth-url`. It has 1 second to be connected to and 5 to answer; until then, a connection of HTTP/1.1 is not used for the \
+             `auth-url`; a Service of another namespace gets copies if its `sparrow/requests-from` says so. It has 1 second to be connected to and 5 to answer; until then, a connection of HTTP/1.1 is not used for the \
              client's next request",
         ),
         IngressNginxAnnotation::same(
