@@ -8,8 +8,9 @@ use entry_model::{FieldPath, Host, HostName, Reason, Routes, Rule};
 
 use crate::Bound;
 use crate::attach::AttachedObject;
-use crate::bounds::{exceeded_message, rule_weight};
+use crate::bounds::exceeded_message;
 use crate::merge::without_redirect;
+use crate::rule_weight::rule_weight;
 use crate::verdict_draft::quoted;
 
 /// Gives a host of which nothing else is asked for what it would have without: the rules of the wildcard above it, or of all
@@ -35,8 +36,8 @@ pub fn inherit_rules(
         let more = from.rules.iter().filter(|rule| host.rules.iter().all(|own| own.matches != rule.matches));
         let more: Vec<&Rule> = more.filter(|rule| may(rule, host)).collect();
         let Some(first) = host.rules.first().map(|rule| &rule.origin) else { continue };
-        if let Err(message) = room.take(&first.key.namespace, more.iter().map(|rule| rule_weight(&rule.matches)).sum())
-        {
+        let weights = more.iter().map(|rule| rule_weight(&rule.matches, routes.policy(rule)));
+        if let Err(message) = room.take(&first.key.namespace, weights.sum()) {
             if let Some(owner) = attached.iter_mut().find(|attached| attached.object == *first) {
                 let message = format!("The host {} serves ACME challenges only. {message}", quoted(&name.to_string()));
                 owner.draft.report_loss(&FieldPath::root("spec"), Reason::BoundExceeded, message);
@@ -74,7 +75,7 @@ impl RuleBudget {
     fn of(routes: &Routes, bound: Bound) -> Self {
         let mut room = Self { bound, of: HashMap::new(), all: 0 };
         for rule in routes.hosts.values().flat_map(|host| &host.rules) {
-            room.add(&rule.origin.key.namespace, rule_weight(&rule.matches));
+            room.add(&rule.origin.key.namespace, rule_weight(&rule.matches, routes.policy(rule)));
         }
         room
     }

@@ -3,13 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{Action, HostName, HostOwners, Match, Reason};
+use entry_model::{Action, HostName, HostOwners, Limits, Match, Reason};
 
 use crate::attach::{AttachedObject, Seniority, namespace_of};
 use crate::attached_claims::{AttachedClaim, AttachedClaims};
 use crate::claim::Claim;
 use crate::claim_site::ClaimSite;
 use crate::host_or_segment::HostOrSegment;
+use crate::rule_weight::rule_weight;
 
 /// How much of one thing is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,18 +31,26 @@ impl Bound {
 pub struct Bounds {
     /// Hosts with a name, wildcards among them.
     pub hosts: Bound,
-    /// Rules. One with a long path counts once more for each 256 bytes.
+    /// Rules. One with a long path counts once more for each 256 bytes; one whose annotations ask for much, such as long lists of
+    /// addresses, for each KiB of that, and for each 4 KiB of users and certificates.
     pub rules: Bound,
     /// Hosts that are wildcards: each is a pattern, and patterns are tried in turn.
     pub patterns: Bound,
     /// Certificates that are served, by their content.
     pub certificates: Bound,
+    /// Different rates of requests: each has 10 MiB of memory that all workers share.
+    pub rates: Bound,
 }
 
 impl Bounds {
     /// No bounds.
-    pub const NONE: Self =
-        Self { hosts: Bound::NONE, rules: Bound::NONE, patterns: Bound::NONE, certificates: Bound::NONE };
+    pub const NONE: Self = Self {
+        hosts: Bound::NONE,
+        rules: Bound::NONE,
+        patterns: Bound::NONE,
+        certificates: Bound::NONE,
+        rates: Bound::NONE,
+    };
 
     /// The same for each namespace, and none for all.
     #[must_use]
@@ -52,16 +61,14 @@ impl Bounds {
             rules: alone(self.rules),
             patterns: alone(self.patterns),
             certificates: alone(self.certificates),
+            rates: alone(self.rates),
         }
     }
 }
 
-/// A path of so many bytes counts as one rule more.
-const BYTES_PER_RULE: usize = 256;
-
-/// What a rule counts.
-pub fn rule_weight(matches: &Match) -> usize {
-    1 + matches.path.text().len() / BYTES_PER_RULE
+/// What a claim counts among rules.
+pub fn claim_weight(claim: &Claim) -> usize {
+    rule_weight(&claim.matches, &claim.policy)
 }
 
 /// What is over a bound, in a sentence, and what becomes of it.
@@ -83,7 +90,13 @@ pub fn enforce_bounds(
         return;
     }
     let mut keep = vec![true; asked.rules.len()];
-    let mut counts = ClaimCounts { bounds, of: HashMap::new(), all: ClaimCount::default(), seen: HashSet::new() };
+    let mut counts = ClaimCounts {
+        bounds,
+        of: HashMap::new(),
+        all: ClaimCount::default(),
+        seen: HashSet::new(),
+        rates: HashSet::new(),
+    };
     for index in rules_by_age(host_owners, &asked.rules, attached) {
         let AttachedClaim { claim, owner, .. } = asked.rules[index];
         if let Err((site, message)) = counts.take(claim, namespace_of(attached, owner)) {
@@ -124,7 +137,11 @@ fn all_fit(bounds: &Bounds, rules: &[AttachedClaim<'_>], attached: &[AttachedObj
         let patterns = if has_patterns { of(&bounds.patterns) } else { usize::MAX };
         of(&bounds.hosts).min(of(&bounds.rules)).min(patterns)
     };
-    let all: usize = rules.iter().map(|rule| rule_weight(&rule.claim.matches)).sum();
+    let rates: HashSet<_> = rules.iter().flat_map(|rule| rates_of(&rule.claim.policy.limits)).collect();
+    if rates.len() > bounds.rates.namespace.min(bounds.rates.all) {
+        return false;
+    }
+    let all: usize = rules.iter().map(|rule| claim_weight(rule.claim)).sum();
     if all <= least(|bound| bound.namespace.min(bound.all)) {
         return true;
     }
@@ -132,7 +149,7 @@ fn all_fit(bounds: &Bounds, rules: &[AttachedClaim<'_>], attached: &[AttachedObj
     let mut each: HashMap<&str, usize> = HashMap::new();
     // Objects stand by their namespaces, so one look is enough for many rules.
     for run in rules.chunk_by(|a, b| namespace_of(attached, a.owner) == namespace_of(attached, b.owner)) {
-        let weights = run.iter().map(|rule| rule_weight(&rule.claim.matches));
+        let weights = run.iter().map(|rule| claim_weight(rule.claim));
         *each.entry(namespace_of(attached, run[0].owner)).or_default() += weights.sum::<usize>();
     }
     all <= least(|bound| bound.all) && each.values().all(|count| *count <= most)
@@ -160,7 +177,7 @@ fn rules_by_age(
                 continue;
             }
             let of = host_owners.iter().find(|owners| owners.owner_of(&key) == Some(namespace));
-            let (count, weight) = (counted.entry(namespace).or_default(), rule_weight(&claim.matches));
+            let (count, weight) = (counted.entry(namespace).or_default(), claim_weight(claim));
             *new = of.is_none_or(|owners| *count + weight > owners.rule_count(namespace));
             *count += if *new { 0 } else { weight };
         }
@@ -175,6 +192,16 @@ struct ClaimCount {
     hosts: usize,
     patterns: usize,
     rules: usize,
+    rates: usize,
+}
+
+/// A rate of requests: whether it is of seconds, and the number.
+type Rate = (bool, u32);
+
+/// The rates that nginx has to count for.
+pub fn rates_of(limits: &Limits) -> impl Iterator<Item = Rate> {
+    let second = limits.requests_per_second.map(|limit| (true, limit.rate));
+    second.into_iter().chain(limits.requests_per_minute.map(|limit| (false, limit.rate)))
 }
 
 struct ClaimCounts<'a, 'b> {
@@ -183,6 +210,8 @@ struct ClaimCounts<'a, 'b> {
     all: ClaimCount,
     /// What was counted: hosts of a namespace, and with a path its rules.
     seen: HashSet<(&'a str, &'b HostName, Option<&'b Match>)>,
+    /// Rates that were counted: of a namespace, and of all.
+    rates: HashSet<(Option<&'a str>, Rate)>,
 }
 
 impl<'a, 'b> ClaimCounts<'a, 'b> {
@@ -198,8 +227,11 @@ impl<'a, 'b> ClaimCounts<'a, 'b> {
         }
         let new = *host != HostName::Any && !self.seen.contains(&(namespace, host, None));
         let pattern = new && host.is_wildcard();
-        let (hosts, patterns, rules) = (usize::from(new), usize::from(pattern), rule_weight(&claim.matches));
-        let (Bounds { hosts: most_hosts, patterns: most_patterns, rules: most_rules, .. }, all) =
+        let (hosts, patterns, rules) = (usize::from(new), usize::from(pattern), claim_weight(claim));
+        let rates: Vec<_> = rates_of(&claim.policy.limits).collect();
+        let unseen = |of| rates.iter().filter(|rate| !self.rates.contains(&(of, **rate))).count();
+        let (own_rates, all_rates) = (unseen(Some(namespace)), unseen(None));
+        let (Bounds { hosts: most_hosts, patterns: most_patterns, rules: most_rules, rates: most_rates, .. }, all) =
             (self.bounds, &mut self.all);
         let own = self.of.entry(namespace).or_default();
         let of_host = if *host == HostName::Any { claim.site } else { claim.site.host() };
@@ -209,6 +241,14 @@ impl<'a, 'b> ClaimCounts<'a, 'b> {
             .map_err(|message| (of_host, message))?;
         check_room("rules", "rules", most_rules, (own.rules, all.rules), rules)
             .map_err(|message| (claim.site, message))?;
+        let what = "different rates of requests";
+        let own_bound = Bound { all: usize::MAX, ..*most_rates };
+        check_room(what, "rates", &own_bound, (own.rates, 0), own_rates).map_err(|message| (claim.site, message))?;
+        let all_bound = Bound { namespace: usize::MAX, ..*most_rates };
+        check_room(what, "rates", &all_bound, (0, all.rates), all_rates).map_err(|message| (claim.site, message))?;
+        own.rates += own_rates;
+        all.rates += all_rates;
+        self.rates.extend(rates.into_iter().flat_map(|rate| [(Some(namespace), rate), (None, rate)]));
         for count in [own, all] {
             count.hosts += hosts;
             count.patterns += patterns;

@@ -50,6 +50,7 @@ mod private_key;
 mod regex_path;
 mod resolve;
 mod retarget;
+mod rule_weight;
 mod service_users;
 mod settings;
 mod stream_services;

@@ -8,7 +8,7 @@ use entry_model::{HOSTS_ANNOTATION, HostName, HostOwners, Kind, ObjectRef, Reaso
 
 use crate::attach::{AttachedObject, Seniority, namespace_of};
 use crate::attached_claims::{AttachedClaim, AttachedClaims};
-use crate::bounds::rule_weight;
+use crate::bounds::claim_weight;
 use crate::claim_site::ClaimSite;
 use crate::host::parse_host;
 use crate::host_or_segment::HostOrSegment;
@@ -276,7 +276,7 @@ pub fn next_host_owners<'a>(
         // As bounds count: else who asks for the same often would have room for more than is served.
         let new =
             run.iter().filter(|AttachedClaim { claim, .. }| seen.insert((namespace, &claim.host, &claim.matches)));
-        owners.count_rule(namespace, new.map(|AttachedClaim { claim, .. }| rule_weight(&claim.matches)).sum());
+        owners.count_rule(namespace, new.map(|AttachedClaim { claim, .. }| claim_weight(claim)).sum());
     }
     for (_, owner) in &asked.defaults {
         owners.add(REST.key(), namespace_of(attached, *owner));

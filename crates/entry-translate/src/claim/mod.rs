@@ -16,6 +16,7 @@ use entry_model::{
 
 use self::rule_path::{RulePath, unusable_path};
 use crate::attach::RouteObject;
+use crate::bounds::rates_of;
 use crate::claim_site::ClaimSite;
 use crate::endpoints::endpoints_of;
 use crate::policy::annotations::Annotations;
@@ -23,6 +24,7 @@ use crate::policy::canary_request::Canary;
 use crate::policy::client_redirects::{HttpsRedirect, RequestRedirect};
 use crate::regex_path;
 use crate::resolve::{self, ServiceAddress};
+use crate::rule_weight::rule_weight;
 use crate::verdict_draft::{VerdictDraft, quoted};
 use crate::{HostOwnership, TranslateSettings};
 
@@ -105,6 +107,9 @@ impl Claims {
             let Claim { host, matches, action: _, policy, redirect, site, tls_passthrough, weak, yields, denies } = one;
             // What is asked of connections is for all of a host.
             policy.client_certificates == two.policy.client_certificates
+                // What is counted of it is as it was.
+                && rule_weight(matches, policy) == rule_weight(&two.matches, &two.policy)
+                && rates_of(&policy.limits).eq(rates_of(&two.policy.limits))
                 && policy.client_tls == two.policy.client_tls
                 && *tls_passthrough == two.tls_passthrough
                 && (host, matches, redirect, site, weak, yields, denies)

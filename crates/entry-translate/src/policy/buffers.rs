@@ -39,7 +39,7 @@ pub const TOPIC: Topic = Topic {
         IngressNginxAnnotation::same(
             "client-body-buffer-size",
             Scope::Rule,
-            "Memory for the body of a request, from 1 KiB to 16 MiB",
+            "Memory for the body of a request, from 1 KiB to 1 MiB; what is over that is in a file, as there",
         ),
         IngressNginxAnnotation::same(
             "proxy-buffer-size",
@@ -86,7 +86,7 @@ const RESPONSE_BYTES: RangeInclusive<u64> = 1 << 10..=1 << 20;
 const ALL_RESPONSE_BYTES: u32 = 4 << 20;
 
 /// What one connection may take of memory for the body of a request.
-const REQUEST_BYTES: RangeInclusive<u64> = 1 << 10..=16 << 20;
+const REQUEST_BYTES: RangeInclusive<u64> = 1 << 10..=1 << 20;
 
 /// What one request may take of the disk.
 const MAX_FILE_BYTES: u64 = 1 << 30;
@@ -107,7 +107,7 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
         holds_response: holds_response.filter(|holds| *holds),
         max_file_bytes: read_size(reader, "proxy-max-temp-file-size", 0..=MAX_FILE_BYTES).filter(|bytes| *bytes > 0),
         holds_request: holds_request.filter(|holds| *holds),
-        request_bytes: read_size(reader, "client-body-buffer-size", REQUEST_BYTES),
+        request_bytes: read_request_bytes(reader),
     };
 }
 
@@ -152,6 +152,22 @@ fn read_response_buffers(reader: &mut AnnotationReader<'_, '_>) -> Option<Respon
         reader.report_note("proxy-busy-buffers-size", Reason::Invalid, message);
     }
     Some(buffers)
+}
+
+/// The memory for the body of a request. With less than is asked for, the rest is in a file, and nothing is lost.
+fn read_request_bytes(reader: &mut AnnotationReader<'_, '_>) -> Option<u32> {
+    const NAME: &str = "client-body-buffer-size";
+    let size = reader.ingress_nginx(NAME, |text| parse_size(text.trim()))?;
+    let bounded = bound_request_bytes(size);
+    if u64::from(bounded) != size {
+        let message = format!(
+            "A request has from {} to {} bytes of memory for its body; {bounded} are in force, and the rest is in a file. Correct or remove it",
+            REQUEST_BYTES.start(),
+            REQUEST_BYTES.end()
+        );
+        reader.report_note(NAME, Reason::Invalid, message);
+    }
+    Some(bounded)
 }
 
 /// A size of memory for the body of a request, within bounds.

@@ -13,7 +13,7 @@ use super::url::{HttpUrl, parse_http_url, parse_url_text};
 use super::value::{parse_boolean, parse_go_boolean};
 use crate::verdict_draft::{object_name, quoted};
 
-/// Most headers of an answer that the backend is told.
+/// Most headers of an answer that the backend is told, and of a `ConfigMap` that the server is told.
 const MOST_HEADERS: usize = 32;
 
 /// What is said of annotations that rule connections to the server.
@@ -328,6 +328,9 @@ fn read_request_headers(reader: &mut AnnotationReader<'_, '_>, text: &str) -> Re
             format!("There is no {reference}, or the entry does not read it; make it, and name it to the entry");
         return Err(Unusable { name: NAME, reason: Reason::RefNotFound, message });
     };
+    if map.data.len() > MOST_HEADERS {
+        return Err(Unusable::value(NAME, text, "it has more than 32 headers; keep fewer in it"));
+    }
     let is_value =
         |value: &str| value.len() <= 1024 && value.bytes().all(|byte| byte >= b' ' && byte != 0x7f && byte != b'$');
     map.data

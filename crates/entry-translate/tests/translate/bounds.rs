@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use entry_model::{Acceptance, HostName, Ingress, Kind, Meta, ObjectRef, Reason, Service};
-use entry_translate::{Bound, Bounds, TranslateSettings, Translation};
+use entry_translate::{Bound, Bounds, TranslateSettings, Translation, Translator};
 
 use crate::support::{Objects, exposed, ingress, key, left_out, prefix, rule, service, settings, with_rule};
 
@@ -218,4 +218,73 @@ fn rule_over_a_bound_leaves_its_requests_to_no_open_one() {
     ingresses[2].meta.annotations.clear();
     let built = with(bounds, &Translation::default(), &ingresses);
     assert_eq!(served(&built), ["a.example", "x0.example", "x1.example"]);
+}
+
+/// An Ingress with these annotations and paths at one host.
+fn annotated(namespace: &str, name: &str, created: i64, paths: &[&str], annotations: &[(&str, &str)]) -> Ingress {
+    let paths = paths.iter().map(|path| prefix(path)).collect();
+    let mut ingress = with_rule(name, Some(&format!("{namespace}.example")), paths);
+    (ingress.meta.namespace, ingress.meta.created) = (namespace.to_owned(), created);
+    ingress.meta.annotations =
+        annotations.iter().map(|(name, value)| (format!("sparrow/{name}"), (*value).to_owned())).collect();
+    ingress
+}
+
+/// A list of so many ranges.
+fn ranges(count: usize) -> String {
+    (0..count).map(|number| format!("10.{}.{}.0/24", number / 256, number % 256)).collect::<Vec<_>>().join(",")
+}
+
+#[test]
+fn rule_counts_for_the_lists_of_its_annotations() {
+    let bounds = Bounds { rules: Bound { namespace: 100, ..NONE }, ..Bounds::NONE };
+    let list = ranges(1000);
+    let paths = ["/a", "/b", "/c", "/d", "/e"];
+    let limited = [("limit-rps", "5"), ("limit-exempt-ranges", &*list)];
+    let built = with(bounds, &Translation::default(), &[annotated("a", "web", 1, &paths, &limited)]);
+    assert_eq!(built.routes.rules().count(), 3, "{}", built.routes);
+    assert_eq!(told(&built, &at("a", "web"), "(--max-rules-per-namespace)").len(), 2);
+}
+
+#[test]
+fn different_rates_are_bounded_and_the_same_one_is_none_more() {
+    let bounds = Bounds { rates: Bound { namespace: 2, all: 3 }, ..Bounds::NONE };
+    let rate = |namespace: &str, name: &str, created, rate: &str| {
+        annotated(namespace, name, created, &[&format!("/{name}")], &[("limit-rps", rate)])
+    };
+    let built = with(
+        bounds,
+        &Translation::default(),
+        &[
+            rate("a", "one", 1, "1"),
+            rate("a", "two", 2, "2"),
+            rate("a", "three", 3, "3"),
+            rate("a", "again", 4, "1"),
+            rate("b", "one", 5, "1"),
+            rate("b", "four", 6, "4"),
+            rate("c", "five", 7, "5"),
+        ],
+    );
+    let over = "Of the different rates of requests of one namespace at most 2 are served (--max-rates-per-namespace)";
+    assert_eq!(told(&built, &at("a", "three"), over).len(), 1);
+    let over = "Of the different rates of requests of all namespaces at most 3 are served (--max-rates)";
+    assert_eq!(told(&built, &at("c", "five"), over).len(), 1);
+    for (namespace, name) in [("a", "again"), ("b", "one"), ("b", "four")] {
+        assert_eq!(told(&built, &at(namespace, name), ""), Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn annotation_that_grows_is_counted_anew() {
+    let settings =
+        TranslateSettings { bounds: Bounds { rules: Bound { namespace: 40, ..NONE }, ..Bounds::NONE }, ..settings() };
+    let limited = |count| {
+        let list = ranges(count);
+        annotated("a", "web", 1, &["/a", "/b"], &[("limit-rps", "5"), ("limit-exempt-ranges", &*list)])
+    };
+    let mut snapshot = Objects::new().ingress(limited(1)).0;
+    let mut translator = Translator::default();
+    assert_eq!(translator.translate(&snapshot, &settings).routes.rules().count(), 2);
+    snapshot.put(limited(1000));
+    assert_eq!(translator.translate(&snapshot, &settings).routes.rules().count(), 1);
 }

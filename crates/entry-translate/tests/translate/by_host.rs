@@ -83,8 +83,13 @@ fn any_object() -> impl Strategy<Value = Object> {
 fn any_bounds() -> impl Strategy<Value = Bounds> {
     let bound = || (0..6_usize, 0..8_usize).prop_map(|(namespace, all)| Bound { namespace, all });
     let bounds = (bound(), bound(), bound(), bound());
-    let bounds =
-        bounds.prop_map(|(hosts, rules, patterns, certificates)| Bounds { hosts, rules, patterns, certificates });
+    let bounds = bounds.prop_map(|(hosts, rules, patterns, certificates)| Bounds {
+        hosts,
+        rules,
+        patterns,
+        certificates,
+        ..Bounds::NONE
+    });
     prop_oneof![2 => Just(Bounds::NONE), 1 => bounds]
 }
 

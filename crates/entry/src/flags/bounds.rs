@@ -13,7 +13,8 @@ pub struct BoundFlags {
     /// Most hosts of one namespace
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub max_hosts_per_namespace: usize,
-    /// Most rules that are served: paths, and default backends of hosts. A path counts once more for each 256 bytes
+    /// Most rules that are served: paths, and default backends of hosts. A path counts once more for each 256 bytes, and a
+    /// rule for each KiB of lists that its annotations ask for, and for each 4 KiB of users and certificates in files
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub max_rules: usize,
     /// Most rules of one namespace
@@ -31,6 +32,12 @@ pub struct BoundFlags {
     /// Most certificates of one namespace
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub max_certificates_per_namespace: usize,
+    /// Most different rates of requests that are counted (`limit-rps`, `limit-rpm`): each has 10 MiB of memory
+    #[arg(long, value_name = "N", default_value_t = 48)]
+    pub max_rates: usize,
+    /// Most different rates of one namespace
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub max_rates_per_namespace: usize,
 }
 
 impl BoundFlags {
@@ -42,6 +49,7 @@ impl BoundFlags {
             rules: bound(self.max_rules_per_namespace, self.max_rules),
             patterns: bound(self.max_patterns_per_namespace, self.max_patterns),
             certificates: bound(self.max_certificates_per_namespace, self.max_certificates),
+            rates: bound(self.max_rates_per_namespace, self.max_rates),
         }
     }
 }
