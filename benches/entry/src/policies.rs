@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::backend::Backend;
 use crate::by_hand::ByHand;
 use crate::cpu::{Served, Treatment, compare, plain};
-use crate::http::get;
+use crate::http::Connection;
 use crate::objects;
 use crate::stage::Stage;
 
@@ -31,6 +31,8 @@ struct Compared {
     /// The path of the Ingress.
     path: &'static str,
     treatment: Treatment<'static>,
+    /// What of the entry's configuration shows that the annotations are followed.
+    directive: &'static str,
     headers: &'static str,
 }
 
@@ -57,6 +59,7 @@ const COMPARED: [Compared; 4] = [
                 add_header Vary Origin always;
                 proxy_pass http://steady;",
         },
+        directive: "add_header Access-Control-Allow-Origin",
         headers: "Origin: https://shop.example\r\n",
     },
     Compared {
@@ -70,6 +73,7 @@ const COMPARED: [Compared; 4] = [
             location: "limit_req zone=clients burst=5000000 nodelay;
                 proxy_pass http://steady;",
         },
+        directive: "limit_req \"",
         headers: "",
     },
     Compared {
@@ -83,6 +87,7 @@ const COMPARED: [Compared; 4] = [
             location: "rewrite \"(?i)/steady/([a-z]+)/([a-z]+)\" /$2/$1 break;
                 proxy_pass http://steady;",
         },
+        directive: "set $sparrow_rewritten",
         headers: "",
     },
     Compared {
@@ -111,6 +116,7 @@ const COMPARED: [Compared; 4] = [
             location: "auth_request /verify;
                 proxy_pass http://steady;",
         },
+        directive: "auth_request \"",
         headers: "",
     },
 ];
@@ -169,6 +175,7 @@ async fn measure(stage: &Stage, compared: &Compared) -> Result<Figure> {
     objects::write(directory.path(), "ingress", &ingress)?;
     let nginx = &stage.debian;
     let entry = stage.run_from(directory.path(), nginx).await?;
+    ensure!(entry.live()?.contains(compared.directive), "the configuration has no {}", compared.directive);
     let said = Command::new(nginx).arg("-V").output().context("run nginx -V")?;
     let modules = Modules::parse(&String::from_utf8_lossy(&said.stderr));
     let http = compared.treatment.http.replace("AUTH", &auth.address.to_string());
@@ -204,8 +211,6 @@ async fn measure_passwords(stage: &Stage) -> Result<Figure> {
     }
     let module = crate::entry::flag("nginx-module", stage.module()?);
     let entry = stage.run(vec![crate::entry::flag("from", directory.path()), module], &stage.debian).await?;
-    let (status, _) = get(entry.http, "/").await?;
-    ensure!(status == 404, "a request for no host: {status}");
     let request = |host: &str, headers: &str| {
         format!("GET /steady/some/thing HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n").into_bytes()
     };
@@ -213,6 +218,10 @@ async fn measure_passwords(stage: &Stage) -> Result<Figure> {
     let served = |request| Served { address: entry.http, master, request };
     let closed = served(request("closed", &format!("Authorization: Basic {USER_99}\r\n")));
     let open = served(request("open", ""));
+    for (request, status) in [(&request("closed", ""), 401), (&closed.request, 200), (&open.request, 200)] {
+        let answered = Connection::open(entry.http).await?.exchange(request).await?.status;
+        ensure!(answered == status, "{} is answered {answered}", String::from_utf8_lossy(request));
+    }
     compare(stage, "cpu-password", (&closed, &open), (LIMIT_OF_PASSWORDS, "without")).await
 }
 
