@@ -70,10 +70,7 @@ impl<'a> IngressReader<'a> {
     fn read_claims(mut self) -> Claims {
         let ingress = self.ingress;
         let mut asked = Claims::default();
-        let paths = ingress.rules.iter().flat_map(|rule| &rule.paths);
-        let paths: Vec<&str> = paths.map(|path| path.path.as_deref().unwrap_or("/")).collect();
-        let hosts = ingress.rules.iter().map(|rule| rule.host.as_deref().unwrap_or_default());
-        let hosts: Vec<&str> = hosts.collect();
+        let (hosts, paths) = hosts_and_paths(ingress);
         let context = self.annotation_context(&paths, &hosts);
         let mut annotations = read_annotations(Kind::Ingress, &ingress.meta.annotations, context, &mut self.draft);
         asked.references = std::mem::take(&mut annotations.references);
@@ -393,4 +390,11 @@ impl<'a> IngressReader<'a> {
         }
         hosts
     }
+}
+
+/// The hosts of the rules of an Ingress, empty where one is for all, and their paths, as they are written.
+fn hosts_and_paths(ingress: &Ingress) -> (Vec<&str>, Vec<&str>) {
+    let hosts = ingress.rules.iter().map(|rule| rule.host.as_deref().unwrap_or_default());
+    let paths = ingress.rules.iter().flat_map(|rule| &rule.paths);
+    (hosts.collect(), paths.map(|path| path.path.as_deref().unwrap_or("/")).collect())
 }
