@@ -17,7 +17,7 @@ use super::{
 use crate::claim_site::ClaimSite;
 use crate::host::parse_host;
 use crate::policy::annotations::{Annotations, read_annotations};
-use crate::policy::canary_request::Canary;
+use crate::policy::canary_request::{Canary, CanaryRole};
 use crate::policy::path_treatment::{PathTreatment, PatternDialect};
 use crate::policy::reader::AnnotationContext;
 use crate::resolve::{self, ResolveError, ResolveFault};
@@ -75,8 +75,10 @@ impl<'a> IngressReader<'a> {
         let mut annotations = read_annotations(Kind::Ingress, &ingress.meta.annotations, context, &mut self.draft);
         asked.references = std::mem::take(&mut annotations.references);
         asked.host_action = annotations.host_action.take();
-        if let Some(canary) = annotations.canary.take() {
-            return self.read_canary(&annotations, canary, &paths, asked);
+        match annotations.canary.take() {
+            None => {}
+            Some(CanaryRole::Of(canary)) => return self.read_canary(&annotations, canary, &paths, asked),
+            Some(CanaryRole::Unknown) => return Claims { draft: self.draft, ..asked },
         }
         let policy = Arc::new(annotations.policy.clone());
         let tls_passthrough = asked_tls_passthrough(&annotations, self.settings, &mut self.draft);

@@ -116,8 +116,7 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
     let denied = read_ranges(reader, annotations, "deny-source-ranges", &["denylist-source-range"]);
     annotations.policy.access.denied = denied.unwrap_or_default().into();
     annotations.policy.access.basic_auth = read_basic_auth(reader, annotations);
-    let theirs = reader.ingress_nginx("satisfy", parse_satisfy);
-    annotations.policy.access.satisfy_any = reader.own("satisfy", parse_satisfy).or(theirs) == Some(true);
+    annotations.policy.access.satisfy_any = reader.either("satisfy", parse_satisfy) == Some(true);
 }
 
 /// Whether one condition is enough.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use entry_model::{Action, BackendMode, IngressBackend, Kind, ObjectRef, PathMatch, Policy, Protocol};
 
 use super::aliases::Aliases;
-use super::canary_request::Canary;
+use super::canary_request::CanaryRole;
 use super::client_redirects::{HttpsRedirect, Redirects};
 use super::path_treatment::PathTreatment;
 use super::reader::{AnnotationContext, AnnotationReader};
@@ -39,8 +39,8 @@ pub struct Annotations<'a> {
     pub redirects: Redirects,
     /// Further names of the first host.
     pub aliases: Aliases,
-    /// Which requests of another Ingress go to the backends of this one, which then serves nothing of its own.
-    pub canary: Option<Canary>,
+    /// Whether some requests of another Ingress go to the backends of this one, which then serves nothing of its own.
+    pub canary: Option<CanaryRole>,
     /// The annotation that has TLS connections go to the backend as they come.
     pub tls_passthrough: Option<ClaimSite>,
     /// How requests are to be treated, but for redirects to HTTPS.

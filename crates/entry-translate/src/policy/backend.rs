@@ -33,10 +33,10 @@ pub const TOPIC: Topic = Topic {
         },
     ],
     ingress_nginx: &[
-        IngressNginxAnnotation::differs(
+        IngressNginxAnnotation::same(
             "backend-protocol",
             Scope::Backend,
-            "`HTTP`, `HTTPS`, `GRPC` and `GRPCS`, in any case, are the same; `AUTO_HTTP` and `FCGI` have no equal",
+            "`HTTP`, `HTTPS`, `GRPC` and `GRPCS`, in any case; `AUTO_HTTP` and `FCGI` have no equal, and a finding says so",
         ),
         IngressNginxAnnotation::same(
             "service-upstream",
@@ -54,16 +54,22 @@ pub const TOPIC: Topic = Topic {
 
 /// Reads them.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
-    let theirs = reader.ingress_nginx("backend-protocol", parse_ingress_nginx_protocol);
-    annotations.protocol = reader.own("backend-protocol", parse_protocol).or(theirs.flatten());
-    if theirs == Some(None) {
+    // By default, the backend is spoken to without TLS.
+    let protocol = reader.either_usable(
+        ("backend-protocol", |text| parse_protocol(text).map(Some)),
+        ("backend-protocol", parse_ingress_nginx_protocol),
+    );
+    annotations.protocol = protocol.flatten();
+    if protocol == Some(None) {
         let message = "The backend is spoken to with HTTP/1.1: `AUTO_HTTP` and `FCGI` have no equal; write `HTTP` or `HTTPS`, or put a \
                        server that speaks HTTP before it";
         reader.report_loss("backend-protocol", entry_model::Reason::Unsupported, message.to_owned());
     }
-    let theirs = reader.ingress_nginx("service-upstream", parse_go_boolean);
-    let theirs = theirs.map(|cluster_ip| if cluster_ip { BackendMode::ClusterIp } else { BackendMode::Endpoints });
-    annotations.backends = reader.own("backends", str::parse).or(theirs);
+    let parse_service_upstream = |text: &str| {
+        let is_upstream = parse_go_boolean(text)?;
+        Ok(if is_upstream { BackendMode::ClusterIp } else { BackendMode::Endpoints })
+    };
+    annotations.backends = reader.either_of(("backends", str::parse), ("service-upstream", parse_service_upstream));
     annotations.keep_alive = reader.own("keep-alive", parse_boolean);
     let version_1_0 = reader.ingress_nginx("proxy-http-version", |text| match text.trim() {
         "1.0" => Ok(true),

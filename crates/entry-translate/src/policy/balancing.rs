@@ -171,21 +171,17 @@ fn read_cookie(reader: &mut AnnotationReader<'_, '_>) -> SessionCookie {
         domain: reader.either("session-cookie-domain", parse_domain),
         max_age_seconds: reader.either("session-cookie-max-age", parse_seconds).or(expires),
         same_site: reader.either("session-cookie-samesite", parse_same_site),
-        secure: {
-            let theirs = reader.ingress_nginx("session-cookie-secure", parse_go_boolean);
-            reader.own("session-cookie-secure", parse_boolean).or(theirs)
-        },
+        secure: reader.either_of(("session-cookie-secure", parse_boolean), ("session-cookie-secure", parse_go_boolean)),
     }
 }
 
 /// A hash that cannot be read is a loss: requests would be told apart otherwise.
 fn read_hash(reader: &mut AnnotationReader<'_, '_>) -> Option<Vec<HashPart>> {
     const NAME: &str = "upstream-hash-by";
-    let theirs = reader.ingress_nginx_text(NAME);
-    if let Some(parts) = reader.own(NAME, parse_hash) {
-        return Some(parts);
+    if reader.own_counts(NAME, &[NAME]) {
+        return reader.own(NAME, parse_hash);
     }
-    let text = theirs.filter(|text| !text.is_empty())?;
+    let text = reader.ingress_nginx_text(NAME).filter(|text| !text.is_empty())?;
     parse_hash(text)
         .inspect_err(|hint| {
             let message = format!("The value cannot be used, so endpoints get requests in turn: {hint}");

@@ -23,6 +23,6 @@ pub const TOPIC: Topic = Topic {
 
 /// Reads it.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
-    let theirs = reader.ingress_nginx("proxy-body-size", |text| parse_size(text.trim()));
-    annotations.policy.max_body_bytes = reader.own("max-body-size", parse_size).or(theirs);
+    annotations.policy.max_body_bytes =
+        reader.either_of(("max-body-size", parse_size), ("proxy-body-size", |text| parse_size(text.trim())));
 }

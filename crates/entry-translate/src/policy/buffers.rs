@@ -51,7 +51,8 @@ pub const TOPIC: Topic = Topic {
             Scope::Rule,
             "`on`: an answer is read faster than its client takes it, as far as there is memory for it. No file holds the rest, as there, \
              unless `proxy-max-temp-file-size` says so",
-        ),
+        )
+        .unchanged_by(&["off"]),
         IngressNginxAnnotation::same(
             "proxy-buffers-number",
             Scope::Rule,
@@ -97,10 +98,9 @@ const NUMBER: u32 = 4;
 
 /// Reads them. The limit of bodies was read before: where they are held, it has a bound.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
-    let theirs = read_switch(reader, "proxy-buffering");
-    let holds_response = reader.own("response-buffering", parse_boolean).or(theirs);
-    let theirs = read_switch(reader, "proxy-request-buffering");
-    let holds_request = reader.own("request-buffering", parse_boolean).or(theirs);
+    let mut switch = |own, theirs| reader.either_of((own, parse_boolean), (theirs, parse_on_off));
+    let holds_response = switch("response-buffering", "proxy-buffering");
+    let holds_request = switch("request-buffering", "proxy-request-buffering");
     annotations.policy.buffers = Buffers {
         response: read_response_buffers(reader),
         // What is so for all needs no directive.
@@ -124,8 +124,11 @@ pub fn bound_held_bodies(reader: &mut AnnotationReader<'_, '_>, annotations: &mu
 }
 
 fn read_response_buffers(reader: &mut AnnotationReader<'_, '_>) -> Option<ResponseBuffers> {
-    let theirs = read_size(reader, "proxy-buffer-size", RESPONSE_BYTES);
-    let size = reader.own("response-buffer-size", parse_response_size).or(theirs);
+    let size = if reader.own_counts("response-buffer-size", &["proxy-buffer-size"]) {
+        reader.own("response-buffer-size", parse_response_size)
+    } else {
+        read_size(reader, "proxy-buffer-size", RESPONSE_BYTES)
+    };
     let number = reader.ingress_nginx("proxy-buffers-number", parse_integer);
     let busy = reader.ingress_nginx("proxy-busy-buffers-size", |text| parse_size(text.trim()));
     if size.is_none() && number.is_none() && busy.is_none() {
@@ -207,8 +210,4 @@ fn read_size(reader: &mut AnnotationReader<'_, '_>, name: &str, bounds: RangeInc
         reader.report_loss(name, Reason::Invalid, message);
     }
     u32::try_from(bounded).ok()
-}
-
-fn read_switch(reader: &mut AnnotationReader<'_, '_>, name: &str) -> Option<bool> {
-    reader.ingress_nginx(name, parse_on_off)
 }

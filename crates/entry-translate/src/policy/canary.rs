@@ -3,7 +3,7 @@
 use entry_model::{Pattern, Reason};
 
 use super::annotations::Annotations;
-use super::canary_request::{Canary, CanaryHeader};
+use super::canary_request::{Canary, CanaryHeader, CanaryRole};
 use super::reader::AnnotationReader;
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
 use super::value::{parse_boolean, parse_go_boolean};
@@ -84,12 +84,17 @@ const fn own(name: &'static str, value: &'static str, default: &'static str, exa
 
 /// Reads them.
 pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotations<'a>) {
-    let theirs = reader.ingress_nginx("canary", parse_go_boolean);
-    if reader.own("canary", parse_boolean).or(theirs) == Some(true) {
-        annotations.canary = Some(read_canary(reader));
-        // All else is what the other Ingress says.
-        reader.ignore_other_ingress_nginx();
-        return;
+    match read_role(reader) {
+        Ok(false) => {}
+        Ok(true) => {
+            annotations.canary = Some(CanaryRole::Of(read_canary(reader)));
+            // All else is what the other Ingress says.
+            return reader.ignore_other_ingress_nginx();
+        }
+        Err(()) => {
+            annotations.canary = Some(CanaryRole::Unknown);
+            return reader.ignore_other_ingress_nginx();
+        }
     }
     for name in DETAILS {
         if reader.ingress_nginx_text(name).is_some() {
@@ -97,12 +102,21 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
                            the value `true`, or remove this one";
             reader.report_note(name, Reason::Invalid, message.to_owned());
         }
-        if reader.own(name, Ok).is_some() {
+        if reader.own_text(name).is_some() {
             let message = "The annotation has no effect: the Ingress is no canary; add the annotation sparrow/canary with the value \
                            `true`, or remove this one";
             reader.report_own_loss(name, Reason::Invalid, message.to_owned());
         }
     }
+}
+
+/// Whether the object is a canary. If that cannot be known, it must not take its main's place, which may ask for a password.
+fn read_role(reader: &mut AnnotationReader<'_, '_>) -> Result<bool, ()> {
+    if reader.own_counts("canary", &["canary"]) {
+        let in_force = "so the Ingress serves nothing, neither as a canary nor as the main of one";
+        return reader.own_or_unusable("canary", in_force, parse_boolean).unwrap_or(Ok(false));
+    }
+    Ok(reader.ingress_nginx("canary", parse_go_boolean) == Some(true))
 }
 
 fn read_canary(reader: &mut AnnotationReader<'_, '_>) -> Canary {
@@ -127,15 +141,10 @@ fn read_canary(reader: &mut AnnotationReader<'_, '_>) -> Canary {
 /// The pattern, if there is one, or that it cannot be used.
 fn read_pattern(reader: &mut AnnotationReader<'_, '_>) -> Option<Result<Pattern, ()>> {
     const NAME: &str = "canary-by-header-pattern";
-    let theirs = reader.ingress_nginx_text(NAME);
-    if let Some(text) = reader.own(NAME, Ok) {
-        let compiled = pattern_engine::compile(text);
-        return Some(compiled.map_err(|error| {
-            reader.report_own_loss(NAME, Reason::Invalid, unusable_pattern(error));
-        }));
-    }
-    let compiled = pattern_engine::compile(theirs?);
-    Some(compiled.map_err(|error| reader.report_loss(NAME, Reason::Unsupported, unusable_pattern(error))))
+    let found = reader.first_text(NAME, &[NAME])?;
+    let reason = if found.is_own() { Reason::Invalid } else { Reason::Unsupported };
+    let compiled = pattern_engine::compile(found.text);
+    Some(compiled.map_err(|error| reader.report_text_loss(&found, reason, unusable_pattern(error))))
 }
 
 fn unusable_pattern(error: pattern_engine::PatternError) -> String {

@@ -2,6 +2,15 @@
 
 use entry_model::Pattern;
 
+/// What an object is that says of itself whether it is a canary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CanaryRole {
+    /// It is one, of these requests.
+    Of(Canary),
+    /// It cannot be known whether it is one.
+    Unknown,
+}
+
 /// Which requests a canary gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Canary {

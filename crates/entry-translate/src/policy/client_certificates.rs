@@ -104,14 +104,14 @@ const fn own(name: &'static str, value: &'static str, default: &'static str, exa
 
 /// Reads them. Where a certificate is asked for and it cannot be known which, nobody may ask.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
-    let theirs = reader.ingress_nginx("auth-tls-verify-client", parse_mode);
-    let mode = reader.own("client-certificate-verify", parse_mode).or(theirs);
-    let theirs = reader.ingress_nginx("auth-tls-verify-depth", parse_go_number);
-    let depth = reader.own("client-certificate-depth", parse_depth).or(theirs);
-    let error_page = reader.ingress_nginx("auth-tls-error-page", parse_url);
-    let error_page = reader.own("client-certificate-error-page", parse_url).or(error_page);
-    let theirs = reader.ingress_nginx("auth-tls-pass-certificate-to-upstream", parse_go_boolean);
-    let passes_certificate = reader.own("client-certificate-pass", parse_boolean).or(theirs) == Some(true);
+    let mode = reader.either_of(("client-certificate-verify", parse_mode), ("auth-tls-verify-client", parse_mode));
+    let depth = reader.either_of(("client-certificate-depth", parse_depth), ("auth-tls-verify-depth", parse_go_number));
+    let error_page = reader.either_of(("client-certificate-error-page", parse_url), ("auth-tls-error-page", parse_url));
+    let passes_certificate = reader.either_of(
+        ("client-certificate-pass", parse_boolean),
+        ("auth-tls-pass-certificate-to-upstream", parse_go_boolean),
+    );
+    let passes_certificate = passes_certificate == Some(true);
     let subject = reader.first_text("client-certificate-subject", &["auth-tls-match-cn"]);
     let Some(secret) = reader.first_text("client-certificate-secret", &["auth-tls-secret"]) else {
         if mode.is_some_and(|mode| mode.is_some()) || subject.is_some() {

@@ -89,20 +89,13 @@ const fn same(name: &'static str, effect: &'static str) -> IngressNginxAnnotatio
 
 /// Reads them.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
-    let theirs = reader.ingress_nginx("enable-cors", parse_go_boolean);
-    let is_on = reader.own("cors", parse_boolean).or(theirs).unwrap_or(false);
+    let is_on = reader.either_of(("cors", parse_boolean), ("enable-cors", parse_go_boolean)).unwrap_or(false);
     let origins = read_origins(reader);
-    let mut list = |name, parse: fn(&str) -> Result<String, &'static str>| {
-        let theirs = reader.ingress_nginx(name, parse);
-        reader.own(name, parse).or(theirs)
-    };
-    let methods = list("cors-allow-methods", parse_methods);
-    let headers = list("cors-allow-headers", parse_headers);
-    let exposed_headers = list("cors-expose-headers", parse_exposed_headers);
-    let theirs = reader.ingress_nginx("cors-allow-credentials", parse_go_boolean);
-    let credentials = reader.own("cors-allow-credentials", parse_boolean).or(theirs);
-    let theirs = reader.ingress_nginx("cors-max-age", parse_seconds);
-    let max_age_seconds = reader.own("cors-max-age", parse_seconds).or(theirs);
+    let methods = reader.either("cors-allow-methods", parse_methods);
+    let headers = reader.either("cors-allow-headers", parse_headers);
+    let exposed_headers = reader.either("cors-expose-headers", parse_exposed_headers);
+    let credentials = reader.either_of((CREDENTIALS, parse_boolean), (CREDENTIALS, parse_go_boolean));
+    let max_age_seconds = reader.either("cors-max-age", parse_seconds);
     if !is_on {
         return;
     }
@@ -121,32 +114,29 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
     });
 }
 
+const CREDENTIALS: &str = "cors-allow-credentials";
+
 fn report_credentials(reader: &mut AnnotationReader<'_, '_>, message: &str) {
-    const NAME: &str = "cors-allow-credentials";
-    if reader.own(NAME, Ok).is_some() {
-        reader.report_own_note(NAME, Reason::Unsupported, message.to_owned());
-    } else {
-        reader.report_note(NAME, Reason::Unsupported, message.to_owned());
+    if let Some(found) = reader.first_text(CREDENTIALS, &[CREDENTIALS]) {
+        reader.report_text_note(&found, Reason::Unsupported, message.to_owned());
     }
 }
 
 /// The origins that may ask: all, where none are named. Of a list what is no origin is left out, and if nothing is left nobody may ask.
 fn read_origins(reader: &mut AnnotationReader<'_, '_>) -> CorsOrigins {
     const NAME: &str = "cors-allow-origin";
-    let theirs = reader.ingress_nginx_text(NAME);
-    let own = reader.own(NAME, Ok);
-    let Some(text) = own.or(theirs) else { return CorsOrigins::Any };
-    let (origins, rejected) = parse_origins(text);
+    let Some(found) = reader.first_text(NAME, &[NAME]) else { return CorsOrigins::Any };
+    let (origins, rejected) = parse_origins(found.text);
     if let Some(first) = rejected {
         let message = format!(
             "{} is no origin, so its pages may not ask, those of the others may: write a scheme and a host, such as \
              `https://shop.example.com`, at most {MOST_ORIGINS} of them",
             crate::verdict_draft::quoted(first)
         );
-        if own.is_some() {
-            reader.report_own_loss(NAME, Reason::Invalid, message);
+        if found.is_own() {
+            reader.report_text_loss(&found, Reason::Invalid, message);
         } else {
-            reader.report_note(NAME, Reason::Invalid, message);
+            reader.report_text_note(&found, Reason::Invalid, message);
         }
     }
     origins

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use entry_model::{BackendMode, ErrorPages, Key, Reason};
 
 use super::annotations::Annotations;
-use super::reader::AnnotationReader;
+use super::reader::{AnnotationReader, FoundText};
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
 use super::value::{parse_boolean, parse_go_boolean};
 use crate::default_backend::DefaultBackend;
@@ -73,21 +73,23 @@ const fn differs(name: &'static str, how: &'static str) -> IngressNginxAnnotatio
     IngressNginxAnnotation::differs(name, Scope::Rule, how)
 }
 
+const STATUSES: &str = "custom-http-errors";
+const SERVER: &str = "default-backend";
+const GOES_THROUGH: &str = "disable-proxy-intercept-errors";
+
 /// Reads them.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
     let defaults = reader.context.defaults;
-    let theirs = reader.ingress_nginx("custom-http-errors", parse_error_statuses);
-    let asked = reader.own("custom-http-errors", parse_error_statuses).or(theirs);
+    let asked = reader.either(STATUSES, parse_error_statuses);
     let is_asked = asked.is_some();
     let for_all = Some(&defaults.custom_http_errors).filter(|statuses| !statuses.is_empty());
     let statuses = asked.or_else(|| for_all.cloned());
-    let theirs = reader.ingress_nginx("disable-proxy-intercept-errors", parse_go_boolean);
-    let goes_through = reader.own("disable-proxy-intercept-errors", parse_boolean).or(theirs);
+    let goes_through = reader.either_of((GOES_THROUGH, parse_boolean), (GOES_THROUGH, parse_go_boolean));
     let goes_through = goes_through.unwrap_or(!is_asked && defaults.passes_backend_errors);
-    let theirs = reader.ingress_nginx_text("default-backend");
-    let name = reader.own("default-backend", Ok).or(theirs);
+    // There, an empty value is none.
+    let found = reader.first_text(SERVER, &[SERVER]).filter(|found| found.is_own() || !found.text.trim().is_empty());
     let intercepts = statuses.is_some() && !goes_through;
-    let Some(server) = choose_server(reader, name, statuses.is_some(), is_asked) else { return };
+    let Some(server) = choose_server(reader, found, statuses.is_some(), is_asked) else { return };
     let statuses = statuses.unwrap_or_else(|| UNREACHABLE.into());
     annotations.policy.error_pages = Some(ErrorPages { statuses, intercepts, server });
 }
@@ -95,25 +97,25 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
 /// Who makes the pages: the Service that an annotation names, else, for statuses that somebody names, that of all.
 fn choose_server(
     reader: &mut AnnotationReader<'_, '_>,
-    name: Option<&str>,
+    found: Option<FoundText<'_>>,
     has_statuses: bool,
     is_asked: bool,
 ) -> Option<SocketAddr> {
     let for_all = reader.context.defaults.default_backend.as_ref().filter(|_| has_statuses);
     let of_all = for_all.map(|backend| find_page_server(reader, backend));
-    let Some(name) = name else {
+    let Some(found) = found else {
         let (reason, message) = match of_all {
             Some(Ok(server)) => return Some(server),
             Some(Err((reason, message))) => (reason, format!("{message}. Until then, errors go through as they are")),
             None => (Reason::Unsupported, NO_DEFAULT_BACKEND.to_owned()),
         };
         // What is asked of all, the operator is told.
-        if is_asked {
-            report(reader, "custom-http-errors", reason, message);
+        if let Some(statuses) = reader.first_text(STATUSES, &[STATUSES]).filter(|_| is_asked) {
+            reader.report_text_loss(&statuses, reason, message);
         }
         return None;
     };
-    let (reason, message) = match find_named_server(reader, name) {
+    let (reason, message) = match find_named_server(reader, found.text) {
         Ok(server) => return Some(server),
         Err(error) => error,
     };
@@ -122,17 +124,8 @@ fn choose_server(
         Some(_) => "the default backend for all makes the pages",
         None => "errors go through as they are",
     };
-    report(reader, "default-backend", reason, format!("{message}. Until then, {until}"));
+    reader.report_text_loss(&found, reason, format!("{message}. Until then, {until}"));
     of_all
-}
-
-/// Reports a loss of an annotation in the dialect in which it is written.
-fn report(reader: &mut AnnotationReader<'_, '_>, name: &'static str, reason: Reason, message: String) {
-    if reader.own(name, Ok).is_some() {
-        reader.report_own_loss(name, reason, message);
-    } else {
-        reader.report_loss(name, reason, message);
-    }
 }
 
 /// Where the Service of this name makes pages.

@@ -7,7 +7,7 @@ use entry_model::{ExternalAuth, Key, Kind, ObjectRef, Reason, UrlText};
 use super::annotations::Annotations;
 use super::headers::is_said_by_entry;
 use super::outside_server::{Unreachable, find_asked_server, find_server};
-use super::reader::AnnotationReader;
+use super::reader::{AnnotationReader, FoundText};
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
 use super::url::{HttpUrl, parse_http_url, parse_url_text};
 use super::value::{parse_boolean, parse_go_boolean};
@@ -146,7 +146,7 @@ impl Unusable {
 
 /// Reads them.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
-    let mut texts = |name| either(reader, name);
+    let mut texts = |name| either(reader, name).map(|found| found.text);
     let all = Texts {
         url: texts("auth-url"),
         method: texts("auth-method"),
@@ -155,8 +155,9 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
     };
     let sign_in = read_sign_in(reader);
     let request_redirect = read_checked(reader, "auth-request-redirect", parse_url_text);
-    let theirs = reader.ingress_nginx("auth-always-set-cookie", parse_go_boolean);
-    let always_set_cookie = reader.own("auth-always-set-cookie", parse_boolean).or(theirs).unwrap_or(false);
+    let always_set_cookie =
+        reader.either_of(("auth-always-set-cookie", parse_boolean), ("auth-always-set-cookie", parse_go_boolean));
+    let always_set_cookie = always_set_cookie.unwrap_or(false);
     // Whether answers or connections are kept changes how often the server is asked, and nothing else.
     for name in ["auth-cache-key", "auth-cache-duration"] {
         reader.ingress_nginx_text(name);
@@ -164,7 +165,7 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
     for name in ["auth-keepalive", "auth-keepalive-requests", "auth-keepalive-share-vars", "auth-keepalive-timeout"] {
         reader.ingress_nginx_text(name);
     }
-    let Some((url, _)) = all.url else { return };
+    let Some(url) = all.url else { return };
     match read_questions(reader, url, &all) {
         Ok(auth) => {
             annotations.policy.external_auth =
@@ -178,26 +179,23 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
     }
 }
 
-/// The texts that must be usable, with whether each is ours.
+/// The texts that must be usable.
 struct Texts<'a> {
-    url: Option<(&'a str, bool)>,
-    method: Option<(&'a str, bool)>,
-    response_headers: Option<(&'a str, bool)>,
-    request_headers: Option<(&'a str, bool)>,
+    url: Option<&'a str>,
+    method: Option<&'a str>,
+    response_headers: Option<&'a str>,
+    request_headers: Option<&'a str>,
 }
 
-/// The text of an annotation, ours before theirs, and whether it is ours.
-fn either<'a>(reader: &mut AnnotationReader<'a, '_>, name: &str) -> Option<(&'a str, bool)> {
-    let theirs = reader.ingress_nginx_text(name);
-    reader.own(name, Ok).map(|text| (text, true)).or(theirs.map(|text| (text, false)))
+/// The text of an annotation, ours before theirs.
+fn either<'a>(reader: &mut AnnotationReader<'a, '_>, name: &'static str) -> Option<FoundText<'a>> {
+    reader.first_text(name, &[name])
 }
 
 /// Reports a loss of an annotation in the dialect in which it is written.
 fn report(reader: &mut AnnotationReader<'_, '_>, name: &'static str, reason: Reason, message: String) {
-    if reader.own(name, Ok).is_some() {
-        reader.report_own_loss(name, reason, message);
-    } else {
-        reader.report_loss(name, reason, message);
+    if let Some(found) = either(reader, name) {
+        reader.report_text_loss(&found, reason, message);
     }
 }
 
@@ -207,12 +205,13 @@ fn read_checked<T>(
     name: &'static str,
     parse: impl Fn(&str) -> Result<T, &'static str>,
 ) -> Option<T> {
-    let (text, _) = either(reader, name)?;
+    let found = either(reader, name)?;
+    let text = found.text;
     match parse(text) {
         Ok(value) => Some(value),
         Err(hint) => {
             let message = format!("The value {} cannot be used, so it is left out: {hint}", quoted(text));
-            report(reader, name, Reason::Invalid, message);
+            reader.report_text_loss(&found, Reason::Invalid, message);
             None
         }
     }
@@ -246,9 +245,9 @@ fn parse_parameter(text: &str) -> Result<String, &'static str> {
 /// What is asked, of whom, and what becomes of the answer.
 fn read_questions(reader: &mut AnnotationReader<'_, '_>, url: &str, all: &Texts<'_>) -> Result<ExternalAuth, Unusable> {
     let parsed = parse_http_url(url.trim()).map_err(|hint| Unusable::value("auth-url", url, hint))?;
-    let method = all.method.map(|(text, _)| parse_method(text)).transpose()?;
-    let response_headers = all.response_headers.map(|(text, _)| parse_header_names(text)).transpose()?;
-    let request_headers = all.request_headers.map(|(text, _)| read_request_headers(reader, text)).transpose()?;
+    let method = all.method.map(parse_method).transpose()?;
+    let response_headers = all.response_headers.map(parse_header_names).transpose()?;
+    let request_headers = all.request_headers.map(|text| read_request_headers(reader, text)).transpose()?;
     let is_question =
         request_headers.is_none() && method.as_deref().is_none_or(|method| matches!(method, "GET" | "HEAD"));
     let server = if is_question { find_asked_server(reader, &parsed) } else { find_server(reader, &parsed) };

@@ -4,7 +4,7 @@ use entry_model::Reason;
 
 use super::aliases::Aliases;
 use super::annotations::Annotations;
-use super::reader::AnnotationReader;
+use super::reader::{AnnotationReader, FoundText};
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
 use crate::host::parse_host;
 use crate::verdict_draft::quoted;
@@ -32,33 +32,24 @@ pub const TOPIC: Topic = Topic {
 
 /// Reads them.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
-    let theirs = reader.ingress_nginx_text("server-alias");
-    let (text, name) = match reader.own("aliases", Ok) {
-        Some(own) => (own, "sparrow/aliases"),
-        None => match theirs {
-            Some(theirs) => (theirs, "nginx.ingress.kubernetes.io/server-alias"),
-            None => return,
-        },
-    };
+    let Some(found) = reader.first_text("aliases", &["server-alias"]) else { return };
     let mut hosts = Vec::new();
-    for text in text.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+    for text in found.text.split(',').map(str::trim).filter(|text| !text.is_empty()) {
         match parse_host(text) {
             Ok(host) if hosts.len() < MAX_ALIASES => hosts.push(host),
             Ok(_) => report(
                 reader,
-                name,
+                &found,
                 &format!("Of further hosts at most {MAX_ALIASES} are served, so not {}", quoted(text)),
             ),
-            Err(message) => report(reader, name, &message),
+            Err(message) => report(reader, &found, &message),
         }
     }
-    annotations.aliases = Aliases { hosts, annotation: name };
+    let annotation = if found.is_own() { "sparrow/aliases" } else { "nginx.ingress.kubernetes.io/server-alias" };
+    annotations.aliases = Aliases { hosts, annotation };
 }
 
-fn report(reader: &mut AnnotationReader<'_, '_>, name: &'static str, message: &str) {
+fn report(reader: &mut AnnotationReader<'_, '_>, found: &FoundText<'_>, message: &str) {
     let message = format!("{message}. It is not served, the other hosts are");
-    match name.strip_prefix(super::OWN_PREFIX) {
-        Some(own) => reader.report_own_loss(own, Reason::Invalid, message),
-        None => reader.report_loss("server-alias", Reason::Invalid, message),
-    }
+    reader.report_text_loss(found, Reason::Invalid, message);
 }

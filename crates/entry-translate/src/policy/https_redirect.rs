@@ -37,19 +37,21 @@ pub const TOPIC: Topic = Topic {
 /// Reads it.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
     let default = reader.context.defaults.https_redirect;
+    if reader.own_counts("ssl-redirect", &["force-ssl-redirect", "ssl-redirect"]) {
+        annotations.https_redirect = reader.own("ssl-redirect", parse_redirect).unwrap_or(default);
+        return;
+    }
     let force = reader.ingress_nginx("force-ssl-redirect", parse_go_boolean);
     let redirects = reader.ingress_nginx("ssl-redirect", parse_go_boolean);
-    let own = reader.own("ssl-redirect", parse_redirect);
     let is_forced = force.unwrap_or(default == HttpsRedirect::Always);
     let redirects = redirects.unwrap_or(default != HttpsRedirect::Never);
-    annotations.https_redirect = match own {
-        Some(own) => own,
-        None if is_forced => HttpsRedirect::Always,
+    annotations.https_redirect = match (is_forced, redirects) {
+        (true, _) => HttpsRedirect::Always,
         // Where it is `true` there, it is without the annotation, too.
-        None if redirects => HttpsRedirect::WithCertificate,
-        None => HttpsRedirect::Never,
+        (false, true) => HttpsRedirect::WithCertificate,
+        (false, false) => HttpsRedirect::Never,
     };
-    if own.is_none() && force == Some(true) && !reader.context.tls {
+    if force == Some(true) && !reader.context.tls {
         let message = "The hosts have no certificate here, so requests are redirected to where this entry serves nothing, unless a proxy in \
                        front that is trusted (--trusted-proxies) says that they came over HTTPS";
         reader.report_note("force-ssl-redirect", Reason::RefNotFound, message.to_owned());

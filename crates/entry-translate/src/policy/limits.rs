@@ -87,16 +87,13 @@ const fn own(name: &'static str, value: &'static str, default: &'static str, exa
 
 /// Reads them.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
-    let multiplier = number(reader, "limit-burst-multiplier", "limit-burst-multiplier").unwrap_or(5).max(0);
+    const MULTIPLIER: &str = "limit-burst-multiplier";
+    let multiplier = reader.either_of((MULTIPLIER, parse_number), (MULTIPLIER, parse_go_number)).unwrap_or(5).max(0);
     let requests_per_second = request_limit(reader, "limit-rps", multiplier);
     let requests_per_minute = request_limit(reader, "limit-rpm", multiplier);
-    let connections = number(reader, "limit-connections", "limit-connections").filter(|number| *number > 0);
+    let connections = number(reader, "limit-connections").filter(|number| *number > 0);
     let connections = connections.map(|number| u32::try_from(number.min(MAX_CONNECTIONS)).unwrap_or(u32::MAX));
-    let mut size = |name| {
-        let theirs = reader.ingress_nginx(name, parse_go_number);
-        let theirs = theirs.map(|kibibytes| u64::try_from(kibibytes).unwrap_or(0).saturating_mul(1024));
-        reader.own(name, parse_size).or(theirs).filter(|bytes| *bytes > 0)
-    };
+    let mut size = |name| reader.either_usable((name, parse_size), (name, parse_kibibytes)).filter(|bytes| *bytes > 0);
     let (bytes_per_second, bytes_before) = (size("limit-rate"), size("limit-rate-after"));
     let status = reader.own("limit-status", parse_status);
     let exempt = read_exempt(reader).unwrap_or_default();
@@ -114,15 +111,14 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
         if limits.counts_clients() { limits } else { Limits { bytes_per_second, bytes_before, ..Limits::default() } };
 }
 
-/// A number of either dialect.
-fn number(reader: &mut AnnotationReader<'_, '_>, own: &'static str, ingress_nginx: &'static str) -> Option<i64> {
-    let theirs = reader.ingress_nginx(ingress_nginx, parse_go_number);
-    reader.own(own, parse_number).or(theirs)
+/// A number of either dialect. Without any, there is no limit.
+fn number(reader: &mut AnnotationReader<'_, '_>, name: &str) -> Option<i64> {
+    reader.either_usable((name, parse_number), (name, parse_go_number))
 }
 
 /// How many requests there may be; 0 is without limit.
 fn request_limit(reader: &mut AnnotationReader<'_, '_>, name: &'static str, multiplier: i64) -> Option<RequestLimit> {
-    let asked = u32::try_from(number(reader, name, name)?.clamp(0, u32::MAX.into())).unwrap_or(u32::MAX);
+    let asked = u32::try_from(number(reader, name)?.clamp(0, u32::MAX.into())).unwrap_or(u32::MAX);
     let rate = round_rate(asked);
     if rate != asked
         && let Some(found) = reader.first_text(name, &[name])
@@ -160,6 +156,11 @@ fn read_exempt(reader: &mut AnnotationReader<'_, '_>) -> Option<Vec<AddressRange
             None
         }
     }
+}
+
+fn parse_kibibytes(text: &str) -> Result<u64, &'static str> {
+    let kibibytes = parse_go_number(text)?;
+    Ok(u64::try_from(kibibytes).unwrap_or(0).saturating_mul(1024))
 }
 
 fn parse_number(text: &str) -> Result<i64, &'static str> {

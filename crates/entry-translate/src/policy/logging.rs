@@ -38,7 +38,6 @@ const NO_TRACES: &str = "this nginx has no module for traces, and sends no spans
 
 /// Reads them.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
-    let theirs = reader.ingress_nginx("enable-access-log", parse_go_boolean);
-    let is_logged = reader.own("access-log", parse_boolean).or(theirs).unwrap_or(true);
-    annotations.policy.without_access_log = !is_logged;
+    let is_logged = reader.either_of(("access-log", parse_boolean), ("enable-access-log", parse_go_boolean));
+    annotations.policy.without_access_log = is_logged == Some(false);
 }

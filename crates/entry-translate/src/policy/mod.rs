@@ -18,6 +18,7 @@ mod ciphers;
 mod client_certificates;
 pub mod client_redirects;
 mod client_tls;
+mod companions;
 mod cors;
 mod error_pages;
 mod external_auth;
@@ -100,6 +101,7 @@ pub const TOPICS: &[Topic] = &[
 
 /// Reads all annotations.
 pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotations<'a>) {
+    reader.set_dialects_apart();
     // Here a canary says where its requests go, and which they are. How they are treated, its main says.
     backend::read(reader, annotations);
     balancing::read(reader, annotations);

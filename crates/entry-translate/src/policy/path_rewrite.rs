@@ -91,16 +91,36 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
     // They change nothing: redirects keep the path as it was sent.
     let _ = reader.ingress_nginx_text("preserve-trailing-slash");
     let theirs = read_ingress_nginx(reader);
-    let prefix = reader.own("replace-prefix", parse_replacement).map(PathTarget::Prefix);
-    let own_target = reader.own("rewrite", parse_template).map(PathTarget::Whole).or(prefix);
     let patterns = match reader.own("path-regex", parse_boolean) {
-        Some(true) => PatternDialect::Own,
-        Some(false) => PatternDialect::Plain,
+        Some(is_pattern) => {
+            reader.own_counts("path-regex", &["use-regex"]);
+            if is_pattern { PatternDialect::Own } else { PatternDialect::Plain }
+        }
         None => theirs.patterns,
     };
     let prefix = read_forwarded_prefix(reader, theirs.target.is_some());
     annotations.policy.request_headers.set.extend(prefix);
-    annotations.paths = PathTreatment { patterns, target: own_target.or(theirs.target) };
+    annotations.paths = PathTreatment { patterns, target: read_target(reader, theirs.target) };
+}
+
+/// What paths become by ours, else by that of ingress-nginx. Where ours cannot be used and both are there, no path may be asked for: the
+/// backend would be asked for what neither of them leads to.
+fn read_target<'a>(reader: &mut AnnotationReader<'a, '_>, theirs: Option<PathTarget<'a>>) -> Option<PathTarget<'a>> {
+    let in_force = match theirs {
+        Some(_) => "so requests for the paths are answered 503",
+        None => "the default stays in force",
+    };
+    let prefix = reader.own_or_unusable("replace-prefix", in_force, parse_replacement);
+    let whole = reader.own_or_unusable("rewrite", in_force, parse_template);
+    for name in ["rewrite", "replace-prefix"] {
+        reader.own_counts(name, &["rewrite-target"]);
+    }
+    match (whole, prefix) {
+        (Some(Ok(template)), _) => Some(PathTarget::Whole(template)),
+        (_, Some(Ok(replacement))) => Some(PathTarget::Prefix(replacement)),
+        (None, None) => theirs,
+        (Some(Err(())) | None, Some(Err(())) | None) => theirs.map(|_| PathTarget::Unusable),
+    }
 }
 
 fn read_ingress_nginx<'a>(reader: &mut AnnotationReader<'a, '_>) -> PathTreatment<'a> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use entry_model::{ConfigMap, FieldPath, Key, Kind, ObjectRef, Reason, Secret, Service, Snapshot};
 
+use super::companions::COMPANIONS;
 use super::table::{Meaning, Objects};
 use super::{INGRESS_NGINX_PREFIX, OWN_PREFIX, find_ingress_nginx_annotation, find_own_annotation};
 use crate::verdict_draft::{VerdictDraft, quoted};
@@ -40,8 +41,8 @@ pub struct AnnotationReader<'a, 'd> {
     kind: Kind,
     /// What is known beside the annotations.
     pub context: AnnotationContext<'a>,
-    /// Ours, without prefix.
-    own: Vec<(&'a str, &'a str)>,
+    /// Ours, without prefix, and whether they were asked for.
+    own: Vec<(&'a str, &'a str, bool)>,
     /// Those of ingress-nginx, without prefix, and whether they were asked for.
     ingress_nginx: Vec<(&'a str, &'a str, bool)>,
     draft: &'d mut VerdictDraft,
@@ -77,7 +78,7 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
         context: AnnotationContext<'a>,
         draft: &'d mut VerdictDraft,
     ) -> Self {
-        let own = with_prefix(annotations, OWN_PREFIX).collect();
+        let own = with_prefix(annotations, OWN_PREFIX).map(|(name, value)| (name, value, false)).collect();
         let ingress_nginx = with_prefix(annotations, INGRESS_NGINX_PREFIX);
         let ingress_nginx = ingress_nginx.map(|(name, value)| (name, value, false)).collect();
         Self { kind, context, own, ingress_nginx, draft, references: Vec::new() }
@@ -93,17 +94,30 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
         self.kind
     }
 
+    /// The text of one of ours.
+    pub fn own_text(&mut self, name: &str) -> Option<&'a str> {
+        let found = self.own.iter_mut().find(|(other, ..)| *other == name)?;
+        found.2 = true;
+        Some(found.1)
+    }
+
     /// One of ours. A value that cannot be used is as if it were not there, and a finding says so.
     pub fn own<T>(&mut self, name: &str, parse: impl FnOnce(&'a str) -> Result<T, &'static str>) -> Option<T> {
-        let (_, value) = *self.own.iter().find(|(other, _)| *other == name)?;
-        match parse(value) {
-            Ok(parsed) => Some(parsed),
-            Err(hint) => {
-                let message = format!("The value {} cannot be used, the default stays in force: {hint}", quoted(value));
-                self.report_own_loss(name, Reason::Invalid, message);
-                None
-            }
-        }
+        self.own_or_unusable(name, "the default stays in force", parse)?.ok()
+    }
+
+    /// One of ours, or that it cannot be used: a finding says so, and what is in force then.
+    pub fn own_or_unusable<T>(
+        &mut self,
+        name: &str,
+        in_force: &str,
+        parse: impl FnOnce(&'a str) -> Result<T, &'static str>,
+    ) -> Option<Result<T, ()>> {
+        let value = self.own_text(name)?;
+        Some(parse(value).map_err(|hint| {
+            let message = format!("The value {} cannot be used, {in_force}: {hint}", quoted(value));
+            self.report_own_loss(name, Reason::Invalid, message);
+        }))
     }
 
     /// The text of one of ingress-nginx, if those are followed on this object.
@@ -138,14 +152,59 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
 
     /// The text of the first of these that the object has: ours, then those of ingress-nginx, of which several may be names for the same.
     pub fn first_text(&mut self, own: &'static str, ingress_nginx: &[&'static str]) -> Option<FoundText<'a>> {
+        if self.own_counts(own, ingress_nginx) {
+            return Some(FoundText::new(OWN_PREFIX, own, self.own_text(own)?));
+        }
         // Each is asked for, so that none of them is told to be without effect.
         let theirs = ingress_nginx
             .iter()
             .map(|name| Some(FoundText::new(INGRESS_NGINX_PREFIX, name, self.ingress_nginx_text(name)?)));
-        let theirs = theirs.fold(None, Option::or);
-        let own =
-            self.own.iter().find(|(other, _)| *other == own).map(|(_, text)| FoundText::new(OWN_PREFIX, own, text));
-        own.or(theirs)
+        theirs.fold(None, Option::or)
+    }
+
+    /// Whether there is one of ours, which counts rather than those of ingress-nginx: from then on these are not there, and notes say so.
+    pub fn own_counts(&mut self, own: &str, ingress_nginx: &[&str]) -> bool {
+        let Some(&(_, text, _)) = self.own.iter().find(|(other, ..)| *other == own) else { return false };
+        for name in ingress_nginx {
+            let says_the_same = |theirs: &str| theirs.trim().eq_ignore_ascii_case(text.trim());
+            if self.drop_ingress_nginx(name).is_some_and(|theirs| !says_the_same(theirs)) {
+                let message =
+                    format!("The annotation has no effect: {OWN_PREFIX}{own} is there, and counts; remove one of them");
+                self.report_note(name, Reason::Conflicted, message);
+            }
+        }
+        true
+    }
+
+    /// Where one of ours says what is to be asked of clients or backends, those of ingress-nginx that say how do not count.
+    pub fn set_dialects_apart(&mut self) {
+        for companions in COMPANIONS {
+            let is_there = |principal: &&&str| self.own.iter().any(|(other, ..)| other == *principal);
+            if let Some(principal) = companions.own_principals.iter().find(is_there) {
+                for name in companions.ingress_nginx {
+                    self.drop_beside(principal, name);
+                }
+            }
+        }
+    }
+
+    fn drop_beside(&mut self, principal: &str, name: &str) {
+        if self.drop_ingress_nginx(name).is_some() {
+            let message = format!(
+                "The annotation has no effect: {OWN_PREFIX}{principal} is there, beside which annotations of this entry count only. Write \
+                 what it says with one of those, or remove it"
+            );
+            self.report_note(name, Reason::Conflicted, message);
+        }
+    }
+
+    /// Takes one of ingress-nginx out, so that nobody reads it. Its text, if it was there and is followed on this object.
+    fn drop_ingress_nginx(&mut self, name: &str) -> Option<&'a str> {
+        if !self.follows_ingress_nginx() {
+            return None;
+        }
+        let index = self.ingress_nginx.iter().position(|(other, ..)| *other == name)?;
+        Some(self.ingress_nginx.remove(index).1)
     }
 
     /// The text of one of ingress-nginx, with its name.
@@ -190,11 +249,6 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
         self.report(OWN_PREFIX, name, reason, message, true);
     }
 
-    /// Something is worth knowing about one of ours.
-    pub fn report_own_note(&mut self, name: &str, reason: Reason, message: String) {
-        self.report(OWN_PREFIX, name, reason, message, false);
-    }
-
     /// Something that one of ingress-nginx asks for is not served as it was asked for.
     pub fn report_loss(&mut self, name: &str, reason: Reason, message: String) {
         self.report(INGRESS_NGINX_PREFIX, name, reason, message, true);
@@ -222,10 +276,40 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
         }
     }
 
-    /// Ours, else that of ingress-nginx.
+    /// Ours, else that of ingress-nginx, of the same name.
     pub fn either<T>(&mut self, name: &str, parse: fn(&'a str) -> Result<T, &'static str>) -> Option<T> {
-        let theirs = self.ingress_nginx(name, parse);
-        self.own(name, parse).or(theirs)
+        self.either_of((name, parse), (name, parse))
+    }
+
+    /// Ours, else that of ingress-nginx. Where ours cannot be used, neither counts, and the default is in force: that of ingress-nginx may
+    /// be weaker than what was to be said.
+    pub fn either_of<T>(
+        &mut self,
+        (own, parse_own): (&str, impl FnOnce(&'a str) -> Result<T, &'static str>),
+        (ingress_nginx, parse): (&str, impl FnOnce(&'a str) -> Result<T, &'static str>),
+    ) -> Option<T> {
+        if self.own_counts(own, &[ingress_nginx]) {
+            self.own(own, parse_own)
+        } else {
+            self.ingress_nginx(ingress_nginx, parse)
+        }
+    }
+
+    /// Ours, else that of ingress-nginx, which counts where ours cannot be used, too: for what is weakest where nothing is said.
+    pub fn either_usable<T>(
+        &mut self,
+        (own, parse_own): (&str, impl FnOnce(&'a str) -> Result<T, &'static str>),
+        (ingress_nginx, parse): (&str, impl FnOnce(&'a str) -> Result<T, &'static str>),
+    ) -> Option<T> {
+        let Some(theirs) = self.ingress_nginx(ingress_nginx, parse) else { return self.own(own, parse_own) };
+        let in_force = "that of ingress-nginx stays in force";
+        match self.own_or_unusable(own, in_force, parse_own) {
+            Some(Ok(parsed)) => {
+                self.own_counts(own, &[ingress_nginx]);
+                Some(parsed)
+            }
+            Some(Err(())) | None => Some(theirs),
+        }
     }
 
     /// Of those of ingress-nginx that were not asked for, nothing is told: it does not read them either.
@@ -240,7 +324,7 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
 
     /// Tells of annotations that nobody reads. What the object depends on, from then on.
     pub fn finish(mut self) -> Vec<ObjectRef> {
-        for (name, _) in std::mem::take(&mut self.own) {
+        for (name, ..) in std::mem::take(&mut self.own) {
             self.report_unknown_own(name);
         }
         for (name, value, was_read) in std::mem::take(&mut self.ingress_nginx) {

@@ -96,20 +96,37 @@ pub const TOPIC: Topic = Topic {
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
     let _ = reader.ingress_nginx_text("relative-redirects");
     let theirs = read_ingress_nginx(reader);
+    let all = read_own(reader, theirs);
+    let root = if reader.own_counts("app-root", &["app-root"]) {
+        reader.own("app-root", parse_root).map(|path| (path, "sparrow/app-root"))
+    } else {
+        let path = reader.ingress_nginx("app-root", parse_root);
+        path.map(|path| (path, "nginx.ingress.kubernetes.io/app-root"))
+    };
+    let www = if reader.own_counts("www-redirect", &["from-to-www-redirect"]) {
+        reader.own("www-redirect", parse_boolean).filter(|is_on| *is_on).map(|_| "sparrow/www-redirect")
+    } else {
+        let is_on = reader.ingress_nginx("from-to-www-redirect", parse_go_boolean).filter(|is_on| *is_on);
+        is_on.map(|_| "nginx.ingress.kubernetes.io/from-to-www-redirect")
+    };
+    annotations.redirects = Redirects { all, root, www };
+}
+
+/// Where all requests are sent by ours, else by that of ingress-nginx. Where ours cannot be used and both are there, they may go nowhere:
+/// neither of them leads to the backend.
+fn read_own(reader: &mut AnnotationReader<'_, '_>, theirs: Option<RequestRedirect>) -> Option<RequestRedirect> {
     let status = reader.own("redirect-status", parse_status).unwrap_or(302);
-    let own = reader.own("redirect", |text| parse_redirect(text, status)).map(RequestRedirect::To);
-    let their_root = reader.ingress_nginx("app-root", parse_root);
-    let their_www = reader.ingress_nginx("from-to-www-redirect", parse_go_boolean).unwrap_or(false);
-    let own_root = reader.own("app-root", parse_root).map(|path| (path, "sparrow/app-root"));
-    let www = match reader.own("www-redirect", parse_boolean) {
-        Some(own) => own.then_some("sparrow/www-redirect"),
-        None => their_www.then_some("nginx.ingress.kubernetes.io/from-to-www-redirect"),
+    let in_force = match theirs {
+        Some(_) => "so requests for the paths are answered 503",
+        None => "the default stays in force",
     };
-    annotations.redirects = Redirects {
-        all: own.or(theirs),
-        root: own_root.or(their_root.map(|path| (path, "nginx.ingress.kubernetes.io/app-root"))),
-        www,
-    };
+    let own = reader.own_or_unusable("redirect", in_force, |text| parse_redirect(text, status));
+    reader.own_counts("redirect", &["temporal-redirect", "permanent-redirect"]);
+    match own {
+        None => theirs,
+        Some(Ok(redirect)) => Some(RequestRedirect::To(redirect)),
+        Some(Err(())) => theirs.map(|_| RequestRedirect::Unusable),
+    }
 }
 
 fn read_ingress_nginx(reader: &mut AnnotationReader<'_, '_>) -> Option<RequestRedirect> {

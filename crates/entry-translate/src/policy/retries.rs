@@ -52,8 +52,10 @@ const MOST_TRIES: u64 = 100;
 
 /// Reads them. To what of a Service requests are sent was read before.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
-    let theirs = reader.ingress_nginx("proxy-next-upstream", parse_conditions);
-    if theirs.as_ref().is_some_and(|conditions| !conditions.is_empty())
+    let is_own = reader.own_counts("retry-on", &["proxy-next-upstream"]);
+    let conditions = reader.either_of(("retry-on", parse_conditions), ("proxy-next-upstream", parse_conditions));
+    if !is_own
+        && conditions.as_ref().is_some_and(|conditions| !conditions.is_empty())
         && annotations.backends.unwrap_or(reader.context.defaults.backends) == BackendMode::ClusterIp
     {
         let message = "No other endpoint is tried where requests go to the cluster IP of the Service, as they do by default: nginx knows one \
@@ -61,12 +63,11 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
         reader.report_note("proxy-next-upstream", Reason::Unsupported, message.to_owned());
     }
     let seconds = reader.ingress_nginx("proxy-next-upstream-timeout", parse_integer);
-    let tries = reader.ingress_nginx("proxy-next-upstream-tries", parse_integer);
+    let parse_most =
+        |text: &str| parse_integer(text).map(|tries| u32::try_from(tries.min(MOST_TRIES)).unwrap_or(u32::MAX));
     annotations.policy.retries = Retries {
-        conditions: reader.own("retry-on", parse_conditions).or(theirs),
-        tries: reader
-            .own("retry-tries", parse_tries)
-            .or(tries.and_then(|tries| u32::try_from(tries.min(MOST_TRIES)).ok())),
+        conditions,
+        tries: reader.either_of(("retry-tries", parse_tries), ("proxy-next-upstream-tries", parse_most)),
         time: seconds.map(|seconds| Duration::from_secs(seconds).min(MAX_DURATION)),
     };
 }

@@ -41,10 +41,7 @@ const fn own(name: &'static str, value: &'static str, default: &'static str, exa
 
 /// Reads them.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
-    let mut time = |own, ingress_nginx| {
-        let theirs = reader.ingress_nginx(ingress_nginx, parse_seconds);
-        reader.own(own, parse_duration).or(theirs)
-    };
+    let mut time = |own, ingress_nginx| reader.either_of((own, parse_duration), (ingress_nginx, parse_seconds));
     annotations.policy.timeouts = Timeouts {
         connect: time("connect-timeout", "proxy-connect-timeout"),
         read: time("read-timeout", "proxy-read-timeout"),

@@ -35,8 +35,11 @@ pub const TOPIC: Topic = Topic {
 
 /// Reads it.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
-    let theirs = reader.ingress_nginx(INGRESS_NGINX, parse_go_boolean);
-    let ours = reader.own(OWN, parse_boolean);
+    let (ours, theirs) = if reader.own_counts(OWN, &[INGRESS_NGINX]) {
+        (reader.own(OWN, parse_boolean), None)
+    } else {
+        (None, reader.ingress_nginx(INGRESS_NGINX, parse_go_boolean))
+    };
     annotations.tls_passthrough = match (ours, theirs, reader.context.tls_passthrough) {
         (Some(true), _, TlsPassthroughAnnotations::None) => {
             let message = "The annotation has no effect: the operator of the entry allows no TLS passthrough \

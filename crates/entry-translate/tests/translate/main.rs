@@ -7,6 +7,7 @@ mod canary;
 mod certificate_reach;
 mod certificates;
 mod chains;
+mod dialects;
 mod endpoints;
 mod entry_addresses;
 mod external_auth;

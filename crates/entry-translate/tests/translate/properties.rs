@@ -49,7 +49,6 @@ const KEYS: &[&str] = &[
     "sparrow/backends",
     "sparrow/backends",
     "sparrow/canary",
-    "sparrow/canary",
     "sparrow/canary-weight",
     "sparrow/canary-by-header",
     "sparrow/x",
@@ -363,7 +362,7 @@ fn strategies_generate_every_kind_of_route() {
     // A strategy that only makes rejected objects would prove nothing.
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let (mut acceptances, mut redirects, mut forwards) = (BTreeSet::new(), 0, 0);
-    for _ in 0..300 {
+    for _ in 0..400 {
         let snapshot = any_snapshot().new_tree(&mut runner).unwrap().current();
         let built = translate(&snapshot, &settings());
         acceptances.extend(built.verdicts.values().map(|verdict| verdict.acceptance()));
