@@ -14,17 +14,12 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::manifest::{self, Manifest, ManifestFault};
-
-/// Largest file that is read, in bytes.
-const MAX_FILE_BYTES: u64 = 1 << 20;
-/// How much is read in all, in bytes.
-const MAX_TOTAL_BYTES: u64 = 64 << 20;
-/// How many files are read.
-const MAX_FILES: usize = 10_000;
+use crate::read_bounds::ReadBounds;
 
 /// What was read of a directory.
 pub(crate) struct Directory {
     pub(crate) dir: PathBuf,
+    bounds: ReadBounds,
     files: BTreeMap<String, ManifestFile>,
     /// What all files say, as long as each says something else, and nothing that cannot be read: then a file that changes changes
     /// only its own objects.
@@ -54,8 +49,8 @@ fn stamp(data: &Metadata) -> FileStamp {
 }
 
 impl Directory {
-    pub(crate) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), files: BTreeMap::new(), plain: None }
+    pub(crate) fn new(dir: &Path, bounds: ReadBounds) -> Self {
+        Self { dir: dir.to_owned(), bounds, files: BTreeMap::new(), plain: None }
     }
 
     /// Reads files of which it is known that they changed, and looks at no other.
@@ -67,14 +62,14 @@ impl Directory {
         let root = fs::canonicalize(&self.dir).map_err(error)?;
         let lengths = self.files.iter().filter(|(name, _)| !touched.contains(*name));
         let used: u64 = lengths.filter_map(|(_, file)| Some(file.stamp?.2)).sum();
-        let mut left = MAX_TOTAL_BYTES.saturating_sub(used);
+        let mut left = self.bounds.total_bytes.saturating_sub(used);
         // Which files are the first ones, and which are too many, is known only of all.
-        if self.plain.is_none() || self.files.len() + touched.len() > MAX_FILES {
+        if self.plain.is_none() || self.files.len() + touched.len() > self.bounds.files {
             return self.refresh(touched, &BTreeSet::new());
         }
         for name in touched {
-            match read_file(&root, name, None, &mut left) {
-                Ok(Some((stamp, text))) => self.replace(name, Some((stamp, parse(name, &text)))),
+            match read_file(&root, name, None, &mut left, &self.bounds) {
+                Ok(Some((stamp, text))) => self.replace(name, Some((stamp, parse(name, &text, &self.bounds)))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !self.dir.join(name).is_symlink() => {
                     self.replace(name, None);
                 }
@@ -113,18 +108,20 @@ impl Directory {
         self.files.retain(|name, _| names.contains(name));
         let mut is_same = self.files.len() == known;
         let root = fs::canonicalize(&self.dir).map_err(|cause| Error::Directory { dir: self.dir.clone(), cause })?;
-        let mut left = MAX_TOTAL_BYTES;
+        let bounds = self.bounds;
+        let mut left = bounds.total_bytes;
         for (index, name) in names.iter().enumerate() {
             if busy.contains(name) {
                 continue;
             }
             let known = self.files.get(name).and_then(|known| known.stamp).filter(|_| !touched.contains(name));
-            let (stamp, manifest) = if index >= MAX_FILES {
-                (None, unreadable_manifest(&format!("it is not read: only the first {MAX_FILES} files are")))
+            let (stamp, manifest) = if index >= bounds.files {
+                let most = bounds.files;
+                (None, unreadable_manifest(&format!("it is not read: only the first {most} files are")))
             } else {
-                match read_file(&root, name, known, &mut left) {
+                match read_file(&root, name, known, &mut left, &bounds) {
                     Ok(None) => continue,
-                    Ok(Some((stamp, text))) => (Some(stamp), parse(name, &text)),
+                    Ok(Some((stamp, text))) => (Some(stamp), parse(name, &text, &bounds)),
                     // Gone since it was listed.
                     Err(error) if error.kind() == io::ErrorKind::NotFound && !self.dir.join(name).is_symlink() => {
                         continue;
@@ -243,26 +240,26 @@ impl ManifestFile {
     }
 }
 
-/// What the text of a file of this name says.
 /// The documents of all files, as far as they can be read.
-pub(crate) fn read_documents(dir: &Path) -> Result<Vec<Value>> {
+pub(crate) fn read_documents(dir: &Path, bounds: &ReadBounds) -> Result<Vec<Value>> {
     let error = |cause| Error::Directory { dir: dir.to_owned(), cause };
-    let names = Directory::new(dir).names().map_err(error)?;
+    let names = Directory::new(dir, *bounds).names().map_err(error)?;
     let root = fs::canonicalize(dir).map_err(error)?;
-    let mut left = MAX_TOTAL_BYTES;
-    let texts = names.iter().take(MAX_FILES).filter_map(|name| {
-        let (_, text) = read_file(&root, name, None, &mut left).ok()??;
+    let mut left = bounds.total_bytes;
+    let texts = names.iter().take(bounds.files).filter_map(|name| {
+        let (_, text) = read_file(&root, name, None, &mut left, bounds).ok()??;
         Some((name, text))
     });
     let documents = texts.map(|(name, text)| match extension(name).as_deref() {
         Some("json") => manifest::json_values(&text),
-        _ => manifest::yaml_values(&text),
+        _ => manifest::yaml_values(&text, bounds),
     });
     Ok(documents.flatten().collect())
 }
 
-fn parse(name: &str, text: &str) -> Manifest {
-    if extension(name).as_deref() == Some("json") { manifest::read_json(text) } else { manifest::read(text) }
+/// What the text of a file of this name says.
+fn parse(name: &str, text: &str, bounds: &ReadBounds) -> Manifest {
+    if extension(name).as_deref() == Some("json") { manifest::read_json(text) } else { manifest::read(text, bounds) }
 }
 
 /// A file that cannot be read at all.
@@ -286,6 +283,7 @@ fn read_file(
     name: &str,
     known: Option<FileStamp>,
     left: &mut u64,
+    bounds: &ReadBounds,
 ) -> io::Result<Option<(FileStamp, String)>> {
     let path = fs::canonicalize(root.join(name))?;
     // A volume of a ConfigMap has links from `web.yaml` to `..data/web.yaml`, and from `..data` to a directory beside it.
@@ -298,12 +296,13 @@ fn read_file(
     if !data.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
-    if data.len() > MAX_FILE_BYTES {
-        return Err(io::Error::other(format!("it is longer than {MAX_FILE_BYTES} bytes")));
+    let &ReadBounds { file_bytes, total_bytes, .. } = bounds;
+    if data.len() > file_bytes {
+        return Err(io::Error::other(format!("it is longer than {file_bytes} bytes")));
     }
     *left = left.checked_sub(data.len()).ok_or_else(|| {
         io::Error::other(format!(
-            "the manifests are longer than {MAX_TOTAL_BYTES} bytes in all, and those before it fill that"
+            "the manifests are longer than {total_bytes} bytes in all, and those before it fill that"
         ))
     })?;
     let stamp = stamp(&data);
@@ -312,7 +311,7 @@ fn read_file(
     }
     let mut text = String::new();
     // It may have grown.
-    file.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
+    file.take(file_bytes).read_to_string(&mut text)?;
     // A byte order mark, with which some editors begin a file.
     if text.starts_with('\u{feff}') {
         text.remove(0);

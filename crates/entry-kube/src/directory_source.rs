@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::directory::{Directory, is_manifest};
 use crate::error::{Error, Result};
+use crate::read_bounds::ReadBounds;
 
 /// How long after the last event of a file it is read, if it may not be whole yet, or may be about to come back: editors put a file
 /// away before they write it anew.
@@ -41,7 +42,15 @@ impl DirectorySource {
     /// # Errors
     /// [`Error::Directory`]: it is not there, or cannot be listed.
     pub fn read(dir: &Path) -> Result<Snapshot> {
-        Directory::new(dir).refresh(&BTreeSet::new(), &BTreeSet::new())
+        Directory::new(dir, ReadBounds::FOLLOWED).refresh(&BTreeSet::new(), &BTreeSet::new())
+    }
+
+    /// Reads a directory once that holds what was exported from a cluster: in files that are larger than those that are followed.
+    ///
+    /// # Errors
+    /// As [`DirectorySource::read`].
+    pub fn read_export(dir: &Path) -> Result<Snapshot> {
+        Directory::new(dir, ReadBounds::EXPORT).refresh(&BTreeSet::new(), &BTreeSet::new())
     }
 
     /// Reads a directory, and again whenever something in it changes, until the receiver is dropped.
@@ -51,7 +60,7 @@ impl DirectorySource {
     /// # Errors
     /// As [`DirectorySource::read`], for the first time only.
     pub async fn watch(dir: &Path) -> Result<watch::Receiver<Arc<Snapshot>>> {
-        watch_directory(Directory::new(dir)).await
+        watch_directory(Directory::new(dir, ReadBounds::FOLLOWED)).await
     }
 }
 

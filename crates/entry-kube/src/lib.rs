@@ -24,6 +24,7 @@ mod named_config_maps;
 mod named_secrets;
 mod options;
 pub mod raw;
+mod read_bounds;
 mod roles;
 mod source;
 pub mod status;

@@ -7,13 +7,10 @@ use serde_json::Value;
 
 use self::json::StrictValue;
 use crate::kinds::{self, KINDS, KindInfo, KindVisitor, ReadKind, VERSION};
+use crate::read_bounds::ReadBounds;
 
 /// How deep lists and maps may be in each other.
 const MAX_DEPTH: usize = 64;
-/// How many values a document may have, those counted that aliases repeat.
-const MAX_VALUES: usize = 200_000;
-/// How many documents a text may have.
-const MAX_DOCUMENTS: usize = 5000;
 /// How long a message may be, in characters: it may quote the text.
 const MAX_MESSAGE: usize = 500;
 
@@ -64,15 +61,15 @@ pub(crate) fn read_json(text: &str) -> Manifest {
 }
 
 /// Reads a text of YAML documents.
-pub(crate) fn read(text: &str) -> Manifest {
+pub(crate) fn read(text: &str, bounds: &ReadBounds) -> Manifest {
     let mut manifest = Manifest::default();
     for (index, (line, document)) in split_documents(text).into_iter().enumerate() {
-        if index == MAX_DOCUMENTS {
-            let message = format!("only the first {MAX_DOCUMENTS} documents are read");
+        if index == bounds.documents {
+            let message = format!("only the first {} documents are read", bounds.documents);
             manifest.faults.push(ManifestFault::new(line, None, &message));
             break;
         }
-        match parse(document) {
+        match parse(document, bounds) {
             Ok(Value::Null) => {}
             Ok(value) => manifest.take(line, value, true),
             Err((offset, message)) => manifest.faults.push(ManifestFault::new(line + offset, None, message)),
@@ -88,9 +85,9 @@ pub(crate) fn json_values(text: &str) -> Vec<Value> {
 }
 
 /// The documents of a text of YAML that can be read.
-pub(crate) fn yaml_values(text: &str) -> Vec<Value> {
-    let documents = split_documents(text).into_iter().take(MAX_DOCUMENTS);
-    documents.filter_map(|(_, document)| parse(document).ok()).filter(|value| !value.is_null()).collect()
+pub(crate) fn yaml_values(text: &str, bounds: &ReadBounds) -> Vec<Value> {
+    let documents = split_documents(text).into_iter().take(bounds.documents);
+    documents.filter_map(|(_, document)| parse(document, bounds).ok()).filter(|value| !value.is_null()).collect()
 }
 
 /// The documents of a text, each with its first line. A document that is broken then spoils no other.
@@ -121,15 +118,15 @@ fn split_documents(text: &str) -> Vec<(usize, &str)> {
 }
 
 /// Errors are the line within the document, from 0, and a message that does not show the text: it may be a key.
-fn parse(document: &str) -> Result<Value, (usize, &'static str)> {
+fn parse(document: &str, bounds: &ReadBounds) -> Result<Value, (usize, &'static str)> {
     let budget = serde_saphyr::budget! {
         max_depth: MAX_DEPTH,
-        max_nodes: MAX_VALUES,
-        max_events: 4 * MAX_VALUES,
+        max_nodes: bounds.values,
+        max_events: 4 * bounds.values,
         flow_nesting_limit: MAX_DEPTH,
     };
     let mut options = serde_saphyr::options! { budget: budget, with_snippet: false };
-    options.alias_limits.max_total_replayed_events = MAX_VALUES;
+    options.alias_limits.max_total_replayed_events = bounds.values;
     serde_saphyr::from_str_with_options(document, options).map_err(|error| {
         let line = error.location().map_or(0, |location| usize::try_from(location.line()).unwrap_or(0));
         // It counts from the document's first line.

@@ -11,15 +11,16 @@ use crate::api_error::describe_error;
 use crate::directory;
 use crate::error::Result;
 use crate::list::PAGE;
+use crate::read_bounds::ReadBounds;
 
-/// The objects of a directory's manifests, those of lists among them, in the order of files and documents. What cannot be read is left
-/// out: [`crate::DirectorySource::read`] names it.
+/// The objects of the manifests of an export, those of lists among them, in the order of files and documents. What cannot be read is left
+/// out: [`crate::DirectorySource::read_export`] names it.
 ///
 /// # Errors
 /// [`crate::Error::Directory`]: it is not there, or cannot be listed.
 pub fn read_values(dir: &Path) -> Result<Vec<Value>> {
     let mut all = Vec::new();
-    for mut value in directory::read_documents(dir)? {
+    for mut value in directory::read_documents(dir, &ReadBounds::EXPORT)? {
         let is_list = value["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
         match value.get_mut("items").filter(|_| is_list).map(Value::take) {
             Some(Value::Array(items)) => all.extend(items),

@@ -104,8 +104,12 @@ mod tests {
     use crate::Parent;
 
     fn verdict(acceptance: Acceptance, findings: &[(&str, Reason)]) -> ParentVerdict {
-        let finding =
-            |&(field, reason): &(&str, Reason)| Finding { field: field.to_owned(), reason, message: "x".to_owned() };
+        let finding = |&(field, reason): &(&str, Reason)| Finding {
+            field: field.to_owned(),
+            reason,
+            message: "x".to_owned(),
+            is_loss: true,
+        };
         ParentVerdict { parent: Parent::default(), acceptance, findings: findings.iter().map(finding).collect() }
     }
 

@@ -119,6 +119,9 @@ pub struct Finding {
     pub reason: Reason,
     /// What is wrong, what stays in force, and what to do, in a sentence or two.
     pub message: String,
+    /// Whether something is not served as it was asked for; else it is worth knowing only.
+    #[serde(skip)]
+    pub is_loss: bool,
 }
 
 /// Why something is not served as it was asked for. Where the Gateway API has a reason for it, its name is the same.

@@ -38,7 +38,7 @@ pub fn report_default_backend(verdicts: &mut Verdicts, snapshot: &Snapshot, sett
         "{message}. It is the default backend for all (`default-backend`): until then, what no rule takes is answered 404, and errors \
          go through as they are"
     );
-    let finding = Finding { field: FieldPath::OBJECT.to_string(), reason, message };
+    let finding = Finding { field: FieldPath::OBJECT.to_string(), reason, message, is_loss: true };
     let object = asked.object();
     let generation = service.map_or(0, |service| service.meta.generation);
     let verdict = match verdicts.get(&object).cloned() {

@@ -31,13 +31,22 @@ impl VerdictDraft {
     /// Something that was asked for is not served as it was asked for. The field is a [`ClaimSite`] or a path.
     pub fn report_loss(&mut self, field: &impl fmt::Display, reason: Reason, message: String) {
         self.lost = true;
-        self.report_note(field, reason, message);
+        self.report(field, reason, message, true);
     }
 
     /// All is served, and there is something to know.
     pub fn report_note(&mut self, field: &impl fmt::Display, reason: Reason, message: String) {
-        self.findings
-            .push(DraftFinding { finding: Finding { field: field.to_string(), reason, message }, backend_of: None });
+        self.report(field, reason, message, false);
+    }
+
+    fn report(&mut self, field: &impl fmt::Display, reason: Reason, message: String, is_loss: bool) {
+        let finding = Finding { field: field.to_string(), reason, message, is_loss };
+        self.findings.push(DraftFinding { finding, backend_of: None });
+    }
+
+    /// Whether something is said of a field.
+    pub fn has_finding(&self, field: &str) -> bool {
+        self.findings.iter().any(|found| found.finding.field == field)
     }
 
     /// What was found last is about the backend of this claim.
@@ -66,7 +75,7 @@ impl VerdictDraft {
         if let Some(&Finding { reason, .. }) = findings.get(MAX_FINDINGS) {
             findings.truncate(MAX_FINDINGS);
             let message = format!("And {more} more findings, which are told when there are fewer; correct these first");
-            findings.push(Finding { field: String::new(), reason, message });
+            findings.push(Finding { field: String::new(), reason, message, is_loss: self.lost });
         }
         let acceptance = match (self.lost, self.served) {
             (false, _) => Acceptance::Accepted,

@@ -52,8 +52,8 @@ pub enum Command {
     Render(RenderFlags),
     /// Say what is wrong with the objects; ends with 1 if one is not served as asked for
     Check(CheckFlags),
-    /// Say what becomes of an installation of ingress-nginx here; ends with 1 if something of an Ingress is not served as it was
-    /// asked for
+    /// Say what becomes of an installation of ingress-nginx here; ends with 1 if something is not served as it was asked for, with 2
+    /// if something cannot be read
     Migrate(MigrateFlags),
 }
 

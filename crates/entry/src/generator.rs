@@ -231,7 +231,7 @@ impl Generator {
 fn add_notes(verdicts: &mut Verdicts, revision: &Revision) {
     for note in &revision.notes {
         let message = note.message.clone();
-        let finding = Finding { field: "spec".to_owned(), reason: Reason::Unsupported, message };
+        let finding = Finding { field: "spec".to_owned(), reason: Reason::Unsupported, message, is_loss: true };
         let accepted = || Verdict::new(0, Acceptance::Accepted, Vec::new());
         let mut verdict = verdicts.get(&note.object).cloned().unwrap_or_else(accepted);
         verdict.add(&finding);

@@ -381,7 +381,7 @@ fn configuration_name(frame: &str, table: Option<route_table::Revision>) -> Stri
 fn log_new(before: &Verdicts, now: &Verdicts) {
     for object in now.changed_keys(before, PartialEq::eq) {
         let Some(verdict) = now.get(object) else { continue };
-        for Finding { field, reason, message } in verdict.findings() {
+        for Finding { field, reason, message, .. } in verdict.findings() {
             tracing::warn!(%object, outcome = ?verdict.acceptance(), field, %reason, "{message}");
         }
     }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Manifest, is_name, read, read_json, split_documents};
+use crate::read_bounds::ReadBounds;
 
 /// An object of each kind with all that is looked at.
 fn samples() -> Vec<Value> {
@@ -106,7 +107,7 @@ fn check(manifest: &Manifest) {
 #[test]
 fn sample_manifests_are_valid() {
     for sample in samples() {
-        let manifest = read(&sample.to_string());
+        let manifest = read(&sample.to_string(), &ReadBounds::FOLLOWED);
         assert_eq!((manifest.objects.len(), manifest.faults.len()), (1, 0), "{manifest:?}");
         assert_eq!(read_json(&sample.to_string()), manifest);
     }
@@ -140,7 +141,7 @@ fn json_with_a_key_twice_in_one_map_is_not_read() {
         service(r#""name":"a","annotations":{"sparrow/hosts":"a.example","sparrow/hosts":"b.example"}"#, spec),
         service(metadata, spec).replacen('{', r#"{"kind":"Service","#, 1),
     ] {
-        for manifest in [read_json(&text), read(&text)] {
+        for manifest in [read_json(&text), read(&text, &ReadBounds::FOLLOWED)] {
             assert!(manifest.objects.is_empty(), "{text}: {manifest:?}");
             let messages: Vec<_> = manifest.faults.iter().map(|fault| fault.message.as_str()).collect();
             assert_eq!(messages, ["a key is there twice in one map: remove one of them"], "{text}");
@@ -158,7 +159,7 @@ fn json_with_a_key_twice_in_one_map_is_not_read() {
 proptest! {
     #[test]
     fn any_text_is_read_without_panic(text in "(?s).{0,200}") {
-        check(&read(&text));
+        check(&read(&text, &ReadBounds::FOLLOWED));
         check(&read_json(&text));
     }
 
@@ -168,7 +169,7 @@ proptest! {
         Just("}"), Just("["), Just("]"), Just(", "), Just("|\n"), Just("'"), Just("\""), Just("? "), Just("<<: "), Just("!!x "),
         Just("%YAML 1.2\n"), Just("kind: Service\n"), Just("apiVersion: v1\n"), Just("metadata: {name: a}\n"), Just("\t"), Just("é"),
     ], 0..40)) {
-        check(&read(&parts.concat()));
+        check(&read(&parts.concat(), &ReadBounds::FOLLOWED));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::support::{PATIENCE, Tenant, eventually, service};
 
 fn verdict(acceptance: Acceptance, message: &str) -> Verdict {
     let field = "spec.rules[0].host".to_owned();
-    let finding = Finding { field, reason: Reason::Invalid, message: message.to_owned() };
+    let finding = Finding { field, reason: Reason::Invalid, message: message.to_owned(), is_loss: true };
     let findings = if acceptance == Acceptance::Accepted { Vec::new() } else { vec![finding] };
     Verdict::new(1, acceptance, findings)
 }

@@ -128,7 +128,7 @@ impl FollowedSettings {
 fn missing() -> Verdict {
     let message =
         "There is no such ConfigMap, which --config names: what the flags say is in force; make it".to_owned();
-    let finding = Finding { field: String::new(), reason: Reason::RefNotFound, message };
+    let finding = Finding { field: String::new(), reason: Reason::RefNotFound, message, is_loss: true };
     Verdict::new(0, Acceptance::Rejected, vec![finding])
 }
 
@@ -136,6 +136,6 @@ fn rejected_by_nginx(generation: i64, why: &str) -> Verdict {
     let message = format!(
         "nginx rejects the settings: {why}. Those that it took last stay in force; correct the ConfigMap, and it is tried again"
     );
-    let finding = Finding { field: "data".to_owned(), reason: Reason::RejectedByNginx, message };
+    let finding = Finding { field: "data".to_owned(), reason: Reason::RejectedByNginx, message, is_loss: true };
     Verdict::new(generation, Acceptance::Rejected, vec![finding])
 }

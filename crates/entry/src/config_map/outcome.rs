@@ -93,14 +93,14 @@ pub fn verdict(generation: i64, outcomes: &[KeyOutcome]) -> Verdict {
     let data = FieldPath::root("data");
     let finding = |outcome: &KeyOutcome| {
         let (reason, message) = outcome.message()?;
-        Some(Finding { field: data.key(&outcome.name).to_string(), reason, message })
+        Some(Finding { field: data.key(&outcome.name).to_string(), reason, message, is_loss: outcome.is_loss() })
     };
     let mut findings: Vec<Finding> = outcomes.iter().filter_map(finding).collect();
     let more = findings.len().saturating_sub(MAX_FINDINGS);
     if more > 0 {
         findings.truncate(MAX_FINDINGS);
         let message = format!("And {more} more findings, which are told when there are fewer; correct these first");
-        findings.push(Finding { field: String::new(), reason: Reason::Invalid, message });
+        findings.push(Finding { field: String::new(), reason: Reason::Invalid, message, is_loss: true });
     }
     let acceptance = if outcomes.iter().any(KeyOutcome::is_loss) { Acceptance::Partial } else { Acceptance::Accepted };
     Verdict::new(generation, acceptance, findings)

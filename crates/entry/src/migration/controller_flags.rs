@@ -14,6 +14,8 @@ pub struct ControllerFlag {
 pub enum Here {
     /// Our flag of this name, with the same value.
     Flag(&'static str),
+    /// Where the switch is on, our flag of this name with this value.
+    Switch(&'static str, &'static str),
     /// Nothing has to be done: why.
     Nothing(&'static str),
     /// Somebody has to do something: what.
@@ -22,6 +24,10 @@ pub enum Here {
 
 const fn flag(name: &'static str, here: &'static str) -> ControllerFlag {
     ControllerFlag { name, here: Here::Flag(here) }
+}
+
+const fn switch(name: &'static str, here: &'static str, value: &'static str) -> ControllerFlag {
+    ControllerFlag { name, here: Here::Switch(here, value) }
 }
 
 const fn nothing(name: &'static str, why: &'static str) -> ControllerFlag {
@@ -49,7 +55,7 @@ pub const CONTROLLER_FLAGS: &[ControllerFlag] = &[
     ),
     nothing("apiserver-host", "the API server is that of the pod, or of `--kubeconfig`"),
     nothing("certificate-authority", "as `apiserver-host`"),
-    nothing("configmap", "its keys are reported one by one"),
+    flag("configmap", "config"),
     nothing("controller-class", CLASSES),
     flag("default-backend-service", "default-backend"),
     nothing("default-server-port", PORTS),
@@ -66,7 +72,7 @@ pub const CONTROLLER_FLAGS: &[ControllerFlag] = &[
     nothing("enable-annotation-validation", "every value is read or rejected, always"),
     nothing("enable-metrics", METRICS),
     by_hand("enable-ssl-chain-completion", "put the intermediate certificates into the Secret: none are fetched"),
-    nothing("enable-ssl-passthrough", "`ssl-passthrough` of an Ingress is followed"),
+    switch("enable-ssl-passthrough", "tls-passthrough", "all"),
     by_hand(
         "enable-topology-aware-routing",
         "leave it to the cluster: with `--backends cluster-ip` its Services decide",
@@ -112,9 +118,9 @@ pub const CONTROLLER_FLAGS: &[ControllerFlag] = &[
     nothing("stream-port", PORTS),
     nothing("sync-period", "what changes is followed at once"),
     nothing("sync-rate-limit", "changes that come together go live together"),
-    by_hand("tcp-services-configmap", "expose these Services by the type NodePort or LoadBalancer"),
+    flag("tcp-services-configmap", "tcp-services-configmap"),
     nothing("time-buckets", METRICS),
-    by_hand("udp-services-configmap", "expose these Services by the type NodePort or LoadBalancer"),
+    flag("udp-services-configmap", "udp-services-configmap"),
     nothing("update-status", STATUS),
     nothing("update-status-on-shutdown", STATUS),
     nothing("v", "`SPARROW_ENTRY_LOG` sets the level of the log"),
@@ -135,6 +141,15 @@ pub fn find(name: &str) -> Option<&'static ControllerFlag> {
     CONTROLLER_FLAGS.iter().find(|flag| flag.name == name)
 }
 
+/// Our flag that does the same as a flag of the controller with this value, with its own value.
+pub fn our_flag(name: &str, value: &str) -> Option<(&'static str, String)> {
+    match find(name)?.here {
+        Here::Flag(ours) => Some((ours, value.to_owned())),
+        Here::Switch(ours, on) => (value == "true").then(|| (ours, on.to_owned())),
+        Here::Nothing(_) | Here::ByHand(_) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,7 +168,7 @@ mod tests {
         let migrate = ours.get_subcommands().find(|command| command.get_name() == "migrate").expect("the command");
         let is_known = |name: &str| migrate.get_arguments().any(|flag| flag.get_long() == Some(name));
         for flag in CONTROLLER_FLAGS {
-            if let Here::Flag(name) = flag.here {
+            if let Here::Flag(name) | Here::Switch(name, _) = flag.here {
                 assert!(is_known(name), "--{name}");
             }
         }

@@ -37,12 +37,17 @@ impl Installation {
         Self { controllers: objects.iter().filter_map(Controller::of).collect() }
     }
 
-    /// The `ConfigMaps` with settings for all.
-    pub fn config_maps(&self) -> BTreeSet<Key> {
-        self.values("configmap").filter_map(parse_key).collect()
+    /// The `ConfigMaps` that a flag names: `configmap` those with settings for all.
+    pub fn config_maps(&self, flag: &str) -> BTreeSet<Key> {
+        self.values(flag).filter_map(parse_key).collect()
     }
 
-    /// The names of the `ConfigMaps` that flags name, for services of TCP and UDP among them.
+    /// Whether a switch is on at a controller.
+    pub fn is_on(&self, flag: &str) -> bool {
+        self.values(flag).any(|value| value == "true")
+    }
+
+    /// The values that a flag has.
     fn values<'a>(&'a self, flag: &'a str) -> impl Iterator<Item = &'a str> {
         let flags = self.controllers.iter().flat_map(|controller| &controller.flags);
         flags.filter(move |(name, _)| name == flag).filter_map(|(_, value)| value.as_deref())
@@ -53,7 +58,7 @@ impl Installation {
     pub fn give_classes_to(&self, controller: &str, snapshot: &mut Snapshot) -> BTreeSet<String> {
         let controllers: BTreeSet<&str> = self.values("controller-class").chain([CONTROLLER]).collect();
         let named: BTreeSet<&str> = self.values("ingress-class").chain([CLASS]).collect();
-        let without_class = self.values("watch-ingress-without-class").any(|value| value == "true");
+        let without_class = self.is_on("watch-ingress-without-class");
         let classes = snapshot.classes.values().map(|class| IngressClass::clone(class));
         let theirs = classes.filter(|class| controllers.contains(&*class.controller));
         let mut ours: Vec<_> = theirs.collect();
@@ -201,7 +206,7 @@ mod tests {
             ];
             assert_eq!(flags, expected);
             assert_eq!(
-                found.config_maps().into_iter().map(|key| (key.namespace, key.name)).collect::<Vec<_>>(),
+                found.config_maps("configmap").into_iter().map(|key| (key.namespace, key.name)).collect::<Vec<_>>(),
                 [("edge".to_owned(), "settings".to_owned())]
             );
         }

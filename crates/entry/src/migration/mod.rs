@@ -3,6 +3,7 @@
 //! ```text
 //! objects as they are written ─► installation: controllers, their flags, their classes
 //!                                  └─► snapshot in which the classes are ours ─► verdicts ─► report, copies
+//!                                      (settings of the ConfigMap that a flag names go over ours)
 //! ```
 
 mod controller_flags;
@@ -13,4 +14,4 @@ mod report;
 pub use controller_flags::{CONTROLLER_FLAGS, ControllerFlag, Here};
 pub use copies::copies;
 pub use installation::{Controller, Installation, add_missing_services};
-pub use report::{Counts, FlagReport, IngressReport, Outcome, Report};
+pub use report::{ConfigMapReport, Counts, FlagReport, IngressReport, Judgement, Outcome, Report};
