@@ -21,6 +21,8 @@ pub struct CertificateSelection {
     named: HashMap<HostName, Vec<usize>>,
     /// Offers for whatever hosts their object has, by object.
     unnamed: HashMap<usize, Vec<usize>>,
+    /// The objects that name a certificate which cannot be had, by the host that it is for; none for all that the object has.
+    lacking: HashMap<Option<HostName>, HashSet<usize>>,
     /// What each object has offered for which host.
     known: HashSet<(usize, Option<HostName>, CertificateId)>,
 }
@@ -78,6 +80,21 @@ impl CertificateSelection {
         self.offers.push(offer);
     }
 
+    /// Adds that an object names a certificate for a host, or for all that it has, which cannot be had.
+    pub fn add_lacking(&mut self, owner: usize, host: Option<HostName>) {
+        self.lacking.entry(host).or_default().insert(owner);
+    }
+
+    /// Whether a certificate is named for a host by an object that has a rule there, and cannot be had.
+    pub fn is_lacking(&self, host: &HostName, won: &[AttachedClaim<'_>], attached: &[AttachedObject<'_>]) -> bool {
+        if self.lacking.is_empty() {
+            return false;
+        }
+        let owners = HostRuleOwners::of(won, attached).owners;
+        let names = [Some(host.clone()), None].into_iter().chain(host.wildcard_above().map(Some));
+        names.filter_map(|name| self.lacking.get(&name)).any(|lacking| !lacking.is_disjoint(&owners))
+    }
+
     /// Gives a host the certificate of an object that has a rule there: first one that is for the host, then one that names
     /// it before one that names its wildcard, then the oldest object's. The certificate of a wildcard is for hosts of its own
     /// namespace only.
@@ -102,9 +119,14 @@ impl CertificateSelection {
         let OfferedCertificate { owner: (_, owner), site, .. } = self.offers[first];
         if stranger && *host != HostName::Any {
             let host = quoted(&host.to_string());
+            let is_redirected = won.iter().any(|won| won.claim.redirect.needs_no_certificate());
+            let redirects = if is_redirected {
+                "are redirected to it where an annotation says so"
+            } else {
+                "are not redirected to it"
+            };
             let message = format!(
-                "The certificate is served, and clients reject it, since it is not for {host}; requests over HTTP are not \
-                 redirected to it. Renew it"
+                "The certificate is served, and clients reject it, since it is not for {host}; requests over HTTP {redirects}. Renew it"
             );
             attached[owner].draft.report_loss(&site, Reason::InvalidRef, message);
         }

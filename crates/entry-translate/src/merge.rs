@@ -89,6 +89,8 @@ enum HostTls {
     /// The handshake is rejected.
     #[default]
     Rejected,
+    /// So it is, since the certificate that is declared for it cannot be had.
+    Lacking,
     /// TLS is ended with this certificate.
     Ended(SelectedCertificate),
     /// They go to the backend of the path `/` of this object as they come.
@@ -161,7 +163,7 @@ impl HostMerger {
             let canaries = canary::assign(&won, &canaries, attached);
             let tls = match select_passthrough(&name, &won, attached) {
                 Some(index) => HostTls::PassedThrough(attached[won[index].owner.1].object.clone()),
-                None => certificates.select(&name, &won, attached).map_or(HostTls::Rejected, HostTls::Ended),
+                None => HostTls::with_certificate(&name, &won, &mut certificates, attached),
             };
             let lost = merged.lost.iter().map(|(loser, _)| candidates[*loser]);
             let connections = HostConnections::select(&name, &won, lost, attached);
@@ -390,11 +392,25 @@ impl HostMerger {
 }
 
 impl HostTls {
+    /// What becomes of connections that are not passed through.
+    fn with_certificate(
+        name: &HostName,
+        won: &[AttachedClaim<'_>],
+        certificates: &mut CertificateSelection,
+        attached: &mut [AttachedObject<'_>],
+    ) -> Self {
+        match certificates.select(name, won, attached) {
+            Some(selected) => Self::Ended(selected),
+            None if certificates.is_lacking(name, won, attached) => Self::Lacking,
+            None => Self::Rejected,
+        }
+    }
+
     /// The certificate with which TLS is ended.
     fn certificate(&self) -> Option<&CertificateId> {
         match self {
             Self::Ended(given) => Some(&given.id),
-            Self::Rejected | Self::PassedThrough(_) => None,
+            Self::Rejected | Self::Lacking | Self::PassedThrough(_) => None,
         }
     }
 }
@@ -496,10 +512,11 @@ fn redirects_to_https(host: &HostName, asked: HttpsRedirect, tls: &HostTls) -> b
     match (asked, host, tls) {
         (HttpsRedirect::Always, ..) => true,
         (HttpsRedirect::Never, ..) | (_, _, HostTls::Rejected) => false,
+        (_, _, HostTls::Lacking) => asked.needs_no_certificate(),
         // Which certificate its backend has is the backend's affair.
         (_, _, HostTls::PassedThrough(_)) => true,
-        (_, HostName::Any, HostTls::Ended(_)) => asked == HttpsRedirect::Wanted,
-        (_, _, HostTls::Ended(given)) => given.is_for,
+        (_, HostName::Any, HostTls::Ended(_)) => asked.needs_no_certificate(),
+        (_, _, HostTls::Ended(given)) => given.is_for || asked.needs_no_certificate(),
     }
 }
 

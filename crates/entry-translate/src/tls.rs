@@ -78,7 +78,7 @@ pub fn read_certificates(
     }
     let mut secrets: HashMap<Key, Result<SecretCertificate, SecretError>> = HashMap::new();
     claims.sort_by_key(|(_, owner)| *owner);
-    for (TlsClaim { entry, hosts, further, secret }, (created, owner)) in claims {
+    for (TlsClaim { entry, hosts, further, secret, redirect }, (created, owner)) in claims {
         let site = ClaimSite::TlsSecret(*entry);
         let draft = &mut attached[*owner].draft;
         let found = match secret.as_ref().or(settings.default_certificate.as_ref()) {
@@ -92,8 +92,17 @@ pub fn read_certificates(
         let found = match found {
             Ok(found) => found,
             Err((reason, message)) => {
-                let message = format!("{message}. Until then, the hosts are served over HTTP only, without redirect");
-                draft.report_loss(&site, *reason, message);
+                let until = if redirect.needs_no_certificate() {
+                    "no TLS connection is made for the hosts, to which requests over HTTP are redirected, as an annotation says"
+                } else {
+                    "the hosts are served over HTTP only, without redirect"
+                };
+                draft.report_loss(&site, *reason, format!("{message}. Until then, {until}"));
+                let named = hosts.iter().flatten().map(|(_, host)| host).chain(further.iter());
+                let unnamed = hosts.is_none().then_some(None);
+                for host in named.cloned().map(Some).chain(unnamed) {
+                    given.add_lacking(*owner, host);
+                }
                 continue;
             }
         };

@@ -11,13 +11,14 @@ use entry_model::{
 use super::rule_path::{PathOutcome, RulePath, missing_group, read_rule_path};
 use super::{
     CanaryClaim, Claim, Claims, DefaultClaim, TlsClaim, asked_tls_passthrough, choose_protocol, denied_paths,
-    describe_pattern, forward_action, further_hosts, is_closed, kept_path, redirect_action, unavailable_message,
-    unless_closed, unusable_path_message, with_cookie_path,
+    describe_pattern, forward_action, further_hosts, is_closed, kept_path, redirect_action, report_backend_without_tls,
+    speaks_tls, unavailable_message, unless_closed, unusable_path_message, with_cookie_path,
 };
 use crate::claim_site::ClaimSite;
 use crate::host::parse_host;
 use crate::policy::annotations::{Annotations, read_annotations};
 use crate::policy::canary_request::{Canary, CanaryRole};
+use crate::policy::client_redirects::HttpsRedirect;
 use crate::policy::path_treatment::{PathTreatment, PatternDialect};
 use crate::policy::reader::AnnotationContext;
 use crate::resolve::{self, ResolveError, ResolveFault};
@@ -29,8 +30,9 @@ const SPEC: FieldPath<'_> = FieldPath::root("spec");
 /// What an Ingress asks for. `tls`: whether its hosts may have certificates.
 pub fn read_ingress_claims(ingress: &Ingress, snapshot: &Snapshot, settings: &TranslateSettings, tls: bool) -> Claims {
     let service = Key { namespace: ingress.meta.namespace.clone(), name: String::new() };
-    IngressReader { snapshot, settings, tls, ingress, draft: VerdictDraft::default(), service, is_canary: false }
-        .read_claims()
+    let draft = VerdictDraft::default();
+    let (is_canary, has_backend_without_tls) = (false, false);
+    IngressReader { snapshot, settings, tls, ingress, draft, service, is_canary, has_backend_without_tls }.read_claims()
 }
 
 /// An Ingress that is asked what it wants.
@@ -45,6 +47,8 @@ struct IngressReader<'a> {
     service: Key,
     /// Whether it gets requests of other Ingresses only.
     is_canary: bool,
+    /// Whether TLS is not spoken to a backend of it.
+    has_backend_without_tls: bool,
 }
 
 impl<'a> IngressReader<'a> {
@@ -127,7 +131,7 @@ impl<'a> IngressReader<'a> {
                 hosts.insert(host);
             }
         }
-        let tls_hosts = self.tls(&mut asked);
+        let tls_hosts = self.tls(&mut asked, annotations.https_redirect);
         if tls_passthrough.is_some() {
             // Whoever wants TLS ended by the backend alone brings no certificate for here.
             asked.tls.clear();
@@ -139,9 +143,7 @@ impl<'a> IngressReader<'a> {
                     "The Ingress has neither rules nor a default backend, so nothing is served; add one of them";
                 self.draft.report_loss(&SPEC, Reason::Invalid, message.to_owned());
             }
-            self.deny_paths(&mut asked, &annotations);
-            further_hosts::add_further_claims(&mut asked, &annotations);
-            return Claims { draft: self.draft, ..asked };
+            return self.complete_claims(asked, &annotations);
         };
         let policy = with_cookie_path(policy, &Match::any().path);
         let site = ClaimSite::DefaultBackend;
@@ -169,8 +171,16 @@ impl<'a> IngressReader<'a> {
                 denies: false,
             }
         }));
-        self.deny_paths(&mut asked, &annotations);
-        further_hosts::add_further_claims(&mut asked, &annotations);
+        self.complete_claims(asked, &annotations)
+    }
+
+    /// Adds what annotations ask for beside the paths.
+    fn complete_claims(mut self, mut asked: Claims, annotations: &Annotations<'_>) -> Claims {
+        self.deny_paths(&mut asked, annotations);
+        further_hosts::add_further_claims(&mut asked, annotations);
+        if self.has_backend_without_tls {
+            report_backend_without_tls(annotations, &mut self.draft);
+        }
         Claims { draft: self.draft, ..asked }
     }
 
@@ -315,6 +325,7 @@ impl<'a> IngressReader<'a> {
                     draft.report_note(&service_field.field("port"), Reason::Unsupported, message);
                     draft.concerns_backend(claim);
                 });
+                self.has_backend_without_tls |= !speaks_tls(protocol);
                 forward_action(address, port, protocol, annotations, rewrite, false)
             }
             Err(ResolveError { reason, fault, message }) => {
@@ -362,7 +373,7 @@ impl<'a> IngressReader<'a> {
     }
 
     /// Asks for certificates, and returns the hosts that they are for by name.
-    fn tls(&mut self, asked: &mut Claims) -> BTreeSet<HostName> {
+    fn tls(&mut self, asked: &mut Claims, redirect: HttpsRedirect) -> BTreeSet<HostName> {
         let mut all = BTreeSet::new();
         for (n, entry) in self.ingress.tls.iter().enumerate() {
             let hosts = (!entry.hosts.is_empty()).then(|| self.tls_hosts(n, &entry.hosts));
@@ -373,7 +384,7 @@ impl<'a> IngressReader<'a> {
             let namespace = &self.ingress.meta.namespace;
             let secret = entry.secret.as_ref().filter(|name| !name.is_empty());
             let secret = secret.map(|name| Key { namespace: namespace.clone(), name: name.clone() });
-            asked.tls.push(TlsClaim { entry: n, hosts, further: Vec::new(), secret });
+            asked.tls.push(TlsClaim { entry: n, hosts, further: Vec::new(), secret, redirect });
         }
         all
     }

@@ -84,6 +84,8 @@ pub struct TlsClaim {
     /// Further hosts of the object, which get it if it is for them.
     pub further: Vec<HostName>,
     pub secret: Option<Key>,
+    /// What its object says about redirecting to HTTPS.
+    pub redirect: HttpsRedirect,
 }
 
 /// A path that a canary is for.
@@ -302,6 +304,26 @@ fn unusable_path_message(message: &str, is_kept: bool) -> String {
 /// What is done with requests; nothing, where it cannot be known who may ask.
 fn unless_closed(annotations: &Annotations<'_>, action: Action) -> Action {
     if annotations.unavailable { Action::UNAVAILABLE } else { action }
+}
+
+/// Tells an object that a backend is spoken to without TLS, and that it says how TLS to it is to be.
+fn report_backend_without_tls(annotations: &Annotations<'_>, draft: &mut VerdictDraft) {
+    let Some((annotation, is_own)) = annotations.backend_tls else { return };
+    let site = ClaimSite::Annotation(annotation);
+    if is_own {
+        let message = "A backend of the object is spoken to without TLS, so it is neither verified nor shown a certificate; write \
+                       `sparrow/backend-protocol: https` or `grpcs`, or remove this";
+        draft.report_loss(&site, Reason::Unsupported, message.to_owned());
+    } else {
+        let message = "A backend of the Ingress is spoken to without TLS, so it is not verified, as in ingress-nginx; write the annotation \
+                       backend-protocol with the value `HTTPS` or `GRPCS`, or remove this";
+        draft.report_note(&site, Reason::Unsupported, message.to_owned());
+    }
+}
+
+/// Whether TLS is spoken to a backend.
+fn speaks_tls(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::Https | Protocol::Http2Tls)
 }
 
 fn forward_action(

@@ -7,7 +7,8 @@ use entry_model::{Action, FieldPath, HostName, Kind, Match, Reason, Service, Sna
 use super::rule_path::{RulePath, read_rule_path};
 use super::{
     Claim, Claims, asked_tls_passthrough, choose_protocol, describe_pattern, forward_action, kept_path, parse_port_ref,
-    redirect_action, unavailable_message, unless_closed, unusable_path_message, with_cookie_path,
+    redirect_action, report_backend_without_tls, speaks_tls, unavailable_message, unless_closed, unusable_path_message,
+    with_cookie_path,
 };
 use crate::TranslateSettings;
 use crate::claim_site::ClaimSite;
@@ -123,6 +124,9 @@ fn rule(
             let protocol = choose_protocol(port, annotations, draft, |draft, message| {
                 draft.report_note(&spec.at("ports", index).field("appProtocol"), Reason::Unsupported, message);
             });
+            if !speaks_tls(protocol) {
+                report_backend_without_tls(annotations, draft);
+            }
             forward_action(address, port, protocol, annotations, rewrite, true)
         }
         _ => Action::UNAVAILABLE,

@@ -47,6 +47,8 @@ pub struct Annotations<'a> {
     pub policy: Policy,
     /// The `Host` that backends are told, in which there may be variables of the backend.
     pub upstream_vhost: Option<UpstreamVhost<'a>>,
+    /// The annotation that says how TLS to backends is to be, and whether it is one of ours.
+    pub backend_tls: Option<(&'static str, bool)>,
     /// What is done with requests, rather than forwarding them.
     pub action: Option<Action>,
     /// What is done with all requests of its hosts, those of other objects among them.

@@ -1,12 +1,12 @@
 //! What a client is told beside what the backend sent.
 
-use entry_model::{HeaderField, Reason, Replacement};
+use entry_model::{HeaderField, Key, Kind, ObjectRef, Reason, Replacement};
 
 use super::annotations::Annotations;
 use super::headers::{parse_lines, set_answer_header};
 use super::reader::AnnotationReader;
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
-use crate::verdict_draft::quoted;
+use crate::verdict_draft::{object_name, quoted};
 
 pub const TOPIC: Topic = Topic {
     title: "Headers of answers",
@@ -72,6 +72,10 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
 /// Headers of a `ConfigMap`.
 fn read_custom_headers(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
     let Some(text) = reader.ingress_nginx_text("custom-headers").map(str::trim) else { return };
+    // There, an empty value is none.
+    if text.is_empty() {
+        return;
+    }
     let name = match text.split_once('/') {
         None => text,
         Some((namespace, name)) if namespace == reader.context.namespace => name,
@@ -83,8 +87,10 @@ fn read_custom_headers(reader: &mut AnnotationReader<'_, '_>, annotations: &mut 
         }
     };
     let Some(config_map) = reader.config_map(name) else {
-        let message = "The headers are not set: there is no such ConfigMap, or it is not read; make it";
-        reader.report_loss("custom-headers", Reason::RefNotFound, message.to_owned());
+        let key = Key { namespace: reader.context.namespace.to_owned(), name: name.to_owned() };
+        let reference = object_name(&ObjectRef::new(Kind::ConfigMap, key));
+        let message = format!("The headers are not set: there is no {reference}, or it is not read; make it");
+        reader.report_loss("custom-headers", Reason::RefNotFound, message);
         return;
     };
     for (header, value) in &config_map.data {

@@ -18,7 +18,7 @@ pub const TOPIC: Topic = Topic {
         own(
             "backend-tls-secret",
             "a Secret of the object's namespace: the backend is verified by the authorities in its `ca.crt`, and shown its `tls.crt` with \
-             `tls.key`, as far as they are there. Without the Secret the answer is 503",
+             `tls.key`, if they are there. Without the Secret, or without authorities in it, the answer is 503",
             "the backend is not verified, and shown no certificate",
             "backend-ca",
         ),
@@ -27,6 +27,12 @@ pub const TOPIC: Topic = Topic {
             "the name that the backend's certificate is for, and that it is sent (SNI); with `backend-tls-secret`",
             "the host of the request",
             "web.shop.svc",
+        ),
+        own(
+            "backend-tls-verify",
+            "`on`, `off`: whether the backend is verified; `off`: it is only shown the certificate of `backend-tls-secret`",
+            "`on`",
+            "off",
         ),
     ],
     ingress_nginx: &[
@@ -80,27 +86,33 @@ const fn own(name: &'static str, value: &'static str, default: &'static str, exa
 /// Reads them.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
     let wanted = read_wanted(reader);
-    let verifies = reader.ingress_nginx("proxy-ssl-verify", parse_on_off) == Some(true);
+    let own_verifies = reader.own("backend-tls-verify", parse_on_off);
+    let their_verifies = reader.ingress_nginx("proxy-ssl-verify", parse_on_off) == Some(true);
     let name = reader.own("backend-tls-name", parse_name);
-    let own = reader.own("backend-tls-secret", |text| Ok(text.trim())).filter(|name| !name.is_empty());
-    let theirs = reader.ingress_nginx_text("proxy-ssl-secret").map(str::trim);
-    let found = match (own, theirs) {
-        (Some(text), _) => own_name(text, reader.context.namespace)
-            .and_then(|secret| read_identity(reader, secret, true, true))
-            .map_err(|message| reader.report_own_loss("backend-tls-secret", Reason::RefNotFound, message)),
-        (None, Some(text)) => own_name(text, reader.context.namespace)
-            .and_then(|secret| read_identity(reader, secret, false, verifies))
-            .map_err(|message| reader.report_loss("proxy-ssl-secret", Reason::RefNotFound, message)),
-        (None, None) => {
-            if verifies {
-                let message = "The backend is not verified, as in ingress-nginx: no `proxy-ssl-secret` says whose certificates are good. Add \
-                               one with `ca.crt`";
-                reader.report_loss("proxy-ssl-verify", Reason::Invalid, message.to_owned());
-            }
-            return;
+    let Some(found) = reader.first_text("backend-tls-secret", &["proxy-ssl-secret"]) else {
+        if their_verifies {
+            let message = "The backend is not verified, as in ingress-nginx: no `proxy-ssl-secret` says whose certificates are good. Add \
+                           one with `ca.crt`";
+            reader.report_loss("proxy-ssl-verify", Reason::Invalid, message.to_owned());
         }
+        if own_verifies == Some(true) {
+            let message =
+                unavailable("No Secret says whose certificates are good; name one in sparrow/backend-tls-secret");
+            reader.report_own_loss("backend-tls-verify", Reason::Invalid, message);
+            annotations.unavailable = true;
+        }
+        return;
     };
-    match found {
+    let verifies = if found.is_own() { own_verifies.unwrap_or(true) } else { own_verifies.unwrap_or(their_verifies) };
+    annotations.backend_tls = match (found.is_own(), verifies) {
+        (true, _) => Some(("sparrow/backend-tls-secret", true)),
+        (false, true) => Some(("nginx.ingress.kubernetes.io/proxy-ssl-secret", false)),
+        (false, false) => None,
+    };
+    let identity = own_name(found.text, reader.context.namespace)
+        .and_then(|secret| read_identity(reader, secret, verifies))
+        .map_err(|message| reader.report_text_loss(&found, Reason::RefNotFound, message));
+    match identity {
         Ok(identity) => {
             annotations.policy.backend_tls = BackendTls {
                 verification: identity
@@ -151,14 +163,8 @@ struct Identity {
     certificate: Option<Pem>,
 }
 
-/// Reads a Secret. `verifies`: whether the backend is to be verified, as it is by default if the Secret is named by an annotation of ours
-/// and has authorities.
-fn read_identity(
-    reader: &mut AnnotationReader<'_, '_>,
-    name: &str,
-    is_own: bool,
-    verifies: bool,
-) -> Result<Identity, String> {
+/// Reads a Secret. `verifies`: whether the backend is to be verified.
+fn read_identity(reader: &mut AnnotationReader<'_, '_>, name: &str, verifies: bool) -> Result<Identity, String> {
     let Some(secret) = reader.secret(name) else {
         return Err(unavailable(&format!("There is no Secret {} in the namespace of the object", quoted(name))));
     };
@@ -167,7 +173,6 @@ fn read_identity(
     if !has_certificate && !has_authorities {
         return Err(unavailable(&format!("The Secret {} has neither `ca.crt` nor `tls.crt`", quoted(name))));
     }
-    let verifies = if is_own { has_authorities } else { verifies };
     read_secret(secret, verifies, has_certificate)
         .map_err(|why| unavailable(&format!("Secret {}: {why}", quoted(name))))
 }

@@ -101,18 +101,6 @@ pub const TOPIC: Topic = Topic {
     ],
 };
 
-/// What is said of the cookie, and means nothing without `affinity`.
-const COOKIE_DETAILS: [&str; 8] = [
-    "affinity-mode",
-    "session-cookie-name",
-    "session-cookie-path",
-    "session-cookie-domain",
-    "session-cookie-max-age",
-    "session-cookie-expires",
-    "session-cookie-samesite",
-    "session-cookie-secure",
-];
-
 /// Most parts of what requests are told apart by.
 const MAX_PARTS: usize = 8;
 
@@ -127,11 +115,6 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
     if affinity {
         let path = reader.either("session-cookie-path", parse_cookie_path);
         path.unwrap_or_default().clone_into(&mut annotations.policy.session_path);
-    } else {
-        // They say nothing, as there.
-        for name in COOKIE_DETAILS {
-            reader.ingress_nginx_text(name);
-        }
     }
     for ignored in ["session-cookie-change-on-failure", "session-cookie-conditional-samesite-none"] {
         reader.ingress_nginx_text(ignored);

@@ -113,11 +113,14 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
     );
     let passes_certificate = passes_certificate == Some(true);
     let subject = reader.first_text("client-certificate-subject", &["auth-tls-match-cn"]);
+    // There, an empty one is none.
+    let subject = subject.filter(|found| found.is_own() || !found.text.trim().is_empty());
     let Some(secret) = reader.first_text("client-certificate-secret", &["auth-tls-secret"]) else {
-        if mode.is_some_and(|mode| mode.is_some()) || subject.is_some() {
-            let message = "Nobody is asked for a certificate, as in ingress-nginx: no Secret with the authorities is named; write its name into \
-                           the annotation auth-tls-secret, or client-certificate-secret of ours";
-            reader.report_loss("auth-tls-secret", Reason::Invalid, message.to_owned());
+        let verify = reader.first_text("client-certificate-verify", &["auth-tls-verify-client"]);
+        let asks = |found: &FoundText<'_>| mode.map_or(found.is_own(), |mode| mode.is_some());
+        let asking = [subject, verify.filter(asks)].into_iter().flatten();
+        if let Some(found) = asking.max_by_key(FoundText::is_own) {
+            report_without_secret(reader, annotations, &found);
         }
         return;
     };
@@ -138,6 +141,22 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
             annotations.policy.client_certificates = Some(ClientCertificates::Usable(rule));
         }
         Err(message) => close(reader, annotations, &secret, Reason::InvalidRef, &message),
+    }
+}
+
+/// Something is asked of certificates, and no Secret says whose they are to be.
+fn report_without_secret(
+    reader: &mut AnnotationReader<'_, '_>,
+    annotations: &mut Annotations<'_>,
+    found: &FoundText<'_>,
+) {
+    if found.is_own() {
+        let message = "No Secret with the authorities is named; write its name into sparrow/client-certificate-secret";
+        close(reader, annotations, found, Reason::Invalid, message);
+    } else {
+        let message = "Nobody is asked for a certificate, as in ingress-nginx: no Secret with the authorities is named; write its name into \
+                       the annotation auth-tls-secret";
+        reader.report_text_loss(found, Reason::Invalid, message.to_owned());
     }
 }
 
@@ -193,7 +212,11 @@ fn parse_url(text: &str) -> Result<String, &'static str> {
 
 /// A pattern for subjects, in which a space stands for itself.
 fn parse_subject(text: &str) -> Result<String, String> {
-    let pattern = text.trim().replace(' ', "\\x20");
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("The pattern is empty, so that every subject would match it; write one".to_owned());
+    }
+    let pattern = text.replace(' ', "\\x20");
     let parsed = BoundedPattern::parse(&pattern)
         .map_err(|error| format!("The pattern {} cannot be used: {error}", quoted(text)));
     parsed.map(|_| pattern)

@@ -28,10 +28,20 @@ pub enum HttpsRedirect {
     /// Where the host has a certificate that is for it.
     #[default]
     WithCertificate,
-    /// The same, and the object asks for it, so it is told where that is not so.
+    /// Where TLS is declared for the host, whether its certificate can be had or not: who asks for it by name would rather be redirected to
+    /// where no connection is made than send a password in the clear.
+    WithTls,
+    /// The same, and the object is told where no TLS is declared.
     Wanted,
     /// Always.
     Always,
     /// Never.
     Never,
+}
+
+impl HttpsRedirect {
+    /// Whether a host is redirected for which TLS is declared, without a certificate that is for it.
+    pub fn needs_no_certificate(self) -> bool {
+        matches!(self, Self::WithTls | Self::Wanted | Self::Always)
+    }
 }

@@ -47,10 +47,15 @@ pub const TOPIC: Topic = Topic {
 
 /// Reads them. What the oldest object of a host says stands ([`crate::host_client_tls`]).
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
-    let theirs = reader.ingress_nginx("ssl-prefer-server-ciphers", parse_go_boolean);
-    let prefers_own_order = reader.own("ssl-prefer-server-ciphers", parse_boolean).or(theirs);
-    let theirs = read_ingress_nginx(reader);
-    let ciphers = reader.own("ssl-ciphers", parse_own).or(theirs).unwrap_or_default();
+    const ORDER: &str = "ssl-prefer-server-ciphers";
+    const CIPHERS: &str = "ssl-ciphers";
+    let prefers_own_order = reader.either_of((ORDER, parse_boolean), (ORDER, parse_go_boolean));
+    let ciphers = if reader.own_counts(CIPHERS, &[CIPHERS]) {
+        reader.own(CIPHERS, parse_own)
+    } else {
+        read_ingress_nginx(reader)
+    };
+    let ciphers = ciphers.unwrap_or_default();
     annotations.policy.client_tls = ClientTls { ciphers, prefers_own_order };
 }
 

@@ -13,8 +13,10 @@ const LONGEST: usize = 512;
 /// The header that backends are told, if an annotation says what is in it. `rewrites`: whether one of ingress-nginx has the path rewritten,
 /// without which its annotation says nothing there.
 pub fn read_forwarded_prefix(reader: &mut AnnotationReader<'_, '_>, rewrites: bool) -> Option<HeaderField> {
-    let theirs = read_ingress_nginx(reader).filter(|_| rewrites);
-    reader.own("forwarded-prefix", parse_own).or(theirs)
+    if reader.own_counts("forwarded-prefix", &["x-forwarded-prefix"]) {
+        return reader.own("forwarded-prefix", parse_own);
+    }
+    read_ingress_nginx(reader).filter(|_| rewrites)
 }
 
 fn read_ingress_nginx(reader: &mut AnnotationReader<'_, '_>) -> Option<HeaderField> {

@@ -13,8 +13,8 @@ pub const TOPIC: Topic = Topic {
     own: &[OwnAnnotation {
         name: "ssl-redirect",
         objects: Objects::ServicesAndIngresses,
-        value: "`true`, `false`, `always`: whether HTTP is redirected to HTTPS; `always` without a certificate for the host, too: \
-                for a proxy in front that ends TLS and is trusted",
+        value: "`true`, `false`, `always`: whether HTTP is redirected to HTTPS; `true` also while the certificate that is declared for the \
+                host cannot be had, `always` where none is declared, too: for a proxy in front that ends TLS and is trusted",
         default: "`true` where the host has a certificate that is for it",
         example: "false",
     }],
@@ -22,7 +22,8 @@ pub const TOPIC: Topic = Topic {
         IngressNginxAnnotation::same(
             "ssl-redirect",
             Scope::Rule,
-            "Whether HTTP is redirected to HTTPS, with 308, where the host has a certificate that is for it",
+            "Whether HTTP is redirected to HTTPS, with 308, where the host has a certificate that is for it; `true` also while the certificate \
+             that is declared for the host cannot be had",
         ),
         IngressNginxAnnotation::same(
             "force-ssl-redirect",
@@ -44,12 +45,12 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
     let force = reader.ingress_nginx("force-ssl-redirect", parse_go_boolean);
     let redirects = reader.ingress_nginx("ssl-redirect", parse_go_boolean);
     let is_forced = force.unwrap_or(default == HttpsRedirect::Always);
-    let redirects = redirects.unwrap_or(default != HttpsRedirect::Never);
     annotations.https_redirect = match (is_forced, redirects) {
         (true, _) => HttpsRedirect::Always,
-        // Where it is `true` there, it is without the annotation, too.
-        (false, true) => HttpsRedirect::WithCertificate,
-        (false, false) => HttpsRedirect::Never,
+        (false, Some(true)) => HttpsRedirect::WithTls,
+        (false, Some(false)) => HttpsRedirect::Never,
+        (false, None) if default == HttpsRedirect::Never => HttpsRedirect::Never,
+        (false, None) => HttpsRedirect::WithCertificate,
     };
     if force == Some(true) && !reader.context.tls {
         let message = "The hosts have no certificate here, so requests are redirected to where this entry serves nothing, unless a proxy in \

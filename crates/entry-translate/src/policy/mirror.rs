@@ -60,8 +60,8 @@ const fn own(name: &'static str, value: &'static str, default: &'static str, exa
 
 /// Reads them. A target that cannot be used gets no copies, and the requests are served.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
-    let theirs = reader.ingress_nginx("mirror-request-body", parse_on_off);
-    let with_body = reader.own("mirror-request-body", parse_boolean).or(theirs).unwrap_or(true);
+    const BODY: &str = "mirror-request-body";
+    let with_body = reader.either_of((BODY, parse_boolean), (BODY, parse_on_off)).unwrap_or(true);
     let host = reader.either("mirror-host", parse_host_text);
     let Some(found) = reader.first_text("mirror-target", &["mirror-target"]) else { return };
     match read_mirror(reader, found.text.trim(), host, with_body) {

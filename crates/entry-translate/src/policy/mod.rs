@@ -108,7 +108,7 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
     path_rewrite::read(reader, annotations);
     canary::read(reader, annotations);
     if annotations.canary.is_some() {
-        return;
+        return reader.report_unread_own_of_canary();
     }
     service_route::read(reader, annotations);
     redirects::read(reader, annotations);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use entry_model::{ConfigMap, FieldPath, Key, Kind, ObjectRef, Reason, Secret, Service, Snapshot};
 
-use super::companions::COMPANIONS;
-use super::table::{Meaning, Objects};
+use super::companions::{COMPANIONS, Companions};
+use super::table::{IngressNginxAnnotation, Meaning, Objects};
 use super::{INGRESS_NGINX_PREFIX, OWN_PREFIX, find_ingress_nginx_annotation, find_own_annotation};
 use crate::verdict_draft::{VerdictDraft, quoted};
 use crate::{PolicyDefaults, Quarantine, TlsPassthroughAnnotations};
@@ -178,7 +178,7 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
 
     /// Where one of ours says what is to be asked of clients or backends, those of ingress-nginx that say how do not count.
     pub fn set_dialects_apart(&mut self) {
-        for companions in COMPANIONS {
+        for companions in COMPANIONS.iter().filter(|companions| companions.are_apart) {
             let is_there = |principal: &&&str| self.own.iter().any(|(other, ..)| other == *principal);
             if let Some(principal) = companions.own_principals.iter().find(is_there) {
                 for name in companions.ingress_nginx {
@@ -265,10 +265,7 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
     }
 
     fn report(&mut self, prefix: &str, name: &str, reason: Reason, message: String, lost: bool) {
-        let metadata = FieldPath::root("metadata");
-        let annotations = metadata.field("annotations");
-        let name = [prefix, name].concat();
-        let field = annotations.key(&name);
+        let field = annotation_field(prefix, name);
         if lost {
             self.draft.report_loss(&field, reason, message);
         } else {
@@ -324,6 +321,9 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
 
     /// Tells of annotations that nobody reads. What the object depends on, from then on.
     pub fn finish(mut self) -> Vec<ObjectRef> {
+        for companions in COMPANIONS {
+            self.report_companions_alone(companions);
+        }
         for (name, ..) in std::mem::take(&mut self.own) {
             self.report_unknown_own(name);
         }
@@ -333,6 +333,56 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
             }
         }
         self.references
+    }
+
+    /// Tells of those that say something only beside another one, which is not there.
+    fn report_companions_alone(&mut self, companions: &Companions) {
+        let Companions { own_principals, own, ingress_nginx_principals, ingress_nginx, .. } = *companions;
+        let has_own = own_principals.iter().any(|name| self.own_text(name).is_some());
+        if has_own || ingress_nginx_principals.iter().any(|name| self.ingress_nginx_text(name).is_some()) {
+            return;
+        }
+        for name in own {
+            if self.own_text(name).is_none() {
+                continue;
+            }
+            let principals = any_of(OWN_PREFIX, own_principals);
+            let message = format!("The annotation has no effect without {principals}; write that, or remove this");
+            self.report_alone(OWN_PREFIX, name, message);
+        }
+        for name in ingress_nginx {
+            let Some(value) = self.ingress_nginx_text(name) else { continue };
+            let asks_for_nothing = |known: &IngressNginxAnnotation| known.is_unchanged_by(value);
+            if !find_ingress_nginx_annotation(name).is_some_and(asks_for_nothing) {
+                let principals = any_of("", ingress_nginx_principals);
+                let message = format!(
+                    "The annotation has no effect without {principals}, as in ingress-nginx; write that, or remove this"
+                );
+                self.report_alone(INGRESS_NGINX_PREFIX, name, message);
+            }
+        }
+    }
+
+    /// Tells of one that has no effect, unless something is said of it already.
+    fn report_alone(&mut self, prefix: &str, name: &str, message: String) {
+        if !self.draft.has_finding(&annotation_field(prefix, name)) {
+            self.report(prefix, name, Reason::Unsupported, message, false);
+        }
+    }
+
+    /// Tells a canary which of ours say nothing there.
+    pub fn report_unread_own_of_canary(&mut self) {
+        let is_known = |name: &str| find_own_annotation(name).is_some_and(|known| known.objects != Objects::Services);
+        let unread = self.own.iter().filter(|(name, _, was_read)| !was_read && is_known(name));
+        let names: Vec<&str> = unread.map(|(name, ..)| *name).collect();
+        if !names.is_empty() {
+            let message = format!(
+                "The Ingress is a canary, whose requests are treated as its main says, so these have no effect: {}; write them on the main, \
+                 or remove them",
+                list(OWN_PREFIX, &names)
+            );
+            self.draft.report_note(&FieldPath::root("metadata").field("annotations"), Reason::Unsupported, message);
+        }
     }
 
     fn report_unknown_own(&mut self, name: &str) {
@@ -370,6 +420,23 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
         let message = format!("The annotation is one of ingress-nginx and has no effect: {hint}. Replace or remove it");
         self.report_loss(name, Reason::Unsupported, message);
     }
+}
+
+/// The field of an annotation.
+fn annotation_field(prefix: &str, name: &str) -> String {
+    FieldPath::root("metadata").field("annotations").key(&[prefix, name].concat()).to_string()
+}
+
+/// Names with a prefix, in a sentence.
+fn list(prefix: &str, names: &[&str]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("{prefix}{name}")).collect();
+    names.join(", ")
+}
+
+/// The only name, or any of several, in a sentence.
+fn any_of(prefix: &str, names: &[&str]) -> String {
+    let list = list(prefix, names);
+    if names.len() == 1 { list } else { format!("any of {list}") }
 }
 
 /// Those whose names begin so, without that.

@@ -62,7 +62,8 @@ fn set_own_request_header(
 }
 
 fn read_upstream_vhost<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotations<'a>, text: &'a str) {
-    if matches!(text, "$host" | "$http_host" | "$best_http_host") {
+    // There, an empty value is none.
+    if matches!(text, "" | "$host" | "$http_host" | "$best_http_host") {
         return;
     }
     match UpstreamVhost::parse(text) {

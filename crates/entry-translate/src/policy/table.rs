@@ -96,6 +96,9 @@ impl IngressNginxAnnotation {
 
     /// Whether a value asks for what happens without the annotation.
     pub fn is_unchanged_by(&self, value: &str) -> bool {
-        self.unchanged.iter().any(|unchanged| value.trim().eq_ignore_ascii_case(unchanged))
+        let value = value.trim();
+        // There, a value that is empty is none.
+        let asks_for_nothing = value.is_empty() && matches!(self.meaning, Meaning::Never(_));
+        asks_for_nothing || self.unchanged.iter().any(|unchanged| value.eq_ignore_ascii_case(unchanged))
     }
 }

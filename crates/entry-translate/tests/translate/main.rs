@@ -7,6 +7,7 @@ mod canary;
 mod certificate_reach;
 mod certificates;
 mod chains;
+mod companions;
 mod dialects;
 mod endpoints;
 mod entry_addresses;

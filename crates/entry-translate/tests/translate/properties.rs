@@ -191,7 +191,11 @@ fn place(rule: &Rule) -> (bool, std::cmp::Reverse<usize>, &str) {
     }
 }
 
-fn assert_sound(built: &Translation, settings: &TranslateSettings) {
+fn assert_sound(snapshot: &Snapshot, built: &Translation, settings: &TranslateSettings) {
+    let metas = snapshot.ingresses.values().map(|ingress| &ingress.meta);
+    let mut metas = metas.chain(snapshot.services.values().map(|service| &service.meta));
+    // Who asks for a redirect by name is redirected to where no connection is made, rather than served in the clear.
+    let asks = metas.any(|meta| meta.annotations.get("sparrow/ssl-redirect").is_some_and(|text| text == "true"));
     for (name, host) in &built.routes.hosts {
         let (HostName::Exact(text) | HostName::OneLabel(text)) = name else { continue };
         let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
@@ -203,9 +207,8 @@ fn assert_sound(built: &Translation, settings: &TranslateSettings) {
     for host in built.routes.hosts.values() {
         assert!(host.rules.windows(2).all(|two| place(&two[0]) < place(&two[1])), "not in order: {:#?}", host.rules);
         assert!(host.certificate.iter().all(|id| built.routes.certificates.contains_key(id)));
-        assert!(
-            host.certificate.is_some() || host.rules.iter().all(|rule| !built.routes.policy(rule).redirect_to_https)
-        );
+        let redirects = host.rules.iter().any(|rule| built.routes.policy(rule).redirect_to_https);
+        assert!(host.certificate.is_some() || !redirects || (asks && settings.has_https()));
     }
     let used: BTreeSet<_> = built.routes.hosts.values().filter_map(|host| host.certificate.as_ref()).collect();
     assert_eq!(used, built.routes.certificates.keys().collect(), "certificates that no host uses");
@@ -249,7 +252,7 @@ proptest! {
             settings.listeners = Listener::built_in(&[([127, 0, 0, 1], 80).into()], &[]);
         }
         let built = translate(&snapshot, &settings);
-        assert_sound(&built, &settings);
+        assert_sound(&snapshot, &built, &settings);
         assert_eq!(built, translate(&snapshot, &settings));
         // Renders whatever is in it.
         prop_assert!(built.routes.to_string().lines().count() >= rules(&built).count());
