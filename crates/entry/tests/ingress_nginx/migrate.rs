@@ -1,5 +1,6 @@
 //! `migrate`: what it tells of an installation that is written down in a directory.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -149,7 +150,7 @@ fn export_of_a_large_cluster_is_read_whole() {
         let mut object = ingress(&format!("n{number}"), "nginx", &json!({}));
         object["metadata"]["namespace"] = json!(format!("shop-{}", number % 3));
         object["metadata"]["annotations"] = json!({"note": "x".repeat(1000)});
-        text += &format!("- {object}\n");
+        writeln!(text, "- {object}").expect("writing to a text");
     }
     assert!(text.len() > 1 << 20);
     let directory = tempfile::tempdir().expect("a directory");
