@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::linked_objects::{config_map, linked_ingress, linked_secret, linked_service};
+use crate::linked_objects::{config_map, linked_ingress, linked_secret, linked_service, links};
 use crate::properties::any_slice;
 use crate::support::{class, exposed, ingress, left_out, prefix, rule, service, settings, to, with_rule};
 
@@ -239,6 +239,47 @@ fn changes_of_what_annotations_of_a_service_name_are_followed() {
             assert_eq!(built, translate(&cluster.snapshot, &cluster.settings), "{name}");
             let text = built.routes.to_string();
             assert!(text.contains(&format!("10.0.1.{octet}:80")), "{text}");
+            cluster.remember(&built);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Few objects that stay, so that the short way is taken, and changes of what they name.
+    #[test]
+    fn incremental_translation_follows_what_is_named(
+        users in vec((any::<bool>(), links()), 1..6),
+        changes in vec((select(&["a", "b", "c"][..]), 1..5_u16), 1..12),
+    ) {
+        let mut cluster = Cluster::new(HostOwnership::Namespace);
+        for name in ["a", "b", "c", "web"] {
+            cluster.snapshot.put(service(name));
+        }
+        for (number, (is_service, links)) in users.into_iter().enumerate() {
+            let name = format!("user-{number}");
+            if is_service {
+                let mut user = exposed(&name, []);
+                user.meta.annotations.extend(links);
+                cluster.snapshot.put(user);
+            } else {
+                let mut user = with_rule(&name, Some(&format!("{name}.example.com")), vec![prefix("/")]);
+                user.meta.annotations.extend(links);
+                cluster.snapshot.put(user);
+            }
+        }
+        let mut translator = Translator::default();
+        // What the first has made of owners is what the second begins with.
+        for change in [None, None].into_iter().chain(changes.into_iter().map(Some)) {
+            if let Some((name, port)) = change {
+                let mut moved = service(name);
+                moved.ports[0].port = port;
+                cluster.snapshot.put(moved);
+            }
+            let expected = translate(&cluster.snapshot, &cluster.settings);
+            let built = translator.translate(&cluster.snapshot, &cluster.settings);
+            prop_assert!(built == expected, "{}\n{}", built.routes, expected.routes);
             cluster.remember(&built);
         }
     }

@@ -73,6 +73,11 @@ fn annotations() -> impl Strategy<Value = BTreeMap<String, String>> {
         .prop_map(|(links, shapes)| links.into_iter().chain(shapes).collect())
 }
 
+/// Annotations that name objects, and nothing else.
+pub fn links() -> impl Strategy<Value = BTreeMap<String, String>> {
+    vec(annotation(LINKS), 1..4).prop_map(|links| links.into_iter().collect())
+}
+
 /// A Service that may name others.
 pub fn linked_service() -> impl Strategy<Value = Service> {
     (any_service(), annotations()).prop_map(|(mut service, more)| {
