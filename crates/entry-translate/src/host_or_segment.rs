@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use entry_model::{HostName, HostOwners, PathMatch};
 use sha2::{Digest as _, Sha256};
 
-use crate::claim::shared_paths::segment_of;
+use crate::first_segment::segment_of;
 
 /// What a namespace can hold: a host, or the paths of one first segment on hosts that no rule names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -36,6 +36,7 @@ mod claim_site;
 mod default_backend;
 mod default_rule;
 mod endpoints;
+mod first_segment;
 mod host;
 mod host_actions;
 mod host_client_certificates;

@@ -5,7 +5,7 @@ mod further_hosts;
 mod ingress;
 mod rule_path;
 mod service;
-pub mod shared_paths;
+mod shared_paths;
 
 use std::sync::Arc;
 
