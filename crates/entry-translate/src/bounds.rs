@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{Action, HostName, HostOwners, Limits, Match, Reason};
+use entry_model::{Action, HostName, HostOwners, Match, Reason};
 
 use crate::attach::{AttachedObject, Seniority, namespace_of};
 use crate::attached_claims::{AttachedClaim, AttachedClaims};
 use crate::claim::Claim;
 use crate::claim_site::ClaimSite;
 use crate::host_or_segment::HostOrSegment;
-use crate::rule_weight::rule_weight;
+use crate::rule_weight::{Rate, rates_of, rule_weight};
 
 /// How much of one thing is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,15 +193,6 @@ struct ClaimCount {
     patterns: usize,
     rules: usize,
     rates: usize,
-}
-
-/// A rate of requests: whether it is of seconds, and the number.
-type Rate = (bool, u32);
-
-/// The rates that nginx has to count for.
-pub fn rates_of(limits: &Limits) -> impl Iterator<Item = Rate> {
-    let second = limits.requests_per_second.map(|limit| (true, limit.rate));
-    second.into_iter().chain(limits.requests_per_minute.map(|limit| (false, limit.rate)))
 }
 
 struct ClaimCounts<'a, 'b> {

@@ -1,7 +1,7 @@
 //! What rules cost: the bytes of configuration and of files that they have nginx read, in rules.
 
 use entry_model::{
-    Access, BackendTls, ClientCertificates, Cors, CorsOrigins, ExternalAuth, Match, Policy, UrlPart, UrlText,
+    Access, BackendTls, ClientCertificates, Cors, CorsOrigins, ExternalAuth, Limits, Match, Policy, UrlPart, UrlText,
 };
 
 /// A path of so many bytes counts as one rule more: it stands in the configuration more than once.
@@ -15,6 +15,15 @@ const BYTES_OF_FILES: usize = 4 << 10;
 
 /// A range of addresses in a list, in the configuration.
 const BYTES_OF_RANGE: usize = 32;
+
+/// A rate of requests: whether it is of seconds, and the number.
+pub type Rate = (bool, u32);
+
+/// The rates that nginx has to count for.
+pub fn rates_of(limits: &Limits) -> impl Iterator<Item = Rate> {
+    let second = limits.requests_per_second.map(|limit| (true, limit.rate));
+    second.into_iter().chain(limits.requests_per_minute.map(|limit| (false, limit.rate)))
+}
 
 /// What a rule counts.
 pub fn rule_weight(matches: &Match, policy: &Policy) -> usize {

@@ -16,7 +16,6 @@ use entry_model::{
 
 use self::rule_path::{RulePath, unusable_path};
 use crate::attach::RouteObject;
-use crate::bounds::rates_of;
 use crate::claim_site::ClaimSite;
 use crate::endpoints::endpoints_of;
 use crate::policy::annotations::Annotations;
@@ -24,7 +23,7 @@ use crate::policy::canary_request::Canary;
 use crate::policy::client_redirects::{HttpsRedirect, RequestRedirect};
 use crate::regex_path;
 use crate::resolve::{self, ServiceAddress};
-use crate::rule_weight::rule_weight;
+use crate::rule_weight::{rates_of, rule_weight};
 use crate::verdict_draft::{VerdictDraft, quoted};
 use crate::{HostOwnership, TranslateSettings};
 
