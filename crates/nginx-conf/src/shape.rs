@@ -124,6 +124,8 @@ const OF_LOCATION: &[Allowed] = &[
     ("proxy_redirect", 2..=2),
     ("error_page", 2..=64),
     ("auth_request", 1..=1),
+    ("mirror", 1..=1),
+    ("mirror_request_body", 1..=1),
     ("auth_request_set", 2..=2),
     ("proxy_intercept_errors", 1..=1),
     ("grpc_intercept_errors", 1..=1),
@@ -164,6 +166,8 @@ fn allowed(context: &str) -> &'static [Allowed] {
             ("ssl_verify_client", 1..=1),
             ("ssl_verify_depth", 1..=1),
             ("ssl_crl", 1..=1),
+            ("ssl_ciphers", 1..=1),
+            ("ssl_prefer_server_ciphers", 1..=1),
             ("error_page", 3..=6),
             ("if", 1..=1),
             ("location", 1..=2),
@@ -203,7 +207,7 @@ impl Shape {
                             continue;
                         }
                         // Those where requests go that are not plain, or were chosen: no path of an object is like this.
-                        let is_own = ["sparrow-raw-path-", "sparrow-chosen-", "sparrow-auth-"]
+                        let is_own = ["sparrow-raw-path-", "sparrow-chosen-", "sparrow-auth-", "sparrow-mirror-"]
                             .iter()
                             .any(|own| path.starts_with(own));
                         if modifier == "=" && is_own {
