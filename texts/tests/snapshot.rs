@@ -124,6 +124,9 @@ const NOT_IN_CASES: &[&str] = &[
     "The name {quoted(&name)} is not looked up: {hint}",
     // A flag has it, or a key of settings.
     "write `NAMESPACE/SERVICE`, or `NAMESPACE/SERVICE:PORT` with the number or the name of its port",
+    "write paths such as `/healthz` with commas between them, at most 100, and not `/`, which is for all",
+    // By a key of the ConfigMap of settings alone: with a flag the entry does not start.
+    "Invalid: Its settings cannot be used; ask the operator of the entry",
     // Of hosts below a wildcard that was held before the object came.
     "{what} is below a wildcard that belongs to the namespace {owner}, which had it first and keeps it, so nothing of this object is served there; {use_another}",
     // What reads an object rejects it before.

@@ -64,6 +64,7 @@ mod verdict_draft;
 pub use bounds::{Bound, Bounds};
 pub use default_backend::DefaultBackend;
 pub use policy::client_redirects::HttpsRedirect;
+pub use policy::global_auth::GlobalAuth;
 pub use policy::table::{IngressNginxAnnotation, Meaning, Objects, OwnAnnotation, Scope, Topic};
 pub use policy::{
     INGRESS_NGINX_PREFIX, OWN_PREFIX, TOPICS, find_ingress_nginx_annotation, parse_error_statuses, parse_size,

@@ -7,6 +7,7 @@ use entry_model::{BackendMode, HostOwners, Key, Listener, ObjectRef, Reason, Sch
 
 use crate::default_backend::DefaultBackend;
 use crate::policy::client_redirects::HttpsRedirect;
+use crate::policy::global_auth::GlobalAuth;
 use crate::{Bounds, LastGoodSecret, StreamServices};
 
 /// Who may have what of a host.
@@ -37,12 +38,14 @@ pub struct PolicyDefaults {
     pub custom_http_errors: Vec<u16>,
     /// Whether errors of backends themselves go through all the same.
     pub passes_backend_errors: bool,
+    /// A server that is asked whether requests may pass, where no annotation says otherwise.
+    pub external_auth: GlobalAuth,
 }
 
 impl PolicyDefaults {
     /// Whether they ask for something of objects that have no annotations.
     pub(crate) fn ask_of_all(&self) -> bool {
-        !self.custom_http_errors.is_empty()
+        !self.custom_http_errors.is_empty() || self.external_auth.is_asked()
     }
 }
 

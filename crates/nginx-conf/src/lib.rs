@@ -79,7 +79,7 @@ pub use log_format::{LogEscape, LogField, LogFormat};
 pub use policy_class::PolicyClass;
 pub use render::{render, render_frame};
 pub use revision::{LineOrigin, RenderNote, Revision};
-pub use settings::{ClientLimits, Settings, SettingsError, Timeouts};
+pub use settings::{ClientLimits, LimitStatuses, Settings, SettingsError, Timeouts};
 pub use shared_headers::{HeaderName, Hsts, SharedHeaders};
 pub use template::{TemplateError, render_template};
 pub use tls::{TlsSettings, TlsVersions};

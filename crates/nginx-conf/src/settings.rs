@@ -50,6 +50,8 @@ pub struct Settings {
     pub client: ClientLimits,
     /// Which clients are answered 403.
     pub filter: ClientFilter,
+    /// What is answered to requests over a limit that an object sets.
+    pub limit_statuses: LimitStatuses,
     /// Times of forwarding.
     pub timeouts: Timeouts,
     /// Largest request body, in bytes; 0 is without limit, and the default: bodies stream through and are never stored.
@@ -103,6 +105,15 @@ impl Default for ClientLimits {
     }
 }
 
+/// What is answered to requests over a limit, where the limit's object says nothing: from 400 to 599, 503 without it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LimitStatuses {
+    /// Over a limit of requests in a time.
+    pub requests: Option<u16>,
+    /// Over a limit of connections.
+    pub connections: Option<u16>,
+}
+
 /// Times of forwarding, where a route says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
@@ -140,6 +151,7 @@ impl Default for Settings {
             keepalive_timeout: Duration::from_secs(75),
             client: ClientLimits::default(),
             filter: ClientFilter::default(),
+            limit_statuses: LimitStatuses::default(),
             timeouts: Timeouts::default(),
             max_body_bytes: 0,
             max_header_bytes: 8192,

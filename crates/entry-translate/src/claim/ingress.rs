@@ -114,6 +114,7 @@ impl<'a> IngressReader<'a> {
                 let (host, matches) = (host.clone(), Match::path(path.matches));
                 let policy = annotations.policy_for(&policy, &entry.backend, &ingress.meta.namespace);
                 let policy = with_cookie_path(policy, &matches.path);
+                let policy = annotations.exempt_path(policy, &matches.path, &self.settings.defaults);
                 asked.rules.push(Claim {
                     host,
                     matches,

@@ -134,6 +134,7 @@ fn rule(
     let tls_passthrough = asked_tls_passthrough(annotations, settings, draft);
     let action = unless_closed(annotations, action);
     let policy = with_cookie_path(Arc::new(annotations.policy.clone()), &matches);
+    let policy = annotations.exempt_path(policy, &matches, &settings.defaults);
     let matches = Match::path(matches);
     Some(Claim {
         host: host?,

@@ -11,6 +11,7 @@ use super::client_redirects::{HttpsRedirect, Redirects};
 use super::path_treatment::PathTreatment;
 use super::reader::{AnnotationContext, AnnotationReader};
 use super::upstream_vhost::UpstreamVhost;
+use crate::PolicyDefaults;
 use crate::claim_site::ClaimSite;
 use crate::verdict_draft::VerdictDraft;
 
@@ -57,11 +58,21 @@ pub struct Annotations<'a> {
     pub denied_paths: Vec<(PathMatch, u16)>,
     /// Whether who may ask is said in a way that cannot be used: then nobody may, and requests are answered 503.
     pub unavailable: bool,
+    /// Whether a server is asked because it is for all.
+    pub is_asked_for_all: bool,
     /// What else was looked up, beside the Services that are backends: what is asked for depends on it.
     pub references: Vec<ObjectRef>,
 }
 
 impl Annotations<'_> {
+    /// The same policy for a path: nobody is asked of those for which settings say so, if it is they who have somebody asked.
+    pub fn exempt_path(&self, mut policy: Arc<Policy>, path: &PathMatch, defaults: &PolicyDefaults) -> Arc<Policy> {
+        if self.is_asked_for_all && defaults.external_auth.exempts(path) {
+            Arc::make_mut(&mut policy).external_auth = None;
+        }
+        policy
+    }
+
     /// How requests for a backend are to be treated, of an Ingress of this namespace: as all of them, but for the host that it is told.
     pub fn policy_for(&self, all: &Arc<Policy>, backend: &IngressBackend, namespace: &str) -> Arc<Policy> {
         match self.upstream_vhost.and_then(|vhost| vhost.for_backend(backend, namespace)) {

@@ -5,6 +5,8 @@
 use entry_model::{ExternalAuth, Key, Kind, ObjectRef, Reason, UrlText};
 
 use super::annotations::Annotations;
+use super::auth_values::{MOST_HEADERS, can_be_told, parse_header_names, parse_method, parse_parameter, parse_sign_in};
+use super::global_auth::GlobalQuestion;
 use super::headers::is_said_by_entry;
 use super::outside_server::{Unreachable, find_asked_server, find_server};
 use super::reader::{AnnotationReader, FoundText};
@@ -12,9 +14,6 @@ use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic}
 use super::url::{HttpUrl, parse_http_url, parse_url_text};
 use super::value::{parse_boolean, parse_go_boolean};
 use crate::verdict_draft::{object_name, quoted};
-
-/// Most headers of an answer that the backend is told, and of a `ConfigMap` that the server is told.
-const MOST_HEADERS: usize = 32;
 
 /// What is said of annotations that rule connections to the server.
 const KEPT: &str = "Connections in the clear to a Service or an address are kept as those to backends are; over TLS, and to other names, each question has \
@@ -29,7 +28,12 @@ pub const TOPIC: Topic = Topic {
             "nobody is asked",
             "http://authelia.auth.svc.cluster.local/api/authz/auth-request",
         ),
-        own("auth-signin", "a URL to which clients are sent, with 302, instead of 401", "401", "https://auth.example.com"),
+        own(
+            "auth-signin",
+            "a URL to which clients are sent, with 302, instead of 401",
+            "401",
+            "https://auth.example.com",
+        ),
         own(
             "auth-signin-redirect-param",
             "the parameter of that URL that says where the client wants to go, if the URL has none of this name",
@@ -60,6 +64,12 @@ pub const TOPIC: Topic = Topic {
             "a ConfigMap of the namespace: headers that it is told, none of those that this entry says itself of each client",
             "none",
             "auth-headers",
+        ),
+        own(
+            "enable-global-auth",
+            "`true`, `false`: whether the server is asked that the [settings](config-map.md) have for all, where no auth-url names another",
+            "`true`",
+            "false",
         ),
         OwnAnnotation {
             name: "requests-from",
@@ -110,12 +120,10 @@ pub const TOPIC: Topic = Topic {
             "text of annotations never becomes configuration of nginx, since whoever may write an Ingress would rule all of it; write \
              headers into auth-proxy-set-headers",
         ),
-        IngressNginxAnnotation::never(
+        same(
             "enable-global-auth",
-            Scope::Rule,
-            "there is no authentication for all Ingresses here, so none is exempt; write auth-url on those that need it",
-        )
-        .unchanged_by(&["true", "false"]),
+            "Whether the server is asked that the [settings](config-map.md) have for all (`global-auth-url`)",
+        ),
     ],
 };
 
@@ -165,7 +173,15 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
     for name in ["auth-keepalive", "auth-keepalive-requests", "auth-keepalive-share-vars", "auth-keepalive-timeout"] {
         reader.ingress_nginx_text(name);
     }
-    let Some(url) = all.url else { return };
+    let asks_all = reader
+        .either_of(("enable-global-auth", parse_boolean), ("enable-global-auth", parse_go_boolean))
+        .unwrap_or(true);
+    let Some(url) = all.url else {
+        if asks_all {
+            ask_for_all(reader, annotations);
+        }
+        return;
+    };
     match read_questions(reader, url, &all) {
         Ok(auth) => {
             annotations.policy.external_auth =
@@ -177,6 +193,49 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
             report(reader, name, reason, message);
         }
     }
+}
+
+/// Has the server asked that settings have for all. Where they cannot be followed nobody passes.
+fn ask_for_all(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
+    let asked = &reader.context.defaults.external_auth;
+    if !asked.is_asked() {
+        return;
+    }
+    annotations.is_asked_for_all = true;
+    let auth = match asked.question() {
+        Some(question) => answer_for_all(reader, question).map_err(|Unreachable { reason, message }| (reason, message)),
+        // What is wrong with it, the operator is told.
+        None => Err((Reason::Invalid, "Its settings cannot be used; ask the operator of the entry".to_owned())),
+    };
+    annotations.policy.external_auth = Some(auth.unwrap_or_else(|(reason, message)| {
+        let message = format!(
+            "The server that is asked for all whether requests may pass (global-auth-url) cannot be asked. {message}. Until then, requests \
+             are answered 503, since they would pass unasked"
+        );
+        reader.report_object_loss(reason, message);
+        ExternalAuth::closed()
+    }));
+}
+
+fn answer_for_all(
+    reader: &mut AnnotationReader<'_, '_>,
+    asked: GlobalQuestion<'_>,
+) -> Result<ExternalAuth, Unreachable> {
+    // The operator names it, so that the namespace of the Service has nothing to say.
+    let server = find_asked_server(reader, asked.url)?;
+    let HttpUrl { tls, host, target, .. } = asked.url;
+    Ok(ExternalAuth {
+        server,
+        tls: *tls,
+        host: host.clone(),
+        target: target.clone(),
+        method: asked.method.cloned(),
+        response_headers: asked.response_headers.to_vec(),
+        request_headers: Vec::new(),
+        sign_in: asked.sign_in,
+        request_redirect: asked.request_redirect.cloned(),
+        always_set_cookie: asked.always_set_cookie,
+    })
 }
 
 /// The texts that must be usable.
@@ -221,32 +280,18 @@ fn read_checked<T>(
 fn read_sign_in(reader: &mut AnnotationReader<'_, '_>) -> Option<UrlText> {
     let parameter = read_checked(reader, "auth-signin-redirect-param", parse_parameter);
     let parameter = parameter.unwrap_or_else(|| "rd".to_owned());
-    read_checked(reader, "auth-signin", |text| {
-        parse_http_url(text)?;
-        let query = text.split_once('?').map(|(_, query)| query);
-        let names =
-            |part: &str| part.split_once('=').is_some_and(|(name, value)| name == parameter && !value.is_empty());
-        let separator = match query {
-            Some(query) if query.split('&').any(names) => return parse_url_text(text),
-            Some(query) if !query.is_empty() => "&",
-            Some(_) => "",
-            None => "?",
-        };
-        parse_url_text(&format!("{text}{separator}{parameter}=$pass_access_scheme://$http_host$escaped_request_uri"))
-    })
-}
-
-fn parse_parameter(text: &str) -> Result<String, &'static str> {
-    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let is_parameter = (1..=64).contains(&text.len()) && text.bytes().all(is_part);
-    if is_parameter { Ok(text.to_owned()) } else { Err("it is the name of a parameter") }
+    read_checked(reader, "auth-signin", |text| parse_sign_in(text, &parameter))
 }
 
 /// What is asked, of whom, and what becomes of the answer.
 fn read_questions(reader: &mut AnnotationReader<'_, '_>, url: &str, all: &Texts<'_>) -> Result<ExternalAuth, Unusable> {
     let parsed = parse_http_url(url.trim()).map_err(|hint| Unusable::value("auth-url", url, hint))?;
-    let method = all.method.map(parse_method).transpose()?;
-    let response_headers = all.response_headers.map(parse_header_names).transpose()?;
+    let method = all.method.map(|text| parse_method(text).map_err(|hint| Unusable::value("auth-method", text, hint)));
+    let method = method.transpose()?;
+    let response_headers = all
+        .response_headers
+        .map(|text| parse_header_names(text).map_err(|hint| Unusable::value("auth-response-headers", text, hint)));
+    let response_headers = response_headers.transpose()?;
     let request_headers = all.request_headers.map(|text| read_request_headers(reader, text)).transpose()?;
     let is_question =
         request_headers.is_none() && method.as_deref().is_none_or(|method| matches!(method, "GET" | "HEAD"));
@@ -265,44 +310,6 @@ fn read_questions(reader: &mut AnnotationReader<'_, '_>, url: &str, all: &Texts<
         request_redirect: None,
         always_set_cookie: false,
     })
-}
-
-fn parse_method(text: &str) -> Result<String, Unusable> {
-    const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
-    let is_method = METHODS.contains(&text);
-    let hint = "it is a method such as `GET` or `POST`, in upper case";
-    if is_method { Ok(text.to_owned()) } else { Err(Unusable::value("auth-method", text, hint)) }
-}
-
-fn parse_header_names(text: &str) -> Result<Vec<String>, Unusable> {
-    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let mut names: Vec<_> = names.map(str::to_owned).collect();
-    names.sort_by_key(|name| name.to_ascii_lowercase());
-    names.dedup_by(|one, other| one.eq_ignore_ascii_case(other));
-    if names.len() <= MOST_HEADERS && names.iter().all(|name| can_be_told(name)) {
-        return Ok(names);
-    }
-    let hint = "it is a list of at most 32 names of headers of letters, digits, `-` and `_`, and none by which a connection is ruled";
-    Err(Unusable::value("auth-response-headers", text, hint))
-}
-
-/// Whether a header may be set by an annotation: none by which a connection or a message is ruled.
-fn can_be_told(name: &str) -> bool {
-    const RULING: [&str; 9] = [
-        "Host",
-        "Connection",
-        "Content-Length",
-        "Transfer-Encoding",
-        "Upgrade",
-        "TE",
-        "Trailer",
-        "Keep-Alive",
-        "HTTP2-Settings",
-    ];
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    (1..=64).contains(&name.len())
-        && name.bytes().all(is_name)
-        && !RULING.iter().any(|ruling| ruling.eq_ignore_ascii_case(name))
 }
 
 /// The headers of a `ConfigMap`. All must be usable, since the server may decide by them.
@@ -350,19 +357,4 @@ fn read_request_headers(reader: &mut AnnotationReader<'_, '_>, text: &str) -> Re
             }
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn headers_by_which_a_connection_is_ruled_cannot_be_told() {
-        assert_eq!(parse_header_names("X-B, x-a ,X-A").ok().unwrap(), ["x-a", "X-B"]);
-        for text in ["Host", "content-length", "a b", "a:b", "$x", "é", "Transfer-Encoding"] {
-            assert!(parse_header_names(text).is_err(), "{text}");
-        }
-        let many: Vec<_> = (0..=MOST_HEADERS).map(|number| format!("x-{number}")).collect();
-        assert!(parse_header_names(&many.join(",")).is_err());
-    }
 }

@@ -6,7 +6,7 @@ use entry_model::{UrlPart, UrlText, UrlVariable};
 const LONGEST: usize = 2048;
 
 /// A URL of HTTP, by its parts.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpUrl {
     /// Whether it is of HTTPS.
     pub tls: bool,

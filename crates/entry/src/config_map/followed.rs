@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entry_model::{Acceptance, ConfigMap, Finding, Key, Kind, ObjectRef, Reason, Snapshot, Verdict};
+use entry_translate::GlobalAuth;
 
 use super::outcome::{KeyOutcome, verdict};
+
 use super::{KeyValues, SharedSettings, apply};
 
 /// The `ConfigMap` of settings and those that it names, as they are known: as long as they are the same, so are the settings.
@@ -21,6 +23,8 @@ pub struct FollowedSettings {
     inputs: Inputs,
     current: Arc<SharedSettings>,
     outcomes: Arc<[KeyOutcome]>,
+    /// Who is asked whether requests may pass, as the `ConfigMap` has it.
+    asked: GlobalAuth,
     /// Values that were in force, and that nginx did not reject.
     good: BTreeMap<String, String>,
     /// What nginx has taken last.
@@ -36,6 +40,7 @@ impl FollowedSettings {
         Self {
             current: Arc::clone(&flags),
             confirmed: Arc::clone(&flags),
+            asked: flags.defaults.external_auth.clone(),
             flags,
             key,
             inputs: Vec::new(),
@@ -78,7 +83,7 @@ impl FollowedSettings {
         let generation = config_map.meta.generation;
         let verdict = match &self.rejected {
             Some(why) => {
-                self.current = Arc::clone(&self.confirmed);
+                self.current = self.fallback();
                 rejected_by_nginx(generation, why)
             }
             None => verdict(generation, &self.outcomes),
@@ -99,12 +104,25 @@ impl FollowedSettings {
         let mut settings = (*self.flags).clone();
         let Some(config_map) = config_map else {
             self.outcomes = Arc::default();
+            self.asked.clone_from(&self.flags.defaults.external_auth);
             self.current = Arc::clone(&self.flags);
             return;
         };
         let outcomes = apply(&mut settings, KeyValues { values: &config_map.data, good: &self.good, snapshot });
         self.outcomes = outcomes.into();
+        self.asked.clone_from(&settings.defaults.external_auth);
         self.current = Arc::new(settings);
+    }
+
+    /// What is in force where nginx has rejected what was made: what it has taken last, but for who is asked whether requests may pass. By a
+    /// fault of another key they would pass unasked.
+    fn fallback(&self) -> Arc<SharedSettings> {
+        if self.confirmed.defaults.external_auth == self.asked {
+            return Arc::clone(&self.confirmed);
+        }
+        let mut settings = SharedSettings::clone(&self.confirmed);
+        settings.defaults.external_auth.clone_from(&self.asked);
+        Arc::new(settings)
     }
 
     /// nginx has taken what was made last.
@@ -116,7 +134,7 @@ impl FollowedSettings {
     /// put aside until the `ConfigMap` changes. Returns its name, or none if it is not to blame.
     pub fn reject(&mut self, why: &str) -> Option<ObjectRef> {
         // An address that is in use has nothing to do with settings.
-        if *self.current == *self.confirmed || why.contains("bind()") {
+        if *self.current == *self.confirmed || self.rejected.is_some() || why.contains("bind()") {
             return None;
         }
         let key = self.key.clone()?;

@@ -12,6 +12,7 @@ mod endpoints;
 mod faults;
 mod follow;
 mod full;
+mod global_auth;
 mod grpc;
 mod keys;
 mod refused;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use entry_model::{AddressRange, Limits, RequestLimit};
 
 use super::PolicySet;
+use crate::LimitStatuses;
 use crate::location_parts::route_name;
 use crate::policy_class::content_name;
 use crate::token::{Text, Token, size};
@@ -97,11 +98,16 @@ fn exempt_name(text: Text, exempt: &[AddressRange]) -> Text {
 }
 
 /// Writes the zones, and who is not counted.
-pub fn write_shared(writer: &mut Writer<'_>, policies: &PolicySet<'_>) {
+pub fn write_shared(writer: &mut Writer<'_>, policies: &PolicySet<'_>, statuses: LimitStatuses) {
     let counted: Vec<&Limits> =
         policies.iter().map(|policy| &policy.limits).filter(|limits| limits.counts_clients()).collect();
     if counted.is_empty() {
         return;
+    }
+    for (name, status) in [("limit_req_status", statuses.requests), ("limit_conn_status", statuses.connections)] {
+        if let Some(status) = status {
+            writer.write(&directive(name).token(Token::number(status.clamp(400, 599))));
+        }
     }
     writer.write(&map("\"\"", "$sparrow_limit_key", vec![case("default", "\"\"")]));
     writer.write(&map("\"\"", "$sparrow_limit_route", vec![case("default", "$sparrow_route")]));

@@ -156,7 +156,7 @@ pub fn write_files(policies: &PolicySet<'_>, files: &mut BTreeMap<String, Vec<u8
 
 /// Writes what policies share at the level of `http`.
 pub fn write_shared(writer: &mut Writer<'_>, policies: &PolicySet<'_>, settings: &Settings) {
-    limits::write_shared(writer, policies);
+    limits::write_shared(writer, policies, settings.limit_statuses);
     external_auth::write_upstreams(writer, policies, settings);
 }
 

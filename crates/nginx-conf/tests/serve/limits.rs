@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use entry_model::{HeaderMatch, Limits, Policy, RequestLimit, Rule, ValueMatch};
-use nginx_conf::Settings;
+use nginx_conf::{LimitStatuses, Settings};
 use testbed::http;
 
 use super::support::{Nginx, NginxBackend, backend, binaries, forward, object, prefix, treated, treated_routes};
@@ -179,5 +179,19 @@ fn requests_at_the_same_time_are_counted() {
         assert_eq!(nginx.get("x", "/a", "").status, 503);
         drop(held);
         super::support::wait_for("an end of the others", || (nginx.get("x", "/a", "").status == 200).then_some(()));
+    }
+}
+
+#[test]
+fn status_over_a_limit_is_that_of_the_settings_unless_the_object_says_another() {
+    let statuses = LimitStatuses { requests: Some(429), connections: Some(420) };
+    let own = Limits { status: Some(418), ..per_minute(1, 0) };
+    for (limits, expected) in [(per_minute(1, 0), 429), (own, 418)] {
+        let routes = treat(limits, vec![forward(prefix("/"), backend("a"), false)]);
+        for binary in binaries() {
+            let nginx = Nginx::start(&binary, &routes, |settings| settings.limit_statuses = statuses);
+            let asked: Vec<_> = (0..2).map(|_| nginx.get("x.example", "/", "").status).collect();
+            assert_eq!(asked, [200, expected], "with {}", binary.version);
+        }
     }
 }

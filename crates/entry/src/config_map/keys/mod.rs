@@ -1,6 +1,7 @@
 //! The table of keys: all that ingress-nginx reads, and a few of ours, a file for each group.
 
 mod addresses;
+mod authentication;
 mod bodies;
 mod compression;
 mod connections;
@@ -68,10 +69,11 @@ const fn not_followed_unless(name: &'static str, unless: &'static [&'static str]
 }
 
 /// Groups of keys, with their titles, in the order in which their values are read.
-pub const GROUPS: [(&str, &[ConfigKey]); 10] = [
+pub const GROUPS: [(&str, &[ConfigKey]); 11] = [
     ("Proxies in front, and addresses", addresses::KEYS),
     ("Connections and times", connections::KEYS),
     ("Requests", requests::KEYS),
+    ("Who is asked whether requests may pass", authentication::KEYS),
     ("Bodies and buffers", bodies::KEYS),
     ("Headers", headers::KEYS),
     ("Compression", compression::KEYS),

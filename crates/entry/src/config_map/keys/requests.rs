@@ -6,7 +6,7 @@ use entry_model::BackendMode;
 use entry_translate::{HttpsRedirect, parse_error_statuses};
 
 use super::connections::set;
-use super::{ConfigKey, left_out, not_followed, not_followed_unless, read, unchanged};
+use super::{ConfigKey, left_out, not_followed_unless, read, unchanged};
 use crate::config_map::key_context::{KeyContext, Remark};
 use crate::config_map::shared_settings::SharedSettings;
 use crate::config_map::values::{items, switch};
@@ -65,8 +65,17 @@ pub const KEYS: &[ConfigKey] = &[
     not_followed_unless("upstream-hash-by-subset-size", &["0", "3"], "there are no subsets of endpoints"),
     not_followed_unless("limit-rate", &["0"], "the annotation `limit-rate` is for an Ingress"),
     not_followed_unless("limit-rate-after", &["0"], "the annotation `limit-rate-after` is for an Ingress"),
-    not_followed_unless("limit-req-status-code", &["503"], "it is 503"),
-    not_followed_unless("limit-conn-status-code", &["503"], "it is 503"),
+    read(
+        "limit-req-status-code",
+        set!(error_status, |s, status| s.nginx.limit_statuses.requests = Some(status)),
+        "What is answered to requests over a limit of requests, from 400 to 599, where `sparrow/limit-status` says no other; 503 without \
+         this key",
+    ),
+    read(
+        "limit-conn-status-code",
+        set!(error_status, |s, status| s.nginx.limit_statuses.connections = Some(status)),
+        "The same of a limit of connections",
+    ),
     not_followed_unless("limit-conn-zone-variable", &["$binary_remote_addr"], "limits are by the client's address"),
     not_followed_unless("preserve-trailing-slash", &["false"], "paths are forwarded as they were sent"),
     not_followed_unless("relative-redirects", &["true"], "this entry names host and scheme where it redirects"),
@@ -82,20 +91,6 @@ pub const KEYS: &[ConfigKey] = &[
     not_followed_unless("proxy-cookie-path", &["off"], "cookies are passed on as they are"),
     unchanged("strict-validate-path-type", "Paths are served as Kubernetes defines their types"),
     unchanged("default-type", "Answers have the type that backends give them"),
-    not_followed(
-        "global-auth-url",
-        "an external authentication for all is not there; the annotation `auth-url` is for an Ingress",
-    ),
-    not_followed("global-auth-signin", "it belongs to `global-auth-url`"),
-    not_followed("global-auth-signin-redirect-param", "it belongs to `global-auth-url`"),
-    not_followed("global-auth-method", "it belongs to `global-auth-url`"),
-    not_followed("global-auth-response-headers", "it belongs to `global-auth-url`"),
-    not_followed("global-auth-request-redirect", "it belongs to `global-auth-url`"),
-    not_followed("global-auth-snippet", "it belongs to `global-auth-url`"),
-    not_followed("global-auth-cache-key", "it belongs to `global-auth-url`"),
-    not_followed("global-auth-cache-duration", "it belongs to `global-auth-url`"),
-    not_followed("global-auth-always-set-cookie", "it belongs to `global-auth-url`"),
-    not_followed_unless("no-auth-locations", &["/.well-known/acme-challenge"], "it belongs to `global-auth-url`"),
 ];
 
 fn default_backend(settings: &mut SharedSettings, context: &KeyContext<'_>) -> Result<Remark, String> {
@@ -123,6 +118,11 @@ fn custom_http_errors(settings: &mut SharedSettings, context: &KeyContext<'_>) -
         return Ok(Remark::Loss(message.to_owned()));
     }
     Ok(left_out(&wrong, hint))
+}
+
+fn error_status(text: &str) -> Result<u16, String> {
+    let status = text.parse().ok().filter(|status| (400..=599).contains(status));
+    status.ok_or_else(|| "write a status from 400 to 599, such as `429`".to_owned())
 }
 
 fn service_upstream(settings: &mut SharedSettings, context: &KeyContext<'_>) -> Result<Remark, String> {
