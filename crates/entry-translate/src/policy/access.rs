@@ -22,7 +22,7 @@ pub const TOPIC: Topic = Topic {
         OwnAnnotation {
             name: "deny-source-ranges",
             objects: Objects::ServicesAndIngresses,
-            value: "the same: clients with one of these are answered 403, even if they else may ask",
+            value: "the same: clients with one of these are answered 403, with `sparrow/satisfy: any` unless they have a password",
             default: "every client may",
             example: "203.0.113.7",
         },
