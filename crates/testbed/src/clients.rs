@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::Duration;
 
@@ -34,19 +34,26 @@ pub struct Clients {
     threads: Vec<JoinHandle<Traffic>>,
     ends: Arc<AtomicBool>,
     connects: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
 }
 
 impl Clients {
     /// Starts so many clients of a path. They send `GET` and `POST` in turn, with gaps of 0 to 19 ms.
     pub fn start(number: u64, address: SocketAddr, path: &'static str, reuse: ConnectionReuse) -> Clients {
         let (ends, connects) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(true)));
+        let answered = Arc::new(AtomicU64::new(0));
         let client = |turn| {
-            let client =
-                Client { address, path, reuse, turn, ends: Arc::clone(&ends), connects: Arc::clone(&connects) };
+            let (ends, connects, answered) = (Arc::clone(&ends), Arc::clone(&connects), Arc::clone(&answered));
+            let client = Client { address, path, reuse, turn, ends, connects, answered };
             thread::spawn(move || client.run())
         };
         let threads = (0..number).map(client).collect();
-        Clients { threads, ends, connects }
+        Clients { threads, ends, connects, answered }
+    }
+
+    /// How many requests were answered so far.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// From now on a client ends with its connection, as behind a balancer that sends no new ones here.
@@ -80,6 +87,7 @@ struct Client {
     turn: u64,
     ends: Arc<AtomicBool>,
     connects: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
 }
 
 impl Client {
@@ -94,7 +102,10 @@ impl Client {
             let post = (traffic.sent + self.turn).is_multiple_of(2);
             traffic.sent += 1;
             match self.send(kept.take(), post) {
-                Ok(connection) => kept = connection,
+                Ok(connection) => {
+                    kept = connection;
+                    self.answered.fetch_add(1, Ordering::Relaxed);
+                }
                 Err(_) => traffic.lost += 1,
             }
             sleep(Duration::from_millis((traffic.sent * 7 + self.turn * 13) % 20));

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::bench::{Bench, blocking};
+use crate::death::until;
 use crate::table_bench::TableBench;
 
 /// Answers each connection after a moment: with a whole answer, or never.
@@ -68,7 +69,7 @@ async fn no_request_is_lost_when_stopped_under_load() {
     bench.volume.offer("one", &bench.files("one", "", &slow), None).unwrap();
     bench.outcome("one").await;
     let clients = ["/", "/slow"].map(|path| Clients::start(32, bench.address, path, ConnectionReuse::Blindly));
-    sleep(Duration::from_secs(1)).await;
+    until("clients at work", || clients.iter().all(|clients| clients.answered() >= 10 * 32)).await;
     running.tell_to_stop();
     sleep(Duration::from_millis(250)).await;
     // Still served, and by now nothing in front sends new connections.
@@ -91,7 +92,7 @@ async fn oldest_nginx_with_the_module_loses_no_request_when_stopped_under_load()
     bench.bench.settings.drain_delay = Duration::from_millis(500);
     let mut running = bench.start_on("one", &[("any.example", testbed::echo::backend("a"))]).await;
     let clients = Clients::start(32, bench.routed, "/", ConnectionReuse::Blindly);
-    sleep(Duration::from_secs(1)).await;
+    until("clients at work", || clients.answered() >= 10 * 32).await;
     running.tell_to_stop();
     sleep(Duration::from_millis(250)).await;
     // Still served, and by now nothing in front sends new connections.
