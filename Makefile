@@ -33,6 +33,10 @@ reference: ## Rewrites what is generated from the code: docs/reference, openapi,
 fuzz: ## Fuzzes what reads outside bytes for FUZZ_SECONDS each (default 60); needs a nightly Rust and cargo-fuzz
 	@scripts/fuzz
 
+.PHONY: sanitize
+sanitize: ## Tests nginx's module with AddressSanitizer and UBSan, on an nginx built from NGINX, a directory of its source
+	@scripts/sanitize "$(NGINX)"
+
 bench-rbd: ## Measures sparrow-rbd against librbd and the rbd tool, and fails where it is short
 	@scripts/install-deps
 	cargo build --release --package rbd-server --package bench-rbd

@@ -13,13 +13,6 @@
 
 #if (NGX_HTTP_SSL)
 
-#if (nginx_version >= 1029002)
-/* nginx has a callback of its own for the ClientHello there, which would have to be called as well. */
-#define SPARROW_CERTIFICATES_SUPPORTED  0
-#else
-#define SPARROW_CERTIFICATES_SUPPORTED  1
-#endif
-
 /* How many a worker keeps read. */
 #define SPARROW_CERTIFICATES_KEPT  2048
 
@@ -246,6 +239,18 @@ sparrow_named_host(ngx_ssl_conn_t *ssl_conn)
 }
 
 
+/* What nginx does with a ClientHello that is not rejected. Before 1.29.2 it takes the server of the named host later. */
+static int
+sparrow_accept_client_hello(ngx_ssl_conn_t *ssl_conn, int *alert)
+{
+#if (nginx_version >= 1029002)
+    return ngx_ssl_client_hello_callback(ssl_conn, alert, NULL);
+#else
+    return SSL_CLIENT_HELLO_SUCCESS;
+#endif
+}
+
+
 static int
 sparrow_client_hello(ngx_ssl_conn_t *ssl_conn, int *alert, void *arg)
 {
@@ -262,14 +267,14 @@ sparrow_client_hello(ngx_ssl_conn_t *ssl_conn, int *alert, void *arg)
     switch (handshake.kind) {
 
     case SPARROW_HANDSHAKE_FRAME:
-        return SSL_CLIENT_HELLO_SUCCESS;
+        return sparrow_accept_client_hello(ssl_conn, alert);
 
     case SPARROW_HANDSHAKE_CERTIFICATE:
         /* Before sessions are looked for: one that was made with another host is as if it were not there. */
         if (EVP_Digest(handshake.session_context.data, handshake.session_context.len, digest, &len, EVP_sha256(), NULL) == 1
             && len <= SSL_MAX_SID_CTX_LENGTH && SSL_set_session_id_context(ssl_conn, digest, len) == 1)
         {
-            return SSL_CLIENT_HELLO_SUCCESS;
+            return sparrow_accept_client_hello(ssl_conn, alert);
         }
         break;
 
@@ -317,10 +322,6 @@ sparrow_certificates(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     sparrow_srv_conf_t       *sscf = conf;
     sparrow_main_conf_t      *smcf;
     ngx_http_ssl_srv_conf_t  *ssl;
-
-    if (!SPARROW_CERTIFICATES_SUPPORTED) {
-        return "is not supported with this version of nginx";
-    }
 
     if (sscf->certificates) {
         return "is duplicate";

@@ -34,11 +34,16 @@ pub fn debian_stream_module() -> PathBuf {
     path
 }
 
-/// The module of nginx that routes by a table, which is built beside what runs this: `cargo build -p nginx-module`.
+/// The module of nginx that routes by a table: `SPARROW_NGINX_MODULE`, which `scripts/build-nginx` has built, else the one that is built
+/// beside what runs this: `cargo build -p nginx-module`.
 ///
 /// # Panics
 /// If it is not there: a test without it has not passed.
 pub fn module() -> PathBuf {
+    if let Some(path) = set("SPARROW_NGINX_MODULE") {
+        assert!(path.is_file(), "{} is not there: run scripts/build-nginx", path.display());
+        return path;
+    }
     let name = "libngx_http_sparrow_module.so";
     let program = std::env::current_exe().unwrap_or_default();
     let found = program.ancestors().skip(1).take(2).map(|directory| directory.join(name)).find(|path| path.is_file());

@@ -44,7 +44,7 @@ fn directives_that_do_not_fit_are_rejected() {
         ),
         ("sparrow_route;", "sparrow_route; location /a { sparrow_remember_passwords ''; }", "has an empty name"),
         ("sparrow_backends;", "server 127.0.0.1:1; sparrow_backends;", "beside which there is no \"server\""),
-        ("sparrow_backends; keepalive 64;", "keepalive 64; sparrow_backends;", "must be the first directive"),
+        ("sparrow_backends;", "least_conn; sparrow_backends;", "must be the first directive"),
         (
             "sparrow_certificates;",
             "sparrow_certificates; sparrow_certificates;",

@@ -40,14 +40,6 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The module, which cargo has built beside this test.
-pub fn module() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let name = "libngx_http_sparrow_module.so";
-    let found = test.ancestors().skip(1).take(2).map(|directory| directory.join(name)).find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("{name} is not beside {}", test.display()))
-}
-
 /// Whoever publishes tables: the other side of the memory.
 pub struct Publisher {
     // It stays for as long as the process runs: the test changes its words beside the writer.
@@ -227,7 +219,7 @@ pub fn http_block(table: &Path, [address, tls]: [SocketAddr; 2]) -> String {
         .map(|protocol| {
             format!(
                 "upstream sparrow_{protocol} {{ sparrow_backends; keepalive 64; keepalive_timeout 4s; keepalive_requests 1000000; }}\n\
-                 upstream sparrow_{protocol}_once {{ sparrow_backends; }}\n"
+                 upstream sparrow_{protocol}_once {{ sparrow_backends; keepalive_requests 1; }}\n"
             )
         })
         .concat();
@@ -302,7 +294,7 @@ pub fn write_config(directory: &Path, workers: usize, http: &str) {
          events {{ worker_connections 1024; }}\n\
          http {{ access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;\n\
          uwsgi_temp_path uwsgi; scgi_temp_path scgi; {} }}\n",
-        module().display(),
+        testbed::nginx::module().display(),
         http.replace("unix:control", &format!("unix:{}", directory.join("control").display()))
     );
     fs::write(directory.join("nginx.conf"), config).unwrap();
