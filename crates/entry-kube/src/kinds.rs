@@ -150,13 +150,13 @@ kinds! {
         is_read: |options| options.ingresses, selectors: Selectors::none, writes_status: false, has_events: true,
     }
     Secret: core::Secret, Namespaced "" "secrets" {
-        is_read: |options| options.ingresses,
+        is_read: |_| true,
         selectors: |_| Selectors::fields(format!("type={TLS_SECRET}")),
         writes_status: false, has_events: true,
     }
     // Only those that something names are read, each by a watch of its own: `named_config_maps`.
     ConfigMap: core::ConfigMap, Namespaced "" "configmaps" {
-        is_read: |options| !options.config_maps.is_empty(), selectors: Selectors::none,
+        is_read: |_| true, selectors: Selectors::none,
         writes_status: false, has_events: true,
     }
     EndpointSlice: discovery::EndpointSlice, Namespaced "discovery.k8s.io" "endpointslices" {
@@ -206,7 +206,7 @@ impl KindInfo {
     /// `ConfigMaps` each that is named is watched by itself.
     pub(crate) fn is_watched(&self, options: &SourceOptions) -> bool {
         let is_one_by_one = match self.kind {
-            Kind::Secret => options.tls_secrets == TlsSecrets::Named,
+            Kind::Secret => options.secrets() == TlsSecrets::Named,
             Kind::ConfigMap => true,
             _ => false,
         };

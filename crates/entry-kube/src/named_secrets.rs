@@ -34,7 +34,7 @@ pub(crate) fn named_secrets(snapshot: &Snapshot, options: &SourceOptions) -> BTr
     let ingresses = snapshot.ingresses.values().map(|ingress| &ingress.meta);
     let services = snapshot.services.values().map(|service| &service.meta);
     let annotated: BTreeSet<Key> = ingresses.chain(services).flat_map(annotated_secrets).filter(is_here).collect();
-    match options.tls_secrets {
+    match options.secrets() {
         TlsSecrets::Watched => annotated,
         TlsSecrets::Named => {
             annotated.into_iter().chain(tls_secrets(snapshot, options.default_certificate.as_ref())).collect()
@@ -107,28 +107,28 @@ pub(crate) async fn follow_named_secrets(client: &Client, options: &SourceOption
             wanted.iter().filter(|key| due.get(key).is_none_or(|due| *due <= now)).cloned().collect();
         if !keys.is_empty() {
             let mut error = None;
-            match timeout(RENEW_INTERVAL, fetch_secrets(client, options.tls_secrets, keys)).await {
+            match timeout(RENEW_INTERVAL, fetch_secrets(client, options.secrets(), keys)).await {
                 Ok(all) => {
                     for (key, found) in all {
                         let there = matches!(found, Ok(Some(_)));
                         if let Err(message) = &found {
                             error = Some(format!("{}/{}: {message}", key.namespace, key.name));
                         }
-                        store.change(|state| put_fetched(state, &key, found, options.tls_secrets));
+                        store.change(|state| put_fetched(state, &key, found, options.secrets()));
                         due.insert(key, now + if there { RENEW_INTERVAL } else { RETRY_INTERVAL });
                     }
                 }
                 Err(_) => error = Some(format!("the API server did not answer within {RENEW_INTERVAL:?}")),
             }
             // What is said of the watch stays.
-            if options.tls_secrets == TlsSecrets::Named || failed || error.is_some() {
+            if options.secrets() == TlsSecrets::Named || failed || error.is_some() {
                 failed = error.is_some();
                 store.set_error(Kind::Secret, error);
             }
         }
         store.change(|state| {
             let mut changed = std::mem::take(&mut state.unread.named_secrets);
-            changed |= options.tls_secrets == TlsSecrets::Named && state.missing.remove(&Kind::Secret);
+            changed |= options.secrets() == TlsSecrets::Named && state.missing.remove(&Kind::Secret);
             let (kept, gone): (BTreeSet<Key>, _) =
                 std::mem::take(&mut state.fetched_secrets).into_iter().partition(|key| wanted.contains(key));
             state.fetched_secrets = kept;
@@ -144,14 +144,14 @@ pub(crate) async fn follow_named_secrets(client: &Client, options: &SourceOption
 /// Whether all is listed from which follows what is to be fetched.
 fn is_listed(state: &StoreState, options: &SourceOptions) -> bool {
     let is_listed = |kind: Kind| !state.missing.contains(&kind);
-    let is_watched = options.tls_secrets == TlsSecrets::Watched;
+    let is_watched = options.secrets() == TlsSecrets::Watched;
     is_listed(Kind::Ingress) && is_listed(Kind::Service) && (!is_watched || is_listed(Kind::Secret))
 }
 
 /// The Secrets that are named and not watched.
 fn secrets_to_fetch(state: &StoreState, options: &SourceOptions) -> BTreeSet<Key> {
     let mut wanted = named_secrets(&state.snapshot, options);
-    if options.tls_secrets == TlsSecrets::Watched {
+    if options.secrets() == TlsSecrets::Watched {
         wanted.retain(|key| state.fetched_secrets.contains(key) || !state.snapshot.secrets.contains_key(key));
     }
     wanted

@@ -16,11 +16,12 @@ pub struct SourceOptions {
     pub tls_secrets: TlsSecrets,
     /// The Secret for entries of `spec.tls` that name none, which [`TlsSecrets::Named`] has to fetch too.
     pub default_certificate: Option<Key>,
-    /// The `ConfigMaps` that are read. Those that they name, as [`entry_model::ConfigMap::named_config_maps`] has them, are too.
+    /// The `ConfigMaps` that are read. Those that they name, as [`entry_model::ConfigMap::named_config_maps`] has them, are too, and those of
+    /// their own namespace that annotations name.
     pub config_maps: BTreeSet<Key>,
     /// The only namespace to look at, but for `config_maps`; all if there is none.
     pub namespace: Option<String>,
-    /// Whether Ingresses are read, and with them `IngressClasses` and Secrets.
+    /// Whether Ingresses are read, and with them `IngressClasses` and certificates.
     pub ingresses: bool,
     /// To what of Services requests are sent. `EndpointSlices` are read for endpoints, and from the moment on when a Service or an
     /// Ingress asks for them.
@@ -32,6 +33,13 @@ pub struct SourceOptions {
     /// Whether a kind that the API server refuses to list counts as one without objects after five seconds. Otherwise
     /// there is no first snapshot until the right is given. What was listed once always stays.
     pub go_without: bool,
+}
+
+impl SourceOptions {
+    /// How Secrets are read. Without Ingresses there are no certificates, and the few that Services name are fetched one by one.
+    pub fn secrets(&self) -> TlsSecrets {
+        if self.ingresses { self.tls_secrets } else { TlsSecrets::Named }
+    }
 }
 
 impl Default for SourceOptions {

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::host_record::HOST_RECORD_NAME;
 use crate::kinds::{KINDS, KindInfo};
 use crate::lease::LEASE_NAME;
-use crate::options::SourceOptions;
+use crate::options::{SourceOptions, TlsSecrets};
 
 /// The roles for a service account.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,8 +23,8 @@ pub struct Roles {
 ///
 /// The right to list Secrets is enough also for those that annotations name: they are listed by their names.
 ///
-/// With [`TlsSecrets::Named`](crate::TlsSecrets::Named) there is no right to any Secret: a namespace that has Secrets to share gives a
-/// role with `get` on them.
+/// With [`TlsSecrets::Named`] there is no right to any Secret, nor to a `ConfigMap` that no option names: a namespace that has some to share
+/// gives a role with `get` on the Secrets, and `get`, `list` and `watch` on the `ConfigMaps`.
 pub fn roles(name: &str, own: &str, options: &SourceOptions) -> Roles {
     let metadata = |namespace: Option<&str>| ObjectMeta {
         name: Some(name.to_owned()),
@@ -35,6 +35,10 @@ pub fn roles(name: &str, own: &str, options: &SourceOptions) -> Roles {
         KINDS.iter().filter(|info| info.is_watched(options)).partition(|info| info.namespaced);
     let mut in_namespaces: Vec<PolicyRule> =
         spread.iter().map(|info| rule(info.group, info.resource, &["list", "watch"])).collect();
+    if options.secrets() == TlsSecrets::Watched {
+        // RBAC knows no `ConfigMaps` that annotations name; those are asked for by their names, and no others.
+        in_namespaces.push(rule("", "configmaps", &["list", "watch"]));
+    }
     let with_status = spread.iter().filter(|info| info.writes_status);
     in_namespaces
         .extend(with_status.map(|info| rule(info.group, &format!("{}/status", info.resource), &["get", "patch"])));

@@ -80,8 +80,8 @@ impl KubeSource {
             }
         }
         if kinds_at_start(options).contains(&Kind::ConfigMap) {
-            read_named_config_maps(&client, options, |(reference, object)| put(&mut snapshot, reference, object))
-                .await?;
+            let put_read = |snapshot: &mut Snapshot, (reference, object)| put(snapshot, reference, object);
+            read_named_config_maps(&client, options, &mut snapshot, put_read).await?;
         }
         if let Some(namespace) = &options.record {
             snapshot.host_owners = host_record::read(&client, namespace).await?;
@@ -89,7 +89,7 @@ impl KubeSource {
         if kinds_at_start(options).contains(&Kind::Secret) {
             let mut named = named_secrets(&snapshot, options);
             named.retain(|key| !snapshot.secrets.contains_key(key));
-            for (key, found) in fetch_secrets(&client, options.tls_secrets, named).await {
+            for (key, found) in fetch_secrets(&client, options.secrets(), named).await {
                 match found {
                     Ok(Some(object)) => drop(snapshot.put(object)),
                     Ok(None) => {}

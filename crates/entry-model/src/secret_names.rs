@@ -12,9 +12,9 @@ pub const SECRET_ANNOTATIONS: [&str; 6] = [
     "nginx.ingress.kubernetes.io/proxy-ssl-secret",
 ];
 
-/// The name of the Secret that an annotation of an object of a namespace names, as `NAME` or `NAMESPACE/NAME`. None of another
-/// namespace: who may write an Ingress there may not read Secrets here.
-pub fn own_secret_name<'a>(text: &'a str, namespace: &str) -> Option<&'a str> {
+/// The name of the Secret or the `ConfigMap` that an annotation of an object of a namespace names, as `NAME` or `NAMESPACE/NAME`. None of another
+/// namespace: who may write an Ingress there may not read those here.
+pub fn own_object_name<'a>(text: &'a str, namespace: &str) -> Option<&'a str> {
     let text = text.trim();
     let name = match text.split_once('/') {
         Some((of, name)) if of == namespace => name,
@@ -33,7 +33,7 @@ pub fn own_secret_name<'a>(text: &'a str, namespace: &str) -> Option<&'a str> {
 /// The Secrets that the annotations of an object name.
 pub fn annotated_secrets(meta: &Meta) -> impl Iterator<Item = Key> {
     let texts = SECRET_ANNOTATIONS.iter().filter_map(|name| meta.annotations.get(*name));
-    let names = texts.filter_map(|text| own_secret_name(text, &meta.namespace));
+    let names = texts.filter_map(|text| own_object_name(text, &meta.namespace));
     names.map(|name| Key { namespace: meta.namespace.clone(), name: name.to_owned() })
 }
 
@@ -43,8 +43,8 @@ mod tests {
 
     #[test]
     fn cve_2025_24513_name_of_a_secret_is_no_path() {
-        assert_eq!(own_secret_name("users", "shop"), Some("users"));
-        assert_eq!(own_secret_name(" shop/users ", "shop"), Some("users"));
+        assert_eq!(own_object_name("users", "shop"), Some("users"));
+        assert_eq!(own_object_name(" shop/users ", "shop"), Some("users"));
         for text in [
             "",
             "other/users",
@@ -59,7 +59,7 @@ mod tests {
             "a?b",
             "-a",
         ] {
-            assert_eq!(own_secret_name(text, "shop"), None, "{text}");
+            assert_eq!(own_object_name(text, "shop"), None, "{text}");
         }
     }
 }

@@ -312,7 +312,7 @@ fn rights_page_is_current() {
         "Rights of sparrow-entry in Kubernetes",
         "What `watch`, `generate` and `run` need, and no more; `nginx` needs nothing and should get no token. The rights \
          follow from the list of kinds in the code; with less it is not ready, and says which rule is missing. RBAC knows no \
-         types of Secrets: those of the type `kubernetes.io/tls` are asked for, and those that annotations name, each by its name; the right is for all.",
+         types of Secrets: those of the type `kubernetes.io/tls` are asked for, and those that annotations name, each by its name, as are ConfigMaps; the right is for all.",
     );
     let usual = SourceOptions::default();
     for (title, words, options) in [
@@ -320,10 +320,15 @@ fn rights_page_is_current() {
         (
             "With `--tls-secrets named`",
             "No right to any Secret by itself. Each namespace whose Ingresses name Secrets, for TLS or in annotations, gives a Role with `get` on those \
-             names, and binds it to the entry's service account.\n\n",
+             names, and binds it to the entry's service account; so it does, with `get`, `list` and `watch`, for ConfigMaps that annotations \
+             name.\n\n",
             SourceOptions { tls_secrets: TlsSecrets::Named, ..usual.clone() },
         ),
-        ("With `--no-ingresses`", "", SourceOptions { ingresses: false, ..usual.clone() }),
+        (
+            "With `--no-ingresses`",
+            "Secrets that annotations of Services name are read where a Role in their namespace gives `get` on their names.\n\n",
+            SourceOptions { ingresses: false, ..usual.clone() },
+        ),
         ("With `--host-ownership none`", "", SourceOptions { ownership: false, ..usual.clone() }),
         ("With `--namespace shop`", "", SourceOptions { namespace: Some("shop".to_owned()), ..usual.clone() }),
         (

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use entry_kube::{KubeSource, SourceOptions};
+use entry_kube::{KubeSource, SourceOptions, TlsSecrets};
 use entry_model::{Key, Kind, ObjectRef, Snapshot};
 use serde_json::json;
 
-use crate::support::{Tenant, until};
+use crate::support::{Tenant, ingress, until};
 
 impl Tenant {
     fn config_map(&self, name: &str, data: &[(&str, &str)]) {
@@ -73,7 +73,8 @@ async fn config_map_without_right_keeps_nothing_else_from_being_read_unless_a_fl
     let tenant = Tenant::new();
     let headers = format!("{}/headers", tenant.namespace);
     tenant.config_map("settings", &[("add-headers", &headers)]);
-    let options = SourceOptions { go_without: false, ..tenant.options_naming("settings") };
+    let tls_secrets = TlsSecrets::Named;
+    let options = SourceOptions { go_without: false, tls_secrets, ..tenant.options_naming("settings") };
     let client = tenant.account("entry", &options).await;
     let unreadable = ObjectRef::new(Kind::ConfigMap, tenant.key("headers"));
     let is_told = |snapshot: &Snapshot| {
@@ -94,4 +95,31 @@ async fn config_map_without_right_keeps_nothing_else_from_being_read_unless_a_fl
     let told = watch.errors.wait_for(|errors| errors.contains_key(&Kind::ConfigMap));
     assert!(tokio::time::timeout(Duration::from_secs(20), told).await.is_ok());
     assert!(watch.snapshots.borrow_and_update().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn config_map_that_an_annotation_names_is_read_with_the_usual_rights() {
+    let tenant = Tenant::new();
+    let options = SourceOptions { go_without: false, ..tenant.options() };
+    let client = tenant.account("entry", &options).await;
+    let annotated = |value: &str| {
+        let mut object = ingress("web");
+        object["metadata"]["annotations"] = json!({ "nginx.ingress.kubernetes.io/custom-headers": value });
+        tenant.apply(object);
+    };
+    tenant.config_map("other", &[("a", "b")]);
+    tenant.config_map("headers", &[("X-Test", "1")]);
+    annotated(&format!("{}/headers", tenant.namespace));
+    assert_eq!(names(&KubeSource::read(client.clone(), &options).await.unwrap()), ["headers"]);
+    let mut snapshots = KubeSource::watch(client, options);
+    // Never without the headers: what is served first has them.
+    let first = snapshots.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+    assert_eq!(names(&first), ["headers"]);
+    tenant.config_map("headers", &[("X-Test", "2")]);
+    let key = tenant.key("headers");
+    until(&mut snapshots, "changed", |snapshot| value(snapshot, &key, "X-Test") == Some("2")).await;
+    annotated("other");
+    until(&mut snapshots, "another", |snapshot| names(snapshot) == ["other"]).await;
+    annotated("kube-system/extension-apiserver-authentication");
+    until(&mut snapshots, "of another namespace", |snapshot| names(snapshot).is_empty()).await;
 }

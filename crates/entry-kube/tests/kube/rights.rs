@@ -11,7 +11,7 @@ use kube::api::{Api, PostParams};
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::support::{Tenant, ingress, until};
+use crate::support::{Tenant, ingress, service, until};
 
 /// What there is to have rights to.
 const RESOURCES: &[(&str, &str)] = &[
@@ -75,7 +75,15 @@ fn set(rights: &[&str]) -> BTreeSet<String> {
 
 const NODES: &[&str] = &["list /nodes", "watch /nodes", "list /namespaces", "watch /namespaces"];
 const CLASSES: &[&str] = &["list networking.k8s.io/ingressclasses", "watch networking.k8s.io/ingressclasses"];
-const SECRETS: &[&str] = &["list /secrets", "watch /secrets"];
+/// With `ConfigMaps`, of which annotations name some, too.
+const SECRETS: &[&str] = &[
+    "list /secrets",
+    "watch /secrets",
+    "list /configmaps other",
+    "watch /configmaps other",
+    "list /configmaps sparrow-entry-hosts",
+    "watch /configmaps sparrow-entry-hosts",
+];
 const SERVICES: &[&str] = &[
     "list /services",
     "watch /services",
@@ -210,6 +218,32 @@ async fn named_secrets_are_fetched_with_get_only() {
     // Nobody names it any more.
     tenant.delete("/apis/networking.k8s.io/v1/namespaces/NS/ingresses/web");
     until(&mut receiver, "not named", |new| new.ingresses.is_empty() && new.secrets.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secret_that_a_service_names_is_fetched_without_ingresses_too() {
+    let tenant = Tenant::new();
+    let options = SourceOptions { ingresses: false, ..tenant.options() };
+    let mut service = service("web", 80);
+    service["metadata"]["labels"] = json!({ "sparrow/expose": "true" });
+    service["metadata"]["annotations"] = json!({ "sparrow/basic-auth-secret": "users" });
+    tenant.apply(service);
+    tenant.apply(json!({ "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": { "name": "users" }, "stringData": { "auth": "user:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=" } }));
+    let client = tenant.account("services", &options).await;
+    let mut receiver = KubeSource::watch(client.clone(), options.clone());
+    let users = ObjectRef::new(Kind::Secret, tenant.key("users"));
+    let rule = r#"verbs ["get"], resourceNames ["users"]"#;
+    until(&mut receiver, "why not", |new| new.unreadable.get(&users).is_some_and(|why| why.contains(rule))).await;
+    let (group, user) = ("rbac.authorization.k8s.io", format!("{}-users", tenant.namespace));
+    tenant.apply(json!({ "apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": { "name": user },
+        "rules": [{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["users"] }] }));
+    tenant.apply(json!({ "apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": { "name": user },
+        "roleRef": { "apiGroup": group, "kind": "Role", "name": user },
+        "subjects": [{ "kind": "ServiceAccount", "name": "services", "namespace": tenant.namespace }] }));
+    until(&mut receiver, "allowed", |new| new.secrets.contains_key(&tenant.key("users"))).await;
+    let once = KubeSource::read(client, &options).await.unwrap();
+    assert!(once.secrets.contains_key(&tenant.key("users")));
 }
 
 /// An Ingress whose annotation names a Secret.

@@ -1,6 +1,6 @@
 //! Who may ask: by address, by password, or by both.
 
-use entry_model::{AddressRange, BasicAuth, Kind, ObjectRef, PasswordFile, Reason, Secret, own_secret_name};
+use entry_model::{AddressRange, BasicAuth, Kind, ObjectRef, PasswordFile, Reason, Secret, own_object_name};
 
 use super::annotations::Annotations;
 use super::passwords::{PasswordFormat, parse_passwords};
@@ -188,7 +188,7 @@ pub fn find_secret<'a>(
     found: &FoundText<'_>,
 ) -> Result<&'a Secret, (Reason, String)> {
     let namespace = reader.context.namespace;
-    let Some(name) = own_secret_name(found.text, namespace) else {
+    let Some(name) = own_object_name(found.text, namespace) else {
         let message = format!(
             "{} names no Secret of the namespace {namespace}, and others are not read; write its name",
             quoted(found.text)

@@ -23,8 +23,7 @@ pub const TOPIC: Topic = Topic {
             "custom-headers",
             Scope::Rule,
             "`NAMESPACE/NAME` of a ConfigMap whose data are headers that the client is told. It is of the Ingress's namespace, and no list of \
-             allowed headers is asked; without the ConfigMap, the headers are missing, rather than 503. In a cluster it is read where \
-             ConfigMaps of settings are, and needs the right to it",
+             allowed headers is asked; without the ConfigMap, the headers are missing, rather than 503",
         ),
         IngressNginxAnnotation::same(
             "proxy-cookie-domain",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use entry_model::{BackendTls, Kind, ObjectRef, Pem, Reason, Secret, TlsVersion, Verification, own_secret_name};
+use entry_model::{BackendTls, Kind, ObjectRef, Pem, Reason, Secret, TlsVersion, Verification, own_object_name};
 
 use super::annotations::Annotations;
 use super::reader::AnnotationReader;
@@ -199,7 +199,7 @@ fn unavailable(what: &str) -> String {
 
 /// The name of a Secret of the object's own namespace.
 fn own_name<'a>(text: &'a str, namespace: &str) -> Result<&'a str, String> {
-    own_secret_name(text, namespace).ok_or_else(|| {
+    own_object_name(text, namespace).ok_or_else(|| {
         unavailable(&format!(
             "{} names no Secret of the namespace of the object, which alone may be used",
             quoted(text)

@@ -330,8 +330,7 @@ fn read_request_headers(reader: &mut AnnotationReader<'_, '_>, text: &str) -> Re
     let key = Key { namespace: own_namespace.to_owned(), name: name.to_owned() };
     let Some(map) = reader.config_map(name) else {
         let reference = object_name(&ObjectRef::new(Kind::ConfigMap, key));
-        let message =
-            format!("There is no {reference}, or the entry does not read it; make it, and name it to the entry");
+        let message = format!("There is no {reference}, or it is not read; make it");
         return Err(Unusable { name: NAME, reason: Reason::RefNotFound, message });
     };
     if map.data.len() > MOST_HEADERS {

@@ -91,7 +91,8 @@ pub struct ObjectFlags {
     /// The controller that `IngressClasses` name for this entry
     #[arg(long, value_name = "NAME", default_value = "sparrow/entry")]
     pub controller: String,
-    /// Leave Ingresses, `IngressClasses` and Secrets alone: Services only
+    /// Leave Ingresses, `IngressClasses` and certificates alone: Services only. Secrets that their annotations name are fetched one by one, under
+    /// Roles that name them
     #[arg(long)]
     pub no_ingresses: bool,
     /// To what of Services requests are sent, where no annotation sparrow/backends says otherwise

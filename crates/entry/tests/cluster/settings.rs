@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::common::{eventually, until};
+use crate::common::{backend, eventually, until};
 use crate::support::Tenant;
 
 impl Tenant<'_> {
@@ -33,5 +33,42 @@ fn config_map_of_settings_is_followed_with_the_rights_that_are_shipped() {
     assert!(out.contains("/settings: Partial: data[keep-alive]") && !out.contains("other"), "{out}");
     tenant.delete("/api/v1/namespaces/NS/configmaps/settings");
     entry.says("There is no such ConfigMap");
+    entry.terminate();
+}
+
+#[test]
+fn config_map_that_an_annotation_names_is_followed_with_the_rights_that_are_shipped() {
+    let tenant = Tenant::shared();
+    let headers = |value: &str| {
+        tenant.apply(json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "headers" }, "data": { "X-Own": value },
+        }));
+    };
+    tenant.class();
+    let port = backend("web");
+    tenant.service("web", port);
+    let ingress = |config_map: String| {
+        tenant.apply(json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+            "metadata": { "name": "web", "annotations": { "nginx.ingress.kubernetes.io/custom-headers": config_map } },
+            "spec": { "ingressClassName": tenant.namespace, "rules": [{ "host": "web.example", "http": { "paths": [{
+                "path": "/", "pathType": "Prefix", "backend": { "service": { "name": "web", "port": { "number": port } } },
+            }]}}]},
+        }));
+    };
+    headers("first-value");
+    ingress(format!("{}/headers", tenant.namespace));
+    let bench = tenant.bench(testbed::nginx::debian());
+    bench.ends(0, &["check"]);
+    let entry = bench.start(&["run"]);
+    let is_live = |value: &str| bench.live().contains(value);
+    eventually("the ConfigMap", || is_live("first-value"));
+    headers("second-value");
+    eventually("a change of it", || is_live("second-value"));
+    // Of another namespace none is read, whatever is in it.
+    ingress("kube-system/extension-apiserver-authentication".to_owned());
+    eventually("none", || !is_live("second-value"));
+    entry.says("the ConfigMap is of another namespace");
+    assert_eq!(entry.count("writes_failed"), 0, "the rights are enough");
     entry.terminate();
 }

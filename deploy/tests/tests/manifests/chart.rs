@@ -165,7 +165,7 @@ fn chart_rejects_values_that_mean_nothing() {
 }
 
 #[test]
-fn settings_that_are_named_may_be_read_and_no_other_config_map() {
+fn settings_that_are_named_may_be_read_in_their_namespace() {
     let server = ApiServer::shared().unwrap();
     for release in [HELM_3, HELM_4] {
         let mut command = helm(release, server.dir()).unwrap();
