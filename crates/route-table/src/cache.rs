@@ -43,33 +43,52 @@ pub struct Entry {
     pub decoded: Decoded,
 }
 
-/// A fixed number of them, each where its place says: of two that fall on one, the later stays.
+/// Slots for them, each where its place says: of two that fall on one, the later stays. What is never asked for takes no more than
+/// its slot.
 #[derive(Debug)]
 pub struct Cache {
-    entries: Box<[Option<Entry>]>,
+    slots: Box<[Option<Box<Entry>>]>,
 }
 
 impl Cache {
-    /// Room for at least so many.
-    pub fn new(entries: usize) -> Self {
-        let entries = entries.clamp(1, 1 << 24).next_power_of_two();
-        Self { entries: (0..entries).map(|_| None).collect() }
+    /// At least so many slots.
+    pub fn new(slots: usize) -> Self {
+        let slots = slots.clamp(1, 1 << 24).next_power_of_two();
+        Self { slots: (0..slots).map(|_| None).collect() }
     }
 
-    fn index(&self, place: Place) -> usize {
+    /// How many slots there are.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The slot of a blob.
+    fn slot(&self, place: Place) -> usize {
         // Places of blobs are powers of two apart: their low bits alone would fall together.
         let mixed = u64::from(place.0).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        usize::try_from(mixed).unwrap_or(0) & (self.entries.len() - 1)
+        usize::try_from(mixed).unwrap_or(0) & (self.slots.len() - 1)
     }
 
-    /// The entry of a blob.
-    pub fn get(&self, place: Place, head: u64) -> Option<&Entry> {
-        self.entries[self.index(place)].as_ref().filter(|entry| (entry.place, entry.head) == (place, head))
+    /// Where the entry of a blob is, if it is kept.
+    pub fn find(&self, place: Place, head: u64) -> Option<Kept> {
+        let slot = self.slot(place);
+        let entry = self.slots[slot].as_ref()?;
+        (entry.place == place && entry.head == head).then_some(Kept(slot))
+    }
+
+    /// The entry that was found, or put.
+    pub fn entry(&self, Kept(slot): Kept) -> Option<&Entry> {
+        self.slots[slot].as_deref()
     }
 
     /// Keeps an entry.
-    pub fn put(&mut self, entry: Entry) -> &Entry {
-        let index = self.index(entry.place);
-        self.entries[index].insert(entry)
+    pub fn put(&mut self, entry: Entry) -> Kept {
+        let slot = self.slot(entry.place);
+        self.slots[slot] = Some(Box::new(entry));
+        Kept(slot)
     }
 }
+
+/// Where an entry is kept, until another is put.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept(usize);

@@ -22,7 +22,11 @@ use crate::key_hash::KeyHasher;
 use crate::path_rules::{Action, PathRules, Rule, Share, Target};
 use crate::request::Request;
 use crate::root::{label_bit, labels};
+use crate::rule_names::RuleNames;
 use crate::table::Table;
+
+/// For hosts whose prefixes have so few numbers of slashes, little memory is looked at.
+const FEW_DEPTHS: usize = 4;
 
 /// What becomes of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +88,11 @@ impl Route {
     /// The rule.
     pub fn rule(&self) -> &Rule {
         &self.rules.rules[self.index]
+    }
+
+    /// What the rule is called.
+    pub fn names(&self) -> &RuleNames {
+        &self.rules.names[self.index]
     }
 
     /// What is done with the request.
@@ -208,7 +217,21 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         if path.first().is_some_and(|first| *first != b'/') {
             return Ok(None);
         }
-        let hashes = PathHashes::of(host, path);
+        // Hardly any host has prefixes of more depths.
+        if host.facts.depths.count_ones() as usize <= FEW_DEPTHS {
+            self.find_rule_by(&PathHashes::<FEW_DEPTHS>::of(host, path), host, request)
+        } else {
+            self.find_rule_by(&PathHashes::<{ MOST_PATH_DEPTH + 1 }>::of(host, path), host, request)
+        }
+    }
+
+    fn find_rule_by<const MOST: usize>(
+        &mut self,
+        hashes: &PathHashes<MOST>,
+        host: &FoundHost<'_>,
+        request: &Request<'_>,
+    ) -> Result<Option<(Arc<PathRules>, usize)>, Fault> {
+        let path = request.path;
         if let Some(hash) = hashes.exact
             && let Some(found) = self.find_path_rule(host, hash, (path, EXACT_PATH), request)?
         {
@@ -283,47 +306,49 @@ pub fn lower_case(host: &[u8]) -> Cow<'_, [u8]> {
     if host.iter().any(u8::is_ascii_uppercase) { Cow::Owned(host.to_ascii_lowercase()) } else { Cow::Borrowed(host) }
 }
 
-/// The hashes of those paths of a host that a path may match, from one pass over it.
-struct PathHashes {
+/// The hashes of those paths of a host that a path may match, from one pass over it, of at most so many prefixes.
+struct PathHashes<const MOST: usize> {
     exact: Option<u64>,
-    /// By number of slashes: the hash of a prefix, and where it ends.
-    prefixes: [(u64, u32); MOST_PATH_DEPTH + 1],
-    /// Which of them there are, a bit each.
-    depths: u64,
+    /// The hash of each prefix, and where it ends, from the shortest.
+    prefixes: [(u64, usize); MOST],
+    count: usize,
 }
 
-impl PathHashes {
+impl<const MOST: usize> PathHashes<MOST> {
     fn of(host: &FoundHost<'_>, path: &[u8]) -> Self {
         let facts = host.facts;
-        let mut all = Self { exact: None, prefixes: [(0, 0); MOST_PATH_DEPTH + 1], depths: 0 };
-        let longest = usize::from(facts.longest_path);
-        let (mut hasher, mut start) = (host.hasher.clone(), 0);
-        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-        for (depth, end) in slashes.chain([path.len()]).enumerate() {
-            if end > longest {
-                break;
+        let mut all = Self { exact: None, prefixes: [(0, 0); MOST], count: 0 };
+        // What is longer than the longest is none of them.
+        let within = &path[..path.len().min(usize::from(facts.longest_path) + 1)];
+        let (mut hasher, mut start, mut depth) = (host.hasher.clone(), 0, 0);
+        loop {
+            let slash = within[start..].iter().skip(usize::from(depth > 0)).position(|byte| *byte == b'/');
+            let end = match slash {
+                Some(at) => start + at + usize::from(depth > 0),
+                None if within.len() == path.len() => path.len(),
+                None => return all,
+            };
+            if end > usize::from(facts.longest_path) {
+                return all;
             }
             hasher.write(&path[start..end]);
             start = end;
             // No prefix ends with a slash.
             let is_prefix = depth <= MOST_PATH_DEPTH && facts.depths >> depth & 1 == 1 && !path[..end].ends_with(b"/");
-            if is_prefix {
-                all.prefixes[depth] = (hasher.finish_with(PREFIX), u32::try_from(end).unwrap_or(u32::MAX));
-                all.depths |= 1 << depth;
+            if is_prefix && all.count < MOST {
+                all.prefixes[all.count] = (hasher.finish_with(PREFIX), end);
+                all.count += 1;
             }
-            if end == path.len() && facts.has_exact {
-                all.exact = Some(hasher.finish_with(EXACT_PATH));
+            if end == path.len() {
+                all.exact = facts.has_exact.then(|| hasher.finish_with(EXACT_PATH));
+                return all;
             }
+            depth += 1;
         }
-        all
     }
 
     /// The prefixes, from the longest.
     fn prefixes<'a>(&self, path: &'a [u8]) -> impl Iterator<Item = (u64, &'a [u8])> {
-        let depths = (0..=MOST_PATH_DEPTH).rev().filter(|depth| self.depths >> depth & 1 == 1);
-        depths.map(|depth| {
-            let (hash, end) = self.prefixes[depth];
-            (hash, &path[..usize::try_from(end).unwrap_or(0)])
-        })
+        self.prefixes[..self.count].iter().rev().map(|(hash, end)| (*hash, &path[..*end]))
     }
 }

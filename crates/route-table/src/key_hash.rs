@@ -27,6 +27,11 @@ fn round([a, b, c, d]: &mut [u64; 4]) {
 
 /// At most eight bytes as a number, the first one lowest.
 fn little_endian(bytes: &[u8]) -> u64 {
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        // They may overlap, and say the same there.
+        let [first, last] = [first, last].map(|half: &[u8; 4]| u64::from(u32::from_le_bytes(*half)));
+        return first | last << (8 * (bytes.len() - 4));
+    }
     bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
@@ -72,8 +77,12 @@ impl KeyHasher {
     /// The hash of what it took, and a byte more.
     pub fn finish_with(&self, byte: u8) -> u64 {
         let mut all = self.clone();
-        all.write(&[byte]);
-        all.take(all.tail | all.len << 56);
+        let (mut tail, len) = (self.tail | u64::from(byte) << (8 * self.tail_len), self.len + 1);
+        if self.tail_len == 7 {
+            all.take(tail);
+            tail = 0;
+        }
+        all.take(tail | len << 56);
         all.state[2] ^= 0xff;
         for _ in 0..3 {
             round(&mut all.state);

@@ -8,6 +8,7 @@ use entry_model::{Key, Kind, ListenerSet, ObjectRef, PathRewrite, Redirect, Sche
 use crate::bytes::{ByteReader, ByteWriter};
 use crate::key::Path;
 use crate::request::Request;
+use crate::rule_names::RuleNames;
 
 /// The rules of a path of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct PathRules {
     pub path: Path,
     /// Tried in this order.
     pub rules: Box<[Rule]>,
+    /// What each is called.
+    pub names: Box<[RuleNames]>,
 }
 
 /// A rule, as [`entry_model::Rule`].
@@ -95,7 +98,8 @@ impl PathRules {
         let mut reader = ByteReader(bytes);
         let rules = reader.list(Rule::decode)?;
         reader.end()?;
-        Some(Self { path, rules })
+        let names = rules.iter().map(RuleNames::of).collect();
+        Some(Self { path, rules, names })
     }
 
     /// The rule that a request with its path gets, which came over TLS or not; none if it gets none of these.

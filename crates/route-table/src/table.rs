@@ -18,8 +18,11 @@ use crate::root::{Revision, Root};
 use crate::trie::LEVELS;
 use crate::word::{Word, nibble, tag};
 
-/// How many decoded blobs are kept, unless it is said otherwise.
-const CACHE_ENTRIES: usize = 4096;
+/// Slots for decoded blobs, unless it is said otherwise: at least so many, and for each key of the table some, so that few fall on the same;
+/// at most so many.
+const LEAST_SLOTS: usize = 4096;
+const SLOTS_PER_KEY: u64 = 4;
+const MOST_SLOTS: u64 = 1 << 16;
 /// How often a look-up starts over before it is given up.
 const MOST_TRIES: u32 = 64;
 
@@ -36,6 +39,8 @@ pub struct Table<M> {
     /// The word of a newer root that cannot be read.
     bad_root_word: Option<u64>,
     cache: Cache,
+    /// Whether there are more slots when there are more keys.
+    grows: bool,
     buffer: Vec<u8>,
 }
 
@@ -103,12 +108,14 @@ fn root_place(word: u64) -> Option<Place> {
 }
 
 impl<M: AsRef<[AtomicU64]>> Table<M> {
-    /// Opens a table, and keeps up to 4,096 decoded blobs of it.
+    /// Opens a table, and keeps decoded blobs of it: up to 4,096, and up to 65,536 if there are so many.
     ///
     /// # Errors
     /// The memory holds no table that can be read.
     pub fn open(memory: M) -> Result<Self, OpenError> {
-        Self::open_with_cache(memory, CACHE_ENTRIES)
+        let mut table = Self { grows: true, ..Self::open_with_cache(memory, LEAST_SLOTS)? };
+        table.grow();
+        Ok(table)
     }
 
     /// As [`Table::open`], with another number of decoded blobs, which is rounded up to a power of two. A blob that is not among
@@ -125,7 +132,8 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
             patterns: crate::root::Patterns::default(),
         };
         let (cache, buffer) = (Cache::new(entries), Vec::new());
-        let mut table = Self { memory, hash_key, root_word: u64::MAX, root, bad_root_word: None, cache, buffer };
+        let mut table =
+            Self { memory, hash_key, root_word: u64::MAX, root, bad_root_word: None, cache, grows: false, buffer };
         table.refresh().map_err(|_| OpenError::Damaged)?;
         Ok(table)
     }
@@ -151,6 +159,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
             return match read {
                 Some(root) => {
                     (self.root, self.root_word, self.bad_root_word) = (root, word, None);
+                    self.grow();
                     Ok(self.root.revision)
                 }
                 None => {
@@ -160,6 +169,15 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
             };
         }
         Err(Fault::Busy)
+    }
+
+    /// Makes room for the decoded blobs of a larger table: what was decoded is decoded anew.
+    fn grow(&mut self) {
+        let wanted = self.root.keys.saturating_mul(SLOTS_PER_KEY).min(MOST_SLOTS);
+        let wanted = usize::try_from(wanted).unwrap_or(0);
+        if self.grows && wanted > self.cache.slots() {
+            self.cache = Cache::new(wanted);
+        }
     }
 
     /// The revision that is in use.
@@ -242,13 +260,14 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
     /// The entry at a place: from the cache, or checked and decoded.
     fn entry(&mut self, place: Place) -> Result<&Entry, Fault> {
         let head = blob::head(self.memory.as_ref(), place);
-        // Asked twice, since what is returned from a branch would be borrowed in the other too.
-        if head.is_none_or(|head| self.cache.get(place, head).is_none()) {
+        let kept = head.and_then(|head| self.cache.find(place, head));
+        let kept = if let Some(kept) = kept {
+            kept
+        } else {
             let entry = self.read_entry(place)?;
-            return Ok(self.cache.put(entry));
-        }
-        let cached = head.and_then(|head| self.cache.get(place, head));
-        cached.ok_or(Fault::BadBlob { at: place.first_word() })
+            self.cache.put(entry)
+        };
+        self.cache.entry(kept).ok_or(Fault::BadBlob { at: place.first_word() })
     }
 
     fn read_entry(&mut self, place: Place) -> Result<Entry, Fault> {
