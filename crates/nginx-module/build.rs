@@ -35,8 +35,18 @@ fn main() {
     }
     cc::Build::new()
         .files(
-            ["certificates", "context", "module", "passwords", "route", "upstream", "variables"]
-                .map(|name| Path::new("shim").join(name).with_extension("c")),
+            [
+                "certificates",
+                "client",
+                "context",
+                "module",
+                "passwords",
+                "request_id",
+                "route",
+                "upstream",
+                "variables",
+            ]
+            .map(|name| Path::new("shim").join(name).with_extension("c")),
         )
         .includes(INCLUDES.iter().map(|directory| headers.join(directory)))
         .define("SPARROW_VERSION", &*format!("\"{}\"", env::var("CARGO_PKG_VERSION").unwrap_or_default()))

@@ -98,13 +98,17 @@ fn kept(settings: &Settings) -> Vec<(&str, Token, Token)> {
     all.collect()
 }
 
-/// The variables that they need.
-pub fn variables(settings: &Settings) -> Vec<Directive<'static>> {
+/// The variables that they need, but for those that a module has itself.
+pub fn variables(settings: &Settings, has_module: bool) -> Vec<Directive<'static>> {
     let mut all = Vec::new();
-    if settings.version < STRICT_HOST {
+    if has_module && !settings.trusts_proxies() {
+        return all;
+    }
+    if settings.version < STRICT_HOST && !has_module {
         let cases = vec![case("default", "1"), case("\"\"", "0"), case(HOST, "0")];
         all.push(map("$http_host", "$sparrow_no_host", cases));
     }
+    // What a trusted proxy says is none of the module's.
     let host = if settings.trusts_proxies() { "$sparrow_forwarded_host" } else { "$sparrow_host" };
     all.extend(believed(settings));
     all.push(map(

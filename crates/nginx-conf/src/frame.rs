@@ -14,9 +14,8 @@ use crate::error_page::{self, answer_headers};
 use crate::frame_needs::{ForwardLocation, FrameNeeds};
 use crate::listen;
 use crate::policy::{client_certificates, client_tls};
-use crate::proxy_module::ProxyModule;
 use crate::proxy_target::{proxy_module, scheme, write_treatment};
-use crate::server::{self, CLOSED_HOST, EMPTY_HOST, Servers, server_name_of};
+use crate::server::{CLOSED_HOST, EMPTY_HOST, Servers, server_name_of};
 use crate::token::{Text, Token, is_host_name, path_token};
 use crate::upstream;
 use crate::writer::{Directive, Writer, directive};
@@ -33,7 +32,7 @@ const ANSWERS: [(&str, &str); 4] =
 const TABLE: &str = "table";
 
 /// What is at the level of `http`.
-pub fn http(settings: &Settings) -> Vec<Directive<'static>> {
+pub fn http(settings: &Settings, own_address: &'static str) -> Vec<Directive<'static>> {
     let mut all = Vec::new();
     if let Some(path) = path_token(&settings.runtime.join(TABLE)) {
         all.push(directive("sparrow_table").token(path));
@@ -42,6 +41,9 @@ pub fn http(settings: &Settings) -> Vec<Directive<'static>> {
     all.push(directive("sparrow_public_ports").words(["80"]).token(https));
     if settings.trusts_proxies() {
         all.push(directive("sparrow_scheme").words([settings.scheme_variable()]));
+    }
+    if own_address != "$server_addr" {
+        all.push(directive("sparrow_own_address").words([own_address]));
     }
     all
 }
@@ -182,7 +184,8 @@ impl<'a> FrameServer<'_, 'a> {
     fn write_routing(&self, host: &'a Host, is_any: bool, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
         writer.write(&directive("sparrow_route").token(Token::number(self.listener.id.0)));
         let settings = self.servers.settings;
-        for shared in server::checks(settings).chain([error_page::location(settings)]) {
+        // The module itself refuses a host that is none.
+        for shared in settings.filter.check().into_iter().chain([error_page::location(settings)]) {
             writer.write(&shared);
         }
         self.write_table_locations(writer);
@@ -214,7 +217,7 @@ impl<'a> FrameServer<'_, 'a> {
 /// The location of all requests that are forwarded in one way.
 fn write_forward_location(writer: &mut Writer<'_>, location: &ForwardLocation, context: &Context<'_>) -> Option<()> {
     let settings = context.settings;
-    let protocol = location.protocol;
+    let protocol = location.upstream.protocol;
     writer.line("location").words(["="]).text(|text| location.name(text)).open(None)?;
     if upstream::missing_module(protocol, settings).is_some() {
         for directive in &answer_headers(settings) {
@@ -225,9 +228,8 @@ fn write_forward_location(writer: &mut Writer<'_>, location: &ForwardLocation, c
         return Some(());
     }
     let module = proxy_module(protocol, settings);
-    // `grpc_pass` takes no path: our module puts it where nginx looks for the one that was sent.
-    let target = if module == ProxyModule::Grpc { "" } else { "$sparrow_target" };
-    let url = |text: Text| text.own(scheme(protocol, module)).own("$sparrow_upstream").own(target);
+    // Without a path: our module puts it where nginx looks for the one that was sent.
+    let url = |text: Text| location.upstream.name(text.own(scheme(protocol, module)));
     policy::write_answers(writer, &location.policy, settings)?;
     writer.line(module.pass()).text(url).end()?;
     write_treatment(writer, protocol, &location.policy, module, context)?;

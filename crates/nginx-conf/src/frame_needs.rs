@@ -20,7 +20,8 @@ pub struct FrameNeeds {
 /// A location of the frame for all requests of a table that are forwarded in one way.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ForwardLocation {
-    pub protocol: Protocol,
+    /// The upstream through which it forwards.
+    pub upstream: TableUpstream,
     pub class: PolicyClass,
     pub policy: Policy,
 }
@@ -39,9 +40,10 @@ impl FrameNeeds {
         let Action::Forward(forward) = &rule.action else { return };
         for share in &forward.backends {
             let Destination::Backend(backend) = &share.destination else { continue };
-            self.upstreams.insert(TableUpstream { protocol: backend.protocol, keep_alive: backend.keep_alive });
+            let upstream = TableUpstream { protocol: backend.protocol, keep_alive: backend.keep_alive };
+            self.upstreams.insert(upstream);
             self.locations.insert(ForwardLocation {
-                protocol: backend.protocol,
+                upstream,
                 class: PolicyClass::of(policy),
                 policy: carried_out_by_location(policy),
             });
@@ -62,7 +64,9 @@ impl FrameNeeds {
 impl ForwardLocation {
     /// Adds its name to a text. No path of a request is like this, so only the module leads there.
     pub fn name(&self, text: Text) -> Text {
-        text.own("sparrow-").own(protocol_name(self.protocol)).own("-").plain_of(&self.class.to_string(), '_')
+        let TableUpstream { protocol, keep_alive } = self.upstream;
+        let text = text.own("sparrow-").own(protocol_name(protocol)).own(if keep_alive { "-" } else { "-once-" });
+        text.plain_of(&self.class.to_string(), '_')
     }
 }
 

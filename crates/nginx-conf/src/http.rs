@@ -72,17 +72,18 @@ pub fn write<'a>(
     // First the control server, so that the place of the hash is before any text of an object.
     let shared = server::control_server(settings, Token::word(HASH_PLACE), needs.map(|_| frame::table_location()))
         .into_iter()
-        .chain(needs.map(|_| frame::http(settings)).unwrap_or_default())
+        .chain(needs.map(|_| frame::http(settings, streams.own_address())).unwrap_or_default())
         .chain(basics(servers))
         .chain(streams.real_addresses())
         .chain(access_log::http(settings))
-        .chain(forwarded_headers::variables(settings))
+        .chain(forwarded_headers::variables(settings, needs.is_some()))
         .chain(if needs.is_none() { location_variables() } else { Vec::new() })
         .chain(servers.routes.rules().any(is_branching).then(chosen::variable))
         .chain(balancing::variables(&servers.routes.policies, settings))
         .chain(rewritten_path::maps(DOT_SEGMENTS))
         .chain(streams.own_address_variable())
-        .chain(maps(streams.own_address()))
+        .chain(maps())
+        .chain(if needs.is_none() { client_maps(streams.own_address()) } else { Vec::new() })
         .chain(in_clear(settings))
         .chain(forwarding(settings, servers.upstreams))
         .chain(x_accel_headers::ignore_headers(settings))
@@ -214,7 +215,7 @@ fn location_variables() -> Vec<Directive<'static>> {
 }
 
 /// Variables that all servers share.
-fn maps(own_address: &'static str) -> Vec<Directive<'static>> {
+fn maps() -> Vec<Directive<'static>> {
     vec![
         // What locations set; empty where none did.
         map("\"\"", "$sparrow_path", vec![case("default", "\"\"")]),
@@ -240,6 +241,12 @@ fn maps(own_address: &'static str) -> Vec<Directive<'static>> {
             "$sparrow_uri_rejected",
             vec![case("default", "$sparrow_prefix_mismatch"), case("0", "0")],
         ),
+    ]
+}
+
+/// What backends are told of what the client said. The module has these itself.
+fn client_maps(own_address: &'static str) -> Vec<Directive<'static>> {
+    vec![
         // The host that routes: of a target that names one, and only then, it is not that of the header (RFC 9112, 3.2.2).
         map(
             "$sparrow_uri_not_plain",

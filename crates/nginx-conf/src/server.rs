@@ -51,14 +51,13 @@ impl SharedDirectives {
         Self {
             http: listen::http(routes, settings, default).collect(),
             https: listen::https(routes, settings, https, default).chain(listen::http2(settings)).collect(),
-            all: checks(settings).chain([error_page::location(settings)]).collect(),
+            all: forwarded_headers::check_host(settings)
+                .into_iter()
+                .chain(settings.filter.check())
+                .chain([error_page::location(settings)])
+                .collect(),
         }
     }
-}
-
-/// What is looked at before a request gets a location.
-pub fn checks(settings: &Settings) -> impl Iterator<Item = Directive<'static>> {
-    forwarded_headers::check_host(settings).into_iter().chain(settings.filter.check())
 }
 
 impl<'a> Servers<'a> {

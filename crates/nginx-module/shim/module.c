@@ -196,6 +196,10 @@ sparrow_postconfiguration(ngx_conf_t *cf)
     /* The last one that is added runs first: a location's own directives see it again. */
     *handler = sparrow_rewrite_handler;
 
+    if (sparrow_init_request_id(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     if (sparrow_init_passwords(cf) != NGX_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"sparrow_remember_passwords\" does not find nginx's basic auth");
         return NGX_ERROR;
@@ -226,6 +230,13 @@ static ngx_command_t  sparrow_commands[] = {
       ngx_http_set_complex_value_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(sparrow_main_conf_t, scheme),
+      NULL },
+
+    { ngx_string("sparrow_own_address"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(sparrow_main_conf_t, own_address),
       NULL },
 
     { ngx_string("sparrow_route"),

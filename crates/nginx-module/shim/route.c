@@ -42,33 +42,57 @@ sparrow_copy(ngx_pool_t *pool, ngx_str_t *str, sparrow_bytes_t bytes)
 }
 
 
-/* The texts of a request that has a route, for its access log, its headers and its upstream. */
-static ngx_int_t
-sparrow_set_texts(ngx_http_request_t *r, sparrow_main_conf_t *smcf, sparrow_decision_t *decision)
+/* Moves bytes behind those that were moved before. */
+static u_char *
+sparrow_move(u_char *p, ngx_str_t *str, sparrow_bytes_t bytes)
 {
-    ngx_str_t           text;
-    ngx_uint_t          i;
-    sparrow_indexes_t  *indexes = &smcf->indexes;
-    struct {
-        ngx_int_t        index;
-        sparrow_bytes_t  bytes;
-    } texts[] = {
-        { indexes->route, decision->route },
-        { indexes->prefix, decision->prefix },
-        { indexes->upstream, decision->upstream },
-        { indexes->target, decision->target }
-    };
+    str->len = bytes.len;
+    str->data = p;
 
-    for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        if (texts[i].bytes.len == 0) {
-            continue;
-        }
+    return ngx_cpymem(p, bytes.data, bytes.len);
+}
 
-        if (sparrow_copy(r->pool, &text, texts[i].bytes) != NGX_OK) {
-            return NGX_ERROR;
-        }
 
-        sparrow_set_variable(r, texts[i].index, &text);
+/* The texts of a request that has a route, for its access log and its headers; and of its location and target, where they are asked for. */
+static ngx_int_t
+sparrow_set_texts(ngx_http_request_t *r, sparrow_main_conf_t *smcf, sparrow_decision_t *decision, sparrow_ctx_t *ctx)
+{
+    u_char     *p;
+    size_t      len;
+    ngx_str_t   route, prefix;
+    ngx_flag_t  has_target;
+
+    /* Else nginx asks for what the client sent by itself. */
+    has_target = ctx && decision->target.len
+                 && (decision->target.data != r->unparsed_uri.data || !r->valid_unparsed_uri);
+
+    len = decision->route.len + decision->prefix.len + (ctx ? decision->location.len : 0)
+          + (has_target ? decision->target.len : 0);
+    if (len == 0) {
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ctx) {
+        p = sparrow_move(p, &ctx->location, decision->location);
+    }
+
+    if (has_target) {
+        p = sparrow_move(p, &ctx->target, decision->target);
+    }
+
+    if (decision->route.len) {
+        p = sparrow_move(p, &route, decision->route);
+        sparrow_set_variable(r, smcf->indexes.route, &route);
+    }
+
+    if (decision->prefix.len) {
+        sparrow_move(p, &prefix, decision->prefix);
+        sparrow_set_variable(r, smcf->indexes.prefix, &prefix);
     }
 
     return NGX_OK;
@@ -77,29 +101,17 @@ sparrow_set_texts(ngx_http_request_t *r, sparrow_main_conf_t *smcf, sparrow_deci
 
 /* Puts the name of the location in the place of the path, until it was found. */
 static ngx_int_t
-sparrow_enter(ngx_http_request_t *r, sparrow_decision_t *decision)
+sparrow_enter(ngx_http_request_t *r, sparrow_main_conf_t *smcf, sparrow_decision_t *decision)
 {
     sparrow_ctx_t  *ctx;
 
     ctx = sparrow_add_ctx(r);
-    if (ctx == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (sparrow_copy(r->pool, &ctx->location, decision->location) != NGX_OK) {
+    if (ctx == NULL || sparrow_set_texts(r, smcf, decision, ctx) != NGX_OK) {
         return NGX_ERROR;
     }
 
     ctx->tries = decision->tries;
-    ngx_memcpy(ctx->endpoints, decision->endpoints, sizeof(ctx->endpoints));
-
-    if (decision->http2
-        && (decision->target.len != r->unparsed_uri.len
-            || ngx_memcmp(decision->target.data, r->unparsed_uri.data, r->unparsed_uri.len) != 0)
-        && sparrow_copy(r->pool, &ctx->target, decision->target) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    ngx_memcpy(ctx->endpoints, decision->endpoints, decision->tries * sizeof(sparrow_endpoint_t));
 
     ctx->uri = r->uri;
     r->uri = ctx->location;
@@ -188,6 +200,11 @@ sparrow_server_rewrite_handler(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
+    /* Whatever takes it apart could take another part for the host. */
+    if (r->headers_in.host && !sparrow_is_host(sparrow_bytes(&r->headers_in.host->value))) {
+        return NGX_HTTP_BAD_REQUEST;
+    }
+
     smcf = ngx_http_get_module_main_conf(r, ngx_http_sparrow_module);
 
     /* The answer says that it is the last one of its connection. HTTP/2 has a frame for that, which nginx sends when it ends. */
@@ -216,7 +233,6 @@ sparrow_server_rewrite_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    ngx_memzero(&decision, sizeof(sparrow_decision_t));
     sparrow_table_find(smcf->table, &request, &decision);
 
     if (decision.complaint.len) {
@@ -224,12 +240,12 @@ sparrow_server_rewrite_handler(ngx_http_request_t *r)
                       decision.complaint.data);
     }
 
-    if (sparrow_set_texts(r, smcf, &decision) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (decision.location.len) {
+        return sparrow_enter(r, smcf, &decision) == NGX_OK ? NGX_DECLINED : NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (decision.location.len) {
-        return sparrow_enter(r, &decision) == NGX_OK ? NGX_DECLINED : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (sparrow_set_texts(r, smcf, &decision, NULL) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     return decision.status ? sparrow_answer(r, &decision) : NGX_DECLINED;
@@ -237,8 +253,9 @@ sparrow_server_rewrite_handler(ngx_http_request_t *r)
 
 
 /*
- * `grpc_pass` takes no target: it asks for what nginx says that the client sent. So that stands there until the request is made
- * (`sparrow_init_peer`), and `$request_uri`, which says the same to logs and headers, is evaluated before.
+ * `proxy_pass` and `grpc_pass` without a path ask for what nginx says that the client sent. So the target stands there until the request is
+ * made (`sparrow_init_peer`), and `$request_uri`, which says the same to logs and headers, is evaluated before. In variables,
+ * `proxy_pass` could take a target, but would take it apart, and look its upstream up by name, for each request.
  */
 static ngx_int_t
 sparrow_replace_target(ngx_http_request_t *r, sparrow_ctx_t *ctx)
@@ -252,7 +269,9 @@ sparrow_replace_target(ngx_http_request_t *r, sparrow_ctx_t *ctx)
     }
 
     ctx->unparsed_uri = r->unparsed_uri;
+    ctx->valid_unparsed_uri = r->valid_unparsed_uri;
     r->unparsed_uri = ctx->target;
+    r->valid_unparsed_uri = 1;
 
     return NGX_OK;
 }
@@ -263,6 +282,7 @@ sparrow_restore_target(ngx_http_request_t *r, sparrow_ctx_t *ctx)
 {
     if (r == r->main && ctx->unparsed_uri.data) {
         r->unparsed_uri = ctx->unparsed_uri;
+        r->valid_unparsed_uri = ctx->valid_unparsed_uri;
         ngx_str_null(&ctx->unparsed_uri);
     }
 }

@@ -53,18 +53,16 @@ typedef struct {
     uint16_t         status;
     sparrow_endpoint_t  endpoints[SPARROW_MAX_TRIES]; /* in the order in which they are tried */
     uint8_t          tries;     /* how many there are */
-    uint8_t          http2;     /* whether the backend speaks HTTP/2 */
     sparrow_bytes_t  location;
     sparrow_bytes_t  redirect;  /* where the client is sent; empty if it is not */
-    sparrow_bytes_t  upstream;  /* in which the backend is reached */
-    sparrow_bytes_t  target;    /* what the backend is asked for */
+    sparrow_bytes_t  target;    /* what the backend is asked for: that of the request where nothing changes of it */
     sparrow_bytes_t  prefix;    /* what was taken off the path, as it was sent */
     sparrow_bytes_t  route;     /* the object whose rule it is */
     sparrow_bytes_t  complaint; /* for the error log; mostly empty */
 } sparrow_decision_t;
 
 /* `src/exports.rs` says the same of its own. */
-_Static_assert(sizeof(sparrow_request_t) == 120 && sizeof(sparrow_decision_t) == 176, "the layout that Rust has");
+_Static_assert(sizeof(sparrow_request_t) == 120 && sizeof(sparrow_decision_t) == 160, "the layout that Rust has");
 
 #define SPARROW_HANDSHAKE_REJECTED     0 /* no such host, or none with a certificate */
 #define SPARROW_HANDSHAKE_CERTIFICATE  1
@@ -105,6 +103,10 @@ void sparrow_table_find(sparrow_table_t *table, const sparrow_request_t *request
 void sparrow_handshake_find(sparrow_table_t *table, uint8_t listener, sparrow_bytes_t host,
     sparrow_handshake_t *handshake);
 void sparrow_certificate_find(sparrow_table_t *table, sparrow_bytes_t id, sparrow_certificate_t *certificate);
+/* Returns 1 if it is a host as RFC 3986 has it, perhaps with a port. */
+int sparrow_is_host(sparrow_bytes_t host);
+/* How many digits at its end are its port, from 1 to 65535; 0 if it names none. */
+size_t sparrow_port_len(sparrow_bytes_t host);
 /* Takes note of what came of a try. Returns 1 if the endpoint gets no requests from now on. */
 int sparrow_endpoint_note(sparrow_table_t *table, const sparrow_endpoint_t *endpoint, int failed);
 
@@ -136,11 +138,13 @@ int sparrow_header(ngx_http_request_t *r, sparrow_bytes_t name, size_t number, s
 
 /* The variables of a request, by their places among all. */
 typedef struct {
-    ngx_int_t                  upstream;
-    ngx_int_t                  target;
     ngx_int_t                  prefix;
     ngx_int_t                  route;
-    ngx_int_t                  request_uri; /* nginx's own */
+    ngx_int_t                  host;
+    ngx_int_t                  upgrade;
+    ngx_int_t                  request_uri;  /* nginx's own, from here on */
+    ngx_int_t                  server_addr;
+    ngx_int_t                  http_upgrade;
 } sparrow_indexes_t;
 
 typedef struct sparrow_certificate_cache_s  sparrow_certificate_cache_t;
@@ -153,6 +157,7 @@ typedef struct {
     ngx_int_t                  http_port;
     ngx_int_t                  https_port;
     ngx_http_complex_value_t  *scheme;      /* how clients sent a request; NULL: as it came */
+    ngx_http_complex_value_t  *own_address; /* what backends are told for a host where clients named none; NULL: where it came */
     sparrow_indexes_t          indexes;
     sparrow_passwords_t       *passwords;   /* NULL: no location remembers any */
     ngx_http_handler_pt        auth_basic;  /* nginx's own, which finds them right or wrong */
@@ -174,12 +179,14 @@ typedef struct {
 typedef struct {
     ngx_str_t                  location;    /* the name, which stands in `r->uri` until the location was found */
     ngx_str_t                  uri;         /* what stood there, and will again */
-    ngx_str_t                  target;      /* what `grpc_pass` is to ask for; empty where it asks for that by itself */
+    ngx_str_t                  target;      /* what the backend is asked for; empty where it is what the client sent */
     ngx_str_t                  unparsed_uri;/* what stands in its place else, while that stands there */
+    ngx_flag_t                 valid_unparsed_uri; /* and whether nginx would have sent it on as it is */
 
     ngx_http_request_t        *request;
     sparrow_endpoint_t         endpoints[SPARROW_MAX_TRIES];
     ngx_str_t                  names[SPARROW_MAX_TRIES]; /* of their addresses, for logs */
+    u_char                     first_name[NGX_SOCKADDR_STRLEN]; /* where the first of them stands */
     ngx_uint_t                 tries;       /* how many there are; 0: it has no backend */
     ngx_uint_t                 current;     /* the one that is tried */
     ngx_sockaddr_t             sockaddr;    /* its address */
@@ -195,6 +202,11 @@ void sparrow_restore_target(ngx_http_request_t *r, sparrow_ctx_t *ctx);
 ngx_int_t sparrow_server_rewrite_handler(ngx_http_request_t *r);
 ngx_int_t sparrow_rewrite_handler(ngx_http_request_t *r);
 ngx_int_t sparrow_add_variables(ngx_conf_t *cf);
+ngx_int_t sparrow_host_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
+ngx_int_t sparrow_port_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
+ngx_int_t sparrow_upgrade_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
+ngx_int_t sparrow_connection_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
+ngx_int_t sparrow_init_request_id(ngx_conf_t *cf);
 void sparrow_set_variable(ngx_http_request_t *r, ngx_int_t index, ngx_str_t *text);
 char *sparrow_backends(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *sparrow_certificates(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

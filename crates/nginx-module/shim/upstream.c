@@ -29,6 +29,37 @@ sparrow_set_address(sparrow_ctx_t *ctx, sparrow_endpoint_t *endpoint)
 }
 
 
+/* What nginx says of an address, which it works out in general terms for most of a microsecond. */
+static size_t
+sparrow_name_address(sparrow_ctx_t *ctx, sparrow_endpoint_t *endpoint, socklen_t socklen, u_char *name)
+{
+    u_char    *p, *digit, digits[5];
+    uint32_t   number;
+    ngx_uint_t i;
+
+    if (endpoint->family != 4) {
+        return ngx_sock_ntop(&ctx->sockaddr.sockaddr, socklen, name, NGX_SOCKADDR_STRLEN, 1);
+    }
+
+    p = name;
+    for (i = 0; i < 5; i++) {
+        number = i < 4 ? endpoint->address[i] : endpoint->port;
+        digit = digits + sizeof(digits);
+        do {
+            *--digit = (u_char) ('0' + number % 10);
+            number /= 10;
+        } while (number);
+
+        p = ngx_cpymem(p, digit, digits + sizeof(digits) - digit);
+        if (i < 4) {
+            *p++ = i < 3 ? '.' : ':';
+        }
+    }
+
+    return p - name;
+}
+
+
 static ngx_int_t
 sparrow_get_peer(ngx_peer_connection_t *pc, void *data)
 {
@@ -44,11 +75,11 @@ sparrow_get_peer(ngx_peer_connection_t *pc, void *data)
     /* Each try has a name of its own: logs have those of all. */
     name = &ctx->names[ctx->current];
     if (name->data == NULL) {
-        name->data = ngx_pnalloc(ctx->request->pool, NGX_SOCKADDR_STRLEN);
+        name->data = ctx->current ? ngx_pnalloc(ctx->request->pool, NGX_SOCKADDR_STRLEN) : ctx->first_name;
         if (name->data == NULL) {
             return NGX_ERROR;
         }
-        name->len = ngx_sock_ntop(pc->sockaddr, pc->socklen, name->data, NGX_SOCKADDR_STRLEN, 1);
+        name->len = sparrow_name_address(ctx, &ctx->endpoints[ctx->current], pc->socklen, name->data);
     }
     pc->name = name;
 

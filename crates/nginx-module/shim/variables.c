@@ -81,14 +81,18 @@ sparrow_version_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, ui
 
 static ngx_http_variable_t  sparrow_variables[] = {
 
-    { ngx_string("sparrow_upstream"), NULL, sparrow_empty_variable, 0, NGX_HTTP_VAR_CHANGEABLE, 0 },
-
-    { ngx_string("sparrow_target"), NULL, sparrow_empty_variable, 0, NGX_HTTP_VAR_CHANGEABLE, 0 },
-
     /* Locations that are not the table's set them themselves. */
     { ngx_string("sparrow_prefix"), NULL, sparrow_empty_variable, 0, NGX_HTTP_VAR_CHANGEABLE, 0 },
 
     { ngx_string("sparrow_route"), NULL, sparrow_empty_variable, 0, NGX_HTTP_VAR_CHANGEABLE, 0 },
+
+    { ngx_string("sparrow_host"), NULL, sparrow_host_variable, 0, NGX_HTTP_VAR_CHANGEABLE, 0 },
+
+    { ngx_string("sparrow_port"), NULL, sparrow_port_variable, 0, NGX_HTTP_VAR_CHANGEABLE, 0 },
+
+    { ngx_string("sparrow_upgrade"), NULL, sparrow_upgrade_variable, 0, NGX_HTTP_VAR_CHANGEABLE, 0 },
+
+    { ngx_string("sparrow_connection"), NULL, sparrow_connection_variable, 0, NGX_HTTP_VAR_CHANGEABLE, 0 },
 
     { ngx_string("sparrow_table_revision"), NULL, sparrow_table_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
@@ -125,11 +129,13 @@ sparrow_add_variables(ngx_conf_t *cf)
         ngx_str_t   name;
         ngx_int_t  *index;
     } indexed[] = {
-        { ngx_string("sparrow_upstream"), &indexes->upstream },
-        { ngx_string("sparrow_target"), &indexes->target },
         { ngx_string("sparrow_prefix"), &indexes->prefix },
         { ngx_string("sparrow_route"), &indexes->route },
-        { ngx_string("request_uri"), &indexes->request_uri }
+        { ngx_string("sparrow_host"), &indexes->host },
+        { ngx_string("sparrow_upgrade"), &indexes->upgrade },
+        { ngx_string("request_uri"), &indexes->request_uri },
+        { ngx_string("server_addr"), &indexes->server_addr },
+        { ngx_string("http_upgrade"), &indexes->http_upgrade }
     };
 
     for (i = 0; i < sizeof(indexed) / sizeof(indexed[0]); i++) {

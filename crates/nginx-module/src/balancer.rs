@@ -38,12 +38,14 @@ struct Failures {
 
 impl Balancer {
     /// The endpoints for the next request of a backend: round all that have a weight, in proportion to it. Those that failed too
-    /// often come last; if that are all, the first of them gets it. `chance` is any number.
-    pub fn choose(&mut self, backend: &Backend, chance: u64, now: Instant) -> Tries {
+    /// often come last; if that are all, the first of them gets it. `chance` is any number. The clock is only
+    /// asked if there is a choice.
+    pub fn choose(&mut self, backend: &Backend, chance: u64, now: impl FnOnce() -> Instant) -> Tries {
         let endpoints = &*backend.endpoints;
         if let [only] = endpoints {
             return [Some(only.address), None, None];
         }
+        let now = now();
         let turn = self.next_turn(&backend.name, chance);
         let is_out = |endpoint: &Endpoint| self.is_out(endpoint.address, now);
         let weight_of_rest: u64 = endpoints.iter().filter(|endpoint| !is_out(endpoint)).map(weight).sum();
@@ -136,7 +138,7 @@ mod tests {
     fn firsts(balancer: &mut Balancer, backend: &Backend, requests: usize, now: Instant) -> BTreeMap<u8, usize> {
         let mut counts = BTreeMap::new();
         for _ in 0..requests {
-            let Some(SocketAddr::V4(first)) = balancer.choose(backend, 5 << 33, now)[0] else { panic!("none") };
+            let Some(SocketAddr::V4(first)) = balancer.choose(backend, 5 << 33, || now)[0] else { panic!("none") };
             *counts.entry(first.ip().octets()[3]).or_default() += 1;
         }
         counts
@@ -153,10 +155,10 @@ mod tests {
             let counts = firsts(&mut Balancer::default(), &backend(weights), 30, now);
             assert_eq!(counts, expected.iter().copied().collect(), "{weights:?}");
         }
-        let begins = |chance: u64| Balancer::default().choose(&backend(&[1, 1, 1, 1]), chance << 33, now)[0];
+        let begins = |chance: u64| Balancer::default().choose(&backend(&[1, 1, 1, 1]), chance << 33, || now)[0];
         assert_eq!([0, 1, 6].map(begins), [0, 1, 2].map(|number| Some(address(number))));
-        assert_eq!(Balancer::default().choose(&backend(&[]), 7, now), [None; 3]);
-        assert_eq!(Balancer::default().choose(&backend(&[0, 0]), 7, now), [None; 3]);
+        assert_eq!(Balancer::default().choose(&backend(&[]), 7, || now), [None; 3]);
+        assert_eq!(Balancer::default().choose(&backend(&[0, 0]), 7, || now), [None; 3]);
     }
 
     #[test]
@@ -165,7 +167,7 @@ mod tests {
         for weights in [&[1, 1][..], &[1, 1, 1], &[1, 0, 2, 1, 1]] {
             let backend = backend(weights);
             for _ in 0..20 {
-                let tries: Vec<_> = balancer.choose(&backend, 0, now).into_iter().flatten().collect();
+                let tries: Vec<_> = balancer.choose(&backend, 0, || now).into_iter().flatten().collect();
                 let weighted = weights.iter().filter(|weight| **weight > 0).count();
                 assert_eq!(tries.len(), weighted.min(MAX_TRIES));
                 assert!(tries.iter().enumerate().all(|(at, one)| !tries[..at].contains(one)), "{tries:?}");
@@ -183,7 +185,7 @@ mod tests {
         assert_eq!(firsts(&mut balancer, &backend, 30, now).len(), 3);
         assert!(fail(&mut balancer, 0) && !fail(&mut balancer, 0), "it is told once");
         assert_eq!(firsts(&mut balancer, &backend, 30, now), [(1, 15), (2, 15)].into(), "all others get its share");
-        let last = balancer.choose(&backend, 0, now)[2];
+        let last = balancer.choose(&backend, 0, || now)[2];
         assert_eq!(last, Some(address(0)), "it is the last one that is tried");
         // It is tried again, and one failure more is enough.
         let later = now + REST;
@@ -201,7 +203,7 @@ mod tests {
             balancer.note_failure(address(number), now);
         }
         assert_eq!(firsts(&mut balancer, &backend, 30, now), [(0, 15), (1, 15)].into());
-        assert_eq!(balancer.choose(&backend, 0, now).into_iter().flatten().count(), 2);
+        assert_eq!(balancer.choose(&backend, 0, || now).into_iter().flatten().count(), 2);
     }
 
     #[test]
@@ -211,7 +213,7 @@ mod tests {
             let address: SocketAddr = (std::net::Ipv4Addr::from(number), 80).into();
             balancer.note_failure(address, now);
             let name = number.to_string().into();
-            balancer.choose(&Backend { name, ..backend(&[1, 1]) }, 0, now);
+            balancer.choose(&Backend { name, ..backend(&[1, 1]) }, 0, || now);
         }
         assert!(balancer.failing.len() <= MAX_REMEMBERED && balancer.turns.len() <= MAX_REMEMBERED);
     }

@@ -20,7 +20,8 @@ use table_memory::TableMemory;
 
 use self::handshake::LastHandshake;
 use crate::balancer::MAX_TRIES;
-use crate::router::{Decision, Forward, RoutedRequest, Router, Texts};
+use crate::host::{is_host, port};
+use crate::router::{Decision, RoutedRequest, Router, Texts};
 
 /// What is answered when there is a fault in this module.
 const INTERNAL_SERVER_ERROR: u16 = 500;
@@ -70,10 +71,8 @@ struct DecisionOfC {
     status: u16,
     endpoints: [EndpointOfC; MAX_TRIES],
     tries: u8,
-    http2: u8,
     location: Bytes,
     redirect: Bytes,
-    upstream: Bytes,
     target: Bytes,
     prefix: Bytes,
     route: Bytes,
@@ -90,7 +89,7 @@ struct TableOfC {
 }
 
 // `shim/sparrow.h` says the same of its own.
-const _: () = assert!(size_of::<RequestOfC>() == 120 && size_of::<DecisionOfC>() == 176);
+const _: () = assert!(size_of::<RequestOfC>() == 120 && size_of::<DecisionOfC>() == 160);
 
 /// A pointer in a table that nginx reads.
 #[repr(transparent)]
@@ -169,38 +168,36 @@ impl DecisionOfC {
         status: 0,
         endpoints: [EndpointOfC::NONE; MAX_TRIES],
         tries: 0,
-        http2: 0,
         location: Bytes::EMPTY,
         redirect: Bytes::EMPTY,
-        upstream: Bytes::EMPTY,
         target: Bytes::EMPTY,
         prefix: Bytes::EMPTY,
         route: Bytes::EMPTY,
         complaint: Bytes::EMPTY,
     };
 
-    fn new(decision: Decision, texts: &Texts) -> Self {
-        let texts = Self {
+    /// `sent` is the target as the client sent it.
+    fn new(decision: Decision, texts: &Texts, sent: Bytes) -> Self {
+        let mut told = Self {
             location: Bytes::new(texts.location.as_bytes()),
             redirect: Bytes::new(&texts.redirect),
-            target: Bytes::new(&texts.target),
+            target: if texts.keeps_target { sent } else { Bytes::new(&texts.target) },
             prefix: Bytes::new(&texts.prefix),
             route: Bytes::new(texts.route.as_bytes()),
             complaint: Bytes::new(texts.complaint.as_bytes()),
             ..Self::NONE
         };
         match decision {
-            Decision::Decline | Decision::Enter => texts,
-            Decision::Answer(status) | Decision::Redirect(status) => Self { status, ..texts },
-            Decision::Forward(Forward { tries, upstream, is_http2 }) => {
-                let mut decision = Self { http2: is_http2.into(), upstream: Bytes::new(upstream.as_bytes()), ..texts };
-                for (endpoint, address) in decision.endpoints.iter_mut().zip(tries.into_iter().flatten()) {
+            Decision::Decline | Decision::Enter => {}
+            Decision::Answer(status) | Decision::Redirect(status) => told.status = status,
+            Decision::Forward(tries) => {
+                for (endpoint, address) in told.endpoints.iter_mut().zip(tries.into_iter().flatten()) {
                     *endpoint = EndpointOfC::new(address);
-                    decision.tries += 1;
+                    told.tries += 1;
                 }
-                decision
             }
         }
+        told
     }
 }
 
@@ -333,7 +330,7 @@ unsafe extern "C" fn sparrow_table_find(table: *mut TableOfC, request: *const Re
             target: bytes(request.target),
             public_ports: [request.http_port, request.https_port],
         });
-        DecisionOfC::new(decision, texts)
+        DecisionOfC::new(decision, texts, request.target)
     }));
     let found = found.unwrap_or_else(|_| {
         let complaint = Bytes::new(b"there is a fault in the module: the request is answered 500");
@@ -341,6 +338,29 @@ unsafe extern "C" fn sparrow_table_find(table: *mut TableOfC, request: *const Re
     });
     // SAFETY: as the caller says.
     unsafe { *decision = found };
+}
+
+/// Returns 1 if it is a host as RFC 3986 has it, perhaps with a port.
+///
+/// # Safety
+/// The bytes are readable.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sparrow_is_host(host: Bytes) -> c_int {
+    // SAFETY: as the caller says.
+    let host = unsafe { host.as_slice() };
+    // Of one that cannot be told nothing is served.
+    catch_unwind(|| is_host(host)).unwrap_or(false).into()
+}
+
+/// How many digits at the end of a host are its port; 0 if it names none.
+///
+/// # Safety
+/// The bytes are readable.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sparrow_port_len(host: Bytes) -> usize {
+    // SAFETY: as the caller says.
+    let host = unsafe { host.as_slice() };
+    catch_unwind(|| port(host).map_or(0, <[u8]>::len)).unwrap_or(0)
 }
 
 /// Takes note of what came of a try. Returns 1 if the endpoint gets no requests from now on.

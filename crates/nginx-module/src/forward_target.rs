@@ -71,6 +71,11 @@ fn add_path(path: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(encoded.as_bytes());
 }
 
+/// Whether a target has a path: one without asks for `/`.
+pub fn has_path(target: &[u8]) -> bool {
+    target.first().is_some_and(|byte| *byte != b'?')
+}
+
 /// The path, which is never empty, and the query with its `?`.
 fn path_and_query(target: &[u8]) -> (&[u8], &[u8]) {
     let end = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
@@ -81,7 +86,10 @@ fn path_and_query(target: &[u8]) -> (&[u8], &[u8]) {
 /// Whether servers may understand a target differently, whatever its route is: it has a dot segment, or a `#`, at which others end
 /// a path and nginx does not.
 pub fn is_ambiguous(target: &[u8]) -> bool {
-    target.contains(&b'#') || has_dot_segment(path_and_query(target).0)
+    // Nearly all targets have nothing of what makes them so, which is told of many bytes at once.
+    let is_suspect = |byte: &u8| u8::from(matches!(byte, b'#' | b'%' | b'.'));
+    target.iter().map(is_suspect).fold(0, |all, one| all | one) != 0
+        && (target.contains(&b'#') || has_dot_segment(path_and_query(target).0))
 }
 
 /// How many bytes of a path as it was sent are a rule's path. Of the rule's bytes those may be encoded that a client may have to

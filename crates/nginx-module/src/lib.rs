@@ -11,6 +11,7 @@
 
 pub mod balancer;
 pub mod forward_target;
+pub mod host;
 pub mod proven_passwords;
 pub mod router;
 

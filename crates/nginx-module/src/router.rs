@@ -7,11 +7,11 @@ use std::str;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
-use entry_model::{Kind, Match, ObjectRef, PathMatch, PathRewrite, Protocol, Scheme};
+use entry_model::{Match, PathMatch, PathRewrite, Protocol, Scheme};
 use route_table::{Backend, Fault, Found, Path, Request, Route, Step, Table};
 
 use crate::balancer::{Balancer, Tries};
-use crate::forward_target::{AmbiguousTarget, SplitTarget, is_ambiguous};
+use crate::forward_target::{AmbiguousTarget, SplitTarget, has_path, is_ambiguous};
 
 /// What a client is answered that asks for something whose meaning is not certain.
 const BAD_REQUEST: u16 = 400;
@@ -54,23 +54,12 @@ pub enum Decision {
     Decline,
     /// It goes on in the location that is named, which says all else.
     Enter,
-    /// It goes on in the location that is named, which forwards it.
-    Forward(Forward),
+    /// It goes on in the location that is named, which forwards it to the first of these that can be reached; there is one.
+    Forward(Tries),
     /// It is answered: in the location that is named, if there is a name, else with the status and no more.
     Answer(u16),
     /// The client is sent elsewhere, with this status.
     Redirect(u16),
-}
-
-/// How a request is forwarded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Forward {
-    /// To the first of these that can be reached; there is one.
-    pub tries: Tries,
-    /// Through this upstream of nginx's configuration.
-    pub upstream: &'static str,
-    /// Whether HTTP/2 is spoken, of which nginx's `grpc_pass` takes no target.
-    pub is_http2: bool,
 }
 
 /// The texts of a decision; those that it does not need are empty.
@@ -80,7 +69,9 @@ pub struct Texts {
     pub location: String,
     /// Where the client is sent.
     pub redirect: Vec<u8>,
-    /// The path and the query that the backend is asked for.
+    /// Whether the backend is asked for the path and the query as they were sent.
+    pub keeps_target: bool,
+    /// Else what it is asked for.
     pub target: Vec<u8>,
     /// What was taken off the path, as it was sent.
     pub prefix: Vec<u8>,
@@ -92,7 +83,8 @@ pub struct Texts {
 
 impl Texts {
     fn clear(&mut self) {
-        let Self { location, redirect, target, prefix, route, complaint } = self;
+        let Self { location, redirect, keeps_target, target, prefix, route, complaint } = self;
+        *keeps_target = false;
         for text in [location, route, complaint] {
             text.clear();
         }
@@ -176,11 +168,11 @@ impl Texts {
             Ok(Found::NoCertificate | Found::OtherCertificate) => Ok(Decision::Answer(MISDIRECTED)),
             Ok(Found::NotFound) => is_sound.map(|()| Decision::Answer(NOT_FOUND)),
             Ok(Found::Route(route)) => {
-                self.name_route(&route.rule().origin);
+                self.route.push_str(&route.names().origin);
                 is_sound.and_then(|()| self.follow(&route, request, balancer))
             }
             Ok(Found::ToHttps(route)) => {
-                self.name_route(&route.rule().origin);
+                self.route.push_str(&route.names().origin);
                 is_sound.and_then(|()| self.redirect_to_https(request))
             }
             Err(fault) => {
@@ -188,18 +180,6 @@ impl Texts {
                 Ok(Decision::Answer(UNAVAILABLE))
             }
         }
-    }
-
-    /// Says the object of a rule, as access logs have it. Names of Kubernetes are plain; others, from a file, are made so.
-    fn name_route(&mut self, origin: &ObjectRef) {
-        self.route.push_str(match origin.kind {
-            Kind::Service => "Service ",
-            Kind::Ingress => "Ingress ",
-            _ => "",
-        });
-        push_plain(&mut self.route, &origin.key.namespace);
-        self.route.push('/');
-        push_plain(&mut self.route, &origin.key.name);
     }
 
     fn follow(
@@ -210,7 +190,7 @@ impl Texts {
     ) -> Result<Decision, AmbiguousTarget> {
         match route.step() {
             Step::Forward { backend, rewrite } => {
-                let tries = balancer.choose(backend, request.request.chance, Instant::now());
+                let tries = balancer.choose(backend, request.request.chance, Instant::now);
                 self.forward(route, backend, tries, rewrite, request.target)
             }
             Step::Redirect(redirect) => self.redirect(route, redirect, request),
@@ -228,6 +208,7 @@ impl Texts {
     ) -> Result<Decision, AmbiguousTarget> {
         let split = SplitTarget::new(target, route.path().text())?;
         match rewrite {
+            PathRewrite::Keep if has_path(target) => self.keeps_target = true,
             PathRewrite::Keep => split.keep(&mut self.target),
             PathRewrite::StripPrefix => {
                 split.replace_prefix("", &mut self.target);
@@ -244,13 +225,9 @@ impl Texts {
         if tries == Tries::default() {
             return Ok(Decision::Answer(UNAVAILABLE));
         }
-        let (protocol, upstream) = protocol_and_upstream(backend);
-        for part in ["sparrow-", protocol, "-"] {
-            self.location.push_str(part);
-        }
-        push_hexadecimal(&mut self.location, route.rule().class.0);
-        let is_http2 = matches!(backend.protocol, Protocol::Http2 | Protocol::Http2Tls);
-        Ok(Decision::Forward(Forward { tries, upstream, is_http2 }))
+        self.location.push_str(location_of(backend));
+        self.location.push_str(&route.names().class);
+        Ok(Decision::Forward(tries))
     }
 
     fn redirect_to_https(&mut self, request: RoutedRequest<'_>) -> Result<Decision, AmbiguousTarget> {
@@ -296,64 +273,24 @@ impl Texts {
     }
 }
 
-/// What is spoken to a backend, as names of locations have it, and the upstream of nginx's configuration through which it is
-/// reached.
-fn protocol_and_upstream(backend: &Backend) -> (&'static str, &'static str) {
+/// What the names of the locations begin with in which requests for a backend go on: they say what is spoken to it, and whether
+/// connections are kept.
+fn location_of(backend: &Backend) -> &'static str {
     match (backend.protocol, backend.keep_alive) {
-        (Protocol::Http, true) => ("http", "sparrow_http"),
-        (Protocol::Http, false) => ("http", "sparrow_http_once"),
-        (Protocol::Https, true) => ("https", "sparrow_https"),
-        (Protocol::Https, false) => ("https", "sparrow_https_once"),
-        (Protocol::Http2, true) => ("h2c", "sparrow_h2c"),
-        (Protocol::Http2, false) => ("h2c", "sparrow_h2c_once"),
-        (Protocol::Http2Tls, true) => ("h2", "sparrow_h2"),
-        (Protocol::Http2Tls, false) => ("h2", "sparrow_h2_once"),
+        (Protocol::Http, true) => "sparrow-http-",
+        (Protocol::Http, false) => "sparrow-http-once-",
+        (Protocol::Https, true) => "sparrow-https-",
+        (Protocol::Https, false) => "sparrow-https-once-",
+        (Protocol::Http2, true) => "sparrow-h2c-",
+        (Protocol::Http2, false) => "sparrow-h2c-once-",
+        (Protocol::Http2Tls, true) => "sparrow-h2-",
+        (Protocol::Http2Tls, false) => "sparrow-h2-once-",
     }
-}
-
-/// Adds a text, with `_` for what is not plain.
-fn push_plain(out: &mut String, text: &str) {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    // Nearly all are: this is asked of each request.
-    if text.bytes().all(is_plain) {
-        out.push_str(text);
-    } else {
-        out.extend(text.chars().map(|c| if u8::try_from(c).is_ok_and(is_plain) { c } else { '_' }));
-    }
-}
-
-/// Adds a number as 32 digits: what `write!` does, in a fraction of the time, for each request.
-fn push_hexadecimal(out: &mut String, number: u128) {
-    let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
-    out.extend(number.to_be_bytes().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]));
 }
 
 fn path_match(path: &Path) -> PathMatch {
     match path {
         Path::Exact(text) => PathMatch::Exact(text.to_string()),
         Path::Prefix(text) => PathMatch::Prefix(text.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{push_hexadecimal, push_plain};
-
-    #[test]
-    fn class_is_32_lower_case_digits() {
-        for number in [0, 1, 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef, u128::MAX] {
-            let mut out = "-".to_owned();
-            push_hexadecimal(&mut out, number);
-            assert_eq!(out, format!("-{number:032x}"));
-        }
-    }
-
-    #[test]
-    fn text_that_is_not_plain_is_made_so_character_by_character() {
-        for (text, expected) in [("a-Z_0.9", "a-Z_0.9"), ("a b/\"\n", "a_b___"), ("麻é", "__"), ("", "")] {
-            let mut out = String::new();
-            push_plain(&mut out, text);
-            assert_eq!(out, expected);
-        }
     }
 }

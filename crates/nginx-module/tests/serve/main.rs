@@ -6,6 +6,7 @@ mod answers;
 mod backends;
 mod certificates;
 mod changes;
+mod client;
 mod configuration;
 mod endpoints;
 mod faults;

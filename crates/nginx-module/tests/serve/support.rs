@@ -273,17 +273,21 @@ pub fn http_block(table: &Path, [address, tls]: [SocketAddr; 2]) -> String {
 
 /// The locations of a class of policies: those whose bodies have at most so many bytes.
 fn class(bytes: u64) -> String {
-    ["http", "https", "h2c", "h2"]
-        .map(|protocol| {
-            let pass = match protocol {
-                "h2c" => "grpc_pass grpc://$sparrow_upstream",
-                "h2" => "grpc_pass grpcs://$sparrow_upstream",
-                "https" => "proxy_pass https://$sparrow_upstream$sparrow_target",
-                _ => "proxy_pass http://$sparrow_upstream$sparrow_target",
-            };
-            format!("location = sparrow-{protocol}-{bytes:032x} {{ client_max_body_size {bytes}; {pass}; }}\n")
+    let passes = [
+        ("http", "proxy_pass http"),
+        ("https", "proxy_pass https"),
+        ("h2c", "grpc_pass grpc"),
+        ("h2", "grpc_pass grpcs"),
+    ];
+    let locations = passes.iter().flat_map(|(protocol, pass)| {
+        [("", ""), ("-once", "_once")].map(|(once, upstream)| {
+            format!(
+                "location = sparrow-{protocol}{once}-{bytes:032x} {{\n\
+                 client_max_body_size {bytes}; {pass}://sparrow_{protocol}{upstream}; }}\n"
+            )
         })
-        .concat()
+    });
+    locations.collect()
 }
 
 /// Writes a configuration into a directory.

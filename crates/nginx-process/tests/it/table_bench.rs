@@ -50,7 +50,7 @@ impl TableBench {
                 location = sparrow-http-00000000000000000000000000000000 {{
                     proxy_http_version 1.1;
                     proxy_set_header Connection \"\";
-                    proxy_pass http://$sparrow_upstream$sparrow_target;
+                    proxy_pass http://sparrow_http;
                 }}
             }}",
             self.bench.settings.runtime.display(),
