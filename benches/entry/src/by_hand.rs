@@ -46,12 +46,7 @@ impl ByHand {
             Ok(command)
         })?;
         let by_hand = Self { process, nginx: nginx.to_owned(), http: address };
-        let began = Instant::now();
-        while http::get(address, "/").await.is_err() {
-            ensure!(by_hand.process.runs(), "nginx has ended; it said:\n{}", by_hand.process.said());
-            ensure!(began.elapsed() < READY, "nginx does not serve; it said:\n{}", by_hand.process.said());
-            sleep(Duration::from_millis(20)).await;
-        }
+        serves(&by_hand.process, address).await?;
         Ok(by_hand)
     }
 
@@ -121,14 +116,29 @@ impl ByHand {
     }
 }
 
-fn arguments(directory: &Path) -> Vec<String> {
+/// Waits until an nginx serves.
+///
+/// # Errors
+/// It does not in a minute; what it said is in the error.
+pub async fn serves(process: &Guarded, address: SocketAddr) -> Result<()> {
+    let began = Instant::now();
+    while http::get(address, "/").await.is_err() {
+        ensure!(process.runs(), "nginx has ended; it said:\n{}", process.said());
+        ensure!(began.elapsed() < READY, "nginx does not serve; it said:\n{}", process.said());
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// The arguments of an nginx whose configuration is in a directory.
+pub fn arguments(directory: &Path) -> Vec<String> {
     let directory = directory.display();
     let arguments = ["-p".to_owned(), format!("{directory}/"), "-e".to_owned(), "stderr".to_owned()];
     arguments.into_iter().chain(["-c".to_owned(), format!("{directory}/nginx.conf")]).collect()
 }
 
 /// A configuration with another address and another runtime directory.
-fn moved(text: &str, entry: &Entry, address: SocketAddr, runtime: &Path) -> String {
+pub fn moved(text: &str, entry: &Entry, address: SocketAddr, runtime: &Path) -> String {
     let from = entry.runtime();
     text.replace(&from.display().to_string(), &runtime.display().to_string())
         .replace(&entry.http.to_string(), &address.to_string())

@@ -19,8 +19,9 @@ use crate::objects;
 use crate::stage::Stage;
 
 /// How much more a request may cost.
-const LIMIT: f64 = 1.05;
-const CLIENTS: usize = 32;
+pub const LIMIT: f64 = 1.05;
+/// How many ask at a time.
+pub const CLIENTS: usize = 32;
 /// Before a turn counts: connections are open then.
 const WARM: Duration = Duration::from_millis(500);
 /// The body of an answer, in bytes.
@@ -64,20 +65,20 @@ async fn measure(stage: &Stage, nginx: &Path, name: &'static str) -> Result<Figu
     };
     let by_hand = ByHand::start(nginx, text).await?;
     let sent = request("GET", "/steady/some/thing?of=interest", "");
-    let ours = Served { address: entry.http, master: entry.nginx_pid()?, request: sent.clone() };
-    let theirs = Served { address: by_hand.http, master: by_hand.nginx_pid()?, request: sent };
+    let ours = Served { address: entry.http, master: entry.nginx_pid()?, requests: vec![sent.clone()] };
+    let theirs = Served { address: by_hand.http, master: by_hand.nginx_pid()?, requests: vec![sent] };
     compare(stage, name, (&ours, &theirs), (LIMIT, "by hand")).await
 }
 
-/// An nginx that serves, and the request that it gets.
+/// An nginx that serves, and the requests that it gets.
 #[derive(Debug)]
 pub struct Served {
     /// Where.
     pub address: SocketAddr,
     /// The process id of its master.
     pub master: u32,
-    /// The request.
-    pub request: Vec<u8>,
+    /// The requests that it gets in turns.
+    pub requests: Vec<Vec<u8>>,
 }
 
 /// The processor time of a request of the first, beside that of the second, in turns.
@@ -109,8 +110,8 @@ pub async fn compare(
 }
 
 async fn turn(served: &Served, length: Duration) -> Result<Turn> {
-    let Served { address, master, request } = served;
-    let (address, master, requests) = (*address, *master, vec![request.clone()]);
+    let Served { address, master, requests } = served;
+    let (address, master, requests) = (*address, *master, requests.clone());
     let running = Load { address, clients: CLIENTS, requests, pause: Duration::ZERO }.start();
     sleep(WARM).await;
     let (began, cpu, answered) = (Instant::now(), workers_cpu(master)?, running.answered());

@@ -13,6 +13,7 @@ mod objects;
 mod policies;
 mod reloads;
 mod render;
+mod requests;
 mod settled;
 mod stage;
 mod storm;
@@ -46,7 +47,7 @@ struct Args {
 
 /// The groups of figures, in the order in which they are measured. What needs the API server with few objects in it comes
 /// before what fills it.
-const GROUPS: [Group<Stage>; 10] = [
+const GROUPS: [Group<Stage>; 11] = [
     ("render", render::render),
     ("reloads", reloads::reloads),
     ("settled", settled::settled),
@@ -55,6 +56,7 @@ const GROUPS: [Group<Stage>; 10] = [
     ("storm", storm::storm),
     ("during", during::during),
     ("cpu", cpu::cpu),
+    ("requests", requests::requests),
     ("policies", policies::policies),
     ("many", many::many),
 ];

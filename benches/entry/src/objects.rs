@@ -1,6 +1,7 @@
 //! The objects.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::Result;
@@ -75,19 +76,24 @@ pub fn write_others(directory: &Path, count: u16) -> Result<()> {
     Ok(())
 }
 
-/// Writes manifests for many Ingresses that nobody asks for, each with a host of its own, a thousand of a namespace in each file.
+/// Writes manifests for many Ingresses, each with a host of its own, a thousand of a namespace in each file. All lead to one backend.
 ///
 /// # Errors
 /// The directory cannot be written to.
-pub fn write_hosts(directory: &Path, count: u16) -> Result<()> {
+pub fn write_hosts(directory: &Path, count: u16, backend: SocketAddr) -> Result<()> {
     write(directory, "class", &class())?;
     for (file, numbers) in (0..count).collect::<Vec<_>>().chunks(1000).enumerate() {
         let named = |mut object: Value| {
             object["metadata"]["namespace"] = format!("others-{file}").into();
             object
         };
-        let ingresses = numbers.iter().map(|number| named(ingress(&format!("host-{number}"), "other")));
-        let service = named(service("other", Some("127.65.0.1"), 80));
+        let of_backend = |mut ingress: Value| {
+            ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["port"]["number"] =
+                backend.port().into();
+            ingress
+        };
+        let ingresses = numbers.iter().map(|number| named(of_backend(ingress(&format!("host-{number}"), "other"))));
+        let service = named(service("other", Some(&backend.ip().to_string()), backend.port()));
         let items: Vec<_> = ingresses.chain([service]).collect();
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
         write(directory, &format!("others-{file}"), &list)?;

@@ -184,8 +184,8 @@ async fn measure(stage: &Stage, compared: &Compared) -> Result<Figure> {
     };
     let by_hand = ByHand::start(nginx, text).await?;
     let sent = request(compared.headers);
-    let ours = Served { address: entry.http, master: entry.nginx_pid()?, request: sent.clone() };
-    let theirs = Served { address: by_hand.http, master: by_hand.nginx_pid()?, request: sent };
+    let ours = Served { address: entry.http, master: entry.nginx_pid()?, requests: vec![sent.clone()] };
+    let theirs = Served { address: by_hand.http, master: by_hand.nginx_pid()?, requests: vec![sent] };
     compare(stage, compared.figure, (&ours, &theirs), (LIMIT, "by hand")).await
 }
 
@@ -215,10 +215,10 @@ async fn measure_passwords(stage: &Stage) -> Result<Figure> {
         format!("GET /steady/some/thing HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n").into_bytes()
     };
     let master = entry.nginx_pid()?;
-    let served = |request| Served { address: entry.http, master, request };
+    let served = |request| Served { address: entry.http, master, requests: vec![request] };
     let closed = served(request("closed", &format!("Authorization: Basic {USER_99}\r\n")));
     let open = served(request("open", ""));
-    for (request, status) in [(&request("closed", ""), 401), (&closed.request, 200), (&open.request, 200)] {
+    for (request, status) in [(&request("closed", ""), 401), (&closed.requests[0], 200), (&open.requests[0], 200)] {
         let answered = Connection::open(entry.http).await?.exchange(request).await?.status;
         ensure!(answered == status, "{} is answered {answered}", String::from_utf8_lossy(request));
     }

@@ -1,6 +1,7 @@
 //! From a change of a route to the last old answer, where a module of nginx routes by a table: beside the same nginx with all
 //! routes in a file, which is written and reloaded by hand.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -23,8 +24,10 @@ const LIMITS: [f64; 2] = [1.0 / 40.0, 1.0 / 15.0];
 const FLAT: f64 = 1.5;
 const REST: Duration = Duration::from_millis(50);
 const NAMESPACE: &str = "table";
+/// Where nobody listens.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 65, 0, 1)), 80);
 /// More than the bounds allow unasked.
-const BOUNDS: [&str; 4] = [
+pub const BOUNDS: [&str; 4] = [
     "--max-hosts=100000",
     "--max-hosts-per-namespace=100000",
     "--max-rules=200000",
@@ -56,7 +59,7 @@ async fn from_directory(stage: &Stage, others: u16, names: [&'static str; 2]) ->
     let (one, other) = (Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?);
     let probe = [&one, &other].map(|backend| objects::service("probe", Some("127.0.0.1"), backend.address.port()));
     let directory = stage.directory()?;
-    objects::write_hosts(directory.path(), others)?;
+    objects::write_hosts(directory.path(), others, NOBODY)?;
     objects::write(directory.path(), "probe", &probe[0])?;
     let change = async |to: usize| {
         let began = Instant::now();
@@ -128,7 +131,7 @@ async fn flat(stage: &Stage, many: Samples) -> Result<Vec<Figure>> {
     let (one, other) = (Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?);
     let probe = [&one, &other].map(|backend| objects::service("probe", Some("127.0.0.1"), backend.address.port()));
     let directory = stage.directory()?;
-    objects::write_hosts(directory.path(), others)?;
+    objects::write_hosts(directory.path(), others, NOBODY)?;
     objects::write(directory.path(), "probe", &probe[0])?;
     let source = [flag("from", directory.path()), flag("nginx-module", stage.module()?)];
     let source = [&source[..], &BOUNDS.map(str::to_owned)].concat();

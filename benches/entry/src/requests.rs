@@ -1,0 +1,138 @@
+//! What a request costs nginx that finds its route in a table of 5,000, beside the same nginx with one location by hand.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use bench_figures::figure::Figure;
+use futures_util::future::try_join_all;
+use nginx_conf::Modules;
+use testbed::http::free_address;
+
+use crate::backend::Backend;
+use crate::by_hand::{ByHand, arguments, moved, serves};
+use crate::cpu::{CLIENTS, LIMIT, Served, Treatment, compare, plain};
+use crate::entry::{Entry, flag};
+use crate::guard::Guarded;
+use crate::http::Connection;
+use crate::objects;
+use crate::stage::Stage;
+use crate::table::BOUNDS;
+
+/// How many more instructions a request may take.
+const INSTRUCTIONS: f64 = 1.12;
+/// Hosts with a route each.
+const ROUTES: u16 = 5000;
+/// Requests of each client before those that are counted: each worker has looked each route up then.
+const WARM: usize = 200;
+/// The body of an answer, in bytes.
+const BODY: usize = 1024;
+
+/// Processor time and instructions of a request.
+///
+/// # Errors
+/// A part fails, or an answer is wrong.
+pub fn requests(stage: &Stage) -> Result<Vec<Figure>> {
+    stage.runtime.block_on(async {
+        let backend = Backend::start("127.0.0.1", &"x".repeat(BODY)).await?;
+        let directory = stage.directory()?;
+        objects::write_hosts(directory.path(), ROUTES, backend.address)?;
+        let source = [flag("from", directory.path()), flag("nginx-module", stage.module()?)];
+        let entry = stage.run([&source[..], &BOUNDS.map(str::to_owned)].concat(), &stage.debian).await?;
+        ensure!(entry.live()?.contains("sparrow_route"), "nginx does not route by a table");
+        let said = Command::new(&stage.debian).arg("-V").output().context("run nginx -V")?;
+        let modules = Modules::parse(&String::from_utf8_lossy(&said.stderr));
+        let location = Treatment::default();
+        let by_hand =
+            |address: SocketAddr, runtime: &Path| plain(address, runtime, backend.address, modules, &location);
+        Ok(vec![cpu(stage, &entry, by_hand).await?, instructions(stage, &entry, by_hand).await?])
+    })
+}
+
+/// A request for each host.
+fn every_request() -> Vec<Vec<u8>> {
+    let request = |number: u16| {
+        // Neighbours are far apart.
+        let host = u32::from(number) * 7919 % u32::from(ROUTES);
+        format!("GET /steady/some/thing?of=interest HTTP/1.1\r\nHost: host-{host}.example.com\r\nAccept: */*\r\n\r\n")
+    };
+    (0..ROUTES).map(|number| request(number).into_bytes()).collect()
+}
+
+async fn cpu(stage: &Stage, entry: &Entry, by_hand: impl FnOnce(SocketAddr, &Path) -> String) -> Result<Figure> {
+    let by_hand = ByHand::start(&stage.debian, by_hand).await?;
+    let ours = Served { address: entry.http, master: entry.nginx_pid()?, requests: every_request() };
+    let theirs = Served { address: by_hand.http, master: by_hand.nginx_pid()?, requests: every_request() };
+    compare(stage, "cpu-table", (&ours, &theirs), (LIMIT, "by hand")).await
+}
+
+/// The instructions that nginx itself executes for a request, without those of the kernel, as valgrind counts them.
+async fn instructions(stage: &Stage, entry: &Entry, by_hand: impl Fn(SocketAddr, &Path) -> String) -> Result<Figure> {
+    let limit = format!("<= {INSTRUCTIONS:.2} x");
+    let has_valgrind = Command::new("valgrind").arg("--version").stdout(Stdio::null()).status();
+    if !has_valgrind.is_ok_and(|status| status.success()) {
+        let why = "valgrind is not there: apt-get install valgrind";
+        return Ok(Figure { reached: true, ..Figure::missing("instructions-table", &limit, why) });
+    }
+    let live = entry.live()?;
+    let frame = |address: SocketAddr, runtime: &Path| {
+        let table = |runtime: &Path| format!("sparrow_table \"{}/table\";", runtime.display());
+        // The memory is the entry's.
+        moved(&live, entry, address, runtime).replace(&table(runtime), &table(&entry.runtime()))
+    };
+    let (ours, theirs) = (a_request(stage, frame).await?, a_request(stage, by_hand).await?);
+    let ratio = ours / theirs;
+    Ok(Figure {
+        name: "instructions-table",
+        measured: format!("{ratio:.2} x"),
+        limit,
+        reached: ratio <= INSTRUCTIONS,
+        noisy: false,
+        detail: format!(
+            "instructions of user space a request, {ROUTES} routes: service {ours:.0}, by hand {theirs:.0}"
+        ),
+    })
+}
+
+/// The instructions of a request: what so many more take, which is without those of the start and of the first requests.
+async fn a_request(stage: &Stage, text: impl Fn(SocketAddr, &Path) -> String) -> Result<f64> {
+    let more = stage.either(400, 50);
+    let [few, many] = [count(stage, &text, WARM).await?, count(stage, &text, WARM + more).await?];
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    Ok(many.saturating_sub(few) as f64 / (more * CLIENTS) as f64)
+}
+
+/// The instructions that an nginx of one process executes, from its start to its end, for so many requests of each client.
+async fn count(stage: &Stage, text: impl Fn(SocketAddr, &Path) -> String, each: usize) -> Result<u64> {
+    let (result, address) = (stage.directory()?, free_address()?);
+    let counted = result.path().join("counted");
+    let process = Guarded::start(|directory| {
+        let runtime = directory.join("runtime");
+        fs::create_dir(&runtime)?;
+        fs::write(directory.join("nginx.conf"), text(address, &runtime))?;
+        let valgrind = ["valgrind".to_owned(), "--tool=callgrind".to_owned(), flag("callgrind-out-file", &counted)];
+        let nginx = [stage.debian.display().to_string()].into_iter().chain(arguments(directory));
+        let alone = ["-g".to_owned(), "daemon off; master_process off;".to_owned()];
+        Ok(valgrind.into_iter().chain(nginx).chain(alone).collect())
+    })?;
+    serves(&process, address).await?;
+    let requests = Arc::new(every_request());
+    try_join_all((0..CLIENTS).map(|number| client(address, number, each, Arc::clone(&requests)))).await?;
+    // It writes what it counted when it ends.
+    drop(process);
+    let told = fs::read_to_string(&counted).context("valgrind has not told what it counted")?;
+    let total = told.lines().find_map(|line| line.strip_prefix("totals: "));
+    Ok(total.context("valgrind tells no sum")?.trim().parse()?)
+}
+
+async fn client(address: SocketAddr, number: usize, each: usize, requests: Arc<Vec<Vec<u8>>>) -> Result<()> {
+    let mut connection = Connection::open(address).await?;
+    for request in requests.iter().cycle().skip(number * requests.len() / CLIENTS).take(each) {
+        let answer = connection.exchange(request).await?;
+        ensure!(answer.status == 200 && answer.keep && answer.body.len() == BODY, "{answer:?}");
+    }
+    Ok(())
+}
