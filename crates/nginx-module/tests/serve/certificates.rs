@@ -10,12 +10,13 @@ use super::support::{Nginx, Publisher, backend, forward, prefix, routes};
 use super::tls_client::{TlsClient, is_session_taken_up};
 
 /// A certificate, and what of it a client sees.
-struct Made {
-    certificate: Certificate,
+pub struct Made {
+    pub certificate: Certificate,
     der: Vec<u8>,
 }
 
-fn make(name: &str) -> Made {
+/// A certificate that is signed by itself, for a name.
+pub fn make(name: &str) -> Made {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
     let origin = ObjectRef::new(Kind::Secret, Key { namespace: "shop".to_owned(), name: name.to_owned() });
     let (chain, key) = (made.cert.pem().into_bytes(), made.signing_key.serialize_pem().into_bytes());
@@ -23,7 +24,7 @@ fn make(name: &str) -> Made {
 }
 
 /// Gives a host of the routes a certificate, under an id.
-fn certify(routes: &mut Routes, host: &HostName, id: &str, certificate: &Certificate) {
+pub fn certify(routes: &mut Routes, host: &HostName, id: &str, certificate: &Certificate) {
     let id = CertificateId(id.into());
     let with = Host { certificate: Some(id.clone()), ..Host::clone(&routes.hosts[host]) };
     routes.hosts.insert(host.clone(), with.into());

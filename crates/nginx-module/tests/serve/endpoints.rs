@@ -14,7 +14,7 @@ use testbed::pod::Pod;
 use super::support::{Nginx, Publisher, backend, prefix, routes_of_any, rule, wait_for};
 
 /// Routes of which all lead to the endpoints of one Service.
-fn routes_to(addresses: &[SocketAddr]) -> Routes {
+pub fn routes_to(addresses: &[SocketAddr]) -> Routes {
     let service = Key { namespace: "shop".to_owned(), name: "web".to_owned() }.into();
     let id = EndpointsId { service, port: 80 };
     let address = BackendAddress::Endpoints(id.clone());

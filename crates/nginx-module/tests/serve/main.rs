@@ -10,11 +10,16 @@ mod client;
 mod configuration;
 mod endpoints;
 mod faults;
+mod held_backend;
+mod leaving_clients;
+mod long_requests;
 mod passwords;
 #[path = "../../../nginx-conf/tests/serve/path_cases.rs"]
 mod path_cases;
 mod paths;
 mod protocols;
 mod routing;
+mod soak;
 mod support;
 mod tls_client;
+mod upgrade;

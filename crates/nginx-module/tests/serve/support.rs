@@ -91,7 +91,7 @@ pub struct WorkerStatus {
 /// A running nginx.
 pub struct Nginx {
     // It ends before its directory is removed.
-    _running: RunningNginx,
+    running: Option<RunningNginx>,
     dir: TempDir,
     /// HTTP/1.1 in the clear.
     pub address: SocketAddr,
@@ -144,14 +144,32 @@ impl Nginx {
 
     /// The same, with another `http` block.
     pub fn start_with(publisher: &Publisher, workers: usize, change: impl FnOnce(String) -> String) -> Self {
+        let mut nginx = Self::configured(publisher, workers, change);
+        nginx.running = Some(RunningNginx::start(&testbed::nginx::debian(), nginx.dir.path()).unwrap());
+        nginx.wait_for_workers(workers);
+        nginx
+    }
+
+    /// The same, as a daemon: one that is nobody's child puts another binary in its place when it is told to.
+    pub fn start_daemon(publisher: &Publisher, workers: usize) -> Self {
+        let nginx = Self::configured(publisher, workers, |config| config);
+        let dir = nginx.dir.path();
+        let mut command = Command::new(testbed::nginx::debian());
+        command.args(["-e", "stderr", "-p"]).arg(dir).arg("-c").arg(dir.join("nginx.conf"));
+        assert!(command.status().unwrap().success());
+        nginx.wait_for_workers(workers);
+        nginx
+    }
+
+    fn configured(publisher: &Publisher, workers: usize, change: impl FnOnce(String) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let [address, tls] = std::array::from_fn(|_| http::free_address().unwrap());
         write_config(dir.path(), workers, &change(http_block(&publisher.path(), [address, tls])));
-        let running = RunningNginx::start(&testbed::nginx::debian(), dir.path()).unwrap();
-        let nginx = Self { _running: running, dir, address, tls };
-        let all = || Some(nginx.workers()).filter(|pids| pids.len() == workers);
-        wait_for("nginx", all);
-        nginx
+        Self { running: None, dir, address, tls }
+    }
+
+    fn wait_for_workers(&self, number: usize) {
+        wait_for("nginx", || Some(self.workers()).filter(|pids| pids.len() == number));
     }
 
     /// What whichever worker answers tells of itself.
@@ -170,20 +188,29 @@ impl Nginx {
         (0..50).filter_map(|_| Some(self.status().ok()?.pid)).collect()
     }
 
-    /// The process that owns the workers.
-    fn master(&self) -> i32 {
-        fs::read_to_string(self.dir.path().join("nginx.pid")).unwrap().trim().parse().unwrap()
+    /// The process that owns the workers; of two, the one that was started later.
+    pub fn master(&self) -> i32 {
+        let read = || fs::read_to_string(self.dir.path().join("nginx.pid")).ok()?.trim().parse().ok();
+        wait_for("the master's process id", read)
     }
 
     /// Reads its configuration anew.
     pub fn reload(&self) {
-        kill_process(Pid::from_raw(self.master()).unwrap(), Signal::HUP).unwrap();
+        signal(self.master(), Signal::HUP);
+    }
+
+    /// Has its configuration name another file of the module, from the next start or reload on.
+    pub fn load_module(&self, path: &Path) {
+        let config = self.dir.path().join("nginx.conf");
+        let text = fs::read_to_string(&config).unwrap();
+        let (_, rest) = text.split_once(';').unwrap();
+        fs::write(config, format!("load_module {};{rest}", path.display())).unwrap();
     }
 
     /// Its only worker is killed, and another one is there.
     pub fn replace_worker(&self) {
         let pid = self.status().unwrap().pid;
-        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+        signal(pid, Signal::KILL);
         wait_for("another worker", || self.status().ok().filter(|status| status.pid != pid));
     }
 
@@ -206,10 +233,41 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
+        // Daemons, of which there may be two.
+        for file in ["nginx.pid", "nginx.pid.oldbin"].iter().filter(|_| self.running.is_none()) {
+            let pid = fs::read_to_string(self.dir.path().join(file)).ok().and_then(|text| text.trim().parse().ok());
+            if let Some(pid) = pid {
+                signal(pid, Signal::TERM);
+                wait_for("the end of a daemon", || (!is_running(pid)).then_some(()));
+            }
+        }
         if thread::panicking() {
             eprintln!("{}", self.error_log());
         }
     }
+}
+
+/// Sends a signal to a process.
+pub fn signal(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+/// Whether a process has not ended.
+pub fn is_running(pid: i32) -> bool {
+    // Of one that has ended and that nobody has waited for, this is gone already.
+    fs::read_link(format!("/proc/{pid}/exe")).is_ok()
+}
+
+/// How many descriptors a process has.
+pub fn descriptors(pid: i32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// A line of what the kernel says of a process, such as `PPid` or `RssAnon`: its number.
+pub fn process_number(pid: i32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+    value.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// The `http` block that routes by a table. Answers say in their headers what its variables say; those to requests that the table

@@ -84,6 +84,24 @@ async fn killed_worker_is_replaced_by_its_master() {
 }
 
 #[tokio::test]
+async fn master_that_is_told_to_start_another_binary_does_not() {
+    for nginx in both() {
+        let bench = Bench::new(nginx);
+        let running = bench.start_on("one").await;
+        let pid = running.handle.status().pid.unwrap();
+        // It is a child of the supervisor, for which nginx ignores this signal.
+        kill(pid, Signal::USR2);
+        bench.offer("two");
+        assert_eq!(bench.outcome("two").await.state, OutcomeState::Live);
+        until("alone with two workers", || group(pid).len() == 3).await;
+        assert!(!bench.settings.runtime.join("nginx.pid.oldbin").exists());
+        assert_eq!(bench.get().await.unwrap(), "two");
+        assert_eq!((running.handle.status().pid, running.handle.status().restarts), (Some(pid), 0));
+        running.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn frozen_master_is_replaced() {
     let mut bench = Bench::new(testbed::nginx::newest());
     bench.settings.confirm_timeout = Duration::from_secs(1);
