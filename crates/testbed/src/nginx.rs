@@ -1,9 +1,10 @@
 //! The nginx binaries that tests run, the oldest that is supported and the newest, and one that runs on a configuration of a test.
 
-use std::io;
+use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::{fs, io};
 
 /// Runs its arguments until its standard input ends: however the test ends, nginx does too.
 const KEEPER: &str = r#""$@" & pid=$!; trap '' INT TERM; while read -r _; do :; done; kill -TERM "$pid"; wait "$pid""#;
@@ -99,4 +100,20 @@ fn find(variable: &str, directory: &str) -> PathBuf {
 
 fn set(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// The workers of a master that take new connections, by their pids, as the kernel has them: asking nginx finds only those that happen to answer.
+pub fn workers(master: i32) -> BTreeSet<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| is_worker(*pid, master).unwrap_or(false)).collect()
+}
+
+fn is_worker(pid: i32, master: i32) -> Option<bool> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Behind the name, which may have anything in it: the state, and the parent.
+    let parent: i32 = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    let title = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let title = String::from_utf8_lossy(&title);
+    Some(parent == master && title.starts_with("nginx: worker process") && !title.contains("is shutting down"))
 }

@@ -183,9 +183,11 @@ impl Nginx {
         Ok(WorkerStatus { pid, version, revision: number(word())?, fault: word() })
     }
 
-    /// The workers that answer, as far as asking many times finds them.
+    /// The workers that take new connections.
     pub fn workers(&self) -> BTreeSet<i32> {
-        (0..50).filter_map(|_| Some(self.status().ok()?.pid)).collect()
+        // At the start nobody has written it.
+        let master = fs::read_to_string(self.dir.path().join("nginx.pid")).unwrap_or_default();
+        master.trim().parse().map(testbed::nginx::workers).unwrap_or_default()
     }
 
     /// The process that owns the workers; of two, the one that was started later.
