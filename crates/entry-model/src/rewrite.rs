@@ -79,17 +79,10 @@ pub struct Redirect {
 }
 
 impl Redirect {
-    /// The value of `Location` for a request that the match has matched, which came at a port. The query stays. The path is
-    /// percent-encoded as far as a URL needs it.
+    /// The value of `Location` for a request that the match has matched, which came at a port, where the path is known as nginx understands
+    /// it only. The query stays. The path is percent-encoded as far as a URL needs it.
     pub fn location(&self, matched: &Match, request: &Request<'_>, port: u16) -> String {
-        let scheme = self.scheme.unwrap_or(request.scheme);
-        let host = self.host.as_deref().unwrap_or(request.host);
-        let port = self.port.unwrap_or(if self.scheme.is_some() { scheme.default_port() } else { port });
-        let mut location = format!("{scheme}://{host}");
-        if port != scheme.default_port() {
-            // Writing to a String does not fail.
-            let _ = write!(location, ":{port}");
-        }
+        let mut location = self.origin(request, port);
         if let PathRewrite::ReplaceTarget(target) = &self.path {
             location.push_str(target);
             return location;
@@ -100,6 +93,19 @@ impl Redirect {
             location.push_str(request.query);
         }
         location
+    }
+
+    /// The same up to its path: the scheme, the host and, where it is not that of the scheme, the port.
+    pub fn origin(&self, request: &Request<'_>, port: u16) -> String {
+        let scheme = self.scheme.unwrap_or(request.scheme);
+        let host = self.host.as_deref().unwrap_or(request.host);
+        let port = self.port.unwrap_or(if self.scheme.is_some() { scheme.default_port() } else { port });
+        let mut origin = format!("{scheme}://{host}");
+        if port != scheme.default_port() {
+            // Writing to a String does not fail.
+            let _ = write!(origin, ":{port}");
+        }
+        origin
     }
 }
 

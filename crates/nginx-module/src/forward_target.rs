@@ -4,7 +4,7 @@
 //! mean the same, so a target whose path does not itself begin with the rule's is rejected, and one in which any server may see a
 //! dot segment.
 
-use entry_model::encode_path;
+use entry_model::{PathRewrite, encode_path};
 
 /// A target that is not forwarded, since it could mean something else to the backend than it did to the rule: it is answered 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,18 @@ impl<'a> SplitTarget<'a> {
         } else {
             Err(AmbiguousTarget)
         }
+    }
+
+    /// What it becomes. False for a rewrite that no table has: by a pattern, or of the query too.
+    pub fn rewrite(&self, rewrite: &PathRewrite, out: &mut Vec<u8>) -> bool {
+        match rewrite {
+            PathRewrite::Keep => self.keep(out),
+            PathRewrite::StripPrefix => self.replace_prefix("", out),
+            PathRewrite::ReplacePrefix(replacement) => self.replace_prefix(replacement, out),
+            PathRewrite::ReplaceFull(replacement) => self.replace_path(replacement, out),
+            PathRewrite::Regex { .. } | PathRewrite::ReplaceTarget(_) => return false,
+        }
+        true
     }
 
     /// What is asked for if nothing is taken off.

@@ -7,8 +7,8 @@ use std::str;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
-use entry_model::{Match, PathMatch, PathRewrite, Protocol, Scheme};
-use route_table::{Backend, Fault, Found, Path, Request, Route, Step, Table};
+use entry_model::{PathRewrite, Protocol, Scheme};
+use route_table::{Backend, Fault, Found, Request, Route, Step, Table};
 
 use crate::balancer::{Balancer, Tries};
 use crate::forward_target::{AmbiguousTarget, SplitTarget, has_path, is_ambiguous};
@@ -207,20 +207,14 @@ impl Texts {
         target: &[u8],
     ) -> Result<Decision, AmbiguousTarget> {
         let split = SplitTarget::new(target, route.path().text())?;
-        match rewrite {
-            PathRewrite::Keep if has_path(target) => self.keeps_target = true,
-            PathRewrite::Keep => split.keep(&mut self.target),
-            PathRewrite::StripPrefix => {
-                split.replace_prefix("", &mut self.target);
-                // Of the root there is nothing to take off.
-                self.prefix.extend_from_slice(if split.matched == b"/" { b"" } else { split.matched });
-            }
-            PathRewrite::ReplacePrefix(replacement) => split.replace_prefix(replacement, &mut self.target),
-            PathRewrite::ReplaceFull(replacement) => split.replace_path(replacement, &mut self.target),
-            PathRewrite::Regex { .. } | PathRewrite::ReplaceTarget(_) => {
-                self.complain(format_args!("the request is answered 500: the table has a rewrite that it cannot have"));
-                return Ok(Decision::Answer(INTERNAL_SERVER_ERROR));
-            }
+        if *rewrite == PathRewrite::Keep && has_path(target) {
+            self.keeps_target = true;
+        } else if !split.rewrite(rewrite, &mut self.target) {
+            return Ok(self.cannot_rewrite());
+        }
+        if *rewrite == PathRewrite::StripPrefix {
+            // Of the root there is nothing to take off.
+            self.prefix.extend_from_slice(if split.matched == b"/" { b"" } else { split.matched });
         }
         if tries == Tries::default() {
             return Ok(Decision::Answer(UNAVAILABLE));
@@ -251,25 +245,27 @@ impl Texts {
         request: RoutedRequest<'_>,
     ) -> Result<Decision, AmbiguousTarget> {
         let asked = request.request;
-        let texts = [asked.host, asked.path, asked.query].map(str::from_utf8);
-        let [Ok(host), Ok(path), Ok(query)] = texts else { return Err(AmbiguousTarget) };
-        let port = request.public_ports[usize::from(asked.scheme == Scheme::Https)];
-        // A path that stays is told as it was sent.
-        let keeps = redirect.path == PathRewrite::Keep;
-        let (path, query) = if keeps { ("", "") } else { (path, query) };
-        let asked = entry_model::Request {
-            listener: asked.listener,
-            scheme: asked.scheme,
-            host,
-            path,
-            query,
-            ..entry_model::Request::default()
-        };
-        self.redirect = redirect.location(&Match::path(path_match(route.path())), &asked, port).into_bytes();
-        if keeps {
-            SplitTarget::new(request.target, route.path().text())?.keep(&mut self.redirect);
+        let Ok(host) = str::from_utf8(asked.host) else { return Err(AmbiguousTarget) };
+        // Only HTTP/1.0 comes without a host, and cannot be told where to go.
+        if host.is_empty() && redirect.host.is_none() {
+            return Err(AmbiguousTarget);
         }
+        // What stays of the path is told as it was sent.
+        let mut target = Vec::new();
+        if !SplitTarget::new(request.target, route.path().text())?.rewrite(&redirect.path, &mut target) {
+            return Ok(self.cannot_rewrite());
+        }
+        let port = request.public_ports[usize::from(asked.scheme == Scheme::Https)];
+        let asked = entry_model::Request { scheme: asked.scheme, host, ..entry_model::Request::default() };
+        self.redirect = redirect.origin(&asked, port).into_bytes();
+        self.redirect.append(&mut target);
         Ok(Decision::Redirect(redirect.status))
+    }
+
+    /// The table has a rewrite that none has: whoever made it is not whom this module knows.
+    fn cannot_rewrite(&mut self) -> Decision {
+        self.complain(format_args!("the request is answered 500: the table has a rewrite that it cannot have"));
+        Decision::Answer(INTERNAL_SERVER_ERROR)
     }
 }
 
@@ -285,12 +281,5 @@ fn location_of(backend: &Backend) -> &'static str {
         (Protocol::Http2, false) => "sparrow-h2c-once-",
         (Protocol::Http2Tls, true) => "sparrow-h2-",
         (Protocol::Http2Tls, false) => "sparrow-h2-once-",
-    }
-}
-
-fn path_match(path: &Path) -> PathMatch {
-    match path {
-        Path::Exact(text) => PathMatch::Exact(text.to_string()),
-        Path::Prefix(text) => PathMatch::Prefix(text.to_string()),
     }
 }
