@@ -65,7 +65,8 @@ pub use bounds::{Bound, Bounds};
 pub use default_backend::DefaultBackend;
 pub use policy::client_redirects::HttpsRedirect;
 pub use policy::global_auth::GlobalAuth;
-pub use policy::table::{IngressNginxAnnotation, Meaning, Objects, OwnAnnotation, Scope, Topic};
+pub use policy::snippet_guards::{SnippetPlace, snippet_guards};
+pub use policy::table::{IngressNginxAnnotation, Meaning, Objects, OwnAnnotation, Scope, Topic, UnusableValue};
 pub use policy::{
     INGRESS_NGINX_PREFIX, OWN_PREFIX, TOPICS, find_ingress_nginx_annotation, parse_error_statuses, parse_size,
 };

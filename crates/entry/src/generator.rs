@@ -162,6 +162,11 @@ impl Generator {
         self.last_good = last_good;
     }
 
+    /// Why what was rendered last may not be offered, if so.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        self.settings.refusal()
+    }
+
     /// nginx has taken what was rendered last.
     pub(crate) fn confirm(&mut self) {
         self.live_good.clone_from(&self.last_good);

@@ -99,9 +99,12 @@ impl Pipeline {
     /// Makes a configuration of a snapshot and offers it. What is wrong with it is reported, and tried again later.
     ///
     /// # Errors
-    /// The volume takes nothing, or the template fails.
+    /// The volume takes nothing, the template fails, or settings keep someone out in a way that is not followed.
     pub async fn offer(&mut self, snapshot: Arc<Snapshot>) -> anyhow::Result<OfferEffect> {
-        let rendered = self.render_fitting(&snapshot).await;
+        let rendered = self.render_fitting(&snapshot).await.and_then(|rendered| match self.generator.refusal() {
+            None => Ok(rendered),
+            Some(why) => Err(anyhow::anyhow!(why)),
+        });
         // Before it is offered: that may take long, and who waits for it should see so.
         let offered = self.progress.borrow().offered.clone();
         let is_new_frame = rendered.as_ref().is_ok_and(|rendered| offered.as_ref() != Some(&rendered.revision.hash));

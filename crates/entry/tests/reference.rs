@@ -204,6 +204,10 @@ fn config_map_page_is_current() {
                         .collect();
                     (format!("not followed, but for {}, which changes nothing", values.join(" and ")), why)
                 }
+                KeyEffect::Snippet(_) => {
+                    let here = "not followed, and not taken with a line that [may keep someone out](#snippets)";
+                    (here.to_owned(), keys::SNIPPET)
+                }
             };
             writeln!(text, "| `{}` | {here} | {} |", key.name, cell(words)).unwrap();
         }
@@ -229,6 +233,13 @@ fn config_map_page_is_current() {
 /// cannot be read.
 async fn all_metrics() -> anyhow::Result<String> {
     let dir = tempfile::tempdir()?;
+    text.push_str(
+        "\n## Snippets\n\nNo snippet is followed. Lines that say how something is done (headers of answers, buffers, caches, compression, logs) \
+         have no effect, and a finding says so. With a line that may keep someone out (`deny`, `return`, `if`, `location`, a header that backends are told, \
+         and each that is not known to keep nobody out) the ConfigMap is not taken at all: the settings that nginx took last stay in force; at a \
+         start, where there are none, no configuration is offered and the entry does not become ready; `check` and `render` fail. At the level \
+         of `http`, definitions (`map`, `geo`, zones) and servers at other ports than 80 and 443 keep nobody out.\n",
+    );
     let path = |name: &str| dir.path().join(name).display().to_string();
     let nginx = testbed::nginx::debian();
     let free = testbed::http::free_address()?;

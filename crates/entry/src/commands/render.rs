@@ -22,6 +22,9 @@ pub async fn render(flags: &RenderFlags) -> anyhow::Result<ExitCode> {
     let mut generator = super::generator(configuration).await?;
     let snapshot = source::read(&configuration.objects).await?;
     let rendered = generator.render(&snapshot)?;
+    if let Some(why) = generator.refusal() {
+        anyhow::bail!(why);
+    }
     let mut findings = String::new();
     super::check::write_findings(&mut findings, &rendered.verdicts);
     std::io::stderr().write_all(findings.as_bytes())?;

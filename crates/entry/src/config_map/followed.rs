@@ -27,8 +27,10 @@ pub struct FollowedSettings {
     asked: GlobalAuth,
     /// Values that were in force, and that nginx did not reject.
     good: BTreeMap<String, String>,
-    /// What nginx has taken last.
+    /// What nginx has taken last; what the flags say, before it has.
     confirmed: Arc<SharedSettings>,
+    /// Whether it has.
+    is_confirmed: bool,
     /// Why nginx has rejected what was made of the inputs.
     rejected: Option<String>,
 }
@@ -46,6 +48,7 @@ impl FollowedSettings {
             inputs: Vec::new(),
             outcomes: Arc::default(),
             good: BTreeMap::new(),
+            is_confirmed: false,
             rejected: None,
         }
     }
@@ -80,6 +83,9 @@ impl FollowedSettings {
             // Why one cannot be read is told with all that cannot.
             return (!snapshot.unreadable.contains_key(&object)).then(|| (object, missing()));
         };
+        if self.keeps_out() && self.is_confirmed {
+            self.current = self.fallback();
+        }
         let generation = config_map.meta.generation;
         let verdict = match &self.rejected {
             Some(why) => {
@@ -125,9 +131,23 @@ impl FollowedSettings {
         Arc::new(settings)
     }
 
+    /// Whether the `ConfigMap` keeps someone out in a way that is not followed.
+    fn keeps_out(&self) -> bool {
+        self.outcomes.iter().any(KeyOutcome::keeps_out)
+    }
+
+    /// Why nothing may be served, if so: the `ConfigMap` keeps someone out in a way that is not followed, and there are no settings before it.
+    pub fn refusal(&self) -> Option<String> {
+        let key = self.key.as_ref().filter(|_| !self.is_confirmed)?;
+        let outcome = self.outcomes.iter().find(|outcome| outcome.keeps_out())?;
+        let (_, message) = outcome.message()?;
+        Some(format!("ConfigMap {}/{}, {}: {message}", key.namespace, key.name, outcome.name))
+    }
+
     /// nginx has taken what was made last.
     pub fn confirm(&mut self) {
         self.confirmed = Arc::clone(&self.current);
+        self.is_confirmed = true;
     }
 
     /// nginx has rejected what was made last, and no other object is to blame. If the settings are others than those that it has taken, they are

@@ -60,7 +60,7 @@ fn apply_key(
     effect: KeyEffect,
     name: &str,
     value: &str,
-    keys: &KeyValues<'_>,
+    key_values: &KeyValues<'_>,
 ) -> KeyState {
     let value = value.trim();
     let read = match effect {
@@ -70,10 +70,15 @@ fn apply_key(
             return KeyState::Unchanged;
         }
         KeyEffect::NotFollowed { why, .. } => return KeyState::NotFollowed(why),
+        KeyEffect::Snippet(_) if value.is_empty() => return KeyState::Unchanged,
+        KeyEffect::Snippet(place) => {
+            let guards = entry_translate::snippet_guards(value, place);
+            return if guards.is_empty() { KeyState::NotFollowed(keys::SNIPPET) } else { KeyState::KeepsOut(guards) };
+        }
     };
     let mut attempt = |value: &str| {
         let before = settings.clone();
-        let context = KeyContext { value, values: keys.values, snapshot: keys.snapshot };
+        let context = KeyContext { value, values: key_values.values, snapshot: key_values.snapshot };
         let read = read(settings, &context).and_then(|remark| match settings.nginx.check() {
             Ok(()) => Ok(remark),
             Err(error) => Err(error.to_string()),
@@ -88,7 +93,7 @@ fn apply_key(
         Ok(Remark::Note(note)) => KeyState::Noted(note),
         Ok(Remark::Loss(loss)) => KeyState::Partial(loss),
         Err(hint) => {
-            let good = keys.good.get(name).filter(|good| attempt(good).is_ok());
+            let good = key_values.good.get(name).filter(|good| attempt(good).is_ok());
             KeyState::Rejected { hint, stays: good.cloned() }
         }
     }

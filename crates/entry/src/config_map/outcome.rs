@@ -1,5 +1,7 @@
 //! What became of a key of a `ConfigMap` of settings.
 
+use std::collections::BTreeSet;
+
 use entry_model::{AbridgedText, Acceptance, FieldPath, Finding, Reason, Verdict};
 
 /// How many findings are told of one `ConfigMap`.
@@ -36,6 +38,8 @@ pub enum KeyState {
     Unchanged,
     /// What it asks for does not happen, for this reason.
     NotFollowed(&'static str),
+    /// It is not followed, and these of its lines may keep someone out, so that no settings are taken that have it.
+    KeepsOut(BTreeSet<String>),
     /// Nobody knows such a key.
     Unknown,
 }
@@ -43,7 +47,15 @@ pub enum KeyState {
 impl KeyOutcome {
     /// Whether what the key asks for does not happen, or not all of it.
     pub fn is_loss(&self) -> bool {
-        matches!(self.state, KeyState::Partial(_) | KeyState::Rejected { .. } | KeyState::NotFollowed(_))
+        matches!(
+            self.state,
+            KeyState::Partial(_) | KeyState::Rejected { .. } | KeyState::NotFollowed(_) | KeyState::KeepsOut(_)
+        )
+    }
+
+    /// Whether everybody would get what not everybody got, were the settings taken.
+    pub fn keeps_out(&self) -> bool {
+        matches!(self.state, KeyState::KeepsOut(_))
     }
 
     /// Whether its value is in force as it is, so that it can stay so.
@@ -59,7 +71,7 @@ impl KeyOutcome {
             KeyState::Rejected { stays: Some(value), .. } => format!("before: {value}"),
             KeyState::Rejected { stays: None, .. } => "not: what the flags say".to_owned(),
             KeyState::Unchanged => "changes nothing here".to_owned(),
-            KeyState::NotFollowed(_) => "not followed".to_owned(),
+            KeyState::NotFollowed(_) | KeyState::KeepsOut(_) => "not followed".to_owned(),
             KeyState::Unknown => "not known".to_owned(),
         }
     }
@@ -79,6 +91,18 @@ impl KeyOutcome {
             }
             KeyState::NotFollowed(why) => {
                 (Reason::Unsupported, format!("The key is one of ingress-nginx and has no effect: {why}"))
+            }
+            KeyState::KeepsOut(lines) => {
+                let shown: Vec<_> = lines.iter().take(5).map(String::as_str).collect();
+                let more = if lines.len() > shown.len() { " and others" } else { "" };
+                let message = format!(
+                    "Lines of the snippet may keep someone out, and no snippet is followed: {}{more}. No settings are taken that have it: those \
+                     that nginx took last stay in force, and at a start nothing is served. Write what these lines do with settings \
+                     (`whitelist-source-range`, `denylist-source-range`, `block-user-agents`, `global-auth-url`) or annotations, and remove \
+                     them",
+                    shown.join(", ")
+                );
+                (Reason::Unsupported, message)
             }
             KeyState::Unknown => {
                 let message = "The key has no effect: neither ingress-nginx nor this entry knows one of this name; correct or remove it";
@@ -102,6 +126,12 @@ pub fn verdict(generation: i64, outcomes: &[KeyOutcome]) -> Verdict {
         let message = format!("And {more} more findings, which are told when there are fewer; correct these first");
         findings.push(Finding { field: String::new(), reason: Reason::Invalid, message, is_loss: true });
     }
-    let acceptance = if outcomes.iter().any(KeyOutcome::is_loss) { Acceptance::Partial } else { Acceptance::Accepted };
+    let acceptance = if outcomes.iter().any(KeyOutcome::keeps_out) {
+        Acceptance::Rejected
+    } else if outcomes.iter().any(KeyOutcome::is_loss) {
+        Acceptance::Partial
+    } else {
+        Acceptance::Accepted
+    };
     Verdict::new(generation, acceptance, findings)
 }

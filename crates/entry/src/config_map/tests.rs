@@ -296,7 +296,7 @@ fn values_with_effect_become_settings() {
 #[test]
 fn what_is_not_followed_is_told_unless_it_changes_nothing() {
     let (settings, outcomes) = apply_texts(
-        &[("enable-brotli", "false"), ("http-snippet", "return 444;"), ("map-hash-bucket-size", "x"), ("hts", "1")],
+        &[("enable-brotli", "false"), ("http-snippet", "gzip on;"), ("map-hash-bucket-size", "x"), ("hts", "1")],
         &Snapshot::default(),
     );
     assert_eq!(settings, flags());
@@ -312,6 +312,52 @@ fn what_is_not_followed_is_told_unless_it_changes_nothing() {
         ]
     );
     assert!(find_key("hts").is_none());
+}
+
+#[test]
+fn snippet_that_may_keep_someone_out_takes_no_settings() {
+    let key = Key { namespace: "shop".to_owned(), name: "settings".to_owned() };
+    for (name, value, keeps_out) in [
+        ("http-snippet", "deny 192.0.2.0/24;", true),
+        ("http-snippet", "map $a $b { default 1; }", false),
+        ("server-snippet", "if ($bad) { return 403; }", true),
+        ("server-snippet", "location /.git { deny all; }", true),
+        ("server-snippet", "more_set_headers \"X-A: b\";", false),
+        ("location-snippet", "proxy_set_header X-User $remote_user;", true),
+        ("location-snippet", "proxy_buffering off;", false),
+        ("location-snippet", "deny all", true),
+        ("location-snippet", " ", false),
+    ] {
+        let mut followed = FollowedSettings::new(flags(), Some(key.clone()));
+        let mut snapshot = Snapshot::default();
+        snapshot.put(config_map("settings", &[("keep-alive", "30"), (name, value)]));
+        let acceptance = followed.update(&snapshot).unwrap().1.acceptance();
+        assert_eq!(acceptance == Acceptance::Rejected, keeps_out, "{name}: {value}");
+        let refusal = followed.refusal();
+        assert_eq!(refusal.is_some(), keeps_out, "{refusal:?}");
+        if let Some(refusal) = refusal {
+            assert!(refusal.contains("ConfigMap shop/settings") && refusal.contains(name), "{refusal}");
+        }
+    }
+}
+
+#[test]
+fn settings_before_a_snippet_that_may_keep_someone_out_stay() {
+    let key = Key { namespace: "shop".to_owned(), name: "settings".to_owned() };
+    let mut followed = FollowedSettings::new(flags(), Some(key));
+    let mut snapshot = Snapshot::default();
+    let mut seconds_with = |followed: &mut FollowedSettings, data: &[(&str, &str)]| {
+        snapshot.put(config_map("settings", data));
+        for _ in 0..2 {
+            followed.update(&snapshot);
+        }
+        followed.current().nginx.keepalive_timeout.as_secs()
+    };
+    assert_eq!(seconds_with(&mut followed, &[("keep-alive", "30")]), 30);
+    followed.confirm();
+    let guarded = [("keep-alive", "40"), ("server-snippet", "deny 192.0.2.1;")];
+    assert_eq!((seconds_with(&mut followed, &guarded), followed.refusal()), (30, None));
+    assert_eq!(seconds_with(&mut followed, &[("keep-alive", "40"), ("server-snippet", "gzip on;")]), 40);
 }
 
 #[test]

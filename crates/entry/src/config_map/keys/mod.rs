@@ -12,6 +12,8 @@ mod tls;
 mod unfollowed;
 mod workers;
 
+use entry_translate::SnippetPlace;
+
 use crate::config_map::key_context::{KeyContext, Remark};
 use crate::config_map::shared_settings::SharedSettings;
 
@@ -46,6 +48,8 @@ pub enum KeyEffect {
         /// Why, and what there is instead.
         why: &'static str,
     },
+    /// It is a snippet, which is not followed; one that may keep someone out is not passed over either.
+    Snippet(SnippetPlace),
 }
 
 /// A key that is a setting.
@@ -67,6 +71,15 @@ const fn not_followed(name: &'static str, why: &'static str) -> ConfigKey {
 const fn not_followed_unless(name: &'static str, unless: &'static [&'static str], why: &'static str) -> ConfigKey {
     ConfigKey { name, effect: KeyEffect::NotFollowed { unless, why } }
 }
+
+/// A key that is a snippet.
+const fn snippet(name: &'static str, place: SnippetPlace) -> ConfigKey {
+    ConfigKey { name, effect: KeyEffect::Snippet(place) }
+}
+
+/// Why snippets are not followed.
+pub const SNIPPET: &str = "no text of nginx's configuration language is taken from a cluster; the settings of this page say what is said most often in \
+                           it, and `--template` is for the rest";
 
 /// Groups of keys, with their titles, in the order in which their values are read.
 pub const GROUPS: [(&str, &[ConfigKey]); 11] = [

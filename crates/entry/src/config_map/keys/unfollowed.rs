@@ -1,9 +1,9 @@
 //! What is not followed, and what has no meaning here.
 
-use super::{ConfigKey, not_followed, not_followed_unless, unchanged};
+use entry_translate::SnippetPlace;
 
-const SNIPPET: &str = "no text of nginx's configuration language is taken from a cluster; the settings of this page say what is said most often in \
-                       it, and `--template` is for the rest";
+use super::{ConfigKey, SNIPPET, not_followed, not_followed_unless, snippet, unchanged};
+
 const MODSECURITY: &str = "there is no firewall for applications in this entry";
 const TELEMETRY: &str = "traces are not sent; each request has an id in `X-Request-ID` and in the log";
 const GEOIP: &str = "places of clients are not looked up";
@@ -12,9 +12,9 @@ const LUA: &str = "There is no Lua in this entry";
 
 pub const KEYS: &[ConfigKey] = &[
     not_followed("main-snippet", SNIPPET),
-    not_followed("http-snippet", SNIPPET),
-    not_followed("server-snippet", SNIPPET),
-    not_followed("location-snippet", SNIPPET),
+    snippet("http-snippet", SnippetPlace::Http),
+    snippet("server-snippet", SnippetPlace::Server),
+    snippet("location-snippet", SnippetPlace::Server),
     not_followed("stream-snippet", SNIPPET),
     unchanged(
         "allow-snippet-annotations",
