@@ -97,8 +97,9 @@ const NOT_IN_CASES: &[&str] = &[
     "{what}. Requests for its paths are answered 503, all else is served; correct it, and it is tried again",
     "{words}. Until it can, the certificate that it held before is served, which a restart of the entry forgets",
     "RejectedByNginx: nginx cannot listen at the port {number}: {why}; take another, and it is tried again",
+    "{left_out.object} takes part in nothing, and this path would get requests for what not everybody may ask for there, so its requests are answered 503 until that object is corrected or removed",
     // A flag says otherwise in the case of all findings.
-    "{message}. The hosts are served over HTTP only, without redirect",
+    "No TLS connection is made for the hosts that it is for, and requests over HTTP are redirected as with it, rather than served in the clear",
     "the {what} of all namespaces",
     "the rules of all namespaces, {what}",
     // Many or large objects.

@@ -8,6 +8,7 @@ use entry_model::HostName;
 use crate::attach::{AttachedObject, Seniority};
 use crate::claim::{CanaryClaim, Claim, Claims, DefaultClaim, TlsClaim};
 use crate::claim_site::ClaimSite;
+use crate::host_actions::HostClaimant;
 
 /// What all objects ask for. Passes take out what is not served.
 #[derive(Debug, Default)]
@@ -17,7 +18,7 @@ pub struct AttachedClaims<'c> {
     pub tls: Vec<(&'c TlsClaim, Seniority)>,
     pub canaries: Vec<AttachedCanary<'c>>,
     /// Hosts for which nothing is asked, and that nobody else gets.
-    pub held_hosts: Vec<(&'c HostName, Seniority)>,
+    pub held_hosts: Vec<(&'c HostName, HostClaimant<'c>)>,
 }
 
 /// A rule that an object asks for, among those of others.
@@ -54,7 +55,7 @@ impl<'c> AttachedClaims<'c> {
             all.defaults.extend(claims.default.iter().map(|claim| (claim, owner)));
             all.tls.extend(claims.tls.iter().map(|claim| (claim, owner)));
             let canaries = claims.canaries.iter().enumerate();
-            all.held_hosts.extend(claims.held_hosts.iter().map(|host| (host, owner)));
+            all.held_hosts.extend(claims.held_hosts.iter().map(|host| (host, (claims, owner))));
             all.canaries.extend(canaries.map(|(index, claim)| AttachedCanary { claim, owner, claims, index }));
         }
         all

@@ -10,7 +10,7 @@ use crate::attached_claims::{AttachedClaim, AttachedClaims};
 use crate::claim::Claim;
 use crate::claim_site::ClaimSite;
 use crate::host_or_segment::HostOrSegment;
-use crate::rule_weight::{Rate, rates_of, rule_weight};
+use crate::rule_weight::{Rate, rates_of};
 
 /// How much of one thing is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Bounds {
 
 /// What a claim counts among rules.
 pub fn claim_weight(claim: &Claim) -> usize {
-    rule_weight(&claim.matches, &claim.policy)
+    usize::try_from(claim.weight).unwrap_or(usize::MAX)
 }
 
 /// What is over a bound, in a sentence, and what becomes of it.

@@ -13,6 +13,10 @@ use crate::certificate::LoadedCertificate;
 use crate::claim_site::ClaimSite;
 use crate::verdict_draft::{object_name, quoted};
 
+/// What becomes of the hosts of a certificate that the entry has no room for.
+pub const WITHOUT_ROOM: &str = "No TLS connection is made for the hosts that it is for, and requests over HTTP are redirected as with it, rather \
+                                than served in the clear";
+
 /// The certificates that objects bring.
 #[derive(Debug, Default)]
 pub struct CertificateSelection {
@@ -21,8 +25,8 @@ pub struct CertificateSelection {
     named: HashMap<HostName, Vec<usize>>,
     /// Offers for whatever hosts their object has, by object.
     unnamed: HashMap<usize, Vec<usize>>,
-    /// The objects that name a certificate which cannot be had, by the host that it is for; none for all that the object has.
-    lacking: HashMap<Option<HostName>, HashSet<usize>>,
+    /// The objects that name a certificate which is not served, by the host that it is for; none for all that the object has.
+    lacking: HashMap<Option<HostName>, HashMap<usize, Lack>>,
     /// What each object has offered for which host.
     known: HashSet<(usize, Option<HostName>, CertificateId)>,
 }
@@ -40,6 +44,15 @@ pub struct OfferedCertificate {
     /// Whether it was told that another is served; of one host is enough.
     pub is_reported: bool,
     pub is_used: bool,
+}
+
+/// Why a certificate that an object names is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lack {
+    /// It is not there, or something is wrong with it.
+    Unusable,
+    /// The entry has no room for it.
+    WithoutRoom,
 }
 
 /// The certificate that a host gets.
@@ -80,19 +93,21 @@ impl CertificateSelection {
         self.offers.push(offer);
     }
 
-    /// Adds that an object names a certificate for a host, or for all that it has, which cannot be had.
-    pub fn add_lacking(&mut self, owner: usize, host: Option<HostName>) {
-        self.lacking.entry(host).or_default().insert(owner);
+    /// Adds that an object names a certificate for a host, or for all that it has, which is not served.
+    pub fn add_lacking(&mut self, owner: usize, host: Option<HostName>, lack: Lack) {
+        let known = self.lacking.entry(host).or_default().entry(owner).or_insert(lack);
+        *known = lack.max(*known);
     }
 
-    /// Whether a certificate is named for a host by an object that has a rule there, and cannot be had.
-    pub fn is_lacking(&self, host: &HostName, won: &[AttachedClaim<'_>], attached: &[AttachedObject<'_>]) -> bool {
+    /// Why a certificate is not served that an object names for a host on which it has a rule; none if none is named.
+    pub fn lack(&self, host: &HostName, won: &[AttachedClaim<'_>], attached: &[AttachedObject<'_>]) -> Option<Lack> {
         if self.lacking.is_empty() {
-            return false;
+            return None;
         }
         let owners = HostRuleOwners::of(won, attached).owners;
         let names = [Some(host.clone()), None].into_iter().chain(host.wildcard_above().map(Some));
-        names.filter_map(|name| self.lacking.get(&name)).any(|lacking| !lacking.is_disjoint(&owners))
+        let lacking = names.filter_map(|name| self.lacking.get(&name));
+        lacking.flatten().filter(|(owner, _)| owners.contains(owner)).map(|(_, lack)| *lack).max()
     }
 
     /// Gives a host the certificate of an object that has a rule there: first one that is for the host, then one that names
@@ -218,7 +233,7 @@ impl CertificateSelection {
                         ClaimSite::TlsHosts(entry) | ClaimSite::TlsHost(entry, _) => ClaimSite::TlsSecret(entry),
                         site => site,
                     };
-                    let message = format!("{message}. The hosts are served over HTTP only, without redirect");
+                    let message = format!("{message}. {WITHOUT_ROOM}");
                     draft.report_loss(&site, Reason::BoundExceeded, message);
                     over.insert(loaded.id.clone());
                 }

@@ -1,31 +1,77 @@
-//! What is done with all requests of a host, because a `server-snippet` says so: it is for all paths of the host, of whichever object.
+//! What is done with all requests of a host, because a `server-snippet` says so: it is for all paths of the host, of whichever object of its
+//! namespace.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use entry_model::{Action, HostName, Reason, Rule};
 
-use crate::attach::{AttachedObject, namespace_of};
+use crate::attach::{AttachedObject, Seniority, namespace_of};
 use crate::attached_claims::AttachedClaim;
+use crate::claim::Claims;
 use crate::verdict_draft::{object_name, quoted};
 
-/// What is done with all requests of a host that rules of a namespace are for.
-#[derive(Debug)]
-pub struct HostAction {
-    action: Action,
-    namespace: String,
+/// What is done with all requests of a host, by the namespace whose rules they are for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostActions(BTreeMap<String, Action>);
+
+/// An object that names a host, and all that it asks for.
+pub type HostClaimant<'c> = (&'c Arc<Claims>, Seniority);
+
+impl HostActions {
+    /// What objects say of the host, those among them of which nothing can be served there; of one namespace, what closes it counts first, then
+    /// the oldest. Others are told.
+    pub fn select<'c>(
+        host: &HostName,
+        candidates: &[AttachedClaim<'c>],
+        holding: &[HostClaimant<'c>],
+        won: &[AttachedClaim<'c>],
+        attached: &mut [AttachedObject<'_>],
+    ) -> Self {
+        let named = candidates.iter().filter(|candidate| !candidate.claim.yields);
+        let claimants = named.map(|candidate| (candidate.claims, candidate.owner)).chain(holding.iter().copied());
+        let mut asking: Vec<_> =
+            claimants.filter_map(|(claims, owner)| Some((claims.host_action.as_ref()?, owner))).collect();
+        asking.sort_by_key(|(action, owner)| (**action != Action::UNAVAILABLE, *owner));
+        let mut actions = Self::default();
+        for (action, owner) in asking {
+            let namespace = namespace_of(attached, owner);
+            let has_rules = || won.iter().any(|rule| namespace_of(attached, rule.owner) == namespace);
+            if !actions.0.contains_key(namespace) && has_rules() {
+                actions.0.insert(namespace.to_owned(), action.clone());
+                report_others(host, (action, owner), won, attached);
+            }
+        }
+        actions
+    }
+
+    /// Whether nothing is said of the host.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Has it done with the requests of these rules; challenges of certificate authorities are served.
+    pub fn apply(&self, rules: &mut [Rule]) {
+        for rule in rules {
+            let is_refused = matches!(rule.action, Action::Respond(400..));
+            if let Some(action) = self.0.get(&rule.origin.key.namespace)
+                && !is_refused
+                && !rule.matches.path.is_acme_challenge()
+            {
+                rule.action = action.clone();
+            }
+        }
+    }
 }
 
-/// What one of these objects says of the host; what closes it counts first, then the oldest. Others are told.
-pub fn select_host_action(
+/// Tells others of the same namespace what is done with requests for their paths.
+fn report_others(
     host: &HostName,
-    candidates: &[AttachedClaim<'_>],
+    (action, first): (&Action, Seniority),
     won: &[AttachedClaim<'_>],
     attached: &mut [AttachedObject<'_>],
-) -> Option<HostAction> {
-    let asking = candidates.iter().filter(|candidate| !candidate.claim.yields);
-    let asking = asking.filter_map(|candidate| Some((candidate.claims.host_action.as_ref()?, candidate.owner)));
-    let (action, first) = asking.min_by_key(|(action, owner)| (**action != Action::UNAVAILABLE, *owner))?;
-    let namespace = namespace_of(attached, first).to_owned();
+) {
+    let namespace = namespace_of(attached, first);
     let name = object_name(&attached[first.1].object);
     let mut told = BTreeSet::from([first.1]);
     for rule in won {
@@ -51,19 +97,6 @@ pub fn select_host_action(
                  by this Ingress there; correct it there"
             );
             draft.report_note(&rule.claim.site, Reason::Conflicted, message);
-        }
-    }
-    Some(HostAction { action: action.clone(), namespace })
-}
-
-/// Has it done with the requests of these rules, if there is such a thing; challenges of certificate authorities are served.
-pub fn apply_host_action(host_action: Option<&HostAction>, rules: &mut [Rule]) {
-    let Some(HostAction { action, namespace }) = host_action else { return };
-    for rule in rules {
-        let is_refused = matches!(rule.action, Action::Respond(400..));
-        let is_other = *rule.origin.key.namespace != **namespace;
-        if !(is_refused || is_other || rule.matches.path.is_acme_challenge()) {
-            rule.action = action.clone();
         }
     }
 }

@@ -14,7 +14,7 @@
 //! 4. `tls`: which certificates objects bring, with `certificate` (Secrets), and for that `pem`, `chain` and `private_key`.
 //! 5. `merge`: host by host, who gets what several ask for, in the order in which rules are tried, with
 //!    `certificate_selection`, `host_client_certificates`, `host_actions` (what a `server-snippet` says of all paths of a host) and
-//!    `tls_passthrough`; `acme_http01`: hosts for ACME challenges only.
+//!    `tls_passthrough`, and `left_out` (what keeps closed what an object closed that takes part in nothing); `acme_http01`: hosts for ACME challenges only.
 //!    `default_rule`: what no rule takes, where the operator names a `default_backend`.
 //! 6. `stream_services`: TCP and UDP services, which `ConfigMaps` name.
 //! 7. `endpoints`: where the Services are reached of which routes name the endpoints.
@@ -42,6 +42,7 @@ mod host_actions;
 mod host_client_certificates;
 mod host_client_tls;
 mod host_or_segment;
+mod left_out;
 mod merge;
 mod owners;
 mod path;

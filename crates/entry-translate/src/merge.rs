@@ -1,23 +1,24 @@
 //! Who gets what several ask for, and the order in which rules are tried: host by host.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use entry_model::{
-    CertificateId, ClientCertificates, ClientTls, Host, HostName, ListenerSet, Match, ObjectRef, PathMatch, Policies,
-    Policy, PolicyId, Reason, Routes, Rule, SortedMap, TlsPassthrough,
+    Action, CertificateId, ClientCertificates, ClientTls, Host, HostName, ListenerSet, Match, ObjectRef, PathMatch,
+    Policies, Policy, PolicyId, Reason, Routes, Rule, SortedMap, TlsPassthrough,
 };
 
 use crate::Bound;
 use crate::attach::AttachedObject;
 use crate::attached_claims::{AttachedCanary, AttachedClaim, AttachedClaims};
 use crate::canary;
-use crate::certificate_selection::{CertificateSelection, SelectedCertificate};
+use crate::certificate_selection::{CertificateSelection, Lack, SelectedCertificate};
 use crate::claim::{Claim, Claims, DefaultClaim};
 use crate::claim_site::ClaimSite;
-use crate::host_actions::{apply_host_action, select_host_action};
+use crate::host_actions::{HostActions, HostClaimant};
 use crate::host_client_certificates::{of_rule, select_client_certificates};
 use crate::host_client_tls::select_client_tls;
+use crate::left_out::LeftOutPaths;
 use crate::owners::HostLists;
 use crate::policy::client_redirects::HttpsRedirect;
 use crate::tls_passthrough::{is_root, passthrough_of, select_passthrough};
@@ -55,7 +56,35 @@ struct MergedHost {
     lost: Vec<(usize, usize)>,
     tls: HostTls,
     connections: HostConnections,
+    closing: HostClosing,
     host: Arc<Host>,
+}
+
+/// What is done with requests of a host, whatever its rules say.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct HostClosing {
+    actions: HostActions,
+    /// The rules, of those that stand, that would get requests for which not everybody may ask.
+    closed_rules: Vec<usize>,
+}
+
+impl HostClosing {
+    fn select<'c>(
+        host: &HostName,
+        (candidates, holding): (&[AttachedClaim<'c>], &[HostClaimant<'c>]),
+        won: &[AttachedClaim<'c>],
+        left_out: &LeftOutPaths<'_>,
+        attached: &mut [AttachedObject<'_>],
+    ) -> Self {
+        Self {
+            actions: HostActions::select(host, candidates, holding, won, attached),
+            closed_rules: left_out.closed_rules(host, won, attached),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.actions.is_empty() && self.closed_rules.is_empty()
+    }
 }
 
 /// What is so for all connections to a host, whichever path they turn out to be for.
@@ -89,8 +118,8 @@ enum HostTls {
     /// The handshake is rejected.
     #[default]
     Rejected,
-    /// So it is, since the certificate that is declared for it cannot be had.
-    Lacking,
+    /// So it is, since the certificate that is declared for it is not served.
+    Lacking(Lack),
     /// TLS is ended with this certificate.
     Ended(SelectedCertificate),
     /// They go to the backend of the path `/` of this object as they come.
@@ -103,6 +132,26 @@ pub struct MergeContext<'a> {
     pub listed: Option<&'a HostLists<'a>>,
     /// Most certificates.
     pub most: &'a Bound,
+    /// What must stay closed.
+    pub left_out: &'a LeftOutPaths<'a>,
+}
+
+/// Takes these certificates from hosts. Requests over HTTP go on being redirected, to where no connection is made: they were to be served over
+/// TLS only.
+fn take_certificates(over: &HashSet<CertificateId>, hosts: &mut [(HostName, Arc<Host>)]) {
+    let is_over = |host: &Host| host.certificate.as_ref().is_some_and(|id| over.contains(id));
+    for (_, host) in hosts.iter_mut().filter(|(_, host)| is_over(host)) {
+        Arc::make_mut(host).certificate = None;
+    }
+}
+
+/// The objects that say something of all requests of a host of which nothing of theirs can be served.
+fn holding_by_host<'c>(claims: &AttachedClaims<'c>) -> HashMap<&'c HostName, Vec<HostClaimant<'c>>> {
+    let mut holding: HashMap<_, Vec<_>> = HashMap::new();
+    for (host, claimant) in claims.held_hosts.iter().filter(|(_, (claims, _))| claims.host_action.is_some()) {
+        holding.entry(*host).or_default().push(*claimant);
+    }
+    holding
 }
 
 impl HostMerger {
@@ -132,6 +181,7 @@ impl HostMerger {
         for canary in &claims.canaries {
             canaries_by_host.entry(&canary.claim.host).or_default().push(*canary);
         }
+        let holding = holding_by_host(claims);
         let mut by_host: Vec<_> = by_host.into_iter().collect();
         // Findings on one field are in this order.
         by_host.sort_unstable_by_key(|(host, _)| *host);
@@ -168,20 +218,25 @@ impl HostMerger {
             let lost = merged.lost.iter().map(|(loser, _)| candidates[*loser]);
             let connections = HostConnections::select(&name, &won, lost, attached);
             let closed = won.first().is_some_and(|won| is_closed(&name, &attached[won.owner.1].object.key.namespace));
-            let host_action = select_host_action(&name, &candidates, &won, attached);
+            let holding = holding.get(&name).map_or(&[][..], Vec::as_slice);
+            let closing = HostClosing::select(&name, (&candidates, holding), &won, context.left_out, attached);
             // The default asks for none of both.
-            let closed = closed || connections.asked.is_some() || host_action.is_some();
+            let closed = closed || connections.asked.is_some() || !closing.actions.is_empty();
             for won in &won {
                 let redirect = redirects_to_https(&name, won.claim.redirect, &tls);
                 unredirected[won.owner.1] |= !redirect && won.claim.redirect == HttpsRedirect::Wanted;
             }
-            let is_same = merged.tls == tls && merged.connections == connections && merged.host.closed == closed;
+            let is_same = (&merged.tls, &merged.connections, &merged.closing) == (&tls, &connections, &closing)
+                && merged.host.closed == closed;
             if !is_same || merged.host.rules.is_empty() {
                 let mut rules = Vec::with_capacity(won.len());
-                for (won, canary) in won.iter().zip(&canaries) {
+                for (index, (won, canary)) in won.iter().zip(&canaries).enumerate() {
                     let origin = &attached[won.owner.1].object;
                     let mut rule = self.rule(&name, won.claim, &tls, &connections, origin);
                     merged.place(won.claim, &mut rule.matches.path);
+                    if closing.closed_rules.contains(&index) {
+                        rule.action = Action::UNAVAILABLE;
+                    }
                     match canary {
                         Some(canary) => {
                             let policy = self.policy_of_canary(&rule);
@@ -191,9 +246,9 @@ impl HostMerger {
                         None => rules.push(rule),
                     }
                 }
-                apply_host_action(host_action.as_ref(), &mut rules);
+                closing.actions.apply(&mut rules);
                 merged.host = Arc::new(Host { certificate: tls.certificate().cloned(), rules, closed });
-                (merged.tls, merged.connections) = (tls, connections);
+                (merged.tls, merged.connections, merged.closing) = (tls, connections, closing);
             }
             tls_passthrough.extend(merged.tls_passthrough().map(|passthrough| (name.clone(), passthrough)));
             if self.for_one_snapshot {
@@ -208,14 +263,7 @@ impl HostMerger {
         for canary in &alone {
             canary::report_without_main(canary, attached);
         }
-        let over = certificates.drop_over_bound(context.most, attached);
-        if !over.is_empty() {
-            for (_, host) in
-                hosts.iter_mut().filter(|(_, host)| host.certificate.as_ref().is_some_and(|id| over.contains(id)))
-            {
-                self.remove_certificate(Arc::make_mut(host));
-            }
-        }
+        take_certificates(&certificates.drop_over_bound(context.most, attached), &mut hosts);
         report_unredirected(&unredirected, attached);
         let default = self.default_rule(claims, attached);
         let certificates = certificates.into_served(attached);
@@ -260,9 +308,8 @@ impl HostMerger {
     pub fn serves(&self, name: &HostName, claims: &Arc<Claims>) -> Option<bool> {
         let merged = self.hosts.get(name).filter(|merged| merged.canaries.is_empty())?;
         let is_of = |index: &usize| Arc::ptr_eq(&merged.candidates[*index].0, claims);
-        let has_host_action = merged.candidates.iter().any(|(claims, _)| claims.host_action.is_some());
         let is_lost = || merged.lost.iter().any(|(lost, _)| is_of(lost));
-        if has_host_action || merged.connections != HostConnections::default() || is_lost() {
+        if !merged.closing.is_empty() || merged.connections != HostConnections::default() || is_lost() {
             return None;
         }
         (0..merged.candidates.len()).any(|index| is_of(&index)).then(|| merged.won.iter().any(is_of))
@@ -357,13 +404,6 @@ impl HostMerger {
         self.published.clone()
     }
 
-    fn remove_certificate(&mut self, host: &mut Host) {
-        host.certificate = None;
-        for rule in &mut host.rules {
-            rule.policy = without_redirect(&mut self.policies, rule.policy);
-        }
-    }
-
     /// What is done when no rule matches.
     fn default_rule(&mut self, claims: &AttachedClaims<'_>, attached: &mut [AttachedObject<'_>]) -> Option<Rule> {
         let mut claims = claims.defaults.clone();
@@ -399,10 +439,10 @@ impl HostTls {
         certificates: &mut CertificateSelection,
         attached: &mut [AttachedObject<'_>],
     ) -> Self {
-        match certificates.select(name, won, attached) {
-            Some(selected) => Self::Ended(selected),
-            None if certificates.is_lacking(name, won, attached) => Self::Lacking,
-            None => Self::Rejected,
+        match (certificates.select(name, won, attached), certificates.lack(name, won, attached)) {
+            (Some(selected), _) => Self::Ended(selected),
+            (None, Some(lack)) => Self::Lacking(lack),
+            (None, None) => Self::Rejected,
         }
     }
 
@@ -410,7 +450,7 @@ impl HostTls {
     fn certificate(&self) -> Option<&CertificateId> {
         match self {
             Self::Ended(given) => Some(&given.id),
-            Self::Rejected | Self::Lacking | Self::PassedThrough(_) => None,
+            Self::Rejected | Self::Lacking(_) | Self::PassedThrough(_) => None,
         }
     }
 }
@@ -455,6 +495,7 @@ impl MergedHost {
             lost,
             tls: HostTls::default(),
             connections: HostConnections::default(),
+            closing: HostClosing::default(),
             host: Arc::default(),
         }
     }
@@ -512,7 +553,11 @@ fn redirects_to_https(host: &HostName, asked: HttpsRedirect, tls: &HostTls) -> b
     match (asked, host, tls) {
         (HttpsRedirect::Always, ..) => true,
         (HttpsRedirect::Never, ..) | (_, _, HostTls::Rejected) => false,
-        (_, _, HostTls::Lacking) => asked.needs_no_certificate(),
+        (_, HostName::Any, HostTls::Lacking(_)) | (_, _, HostTls::Lacking(Lack::Unusable)) => {
+            asked.needs_no_certificate()
+        }
+        // It is there, and what it is for was to be served over TLS only.
+        (_, _, HostTls::Lacking(Lack::WithoutRoom)) => true,
         // Which certificate its backend has is the backend's affair.
         (_, _, HostTls::PassedThrough(_)) => true,
         (_, HostName::Any, HostTls::Ended(_)) => asked.needs_no_certificate(),
@@ -534,6 +579,10 @@ fn report_conflict(loser: &AttachedClaim<'_>, first: &AttachedClaim<'_>, attache
     let AttachedClaim { claim, owner: (_, owner), .. } = *loser;
     let (_, winner) = first.owner;
     let own = winner == owner;
+    // Whose role is not known, who does not ask for what others have.
+    if claim.weak && !own && claim.site != ClaimSite::DefaultBackend && claim.action == Action::UNAVAILABLE {
+        return;
+    }
     // Of its own paths an object is told where they are denied.
     let is_told = own && (claim.yields || !matches!(claim.site, ClaimSite::Annotation(_)));
     if first.claim.denies && (claim.denies || is_told) {

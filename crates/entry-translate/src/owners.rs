@@ -193,7 +193,7 @@ pub fn enforce_owners<'a>(
         for (_, owner) in &asked.defaults {
             interests.add(REST, namespace_of(attached, *owner), *owner);
         }
-        for (host, owner) in &asked.held_hosts {
+        for (host, (_, owner)) in &asked.held_hosts {
             interests.add(HostOrSegment::Host(host), namespace_of(attached, *owner), *owner);
         }
     }
@@ -282,7 +282,7 @@ pub fn next_host_owners<'a>(
         owners.add(REST.key(), namespace_of(attached, *owner));
     }
     let held = |claims: &AttachedClaims<'_>, attached: &[AttachedObject<'_>], owners: &mut HostOwners| {
-        for (host, owner) in &claims.held_hosts {
+        for (host, (_, owner)) in &claims.held_hosts {
             keep_owner(HostOrSegment::Host(host), namespace_of(attached, *owner), host_owners, owners);
         }
     };

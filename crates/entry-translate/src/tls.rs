@@ -7,7 +7,7 @@ use entry_model::{FieldPath, HostName, Key, Kind, ObjectRef, Reason, Secret, Sna
 
 use crate::attach::{AttachedObject, RouteObject, Seniority};
 use crate::certificate::{LoadedCertificate, load_certificate};
-use crate::certificate_selection::{CertificateSelection, OfferedCertificate};
+use crate::certificate_selection::{CertificateSelection, Lack, OfferedCertificate, WITHOUT_ROOM};
 use crate::claim::TlsClaim;
 use crate::claim_site::ClaimSite;
 use crate::verdict_draft::{VerdictDraft, abridged_output, object_name};
@@ -92,16 +92,19 @@ pub fn read_certificates(
         let found = match found {
             Ok(found) => found,
             Err((reason, message)) => {
-                let until = if redirect.needs_no_certificate() {
-                    "no TLS connection is made for the hosts, to which requests over HTTP are redirected, as an annotation says"
+                let lack = if *reason == Reason::BoundExceeded { Lack::WithoutRoom } else { Lack::Unusable };
+                let until = if lack == Lack::WithoutRoom {
+                    WITHOUT_ROOM
+                } else if redirect.needs_no_certificate() {
+                    "Until then, no TLS connection is made for the hosts, to which requests over HTTP are redirected, as an annotation says"
                 } else {
-                    "the hosts are served over HTTP only, without redirect"
+                    "Until then, the hosts are served over HTTP only, without redirect"
                 };
-                draft.report_loss(&site, *reason, format!("{message}. Until then, {until}"));
+                draft.report_loss(&site, *reason, format!("{message}. {until}"));
                 let named = hosts.iter().flatten().map(|(_, host)| host).chain(further.iter());
                 let unnamed = hosts.is_none().then_some(None);
                 for host in named.cloned().map(Some).chain(unnamed) {
-                    given.add_lacking(*owner, host);
+                    given.add_lacking(*owner, host, lack);
                 }
                 continue;
             }
@@ -172,10 +175,11 @@ fn read_secret(snapshot: &Snapshot, settings: &TranslateSettings, key: &Key) -> 
     let as_before = |good: &LastGoodSecret, words: &str| {
         Ok(SecretCertificate { loaded: Arc::clone(&good.loaded), good: Some(good.clone()), broken: Some(said(words)) })
     };
-    if let Some(Quarantine { message: text, .. }) = settings.quarantine.get(&object) {
+    if let Some(Quarantine { reason, message: text, .. }) = settings.quarantine.get(&object) {
         let now = snapshot.secrets.get(key).filter(|secret| secret.is_tls);
         return match before.filter(|good| now.is_some_and(|now| good.secret != *now)) {
             Some(good) => as_before(good, &abridged_output(text)),
+            None if *reason == Reason::BoundExceeded && now.is_some() => Err((*reason, said(&abridged_output(text)))),
             None => invalid(&abridged_output(text)),
         };
     }

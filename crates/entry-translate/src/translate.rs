@@ -10,6 +10,7 @@ use crate::attached_claims::AttachedClaims;
 use crate::cached_claims::CachedClaims;
 use crate::claim::Claims;
 use crate::endpoints::EndpointFinder;
+use crate::left_out::LeftOutPaths;
 use crate::merge::{HostMerger, MergeContext};
 use crate::owners::HostLists;
 use crate::retarget::LastTranslation;
@@ -149,7 +150,9 @@ impl Translator {
         }
         let tls::ReadCertificates { selection: certificates, last_good, changes_at } =
             tls::read_certificates(snapshot, settings, &mut attached_claims.tls, &mut attached);
-        let context = MergeContext { listed: owned.then_some(&listed), most: &settings.bounds.certificates };
+        let left_out = LeftOutPaths::new(&quarantined_claims, &quarantined);
+        let (listed_hosts, most) = (owned.then_some(&listed), &settings.bounds.certificates);
+        let context = MergeContext { listed: listed_hosts, most, left_out: &left_out };
         let mut routes = self.merger.merge(&attached_claims, certificates, &context, &mut attached);
         acme_http01::inherit_rules(&mut routes, &settings.bounds.rules, &mut attached, |rule, host| {
             !owned || host.rules.iter().all(|own| own.origin.key.namespace == rule.origin.key.namespace)
@@ -191,7 +194,8 @@ impl Translator {
                 claims.compact(&mut self.last_policy);
                 CachedClaims { _object: source.object(), claims: Arc::new(claims), tls }
             });
-            let is_aside = settings.quarantine.contains_key(object);
+            // Of one that takes part in nothing, it matters what it asked for.
+            let is_aside = settings.quarantine.get(object).is_some_and(|aside| aside.keeps_paths);
             let claims = if is_aside { Arc::new(known.claims.unavailable()) } else { Arc::clone(&known.claims) };
             if !self.merger.is_for_one_snapshot() {
                 self.claims.insert(source.memory_address(), known);

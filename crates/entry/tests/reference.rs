@@ -16,7 +16,7 @@ use entry::pipeline::Pipeline;
 use entry_kube::status::WriteCounters;
 use entry_kube::{SourceOptions, TlsSecrets, roles};
 use entry_model::{Key, Kind, ObjectRef, Snapshot};
-use entry_translate::{INGRESS_NGINX_PREFIX, Meaning, OWN_PREFIX, Objects, Scope, TOPICS};
+use entry_translate::{INGRESS_NGINX_PREFIX, Meaning, OWN_PREFIX, Objects, Scope, TOPICS, UnusableValue};
 use nginx_process::{Supervisor, Volume};
 use serde_json::Value;
 use testbed::reference::{cell, checked_in, checked_in_between, page};
@@ -115,7 +115,7 @@ fn flags_page_is_current() {
 fn page_on_our_annotations_is_current() {
     let mut text = String::new();
     for topic in TOPICS.iter().filter(|topic| !topic.own.is_empty()) {
-        let header = "| annotation | of | value | default | example |\n|---|---|---|---|---|\n";
+        let header = "| annotation | of | value | default | example | a value that cannot be used |\n|---|---|---|---|---|---|\n";
         write!(text, "\n### {}\n\n{header}", topic.title).unwrap();
         for known in topic.own {
             let objects = match known.objects {
@@ -125,7 +125,14 @@ fn page_on_our_annotations_is_current() {
             };
             let (value, default) = (cell(known.value), cell(known.default));
             let (name, example) = (known.name, known.example);
-            writeln!(text, "| `{OWN_PREFIX}{name}` | {objects} | {value} | {default} | `{example}` |").unwrap();
+            let unusable = match known.unusable {
+                UnusableValue::Ignored => "the default".to_owned(),
+                UnusableValue::Closes => "503".to_owned(),
+                UnusableValue::CountsAs(other) => format!("`{other}`"),
+                UnusableValue::Narrows(words) => words.to_owned(),
+            };
+            writeln!(text, "| `{OWN_PREFIX}{name}` | {objects} | {value} | {default} | `{example}` | {unusable} |")
+                .unwrap();
         }
     }
     text.push('\n');
@@ -197,16 +204,16 @@ fn config_map_page_is_current() {
                 KeyEffect::Read { words, .. } => ("a setting".to_owned(), words),
                 KeyEffect::Unchanged(why) => ("changes nothing".to_owned(), why),
                 KeyEffect::NotFollowed { unless: [], why } => ("not followed".to_owned(), why),
+                KeyEffect::Snippet(_) => {
+                    let here = "not followed, and not taken with a line that [may keep someone out](#snippets)";
+                    (here.to_owned(), keys::SNIPPET)
+                }
                 KeyEffect::NotFollowed { unless, why } => {
                     let values: Vec<_> = unless
                         .iter()
                         .map(|value| if value.is_empty() { "nothing".to_owned() } else { format!("`{value}`") })
                         .collect();
                     (format!("not followed, but for {}, which changes nothing", values.join(" and ")), why)
-                }
-                KeyEffect::Snippet(_) => {
-                    let here = "not followed, and not taken with a line that [may keep someone out](#snippets)";
-                    (here.to_owned(), keys::SNIPPET)
                 }
             };
             writeln!(text, "| `{}` | {here} | {} |", key.name, cell(words)).unwrap();
@@ -226,13 +233,6 @@ fn config_map_page_is_current() {
         names(&without)
     )
     .unwrap();
-    checked_in("docs/reference/config-map.md", &text);
-}
-
-/// What is counted when there is something of everything: a real nginx that serves, an object that is refused, a kind that
-/// cannot be read.
-async fn all_metrics() -> anyhow::Result<String> {
-    let dir = tempfile::tempdir()?;
     text.push_str(
         "\n## Snippets\n\nNo snippet is followed. Lines that say how something is done (headers of answers, buffers, caches, compression, logs) \
          have no effect, and a finding says so. With a line that may keep someone out (`deny`, `return`, `if`, `location`, a header that backends are told, \
@@ -240,6 +240,13 @@ async fn all_metrics() -> anyhow::Result<String> {
          start, where there are none, no configuration is offered and the entry does not become ready; `check` and `render` fail. At the level \
          of `http`, definitions (`map`, `geo`, zones) and servers at other ports than 80 and 443 keep nobody out.\n",
     );
+    checked_in("docs/reference/config-map.md", &text);
+}
+
+/// What is counted when there is something of everything: a real nginx that serves, an object that is refused, a kind that
+/// cannot be read.
+async fn all_metrics() -> anyhow::Result<String> {
+    let dir = tempfile::tempdir()?;
     let path = |name: &str| dir.path().join(name).display().to_string();
     let nginx = testbed::nginx::debian();
     let free = testbed::http::free_address()?;

@@ -11,9 +11,13 @@ use std::sync::Arc;
 use entry_model::{Action, HostName, Match, PathMatch, Policy, Reason};
 
 use super::{Claim, Claims};
+use crate::claim_site::ClaimSite;
 use crate::path::into_prefix;
 use crate::policy::annotations::Annotations;
 use crate::verdict_draft::{VerdictDraft, quoted};
+
+/// The snippet in which locations stand.
+const SNIPPET: ClaimSite = ClaimSite::Annotation("nginx.ingress.kubernetes.io/server-snippet");
 
 /// Adds a rule for each of them to each host that the object has rules for. What they cannot be put before is answered 503. `shares`: whether
 /// namespaces share hosts without a name, by first segments.
@@ -27,23 +31,19 @@ pub fn add_denied_paths(asked: &mut Claims, annotations: &Annotations<'_>, share
     }
     report_own(asked, annotations, draft);
     let mut seen: BTreeSet<HostName> = BTreeSet::new();
-    let hosts: Vec<_> = asked.rules.iter().filter(|rule| seen.insert(rule.host.clone())).collect();
+    // Of some hosts nothing of the object can be served; what others serve there is denied all the same.
+    let held = asked.held_hosts.iter().map(|host| (host, annotations.https_redirect, SNIPPET));
+    let hosts = asked.rules.iter().map(|rule| (&rule.host, rule.redirect, rule.site)).chain(held);
+    let hosts: Vec<_> = hosts.filter(|(host, ..)| seen.insert((*host).clone())).collect();
     let policy = Arc::new(Policy::default());
     let mut denied = Vec::new();
-    for rule in hosts {
+    for (host, redirect, site) in hosts {
         for (path, status) in &annotations.denied_paths {
-            let is_shared = shares && rule.host == HostName::Any;
-            denied.extend(paths_of(path, is_shared, asked).into_iter().map(|path| Claim {
-                host: rule.host.clone(),
-                matches: Match::path(path),
-                action: Action::Respond(*status),
-                policy: Arc::clone(&policy),
-                redirect: rule.redirect,
-                site: rule.site,
-                tls_passthrough: None,
-                weak: false,
-                yields: false,
-                denies: true,
+            let is_shared = shares && *host == HostName::Any;
+            denied.extend(paths_of(path, is_shared, asked).into_iter().map(|path| {
+                let (matches, policy) = (Match::path(path), Arc::clone(&policy));
+                let claim = Claim::new(host.clone(), matches, Action::Respond(*status), policy, redirect, site);
+                Claim { denies: true, ..claim }
             }));
         }
     }

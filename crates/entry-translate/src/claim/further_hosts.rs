@@ -30,19 +30,11 @@ fn root_claims(asked: &Claims, annotations: &Annotations<'_>) -> Vec<Claim> {
     let with_root = asked.rules.iter().filter(|claim| claim.matches.path.matches("/"));
     let hosts: BTreeSet<&HostName> = with_root.map(|claim| &claim.host).collect();
     let claim = |host: &HostName| {
-        let path = PathRewrite::ReplaceTarget(target.clone());
-        Claim {
-            host: host.clone(),
-            matches: Match::path(PathMatch::Exact("/".to_owned())),
-            action: Action::Redirect(Redirect { status: 302, scheme: None, host: None, port: None, path }),
-            policy: Arc::default(),
-            redirect: annotations.https_redirect,
-            site: ClaimSite::Annotation(annotation),
-            tls_passthrough: None,
-            weak: false,
-            yields: false,
-            denies: false,
-        }
+        let path = target.clone().map(PathRewrite::ReplaceTarget);
+        let redirect = path.map(|path| Redirect { status: 302, scheme: None, host: None, port: None, path });
+        let action = redirect.map_or(Action::UNAVAILABLE, Action::Redirect);
+        let (matches, site) = (Match::path(PathMatch::Exact("/".to_owned())), ClaimSite::Annotation(annotation));
+        Claim::new(host.clone(), matches, action, Arc::default(), annotations.https_redirect, site)
     };
     hosts.into_iter().map(claim).collect()
 }
@@ -69,26 +61,12 @@ fn www_claims(asked: &Claims, annotations: &Annotations<'_>) -> Vec<Claim> {
     let claim = |host: &HostName| {
         let HostName::Exact(name) = host else { return None };
         let other = name.strip_prefix("www.").map_or_else(|| format!("www.{name}"), str::to_owned);
-        let path = PathRewrite::Keep;
-        Some(Claim {
-            host: HostName::Exact(other),
-            matches: Match::any(),
-            action: Action::Redirect(Redirect {
-                status: 308,
-                scheme: None,
-                host: Some(name.clone()),
-                port: None,
-                path,
-            }),
-            policy: Arc::default(),
-            // There the client is sent to HTTPS, if it is to.
-            redirect: HttpsRedirect::Never,
-            site: ClaimSite::Annotation(annotation),
-            tls_passthrough: None,
-            weak: false,
-            yields: true,
-            denies: false,
-        })
+        let (path, host) = (PathRewrite::Keep, Some(name.clone()));
+        let action = Action::Redirect(Redirect { status: 308, scheme: None, host, port: None, path });
+        // There the client is sent to HTTPS, if it is to.
+        let (redirect, site) = (HttpsRedirect::Never, ClaimSite::Annotation(annotation));
+        let claim = Claim::new(HostName::Exact(other), Match::any(), action, Arc::default(), redirect, site);
+        Some(Claim { yields: true, ..claim })
     };
     hosts.into_iter().filter_map(claim).collect()
 }

@@ -82,10 +82,19 @@ impl<'a> IngressReader<'a> {
         match annotations.canary.take() {
             None => {}
             Some(CanaryRole::Of(canary)) => return self.read_canary(&annotations, canary, &paths, asked),
-            Some(CanaryRole::Unknown) => return Claims { draft: self.draft, ..asked },
+            Some(CanaryRole::Unknown) => {
+                let asked = self.read_rules(&annotations, &paths, asked);
+                return asked.closed_unless_others_ask();
+            }
         }
+        self.read_rules(&annotations, &paths, asked)
+    }
+
+    /// What is asked for by the rules, and beside them.
+    fn read_rules(mut self, annotations: &Annotations<'_>, paths: &[&str], mut asked: Claims) -> Claims {
+        let ingress = self.ingress;
         let policy = Arc::new(annotations.policy.clone());
-        let tls_passthrough = asked_tls_passthrough(&annotations, self.settings, &mut self.draft);
+        let tls_passthrough = asked_tls_passthrough(annotations, self.settings, &mut self.draft);
         let mut hosts = BTreeSet::new();
         for (n, rule) in ingress.rules.iter().enumerate() {
             let Some(host) = self.host(n, rule) else { continue };
@@ -99,7 +108,7 @@ impl<'a> IngressReader<'a> {
                 asked.hold(&host);
             }
             for (m, entry) in rule.paths.iter().enumerate() {
-                let Some(path) = self.path((n, m, entry), &host, &annotations, &paths) else {
+                let Some(path) = self.path((n, m, entry), &host, annotations, paths) else {
                     asked.hold(&host);
                     continue;
                 };
@@ -107,26 +116,16 @@ impl<'a> IngressReader<'a> {
                 let http = rule.field("http");
                 let path_field = http.at("paths", m);
                 let field = path_field.field("backend");
-                let action = redirect_action(&annotations).or_else(|| path.outcome.without_backend());
+                let action = redirect_action(annotations).or_else(|| path.outcome.without_backend());
                 let rewrite = path.outcome.into_rewrite();
-                let action = action.unwrap_or_else(|| self.action(&entry.backend, &annotations, rewrite, &field, site));
-                let action = unless_closed(&annotations, action);
+                let action = action.unwrap_or_else(|| self.action(&entry.backend, annotations, rewrite, &field, site));
+                let action = unless_closed(annotations, action);
                 let (host, matches) = (host.clone(), Match::path(path.matches));
                 let policy = annotations.policy_for(&policy, &entry.backend, &ingress.meta.namespace);
                 let policy = with_cookie_path(policy, &matches.path);
                 let policy = annotations.exempt_path(policy, &matches.path, &self.settings.defaults);
-                asked.rules.push(Claim {
-                    host,
-                    matches,
-                    action,
-                    policy,
-                    redirect: annotations.https_redirect,
-                    site,
-                    tls_passthrough,
-                    weak: false,
-                    yields: false,
-                    denies: false,
-                });
+                let claim = Claim::new(host, matches, action, policy, annotations.https_redirect, site);
+                asked.rules.push(Claim { tls_passthrough, ..claim });
             }
             if ingress.default_backend.is_some() {
                 hosts.insert(host);
@@ -144,13 +143,13 @@ impl<'a> IngressReader<'a> {
                     "The Ingress has neither rules nor a default backend, so nothing is served; add one of them";
                 self.draft.report_loss(&SPEC, Reason::Invalid, message.to_owned());
             }
-            return self.complete_claims(asked, &annotations);
+            return self.complete_claims(asked, annotations);
         };
         let policy = with_cookie_path(policy, &Match::any().path);
         let site = ClaimSite::DefaultBackend;
-        let action = redirect_action(&annotations)
-            .unwrap_or_else(|| self.action(backend, &annotations, None, &SPEC.field("defaultBackend"), site));
-        let action = unless_closed(&annotations, action);
+        let action = redirect_action(annotations)
+            .unwrap_or_else(|| self.action(backend, annotations, None, &SPEC.field("defaultBackend"), site));
+        let action = unless_closed(annotations, action);
         let policy = annotations.policy_for(&policy, backend, &ingress.meta.namespace);
         if ingress.rules.is_empty() {
             // Without rules it is for all hosts; those that it has certificates for need rules to be known by name.
@@ -158,21 +157,11 @@ impl<'a> IngressReader<'a> {
             asked.default = Some(DefaultClaim { action: action.clone(), policy: Arc::clone(&policy), site });
         }
         asked.rules.extend(hosts.into_iter().map(|host| {
-            let (matches, action, policy) = (Match::any(), action.clone(), Arc::clone(&policy));
-            Claim {
-                host,
-                matches,
-                action,
-                policy,
-                redirect: annotations.https_redirect,
-                site,
-                tls_passthrough,
-                weak: true,
-                yields: false,
-                denies: false,
-            }
+            let (action, policy) = (action.clone(), Arc::clone(&policy));
+            let claim = Claim::new(host, Match::any(), action, policy, annotations.https_redirect, site);
+            Claim { tls_passthrough, weak: true, ..claim }
         }));
-        self.complete_claims(asked, &annotations)
+        self.complete_claims(asked, annotations)
     }
 
     /// Adds what annotations ask for beside the paths.

@@ -63,6 +63,34 @@ pub struct Claim {
     pub yields: bool,
     /// Nobody may ask for its path: of the same paths it stands, and it comes before patterns.
     pub denies: bool,
+    /// What it counts among rules.
+    pub weight: u32,
+}
+
+impl Claim {
+    /// A rule that an object names, for a path of its own.
+    pub fn new(
+        host: HostName,
+        matches: Match,
+        action: Action,
+        policy: Arc<Policy>,
+        redirect: HttpsRedirect,
+        site: ClaimSite,
+    ) -> Self {
+        Self {
+            host,
+            matches,
+            action,
+            policy,
+            redirect,
+            site,
+            tls_passthrough: None,
+            weak: false,
+            yields: false,
+            denies: false,
+            weight: 1,
+        }
+    }
 }
 
 /// What is to be done with requests that no rule matches.
@@ -105,11 +133,23 @@ impl Claims {
     /// Whether other claims are for the same, wherever they lead and however requests are treated.
     pub fn ask_for_the_same(&self, other: &Self) -> bool {
         let same_rule = |(one, two): (&Claim, &Claim)| {
-            let Claim { host, matches, action: _, policy, redirect, site, tls_passthrough, weak, yields, denies } = one;
+            let Claim {
+                host,
+                matches,
+                action: _,
+                policy,
+                redirect,
+                site,
+                tls_passthrough,
+                weak,
+                yields,
+                denies,
+                weight,
+            } = one;
             // What is asked of connections is for all of a host.
             policy.client_certificates == two.policy.client_certificates
                 // What is counted of it is as it was.
-                && rule_weight(matches, policy) == rule_weight(&two.matches, &two.policy)
+                && *weight == two.weight
                 && rates_of(&policy.limits).eq(rates_of(&two.policy.limits))
                 && policy.client_tls == two.policy.client_tls
                 && *tls_passthrough == two.tls_passthrough
@@ -132,6 +172,18 @@ impl Claims {
         if *host != HostName::Any && !self.held_hosts.contains(host) {
             self.held_hosts.push(host.clone());
         }
+    }
+
+    /// What is left of them where it is not known whether their object is a canary: its paths, where requests are answered 503, unless others
+    /// ask for them.
+    fn closed_unless_others_ask(mut self) -> Self {
+        for rule in &mut self.rules {
+            (rule.action, rule.tls_passthrough, rule.weak) = (Action::UNAVAILABLE, None, true);
+        }
+        if let Some(default) = &mut self.default {
+            default.action = Action::UNAVAILABLE;
+        }
+        self
     }
 
     /// What is left of them where their object is put aside: its paths, where requests are answered 503.
@@ -196,6 +248,10 @@ pub fn read_claims(source: RouteObject<'_>, snapshot: &Snapshot, settings: &Tran
     };
     if settings.ownership == HostOwnership::Namespace {
         shared_paths::bind_patterns(&mut claims);
+    }
+    for rule in &mut claims.rules {
+        let weight = rule_weight(&rule.matches, &rule.action, &rule.policy);
+        rule.weight = u32::try_from(weight).unwrap_or(u32::MAX);
     }
     claims
 }

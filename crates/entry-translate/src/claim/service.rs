@@ -136,18 +136,7 @@ fn rule(
     let policy = with_cookie_path(Arc::new(annotations.policy.clone()), &matches);
     let policy = annotations.exempt_path(policy, &matches, &settings.defaults);
     let matches = Match::path(matches);
-    Some(Claim {
-        host: host?,
-        matches,
-        action,
-        policy,
-        redirect: annotations.https_redirect,
-        site,
-        tls_passthrough,
-        weak: false,
-        yields: false,
-        denies: false,
-    })
+    Some(Claim { tls_passthrough, ..Claim::new(host?, matches, action, policy, annotations.https_redirect, site) })
 }
 
 fn read_path(text: &str, site: ClaimSite, annotations: &Annotations<'_>, draft: &mut VerdictDraft) -> Option<RulePath> {

@@ -5,7 +5,7 @@ use entry_model::{AddressRange, BasicAuth, Kind, ObjectRef, PasswordFile, Reason
 use super::annotations::Annotations;
 use super::passwords::{PasswordFormat, parse_passwords};
 use super::reader::{AnnotationReader, FoundText};
-use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic, UnusableValue};
 use super::value::parse_ranges;
 use crate::verdict_draft::{abridged_output, quoted};
 
@@ -18,6 +18,7 @@ pub const TOPIC: Topic = Topic {
             value: "addresses and ranges with commas between them, at most 1000: only clients with one of these may ask, others are answered 403",
             default: "every client may",
             example: "10.0.0.0/8, 2001:db8::1",
+            unusable: UnusableValue::Closes,
         },
         OwnAnnotation {
             name: "deny-source-ranges",
@@ -25,6 +26,7 @@ pub const TOPIC: Topic = Topic {
             value: "the same: clients with one of these are answered 403, with `sparrow/satisfy: any` unless they have a password",
             default: "every client may",
             example: "203.0.113.7",
+            unusable: UnusableValue::Closes,
         },
         OwnAnnotation {
             name: "basic-auth-secret",
@@ -33,6 +35,7 @@ pub const TOPIC: Topic = Topic {
                     are answered 401, see [below](#passwords)",
             default: "nobody is asked",
             example: "users",
+            unusable: UnusableValue::Closes,
         },
         OwnAnnotation {
             name: "basic-auth-format",
@@ -41,6 +44,7 @@ pub const TOPIC: Topic = Topic {
                     password as its value",
             default: "`auth-file`",
             example: "auth-map",
+            unusable: UnusableValue::Closes,
         },
         OwnAnnotation {
             name: "basic-auth-realm",
@@ -48,6 +52,7 @@ pub const TOPIC: Topic = Topic {
             value: "what clients are told that the password is for: at most 200 characters of ASCII, without `\"`, `\\` and `$`",
             default: "empty",
             example: "Shop",
+            unusable: UnusableValue::Ignored,
         },
         OwnAnnotation {
             name: "satisfy",
@@ -55,6 +60,7 @@ pub const TOPIC: Topic = Topic {
             value: "`all`, `any`: whether a client may ask with all that is asked for, or with one of address and password",
             default: "`all`",
             example: "any",
+            unusable: UnusableValue::Ignored,
         },
     ],
     ingress_nginx: &[

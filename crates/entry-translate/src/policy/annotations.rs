@@ -56,7 +56,7 @@ pub struct Annotations<'a> {
     pub host_action: Option<Action>,
     /// Paths of its hosts that nobody may ask for, and with which status that is answered.
     pub denied_paths: Vec<(PathMatch, u16)>,
-    /// Whether who may ask is said in a way that cannot be used: then nobody may, and requests are answered 503.
+    /// Whether who may ask, or where requests go, is said in a way that cannot be used: then nobody may, and requests are answered 503.
     pub unavailable: bool,
     /// Whether a server is asked because it is for all.
     pub is_asked_for_all: bool,
@@ -86,7 +86,7 @@ impl Annotations<'_> {
     }
 }
 
-/// Reads annotations. One that cannot be used is as if it were not there, and a finding says so.
+/// Reads annotations. Of one that cannot be used a finding says what is in force instead.
 pub fn read_annotations<'a>(
     kind: Kind,
     texts: &'a BTreeMap<String, String>,
@@ -97,6 +97,7 @@ pub fn read_annotations<'a>(
     let mut reader = AnnotationReader::new(kind, texts, context, draft);
     if !reader.is_empty() || context.defaults.ask_of_all() {
         super::read(&mut reader, &mut annotations);
+        annotations.unavailable |= reader.is_closed();
         annotations.references = reader.finish();
     }
     annotations

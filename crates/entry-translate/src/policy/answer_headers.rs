@@ -5,7 +5,7 @@ use entry_model::{HeaderField, Key, Kind, ObjectRef, Reason, Replacement};
 use super::annotations::Annotations;
 use super::headers::{parse_lines, set_answer_header};
 use super::reader::AnnotationReader;
-use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic, UnusableValue};
 use crate::verdict_draft::{object_name, quoted};
 
 pub const TOPIC: Topic = Topic {
@@ -17,6 +17,7 @@ pub const TOPIC: Topic = Topic {
                 the backend says. `Content-Type`, `Location`, `Server` and those of the connection are said by the backend or this entry",
         default: "what the backend says",
         example: "X-Frame-Options: DENY",
+        unusable: UnusableValue::Ignored,
     }],
     ingress_nginx: &[
         IngressNginxAnnotation::differs(

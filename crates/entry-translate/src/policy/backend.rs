@@ -4,7 +4,7 @@ use entry_model::{BackendMode, Protocol};
 
 use super::annotations::Annotations;
 use super::reader::AnnotationReader;
-use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic, UnusableValue};
 use super::value::{parse_boolean, parse_go_boolean, parse_protocol};
 
 pub const TOPIC: Topic = Topic {
@@ -16,6 +16,7 @@ pub const TOPIC: Topic = Topic {
             value: "`http`, `https`, `h2c`, `grpc`, `grpcs`, in any case",
             default: "the `appProtocol` of the port, else `http`",
             example: "grpc",
+            unusable: UnusableValue::Closes,
         },
         OwnAnnotation {
             name: "backends",
@@ -23,6 +24,7 @@ pub const TOPIC: Topic = Topic {
             value: "`cluster-ip`, `endpoints`: to what of a Service requests are sent, see [below](#cluster-ip-or-endpoints)",
             default: "`--backends`, `cluster-ip`",
             example: "endpoints",
+            unusable: UnusableValue::Ignored,
         },
         OwnAnnotation {
             name: "keep-alive",
@@ -30,6 +32,7 @@ pub const TOPIC: Topic = Topic {
             value: "`true`, `false`: whether connections to the backend are kept and used again, for whichever client comes next",
             default: "`true`",
             example: "false",
+            unusable: UnusableValue::CountsAs("false"),
         },
     ],
     ingress_nginx: &[
@@ -54,8 +57,7 @@ pub const TOPIC: Topic = Topic {
 
 /// Reads them.
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
-    // By default, the backend is spoken to without TLS.
-    let protocol = reader.either_usable(
+    let protocol = reader.either_of(
         ("backend-protocol", |text| parse_protocol(text).map(Some)),
         ("backend-protocol", parse_ingress_nginx_protocol),
     );

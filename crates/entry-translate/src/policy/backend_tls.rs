@@ -21,19 +21,19 @@ pub const TOPIC: Topic = Topic {
              `tls.key`, if they are there. Without the Secret, or without authorities in it, the answer is 503",
             "the backend is not verified, and shown no certificate",
             "backend-ca",
-        ),
+        ).closes(),
         own(
             "backend-tls-name",
             "the name that the backend's certificate is for, and that it is sent (SNI); with `backend-tls-secret`",
             "the host of the request",
             "web.shop.svc",
-        ),
+        ).closes(),
         own(
             "backend-tls-verify",
             "`on`, `off`: whether the backend is verified; `off`: it is only shown the certificate of `backend-tls-secret`",
             "`on`",
             "off",
-        ),
+        ).counts_as("on"),
     ],
     ingress_nginx: &[
         IngressNginxAnnotation::same(
@@ -80,7 +80,7 @@ pub const TOPIC: Topic = Topic {
 };
 
 const fn own(name: &'static str, value: &'static str, default: &'static str, example: &'static str) -> OwnAnnotation {
-    OwnAnnotation { name, objects: Objects::ServicesAndIngresses, value, default, example }
+    OwnAnnotation::new(name, Objects::ServicesAndIngresses, value, default, example)
 }
 
 /// Reads them.

@@ -105,7 +105,7 @@ pub const TOPIC: Topic = Topic {
 const MAX_PARTS: usize = 8;
 
 const fn own(name: &'static str, value: &'static str, default: &'static str, example: &'static str) -> OwnAnnotation {
-    OwnAnnotation { name, objects: Objects::ServicesAndIngresses, value, default, example }
+    OwnAnnotation::new(name, Objects::ServicesAndIngresses, value, default, example)
 }
 
 /// Reads them. What is chosen among are endpoints: so requests go there, if nothing says otherwise.

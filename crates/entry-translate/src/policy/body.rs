@@ -2,7 +2,7 @@
 
 use super::annotations::Annotations;
 use super::reader::AnnotationReader;
-use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic, UnusableValue};
 use super::value::parse_size;
 
 pub const TOPIC: Topic = Topic {
@@ -13,6 +13,7 @@ pub const TOPIC: Topic = Topic {
         value: "a size, see below: the largest request body; `0` is without limit",
         default: "`--max-body-bytes`, without limit",
         example: "10m",
+        unusable: UnusableValue::Ignored,
     }],
     ingress_nginx: &[IngressNginxAnnotation::same(
         "proxy-body-size",

@@ -6,7 +6,7 @@ use entry_model::{Buffers, Reason, ResponseBuffers};
 
 use super::annotations::Annotations;
 use super::reader::AnnotationReader;
-use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic, UnusableValue};
 use super::value::{parse_boolean, parse_integer, parse_on_off, parse_size};
 
 pub const TOPIC: Topic = Topic {
@@ -18,6 +18,7 @@ pub const TOPIC: Topic = Topic {
             value: "a size from `1k` to `1m`: the largest head of an answer; with a larger one the answer is 502",
             default: "a page of memory, `4k`",
             example: "16k",
+            unusable: UnusableValue::Ignored,
         },
         OwnAnnotation {
             name: "response-buffering",
@@ -25,6 +26,7 @@ pub const TOPIC: Topic = Topic {
             value: "`true`, `false`: whether an answer is read faster than its client takes it, as far as there are buffers",
             default: "`false`",
             example: "true",
+            unusable: UnusableValue::Ignored,
         },
         OwnAnnotation {
             name: "request-buffering",
@@ -33,6 +35,7 @@ pub const TOPIC: Topic = Topic {
                     sent on. The largest is then 1 GiB",
             default: "`false`",
             example: "true",
+            unusable: UnusableValue::Ignored,
         },
     ],
     ingress_nginx: &[

@@ -18,20 +18,20 @@ pub const TOPIC: Topic = Topic {
              weight",
             "`false`",
             "true",
-        ),
+        ).narrows("requests for the paths are answered 503, unless another Ingress has them"),
         own(
             "canary-by-header",
             "the name of a header: with the value `always` the canary gets a request, with `never` it does not, and others do not matter",
             "no header matters",
             "X-Canary",
         ),
-        own("canary-by-header-value", "the value of that header, instead of `always` and `never`", "`always` and `never`", "beta"),
+        own("canary-by-header-value", "the value of that header, instead of `always` and `never`", "`always` and `never`", "beta").narrows("no value of the header leads to the canary"),
         own(
             "canary-by-header-pattern",
             "a regular expression for the value of that header, where no value is given",
             "`always` and `never`",
             "^v[0-9]+$",
-        ),
+        ).narrows("no value of the header leads to the canary"),
         own(
             "canary-by-cookie",
             "the name of a cookie: with the value `always` the canary gets a request, with `never` it does not, and others do not matter",
@@ -39,7 +39,7 @@ pub const TOPIC: Topic = Topic {
             "canary",
         ),
         own("canary-weight", "how many of all other requests the canary gets, of `canary-weight-total`", "`0`", "10"),
-        own("canary-weight-total", "of how many requests the weight is a share, at least `100`", "`100`", "1000"),
+        own("canary-weight-total", "of how many requests the weight is a share, at least `100`", "`100`", "1000").narrows("the weight is `0`"),
     ],
     ingress_nginx: &[
         IngressNginxAnnotation::differs(
@@ -69,7 +69,7 @@ pub const TOPIC: Topic = Topic {
 };
 
 /// What says how requests are shared, and means nothing without `canary`.
-const DETAILS: [&str; 6] = [
+pub const DETAILS: &[&str] = &[
     "canary-by-header",
     "canary-by-header-value",
     "canary-by-header-pattern",
@@ -79,7 +79,7 @@ const DETAILS: [&str; 6] = [
 ];
 
 const fn own(name: &'static str, value: &'static str, default: &'static str, example: &'static str) -> OwnAnnotation {
-    OwnAnnotation { name, objects: Objects::Ingresses, value, default, example }
+    OwnAnnotation::new(name, Objects::Ingresses, value, default, example)
 }
 
 /// Reads them.
@@ -93,10 +93,13 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
         }
         Err(()) => {
             annotations.canary = Some(CanaryRole::Unknown);
-            return reader.ignore_other_ingress_nginx();
+            for name in DETAILS {
+                let _ = (reader.own_text(name), reader.ingress_nginx_text(name));
+            }
+            return;
         }
     }
-    for name in DETAILS {
+    for name in DETAILS.iter().copied() {
         if reader.ingress_nginx_text(name).is_some() {
             let message = "The annotation has no effect, as in ingress-nginx: the Ingress is no canary; add the annotation `canary` with \
                            the value `true`, or remove this one";
@@ -110,32 +113,53 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
     }
 }
 
-/// Whether the object is a canary. If that cannot be known, it must not take its main's place, which may ask for a password.
+/// Whether the object is a canary. If that cannot be known, it must not take its main's place, nor leave its own, if it is a main, to a shorter
+/// path: either may ask for a password.
 fn read_role(reader: &mut AnnotationReader<'_, '_>) -> Result<bool, ()> {
     if reader.own_counts("canary", &["canary"]) {
-        let in_force = "so the Ingress serves nothing, neither as a canary nor as the main of one";
-        return reader.own_or_unusable("canary", in_force, parse_boolean).unwrap_or(Ok(false));
+        return reader.own_or_unusable("canary", parse_boolean).unwrap_or(Ok(false));
     }
     Ok(reader.ingress_nginx("canary", parse_go_boolean) == Some(true))
 }
 
 fn read_canary(reader: &mut AnnotationReader<'_, '_>) -> Canary {
     let header = reader.either("canary-by-header", parse_header);
-    let value = reader.either("canary-by-header-value", parse_text);
+    let value = read_value(reader);
     let pattern = read_pattern(reader);
     let header = header.map(|name| {
         let wanted = match (value, pattern) {
-            (Some(value), _) => CanaryHeader::Value(value.to_owned()),
+            (Some(Ok(value)), _) => CanaryHeader::Value(value.to_owned()),
             (None, Some(Ok(pattern))) => CanaryHeader::Pattern(pattern),
-            (None, Some(Err(()))) => CanaryHeader::Nothing,
+            (Some(Err(())), _) | (None, Some(Err(()))) => CanaryHeader::Nothing,
             (None, None) => CanaryHeader::AlwaysOrNever,
         };
         (name, wanted)
     });
     let cookie = reader.either("canary-by-cookie", parse_cookie).map(str::to_owned);
     let weight = reader.either("canary-weight", parse_number).unwrap_or(0);
-    let total = reader.either("canary-weight-total", parse_number).unwrap_or(100).max(100);
+    let (total, weight) = match read_total(reader) {
+        Some(Err(())) => (100, 0),
+        total => (total.and_then(Result::ok).unwrap_or(100).max(100), weight),
+    };
     Canary { header, cookie, weight: weight.min(total), total }
+}
+
+/// The value of the header that decides. With one of ours that cannot be used none does: `always` would let in whoever does not know it.
+fn read_value<'a>(reader: &mut AnnotationReader<'a, '_>) -> Option<Result<&'a str, ()>> {
+    const NAME: &str = "canary-by-header-value";
+    if reader.own_counts(NAME, &[NAME]) {
+        return reader.own_or_unusable(NAME, parse_text);
+    }
+    reader.ingress_nginx(NAME, parse_text).map(Ok)
+}
+
+/// Of how many requests the weight is a share. With one of ours that cannot be used it is a share of none, rather than of fewer.
+fn read_total(reader: &mut AnnotationReader<'_, '_>) -> Option<Result<u32, ()>> {
+    const NAME: &str = "canary-weight-total";
+    if reader.own_counts(NAME, &[NAME]) {
+        return reader.own_or_unusable(NAME, parse_number);
+    }
+    reader.ingress_nginx(NAME, parse_number).map(Ok)
 }
 
 /// The pattern, if there is one, or that it cannot be used.

@@ -22,14 +22,14 @@ pub const TOPIC: Topic = Topic {
              `ca.crl` lists of those that are revoked. For all paths of the host, see [below](#client-certificates)",
             "nobody is asked",
             "client-ca",
-        ),
+        ).closes(),
         own(
             "client-certificate-verify",
             "`on`: others are answered 400; `optional`: clients without one get in, too; `optional_no_ca`: those with one of anybody, too; \
              `off`: nobody is asked",
             "`on`",
             "optional",
-        ),
+        ).counts_as("on"),
         own(
             "client-certificate-depth",
             "a number: how many certificates there may be between that of a client and that of an authority",
@@ -47,7 +47,7 @@ pub const TOPIC: Topic = Topic {
             "a pattern that the subject must match, as RFC 2253 writes it; others are answered 403",
             "every subject",
             "CN=robot-[0-9]+",
-        ),
+        ).closes(),
         own(
             "client-certificate-pass",
             "`true`, `false`: whether backends get the certificate in the header `ssl-client-cert`",
@@ -99,7 +99,7 @@ pub const TOPIC: Topic = Topic {
 const MAX_URL: usize = 1000;
 
 const fn own(name: &'static str, value: &'static str, default: &'static str, example: &'static str) -> OwnAnnotation {
-    OwnAnnotation { name, objects: Objects::ServicesAndIngresses, value, default, example }
+    OwnAnnotation::new(name, Objects::ServicesAndIngresses, value, default, example)
 }
 
 /// Reads them. Where a certificate is asked for and it cannot be known which, nobody may ask.

@@ -7,8 +7,8 @@ use entry_model::Redirect;
 pub struct Redirects {
     /// All requests of the object are sent there.
     pub all: Option<RequestRedirect>,
-    /// Requests for `/` are sent there: a path with its query, and the annotation that says so.
-    pub root: Option<(String, &'static str)>,
+    /// Requests for `/` are sent there: a path with its query, or nowhere if it cannot be used; and the annotation that says so.
+    pub root: Option<(Option<String>, &'static str)>,
     /// Whether requests for the same host with `www.` or without are sent to the host: the annotation that says so.
     pub www: Option<&'static str>,
 }

@@ -5,7 +5,7 @@ use entry_model::{Cipher, ClientTls, Reason};
 use super::annotations::Annotations;
 use super::ciphers::parse_cipher_list;
 use super::reader::AnnotationReader;
-use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic, UnusableValue};
 use super::value::{parse_boolean, parse_go_boolean};
 use crate::verdict_draft::quoted;
 
@@ -19,6 +19,7 @@ pub const TOPIC: Topic = Topic {
                     a host that says something is followed",
             default: "those of all hosts",
             example: "ECDHE+AESGCM:ECDHE+CHACHA20",
+            unusable: UnusableValue::Ignored,
         },
         OwnAnnotation {
             name: "ssl-prefer-server-ciphers",
@@ -26,6 +27,7 @@ pub const TOPIC: Topic = Topic {
             value: "`true`, `false`: whether the order of the entry's ciphers counts, rather than that of the client's",
             default: "`false`",
             example: "true",
+            unusable: UnusableValue::Ignored,
         },
     ],
     ingress_nginx: &[

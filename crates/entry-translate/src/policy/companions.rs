@@ -1,4 +1,10 @@
 //! Annotations that say something only beside another one of their topic.
+//!
+//! Which dialect counts is decided once for a topic, by its principal: beside one of ours those of ingress-nginx that say how do not count, as what
+//! it asks for must not become another thing by what was written for another. Beside one of ingress-nginx ours count, each before that of
+//! ingress-nginx that says the same.
+
+use super::canary;
 
 /// Annotations that say something only beside one of their principals.
 #[derive(Debug, Clone, Copy)]
@@ -11,13 +17,16 @@ pub struct Companions {
     pub ingress_nginx_principals: &'static [&'static str],
     /// Those of ingress-nginx.
     pub ingress_nginx: &'static [&'static str],
-    /// Whether those of ingress-nginx do not count beside a principal of ours: what it asks for must not be made weaker by what was written
-    /// for another.
-    pub are_apart: bool,
 }
 
 /// All of them.
 pub const COMPANIONS: &[Companions] = &[
+    Companions {
+        own_principals: &["canary"],
+        own: canary::DETAILS,
+        ingress_nginx_principals: &["canary"],
+        ingress_nginx: canary::DETAILS,
+    },
     Companions {
         own_principals: &["client-certificate-secret"],
         own: &["client-certificate-depth", "client-certificate-error-page", "client-certificate-pass"],
@@ -29,14 +38,12 @@ pub const COMPANIONS: &[Companions] = &[
             "auth-tls-verify-client",
             "auth-tls-verify-depth",
         ],
-        are_apart: true,
     },
     Companions {
         own_principals: &["basic-auth-secret"],
         own: &["basic-auth-format", "basic-auth-realm"],
         ingress_nginx_principals: &["auth-type", "auth-secret"],
         ingress_nginx: &["auth-realm", "auth-secret-type"],
-        are_apart: true,
     },
     Companions {
         own_principals: &["allow-source-ranges", "auth-url", "basic-auth-secret", "deny-source-ranges"],
@@ -50,7 +57,6 @@ pub const COMPANIONS: &[Companions] = &[
             "whitelist-source-range",
         ],
         ingress_nginx: &["satisfy"],
-        are_apart: true,
     },
     Companions {
         own_principals: &["auth-url"],
@@ -79,7 +85,6 @@ pub const COMPANIONS: &[Companions] = &[
             "auth-signin",
             "auth-signin-redirect-param",
         ],
-        are_apart: true,
     },
     Companions {
         own_principals: &["backend-tls-secret"],
@@ -93,49 +98,42 @@ pub const COMPANIONS: &[Companions] = &[
             "proxy-ssl-verify",
             "proxy-ssl-verify-depth",
         ],
-        are_apart: true,
     },
     Companions {
         own_principals: &["limit-rpm", "limit-rps"],
         own: &["limit-burst-multiplier"],
         ingress_nginx_principals: &["limit-rpm", "limit-rps"],
         ingress_nginx: &["limit-burst-multiplier"],
-        are_apart: false,
     },
     Companions {
         own_principals: &["limit-connections", "limit-rpm", "limit-rps"],
         own: &["limit-exempt-ranges", "limit-status"],
         ingress_nginx_principals: &["limit-connections", "limit-rpm", "limit-rps"],
         ingress_nginx: &["limit-allowlist", "limit-whitelist"],
-        are_apart: false,
     },
     Companions {
         own_principals: &["limit-rate"],
         own: &["limit-rate-after"],
         ingress_nginx_principals: &["limit-rate"],
         ingress_nginx: &["limit-rate-after"],
-        are_apart: false,
     },
     Companions {
         own_principals: &["redirect"],
         own: &["redirect-status"],
         ingress_nginx_principals: &["permanent-redirect"],
         ingress_nginx: &["permanent-redirect-code"],
-        are_apart: false,
     },
     Companions {
         own_principals: &[],
         own: &[],
         ingress_nginx_principals: &["temporal-redirect"],
         ingress_nginx: &["temporal-redirect-code"],
-        are_apart: false,
     },
     Companions {
         own_principals: &[],
         own: &[],
         ingress_nginx_principals: &["proxy-redirect-from"],
         ingress_nginx: &["proxy-redirect-to"],
-        are_apart: false,
     },
     Companions {
         own_principals: &["affinity"],
@@ -160,7 +158,6 @@ pub const COMPANIONS: &[Companions] = &[
             "session-cookie-samesite",
             "session-cookie-secure",
         ],
-        are_apart: false,
     },
     Companions {
         own_principals: &["cors"],
@@ -181,7 +178,6 @@ pub const COMPANIONS: &[Companions] = &[
             "cors-expose-headers",
             "cors-max-age",
         ],
-        are_apart: false,
     },
 ];
 

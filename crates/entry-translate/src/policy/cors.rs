@@ -31,20 +31,20 @@ pub const TOPIC: Topic = Topic {
              more, `null`; or `*` for all",
             "`*`",
             "https://shop.example.com",
-        ),
-        own("cors-allow-methods", "methods with commas between them", "`GET, PUT, POST, DELETE, PATCH, OPTIONS`", "GET, POST"),
+        ).narrows("pages of that origin may not ask, those of the others may"),
+        own("cors-allow-methods", "methods with commas between them", "`GET, PUT, POST, DELETE, PATCH, OPTIONS`", "GET, POST").narrows("pages of other origins may not ask"),
         own(
             "cors-allow-headers",
             "names of headers of requests, with commas between them",
             "`DNT,Keep-Alive,User-Agent,X-Requested-With,If-Modified-Since,Cache-Control,Content-Type,Range,Authorization`",
             "Authorization, X-Tenant",
-        ),
+        ).narrows("pages of other origins may not ask"),
         own(
             "cors-allow-credentials",
             "`true`, `false`: whether cookies may be sent; never with the origin `*`, where browsers do not take it",
             "`true`",
             "false",
-        ),
+        ).counts_as("false"),
         own(
             "cors-expose-headers",
             "names of headers of answers that pages may read, with commas between them, or `*`",
@@ -80,7 +80,7 @@ pub const TOPIC: Topic = Topic {
 };
 
 const fn own(name: &'static str, value: &'static str, default: &'static str, example: &'static str) -> OwnAnnotation {
-    OwnAnnotation { name, objects: Objects::ServicesAndIngresses, value, default, example }
+    OwnAnnotation::new(name, Objects::ServicesAndIngresses, value, default, example)
 }
 
 const fn same(name: &'static str, effect: &'static str) -> IngressNginxAnnotation {
@@ -91,8 +91,12 @@ const fn same(name: &'static str, effect: &'static str) -> IngressNginxAnnotatio
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
     let is_on = reader.either_of(("cors", parse_boolean), ("enable-cors", parse_go_boolean)).unwrap_or(false);
     let origins = read_origins(reader);
-    let methods = reader.either("cors-allow-methods", parse_methods);
-    let headers = reader.either("cors-allow-headers", parse_headers);
+    let methods = read_list(reader, "cors-allow-methods", parse_methods);
+    let headers = read_list(reader, "cors-allow-headers", parse_headers);
+    // Where it is not known what pages may ask for, none may ask.
+    let is_known = methods != Some(Err(())) && headers != Some(Err(()));
+    let origins = if is_known { origins } else { CorsOrigins::Listed(Vec::new()) };
+    let (methods, headers) = (methods.and_then(Result::ok), headers.and_then(Result::ok));
     let exposed_headers = reader.either("cors-expose-headers", parse_exposed_headers);
     let credentials = reader.either_of((CREDENTIALS, parse_boolean), (CREDENTIALS, parse_go_boolean));
     let max_age_seconds = reader.either("cors-max-age", parse_seconds);
@@ -112,6 +116,19 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
         exposed_headers: exposed_headers.unwrap_or_default(),
         max_age_seconds: max_age_seconds.unwrap_or(MAX_AGE_SECONDS),
     });
+}
+
+/// What pages may ask for, by ours, else by that of ingress-nginx.
+fn read_list(
+    reader: &mut AnnotationReader<'_, '_>,
+    name: &str,
+    parse: fn(&str) -> Result<String, &'static str>,
+) -> Option<Result<String, ()>> {
+    if reader.own_counts(name, &[name]) {
+        reader.own_or_unusable(name, parse)
+    } else {
+        reader.ingress_nginx(name, parse).map(Ok)
+    }
 }
 
 const CREDENTIALS: &str = "cors-allow-credentials";

@@ -10,7 +10,7 @@ use super::global_auth::GlobalQuestion;
 use super::headers::is_said_by_entry;
 use super::outside_server::{Unreachable, find_asked_server, find_server};
 use super::reader::{AnnotationReader, FoundText};
-use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic, UnusableValue};
 use super::url::{HttpUrl, parse_http_url, parse_url_text};
 use super::value::{parse_boolean, parse_go_boolean};
 use crate::verdict_draft::{object_name, quoted};
@@ -27,7 +27,7 @@ pub const TOPIC: Topic = Topic {
             "a URL that is asked before each request: 2xx lets it pass, 401 and 403 are the answer, anything else is 500",
             "nobody is asked",
             "http://authelia.auth.svc.cluster.local/api/authz/auth-request",
-        ),
+        ).closes(),
         own(
             "auth-signin",
             "a URL to which clients are sent, with 302, instead of 401",
@@ -40,13 +40,13 @@ pub const TOPIC: Topic = Topic {
             "`rd`",
             "return_to",
         ),
-        own("auth-method", "the method with which it is asked", "`GET`", "HEAD"),
+        own("auth-method", "the method with which it is asked", "`GET`", "HEAD").closes(),
         own(
             "auth-response-headers",
             "headers of its answer, with commas between them, that the backend gets; a client's own are dropped",
             "none",
             "Remote-User, Remote-Groups",
-        ),
+        ).closes(),
         own(
             "auth-request-redirect",
             "what it is told in `X-Auth-Request-Redirect`",
@@ -64,7 +64,7 @@ pub const TOPIC: Topic = Topic {
             "a ConfigMap of the namespace: headers that it is told, none of those that this entry says itself of each client",
             "none",
             "auth-headers",
-        ),
+        ).closes(),
         own(
             "enable-global-auth",
             "`true`, `false`: whether the server is asked that the [settings](config-map.md) have for all, where no auth-url names another",
@@ -78,6 +78,7 @@ pub const TOPIC: Topic = Topic {
                     requests sent to it that annotations ask for beside routes, such as auth-url; others may not",
             default: "its own, and others may ask it with `GET` and `HEAD`, see [below](#servers-of-other-namespaces)",
             example: "shop,blog",
+            unusable: UnusableValue::Narrows("no other namespace may"),
         },
     ],
     ingress_nginx: &[
@@ -128,7 +129,7 @@ pub const TOPIC: Topic = Topic {
 };
 
 const fn own(name: &'static str, value: &'static str, default: &'static str, example: &'static str) -> OwnAnnotation {
-    OwnAnnotation { name, objects: Objects::ServicesAndIngresses, value, default, example }
+    OwnAnnotation::new(name, Objects::ServicesAndIngresses, value, default, example)
 }
 
 const fn same(name: &'static str, effect: &'static str) -> IngressNginxAnnotation {

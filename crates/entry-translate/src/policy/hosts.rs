@@ -5,7 +5,7 @@ use entry_model::Reason;
 use super::aliases::Aliases;
 use super::annotations::Annotations;
 use super::reader::{AnnotationReader, FoundText};
-use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic, UnusableValue};
 use crate::host::parse_host;
 use crate::verdict_draft::quoted;
 
@@ -17,16 +17,17 @@ pub const TOPIC: Topic = Topic {
     own: &[OwnAnnotation {
         name: "aliases",
         objects: Objects::Ingresses,
-        value: "hosts, with commas between them, for which the same is served as for the first host of the Ingress, unless a rule names \
-                them; over HTTPS if its certificate is for them",
+        value: "hosts, with commas between them, for which the same is served as for the first host of the Ingress, unless a rule of its \
+                namespace names them, or they belong to another namespace; over HTTPS if its certificate is for them",
         default: "none",
         example: "example.org,www.example.org",
+        unusable: UnusableValue::Narrows("it is not served for that host, and for the others it is"),
     }],
     ingress_nginx: &[IngressNginxAnnotation::differs(
         "server-alias",
         Scope::Host,
-        "The same is served for these hosts as for the first host of the Ingress, unless a rule names them; names and wildcards \
-             are taken, regular expressions are not",
+        "The same is served for these hosts as for the first host of the Ingress, unless a rule of its namespace names them, or they belong to \
+         another namespace; names and wildcards are taken, regular expressions are not",
     )],
 };
 

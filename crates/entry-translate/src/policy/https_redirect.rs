@@ -5,7 +5,7 @@ use entry_model::Reason;
 use super::annotations::Annotations;
 use super::client_redirects::HttpsRedirect;
 use super::reader::AnnotationReader;
-use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic, UnusableValue};
 use super::value::{parse_boolean, parse_go_boolean};
 
 pub const TOPIC: Topic = Topic {
@@ -17,6 +17,7 @@ pub const TOPIC: Topic = Topic {
                 host cannot be had, `always` where none is declared, too: for a proxy in front that ends TLS and is trusted",
         default: "`true` where the host has a certificate that is for it",
         example: "false",
+        unusable: UnusableValue::CountsAs("always"),
     }],
     ingress_nginx: &[
         IngressNginxAnnotation::same(

@@ -82,7 +82,7 @@ const MAX_RATE: u32 = 1_000_000;
 const MAX_CONNECTIONS: i64 = 65_535;
 
 const fn own(name: &'static str, value: &'static str, default: &'static str, example: &'static str) -> OwnAnnotation {
-    OwnAnnotation { name, objects: Objects::ServicesAndIngresses, value, default, example }
+    OwnAnnotation::new(name, Objects::ServicesAndIngresses, value, default, example)
 }
 
 /// Reads them.

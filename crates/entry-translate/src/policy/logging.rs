@@ -2,7 +2,7 @@
 
 use super::annotations::Annotations;
 use super::reader::AnnotationReader;
-use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic, UnusableValue};
 use super::value::{parse_boolean, parse_go_boolean};
 
 pub const TOPIC: Topic = Topic {
@@ -13,6 +13,7 @@ pub const TOPIC: Topic = Topic {
         value: "`true`, `false`: whether requests that are forwarded are in the access log; failures of the backend stay in it",
         default: "`true`",
         example: "false",
+        unusable: UnusableValue::Ignored,
     }],
     ingress_nginx: &[
         IngressNginxAnnotation::same(

@@ -28,7 +28,7 @@ pub const TOPIC: Topic = Topic {
             "`true`, `false`: whether the copy has the body. It is then held until it is whole, in a file if it is large, up to 1 GiB",
             "`true`",
             "false",
-        ),
+        ).counts_as("false"),
     ],
     ingress_nginx: &[
         IngressNginxAnnotation::differs(
@@ -55,7 +55,7 @@ pub const TOPIC: Topic = Topic {
 };
 
 const fn own(name: &'static str, value: &'static str, default: &'static str, example: &'static str) -> OwnAnnotation {
-    OwnAnnotation { name, objects: Objects::ServicesAndIngresses, value, default, example }
+    OwnAnnotation::new(name, Objects::ServicesAndIngresses, value, default, example)
 }
 
 /// Reads them. A target that cannot be used gets no copies, and the requests are served.

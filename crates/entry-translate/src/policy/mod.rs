@@ -62,6 +62,7 @@ pub use error_pages::parse_error_statuses;
 pub use value::parse_size;
 
 use annotations::Annotations;
+use canary_request::CanaryRole;
 use reader::AnnotationReader;
 use table::{IngressNginxAnnotation, OwnAnnotation, Topic};
 
@@ -110,7 +111,7 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
     balancing::read(reader, annotations);
     path_rewrite::read(reader, annotations);
     canary::read(reader, annotations);
-    if annotations.canary.is_some() {
+    if let Some(CanaryRole::Of(_)) = annotations.canary {
         return reader.report_unread_own_of_canary();
     }
     service_route::read(reader, annotations);

@@ -8,7 +8,7 @@ use super::annotations::Annotations;
 use super::forwarded_prefix::read_forwarded_prefix;
 use super::path_treatment::{PathTarget, PathTreatment, PatternDialect};
 use super::reader::AnnotationReader;
-use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic, UnusableValue};
 use super::value::{parse_boolean, parse_go_boolean};
 use crate::host::parse_host;
 
@@ -24,6 +24,7 @@ pub const TOPIC: Topic = Topic {
             value: "`true`, `false`: whether the path that matched is taken off before forwarding",
             default: "Services: `true`; Ingresses: `false`",
             example: "false",
+            unusable: UnusableValue::Closes,
         },
         OwnAnnotation {
             name: "replace-prefix",
@@ -31,6 +32,7 @@ pub const TOPIC: Topic = Topic {
             value: "a path that replaces the one that matched; what follows it stays",
             default: "none",
             example: "/v2",
+            unusable: UnusableValue::Closes,
         },
         OwnAnnotation {
             name: "forwarded-prefix",
@@ -38,6 +40,7 @@ pub const TOPIC: Topic = Topic {
             value: "a path that backends are told in `X-Forwarded-Prefix`",
             default: "the prefix that is taken off, if one is",
             example: "/shop",
+            unusable: UnusableValue::Ignored,
         },
         OwnAnnotation {
             name: "path-regex",
@@ -45,6 +48,7 @@ pub const TOPIC: Topic = Topic {
             value: "`true`, `false`: whether the paths of the object are [regular expressions](#regular-expressions), whatever their type",
             default: "`false`",
             example: "true",
+            unusable: UnusableValue::Closes,
         },
         OwnAnnotation {
             name: "rewrite",
@@ -53,6 +57,7 @@ pub const TOPIC: Topic = Topic {
                     expression matched; the query stays",
             default: "none",
             example: "/items/$1",
+            unusable: UnusableValue::Closes,
         },
     ],
     ingress_nginx: &[
@@ -91,10 +96,11 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
     // They change nothing: redirects keep the path as it was sent.
     let _ = reader.ingress_nginx_text("preserve-trailing-slash");
     let theirs = read_ingress_nginx(reader);
-    let patterns = match reader.own("path-regex", parse_boolean) {
+    let patterns = match reader.own_or_unusable("path-regex", parse_boolean) {
         Some(is_pattern) => {
             reader.own_counts("path-regex", &["use-regex"]);
-            if is_pattern { PatternDialect::Own } else { PatternDialect::Plain }
+            // A pattern matches what a path does, and more: where it is not known which it is, all of that is closed.
+            if is_pattern.unwrap_or(true) { PatternDialect::Own } else { PatternDialect::Plain }
         }
         None => theirs.patterns,
     };
@@ -103,24 +109,14 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
     annotations.paths = PathTreatment { patterns, target: read_target(reader, theirs.target) };
 }
 
-/// What paths become by ours, else by that of ingress-nginx. Where ours cannot be used and both are there, no path may be asked for: the
-/// backend would be asked for what neither of them leads to.
+/// What paths become by ours, else by that of ingress-nginx.
 fn read_target<'a>(reader: &mut AnnotationReader<'a, '_>, theirs: Option<PathTarget<'a>>) -> Option<PathTarget<'a>> {
-    let in_force = match theirs {
-        Some(_) => "so requests for the paths are answered 503",
-        None => "the default stays in force",
-    };
-    let prefix = reader.own_or_unusable("replace-prefix", in_force, parse_replacement);
-    let whole = reader.own_or_unusable("rewrite", in_force, parse_template);
+    let prefix = reader.own("replace-prefix", parse_replacement).map(PathTarget::Prefix);
+    let whole = reader.own("rewrite", parse_template).map(PathTarget::Whole);
     for name in ["rewrite", "replace-prefix"] {
         reader.own_counts(name, &["rewrite-target"]);
     }
-    match (whole, prefix) {
-        (Some(Ok(template)), _) => Some(PathTarget::Whole(template)),
-        (_, Some(Ok(replacement))) => Some(PathTarget::Prefix(replacement)),
-        (None, None) => theirs,
-        (Some(Err(())) | None, Some(Err(())) | None) => theirs.map(|_| PathTarget::Unusable),
-    }
+    whole.or(prefix).or(theirs)
 }
 
 fn read_ingress_nginx<'a>(reader: &mut AnnotationReader<'a, '_>) -> PathTreatment<'a> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use entry_model::{ConfigMap, FieldPath, Key, Kind, ObjectRef, Reason, Secret, Service, Snapshot};
 
 use super::companions::{COMPANIONS, Companions};
-use super::table::{IngressNginxAnnotation, Meaning, Objects};
+use super::table::{IngressNginxAnnotation, Meaning, Objects, UnusableValue};
 use super::{INGRESS_NGINX_PREFIX, OWN_PREFIX, find_ingress_nginx_annotation, find_own_annotation};
 use crate::verdict_draft::{VerdictDraft, quoted};
 use crate::{PolicyDefaults, Quarantine, TlsPassthroughAnnotations};
@@ -48,6 +48,8 @@ pub struct AnnotationReader<'a, 'd> {
     draft: &'d mut VerdictDraft,
     /// What was looked up because annotations name it.
     references: Vec<ObjectRef>,
+    /// Whether requests may go nowhere.
+    is_closed: bool,
 }
 
 /// The text of an annotation of either dialect.
@@ -81,7 +83,7 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
         let own = with_prefix(annotations, OWN_PREFIX).map(|(name, value)| (name, value, false)).collect();
         let ingress_nginx = with_prefix(annotations, INGRESS_NGINX_PREFIX);
         let ingress_nginx = ingress_nginx.map(|(name, value)| (name, value, false)).collect();
-        Self { kind, context, own, ingress_nginx, draft, references: Vec::new() }
+        Self { kind, context, own, ingress_nginx, draft, references: Vec::new(), is_closed: false }
     }
 
     /// Whether the object has none.
@@ -101,23 +103,46 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
         Some(found.1)
     }
 
-    /// One of ours. A value that cannot be used is as if it were not there, and a finding says so.
-    pub fn own<T>(&mut self, name: &str, parse: impl FnOnce(&'a str) -> Result<T, &'static str>) -> Option<T> {
-        self.own_or_unusable(name, "the default stays in force", parse)?.ok()
+    /// One of ours. Of a value that cannot be used a finding says what is in force instead, which its row says.
+    pub fn own<T>(&mut self, name: &str, parse: impl Fn(&'a str) -> Result<T, &'static str>) -> Option<T> {
+        self.own_or_unusable(name, parse)?.ok()
     }
 
-    /// One of ours, or that it cannot be used: a finding says so, and what is in force then.
+    /// One of ours, or that it cannot be used, where neither another value counts nor the default is in force.
     pub fn own_or_unusable<T>(
         &mut self,
         name: &str,
-        in_force: &str,
-        parse: impl FnOnce(&'a str) -> Result<T, &'static str>,
+        parse: impl Fn(&'a str) -> Result<T, &'static str>,
     ) -> Option<Result<T, ()>> {
         let value = self.own_text(name)?;
-        Some(parse(value).map_err(|hint| {
-            let message = format!("The value {} cannot be used, {in_force}: {hint}", quoted(value));
-            self.report_own_loss(name, Reason::Invalid, message);
-        }))
+        let hint = match parse(value) {
+            Ok(parsed) => return Some(Ok(parsed)),
+            Err(hint) => hint,
+        };
+        let unusable = find_own_annotation(name).map_or(UnusableValue::Ignored, |known| known.unusable);
+        let in_force = match unusable {
+            UnusableValue::Ignored => "the default stays in force".to_owned(),
+            UnusableValue::Closes => "so requests are answered 503".to_owned(),
+            UnusableValue::CountsAs(other) => format!("so it counts as `{other}`"),
+            UnusableValue::Narrows(words) => format!("so {words}"),
+        };
+        self.report_unusable(name, value, &in_force, hint);
+        self.is_closed |= unusable == UnusableValue::Closes;
+        match unusable {
+            UnusableValue::CountsAs(other) => parse(other).ok().map(Ok),
+            UnusableValue::Ignored => None,
+            UnusableValue::Closes | UnusableValue::Narrows(_) => Some(Err(())),
+        }
+    }
+
+    fn report_unusable(&mut self, name: &str, value: &str, in_force: &str, hint: &str) {
+        let message = format!("The value {} cannot be used, {in_force}: {hint}", quoted(value));
+        self.report_own_loss(name, Reason::Invalid, message);
+    }
+
+    /// Whether a value of ours cannot be used without which requests would go where they may not.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
     }
 
     /// The text of one of ingress-nginx, if those are followed on this object.
@@ -176,9 +201,9 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
         true
     }
 
-    /// Where one of ours says what is to be asked of clients or backends, those of ingress-nginx that say how do not count.
+    /// Where one of ours says what is to be done, those of ingress-nginx that say how do not count.
     pub fn set_dialects_apart(&mut self) {
-        for companions in COMPANIONS.iter().filter(|companions| companions.are_apart) {
+        for companions in COMPANIONS {
             let is_there = |principal: &&&str| self.own.iter().any(|(other, ..)| other == *principal);
             if let Some(principal) = companions.own_principals.iter().find(is_there) {
                 for name in companions.ingress_nginx {
@@ -278,11 +303,11 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
         self.either_of((name, parse), (name, parse))
     }
 
-    /// Ours, else that of ingress-nginx. Where ours cannot be used, neither counts, and the default is in force: that of ingress-nginx may
-    /// be weaker than what was to be said.
+    /// Ours, else that of ingress-nginx. Where ours cannot be used, that of ingress-nginx does not count either: it may be weaker than what was
+    /// to be said.
     pub fn either_of<T>(
         &mut self,
-        (own, parse_own): (&str, impl FnOnce(&'a str) -> Result<T, &'static str>),
+        (own, parse_own): (&str, impl Fn(&'a str) -> Result<T, &'static str>),
         (ingress_nginx, parse): (&str, impl FnOnce(&'a str) -> Result<T, &'static str>),
     ) -> Option<T> {
         if self.own_counts(own, &[ingress_nginx]) {
@@ -295,17 +320,20 @@ impl<'a, 'd> AnnotationReader<'a, 'd> {
     /// Ours, else that of ingress-nginx, which counts where ours cannot be used, too: for what is weakest where nothing is said.
     pub fn either_usable<T>(
         &mut self,
-        (own, parse_own): (&str, impl FnOnce(&'a str) -> Result<T, &'static str>),
+        (own, parse_own): (&str, impl Fn(&'a str) -> Result<T, &'static str>),
         (ingress_nginx, parse): (&str, impl FnOnce(&'a str) -> Result<T, &'static str>),
     ) -> Option<T> {
         let Some(theirs) = self.ingress_nginx(ingress_nginx, parse) else { return self.own(own, parse_own) };
-        let in_force = "that of ingress-nginx stays in force";
-        match self.own_or_unusable(own, in_force, parse_own) {
-            Some(Ok(parsed)) => {
+        let Some(value) = self.own_text(own) else { return Some(theirs) };
+        match parse_own(value) {
+            Ok(parsed) => {
                 self.own_counts(own, &[ingress_nginx]);
                 Some(parsed)
             }
-            Some(Err(())) | None => Some(theirs),
+            Err(hint) => {
+                self.report_unusable(own, value, "that of ingress-nginx stays in force", hint);
+                Some(theirs)
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use super::annotations::Annotations;
 use super::client_redirects::{Redirects, RequestRedirect};
 use super::path_rewrite::parse_authority;
 use super::reader::AnnotationReader;
-use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic, UnusableValue};
 use super::value::{parse_boolean, parse_go_boolean};
 use crate::verdict_draft::quoted;
 
@@ -28,6 +28,7 @@ pub const TOPIC: Topic = Topic {
                     `$uri` or `$is_args$args` at its end stand for parts of the request",
             default: "none",
             example: "https://www.example.com$request_uri",
+            unusable: UnusableValue::Closes,
         },
         OwnAnnotation {
             name: "redirect-status",
@@ -35,6 +36,7 @@ pub const TOPIC: Topic = Topic {
             value: "`301`, `302`, `303`, `307` or `308`: the status of `sparrow/redirect`",
             default: "`302`",
             example: "308",
+            unusable: UnusableValue::Ignored,
         },
         OwnAnnotation {
             name: "app-root",
@@ -42,14 +44,17 @@ pub const TOPIC: Topic = Topic {
             value: "a path, which may have a query, to which clients that ask for `/` are sent with 302",
             default: "none",
             example: "/app/",
+            unusable: UnusableValue::Narrows("requests for `/` are answered 503"),
         },
         OwnAnnotation {
             name: "www-redirect",
             objects: Objects::Ingresses,
             value: "`true`, `false`: whether clients that ask for a host of the Ingress with `www.` in front, or without it, are sent \
-                    to that of the Ingress with 308. It takes no host that another rule names",
+                    to that of the Ingress with 308. It takes no host that another rule of its namespace names, or that belongs to another \
+                    namespace",
             default: "`false`",
             example: "true",
+            unusable: UnusableValue::Ignored,
         },
     ],
     ingress_nginx: &[
@@ -75,7 +80,8 @@ pub const TOPIC: Topic = Topic {
             "from-to-www-redirect",
             Scope::Host,
             "Clients that ask for a host of the Ingress with `www.` in front, or without it, are sent to that of the Ingress with \
-             308; over HTTPS, if the certificate is for both. It takes no host that another rule names",
+             308; over HTTPS, if the certificate is for both. It takes no host that another rule of its namespace names, or that belongs \
+             to another namespace",
         )
         .unchanged_by(&["false"]),
         IngressNginxAnnotation::same(
@@ -98,10 +104,10 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
     let theirs = read_ingress_nginx(reader);
     let all = read_own(reader, theirs);
     let root = if reader.own_counts("app-root", &["app-root"]) {
-        reader.own("app-root", parse_root).map(|path| (path, "sparrow/app-root"))
+        reader.own_or_unusable("app-root", parse_root).map(|path| (path.ok(), "sparrow/app-root"))
     } else {
         let path = reader.ingress_nginx("app-root", parse_root);
-        path.map(|path| (path, "nginx.ingress.kubernetes.io/app-root"))
+        path.map(|path| (Some(path), "nginx.ingress.kubernetes.io/app-root"))
     };
     let www = if reader.own_counts("www-redirect", &["from-to-www-redirect"]) {
         reader.own("www-redirect", parse_boolean).filter(|is_on| *is_on).map(|_| "sparrow/www-redirect")
@@ -112,21 +118,12 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
     annotations.redirects = Redirects { all, root, www };
 }
 
-/// Where all requests are sent by ours, else by that of ingress-nginx. Where ours cannot be used and both are there, they may go nowhere:
-/// neither of them leads to the backend.
+/// Where all requests are sent by ours, else by that of ingress-nginx.
 fn read_own(reader: &mut AnnotationReader<'_, '_>, theirs: Option<RequestRedirect>) -> Option<RequestRedirect> {
     let status = reader.own("redirect-status", parse_status).unwrap_or(302);
-    let in_force = match theirs {
-        Some(_) => "so requests for the paths are answered 503",
-        None => "the default stays in force",
-    };
-    let own = reader.own_or_unusable("redirect", in_force, |text| parse_redirect(text, status));
+    let own = reader.own("redirect", |text| parse_redirect(text, status));
     reader.own_counts("redirect", &["temporal-redirect", "permanent-redirect"]);
-    match own {
-        None => theirs,
-        Some(Ok(redirect)) => Some(RequestRedirect::To(redirect)),
-        Some(Err(())) => theirs.map(|_| RequestRedirect::Unusable),
-    }
+    own.map(RequestRedirect::To).or(theirs)
 }
 
 fn read_ingress_nginx(reader: &mut AnnotationReader<'_, '_>) -> Option<RequestRedirect> {

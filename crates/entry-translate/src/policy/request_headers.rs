@@ -5,7 +5,7 @@ use entry_model::{ConnectionHeader, HeaderField, Reason};
 use super::annotations::Annotations;
 use super::headers::{parse_lines, set_request_header};
 use super::reader::AnnotationReader;
-use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic, UnusableValue};
 use super::upstream_vhost::UpstreamVhost;
 
 pub const TOPIC: Topic = Topic {
@@ -17,6 +17,7 @@ pub const TOPIC: Topic = Topic {
                 taken out. `Host`, `X-Forwarded-…` and those of the connection are said by this entry",
         default: "what the client sent",
         example: "X-Tenant: shop",
+        unusable: UnusableValue::Closes,
     }],
     ingress_nginx: &[
         IngressNginxAnnotation::differs(

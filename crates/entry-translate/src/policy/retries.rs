@@ -7,7 +7,7 @@ use entry_model::{BackendMode, Reason, Retries, RetryCondition};
 
 use super::annotations::Annotations;
 use super::reader::AnnotationReader;
-use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic, UnusableValue};
 use super::value::{MAX_DURATION, parse_integer};
 
 pub const TOPIC: Topic = Topic {
@@ -20,6 +20,7 @@ pub const TOPIC: Topic = Topic {
                     `http_504`, `non_idempotent`: after what another endpoint is tried; with `backends: endpoints`",
             default: "`error timeout`",
             example: "error timeout http_502",
+            unusable: UnusableValue::Ignored,
         },
         OwnAnnotation {
             name: "retry-tries",
@@ -27,6 +28,7 @@ pub const TOPIC: Topic = Topic {
             value: "how many endpoints are tried in all, from 1 to 100",
             default: "3",
             example: "2",
+            unusable: UnusableValue::Ignored,
         },
     ],
     ingress_nginx: &[

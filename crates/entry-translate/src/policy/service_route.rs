@@ -2,7 +2,7 @@
 
 use super::annotations::Annotations;
 use super::reader::AnnotationReader;
-use super::table::{Objects, OwnAnnotation, Topic};
+use super::table::{Objects, OwnAnnotation, Topic, UnusableValue};
 
 pub const TOPIC: Topic = Topic {
     title: "The route of a Service",
@@ -13,6 +13,7 @@ pub const TOPIC: Topic = Topic {
             value: "a path, see [below](#paths); a final slash means nothing",
             default: "`/` and the Service's name",
             example: "/volume",
+            unusable: UnusableValue::Narrows("the Service is not served"),
         },
         OwnAnnotation {
             name: "host",
@@ -20,6 +21,7 @@ pub const TOPIC: Topic = Topic {
             value: "a host, see [below](#hosts); empty means every host",
             default: "every host",
             example: "shop.example.com",
+            unusable: UnusableValue::Narrows("the Service is not served"),
         },
         OwnAnnotation {
             name: "port",
@@ -27,6 +29,7 @@ pub const TOPIC: Topic = Topic {
             value: "a port of the Service, by number or by name",
             default: "the TCP port called `http`, else the first TCP port; if there are several of those, a finding says which it is",
             example: "8080",
+            unusable: UnusableValue::Narrows("requests for it are answered 503, or the Service is not served"),
         },
     ],
     ingress_nginx: &[],

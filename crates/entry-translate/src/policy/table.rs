@@ -24,6 +24,54 @@ pub struct OwnAnnotation {
     pub default: &'static str,
     /// A value.
     pub example: &'static str,
+    /// What is in force where its value cannot be used.
+    pub unusable: UnusableValue,
+}
+
+/// What is in force where the value of an annotation of ours cannot be used. It never lets in whom the annotation may have kept out, never
+/// sends in the clear what it may have kept secret, and never sends a request elsewhere than it may have said: where as without the annotation
+/// would, it is something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnusableValue {
+    /// The same as without the annotation.
+    Ignored,
+    /// All that the object is asked for is answered 503.
+    Closes,
+    /// The same as with this value, which lets the fewest through.
+    CountsAs(&'static str),
+    /// What these words say, behind "so", in Markdown.
+    Narrows(&'static str),
+}
+
+impl OwnAnnotation {
+    /// One that is ignored where its value cannot be used.
+    pub const fn new(
+        name: &'static str,
+        objects: Objects,
+        value: &'static str,
+        default: &'static str,
+        example: &'static str,
+    ) -> Self {
+        Self { name, objects, value, default, example, unusable: UnusableValue::Ignored }
+    }
+
+    /// Where its value cannot be used, all that the object is asked for is answered 503.
+    #[must_use]
+    pub const fn closes(self) -> Self {
+        Self { unusable: UnusableValue::Closes, ..self }
+    }
+
+    /// Where its value cannot be used, it is the same as with this one.
+    #[must_use]
+    pub const fn counts_as(self, value: &'static str) -> Self {
+        Self { unusable: UnusableValue::CountsAs(value), ..self }
+    }
+
+    /// Where its value cannot be used, it is as these words say.
+    #[must_use]
+    pub const fn narrows(self, words: &'static str) -> Self {
+        Self { unusable: UnusableValue::Narrows(words), ..self }
+    }
 }
 
 /// The objects on which an annotation has a meaning.

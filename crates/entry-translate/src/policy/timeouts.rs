@@ -36,7 +36,7 @@ pub const TOPIC: Topic = Topic {
 };
 
 const fn own(name: &'static str, value: &'static str, default: &'static str, example: &'static str) -> OwnAnnotation {
-    OwnAnnotation { name, objects: Objects::ServicesAndIngresses, value, default, example }
+    OwnAnnotation::new(name, Objects::ServicesAndIngresses, value, default, example)
 }
 
 /// Reads them.

@@ -4,7 +4,7 @@ use entry_model::Reason;
 
 use super::annotations::Annotations;
 use super::reader::AnnotationReader;
-use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
+use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic, UnusableValue};
 use super::value::{parse_boolean, parse_go_boolean};
 use crate::TlsPassthroughAnnotations;
 use crate::claim_site::ClaimSite;
@@ -24,6 +24,7 @@ pub const TOPIC: Topic = Topic {
                 [below](#what-tls-passthrough-does)",
         default: "`false`",
         example: "true",
+        unusable: UnusableValue::Closes,
     }],
     ingress_nginx: &[IngressNginxAnnotation::differs(
         INGRESS_NGINX,

@@ -323,15 +323,3 @@ fn unused_certificate_does_not_count() {
     assert_eq!(built.routes.certificates.len(), 2);
     assert_verdict(&built, &object(Kind::Ingress, "new"), Acceptance::Accepted, &[]);
 }
-
-#[test]
-fn host_whose_certificate_is_over_the_bound_is_not_redirected() {
-    let mut web = with_rule("web", Some("a.example"), vec![prefix("/")]);
-    web.tls = vec![tls(&["a.example"], "tls")];
-    let mut settings = settings();
-    settings.bounds.certificates = entry_translate::Bound { namespace: 0, all: 0 };
-    let objects = Objects::new().service(service("web")).ingress(web).secret(secret("tls", &["a.example"]));
-    let built = objects.translate_with(&settings);
-    let host = built.routes.hosts.values().next().unwrap();
-    assert!(host.certificate.is_none() && !built.routes.policy(&host.rules[0]).redirect_to_https, "{host:?}");
-}

@@ -106,16 +106,69 @@ fn redirect_to_https_of_ours_that_cannot_be_used_stays() {
 }
 
 #[test]
-fn target_of_ours_that_cannot_be_used_leads_nowhere_where_ingress_nginx_leads_elsewhere() {
+fn target_of_ours_that_cannot_be_used_leads_nowhere() {
     for (own, theirs) in [
         (("rewrite", "x"), ("rewrite-target", "/public")),
         (("replace-prefix", "x"), ("rewrite-target", "/public")),
         (("redirect", "x"), ("permanent-redirect", "https://b.example")),
     ] {
         assert!(Served::of(&[own], &[theirs]).is_closed(), "{own:?}");
-        assert!(!Served::of(&[own], &[]).is_closed(), "{own:?}");
+        assert!(Served::of(&[own], &[]).is_closed(), "{own:?}");
         assert!(!Served::of(&[], &[theirs]).is_closed(), "{theirs:?}");
     }
+}
+
+#[test]
+fn details_of_ingress_nginx_do_not_count_beside_a_principal_of_ours() {
+    // What ingress-nginx says changes nothing of what ours asks for, be it usable or not.
+    for (own, theirs) in [
+        (&[("cors", "true")][..], ("cors-allow-origin", "https://their.example")),
+        (&[("cors", "true"), ("cors-allow-methods", "GET")], ("cors-allow-methods", "PUT")),
+        (&[("cors", "true")], ("cors-allow-credentials", "false")),
+        (&[("affinity", "cookie")], ("session-cookie-name", "their")),
+        (&[("affinity", "cookie")], ("session-cookie-expires", "60")),
+        (&[("limit-rps", "5")], ("limit-whitelist", "0.0.0.0/0")),
+        (&[("limit-rps", "5")], ("limit-burst-multiplier", "1")),
+        (&[("limit-rate", "10k")], ("limit-rate-after", "10")),
+        (&[("redirect", "https://b.example/")], ("permanent-redirect-code", "308")),
+    ] {
+        let (alone, beside) = (Served::of(own, &[]), Served::of(own, &[theirs]));
+        assert_eq!((beside.rule(), beside.policy()), (alone.rule(), alone.policy()), "{own:?} {theirs:?}");
+        assert!(beside.is_told_of(&format!("{THEIRS}{}", theirs.0)), "{own:?} {theirs:?}");
+    }
+    // Beside one of ingress-nginx, ours count, each before that of ingress-nginx that says the same, and the others of ingress-nginx stay.
+    let theirs = [
+        ("enable-cors", "true"),
+        ("cors-allow-methods", "PUT"),
+        ("cors-allow-headers", "X-Their"),
+        ("limit-rps", "5"),
+        ("limit-burst-multiplier", "7"),
+    ];
+    let served = Served::of(&[("cors-allow-methods", "GET"), ("limit-status", "429")], &theirs);
+    let cors = served.policy().cors.as_ref().expect("CORS");
+    assert_eq!((&*cors.methods, &*cors.headers), ("GET", "X-Their"));
+    let limits = &served.policy().limits;
+    assert_eq!((limits.requests_per_second.map(|limit| limit.burst), limits.status), (Some(35), Some(429)));
+}
+
+#[test]
+fn details_of_a_canary_are_of_the_dialect_that_makes_it_one() {
+    let rules = |annotations: &[(&str, &str)]| {
+        let mut canary = with_rule("canary", Some("a.example"), vec![prefix("/")]);
+        canary.meta.annotations =
+            annotations.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let shop = with_rule("shop", Some("a.example"), vec![prefix("/")]);
+        let objects = Objects::new().service(service("web")).ingress(canary).ingress(shop);
+        translate(&objects.0, &settings()).routes.to_string()
+    };
+    let (own, theirs) = ("sparrow/canary", "nginx.ingress.kubernetes.io/canary");
+    let [own_weight, their_weight] = [own, theirs].map(|prefix| format!("{prefix}-weight"));
+    let none = rules(&[(own, "true")]);
+    assert_eq!(rules(&[(own, "true"), (&*their_weight, "50")]), none);
+    assert_eq!(rules(&[(own, "true"), (theirs, "true"), (&*their_weight, "50")]), none);
+    let half = rules(&[(theirs, "true"), (&*their_weight, "50")]);
+    assert_ne!(half, none);
+    assert_eq!(rules(&[(theirs, "true"), (&*own_weight, "50"), (&*their_weight, "10")]), half);
 }
 
 #[test]

@@ -20,6 +20,8 @@ mod paths;
 mod properties;
 mod services;
 mod snippets;
+mod stays_closed;
 mod support;
 mod tls_passthrough;
+mod unusable_values;
 mod verdicts;

@@ -193,9 +193,12 @@ fn place(rule: &Rule) -> (bool, std::cmp::Reverse<usize>, &str) {
 
 fn assert_sound(snapshot: &Snapshot, built: &Translation, settings: &TranslateSettings) {
     let metas = snapshot.ingresses.values().map(|ingress| &ingress.meta);
-    let mut metas = metas.chain(snapshot.services.values().map(|service| &service.meta));
-    // Who asks for a redirect by name is redirected to where no connection is made, rather than served in the clear.
-    let asks = metas.any(|meta| meta.annotations.get("sparrow/ssl-redirect").is_some_and(|text| text == "true"));
+    let metas = metas.chain(snapshot.services.values().map(|service| &service.meta));
+    let asked: Vec<_> = metas.filter_map(|meta| meta.annotations.get("sparrow/ssl-redirect")).collect();
+    // Who asks for a redirect by name is redirected to where no connection is made, rather than served in the clear; so is whose word for it
+    // cannot be used.
+    let is_unusable = |text: &&String| !["true", "false"].contains(&text.as_str());
+    let asks = asked.iter().any(|text| *text == "true") && settings.has_https() || asked.iter().any(is_unusable);
     for (name, host) in &built.routes.hosts {
         let (HostName::Exact(text) | HostName::OneLabel(text)) = name else { continue };
         let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
@@ -208,7 +211,7 @@ fn assert_sound(snapshot: &Snapshot, built: &Translation, settings: &TranslateSe
         assert!(host.rules.windows(2).all(|two| place(&two[0]) < place(&two[1])), "not in order: {:#?}", host.rules);
         assert!(host.certificate.iter().all(|id| built.routes.certificates.contains_key(id)));
         let redirects = host.rules.iter().any(|rule| built.routes.policy(rule).redirect_to_https);
-        assert!(host.certificate.is_some() || !redirects || (asks && settings.has_https()));
+        assert!(host.certificate.is_some() || !redirects || asks);
     }
     let used: BTreeSet<_> = built.routes.hosts.values().filter_map(|host| host.certificate.as_ref()).collect();
     assert_eq!(used, built.routes.certificates.keys().collect(), "certificates that no host uses");
@@ -258,7 +261,7 @@ proptest! {
         prop_assert!(built.routes.to_string().lines().count() >= rules(&built).count());
     }
 
-    /// Quarantine of an object with its paths is as good as removal, for all others.
+    /// Quarantine of an object with its paths is as good as removal, for all others, but that some are closed with it.
     #[test]
     fn quarantined_object_without_its_paths_changes_nothing_else(snapshot in any_snapshot(), which: prop::sample::Index) {
         let Some(key) = (!snapshot.ingresses.is_empty())
@@ -276,7 +279,15 @@ proptest! {
         prop_assert_eq!(built.verdicts[&object].acceptance(), Acceptance::Rejected);
         built.verdicts.remove(&object);
         expected.verdicts.remove(&object);
-        prop_assert_eq!(built, expected);
+        let mut is_closed = false;
+        for (name, host) in &built.routes.hosts {
+            let Some(expected) = expected.routes.hosts.get(name) else { continue };
+            for (rule, expected) in host.rules.iter().zip(&expected.rules) {
+                is_closed |= rule.action != expected.action;
+                prop_assert!(rule.action == expected.action || rule.action == Action::UNAVAILABLE, "{}", built.routes);
+            }
+        }
+        prop_assert!(is_closed || built == expected, "{}\n{}", built.routes, expected.routes);
     }
 
     /// What is younger than all others changes nothing of theirs but what a default backend had, whatever is in it.
@@ -288,7 +299,10 @@ proptest! {
         young.tls.clear();
         let mut snapshot = snapshot;
         for ingress in snapshot.ingresses.values_mut() {
-            Arc::make_mut(ingress).default_backend = None;
+            let ingress = Arc::make_mut(ingress);
+            ingress.default_backend = None;
+            // What may be a canary takes nothing from its main.
+            ingress.meta.annotations.remove("sparrow/canary");
         }
         let before = translate(&snapshot, &settings());
         let object = ObjectRef::new(Kind::Ingress, young.meta.key());

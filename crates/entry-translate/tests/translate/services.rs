@@ -44,7 +44,7 @@ fn annotations_set_path_host_port_and_policy() {
 }
 
 #[test]
-fn invalid_annotation_leaves_the_default() {
+fn invalid_annotation_leaves_the_default_or_closes() {
     let service = exposed(
         "volume",
         [
@@ -60,21 +60,25 @@ fn invalid_annotation_leaves_the_default() {
         ],
     );
     let built = Objects::new().service(service).translate();
-    assert_routes(&built, &["* prefix /volume -> 10.0.0.1:80 http strip (Service shop/volume)"]);
+    assert_routes(&built, &["* prefix /volume -> unavailable redirect (Service shop/volume)"]);
     let field = |name: &str| format!("metadata.annotations[sparrow/{name}]");
     let fields = [
         (
             field("backend-protocol"),
             Reason::Invalid,
-            "\"gopher\" cannot be used, the default stays in force: write `http`",
+            "\"gopher\" cannot be used, so requests are answered 503: write `http`",
         ),
-        (field("connect-timeout"), Reason::Invalid, "write a whole number with `ms`, `s`, `m` or `h`"),
-        (field("keep-alive"), Reason::Invalid, "write `true` or `false`"),
+        (
+            field("connect-timeout"),
+            Reason::Invalid,
+            "the default stays in force: write a whole number with `ms`, `s`, `m` or `h`",
+        ),
+        (field("keep-alive"), Reason::Invalid, "so it counts as `false`: write `true` or `false`"),
         (field("max-body-size"), Reason::Invalid, "`0` is without limit"),
         (field("read-timeout"), Reason::Invalid, "from `1ms` to `24h`"),
         (field("retries"), Reason::Unsupported, "there is none of this name"),
         (field("send-timeout"), Reason::Invalid, "from `1ms` to `24h`"),
-        (field("ssl-redirect"), Reason::Invalid, "write `true`, `false` or `always`"),
+        (field("ssl-redirect"), Reason::Invalid, "so it counts as `always`: write `true`, `false` or `always`"),
         (field("strip-prefix"), Reason::Invalid, "write `true` or `false`"),
     ];
     let findings: Vec<_> = fields.iter().map(|(field, reason, part)| (field.as_str(), *reason, *part)).collect();

@@ -1,0 +1,78 @@
+//! What keeps closed what an object closed that takes part in nothing any more: nginx rejects it though only its paths were left of it, or it
+//! cannot be read. Its paths cannot be written for nginx, so what would get their requests is answered 503.
+
+use std::collections::HashMap;
+
+use entry_model::{Action, HostName, PathMatch, Reason};
+
+use crate::attach::{AttachedObject, namespace_of};
+use crate::attached_claims::{AttachedClaim, AttachedClaims};
+use crate::claim::Claim;
+use crate::verdict_draft::object_name;
+
+/// Paths for which not everybody may ask, of objects that take part in nothing, by their hosts.
+#[derive(Debug, Default)]
+pub struct LeftOutPaths<'c> {
+    by_host: HashMap<&'c HostName, Vec<LeftOutPath<'c>>>,
+}
+
+#[derive(Debug)]
+struct LeftOutPath<'c> {
+    path: &'c PathMatch,
+    namespace: String,
+    /// The object, for a message.
+    object: String,
+}
+
+impl<'c> LeftOutPaths<'c> {
+    /// Those of these claims.
+    pub fn new(claims: &AttachedClaims<'c>, attached: &[AttachedObject<'_>]) -> Self {
+        let mut paths = Self::default();
+        for AttachedClaim { claim, owner, .. } in claims.rules.iter().filter(|rule| is_closed(rule.claim)) {
+            paths.by_host.entry(&claim.host).or_default().push(LeftOutPath {
+                path: &claim.matches.path,
+                namespace: namespace_of(attached, *owner).to_owned(),
+                object: object_name(&attached[owner.1].object),
+            });
+        }
+        paths
+    }
+
+    /// Which rules of a host would get requests for them, though everybody may ask: those of the same namespace, since no other can close
+    /// what a namespace has. Their owners are told.
+    pub fn closed_rules(
+        &self,
+        host: &HostName,
+        won: &[AttachedClaim<'_>],
+        attached: &mut [AttachedObject<'_>],
+    ) -> Vec<usize> {
+        let mut closed = Vec::new();
+        for left_out in self.by_host.get(host).into_iter().flatten() {
+            let is_own = |rule: &AttachedClaim<'_>| namespace_of(attached, rule.owner) == left_out.namespace;
+            let open = won.iter().enumerate().filter(|(_, rule)| is_own(rule) && !is_closed(rule.claim));
+            let next: Vec<usize> = match left_out.path {
+                PathMatch::Regex(_) => open.map(|(index, _)| index).collect(),
+                PathMatch::Exact(path) | PathMatch::Prefix(path) => {
+                    let first = won.iter().position(|rule| rule.claim.matches.path.matches(path));
+                    open.map(|(index, _)| index).filter(|index| Some(*index) == first).collect()
+                }
+            };
+            for index in next.into_iter().filter(|index| !closed.contains(index)).collect::<Vec<_>>() {
+                closed.push(index);
+                let message = format!(
+                    "{} takes part in nothing, and this path would get requests for what not everybody may ask for there, so its requests are \
+                     answered 503 until that object is corrected or removed",
+                    left_out.object
+                );
+                attached[won[index].owner.1].draft.report_loss(&won[index].claim.site, Reason::Conflicted, message);
+            }
+        }
+        closed.sort_unstable();
+        closed
+    }
+}
+
+/// Whether not everybody may ask.
+fn is_closed(claim: &Claim) -> bool {
+    claim.policy.is_restricted() || matches!(claim.action, Action::Respond(_))
+}
