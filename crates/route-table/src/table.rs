@@ -1,5 +1,6 @@
 //! Reads a table that another process writes.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use thiserror::Error;
@@ -289,6 +290,30 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
 
     fn count(&mut self) -> Result<TableContents, Fault> {
         let mut contents = TableContents::default();
+        self.walk(|table, place| table.count_entry(place, &mut contents))?;
+        Ok(contents)
+    }
+
+    /// What the objects of all rules are called, as [`crate::RuleNames::origin`] has it.
+    ///
+    /// # Errors
+    /// A part of the newest table is damaged.
+    pub fn origins(&mut self) -> Result<HashSet<Box<str>>, Fault> {
+        self.refresh()?;
+        self.look_up(|table| {
+            let mut origins = HashSet::new();
+            table.walk(|table, place| {
+                if let Decoded::Rules(rules) = table.read_entry(place)?.decoded {
+                    origins.extend(rules.names.iter().map(|names| names.origin.clone()));
+                }
+                Ok(())
+            })?;
+            Ok(origins)
+        })
+    }
+
+    /// Visits all entries of the table in use.
+    fn walk(&mut self, mut visit: impl FnMut(&mut Self, Place) -> Result<(), Fault>) -> Result<(), Fault> {
         let mut left = vec![(self.root.trie, AT_ROOT, 0)];
         // Nodes of a damaged table may lead to each other; of one that is whole, each leads on.
         let mut steps = self.memory.as_ref().len() + 1;
@@ -296,7 +321,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
             steps = steps.checked_sub(1).ok_or(Fault::BadWord { at })?;
             match Word::decode(word).ok_or(Fault::BadWord { at })? {
                 Word::Empty => {}
-                Word::Leaf(place, _) => self.count_entry(place, &mut contents)?,
+                Word::Leaf(place, _) => visit(self, place)?,
                 Word::Node(_) if level == LEVELS => return Err(Fault::BadWord { at }),
                 Word::Node(node) => {
                     for index in 0..NODE_WORDS {
@@ -306,7 +331,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
                 }
             }
         }
-        Ok(contents)
+        Ok(())
     }
 
     fn count_entry(&mut self, place: Place, contents: &mut TableContents) -> Result<(), Fault> {

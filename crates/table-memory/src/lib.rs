@@ -4,7 +4,7 @@
 //! that; this file nobody can truncate, whoever holds a descriptor of it. Pages that were never written take no memory, so the
 //! size can be generous.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ const WORD: usize = size_of::<u64>();
 #[derive(Debug)]
 pub struct TableMemory(Mapping);
 
-/// A table's memory that this process writes.
+/// A memory that this process writes: a table's, or of what is counted, which several processes write.
 #[derive(Debug)]
 pub struct WritableTableMemory {
     mapping: Mapping,
@@ -79,6 +79,15 @@ impl WritableTableMemory {
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL).map_err(open)?;
         let mapping = Mapping::new(&file, ProtFlags::READ | ProtFlags::WRITE)?;
         Ok(Self { mapping, file })
+    }
+
+    /// Maps one that another process has made, for writing too. Its file is as in [`TableMemory::open`].
+    ///
+    /// # Errors
+    /// The file is not there, or is no table's memory.
+    pub fn open(path: &Path) -> Result<Self, TableMemoryError> {
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(TableMemoryError::Open)?;
+        Ok(Self { mapping: Mapping::new(&file, ProtFlags::READ | ProtFlags::WRITE)?, file })
     }
 
     /// Where other processes of this user find the file while this one has it: nothing need be inherited, and a symbolic link may
@@ -183,6 +192,17 @@ mod tests {
         let readable = TableMemory::open(&dir.path().join("table")).expect("its memory, by a link");
         drop(writable);
         assert_eq!(read(&readable), [0, 7]);
+    }
+
+    #[test]
+    fn several_processes_write_one() {
+        let one = WritableTableMemory::create(16).expect("memory");
+        let other = WritableTableMemory::open(&one.path()).expect("its memory");
+        other.as_ref()[0].store(3, Ordering::Relaxed);
+        one.as_ref()[0].fetch_add(4, Ordering::Relaxed);
+        assert_eq!(read(&other), [7, 0]);
+        let (_file, path) = memory_file(&[0; 8], SealFlags::GROW);
+        assert!(matches!(WritableTableMemory::open(&path), Err(TableMemoryError::NotSealed)));
     }
 
     #[test]

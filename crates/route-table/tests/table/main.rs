@@ -3,6 +3,7 @@
 mod certificates;
 mod changes;
 mod corpus;
+mod counts;
 mod damage;
 mod find;
 mod space;
