@@ -39,6 +39,7 @@ fn main() {
                 "certificates",
                 "client",
                 "context",
+                "counts",
                 "module",
                 "passwords",
                 "request_id",

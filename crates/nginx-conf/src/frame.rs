@@ -31,11 +31,17 @@ const ANSWERS: [(&str, &str); 4] =
 /// The file, below the directory of the pid file, that leads to the memory of the table.
 const TABLE: &str = "table";
 
+/// The file there that leads to the memory of what is counted.
+const COUNTS: &str = "counts";
+
 /// What is at the level of `http`.
 pub fn http(settings: &Settings, own_address: &'static str) -> Vec<Directive<'static>> {
     let mut all = Vec::new();
     if let Some(path) = path_token(&settings.runtime.join(TABLE)) {
         all.push(directive("sparrow_table").token(path));
+    }
+    if let Some(path) = path_token(&settings.runtime.join(COUNTS)) {
+        all.push(directive("sparrow_counts").token(path));
     }
     let https = Token::number(settings.public_https_port);
     all.push(directive("sparrow_public_ports").words(["80"]).token(https));

@@ -196,7 +196,7 @@ sparrow_postconfiguration(ngx_conf_t *cf)
     /* The last one that is added runs first: a location's own directives see it again. */
     *handler = sparrow_rewrite_handler;
 
-    if (sparrow_init_request_id(cf) != NGX_OK) {
+    if (sparrow_init_request_id(cf) != NGX_OK || sparrow_init_counts(cf) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -214,6 +214,13 @@ static ngx_command_t  sparrow_commands[] = {
     { ngx_string("sparrow_table"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       sparrow_table,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sparrow_counts"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      sparrow_open_counts,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },

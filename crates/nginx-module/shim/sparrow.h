@@ -129,6 +129,25 @@ int sparrow_passwords_contain(const sparrow_passwords_t *passwords, const sparro
     uint64_t now_ms);
 void sparrow_passwords_add(sparrow_passwords_t *passwords, const sparrow_credentials_t *credentials, uint64_t now_ms);
 
+/* A request that has ended, of the object `route`; of none if that is empty. */
+typedef struct {
+    sparrow_bytes_t  route;
+    uint64_t         duration_ms;
+    uint64_t         sent_bytes;
+    uint64_t         received_bytes;
+    uint64_t         retries;
+    uint16_t         status;    /* 0: it was not answered */
+} sparrow_counted_t;
+
+_Static_assert(sizeof(sparrow_counted_t) == 56, "the layout that Rust has");
+
+typedef struct sparrow_counts_s  sparrow_counts_t;
+
+/* As `sparrow_table_open`. */
+sparrow_counts_t *sparrow_counts_open(sparrow_bytes_t path, u_char *message, size_t *len);
+void sparrow_counts_close(sparrow_counts_t *counts);
+void sparrow_counts_add(const sparrow_counts_t *counts, const sparrow_counted_t *counted);
+
 /*
  * What Rust asks of C: the value of the header of this name in lower case, of several that with this number, from 0. Returns 0 if
  * there is none.
@@ -159,6 +178,7 @@ typedef struct {
     ngx_http_complex_value_t  *scheme;      /* how clients sent a request; NULL: as it came */
     ngx_http_complex_value_t  *own_address; /* what backends are told for a host where clients named none; NULL: where it came */
     sparrow_indexes_t          indexes;
+    sparrow_counts_t          *counts;      /* NULL: nothing is counted */
     sparrow_passwords_t       *passwords;   /* NULL: no location remembers any */
     ngx_http_handler_pt        auth_basic;  /* nginx's own, which finds them right or wrong */
 } sparrow_main_conf_t;
@@ -211,6 +231,8 @@ void sparrow_set_variable(ngx_http_request_t *r, ngx_int_t index, ngx_str_t *tex
 char *sparrow_backends(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *sparrow_certificates(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_int_t sparrow_init_certificates(ngx_conf_t *cf);
+char *sparrow_open_counts(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_int_t sparrow_init_counts(ngx_conf_t *cf);
 char *sparrow_remember_passwords(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_int_t sparrow_init_passwords(ngx_conf_t *cf);
 sparrow_bytes_t sparrow_server_name(ngx_http_request_t *r);

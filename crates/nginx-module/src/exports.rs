@@ -2,6 +2,7 @@
 //!
 //! A panic must not reach C: it is caught here, ends the request and is reported.
 
+mod counts;
 mod handshake;
 mod passwords;
 
@@ -244,16 +245,25 @@ unsafe extern "C" fn sparrow_table_open(path: Bytes, message: *mut u8, len: *mut
         Ok(table) => Box::into_raw(Box::new(table)),
         Err(error) => {
             // SAFETY: as the caller says.
-            let len = unsafe { &mut *len };
-            // SAFETY: as the caller says.
-            let mut message = unsafe { slice::from_raw_parts_mut(message, *len) };
-            let room = message.len();
-            // What does not fit is left out.
-            let _ = message.write_all(error.as_bytes());
-            *len = room - message.len();
+            unsafe { tell(&error, message, len) };
             ptr::null_mut()
         }
     }
+}
+
+/// Writes a message where there is room for so many bytes, and says how many it has.
+///
+/// # Safety
+/// `message` is writable for `*len` bytes.
+unsafe fn tell(error: &str, message: *mut u8, len: *mut usize) {
+    // SAFETY: as the caller says.
+    let len = unsafe { &mut *len };
+    // SAFETY: as the caller says.
+    let mut message = unsafe { slice::from_raw_parts_mut(message, *len) };
+    let room = message.len();
+    // What does not fit is left out.
+    let _ = message.write_all(error.as_bytes());
+    *len = room - message.len();
 }
 
 /// Closes a table.

@@ -2,6 +2,7 @@
 //!
 //! - [`Volume`]: the directory in which a generator offers revisions, publishes tables for them, and reads what became of both.
 //! - [`Control`]: asks nginx's workers which revision they serve, and what they count.
+//! - [`RouteCounter`]: what they count by route, in memory of the supervisor.
 //! - [`Supervisor`]: owns nginx. Tests what is offered, swaps it in, reloads, confirms that new connections are answered by
 //!   it, and goes back to the last good one if they are not.
 //!
@@ -15,6 +16,7 @@ mod control;
 mod error;
 mod proc;
 mod reaper;
+mod route_counter;
 mod settings;
 mod supervisor;
 mod unloadable_module;
@@ -24,6 +26,7 @@ mod watch;
 pub use child::nginx_version;
 pub use control::{ConnectionCounts, Control, WorkerTable};
 pub use error::{Error, Result};
+pub use route_counter::RouteCounter;
 pub use settings::{SupervisorHandle, SupervisorSettings, SupervisorState, SupervisorStatus};
 pub use supervisor::Supervisor;
 pub use volume::{OfferEffect, OutcomeState, RevisionOutcome, Shortage, TableOutcome, TableRecords, Volume};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::{Error, Result};
+use crate::{Error, Result, RouteCounter};
 
 /// How nginx is run.
 #[derive(Debug, Clone)]
@@ -39,6 +39,10 @@ pub struct SupervisorSettings {
     /// Bytes of the memory of a route table, at least: eight times its records are added. Pages in which nothing is written take
     /// no memory. A table that becomes larger gets another one by a reload.
     pub table_memory: u64,
+    /// Of so many routes requests are counted each for itself, in 2.3 KiB of memory each; those of all others together.
+    pub most_counted_routes: u32,
+    /// Between two looks for counted routes that are gone.
+    pub count_sweep_pause: Duration,
 }
 
 impl SupervisorSettings {
@@ -62,6 +66,8 @@ impl SupervisorSettings {
             max_old_workers: 32,
             old_worker_grace: Duration::from_secs(6),
             table_memory: 64 << 20,
+            most_counted_routes: 1000,
+            count_sweep_pause: Duration::from_secs(30),
         }
     }
 
@@ -149,6 +155,8 @@ pub struct SupervisorStatus {
 pub struct SupervisorHandle {
     /// The newest status, and notice of each change.
     pub status: watch::Receiver<SupervisorStatus>,
+    /// What workers with the module count; none without memory for it.
+    pub route_counter: Option<RouteCounter>,
 }
 
 impl SupervisorHandle {

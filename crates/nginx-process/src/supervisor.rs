@@ -38,6 +38,7 @@ use crate::child::{self, Nginx, RevisionError};
 use crate::control::Control;
 use crate::proc::ProcessGroup;
 use crate::reaper::NginxReaper;
+use crate::route_counter::RouteCounter;
 use crate::{
     Error, OutcomeState, Result, RevisionOutcome, SupervisorHandle, SupervisorSettings, SupervisorState,
     SupervisorStatus, Volume, VolumeWatch,
@@ -46,6 +47,7 @@ use crate::{
 mod backoff;
 mod candidates;
 mod frame_table;
+mod memory_link;
 mod old_workers;
 mod pending_write;
 mod report;
@@ -53,11 +55,12 @@ mod serve;
 mod step;
 mod table_confirmation;
 mod table_lane;
-mod table_link;
 mod table_report;
 
 use backoff::Backoff;
 use candidates::Candidates;
+pub(crate) use frame_table::random_key;
+pub(crate) use memory_link::MemoryLink;
 use old_workers::OldWorkers;
 use report::Report;
 use serve::group_file;
@@ -131,6 +134,10 @@ impl Supervisor {
             tracing::warn!(pid = group.0.pid, "ending the nginx that a former supervisor left");
             group.end(GRACE).await;
         }
+        let route_counter = RouteCounter::start(&settings);
+        if let Err(error) = &route_counter {
+            tracing::error!(error, "requests are served and not counted by route: there is no memory for the counts");
+        }
         let candidates = Candidates::new(volume.good());
         let (status, receiver) = watch::channel(SupervisorStatus::default());
         let now = Instant::now();
@@ -153,7 +160,7 @@ impl Supervisor {
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
             _lock: lock,
         };
-        Ok((supervisor, SupervisorHandle { status: receiver }))
+        Ok((supervisor, SupervisorHandle { status: receiver, route_counter: route_counter.ok() }))
     }
 
     /// Serves what is offered until `shutdown`, then lets connections end and stops nginx.

@@ -8,6 +8,7 @@ mod certificates;
 mod changes;
 mod client;
 mod configuration;
+mod counts;
 mod endpoints;
 mod faults;
 mod held_backend;

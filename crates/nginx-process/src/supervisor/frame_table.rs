@@ -230,7 +230,7 @@ impl FrameTable {
 }
 
 /// A key of the system's randomness, so that nobody can choose hosts and paths that fall together.
-fn random_key() -> Result<[u64; 2], String> {
+pub(crate) fn random_key() -> Result<[u64; 2], String> {
     let mut bytes = [0; 16];
     let length = getrandom(&mut bytes, GetRandomFlags::empty()).map_err(|error| format!("no random bytes: {error}"))?;
     if length != bytes.len() {

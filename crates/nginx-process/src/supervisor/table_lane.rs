@@ -17,8 +17,9 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::frame_table::{FrameTable, RecordCounts};
+use super::memory_link::MemoryLink;
 use super::table_confirmation::{Confirmed, TableConfirmation};
-use super::table_link::TableLink;
+
 use super::table_report::TableReport;
 use super::{Supervisor, TICK};
 use crate::child::RevisionError;
@@ -32,7 +33,7 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// The table in force, and what is known of it.
 #[derive(Debug)]
 pub(super) struct TableLane {
-    link: TableLink,
+    link: MemoryLink,
     least_bytes: u64,
     in_force: Option<FrameTable>,
     /// The revision of the memory to which the link leads; none if there is no link.
@@ -55,7 +56,7 @@ pub(super) struct TableLane {
 impl TableLane {
     pub(super) fn new(settings: &SupervisorSettings) -> TableLane {
         TableLane {
-            link: TableLink::new(&settings.runtime),
+            link: MemoryLink::new(&settings.runtime, "table"),
             least_bytes: settings.table_memory,
             in_force: None,
             linked: None,

@@ -4,6 +4,7 @@
 
 mod again;
 mod bench;
+mod counts;
 mod death;
 mod load;
 mod offers;

@@ -17,6 +17,8 @@ pub struct TableBench {
     pub generator: TableGenerator,
     /// Where nginx routes by the table.
     pub routed: SocketAddr,
+    /// Locations of the frame's own.
+    pub locations: &'static str,
 }
 
 /// What a request got: the frame that answered it and the backend or the status.
@@ -27,7 +29,7 @@ impl TableBench {
         // In memory, as a pod's volume is.
         let bench = Bench::in_memory(testbed::nginx::debian());
         let generator = TableGenerator::new(&bench.volume);
-        TableBench { generator, routed: http::free_address().unwrap(), bench }
+        TableBench { generator, routed: http::free_address().unwrap(), locations: "", bench }
     }
 
     /// The frame: what of nginx.conf does not change with the routes.
@@ -39,13 +41,15 @@ impl TableBench {
     pub fn frame_with(&self, hash: &str, more: &str) -> Files {
         let http = format!(
             "{more}
-            sparrow_table {}/table;
+            sparrow_table {runtime}/table;
+            sparrow_counts {runtime}/counts;
             add_header Frame {hash} always;
             upstream sparrow_http {{ sparrow_backends; keepalive 64; }}
             upstream sparrow_http_once {{ sparrow_backends; }}
             server {{
-                listen {};
+                listen {routed};
                 sparrow_route;
+                {locations}
                 location = sparrow-answer-404 {{ return 404; }}
                 location = sparrow-http-00000000000000000000000000000000 {{
                     proxy_http_version 1.1;
@@ -53,8 +57,9 @@ impl TableBench {
                     proxy_pass http://sparrow_http;
                 }}
             }}",
-            self.bench.settings.runtime.display(),
-            self.routed,
+            runtime = self.bench.settings.runtime.display(),
+            routed = self.routed,
+            locations = self.locations,
         );
         let mut files = self.bench.files(hash, &http, "");
         let main = files.get_mut("nginx.conf").unwrap();

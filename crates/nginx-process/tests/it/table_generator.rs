@@ -32,20 +32,40 @@ impl TableGenerator {
         self.route_all(&[host.to_owned()], address);
     }
 
-    /// Routes hosts to a backend from now on.
+    /// Routes hosts to a backend from now on, each by an Ingress of its name.
     pub fn route_all(&mut self, hosts: &[String], address: SocketAddr) {
         let backend = Backend { address: address.into(), protocol: Protocol::Http, keep_alive: true };
-        let rule = Rule {
+        let policy = self.routes.policies.intern(&Policy::default());
+        let rule = |host: &str| Rule {
             listeners: ListenerSet::ALL,
             matches: Match::path(PathMatch::Prefix("/".to_owned())),
-            action: Action::Forward(Forward::to(backend, PathRewrite::Keep)),
-            policy: self.routes.policies.intern(&Policy::default()),
-            origin: ObjectRef::new(Kind::Service, Key { namespace: "default".to_owned(), name: "some".to_owned() }),
+            action: Action::Forward(Forward::to(backend.clone(), PathRewrite::Keep)),
+            policy,
+            origin: ObjectRef::new(Kind::Ingress, Key { namespace: "default".to_owned(), name: host.to_owned() }),
         };
         for host in hosts {
-            let host = HostName::Exact(host.clone());
-            self.routes.hosts.insert(host, Host { rules: vec![rule.clone()], ..Host::default() }.into());
+            let rules = vec![rule(host)];
+            self.routes.hosts.insert(HostName::Exact(host.clone()), Host { rules, ..Host::default() }.into());
         }
+    }
+
+    /// Leaves a host to the locations of the frame.
+    pub fn leave_to_frame(&mut self, host: &str) {
+        self.route(host, SocketAddr::from(([127, 0, 0, 1], 1)));
+        let name = HostName::Exact(host.to_owned());
+        let Some(mut routed) = self.routes.hosts.get(&name).map(|host| (**host).clone()) else { return };
+        for rule in &mut routed.rules {
+            if let Action::Forward(forward) = &mut rule.action {
+                // No table carries it.
+                forward.path = PathRewrite::ReplaceTarget("/".to_owned());
+            }
+        }
+        self.routes.hosts.insert(name, routed.into());
+    }
+
+    /// Routes a host nowhere any more.
+    pub fn remove(&mut self, host: &str) {
+        self.routes.hosts.remove(&HostName::Exact(host.to_owned()));
     }
 
     /// What changed since it was planned last, under the next revision.
