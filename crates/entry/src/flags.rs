@@ -19,7 +19,7 @@ mod traffic;
 
 pub use bounds::BoundFlags;
 pub use configuration::ConfigurationFlags;
-pub use nginx::{ProgramFlags, StopFlags, WorkerFlags};
+pub use nginx::{CountFlags, ProgramFlags, StopFlags, WorkerFlags};
 pub use objects::{
     Backends, HostOwnership, IngressNginxAnnotations, ObjectFlags, ObjectSource, TlsPassthrough, TlsSecrets,
 };
@@ -80,6 +80,9 @@ pub struct NginxFlags {
     /// How it ends.
     #[command(flatten)]
     pub stop: StopFlags,
+    /// What is counted.
+    #[command(flatten)]
+    pub counts: CountFlags,
     /// The admin port.
     #[command(flatten)]
     pub admin: AdminFlags,
@@ -97,6 +100,9 @@ pub struct RunFlags {
     /// How nginx ends.
     #[command(flatten)]
     pub stop: StopFlags,
+    /// What is counted.
+    #[command(flatten)]
+    pub counts: CountFlags,
     /// The admin port.
     #[command(flatten)]
     pub admin: AdminFlags,

@@ -8,15 +8,19 @@ use std::time::Duration;
 use entry_model::Acceptance;
 use nginx_process::ConnectionCounts;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use route_table::{BUCKET_MS, RouteTotals, STATUS_CLASSES};
 
 use crate::admin_state::AdminState;
 
 /// How long nginx may take to report its counters.
 const LIMIT: Duration = Duration::from_secs(1);
+/// The class of statuses from 200 on, among all.
+const OK: usize = 2;
 
 /// All metrics.
 pub async fn render_metrics(state: &AdminState) -> String {
@@ -24,18 +28,99 @@ pub async fn render_metrics(state: &AdminState) -> String {
         Some(control) => control.connection_counts(LIMIT).await.ok().flatten(),
         None => None,
     };
+    let routes = route_totals(state).await;
     let mut registry = Registry::with_prefix("sparrow_entry");
     registry.register_collector(Box::new(Metrics { state: state.clone(), counts }));
+    registry.register_collector(Box::new(RouteMetrics(routes)));
     let mut page = String::new();
     // Writing into a string does not fail.
     let _ = text::encode(&mut page, &registry);
     page
 }
 
+/// What nginx's workers have counted by route; none where nginx is not run.
+async fn route_totals(state: &AdminState) -> Vec<RouteTotals> {
+    let Some(nginx) = &state.nginx else { return Vec::new() };
+    let Some(counter) = nginx.route_counter.clone() else { return Vec::new() };
+    let live = nginx.status().live;
+    // It may read the whole table.
+    tokio::task::spawn_blocking(move || counter.totals(live.as_deref())).await.unwrap_or_default()
+}
+
 #[derive(Debug)]
 struct Metrics {
     state: AdminState,
     counts: Option<ConnectionCounts>,
+}
+
+/// What was counted by route.
+#[derive(Debug)]
+struct RouteMetrics(Vec<RouteTotals>);
+
+/// The durations of requests.
+#[derive(Debug)]
+struct Durations<'a>(&'a RouteTotals);
+
+#[expect(clippy::cast_precision_loss, reason = "a histogram's sum and bounds are floats")]
+impl EncodeMetric for Durations<'_> {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result {
+        let RouteTotals { duration_ms, by_bucket, .. } = self.0;
+        let bounds = BUCKET_MS.iter().map(|ms| *ms as f64 / 1000.0).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(by_bucket.iter().copied()).collect();
+        encoder.encode_histogram::<NoLabelSet>(*duration_ms as f64 / 1000.0, by_bucket.iter().sum(), &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
+
+/// A count of each route.
+fn route_counters(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    routes: &[RouteTotals],
+    count: impl Fn(&RouteTotals) -> u64,
+) -> Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for totals in routes {
+        ConstCounter::new(count(totals)).encode(family.encode_family(&[("route", &*totals.route)])?)?;
+    }
+    Ok(())
+}
+
+impl Collector for RouteMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result {
+        let (encoder, routes) = (&mut encoder, &*self.0);
+        if routes.is_empty() {
+            return Ok(());
+        }
+        let help = "Requests by route (the object as access logs name it) and class of the status";
+        let mut family = encoder.encode_descriptor("nginx_route_requests", help, None, MetricType::Counter)?;
+        for totals in routes {
+            let counted = STATUS_CLASSES.iter().zip(totals.by_class).filter(|(_, count)| *count > 0);
+            // One that is there from the beginning is one whose first request is seen to be added.
+            let counted = counted.chain((totals.by_class[OK] == 0).then_some((&STATUS_CLASSES[OK], 0)));
+            for (class, count) in counted {
+                let labels = [("route", &*totals.route), ("status", class)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let help = "From the first byte of a request to the last one of its answer, by route";
+        let mut family =
+            encoder.encode_descriptor("nginx_route_duration_seconds", help, None, MetricType::Histogram)?;
+        for totals in routes {
+            Durations(totals).encode(family.encode_family(&[("route", &*totals.route)])?)?;
+        }
+        let sent = ("nginx_route_sent_bytes", "Bytes sent to clients, by route");
+        route_counters(encoder, sent, routes, |totals| totals.sent_bytes)?;
+        let received = ("nginx_route_received_bytes", "Bytes received from clients, by route");
+        route_counters(encoder, received, routes, |totals| totals.received_bytes)?;
+        let retries = ("nginx_route_retries", "How often requests were sent to another endpoint, by route");
+        route_counters(encoder, retries, routes, |totals| totals.retries)?;
+        let aborted = ("nginx_route_aborted", "Requests whose client went away before it had an answer, by route");
+        route_counters(encoder, aborted, routes, |totals| totals.aborted)
+    }
 }
 
 type Result = std::result::Result<(), std::fmt::Error>;

@@ -262,7 +262,7 @@ async fn all_metrics() -> anyhow::Result<String> {
     let broken = ObjectRef::new(Kind::Service, Key { namespace: "a".to_owned(), name: "b".to_owned() });
     let unreadable = BTreeMap::from([(broken, "for a test".to_owned())]);
     pipeline.offer(Arc::new(Snapshot { unreadable, ..Snapshot::default() })).await?;
-    let (supervisor, handle) = Supervisor::start(program.supervisor_settings(&flags.stop)).await?;
+    let (supervisor, handle) = Supervisor::start(program.supervisor_settings(&flags.stop, &flags.counts)).await?;
     let mut status = handle.status.clone();
     let (stop, stopped) = oneshot::channel::<()>();
     let running = tokio::spawn(supervisor.run(async { drop(stopped.await) }));
@@ -297,9 +297,14 @@ async fn metrics_page_is_current() {
             help = words;
         } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|line| line.split_once(' ')) {
             let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
-            let sample = told.lines().find_map(|line| line.strip_prefix(&name)?.strip_prefix('{'));
-            let label = sample.and_then(|sample| sample.split_once('=')).map(|(label, _)| format!("`{label}`"));
-            writeln!(text, "| `{name}` | {kind} | {} | {} |", label.unwrap_or_default(), cell(help)).unwrap();
+            let sample = |line: &'_ str| {
+                Some(line.strip_prefix(&name)?.trim_start_matches("_count").strip_prefix('{')?.to_owned())
+            };
+            let labels = told.lines().find_map(sample).unwrap_or_default();
+            let labels =
+                labels.split('}').next().unwrap_or_default().split(',').filter_map(|label| label.split_once('='));
+            let labels: Vec<_> = labels.map(|(label, _)| format!("`{label}`")).collect();
+            writeln!(text, "| `{name}` | {kind} | {} | {} |", labels.join(", "), cell(help)).unwrap();
             assert!(names.insert(name), "{line}");
         }
     }

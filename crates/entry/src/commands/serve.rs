@@ -91,7 +91,7 @@ pub async fn nginx(flags: &NginxFlags) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown()?;
     let listener = admin::listen(flags.admin.admin).await?;
     let (supervisor, handle) =
-        Supervisor::start(flags.program.supervisor_settings(&flags.stop)).await.context("nginx")?;
+        Supervisor::start(flags.program.supervisor_settings(&flags.stop, &flags.counts)).await.context("nginx")?;
     let admin = Admin::start(listener, AdminState::default().with_nginx(handle, flags.program.control_socket()));
     supervisor.run(until(shutdown)).await?;
     admin.stop();
@@ -104,15 +104,15 @@ pub async fn run(flags: &RunFlags) -> anyhow::Result<ExitCode> {
     let listener = admin::listen(flags.admin.admin).await?;
     let program = &flags.configuration.program;
     let generating = Generating::start(&flags.configuration, &flags.status).await?;
-    let (supervisor, handle) = match Supervisor::start(program.supervisor_settings(&flags.stop)).await.context("nginx")
-    {
-        Ok(started) => started,
-        Err(error) => {
-            // In good order: what is under way would be reported as a failure of its own.
-            generating.end().await;
-            return Err(error);
-        }
-    };
+    let (supervisor, handle) =
+        match Supervisor::start(program.supervisor_settings(&flags.stop, &flags.counts)).await.context("nginx") {
+            Ok(started) => started,
+            Err(error) => {
+                // In good order: what is under way would be reported as a failure of its own.
+                generating.end().await;
+                return Err(error);
+            }
+        };
     let admin = Admin::start(listener, generating.state.clone().with_nginx(handle, program.control_socket()));
     supervisor.run(until(shutdown)).await?;
     generating.end().await;

@@ -52,6 +52,16 @@ pub struct StopFlags {
     pub stop_timeout: Duration,
 }
 
+/// The flags of what is counted.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Counts")]
+pub struct CountFlags {
+    /// With the module: of so many Ingresses and Services metrics say each for itself what was requested; all others are counted
+    /// together
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    pub max_counted_routes: u32,
+}
+
 impl ProgramFlags {
     /// The control socket of nginx.
     pub fn control_socket(&self) -> PathBuf {
@@ -59,10 +69,11 @@ impl ProgramFlags {
     }
 
     /// How nginx is run.
-    pub fn supervisor_settings(&self, stop: &StopFlags) -> nginx_process::SupervisorSettings {
+    pub fn supervisor_settings(&self, stop: &StopFlags, counts: &CountFlags) -> nginx_process::SupervisorSettings {
         nginx_process::SupervisorSettings {
             drain_delay: stop.drain_delay,
             stop_timeout: stop.stop_timeout,
+            most_counted_routes: counts.max_counted_routes,
             ..nginx_process::SupervisorSettings::new(&self.nginx, &self.volume, &self.runtime, self.control_socket())
         }
     }

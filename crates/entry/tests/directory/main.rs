@@ -7,6 +7,7 @@ mod basic_auth;
 mod commands;
 #[path = "../common/mod.rs"]
 mod common;
+mod counts;
 mod default_backend;
 mod endpoints;
 mod faults;
