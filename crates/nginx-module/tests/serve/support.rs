@@ -342,7 +342,7 @@ fn class(bytes: u64) -> String {
     let locations = passes.iter().flat_map(|(protocol, pass)| {
         [("", ""), ("-once", "_once")].map(|(once, upstream)| {
             format!(
-                "location = sparrow-{protocol}{once}-{bytes:032x} {{\n\
+                "location = sparrow-{protocol}{once}-{bytes:032x} {{ \
                  client_max_body_size {bytes}; {pass}://sparrow_{protocol}{upstream}; }}\n"
             )
         })
