@@ -95,7 +95,7 @@ fn check_tells_what_of_a_config_map_is_not_followed() {
     bench.flag("--config", "sparrow/settings".to_owned());
     bench.write(
         "settings.yaml",
-        &settings(&[("http-snippet", "return 444;"), ("use-forwarded-headers", "true"), ("use-gzip", "true")]),
+        &settings(&[("http-snippet", "gzip_disable 444;"), ("use-forwarded-headers", "true"), ("use-gzip", "true")]),
     );
     let (out, _) = bench.ends(1, &["check"]);
     for part in
@@ -106,6 +106,35 @@ fn check_tells_what_of_a_config_map_is_not_followed() {
     assert!(!out.contains("use-gzip"), "{out}");
     let (rendered, _) = bench.ends(0, &["render"]);
     assert!(rendered.contains("gzip on;") && !rendered.contains("444"), "{rendered}");
+}
+
+#[test]
+fn snippet_that_keeps_someone_out_starts_nothing_and_changes_nothing() {
+    let port = backend("one");
+    for program in programs() {
+        let mut bench = Bench::new(&program);
+        bench.flag("--config", "sparrow/settings".to_owned());
+        bench.write("shop.yaml", &service("shop", port));
+        let guard = ("server-snippet", "deny 192.0.2.0/24;");
+        bench.write("settings.yaml", &settings(&[guard]));
+        let told = "ConfigMap sparrow/settings: Rejected: data[server-snippet]: Unsupported";
+        assert!(bench.ends(1, &["check"]).0.contains(told));
+        assert!(bench.ends(2, &["render"]).1.contains("may keep someone out"));
+        let entry = bench.start_unready(&["run"]);
+        entry.says("may keep someone out");
+        assert_eq!(bench.asks("any.example", "/shop").0, 0, "nothing is served");
+        // Without the line it starts, and with it again all stays as it is but routes.
+        bench.write("settings.yaml", &settings(&[("hide-headers", "Backend")]));
+        entry.wait_ready();
+        let hidden = || bench.get("any.example", "/shop").is_some_and(|answer| answer.header("Backend").is_empty());
+        eventually("hidden", hidden);
+        bench.write("settings.yaml", &settings(&[guard, ("hide-headers", "Other")]));
+        entry.says("data[server-snippet]");
+        bench.write("blog.yaml", &service("blog", port));
+        eventually("the others go on", || bench.asks("any.example", "/blog").0 == 200);
+        assert!(hidden(), "what nginx took last stays");
+        entry.terminate();
+    }
 }
 
 #[test]
