@@ -31,15 +31,15 @@ impl HostActions {
         let named = candidates.iter().filter(|candidate| !candidate.claim.yields);
         let claimants = named.map(|candidate| (candidate.claims, candidate.owner)).chain(holding.iter().copied());
         let mut asking: Vec<_> =
-            claimants.filter_map(|(claims, owner)| Some((claims.host_action.as_ref()?, owner))).collect();
-        asking.sort_by_key(|(action, owner)| (**action != Action::UNAVAILABLE, *owner));
+            claimants.filter_map(|(claims, owner)| Some((claims.action_for(host)?, owner))).collect();
+        asking.sort_by_key(|(action, owner)| (*action != Action::UNAVAILABLE, *owner));
         let mut actions = Self::default();
         for (action, owner) in asking {
             let namespace = namespace_of(attached, owner);
             let has_rules = || won.iter().any(|rule| namespace_of(attached, rule.owner) == namespace);
             if !actions.0.contains_key(namespace) && has_rules() {
                 actions.0.insert(namespace.to_owned(), action.clone());
-                report_others(host, (action, owner), won, attached);
+                report_others(host, (&action, owner), won, attached);
             }
         }
         actions
@@ -77,7 +77,7 @@ fn report_others(
     for rule in won {
         let owner = rule.owner.1;
         let is_other = namespace_of(attached, rule.owner) != namespace;
-        if is_other || rule.claims.host_action.as_ref() == Some(action) || !told.insert(owner) {
+        if is_other || rule.claims.action_for(host).as_ref() == Some(action) || !told.insert(owner) {
             continue;
         }
         let of_host = match host {

@@ -148,7 +148,7 @@ fn take_certificates(over: &HashSet<CertificateId>, hosts: &mut [(HostName, Arc<
 /// The objects that say something of all requests of a host of which nothing of theirs can be served.
 fn holding_by_host<'c>(claims: &AttachedClaims<'c>) -> HashMap<&'c HostName, Vec<HostClaimant<'c>>> {
     let mut holding: HashMap<_, Vec<_>> = HashMap::new();
-    for (host, claimant) in claims.held_hosts.iter().filter(|(_, (claims, _))| claims.host_action.is_some()) {
+    for (host, claimant) in claims.held_hosts.iter().filter(|(_, (claims, _))| claims.has_host_actions()) {
         holding.entry(*host).or_default().push(*claimant);
     }
     holding

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use entry_model::{Action, HostName, Match, PathMatch, PathRewrite, Redirect};
 
-use super::{Claim, Claims};
+use super::{Claim, Claims, unless_closed};
 use crate::claim_site::ClaimSite;
 use crate::policy::annotations::Annotations;
 use crate::policy::client_redirects::HttpsRedirect;
+use crate::policy::snippet_redirects::PathRedirect;
 
 /// Adds what annotations ask for, by the claims of the paths.
 pub fn add_further_claims(asked: &mut Claims, annotations: &Annotations<'_>) {
+    redirect_paths(asked, annotations);
     let roots = root_claims(asked, annotations);
     // Requests for the root are redirected, whatever else is said of it.
     asked.rules.splice(0..0, roots);
@@ -24,10 +26,37 @@ pub fn add_further_claims(asked: &mut Claims, annotations: &Annotations<'_>) {
     asked.rules.extend(further);
 }
 
-/// The root of each host where a path matches it.
+/// Redirects requests for the paths of which a snippet says so.
+fn redirect_paths(asked: &mut Claims, annotations: &Annotations<'_>) {
+    let hosts: BTreeSet<HostName> = asked.hosts().cloned().collect();
+    let site = ClaimSite::Annotation("nginx.ingress.kubernetes.io/configuration-snippet");
+    let mut claims = Vec::new();
+    for PathRedirect { path, redirect, is_of_host } in &annotations.path_redirects {
+        let matches = Match::path(PathMatch::Exact(path.clone()));
+        let action = unless_closed(annotations, Action::Redirect(redirect.clone()));
+        for host in &hosts {
+            let of_host = || asked.rules.iter().filter(|claim| claim.host == *host);
+            if !(*is_of_host || of_host().any(|claim| claim.matches.path.matches(path))) {
+                continue;
+            }
+            let claim = |action| {
+                Claim::new(host.clone(), matches.clone(), action, Arc::default(), annotations.https_redirect, site)
+            };
+            claims.push(claim(action.clone()));
+        }
+    }
+    // It comes before what is done with the path otherwise.
+    let is_redirected =
+        |rule: &Claim| claims.iter().any(|claim| claim.host == rule.host && claim.matches == rule.matches);
+    asked.rules.retain(|rule| !is_redirected(rule));
+    asked.rules.splice(0..0, claims);
+}
+
+/// The root of each host that the object names, whether a path of the object matches it or another's; of hosts without a name where one of the object does.
 fn root_claims(asked: &Claims, annotations: &Annotations<'_>) -> Vec<Claim> {
     let Some((target, annotation)) = &annotations.redirects.root else { return Vec::new() };
-    let with_root = asked.rules.iter().filter(|claim| claim.matches.path.matches("/"));
+    let is_for_root = |claim: &&Claim| claim.host != HostName::Any || claim.matches.path.matches("/");
+    let with_root = asked.rules.iter().filter(is_for_root);
     let hosts: BTreeSet<&HostName> = with_root.map(|claim| &claim.host).collect();
     let claim = |host: &HostName| {
         let path = target.clone().map(PathRewrite::ReplaceTarget);

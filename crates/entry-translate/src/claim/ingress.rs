@@ -11,8 +11,9 @@ use entry_model::{
 use super::rule_path::{PathOutcome, RulePath, missing_group, read_rule_path};
 use super::{
     CanaryClaim, Claim, Claims, DefaultClaim, TlsClaim, asked_tls_passthrough, choose_protocol, denied_paths,
-    describe_pattern, forward_action, further_hosts, is_closed, kept_path, redirect_action, report_backend_without_tls,
-    speaks_tls, unavailable_message, unless_closed, unusable_path_message, with_cookie_path,
+    describe_pattern, forward_action, further_hosts, host_action, is_closed, kept_path, redirect_action,
+    report_backend_without_tls, speaks_tls, unavailable_message, unless_closed, unusable_path_message,
+    with_cookie_path,
 };
 use crate::claim_site::ClaimSite;
 use crate::host::parse_host;
@@ -79,6 +80,7 @@ impl<'a> IngressReader<'a> {
         let mut annotations = read_annotations(Kind::Ingress, &ingress.meta.annotations, context, &mut self.draft);
         asked.references = std::mem::take(&mut annotations.references);
         asked.host_action = annotations.host_action.take();
+        asked.host_actions = std::mem::take(&mut annotations.host_actions);
         match annotations.canary.take() {
             None => {}
             Some(CanaryRole::Of(canary)) => return self.read_canary(&annotations, canary, &paths, asked),
@@ -116,7 +118,8 @@ impl<'a> IngressReader<'a> {
                 let http = rule.field("http");
                 let path_field = http.at("paths", m);
                 let field = path_field.field("backend");
-                let action = redirect_action(annotations).or_else(|| path.outcome.without_backend());
+                let action = host_action(annotations, &host).or_else(|| redirect_action(annotations));
+                let action = action.or_else(|| path.outcome.without_backend());
                 let rewrite = path.outcome.into_rewrite();
                 let action = action.unwrap_or_else(|| self.action(&entry.backend, annotations, rewrite, &field, site));
                 let action = unless_closed(annotations, action);
@@ -157,7 +160,8 @@ impl<'a> IngressReader<'a> {
             asked.default = Some(DefaultClaim { action: action.clone(), policy: Arc::clone(&policy), site });
         }
         asked.rules.extend(hosts.into_iter().map(|host| {
-            let (action, policy) = (action.clone(), Arc::clone(&policy));
+            let of_host = host_action(annotations, &host).map(|action| unless_closed(annotations, action));
+            let (action, policy) = (of_host.unwrap_or_else(|| action.clone()), Arc::clone(&policy));
             let claim = Claim::new(host, Match::any(), action, policy, annotations.https_redirect, site);
             Claim { tls_passthrough, weak: true, ..claim }
         }));

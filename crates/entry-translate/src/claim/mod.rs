@@ -21,6 +21,7 @@ use crate::endpoints::endpoints_of;
 use crate::policy::annotations::Annotations;
 use crate::policy::canary_request::Canary;
 use crate::policy::client_redirects::{HttpsRedirect, RequestRedirect};
+use crate::policy::snippet_redirects::ActionOfHost;
 use crate::regex_path;
 use crate::resolve::{self, ServiceAddress};
 use crate::rule_weight::{rates_of, rule_weight};
@@ -35,6 +36,8 @@ pub struct Claims {
     pub tls: Vec<TlsClaim>,
     /// What is done with all requests of its hosts, those of other objects among them.
     pub host_action: Option<Action>,
+    /// The same of some of its hosts, which comes first.
+    pub host_actions: Vec<ActionOfHost>,
     /// Of a canary, which has none of the others.
     pub canaries: Vec<CanaryClaim>,
     /// Hosts that the object names for what cannot be served. Nothing is asked for there, and nobody else gets them.
@@ -162,7 +165,7 @@ impl Claims {
             && self.rules.len() == other.rules.len()
             && self.rules.iter().zip(&other.rules).all(same_rule)
             && self.default == other.default
-            && self.host_action == other.host_action
+            && (&self.host_action, &self.host_actions) == (&other.host_action, &other.host_actions)
             && self.tls == other.tls
             && self.held_hosts == other.held_hosts
     }
@@ -209,7 +212,8 @@ impl Claims {
         });
         let (rules, held_hosts) = (self.rules.iter().map(rule).collect(), self.held_hosts.clone());
         let host_action = self.host_action.as_ref().map(|_| Action::UNAVAILABLE);
-        Self { rules, default, host_action, held_hosts, ..Self::default() }
+        let host_actions = self.host_actions.iter().map(ActionOfHost::unavailable).collect();
+        Self { rules, default, host_action, host_actions, held_hosts, ..Self::default() }
     }
 
     /// Gives back the room that nothing was put into, and shares policies with whoever asked for the same one before: claims are
@@ -224,6 +228,17 @@ impl Claims {
                 *last_policy = Arc::clone(policy);
             }
         }
+    }
+
+    /// What is done with all requests of a host, those of other objects among them, if this object says so.
+    pub fn action_for(&self, host: &HostName) -> Option<Action> {
+        let of_host = self.host_actions.iter().find_map(|action| action.action_for(host));
+        of_host.or_else(|| self.host_action.clone())
+    }
+
+    /// Whether it says so of a host.
+    pub fn has_host_actions(&self) -> bool {
+        self.host_action.is_some() || !self.host_actions.is_empty()
     }
 
     /// Whether a rule or the default leads to endpoints.
@@ -332,6 +347,11 @@ fn redirect_action(annotations: &Annotations<'_>) -> Option<Action> {
         RequestRedirect::Unusable => Action::UNAVAILABLE,
     });
     redirect.or_else(|| annotations.action.clone())
+}
+
+/// What becomes of all requests of a host that are not forwarded, because a snippet says so of that host.
+fn host_action(annotations: &Annotations<'_>, host: &HostName) -> Option<Action> {
+    annotations.actions_of_hosts.iter().find_map(|redirect| redirect.action_for(host))
 }
 
 /// The path of a rule that cannot be used, where not everybody may ask: else what is served at a shorter path, which may be open to all,

@@ -10,6 +10,7 @@ use super::canary_request::CanaryRole;
 use super::client_redirects::{HttpsRedirect, Redirects};
 use super::path_treatment::PathTreatment;
 use super::reader::{AnnotationContext, AnnotationReader};
+use super::snippet_redirects::{ActionOfHost, PathRedirect};
 use super::upstream_vhost::UpstreamVhost;
 use crate::PolicyDefaults;
 use crate::claim_site::ClaimSite;
@@ -54,6 +55,12 @@ pub struct Annotations<'a> {
     pub action: Option<Action>,
     /// What is done with all requests of its hosts, those of other objects among them.
     pub host_action: Option<Action>,
+    /// Paths whose requests are redirected.
+    pub path_redirects: Vec<PathRedirect>,
+    /// What is done with all requests for the paths of the object at a host, each host by the first that is for it.
+    pub actions_of_hosts: Vec<ActionOfHost>,
+    /// What is done with all requests for a host, those for other objects among them, likewise.
+    pub host_actions: Vec<ActionOfHost>,
     /// Paths of its hosts that nobody may ask for, and with which status that is answered.
     pub denied_paths: Vec<(PathMatch, u16)>,
     /// Whether who may ask, or where requests go, is said in a way that cannot be used: then nobody may, and requests are answered 503.

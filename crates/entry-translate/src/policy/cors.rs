@@ -220,7 +220,7 @@ fn parse_list(text: &str, is_part: impl Fn(u8) -> bool) -> Option<String> {
 }
 
 fn parse_seconds(text: &str) -> Result<u32, &'static str> {
-    text.trim().parse().map_err(|_| "it is a whole number of seconds")
+    text.parse().map_err(|_| "it is a whole number of seconds")
 }
 
 #[cfg(test)]

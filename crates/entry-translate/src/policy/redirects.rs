@@ -16,7 +16,7 @@ use crate::verdict_draft::quoted;
 /// Longest URL, in bytes.
 const MAX_URL_BYTES: usize = 1024;
 
-const CODE: &str = "301, 302, 303, 307 and 308 are taken; with another one it is the default";
+const CODE: &str = "301, 302, 303, 307 and, of permanent ones, 308 are taken; with another one it is the default";
 
 pub const TOPIC: Topic = Topic {
     title: "Redirects",
@@ -41,7 +41,8 @@ pub const TOPIC: Topic = Topic {
         OwnAnnotation {
             name: "app-root",
             objects: Objects::Ingresses,
-            value: "a path, which may have a query, to which clients that ask for `/` are sent with 302",
+            value: "a path, which may have a query, to which clients that ask for `/` of a host of the Ingress are sent with 302, also where another \
+                    Ingress of the namespace has the path `/`",
             default: "none",
             example: "/app/",
             unusable: UnusableValue::Narrows("requests for `/` are answered 503"),
@@ -61,20 +62,21 @@ pub const TOPIC: Topic = Topic {
         IngressNginxAnnotation::same(
             "permanent-redirect",
             Scope::Rule,
-            "Clients are sent to a URL with 301. Of variables it takes `$scheme`, `$host`, and at its end `$request_uri`, `$uri`, \
+            "Clients are sent to a URL, or to a path of the same host, with 301. Of variables it takes `$scheme`, `$host`, and at its end `$request_uri`, `$uri`, \
              `$is_args$args`; with others requests are answered 503",
         ),
         IngressNginxAnnotation::same("permanent-redirect-code", Scope::Rule, CODE),
         IngressNginxAnnotation::same(
             "temporal-redirect",
             Scope::Rule,
-            "As `permanent-redirect`, with 302; where both are there, it comes first",
+            "As `permanent-redirect`, to a URL, with 302; where both are there, it comes first",
         ),
         IngressNginxAnnotation::same("temporal-redirect-code", Scope::Rule, CODE),
         IngressNginxAnnotation::same(
             "app-root",
             Scope::Host,
-            "Clients that ask for `/` are sent to this path with 302, where a path of the Ingress matches `/`",
+            "Clients that ask for `/` of a host of the Ingress are sent to this path with 302, also where another Ingress of the namespace has the \
+             path `/`",
         ),
         IngressNginxAnnotation::same(
             "from-to-www-redirect",
@@ -128,7 +130,7 @@ fn read_own(reader: &mut AnnotationReader<'_, '_>, theirs: Option<RequestRedirec
 
 fn read_ingress_nginx(reader: &mut AnnotationReader<'_, '_>) -> Option<RequestRedirect> {
     let permanent_status = reader.ingress_nginx("permanent-redirect-code", parse_status).unwrap_or(301);
-    let temporal_status = reader.ingress_nginx("temporal-redirect-code", parse_status).unwrap_or(302);
+    let temporal_status = reader.ingress_nginx("temporal-redirect-code", parse_temporal_status).unwrap_or(302);
     let permanent = reader.ingress_nginx_text("permanent-redirect").map(str::trim).filter(|text| !text.is_empty());
     let temporal = reader.ingress_nginx_text("temporal-redirect").map(str::trim).filter(|text| !text.is_empty());
     let (name, url, status) = match (temporal, permanent) {
@@ -136,7 +138,9 @@ fn read_ingress_nginx(reader: &mut AnnotationReader<'_, '_>) -> Option<RequestRe
         (None, Some(url)) => ("permanent-redirect", url, permanent_status),
         (None, None) => return None,
     };
-    Some(match parse_redirect(url, status) {
+    let is_path = name == "permanent-redirect" && url.starts_with('/') && !url.starts_with("//");
+    let whole = if is_path { Cow::Owned(["$scheme://$host", url].concat()) } else { Cow::Borrowed(url) };
+    Some(match parse_redirect(&whole, status) {
         Ok(redirect) => RequestRedirect::To(redirect),
         Err(hint) => {
             let message = format!(
@@ -152,6 +156,11 @@ fn read_ingress_nginx(reader: &mut AnnotationReader<'_, '_>) -> Option<RequestRe
 fn parse_status(text: &str) -> Result<u16, &'static str> {
     let status = text.trim().parse().ok();
     status.filter(|status| [301, 302, 303, 307, 308].contains(status)).ok_or("write 301, 302, 303, 307 or 308")
+}
+
+/// There, 308 is none.
+fn parse_temporal_status(text: &str) -> Result<u16, &'static str> {
+    parse_status(text).ok().filter(|status| *status != 308).ok_or("write 301, 302, 303 or 307")
 }
 
 /// Reads a path to which clients are sent, with its query.

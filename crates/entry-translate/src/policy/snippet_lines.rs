@@ -1,5 +1,6 @@
 //! What lines of snippets do.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use entry_model::{Action, HeaderField, PathRewrite, Policy, Redirect, RequestHeaders, Scheme};
@@ -48,7 +49,7 @@ pub fn read_statement(statement: &Statement, annotations: &mut Annotations<'_>) 
         };
     }
     match (statement.name.as_str(), arguments.as_slice()) {
-        ("return", [status @ ("301" | "302" | "303" | "307" | "308"), url]) => match read_redirect(status, url) {
+        ("return", [status @ ("301" | "302" | "303" | "307" | "308"), url]) => match read_returned(status, url) {
             Some(redirect) => act(annotations, Action::Redirect(redirect)),
             None => Outcome::Closes,
         },
@@ -297,8 +298,20 @@ pub fn read_buffers(statements: &[Statement], policy: &mut Policy) {
     }
 }
 
+/// A redirect by `return`, which may name a path of the same host, and tells the query of the request only as a part of the target.
+pub fn read_returned(status: &str, url: &str) -> Option<Redirect> {
+    let is_path = url.starts_with('/') && !url.starts_with("//");
+    let whole = if is_path { Cow::Owned(["$scheme://$host", url].concat()) } else { Cow::Borrowed(url) };
+    let redirect = read_redirect(status, &whole)?;
+    let path = match redirect.path {
+        PathRewrite::ReplaceFull(path) => PathRewrite::ReplaceTarget(path),
+        path => path,
+    };
+    Some(Redirect { path, ..redirect })
+}
+
 /// A redirect to an address that is fixed, or fixed but for the path, which is then the one that was asked for.
-fn read_redirect(status: &str, url: &str) -> Option<Redirect> {
+pub fn read_redirect(status: &str, url: &str) -> Option<Redirect> {
     let status = status.parse().ok()?;
     let (scheme, rest) = match url.split_once("://")? {
         ("http", rest) => (Some(Scheme::Http), rest),

@@ -3,14 +3,17 @@
 
 use std::collections::BTreeSet;
 
-use entry_model::{Action, Reason};
+use entry_model::{Action, HostName, Reason};
 
 use super::annotations::Annotations;
+use super::client_redirects::HttpsRedirect;
 use super::reader::AnnotationReader;
 use super::snippet_harmless::instead_of;
 use super::snippet_lines::{Outcome, read_buffers, read_statement};
+use super::snippet_redirects::{is_https_redirect, read_host_redirect, read_path_redirect};
 use super::snippet_text::{Statement, read_statements};
 use super::table::{IngressNginxAnnotation, Scope, Topic};
+use crate::host::parse_host;
 use crate::verdict_draft::quoted;
 
 pub const TOPIC: Topic = Topic {
@@ -30,7 +33,9 @@ pub const TOPIC: Topic = Topic {
 const READ_AS_DATA: &str = "Its lines are read one by one, and never given to nginx. Fixed headers (`more_set_headers`, \
     `more_clear_headers`, `add_header`, `proxy_hide_header`, `proxy_set_header`, `more_set_input_headers`, `more_clear_input_headers`), times \
     and sizes (`proxy_…_timeout`, `client_max_body_size`, `client_body_buffer_size`, `proxy_buffer_size`, `proxy_buffers`, \
-    `proxy_busy_buffers_size`, `proxy_buffering`, `proxy_request_buffering`), a redirect of all (`return 301 URL`), `deny all` and `location PATH { deny all; }` \
+    `proxy_busy_buffers_size`, `proxy_buffering`, `proxy_request_buffering`), a redirect of all (`return 301 URL`), of one path (`rewrite ^(/a)$ $1/ redirect`) or of one host (`if ($host = a.example) { return 301 URL; }`), one of HTTP to \
+    HTTPS (`if ($http_x_forwarded_proto = http) { return 301 https://$host$request_uri; }`, in `configuration-snippet`, by what trusted proxies \
+    say), `deny all` and `location PATH { deny all; }` \
     do what they did, for the paths of this Ingress; what `server-snippet` says of all requests is for all paths of its hosts. Each other line is \
     named. One of those that let everybody in (buffers, caches, compression, logs and their like) has no effect; a header of requests that cannot be set \
     is taken out; a location of a fixed path is answered 503; with any other line, all requests are";
@@ -83,8 +88,13 @@ fn read_snippet(
     let mut lines = LinesToReport::default();
     // `return` comes before `deny`, wherever it stands.
     let (returns, others): (Vec<_>, Vec<_>) = statements.iter().partition(|one| one.name == "return");
+    let is_alone = returns.is_empty();
     for statement in returns.into_iter().chain(others) {
         let line = || quoted(&statement.name);
+        // Behind a `return` nothing comes.
+        if is_alone && redirect_some(reader, annotations, name, statement) {
+            continue;
+        }
         match read_statement(statement, annotations) {
             Outcome::Served => {}
             Outcome::WithoutEffect => drop(lines.without_effect.insert(line())),
@@ -109,6 +119,43 @@ fn read_snippet(
         close(annotations, name);
     }
     lines.report(reader, name);
+}
+
+/// Has some requests redirected, if that is what a statement does.
+fn redirect_some(
+    reader: &mut AnnotationReader<'_, '_>,
+    annotations: &mut Annotations<'_>,
+    name: &str,
+    statement: &Statement,
+) -> bool {
+    let is_of_host = name == OF_HOST;
+    if let Some(redirect) = read_path_redirect(statement, is_of_host) {
+        return push(&mut annotations.path_redirects, redirect);
+    }
+    // What others serve at the host would not be redirected, and ours counts.
+    if is_https_redirect(statement) && !is_of_host && reader.own_text("ssl-redirect").is_none() {
+        annotations.https_redirect = HttpsRedirect::Always;
+        let message = "Requests over HTTP are redirected to HTTPS, as the snippet says; whether one came over HTTPS is said by trusted proxies \
+                       alone (--trusted-proxies). Write `force-ssl-redirect: \"true\"` instead";
+        reader.report_note(name, Reason::Unsupported, message.to_owned());
+        return true;
+    }
+    // What a host is called that is not named once, is not known.
+    let hosts = reader.context.hosts;
+    let are_named = !hosts.is_empty() && hosts.iter().all(|host| matches!(parse_host(host), Ok(HostName::Exact(_))));
+    let found = read_host_redirect(statement).filter(|_| are_named && annotations.aliases.hosts.is_empty());
+    let actions = if is_of_host { &mut annotations.host_actions } else { &mut annotations.actions_of_hosts };
+    found.is_some_and(|redirect| push(actions, redirect))
+}
+
+/// Adds one, if there are not too many.
+fn push<T>(all: &mut Vec<T>, one: T) -> bool {
+    const MOST: usize = 16;
+    let has_room = all.len() < MOST;
+    if has_room {
+        all.push(one);
+    }
+    has_room
 }
 
 impl LinesToReport {

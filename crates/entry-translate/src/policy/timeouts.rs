@@ -51,7 +51,7 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
 
 /// A whole number of seconds.
 fn parse_seconds(text: &str) -> Result<Duration, &'static str> {
-    let seconds = text.trim().parse().map(Duration::from_secs);
+    let seconds = text.parse().map(Duration::from_secs);
     let is_time = |time: &Duration| !time.is_zero() && *time <= MAX_DURATION;
     seconds.ok().filter(is_time).ok_or("it is a whole number of seconds without a unit, from 1 to 86400")
 }

@@ -16,9 +16,9 @@ pub fn parse_boolean(text: &str) -> Result<bool, &'static str> {
     text.parse().map_err(|_| "write `true` or `false`")
 }
 
-/// A switch as ingress-nginx reads it, which is written in Go.
+/// A switch as ingress-nginx reads it, which is written in Go: without blanks around it.
 pub fn parse_go_boolean(text: &str) -> Result<bool, &'static str> {
-    match text.trim() {
+    match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
         _ => Err("it is `true` or `false`"),
@@ -72,9 +72,9 @@ pub fn parse_ranges(text: &str) -> Result<Vec<AddressRange>, String> {
     Ok(ranges.into_iter().collect())
 }
 
-/// A number of Go.
+/// A number of Go, without blanks around it.
 pub fn parse_go_number(text: &str) -> Result<i64, &'static str> {
-    text.trim().parse().map_err(|_| "it is a whole number")
+    text.parse().map_err(|_| "it is a whole number")
 }
 
 /// A size in bytes. `k`, `m` and `g` are powers of 1024.

@@ -92,3 +92,39 @@ fn redirect_to_https_may_be_forced_without_a_certificate() {
         assert_routes(&built, &[&line]);
     }
 }
+
+#[test]
+fn root_of_a_host_is_redirected_whichever_ingress_has_it() {
+    let root = ("nginx.ingress.kubernetes.io/app-root", "/x/");
+    let objects = Objects::new().service(service("web")).ingress(annotated("app", "a.example", [root]));
+    let redirect = "a.example exact / -> redirect 302 target=/x/ (Ingress shop/app)";
+    let app = "a.example prefix /x -> 10.0.0.1:80 http (Ingress shop/app)";
+    assert_routes(&objects.translate(), &[redirect, app]);
+    let other = with_rule("other", Some("a.example"), vec![prefix("/")]);
+    let built = objects.ingress(other).translate();
+    assert_routes(&built, &[redirect, app, "a.example prefix / -> 10.0.0.1:80 http (Ingress shop/other)"]);
+    assert_verdict(&built, &object(Kind::Ingress, "app"), Acceptance::Accepted, &[]);
+    // Of hosts that no rule names, the root is somebody's.
+    let mut any = annotated("any", "a.example", [root]);
+    any.rules[0].host = None;
+    let built = Objects::new().service(service("web")).ingress(any).translate();
+    assert_routes(&built, &["* prefix /x -> 10.0.0.1:80 http (Ingress shop/any)"]);
+}
+
+#[test]
+fn permanent_redirect_may_lead_to_a_path_of_the_same_host() {
+    let lines = |name: &str, value: &str, code: &str| {
+        let prefix = "nginx.ingress.kubernetes.io/";
+        let (name, code_name) = (format!("{prefix}{name}"), format!("{prefix}{name}-code"));
+        let ingress = annotated("web", "a.example", [(&*name, value), (&*code_name, code)]);
+        Objects::new().service(service("web")).ingress(ingress).translate().routes.to_string()
+    };
+    let to = |rest: &str| format!("a.example prefix /x -> {rest} (Ingress shop/web)\n");
+    assert_eq!(lines("permanent-redirect", "/new?a=b", "308"), to("redirect 308 target=/new?a=b"));
+    assert_eq!(lines("permanent-redirect", "//evil.example", "301"), to("unavailable"));
+    // There, a temporal one needs a URL, and has no 308.
+    assert_eq!(lines("temporal-redirect", "/new", "302"), to("unavailable"));
+    let url = "https://b.example/";
+    assert_eq!(lines("temporal-redirect", url, "308"), to("redirect 302 scheme=https host=b.example target=/"));
+    assert_eq!(lines("temporal-redirect", url, "307"), to("redirect 307 scheme=https host=b.example target=/"));
+}

@@ -1,6 +1,6 @@
 //! Lines of snippets that keep someone out: whom they keep out here.
 
-use entry_model::{Acceptance, Action, Ingress, Kind, Reason, Request, RoutingDecision, Rule};
+use entry_model::{Acceptance, Action, Ingress, Kind, PathRewrite, Reason, Request, RoutingDecision, Rule};
 use entry_translate::Translation;
 
 use crate::support::{Objects, assert_verdict, backend, exact, ingress, object, prefix, service, texts, to, with_rule};
@@ -354,4 +354,81 @@ fn header_that_an_annotation_sets_stays() {
     let built = built([with(web, "sparrow/request-headers", "X-Tenant: shop")]);
     let rule = found(&built, "a.example", "/").unwrap();
     assert_eq!(built.routes.policy(rule).request_headers.set[0].value(), "shop");
+}
+
+#[test]
+fn rewrite_of_one_path_redirects_that_path() {
+    let snippet = "rewrite ^(/dashboard)$ $1/ redirect;";
+    let at = |path| with_rule("web", Some("a.example"), vec![prefix(path)]);
+    for annotation in [CONFIGURATION, SERVER] {
+        let built = built([with(at("/dashboard"), annotation, snippet)]);
+        assert_statuses(&built, &[("/dashboard", 302), ("/dashboard/", 200), ("/dashboard/x", 200)]);
+        assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Accepted, &[]);
+    }
+    let exact_too = with_rule("web", Some("a.example"), vec![exact("/dashboard"), prefix("/dashboard")]);
+    let both = built([with(exact_too, CONFIGURATION, snippet)]);
+    assert_statuses(&both, &[("/dashboard", 302), ("/dashboard/x", 200)]);
+    assert_verdict(&both, &object(Kind::Ingress, "web"), Acceptance::Accepted, &[]);
+    // Nobody comes there by this Ingress; by `server-snippet` whoever comes to the host does.
+    let other = || with_rule("other", Some("a.example"), vec![to(prefix("/"), "api")]);
+    assert_statuses(&built([other(), with(at("/x"), CONFIGURATION, snippet)]), &[("/dashboard", 200)]);
+    assert_statuses(&built([other(), with(at("/x"), SERVER, snippet)]), &[("/dashboard", 302)]);
+    let pattern = with(at("/dashboard(/|$)(.*)"), "nginx.ingress.kubernetes.io/rewrite-target", "/$2");
+    let stripped = built([with(pattern, CONFIGURATION, snippet)]);
+    assert_statuses(&stripped, &[("/dashboard", 302), ("/dashboard/x", 200)]);
+    for closing in ["rewrite ^/old/(.*)$ /new/$1 permanent;", "return 403; rewrite ^(/a)$ $1/ redirect;"] {
+        assert_ne!(status(&built([web(CONFIGURATION, closing)]), "/old/x"), 200, "{closing}");
+    }
+}
+
+#[test]
+fn condition_on_the_host_redirects_that_host() {
+    let snippet = "if ($host = 'a.example') { return 301 https://b.example$request_uri; }";
+    let mut both = with_rule("web", Some("a.example"), vec![prefix("/")]);
+    both.rules.extend(with_rule("web", Some("b.example"), vec![prefix("/")]).rules);
+    let translated = built([with(both.clone(), CONFIGURATION, snippet)]);
+    assert_statuses(&translated, &[("/", 301), ("/x", 301)]);
+    let of_b = found(&translated, "b.example", "/").map(|rule| &rule.action);
+    assert!(matches!(of_b, Some(Action::Forward(_))), "{of_b:?}");
+    assert_verdict(&translated, &object(Kind::Ingress, "web"), Acceptance::Accepted, &[]);
+    // What the host is called is not known, or others have it too.
+    for host in [None, Some("*.example")] {
+        let mut open = both.clone();
+        open.rules[1].host = host.map(str::to_owned);
+        assert_statuses(&built([with(open, CONFIGURATION, snippet)]), &[("/", 503)]);
+    }
+    // Of the server it is for paths of others too.
+    let other = with_rule("other", Some("a.example"), vec![to(prefix("/other"), "api")]);
+    let of_server = built([with(both.clone(), SERVER, snippet), other]);
+    assert_statuses(&of_server, &[("/", 301), ("/other", 301)]);
+    assert!(matches!(found(&of_server, "b.example", "/").map(|rule| &rule.action), Some(Action::Forward(_))));
+    let aliased = with(both, "nginx.ingress.kubernetes.io/server-alias", "c.example");
+    assert_statuses(&built([with(aliased, CONFIGURATION, snippet)]), &[("/", 503)]);
+}
+
+#[test]
+fn condition_on_the_scheme_redirects_to_https() {
+    let snippet = "if ($http_x_forwarded_proto = 'http') { return 301 https://$host$request_uri; }";
+    let redirects = |ingress: Ingress| {
+        let translated = built([ingress]);
+        let rule = translated.routes.rules().next().unwrap();
+        (rule.action == Action::UNAVAILABLE, translated.routes.policy(rule).redirect_to_https)
+    };
+    assert_eq!(redirects(web(CONFIGURATION, snippet)), (false, true));
+    let unless = with(web(CONFIGURATION, snippet), "nginx.ingress.kubernetes.io/ssl-redirect", "false");
+    assert_eq!(redirects(unless), (false, true), "it stands beside the annotation there");
+    let own = with(web(CONFIGURATION, snippet), "sparrow/ssl-redirect", "false");
+    assert_eq!(redirects(own), (true, false));
+    assert!(redirects(web(SERVER, snippet)).0, "other Ingresses of the host would not be redirected");
+}
+
+#[test]
+fn redirect_of_all_may_lead_to_a_path_of_the_same_host() {
+    let translated = built([web(CONFIGURATION, "return 302 /login;")]);
+    let Some(Action::Redirect(redirect)) = found(&translated, "a.example", "/x").map(|rule| &rule.action) else {
+        panic!("{}", translated.routes)
+    };
+    assert_eq!((redirect.status, redirect.host.as_deref()), (302, None));
+    assert_eq!(redirect.path, PathRewrite::ReplaceTarget("/login".to_owned()));
+    assert_statuses(&built([web(CONFIGURATION, "return 302 //evil.example/;")]), &[("/", 503)]);
 }
