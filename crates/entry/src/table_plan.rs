@@ -41,11 +41,10 @@ impl Default for TablePlan {
     fn default() -> Self {
         Self {
             planner: Planner::new(|_, policy| {
-                // A server of its own asks for certificates when a connection is made, and knows its ciphers; and the module sends requests to one endpoint
-                // after the other.
+                // A server of its own asks for certificates when a connection is made, and knows its ciphers; and nginx itself has hashes and sessions.
                 let is_carried = policy.client_certificates.is_none()
                     && policy.client_tls.is_default()
-                    && policy.balancing == Balancing::RoundRobin;
+                    && matches!(policy.balancing, Balancing::RoundRobin | Balancing::LeastConnections);
                 is_carried.then(|| Class(PolicyClass::of(policy).0))
             }),
             needs: FrameNeeds::default(),

@@ -107,6 +107,9 @@ void sparrow_certificate_find(sparrow_table_t *table, sparrow_bytes_t id, sparro
 int sparrow_is_host(sparrow_bytes_t host);
 /* How many digits at its end are its port, from 1 to 65535; 0 if it names none. */
 size_t sparrow_port_len(sparrow_bytes_t host);
+/* The endpoint has a request more, and one less. */
+void sparrow_endpoint_begin(sparrow_table_t *table, const sparrow_endpoint_t *endpoint);
+void sparrow_endpoint_end(sparrow_table_t *table, const sparrow_endpoint_t *endpoint);
 /* Takes note of what came of a try. Returns 1 if the endpoint gets no requests from now on. */
 int sparrow_endpoint_note(sparrow_table_t *table, const sparrow_endpoint_t *endpoint, int failed);
 
@@ -209,6 +212,7 @@ typedef struct {
     u_char                     first_name[NGX_SOCKADDR_STRLEN]; /* where the first of them stands */
     ngx_uint_t                 tries;       /* how many there are; 0: it has no backend */
     ngx_uint_t                 current;     /* the one that is tried */
+    ngx_flag_t                 busy;        /* whether it has the request, as far as that is counted */
     ngx_sockaddr_t             sockaddr;    /* its address */
 } sparrow_ctx_t;
 

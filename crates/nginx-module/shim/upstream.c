@@ -63,8 +63,9 @@ sparrow_name_address(sparrow_ctx_t *ctx, sparrow_endpoint_t *endpoint, socklen_t
 static ngx_int_t
 sparrow_get_peer(ngx_peer_connection_t *pc, void *data)
 {
-    ngx_str_t      *name;
-    sparrow_ctx_t  *ctx = data;
+    ngx_str_t            *name;
+    sparrow_ctx_t        *ctx = data;
+    sparrow_main_conf_t  *smcf;
 
     /* `keepalive` runs around this, and then looks for a connection that it kept to the same address. */
     pc->cached = 0;
@@ -82,6 +83,13 @@ sparrow_get_peer(ngx_peer_connection_t *pc, void *data)
         name->len = sparrow_name_address(ctx, &ctx->endpoints[ctx->current], pc->socklen, name->data);
     }
     pc->name = name;
+
+    /* Where there is no other, nothing depends on how many it has. */
+    if (ctx->tries > 1 && !ctx->busy) {
+        smcf = ngx_http_get_module_main_conf(ctx->request, ngx_http_sparrow_module);
+        sparrow_endpoint_begin(smcf->table, &ctx->endpoints[ctx->current]);
+        ctx->busy = 1;
+    }
 
     return NGX_OK;
 }
@@ -110,8 +118,15 @@ sparrow_note(ngx_peer_connection_t *pc, sparrow_ctx_t *ctx, int failed)
 static void
 sparrow_free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
 {
-    ngx_connection_t  *c = pc->connection;
-    sparrow_ctx_t     *ctx = data;
+    ngx_connection_t     *c = pc->connection;
+    sparrow_ctx_t        *ctx = data;
+    sparrow_main_conf_t  *smcf;
+
+    if (ctx->busy) {
+        smcf = ngx_http_get_module_main_conf(ctx->request, ngx_http_sparrow_module);
+        sparrow_endpoint_end(smcf->table, &ctx->endpoints[ctx->current]);
+        ctx->busy = 0;
+    }
 
     if (pc->tries) {
         pc->tries--;

@@ -26,6 +26,17 @@ pub struct Balancer {
     turns: HashMap<Arc<str>, u64>,
     /// Endpoints that failed when they were tried last.
     failing: HashMap<SocketAddr, Failures>,
+    /// How many requests endpoints have now, of backends with several. One without any is not in it.
+    busy: HashMap<SocketAddr, u32>,
+}
+
+/// Which endpoint a request gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The next one.
+    InTurn,
+    /// The one with the fewest requests for its weight; of several the next one.
+    FewestFirst,
 }
 
 /// What is remembered of an endpoint that fails.
@@ -40,7 +51,7 @@ impl Balancer {
     /// The endpoints for the next request of a backend: round all that have a weight, in proportion to it. Those that failed too
     /// often come last; if that are all, the first of them gets it. `chance` is any number. The clock is only
     /// asked if there is a choice.
-    pub fn choose(&mut self, backend: &Backend, chance: u64, now: impl FnOnce() -> Instant) -> Tries {
+    pub fn choose(&mut self, backend: &Backend, order: Order, chance: u64, now: impl FnOnce() -> Instant) -> Tries {
         let endpoints = &*backend.endpoints;
         if let [only] = endpoints {
             return [Some(only.address), None, None];
@@ -63,10 +74,49 @@ impl Balancer {
         let (good, others) =
             (round.clone().filter(|endpoint| counts(endpoint)), round.filter(|endpoint| !counts(endpoint)));
         let mut tries = Tries::default();
-        for (place, endpoint) in tries.iter_mut().zip(good.chain(others)) {
-            *place = Some(endpoint.address);
+        if order == Order::InTurn || self.busy.is_empty() {
+            fill(&mut tries, good.chain(others));
+        } else {
+            fill(&mut tries, self.fewest(good).into_iter().flatten().chain(others));
         }
         tries
+    }
+
+    /// Those with the fewest requests for their weight, from the fewest; of several the first.
+    fn fewest<'a>(&self, endpoints: impl Iterator<Item = &'a Endpoint>) -> [Option<&'a Endpoint>; MAX_TRIES] {
+        let mut fewest: [Option<(u64, &'a Endpoint)>; MAX_TRIES] = [None; MAX_TRIES];
+        for endpoint in endpoints {
+            let requests = u64::from(self.busy.get(&endpoint.address).copied().unwrap_or(0));
+            let mut moved = Some((requests, endpoint));
+            for place in &mut fewest {
+                let is_before = match (&moved, &*place) {
+                    (Some((requests, endpoint)), Some((others, other))) => {
+                        requests * weight(other) < others * weight(endpoint)
+                    }
+                    (moved, None) => moved.is_some(),
+                    (None, _) => false,
+                };
+                if is_before {
+                    std::mem::swap(place, &mut moved);
+                }
+            }
+        }
+        fewest.map(|found| found.map(|(_, endpoint)| endpoint))
+    }
+
+    /// An endpoint has a request more.
+    pub fn begin(&mut self, address: SocketAddr) {
+        *self.busy.entry(address).or_default() += 1;
+    }
+
+    /// It has one less.
+    pub fn end(&mut self, address: SocketAddr) {
+        if let Some(requests) = self.busy.get_mut(&address) {
+            *requests -= 1;
+            if *requests == 0 {
+                self.busy.remove(&address);
+            }
+        }
     }
 
     /// An endpoint has answered.
@@ -111,6 +161,12 @@ impl Balancer {
     }
 }
 
+fn fill<'a>(tries: &mut Tries, endpoints: impl Iterator<Item = &'a Endpoint>) {
+    for (place, endpoint) in tries.iter_mut().zip(endpoints) {
+        *place = Some(endpoint.address);
+    }
+}
+
 fn weight(endpoint: &Endpoint) -> u64 {
     endpoint.weight.into()
 }
@@ -138,7 +194,9 @@ mod tests {
     fn firsts(balancer: &mut Balancer, backend: &Backend, requests: usize, now: Instant) -> BTreeMap<u8, usize> {
         let mut counts = BTreeMap::new();
         for _ in 0..requests {
-            let Some(SocketAddr::V4(first)) = balancer.choose(backend, 5 << 33, || now)[0] else { panic!("none") };
+            let Some(SocketAddr::V4(first)) = balancer.choose(backend, Order::InTurn, 5 << 33, || now)[0] else {
+                panic!("none")
+            };
             *counts.entry(first.ip().octets()[3]).or_default() += 1;
         }
         counts
@@ -155,10 +213,11 @@ mod tests {
             let counts = firsts(&mut Balancer::default(), &backend(weights), 30, now);
             assert_eq!(counts, expected.iter().copied().collect(), "{weights:?}");
         }
-        let begins = |chance: u64| Balancer::default().choose(&backend(&[1, 1, 1, 1]), chance << 33, || now)[0];
+        let begins =
+            |chance: u64| Balancer::default().choose(&backend(&[1, 1, 1, 1]), Order::InTurn, chance << 33, || now)[0];
         assert_eq!([0, 1, 6].map(begins), [0, 1, 2].map(|number| Some(address(number))));
-        assert_eq!(Balancer::default().choose(&backend(&[]), 7, || now), [None; 3]);
-        assert_eq!(Balancer::default().choose(&backend(&[0, 0]), 7, || now), [None; 3]);
+        assert_eq!(Balancer::default().choose(&backend(&[]), Order::InTurn, 7, || now), [None; 3]);
+        assert_eq!(Balancer::default().choose(&backend(&[0, 0]), Order::InTurn, 7, || now), [None; 3]);
     }
 
     #[test]
@@ -167,7 +226,7 @@ mod tests {
         for weights in [&[1, 1][..], &[1, 1, 1], &[1, 0, 2, 1, 1]] {
             let backend = backend(weights);
             for _ in 0..20 {
-                let tries: Vec<_> = balancer.choose(&backend, 0, || now).into_iter().flatten().collect();
+                let tries: Vec<_> = balancer.choose(&backend, Order::InTurn, 0, || now).into_iter().flatten().collect();
                 let weighted = weights.iter().filter(|weight| **weight > 0).count();
                 assert_eq!(tries.len(), weighted.min(MAX_TRIES));
                 assert!(tries.iter().enumerate().all(|(at, one)| !tries[..at].contains(one)), "{tries:?}");
@@ -185,7 +244,7 @@ mod tests {
         assert_eq!(firsts(&mut balancer, &backend, 30, now).len(), 3);
         assert!(fail(&mut balancer, 0) && !fail(&mut balancer, 0), "it is told once");
         assert_eq!(firsts(&mut balancer, &backend, 30, now), [(1, 15), (2, 15)].into(), "all others get its share");
-        let last = balancer.choose(&backend, 0, || now)[2];
+        let last = balancer.choose(&backend, Order::InTurn, 0, || now)[2];
         assert_eq!(last, Some(address(0)), "it is the last one that is tried");
         // It is tried again, and one failure more is enough.
         let later = now + REST;
@@ -203,7 +262,49 @@ mod tests {
             balancer.note_failure(address(number), now);
         }
         assert_eq!(firsts(&mut balancer, &backend, 30, now), [(0, 15), (1, 15)].into());
-        assert_eq!(balancer.choose(&backend, 0, || now).into_iter().flatten().count(), 2);
+        assert_eq!(balancer.choose(&backend, Order::InTurn, 0, || now).into_iter().flatten().count(), 2);
+    }
+
+    #[test]
+    fn endpoint_with_the_fewest_requests_for_its_weight_gets_the_next() {
+        let (mut balancer, now) = (Balancer::default(), Instant::now());
+        let three = backend(&[1, 1, 2]);
+        let choose =
+            |balancer: &mut Balancer, backend: &Backend| balancer.choose(backend, Order::FewestFirst, 0, || now);
+        let mut counts = BTreeMap::new();
+        for _ in 0..40 {
+            let first = choose(&mut balancer, &three)[0].expect("an endpoint");
+            balancer.begin(first);
+            *counts.entry(first).or_insert(0) += 1;
+        }
+        assert_eq!(counts, [(address(0), 10), (address(1), 10), (address(2), 20)].into(), "none of them has ended");
+        for _ in 0..4 {
+            balancer.end(address(1));
+        }
+        for _ in 0..4 {
+            let tries = choose(&mut balancer, &three);
+            assert_eq!(tries[0], Some(address(1)));
+            assert!(tries[1..].iter().all(|other| other.is_some_and(|other| other != address(1))), "{tries:?}");
+            balancer.begin(address(1));
+        }
+        // One that fails gets none, however few it has.
+        for _ in 0..MAX_FAILURES {
+            balancer.note_failure(address(1), now);
+        }
+        for _ in 0..10 {
+            balancer.end(address(1));
+        }
+        let tries = choose(&mut balancer, &three);
+        assert!(tries[0] != Some(address(1)) && tries[2] == Some(address(1)), "{tries:?}");
+        for number in [0, 2] {
+            (0..20).for_each(|_| balancer.end(address(number)));
+        }
+        assert!(balancer.busy.is_empty(), "what ended is remembered nowhere");
+        let quiet = backend(&[1, 1]);
+        let mut balancer = Balancer::default();
+        let firsts: Vec<_> = (0..4).map(|_| choose(&mut balancer, &quiet)[0]).collect();
+        assert_eq!(firsts[..2], firsts[2..]);
+        assert_ne!(firsts[0], firsts[1], "where all have the same they get requests in turn");
     }
 
     #[test]
@@ -213,7 +314,7 @@ mod tests {
             let address: SocketAddr = (std::net::Ipv4Addr::from(number), 80).into();
             balancer.note_failure(address, now);
             let name = number.to_string().into();
-            balancer.choose(&Backend { name, ..backend(&[1, 1]) }, 0, || now);
+            balancer.choose(&Backend { name, ..backend(&[1, 1]) }, Order::InTurn, 0, || now);
         }
         assert!(balancer.failing.len() <= MAX_REMEMBERED && balancer.turns.len() <= MAX_REMEMBERED);
     }

@@ -387,3 +387,31 @@ unsafe extern "C" fn sparrow_endpoint_note(table: *mut TableOfC, endpoint: *cons
     let noted = catch_unwind(AssertUnwindSafe(|| table.router.note(endpoint.address(), failed != 0)));
     noted.unwrap_or(false).into()
 }
+
+/// An endpoint has a request more.
+///
+/// # Safety
+/// `table` is one of [`sparrow_table_open`], of which no other call is going on; `endpoint` is readable.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sparrow_endpoint_begin(table: *mut TableOfC, endpoint: *const EndpointOfC) {
+    // SAFETY: as the caller says: a worker has one thread.
+    let table = unsafe { &mut *table };
+    // SAFETY: as the caller says.
+    let endpoint = unsafe { *endpoint };
+    // What a panic leaves is at worst a wrong count.
+    let _ = catch_unwind(AssertUnwindSafe(|| table.router.begin(endpoint.address())));
+}
+
+/// It has one less.
+///
+/// # Safety
+/// As for [`sparrow_endpoint_begin`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sparrow_endpoint_end(table: *mut TableOfC, endpoint: *const EndpointOfC) {
+    // SAFETY: as the caller says: a worker has one thread.
+    let table = unsafe { &mut *table };
+    // SAFETY: as the caller says.
+    let endpoint = unsafe { *endpoint };
+    // What a panic leaves is at worst a wrong count.
+    let _ = catch_unwind(AssertUnwindSafe(|| table.router.end(endpoint.address())));
+}

@@ -10,7 +10,7 @@ use std::time::Instant;
 use entry_model::{PathRewrite, Protocol, Scheme};
 use route_table::{Backend, Fault, Found, Request, Route, Step, Table};
 
-use crate::balancer::{Balancer, Tries};
+use crate::balancer::{Balancer, Order, Tries};
 use crate::forward_target::{AmbiguousTarget, SplitTarget, has_path, is_ambiguous};
 
 /// What a client is answered that asks for something whose meaning is not certain.
@@ -141,6 +141,16 @@ impl<M: AsRef<[AtomicU64]>> Router<M> {
         (decision, &self.texts)
     }
 
+    /// An endpoint has a request more.
+    pub fn begin(&mut self, address: SocketAddr) {
+        self.balancer.begin(address);
+    }
+
+    /// It has one less.
+    pub fn end(&mut self, address: SocketAddr) {
+        self.balancer.end(address);
+    }
+
     /// What came of a try. Whether the endpoint gets no requests from now on.
     pub fn note(&mut self, address: SocketAddr, has_failed: bool) -> bool {
         if has_failed {
@@ -190,7 +200,8 @@ impl Texts {
     ) -> Result<Decision, AmbiguousTarget> {
         match route.step() {
             Step::Forward { backend, rewrite } => {
-                let tries = balancer.choose(backend, request.request.chance, Instant::now);
+                let order = if route.rule().fewest_requests { Order::FewestFirst } else { Order::InTurn };
+                let tries = balancer.choose(backend, order, request.request.chance, Instant::now);
                 self.forward(route, backend, tries, rewrite, request.target)
             }
             Step::Redirect(redirect) => self.redirect(route, redirect, request),

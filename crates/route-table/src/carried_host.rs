@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entry_model::{
-    Action as ModelAction, Certificate, CertificateId, Destination, Host, HostName, Key, Match, ObjectRef, PathMatch,
-    PathRewrite, Policies, Policy, Rule as ModelRule, SortedMap, ValueMatch,
+    Action as ModelAction, Balancing, Certificate, CertificateId, Destination, Host, HostName, Key, Match, ObjectRef,
+    PathMatch, PathRewrite, Policies, Policy, Rule as ModelRule, SortedMap, ValueMatch,
 };
 
 use crate::backend::Backend;
@@ -224,7 +224,7 @@ impl<'a> RuleContext<'a> {
     }
 
     fn rule(self, rule: &ModelRule) -> Rule {
-        let matches = &rule.matches;
+        let (matches, policy) = (&rule.matches, &self.policies[rule.policy]);
         let pair = |name: &str, value: &ValueMatch| (name.into(), value.text().into());
         Rule {
             listeners: rule.listeners,
@@ -235,7 +235,8 @@ impl<'a> RuleContext<'a> {
                 query: matches.query.iter().map(|parameter| pair(&parameter.name, &parameter.value)).collect(),
             },
             action: Self::action(rule),
-            redirect_to_https: self.policies[rule.policy].redirect_to_https,
+            redirect_to_https: policy.redirect_to_https,
+            fewest_requests: policy.balancing == Balancing::LeastConnections,
             class: self.class(rule).unwrap_or_default(),
             origin: rule.origin.clone(),
         }

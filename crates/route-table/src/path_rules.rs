@@ -32,6 +32,8 @@ pub struct Rule {
     pub action: Action,
     /// Whether a request over plain HTTP is sent to HTTPS instead.
     pub redirect_to_https: bool,
+    /// Whether a request gets the endpoint that has the fewest requests, instead of the next one in turn.
+    pub fewest_requests: bool,
     /// The location of the frame that does it, as all else of the policy asks for.
     pub class: Class,
     /// The object that asked for it.
@@ -141,12 +143,13 @@ impl Conditions {
 impl Rule {
     /// Writes it.
     pub fn encode(&self, writer: &mut ByteWriter) {
-        let Self { listeners, conditions, action, redirect_to_https, class, origin } = self;
+        let Self { listeners, conditions, action, redirect_to_https, fewest_requests, class, origin } = self;
         writer.u64(listeners.bits());
         writer.u128(class.0);
         conditions.encode(writer);
         action.encode(writer);
         writer.bool(*redirect_to_https);
+        writer.bool(*fewest_requests);
         writer.u8(encode_kind(origin.kind));
         writer.text(&origin.key.namespace);
         writer.text(&origin.key.name);
@@ -159,6 +162,7 @@ impl Rule {
             conditions: Conditions::decode(reader)?,
             action: Action::decode(reader)?,
             redirect_to_https: reader.bool()?,
+            fewest_requests: reader.bool()?,
             origin: ObjectRef::new(
                 decode_kind(reader.u8()?)?,
                 Key { namespace: reader.text()?.to_owned(), name: reader.text()?.to_owned() },

@@ -61,6 +61,31 @@ fn requests_go_round_endpoints_and_past_one_that_is_gone() {
 }
 
 #[test]
+fn endpoints_of_which_the_one_with_the_fewest_requests_is_asked_change_without_a_reload() {
+    let [_, _, with_module] = programs();
+    let bench = Bench::new(&with_module);
+    let (a, b) = (pod("a"), pod("b"));
+    let shop = SHOP.replace("endpoints }", "endpoints, sparrow/load-balance: least_conn }");
+    let write = |pods: &[&Pod]| {
+        let slices = pods.iter().map(|pod| slice(&pod.address().port().to_string(), pod.address(), READY));
+        bench.write("shop.yaml", &[shop.clone(), slices.collect()].concat());
+    };
+    write(&[&a]);
+    let entry = bench.start(&["run"]);
+    bench.answers("/shop", 200, "a");
+    let reloads = entry.count("nginx_reloads");
+    write(&[&a, &b]);
+    eventually("requests to both", || {
+        bench.asks("any.example", "/shop");
+        b.requests() > 5 && a.requests() > 5
+    });
+    write(&[&b]);
+    eventually("requests to one", || (0..10).all(|_| bench.asks("any.example", "/shop") == (200, "b".to_owned())));
+    assert_eq!(entry.count("nginx_reloads"), reloads);
+    entry.terminate();
+}
+
+#[test]
 fn rolling_update_of_three_endpoints_loses_no_request() {
     let [_, newest, with_module] = programs();
     // The oldest nginx alone may lose a request at each reload, whatever is reloaded.

@@ -68,6 +68,11 @@ impl HeldBackend {
         drop(self.state.1.wait_while(state, |state| state.released < number).unwrap());
     }
 
+    /// How many requests have arrived in all.
+    pub fn arrived(&self) -> usize {
+        self.state.0.lock().unwrap().arrived
+    }
+
     /// Waits until so many requests have arrived in all.
     pub fn wait_arrived(&self, number: usize) {
         wait_for("a request at the backend", || (self.state.0.lock().unwrap().arrived >= number).then_some(()));

@@ -11,6 +11,7 @@ mod configuration;
 mod counts;
 mod endpoints;
 mod faults;
+mod fewest_requests;
 mod held_backend;
 mod leaving_clients;
 mod long_requests;
