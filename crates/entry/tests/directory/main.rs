@@ -22,6 +22,7 @@ mod secrecy;
 mod settings;
 mod snippets;
 mod stream_services;
+mod streams;
 mod tenants;
 mod tls;
 mod tls_passthrough;
