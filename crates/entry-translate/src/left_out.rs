@@ -10,14 +10,17 @@ use crate::attached_claims::{AttachedClaim, AttachedClaims};
 use crate::claim::Claim;
 use crate::verdict_draft::object_name;
 
-/// Paths for which not everybody may ask, of objects that take part in nothing, by their hosts.
+/// Paths for which not everybody may ask, of objects that take part in nothing.
 #[derive(Debug, Default)]
-pub struct LeftOutPaths<'c> {
-    by_host: HashMap<&'c HostName, Vec<LeftOutPath<'c>>>,
-}
+pub struct LeftOutPaths<'c>(Vec<LeftOutPath<'c>>);
+
+/// The same, by the hosts at which requests for them come out.
+#[derive(Debug, Default)]
+pub struct LeftOutPathsByHost<'c>(HashMap<HostName, Vec<&'c LeftOutPath<'c>>>);
 
 #[derive(Debug)]
 struct LeftOutPath<'c> {
+    host: &'c HostName,
     path: &'c PathMatch,
     namespace: String,
     /// The object, for a message.
@@ -27,17 +30,29 @@ struct LeftOutPath<'c> {
 impl<'c> LeftOutPaths<'c> {
     /// Those of these claims.
     pub fn new(claims: &AttachedClaims<'c>, attached: &[AttachedObject<'_>]) -> Self {
-        let mut paths = Self::default();
-        for AttachedClaim { claim, owner, .. } in claims.rules.iter().filter(|rule| is_closed(rule.claim)) {
-            paths.by_host.entry(&claim.host).or_default().push(LeftOutPath {
-                path: &claim.matches.path,
-                namespace: namespace_of(attached, *owner).to_owned(),
-                object: object_name(&attached[owner.1].object),
-            });
+        let closed = claims.rules.iter().filter(|rule| is_closed(rule.claim));
+        let path = |AttachedClaim { claim, owner, .. }: &AttachedClaim<'c>| LeftOutPath {
+            host: &claim.host,
+            path: &claim.matches.path,
+            namespace: namespace_of(attached, *owner).to_owned(),
+            object: object_name(&attached[owner.1].object),
+        };
+        Self(closed.map(path).collect())
+    }
+
+    /// By host: of one that nobody has, the wildcard above it, or all hosts.
+    pub fn by_host(&self, is_there: impl Fn(&HostName) -> bool) -> LeftOutPathsByHost<'_> {
+        let mut paths = LeftOutPathsByHost::default();
+        for path in &self.0 {
+            let serving = [Some(path.host.clone()), path.host.wildcard_above()].into_iter().flatten();
+            let host = serving.into_iter().find(|host| is_there(host)).unwrap_or(HostName::Any);
+            paths.0.entry(host).or_default().push(path);
         }
         paths
     }
+}
 
+impl LeftOutPathsByHost<'_> {
     /// Which rules of a host would get requests for them, though everybody may ask: those of the same namespace, since no other can close
     /// what a namespace has. Their owners are told.
     pub fn closed_rules(
@@ -47,7 +62,7 @@ impl<'c> LeftOutPaths<'c> {
         attached: &mut [AttachedObject<'_>],
     ) -> Vec<usize> {
         let mut closed = Vec::new();
-        for left_out in self.by_host.get(host).into_iter().flatten() {
+        for left_out in self.0.get(host).into_iter().flatten() {
             let is_own = |rule: &AttachedClaim<'_>| namespace_of(attached, rule.owner) == left_out.namespace;
             let open = won.iter().enumerate().filter(|(_, rule)| is_own(rule) && !is_closed(rule.claim));
             let next: Vec<usize> = match left_out.path {

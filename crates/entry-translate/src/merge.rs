@@ -18,7 +18,7 @@ use crate::claim_site::ClaimSite;
 use crate::host_actions::{HostActions, HostClaimant};
 use crate::host_client_certificates::{of_rule, select_client_certificates};
 use crate::host_client_tls::select_client_tls;
-use crate::left_out::LeftOutPaths;
+use crate::left_out::{LeftOutPaths, LeftOutPathsByHost};
 use crate::owners::HostLists;
 use crate::policy::client_redirects::HttpsRedirect;
 use crate::tls_passthrough::{is_root, passthrough_of, select_passthrough};
@@ -73,7 +73,7 @@ impl HostClosing {
         host: &HostName,
         (candidates, holding): (&[AttachedClaim<'c>], &[HostClaimant<'c>]),
         won: &[AttachedClaim<'c>],
-        left_out: &LeftOutPaths<'_>,
+        left_out: &LeftOutPathsByHost<'_>,
         attached: &mut [AttachedObject<'_>],
     ) -> Self {
         Self {
@@ -182,6 +182,7 @@ impl HostMerger {
             canaries_by_host.entry(&canary.claim.host).or_default().push(*canary);
         }
         let holding = holding_by_host(claims);
+        let left_out = context.left_out.by_host(|host| by_host.contains_key(host));
         let mut by_host: Vec<_> = by_host.into_iter().collect();
         // Findings on one field are in this order.
         by_host.sort_unstable_by_key(|(host, _)| *host);
@@ -219,7 +220,7 @@ impl HostMerger {
             let connections = HostConnections::select(&name, &won, lost, attached);
             let closed = won.first().is_some_and(|won| is_closed(&name, &attached[won.owner.1].object.key.namespace));
             let holding = holding.get(&name).map_or(&[][..], Vec::as_slice);
-            let closing = HostClosing::select(&name, (&candidates, holding), &won, context.left_out, attached);
+            let closing = HostClosing::select(&name, (&candidates, holding), &won, &left_out, attached);
             // The default asks for none of both.
             let closed = closed || connections.asked.is_some() || !closing.actions.is_empty();
             for won in &won {

@@ -51,6 +51,20 @@ pub fn add_denied_paths(asked: &mut Claims, annotations: &Annotations<'_>, share
     asked.rules.splice(0..0, denied);
 }
 
+/// Gives hosts of which nothing of the object can be served a rule that says what is done with all requests for them, if that is said: else hosts
+/// without a name, or of a wildcard, would get these. Whatever is served at such a host by others has it done, too.
+pub fn keep_actions_of_held_hosts(asked: &mut Claims, annotations: &Annotations<'_>) {
+    let is_without_rule = |host: &&HostName| !asked.rules.iter().any(|rule| rule.host == **host);
+    let held = asked.held_hosts.iter().filter(is_without_rule);
+    let claims = held.filter_map(|host| {
+        let (action, policy) = (asked.action_for(host)?, Arc::default());
+        let claim = Claim::new(host.clone(), Match::any(), action, policy, annotations.https_redirect, SNIPPET);
+        Some(Claim { weak: true, ..claim })
+    });
+    let claims: Vec<_> = claims.collect();
+    asked.rules.extend(claims);
+}
+
 /// The paths of the rules that deny one.
 fn paths_of(path: &PathMatch, is_shared: bool, asked: &Claims) -> Vec<PathMatch> {
     let PathMatch::Regex(pattern) = path else { return vec![path.clone()] };

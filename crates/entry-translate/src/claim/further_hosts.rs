@@ -45,10 +45,10 @@ fn redirect_paths(asked: &mut Claims, annotations: &Annotations<'_>) {
             claims.push(claim(action.clone()));
         }
     }
-    // It comes before what is done with the path otherwise.
+    // It comes before what is done with the path otherwise, unless nobody may ask for it.
     let is_redirected =
         |rule: &Claim| claims.iter().any(|claim| claim.host == rule.host && claim.matches == rule.matches);
-    asked.rules.retain(|rule| !is_redirected(rule));
+    asked.rules.retain(|rule| rule.denies || !is_redirected(rule));
     asked.rules.splice(0..0, claims);
 }
 

@@ -171,6 +171,7 @@ impl<'a> IngressReader<'a> {
     /// Adds what annotations ask for beside the paths.
     fn complete_claims(mut self, mut asked: Claims, annotations: &Annotations<'_>) -> Claims {
         self.deny_paths(&mut asked, annotations);
+        denied_paths::keep_actions_of_held_hosts(&mut asked, annotations);
         further_hosts::add_further_claims(&mut asked, annotations);
         if self.has_backend_without_tls {
             report_backend_without_tls(annotations, &mut self.draft);

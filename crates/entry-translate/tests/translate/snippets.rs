@@ -432,3 +432,9 @@ fn redirect_of_all_may_lead_to_a_path_of_the_same_host() {
     assert_eq!(redirect.path, PathRewrite::ReplaceTarget("/login".to_owned()));
     assert_statuses(&built([web(CONFIGURATION, "return 302 //evil.example/;")]), &[("/", 503)]);
 }
+
+#[test]
+fn denied_path_is_not_redirected() {
+    let snippet = "location = /a { deny all; } rewrite ^(/a)$ $1/ redirect; rewrite ^(/b)$ $1/ redirect;";
+    assert_statuses(&built([web(SERVER, snippet)]), &[("/a", 403), ("/b", 302), ("/c", 200)]);
+}

@@ -98,6 +98,12 @@ fn what_would_get_requests_of_a_closed_path_that_is_left_out_is_closed() {
     let asking = vec![with(at("web", "/"), [ranges])];
     assert_statuses(&without(closed.clone(), asking, false), &[("/admin", 200)]);
     assert_statuses(&without(closed, vec![of("other", at("web", "/"))], false), &[("/admin", 200)]);
+    // Where nobody else has the host, its requests come out at the wildcard above it, or at all hosts.
+    for host in [Some("*.example"), None] {
+        let wide = with_rule("wide", host, vec![prefix("/"), prefix("/api")]);
+        let closed = with(at("admin", "/admin"), [ranges]);
+        assert_statuses(&without(closed, vec![wide], false), &[("/", 503), ("/admin", 503), ("/api", 200)]);
+    }
     let pattern = with(at("admin", "/adm[a-z]+"), [ranges, ("sparrow/path-regex", "true")]);
     assert_statuses(&without(pattern, others(), false), &[("/", 503), ("/api", 503)]);
 }
@@ -112,6 +118,11 @@ fn guard_of_a_host_holds_though_no_path_of_its_ingress_can_be_used() {
         assert_statuses(&guarded("deny 10.0.0.0/8;"), &[("/", 503), ("/x", 503)]);
         assert_statuses(&guarded("location /x { deny all; }"), &[("/", 200), ("/x", 403), ("/x/y", 403)]);
         assert_statuses(&guarded("more_set_headers \"X: y\";"), &[("/", 200)]);
+        // So it does where nobody else has the host.
+        let wide = with_rule("wide", Some("*.example"), vec![prefix("/")]);
+        let alone = |text| objects([wide.clone(), with(guard.clone(), [(SERVER_SNIPPET, text)])]).translate();
+        assert_statuses(&alone("deny all;"), &[("/", 403), ("/x", 403)]);
+        assert_statuses(&alone("deny 10.0.0.0/8;"), &[("/", 503)]);
         let mut other = of("other", with(guard.clone(), [(SERVER_SNIPPET, "deny all;")]));
         other.meta.created = 5;
         for ownership in [HostOwnership::None, HostOwnership::Namespace] {
