@@ -8,7 +8,6 @@ use entry_model::HostName;
 use crate::attach::{AttachedObject, Seniority};
 use crate::claim::{CanaryClaim, Claim, Claims, DefaultClaim, TlsClaim};
 use crate::claim_site::ClaimSite;
-use crate::host_actions::HostClaimant;
 
 /// What all objects ask for. Passes take out what is not served.
 #[derive(Debug, Default)]
@@ -20,6 +19,9 @@ pub struct AttachedClaims<'c> {
     /// Hosts for which nothing is asked, and that nobody else gets.
     pub held_hosts: Vec<(&'c HostName, HostClaimant<'c>)>,
 }
+
+/// An object that names a host, and all that it asks for.
+pub type HostClaimant<'c> = (&'c Arc<Claims>, Seniority);
 
 /// A rule that an object asks for, among those of others.
 #[derive(Debug, Clone, Copy)]

@@ -2,21 +2,16 @@
 //! namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use entry_model::{Action, HostName, Reason, Rule};
 
 use crate::attach::{AttachedObject, Seniority, namespace_of};
-use crate::attached_claims::AttachedClaim;
-use crate::claim::Claims;
+use crate::attached_claims::{AttachedClaim, HostClaimant};
 use crate::verdict_draft::{object_name, quoted};
 
 /// What is done with all requests of a host, by the namespace whose rules they are for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostActions(BTreeMap<String, Action>);
-
-/// An object that names a host, and all that it asks for.
-pub type HostClaimant<'c> = (&'c Arc<Claims>, Seniority);
 
 impl HostActions {
     /// What objects say of the host, those among them of which nothing can be served there; of one namespace, what closes it counts first, then

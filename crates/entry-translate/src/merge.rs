@@ -10,12 +10,12 @@ use entry_model::{
 
 use crate::Bound;
 use crate::attach::AttachedObject;
-use crate::attached_claims::{AttachedCanary, AttachedClaim, AttachedClaims};
+use crate::attached_claims::{AttachedCanary, AttachedClaim, AttachedClaims, HostClaimant};
 use crate::canary;
 use crate::certificate_selection::{CertificateSelection, Lack, SelectedCertificate};
 use crate::claim::{Claim, Claims, DefaultClaim};
 use crate::claim_site::ClaimSite;
-use crate::host_actions::{HostActions, HostClaimant};
+use crate::host_actions::HostActions;
 use crate::host_client_certificates::{of_rule, select_client_certificates};
 use crate::host_client_tls::select_client_tls;
 use crate::left_out::{LeftOutPaths, LeftOutPathsByHost};

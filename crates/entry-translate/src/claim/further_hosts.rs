@@ -8,8 +8,7 @@ use entry_model::{Action, HostName, Match, PathMatch, PathRewrite, Redirect};
 use super::{Claim, Claims, unless_closed};
 use crate::claim_site::ClaimSite;
 use crate::policy::annotations::Annotations;
-use crate::policy::client_redirects::HttpsRedirect;
-use crate::policy::snippet_redirects::PathRedirect;
+use crate::policy::client_redirects::{HttpsRedirect, PathRedirect};
 
 /// Adds what annotations ask for, by the claims of the paths.
 pub fn add_further_claims(asked: &mut Claims, annotations: &Annotations<'_>) {

@@ -7,10 +7,9 @@ use entry_model::{Action, BackendMode, IngressBackend, Kind, ObjectRef, PathMatc
 
 use super::aliases::Aliases;
 use super::canary_request::CanaryRole;
-use super::client_redirects::{HttpsRedirect, Redirects};
+use super::client_redirects::{ActionOfHost, HttpsRedirect, PathRedirect, Redirects};
 use super::path_treatment::PathTreatment;
 use super::reader::{AnnotationContext, AnnotationReader};
-use super::snippet_redirects::{ActionOfHost, PathRedirect};
 use super::upstream_vhost::UpstreamVhost;
 use crate::PolicyDefaults;
 use crate::claim_site::ClaimSite;

@@ -3,7 +3,7 @@
 use entry_model::{Pattern, Reason};
 
 use super::annotations::Annotations;
-use super::canary_request::{Canary, CanaryHeader, CanaryRole};
+use super::canary_request::{Canary, CanaryHeader, CanaryRole, DETAILS};
 use super::reader::AnnotationReader;
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
 use super::value::{parse_boolean, parse_go_boolean};
@@ -67,16 +67,6 @@ pub const TOPIC: Topic = Topic {
         .unchanged_by(&["sticky"]),
     ],
 };
-
-/// What says how requests are shared, and means nothing without `canary`.
-pub const DETAILS: &[&str] = &[
-    "canary-by-header",
-    "canary-by-header-value",
-    "canary-by-header-pattern",
-    "canary-by-cookie",
-    "canary-weight",
-    "canary-weight-total",
-];
 
 const fn own(name: &'static str, value: &'static str, default: &'static str, example: &'static str) -> OwnAnnotation {
     OwnAnnotation::new(name, Objects::Ingresses, value, default, example)

@@ -2,6 +2,16 @@
 
 use entry_model::Pattern;
 
+/// What says how requests are shared, and means nothing without `canary`.
+pub const DETAILS: &[&str] = &[
+    "canary-by-header",
+    "canary-by-header-value",
+    "canary-by-header-pattern",
+    "canary-by-cookie",
+    "canary-weight",
+    "canary-weight-total",
+];
+
 /// What an object is that says of itself whether it is a canary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CanaryRole {

@@ -1,6 +1,6 @@
 //! What annotations say of where clients are sent.
 
-use entry_model::Redirect;
+use entry_model::{Action, HostName, Redirect};
 
 /// Where clients are sent, and from where.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,6 +20,41 @@ pub enum RequestRedirect {
     To(Redirect),
     /// It cannot be used where they should go, so they may go nowhere.
     Unusable,
+}
+
+/// A redirect of requests for one path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathRedirect {
+    /// The path, which has one form only.
+    pub path: String,
+    /// Where clients are sent.
+    pub redirect: Redirect,
+    /// Whether it is for the path also where no path of the Ingress matches it.
+    pub is_of_host: bool,
+}
+
+/// What is done with requests for a host, or for all hosts but that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActionOfHost {
+    /// The host.
+    pub host: String,
+    /// Whether it is for all hosts but that.
+    pub is_for_others: bool,
+    /// What is done.
+    pub action: Action,
+}
+
+impl ActionOfHost {
+    /// What is done with requests for a host, if it is for that.
+    pub fn action_for(&self, host: &HostName) -> Option<Action> {
+        let HostName::Exact(name) = host else { return None };
+        ((*name == self.host) != self.is_for_others).then(|| self.action.clone())
+    }
+
+    /// The same for the same hosts, whose requests are answered 503.
+    pub fn unavailable(&self) -> Self {
+        Self { action: Action::UNAVAILABLE, ..self.clone() }
+    }
 }
 
 /// Whether HTTP is redirected to HTTPS.

@@ -4,7 +4,7 @@
 //! it asks for must not become another thing by what was written for another. Beside one of ingress-nginx ours count, each before that of
 //! ingress-nginx that says the same.
 
-use super::canary;
+use super::canary_request::DETAILS;
 
 /// Annotations that say something only beside one of their principals.
 #[derive(Debug, Clone, Copy)]
@@ -23,9 +23,9 @@ pub struct Companions {
 pub const COMPANIONS: &[Companions] = &[
     Companions {
         own_principals: &["canary"],
-        own: canary::DETAILS,
+        own: DETAILS,
         ingress_nginx_principals: &["canary"],
-        ingress_nginx: canary::DETAILS,
+        ingress_nginx: DETAILS,
     },
     Companions {
         own_principals: &["client-certificate-secret"],

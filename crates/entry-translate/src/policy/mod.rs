@@ -46,7 +46,7 @@ pub mod snippet_guards;
 mod snippet_harmless;
 mod snippet_lines;
 mod snippet_locations;
-pub mod snippet_redirects;
+mod snippet_redirects;
 mod snippet_text;
 mod snippets;
 pub mod table;

@@ -2,41 +2,10 @@
 
 use entry_model::{Action, HostName, PathRewrite, Redirect};
 
+use super::client_redirects::{ActionOfHost, PathRedirect};
 use super::snippet_lines::{read_redirect, read_returned};
 use super::snippet_text::Statement;
 use crate::host::parse_host;
-
-/// A redirect of requests for one path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PathRedirect {
-    /// The path, which has one form only.
-    pub path: String,
-    /// Where clients are sent.
-    pub redirect: Redirect,
-    /// Whether it is for the path also where no path of the Ingress matches it.
-    pub is_of_host: bool,
-}
-
-/// What is done with requests for a host, or for all hosts but that.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ActionOfHost {
-    host: String,
-    is_for_others: bool,
-    action: Action,
-}
-
-impl ActionOfHost {
-    /// What is done with requests for a host, if it is for that.
-    pub fn action_for(&self, host: &HostName) -> Option<Action> {
-        let HostName::Exact(name) = host else { return None };
-        ((*name == self.host) != self.is_for_others).then(|| self.action.clone())
-    }
-
-    /// The same for the same hosts, whose requests are answered 503.
-    pub fn unavailable(&self) -> Self {
-        Self { action: Action::UNAVAILABLE, ..self.clone() }
-    }
-}
 
 /// Reads `rewrite ^(/a)$ $1/ redirect`, and its like: of one path, and to one that is fixed.
 pub fn read_path_redirect(statement: &Statement, is_of_host: bool) -> Option<PathRedirect> {
