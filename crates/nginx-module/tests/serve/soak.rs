@@ -33,7 +33,7 @@ fn change(routes: &mut Routes, round: usize, to: SocketAddr, certificates: &[Mad
     let changed = self::routes([(host, vec![rule, forward(prefix("/"), to)])]);
     routes.hosts.insert(name.clone(), changed.hosts[&name].clone());
     if round.is_multiple_of(100) {
-        let id = format!("certificate-{}", round / 100 % 5000);
+        let id = format!("certificate-{}", round / 100 % 70);
         certificates::certify(routes, &name, &id, &certificates[round / 100 % 2].certificate);
     }
 }
@@ -73,7 +73,7 @@ fn publications_leave_memory_and_descriptors_as_they_were() {
     println!("{traffic:?}");
     assert_eq!(traffic.lost, 0);
     assert_eq!(nginx.workers(), workers, "no worker ended");
-    // By a third of them all certificates have come, of which workers keep many.
+    // The first tenths bring what workers keep: connections, sessions and certificates.
     let (then, now) = (&sizes[sizes.len() / 2], &sizes[sizes.len() - 1]);
     for (then, now) in then.iter().zip(now) {
         assert!(now.0 < then.0 + 4096 && now.1 <= then.1 + 8, "grown: {sizes:#?}");
