@@ -37,6 +37,10 @@ fuzz: ## Fuzzes what reads outside bytes for FUZZ_SECONDS each (default 60); nee
 sanitize: ## Tests nginx's module with AddressSanitizer and UBSan, on an nginx built from NGINX, a directory of its source
 	@scripts/sanitize "$(NGINX)"
 
+.PHONY: miri
+miri: ## Runs the unit tests of the route table with Miri; needs a nightly Rust with it
+	MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=2 cargo +nightly miri test --target-dir target/miri --package route-table --lib
+
 bench-rbd: ## Measures sparrow-rbd against librbd and the rbd tool, and fails where it is short
 	@scripts/install-deps
 	cargo build --release --package rbd-server --package bench-rbd
