@@ -34,8 +34,8 @@ fuzz: ## Fuzzes what reads outside bytes for FUZZ_SECONDS each (default 60); nee
 	@scripts/fuzz
 
 .PHONY: sanitize
-sanitize: ## Tests nginx's module with AddressSanitizer and UBSan, on an nginx built from NGINX, a directory of its source
-	@scripts/sanitize "$(NGINX)"
+sanitize: ## Tests nginx's module with AddressSanitizer and UBSan, on an nginx built from SOURCE, the directory of its source
+	@scripts/sanitize "$(SOURCE)"
 
 .PHONY: miri
 miri: ## Runs the unit tests of the route table with Miri; needs a nightly Rust with it
