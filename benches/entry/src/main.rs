@@ -27,8 +27,13 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, ensure};
 use bench_figures::figure::{Figure, Group, measure};
 use clap::Parser;
+use tikv_jemallocator::Jemalloc;
 
 use crate::stage::Stage;
+
+/// That of sparrow-entry, whose translation is measured in this process too.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Measures sparrow-entry beside nginx driven by hand, and fails where it is short.
 #[derive(Debug, Parser)]
