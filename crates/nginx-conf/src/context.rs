@@ -3,12 +3,15 @@
 use entry_model::Routes;
 
 use crate::Settings;
+use crate::policy_class::PolicyClasses;
 use crate::upstream::Upstreams;
 
 /// What the locations of a server have in common.
 pub struct Context<'a> {
     /// All routes.
     pub routes: &'a Routes,
+    /// The classes of their policies.
+    pub policy_classes: &'a PolicyClasses<'a>,
     /// The settings.
     pub settings: &'a Settings,
     /// The upstreams of all routes.

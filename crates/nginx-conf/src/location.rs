@@ -223,7 +223,7 @@ fn follow<'a>(
         }
         Some(target) => {
             match target.check {
-                PathCheck::Plain => guard(writer, place, &target, &mut shared.raw_path)?,
+                PathCheck::Plain => guard(writer, place, &target, context, &mut shared.raw_path)?,
                 PathCheck::Compared | PathCheck::Rewritten => compare(writer, place, &target)?,
             }
             pass(writer, place, &target, context)?;
@@ -243,6 +243,7 @@ fn guard(
     writer: &mut Writer<'_>,
     place: &LocationKind<'_>,
     target: &ProxyTarget<'_>,
+    context: &Context<'_>,
     raw_path_locations: &mut RawPathLocations,
 ) -> Option<()> {
     let path = place.path();
@@ -256,7 +257,7 @@ fn guard(
     writer.line("set").words(["$sparrow_prefix"]).literal(path).end()?;
     writer.line("if").words(["($sparrow_uri_not_plain)"]).open(None)?;
     writer.line("set").words(["$sparrow_upstream"]).text(|text| text.upstream(target.upstream)).end()?;
-    let index = raw_path_locations.index(place, target);
+    let index = raw_path_locations.index(place, target, context.policy_classes.of(target.policy_id));
     writer.line("rewrite").words(["^"]).text(|text| location_name(text, index)).words(["last"]).end()?;
     writer.close();
     Some(())

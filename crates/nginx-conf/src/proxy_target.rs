@@ -1,6 +1,6 @@
 //! How a location sends requests on.
 
-use entry_model::{Backend, PathRewrite, Policy, Protocol, Rule};
+use entry_model::{Backend, PathRewrite, Policy, PolicyId, Protocol, Rule};
 
 use crate::Settings;
 use crate::context::Context;
@@ -29,6 +29,8 @@ pub struct ProxyTarget<'a> {
     pub backend: &'a Backend,
     /// The policy of the rule.
     pub policy: &'a Policy,
+    /// Its number.
+    pub policy_id: PolicyId,
     /// Its upstream.
     pub upstream: UpstreamName<'a>,
     /// How the path is checked.
@@ -56,7 +58,7 @@ impl<'a> ProxyTarget<'a> {
             false if path.bytes().all(is_unreserved) => PathCheck::Plain,
             _ => PathCheck::Compared,
         };
-        Some(Self { backend, policy, upstream, check, strips, rewrite: &forward.path })
+        Some(Self { backend, policy, policy_id: rule.policy, upstream, check, strips, rewrite: &forward.path })
     }
 
     /// Whether the path is made anew of parts of what was sent.

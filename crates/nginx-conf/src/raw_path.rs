@@ -27,12 +27,8 @@ struct ProxyClass {
 
 impl RawPathLocations {
     /// The location for such requests. The rule's own sets `$sparrow_prefix` and `$sparrow_upstream`.
-    pub fn index(&mut self, place: &LocationKind<'_>, target: &ProxyTarget<'_>) -> u32 {
-        let class = ProxyClass {
-            below: place.is_below(),
-            protocol: target.backend.protocol,
-            policy: PolicyClass::of(target.policy),
-        };
+    pub fn index(&mut self, place: &LocationKind<'_>, target: &ProxyTarget<'_>, policy: PolicyClass) -> u32 {
+        let class = ProxyClass { below: place.is_below(), protocol: target.backend.protocol, policy };
         let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
         self.0.entry(class).or_insert_with(|| (next, target.policy.clone())).0
     }

@@ -6,6 +6,7 @@ use entry_model::{HostName, Routes};
 
 use crate::frame_needs::FrameNeeds;
 use crate::policy::{self, PolicySet};
+use crate::policy_class::PolicyClasses;
 use crate::revision::{MAIN, Revision, finish};
 use crate::server::Servers;
 use crate::stream::Streams;
@@ -35,6 +36,7 @@ fn write(all: &Routes, routes: &Routes, needs: Option<&FrameNeeds>, settings: &S
     let mut writer = Writer::new(MAIN, size);
     let servers = Servers {
         routes,
+        policy_classes: &PolicyClasses::new(&routes.policies),
         settings,
         upstreams: &upstreams,
         certificates: &certificates,

@@ -7,6 +7,7 @@ use crate::frame_needs::FrameNeeds;
 use crate::inexpressible::Inexpressible;
 use crate::listen::{self, HttpsSockets};
 use crate::policy::{PolicySet, client_certificates, client_tls};
+use crate::policy_class::PolicyClasses;
 use crate::tls::{self, Certificates};
 use crate::token::{Pattern, Token, is_host_name};
 use crate::upstream::Upstreams;
@@ -17,6 +18,8 @@ use crate::{RenderNote, Settings, error_page, forwarded_headers, location, polic
 pub struct Servers<'a> {
     /// The routes.
     pub routes: &'a Routes,
+    /// The classes of their policies.
+    pub policy_classes: &'a PolicyClasses<'a>,
     /// The settings.
     pub settings: &'a Settings,
     /// The upstreams of the routes.
@@ -144,8 +147,8 @@ impl<'a> Servers<'a> {
 
     /// What locations need to know. `nameless`: whether requests may come there that name no host.
     pub fn context(&self, nameless: bool) -> Context<'_> {
-        let (routes, settings, upstreams) = (self.routes, self.settings, self.upstreams);
-        Context { routes, settings, upstreams, nameless, in_order: false, has_module: self.has_module }
+        let Self { routes, policy_classes, settings, upstreams, has_module, .. } = *self;
+        Context { routes, policy_classes, settings, upstreams, nameless, in_order: false, has_module }
     }
 
     /// The server of all names that are served over TLS to nobody: it ends the handshake.
