@@ -54,7 +54,7 @@ impl<'c> AttachedClaims<'c> {
             draft.clone_from(&claims.draft);
             let rules = claims.rules.iter().enumerate();
             all.rules.extend(rules.map(|(index, claim)| AttachedClaim { claim, owner, claims, index }));
-            all.defaults.extend(claims.default.iter().map(|claim| (claim, owner)));
+            all.defaults.extend(claims.default.iter().map(|claim| (&**claim, owner)));
             all.tls.extend(claims.tls.iter().map(|claim| (claim, owner)));
             let canaries = claims.canaries.iter().enumerate();
             all.held_hosts.extend(claims.held_hosts.iter().map(|host| (host, (claims, owner))));

@@ -28,7 +28,7 @@ use crate::verdict_draft::{object_name, quoted};
 /// certificate, is as it was.
 #[derive(Debug, Default)]
 pub struct HostMerger {
-    hosts: HashMap<HostName, MergedHost>,
+    hosts: HashMap<HostName, Box<MergedHost>>,
     /// Whether nothing is to be remembered, since no other snapshot follows.
     for_one_snapshot: bool,
     policies: Policies,
@@ -173,7 +173,7 @@ impl HostMerger {
         context: &MergeContext<'_>,
         attached: &mut [AttachedObject<'_>],
     ) -> Routes {
-        let mut by_host: HashMap<&HostName, Vec<AttachedClaim<'_>>> = HashMap::new();
+        let mut by_host: HashMap<&HostName, Vec<AttachedClaim<'_>>> = HashMap::with_capacity(claims.rules.len());
         for candidate in &claims.rules {
             by_host.entry(&candidate.claim.host).or_default().push(*candidate);
         }
@@ -196,12 +196,15 @@ impl HostMerger {
         let mut before = std::mem::take(&mut self.hosts);
         self.last = None;
         let mut hosts = Vec::with_capacity(by_host.len());
+        if !self.for_one_snapshot {
+            self.hosts.reserve(by_host.len());
+        }
         let mut tls_passthrough = Vec::new();
         for (name, candidates) in by_host {
             let canaries = canaries_by_host.remove(name).unwrap_or_default();
             let merged = match before.remove_entry(name) {
                 Some((name, merged)) if merged.is_made_of(&candidates, &canaries) => (name, merged),
-                _ => (name.clone(), MergedHost::new(&candidates, &canaries, self.for_one_snapshot)),
+                _ => (name.clone(), Box::new(MergedHost::new(&candidates, &canaries, self.for_one_snapshot))),
             };
             let (name, mut merged) = merged;
             let won: Vec<_> = merged.won.iter().map(|index| candidates[*index]).collect();

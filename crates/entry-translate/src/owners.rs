@@ -103,8 +103,27 @@ struct ClaimIndex<'a, 'b> {
     listed: &'b HostLists<'a>,
     host_owners: &'b [Arc<HostOwners>],
     /// The namespaces that claim it, each with its oldest object.
-    by_unit: HashMap<HostOrSegment<'b>, Vec<(&'a str, Seniority)>>,
+    by_unit: HashMap<HostOrSegment<'b>, Claimants<'a>>,
     wildcards: bool,
+}
+
+/// The namespaces that claim something, each with its oldest object: nearly always it is one.
+struct Claimants<'a> {
+    first: (&'a str, Seniority),
+    others: Vec<(&'a str, Seniority)>,
+}
+
+impl<'a> Claimants<'a> {
+    fn add(&mut self, namespace: &'a str, age: Seniority) {
+        match std::iter::once(&mut self.first).chain(&mut self.others).find(|(known, _)| *known == namespace) {
+            Some((_, first)) => *first = age.min(*first),
+            None => self.others.push((namespace, age)),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &(&'a str, Seniority)> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
 }
 
 /// Why a namespace does not get what it claims.
@@ -122,11 +141,8 @@ enum OwnershipDenial<'a, 'b> {
 impl<'a, 'b> ClaimIndex<'a, 'b> {
     fn add(&mut self, unit: HostOrSegment<'b>, namespace: &'a str, age: Seniority) {
         self.wildcards |= matches!(unit, HostOrSegment::Host(HostName::OneLabel(_)));
-        let claims = self.by_unit.entry(unit).or_default();
-        match claims.iter_mut().find(|(known, _)| *known == namespace) {
-            Some((_, first)) => *first = age.min(*first),
-            None => claims.push((namespace, age)),
-        }
+        let new = || Claimants { first: (namespace, age), others: Vec::new() };
+        self.by_unit.entry(unit).or_insert_with(new).add(namespace, age);
     }
 
     /// Who is first of those that may claim it.
@@ -185,7 +201,8 @@ pub fn enforce_owners<'a>(
     attached: &mut [AttachedObject<'a>],
     quarantined: (&AttachedClaims<'_>, &[AttachedObject<'a>]),
 ) {
-    let mut interests = ClaimIndex { listed, host_owners, by_unit: HashMap::new(), wildcards: false };
+    let mut interests =
+        ClaimIndex { listed, host_owners, by_unit: HashMap::with_capacity(asked.rules.len()), wildcards: false };
     for (asked, attached) in [(&*asked, &*attached), quarantined] {
         for AttachedClaim { claim, owner, .. } in &asked.rules {
             interests.add(HostOrSegment::of(&claim.host, &claim.matches.path), namespace_of(attached, *owner), *owner);
@@ -265,7 +282,7 @@ pub fn next_host_owners<'a>(
     attached: &[AttachedObject<'a>],
     quarantined: (&AttachedClaims<'_>, &[AttachedObject<'a>]),
 ) -> HostOwners {
-    let (mut owners, mut seen) = (HostOwners::default(), HashSet::new());
+    let (mut owners, mut seen) = (HostOwners::default(), HashSet::with_capacity(asked.rules.len()));
     // Objects stand by their namespaces, so one look at the namespace is enough for many rules.
     for run in asked.rules.chunk_by(|a, b| namespace_of(attached, a.owner) == namespace_of(attached, b.owner)) {
         let namespace = namespace_of(attached, run[0].owner);

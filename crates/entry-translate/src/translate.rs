@@ -186,6 +186,9 @@ impl Translator {
         let with_tls = attached.iter().filter(|attached| attached.source.brings_certificate());
         let with_tls: HashSet<&str> = with_tls.map(|attached| attached.source.meta().namespace.as_str()).collect();
         let shared = settings.ownership == HostOwnership::None && !with_tls.is_empty();
+        if !self.merger.is_for_one_snapshot() {
+            self.claims.reserve(attached.len());
+        }
         let claims = |AttachedObject { object, source, .. }: &AttachedObject<'_>| {
             let tls = settings.has_https() && (shared || with_tls.contains(source.meta().namespace.as_str()));
             let is_same = |known: &CachedClaims| known.tls == tls && !changed.concerns(*source, &known.claims);

@@ -157,7 +157,8 @@ impl<'a> IngressReader<'a> {
         if ingress.rules.is_empty() {
             // Without rules it is for all hosts; those that it has certificates for need rules to be known by name.
             hosts = tls_hosts;
-            asked.default = Some(DefaultClaim { action: action.clone(), policy: Arc::clone(&policy), site });
+            let (action, policy) = (action.clone(), Arc::clone(&policy));
+            asked.default = Some(Box::new(DefaultClaim { action, policy, site }));
         }
         asked.rules.extend(hosts.into_iter().map(|host| {
             let of_host = host_action(annotations, &host).map(|action| unless_closed(annotations, action));

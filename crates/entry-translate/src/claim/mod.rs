@@ -31,7 +31,7 @@ use crate::{HostOwnership, TranslateSettings};
 #[derive(Debug, Default)]
 pub struct Claims {
     pub rules: Vec<Claim>,
-    pub default: Option<DefaultClaim>,
+    pub default: Option<Box<DefaultClaim>>,
     pub tls: Vec<TlsClaim>,
     /// What is done with all requests of its hosts, those of other objects among them.
     pub host_action: Option<Action>,
@@ -204,10 +204,9 @@ impl Claims {
             tls_passthrough: None,
             ..*rule
         };
-        let default = self.default.as_ref().map(|default| DefaultClaim {
-            action: Action::UNAVAILABLE,
-            policy: policy(&default.policy),
-            site: default.site,
+        let default = self.default.as_ref().map(|default| {
+            let policy = policy(&default.policy);
+            Box::new(DefaultClaim { action: Action::UNAVAILABLE, policy, site: default.site })
         });
         let (rules, held_hosts) = (self.rules.iter().map(rule).collect(), self.held_hosts.clone());
         let host_action = self.host_action.as_ref().map(|_| Action::UNAVAILABLE);
