@@ -100,7 +100,7 @@ impl PathRules {
         let mut reader = ByteReader(bytes);
         let rules = reader.list(Rule::decode)?;
         reader.end()?;
-        let names = rules.iter().map(RuleNames::of).collect();
+        let names = rules.iter().map(|rule| RuleNames::new(rule.class.0, &rule.origin)).collect();
         Some(Self { path, rules, names })
     }
 

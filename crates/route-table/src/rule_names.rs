@@ -2,8 +2,6 @@
 
 use entry_model::{Kind, ObjectRef};
 
-use crate::path_rules::{Class, Rule};
-
 /// What a rule is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleNames {
@@ -15,10 +13,9 @@ pub struct RuleNames {
 }
 
 impl RuleNames {
-    /// Those of a rule.
-    pub fn of(rule: &Rule) -> Self {
-        let Class(class) = rule.class;
-        Self { class: format!("{class:032x}").into(), origin: origin_name(&rule.origin).into() }
+    /// Those of a rule of this class that this object asked for.
+    pub fn new(class: u128, origin: &ObjectRef) -> Self {
+        Self { class: format!("{class:032x}").into(), origin: origin_name(origin).into() }
     }
 }
 
