@@ -14,7 +14,9 @@
 mod child;
 mod control;
 mod error;
+mod memory_link;
 mod proc;
+mod random_key;
 mod reaper;
 mod route_counter;
 mod settings;

@@ -13,7 +13,8 @@ use route_table::{CountsSweep, RouteCounts, RouteTotals, Table};
 use table_memory::{TableMemory, WritableTableMemory};
 
 use crate::SupervisorSettings;
-use crate::supervisor::{MemoryLink, random_key};
+use crate::memory_link::MemoryLink;
+use crate::random_key::random_key;
 use crate::volume::read_main;
 
 /// The link by which nginx finds the memory, in the runtime directory.

@@ -47,7 +47,6 @@ use crate::{
 mod backoff;
 mod candidates;
 mod frame_table;
-mod memory_link;
 mod old_workers;
 mod pending_write;
 mod report;
@@ -59,8 +58,6 @@ mod table_report;
 
 use backoff::Backoff;
 use candidates::Candidates;
-pub(crate) use frame_table::random_key;
-pub(crate) use memory_link::MemoryLink;
 use old_workers::OldWorkers;
 use report::Report;
 use serve::group_file;

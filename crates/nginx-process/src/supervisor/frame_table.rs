@@ -1,10 +1,9 @@
 //! The table of a frame in memory, made of the records that the volume has of it.
 
-use rustix::rand::{GetRandomFlags, getrandom};
-
 use route_table::{Changes, TableWriter, Usage, WriteError};
 use table_memory::WritableTableMemory;
 
+use crate::random_key::random_key;
 use crate::volume::TableDir;
 use crate::{Error, Volume};
 
@@ -227,15 +226,4 @@ impl FrameTable {
             WriteError::OtherBase { .. } => rejected(error.to_string()),
         })
     }
-}
-
-/// A key of the system's randomness, so that nobody can choose hosts and paths that fall together.
-pub(crate) fn random_key() -> Result<[u64; 2], String> {
-    let mut bytes = [0; 16];
-    let length = getrandom(&mut bytes, GetRandomFlags::empty()).map_err(|error| format!("no random bytes: {error}"))?;
-    if length != bytes.len() {
-        return Err(format!("only {length} random bytes"));
-    }
-    let word = |half: usize| std::array::from_fn(|at| bytes[half * 8 + at]);
-    Ok([u64::from_le_bytes(word(0)), u64::from_le_bytes(word(1))])
 }

@@ -17,13 +17,13 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::frame_table::{FrameTable, RecordCounts};
-use super::memory_link::MemoryLink;
 use super::table_confirmation::{Confirmed, TableConfirmation};
 
 use super::table_report::TableReport;
 use super::{Supervisor, TICK};
 use crate::child::RevisionError;
 use crate::control::Control;
+use crate::memory_link::MemoryLink;
 use crate::volume::TableDir;
 use crate::{SupervisorSettings, Volume};
 
