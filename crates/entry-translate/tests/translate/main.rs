@@ -15,6 +15,7 @@ mod external_auth;
 mod further_hosts;
 mod ingresses;
 mod linked_objects;
+mod mirror;
 mod owners;
 mod paths;
 mod properties;
