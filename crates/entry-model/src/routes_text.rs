@@ -4,11 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::{
-    Access, Action, AddressRange, AnswerHeaders, BackendTls, Balancing, Buffers, ClientCertificates, ClientTls,
-    ClientVerification, Cors, CorsOrigins, Destination, ErrorPages, ExternalAuth, Forward, HashPart, HostName, Limits,
-    Listener, ListenerSet, Match, Mirror, OutsideServer, PathMatch, PathRewrite, Policy, Protocol, Redirect,
-    RequestHeaders, RequestLimit, Retries, Routes, Rule, SessionCookie, StreamRoute, TlsPassthrough, ValueMatch,
-    VerificationMode,
+    Access, Action, AddressRange, Affinity, AnswerHeaders, BackendTls, Balancing, Buffers, ClientCertificates,
+    ClientTls, ClientVerification, Cors, CorsOrigins, Destination, ErrorPages, ExternalAuth, Forward, HashPart,
+    HostName, Limits, Listener, ListenerSet, Match, Mirror, OutsideServer, PathMatch, PathRewrite, Policy, Protocol,
+    Redirect, RequestHeaders, RequestLimit, Retries, Routes, Rule, SessionCookie, StreamRoute, TlsPassthrough,
+    ValueMatch, VerificationMode,
 };
 
 impl fmt::Display for Protocol {
@@ -427,26 +427,39 @@ fn write_balancing(f: &mut fmt::Formatter<'_>, balancing: &Balancing, session_pa
         Balancing::LeastConnections => f.write_str(" least-connections"),
         Balancing::Hash(parts) => {
             f.write_str(" hash")?;
-            parts.iter().try_for_each(|part| match part {
-                HashPart::Text(text) => write!(f, " text:{}", QuotedWord(text)),
-                HashPart::RequestUri => f.write_str(" uri"),
-                HashPart::Host => f.write_str(" host"),
-                HashPart::ClientAddress => f.write_str(" client"),
-                HashPart::PeerAddress => f.write_str(" peer"),
-                HashPart::Method => f.write_str(" method"),
-                HashPart::Query => f.write_str(" query"),
-                HashPart::Header(name) => write!(f, " header:{}", QuotedWord(name)),
-                HashPart::Cookie(name) => write!(f, " cookie:{}", QuotedWord(name)),
-                HashPart::Parameter(name) => write!(f, " query:{}", QuotedWord(name)),
-            })
+            write_hash_parts(f, parts)
+        }
+        Balancing::HashSubset(parts, size) => {
+            write!(f, " hash-to-{size}")?;
+            write_hash_parts(f, parts)
         }
         Balancing::Session(cookie) => {
-            let SessionCookie { name, domain, max_age_seconds, same_site, secure } = &**cookie;
+            let SessionCookie { name, domain, max_age_seconds, same_site, secure, affinity } = &**cookie;
             write!(f, " session={} for={}", QuotedWord(name), QuotedWord(session_path))?;
             domain.as_ref().map_or(Ok(()), |domain| write!(f, " domain={}", QuotedWord(domain)))?;
             max_age_seconds.map_or(Ok(()), |seconds| write!(f, " age={seconds}s"))?;
             same_site.map_or(Ok(()), |same_site| write!(f, " same-site={same_site:?}"))?;
-            secure.map_or(Ok(()), |secure| write!(f, " secure={secure}"))
+            secure.map_or(Ok(()), |secure| write!(f, " secure={secure}"))?;
+            f.write_str(match affinity {
+                Affinity::Balanced => "",
+                Affinity::Persistent => " persistent",
+                Affinity::PersistentUntilFailure => " persistent-until-failure",
+            })
         }
     }
+}
+
+fn write_hash_parts(f: &mut fmt::Formatter<'_>, parts: &[HashPart]) -> fmt::Result {
+    parts.iter().try_for_each(|part| match part {
+        HashPart::Text(text) => write!(f, " text:{}", QuotedWord(text)),
+        HashPart::RequestUri => f.write_str(" uri"),
+        HashPart::Host => f.write_str(" host"),
+        HashPart::ClientAddress => f.write_str(" client"),
+        HashPart::PeerAddress => f.write_str(" peer"),
+        HashPart::Method => f.write_str(" method"),
+        HashPart::Query => f.write_str(" query"),
+        HashPart::Header(name) => write!(f, " header:{}", QuotedWord(name)),
+        HashPart::Cookie(name) => write!(f, " cookie:{}", QuotedWord(name)),
+        HashPart::Parameter(name) => write!(f, " query:{}", QuotedWord(name)),
+    })
 }

@@ -1,23 +1,40 @@
 //! By what an upstream chooses among its servers.
 
-use entry_model::{Balancing, HashPart, SessionCookie};
+use std::net::SocketAddr;
+
+use entry_model::{Affinity, Balancing, HashPart, SessionCookie};
 
 use crate::Settings;
+use crate::endpoint_choice::{self, EndpointChoice};
 use crate::policy_class::content_name;
 use crate::token::{Plain, Text, Token};
-use crate::writer::{Directive, directive};
+use crate::upstream_name::UpstreamName;
+use crate::writer::directive;
 
 /// How an upstream chooses among its servers; none if in turn.
-pub fn method(balancing: &Balancing, settings: &Settings) -> Option<Directive<'static>> {
-    match balancing {
-        Balancing::RoundRobin => None,
-        Balancing::LeastConnections => Some(directive("least_conn")),
-        Balancing::Hash(parts) => Some(directive("hash").token(hash_key(parts, settings)?).words(["consistent"])),
-        Balancing::Session(cookie) => Some(directive("hash").token(session_variable(cookie)?).words(["consistent"])),
-    }
+pub fn choice(
+    name: UpstreamName<'_>,
+    balancing: &Balancing,
+    servers: &[SocketAddr],
+    settings: &Settings,
+) -> Option<EndpointChoice> {
+    let method = match balancing {
+        Balancing::RoundRobin => return None,
+        Balancing::LeastConnections => directive("least_conn"),
+        Balancing::Hash(parts) => directive("hash").token(hash_key(parts, settings)?).words(["consistent"]),
+        Balancing::HashSubset(parts, size) => {
+            return endpoint_choice::of_subset(name, (parts, *size), servers, settings);
+        }
+        Balancing::Session(cookie) if cookie.affinity == Affinity::Balanced => {
+            directive("hash").token(session_variable(cookie)?).words(["consistent"])
+        }
+        Balancing::Session(cookie) => return endpoint_choice::of_persistent(name, cookie, servers),
+    };
+    Some(EndpointChoice { variables: Vec::new(), method })
 }
 
-fn hash_key(parts: &[HashPart], settings: &Settings) -> Option<Token> {
+/// What requests are told apart by.
+pub fn hash_key(parts: &[HashPart], settings: &Settings) -> Option<Token> {
     let text = parts.iter().fold(Text::default(), |text, part| match part {
         // Whatever else there is tells no requests apart.
         HashPart::Text(other) => text.plain(&Plain::from(other, '_')),
@@ -55,6 +72,8 @@ pub fn session_variable(cookie: &SessionCookie) -> Option<Token> {
 pub fn write_number(text: Text, balancing: &Balancing) -> Text {
     match balancing {
         Balancing::Session(cookie) => text.own("${sparrow_session_").plain_of(&content_name(cookie), '_').own("}"),
-        Balancing::RoundRobin | Balancing::LeastConnections | Balancing::Hash(_) => text.own("$request_id"),
+        Balancing::RoundRobin | Balancing::LeastConnections | Balancing::Hash(_) | Balancing::HashSubset(..) => {
+            text.own("$request_id")
+        }
     }
 }

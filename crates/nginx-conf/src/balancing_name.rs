@@ -10,6 +10,7 @@ pub fn write_suffix(out: &mut String, balancing: &Balancing) {
         Balancing::RoundRobin => {}
         Balancing::LeastConnections => out.push_str("_least"),
         Balancing::Hash(parts) => out.extend(["_hash-", &content_name(parts)]),
+        Balancing::HashSubset(parts, size) => out.extend(["_subset-", &content_name(&(parts, size))]),
         Balancing::Session(cookie) => out.extend(["_session-", &content_name(cookie)]),
     }
 }

@@ -19,6 +19,8 @@ mod client_filter;
 mod client_headers;
 mod condition;
 mod context;
+mod endpoint_choice;
+mod endpoint_keys;
 mod error_output;
 mod error_page;
 mod forwarded_headers;

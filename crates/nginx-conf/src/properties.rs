@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entry_model::{
-    Access, Action, AddedHeader, AddressRange, AnswerHeaders, Backend, BackendAddress, BackendTls, Balancing,
+    Access, Action, AddedHeader, AddressRange, Affinity, AnswerHeaders, Backend, BackendAddress, BackendTls, Balancing,
     BasicAuth, Buffers, Certificate, CertificateId, Cipher, ClientCertificateRule, ClientCertificates, ClientTls,
     ClientVerification, ConnectionHeader, CookieMatch, Cors, CorsOrigin, CorsOrigins, Destination, Endpoints,
     EndpointsId, ErrorPages, ExternalAuth, Forward, HashPart, HeaderField, HeaderMatch, Host, HostName, Key, Kind,
@@ -311,31 +311,38 @@ fn policies() -> impl Strategy<Value = Policies> {
 }
 
 fn balancing() -> impl Strategy<Value = Balancing> {
-    let part = hostile().prop_flat_map(|text| {
-        let parts = [
-            HashPart::Text(text.clone()),
-            HashPart::RequestUri,
-            HashPart::Host,
-            HashPart::ClientAddress,
-            HashPart::PeerAddress,
-            HashPart::Method,
-            HashPart::Query,
-            HashPart::Header(text.clone()),
-            HashPart::Cookie(text.clone()),
-            HashPart::Parameter(text),
-        ];
-        prop::sample::select(parts.to_vec())
-    });
+    let part = || {
+        hostile().prop_flat_map(|text| {
+            let parts = [
+                HashPart::Text(text.clone()),
+                HashPart::RequestUri,
+                HashPart::Host,
+                HashPart::ClientAddress,
+                HashPart::PeerAddress,
+                HashPart::Method,
+                HashPart::Query,
+                HashPart::Header(text.clone()),
+                HashPart::Cookie(text.clone()),
+                HashPart::Parameter(text),
+            ];
+            prop::sample::select(parts.to_vec())
+        })
+    };
     let name = prop_oneof!["[a-z]{1,5}", "[!#$%&'*+.^_`|~-]{1,5}"];
     let same_site = prop::sample::select(vec![None, Some(SameSite::None), Some(SameSite::Lax), Some(SameSite::Strict)]);
-    let session = (name, proptest::option::of(hostile()), any::<Option<u64>>(), same_site, any::<Option<bool>>());
-    let session = session.prop_map(|(name, domain, max_age_seconds, same_site, secure)| {
-        Balancing::Session(Box::new(SessionCookie { name, domain, max_age_seconds, same_site, secure }))
+    let affinity =
+        prop::sample::select(vec![Affinity::Balanced, Affinity::Persistent, Affinity::PersistentUntilFailure]);
+    let numbers = (any::<Option<u64>>(), any::<Option<bool>>());
+    let session = (name, proptest::option::of(hostile()), numbers, same_site, affinity);
+    let session = session.prop_map(|(name, domain, (max_age_seconds, secure), same_site, affinity)| {
+        Balancing::Session(Box::new(SessionCookie { name, domain, max_age_seconds, same_site, secure, affinity }))
     });
+    let subset = (vec(part(), 1..4), any::<std::num::NonZeroU16>());
     prop_oneof![
         6 => Just(Balancing::RoundRobin),
         1 => Just(Balancing::LeastConnections),
-        1 => vec(part, 1..4).prop_map(Balancing::Hash),
+        1 => vec(part(), 1..4).prop_map(Balancing::Hash),
+        1 => subset.prop_map(|(parts, size)| Balancing::HashSubset(parts, size)),
         1 => session,
     ]
 }

@@ -28,7 +28,9 @@ pub fn check(routes: &Routes, revision: &Revision) {
             assert!(shape.upstreams.insert(statement.words[1].clone()), "two upstreams {}", statement.words[1]);
             shape.read(statement.block.as_ref().expect("a block"), "upstream");
         } else {
-            assert!(statement.block.is_none() || ["map", "geo"].contains(&statement.words[0].as_str()));
+            assert!(
+                statement.block.is_none() || ["map", "geo", "split_clients"].contains(&statement.words[0].as_str())
+            );
         }
     }
     // Control, any host, each other host, and the one that rejects.
@@ -180,7 +182,7 @@ fn allowed(context: &str) -> &'static [Allowed] {
         "if" => &[("return", 1..=2), ("set", 2..=2), ("rewrite", 3..=3)],
         "upstream" => &[
             ("least_conn", 0..=0),
-            ("hash", 2..=2),
+            ("hash", 1..=2),
             ("server", 1..=3),
             ("keepalive", 1..=1),
             ("keepalive_timeout", 1..=1),

@@ -193,7 +193,7 @@ fn known(
     context! {
         routes => all,
         hosts => hosts,
-        upstreams => printed(|writer| upstreams.write(writer)),
+        upstreams => printed(|writer| upstreams.write_without_variables(writer)),
         control_server => printed(|writer| orders.iter().chain(&control).for_each(|directive| writer.write(directive))),
         settings => context! {
             http => list(listen::sockets(routes, Scheme::Http).map(|address| address.to_string()).collect()),

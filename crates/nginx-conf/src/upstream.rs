@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use entry_model::{
-    Action, Backend, BackendAddress, Balancing, Destination, Forward, ObjectRef, Protocol, Routes, Rule,
+    Action, Affinity, Backend, BackendAddress, Balancing, Destination, Forward, ObjectRef, Protocol, Routes, Rule,
 };
 
 use crate::balancing_key;
@@ -99,8 +99,27 @@ impl<'a> Upstreams<'a> {
         self.backends.len()
     }
 
-    /// Writes them.
+    /// The endpoints that cookies of sessions name.
+    pub fn persistent_endpoints(&self) -> BTreeSet<SocketAddr> {
+        let is_persistent = |balancing: &Balancing| matches!(balancing, Balancing::Session(cookie) if cookie.affinity != Affinity::Balanced);
+        let backends = self.backends.iter().filter(|((_, balancing), _)| is_persistent(balancing));
+        backends.flat_map(|((backend, _), _)| self.servers(backend)).collect()
+    }
+
+    /// Writes them, with what they need to choose among their servers.
     pub fn write(&self, writer: &mut Writer<'a>) {
+        self.write_choosing(writer, |balancing| balancing);
+    }
+
+    /// Writes them where there are no variables of this program: servers that are chosen by some get requests in turn.
+    pub fn write_without_variables(&self, writer: &mut Writer<'a>) {
+        self.write_choosing(writer, |balancing| match balancing {
+            Balancing::Session(_) | Balancing::HashSubset(..) => &Balancing::RoundRobin,
+            other => other,
+        });
+    }
+
+    fn write_choosing(&self, writer: &mut Writer<'a>, chosen: impl Fn(&'a Balancing) -> &'a Balancing) {
         // nginx sets aside memory for each connection that may be kept: many upstreams get fewer each.
         let kept: usize = match self.len() {
             0..=512 => 32,
@@ -109,18 +128,21 @@ impl<'a> Upstreams<'a> {
         };
         let limits = self.settings.kept_connections.limits();
         for ((backend, balancing), origin) in &self.backends {
-            // Addresses and names of them are of characters that nginx can read.
-            let _ = writer
-                .line("upstream")
-                .text(|text| text.upstream(UpstreamName::of(backend, balancing)))
-                .open(Some(origin));
+            let name = UpstreamName::of(backend, balancing);
+            let balancing = chosen(balancing);
             let servers: Vec<_> = self.servers(backend).collect();
-            if let Some(method) = balancing_key::method(balancing, self.settings) {
-                writer.write(&method);
+            let choice = balancing_key::choice(name, balancing, &servers, self.settings);
+            for directive in choice.iter().flat_map(|choice| &choice.variables) {
+                writer.write(directive);
+            }
+            // Addresses and names of them are of characters that nginx can read.
+            let _ = writer.line("upstream").text(|text| text.upstream(name)).open(Some(origin));
+            if let Some(choice) = choice {
+                writer.write(&choice.method);
             }
             // nginx knows no `backup` where a hash chooses.
-            let is_hashed = matches!(balancing, Balancing::Hash(_) | Balancing::Session(_));
-            write_servers(writer, &servers, !is_hashed);
+            let has_backups = matches!(balancing, Balancing::RoundRobin | Balancing::LeastConnections);
+            write_servers(writer, &servers, has_backups);
             let kept = kept.max(servers.len().saturating_mul(2).min(MAX_KEPT));
             let kept = self.settings.kept_connections.count(kept);
             if backend.keep_alive && kept > 0 {
@@ -252,6 +274,7 @@ mod tests {
                 max_age_seconds: None,
                 same_site: None,
                 secure: None,
+                affinity: entry_model::Affinity::Balanced,
             }))
         };
         let hash = |part| Balancing::Hash(vec![part]);
@@ -260,6 +283,7 @@ mod tests {
             Balancing::LeastConnections,
             hash(entry_model::HashPart::Host),
             hash(entry_model::HashPart::RequestUri),
+            Balancing::HashSubset(vec![entry_model::HashPart::Host], std::num::NonZeroU16::MIN),
             session("a", None),
             session("a", Some("b")),
             session("b", None),

@@ -1,5 +1,7 @@
 //! Which of its endpoints a backend's request gets.
 
+use std::num::NonZeroU16;
+
 /// Which of its endpoints a backend's request gets. It matters only to backends that are reached at their endpoints.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Balancing {
@@ -11,7 +13,9 @@ pub enum Balancing {
     /// The same one for requests of which these parts are the same, as long as endpoints stay. When one comes or goes, most others keep
     /// their requests.
     Hash(Vec<HashPart>),
-    /// The same one for requests of a session, in the same way.
+    /// Any of the same few for requests of which these parts are the same. When one comes or goes, others move, too.
+    HashSubset(Vec<HashPart>, NonZeroU16),
+    /// The same one for requests of a session, as long as endpoints stay.
     Session(Box<SessionCookie>),
 }
 
@@ -40,7 +44,7 @@ pub enum HashPart {
     Parameter(String),
 }
 
-/// The cookie that names a session. Clients without one get it; its value says nothing.
+/// The cookie that names a session. Clients without one get it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionCookie {
     /// Its name, of characters that names of cookies have (RFC 6265).
@@ -53,6 +57,20 @@ pub struct SessionCookie {
     pub same_site: Option<SameSite>,
     /// Whether it is sent over TLS only; without it, if the client's first request came so.
     pub secure: Option<bool>,
+    /// What holds the session at its endpoint.
+    pub affinity: Affinity,
+}
+
+/// What holds a session at its endpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Affinity {
+    /// A hash of the cookie, which says nothing: when an endpoint comes or goes, some sessions move, so that all endpoints have their share.
+    #[default]
+    Balanced,
+    /// The cookie names the endpoint: a session moves only when that goes. While it fails, others serve the session, which comes back.
+    Persistent,
+    /// The same, but a session stays where it was served when its endpoint failed.
+    PersistentUntilFailure,
 }
 
 /// To which requests of other sites a cookie is added (RFC 6265bis, section 4.1.2.7).

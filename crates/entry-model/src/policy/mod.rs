@@ -20,7 +20,7 @@ mod url_text;
 
 pub use access::{Access, BasicAuth, PasswordFile};
 pub use backend_tls::{BackendTls, Pem, TlsVersion, Verification};
-pub use balancing::{Balancing, HashPart, SameSite, SessionCookie};
+pub use balancing::{Affinity, Balancing, HashPart, SameSite, SessionCookie};
 pub use buffers::{Buffers, ResponseBuffers};
 pub use client_certificates::{ClientCertificateRule, ClientCertificates, ClientVerification, VerificationMode};
 pub use client_tls::{Cipher, ClientTls, Encryption};

@@ -1,6 +1,8 @@
 //! Which of its endpoints a request gets.
 
-use entry_model::{BackendMode, Balancing, HashPart, Kind, Reason, SameSite, SessionCookie};
+use std::num::NonZeroU16;
+
+use entry_model::{Affinity, BackendMode, Balancing, HashPart, Kind, Reason, SameSite, SessionCookie};
 
 use super::annotations::Annotations;
 use super::reader::AnnotationReader;
@@ -18,6 +20,20 @@ pub const TOPIC: Topic = Topic {
             "no affinity",
             "cookie",
         ),
+        own(
+            "affinity-mode",
+            "`balanced`, `persistent`: whether some sessions move when endpoints come, so that all have their share, or a session stays as long as \
+             its endpoint does. The cookie of `persistent` names the endpoint by a hash of its address",
+            "`balanced`",
+            "persistent",
+        ),
+        own(
+            "session-cookie-change-on-failure",
+            "`true`, `false`: whether a session whose endpoint failed stays where it was served then, or comes back. With `true` sessions are \
+             `persistent`",
+            "`false`",
+            "true",
+        ),
         own("session-cookie-name", "the name of that cookie", "`INGRESSCOOKIE`", "route"),
         own("session-cookie-path", "the path for which it is", "the path of the rule", "/"),
         own("session-cookie-domain", "the domain for which it is", "the host alone", "example.com"),
@@ -34,6 +50,12 @@ pub const TOPIC: Topic = Topic {
             "$remote_addr",
         ),
         own(
+            "upstream-hash-by-subset-size",
+            "a number from 1 to 1000: with `upstream-hash-by`, such requests go to any of so many endpoints instead of one",
+            "1",
+            "3",
+        ),
+        own(
             "load-balance",
             "`round_robin`, `least_conn`: whether endpoints get requests in turn, or the one that has the fewest of its nginx worker. With \
              `least_conn` backends are endpoints",
@@ -43,16 +65,17 @@ pub const TOPIC: Topic = Topic {
     ],
     ingress_nginx: &[
         IngressNginxAnnotation::same("affinity", Scope::Backend, "`cookie`: the requests of a session go to the same endpoint"),
-        IngressNginxAnnotation::differs(
+        IngressNginxAnnotation::same(
             "affinity-mode",
             Scope::Backend,
-            "`balanced` is the same: when endpoints come or go, some sessions move, in proportion. `persistent` is served as `balanced`",
-        )
-        .unchanged_by(&["balanced"]),
+            "`balanced`: when endpoints come or go, some sessions move, in proportion. `persistent`: a session stays as long as its endpoint does, \
+             which the cookie names by a hash of its address",
+        ),
         IngressNginxAnnotation::differs(
             "session-cookie-change-on-failure",
             Scope::Backend,
-            "While an endpoint fails, its sessions go to others; they come back",
+            "`true`: a session whose endpoint failed stays where it was served then; its mode is `persistent`. Without it, other endpoints \
+             serve it while its own fails, where it gets an error there, and it comes back",
         ),
         IngressNginxAnnotation::differs(
             "session-cookie-conditional-samesite-none",
@@ -86,20 +109,23 @@ pub const TOPIC: Topic = Topic {
             "The same, of these variables: `$request_uri`, `$args`, `$query_string`, `$request_method`, `$host`, `$best_http_host`, \
              `$remote_addr`, `$binary_remote_addr`, `$the_real_ip`, `$realip_remote_addr`, `$http_NAME`, `$cookie_NAME`, `$arg_NAME`",
         ),
-        IngressNginxAnnotation::never(
+        IngressNginxAnnotation::differs(
             "upstream-hash-by-subset",
             Scope::Backend,
-            "nginx hashes to one endpoint, not to a group of them; `upstream-hash-by` alone does that",
+            "`true`: requests for which `upstream-hash-by` is the same go to any of a few endpoints. When the number of groups changes, more \
+             requests change their group than there, and while an endpoint fails, its requests go to any others",
         )
         .unchanged_by(&["false"]),
-        IngressNginxAnnotation::never(
+        IngressNginxAnnotation::differs(
             "upstream-hash-by-subset-size",
             Scope::Backend,
-            "as `upstream-hash-by-subset`, without which it says nothing",
-        )
-        .unchanged_by(&["3"]),
+            "How many endpoints a group has, 3 without it; from 1 to 1000",
+        ),
     ],
 };
+
+/// How many endpoints a group has there, where nothing says so.
+const DEFAULT_SUBSET_SIZE: u16 = 3;
 
 /// Most parts of what requests are told apart by.
 const MAX_PARTS: usize = 8;
@@ -116,10 +142,12 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
         let path = reader.either("session-cookie-path", parse_cookie_path);
         path.unwrap_or_default().clone_into(&mut annotations.policy.session_path);
     }
-    for ignored in ["session-cookie-change-on-failure", "session-cookie-conditional-samesite-none"] {
-        reader.ingress_nginx_text(ignored);
-    }
-    let hash = read_hash(reader).map(Balancing::Hash);
+    reader.ingress_nginx_text("session-cookie-conditional-samesite-none");
+    let subset_size = read_subset_size(reader);
+    let hash = read_hash(reader).map(|parts| match subset_size {
+        Some(size) => Balancing::HashSubset(parts, size),
+        None => Balancing::Hash(parts),
+    });
     let method = reader.either("load-balance", parse_method);
     annotations.policy.balancing = session.or(hash).or(method).unwrap_or_default();
     if annotations.policy.balancing == Balancing::RoundRobin {
@@ -144,10 +172,7 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
 }
 
 fn read_cookie(reader: &mut AnnotationReader<'_, '_>) -> SessionCookie {
-    if reader.ingress_nginx_text("affinity-mode") == Some("persistent") {
-        let message = "Sessions stay at their endpoint as in the mode `balanced`: when endpoints come or go, some of the others move";
-        reader.report_note("affinity-mode", Reason::Unsupported, message.to_owned());
-    }
+    let affinity = read_affinity(reader);
     let expires = reader.ingress_nginx("session-cookie-expires", parse_seconds);
     SessionCookie {
         name: reader.either("session-cookie-name", parse_name).unwrap_or("INGRESSCOOKIE").to_owned(),
@@ -155,7 +180,26 @@ fn read_cookie(reader: &mut AnnotationReader<'_, '_>) -> SessionCookie {
         max_age_seconds: reader.either("session-cookie-max-age", parse_seconds).or(expires),
         same_site: reader.either("session-cookie-samesite", parse_same_site),
         secure: reader.either_of(("session-cookie-secure", parse_boolean), ("session-cookie-secure", parse_go_boolean)),
+        affinity,
     }
+}
+
+fn read_affinity(reader: &mut AnnotationReader<'_, '_>) -> Affinity {
+    const CHANGE: &str = "session-cookie-change-on-failure";
+    let mode = reader.either("affinity-mode", parse_affinity_mode).unwrap_or_default();
+    let changes = reader.either_of((CHANGE, parse_boolean), (CHANGE, parse_go_boolean)).unwrap_or_default();
+    if changes { Affinity::PersistentUntilFailure } else { mode }
+}
+
+/// To how many endpoints requests of the same hash go, if to more than one.
+fn read_subset_size(reader: &mut AnnotationReader<'_, '_>) -> Option<NonZeroU16> {
+    const SIZE: &str = "upstream-hash-by-subset-size";
+    if reader.own_counts(SIZE, &[SIZE]) {
+        return reader.own(SIZE, parse_subset_size).filter(|size| size.get() > 1);
+    }
+    let is_asked = reader.ingress_nginx("upstream-hash-by-subset", parse_go_boolean) == Some(true);
+    let size = reader.ingress_nginx(SIZE, parse_subset_size).or(NonZeroU16::new(DEFAULT_SUBSET_SIZE));
+    size.filter(|_| is_asked)
 }
 
 /// A hash that cannot be read is a loss: requests would be told apart otherwise.
@@ -171,6 +215,19 @@ fn read_hash(reader: &mut AnnotationReader<'_, '_>) -> Option<Vec<HashPart>> {
             reader.report_loss(NAME, Reason::Unsupported, message);
         })
         .ok()
+}
+
+fn parse_affinity_mode(text: &str) -> Result<Affinity, &'static str> {
+    match text.trim() {
+        "balanced" => Ok(Affinity::Balanced),
+        "persistent" => Ok(Affinity::Persistent),
+        _ => Err("it is `balanced` or `persistent`"),
+    }
+}
+
+fn parse_subset_size(text: &str) -> Result<NonZeroU16, &'static str> {
+    let size = text.trim().parse().ok().filter(|size: &NonZeroU16| size.get() <= 1000);
+    size.ok_or("it is a number of endpoints, from 1 to 1000")
 }
 
 fn parse_affinity(text: &str) -> Result<(), &'static str> {

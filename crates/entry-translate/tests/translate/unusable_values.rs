@@ -36,7 +36,7 @@ fn beside(name: &str) -> &'static [(&'static str, &'static str)] {
         name if name.starts_with("basic-auth-") => &[("basic-auth-secret", "users")],
         name if name.starts_with("auth-") => &[("auth-url", "http://198.51.100.7/")],
         name if name.starts_with("backend-tls-") => &[("backend-tls-secret", "ca"), ("backend-protocol", "https")],
-        name if name.starts_with("session-cookie-") => &[("affinity", "cookie")],
+        name if name == "affinity-mode" || name.starts_with("session-cookie-") => &[("affinity", "cookie")],
         name if name.starts_with("limit-") => &[("limit-rps", "5")],
         name if name.starts_with("cors-") => &[("cors", "true")],
         name if name.starts_with("canary-") => &[("canary", "true")],

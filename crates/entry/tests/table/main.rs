@@ -46,6 +46,8 @@ mod path_cases;
 mod paths;
 #[path = "../../../nginx-conf/tests/serve/patterns.rs"]
 mod patterns;
+#[path = "../../../nginx-conf/tests/serve/persistent_sessions.rs"]
+mod persistent_sessions;
 #[path = "../../../nginx-conf/tests/serve/proxying.rs"]
 mod proxying;
 #[path = "../../../nginx-conf/tests/serve/retries.rs"]

@@ -1,15 +1,18 @@
 //! Which endpoint a request gets, and the cookies of sessions.
 //!
 //! A session is named by the id of its first request, which the client gets as a cookie and sends with the next ones. So nothing is
-//! remembered here, and a cookie says nothing of endpoints.
+//! remembered here; and a cookie says nothing of endpoints, but for [`persistent_sessions`].
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
-use entry_model::{Balancing, Policies, SameSite, SessionCookie};
+use entry_model::{Affinity, Balancing, Policies, SameSite, SessionCookie};
 
+use super::persistent_sessions;
 use crate::Settings;
 use crate::balancing_key::{session_variable, variable};
 use crate::location_headers::LocationHeaders;
+use crate::policy_class::content_name;
 use crate::token::{Pattern, Text, Token};
 use crate::writer::{Directive, Writer, case, directive, entry, map};
 
@@ -28,8 +31,12 @@ pub fn add_headers(balancing: &Balancing, headers: &mut LocationHeaders) {
     }
 }
 
-/// The variables of all sessions.
-pub fn variables(policies: &Policies, settings: &Settings) -> Vec<Directive<'static>> {
+/// The variables of all sessions. The endpoints are those that cookies name.
+pub fn variables(
+    policies: &Policies,
+    endpoints: &BTreeSet<SocketAddr>,
+    settings: &Settings,
+) -> Vec<Directive<'static>> {
     let sessions = policies.iter().filter_map(|(_, policy)| match &policy.balancing {
         Balancing::Session(cookie) => Some(&**cookie),
         _ => None,
@@ -43,19 +50,33 @@ pub fn variables(policies: &Policies, settings: &Settings) -> Vec<Directive<'sta
         map("\"\"", "$sparrow_session_path", vec![case("default", "\"/\"")]),
         map(settings.scheme_variable(), "$sparrow_session_secure", over_tls),
     ];
+    if sessions.iter().any(|cookie| cookie.affinity != Affinity::Balanced) {
+        all.extend(persistent_sessions::shared_variables(endpoints));
+    }
     for cookie in sessions {
-        all.extend(maps(cookie).or_else(|| without_cookie(cookie)).into_iter().flatten());
+        all.extend(match cookie.affinity {
+            Affinity::Balanced => maps(cookie).or_else(|| without_cookie(cookie)).into_iter().flatten().collect(),
+            Affinity::Persistent | Affinity::PersistentUntilFailure => {
+                let all = set_cookie(cookie).and_then(|new| persistent_sessions::variables(cookie, endpoints, new));
+                let without =
+                    || without_cookie(cookie).into_iter().flatten().chain(persistent_sessions::without_cookie(cookie));
+                all.unwrap_or_else(|| without().collect())
+            }
+        });
     }
     all
 }
 
+/// The value of a cookie that was sent, by what the pattern has of it.
+pub fn of_cookie(cookie: &SessionCookie, value: &'static str) -> Option<Token> {
+    // Of several cookies of one name the first counts.
+    let others = Pattern::default().own("~^(?:[ \t]*+(?!").literal(&cookie.name).own("=)[^;]*+;)*+[ \t]*+");
+    others.literal(&cookie.name).own(value).token()
+}
+
 /// The session of a request, and the cookie that one gets which has none.
 fn maps(cookie: &SessionCookie) -> Option<[Directive<'static>; 2]> {
-    let sent = || {
-        // Of several cookies of one name the first counts.
-        let others = Pattern::default().own("~^(?:[ \t]*+(?!").literal(&cookie.name).own("=)[^;]*+;)*+[ \t]*+");
-        others.literal(&cookie.name).own("=(?<sparrow_session>[^; \t]++)").token()
-    };
+    let sent = || of_cookie(cookie, "=(?<sparrow_session>[^; \t]++)");
     let of = |name: Token, sent_is: &'static str, new: Token| {
         let cases = vec![directive("default").token(new), entry(sent()?).words([sent_is])];
         Some(directive("map").words(["$http_cookie"]).token(name).block(cases))
@@ -77,8 +98,15 @@ fn without_cookie(cookie: &SessionCookie) -> Option<[Directive<'static>; 2]> {
 
 /// The value of `Set-Cookie` (RFC 6265, section 4.1).
 fn set_cookie(cookie: &SessionCookie) -> Option<Token> {
-    let SessionCookie { name, domain, max_age_seconds, same_site, secure } = cookie;
-    let mut text = Text::default().plain_of(name, '_').own("=$request_id; Path=$sparrow_session_path");
+    let SessionCookie { name, domain, max_age_seconds, same_site, secure, affinity } = cookie;
+    let text = Text::default().plain_of(name, '_').own("=");
+    let mut text = match affinity {
+        Affinity::Balanced => text.own("$request_id"),
+        Affinity::Persistent | Affinity::PersistentUntilFailure => {
+            text.own("${sparrow_session_").plain_of(&content_name(cookie), '_').own("}-$sparrow_endpoint")
+        }
+    };
+    text = text.own("; Path=$sparrow_session_path");
     if let Some(domain) = domain {
         text = text.own("; Domain=").plain_of(domain, '_');
     }

@@ -17,6 +17,7 @@ mod external_auth;
 mod headers;
 mod limits;
 mod mirror;
+mod persistent_sessions;
 mod policy_set;
 mod retries;
 mod timeouts;

@@ -2,29 +2,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 
 use entry_model::{
-    Backend, BackendAddress, Balancing, EndpointsId, HashPart, HeaderMatch, Key, Policy, Routes, Rule, SameSite,
-    SessionCookie, ValueMatch,
+    Affinity, Backend, BackendAddress, Balancing, EndpointsId, HashPart, HeaderMatch, Key, Policy, Routes, Rule,
+    SameSite, SessionCookie, ValueMatch,
 };
 
 use super::support::{Nginx, backed, backend, binaries, forward, free, policies, prefix, routes};
 
-const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+pub const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 fn id() -> EndpointsId {
     EndpointsId { service: Key { namespace: "shop".to_owned(), name: "web".to_owned() }.into(), port: 80 }
 }
 
 /// A rule for the endpoints of one Service.
-fn to_endpoints(path: &str, strips: bool) -> Rule {
+pub fn to_endpoints(path: &str, strips: bool) -> Rule {
     let rule = forward(prefix(path), free(), strips);
     backed(rule, |backend: &mut Backend| backend.address = BackendAddress::Endpoints(id()))
 }
 
 /// These rules, whose endpoints are chosen in this way.
 /// The cookies of sessions are for the path of each.
-fn balanced(rules: Vec<Rule>, balancing: &Balancing, endpoints: &[SocketAddr]) -> Routes {
+pub fn balanced(rules: Vec<Rule>, balancing: &Balancing, endpoints: &[SocketAddr]) -> Routes {
     let mut policies = policies();
     let rules = rules.into_iter().map(|rule| {
         let session_path = rule.matches.path.text().to_owned();
@@ -37,18 +38,19 @@ fn balanced(rules: Vec<Rule>, balancing: &Balancing, endpoints: &[SocketAddr]) -
     routes
 }
 
-fn session() -> SessionCookie {
+pub fn session() -> SessionCookie {
     SessionCookie {
         name: "route".to_owned(),
         domain: None,
         max_age_seconds: Some(3600),
         same_site: Some(SameSite::Lax),
         secure: None,
+        affinity: Affinity::Balanced,
     }
 }
 
 /// Who answers a client with this cookie, and what cookie it gets.
-fn ask(nginx: &Nginx, cookie: &str) -> (String, String) {
+pub fn ask(nginx: &Nginx, cookie: &str) -> (String, String) {
     let line = if cookie.is_empty() { String::new() } else { format!("Cookie: x=1; {cookie}\r\n") };
     let answer = nginx.get("any", "/app/x", &line);
     assert_eq!(answer.status, 200, "{}\n{}", answer.text(), nginx.config());
@@ -195,5 +197,29 @@ fn requests_with_the_same_key_get_the_same_endpoint() {
         let first: Vec<String> = keys().map(|(user, p)| ask(user, p)).collect();
         assert!(first.iter().collect::<BTreeSet<_>>().len() >= 3, "{first:?}");
         assert_eq!(first, keys().map(|(user, p)| ask(user, p)).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn requests_with_the_same_key_get_any_of_the_same_endpoints() {
+    let endpoints = NAMES.map(backend);
+    let subset =
+        |size| Balancing::HashSubset(vec![HashPart::Header("x-user".to_owned())], NonZeroU16::new(size).unwrap());
+    for binary in binaries() {
+        for (number, size, expected) in
+            [(4, 2, vec!["ab", "cd"]), (3, 2, vec!["ab", "ac"]), (2, 3, vec!["ab"]), (2, 1, vec!["a", "b"])]
+        {
+            let routes = balanced(vec![to_endpoints("/", false)], &subset(size), &endpoints[..number]);
+            let nginx = Nginx::start(&binary, &routes, |_| {});
+            let of_user = |user: usize| {
+                let names = (0..30).map(|_| {
+                    let answer = nginx.get("any", "/x", &format!("X-User: {user}\r\n"));
+                    answer.header("Backend").to_owned()
+                });
+                names.collect::<BTreeSet<_>>().into_iter().collect::<String>()
+            };
+            let seen: BTreeSet<String> = (0..20).map(of_user).collect();
+            assert_eq!(seen, expected.into_iter().map(str::to_owned).collect(), "{number} {size}");
+        }
     }
 }

@@ -24,6 +24,7 @@ mod neighbours;
 mod path_cases;
 mod paths;
 mod patterns;
+mod persistent_sessions;
 mod proxying;
 mod retries;
 mod settings;

@@ -1,7 +1,11 @@
 //! A template of the operator's own.
 
+use std::num::NonZeroU16;
+
+use entry_model::{Affinity, Balancing, HashPart, SessionCookie};
 use nginx_conf::{TemplateError, render_template};
 
+use super::balancing::{balanced, session, to_endpoints};
 use super::layout::Beside;
 use super::support::{Binary, Echo as _, Nginx, backend, binaries, forward, free, object, prefix, routes, settings};
 use super::x_accel_headers::saying;
@@ -165,6 +169,27 @@ fn template_ignores_x_accel_headers_unless_it_says_otherwise() {
             let nginx = start(&binary, &routes, &template);
             let answer = nginx.get("one.example", "/evil/a", "");
             assert_eq!(answer.header("Backend") == "other", obeyed, "{template}");
+        }
+    }
+}
+
+#[test]
+fn template_serves_services_with_sessions_and_hashes() {
+    let with_upstreams = TEMPLATE
+        .replace("{{ control_server }}", "{{ control_server }}\n{{ upstreams }}")
+        .replace("http://{{ route.cluster_ip }}:{{ route.port }}/", "http://{{ route.upstream }}/");
+    let size = NonZeroU16::new(2).unwrap();
+    let persistent = SessionCookie { affinity: Affinity::Persistent, ..session() };
+    for balancing in [
+        Balancing::Session(Box::new(session())),
+        Balancing::Session(Box::new(persistent)),
+        Balancing::HashSubset(vec![HashPart::Host], size),
+    ] {
+        let routes = balanced(vec![to_endpoints("/app", false)], &balancing, &[backend("a"), backend("b")]);
+        for binary in binaries() {
+            let nginx = start(&binary, &routes, &with_upstreams);
+            let answer = nginx.get("one.example", "/app", "");
+            assert_eq!(answer.status, 200, "{balancing:?}\n{}", nginx.config());
         }
     }
 }

@@ -61,8 +61,8 @@ pub const KEYS: &[ConfigKey] = &[
         "requests are spread in turn, and an annotation can say otherwise",
     ),
     not_followed_unless("upstream-hash-by", &[""], "the annotation `upstream-hash-by` is for an Ingress"),
-    not_followed_unless("upstream-hash-by-subset", &["false"], "there are no subsets of endpoints"),
-    not_followed_unless("upstream-hash-by-subset-size", &["0", "3"], "there are no subsets of endpoints"),
+    not_followed_unless("upstream-hash-by-subset", &["false"], "the annotation of this name is for an Ingress"),
+    not_followed_unless("upstream-hash-by-subset-size", &["0", "3"], "the annotation of this name is for an Ingress"),
     not_followed_unless("limit-rate", &["0"], "the annotation `limit-rate` is for an Ingress"),
     not_followed_unless("limit-rate-after", &["0"], "the annotation `limit-rate-after` is for an Ingress"),
     read(
