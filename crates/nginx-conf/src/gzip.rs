@@ -3,6 +3,27 @@
 use crate::token::{Token, size};
 use crate::writer::{Directive, directive};
 
+/// Media types that are worth to be compressed, as ingress-nginx has them.
+pub(crate) const COMPRESSED_TYPES: [&str; 17] = [
+    "application/atom+xml",
+    "application/javascript",
+    "application/json",
+    "application/rss+xml",
+    "application/vnd.ms-fontobject",
+    "application/x-font-ttf",
+    "application/x-javascript",
+    "application/x-web-app-manifest+json",
+    "application/xhtml+xml",
+    "application/xml",
+    "font/opentype",
+    "image/svg+xml",
+    "image/x-icon",
+    "text/css",
+    "text/javascript",
+    "text/plain",
+    "text/x-component",
+];
+
 /// How answers are compressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gzip {
@@ -17,26 +38,7 @@ pub struct Gzip {
 impl Default for Gzip {
     /// As ingress-nginx has it.
     fn default() -> Self {
-        const TYPES: [&str; 17] = [
-            "application/atom+xml",
-            "application/javascript",
-            "application/json",
-            "application/rss+xml",
-            "application/vnd.ms-fontobject",
-            "application/x-font-ttf",
-            "application/x-javascript",
-            "application/x-web-app-manifest+json",
-            "application/xhtml+xml",
-            "application/xml",
-            "font/opentype",
-            "image/svg+xml",
-            "image/x-icon",
-            "text/css",
-            "text/javascript",
-            "text/plain",
-            "text/x-component",
-        ];
-        Self { level: 1, min_bytes: 256, types: TYPES.map(str::to_owned).into() }
+        Self { level: 1, min_bytes: 256, types: COMPRESSED_TYPES.map(str::to_owned).into() }
     }
 }
 
@@ -56,13 +58,15 @@ impl Gzip {
             directive("gzip_min_length").token(size(self.min_bytes)),
             // The client of a proxy in front, which says `Via`, is a client as any other.
             directive("gzip_proxied").words(["any"]),
-            directive("gzip_vary").words(["on"]),
         ];
-        let types = self.types.iter().filter(|name| is_media_type(name) && !name.eq_ignore_ascii_case("text/html"));
-        let types: Vec<Token> = types.filter_map(|name| Token::constant(name)).collect();
-        if !types.is_empty() {
-            all.push(types.into_iter().fold(directive("gzip_types"), Directive::token));
-        }
+        all.extend(types_directive("gzip_types", &self.types));
         all
     }
+}
+
+/// A directive that names media types, but for `text/html`, which is always compressed.
+pub(crate) fn types_directive(name: &'static str, types: &[String]) -> Option<Directive<'static>> {
+    let types = types.iter().filter(|name| is_media_type(name) && !name.eq_ignore_ascii_case("text/html"));
+    let types: Vec<Token> = types.filter_map(|name| Token::constant(name)).collect();
+    (!types.is_empty()).then(|| types.into_iter().fold(directive(name), Directive::token))
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use entry_model::HostName;
 
+use crate::brotli::{Brotli, load_module};
 use crate::frame_needs::FrameNeeds;
 use crate::header::Header;
 use crate::inexpressible::is_branching;
@@ -64,6 +65,8 @@ pub fn write<'a>(
 ) {
     let settings = servers.settings;
     let modules = streams.load_module().into_iter().chain(frame::load_module(settings).filter(|_| needs.is_some()));
+    let brotli = settings.brotli.as_ref().and(settings.brotli_module.as_deref()).and_then(load_module);
+    let modules = modules.chain(brotli);
     for directive in modules.chain(main(settings)) {
         writer.write(&directive);
     }
@@ -91,6 +94,8 @@ pub fn write<'a>(
         .chain(policy::http(&policies, settings))
         .chain(settings.headers.directives(settings, servers.upstreams.has_grpc(settings)))
         .chain(settings.gzip.iter().flat_map(Gzip::directives))
+        .chain(settings.brotli.iter().flat_map(Brotli::directives))
+        .chain((settings.gzip.is_some() || settings.brotli.is_some()).then(|| directive("gzip_vary").words(["on"])))
         .chain(settings.filter.directives())
         .chain(if tls::has_https(servers.routes, settings) { settings.tls.directives() } else { Vec::new() });
     for directive in shared {

@@ -12,6 +12,7 @@ mod access_log;
 mod balancing_key;
 mod balancing_name;
 mod branch;
+mod brotli;
 mod buffering;
 mod candidates;
 mod chosen;
@@ -70,6 +71,7 @@ mod version;
 mod writer;
 mod x_accel_headers;
 
+pub use brotli::Brotli;
 pub use buffering::Buffering;
 pub use client_filter::{ClientFilter, TextPattern};
 pub use client_headers::CLIENT_HEADERS;

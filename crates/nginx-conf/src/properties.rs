@@ -598,6 +598,7 @@ fn settings() -> impl Strategy<Value = Settings> {
                 stream_ssl_preread: stream,
                 stream_realip: stream,
                 stream_pass,
+                brotli: false,
                 fastcgi,
                 uwsgi,
                 scgi,

@@ -10,7 +10,8 @@ use ipnet::IpNet;
 use crate::client_headers::can_be_kept;
 use crate::token::path_token;
 use crate::{
-    Buffering, ClientFilter, Gzip, HeaderName, KeptConnections, LogFormat, Modules, SharedHeaders, TlsSettings, Version,
+    Brotli, Buffering, ClientFilter, Gzip, HeaderName, KeptConnections, LogFormat, Modules, SharedHeaders, TlsSettings,
+    Version,
 };
 
 /// What the operator decides, and what the nginx at hand is able to do. Paths are absolute.
@@ -70,6 +71,8 @@ pub struct Settings {
     pub headers: SharedHeaders,
     /// How answers are compressed, if they are.
     pub gzip: Option<Gzip>,
+    /// How answers are compressed with Brotli, if they are; only where nginx has a module for it.
+    pub brotli: Option<Brotli>,
     /// How TLS is spoken with clients.
     pub tls: TlsSettings,
     /// Where requests are logged.
@@ -82,6 +85,8 @@ pub struct Settings {
     pub user: Option<String>,
     /// The file of the stream module, where nginx has it as one.
     pub stream_module: Option<PathBuf>,
+    /// The file of the module for Brotli, where nginx has it as one.
+    pub brotli_module: Option<PathBuf>,
     /// The module that routes by a table, for [`render_frame`](crate::render_frame()).
     pub module: Option<PathBuf>,
 }
@@ -161,12 +166,14 @@ impl Default for Settings {
             kept_connections: KeptConnections::default(),
             headers: SharedHeaders::default(),
             gzip: None,
+            brotli: None,
             tls: TlsSettings::default(),
             access_log: Some(PathBuf::from("/dev/stdout")),
             log_format: LogFormat::default(),
             error_log: PathBuf::from("/dev/stderr"),
             user: None,
             stream_module: None,
+            brotli_module: None,
             module: None,
         }
     }
@@ -237,6 +244,7 @@ impl Settings {
             ("error_log", Some(&self.error_log)),
             ("nginx_module", self.module.as_ref()),
             ("stream_module", self.stream_module.as_ref()),
+            ("brotli_module", self.brotli_module.as_ref()),
         ] {
             if let Some(path) = path
                 && (!path.is_absolute() || path_token(path).is_none())

@@ -82,6 +82,8 @@ pub struct Modules {
     pub stream_realip: bool,
     /// A connection is handed to another listener of the same nginx.
     pub stream_pass: bool,
+    /// Compresses answers with Brotli. It is none of nginx's own: compiled in, or a file to be loaded ([`Modules::brotli_file`]).
+    pub brotli: bool,
     /// Speaks `FastCGI`; not used, but it wants a directory.
     pub fastcgi: bool,
     /// Speaks uwsgi; not used, but it wants a directory.
@@ -112,6 +114,9 @@ impl Modules {
             stream_ssl_preread: stream && with("--with-stream_ssl_preread_module"),
             stream_realip: stream && with("--with-stream_realip_module"),
             stream_pass: stream && has_pass && !with("--without-stream_pass_module"),
+            brotli: arguments
+                .iter()
+                .any(|argument| argument.starts_with("--add-module=") && argument.contains("brotli")),
             fastcgi: !with("--without-http_fastcgi_module"),
             uwsgi: !with("--without-http_uwsgi_module"),
             scgi: !with("--without-http_scgi_module"),
@@ -123,13 +128,20 @@ impl Modules {
         if !arguments(text).any(|argument| argument == DYNAMIC_STREAM) {
             return None;
         }
-        let value = |name: &str| arguments(text).find_map(|argument| argument.strip_prefix(name)).map(Path::new);
-        let directory = value("--modules-path=").map_or_else(
-            || value("--prefix=").unwrap_or(Path::new("/usr/local/nginx")).join("modules"),
-            Path::to_owned,
-        );
-        Some(directory.join("ngx_stream_module.so"))
+        Some(directory(text).join("ngx_stream_module.so"))
     }
+
+    /// Where the module for Brotli is, if it is a file: no module of others that is a file is named by `nginx -V`.
+    pub fn brotli_file(text: &str) -> PathBuf {
+        directory(text).join("ngx_http_brotli_filter_module.so")
+    }
+}
+
+/// Where nginx looks for modules that are files.
+fn directory(text: &str) -> PathBuf {
+    let value = |name: &str| arguments(text).find_map(|argument| argument.strip_prefix(name)).map(Path::new);
+    value("--modules-path=")
+        .map_or_else(|| value("--prefix=").unwrap_or(Path::new("/usr/local/nginx")).join("modules"), Path::to_owned)
 }
 
 /// What `nginx -V` says of how it was configured.
@@ -152,6 +164,7 @@ impl Default for Modules {
             stream_ssl_preread: true,
             stream_realip: true,
             stream_pass: false,
+            brotli: false,
             fastcgi: true,
             uwsgi: true,
             scgi: true,
@@ -187,6 +200,16 @@ mod tests {
         assert!(modules.ssl && modules.http_v2 && modules.grpc && modules.fastcgi && modules.uwsgi);
         assert!(!modules.realip && !modules.stub_status && !modules.scgi);
         assert!(!Modules::parse("configure arguments: --with-http_v2_module --without-http_grpc_module").grpc);
+    }
+
+    #[test]
+    fn module_for_brotli_is_built_in_or_a_file() {
+        let of = |arguments: &str| format!("nginx version: nginx/1.26.3\nconfigure arguments: {arguments}");
+        assert!(Modules::parse(&of("--add-module=/src/ngx_brotli")).brotli);
+        let dynamic = of("--modules-path=/usr/lib/nginx/modules --add-dynamic-module=/src/ngx_brotli");
+        assert!(!Modules::parse(&dynamic).brotli);
+        let file = Modules::brotli_file(&dynamic).display().to_string();
+        assert_eq!(file, "/usr/lib/nginx/modules/ngx_http_brotli_filter_module.so");
     }
 
     #[test]

@@ -35,6 +35,16 @@ pub fn debian_stream_module() -> PathBuf {
     path
 }
 
+/// The module for Brotli of Debian 12's nginx, a file beside it, as `scripts/install-nginx` has put it there; the newest has none.
+///
+/// # Panics
+/// If it is not there: a test without it has not passed.
+pub fn debian_brotli_module() -> PathBuf {
+    let path = debian().with_file_name("ngx_http_brotli_filter_module.so");
+    assert!(path.is_file(), "{} is not there: run scripts/install-nginx", path.display());
+    path
+}
+
 /// The module of nginx that routes by a table: `SPARROW_NGINX_MODULE`, which `scripts/build-nginx` has built, else the one that is built
 /// beside what runs this: `cargo build -p nginx-module`.
 ///

@@ -22,6 +22,9 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("block-cidrs", "192.0.2.0/24", ""),
     ("block-referers", "~*spam", ""),
     ("block-user-agents", "curl, ~*bot", ""),
+    ("brotli-level", "0", "12"),
+    ("brotli-min-length", "0", "-1"),
+    ("brotli-types", "text/css", "css"),
     ("client-body-buffer-size", "16k", "16kb"),
     ("client-body-timeout", "30", "30s"),
     ("client-header-buffer-size", "2k", "0"),
@@ -33,6 +36,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("disable-access-log", "true", "x"),
     ("disable-http-access-log", "true", "x"),
     ("disable-proxy-intercept-errors", "true", "x"),
+    ("enable-brotli", "true", "br"),
     ("force-ssl-redirect", "true", "always"),
     ("forwarded-for-header", "X-Real-IP", "X Real"),
     ("global-auth-always-set-cookie", "true", "yes"),
@@ -113,7 +117,9 @@ fn flags() -> SharedSettings {
     // Some keys are of use only beside it.
     let default_backend = "infra/default".parse().ok();
     let defaults = entry_translate::PolicyDefaults { default_backend, ..Default::default() };
-    SharedSettings { nginx: nginx_conf::Settings::default(), defaults }
+    let mut nginx = nginx_conf::Settings::default();
+    nginx.modules.brotli = true;
+    SharedSettings { nginx, defaults }
 }
 
 fn texts(values: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -294,9 +300,25 @@ fn values_with_effect_become_settings() {
 }
 
 #[test]
+fn brotli_is_set_where_nginx_has_it_and_else_told() {
+    let values = texts(&[("enable-brotli", "true"), ("brotli-level", "7"), ("brotli-types", "text/css b text/css")]);
+    for has_it in [true, false] {
+        let mut settings = flags();
+        settings.nginx.modules.brotli = has_it;
+        let keys = KeyValues { values: &values, good: &BTreeMap::new(), snapshot: &Snapshot::default() };
+        let outcomes = apply(&mut settings, keys);
+        let brotli = settings.nginx.brotli.map(|brotli| (brotli.level, brotli.min_bytes, brotli.types.join(" ")));
+        assert_eq!(brotli, has_it.then(|| (7, 20, "text/css".to_owned())));
+        let lost: Vec<_> =
+            outcomes.iter().filter(|outcome| outcome.is_loss()).map(|outcome| outcome.name.as_str()).collect();
+        assert_eq!(lost, if has_it { vec!["brotli-types"] } else { vec!["brotli-types", "enable-brotli"] });
+    }
+}
+
+#[test]
 fn what_is_not_followed_is_told_unless_it_changes_nothing() {
     let (settings, outcomes) = apply_texts(
-        &[("enable-brotli", "false"), ("http-snippet", "gzip on;"), ("map-hash-bucket-size", "x"), ("hts", "1")],
+        &[("gzip-disable", ""), ("http-snippet", "gzip on;"), ("map-hash-bucket-size", "x"), ("hts", "1")],
         &Snapshot::default(),
     );
     assert_eq!(settings, flags());
@@ -305,7 +327,7 @@ fn what_is_not_followed_is_told_unless_it_changes_nothing() {
     assert_eq!(
         states,
         [
-            ("enable-brotli", "changes nothing here".to_owned(), false),
+            ("gzip-disable", "changes nothing here".to_owned(), false),
             ("hts", "not known".to_owned(), false),
             ("http-snippet", "not followed".to_owned(), true),
             ("map-hash-bucket-size", "changes nothing here".to_owned(), false),

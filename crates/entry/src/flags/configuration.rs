@@ -95,11 +95,14 @@ impl ConfigurationFlags {
     /// It names no version, or cannot do what is set.
     pub fn nginx_settings(&self, nginx_version: &str) -> anyhow::Result<nginx_conf::Settings> {
         let (traffic, workers) = (&self.traffic, &self.workers);
-        let (modules, stream_module) = self.modules(nginx_version)?;
+        let (mut modules, stream_module) = self.modules(nginx_version)?;
+        let brotli_module = self.brotli_module(nginx_version)?;
+        modules.brotli |= brotli_module.is_some();
         let settings = nginx_conf::Settings {
             version: nginx_version.parse()?,
             modules,
             stream_module,
+            brotli_module,
             public_https_port: traffic.public_https_port,
             trusted: traffic.trusted.clone(),
             trusted_headers: traffic.trusted_headers.clone(),
@@ -135,6 +138,16 @@ impl ConfigurationFlags {
 }
 
 impl ConfigurationFlags {
+    /// The file of the module for Brotli, if there is one.
+    fn brotli_module(&self, nginx_version: &str) -> anyhow::Result<Option<PathBuf>> {
+        let Some(named) = &self.traffic.brotli_module else {
+            let is_built_in = Modules::parse(nginx_version).brotli;
+            return Ok(Some(Modules::brotli_file(nginx_version)).filter(|file| !is_built_in && file.is_file()));
+        };
+        anyhow::ensure!(named.is_file(), "--brotli-module: {} is no file", named.display());
+        Ok(Some(std::path::absolute(named)?))
+    }
+
     /// The modules of this nginx, and the file of its stream module where that is one. A file that is not there is a module that is
     /// not there, unless a flag names it.
     fn modules(&self, nginx_version: &str) -> anyhow::Result<(Modules, Option<PathBuf>)> {

@@ -74,6 +74,10 @@ pub struct TrafficFlags {
     /// nginx looks for it
     #[arg(long, value_name = "FILE")]
     pub stream_module: Option<PathBuf>,
+    /// The module for Brotli of an nginx that has it as a file (`ngx_http_brotli_filter_module.so`), for the key enable-brotli; without it, where
+    /// this nginx looks for it
+    #[arg(long, value_name = "FILE", conflicts_with = "template")]
+    pub brotli_module: Option<PathBuf>,
     /// The module of nginx (`libngx_http_sparrow_module.so`) that routes by a table in memory: changes of routes need no reload
     #[arg(long, value_name = "FILE", conflicts_with = "template")]
     pub nginx_module: Option<PathBuf>,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use entry_model::{Action, HostName, Routes};
 use nginx_conf::{
-    Gzip, HeaderName, Hsts, LogEscape, LogField, LogFormat, Settings, TextPattern, TlsVersions, ValueTemplate,
+    Brotli, Gzip, HeaderName, Hsts, LogEscape, LogField, LogFormat, Settings, TextPattern, TlsVersions, ValueTemplate,
 };
 use testbed::http;
 
@@ -120,6 +120,29 @@ fn answers_are_compressed_for_who_can_read_it() {
         let compressed = nginx.get("other.example", "/", "Accept-Encoding: gzip\r\n").expect(404);
         assert_eq!((compressed.header("Content-Encoding"), compressed.header("Vary")), ("gzip", "Accept-Encoding"));
         assert_eq!(nginx.get("other.example", "/", "").header("Content-Encoding"), "");
+    }
+}
+
+#[test]
+fn answers_are_compressed_with_brotli_where_nginx_has_it() {
+    let routes = host(backend("a"));
+    let oldest = binaries().into_iter().filter(|binary| binary.path == testbed::nginx::debian());
+    for binary in oldest {
+        for with_gzip in [false, true] {
+            let nginx = Nginx::start(&binary, &routes, |settings| {
+                settings.brotli_module = Some(testbed::nginx::debian_brotli_module());
+                settings.brotli =
+                    Some(Brotli { min_bytes: 10, types: vec!["text/plain".to_owned()], ..Brotli::default() });
+                settings.gzip = with_gzip.then(|| Gzip { min_bytes: 10, ..Gzip::default() });
+            });
+            let asked = |accepted: &str| {
+                let answer = nginx.get("other.example", "/", &format!("Accept-Encoding: {accepted}\r\n")).expect(404);
+                (answer.header("Content-Encoding").to_owned(), answer.header("Vary").to_owned())
+            };
+            let coded = |coding: &str| (coding.to_owned(), "Accept-Encoding".to_owned());
+            assert_eq!(asked("gzip, br"), coded("br"));
+            assert_eq!(asked("gzip"), if with_gzip { coded("gzip") } else { coded("") });
+        }
     }
 }
 
