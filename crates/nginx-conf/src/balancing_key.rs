@@ -1,37 +1,10 @@
-//! By what an upstream chooses among its servers.
+//! By what of a request an upstream chooses among its servers.
 
-use std::net::SocketAddr;
-
-use entry_model::{Affinity, Balancing, HashPart, SessionCookie};
+use entry_model::{Balancing, HashPart, SessionCookie};
 
 use crate::Settings;
-use crate::endpoint_choice::{self, EndpointChoice};
 use crate::policy_class::content_name;
-use crate::token::{Plain, Text, Token};
-use crate::upstream_name::UpstreamName;
-use crate::writer::directive;
-
-/// How an upstream chooses among its servers; none if in turn.
-pub fn choice(
-    name: UpstreamName<'_>,
-    balancing: &Balancing,
-    servers: &[SocketAddr],
-    settings: &Settings,
-) -> Option<EndpointChoice> {
-    let method = match balancing {
-        Balancing::RoundRobin => return None,
-        Balancing::LeastConnections => directive("least_conn"),
-        Balancing::Hash(parts) => directive("hash").token(hash_key(parts, settings)?).words(["consistent"]),
-        Balancing::HashSubset(parts, size) => {
-            return endpoint_choice::of_subset(name, (parts, *size), servers, settings);
-        }
-        Balancing::Session(cookie) if cookie.affinity == Affinity::Balanced => {
-            directive("hash").token(session_variable(cookie)?).words(["consistent"])
-        }
-        Balancing::Session(cookie) => return endpoint_choice::of_persistent(name, cookie, servers),
-    };
-    Some(EndpointChoice { variables: Vec::new(), method })
-}
+use crate::token::{Pattern, Plain, Text, Token};
 
 /// What requests are told apart by.
 pub fn hash_key(parts: &[HashPart], settings: &Settings) -> Option<Token> {
@@ -66,6 +39,13 @@ pub fn variable(prefix: &'static str, cookie: &SessionCookie) -> Option<Token> {
 /// What names the session of a request.
 pub fn session_variable(cookie: &SessionCookie) -> Option<Token> {
     variable("$sparrow_session_", cookie)
+}
+
+/// The value of a cookie that was sent, by what the pattern has of it.
+pub fn of_cookie(cookie: &SessionCookie, value: &'static str) -> Option<Token> {
+    // Of several cookies of one name the first counts.
+    let others = Pattern::default().own("~^(?:[ \t]*+(?!").literal(&cookie.name).own("=)[^;]*+;)*+[ \t]*+");
+    others.literal(&cookie.name).own(value).token()
 }
 
 /// Adds the number by which a share of a request is chosen: all requests of a session have the same.

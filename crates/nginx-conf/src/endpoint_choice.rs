@@ -1,10 +1,10 @@
-//! Which of its servers an upstream takes, where nginx has no method of its own: variables make a key of the request with which `hash` leads to
+//! Which of its servers an upstream takes. Where nginx has no method of its own, variables make a key of the request with which `hash` leads to
 //! the server that is wanted.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
-use entry_model::{HashPart, SessionCookie};
+use entry_model::{Affinity, Balancing, HashPart, SessionCookie};
 use sha2::{Digest as _, Sha256};
 
 use crate::Settings;
@@ -28,8 +28,30 @@ pub struct EndpointChoice {
     pub method: Directive<'static>,
 }
 
+/// How an upstream chooses among its servers; none if in turn.
+pub fn choice(
+    name: UpstreamName<'_>,
+    balancing: &Balancing,
+    servers: &[SocketAddr],
+    settings: &Settings,
+) -> Option<EndpointChoice> {
+    let method = match balancing {
+        Balancing::RoundRobin => return None,
+        Balancing::LeastConnections => directive("least_conn"),
+        Balancing::Hash(parts) => directive("hash").token(hash_key(parts, settings)?).words(["consistent"]),
+        Balancing::HashSubset(parts, size) => {
+            return of_subset(name, (parts, *size), servers, settings);
+        }
+        Balancing::Session(cookie) if cookie.affinity == Affinity::Balanced => {
+            directive("hash").token(session_variable(cookie)?).words(["consistent"])
+        }
+        Balancing::Session(cookie) => return of_persistent(name, cookie, servers),
+    };
+    Some(EndpointChoice { variables: Vec::new(), method })
+}
+
 /// The server that the cookie of a session names, and for a session that names none of these any, by its hash.
-pub fn of_persistent(name: UpstreamName<'_>, cookie: &SessionCookie, servers: &[SocketAddr]) -> Option<EndpointChoice> {
+fn of_persistent(name: UpstreamName<'_>, cookie: &SessionCookie, servers: &[SocketAddr]) -> Option<EndpointChoice> {
     let mut cases = vec![directive("default").token(session_variable(cookie)?)];
     for ((server, way), key) in endpoint_keys(servers.len(), WAYS_ON.into()) {
         let place = Text::default().plain_of(&endpoint_name(*servers.get(server)?), '_').own("-");
@@ -38,7 +60,7 @@ pub fn of_persistent(name: UpstreamName<'_>, cookie: &SessionCookie, servers: &[
     let of_cookie = content_name(cookie);
     let place = Text::default().own("${sparrow_named_").plain_of(&of_cookie, '_').own("}-");
     let place = place.own("${sparrow_way_").plain_of(&of_cookie, '_').own("}").token()?;
-    choice(place, cases, Vec::new(), &name)
+    hash_by(place, cases, Vec::new(), &name)
 }
 
 /// Which of the ways a session goes on while its server fails.
@@ -47,7 +69,7 @@ pub fn way_variable(cookie: &SessionCookie) -> Option<Directive<'static>> {
 }
 
 /// Any of the servers of a subset, which is that of all requests with the same parts. The last subset is filled up with the first servers.
-pub fn of_subset(
+fn of_subset(
     name: UpstreamName<'_>,
     (parts, size): (&[HashPart], NonZeroU16),
     servers: &[SocketAddr],
@@ -69,7 +91,7 @@ pub fn of_subset(
         split(Token::word("$request_id"), named("$sparrow_member_").token()?, size)?,
     ];
     let place = named("${sparrow_subset_").own("}-${sparrow_member_").plain_of(&upstream, '_').own("}").token()?;
-    choice(place, cases, variables, &name)
+    hash_by(place, cases, variables, &name)
 }
 
 /// What a cookie calls a server: always the same, wherever it is written.
@@ -78,7 +100,7 @@ pub fn endpoint_name(address: SocketAddr) -> String {
     format!("{:016x}", u64::from_be_bytes(hash.first_chunk().copied().unwrap_or_default()))
 }
 
-fn choice(
+fn hash_by(
     place: Token,
     keys: Vec<Directive<'static>>,
     mut variables: Vec<Directive<'static>>,

@@ -7,7 +7,7 @@ use entry_model::{
     Action, Affinity, Backend, BackendAddress, Balancing, Destination, Forward, ObjectRef, Protocol, Routes, Rule,
 };
 
-use crate::balancing_key;
+use crate::endpoint_choice;
 use crate::inexpressible::is_branching;
 use crate::kept_connections::KEPT_BY_DEFAULT;
 use crate::token::Token;
@@ -131,7 +131,7 @@ impl<'a> Upstreams<'a> {
             let name = UpstreamName::of(backend, balancing);
             let balancing = chosen(balancing);
             let servers: Vec<_> = self.servers(backend).collect();
-            let choice = balancing_key::choice(name, balancing, &servers, self.settings);
+            let choice = endpoint_choice::choice(name, balancing, &servers, self.settings);
             for directive in choice.iter().flat_map(|choice| &choice.variables) {
                 writer.write(directive);
             }

@@ -10,10 +10,10 @@ use entry_model::{Affinity, Balancing, Policies, SameSite, SessionCookie};
 
 use super::persistent_sessions;
 use crate::Settings;
-use crate::balancing_key::{session_variable, variable};
+use crate::balancing_key::{of_cookie, session_variable, variable};
 use crate::location_headers::LocationHeaders;
 use crate::policy_class::content_name;
-use crate::token::{Pattern, Text, Token};
+use crate::token::{Text, Token};
 use crate::writer::{Directive, Writer, case, directive, entry, map};
 
 /// Writes what a location needs for sessions.
@@ -65,13 +65,6 @@ pub fn variables(
         });
     }
     all
-}
-
-/// The value of a cookie that was sent, by what the pattern has of it.
-pub fn of_cookie(cookie: &SessionCookie, value: &'static str) -> Option<Token> {
-    // Of several cookies of one name the first counts.
-    let others = Pattern::default().own("~^(?:[ \t]*+(?!").literal(&cookie.name).own("=)[^;]*+;)*+[ \t]*+");
-    others.literal(&cookie.name).own(value).token()
 }
 
 /// The session of a request, and the cookie that one gets which has none.

@@ -8,8 +8,7 @@ use std::net::SocketAddr;
 
 use entry_model::{Affinity, SessionCookie};
 
-use super::balancing::of_cookie;
-use crate::balancing_key::{session_variable, variable};
+use crate::balancing_key::{of_cookie, session_variable, variable};
 use crate::endpoint_choice::{endpoint_name, way_variable};
 use crate::policy_class::content_name;
 use crate::token::{Text, Token};
