@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use entry_model::HostName;
@@ -79,23 +79,8 @@ fn get(nginx: &Nginx, path: &str, headers: &str) -> TcpStream {
 
 /// Streams of one connection over HTTP/2, by a client that is killed.
 fn many_streams(nginx: &Nginx, number: usize) -> Child {
-    let port = nginx.tls.port();
-    let mut curl = Command::new("curl");
-    curl.args([
-        "-q",
-        "-s",
-        "-o",
-        "/dev/null",
-        "-k",
-        "--http2",
-        "-Z",
-        "--parallel-max",
-        "100",
-        "--noproxy",
-        "*",
-        "--resolve",
-    ]);
-    curl.arg(format!("any.example:{port}:127.0.0.1")).arg(format!("https://any.example:{port}/silent?[1-{number}]"));
+    let mut curl = nginx.streams("/silent", number);
+    curl.args(["-o", "/dev/null"]);
     curl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 

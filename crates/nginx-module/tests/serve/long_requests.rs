@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use entry_model::{HostName, Routes};
 use testbed::http::{self, Connection};
@@ -98,24 +98,9 @@ fn a_hundred_streams_of_a_connection_end_where_they_began() {
     let (certificate, mut publisher) = (certificates::make("any.example"), Publisher::new());
     publisher.publish(&routes_to(old, 0, &certificate));
     let nginx = Nginx::start(&publisher, 2);
-    let port = nginx.tls.port();
-    let mut curl = Command::new("curl");
-    curl.args([
-        "-q",
-        "-sS",
-        "-k",
-        "--http2",
-        "-Z",
-        "--parallel-max",
-        "100",
-        "--noproxy",
-        "*",
-        "--max-time",
-        "60",
-        "-w",
-    ]);
-    curl.args(["%{http_version} %{http_code} %header{backend} %{num_connects}\\n", "-o", "/dev/null", "--resolve"]);
-    curl.arg(format!("any.example:{port}:127.0.0.1")).arg(format!("https://any.example:{port}/?[1-{STREAMS}]"));
+    let mut curl = nginx.streams("/", STREAMS);
+    curl.args(["--max-time", "60", "-o", "/dev/null"]);
+    curl.args(["-w", "%{http_version} %{http_code} %header{backend} %{num_connects}\\n"]);
     let curl = curl.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     held.wait_arrived(STREAMS);
     for round in 1..=PUBLICATIONS {

@@ -221,6 +221,15 @@ impl Nginx {
         http::get(self.address, host, target, headers).unwrap()
     }
 
+    /// A client that asks for a path of `any.example` so often, in streams of one connection over HTTP/2. It gives the query a number.
+    pub fn streams(&self, path: &str, number: usize) -> Command {
+        let port = self.tls.port();
+        let mut curl = Command::new("curl");
+        curl.args(["-q", "-sS", "-k", "--http2", "-Z", "--parallel-max", "100", "--noproxy", "*", "--resolve"]);
+        curl.arg(format!("any.example:{port}:127.0.0.1")).arg(format!("https://any.example:{port}{path}?[1-{number}]"));
+        curl
+    }
+
     /// The name of the backend that answers, or the status.
     pub fn found(&self, host: &str, target: &str) -> Result<String, u16> {
         let answer = self.get(host, target, "");
