@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use testbed::http::free_address;
+use testbed::ports::free_address;
 use tokio::time::sleep;
 
 use crate::entry::{Entry, pid_in};

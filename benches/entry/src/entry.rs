@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use testbed::http::free_address;
+use testbed::ports::free_address;
 use tokio::time::sleep;
 
 use crate::guard::Guarded;

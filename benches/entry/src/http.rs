@@ -243,7 +243,7 @@ mod tests {
         assert_eq!((traffic.lost, traffic.why), (0, None));
         assert_eq!(traffic.times.len() as u64, traffic.sent);
 
-        let nobody = testbed::http::free_address().unwrap();
+        let nobody = testbed::ports::free_address().unwrap();
         let running = load(nobody).start();
         sleep(Duration::from_millis(50)).await;
         let traffic = running.stop().await.unwrap();

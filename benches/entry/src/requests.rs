@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use bench_figures::figure::Figure;
 use futures_util::future::try_join_all;
 use nginx_conf::Modules;
-use testbed::http::free_address;
+use testbed::ports::free_address;
 
 use crate::backend::Backend;
 use crate::by_hand::{ByHand, arguments, moved, serves};

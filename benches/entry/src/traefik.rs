@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
-use testbed::http::free_address;
+use testbed::ports::free_address;
 use tokio::time::sleep;
 
 use crate::backend::Backend;

@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(told.sooner(Duration::from_secs(10)), told.ended.len());
         assert_eq!(told.sooner(Duration::ZERO), 0);
 
-        let nobody = testbed::http::free_address().unwrap();
+        let nobody = testbed::ports::free_address().unwrap();
         let all = WebSockets::start(nobody, "/a", 1);
         sleep(Duration::from_millis(50)).await;
         let told = all.stop().await.unwrap();

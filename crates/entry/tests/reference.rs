@@ -249,7 +249,7 @@ async fn all_metrics() -> anyhow::Result<String> {
     let dir = tempfile::tempdir()?;
     let path = |name: &str| dir.path().join(name).display().to_string();
     let nginx = testbed::nginx::debian();
-    let free = testbed::http::free_address()?;
+    let free = testbed::ports::free_address()?;
     let line = ["sparrow-entry", "run", "--access-log", "off", "--http", &free.to_string()].map(str::to_owned);
     let paths =
         [("--nginx", nginx.display().to_string()), ("--volume", path("volume")), ("--runtime", path("runtime"))];

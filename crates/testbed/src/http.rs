@@ -295,11 +295,3 @@ pub fn serve_connections(listener: TcpListener, serve: impl Fn(Connection) -> io
         }
     });
 }
-
-/// An address of 127.0.0.1 on which nobody listens.
-///
-/// # Errors
-/// No port is free.
-pub fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
-}

@@ -18,7 +18,7 @@ mod programs;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,7 @@ use serde_json::{Value, json};
 
 use crate::daemon::{Daemons, tail};
 use crate::keeper::Keeper;
+use crate::ports::free_address;
 
 pub use self::programs::{Programs, available, cached};
 pub(crate) use self::programs::{kubernetes, version};
@@ -218,7 +219,7 @@ impl ApiServer {
         let keeper = Keeper::start(dir.path(), &[&marks[0], &marks[1]])?;
         // From here on the keeper removes it.
         let dir = dir.keep();
-        let port = free_port()?;
+        let port = free_address().context("pick a port")?.port();
         let owned = Owned {
             programs: programs.clone(),
             port,
@@ -602,23 +603,6 @@ impl Drop for ApiServer {
 /// The path under which an API version is served.
 fn api_root(api_version: &str) -> String {
     if api_version.contains('/') { format!("/apis/{api_version}") } else { format!("/api/{api_version}") }
-}
-
-/// A free port below those that the kernel gives to outgoing connections, so that it is still free after a restart.
-fn free_port() -> Result<u16> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let first = 20_000;
-    let count = 10_000;
-    // Processes that start at the same time begin at different ports.
-    let offset = u16::try_from(std::process::id().wrapping_mul(37) % u32::from(count)).context("pick a port")?;
-    for _ in 0..count {
-        let step = u16::try_from(NEXT.fetch_add(1, Ordering::Relaxed) % u32::from(count)).context("pick a port")?;
-        let port = first + (offset + step) % count;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("no port is free on 127.0.0.1 from {first} to {}", first + count - 1)
 }
 
 /// Writes a file that only the owner can read.

@@ -10,6 +10,7 @@
 //! - [`kube`]: a real Kubernetes API server with its etcd, with faults on demand.
 //! - [`nginx`]: the nginx binaries, and one that runs.
 //! - [`pod`]: a backend that ends as a pod does.
+//! - [`ports`]: the ports on which they listen.
 //! - [`service`]: `sparrow-rbd` as a process of its own, and a client for it.
 
 pub mod ceph;
@@ -24,5 +25,6 @@ mod keeper;
 pub mod kube;
 pub mod nginx;
 pub mod pod;
+pub mod ports;
 pub mod reference;
 pub mod service;

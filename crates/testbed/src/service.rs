@@ -16,8 +16,8 @@ use crate::ceph::Ceph;
 use crate::daemon::tail;
 use crate::description::{Description, SentRequest, SharedDescription};
 pub use crate::http::Answer;
-use crate::http::free_address;
 use crate::keeper::Keeper;
+use crate::ports::free_address;
 
 /// A running `sparrow-rbd`. Dropping it kills it, so that a test cannot leave it behind.
 #[derive(Debug)]

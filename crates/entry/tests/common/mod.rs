@@ -25,7 +25,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An address that nobody listens on.
 pub fn free() -> SocketAddr {
-    http::free_address().unwrap()
+    testbed::ports::free_address().unwrap()
 }
 
 /// Waits until something is there.

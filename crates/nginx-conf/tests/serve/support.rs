@@ -53,7 +53,7 @@ fn binary(path: PathBuf) -> Binary {
 
 /// An address that nobody listens on.
 pub fn free() -> SocketAddr {
-    http::free_address().unwrap()
+    testbed::ports::free_address().unwrap()
 }
 
 /// Settings for a test, with everything in this directory.

@@ -132,7 +132,7 @@ fn a_host_that_the_table_does_not_carry_is_left_to_the_locations_of_its_server()
 
 #[test]
 fn a_location_treats_requests_by_their_policy_and_pages_of_errors_are_routed_by_nobody() {
-    let (one, down, mut publisher) = (backend("one"), http::free_address().unwrap(), Publisher::new());
+    let (one, down, mut publisher) = (backend("one"), testbed::ports::free_address().unwrap(), Publisher::new());
     let named = |rule| named(rule, Kind::Ingress, "web");
     publisher.publish(&routes_of_any(vec![
         named(limited(forward(prefix("/limited"), one))),

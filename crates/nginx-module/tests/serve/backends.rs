@@ -67,7 +67,7 @@ fn a_request_that_a_backend_may_have_seen_is_not_sent_again() {
 
 #[test]
 fn a_backend_that_is_not_reached_concerns_its_route_only() {
-    let down = http::free_address().unwrap();
+    let down = testbed::ports::free_address().unwrap();
     let mut publisher = Publisher::new();
     publisher.publish(&routes_of_any(vec![
         forward(prefix("/"), backend("up")),

@@ -126,7 +126,7 @@ fn client_that_goes_away_and_a_second_endpoint_are_counted() {
     let id = EndpointsId { service: Key { namespace: "shop".to_owned(), name: "web".to_owned() }.into(), port: 80 };
     let address = BackendAddress::Endpoints(id.clone());
     let to = Forward::to(Backend { address, protocol: Protocol::Http, keep_alive: true }, PathRewrite::Keep);
-    let gone = http::free_address().unwrap();
+    let gone = testbed::ports::free_address().unwrap();
     let routes = routes_of_any(vec![
         named("silent", forward(prefix("/silent"), silent.unwrap())),
         named("retried", rule(prefix("/retried"), Action::Forward(to))),

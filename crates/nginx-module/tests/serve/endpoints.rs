@@ -76,7 +76,7 @@ fn requests_go_round_the_endpoints() {
 
 #[test]
 fn every_request_gets_past_an_endpoint_that_is_not_there() {
-    let gone = [http::free_address().unwrap(), http::free_address().unwrap()];
+    let gone = [testbed::ports::free_address().unwrap(), testbed::ports::free_address().unwrap()];
     let (_publisher, nginx) = serving(&[gone[0], backend("a"), gone[1]]);
     for _ in 0..10 {
         assert_eq!(nginx.found("any.example", "/"), Ok("a".to_owned()));
@@ -103,7 +103,7 @@ fn only_what_may_be_repeated_is_sent_to_a_second_endpoint() {
 
 #[test]
 fn all_endpoints_are_tried_when_all_have_failed() {
-    let places = [http::free_address().unwrap(), http::free_address().unwrap()];
+    let places = [testbed::ports::free_address().unwrap(), testbed::ports::free_address().unwrap()];
     let (_publisher, nginx) = serving(&places);
     for _ in 0..6 {
         assert_eq!(nginx.found("any.example", "/"), Err(502));

@@ -71,7 +71,7 @@ fn a_request_ends_where_it_began_whatever_is_published_meanwhile() {
 
 #[test]
 fn a_request_goes_round_the_endpoints_that_it_had_when_it_began() {
-    let [down, gone] = std::array::from_fn(|_| http::free_address().unwrap());
+    let [down, gone] = std::array::from_fn(|_| testbed::ports::free_address().unwrap());
     let (old, new) = (backend("old"), backend("new"));
     let mut publisher = Publisher::new();
     let nginx_routes = |publisher: &mut Publisher, addresses: &[SocketAddr]| {

@@ -31,7 +31,7 @@ impl Guarded {
     /// Starts it with what makes locations of a way to write one: its path, the file of passwords, and further directives.
     fn start(locations: impl FnOnce(&dyn Fn(&str, &str, &str) -> String) -> String) -> Self {
         let (files, one) = (tempfile::tempdir().unwrap(), backend("one"));
-        let [address, http2] = std::array::from_fn(|_| http::free_address().unwrap());
+        let [address, http2] = std::array::from_fn(|_| testbed::ports::free_address().unwrap());
         let location = |path: &str, file: &str, more: &str| {
             let written = files.path().join(file).display().to_string();
             format!(

@@ -72,7 +72,7 @@ fn backends_are_spoken_to_in_their_protocol_and_see_the_target_as_it_was_sent() 
 
 #[test]
 fn an_error_page_of_a_grpc_backend_that_is_down_says_what_the_client_sent() {
-    let (down, mut publisher) = (http::free_address().unwrap(), Publisher::new());
+    let (down, mut publisher) = (testbed::ports::free_address().unwrap(), Publisher::new());
     publisher
         .publish(&routes_of_any(vec![rule(prefix("/h2c"), speaking(Protocol::Http2, down, PathRewrite::StripPrefix))]));
     let nginx = Nginx::start(&publisher, 1);

@@ -113,8 +113,11 @@ pub struct NginxBackend {
 impl NginxBackend {
     /// Starts it with the directives of its only server, and waits until it listens.
     pub fn start(server: &str) -> Self {
-        let (dir, plain, tls) =
-            (tempfile::tempdir().unwrap(), http::free_address().unwrap(), http::free_address().unwrap());
+        let (dir, plain, tls) = (
+            tempfile::tempdir().unwrap(),
+            testbed::ports::free_address().unwrap(),
+            testbed::ports::free_address().unwrap(),
+        );
         write_certificate(&dir.path().join("cert.pem"), "backend");
         let config = format!(
             "worker_processes 1; pid nginx.pid; error_log stderr; user root; events {{ }}\n\
@@ -163,7 +166,7 @@ impl Nginx {
 
     fn configured(publisher: &Publisher, workers: usize, change: impl FnOnce(String) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let [address, tls] = std::array::from_fn(|_| http::free_address().unwrap());
+        let [address, tls] = std::array::from_fn(|_| testbed::ports::free_address().unwrap());
         write_config(dir.path(), workers, &change(http_block(&publisher.path(), [address, tls])));
         Self { running: None, dir, address, tls }
     }

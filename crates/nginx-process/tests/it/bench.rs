@@ -42,7 +42,7 @@ impl Bench {
         let volume = Volume::open(at("volume")).unwrap();
         let newest = nginx == testbed::nginx::newest();
         let settings = SupervisorSettings::new(nginx, at("volume"), at("runtime"), at("runtime/control"));
-        let address = testbed::http::free_address().unwrap();
+        let address = testbed::ports::free_address().unwrap();
         Bench { dir, volume, settings, address, newest }
     }
 

@@ -29,7 +29,7 @@ impl TableBench {
         // In memory, as a pod's volume is.
         let bench = Bench::in_memory(testbed::nginx::debian());
         let generator = TableGenerator::new(&bench.volume);
-        TableBench { generator, routed: http::free_address().unwrap(), locations: "", bench }
+        TableBench { generator, routed: testbed::ports::free_address().unwrap(), locations: "", bench }
     }
 
     /// The frame: what of nginx.conf does not change with the routes.
