@@ -39,7 +39,7 @@ pub struct Settings {
 pub struct Unconnected {
     handle: Handle,
     entity: String,
-    validation: Option<Validation>,
+    validate_once: bool,
 }
 
 /// A connection to a cluster. Cheap to clone; the last clone closes it.
@@ -77,7 +77,7 @@ impl Settings {
         // SAFETY: both strings live during the call; a null cluster name means "ceph".
         let r = unsafe { sys::rados_create2(&raw mut raw, ptr::null(), entity.as_ptr(), 0) };
         check("rados_create2", || self.entity.clone(), r)?;
-        let handle = Handle(raw);
+        let mut handle = Handle(raw);
         let path = match &self.conf_file {
             Some(path) => Some(c_string(&path.to_string_lossy())?),
             None => None,
@@ -89,7 +89,6 @@ impl Settings {
         // SAFETY: the handle is open; a null name means `CEPH_ARGS`.
         let r = unsafe { sys::rados_conf_parse_env(handle.0, ptr::null()) };
         check("rados_conf_parse_env", || "CEPH_ARGS".into(), r)?;
-        let validation = self.validate_once.then(Validation::default);
         if let Some(keyring) = &self.keyring {
             handle.set_option("keyring", &keyring.to_string_lossy())?;
         }
@@ -98,7 +97,7 @@ impl Settings {
         for (name, value) in &self.options {
             handle.set_option(name, value)?;
         }
-        Ok(Unconnected { handle, entity: self.entity.clone(), validation })
+        Ok(Unconnected { handle, entity: self.entity.clone(), validate_once: self.validate_once })
     }
 }
 
@@ -116,18 +115,15 @@ impl Unconnected {
     /// # Errors
     /// See `facts` in the reference: `ENOENT` for a missing keyring or an empty `mon_host`, `EINVAL` for one that does
     /// not resolve, `ETIMEDOUT` when no monitor answers, `EACCES` for a wrong key or an unknown entity.
-    pub fn connect(self) -> Result<Cluster> {
+    pub fn connect(mut self) -> Result<Cluster> {
         // SAFETY: the handle is open and configured. When connecting fails it is shut down by `Drop`, without which
         // it would leak threads and descriptors.
         let r = unsafe { sys::rados_connect(self.handle.0) };
         check("rados_connect", || self.entity.clone(), r)?;
+        // By now the options that monitors keep are known.
+        let validation = self.validate_once.then(|| Validation::take_over(&mut self.handle)).transpose()?;
         Ok(Cluster {
-            inner: Arc::new(Inner {
-                handle: self.handle,
-                entity: self.entity,
-                validation: self.validation,
-                names: Mutex::default(),
-            }),
+            inner: Arc::new(Inner { handle: self.handle, entity: self.entity, validation, names: Mutex::default() }),
         })
     }
 }
@@ -181,12 +177,9 @@ impl Cluster {
         self.inner.handle.option(name)
     }
 
-    /// Makes something in a pool, named by its id, with its data in the pool of a name if that is another.
-    pub(crate) fn validated<T>(&self, target: (i64, Option<&str>), make: impl FnOnce() -> Result<T>) -> Result<T> {
-        match &self.inner.validation {
-            Some(validation) => validation.once(&self.inner.handle, target, make),
-            None => make(),
-        }
+    /// Who asks pools whether they may hold images, rather than librbd.
+    pub(crate) fn validation(&self) -> Option<&Validation> {
+        self.inner.validation.as_ref()
     }
 
     /// Space of the whole cluster. Zero without a manager, and stale without an error when it has stopped.

@@ -13,8 +13,8 @@ pub(crate) struct Handle(pub(crate) sys::rados_t);
 // SAFETY: librados documents a cluster handle as usable from any thread once it is created, and its functions lock
 // inside; nothing here depends on the thread that made it.
 unsafe impl Send for Handle {}
-// SAFETY: as above: concurrent calls on one connected handle are librados' normal use, setting and reading an option,
-// which lock its configuration, among them.
+// SAFETY: as above: concurrent calls on one connected handle are librados' normal use, reading an option, which locks its
+// configuration, among them. Whoever sets one has the handle alone.
 unsafe impl Sync for Handle {}
 
 impl Drop for Handle {
@@ -36,11 +36,12 @@ impl Drop for Handle {
 }
 
 impl Handle {
-    /// Sets an option for all that is done with this handle from now on.
+    /// Sets an option for all that is done with this handle from now on. Nobody else has it yet: once images are opened on it, that
+    /// may never return ([`crate::validation`]).
     ///
     /// # Errors
     /// `ENOENT` for an option that does not exist, `ENOSYS` for one that cannot be changed while connected.
-    pub(crate) fn set_option(&self, name: &str, value: &str) -> Result<()> {
+    pub(crate) fn set_option(&mut self, name: &str, value: &str) -> Result<()> {
         let (c_name, c_value) = (c_string(name)?, c_string(value)?);
         // SAFETY: the handle is open and both strings live during the call.
         let r = unsafe { sys::rados_conf_set(self.0, c_name.as_ptr(), c_value.as_ptr()) };

@@ -51,7 +51,7 @@ impl Cluster {
 }
 
 impl IoContext {
-    fn open(cluster: &Cluster, pool_id: i64, pool: &str, namespace: &str) -> Result<Self> {
+    pub(crate) fn open(cluster: &Cluster, pool_id: i64, pool: &str, namespace: &str) -> Result<Self> {
         let c_namespace = c_string(namespace)?;
         let raw = cluster.raw_io_context(pool_id).map_err(|r| failure("rados_ioctx_create2", pool.to_owned(), r))?;
         // SAFETY: a fresh context that nobody shares yet; the name lives during the call.
@@ -124,16 +124,19 @@ impl IoContext {
     /// # Errors
     /// `EACCES`/`EPERM` without the caps for it; `EINVAL` when the pool belongs to another application.
     pub fn init_rbd(&self) -> Result<()> {
-        self.validated(None, || {
-            // SAFETY: the context is open.
-            let r = unsafe { sys::rbd_pool_init(self.raw(), false) };
-            self.check("rbd_pool_init", "", r).map(drop)
-        })
+        // SAFETY: the context is open.
+        let r = unsafe { sys::rbd_pool_init(self.raw(), false) };
+        self.check("rbd_pool_init", "", r)?;
+        // Only now: a pool of another application is not written to.
+        self.validate(None)
     }
 
-    /// Makes something in this pool, with its data in `data_pool` if that is another.
-    pub(crate) fn validated<T>(&self, data_pool: Option<&str>, make: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.cluster().validated((self.pool_id(), data_pool), make)
+    /// Asks this pool whether it may hold images, or that of their data if it is another, unless librbd does that.
+    ///
+    /// # Errors
+    /// `EINVAL`: it may not.
+    pub(crate) fn validate(&self, data_pool: Option<&str>) -> Result<()> {
+        self.cluster().validation().map_or(Ok(()), |validation| validation.ask(self, data_pool))
     }
 
     /// The applications the pool is marked for, such as `rbd`.

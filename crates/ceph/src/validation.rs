@@ -1,64 +1,120 @@
 //! Whether a pool may hold images: asked once, not for every image.
+//!
+//! librbd asks before each image that it makes, unless `rbd_validate_pool` says otherwise. The option is off on a connection of
+//! ours from its beginning, and what librbd does is done here once for each pool. It must not be changed later: an image that is
+//! closed while librados tells of a change of options waits for that to end, which waits for the image (`remove_observer` and
+//! `call_observers` in Ceph's `src/common/config_proxy.h`), and with them waits all that the connection is used for.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-use crate::error::Result;
-use crate::handle::Handle;
+use ceph_sys as sys;
 
-/// The option by which librbd reads `rbd_info` of the pool before it makes an image, to see that somebody has tried whether
-/// the pool can take snapshots of images. See `ValidatePoolRequest` in Ceph's `src/librbd/image`.
+use crate::error::{Errno, Result};
+use crate::handle::Handle;
+use crate::ioctx::IoContext;
+
+/// The option by which librbd asks.
 const OPTION: &str = "rbd_validate_pool";
 
-/// Where an image's data goes: the pool's id, and the name of the pool for data if another is asked for.
-type Target = (i64, Option<String>);
+/// The option that names the pool for the data of images for which none is named.
+const DEFAULT_DATA_POOL: &str = "rbd_default_data_pool";
 
-/// What librbd has looked at on a connection. A pool that was found good stays so: its id is never used again.
-#[derive(Debug, Default)]
-pub(crate) struct Validation(Mutex<State>);
+/// The object in which librbd notes that a pool may hold images (`RBD_INFO` in Ceph's `src/include/rbd_types.h`).
+const NOTE: &str = "rbd_info";
 
-#[derive(Debug, Default)]
-struct State {
-    /// Whether librbd shall look at all, by the configuration; asked for once.
-    wanted: Option<bool>,
-    good: HashSet<Target>,
-    /// Calls that go on with the option on. It is for the whole connection.
-    looking: usize,
+/// What it has then, and what is written there before, to be overwritten (`ValidatePoolRequest` in Ceph's `src/librbd/image`).
+const VALIDATED: &[u8] = b"overwrite validated";
+const VALIDATING: &[u8] = b"validate";
+
+/// The pools of a connection that may hold images, by their ids. One that was found good stays so: its id is never used again.
+#[derive(Debug)]
+pub(crate) struct Validation {
+    /// Whether they are asked at all.
+    wanted: bool,
+    good: Mutex<HashSet<i64>>,
 }
 
 impl Validation {
-    /// Runs `make`, during which librbd looks at the target if it has not before.
-    pub(crate) fn once<T>(
-        &self,
-        handle: &Handle,
-        target: (i64, Option<&str>),
-        make: impl FnOnce() -> Result<T>,
-    ) -> Result<T> {
-        let target = (target.0, target.1.map(str::to_owned));
-        {
-            let mut state = self.state();
-            let wanted = *state.wanted.get_or_insert_with(|| handle.option(OPTION).is_ok_and(|value| value != "false"));
-            if !wanted || state.good.contains(&target) {
-                drop(state);
-                return make();
-            }
-            handle.set_option(OPTION, "true")?;
-            state.looking += 1;
-        }
-        let result = make();
-        let mut state = self.state();
-        state.looking -= 1;
-        if result.is_ok() {
-            state.good.insert(target);
-        }
-        if state.looking == 0 {
-            // If not, more is looked at than need be.
-            let _ = handle.set_option(OPTION, "false");
-        }
-        result
+    /// Has librbd ask no more on a connection on which nothing was done yet.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub(crate) fn take_over(handle: &mut Handle) -> Result<Self> {
+        let wanted = handle.option(OPTION)? != "false";
+        handle.set_option(OPTION, "false")?;
+        Ok(Self { wanted, good: Mutex::default() })
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Asks the pool of a context, or that of the data if it is another, whether it may hold images.
+    ///
+    /// # Errors
+    /// `EINVAL`: it may not, since it has snapshots of itself, or cannot be overwritten. What reading and writing its objects
+    /// gives.
+    pub(crate) fn ask(&self, context: &IoContext, data_pool: Option<&str>) -> Result<()> {
+        if !self.wanted {
+            return Ok(());
+        }
+        let cluster = context.cluster();
+        let default = if data_pool.is_none() { cluster.option(DEFAULT_DATA_POOL)? } else { String::new() };
+        let data_pool = data_pool.or(Some(&*default).filter(|pool| !pool.is_empty()));
+        let (id, pool) = match data_pool {
+            // If there is none, librbd says so.
+            Some(name) => match cluster.pool_id(name) {
+                Ok(id) => (id, name),
+                Err(_) => return Ok(()),
+            },
+            None => (context.pool_id(), context.pool()),
+        };
+        if self.good().contains(&id) {
+            return Ok(());
+        }
+        let context = IoContext::open(cluster, id, pool, "")?;
+        if !is_noted(&context)? {
+            try_out(&context)?;
+        }
+        self.good().insert(id);
+        Ok(())
     }
+
+    fn good(&self) -> std::sync::MutexGuard<'_, HashSet<i64>> {
+        self.good.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether somebody has tried it out before.
+fn is_noted(context: &IoContext) -> Result<bool> {
+    let mut buffer = [0_u8; VALIDATED.len() + 1];
+    // SAFETY: the context is open, the name ends with a zero byte, and the buffer has the length given.
+    let r =
+        unsafe { sys::rados_read(context.raw(), c"rbd_info".as_ptr(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+    match context.check("rados_read", NOTE, r) {
+        Ok(read) => Ok(usize::try_from(read).is_ok_and(|read| buffer.get(..read) == Some(VALIDATED))),
+        Err(error) if error.is(Errno::ENOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes a snapshot as images have them, which fails in a pool that has some of itself, and overwrites the note.
+fn try_out(context: &IoContext) -> Result<()> {
+    let mut snapshot = 0;
+    // SAFETY: the context is open and `snapshot` is valid for writing.
+    let r = unsafe { sys::rados_ioctx_selfmanaged_snap_create(context.raw(), &raw mut snapshot) };
+    context.check("rados_ioctx_selfmanaged_snap_create", "", r)?;
+    let written = write(context, VALIDATING);
+    // SAFETY: the context is open.
+    let r = unsafe { sys::rados_ioctx_selfmanaged_snap_remove(context.raw(), snapshot) };
+    written?;
+    context.check("rados_ioctx_selfmanaged_snap_remove", "", r)?;
+    match write(context, VALIDATED) {
+        // As librbd says it of a pool of erasure codes that is not for this.
+        Err(error) if error.is(Errno::EOPNOTSUPP) => context.check("rados_write", NOTE, -libc::EINVAL).map(drop),
+        written => written,
+    }
+}
+
+fn write(context: &IoContext, text: &[u8]) -> Result<()> {
+    // SAFETY: the context is open, the name ends with a zero byte, and the text has the length given.
+    let r = unsafe { sys::rados_write(context.raw(), c"rbd_info".as_ptr(), text.as_ptr().cast(), text.len(), 0) };
+    context.check("rados_write", NOTE, r).map(drop)
 }

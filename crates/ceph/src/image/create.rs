@@ -159,7 +159,8 @@ impl IoContext {
 
     /// Makes something new, once more when the id that librbd drew for it is taken.
     fn create_validated(&self, spec: &ImageSpec, mut make: impl FnMut() -> Result<()>) -> Result<()> {
-        self.validated(spec.data_pool.as_deref(), || with_free_id(&mut make))
+        self.validate(spec.data_pool.as_deref())?;
+        with_free_id(&mut make)
     }
 
     /// Renames an image within the context. Of all that rename it or move it to the trash at once by this crate, on whatever
