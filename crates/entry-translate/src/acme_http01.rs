@@ -10,7 +10,7 @@ use crate::Bound;
 use crate::attach::AttachedObject;
 use crate::bounds::exceeded_message;
 use crate::merge::without_redirect;
-use crate::rule_weight::rule_weight;
+use crate::rule_weight::{PolicySize, rule_weight};
 use crate::verdict_draft::quoted;
 
 /// Gives a host of which nothing else is asked for what it would have without: the rules of the wildcard above it, or of all
@@ -36,7 +36,8 @@ pub fn inherit_rules(
         let more = from.rules.iter().filter(|rule| host.rules.iter().all(|own| own.matches != rule.matches));
         let more: Vec<&Rule> = more.filter(|rule| may(rule, host)).collect();
         let Some(first) = host.rules.first().map(|rule| &rule.origin) else { continue };
-        let weights = more.iter().map(|rule| rule_weight(&rule.matches, &rule.action, routes.policy(rule)));
+        let weights =
+            more.iter().map(|rule| rule_weight(&rule.matches, &rule.action, PolicySize::of(routes.policy(rule))));
         if let Err(message) = room.take(&first.key.namespace, weights.sum()) {
             if let Some(owner) = attached.iter_mut().find(|attached| attached.object == *first) {
                 let message = format!("The host {} serves ACME challenges only. {message}", quoted(&name.to_string()));
@@ -75,7 +76,10 @@ impl RuleBudget {
     fn of(routes: &Routes, bound: Bound) -> Self {
         let mut room = Self { bound, of: HashMap::new(), all: 0 };
         for rule in routes.hosts.values().flat_map(|host| &host.rules) {
-            room.add(&rule.origin.key.namespace, rule_weight(&rule.matches, &rule.action, routes.policy(rule)));
+            room.add(
+                &rule.origin.key.namespace,
+                rule_weight(&rule.matches, &rule.action, PolicySize::of(routes.policy(rule))),
+            );
         }
         room
     }

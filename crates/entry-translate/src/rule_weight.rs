@@ -28,20 +28,31 @@ pub fn rates_of(limits: &Limits) -> impl Iterator<Item = Rate> {
     second.into_iter().chain(limits.requests_per_minute.map(|limit| (false, limit.rate)))
 }
 
-/// What a rule counts.
-pub fn rule_weight(matches: &Match, action: &Action, policy: &Policy) -> usize {
-    1 + matches.path.text().len() / BYTES_OF_PATH
-        + configuration_bytes(action, policy) / BYTES_OF_POLICY
-        + file_bytes(policy) / BYTES_OF_FILES
+/// What a policy has nginx read, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PolicySize {
+    /// In a location, beside what each has.
+    configuration: usize,
+    /// In files.
+    files: usize,
 }
 
-/// About how many bytes an action and a policy have in a location, beside those that each has.
-fn configuration_bytes(action: &Action, policy: &Policy) -> usize {
-    static OF_EACH: LazyLock<usize> = LazyLock::new(|| hashed_bytes(&Policy::default()));
-    let Access { allowed, denied, .. } = &policy.access;
-    let ranges = allowed.as_ref().map_or(0, |ranges| ranges.len()) + denied.len() + policy.limits.exempt.len();
-    let written = hashed_bytes(action) + hashed_bytes(policy) + ranges * MORE_BYTES_OF_RANGE;
-    written.saturating_sub(*OF_EACH + file_bytes(policy))
+impl PolicySize {
+    /// What this one has.
+    pub fn of(policy: &Policy) -> Self {
+        static OF_EACH: LazyLock<usize> = LazyLock::new(|| hashed_bytes(&Policy::default()));
+        let Access { allowed, denied, .. } = &policy.access;
+        let ranges = allowed.as_ref().map_or(0, |ranges| ranges.len()) + denied.len() + policy.limits.exempt.len();
+        let (written, files) = (hashed_bytes(policy) + ranges * MORE_BYTES_OF_RANGE, file_bytes(policy));
+        Self { configuration: written.saturating_sub(*OF_EACH + files), files }
+    }
+}
+
+/// What a rule counts whose policy has this size.
+pub fn rule_weight(matches: &Match, action: &Action, policy: PolicySize) -> usize {
+    1 + matches.path.text().len() / BYTES_OF_PATH
+        + (hashed_bytes(action) + policy.configuration) / BYTES_OF_POLICY
+        + policy.files / BYTES_OF_FILES
 }
 
 /// How many bytes a policy has in files.
@@ -87,7 +98,7 @@ mod tests {
     use super::*;
 
     fn weight(policy: &Policy) -> usize {
-        rule_weight(&Match::path(PathMatch::Prefix("/".to_owned())), &Action::UNAVAILABLE, policy)
+        rule_weight(&Match::path(PathMatch::Prefix("/".to_owned())), &Action::UNAVAILABLE, PolicySize::of(policy))
     }
 
     #[test]
@@ -181,9 +192,9 @@ mod tests {
             to(None, PathRewrite::ReplaceTarget(long.clone())),
             Action::Forward(Forward::to(backend, PathRewrite::ReplaceFull(long.clone()))),
         ] {
-            let weight = rule_weight(&matches, &action, &Policy::default());
+            let weight = rule_weight(&matches, &action, PolicySize::default());
             assert!((100..=104).contains(&weight), "{weight}");
         }
-        assert_eq!(rule_weight(&matches, &to(None, PathRewrite::Keep), &Policy::default()), 1);
+        assert_eq!(rule_weight(&matches, &to(None, PathRewrite::Keep), PolicySize::default()), 1);
     }
 }

@@ -95,7 +95,7 @@ impl<'a> IngressReader<'a> {
     /// What is asked for by the rules, and beside them.
     fn read_rules(mut self, annotations: &Annotations<'_>, paths: &[&str], mut asked: Claims) -> Claims {
         let ingress = self.ingress;
-        let policy = Arc::new(annotations.policy.clone());
+        let policy = annotations.policy.share();
         let tls_passthrough = asked_tls_passthrough(annotations, self.settings, &mut self.draft);
         let mut hosts = BTreeSet::new();
         for (n, rule) in ingress.rules.iter().enumerate() {

@@ -21,9 +21,10 @@ use crate::endpoints::endpoints_of;
 use crate::policy::annotations::Annotations;
 use crate::policy::canary_request::Canary;
 use crate::policy::client_redirects::{ActionOfHost, HttpsRedirect, RequestRedirect};
+use crate::policy::shared_policy::is_shared_default;
 use crate::regex_path;
 use crate::resolve::{self, ServiceAddress};
-use crate::rule_weight::{rates_of, rule_weight};
+use crate::rule_weight::{PolicySize, rates_of, rule_weight};
 use crate::verdict_draft::{VerdictDraft, quoted};
 use crate::{HostOwnership, TranslateSettings};
 
@@ -262,11 +263,22 @@ pub fn read_claims(source: RouteObject<'_>, snapshot: &Snapshot, settings: &Tran
     if settings.ownership == HostOwnership::Namespace {
         shared_paths::bind_patterns(&mut claims);
     }
-    for rule in &mut claims.rules {
-        let weight = rule_weight(&rule.matches, &rule.action, &rule.policy);
+    weigh_rules(&mut claims.rules);
+    claims
+}
+
+/// Says what each rule counts. Most of an object have the same policy, and most objects have that of all.
+fn weigh_rules(rules: &mut [Claim]) {
+    let mut last: Option<(Arc<Policy>, PolicySize)> = None;
+    for rule in rules {
+        let size = match &last {
+            _ if is_shared_default(&rule.policy) => PolicySize::default(),
+            Some((policy, size)) if Arc::ptr_eq(policy, &rule.policy) => *size,
+            _ => last.insert((Arc::clone(&rule.policy), PolicySize::of(&rule.policy))).1,
+        };
+        let weight = rule_weight(&rule.matches, &rule.action, size);
         rule.weight = u32::try_from(weight).unwrap_or(u32::MAX);
     }
-    claims
 }
 
 /// The same policy, with a cookie of sessions for this path, unless it is said for which it is.

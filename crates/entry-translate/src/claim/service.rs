@@ -1,7 +1,5 @@
 //! What a Service with the label asks for.
 
-use std::sync::Arc;
-
 use entry_model::{Action, FieldPath, HostName, Kind, Match, Reason, Service, Snapshot};
 
 use super::rule_path::{RulePath, read_rule_path};
@@ -133,7 +131,7 @@ fn rule(
     };
     let tls_passthrough = asked_tls_passthrough(annotations, settings, draft);
     let action = unless_closed(annotations, action);
-    let policy = with_cookie_path(Arc::new(annotations.policy.clone()), &matches);
+    let policy = with_cookie_path(annotations.policy.share(), &matches);
     let policy = annotations.exempt_path(policy, &matches, &settings.defaults);
     let matches = Match::path(matches);
     Some(Claim { tls_passthrough, ..Claim::new(host?, matches, action, policy, annotations.https_redirect, site) })

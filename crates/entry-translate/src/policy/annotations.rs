@@ -10,6 +10,7 @@ use super::canary_request::CanaryRole;
 use super::client_redirects::{ActionOfHost, HttpsRedirect, PathRedirect, Redirects};
 use super::path_treatment::PathTreatment;
 use super::reader::{AnnotationContext, AnnotationReader};
+use super::shared_policy::SharedPolicy;
 use super::upstream_vhost::UpstreamVhost;
 use crate::PolicyDefaults;
 use crate::claim_site::ClaimSite;
@@ -45,7 +46,7 @@ pub struct Annotations<'a> {
     /// The annotation that has TLS connections go to the backend as they come.
     pub tls_passthrough: Option<ClaimSite>,
     /// How requests are to be treated, but for redirects to HTTPS.
-    pub policy: Policy,
+    pub policy: SharedPolicy,
     /// The `Host` that backends are told, in which there may be variables of the backend.
     pub upstream_vhost: Option<UpstreamVhost<'a>>,
     /// The annotation that says how TLS to backends is to be, and whether it is one of ours.

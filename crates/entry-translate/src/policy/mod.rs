@@ -42,6 +42,7 @@ mod redirects;
 mod request_headers;
 mod retries;
 mod service_route;
+pub mod shared_policy;
 pub mod snippet_guards;
 mod snippet_harmless;
 mod snippet_lines;
