@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 
 use entry_model::{HostName, Routes};
-use testbed::http::{self, Connection};
+use testbed::http::Connection;
 
 use super::certificates::{self, Made};
 use super::endpoints;
