@@ -91,7 +91,7 @@ pub fn write<'a>(
         .chain(forwarding(settings, servers.upstreams))
         .chain(x_accel_headers::ignore_headers(settings))
         .chain(error_page::http())
-        .chain(policy::http(&policies, settings))
+        .chain(policy::http(&policies, settings, needs.is_some()))
         .chain(settings.headers.directives(settings, servers.upstreams.has_grpc(settings)))
         .chain(settings.gzip.iter().flat_map(Gzip::directives))
         .chain(settings.brotli.iter().flat_map(Brotli::directives))

@@ -167,3 +167,96 @@ sparrow_connection_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     return NGX_OK;
 }
+
+
+static ngx_flag_t
+sparrow_is_escaped(u_char c)
+{
+    return c == '%' || c == '&' || c == '+';
+}
+
+
+/* $sparrow_escaped_request_uri: the path and the query that the client sent, as a value of a query. */
+ngx_int_t
+sparrow_escaped_target_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data)
+{
+    size_t                      len;
+    u_char                     *p, *text, *end, *out;
+    sparrow_main_conf_t        *smcf;
+    ngx_http_variable_value_t  *target;
+
+    smcf = ngx_http_get_module_main_conf(r, ngx_http_sparrow_module);
+
+    target = ngx_http_get_indexed_variable(r, smcf->indexes.request_uri);
+    if (target == NULL || target->not_found) {
+        return NGX_ERROR;
+    }
+
+    end = target->data + target->len;
+
+    for (len = 0, p = target->data; p < end; p++) {
+        len += sparrow_is_escaped(*p) ? 3 : 1;
+    }
+
+    text = ngx_pnalloc(r->pool, len);
+    if (text == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (out = text, p = target->data; p < end; p++) {
+        if (sparrow_is_escaped(*p)) {
+            out = ngx_sprintf(out, "%%%02Xd", (u_int) *p);
+        } else {
+            *out++ = *p;
+        }
+    }
+
+    sparrow_set_text(v, text, len);
+
+    return NGX_OK;
+}
+
+
+/*
+ * $sparrow_set_cookie_1 and the next ones: the cookies of the answer of a server, each by itself. nginx has the first, or from 1.23 on one
+ * text of all.
+ */
+ngx_int_t
+sparrow_set_cookie_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *header;
+
+    *v = ngx_http_variable_null_value;
+
+    if (r->upstream == NULL) {
+        return NGX_OK;
+    }
+
+    part = &r->upstream->headers_in.headers.part;
+    header = part->elts;
+
+    for (i = 0; /* void */; i++) {
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                return NGX_OK;
+            }
+
+            part = part->next;
+            header = part->elts;
+            i = 0;
+        }
+
+        if (header[i].hash == 0 || header[i].key.len != sizeof("Set-Cookie") - 1
+            || ngx_strncasecmp(header[i].key.data, (u_char *) "Set-Cookie", sizeof("Set-Cookie") - 1) != 0)
+        {
+            continue;
+        }
+
+        if (data-- == 0) {
+            sparrow_set_text(v, header[i].value.data, header[i].value.len);
+            return NGX_OK;
+        }
+    }
+}

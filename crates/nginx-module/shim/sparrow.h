@@ -230,6 +230,8 @@ ngx_int_t sparrow_host_variable(ngx_http_request_t *r, ngx_http_variable_value_t
 ngx_int_t sparrow_port_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
 ngx_int_t sparrow_upgrade_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
 ngx_int_t sparrow_connection_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
+ngx_int_t sparrow_escaped_target_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
+ngx_int_t sparrow_set_cookie_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
 ngx_int_t sparrow_init_request_id(ngx_conf_t *cf);
 void sparrow_set_variable(ngx_http_request_t *r, ngx_int_t index, ngx_str_t *text);
 char *sparrow_backends(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

@@ -94,11 +94,29 @@ static ngx_http_variable_t  sparrow_variables[] = {
 
     { ngx_string("sparrow_connection"), NULL, sparrow_connection_variable, 0, NGX_HTTP_VAR_CHANGEABLE, 0 },
 
+    { ngx_string("sparrow_escaped_request_uri"), NULL, sparrow_escaped_target_variable, 0, NGX_HTTP_VAR_CHANGEABLE, 0 },
+
     { ngx_string("sparrow_table_revision"), NULL, sparrow_table_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("sparrow_table_fault"), NULL, sparrow_table_variable, 1, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("sparrow_module_version"), NULL, sparrow_version_variable, 0, 0, 0 },
+
+    { ngx_string("sparrow_set_cookie_1"), NULL, sparrow_set_cookie_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sparrow_set_cookie_2"), NULL, sparrow_set_cookie_variable, 1, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sparrow_set_cookie_3"), NULL, sparrow_set_cookie_variable, 2, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sparrow_set_cookie_4"), NULL, sparrow_set_cookie_variable, 3, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sparrow_set_cookie_5"), NULL, sparrow_set_cookie_variable, 4, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sparrow_set_cookie_6"), NULL, sparrow_set_cookie_variable, 5, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sparrow_set_cookie_7"), NULL, sparrow_set_cookie_variable, 6, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sparrow_set_cookie_8"), NULL, sparrow_set_cookie_variable, 7, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
 };

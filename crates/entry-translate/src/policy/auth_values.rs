@@ -2,7 +2,7 @@
 
 use entry_model::UrlText;
 
-use super::url::{parse_http_url, parse_url_text};
+use super::url::{check_client_url, parse_url_text};
 
 /// Most headers of an answer that the backend is told, and of a `ConfigMap` that the server is told.
 pub const MOST_HEADERS: usize = 32;
@@ -46,7 +46,7 @@ pub fn can_be_told(name: &str) -> bool {
 
 /// Where clients sign in, with where they want to go in this parameter, unless the URL has one of the name.
 pub fn parse_sign_in(text: &str, parameter: &str) -> Result<UrlText, &'static str> {
-    parse_http_url(text)?;
+    check_client_url(text)?;
     let query = text.split_once('?').map(|(_, query)| query);
     let names = |part: &str| part.split_once('=').is_some_and(|(name, value)| name == parameter && !value.is_empty());
     let separator = match query {

@@ -62,11 +62,30 @@ fn is_of_url(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!&'()*+,;=%".contains(&byte)
 }
 
-/// A URL of HTTP or HTTPS.
+/// A URL of HTTP or HTTPS to which the entry sends requests: a client chooses no port there.
 ///
 /// # Errors
 /// What to write instead.
 pub fn parse_http_url(text: &str) -> Result<HttpUrl, &'static str> {
+    let url = parse_parts(text)?;
+    let is_taken = |part: &UrlPart| !matches!(part, UrlPart::Variable(variable) if *variable != UrlVariable::Host);
+    if url.host.0.iter().all(is_taken) { Ok(url) } else { Err("of variables the host takes $host alone") }
+}
+
+/// Checks a URL of HTTP or HTTPS to which clients are sent.
+///
+/// # Errors
+/// What to write instead.
+pub fn check_client_url(text: &str) -> Result<(), &'static str> {
+    let is_taken = |part: &UrlPart| match part {
+        UrlPart::Text(_) => true,
+        UrlPart::Variable(variable) => matches!(variable, UrlVariable::Host | UrlVariable::HostAndPort),
+    };
+    let is_url = parse_parts(text)?.host.0.iter().all(is_taken);
+    if is_url { Ok(()) } else { Err("of variables the host takes $host, $http_host and $best_http_host alone") }
+}
+
+fn parse_parts(text: &str) -> Result<HttpUrl, &'static str> {
     const HINT: &str = "it is a URL such as `http://auth.example.com/verify`";
     const PORT: &str = "a port is a number from 1 to 65535";
     let (tls, rest) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
@@ -96,9 +115,6 @@ pub fn parse_http_url(text: &str) -> Result<HttpUrl, &'static str> {
         None => 80,
     };
     let host = parse_url_text(host)?;
-    if host.0.iter().any(|part| matches!(part, UrlPart::Variable(variable) if *variable != UrlVariable::Host)) {
-        return Err("of variables the host takes $host alone");
-    }
     let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
     Ok(HttpUrl { tls, host, port, target: parse_url_text(&target)? })
 }
@@ -152,6 +168,12 @@ mod tests {
             "http://unix:/x",
         ] {
             assert_eq!(parts(text), None, "{text}");
+        }
+        for text in ["https://$host/x", "https://$http_host/oauth2/start", "https://${best_http_host}?rd=$uri"] {
+            assert_eq!(check_client_url(text), Ok(()), "{text}");
+        }
+        for text in ["https://$request_uri/", "https://$uri", "https://a$args/", "$scheme://a/", "/oauth2/start"] {
+            assert!(check_client_url(text).is_err(), "{text}");
         }
     }
 }

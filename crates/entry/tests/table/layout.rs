@@ -27,6 +27,12 @@ pub const STRIPS_ANY_FORM_FOR_GRPC: bool = true;
 /// Whether a password that was right is remembered, and its hash not computed again.
 pub const REMEMBERS_PASSWORDS: bool = true;
 
+/// Whether a target is escaped for a URL whatever is in it, and not only if little is.
+pub const ESCAPES_ANY_TARGET: bool = true;
+
+/// Whether Debian's nginx, too, finds each of several cookies of an answer.
+pub const FINDS_EACH_COOKIE: bool = true;
+
 /// The nginx that can serve it: the one for which the module is built.
 pub fn programs() -> Vec<PathBuf> {
     vec![testbed::nginx::debian()]

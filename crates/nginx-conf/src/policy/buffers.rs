@@ -17,12 +17,7 @@ pub fn write(writer: &mut Writer<'_>, buffers: &Buffers, module: ProxyModule) ->
             None => Some(()),
         };
     }
-    if let Some(response) = buffers.response {
-        let size = Token::number(response.size_bytes());
-        writer.line("proxy_buffer_size").token(&size).end()?;
-        writer.line("proxy_buffers").token(&Token::number(response.number())).token(&size).end()?;
-        writer.line("proxy_busy_buffers_size").token(&Token::number(response.busy_bytes())).end()?;
-    }
+    write_response(writer, buffers)?;
     for (name, holds) in
         [("proxy_buffering", buffers.holds_response), ("proxy_request_buffering", buffers.holds_request)]
     {
@@ -34,4 +29,13 @@ pub fn write(writer: &mut Writer<'_>, buffers: &Buffers, module: ProxyModule) ->
         writer.line("proxy_max_temp_file_size").token(&Token::number(bytes)).end()?;
     }
     Some(())
+}
+
+/// Writes how much memory there is for an answer.
+pub fn write_response(writer: &mut Writer<'_>, buffers: &Buffers) -> Option<()> {
+    let Some(response) = buffers.response else { return Some(()) };
+    let size = Token::number(response.size_bytes());
+    writer.line("proxy_buffer_size").token(&size).end()?;
+    writer.line("proxy_buffers").token(&Token::number(response.number())).token(&size).end()?;
+    writer.line("proxy_busy_buffers_size").token(&Token::number(response.busy_bytes())).end()
 }

@@ -15,16 +15,22 @@ use std::net::SocketAddr;
 use entry_model::{BackendAddress, ExternalAuth, OutsideServer, Policy, UrlPart, UrlText, UrlVariable};
 
 use super::url_text::{can_reach, url_text, write_pass};
-use super::{PolicySet, class_name, timeouts};
+use super::{PolicySet, buffers, class_name, client_certificates, timeouts};
 use crate::Settings;
 use crate::context::Context;
 use crate::location_headers::LocationHeaders;
 use crate::proxy_module::ProxyModule;
 use crate::token::{Text, Token};
-use crate::writer::{Directive, Writer, case, map};
+use crate::writer::{Directive, Writer, case, directive, entry};
 
 /// Most connections to a server that a worker keeps.
 const KEPT_CONNECTIONS: usize = 32;
+
+/// Most cookies of an answer that its client gets: a session that is too long for one is in several.
+const MOST_COOKIES: u64 = 8;
+
+/// A cookie of an answer, where nginx has all as one text with commas between them. A comma that no name follows is of a date.
+const COOKIE: &str = "(?:[^,]|,(?! [^ ,;=]+=))*+";
 
 /// Who is asked; nobody if this nginx cannot.
 pub fn asked<'a>(policy: &'a Policy, settings: &Settings) -> Option<&'a ExternalAuth> {
@@ -32,10 +38,31 @@ pub fn asked<'a>(policy: &'a Policy, settings: &Settings) -> Option<&'a External
     (settings.modules.auth_request && can_reach(&auth.server, auth.tls, settings)).then_some(auth)
 }
 
-/// What is at the level of `http`, if there is somebody to ask.
-pub fn http() -> Directive<'static> {
+/// What is at the level of `http`, if there is somebody to ask. Cookies of an answer are the module's, if it routes.
+pub fn http(has_module: bool) -> Vec<Directive<'static>> {
     // What locations set that ask; empty where all of them answer by themselves, since their backends are missing.
-    map("\"\"", "$sparrow_auth_cookie", vec![case("default", "\"\"")])
+    let set = (1..=MOST_COOKIES).filter_map(|number| {
+        Some(directive("map").words(["\"\""]).token(set_cookie(number)?).block(vec![case("default", "\"\"")]))
+    });
+    let read = (1..=MOST_COOKIES).filter(|_| !has_module).filter_map(|number| {
+        let before = format!("(?:{COOKIE}, )").repeat(usize::try_from(number).ok()? - 1);
+        let pattern = Token::literal(&format!("~^{before}(?<sparrow_cookie_sent>{COOKIE})"))?;
+        // Read anew for each answer.
+        let cases =
+            vec![directive("volatile"), case("default", "\"\""), entry(pattern).words(["$sparrow_cookie_sent"])];
+        Some(directive("map").words(["$upstream_http_set_cookie"]).token(sent_cookie(number)?).block(cases))
+    });
+    set.chain(read).collect()
+}
+
+/// What a location adds to its answer.
+fn set_cookie(number: u64) -> Option<Token> {
+    Text::default().own("$sparrow_auth_cookie_").number(number).token()
+}
+
+/// What an answer has.
+fn sent_cookie(number: u64) -> Option<Token> {
+    Text::default().own("$sparrow_set_cookie_").number(number).token()
 }
 
 /// Where a server is whose connections are kept: at an address, in the clear. Over TLS a connection is for one host, and not for all that
@@ -67,11 +94,12 @@ fn upstream_name(text: Text, address: SocketAddr) -> Text {
 
 /// Adds the headers of requests and answers.
 pub fn add_headers(auth: &ExternalAuth, headers: &mut LocationHeaders) {
-    let cookie = (Token::word("Set-Cookie"), Token::word("$sparrow_auth_cookie"));
-    if auth.always_set_cookie {
-        headers.add_to_answer(cookie.0, cookie.1);
-    } else {
-        headers.add_to_success(cookie.0, cookie.1);
+    for cookie in (1..=MOST_COOKIES).filter_map(set_cookie) {
+        if auth.always_set_cookie {
+            headers.add_to_answer(Token::word("Set-Cookie"), cookie);
+        } else {
+            headers.add_to_success(Token::word("Set-Cookie"), cookie);
+        }
     }
     for (name, number) in auth.response_headers.iter().zip(0_u64..) {
         if let (Some(name), Some(value)) = (Token::constant(name), answer_variable(number)) {
@@ -87,7 +115,9 @@ fn answer_variable(number: u64) -> Option<Token> {
 /// Has the location ask.
 pub fn write(writer: &mut Writer<'_>, policy: &Policy, auth: &ExternalAuth) -> Option<()> {
     writer.line("auth_request").text(|text| location_name(text, policy)).end()?;
-    writer.line("auth_request_set").words(["$sparrow_auth_cookie", "$upstream_http_set_cookie"]).end()?;
+    for number in 1..=MOST_COOKIES {
+        writer.line("auth_request_set").token(&set_cookie(number)?).token(&sent_cookie(number)?).end()?;
+    }
     for (name, number) in auth.response_headers.iter().zip(0_u64..) {
         let variable = name.to_ascii_lowercase().replace('-', "_");
         writer
@@ -134,12 +164,14 @@ fn write_question(writer: &mut Writer<'_>, policy: &Policy, auth: &ExternalAuth,
         writer.line("proxy_method").token(&Token::constant(method)?).end()?;
     }
     timeouts::write(writer, &policy.timeouts, ProxyModule::Proxy)?;
+    // The head of its answer has tokens and cookies, which are what buffers are made larger for.
+    buffers::write_response(writer, &policy.buffers)?;
     if auth.tls {
         writer.line("proxy_ssl_server_name").words(["on"]).end()?;
         writer.line("proxy_ssl_name").text(|text| url_text(text, &auth.host, settings)).end()?;
         writer.line("proxy_ssl_session_reuse").words(["off"]).end()?;
     }
-    question_headers(auth, settings)?.write(writer, ProxyModule::Proxy, context)?;
+    question_headers(policy, auth, settings)?.write(writer, ProxyModule::Proxy, context)?;
     writer.line("set").words(["$sparrow_auth_target"]).text(|text| url_text(text, &auth.target, settings)).end()?;
     match kept_address(auth) {
         Some(address) => {
@@ -153,8 +185,11 @@ fn write_question(writer: &mut Writer<'_>, policy: &Policy, auth: &ExternalAuth,
 }
 
 /// What the server is told of the request, beside what the client has sent.
-fn question_headers(auth: &ExternalAuth, settings: &Settings) -> Option<LocationHeaders> {
+fn question_headers(policy: &Policy, auth: &ExternalAuth, settings: &Settings) -> Option<LocationHeaders> {
     let mut headers = LocationHeaders::default();
+    if let Some(asked) = &policy.client_certificates {
+        client_certificates::add_headers(asked, &mut headers);
+    }
     let own = |variable| UrlText(vec![UrlPart::Variable(variable)]);
     let redirect = auth.request_redirect.clone().unwrap_or_else(|| own(UrlVariable::Target));
     let asked = UrlText(vec![

@@ -133,14 +133,14 @@ pub fn write_answers(writer: &mut Writer<'_>, policy: &Policy, settings: &Settin
     Some(())
 }
 
-/// What policies need at the level of `http`.
-pub fn http(policies: &PolicySet<'_>, settings: &Settings) -> Vec<Directive<'static>> {
+/// What policies need at the level of `http`, beside what the module has, if it routes.
+pub fn http(policies: &PolicySet<'_>, settings: &Settings, has_module: bool) -> Vec<Directive<'static>> {
     let cors: BTreeSet<_> = policies.iter().filter_map(|policy| policy.cors.as_ref()).collect();
     let mut all: Vec<_> = cors.into_iter().flat_map(cors::variables).collect();
     let asks = policies.iter().any(|policy| policy.external_auth.is_some());
     if asks || policies.iter().any(|policy| policy.mirror.is_some()) {
-        all.extend(asks.then(external_auth::http));
-        all.extend(url_text::http(settings));
+        all.extend(asks.then(|| external_auth::http(has_module)).into_iter().flatten());
+        all.extend(url_text::http(settings, has_module));
     }
     if policies.iter().any(|policy| policy.error_pages.is_some()) {
         all.extend(error_pages::http());

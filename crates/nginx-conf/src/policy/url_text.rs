@@ -12,8 +12,9 @@ const MOST_ESCAPED: usize = 10;
 /// What is taken for an escaped one where there are more.
 const TOO_MANY: &str = "\"\"";
 
-/// What is at the level of `http`, if URLs are asked for in which something of a request stands, or servers by their names.
-pub fn http(settings: &Settings) -> Vec<Directive<'static>> {
+/// What is at the level of `http`, if URLs are asked for in which something of a request stands, or servers by their names. The module, if
+/// it routes, escapes any target; maps know no loop.
+pub fn http(settings: &Settings, has_module: bool) -> Vec<Directive<'static>> {
     let mut all = vec![
         map(
             "$request_uri",
@@ -26,6 +27,24 @@ pub fn http(settings: &Settings) -> Vec<Directive<'static>> {
             vec![case("default", "\"\""), case(r#""~^[^?]*\\?(?<sparrow_query_sent>.+)$""#, "$sparrow_query_sent")],
         ),
         map("$sparrow_request_query", "$sparrow_request_is_args", vec![case("default", "?"), case("\"\"", "\"\"")]),
+    ];
+    if !has_module {
+        all.extend(escaped_target());
+    }
+    let resolvers = settings.resolvers.iter().filter_map(|address| Text::default().address(*address).token());
+    let resolvers: Vec<_> = resolvers.collect();
+    if !resolvers.is_empty() {
+        let line = resolvers.into_iter().fold(directive("resolver"), Directive::token);
+        // Servers move, and nobody says so.
+        all.push(line.words(["valid=10s"]));
+        all.push(directive("resolver_timeout").words(["5s"]));
+    }
+    all
+}
+
+/// The path and the query as a value of a query.
+fn escaped_target() -> [Directive<'static>; 5] {
+    [
         // One after the other, first the character that the others are escaped with.
         escape("$request_uri", "$sparrow_escaped_percent", "%", "%25"),
         escape("$sparrow_escaped_percent", "$sparrow_escaped_ampersand", "&", "%26"),
@@ -40,16 +59,7 @@ pub fn http(settings: &Settings) -> Vec<Directive<'static>> {
             "$sparrow_escaped_request_uri",
             vec![case("default", "$sparrow_escaped_plus"), case("\"\"", "$sparrow_escaped_path")],
         ),
-    ];
-    let resolvers = settings.resolvers.iter().filter_map(|address| Text::default().address(*address).token());
-    let resolvers: Vec<_> = resolvers.collect();
-    if !resolvers.is_empty() {
-        let line = resolvers.into_iter().fold(directive("resolver"), Directive::token);
-        // Servers move, and nobody says so.
-        all.push(line.words(["valid=10s"]));
-        all.push(directive("resolver_timeout").words(["5s"]));
-    }
-    all
+    ]
 }
 
 /// A variable with a character of another escaped; empty if there are too many, or if that one is empty.

@@ -7,10 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use entry_model::{
-    Cors, CorsOrigins, ErrorPages, ExternalAuth, OutsideServer, Policy, Timeouts, UrlPart, UrlText, UrlVariable,
+    Buffers, Cors, CorsOrigins, ErrorPages, ExternalAuth, OutsideServer, Policy, ResponseBuffers, Timeouts, UrlPart,
+    UrlText, UrlVariable,
 };
+use nginx_conf::Version;
 use testbed::http::{self, Answer};
 
+use super::layout;
 use super::support::{Echo as _, Nginx, NginxBackend, backend, binaries, forward, free, newest, prefix, treated};
 
 /// The heads of the requests that a server got.
@@ -25,6 +28,10 @@ fn auth_server() -> (SocketAddr, Asked) {
             seen.lock().unwrap().push(head.clone());
             let answer = if head.contains("Cookie: ok") {
                 "200 OK\r\nX-User: alice\r\nX-Groups: admins\r\nSet-Cookie: session=1"
+            } else if head.contains("Cookie: long") {
+                &format!("200 OK\r\nX-User: {}", "a".repeat(10_000))
+            } else if head.contains("Cookie: several") {
+                SEVERAL_COOKIES
             } else if head.contains("Cookie: forbidden") {
                 "403 Forbidden\r\nSet-Cookie: session=0"
             } else if head.contains("Cookie: odd") {
@@ -43,6 +50,11 @@ fn auth_server() -> (SocketAddr, Asked) {
     };
     (http::serve(serve).unwrap(), asked)
 }
+
+/// An answer with a session in three cookies, and two more.
+const SEVERAL_COOKIES: &str = "200 OK\r\nSet-Cookie: session_0=a==; Path=/; Expires=Wed, 21 Oct 2037 07:28:00 GMT; HttpOnly\r\n\
+    X-User: alice\r\nset-cookie: session_1=b|1\r\nSet-Cookie: session_2=c; Expires=Thu, 01 Jan 2037 00:00:00 GMT\r\n\
+    Set-Cookie: csrf=; Max-Age=0\r\nSet-Cookie: _x-y.z=\"1\"";
 
 fn text(text: &str) -> UrlText {
     UrlText::from_text(text)
@@ -123,6 +135,41 @@ fn backend_is_told_headers_of_the_answer_and_never_a_clients_own() {
 }
 
 #[test]
+fn client_gets_each_cookie_of_the_answer() {
+    let (address, _) = auth_server();
+    let sent: Vec<_> =
+        SEVERAL_COOKIES.lines().filter_map(|line| line.split_once("ookie: ")).map(|(_, cookie)| cookie).collect();
+    for always_set_cookie in [false, true] {
+        let auth = ExternalAuth { always_set_cookie, ..asking(address) };
+        let routes = treated(&policy(auth), vec![forward(prefix("/"), backend("a"), false)]);
+        for binary in binaries() {
+            let nginx = Nginx::start(&binary, &routes, |_| {});
+            let finds_each = layout::FINDS_EACH_COOKIE || binary.version >= Version::new(1, 23, 0);
+            let expected = if finds_each { &sent[..] } else { &sent[..1] };
+            for (cookie, expected) in [("several", expected), ("ok", &["session=1"]), ("several", expected)] {
+                let answer = self::cookie(&nginx, "/", cookie);
+                let cookies = answer.headers.iter().filter(|(name, _)| name == "set-cookie").map(|(_, cookie)| cookie);
+                assert_eq!(cookies.collect::<Vec<_>>(), expected, "with {}", binary.version);
+            }
+        }
+    }
+}
+
+#[test]
+fn head_of_the_answer_may_be_as_long_as_that_of_a_backend() {
+    let (address, _) = auth_server();
+    for (size, status) in [(None, 500), (Some(16 << 10), 200)] {
+        let response = size.map(|size| ResponseBuffers::new(size, 4, None));
+        let policy = Policy { buffers: Buffers { response, ..Buffers::default() }, ..policy(asking(address)) };
+        let routes = treated(&policy, vec![forward(prefix("/"), backend("a"), false)]);
+        for binary in binaries() {
+            let nginx = Nginx::start(&binary, &routes, |_| {});
+            assert_eq!(cookie(&nginx, "/", "long").status, status, "with {}", binary.version);
+        }
+    }
+}
+
+#[test]
 fn cookies_of_a_refusal_reach_the_client_only_if_asked_for() {
     let (address, _) = auth_server();
     for (always_set_cookie, expected) in [(false, ""), (true, "session=0")] {
@@ -141,6 +188,7 @@ fn client_is_sent_to_where_it_signs_in_with_where_it_wants_to_go() {
     let (address, _) = auth_server();
     let routes = treated(&signing_in(address), vec![forward(prefix("/"), backend("a"), false)]);
     let many = "&a=1".repeat(11);
+    let [escaped, both] = ["/a", "/a%2520b"].map(|path| format!("{path}?b=1{}", many.replace('&', "%26")));
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
         for (target, escaped) in [
@@ -150,8 +198,8 @@ fn client_is_sent_to_where_it_signs_in_with_where_it_wants_to_go() {
             ("/a%20b?c=%26&d=1+1", "/a%2520b?c=%2526%26d=1%2B1"),
             ("/a?rd=https://evil.example&rd=x", "/a?rd=https://evil.example%26rd=x"),
             ("/a?%0d%0aX:%20y", "/a?%250d%250aX:%2520y"),
-            (&*format!("/a?b=1{many}"), "/a"),
-            (&*format!("/a%20b?b=1{many}"), "/"),
+            (&*format!("/a?b=1{many}"), if layout::ESCAPES_ANY_TARGET { &*escaped } else { "/a" }),
+            (&*format!("/a%20b?b=1{many}"), if layout::ESCAPES_ANY_TARGET { &*both } else { "/" }),
         ] {
             let answer = cookie(&nginx, target, "none");
             let location = format!("https://auth.example/start?rd=https://x.example{escaped}");

@@ -21,6 +21,12 @@ pub const STRIPS_ANY_FORM_FOR_GRPC: bool = false;
 /// Whether a password that was right is remembered, and its hash not computed again.
 pub const REMEMBERS_PASSWORDS: bool = false;
 
+/// Whether a target is escaped for a URL whatever is in it, and not only if little is.
+pub const ESCAPES_ANY_TARGET: bool = false;
+
+/// Whether Debian's nginx, too, finds each of several cookies of an answer.
+pub const FINDS_EACH_COOKIE: bool = false;
+
 /// The nginx that can serve it.
 pub fn programs() -> Vec<PathBuf> {
     testbed::nginx::both().into()
