@@ -62,6 +62,14 @@ pub fn write(directory: &Path, name: &str, object: &Value) -> Result<()> {
     Ok(())
 }
 
+/// Takes a manifest away.
+///
+/// # Errors
+/// It is not there.
+pub fn remove(directory: &Path, name: &str) -> Result<()> {
+    Ok(fs::remove_file(directory.join(format!("{name}.json")))?)
+}
+
 /// Writes a manifest for each of many Services that nobody asks for, each with an address of its own on which nobody
 /// listens.
 ///

@@ -2,6 +2,7 @@
 //! routes in a file, which is written and reloaded by hand.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -9,6 +10,7 @@ use bench_figures::figure::{Figure, Pairs, Samples, time};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::Api;
+use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::backend::Backend;
@@ -125,14 +127,47 @@ async fn beside_by_hand(
     Ok((vec![p50, p99], ours))
 }
 
-/// The same changes with five times as many routes, which cost no more.
+/// The same changes with five times as many routes, which cost no more; and routes that are added and taken away.
 async fn flat(stage: &Stage, many: Samples) -> Result<Vec<Figure>> {
-    let others = stage.either(50_000, 5000);
+    let [many_routes, more_routes] = [stage.either(10_000, 1000), stage.either(50_000, 5000)];
     let (one, other) = (Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?);
     let probe = [&one, &other].map(|backend| objects::service("probe", Some("127.0.0.1"), backend.address.port()));
+    let lead = |directory: &Path, to: usize| objects::write(directory, "probe", &probe[to]);
+    let more = changes_of_file(stage, more_routes, &probe[0], lead).await?;
+    let mut rest = objects::service("rest", Some("127.0.0.1"), one.address.port());
+    rest["metadata"]["annotations"]["sparrow/path"] = "/".into();
+    let add = |directory: &Path, to: usize| match to {
+        0 => objects::remove(directory, "probe"),
+        _ => objects::write(directory, "probe", &probe[1]),
+    };
+    let added = changes_of_file(stage, many_routes, &rest, add).await?;
+    let more_added = changes_of_file(stage, more_routes, &rest, add).await?;
+    let figure = |name, many: &Samples, more: &Samples| {
+        let ratio = more.median().as_secs_f64() / many.median().as_secs_f64();
+        let detail = format!(
+            "median with {more_routes} routes {}, p99 {}; with {many_routes} {}, p99 {}",
+            time(more.median()),
+            time(more.quantile(0.99)),
+            time(many.median()),
+            time(many.quantile(0.99))
+        );
+        let (measured, limit) = (format!("{ratio:.2} x"), format!("<= {FLAT:.2} x"));
+        Figure { name, measured, limit, reached: ratio <= FLAT, noisy: false, detail }
+    };
+    Ok(vec![figure("table-flat", &many, &more), figure("table-added", &added, &more_added)])
+}
+
+/// The times of changes of the file `probe`, after which requests go to the second of two backends, or to the first as before.
+async fn changes_of_file(
+    stage: &Stage,
+    others: u16,
+    first: &Value,
+    change: impl Fn(&Path, usize) -> Result<()>,
+) -> Result<Samples> {
     let directory = stage.directory()?;
     objects::write_hosts(directory.path(), others, NOBODY)?;
-    objects::write(directory.path(), "probe", &probe[0])?;
+    let name = first["metadata"]["name"].as_str().unwrap_or_default();
+    objects::write(directory.path(), name, first)?;
     let source = [flag("from", directory.path()), flag("nginx-module", stage.module()?)];
     let source = [&source[..], &BOUNDS.map(str::to_owned)].concat();
     let entry = stage.run(source, &stage.debian).await?;
@@ -141,25 +176,11 @@ async fn flat(stage: &Stage, many: Samples) -> Result<Vec<Figure>> {
         let (from, to) = (number % 2, 1 - number % 2);
         let change = async {
             let began = Instant::now();
-            objects::write(directory.path(), "probe", &probe[to])?;
+            change(directory.path(), to)?;
             Ok(began)
         };
         times.push(settle(entry.http, answers(from), change).await?);
         sleep(REST).await;
     }
-    let (more, many) = (Samples::new(times), many);
-    let ratio = more.median().as_secs_f64() / many.median().as_secs_f64();
-    Ok(vec![Figure {
-        name: "table-flat",
-        measured: format!("{ratio:.2} x"),
-        limit: format!("<= {FLAT:.2} x"),
-        reached: ratio <= FLAT,
-        noisy: false,
-        detail: format!(
-            "median of a change with {others} routes {}, p99 {}; before with fewer {}",
-            time(more.median()),
-            time(more.quantile(0.99)),
-            time(many.median())
-        ),
-    }])
+    Ok(Samples::new(times))
 }
