@@ -76,8 +76,16 @@ pub async fn settle(
             }
         });
     }
-    // The first looks are over.
-    sleep(Duration::from_millis(20)).await;
+    // The first looks are over, and one has found what is to change: on a busy machine that may take a while.
+    let looking = Instant::now();
+    loop {
+        sleep(Duration::from_millis(20)).await;
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.last_old.is_some() || seen.first_new.is_some() || seen.wrong.is_some() {
+            break;
+        }
+        ensure!(looking.elapsed() < PATIENCE, "nothing is answered");
+    }
     let began = change.await?;
     loop {
         sleep(Duration::from_millis(20)).await;
