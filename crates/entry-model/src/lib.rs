@@ -59,9 +59,9 @@ pub use policy::{
     Access, AddedHeader, Affinity, AnswerHeaders, BackendTls, Balancing, BasicAuth, Buffers, CONNECTION_HEADERS,
     Cipher, ClientCertificateRule, ClientCertificates, ClientTls, ClientVerification, ConnectionHeader, Cors,
     CorsOrigin, CorsOrigins, Encryption, ErrorPages, ExternalAuth, HashPart, HeaderField, Limits, Mirror,
-    OutsideServer, PasswordFile, Pem, Policies, Policy, PolicyId, Replacement, RequestHeaders, RequestLimit,
-    ResponseBuffers, Retries, RetryCondition, SameSite, SessionCookie, Timeouts, TlsVersion, UpstreamHost, UrlPart,
-    UrlText, UrlVariable, Verification, VerificationMode,
+    OutsideServer, PasswordFile, Pem, Policies, Policy, PolicyId, RenamedHeader, Replacement, RequestHeaders,
+    RequestLimit, ResponseBuffers, Retries, RetryCondition, SameSite, SessionCookie, Timeouts, TlsVersion,
+    UpstreamHost, UrlPart, UrlText, UrlVariable, Verification, VerificationMode,
 };
 pub use request::{Request, Scheme};
 pub use request_match::{ACME_CHALLENGE, CookieMatch, HeaderMatch, Match, PathMatch, QueryParamMatch, ValueMatch};

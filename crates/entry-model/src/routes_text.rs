@@ -7,8 +7,8 @@ use crate::{
     Access, Action, AddressRange, Affinity, AnswerHeaders, BackendTls, Balancing, Buffers, ClientCertificates,
     ClientTls, ClientVerification, Cors, CorsOrigins, Destination, ErrorPages, ExternalAuth, Forward, HashPart,
     HostName, Limits, Listener, ListenerSet, Match, Mirror, OutsideServer, PathMatch, PathRewrite, Policy, Protocol,
-    Redirect, RequestHeaders, RequestLimit, Retries, Routes, Rule, SessionCookie, StreamRoute, TlsPassthrough,
-    ValueMatch, VerificationMode,
+    Redirect, RenamedHeader, RequestHeaders, RequestLimit, Retries, Routes, Rule, SessionCookie, StreamRoute,
+    TlsPassthrough, ValueMatch, VerificationMode,
 };
 
 impl fmt::Display for Protocol {
@@ -391,6 +391,9 @@ fn write_external_auth(f: &mut fmt::Formatter<'_>, auth: &ExternalAuth) -> fmt::
     write!(f, " auth={} auth-url={scheme}://{}{}", auth.server, auth.host, auth.target)?;
     if !auth.response_headers.is_empty() {
         write!(f, " auth-headers={}", auth.response_headers.join(","))?;
+    }
+    for RenamedHeader { name, prefix, of } in &auth.renamed_headers {
+        write!(f, " auth-header={name}:{:?}", format!("{prefix}${of}"))?;
     }
     auth.sign_in.as_ref().map_or(Ok(()), |sign_in| write!(f, " sign-in={sign_in}"))
 }

@@ -12,9 +12,10 @@ use entry_model::{
     EndpointsId, ErrorPages, ExternalAuth, Forward, HashPart, HeaderField, HeaderMatch, Host, HostName, Key, Kind,
     Limits, Listener, ListenerId, ListenerSet, Match, Mirror, ObjectRef, OutsideServer, PasswordFile, PathMatch,
     PathRewrite, Pattern, PatternEngine, Pem, Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect,
-    Replacement, RequestHeaders, RequestLimit, ResponseBuffers, Retries, RetryCondition, Routes, Rule, SameSite,
-    Scheme, SessionCookie, SortedMap, StreamPort, StreamRoute, Timeouts, TlsPassthrough, TlsVersion, Transport,
-    UpstreamHost, UrlPart, UrlText, UrlVariable, ValueMatch, Verification, VerificationMode, WeightedBackend,
+    RenamedHeader, Replacement, RequestHeaders, RequestLimit, ResponseBuffers, Retries, RetryCondition, Routes, Rule,
+    SameSite, Scheme, SessionCookie, SortedMap, StreamPort, StreamRoute, Timeouts, TlsPassthrough, TlsVersion,
+    Transport, UpstreamHost, UrlPart, UrlText, UrlVariable, ValueMatch, Verification, VerificationMode,
+    WeightedBackend,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -378,12 +379,14 @@ fn external_auth() -> impl Strategy<Value = ExternalAuth> {
     let urls = (url(), url(), proptest::option::of(url()), proptest::option::of(url()));
     // Names are those that a translation lets through: nginx has no room for longer ones.
     let name = || "[A-Za-z0-9_-]{1,64}";
-    let headers = (vec(name(), 0..3), vec((name(), hostile()), 0..3));
+    let renamed =
+        (name(), hostile(), "[A-Za-z0-9_-]{1,64}").prop_map(|(name, prefix, of)| RenamedHeader { name, prefix, of });
+    let headers = (vec(name(), 0..3), vec((name(), hostile()), 0..3), vec(renamed, 0..3));
     (server, urls, headers, proptest::option::of(hostile()), any::<[bool; 2]>()).prop_map(
         |(
             server,
             (host, target, sign_in, request_redirect),
-            (response_headers, request_headers),
+            (response_headers, request_headers, renamed_headers),
             method,
             [tls, always],
         )| {
@@ -396,6 +399,7 @@ fn external_auth() -> impl Strategy<Value = ExternalAuth> {
                 method,
                 sign_in,
                 response_headers,
+                renamed_headers,
                 request_headers,
                 request_redirect,
                 always_set_cookie,

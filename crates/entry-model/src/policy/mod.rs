@@ -26,7 +26,7 @@ pub use client_certificates::{ClientCertificateRule, ClientCertificates, ClientV
 pub use client_tls::{Cipher, ClientTls, Encryption};
 pub use cors::{Cors, CorsOrigin, CorsOrigins};
 pub use error_pages::ErrorPages;
-pub use external_auth::ExternalAuth;
+pub use external_auth::{ExternalAuth, RenamedHeader};
 pub use headers::{
     AddedHeader, AnswerHeaders, CONNECTION_HEADERS, ConnectionHeader, HeaderField, Replacement, RequestHeaders,
     UpstreamHost,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use entry_model::{Action, BackendMode, IngressBackend, Kind, ObjectRef, PathMatch, Policy, Protocol};
 
 use super::aliases::Aliases;
+use super::auth_answer::AuthAnswer;
 use super::canary_request::CanaryRole;
 use super::client_redirects::{ActionOfHost, HttpsRedirect, PathRedirect, Redirects};
 use super::path_treatment::PathTreatment;
@@ -65,6 +66,8 @@ pub struct Annotations<'a> {
     pub denied_paths: Vec<(PathMatch, u16)>,
     /// Whether who may ask, or where requests go, is said in a way that cannot be used: then nobody may, and requests are answered 503.
     pub unavailable: bool,
+    /// What snippets do with the answer of who is asked.
+    pub auth_answer: AuthAnswer,
     /// Whether a server is asked because it is for all.
     pub is_asked_for_all: bool,
     /// What else was looked up, beside the Services that are backends: what is asked for depends on it.

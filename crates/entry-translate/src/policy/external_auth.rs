@@ -175,6 +175,22 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
     for name in ["auth-keepalive", "auth-keepalive-requests", "auth-keepalive-share-vars", "auth-keepalive-timeout"] {
         reader.ingress_nginx_text(name);
     }
+    ask(reader, annotations, &all, (sign_in, request_redirect, always_set_cookie));
+    if !annotations.auth_answer.renamed.is_empty() && annotations.policy.external_auth.is_some() {
+        let renamed = std::mem::take(&mut annotations.auth_answer.renamed);
+        if let Some(auth) = &mut annotations.policy.external_auth {
+            auth.renamed_headers = renamed;
+        }
+    }
+}
+
+/// Has the server asked that the object names, else the one that is for all.
+fn ask(
+    reader: &mut AnnotationReader<'_, '_>,
+    annotations: &mut Annotations<'_>,
+    all: &Texts<'_>,
+    (sign_in, request_redirect, always_set_cookie): (Option<UrlText>, Option<UrlText>, bool),
+) {
     let asks_all = reader
         .either_of(("enable-global-auth", parse_boolean), ("enable-global-auth", parse_go_boolean))
         .unwrap_or(true);
@@ -184,7 +200,7 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
         }
         return;
     };
-    match read_questions(reader, url, &all) {
+    match read_questions(reader, url, all) {
         Ok(auth) => {
             annotations.policy.external_auth =
                 Some(ExternalAuth { sign_in, request_redirect, always_set_cookie, ..auth });
@@ -233,6 +249,7 @@ fn answer_for_all(
         target: target.clone(),
         method: asked.method.cloned(),
         response_headers: asked.response_headers.to_vec(),
+        renamed_headers: Vec::new(),
         request_headers: Vec::new(),
         sign_in: asked.sign_in,
         request_redirect: asked.request_redirect.cloned(),
@@ -307,6 +324,7 @@ fn read_questions(reader: &mut AnnotationReader<'_, '_>, url: &str, all: &Texts<
         target,
         method,
         response_headers: response_headers.unwrap_or_default(),
+        renamed_headers: Vec::new(),
         request_headers: request_headers.unwrap_or_default(),
         sign_in: None,
         request_redirect: None,

@@ -7,6 +7,7 @@ mod access;
 pub mod aliases;
 pub mod annotations;
 mod answer_headers;
+mod auth_answer;
 mod auth_values;
 mod backend;
 mod backend_tls;

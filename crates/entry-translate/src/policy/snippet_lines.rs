@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use entry_model::{Action, HeaderField, PathRewrite, Policy, Redirect, RequestHeaders, Scheme};
+use entry_model::{Action, HeaderField, PathRewrite, Policy, Redirect, RenamedHeader, RequestHeaders, Scheme};
 
 use super::annotations::Annotations;
+use super::auth_answer::is_second_cookie;
 use super::buffers;
 use super::headers::{
     add_answer_header, clear_request_header, hide_answer_header, parse_line, set_answer_header, set_request_header,
@@ -53,6 +54,18 @@ pub fn read_statement(statement: &Statement, annotations: &mut Annotations<'_>) 
             Some(redirect) => act(annotations, Action::Redirect(redirect)),
             None => Outcome::Closes,
         },
+        ("auth_request_set", [variable, _]) if annotations.auth_answer.has(variable) => Outcome::Served,
+        ("add_header", ["Set-Cookie", value, rest @ ..])
+            if matches!(rest, [] | ["always"]) && annotations.auth_answer.is_cookie(value) =>
+        {
+            Outcome::Served
+        }
+        ("access_by_lua_block", [code]) if is_second_cookie(code) => Outcome::Served,
+        ("proxy_set_header" | "grpc_set_header", [name, value])
+            if let Some(renamed) = annotations.auth_answer.renamed(name, value) =>
+        {
+            tell_answer(renamed, annotations)
+        }
         _ if let Some(status) = refusal(statement) => act(annotations, Action::Respond(status)),
         (name, arguments) => read_treatment(name, arguments, &mut annotations.policy),
     }
@@ -181,6 +194,21 @@ fn tell_backend(name: &str, value: &str, policy: &mut Policy) -> Outcome {
     match field.and_then(|field| set_request_header(&mut policy.request_headers, field)) {
         Ok(()) => Outcome::Served,
         Err(why) => take_out(name, why, policy),
+    }
+}
+
+/// Has the backend told a header of the answer of who is asked, and never what the client says in it.
+fn tell_answer(renamed: RenamedHeader, annotations: &mut Annotations<'_>) -> Outcome {
+    let field = HeaderField::new(&renamed.name, "x");
+    if let Err(why) = field.and_then(|field| set_request_header(&mut RequestHeaders::default(), field)) {
+        return take_out(&renamed.name, why, &mut annotations.policy);
+    }
+    match clear_request_header(&mut annotations.policy.request_headers, &renamed.name) {
+        Ok(()) => {
+            annotations.auth_answer.renamed.push(renamed);
+            Outcome::Served
+        }
+        Err(_) => Outcome::Closes,
     }
 }
 

@@ -8,6 +8,8 @@ const LONGEST: usize = 16 << 10;
 /// Most statements, those in blocks among them.
 const MOST_STATEMENTS: usize = 200;
 
+const UNCLOSED: &str = "a `}` is missing";
+
 /// How deep blocks may be in each other.
 const DEEPEST: usize = 3;
 
@@ -63,13 +65,18 @@ impl SnippetReader<'_> {
                 }
                 Piece::Mark(mark) => mark,
             };
+            let is_lua = matches!(words.as_slice(), [name] if name.ends_with("_by_lua_block"));
             match mark {
+                Mark::Open if is_lua => {
+                    words.push(self.lua()?);
+                    all.push(self.statement(std::mem::take(&mut words), None)?);
+                }
                 Mark::Semicolon | Mark::Open => {
                     let block = if mark == Mark::Open { Some(self.block(depth)?) } else { None };
                     all.push(self.statement(std::mem::take(&mut words), block)?);
                 }
                 Mark::Close if depth == 0 => return Err("it has a `}` too many"),
-                Mark::End if depth > 0 => return Err("a `}` is missing"),
+                Mark::End if depth > 0 => return Err(UNCLOSED),
                 Mark::Close | Mark::End if words.is_empty() => return Ok(all),
                 Mark::Close | Mark::End => return Err("a `;` is missing"),
             }
@@ -78,6 +85,24 @@ impl SnippetReader<'_> {
 
     fn block(&mut self, depth: usize) -> Result<Vec<Statement>, &'static str> {
         if depth == DEEPEST { Err("its blocks are too deep in each other") } else { self.statements(depth + 1) }
+    }
+
+    /// The text of a block of Lua, to the `}` that ends it, which is known by its number: strings of Lua that have one are not looked into.
+    fn lua(&mut self) -> Result<String, &'static str> {
+        let mut depth = 1;
+        for (at, char) in self.rest.char_indices() {
+            depth += match char {
+                '{' => 1,
+                '}' => -1,
+                _ => 0,
+            };
+            if depth == 0 {
+                let code = self.rest[..at].to_owned();
+                self.rest = &self.rest[at + 1..];
+                return Ok(code);
+            }
+        }
+        Err(UNCLOSED)
     }
 
     fn statement(&mut self, words: Vec<String>, block: Option<Vec<Statement>>) -> Result<Statement, &'static str> {
@@ -185,11 +210,14 @@ mod tests {
             ("# a; b {\n", vec![]),
             ("more_set_headers \"A: b; c\" 'D: \"e\"';\n\n x y;", vec!["more_set_headers|A: b; c|D: \"e\"", "x|y"]),
             ("a b#c;d \\\" ${x}y \"\\n\";", vec!["a|b#c", "d|\"|${x}y|\n"]),
+            ("access_by_lua_block { a[\"b\"] = {c} }\nd;", vec!["access_by_lua_block| a[\"b\"] = {c} ", "d"]),
             ("if ($a = \"b\") {\n return 403; # why\n}\nc;", vec!["if|($a|=|b|)", "c"]),
         ] {
             assert_eq!(words(text).unwrap(), expected, "{text}");
         }
-        for text in ["a", "a \"b", "a b }", "{", ";", "a {", "a { b }", "a \"b\"c;", "a{b{c{d{e;}}}}"] {
+        for text in
+            ["a_by_lua_block { {}", "a", "a \"b", "a b }", "{", ";", "a {", "a { b }", "a \"b\"c;", "a{b{c{d{e;}}}}"]
+        {
             assert!(read_statements(text).is_err(), "{text}");
         }
         assert!(read_statements(&"a;".repeat(201)).is_err() && read_statements(&"a ".repeat(9000)).is_err());

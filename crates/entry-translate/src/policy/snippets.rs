@@ -35,7 +35,8 @@ const READ_AS_DATA: &str = "Its lines are read one by one, and never given to ng
     and sizes (`proxy_…_timeout`, `client_max_body_size`, `client_body_buffer_size`, `proxy_buffer_size`, `proxy_buffers`, \
     `proxy_busy_buffers_size`, `proxy_buffering`, `proxy_request_buffering`), a redirect of all (`return 301 URL`), of one path (`rewrite ^(/a)$ $1/ redirect`) or of one host (`if ($host = a.example) { return 301 URL; }`), one of HTTP to \
     HTTPS (`if ($http_x_forwarded_proto = http) { return 301 https://$host$request_uri; }`, in `configuration-snippet`, by what trusted proxies \
-    say), `deny all` and `location PATH { deny all; }` \
+    say), headers of an auth server's answer for the backend (`auth_request_set $token $upstream_http_…` with `proxy_set_header X-Token $token`), \
+    `deny all` and `location PATH { deny all; }` \
     do what they did, for the paths of this Ingress; what `server-snippet` says of all requests is for all paths of its hosts. Each other line is \
     named. One of those that let everybody in (buffers, caches, compression, logs and their like) has no effect; a header of requests that cannot be set \
     is taken out; a location of a fixed path is answered 503; with any other line, all requests are";
@@ -86,6 +87,12 @@ fn read_snippet(
 ) {
     let before = annotations.action.take();
     let mut lines = LinesToReport::default();
+    // Variables have their values before any line reads them.
+    for statement in statements.iter().filter(|one| one.name == "auth_request_set") {
+        if let [variable, value] = statement.arguments.as_slice() {
+            annotations.auth_answer.name(variable, value);
+        }
+    }
     // `return` comes before `deny`, wherever it stands.
     let (returns, others): (Vec<_>, Vec<_>) = statements.iter().partition(|one| one.name == "return");
     let is_alone = returns.is_empty();
@@ -136,7 +143,7 @@ fn redirect_some(
     if is_https_redirect(statement) && !is_of_host && reader.own_text("ssl-redirect").is_none() {
         annotations.https_redirect = HttpsRedirect::Always;
         let message = "Requests over HTTP are redirected to HTTPS, as the snippet says; whether one came over HTTPS is said by trusted proxies \
-                       alone (--trusted-proxies). Write `force-ssl-redirect: \"true\"` instead";
+                       alone (--trusted-proxies); behind one that is not trusted they are redirected without end. Write `force-ssl-redirect: \"true\"` instead";
         reader.report_note(name, Reason::Unsupported, message.to_owned());
         return true;
     }

@@ -65,6 +65,7 @@ fn line_that_may_keep_someone_out_closes() {
         "return 200 text;",
         "include /etc/nginx/deny.conf;",
         "rewrite_by_lua_block { ngx.exit(403) }",
+        "access_by_lua_block { ngx.exit(403) }",
         "rewrite_by_lua_block { if x then ngx.exit(403); end }",
         "access_by_lua_file /x.lua;",
         "js_access main.access;",
@@ -123,7 +124,7 @@ fn line_that_keeps_nobody_out_is_lost_alone() {
         "if ($request_uri ~ x) { add_header X y; expires 1h; }",
         "if ($request_method = 'OPTIONS') { add_header X y; return 204; }",
         "location @named { return 403; }",
-        "auth_request_set $user $upstream_http_x_user;",
+        "auth_request_set $user $http_x_user;",
         "ssl_protocols TLSv1.3;",
     ] {
         let built = built([web(CONFIGURATION, line)]);

@@ -106,6 +106,14 @@ pub fn add_headers(auth: &ExternalAuth, headers: &mut LocationHeaders) {
             headers.tell_backend(name, value);
         }
     }
+    for (renamed, number) in auth.renamed_headers.iter().zip(auth.response_headers.len() as u64..) {
+        let value = Text::default()
+            .constant(&renamed.prefix)
+            .and_then(|text| text.own("${sparrow_auth_").number(number).own("}").token());
+        if let (Some(name), Some(value)) = (Token::constant(&renamed.name), value) {
+            headers.tell_backend(name, value);
+        }
+    }
 }
 
 fn answer_variable(number: u64) -> Option<Token> {
@@ -118,8 +126,9 @@ pub fn write(writer: &mut Writer<'_>, policy: &Policy, auth: &ExternalAuth) -> O
     for number in 1..=MOST_COOKIES {
         writer.line("auth_request_set").token(&set_cookie(number)?).token(&sent_cookie(number)?).end()?;
     }
-    for (name, number) in auth.response_headers.iter().zip(0_u64..) {
-        let variable = name.to_ascii_lowercase().replace('-', "_");
+    let variables = auth.response_headers.iter().map(|name| name.to_ascii_lowercase().replace('-', "_"));
+    let renamed = auth.renamed_headers.iter().map(|renamed| renamed.of.clone());
+    for (variable, number) in variables.chain(renamed).zip(0_u64..) {
         writer
             .line("auth_request_set")
             .token(&answer_variable(number)?)

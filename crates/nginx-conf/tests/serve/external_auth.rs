@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use entry_model::{
-    Buffers, Cors, CorsOrigins, ErrorPages, ExternalAuth, OutsideServer, Policy, ResponseBuffers, Timeouts, UrlPart,
-    UrlText, UrlVariable,
+    Buffers, Cors, CorsOrigins, ErrorPages, ExternalAuth, OutsideServer, Policy, RenamedHeader, ResponseBuffers,
+    Timeouts, UrlPart, UrlText, UrlVariable,
 };
 use nginx_conf::Version;
 use testbed::http::{self, Answer};
@@ -69,6 +69,7 @@ fn asking(address: SocketAddr) -> ExternalAuth {
         method: None,
         sign_in: None,
         response_headers: vec!["X-Groups".to_owned(), "X-User".to_owned()],
+        renamed_headers: Vec::new(),
         request_headers: Vec::new(),
         request_redirect: None,
         always_set_cookie: false,
@@ -131,6 +132,27 @@ fn backend_is_told_headers_of_the_answer_and_never_a_clients_own() {
         let nginx = Nginx::start(&binary, &routes, |_| {});
         let answer = nginx.get("x.example", "/", "Cookie: ok\r\nX-Absent: root\r\n");
         assert_eq!(answer.seen("X-Absent"), None);
+    }
+}
+
+#[test]
+fn backend_is_told_headers_of_the_answer_by_other_names() {
+    let (address, _) = auth_server();
+    let renamed =
+        |name: &str, prefix: &str, of: &str| RenamedHeader { name: name.into(), prefix: prefix.into(), of: of.into() };
+    let renamed_headers = vec![
+        renamed("Authorization", "Bearer ", "x_user"),
+        renamed("X-Team", "", "x_groups"),
+        renamed("X-None", "", "x_none"),
+    ];
+    let auth = ExternalAuth { renamed_headers, ..asking(address) };
+    let routes = treated(&policy(auth), vec![forward(prefix("/"), backend("a"), false)]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        let sent = "Cookie: ok\r\nAuthorization: mine\r\nX-Team: root\r\nX-None: root\r\n";
+        let answer = nginx.get("x.example", "/", sent);
+        assert_eq!((answer.seen("Authorization"), answer.seen("X-Team")), (Some("Bearer alice"), Some("admins")));
+        assert_eq!((answer.seen("X-None"), answer.seen("X-User")), (None, Some("alice")));
     }
 }
 
