@@ -11,9 +11,9 @@ use std::time::Duration;
 use ceph_sys as sys;
 
 use crate::error::{Errno, Error, Result, check};
+use crate::good_pools::GoodPools;
 use crate::handle::Handle;
 use crate::text::{c_string, growing, separated, until_nul};
-use crate::validation::Validation;
 
 /// How to reach a cluster and as whom.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +51,7 @@ pub struct Cluster {
 struct Inner {
     handle: Handle,
     entity: String,
-    validation: Option<Validation>,
+    good_pools: Option<GoodPools>,
     /// The names of pools that were asked about, by their ids.
     names: Mutex<HashMap<i64, String>>,
 }
@@ -121,9 +121,9 @@ impl Unconnected {
         let r = unsafe { sys::rados_connect(self.handle.0) };
         check("rados_connect", || self.entity.clone(), r)?;
         // By now the options that monitors keep are known.
-        let validation = self.validate_once.then(|| Validation::take_over(&mut self.handle)).transpose()?;
+        let good_pools = if self.validate_once { GoodPools::take_over(&mut self.handle)? } else { None };
         Ok(Cluster {
-            inner: Arc::new(Inner { handle: self.handle, entity: self.entity, validation, names: Mutex::default() }),
+            inner: Arc::new(Inner { handle: self.handle, entity: self.entity, good_pools, names: Mutex::default() }),
         })
     }
 }
@@ -177,9 +177,9 @@ impl Cluster {
         self.inner.handle.option(name)
     }
 
-    /// Who asks pools whether they may hold images, rather than librbd.
-    pub(crate) fn validation(&self) -> Option<&Validation> {
-        self.inner.validation.as_ref()
+    /// The pools that may hold images, if they are asked on this connection, rather than by librbd.
+    pub(crate) fn good_pools(&self) -> Option<&GoodPools> {
+        self.inner.good_pools.as_ref()
     }
 
     /// Space of the whole cluster. Zero without a manager, and stale without an error when it has stopped.

@@ -119,26 +119,6 @@ impl IoContext {
         check(operation, || self.subject(name), r)
     }
 
-    /// Marks the pool as one for rbd and prepares it. Also on a pool that is prepared already.
-    ///
-    /// # Errors
-    /// `EACCES`/`EPERM` without the caps for it; `EINVAL` when the pool belongs to another application.
-    pub fn init_rbd(&self) -> Result<()> {
-        // SAFETY: the context is open.
-        let r = unsafe { sys::rbd_pool_init(self.raw(), false) };
-        self.check("rbd_pool_init", "", r)?;
-        // Only now: a pool of another application is not written to.
-        self.validate(None)
-    }
-
-    /// Asks this pool whether it may hold images, or that of their data if it is another, unless librbd does that.
-    ///
-    /// # Errors
-    /// `EINVAL`: it may not.
-    pub(crate) fn validate(&self, data_pool: Option<&str>) -> Result<()> {
-        self.cluster().validation().map_or(Ok(()), |validation| validation.ask(self, data_pool))
-    }
-
     /// The applications the pool is marked for, such as `rbd`.
     ///
     /// # Errors

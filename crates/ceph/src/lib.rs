@@ -10,6 +10,7 @@ mod caps;
 mod cluster;
 mod end;
 mod error;
+mod good_pools;
 mod group;
 mod handle;
 mod header_lock;

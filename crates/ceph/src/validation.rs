@@ -5,17 +5,10 @@
 //! closed while librados tells of a change of options waits for that to end, which waits for the image (`remove_observer` and
 //! `call_observers` in Ceph's `src/common/config_proxy.h`), and with them waits all that the connection is used for.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
-
 use ceph_sys as sys;
 
 use crate::error::{Errno, Result};
-use crate::handle::Handle;
 use crate::ioctx::IoContext;
-
-/// The option by which librbd asks.
-const OPTION: &str = "rbd_validate_pool";
 
 /// The option that names the pool for the data of images for which none is named.
 const DEFAULT_DATA_POOL: &str = "rbd_default_data_pool";
@@ -27,35 +20,27 @@ const NOTE: &str = "rbd_info";
 const VALIDATED: &[u8] = b"overwrite validated";
 const VALIDATING: &[u8] = b"validate";
 
-/// The pools of a connection that may hold images, by their ids. One that was found good stays so: its id is never used again.
-#[derive(Debug)]
-pub(crate) struct Validation {
-    /// Whether they are asked at all.
-    wanted: bool,
-    good: Mutex<HashSet<i64>>,
-}
-
-impl Validation {
-    /// Has librbd ask no more on a connection on which nothing was done yet.
+impl IoContext {
+    /// Marks the pool as one for rbd and prepares it. Also on a pool that is prepared already.
     ///
     /// # Errors
-    /// None in practice.
-    pub(crate) fn take_over(handle: &mut Handle) -> Result<Self> {
-        let wanted = handle.option(OPTION)? != "false";
-        handle.set_option(OPTION, "false")?;
-        Ok(Self { wanted, good: Mutex::default() })
+    /// `EACCES`/`EPERM` without the caps for it; `EINVAL` when the pool belongs to another application.
+    pub fn init_rbd(&self) -> Result<()> {
+        // SAFETY: the context is open.
+        let r = unsafe { sys::rbd_pool_init(self.raw(), false) };
+        self.check("rbd_pool_init", "", r)?;
+        // Only now: a pool of another application is not written to.
+        self.validate(None)
     }
 
-    /// Asks the pool of a context, or that of the data if it is another, whether it may hold images.
+    /// Asks this pool whether it may hold images, or that of their data if it is another, unless librbd does that.
     ///
     /// # Errors
     /// `EINVAL`: it may not, since it has snapshots of itself, or cannot be overwritten. What reading and writing its objects
     /// gives.
-    pub(crate) fn ask(&self, context: &IoContext, data_pool: Option<&str>) -> Result<()> {
-        if !self.wanted {
-            return Ok(());
-        }
-        let cluster = context.cluster();
+    pub(crate) fn validate(&self, data_pool: Option<&str>) -> Result<()> {
+        let cluster = self.cluster();
+        let Some(good) = cluster.good_pools() else { return Ok(()) };
         let default = if data_pool.is_none() { cluster.option(DEFAULT_DATA_POOL)? } else { String::new() };
         let data_pool = data_pool.or(Some(&*default).filter(|pool| !pool.is_empty()));
         let (id, pool) = match data_pool {
@@ -64,21 +49,17 @@ impl Validation {
                 Ok(id) => (id, name),
                 Err(_) => return Ok(()),
             },
-            None => (context.pool_id(), context.pool()),
+            None => (self.pool_id(), self.pool()),
         };
-        if self.good().contains(&id) {
+        if good.has(id) {
             return Ok(());
         }
         let context = IoContext::open(cluster, id, pool, "")?;
         if !is_noted(&context)? {
             try_out(&context)?;
         }
-        self.good().insert(id);
+        good.add(id);
         Ok(())
-    }
-
-    fn good(&self) -> std::sync::MutexGuard<'_, HashSet<i64>> {
-        self.good.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
