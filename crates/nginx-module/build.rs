@@ -44,6 +44,7 @@ fn main() {
                 "passwords",
                 "request_id",
                 "route",
+                "sessions",
                 "upstream",
                 "variables",
             ]

@@ -40,11 +40,12 @@ pub struct TablePlan {
 impl Default for TablePlan {
     fn default() -> Self {
         Self {
-            planner: Planner::new(|_, policy| {
-                // A server of its own asks for certificates when a connection is made, and knows its ciphers; and nginx itself has hashes and sessions.
+            planner: Planner::new(|rule, policy| {
+                // A server of its own asks for certificates when a connection is made, and knows its ciphers. And which of several backends a
+                // session has, its cookie says, which is read by the location.
                 let is_carried = policy.client_certificates.is_none()
                     && policy.client_tls.is_default()
-                    && matches!(policy.balancing, Balancing::RoundRobin | Balancing::LeastConnections);
+                    && !(matches!(policy.balancing, Balancing::Session(_)) && has_several_shares(rule));
                 is_carried.then(|| Class(PolicyClass::of(policy).0))
             }),
             needs: FrameNeeds::default(),
@@ -190,6 +191,14 @@ fn needs(routes: &Routes, left: &BTreeSet<&HostName>) -> FrameNeeds {
     needs
 }
 
+/// Whether requests of a rule go to one of several backends.
+fn has_several_shares(rule: &Rule) -> bool {
+    match &rule.action {
+        Action::Forward(forward) => forward.backends.iter().filter(|share| share.weight > 0).count() > 1,
+        Action::Redirect(_) | Action::Respond(_) => false,
+    }
+}
+
 fn backends(rule: &Rule) -> impl Iterator<Item = &entry_model::Backend> {
     let shares = match &rule.action {
         Action::Forward(forward) => &forward.backends[..],
@@ -222,7 +231,8 @@ fn unreachable_notes(rule: &Rule, settings: &Settings) -> Vec<RenderNote> {
 #[cfg(test)]
 mod tests {
     use entry_model::{
-        Backend, Forward, Key, Kind, Listener, ListenerSet, Match, PathMatch, PathRewrite, Policies, Policy, Timeouts,
+        Affinity, Backend, Forward, HashPart, Key, Kind, Listener, ListenerSet, Match, PathMatch, PathRewrite,
+        Policies, Policy, SessionCookie, Timeouts, WeightedBackend,
     };
 
     use super::*;
@@ -270,6 +280,35 @@ mod tests {
         assert_ne!(with_both, first, "a policy that no rule had");
         // Of policies that come and go those stay that the frame has.
         assert_eq!(frame(&mut plan, &routes(82, 2)), with_both);
+    }
+
+    #[test]
+    fn sessions_are_carried_unless_their_requests_have_shares() {
+        let session = SessionCookie {
+            name: "route".to_owned(),
+            domain: None,
+            max_age_seconds: None,
+            same_site: None,
+            secure: None,
+            affinity: Affinity::Persistent,
+        };
+        let session = Balancing::Session(Box::new(session));
+        let hash = Balancing::Hash(vec![HashPart::Host]);
+        for (balancing, weights, is_carried) in
+            [(&session, &[1][..], true), (&session, &[1, 0], true), (&session, &[1, 1], false), (&hash, &[1, 1], true)]
+        {
+            let mut routes = routes(80, 1);
+            let policy = routes.policies.intern(&Policy { balancing: balancing.clone(), ..Policy::default() });
+            let mut rule = forward("/", 80, policy);
+            let Action::Forward(forward) = &mut rule.action else { panic!("{rule:?}") };
+            let share = forward.backends[0].clone();
+            forward.backends =
+                weights.iter().map(|weight| WeightedBackend { weight: *weight, ..share.clone() }).collect();
+            let host = Host { rules: vec![rule], ..Host::default() };
+            routes.hosts.insert(HostName::Exact("a.example".to_owned()), Arc::new(host));
+            let left = TablePlan::default().plan(&routes, &Settings::default());
+            assert_eq!(left.hosts.is_empty(), is_carried, "{balancing:?} {weights:?}");
+        }
     }
 
     #[test]

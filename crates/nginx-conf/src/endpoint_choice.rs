@@ -4,8 +4,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
-use entry_model::{Affinity, Balancing, HashPart, SessionCookie};
-use sha2::{Digest as _, Sha256};
+use entry_model::{Affinity, Balancing, EndpointName, HashPart, SessionCookie};
 
 use crate::Settings;
 use crate::balancing_key::{hash_key, session_variable, variable};
@@ -13,7 +12,7 @@ use crate::endpoint_keys::endpoint_keys;
 use crate::policy_class::content_name;
 use crate::token::{Text, Token};
 use crate::upstream_name::UpstreamName;
-use crate::writer::{Directive, directive, entry};
+use crate::writer::{Directive, Writer, directive, entry};
 
 /// Among how many others the sessions of a server are spread while it fails.
 const WAYS_ON: u8 = 8;
@@ -50,11 +49,31 @@ pub fn choice(
     Some(EndpointChoice { variables: Vec::new(), method })
 }
 
+/// Writes by what the module chooses an endpoint, among those that the table has then; nothing where it needs no key for that.
+pub fn write_of_module(writer: &mut Writer<'_>, balancing: &Balancing, settings: &Settings) -> Option<()> {
+    let key = match balancing {
+        Balancing::RoundRobin | Balancing::LeastConnections => return Some(()),
+        Balancing::Hash(parts) | Balancing::HashSubset(parts, _) => hash_key(parts, settings)?,
+        Balancing::Session(cookie) => session_variable(cookie)?,
+    };
+    writer.write(&directive("sparrow_balancing_key").token(key));
+    match balancing {
+        Balancing::HashSubset(_, size) => {
+            writer.write(&directive("sparrow_balancing_subset").token(Token::number(size.get())));
+        }
+        Balancing::Session(cookie) if cookie.affinity != Affinity::Balanced => {
+            writer.write(&directive("sparrow_balancing_endpoint").token(variable("$sparrow_named_", cookie)?));
+        }
+        _ => {}
+    }
+    Some(())
+}
+
 /// The server that the cookie of a session names, and for a session that names none of these any, by its hash.
 fn of_persistent(name: UpstreamName<'_>, cookie: &SessionCookie, servers: &[SocketAddr]) -> Option<EndpointChoice> {
     let mut cases = vec![directive("default").token(session_variable(cookie)?)];
     for ((server, way), key) in endpoint_keys(servers.len(), WAYS_ON.into()) {
-        let place = Text::default().plain_of(&endpoint_name(*servers.get(server)?), '_').own("-");
+        let place = Text::default().plain_of(EndpointName::of(*servers.get(server)?).as_str(), '_').own("-");
         cases.push(entry(place.number(way as u64).token()?).token(Token::number(key)));
     }
     let of_cookie = content_name(cookie);
@@ -92,12 +111,6 @@ fn of_subset(
     ];
     let place = named("${sparrow_subset_").own("}-${sparrow_member_").plain_of(&upstream, '_').own("}").token()?;
     hash_by(place, cases, variables, &name)
-}
-
-/// What a cookie calls a server: always the same, wherever it is written.
-pub fn endpoint_name(address: SocketAddr) -> String {
-    let hash = Sha256::digest(SocketAddr::new(address.ip(), address.port()).to_string());
-    format!("{:016x}", u64::from_be_bytes(hash.first_chunk().copied().unwrap_or_default()))
 }
 
 fn hash_by(

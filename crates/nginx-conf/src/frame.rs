@@ -19,7 +19,7 @@ use crate::server::{CLOSED_HOST, EMPTY_HOST, Servers, server_name_of};
 use crate::token::{Text, Token, is_host_name, path_token};
 use crate::upstream;
 use crate::writer::{Directive, Writer, directive};
-use crate::{RenderNote, Settings, policy};
+use crate::{RenderNote, Settings, endpoint_choice, policy};
 
 /// How many idle connections to backends a worker keeps, of all of one protocol.
 const KEPT_CONNECTIONS: usize = 512;
@@ -239,6 +239,7 @@ fn write_forward_location(writer: &mut Writer<'_>, location: &ForwardLocation, c
     policy::write_answers(writer, &location.policy, settings)?;
     writer.line(module.pass()).text(url).end()?;
     write_treatment(writer, protocol, &location.policy, module, context)?;
+    endpoint_choice::write_of_module(writer, &location.policy.balancing, settings)?;
     writer.close();
     Some(())
 }

@@ -82,7 +82,7 @@ pub fn write<'a>(
         .chain(forwarded_headers::variables(settings, needs.is_some()))
         .chain(if needs.is_none() { location_variables() } else { Vec::new() })
         .chain(servers.routes.rules().any(is_branching).then(chosen::variable))
-        .chain(balancing::variables(&servers.routes.policies, &servers.upstreams.persistent_endpoints(), settings))
+        .chain(balancing::variables(&policies, &servers.upstreams.persistent_endpoints(), needs.is_some(), settings))
         .chain(rewritten_path::maps(DOT_SEGMENTS))
         .chain(streams.own_address_variable())
         .chain(maps())

@@ -46,14 +46,21 @@ sparrow_create_srv_conf(ngx_conf_t *cf)
 static void *
 sparrow_create_loc_conf(ngx_conf_t *cf)
 {
-    /* It remembers no passwords. */
-    return ngx_pcalloc(cf->pool, sizeof(sparrow_loc_conf_t));
+    sparrow_loc_conf_t  *slcf;
+
+    /* It remembers no passwords, and its requests have no keys. */
+    slcf = ngx_pcalloc(cf->pool, sizeof(sparrow_loc_conf_t));
+    if (slcf) {
+        slcf->subset = NGX_CONF_UNSET;
+    }
+
+    return slcf;
 }
 
 
 /*
- * Of a location, the blocks of `if` in it have what it has, since nothing in them can name other passwords. A location within it, or
- * `limit_except`, may: it has nothing of that.
+ * Of a location, the blocks of `if` in it have what it has, since nothing in them can name other passwords or keys. A location within it,
+ * or `limit_except`, may: it has nothing of that.
  */
 static char *
 sparrow_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
@@ -66,6 +73,9 @@ sparrow_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     if (clcf->noname && !clcf->lmt_excpt) {
         conf->passwords = prev->passwords;
+        conf->key = prev->key;
+        conf->named = prev->named;
+        conf->subset = prev->subset;
     }
 
     return NGX_CONF_OK;
@@ -265,6 +275,30 @@ static ngx_command_t  sparrow_commands[] = {
       sparrow_remember_passwords,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
+      NULL },
+
+    /* What the requests of the location have in common that get the same endpoint. */
+    { ngx_string("sparrow_balancing_key"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(sparrow_loc_conf_t, key),
+      NULL },
+
+    /* Among so many endpoints the requests of a key are spread. */
+    { ngx_string("sparrow_balancing_subset"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(sparrow_loc_conf_t, subset),
+      NULL },
+
+    /* What the client says that its endpoint is called. */
+    { ngx_string("sparrow_balancing_endpoint"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(sparrow_loc_conf_t, named),
       NULL },
 
     { ngx_string("sparrow_backends"),

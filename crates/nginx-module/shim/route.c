@@ -66,7 +66,7 @@ sparrow_set_texts(ngx_http_request_t *r, sparrow_main_conf_t *smcf, sparrow_deci
     has_target = ctx && decision->target.len
                  && (decision->target.data != r->unparsed_uri.data || !r->valid_unparsed_uri);
 
-    len = decision->route.len + decision->prefix.len + (ctx ? decision->location.len : 0)
+    len = decision->route.len + decision->prefix.len + (ctx ? decision->location.len + decision->backend.len : 0)
           + (has_target ? decision->target.len : 0);
     if (len == 0) {
         return NGX_OK;
@@ -79,6 +79,7 @@ sparrow_set_texts(ngx_http_request_t *r, sparrow_main_conf_t *smcf, sparrow_deci
 
     if (ctx) {
         p = sparrow_move(p, &ctx->location, decision->location);
+        p = sparrow_move(p, &ctx->backend, decision->backend);
     }
 
     if (has_target) {

@@ -58,11 +58,32 @@ typedef struct {
     sparrow_bytes_t  target;    /* what the backend is asked for: that of the request where nothing changes of it */
     sparrow_bytes_t  prefix;    /* what was taken off the path, as it was sent */
     sparrow_bytes_t  route;     /* the object whose rule it is */
+    sparrow_bytes_t  backend;   /* if a key of the request leads to one of its endpoints: that of its location */
     sparrow_bytes_t  complaint; /* for the error log; mostly empty */
 } sparrow_decision_t;
 
 /* `src/exports.rs` says the same of its own. */
-_Static_assert(sizeof(sparrow_request_t) == 120 && sizeof(sparrow_decision_t) == 160, "the layout that Rust has");
+_Static_assert(sizeof(sparrow_request_t) == 120 && sizeof(sparrow_decision_t) == 176, "the layout that Rust has");
+
+/* By what one of the endpoints of a backend is chosen. */
+typedef struct {
+    sparrow_bytes_t  backend;   /* its name, as a decision has it */
+    sparrow_bytes_t  key;       /* what requests have in common that get the same endpoint */
+    sparrow_bytes_t  named;     /* what the client says that its endpoint is called; empty if it says nothing */
+    uint64_t         chance;    /* any number, as likely as any other */
+    size_t           subset;    /* any of so many endpoints, which are those of the key; 0: the first of these */
+} sparrow_key_choice_t;
+
+/* The endpoints that are chosen. */
+typedef struct {
+    sparrow_endpoint_t  endpoints[SPARROW_MAX_TRIES]; /* in the order in which they are tried */
+    uint8_t          tries;     /* how many there are */
+    uint8_t          has_named; /* whether the backend has the one that the client named */
+} sparrow_chosen_t;
+
+_Static_assert(sizeof(sparrow_key_choice_t) == 64 && sizeof(sparrow_chosen_t) == 62, "the layout that Rust has");
+
+#define SPARROW_ENDPOINT_NAME_LEN  16
 
 #define SPARROW_HANDSHAKE_REJECTED     0 /* no such host, or none with a certificate */
 #define SPARROW_HANDSHAKE_CERTIFICATE  1
@@ -107,6 +128,10 @@ void sparrow_certificate_find(sparrow_table_t *table, sparrow_bytes_t id, sparro
 int sparrow_is_host(sparrow_bytes_t host);
 /* How many digits at its end are its port, from 1 to 65535; 0 if it names none. */
 size_t sparrow_port_len(sparrow_bytes_t host);
+/* Returns 0, and chooses none, if the newest table has no such backend with endpoints. */
+int sparrow_choose_by_key(sparrow_table_t *table, const sparrow_key_choice_t *choice, sparrow_chosen_t *chosen);
+/* Writes what cookies of sessions call the endpoint at an address as nginx says it. Returns 0 if it is none. */
+int sparrow_endpoint_name(sparrow_bytes_t address, u_char name[SPARROW_ENDPOINT_NAME_LEN]);
 /* The endpoint has a request more, and one less. */
 void sparrow_endpoint_begin(sparrow_table_t *table, const sparrow_endpoint_t *endpoint);
 void sparrow_endpoint_end(sparrow_table_t *table, const sparrow_endpoint_t *endpoint);
@@ -196,6 +221,9 @@ typedef struct {
 /* Of a location. */
 typedef struct {
     ngx_str_t                  passwords;   /* under which name passwords are remembered; empty: they are not */
+    ngx_http_complex_value_t  *key;         /* by which requests get their endpoints; NULL: by none */
+    ngx_http_complex_value_t  *named;       /* what a client says that its endpoint is called; NULL: none does */
+    ngx_int_t                  subset;      /* among how many endpoints those of a key are spread; unset: it has one */
 } sparrow_loc_conf_t;
 
 /* Of a request that goes on in a location that the table names. */
@@ -205,6 +233,9 @@ typedef struct {
     ngx_str_t                  target;      /* what the backend is asked for; empty where it is what the client sent */
     ngx_str_t                  unparsed_uri;/* what stands in its place else, while that stands there */
     ngx_flag_t                 valid_unparsed_uri; /* and whether nginx would have sent it on as it is */
+
+    ngx_str_t                  backend;     /* if a key leads to one of its endpoints, until that was done */
+    ngx_flag_t                 has_named;   /* whether it has the endpoint that the client named */
 
     ngx_http_request_t        *request;
     sparrow_endpoint_t         endpoints[SPARROW_MAX_TRIES];
@@ -234,6 +265,9 @@ ngx_int_t sparrow_escaped_target_variable(ngx_http_request_t *r, ngx_http_variab
 ngx_int_t sparrow_set_cookie_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
 ngx_int_t sparrow_init_request_id(ngx_conf_t *cf);
 void sparrow_set_variable(ngx_http_request_t *r, ngx_int_t index, ngx_str_t *text);
+ngx_int_t sparrow_endpoint_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
+ngx_int_t sparrow_known_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
+ngx_int_t sparrow_choose_endpoint(ngx_http_request_t *r, sparrow_ctx_t *ctx);
 char *sparrow_backends(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *sparrow_certificates(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_int_t sparrow_init_certificates(ngx_conf_t *cf);

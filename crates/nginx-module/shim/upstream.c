@@ -190,6 +190,10 @@ sparrow_init_peer(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
     /* The request is made. */
     sparrow_restore_target(r, ctx);
 
+    if (ctx->backend.len && sparrow_choose_endpoint(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     ctx->request = r;
     ctx->current = 0;
 

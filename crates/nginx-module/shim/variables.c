@@ -96,6 +96,10 @@ static ngx_http_variable_t  sparrow_variables[] = {
 
     { ngx_string("sparrow_escaped_request_uri"), NULL, sparrow_escaped_target_variable, 0, NGX_HTTP_VAR_CHANGEABLE, 0 },
 
+    { ngx_string("sparrow_endpoint"), NULL, sparrow_endpoint_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sparrow_endpoint_is_known"), NULL, sparrow_known_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
     { ngx_string("sparrow_table_revision"), NULL, sparrow_table_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("sparrow_table_fault"), NULL, sparrow_table_variable, 1, NGX_HTTP_VAR_NOCACHEABLE, 0 },

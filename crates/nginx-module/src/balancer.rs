@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use route_table::{Backend, Endpoint};
 
+use crate::key_choice::{KeyChoice, names_endpoint, rank};
+
 /// Most endpoints that are tried for a request.
 pub const MAX_TRIES: usize = 3;
 /// After so many failures in a row an endpoint gets no requests for a while. `max_fails` of nginx.conf has the same.
@@ -80,6 +82,34 @@ impl Balancer {
             fill(&mut tries, self.fewest(good).into_iter().flatten().chain(others));
         }
         tries
+    }
+
+    /// The endpoints for a request that a key leads to one of, and whether one of them is the one that its client names. Those that failed
+    /// too often come last.
+    pub fn choose_by_key(
+        &mut self,
+        backend: &Backend,
+        choice: &KeyChoice<'_>,
+        now: impl FnOnce() -> Instant,
+    ) -> (Tries, bool) {
+        let endpoints = &*backend.endpoints;
+        let is_named = |endpoint: &&Endpoint| names_endpoint(choice.named, endpoint.address);
+        if let [only] = endpoints {
+            return ([Some(only.address), None, None], is_named(&only));
+        }
+        let mut ranked = rank(endpoints, choice);
+        let named = if choice.named.is_empty() { None } else { ranked.iter().position(is_named) };
+        if let Some(place) = named {
+            ranked[..=place].rotate_right(1);
+        }
+        let now = if self.failing.is_empty() { None } else { Some(now()) };
+        let is_out = |endpoint: &&&Endpoint| now.is_some_and(|now| self.is_out(endpoint.address, now));
+        let mut tries = Tries::default();
+        fill(
+            &mut tries,
+            ranked.iter().filter(|endpoint| !is_out(endpoint)).chain(ranked.iter().filter(is_out)).copied(),
+        );
+        (tries, named.is_some())
     }
 
     /// Those with the fewest requests for their weight, from the fewest; of several the first.

@@ -2,6 +2,7 @@
 //!
 //! A panic must not reach C: it is caught here, ends the request and is reported.
 
+mod choice;
 mod counts;
 mod handshake;
 mod passwords;
@@ -20,7 +21,7 @@ use route_table::{Headers, Request, Table};
 use table_memory::TableMemory;
 
 use self::handshake::LastHandshake;
-use crate::balancer::MAX_TRIES;
+use crate::balancer::{MAX_TRIES, Tries};
 use crate::host::{is_host, port};
 use crate::router::{Decision, RoutedRequest, Router, Texts};
 
@@ -77,6 +78,7 @@ struct DecisionOfC {
     target: Bytes,
     prefix: Bytes,
     route: Bytes,
+    backend: Bytes,
     complaint: Bytes,
 }
 
@@ -90,7 +92,7 @@ struct TableOfC {
 }
 
 // `shim/sparrow.h` says the same of its own.
-const _: () = assert!(size_of::<RequestOfC>() == 120 && size_of::<DecisionOfC>() == 160);
+const _: () = assert!(size_of::<RequestOfC>() == 120 && size_of::<DecisionOfC>() == 176);
 
 /// A pointer in a table that nginx reads.
 #[repr(transparent)]
@@ -174,6 +176,7 @@ impl DecisionOfC {
         target: Bytes::EMPTY,
         prefix: Bytes::EMPTY,
         route: Bytes::EMPTY,
+        backend: Bytes::EMPTY,
         complaint: Bytes::EMPTY,
     };
 
@@ -185,6 +188,7 @@ impl DecisionOfC {
             target: if texts.keeps_target { sent } else { Bytes::new(&texts.target) },
             prefix: Bytes::new(&texts.prefix),
             route: Bytes::new(texts.route.as_bytes()),
+            backend: Bytes::new(texts.backend.as_bytes()),
             complaint: Bytes::new(texts.complaint.as_bytes()),
             ..Self::NONE
         };
@@ -192,10 +196,7 @@ impl DecisionOfC {
             Decision::Decline | Decision::Enter => {}
             Decision::Answer(status) | Decision::Redirect(status) => told.status = status,
             Decision::Forward(tries) => {
-                for (endpoint, address) in told.endpoints.iter_mut().zip(tries.into_iter().flatten()) {
-                    *endpoint = EndpointOfC::new(address);
-                    told.tries += 1;
-                }
+                (told.endpoints, told.tries) = EndpointOfC::all(tries);
             }
         }
         told
@@ -215,6 +216,16 @@ impl EndpointOfC {
             IpAddr::V6(ip) => (6, ip.octets()),
         };
         Self { address: bytes, port: address.port(), family }
+    }
+
+    /// Those that are tried, and how many they are.
+    fn all(tries: Tries) -> ([Self; MAX_TRIES], u8) {
+        let (mut all, mut number) = ([Self::NONE; MAX_TRIES], 0);
+        for (endpoint, address) in all.iter_mut().zip(tries.into_iter().flatten()) {
+            *endpoint = Self::new(address);
+            number += 1;
+        }
+        (all, number)
     }
 
     /// As it was told, but for what only IPv6 has beside its address: nothing of that came here.

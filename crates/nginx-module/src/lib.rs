@@ -12,6 +12,7 @@
 pub mod balancer;
 pub mod forward_target;
 pub mod host;
+mod key_choice;
 pub mod proven_passwords;
 pub mod router;
 

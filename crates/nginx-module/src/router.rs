@@ -8,10 +8,11 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use entry_model::{PathRewrite, Protocol, Scheme};
-use route_table::{Backend, Fault, Found, Request, Route, Step, Table};
+use route_table::{Backend, EndpointChoice, Fault, Found, Request, Route, Step, Table};
 
 use crate::balancer::{Balancer, Order, Tries};
 use crate::forward_target::{AmbiguousTarget, SplitTarget, has_path, is_ambiguous};
+use crate::key_choice::KeyChoice;
 
 /// What a client is answered that asks for something whose meaning is not certain.
 const BAD_REQUEST: u16 = 400;
@@ -77,15 +78,17 @@ pub struct Texts {
     pub prefix: Vec<u8>,
     /// The object whose rule it is.
     pub route: String,
+    /// The backend, if a key of the request leads to one of its endpoints.
+    pub backend: String,
     /// What the error log must say of it.
     pub complaint: String,
 }
 
 impl Texts {
     fn clear(&mut self) {
-        let Self { location, redirect, keeps_target, target, prefix, route, complaint } = self;
+        let Self { location, redirect, keeps_target, target, prefix, route, backend, complaint } = self;
         *keeps_target = false;
-        for text in [location, route, complaint] {
+        for text in [location, route, backend, complaint] {
             text.clear();
         }
         for bytes in [redirect, target, prefix] {
@@ -139,6 +142,14 @@ impl<M: AsRef<[AtomicU64]>> Router<M> {
             let _ = write!(self.texts.location, "sparrow-answer-{status}");
         }
         (decision, &self.texts)
+    }
+
+    /// The endpoints for a request that a key leads to one of, of the backend of this name as the newest table has it, and whether one of them is
+    /// the one that its client names. None if there is no such backend, or none of it.
+    pub fn choose_by_key(&mut self, backend: &str, choice: &KeyChoice<'_>) -> Option<(Tries, bool)> {
+        let backend = self.table.find_backend(backend).ok()??;
+        let chosen = self.balancer.choose_by_key(&backend, choice, Instant::now);
+        (chosen.0 != Tries::default()).then_some(chosen)
     }
 
     /// An endpoint has a request more.
@@ -200,7 +211,14 @@ impl Texts {
     ) -> Result<Decision, AmbiguousTarget> {
         match route.step() {
             Step::Forward { backend, rewrite } => {
-                let order = if route.rule().fewest_requests { Order::FewestFirst } else { Order::InTurn };
+                let order = match route.rule().endpoint_choice {
+                    EndpointChoice::InTurn => Order::InTurn,
+                    EndpointChoice::FewestRequests => Order::FewestFirst,
+                    EndpointChoice::ByKey => {
+                        self.backend.push_str(&backend.name);
+                        Order::InTurn
+                    }
+                };
                 let tries = balancer.choose(backend, order, request.request.chance, Instant::now);
                 self.forward(route, backend, tries, rewrite, request.target)
             }

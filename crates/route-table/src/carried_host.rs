@@ -15,7 +15,7 @@ use crate::host_entry::{HostEntry, HostFacts};
 use crate::key::{MOST_PATH_BYTES, MOST_PATH_DEPTH, Path, depth};
 use crate::layout::MOST_RULES_BYTES;
 use crate::not_carried::{NotCarried, NotCarriedReason};
-use crate::path_rules::{Action, Class, Conditions, Rule, Share, Target};
+use crate::path_rules::{Action, Class, Conditions, EndpointChoice, Rule, Share, Target};
 
 /// Which class of locations of the frame a rule needs; none if the frame has none for it.
 pub type Classify = fn(&ModelRule, &Policy) -> Option<Class>;
@@ -236,7 +236,11 @@ impl<'a> RuleContext<'a> {
             },
             action: Self::action(rule),
             redirect_to_https: policy.redirect_to_https,
-            fewest_requests: policy.balancing == Balancing::LeastConnections,
+            endpoint_choice: match policy.balancing {
+                Balancing::RoundRobin => EndpointChoice::InTurn,
+                Balancing::LeastConnections => EndpointChoice::FewestRequests,
+                Balancing::Hash(_) | Balancing::HashSubset(..) | Balancing::Session(_) => EndpointChoice::ByKey,
+            },
             class: self.class(rule).unwrap_or_default(),
             origin: rule.origin.clone(),
         }

@@ -128,6 +128,17 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         self.look_up(|table| table.find_in_root(&host, request))
     }
 
+    /// A backend by its name, as the newest table has it; none if that has no such backend.
+    ///
+    /// # Errors
+    /// What leads to it is damaged.
+    pub fn find_backend(&mut self, name: &str) -> Result<Option<Arc<Backend>>, Fault> {
+        match self.look_up(|table| table.backend(name)) {
+            Err(Fault::NoBackend) => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
     fn find_in_root(&mut self, host: &[u8], request: &Request<'_>) -> Result<Found, Fault> {
         let host = self.find_host(host, request.listener.0)?;
         let facts = host.as_ref().map(|host| host.facts);

@@ -32,8 +32,8 @@ pub struct Rule {
     pub action: Action,
     /// Whether a request over plain HTTP is sent to HTTPS instead.
     pub redirect_to_https: bool,
-    /// Whether a request gets the endpoint that has the fewest requests, instead of the next one in turn.
-    pub fewest_requests: bool,
+    /// Which of its backend's endpoints a request gets.
+    pub endpoint_choice: EndpointChoice,
     /// The location of the frame that does it, as all else of the policy asks for.
     pub class: Class,
     /// The object that asked for it.
@@ -46,6 +46,18 @@ pub struct Rule {
 /// hexadecimal digits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Class(pub u128);
+
+/// Which of its backend's endpoints a request gets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EndpointChoice {
+    /// The next one in turn.
+    #[default]
+    InTurn,
+    /// The one that has the fewest requests.
+    FewestRequests,
+    /// The one that a key of the request leads to. What the key is, the location of the frame says.
+    ByKey,
+}
 
 /// What a request must have, beside its path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -143,13 +155,13 @@ impl Conditions {
 impl Rule {
     /// Writes it.
     pub fn encode(&self, writer: &mut ByteWriter) {
-        let Self { listeners, conditions, action, redirect_to_https, fewest_requests, class, origin } = self;
+        let Self { listeners, conditions, action, redirect_to_https, endpoint_choice, class, origin } = self;
         writer.u64(listeners.bits());
         writer.u128(class.0);
         conditions.encode(writer);
         action.encode(writer);
         writer.bool(*redirect_to_https);
-        writer.bool(*fewest_requests);
+        writer.u8(endpoint_choice.encode());
         writer.u8(encode_kind(origin.kind));
         writer.text(&origin.key.namespace);
         writer.text(&origin.key.name);
@@ -162,12 +174,26 @@ impl Rule {
             conditions: Conditions::decode(reader)?,
             action: Action::decode(reader)?,
             redirect_to_https: reader.bool()?,
-            fewest_requests: reader.bool()?,
+            endpoint_choice: EndpointChoice::decode(reader.u8()?)?,
             origin: ObjectRef::new(
                 decode_kind(reader.u8()?)?,
                 Key { namespace: reader.text()?.to_owned(), name: reader.text()?.to_owned() },
             ),
         })
+    }
+}
+
+impl EndpointChoice {
+    fn encode(self) -> u8 {
+        match self {
+            Self::InTurn => 0,
+            Self::FewestRequests => 1,
+            Self::ByKey => 2,
+        }
+    }
+
+    fn decode(choice: u8) -> Option<Self> {
+        [Self::InTurn, Self::FewestRequests, Self::ByKey].into_iter().find(|known| known.encode() == choice)
     }
 }
 

@@ -42,7 +42,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// The crates that are pure: no clock, no files, no network, no processes. Each with the crates of others on which it may
 /// depend, none of which does any of that where it is used here.
 const PURE: &[(&str, &[&str])] = &[
-    ("entry-model", &["serde"]),
+    ("entry-model", &["serde", "sha2"]),
     (
         "entry-translate",
         &[

@@ -9,11 +9,11 @@ use testbed::pod::Pod;
 use crate::common::{Bench, Program, eventually, free, programs, until};
 
 /// A Service at `/shop` that is served at its endpoints.
-const SHOP: &str = "apiVersion: v1\nkind: Service\nmetadata:\n  name: shop\n  labels: { sparrow/expose: \"true\" }\n  \
+pub const SHOP: &str = "apiVersion: v1\nkind: Service\nmetadata:\n  name: shop\n  labels: { sparrow/expose: \"true\" }\n  \
                     annotations: { sparrow/backends: endpoints }\nspec:\n  clusterIP: None\n  ports: [{ port: 80 }]\n";
 
 /// A slice of it with one endpoint, since each has a port of its own here.
-fn slice(name: &str, address: SocketAddr, conditions: &str) -> String {
+pub fn slice(name: &str, address: SocketAddr, conditions: &str) -> String {
     let (ip, port) = (address.ip(), address.port());
     format!(
         "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: shop-{name}\n  labels: {{ \
@@ -22,10 +22,10 @@ fn slice(name: &str, address: SocketAddr, conditions: &str) -> String {
     )
 }
 
-const READY: &str = "ready: true";
-const ENDING: &str = "ready: false, serving: true, terminating: true";
+pub const READY: &str = "ready: true";
+pub const ENDING: &str = "ready: false, serving: true, terminating: true";
 
-fn pod(name: &'static str) -> Pod {
+pub fn pod(name: &'static str) -> Pod {
     Pod::start(Ipv4Addr::LOCALHOST.into(), name).unwrap()
 }
 

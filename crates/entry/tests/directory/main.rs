@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, also where clippy sees only their helpers")]
 
 mod admin;
+mod affinity;
 mod basic_auth;
 mod commands;
 #[path = "../common/mod.rs"]

@@ -33,6 +33,9 @@ pub const ESCAPES_ANY_TARGET: bool = true;
 /// Whether Debian's nginx, too, finds each of several cookies of an answer.
 pub const FINDS_EACH_COOKIE: bool = true;
 
+/// Whether an endpoint may be in several subsets.
+pub const SUBSETS_OVERLAP: bool = true;
+
 /// The nginx that can serve it: the one for which the module is built.
 pub fn programs() -> Vec<PathBuf> {
     vec![testbed::nginx::debian()]

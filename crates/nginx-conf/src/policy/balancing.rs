@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use entry_model::{Affinity, Balancing, Policies, SameSite, SessionCookie};
+use entry_model::{Affinity, Balancing, SameSite, SessionCookie};
 
 use super::persistent_sessions;
+use super::policy_set::PolicySet;
 use crate::Settings;
 use crate::balancing_key::{of_cookie, session_variable, variable};
 use crate::location_headers::LocationHeaders;
@@ -31,13 +32,14 @@ pub fn add_headers(balancing: &Balancing, headers: &mut LocationHeaders) {
     }
 }
 
-/// The variables of all sessions. The endpoints are those that cookies name.
+/// The variables of all sessions. The endpoints are those that cookies name, but for those of a table, of which the module knows.
 pub fn variables(
-    policies: &Policies,
+    policies: &PolicySet<'_>,
     endpoints: &BTreeSet<SocketAddr>,
+    has_module: bool,
     settings: &Settings,
 ) -> Vec<Directive<'static>> {
-    let sessions = policies.iter().filter_map(|(_, policy)| match &policy.balancing {
+    let sessions = policies.iter().filter_map(|policy| match &policy.balancing {
         Balancing::Session(cookie) => Some(&**cookie),
         _ => None,
     });
@@ -50,14 +52,17 @@ pub fn variables(
         map("\"\"", "$sparrow_session_path", vec![case("default", "\"/\"")]),
         map(settings.scheme_variable(), "$sparrow_session_secure", over_tls),
     ];
-    if sessions.iter().any(|cookie| cookie.affinity != Affinity::Balanced) {
+    // The module names whichever endpoint has answered.
+    if !has_module && sessions.iter().any(|cookie| cookie.affinity != Affinity::Balanced) {
         all.extend(persistent_sessions::shared_variables(endpoints));
     }
     for cookie in sessions {
         all.extend(match cookie.affinity {
             Affinity::Balanced => maps(cookie).or_else(|| without_cookie(cookie)).into_iter().flatten().collect(),
             Affinity::Persistent | Affinity::PersistentUntilFailure => {
-                let all = set_cookie(cookie).and_then(|new| persistent_sessions::variables(cookie, endpoints, new));
+                let of_table = has_module.then_some("$sparrow_endpoint_is_known");
+                let known = persistent_sessions::KnownEndpoints { endpoints, of_table };
+                let all = set_cookie(cookie).and_then(|new| persistent_sessions::variables(cookie, &known, new));
                 let without =
                     || without_cookie(cookie).into_iter().flatten().chain(persistent_sessions::without_cookie(cookie));
                 all.unwrap_or_else(|| without().collect())

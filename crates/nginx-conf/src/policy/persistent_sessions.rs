@@ -6,10 +6,10 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use entry_model::{Affinity, SessionCookie};
+use entry_model::{Affinity, EndpointName, SessionCookie};
 
 use crate::balancing_key::{of_cookie, session_variable, variable};
-use crate::endpoint_choice::{endpoint_name, way_variable};
+use crate::endpoint_choice::way_variable;
 use crate::policy_class::content_name;
 use crate::token::{Text, Token};
 use crate::writer::{Directive, case, directive, entry, map};
@@ -22,6 +22,14 @@ const SAME: &str = r#""~^(?<sparrow_same>[0-9a-f]+):\\k<sparrow_same>$""#;
 
 /// From so many endpoints on, nginx is told that the tables of its maps are large; else it warns.
 const MANY: usize = 100;
+
+/// The endpoints that there are for cookies to name.
+pub struct KnownEndpoints<'a> {
+    /// Those of upstreams with servers.
+    pub endpoints: &'a BTreeSet<SocketAddr>,
+    /// The variable that says of the others, which are those of a table, if a request's is one of them.
+    pub of_table: Option<&'static str>,
+}
 
 /// What all of them need: what the endpoint is called that answered.
 pub fn shared_variables(endpoints: &BTreeSet<SocketAddr>) -> Vec<Directive<'static>> {
@@ -49,11 +57,7 @@ pub fn without_cookie(cookie: &SessionCookie) -> impl Iterator<Item = Directive<
 
 /// The session of a request, the endpoint that its cookie names, and the cookie that is given: to a client that names no endpoint of these, or,
 /// if it is to stay where it was served when that fails, to one that names another.
-pub fn variables(
-    cookie: &SessionCookie,
-    endpoints: &BTreeSet<SocketAddr>,
-    new: Token,
-) -> Option<Vec<Directive<'static>>> {
+pub fn variables(cookie: &SessionCookie, known: &KnownEndpoints<'_>, new: Token) -> Option<Vec<Directive<'static>>> {
     let session = of_cookie(cookie, "=(?<sparrow_session>[0-9a-f]{32})(?:-[0-9a-f]{16})?(?:[; \t]|$)");
     let endpoint = of_cookie(cookie, "=[0-9a-f]{32}-(?<sparrow_named>[0-9a-f]{16})(?:[; \t]|$)");
     let sent = |name: Token, none: &'static str, pattern: Option<Token>, is: &'static str| {
@@ -74,8 +78,9 @@ pub fn variables(
         all.push(directive("map").token(source).token(name).block(cases));
         return Some(all);
     }
-    let known = endpoints.iter().filter_map(|address| Some(entry(named(*address)?).words(["-"])));
-    let known: Vec<_> = [case("default", "\"\"")].into_iter().chain(known).collect();
+    let others = directive("default").words([known.of_table.unwrap_or("\"\"")]);
+    let known = known.endpoints.iter().filter_map(|address| Some(entry(named(*address)?).words(["-"])));
+    let known: Vec<_> = [others].into_iter().chain(known).collect();
     all.push(
         directive("map")
             .token(variable("$sparrow_named_", cookie)?)
@@ -89,5 +94,5 @@ pub fn variables(
 }
 
 fn named(address: SocketAddr) -> Option<Token> {
-    Text::default().plain_of(&endpoint_name(address), '_').token()
+    Text::default().plain_of(EndpointName::of(address).as_str(), '_').token()
 }

@@ -9,6 +9,7 @@ use entry_model::{
     SameSite, SessionCookie, ValueMatch,
 };
 
+use super::layout::SUBSETS_OVERLAP;
 use super::support::{Nginx, backed, backend, binaries, forward, free, policies, prefix, routes};
 
 pub const NAMES: [&str; 4] = ["a", "b", "c", "d"];
@@ -219,7 +220,13 @@ fn requests_with_the_same_key_get_any_of_the_same_endpoints() {
                 names.collect::<BTreeSet<_>>().into_iter().collect::<String>()
             };
             let seen: BTreeSet<String> = (0..20).map(of_user).collect();
-            assert_eq!(seen, expected.into_iter().map(str::to_owned).collect(), "{number} {size}");
+            if SUBSETS_OVERLAP {
+                let few = usize::from(size).min(number);
+                assert!(seen.iter().all(|names| names.len() == few), "{number} {size}: {seen:?}");
+                assert!(seen.len() >= expected.len(), "{number} {size}: {seen:?}");
+            } else {
+                assert_eq!(seen, expected.into_iter().map(str::to_owned).collect(), "{number} {size}");
+            }
         }
     }
 }

@@ -27,6 +27,9 @@ pub const ESCAPES_ANY_TARGET: bool = false;
 /// Whether Debian's nginx, too, finds each of several cookies of an answer.
 pub const FINDS_EACH_COOKIE: bool = false;
 
+/// Whether an endpoint may be in several subsets.
+pub const SUBSETS_OVERLAP: bool = false;
+
 /// The nginx that can serve it.
 pub fn programs() -> Vec<PathBuf> {
     testbed::nginx::both().into()

@@ -21,6 +21,7 @@ mod path_cases;
 mod paths;
 mod protocols;
 mod routing;
+mod sessions;
 mod soak;
 mod support;
 mod tls_client;

@@ -1,19 +1,20 @@
 //! What is changed step by step is what is built at once.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use entry_model::{
-    Action, Backend, BackendAddress, Endpoints, Forward, HostName, Match, PathMatch, PathRewrite, Policy, Protocol,
-    Routes,
+    Action, Affinity, Backend, BackendAddress, Balancing, Endpoints, Forward, HashPart, HostName, Match, PathMatch,
+    PathRewrite, Policy, Protocol, Routes, SessionCookie,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
-use route_table::{ChangeCounts, Changes, Found, Revision, Table, WriteError};
+use route_table::{ChangeCounts, Changes, EndpointChoice, Found, Revision, Table, WriteError};
 
 use crate::support::{
-    Answer, AskedHost, any_asked, any_asked_host, any_endpoints, any_host_name, any_request, by_definition, by_table,
-    empty, endpoints_id, from_image, get, image, many, memory, pattern, planner, port_of, put_default, put_host,
-    put_one, rule, table_of, writer,
+    Answer, AskedHost, any_asked, any_asked_host, any_endpoints, any_host_name, any_request, backend, by_definition,
+    by_table, empty, endpoints_id, from_image, get, image, many, memory, pattern, planner, port_of, put_default,
+    put_host, put_one, rule, table_of, writer,
 };
 
 /// A change of routes.
@@ -164,6 +165,44 @@ fn change_of_one_route_among_many_writes_one_entry() {
     let words = before.iter().zip(&after).filter(|(before, after)| before != after).count();
     assert!(words < 250, "{words} words are written");
     assert_eq!((port_of(&mut table, 1000), port_of(&mut table, 1001)), (Ok(Some(81)), Ok(Some(80))));
+}
+
+#[test]
+fn rule_says_whether_a_key_chooses_its_endpoint_and_its_backend_is_found_by_name() {
+    let session = SessionCookie {
+        name: "route".to_owned(),
+        domain: None,
+        max_age_seconds: None,
+        same_site: None,
+        secure: None,
+        affinity: Affinity::Persistent,
+    };
+    let mut routes = many(3, 80);
+    let (mut planner, mut writer, mut table) = table_of(&routes, 1 << 18);
+    let mut revision = 1;
+    for (balancing, expected) in [
+        (Balancing::LeastConnections, EndpointChoice::FewestRequests),
+        (Balancing::Hash(vec![HashPart::Host]), EndpointChoice::ByKey),
+        (Balancing::HashSubset(vec![HashPart::Query], NonZeroU16::MIN), EndpointChoice::ByKey),
+        (Balancing::Session(Box::new(session)), EndpointChoice::ByKey),
+        (Balancing::RoundRobin, EndpointChoice::InTurn),
+    ] {
+        let policy = routes.policies.intern(&Policy { balancing, ..Policy::default() });
+        let action = Action::Forward(Forward::to(backend(2), PathRewrite::Keep));
+        let rule = entry_model::Rule { policy, action, ..rule("a", Match::any()) };
+        let host = entry_model::Host { rules: vec![rule], ..Default::default() };
+        routes.hosts.insert(HostName::Exact("a.example".to_owned()), Arc::new(host));
+        revision += 1;
+        writer.apply(&planner.plan(&routes, Revision(revision))).expect("there is room");
+        let Ok(Found::Route(route)) = table.find(&get("a.example", "/")) else { panic!("no route") };
+        assert_eq!(route.rule().endpoint_choice, expected);
+        let route_table::Step::Forward { backend, .. } = route.step() else { panic!("{route:?}") };
+        assert_eq!(table.find_backend(&backend.name), Ok(Some(Arc::clone(backend))));
+    }
+    let name = route_table::Backend::name_of(&backend(2));
+    routes.hosts.remove(&HostName::Exact("a.example".to_owned()));
+    writer.apply(&planner.plan(&routes, Revision(revision + 1))).expect("there is room");
+    assert_eq!(table.find_backend(&name), Ok(None), "it went with its last rule");
 }
 
 #[test]
