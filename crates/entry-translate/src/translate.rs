@@ -61,7 +61,7 @@ pub struct Translator {
     /// The Secrets that they may depend on.
     secrets: SortedMap<Arc<Key>, Arc<Secret>>,
     /// What is wrong with Secrets as objects.
-    secret_faults: BTreeMap<ObjectRef, String>,
+    secret_faults: SecretFaults,
     /// The `ConfigMaps` that they may depend on.
     config_maps: SortedMap<Arc<Key>, Arc<ConfigMap>>,
     /// The settings that they are of.
@@ -249,15 +249,19 @@ impl<'a> Changed<'a> {
     }
 }
 
+/// What is wrong with Secrets as objects: whether they are put aside, and why.
+type SecretFaults = BTreeMap<ObjectRef, (bool, String)>;
+
 /// What is wrong with Secrets as objects: they cannot be read, or are put aside.
-fn secret_faults(snapshot: &Snapshot, settings: &TranslateSettings) -> BTreeMap<ObjectRef, String> {
-    let aside = settings.quarantine.iter().map(|(object, aside)| (object, &aside.message));
-    let all = snapshot.unreadable.iter().chain(aside).filter(|(object, _)| object.kind == Kind::Secret);
-    all.map(|(object, text)| (object.clone(), text.clone())).collect()
+fn secret_faults(snapshot: &Snapshot, settings: &TranslateSettings) -> SecretFaults {
+    let unreadable = snapshot.unreadable.iter().map(|(object, text)| (object, (false, text)));
+    let aside = settings.quarantine.iter().map(|(object, aside)| (object, (true, &aside.message)));
+    let all = unreadable.chain(aside).filter(|(object, _)| object.kind == Kind::Secret);
+    all.map(|(object, (is_aside, text))| (object.clone(), (is_aside, text.clone()))).collect()
 }
 
 /// The Secrets with which something else is wrong than before.
-fn changed_faults(before: &BTreeMap<ObjectRef, String>, now: &BTreeMap<ObjectRef, String>) -> HashSet<ObjectRef> {
+fn changed_faults(before: &SecretFaults, now: &SecretFaults) -> HashSet<ObjectRef> {
     let all = before.keys().chain(now.keys());
     all.filter(|object| before.get(*object) != now.get(*object)).cloned().collect()
 }
