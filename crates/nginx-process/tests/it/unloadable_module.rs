@@ -6,9 +6,15 @@ use nginx_process::OutcomeState;
 
 use crate::bench::Bench;
 
-/// The number of Debian 12's nginx 1.22.1, as the module has it, and that of Debian 13's.
+/// The number of Debian 12's nginx 1.22.1, and that of Debian 13's.
 const BUILT_FOR: u64 = 1_022_001;
 const ANOTHER: u64 = 1_026_003;
+
+/// A module as its file has it, up to the number of the nginx that it is built for (`NGX_MODULE_V1` in nginx' `src/core/ngx_module.h`): two places
+/// that are not known yet, no name, and two words that are spare. The number alone may be elsewhere too.
+fn module_for(nginx: u64) -> Vec<u8> {
+    [u64::MAX, u64::MAX, 0, 0, 0, nginx].map(u64::to_le_bytes).concat()
+}
 
 /// The module with other bytes at the one place where these are.
 fn changed_module(bench: &Bench, name: &str, from: &[u8], to: &[u8]) -> PathBuf {
@@ -39,7 +45,7 @@ async fn rejection(bench: &Bench, module: &Path) -> String {
 #[tokio::test]
 async fn module_for_another_nginx_is_named_with_both_versions() {
     let bench = Bench::new(testbed::nginx::debian());
-    let module = changed_module(&bench, "module.so", &BUILT_FOR.to_le_bytes(), &ANOTHER.to_le_bytes());
+    let module = changed_module(&bench, "module.so", &module_for(BUILT_FOR), &module_for(ANOTHER));
     let message = rejection(&bench, &module).await;
     assert!(message.contains(&module.display().to_string()), "{message}");
     assert!(
