@@ -30,7 +30,7 @@ pub struct Settings {
     pub monitor_timeout: Duration,
     /// More options, set last: name and value.
     pub options: Vec<(String, String)>,
-    /// Whether librbd looks only once at each pool if it may hold images, instead of before each image it makes there: a
+    /// Whether each pool is asked only once if it may hold images, instead of by librbd before each image that it makes there: a
     /// read less (`rbd_validate_pool`).
     pub validate_once: bool,
 }

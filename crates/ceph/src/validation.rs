@@ -9,6 +9,7 @@ use ceph_sys as sys;
 
 use crate::error::{Errno, Result};
 use crate::ioctx::IoContext;
+use crate::text::c_string;
 
 /// The option that names the pool for the data of images for which none is named.
 const DEFAULT_DATA_POOL: &str = "rbd_default_data_pool";
@@ -65,10 +66,10 @@ impl IoContext {
 
 /// Whether somebody has tried it out before.
 fn is_noted(context: &IoContext) -> Result<bool> {
+    let name = c_string(NOTE)?;
     let mut buffer = [0_u8; VALIDATED.len() + 1];
     // SAFETY: the context is open, the name ends with a zero byte, and the buffer has the length given.
-    let r =
-        unsafe { sys::rados_read(context.raw(), c"rbd_info".as_ptr(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+    let r = unsafe { sys::rados_read(context.raw(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
     match context.check("rados_read", NOTE, r) {
         Ok(read) => Ok(usize::try_from(read).is_ok_and(|read| buffer.get(..read) == Some(VALIDATED))),
         Err(error) if error.is(Errno::ENOENT) => Ok(false),
@@ -95,7 +96,8 @@ fn try_out(context: &IoContext) -> Result<()> {
 }
 
 fn write(context: &IoContext, text: &[u8]) -> Result<()> {
+    let name = c_string(NOTE)?;
     // SAFETY: the context is open, the name ends with a zero byte, and the text has the length given.
-    let r = unsafe { sys::rados_write(context.raw(), c"rbd_info".as_ptr(), text.as_ptr().cast(), text.len(), 0) };
+    let r = unsafe { sys::rados_write(context.raw(), name.as_ptr(), text.as_ptr().cast(), text.len(), 0) };
     context.check("rados_write", NOTE, r).map(drop)
 }
