@@ -284,14 +284,7 @@ mod tests {
 
     #[test]
     fn sessions_are_carried_unless_their_requests_have_shares() {
-        let session = SessionCookie {
-            name: "route".to_owned(),
-            domain: None,
-            max_age_seconds: None,
-            same_site: None,
-            secure: None,
-            affinity: Affinity::Persistent,
-        };
+        let session = SessionCookie { affinity: Affinity::Persistent, ..SessionCookie::new("route") };
         let session = Balancing::Session(Box::new(session));
         let hash = Balancing::Hash(vec![HashPart::Host]);
         for (balancing, weights, is_carried) in

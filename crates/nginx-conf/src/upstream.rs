@@ -267,15 +267,8 @@ mod tests {
 
     fn balancings() -> Vec<Balancing> {
         let session = |name: &str, domain: Option<&str>| {
-            let (name, domain) = (name.to_owned(), domain.map(str::to_owned));
-            Balancing::Session(Box::new(SessionCookie {
-                name,
-                domain,
-                max_age_seconds: None,
-                same_site: None,
-                secure: None,
-                affinity: entry_model::Affinity::Balanced,
-            }))
+            let domain = domain.map(str::to_owned);
+            Balancing::Session(Box::new(SessionCookie { domain, ..SessionCookie::new(name) }))
         };
         let hash = |part| Balancing::Hash(vec![part]);
         vec![

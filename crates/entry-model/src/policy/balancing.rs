@@ -61,6 +61,20 @@ pub struct SessionCookie {
     pub affinity: Affinity,
 }
 
+impl SessionCookie {
+    /// A cookie of this name that says nothing else: for the host alone, and for as long as the client likes.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            domain: None,
+            max_age_seconds: None,
+            same_site: None,
+            secure: None,
+            affinity: Affinity::default(),
+        }
+    }
+}
+
 /// What holds a session at its endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Affinity {

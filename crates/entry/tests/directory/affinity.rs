@@ -2,9 +2,8 @@
 
 use testbed::clients::{Clients, ConnectionReuse};
 use testbed::http;
-use testbed::pod::Pod;
 
-use super::endpoints::{ENDING, READY, SHOP, pod, slice};
+use super::endpoints::{SHOP, pod, write_shop};
 use crate::common::{Bench, eventually, programs, until};
 
 /// A client of which all requests go to one endpoint.
@@ -41,14 +40,9 @@ fn sessions_and_keys_stay_over_a_rolling_update_without_a_reload() {
 fn rolling_update(annotations: &str, is_persistent: bool) {
     let [_, _, with_module] = programs();
     let bench = Bench::new(&with_module);
-    let shop = SHOP.replace("endpoints }", &format!("endpoints, {annotations} }}"));
     let mut pods = vec![pod("a1"), pod("b1"), pod("c1")];
-    let write = |pods: &[Pod], ending: Option<&Pod>| {
-        let ready = pods.iter().map(|pod| slice(&pod.address().port().to_string(), pod.address(), READY));
-        let ending = ending.map(|pod| slice(&pod.address().port().to_string(), pod.address(), ENDING));
-        bench.write("shop.yaml", &[shop.clone(), ready.chain(ending).collect()].concat());
-    };
-    write(&pods, None);
+    let shop = SHOP.replace("endpoints }", &format!("endpoints, {annotations} }}"));
+    write_shop(&bench, &shop, &pods, None);
     let entry = bench.start(&["run"]);
     eventually("served", || bench.asks("any.example", "/shop").0 == 200);
     let reloads = || ["nginx_reloads", "frame_reloads"].map(|name| entry.count(name));
@@ -67,7 +61,7 @@ fn rolling_update(annotations: &str, is_persistent: bool) {
     for (went, came) in [("a1", "a2"), ("b1", "b2"), ("c1", "c2")] {
         pods.push(pod(came));
         let old = pods.remove(0);
-        write(&pods, Some(&old));
+        write_shop(&bench, &shop, &pods, Some(&old));
         // Of the others each is a client of its own, but for keys, of which they have none.
         if annotations.contains("affinity") {
             until("requests to the new one", || (pods[2].requests() > 5).then_some(()));
@@ -90,7 +84,7 @@ fn rolling_update(annotations: &str, is_persistent: bool) {
             let again = client.ask(&bench);
             assert_eq!(again, (client.backend.clone(), false), "{annotations}");
         }
-        write(&pods, None);
+        write_shop(&bench, &shop, &pods, None);
     }
     others.end();
     let traffic = others.join();

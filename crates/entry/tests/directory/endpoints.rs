@@ -22,6 +22,14 @@ pub fn slice(name: &str, address: SocketAddr, conditions: &str) -> String {
     )
 }
 
+/// Writes the Service with these endpoints, and with one that is ending.
+pub fn write_shop(bench: &Bench, shop: &str, pods: &[Pod], ending: Option<&Pod>) {
+    let slice = |pod: &Pod, conditions| slice(&pod.address().port().to_string(), pod.address(), conditions);
+    let ready = pods.iter().map(|pod| slice(pod, READY));
+    let slices: String = ready.chain(ending.map(|pod| slice(pod, ENDING))).collect();
+    bench.write("shop.yaml", &[shop, &slices].concat());
+}
+
 pub const READY: &str = "ready: true";
 pub const ENDING: &str = "ready: false, serving: true, terminating: true";
 
@@ -97,12 +105,7 @@ fn rolling_update_of_three_endpoints_loses_no_request() {
 fn rolling_update(program: &Program) {
     let bench = Bench::new(program);
     let mut pods = vec![pod("a1"), pod("b1"), pod("c1")];
-    let write = |pods: &[Pod], ending: Option<&Pod>| {
-        let ready = pods.iter().map(|pod| slice(&pod.address().port().to_string(), pod.address(), READY));
-        let ending = ending.map(|pod| slice(&pod.address().port().to_string(), pod.address(), ENDING));
-        bench.write("shop.yaml", &[SHOP.to_owned(), ready.chain(ending).collect()].concat());
-    };
-    write(&pods, None);
+    write_shop(&bench, SHOP, &pods, None);
     let entry = bench.start(&["run"]);
     eventually("served", || bench.asks("any.example", "/shop").0 == 200);
     let reloads = entry.count("nginx_reloads");
@@ -110,7 +113,7 @@ fn rolling_update(program: &Program) {
     for name in ["a2", "b2", "c2"] {
         pods.push(pod(name));
         let old = pods.remove(0);
-        write(&pods, Some(&old));
+        write_shop(&bench, SHOP, &pods, Some(&old));
         until("requests to all that are ready", || pods.iter().all(|pod| pod.requests() > 20).then_some(()));
         // As soon as nobody sends it anything, it ends.
         let mut seen = (old.requests(), 0);
@@ -119,7 +122,7 @@ fn rolling_update(program: &Program) {
             (seen.1 > 20).then_some(())
         });
         old.end();
-        write(&pods, None);
+        write_shop(&bench, SHOP, &pods, None);
     }
     clients.end();
     let traffic = clients.join();

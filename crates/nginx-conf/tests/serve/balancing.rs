@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
 use entry_model::{
-    Affinity, Backend, BackendAddress, Balancing, EndpointsId, HashPart, HeaderMatch, Key, Policy, Routes, Rule,
-    SameSite, SessionCookie, ValueMatch,
+    Backend, BackendAddress, Balancing, EndpointsId, HashPart, HeaderMatch, Key, Policy, Routes, Rule, SameSite,
+    SessionCookie, ValueMatch,
 };
 
 use super::layout::SUBSETS_OVERLAP;
@@ -40,14 +40,7 @@ pub fn balanced(rules: Vec<Rule>, balancing: &Balancing, endpoints: &[SocketAddr
 }
 
 pub fn session() -> SessionCookie {
-    SessionCookie {
-        name: "route".to_owned(),
-        domain: None,
-        max_age_seconds: Some(3600),
-        same_site: Some(SameSite::Lax),
-        secure: None,
-        affinity: Affinity::Balanced,
-    }
+    SessionCookie { max_age_seconds: Some(3600), same_site: Some(SameSite::Lax), ..SessionCookie::new("route") }
 }
 
 /// Who answers a client with this cookie, and what cookie it gets.

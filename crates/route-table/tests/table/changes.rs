@@ -169,14 +169,7 @@ fn change_of_one_route_among_many_writes_one_entry() {
 
 #[test]
 fn rule_says_whether_a_key_chooses_its_endpoint_and_its_backend_is_found_by_name() {
-    let session = SessionCookie {
-        name: "route".to_owned(),
-        domain: None,
-        max_age_seconds: None,
-        same_site: None,
-        secure: None,
-        affinity: Affinity::Persistent,
-    };
+    let session = SessionCookie { affinity: Affinity::Persistent, ..SessionCookie::new("route") };
     let mut routes = many(3, 80);
     let (mut planner, mut writer, mut table) = table_of(&routes, 1 << 18);
     let mut revision = 1;
