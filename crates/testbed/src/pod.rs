@@ -2,9 +2,9 @@
 
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use crate::http::Connection;
 
@@ -13,14 +13,13 @@ use crate::http::Connection;
 pub struct Pod {
     address: SocketAddr,
     shared: Arc<Shared>,
+    listening: JoinHandle<()>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     requests: AtomicU64,
     ends: AtomicBool,
-    /// All connections that were ever made.
-    connections: Mutex<Vec<TcpStream>>,
 }
 
 impl Pod {
@@ -32,8 +31,8 @@ impl Pod {
         let listener = TcpListener::bind((ip, 0))?;
         let (address, shared) = (listener.local_addr()?, Arc::new(Shared::default()));
         let its = Arc::clone(&shared);
-        thread::spawn(move || its.listen(&listener, name));
-        Ok(Self { address, shared })
+        let listening = thread::spawn(move || its.listen(listener, name));
+        Ok(Self { address, shared, listening })
     }
 
     /// Where it listens.
@@ -46,7 +45,7 @@ impl Pod {
         self.shared.requests.load(Ordering::SeqCst)
     }
 
-    /// Ends it in good order.
+    /// Ends it in good order. From then on nothing is answered.
     ///
     /// # Panics
     /// It has ended already.
@@ -54,27 +53,31 @@ impl Pod {
         self.shared.ends.store(true, Ordering::SeqCst);
         // It looks whether it ends after each connection.
         TcpStream::connect(self.address).expect("it still listens");
+        self.listening.join().expect("it has ended in good order");
     }
 }
 
 impl Shared {
-    fn connections(&self) -> std::sync::MutexGuard<'_, Vec<TcpStream>> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn listen(self: &Arc<Self>, listener: &TcpListener, name: &'static str) {
+    fn listen(self: &Arc<Self>, listener: TcpListener, name: &'static str) {
+        // All connections that were ever made, each with the thread that serves it.
+        let mut connections = Vec::new();
         for stream in listener.incoming().map_while(Result::ok) {
             if self.ends.load(Ordering::SeqCst) {
                 break;
             }
             let Ok(other) = stream.try_clone() else { continue };
-            self.connections().push(other);
             let shared = Arc::clone(self);
-            thread::spawn(move || shared.serve(Connection::from(stream), name));
+            connections.push((other, thread::spawn(move || shared.serve(Connection::from(stream), name))));
         }
+        drop(listener);
         // Nothing more is read than what has come.
-        for stream in self.connections().drain(..) {
+        for (stream, _) in &connections {
             let _ = stream.shutdown(Shutdown::Read);
+        }
+        for (stream, serving) in connections {
+            drop(stream);
+            // What became of its last answer is for the client to say.
+            let _ = serving.join();
         }
     }
 
